@@ -1,0 +1,1 @@
+//! The `smime` room of Waybill.

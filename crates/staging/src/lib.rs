@@ -1,0 +1,1 @@
+//! The `staging` room of Waybill.

@@ -1,0 +1,1 @@
+//! The `transport-as2` room of Waybill.

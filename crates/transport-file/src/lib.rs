@@ -1,0 +1,1 @@
+//! The `transport-file` room of Waybill.

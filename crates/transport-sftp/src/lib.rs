@@ -1,0 +1,1 @@
+//! The `transport-sftp` room of Waybill.
