@@ -1,0 +1,82 @@
+#!/usr/bin/env bash
+# Installs what the tests need besides the build: servers from Debian, the AS2 partner from PyPI, nextest and
+# cargo-deny from crates.io. Everything that is not a Debian package stays under target/servers. Silent when nothing is to do.
+set -euo pipefail
+root=$(cd "$(dirname "$0")/../.." && pwd)
+cache=$root/target/servers
+venv=$cache/venv
+requirements=$root/tests/servers/requirements.txt
+nextest=0.9.143
+
+"$root/deploy/prepare.sh" postgresql-15 strace chromium fonts-dejavu-core python3-venv
+mkdir -p "$cache"
+exec 9>"$cache/prepare.lock"
+flock 9 # two runs in one checkout: the second finds the work done
+
+make_venv() {
+  echo "prepare.sh: making the Python environment of the AS2 partner" >&2
+  rm -rf "$venv"
+  /usr/bin/python3 -m venv "$venv"
+  "$venv/bin/pip" install --quiet --no-input --disable-pip-version-check --requirement "$requirements"
+
+  # oscrypto reads OpenSSL's version as three single digits, so it finds none in "3.0.19" and refuses to load.
+  # Let every part have several digits; the newest release still has this fault.
+  "$venv/bin/python" - <<'PYTHON'
+import importlib.util, pathlib
+package = pathlib.Path(importlib.util.find_spec("oscrypto").origin).parent / "_openssl"
+for name in ("_libcrypto_cffi.py", "_libcrypto_ctypes.py"):
+    source = (package / name).read_text()
+    wrong, right = r"\\b(\\d\\.\\d\\.\\d[a-z]*)\\b", r"\\b(\\d+\\.\\d+\\.\\d+[a-z]*)\\b"
+    if right not in source:
+        if source.count(wrong) != 1:
+            raise SystemExit(f"{name}: the version expression to mend is not there; has oscrypto changed?")
+        (package / name).write_text(source.replace(wrong, right))
+PYTHON
+}
+
+# Does the library load, sign, encrypt, and read back what it wrote?
+check_venv() {
+  local directory
+  directory=$(mktemp -d)
+  openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=check \
+    -keyout "$directory/key.pem" -out "$directory/cert.pem" 2>/dev/null
+  "$venv/bin/python" -W ignore - "$directory" <<'PYTHON'
+import pathlib, sys
+from pyas2lib import as2
+at = pathlib.Path(sys.argv[1])
+certificate = (at / "cert.pem").read_bytes()
+both = (at / "key.pem").read_bytes() + certificate
+us = lambda name: as2.Organization(as2_name=name, sign_key=both, decrypt_key=both)
+them = lambda name: as2.Partner(
+    as2_name=name, verify_cert=certificate, encrypt_cert=certificate, sign=True, encrypt=True, enc_alg="aes_256_cbc",
+    mdn_mode="SYNC", mdn_digest_alg="sha256")
+sent = as2.Message(us("A"), them("B"))
+sent.build(b"UNA:+.? '\r\n", filename="check.edi")
+received = as2.Message()
+status, (error, _), _ = received.parse(sent.headers_str + b"\r\n" + sent.content, lambda _: us("B"), lambda _: them("A"))
+if status != "processed" or not (received.signed and received.encrypted) or received.mic != sent.mic:
+    raise SystemExit(f"the AS2 partner cannot read its own message: {status} {error}")
+PYTHON
+  rm -rf "$directory"
+}
+
+# Made anew when the pins, this script or the interpreter change: the mend and its check belong to the result.
+wanted=$(cat "$requirements" "$0" <(/usr/bin/python3 --version) | sha256sum | cut -d' ' -f1)
+if [ "$(cat "$venv/made-from" 2>/dev/null)" != "$wanted" ]; then
+  make_venv
+  check_venv
+  echo "$wanted" >"$venv/made-from"
+fi
+
+if ! cargo fmt --version >/dev/null 2>&1 || ! cargo clippy --version >/dev/null 2>&1; then
+  if ! command -v rustup >/dev/null; then
+    echo "prepare.sh: cargo fmt and cargo clippy are wanted; add rustfmt and clippy to this Rust toolchain" >&2
+    exit 1
+  fi
+  rustup component add rustfmt clippy
+fi
+PATH=$cache/cargo/bin:$PATH
+if ! command -v cargo-nextest >/dev/null; then
+  echo "prepare.sh: building cargo-nextest $nextest, once" >&2
+  cargo install --quiet --locked --root "$cache/cargo" --version "$nextest" cargo-nextest 9>&-
+fi
