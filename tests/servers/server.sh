@@ -7,7 +7,7 @@
 #   answers PORT          0: the server truly answers · 1: not yet
 #   describe PORT PID     the server's JSON line
 #
-# State in DIR/run: `pid` ("PID STARTTIME"), `port`, `json`, `watchdog`. The server's own output is DIR/log.
+# State in DIR/run: `port`, `json`, and as "PID STARTTIME" `pid`, `owner`, `watchdog`. The server's own output is DIR/log.
 set -euo pipefail
 
 servers=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -39,8 +39,9 @@ alive() {
 
 # All processes under PID, not PID itself.
 descendants() {
-  local child
-  for child in $(cat "/proc/$1/task/"*/children 2>/dev/null); do
+  local child children
+  read -rd '' -a children < <(cat "/proc/$1/task/"*/children 2>/dev/null) || true # no NUL ends it
+  for child in "${children[@]}"; do
     echo "$child"
     descendants "$child"
   done
@@ -163,10 +164,10 @@ bring_up() {
   pid=$!
   disown
   born=$(start_time "$pid")
+  echo "$pid $born" >"$dir/run/pid" # before it answers: from here on the watchdog can end it
   until=$((SECONDS + 30))
   while alive "$pid" "$born"; do
     if answers "$port"; then
-      echo "$pid $born" >"$dir/run/pid"
       echo "$port" >"$dir/run/port"
       describe "$port" "$pid" >"$dir/run/json.new"
       mv "$dir/run/json.new" "$dir/run/json"
@@ -184,11 +185,11 @@ bring_up() {
   die "ended while starting; the end of its log ($dir/log) is above"
 }
 
-# The server must not outlive the test that started it, not even one that was killed.
+# The server must not outlive the test that started it, not even one that was killed. DIR/run/owner names that test.
 watch_owner() {
-  local owner=$1 owner_born
-  owner_born=$(start_time "$owner")
-  [ -n "$owner_born" ] || die "--owner-pid: no process $owner"
+  local owner owner_born watchdog watchdog_born
+  { read -r owner owner_born <"$dir/run/owner"; } 2>/dev/null || return 0
+  if { read -r watchdog watchdog_born <"$dir/run/watchdog"; } 2>/dev/null && alive "$watchdog" "$watchdog_born"; then return; fi
   setsid "$0" watch "$dir" "$owner" "$owner_born" </dev/null >/dev/null 2>&1 9>&- &
   disown
   echo "$! $(start_time $!)" >"$dir/run/watchdog"
@@ -203,6 +204,7 @@ watch() {
     sleep 1
   done
   if [ -d "$dir/run" ]; then
+    sleep 1 # a start that was killed with its owner may have been between making the server and noting it
     rm -f "$dir/run/watchdog"
     end KILL
   elif [ -n "${last:-}" ] && alive "$last" "$last_born"; then
@@ -226,7 +228,7 @@ serve_command() {
   shift 2
   case $command in
     start)
-      if running; then die "already running in $dir (process $pid)"; fi
+      [ ! -e "$dir/run/port" ] || die "$dir has had its start: restart it, or choose another directory"
       while [ $# -gt 0 ]; do
         case $1 in
           --owner-pid)
@@ -239,12 +241,17 @@ serve_command() {
             ;;
         esac
       done
+      if [ -n "$owner" ]; then
+        [ -n "$(start_time "$owner")" ] || die "--owner-pid: no process $owner"
+        echo "$owner $(start_time "$owner")" >"$dir/run/owner"
+      fi
+      trap 'end KILL; exit 1' INT TERM
       configure "${options[@]}"
+      watch_owner
       for ((attempt = 1; ; attempt++)); do
         if bring_up "$(free_port)"; then break; fi
         [ "$attempt" -lt 20 ] || die "found no free port in 20 attempts"
       done
-      if [ -n "$owner" ]; then watch_owner "$owner"; fi
       cat "$dir/run/json"
       ;;
     stop)
@@ -254,6 +261,7 @@ serve_command() {
     kill) end "${kill_signal:-KILL}" ;;
     restart) # on the same port: the server was away and is back
       end "${stop_signal:-TERM}"
+      watch_owner
       for ((attempt = 1; ; attempt++)); do
         if bring_up "$(cat "$dir/run/port")"; then break; fi
         [ "$attempt" -lt 20 ] || die "the port is taken by another process"
