@@ -1,1 +1,52 @@
-//! The `model` room of Waybill.
+//! The nouns of Waybill and the rules that need nothing but themselves.
+//!
+//! Every other room speaks in these types. Nothing here does I/O, reads a clock or draws a random
+//! number: times and ids come in from the caller, so every rule can be tested as plain data.
+//!
+//! Where to look:
+//! * what moves: [`Offer`], [`Transfer`], [`Delivery`], [`Receipt`]
+//! * how it may move on: [`transition`] and the three state machines
+//! * what a person defines: [`definition`]
+//! * what an auditor reads: [`AuditEvent`], [`ConnectionOpened`], [`ConnectionClosed`]
+//! * what goes wrong: [`Error`]
+
+mod audit;
+mod canonical;
+mod connection;
+pub mod definition;
+mod error;
+mod id;
+mod mask;
+mod option;
+mod path;
+mod peer_text;
+mod secret;
+mod state;
+mod template;
+mod transfer;
+
+pub use audit::{Actor, AuditEvent, EventKind, Severity};
+pub use canonical::canonical_json;
+pub use connection::{
+    Certificate, ConnectionClosed, ConnectionOpened, Direction, Protocol, Purpose, Security,
+};
+pub use error::{Error, ErrorKind, Result, Retry};
+pub use id::{AttemptId, ConnectionId, DeliveryId, EventId, NodeName, OfferId, PayloadId, TransferId};
+pub use mask::{Mask, MaskError, MaskSpec};
+pub use option::{OptionKind, OptionSpec, OptionValue, Options, parse_duration, parse_size};
+pub use path::RemotePath;
+pub use peer_text::PeerText;
+pub use secret::Secret;
+pub use state::{
+    DeliveryEvent, DeliveryState, IllegalTransition, Lifecycle, OfferEvent, OfferState, TransferEvent,
+    TransferState, transition,
+};
+pub use template::{NameTemplate, TemplateError, TemplateValues};
+pub use transfer::{
+    Claim, Delivery, Offer, OfferIdentity, Outcome, PayloadRecord, Receipt, ReceiptKind, Sha256, Transfer,
+    TransferKind,
+};
+
+/// A moment in UTC. Waybill keeps microseconds, the precision of both databases; whoever reads a
+/// clock cuts the rest off, so that a time read back equals the time written.
+pub type Timestamp = chrono::DateTime<chrono::Utc>;

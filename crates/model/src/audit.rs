@@ -1,0 +1,302 @@
+//! The audit trail's line.
+
+use crate::connection::words;
+use crate::{ConnectionId, DeliveryId, EventId, NodeName, PeerText, Timestamp, TransferId};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+words! {
+    /// What happened.
+    EventKind {
+        /// A node began its work.
+        NodeStarted = "node.started",
+        /// A node ended in order.
+        NodeStopped = "node.stopped",
+        /// A node's lease ended without it; its claims were given up.
+        NodeFenced = "node.fenced",
+        /// A revision of the definitions came into force.
+        DefinitionsApplied = "definitions.applied",
+        /// A poll failed.
+        PollFailed = "poll.failed",
+        /// An offer could not be staged; it will be tried again.
+        OfferBackedOff = "offer.backed_off",
+        /// An offer was given up.
+        OfferRefused = "offer.refused",
+        /// An offer changed while it was read; it will be offered anew.
+        OfferChanged = "offer.changed",
+        /// The source was settled: file deleted, archived, moved or kept.
+        OfferSettled = "offer.settled",
+        /// The source could not be settled yet.
+        SettleFailed = "offer.settle_failed",
+        /// A payload was staged and a transfer made of it.
+        TransferRecorded = "transfer.recorded",
+        /// All deliveries of a transfer succeeded.
+        TransferCompleted = "transfer.completed",
+        /// A transfer ended without all of its deliveries.
+        TransferFailed = "transfer.failed",
+        /// A person cancelled a transfer.
+        TransferCancelled = "transfer.cancelled",
+        /// A transfer waits for a person.
+        TransferHeld = "transfer.held",
+        /// A person let a transfer go on.
+        TransferReleased = "transfer.released",
+        /// A delivery began an attempt.
+        DeliveryAttempted = "delivery.attempted",
+        /// A delivery waits for its receipt.
+        DeliveryAwaiting = "delivery.awaiting_receipt",
+        /// A delivery succeeded, with its receipt.
+        DeliveryDelivered = "delivery.delivered",
+        /// An attempt failed; there will be another.
+        DeliveryRetrying = "delivery.retrying",
+        /// A delivery failed for good.
+        DeliveryFailed = "delivery.failed",
+        /// A delivery's time ran out.
+        DeliveryExpired = "delivery.expired",
+        /// A person cancelled or skipped a delivery.
+        DeliveryCancelled = "delivery.cancelled",
+        /// A person sent a failed delivery on its way again.
+        DeliveryRequeued = "delivery.requeued",
+        /// A node ended in the middle of an attempt.
+        DeliveryInterrupted = "delivery.interrupted",
+        /// A receipt came that no delivery waits for.
+        ReceiptUnmatched = "receipt.unmatched",
+        /// A listener refused a message.
+        MessageRefused = "message.refused",
+        /// A message that had been answered before was answered again.
+        MessageRepeated = "message.repeated",
+        /// A connection came up.
+        ConnectionOpened = "connection.opened",
+        /// A connection ended.
+        ConnectionClosed = "connection.closed",
+        /// No connection could be made.
+        ConnectionFailed = "connection.failed",
+        /// An endpoint is rested after failures.
+        EndpointOffline = "endpoint.offline",
+        /// A rested endpoint is used again.
+        EndpointOnline = "endpoint.online",
+        /// A payload's bytes were removed at the end of its retention.
+        PayloadRemoved = "payload.removed",
+        /// Staged bytes that no row refers to were set aside.
+        PayloadQuarantined = "payload.quarantined",
+        /// A month of audit events was removed at the end of its retention.
+        AuditRemoved = "audit.removed",
+        /// Someone logged in.
+        LoginSucceeded = "login.succeeded",
+        /// Someone failed to log in.
+        LoginFailed = "login.failed",
+        /// A user was made or changed.
+        UserChanged = "user.changed",
+    }
+}
+
+words! {
+    /// How much an event matters.
+    Severity {
+        /// All is well.
+        Info = "info",
+        /// Worth a look.
+        Warning = "warning",
+        /// Something failed.
+        Error = "error",
+    }
+}
+
+/// Who did it.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(tag = "type", content = "name", rename_all = "snake_case")]
+pub enum Actor {
+    /// Waybill itself.
+    System,
+    /// A person, by user name.
+    User(String),
+    /// The peer.
+    Peer,
+    /// A person at the command line, by the operating system's user name.
+    CommandLine(String),
+}
+
+impl Actor {
+    /// One column's worth: `system`, `peer`, `user:ada`, `cli:root`.
+    #[must_use]
+    pub fn to_text(&self) -> String {
+        match self {
+            Self::System => "system".into(),
+            Self::Peer => "peer".into(),
+            Self::User(name) => format!("user:{name}"),
+            Self::CommandLine(name) => format!("cli:{name}"),
+        }
+    }
+
+    /// Reads [`Actor::to_text`] back.
+    #[must_use]
+    pub fn from_text(text: &str) -> Option<Self> {
+        match (text, text.split_once(':')) {
+            ("system", _) => Some(Self::System),
+            ("peer", _) => Some(Self::Peer),
+            (_, Some(("user", name))) => Some(Self::User(name.into())),
+            (_, Some(("cli", name))) => Some(Self::CommandLine(name.into())),
+            _ => None,
+        }
+    }
+}
+
+/// One line of the audit trail. Never changed once written; sealed with its neighbours.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct AuditEvent {
+    /// This event.
+    pub id: EventId,
+    /// When it happened, by the node's clock.
+    pub at: Timestamp,
+    /// Where it happened.
+    pub node: NodeName,
+    /// What happened.
+    pub kind: EventKind,
+    /// How much it matters.
+    pub severity: Severity,
+    /// Who did it.
+    pub actor: Actor,
+    /// The flow, if one is concerned.
+    pub flow: Option<String>,
+    /// The endpoint, if one is concerned.
+    pub endpoint: Option<String>,
+    /// The partner, if one is concerned.
+    pub partner: Option<String>,
+    /// The transfer, if one is concerned.
+    pub transfer: Option<TransferId>,
+    /// The delivery, if one is concerned.
+    pub delivery: Option<DeliveryId>,
+    /// The connection, if one is concerned.
+    pub connection: Option<ConnectionId>,
+    /// The peer's address, as `ip:port`.
+    pub peer: Option<String>,
+    /// The rest, by key. Text from a peer goes through [`PeerText`]; numbers are whole; no secrets.
+    pub detail: Map<String, Value>,
+}
+
+impl AuditEvent {
+    /// An event of the system, with nothing but its kind; the `with_…` methods add the rest.
+    #[must_use]
+    pub fn new(id: EventId, at: Timestamp, node: NodeName, kind: EventKind) -> Self {
+        Self {
+            id,
+            at,
+            node,
+            kind,
+            severity: kind.usual_severity(),
+            actor: Actor::System,
+            flow: None,
+            endpoint: None,
+            partner: None,
+            transfer: None,
+            delivery: None,
+            connection: None,
+            peer: None,
+            detail: Map::new(),
+        }
+    }
+
+    /// Names who did it.
+    #[must_use]
+    pub fn by(mut self, actor: Actor) -> Self {
+        self.actor = actor;
+        self
+    }
+
+    /// Names the flow.
+    #[must_use]
+    pub fn flow(mut self, flow: &str) -> Self {
+        self.flow = Some(flow.to_owned());
+        self
+    }
+
+    /// Names the endpoint.
+    #[must_use]
+    pub fn endpoint(mut self, endpoint: &str) -> Self {
+        self.endpoint = Some(endpoint.to_owned());
+        self
+    }
+
+    /// Names the partner.
+    #[must_use]
+    pub fn partner(mut self, partner: &str) -> Self {
+        self.partner = Some(partner.to_owned());
+        self
+    }
+
+    /// Names the transfer.
+    #[must_use]
+    pub fn transfer(mut self, transfer: TransferId) -> Self {
+        self.transfer = Some(transfer);
+        self
+    }
+
+    /// Names the delivery.
+    #[must_use]
+    pub fn delivery(mut self, delivery: DeliveryId) -> Self {
+        self.delivery = Some(delivery);
+        self
+    }
+
+    /// Names the connection.
+    #[must_use]
+    pub fn connection(mut self, connection: ConnectionId) -> Self {
+        self.connection = Some(connection);
+        self
+    }
+
+    /// Adds a detail of our own making.
+    #[must_use]
+    pub fn detail(mut self, key: &str, value: impl Into<Value>) -> Self {
+        self.detail.insert(key.to_owned(), value.into());
+        self
+    }
+
+    /// Adds a detail in the peer's words, made safe.
+    #[must_use]
+    pub fn peer_detail(self, key: &str, raw: impl AsRef<[u8]>) -> Self {
+        self.detail(key, PeerText::new(raw.as_ref()).as_str())
+    }
+
+    /// Adds an error: its chain, kind and class.
+    #[must_use]
+    pub fn error(self, error: &crate::Error) -> Self {
+        self.peer_detail("error", error.chain())
+            .detail("error_kind", error.kind().as_str())
+            .detail("retry", error.retry().as_str())
+    }
+
+    /// Sets how much it matters.
+    #[must_use]
+    pub fn severity(mut self, severity: Severity) -> Self {
+        self.severity = severity;
+        self
+    }
+}
+
+impl EventKind {
+    /// How much an event of this kind matters unless its maker says otherwise.
+    #[must_use]
+    pub const fn usual_severity(self) -> Severity {
+        match self {
+            Self::PollFailed
+            | Self::OfferBackedOff
+            | Self::OfferChanged
+            | Self::SettleFailed
+            | Self::DeliveryRetrying
+            | Self::DeliveryInterrupted
+            | Self::ReceiptUnmatched
+            | Self::MessageRefused
+            | Self::MessageRepeated
+            | Self::ConnectionFailed
+            | Self::EndpointOffline
+            | Self::TransferHeld
+            | Self::PayloadQuarantined
+            | Self::NodeFenced
+            | Self::LoginFailed => Severity::Warning,
+            Self::OfferRefused | Self::TransferFailed | Self::DeliveryFailed | Self::DeliveryExpired => {
+                Severity::Error
+            }
+            _ => Severity::Info,
+        }
+    }
+}

@@ -1,0 +1,207 @@
+//! A flow: source, steps, destinations.
+
+use crate::connection::words;
+use crate::{Mask, NameTemplate};
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+/// Moves files from one source to its destinations.
+#[derive(Clone, Debug)]
+pub struct Flow {
+    /// Its name.
+    pub name: String,
+    /// Whether it takes anything now.
+    pub enabled: bool,
+    /// Where its files come from.
+    pub source: FlowSource,
+    /// Where they go; at least one.
+    pub destinations: Vec<Destination>,
+    /// Whether deliveries keep the order of arrival, in one lane per destination.
+    pub ordered: bool,
+    /// In an ordered flow: whether a delivery that failed for good lets the next one pass.
+    pub continue_after_failure: bool,
+    /// How long payloads are kept after their transfer ended.
+    pub retention: Duration,
+}
+
+/// Where a flow's files come from.
+#[derive(Clone, Debug)]
+pub enum FlowSource {
+    /// A place that is looked at now and then.
+    Poll(PollSource),
+    /// A listener that takes what partners send.
+    Receive(ReceiveSource),
+}
+
+impl FlowSource {
+    /// The names it takes.
+    #[must_use]
+    pub const fn mask(&self) -> &Mask {
+        match self {
+            Self::Poll(poll) => &poll.mask,
+            Self::Receive(receive) => &receive.mask,
+        }
+    }
+}
+
+/// A polled source.
+#[derive(Clone, Debug)]
+pub struct PollSource {
+    /// The endpoint.
+    pub endpoint: String,
+    /// Which names.
+    pub mask: Mask,
+    /// Time between the starts of two polls.
+    pub every: Duration,
+    /// How long a file must stay the same before it is taken; zero takes it at first sight.
+    pub stable_for: Duration,
+    /// Most offers a poll takes; 0 for no limit. Applied after sorting.
+    pub read_limit: usize,
+    /// In which order.
+    pub order: Order,
+    /// Whether directories below are looked into.
+    pub recursive: bool,
+    /// What becomes of the file at the source.
+    pub after: After,
+    /// Where refused files go, with their cause beside them; `None` leaves them where they are.
+    pub error_directory: Option<String>,
+    /// When that happens.
+    pub settle: SettleWhen,
+    /// How a file is claimed.
+    pub claim: ClaimBy,
+    /// How often a file that cannot be read is tried, and how long between.
+    pub retry: RetryPolicy,
+}
+
+/// A listener as source.
+#[derive(Clone, Debug)]
+pub struct ReceiveSource {
+    /// The listener's transport, such as `as2`.
+    pub listener: String,
+    /// Only what this partner sends; `None` for any known partner.
+    pub partner: Option<String>,
+    /// Which names.
+    pub mask: Mask,
+}
+
+words! {
+    /// In which order offers of one poll are taken.
+    Order {
+        /// As the server lists them.
+        Listing = "listing",
+        /// Oldest first, over the whole listing.
+        Arrival = "arrival",
+        /// By name.
+        Name = "name",
+    }
+}
+
+/// What becomes of a file that is ours.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum After {
+    /// It is deleted.
+    Delete,
+    /// It is moved into a directory, with the time of archiving in its name unless that is off.
+    Archive {
+        /// The directory, relative to the login directory, or absolute.
+        directory: String,
+        /// Whether the name gets the time.
+        timestamp: bool,
+    },
+    /// It is moved into a directory under its own name.
+    Move {
+        /// The directory.
+        directory: String,
+    },
+    /// It stays; Waybill remembers it.
+    Keep,
+}
+
+words! {
+    /// When the source is settled.
+    SettleWhen {
+        /// As soon as the file is recorded.
+        Recorded = "recorded",
+        /// When all its deliveries are final.
+        AfterDelivery = "after_delivery",
+    }
+}
+
+words! {
+    /// How a file is claimed at its source.
+    ClaimBy {
+        /// By the poller's lease alone.
+        Lease = "lease",
+        /// By renaming it to `.stage` as well, where the server permits.
+        Rename = "rename",
+    }
+}
+
+/// One destination of a flow.
+#[derive(Clone, Debug)]
+pub struct Destination {
+    /// Its name within the flow; the endpoint's name unless given.
+    pub name: String,
+    /// The endpoint.
+    pub endpoint: String,
+    /// How files are named there; `None` keeps the name.
+    pub file_name: Option<NameTemplate>,
+    /// How failures are retried.
+    pub retry: RetryPolicy,
+    /// How long a delivery may take from its recording; `None` for ever.
+    pub expires_after: Option<Duration>,
+}
+
+/// Exponential back-off with jitter.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct RetryPolicy {
+    /// Attempts in all; at least 1.
+    pub attempts: u32,
+    /// Wait after the first failure; doubles with each.
+    pub first: Duration,
+    /// Longest wait.
+    pub longest: Duration,
+}
+
+impl Default for RetryPolicy {
+    fn default() -> Self {
+        Self { attempts: 12, first: Duration::from_secs(30), longest: Duration::from_secs(3600) }
+    }
+}
+
+impl RetryPolicy {
+    /// The wait after a number of failed attempts (from 1), or `None` when there is no further one.
+    /// `jitter` from 0 to 1 spreads it over the upper half, so that files that failed together do not
+    /// return together.
+    #[must_use]
+    pub fn wait_after(&self, failures: u32, jitter: f64) -> Option<Duration> {
+        if failures >= self.attempts {
+            return None;
+        }
+        let doubled =
+            self.first.saturating_mul(1_u32.checked_shl(failures.saturating_sub(1)).unwrap_or(u32::MAX));
+        let whole = doubled.min(self.longest);
+        Some(whole.mul_f64(0.5 + jitter.clamp(0.0, 1.0) / 2.0))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::RetryPolicy;
+    use proptest::prelude::*;
+    use std::time::Duration;
+
+    proptest! {
+        #[test]
+        fn waits_grow_within_their_bounds(failures in 1_u32..200, jitter in 0.0..1.0_f64, first in 1_u64..10_000, longest in 1_u64..100_000) {
+            let policy = RetryPolicy { attempts: 100, first: Duration::from_millis(first), longest: Duration::from_millis(longest) };
+            match policy.wait_after(failures, jitter) {
+                None => prop_assert!(failures >= 100),
+                Some(wait) => {
+                    prop_assert!(wait <= policy.longest);
+                    prop_assert!(wait >= policy.first.min(policy.longest) / 2);
+                }
+            }
+        }
+    }
+}

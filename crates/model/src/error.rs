@@ -1,0 +1,318 @@
+//! The one error of Waybill: what was tried, where, what the peer said, what to do next.
+//!
+//! Each protocol's boundary chooses kind and retry class from its own reply codes. The engine is the
+//! only place that acts on the class.
+
+use crate::PeerText;
+use std::borrow::Cow;
+use std::fmt;
+
+/// Result with Waybill's [`Error`].
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What went wrong, in terms an operator can act on.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum ErrorKind {
+    /// A definition or setting cannot be used as written.
+    ConfigInvalid,
+    /// The peer does not accept who we say we are.
+    Unauthenticated,
+    /// The peer knows us and says no.
+    PermissionDenied,
+    /// The peer could not prove who it is (host key, certificate, signature).
+    TrustFailed,
+    /// The named thing is not there.
+    NotFound,
+    /// The name is taken.
+    AlreadyExists,
+    /// The peer, or this build, cannot do what was asked.
+    Unsupported,
+    /// No connection could be made, or it broke.
+    Unreachable,
+    /// No answer within the time allowed.
+    Timeout,
+    /// The peer asks us to slow down.
+    Throttled,
+    /// The peer understood and refused the content.
+    Rejected,
+    /// Bytes are not the bytes they should be.
+    IntegrityFailed,
+    /// No room, here or there.
+    StorageFull,
+    /// The peer does not speak the protocol as specified.
+    Protocol,
+    /// A fault of ours.
+    Internal,
+}
+
+impl ErrorKind {
+    /// All kinds, in the order of their declaration.
+    pub const ALL: [Self; 15] = [
+        Self::ConfigInvalid,
+        Self::Unauthenticated,
+        Self::PermissionDenied,
+        Self::TrustFailed,
+        Self::NotFound,
+        Self::AlreadyExists,
+        Self::Unsupported,
+        Self::Unreachable,
+        Self::Timeout,
+        Self::Throttled,
+        Self::Rejected,
+        Self::IntegrityFailed,
+        Self::StorageFull,
+        Self::Protocol,
+        Self::Internal,
+    ];
+
+    /// Stable name, as in the database, the log and the API.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::ConfigInvalid => "config_invalid",
+            Self::Unauthenticated => "unauthenticated",
+            Self::PermissionDenied => "permission_denied",
+            Self::TrustFailed => "trust_failed",
+            Self::NotFound => "not_found",
+            Self::AlreadyExists => "already_exists",
+            Self::Unsupported => "unsupported",
+            Self::Unreachable => "unreachable",
+            Self::Timeout => "timeout",
+            Self::Throttled => "throttled",
+            Self::Rejected => "rejected",
+            Self::IntegrityFailed => "integrity_failed",
+            Self::StorageFull => "storage_full",
+            Self::Protocol => "protocol",
+            Self::Internal => "internal",
+        }
+    }
+}
+
+impl fmt::Display for ErrorKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Whether trying again can help.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Retry {
+    /// Nothing was done; the same act may succeed later.
+    Transient,
+    /// The same act will fail again until a person changes something.
+    Permanent,
+    /// The act may or may not have taken effect; find out before doing it again.
+    Ambiguous,
+}
+
+impl Retry {
+    /// Stable name, as in the database and the log.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Transient => "transient",
+            Self::Permanent => "permanent",
+            Self::Ambiguous => "ambiguous",
+        }
+    }
+}
+
+/// An error with everything an operator needs. Build it where the peer's answer is known:
+///
+/// ```
+/// use model::{Error, ErrorKind};
+/// let error = Error::permanent(ErrorKind::PermissionDenied, "create a file")
+///     .with("path", "/inbox/a.edi")
+///     .said("550 no write permission")
+///     .advice("ask the partner for write permission on /inbox");
+/// assert_eq!(
+///     error.to_string(),
+///     "could not create a file (path /inbox/a.edi): permission_denied, peer said \
+///      \"550 no write permission\"; ask the partner for write permission on /inbox"
+/// );
+/// ```
+pub struct Error(Box<Inner>);
+
+struct Inner {
+    kind: ErrorKind,
+    retry: Retry,
+    operation: Cow<'static, str>,
+    context: Vec<(&'static str, String)>,
+    said: Option<PeerText>,
+    advice: Option<Cow<'static, str>>,
+    source: Option<Box<dyn std::error::Error + Send + Sync + 'static>>,
+}
+
+impl Error {
+    /// An error of a kind and class. `operation` completes the sentence "could not …".
+    #[must_use]
+    pub fn new(kind: ErrorKind, retry: Retry, operation: impl Into<Cow<'static, str>>) -> Self {
+        Self(Box::new(Inner {
+            kind,
+            retry,
+            operation: operation.into(),
+            context: Vec::new(),
+            said: None,
+            advice: None,
+            source: None,
+        }))
+    }
+
+    /// Nothing was done; the same act may succeed later.
+    #[must_use]
+    pub fn transient(kind: ErrorKind, operation: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(kind, Retry::Transient, operation)
+    }
+
+    /// The same act will fail again until a person changes something.
+    #[must_use]
+    pub fn permanent(kind: ErrorKind, operation: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(kind, Retry::Permanent, operation)
+    }
+
+    /// The act may have taken effect.
+    #[must_use]
+    pub fn ambiguous(kind: ErrorKind, operation: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(kind, Retry::Ambiguous, operation)
+    }
+
+    /// Adds where it happened: a key and its value. Never a secret.
+    #[must_use]
+    pub fn with(mut self, key: &'static str, value: impl fmt::Display) -> Self {
+        self.0.context.push((key, value.to_string()));
+        self
+    }
+
+    /// Adds the peer's own words, made safe to show.
+    #[must_use]
+    pub fn said(mut self, words: impl AsRef<[u8]>) -> Self {
+        self.0.said = Some(PeerText::new(words.as_ref()));
+        self
+    }
+
+    /// Adds what a person can do about it.
+    #[must_use]
+    pub fn advice(mut self, advice: impl Into<Cow<'static, str>>) -> Self {
+        self.0.advice = Some(advice.into());
+        self
+    }
+
+    /// Keeps the error that caused this one.
+    #[must_use]
+    pub fn caused_by(
+        mut self,
+        source: impl Into<Box<dyn std::error::Error + Send + Sync + 'static>>,
+    ) -> Self {
+        self.0.source = Some(source.into());
+        self
+    }
+
+    /// Changes the retry class, for a caller who knows more than the place the error came from.
+    #[must_use]
+    pub fn retry_as(mut self, retry: Retry) -> Self {
+        self.0.retry = retry;
+        self
+    }
+
+    /// What went wrong.
+    #[must_use]
+    pub fn kind(&self) -> ErrorKind {
+        self.0.kind
+    }
+
+    /// Whether trying again can help.
+    #[must_use]
+    pub fn retry(&self) -> Retry {
+        self.0.retry
+    }
+
+    /// What was tried; completes the sentence "could not …".
+    #[must_use]
+    pub fn operation(&self) -> &str {
+        &self.0.operation
+    }
+
+    /// Where it happened, in the order added.
+    #[must_use]
+    pub fn context(&self) -> &[(&'static str, String)] {
+        &self.0.context
+    }
+
+    /// The peer's own words.
+    #[must_use]
+    pub fn peer_said(&self) -> Option<&PeerText> {
+        self.0.said.as_ref()
+    }
+
+    /// The message with the messages of all its causes, for one line of log or a database column.
+    #[must_use]
+    pub fn chain(&self) -> String {
+        let mut text = self.to_string();
+        let mut cause = std::error::Error::source(self);
+        while let Some(error) = cause {
+            let words = error.to_string();
+            // Many libraries repeat their cause in their own message; once is enough.
+            if !text.contains(&words) {
+                text.push_str(": ");
+                text.push_str(PeerText::new(words.as_bytes()).as_str());
+            }
+            cause = error.source();
+        }
+        text
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let inner = &self.0;
+        write!(f, "could not {}", inner.operation)?;
+        for (place, (key, value)) in inner.context.iter().enumerate() {
+            f.write_str(if place == 0 { " (" } else { ", " })?;
+            write!(f, "{key} {value}")?;
+        }
+        if !inner.context.is_empty() {
+            f.write_str(")")?;
+        }
+        write!(f, ": {}", inner.kind)?;
+        if let Some(said) = &inner.said {
+            write!(f, ", peer said \"{said}\"")?;
+        }
+        if let Some(advice) = &inner.advice {
+            write!(f, "; {advice}")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Error[{:?}/{:?}] {}", self.0.kind, self.0.retry, self.chain())
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.0.source.as_ref().map(|s| &**s as &(dyn std::error::Error + 'static))
+    }
+}
+
+/// A local I/O error. Storage that is full or briefly failing is worth another try; a path that is
+/// wrong or forbidden is not.
+impl Error {
+    /// Classifies a local file error; `operation` completes "could not …".
+    #[must_use]
+    pub fn local_io(operation: impl Into<Cow<'static, str>>, source: std::io::Error) -> Self {
+        use std::io::ErrorKind as Io;
+        let (kind, retry) = match source.kind() {
+            Io::NotFound => (ErrorKind::NotFound, Retry::Permanent),
+            Io::PermissionDenied | Io::ReadOnlyFilesystem => (ErrorKind::PermissionDenied, Retry::Permanent),
+            Io::AlreadyExists => (ErrorKind::AlreadyExists, Retry::Permanent),
+            Io::StorageFull | Io::QuotaExceeded | Io::FileTooLarge => {
+                (ErrorKind::StorageFull, Retry::Transient)
+            }
+            Io::TimedOut => (ErrorKind::Timeout, Retry::Transient),
+            _ => (ErrorKind::Internal, Retry::Transient),
+        };
+        Self::new(kind, retry, operation).caused_by(source)
+    }
+}

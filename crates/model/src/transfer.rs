@@ -1,0 +1,209 @@
+//! What moves: offers, payloads, transfers, deliveries and their receipts.
+
+use crate::connection::words;
+use crate::{
+    DeliveryId, DeliveryState, NodeName, OfferId, OfferState, PayloadId, RemotePath, Timestamp, TransferId,
+    TransferState,
+};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use std::fmt;
+
+/// A SHA-256 digest.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Sha256(pub [u8; 32]);
+
+impl fmt::Display for Sha256 {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for Sha256 {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Sha256({self})")
+    }
+}
+
+/// What makes an offer the same offer: while its row is open, the same identity is not offered again.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+pub struct OfferIdentity {
+    /// The flow that found it.
+    pub flow: String,
+    /// Where it lies.
+    pub endpoint: String,
+    /// Its path there.
+    pub path: RemotePath,
+    /// Its size in bytes, where the place tells it.
+    pub size: Option<u64>,
+    /// When it last changed, where the place tells it.
+    pub modified: Option<Timestamp>,
+    /// An etag, inode or UID, where there is one.
+    pub version: Option<String>,
+}
+
+impl OfferIdentity {
+    /// One text that is equal exactly when the identity is: the database's unique key.
+    #[must_use]
+    pub fn key(&self) -> String {
+        let size = self.size.map_or(Value::Null, Value::from);
+        let modified = self.modified.map_or(Value::Null, |at| Value::from(at.timestamp_micros()));
+        Value::from(vec![
+            Value::from(self.flow.as_str()),
+            Value::from(self.endpoint.as_str()),
+            Value::from(self.path.to_text()),
+            size,
+            modified,
+            self.version.as_deref().map_or(Value::Null, Value::from),
+        ])
+        .to_string()
+    }
+}
+
+/// Something a source has: plain data, so that any node can settle it, days later, without its reader.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Offer {
+    /// This offer.
+    pub id: OfferId,
+    /// What it is.
+    pub identity: OfferIdentity,
+    /// Where it stands.
+    pub state: OfferState,
+    /// When it was first found.
+    pub found_at: Timestamp,
+    /// Tries to stage or settle it that failed.
+    pub failures: u32,
+    /// What the source needs to find it again, in its own words (a claimed name, a UID).
+    pub source_data: Map<String, Value>,
+}
+
+/// Staged bytes, as the database knows them.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct PayloadRecord {
+    /// These bytes.
+    pub id: PayloadId,
+    /// Their number.
+    pub length: u64,
+    /// Their hash.
+    pub sha256: Sha256,
+    /// The media type, when the source or the flow told it.
+    pub media_type: Option<String>,
+    /// The file name as received.
+    pub file_name: RemotePath,
+    /// When they were staged.
+    pub staged_at: Timestamp,
+}
+
+words! {
+    /// What kind of journey it is.
+    TransferKind {
+        /// A payload through a flow.
+        Payload = "payload",
+        /// A receipt that is sent later.
+        Receipt = "receipt",
+        /// A reply that came with a delivery.
+        Reply = "reply",
+    }
+}
+
+/// One payload's journey through a flow.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Transfer {
+    /// This transfer.
+    pub id: TransferId,
+    /// Its kind.
+    pub kind: TransferKind,
+    /// The flow it goes through.
+    pub flow: String,
+    /// The offer it came from.
+    pub offer: Option<OfferId>,
+    /// The transfer it was made from (part, transform, reply, resubmission, failure route).
+    pub parent: Option<TransferId>,
+    /// The partner it came from or goes to, when there is one.
+    pub partner: Option<String>,
+    /// Its bytes.
+    pub payload: PayloadRecord,
+    /// Where it stands.
+    pub state: TransferState,
+    /// When it was recorded.
+    pub created_at: Timestamp,
+    /// Metadata for templates and destinations.
+    pub metadata: Map<String, Value>,
+}
+
+/// One destination of a transfer.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Delivery {
+    /// This delivery.
+    pub id: DeliveryId,
+    /// Its transfer.
+    pub transfer: TransferId,
+    /// The flow's name for the destination.
+    pub destination: String,
+    /// The endpoint it goes to.
+    pub endpoint: String,
+    /// The name it is given there, relative to the endpoint's directory.
+    pub file_name: RemotePath,
+    /// Where it stands.
+    pub state: DeliveryState,
+    /// Attempts begun.
+    pub attempt: u32,
+    /// Its lane, when the flow is ordered.
+    pub lane: Option<String>,
+    /// When it may be claimed.
+    pub due_at: Timestamp,
+    /// When it is no longer wanted.
+    pub expires_at: Option<Timestamp>,
+}
+
+/// The right to work on a delivery: every write about it names this, and is refused once another
+/// node holds it.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct Claim {
+    /// The delivery.
+    pub delivery: DeliveryId,
+    /// Who holds it.
+    pub node: NodeName,
+    /// The node's lease epoch.
+    pub epoch: i64,
+    /// The attempt, from 1.
+    pub attempt: u32,
+}
+
+words! {
+    /// What kind of evidence a destination gave.
+    ReceiptKind {
+        /// The path where the file lies, with its size and checksum where verified.
+        Path = "path",
+        /// An HTTP status.
+        HttpStatus = "http_status",
+        /// A message disposition notification (RFC 8098, RFC 4130).
+        Mdn = "mdn",
+    }
+}
+
+/// A destination's evidence that it has the payload, or that it will not take it.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Receipt {
+    /// What it is.
+    pub kind: ReceiptKind,
+    /// When it came.
+    pub at: Timestamp,
+    /// Whether it says yes.
+    pub positive: bool,
+    /// One line for a list: a path, a status, a disposition.
+    pub summary: String,
+    /// The rest, by key: MIC, disposition, status, path, size, checksum.
+    pub detail: Map<String, Value>,
+    /// The evidence's own bytes (a signed MDN), where staged.
+    pub evidence: Option<PayloadId>,
+}
+
+/// How a source's offer ended, told to the source when it is settled.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Outcome {
+    /// Ours: recorded (and, with `settle = "after_delivery"`, delivered).
+    Taken,
+    /// Given up, or its deliveries failed: goes to the error directory, where the flow names one.
+    Refused,
+}
