@@ -1,0 +1,54 @@
+//! One budget for all buffers of the process.
+
+use std::sync::Arc;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// Bytes that all streams of the process together may hold in buffers. Whoever needs a buffer takes a
+/// lease first and waits when there is none: many large transfers slow each other down instead of
+/// filling the memory.
+#[derive(Clone, Debug)]
+pub struct BufferBudget {
+    units: Arc<Semaphore>,
+    total: u32,
+}
+
+/// Granularity in bytes: a semaphore counts in `u32`.
+const UNIT: usize = 4096;
+
+impl BufferBudget {
+    /// A budget of so many bytes.
+    #[must_use]
+    pub fn new(bytes: u64) -> Self {
+        let total = u32::try_from(bytes / UNIT as u64).unwrap_or(u32::MAX).max(1);
+        Self { units: Arc::new(Semaphore::new(total as usize)), total }
+    }
+
+    /// Waits for room for `bytes` and takes it until the lease is dropped. A wish for more than the
+    /// whole budget is cut to it, so that it is served alone instead of never.
+    ///
+    /// Take one lease for all buffers of a stream: two leases taken one after the other by many
+    /// streams at once could wait for each other for ever.
+    pub async fn take(&self, bytes: usize) -> BufferLease {
+        let units = u32::try_from(bytes.div_ceil(UNIT)).unwrap_or(u32::MAX).clamp(1, self.total);
+        // The semaphore is never closed; a lease without a permit would only be a lost bound.
+        BufferLease { _permit: Arc::clone(&self.units).acquire_many_owned(units).await.ok() }
+    }
+
+    /// Bytes not leased now.
+    #[must_use]
+    pub fn free(&self) -> u64 {
+        self.units.available_permits() as u64 * UNIT as u64
+    }
+
+    /// Bytes in all.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        u64::from(self.total) * UNIT as u64
+    }
+}
+
+/// Room in the budget, given back when dropped.
+#[derive(Debug)]
+pub struct BufferLease {
+    _permit: Option<OwnedSemaphorePermit>,
+}

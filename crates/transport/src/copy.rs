@@ -1,0 +1,65 @@
+//! Moving bytes from a source into staging.
+
+use crate::{BufferBudget, PartWriter};
+use model::{Error, ErrorKind, Result};
+use tokio::io::{AsyncRead, AsyncReadExt};
+
+/// Size of each of the two buffers of a copy, in bytes: while one is hashed and written, the other
+/// is filled.
+pub const COPY_BUFFER: usize = 512 * 1024;
+
+/// What a copy did.
+pub struct Copied {
+    /// The writer, to be sealed.
+    pub writer: Box<dyn PartWriter>,
+    /// Bytes copied.
+    pub bytes: u64,
+}
+
+/// Copies a reader to its end into a part. Reading and writing overlap; memory is two buffers of
+/// [`COPY_BUFFER`] bytes, taken from the budget.
+///
+/// # Errors
+/// The reader's error, classified by `read_error`; the writer's own; `StorageFull` and so on.
+pub async fn copy_to_staging(
+    mut reader: impl AsyncRead + Unpin,
+    mut writer: Box<dyn PartWriter>,
+    budget: &BufferBudget,
+    read_error: impl Fn(std::io::Error) -> Error,
+) -> Result<Copied> {
+    let _lease = budget.take(2 * COPY_BUFFER).await;
+    let mut filling = vec![0_u8; COPY_BUFFER];
+    let mut spare = vec![0_u8; COPY_BUFFER];
+    let mut bytes = 0_u64;
+    let mut filled = fill(&mut reader, &mut filling).await.map_err(&read_error)?;
+    while filled > 0 {
+        bytes += filled as u64;
+        let task = tokio::task::spawn_blocking(move || {
+            let result = writer.append(&filling[..filled]);
+            (writer, filling, result)
+        });
+        let read = fill(&mut reader, &mut spare).await;
+        let (returned, written, result) = task.await.map_err(stopped)?;
+        result?;
+        writer = returned;
+        filled = read.map_err(&read_error)?;
+        filling = std::mem::replace(&mut spare, written);
+    }
+    Ok(Copied { writer, bytes })
+}
+
+/// Reads until the buffer is full or the stream ends.
+async fn fill(reader: &mut (impl AsyncRead + Unpin), buffer: &mut [u8]) -> std::io::Result<usize> {
+    let mut filled = 0;
+    while filled < buffer.len() {
+        match reader.read(&mut buffer[filled..]).await? {
+            0 => break,
+            n => filled += n,
+        }
+    }
+    Ok(filled)
+}
+
+fn stopped(error: tokio::task::JoinError) -> Error {
+    Error::transient(ErrorKind::Internal, "write to staging").caused_by(error)
+}

@@ -1,0 +1,142 @@
+//! Folders: what file, SFTP, FTP and WebDAV have in common, and polling and safe writing over it.
+
+mod destination;
+mod source;
+
+pub use destination::{FolderDestination, Overwrite, WriteOptions};
+pub use source::{FolderSource, FolderSourceOptions};
+
+use async_trait::async_trait;
+use futures::stream::BoxStream;
+use model::{RemotePath, Result, Timestamp};
+use tokio::io::AsyncRead;
+
+/// A place with files in directories. Paths are as the place itself takes them: absolute, or relative
+/// to the endpoint's directory.
+#[async_trait]
+pub trait Folder: Send + Sync {
+    /// What the place can do. Asked after a connection was made where it depends on the server.
+    ///
+    /// # Errors
+    /// The place cannot be reached.
+    async fn capabilities(&self) -> Result<FolderCapabilities>;
+
+    /// Lists a directory as the server sends it, without `.` and `..`, in bounded memory.
+    ///
+    /// # Errors
+    /// `NotFound`, `PermissionDenied`, and what breaks connections.
+    async fn list(&self, directory: &RemotePath) -> Result<BoxStream<'static, Result<Entry>>>;
+
+    /// What lies at a path, symbolic links followed only where that leads to no place outside.
+    ///
+    /// # Errors
+    /// `NotFound` when nothing does.
+    async fn stat(&self, path: &RemotePath) -> Result<Entry>;
+
+    /// Reads from an offset to the end.
+    ///
+    /// # Errors
+    /// By the protocol's codes.
+    async fn read(&self, path: &RemotePath, offset: u64) -> Result<Box<dyn AsyncRead + Send + Unpin>>;
+
+    /// Begins to write a new file; what lies there under that name is replaced. The name is a
+    /// temporary one.
+    ///
+    /// # Errors
+    /// By the protocol's codes.
+    async fn begin_write(&self, path: &RemotePath, length: Option<u64>) -> Result<Box<dyn Upload>>;
+
+    /// Gives a finished upload its name. Decides by capability how: rename without replacing, rename,
+    /// atomic put.
+    ///
+    /// # Errors
+    /// Only when nothing was published for sure; [`Published::Unknown`] when an answer was lost.
+    async fn publish(&self, temporary: &RemotePath, name: &RemotePath, overwrite: bool) -> Result<Published>;
+
+    /// Renames a file within the place, replacing nothing where the server can promise it.
+    ///
+    /// # Errors
+    /// `AlreadyExists`, `NotFound`, and by the protocol's codes.
+    async fn rename(&self, from: &RemotePath, to: &RemotePath) -> Result<()>;
+
+    /// Removes a file. Idempotent callers treat `NotFound` as done.
+    ///
+    /// # Errors
+    /// By the protocol's codes.
+    async fn remove(&self, path: &RemotePath) -> Result<()>;
+
+    /// Makes a directory and those above it; one that exists is fine.
+    ///
+    /// # Errors
+    /// By the protocol's codes.
+    async fn make_directory(&self, path: &RemotePath) -> Result<()>;
+}
+
+/// What a folder can do.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct FolderCapabilities {
+    /// A rename that fails when the target exists.
+    pub rename_no_replace: bool,
+    /// A rename that replaces the target in one step.
+    pub rename_replace: bool,
+    /// `stat` tells a modification time.
+    pub modified: bool,
+    /// Directories can be made and listed.
+    pub directories: bool,
+}
+
+/// What lies at a path.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Entry {
+    /// Its name within its directory (from `list`), or the path asked for (from `stat`).
+    pub path: RemotePath,
+    /// File, directory or neither.
+    pub kind: EntryKind,
+    /// Size in bytes.
+    pub size: Option<u64>,
+    /// Last change.
+    pub modified: Option<Timestamp>,
+    /// An inode, etag or the like, that changes when another file takes the name.
+    pub version: Option<String>,
+}
+
+/// Kinds of entries.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum EntryKind {
+    /// A regular file.
+    File,
+    /// A directory.
+    Directory,
+    /// A link, device, socket: never taken.
+    Other,
+}
+
+/// A file being written under a temporary name.
+#[async_trait]
+pub trait Upload: Send {
+    /// Writes the next bytes.
+    ///
+    /// # Errors
+    /// By the protocol's codes; the upload must then be aborted or dropped.
+    async fn write(&mut self, bytes: bytes::Bytes) -> Result<()>;
+
+    /// Ends the file: all bytes acknowledged and, where the place can, synced. Tells its size there.
+    ///
+    /// # Errors
+    /// By the protocol's codes.
+    async fn finish(self: Box<Self>) -> Result<u64>;
+
+    /// Gives up and removes the temporary file as far as possible.
+    async fn abort(self: Box<Self>);
+}
+
+/// How publishing ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Published {
+    /// The file has its name.
+    Published,
+    /// The name is taken, and replacing was not asked for.
+    Exists,
+    /// The answer was lost: the caller finds out by looking.
+    Unknown,
+}

@@ -1,0 +1,122 @@
+//! What partners send to us.
+
+use crate::PartWriter;
+use async_trait::async_trait;
+use model::{AuditEvent, Receipt, RemotePath, Result, TransferId};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use std::sync::Arc;
+use tokio::sync::watch;
+
+/// Becomes true when the process is asked to end.
+pub type Shutdown = watch::Receiver<bool>;
+
+/// Something that takes messages from partners.
+#[async_trait]
+pub trait Listener: Send + Sync {
+    /// Takes its address, or registers its routes with `net`'s server. A failure takes this listener
+    /// down and says so; the process lives.
+    ///
+    /// # Errors
+    /// The address is taken, or may not be used.
+    async fn bind(&self, intake: Arc<dyn Intake>) -> Result<()>;
+
+    /// Serves until shutdown, then lets what is under way end.
+    ///
+    /// # Errors
+    /// The listener cannot go on.
+    async fn serve(&self, shutdown: Shutdown) -> Result<()>;
+}
+
+/// The engine's side of a reception.
+#[async_trait]
+pub trait Intake: Send + Sync {
+    /// Reserves a key (for AS2: sender, receiver, Message-ID), unique over all nodes.
+    ///
+    /// # Errors
+    /// The database cannot be asked: the peer must not be answered.
+    async fn begin(&self, key: &str) -> Result<Begin>;
+
+    /// Ends a waiting delivery with its receipt; also one that is still being sent.
+    ///
+    /// # Errors
+    /// The database cannot be asked.
+    async fn resolve(&self, correlation: &str, receipt: Receipt) -> Result<Resolved>;
+
+    /// Whether some flow takes a file of this name from this partner: asked before the body is read
+    /// where the name is known, and again at commit.
+    fn wanted(&self, transport: &str, partner: Option<&str>, file_name: &RemotePath) -> bool;
+}
+
+/// The answer to a reservation.
+pub enum Begin {
+    /// It is new, or was answered with an error: receive it.
+    New(Box<dyn Reception>),
+    /// Another connection, here or on another node, is receiving it now: ask the peer to come again.
+    InProgress,
+    /// It was answered: give the same answer.
+    Answered(StoredReply),
+}
+
+/// A reply kept so that it can be given again, byte for byte.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct StoredReply {
+    /// HTTP status, or the protocol's like.
+    pub status: u16,
+    /// Header fields in order.
+    pub headers: Vec<(String, String)>,
+    /// The body. A reply is small: the contract's bound is 1 MiB.
+    pub body: Vec<u8>,
+}
+
+/// One message being received. Dropping it frees the key.
+#[async_trait]
+pub trait Reception: Send {
+    /// Begins a part in staging.
+    ///
+    /// # Errors
+    /// Staging cannot take it (`StorageFull`).
+    async fn part(&mut self) -> Result<Box<dyn PartWriter>>;
+
+    /// Writes offer, transfers, deliveries, events and the reply in one transaction. Only then may
+    /// the peer be answered.
+    ///
+    /// # Errors
+    /// Nothing was taken; or, `Ambiguous`, it is not known: the peer gets no answer and comes again.
+    async fn commit(self: Box<Self>, message: Message, reply: StoredReply) -> Result<Vec<TransferId>>;
+
+    /// Records why the message was refused, with the answer given; the key may begin again.
+    ///
+    /// # Errors
+    /// It could not be recorded: the peer gets no answer.
+    async fn refuse(self: Box<Self>, events: Vec<AuditEvent>, reply: StoredReply) -> Result<()>;
+}
+
+/// What was received, its parts sealed.
+pub struct Message {
+    /// The listener's transport.
+    pub transport: &'static str,
+    /// The endpoint or path it came in by.
+    pub endpoint: String,
+    /// Who sent it.
+    pub partner: Option<String>,
+    /// Its parts, with what is known of each.
+    pub parts: Vec<crate::Reply>,
+    /// Evidence to keep: name and sealed bytes.
+    pub evidence: Vec<(String, crate::StagedPayload)>,
+    /// Metadata for all parts.
+    pub metadata: Map<String, Value>,
+    /// Events of the reception.
+    pub events: Vec<AuditEvent>,
+}
+
+/// What a receipt found.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Resolved {
+    /// It ended its delivery.
+    Matched,
+    /// The delivery had ended already, the same way.
+    Already,
+    /// No delivery waits for it; recorded.
+    Unmatched,
+}

@@ -1,0 +1,86 @@
+//! Staged bytes, and bytes on their way into staging.
+
+use async_trait::async_trait;
+use model::{PayloadId, RemotePath, Result, Sha256};
+use serde_json::{Map, Value};
+use std::io;
+use std::ops::Range;
+use std::sync::Arc;
+use tokio::io::AsyncRead;
+
+/// A stream of a payload's bytes.
+pub type PayloadReader = Box<dyn AsyncRead + Send + Unpin>;
+
+/// A handle to staged bytes. Cheap to clone behind its `Arc`; opened any number of times.
+#[async_trait]
+pub trait Payload: Send + Sync {
+    /// Which bytes.
+    fn id(&self) -> PayloadId;
+
+    /// How many.
+    fn length(&self) -> u64;
+
+    /// Their hash.
+    fn sha256(&self) -> Sha256;
+
+    /// The file name as received.
+    fn file_name(&self) -> &RemotePath;
+
+    /// The media type, when known.
+    fn media_type(&self) -> Option<&str>;
+
+    /// Metadata of the transfer, for destinations that pass it on.
+    fn metadata(&self) -> &Map<String, Value>;
+
+    /// Reads a range; the range's end is cut to the payload's.
+    ///
+    /// # Errors
+    /// `NotFound` when the bytes are gone, `IntegrityFailed` when staging finds them changed.
+    async fn open(&self, range: Range<u64>) -> Result<PayloadReader>;
+
+    /// The same for code that runs on a blocking thread.
+    ///
+    /// # Errors
+    /// As [`Payload::open`].
+    fn open_blocking(&self, range: Range<u64>) -> Result<Box<dyn io::Read + Send>>;
+}
+
+/// A part on its way into staging. All methods block: call them on a blocking thread, or let
+/// [`crate::copy_to_staging`] do it.
+///
+/// What was not sealed is gone after a crash, or resumed by name where it was begun with one.
+pub trait PartWriter: Send {
+    /// Appends bytes.
+    ///
+    /// # Errors
+    /// `StorageFull`, or another local error; the part must then be dropped.
+    fn append(&mut self, bytes: &[u8]) -> Result<()>;
+
+    /// Bytes held so far, those of a resumed part included.
+    fn length(&self) -> u64;
+
+    /// Makes the bytes durable (file sync, rename, directory sync) and names them.
+    ///
+    /// # Errors
+    /// Local errors; nothing is sealed then.
+    fn seal(self: Box<Self>) -> Result<StagedPayload>;
+}
+
+/// Bytes that are durable in staging.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct StagedPayload {
+    /// Their name.
+    pub id: PayloadId,
+    /// Their number.
+    pub length: u64,
+    /// Their hash.
+    pub sha256: Sha256,
+}
+
+impl dyn Payload {
+    /// The whole range.
+    #[must_use]
+    pub fn whole(self: &Arc<Self>) -> Range<u64> {
+        0..self.length()
+    }
+}

@@ -1,0 +1,174 @@
+//! What the engine lends a transport, so that none needs the store.
+
+use crate::{BufferBudget, PartWriter};
+use async_trait::async_trait;
+use model::definition::{Definitions, Identity, Partner};
+use model::{AuditEvent, EventKind, NodeName, Result, Secret, Timestamp};
+use serde_json::Value;
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+use uuid::Uuid;
+
+/// Everything lent for longer than one attempt. Cheap to clone.
+#[derive(Clone)]
+pub struct Services {
+    /// This node.
+    pub node: NodeName,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Randomness.
+    pub random: Arc<dyn Random>,
+    /// Partners, identities and keys in the revision in force.
+    pub directory: Arc<dyn Directory>,
+    /// The audit trail.
+    pub audit: Arc<dyn AuditLog>,
+    /// Room for buffers.
+    pub budget: BufferBudget,
+    /// Staging, for replies and spooled messages.
+    pub staging: Arc<dyn StagingArea>,
+}
+
+impl Services {
+    /// A new audit event of this node, now.
+    #[must_use]
+    pub fn event(&self, kind: EventKind) -> AuditEvent {
+        AuditEvent::new(
+            model::EventId::new(self.random.uuid(self.clock.now())),
+            self.clock.now(),
+            self.node.clone(),
+            kind,
+        )
+    }
+}
+
+/// Where parts can be staged.
+pub trait StagingArea: Send + Sync {
+    /// Begins a part without a name. Blocks briefly (creates a file).
+    ///
+    /// # Errors
+    /// Local errors.
+    fn begin(&self) -> Result<Box<dyn PartWriter>>;
+}
+
+/// Time, so that it can be tested and not slept.
+#[async_trait]
+pub trait Clock: Send + Sync {
+    /// Now, in UTC, cut to microseconds.
+    fn now(&self) -> Timestamp;
+
+    /// Time that only grows, for leases and durations; from an arbitrary beginning.
+    fn monotonic(&self) -> Duration;
+
+    /// Waits.
+    async fn sleep(&self, duration: Duration);
+}
+
+/// Randomness, so that it can be repeated.
+pub trait Random: Send + Sync {
+    /// Fills with random bytes, fit for keys.
+    fn fill(&self, bytes: &mut [u8]);
+
+    /// A version 7 UUID for this moment.
+    fn uuid(&self, now: Timestamp) -> Uuid {
+        let mut random = [0_u8; 10];
+        self.fill(&mut random);
+        let millis = u64::try_from(now.timestamp_millis()).unwrap_or_default();
+        uuid::Builder::from_unix_timestamp_millis(millis, &random).into_uuid()
+    }
+
+    /// A number from 0 up to but not including 1.
+    fn unit(&self) -> f64 {
+        let mut bytes = [0_u8; 4];
+        self.fill(&mut bytes);
+        f64::from(u32::from_le_bytes(bytes)) / (f64::from(u32::MAX) + 1.0)
+    }
+}
+
+/// Partners, identities and keys, in the revision in force at the time of asking.
+pub trait Directory: Send + Sync {
+    /// The definitions in force.
+    fn definitions(&self) -> Arc<Definitions>;
+
+    /// A partner with its certificates (PEM), the encrypting one first.
+    ///
+    /// # Errors
+    /// `NotFound`, `ConfigInvalid`.
+    fn partner(&self, name: &str) -> Result<PartnerMaterial>;
+
+    /// One of our identities with its key.
+    ///
+    /// # Errors
+    /// `NotFound`, `ConfigInvalid`.
+    fn identity(&self, name: &str) -> Result<OwnKey>;
+}
+
+/// A partner, ready to use.
+#[derive(Clone, Debug)]
+pub struct PartnerMaterial {
+    /// Its definition.
+    pub partner: Arc<Partner>,
+    /// Its certificates, PEM, in the definition's order: the first encrypts, any verifies.
+    pub certificates: Vec<String>,
+}
+
+/// An identity of ours, ready to use.
+#[derive(Clone, Debug)]
+pub struct OwnKey {
+    /// Its definition.
+    pub identity: Arc<Identity>,
+    /// The private key, PEM.
+    pub private_key: Secret<String>,
+    /// The key's passphrase, when it is encrypted.
+    pub passphrase: Option<Secret<String>>,
+    /// The certificate, PEM.
+    pub certificate: String,
+}
+
+/// The audit trail, for events that are no part of a state change.
+#[async_trait]
+pub trait AuditLog: Send + Sync {
+    /// Writes events; durable when it returns.
+    ///
+    /// # Errors
+    /// They could not be written.
+    async fn record(&self, events: Vec<AuditEvent>) -> Result<()>;
+}
+
+/// Which offers are known already.
+#[async_trait]
+pub trait KnownOffers: Send + Sync {
+    /// Of these identity keys (at most 1,000 a call), those that must not be offered now.
+    ///
+    /// # Errors
+    /// The database cannot be asked: the poll ends.
+    async fn known(&self, keys: Vec<String>) -> Result<HashSet<String>>;
+
+    /// Told once the listing was complete, so that kept files that are gone can be forgotten.
+    ///
+    /// # Errors
+    /// The database cannot be asked.
+    async fn listing_complete(&self) -> Result<()>;
+}
+
+/// Durable state of one delivery, bound to the claim that lends it.
+#[async_trait]
+pub trait DeliveryLog: Send + Sync {
+    /// Writes a note; durable when it returns. Written **before** the act that it describes.
+    ///
+    /// # Errors
+    /// The claim was lost, or the database cannot be asked: do not act.
+    async fn note(&self, key: &str, value: Value) -> Result<()>;
+
+    /// Binds a key (a Message-ID) to this delivery, before the first byte leaves.
+    ///
+    /// # Errors
+    /// As [`DeliveryLog::note`].
+    async fn correlate(&self, key: &str) -> Result<()>;
+
+    /// Whether the claim still holds, by the monotonic clock: asked right before a publish or POST.
+    ///
+    /// # Errors
+    /// The lease could not be renewed for half its time: do not act; `Transient`.
+    fn may_act(&self) -> Result<()>;
+}
