@@ -6,6 +6,7 @@ message in memory several times over, so this partner is for small files.
 
 import argparse
 import base64
+import gc
 import hashlib
 import http.client
 import json
@@ -13,12 +14,14 @@ import pathlib
 import sys
 import threading
 import time
+import traceback
 import urllib.parse
 from email import message_from_bytes
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+from asn1crypto import cms
 from pyas2lib import as2
-from pyas2lib.utils import mime_to_bytes, quote_as2name, unquote_as2name
+from pyas2lib.utils import unquote_as2name
 
 # What the peer can be told to do with a message, with what it does when not told. See README.md.
 BEHAVIOUR = {
@@ -61,6 +64,16 @@ def mdn_fields(mdn_bytes):
             fields = fields[-1] if isinstance(fields, list) else message_from_bytes(fields.encode())
             return {name.lower(): value for name, value in fields.items()}, whole.get_content_type() == "multipart/signed"
     return {}, False
+
+
+def cipher_of(raw):
+    """What an encrypted message is encrypted with, e.g. "aes_256_cbc"; pyas2lib itself forgets it for AES."""
+    try:
+        envelope = cms.ContentInfo.load(message_from_bytes(raw).get_payload(decode=True))
+        algorithm = envelope["content"]["encrypted_content_info"]["content_encryption_algorithm"]
+        return algorithm["algorithm"].native.replace("aes256", "aes_256").replace("aes192", "aes_192").replace("aes128", "aes_128")
+    except (ValueError, KeyError, TypeError):
+        return None  # not encrypted, or not readable
 
 
 class Peer:
@@ -133,23 +146,27 @@ class Peer:
                   "raw": dump(self.dir / "raw" / f"{number:06}.message", raw), "raw_length": len(body),
                   "raw_sha256": hashlib.sha256(body).hexdigest()}
         if behaviour["status"] != 200:
-            self.record(record, answer="status", status=behaviour["status"])
+            self.record(record, answer="status", http_status=behaviour["status"])
             return behaviour["status"], [("Content-Type", "text/plain")], b"told to refuse\n"
 
-        message = as2.Message()
-        status, (error, trace), mdn = message.parse(raw, self.organization, self.partner_of)
         names = {name.lower(): value for name, value in headers}
+        known = self.partner_of(unquote_as2name(names.get("as2-from", "")))
+        # pyas2lib fails on two things of its own: signing an MDN to an unknown partner, and headers beyond ASCII.
+        readable = [(name, value.encode("ascii", "replace").decode()) for name, value in headers
+                    if known or name.lower() != "disposition-notification-options"]
+        message = as2.Message()
+        status, (error, trace), mdn = message.parse(header_block(readable) + body, self.organization, self.partner_of)
         record.update(
             message_id=message.message_id, **{"from": unquote_as2name(names.get("as2-from", ""))},
             to=unquote_as2name(names.get("as2-to", "")), status=status, error=str(error) if error else None, trace=trace,
-            signed=message.signed, encrypted=message.encrypted, compressed=message.compressed, cipher=message.enc_alg,
+            signed=message.signed, encrypted=message.encrypted, compressed=message.compressed, cipher=cipher_of(raw),
             digest=message.digest_alg, mic=message.mic.decode() if message.mic else None,
             options=names.get("disposition-notification-options"), headers=headers)
         with self.lock:
             seen = self.answers.get(message.message_id)
         record["duplicate"] = seen is not None
         if seen and behaviour["duplicate"] == "stored":
-            self.record(record, answer="stored mdn", status_http=200)
+            self.record(record, answer="stored mdn", http_status=200)
             return 200, *seen
         if seen and behaviour["duplicate"] == "warning":
             behaviour = {**behaviour, "disposition": behaviour["disposition"] or "processed/warning: duplicate-document"}
@@ -159,13 +176,13 @@ class Peer:
 
         answer = self.mdn(message, status, error, mdn, behaviour)
         if answer is None:
-            self.record(record, answer="empty")
+            self.record(record, answer="empty", http_status=200)
             return 200, [], b""
         if status == "processed":
             with self.lock:
                 self.answers.setdefault(message.message_id, answer)
         record["mdn"] = dump(self.dir / "raw" / f"{number:06}.mdn", header_block(answer[0]) + answer[1])
-        self.record(record, answer="mdn")
+        self.record(record, answer="mdn", http_status=200)
         return 200, *answer
 
     def store(self, message, number):
@@ -186,7 +203,7 @@ class Peer:
         if behaviour["mdn"] == "none" or (mdn is None and behaviour["mdn"] == "asked"):
             return None
         options = "disposition-notification-options"
-        if behaviour["mdn"] == "unsigned":
+        if behaviour["mdn"] == "unsigned" or message.sender is None:
             del message.payload[options]
         elif behaviour["mdn"] == "signed" and options not in message.payload:
             message.payload[options] = "signed-receipt-protocol=required, pkcs7-signature; signed-receipt-micalg=required, sha256"
@@ -261,7 +278,13 @@ class Handler(BaseHTTPRequestHandler):
         if behaviour["drop"] == "before_read":
             self.close_connection = True
             return
-        status, headers, body = self.peer.receive(list(self.headers.items()), self.read_body(), self.client_address, behaviour)
+        received = self.read_body()
+        try:
+            status, headers, body = self.peer.receive(list(self.headers.items()), received, self.client_address, behaviour)
+        except Exception:  # pyas2lib's own, for what it does not understand: no AS2-To, for one
+            traceback.print_exc()
+            status, headers, body = 500, [("Content-Type", "text/plain")], b"the peer failed; see its log\n"
+        gc.collect()
         time.sleep(behaviour["delay"])
         if behaviour["drop"] == "after_read":
             self.close_connection = True
@@ -405,6 +428,9 @@ def main():
     at.set_defaults(run=send)
 
     options = parser.parse_args()
+    # The collector can run a finalizer of oscrypto inside cffi's own lock, which the finalizer wants: the process then
+    # hangs for ever. So it runs only where nothing holds that lock: between messages.
+    gc.disable()
     options.run(options)
 
 
