@@ -33,7 +33,7 @@ pub use connection::{
 pub use error::{Error, ErrorKind, Result, Retry};
 pub use id::{AttemptId, ConnectionId, DeliveryId, EventId, NodeName, OfferId, PayloadId, TransferId};
 pub use mask::{Mask, MaskError, MaskSpec};
-pub use option::{OptionKind, OptionSpec, OptionValue, Options, parse_duration, parse_size};
+pub use option::{OptionKind, OptionSpec, OptionValue, Options, nearest, parse_duration, parse_size};
 pub use path::RemotePath;
 pub use peer_text::PeerText;
 pub use secret::Secret;

@@ -248,7 +248,7 @@ pub fn parse_size(text: &str) -> Result<u64, String> {
 
 /// The candidate that a misspelt word most likely meant.
 #[must_use]
-pub(crate) fn nearest<'a>(word: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+pub fn nearest<'a>(word: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     candidates
         .map(|candidate| (strsim::jaro_winkler(word, candidate), candidate))
         .filter(|(likeness, _)| *likeness > 0.75)
