@@ -1,0 +1,129 @@
+//! What can go wrong, in kinds that let a caller choose its answer to the peer.
+//!
+//! Stream adapters speak `std::io::Error`; an [`Error`] travels inside one and comes out again
+//! through [`From`], so that a fault deep in a chain of readers keeps its kind.
+
+use std::io;
+
+/// The result of anything in this crate.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// A fault in a message, in its proof, or in the stream that carries it.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The message could not be decrypted. One text for a wrong key, a bad RSA block, bad
+    /// padding, a wrong tag or a cut ciphertext: a peer must not learn which it was (RFC 3218).
+    #[error("the message could not be decrypted")]
+    DecryptionFailed,
+    /// No recipient of the message is one of our keys. To the peer this is a failed decryption.
+    #[error(
+        "the message is encrypted for {recipients} recipient(s), none of which is one of our certificates"
+    )]
+    NoRecipient {
+        /// How many recipients the message named.
+        recipients: usize,
+    },
+    /// A pinned certificate was named as the signer, but the signature does not verify.
+    #[error("the signature does not verify with the certificate it names")]
+    SignatureInvalid,
+    /// No pinned certificate made this signature.
+    #[error("the signature was made by {signer}, which is none of the {pinned} pinned certificate(s)")]
+    SignerUnknown {
+        /// Serial number or key identifier that the message names, in hexadecimal.
+        signer: String,
+        /// How many certificates were tried.
+        pinned: usize,
+    },
+    /// The certificate that verified was outside its validity at the time given.
+    #[error("the signer's certificate is not valid at the time of verification")]
+    CertificateExpired,
+    /// The signature is genuine, but the content is not what was signed.
+    #[error("the content does not match its signed digest ({algorithm})")]
+    IntegrityFailed {
+        /// The digest algorithm that the signer used.
+        algorithm: String,
+    },
+    /// The compressed content could not be expanded.
+    #[error("the message could not be decompressed")]
+    DecompressionFailed,
+    /// An algorithm or a form that is not supported, by name or object identifier.
+    #[error("not supported: {0}")]
+    Unsupported(String),
+    /// The message breaks its format.
+    #[error("malformed {place}: {what}")]
+    Malformed {
+        /// What is wrong.
+        what: String,
+        /// The structure in which it was found.
+        place: &'static str,
+    },
+    /// The message goes beyond a limit of the reader.
+    #[error("{what} exceeds the limit of {limit}")]
+    LimitExceeded {
+        /// What was counted.
+        what: &'static str,
+        /// The limit, in the unit of what was counted.
+        limit: u64,
+    },
+    /// The library refused an operation that does not depend on the peer's bytes (a key of the
+    /// wrong kind, no memory).
+    #[error("cryptographic operation failed: {operation}")]
+    Crypto {
+        /// What was tried.
+        operation: &'static str,
+        /// The library's own words.
+        #[source]
+        source: openssl::error::ErrorStack,
+    },
+    /// The stream below failed.
+    #[error("reading or writing the message failed")]
+    Io(#[source] io::Error),
+}
+
+impl Error {
+    pub(crate) fn malformed(place: &'static str, what: impl Into<String>) -> Self {
+        Error::Malformed { what: what.into(), place }
+    }
+
+    pub(crate) fn unsupported(what: impl Into<String>) -> Self {
+        Error::Unsupported(what.into())
+    }
+
+    pub(crate) fn limit(what: &'static str, limit: u64) -> Self {
+        Error::LimitExceeded { what, limit }
+    }
+
+    pub(crate) fn ended(place: &'static str) -> Self {
+        Error::malformed(place, "it ends too early")
+    }
+}
+
+/// Names the operation that the library refused.
+pub(crate) trait CryptoContext<T> {
+    fn during(self, operation: &'static str) -> Result<T>;
+}
+
+impl<T> CryptoContext<T> for std::result::Result<T, openssl::error::ErrorStack> {
+    fn during(self, operation: &'static str) -> Result<T> {
+        self.map_err(|source| Error::Crypto { operation, source })
+    }
+}
+
+impl From<io::Error> for Error {
+    fn from(error: io::Error) -> Self {
+        match error.downcast::<Error>() {
+            Ok(inner) => inner,
+            Err(error) => Error::Io(error),
+        }
+    }
+}
+
+impl From<Error> for io::Error {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Io(inner) => inner,
+            other => io::Error::new(io::ErrorKind::InvalidData, other),
+        }
+    }
+}

@@ -1,0 +1,6 @@
+//! Whole messages: any nesting of encryption, signature and compression taken off as it streams.
+
+pub(crate) mod limits;
+pub(crate) mod payload;
+pub(crate) mod report;
+pub(crate) mod unwrap;

@@ -1,0 +1,364 @@
+//! Taking the layers off: encrypted, signed (both kinds), compressed, in any nesting.
+
+use std::cell::RefCell;
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::time::SystemTime;
+
+use openssl::x509::X509;
+
+use super::limits::Limits;
+use super::payload;
+use super::report::{Layer, Part, Report};
+use crate::algorithm::{Digest, oid};
+use crate::ber::BerReader;
+use crate::cms::expand::Expander;
+use crate::cms::open::Decryptor;
+use crate::cms::recipient::DecryptionKey;
+use crate::cms::signer::SignerInfo;
+use crate::cms::verify::Signers;
+use crate::cms::{self, Octets};
+use crate::der::{self, Element};
+use crate::error::{Error, Result};
+use crate::mic::{Digests, MicRule, Tapped};
+use crate::mime::content_type::ContentType;
+use crate::mime::headers::{self, Headers};
+use crate::mime::multipart::Multipart;
+use crate::mime::transfer::{Base64Reader, TransferEncoding};
+
+pub(crate) const CHUNK: usize = 64 * 1024;
+
+/// Our keys and the partner's.
+#[derive(Clone, Copy, Default)]
+pub struct Keys<'a> {
+    /// Our keys, any of which may be the recipient's.
+    pub decrypt: &'a [DecryptionKey],
+    /// The partner's pinned certificates, any of which may verify.
+    pub verify: &'a [X509],
+}
+
+/// How to read.
+#[derive(Debug, Clone)]
+pub struct ReadOptions {
+    /// Caps.
+    pub limits: Limits,
+    /// Digests computed over signed content besides those that the message announces, because
+    /// the signature may use another (SHA-256 and SHA-1).
+    pub digests: Vec<Digest>,
+    /// Digests of the MICs of unsigned content, and of the alternatives (SHA-256).
+    pub mic: Vec<Digest>,
+    /// Whether MICs under the other rules are computed too, for one more pass of each digest.
+    pub alternatives: bool,
+    /// The time at which the signer's certificate must be valid; none does not ask.
+    pub valid_at: Option<SystemTime>,
+}
+
+impl Default for ReadOptions {
+    fn default() -> Self {
+        ReadOptions {
+            limits: Limits::default(),
+            digests: vec![Digest::Sha256, Digest::Sha1],
+            mic: vec![Digest::Sha256],
+            alternatives: true,
+            valid_at: None,
+        }
+    }
+}
+
+/// Takes the leaves of a message as they stream. They are **not proved yet**: signature, padding
+/// and tag come last, so nothing may be published before [`read_message`] has returned a report.
+pub trait PartReceiver {
+    /// A leaf begins; its bytes, decoded, go to the writer, which is flushed at its end.
+    fn begin(&mut self, part: &Part) -> io::Result<Box<dyn Write + '_>>;
+}
+
+/// Reads a message: takes off every layer, hands the leaves to `receiver`, and proves it all.
+///
+/// `headers` are those that came with the body (from HTTP: at least `Content-Type`, and
+/// `Content-Transfer-Encoding` where it was sent). The body is read to its end unless an error
+/// stops it. Signed or encrypted parts *inside* a plain multipart are handed out as they are:
+/// a signature over one part must not seem to cover the others.
+///
+/// Errors tell apart what a receipt must: see [`Error`]. In constant memory.
+pub fn read_message(
+    headers: &Headers,
+    body: impl Read,
+    keys: Keys<'_>,
+    options: &ReadOptions,
+    receiver: &mut dyn PartReceiver,
+) -> Result<Report> {
+    let mut body = BufReader::with_capacity(CHUNK, body);
+    let mut reader = Reader { keys, options, receiver, report: Report::default(), depth: 0, signed: false };
+    reader.entity(headers, &mut body)?;
+    drain(&mut body)?;
+    Ok(reader.report)
+}
+
+pub(crate) struct Reader<'a> {
+    pub(crate) keys: Keys<'a>,
+    pub(crate) options: &'a ReadOptions,
+    pub(crate) receiver: &'a mut dyn PartReceiver,
+    pub(crate) report: Report,
+    pub(crate) depth: usize,
+    /// Inside a signature, whose proof comes later.
+    pub(crate) signed: bool,
+}
+
+impl Reader<'_> {
+    pub(crate) fn descend(&mut self) -> Result<()> {
+        self.depth += 1;
+        let limit = self.options.limits.nesting;
+        if self.depth > limit { Err(Error::limit("nested layers", limit as u64)) } else { Ok(()) }
+    }
+
+    fn entity(&mut self, headers: &Headers, body: &mut dyn BufRead) -> Result<()> {
+        self.descend()?;
+        let media = headers.content_type();
+        let result = match media.as_ref().map(ContentType::essence) {
+            Some("multipart/signed") => self.multipart_signed(media.as_ref(), body),
+            Some("application/pkcs7-mime" | "application/x-pkcs7-mime") => {
+                let mut source = cms_bytes(headers, body)?;
+                self.cms(&mut source)
+            }
+            _ => self.payload(headers, body),
+        };
+        self.depth -= 1;
+        result
+    }
+
+    /// An entity inside a layer, headers first.
+    fn inner_entity(&mut self, source: &mut dyn BufRead) -> Result<()> {
+        let (headers, mut body) = headers::split(source, &self.options.limits)?;
+        self.entity(&headers, &mut body)?;
+        drain(&mut body)
+    }
+
+    /// RFC 8551 section 3.5.3.
+    fn multipart_signed(&mut self, media: Option<&ContentType>, body: &mut dyn BufRead) -> Result<()> {
+        let parameter = |name| media.and_then(|media| media.parameter(name));
+        let boundary = parameter("boundary")
+            .ok_or_else(|| Error::malformed("multipart/signed", "it names no boundary"))?;
+        let announced = parameter("micalg").unwrap_or_default();
+        let announced = announced.split(',').filter_map(Digest::parse);
+        let digests = RefCell::new(self.digests(announced)?);
+        let missing = |what: &str| Error::malformed("multipart/signed", format!("{what} is missing"));
+
+        let mut parts = Multipart::new(body, &boundary)?;
+        let place = self.report.layers.len();
+        let part = parts.next_part()?.ok_or_else(|| missing("the signed part"))?;
+        self.digested_entity(part, &digests)?;
+
+        let part = parts.next_part()?.ok_or_else(|| missing("the signature"))?;
+        let signature = self.signature_bytes(part)?;
+        let signers = Signers::parse(&signature, self.options.limits.signers)?;
+        parts.finish()?;
+        self.prove(place, &signers, digests.into_inner())
+    }
+
+    /// Reads the entity that is signed, every byte of it through the digests.
+    fn digested_entity(&mut self, source: impl Read, digests: &RefCell<Digests>) -> Result<()> {
+        let tapped = Tapped { inner: source, digests };
+        let buffered = BufReader::with_capacity(CHUNK, tapped);
+        let (headers, mut body) = headers::split(buffered, &self.options.limits)?;
+        if !may_be_canonicalised(&headers) {
+            digests.borrow_mut().exact_only();
+        }
+        let outside = std::mem::replace(&mut self.signed, true);
+        self.entity(&headers, &mut body)?;
+        self.signed = outside;
+        drain(&mut body)
+    }
+
+    fn signature_bytes(&self, part: impl BufRead) -> Result<Vec<u8>> {
+        let (headers, mut body) = headers::split(part, &self.options.limits)?;
+        let limit = self.options.limits.element_bytes;
+        let mut bytes = Vec::new();
+        cms_bytes(&headers, &mut body)?.take(limit + 1).read_to_end(&mut bytes)?;
+        if bytes.len() as u64 > limit {
+            return Err(Error::limit("signature part in bytes", limit));
+        }
+        Ok(bytes)
+    }
+
+    fn digests(&self, announced: impl Iterator<Item = Digest>) -> Result<Digests> {
+        let mut algorithms: Vec<Digest> = announced.collect();
+        algorithms.extend(&self.options.digests);
+        Digests::new(&algorithms, true)
+    }
+
+    fn prove(&mut self, place: usize, signers: &Signers, digests: Digests) -> Result<()> {
+        let first = digests.first_bytes().to_vec();
+        let finished = digests.finish()?;
+        let proof = signers.verify(&finished, &first, self.keys.verify, self.options.valid_at)?;
+        self.report.layers.insert(place, Layer::Signed(proof));
+        if !self.signed {
+            // MICs of an inner signature are not what a receipt speaks of.
+            let mics =
+                finished.iter().flat_map(|digest| digest.mics(MicRule::Signed, MicRule::SignedCanonical));
+            self.report.mics.extend(mics);
+        }
+        Ok(())
+    }
+
+    /// What the content type of the CMS says wins over `smime-type`.
+    fn cms(&mut self, source: &mut dyn BufRead) -> Result<()> {
+        let (kind, ber) = cms::begin(source, &self.options.limits)?;
+        match kind.as_slice() {
+            oid::ENVELOPED_DATA => self.enveloped(ber, false),
+            oid::AUTH_ENVELOPED_DATA => self.enveloped(ber, true),
+            oid::SIGNED_DATA => self.opaque_signed(ber),
+            oid::COMPRESSED_DATA => self.compressed(ber),
+            other => Err(Error::unsupported(format!("CMS content type {}", der::dotted(other)))),
+        }
+    }
+
+    fn enveloped(&mut self, ber: BerReader<&mut dyn BufRead>, authenticated: bool) -> Result<()> {
+        let limits = &self.options.limits;
+        let mut decryptor = Decryptor::open(ber, authenticated, self.keys.decrypt, limits)?;
+        self.report.layers.push(Layer::Encrypted { cipher: decryptor.cipher() });
+        let inner = self.decrypted_entity(&mut decryptor);
+        if let Err(Error::Io(_)) = inner {
+            return inner;
+        }
+        // Whatever the plaintext looks like, the ciphertext is read to its end first, so that
+        // neither the answer nor its moment tells how much of it made sense.
+        drain_read(&mut decryptor)?;
+        inner
+    }
+
+    fn decrypted_entity(&mut self, decryptor: &mut dyn Read) -> Result<()> {
+        let buffered = BufReader::with_capacity(CHUNK, decryptor);
+        match headers::split(buffered, &self.options.limits) {
+            Ok((headers, mut body)) if !headers.is_empty() => {
+                self.entity(&headers, &mut body)?;
+                drain(&mut body)
+            }
+            Err(Error::Io(error)) => Err(Error::Io(error)),
+            // Not MIME at all: the key was wrong and the padding right by chance.
+            _ => Err(Error::DecryptionFailed),
+        }
+    }
+
+    /// RFC 8551 section 3.5.2.
+    fn opaque_signed(&mut self, mut ber: BerReader<&mut dyn BufRead>) -> Result<()> {
+        let data = ber.expect(der::SEQUENCE, "SignedData")?;
+        ber.enter(data)?;
+        let version = ber.expect(der::INTEGER, "version")?;
+        ber.skip(version)?;
+        let algorithms = ber.expect(der::SET, "digestAlgorithms")?;
+        let algorithms = ber.collect(algorithms)?;
+        let digests = RefCell::new(self.digests(announced(&algorithms).into_iter())?);
+        let info = ber.expect(der::SEQUENCE, "EncapsulatedContentInfo")?;
+        ber.enter(info)?;
+        let kind = ber.expect(der::OID, "contentType")?;
+        let kind = ber.collect(kind)?;
+        let content_type = Element::parse(&kind)?.content.to_vec();
+        cms::enter_content(&mut ber)?;
+
+        let place = self.report.layers.len();
+        self.digested_entity(Octets(&mut ber), &digests)?;
+        // The explicit tag and EncapsulatedContentInfo.
+        ber.leave()?;
+        ber.leave()?;
+        for tag in [der::context(0), der::context(1)] {
+            if let Some(header) = ber.optional(tag)? {
+                ber.skip(header)?;
+            }
+        }
+        let set = ber.expect(der::SET, "signerInfos")?;
+        let set = ber.collect(set)?;
+        for _ in 0..3 {
+            ber.leave()?;
+        }
+        let infos = SignerInfo::parse_all(&Element::parse(&set)?, self.options.limits.signers)?;
+        self.prove(place, &Signers { content_type, infos }, digests.into_inner())
+    }
+
+    fn compressed(&mut self, ber: BerReader<&mut dyn BufRead>) -> Result<()> {
+        let expander = Expander::open(ber, &self.options.limits)?;
+        self.report.layers.push(Layer::Compressed);
+        self.inner_entity(&mut BufReader::with_capacity(CHUNK, expander))
+    }
+}
+
+/// The digests that an opaque signature announces; what is not known is left for the signer.
+fn announced(set: &[u8]) -> Vec<Digest> {
+    let mut found = Vec::new();
+    let Ok(set) = Element::parse(set) else { return found };
+    let mut algorithms = set.children();
+    while let Ok(Some(algorithm)) = algorithms.next() {
+        if let Ok(Some(kind)) = algorithm.children().next() {
+            found.extend(Digest::from_oid(kind.content));
+        }
+    }
+    found
+}
+
+/// Some products sign text with CRLF line ends and send it with LF. Where the entity says that
+/// it is no text, computing that form as well would be wasted work.
+fn may_be_canonicalised(headers: &Headers) -> bool {
+    match headers.transfer_encoding() {
+        Ok(Some(TransferEncoding::SevenBit | TransferEncoding::EightBit)) => return true,
+        Ok(Some(TransferEncoding::Binary)) => return false,
+        _ => {}
+    }
+    let Some(media) = headers.content_type() else { return true };
+    let is_binary = ["image", "audio", "video"].iter().any(|kind| media.is_kind(kind))
+        || matches!(
+            media.essence(),
+            "application/octet-stream"
+                | "application/zip"
+                | "application/gzip"
+                | "application/pdf"
+                | "application/pkcs7-mime"
+                | "application/x-pkcs7-mime"
+        );
+    !is_binary
+}
+
+/// The CMS bytes of a body. Its first byte tells base64 (`M`) from BER (`0`) better than the
+/// headers do: some announce what they do not send, some send what they do not announce.
+fn cms_bytes<'b>(headers: &Headers, body: &'b mut dyn BufRead) -> Result<Box<dyn BufRead + 'b>> {
+    if headers.transfer_encoding()? == Some(TransferEncoding::QuotedPrintable) {
+        return Ok(TransferEncoding::QuotedPrintable.decoder(Box::new(body)));
+    }
+    loop {
+        let available = body.fill_buf()?;
+        let blank = available.iter().take_while(|byte| byte.is_ascii_whitespace()).count();
+        let ended = available.is_empty();
+        let base64 = available.get(blank) == Some(&b'M');
+        let decided = blank < available.len();
+        body.consume(blank);
+        if base64 {
+            let decoder = Base64Reader::new(body);
+            return Ok(Box::new(BufReader::with_capacity(CHUNK, decoder)));
+        }
+        if decided || ended {
+            return Ok(Box::new(body));
+        }
+    }
+}
+
+/// Reads what is left, so that every digest and check below sees its end.
+pub(crate) fn drain(source: &mut dyn BufRead) -> Result<()> {
+    loop {
+        let count = match source.fill_buf() {
+            Ok(available) => available.len(),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(error.into()),
+        };
+        if count == 0 {
+            return Ok(());
+        }
+        source.consume(count);
+    }
+}
+
+fn drain_read(source: &mut dyn Read) -> Result<()> {
+    drain(&mut BufReader::with_capacity(CHUNK, source))
+}
+
+impl Reader<'_> {
+    fn payload(&mut self, headers: &Headers, body: &mut dyn BufRead) -> Result<()> {
+        payload::read(self, headers, body)
+    }
+}

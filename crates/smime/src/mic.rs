@@ -1,0 +1,395 @@
+//! Message integrity checks: digests of a stream in its exact form and, beside it, with every
+//! bare LF read as CRLF (the canonical form that some products sign).
+
+use std::fmt;
+use std::io::{self, BufRead, Read};
+use std::sync::{Arc, OnceLock};
+
+use openssl::hash::Hasher;
+
+use crate::algorithm::{Digest, NameStyle};
+use crate::error::{CryptoContext, Error, Result};
+use crate::mime::words::base64_text;
+
+/// A digest of some form of a message, as AS2 receipts carry it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mic {
+    /// The algorithm.
+    pub algorithm: Digest,
+    /// The digest itself.
+    pub digest: Vec<u8>,
+}
+
+impl Mic {
+    /// The digest in base64.
+    pub fn base64(&self) -> String {
+        base64_text(&self.digest)
+    }
+
+    /// `base64, name`: the value of Received-content-MIC (RFC 4130 section 7.4.3).
+    pub fn to_text(&self, style: NameStyle) -> String {
+        format!("{}, {}", self.base64(), self.algorithm.name(style))
+    }
+
+    /// Reads `base64, name`; spaces as they come, the name in any spelling. None when either half
+    /// is missing or no algorithm has that name.
+    pub fn parse(text: &str) -> Option<Mic> {
+        use base64::Engine;
+        let (digest, name) = text.split_once(',')?;
+        let digest: String = digest.split_ascii_whitespace().collect();
+        let digest = base64::engine::general_purpose::STANDARD.decode(digest).ok()?;
+        Some(Mic { algorithm: Digest::parse(name)?, digest })
+    }
+}
+
+impl fmt::Display for Mic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.to_text(NameStyle::default()))
+    }
+}
+
+/// Which bytes a MIC covers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum MicRule {
+    /// The signed bytes exactly: headers and body of the signed part (RFC 4130 section 7.3.1).
+    Signed,
+    /// The signed bytes with bare LF read as CRLF.
+    SignedCanonical,
+    /// The innermost MIME entity with its headers, expanded and decrypted.
+    Entity,
+    /// The same with bare LF read as CRLF.
+    EntityCanonical,
+    /// The innermost entity's body without its headers, transfer encoding left on.
+    Content,
+    /// The same with bare LF read as CRLF.
+    ContentCanonical,
+}
+
+impl MicRule {
+    /// Words for an operator.
+    pub fn describe(self) -> &'static str {
+        match self {
+            MicRule::Signed => "signed part, exact bytes",
+            MicRule::SignedCanonical => "signed part, CRLF line ends",
+            MicRule::Entity => "entity with headers, exact bytes",
+            MicRule::EntityCanonical => "entity with headers, CRLF line ends",
+            MicRule::Content => "content without headers, exact bytes",
+            MicRule::ContentCanonical => "content without headers, CRLF line ends",
+        }
+    }
+}
+
+/// A MIC and the rule by which it was made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RuledMic {
+    /// What the digest covers.
+    pub rule: MicRule,
+    /// The digest.
+    pub mic: Mic,
+}
+
+/// One digest in both forms. The canonical state is split off at the first bare LF; until then
+/// both are the same, so text with CRLF and bodies that need no canonical form cost one digest.
+struct Twin {
+    algorithm: Digest,
+    exact: Hasher,
+    canonical: Option<Hasher>,
+}
+
+/// Digests of a stream, several algorithms at once.
+pub(crate) struct Digests {
+    twins: Vec<Twin>,
+    wants_canonical: bool,
+    after_cr: bool,
+    first: Vec<u8>,
+}
+
+/// The finished digests of one algorithm.
+#[derive(Debug, Clone)]
+pub(crate) struct Finished {
+    pub(crate) algorithm: Digest,
+    pub(crate) exact: Vec<u8>,
+    /// Present when a bare LF made it differ.
+    pub(crate) canonical: Option<Vec<u8>>,
+}
+
+impl Digests {
+    /// Algorithms that are not available are left out, unless none is left.
+    pub(crate) fn new(algorithms: &[Digest], wants_canonical: bool) -> Result<Digests> {
+        let mut twins: Vec<Twin> = Vec::new();
+        let mut refused = None;
+        for algorithm in algorithms.iter().copied() {
+            if twins.iter().any(|twin| twin.algorithm == algorithm) {
+                continue;
+            }
+            match Hasher::new(algorithm.md()).during("digest") {
+                Ok(exact) => twins.push(Twin { algorithm, exact, canonical: None }),
+                Err(error) => refused = Some(error),
+            }
+        }
+        match refused {
+            Some(error) if twins.is_empty() => Err(error),
+            _ => Ok(Digests { twins, wants_canonical, after_cr: false, first: Vec::new() }),
+        }
+    }
+
+    /// The canonical form makes no sense for this content: drop it.
+    pub(crate) fn exact_only(&mut self) {
+        self.wants_canonical = false;
+        for twin in &mut self.twins {
+            twin.canonical = None;
+        }
+    }
+
+    /// The first two bytes of the stream, as far as seen.
+    pub(crate) fn first_bytes(&self) -> &[u8] {
+        &self.first
+    }
+
+    pub(crate) fn update(&mut self, bytes: &[u8]) -> Result<()> {
+        if self.first.len() < 2 {
+            let missing = 2 - self.first.len();
+            self.first.extend_from_slice(&bytes[..bytes.len().min(missing)]);
+        }
+        if self.wants_canonical {
+            self.update_canonical(bytes)?;
+        }
+        for twin in &mut self.twins {
+            twin.exact.update(bytes).during("digest")?;
+        }
+        Ok(())
+    }
+
+    fn update_canonical(&mut self, bytes: &[u8]) -> Result<()> {
+        let split = self.twins.first().is_some_and(|twin| twin.canonical.is_some());
+        let bare = next_bare_lf(bytes, 0, self.after_cr);
+        if !split && bare.is_some() {
+            for twin in &mut self.twins {
+                // `exact` has not seen these bytes yet: the states are still one.
+                twin.canonical = Some(twin.exact.clone());
+            }
+        }
+        if split || bare.is_some() {
+            let mut from = 0;
+            let mut next = bare;
+            while let Some(at) = next {
+                self.feed_canonical(&bytes[from..at])?;
+                self.feed_canonical(b"\r\n")?;
+                from = at + 1;
+                next = next_bare_lf(bytes, from, false);
+            }
+            self.feed_canonical(&bytes[from..])?;
+        }
+        if let Some(last) = bytes.last() {
+            self.after_cr = *last == b'\r';
+        }
+        Ok(())
+    }
+
+    fn feed_canonical(&mut self, bytes: &[u8]) -> Result<()> {
+        for canonical in self.twins.iter_mut().filter_map(|twin| twin.canonical.as_mut()) {
+            canonical.update(bytes).during("digest")?;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn finish(self) -> Result<Vec<Finished>> {
+        self.twins
+            .into_iter()
+            .map(|mut twin| {
+                let exact = twin.exact.finish().during("digest")?.to_vec();
+                let canonical = match &mut twin.canonical {
+                    Some(canonical) => Some(canonical.finish().during("digest")?.to_vec()),
+                    None => None,
+                };
+                Ok(Finished { algorithm: twin.algorithm, exact, canonical })
+            })
+            .collect()
+    }
+}
+
+/// Position of the next LF at or after `from` that no CR precedes.
+fn next_bare_lf(bytes: &[u8], from: usize, after_cr: bool) -> Option<usize> {
+    memchr::memchr_iter(b'\n', &bytes[from..]).map(|at| from + at).find(|at| match at {
+        0 => !after_cr,
+        at => bytes[at - 1] != b'\r',
+    })
+}
+
+impl Finished {
+    /// The digests as MICs under a rule and its canonical counterpart.
+    pub(crate) fn mics(&self, exact: MicRule, canonical: MicRule) -> Vec<RuledMic> {
+        let mic = |rule, digest: &Vec<u8>| RuledMic {
+            rule,
+            mic: Mic { algorithm: self.algorithm, digest: digest.clone() },
+        };
+        let mut mics = vec![mic(exact, &self.exact)];
+        mics.extend(self.canonical.iter().map(|digest| mic(canonical, digest)));
+        mics
+    }
+}
+
+/// A reader that digests what passes through it.
+pub(crate) struct Tapped<'d, R> {
+    pub(crate) inner: R,
+    pub(crate) digests: &'d std::cell::RefCell<Digests>,
+}
+
+impl<R: Read> Read for Tapped<'_, R> {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        let count = self.inner.read(out)?;
+        self.digests.borrow_mut().update(&out[..count])?;
+        Ok(count)
+    }
+}
+
+/// Where a MIC appears once its stream has been read to the end.
+#[derive(Debug, Clone, Default)]
+pub struct MicSlot(Arc<OnceLock<Mic>>);
+
+impl MicSlot {
+    /// The MIC; none before the stream has ended.
+    pub fn get(&self) -> Option<&Mic> {
+        self.0.get()
+    }
+
+    pub(crate) fn set(&self, mic: Mic) {
+        // A stream ends once; a second answer could only be the same.
+        let _ = self.0.set(mic);
+    }
+}
+
+/// A reader that computes the MIC of what passes through it and leaves it in a [`MicSlot`].
+pub struct MicReader<R> {
+    inner: R,
+    algorithm: Digest,
+    hasher: Option<Hasher>,
+    slot: MicSlot,
+}
+
+impl<R> MicReader<R> {
+    /// A tap on `inner`. Errors when the algorithm is not available.
+    pub fn new(inner: R, algorithm: Digest) -> Result<Self> {
+        MicReader::with_slot(inner, algorithm, MicSlot::default())
+    }
+
+    pub(crate) fn with_slot(inner: R, algorithm: Digest, slot: MicSlot) -> Result<Self> {
+        let hasher = Some(Hasher::new(algorithm.md()).during("digest")?);
+        Ok(MicReader { inner, algorithm, hasher, slot })
+    }
+
+    /// Where the MIC will appear.
+    pub fn slot(&self) -> MicSlot {
+        self.slot.clone()
+    }
+}
+
+impl<R: Read> Read for MicReader<R> {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        let count = self.inner.read(out)?;
+        if count > 0 {
+            if let Some(hasher) = &mut self.hasher {
+                hasher.update(&out[..count]).during("digest")?;
+            }
+        } else if !out.is_empty()
+            && let Some(mut hasher) = self.hasher.take()
+        {
+            let digest = hasher.finish().during("digest")?.to_vec();
+            self.slot.set(Mic { algorithm: self.algorithm, digest });
+        }
+        Ok(count)
+    }
+}
+
+impl<R: crate::mime::entity::Measured> crate::mime::entity::Measured for MicReader<R> {
+    fn total_len(&self) -> Option<u64> {
+        self.inner.total_len()
+    }
+}
+
+/// Every MIC that a partner might make of an entity that we sent, for the operator who asks why
+/// its receipt does not match: with and without headers, exact and with CRLF line ends.
+///
+/// Reads `body` to its end in constant memory.
+pub fn every_mic(header: &[u8], mut body: impl Read, algorithm: Digest) -> Result<Vec<RuledMic>> {
+    let mut entity = Digests::new(&[algorithm], true)?;
+    let mut content = Digests::new(&[algorithm], true)?;
+    entity.update(header)?;
+    entity.update(b"\r\n")?;
+    let mut source = io::BufReader::with_capacity(64 * 1024, &mut body);
+    loop {
+        let chunk = source.fill_buf().map_err(Error::from)?;
+        if chunk.is_empty() {
+            break;
+        }
+        entity.update(chunk)?;
+        content.update(chunk)?;
+        let count = chunk.len();
+        source.consume(count);
+    }
+    let mut mics = Vec::new();
+    for finished in entity.finish()? {
+        mics.extend(finished.mics(MicRule::Entity, MicRule::EntityCanonical));
+    }
+    for finished in content.finish()? {
+        mics.extend(finished.mics(MicRule::Content, MicRule::ContentCanonical));
+    }
+    Ok(mics)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn sha256(bytes: &[u8]) -> Vec<u8> {
+        openssl::sha::sha256(bytes).to_vec()
+    }
+
+    fn canonical(bytes: &[u8]) -> Vec<u8> {
+        let mut out = Vec::new();
+        for byte in bytes {
+            if *byte == b'\n' && out.last() != Some(&b'\r') {
+                out.push(b'\r');
+            }
+            out.push(*byte);
+        }
+        out
+    }
+
+    proptest! {
+        #[test]
+        fn both_forms_at_any_split(
+            bytes in proptest::collection::vec(prop::sample::select(b"\r\nab".to_vec()), 0..200),
+            step in 1usize..20,
+        ) {
+            let mut digests = Digests::new(&[Digest::Sha256, Digest::Sha1], true).unwrap();
+            for piece in bytes.chunks(step) {
+                digests.update(piece).unwrap();
+            }
+            let finished = &digests.finish().unwrap()[0];
+            prop_assert_eq!(&finished.exact, &sha256(&bytes));
+            let other = finished.canonical.as_ref().unwrap_or(&finished.exact);
+            prop_assert_eq!(other, &sha256(&canonical(&bytes)));
+        }
+    }
+
+    #[test]
+    fn text_form_goes_both_ways() {
+        let mic = Mic { algorithm: Digest::Sha256, digest: sha256(b"x") };
+        assert_eq!(Mic::parse(&mic.to_text(NameStyle::Rfc3851)), Some(mic.clone()));
+        assert_eq!(Mic::parse(&format!(" {} ,SHA2_256 ", mic.base64())), Some(mic));
+        assert_eq!(Mic::parse("nothing"), None);
+    }
+
+    #[test]
+    fn the_slot_is_filled_at_the_end() {
+        let mut reader = MicReader::new(&b"abc"[..], Digest::Sha256).unwrap();
+        let slot = reader.slot();
+        reader.read_exact(&mut [0; 3]).unwrap();
+        assert!(slot.get().is_none());
+        assert_eq!(reader.read(&mut [0; 1]).unwrap(), 0);
+        assert_eq!(slot.get().unwrap().digest, sha256(b"abc"));
+    }
+}
