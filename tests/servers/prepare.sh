@@ -7,6 +7,7 @@ cache=$root/target/servers
 venv=$cache/venv
 requirements=$root/tests/servers/requirements.txt
 nextest=0.9.143
+deny=0.20.2
 
 "$root/deploy/prepare.sh" postgresql-15 strace chromium fonts-dejavu-core python3-venv
 mkdir -p "$cache"
@@ -76,7 +77,10 @@ if ! cargo fmt --version >/dev/null 2>&1 || ! cargo clippy --version >/dev/null 
   rustup component add rustfmt clippy
 fi
 PATH=$cache/cargo/bin:$PATH
-if ! command -v cargo-nextest >/dev/null; then
-  echo "prepare.sh: building cargo-nextest $nextest, once" >&2
-  cargo install --quiet --locked --root "$cache/cargo" --version "$nextest" cargo-nextest 9>&-
-fi
+install_tool() { # NAME VERSION
+  if command -v "$1" >/dev/null; then return; fi
+  echo "prepare.sh: building $1 $2 into target/servers/cargo, once; this takes minutes" >&2
+  cargo install --quiet --locked --root "$cache/cargo" --version "$2" "$1" 9>&-
+}
+install_tool cargo-nextest "$nextest"
+install_tool cargo-deny "$deny"

@@ -1,0 +1,41 @@
+#!/usr/bin/env bash
+# Every check and every test, from a clean clone: installs what is missing, then formatting, lints, licences and test suites.
+#
+#   tests/run.sh                      all of it
+#   tests/run.sh -p waybill-store     the tests alone, with these options given to `cargo nextest run`
+#
+# The first stage that fails ends the run and is named. The last lines are nextest's own summary.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+exec </dev/null
+PATH=$PWD/target/servers/cargo/bin:$PATH
+
+stage() { # NAME COMMAND...
+  local name=$1 started=$SECONDS
+  shift
+  printf '\n== %s\n' "$name"
+  if ! "$@"; then
+    printf '\n== FAILED: %s (after %s s): %s\n' "$name" "$((SECONDS - started))" "$*"
+    exit 1
+  fi
+  printf '== %s: %s s\n' "$name" "$((SECONDS - started))"
+}
+
+# nextest's summary is left to be last, whether it is good or bad. A process left behind fails the run.
+tests() {
+  printf '\n== tests\n'
+  /usr/bin/python3 tests/servers/leftovers.py cargo nextest run "$@"
+}
+
+stage 'what the build needs' deploy/prepare.sh
+stage 'what the tests need' tests/servers/prepare.sh
+if [ $# -gt 0 ]; then
+  tests "$@"
+  exit
+fi
+stage 'formatting' cargo fmt --all --check
+stage 'lints' cargo clippy --workspace --all-targets --locked -- -D warnings
+stage 'licences, banned crates, sources' cargo deny --locked --log-level error check --hide-inclusion-graph bans licenses sources
+stage 'examples in the documentation' cargo test --doc --workspace --locked --quiet
+printf '\n== before the tests: %s s\n' "$SECONDS"
+tests --workspace --locked
