@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Installs what the tests need besides the build: servers from Debian, the AS2 partner from PyPI, nextest and
-# cargo-deny from crates.io. Everything that is not a Debian package stays under target/servers. Silent when nothing is to do.
+# Installs what the tests need besides the build: servers from Debian, the AS2 partner from PyPI, cargo-nextest and
+# cargo-deny built by cargo. Everything that is not a Debian package stays under target/servers. Silent when nothing is to do.
 set -euo pipefail
 root=$(cd "$(dirname "$0")/../.." && pwd)
 cache=$root/target/servers
