@@ -1,1 +1,44 @@
-//! The `store` room of Waybill.
+//! The `store` room: the database. Queries, migrations, the writer, leases, audit, seals, search.
+//!
+//! Writes are **commands**: plain values that say what changes and which events go with it. They wait
+//! in a bounded queue; a writer takes all that wait, applies each under its own savepoint, commits
+//! once, and only then answers. No open transaction leaves this room, and no clock is in it: times and
+//! ids come from the caller.
+//!
+//! Every query is written once and runs on SQLite and on PostgreSQL (`on!` in `either.rs`); only
+//! claiming, notification and partitions differ.
+//!
+//! Where to look: `writer` (grouping, lost commits), `lease` and `fence` (who may write), `offer`,
+//! `delivery`, `intake`, `payload` (a transfer's way), `action` (what a person does to it).
+
+mod action;
+mod command;
+mod delivery;
+mod either;
+mod event;
+mod fault;
+mod fence;
+mod intake;
+mod lease;
+mod lost_commit;
+mod offer;
+mod open;
+mod payload;
+mod row;
+mod settings;
+mod target;
+mod transaction;
+mod tx;
+mod wake;
+mod writer;
+
+pub use action::{Act, Acted};
+pub use delivery::{
+    ClaimFilter, Claimed, Done, Failure, Finish, Finished, NewDelivery, NewTransfer, Overdue, Resolved,
+};
+pub use either::Backend;
+pub use intake::{IntakeBegun, IntakeCommit, IntakeCommitted, Reply};
+pub use lease::{Acquired, Fenced, NodeLease, Renewal};
+pub use offer::{OfferFailed, RecordOffer, Recorded};
+pub use open::Store;
+pub use settings::{IdGenerator, StoreSettings};

@@ -1,0 +1,40 @@
+//! Deliveries: claim, attempt, receipt.
+
+mod claim;
+mod finish;
+mod insert;
+mod note;
+mod resolve;
+mod sweep;
+
+pub use claim::{ClaimFilter, Claimed};
+pub use finish::{Finish, Finished};
+pub use insert::{NewDelivery, NewTransfer};
+pub use resolve::Resolved;
+pub use sweep::Overdue;
+
+use model::{Error, ErrorKind};
+
+/// Whether a write under a claim took place.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Done {
+    /// It did.
+    Done,
+    /// The claim is another's by now: stop this attempt.
+    ClaimLost,
+}
+
+/// Why an attempt failed.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Failure {
+    /// What went wrong.
+    pub kind: ErrorKind,
+    /// The error with its causes, in one line.
+    pub text: String,
+}
+
+impl From<&Error> for Failure {
+    fn from(error: &Error) -> Self {
+        Self { kind: error.kind(), text: error.chain() }
+    }
+}

@@ -1,0 +1,44 @@
+//! Audit events into the database: many rows, one statement.
+
+use crate::either::on;
+use crate::fault::Fault;
+use crate::tx::Tx;
+use model::AuditEvent;
+use sqlx::QueryBuilder;
+use sqlx::types::Json;
+
+/// Rows of one statement; 14 values each, and SQLite binds 32,766 at most.
+const ROWS: usize = 1000;
+
+/// Writes events into a transaction. An event that is there already (same time, same id) is left
+/// alone, so a journal can be replayed.
+pub(crate) async fn append(tx: &mut Tx<'_>, events: &[AuditEvent]) -> Result<(), Fault> {
+    for rows in events.chunks(ROWS) {
+        on!(tx, c => {
+            let mut insert = QueryBuilder::<Db>::new(
+                "INSERT INTO audit_events (id, at, node, kind, severity, actor, flow, endpoint, partner, \
+                 transfer_id, delivery_id, connection_id, peer, detail) ",
+            );
+            insert.push_values(rows, |mut row, event| {
+                row.push_bind(event.id.uuid())
+                    .push_bind(event.at)
+                    .push_bind(event.node.as_str())
+                    .push_bind(event.kind.as_str())
+                    .push_bind(event.severity.as_str())
+                    .push_bind(event.actor.to_text())
+                    .push_bind(event.flow.as_deref())
+                    .push_bind(event.endpoint.as_deref())
+                    .push_bind(event.partner.as_deref())
+                    .push_bind(event.transfer.map(|id| id.uuid()))
+                    .push_bind(event.delivery.map(|id| id.uuid()))
+                    .push_bind(event.connection.map(|id| id.uuid()))
+                    .push_bind(event.peer.as_deref())
+                    .push_bind(Json(&event.detail));
+            });
+            insert.push(" ON CONFLICT (at, id) DO NOTHING");
+            // Statements of few rows come again and again; the long ones are not worth keeping.
+            insert.build().persistent(rows.len() <= 8).execute(c).await.map(|_| ())
+        })?;
+    }
+    Ok(())
+}

@@ -1,0 +1,1 @@
+//! Taking everything from a node that no longer lives.

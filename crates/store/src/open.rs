@@ -1,0 +1,267 @@
+//! Opening and closing the store, and the two ways in: a command to the writer, a query to a reader.
+
+use crate::command::{Command, Queued, queued};
+use crate::either::{Backend, Connection, Pool, on};
+use crate::fault::database_error;
+use crate::settings::{IdGenerator, StoreSettings};
+use crate::target::{Place, Target};
+use crate::wake::{self, Wake};
+use crate::writer::{QUEUE, Writer};
+use model::{Error, ErrorKind, Result};
+use sqlx::postgres::PgPoolOptions;
+use sqlx::sqlite::SqlitePoolOptions;
+use std::fs::{File, OpenOptions, TryLockError};
+use std::future::Future;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Duration;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+
+/// The database. Cheap to clone; all clones are one.
+#[derive(Clone)]
+pub struct Store(Arc<Inner>);
+
+struct Inner {
+    backend: Backend,
+    pool: Pool,
+    answer_within: Option<Duration>,
+    /// Gone once the store is closed.
+    queue: RwLock<Option<mpsc::Sender<Box<dyn Queued>>>>,
+    writers: Mutex<Vec<JoinHandle<()>>>,
+    listener: Option<JoinHandle<()>>,
+    wake: Wake,
+    /// Held for as long as the file is used.
+    lock: Mutex<Option<Arc<File>>>,
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        if let Some(listener) = &self.listener {
+            listener.abort();
+        }
+    }
+}
+
+impl std::fmt::Debug for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Store").field("backend", &self.0.backend).finish_non_exhaustive()
+    }
+}
+
+impl Store {
+    /// Opens the database, brings its schema up to date, and starts the writers. Answers with
+    /// warnings for the operator.
+    ///
+    /// # Errors
+    /// The URL cannot be read; the database cannot be reached; another process uses the file; the
+    /// server does not sync to disk (`fsync=off`).
+    pub async fn open(settings: &StoreSettings, ids: IdGenerator) -> Result<(Self, Vec<String>)> {
+        let target = Target::new(settings)?;
+        let lock = match &target.place {
+            Place::Sqlite(_, path) => Some(Arc::new(lock_file(path)?)),
+            Place::Postgres(_) => None,
+        };
+        let mut connection = target.connect().await?;
+        let warnings = check_durability(&mut connection).await?;
+        migrate(&mut connection).await?;
+        let pool = readers(&target, settings).await?;
+        let wake = Wake::new();
+        let (sender, receiver) = mpsc::channel(QUEUE);
+        let receiver = Arc::new(tokio::sync::Mutex::new(receiver));
+        let count = if target.backend() == Backend::Sqlite { 1 } else { settings.writers.max(1) };
+        let mut connection = Some(connection);
+        let writers = (0..count)
+            .map(|_| {
+                let writer = Writer::new(target.clone(), ids.clone(), wake.clone(), connection.take());
+                let (queue, lock) = (receiver.clone(), lock.clone());
+                tokio::spawn(async move {
+                    writer.run(queue).await;
+                    drop(lock);
+                })
+            })
+            .collect();
+        let listener = match &target.place {
+            Place::Sqlite(..) => None,
+            Place::Postgres(options) => {
+                Some(tokio::spawn(wake::listen(options.as_ref().clone(), wake.clone())))
+            }
+        };
+        let inner = Inner {
+            backend: target.backend(),
+            pool,
+            answer_within: target.answer_within(),
+            queue: RwLock::new(Some(sender)),
+            writers: Mutex::new(writers),
+            listener,
+            wake,
+            lock: Mutex::new(lock),
+        };
+        Ok((Self(Arc::new(inner)), warnings))
+    }
+
+    /// Which database is behind it.
+    #[must_use]
+    pub fn backend(&self) -> Backend {
+        self.0.backend
+    }
+
+    /// A cheap query, for `/readyz`.
+    ///
+    /// # Errors
+    /// The database does not answer.
+    pub async fn ready(&self) -> Result<()> {
+        self.read("reach the database", async {
+            on!(self.pool(), c => sqlx::query("SELECT 1").execute(c).await.map(|_| ()))
+        })
+        .await
+    }
+
+    /// Takes no more commands, brings those that wait to their answers, and lets go of the database.
+    pub async fn close(&self) {
+        drop(self.0.queue.write().unwrap_or_else(PoisonError::into_inner).take());
+        let writers = std::mem::take(&mut *self.0.writers.lock().unwrap_or_else(PoisonError::into_inner));
+        for writer in writers {
+            if let Err(error) = writer.await {
+                tracing::error!(%error, "a database writer ended in disorder");
+            }
+        }
+        if let Some(listener) = &self.0.listener {
+            listener.abort();
+        }
+        on!(self.pool(), pool => pool.close().await);
+        drop(self.0.lock.lock().unwrap_or_else(PoisonError::into_inner).take());
+    }
+
+    /// Changes each time something could be claimed after a commit, here or on another node. A hint:
+    /// polling remains the truth.
+    #[must_use]
+    pub fn wakeups(&self) -> watch::Receiver<u64> {
+        self.0.wake.subscribe()
+    }
+
+    pub(crate) fn pool(&self) -> &Pool {
+        &self.0.pool
+    }
+
+    /// Hands a command to the writers and waits for its answer. Waits for room in the queue first.
+    pub(crate) async fn write<C: Command>(&self, command: C) -> Result<C::Answer> {
+        let closed = || {
+            Error::transient(ErrorKind::Unreachable, "write to the database")
+                .advice("the database was closed, as Waybill is stopping")
+        };
+        let queue = self.0.queue.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let (command, answer) = queued(command);
+        queue.ok_or_else(closed)?.send(command).await.map_err(|_| closed())?;
+        answer.await.map_err(|_| {
+            // The writer ended with the command in hand.
+            Error::ambiguous(ErrorKind::Internal, "write to the database")
+        })?
+    }
+
+    /// Runs a query on a reader, not for longer than the database may take to answer.
+    pub(crate) async fn read<T>(
+        &self,
+        operation: &'static str,
+        query: impl Future<Output = Result<T, sqlx::Error>>,
+    ) -> Result<T> {
+        let answer = match self.0.answer_within {
+            None => query.await,
+            Some(limit) => tokio::time::timeout(limit, query).await.map_err(|_| {
+                Error::transient(ErrorKind::Timeout, operation)
+                    .with("at", "database")
+                    .with("waited", format_args!("{limit:?}"))
+            })?,
+        };
+        answer.map_err(|error| database_error(error, operation))
+    }
+}
+
+async fn readers(target: &Target, settings: &StoreSettings) -> Result<Pool> {
+    let patience = settings.answer_within.min(Duration::from_secs(10));
+    let pool = match &target.place {
+        Place::Sqlite(options, _) => SqlitePoolOptions::new()
+            .max_connections(settings.readers.max(1))
+            .acquire_timeout(patience)
+            .connect_with(options.clone().pragma("query_only", "on"))
+            .await
+            .map(Pool::Sqlite),
+        Place::Postgres(options) => PgPoolOptions::new()
+            .max_connections(settings.readers.max(1))
+            .acquire_timeout(patience)
+            .connect_with(options.as_ref().clone().options([("default_transaction_read_only", "on")]))
+            .await
+            .map(Pool::Postgres),
+    };
+    pool.map_err(|error| database_error(error, "connect to the database"))
+}
+
+/// One process for one file: a lock on a file beside it, released by the system whatever happens.
+fn lock_file(database: &Path) -> Result<File> {
+    const OPERATION: &str = "open the database file";
+    let mut name = database.as_os_str().to_owned();
+    name.push(".lock");
+    let io = |error| Error::local_io(OPERATION, error).with("path", database.display());
+    let private = |path: &Path| {
+        OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)
+    };
+    let lock = private(Path::new(&name)).map_err(io)?;
+    match lock.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            return Err(Error::permanent(ErrorKind::AlreadyExists, OPERATION)
+                .with("path", database.display())
+                .advice("another Waybill process uses it: stop that one, or give this one its own file"));
+        }
+        Err(TryLockError::Error(error)) => return Err(io(error)),
+    }
+    // Password digests and encrypted secrets are in it; SQLite gives its log files the same mode.
+    private(database).map_err(io)?;
+    Ok(lock)
+}
+
+async fn migrate(connection: &mut Connection) -> Result<()> {
+    let migrated = match connection {
+        Connection::Sqlite(c) => sqlx::migrate!("../../migrations/sqlite").run(c).await,
+        // Nodes that start together wait for each other: sqlx takes an advisory lock.
+        Connection::Postgres(c) => sqlx::migrate!("../../migrations/postgres").run(c).await,
+    };
+    migrated.map_err(|error| match error {
+        sqlx::migrate::MigrateError::Execute(error) => {
+            database_error(error, "bring the database's schema up to date")
+        }
+        other => Error::permanent(ErrorKind::Internal, "bring the database's schema up to date")
+            .advice("the database may be of a newer Waybill, or its schema was changed by hand")
+            .caused_by(other),
+    })
+}
+
+/// A server that does not sync may lose what was acknowledged.
+async fn check_durability(connection: &mut Connection) -> Result<Vec<String>> {
+    const OPERATION: &str = "check how the database keeps its data";
+    let Connection::Postgres(c) = connection else { return Ok(Vec::new()) };
+    let setting = "SELECT current_setting('fsync'), current_setting('synchronous_commit'), \
+                   current_setting('full_page_writes')";
+    let (fsync, commit, pages): (String, String, String) =
+        sqlx::query_as(setting).fetch_one(c).await.map_err(|error| database_error(error, OPERATION))?;
+    if fsync == "off" {
+        return Err(Error::permanent(ErrorKind::ConfigInvalid, "use the database")
+            .with("setting", "fsync=off")
+            .advice("set fsync=on in postgresql.conf: without it a power failure loses acknowledged files"));
+    }
+    let mut warnings = Vec::new();
+    if commit == "off" {
+        warnings.push(
+            "the database runs with synchronous_commit=off: a crash of its server can lose transfers that were \
+             acknowledged; set it to on"
+                .to_owned(),
+        );
+    }
+    if pages == "off" {
+        warnings.push(
+            "the database runs with full_page_writes=off: a power failure can damage it; set it to on".to_owned(),
+        );
+    }
+    Ok(warnings)
+}

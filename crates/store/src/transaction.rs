@@ -1,0 +1,148 @@
+//! One transaction for a group of commands.
+
+use crate::either::{Connection, on};
+use crate::event;
+use crate::fault::{Fault, Meaning};
+use crate::settings::IdGenerator;
+use crate::target::Target;
+use crate::tx::Tx;
+use crate::wake;
+use crate::writer::Group;
+use model::{Error, ErrorKind, Timestamp};
+use std::future::Future;
+use std::time::Duration;
+
+/// How a transaction ended.
+pub(crate) enum End {
+    /// Committed; the errors of the commands that failed, by their place in the group.
+    Committed { failures: Vec<Option<Error>>, wakes: bool },
+    /// Undone as a whole, for the group's own reason.
+    Undone(Fault),
+    /// The connection broke before the commit: nothing happened.
+    Broken(Error),
+    /// The answer to the commit is lost. `position` is the transaction's id; none on SQLite.
+    Unknown { position: Option<i64>, error: Error, failures: Vec<Option<Error>>, wakes: bool },
+}
+
+struct Applied {
+    position: Option<i64>,
+    failures: Vec<Option<Error>>,
+    wakes: bool,
+}
+
+const OPERATION: &str = "write to the database";
+
+/// Begins, applies each command under its own savepoint, commits.
+pub(crate) async fn run(
+    connection: &mut Connection,
+    target: &Target,
+    ids: &IdGenerator,
+    group: &mut Group,
+) -> End {
+    let limit = target.answer_within();
+    let applied = match apply_all(connection, limit, ids, group).await {
+        Ok(applied) => applied,
+        Err(fault) => return undo(connection, limit, fault).await,
+    };
+    let Applied { position, failures, wakes } = applied;
+    match within(limit, execute(connection, "COMMIT")).await {
+        Ok(()) => End::Committed { failures, wakes },
+        Err(fault) if fault.meaning() == Meaning::Broken || fault.is_torn_write() => {
+            End::Unknown { position, error: fault.told("commit to the database"), failures, wakes }
+        }
+        Err(fault) => undo(connection, limit, fault).await,
+    }
+}
+
+async fn apply_all(
+    connection: &mut Connection,
+    limit: Option<Duration>,
+    ids: &IdGenerator,
+    group: &mut Group,
+) -> Result<Applied, Fault> {
+    let (position, database_time) = within(limit, begin(connection)).await?;
+    let mut tx = Tx::new(connection, ids, database_time);
+    let mut failures = Vec::with_capacity(group.len());
+    let last = group.len().saturating_sub(1);
+    for (place, command) in group.iter_mut().enumerate() {
+        let mark = tx.mark();
+        // An error that a command swallowed has left PostgreSQL's transaction unable to go on, and its
+        // COMMIT would undo it without a word: releasing the savepoint brings that to light.
+        let next = if place == last { "RELEASE SAVEPOINT c" } else { "RELEASE SAVEPOINT c; SAVEPOINT c" };
+        let applied = within(limit, async {
+            command.apply(&mut tx).await?;
+            on!(tx, c => sqlx::raw_sql(next).execute(c).await.map(|_| ()))?;
+            Ok(())
+        });
+        match applied.await {
+            Ok(()) => failures.push(None),
+            Err(fault) if fault.meaning() == Meaning::Refused => {
+                let back = on!(tx, c => sqlx::raw_sql("ROLLBACK TO SAVEPOINT c").execute(c).await.map(|_| ()));
+                if let Err(error) = back {
+                    // Some errors of SQLite (disk full) undo the whole transaction by themselves.
+                    let lost = Fault::from(error);
+                    return Err(if lost.meaning() == Meaning::Broken { lost } else { fault });
+                }
+                tx.back_to(&mark);
+                failures.push(Some(fault.told(OPERATION)));
+            }
+            Err(fault) => return Err(fault),
+        }
+    }
+    let events = tx.take_events();
+    within(limit, event::append(&mut tx, &events)).await?;
+    let wakes = tx.wakes();
+    if wakes {
+        within(limit, wake::notify(&mut tx)).await?;
+    }
+    Ok(Applied { position, failures, wakes })
+}
+
+/// Begins, with the first savepoint; on PostgreSQL tells the transaction's id and the time there.
+async fn begin(connection: &mut Connection) -> Result<(Option<i64>, Option<Timestamp>), Fault> {
+    on!(connection,
+        sqlite c => {
+            sqlx::raw_sql("BEGIN IMMEDIATE; SAVEPOINT c").execute(c).await?;
+            Ok((None, None))
+        },
+        postgres c => {
+            sqlx::raw_sql("BEGIN; SAVEPOINT c").execute(&mut *c).await?;
+            let (position, time): (i64, Timestamp) =
+                sqlx::query_as("SELECT pg_current_xact_id()::text::bigint, clock_timestamp()").fetch_one(c).await?;
+            Ok((Some(position), Some(time)))
+        },
+    )
+}
+
+async fn undo(connection: &mut Connection, limit: Option<Duration>, fault: Fault) -> End {
+    if fault.meaning() == Meaning::Broken {
+        return End::Broken(fault.told(OPERATION));
+    }
+    match within(limit, execute(connection, "ROLLBACK")).await {
+        Err(lost) if lost.meaning() == Meaning::Broken => End::Broken(lost.told(OPERATION)),
+        // SQLite says so when the error itself undid the transaction.
+        _ => End::Undone(fault),
+    }
+}
+
+async fn execute(connection: &mut Connection, sql: &'static str) -> Result<(), Fault> {
+    on!(connection, c => sqlx::raw_sql(sql).execute(c).await.map(|_| ()))?;
+    Ok(())
+}
+
+/// A step that takes longer than this counts as a broken connection; no limit for a local file.
+async fn within<T>(
+    limit: Option<Duration>,
+    step: impl Future<Output = Result<T, Fault>>,
+) -> Result<T, Fault> {
+    let Some(limit) = limit else { return step.await };
+    match tokio::time::timeout(limit, step).await {
+        Ok(done) => done,
+        Err(_) => Err(Fault::Silent(
+            Error::transient(ErrorKind::Timeout, OPERATION)
+                .with("at", "database")
+                .with("waited", format_args!("{limit:?}"))
+                .advice("see that the database answers"),
+        )),
+    }
+}

@@ -1,0 +1,109 @@
+//! What a command works on: the writer's transaction.
+
+use crate::either::{Connection, Either};
+use crate::lease::NodeLease;
+use crate::settings::IdGenerator;
+use model::{AuditEvent, EventId, EventKind, NodeName, Timestamp};
+use sqlx::{PgConnection, SqliteConnection};
+use uuid::Uuid;
+
+/// One transaction of a writer, shared by the commands of a group.
+pub(crate) struct Tx<'a> {
+    connection: &'a mut Connection,
+    ids: &'a IdGenerator,
+    /// The database's own time; none on SQLite.
+    database_time: Option<Timestamp>,
+    /// Events are written together, just before the commit.
+    events: Vec<AuditEvent>,
+    /// Leases found to be held, and locked until the commit.
+    pub(crate) held: Vec<NodeLease>,
+    /// A delivery became claimable.
+    wakes: bool,
+}
+
+/// Where a command began, to go back to.
+pub(crate) struct Mark {
+    events: usize,
+    wakes: bool,
+}
+
+impl<'a> Tx<'a> {
+    pub(crate) fn new(
+        connection: &'a mut Connection,
+        ids: &'a IdGenerator,
+        database_time: Option<Timestamp>,
+    ) -> Self {
+        Self { connection, ids, database_time, events: Vec::new(), held: Vec::new(), wakes: false }
+    }
+
+    /// For `on!`.
+    pub(crate) fn either(&mut self) -> Either<&mut SqliteConnection, &mut PgConnection> {
+        self.connection.either()
+    }
+
+    /// The statement for this database, where a lock must be said on PostgreSQL; see `locking!`.
+    pub(crate) fn pick(&self, sqlite: &'static str, postgres: &'static str) -> &'static str {
+        match self.connection {
+            Either::Sqlite(_) => sqlite,
+            Either::Postgres(_) => postgres,
+        }
+    }
+
+    /// A fresh id for something that the store itself makes.
+    pub(crate) fn id(&self) -> Uuid {
+        (self.ids)()
+    }
+
+    /// The time that leases are measured by: the database's where there are several nodes, so that a
+    /// node whose clock is wrong harms nobody; otherwise the one given.
+    pub(crate) fn lease_time(&self, given: Timestamp) -> Timestamp {
+        self.database_time.unwrap_or(given)
+    }
+
+    /// Adds an event to what this transaction writes.
+    pub(crate) fn event(&mut self, event: AuditEvent) {
+        self.events.push(event);
+    }
+
+    /// Adds the caller's events.
+    pub(crate) fn events(&mut self, events: &[AuditEvent]) {
+        self.events.extend_from_slice(events);
+    }
+
+    /// An event that follows from a change, to be filled in and given to [`Tx::event`].
+    pub(crate) fn derived(&self, at: Timestamp, node: &NodeName, kind: EventKind) -> AuditEvent {
+        AuditEvent::new(EventId::new(self.id()), at, node.clone(), kind)
+    }
+
+    /// Says that a delivery can be claimed once this is committed.
+    pub(crate) fn wake(&mut self) {
+        self.wakes = true;
+    }
+
+    pub(crate) fn wakes(&self) -> bool {
+        self.wakes
+    }
+
+    pub(crate) fn take_events(&mut self) -> Vec<AuditEvent> {
+        std::mem::take(&mut self.events)
+    }
+
+    pub(crate) fn mark(&self) -> Mark {
+        Mark { events: self.events.len(), wakes: self.wakes }
+    }
+
+    pub(crate) fn back_to(&mut self, mark: &Mark) {
+        self.events.truncate(mark.events);
+        self.wakes = mark.wakes;
+        // Locks taken since the savepoint are gone with it.
+        self.held.clear();
+    }
+}
+
+/// A query that locks the rows it reads until the commit. SQLite has one writer and needs no lock.
+macro_rules! locking {
+    ($tx:expr, $sql:literal) => {
+        $tx.pick($sql, concat!($sql, " FOR NO KEY UPDATE"))
+    };
+}
+pub(crate) use locking;

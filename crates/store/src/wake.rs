@@ -1,0 +1,63 @@
+//! Waking the engine: something can be claimed. A hint only; polling remains the truth.
+
+use crate::either::on;
+use crate::fault::Fault;
+use crate::tx::Tx;
+use sqlx::postgres::{PgConnectOptions, PgListener, PgPoolOptions};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+
+const CHANNEL: &str = "waybill_claimable";
+
+/// Counts the commits after which something could be claimed.
+#[derive(Clone, Debug)]
+pub(crate) struct Wake(Arc<watch::Sender<u64>>);
+
+impl Wake {
+    pub(crate) fn new() -> Self {
+        Self(Arc::new(watch::Sender::new(0)))
+    }
+
+    pub(crate) fn fire(&self) {
+        self.0.send_modify(|count| *count += 1);
+    }
+
+    pub(crate) fn subscribe(&self) -> watch::Receiver<u64> {
+        self.0.subscribe()
+    }
+}
+
+/// Tells the other nodes at the commit: one notification for a whole group.
+pub(crate) async fn notify(tx: &mut Tx<'_>) -> Result<(), Fault> {
+    on!(tx,
+        sqlite _c => Ok(()),
+        postgres c => {
+            sqlx::query("SELECT pg_notify($1, '')").bind(CHANNEL).execute(c).await?;
+            Ok(())
+        },
+    )
+}
+
+/// Hears what other nodes tell, for as long as the store is open.
+pub(crate) async fn listen(options: PgConnectOptions, wake: Wake) {
+    let mut pause = Duration::from_millis(100);
+    loop {
+        if let Err(error) = hear(&options, &wake).await {
+            tracing::debug!(error = %error, "not listening for other nodes; they are found by polling");
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(Duration::from_secs(10));
+    }
+}
+
+async fn hear(options: &PgConnectOptions, wake: &Wake) -> Result<(), sqlx::Error> {
+    let pool = PgPoolOptions::new().max_connections(1).connect_with(options.clone()).await?;
+    let mut listener = PgListener::connect_with(&pool).await?;
+    listener.listen(CHANNEL).await?;
+    loop {
+        // Whatever was said while nobody listened: look.
+        wake.fire();
+        listener.recv().await?;
+    }
+}

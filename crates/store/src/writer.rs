@@ -1,0 +1,212 @@
+//! The writer: takes all commands that wait, applies each under its own savepoint, commits once, and
+//! then answers.
+//!
+//! What can go wrong and what follows:
+//! * one command fails: it alone is undone, and gets its own error after the commit;
+//! * the connection breaks before the commit: nothing happened, the group is repeated;
+//! * the answer to the commit is lost: `lost_commit` finds out, nobody is answered before;
+//! * another transaction is in the way: each command of the group is repeated alone.
+
+use crate::command::Queued;
+use crate::either::Connection;
+use crate::fault::{Fault, Meaning};
+use crate::lost_commit::{self, Fate};
+use crate::settings::IdGenerator;
+use crate::target::Target;
+use crate::transaction::{self, End};
+use crate::wake::Wake;
+use model::{Error, Retry};
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{Mutex, mpsc};
+use tokio::time::Instant;
+
+/// Commands that wait at most; then callers wait.
+pub(crate) const QUEUE: usize = 1024;
+/// Commands of one transaction at most.
+const GROUP: usize = 256;
+/// Tries of a lone command that meets another transaction each time.
+const CONFLICTS: u32 = 20;
+/// Longest pause between two tries to reach a database that is away.
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+
+/// All writers take from one queue.
+pub(crate) type Queue = Arc<Mutex<mpsc::Receiver<Box<dyn Queued>>>>;
+/// Commands of one transaction.
+pub(crate) type Group = Vec<Box<dyn Queued>>;
+
+/// One writing connection and what it needs to make another.
+pub(crate) struct Writer {
+    target: Target,
+    ids: IdGenerator,
+    wake: Wake,
+    connection: Option<Connection>,
+    away: Option<Away>,
+}
+
+/// A database that cannot be reached.
+#[derive(Clone, Copy)]
+struct Away {
+    since: Instant,
+    pause: Duration,
+}
+
+impl Writer {
+    pub(crate) fn new(target: Target, ids: IdGenerator, wake: Wake, connection: Option<Connection>) -> Self {
+        Self { target, ids, wake, connection, away: None }
+    }
+
+    /// Works until the queue is closed and empty.
+    pub(crate) async fn run(mut self, queue: Queue) {
+        while let Some(group) = take(&queue).await {
+            self.write(group).await;
+        }
+        if let Some(connection) = self.connection.take() {
+            connection.close().await;
+        }
+    }
+
+    /// Brings a group of commands to their answers.
+    async fn write(&mut self, mut group: Group) {
+        // Nobody waits for these any more, and nothing of them has happened.
+        group.retain(|command| command.wanted());
+        group.sort_by_key(|command| command.place());
+        let mut open = VecDeque::from([group]);
+        let mut conflicts = 0;
+        while let Some(mut group) = open.pop_front() {
+            if group.is_empty() {
+                continue;
+            }
+            match self.transact(&mut group).await {
+                End::Committed { failures, .. } => {
+                    conflicts = 0;
+                    answer(group, failures);
+                }
+                End::Broken(error) if self.pause().await => {
+                    tracing::warn!(error = %error.chain(), commands = group.len(), "database away; trying again");
+                    open.push_front(group);
+                }
+                End::Broken(error) => fail(group, &error),
+                End::Undone(fault) if group.len() > 1 => {
+                    tracing::debug!(?fault, commands = group.len(), "a group was undone: each command alone");
+                    open.extend(group.into_iter().map(|command| vec![command]));
+                }
+                End::Undone(fault) if fault.meaning() == Meaning::Conflict && conflicts < CONFLICTS => {
+                    conflicts += 1;
+                    tokio::time::sleep(Duration::from_millis(5 * u64::from(conflicts))).await;
+                    open.push_front(group);
+                }
+                End::Undone(fault) => {
+                    conflicts = 0;
+                    fail(group, &fault.told("write to the database"));
+                }
+                End::Unknown { position, error, failures, wakes } => match self.fate(position).await {
+                    Fate::Committed => {
+                        if wakes {
+                            self.wake.fire();
+                        }
+                        answer(group, failures);
+                    }
+                    Fate::Aborted => open.push_front(group),
+                    Fate::Unknown => fail(group, &again(&error).retry_as(Retry::Ambiguous)),
+                },
+            }
+        }
+    }
+
+    /// One try at a transaction with all commands of the group.
+    async fn transact(&mut self, group: &mut Group) -> End {
+        let mut connection = match self.connection.take() {
+            Some(connection) => connection,
+            None => match self.target.connect().await {
+                Ok(connection) => connection,
+                Err(error) => return End::Broken(error),
+            },
+        };
+        let end = transaction::run(&mut connection, &self.target, &self.ids, group).await;
+        match &end {
+            End::Committed { wakes, .. } => {
+                self.away = None;
+                self.connection = Some(connection);
+                if *wakes {
+                    self.wake.fire();
+                }
+            }
+            End::Undone(_) => self.connection = Some(connection),
+            // A broken connection is dropped, not closed: closing would wait for its answer.
+            End::Broken(_) | End::Unknown { .. } => {}
+        }
+        end
+    }
+
+    /// Waits a little longer each time; false once the database has been away for too long.
+    async fn pause(&mut self) -> bool {
+        let away = self.away.get_or_insert(Away { since: Instant::now(), pause: Duration::from_millis(20) });
+        if away.since.elapsed() + away.pause > self.target.away_for() {
+            return false;
+        }
+        let pause = away.pause;
+        away.pause = (pause * 2).min(LONGEST_PAUSE);
+        tokio::time::sleep(pause).await;
+        true
+    }
+
+    /// What became of a transaction whose commit was not answered. Asks until it is known, or the
+    /// database has been away for too long.
+    async fn fate(&mut self, position: Option<i64>) -> Fate {
+        let Some(position) = position else { return Fate::Unknown };
+        loop {
+            match lost_commit::ask(&self.target, position).await {
+                Ok(Some(fate)) => {
+                    tracing::warn!(transaction = position, ?fate, "looked up a commit whose answer was lost");
+                    return fate;
+                }
+                Ok(None) => {}
+                Err(error) => tracing::warn!(error = %error.chain(), "cannot look up a commit yet"),
+            }
+            if !self.pause().await {
+                return Fate::Unknown;
+            }
+        }
+    }
+}
+
+/// The next group: waits for one command, takes all that wait behind it.
+async fn take(queue: &Queue) -> Option<Group> {
+    let mut queue = queue.lock().await;
+    let mut group = vec![queue.recv().await?];
+    while group.len() < GROUP {
+        match queue.try_recv() {
+            Ok(next) => group.push(next),
+            Err(_) => break,
+        }
+    }
+    Some(group)
+}
+
+fn answer(group: Group, failures: Vec<Option<Error>>) {
+    for (command, failure) in group.into_iter().zip(failures) {
+        match failure {
+            None => command.answer(),
+            Some(error) => command.fail(error),
+        }
+    }
+}
+
+fn fail(group: Group, error: &Error) {
+    for command in group {
+        command.fail(again(error));
+    }
+}
+
+/// The same error once more, for each caller of a group.
+fn again(error: &Error) -> Error {
+    let copy = Error::new(error.kind(), error.retry(), error.operation().to_owned());
+    error
+        .context()
+        .iter()
+        .fold(copy, |copy, (key, value)| copy.with(key, value))
+        .advice("see that the database runs and can be reached, and has room")
+        .caused_by(error.chain())
+}

@@ -1,0 +1,318 @@
+-- Waybill's tables on PostgreSQL. The same as migrations/sqlite, in PostgreSQL's types.
+
+-- Who lives. One row for each node name, for ever: its epoch only grows.
+CREATE TABLE leases (
+    node        TEXT    NOT NULL PRIMARY KEY,
+    epoch       BIGINT  NOT NULL,
+    -- False once released or fenced: then nobody holds this epoch.
+    held        BOOLEAN NOT NULL,
+    acquired_at TIMESTAMPTZ    NOT NULL,
+    until_at    TIMESTAMPTZ    NOT NULL
+);
+
+-- Which node polls which source.
+CREATE TABLE source_leases (
+    source TEXT   NOT NULL PRIMARY KEY,
+    node   TEXT   NOT NULL,
+    epoch  BIGINT NOT NULL
+);
+
+CREATE TABLE offers (
+    id             UUID    NOT NULL PRIMARY KEY,
+    flow           TEXT    NOT NULL,
+    endpoint       TEXT    NOT NULL,
+    -- SHA-256 of the identity's key, in hexadecimal: paths can be longer than an index entry may be.
+    identity       TEXT    NOT NULL,
+    path           TEXT    NOT NULL,
+    size           BIGINT,
+    modified_at    TIMESTAMPTZ,
+    version        TEXT,
+    state          TEXT    NOT NULL,
+    found_at       TIMESTAMPTZ    NOT NULL,
+    updated_at     TIMESTAMPTZ    NOT NULL,
+    failures       BIGINT  NOT NULL,
+    source_data    JSONB    NOT NULL,
+    -- Whether its identity must not be offered again.
+    hides          BOOLEAN NOT NULL,
+    -- Settled and left at the source: hides as long as listings show it.
+    kept           BOOLEAN NOT NULL,
+    listed_at      TIMESTAMPTZ,
+    -- recorded or after_delivery; null when there is nothing to settle (a reception).
+    settle_when    TEXT,
+    -- taken or refused, while the source must still be told; null when not.
+    settle_outcome TEXT,
+    -- When to stage or settle it again.
+    next_at        TIMESTAMPTZ,
+    -- Who settles it now.
+    node           TEXT,
+    epoch          BIGINT,
+    error          TEXT
+);
+CREATE UNIQUE INDEX offers_hiding ON offers (identity) WHERE hides;
+CREATE INDEX offers_to_settle ON offers (flow, next_at) WHERE settle_outcome IS NOT NULL;
+CREATE INDEX offers_kept ON offers (flow, endpoint, listed_at) WHERE kept;
+CREATE INDEX offers_settling ON offers (node, epoch) WHERE node IS NOT NULL;
+
+CREATE TABLE payloads (
+    id         UUID   NOT NULL PRIMARY KEY,
+    length     BIGINT NOT NULL,
+    sha256     BYTEA   NOT NULL,
+    media_type TEXT,
+    file_name  TEXT   NOT NULL,
+    staged_at  TIMESTAMPTZ   NOT NULL,
+    -- Set before the bytes are unlinked, at the end of retention.
+    removed_at TIMESTAMPTZ
+);
+CREATE INDEX payloads_kept ON payloads (id) WHERE removed_at IS NULL;
+
+CREATE TABLE transfers (
+    id             UUID   NOT NULL PRIMARY KEY,
+    kind           TEXT   NOT NULL,
+    flow           TEXT   NOT NULL,
+    offer_id       UUID REFERENCES offers (id),
+    parent_id      UUID,
+    partner        TEXT,
+    payload_id     UUID   NOT NULL REFERENCES payloads (id),
+    file_name      TEXT   NOT NULL,
+    state          TEXT   NOT NULL,
+    created_at     TIMESTAMPTZ   NOT NULL,
+    updated_at     TIMESTAMPTZ   NOT NULL,
+    ended_at       TIMESTAMPTZ,
+    metadata       JSONB   NOT NULL,
+    -- How long its payloads are kept after its end, in microseconds, and until when that is.
+    retain_for     BIGINT NOT NULL,
+    retained_until TIMESTAMPTZ
+);
+CREATE INDEX transfers_by_time ON transfers (created_at, id);
+CREATE INDEX transfers_by_state ON transfers (state, created_at, id);
+CREATE INDEX transfers_by_flow ON transfers (flow, created_at, id);
+CREATE INDEX transfers_by_name ON transfers (substr(file_name, 1, 200), created_at, id);
+CREATE INDEX transfers_by_offer ON transfers (offer_id);
+CREATE INDEX transfers_by_parent ON transfers (parent_id) WHERE parent_id IS NOT NULL;
+CREATE INDEX transfers_retained ON transfers (retained_until) WHERE retained_until IS NOT NULL;
+
+-- Which transfers need which bytes: a transfer's own, and the evidence of its receipts.
+CREATE TABLE payload_references (
+    payload_id  UUID NOT NULL REFERENCES payloads (id),
+    transfer_id UUID NOT NULL REFERENCES transfers (id),
+    PRIMARY KEY (payload_id, transfer_id)
+);
+CREATE INDEX payload_references_by_transfer ON payload_references (transfer_id);
+
+-- The next number of each lane. Its row is locked while a transfer is recorded, so numbers have no
+-- gaps and follow the order of recording.
+CREATE TABLE lanes (
+    lane     TEXT   NOT NULL PRIMARY KEY,
+    next_seq BIGINT NOT NULL
+);
+
+CREATE TABLE deliveries (
+    id               UUID    NOT NULL PRIMARY KEY,
+    transfer_id      UUID    NOT NULL REFERENCES transfers (id),
+    destination      TEXT    NOT NULL,
+    endpoint         TEXT    NOT NULL,
+    file_name        TEXT    NOT NULL,
+    state            TEXT    NOT NULL,
+    created_at       TIMESTAMPTZ    NOT NULL,
+    updated_at       TIMESTAMPTZ    NOT NULL,
+    -- Attempts begun, ever; and attempts failed since a person last sent it on its way.
+    attempt          BIGINT  NOT NULL,
+    failures         BIGINT  NOT NULL,
+    lane             TEXT,
+    lane_seq         BIGINT,
+    -- Whether it keeps those behind it in its lane waiting.
+    lane_open        BOOLEAN NOT NULL,
+    -- Whether the lane goes on when it fails or expires.
+    lane_continues   BOOLEAN NOT NULL,
+    -- Its transfer is held.
+    held             BOOLEAN NOT NULL,
+    due_at           TIMESTAMPTZ    NOT NULL,
+    expires_at       TIMESTAMPTZ,
+    receipt_deadline TIMESTAMPTZ,
+    -- Whose claim it is; kept after the end of the claim's attempt only while a receipt is awaited.
+    node             TEXT,
+    epoch            BIGINT,
+    -- Its last attempt was cut off by the end of a node.
+    interrupted      BOOLEAN NOT NULL,
+    receipt          JSONB,
+    error            TEXT,
+    error_kind       TEXT,
+    ended_at         TIMESTAMPTZ
+);
+CREATE INDEX deliveries_by_transfer ON deliveries (transfer_id);
+CREATE INDEX deliveries_claimable ON deliveries (due_at, id)
+    WHERE state IN ('pending', 'retrying') AND NOT held AND lane IS NULL;
+CREATE INDEX deliveries_lanes ON deliveries (lane, lane_seq) WHERE lane_open;
+CREATE INDEX deliveries_claimed ON deliveries (node, epoch) WHERE state = 'sending';
+CREATE INDEX deliveries_overdue ON deliveries (receipt_deadline) WHERE state = 'awaiting_receipt';
+CREATE INDEX deliveries_expiring ON deliveries (expires_at)
+    WHERE expires_at IS NOT NULL AND state IN ('pending', 'retrying', 'awaiting_receipt');
+
+CREATE TABLE attempts (
+    id          UUID   NOT NULL PRIMARY KEY,
+    delivery_id UUID   NOT NULL REFERENCES deliveries (id),
+    number      BIGINT NOT NULL,
+    node        TEXT   NOT NULL,
+    epoch       BIGINT NOT NULL,
+    started_at  TIMESTAMPTZ   NOT NULL,
+    ended_at    TIMESTAMPTZ,
+    -- Null while under way; then a delivery state, or interrupted.
+    outcome     TEXT,
+    error       TEXT,
+    error_kind  TEXT,
+    receipt     JSONB,
+    UNIQUE (delivery_id, number)
+);
+
+-- Durable state of a delivery in its transport's words, written before the act that it describes.
+CREATE TABLE notes (
+    delivery_id UUID NOT NULL REFERENCES deliveries (id),
+    key         TEXT NOT NULL,
+    value       JSONB NOT NULL,
+    PRIMARY KEY (delivery_id, key)
+);
+
+-- Which delivery a receipt that comes later belongs to.
+CREATE TABLE correlations (
+    key         TEXT NOT NULL PRIMARY KEY,
+    delivery_id UUID NOT NULL REFERENCES deliveries (id)
+);
+CREATE INDEX correlations_by_delivery ON correlations (delivery_id);
+
+-- Messages that were begun or answered: a repeated one gets the same bytes again.
+CREATE TABLE intake_keys (
+    -- SHA-256 of the key, in hexadecimal: a peer chooses its length.
+    digest      TEXT   NOT NULL PRIMARY KEY,
+    key         TEXT   NOT NULL,
+    -- in_progress, answered, or refused (may begin again).
+    state       TEXT   NOT NULL,
+    node        TEXT   NOT NULL,
+    epoch       BIGINT NOT NULL,
+    began_at    TIMESTAMPTZ   NOT NULL,
+    answered_at TIMESTAMPTZ,
+    offer_id    UUID,
+    reply_head  JSONB,
+    reply_body  BYTEA
+);
+CREATE INDEX intake_keys_by_time ON intake_keys (began_at);
+CREATE INDEX intake_keys_in_progress ON intake_keys (node, epoch) WHERE state = 'in_progress';
+
+CREATE TABLE connections (
+    id                 UUID    NOT NULL PRIMARY KEY,
+    node               TEXT    NOT NULL,
+    -- When the process began that has it: tells what a dead process left open.
+    process_started_at TIMESTAMPTZ NOT NULL,
+    opened_at          TIMESTAMPTZ NOT NULL,
+    -- Null when only the connection's end is known.
+    direction          TEXT,
+    protocol           TEXT,
+    purpose            TEXT,
+    endpoint           TEXT,
+    host               TEXT,
+    remote             TEXT,
+    local              TEXT,
+    proxy              TEXT,
+    security           JSONB,
+    -- Null while it is up.
+    closed_at          TIMESTAMPTZ,
+    bytes_in           BIGINT,
+    bytes_out          BIGINT,
+    duration_micros    BIGINT,
+    requests           BIGINT,
+    reason             TEXT,
+    failed             BOOLEAN
+);
+CREATE INDEX connections_by_time ON connections (opened_at, id);
+CREATE INDEX connections_by_endpoint ON connections (endpoint, opened_at, id);
+CREATE INDEX connections_live ON connections (opened_at, id) WHERE closed_at IS NULL;
+
+-- The order of the trail: numbers of transactions. A database restored into another server, which counts
+-- them anew, gets an offset here, so that new events come behind all that is sealed.
+CREATE FUNCTION audit_position(transaction bigint) RETURNS bigint
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE AS 'SELECT transaction + 0';
+
+-- The audit trail: append-only, and no foreign keys from it to anything.
+-- One partition a month; the default one takes what no month was made for. Removal is by whole month.
+CREATE TABLE audit_events (
+    -- The transaction that wrote it: a seal takes whole ranges of these.
+    position      BIGINT NOT NULL DEFAULT audit_position(pg_current_xact_id()::text::bigint),
+    id            UUID    NOT NULL,
+    at            TIMESTAMPTZ    NOT NULL,
+    node          TEXT    NOT NULL,
+    kind          TEXT    NOT NULL,
+    severity      TEXT    NOT NULL,
+    actor         TEXT    NOT NULL,
+    flow          TEXT,
+    endpoint      TEXT,
+    partner       TEXT,
+    transfer_id   UUID,
+    delivery_id   UUID,
+    connection_id UUID,
+    peer          TEXT,
+    detail        JSONB    NOT NULL,
+    PRIMARY KEY (at, id)
+) PARTITION BY RANGE (at);
+CREATE TABLE audit_events_default PARTITION OF audit_events DEFAULT;
+CREATE INDEX audit_events_by_position ON audit_events (position, id);
+CREATE INDEX audit_events_by_transfer ON audit_events (transfer_id, at, id) WHERE transfer_id IS NOT NULL;
+CREATE INDEX audit_events_by_connection ON audit_events (connection_id) WHERE connection_id IS NOT NULL;
+CREATE INDEX audit_events_by_kind ON audit_events (kind, at, id);
+
+-- Each takes the events from (from_position, from_id) to before (to_position, to_id), and follows the one
+-- before it. Kept for ever.
+CREATE TABLE audit_seals (
+    seq            BIGINT NOT NULL PRIMARY KEY,
+    from_position  BIGINT NOT NULL,
+    from_id        UUID   NOT NULL,
+    to_position    BIGINT NOT NULL,
+    to_id          UUID   NOT NULL,
+    event_count    BIGINT NOT NULL,
+    members_digest BYTEA  NOT NULL,
+    previous       BYTEA  NOT NULL,
+    sealed_at      TIMESTAMPTZ NOT NULL,
+    key_id         TEXT   NOT NULL,
+    digest         BYTEA  NOT NULL,
+    signature      BYTEA  NOT NULL,
+    -- Id and hash of each event; null once retention has removed all of them.
+    members        BYTEA
+);
+CREATE INDEX audit_seals_by_position ON audit_seals (to_position);
+
+-- Every revision of the definitions, whole. References are kept as references, secrets encrypted.
+CREATE TABLE revisions (
+    number     BIGINT NOT NULL PRIMARY KEY,
+    applied_at TIMESTAMPTZ NOT NULL,
+    author     TEXT   NOT NULL,
+    -- The directory it came from; null for the console's.
+    source     TEXT,
+    -- SHA-256 over the canonical JSON of the documents, in hexadecimal.
+    digest     TEXT   NOT NULL,
+    documents  JSONB  NOT NULL
+);
+
+CREATE TABLE users (
+    name          TEXT    NOT NULL PRIMARY KEY,
+    password_hash TEXT    NOT NULL,
+    role          TEXT    NOT NULL,
+    disabled      BOOLEAN NOT NULL,
+    created_at    TIMESTAMPTZ    NOT NULL,
+    changed_at    TIMESTAMPTZ    NOT NULL
+);
+
+-- Only digests of tokens are stored.
+CREATE TABLE sessions (
+    token_digest BYTEA NOT NULL PRIMARY KEY,
+    user_name    TEXT NOT NULL REFERENCES users (name) ON DELETE CASCADE,
+    created_at   TIMESTAMPTZ NOT NULL,
+    seen_at      TIMESTAMPTZ NOT NULL,
+    expires_at   TIMESTAMPTZ NOT NULL
+);
+CREATE INDEX sessions_by_user ON sessions (user_name);
+
+-- A link that lets whoever has it make one user.
+CREATE TABLE setup_links (
+    token_digest BYTEA NOT NULL PRIMARY KEY,
+    created_at   TIMESTAMPTZ NOT NULL,
+    expires_at   TIMESTAMPTZ NOT NULL,
+    used_at      TIMESTAMPTZ
+);

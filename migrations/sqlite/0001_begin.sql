@@ -1,0 +1,310 @@
+-- Waybill's tables on SQLite. The same as migrations/postgres, in SQLite's types:
+-- UUID as BLOB, times as RFC 3339 TEXT in UTC (their order as text is their order in time), JSON as TEXT.
+
+-- Who lives. One row for each node name, for ever: its epoch only grows.
+CREATE TABLE leases (
+    node        TEXT    NOT NULL PRIMARY KEY,
+    epoch       BIGINT  NOT NULL,
+    -- False once released or fenced: then nobody holds this epoch.
+    held        BOOLEAN NOT NULL,
+    acquired_at TEXT    NOT NULL,
+    until_at    TEXT    NOT NULL
+);
+
+-- Which node polls which source.
+CREATE TABLE source_leases (
+    source TEXT   NOT NULL PRIMARY KEY,
+    node   TEXT   NOT NULL,
+    epoch  BIGINT NOT NULL
+);
+
+CREATE TABLE offers (
+    id             BLOB    NOT NULL PRIMARY KEY,
+    flow           TEXT    NOT NULL,
+    endpoint       TEXT    NOT NULL,
+    -- SHA-256 of the identity's key, in hexadecimal: paths can be longer than an index entry may be.
+    identity       TEXT    NOT NULL,
+    path           TEXT    NOT NULL,
+    size           BIGINT,
+    modified_at    TEXT,
+    version        TEXT,
+    state          TEXT    NOT NULL,
+    found_at       TEXT    NOT NULL,
+    updated_at     TEXT    NOT NULL,
+    failures       BIGINT  NOT NULL,
+    source_data    TEXT    NOT NULL,
+    -- Whether its identity must not be offered again.
+    hides          BOOLEAN NOT NULL,
+    -- Settled and left at the source: hides as long as listings show it.
+    kept           BOOLEAN NOT NULL,
+    listed_at      TEXT,
+    -- recorded or after_delivery; null when there is nothing to settle (a reception).
+    settle_when    TEXT,
+    -- taken or refused, while the source must still be told; null when not.
+    settle_outcome TEXT,
+    -- When to stage or settle it again.
+    next_at        TEXT,
+    -- Who settles it now.
+    node           TEXT,
+    epoch          BIGINT,
+    error          TEXT
+);
+CREATE UNIQUE INDEX offers_hiding ON offers (identity) WHERE hides;
+CREATE INDEX offers_to_settle ON offers (flow, next_at) WHERE settle_outcome IS NOT NULL;
+CREATE INDEX offers_kept ON offers (flow, endpoint, listed_at) WHERE kept;
+CREATE INDEX offers_settling ON offers (node, epoch) WHERE node IS NOT NULL;
+
+CREATE TABLE payloads (
+    id         BLOB   NOT NULL PRIMARY KEY,
+    length     BIGINT NOT NULL,
+    sha256     BLOB   NOT NULL,
+    media_type TEXT,
+    file_name  TEXT   NOT NULL,
+    staged_at  TEXT   NOT NULL,
+    -- Set before the bytes are unlinked, at the end of retention.
+    removed_at TEXT
+);
+CREATE INDEX payloads_kept ON payloads (id) WHERE removed_at IS NULL;
+
+CREATE TABLE transfers (
+    id             BLOB   NOT NULL PRIMARY KEY,
+    kind           TEXT   NOT NULL,
+    flow           TEXT   NOT NULL,
+    offer_id       BLOB REFERENCES offers (id),
+    parent_id      BLOB,
+    partner        TEXT,
+    payload_id     BLOB   NOT NULL REFERENCES payloads (id),
+    file_name      TEXT   NOT NULL,
+    state          TEXT   NOT NULL,
+    created_at     TEXT   NOT NULL,
+    updated_at     TEXT   NOT NULL,
+    ended_at       TEXT,
+    metadata       TEXT   NOT NULL,
+    -- How long its payloads are kept after its end, in microseconds, and until when that is.
+    retain_for     BIGINT NOT NULL,
+    retained_until TEXT
+);
+CREATE INDEX transfers_by_time ON transfers (created_at, id);
+CREATE INDEX transfers_by_state ON transfers (state, created_at, id);
+CREATE INDEX transfers_by_flow ON transfers (flow, created_at, id);
+CREATE INDEX transfers_by_name ON transfers (substr(file_name, 1, 200), created_at, id);
+CREATE INDEX transfers_by_offer ON transfers (offer_id);
+CREATE INDEX transfers_by_parent ON transfers (parent_id) WHERE parent_id IS NOT NULL;
+CREATE INDEX transfers_retained ON transfers (retained_until) WHERE retained_until IS NOT NULL;
+
+-- Which transfers need which bytes: a transfer's own, and the evidence of its receipts.
+CREATE TABLE payload_references (
+    payload_id  BLOB NOT NULL REFERENCES payloads (id),
+    transfer_id BLOB NOT NULL REFERENCES transfers (id),
+    PRIMARY KEY (payload_id, transfer_id)
+);
+CREATE INDEX payload_references_by_transfer ON payload_references (transfer_id);
+
+-- The next number of each lane. Its row is locked while a transfer is recorded, so numbers have no
+-- gaps and follow the order of recording.
+CREATE TABLE lanes (
+    lane     TEXT   NOT NULL PRIMARY KEY,
+    next_seq BIGINT NOT NULL
+);
+
+CREATE TABLE deliveries (
+    id               BLOB    NOT NULL PRIMARY KEY,
+    transfer_id      BLOB    NOT NULL REFERENCES transfers (id),
+    destination      TEXT    NOT NULL,
+    endpoint         TEXT    NOT NULL,
+    file_name        TEXT    NOT NULL,
+    state            TEXT    NOT NULL,
+    created_at       TEXT    NOT NULL,
+    updated_at       TEXT    NOT NULL,
+    -- Attempts begun, ever; and attempts failed since a person last sent it on its way.
+    attempt          BIGINT  NOT NULL,
+    failures         BIGINT  NOT NULL,
+    lane             TEXT,
+    lane_seq         BIGINT,
+    -- Whether it keeps those behind it in its lane waiting.
+    lane_open        BOOLEAN NOT NULL,
+    -- Whether the lane goes on when it fails or expires.
+    lane_continues   BOOLEAN NOT NULL,
+    -- Its transfer is held.
+    held             BOOLEAN NOT NULL,
+    due_at           TEXT    NOT NULL,
+    expires_at       TEXT,
+    receipt_deadline TEXT,
+    -- Whose claim it is; kept after the end of the claim's attempt only while a receipt is awaited.
+    node             TEXT,
+    epoch            BIGINT,
+    -- Its last attempt was cut off by the end of a node.
+    interrupted      BOOLEAN NOT NULL,
+    receipt          TEXT,
+    error            TEXT,
+    error_kind       TEXT,
+    ended_at         TEXT
+);
+CREATE INDEX deliveries_by_transfer ON deliveries (transfer_id);
+CREATE INDEX deliveries_claimable ON deliveries (due_at, id)
+    WHERE state IN ('pending', 'retrying') AND NOT held AND lane IS NULL;
+CREATE INDEX deliveries_lanes ON deliveries (lane, lane_seq) WHERE lane_open;
+CREATE INDEX deliveries_claimed ON deliveries (node, epoch) WHERE state = 'sending';
+CREATE INDEX deliveries_overdue ON deliveries (receipt_deadline) WHERE state = 'awaiting_receipt';
+CREATE INDEX deliveries_expiring ON deliveries (expires_at)
+    WHERE expires_at IS NOT NULL AND state IN ('pending', 'retrying', 'awaiting_receipt');
+
+CREATE TABLE attempts (
+    id          BLOB   NOT NULL PRIMARY KEY,
+    delivery_id BLOB   NOT NULL REFERENCES deliveries (id),
+    number      BIGINT NOT NULL,
+    node        TEXT   NOT NULL,
+    epoch       BIGINT NOT NULL,
+    started_at  TEXT   NOT NULL,
+    ended_at    TEXT,
+    -- Null while under way; then a delivery state, or interrupted.
+    outcome     TEXT,
+    error       TEXT,
+    error_kind  TEXT,
+    receipt     TEXT,
+    UNIQUE (delivery_id, number)
+);
+
+-- Durable state of a delivery in its transport's words, written before the act that it describes.
+CREATE TABLE notes (
+    delivery_id BLOB NOT NULL REFERENCES deliveries (id),
+    key         TEXT NOT NULL,
+    value       TEXT NOT NULL,
+    PRIMARY KEY (delivery_id, key)
+);
+
+-- Which delivery a receipt that comes later belongs to.
+CREATE TABLE correlations (
+    key         TEXT NOT NULL PRIMARY KEY,
+    delivery_id BLOB NOT NULL REFERENCES deliveries (id)
+);
+CREATE INDEX correlations_by_delivery ON correlations (delivery_id);
+
+-- Messages that were begun or answered: a repeated one gets the same bytes again.
+CREATE TABLE intake_keys (
+    -- SHA-256 of the key, in hexadecimal: a peer chooses its length.
+    digest      TEXT   NOT NULL PRIMARY KEY,
+    key         TEXT   NOT NULL,
+    -- in_progress, answered, or refused (may begin again).
+    state       TEXT   NOT NULL,
+    node        TEXT   NOT NULL,
+    epoch       BIGINT NOT NULL,
+    began_at    TEXT   NOT NULL,
+    answered_at TEXT,
+    offer_id    BLOB,
+    reply_head  TEXT,
+    reply_body  BLOB
+);
+CREATE INDEX intake_keys_by_time ON intake_keys (began_at);
+CREATE INDEX intake_keys_in_progress ON intake_keys (node, epoch) WHERE state = 'in_progress';
+
+CREATE TABLE connections (
+    id                 BLOB    NOT NULL PRIMARY KEY,
+    node               TEXT    NOT NULL,
+    -- When the process began that has it: tells what a dead process left open.
+    process_started_at TEXT NOT NULL,
+    opened_at          TEXT NOT NULL,
+    -- Null when only the connection's end is known.
+    direction          TEXT,
+    protocol           TEXT,
+    purpose            TEXT,
+    endpoint           TEXT,
+    host               TEXT,
+    remote             TEXT,
+    local              TEXT,
+    proxy              TEXT,
+    security           TEXT,
+    -- Null while it is up.
+    closed_at          TEXT,
+    bytes_in           BIGINT,
+    bytes_out          BIGINT,
+    duration_micros    BIGINT,
+    requests           BIGINT,
+    reason             TEXT,
+    failed             BOOLEAN
+);
+CREATE INDEX connections_by_time ON connections (opened_at, id);
+CREATE INDEX connections_by_endpoint ON connections (endpoint, opened_at, id);
+CREATE INDEX connections_live ON connections (opened_at, id) WHERE closed_at IS NULL;
+
+-- The audit trail: append-only, and no foreign keys from it to anything.
+CREATE TABLE audit_events (
+    position      INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
+    id            BLOB    NOT NULL,
+    at            TEXT    NOT NULL,
+    node          TEXT    NOT NULL,
+    kind          TEXT    NOT NULL,
+    severity      TEXT    NOT NULL,
+    actor         TEXT    NOT NULL,
+    flow          TEXT,
+    endpoint      TEXT,
+    partner       TEXT,
+    transfer_id   BLOB,
+    delivery_id   BLOB,
+    connection_id BLOB,
+    peer          TEXT,
+    detail        TEXT    NOT NULL,
+    UNIQUE (at, id)
+);
+CREATE INDEX audit_events_by_transfer ON audit_events (transfer_id, at, id) WHERE transfer_id IS NOT NULL;
+CREATE INDEX audit_events_by_connection ON audit_events (connection_id) WHERE connection_id IS NOT NULL;
+CREATE INDEX audit_events_by_kind ON audit_events (kind, at, id);
+
+-- Each takes the events from (from_position, from_id) to before (to_position, to_id), and follows the one
+-- before it. Kept for ever.
+CREATE TABLE audit_seals (
+    seq            BIGINT NOT NULL PRIMARY KEY,
+    from_position  BIGINT NOT NULL,
+    from_id        BLOB   NOT NULL,
+    to_position    BIGINT NOT NULL,
+    to_id          BLOB   NOT NULL,
+    event_count    BIGINT NOT NULL,
+    members_digest BLOB  NOT NULL,
+    previous       BLOB  NOT NULL,
+    sealed_at      TEXT NOT NULL,
+    key_id         TEXT   NOT NULL,
+    digest         BLOB  NOT NULL,
+    signature      BLOB  NOT NULL,
+    -- Id and hash of each event; null once retention has removed all of them.
+    members        BLOB
+);
+CREATE INDEX audit_seals_by_position ON audit_seals (to_position);
+
+-- Every revision of the definitions, whole. References are kept as references, secrets encrypted.
+CREATE TABLE revisions (
+    number     BIGINT NOT NULL PRIMARY KEY,
+    applied_at TEXT NOT NULL,
+    author     TEXT   NOT NULL,
+    -- The directory it came from; null for the console's.
+    source     TEXT,
+    -- SHA-256 over the canonical JSON of the documents, in hexadecimal.
+    digest     TEXT   NOT NULL,
+    documents  TEXT  NOT NULL
+);
+
+CREATE TABLE users (
+    name          TEXT    NOT NULL PRIMARY KEY,
+    password_hash TEXT    NOT NULL,
+    role          TEXT    NOT NULL,
+    disabled      BOOLEAN NOT NULL,
+    created_at    TEXT    NOT NULL,
+    changed_at    TEXT    NOT NULL
+);
+
+-- Only digests of tokens are stored.
+CREATE TABLE sessions (
+    token_digest BLOB NOT NULL PRIMARY KEY,
+    user_name    TEXT NOT NULL REFERENCES users (name) ON DELETE CASCADE,
+    created_at   TEXT NOT NULL,
+    seen_at      TEXT NOT NULL,
+    expires_at   TEXT NOT NULL
+);
+CREATE INDEX sessions_by_user ON sessions (user_name);
+
+-- A link that lets whoever has it make one user.
+CREATE TABLE setup_links (
+    token_digest BLOB NOT NULL PRIMARY KEY,
+    created_at   TEXT NOT NULL,
+    expires_at   TEXT NOT NULL,
+    used_at      TEXT
+);
