@@ -249,9 +249,11 @@ pub fn parse_size(text: &str) -> Result<u64, String> {
 /// The candidate that a misspelt word most likely meant.
 #[must_use]
 pub fn nearest<'a>(word: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    // Two letters swapped in a short word ("evn" for "env") look unlike by share of common letters.
+    let swapped = |candidate: &str| word.len() > 2 && strsim::osa_distance(word, candidate) == 1;
     candidates
         .map(|candidate| (strsim::jaro_winkler(word, candidate), candidate))
-        .filter(|(likeness, _)| *likeness > 0.75)
+        .filter(|(likeness, candidate)| *likeness > 0.75 || swapped(candidate))
         .max_by(|a, b| a.0.total_cmp(&b.0))
         .map(|(_, candidate)| candidate)
 }
@@ -289,6 +291,8 @@ mod tests {
     #[test]
     fn a_wrong_choice_names_the_nearest() {
         let kind = OptionKind::Choice(&["aes128-cbc", "aes256-cbc"]);
+        assert_eq!(nearest("evn", ["env", "file"].into_iter()), Some("env"));
+        assert_eq!(nearest("zz", ["env", "file"].into_iter()), None);
         assert!(OptionValue::parse(kind, "aes256cbc").unwrap_err().contains("did you mean \"aes256-cbc\""));
     }
 }
