@@ -1,1 +1,24 @@
-//! The `config` room of Waybill.
+//! Process settings, and definitions as TOML documents: read, checked, stored as written.
+//!
+//! [`Settings`] are the host owner's: `waybill.toml` and the environment over it. [`Documents`] are what
+//! people define: endpoints, partners, flows. Both are read by fields that are declared as data
+//! ([`Field`]); a transport's own options come from the [`Catalogue`] that the binary hands in, so this
+//! room names no transport. Every problem is collected with its file, line and the nearest valid name.
+
+mod catalogue;
+mod context;
+mod environment;
+mod field;
+mod problem;
+mod reader;
+mod reference;
+mod roots;
+pub mod settings;
+mod tree;
+
+pub use catalogue::{Catalogue, EndpointCheck, Roles, TransportSpec};
+pub use environment::{Environment, ProcessEnvironment, ReadFile};
+pub use field::{Field, FieldKind, Section};
+pub use problem::{Problem, Severity};
+pub use roots::Roots;
+pub use settings::Settings;

@@ -1,0 +1,123 @@
+//! What definitions may reach on this machine.
+//!
+//! The person who may edit flows does not thereby own the host: the settings name the directories and
+//! variables, and everything else is refused.
+
+use std::collections::BTreeSet;
+use std::path::{Component, Path, PathBuf};
+
+/// Directories and variables that definitions may name.
+#[derive(Clone, Debug, Default)]
+pub struct Roots {
+    /// Below these lie the folders that endpoints may use.
+    pub files: Vec<PathBuf>,
+    /// These variables `${env:…}` may name.
+    pub variables: BTreeSet<String>,
+    /// Below these lie the files that `${file:…}` may name.
+    pub secrets: Vec<PathBuf>,
+    /// No bounds: for the settings, which belong to the host's owner.
+    unbounded: bool,
+}
+
+impl Roots {
+    /// Nothing but these.
+    #[must_use]
+    pub fn new(
+        files: impl IntoIterator<Item = PathBuf>,
+        variables: impl IntoIterator<Item = String>,
+        secrets: impl IntoIterator<Item = PathBuf>,
+    ) -> Self {
+        Self {
+            files: files.into_iter().collect(),
+            variables: variables.into_iter().collect(),
+            secrets: secrets.into_iter().collect(),
+            unbounded: false,
+        }
+    }
+
+    pub(crate) fn unbounded() -> Self {
+        Self { unbounded: true, ..Self::default() }
+    }
+
+    pub(crate) const fn is_bounded(&self) -> bool {
+        !self.unbounded
+    }
+
+    /// Whether a folder may be used; the path is compared as written, links are the transport's matter.
+    ///
+    /// # Errors
+    /// Says what is wrong, and which roots there are.
+    pub fn folder(&self, path: &Path) -> Result<(), String> {
+        let path = plain(path)?;
+        if self.unbounded || inside(&path, &self.files) {
+            return Ok(());
+        }
+        Err(outside("roots.files", &path, &self.files))
+    }
+
+    /// Whether `${env:…}` may name a variable.
+    ///
+    /// # Errors
+    /// Says what to add to the settings.
+    pub(crate) fn variable(&self, name: &str) -> Result<(), String> {
+        if self.unbounded || self.variables.contains(name) {
+            return Ok(());
+        }
+        let nearest = model::nearest(name, self.variables.iter().map(String::as_str));
+        Err(match nearest {
+            Some(near) => format!(
+                "the variable {name} is not among roots.variables in waybill.toml; did you mean {near}?"
+            ),
+            None => {
+                format!("the variable {name} is not among roots.variables in waybill.toml; add it there")
+            }
+        })
+    }
+
+    /// Whether `${file:…}` may name a path, as written.
+    pub(crate) fn secret(&self, path: &Path) -> Result<PathBuf, String> {
+        let path = plain(path)?;
+        if self.unbounded || inside(&path, &self.secrets) {
+            return Ok(path);
+        }
+        Err(outside("roots.secrets", &path, &self.secrets))
+    }
+
+    /// Whether the file that a path led to, links followed, is still below a root. `real` follows links.
+    pub(crate) fn real_secret(
+        &self,
+        path: &Path,
+        real: impl Fn(&Path) -> std::io::Result<PathBuf>,
+    ) -> Result<(), String> {
+        let roots: Vec<PathBuf> = self.secrets.iter().filter_map(|root| real(root).ok()).collect();
+        if self.unbounded || inside(path, &roots) {
+            return Ok(());
+        }
+        Err(format!("a symbolic link leads to {}, outside roots.secrets in waybill.toml", path.display()))
+    }
+}
+
+/// The path without `.` parts, when it is absolute and has no `..`.
+pub(crate) fn plain(path: &Path) -> Result<PathBuf, String> {
+    if !path.is_absolute() {
+        return Err(format!("{} is not an absolute path", path.display()));
+    }
+    if path.components().any(|part| part == Component::ParentDir) {
+        return Err(format!("{} contains '..'; write the path that it leads to", path.display()));
+    }
+    Ok(path.components().collect())
+}
+
+/// `Path::starts_with` compares whole parts: `/srv/in` is no root of `/srv/inbox`.
+fn inside(path: &Path, roots: &[PathBuf]) -> bool {
+    roots.iter().any(|root| path.starts_with(root))
+}
+
+fn outside(setting: &str, path: &Path, roots: &[PathBuf]) -> String {
+    let path = path.display();
+    if roots.is_empty() {
+        return format!("{path} is not allowed: {setting} in waybill.toml names no directory yet");
+    }
+    let roots: Vec<String> = roots.iter().map(|root| root.display().to_string()).collect();
+    format!("{path} lies outside {setting} in waybill.toml ({})", roots.join(", "))
+}

@@ -1,0 +1,342 @@
+//! Process settings: `waybill.toml`, and the environment over it.
+//!
+//! They belong to the host's owner, so their own references may name any variable and any file. A
+//! variable `WAYBILL__SECTION__KEY` takes the place of the key `section.key`; lists in variables are
+//! set apart by commas. Relative paths are relative to the file, wherever they are written.
+
+mod fields;
+mod network;
+mod overrides;
+
+pub use fields::SETTINGS;
+pub use network::Network;
+
+use crate::context::Context;
+use crate::environment::Environment;
+use crate::problem::{Place, Problem, any_error};
+use crate::reader::Reader;
+use crate::roots::{Roots, plain};
+use crate::tree;
+use model::{NodeName, Secret};
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Everything the process is told before it starts. Paths are absolute.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// This node's name.
+    pub node: NodeName,
+    /// How long its claims hold without renewal.
+    pub lease: Duration,
+    /// Journal, seal key, lock.
+    pub state_directory: PathBuf,
+    /// The database.
+    pub database: Database,
+    /// Where payloads are staged.
+    pub staging: Staging,
+    /// Addresses to listen on.
+    pub listen: Listen,
+    /// How much is done at once.
+    pub limits: Limits,
+    /// What definitions may reach.
+    pub roots: Roots,
+    /// Which addresses may be dialled.
+    pub egress: Egress,
+    /// The audit record.
+    pub audit: Audit,
+    /// The process log.
+    pub log: Log,
+}
+
+/// The database's URL.
+#[derive(Clone, Debug)]
+pub struct Database {
+    /// `postgres://…`, or `sqlite://` and an absolute path. A secret, for it may hold a password.
+    pub url: Secret<String>,
+}
+
+/// Staging.
+#[derive(Clone, Debug)]
+pub struct Staging {
+    /// Its directory.
+    pub directory: PathBuf,
+    /// Bytes it leaves free.
+    pub min_free: u64,
+}
+
+/// Addresses to listen on.
+#[derive(Clone, Debug)]
+pub struct Listen {
+    /// Console and API.
+    pub console: SocketAddr,
+    /// HTTP servers by name.
+    pub http: BTreeMap<String, SocketAddr>,
+}
+
+/// How much is done at once.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Bytes of memory for buffers.
+    pub buffers: u64,
+    /// Deliveries at once.
+    pub deliveries: usize,
+    /// Files taken at once.
+    pub stagings: usize,
+}
+
+/// Which addresses may be dialled.
+#[derive(Clone, Debug)]
+pub struct Egress {
+    /// Networks allowed although refused by default.
+    pub allow: Vec<Network>,
+    /// Whether loopback addresses are allowed.
+    pub allow_loopback: bool,
+}
+
+/// The audit record.
+#[derive(Clone, Copy, Debug)]
+pub struct Audit {
+    /// Months that events are kept; `None` for ever.
+    pub retention_months: Option<u32>,
+    /// Time between two seals.
+    pub seal_every: Duration,
+}
+
+/// The process log.
+#[derive(Clone, Copy, Debug)]
+pub struct Log {
+    /// How lines are written.
+    pub format: LogFormat,
+    /// The least important line written: `error`, `warn`, `info`, `debug` or `trace`.
+    pub level: &'static str,
+}
+
+/// How log lines are written.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Most that a settings file holds, in bytes.
+const LARGEST_FILE: u64 = 1 << 20;
+
+impl Settings {
+    /// Reads the settings file, if there is one, and the variables over it. `variables` are the process's
+    /// own, of which those named `WAYBILL__…` count; the second part of the answer holds warnings.
+    ///
+    /// # Errors
+    /// Every error found, and the warnings.
+    pub fn load(
+        file: Option<&Path>,
+        variables: impl IntoIterator<Item = (String, String)>,
+        environment: &dyn Environment,
+    ) -> Result<(Self, Vec<Problem>), Vec<Problem>> {
+        let Some(path) = file else {
+            return Self::parse(Path::new("waybill.toml"), b"", variables, environment);
+        };
+        match environment.read(path, LARGEST_FILE) {
+            Ok(found) => Self::parse(path, &found.bytes, variables, environment),
+            Err(error) => {
+                let place = Place::whole(&path.display().to_string().into());
+                Err(vec![Problem::error(&place, "", format!("cannot be read: {error}"))])
+            }
+        }
+    }
+
+    /// As [`Settings::load`], of text that stands for the file at `path`.
+    ///
+    /// # Errors
+    /// Every error found, and the warnings.
+    pub fn parse(
+        path: &Path,
+        text: &[u8],
+        variables: impl IntoIterator<Item = (String, String)>,
+        environment: &dyn Environment,
+    ) -> Result<(Self, Vec<Problem>), Vec<Problem>> {
+        let file: Arc<str> = path.display().to_string().into();
+        let (mut table, mut problems) = tree::parse(&file, text);
+        if any_error(&problems) {
+            return Err(problems);
+        }
+        overrides::apply(&mut table, variables, &mut problems);
+        let roots = Roots::unbounded();
+        let context = Context::new(&roots, environment);
+        let place = Place::whole(&file);
+        let reader = Reader::of(&context, &place, &table, String::new(), SETTINGS);
+        let base = path.parent().unwrap_or(Path::new(""));
+        let settings = read(&reader, base);
+        problems.append(&mut context.into_problems());
+        problems.sort();
+        match settings {
+            Some(settings) if !any_error(&problems) => Ok((settings, problems)),
+            _ => Err(problems),
+        }
+    }
+}
+
+/// `None` only with a problem told.
+fn read(all: &Reader<'_>, base: &Path) -> Option<Settings> {
+    let [node, database, staging, listen] = ["node", "database", "staging", "listen"].map(|n| all.section(n));
+    let [limits, roots, egress, audit, log] =
+        ["limits", "roots", "egress", "audit", "log"].map(|name| all.section(name));
+    let state_directory = beside(base, &all.text_or_default("state_directory")?);
+    let name = parsed(&node, "name", |text| text.parse::<NodeName>());
+    let lease = within(&node, "lease", 5..=600);
+    let url = database_url(&database, base, &state_directory);
+    let directory = staging
+        .text("directory")
+        .map_or_else(|| state_directory.join("staging"), |text| beside(base, &text.value));
+    let console = parsed(&listen, "console", address);
+    let mut http = BTreeMap::new();
+    for (name, listener) in listen.named("http") {
+        if let Some(address) = parsed(&listener, "address", address) {
+            http.insert(name.to_owned(), address);
+        }
+    }
+    let buffers = limits.size("buffers")?;
+    if buffers < 16 << 20 {
+        limits.error("buffers", "takes at least \"16MiB\": fewer cannot carry one transfer of each kind");
+    }
+    let number = |name: &str| limits.integer(name).and_then(|n| usize::try_from(n).ok());
+    let seal_every = within(&audit, "seal_every", 1..=86_400);
+    let (roots, allow) = (read_roots(&roots, base), networks(&egress));
+    let levels = ["error", "warn", "info", "debug", "trace"];
+    let retention = audit.integer("retention_months").and_then(|months| u32::try_from(months).ok())?;
+    Some(Settings {
+        node: name?,
+        lease: lease?,
+        database: Database { url: url? },
+        staging: Staging { directory, min_free: staging.size("min_free")? },
+        listen: Listen { console: console?, http },
+        limits: Limits { buffers, deliveries: number("deliveries")?, stagings: number("stagings")? },
+        roots,
+        egress: Egress { allow, allow_loopback: egress.flag("allow_loopback") },
+        audit: Audit { retention_months: (retention > 0).then_some(retention), seal_every: seal_every? },
+        log: Log {
+            format: log.word("format", |word| {
+                Some(if word == "json" { LogFormat::Json } else { LogFormat::Text })
+            })?,
+            level: log.word("level", |word| levels.into_iter().find(|level| *level == word))?,
+        },
+        state_directory,
+    })
+}
+
+fn parsed<T>(reader: &Reader<'_>, name: &str, parse: impl Fn(&str) -> Result<T, String>) -> Option<T> {
+    let text = reader.text_or_default(name)?;
+    parse(&text).map_err(|message| reader.error(name, message)).ok()
+}
+
+fn address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| {
+        format!("takes an IP address and a port, such as \"127.0.0.1:8420\" or \"[::1]:8420\", not {text:?}")
+    })
+}
+
+fn within(reader: &Reader<'_>, name: &str, seconds: std::ops::RangeInclusive<u64>) -> Option<Duration> {
+    let duration = reader.duration(name)?;
+    let (least, most) = (Duration::from_secs(*seconds.start()), Duration::from_secs(*seconds.end()));
+    if (least..=most).contains(&duration) {
+        return Some(duration);
+    }
+    reader.error(name, format!("takes {}s to {}s", least.as_secs(), most.as_secs()));
+    None
+}
+
+/// The database's URL, a relative SQLite path made relative to the file.
+fn database_url(database: &Reader<'_>, base: &Path, state_directory: &Path) -> Option<Secret<String>> {
+    if !database.has("url") {
+        let path = state_directory.join("waybill.db");
+        return Some(Secret::new(sqlite_url(&path, "")));
+    }
+    let url = database.secret("url")?;
+    let (scheme, rest) = url.reveal().split_once(':').unwrap_or_default();
+    match scheme {
+        "postgres" | "postgresql" => {
+            // The text may hold a password: only the reason is shown.
+            if let Err(error) = url::Url::parse(url.reveal()) {
+                database.error("url", format!("is no URL: {error}"));
+                return None;
+            }
+            Some(url)
+        }
+        "sqlite" => {
+            let (path, query) = match rest.split_once('?') {
+                Some((path, query)) => (path, Some(query)),
+                None => (rest, None),
+            };
+            let path = path.strip_prefix("//").unwrap_or(path);
+            if path.is_empty() || path == ":memory:" {
+                database.error("url", "names no file: a database in memory would lose every transfer");
+                return None;
+            }
+            let query = query.map(|query| format!("?{query}")).unwrap_or_default();
+            Some(Secret::new(sqlite_url(&beside(base, path), &query)))
+        }
+        _ => {
+            database.error("url", "takes postgres://user:password@host/database or sqlite:PATH");
+            None
+        }
+    }
+}
+
+/// The driver reads the path as part of a URL: what would end it, or be decoded, is encoded.
+fn sqlite_url(path: &Path, query: &str) -> String {
+    let path = path.display().to_string().replace('%', "%25").replace('?', "%3F").replace('#', "%23");
+    format!("sqlite://{path}{query}")
+}
+
+/// A path as the settings write it: relative to their file, absolute from here on.
+fn beside(base: &Path, path: &str) -> PathBuf {
+    let path = base.join(path);
+    without_parents(&std::path::absolute(&path).unwrap_or(path))
+}
+
+fn read_roots(reader: &Reader<'_>, base: &Path) -> Roots {
+    let paths = |name: &str| -> Vec<PathBuf> {
+        let mut paths = Vec::new();
+        for text in reader.list(name) {
+            match plain(&beside(base, &text.value)) {
+                Ok(path) => paths.push(path),
+                Err(message) => reader.context.error(text.place, &reader.key(name), message),
+            }
+        }
+        paths
+    };
+    let variables = reader.list("variables").into_iter().map(|text| text.value);
+    Roots::new(paths("files"), variables, paths("secrets"))
+}
+
+/// Takes `..` out by the words of the path alone: the owner may write it, and roots are compared.
+fn without_parents(path: &Path) -> PathBuf {
+    let mut plain = PathBuf::new();
+    for part in path.components() {
+        match part {
+            std::path::Component::ParentDir => {
+                plain.pop();
+            }
+            part => plain.push(part),
+        }
+    }
+    plain
+}
+
+fn networks(egress: &Reader<'_>) -> Vec<Network> {
+    let mut networks = Vec::new();
+    for text in egress.list("allow") {
+        match text.value.parse() {
+            Ok(network) => networks.push(network),
+            Err(message) => egress.context.error(text.place, &egress.key("allow"), message),
+        }
+    }
+    networks
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,170 @@
+//! The settings, declared.
+
+use crate::field::{BOOL, DURATION, Field, FieldKind, LIST, SECRET, SIZE, TEXT};
+use model::OptionKind;
+
+/// The keys of `waybill.toml`.
+pub static SETTINGS: &[Field] = &[
+    Field::preset(
+        "state_directory",
+        TEXT,
+        "state",
+        "Where this node keeps what is its own: the connection journal, the key that signs audit seals, its \
+         lock, and the SQLite database unless `database.url` names another. Relative to this file.",
+    ),
+    Field::optional("node", FieldKind::Table(NODE), "This process among the nodes that share a database."),
+    Field::optional("database", FieldKind::Table(DATABASE), "Where everything is recorded."),
+    Field::optional(
+        "staging",
+        FieldKind::Table(STAGING),
+        "Where payloads are kept while they are under way.",
+    ),
+    Field::optional("listen", FieldKind::Table(LISTEN), "Addresses that Waybill listens on."),
+    Field::optional("limits", FieldKind::Table(LIMITS), "How much is done at once."),
+    Field::optional(
+        "roots",
+        FieldKind::Table(ROOTS),
+        "What definitions may reach on this machine. The person who may edit flows does not thereby own \
+         the host: what is not named here is refused.",
+    ),
+    Field::optional("egress", FieldKind::Table(EGRESS), "Which addresses Waybill may dial."),
+    Field::optional("audit", FieldKind::Table(AUDIT), "The audit record."),
+    Field::optional("log", FieldKind::Table(LOG), "The process log, on standard error."),
+];
+
+pub(super) static NODE: &[Field] = &[
+    Field::preset(
+        "name",
+        TEXT,
+        "waybill",
+        "Its name in audit events and leases: 1 to 64 letters, digits, '.', '_' or '-'. Nodes that share a \
+         database need different names.",
+    ),
+    Field::preset(
+        "lease",
+        DURATION,
+        "30s",
+        "How long the node's claims hold without being renewed; what a dead node leaves is taken over after \
+         that. 5s to 10m.",
+    ),
+];
+
+pub(super) static DATABASE: &[Field] = &[Field::optional(
+    "url",
+    SECRET,
+    "`postgres://user:password@host/database` or `sqlite:PATH`. Without it, SQLite in the state directory. \
+     A password is best kept apart: `postgres://waybill:${file:/run/secrets/database}@host/waybill`.",
+)];
+
+pub(super) static STAGING: &[Field] = &[
+    Field::optional(
+        "directory",
+        TEXT,
+        "Where payloads are staged; `staging` in the state directory unless given. Nodes that share a database \
+         share this directory as well. Relative to this file.",
+    ),
+    Field::preset(
+        "min_free",
+        SIZE,
+        "1GiB",
+        "Room that staging leaves free: with less, nothing new is taken, and what is under way goes on.",
+    ),
+];
+
+pub(super) static LISTEN: &[Field] = &[
+    Field::preset(
+        "console",
+        TEXT,
+        "127.0.0.1:8420",
+        "Address and port of the console and its API. Loopback until told otherwise; IPv6 in brackets.",
+    ),
+    Field::optional(
+        "http",
+        FieldKind::Named(HTTP_LISTENER),
+        "HTTP servers for what partners send (AS2), by a name of your choice: `[listen.http.partners]`.",
+    ),
+];
+
+pub(super) static HTTP_LISTENER: &[Field] = &[Field::required(
+    "address",
+    TEXT,
+    "Address and port, such as `0.0.0.0:4080` or `[::]:4080`. Port 0 takes a free one.",
+)];
+
+pub(super) static LIMITS: &[Field] = &[
+    Field::preset(
+        "buffers",
+        SIZE,
+        "256MiB",
+        "Memory for the bytes under way, over all transfers. At least 16MiB. A large file takes no more \
+         than a small one; with little memory fewer move at once.",
+    ),
+    Field::preset(
+        "deliveries",
+        FieldKind::Value(OptionKind::Integer { min: 1, max: 4096 }),
+        "32",
+        "Deliveries that this node has under way at once.",
+    ),
+    Field::preset(
+        "stagings",
+        FieldKind::Value(OptionKind::Integer { min: 1, max: 4096 }),
+        "16",
+        "Files that this node takes at once.",
+    ),
+];
+
+pub(super) static ROOTS: &[Field] = &[
+    Field::optional(
+        "files",
+        LIST,
+        "Directories below which `file` endpoints, their archives and their error directories may lie. \
+         Relative to this file.",
+    ),
+    Field::optional("variables", LIST, "Environment variables that `${env:NAME}` in definitions may name."),
+    Field::optional(
+        "secrets",
+        LIST,
+        "Directories below which the files of `${file:/path}` in definitions may lie. Relative to this file.",
+    ),
+];
+
+pub(super) static EGRESS: &[Field] = &[
+    Field::optional(
+        "allow",
+        LIST,
+        "Networks that may be dialled although they are refused by default (link-local and cloud metadata \
+         addresses), such as `169.254.10.0/24` or a single address.",
+    ),
+    Field::preset(
+        "allow_loopback",
+        BOOL,
+        "false",
+        "Whether endpoints may be on this machine's own loopback addresses.",
+    ),
+];
+
+pub(super) static AUDIT: &[Field] = &[
+    Field::preset(
+        "retention_months",
+        FieldKind::Value(OptionKind::Integer { min: 0, max: 1200 }),
+        "0",
+        "Whole months that audit events are kept; 0 keeps them for ever. Only what is sealed is dropped, \
+         and the seals stay.",
+    ),
+    Field::preset("seal_every", DURATION, "1m", "How often new events are sealed. 1s to 1d."),
+];
+
+pub(super) static LOG: &[Field] = &[
+    Field::preset(
+        "format",
+        FieldKind::Value(OptionKind::Choice(&["text", "json"])),
+        "text",
+        "Lines for people, or one JSON object a line.",
+    ),
+    Field::preset(
+        "level",
+        FieldKind::Value(OptionKind::Choice(&["error", "warn", "info", "debug", "trace"])),
+        "info",
+        "The least important line that is written.",
+    ),
+];

@@ -1,0 +1,146 @@
+use super::{LogFormat, Settings};
+use crate::environment::ProcessEnvironment;
+use crate::problem::Problem;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+fn environment() -> ProcessEnvironment {
+    ProcessEnvironment::at(model::Timestamp::from_timestamp(1_800_000_000, 0).unwrap())
+}
+
+fn parse(text: &str, variables: &[(&str, &str)]) -> Result<(Settings, Vec<Problem>), Vec<Problem>> {
+    let variables = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    Settings::parse(Path::new("/etc/waybill/waybill.toml"), text.as_bytes(), variables, &environment())
+}
+
+#[test]
+fn nothing_written_is_a_whole_node_on_loopback() {
+    let (settings, problems) = parse("", &[]).unwrap();
+    assert!(problems.is_empty());
+    assert!(settings.listen.console.ip().is_loopback());
+    assert!(settings.listen.http.is_empty() && !settings.egress.allow_loopback);
+    assert_eq!(settings.state_directory, PathBuf::from("/etc/waybill/state"));
+    assert_eq!(settings.staging.directory, PathBuf::from("/etc/waybill/state/staging"));
+    assert_eq!(settings.database.url.reveal(), "sqlite:///etc/waybill/state/waybill.db");
+    assert_eq!(settings.limits.buffers, 256 << 20);
+    assert_eq!(settings.log.format, LogFormat::Text);
+    assert_eq!(settings.audit.retention_months, None);
+}
+
+#[test]
+fn variables_stand_over_the_file() {
+    let text = "[node]\nname = \"a\"\n[listen.http.partners]\naddress = \"0.0.0.0:4080\"";
+    let variables = [
+        ("WAYBILL__NODE__NAME", "b"),
+        ("WAYBILL__NODE__LEASE", "1m"),
+        ("WAYBILL__STATE_DIRECTORY", "/var/lib/waybill"),
+        ("WAYBILL__DATABASE__URL", "sqlite:../data/w.db?mode=rwc"),
+        ("WAYBILL__LIMITS__DELIVERIES", "64"),
+        ("WAYBILL__EGRESS__ALLOW_LOOPBACK", "true"),
+        ("WAYBILL__ROOTS__FILES", "/srv/a, in/../out"),
+        ("WAYBILL__LISTEN__HTTP__OTHER__ADDRESS", "[::1]:4081"),
+        ("WAYBILL__LOG__FORMAT", "json"),
+        ("WAYBILL_OTHER", "ignored"),
+        ("HOME", "/root"),
+    ];
+    let (settings, _) = parse(text, &variables).unwrap();
+    assert_eq!(settings.node.as_str(), "b");
+    assert_eq!(settings.lease, Duration::from_secs(60));
+    assert_eq!(settings.staging.directory, PathBuf::from("/var/lib/waybill/staging"));
+    assert_eq!(settings.database.url.reveal(), "sqlite:///etc/data/w.db?mode=rwc");
+    assert_eq!(settings.limits.deliveries, 64);
+    assert!(settings.egress.allow_loopback);
+    assert_eq!(settings.roots.files, [PathBuf::from("/srv/a"), PathBuf::from("/etc/waybill/out")]);
+    assert_eq!(settings.listen.http.len(), 2);
+    assert_eq!(settings.log.format, LogFormat::Json);
+}
+
+#[test]
+fn a_password_can_come_from_a_file_and_is_not_shown() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("password");
+    std::fs::write(&file, "hunter2\n").unwrap();
+    let text = format!("[database]\nurl = \"postgres://w:${{file:{}}}@db/w\"", file.display());
+    let (settings, problems) = parse(&text, &[]).unwrap();
+    assert_eq!(settings.database.url.reveal(), "postgres://w:hunter2@db/w");
+    assert!(!format!("{settings:?}").contains("hunter2"));
+    assert!(problems.is_empty() || problems[0].to_string().contains("chmod o-r"));
+}
+
+/// What is written, and the beginning of a line of what is answered.
+#[test]
+fn mistakes_are_named_with_place_and_nearest_name() {
+    let table = [
+        ("nod = 1", "waybill.toml:1:1: error: unknown key 'nod'; did you mean 'node'?"),
+        ("\n[node]\nnaem = \"a\"", "waybill.toml:3:1: error: node: unknown key 'naem'; did you mean 'name'?"),
+        ("[node]\nname = \"a b\"", "waybill.toml:2:8: error: node.name: node name \"a b\": use 1 to 64"),
+        (
+            "[node]\nlease = 30",
+            "2:9: error: node.lease: takes a duration such as \"30s\", not a whole number; write \"30s\"",
+        ),
+        ("[node]\nlease = \"1s\"", "2:9: error: node.lease: takes 5s to 600s"),
+        ("node = 1", "1:8: error: node: takes a table, not a whole number"),
+        ("[database]\nurl = \"mysql://u:hunter2@h/d\"", "2:7: error: database.url: takes postgres://"),
+        ("[database]\nurl = \"sqlite::memory:\"", "2:7: error: database.url: names no file"),
+        (
+            "[database]\nurl = \"postgres://u:hunter2@h:x/d\"",
+            "2:7: error: database.url: is no URL: invalid port",
+        ),
+        ("[staging]\nmin_free = \"1GB\"", "2:12: error: staging.min_free: takes a size such as"),
+        ("[listen]\nconsole = \"localhost\"", "2:11: error: listen.console: takes an IP address and a port"),
+        ("[listen.http.a]\nport = 1", "2:1: error: listen.http.a: unknown key 'port'; there are: address"),
+        ("[listen.http.a]", "1:14: error: listen.http.a: 'address' is missing: Address and port"),
+        ("[limits]\nbuffers = \"1MiB\"", "2:11: error: limits.buffers: takes at least \"16MiB\""),
+        ("[limits]\ndeliveries = 0", "2:14: error: limits.deliveries: takes a whole number from 1 to 4096"),
+        (
+            "[limits]\ndeliveries = \"8\"",
+            "2:14: error: limits.deliveries: takes a whole number from 1 to 4096, not text; write it without quotes",
+        ),
+        ("[egress]\nallow = [\"10.0.0.1/8\"]", "2:10: error: egress.allow: \"10.0.0.1/8\" has bits behind"),
+        ("[audit]\nseal_every = \"2d\"", "2:14: error: audit.seal_every: takes 1s to 86400s"),
+        (
+            "[log]\nformat = \"jsn\"",
+            "2:10: error: log.format: takes one of text, json, not \"jsn\"; did you mean \"json\"?",
+        ),
+        ("[log\nformat", "1:5: error: "),
+        (
+            "[node]\nname = \"${env:SURELY_NOT_SET_ANYWHERE}\"",
+            "2:8: error: node.name: the variable SURELY_NOT_SET_ANYWHERE is not set",
+        ),
+    ];
+    for (text, expected) in table {
+        let problems = parse(text, &[]).unwrap_err();
+        let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
+        assert!(lines.iter().any(|line| line.contains(expected)), "{text}\n{expected}\n{lines:#?}");
+        assert!(lines.iter().all(|line| !line.contains("hunter2")), "{lines:?}");
+    }
+}
+
+#[test]
+fn a_wrong_variable_is_named_itself() {
+    for (name, value, expected) in [
+        (
+            "WAYBILL__NODE__NAEM",
+            "x",
+            "WAYBILL__NODE__NAEM: error: node: unknown key 'naem'; did you mean 'name'?",
+        ),
+        ("WAYBILL__LIMITS__BUFFERS", "much", "WAYBILL__LIMITS__BUFFERS: error: limits.buffers: takes a size"),
+        ("WAYBILL__", "x", "WAYBILL__: error: write WAYBILL__SECTION__KEY"),
+        ("WAYBILL__STATE_DIRECTORY__X", "x", "WAYBILL__STATE_DIRECTORY__X: error: leads through a key"),
+    ] {
+        let problems = parse("state_directory = \"s\"", &[(name, value)]).unwrap_err();
+        assert!(problems[0].to_string().starts_with(expected), "{}", problems[0]);
+    }
+}
+
+#[test]
+fn every_error_is_told_at_once() {
+    let problems = parse("nod = 1\n[log]\nlevel = \"loud\"\n[limits]\nbuffers = 1", &[]).unwrap_err();
+    assert_eq!(problems.len(), 3, "{problems:?}");
+}
+
+#[test]
+fn a_file_that_is_not_there_is_said_so() {
+    let error = Settings::load(Some(Path::new("/nowhere/w.toml")), [], &environment()).unwrap_err();
+    assert!(error[0].to_string().starts_with("/nowhere/w.toml: error: cannot be read"));
+}

@@ -1,0 +1,193 @@
+//! A TOML document as a tree that remembers where everything stands.
+//!
+//! Two things are known only here: TOML's own syntax, and that definitions need neither fractions nor
+//! dates, so that a document and its JSON form hold exactly the same.
+
+use crate::problem::{Place, Problem};
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::Arc;
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+/// A value and where it stands. No `Debug`: it may hold a secret that someone wrote down literally.
+#[derive(Clone, PartialEq)]
+pub(crate) struct Node {
+    pub(crate) place: Place,
+    pub(crate) value: Value,
+}
+
+#[derive(Clone, PartialEq)]
+pub(crate) enum Value {
+    Text(String),
+    /// Text of an environment variable, which may stand for any scalar or for a list.
+    Word(String),
+    Integer(i64),
+    Bool(bool),
+    List(Vec<Node>),
+    Table(Table),
+}
+
+impl Value {
+    /// What it is, in words for a message; never its content.
+    pub(crate) const fn describe(&self) -> &'static str {
+        match self {
+            Self::Text(_) | Self::Word(_) => "text",
+            Self::Integer(_) => "a whole number",
+            Self::Bool(_) => "true or false",
+            Self::List(_) => "a list",
+            Self::Table(_) => "a table",
+        }
+    }
+}
+
+/// A table's entries by key.
+pub(crate) type Table = BTreeMap<String, Entry>;
+
+/// A key's place and its value.
+#[derive(Clone, PartialEq)]
+pub(crate) struct Entry {
+    pub(crate) key: Place,
+    pub(crate) node: Node,
+}
+
+/// Reads a document as far as it can be read. What cannot is a problem; the rest is in the table.
+pub(crate) fn parse(file: &Arc<str>, bytes: &[u8]) -> (Table, Vec<Problem>) {
+    let text = match std::str::from_utf8(bytes) {
+        Ok(text) => text,
+        Err(error) => {
+            let good = String::from_utf8_lossy(&bytes[..error.valid_up_to()]).into_owned();
+            let place = Lines::new(file, &good).place(good.len());
+            return (Table::new(), vec![Problem::error(&place, "", "is not UTF-8, as TOML must be")]);
+        }
+    };
+    let lines = Lines::new(file, text);
+    let (root, errors) = DeTable::parse_recoverable(text);
+    let mut reader = TomlReader { lines, problems: Vec::new() };
+    let table = reader.table(root.into_inner(), "");
+    for error in errors {
+        let span = error.span().unwrap_or(0..0);
+        let mut message = error.message().trim().replace('\n', "; ");
+        if message.contains("duplicate key")
+            && let Some(first) =
+                text.get(span.clone()).and_then(|key| reader.earlier(&table, key, span.start))
+        {
+            message = format!("{message}: written first on line {}", first.line);
+        }
+        reader.problems.push(Problem::error(&reader.lines.place(span.start), "", message));
+    }
+    (table, reader.problems)
+}
+
+struct TomlReader<'a> {
+    lines: Lines<'a>,
+    problems: Vec<Problem>,
+}
+
+impl TomlReader<'_> {
+    fn table(&mut self, table: DeTable<'_>, path: &str) -> Table {
+        let mut entries = Table::new();
+        for (key, value) in table {
+            let place = self.lines.place(key.span().start);
+            let name = key.into_inner().into_owned();
+            let below = join(path, &name);
+            if let Some(node) = self.node(value, &below) {
+                entries.insert(name, Entry { key: place, node });
+            }
+        }
+        entries
+    }
+
+    fn node(&mut self, value: Spanned<DeValue<'_>>, path: &str) -> Option<Node> {
+        let Range { start, .. } = value.span();
+        let place = self.lines.place(start);
+        let value = match value.into_inner() {
+            DeValue::String(text) => Value::Text(text.into_owned()),
+            DeValue::Integer(number) => {
+                match i64::from_str_radix(&number.as_str().replace('_', ""), number.radix()) {
+                    Ok(number) => Value::Integer(number),
+                    Err(_) => return self.refuse(&place, path, "is a larger number than Waybill takes"),
+                }
+            }
+            DeValue::Boolean(value) => Value::Bool(value),
+            DeValue::Array(items) => Value::List(
+                items
+                    .into_iter()
+                    .enumerate()
+                    .filter_map(|(at, item)| self.node(item, &format!("{path}[{}]", at + 1)))
+                    .collect(),
+            ),
+            DeValue::Table(table) => Value::Table(self.table(table, path)),
+            DeValue::Float(_) => {
+                return self.refuse(&place, path, "takes no number with a fraction; write text in quotes");
+            }
+            DeValue::Datetime(_) => {
+                return self.refuse(&place, path, "takes no bare date or time; write text in quotes");
+            }
+        };
+        Some(Node { place, value })
+    }
+
+    fn refuse(&mut self, place: &Place, path: &str, message: &str) -> Option<Node> {
+        self.problems.push(Problem::error(place, path, message));
+        None
+    }
+
+    /// The last place before an offset where a key of that name stands.
+    fn earlier(&self, table: &Table, key: &str, before: usize) -> Option<Place> {
+        let limit = self.lines.place(before);
+        let mut best = None;
+        collect(table, key.trim_matches(['"', '\'']), &mut |place| {
+            if *place < limit && best.as_ref().is_none_or(|found| place > found) {
+                best = Some(place.clone());
+            }
+        });
+        best
+    }
+}
+
+fn collect(table: &Table, key: &str, found: &mut impl FnMut(&Place)) {
+    for (name, entry) in table {
+        if name == key {
+            found(&entry.key);
+        }
+        match &entry.node.value {
+            Value::Table(below) => collect(below, key, found),
+            Value::List(items) => {
+                for item in items {
+                    if let Value::Table(below) = &item.value {
+                        collect(below, key, found);
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+/// `flow.orders` and `source` make `flow.orders.source`.
+pub(crate) fn join(path: &str, name: &str) -> String {
+    if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") }
+}
+
+/// Turns offsets into lines and columns.
+struct Lines<'a> {
+    file: Arc<str>,
+    text: &'a str,
+    starts: Vec<usize>,
+}
+
+impl<'a> Lines<'a> {
+    fn new(file: &Arc<str>, text: &'a str) -> Self {
+        let starts = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
+        Self { file: file.clone(), text, starts }
+    }
+
+    fn place(&self, offset: usize) -> Place {
+        let line = self.starts.partition_point(|start| *start <= offset).max(1);
+        let start = self.starts.get(line - 1).copied().unwrap_or(0);
+        let characters = self.text.get(start..offset).map_or(0, |before| before.chars().count());
+        let number = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+        Place { file: self.file.clone(), line: number(line), column: number(characters + 1) }
+    }
+}
