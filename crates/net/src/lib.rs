@@ -1,1 +1,140 @@
-//! The `net` room of Waybill.
+//! Every socket of Waybill: dialling, names, egress rules, proxies, TLS and trust, the HTTP client and
+//! the HTTP server, and the record of each connection.
+//!
+//! A connection enters the record before it is used and its end follows whatever becomes of it, so
+//! "every connection is audited" holds by construction: no other room makes sockets.
+//!
+//! Where to look:
+//! * out: [`Net::dial`], [`DialRequest`], [`TlsProfile`], [`EgressRules`], [`Proxy`]
+//! * HTTP out: [`http::HttpClient`]
+//! * HTTP in: [`http::HttpServers`], [`http::Handler`]
+//! * the record: [`ConnectionLog`], [`ConnectionHandle`]
+
+mod connection;
+mod dial;
+mod egress;
+pub mod http;
+mod proxy;
+mod record;
+mod resolve;
+mod socket;
+mod stream;
+mod tls;
+
+pub use connection::{ConnectionHandle, NowFn};
+pub use dial::DialRequest;
+pub use egress::{EgressRules, Network};
+pub use proxy::{HttpConnect, Proxy};
+pub use record::{ConnectionFailed, ConnectionLog, Opened};
+pub use resolve::{Resolver, SystemResolver};
+pub use stream::Stream;
+pub use tls::{ClientCertificate, ServerTls, ServerTlsOptions, TlsOptions, TlsProfile, Trust};
+
+use model::{NodeName, Timestamp};
+use record::Recorder;
+use std::sync::Arc;
+use std::time::Duration;
+use uuid::Uuid;
+
+/// A source of ids as [`NetSettings`] lends it: version 7 UUIDs.
+pub type NewIdFn = Arc<dyn Fn() -> Uuid + Send + Sync>;
+
+/// What the process lends to this room.
+#[derive(Clone)]
+pub struct NetSettings {
+    /// This node.
+    pub node: NodeName,
+    /// Time.
+    pub now: NowFn,
+    /// Ids for connections.
+    pub new_id: NewIdFn,
+    /// Where connections may go.
+    pub egress: EgressRules,
+    /// How names are resolved.
+    pub resolver: Arc<dyn Resolver>,
+    /// Connections at once, in and out together, counting those whose end is not written yet.
+    pub max_connections: usize,
+}
+
+impl NetSettings {
+    /// Settings with the defaults: usual egress rules, the system's resolver, 16,384 connections.
+    #[must_use]
+    pub fn new(node: NodeName, now: NowFn, new_id: NewIdFn) -> Self {
+        Self {
+            node,
+            now,
+            new_id,
+            egress: EgressRules::default(),
+            resolver: Arc::new(SystemResolver),
+            max_connections: 16_384,
+        }
+    }
+}
+
+/// The network. Cheap to clone; one for each process.
+#[derive(Clone)]
+pub struct Net {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    settings: NetSettings,
+    recorder: Recorder,
+    clients: http::Clients,
+}
+
+impl Net {
+    /// Starts the network's record. Must be called within a tokio runtime.
+    #[must_use]
+    pub fn new(settings: NetSettings, log: Arc<dyn ConnectionLog>) -> Self {
+        let recorder = Recorder::start(log, settings.max_connections);
+        Self { inner: Arc::new(Inner { settings, recorder, clients: http::Clients::default() }) }
+    }
+
+    /// Connections that are open, being opened, or whose end is not written yet.
+    #[must_use]
+    pub fn connections(&self) -> usize {
+        self.inner.recorder.pending()
+    }
+
+    /// For the end of the process: lets go of pooled connections and waits until every connection's
+    /// end is written. Returns the number of connections still there at the deadline.
+    pub async fn drain(&self, deadline: Duration) -> usize {
+        self.inner.clients.clear();
+        // Running out of time is no error: the number says it.
+        let _ = tokio::time::timeout(deadline, self.inner.recorder.drained()).await;
+        self.connections()
+    }
+
+    pub(crate) fn recorder(&self) -> &Recorder {
+        &self.inner.recorder
+    }
+
+    pub(crate) fn clients(&self) -> &http::Clients {
+        &self.inner.clients
+    }
+
+    pub(crate) fn egress(&self) -> &EgressRules {
+        &self.inner.settings.egress
+    }
+
+    pub(crate) fn resolver(&self) -> &dyn Resolver {
+        &*self.inner.settings.resolver
+    }
+
+    pub(crate) fn node(&self) -> &NodeName {
+        &self.inner.settings.node
+    }
+
+    pub(crate) fn clock(&self) -> &NowFn {
+        &self.inner.settings.now
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        (self.inner.settings.now)()
+    }
+
+    pub(crate) fn new_id(&self) -> Uuid {
+        (self.inner.settings.new_id)()
+    }
+}

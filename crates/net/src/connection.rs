@@ -1,0 +1,376 @@
+//! One connection from its first moment to its ending, whatever becomes of the future that holds it.
+//!
+//! A connection is *pending* from the moment its socket is there, *open* once it is recorded as
+//! opened, and *ended* when its [`crate::Stream`] is dropped. The stream's own handshake may lie
+//! between the first two: TLS is done by this room, SSH by the transport, which then calls
+//! [`ConnectionHandle::established`].
+
+use crate::record::{ConnectionLog, Ending, Opened, Place};
+use model::{
+    ConnectionClosed, ConnectionId, Error, ErrorKind, PeerText, Protocol, Purpose, Result, Retry, Security,
+    Timestamp,
+};
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::time::Instant;
+
+/// A clock as [`crate::NetSettings`] lends it.
+pub type NowFn = Arc<dyn Fn() -> Timestamp + Send + Sync>;
+
+/// Counts what passes through a socket, and notes what ended it.
+#[derive(Default)]
+pub(crate) struct Meter {
+    bytes_in: AtomicU64,
+    bytes_out: AtomicU64,
+    /// The value of `bytes_out` when the last exchange ended; while the two are equal, nothing of the
+    /// next one has left.
+    quiet_at: AtomicU64,
+    /// The socket did not take what we last wanted to write.
+    write_blocked: AtomicBool,
+    seen: Mutex<Option<Seen>>,
+}
+
+/// What the socket showed at its end, the telling one kept.
+#[derive(Clone, Debug)]
+enum Seen {
+    ShutDown,
+    PeerClosed,
+    Broke(String),
+}
+
+impl Meter {
+    pub(crate) fn read(&self, bytes: usize) {
+        self.bytes_in.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    pub(crate) fn wrote(&self, bytes: usize) {
+        self.bytes_out.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    pub(crate) fn write_blocked(&self, blocked: bool) {
+        self.write_blocked.store(blocked, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_write_blocked(&self) -> bool {
+        self.write_blocked.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn bytes_in(&self) -> u64 {
+        self.bytes_in.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn bytes_out(&self) -> u64 {
+        self.bytes_out.load(Ordering::Relaxed)
+    }
+
+    /// Notes that an exchange is over.
+    pub(crate) fn quiet(&self) {
+        self.quiet_at.store(self.bytes_out(), Ordering::Relaxed);
+    }
+
+    /// Whether nothing was written since the last exchange.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.quiet_at.load(Ordering::Relaxed) == self.bytes_out()
+    }
+
+    pub(crate) fn shut_down(&self) {
+        lock(&self.seen).get_or_insert(Seen::ShutDown);
+    }
+
+    pub(crate) fn peer_closed(&self) {
+        let mut seen = lock(&self.seen);
+        if !matches!(*seen, Some(Seen::Broke(_))) {
+            *seen = Some(Seen::PeerClosed);
+        }
+    }
+
+    pub(crate) fn broke(&self, error: &std::io::Error) {
+        let mut seen = lock(&self.seen);
+        if !matches!(*seen, Some(Seen::Broke(_))) {
+            *seen = Some(Seen::Broke(error.to_string()));
+        }
+    }
+
+    fn seen(&self) -> Option<Seen> {
+        lock(&self.seen).clone()
+    }
+}
+
+/// No code panics while it holds one of these locks; a poisoned one is as good as any.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+pub(crate) struct Shared {
+    id: ConnectionId,
+    since: Instant,
+    now: NowFn,
+    log: Arc<dyn ConnectionLog>,
+    meter: Arc<Meter>,
+    requests: AtomicU64,
+    state: Mutex<State>,
+}
+
+struct State {
+    /// What is known for the opened record.
+    opened: Opened,
+    phase: Phase,
+    place: Option<Place>,
+    reason: Option<(PeerText, bool)>,
+}
+
+enum Phase {
+    /// The socket is there; not recorded.
+    Pending,
+    /// The opened record is being written; the ending, if it came meanwhile.
+    Recording(Option<Box<ConnectionClosed>>),
+    /// Recorded.
+    Open,
+    /// The ending was handed over.
+    Ended,
+}
+
+/// A view of one connection that can be kept apart from its stream: counts requests, says why it
+/// ends, completes its record. Cheap to clone; keeps nothing open.
+#[derive(Clone)]
+pub struct ConnectionHandle {
+    shared: Arc<Shared>,
+}
+
+/// Ends the connection's record when dropped; lives in the stream, behind the socket.
+pub(crate) struct Ender(ConnectionHandle);
+
+impl Ender {
+    pub(crate) fn handle(&self) -> &ConnectionHandle {
+        &self.0
+    }
+}
+
+impl Drop for Ender {
+    fn drop(&mut self) {
+        self.0.end();
+    }
+}
+
+impl ConnectionHandle {
+    /// A connection whose socket is there. The ender goes into the stream.
+    pub(crate) fn new(
+        opened: Opened,
+        now: NowFn,
+        log: Arc<dyn ConnectionLog>,
+        meter: Arc<Meter>,
+        place: Place,
+    ) -> (Self, Ender) {
+        let handle = Self {
+            shared: Arc::new(Shared {
+                id: opened.record.id,
+                since: Instant::now(),
+                now,
+                log,
+                meter,
+                requests: AtomicU64::new(0),
+                state: Mutex::new(State { opened, phase: Phase::Pending, place: Some(place), reason: None }),
+            }),
+        };
+        (handle.clone(), Ender(handle))
+    }
+
+    /// The connection's id, as it is recorded.
+    #[must_use]
+    pub fn id(&self) -> ConnectionId {
+        self.shared.id
+    }
+
+    /// Counts one request (HTTP) or file operation (SFTP).
+    pub fn request(&self) {
+        self.shared.requests.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Says why the connection ends, when it ends in order. The first reason given stays, unless an
+    /// error follows.
+    pub fn closing(&self, reason: impl AsRef<[u8]>) {
+        lock(&self.shared.state).reason.get_or_insert((PeerText::new(reason.as_ref()), false));
+    }
+
+    /// Says what went wrong; the connection's end is recorded as failed. The first error stays.
+    pub fn fail(&self, reason: impl AsRef<[u8]>) {
+        let mut state = lock(&self.shared.state);
+        if !matches!(state.reason, Some((_, true))) {
+            state.reason = Some((PeerText::new(reason.as_ref()), true));
+        }
+    }
+
+    /// Notes how the connection is protected, for its record, without recording it yet.
+    pub fn set_security(&self, security: Security) {
+        lock(&self.shared.state).opened.record.security = security;
+    }
+
+    /// How the connection is protected, as far as known.
+    #[must_use]
+    pub fn security(&self) -> Security {
+        lock(&self.shared.state).opened.record.security.clone()
+    }
+
+    /// The real address of the other side of the socket (the proxy's, when there is one).
+    #[must_use]
+    pub fn remote(&self) -> Option<SocketAddr> {
+        lock(&self.shared.state).opened.record.remote
+    }
+
+    /// Our side of the socket.
+    #[must_use]
+    pub fn local(&self) -> Option<SocketAddr> {
+        lock(&self.shared.state).opened.record.local
+    }
+
+    /// Bytes read from the socket so far.
+    #[must_use]
+    pub fn bytes_in(&self) -> u64 {
+        self.shared.meter.bytes_in()
+    }
+
+    /// Bytes written to the socket so far.
+    #[must_use]
+    pub fn bytes_out(&self) -> u64 {
+        self.shared.meter.bytes_out()
+    }
+
+    /// Requests counted so far.
+    #[must_use]
+    pub fn requests(&self) -> u64 {
+        self.shared.requests.load(Ordering::Relaxed)
+    }
+
+    /// Records the connection as opened, protected as given; returns when that is durable. Needed
+    /// once, after [`crate::Net::dial_deferred`], when the handshake is done and before the connection
+    /// is used for anything else; asked again, it does nothing. Goes on to its end when the caller
+    /// stops waiting.
+    ///
+    /// # Errors
+    /// `Internal`, `Transient`: the record could not be written. Drop the stream; the connection is
+    /// recorded with its end as soon as the log takes it.
+    pub async fn established(&self, security: Security) -> Result<()> {
+        self.set_security(security);
+        self.record_opened().await
+    }
+
+    /// Completes an accepted connection's record by what its first request showed.
+    pub(crate) fn belongs_to(&self, protocol: Protocol, purpose: Purpose, endpoint: Option<String>) {
+        let record = &mut lock(&self.shared.state).opened.record;
+        record.protocol = protocol;
+        record.purpose = purpose;
+        record.endpoint = endpoint;
+    }
+
+    /// Notes the host that the peer asked for.
+    pub(crate) fn asked_for(&self, host: &[u8]) {
+        lock(&self.shared.state).opened.record.host = Some(PeerText::new(host));
+    }
+
+    pub(crate) fn meter(&self) -> &Arc<Meter> {
+        &self.shared.meter
+    }
+
+    /// Writes the opened record, if that was not done.
+    pub(crate) async fn record_opened(&self) -> Result<()> {
+        let opened = {
+            let mut state = lock(&self.shared.state);
+            if !matches!(state.phase, Phase::Pending) {
+                return Ok(());
+            }
+            state.phase = Phase::Recording(None);
+            state.opened.clone()
+        };
+        // In a task of its own: when the caller stops waiting, whether the record was written must
+        // still be known, or the ending could be written without it.
+        let handle = self.clone();
+        let written = tokio::spawn(async move {
+            let written = handle.shared.log.opened(opened).await;
+            handle.recorded(written.is_ok());
+            written
+        })
+        .await;
+        match written {
+            Ok(written) => written.map_err(|error| {
+                Error::transient(ErrorKind::Internal, "record a connection")
+                    .with("connection", self.shared.id)
+                    .advice("the connection was not used; see why the connection journal takes nothing")
+                    .caused_by(error)
+            }),
+            Err(gone) => Err(Error::new(ErrorKind::Internal, Retry::Transient, "record a connection")
+                .with("connection", self.shared.id)
+                .caused_by(gone)),
+        }
+    }
+
+    fn recorded(&self, written: bool) {
+        let mut state = lock(&self.shared.state);
+        let ended = match std::mem::replace(&mut state.phase, Phase::Ended) {
+            Phase::Recording(ended) => ended,
+            other => {
+                state.phase = other;
+                return;
+            }
+        };
+        match ended {
+            None => state.phase = if written { Phase::Open } else { Phase::Pending },
+            Some(closed) => {
+                let ending = if written {
+                    Ending::Closed(*closed)
+                } else {
+                    Ending::Unrecorded(Box::new((state.opened.clone(), *closed)))
+                };
+                if let Some(place) = state.place.take() {
+                    place.end(ending);
+                }
+            }
+        }
+    }
+
+    fn end(&self) {
+        let mut state = lock(&self.shared.state);
+        let closed = self.closed(&state);
+        let ending = match &mut state.phase {
+            Phase::Recording(ended) => {
+                *ended = Some(Box::new(closed));
+                return;
+            }
+            Phase::Ended => return,
+            Phase::Open => Ending::Closed(closed),
+            Phase::Pending => Ending::Unrecorded(Box::new((state.opened.clone(), closed))),
+        };
+        state.phase = Phase::Ended;
+        if let Some(place) = state.place.take() {
+            place.end(ending);
+        }
+    }
+
+    fn closed(&self, state: &State) -> ConnectionClosed {
+        let shared = &self.shared;
+        let (reason, failed) = match (&state.reason, shared.meter.seen()) {
+            (Some((reason, true)), _) => (reason.clone(), true),
+            _ if std::thread::panicking() => ("the task that used the connection panicked".into(), true),
+            (None, Some(Seen::Broke(error))) => (PeerText::new(error.as_bytes()), true),
+            (Some((reason, false)), _) => (reason.clone(), false),
+            (None, Some(Seen::PeerClosed)) => ("closed by the peer".into(), false),
+            (None, Some(Seen::ShutDown) | None) => ("closed by Waybill".into(), false),
+        };
+        let reason = match state.phase {
+            Phase::Pending if !failed => {
+                PeerText::new(format!("{reason} before it was established").as_bytes())
+            }
+            _ => reason,
+        };
+        ConnectionClosed {
+            id: shared.id,
+            at: (shared.now)(),
+            bytes_in: shared.meter.bytes_in(),
+            bytes_out: shared.meter.bytes_out(),
+            duration: shared.since.elapsed(),
+            requests: shared.requests.load(Ordering::Relaxed),
+            reason,
+            failed: failed || matches!(state.phase, Phase::Pending),
+        }
+    }
+}

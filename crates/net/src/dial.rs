@@ -1,0 +1,318 @@
+//! Outbound connections: name, egress rules, socket, proxy, TLS, record.
+
+use crate::connection::{ConnectionHandle, Meter};
+use crate::proxy::{self, Proxy};
+use crate::record::{ConnectionFailed, Ending, Opened, Place};
+use crate::stream::{Counted, Io, Stream};
+use crate::tls::{self, TlsProfile};
+use crate::{Net, socket};
+use model::{
+    ConnectionId, ConnectionOpened, Direction, Error, ErrorKind, PeerText, Protocol, Purpose, Result, Retry,
+    Security, Timestamp,
+};
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout_at};
+
+/// What to connect to, for whom and how.
+#[derive(Clone, Debug)]
+pub struct DialRequest {
+    /// The endpoint that the connection belongs to.
+    pub endpoint: Option<String>,
+    /// What will be spoken.
+    pub protocol: Protocol,
+    /// What it is for.
+    pub purpose: Purpose,
+    /// A name or an address; IPv6 with or without brackets.
+    pub host: String,
+    /// The port.
+    pub port: u16,
+    /// TLS from the first byte, or none.
+    pub tls: Option<TlsProfile>,
+    /// How to leave.
+    pub proxy: Proxy,
+    /// For everything together: name, socket, proxy, TLS.
+    pub timeout: Duration,
+}
+
+impl DialRequest {
+    /// The host without brackets.
+    fn bare_host(&self) -> &str {
+        bare(&self.host)
+    }
+
+    /// The host and port asked for, as `host:port`, brackets around an IPv6 address.
+    fn target(&self) -> String {
+        match self.bare_host() {
+            host if host.contains(':') => format!("[{host}]:{}", self.port),
+            host => format!("{host}:{}", self.port),
+        }
+    }
+}
+
+fn bare(host: &str) -> &str {
+    host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host)
+}
+
+impl Net {
+    /// Connects. The stream that comes back is recorded as opened, with its TLS if any.
+    ///
+    /// Names are resolved here, each address is judged by the egress rules, and those that pass are
+    /// tried in turn, each with its share of the time left.
+    ///
+    /// # Errors
+    /// `Unreachable` (name unknown, refused, unroutable, reset), `Timeout`, `PermissionDenied` (egress
+    /// rules), `TrustFailed` and `Protocol` (TLS), `Throttled` (no room for another connection),
+    /// `Internal` (it could not be recorded). Each attempt is recorded.
+    pub async fn dial(&self, request: &DialRequest) -> Result<Stream> {
+        let stream = self.dial_deferred(request).await?;
+        stream.handle().record_opened().await?;
+        Ok(stream)
+    }
+
+    /// Connects for a protocol that protects the connection by a handshake of its own (SSH). The
+    /// caller does the handshake and then awaits [`ConnectionHandle::established`] before it uses the
+    /// connection. Dropped before that, the connection is recorded as opened and failed.
+    ///
+    /// # Errors
+    /// As [`Net::dial`].
+    pub async fn dial_deferred(&self, request: &DialRequest) -> Result<Stream> {
+        let deadline = Instant::now() + request.timeout;
+        let place = match timeout_at(deadline, self.recorder().place()).await {
+            Ok(Some(place)) => place,
+            Ok(None) | Err(_) => {
+                return Err(Error::transient(ErrorKind::Throttled, "connect")
+                    .with("host", request.target())
+                    .advice("the process has as many connections as it may, or cannot write their records"));
+            }
+        };
+        let mut attempt = Attempt::new(self, request, place);
+        match attempt.socket(deadline).await {
+            Ok(socket) => attempt.protect(socket, deadline).await,
+            Err(error) => {
+                attempt.fail(&error);
+                Err(error)
+            }
+        }
+    }
+}
+
+/// An attempt without a socket yet. Dropped in the middle (the caller gave up), it is recorded as
+/// failed all the same.
+struct Attempt<'a> {
+    net: &'a Net,
+    request: &'a DialRequest,
+    id: ConnectionId,
+    at: Timestamp,
+    since: Instant,
+    tried: Option<SocketAddr>,
+    place: Option<Place>,
+}
+
+impl Drop for Attempt<'_> {
+    fn drop(&mut self) {
+        self.end(PeerText::from("given up before there was a connection"));
+    }
+}
+
+impl<'a> Attempt<'a> {
+    fn new(net: &'a Net, request: &'a DialRequest, place: Place) -> Self {
+        let id = ConnectionId::new(net.new_id());
+        Self { net, request, id, at: net.now(), since: Instant::now(), tried: None, place: Some(place) }
+    }
+
+    fn fail(&mut self, error: &Error) {
+        self.end(PeerText::new(error.chain().as_bytes()));
+    }
+
+    fn end(&mut self, error: PeerText) {
+        let Some(place) = self.place.take() else { return };
+        place.end(Ending::Failed(Box::new(ConnectionFailed {
+            id: self.id,
+            at: self.at,
+            node: self.net.node().clone(),
+            protocol: self.request.protocol,
+            purpose: self.request.purpose,
+            endpoint: self.request.endpoint.clone(),
+            host: PeerText::new(self.request.target().as_bytes()),
+            remote: self.tried,
+            proxy: self.request.proxy.address(),
+            duration: self.since.elapsed(),
+            error,
+        })));
+    }
+
+    fn error(&self, kind: ErrorKind, retry: Retry, operation: &'static str) -> Error {
+        let error = Error::new(kind, retry, operation).with("host", self.request.target());
+        match self.request.proxy.address() {
+            Some(proxy) => error.with("proxy", proxy),
+            None => error,
+        }
+    }
+
+    /// The first of the host's addresses (the proxy's, if there is one) that takes a connection.
+    async fn socket(&mut self, deadline: Instant) -> Result<TcpStream> {
+        let request = self.request;
+        let (host, port) = match &request.proxy {
+            Proxy::Disabled => (request.bare_host(), request.port),
+            Proxy::HttpConnect(proxy) => {
+                // The proxy resolves the target: only an address in text form can be judged here.
+                if let Ok(address) = request.bare_host().parse::<IpAddr>() {
+                    self.judge(SocketAddr::new(address, request.port))?;
+                }
+                (bare(&proxy.host), proxy.port)
+            }
+        };
+        let mut addresses = self.resolve(host, port, deadline).await?;
+        let mut refused = None;
+        addresses.retain(|address| match self.judge(*address) {
+            Ok(()) => true,
+            Err(error) => {
+                refused = Some((*address, error));
+                false
+            }
+        });
+        let mut last = match refused {
+            Some((address, error)) if addresses.is_empty() => {
+                self.tried = Some(address);
+                return Err(error);
+            }
+            _ => None,
+        };
+        let count = addresses.len();
+        for (place, address) in addresses.into_iter().enumerate() {
+            self.tried = Some(address);
+            let left = deadline.saturating_duration_since(Instant::now());
+            let share = left / u32::try_from(count - place).unwrap_or(1);
+            match timeout_at(Instant::now() + share, socket::connect(address)).await {
+                Ok(Ok(socket)) => return Ok(socket),
+                Ok(Err(cause)) => last = Some(self.explain(address, cause)),
+                Err(_) => {
+                    last = Some(
+                        self.error(ErrorKind::Timeout, Retry::Transient, "connect")
+                            .with("address", address)
+                            .with("waited", format!("{:.1} s", share.as_secs_f64()))
+                            .advice("nothing answered: check the address, and firewalls on the way"),
+                    );
+                }
+            }
+        }
+        Err(last.unwrap_or_else(|| self.error(ErrorKind::Unreachable, Retry::Transient, "find the host")))
+    }
+
+    async fn resolve(&self, host: &str, port: u16, deadline: Instant) -> Result<Vec<SocketAddr>> {
+        let failed = |kind| self.error(kind, Retry::Transient, "find the host's address");
+        let addresses = match timeout_at(deadline, self.net.resolver().resolve(host, port)).await {
+            Ok(Ok(addresses)) => addresses,
+            Ok(Err(cause)) => {
+                // The resolver's error carries no code, only its words.
+                let unanswered = cause.to_string().contains("Temporary failure");
+                let error = failed(ErrorKind::Unreachable).caused_by(cause);
+                return Err(if unanswered {
+                    error.advice("no name server answered: check this machine's resolver and network")
+                } else {
+                    error.advice("no such name is known: check the spelling of the host")
+                });
+            }
+            Err(_) => {
+                return Err(failed(ErrorKind::Timeout)
+                    .advice("no name server answered in time: check this machine's resolver and network"));
+            }
+        };
+        if addresses.is_empty() {
+            return Err(failed(ErrorKind::Unreachable).advice("the name has no address"));
+        }
+        Ok(addresses)
+    }
+
+    fn judge(&self, address: SocketAddr) -> Result<()> {
+        match self.net.egress().forbids(address.ip()) {
+            None => Ok(()),
+            Some(why) => Err(self
+                .error(ErrorKind::PermissionDenied, Retry::Permanent, "connect")
+                .with("address", address)
+                .with("reason", why)
+                .advice(
+                    "nothing was sent; if it is meant, allow the network under [egress] in waybill.toml",
+                )),
+        }
+    }
+
+    fn explain(&self, address: SocketAddr, cause: io::Error) -> Error {
+        let error = |kind| self.error(kind, Retry::Transient, "connect").with("address", address);
+        match cause.kind() {
+            io::ErrorKind::ConnectionRefused => error(ErrorKind::Unreachable)
+                .advice("the host refused: check that the server runs and listens on this port"),
+            io::ErrorKind::TimedOut => error(ErrorKind::Timeout)
+                .advice("nothing answered: check the address, and firewalls on the way"),
+            io::ErrorKind::NetworkUnreachable | io::ErrorKind::HostUnreachable => {
+                error(ErrorKind::Unreachable)
+                    .advice("there is no way to the address: check this machine's network and routes")
+            }
+            _ => error(ErrorKind::Unreachable),
+        }
+        .caused_by(cause)
+    }
+
+    /// From here there is a socket, and with it a record of opened and closed.
+    async fn protect(mut self, socket: TcpStream, deadline: Instant) -> Result<Stream> {
+        let request = self.request;
+        let meter = Arc::new(Meter::default());
+        let record = ConnectionOpened {
+            id: self.id,
+            at: self.net.now(),
+            node: self.net.node().clone(),
+            direction: Direction::Outbound,
+            protocol: request.protocol,
+            purpose: request.purpose,
+            endpoint: request.endpoint.clone(),
+            host: Some(PeerText::new(request.target().as_bytes())),
+            remote: socket.peer_addr().ok().or(self.tried),
+            local: socket.local_addr().ok(),
+            proxy: request.proxy.address(),
+            security: Security::None,
+        };
+        let weakened = request.tls.iter().filter_map(TlsProfile::weakened).collect();
+        let Some(place) = self.place.take() else {
+            return Err(self.error(ErrorKind::Internal, Retry::Transient, "record a connection"));
+        };
+        let (handle, ender) = ConnectionHandle::new(
+            Opened { record, weakened },
+            self.net.clock().clone(),
+            self.net.recorder().log().clone(),
+            meter.clone(),
+            place,
+        );
+        let protecting = self.tunnel_and_tls(Counted::new(socket, meter), &handle);
+        let result = timeout_at(deadline, protecting).await.unwrap_or_else(|_| {
+            Err(self
+                .error(ErrorKind::Timeout, Retry::Transient, "finish the connection's handshake")
+                .with("waited", format!("{:.1} s", request.timeout.as_secs_f64()))
+                .advice("the peer took the connection but does not answer on it"))
+        });
+        match result {
+            Ok(io) => Ok(Stream::new(io, ender)),
+            Err(error) => {
+                let error = match handle.remote() {
+                    Some(remote) => error.with("address", remote),
+                    None => error,
+                };
+                handle.fail(error.chain());
+                Err(error)
+            }
+        }
+    }
+
+    async fn tunnel_and_tls(&self, mut socket: Counted, handle: &ConnectionHandle) -> Result<Io> {
+        if let Proxy::HttpConnect(proxy) = &self.request.proxy {
+            proxy::connect(proxy, &self.request.target(), &mut socket).await?;
+        }
+        let Some(profile) = &self.request.tls else { return Ok(Io::Plain(socket)) };
+        let (session, security) = tls::handshake(profile, self.request.bare_host(), socket).await?;
+        handle.set_security(security);
+        Ok(Io::Tls(session))
+    }
+}

@@ -1,0 +1,13 @@
+//! HTTP/1.1 out and in, over this room's connections.
+
+mod body;
+mod client;
+mod connector;
+mod outcome;
+mod server;
+
+pub use body::Body;
+pub use client::{ConnectionInfo, HttpClient, HttpProfile, RequestMeta};
+pub use server::{Handler, HttpServers, ListenSpec, PeerInfo, Route, RouteGuard, ServerLimits, TowerHandler};
+
+pub(crate) use client::Clients;

@@ -1,0 +1,192 @@
+//! The bytes of a request or an answer, as a stream.
+
+use bytes::{Bytes, BytesMut};
+use futures::{Stream, StreamExt, TryStreamExt};
+use http_body::{Body as HttpBody, Frame, SizeHint};
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Empty, Full, StreamBody};
+use model::{Error, ErrorKind, Result};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use tokio::io::AsyncRead;
+use tokio_util::io::ReaderStream;
+
+/// A body in either direction. With a known length it is sent with Content-Length, else chunked.
+pub struct Body(UnsyncBoxBody<Bytes, Error>);
+
+/// Bytes read at once from a reader.
+const READ_SIZE: usize = 64 * 1024;
+
+impl Body {
+    /// Nothing.
+    #[must_use]
+    pub fn empty() -> Self {
+        Self(Empty::new().map_err(|never| match never {}).boxed_unsync())
+    }
+
+    /// A few bytes that are in memory already.
+    #[must_use]
+    pub fn bytes(bytes: impl Into<Bytes>) -> Self {
+        Self(Full::new(bytes.into()).map_err(|never| match never {}).boxed_unsync())
+    }
+
+    /// A stream. With a length it is sent with Content-Length, and a stream that turns out shorter or
+    /// longer breaks the exchange instead of passing for whole.
+    #[must_use]
+    pub fn stream(stream: impl Stream<Item = Result<Bytes>> + Send + 'static, length: Option<u64>) -> Self {
+        let body = StreamBody::new(stream.map_ok(Frame::data));
+        match length {
+            None => Self(body.boxed_unsync()),
+            Some(length) => Self(Exact { body: body.boxed_unsync(), left: length }.boxed_unsync()),
+        }
+    }
+
+    /// A reader, in pieces of 64 KiB; see [`Body::stream`] for the length.
+    #[must_use]
+    pub fn reader(reader: impl AsyncRead + Send + 'static, length: Option<u64>) -> Self {
+        let pieces = ReaderStream::with_capacity(reader, READ_SIZE)
+            .map(|piece| piece.map_err(|cause| Error::local_io("read what is to be sent", cause)));
+        Self::stream(pieces, length)
+    }
+
+    /// Any other body; its errors count as the peer's.
+    pub fn wrap<B>(body: B) -> Self
+    where
+        B: HttpBody<Data = Bytes> + Send + 'static,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        Self(body.map_err(into_error).boxed_unsync())
+    }
+
+    /// The length, if it is known beforehand.
+    #[must_use]
+    pub fn length(&self) -> Option<u64> {
+        self.0.size_hint().exact()
+    }
+
+    /// The next bytes; `None` at the end. Trailers are passed over.
+    ///
+    /// # Errors
+    /// `Timeout`, `Unreachable`: the peer stopped sending in the middle.
+    pub async fn next(&mut self) -> Result<Option<Bytes>> {
+        loop {
+            match self.0.frame().await {
+                None => return Ok(None),
+                Some(Ok(frame)) => {
+                    if let Ok(bytes) = frame.into_data() {
+                        return Ok(Some(bytes));
+                    }
+                }
+                Some(Err(error)) => return Err(error),
+            }
+        }
+    }
+
+    /// All of it, up to a bound in bytes.
+    ///
+    /// # Errors
+    /// As [`Body::next`]; `Rejected`, `Permanent` when it is longer than the bound.
+    pub async fn collect(mut self, bound: usize) -> Result<Bytes> {
+        let mut all = BytesMut::new();
+        while let Some(bytes) = self.next().await? {
+            if all.len() + bytes.len() > bound {
+                return Err(Error::permanent(ErrorKind::Rejected, "read the body of a message")
+                    .with("bound", format!("{bound} bytes"))
+                    .advice("the peer sent more than belongs here"));
+            }
+            all.extend_from_slice(&bytes);
+        }
+        Ok(all.freeze())
+    }
+
+    /// As a reader, for whoever copies it into a file or a parser.
+    #[must_use]
+    pub fn into_reader(self) -> impl AsyncRead + Send {
+        let pieces = futures::stream::try_unfold(self, |mut body| async move {
+            Ok::<_, std::io::Error>(
+                body.next().await.map_err(std::io::Error::other)?.map(|bytes| (bytes, body)),
+            )
+        });
+        tokio_util::io::StreamReader::new(Box::pin(pieces))
+    }
+}
+
+/// Keeps an error of ours as it is; wraps any other.
+fn into_error(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
+    match error.into().downcast::<Error>() {
+        Ok(ours) => *ours,
+        Err(other) => Error::transient(ErrorKind::Unreachable, "read the body of a message").caused_by(other),
+    }
+}
+
+impl HttpBody for Body {
+    type Data = Bytes;
+    type Error = Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>>>> {
+        Pin::new(&mut self.0).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.0.size_hint()
+    }
+}
+
+impl Default for Body {
+    fn default() -> Self {
+        Self::empty()
+    }
+}
+
+impl std::fmt::Debug for Body {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Body").field("length", &self.length()).finish_non_exhaustive()
+    }
+}
+
+/// Holds a body to its promised length.
+struct Exact {
+    body: UnsyncBoxBody<Bytes, Error>,
+    left: u64,
+}
+
+impl HttpBody for Exact {
+    type Data = Bytes;
+    type Error = Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>>>> {
+        let wrong = |what: &'static str| {
+            Err(Error::transient(ErrorKind::IntegrityFailed, "send a body of known length")
+                .with("difference", what)
+                .advice("the source changed while it was sent"))
+        };
+        match ready!(Pin::new(&mut self.body).poll_frame(cx)) {
+            Some(Ok(frame)) => {
+                let bytes = frame.data_ref().map_or(0, |data| data.len() as u64);
+                if bytes > self.left {
+                    return Poll::Ready(Some(wrong("it is longer than announced")));
+                }
+                self.left -= bytes;
+                Poll::Ready(Some(Ok(frame)))
+            }
+            None if self.left > 0 => {
+                self.left = 0;
+                Poll::Ready(Some(wrong("it is shorter than announced")))
+            }
+            other => Poll::Ready(other),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        // Not before the stream itself says so: one that is too long must be noticed.
+        self.left == 0 && self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.left)
+    }
+}

@@ -1,0 +1,290 @@
+//! Requests to servers: one pool of connections for each profile, no retries of the library's own.
+
+use super::connector::{Carrier, Connector};
+use super::outcome::{Progress, Tracked, explain};
+use crate::connection::lock;
+use crate::{Net, Proxy, TlsProfile};
+use ::http::{Request, Response, Version};
+use futures::future::Either;
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::{CaptureConnection, capture_connection};
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use model::{DeliveryId, Error, ErrorKind, Protocol, Purpose, Result, Retry};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::time::{Instant, sleep};
+
+use super::Body;
+pub use super::connector::ConnectionInfo;
+
+/// What connections have in common that may carry each other's requests.
+#[derive(Clone, Debug)]
+pub struct HttpProfile {
+    /// The endpoint that the connections belong to.
+    pub endpoint: Option<String>,
+    /// What is spoken over HTTP.
+    pub protocol: Protocol,
+    /// What it is for.
+    pub purpose: Purpose,
+    /// For `https` URLs; without it they are refused.
+    pub tls: Option<TlsProfile>,
+    /// How connections leave.
+    pub proxy: Proxy,
+    /// For name, socket, proxy and TLS together. Default 30 s.
+    pub connect_timeout: Duration,
+    /// Idle connections kept for each host. Default 8.
+    pub max_idle: usize,
+    /// How long an idle connection is kept. Default 60 s.
+    pub idle_timeout: Duration,
+}
+
+impl HttpProfile {
+    /// A profile with the defaults, direct and without TLS.
+    #[must_use]
+    pub fn new(endpoint: Option<String>, protocol: Protocol, purpose: Purpose) -> Self {
+        Self {
+            endpoint,
+            protocol,
+            purpose,
+            tls: None,
+            proxy: Proxy::Disabled,
+            connect_timeout: Duration::from_secs(30),
+            max_idle: 8,
+            idle_timeout: Duration::from_secs(60),
+        }
+    }
+
+    /// Everything that makes it another pool.
+    fn key(&self) -> Key {
+        let proxy = match &self.proxy {
+            Proxy::Disabled => None,
+            Proxy::HttpConnect(proxy) => {
+                let credentials = proxy.credentials.as_ref().map(|(user, password)| {
+                    (user.clone(), openssl::sha::sha256(password.reveal().as_bytes()))
+                });
+                Some((proxy.host.clone(), proxy.port, credentials))
+            }
+        };
+        Key {
+            endpoint: self.endpoint.clone(),
+            protocol: self.protocol,
+            purpose: self.purpose,
+            tls: self.tls.as_ref().map(TlsProfile::identity),
+            proxy,
+            limits: (self.connect_timeout, self.max_idle, self.idle_timeout),
+        }
+    }
+}
+
+#[derive(Clone, PartialEq, Eq, Hash)]
+struct Key {
+    endpoint: Option<String>,
+    protocol: Protocol,
+    purpose: Purpose,
+    tls: Option<[u8; 32]>,
+    proxy: Option<(String, u16, Option<(String, [u8; 32])>)>,
+    limits: (Duration, usize, Duration),
+}
+
+/// What a request is for, and how long it may take.
+#[derive(Clone, Debug)]
+pub struct RequestMeta {
+    /// The flow.
+    pub flow: Option<String>,
+    /// The delivery.
+    pub delivery: Option<DeliveryId>,
+    /// Longest time without a byte moving while the request is sent or the answer's body is read.
+    /// Default 60 s.
+    pub idle_timeout: Duration,
+    /// Longest time from the request's last byte to the answer's head. Default 300 s.
+    pub answer_timeout: Duration,
+    /// Longest time from the beginning to the answer's head, whatever moves. Default: none.
+    pub whole_timeout: Option<Duration>,
+}
+
+impl Default for RequestMeta {
+    fn default() -> Self {
+        Self {
+            flow: None,
+            delivery: None,
+            idle_timeout: Duration::from_secs(60),
+            answer_timeout: Duration::from_secs(300),
+            whole_timeout: None,
+        }
+    }
+}
+
+/// Sends requests over one pool. Cheap to clone.
+#[derive(Clone)]
+pub struct HttpClient {
+    pool: Arc<Pool>,
+}
+
+struct Pool {
+    client: Client<Connector, Tracked>,
+    connect_timeout: Duration,
+}
+
+impl Net {
+    /// The client for a profile. The same profile gives the same pool, for as long as it is in use
+    /// and a while longer.
+    #[must_use]
+    pub fn http_client(&self, profile: &HttpProfile) -> HttpClient {
+        self.clients().get(profile, || Pool::new(self, profile))
+    }
+}
+
+impl Pool {
+    fn new(net: &Net, profile: &HttpProfile) -> Self {
+        let connector = Connector {
+            net: net.clone(),
+            endpoint: profile.endpoint.clone(),
+            protocol: profile.protocol,
+            purpose: profile.purpose,
+            tls: profile.tls.clone(),
+            proxy: profile.proxy.clone(),
+            timeout: profile.connect_timeout,
+        };
+        let client = Client::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
+            .timer(TokioTimer::new())
+            .pool_idle_timeout(profile.idle_timeout)
+            .pool_max_idle_per_host(profile.max_idle)
+            .retry_canceled_requests(false)
+            // RFC 9112, section 5.2: a user agent unfolds what old servers still fold.
+            .http1_allow_obsolete_multiline_headers_in_responses(true)
+            .build(connector);
+        Self { client, connect_timeout: profile.connect_timeout }
+    }
+}
+
+/// The pools of a [`Net`], by profile.
+#[derive(Default)]
+pub(crate) struct Clients {
+    pools: Mutex<HashMap<Key, (Arc<Pool>, Instant)>>,
+}
+
+/// A pool that nobody holds is forgotten after this time, with its idle connections.
+const FORGOTTEN_AFTER: Duration = Duration::from_secs(300);
+
+impl Clients {
+    fn get(&self, profile: &HttpProfile, make: impl FnOnce() -> Pool) -> HttpClient {
+        let now = Instant::now();
+        let mut pools = lock(&self.pools);
+        pools.retain(|_, (pool, used)| Arc::strong_count(pool) > 1 || now - *used < FORGOTTEN_AFTER);
+        let (pool, used) = pools.entry(profile.key()).or_insert_with(|| (Arc::new(make()), now));
+        *used = now;
+        HttpClient { pool: pool.clone() }
+    }
+
+    pub(crate) fn clear(&self) {
+        lock(&self.pools).clear();
+    }
+}
+
+impl HttpClient {
+    /// Sends a request; its URL is absolute. Returns when the answer's head is there; the answer's
+    /// body follows as it is read. [`ConnectionInfo`] is in the answer's extensions.
+    ///
+    /// Nothing is followed and nothing repeated: any status is an answer. A length known to the body
+    /// is sent as Content-Length, else the body goes chunked.
+    ///
+    /// # Errors
+    /// Those of [`Net::dial`] when no connection could be made, the body's own when it could not be
+    /// read, and else by how far the request had come. `Transient` when nothing of it was written, or
+    /// not all of it, or when its method is safe (RFC 9110, section 9.2.1): the server cannot have
+    /// acted. `Ambiguous` when it was written whole and no answer came.
+    ///
+    /// That nothing was written is known from the socket's own count of bytes, taken when the
+    /// connection was last at rest, so a pooled connection that the server closed in the meantime
+    /// counts as that even if the library had handed the request over already.
+    pub async fn request(&self, request: Request<Body>, meta: &RequestMeta) -> Result<Response<Body>> {
+        let (parts, body) = request.into_parts();
+        let url = parts.uri.clone();
+        let method = parts.method.clone();
+        let progress = Arc::new(Progress::new(method.is_safe()));
+        let mut request = Request::from_parts(parts, Tracked::new(body, progress.clone()));
+        *request.version_mut() = Version::HTTP_11;
+        let captured = capture_connection(&mut request);
+        let answer = std::pin::pin!(self.pool.client.request(request));
+        let stalled = std::pin::pin!(self.stalled(meta, &captured, &progress));
+        let result = match futures::future::select(answer, stalled).await {
+            Either::Left((Ok(answer), _)) => Ok(answer),
+            Either::Left((Err(error), _)) => Err(explain(error, &progress, carrier(&captured).as_ref())),
+            Either::Right((error, _)) => Err(error),
+        };
+        let carrier = carrier(&captured);
+        match (result, carrier) {
+            (Ok(answer), Some(carrier)) => {
+                carrier.handle.request();
+                carrier.handle.meter().quiet();
+                tracing::debug!(
+                    connection = %carrier.info.id, %method, %url, status = answer.status().as_u16(),
+                    flow = meta.flow, delivery = meta.delivery.map(tracing::field::display), "http answer"
+                );
+                let idle = meta.idle_timeout;
+                Ok(answer.map(|body| super::outcome::answer_body(body, idle, carrier.handle)))
+            }
+            (Ok(_), None) => {
+                Err(Error::new(ErrorKind::Internal, Retry::Ambiguous, "send an HTTP request")
+                    .with("url", &url))
+            }
+            (Err(error), carrier) => {
+                let mut error = error.with("method", &method).with("url", &url);
+                if let Some(carrier) = carrier {
+                    carrier.handle.request();
+                    carrier.handle.fail(error.chain());
+                    error = error.with("connection", carrier.info.id);
+                    if let Some(remote) = carrier.info.remote {
+                        error = error.with("address", remote);
+                    }
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// Resolves when the exchange has taken too long.
+    async fn stalled(&self, meta: &RequestMeta, captured: &CaptureConnection, progress: &Progress) -> Error {
+        let begun = Instant::now();
+        let tick = (meta.idle_timeout.min(meta.answer_timeout) / 8)
+            .clamp(Duration::from_millis(10), Duration::from_secs(1));
+        let mut moved = (0, begun);
+        loop {
+            sleep(tick).await;
+            let now = Instant::now();
+            if meta.whole_timeout.is_some_and(|whole| now - begun > whole) {
+                return progress.late("the whole request", now - begun);
+            }
+            let Some(carrier) = carrier(captured) else {
+                // The dial has its own deadline; this one is for what the pool may do beside it.
+                if now - begun > self.pool.connect_timeout * 2 {
+                    return progress.late("a connection", now - begun);
+                }
+                moved.1 = now;
+                continue;
+            };
+            let bytes = carrier.handle.meter().bytes_out();
+            if bytes != moved.0 {
+                moved = (bytes, now);
+            }
+            match progress.finished_at() {
+                Some(at) if now.saturating_duration_since(at.max(moved.1)) > meta.answer_timeout => {
+                    return progress.late("an answer", meta.answer_timeout);
+                }
+                None if now - moved.1 > meta.idle_timeout => {
+                    return progress.late("the server to take the request", meta.idle_timeout);
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
+fn carrier(captured: &CaptureConnection) -> Option<Carrier> {
+    let metadata = captured.connection_metadata();
+    let mut extensions = ::http::Extensions::new();
+    metadata.as_ref()?.get_extras(&mut extensions);
+    extensions.remove::<Carrier>()
+}

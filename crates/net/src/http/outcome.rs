@@ -1,0 +1,236 @@
+//! How far an exchange came, and what its failure therefore means.
+
+use super::Body;
+use super::connector::{Carrier, DialError};
+use crate::ConnectionHandle;
+use crate::connection::lock;
+use bytes::Bytes;
+use http_body::{Body as HttpBody, Frame, SizeHint};
+use hyper::body::Incoming;
+use hyper_util::client::legacy;
+use model::{Error, ErrorKind, Result, Retry};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+use tokio::time::{Instant, Sleep};
+
+/// How far a request has come.
+pub(super) struct Progress {
+    safe: bool,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// When the last of the body was handed to the library.
+    finished: Option<Instant>,
+    /// Why the body could not be read.
+    failure: Option<Error>,
+}
+
+impl Progress {
+    /// Of a request whose method is safe or not.
+    pub(super) fn new(safe: bool) -> Self {
+        Self { safe, state: Mutex::default() }
+    }
+
+    fn finish(&self) {
+        lock(&self.state).finished.get_or_insert_with(Instant::now);
+    }
+
+    pub(super) fn finished_at(&self) -> Option<Instant> {
+        lock(&self.state).finished
+    }
+
+    fn take_failure(&self) -> Option<Error> {
+        lock(&self.state).failure.take()
+    }
+
+    /// What a failure without an answer means, as far as the request had come.
+    fn retry(&self) -> Retry {
+        if self.safe || self.finished_at().is_none() { Retry::Transient } else { Retry::Ambiguous }
+    }
+
+    /// The error for an exchange that took too long.
+    pub(super) fn late(&self, waiting_for: &'static str, waited: Duration) -> Error {
+        Error::new(ErrorKind::Timeout, self.retry(), "get an answer over HTTP")
+            .with("waiting for", waiting_for)
+            .with("waited", format!("{:.1} s", waited.as_secs_f64()))
+            .advice("the server is there but does not answer in time")
+    }
+}
+
+/// A request's body, watched.
+pub(super) struct Tracked {
+    body: Body,
+    progress: Arc<Progress>,
+}
+
+impl Tracked {
+    pub(super) fn new(body: Body, progress: Arc<Progress>) -> Self {
+        // The library never asks an empty body for its end.
+        if body.is_end_stream() {
+            progress.finish();
+        }
+        Self { body, progress }
+    }
+}
+
+impl HttpBody for Tracked {
+    type Data = Bytes;
+    type Error = BodyFailed;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyFailed>>> {
+        match ready!(Pin::new(&mut self.body).poll_frame(cx)) {
+            Some(Ok(frame)) => {
+                // With a known length the library stops asking at the last byte.
+                if self.body.length() == Some(0) || self.body.is_end_stream() {
+                    self.progress.finish();
+                }
+                Poll::Ready(Some(Ok(frame)))
+            }
+            Some(Err(error)) => {
+                lock(&self.progress.state).failure = Some(error);
+                Poll::Ready(Some(Err(BodyFailed)))
+            }
+            None => {
+                self.progress.finish();
+                Poll::Ready(None)
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// Tells the library that the body could not be read; why is kept in [`Progress`].
+#[derive(Debug)]
+pub(super) struct BodyFailed;
+
+impl std::fmt::Display for BodyFailed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("the request's body could not be read")
+    }
+}
+
+impl std::error::Error for BodyFailed {}
+
+/// Puts a failed exchange into words and a class.
+pub(super) fn explain(error: legacy::Error, progress: &Progress, carrier: Option<&Carrier>) -> Error {
+    if let Some(failure) = progress.take_failure() {
+        return failure;
+    }
+    if let Some(dial) = find::<DialError>(&error).and_then(DialError::take) {
+        return dial;
+    }
+    let library = find::<hyper::Error>(&error);
+    let bad_answer = library.is_some_and(hyper::Error::is_parse);
+    let unsent = carrier.is_none_or(|carrier| carrier.handle.meter().is_quiet())
+        || library.is_some_and(hyper::Error::is_canceled);
+    let operation = "get an answer over HTTP";
+    let outcome = if unsent {
+        Error::transient(ErrorKind::Unreachable, operation)
+            .with("sent", "nothing")
+            .advice("the server closed the connection before the request; it is safe to send it again")
+    } else if bad_answer {
+        Error::new(ErrorKind::Protocol, progress.retry(), operation)
+            .advice("what the server sent is no HTTP/1.1: check that the URL's port speaks HTTP")
+    } else if progress.finished_at().is_none() {
+        Error::new(ErrorKind::Unreachable, progress.retry(), operation)
+            .with("sent", "a part of the request")
+            .advice("the connection broke while the request was sent")
+    } else {
+        Error::new(ErrorKind::Unreachable, progress.retry(), operation)
+            .with("sent", "the whole request")
+            .advice("the connection broke before the answer: the server may have taken the request")
+    };
+    outcome.caused_by(error)
+}
+
+fn find<'a, T: std::error::Error + 'static>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a T> {
+    std::iter::successors(Some(error), |error| error.source()).find_map(|error| error.downcast_ref())
+}
+
+/// An answer's body: its errors in our words, and no silence longer than allowed.
+pub(super) fn answer_body(body: Incoming, idle: Duration, handle: ConnectionHandle) -> Body {
+    Body::wrap(Watched::new(body, idle, "read the answer's body", Some(handle)))
+}
+
+/// A body that comes from the network, with a bound on silence.
+pub(super) struct Watched {
+    body: Incoming,
+    idle: Duration,
+    operation: &'static str,
+    sleep: Pin<Box<Sleep>>,
+    sleeping: bool,
+    handle: Option<ConnectionHandle>,
+}
+
+impl Watched {
+    pub(super) fn new(
+        body: Incoming,
+        idle: Duration,
+        operation: &'static str,
+        handle: Option<ConnectionHandle>,
+    ) -> Self {
+        Self { body, idle, operation, sleep: Box::pin(tokio::time::sleep(idle)), sleeping: false, handle }
+    }
+
+    fn failed(&self, error: Error) -> Error {
+        if let Some(handle) = &self.handle {
+            handle.fail(error.chain());
+        }
+        error
+    }
+}
+
+impl HttpBody for Watched {
+    type Data = Bytes;
+    type Error = Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>>>> {
+        match Pin::new(&mut self.body).poll_frame(cx) {
+            Poll::Ready(Some(Err(cause))) => {
+                let error = Error::transient(ErrorKind::Unreachable, self.operation)
+                    .advice("the peer ended the connection in the middle")
+                    .caused_by(cause);
+                Poll::Ready(Some(Err(self.failed(error))))
+            }
+            Poll::Ready(Some(Ok(frame))) => {
+                self.sleeping = false;
+                Poll::Ready(Some(Ok(frame)))
+            }
+            Poll::Ready(None) => Poll::Ready(None),
+            Poll::Pending => {
+                if !self.sleeping {
+                    let until = Instant::now() + self.idle;
+                    self.sleep.as_mut().reset(until);
+                    self.sleeping = true;
+                }
+                ready!(self.sleep.as_mut().poll(cx));
+                let error = Error::transient(ErrorKind::Timeout, self.operation)
+                    .with("waited", format!("{:.1} s", self.idle.as_secs_f64()))
+                    .advice("the peer stopped sending in the middle");
+                Poll::Ready(Some(Err(self.failed(error))))
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

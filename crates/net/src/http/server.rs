@@ -1,0 +1,154 @@
+//! The HTTP server: one for each listen address, shared by listeners and console, which register
+//! routes by host and path while it runs.
+//!
+//! An accepted connection is recorded when its first request's head is there, so that the record
+//! says what it is for, whose endpoint it is and which host was asked for; the handler runs after
+//! that. One that ends before (a failed handshake, a port scan, headers that never end) is recorded
+//! with its end, as the address's first route would have been. Later requests on the same connection
+//! count as its requests, whichever route they go to.
+
+mod accept;
+mod handler;
+mod limits;
+mod routes;
+mod serve;
+mod unfold;
+
+pub use handler::{Handler, PeerInfo, TowerHandler};
+pub use limits::ServerLimits;
+pub use routes::Route;
+
+use crate::connection::lock;
+use crate::{Net, ServerTls, socket};
+use accept::Address;
+use model::{Error, ErrorKind, Result, Retry};
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// Where to listen.
+#[derive(Clone, Debug)]
+pub struct ListenSpec {
+    /// The address; port 0 takes a free one, the same for all that ask for this address and port 0.
+    pub address: SocketAddr,
+    /// TLS from the first byte, or none.
+    pub tls: Option<ServerTls>,
+}
+
+/// The HTTP servers of a process, one for each listen address. Cheap to clone.
+#[derive(Clone)]
+pub struct HttpServers {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    net: Net,
+    limits: ServerLimits,
+    addresses: Mutex<HashMap<SocketAddr, Arc<Address>>>,
+}
+
+/// A registered route. Dropping it takes the route away; requests that have begun go on to their
+/// end. With its last route an address is given up.
+pub struct RouteGuard {
+    inner: Arc<Inner>,
+    asked: SocketAddr,
+    address: Arc<Address>,
+    id: u64,
+}
+
+impl HttpServers {
+    /// Servers with these limits; nothing is bound yet.
+    #[must_use]
+    pub fn new(net: &Net, limits: ServerLimits) -> Self {
+        Self { inner: Arc::new(Inner { net: net.clone(), limits, addresses: Mutex::default() }) }
+    }
+
+    /// Registers a route, and binds its address if it is the first there. In force when it returns.
+    /// Must be called within a tokio runtime.
+    ///
+    /// # Errors
+    /// `AlreadyExists`: the address is taken by another process, or the route by another handler.
+    /// `PermissionDenied`, `ConfigInvalid`: the address may not be used, is not this machine's, or is
+    /// in use with another certificate. Other routes are not touched.
+    pub fn route(&self, listen: &ListenSpec, route: Route, handler: Arc<dyn Handler>) -> Result<RouteGuard> {
+        let inner = &self.inner;
+        let mut addresses = lock(&inner.addresses);
+        let address = match addresses.entry(listen.address) {
+            Entry::Occupied(taken) => taken.get().clone(),
+            Entry::Vacant(free) => {
+                let listener =
+                    socket::listen(listen.address).map_err(|cause| bind_error(listen.address, cause))?;
+                let address = Address::start(&inner.net, &inner.limits, listener, listen.tls.clone())
+                    .map_err(|cause| bind_error(listen.address, cause))?;
+                free.insert(address).clone()
+            }
+        };
+        if address.tls() != listen.tls.as_ref() {
+            return Err(Error::permanent(ErrorKind::ConfigInvalid, "listen")
+                .with("address", listen.address)
+                .advice("the address is in use with another certificate, or with TLS and without"));
+        }
+        let id = address.routes().add(route, handler)?;
+        Ok(RouteGuard { inner: inner.clone(), asked: listen.address, address, id })
+    }
+
+    /// Stops accepting, lets requests that have begun go on until the deadline, then cuts what is
+    /// left. Returns the number of connections that were cut.
+    pub async fn shutdown(&self, deadline: Duration) -> usize {
+        let addresses: Vec<_> = lock(&self.inner.addresses).drain().map(|(_, address)| address).collect();
+        for address in &addresses {
+            address.stop();
+        }
+        let until = Instant::now() + deadline;
+        let mut cut = 0;
+        for address in addresses {
+            cut += address.finish(until).await;
+        }
+        cut
+    }
+}
+
+impl RouteGuard {
+    /// The address that is bound, with the port that was found for port 0.
+    #[must_use]
+    pub fn local_addr(&self) -> SocketAddr {
+        self.address.local_addr()
+    }
+}
+
+impl Drop for RouteGuard {
+    fn drop(&mut self) {
+        // Under the lock that `route` takes: no route can be added to an address that is given up.
+        let mut addresses = lock(&self.inner.addresses);
+        if self.address.routes().remove(self.id) {
+            self.address.stop();
+            if addresses.get(&self.asked).is_some_and(|address| Arc::ptr_eq(address, &self.address)) {
+                addresses.remove(&self.asked);
+            }
+        }
+    }
+}
+
+fn bind_error(address: SocketAddr, cause: io::Error) -> Error {
+    let (kind, retry, advice) = match cause.kind() {
+        io::ErrorKind::AddrInUse => (
+            ErrorKind::AlreadyExists,
+            Retry::Transient,
+            "another process listens there: end it, or choose another port",
+        ),
+        io::ErrorKind::AddrNotAvailable => {
+            (ErrorKind::ConfigInvalid, Retry::Permanent, "this machine has no such address")
+        }
+        io::ErrorKind::PermissionDenied => (
+            ErrorKind::PermissionDenied,
+            Retry::Permanent,
+            "ports below 1024 need the right to bind them (CAP_NET_BIND_SERVICE)",
+        ),
+        _ => (ErrorKind::Internal, Retry::Transient, "see the cause"),
+    };
+    Error::new(kind, retry, "listen").with("address", address).advice(advice).caused_by(cause)
+}

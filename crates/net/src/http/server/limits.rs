@@ -1,0 +1,41 @@
+//! What one client may take from everyone else.
+
+use std::time::Duration;
+
+/// Bounds on accepted connections. The size of a body is the handler's to bound.
+#[derive(Clone, Debug)]
+pub struct ServerLimits {
+    /// Request line and headers together, in bytes; beyond it the answer is 431. Default 64 KiB, at
+    /// least 8 KiB.
+    pub header_bytes: usize,
+    /// Header fields of a request; beyond it the answer is 431. Default 200.
+    pub header_count: usize,
+    /// For a request's head, from its first byte (or from the connection's beginning) to its last.
+    /// Default 30 s.
+    pub header_timeout: Duration,
+    /// For a TLS handshake. Default 10 s.
+    pub handshake_timeout: Duration,
+    /// For the next request on a connection that is kept. Default 75 s.
+    pub idle_timeout: Duration,
+    /// Longest silence while a body is received. Default 60 s.
+    pub body_idle_timeout: Duration,
+    /// Longest time in which a client takes nothing of an answer that waits to be written. Default 60 s.
+    pub write_timeout: Duration,
+    /// Connections at once on each address; more wait to be accepted. Default 1,024.
+    pub connections: usize,
+}
+
+impl Default for ServerLimits {
+    fn default() -> Self {
+        Self {
+            header_bytes: 64 * 1024,
+            header_count: 200,
+            header_timeout: Duration::from_secs(30),
+            handshake_timeout: Duration::from_secs(10),
+            idle_timeout: Duration::from_secs(75),
+            body_idle_timeout: Duration::from_secs(60),
+            write_timeout: Duration::from_secs(60),
+            connections: 1024,
+        }
+    }
+}

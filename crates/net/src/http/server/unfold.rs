@@ -1,0 +1,160 @@
+//! Header lines that go on in the next line (obs-fold, RFC 9112, section 5.2), as some partners' old
+//! software still sends them; the HTTP library refuses them in requests.
+//!
+//! The line break of each fold is replaced by spaces, length unchanged. Only a connection's first
+//! head is looked at: it begins with the first byte and ends with the first empty line, so nothing
+//! about bodies has to be known, and no byte of one can be touched. A client that folds is asked to
+//! use a new connection for its next request.
+
+use crate::Stream;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, ready};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+/// A stream whose first head is unfolded.
+pub(super) struct Unfold {
+    stream: Stream,
+    head: Head,
+    folded: Arc<AtomicBool>,
+}
+
+enum Head {
+    /// Being collected, up to a bound.
+    Reading { bytes: Vec<u8>, bound: usize },
+    /// Complete (or beyond the bound, and then as it came); handed on from here.
+    Ready { bytes: Vec<u8>, from: usize },
+    /// Past.
+    Done,
+}
+
+impl Unfold {
+    pub(super) fn new(stream: Stream, bound: usize) -> Self {
+        Self { stream, head: Head::Reading { bytes: Vec::new(), bound }, folded: Arc::default() }
+    }
+
+    /// Whether the head had folds in it.
+    pub(super) fn folded(&self) -> Arc<AtomicBool> {
+        self.folded.clone()
+    }
+}
+
+impl AsyncRead for Unfold {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        loop {
+            match &mut this.head {
+                Head::Done => return Pin::new(&mut this.stream).poll_read(cx, buf),
+                Head::Ready { bytes, from } => {
+                    let count = buf.remaining().min(bytes.len() - *from);
+                    buf.put_slice(&bytes[*from..*from + count]);
+                    *from += count;
+                    if *from == bytes.len() {
+                        this.head = Head::Done;
+                    }
+                    return Poll::Ready(Ok(()));
+                }
+                Head::Reading { bytes, bound } => {
+                    let mut piece = [0; 4096];
+                    let mut piece = ReadBuf::new(&mut piece);
+                    ready!(Pin::new(&mut this.stream).poll_read(cx, &mut piece))?;
+                    let piece = piece.filled();
+                    // The empty line may have begun in the piece before.
+                    let look_from = bytes.len().saturating_sub(2);
+                    bytes.extend_from_slice(piece);
+                    let end = empty_line(&bytes[look_from..]).map(|at| look_from + at);
+                    if end.is_some_and(|end| unfold(&mut bytes[..end])) {
+                        this.folded.store(true, Ordering::Relaxed);
+                    }
+                    if end.is_some() || piece.is_empty() || bytes.len() > *bound {
+                        let bytes = std::mem::take(bytes);
+                        if bytes.is_empty() {
+                            this.head = Head::Done;
+                            return Poll::Ready(Ok(()));
+                        }
+                        this.head = Head::Ready { bytes, from: 0 };
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The line break before the first empty line. A bare line feed ends a line too (RFC 9112, section
+/// 2.2): the library takes it, so it must not be waited past.
+fn empty_line(bytes: &[u8]) -> Option<usize> {
+    (0..bytes.len()).find(|at| {
+        let rest = &bytes[*at..];
+        rest.starts_with(b"\n\r\n") || rest.starts_with(b"\n\n")
+    })
+}
+
+fn find(bytes: &[u8], wanted: &[u8]) -> Option<usize> {
+    bytes.windows(wanted.len()).position(|window| window == wanted)
+}
+
+/// Replaces the line break of each fold by spaces. A line that begins with white space right after
+/// the request line is no fold of anything and stays, to be refused.
+fn unfold(head: &mut [u8]) -> bool {
+    let Some(first) = find(head, b"\r\n") else { return false };
+    let mut folded = false;
+    let mut at = first + 2;
+    while let Some(next) = find(&head[at..], b"\r\n").map(|found| at + found) {
+        if matches!(head.get(next + 2), Some(b' ' | b'\t')) {
+            head[next] = b' ';
+            head[next + 1] = b' ';
+            folded = true;
+        }
+        at = next + 2;
+    }
+    folded
+}
+
+impl AsyncWrite for Unfold {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, buf)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::unfold;
+
+    #[test]
+    fn folds_become_spaces_and_nothing_else_changes() {
+        let mut head = b"POST / HTTP/1.1\r\nA: one\r\n\ttwo\r\n three\r\nB: x".to_vec();
+        assert!(unfold(&mut head));
+        assert_eq!(head, b"POST / HTTP/1.1\r\nA: one  \ttwo   three\r\nB: x");
+    }
+
+    #[test]
+    fn a_head_without_folds_stays() {
+        for head in [&b"GET / HTTP/1.1\r\nA: b\r\nC: d"[..], b"GET / HTTP/1.1", b"GET / HTTP/1.1\r\n A: b"] {
+            let mut copy = head.to_vec();
+            assert!(!unfold(&mut copy));
+            assert_eq!(copy, head);
+        }
+    }
+}

@@ -1,0 +1,184 @@
+//! The bytes of a connection: a socket, perhaps under TLS, counted and recorded.
+
+use crate::connection::{ConnectionHandle, Ender, Meter};
+use model::{ConnectionId, Result, Security};
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio_openssl::SslStream;
+
+/// A recorded connection. Dropping it closes the socket and hands its ending over to the record.
+pub struct Stream {
+    // Order matters: the socket closes first, then the ending is handed over.
+    io: Io,
+    ender: Ender,
+}
+
+/// A socket as it is used: bare, or under TLS.
+pub(crate) enum Io {
+    Plain(Counted),
+    Tls(Pin<Box<SslStream<Counted>>>),
+}
+
+impl Stream {
+    pub(crate) fn new(io: Io, ender: Ender) -> Self {
+        Self { io, ender }
+    }
+
+    /// The handle of this connection.
+    #[must_use]
+    pub fn handle(&self) -> ConnectionHandle {
+        self.ender.handle().clone()
+    }
+
+    /// The connection's id, as it is recorded.
+    #[must_use]
+    pub fn id(&self) -> ConnectionId {
+        self.ender.handle().id()
+    }
+
+    /// See [`ConnectionHandle::established`].
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn established(&self, security: Security) -> Result<()> {
+        self.ender.handle().established(security).await
+    }
+}
+
+/// A socket that counts, below TLS: what really passed, handshakes included.
+pub(crate) struct Counted {
+    socket: TcpStream,
+    meter: Arc<Meter>,
+}
+
+impl Counted {
+    pub(crate) fn new(socket: TcpStream, meter: Arc<Meter>) -> Self {
+        Self { socket, meter }
+    }
+
+    fn note_write(&self, result: &Poll<io::Result<usize>>) {
+        self.meter.write_blocked(result.is_pending());
+        match result {
+            Poll::Ready(Ok(bytes)) => self.meter.wrote(*bytes),
+            Poll::Ready(Err(error)) => self.meter.broke(error),
+            Poll::Pending => {}
+        }
+    }
+}
+
+impl AsyncRead for Counted {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        let room = buf.remaining();
+        match ready!(Pin::new(&mut self.socket).poll_read(cx, buf)) {
+            Ok(()) => {
+                let bytes = buf.filled().len() - before;
+                self.meter.read(bytes);
+                if bytes == 0 && room > 0 {
+                    self.meter.peer_closed();
+                }
+                Poll::Ready(Ok(()))
+            }
+            Err(error) => {
+                self.meter.broke(&error);
+                Poll::Ready(Err(error))
+            }
+        }
+    }
+}
+
+impl AsyncWrite for Counted {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let result = Pin::new(&mut self.socket).poll_write(cx, buf);
+        self.note_write(&result);
+        result
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let result = Pin::new(&mut self.socket).poll_write_vectored(cx, bufs);
+        self.note_write(&result);
+        result
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.socket.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.meter.shut_down();
+        Pin::new(&mut self.socket).poll_shutdown(cx)
+    }
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        match &mut self.io {
+            Io::Plain(socket) => Pin::new(socket).poll_read(cx, buf),
+            Io::Tls(session) => session.as_mut().poll_read(cx, buf),
+        }
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        match &mut self.io {
+            Io::Plain(socket) => Pin::new(socket).poll_write(cx, buf),
+            Io::Tls(session) => session.as_mut().poll_write(cx, buf),
+        }
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match &mut self.io {
+            Io::Plain(socket) => Pin::new(socket).poll_write_vectored(cx, bufs),
+            Io::Tls(session) => session.as_mut().poll_write_vectored(cx, bufs),
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        matches!(&self.io, Io::Plain(_))
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.io {
+            Io::Plain(socket) => Pin::new(socket).poll_flush(cx),
+            Io::Tls(session) => session.as_mut().poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.io {
+            Io::Plain(socket) => Pin::new(socket).poll_shutdown(cx),
+            Io::Tls(session) => session.as_mut().poll_shutdown(cx),
+        }
+    }
+}
+
+impl std::fmt::Debug for Stream {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Stream").field("id", &self.id()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,30 @@
+//! TLS both ways: whom we believe, who we are, and what is recorded of it.
+
+mod client;
+mod server;
+mod shown;
+
+pub use client::{ClientCertificate, TlsOptions, TlsProfile, Trust};
+pub use server::{ServerTls, ServerTlsOptions};
+
+pub(crate) use client::handshake;
+pub(crate) use server::accept;
+
+use model::{Error, ErrorKind, Secret};
+use openssl::pkey::{PKey, Private};
+
+/// Reads a private key: PEM in PKCS #8, PKCS #1 or SEC 1 form, perhaps encrypted.
+fn private_key(pem: &Secret<String>, passphrase: Option<&Secret<String>>) -> Result<PKey<Private>, Error> {
+    // Without a passphrase OpenSSL would ask for one on the terminal: an empty one makes it fail instead.
+    let passphrase = passphrase.map_or(&b""[..], |secret| secret.reveal().as_bytes());
+    PKey::private_key_from_pem_passphrase(pem.reveal().as_bytes(), passphrase).map_err(|cause| {
+        Error::permanent(ErrorKind::ConfigInvalid, "read a TLS private key")
+            .advice("give a PEM private key, and its passphrase when it is encrypted")
+            .caused_by(cause)
+    })
+}
+
+/// An error of the TLS library while a configuration is put together.
+fn unusable(what: &'static str) -> impl Fn(openssl::error::ErrorStack) -> Error {
+    move |cause| Error::permanent(ErrorKind::ConfigInvalid, what).caused_by(cause)
+}

@@ -1,0 +1,379 @@
+//! TLS towards servers: TLS 1.2 or newer, chain and name verified unless a profile says otherwise.
+
+use super::shown::{certificate_record, fingerprint, hex, security};
+use super::{private_key, unusable};
+use crate::connection::lock;
+use crate::stream::Counted;
+use model::{Certificate, Error, ErrorKind, Result, Secret, Security};
+use openssl::sha::Sha256;
+use openssl::ssl::{SslConnector, SslMethod, SslRef, SslVerifyMode, SslVersion};
+use openssl::x509::store::X509StoreBuilder;
+use openssl::x509::verify::X509VerifyFlags;
+use openssl::x509::{X509, X509StoreContextRef, X509VerifyResult};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+use tokio_openssl::SslStream;
+
+/// Which servers are believed.
+#[derive(Clone, Debug)]
+pub enum Trust {
+    /// Those with a chain to one of the system's authorities, and the name asked for.
+    System,
+    /// Those with a chain to one of these certificates (PEM; any number in each text), and the name
+    /// asked for. An intermediate or the server's own certificate may stand here too.
+    Authorities(Vec<String>),
+    /// Those that show exactly one of these certificates, whoever issued them and whatever name they
+    /// carry.
+    Pinned {
+        /// SHA-256 over the DER: hexadecimal, colons and spaces allowed, also as `SHA256:…`.
+        sha256: Vec<String>,
+        /// Whether a pinned certificate is good after it expired.
+        accept_expired: bool,
+    },
+    /// Anyone. Recorded with each connection as a weakening.
+    Unverified,
+}
+
+/// Who we are to servers that ask.
+#[derive(Clone, Debug)]
+pub struct ClientCertificate {
+    /// Our certificate and the chain above it, PEM.
+    pub certificates: String,
+    /// Its private key, PEM.
+    pub private_key: Secret<String>,
+    /// The key's passphrase, when it is encrypted.
+    pub passphrase: Option<Secret<String>>,
+}
+
+/// How to do TLS with a server, as configured.
+#[derive(Clone, Debug)]
+pub struct TlsOptions {
+    /// Which servers are believed.
+    pub trust: Trust,
+    /// Who we are, if the server asks.
+    pub client_certificate: Option<ClientCertificate>,
+    /// The name to ask for and to verify, when it is not the host that is dialled.
+    pub server_name: Option<String>,
+}
+
+impl Default for TlsOptions {
+    fn default() -> Self {
+        Self { trust: Trust::System, client_certificate: None, server_name: None }
+    }
+}
+
+/// How to do TLS with a server, checked and ready. Cheap to clone; two with the same options are the
+/// same profile.
+#[derive(Clone)]
+pub struct TlsProfile(Arc<Profile>);
+
+struct Profile {
+    connector: SslConnector,
+    check: Check,
+    server_name: Option<String>,
+    identity: [u8; 32],
+}
+
+#[derive(Clone)]
+enum Check {
+    Chain,
+    Pins { sha256: Arc<Vec<[u8; 32]>>, accept_expired: bool },
+    Nothing,
+}
+
+/// What the peer showed, noted while it was verified: after a failure OpenSSL no longer has it.
+#[derive(Default)]
+struct Shown {
+    chain: Vec<Certificate>,
+    fault: Option<(X509VerifyResult, u32)>,
+    pin_differs: bool,
+}
+
+impl TlsProfile {
+    /// Checks options and prepares them.
+    ///
+    /// # Errors
+    /// `ConfigInvalid`: a certificate, key or pin cannot be read, or key and certificate do not match.
+    pub fn new(options: &TlsOptions) -> Result<Self> {
+        let broken = unusable("prepare TLS");
+        let mut builder = SslConnector::builder(SslMethod::tls_client()).map_err(&broken)?;
+        builder.set_min_proto_version(Some(SslVersion::TLS1_2)).map_err(&broken)?;
+        let check = match &options.trust {
+            Trust::System => Check::Chain,
+            Trust::Authorities(texts) => {
+                let mut store = X509StoreBuilder::new().map_err(&broken)?;
+                store.set_flags(X509VerifyFlags::PARTIAL_CHAIN).map_err(&broken)?;
+                for certificate in read_certificates(texts)? {
+                    store.add_cert(certificate).map_err(&broken)?;
+                }
+                builder.set_cert_store(store.build());
+                Check::Chain
+            }
+            Trust::Pinned { sha256, accept_expired } => {
+                let pins = sha256.iter().map(|text| read_pin(text)).collect::<Result<Vec<_>>>()?;
+                if pins.is_empty() {
+                    return Err(Error::permanent(ErrorKind::ConfigInvalid, "prepare TLS")
+                        .advice("name at least one certificate to pin"));
+                }
+                Check::Pins { sha256: Arc::new(pins), accept_expired: *accept_expired }
+            }
+            Trust::Unverified => Check::Nothing,
+        };
+        if let Some(own) = &options.client_certificate {
+            let mut chain = read_certificates(std::slice::from_ref(&own.certificates))?.into_iter();
+            if let Some(leaf) = chain.next() {
+                builder.set_certificate(&leaf).map_err(&broken)?;
+            }
+            for above in chain {
+                builder.add_extra_chain_cert(above).map_err(&broken)?;
+            }
+            let key = private_key(&own.private_key, own.passphrase.as_ref())?;
+            builder.set_private_key(&key).map_err(&broken)?;
+            builder.check_private_key().map_err(|cause| {
+                Error::permanent(ErrorKind::ConfigInvalid, "use the client certificate")
+                    .advice("certificate and private key do not belong together")
+                    .caused_by(cause)
+            })?;
+        }
+        Ok(Self(Arc::new(Profile {
+            connector: builder.build(),
+            check,
+            server_name: options.server_name.clone(),
+            identity: identity(options),
+        })))
+    }
+
+    /// What the profile switches off.
+    pub(crate) fn weakened(&self) -> Option<&'static str> {
+        matches!(self.0.check, Check::Nothing).then_some("the server's certificate is not verified")
+    }
+
+    /// Tells profiles apart without showing what is in them.
+    pub(crate) fn identity(&self) -> [u8; 32] {
+        self.0.identity
+    }
+}
+
+impl PartialEq for TlsProfile {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.identity == other.0.identity
+    }
+}
+
+impl Eq for TlsProfile {}
+
+impl std::fmt::Debug for TlsProfile {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("TlsProfile").field(&hex(&self.0.identity[..4])).finish()
+    }
+}
+
+/// Does the handshake over a connected socket. The caller's deadline bounds it.
+///
+/// # Errors
+/// `TrustFailed`, `Permanent`: the server could not prove who it is; what it showed is in the error.
+/// `Protocol`, `Permanent`: it does not speak TLS as we do. `Unreachable`, `Transient`: it hung up.
+pub(crate) async fn handshake(
+    profile: &TlsProfile,
+    host: &str,
+    socket: Counted,
+) -> Result<(Pin<Box<SslStream<Counted>>>, Security)> {
+    let profile = &*profile.0;
+    let name = profile.server_name.as_deref().unwrap_or(host);
+    let shown = Arc::new(Mutex::new(Shown::default()));
+    let broken = unusable("begin TLS");
+    let mut ssl = profile
+        .connector
+        .configure()
+        .and_then(|configured| {
+            configured.verify_hostname(matches!(profile.check, Check::Chain)).into_ssl(name)
+        })
+        .map_err(&broken)?;
+    ssl.set_verify_callback(SslVerifyMode::PEER, {
+        let (check, shown) = (profile.check.clone(), shown.clone());
+        move |good, context| verify(&check, &shown, good, context)
+    });
+    let mut session = Box::pin(SslStream::new(ssl, socket).map_err(&broken)?);
+    let result = session.as_mut().connect().await;
+    let shown = std::mem::take(&mut *lock(&shown));
+    match result {
+        Ok(()) => {
+            // The callback has seen to it already; asked again because everything depends on it.
+            check_pin(&profile.check, session.ssl(), name)?;
+            let security = security(session.ssl());
+            Ok((session, security))
+        }
+        Err(error) => Err(explain(error, &shown, name)),
+    }
+}
+
+/// Called by OpenSSL for each certificate of the chain, and for each fault of it.
+fn verify(check: &Check, shown: &Mutex<Shown>, good: bool, context: &mut X509StoreContextRef) -> bool {
+    let mut shown = lock(shown);
+    if shown.chain.is_empty() {
+        let chain = context.chain().into_iter().flatten();
+        shown.chain = chain.take(10).map(|certificate| certificate_record(certificate)).collect();
+    }
+    let accepted = match check {
+        Check::Chain => good,
+        Check::Nothing => return true,
+        Check::Pins { sha256, accept_expired } => {
+            let leaf = context.error_depth() == 0;
+            let pinned =
+                || context.current_cert().and_then(fingerprint).is_some_and(|print| sha256.contains(&print));
+            if leaf && !pinned() {
+                shown.pin_differs = true;
+                false
+            } else {
+                // Who issued it does not matter. Whether it is still valid does.
+                !leaf || *accept_expired || !is_date_fault(context.error())
+            }
+        }
+    };
+    if !accepted && shown.fault.is_none() {
+        shown.fault = Some((context.error(), context.error_depth()));
+    }
+    accepted
+}
+
+/// X509_V_ERR_CERT_NOT_YET_VALID and X509_V_ERR_CERT_HAS_EXPIRED.
+fn is_date_fault(result: X509VerifyResult) -> bool {
+    matches!(result.as_raw(), 9 | 10)
+}
+
+fn check_pin(check: &Check, ssl: &SslRef, name: &str) -> Result<()> {
+    let Check::Pins { sha256, .. } = check else { return Ok(()) };
+    let print = ssl.peer_certificate().and_then(|certificate| fingerprint(&certificate));
+    if print.is_some_and(|print| sha256.contains(&print)) {
+        return Ok(());
+    }
+    Err(Error::permanent(ErrorKind::TrustFailed, "trust the server")
+        .with("name", name)
+        .with("shown", print.map_or_else(|| "no certificate".to_owned(), |print| hex(&print))))
+}
+
+/// Puts a failed handshake into words.
+fn explain(error: openssl::ssl::Error, shown: &Shown, name: &str) -> Error {
+    let described = |error: Error| match shown.chain.first() {
+        None => error,
+        Some(leaf) => error
+            .with("shown", format!("{} (SHA-256 {})", leaf.subject, leaf.sha256))
+            .with("issued by", &leaf.issuer)
+            .with("valid", format!("{} to {}", leaf.not_before.date_naive(), leaf.not_after.date_naive()))
+            .with("chain", shown.chain.iter().map(|c| c.subject.as_str()).collect::<Vec<_>>().join(" < ")),
+    };
+    if shown.pin_differs {
+        return described(Error::permanent(ErrorKind::TrustFailed, "trust the server").with("name", name))
+            .advice(
+                "it shows another certificate than the pinned ones: ask the partner whether it was \
+                     replaced, and pin the new one only then",
+            );
+    }
+    if let Some((fault, depth)) = shown.fault {
+        let advice = match fault.as_raw() {
+            9 | 10 => "the certificate is not valid today: the partner must renew it; check this clock too",
+            // X509_V_ERR_HOSTNAME_MISMATCH, X509_V_ERR_IP_ADDRESS_MISMATCH.
+            62 | 64 => "the certificate is for another name: check the host, or set the server name",
+            _ => "if this is the right server, add its authority to the endpoint, or pin its certificate",
+        };
+        return described(
+            Error::permanent(ErrorKind::TrustFailed, "trust the server")
+                .with("name", name)
+                .with("reason", format!("{} at depth {depth}", fault.error_string())),
+        )
+        .advice(advice);
+    }
+    let failed = |kind, retry| Error::new(kind, retry, "agree on TLS").with("name", name);
+    match error.into_io_error() {
+        Ok(cause) => failed(ErrorKind::Unreachable, model::Retry::Transient)
+            .advice(
+                "the server ended the connection during the TLS handshake; does it speak TLS on this port?",
+            )
+            .caused_by(cause),
+        Err(error) => match error.ssl_error().and_then(|stack| stack.errors().first()) {
+            // No library error: the peer closed the connection.
+            None => failed(ErrorKind::Unreachable, model::Retry::Transient)
+                .advice("the server hung up during the TLS handshake; does it speak TLS on this port?"),
+            Some(first) => {
+                let said = first.reason().unwrap_or("no reason given").to_owned();
+                let advice = if said.contains("alert") {
+                    "the server refused with a TLS alert: it may want a client certificate, another name \
+                     or another TLS version"
+                } else {
+                    "server and Waybill do not agree on TLS (1.2 or newer); does it speak TLS on this port?"
+                };
+                let kind = if said.contains("alert") && said.contains("certificate") {
+                    ErrorKind::Unauthenticated
+                } else {
+                    ErrorKind::Protocol
+                };
+                failed(kind, model::Retry::Permanent).said(said).advice(advice).caused_by(error)
+            }
+        },
+    }
+}
+
+fn read_certificates(texts: &[String]) -> Result<Vec<X509>> {
+    let mut all = Vec::new();
+    for text in texts {
+        let found = X509::stack_from_pem(text.as_bytes()).map_err(unusable("read a certificate"))?;
+        all.extend(found);
+    }
+    if all.is_empty() {
+        return Err(Error::permanent(ErrorKind::ConfigInvalid, "read a certificate")
+            .advice("give at least one certificate in PEM form"));
+    }
+    Ok(all)
+}
+
+fn read_pin(text: &str) -> Result<[u8; 32]> {
+    let wrong = || {
+        Error::permanent(ErrorKind::ConfigInvalid, "read a certificate pin")
+            .with("pin", text)
+            .advice("write the SHA-256 of the certificate as 64 hexadecimal digits")
+    };
+    let digits = text.trim();
+    let digits = match digits.get(..7) {
+        Some(prefix) if prefix.eq_ignore_ascii_case("sha256:") => &digits[7..],
+        _ => digits,
+    };
+    let digits: Vec<u8> = digits
+        .chars()
+        .filter(|c| !matches!(c, ':' | ' '))
+        .map(|c| c.to_digit(16).and_then(|digit| u8::try_from(digit).ok()).ok_or_else(wrong))
+        .collect::<Result<_>>()?;
+    let bytes: Vec<u8> =
+        digits.chunks(2).map(|pair| pair.iter().fold(0, |byte, digit| byte << 4 | digit)).collect();
+    match <[u8; 32]>::try_from(bytes) {
+        Ok(pin) if digits.len() == 64 => Ok(pin),
+        _ => Err(wrong()),
+    }
+}
+
+/// A digest over everything that makes one profile differ from another, each part with its length.
+fn identity(options: &TlsOptions) -> [u8; 32] {
+    let mut parts: Vec<(u8, &[u8])> = Vec::new();
+    match &options.trust {
+        Trust::System => parts.push((0, b"")),
+        Trust::Authorities(texts) => parts.extend(texts.iter().map(|text| (1, text.as_bytes()))),
+        Trust::Pinned { sha256, accept_expired } => {
+            parts.push((2, if *accept_expired { b"1" } else { b"0" }));
+            parts.extend(sha256.iter().map(|text| (3, text.as_bytes())));
+        }
+        Trust::Unverified => parts.push((4, b"")),
+    }
+    if let Some(own) = &options.client_certificate {
+        parts.push((5, own.certificates.as_bytes()));
+        parts.push((6, own.private_key.reveal().as_bytes()));
+    }
+    if let Some(name) = &options.server_name {
+        parts.push((7, name.as_bytes()));
+    }
+    let mut hasher = Sha256::new();
+    for (tag, part) in parts {
+        hasher.update(&[tag]);
+        hasher.update(&(part.len() as u64).to_be_bytes());
+        hasher.update(part);
+    }
+    hasher.finish()
+}

@@ -1,0 +1,72 @@
+//! What a peer showed during a handshake, for the record and for error messages.
+
+use chrono::DateTime;
+use model::{Certificate, PeerText, Security, Timestamp};
+use openssl::asn1::{Asn1Time, Asn1TimeRef};
+use openssl::hash::MessageDigest;
+use openssl::ssl::SslRef;
+use openssl::x509::{X509NameRef, X509Ref};
+
+/// How a finished handshake protects its connection.
+pub(crate) fn security(ssl: &SslRef) -> Security {
+    Security::Tls {
+        version: ssl.version_str().to_owned(),
+        cipher: ssl.current_cipher().map(|cipher| cipher.name().to_owned()).unwrap_or_default(),
+        peer: ssl.peer_certificate().map(|certificate| Box::new(certificate_record(&certificate))),
+    }
+}
+
+/// What is recorded of a certificate.
+pub(crate) fn certificate_record(certificate: &X509Ref) -> Certificate {
+    Certificate {
+        subject: name(certificate.subject_name()),
+        issuer: name(certificate.issuer_name()),
+        serial: certificate
+            .serial_number()
+            .to_bn()
+            .and_then(|number| number.to_hex_str().map(|hex| hex.to_ascii_lowercase()))
+            .unwrap_or_default(),
+        sha256: fingerprint(certificate).map(|digest| hex(&digest)).unwrap_or_default(),
+        not_before: time(certificate.not_before()),
+        not_after: time(certificate.not_after()),
+    }
+}
+
+/// SHA-256 over the DER.
+pub(crate) fn fingerprint(certificate: &X509Ref) -> Option<[u8; 32]> {
+    certificate.digest(MessageDigest::sha256()).ok().and_then(|digest| (*digest).try_into().ok())
+}
+
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// RFC 4514: the last attribute first, special characters escaped.
+fn name(name: &X509NameRef) -> PeerText {
+    let mut text = Vec::new();
+    let entries: Vec<_> = name.entries().collect();
+    for entry in entries.iter().rev() {
+        if !text.is_empty() {
+            text.push(b',');
+        }
+        text.extend_from_slice(entry.object().nid().short_name().unwrap_or("OID").as_bytes());
+        text.push(b'=');
+        let value = entry.data().to_string().map(String::into_bytes);
+        for byte in value.unwrap_or_else(|_| entry.data().as_slice().to_vec()) {
+            if b",+\"\\<>;".contains(&byte) {
+                text.push(b'\\');
+            }
+            text.push(byte);
+        }
+    }
+    PeerText::new(&text)
+}
+
+/// A certificate's time; the epoch for one that cannot be read.
+fn time(time: &Asn1TimeRef) -> Timestamp {
+    Asn1Time::from_unix(0)
+        .and_then(|epoch| epoch.diff(time))
+        .ok()
+        .and_then(|diff| DateTime::from_timestamp(i64::from(diff.days) * 86_400 + i64::from(diff.secs), 0))
+        .unwrap_or_default()
+}
