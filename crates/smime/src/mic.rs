@@ -102,6 +102,8 @@ pub(crate) struct Digests {
     wants_canonical: bool,
     after_cr: bool,
     first: Vec<u8>,
+    /// A chunk in canonical form.
+    scratch: Vec<u8>,
 }
 
 /// The finished digests of one algorithm.
@@ -129,7 +131,13 @@ impl Digests {
         }
         match refused {
             Some(error) if twins.is_empty() => Err(error),
-            _ => Ok(Digests { twins, wants_canonical, after_cr: false, first: Vec::new() }),
+            _ => Ok(Digests {
+                twins,
+                wants_canonical,
+                after_cr: false,
+                first: Vec::new(),
+                scratch: Vec::new(),
+            }),
         }
     }
 
@@ -162,7 +170,10 @@ impl Digests {
 
     fn update_canonical(&mut self, bytes: &[u8]) -> Result<()> {
         let split = self.twins.first().is_some_and(|twin| twin.canonical.is_some());
-        let bare = next_bare_lf(bytes, 0, self.after_cr);
+        let bare = match bytes.first() {
+            Some(b'\n') if self.after_cr => next_bare_lf(bytes, 1),
+            _ => next_bare_lf(bytes, 0),
+        };
         if !split && bare.is_some() {
             for twin in &mut self.twins {
                 // `exact` has not seen these bytes yet: the states are still one.
@@ -170,25 +181,23 @@ impl Digests {
             }
         }
         if split || bare.is_some() {
+            // Joined first: many small updates would cost more than the copy.
+            self.scratch.clear();
             let mut from = 0;
             let mut next = bare;
             while let Some(at) = next {
-                self.feed_canonical(&bytes[from..at])?;
-                self.feed_canonical(b"\r\n")?;
+                self.scratch.extend_from_slice(&bytes[from..at]);
+                self.scratch.extend_from_slice(b"\r\n");
                 from = at + 1;
-                next = next_bare_lf(bytes, from, false);
+                next = next_bare_lf(bytes, from);
             }
-            self.feed_canonical(&bytes[from..])?;
+            self.scratch.extend_from_slice(&bytes[from..]);
+            for canonical in self.twins.iter_mut().filter_map(|twin| twin.canonical.as_mut()) {
+                canonical.update(&self.scratch).during("digest")?;
+            }
         }
         if let Some(last) = bytes.last() {
             self.after_cr = *last == b'\r';
-        }
-        Ok(())
-    }
-
-    fn feed_canonical(&mut self, bytes: &[u8]) -> Result<()> {
-        for canonical in self.twins.iter_mut().filter_map(|twin| twin.canonical.as_mut()) {
-            canonical.update(bytes).during("digest")?;
         }
         Ok(())
     }
@@ -209,11 +218,10 @@ impl Digests {
 }
 
 /// Position of the next LF at or after `from` that no CR precedes.
-fn next_bare_lf(bytes: &[u8], from: usize, after_cr: bool) -> Option<usize> {
-    memchr::memchr_iter(b'\n', &bytes[from..]).map(|at| from + at).find(|at| match at {
-        0 => !after_cr,
-        at => bytes[at - 1] != b'\r',
-    })
+fn next_bare_lf(bytes: &[u8], from: usize) -> Option<usize> {
+    memchr::memchr_iter(b'\n', &bytes[from..])
+        .map(|at| from + at)
+        .find(|at| *at == 0 || bytes[at - 1] != b'\r')
 }
 
 impl Finished {

@@ -11,6 +11,7 @@ pub(crate) mod attributes;
 pub(crate) mod certificate;
 pub(crate) mod compress;
 pub(crate) mod expand;
+pub(crate) mod opaque;
 pub(crate) mod open;
 pub(crate) mod recipient;
 pub(crate) mod seal;

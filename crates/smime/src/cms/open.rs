@@ -20,7 +20,7 @@ const LONGEST_TAG: usize = 16;
 ///
 /// Padding and tag are checked at the end: what was read is to be trusted only when the stream has
 /// ended without an error. Every fault of the ciphertext is [`Error::DecryptionFailed`].
-pub struct Decryptor<R> {
+pub(crate) struct Decryptor<R> {
     ber: BerReader<R>,
     crypter: Crypter,
     cipher: Cipher,
@@ -105,13 +105,8 @@ impl<R: Read> Decryptor<R> {
     }
 
     /// The cipher of the content.
-    pub fn cipher(&self) -> Cipher {
+    pub(crate) fn cipher(&self) -> Cipher {
         self.cipher
-    }
-
-    /// Whether the content came as AuthEnvelopedData or with a trailing tag.
-    pub fn is_authenticated(&self) -> bool {
-        self.tag != TagPlace::None
     }
 
     /// Decrypts what is at hand into `out`, which has room for more than two blocks.

@@ -62,6 +62,27 @@ impl Signing {
 
     /// A DER SignedData without content over content of this digest.
     pub fn signature_block(&self, digest: &[u8]) -> Result<Vec<u8>> {
+        self.detached(&self.closing(digest)?)
+    }
+
+    /// Length of the block where it does not depend on the content: RSA signatures.
+    fn block_len(&self) -> Result<Option<usize>> {
+        let closing = self.closing_len()?.map(|len| self.detached(&vec![0; len])).transpose()?;
+        Ok(closing.map(|block| block.len()))
+    }
+
+    fn detached(&self, closing: &[u8]) -> Result<Vec<u8>> {
+        let signed_data = der::sequence(&[&self.opening(), &der::sequence(&[&der::oid(oid::DATA)]), closing]);
+        Ok(der::sequence(&[&der::oid(oid::SIGNED_DATA), &der::element(der::context(0), &[&signed_data])]))
+    }
+
+    /// What stands in a SignedData before its content: version and digest algorithms.
+    pub(crate) fn opening(&self) -> Vec<u8> {
+        [der::integer(1), der::element(der::SET, &[&self.digest.identifier()])].concat()
+    }
+
+    /// What stands in a SignedData after its content: certificates and the signer.
+    pub(crate) fn closing(&self, digest: &[u8]) -> Result<Vec<u8>> {
         let attributes = attributes::encode(self.signing_time, digest);
         let mut signer = Signer::new(self.digest.md(), &self.key).during("sign")?;
         if self.pss {
@@ -70,47 +91,38 @@ impl Signing {
             signer.set_rsa_mgf1_md(self.digest.md()).during("sign with RSA-PSS")?;
         }
         let signature = signer.sign_oneshot_to_vec(&attributes).during("sign")?;
-        self.encode(&attributes, &signature)
+        self.encode_closing(attributes, &signature)
     }
 
-    /// Length of the block where it does not depend on the content: RSA signatures.
-    fn block_len(&self) -> Result<Option<usize>> {
+    /// Length of [`closing`](Self::closing) where it can be known: RSA signatures.
+    pub(crate) fn closing_len(&self) -> Result<Option<usize>> {
         if self.key.id() != Id::RSA {
             return Ok(None);
         }
         let attributes = attributes::encode(self.signing_time, &vec![0; self.digest.len()]);
-        Ok(Some(self.encode(&attributes, &vec![0; self.key.size()])?.len()))
+        Ok(Some(self.encode_closing(attributes, &vec![0; self.key.size()])?.len()))
     }
 
-    fn encode(&self, attributes: &[u8], signature: &[u8]) -> Result<Vec<u8>> {
-        let digest = self.digest.identifier();
+    fn encode_closing(&self, mut attributes: Vec<u8>, signature: &[u8]) -> Result<Vec<u8>> {
         // In SignerInfo the SET's tag is the implicit [0] (section 5.4).
-        let mut tagged = attributes.to_vec();
-        if let Some(tag) = tagged.first_mut() {
+        if let Some(tag) = attributes.first_mut() {
             *tag = der::context(0);
         }
         let signer_info = der::sequence(&[
             &der::integer(1),
             &CertificateId::of(&self.certificate)?.issuer_and_serial(),
-            &digest,
-            &tagged,
+            &self.digest.identifier(),
+            &attributes,
             &self.signature_algorithm()?,
             &der::octet_string(signature),
         ]);
-        let certificates = if self.embed_certificate {
+        let mut closing = Vec::new();
+        if self.embed_certificate {
             let certificate = self.certificate.to_der().during("encode a certificate")?;
-            der::element(der::context(0), &[&certificate])
-        } else {
-            Vec::new()
-        };
-        let signed_data = der::sequence(&[
-            &der::integer(1),
-            &der::element(der::SET, &[&digest]),
-            &der::sequence(&[&der::oid(oid::DATA)]),
-            &certificates,
-            &der::element(der::SET, &[&signer_info]),
-        ]);
-        Ok(der::sequence(&[&der::oid(oid::SIGNED_DATA), &der::element(der::context(0), &[&signed_data])]))
+            closing = der::element(der::context(0), &[&certificate]);
+        }
+        closing.extend(der::element(der::SET, &[&signer_info]));
+        Ok(closing)
     }
 
     fn signature_algorithm(&self) -> Result<Vec<u8>> {

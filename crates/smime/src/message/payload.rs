@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::io::{self, BufRead, BufReader, Write};
 
 use super::report::{Layer, Part};
-use super::unwrap::{CHUNK, Reader, drain};
+use super::unwrap::{CHUNK, Reader, drain, may_be_canonicalised};
 use crate::error::{Error, Result};
 use crate::mic::{Digests, MicRule, Tapped};
 use crate::mime::content_type::ContentType;
@@ -21,8 +21,9 @@ pub(crate) fn read(reader: &mut Reader<'_>, headers: &Headers, body: &mut dyn Bu
     // Signed and not compressed, the entity is the signed part: its digests are being made.
     let entity = !reader.signed && wrapped || compressed && alternatives;
     let content = !wrapped || alternatives;
-    let entity = RefCell::new(Digests::new(algorithms(entity), true)?);
-    let content = RefCell::new(Digests::new(algorithms(content), true)?);
+    let canonical = may_be_canonicalised(headers);
+    let entity = RefCell::new(Digests::new(algorithms(entity), canonical)?);
+    let content = RefCell::new(Digests::new(algorithms(content), canonical)?);
     entity.borrow_mut().update(headers.raw())?;
     entity.borrow_mut().update(headers.end())?;
 

@@ -119,7 +119,7 @@ impl Reader<'_> {
                 let mut source = cms_bytes(headers, body)?;
                 self.cms(&mut source)
             }
-            _ => self.payload(headers, body),
+            _ => payload::read(self, headers, body),
         };
         self.depth -= 1;
         result
@@ -137,6 +137,9 @@ impl Reader<'_> {
         let parameter = |name| media.and_then(|media| media.parameter(name));
         let boundary = parameter("boundary")
             .ok_or_else(|| Error::malformed("multipart/signed", "it names no boundary"))?;
+        if let Some(other) = parameter("protocol").filter(|name| name.contains("pgp")) {
+            return Err(Error::unsupported(format!("multipart/signed by {other}")));
+        }
         let announced = parameter("micalg").unwrap_or_default();
         let announced = announced.split(',').filter_map(Digest::parse);
         let digests = RefCell::new(self.digests(announced)?);
@@ -295,7 +298,7 @@ fn announced(set: &[u8]) -> Vec<Digest> {
 
 /// Some products sign text with CRLF line ends and send it with LF. Where the entity says that
 /// it is no text, computing that form as well would be wasted work.
-fn may_be_canonicalised(headers: &Headers) -> bool {
+pub(crate) fn may_be_canonicalised(headers: &Headers) -> bool {
     match headers.transfer_encoding() {
         Ok(Some(TransferEncoding::SevenBit | TransferEncoding::EightBit)) => return true,
         Ok(Some(TransferEncoding::Binary)) => return false,
@@ -355,10 +358,4 @@ pub(crate) fn drain(source: &mut dyn BufRead) -> Result<()> {
 
 fn drain_read(source: &mut dyn Read) -> Result<()> {
     drain(&mut BufReader::with_capacity(CHUNK, source))
-}
-
-impl Reader<'_> {
-    fn payload(&mut self, headers: &Headers, body: &mut dyn BufRead) -> Result<()> {
-        payload::read(self, headers, body)
-    }
 }

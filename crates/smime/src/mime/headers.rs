@@ -208,11 +208,11 @@ fn read_line(source: &mut impl BufRead, raw: &mut Vec<u8>, limits: &Limits) -> R
     }
 }
 
+/// A body with what was read of it before put in front again.
+pub(crate) type Body<R> = std::io::Chain<Cursor<Vec<u8>>, R>;
+
 /// A header section and the body behind it, with what was read too far put in front again.
-pub(crate) fn split<R: BufRead>(
-    mut source: R,
-    limits: &Limits,
-) -> Result<(Headers, std::io::Chain<Cursor<Vec<u8>>, R>)> {
+pub(crate) fn split<R: BufRead>(mut source: R, limits: &Limits) -> Result<(Headers, Body<R>)> {
     let (headers, pushed_back) = Headers::read(&mut source, limits)?;
     Ok((headers, Cursor::new(pushed_back).chain(source)))
 }

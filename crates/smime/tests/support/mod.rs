@@ -1,7 +1,7 @@
 //! Certificates made on the spot, a receiver that keeps what it gets, and the `openssl` program.
 
 // Each test binary uses its own share of this.
-#![allow(dead_code, unreachable_pub)]
+#![allow(dead_code, unreachable_pub, clippy::unwrap_used)]
 
 use std::io::{self, Read, Write};
 use std::path::PathBuf;
@@ -83,13 +83,15 @@ impl PartReceiver for Collected {
     }
 }
 
+pub type Parts = Vec<(Part, Vec<u8>)>;
+
 /// Keys of one reader and one pinned signer.
 pub fn read(
     headers: &Headers,
     body: &[u8],
     ours: &[&Party],
     pinned: &[&Party],
-) -> Result<(Report, Vec<(Part, Vec<u8>)>), Error> {
+) -> Result<(Report, Parts), Error> {
     read_with(headers, body, ours, pinned, &ReadOptions::default())
 }
 
@@ -99,7 +101,7 @@ pub fn read_with(
     ours: &[&Party],
     pinned: &[&Party],
     options: &ReadOptions,
-) -> Result<(Report, Vec<(Part, Vec<u8>)>), Error> {
+) -> Result<(Report, Parts), Error> {
     let decrypt: Vec<_> = ours.iter().map(|party| party.decryption()).collect();
     let verify: Vec<_> = pinned.iter().map(|party| party.certificate.clone()).collect();
     let mut collected = Collected::default();

@@ -1,0 +1,106 @@
+//! 256 MiB through sign, encrypt, decrypt and verify: the heap stays small.
+#![allow(unsafe_code, clippy::unwrap_used, clippy::print_stdout)]
+
+mod support;
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::io::{self, Read, Write};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use smime::{
+    Cipher, Entity, KeyTransport, Keys, Part, PartReceiver, Payload, ReadOptions, SealedContentKey,
+    read_message,
+};
+use support::{Party, content_type};
+
+struct Counting;
+
+static NOW: AtomicUsize = AtomicUsize::new(0);
+static PEAK: AtomicUsize = AtomicUsize::new(0);
+
+// SAFETY: every call goes to the system's allocator unchanged.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        let now = NOW.fetch_add(layout.size(), Ordering::Relaxed) + layout.size();
+        PEAK.fetch_max(now, Ordering::Relaxed);
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        NOW.fetch_sub(layout.size(), Ordering::Relaxed);
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+const LEN: u64 = 256 << 20;
+
+/// Bytes made as they are asked for.
+struct Generated(u64);
+
+impl Read for Generated {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        let count = out.len().min(usize::try_from(self.0).unwrap());
+        for (at, chunk) in out[..count].chunks_mut(251).enumerate() {
+            chunk.fill((self.0 as u8).wrapping_add(at as u8));
+        }
+        self.0 -= count as u64;
+        Ok(count)
+    }
+}
+
+struct Counter(u64);
+
+impl PartReceiver for Counter {
+    fn begin(&mut self, _: &Part) -> io::Result<Box<dyn Write + '_>> {
+        Ok(Box::new(self))
+    }
+}
+
+impl Write for Counter {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0 += bytes.len() as u64;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn any_length_in_a_few_buffers() {
+    let (ours, partner) = (Party::rsa("Ours"), Party::rsa("Partner"));
+    let recipients = [ours.certificate.clone()];
+    let decrypt = [ours.decryption()];
+    let verify = [partner.certificate.clone()];
+    // The length known (DER) and not known (BER in segments).
+    for compressed in [false, true] {
+        let key =
+            SealedContentKey::generate(Cipher::Aes256Cbc, &recipients, KeyTransport::default()).unwrap();
+        let before = NOW.load(Ordering::Relaxed);
+        PEAK.store(before, Ordering::Relaxed);
+        let payload = Payload::new(Generated(LEN), LEN);
+        let entity = Entity::new(content_type("application/octet-stream"), payload);
+        let mut counter = Counter(0);
+        let options = ReadOptions::default();
+        let keys = Keys { decrypt: &decrypt, verify: &verify };
+        let report = if compressed {
+            let sealed = entity.compress().unwrap().sign(partner.signing()).unwrap().seal(key).unwrap();
+            let (headers, body) = sealed.into_parts();
+            read_message(&headers, body, keys, &options, &mut counter).unwrap()
+        } else {
+            let sealed = entity.sign(partner.signing()).unwrap().seal(key).unwrap();
+            assert!(sealed.body_len().unwrap() > LEN);
+            let (headers, body) = sealed.into_parts();
+            read_message(&headers, body, keys, &options, &mut counter).unwrap()
+        };
+        assert!(report.signed().is_some());
+        assert_eq!(counter.0, LEN);
+        let grown = PEAK.load(Ordering::Relaxed) - before;
+        println!("peak heap growth: {} KiB", grown / 1024);
+        assert!(grown < 4 << 20, "{grown} bytes");
+    }
+}
