@@ -1,0 +1,276 @@
+//! The broom: finds what nobody claims any more. Sealed payloads without a row go to quarantine,
+//! never straight to deletion; parts whose writer has died are removed.
+
+use crate::area::{Staging, sync_dir};
+use crate::fault::fault;
+use crate::layout::{FANS, Layout};
+use model::{PayloadId, Result, Timestamp};
+use std::collections::HashSet;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// Ids asked about at once.
+const BATCH: usize = 500;
+
+/// What a sweep came across.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Found {
+    /// A sealed payload that is not known: now in quarantine.
+    Stranger {
+        /// Which.
+        id: PayloadId,
+        /// Its length in bytes.
+        length: u64,
+    },
+    /// A payload in quarantine that is known after all: back in its place.
+    Restored {
+        /// Which.
+        id: PayloadId,
+    },
+    /// A part whose writer has died: removed.
+    Leftover {
+        /// Its file name in `partial/`.
+        name: String,
+        /// Its length in bytes.
+        length: u64,
+    },
+    /// Something that staging did not put there: left alone.
+    Foreign {
+        /// Where.
+        path: PathBuf,
+    },
+}
+
+/// What a sweep did.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Swept {
+    /// Sealed payloads looked at.
+    pub payloads: u64,
+    /// Bytes in them.
+    pub bytes: u64,
+    /// Payloads put into quarantine.
+    pub strangers: u64,
+    /// Payloads brought back from quarantine.
+    pub restored: u64,
+    /// Parts removed.
+    pub leftovers: u64,
+}
+
+impl Staging {
+    /// Looks at everything that has not changed since `before`. `known` tells which of at most 500
+    /// ids have a row, or are about to get one; `found` is told of each find. Memory is bounded by
+    /// the batch, whatever the size of the area. May run on several nodes at once.
+    ///
+    /// # Errors
+    /// Those of `known`; local errors. What was not reached is left for the next sweep.
+    pub fn sweep(
+        &self,
+        before: Timestamp,
+        mut known: impl FnMut(&[PayloadId]) -> Result<HashSet<PayloadId>>,
+        mut found: impl FnMut(Found),
+    ) -> Result<Swept> {
+        let mut broom =
+            Broom { area: self, before: before.timestamp_micros(), known: &mut known, found: &mut found };
+        let mut swept = Swept::default();
+        broom.restore_known(&mut swept)?;
+        for fan in 0..FANS {
+            broom.sweep_fan(&self.inner.layout.fan(fan), &mut swept)?;
+        }
+        broom.sweep_parts(&mut swept)?;
+        Ok(swept)
+    }
+
+    /// Puts a sealed payload into quarantine. One that is not there, or is there already, is no error.
+    ///
+    /// # Errors
+    /// Local errors; the payload is then in one place or in both.
+    pub fn quarantine(&self, id: PayloadId) -> Result<()> {
+        let layout = &self.inner.layout;
+        self.relocate(&layout.payload(id), &layout.quarantined(id))
+    }
+
+    /// Brings a payload back from quarantine. One that is not there is no error.
+    ///
+    /// # Errors
+    /// Local errors; the payload is then in one place or in both.
+    pub fn restore(&self, id: PayloadId) -> Result<()> {
+        let layout = &self.inner.layout;
+        self.relocate(&layout.quarantined(id), &layout.payload(id))
+    }
+
+    /// Moves a sealed file: a second name, durable, before the first is taken away. A rename between
+    /// two directories could lose both on a file system without a journal.
+    fn relocate(&self, from: &Path, to: &Path) -> Result<()> {
+        match self.disk().link(from, to) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && self.same(from, to)? => {}
+            Err(error) => return Err(fault("move a staged payload", from, error)),
+        }
+        if let Some(directory) = to.parent() {
+            sync_dir(self.disk(), directory)?;
+        }
+        self.unlink(from)
+    }
+
+    /// Whether two names are of one file.
+    fn same(&self, one: &Path, other: &Path) -> Result<bool> {
+        let look = |path| self.disk().stat(path).map_err(|e| fault("look at a staged payload", path, e));
+        let (one, other) = (look(one)?, look(other)?);
+        Ok((one.device, one.inode) == (other.device, other.inode))
+    }
+}
+
+type Known<'a> = &'a mut dyn FnMut(&[PayloadId]) -> Result<HashSet<PayloadId>>;
+
+struct Broom<'a> {
+    area: &'a Staging,
+    before: i64,
+    known: Known<'a>,
+    found: &'a mut dyn FnMut(Found),
+}
+
+impl Broom<'_> {
+    /// A payload whose row was committed while it was on its way to quarantine, by a process that
+    /// died before it could bring it back.
+    fn restore_known(&mut self, swept: &mut Swept) -> Result<()> {
+        let directory = self.area.inner.layout.quarantine.clone();
+        let mut batch = Vec::with_capacity(BATCH);
+        for name in self.list(&directory)? {
+            let Some(name) = self.name_in(&directory, name)? else { continue };
+            if let Ok(id) = name.parse() {
+                batch.push(id);
+            }
+            if batch.len() == BATCH {
+                self.restore_batch(&mut batch, swept)?;
+            }
+        }
+        self.restore_batch(&mut batch, swept)
+    }
+
+    fn restore_batch(&mut self, batch: &mut Vec<PayloadId>, swept: &mut Swept) -> Result<()> {
+        if batch.is_empty() {
+            return Ok(());
+        }
+        let known = (self.known)(batch)?;
+        for id in batch.drain(..).filter(|id| known.contains(id)) {
+            self.area.restore(id)?;
+            swept.restored += 1;
+            (self.found)(Found::Restored { id });
+        }
+        Ok(())
+    }
+
+    fn sweep_fan(&mut self, fan: &Path, swept: &mut Swept) -> Result<()> {
+        let mut batch = Vec::with_capacity(BATCH);
+        for name in self.list(fan)? {
+            let Some(name) = self.name_in(fan, name)? else { continue };
+            let Ok(id) = name.parse::<PayloadId>() else {
+                (self.found)(Found::Foreign { path: fan.join(name) });
+                continue;
+            };
+            let Some(stat) = self.stat(&fan.join(&name))? else { continue };
+            swept.payloads += 1;
+            swept.bytes += stat.length;
+            if stat.changed_micros < self.before {
+                batch.push((id, stat.length));
+            }
+            if batch.len() == BATCH {
+                self.judge(&mut batch, swept)?;
+            }
+        }
+        self.judge(&mut batch, swept)
+    }
+
+    fn judge(&mut self, batch: &mut Vec<(PayloadId, u64)>, swept: &mut Swept) -> Result<()> {
+        if batch.is_empty() {
+            return Ok(());
+        }
+        let ids: Vec<PayloadId> = batch.iter().map(|(id, _)| *id).collect();
+        let known = (self.known)(&ids)?;
+        batch.retain(|(id, _)| !known.contains(id));
+        if batch.is_empty() {
+            return Ok(());
+        }
+        for (id, _) in &*batch {
+            self.area.quarantine(*id)?;
+        }
+        // Asked again: a row may have been committed since.
+        let ids: Vec<PayloadId> = batch.iter().map(|(id, _)| *id).collect();
+        let known = (self.known)(&ids)?;
+        for (id, length) in batch.drain(..) {
+            if known.contains(&id) {
+                self.area.restore(id)?;
+            } else {
+                swept.strangers += 1;
+                (self.found)(Found::Stranger { id, length });
+            }
+        }
+        Ok(())
+    }
+
+    fn sweep_parts(&mut self, swept: &mut Swept) -> Result<()> {
+        let directory = self.area.inner.layout.partial.clone();
+        for name in self.list(&directory)? {
+            let Some(name) = self.name_in(&directory, name)? else { continue };
+            let path = directory.join(&name);
+            if !Layout::is_part(&name) {
+                (self.found)(Found::Foreign { path });
+                continue;
+            }
+            if let Some(length) = self.remove_dead_part(&path)? {
+                swept.leftovers += 1;
+                (self.found)(Found::Leftover { name, length });
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes a part that has not changed and that nobody holds; its length when it was removed.
+    fn remove_dead_part(&self, path: &Path) -> Result<Option<u64>> {
+        let old = |changed: i64| changed < self.before;
+        if !self.stat(path)?.is_some_and(|stat| old(stat.changed_micros)) {
+            return Ok(None);
+        }
+        let open = |e| fault("look at a part", path, e);
+        let file = match self.area.disk().open_write(path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(open(error)),
+        };
+        if !file.try_lock().map_err(open)? {
+            return Ok(None);
+        }
+        // Held now: whoever resumes it from here finds it locked, or its name gone.
+        let stat = file.stat().map_err(open)?;
+        if !old(stat.changed_micros) {
+            return Ok(None);
+        }
+        self.area.unlink(path)?;
+        Ok(Some(stat.length))
+    }
+
+    fn list(&self, directory: &Path) -> Result<crate::disk::Listing> {
+        match self.area.disk().list(directory) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Box::new(std::iter::empty())),
+            other => other.map_err(|e| fault("list a staging directory", directory, e)),
+        }
+    }
+
+    /// A name from a listing; `None` when it is not text, and so not ours.
+    fn name_in(&mut self, directory: &Path, name: io::Result<std::ffi::OsString>) -> Result<Option<String>> {
+        let name = name.map_err(|e| fault("list a staging directory", directory, e))?;
+        Ok(name
+            .into_string()
+            .map_err(|name| (self.found)(Found::Foreign { path: directory.join(name) }))
+            .ok())
+    }
+
+    fn stat(&self, path: &Path) -> Result<Option<crate::disk::Stat>> {
+        match self.area.disk().stat(path) {
+            Ok(stat) => Ok(Some(stat)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(fault("look at a staged file", path, error)),
+        }
+    }
+}
