@@ -1,10 +1,14 @@
 //! Folders: what file, SFTP, FTP and WebDAV have in common, and polling and safe writing over it.
 
 mod destination;
+mod names;
+mod selection;
 mod source;
+mod walk;
 
-pub use destination::{FolderDestination, Overwrite, WriteOptions};
-pub use source::{FolderSource, FolderSourceOptions};
+pub use destination::{FolderDestination, Overwrite, PUBLISHING, WriteOptions};
+pub use names::{NAME_LIMIT, check_affix, parse_directory};
+pub use source::{CAUSE, FolderSource, FolderSourceOptions, check_poll};
 
 use async_trait::async_trait;
 use futures::stream::BoxStream;
@@ -12,7 +16,10 @@ use model::{RemotePath, Result, Timestamp};
 use tokio::io::AsyncRead;
 
 /// A place with files in directories. Paths are as the place itself takes them: absolute, or relative
-/// to the endpoint's directory.
+/// to where a login starts; the empty path is that start itself.
+///
+/// `list` and `stat` tell the same size, time and version of an unchanged file: offers are compared by
+/// them. A place that cannot tell one of them tells it in neither.
 #[async_trait]
 pub trait Folder: Send + Sync {
     /// What the place can do. Asked after a connection was made where it depends on the server.

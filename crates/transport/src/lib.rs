@@ -55,6 +55,15 @@ pub trait Transport: Send + Sync {
     /// What cannot be used, in words for the person who wrote it.
     fn check(&self, endpoint: &Endpoint) -> model::Result<()>;
 
+    /// Checks what a flow asks of an endpoint that it polls (archive directories and the like): without
+    /// any I/O.
+    ///
+    /// # Errors
+    /// `ConfigInvalid` or `Unsupported`, in words for the person who wrote it.
+    fn check_source(&self, _endpoint: &Endpoint, _flow: &Flow) -> model::Result<()> {
+        Ok(())
+    }
+
     /// A source for a flow that polls this endpoint. Opens nothing yet.
     ///
     /// # Errors

@@ -1,8 +1,222 @@
-//! Safe writing, written once over any [`Folder`](super::Folder).
+//! Safe writing, written once over any [`Folder`].
+//!
+//! A file is written under a temporary name that carries delivery and attempt, its size is verified,
+//! the publication is noted, and only then does it get its name. A later attempt finds the note and
+//! looks: the temporary file still there is published, one that is gone was published already, even if
+//! the partner has fetched it since. Without a note everything is sent again under a new temporary name.
+
+mod publish;
+mod write;
+
+use super::{Folder, check_affix, names, parse_directory};
+use crate::{Deliver, Destination, Probe, ProbeStep, Sent, Services};
+use async_trait::async_trait;
+use bytes::Bytes;
+use model::{Error, ErrorKind, RemotePath, Result};
+pub use publish::PUBLISHING;
+use publish::{Look, Publishing};
+use std::sync::Arc;
+
+/// What happens when the name is taken already.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Overwrite {
+    /// The delivery fails for good and names the file. The default: nothing that lies at a partner is
+    /// destroyed unless somebody said so.
+    #[default]
+    Refuse,
+    /// The file is replaced, in one step where the server can.
+    Replace,
+    /// A number goes before the extension, up to this one (`name-2.edi`, `name-3.edi`, …).
+    Rename(u32),
+}
+
+impl Overwrite {
+    /// The words of an endpoint's `overwrite` option.
+    pub const WORDS: &'static [&'static str] = &["refuse", "replace", "rename"];
+
+    /// Numbers tried by `rename`.
+    pub const NUMBERS: u32 = 1_000;
+
+    /// Reads one of [`Overwrite::WORDS`]; anything else is the default.
+    #[must_use]
+    pub fn from_word(word: &str) -> Self {
+        match word {
+            "replace" => Self::Replace,
+            "rename" => Self::Rename(Self::NUMBERS),
+            _ => Self::Refuse,
+        }
+    }
+}
+
+/// What writing needs to know.
+#[derive(Clone, Debug)]
+pub struct WriteOptions {
+    /// The endpoint's name, for errors.
+    pub endpoint: String,
+    /// The directory written to, as the folder takes it; empty for where a login starts.
+    pub directory: RemotePath,
+    /// Ends the temporary name, so that others can leave it alone (`.a`, `_tmp`).
+    pub temporary_suffix: String,
+    /// Goes before the file name.
+    pub prefix: String,
+    /// Goes after the file name.
+    pub suffix: String,
+    /// What happens when the name is taken.
+    pub overwrite: Overwrite,
+    /// Whether the directory is made when it is missing. Those below it, of a name with directories,
+    /// always are.
+    pub create_directories: bool,
+    /// Longest name of one file, in bytes.
+    pub name_limit: usize,
+}
+
+impl WriteOptions {
+    /// The defaults, for a directory.
+    #[must_use]
+    pub fn new(endpoint: impl Into<String>, directory: RemotePath) -> Self {
+        Self {
+            endpoint: endpoint.into(),
+            directory,
+            temporary_suffix: ".a".into(),
+            prefix: String::new(),
+            suffix: String::new(),
+            overwrite: Overwrite::default(),
+            create_directories: false,
+            name_limit: names::NAME_LIMIT,
+        }
+    }
+
+    /// Checks what a person wrote.
+    ///
+    /// # Errors
+    /// `ConfigInvalid`, naming the option.
+    pub fn check(&self) -> Result<()> {
+        check_affix("temporary_suffix", &self.temporary_suffix)?;
+        check_affix("prefix", &self.prefix)?;
+        check_affix("suffix", &self.suffix)?;
+        if self.directory.is_empty() { Ok(()) } else { parse_directory(&self.directory.to_text()).map(drop) }
+    }
+}
 
 /// Writes to a folder.
-pub struct FolderDestination;
-/// What happens to a file that has the name already.
-pub struct Overwrite;
-/// What writing needs to know.
-pub struct WriteOptions;
+pub struct FolderDestination {
+    folder: Arc<dyn Folder>,
+    options: WriteOptions,
+    services: Services,
+}
+
+impl FolderDestination {
+    /// A destination over a folder. Opens nothing.
+    ///
+    /// # Errors
+    /// As [`WriteOptions::check`].
+    pub fn new(folder: Arc<dyn Folder>, options: WriteOptions, services: Services) -> Result<Self> {
+        options.check()?;
+        Ok(Self { folder, options, services })
+    }
+
+    /// Where a delivery's file goes, as the folder takes it.
+    fn final_path(&self, file_name: &RemotePath) -> Result<RemotePath> {
+        let refused = |advice: String| {
+            Error::permanent(ErrorKind::Rejected, "use a file name")
+                .with("endpoint", &self.options.endpoint)
+                .with("file name", file_name)
+                .advice(advice)
+        };
+        let last = file_name.file_name();
+        if file_name.escapes() || file_name.is_absolute() || last.is_empty() || last == b"." {
+            return Err(refused("it must be a name below the endpoint's directory".into()));
+        }
+        let name = [self.options.prefix.as_bytes(), last, self.options.suffix.as_bytes()].concat();
+        let named = file_name.with_file_name(&name);
+        let limit = self.options.name_limit;
+        match named.parts().map(<[u8]>::len).max() {
+            Some(longest) if longest > limit => Err(refused(format!(
+                "a part of it has {longest} bytes, the place takes {limit}; shorten it with the destination's file_name"
+            ))),
+            _ => Ok(self.options.directory.join(&named)),
+        }
+    }
+
+    /// The temporary name of an attempt, beside the final one.
+    fn temporary_path(&self, path: &RemotePath, delivery: &Deliver, attempt: u32) -> RemotePath {
+        path.with_file_name(&names::temporary_name(
+            path.file_name(),
+            delivery.claim.delivery,
+            attempt,
+            self.options.temporary_suffix.as_bytes(),
+            self.options.name_limit,
+        ))
+    }
+
+    async fn timed<T>(
+        &self,
+        probe: &mut Probe,
+        name: &'static str,
+        act: impl Future<Output = Result<T>>,
+        seen: impl FnOnce(&T) -> String,
+    ) -> Option<T> {
+        let clock = &self.services.clock;
+        let began = clock.monotonic();
+        let result = act.await;
+        let took = clock.monotonic().saturating_sub(began);
+        let (result, value) = match result {
+            Ok(value) => (Ok(seen(&value)), Some(value)),
+            Err(error) => (Err(error), None),
+        };
+        probe.steps.push(ProbeStep { name, took, result });
+        value
+    }
+}
+
+#[async_trait]
+impl Destination for FolderDestination {
+    async fn deliver(&self, delivery: Deliver) -> Result<Sent> {
+        let path = self.final_path(&delivery.file_name)?;
+        if let Some(earlier) = Publishing::noted(&delivery.notes) {
+            match self.look(&earlier).await? {
+                Look::Gone => return Ok(self.delivered(&delivery, &earlier)),
+                Look::Ready => return self.publish(&delivery, earlier, true).await,
+                Look::Damaged => self.retract(&delivery, &earlier).await?,
+            }
+        }
+        self.remove_older(&delivery, &path).await;
+        let publishing = self.write(&delivery, path).await?;
+        publishing.note(&delivery).await?;
+        self.publish(&delivery, publishing, false).await
+    }
+
+    async fn probe(&self) -> Probe {
+        let mut probe = Probe::default();
+        let mut random = [0_u8; 6];
+        self.services.random.fill(&mut random);
+        let id: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
+        let name = self.options.directory.join(&format!("waybill-probe-{id}").as_str().into());
+        let temporary = name.with_file_name(&names::wrapped(
+            b".",
+            name.file_name(),
+            self.options.temporary_suffix.as_bytes(),
+        ));
+        let content = Bytes::from_static(b"written by a test of this endpoint; may be deleted\n");
+        let length = content.len();
+        let write = async {
+            let mut upload = self.begin(&temporary, &name, Some(length as u64)).await?;
+            upload.write(content).await?;
+            upload.finish().await
+        };
+        let wrote = self.timed(&mut probe, "write", write, |size| format!("{temporary}: {size} bytes")).await;
+        if wrote.is_none() {
+            // Whatever came of it must not stay; that it cannot be removed either was said already.
+            let _ = self.folder.remove(&temporary).await;
+            return probe;
+        }
+        let publish = self.folder.publish(&temporary, &name, false);
+        if self.timed(&mut probe, "publish", publish, |how| format!("{name}: {how:?}")).await.is_none() {
+            let _ = self.folder.remove(&temporary).await;
+            return probe;
+        }
+        let delete = self.folder.remove(&name);
+        self.timed(&mut probe, "delete", delete, |()| name.to_text()).await;
+        probe
+    }
+}

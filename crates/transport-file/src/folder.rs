@@ -1,0 +1,217 @@
+//! The local file system as a [`Folder`].
+
+mod listing;
+mod naming;
+mod upload;
+
+use crate::place::{self, Spot, failed};
+use async_trait::async_trait;
+use chrono::DateTime;
+use futures::StreamExt;
+use futures::stream::BoxStream;
+use model::{Error, ErrorKind, RemotePath, Result, Timestamp};
+use rustix::fs::{AtFlags, FileType, Stat};
+use rustix::io::Errno;
+use std::io::{Seek, SeekFrom};
+use std::sync::Arc;
+use tokio::io::AsyncRead;
+use transport::folder::{Entry, EntryKind, Folder, FolderCapabilities, Published, Upload};
+
+/// Bytes a reader holds: what `tokio`'s file reads ahead.
+const READ_BUFFER: usize = 256 * 1024;
+
+/// A directory of this machine, and what else the allowed roots let it reach (archives).
+#[derive(Clone)]
+pub struct LocalFolder {
+    place: Arc<Bounds>,
+}
+
+pub(crate) struct Bounds {
+    base: RemotePath,
+    roots: Vec<RemotePath>,
+}
+
+impl Bounds {
+    fn spot(&self, path: &RemotePath) -> Result<Spot> {
+        place::spot(&self.base, &self.roots, path)
+    }
+}
+
+impl LocalFolder {
+    /// A folder for an endpoint's directory (absolute), within the allowed roots. Opens nothing; a path
+    /// outside the roots is refused when it is used.
+    #[must_use]
+    pub fn new(directory: RemotePath, roots: Vec<RemotePath>) -> Self {
+        Self { place: Arc::new(Bounds { base: directory, roots }) }
+    }
+
+    /// Runs file-system work where it may block.
+    async fn run<T: Send + 'static>(
+        &self,
+        act: impl FnOnce(&Bounds) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let place = Arc::clone(&self.place);
+        blocking(move || act(&place)).await
+    }
+}
+
+async fn blocking<T: Send + 'static>(act: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    match tokio::task::spawn_blocking(act).await {
+        Ok(result) => result,
+        Err(stopped) => {
+            Err(Error::ambiguous(ErrorKind::Internal, "finish file-system work").caused_by(stopped))
+        }
+    }
+}
+
+#[async_trait]
+impl Folder for LocalFolder {
+    async fn capabilities(&self) -> Result<FolderCapabilities> {
+        Ok(FolderCapabilities {
+            rename_no_replace: true,
+            rename_replace: true,
+            modified: true,
+            directories: true,
+        })
+    }
+
+    async fn list(&self, directory: &RemotePath) -> Result<BoxStream<'static, Result<Entry>>> {
+        let path = directory.clone();
+        let opened = self.run(move |place| listing::open(&place.base, &place.roots, &path)).await?;
+        Ok(listing::stream(opened, self.place.base.join(directory)).boxed())
+    }
+
+    async fn stat(&self, path: &RemotePath) -> Result<Entry> {
+        let path = path.clone();
+        self.run(move |place| {
+            let whole = place.base.join(&path);
+            let anchor = place::anchor(&place.base, &place.roots, &path)?;
+            let stat = if anchor.parts.is_empty() {
+                rustix::fs::fstat(&anchor.directory)
+            } else {
+                place::stat_at(&place.spot(&path)?)
+            };
+            Ok(entry(path, &stat.map_err(|e| failed("look at a path", &whole, e))?))
+        })
+        .await
+    }
+
+    async fn read(&self, path: &RemotePath, offset: u64) -> Result<Box<dyn AsyncRead + Send + Unpin>> {
+        let path = path.clone();
+        let file = self
+            .run(move |place| {
+                let whole = place.base.join(&path);
+                let mut file = place::open_regular(&place.spot(&path)?)
+                    .map_err(|e| failed("open a file to read", &whole, e))?;
+                if offset > 0 {
+                    file.seek(SeekFrom::Start(offset))
+                        .map_err(|e| Error::local_io("read a file from an offset", e).with("path", whole))?;
+                }
+                Ok(file)
+            })
+            .await?;
+        let mut file = tokio::fs::File::from_std(file);
+        file.set_max_buf_size(READ_BUFFER);
+        Ok(Box::new(file))
+    }
+
+    async fn begin_write(&self, path: &RemotePath, _length: Option<u64>) -> Result<Box<dyn Upload>> {
+        let path = path.clone();
+        self.run(move |place| {
+            let spot = place.spot(&path)?;
+            let upload = upload::LocalUpload::begin(spot, place.base.join(&path))?;
+            Ok(Box::new(upload) as Box<dyn Upload>)
+        })
+        .await
+    }
+
+    async fn publish(&self, temporary: &RemotePath, name: &RemotePath, overwrite: bool) -> Result<Published> {
+        let (temporary, name) = (temporary.clone(), name.clone());
+        self.run(move |place| {
+            let whole = place.base.join(&name);
+            let (from, to) = (place.spot(&temporary)?, place.spot(&name)?);
+            let moved = if overwrite { naming::replace(&from, &to) } else { naming::rename_new(&from, &to) };
+            match moved {
+                Ok(()) => {}
+                Err(Errno::EXIST) if !overwrite => return Ok(Published::Exists),
+                Err(error) => return Err(failed("give a file its name", &whole, error)),
+            }
+            match naming::sync_both(&from, &to) {
+                Ok(()) => Ok(Published::Published),
+                Err(error) => {
+                    tracing::warn!(path = %whole, %error, "directory not synced after a file got its name");
+                    Ok(Published::Unknown)
+                }
+            }
+        })
+        .await
+    }
+
+    async fn rename(&self, from: &RemotePath, to: &RemotePath) -> Result<()> {
+        let (from, to) = (from.clone(), to.clone());
+        self.run(move |place| {
+            let whole = place.base.join(&to);
+            let (from, to) = (place.spot(&from)?, place.spot(&to)?);
+            let moved = match naming::rename_new(&from, &to) {
+                Err(Errno::XDEV) => naming::copy_over(&from, &to),
+                other => other,
+            };
+            moved.and_then(|()| naming::sync_both(&from, &to)).map_err(|e| failed("rename a file", &whole, e))
+        })
+        .await
+    }
+
+    async fn remove(&self, path: &RemotePath) -> Result<()> {
+        let path = path.clone();
+        self.run(move |place| {
+            let whole = place.base.join(&path);
+            let spot = place.spot(&path)?;
+            // Synced: a file that came back after a power cut would be taken for a new one.
+            rustix::fs::unlinkat(&spot.directory, place::os(&spot.name), AtFlags::empty())
+                .and_then(|()| place::sync_directory(&spot.directory))
+                .map_err(|e| failed("remove a file", &whole, e))
+        })
+        .await
+    }
+
+    async fn make_directory(&self, path: &RemotePath) -> Result<()> {
+        let path = path.clone();
+        self.run(move |place| {
+            let whole = place.base.join(&path);
+            // From the root, not the endpoint's directory: that may be what is missing.
+            let anchor = place::anchor(&whole_root(place, &whole)?, &place.roots, &whole)?;
+            place::make_directories(&anchor).map_err(|e| failed("make a directory", &whole, e))
+        })
+        .await
+    }
+}
+
+fn whole_root(place: &Bounds, whole: &RemotePath) -> Result<RemotePath> {
+    place::root_of(&place.roots, whole).cloned().ok_or_else(|| {
+        Error::permanent(ErrorKind::PermissionDenied, "make a directory outside the allowed roots")
+            .with("path", whole)
+    })
+}
+
+/// What the system tells of a file. Its inode is its version: another file that takes the name has
+/// another one, a rename keeps it.
+pub(crate) fn entry(path: RemotePath, stat: &Stat) -> Entry {
+    let kind = match FileType::from_raw_mode(stat.st_mode) {
+        FileType::RegularFile => EntryKind::File,
+        FileType::Directory => EntryKind::Directory,
+        _ => EntryKind::Other,
+    };
+    Entry {
+        path,
+        kind,
+        size: u64::try_from(stat.st_size).ok(),
+        modified: modified(stat),
+        version: Some(stat.st_ino.to_string()),
+    }
+}
+
+#[allow(clippy::useless_conversion, reason = "the field's type differs between architectures")]
+fn modified(stat: &Stat) -> Option<Timestamp> {
+    let nanos = u32::try_from(stat.st_mtime_nsec).ok()?;
+    DateTime::from_timestamp(i64::from(stat.st_mtime), nanos / 1_000 * 1_000)
+}

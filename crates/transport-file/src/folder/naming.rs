@@ -1,0 +1,97 @@
+//! Giving files their names: without replacing, replacing, and across file systems.
+
+use crate::place::{self, Spot, os};
+use rustix::fs::{AtFlags, Mode, OFlags, RenameFlags, Timespec, Timestamps};
+use rustix::io::Errno;
+use std::fs::File;
+use std::io;
+
+/// Renames in one step, replacing nothing.
+pub(super) fn rename_new(from: &Spot, to: &Spot) -> Result<(), Errno> {
+    let (old, new) = (os(&from.name), os(&to.name));
+    match rustix::fs::renameat_with(&from.directory, old, &to.directory, new, RenameFlags::NOREPLACE) {
+        // The file system has no such rename (NFS): a second name, then away with the first.
+        Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => link_then_unlink(from, to),
+        other => other,
+    }
+}
+
+fn link_then_unlink(from: &Spot, to: &Spot) -> Result<(), Errno> {
+    let (old, new) = (os(&from.name), os(&to.name));
+    match rustix::fs::linkat(&from.directory, old, &to.directory, new, AtFlags::empty()) {
+        Ok(()) => {}
+        // Cut off between the two steps before: the name there is this very file.
+        Err(Errno::EXIST) if same_file(from, to) => {}
+        // No second names either (FAT over FUSE): looking first is all that is left; a file that
+        // appears in between would be replaced.
+        Err(Errno::PERM | Errno::NOTSUP | Errno::NOSYS) => {
+            return match place::stat_at(to) {
+                Ok(_) => Err(Errno::EXIST),
+                Err(Errno::NOENT) => replace(from, to),
+                Err(error) => Err(error),
+            };
+        }
+        Err(error) => return Err(error),
+    }
+    rustix::fs::unlinkat(&from.directory, old, AtFlags::empty())
+}
+
+fn same_file(from: &Spot, to: &Spot) -> bool {
+    match (place::stat_at(from), place::stat_at(to)) {
+        (Ok(a), Ok(b)) => (a.st_dev, a.st_ino) == (b.st_dev, b.st_ino),
+        _ => false,
+    }
+}
+
+/// Renames in one step; what has the name is replaced.
+pub(super) fn replace(from: &Spot, to: &Spot) -> Result<(), Errno> {
+    rustix::fs::renameat(&from.directory, os(&from.name), &to.directory, os(&to.name))
+}
+
+/// Makes both directories' entries durable.
+pub(super) fn sync_both(from: &Spot, to: &Spot) -> Result<(), Errno> {
+    // The new name first: were the old one gone alone, the file would be lost.
+    place::sync_directory(&to.directory)?;
+    place::sync_directory(&from.directory)
+}
+
+/// Moves to another file system: a durable copy with the same time, then away with the original,
+/// unless that changed meanwhile.
+pub(super) fn copy_over(from: &Spot, to: &Spot) -> Result<(), Errno> {
+    let mut source = place::open_regular(from)?;
+    let before = rustix::fs::fstat(&source)?;
+    let temporary = Spot {
+        directory: rustix::io::dup(&to.directory)?,
+        name: [b".", &to.name[..to.name.len().min(240)], b".moving"].concat(),
+    };
+    let result = copy_to(&mut source, &before, &temporary).and_then(|()| rename_new(&temporary, to));
+    if result.is_err() {
+        // What was left of the copy is of no use; the original is whole.
+        let _ = rustix::fs::unlinkat(&temporary.directory, os(&temporary.name), AtFlags::empty());
+        return result;
+    }
+    place::sync_directory(&to.directory)?;
+    let now = place::stat_at(from)?;
+    let unchanged = (now.st_ino, now.st_size, now.st_mtime, now.st_mtime_nsec)
+        == (before.st_ino, before.st_size, before.st_mtime, before.st_mtime_nsec);
+    if !unchanged {
+        // The copy is of a file that no longer lies there; the new one is taken another time.
+        let _ = rustix::fs::unlinkat(&to.directory, os(&to.name), AtFlags::empty());
+        return Err(Errno::BUSY);
+    }
+    rustix::fs::unlinkat(&from.directory, os(&from.name), AtFlags::empty())
+}
+
+fn copy_to(source: &mut File, stat: &rustix::fs::Stat, temporary: &Spot) -> Result<(), Errno> {
+    match rustix::fs::unlinkat(&temporary.directory, os(&temporary.name), AtFlags::empty()) {
+        Ok(()) | Err(Errno::NOENT) => {}
+        Err(error) => return Err(error),
+    }
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let mode = Mode::from_raw_mode(stat.st_mode & 0o777);
+    let mut copy: File = rustix::fs::openat(&temporary.directory, os(&temporary.name), flags, mode)?.into();
+    io::copy(source, &mut copy).map_err(|e| Errno::from_io_error(&e).unwrap_or(Errno::IO))?;
+    let modified = Timespec { tv_sec: stat.st_mtime as _, tv_nsec: stat.st_mtime_nsec as _ };
+    rustix::fs::futimens(&copy, &Timestamps { last_access: modified, last_modification: modified })?;
+    rustix::fs::fsync(&copy)
+}

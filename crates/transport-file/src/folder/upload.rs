@@ -1,0 +1,79 @@
+//! A file being written.
+
+use super::blocking;
+use crate::place::{Spot, failed, os};
+use async_trait::async_trait;
+use model::{Error, ErrorKind, RemotePath, Result};
+use rustix::fs::{AtFlags, Mode, OFlags};
+use rustix::io::Errno;
+use std::fs::File;
+use std::io::Write;
+use std::sync::Arc;
+use transport::folder::Upload;
+
+/// A temporary file, open for writing.
+pub(super) struct LocalUpload {
+    spot: Arc<Spot>,
+    path: RemotePath,
+    /// `None` only while a write is under way, or after one was cut off.
+    file: Option<File>,
+}
+
+impl LocalUpload {
+    /// Makes the file anew: what has the name goes first, so that nothing is written through a link or
+    /// into a file that somebody else holds open.
+    pub(super) fn begin(spot: Spot, path: RemotePath) -> Result<Self> {
+        match rustix::fs::unlinkat(&spot.directory, os(&spot.name), AtFlags::empty()) {
+            Ok(()) | Err(Errno::NOENT) => {}
+            Err(error) => return Err(failed("replace a temporary file", &path, error)),
+        }
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let opened = rustix::fs::openat(&spot.directory, os(&spot.name), flags, Mode::from_raw_mode(0o666))
+            .map_err(|e| failed("write a file", &path, e))?;
+        Ok(Self { spot: Arc::new(spot), path, file: Some(opened.into()) })
+    }
+
+    fn take(&mut self) -> Result<File> {
+        self.file.take().ok_or_else(|| {
+            Error::transient(ErrorKind::Internal, "go on with a write that was cut off")
+                .with("path", &self.path)
+        })
+    }
+}
+
+#[async_trait]
+impl Upload for LocalUpload {
+    async fn write(&mut self, bytes: bytes::Bytes) -> Result<()> {
+        let mut file = self.take()?;
+        let path = self.path.clone();
+        let file = blocking(move || match file.write_all(&bytes) {
+            Ok(()) => Ok(file),
+            Err(error) => Err(Error::local_io("write a file", error).with("path", path)),
+        })
+        .await?;
+        self.file = Some(file);
+        Ok(())
+    }
+
+    async fn finish(mut self: Box<Self>) -> Result<u64> {
+        let file = self.take()?;
+        let path = self.path.clone();
+        blocking(move || {
+            let wrong = |e| Error::local_io("make a file durable", e).with("path", &path);
+            file.sync_all().map_err(wrong)?;
+            Ok(file.metadata().map_err(wrong)?.len())
+        })
+        .await
+    }
+
+    async fn abort(mut self: Box<Self>) {
+        drop(self.file.take());
+        let spot = Arc::clone(&self.spot);
+        // As far as possible; the next attempt removes what is left.
+        let _ = blocking(move || {
+            let _ = rustix::fs::unlinkat(&spot.directory, os(&spot.name), AtFlags::empty());
+            Ok(())
+        })
+        .await;
+    }
+}

@@ -1,0 +1,136 @@
+//! `transport = "file"`: makes sources and destinations over [`LocalFolder`].
+
+use crate::options::{OPTIONS, temporary_suffix, write_options};
+use crate::{LocalFolder, place};
+use model::definition::{After, Definitions, Endpoint, Flow, FlowSource};
+use model::{Error, ErrorKind, OptionSpec, RemotePath, Result};
+use std::os::unix::ffi::OsStringExt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use transport::folder::{FolderDestination, FolderSource, FolderSourceOptions, check_poll, parse_directory};
+use transport::{Destination, Listener, Roles, Services, Source, Transport};
+
+/// The file transport. It reaches nothing but the roots it was given.
+pub struct FileTransport {
+    roots: Vec<RemotePath>,
+}
+
+impl FileTransport {
+    /// A transport for these roots: absolute directories, as `waybill.toml` names them. With none,
+    /// every endpoint is refused.
+    #[must_use]
+    pub fn new(roots: impl IntoIterator<Item = PathBuf>) -> Self {
+        let roots =
+            roots.into_iter().map(|root| RemotePath::from_bytes(root.into_os_string().into_vec())).collect();
+        Self { roots }
+    }
+
+    /// The directory an endpoint names, checked without looking at it.
+    fn directory(&self, endpoint: &Endpoint) -> Result<RemotePath> {
+        let wrong = |advice: &'static str| {
+            Error::permanent(ErrorKind::ConfigInvalid, "use a file endpoint")
+                .with("endpoint", &endpoint.name)
+                .with("url", endpoint.url.as_ref().map_or("none", |url| url.as_str()))
+                .advice(advice)
+        };
+        let url = endpoint.url.as_ref().ok_or_else(|| wrong("give its directory: file:///abs/dir"))?;
+        if url.scheme() != "file" {
+            return Err(wrong("its URL begins with file:///"));
+        }
+        let path = url.to_file_path().map_err(|()| wrong("name no host: file:///abs/dir"))?;
+        let path = RemotePath::from_bytes(path.into_os_string().into_vec());
+        if path.escapes() || path.parts().next().is_none() {
+            return Err(wrong("name a directory below one of the allowed roots"));
+        }
+        self.allowed(&path).map_err(|e| e.with("endpoint", &endpoint.name))?;
+        Ok(path)
+    }
+
+    fn allowed(&self, path: &RemotePath) -> Result<()> {
+        if place::root_of(&self.roots, path).is_some() {
+            return Ok(());
+        }
+        let roots: Vec<_> = self.roots.iter().map(RemotePath::to_text).collect();
+        Err(Error::permanent(ErrorKind::ConfigInvalid, "use a directory outside the allowed roots")
+            .with("directory", path)
+            .with("roots", if roots.is_empty() { "none".into() } else { roots.join(", ") })
+            .advice("name it below one of them, or add its root to waybill.toml"))
+    }
+
+    fn folder(&self, directory: &RemotePath) -> Arc<LocalFolder> {
+        Arc::new(LocalFolder::new(directory.clone(), self.roots.clone()))
+    }
+}
+
+impl Transport for FileTransport {
+    fn name(&self) -> &'static str {
+        "file"
+    }
+
+    fn schemes(&self) -> &'static [&'static str] {
+        &["file"]
+    }
+
+    fn options(&self) -> &'static [OptionSpec] {
+        OPTIONS
+    }
+
+    fn roles(&self) -> Roles {
+        Roles { source: true, destination: true, listener: false }
+    }
+
+    fn check(&self, endpoint: &Endpoint) -> Result<()> {
+        let directory = self.directory(endpoint)?;
+        write_options(endpoint, directory).check().map_err(|e| e.with("endpoint", &endpoint.name))
+    }
+
+    /// Archive and error directories of a local source are absolute, and below an allowed root too.
+    fn check_source(&self, endpoint: &Endpoint, flow: &Flow) -> Result<()> {
+        let FlowSource::Poll(poll) = &flow.source else { return Ok(()) };
+        let directory = self.directory(endpoint)?;
+        let after = match &poll.after {
+            After::Archive { directory, .. } | After::Move { directory } => Some(directory),
+            After::Delete | After::Keep => None,
+        };
+        for text in after.into_iter().chain(&poll.error_directory) {
+            let path = parse_directory(text)?;
+            if !path.is_absolute() {
+                return Err(Error::permanent(ErrorKind::ConfigInvalid, "use a relative directory")
+                    .with("flow", &flow.name)
+                    .with("directory", &path)
+                    .advice("directories of a file endpoint are absolute"));
+            }
+            self.allowed(&path).map_err(|e| e.with("flow", &flow.name))?;
+        }
+        check_poll(&directory, poll).map_err(|e| e.with("flow", &flow.name))
+    }
+
+    fn source(
+        &self,
+        endpoint: Arc<Endpoint>,
+        flow: Arc<Flow>,
+        services: Services,
+    ) -> Result<Arc<dyn Source>> {
+        self.check_source(&endpoint, &flow)?;
+        let directory = self.directory(&endpoint)?;
+        let folder = self.folder(&directory);
+        let options = FolderSourceOptions {
+            flow,
+            endpoint: endpoint.name.clone(),
+            directory,
+            temporary_suffix: temporary_suffix(&endpoint),
+        };
+        Ok(Arc::new(FolderSource::new(folder, options, services)?))
+    }
+
+    fn destination(&self, endpoint: Arc<Endpoint>, services: Services) -> Result<Arc<dyn Destination>> {
+        let directory = self.directory(&endpoint)?;
+        let folder = self.folder(&directory);
+        let options = write_options(&endpoint, directory);
+        Ok(Arc::new(FolderDestination::new(folder, options, services)?))
+    }
+
+    fn listener(&self, _: Arc<Definitions>, _: Services) -> Result<Option<Arc<dyn Listener>>> {
+        Ok(None)
+    }
+}

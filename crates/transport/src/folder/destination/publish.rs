@@ -1,0 +1,195 @@
+//! Giving a written file its name, and finding out whether an earlier attempt did.
+
+use super::{FolderDestination, Overwrite, names};
+use crate::folder::Published;
+use crate::{Deliver, Sent};
+use model::{Error, ErrorKind, Receipt, ReceiptKind, RemotePath, Result, Retry};
+use serde_json::{Map, Value};
+use std::collections::BTreeMap;
+
+/// The key of the note written before a publication; null once it is certain that there was none.
+pub const PUBLISHING: &str = "publishing";
+
+/// Times a publication is repeated within an attempt after its answer was lost.
+const UNKNOWN_LIMIT: u32 = 3;
+
+/// A publication about to be made, as its note tells it.
+#[derive(Clone, Debug)]
+pub(super) struct Publishing {
+    /// Where the bytes lie.
+    pub(super) temporary: RemotePath,
+    /// The name they were to have, before any number.
+    pub(super) base: RemotePath,
+    /// The name they are given.
+    pub(super) name: RemotePath,
+    /// The number in that name; 1 for none.
+    pub(super) number: u32,
+    /// The attempt that wrote them.
+    pub(super) attempt: u32,
+    /// Their number.
+    pub(super) size: u64,
+    /// Their hash, in hex.
+    pub(super) sha256: String,
+}
+
+/// What lies under a temporary name.
+pub(super) enum Look {
+    /// Nothing: with a note, the file was published.
+    Gone,
+    /// The whole file.
+    Ready,
+    /// Something of another size.
+    Damaged,
+}
+
+impl Publishing {
+    /// The note of an earlier attempt, when there is one that still counts.
+    pub(super) fn noted(notes: &BTreeMap<String, Value>) -> Option<Self> {
+        let note = notes.get(PUBLISHING)?;
+        let path = |key: &str| RemotePath::from_text(note.get(key)?.as_str()?).ok();
+        let number = |key: &str| note.get(key)?.as_u64();
+        Some(Self {
+            temporary: path("temporary")?,
+            base: path("base")?,
+            name: path("name")?,
+            number: u32::try_from(number("number")?).ok()?,
+            attempt: u32::try_from(number("attempt")?).ok()?,
+            size: number("size")?,
+            sha256: note.get("sha256")?.as_str()?.to_owned(),
+        })
+    }
+
+    /// Writes the note; durable when it returns.
+    pub(super) async fn note(&self, delivery: &Deliver) -> Result<()> {
+        let value = serde_json::json!({
+            "temporary": self.temporary.to_text(),
+            "base": self.base.to_text(),
+            "name": self.name.to_text(),
+            "number": self.number,
+            "attempt": self.attempt,
+            "size": self.size,
+            "sha256": self.sha256,
+        });
+        delivery.log.note(PUBLISHING, value).await
+    }
+}
+
+impl FolderDestination {
+    /// Publishes what lies ready. `unsure` tells that an earlier publication of the same file may have
+    /// taken effect, or may still: then a temporary file that is gone was published.
+    pub(super) async fn publish(
+        &self,
+        delivery: &Deliver,
+        mut publishing: Publishing,
+        mut unsure: bool,
+    ) -> Result<Sent> {
+        let overwrite = self.options.overwrite;
+        let mut unknown = 0;
+        loop {
+            delivery.log.may_act()?;
+            let answer = self
+                .folder
+                .publish(&publishing.temporary, &publishing.name, overwrite == Overwrite::Replace)
+                .await;
+            match answer {
+                Ok(Published::Published) => return Ok(self.delivered(delivery, &publishing)),
+                Ok(Published::Unknown) => {
+                    unsure = true;
+                    unknown += 1;
+                    match self.look(&publishing).await? {
+                        Look::Gone => return Ok(self.delivered(delivery, &publishing)),
+                        Look::Ready if unknown < UNKNOWN_LIMIT => {}
+                        Look::Ready | Look::Damaged => return Err(self.unknown(&publishing)),
+                    }
+                }
+                Ok(Published::Exists) => {
+                    if unsure && matches!(self.look(&publishing).await?, Look::Gone) {
+                        return Ok(self.delivered(delivery, &publishing));
+                    }
+                    self.next_name(delivery, &mut publishing).await?;
+                }
+                Err(error) if error.kind() == ErrorKind::NotFound => {
+                    match self.look(&publishing).await? {
+                        Look::Gone if unsure => return Ok(self.delivered(delivery, &publishing)),
+                        // Nobody but this attempt could have published it: somebody removed it.
+                        Look::Gone => delivery.log.note(PUBLISHING, Value::Null).await?,
+                        Look::Ready | Look::Damaged => {}
+                    }
+                    return Err(error.retry_as(Retry::Transient));
+                }
+                Err(error) => {
+                    if error.retry() == Retry::Permanent {
+                        self.retract(delivery, &publishing).await?;
+                    }
+                    return Err(error);
+                }
+            }
+        }
+    }
+
+    /// The name is taken: the next one, or the end.
+    async fn next_name(&self, delivery: &Deliver, publishing: &mut Publishing) -> Result<()> {
+        if let Overwrite::Rename(most) = self.options.overwrite
+            && publishing.number < most
+        {
+            publishing.number += 1;
+            let name =
+                names::numbered(publishing.base.file_name(), publishing.number, self.options.name_limit);
+            publishing.name = publishing.base.with_file_name(&name);
+            return publishing.note(delivery).await;
+        }
+        self.retract(delivery, publishing).await?;
+        Err(Error::permanent(ErrorKind::AlreadyExists, "give a file its name")
+            .with("endpoint", &self.options.endpoint)
+            .with("path", &publishing.name)
+            .advice("a file of that name lies there; fetch it, or set overwrite on the endpoint to replace or rename"))
+    }
+
+    /// Gives a written file up: first the note, so that its absence is never taken for success.
+    pub(super) async fn retract(&self, delivery: &Deliver, publishing: &Publishing) -> Result<()> {
+        delivery.log.note(PUBLISHING, Value::Null).await?;
+        if let Err(error) = self.folder.remove(&publishing.temporary).await
+            && error.kind() != ErrorKind::NotFound
+        {
+            tracing::warn!(path = %publishing.temporary, error = %error.chain(), "temporary file not removed");
+        }
+        Ok(())
+    }
+
+    /// What lies under the temporary name. That it cannot be found out leaves the delivery ambiguous.
+    pub(super) async fn look(&self, publishing: &Publishing) -> Result<Look> {
+        match self.folder.stat(&publishing.temporary).await {
+            Ok(entry) if entry.size.is_none_or(|size| size == publishing.size) => Ok(Look::Ready),
+            Ok(_) => Ok(Look::Damaged),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(Look::Gone),
+            Err(error) if error.retry() == Retry::Permanent => Err(error),
+            Err(error) => Err(error.retry_as(Retry::Ambiguous)),
+        }
+    }
+
+    fn unknown(&self, publishing: &Publishing) -> Error {
+        Error::ambiguous(ErrorKind::Unreachable, "learn whether a file got its name")
+            .with("endpoint", &self.options.endpoint)
+            .with("path", &publishing.name)
+            .with("temporary", &publishing.temporary)
+            .advice("the next attempt looks again")
+    }
+
+    pub(super) fn delivered(&self, delivery: &Deliver, publishing: &Publishing) -> Sent {
+        let mut detail = Map::new();
+        detail.insert("path".into(), Value::from(publishing.name.to_text()));
+        detail.insert("size".into(), Value::from(publishing.size));
+        detail.insert("sha256".into(), Value::from(publishing.sha256.as_str()));
+        detail.insert("written_by_attempt".into(), Value::from(publishing.attempt));
+        detail.insert("published_by_attempt".into(), Value::from(delivery.claim.attempt));
+        let receipt = Receipt {
+            kind: ReceiptKind::Path,
+            at: self.services.clock.now(),
+            positive: true,
+            summary: publishing.name.to_text(),
+            detail,
+            evidence: None,
+        };
+        Sent::Delivered { receipt, replies: Vec::new() }
+    }
+}

@@ -1,0 +1,130 @@
+//! Writing a payload under its temporary name.
+
+use super::{FolderDestination, Publishing};
+use crate::folder::Upload;
+use crate::{Deliver, PayloadReader};
+use bytes::{Bytes, BytesMut};
+use model::{Error, ErrorKind, RemotePath, Result};
+use tokio::io::AsyncReadExt;
+
+/// Bytes read from staging and handed on at a time. Two such buffers are in use.
+const CHUNK: usize = 256 * 1024;
+
+/// Earlier attempts whose temporary files are looked for. Each attempt removes those before it, so more
+/// than one is left only where removing failed.
+const OLDER_LIMIT: u32 = 16;
+
+impl FolderDestination {
+    /// Writes the payload whole and verifies its size there.
+    pub(super) async fn write(&self, delivery: &Deliver, path: RemotePath) -> Result<Publishing> {
+        let length = delivery.payload.length();
+        let temporary = self.temporary_path(&path, delivery, delivery.claim.attempt);
+        let _lease = self.services.budget.take(2 * CHUNK).await;
+        let reader = delivery.payload.open(0..length).await?;
+        let mut upload = self.begin(&temporary, &path, Some(length)).await?;
+        let copied = match copy(reader, &mut *upload).await {
+            Ok(copied) => copied,
+            Err(error) => {
+                upload.abort().await;
+                return Err(error);
+            }
+        };
+        if copied != length {
+            upload.abort().await;
+            return Err(Error::transient(ErrorKind::IntegrityFailed, "read a payload whole from staging")
+                .with("payload", delivery.payload.id())
+                .with("expected bytes", length)
+                .with("read bytes", copied));
+        }
+        let size = upload.finish().await?;
+        if size != length {
+            // Left behind it would be taken for whole by nobody: it was not noted. Still it takes room.
+            let _ = self.folder.remove(&temporary).await;
+            return Err(Error::transient(ErrorKind::IntegrityFailed, "write a file whole")
+                .with("endpoint", &self.options.endpoint)
+                .with("path", &temporary)
+                .with("expected bytes", length)
+                .with("bytes there", size)
+                .advice("look for a full disk or quota at the destination"));
+        }
+        Ok(Publishing {
+            temporary,
+            base: path.clone(),
+            name: path,
+            number: 1,
+            attempt: delivery.claim.attempt,
+            size: length,
+            sha256: delivery.payload.sha256().to_string(),
+        })
+    }
+
+    /// Begins the temporary file; makes the directories that the name asks for.
+    pub(super) async fn begin(
+        &self,
+        temporary: &RemotePath,
+        path: &RemotePath,
+        length: Option<u64>,
+    ) -> Result<Box<dyn Upload>> {
+        let missing = match self.folder.begin_write(temporary, length).await {
+            Err(error) if error.kind() == ErrorKind::NotFound => error,
+            other => return other,
+        };
+        let directory = &self.options.directory;
+        let base_is_missing = !directory.is_empty()
+            && matches!(self.folder.stat(directory).await, Err(e) if e.kind() == ErrorKind::NotFound);
+        if base_is_missing && !self.options.create_directories {
+            // Not permanent: a file system that is not mounted, or a partner who is setting up.
+            return Err(Error::transient(ErrorKind::NotFound, "write to a directory")
+                .with("endpoint", &self.options.endpoint)
+                .with("directory", directory)
+                .advice("make it, or set create_directories on the endpoint")
+                .caused_by(missing));
+        }
+        let Some(parent) = path.parent() else { return Err(missing) };
+        self.folder.make_directory(&parent).await?;
+        self.folder.begin_write(temporary, length).await
+    }
+
+    /// Removes what earlier attempts of this delivery left. Failing to is no reason not to deliver.
+    pub(super) async fn remove_older(&self, delivery: &Deliver, path: &RemotePath) {
+        let attempt = delivery.claim.attempt;
+        for older in attempt.saturating_sub(OLDER_LIMIT).max(1)..attempt {
+            let temporary = self.temporary_path(path, delivery, older);
+            match self.folder.remove(&temporary).await {
+                Err(error) if error.kind() != ErrorKind::NotFound => {
+                    tracing::warn!(path = %temporary, error = %error.chain(), "older temporary file not removed");
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
+/// Copies to the end; reading the next chunk and writing this one overlap.
+async fn copy(mut reader: PayloadReader, upload: &mut dyn Upload) -> Result<u64> {
+    let mut copied = 0;
+    let mut chunk = fill(&mut reader).await?;
+    while !chunk.is_empty() {
+        copied += chunk.len() as u64;
+        let (written, next) = tokio::join!(upload.write(chunk), fill(&mut reader));
+        written?;
+        chunk = next?;
+    }
+    Ok(copied)
+}
+
+async fn fill(reader: &mut PayloadReader) -> Result<Bytes> {
+    let mut chunk = BytesMut::with_capacity(CHUNK);
+    while chunk.len() < CHUNK {
+        let room = CHUNK - chunk.len();
+        let read = (&mut *reader)
+            .take(room as u64)
+            .read_buf(&mut chunk)
+            .await
+            .map_err(|e| Error::local_io("read a payload from staging", e))?;
+        if read == 0 {
+            break;
+        }
+    }
+    Ok(chunk.freeze())
+}

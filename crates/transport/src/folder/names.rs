@@ -1,0 +1,142 @@
+//! The names that polling and writing give to files: temporary, numbered, with a time.
+
+use model::{DeliveryId, Error, ErrorKind, RemotePath, Result, Timestamp};
+
+/// Longest name of one file or directory that the usual systems take, in bytes.
+pub const NAME_LIMIT: usize = 255;
+
+/// Ends the name of a file that another gateway, or an older claim, has put aside. Never polled.
+pub(super) const CLAIMED_SUFFIX: &[u8] = b".stage";
+
+/// `.<name>.<delivery>-<attempt><suffix>`, the name cut so that the whole stays within `limit`.
+///
+/// The delivery is told by the last 12 hex digits of its id: the first ones are a time, which
+/// deliveries of the same minute share.
+pub(super) fn temporary_name(
+    name: &[u8],
+    delivery: DeliveryId,
+    attempt: u32,
+    suffix: &[u8],
+    limit: usize,
+) -> Vec<u8> {
+    let id = delivery.uuid().simple().to_string();
+    let tail = format!(".{}-{attempt}", &id[id.len() - 12..]);
+    let room = limit.saturating_sub(1 + tail.len() + suffix.len());
+    [b".", cut(name, room), tail.as_bytes(), suffix].concat()
+}
+
+/// `<before><name><after>`, the name cut so that the whole stays within [`NAME_LIMIT`].
+pub(super) fn wrapped(before: &[u8], name: &[u8], after: &[u8]) -> Vec<u8> {
+    let room = NAME_LIMIT.saturating_sub(before.len() + after.len());
+    [before, cut(name, room), after].concat()
+}
+
+/// The name with `-<number>` before its extension; number 1 is the name itself.
+pub(super) fn numbered(name: &[u8], number: u32, limit: usize) -> Vec<u8> {
+    if number <= 1 { name.to_vec() } else { inserted(name, &format!("-{number}"), limit) }
+}
+
+/// The name with a time before its extension.
+pub(super) fn timestamped(name: &[u8], at: Timestamp, limit: usize) -> Vec<u8> {
+    inserted(name, &format!("-{}", at.format("%Y%m%dT%H%M%S%6fZ")), limit)
+}
+
+fn inserted(name: &[u8], text: &str, limit: usize) -> Vec<u8> {
+    let (stem, extension) = match name.iter().rposition(|b| *b == b'.') {
+        Some(dot) if dot > 0 => name.split_at(dot),
+        _ => (name, &b""[..]),
+    };
+    let extension = cut(extension, limit.saturating_sub(text.len() + 1));
+    let room = limit.saturating_sub(text.len() + extension.len());
+    [cut(stem, room), text.as_bytes(), extension].concat()
+}
+
+/// At most so many bytes, and whole characters where the name is text.
+fn cut(name: &[u8], room: usize) -> &[u8] {
+    let Some(start) = name.get(..room) else { return name };
+    match std::str::from_utf8(name) {
+        Ok(text) => &name[..text.floor_char_boundary(room)],
+        Err(_) => start,
+    }
+}
+
+/// Checks a prefix, suffix or temporary suffix as an option gives it: what no file name may hold is
+/// refused when the endpoint is saved, not at run time.
+///
+/// # Errors
+/// `ConfigInvalid`, naming the option and the character.
+pub fn check_affix(option: &'static str, text: &str) -> Result<()> {
+    match text.chars().find(|c| matches!(c, '/' | '\\' | '*' | '?') || c.is_control()) {
+        None if text.len() <= 64 => Ok(()),
+        None => Err(Error::permanent(ErrorKind::ConfigInvalid, "use an option")
+            .with("option", option)
+            .advice("give at most 64 bytes")),
+        Some(character) => Err(Error::permanent(ErrorKind::ConfigInvalid, "use an option")
+            .with("option", option)
+            .advice(format!("{character:?} cannot be part of a file name"))),
+    }
+}
+
+/// Reads a directory as a definition writes it.
+///
+/// # Errors
+/// `ConfigInvalid` when it is empty, is no path, or has `..` in it.
+pub fn parse_directory(text: &str) -> Result<RemotePath> {
+    let wrong = |advice: String| {
+        Error::permanent(ErrorKind::ConfigInvalid, "use a directory")
+            .with("directory", format!("{text:?}"))
+            .advice(advice)
+    };
+    let path = RemotePath::from_text(text).map_err(wrong)?;
+    if path.is_empty() {
+        return Err(wrong("name a directory".into()));
+    }
+    if path.escapes() {
+        return Err(wrong("write the directory without '..'".into()));
+    }
+    Ok(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id() -> DeliveryId {
+        DeliveryId::new(uuid::Uuid::from_u128(0x0192_0000_0000_7000_8000_abcd_ef01_2345))
+    }
+
+    #[test]
+    fn temporary_names_tell_delivery_and_attempt_and_fit() {
+        let name = temporary_name(b"po.edi", id(), 3, b".a", NAME_LIMIT);
+        assert_eq!(name, b".po.edi.abcdef012345-3.a");
+        let long = temporary_name(&[b'x'; 255], id(), 12, b"_tmp", NAME_LIMIT);
+        assert_eq!(long.len(), NAME_LIMIT);
+        assert!(long.ends_with(b".abcdef012345-12_tmp"));
+        let text = temporary_name("é".repeat(127).as_bytes(), id(), 1, b".a", NAME_LIMIT);
+        assert!(text.len() <= NAME_LIMIT && std::str::from_utf8(&text).is_ok());
+    }
+
+    #[test]
+    fn numbers_and_times_stand_before_the_extension() {
+        assert_eq!(numbered(b"a.edi", 1, NAME_LIMIT), b"a.edi");
+        assert_eq!(numbered(b"a.edi", 2, NAME_LIMIT), b"a-2.edi");
+        assert_eq!(numbered(b".hidden", 2, NAME_LIMIT), b".hidden-2");
+        let at = chrono::DateTime::from_timestamp(1_700_000_000, 5_000).unwrap();
+        assert_eq!(timestamped(b"a.edi", at, NAME_LIMIT), b"a-20231114T221320000005Z.edi");
+        assert_eq!(numbered(&[b'x'; 255], 10, NAME_LIMIT).len(), NAME_LIMIT);
+        let long = [&b"a."[..], &[b'x'; 253]].concat();
+        assert_eq!(numbered(&long, 10, NAME_LIMIT).len(), NAME_LIMIT);
+    }
+
+    #[test]
+    fn affixes_and_directories_are_checked_before_use() {
+        assert!(check_affix("prefix", "in-").is_ok());
+        for wrong in ["a/b", "*", "a\0", "a\n", "\\"] {
+            assert!(check_affix("prefix", wrong).is_err(), "{wrong:?}");
+        }
+        assert!(parse_directory("done/é").is_ok());
+        for wrong in ["", "a/../b", "a%", "a%00"] {
+            assert!(parse_directory(wrong).is_err(), "{wrong:?}");
+        }
+    }
+}

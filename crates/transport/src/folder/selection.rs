@@ -1,0 +1,95 @@
+//! What a poll holds of a listing: the first so many in the flow's order, whatever its length.
+
+use model::definition::Order;
+use model::{OfferIdentity, RemotePath};
+use std::cmp::Ordering;
+use std::collections::BinaryHeap;
+
+/// A file that may become an offer.
+pub(super) struct Candidate {
+    place: (i64, RemotePath),
+    pub(super) relative: RemotePath,
+    pub(super) identity: OfferIdentity,
+}
+
+impl Candidate {
+    /// A candidate with its place in the order; `listed` is its number in the listing.
+    pub(super) fn new(order: Order, listed: i64, relative: RemotePath, identity: OfferIdentity) -> Self {
+        let place = match order {
+            Order::Listing => (listed, RemotePath::default()),
+            // A file without a time has no known arrival: it comes after those that have one.
+            Order::Arrival => {
+                (identity.modified.map_or(i64::MAX, |at| at.timestamp_micros()), relative.clone())
+            }
+            Order::Name => (0, relative.clone()),
+        };
+        Self { place, relative, identity }
+    }
+}
+
+impl PartialEq for Candidate {
+    fn eq(&self, other: &Self) -> bool {
+        self.place == other.place
+    }
+}
+
+impl Eq for Candidate {}
+
+impl PartialOrd for Candidate {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Candidate {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.place.cmp(&other.place)
+    }
+}
+
+/// The lowest candidates seen so far, at most `bound` of them.
+pub(super) struct Selection {
+    heap: BinaryHeap<Candidate>,
+    bound: usize,
+}
+
+impl Selection {
+    pub(super) fn new(bound: usize) -> Self {
+        Self { heap: BinaryHeap::new(), bound }
+    }
+
+    pub(super) fn push(&mut self, candidate: Candidate) {
+        self.heap.push(candidate);
+        if self.heap.len() > self.bound {
+            self.heap.pop();
+        }
+    }
+
+    /// All of them, in order.
+    pub(super) fn into_sorted(self) -> Vec<Candidate> {
+        self.heap.into_sorted_vec()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_oldest_are_held_whatever_the_order_of_arrival() {
+        let mut selection = Selection::new(3);
+        for at in [50, 10, 40, 20, 30, 60] {
+            let identity = OfferIdentity {
+                flow: "f".into(),
+                endpoint: "e".into(),
+                path: "p".into(),
+                size: None,
+                modified: chrono::DateTime::from_timestamp(at, 0),
+                version: None,
+            };
+            selection.push(Candidate::new(Order::Arrival, 0, format!("{at}").as_str().into(), identity));
+        }
+        let names: Vec<_> = selection.into_sorted().into_iter().map(|c| c.relative.to_text()).collect();
+        assert_eq!(names, ["10", "20", "30"]);
+    }
+}

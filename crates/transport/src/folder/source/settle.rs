@@ -1,0 +1,235 @@
+//! What becomes of a file at its source, once it is ours or given up.
+//!
+//! Everything is decided from the offer alone, so that a settle that was cut off anywhere is simply
+//! called again, by any node.
+//!
+//! One gap stays where a server has no handles: between the last `stat` and the `remove` of a plain
+//! delete another program may replace the file. Archive and move have no such gap: what was moved is
+//! looked at, and put back when it is not what was taken.
+
+use super::{CAUSE, FolderSource, RELATIVE, is_same};
+use crate::Settled;
+use crate::folder::{Entry, EntryKind, names, parse_directory};
+use model::definition::After;
+use model::{Error, ErrorKind, Offer, OfferIdentity, Outcome, PeerText, RemotePath, Result};
+use serde_json::Value;
+
+/// Most names tried for a file whose name is taken in the directory it is moved to.
+const NUMBER_LIMIT: u32 = 1_000;
+
+/// Most directories remembered as made.
+const MADE_LIMIT: usize = 1_000;
+
+/// How a move ended.
+enum Moved {
+    /// It lies there, by this call or an earlier one.
+    To(RemotePath),
+    /// Neither the file nor what an earlier call made of it is to be found.
+    Gone,
+    /// Something else lies at its path; left alone, or put back.
+    Changed,
+}
+
+impl FolderSource {
+    pub(super) async fn settle_offer(&self, offer: &Offer, outcome: Outcome) -> Result<Settled> {
+        match (outcome, &self.poll.after, &self.poll.error_directory) {
+            (Outcome::Refused, _, None) | (Outcome::Taken, After::Keep, _) => Ok(Settled::Kept),
+            (Outcome::Refused, _, Some(directory)) => self.refuse(offer, directory).await,
+            (Outcome::Taken, After::Delete, _) => self.delete(&offer.identity).await,
+            (Outcome::Taken, After::Archive { directory, timestamp }, _) => {
+                let target = self.target(offer, directory, *timestamp)?;
+                Ok(settled(self.move_away(&offer.identity, &target).await?))
+            }
+            (Outcome::Taken, After::Move { directory }, _) => {
+                let target = self.target(offer, directory, false)?;
+                Ok(settled(self.move_away(&offer.identity, &target).await?))
+            }
+        }
+    }
+
+    async fn delete(&self, identity: &OfferIdentity) -> Result<Settled> {
+        match found(self.folder.stat(&identity.path).await)? {
+            None => return Ok(Settled::Done),
+            Some(entry) if !is_same(&entry, identity) => return Ok(Settled::Changed),
+            Some(_) => {}
+        }
+        found(self.folder.remove(&identity.path).await)?;
+        Ok(Settled::Done)
+    }
+
+    async fn refuse(&self, offer: &Offer, directory: &str) -> Result<Settled> {
+        let target = self.target(offer, directory, false)?;
+        let moved = self.move_away(&offer.identity, &target).await?;
+        if let Moved::To(path) = &moved {
+            let cause = offer.source_data.get(CAUSE).and_then(Value::as_str).unwrap_or("cause not recorded");
+            self.write_cause(offer, path, cause).await?;
+        }
+        Ok(settled(moved))
+    }
+
+    /// Where the file goes: below the directory as it lay below the polled one. The time in a name is
+    /// when the file was found, so that a second call finds what the first one moved.
+    fn target(&self, offer: &Offer, directory: &str, timestamp: bool) -> Result<RemotePath> {
+        let relative = offer
+            .source_data
+            .get(RELATIVE)
+            .and_then(Value::as_str)
+            .and_then(|text| RemotePath::from_text(text).ok())
+            .filter(|path| !path.escapes() && !path.is_absolute() && !path.is_empty())
+            .unwrap_or_else(|| RemotePath::from_bytes(offer.identity.path.file_name()));
+        let relative = if timestamp {
+            let name = names::timestamped(relative.file_name(), offer.found_at, names::NAME_LIMIT);
+            relative.with_file_name(&name)
+        } else {
+            relative
+        };
+        Ok(parse_directory(directory)?.join(&relative))
+    }
+
+    async fn move_away(&self, identity: &OfferIdentity, target: &RemotePath) -> Result<Moved> {
+        match found(self.folder.stat(&identity.path).await)? {
+            None => return self.moved_before(identity, target).await,
+            Some(entry) if !is_same(&entry, identity) => return Ok(Moved::Changed),
+            Some(_) => {}
+        }
+        self.make_parent(target).await?;
+        let guarded = self.folder.capabilities().await?.rename_no_replace;
+        let mut remade = false;
+        let mut number = 1;
+        while number <= NUMBER_LIMIT {
+            let name = names::numbered(target.file_name(), number, names::NAME_LIMIT);
+            let to = target.with_file_name(&name);
+            if !guarded && found(self.folder.stat(&to).await)?.is_some() {
+                number += 1;
+                continue;
+            }
+            match self.folder.rename(&identity.path, &to).await {
+                Ok(()) => return self.verify_moved(identity, to).await,
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => number += 1,
+                Err(error) if error.kind() == ErrorKind::NotFound && !remade => {
+                    // Either the file went, or somebody removed the directory since it was made.
+                    if found(self.folder.stat(&identity.path).await)?.is_none() {
+                        return self.moved_before(identity, target).await;
+                    }
+                    self.forget_made();
+                    self.make_parent(target).await?;
+                    remade = true;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Err(Error::transient(ErrorKind::AlreadyExists, "find a free name for a file that is to be moved")
+            .with("path", &identity.path)
+            .with("target", target)
+            .advice("clear the directory of files with the same name"))
+    }
+
+    /// The file is gone from its place: finds what an earlier call made of it.
+    async fn moved_before(&self, identity: &OfferIdentity, target: &RemotePath) -> Result<Moved> {
+        for number in 1..=NUMBER_LIMIT {
+            let name = names::numbered(target.file_name(), number, names::NAME_LIMIT);
+            let to = target.with_file_name(&name);
+            match found(self.folder.stat(&to).await)? {
+                None => break,
+                Some(entry) if looks_same(&entry, identity) => return Ok(Moved::To(to)),
+                Some(_) => {}
+            }
+        }
+        tracing::warn!(path = %identity.path, target = %target, "file to be moved is gone; somebody else took it");
+        Ok(Moved::Gone)
+    }
+
+    /// Looks at what was moved; what is not ours goes back to where it lay.
+    async fn verify_moved(&self, identity: &OfferIdentity, to: RemotePath) -> Result<Moved> {
+        match found(self.folder.stat(&to).await)? {
+            // Whoever watches that directory was quick.
+            None => return Ok(Moved::To(to)),
+            Some(entry) if looks_same(&entry, identity) => return Ok(Moved::To(to)),
+            Some(_) => {}
+        }
+        let guarded = self.folder.capabilities().await?.rename_no_replace;
+        for number in 1..=NUMBER_LIMIT {
+            // A still newer file may have the name by now: then beside it, where it is offered too.
+            let name = names::numbered(identity.path.file_name(), number, names::NAME_LIMIT);
+            let back = identity.path.with_file_name(&name);
+            if !guarded && found(self.folder.stat(&back).await)?.is_some() {
+                continue;
+            }
+            match self.folder.rename(&to, &back).await {
+                Ok(()) => {
+                    tracing::warn!(path = %identity.path, back = %back, "file was replaced while it was moved; put back");
+                    return Ok(Moved::Changed);
+                }
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Err(Error::transient(
+            ErrorKind::AlreadyExists,
+            "put back a file that was replaced while it was moved",
+        )
+        .with("path", &identity.path)
+        .with("now at", &to))
+    }
+
+    async fn write_cause(&self, offer: &Offer, moved: &RemotePath, cause: &str) -> Result<()> {
+        let name = names::wrapped(b"", moved.file_name(), b".cause.txt");
+        let suffix = [b".cause", self.options.temporary_suffix.as_bytes()].concat();
+        let temporary = moved.with_file_name(&names::wrapped(b".", moved.file_name(), &suffix));
+        let text = format!(
+            "{}\nfile: {}\nflow: {}\noffer: {}\nfailed attempts: {}\n",
+            PeerText::new(cause.as_bytes()),
+            offer.identity.path,
+            offer.identity.flow,
+            offer.id,
+            offer.failures,
+        );
+        let mut upload = self.folder.begin_write(&temporary, Some(text.len() as u64)).await?;
+        upload.write(text.into()).await?;
+        upload.finish().await?;
+        self.folder.publish(&temporary, &moved.with_file_name(&name), true).await?;
+        Ok(())
+    }
+
+    async fn make_parent(&self, target: &RemotePath) -> Result<()> {
+        let Some(parent) = target.parent() else { return Ok(()) };
+        if self.made.lock().is_ok_and(|made| made.contains(&parent)) {
+            return Ok(());
+        }
+        self.folder.make_directory(&parent).await?;
+        if let Ok(mut made) = self.made.lock() {
+            if made.len() >= MADE_LIMIT {
+                made.clear();
+            }
+            made.insert(parent);
+        }
+        Ok(())
+    }
+
+    fn forget_made(&self) {
+        if let Ok(mut made) = self.made.lock() {
+            made.clear();
+        }
+    }
+}
+
+fn settled(moved: Moved) -> Settled {
+    match moved {
+        Moved::To(_) | Moved::Gone => Settled::Done,
+        Moved::Changed => Settled::Changed,
+    }
+}
+
+/// `None` for what is not there.
+fn found<T>(result: Result<T>) -> Result<Option<T>> {
+    match result {
+        Ok(value) => Ok(Some(value)),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether a moved file is the one taken: a move may give it another version, but not another size or time.
+fn looks_same(entry: &Entry, identity: &OfferIdentity) -> bool {
+    entry.kind == EntryKind::File && entry.size == identity.size && entry.modified == identity.modified
+}
