@@ -63,7 +63,6 @@ CREATE TABLE payloads (
     -- Set before the bytes are unlinked, at the end of retention.
     removed_at TIMESTAMPTZ
 );
-CREATE INDEX payloads_kept ON payloads (id) WHERE removed_at IS NULL;
 
 CREATE TABLE transfers (
     id             UUID   NOT NULL PRIMARY KEY,
@@ -81,7 +80,9 @@ CREATE TABLE transfers (
     metadata       JSONB   NOT NULL,
     -- How long its payloads are kept after its end, in microseconds, and until when that is.
     retain_for     BIGINT NOT NULL,
-    retained_until TIMESTAMPTZ
+    retained_until TIMESTAMPTZ,
+    -- All its payloads have been removed.
+    released       BOOLEAN NOT NULL
 );
 CREATE INDEX transfers_by_time ON transfers (created_at, id);
 CREATE INDEX transfers_by_state ON transfers (state, created_at, id);
@@ -89,7 +90,7 @@ CREATE INDEX transfers_by_flow ON transfers (flow, created_at, id);
 CREATE INDEX transfers_by_name ON transfers (substr(file_name, 1, 200), created_at, id);
 CREATE INDEX transfers_by_offer ON transfers (offer_id);
 CREATE INDEX transfers_by_parent ON transfers (parent_id) WHERE parent_id IS NOT NULL;
-CREATE INDEX transfers_retained ON transfers (retained_until) WHERE retained_until IS NOT NULL;
+CREATE INDEX transfers_retained ON transfers (retained_until) WHERE NOT released;
 
 -- Which transfers need which bytes: a transfer's own, and the evidence of its receipts.
 CREATE TABLE payload_references (

@@ -14,12 +14,13 @@ const ROWS: usize = 1000;
 /// alone, so a journal can be replayed.
 pub(crate) async fn append(tx: &mut Tx<'_>, events: &[AuditEvent]) -> Result<(), Fault> {
     for rows in events.chunks(ROWS) {
+        let rows: Vec<AuditEvent> = rows.iter().map(crate::audit::clean).collect();
         on!(tx, c => {
             let mut insert = QueryBuilder::<Db>::new(
                 "INSERT INTO audit_events (id, at, node, kind, severity, actor, flow, endpoint, partner, \
                  transfer_id, delivery_id, connection_id, peer, detail) ",
             );
-            insert.push_values(rows, |mut row, event| {
+            insert.push_values(&rows, |mut row, event| {
                 row.push_bind(event.id.uuid())
                     .push_bind(event.at)
                     .push_bind(event.node.as_str())

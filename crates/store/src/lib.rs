@@ -12,6 +12,7 @@
 //! `delivery`, `intake`, `payload` (a transfer's way), `action` (what a person does to it).
 
 mod action;
+mod audit;
 mod command;
 mod delivery;
 mod either;
@@ -19,16 +20,19 @@ mod event;
 mod fault;
 mod fence;
 mod intake;
+mod journal;
 mod lease;
 mod lost_commit;
 mod offer;
 mod open;
 mod payload;
 mod row;
+mod seal;
 mod settings;
 mod target;
 mod transaction;
 mod tx;
+mod verify;
 mod wake;
 mod writer;
 
@@ -36,9 +40,16 @@ pub use action::{Act, Acted};
 pub use delivery::{
     ClaimFilter, Claimed, Done, Failure, Finish, Finished, NewDelivery, NewTransfer, Overdue, Resolved,
 };
+pub use audit::{MonthKept, RemovedMonth, event_hash};
 pub use either::Backend;
 pub use intake::{IntakeBegun, IntakeCommit, IntakeCommitted, Reply};
-pub use lease::{Acquired, Fenced, NodeLease, Renewal};
+pub use journal::{
+    Journal, JournalEntry, JournalSettings, JournalStats, PROCESS_ENDED, connection_event_id,
+};
+pub use fence::Fenced;
+pub use lease::{Acquired, NodeLease, Renewal};
 pub use offer::{OfferFailed, RecordOffer, Recorded};
 pub use open::Store;
+pub use seal::{Bound, EVENTS as SEAL_EVENTS, Seal, SealKey, SealLag, Sealed, TrustedKeys};
 pub use settings::{IdGenerator, StoreSettings};
+pub use verify::{Finding, VerifyOptions, VerifyReport};

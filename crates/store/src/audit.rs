@@ -1,0 +1,54 @@
+//! The audit trail: writing events, reading them back as they are stored, partitions and retention.
+//!
+//! Events come with the commands that cause them ([`crate::tx::Tx::event`]), or alone
+//! ([`crate::Store::append_events`]). What is written can be sealed ([`crate::seal`]) and verified
+//! ([`crate::verify`]).
+
+mod clean;
+mod hash;
+mod partition;
+mod position;
+mod removal;
+mod stored;
+
+pub use hash::event_hash;
+pub use removal::{MonthKept, RemovedMonth};
+
+pub(crate) use clean::{clean, clean_column, clean_detail};
+pub(crate) use stored::{EventCursor, StoredRow};
+
+use crate::Store;
+use crate::command::Command;
+use crate::fault::Fault;
+use crate::tx::Tx;
+use async_trait::async_trait;
+use model::{AuditEvent, Result};
+
+struct AppendEvents(Vec<AuditEvent>);
+
+#[async_trait]
+impl Command for AppendEvents {
+    type Answer = ();
+
+    async fn apply(&self, tx: &mut Tx<'_>) -> Result<(), Fault> {
+        tx.events(&self.0);
+        Ok(())
+    }
+}
+
+impl Store {
+    /// Writes events that go with no other change. An event that is there already (same time, same id)
+    /// is left as it is.
+    ///
+    /// # Errors
+    /// The database did not take them; then none is written.
+    pub async fn append_events(&self, events: Vec<AuditEvent>) -> Result<()> {
+        if events.is_empty() {
+            return Ok(());
+        }
+        self.write(AppendEvents(events)).await
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,120 @@
+//! What a seal proves of an event.
+//!
+//! The hash of an event is SHA-256 over the canonical JSON (RFC 8785) of **all** its fields, absent ones
+//! as null, the time as whole microseconds since 1970, the actor as its column's text, and `"v": 1`.
+//! Not covered is the event's position: it is the database's own numbering, known only after the event
+//! is written, so that whoever holds an event (the journal, a log shipper) can compute its hash alone.
+//! An event moved to another position falls out of its seal's range, or out of the order that the seal's
+//! members have, and both are found.
+
+use model::{AuditEvent, Sha256, canonical_json};
+use serde_json::{Map, Value};
+use uuid::Uuid;
+
+/// The columns of an event as they are stored: what is hashed, also when a tampering hand left words
+/// that no [`AuditEvent`] can have.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct EventColumns {
+    pub(crate) id: Uuid,
+    pub(crate) at: i64,
+    pub(crate) node: String,
+    pub(crate) kind: String,
+    pub(crate) severity: String,
+    pub(crate) actor: String,
+    pub(crate) flow: Option<String>,
+    pub(crate) endpoint: Option<String>,
+    pub(crate) partner: Option<String>,
+    pub(crate) transfer: Option<Uuid>,
+    pub(crate) delivery: Option<Uuid>,
+    pub(crate) connection: Option<Uuid>,
+    pub(crate) peer: Option<String>,
+    pub(crate) detail: Value,
+}
+
+impl EventColumns {
+    /// The columns of an event that was cleaned for writing.
+    pub(crate) fn of(event: &AuditEvent) -> Self {
+        Self {
+            id: event.id.uuid(),
+            at: event.at.timestamp_micros(),
+            node: event.node.as_str().to_owned(),
+            kind: event.kind.as_str().to_owned(),
+            severity: event.severity.as_str().to_owned(),
+            actor: event.actor.to_text(),
+            flow: event.flow.clone(),
+            endpoint: event.endpoint.clone(),
+            partner: event.partner.clone(),
+            transfer: event.transfer.map(|id| id.uuid()),
+            delivery: event.delivery.map(|id| id.uuid()),
+            connection: event.connection.map(|id| id.uuid()),
+            peer: event.peer.clone(),
+            detail: Value::Object(event.detail.clone()),
+        }
+    }
+
+    /// The text that is hashed.
+    pub(crate) fn canonical(&self) -> String {
+        let id = |id: Option<Uuid>| id.map_or(Value::Null, |id| id.to_string().into());
+        let text = |text: &Option<String>| text.as_deref().map_or(Value::Null, Value::from);
+        let fields: [(&str, Value); 15] = [
+            ("v", 1.into()),
+            ("id", id(Some(self.id))),
+            ("at", self.at.into()),
+            ("node", self.node.as_str().into()),
+            ("kind", self.kind.as_str().into()),
+            ("severity", self.severity.as_str().into()),
+            ("actor", self.actor.as_str().into()),
+            ("flow", text(&self.flow)),
+            ("endpoint", text(&self.endpoint)),
+            ("partner", text(&self.partner)),
+            ("transfer", id(self.transfer)),
+            ("delivery", id(self.delivery)),
+            ("connection", id(self.connection)),
+            ("peer", text(&self.peer)),
+            ("detail", self.detail.clone()),
+        ];
+        let fields: Map<String, Value> =
+            fields.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
+        canonical_json(&Value::Object(fields))
+    }
+
+    /// SHA-256 over [`Self::canonical`].
+    pub(crate) fn hash(&self) -> Sha256 {
+        Sha256(openssl::sha::sha256(self.canonical().as_bytes()))
+    }
+}
+
+/// The hash of an event as it is stored: cleaned first, so that the caller's copy and the database's
+/// agree.
+#[must_use]
+pub fn event_hash(event: &AuditEvent) -> Sha256 {
+    EventColumns::of(&super::clean::clean(event)).hash()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use model::{EventId, EventKind};
+
+    /// The form is a promise to whoever verifies with other tools: it must not drift.
+    #[test]
+    fn canonical_form_is_fixed() {
+        let at = chrono::DateTime::from_timestamp_micros(1_700_000_000_000_001).unwrap();
+        let event = AuditEvent::new(
+            EventId::new(Uuid::from_u128(7)),
+            at,
+            "n1".parse().unwrap(),
+            EventKind::PollFailed,
+        )
+        .flow("orders")
+        .detail("b", 1)
+        .detail("a", "é");
+        assert_eq!(
+            EventColumns::of(&event).canonical(),
+            "{\"actor\":\"system\",\"at\":1700000000000001,\"connection\":null,\"delivery\":null,\
+             \"detail\":{\"a\":\"é\",\"b\":1},\"endpoint\":null,\"flow\":\"orders\",\
+             \"id\":\"00000000-0000-0000-0000-000000000007\",\"kind\":\"poll.failed\",\"node\":\"n1\",\
+             \"partner\":null,\"peer\":null,\"severity\":\"warning\",\"transfer\":null,\"v\":1}"
+        );
+    }
+}

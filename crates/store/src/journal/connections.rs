@@ -1,0 +1,305 @@
+//! Rows and events of connections.
+
+use super::entry::{Header, JournalEntry};
+use crate::audit::{clean_column, clean_detail};
+use crate::command::Command;
+use crate::either::on;
+use crate::fault::Fault;
+use crate::tx::Tx;
+use async_trait::async_trait;
+use chrono::SubsecRound as _;
+use model::{
+    AuditEvent, ConnectionClosed, ConnectionId, ConnectionOpened, EventId, EventKind, NodeName, PeerText,
+    Severity, Timestamp,
+};
+use serde_json::{Map, Value};
+use sqlx::QueryBuilder;
+use sqlx::types::Json;
+use std::collections::BTreeMap;
+use uuid::Uuid;
+
+/// The reason of a connection that nobody saw ending.
+pub const PROCESS_ENDED: &str = "process ended";
+
+/// Connections closed in one transaction.
+const ENDED: i64 = 500;
+
+/// The id of the event about a connection: it follows from the connection, so that the same entry
+/// shipped twice is one event. A UUID of version 8 (RFC 9562) from SHA-256.
+#[must_use]
+pub fn connection_event_id(connection: ConnectionId, what: &str) -> EventId {
+    let mut name = b"waybill connection event ".to_vec();
+    name.extend_from_slice(connection.uuid().as_bytes());
+    name.extend_from_slice(what.as_bytes());
+    let digest = openssl::sha::sha256(&name);
+    let mut id = [0; 16];
+    id.copy_from_slice(&digest[..16]);
+    EventId::new(uuid::Builder::from_custom_bytes(id).into_uuid())
+}
+
+/// Writes a batch of journal entries, in whatever order and however often they come.
+pub(crate) struct ShipConnections {
+    node: NodeName,
+    process: Timestamp,
+    // By id: a statement may touch a row only once, and rows are locked in one order.
+    opened: BTreeMap<ConnectionId, ConnectionOpened>,
+    closed: BTreeMap<ConnectionId, ConnectionClosed>,
+    events: Vec<AuditEvent>,
+}
+
+impl ShipConnections {
+    pub(crate) fn new(header: &Header, entries: Vec<JournalEntry>) -> Self {
+        let mut batch = Self {
+            node: header.node.clone(),
+            process: header.process.trunc_subsecs(6),
+            opened: BTreeMap::new(),
+            closed: BTreeMap::new(),
+            events: vec![],
+        };
+        for entry in entries {
+            match entry {
+                JournalEntry::Opened(mut opened) => {
+                    opened.at = opened.at.trunc_subsecs(6);
+                    batch.opened.insert(opened.id, opened);
+                }
+                JournalEntry::Closed(mut closed) => {
+                    closed.at = closed.at.trunc_subsecs(6);
+                    batch.closed.insert(closed.id, closed);
+                }
+                JournalEntry::Event(event) => batch.events.push(event),
+            }
+        }
+        batch
+    }
+
+    async fn insert_opened(&self, tx: &mut Tx<'_>) -> Result<(), Fault> {
+        if self.opened.is_empty() {
+            return Ok(());
+        }
+        on!(tx, c => {
+            let mut insert = QueryBuilder::<Db>::new(
+                "INSERT INTO connections (id, node, process_started_at, opened_at, direction, protocol, \
+                 purpose, endpoint, host, remote, local, proxy, security) ",
+            );
+            insert.push_values(self.opened.values(), |mut row, opened| {
+                row.push_bind(opened.id.uuid())
+                    .push_bind(opened.node.as_str())
+                    .push_bind(self.process)
+                    .push_bind(opened.at)
+                    .push_bind(opened.direction.as_str())
+                    .push_bind(opened.protocol.as_str())
+                    .push_bind(opened.purpose.as_str())
+                    .push_bind(opened.endpoint.as_deref().map(clean_column))
+                    .push_bind(opened.host.as_ref().map(PeerText::as_str))
+                    .push_bind(opened.remote.map(|address| address.to_string()))
+                    .push_bind(opened.local.map(|address| address.to_string()))
+                    .push_bind(opened.proxy.as_deref().map(clean_column))
+                    .push_bind(Json(Value::Object(security(opened))));
+            });
+            insert.push(
+                " ON CONFLICT (id) DO UPDATE SET opened_at = excluded.opened_at, \
+                 direction = excluded.direction, protocol = excluded.protocol, purpose = excluded.purpose, \
+                 endpoint = excluded.endpoint, host = excluded.host, remote = excluded.remote, \
+                 local = excluded.local, proxy = excluded.proxy, security = excluded.security",
+            );
+            insert.build().persistent(false).execute(c).await.map(|_| ())
+        })?;
+        Ok(())
+    }
+
+    /// Ends rows; an end whose beginning is not there makes the row, for the beginning to fill.
+    async fn insert_closed(&self, tx: &mut Tx<'_>) -> Result<(), Fault> {
+        if self.closed.is_empty() {
+            return Ok(());
+        }
+        on!(tx, c => {
+            let mut insert = QueryBuilder::<Db>::new(
+                "INSERT INTO connections (id, node, process_started_at, opened_at, closed_at, bytes_in, \
+                 bytes_out, duration_micros, requests, reason, failed) ",
+            );
+            insert.push_values(self.closed.values(), |mut row, closed| {
+                row.push_bind(closed.id.uuid())
+                    .push_bind(self.node.as_str())
+                    .push_bind(self.process)
+                    .push_bind(begun(closed))
+                    .push_bind(closed.at)
+                    .push_bind(whole(closed.bytes_in))
+                    .push_bind(whole(closed.bytes_out))
+                    .push_bind(micros(closed))
+                    .push_bind(whole(closed.requests))
+                    .push_bind(closed.reason.as_str())
+                    .push_bind(closed.failed);
+            });
+            insert.push(
+                " ON CONFLICT (id) DO UPDATE SET closed_at = excluded.closed_at, \
+                 bytes_in = excluded.bytes_in, bytes_out = excluded.bytes_out, \
+                 duration_micros = excluded.duration_micros, requests = excluded.requests, \
+                 reason = excluded.reason, failed = excluded.failed \
+                 WHERE connections.closed_at IS NULL OR connections.reason = ",
+            );
+            insert.push_bind(PROCESS_ENDED);
+            insert.build().persistent(false).execute(c).await.map(|_| ())
+        })?;
+        Ok(())
+    }
+
+    /// Where the closed ones had gone to, for their events: a close names only its connection.
+    async fn places(
+        &self,
+        tx: &mut Tx<'_>,
+    ) -> Result<BTreeMap<Uuid, (Option<String>, Option<String>)>, Fault> {
+        let unknown: Vec<Uuid> =
+            self.closed.keys().filter(|id| !self.opened.contains_key(id)).map(|id| id.uuid()).collect();
+        let mut places: BTreeMap<_, _> = self
+            .opened
+            .values()
+            .map(|opened| (opened.id.uuid(), (opened.endpoint.clone(), remote(opened))))
+            .collect();
+        if unknown.is_empty() {
+            return Ok(places);
+        }
+        let rows: Vec<(Uuid, Option<String>, Option<String>)> = on!(tx, c => {
+            let mut select =
+                QueryBuilder::<Db>::new("SELECT id, endpoint, remote FROM connections WHERE id IN (");
+            let mut ids = select.separated(", ");
+            for id in unknown {
+                ids.push_bind(id);
+            }
+            select.push(")");
+            select.build_query_as().persistent(false).fetch_all(c).await
+        })?;
+        places.extend(rows.into_iter().map(|(id, endpoint, remote)| (id, (endpoint, remote))));
+        Ok(places)
+    }
+}
+
+#[async_trait]
+impl Command for ShipConnections {
+    type Answer = ();
+
+    async fn apply(&self, tx: &mut Tx<'_>) -> Result<(), Fault> {
+        self.insert_opened(tx).await?;
+        self.insert_closed(tx).await?;
+        let places = self.places(tx).await?;
+        for opened in self.opened.values() {
+            tx.event(opened_event(opened));
+        }
+        for closed in self.closed.values() {
+            let (endpoint, remote) = places.get(&closed.id.uuid()).cloned().unwrap_or_default();
+            tx.event(closed_event(closed, &self.node, endpoint, remote));
+        }
+        tx.events(&self.events);
+        Ok(())
+    }
+}
+
+/// Closes up to [`ENDED`] connections of a dead process; answers how many.
+pub(crate) struct EndConnections {
+    pub(crate) node: NodeName,
+    pub(crate) started_before: Timestamp,
+    pub(crate) at: Timestamp,
+    pub(crate) by: NodeName,
+}
+
+#[async_trait]
+impl Command for EndConnections {
+    type Answer = u64;
+
+    async fn apply(&self, tx: &mut Tx<'_>) -> Result<u64, Fault> {
+        let at = self.at.trunc_subsecs(6);
+        let ended: Vec<(Uuid, Option<String>, Option<String>)> = on!(tx, c => sqlx::query_as(
+            "UPDATE connections SET closed_at = $3, reason = $4, failed = TRUE WHERE closed_at IS NULL \
+             AND id IN (SELECT id FROM connections WHERE node = $1 AND process_started_at < $2 \
+             AND closed_at IS NULL ORDER BY opened_at LIMIT $5) RETURNING id, endpoint, remote",
+        )
+        .bind(self.node.as_str())
+        .bind(self.started_before.trunc_subsecs(6))
+        .bind(at)
+        .bind(PROCESS_ENDED)
+        .bind(ENDED)
+        .fetch_all(c)
+        .await)?;
+        for (id, endpoint, remote) in &ended {
+            let id = ConnectionId::new(*id);
+            let mut event = AuditEvent::new(
+                connection_event_id(id, "ended"),
+                at,
+                self.by.clone(),
+                EventKind::ConnectionClosed,
+            )
+            .connection(id)
+            .severity(Severity::Warning)
+            .detail("reason", PROCESS_ENDED)
+            .detail("of_node", self.node.as_str())
+            .detail("failed", true);
+            (event.endpoint, event.peer) = (endpoint.clone(), remote.clone());
+            tx.event(event);
+        }
+        Ok(ended.len() as u64)
+    }
+}
+
+fn opened_event(opened: &ConnectionOpened) -> AuditEvent {
+    let id = connection_event_id(opened.id, "opened");
+    let mut event = AuditEvent::new(id, opened.at, opened.node.clone(), EventKind::ConnectionOpened)
+        .connection(opened.id)
+        .detail("direction", opened.direction.as_str())
+        .detail("protocol", opened.protocol.as_str())
+        .detail("purpose", opened.purpose.as_str())
+        .detail("security", Value::Object(security(opened)));
+    (event.endpoint, event.peer) = (opened.endpoint.clone(), remote(opened));
+    for (key, value) in [
+        ("host", opened.host.as_ref().map(PeerText::to_string)),
+        ("local", opened.local.map(|address| address.to_string())),
+        ("proxy", opened.proxy.clone()),
+    ] {
+        if let Some(value) = value {
+            event = event.detail(key, value);
+        }
+    }
+    event
+}
+
+fn closed_event(
+    closed: &ConnectionClosed,
+    node: &NodeName,
+    endpoint: Option<String>,
+    remote: Option<String>,
+) -> AuditEvent {
+    let id = connection_event_id(closed.id, "closed");
+    let mut event = AuditEvent::new(id, closed.at, node.clone(), EventKind::ConnectionClosed)
+        .connection(closed.id)
+        .severity(if closed.failed { Severity::Warning } else { Severity::Info })
+        .detail("bytes_in", closed.bytes_in)
+        .detail("bytes_out", closed.bytes_out)
+        .detail("duration_micros", micros(closed))
+        .detail("requests", closed.requests)
+        .detail("reason", closed.reason.as_str())
+        .detail("failed", closed.failed);
+    (event.endpoint, event.peer) = (endpoint, remote);
+    event
+}
+
+fn remote(opened: &ConnectionOpened) -> Option<String> {
+    opened.remote.map(|address| address.to_string())
+}
+
+fn security(opened: &ConnectionOpened) -> Map<String, Value> {
+    match serde_json::to_value(&opened.security) {
+        Ok(Value::Object(fields)) => clean_detail(&fields),
+        // A tagged enum of texts is always an object.
+        _ => Map::new(),
+    }
+}
+
+fn begun(closed: &ConnectionClosed) -> Timestamp {
+    closed.at.checked_sub_signed(chrono::TimeDelta::microseconds(micros(closed))).unwrap_or(closed.at)
+}
+
+fn micros(closed: &ConnectionClosed) -> i64 {
+    i64::try_from(closed.duration.as_micros()).unwrap_or(i64::MAX)
+}
+
+fn whole(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}

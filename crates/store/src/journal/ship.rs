@@ -1,0 +1,291 @@
+//! From the journal's files to the database.
+
+use super::connections::{EndConnections, ShipConnections};
+use super::entry::{Header, JournalEntry, Line, encode};
+use super::segment::{self, Batch, Place, Reader};
+use super::{Counts, Journal};
+use crate::Store;
+use model::{Error, ErrorKind, Result, Retry, Timestamp};
+use std::fs::OpenOptions;
+use std::future::Future;
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+/// Entries of one transaction.
+const ENTRIES: usize = 1000;
+/// About the most bytes of one transaction.
+const BYTES: u64 = 1 << 20;
+/// How long to wait for company once there is an entry.
+const LINGER: Duration = Duration::from_millis(50);
+/// Longest wait between two tries while the database is away.
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+/// How far shipping has come.
+pub(crate) struct Shipping {
+    directory: PathBuf,
+    place: Place,
+    reader: Option<Reader>,
+    /// Whether what an earlier process left open was closed.
+    others_ended: bool,
+}
+
+impl Shipping {
+    /// Continues where the last process was. A mark that is missing or torn means from the beginning of
+    /// what is there: shipping twice changes nothing.
+    pub(crate) fn resume(directory: &Path) -> io::Result<Self> {
+        let first = segment::list(directory)?.first().map_or(1, |(number, _)| *number);
+        let beginning = Place { segment: first, offset: 0 };
+        let mark = match std::fs::read_to_string(directory.join("shipped")) {
+            Ok(text) => text.split_once(' ').and_then(|(segment, offset)| {
+                Some(Place { segment: segment.parse().ok()?, offset: offset.trim().parse().ok()? })
+            }),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => return Err(error),
+        };
+        let place = mark.map_or(beginning, |mark| mark.max(beginning));
+        Ok(Self { directory: directory.to_owned(), place, reader: None, others_ended: false })
+    }
+
+    /// Bytes of these segments that are not shipped.
+    pub(crate) fn backlog(&self, segments: &[(u64, u64)]) -> u64 {
+        segments
+            .iter()
+            .map(|(number, size)| match number.cmp(&self.place.segment) {
+                std::cmp::Ordering::Less => 0,
+                std::cmp::Ordering::Equal => size.saturating_sub(self.place.offset),
+                std::cmp::Ordering::Greater => *size,
+            })
+            .sum()
+    }
+
+    /// The next entries before `end`, and whose they are; `None` when there are no more.
+    fn next(&mut self, end: Place) -> io::Result<Option<(Option<Header>, Batch)>> {
+        while self.place < end {
+            if self.reader.is_none() {
+                match Reader::open(&self.directory, self.place) {
+                    Ok(reader) => self.reader = Some(reader),
+                    // A number without a file: its making failed, or it was shipped and removed.
+                    Err(error) if error.kind() == io::ErrorKind::NotFound && self.place.segment < end.segment => {
+                        self.place = Place { segment: self.place.segment + 1, offset: 0 };
+                        continue;
+                    }
+                    Err(error) => return Err(error),
+                }
+            }
+            let Some(reader) = &mut self.reader else { continue };
+            let until = if self.place.segment == end.segment { end.offset } else { u64::MAX };
+            let batch = reader.read(until, ENTRIES, BYTES)?;
+            if batch.end > self.place {
+                return Ok(Some((reader.header.clone(), batch)));
+            }
+            if self.place.segment >= end.segment {
+                break;
+            }
+            self.reader = None;
+            self.place = Place { segment: self.place.segment + 1, offset: 0 };
+        }
+        Ok(None)
+    }
+
+    /// After the commit: remembers the place and removes what lies before it.
+    fn done(&mut self, end: Place) -> io::Result<()> {
+        let before = self.place;
+        self.place = end;
+        // A mark that is behind costs a repetition, so it is written without a sync, and not each time.
+        if before.segment != end.segment || end.offset / (256 << 10) != before.offset / (256 << 10) {
+            self.mark()?;
+        }
+        for (number, _) in segment::list(&self.directory)? {
+            if number < end.segment {
+                std::fs::remove_file(segment::path(&self.directory, number))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn mark(&self) -> io::Result<()> {
+        let temporary = self.directory.join("shipped.new");
+        std::fs::write(&temporary, format!("{} {}\n", self.place.segment, self.place.offset))?;
+        std::fs::rename(&temporary, self.directory.join("shipped"))
+    }
+
+    /// Puts lines into a file of their own, for a person.
+    fn set_aside(&self, name: &str, lines: &[Vec<u8>]) -> io::Result<()> {
+        let mut file = OpenOptions::new().append(true).create(true).open(self.directory.join(name))?;
+        for line in lines {
+            file.write_all(line)?;
+            if line.last() != Some(&b'\n') {
+                file.write_all(b"\n")?;
+            }
+        }
+        file.sync_all()
+    }
+}
+
+impl Journal {
+    /// Ships until `stop` is ready: waits for entries, gathers them for 50 ms, writes them together, and
+    /// tries again as long as the database is away. Cancel-safe: what was on its way is shipped again.
+    pub async fn ship(
+        &self,
+        store: &Store,
+        clock: impl Fn() -> Timestamp + Send + Sync,
+        stop: impl Future<Output = ()> + Send,
+    ) {
+        let forever = async {
+            let mut pause = LINGER;
+            loop {
+                match self.ship_pending(store, clock()).await {
+                    Ok(_) => {
+                        pause = LINGER;
+                        self.shared.more.notified().await;
+                        tokio::time::sleep(LINGER).await;
+                    }
+                    Err(error) => {
+                        tracing::warn!(error = error.chain(), "the connection journal waits for the database");
+                        tokio::time::sleep(pause).await;
+                        pause = (pause * 2).min(LONGEST_PAUSE);
+                    }
+                }
+            }
+        };
+        tokio::select! {
+            () = stop => {}
+            () = forever => {}
+        }
+    }
+
+    /// Ships all that is written now; returns the number of entries. The first time, connections that an
+    /// earlier process of this node left open are closed as 'process ended' at `now`.
+    ///
+    /// # Errors
+    /// The database did not take them, or the files could not be read; nothing is lost.
+    pub async fn ship_pending(&self, store: &Store, now: Timestamp) -> Result<u64> {
+        let mut shipping = self.shipping.lock().await;
+        let end = self.shared.end();
+        let mut shipped = 0;
+        while let Some((header, batch)) = shipping.next(end).map_err(|e| self.failed(e))? {
+            let header = header.unwrap_or_else(|| self.process.clone());
+            // The reader is ahead of the place until the commit: after an error it must go back.
+            let reader = shipping.reader.take();
+            self.set_damaged_aside(&shipping, &batch)?;
+            let entries = batch.entries.len() as u64;
+            self.ship_batch(store, &shipping, &header, batch.entries).await?;
+            shipping.reader = reader;
+            let bytes = if batch.end.segment == shipping.place.segment {
+                batch.end.offset - shipping.place.offset
+            } else {
+                batch.end.offset
+            };
+            shipping.done(batch.end).map_err(|e| self.failed(e))?;
+            let counts = &self.shared.counts;
+            let left = counts.backlog.load(Ordering::Relaxed);
+            counts.backlog.fetch_sub(bytes.min(left), Ordering::Relaxed);
+            counts.shipped.fetch_add(entries, Ordering::Relaxed);
+            shipped += entries;
+        }
+        if !shipping.others_ended {
+            let node = self.process.node.clone();
+            store.end_connections(&node, self.process.process, now, &node).await?;
+            shipping.others_ended = true;
+        }
+        Ok(shipped)
+    }
+
+    fn set_damaged_aside(&self, shipping: &Shipping, batch: &Batch) -> Result<()> {
+        if batch.damaged.is_empty() {
+            return Ok(());
+        }
+        shipping.set_aside("damaged", &batch.damaged).map_err(|e| self.failed(e))?;
+        let lines = batch.damaged.len();
+        self.shared.counts.damaged.fetch_add(lines as u64, Ordering::Relaxed);
+        tracing::error!(lines, "lines of the connection journal are damaged; they are in its file `damaged`");
+        Ok(())
+    }
+
+    /// Writes one batch. When the database refuses it for good, each entry is tried alone: one that is
+    /// refused while others are taken is set aside, so that it does not keep the rest waiting for ever.
+    async fn ship_batch(
+        &self,
+        store: &Store,
+        shipping: &Shipping,
+        header: &Header,
+        entries: Vec<JournalEntry>,
+    ) -> Result<()> {
+        if entries.is_empty() {
+            return Ok(());
+        }
+        let refused = match store.write(ShipConnections::new(header, entries.clone())).await {
+            Ok(()) => return Ok(()),
+            Err(error) if error.retry() == Retry::Permanent && entries.len() > 1 => error,
+            Err(error) => return Err(error),
+        };
+        let mut unshippable = vec![];
+        let mut taken = false;
+        for entry in entries {
+            match store.write(ShipConnections::new(header, vec![entry.clone()])).await {
+                Ok(()) => taken = true,
+                Err(error) if error.retry() == Retry::Permanent => unshippable.push((entry, error)),
+                Err(error) => return Err(error),
+            }
+        }
+        if !taken {
+            return Err(refused.retry_as(Retry::Transient));
+        }
+        self.set_unshippable_aside(shipping, header, unshippable, &self.shared.counts)
+    }
+
+    fn set_unshippable_aside(
+        &self,
+        shipping: &Shipping,
+        header: &Header,
+        entries: Vec<(JournalEntry, Error)>,
+        counts: &Counts,
+    ) -> Result<()> {
+        if entries.is_empty() {
+            return Ok(());
+        }
+        let mut lines = vec![encode(&Line::Segment(header.clone()))];
+        for (entry, error) in &entries {
+            tracing::error!(error = error.chain(), "an entry of the connection journal is set aside");
+            lines.push(encode(&Line::Entry(entry.clone())));
+        }
+        let lines: Vec<Vec<u8>> = lines.into_iter().collect::<serde_json::Result<_>>().map_err(|e| {
+            Error::permanent(ErrorKind::Internal, "set journal entries aside").caused_by(e)
+        })?;
+        shipping.set_aside("unshippable", &lines).map_err(|e| self.failed(e))?;
+        counts.unshippable.fetch_add(entries.len() as u64, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn failed(&self, error: io::Error) -> Error {
+        Error::local_io("ship the connection journal", error)
+            .with("directory", self.settings.directory.display())
+    }
+}
+
+impl Store {
+    /// Closes as 'process ended' what a process of `node` had open that began before `started_before`
+    /// and is known to be dead: it was restarted, or its lease was fenced. `by` is the node that says so.
+    /// Returns how many. Should the process live after all, its own record of the end replaces this one.
+    ///
+    /// # Errors
+    /// The database did not take it.
+    pub async fn end_connections(
+        &self,
+        node: &model::NodeName,
+        started_before: Timestamp,
+        at: Timestamp,
+        by: &model::NodeName,
+    ) -> Result<u64> {
+        let mut ended = 0;
+        loop {
+            let (node, by) = (node.clone(), by.clone());
+            match self.write(EndConnections { node, started_before, at, by }).await? {
+                0 => return Ok(ended),
+                some => ended += some,
+            }
+        }
+    }
+}

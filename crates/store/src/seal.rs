@@ -1,0 +1,298 @@
+//! Seals: what makes removal and change of audit events evident.
+//!
+//! A seal takes all events of a range of positions below the horizon, where nothing can appear any more,
+//! so no writer waits for it and no event is touched. It holds each event's id and hash, the digest of
+//! the seal before, and a signature by a key that is not in the database.
+//!
+//! A seal has at most [`EVENTS`] events; a longer stretch becomes several seals in a row, split between
+//! any two events, also within one transaction's: below the horizon the order (position, id) is final.
+//! A stretch without events becomes a seal only when the last one is a day old: so that the trail of a
+//! quiet gateway still says, every day, that nothing was there to say.
+
+mod key;
+mod record;
+
+pub use key::{SealKey, TrustedKeys};
+pub use record::{Bound, Seal};
+pub(crate) use record::{push_member, read_members};
+
+use crate::Store;
+use crate::audit::EventCursor;
+use crate::command::Command;
+use crate::either::on;
+use crate::fault::Fault;
+use crate::tx::Tx;
+use async_trait::async_trait;
+use chrono::{SubsecRound as _, TimeDelta};
+use model::{Error, ErrorKind, Result, Sha256, Timestamp};
+use std::time::Duration;
+use uuid::Uuid;
+
+/// Events of one seal, at most.
+pub const EVENTS: usize = 10_000;
+
+/// Age of the last seal at which an empty one is made.
+const QUIET: TimeDelta = TimeDelta::days(1);
+
+/// Unsealed events are counted up to here.
+const COUNTED: i64 = 100_000;
+
+/// What a sealing run did.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Sealed {
+    /// Seals made.
+    pub seals: u64,
+    /// Events in them.
+    pub events: u64,
+}
+
+/// How far the seals are behind.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct SealLag {
+    /// Events that no seal covers yet, counted up to 100,000.
+    pub events: u64,
+    /// When the oldest of them happened.
+    pub oldest: Option<Timestamp>,
+    /// How long ago that is.
+    pub lag: Duration,
+    /// Number and time of the newest seal.
+    pub last: Option<(i64, Timestamp)>,
+}
+
+impl Store {
+    /// Seals everything below the horizon. Any node may, at any time: when two do at once, one wins and
+    /// the other stops.
+    ///
+    /// # Errors
+    /// The database failed; what was sealed before that stays sealed.
+    pub async fn seal(&self, now: Timestamp, key: &SealKey) -> Result<Sealed> {
+        let now = now.trunc_subsecs(6);
+        let mut done = Sealed::default();
+        let mut last = self.last_seal().await?;
+        let from = last.as_ref().map_or(Bound::START, |seal| seal.to);
+        let mut horizon = self.audit_horizon().await?;
+        if horizon < from.position {
+            // Restored into a server whose transactions are counted anew.
+            self.raise_positions().await?;
+            horizon = self.audit_horizon().await?;
+        }
+        let end = Bound::position(horizon);
+        if end <= from {
+            return Ok(done);
+        }
+        let mut cursor = EventCursor::new(self, from, end);
+        loop {
+            let from = last.as_ref().map_or(Bound::START, |seal| seal.to);
+            let mut members = vec![];
+            let mut count = 0;
+            while count < EVENTS
+                && let Some(row) = cursor.next().await?
+            {
+                let Some(columns) = row.columns else {
+                    return Err(unreadable(row.bound));
+                };
+                push_member(&mut members, row.bound.id, columns.hash());
+                count += 1;
+            }
+            let quiet = last.as_ref().is_none_or(|seal| now - seal.sealed_at < QUIET);
+            if count == 0 && (quiet || done.seals > 0) {
+                return Ok(done);
+            }
+            let to = cursor.peek().await?.map_or(end, |next| next.bound);
+            let seal = Seal::make(last.as_ref(), (from, to), members, now, key)?;
+            if !self.write(InsertSeal(seal.clone())).await? {
+                tracing::debug!(seal = seal.seq, "another node has sealed the same events");
+                return Ok(done);
+            }
+            done.seals += 1;
+            done.events += count as u64;
+            last = Some(seal);
+            if to == end {
+                return Ok(done);
+            }
+        }
+    }
+
+    /// How far the seals are behind.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn seal_lag(&self, now: Timestamp) -> Result<SealLag> {
+        let last = self.last_seal().await?;
+        let from = last.as_ref().map_or(Bound::START, |seal| seal.to);
+        let oldest: Option<Timestamp> = self
+            .read("read the seal lag", async {
+                on!(self.pool(), c => sqlx::query_scalar(
+                    "SELECT at FROM audit_events WHERE position >= $1 AND (position, id) >= ($1, $2) \
+                     ORDER BY position, id LIMIT 1",
+                )
+                .bind(from.position)
+                .bind(from.id)
+                .fetch_optional(c)
+                .await)
+            })
+            .await?;
+        let events = self.unsealed_events(from, COUNTED).await?;
+        let lag = oldest.and_then(|oldest| (now - oldest).to_std().ok()).unwrap_or_default();
+        Ok(SealLag { events, oldest, lag, last: last.map(|seal| (seal.seq, seal.sealed_at)) })
+    }
+
+    pub(crate) async fn unsealed_events(&self, from: Bound, at_most: i64) -> Result<u64> {
+        let count: i64 = self
+            .read("count unsealed events", async {
+                on!(self.pool(), c => sqlx::query_scalar(
+                    "SELECT count(*) FROM (SELECT 1 FROM audit_events \
+                     WHERE position >= $1 AND (position, id) >= ($1, $2) LIMIT $3) AS unsealed",
+                )
+                .bind(from.position)
+                .bind(from.id)
+                .bind(at_most)
+                .fetch_one(c)
+                .await)
+            })
+            .await?;
+        Ok(u64::try_from(count).unwrap_or(0))
+    }
+
+    /// The newest seal, without its members.
+    pub(crate) async fn last_seal(&self) -> Result<Option<Seal>> {
+        let row: Option<SealRow> = self
+            .read("read the newest audit seal", async {
+                on!(self.pool(), c => sqlx::query_as(
+                    "SELECT seq, from_position, from_id, to_position, to_id, event_count, members_digest, \
+                     previous, sealed_at, key_id, digest, signature, NULL AS members \
+                     FROM audit_seals ORDER BY seq DESC LIMIT 1",
+                )
+                .fetch_optional(c)
+                .await)
+            })
+            .await?;
+        Ok(row.map(SealRow::into_seal))
+    }
+
+    /// Seals by number, members and all: a seal may have half a megabyte of them.
+    pub(crate) async fn seals_from(&self, from: i64, to: Option<i64>, at_most: i64) -> Result<Vec<Seal>> {
+        let rows: Vec<SealRow> = self
+            .read("read the audit seals", async {
+                on!(self.pool(), c => sqlx::query_as(
+                    "SELECT seq, from_position, from_id, to_position, to_id, event_count, members_digest, \
+                     previous, sealed_at, key_id, digest, signature, members \
+                     FROM audit_seals WHERE seq >= $1 AND seq <= $2 ORDER BY seq LIMIT $3",
+                )
+                .bind(from)
+                .bind(to.unwrap_or(i64::MAX))
+                .bind(at_most)
+                .fetch_all(c)
+                .await)
+            })
+            .await?;
+        Ok(rows.into_iter().map(SealRow::into_seal).collect())
+    }
+
+    /// Gives each seal from number `from` on as a line of JSON, to be kept elsewhere ([`Seal::export`]).
+    /// Returns how many.
+    ///
+    /// # Errors
+    /// The database failed, or `each` did.
+    pub async fn export_seals(
+        &self,
+        from: i64,
+        mut each: impl FnMut(String) -> Result<()> + Send,
+    ) -> Result<u64> {
+        let (mut next, mut count) = (from, 0);
+        loop {
+            let seals = self.seals_from(next, None, 8).await?;
+            let Some(last) = seals.last() else { return Ok(count) };
+            next = last.seq + 1;
+            for seal in &seals {
+                each(seal.export())?;
+                count += 1;
+            }
+        }
+    }
+}
+
+fn unreadable(bound: Bound) -> Error {
+    Error::permanent(ErrorKind::IntegrityFailed, "seal the audit trail")
+        .with("event", bound.id)
+        .with("position", bound.position)
+        .advice("this row is no event: it was not written by Waybill; look at it, and remove it by hand")
+}
+
+/// A seal as it is stored.
+#[derive(sqlx::FromRow)]
+struct SealRow {
+    seq: i64,
+    from_position: i64,
+    from_id: Uuid,
+    to_position: i64,
+    to_id: Uuid,
+    event_count: i64,
+    members_digest: Vec<u8>,
+    previous: Vec<u8>,
+    sealed_at: Timestamp,
+    key_id: String,
+    digest: Vec<u8>,
+    signature: Vec<u8>,
+    members: Option<Vec<u8>>,
+}
+
+impl SealRow {
+    fn into_seal(self) -> Seal {
+        Seal {
+            seq: self.seq,
+            from: Bound { position: self.from_position, id: self.from_id },
+            to: Bound { position: self.to_position, id: self.to_id },
+            count: self.event_count,
+            members_digest: sha256(&self.members_digest),
+            previous: sha256(&self.previous),
+            sealed_at: self.sealed_at,
+            key_id: self.key_id,
+            digest: sha256(&self.digest),
+            signature: self.signature,
+            members: self.members,
+        }
+    }
+}
+
+/// A digest of the wrong length was tampered with: zeros fit nothing.
+fn sha256(bytes: &[u8]) -> Sha256 {
+    Sha256(bytes.try_into().unwrap_or([0; 32]))
+}
+
+/// Answers whether this seal is now the one of its number.
+struct InsertSeal(Seal);
+
+#[async_trait]
+impl Command for InsertSeal {
+    type Answer = bool;
+
+    async fn apply(&self, tx: &mut Tx<'_>) -> Result<bool, Fault> {
+        let seal = &self.0;
+        let inserted = on!(tx, c => sqlx::query(
+            "INSERT INTO audit_seals (seq, from_position, from_id, to_position, to_id, event_count, \
+             members_digest, previous, sealed_at, key_id, digest, signature, members) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) ON CONFLICT (seq) DO NOTHING",
+        )
+        .bind(seal.seq)
+        .bind(seal.from.position)
+        .bind(seal.from.id)
+        .bind(seal.to.position)
+        .bind(seal.to.id)
+        .bind(seal.count)
+        .bind(&seal.members_digest.0[..])
+        .bind(&seal.previous.0[..])
+        .bind(seal.sealed_at)
+        .bind(&seal.key_id)
+        .bind(&seal.digest.0[..])
+        .bind(&seal.signature)
+        .bind(&seal.members)
+        .execute(c)
+        .await
+        .map(|done| done.rows_affected()))?;
+        Ok(inserted == 1)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,208 @@
+//! What verification found.
+
+use crate::seal::TrustedKeys;
+use model::Sha256;
+use std::fmt;
+use uuid::Uuid;
+
+/// What to verify, and against what.
+#[derive(Clone, Default)]
+pub struct VerifyOptions {
+    /// Public keys whose seals are believed.
+    pub trusted: TrustedKeys,
+    /// First seal to look at; the first of all when absent.
+    pub from: Option<i64>,
+    /// Last seal to look at; the newest when absent.
+    pub to: Option<i64>,
+    /// Seals known from a copy that was kept elsewhere, as number and digest. The newest seals, removed
+    /// together with their events, leave a shorter trail that is good in itself: only a seal known from
+    /// outside shows that it was longer.
+    pub expected: Vec<(i64, Sha256)>,
+}
+
+/// One thing that is not as it was sealed.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Finding {
+    /// Seals are missing from the sequence, first and last.
+    SealsMissing {
+        /// First missing.
+        first: i64,
+        /// Last missing.
+        last: i64,
+    },
+    /// A seal does not follow the one before it.
+    ChainBroken {
+        /// The seal.
+        seal: i64,
+    },
+    /// A seal's range does not begin where the one before it ends.
+    RangeBroken {
+        /// The seal.
+        seal: i64,
+    },
+    /// A seal's fields are not those its digest was taken over.
+    SealAltered {
+        /// The seal.
+        seal: i64,
+    },
+    /// The signature is not by the key that the seal names.
+    SignatureInvalid {
+        /// The seal.
+        seal: i64,
+        /// The key it names.
+        key: String,
+    },
+    /// The seal names a key that is not trusted.
+    KeyUnknown {
+        /// The seal.
+        seal: i64,
+        /// The key it names.
+        key: String,
+    },
+    /// The list of a seal's events was altered. With `events_intact` the events themselves still have
+    /// the digest that was sealed; without, they can no longer be told apart one by one.
+    MembersAltered {
+        /// The seal.
+        seal: i64,
+        /// Whether the events are as sealed.
+        events_intact: bool,
+    },
+    /// An event that was sealed is gone.
+    EventMissing {
+        /// The seal.
+        seal: i64,
+        /// The event.
+        event: Uuid,
+    },
+    /// An event is not what was sealed.
+    EventChanged {
+        /// The seal.
+        seal: i64,
+        /// The event.
+        event: Uuid,
+        /// What is stored now.
+        stored: String,
+    },
+    /// An event stands at another place in the order than when it was sealed.
+    EventMoved {
+        /// The seal.
+        seal: i64,
+        /// The event.
+        event: Uuid,
+    },
+    /// An event lies in a sealed range and was not there when it was sealed.
+    EventAdded {
+        /// The seal whose range it lies in; `None` before the first.
+        seal: Option<i64>,
+        /// The event.
+        event: Uuid,
+        /// What is stored.
+        stored: String,
+    },
+    /// A record of removed events is not signed by a trusted key, or cannot be read; what it says was
+    /// not believed.
+    RemovalInvalid {
+        /// The record.
+        event: Uuid,
+    },
+    /// A seal that is known from outside is not there.
+    ExpectedMissing {
+        /// The seal.
+        seal: i64,
+    },
+    /// A seal that is known from outside has another digest.
+    ExpectedDiffers {
+        /// The seal.
+        seal: i64,
+        /// The digest it has here.
+        found: Sha256,
+    },
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::SealsMissing { first, last } if first == last => write!(f, "seal {first} is missing"),
+            Self::SealsMissing { first, last } => write!(f, "seals {first} to {last} are missing"),
+            Self::ChainBroken { seal } => write!(f, "seal {seal} does not follow the seal before it"),
+            Self::RangeBroken { seal } => {
+                write!(f, "seal {seal} does not begin where the seal before it ends")
+            }
+            Self::SealAltered { seal } => write!(f, "seal {seal} was altered: its digest does not fit"),
+            Self::SignatureInvalid { seal, key } => {
+                write!(f, "seal {seal} is not signed by key {key}, which it names")
+            }
+            Self::KeyUnknown { seal, key } => {
+                write!(f, "seal {seal} is signed by key {key}, which is not trusted")
+            }
+            Self::MembersAltered { seal, events_intact: true } => {
+                write!(f, "the list of events in seal {seal} was altered; the events are as sealed")
+            }
+            Self::MembersAltered { seal, events_intact: false } => write!(
+                f,
+                "the list of events in seal {seal} was altered, and the events are not as sealed; which of \
+                 them cannot be told"
+            ),
+            Self::EventMissing { seal, event } => write!(f, "event {event} of seal {seal} is missing"),
+            Self::EventChanged { seal, event, stored } => {
+                write!(f, "event {event} of seal {seal} was changed; stored now: {stored}")
+            }
+            Self::EventMoved { seal, event } => {
+                write!(f, "event {event} of seal {seal} was moved in the order")
+            }
+            Self::EventAdded { seal: Some(seal), event, stored } => {
+                write!(f, "event {event} was added to the range of seal {seal} afterwards: {stored}")
+            }
+            Self::EventAdded { seal: None, event, stored } => {
+                write!(f, "event {event} was added before the first seal: {stored}")
+            }
+            Self::RemovalInvalid { event } => {
+                write!(f, "the record of removed events {event} is not signed by a trusted key")
+            }
+            Self::ExpectedMissing { seal } => {
+                write!(f, "seal {seal}, known from outside, is missing: the trail was cut")
+            }
+            Self::ExpectedDiffers { seal, found } => {
+                write!(f, "seal {seal} has the digest {found}, not the one known from outside")
+            }
+        }
+    }
+}
+
+/// What verification did and found.
+#[derive(Clone, Default, Debug)]
+pub struct VerifyReport {
+    /// Seals looked at.
+    pub seals: u64,
+    /// Events whose hash was computed and compared.
+    pub events: u64,
+    /// Events that retention removed, by signed record.
+    pub removed: u64,
+    /// Events written since the newest seal.
+    pub unsealed: u64,
+    /// Number and digest of the newest seal looked at: what to keep elsewhere.
+    pub newest: Option<(i64, Sha256)>,
+    /// What is not as it was sealed; at most [`VerifyReport::KEPT`] of them.
+    pub findings: Vec<Finding>,
+    /// Findings beyond those kept.
+    pub more_findings: u64,
+}
+
+impl VerifyReport {
+    /// Most findings that a report names one by one.
+    pub const KEPT: usize = 10_000;
+
+    /// Whether all is as it was sealed.
+    #[must_use]
+    pub fn holds(&self) -> bool {
+        self.findings.is_empty()
+    }
+
+    pub(crate) fn find(&mut self, finding: Finding) {
+        if self.findings.len() < Self::KEPT {
+            self.findings.push(finding);
+        } else {
+            self.more_findings += 1;
+        }
+    }
+}
