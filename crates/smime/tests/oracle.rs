@@ -107,6 +107,42 @@ fn openssl_decrypts_what_we_seal() {
 }
 
 #[test]
+fn recipients_with_ec_keys_both_ways() {
+    let content = noise(30_000);
+    let plain = entity(&content);
+    let (ours, rsa) = (Party::ec("Recipient"), Party::rsa("Other"));
+    let folder = OpenSsl::new();
+    folder.put("plain", &plain).party("ours", &ours).party("rsa", &rsa);
+    let headers = content_type("application/pkcs7-mime");
+    for form in ["", "-keyid", "-keyopt ecdh_kdf_md:sha256", "-keyopt ecdh_kdf_md:sha512"] {
+        for cipher in ["aes-128-cbc", "aes-256-cbc", "aes-256-gcm"] {
+            let (before, after) = if form.contains("keyopt") { ("", form) } else { (form, "") };
+            let message = folder.cms(&format!(
+                "-encrypt -binary -in plain -outform DER {before} -{cipher} -recip ours.pem {after}"
+            ));
+            let (_, parts) = read(&headers, &message, &[&rsa, &ours], &[]).unwrap();
+            assert!(parts[0].1 == content, "{form} {cipher}");
+            let fault = read(&headers, &message, &[&rsa], &[]).unwrap_err();
+            assert!(matches!(fault, smime::Error::NoRecipient { .. }));
+        }
+    }
+    for cipher in [Cipher::Aes128Cbc, Cipher::Aes192Cbc, Cipher::Aes256Cbc, Cipher::Aes256Gcm] {
+        let recipients = [ours.certificate.clone(), rsa.certificate.clone()];
+        let key = SealedContentKey::generate(cipher, &recipients, KeyTransport::default()).unwrap();
+        let (headers, body) = payload_entity(&content).seal(key).unwrap().into_parts();
+        let body = all(body);
+        folder.put("message", &body);
+        for name in ["ours", "rsa"] {
+            let out = folder.cms(&format!(
+                "-decrypt -binary -in message -inform DER -recip {name}.pem -inkey {name}.key"
+            ));
+            assert!(out.ends_with(&content), "{cipher:?} {name}");
+        }
+        assert!(read(&headers, &body, &[&ours], &[]).unwrap().1[0].1 == content);
+    }
+}
+
+#[test]
 fn openssl_decrypts_our_indefinite_form() {
     let content = noise(300_000);
     let recipient = Party::rsa("Recipient");

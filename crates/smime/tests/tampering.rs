@@ -112,6 +112,37 @@ fn wrong_key_and_wrong_signer() {
 }
 
 #[test]
+fn authenticated_attributes_are_refused_by_name() {
+    let sample = Sample::new();
+    let key = sample.key(Cipher::Aes256Gcm);
+    // With an EC signature inside, every level is of indefinite length and easy to add to.
+    let signed = payload_entity(b"x").sign(Party::ec("Signer").signing()).unwrap();
+    let (headers, body) = signed.seal(key).unwrap().into_parts();
+    let mut body = all(body);
+    let mac = body.len() - 6 - 18;
+    body.splice(mac..mac, [0xa1, 0x02, 0x30, 0x00]);
+    let fault = sample.fault(&headers, &body).to_string();
+    assert_eq!(fault, "not supported: authenticated attributes");
+}
+
+#[test]
+fn an_unreadable_recipient_does_not_hide_ours() {
+    let sample = Sample::new();
+    let stored = sample.key(Cipher::Aes256Cbc).to_bytes();
+    let set = stored.windows(3).rposition(|window| window == [0x31, 0x82, 0x01]).unwrap();
+    // A key agreement that makes no sense comes first.
+    let mut infos = vec![0xa1, 0x02, 0x02, 0x00];
+    infos.extend_from_slice(&stored[set + 4..]);
+    let len = (infos.len() as u16).to_be_bytes();
+    let head = &stored[4..set];
+    let inner = [head, &[0x31, 0x82], &len, &infos].concat();
+    let outer = (inner.len() as u16).to_be_bytes();
+    let key = SealedContentKey::from_bytes(&[&[0x30, 0x82], &outer[..], &inner].concat()).unwrap();
+    let (headers, body) = payload_entity(b"x").seal(key).unwrap().into_parts();
+    assert_eq!(read(&headers, &all(body), &[&sample.ours], &[]).unwrap().1[0].1, b"x");
+}
+
+#[test]
 fn content_and_signature_flips() {
     let sample = Sample::new();
     let (headers, body) = sample.signed(b"the content that counts");

@@ -7,6 +7,7 @@ use crate::der::{self, Element};
 use crate::error::{Error, Result};
 use crate::message::limits::Limits;
 
+pub(crate) mod agreement;
 pub(crate) mod attributes;
 pub(crate) mod certificate;
 pub(crate) mod compress;

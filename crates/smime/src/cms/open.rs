@@ -248,6 +248,7 @@ impl<R: Read> Read for Decryptor<R> {
             match self.state {
                 State::Open => {}
                 State::Ended => return Ok(0),
+                // Whoever reads on after an error learns nothing more.
                 State::Failed => return Err(Error::DecryptionFailed.into()),
             }
             let result = if out.len() >= 4096 {

@@ -13,6 +13,7 @@ use openssl::rsa::Padding;
 use openssl::x509::X509;
 use zeroize::Zeroizing;
 
+use super::agreement::Agreement;
 use super::certificate::{CertificateId, Named};
 use crate::algorithm::{Digest, oid};
 use crate::der::{self, Element};
@@ -23,7 +24,7 @@ type ContentKey = Zeroizing<Vec<u8>>;
 /// One of our private keys with the certificate by which partners name it.
 #[derive(Clone)]
 pub struct DecryptionKey {
-    /// The RSA key.
+    /// The key: RSA or EC.
     pub key: PKey<Private>,
     /// Its certificate.
     pub certificate: X509,
@@ -33,27 +34,68 @@ pub struct DecryptionKey {
 pub(crate) fn content_key(infos: &[Vec<u8>], keys: &[DecryptionKey], key_len: usize) -> Result<ContentKey> {
     let ours =
         keys.iter().map(|key| Ok((CertificateId::of(&key.certificate)?, key))).collect::<Result<Vec<_>>>()?;
-    let mut other_kinds = 0;
+    // What cannot be read of one recipient matters only when none of the others is ours.
+    let mut fault = Error::NoRecipient { recipients: infos.len() };
     for info in infos {
-        let info = Element::parse(info)?;
-        if info.tag != der::SEQUENCE {
-            // Key agreement, shared keys, passwords.
-            other_kinds += 1;
-            continue;
-        }
-        let mut fields = info.children();
-        fields.required("version")?;
-        let named = Named::parse(&fields.required("recipient identifier")?)?;
-        let algorithm = fields.required("keyEncryptionAlgorithm")?;
-        let encrypted = fields.required("encryptedKey")?.octets()?;
-        if let Some((_, key)) = ours.iter().find(|(id, _)| id.is_named(&named)) {
-            return transported_key(&key.key, &algorithm, &encrypted, key_len);
+        match recipient_key(info, &ours, key_len) {
+            Ok(Some(key)) => return Ok(key),
+            Ok(None) => {}
+            Err(error) => fault = error,
         }
     }
-    if other_kinds == infos.len() && other_kinds > 0 {
-        return Err(Error::unsupported("recipients by other means than RSA key transport"));
+    Err(fault)
+}
+
+/// The content key, if this RecipientInfo is for one of ours. Shared keys and passwords are for
+/// nobody here.
+fn recipient_key(
+    info: &[u8],
+    ours: &[(CertificateId, &DecryptionKey)],
+    key_len: usize,
+) -> Result<Option<ContentKey>> {
+    let info = Element::parse(info)?;
+    if info.tag == der::context(1) {
+        return agreed_key(&info, ours, key_len);
     }
-    Err(Error::NoRecipient { recipients: infos.len() })
+    if info.tag != der::SEQUENCE {
+        return Ok(None);
+    }
+    let mut fields = info.children();
+    fields.required("version")?;
+    let named = Named::parse(&fields.required("recipient identifier")?)?;
+    let algorithm = fields.required("keyEncryptionAlgorithm")?;
+    let encrypted = fields.required("encryptedKey")?.octets()?;
+    match ours.iter().find(|(id, _)| id.is_named(&named)) {
+        Some((_, key)) => transported_key(&key.key, &algorithm, &encrypted, key_len).map(Some),
+        None => Ok(None),
+    }
+}
+
+/// The key for one of ours in a KeyAgreeRecipientInfo, if it is among the recipients.
+fn agreed_key(
+    info: &Element<'_>,
+    ours: &[(CertificateId, &DecryptionKey)],
+    key_len: usize,
+) -> Result<Option<ContentKey>> {
+    let agreement = Agreement::parse(info)?;
+    for (named, wrapped) in &agreement.keys {
+        let Some((_, key)) = ours.iter().find(|(id, _)| id.is_named(named)) else { continue };
+        if key.key.id() != Id::EC {
+            return Err(Error::unsupported("key agreement with a key that is not EC"));
+        }
+        let random = random_key(key_len)?;
+        return Ok(Some(match agreement.open(&key.key, wrapped) {
+            Ok(plain) if plain.len() == key_len => plain,
+            _ => random,
+        }));
+    }
+    Ok(None)
+}
+
+fn random_key(key_len: usize) -> Result<ContentKey> {
+    let mut random = Zeroizing::new(vec![0; key_len]);
+    rand_bytes(&mut random).during("draw a key")?;
+    Ok(random)
 }
 
 fn transported_key(
@@ -65,8 +107,7 @@ fn transported_key(
     if key.id() != Id::RSA {
         return Err(Error::unsupported("key transport to a key that is not RSA"));
     }
-    let mut random = Zeroizing::new(vec![0; key_len]);
-    rand_bytes(&mut random).during("draw a key")?;
+    let random = random_key(key_len)?;
     let mut fields = algorithm.children();
     let kind = fields.required("algorithm")?.content;
     if kind == oid::RSA {

@@ -11,6 +11,7 @@ use openssl::symm::{Crypter, Mode};
 use openssl::x509::{X509, X509Ref};
 use zeroize::Zeroizing;
 
+use super::agreement;
 use super::certificate::CertificateId;
 use crate::algorithm::{Cipher, Digest, oid};
 use crate::der::{self, Element};
@@ -66,7 +67,7 @@ impl SealedContentKey {
     }
 
     /// Takes key and IV as given. Errors: their lengths do not fit, no recipient, a recipient
-    /// whose key is not RSA.
+    /// whose key is neither RSA nor EC. `transport` is for RSA keys; EC keys agree on one.
     pub fn new(
         cipher: Cipher,
         key: Zeroizing<Vec<u8>>,
@@ -131,6 +132,18 @@ impl SealedContentKey {
         if self.cipher.is_authenticated() { oid::AUTH_ENVELOPED_DATA } else { oid::ENVELOPED_DATA }
     }
 
+    /// EnvelopedData is version 2 when a recipient is by key agreement (RFC 5652 section 6.1).
+    fn version(&self) -> Vec<u8> {
+        let mut agrees = false;
+        if let Ok(set) = Element::parse(&self.recipient_infos) {
+            let mut infos = set.children();
+            while let Ok(Some(info)) = infos.next() {
+                agrees |= info.tag == der::context(1);
+            }
+        }
+        der::integer(if agrees && !self.cipher.is_authenticated() { 2 } else { 0 })
+    }
+
     /// What stands before the ciphertext of a known length.
     fn definite_head(&self, sealed: u64) -> Option<Vec<u8>> {
         let info = [der::oid(oid::DATA), self.algorithm()].concat();
@@ -139,7 +152,7 @@ impl SealedContentKey {
         let mac_len = if self.cipher.is_authenticated() { 2 + TAG as u64 } else { 0 };
 
         let info_header = der::header(der::SEQUENCE, info_len);
-        let version = der::integer(0);
+        let version = self.version();
         let before = version.len() + self.recipient_infos.len() + info_header.len();
         let data_len = info_len.checked_add(before as u64 + mac_len)?;
         let data_header = der::header(der::SEQUENCE, data_len);
@@ -170,7 +183,7 @@ impl SealedContentKey {
             &[der::SEQUENCE, 0x80][..],
             &der::oid(self.content_kind()),
             &[der::context(0), 0x80, der::SEQUENCE, 0x80],
-            &der::integer(0),
+            &self.version(),
             &self.recipient_infos,
             &[der::SEQUENCE, 0x80],
             &der::oid(oid::DATA),
@@ -181,11 +194,14 @@ impl SealedContentKey {
     }
 }
 
-/// KeyTransRecipientInfo with issuer and serial number (RFC 5652 section 6.2.1).
+/// KeyTransRecipientInfo with issuer and serial number (RFC 5652 section 6.2.1); for EC keys
+/// KeyAgreeRecipientInfo.
 fn recipient_info(recipient: &X509Ref, key: &[u8], transport: KeyTransport) -> Result<Vec<u8>> {
     let public = recipient.public_key().during("read a recipient's key")?;
-    if public.id() != Id::RSA {
-        return Err(Error::unsupported("encrypting for a recipient whose key is not RSA"));
+    match public.id() {
+        Id::RSA => {}
+        Id::EC => return agreement::recipient_info(recipient, key),
+        _ => return Err(Error::unsupported("encrypting for a key that is neither RSA nor EC")),
     }
     let mut encrypter = Encrypter::new(&public).during("encrypt a content key")?;
     let algorithm = match transport {

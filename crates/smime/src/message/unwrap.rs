@@ -219,7 +219,7 @@ impl Reader<'_> {
         let mut decryptor = Decryptor::open(ber, authenticated, self.keys.decrypt, limits)?;
         self.report.layers.push(Layer::Encrypted { cipher: decryptor.cipher() });
         let inner = self.decrypted_entity(&mut decryptor);
-        if let Err(Error::Io(_)) = inner {
+        if let Err(Error::Io(_) | Error::Unsupported(_)) = inner {
             return inner;
         }
         // Whatever the plaintext looks like, the ciphertext is read to its end first, so that
