@@ -142,6 +142,41 @@ fn every_length_about_a_block() {
 }
 
 #[test]
+fn gcm_inside_enveloped_data_with_the_tag_behind() {
+    let (ours, partner) = (Party::rsa("Ours"), Party::ec("Partner"));
+    let content = noise(100_000);
+    // An EC signature inside makes every level indefinite: nothing around has a length to mend.
+    let signed = payload_entity(&content).sign(partner.signing()).unwrap();
+    let (headers, body) = signed.seal(key(Cipher::Aes128Gcm, &ours)).unwrap().into_parts();
+    let body = all(body);
+    let kind = b"\x06\x0b\x2a\x86\x48\x86\xf7\x0d\x01\x09\x10\x01\x17";
+    assert!(body[2..].starts_with(kind));
+    let end = body.len() - 6 - 18;
+    let tag = &body[end + 2..end + 18];
+    // Products that do this append the tag to the ciphertext, here cut into two segments.
+    let wrong = |tag: &[u8]| {
+        [
+            &body[..2],
+            b"\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x07\x03",
+            &body[2 + kind.len()..end - 4],
+            &[0x04, 0x05],
+            &tag[..5],
+            &[0x04, 0x0b],
+            &tag[5..],
+            &[0; 10],
+        ]
+        .concat()
+    };
+    let (report, parts) = read(&headers, &wrong(tag), &[&ours], &[&partner]).unwrap();
+    assert!(parts[0].1 == content);
+    assert_eq!(report.encrypted(), Some(Cipher::Aes128Gcm));
+    let mut bad = tag.to_vec();
+    bad[15] ^= 1;
+    let fault = read(&headers, &wrong(&bad), &[&ours], &[&partner]).unwrap_err();
+    assert!(matches!(fault, smime::Error::DecryptionFailed));
+}
+
+#[test]
 fn a_mic_of_unsigned_content_is_known_to_the_sender() {
     let ours = Party::rsa("Ours");
     let content = b"UNB+\nUNZ\r\n";
