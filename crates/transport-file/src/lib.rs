@@ -4,11 +4,11 @@
 //! [`LocalFolder`] does the file-system work, never leaving its roots; polling and safe writing are
 //! [`transport::folder`]'s. Local directories need no connection and give no connection events.
 
+mod endpoint;
 mod folder;
 mod options;
 mod place;
-mod transport;
 
+pub use endpoint::FileTransport;
 pub use folder::LocalFolder;
 pub use options::OPTIONS;
-pub use transport::FileTransport;

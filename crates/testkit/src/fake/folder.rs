@@ -1,0 +1,177 @@
+//! A folder that lies, fails, or lets something happen in between; the rest it leaves to another one.
+
+use super::Fault;
+use super::lent::locked;
+use async_trait::async_trait;
+use futures::future::BoxFuture;
+use futures::stream::BoxStream;
+use model::{RemotePath, Result};
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
+use tokio::io::AsyncRead;
+use transport::folder::{Entry, Folder, FolderCapabilities, Published, Upload};
+
+/// What can be done with a folder.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Act {
+    /// `list`
+    List,
+    /// `stat`
+    Stat,
+    /// `read`
+    Read,
+    /// `begin_write`
+    BeginWrite,
+    /// `publish`
+    Publish,
+    /// `rename`
+    Rename,
+    /// `remove`
+    Remove,
+    /// `make_directory`
+    MakeDirectory,
+}
+
+/// How a publication ends.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum PublishAnswer {
+    /// It is not done, and the name is said to be taken.
+    Exists,
+    /// It is done, but the answer is lost.
+    UnknownDone,
+    /// It is not done, and nobody tells.
+    UnknownNotDone,
+}
+
+enum Step {
+    Before(Act, Box<dyn FnOnce() -> BoxFuture<'static, ()> + Send>),
+    Fail(Act, Fault),
+    Publish(PublishAnswer),
+}
+
+/// A folder under a script. Steps wait for the first call they are meant for, each serves once.
+pub struct ScriptedFolder {
+    inner: Arc<dyn Folder>,
+    steps: Mutex<VecDeque<Step>>,
+    calls: Mutex<Vec<(Act, RemotePath)>>,
+}
+
+impl ScriptedFolder {
+    /// Wraps a folder; without a script it is just that folder.
+    #[must_use]
+    pub fn new(inner: Arc<dyn Folder>) -> Arc<Self> {
+        Arc::new(Self { inner, steps: Mutex::default(), calls: Mutex::default() })
+    }
+
+    /// Lets something happen right before the next such act.
+    pub fn before<F>(&self, act: Act, happens: impl FnOnce() -> F + Send + 'static)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        locked(&self.steps).push_back(Step::Before(act, Box::new(move || Box::pin(happens()))));
+    }
+
+    /// Fails the next such act without doing it.
+    pub fn fail(&self, act: Act, fault: Fault) {
+        locked(&self.steps).push_back(Step::Fail(act, fault));
+    }
+
+    /// Answers the next publication like this.
+    pub fn publish_answer(&self, answer: PublishAnswer) {
+        locked(&self.steps).push_back(Step::Publish(answer));
+    }
+
+    /// The acts so far with their (first) paths.
+    #[must_use]
+    pub fn calls(&self) -> Vec<(Act, RemotePath)> {
+        locked(&self.calls).clone()
+    }
+
+    /// How often an act was done.
+    #[must_use]
+    pub fn count(&self, act: Act) -> usize {
+        locked(&self.calls).iter().filter(|(done, _)| *done == act).count()
+    }
+
+    async fn scripted(&self, act: Act, path: &RemotePath) -> Result<()> {
+        locked(&self.calls).push((act, path.clone()));
+        loop {
+            let step = {
+                let mut steps = locked(&self.steps);
+                let place = steps.iter().position(|step| match step {
+                    Step::Before(at, _) | Step::Fail(at, _) => *at == act,
+                    Step::Publish(_) => false,
+                });
+                place.and_then(|place| steps.remove(place))
+            };
+            match step {
+                Some(Step::Before(_, happens)) => happens().await,
+                Some(Step::Fail(_, fault)) => return Err(fault.error("use a scripted folder")),
+                Some(Step::Publish(_)) | None => return Ok(()),
+            }
+        }
+    }
+
+    fn next_publish(&self) -> Option<PublishAnswer> {
+        let mut steps = locked(&self.steps);
+        let place = steps.iter().position(|step| matches!(step, Step::Publish(_)))?;
+        match steps.remove(place) {
+            Some(Step::Publish(answer)) => Some(answer),
+            _ => None,
+        }
+    }
+}
+
+#[async_trait]
+impl Folder for ScriptedFolder {
+    async fn capabilities(&self) -> Result<FolderCapabilities> {
+        self.inner.capabilities().await
+    }
+
+    async fn list(&self, directory: &RemotePath) -> Result<BoxStream<'static, Result<Entry>>> {
+        self.scripted(Act::List, directory).await?;
+        self.inner.list(directory).await
+    }
+
+    async fn stat(&self, path: &RemotePath) -> Result<Entry> {
+        self.scripted(Act::Stat, path).await?;
+        self.inner.stat(path).await
+    }
+
+    async fn read(&self, path: &RemotePath, offset: u64) -> Result<Box<dyn AsyncRead + Send + Unpin>> {
+        self.scripted(Act::Read, path).await?;
+        self.inner.read(path, offset).await
+    }
+
+    async fn begin_write(&self, path: &RemotePath, length: Option<u64>) -> Result<Box<dyn Upload>> {
+        self.scripted(Act::BeginWrite, path).await?;
+        self.inner.begin_write(path, length).await
+    }
+
+    async fn publish(&self, temporary: &RemotePath, name: &RemotePath, overwrite: bool) -> Result<Published> {
+        self.scripted(Act::Publish, temporary).await?;
+        match self.next_publish() {
+            None => self.inner.publish(temporary, name, overwrite).await,
+            Some(PublishAnswer::Exists) => Ok(Published::Exists),
+            Some(PublishAnswer::UnknownNotDone) => Ok(Published::Unknown),
+            Some(PublishAnswer::UnknownDone) => {
+                self.inner.publish(temporary, name, overwrite).await.map(|_| Published::Unknown)
+            }
+        }
+    }
+
+    async fn rename(&self, from: &RemotePath, to: &RemotePath) -> Result<()> {
+        self.scripted(Act::Rename, from).await?;
+        self.inner.rename(from, to).await
+    }
+
+    async fn remove(&self, path: &RemotePath) -> Result<()> {
+        self.scripted(Act::Remove, path).await?;
+        self.inner.remove(path).await
+    }
+
+    async fn make_directory(&self, path: &RemotePath) -> Result<()> {
+        self.scripted(Act::MakeDirectory, path).await?;
+        self.inner.make_directory(path).await
+    }
+}

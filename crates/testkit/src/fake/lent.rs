@@ -1,0 +1,240 @@
+//! What the engine lends a transport, in memory.
+
+use crate::clock::SeededRandom;
+use async_trait::async_trait;
+use model::definition::Definitions;
+use model::{AuditEvent, Error, ErrorKind, NodeName, PayloadId, RemotePath, Result, Sha256};
+use serde_json::{Map, Value};
+use std::collections::{BTreeMap, HashSet};
+use std::io;
+use std::ops::Range;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use transport::{
+    AuditLog, BufferBudget, Clock, DeliveryLog, Directory, KnownOffers, OwnKey, PartWriter, PartnerMaterial,
+    Payload, PayloadReader, Services, StagingArea,
+};
+use uuid::Uuid;
+
+pub(crate) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Services on a clock: 64 MiB of buffers, repeatable randomness, an audit trail in memory, no
+/// definitions and no staging. Replace what a test needs otherwise.
+#[must_use]
+pub fn services(clock: Arc<dyn Clock>) -> Services {
+    Services {
+        // A literal that fits: the fallback is never reached.
+        node: NodeName::try_from("test".to_owned()).unwrap_or_else(|_| unreachable!("a plain name")),
+        clock,
+        random: Arc::new(SeededRandom::new(1)),
+        directory: Arc::new(NoDirectory),
+        audit: Arc::new(MemoryAudit::default()),
+        budget: BufferBudget::new(64 << 20),
+        staging: Arc::new(NoStaging),
+    }
+}
+
+/// A directory without partners and identities.
+pub struct NoDirectory;
+
+impl Directory for NoDirectory {
+    fn definitions(&self) -> Arc<Definitions> {
+        Arc::default()
+    }
+
+    fn partner(&self, name: &str) -> Result<PartnerMaterial> {
+        Err(Error::permanent(ErrorKind::NotFound, "find a partner").with("partner", name))
+    }
+
+    fn identity(&self, name: &str) -> Result<OwnKey> {
+        Err(Error::permanent(ErrorKind::NotFound, "find an identity").with("identity", name))
+    }
+}
+
+struct NoStaging;
+
+impl StagingArea for NoStaging {
+    fn begin(&self) -> Result<Box<dyn PartWriter>> {
+        Err(Error::permanent(ErrorKind::Unsupported, "stage a part in a test without staging"))
+    }
+}
+
+/// An audit trail in memory.
+#[derive(Default)]
+pub struct MemoryAudit {
+    events: Mutex<Vec<AuditEvent>>,
+}
+
+impl MemoryAudit {
+    /// What was recorded.
+    #[must_use]
+    pub fn events(&self) -> Vec<AuditEvent> {
+        locked(&self.events).clone()
+    }
+}
+
+#[async_trait]
+impl AuditLog for MemoryAudit {
+    async fn record(&self, events: Vec<AuditEvent>) -> Result<()> {
+        locked(&self.events).extend(events);
+        Ok(())
+    }
+}
+
+/// Known identities, as the engine would tell them.
+#[derive(Default)]
+pub struct Known {
+    keys: Mutex<HashSet<String>>,
+    asked: Mutex<Vec<usize>>,
+    complete: AtomicU64,
+}
+
+impl Known {
+    /// Makes an identity known.
+    pub fn add(&self, key: String) {
+        locked(&self.keys).insert(key);
+    }
+
+    /// How many identities each question held.
+    #[must_use]
+    pub fn asked(&self) -> Vec<usize> {
+        locked(&self.asked).clone()
+    }
+
+    /// How many listings were said to be complete.
+    #[must_use]
+    pub fn complete_listings(&self) -> u64 {
+        self.complete.load(Ordering::SeqCst)
+    }
+}
+
+#[async_trait]
+impl KnownOffers for Known {
+    async fn known(&self, keys: Vec<String>) -> Result<HashSet<String>> {
+        locked(&self.asked).push(keys.len());
+        let known = locked(&self.keys);
+        Ok(keys.into_iter().filter(|key| known.contains(key)).collect())
+    }
+
+    async fn listing_complete(&self) -> Result<()> {
+        self.complete.fetch_add(1, Ordering::SeqCst);
+        Ok(())
+    }
+}
+
+/// Durable state of one delivery, in memory; survives the attempts that a test makes.
+#[derive(Default)]
+pub struct MemoryLog {
+    notes: Mutex<BTreeMap<String, Value>>,
+    correlations: Mutex<Vec<String>>,
+    lost: AtomicBool,
+    lose_after_note: AtomicBool,
+}
+
+impl MemoryLog {
+    /// The notes, as the next attempt gets them.
+    #[must_use]
+    pub fn notes(&self) -> BTreeMap<String, Value> {
+        locked(&self.notes).clone()
+    }
+
+    /// The keys bound so far.
+    #[must_use]
+    pub fn correlations(&self) -> Vec<String> {
+        locked(&self.correlations).clone()
+    }
+
+    /// Loses the claim (`true`), or gives it back.
+    pub fn lose_claim(&self, lost: bool) {
+        self.lost.store(lost, Ordering::SeqCst);
+    }
+
+    /// Loses the claim as soon as the next note is written: the act it describes must not follow.
+    pub fn lose_claim_after_note(&self) {
+        self.lose_after_note.store(true, Ordering::SeqCst);
+    }
+}
+
+#[async_trait]
+impl DeliveryLog for MemoryLog {
+    async fn note(&self, key: &str, value: Value) -> Result<()> {
+        self.may_act()?;
+        locked(&self.notes).insert(key.to_owned(), value);
+        if self.lose_after_note.swap(false, Ordering::SeqCst) {
+            self.lose_claim(true);
+        }
+        Ok(())
+    }
+
+    async fn correlate(&self, key: &str) -> Result<()> {
+        self.may_act()?;
+        locked(&self.correlations).push(key.to_owned());
+        Ok(())
+    }
+
+    fn may_act(&self) -> Result<()> {
+        if self.lost.load(Ordering::SeqCst) {
+            return Err(Error::transient(ErrorKind::Internal, "go on with a claim that was lost"));
+        }
+        Ok(())
+    }
+}
+
+/// A payload held in memory.
+pub struct BytesPayload {
+    id: PayloadId,
+    bytes: Arc<[u8]>,
+    file_name: RemotePath,
+    metadata: Map<String, Value>,
+}
+
+impl BytesPayload {
+    /// A payload of these bytes.
+    #[must_use]
+    pub fn new(file_name: impl Into<RemotePath>, bytes: impl Into<Arc<[u8]>>) -> Arc<dyn Payload> {
+        let id = PayloadId::new(Uuid::new_v4());
+        Arc::new(Self { id, bytes: bytes.into(), file_name: file_name.into(), metadata: Map::new() })
+    }
+
+    fn range(&self, range: Range<u64>) -> Vec<u8> {
+        let cut = |at: u64| usize::try_from(at).unwrap_or(usize::MAX).min(self.bytes.len());
+        self.bytes[cut(range.start)..cut(range.end).max(cut(range.start))].to_vec()
+    }
+}
+
+#[async_trait]
+impl Payload for BytesPayload {
+    fn id(&self) -> PayloadId {
+        self.id
+    }
+
+    fn length(&self) -> u64 {
+        self.bytes.len() as u64
+    }
+
+    fn sha256(&self) -> Sha256 {
+        Sha256(openssl::sha::sha256(&self.bytes))
+    }
+
+    fn file_name(&self) -> &RemotePath {
+        &self.file_name
+    }
+
+    fn media_type(&self) -> Option<&str> {
+        None
+    }
+
+    fn metadata(&self) -> &Map<String, Value> {
+        &self.metadata
+    }
+
+    async fn open(&self, range: Range<u64>) -> Result<PayloadReader> {
+        Ok(Box::new(io::Cursor::new(self.range(range))))
+    }
+
+    fn open_blocking(&self, range: Range<u64>) -> Result<Box<dyn io::Read + Send>> {
+        Ok(Box::new(io::Cursor::new(self.range(range))))
+    }
+}

@@ -1,0 +1,258 @@
+//! An honest folder in memory.
+
+use super::lent::locked;
+use async_trait::async_trait;
+use chrono::{DateTime, TimeDelta};
+use futures::StreamExt;
+use futures::stream::BoxStream;
+use model::{Error, ErrorKind, RemotePath, Result, Timestamp};
+use std::collections::BTreeMap;
+use std::io::Cursor;
+use std::sync::{Arc, Mutex};
+use tokio::io::AsyncRead;
+use transport::folder::{Entry, EntryKind, Folder, FolderCapabilities, Published, Upload};
+
+type Path = Vec<Vec<u8>>;
+
+#[derive(Clone)]
+enum Node {
+    Directory,
+    File { bytes: Arc<[u8]>, modified: Timestamp, version: u64 },
+}
+
+struct State {
+    nodes: BTreeMap<Path, Node>,
+    now: Timestamp,
+    version: u64,
+    capabilities: FolderCapabilities,
+}
+
+/// A folder in memory. Its time goes on by a second with every write.
+#[derive(Clone)]
+pub struct MemoryFolder {
+    state: Arc<Mutex<State>>,
+}
+
+impl Default for MemoryFolder {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl MemoryFolder {
+    /// An empty folder that can do everything.
+    #[must_use]
+    pub fn new() -> Self {
+        let capabilities = FolderCapabilities {
+            rename_no_replace: true,
+            rename_replace: true,
+            modified: true,
+            directories: true,
+        };
+        Self::with_capabilities(capabilities)
+    }
+
+    /// An empty folder that can do this. Without `rename_no_replace` a rename replaces what is there.
+    #[must_use]
+    pub fn with_capabilities(capabilities: FolderCapabilities) -> Self {
+        let now = DateTime::from_timestamp(1_700_000_000, 0).unwrap_or_default();
+        let nodes = BTreeMap::from([(Path::new(), Node::Directory)]);
+        Self { state: Arc::new(Mutex::new(State { nodes, now, version: 0, capabilities })) }
+    }
+
+    /// Puts a file there, with the directories above it.
+    pub fn put(&self, path: impl Into<RemotePath>, bytes: impl Into<Arc<[u8]>>) {
+        let mut state = locked(&self.state);
+        let path = parts(&path.into());
+        for end in 0..path.len() {
+            state.nodes.entry(path[..end].to_vec()).or_insert(Node::Directory);
+        }
+        state.write(path, bytes.into());
+    }
+
+    /// The bytes of a file.
+    #[must_use]
+    pub fn get(&self, path: impl Into<RemotePath>) -> Option<Arc<[u8]>> {
+        match locked(&self.state).nodes.get(&parts(&path.into())) {
+            Some(Node::File { bytes, .. }) => Some(Arc::clone(bytes)),
+            _ => None,
+        }
+    }
+
+    /// The paths of all files, in order, as text.
+    #[must_use]
+    pub fn files(&self) -> Vec<String> {
+        let state = locked(&self.state);
+        let files = state.nodes.iter().filter(|(_, node)| matches!(node, Node::File { .. }));
+        files.map(|(path, _)| RemotePath::from_bytes(path.join(&b'/')).to_text()).collect()
+    }
+}
+
+impl State {
+    fn write(&mut self, path: Path, bytes: Arc<[u8]>) {
+        self.now += TimeDelta::seconds(1);
+        self.version += 1;
+        let node = Node::File { bytes, modified: self.now, version: self.version };
+        self.nodes.insert(path, node);
+    }
+
+    fn entry(&self, path: RemotePath, node: &Node) -> Entry {
+        match node {
+            Node::Directory => {
+                Entry { path, kind: EntryKind::Directory, size: None, modified: None, version: None }
+            }
+            Node::File { bytes, modified, version } => Entry {
+                path,
+                kind: EntryKind::File,
+                size: Some(bytes.len() as u64),
+                modified: self.capabilities.modified.then_some(*modified),
+                version: Some(version.to_string()),
+            },
+        }
+    }
+
+    fn file(&self, path: &RemotePath) -> Result<Node> {
+        match self.nodes.get(&parts(path)) {
+            Some(node @ Node::File { .. }) => Ok(node.clone()),
+            Some(Node::Directory) => Err(failed(ErrorKind::Rejected, path)),
+            None => Err(failed(ErrorKind::NotFound, path)),
+        }
+    }
+
+    fn parent_exists(&self, path: &RemotePath) -> Result<()> {
+        let path_parts = parts(path);
+        let parent = path_parts.split_last().map(|(_, parent)| parent.to_vec()).unwrap_or_default();
+        match self.nodes.get(&parent) {
+            Some(Node::Directory) => Ok(()),
+            _ => Err(failed(ErrorKind::NotFound, path)),
+        }
+    }
+
+    fn rename(&mut self, from: &RemotePath, to: &RemotePath) -> Result<()> {
+        let node = self.file(from)?;
+        self.parent_exists(to)?;
+        self.nodes.remove(&parts(from));
+        self.nodes.insert(parts(to), node);
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Folder for MemoryFolder {
+    async fn capabilities(&self) -> Result<FolderCapabilities> {
+        Ok(locked(&self.state).capabilities)
+    }
+
+    async fn list(&self, directory: &RemotePath) -> Result<BoxStream<'static, Result<Entry>>> {
+        let state = locked(&self.state);
+        let parent = parts(directory);
+        if !matches!(state.nodes.get(&parent), Some(Node::Directory)) {
+            return Err(failed(ErrorKind::NotFound, directory));
+        }
+        let below = state.nodes.range(parent.clone()..).take_while(|(path, _)| path.starts_with(&parent));
+        let entries: Vec<_> = below
+            .filter(|(path, _)| path.len() == parent.len() + 1)
+            .map(|(path, node)| {
+                Ok(state.entry(RemotePath::from_bytes(path.last().cloned().unwrap_or_default()), node))
+            })
+            .collect();
+        Ok(futures::stream::iter(entries).boxed())
+    }
+
+    async fn stat(&self, path: &RemotePath) -> Result<Entry> {
+        let state = locked(&self.state);
+        match state.nodes.get(&parts(path)) {
+            Some(node) => Ok(state.entry(path.clone(), node)),
+            None => Err(failed(ErrorKind::NotFound, path)),
+        }
+    }
+
+    async fn read(&self, path: &RemotePath, offset: u64) -> Result<Box<dyn AsyncRead + Send + Unpin>> {
+        let Node::File { bytes, .. } = locked(&self.state).file(path)? else {
+            return Err(failed(ErrorKind::Rejected, path));
+        };
+        let mut reader = Cursor::new(bytes);
+        reader.set_position(offset);
+        Ok(Box::new(reader))
+    }
+
+    async fn begin_write(&self, path: &RemotePath, _: Option<u64>) -> Result<Box<dyn Upload>> {
+        let mut state = locked(&self.state);
+        state.parent_exists(path)?;
+        if let Some(Node::Directory) = state.nodes.get(&parts(path)) {
+            return Err(failed(ErrorKind::Rejected, path));
+        }
+        state.write(parts(path), Arc::from([]));
+        Ok(Box::new(MemoryUpload { folder: self.clone(), path: path.clone(), bytes: Vec::new() }))
+    }
+
+    async fn publish(&self, temporary: &RemotePath, name: &RemotePath, overwrite: bool) -> Result<Published> {
+        let mut state = locked(&self.state);
+        state.file(temporary)?;
+        match state.nodes.get(&parts(name)) {
+            Some(Node::Directory) if overwrite => Err(failed(ErrorKind::Rejected, name)),
+            Some(_) if !overwrite => Ok(Published::Exists),
+            _ => state.rename(temporary, name).map(|()| Published::Published),
+        }
+    }
+
+    async fn rename(&self, from: &RemotePath, to: &RemotePath) -> Result<()> {
+        let mut state = locked(&self.state);
+        state.file(from)?;
+        if state.capabilities.rename_no_replace && state.nodes.contains_key(&parts(to)) {
+            return Err(failed(ErrorKind::AlreadyExists, to));
+        }
+        state.rename(from, to)
+    }
+
+    async fn remove(&self, path: &RemotePath) -> Result<()> {
+        let mut state = locked(&self.state);
+        state.file(path)?;
+        state.nodes.remove(&parts(path));
+        Ok(())
+    }
+
+    async fn make_directory(&self, path: &RemotePath) -> Result<()> {
+        let mut state = locked(&self.state);
+        let path_parts = parts(path);
+        for end in 1..=path_parts.len() {
+            let node = state.nodes.entry(path_parts[..end].to_vec()).or_insert(Node::Directory);
+            if !matches!(node, Node::Directory) {
+                return Err(failed(ErrorKind::AlreadyExists, path));
+            }
+        }
+        Ok(())
+    }
+}
+
+struct MemoryUpload {
+    folder: MemoryFolder,
+    path: RemotePath,
+    bytes: Vec<u8>,
+}
+
+#[async_trait]
+impl Upload for MemoryUpload {
+    async fn write(&mut self, bytes: bytes::Bytes) -> Result<()> {
+        self.bytes.extend_from_slice(&bytes);
+        Ok(())
+    }
+
+    async fn finish(self: Box<Self>) -> Result<u64> {
+        let length = self.bytes.len() as u64;
+        locked(&self.folder.state).write(parts(&self.path), self.bytes.into());
+        Ok(length)
+    }
+
+    async fn abort(self: Box<Self>) {
+        locked(&self.folder.state).nodes.remove(&parts(&self.path));
+    }
+}
+
+fn parts(path: &RemotePath) -> Path {
+    path.parts().map(<[u8]>::to_vec).collect()
+}
+
+fn failed(kind: ErrorKind, path: &RemotePath) -> Error {
+    Error::permanent(kind, "use a path of a folder in memory").with("path", path)
+}
