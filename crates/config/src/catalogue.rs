@@ -115,3 +115,8 @@ pub(crate) fn default_port(scheme: &str) -> Option<u16> {
         _ => None,
     }
 }
+
+/// Whether each poll of such a place opens a connection of its own.
+pub(crate) fn connects_per_poll(scheme: &str) -> bool {
+    matches!(scheme, "sftp" | "ftp" | "ftps" | "imap" | "imaps" | "pop3" | "pop3s")
+}

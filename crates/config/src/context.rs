@@ -1,7 +1,7 @@
 //! What is at hand while documents are read, and the problems found so far.
 
 use crate::environment::Environment;
-use crate::problem::{Place, Problem};
+use crate::problem::{Place, Problem, Severity};
 use crate::roots::Roots;
 use std::cell::RefCell;
 
@@ -22,6 +22,10 @@ impl<'a> Context<'a> {
 
     pub(crate) fn warning(&self, place: &Place, key: &str, message: impl Into<String>) {
         self.problems.borrow_mut().push(Problem::warning(place, key, message));
+    }
+
+    pub(crate) fn error_count(&self) -> usize {
+        self.problems.borrow().iter().filter(|problem| problem.severity == Severity::Error).count()
     }
 
     pub(crate) fn into_problems(self) -> Vec<Problem> {

@@ -6,7 +6,9 @@
 //! room names no transport. Every problem is collected with its file, line and the nearest valid name.
 
 mod catalogue;
+mod check;
 mod context;
+mod documents;
 mod environment;
 mod field;
 mod problem;
@@ -15,10 +17,14 @@ mod reference;
 mod roots;
 pub mod settings;
 mod tree;
+mod validate;
 
 pub use catalogue::{Catalogue, EndpointCheck, Roles, TransportSpec};
+pub use check::fields_of;
+pub use documents::Documents;
 pub use environment::{Environment, ProcessEnvironment, ReadFile};
 pub use field::{Field, FieldKind, Section};
 pub use problem::{Problem, Severity};
 pub use roots::Roots;
 pub use settings::Settings;
+pub use validate::{Report, validate};

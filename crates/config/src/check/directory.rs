@@ -1,0 +1,76 @@
+//! Directories compared by the words of their paths.
+
+/// A directory as a URL or a field names it, without `.` and with `..` followed as far as words go.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(super) struct Directory {
+    absolute: bool,
+    parts: Vec<String>,
+}
+
+impl Directory {
+    /// An absolute directory, or one relative to the login directory.
+    pub(super) fn new(absolute: bool, text: &str) -> Self {
+        let mut parts: Vec<String> = Vec::new();
+        for part in text.split('/').filter(|part| !part.is_empty() && *part != ".") {
+            let climbs = part == ".." && parts.last().is_some_and(|last| last != "..");
+            if climbs {
+                parts.pop();
+            } else if part != ".." || !absolute {
+                parts.push(part.to_owned());
+            }
+        }
+        Self { absolute, parts }
+    }
+
+    /// A directory as a field of a flow names it.
+    pub(super) fn written(text: &str) -> Self {
+        Self::new(text.starts_with('/'), text)
+    }
+
+    /// Whether the other one is this one or lies below it. An absolute and a relative one cannot be
+    /// compared: the login directory is the server's to know.
+    pub(super) fn holds(&self, other: &Self) -> bool {
+        if self.absolute != other.absolute {
+            return false;
+        }
+        let climbs = |parts: &[String]| parts.iter().take_while(|part| *part == "..").count();
+        let (own, others) = (climbs(&self.parts), climbs(&other.parts));
+        if own == others {
+            other.parts.starts_with(&self.parts)
+        } else {
+            own > others && own == self.parts.len()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Directory;
+
+    #[test]
+    fn a_directory_holds_what_lies_below() {
+        let holds = |a: &str, b: &str| Directory::written(a).holds(&Directory::written(b));
+        for (outer, inner) in [
+            ("/a", "/a"),
+            ("/a", "/a/b"),
+            ("", "done"),
+            ("in", "in/./x"),
+            ("..", "in"),
+            ("/", "/x"),
+            ("a/../in/", "in"),
+        ] {
+            assert!(holds(outer, inner), "{outer} {inner}");
+        }
+        for (outer, other) in [
+            ("/a", "/ab"),
+            ("in", "done"),
+            ("", "../done"),
+            ("in", "in/../done"),
+            ("/in", "in"),
+            ("../x", "in"),
+            ("a/b", "a"),
+        ] {
+            assert!(!holds(outer, other), "{outer} {other}");
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! Flows, and their destinations.
+
+use super::endpoint::Location;
+use super::overlap::Poll;
+use super::source::CheckedSource;
+use super::{Checker, is_name};
+use crate::field::Section;
+use crate::reader::Reader;
+use model::NameTemplate;
+use model::definition::{Destination, Flow, FlowSource, RetryPolicy};
+use std::sync::Arc;
+
+impl<'a> Checker<'a> {
+    pub(super) fn flows(&mut self) {
+        for (name, reader) in self.section(Section::Flow) {
+            let source = reader.child("source").and_then(|below| Some((self.source(&below)?, below)));
+            let destinations = self.destinations(&reader, source.as_ref().map(|(source, _)| source));
+            let enabled = reader.flag("enabled");
+            let ordered = reader.flag("ordered");
+            let continue_after_failure = reader.flag("continue_after_failure");
+            if continue_after_failure && !ordered {
+                reader.warning("continue_after_failure", "has no effect without ordered = true");
+            }
+            let Some(retention) = reader.duration("retention") else { continue };
+            let Some((checked, below)) = source else { continue };
+            if let (true, FlowSource::Poll(poll), Some(location)) =
+                (enabled, &checked.source, checked.location)
+            {
+                self.polls.push(Poll {
+                    flow: name.to_owned(),
+                    place: below.place_of("endpoint").clone(),
+                    location,
+                    recursive: poll.recursive,
+                    mask: checked.mask,
+                });
+            }
+            let flow = Flow {
+                name: name.to_owned(),
+                enabled,
+                source: checked.source,
+                destinations,
+                ordered,
+                continue_after_failure,
+                retention,
+            };
+            self.definitions.flows.insert(name.to_owned(), Arc::new(flow));
+        }
+    }
+
+    fn destinations(&self, flow: &Reader<'a>, source: Option<&CheckedSource>) -> Vec<Destination> {
+        let readers = flow.children("destination");
+        if readers.is_empty() && flow.has("destination") {
+            flow.error("destination", "names none; a flow has at least one");
+        }
+        let mut destinations: Vec<Destination> = Vec::new();
+        for reader in &readers {
+            let Some(destination) = self.destination(reader, source) else { continue };
+            if destinations.iter().any(|other| other.name == destination.name) {
+                let field = if reader.has("name") { "name" } else { "endpoint" };
+                let message = format!(
+                    "a second destination '{}' in this flow; give it a 'name' of its own",
+                    destination.name
+                );
+                reader.error(field, message);
+            }
+            destinations.push(destination);
+        }
+        destinations
+    }
+
+    fn destination(&self, reader: &Reader<'a>, source: Option<&CheckedSource>) -> Option<Destination> {
+        let file_name = reader.text("file_name").and_then(|text| {
+            NameTemplate::parse(&text.value)
+                .map_err(|error| reader.error("file_name", error.to_string()))
+                .ok()
+        });
+        let expires_after = if reader.has("expires_after") { reader.duration("expires_after") } else { None };
+        if expires_after.is_some_and(|time| time.is_zero()) {
+            reader.error("expires_after", "would expire at once; leave it out for no end");
+        }
+        let retry = retry(&reader.section("retry"));
+        let name = reader.text("name");
+        if let Some(text) = name.as_ref().filter(|text| !is_name(&text.value)) {
+            let message =
+                format!("'{}' cannot be a name: 1 to 64 of a-z, 0-9, '.', '-' and '_'", text.written);
+            reader.error("name", message);
+        }
+        let endpoint = self.name_in(reader, "endpoint", Section::Endpoint)?;
+        if let Some(facts) = self.endpoints.get(&endpoint) {
+            if !facts.transport.roles.destination {
+                let message = format!("transport '{}' cannot be delivered to", facts.transport.name);
+                reader.error("endpoint", message);
+            }
+            if let (Some(source), Some(location)) = (source, &facts.location) {
+                not_into_source(reader, source, location);
+            }
+        }
+        let name = name.map_or_else(|| endpoint.clone(), |text| text.value);
+        Some(Destination { name, endpoint, file_name, retry: retry?, expires_after })
+    }
+}
+
+/// A flow that writes where it reads would take its own files for ever.
+fn not_into_source(reader: &Reader<'_>, source: &CheckedSource, location: &Location) {
+    let (FlowSource::Poll(poll), Some(from)) = (&source.source, &source.location) else { return };
+    if !from.same_machine(location) {
+        return;
+    }
+    let same = from.directory == location.directory;
+    if same || poll.recursive && from.directory.holds(&location.directory) {
+        reader.error(
+            "endpoint",
+            "leads into the directory that this flow polls: it would take its own files for ever",
+        );
+    }
+}
+
+/// How failures are retried; every field has its default.
+pub(super) fn retry(reader: &Reader<'_>) -> Option<RetryPolicy> {
+    let (first, longest) = (reader.duration("first")?, reader.duration("longest")?);
+    if first.is_zero() {
+        reader.error("first", "takes more than no time at all");
+    }
+    if longest < first {
+        let field = if reader.has("longest") { "longest" } else { "first" };
+        reader.error(field, "the longest wait is shorter than the first");
+    }
+    let attempts = reader.integer("attempts").and_then(|attempts| u32::try_from(attempts).ok())?;
+    Some(RetryPolicy { attempts, first, longest })
+}

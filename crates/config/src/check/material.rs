@@ -1,0 +1,201 @@
+//! Certificates and keys: that they can be read, belong together and are still good.
+
+use super::Checker;
+use crate::field::Section;
+use crate::reader::Reader;
+use model::definition::{CertificateDefinition, Credential, KeyDefinition};
+use model::{Secret, Timestamp};
+use openssl::asn1::{Asn1Time, Asn1TimeRef};
+use openssl::pkey::{HasPublic, Id, PKey, PKeyRef, Private};
+use openssl::x509::X509;
+use std::sync::Arc;
+
+/// Someone should have heard by then.
+const SOON_DAYS: i64 = 30;
+
+/// What was found out about a key.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct KeyFacts {
+    pub(super) has_certificate: bool,
+    /// Whether messages can be encrypted to it.
+    pub(super) is_rsa: bool,
+}
+
+impl Checker<'_> {
+    pub(super) fn certificates(&mut self) {
+        for (name, reader) in self.section(Section::Certificate) {
+            let Some(pem) = reader.text("pem") else { continue };
+            let Some(certificate) = certificate(&reader, "pem", &pem.value) else { continue };
+            let now = reader.context.environment.now();
+            if let Some((severity, message)) = validity(&certificate, now) {
+                match severity {
+                    Trouble::Unreadable => reader.error("pem", message),
+                    Trouble::Dated => reader.warning("pem", message),
+                }
+            }
+            let key = certificate.public_key().ok();
+            if let Some(key) = &key {
+                weak(&reader, "pem", key);
+            }
+            self.rsa_certificates.insert(name.to_owned(), key.is_some_and(|key| key.id() == Id::RSA));
+            let definition = CertificateDefinition { name: name.to_owned(), pem: pem.value };
+            self.definitions.certificates.insert(name.to_owned(), Arc::new(definition));
+        }
+    }
+
+    pub(super) fn credentials(&mut self) {
+        for (name, reader) in self.section(Section::Credential) {
+            let (Some(username), Some(password)) = (reader.text("username"), reader.secret("password"))
+            else {
+                continue;
+            };
+            let credential = Credential { name: name.to_owned(), username: username.value, password };
+            self.definitions.credentials.insert(name.to_owned(), Arc::new(credential));
+        }
+    }
+
+    pub(super) fn keys(&mut self) {
+        for (name, reader) in self.section(Section::Key) {
+            let passphrase = reader.secret("passphrase");
+            let certificate_text = reader.text("certificate");
+            let Some(private_key) = reader.secret("private_key") else { continue };
+            let own =
+                certificate_text.as_ref().and_then(|text| certificate(&reader, "certificate", &text.value));
+            if let Some((_, message)) =
+                own.as_ref().and_then(|own| validity(own, reader.context.environment.now()))
+            {
+                reader.warning("certificate", message);
+            }
+            let facts = if is_openssh(private_key.reveal()) {
+                // Its own form holds no more than SSH needs; the SSH library reads it.
+                if certificate_text.is_some() {
+                    reader.error(
+                        "private_key",
+                        "is in OpenSSH's own form, which cannot go with a certificate; convert a copy with \
+                         ssh-keygen -p -m PKCS8 -f KEY",
+                    );
+                }
+                KeyFacts { has_certificate: false, is_rsa: false }
+            } else {
+                match private(&private_key, passphrase.as_ref()) {
+                    Ok(key) => {
+                        weak(&reader, "private_key", &key);
+                        if own
+                            .as_ref()
+                            .and_then(|own| own.public_key().ok())
+                            .is_some_and(|own| !own.public_eq(&key))
+                        {
+                            reader.error("certificate", "does not belong to the private key");
+                        }
+                        KeyFacts { has_certificate: certificate_text.is_some(), is_rsa: key.id() == Id::RSA }
+                    }
+                    Err(message) => {
+                        reader.error("private_key", message);
+                        continue;
+                    }
+                }
+            };
+            self.key_facts.insert(name.to_owned(), facts);
+            let definition = KeyDefinition {
+                name: name.to_owned(),
+                private_key,
+                passphrase,
+                certificate: certificate_text.map(|text| text.value),
+            };
+            self.definitions.keys.insert(name.to_owned(), Arc::new(definition));
+        }
+    }
+}
+
+fn is_openssh(pem: &str) -> bool {
+    pem.trim_start().starts_with("-----BEGIN OPENSSH PRIVATE KEY-----")
+}
+
+/// The first certificate of a PEM text. Its content is never shown: a key may have been put there.
+fn certificate(reader: &Reader<'_>, field: &str, pem: &str) -> Option<X509> {
+    if pem.contains("PRIVATE KEY-----") {
+        reader.error(field, "holds a private key; a certificate alone belongs here");
+        return None;
+    }
+    match X509::stack_from_pem(pem.as_bytes()) {
+        Ok(stack) => {
+            if stack.len() > 1 {
+                reader.warning(field, format!("holds {} certificates; the first is used", stack.len()));
+            }
+            let first = stack.into_iter().next();
+            if first.is_none() {
+                reader.error(field, "holds no certificate; give it in PEM form, -----BEGIN CERTIFICATE-----");
+            }
+            first
+        }
+        Err(error) => {
+            reader.error(field, format!("is no certificate in PEM form: {}", reason(&error)));
+            None
+        }
+    }
+}
+
+fn private(pem: &Secret<String>, passphrase: Option<&Secret<String>>) -> Result<PKey<Private>, String> {
+    let mut asked = false;
+    // With a callback of our own: OpenSSL's asks at the terminal.
+    let key = PKey::private_key_from_pem_callback(pem.reveal().as_bytes(), |room| {
+        asked = true;
+        let words = passphrase.map(|words| words.reveal().as_bytes()).unwrap_or_default();
+        let fits = words.len().min(room.len());
+        room[..fits].copy_from_slice(&words[..fits]);
+        Ok(fits)
+    });
+    match (key, asked, passphrase) {
+        (Ok(key), ..) => Ok(key),
+        (Err(_), true, None) => Err("is encrypted; give its 'passphrase'".into()),
+        (Err(_), true, Some(_)) => {
+            Err("cannot be decrypted: the passphrase is wrong, or the key is damaged".into())
+        }
+        (Err(error), ..) => Err(format!("is no private key in PEM form: {}", reason(&error))),
+    }
+}
+
+/// The library's own first reason, without its file and line numbers.
+fn reason(error: &openssl::error::ErrorStack) -> String {
+    error.errors().first().and_then(openssl::error::Error::reason).unwrap_or("it cannot be read").to_owned()
+}
+
+fn weak<T: HasPublic>(reader: &Reader<'_>, field: &str, key: &PKeyRef<T>) {
+    if matches!(key.id(), Id::RSA | Id::DSA) && key.bits() < 2048 {
+        reader.warning(
+            field,
+            format!("has a key of {} bits; 2048 are the least that is safe today", key.bits()),
+        );
+    }
+}
+
+enum Trouble {
+    Unreadable,
+    Dated,
+}
+
+fn validity(certificate: &X509, now: Timestamp) -> Option<(Trouble, String)> {
+    let (Some(from), Some(until)) = (moment(certificate.not_before()), moment(certificate.not_after()))
+    else {
+        return Some((Trouble::Unreadable, "has a validity that cannot be read".into()));
+    };
+    let day = |time: Timestamp| time.format("%Y-%m-%d").to_string();
+    let dated = |message: String| Some((Trouble::Dated, message));
+    if now > until {
+        return dated(format!("the certificate expired on {}", day(until)));
+    }
+    if now < from {
+        return dated(format!("the certificate is not valid before {}", day(from)));
+    }
+    let days = (until - now).num_days();
+    if days <= SOON_DAYS {
+        return dated(format!("the certificate expires on {}, in {days} days", day(until)));
+    }
+    None
+}
+
+fn moment(time: &Asn1TimeRef) -> Option<Timestamp> {
+    let epoch = Asn1Time::from_unix(0).ok()?;
+    let since = epoch.diff(time).ok()?;
+    Timestamp::from_timestamp(i64::from(since.days) * 86_400 + i64::from(since.secs), 0)
+}

@@ -1,0 +1,86 @@
+//! Two flows that poll one directory take each other's files: each file goes to whichever comes first.
+
+use super::Checker;
+use super::endpoint::Location;
+use super::glob::{Overlap, overlap};
+use crate::problem::Place;
+use model::MaskSpec;
+use std::collections::BTreeMap;
+
+/// An enabled flow that polls a directory.
+pub(super) struct Poll {
+    pub(super) flow: String,
+    /// Where its source's endpoint is written.
+    pub(super) place: Place,
+    pub(super) location: Location,
+    pub(super) recursive: bool,
+    pub(super) mask: MaskSpec,
+}
+
+impl Location {
+    /// Whether both are on one machine, as far as can be told: folders of two named nodes are not.
+    pub(super) fn same_machine(&self, other: &Self) -> bool {
+        let apart = matches!((&self.node, &other.node), (Some(a), Some(b)) if a != b);
+        self.site == other.site && !apart
+    }
+}
+
+impl Checker<'_> {
+    pub(super) fn overlaps(&self) {
+        let mut sites: BTreeMap<&str, Vec<&Poll>> = BTreeMap::new();
+        for poll in &self.polls {
+            sites.entry(&poll.location.site).or_default().push(poll);
+        }
+        for mut polls in sites.into_values() {
+            // Told at the later one of the two, wherever they stand.
+            polls.sort_by(|a, b| a.place.cmp(&b.place));
+            for (at, second) in polls.iter().enumerate() {
+                for first in &polls[..at] {
+                    self.compare(first, second);
+                }
+            }
+        }
+    }
+
+    fn compare(&self, first: &Poll, second: &Poll) {
+        let (a, b) = (&first.location, &second.location);
+        if !a.same_machine(b) {
+            return;
+        }
+        let same = a.directory == b.directory;
+        let (outer, nested) = if a.directory.holds(&b.directory) {
+            (first, true)
+        } else {
+            (second, b.directory.holds(&a.directory))
+        };
+        if !same && !nested {
+            return;
+        }
+        let masks = overlap(&first.mask, &second.mask);
+        if masks == Overlap::No {
+            return;
+        }
+        let key = format!("flow.{}.source.endpoint", second.flow);
+        let other = format!("flow '{}' ({})", first.flow, first.place);
+        if !same && !outer.recursive {
+            let message = format!(
+                "polls a directory nested with that of {other}; with recursive = true on '{}' both would take the same \
+                 files",
+                outer.flow
+            );
+            return self.context.warning(&second.place, &key, message);
+        }
+        let place = if same { "the same directory as" } else { "a directory nested with that of" };
+        if masks == Overlap::Yes {
+            let message = format!(
+                "polls {place} {other}, and their masks overlap: each would lose files to the other; use one flow with \
+                 two destinations, or masks that no name fits both of"
+            );
+            self.context.error(&second.place, &key, message);
+        } else {
+            let message =
+                format!("polls {place} {other}; make sure that no name fits both regular expressions");
+            self.context.warning(&second.place, &key, message);
+        }
+    }
+}

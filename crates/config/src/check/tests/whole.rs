@@ -1,0 +1,159 @@
+use super::{BASE, check, flow};
+use crate::{Documents, Environment as _, ReadFile};
+use model::definition::{After, ClaimBy, FlowSource, Order, SendSecurity, SettleWhen};
+use std::time::Duration;
+
+#[test]
+fn definitions_come_out_with_references_resolved_and_defaults_filled() {
+    let text = r#"
+[endpoint.by-name]
+transport = "sftp"
+url = "sftp://h:2222//abs"
+credential = "login"
+key = "locked"
+node = "n1"
+[endpoint.by-name.options]
+host_key = ["a", "b"]
+timeout = "10s"
+retries = "${env:UNSET:-3}"
+window = 4096
+[key.locked]
+private_key = "${file:/pem/locked.key}"
+passphrase = "${env:EMPTY:-open}sesame"
+[key.ssh]
+private_key = "${file:/secret/ssh}"
+[flow.full]
+enabled = true
+ordered = true
+retention = "7d"
+[flow.full.source]
+endpoint = "by-name"
+mask = ["${env:MASK}", "*.x12"]
+exclude = "~*"
+every = "10s"
+read_limit = 0
+order = "arrival"
+recursive = true
+after = { archive = "done", timestamp = false }
+error_directory = "../bad"
+settle = "after_delivery"
+claim = "rename"
+retry = { attempts = 3, first = "1s", longest = "10s" }
+[[flow.full.destination]]
+endpoint = "globex-as2"
+file_name = "{stem}-{received:%Y%m%d}{ext}"
+expires_after = "2d"
+[[flow.full.destination]]
+endpoint = "folder"
+name = "copy"
+[flow.inbound]
+source = { listener = "as2", partner = "globex", mask = "*" }
+[[flow.inbound.destination]]
+endpoint = "folder"
+"#;
+    let (definitions, problems) = check(text);
+    assert!(problems.is_empty(), "{problems:#?}");
+    let definitions = definitions.unwrap();
+
+    assert_eq!(definitions.endpoints["orders"].url.as_ref().unwrap().host_str(), Some("sftp.example"));
+    let endpoint = &definitions.endpoints["by-name"];
+    assert_eq!(endpoint.username.as_deref(), Some("waybill"));
+    assert_eq!(endpoint.options.secret("password").unwrap().reveal(), "hunter2");
+    assert_eq!(endpoint.options.secret("passphrase").unwrap().reveal(), "opensesame");
+    assert!(endpoint.options.secret("private_key").is_some());
+    assert_eq!(endpoint.options.list("host_key"), ["a", "b"]);
+    assert_eq!(endpoint.options.integer("retries"), Some(3));
+    assert_eq!(endpoint.options.size("window"), Some(4096));
+    assert_eq!(endpoint.node.as_deref(), Some("n1"));
+
+    let full = &definitions.flows["full"];
+    let FlowSource::Poll(poll) = &full.source else { panic!("polls") };
+    assert!(poll.mask.matches(b"a.edi") && poll.mask.matches(b"a.x12") && !poll.mask.matches(b"~a.edi"));
+    assert_eq!((poll.every, poll.stable_for), (Duration::from_secs(10), Duration::from_secs(5)));
+    assert_eq!((poll.read_limit, poll.order, poll.recursive), (0, Order::Arrival, true));
+    assert_eq!(poll.after, After::Archive { directory: "done".into(), timestamp: false });
+    assert_eq!(poll.error_directory.as_deref(), Some("../bad"));
+    assert_eq!((poll.settle, poll.claim), (SettleWhen::AfterDelivery, ClaimBy::Rename));
+    assert_eq!(poll.retry.attempts, 3);
+    assert_eq!(full.destinations[0].name, "globex-as2");
+    assert_eq!(full.destinations[0].retry, model::definition::RetryPolicy::default());
+    assert_eq!(full.destinations[1].name, "copy");
+    assert_eq!(full.retention, Duration::from_secs(7 * 86_400));
+
+    let FlowSource::Receive(receive) = &definitions.flows["inbound"].source else { panic!("receives") };
+    assert_eq!((receive.listener.as_str(), receive.partner.as_deref()), ("as2", Some("globex")));
+    let agreement = &definitions.partners["globex"].agreement;
+    assert_eq!(agreement.send_security, SendSecurity::SignedEncrypted);
+    assert_eq!(agreement.largest_message, 64 << 30);
+    assert!(definitions.keys["ours"].certificate.as_ref().unwrap().starts_with("-----BEGIN CERTIFICATE"));
+    assert!(!format!("{definitions:?}").contains("hunter2"));
+}
+
+#[test]
+fn a_window_longer_than_the_interval_is_cut_without_a_word_when_nobody_asked_for_it() {
+    let (definitions, problems) = check(&flow("after = \"delete\", every = \"2s\"", "endpoint = \"folder\""));
+    let FlowSource::Poll(poll) = definitions.unwrap().flows["f"].source.clone() else { panic!("polls") };
+    assert_eq!(poll.stable_for, Duration::from_secs(2));
+    assert!(problems.iter().any(|problem| problem.message.contains("shorter than the stability window")));
+}
+
+#[test]
+fn stored_documents_are_the_written_ones() {
+    let text = flow("after = \"keep\", read_limit = 5, recursive = true", "endpoint = \"folder\"");
+    let (documents, _) = Documents::parse([("base.toml", BASE.as_bytes()), ("x.toml", text.as_bytes())]);
+    let json = documents.to_json();
+    let written = model::canonical_json(&json);
+    assert!(written.contains("${file:/pem/good.key}"), "references stay references");
+    assert!(!written.contains("hunter2"));
+    let back = Documents::from_json(&serde_json::from_str(&written).unwrap()).unwrap();
+    assert_eq!(back.to_json(), json);
+    let (definitions, problems) = back.check(&super::catalogue(), &super::roots(), &super::machine());
+    assert!(definitions.is_some() && problems.is_empty(), "{problems:?}");
+    for wrong in [
+        "1",
+        "{}",
+        "{\"files\":{\"a\":1}}",
+        "{\"files\":{\"a\":{\"b\":null}}}",
+        "{\"files\":{\"a\":{\"b\":1.5}}}",
+    ] {
+        assert!(Documents::from_json(&serde_json::from_str(wrong).unwrap()).is_err(), "{wrong}");
+    }
+}
+
+#[test]
+fn stored_documents_name_their_file_without_a_line() {
+    let (documents, _) = Documents::parse([("x.toml", &b"[flow.f]\nsorce = 1"[..])]);
+    let back = Documents::from_json(&documents.to_json()).unwrap();
+    let (_, problems) = back.check(&super::catalogue(), &super::roots(), &super::machine());
+    assert!(problems[0].to_string().starts_with("x.toml: error: flow.f: "), "{}", problems[0]);
+}
+
+#[test]
+fn links_of_the_real_file_system_are_followed_before_roots_are_compared() {
+    let directory = tempfile::tempdir().unwrap();
+    let root = directory.path().join("secrets");
+    std::fs::create_dir(&root).unwrap();
+    std::fs::write(directory.path().join("outside"), "x").unwrap();
+    std::fs::write(root.join("inside"), "secret\r\n\n").unwrap();
+    std::os::unix::fs::symlink(directory.path().join("outside"), root.join("out")).unwrap();
+    std::os::unix::fs::symlink(root.join("inside"), root.join("in")).unwrap();
+    let environment = crate::ProcessEnvironment::at(super::machine().now());
+    let roots = crate::Roots::new([], [], [root.clone()]);
+    let check = |name: &str| {
+        let text = format!(
+            "[credential.c]\nusername = \"u\"\npassword = \"${{file:{}}}\"",
+            root.join(name).display()
+        );
+        let (documents, _) = Documents::parse([("x.toml", text.as_bytes())]);
+        documents.check(&super::catalogue(), &roots, &environment)
+    };
+    let (definitions, _) = check("in");
+    assert_eq!(definitions.unwrap().credentials["c"].password.reveal(), "secret\r\n");
+    let (definitions, problems) = check("out");
+    assert!(definitions.is_none());
+    assert!(problems[0].message.contains("symbolic link"), "{}", problems[0]);
+    let (_, problems) = check(".");
+    assert!(problems[0].message.contains("not a regular file"), "{}", problems[0]);
+    let ReadFile { bytes, .. } = environment.read(&root.join("inside"), 3).unwrap();
+    assert_eq!(bytes, b"sec");
+}

@@ -1,0 +1,210 @@
+//! Definitions as they are written: TOML files of one directory, or the JSON form of the database.
+//!
+//! A directory is read flat, its `*.toml` files in the order of their names. Which file a definition
+//! stands in does not matter; a name that stands in two is an error. References stay references.
+
+use crate::problem::{Place, Problem, any_error};
+use crate::tree::{self, Entry, Node, Table, Value};
+use model::{Error, ErrorKind};
+use serde_json::{Map, Value as Json};
+use std::fmt;
+use std::io::Read;
+use std::path::Path;
+use std::sync::Arc;
+
+/// Largest document, in bytes; thousands of definitions are far smaller.
+const LARGEST_DOCUMENT: u64 = 16 << 20;
+
+/// Documents with their references unresolved. May hold secrets that someone wrote down literally.
+#[derive(Clone, Default)]
+pub struct Documents {
+    pub(crate) files: Vec<Document>,
+}
+
+/// One file.
+#[derive(Clone)]
+pub(crate) struct Document {
+    /// Its name within the directory.
+    pub(crate) name: String,
+    pub(crate) table: Table,
+    /// Whether it could be read only in part: what is missing in it then proves nothing.
+    pub(crate) broken: bool,
+    /// How messages name it.
+    pub(crate) shown: Arc<str>,
+}
+
+impl fmt::Debug for Documents {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.files.iter().map(|file| &file.name)).finish()
+    }
+}
+
+impl Documents {
+    /// Reads a directory's `*.toml` files, not those of directories below and none whose name begins with
+    /// a dot. What cannot be read is among the problems.
+    #[must_use]
+    pub fn read(directory: &Path) -> (Self, Vec<Problem>) {
+        let whole = Place::whole(&directory.display().to_string().into());
+        let mut problems = Vec::new();
+        let mut names = Vec::new();
+        match std::fs::read_dir(directory) {
+            Ok(entries) => {
+                for entry in entries {
+                    match entry.map(|entry| entry.file_name().into_string()) {
+                        Ok(Ok(name)) if !name.starts_with('.') => names.push(name),
+                        Ok(_) => {}
+                        Err(error) => {
+                            problems.push(Problem::error(&whole, "", format!("cannot be listed: {error}")))
+                        }
+                    }
+                }
+            }
+            Err(error) => problems.push(Problem::error(&whole, "", format!("cannot be listed: {error}"))),
+        }
+        names.sort();
+        let mut texts = Vec::new();
+        for name in names {
+            let path = directory.join(&name);
+            if path.is_dir() {
+                if holds_documents(&path) {
+                    let place = Place::whole(&path.display().to_string().into());
+                    let message = "is not read: definitions are the *.toml files of one directory alone";
+                    problems.push(Problem::warning(&place, "", message));
+                }
+            } else if has_extension(&path) {
+                match read_bounded(&path) {
+                    Ok(bytes) => texts.push((name, path.display().to_string(), bytes)),
+                    Err(message) => {
+                        let place = Place::whole(&path.display().to_string().into());
+                        problems.push(Problem::error(&place, "", message));
+                    }
+                }
+            }
+        }
+        if texts.is_empty() && problems.is_empty() {
+            problems.push(Problem::warning(&whole, "", "holds no *.toml file, so nothing is defined"));
+        }
+        let mut documents = Self::default();
+        for (name, shown, bytes) in texts {
+            problems.append(&mut documents.add(name, &shown, &bytes));
+        }
+        (documents, problems)
+    }
+
+    /// Reads texts that stand for files of these names.
+    #[must_use]
+    pub fn parse<'a>(files: impl IntoIterator<Item = (&'a str, &'a [u8])>) -> (Self, Vec<Problem>) {
+        let mut documents = Self::default();
+        let mut problems = Vec::new();
+        for (name, bytes) in files {
+            problems.append(&mut documents.add(name.to_owned(), name, bytes));
+        }
+        (documents, problems)
+    }
+
+    fn add(&mut self, name: String, shown: &str, bytes: &[u8]) -> Vec<Problem> {
+        let shown: Arc<str> = shown.into();
+        let (table, problems) = tree::parse(&shown, bytes);
+        self.files.push(Document { name, table, broken: any_error(&problems), shown });
+        problems
+    }
+
+    /// How many definitions there are, and in how many files.
+    #[must_use]
+    pub fn count(&self) -> (usize, usize) {
+        let tables = self.files.iter().flat_map(|file| file.table.values());
+        let below =
+            tables.map(|entry| if let Value::Table(table) = &entry.node.value { table.len() } else { 0 });
+        (below.sum(), self.files.len())
+    }
+
+    /// The form that the database keeps: `{"files": {"orders.toml": {"flow": {…}}}}`, references as
+    /// written. [`model::canonical_json`] of it is equal for equal documents.
+    #[must_use]
+    pub fn to_json(&self) -> Json {
+        let files: Map<String, Json> =
+            self.files.iter().map(|file| (file.name.clone(), table_to_json(&file.table))).collect();
+        Json::Object(Map::from_iter([("files".to_owned(), Json::Object(files))]))
+    }
+
+    /// Reads the form of [`Documents::to_json`]. Lines are not known any more.
+    ///
+    /// # Errors
+    /// `ConfigInvalid` when it is not of that form.
+    pub fn from_json(json: &Json) -> model::Result<Self> {
+        let wrong = |what: &str| {
+            Error::permanent(ErrorKind::ConfigInvalid, "read stored definitions").with("place", what)
+        };
+        let files = json.get("files").and_then(Json::as_object).ok_or_else(|| wrong("files"))?;
+        let mut documents = Self::default();
+        for (name, table) in files {
+            let shown: Arc<str> = name.as_str().into();
+            let node = node_from_json(&Place::whole(&shown), table)
+                .map_err(|kind| wrong(name).with("kind", kind))?;
+            let Value::Table(table) = node.value else { return Err(wrong(name)) };
+            documents.files.push(Document { name: name.clone(), table, broken: false, shown });
+        }
+        documents.files.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(documents)
+    }
+}
+
+fn has_extension(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == "toml")
+}
+
+fn holds_documents(directory: &Path) -> bool {
+    std::fs::read_dir(directory)
+        .is_ok_and(|entries| entries.filter_map(Result::ok).any(|entry| has_extension(&entry.path())))
+}
+
+fn read_bounded(path: &Path) -> Result<Vec<u8>, String> {
+    let failed = |error: std::io::Error| format!("cannot be read: {error}");
+    // Asked before opening: opening a named pipe would wait for its writer.
+    if !std::fs::metadata(path).map_err(failed)?.is_file() {
+        return Err("is no regular file".into());
+    }
+    let mut bytes = Vec::new();
+    let file = std::fs::File::open(path).map_err(failed)?;
+    file.take(LARGEST_DOCUMENT + 1).read_to_end(&mut bytes).map_err(failed)?;
+    if bytes.len() as u64 > LARGEST_DOCUMENT {
+        return Err("is larger than 16 MiB".into());
+    }
+    Ok(bytes)
+}
+
+fn table_to_json(table: &Table) -> Json {
+    Json::Object(table.iter().map(|(key, entry)| (key.clone(), value_to_json(&entry.node.value))).collect())
+}
+
+fn value_to_json(value: &Value) -> Json {
+    match value {
+        Value::Text(text) | Value::Word(text) => Json::from(text.as_str()),
+        Value::Integer(number) => Json::from(*number),
+        Value::Bool(value) => Json::from(*value),
+        Value::List(items) => items.iter().map(|item| value_to_json(&item.value)).collect(),
+        Value::Table(table) => table_to_json(table),
+    }
+}
+
+/// What TOML cannot say (null, fractions) is told by its kind.
+fn node_from_json(place: &Place, json: &Json) -> Result<Node, &'static str> {
+    let value = match json {
+        Json::String(text) => Value::Text(text.clone()),
+        Json::Bool(value) => Value::Bool(*value),
+        Json::Number(number) => Value::Integer(number.as_i64().ok_or("number with a fraction")?),
+        Json::Array(items) => {
+            Value::List(items.iter().map(|item| node_from_json(place, item)).collect::<Result<_, _>>()?)
+        }
+        Json::Object(fields) => {
+            let mut table = Table::new();
+            for (key, value) in fields {
+                let node = node_from_json(place, value)?;
+                table.insert(key.clone(), Entry { key: place.clone(), node });
+            }
+            Value::Table(table)
+        }
+        Json::Null => return Err("null"),
+    };
+    Ok(Node { place: place.clone(), value })
+}

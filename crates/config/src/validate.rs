@@ -1,0 +1,92 @@
+//! `waybill validate`: a directory of definitions, checked and reported.
+
+use crate::catalogue::Catalogue;
+use crate::documents::Documents;
+use crate::environment::Environment;
+use crate::problem::{Problem, Severity};
+use crate::settings::Settings;
+use model::definition::Definitions;
+use serde_json::{Value as Json, json};
+use std::fmt;
+use std::path::Path;
+
+/// What was found in a directory.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// The documents as read.
+    pub documents: Documents,
+    /// The definitions, when nothing is wrong with them.
+    pub definitions: Option<Definitions>,
+    /// Problems by file and line.
+    pub problems: Vec<Problem>,
+}
+
+/// Reads and checks a directory of definitions. Opens no connection.
+#[must_use]
+pub fn validate(
+    directory: &Path,
+    settings: &Settings,
+    catalogue: &Catalogue,
+    environment: &dyn Environment,
+) -> Report {
+    let (documents, mut problems) = Documents::read(directory);
+    let (definitions, mut found) = documents.check(catalogue, &settings.roots, environment);
+    problems.append(&mut found);
+    problems.sort();
+    let definitions = definitions.filter(|_| !crate::problem::any_error(&problems));
+    Report { documents, definitions, problems }
+}
+
+impl Report {
+    /// Whether the definitions can be used.
+    #[must_use]
+    pub const fn is_valid(&self) -> bool {
+        self.definitions.is_some()
+    }
+
+    fn count(&self, severity: Severity) -> usize {
+        self.problems.iter().filter(|problem| problem.severity == severity).count()
+    }
+
+    /// One line: what was read, and what was found.
+    #[must_use]
+    pub fn summary(&self) -> String {
+        let (definitions, files) = self.documents.count();
+        format!(
+            "{} in {}: {}, {}",
+            counted(definitions, "definition"),
+            counted(files, "file"),
+            counted(self.count(Severity::Error), "error"),
+            counted(self.count(Severity::Warning), "warning"),
+        )
+    }
+
+    /// For programs: `valid`, `definitions`, `files`, `errors`, `warnings`, and `problems` with `file`,
+    /// `line`, `column`, `severity`, `key` and `message` each.
+    #[must_use]
+    pub fn to_json(&self) -> Json {
+        let (definitions, files) = self.documents.count();
+        json!({
+            "valid": self.is_valid(),
+            "definitions": definitions,
+            "files": files,
+            "errors": self.count(Severity::Error),
+            "warnings": self.count(Severity::Warning),
+            "problems": self.problems,
+        })
+    }
+}
+
+/// For people: a line for each problem, then the summary.
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for problem in &self.problems {
+            writeln!(f, "{problem}")?;
+        }
+        f.write_str(&self.summary())
+    }
+}
+
+fn counted(number: usize, word: &str) -> String {
+    if number == 1 { format!("1 {word}") } else { format!("{number} {word}s") }
+}
