@@ -107,8 +107,9 @@ pub struct Journal {
     settings: JournalSettings,
     process: Header,
     shipping: tokio::sync::Mutex<ship::Shipping>,
-    /// Held as long as the journal is open: two processes must not write one journal.
-    _lock: File,
+    /// Held as long as the journal is open, and by the thread until its last write: two processes must
+    /// not write one journal.
+    _lock: Arc<File>,
 }
 
 impl Journal {
@@ -126,6 +127,7 @@ impl Journal {
         };
         std::fs::create_dir_all(&directory).map_err(failed("make the connection journal's directory"))?;
         let lock = File::create(directory.join("lock")).map_err(failed("open the connection journal"))?;
+        let lock = Arc::new(lock);
         if lock.try_lock().is_err() {
             return Err(Error::permanent(ErrorKind::AlreadyExists, "open the connection journal")
                 .with("directory", directory.display())
@@ -154,7 +156,13 @@ impl Journal {
         let (queue, requests) = mpsc::channel(QUEUE);
         std::thread::Builder::new()
             .name("connection-journal".into())
-            .spawn(move || writer.run(requests))
+            .spawn({
+                let lock = lock.clone();
+                move || {
+                    writer.run(requests);
+                    drop(lock);
+                }
+            })
             .map_err(failed("start the connection journal's thread"))?;
         Ok(Self {
             shared,

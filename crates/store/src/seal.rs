@@ -77,7 +77,7 @@ impl Store {
             horizon = self.audit_horizon().await?;
         }
         let end = Bound::position(horizon);
-        if end <= from {
+        if end < from {
             return Ok(done);
         }
         let mut cursor = EventCursor::new(self, from, end);

@@ -206,7 +206,7 @@ mod tests {
         for seal in 0..4 {
             let mut members = vec![];
             for n in 1..=5 {
-                let position = seal * 5 + n;
+                let position: i64 = seal * 5 + n;
                 let id = Uuid::from_u128(1000 - position as u128);
                 let hash = Sha256(sha256(&position.to_be_bytes()));
                 events.push((Bound { position, id }, hash));
@@ -233,7 +233,7 @@ mod tests {
                 let mut members = Members::new(seal, &self.removed);
                 let mut events: Vec<_> =
                     self.events.iter().filter(|(b, _)| (seal.from..seal.to).contains(b)).collect();
-                events.sort();
+                events.sort_by_key(|(bound, _)| *bound);
                 for (bound, hash) in events {
                     let summary = String::new();
                     members.event(StoredEvent { bound: *bound, hash: Some(*hash), summary }, &mut report);
