@@ -12,7 +12,7 @@ use model::{
 };
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use tokio::time::Instant;
 
 /// A clock as [`crate::NetSettings`] lends it.
@@ -23,9 +23,17 @@ pub type NowFn = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 pub(crate) struct Meter {
     bytes_in: AtomicU64,
     bytes_out: AtomicU64,
+    requests: AtomicU64,
     /// The value of `bytes_out` when the last exchange ended; while the two are equal, nothing of the
     /// next one has left.
     quiet_at: AtomicU64,
+    /// The connection carries exchanges of request and answer, and should end between two of them.
+    exchanges: AtomicBool,
+    /// An answer's body is being read.
+    answering: AtomicBool,
+    /// Whether it was in the middle of an exchange when it began to shut down; what is written after
+    /// that (TLS says goodbye) is no request.
+    cut_short: OnceLock<bool>,
     /// The socket did not take what we last wanted to write.
     write_blocked: AtomicBool,
     seen: Mutex<Option<Seen>>,
@@ -45,6 +53,9 @@ impl Meter {
     }
 
     pub(crate) fn wrote(&self, bytes: usize) {
+        if self.exchanges.load(Ordering::Relaxed) && self.is_quiet() && self.cut_short.get().is_none() {
+            self.requests.fetch_add(1, Ordering::Relaxed);
+        }
         self.bytes_out.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 
@@ -64,9 +75,23 @@ impl Meter {
         self.bytes_out.load(Ordering::Relaxed)
     }
 
-    /// Notes that an exchange is over.
-    pub(crate) fn quiet(&self) {
+    /// From now on, what leaves the socket belongs to a request.
+    pub(crate) fn carries_exchanges(&self) {
+        self.exchanges.store(true, Ordering::Relaxed);
         self.quiet_at.store(self.bytes_out(), Ordering::Relaxed);
+    }
+
+    /// Notes that an answer is there; if its request is written whole, the next write begins another.
+    pub(crate) fn answer_began(&self, whole: bool) {
+        self.answering.store(true, Ordering::Relaxed);
+        if whole {
+            self.quiet_at.store(self.bytes_out(), Ordering::Relaxed);
+        }
+    }
+
+    /// Notes that an answer was read to its end.
+    pub(crate) fn answer_ended(&self) {
+        self.answering.store(false, Ordering::Relaxed);
     }
 
     /// Whether nothing was written since the last exchange.
@@ -74,7 +99,16 @@ impl Meter {
         self.quiet_at.load(Ordering::Relaxed) == self.bytes_out()
     }
 
+    fn cut_short(&self) -> bool {
+        *self.cut_short.get_or_init(|| {
+            self.exchanges.load(Ordering::Relaxed)
+                && (self.answering.load(Ordering::Relaxed) || !self.is_quiet())
+        })
+    }
+
+    /// Notes that our side ends the connection.
     pub(crate) fn shut_down(&self) {
+        self.cut_short();
         lock(&self.seen).get_or_insert(Seen::ShutDown);
     }
 
@@ -108,7 +142,6 @@ pub(crate) struct Shared {
     now: NowFn,
     log: Arc<dyn ConnectionLog>,
     meter: Arc<Meter>,
-    requests: AtomicU64,
     state: Mutex<State>,
 }
 
@@ -169,7 +202,6 @@ impl ConnectionHandle {
                 now,
                 log,
                 meter,
-                requests: AtomicU64::new(0),
                 state: Mutex::new(State { opened, phase: Phase::Pending, place: Some(place), reason: None }),
             }),
         };
@@ -182,9 +214,9 @@ impl ConnectionHandle {
         self.shared.id
     }
 
-    /// Counts one request (HTTP) or file operation (SFTP).
+    /// Counts one request (HTTP) or file operation (SFTP). This room's HTTP counts by itself.
     pub fn request(&self) {
-        self.shared.requests.fetch_add(1, Ordering::Relaxed);
+        self.shared.meter.requests.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Says why the connection ends, when it ends in order. The first reason given stays, unless an
@@ -239,7 +271,7 @@ impl ConnectionHandle {
     /// Requests counted so far.
     #[must_use]
     pub fn requests(&self) -> u64 {
-        self.shared.requests.load(Ordering::Relaxed)
+        self.shared.meter.requests.load(Ordering::Relaxed)
     }
 
     /// Records the connection as opened, protected as given; returns when that is durable. Needed
@@ -356,11 +388,15 @@ impl ConnectionHandle {
             (None, Some(Seen::PeerClosed)) => ("closed by the peer".into(), false),
             (None, Some(Seen::ShutDown) | None) => ("closed by Waybill".into(), false),
         };
-        let reason = match state.phase {
-            Phase::Pending if !failed => {
-                PeerText::new(format!("{reason} before it was established").as_bytes())
-            }
-            _ => reason,
+        let pending = matches!(state.phase, Phase::Pending);
+        let (reason, failed) = if failed {
+            (reason, true)
+        } else if pending {
+            (PeerText::new(format!("{reason} before it was established").as_bytes()), true)
+        } else if shared.meter.cut_short() {
+            (PeerText::new(format!("{reason} in the middle of a request").as_bytes()), true)
+        } else {
+            (reason, false)
         };
         ConnectionClosed {
             id: shared.id,
@@ -368,9 +404,9 @@ impl ConnectionHandle {
             bytes_in: shared.meter.bytes_in(),
             bytes_out: shared.meter.bytes_out(),
             duration: shared.since.elapsed(),
-            requests: shared.requests.load(Ordering::Relaxed),
+            requests: shared.meter.requests.load(Ordering::Relaxed),
             reason,
-            failed: failed || matches!(state.phase, Phase::Pending),
+            failed,
         }
     }
 }

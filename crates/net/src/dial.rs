@@ -82,7 +82,7 @@ impl Net {
     pub async fn dial_deferred(&self, request: &DialRequest) -> Result<Stream> {
         let deadline = Instant::now() + request.timeout;
         let place = match timeout_at(deadline, self.recorder().place()).await {
-            Ok(Some(place)) => place,
+            Ok(Some(place)) => place.taken(),
             Ok(None) | Err(_) => {
                 return Err(Error::transient(ErrorKind::Throttled, "connect")
                     .with("host", request.target())

@@ -95,12 +95,22 @@ pub(crate) enum Ending {
 pub(crate) struct Place {
     permit: Option<mpsc::OwnedPermit<Ending>>,
     pending: Arc<watch::Sender<usize>>,
+    taken: bool,
 }
 
 impl Place {
+    /// From now on it stands for a connection, or an attempt at one. Before, it is merely kept free.
+    pub(crate) fn taken(mut self) -> Self {
+        if !std::mem::replace(&mut self.taken, true) {
+            self.pending.send_modify(|pending| *pending += 1);
+        }
+        self
+    }
+
     /// Hands over the ending. Neither waits nor fails.
-    pub(crate) fn end(mut self, ending: Ending) {
-        if let Some(permit) = self.permit.take() {
+    pub(crate) fn end(self, ending: Ending) {
+        let mut place = self.taken();
+        if let Some(permit) = place.permit.take() {
             permit.send(ending);
         }
     }
@@ -109,7 +119,7 @@ impl Place {
 impl Drop for Place {
     fn drop(&mut self) {
         // Given back unused. An ending that was handed over counts until it is written.
-        if self.permit.take().is_some() {
+        if self.permit.take().is_some() && self.taken {
             self.pending.send_modify(|pending| *pending -= 1);
         }
     }
@@ -145,8 +155,7 @@ impl Recorder {
     /// Waits for a place. `None` only while the process ends.
     pub(crate) async fn place(&self) -> Option<Place> {
         let permit = self.queue.clone().reserve_owned().await.ok()?;
-        self.pending.send_modify(|pending| *pending += 1);
-        Some(Place { permit: Some(permit), pending: self.pending.clone() })
+        Some(Place { permit: Some(permit), pending: self.pending.clone(), taken: false })
     }
 
     /// Connections that are open, being opened, or whose ending is not yet written.

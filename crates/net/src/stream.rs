@@ -121,7 +121,6 @@ impl AsyncWrite for Counted {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.meter.shut_down();
         Pin::new(&mut self.socket).poll_shutdown(cx)
     }
 }
@@ -170,6 +169,8 @@ impl AsyncWrite for Stream {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // Before TLS writes its goodbye.
+        self.ender.handle().meter().shut_down();
         match &mut self.io {
             Io::Plain(socket) => Pin::new(socket).poll_shutdown(cx),
             Io::Tls(session) => session.as_mut().poll_shutdown(cx),

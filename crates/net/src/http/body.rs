@@ -1,5 +1,6 @@
 //! The bytes of a request or an answer, as a stream.
 
+use crate::connection::lock;
 use bytes::{Bytes, BytesMut};
 use futures::{Stream, StreamExt, TryStreamExt};
 use http_body::{Body as HttpBody, Frame, SizeHint};
@@ -7,27 +8,36 @@ use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Empty, Full, StreamBody};
 use model::{Error, ErrorKind, Result};
 use std::pin::Pin;
+use std::sync::{Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 use tokio::io::AsyncRead;
 use tokio_util::io::ReaderStream;
 
 /// A body in either direction. With a known length it is sent with Content-Length, else chunked.
-pub struct Body(UnsyncBoxBody<Bytes, Error>);
+pub struct Body {
+    /// The lock makes it `Sync`, so that a handler may keep a reference to its request while it waits.
+    /// It is never contended.
+    inner: Mutex<UnsyncBoxBody<Bytes, Error>>,
+}
 
 /// Bytes read at once from a reader.
 const READ_SIZE: usize = 64 * 1024;
 
 impl Body {
+    fn new(body: impl HttpBody<Data = Bytes, Error = Error> + Send + 'static) -> Self {
+        Self { inner: Mutex::new(body.boxed_unsync()) }
+    }
+
     /// Nothing.
     #[must_use]
     pub fn empty() -> Self {
-        Self(Empty::new().map_err(|never| match never {}).boxed_unsync())
+        Self::new(Empty::new().map_err(|never| match never {}))
     }
 
     /// A few bytes that are in memory already.
     #[must_use]
     pub fn bytes(bytes: impl Into<Bytes>) -> Self {
-        Self(Full::new(bytes.into()).map_err(|never| match never {}).boxed_unsync())
+        Self::new(Full::new(bytes.into()).map_err(|never| match never {}))
     }
 
     /// A stream. With a length it is sent with Content-Length, and a stream that turns out shorter or
@@ -36,8 +46,8 @@ impl Body {
     pub fn stream(stream: impl Stream<Item = Result<Bytes>> + Send + 'static, length: Option<u64>) -> Self {
         let body = StreamBody::new(stream.map_ok(Frame::data));
         match length {
-            None => Self(body.boxed_unsync()),
-            Some(length) => Self(Exact { body: body.boxed_unsync(), left: length }.boxed_unsync()),
+            None => Self::new(body),
+            Some(length) => Self::new(Exact { body: body.boxed_unsync(), left: length }),
         }
     }
 
@@ -55,13 +65,13 @@ impl Body {
         B: HttpBody<Data = Bytes> + Send + 'static,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
-        Self(body.map_err(into_error).boxed_unsync())
+        Self::new(body.map_err(into_error))
     }
 
     /// The length, if it is known beforehand.
     #[must_use]
     pub fn length(&self) -> Option<u64> {
-        self.0.size_hint().exact()
+        lock(&self.inner).size_hint().exact()
     }
 
     /// The next bytes; `None` at the end. Trailers are passed over.
@@ -70,7 +80,7 @@ impl Body {
     /// `Timeout`, `Unreachable`: the peer stopped sending in the middle.
     pub async fn next(&mut self) -> Result<Option<Bytes>> {
         loop {
-            match self.0.frame().await {
+            match self.frame().await {
                 None => return Ok(None),
                 Some(Ok(frame)) => {
                     if let Ok(bytes) = frame.into_data() {
@@ -124,15 +134,16 @@ impl HttpBody for Body {
     type Error = Error;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>>>> {
-        Pin::new(&mut self.0).poll_frame(cx)
+        let inner = self.inner.get_mut().unwrap_or_else(PoisonError::into_inner);
+        Pin::new(inner).poll_frame(cx)
     }
 
     fn is_end_stream(&self) -> bool {
-        self.0.is_end_stream()
+        lock(&self.inner).is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.0.size_hint()
+        lock(&self.inner).size_hint()
     }
 }
 

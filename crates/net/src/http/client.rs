@@ -4,7 +4,8 @@ use super::connector::{Carrier, Connector};
 use super::outcome::{Progress, Tracked, explain};
 use crate::connection::lock;
 use crate::{Net, Proxy, TlsProfile};
-use ::http::{Request, Response, Version};
+use ::http::header::CONTENT_LENGTH;
+use ::http::{HeaderValue, Method, Request, Response, Version};
 use futures::future::Either;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::{CaptureConnection, capture_connection};
@@ -200,9 +201,13 @@ impl HttpClient {
     /// connection was last at rest, so a pooled connection that the server closed in the meantime
     /// counts as that even if the library had handed the request over already.
     pub async fn request(&self, request: Request<Body>, meta: &RequestMeta) -> Result<Response<Body>> {
-        let (parts, body) = request.into_parts();
+        let (mut parts, body) = request.into_parts();
         let url = parts.uri.clone();
         let method = parts.method.clone();
+        // The library announces no length for an empty body; some servers answer that with 411.
+        if body.length() == Some(0) && matches!(method, Method::POST | Method::PUT | Method::PATCH) {
+            parts.headers.entry(CONTENT_LENGTH).or_insert(HeaderValue::from_static("0"));
+        }
         let progress = Arc::new(Progress::new(method.is_safe()));
         let mut request = Request::from_parts(parts, Tracked::new(body, progress.clone()));
         *request.version_mut() = Version::HTTP_11;
@@ -217,8 +222,7 @@ impl HttpClient {
         let carrier = carrier(&captured);
         match (result, carrier) {
             (Ok(answer), Some(carrier)) => {
-                carrier.handle.request();
-                carrier.handle.meter().quiet();
+                carrier.handle.meter().answer_began(progress.finished_at().is_some());
                 tracing::debug!(
                     connection = %carrier.info.id, %method, %url, status = answer.status().as_u16(),
                     flow = meta.flow, delivery = meta.delivery.map(tracing::field::display), "http answer"
@@ -233,7 +237,6 @@ impl HttpClient {
             (Err(error), carrier) => {
                 let mut error = error.with("method", &method).with("url", &url);
                 if let Some(carrier) = carrier {
-                    carrier.handle.request();
                     carrier.handle.fail(error.chain());
                     error = error.with("connection", carrier.info.id);
                     if let Some(remote) = carrier.info.remote {

@@ -60,8 +60,7 @@ impl Connector {
             timeout: self.timeout,
         };
         let stream = self.net.dial(&request).await?;
-        // From here on, what leaves the socket belongs to a request.
-        stream.handle().meter().quiet();
+        stream.handle().meter().carries_exchanges();
         Ok(PooledStream(TokioIo::new(stream)))
     }
 }

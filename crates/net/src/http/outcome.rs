@@ -163,7 +163,7 @@ fn find<'a, T: std::error::Error + 'static>(error: &'a (dyn std::error::Error + 
 
 /// An answer's body: its errors in our words, and no silence longer than allowed.
 pub(super) fn answer_body(body: Incoming, idle: Duration, handle: ConnectionHandle) -> Body {
-    Body::wrap(Watched::new(body, idle, "read the answer's body", Some(handle)))
+    Body::wrap(Watched::new(body, idle, "read the answer's body", handle))
 }
 
 /// A body that comes from the network, with a bound on silence.
@@ -173,7 +173,7 @@ pub(super) struct Watched {
     operation: &'static str,
     sleep: Pin<Box<Sleep>>,
     sleeping: bool,
-    handle: Option<ConnectionHandle>,
+    handle: ConnectionHandle,
 }
 
 impl Watched {
@@ -181,15 +181,23 @@ impl Watched {
         body: Incoming,
         idle: Duration,
         operation: &'static str,
-        handle: Option<ConnectionHandle>,
+        handle: ConnectionHandle,
     ) -> Self {
-        Self { body, idle, operation, sleep: Box::pin(tokio::time::sleep(idle)), sleeping: false, handle }
+        let sleep = Box::pin(tokio::time::sleep(idle));
+        let watched = Self { body, idle, operation, sleep, sleeping: false, handle };
+        watched.note_end();
+        watched
+    }
+
+    /// Who reads a body of known length need not ask for its end.
+    fn note_end(&self) {
+        if self.body.is_end_stream() {
+            self.handle.meter().answer_ended();
+        }
     }
 
     fn failed(&self, error: Error) -> Error {
-        if let Some(handle) = &self.handle {
-            handle.fail(error.chain());
-        }
+        self.handle.fail(error.chain());
         error
     }
 }
@@ -208,9 +216,13 @@ impl HttpBody for Watched {
             }
             Poll::Ready(Some(Ok(frame))) => {
                 self.sleeping = false;
+                self.note_end();
                 Poll::Ready(Some(Ok(frame)))
             }
-            Poll::Ready(None) => Poll::Ready(None),
+            Poll::Ready(None) => {
+                self.handle.meter().answer_ended();
+                Poll::Ready(None)
+            }
             Poll::Pending => {
                 if !self.sleeping {
                     let until = Instant::now() + self.idle;

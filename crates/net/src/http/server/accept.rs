@@ -129,7 +129,7 @@ impl Accepting {
                 stopping: self.stopping.clone(),
                 socket,
                 remote,
-                place,
+                place: place.taken(),
             };
             let cutting = self.cutting.clone();
             self.tasks.spawn(async move {

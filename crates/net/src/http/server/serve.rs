@@ -245,7 +245,7 @@ impl Exchange {
     ) -> Result<Response<Body>, NoAnswer> {
         let idle = self.limits.body_idle_timeout;
         let mut request = request.map(|body| {
-            Body::wrap(Watched::new(body, idle, "receive a request's body", Some(self.handle.clone())))
+            Body::wrap(Watched::new(body, idle, "receive a request's body", self.handle.clone()))
         });
         request.extensions_mut().insert(self.peer.clone());
         let handling = found.handler.handle(request, self.peer.clone());
