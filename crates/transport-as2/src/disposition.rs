@@ -1,0 +1,174 @@
+//! Dispositions: what a receipt says (RFC 4130, 7.4.3 to 7.5; RFC 8098, 3.2.6).
+
+use std::fmt;
+
+/// What happened to a message, as its receipt says it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Disposition {
+    /// `processed`.
+    Processed,
+    /// `processed/warning: …`: taken, with a remark.
+    Warning(String),
+    /// `processed/error: …`: not taken.
+    Error(DispositionError),
+    /// `failed/failure: …`: the sender asked for something that cannot be done.
+    Failure(String),
+}
+
+/// The error modifiers of RFC 4130, 7.5, RFC 5402, 4.3, and any other text.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum DispositionError {
+    /// The signature is not the partner's, or is not valid.
+    AuthenticationFailed,
+    /// The compressed content cannot be read.
+    DecompressionFailed,
+    /// The content cannot be decrypted.
+    DecryptionFailed,
+    /// The message is less protected than agreed.
+    InsufficientMessageSecurity,
+    /// The content is not what was signed.
+    IntegrityCheckFailed,
+    /// Anything else.
+    UnexpectedProcessingError,
+    /// Sender or receiver is not known here.
+    UnknownTradingPartner,
+    /// Another text, as received.
+    Other(String),
+}
+
+impl DispositionError {
+    const NAMED: [(Self, &'static str); 7] = [
+        (Self::AuthenticationFailed, "authentication-failed"),
+        (Self::DecompressionFailed, "decompression-failed"),
+        (Self::DecryptionFailed, "decryption-failed"),
+        (Self::InsufficientMessageSecurity, "insufficient-message-security"),
+        (Self::IntegrityCheckFailed, "integrity-check-failed"),
+        (Self::UnexpectedProcessingError, "unexpected-processing-error"),
+        (Self::UnknownTradingPartner, "unknown-trading-partner"),
+    ];
+
+    /// The modifier's text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::Other(text) => text,
+            named => Self::NAMED.iter().find(|(error, _)| error == named).map_or("", |(_, text)| text),
+        }
+    }
+
+    fn parse(text: &str) -> Self {
+        Self::NAMED
+            .into_iter()
+            .find(|(_, name)| name.eq_ignore_ascii_case(text))
+            .map_or_else(|| Self::Other(text.to_owned()), |(error, _)| error)
+    }
+}
+
+impl Disposition {
+    /// Whether the partner has the message.
+    #[must_use]
+    pub const fn is_positive(&self) -> bool {
+        matches!(self, Self::Processed | Self::Warning(_))
+    }
+
+    /// Reads the value of a `Disposition` field as partners write it: any case, with or without the
+    /// mode before `;`, with or without space after it, `processed` or `failed` with their modifiers.
+    /// `None` when it is none.
+    #[must_use]
+    pub fn parse(value: &str) -> Option<Self> {
+        // The mode ("automatic-action/MDN-sent-automatically") says nothing we act on. One source
+        // document prints `MDN-sent-automatically/processed` with no `;` at all.
+        let tail = match value.split_once(';') {
+            Some((_, tail)) => tail,
+            None => value.rsplit_once("sent-automatically/").map_or(value, |(_, tail)| tail),
+        };
+        let (kind, text) = match tail.split_once(':') {
+            Some((kind, text)) => (kind, text.trim()),
+            None => (tail, ""),
+        };
+        let kind: String =
+            kind.chars().filter(|c| !c.is_whitespace()).collect::<String>().to_ascii_lowercase();
+        let or = |fallback: &str| if text.is_empty() { fallback.to_owned() } else { text.to_owned() };
+        match kind.as_str() {
+            "processed" | "displayed" | "dispatched" if text.is_empty() => Some(Self::Processed),
+            "processed/warning" | "processed/warn" => Some(Self::Warning(or("warning"))),
+            "processed/error" | "failed/error" | "error" => {
+                Some(Self::Error(DispositionError::parse(&or("unexpected-processing-error"))))
+            }
+            "processed/failure" | "failed/failure" | "failed" | "failure" => {
+                Some(Self::Failure(or("failure")))
+            }
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Disposition {
+    /// Writes the field's value exactly as RFC 4130 has it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("automatic-action/MDN-sent-automatically; ")?;
+        match self {
+            Self::Processed => f.write_str("processed"),
+            Self::Warning(text) => write!(f, "processed/warning: {text}"),
+            Self::Error(error) => write!(f, "processed/error: {}", error.as_str()),
+            Self::Failure(text) => write!(f, "failed/failure: {text}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn reads_what_partners_write() {
+        let error = |e| Some(Disposition::Error(e));
+        for (value, expected) in [
+            ("automatic-action/MDN-sent-automatically; processed", Some(Disposition::Processed)),
+            ("automatic-action/MDN-sent-automatically;processed", Some(Disposition::Processed)),
+            ("automatic-action/mdn-sent-automatically; Processed", Some(Disposition::Processed)),
+            ("MDN-sent-automatically/processed", Some(Disposition::Processed)),
+            ("x; Processed/Error: Authentication-Failed", error(DispositionError::AuthenticationFailed)),
+            ("x; processed/error:decryption-failed", error(DispositionError::DecryptionFailed)),
+            ("x; processed/error: something new", error(DispositionError::Other("something new".into()))),
+            (
+                "x; failed/Failure: unsupported format",
+                Some(Disposition::Failure("unsupported format".into())),
+            ),
+            (
+                "x; processed/warning: duplicate-document",
+                Some(Disposition::Warning("duplicate-document".into())),
+            ),
+            (
+                "x; processed/Warning : duplicate-document",
+                Some(Disposition::Warning("duplicate-document".into())),
+            ),
+            ("x; deleted", None),
+            ("", None),
+        ] {
+            assert_eq!(Disposition::parse(value), expected, "{value}");
+        }
+    }
+
+    #[test]
+    fn what_is_written_reads_back() {
+        for (error, _) in DispositionError::NAMED {
+            let disposition = Disposition::Error(error);
+            assert_eq!(Disposition::parse(&disposition.to_string()), Some(disposition));
+        }
+        assert_eq!(
+            Disposition::Error(DispositionError::DecryptionFailed).to_string(),
+            "automatic-action/MDN-sent-automatically; processed/error: decryption-failed"
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn no_value_panics_and_only_processed_is_good(value in ".{0,80}") {
+            if let Some(disposition) = Disposition::parse(&value) {
+                prop_assert!(!disposition.is_positive() || value.to_lowercase().contains("process") || value.to_lowercase().contains("disp"));
+            }
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! What is drawn once for a delivery and kept in its notes, so that each attempt sends the same bytes
+//! under the same Message-ID.
+
+use crate::names::new_message_id;
+use crate::outgoing::{OwnKey, Sealing, cipher};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use model::definition::Agreement;
+use model::{Error, ErrorKind, Result, Timestamp};
+use openssl::x509::X509;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use smime::{
+    DecryptionKey, Entity, Headers, KeyTransport, Keys, Part, PartReceiver, ReadOptions, SealedContentKey,
+};
+use std::io::{self, Cursor, Read, Write};
+use transport::Services;
+
+/// The key of the note.
+pub(crate) const NOTE: &str = "as2";
+
+/// The note as it is stored.
+#[derive(Serialize, Deserialize)]
+struct Note {
+    message_id: String,
+    boundary: String,
+    date_micros: i64,
+    /// The content key, encrypted for ourselves: the database alone does not open the message.
+    content_key: Option<String>,
+    terms: String,
+}
+
+/// A letter: what makes a message this message.
+pub(crate) struct Letter {
+    pub(crate) sealing: Sealing,
+    /// Under which terms it was drawn. Under other terms (a new certificate, another cipher) the bytes
+    /// would differ, and a Message-ID is never used again for other content.
+    terms: String,
+}
+
+impl Letter {
+    /// Draws a new one.
+    pub(crate) fn draw(
+        services: &Services,
+        host: &str,
+        agreement: &Agreement,
+        recipient: &X509,
+        terms: String,
+    ) -> Result<Self> {
+        let now: Timestamp = services.clock.now();
+        let content_key = match agreement.send_security.encrypts() {
+            false => None,
+            true => Some(
+                SealedContentKey::generate(
+                    cipher(agreement.cipher),
+                    std::slice::from_ref(recipient),
+                    KeyTransport::Pkcs1v15,
+                )
+                .map_err(|error| {
+                    Error::permanent(ErrorKind::ConfigInvalid, "encrypt for the partner")
+                        .advice("the partner's first certificate must hold an RSA key")
+                        .caused_by(error)
+                })?,
+            ),
+        };
+        let sealing = Sealing {
+            message_id: new_message_id(services.random.uuid(now), host),
+            boundary: boundary(services),
+            date: now,
+            content_key,
+        };
+        Ok(Self { sealing, terms })
+    }
+
+    /// Reads the note of an earlier attempt; `None` when it was drawn under other terms.
+    pub(crate) fn from_note(note: &Value, terms: &str, own: &OwnKey) -> Result<Option<Self>> {
+        let unreadable = |error: String| {
+            Error::permanent(ErrorKind::Internal, "read the note of an earlier attempt").with("reason", error)
+        };
+        let note: Note = serde_json::from_value(note.clone()).map_err(|e| unreadable(e.to_string()))?;
+        if note.terms != terms {
+            return Ok(None);
+        }
+        let content_key = match &note.content_key {
+            None => None,
+            Some(text) => Some(unseal(text, own).map_err(|e| unreadable(e.to_string()))?),
+        };
+        let date = chrono::DateTime::from_timestamp_micros(note.date_micros)
+            .ok_or_else(|| unreadable("its date".into()))?;
+        let sealing = Sealing { message_id: note.message_id, boundary: note.boundary, date, content_key };
+        Ok(Some(Self { sealing, terms: note.terms }))
+    }
+
+    /// The note to keep.
+    pub(crate) fn to_note(&self, own: &OwnKey) -> Result<Value> {
+        let failed = |error: smime::Error| {
+            Error::permanent(ErrorKind::Internal, "keep the content key").caused_by(error)
+        };
+        let content_key =
+            self.sealing.content_key.as_ref().map(|key| seal(key, own)).transpose().map_err(failed)?;
+        serde_json::to_value(Note {
+            message_id: self.sealing.message_id.clone(),
+            boundary: self.sealing.boundary.clone(),
+            date_micros: self.sealing.date.timestamp_micros(),
+            content_key,
+            terms: self.terms.clone(),
+        })
+        .map_err(|error| Error::permanent(ErrorKind::Internal, "keep a message's note").caused_by(error))
+    }
+}
+
+/// A boundary that no content holds by chance.
+pub(crate) fn boundary(services: &Services) -> String {
+    let mut random = [0_u8; 18];
+    services.random.fill(&mut random);
+    format!("----waybill-{}", base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(random))
+}
+
+/// Encrypts a content key for our own certificate.
+fn seal(key: &SealedContentKey, own: &OwnKey) -> smime::Result<String> {
+    let to_us = SealedContentKey::generate(
+        key.cipher(),
+        std::slice::from_ref(&own.certificate),
+        KeyTransport::Pkcs1v15,
+    )?;
+    let entity = Entity::new(Headers::new(), Cursor::new(key.to_bytes().to_vec()));
+    let (_, mut body) = entity.seal(to_us)?.into_parts();
+    let mut sealed = Vec::new();
+    body.read_to_end(&mut sealed)?;
+    Ok(BASE64.encode(sealed))
+}
+
+fn unseal(text: &str, own: &OwnKey) -> smime::Result<SealedContentKey> {
+    let sealed = BASE64.decode(text).map_err(|error| smime::Error::from(io::Error::other(error)))?;
+    let ours = [DecryptionKey { key: own.key.clone(), certificate: own.certificate.clone() }];
+    let headers = Headers::new().with("Content-Type", "application/pkcs7-mime; smime-type=enveloped-data")?;
+    let mut bytes = Vec::new();
+    let keys = Keys { decrypt: &ours, verify: &[] };
+    smime::read_message(&headers, &sealed[..], keys, &ReadOptions::default(), &mut Only(&mut bytes))?;
+    SealedContentKey::from_bytes(&bytes)
+}
+
+struct Only<'a>(&'a mut Vec<u8>);
+
+impl PartReceiver for Only<'_> {
+    fn begin(&mut self, _: &Part) -> io::Result<Box<dyn Write + '_>> {
+        Ok(Box::new(&mut *self.0))
+    }
+}

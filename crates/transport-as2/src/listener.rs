@@ -1,0 +1,435 @@
+//! Takes AS2 messages in: who sends, is it new, read it, make it durable, answer.
+
+use crate::disposition::{Disposition, DispositionError};
+use crate::material::{own_key, partner_certificates};
+use crate::outgoing::OwnKey;
+use crate::receive::{ReadMessage, Reading, Unread, read};
+use crate::reply::{Answer, stored_reply, to_response};
+use crate::request::RequestHead;
+use crate::streaming::{BodyReader, STREAM_BUFFERS, pump, too_large};
+use async_trait::async_trait;
+use http::{Method, Request, Response, StatusCode};
+use model::definition::{Definitions, Identity, Partner};
+use model::{AuditEvent, Error, ErrorKind, EventKind, RemotePath, Result};
+use net::http::{Body, Handler, HttpServers, ListenSpec, PeerInfo, Route, RouteGuard};
+use openssl::x509::X509;
+use serde_json::{Map, Value};
+use smime::DecryptionKey;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, UNIX_EPOCH};
+use transport::{
+    Begin, Intake, Listener, Message, Reception, Reply, Services, Shutdown, StagedPayload, StoredReply,
+};
+
+/// How long a second copy of a message waits for the first one's answer.
+const LONGEST_WAIT: Duration = Duration::from_secs(120);
+const WAIT_STEP: Duration = Duration::from_millis(50);
+
+/// The AS2 receiver on all its addresses.
+pub(crate) struct As2Listener {
+    pub(crate) services: Services,
+    pub(crate) servers: HttpServers,
+    pub(crate) listen: Vec<ListenSpec>,
+    pub(crate) path: String,
+    pub(crate) routes: Mutex<Vec<RouteGuard>>,
+    pub(crate) bound: Arc<Mutex<Vec<SocketAddr>>>,
+}
+
+#[async_trait]
+impl Listener for As2Listener {
+    async fn bind(&self, intake: Arc<dyn Intake>) -> Result<()> {
+        let handler = Arc::new(Receiver { services: self.services.clone(), intake });
+        for listen in &self.listen {
+            let route = Route {
+                host: None,
+                path: self.path.clone(),
+                protocol: model::Protocol::As2,
+                purpose: model::Purpose::Receive,
+                endpoint: None,
+            };
+            let guard = self.servers.route(listen, route, Arc::clone(&handler) as Arc<dyn Handler>)?;
+            tracing::info!(address = %guard.local_addr(), path = %self.path, "receiving AS2");
+            self.bound.lock().unwrap_or_else(PoisonError::into_inner).push(guard.local_addr());
+            self.routes.lock().unwrap_or_else(PoisonError::into_inner).push(guard);
+        }
+        Ok(())
+    }
+
+    async fn serve(&self, mut shutdown: Shutdown) -> Result<()> {
+        // An error means that the engine is gone, which is an end as well.
+        drop(shutdown.wait_for(|ended| *ended).await);
+        self.routes.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        Ok(())
+    }
+}
+
+struct Receiver {
+    services: Services,
+    intake: Arc<dyn Intake>,
+}
+
+/// Both sides of a message that is for us.
+pub(crate) struct Sides {
+    identity: Arc<Identity>,
+    pub(crate) own: OwnKey,
+    partner: Arc<Partner>,
+    certificates: Vec<X509>,
+}
+
+#[async_trait]
+impl Handler for Receiver {
+    async fn handle(&self, request: Request<Body>, peer: PeerInfo) -> Result<Response<Body>> {
+        if request.method() != Method::POST {
+            let answer = Response::builder().status(StatusCode::METHOD_NOT_ALLOWED).header("Allow", "POST");
+            return answer.body(Body::bytes("AS2 messages are sent by POST.\n")).map_err(unwritable);
+        }
+        let (parts, body) = request.into_parts();
+        let head = match RequestHead::read(&parts.headers) {
+            Ok(head) => head,
+            Err(reason) => {
+                self.record(self.refusal(&peer, None).peer_detail("reason", &reason)).await?;
+                return plain(StatusCode::BAD_REQUEST, &format!("This is no AS2 message: {reason}.\n"));
+            }
+        };
+        let reply = self.receive(&head, body, &peer).await?;
+        to_response(reply)
+    }
+}
+
+impl Receiver {
+    /// Takes a message and gives the reply, which is recorded by then.
+    async fn receive(&self, head: &RequestHead, body: Body, peer: &PeerInfo) -> Result<StoredReply> {
+        let definitions = self.services.directory.definitions();
+        let sides = match self.sides(&definitions, head) {
+            Ok(sides) => sides,
+            Err(Stranger { disposition, reason }) => {
+                let event = self.refusal(peer, Some(head)).peer_detail("reason", &reason);
+                self.record(event.detail("disposition", disposition.to_string())).await?;
+                // Unsigned: we do not know with whom we speak, or as whom.
+                let answer = Answer { disposition, mic: None, text: reason };
+                return stored_reply(&self.services, head, None, &answer);
+            }
+        };
+        let sides = sides?;
+        if let Some(answer) = self.declined(head, &sides, &body) {
+            let event = self.refusal(peer, Some(head)).partner(&sides.partner.name);
+            self.record(
+                event
+                    .peer_detail("reason", &answer.text)
+                    .detail("disposition", answer.disposition.to_string()),
+            )
+            .await?;
+            return stored_reply(&self.services, head, Some(&sides.own), &answer);
+        }
+        match self.begin(&head.key()).await? {
+            Begin::Answered(reply) => {
+                let event = self.services.event(EventKind::MessageRepeated).partner(&sides.partner.name);
+                let event = with_peer(event, peer).peer_detail("message_id", &head.message_id);
+                self.record(event).await?;
+                Ok(reply)
+            }
+            Begin::InProgress => Err(Error::transient(
+                ErrorKind::Timeout,
+                "answer a repeated message while its first copy is still being received",
+            )
+            .with("message_id", model::PeerText::from(head.message_id.as_str()))),
+            Begin::New(reception) => self.take(head, sides, body, peer, reception).await,
+        }
+    }
+
+    /// Reserves the message; a second copy waits until the first is answered.
+    async fn begin(&self, key: &str) -> Result<Begin> {
+        let begun = self.services.clock.monotonic();
+        loop {
+            match self.intake.begin(key).await? {
+                Begin::InProgress if self.services.clock.monotonic().saturating_sub(begun) < LONGEST_WAIT => {
+                    self.services.clock.sleep(WAIT_STEP).await;
+                }
+                other => return Ok(other),
+            }
+        }
+    }
+
+    async fn take(
+        &self,
+        head: &RequestHead,
+        sides: Sides,
+        body: Body,
+        peer: &PeerInfo,
+        reception: Box<dyn Reception>,
+    ) -> Result<StoredReply> {
+        let _room = self.services.budget.take(STREAM_BUFFERS).await;
+        let (sender, reader) = BodyReader::channel();
+        let reading = Reading {
+            headers: head.headers.clone(),
+            body: reader,
+            keys: vec![DecryptionKey {
+                key: sides.own.key.clone(),
+                certificate: sides.own.certificate.clone(),
+            }],
+            certificates: sides.certificates.clone(),
+            partner: Arc::clone(&sides.partner),
+            digests: head.mdn.digests.clone(),
+            now: UNIX_EPOCH
+                + Duration::from_secs(
+                    u64::try_from(self.services.clock.now().timestamp()).unwrap_or_default(),
+                ),
+            staging: Arc::clone(&self.services.staging),
+            message_id: head.message_id.clone(),
+        };
+        let blocking = tokio::task::spawn_blocking(move || read(reading));
+        let (read, ()) = tokio::join!(blocking, pump(body, sender, sides.partner.agreement.largest_message));
+        let read =
+            read.map_err(|error| Error::transient(ErrorKind::Internal, "read a message").caused_by(error))?;
+        match read {
+            Ok(message) if message.is_receipt => self.unexpected_receipt(head, &sides, peer, reception).await,
+            Ok(message) => self.commit(head, &sides, peer, message, reception).await,
+            Err(Unread::Message { disposition, cause }) => {
+                let text = "The message could not be processed.".to_owned();
+                let answer = Answer { disposition, mic: None, text };
+                self.refuse(head, &sides, peer, reception, answer, &cause).await
+            }
+            Err(Unread::Ours(error)) => {
+                // Nothing was taken and nothing may be said: the sender comes again.
+                let event = self.refusal(peer, Some(head)).partner(&sides.partner.name).error(&error);
+                self.record(event).await?;
+                Err(error)
+            }
+        }
+    }
+
+    /// Makes the parts durable, records them with the reply, and only then gives it.
+    async fn commit(
+        &self,
+        head: &RequestHead,
+        sides: &Sides,
+        peer: &PeerInfo,
+        message: ReadMessage,
+        reception: Box<dyn Reception>,
+    ) -> Result<StoredReply> {
+        if let Some(cause) = self.unwanted(sides, &message) {
+            let answer = Answer {
+                disposition: Disposition::Error(DispositionError::UnexpectedProcessingError),
+                mic: None,
+                text: "The message was understood, but nothing here takes such a file.".into(),
+            };
+            return self.refuse(head, sides, peer, reception, answer, &cause).await;
+        }
+        // The SignerInfo's digest wins over what was asked for.
+        let algorithm = message.report.signed().map(|proof| proof.digest);
+        let algorithm =
+            algorithm.or_else(|| head.mdn.digests.first().copied()).unwrap_or(smime::Digest::Sha256);
+        let mic = message.report.mic(algorithm).map(|mic| mic.to_text(head.mdn.names));
+        let metadata = metadata(head, &message, mic.as_deref());
+        let sealed = tokio::task::spawn_blocking(move || {
+            message
+                .parts
+                .into_iter()
+                .map(|part| Ok((part.writer.seal()?, part.file_name, part.raw_name, part.media_type)))
+                .collect::<Result<Vec<(StagedPayload, String, Option<model::PeerText>, Option<String>)>>>()
+        });
+        let sealed = sealed
+            .await
+            .map_err(|e| Error::transient(ErrorKind::Internal, "seal a message").caused_by(e))??;
+        let parts = sealed
+            .into_iter()
+            .map(|(staged, file_name, raw_name, media_type)| Reply {
+                staged,
+                file_name: RemotePath::from(file_name.as_str()),
+                media_type,
+                metadata: raw_name
+                    .map(|raw| Map::from_iter([("as2_file_name".to_owned(), Value::from(raw.as_str()))]))
+                    .unwrap_or_default(),
+            })
+            .collect();
+        let answer = Answer {
+            disposition: Disposition::Processed,
+            mic,
+            text: format!(
+                "The message from {} to {} with the Message-ID {} was received and stored.",
+                head.from, head.to, head.message_id
+            ),
+        };
+        let reply = stored_reply(&self.services, head, Some(&sides.own), &answer)?;
+        let message = Message {
+            transport: "as2",
+            endpoint: format!("as2/{}", sides.identity.name),
+            partner: Some(sides.partner.name.clone()),
+            parts,
+            evidence: Vec::new(),
+            metadata,
+            events: Vec::new(),
+        };
+        reception.commit(message, reply.clone()).await?;
+        Ok(reply)
+    }
+
+    /// Why nothing here takes the message, if so.
+    fn unwanted(&self, sides: &Sides, message: &ReadMessage) -> Option<String> {
+        let partner = &sides.partner.name;
+        if message.parts.is_empty() {
+            return Some("the message holds no payload".to_owned());
+        }
+        let mut names = message.parts.iter().map(|part| RemotePath::from(part.file_name.as_str()));
+        names
+            .find(|name| !self.intake.wanted("as2", Some(partner), name))
+            .map(|name| format!("no flow receives {name} from partner {partner}"))
+    }
+
+    async fn refuse(
+        &self,
+        head: &RequestHead,
+        sides: &Sides,
+        peer: &PeerInfo,
+        reception: Box<dyn Reception>,
+        answer: Answer,
+        cause: &str,
+    ) -> Result<StoredReply> {
+        let reply = stored_reply(&self.services, head, Some(&sides.own), &answer)?;
+        let event = self
+            .refusal(peer, Some(head))
+            .partner(&sides.partner.name)
+            .peer_detail("reason", cause)
+            .detail("disposition", answer.disposition.to_string());
+        tracing::warn!(partner = %sides.partner.name, message_id = %model::PeerText::from(head.message_id.as_str()), disposition = %answer.disposition, reason = %model::PeerText::from(cause), "an AS2 message was refused");
+        reception.refuse(vec![event], reply.clone()).await?;
+        Ok(reply)
+    }
+
+    async fn unexpected_receipt(
+        &self,
+        head: &RequestHead,
+        sides: &Sides,
+        peer: &PeerInfo,
+        reception: Box<dyn Reception>,
+    ) -> Result<StoredReply> {
+        let event = self.services.event(EventKind::ReceiptUnmatched).partner(&sides.partner.name);
+        let event = with_peer(event, peer).peer_detail("message_id", &head.message_id);
+        let body = b"No message waits for this receipt.\n".to_vec();
+        let headers = vec![("Content-Type".into(), "text/plain; charset=utf-8".into())];
+        let reply = StoredReply { status: 400, headers, body };
+        reception.refuse(vec![event], reply.clone()).await?;
+        Ok(reply)
+    }
+
+    /// What is declined before the body is read.
+    fn declined(&self, head: &RequestHead, sides: &Sides, body: &Body) -> Option<Answer> {
+        let failure = |text: &str, reason: String| {
+            Some(Answer { disposition: Disposition::Failure(text.into()), mic: None, text: reason })
+        };
+        if let Some(unsupported) = head.mdn.unsupported {
+            return failure(unsupported, "The receipt asked for cannot be given.".into());
+        }
+        if head.mdn.deliver_to.is_some() {
+            return failure(
+                "asynchronous receipts are not supported",
+                "Leave Receipt-Delivery-Option out: the receipt comes with this answer.".into(),
+            );
+        }
+        let most = sides.partner.agreement.largest_message;
+        if body.length().is_some_and(|length| length > most) {
+            return Some(Answer {
+                disposition: Disposition::Error(DispositionError::UnexpectedProcessingError),
+                mic: None,
+                text: too_large(most).to_string(),
+            });
+        }
+        None
+    }
+
+    /// Who sends to whom; the inner error is a fault of our own definitions.
+    fn sides(&self, definitions: &Definitions, head: &RequestHead) -> Result<Result<Sides>, Stranger> {
+        if head.from == head.to {
+            return Err(Stranger {
+                disposition: Disposition::Failure("sender-equals-receiver".into()),
+                reason: "AS2-From and AS2-To are the same.".into(),
+            });
+        }
+        let unknown = |who: &str, name: &str| Stranger {
+            disposition: Disposition::Error(DispositionError::UnknownTradingPartner),
+            reason: format!("The {who} {name:?} is not known here."),
+        };
+        let identity = definitions
+            .identities
+            .values()
+            .find(|identity| identity.as2_id.as_str() == head.to)
+            .ok_or_else(|| unknown("receiver", &head.to))?;
+        let partner = definitions
+            .partners
+            .values()
+            .find(|partner| partner.as2_id.as_str() == head.from)
+            .ok_or_else(|| unknown("sender", &head.from))?;
+        let sides = || {
+            let material = self.services.directory.partner(&partner.name)?;
+            Ok(Sides {
+                own: own_key(&self.services.directory.identity(&identity.name)?)?,
+                certificates: partner_certificates(&material)?,
+                identity: Arc::clone(identity),
+                partner: Arc::clone(partner),
+            })
+        };
+        Ok(sides())
+    }
+
+    fn refusal(&self, peer: &PeerInfo, head: Option<&RequestHead>) -> AuditEvent {
+        let event = with_peer(self.services.event(EventKind::MessageRefused), peer);
+        match head {
+            None => event,
+            Some(head) => event
+                .peer_detail("as2_from", &head.from)
+                .peer_detail("as2_to", &head.to)
+                .peer_detail("message_id", &head.message_id),
+        }
+    }
+
+    async fn record(&self, event: AuditEvent) -> Result<()> {
+        self.services.audit.record(vec![event]).await
+    }
+}
+
+/// A message that is not for us, or from nobody we know.
+struct Stranger {
+    disposition: Disposition,
+    reason: String,
+}
+
+fn with_peer(event: AuditEvent, peer: &PeerInfo) -> AuditEvent {
+    let mut event = event.connection(peer.connection);
+    event.peer = Some(peer.remote.to_string());
+    event
+}
+
+fn metadata(head: &RequestHead, message: &ReadMessage, mic: Option<&str>) -> Map<String, Value> {
+    let safe = |text: &str| Value::from(model::PeerText::from(text).as_str());
+    let mut metadata = Map::new();
+    metadata.insert("as2_from".into(), safe(&head.from));
+    metadata.insert("as2_to".into(), safe(&head.to));
+    metadata.insert("as2_message_id".into(), safe(&head.message_id));
+    if let Some(subject) = &head.subject {
+        metadata.insert("as2_subject".into(), safe(subject));
+    }
+    if let Some(cipher) = message.report.encrypted() {
+        metadata.insert("as2_cipher".into(), cipher.name().into());
+    }
+    if let Some(proof) = message.report.signed() {
+        let fingerprint: String = proof.fingerprint.iter().map(|b| format!("{b:02x}")).collect();
+        metadata.insert("as2_signer".into(), fingerprint.into());
+    }
+    if let Some(mic) = mic {
+        metadata.insert("as2_mic".into(), mic.into());
+    }
+    metadata
+}
+
+fn plain(status: StatusCode, text: &str) -> Result<Response<Body>> {
+    Response::builder()
+        .status(status)
+        .header("Content-Type", "text/plain; charset=utf-8")
+        .body(Body::bytes(text.to_owned()))
+        .map_err(unwritable)
+}
+
+fn unwritable(error: http::Error) -> Error {
+    Error::permanent(ErrorKind::Internal, "write an answer").caused_by(error)
+}

@@ -1,0 +1,210 @@
+//! The head of a received AS2 message (RFC 4130, 6 and 7.3).
+
+use crate::names::{LONGEST_MESSAGE_ID, read_name};
+use http::HeaderMap;
+use smime::{Digest, Headers, NameStyle};
+
+/// What the head says.
+#[derive(Clone, Debug)]
+pub(crate) struct RequestHead {
+    pub(crate) from: String,
+    pub(crate) to: String,
+    /// Exactly as received, brackets included.
+    pub(crate) message_id: String,
+    pub(crate) subject: Option<String>,
+    pub(crate) mdn: AskedMdn,
+    /// All fields, for the MIME reader.
+    pub(crate) headers: Headers,
+}
+
+/// The receipt that is asked for.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(crate) struct AskedMdn {
+    /// Whether one is asked for at all.
+    pub(crate) wanted: bool,
+    pub(crate) signed: bool,
+    /// Digests for the MIC, in the sender's order, those we know.
+    pub(crate) digests: Vec<Digest>,
+    /// How the sender spells them.
+    pub(crate) names: NameStyle,
+    /// Where an asynchronous one is to go.
+    pub(crate) deliver_to: Option<String>,
+    /// A required option that we do not have.
+    pub(crate) unsupported: Option<&'static str>,
+}
+
+impl RequestHead {
+    /// Reads the head.
+    ///
+    /// # Errors
+    /// A sentence for the sender: what is missing.
+    pub(crate) fn read(headers: &HeaderMap) -> Result<Self, String> {
+        let text = |name: &str| {
+            headers.get(name).map(|value| String::from_utf8_lossy(value.as_bytes()).trim().to_owned())
+        };
+        let required = |name: &str| {
+            text(name)
+                .filter(|value| !value.is_empty())
+                .ok_or_else(|| format!("the header {name} is missing"))
+        };
+        let name = |header: &str| {
+            let name = read_name(&required(header)?);
+            if name.len() > 128 { Err(format!("{header} is longer than 128 characters")) } else { Ok(name) }
+        };
+        let message_id = required("Message-ID")?;
+        if message_id.len() > LONGEST_MESSAGE_ID {
+            return Err(format!("the Message-ID is longer than {LONGEST_MESSAGE_ID} characters"));
+        }
+        let fields = headers
+            .iter()
+            .try_fold(Headers::new(), |fields, (name, value)| fields.with(name.as_str(), value.as_bytes()));
+        Ok(Self {
+            from: name("AS2-From")?,
+            to: name("AS2-To")?,
+            message_id,
+            subject: text("Subject"),
+            mdn: AskedMdn::read(&text),
+            headers: fields.map_err(|error| error.to_string())?,
+        })
+    }
+
+    /// What makes the message this message, for all nodes and for good.
+    pub(crate) fn key(&self) -> String {
+        serde_json::json!(["as2", self.from, self.to, self.message_id]).to_string()
+    }
+}
+
+impl AskedMdn {
+    fn read(text: &dyn Fn(&str) -> Option<String>) -> Self {
+        let mut asked = Self {
+            wanted: text("Disposition-Notification-To").is_some(),
+            deliver_to: text("Receipt-Delivery-Option").filter(|url| !url.is_empty()),
+            ..Self::default()
+        };
+        let options = text("Disposition-Notification-Options").unwrap_or_default();
+        for option in options.split(';') {
+            let Some((name, values)) = option.split_once('=') else { continue };
+            let mut values = values.split(',').map(|value| value.trim().trim_matches('"'));
+            let required = values.next().is_some_and(|word| word.eq_ignore_ascii_case("required"));
+            match name.trim().to_ascii_lowercase().as_str() {
+                "signed-receipt-protocol" => {
+                    asked.signed = values.any(|v| {
+                        let protocol = v.to_ascii_lowercase();
+                        protocol == "pkcs7-signature" || protocol == "x-pkcs7-signature"
+                    });
+                    if required && !asked.signed {
+                        asked.unsupported = Some("unsupported format");
+                    }
+                }
+                "signed-receipt-micalg" => {
+                    let names: Vec<&str> = values.filter(|v| !v.is_empty()).collect();
+                    asked.digests = names.iter().filter_map(|name| Digest::parse(name)).collect();
+                    // `sha1` without a dash: an implementation of RFC 3851, which may know no other.
+                    if names.first().is_some_and(|name| Digest::parse(name).is_some() && !name.contains('-'))
+                    {
+                        asked.names = NameStyle::Rfc3851;
+                    }
+                    if required && asked.digests.is_empty() {
+                        asked.unsupported = Some("unsupported MIC-algorithms");
+                    }
+                }
+                _ if required => asked.unsupported = Some("unsupported format"),
+                _ => {}
+            }
+        }
+        asked
+    }
+}
+
+/// A name for the file on our side: the last part of what the sender says, without what could lead
+/// elsewhere or break a line. The raw name stays in the metadata.
+pub(crate) fn safe_file_name(raw: Option<&str>, message_id: &str) -> String {
+    let last = raw.unwrap_or_default().rsplit(['/', '\\']).next().unwrap_or_default();
+    let mut name: String = last
+        .trim()
+        .chars()
+        .map(|c| if c.is_control() || matches!(c, ':' | '*' | '?' | '"' | '<' | '>' | '|') { '_' } else { c })
+        .collect();
+    while name.len() > 200 {
+        name.pop();
+    }
+    if !name.chars().all(|c| c == '.' || c == ' ') {
+        return name;
+    }
+    let id: String = message_id
+        .chars()
+        .filter(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | '@'))
+        .take(150)
+        .collect();
+    format!("message-{}", id.trim_matches('.'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn head(fields: &[(&str, &str)]) -> Result<RequestHead, String> {
+        let mut headers = HeaderMap::new();
+        for (name, value) in fields {
+            headers.append(http::HeaderName::from_bytes(name.as_bytes()).unwrap(), value.parse().unwrap());
+        }
+        RequestHead::read(&headers)
+    }
+
+    #[test]
+    fn reads_names_ids_and_the_receipt_that_is_asked_for() {
+        let head = head(&[
+            ("as2-from", "\"\\\"ORG A\\\"\""),
+            ("AS2-To", "GLOBEX"),
+            ("message-id", "<1@a>"),
+            ("disposition-notification-to", "x"),
+            ("disposition-notification-options", "signed-receipt-protocol=optional, pkcs7-signature; signed-receipt-micalg=optional, SHA256, sha1"),
+        ])
+        .unwrap();
+        assert_eq!((head.from.as_str(), head.to.as_str()), ("ORG A", "GLOBEX"));
+        assert!(head.mdn.wanted && head.mdn.signed);
+        assert_eq!(head.mdn.digests, [Digest::Sha256, Digest::Sha1]);
+        assert_eq!(head.mdn.names, NameStyle::Rfc3851);
+        assert_eq!(head.mdn.unsupported, None);
+    }
+
+    #[test]
+    fn what_is_missing_or_required_in_vain_is_named() {
+        assert!(head(&[("AS2-To", "B"), ("Message-ID", "<1>")]).unwrap_err().contains("AS2-From"));
+        assert!(head(&[("AS2-To", "B"), ("AS2-From", "A")]).unwrap_err().contains("Message-ID"));
+        let pgp = head(&[
+            ("AS2-To", "B"),
+            ("AS2-From", "A"),
+            ("Message-ID", "<1>"),
+            ("Disposition-Notification-Options", "signed-receipt-protocol=required, pgp-signature"),
+        ]);
+        assert_eq!(pgp.unwrap().mdn.unsupported, Some("unsupported format"));
+    }
+
+    #[test]
+    fn file_names_lead_nowhere() {
+        for (raw, safe) in [
+            (Some("../../etc/passwd"), "passwd"),
+            (Some("..\\..\\boot.ini"), "boot.ini"),
+            (Some("a\0b\r\nc.edi"), "a_b__c.edi"),
+            (Some(".."), "message-1@a"),
+            (Some("dir/"), "message-1@a"),
+            (None, "message-1@a"),
+            (Some("*.edi"), "_.edi"),
+            (Some("Bestellung é.edi"), "Bestellung é.edi"),
+        ] {
+            assert_eq!(safe_file_name(raw, "<1@a>"), safe);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_name_is_one_part_without_control_characters(raw in ".{0,300}") {
+            let name = safe_file_name(Some(&raw), "<../x>");
+            prop_assert!(!name.is_empty() && name.len() <= 255);
+            prop_assert!(!name.contains(['/', '\\', '\0']) && !name.chars().any(char::is_control));
+            prop_assert!(name != "." && name != "..");
+        }
+    }
+}

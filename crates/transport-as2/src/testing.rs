@@ -1,0 +1,41 @@
+//! Keys made on the spot, for tests.
+
+use openssl::asn1::Asn1Time;
+use openssl::bn::BigNum;
+use openssl::hash::MessageDigest;
+use openssl::pkey::{PKey, Private};
+use openssl::rsa::Rsa;
+use openssl::x509::{X509, X509NameBuilder};
+use smime::Signing;
+use std::time::{Duration, UNIX_EPOCH};
+
+/// A key with its self-signed certificate.
+#[derive(Clone)]
+pub(crate) struct Key {
+    pub(crate) key: PKey<Private>,
+    pub(crate) certificate: X509,
+}
+
+impl Key {
+    pub(crate) fn new(name: &str) -> Self {
+        let key = PKey::from_rsa(Rsa::generate(2048).unwrap()).unwrap();
+        let mut subject = X509NameBuilder::new().unwrap();
+        subject.append_entry_by_text("CN", name).unwrap();
+        let subject = subject.build();
+        let mut builder = X509::builder().unwrap();
+        builder.set_version(2).unwrap();
+        builder.set_subject_name(&subject).unwrap();
+        builder.set_issuer_name(&subject).unwrap();
+        builder.set_pubkey(&key).unwrap();
+        builder.set_serial_number(&BigNum::from_u32(1).unwrap().to_asn1_integer().unwrap()).unwrap();
+        builder.set_not_before(&Asn1Time::days_from_now(0).unwrap()).unwrap();
+        builder.set_not_after(&Asn1Time::days_from_now(30).unwrap()).unwrap();
+        builder.sign(&key, MessageDigest::sha256()).unwrap();
+        Self { key, certificate: builder.build() }
+    }
+
+    pub(crate) fn signing(&self, boundary: &str) -> Signing {
+        let time = UNIX_EPOCH + Duration::from_secs(1_700_000_000);
+        Signing::new(self.key.clone(), self.certificate.clone(), time, boundary)
+    }
+}
