@@ -85,16 +85,3 @@ impl<C: Command> Queued for Waiting<C> {
         let _ = self.to.send(Err(error));
     }
 }
-
-macro_rules! unfinished {
-    ($($command:ty => $answer:ty),* $(,)?) => {$(
-        #[async_trait::async_trait]
-        impl $crate::command::Command for $command {
-            type Answer = $answer;
-            async fn apply(&self, _tx: &mut $crate::tx::Tx<'_>) -> Result<$answer, $crate::fault::Fault> {
-                Err(model::Error::permanent(model::ErrorKind::Unsupported, stringify!($command)).into())
-            }
-        }
-    )*};
-}
-pub(crate) use unfinished;

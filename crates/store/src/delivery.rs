@@ -1,5 +1,6 @@
 //! Deliveries: claim, attempt, receipt.
 
+pub(crate) mod change;
 mod claim;
 mod finish;
 mod insert;
@@ -9,6 +10,7 @@ mod sweep;
 
 pub use claim::{ClaimFilter, Claimed};
 pub use finish::{Finish, Finished};
+pub(crate) use insert::insert_transfers;
 pub use insert::{NewDelivery, NewTransfer};
 pub use resolve::Resolved;
 pub use sweep::Overdue;
@@ -36,5 +38,12 @@ pub struct Failure {
 impl From<&Error> for Failure {
     fn from(error: &Error) -> Self {
         Self { kind: error.kind(), text: error.chain() }
+    }
+}
+
+impl Failure {
+    /// Kind and text, as the columns want them.
+    fn columns(&self) -> (&str, &str) {
+        (self.kind.as_str(), &self.text)
     }
 }

@@ -57,7 +57,9 @@ impl Fault {
     /// SQLite could not write or sync during a commit: what is on disk may or may not hold it.
     pub(crate) fn is_torn_write(&self) -> bool {
         let Self::Sql(sqlx::Error::Database(error)) = self else { return false };
-        error.code().is_some_and(|code| code.len() < 5 && code.parse::<u32>().is_ok_and(|code| code & 0xff == 10))
+        error
+            .code()
+            .is_some_and(|code| code.len() < 5 && code.parse::<u32>().is_ok_and(|code| code & 0xff == 10))
     }
 
     /// The error for the caller; `operation` completes "could not …".
@@ -93,8 +95,11 @@ fn meaning(error: &sqlx::Error) -> Meaning {
 /// Sorts a driver's error into Waybill's kinds.
 pub(crate) fn database_error(error: sqlx::Error, operation: &'static str) -> Error {
     if meaning(&error) == Meaning::Broken {
-        let kind =
-            if matches!(error, sqlx::Error::PoolTimedOut) { ErrorKind::Timeout } else { ErrorKind::Unreachable };
+        let kind = if matches!(error, sqlx::Error::PoolTimedOut) {
+            ErrorKind::Timeout
+        } else {
+            ErrorKind::Unreachable
+        };
         return Error::transient(kind, operation)
             .with("at", "database")
             .advice("see that the database runs and can be reached")

@@ -1,1 +1,123 @@
 //! Taking everything from a node that no longer lives.
+
+use crate::command::Command;
+use crate::either::on;
+use crate::fault::Fault;
+use crate::open::Store;
+use crate::row::DeliveryRow;
+use crate::tx::Tx;
+use async_trait::async_trait;
+use model::{
+    DeliveryEvent, DeliveryId, DeliveryState, EventKind, NodeName, Result, Timestamp, TransferId, transition,
+};
+
+/// A node whose lease ended without it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Fenced {
+    /// The node.
+    pub node: NodeName,
+    /// The epoch that it lost.
+    pub epoch: i64,
+    /// Deliveries that were taken from it and are due again.
+    pub deliveries: u64,
+}
+
+impl Store {
+    /// Takes everything from nodes whose lease has ended: deliveries under way become due again
+    /// (`interrupted`), messages in progress may begin again, sources and offers are free.
+    /// `by` is the node that does it, for the record.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn fence_expired(&self, by: &NodeName, now: Timestamp) -> Result<Vec<Fenced>> {
+        self.write(FenceExpired { by: by.clone(), now }).await
+    }
+}
+
+struct FenceExpired {
+    by: NodeName,
+    now: Timestamp,
+}
+
+#[async_trait]
+impl Command for FenceExpired {
+    type Answer = Vec<Fenced>;
+
+    async fn apply(&self, tx: &mut Tx<'_>) -> Result<Vec<Fenced>, Fault> {
+        let time = tx.lease_time(self.now);
+        let sql = tx.pick(
+            "SELECT node, epoch FROM leases WHERE held AND until_at <= $1 ORDER BY node",
+            "SELECT node, epoch FROM leases WHERE held AND until_at <= $1 ORDER BY node FOR UPDATE",
+        );
+        let ended: Vec<(String, i64)> = on!(tx, c => sqlx::query_as(sql).bind(time).fetch_all(c).await)?;
+        let mut fenced = Vec::with_capacity(ended.len());
+        for (name, epoch) in ended {
+            let node =
+                NodeName::try_from(name).map_err(|error| crate::row::unreadable("leases.node", &error))?;
+            let deliveries = fence(tx, &node, epoch, &self.by, self.now).await?;
+            on!(tx, c => sqlx::query("UPDATE leases SET epoch = epoch + 1, held = false WHERE node = $1")
+                .bind(node.as_str()).execute(c).await.map(|_| ()))?;
+            fenced.push(Fenced { node, epoch, deliveries });
+        }
+        tx.held.clear();
+        Ok(fenced)
+    }
+}
+
+/// Gives up all claims of a node that ended without doing so itself, and says so.
+pub(crate) async fn fence(
+    tx: &mut Tx<'_>,
+    node: &NodeName,
+    epoch: i64,
+    by: &NodeName,
+    now: Timestamp,
+) -> Result<u64, Fault> {
+    let deliveries = release_claims(tx, node, epoch, by, now).await?;
+    let event = tx
+        .derived(now, by, EventKind::NodeFenced)
+        .detail("node", node.as_str())
+        .detail("epoch", epoch)
+        .detail("deliveries", deliveries);
+    tx.event(event);
+    Ok(deliveries)
+}
+
+/// Gives up all claims of one life of a node. The lease's row must be locked.
+pub(crate) async fn release_claims(
+    tx: &mut Tx<'_>,
+    node: &NodeName,
+    epoch: i64,
+    by: &NodeName,
+    now: Timestamp,
+) -> Result<u64, Fault> {
+    let state = transition(DeliveryState::Sending, DeliveryEvent::Retry)?;
+    let rows: Vec<DeliveryRow> = on!(tx, c => sqlx::query_as(
+        "UPDATE deliveries SET state = $4, due_at = $3, updated_at = $3, interrupted = true, \
+         node = NULL, epoch = NULL WHERE node = $1 AND epoch = $2 AND state = 'sending' RETURNING *")
+        .bind(node.as_str()).bind(epoch).bind(now).bind(state.as_str()).fetch_all(c).await)?;
+    for row in &rows {
+        on!(tx, c => sqlx::query(
+            "UPDATE attempts SET ended_at = $3, outcome = 'interrupted' WHERE delivery_id = $1 AND number = $2")
+            .bind(row.id).bind(row.attempt).bind(now).execute(c).await.map(|_| ()))?;
+        let event = tx
+            .derived(now, by, EventKind::DeliveryInterrupted)
+            .transfer(TransferId::new(row.transfer_id))
+            .delivery(DeliveryId::new(row.id))
+            .endpoint(&row.endpoint)
+            .detail("attempt", row.attempt)
+            .detail("node", node.as_str())
+            .detail("epoch", epoch);
+        tx.event(event);
+    }
+    for sql in [
+        "DELETE FROM intake_keys WHERE node = $1 AND epoch = $2 AND state = 'in_progress'",
+        "DELETE FROM source_leases WHERE node = $1 AND epoch = $2",
+        "UPDATE offers SET node = NULL, epoch = NULL WHERE node = $1 AND epoch = $2",
+    ] {
+        on!(tx, c => sqlx::query(sql).bind(node.as_str()).bind(epoch).execute(c).await.map(|_| ()))?;
+    }
+    if !rows.is_empty() {
+        tx.wake();
+    }
+    Ok(rows.len() as u64)
+}

@@ -1,10 +1,20 @@
 //! Messages that peers send: begun once, answered once, answered again with the same bytes.
 
-use crate::delivery::NewTransfer;
+use crate::command::{Command, place_of};
+use crate::delivery::{NewTransfer, insert_transfers};
+use crate::either::on;
+use crate::fault::Fault;
 use crate::lease::NodeLease;
+use crate::offer::insert_settled;
 use crate::open::Store;
-use model::{AuditEvent, Offer, Result, Timestamp};
+use crate::row::digest;
+use crate::tx::{Tx, locking};
+use async_trait::async_trait;
+use model::{AuditEvent, Error, ErrorKind, Offer, Result, Timestamp};
 use serde_json::Value;
+use sqlx::FromRow;
+use sqlx::types::Json;
+use uuid::Uuid;
 
 /// What the peer was answered.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -56,7 +66,7 @@ pub enum IntakeCommitted {
 
 impl Store {
     /// Reserves a key (for AS2: sender, receiver, Message-ID), unique over all nodes. A key that was
-    /// refused, or whose node no longer lives, begins anew. `Lost` leases get `InProgress`.
+    /// refused, or whose node no longer lives, begins anew.
     ///
     /// # Errors
     /// The node's lease is not held any more; the database failed.
@@ -103,8 +113,17 @@ impl Store {
     /// # Errors
     /// The database failed.
     pub async fn intake_answer(&self, key: &str) -> Result<Option<Reply>> {
-        let _ = key;
-        Ok(None)
+        let found: Option<(Option<Json<Value>>, Option<Vec<u8>>)> = self
+            .read("look up the answer to a message", async {
+                on!(self.pool(), c => sqlx::query_as(
+                    "SELECT reply_head, reply_body FROM intake_keys WHERE digest = $1 AND state = 'answered'")
+                    .bind(digest(key)).fetch_optional(c).await)
+            })
+            .await?;
+        Ok(found.map(|(head, body)| Reply {
+            head: head.map_or(Value::Null, |head| head.0),
+            body: body.unwrap_or_default(),
+        }))
     }
 
     /// Forgets keys that were answered or refused before a time. Answers how many.
@@ -121,6 +140,125 @@ struct IntakeBegin {
     key: String,
     now: Timestamp,
 }
+
+#[derive(FromRow)]
+struct KeyRow {
+    state: String,
+    node: String,
+    epoch: i64,
+    offer_id: Option<Uuid>,
+    reply_head: Option<Json<Value>>,
+    reply_body: Option<Vec<u8>>,
+}
+
+async fn lock_key(tx: &mut Tx<'_>, digest: &str) -> Result<Option<KeyRow>, Fault> {
+    let sql = locking!(
+        tx,
+        "SELECT state, node, epoch, offer_id, reply_head, reply_body FROM intake_keys WHERE digest = $1"
+    );
+    Ok(on!(tx, c => sqlx::query_as(sql).bind(digest).fetch_optional(c).await)?)
+}
+
+#[async_trait]
+impl Command for IntakeBegin {
+    type Answer = IntakeBegun;
+
+    fn place(&self) -> u128 {
+        place_of(&self.key)
+    }
+
+    async fn apply(&self, tx: &mut Tx<'_>) -> Result<IntakeBegun, Fault> {
+        if !tx.holds(&self.lease, self.now).await? {
+            return Err(lease_lost("begin a message"));
+        }
+        let digest = digest(&self.key);
+        // A copy that is begun on another node at this moment makes this wait for that one's commit.
+        // Its row may be gone again when we look; then the next round takes the place.
+        for _ in 0..3 {
+            let new = on!(tx, c => sqlx::query(
+                "INSERT INTO intake_keys (digest, key, state, node, epoch, began_at) \
+                 VALUES ($1, $2, 'in_progress', $3, $4, $5) ON CONFLICT (digest) DO NOTHING")
+                .bind(&digest).bind(&self.key).bind(self.lease.node.as_str()).bind(self.lease.epoch)
+                .bind(self.now).execute(c).await.map(|done| done.rows_affected()))?;
+            if new == 1 {
+                return Ok(IntakeBegun::New);
+            }
+            if let Some(row) = lock_key(tx, &digest).await? {
+                return self.again(tx, &digest, row).await;
+            }
+        }
+        Ok(IntakeBegun::InProgress)
+    }
+}
+
+impl IntakeBegin {
+    /// The key is known: what came of it decides.
+    async fn again(&self, tx: &mut Tx<'_>, digest: &str, row: KeyRow) -> Result<IntakeBegun, Fault> {
+        if row.state == "answered" {
+            return Ok(IntakeBegun::Answered(Reply {
+                head: row.reply_head.map_or(Value::Null, |head| head.0),
+                body: row.reply_body.unwrap_or_default(),
+            }));
+        }
+        if row.state == "in_progress" {
+            let time = tx.lease_time(self.now);
+            let lives: Option<i64> = on!(tx, c => sqlx::query_scalar(
+                "SELECT epoch FROM leases WHERE node = $1 AND epoch = $2 AND held AND until_at > $3")
+                .bind(&row.node).bind(row.epoch).bind(time).fetch_optional(c).await)?;
+            if lives.is_some() {
+                return Ok(IntakeBegun::InProgress);
+            }
+        }
+        on!(tx, c => sqlx::query(
+            "UPDATE intake_keys SET state = 'in_progress', node = $2, epoch = $3, began_at = $4, \
+             answered_at = NULL, reply_head = NULL, reply_body = NULL WHERE digest = $1")
+            .bind(digest).bind(self.lease.node.as_str()).bind(self.lease.epoch).bind(self.now)
+            .execute(c).await.map(|_| ()))?;
+        Ok(IntakeBegun::New)
+    }
+}
+
+fn lease_lost(operation: &'static str) -> Fault {
+    Error::transient(ErrorKind::Unreachable, operation)
+        .advice("this node's lease has ended; it must take a new one first")
+        .into()
+}
+
+#[async_trait]
+impl Command for IntakeCommit {
+    type Answer = IntakeCommitted;
+
+    fn place(&self) -> u128 {
+        // With the lanes of its flow; the key's own row is nobody else's.
+        place_of(&self.offer.identity.flow)
+    }
+
+    async fn apply(&self, tx: &mut Tx<'_>) -> Result<IntakeCommitted, Fault> {
+        if !tx.holds(&self.lease, self.now).await? {
+            return Ok(IntakeCommitted::Lost);
+        }
+        let digest = digest(&self.key);
+        let Some(row) = lock_key(tx, &digest).await? else { return Ok(IntakeCommitted::Lost) };
+        if row.state == "answered" && row.offer_id == Some(self.offer.id.uuid()) {
+            return Ok(IntakeCommitted::Committed);
+        }
+        let ours = row.state == "in_progress"
+            && row.node == self.lease.node.as_str()
+            && row.epoch == self.lease.epoch;
+        if !ours || !insert_settled(tx, &self.offer, self.now).await? {
+            return Ok(IntakeCommitted::Lost);
+        }
+        insert_transfers(tx, &self.transfers, self.now).await?;
+        on!(tx, c => sqlx::query(
+            "UPDATE intake_keys SET state = 'answered', answered_at = $2, offer_id = $3, reply_head = $4, \
+             reply_body = $5 WHERE digest = $1")
+            .bind(&digest).bind(self.now).bind(self.offer.id.uuid()).bind(Json(&self.reply.head))
+            .bind(&self.reply.body).execute(c).await.map(|_| ()))?;
+        tx.events(&self.events);
+        Ok(IntakeCommitted::Committed)
+    }
+}
+
 struct IntakeRefuse {
     lease: NodeLease,
     key: String,
@@ -128,11 +266,60 @@ struct IntakeRefuse {
     events: Vec<AuditEvent>,
     now: Timestamp,
 }
+
+#[async_trait]
+impl Command for IntakeRefuse {
+    type Answer = ();
+
+    fn place(&self) -> u128 {
+        place_of(&self.key)
+    }
+
+    async fn apply(&self, tx: &mut Tx<'_>) -> Result<(), Fault> {
+        let (head, body) = self.reply.as_ref().map(|reply| (Json(&reply.head), &reply.body)).unzip();
+        on!(tx, c => sqlx::query(
+            "UPDATE intake_keys SET state = 'refused', answered_at = $4, reply_head = $5, reply_body = $6 \
+             WHERE digest = $1 AND node = $2 AND epoch = $3 AND state = 'in_progress'")
+            .bind(digest(&self.key)).bind(self.lease.node.as_str()).bind(self.lease.epoch).bind(self.now)
+            .bind(head).bind(body).execute(c).await.map(|_| ()))?;
+        tx.events(&self.events);
+        Ok(())
+    }
+}
+
 struct IntakeAbandon {
     lease: NodeLease,
     key: String,
 }
+
+#[async_trait]
+impl Command for IntakeAbandon {
+    type Answer = ();
+
+    fn place(&self) -> u128 {
+        place_of(&self.key)
+    }
+
+    async fn apply(&self, tx: &mut Tx<'_>) -> Result<(), Fault> {
+        on!(tx, c => sqlx::query(
+            "DELETE FROM intake_keys WHERE digest = $1 AND node = $2 AND epoch = $3 AND state = 'in_progress'")
+            .bind(digest(&self.key)).bind(self.lease.node.as_str()).bind(self.lease.epoch)
+            .execute(c).await.map(|_| ()))?;
+        Ok(())
+    }
+}
+
 struct PurgeIntakeKeys {
     before: Timestamp,
 }
-crate::command::unfinished!(IntakeBegin => IntakeBegun, IntakeCommit => IntakeCommitted, IntakeRefuse => (), IntakeAbandon => (), PurgeIntakeKeys => u64);
+
+#[async_trait]
+impl Command for PurgeIntakeKeys {
+    type Answer = u64;
+
+    async fn apply(&self, tx: &mut Tx<'_>) -> Result<u64, Fault> {
+        Ok(on!(tx, c => sqlx::query(
+            "DELETE FROM intake_keys WHERE state <> 'in_progress' AND began_at < $1 AND answered_at < $1")
+            .bind(self.before).execute(c).await.map(|done| done.rows_affected()))?)
+    }
+}

@@ -1,6 +1,13 @@
 //! Leases: which node lives, and which node polls which source.
 
+use crate::command::Command;
+use crate::either::on;
+use crate::fault::Fault;
+use crate::fence::{fence, release_claims};
 use crate::open::Store;
+use crate::row::later;
+use crate::tx::Tx;
+use async_trait::async_trait;
 use model::{NodeName, Result, Timestamp};
 use std::time::Duration;
 
@@ -31,17 +38,6 @@ pub enum Renewal {
     Renewed,
     /// Another has taken it, or fenced it off: stop all work under it.
     Lost,
-}
-
-/// A node whose lease ended without it.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Fenced {
-    /// The node.
-    pub node: NodeName,
-    /// The epoch that it lost.
-    pub epoch: i64,
-    /// Deliveries that were taken from it and are due again.
-    pub deliveries: u64,
 }
 
 impl Store {
@@ -76,16 +72,6 @@ impl Store {
         self.write(ReleaseNode { lease: lease.clone(), now }).await
     }
 
-    /// Takes everything from nodes whose lease has ended: deliveries under way become due again
-    /// (`interrupted`), messages in progress may begin again, sources and offers are free.
-    /// `by` is the node that does it, for the record.
-    ///
-    /// # Errors
-    /// The database failed.
-    pub async fn fence_expired(&self, by: &NodeName, now: Timestamp) -> Result<Vec<Fenced>> {
-        self.write(FenceExpired { by: by.clone(), now }).await
-    }
-
     /// Takes the right to poll a source: true when it is free, ours already, or its holder no longer
     /// lives.
     ///
@@ -104,31 +90,167 @@ impl Store {
     }
 }
 
+impl Tx<'_> {
+    /// Whether a lease is held now. It stays so until the commit: whoever takes it must wait.
+    ///
+    /// The lock is PostgreSQL's weakest, which a renewal passes and only taking the lease waits for, so
+    /// that a node at work never keeps its own renewal waiting.
+    pub(crate) async fn holds(&mut self, lease: &NodeLease, now: Timestamp) -> Result<bool, Fault> {
+        if self.held.contains(lease) {
+            return Ok(true);
+        }
+        let time = self.lease_time(now);
+        let sql = self.pick(
+            "SELECT epoch FROM leases WHERE node = $1 AND epoch = $2 AND held AND until_at > $3",
+            "SELECT epoch FROM leases WHERE node = $1 AND epoch = $2 AND held AND until_at > $3 FOR KEY SHARE",
+        );
+        let found: Option<i64> = on!(self, c => {
+            sqlx::query_scalar(sql).bind(lease.node.as_str()).bind(lease.epoch).bind(time).fetch_optional(c).await
+        })?;
+        if found.is_some() {
+            self.held.push(lease.clone());
+        }
+        Ok(found.is_some())
+    }
+
+    /// Whether a source is polled under a lease, until the commit.
+    pub(crate) async fn holds_source(&mut self, lease: &NodeLease, source: &str) -> Result<bool, Fault> {
+        let sql = self.pick(
+            "SELECT epoch FROM source_leases WHERE source = $1 AND node = $2 AND epoch = $3",
+            "SELECT epoch FROM source_leases WHERE source = $1 AND node = $2 AND epoch = $3 FOR SHARE",
+        );
+        let found: Option<i64> = on!(self, c => {
+            sqlx::query_scalar(sql).bind(source).bind(lease.node.as_str()).bind(lease.epoch).fetch_optional(c).await
+        })?;
+        Ok(found.is_some())
+    }
+}
+
 struct AcquireNode {
     node: NodeName,
     lease: Duration,
     now: Timestamp,
     previous_is_dead: bool,
 }
+
+#[async_trait]
+impl Command for AcquireNode {
+    type Answer = Acquired;
+
+    async fn apply(&self, tx: &mut Tx<'_>) -> Result<Acquired, Fault> {
+        let time = tx.lease_time(self.now);
+        let node = self.node.as_str();
+        on!(tx, c => sqlx::query(
+            "INSERT INTO leases (node, epoch, held, acquired_at, until_at) VALUES ($1, 0, false, $2, $2) \
+             ON CONFLICT (node) DO NOTHING")
+            .bind(node).bind(time).execute(c).await.map(|_| ()))?;
+        let sql = tx.pick(
+            "SELECT epoch, held, until_at FROM leases WHERE node = $1",
+            "SELECT epoch, held, until_at FROM leases WHERE node = $1 FOR UPDATE",
+        );
+        let (epoch, held, until): (i64, bool, Timestamp) =
+            on!(tx, c => sqlx::query_as(sql).bind(node).fetch_one(c).await)?;
+        if held && until > time && !self.previous_is_dead {
+            return Ok(Acquired::HeldUntil(until));
+        }
+        if held {
+            fence(tx, &self.node, epoch, &self.node, self.now).await?;
+        }
+        let lease = NodeLease { node: self.node.clone(), epoch: epoch + 1, lease: self.lease };
+        on!(tx, c => sqlx::query(
+            "UPDATE leases SET epoch = $2, held = true, acquired_at = $3, until_at = $4 WHERE node = $1")
+            .bind(node).bind(lease.epoch).bind(time).bind(later(time, self.lease))
+            .execute(c).await.map(|_| ()))?;
+        Ok(Acquired::Held(lease))
+    }
+}
+
 struct RenewNode {
     lease: NodeLease,
     now: Timestamp,
 }
+
+#[async_trait]
+impl Command for RenewNode {
+    type Answer = Renewal;
+
+    async fn apply(&self, tx: &mut Tx<'_>) -> Result<Renewal, Fault> {
+        let until = later(tx.lease_time(self.now), self.lease.lease);
+        let renewed = on!(tx, c => sqlx::query(
+            "UPDATE leases SET until_at = $3 WHERE node = $1 AND epoch = $2 AND held")
+            .bind(self.lease.node.as_str()).bind(self.lease.epoch).bind(until)
+            .execute(c).await.map(|done| done.rows_affected()))?;
+        Ok(if renewed == 1 { Renewal::Renewed } else { Renewal::Lost })
+    }
+}
+
 struct ReleaseNode {
     lease: NodeLease,
     now: Timestamp,
 }
-struct FenceExpired {
-    by: NodeName,
-    now: Timestamp,
+
+#[async_trait]
+impl Command for ReleaseNode {
+    type Answer = ();
+
+    async fn apply(&self, tx: &mut Tx<'_>) -> Result<(), Fault> {
+        let NodeLease { node, epoch, .. } = &self.lease;
+        let sql = tx.pick(
+            "SELECT epoch FROM leases WHERE node = $1 AND epoch = $2 AND held",
+            "SELECT epoch FROM leases WHERE node = $1 AND epoch = $2 AND held FOR UPDATE",
+        );
+        let ours: Option<i64> =
+            on!(tx, c => sqlx::query_scalar(sql).bind(node.as_str()).bind(epoch).fetch_optional(c).await)?;
+        if ours.is_some() {
+            release_claims(tx, node, *epoch, node, self.now).await?;
+            on!(tx, c => sqlx::query("UPDATE leases SET held = false WHERE node = $1")
+                .bind(node.as_str()).execute(c).await.map(|_| ()))?;
+            tx.held.clear();
+        }
+        Ok(())
+    }
 }
+
 struct AcquireSource {
     lease: NodeLease,
     source: String,
     now: Timestamp,
 }
+
+#[async_trait]
+impl Command for AcquireSource {
+    type Answer = bool;
+
+    async fn apply(&self, tx: &mut Tx<'_>) -> Result<bool, Fault> {
+        if !tx.holds(&self.lease, self.now).await? {
+            return Ok(false);
+        }
+        let time = tx.lease_time(self.now);
+        let taken = on!(tx, c => sqlx::query(
+            "INSERT INTO source_leases (source, node, epoch) VALUES ($1, $2, $3) \
+             ON CONFLICT (source) DO UPDATE SET node = excluded.node, epoch = excluded.epoch \
+             WHERE (source_leases.node = excluded.node AND source_leases.epoch = excluded.epoch) \
+                OR NOT EXISTS (SELECT 1 FROM leases l WHERE l.node = source_leases.node \
+                               AND l.epoch = source_leases.epoch AND l.held AND l.until_at > $4)")
+            .bind(&self.source).bind(self.lease.node.as_str()).bind(self.lease.epoch).bind(time)
+            .execute(c).await.map(|done| done.rows_affected()))?;
+        Ok(taken == 1)
+    }
+}
+
 struct ReleaseSource {
     lease: NodeLease,
     source: String,
 }
-crate::command::unfinished!(AcquireNode => Acquired, RenewNode => Renewal, ReleaseNode => (), FenceExpired => Vec<Fenced>, AcquireSource => bool, ReleaseSource => ());
+
+#[async_trait]
+impl Command for ReleaseSource {
+    type Answer = ();
+
+    async fn apply(&self, tx: &mut Tx<'_>) -> Result<(), Fault> {
+        on!(tx, c => sqlx::query("DELETE FROM source_leases WHERE source = $1 AND node = $2 AND epoch = $3")
+            .bind(&self.source).bind(self.lease.node.as_str()).bind(self.lease.epoch)
+            .execute(c).await.map(|_| ()))?;
+        Ok(())
+    }
+}

@@ -30,6 +30,8 @@ mod row;
 mod seal;
 mod settings;
 mod target;
+#[cfg(test)]
+mod testing;
 mod transaction;
 mod tx;
 mod verify;
@@ -37,16 +39,14 @@ mod wake;
 mod writer;
 
 pub use action::{Act, Acted};
+pub use audit::{MonthKept, RemovedMonth, event_hash};
 pub use delivery::{
     ClaimFilter, Claimed, Done, Failure, Finish, Finished, NewDelivery, NewTransfer, Overdue, Resolved,
 };
-pub use audit::{MonthKept, RemovedMonth, event_hash};
 pub use either::Backend;
-pub use intake::{IntakeBegun, IntakeCommit, IntakeCommitted, Reply};
-pub use journal::{
-    Journal, JournalEntry, JournalSettings, JournalStats, PROCESS_ENDED, connection_event_id,
-};
 pub use fence::Fenced;
+pub use intake::{IntakeBegun, IntakeCommit, IntakeCommitted, Reply};
+pub use journal::{Journal, JournalEntry, JournalSettings, JournalStats, PROCESS_ENDED, connection_event_id};
 pub use lease::{Acquired, NodeLease, Renewal};
 pub use offer::{OfferFailed, RecordOffer, Recorded};
 pub use open::Store;

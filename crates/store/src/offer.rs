@@ -4,6 +4,5 @@ mod known;
 mod record;
 mod settle;
 
+pub(crate) use record::insert_settled;
 pub use record::{OfferFailed, RecordOffer, Recorded};
-
-use model::{OfferIdentity, Sha256};

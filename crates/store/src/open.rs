@@ -260,7 +260,8 @@ async fn check_durability(connection: &mut Connection) -> Result<Vec<String>> {
     }
     if pages == "off" {
         warnings.push(
-            "the database runs with full_page_writes=off: a power failure can damage it; set it to on".to_owned(),
+            "the database runs with full_page_writes=off: a power failure can damage it; set it to on"
+                .to_owned(),
         );
     }
     Ok(warnings)

@@ -1,8 +1,15 @@
 //! Staged bytes: who needs them, and until when.
 
+use crate::command::Command;
+use crate::either::on;
+use crate::fault::Fault;
 use crate::open::Store;
+use crate::row::{PayloadRow, hex_list};
+use crate::tx::{Tx, locking};
+use async_trait::async_trait;
 use model::{AuditEvent, PayloadId, PayloadRecord, Result, Timestamp};
 use std::collections::HashSet;
+use uuid::Uuid;
 
 impl Store {
     /// Payloads that nothing needs any more: every transfer that refers to them has ended, and its
@@ -11,22 +18,34 @@ impl Store {
     /// # Errors
     /// The database failed.
     pub async fn payloads_past_retention(&self, now: Timestamp, limit: u32) -> Result<Vec<PayloadRecord>> {
-        let _ = (now, limit);
-        Ok(Vec::new())
+        let rows: Vec<PayloadRow> = self
+            .read("look up payloads past their retention", async {
+                on!(self.pool(), c => sqlx::query_as(
+                    "SELECT p.* FROM payloads p WHERE p.removed_at IS NULL AND p.id IN \
+                       (SELECT r.payload_id FROM transfers t JOIN payload_references r ON r.transfer_id = t.id \
+                        WHERE NOT t.released AND t.retained_until <= $1) \
+                     AND NOT EXISTS (SELECT 1 FROM payload_references r JOIN transfers t ON t.id = r.transfer_id \
+                        WHERE r.payload_id = p.id AND (t.retained_until IS NULL OR t.retained_until > $1)) \
+                     LIMIT $2")
+                    .bind(now).bind(i64::from(limit)).fetch_all(c).await)
+            })
+            .await?;
+        rows.into_iter().map(PayloadRow::payload).collect()
     }
 
-    /// Marks payloads as removed; commits before the caller unlinks. Answers those that may be unlinked:
-    /// one that a transfer came to need in the meantime is not among them.
+    /// Marks payloads as removed, each with its event; commits before the caller unlinks. Answers those
+    /// that may be unlinked: one that a transfer came to need in the meantime is not among them.
     ///
     /// # Errors
     /// The database failed.
     pub async fn mark_payloads_removed(
         &self,
-        payloads: &[PayloadId],
-        events: Vec<AuditEvent>,
+        mut payloads: Vec<(PayloadId, AuditEvent)>,
         now: Timestamp,
     ) -> Result<HashSet<PayloadId>> {
-        self.write(MarkRemoved { payloads: payloads.to_vec(), events, now }).await
+        // Another that marks the same ones locks them in the same order.
+        payloads.sort_by_key(|(id, _)| *id);
+        self.write(MarkRemoved { payloads, now }).await
     }
 
     /// Which of these have a row and are not removed: the others' bytes belong to nothing.
@@ -34,13 +53,61 @@ impl Store {
     /// # Errors
     /// The database failed.
     pub async fn payloads_present(&self, payloads: &[PayloadId]) -> Result<HashSet<PayloadId>> {
-        Ok(payloads.iter().copied().collect())
+        let mut present = HashSet::new();
+        for ids in payloads.chunks(5000) {
+            let ids: Vec<Uuid> = ids.iter().map(|id| id.uuid()).collect();
+            let found: Vec<Uuid> = self
+                .read("look up payloads", async {
+                    on!(self.pool(),
+                        sqlite c => sqlx::query_scalar(
+                            "SELECT id FROM payloads WHERE removed_at IS NULL \
+                             AND id IN (SELECT unhex(value) FROM json_each($1))")
+                            .bind(hex_list(&ids)).fetch_all(c).await,
+                        postgres c => sqlx::query_scalar(
+                            "SELECT id FROM payloads WHERE removed_at IS NULL AND id = ANY($1)")
+                            .bind(&ids).fetch_all(c).await,
+                    )
+                })
+                .await?;
+            present.extend(found.into_iter().map(PayloadId::new));
+        }
+        Ok(present)
     }
 }
 
 struct MarkRemoved {
-    payloads: Vec<PayloadId>,
-    events: Vec<AuditEvent>,
+    payloads: Vec<(PayloadId, AuditEvent)>,
     now: Timestamp,
 }
-crate::command::unfinished!(MarkRemoved => HashSet<PayloadId>);
+
+#[async_trait]
+impl Command for MarkRemoved {
+    type Answer = HashSet<PayloadId>;
+
+    async fn apply(&self, tx: &mut Tx<'_>) -> Result<HashSet<PayloadId>, Fault> {
+        let mut removed = HashSet::new();
+        for (id, event) in &self.payloads {
+            // Whoever comes to need it must write its reference before this lock, or see it removed.
+            let sql = locking!(tx, "SELECT id FROM payloads WHERE id = $1");
+            let _: Option<Uuid> =
+                on!(tx, c => sqlx::query_scalar(sql).bind(id.uuid()).fetch_optional(c).await)?;
+            let marked = on!(tx, c => sqlx::query(
+                "UPDATE payloads SET removed_at = $2 WHERE id = $1 AND removed_at IS NULL AND NOT EXISTS \
+                   (SELECT 1 FROM payload_references r JOIN transfers t ON t.id = r.transfer_id \
+                    WHERE r.payload_id = $1 AND (t.retained_until IS NULL OR t.retained_until > $2))")
+                .bind(id.uuid()).bind(self.now).execute(c).await.map(|done| done.rows_affected()))?;
+            if marked == 0 {
+                continue;
+            }
+            on!(tx, c => sqlx::query(
+                "UPDATE transfers SET released = true WHERE id IN \
+                   (SELECT transfer_id FROM payload_references WHERE payload_id = $1) \
+                 AND NOT EXISTS (SELECT 1 FROM payload_references r JOIN payloads p ON p.id = r.payload_id \
+                    WHERE r.transfer_id = transfers.id AND p.removed_at IS NULL)")
+                .bind(id.uuid()).execute(c).await.map(|_| ()))?;
+            tx.event(event.clone());
+            removed.insert(*id);
+        }
+        Ok(removed)
+    }
+}

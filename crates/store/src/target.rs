@@ -91,7 +91,9 @@ impl Target {
         const OPERATION: &str = "connect to the database";
         let connected = match &self.place {
             Place::Sqlite(options, _) => options.connect().await.map(Connection::Sqlite),
-            Place::Postgres(options) => match tokio::time::timeout(self.answer_within, options.connect()).await {
+            Place::Postgres(options) => match tokio::time::timeout(self.answer_within, options.connect())
+                .await
+            {
                 Ok(connected) => connected.map(Connection::Postgres),
                 Err(_) => return Err(Error::transient(ErrorKind::Timeout, OPERATION).with("at", "database")),
             },

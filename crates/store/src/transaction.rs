@@ -77,7 +77,8 @@ async fn apply_all(
         match applied.await {
             Ok(()) => failures.push(None),
             Err(fault) if fault.meaning() == Meaning::Refused => {
-                let back = on!(tx, c => sqlx::raw_sql("ROLLBACK TO SAVEPOINT c").execute(c).await.map(|_| ()));
+                let back =
+                    on!(tx, c => sqlx::raw_sql("ROLLBACK TO SAVEPOINT c").execute(c).await.map(|_| ()));
                 if let Err(error) = back {
                     // Some errors of SQLite (disk full) undo the whole transaction by themselves.
                     let lost = Fault::from(error);

@@ -102,8 +102,8 @@ impl<'a> Tx<'a> {
 
 /// A query that locks the rows it reads until the commit. SQLite has one writer and needs no lock.
 macro_rules! locking {
-    ($tx:expr, $sql:literal) => {
-        $tx.pick($sql, concat!($sql, " FOR NO KEY UPDATE"))
+    ($tx:expr, $($sql:tt)+) => {
+        $tx.pick(concat!($($sql)+), concat!($($sql)+, " FOR NO KEY UPDATE"))
     };
 }
 pub(crate) use locking;

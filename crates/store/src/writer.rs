@@ -9,7 +9,7 @@
 
 use crate::command::Queued;
 use crate::either::Connection;
-use crate::fault::{Fault, Meaning};
+use crate::fault::Meaning;
 use crate::lost_commit::{self, Fate};
 use crate::settings::IdGenerator;
 use crate::target::Target;

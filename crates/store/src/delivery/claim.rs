@@ -1,10 +1,22 @@
 //! Claiming: which node works on which delivery.
 
+use crate::command::Command;
+use crate::either::on;
+use crate::fault::Fault;
 use crate::lease::NodeLease;
 use crate::open::Store;
-use model::{AttemptId, Claim, Delivery, Result, Timestamp, Transfer};
+use crate::row::{DeliveryRow, TransferRow, hex_list, small, transfer_columns};
+use crate::tx::Tx;
+use async_trait::async_trait;
+use model::{
+    AttemptId, Claim, Delivery, DeliveryEvent, DeliveryState, EventKind, Result, Timestamp, Transfer,
+    transition,
+};
 use serde_json::Value;
-use std::collections::BTreeMap;
+use sqlx::QueryBuilder;
+use sqlx::types::Json;
+use std::collections::{BTreeMap, HashMap};
+use uuid::Uuid;
 
 /// A delivery that is ours to attempt.
 #[derive(Clone, Debug)]
@@ -45,16 +57,10 @@ impl Store {
         filter: ClaimFilter,
         now: Timestamp,
     ) -> Result<Vec<Claimed>> {
+        if limit == 0 {
+            return Ok(Vec::new());
+        }
         self.write(ClaimDue { lease: lease.clone(), limit, filter, now }).await
-    }
-
-    /// When the next delivery is due, a receipt overdue or a delivery expired; `None` when nothing
-    /// waits for a time. May lie in the past.
-    ///
-    /// # Errors
-    /// The database failed.
-    pub async fn next_due(&self) -> Result<Option<Timestamp>> {
-        Ok(None)
     }
 }
 
@@ -64,4 +70,175 @@ struct ClaimDue {
     filter: ClaimFilter,
     now: Timestamp,
 }
-crate::command::unfinished!(ClaimDue => Vec<Claimed>);
+
+#[async_trait]
+impl Command for ClaimDue {
+    type Answer = Vec<Claimed>;
+
+    async fn apply(&self, tx: &mut Tx<'_>) -> Result<Vec<Claimed>, Fault> {
+        if !tx.holds(&self.lease, self.now).await? {
+            return Ok(Vec::new());
+        }
+        let mut due = self.without_lane(tx).await?;
+        due.extend(self.heads_of_lanes(tx).await?);
+        due.sort_by_key(|(id, due_at)| (*due_at, *id));
+        due.truncate(usize::try_from(self.limit).unwrap_or(usize::MAX));
+        if due.is_empty() {
+            return Ok(Vec::new());
+        }
+        let ids: Vec<Uuid> = due.iter().map(|(id, _)| *id).collect();
+        let rows = self.take(tx, &ids).await?;
+        let attempts = self.begin_attempts(tx, &rows).await?;
+        let transfers = transfers_of(tx, &rows).await?;
+        let mut notes = notes_of(tx, &ids).await?;
+        let mut claimed = Vec::with_capacity(rows.len());
+        for (row, attempt) in rows.into_iter().zip(attempts) {
+            let Some(transfer) = transfers.get(&row.transfer_id).cloned() else { continue };
+            let (interrupted, failures) = (row.interrupted, small(row.failures));
+            let notes = notes.remove(&row.id).unwrap_or_default();
+            let delivery = row.delivery()?;
+            let claim = Claim {
+                delivery: delivery.id,
+                node: self.lease.node.clone(),
+                epoch: self.lease.epoch,
+                attempt: delivery.attempt,
+            };
+            let mut event = tx
+                .derived(self.now, &self.lease.node, EventKind::DeliveryAttempted)
+                .flow(&transfer.flow)
+                .endpoint(&delivery.endpoint)
+                .transfer(transfer.id)
+                .delivery(delivery.id)
+                .detail("attempt", delivery.attempt)
+                .detail("destination", delivery.destination.as_str());
+            if interrupted {
+                event = event.detail("interrupted", true);
+            }
+            event.partner = transfer.partner.clone();
+            tx.event(event);
+            claimed.push(Claimed { delivery, transfer, claim, attempt, notes, interrupted, failures });
+        }
+        Ok(claimed)
+    }
+}
+
+impl ClaimDue {
+    /// Due deliveries that wait for none before them. On PostgreSQL those that another writer is about
+    /// to claim are passed over, not waited for.
+    async fn without_lane(&self, tx: &mut Tx<'_>) -> Result<Vec<(Uuid, Timestamp)>, Fault> {
+        let limit = i64::from(self.limit);
+        Ok(on!(tx,
+            sqlite c => sqlx::query_as(
+                "SELECT id, due_at FROM deliveries WHERE state IN ('pending', 'retrying') AND NOT held \
+                 AND lane IS NULL AND due_at <= $1 AND (expires_at IS NULL OR expires_at > $1) \
+                 AND endpoint NOT IN (SELECT value FROM json_each($2)) ORDER BY due_at, id LIMIT $3")
+                .bind(self.now).bind(Json(&self.filter.skip_endpoints)).bind(limit).fetch_all(c).await,
+            postgres c => sqlx::query_as(
+                "SELECT id, due_at FROM deliveries WHERE state IN ('pending', 'retrying') AND NOT held \
+                 AND lane IS NULL AND due_at <= $1 AND (expires_at IS NULL OR expires_at > $1) \
+                 AND endpoint <> ALL($2) ORDER BY due_at, id LIMIT $3 FOR NO KEY UPDATE SKIP LOCKED")
+                .bind(self.now).bind(&self.filter.skip_endpoints).bind(limit).fetch_all(c).await,
+        )?)
+    }
+
+    /// The lowest delivery of each lane that is not done with, where it is due.
+    async fn heads_of_lanes(&self, tx: &mut Tx<'_>) -> Result<Vec<(Uuid, Timestamp)>, Fault> {
+        let limit = i64::from(self.limit);
+        Ok(on!(tx,
+            sqlite c => sqlx::query_as(
+                "SELECT d.id, d.due_at FROM lanes l JOIN deliveries d ON d.id = (SELECT x.id FROM deliveries x \
+                   WHERE x.lane = l.lane AND x.lane_open ORDER BY x.lane_seq LIMIT 1) \
+                 WHERE d.state IN ('pending', 'retrying') AND NOT d.held AND d.due_at <= $1 \
+                   AND (d.expires_at IS NULL OR d.expires_at > $1) \
+                   AND d.endpoint NOT IN (SELECT value FROM json_each($2)) ORDER BY d.due_at, d.id LIMIT $3")
+                .bind(self.now).bind(Json(&self.filter.skip_endpoints)).bind(limit).fetch_all(c).await,
+            postgres c => sqlx::query_as(
+                "SELECT d.id, d.due_at FROM lanes l JOIN deliveries d ON d.id = (SELECT x.id FROM deliveries x \
+                   WHERE x.lane = l.lane AND x.lane_open ORDER BY x.lane_seq LIMIT 1) \
+                 WHERE d.state IN ('pending', 'retrying') AND NOT d.held AND d.due_at <= $1 \
+                   AND (d.expires_at IS NULL OR d.expires_at > $1) \
+                   AND d.endpoint <> ALL($2) ORDER BY d.due_at, d.id LIMIT $3 \
+                 FOR NO KEY UPDATE OF d SKIP LOCKED")
+                .bind(self.now).bind(&self.filter.skip_endpoints).bind(limit).fetch_all(c).await,
+        )?)
+    }
+
+    /// Makes them ours; answers in the order of `ids`.
+    async fn take(&self, tx: &mut Tx<'_>, ids: &[Uuid]) -> Result<Vec<DeliveryRow>, Fault> {
+        // From pending and from retrying alike.
+        let sending = transition(DeliveryState::Pending, DeliveryEvent::Claim)?;
+        let (node, epoch) = (self.lease.node.as_str(), self.lease.epoch);
+        let mut rows: Vec<DeliveryRow> = on!(tx,
+            sqlite c => sqlx::query_as(
+                "UPDATE deliveries SET state = $2, attempt = attempt + 1, node = $3, epoch = $4, updated_at = $5 \
+                 WHERE id IN (SELECT unhex(value) FROM json_each($1)) RETURNING *")
+                .bind(hex_list(ids)).bind(sending.as_str()).bind(node).bind(epoch).bind(self.now)
+                .fetch_all(c).await,
+            postgres c => sqlx::query_as(
+                "UPDATE deliveries SET state = $2, attempt = attempt + 1, node = $3, epoch = $4, updated_at = $5 \
+                 WHERE id = ANY($1) RETURNING *")
+                .bind(ids).bind(sending.as_str()).bind(node).bind(epoch).bind(self.now)
+                .fetch_all(c).await,
+        )?;
+        let places: HashMap<Uuid, usize> = ids.iter().enumerate().map(|(place, id)| (*id, place)).collect();
+        rows.sort_by_key(|row| places.get(&row.id).copied());
+        Ok(rows)
+    }
+
+    async fn begin_attempts(&self, tx: &mut Tx<'_>, rows: &[DeliveryRow]) -> Result<Vec<AttemptId>, Fault> {
+        let ids: Vec<Uuid> = rows.iter().map(|_| tx.id()).collect();
+        // Six values each; SQLite binds 32,766 at most.
+        for (rows, ids) in rows.chunks(1000).zip(ids.chunks(1000)) {
+            on!(tx, c => {
+                let mut insert = QueryBuilder::<Db>::new(
+                    "INSERT INTO attempts (id, delivery_id, number, node, epoch, started_at) ",
+                );
+                insert.push_values(rows.iter().zip(ids), |mut values, (row, id)| {
+                    values
+                        .push_bind(*id)
+                        .push_bind(row.id)
+                        .push_bind(row.attempt)
+                        .push_bind(self.lease.node.as_str())
+                        .push_bind(self.lease.epoch)
+                        .push_bind(self.now);
+                });
+                insert.build().persistent(rows.len() <= 8).execute(c).await.map(|_| ())
+            })?;
+        }
+        Ok(ids.into_iter().map(AttemptId::new).collect())
+    }
+}
+
+async fn transfers_of(tx: &mut Tx<'_>, rows: &[DeliveryRow]) -> Result<HashMap<Uuid, Transfer>, Fault> {
+    let ids: Vec<Uuid> = rows.iter().map(|row| row.transfer_id).collect();
+    let rows: Vec<TransferRow> = on!(tx,
+        sqlite c => sqlx::query_as(concat!("SELECT ", transfer_columns!(),
+            " FROM transfers t JOIN payloads p ON p.id = t.payload_id \
+             WHERE t.id IN (SELECT unhex(value) FROM json_each($1))"))
+            .bind(hex_list(&ids)).fetch_all(c).await,
+        postgres c => sqlx::query_as(concat!("SELECT ", transfer_columns!(),
+            " FROM transfers t JOIN payloads p ON p.id = t.payload_id WHERE t.id = ANY($1)"))
+            .bind(&ids).fetch_all(c).await,
+    )?;
+    rows.into_iter()
+        .map(|row| {
+            let transfer = row.transfer()?;
+            Ok((transfer.id.uuid(), transfer))
+        })
+        .collect()
+}
+
+async fn notes_of(tx: &mut Tx<'_>, ids: &[Uuid]) -> Result<HashMap<Uuid, BTreeMap<String, Value>>, Fault> {
+    let rows: Vec<(Uuid, String, Json<Value>)> = on!(tx,
+        sqlite c => sqlx::query_as(
+            "SELECT delivery_id, key, value FROM notes WHERE delivery_id IN (SELECT unhex(value) FROM json_each($1))")
+            .bind(hex_list(ids)).fetch_all(c).await,
+        postgres c => sqlx::query_as("SELECT delivery_id, key, value FROM notes WHERE delivery_id = ANY($1)")
+            .bind(ids).fetch_all(c).await,
+    )?;
+    let mut notes: HashMap<Uuid, BTreeMap<String, Value>> = HashMap::new();
+    for (delivery, key, value) in rows {
+        notes.entry(delivery).or_default().insert(key, value.0);
+    }
+    Ok(notes)
+}

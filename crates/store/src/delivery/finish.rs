@@ -1,8 +1,18 @@
 //! The end of an attempt.
 
+use crate::command::Command;
+use crate::delivery::change::{self, Change};
+use crate::delivery::insert::{insert_payload, insert_replies, refer};
 use crate::delivery::{Failure, NewTransfer};
+use crate::fault::Fault;
 use crate::open::Store;
-use model::{AuditEvent, Claim, DeliveryState, PayloadRecord, Receipt, Result, Timestamp, TransferState};
+use crate::row::{DeliveryRow, small};
+use crate::tx::Tx;
+use async_trait::async_trait;
+use model::{
+    Actor, AuditEvent, Claim, DeliveryEvent, DeliveryState, Lifecycle, PayloadRecord, Receipt, Result,
+    Timestamp, TransferState, transition,
+};
 
 /// How an attempt ended.
 #[derive(Clone, Debug)]
@@ -83,4 +93,114 @@ struct FinishAttempt {
     now: Timestamp,
     events: Vec<AuditEvent>,
 }
-crate::command::unfinished!(FinishAttempt => Finished);
+
+#[async_trait]
+impl Command for FinishAttempt {
+    type Answer = Finished;
+
+    fn place(&self) -> u128 {
+        self.claim.delivery.uuid().as_u128()
+    }
+
+    async fn apply(&self, tx: &mut Tx<'_>) -> Result<Finished, Fault> {
+        let Some((head, row)) = change::lock(tx, self.claim.delivery).await? else {
+            return Ok(Finished::ClaimLost);
+        };
+        match standing(&row, &self.claim)? {
+            Standing::Ours => {}
+            Standing::Resolved(state) => {
+                if let Finish::Delivered { replies, .. } = &self.finish {
+                    insert_replies(tx, replies, self.now).await?;
+                }
+                return Ok(Finished::AlreadyResolved(state));
+            }
+            Standing::Lost => return Ok(Finished::ClaimLost),
+        }
+        // The same answer once more, as its first commit was not answered.
+        let awaited = row.state()? == DeliveryState::AwaitingReceipt;
+        if awaited && matches!(self.finish, Finish::Awaiting { .. }) {
+            return Ok(Finished::Done { transfer_ended: None });
+        }
+        let state = transition(row.state()?, self.finish.event())?;
+        let change = self.finish.change(&row, state, self.now);
+        change::write(tx, &row, &change).await?;
+        change::end_attempt(tx, &row, &change).await?;
+        if let Finish::Delivered { evidence, replies, .. } = &self.finish {
+            if let Some(evidence) = evidence {
+                insert_payload(tx, evidence).await?;
+                refer(tx, evidence, head.id()).await?;
+            }
+            insert_replies(tx, replies, self.now).await?;
+        }
+        tx.events(&self.events);
+        let transfer_ended = if state.is_final() {
+            change::end_transfer(tx, &head, self.now, &self.claim.node, &Actor::System).await?
+        } else {
+            None
+        };
+        Ok(Finished::Done { transfer_ended })
+    }
+}
+
+/// What a claim is worth.
+pub(crate) enum Standing {
+    /// It holds.
+    Ours,
+    /// A receipt settled the attempt.
+    Resolved(DeliveryState),
+    /// Another has the delivery, or nobody.
+    Lost,
+}
+
+/// While sending, node, epoch and attempt must agree. After that the attempt alone: its number is given
+/// once, and a receipt may come to any node.
+pub(crate) fn standing(row: &DeliveryRow, claim: &Claim) -> Result<Standing, Fault> {
+    let state = row.state()?;
+    if small(row.attempt) != claim.attempt {
+        return Ok(Standing::Lost);
+    }
+    Ok(match state {
+        DeliveryState::Sending
+            if row.node.as_deref() == Some(claim.node.as_str()) && row.epoch == Some(claim.epoch) =>
+        {
+            Standing::Ours
+        }
+        DeliveryState::AwaitingReceipt => Standing::Ours,
+        state if state.is_final() => Standing::Resolved(state),
+        _ => Standing::Lost,
+    })
+}
+
+impl Finish {
+    fn event(&self) -> DeliveryEvent {
+        match self {
+            Self::Delivered { .. } => DeliveryEvent::Deliver,
+            Self::Awaiting { .. } => DeliveryEvent::Await,
+            Self::Retry { .. } => DeliveryEvent::Retry,
+            Self::Fail { .. } => DeliveryEvent::Fail,
+            Self::Expire { .. } => DeliveryEvent::Expire,
+        }
+    }
+
+    fn change<'a>(&'a self, row: &DeliveryRow, state: DeliveryState, now: Timestamp) -> Change<'a> {
+        let change = Change::to(row, state, now);
+        let in_lane = row.lane.is_some();
+        match self {
+            Self::Delivered { receipt, .. } => Change { receipt: Some(receipt), lane_open: false, ..change },
+            Self::Awaiting { deadline } => {
+                Change { receipt_deadline: Some(*deadline), claimed: true, ..change }
+            }
+            Self::Retry { due_at, error } => {
+                Change { due_at: *due_at, failures: row.failures + 1, error: Some(error.columns()), ..change }
+            }
+            Self::Fail { error, receipt, lane_continues } => Change {
+                failures: row.failures + 1,
+                error: Some(error.columns()),
+                receipt: receipt.as_ref(),
+                lane_open: in_lane && !lane_continues,
+                ..change
+            },
+            Self::Expire { lane_continues } => Change { lane_open: in_lane && !lane_continues, ..change },
+        }
+    }
+}

@@ -1,12 +1,20 @@
 //! New transfers with their deliveries, within whatever transaction makes them.
 
-use model::{Delivery, Transfer};
+use crate::either::on;
+use crate::fault::Fault;
+use crate::row::{micros, signed};
+use crate::tx::{Tx, locking};
+use model::{
+    Delivery, Error, ErrorKind, PayloadRecord, Timestamp, Transfer, TransferEvent, TransferId, TransferState,
+    transition,
+};
+use sqlx::types::Json;
 use std::time::Duration;
 
 /// A transfer to be recorded. Its payload's row is written with it, unless it is there already.
 #[derive(Clone, Debug)]
 pub struct NewTransfer {
-    /// The transfer; `state` must be `staged`, and becomes `delivering`.
+    /// The transfer; `state` is `staged` and becomes `delivering`, or `held` and stays so.
     pub transfer: Transfer,
     /// How long its payload is kept after its end.
     pub retain_for: Duration,
@@ -19,6 +27,133 @@ pub struct NewTransfer {
 pub struct NewDelivery {
     /// The delivery; `state` must be `pending`, and `attempt` 0.
     pub delivery: Delivery,
-    /// In a lane: whether the next one may pass when this one has failed or expired.
+    /// In a lane: whether the next one may pass when this one has expired, or failed by a later receipt.
     pub lane_continues: bool,
+}
+
+/// Writes transfers in their order, which is their order in their lanes.
+pub(crate) async fn insert_transfers(
+    tx: &mut Tx<'_>,
+    transfers: &[NewTransfer],
+    now: Timestamp,
+) -> Result<(), Fault> {
+    for new in transfers {
+        insert_transfer(tx, new, now).await?;
+    }
+    if !transfers.is_empty() {
+        tx.wake();
+    }
+    Ok(())
+}
+
+/// The same for replies, which may be there already when their receipt is told twice.
+pub(crate) async fn insert_replies(
+    tx: &mut Tx<'_>,
+    replies: &[NewTransfer],
+    now: Timestamp,
+) -> Result<(), Fault> {
+    for reply in replies {
+        let there: Option<i64> = on!(tx, c => sqlx::query_scalar("SELECT retain_for FROM transfers WHERE id = $1")
+            .bind(reply.transfer.id.uuid()).fetch_optional(c).await)?;
+        if there.is_none() {
+            insert_transfers(tx, std::slice::from_ref(reply), now).await?;
+        }
+    }
+    Ok(())
+}
+
+async fn insert_transfer(tx: &mut Tx<'_>, new: &NewTransfer, now: Timestamp) -> Result<(), Fault> {
+    let transfer = &new.transfer;
+    if new.deliveries.is_empty() {
+        return Err(Error::permanent(ErrorKind::Internal, "record a transfer without a destination")
+            .with("transfer", transfer.id)
+            .into());
+    }
+    // There are no steps yet between staging and delivering.
+    let state = match transfer.state {
+        TransferState::Held => TransferState::Held,
+        state => transition(transition(state, TransferEvent::Process)?, TransferEvent::Deliver)?,
+    };
+    insert_payload(tx, &transfer.payload).await?;
+    on!(tx, c => sqlx::query(
+        "INSERT INTO transfers (id, kind, flow, offer_id, parent_id, partner, payload_id, file_name, state, \
+           created_at, updated_at, metadata, retain_for, released) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, false)")
+        .bind(transfer.id.uuid()).bind(transfer.kind.as_str()).bind(&transfer.flow)
+        .bind(transfer.offer.map(|id| id.uuid())).bind(transfer.parent.map(|id| id.uuid()))
+        .bind(&transfer.partner).bind(transfer.payload.id.uuid()).bind(transfer.payload.file_name.to_text())
+        .bind(state.as_str()).bind(transfer.created_at).bind(now).bind(Json(&transfer.metadata))
+        .bind(micros(new.retain_for))
+        .execute(c).await.map(|_| ()))?;
+    refer(tx, &transfer.payload, transfer.id).await?;
+    for delivery in &new.deliveries {
+        insert_delivery(tx, delivery, state == TransferState::Held, now).await?;
+    }
+    Ok(())
+}
+
+async fn insert_delivery(
+    tx: &mut Tx<'_>,
+    new: &NewDelivery,
+    held: bool,
+    now: Timestamp,
+) -> Result<(), Fault> {
+    let delivery = &new.delivery;
+    let lane_seq: Option<i64> = match &delivery.lane {
+        None => None,
+        // The lane's row is locked from here to the commit: the next number is given after this one
+        // stands or is undone.
+        Some(lane) => Some(on!(tx, c => sqlx::query_scalar(
+            "INSERT INTO lanes (lane, next_seq) VALUES ($1, 2) \
+             ON CONFLICT (lane) DO UPDATE SET next_seq = lanes.next_seq + 1 RETURNING next_seq - 1")
+            .bind(lane).fetch_one(c).await)?),
+    };
+    on!(tx, c => sqlx::query(
+        "INSERT INTO deliveries (id, transfer_id, destination, endpoint, file_name, state, created_at, updated_at, \
+           attempt, failures, lane, lane_seq, lane_open, lane_continues, held, due_at, expires_at, interrupted) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $7, 0, 0, $8, $9, $10, $11, $12, $13, $14, false)")
+        .bind(delivery.id.uuid()).bind(delivery.transfer.uuid()).bind(&delivery.destination)
+        .bind(&delivery.endpoint).bind(delivery.file_name.to_text()).bind(delivery.state.as_str()).bind(now)
+        .bind(&delivery.lane).bind(lane_seq).bind(lane_seq.is_some()).bind(new.lane_continues).bind(held)
+        .bind(delivery.due_at).bind(delivery.expires_at)
+        .execute(c).await.map(|_| ()))?;
+    Ok(())
+}
+
+/// Writes the row of staged bytes, unless it is there. Bytes that were removed cannot be used again.
+pub(crate) async fn insert_payload(tx: &mut Tx<'_>, payload: &PayloadRecord) -> Result<(), Fault> {
+    let length = signed(payload.length)?;
+    let new = on!(tx, c => sqlx::query(
+        "INSERT INTO payloads (id, length, sha256, media_type, file_name, staged_at) \
+         VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (id) DO NOTHING")
+        .bind(payload.id.uuid()).bind(length).bind(&payload.sha256.0[..]).bind(&payload.media_type)
+        .bind(payload.file_name.to_text()).bind(payload.staged_at)
+        .execute(c).await.map(|done| done.rows_affected()))?;
+    if new == 0 {
+        // Locked, so that its removal sees the reference that is about to be written.
+        let sql = locking!(tx, "SELECT removed_at FROM payloads WHERE id = $1");
+        let removed: Option<Timestamp> =
+            on!(tx, c => sqlx::query_scalar(sql).bind(payload.id.uuid()).fetch_one(c).await)?;
+        if let Some(at) = removed {
+            return Err(Error::permanent(ErrorKind::NotFound, "use staged bytes again")
+                .with("payload", payload.id)
+                .with("removed", at)
+                .advice("their retention ended; let the source offer the file anew")
+                .into());
+        }
+    }
+    Ok(())
+}
+
+/// Says that a transfer needs a payload.
+pub(crate) async fn refer(
+    tx: &mut Tx<'_>,
+    payload: &PayloadRecord,
+    transfer: TransferId,
+) -> Result<(), Fault> {
+    on!(tx, c => sqlx::query(
+        "INSERT INTO payload_references (payload_id, transfer_id) VALUES ($1, $2) \
+         ON CONFLICT (payload_id, transfer_id) DO NOTHING")
+        .bind(payload.id.uuid()).bind(transfer.uuid()).execute(c).await.map(|_| ()))?;
+    Ok(())
 }

@@ -1,9 +1,18 @@
 //! What a transport must not forget about a delivery.
 
+use crate::command::Command;
 use crate::delivery::Done;
+use crate::delivery::finish::{Standing, standing};
+use crate::either::on;
+use crate::fault::Fault;
 use crate::open::Store;
-use model::{Claim, Result};
+use crate::row::DeliveryRow;
+use crate::tx::{Tx, locking};
+use async_trait::async_trait;
+use model::{Claim, Error, ErrorKind, Result};
 use serde_json::Value;
+use sqlx::types::Json;
+use uuid::Uuid;
 
 impl Store {
     /// Writes a note, durable before this answers.
@@ -24,13 +33,73 @@ impl Store {
     }
 }
 
+/// Whether the attempt may still write about its delivery. One that a receipt has overtaken may.
+async fn may_write(tx: &mut Tx<'_>, claim: &Claim) -> Result<bool, Fault> {
+    let sql = locking!(tx, "SELECT * FROM deliveries WHERE id = $1");
+    let row: Option<DeliveryRow> =
+        on!(tx, c => sqlx::query_as(sql).bind(claim.delivery.uuid()).fetch_optional(c).await)?;
+    Ok(match row {
+        Some(row) => !matches!(standing(&row, claim)?, Standing::Lost),
+        None => false,
+    })
+}
+
 struct Note {
     claim: Claim,
     key: String,
     value: Value,
 }
+
+#[async_trait]
+impl Command for Note {
+    type Answer = Done;
+
+    fn place(&self) -> u128 {
+        self.claim.delivery.uuid().as_u128()
+    }
+
+    async fn apply(&self, tx: &mut Tx<'_>) -> Result<Done, Fault> {
+        if !may_write(tx, &self.claim).await? {
+            return Ok(Done::ClaimLost);
+        }
+        on!(tx, c => sqlx::query(
+            "INSERT INTO notes (delivery_id, key, value) VALUES ($1, $2, $3) \
+             ON CONFLICT (delivery_id, key) DO UPDATE SET value = excluded.value")
+            .bind(self.claim.delivery.uuid()).bind(&self.key).bind(Json(&self.value))
+            .execute(c).await.map(|_| ()))?;
+        Ok(Done::Done)
+    }
+}
+
 struct Correlate {
     claim: Claim,
     key: String,
 }
-crate::command::unfinished!(Note => Done, Correlate => Done);
+
+#[async_trait]
+impl Command for Correlate {
+    type Answer = Done;
+
+    fn place(&self) -> u128 {
+        self.claim.delivery.uuid().as_u128()
+    }
+
+    async fn apply(&self, tx: &mut Tx<'_>) -> Result<Done, Fault> {
+        if !may_write(tx, &self.claim).await? {
+            return Ok(Done::ClaimLost);
+        }
+        on!(tx, c => sqlx::query(
+            "INSERT INTO correlations (key, delivery_id) VALUES ($1, $2) ON CONFLICT (key) DO NOTHING")
+            .bind(&self.key).bind(self.claim.delivery.uuid()).execute(c).await.map(|_| ()))?;
+        let bound: Uuid = on!(tx, c => sqlx::query_scalar("SELECT delivery_id FROM correlations WHERE key = $1")
+            .bind(&self.key).fetch_one(c).await)?;
+        if bound != self.claim.delivery.uuid() {
+            return Err(Error::permanent(ErrorKind::AlreadyExists, "bind a receipt's key to a delivery")
+                .with("key", &self.key)
+                .with("delivery", self.claim.delivery)
+                .with("bound to", bound)
+                .into());
+        }
+        Ok(Done::Done)
+    }
+}

@@ -1,10 +1,19 @@
 //! A receipt that comes later, from any node.
 
+use crate::command::{Command, place_of};
+use crate::delivery::change::{self, Change, Head};
+use crate::delivery::insert::{insert_payload, refer};
+use crate::either::on;
+use crate::fault::Fault;
 use crate::open::Store;
+use crate::row::DeliveryRow;
+use crate::tx::Tx;
+use async_trait::async_trait;
 use model::{
-    AuditEvent, DeliveryId, DeliveryState, NodeName, PayloadRecord, Receipt, Result, Timestamp, TransferId,
-    TransferState,
+    Actor, AuditEvent, DeliveryEvent, DeliveryId, DeliveryState, ErrorKind, EventKind, NodeName,
+    PayloadRecord, PeerText, Receipt, Result, Timestamp, TransferId, TransferState, transition,
 };
+use uuid::Uuid;
 
 /// The answer to [`Store::resolve`].
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -62,4 +71,97 @@ struct Resolve {
     events: Vec<AuditEvent>,
     now: Timestamp,
 }
-crate::command::unfinished!(Resolve => Resolved);
+
+#[async_trait]
+impl Command for Resolve {
+    type Answer = Resolved;
+
+    fn place(&self) -> u128 {
+        place_of(&self.key)
+    }
+
+    async fn apply(&self, tx: &mut Tx<'_>) -> Result<Resolved, Fault> {
+        let found: Option<Uuid> = on!(tx, c => sqlx::query_scalar("SELECT delivery_id FROM correlations WHERE key = $1")
+            .bind(&self.key).fetch_optional(c).await)?;
+        let locked = match found {
+            Some(id) => change::lock(tx, DeliveryId::new(id)).await?,
+            None => None,
+        };
+        let Some((head, row)) = locked else {
+            tx.events(&self.events);
+            let event = self.event(tx, EventKind::ReceiptUnmatched);
+            tx.event(event);
+            return Ok(Resolved::Unmatched);
+        };
+        let (delivery, transfer, was) = (DeliveryId::new(row.id), head.id(), row.state()?);
+        for event in &self.events {
+            tx.event(named_in(&head, &row, event.clone()));
+        }
+        if let Some(evidence) = &self.evidence {
+            insert_payload(tx, evidence).await?;
+            refer(tx, evidence, transfer).await?;
+        }
+        let Some(state) = resolved(was, self.receipt.positive)? else {
+            return Ok(Resolved::AlreadyResolved { delivery, transfer, state: was });
+        };
+        let refused = ErrorKind::Rejected.as_str();
+        let text = PeerText::from(self.receipt.summary.as_str());
+        let change = Change { receipt: Some(&self.receipt), ..Change::to(&row, state, self.now) };
+        let change = if state == DeliveryState::Delivered {
+            Change { lane_open: false, ..change }
+        } else {
+            Change {
+                failures: row.failures + 1,
+                error: Some((refused, text.as_str())),
+                lane_open: row.lane.is_some() && !row.lane_continues,
+                ..change
+            }
+        };
+        change::write(tx, &row, &change).await?;
+        change::end_attempt(tx, &row, &change).await?;
+        let kind = match state {
+            DeliveryState::Delivered => EventKind::DeliveryDelivered,
+            _ => EventKind::DeliveryFailed,
+        };
+        let event = self.event(tx, kind).detail("was", was.as_str());
+        tx.event(named_in(&head, &row, event));
+        let transfer_ended = change::end_transfer(tx, &head, self.now, &self.by, &Actor::System).await?;
+        Ok(Resolved::Resolved { delivery, transfer, was, transfer_ended })
+    }
+}
+
+impl Resolve {
+    fn event(&self, tx: &Tx<'_>, kind: EventKind) -> AuditEvent {
+        tx.derived(self.now, &self.by, kind)
+            .by(Actor::Peer)
+            .peer_detail("key", &self.key)
+            .peer_detail("receipt", &self.receipt.summary)
+            .detail("receipt_kind", self.receipt.kind.as_str())
+            .detail("positive", self.receipt.positive)
+    }
+}
+
+/// Where a receipt moves a delivery; `None` when it changes nothing.
+fn resolved(was: DeliveryState, positive: bool) -> Result<Option<DeliveryState>, Fault> {
+    use DeliveryState as S;
+    Ok(match (was, positive) {
+        (S::Sending | S::AwaitingReceipt, true) => Some(transition(was, DeliveryEvent::Deliver)?),
+        // The attempt was given up too early; its receipt came all the same.
+        (S::Pending | S::Retrying, true) => {
+            Some(transition(transition(was, DeliveryEvent::Claim)?, DeliveryEvent::Deliver)?)
+        }
+        (S::Pending | S::Sending | S::AwaitingReceipt | S::Retrying | S::Delivered, false) => {
+            Some(transition(was, DeliveryEvent::Fail)?)
+        }
+        (S::Delivered, true) | (S::Failed | S::Expired | S::Cancelled, _) => None,
+    })
+}
+
+fn named_in(head: &Head, row: &DeliveryRow, event: AuditEvent) -> AuditEvent {
+    if event.delivery.is_some() {
+        return event;
+    }
+    let mut event = head.named_in(event).delivery(DeliveryId::new(row.id));
+    event.endpoint = event.endpoint.or_else(|| Some(row.endpoint.clone()));
+    event
+}

@@ -1,7 +1,18 @@
 //! What the passing of time does to deliveries.
 
+use crate::command::Command;
+use crate::delivery::change::{self, Change};
+use crate::either::on;
+use crate::fault::Fault;
 use crate::open::Store;
-use model::{Claim, Delivery, DeliveryId, NodeName, Result, Timestamp, Transfer};
+use crate::row::{DeliveryRow, TransferRow, small, transfer_columns, unreadable};
+use crate::tx::Tx;
+use async_trait::async_trait;
+use model::{
+    Actor, Claim, Delivery, DeliveryEvent, DeliveryId, DeliveryState, Error, ErrorKind, EventKind, NodeName,
+    Result, Timestamp, Transfer, TransferId, transition,
+};
+use uuid::Uuid;
 
 /// A delivery whose receipt did not come in time, for the engine to retry or fail with
 /// [`Store::finish`].
@@ -25,8 +36,90 @@ impl Store {
     /// # Errors
     /// The database failed.
     pub async fn overdue_receipts(&self, now: Timestamp, limit: u32) -> Result<Vec<Overdue>> {
-        let _ = (now, limit);
-        Ok(Vec::new())
+        const OPERATION: &str = "look up overdue receipts";
+        let rows: Vec<DeliveryRow> = self
+            .read(OPERATION, async {
+                on!(self.pool(), c => sqlx::query_as(
+                    "SELECT * FROM deliveries WHERE state = 'awaiting_receipt' AND receipt_deadline <= $1 \
+                     ORDER BY receipt_deadline LIMIT $2")
+                    .bind(now).bind(i64::from(limit)).fetch_all(c).await)
+            })
+            .await?;
+        let mut overdue = Vec::with_capacity(rows.len());
+        for row in rows {
+            let (Some(deadline), Some(node), Some(epoch)) =
+                (row.receipt_deadline, row.node.clone(), row.epoch)
+            else {
+                continue;
+            };
+            let node = NodeName::try_from(node).map_err(|error| unreadable("deliveries.node", &error))?;
+            let failures = small(row.failures);
+            let delivery = row.delivery()?;
+            let Some(transfer) = self.transfer(delivery.transfer).await? else {
+                return Err(
+                    Error::permanent(ErrorKind::Internal, OPERATION).with("transfer", delivery.transfer)
+                );
+            };
+            let claim = Claim { delivery: delivery.id, node, epoch, attempt: delivery.attempt };
+            overdue.push(Overdue { delivery, transfer, claim, deadline, failures });
+        }
+        Ok(overdue)
+    }
+
+    /// A transfer with its payload.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn transfer(&self, id: TransferId) -> Result<Option<Transfer>> {
+        let row: Option<TransferRow> = self
+            .read("look up a transfer", async {
+                on!(self.pool(), c => sqlx::query_as(concat!("SELECT ", transfer_columns!(),
+                    " FROM transfers t JOIN payloads p ON p.id = t.payload_id WHERE t.id = $1"))
+                    .bind(id.uuid()).fetch_optional(c).await)
+            })
+            .await?;
+        row.map(TransferRow::transfer).transpose()
+    }
+
+    /// The deliveries of a transfer, in the order of their recording.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn deliveries(&self, transfer: TransferId) -> Result<Vec<Delivery>> {
+        let rows: Vec<DeliveryRow> = self
+            .read("look up deliveries", async {
+                on!(self.pool(), c => sqlx::query_as(
+                    "SELECT * FROM deliveries WHERE transfer_id = $1 ORDER BY created_at, id")
+                    .bind(transfer.uuid()).fetch_all(c).await)
+            })
+            .await?;
+        rows.into_iter().map(DeliveryRow::delivery).collect()
+    }
+
+    /// When the next delivery is due, a receipt overdue or a delivery expired; `None` when nothing
+    /// waits for a time. May lie in the past.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn next_due(&self) -> Result<Option<Timestamp>> {
+        let due: Vec<Option<Timestamp>> = self
+            .read("look up what is due next", async {
+                on!(self.pool(), c => sqlx::query_scalar(
+                    "SELECT min(due_at) FROM deliveries WHERE state IN ('pending', 'retrying') AND NOT held \
+                       AND lane IS NULL \
+                     UNION ALL \
+                     SELECT min(d.due_at) FROM lanes l JOIN deliveries d ON d.id = (SELECT x.id FROM deliveries x \
+                       WHERE x.lane = l.lane AND x.lane_open ORDER BY x.lane_seq LIMIT 1) \
+                       WHERE d.state IN ('pending', 'retrying') AND NOT d.held \
+                     UNION ALL \
+                     SELECT min(receipt_deadline) FROM deliveries WHERE state = 'awaiting_receipt' \
+                     UNION ALL \
+                     SELECT min(expires_at) FROM deliveries WHERE expires_at IS NOT NULL \
+                       AND state IN ('pending', 'retrying', 'awaiting_receipt')")
+                    .fetch_all(c).await)
+            })
+            .await?;
+        Ok(due.into_iter().flatten().min())
     }
 
     /// Expires deliveries that are past their time and not under way, with their events.
@@ -43,4 +136,45 @@ struct ExpireDue {
     now: Timestamp,
     limit: u32,
 }
-crate::command::unfinished!(ExpireDue => Vec<DeliveryId>);
+
+#[async_trait]
+impl Command for ExpireDue {
+    type Answer = Vec<DeliveryId>;
+
+    async fn apply(&self, tx: &mut Tx<'_>) -> Result<Vec<DeliveryId>, Fault> {
+        let due: Vec<Uuid> = on!(tx, c => sqlx::query_scalar(
+            "SELECT id FROM deliveries WHERE expires_at IS NOT NULL AND expires_at <= $1 \
+             AND state IN ('pending', 'retrying', 'awaiting_receipt') ORDER BY expires_at LIMIT $2")
+            .bind(self.now).bind(i64::from(self.limit)).fetch_all(c).await)?;
+        let mut expired = Vec::new();
+        for id in due.into_iter().map(DeliveryId::new) {
+            let Some((head, row)) = change::lock(tx, id).await? else { continue };
+            let was = row.state()?;
+            // Another may have taken it between the look and the lock.
+            if !matches!(
+                was,
+                DeliveryState::Pending | DeliveryState::Retrying | DeliveryState::AwaitingReceipt
+            ) {
+                continue;
+            }
+            let state = transition(was, DeliveryEvent::Expire)?;
+            let change = Change {
+                lane_open: row.lane.is_some() && !row.lane_continues,
+                ..Change::to(&row, state, self.now)
+            };
+            change::write(tx, &row, &change).await?;
+            if was == DeliveryState::AwaitingReceipt {
+                change::end_attempt(tx, &row, &change).await?;
+            }
+            let event = tx
+                .derived(self.now, &self.by, EventKind::DeliveryExpired)
+                .delivery(id)
+                .endpoint(&row.endpoint)
+                .detail("was", was.as_str());
+            tx.event(head.named_in(event));
+            change::end_transfer(tx, &head, self.now, &self.by, &Actor::System).await?;
+            expired.push(id);
+        }
+        Ok(expired)
+    }
+}

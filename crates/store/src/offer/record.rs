@@ -1,10 +1,17 @@
 //! The transaction from which a file is ours.
 
-use crate::delivery::NewTransfer;
+use crate::command::{Command, place_of};
+use crate::delivery::{NewTransfer, insert_transfers};
+use crate::either::on;
+use crate::fault::Fault;
 use crate::lease::NodeLease;
 use crate::open::Store;
+use crate::row::{digest, signed, small};
+use crate::tx::Tx;
+use async_trait::async_trait;
 use model::definition::SettleWhen;
-use model::{AuditEvent, Offer, Result, Timestamp};
+use model::{AuditEvent, Offer, OfferEvent, OfferState, Result, Timestamp, transition};
+use sqlx::types::Json;
 
 /// A staged offer with what is made of it. `offer.state` must be `staging`.
 #[derive(Clone, Debug)]
@@ -59,7 +66,8 @@ impl Store {
     /// one before the next.
     ///
     /// # Errors
-    /// The database failed. `Ambiguous`: it may be recorded; ask [`Store::transfer`].
+    /// The database failed. `Ambiguous`: it may be recorded; the same call again answers
+    /// `AlreadyRecorded` then.
     pub async fn record_offer(&self, offer: RecordOffer) -> Result<Recorded> {
         self.write(offer).await
     }
@@ -73,4 +81,154 @@ impl Store {
         self.write(failed).await
     }
 }
-crate::command::unfinished!(RecordOffer => Recorded, OfferFailed => u32);
+
+#[async_trait]
+impl Command for RecordOffer {
+    type Answer = Recorded;
+
+    fn place(&self) -> u128 {
+        place_of(&self.offer.identity.flow)
+    }
+
+    async fn apply(&self, tx: &mut Tx<'_>) -> Result<Recorded, Fault> {
+        if !tx.holds(&self.lease, self.now).await? {
+            return Ok(Recorded::LeaseLost);
+        }
+        if let Some(source) = &self.source
+            && !tx.holds_source(&self.lease, source).await?
+        {
+            return Ok(Recorded::LeaseLost);
+        }
+        let recorded = transition(staging(self.offer.state)?, OfferEvent::Record)?;
+        let row = match self.settle_when {
+            None => NewRow { state: settled(recorded)?, ..NewRow::of(&self.offer, self.now)? },
+            Some(when) => NewRow {
+                state: recorded,
+                hides: true,
+                settle_when: Some(when),
+                settle_outcome: Some("taken"),
+                ..NewRow::of(&self.offer, self.now)?
+            },
+        };
+        if !upsert(tx, &row).await? {
+            return Ok(Recorded::AlreadyRecorded);
+        }
+        insert_transfers(tx, &self.transfers, self.now).await?;
+        tx.events(&self.events);
+        Ok(Recorded::Recorded)
+    }
+}
+
+#[async_trait]
+impl Command for OfferFailed {
+    type Answer = u32;
+
+    fn place(&self) -> u128 {
+        place_of(&self.offer.identity.flow)
+    }
+
+    async fn apply(&self, tx: &mut Tx<'_>) -> Result<u32, Fault> {
+        let event = if self.next_at.is_some() { OfferEvent::BackOff } else { OfferEvent::Refuse };
+        let refused = self.next_at.is_none();
+        let row = NewRow {
+            state: transition(self.offer.state, event)?,
+            hides: true,
+            // It stays where it is, and hides for as long as it does; unless it is moved away.
+            kept: refused && !self.settle_refused,
+            settle_when: (refused && self.settle_refused).then_some(SettleWhen::Recorded),
+            settle_outcome: (refused && self.settle_refused).then_some("refused"),
+            next_at: self.next_at,
+            failed: 1,
+            error: Some(&self.error),
+            ..NewRow::of(&self.offer, self.now)?
+        };
+        upsert(tx, &row).await?;
+        tx.events(&self.events);
+        let failures: Option<i64> = on!(tx, c => sqlx::query_scalar("SELECT failures FROM offers WHERE id = $1")
+            .bind(self.offer.id.uuid()).fetch_optional(c).await)?;
+        Ok(failures.map_or(0, small))
+    }
+}
+
+/// What a message from a peer leaves as its offer: there is nothing to settle, and it hides nothing.
+/// False when it is there already.
+pub(crate) async fn insert_settled(tx: &mut Tx<'_>, offer: &Offer, now: Timestamp) -> Result<bool, Fault> {
+    let recorded = transition(staging(offer.state)?, OfferEvent::Record)?;
+    upsert(tx, &NewRow { state: settled(recorded)?, ..NewRow::of(offer, now)? }).await
+}
+
+/// An offer that was found and read in one go has been staged all the same.
+fn staging(state: OfferState) -> Result<OfferState, Fault> {
+    Ok(match state {
+        OfferState::Seen | OfferState::BackedOff => transition(state, OfferEvent::Stage)?,
+        other => other,
+    })
+}
+
+fn settled(recorded: OfferState) -> Result<OfferState, Fault> {
+    Ok(transition(transition(recorded, OfferEvent::Settle)?, OfferEvent::Settled)?)
+}
+
+struct NewRow<'a> {
+    offer: &'a Offer,
+    size: Option<i64>,
+    now: Timestamp,
+    state: OfferState,
+    hides: bool,
+    kept: bool,
+    settle_when: Option<SettleWhen>,
+    settle_outcome: Option<&'static str>,
+    next_at: Option<Timestamp>,
+    /// Added to the failures of the row that is replaced.
+    failed: i64,
+    error: Option<&'a str>,
+}
+
+impl<'a> NewRow<'a> {
+    fn of(offer: &'a Offer, now: Timestamp) -> Result<Self, Fault> {
+        Ok(Self {
+            offer,
+            size: offer.identity.size.map(signed).transpose()?,
+            now,
+            state: offer.state,
+            hides: false,
+            kept: false,
+            settle_when: None,
+            settle_outcome: None,
+            next_at: None,
+            failed: 0,
+            error: None,
+        })
+    }
+}
+
+/// Writes an offer's row, in the place of one of the same identity that could not be staged before.
+/// False, and nothing written, when the identity or the id is taken by one that is further on.
+async fn upsert(tx: &mut Tx<'_>, row: &NewRow<'_>) -> Result<bool, Fault> {
+    let offer = row.offer;
+    let identity = &offer.identity;
+    let there: Option<String> = on!(tx, c => sqlx::query_scalar(
+        "SELECT state FROM offers WHERE id = $1 AND state NOT IN ('seen', 'staging', 'backed_off')")
+        .bind(offer.id.uuid()).fetch_optional(c).await)?;
+    if there.is_some() {
+        return Ok(false);
+    }
+    let written = on!(tx, c => sqlx::query(
+        "INSERT INTO offers (id, flow, endpoint, identity, path, size, modified_at, version, state, found_at, \
+           updated_at, failures, source_data, hides, kept, listed_at, settle_when, settle_outcome, next_at, error) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $11, $16, $17, $18, $19) \
+         ON CONFLICT (identity) WHERE hides DO UPDATE SET id = excluded.id, state = excluded.state, \
+           updated_at = excluded.updated_at, source_data = excluded.source_data, hides = excluded.hides, \
+           failures = CASE WHEN excluded.failures = 0 THEN 0 ELSE offers.failures + 1 END, \
+           kept = excluded.kept, listed_at = excluded.listed_at, settle_when = excluded.settle_when, \
+           settle_outcome = excluded.settle_outcome, next_at = excluded.next_at, error = excluded.error \
+         WHERE offers.state IN ('seen', 'staging', 'backed_off')")
+        .bind(offer.id.uuid()).bind(&identity.flow).bind(&identity.endpoint).bind(digest(&identity.key()))
+        .bind(identity.path.to_text()).bind(row.size).bind(identity.modified).bind(&identity.version)
+        .bind(row.state.as_str()).bind(offer.found_at).bind(row.now).bind(row.failed)
+        .bind(Json(&offer.source_data)).bind(row.hides).bind(row.kept)
+        .bind(row.settle_when.map(SettleWhen::as_str)).bind(row.settle_outcome).bind(row.next_at)
+        .bind(row.error)
+        .execute(c).await.map(|done| done.rows_affected()))?;
+    Ok(written == 1)
+}

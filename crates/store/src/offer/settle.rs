@@ -1,9 +1,17 @@
 //! Telling the source: delete, archive, move or keep.
 
+use crate::command::Command;
+use crate::either::on;
+use crate::fault::Fault;
 use crate::lease::NodeLease;
 use crate::open::Store;
-use model::{AuditEvent, Offer, OfferId, Outcome, Result, Timestamp};
+use crate::row::{OfferRow, small, word};
+use crate::tx::{Tx, locking};
+use async_trait::async_trait;
+use model::{AuditEvent, Offer, OfferEvent, OfferId, OfferState, Outcome, Result, Timestamp, transition};
 use serde_json::{Map, Value};
+use sqlx::FromRow;
+use sqlx::types::Json;
 
 impl Store {
     /// Offers of a flow whose source is to be settled now, oldest first. With `after_delivery` only
@@ -18,8 +26,26 @@ impl Store {
         now: Timestamp,
         limit: u32,
     ) -> Result<Vec<(Offer, Outcome)>> {
-        let _ = (flow, now, limit);
-        Ok(Vec::new())
+        let rows: Vec<ToSettle> = self
+            .read("look up offers to settle", async {
+                on!(self.pool(), c => sqlx::query_as(
+                    "SELECT o.*, EXISTS (SELECT 1 FROM transfers t WHERE t.offer_id = o.id \
+                       AND t.state <> 'completed') AS unfinished \
+                     FROM offers o WHERE o.settle_outcome IS NOT NULL AND o.flow = $1 AND o.node IS NULL \
+                       AND (o.next_at IS NULL OR o.next_at <= $2) \
+                       AND (o.settle_when = 'recorded' OR NOT EXISTS (SELECT 1 FROM transfers t \
+                         WHERE t.offer_id = o.id \
+                         AND t.state NOT IN ('completed', 'partly_failed', 'failed', 'cancelled'))) \
+                     ORDER BY o.found_at, o.id LIMIT $3")
+                    .bind(flow).bind(now).bind(i64::from(limit)).fetch_all(c).await)
+            })
+            .await?;
+        rows.into_iter()
+            .map(|row| {
+                let outcome = row.outcome();
+                Ok((row.offer.offer()?, outcome))
+            })
+            .collect()
     }
 
     /// Takes an offer for settling; false when another lives that has it, or it is done.
@@ -72,25 +98,122 @@ impl Store {
     }
 }
 
+#[derive(FromRow)]
+struct ToSettle {
+    #[sqlx(flatten)]
+    offer: OfferRow,
+    settle_when: String,
+    settle_outcome: String,
+    unfinished: bool,
+}
+
+impl ToSettle {
+    fn outcome(&self) -> Outcome {
+        let failed = self.settle_when == "after_delivery" && self.unfinished;
+        if failed || self.settle_outcome == "refused" { Outcome::Refused } else { Outcome::Taken }
+    }
+}
+
+/// An offer's state, its row locked; `None` when there is no such offer or nothing to settle.
+async fn pending(tx: &mut Tx<'_>, offer: OfferId) -> Result<Option<OfferState>, Fault> {
+    let sql = locking!(tx, "SELECT state FROM offers WHERE id = $1 AND settle_outcome IS NOT NULL");
+    let state: Option<String> =
+        on!(tx, c => sqlx::query_scalar(sql).bind(offer.uuid()).fetch_optional(c).await)?;
+    state.map(|state| Ok(word(OfferState::parse(&state), "offers.state", &state)?)).transpose()
+}
+
+/// A refused offer stays refused while it is moved away; all others go through `settling`.
+fn settling(state: OfferState) -> Result<OfferState, Fault> {
+    Ok(if state == OfferState::Refused { state } else { transition(state, OfferEvent::Settle)? })
+}
+
 struct BeginSettle {
     offer: OfferId,
     lease: NodeLease,
     now: Timestamp,
 }
+
+#[async_trait]
+impl Command for BeginSettle {
+    type Answer = bool;
+
+    async fn apply(&self, tx: &mut Tx<'_>) -> Result<bool, Fault> {
+        if !tx.holds(&self.lease, self.now).await? {
+            return Ok(false);
+        }
+        let Some(state) = pending(tx, self.offer).await? else { return Ok(false) };
+        let begun = on!(tx, c => sqlx::query(
+            "UPDATE offers SET state = $2, node = $3, epoch = $4, updated_at = $5 WHERE id = $1 \
+             AND (node IS NULL OR (node = $3 AND epoch = $4))")
+            .bind(self.offer.uuid()).bind(settling(state)?.as_str()).bind(self.lease.node.as_str())
+            .bind(self.lease.epoch).bind(self.now)
+            .execute(c).await.map(|done| done.rows_affected()))?;
+        Ok(begun == 1)
+    }
+}
+
 struct Settled {
     offer: OfferId,
     kept: bool,
     events: Vec<AuditEvent>,
     now: Timestamp,
 }
+
+#[async_trait]
+impl Command for Settled {
+    type Answer = ();
+
+    async fn apply(&self, tx: &mut Tx<'_>) -> Result<(), Fault> {
+        let Some(state) = pending(tx, self.offer).await? else { return Ok(()) };
+        let state = match settling(state)? {
+            OfferState::Refused => OfferState::Refused,
+            settling => transition(settling, OfferEvent::Settled)?,
+        };
+        on!(tx, c => sqlx::query(
+            "UPDATE offers SET state = $2, hides = $3, kept = $3, listed_at = $4, updated_at = $4, \
+             settle_outcome = NULL, next_at = NULL, node = NULL, epoch = NULL, error = NULL WHERE id = $1")
+            .bind(self.offer.uuid()).bind(state.as_str()).bind(self.kept).bind(self.now)
+            .execute(c).await.map(|_| ()))?;
+        tx.events(&self.events);
+        Ok(())
+    }
+}
+
 struct SettleFailed {
     offer: OfferId,
     next_at: Timestamp,
     events: Vec<AuditEvent>,
     now: Timestamp,
 }
+
+#[async_trait]
+impl Command for SettleFailed {
+    type Answer = u32;
+
+    async fn apply(&self, tx: &mut Tx<'_>) -> Result<u32, Fault> {
+        let Some(state) = pending(tx, self.offer).await? else { return Ok(0) };
+        let failures: i64 = on!(tx, c => sqlx::query_scalar(
+            "UPDATE offers SET state = $2, next_at = $3, failures = failures + 1, updated_at = $4, \
+             node = NULL, epoch = NULL WHERE id = $1 RETURNING failures")
+            .bind(self.offer.uuid()).bind(settling(state)?.as_str()).bind(self.next_at).bind(self.now)
+            .fetch_one(c).await)?;
+        tx.events(&self.events);
+        Ok(small(failures))
+    }
+}
+
 struct UpdateSourceData {
     offer: OfferId,
     source_data: Map<String, Value>,
 }
-crate::command::unfinished!(BeginSettle => bool, Settled => (), SettleFailed => u32, UpdateSourceData => ());
+
+#[async_trait]
+impl Command for UpdateSourceData {
+    type Answer = ();
+
+    async fn apply(&self, tx: &mut Tx<'_>) -> Result<(), Fault> {
+        on!(tx, c => sqlx::query("UPDATE offers SET source_data = $2 WHERE id = $1")
+            .bind(self.offer.uuid()).bind(Json(&self.source_data)).execute(c).await.map(|_| ()))?;
+        Ok(())
+    }
+}

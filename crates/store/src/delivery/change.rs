@@ -1,0 +1,192 @@
+//! What every change of a delivery shares: its rows, locked in one order, and the end of its transfer.
+
+use crate::either::on;
+use crate::fault::Fault;
+use crate::row::{DeliveryRow, later, word};
+use crate::tx::{Tx, locking};
+use chrono::TimeDelta;
+use model::{
+    Actor, AuditEvent, DeliveryId, DeliveryState, EventKind, Lifecycle, NodeName, Timestamp, TransferEvent,
+    TransferId, TransferState, transition,
+};
+use sqlx::FromRow;
+use sqlx::types::Json;
+use uuid::Uuid;
+
+/// What a change of a delivery needs to know of its transfer.
+#[derive(FromRow, Clone, Debug)]
+pub(crate) struct Head {
+    id: Uuid,
+    flow: String,
+    partner: Option<String>,
+    state: String,
+    retain_for: i64,
+    pub(crate) payload_id: Uuid,
+}
+
+impl Head {
+    pub(crate) fn id(&self) -> TransferId {
+        TransferId::new(self.id)
+    }
+
+    pub(crate) fn state(&self) -> Result<TransferState, Fault> {
+        Ok(word(TransferState::parse(&self.state), "transfers.state", &self.state)?)
+    }
+
+    /// Names flow, partner and transfer in an event.
+    pub(crate) fn named_in(&self, mut event: AuditEvent) -> AuditEvent {
+        event.partner = event.partner.or_else(|| self.partner.clone());
+        event.flow = event.flow.or_else(|| Some(self.flow.clone()));
+        event.transfer(self.id())
+    }
+}
+
+/// A transfer's head, its row locked.
+pub(crate) async fn lock_transfer(tx: &mut Tx<'_>, id: Uuid) -> Result<Option<Head>, Fault> {
+    let sql =
+        locking!(tx, "SELECT id, flow, partner, state, retain_for, payload_id FROM transfers WHERE id = $1");
+    Ok(on!(tx, c => sqlx::query_as(sql).bind(id).fetch_optional(c).await)?)
+}
+
+/// A delivery and its transfer, both rows locked: the transfer's first, as everywhere.
+pub(crate) async fn lock(
+    tx: &mut Tx<'_>,
+    delivery: DeliveryId,
+) -> Result<Option<(Head, DeliveryRow)>, Fault> {
+    let sql = locking!(
+        tx,
+        "SELECT id, flow, partner, state, retain_for, payload_id FROM transfers \
+         WHERE id = (SELECT transfer_id FROM deliveries WHERE id = $1)"
+    );
+    let head: Option<Head> = on!(tx, c => sqlx::query_as(sql).bind(delivery.uuid()).fetch_optional(c).await)?;
+    let Some(head) = head else { return Ok(None) };
+    let sql = locking!(tx, "SELECT * FROM deliveries WHERE id = $1");
+    let row: Option<DeliveryRow> =
+        on!(tx, c => sqlx::query_as(sql).bind(delivery.uuid()).fetch_optional(c).await)?;
+    Ok(row.map(|row| (head, row)))
+}
+
+/// The columns that a change sets, whatever it is.
+#[derive(Debug)]
+pub(crate) struct Change<'a> {
+    pub(crate) state: DeliveryState,
+    pub(crate) now: Timestamp,
+    pub(crate) failures: i64,
+    pub(crate) lane_open: bool,
+    pub(crate) due_at: Timestamp,
+    pub(crate) receipt_deadline: Option<Timestamp>,
+    /// Whether the claim goes on: sent, the receipt awaited.
+    pub(crate) claimed: bool,
+    pub(crate) receipt: Option<&'a model::Receipt>,
+    pub(crate) error: Option<(&'a str, &'a str)>,
+}
+
+impl<'a> Change<'a> {
+    /// A change to a state that leaves all else as it is, and ends the claim.
+    pub(crate) fn to(row: &DeliveryRow, state: DeliveryState, now: Timestamp) -> Self {
+        Self {
+            state,
+            now,
+            failures: row.failures,
+            lane_open: row.lane.is_some(),
+            due_at: row.due_at,
+            receipt_deadline: None,
+            claimed: false,
+            receipt: None,
+            error: None,
+        }
+    }
+}
+
+/// Writes a change. Whoever waits in its lane is woken.
+pub(crate) async fn write(tx: &mut Tx<'_>, row: &DeliveryRow, change: &Change<'_>) -> Result<(), Fault> {
+    let (kind, text) = change.error.unzip();
+    let (node, epoch) = if change.claimed { (row.node.as_deref(), row.epoch) } else { (None, None) };
+    let ended = change.state.is_final().then_some(change.now);
+    on!(tx, c => sqlx::query(
+        "UPDATE deliveries SET state = $2, updated_at = $3, failures = $4, lane_open = $5, due_at = $6, \
+           receipt_deadline = $7, node = $8, epoch = $9, receipt = $10, error = $11, error_kind = $12, \
+           ended_at = $13, interrupted = false WHERE id = $1")
+        .bind(row.id).bind(change.state.as_str()).bind(change.now).bind(change.failures)
+        .bind(change.lane_open).bind(change.due_at).bind(change.receipt_deadline).bind(node).bind(epoch)
+        .bind(change.receipt.map(Json)).bind(text).bind(kind).bind(ended)
+        .execute(c).await.map(|_| ()))?;
+    if (row.lane.is_some() && !change.lane_open)
+        || matches!(change.state, DeliveryState::Retrying | DeliveryState::Pending)
+    {
+        tx.wake();
+    }
+    Ok(())
+}
+
+/// Ends the row of a delivery's last attempt, unless it has ended; an awaited receipt keeps it open.
+pub(crate) async fn end_attempt(
+    tx: &mut Tx<'_>,
+    row: &DeliveryRow,
+    change: &Change<'_>,
+) -> Result<(), Fault> {
+    let (kind, text) = change.error.unzip();
+    let ended = (change.state != DeliveryState::AwaitingReceipt).then_some(change.now);
+    on!(tx, c => sqlx::query(
+        "UPDATE attempts SET ended_at = $3, outcome = $4, error = $5, error_kind = $6, receipt = $7 \
+         WHERE delivery_id = $1 AND number = $2")
+        .bind(row.id).bind(row.attempt).bind(ended).bind(change.state.as_str()).bind(text).bind(kind)
+        .bind(change.receipt.map(Json))
+        .execute(c).await.map(|_| ()))?;
+    Ok(())
+}
+
+/// Moves the transfer on when all its deliveries are final, with its event; `None` while one is not, or
+/// when the transfer stays as it is.
+pub(crate) async fn end_transfer(
+    tx: &mut Tx<'_>,
+    head: &Head,
+    now: Timestamp,
+    by: &NodeName,
+    actor: &Actor,
+) -> Result<Option<TransferState>, Fault> {
+    let words: Vec<String> = on!(tx, c => sqlx::query_scalar("SELECT state FROM deliveries WHERE transfer_id = $1")
+        .bind(head.id).fetch_all(c).await)?;
+    let states = words
+        .iter()
+        .map(|found| word(DeliveryState::parse(found), "deliveries.state", found))
+        .collect::<Result<Vec<_>, _>>()?;
+    let Some(event) = TransferState::ended_by(&states) else { return Ok(None) };
+    // A transfer that a person cancelled stays so, whatever became of a delivery that was under way.
+    let Ok(state) = transition(head.state()?, event) else { return Ok(None) };
+    set_transfer_state(tx, head, state, now).await?;
+    let kind = match event {
+        TransferEvent::Complete => EventKind::TransferCompleted,
+        TransferEvent::Cancel => EventKind::TransferCancelled,
+        _ => EventKind::TransferFailed,
+    };
+    let delivered = states.iter().filter(|state| **state == DeliveryState::Delivered).count();
+    let event = tx
+        .derived(now, by, kind)
+        .by(actor.clone())
+        .detail("state", state.as_str())
+        .detail("deliveries", states.len())
+        .detail("delivered", delivered);
+    let event = head.named_in(event);
+    tx.event(event);
+    Ok(Some(state))
+}
+
+/// Sets a transfer's state; its retention runs from its end, and stops when it is opened again.
+pub(crate) async fn set_transfer_state(
+    tx: &mut Tx<'_>,
+    head: &Head,
+    state: TransferState,
+    now: Timestamp,
+) -> Result<(), Fault> {
+    let ended = state.is_final().then_some(now);
+    let retained = ended.map(|at| {
+        let micros = TimeDelta::microseconds(head.retain_for);
+        later(at, micros.to_std().unwrap_or_default())
+    });
+    on!(tx, c => sqlx::query(
+        "UPDATE transfers SET state = $2, updated_at = $3, ended_at = $4, retained_until = $5 WHERE id = $1")
+        .bind(head.id).bind(state.as_str()).bind(now).bind(ended).bind(retained)
+        .execute(c).await.map(|_| ()))?;
+    Ok(())
+}
