@@ -133,9 +133,15 @@ impl TomlReader<'_> {
         None
     }
 
-    /// The last place before an offset where a key of that name stands.
+    /// The last place before an offset where a key of that name stands, or where the same header does: of
+    /// two equal headers the tree keeps only the second.
     fn earlier(&self, table: &Table, key: &str, before: usize) -> Option<Place> {
         let limit = self.lines.place(before);
+        let mut above: Vec<&str> = self.lines.text.lines().take(limit.line as usize).map(header).collect();
+        if let Some(own) = above.pop().filter(|line| line.starts_with('[')) {
+            let line = above.iter().position(|line| *line == own)?;
+            return Some(Place { line: u32::try_from(line + 1).ok()?, column: 1, ..limit });
+        }
         let mut best = None;
         collect(table, key.trim_matches(['"', '\'']), &mut |place| {
             if *place < limit && best.as_ref().is_none_or(|found| place > found) {
@@ -144,6 +150,11 @@ impl TomlReader<'_> {
         });
         best
     }
+}
+
+/// A header without what may stand around it.
+fn header(line: &str) -> &str {
+    line.split('#').next().unwrap_or_default().trim()
 }
 
 fn collect(table: &Table, key: &str, found: &mut impl FnMut(&Place)) {

@@ -1,0 +1,207 @@
+use super::super::flow;
+use super::told;
+
+#[test]
+fn flows() {
+    let to_folder = "endpoint = \"folder\"\n";
+    let source = |fields: &str| flow(fields, to_folder);
+    let destination = |fields: &str| flow("after = \"keep\"", fields);
+    let from_folder = |fields: &str| {
+        format!(
+            "[flow.f]\nsource = {{ endpoint = \"folder\", {fields} }}\n[[flow.f.destination]]\nendpoint = \"orders\""
+        )
+    };
+    let receive = |fields: &str| {
+        format!("[flow.f]\nsource = {{ {fields} }}\n[[flow.f.destination]]\nendpoint = \"folder\"")
+    };
+    told(&[
+        ("[flow.f]\n", "x.toml:1:7: error: flow.f: 'source' is missing: Where its files come from"),
+        (
+            "[flow.f]\nsource = { endpoint = \"orders\", after = \"keep\" }",
+            "error: flow.f: 'destination' is missing",
+        ),
+        (
+            "[flow.f]\ndestination = []\nsource = { endpoint = \"orders\", after = \"keep\" }",
+            "error: flow.f.destination: names none",
+        ),
+        (
+            "[flow.f]\nsource = {}\ndestination = 1",
+            "error: flow.f.destination: takes tables, written [[flow.f.destination]]",
+        ),
+        (
+            &source("evry = \"5s\""),
+            "x.toml:2:33: error: flow.f.source: unknown key 'evry'; did you mean 'every'?",
+        ),
+        (&source(""), "x.toml:2:1: error: flow.f.source: 'after' is missing: say what becomes"),
+        (
+            &source("after = \"delte\""),
+            "error: flow.f.source.after: takes no 'delte'; did you mean 'delete'?",
+        ),
+        (
+            &source("after = \"archive\""),
+            "error: flow.f.source.after: 'archive' needs a directory: after = { archive = \"DIR\" }",
+        ),
+        (&source("after = {}"), "error: flow.f.source.after: needs a directory"),
+        (
+            &source("after = { archiv = \"done\" }"),
+            "error: flow.f.source.after: needs a directory: { archive = \"DIR\" } or { move = \"DIR\" }; did you mean 'archive'?",
+        ),
+        (&source("after = { archive = \"\" }"), "error: flow.f.source.after.archive: names no directory"),
+        (
+            &source("after = { archive = \"a\", move = \"b\" }"),
+            "error: flow.f.source.after: takes 'archive' or 'move', not both",
+        ),
+        (
+            &source("after = { move = \"a\", timestamp = true }"),
+            "error: flow.f.source.after: unknown key 'timestamp'",
+        ),
+        (
+            &source("after = { archive = \"out/done\" }"),
+            "x.toml:2:53: error: flow.f.source.after.archive: 'out/done' lies inside the polled directory",
+        ),
+        (
+            &source("after = { move = \"x/../out\" }"),
+            "error: flow.f.source.after.move: 'x/../out' lies inside",
+        ),
+        (
+            &source("after = \"keep\", error_directory = \"out/bad\""),
+            "error: flow.f.source.error_directory: 'out/bad' lies inside",
+        ),
+        (
+            &from_folder("after = \"keep\""),
+            "error: flow.f.source: 'error_directory' is missing: a folder on this machine needs one",
+        ),
+        (
+            &from_folder("after = \"keep\", error_directory = \"/srv/in/bad\""),
+            "error: flow.f.source.error_directory: '/srv/in/bad' lies inside",
+        ),
+        (
+            &from_folder("after = \"keep\", error_directory = \"bad\""),
+            "error: flow.f.source.error_directory: bad is not an absolute path",
+        ),
+        (
+            &from_folder("error_directory = \"/srv/bad\", after = { archive = \"/var/done\" }"),
+            "error: flow.f.source.after.archive: /var/done lies outside roots.files",
+        ),
+        (
+            &from_folder("error_directory = \"/srv/bad\", after = { archive = \"/srv/x/../in/a\" }"),
+            "error: flow.f.source.after.archive: /srv/x/../in/a contains '..'",
+        ),
+        (&source("after = \"keep\", every = \"500ms\""), "error: flow.f.source.every: takes at least \"1s\""),
+        (
+            &source("after = \"keep\", every = \"4s\", stable_for = \"1s\""),
+            "x.toml:2:57: warning: flow.f.source.every: is under 5s",
+        ),
+        (
+            &source("after = \"keep\", every = \"10s\", stable_for = \"20s\""),
+            "warning: flow.f.source.every: is shorter than the stability window of 20s",
+        ),
+        (
+            &source("after = \"keep\", read_limit = -1"),
+            "error: flow.f.source.read_limit: takes a whole number from 0",
+        ),
+        (
+            &source("after = \"keep\", order = \"arival\""),
+            "error: flow.f.source.order: takes one of listing, arrival, name, not \"arival\"; did you mean \"arrival\"?",
+        ),
+        (
+            &source("after = \"keep\", settle = \"later\""),
+            "error: flow.f.source.settle: takes one of recorded, after_delivery",
+        ),
+        (
+            &source("after = \"keep\", claim = \"rename \""),
+            "error: flow.f.source.claim: takes one of lease, rename",
+        ),
+        (
+            &source("after = \"keep\", mask = \"a/b\""),
+            "error: flow.f.source.mask: mask \"a/b\": a mask is matched against the name alone",
+        ),
+        (
+            &source("after = \"keep\", mask = [\"*\", \"(\"], mask_is_regex = true"),
+            "error: flow.f.source.mask: mask \"*\": ",
+        ),
+        (&source("after = \"keep\", exclude = [\"\"]"), "error: flow.f.source.exclude: mask \"\": is empty"),
+        (
+            &source("after = \"keep\", retry = { attempts = 0 }"),
+            "error: flow.f.source.retry.attempts: takes a whole number from 1",
+        ),
+        (
+            &source("after = \"keep\", partner = \"globex\""),
+            "error: flow.f.source.partner: goes with 'listener'",
+        ),
+        (
+            &receive("endpoint = \"order\", after = \"keep\""),
+            "error: flow.f.source.endpoint: there is no endpoint 'order'; did you mean 'orders'?",
+        ),
+        (&receive("mask = \"*\""), "error: flow.f.source: needs 'endpoint' (to poll a place) or 'listener'"),
+        (
+            &receive("listener = \"as2\", endpoint = \"orders\""),
+            "error: flow.f.source.listener: stands beside 'endpoint'",
+        ),
+        (
+            &receive("listener = \"sftp\""),
+            "error: flow.f.source.listener: no transport 'sftp' receives; there are: as2",
+        ),
+        (
+            &receive("listener = \"as2\", every = \"60s\""),
+            "error: flow.f.source.every: has no meaning with 'listener'",
+        ),
+        (
+            &receive("listener = \"as2\", partner = \"gloex\""),
+            "error: flow.f.source.partner: there is no partner 'gloex'; did you mean 'globex'?",
+        ),
+        (
+            &receive("endpoint = \"globex-as2\", after = \"keep\", every = \"60s\""),
+            "error: flow.f.source.endpoint: transport 'as2' cannot be polled: partners push; receive with source = { listener = \"as2\" }",
+        ),
+        (
+            &destination("endpoint = \"foldr\""),
+            "x.toml:4:12: error: flow.f.destination[1].endpoint: there is no endpoint 'foldr'; did you mean 'folder'?",
+        ),
+        (&destination("name = \"x\""), "x.toml:3:1: error: flow.f.destination[1]: 'endpoint' is missing"),
+        (
+            &destination("endpoint = \"folder\"\nresponse = true"),
+            "x.toml:5:1: error: flow.f.destination[1]: unknown key 'response'",
+        ),
+        (
+            &destination("endpoint = \"folder\"\n[[flow.f.destination]]\nendpoint = \"folder\""),
+            "error: flow.f.destination[2].endpoint: a second destination 'folder'",
+        ),
+        (
+            &destination("endpoint = \"folder\"\nname = \"A\""),
+            "error: flow.f.destination[1].name: 'A' cannot be a name",
+        ),
+        (
+            &destination("endpoint = \"folder\"\nfile_name = \"{steam}\""),
+            "error: flow.f.destination[1].file_name: file name \"{steam}\": no field '{steam}'; did you mean '{stem}'?",
+        ),
+        (
+            &destination("endpoint = \"folder\"\nfile_name = \"a*\""),
+            "error: flow.f.destination[1].file_name: file name \"a*\": '*' cannot be part",
+        ),
+        (
+            &destination("endpoint = \"folder\"\nexpires_after = \"0s\""),
+            "error: flow.f.destination[1].expires_after: would expire at once",
+        ),
+        (
+            &destination("endpoint = \"folder\"\nretry = { first = \"0s\" }"),
+            "error: flow.f.destination[1].retry.first: takes more than no time",
+        ),
+        (
+            &destination("endpoint = \"folder\"\nretry = { first = \"2h\" }"),
+            "error: flow.f.destination[1].retry.first: the longest wait is shorter",
+        ),
+        (
+            &destination("endpoint = \"orders\""),
+            "error: flow.f.destination[1].endpoint: leads into the directory that this flow polls",
+        ),
+        (&format!("{}[flow.f]\nretention = \"month\"", ""), "error: flow.f.retention: takes a duration"),
+        (
+            &format!(
+                "{}\n",
+                source("after = \"keep\"").replace("[flow.f]\n", "[flow.f]\ncontinue_after_failure = true\n")
+            ),
+            "warning: flow.f.continue_after_failure: has no effect without ordered",
+        ),
+    ]);
+}
