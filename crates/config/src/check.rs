@@ -15,6 +15,7 @@ mod partner;
 mod source;
 
 pub use fields::fields_of;
+pub(crate) use fields::{ARCHIVE, MOVE};
 
 use crate::catalogue::Catalogue;
 use crate::context::{Context, suggestion};
@@ -199,6 +200,6 @@ impl<'a> Checker<'a> {
 }
 
 #[cfg(test)]
-mod fixture;
+pub(crate) mod fixture;
 #[cfg(test)]
 mod tests;

@@ -90,3 +90,6 @@ impl fmt::Display for Report {
 fn counted(number: usize, word: &str) -> String {
     if number == 1 { format!("1 {word}") } else { format!("{number} {word}s") }
 }
+
+#[cfg(test)]
+mod tests;
