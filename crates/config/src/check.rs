@@ -189,7 +189,7 @@ impl<'a> Checker<'a> {
         section: Section,
         text: &crate::reader::Text<'_>,
     ) -> bool {
-        let known = self.names(section).any(|name| name == text.value);
+        let known = self.index.get(&section).is_some_and(|named| named.contains_key(text.value.as_str()));
         if !known {
             let near = suggestion(&text.value, self.names(section));
             let message = format!("there is no {} '{}'{near}", section.as_str(), text.written);

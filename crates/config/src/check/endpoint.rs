@@ -122,6 +122,10 @@ impl<'a> Checker<'a> {
         if spec.schemes.is_empty() {
             return wrong(format!("transport '{}' takes no URL", spec.name));
         }
+        if text.value.chars().any(char::is_control) {
+            // Reading a URL drops line ends and tabs without a word, and leads elsewhere.
+            return wrong("has a line end or another control character".into());
+        }
         let url = match Url::parse(&text.value) {
             Ok(url) => url,
             // The text may hold a password, so that the reason alone is shown.

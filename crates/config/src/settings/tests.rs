@@ -144,3 +144,10 @@ fn a_file_that_is_not_there_is_said_so() {
     let error = Settings::load(Some(Path::new("/nowhere/w.toml")), [], &environment()).unwrap_err();
     assert!(error[0].to_string().starts_with("/nowhere/w.toml: error: cannot be read"));
 }
+
+proptest::proptest! {
+    #[test]
+    fn no_settings_panic(text in "(\\[?(node|limits|log|listen|http|roots)\\]?(\n| = |\\.)?(\"[^\"]{0,6}\"|[0-9]{1,20}|true|\\[\\])?\n){0,6}", value in ".{0,12}") {
+        let _ = parse(&text, &[("WAYBILL__LISTEN__HTTP__A__ADDRESS", &value), ("WAYBILL__ROOTS__FILES", &value)]);
+    }
+}

@@ -1,6 +1,8 @@
 use super::{BASE, check, flow};
 use crate::{Documents, Environment as _, ReadFile};
-use model::definition::{After, ClaimBy, FlowSource, Order, SendSecurity, SettleWhen};
+use crate::{Field, FieldKind, Section, fields_of};
+use model::OptionValue;
+use model::definition::{After, Agreement, ClaimBy, FlowSource, Order, SettleWhen};
 use std::time::Duration;
 
 #[test]
@@ -83,8 +85,7 @@ endpoint = "folder"
     let FlowSource::Receive(receive) = &definitions.flows["inbound"].source else { panic!("receives") };
     assert_eq!((receive.listener.as_str(), receive.partner.as_deref()), ("as2", Some("globex")));
     let agreement = &definitions.partners["globex"].agreement;
-    assert_eq!(agreement.send_security, SendSecurity::SignedEncrypted);
-    assert_eq!(agreement.largest_message, 64 << 30);
+    assert_eq!(format!("{agreement:?}"), format!("{:?}", Agreement::default()));
     assert!(definitions.keys["ours"].certificate.as_ref().unwrap().starts_with("-----BEGIN CERTIFICATE"));
     assert!(!format!("{definitions:?}").contains("hunter2"));
 }
@@ -156,4 +157,26 @@ fn links_of_the_real_file_system_are_followed_before_roots_are_compared() {
     assert!(problems[0].message.contains("not a regular file"), "{}", problems[0]);
     let ReadFile { bytes, .. } = environment.read(&root.join("inside"), 3).unwrap();
     assert_eq!(bytes, b"sec");
+}
+
+/// A preset that does not fit would silently be none at all.
+#[test]
+fn every_preset_fits_its_own_field() {
+    fn walk(fields: &[Field]) {
+        for field in fields {
+            match field.kind {
+                FieldKind::Value(kind) => {
+                    if let Some(text) = field.default {
+                        assert!(OptionValue::parse(kind, text).is_ok(), "{}", field.name);
+                    }
+                }
+                FieldKind::Table(below) | FieldKind::Tables(below) | FieldKind::Named(below) => walk(below),
+                _ => assert!(field.default.is_none(), "{}", field.name),
+            }
+        }
+    }
+    walk(crate::settings::SETTINGS);
+    for section in Section::ALL {
+        walk(fields_of(section));
+    }
 }

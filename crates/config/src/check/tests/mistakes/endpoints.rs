@@ -30,6 +30,7 @@ fn endpoints() {
             "error: endpoint.e.url: transport 'sftp' takes sftp://…, not file://; file:// belongs to transport = \"file\"",
         ),
         (&sftp("url = \"sfpt://h/\""), "not sfpt://; did you mean 'sftp'?"),
+        (&sftp("url = \"sftp://h/a\\nb\""), "error: endpoint.e.url: has a line end"),
         (&sftp("url = \"sftp:///x\""), "error: endpoint.e.url: names no host"),
         (&sftp("url = \"sftp://h/a/../b\""), "error: endpoint.e.url: contains '..'"),
         (&sftp("url = \"sftp://h/a/%2e%2E/b\""), "error: endpoint.e.url: contains '..'"),
