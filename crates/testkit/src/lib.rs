@@ -1,1 +1,10 @@
-//! The `testkit` room of Waybill.
+//! What Waybill's tests are made with. Nothing here is part of the product, and a test that uses it
+//! should fail rather than wait: every wait has a limit.
+
+pub mod clock;
+pub mod conformance;
+pub mod crash;
+pub mod fake;
+pub mod forgetful;
+pub mod ledger;
+pub mod proxy;

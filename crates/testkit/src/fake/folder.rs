@@ -7,7 +7,7 @@ use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use model::{RemotePath, Result};
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Weak};
 use tokio::io::AsyncRead;
 use transport::folder::{Entry, Folder, FolderCapabilities, Published, Upload};
 
@@ -30,6 +30,10 @@ pub enum Act {
     Remove,
     /// `make_directory`
     MakeDirectory,
+    /// `write` of an upload
+    Write,
+    /// `finish` of an upload
+    Finish,
 }
 
 /// How a publication ends.
@@ -46,12 +50,14 @@ pub enum PublishAnswer {
 enum Step {
     Before(Act, Box<dyn FnOnce() -> BoxFuture<'static, ()> + Send>),
     Fail(Act, Fault),
+    Lose(Act, Fault),
     Publish(PublishAnswer),
 }
 
 /// A folder under a script. Steps wait for the first call they are meant for, each serves once.
 pub struct ScriptedFolder {
     inner: Arc<dyn Folder>,
+    itself: Weak<Self>,
     steps: Mutex<VecDeque<Step>>,
     calls: Mutex<Vec<(Act, RemotePath)>>,
 }
@@ -60,7 +66,16 @@ impl ScriptedFolder {
     /// Wraps a folder; without a script it is just that folder.
     #[must_use]
     pub fn new(inner: Arc<dyn Folder>) -> Arc<Self> {
-        Arc::new(Self { inner, steps: Mutex::default(), calls: Mutex::default() })
+        Arc::new_cyclic(|itself| Self {
+            inner,
+            itself: Weak::clone(itself),
+            steps: Mutex::default(),
+            calls: Mutex::default(),
+        })
+    }
+
+    fn itself(&self) -> Weak<Self> {
+        Weak::clone(&self.itself)
     }
 
     /// Lets something happen right before the next such act.
@@ -74,6 +89,11 @@ impl ScriptedFolder {
     /// Fails the next such act without doing it.
     pub fn fail(&self, act: Act, fault: Fault) {
         locked(&self.steps).push_back(Step::Fail(act, fault));
+    }
+
+    /// Does the next `rename`, `remove` or `make_directory`, but loses its answer.
+    pub fn lose_answer(&self, act: Act, fault: Fault) {
+        locked(&self.steps).push_back(Step::Lose(act, fault));
     }
 
     /// Answers the next publication like this.
@@ -100,15 +120,25 @@ impl ScriptedFolder {
                 let mut steps = locked(&self.steps);
                 let place = steps.iter().position(|step| match step {
                     Step::Before(at, _) | Step::Fail(at, _) => *at == act,
-                    Step::Publish(_) => false,
+                    Step::Publish(_) | Step::Lose(..) => false,
                 });
                 place.and_then(|place| steps.remove(place))
             };
             match step {
                 Some(Step::Before(_, happens)) => happens().await,
                 Some(Step::Fail(_, fault)) => return Err(fault.error("use a scripted folder")),
-                Some(Step::Publish(_)) | None => return Ok(()),
+                Some(Step::Publish(_) | Step::Lose(..)) | None => return Ok(()),
             }
+        }
+    }
+
+    /// The answer that the caller gets of an act that was done.
+    fn answered(&self, act: Act, done: Result<()>) -> Result<()> {
+        let mut steps = locked(&self.steps);
+        let place = steps.iter().position(|step| matches!(step, Step::Lose(at, _) if *at == act));
+        match place.and_then(|place| steps.remove(place)) {
+            Some(Step::Lose(_, fault)) => done.and(Err(fault.error("read the answer of a scripted folder"))),
+            _ => done,
         }
     }
 
@@ -145,7 +175,8 @@ impl Folder for ScriptedFolder {
 
     async fn begin_write(&self, path: &RemotePath, length: Option<u64>) -> Result<Box<dyn Upload>> {
         self.scripted(Act::BeginWrite, path).await?;
-        self.inner.begin_write(path, length).await
+        let inner = self.inner.begin_write(path, length).await?;
+        Ok(Box::new(ScriptedUpload { folder: self.itself(), inner, path: path.clone(), cut: false }))
     }
 
     async fn publish(&self, temporary: &RemotePath, name: &RemotePath, overwrite: bool) -> Result<Published> {
@@ -162,16 +193,55 @@ impl Folder for ScriptedFolder {
 
     async fn rename(&self, from: &RemotePath, to: &RemotePath) -> Result<()> {
         self.scripted(Act::Rename, from).await?;
-        self.inner.rename(from, to).await
+        let done = self.inner.rename(from, to).await;
+        self.answered(Act::Rename, done)
     }
 
     async fn remove(&self, path: &RemotePath) -> Result<()> {
         self.scripted(Act::Remove, path).await?;
-        self.inner.remove(path).await
+        let done = self.inner.remove(path).await;
+        self.answered(Act::Remove, done)
     }
 
     async fn make_directory(&self, path: &RemotePath) -> Result<()> {
         self.scripted(Act::MakeDirectory, path).await?;
-        self.inner.make_directory(path).await
+        let done = self.inner.make_directory(path).await;
+        self.answered(Act::MakeDirectory, done)
+    }
+}
+
+/// An upload that can be cut off: what was written stays there, as when a connection breaks.
+struct ScriptedUpload {
+    folder: Weak<ScriptedFolder>,
+    inner: Box<dyn Upload>,
+    path: RemotePath,
+    cut: bool,
+}
+
+impl ScriptedUpload {
+    async fn scripted(&mut self, act: Act) -> Result<()> {
+        let Some(folder) = self.folder.upgrade() else { return Ok(()) };
+        let result = folder.scripted(act, &self.path).await;
+        self.cut |= result.is_err();
+        result
+    }
+}
+
+#[async_trait]
+impl Upload for ScriptedUpload {
+    async fn write(&mut self, bytes: bytes::Bytes) -> Result<()> {
+        self.scripted(Act::Write).await?;
+        self.inner.write(bytes).await
+    }
+
+    async fn finish(mut self: Box<Self>) -> Result<u64> {
+        self.scripted(Act::Finish).await?;
+        self.inner.finish().await
+    }
+
+    async fn abort(self: Box<Self>) {
+        if !self.cut {
+            self.inner.abort().await;
+        }
     }
 }

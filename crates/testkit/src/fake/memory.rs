@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::io::Cursor;
 use std::sync::{Arc, Mutex};
 use tokio::io::AsyncRead;
-use transport::folder::{Entry, EntryKind, Folder, FolderCapabilities, Published, Upload};
+use transport::folder::{Entry, EntryKind, Folder, FolderCapabilities, NAME_LIMIT, Published, Upload};
 
 type Path = Vec<Vec<u8>>;
 
@@ -178,6 +178,9 @@ impl Folder for MemoryFolder {
 
     async fn begin_write(&self, path: &RemotePath, _: Option<u64>) -> Result<Box<dyn Upload>> {
         let mut state = locked(&self.state);
+        if path.file_name().len() > NAME_LIMIT {
+            return Err(failed(ErrorKind::Rejected, path));
+        }
         state.parent_exists(path)?;
         if let Some(Node::Directory) = state.nodes.get(&parts(path)) {
             return Err(failed(ErrorKind::Rejected, path));

@@ -1,0 +1,143 @@
+//! How fast staging takes bytes in and gives them back, and where the time goes.
+//!
+//! `cargo run --release -p waybill-staging --example throughput -- DIRECTORY [MIB]`
+
+#![allow(clippy::print_stdout)]
+
+use model::PayloadId;
+use openssl::sha::Sha256;
+use staging::{RealDisk, Settings, Staging};
+use std::error::Error;
+use std::fs::File;
+use std::io::{Read, Write};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+const BLOCK: usize = 512 * 1024;
+const ROUNDS: usize = 5;
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let mut arguments = std::env::args_os().skip(1);
+    let directory = arguments.next().ok_or("name a directory to write in")?;
+    let mib: u64 = arguments.next().map_or(Ok(1024), |text| text.to_string_lossy().parse())?;
+    let root = Path::new(&directory).join("throughput");
+    let staging = Staging::open(&root, Arc::new(RealDisk), Settings::default())?;
+    let blocks = usize::try_from(mib)? * 1024 * 1024 / BLOCK;
+    let block: Vec<u8> = (0..BLOCK).map(|n| (n * 31 % 251) as u8).collect();
+
+    row("hash alone", mib, || {
+        let mut hash = Sha256::new();
+        (0..blocks).for_each(|_| hash.update(&block));
+        hash.finish();
+        Ok(())
+    })?;
+    let plain = root.join("plain");
+    let (mut writes, mut syncs) = (Vec::new(), Vec::new());
+    for _ in 0..ROUNDS {
+        let started = Instant::now();
+        let mut file = File::create(&plain)?;
+        for _ in 0..blocks {
+            file.write_all(&block)?;
+        }
+        writes.push(started.elapsed());
+        let started = Instant::now();
+        file.sync_data()?;
+        syncs.push(started.elapsed());
+        std::fs::remove_file(&plain)?;
+    }
+    let both = writes.iter().zip(&syncs).map(|(write, sync)| *write + *sync).collect();
+    print("write alone", mib, writes);
+    print("sync alone, after that", mib, syncs);
+    print("write and sync", mib, both);
+
+    let (mut appends, mut seals, mut wholes) = (Vec::new(), Vec::new(), Vec::new());
+    let mut payload = None;
+    for _ in 0..ROUNDS {
+        let started = Instant::now();
+        let mut part = staging.begin(PayloadId::new(uuid::Uuid::now_v7()))?;
+        for _ in 0..blocks {
+            part.append(&block)?;
+        }
+        appends.push(started.elapsed());
+        let sealing = Instant::now();
+        let sealed = part.seal()?;
+        seals.push(sealing.elapsed());
+        wholes.push(started.elapsed());
+        if let Some(before) = payload.replace(sealed) {
+            staging.remove(before.id)?;
+        }
+    }
+    print("staging: append and hash", mib, appends);
+    print("staging: seal, after that", mib, seals);
+    print("staging: begin to sealed", mib, wholes);
+
+    let payload = payload.ok_or("nothing was staged")?;
+    let mut buffer = vec![0; BLOCK];
+    row("read", mib, || drain(staging.read(&payload, 0..payload.length)?, &mut buffer))?;
+    row("read and verify", mib, || drain(staging.read_verified(&payload)?, &mut buffer))?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    row("stream", mib, || {
+        runtime.block_on(async {
+            let mut stream = staging.stream(&payload, 0..payload.length).await?;
+            while tokio::io::AsyncReadExt::read(&mut stream, &mut buffer).await? > 0 {}
+            Ok(())
+        })
+    })?;
+    staging.remove(payload.id)?;
+    small(&staging)?;
+    std::fs::remove_dir_all(&root)?;
+    Ok(())
+}
+
+/// Files of 4 KiB, by one writer and by many: what the two syncs of each cost.
+fn small(staging: &Staging) -> Result<(), Box<dyn Error>> {
+    for writers in [1, 8, 64] {
+        let each = 512 / writers;
+        let started = Instant::now();
+        std::thread::scope(|scope| {
+            let run = |_| {
+                scope.spawn(|| -> model::Result<()> {
+                    for _ in 0..each {
+                        let mut part = staging.begin(PayloadId::new(uuid::Uuid::now_v7()))?;
+                        part.append(&[7; 4096])?;
+                        part.seal()?;
+                    }
+                    Ok(())
+                })
+            };
+            let threads: Vec<_> = (0..writers).map(run).collect();
+            threads.into_iter().try_for_each(|thread| thread.join().unwrap_or(Ok(())))
+        })?;
+        let rate = f64::from(writers * each) / started.elapsed().as_secs_f64();
+        println!("{:<28} {rate:>8.0} files/s", format!("4 KiB files, {writers} writers"));
+    }
+    Ok(())
+}
+
+fn drain(mut reader: impl Read, buffer: &mut [u8]) -> Result<(), Box<dyn Error>> {
+    while reader.read(buffer)? > 0 {}
+    Ok(())
+}
+
+fn row(
+    what: &str,
+    mib: u64,
+    mut run: impl FnMut() -> Result<(), Box<dyn Error>>,
+) -> Result<(), Box<dyn Error>> {
+    let mut times = Vec::new();
+    for _ in 0..ROUNDS {
+        let started = Instant::now();
+        run()?;
+        times.push(started.elapsed());
+    }
+    print(what, mib, times);
+    Ok(())
+}
+
+/// The median of the rounds.
+fn print(what: &str, mib: u64, mut times: Vec<Duration>) {
+    times.sort();
+    let seconds = times[times.len() / 2].as_secs_f64();
+    println!("{what:<28} {seconds:>8.3} s {:>8.0} MiB/s", mib as f64 / seconds);
+}

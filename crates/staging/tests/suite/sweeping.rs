@@ -1,0 +1,149 @@
+//! The sweep: strangers to quarantine, leftovers away, everything else left alone.
+
+use crate::{SETTINGS, bytes, content, id, names, open, path_of, real, stage};
+use model::{Error, ErrorKind, PayloadId, Timestamp};
+use staging::{Found, Staging, Swept};
+use std::collections::HashSet;
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+use testkit::clock::FixedClock;
+use testkit::forgetful::ForgetfulDisk;
+use transport::Clock;
+
+/// A moment after everything here was written.
+fn later() -> Timestamp {
+    Timestamp::MAX_UTC
+}
+
+fn sweep(staging: &Staging, known: &[PayloadId]) -> (Swept, Vec<Found>) {
+    let mut found = Vec::new();
+    let known: HashSet<_> = known.iter().copied().collect();
+    let swept = staging.sweep(later(), |_| Ok(known.clone()), |find| found.push(find)).unwrap();
+    (swept, found)
+}
+
+#[test]
+fn strangers_go_to_quarantine_whole_and_come_back_when_they_are_known() {
+    let (directory, staging) = real();
+    let (known, stranger) = (stage(&staging, id(1), b"known"), stage(&staging, id(2), b"stranger"));
+    let (swept, found) = sweep(&staging, &[known.id]);
+    assert_eq!(found, [Found::Stranger { id: stranger.id, length: 8 }]);
+    assert_eq!((swept.payloads, swept.bytes, swept.strangers), (2, 13, 1));
+    assert_eq!(names(directory.path(), "quarantine"), [stranger.id.to_string()]);
+    assert_eq!(content(&staging, &known), b"known");
+
+    let (swept, found) = sweep(&staging, &[known.id, stranger.id]);
+    assert_eq!((found, swept.restored), (vec![Found::Restored { id: stranger.id }], 1));
+    assert_eq!(content(&staging, &stranger), b"stranger");
+    assert!(names(directory.path(), "quarantine").is_empty());
+}
+
+#[test]
+fn what_changed_lately_is_not_asked_about() {
+    let disk = ForgetfulDisk::new();
+    let now = FixedClock::default().now();
+    disk.set_now(now.timestamp_micros());
+    let staging = Staging::open(Path::new("/s"), Arc::new(disk.clone()), SETTINGS).unwrap();
+    stage(&staging, id(1), b"old");
+    std::mem::forget(staging.begin(id(3)).unwrap());
+    disk.set_now(now.timestamp_micros() + 1);
+    stage(&staging, id(2), b"new");
+    let mut asked = Vec::new();
+    let moment = now + chrono::TimeDelta::microseconds(1);
+    let ask = |ids: &[PayloadId]| {
+        asked.extend_from_slice(ids);
+        Ok(ids.iter().copied().collect())
+    };
+    let swept = staging.sweep(moment, ask, |found| panic!("{found:?}")).unwrap();
+    assert_eq!((asked, swept.payloads), (vec![id(1)], 2));
+}
+
+#[test]
+fn a_row_committed_while_its_payload_is_moved_brings_it_back() {
+    let (_directory, staging) = real();
+    let payload = stage(&staging, id(1), b"just in time");
+    let mut asked = 0;
+    let known = |ids: &[PayloadId]| {
+        asked += 1;
+        Ok(if asked == 1 { HashSet::new() } else { ids.iter().copied().collect() })
+    };
+    let swept = staging.sweep(later(), known, |found| panic!("{found:?}")).unwrap();
+    assert_eq!((asked, swept.strangers), (2, 0));
+    assert_eq!(content(&staging, &payload), b"just in time");
+}
+
+#[test]
+fn nothing_is_moved_when_the_database_cannot_be_asked() {
+    let (_directory, staging) = real();
+    let payload = stage(&staging, id(1), b"x");
+    let away = |_: &[PayloadId]| Err(Error::transient(ErrorKind::Unreachable, "ask the database"));
+    assert_eq!(staging.sweep(later(), away, |_| {}).unwrap_err().kind(), ErrorKind::Unreachable);
+    assert_eq!(content(&staging, &payload), b"x");
+}
+
+#[test]
+fn parts_of_the_dead_are_removed_and_parts_of_the_living_are_not() {
+    let (directory, staging) = real();
+    let other_node = open(directory.path());
+    let mut alive = other_node.begin(id(1)).unwrap();
+    alive.append(b"at work").unwrap();
+    let mut named = other_node.begin_named(id(2), "at work").unwrap();
+    named.append(b"at work").unwrap();
+    // A process that dies drops nothing, and its locks are let go.
+    let dead = directory.path().join("partial").join(id(3).to_string());
+    fs::write(&dead, "dead").unwrap();
+    drop(staging.begin_named(id(4), "given up").unwrap());
+    fs::write(directory.path().join("partial/README"), "mine").unwrap();
+    fs::write(directory.path().join("payloads/00/README"), "mine").unwrap();
+
+    let (swept, found) = sweep(&staging, &[]);
+    let leftovers: Vec<_> = found.iter().filter(|f| matches!(f, Found::Leftover { .. })).collect();
+    let foreign = found.iter().filter(|f| matches!(f, Found::Foreign { .. })).count();
+    assert_eq!((leftovers.len(), foreign), (swept.leftovers as usize, 2));
+    assert!(leftovers.contains(&&Found::Leftover { name: id(3).to_string(), length: 4 }));
+    assert!(!dead.exists() && directory.path().join("partial/README").exists());
+    assert_eq!(content(&staging, &alive.seal().unwrap()), b"at work");
+    assert_eq!(content(&staging, &named.seal().unwrap()), b"at work");
+}
+
+#[test]
+fn many_payloads_are_asked_about_in_batches() {
+    let disk = ForgetfulDisk::new();
+    let staging = Staging::open(Path::new("/s"), Arc::new(disk), SETTINGS).unwrap();
+    let all: HashSet<_> = (0..1500_u64)
+        .map(|n| {
+            // All in one subdirectory, which is where a batch fills up.
+            let mut uuid = *id(n).uuid().as_bytes();
+            uuid[15] = 7;
+            let id = PayloadId::new(uuid::Uuid::from_bytes(uuid));
+            staging.begin(id).unwrap().seal().unwrap().id
+        })
+        .collect();
+    let (mut most, mut asked) = (0, HashSet::new());
+    let known = |ids: &[PayloadId]| {
+        most = most.max(ids.len());
+        asked.extend(ids.iter().copied());
+        Ok(all.clone())
+    };
+    let swept = staging.sweep(later(), known, |found| panic!("{found:?}")).unwrap();
+    assert_eq!((swept.payloads, most), (1500, 500));
+    assert_eq!(asked, all);
+}
+
+#[test]
+fn two_sweeps_at_once_lose_nothing() {
+    let (directory, staging) = real();
+    let payloads: Vec<_> = (0..200).map(|n| stage(&staging, id(n), &bytes(n, 100))).collect();
+    let known: HashSet<_> = payloads.iter().step_by(2).map(|payload| payload.id).collect();
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            let (staging, known) = (&staging, &known);
+            scope.spawn(move || staging.sweep(later(), |_| Ok(known.clone()), |_| {}).unwrap());
+        }
+    });
+    for (n, payload) in payloads.iter().enumerate() {
+        let path = if n % 2 == 0 { path_of(payload.id) } else { format!("quarantine/{}", payload.id) };
+        assert_eq!(fs::read(directory.path().join(path)).unwrap(), bytes(n as u64, 100));
+    }
+}

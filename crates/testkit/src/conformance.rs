@@ -1,0 +1,239 @@
+//! One suite for every folder, and for the source and destination made from it.
+//!
+//! A transport's own test makes a fresh, empty [`Place`] for each check:
+//!
+//! ```ignore
+//! #[tokio::test(flavor = "multi_thread")]
+//! async fn conforms() {
+//!     testkit::conformance::all(|| async {
+//!         let server = start().await;
+//!         Place::new(server.folder(), "in", "archive").keeping(server)
+//!     })
+//!     .await;
+//! }
+//! ```
+//!
+//! The rules checked are those of `docs/transport-contract.md`. All checks run; the failed ones are
+//! named at the end.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a suite of tests: a failed expectation is how it speaks"
+)]
+
+mod destination;
+mod folder;
+mod names;
+mod scene;
+mod settle;
+mod source;
+
+pub use scene::Interlude;
+
+use futures::FutureExt;
+use model::RemotePath;
+use std::any::Any;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+use transport::folder::Folder;
+
+/// Longest that one check may take.
+const CHECK_LIMIT: Duration = Duration::from_secs(120);
+
+/// A place to be checked: the folder, and two directories there that are this check's alone.
+pub struct Place {
+    /// The folder.
+    pub folder: Arc<dyn Folder>,
+    /// An empty directory that exists.
+    pub directory: RemotePath,
+    /// A directory beside it that does not exist yet but may be made.
+    pub beside: RemotePath,
+    /// Longest name of one file, in bytes.
+    pub name_limit: usize,
+    /// Whether names may be any bytes, or must be UTF-8.
+    pub any_bytes: bool,
+    /// Files in the check of a long listing.
+    pub long_listing: usize,
+    /// Kept alive as long as the place (a server, a temporary directory).
+    pub keep: Option<Box<dyn Any + Send + Sync>>,
+}
+
+impl Place {
+    /// A place with the usual limits: names of 255 bytes, any bytes, 5,000 files in a listing.
+    #[must_use]
+    pub fn new(
+        folder: Arc<dyn Folder>,
+        directory: impl Into<RemotePath>,
+        beside: impl Into<RemotePath>,
+    ) -> Self {
+        Self {
+            folder,
+            directory: directory.into(),
+            beside: beside.into(),
+            name_limit: 255,
+            any_bytes: true,
+            long_listing: 5_000,
+            keep: None,
+        }
+    }
+
+    /// The same, keeping something alive.
+    #[must_use]
+    pub fn keeping(mut self, guard: impl Any + Send + Sync) -> Self {
+        self.keep = Some(Box::new(guard));
+        self
+    }
+}
+
+/// The checks that ran, and how the failed ones failed.
+struct Suite {
+    name: &'static str,
+    ran: usize,
+    failed: Vec<String>,
+}
+
+impl Suite {
+    fn new(name: &'static str) -> Self {
+        Self { name, ran: 0, failed: Vec::new() }
+    }
+
+    async fn run(&mut self, check: &'static str, made: impl Future<Output = ()>) {
+        self.ran += 1;
+        let result = tokio::time::timeout(CHECK_LIMIT, AssertUnwindSafe(made).catch_unwind()).await;
+        let words = match result {
+            Ok(Ok(())) => return,
+            Err(_) => format!("{check}: not done within {CHECK_LIMIT:?}"),
+            Ok(Err(panic)) => {
+                let words = panic
+                    .downcast_ref::<String>()
+                    .cloned()
+                    .or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
+                format!("{check}: {}", words.unwrap_or_default())
+            }
+        };
+        self.failed.push(words);
+    }
+
+    fn end(self) {
+        assert!(
+            self.failed.is_empty(),
+            "{} of {} checks of {} failed:\n- {}",
+            self.failed.len(),
+            self.ran,
+            self.name,
+            self.failed.join("\n- ")
+        );
+    }
+}
+
+macro_rules! suite {
+    ($(#[$doc:meta])* $function:ident, $name:literal, $($module:ident: [$($check:ident),* $(,)?]),* $(,)?) => {
+        $(#[$doc])*
+        ///
+        /// # Panics
+        /// When a check fails; names all that did.
+        pub async fn $function<F, Fut>(make: F)
+        where
+            F: Fn() -> Fut,
+            Fut: Future<Output = Place>,
+        {
+            let mut suite = Suite::new($name);
+            $($(
+                suite
+                    .run(stringify!($check), async { $module::$check(make().await).await })
+                    .await;
+            )*)*
+            suite.end();
+        }
+    };
+}
+
+suite! {
+    /// Checks a folder itself.
+    folder, "Folder",
+    folder: [
+        what_is_written_reads_back_from_any_offset,
+        an_empty_file_is_a_file,
+        an_aborted_upload_leaves_nothing,
+        begin_write_replaces_what_was_there,
+        publish_gives_the_name_and_takes_the_temporary_one,
+        publish_without_replacing_touches_nothing,
+        publish_replaces_when_asked,
+        rename_moves_and_keeps_size_and_time,
+        rename_replaces_nothing,
+        what_is_not_there_is_not_found,
+        directories_are_made_once_and_list_empty,
+        listing_and_stat_agree,
+        another_file_of_the_name_has_another_version,
+        a_long_listing_comes_whole_and_may_be_left_early,
+    ],
+    names: [
+        names_come_back_byte_for_byte,
+        names_that_are_no_text_work,
+        a_name_of_full_length_works_and_a_longer_one_is_refused,
+    ],
+}
+
+suite! {
+    /// Checks a `FolderSource` over a folder.
+    source, "Source",
+    source: [
+        stable_files_are_offered_and_growing_ones_are_not,
+        the_limit_counts_after_sorting_and_only_stable_files,
+        known_files_do_not_use_up_the_limit,
+        nothing_new_is_listed_once,
+        without_stability_one_listing_is_enough,
+        temporary_claimed_and_masked_names_are_left,
+        directories_below_are_walked_when_asked,
+        the_oldest_come_first,
+        an_offer_opens_as_it_was_found_or_not_at_all,
+    ],
+    settle: [
+        delete_is_idempotent_and_leaves_what_is_new,
+        keep_leaves_the_file,
+        archive_is_idempotent_and_makes_its_directory,
+        archive_and_move_replace_nothing,
+        a_move_cut_off_after_its_rename_is_done,
+        a_file_replaced_before_its_rename_is_put_back,
+        refused_files_go_to_the_error_directory_with_their_cause,
+    ],
+}
+
+suite! {
+    /// Checks a `FolderDestination` over a folder.
+    destination, "Destination",
+    destination: [
+        a_payload_arrives_whole_under_its_name,
+        a_taken_name_is_refused_and_nothing_destroyed,
+        a_taken_name_is_replaced_or_numbered_when_asked,
+        cut_off_while_writing_is_sent_again_under_a_new_name,
+        noted_and_still_there_is_published,
+        noted_and_gone_was_published,
+        a_lost_answer_is_found_out,
+        a_damaged_temporary_file_is_written_anew,
+        directories_of_the_name_are_made,
+        names_that_lead_out_or_are_too_long_are_refused,
+        a_missing_directory_is_no_reason_to_give_up,
+        a_probe_leaves_nothing,
+    ],
+}
+
+/// Checks a folder, and source and destination over it.
+///
+/// # Panics
+/// When a check fails; names all that did.
+pub async fn all<F, Fut>(make: F)
+where
+    F: Fn() -> Fut,
+    Fut: Future<Output = Place>,
+{
+    folder(&make).await;
+    source(&make).await;
+    destination(&make).await;
+}
+
+#[cfg(test)]
+mod tests;

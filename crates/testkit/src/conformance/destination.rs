@@ -1,0 +1,189 @@
+//! What a destination over a folder does, wherever it is cut off.
+
+use super::Place;
+use super::scene::{Scene, arrived, put};
+use crate::fake::{Act, BytesPayload, Fault, PublishAnswer};
+use model::{ErrorKind, RemotePath, Result, Retry};
+use std::sync::Arc;
+use transport::folder::{Folder, FolderDestination, Overwrite, WriteOptions};
+use transport::{BufferBudget, Destination, Sent};
+
+const CONTENT: &[u8] = b"the payload";
+
+impl Scene {
+    async fn send(&self, attempt: u32) -> Result<Sent> {
+        self.deliver(self.write_options(), &"a.edi".into(), CONTENT, attempt).await
+    }
+
+    async fn send_overwriting(&self, overwrite: Overwrite) -> Result<Sent> {
+        let options = WriteOptions { overwrite, ..self.write_options() };
+        self.deliver(options, &"a.edi".into(), CONTENT, 1).await
+    }
+
+    async fn holds_just_the_payload(&self) {
+        assert_eq!(self.names().await, ["a.edi"]);
+        assert_eq!(self.content(&self.path("a.edi")).await.unwrap(), CONTENT);
+    }
+}
+
+pub(super) async fn a_payload_arrives_whole_under_its_name(place: Place) {
+    let mut scene = Scene::new(place);
+    // Less room than the copy asks for: it takes what there is and goes on.
+    scene.services.budget = BufferBudget::new(128 * 1024);
+    let content: Vec<u8> = (0..1_500_000_u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+    let options = WriteOptions { prefix: "in-".into(), suffix: ".new".into(), ..scene.write_options() };
+    let name = RemotePath::from("a.edi");
+    let sent = scene.deliver(options, &name, &content, 1).await;
+    assert!(arrived(&sent), "{sent:?}");
+    assert_eq!(scene.names().await, ["in-a.edi.new"]);
+    let path = scene.path("in-a.edi.new");
+    assert!(scene.content(&path).await.unwrap() == content, "content");
+    let Ok(Sent::Delivered { receipt, .. }) = sent else { return };
+    assert_eq!(receipt.summary, path.to_text());
+    assert_eq!(receipt.detail["size"], content.len());
+    let sha256 = BytesPayload::new(name, &content[..]).sha256().to_string();
+    assert_eq!(receipt.detail["sha256"], sha256);
+    assert_eq!(scene.services.budget.free(), scene.services.budget.total());
+}
+
+pub(super) async fn a_taken_name_is_refused_and_nothing_destroyed(place: Place) {
+    let scene = Scene::new(place);
+    scene.put("a.edi", b"the partner has not fetched it yet").await;
+    let error = scene.send(1).await.unwrap_err();
+    assert_eq!((error.kind(), error.retry()), (ErrorKind::AlreadyExists, Retry::Permanent));
+    assert!(error.to_string().contains("a.edi"), "{error}");
+    assert_eq!(scene.names().await, ["a.edi"]);
+    let content = scene.content(&scene.path("a.edi")).await.unwrap();
+    assert_eq!(content, b"the partner has not fetched it yet");
+    // Fetched at last, and a person tries again: nothing must say it was delivered already.
+    scene.place.folder.remove(&scene.path("a.edi")).await.unwrap();
+    assert!(arrived(&scene.send(2).await));
+    scene.holds_just_the_payload().await;
+}
+
+pub(super) async fn a_taken_name_is_replaced_or_numbered_when_asked(place: Place) {
+    let scene = Scene::new(place);
+    scene.put("a.edi", b"earlier").await;
+    let sent = scene.send_overwriting(Overwrite::Rename(10)).await;
+    assert!(arrived(&sent), "{sent:?}");
+    assert_eq!(scene.names().await, ["a-2.edi", "a.edi"]);
+    assert_eq!(scene.content(&scene.path("a.edi")).await.unwrap(), b"earlier");
+    scene.place.folder.remove(&scene.path("a-2.edi")).await.unwrap();
+    let scene = Scene::new(scene.place);
+    let sent = scene.send_overwriting(Overwrite::Replace).await;
+    assert!(arrived(&sent), "{sent:?}");
+    scene.holds_just_the_payload().await;
+}
+
+pub(super) async fn cut_off_while_writing_is_sent_again_under_a_new_name(place: Place) {
+    for act in [Act::Write, Act::Finish] {
+        let scene = Scene::new(Place {
+            folder: Arc::clone(&place.folder),
+            directory: place.directory.clone(),
+            beside: place.beside.clone(),
+            keep: None,
+            ..place
+        });
+        scene.folder.fail(act, Fault::CUT);
+        assert!(scene.send(1).await.is_err());
+        let left = scene.names().await;
+        assert!(
+            left.len() == 1 && left[0].starts_with(".a.edi.") && left[0].ends_with("-1.part"),
+            "{left:?}"
+        );
+        assert!(arrived(&scene.send(2).await));
+        scene.holds_just_the_payload().await;
+        scene.place.folder.remove(&scene.path("a.edi")).await.unwrap();
+    }
+}
+
+pub(super) async fn noted_and_still_there_is_published(place: Place) {
+    let scene = Scene::new(place);
+    // The claim is lost between the note and the act: the act must not follow.
+    scene.log.lose_claim_after_note();
+    assert!(scene.send(1).await.is_err());
+    assert_eq!(scene.folder.count(Act::Publish), 0);
+    scene.log.lose_claim(false);
+    assert!(arrived(&scene.send(2).await));
+    scene.holds_just_the_payload().await;
+    assert_eq!(scene.folder.count(Act::BeginWrite), 1, "the bytes are sent once");
+}
+
+pub(super) async fn noted_and_gone_was_published(place: Place) {
+    let scene = Scene::new(place);
+    // Published, but neither the answer comes nor can anybody look.
+    scene.folder.publish_answer(PublishAnswer::UnknownDone);
+    scene.folder.fail(Act::Stat, Fault::CUT);
+    assert_eq!(scene.send(1).await.unwrap_err().retry(), Retry::Ambiguous);
+    // The partner is quick.
+    scene.place.folder.remove(&scene.path("a.edi")).await.unwrap();
+    assert!(arrived(&scene.send(2).await));
+    assert!(scene.names().await.is_empty(), "not delivered a second time");
+    assert_eq!(scene.folder.count(Act::BeginWrite), 1);
+}
+
+pub(super) async fn a_lost_answer_is_found_out(place: Place) {
+    let scene = Scene::new(place);
+    scene.folder.publish_answer(PublishAnswer::UnknownNotDone);
+    scene.folder.publish_answer(PublishAnswer::UnknownDone);
+    assert!(arrived(&scene.send(1).await));
+    scene.holds_just_the_payload().await;
+    assert_eq!(scene.folder.count(Act::Publish), 2);
+}
+
+pub(super) async fn a_damaged_temporary_file_is_written_anew(place: Place) {
+    let scene = Scene::new(place);
+    scene.folder.fail(Act::Publish, Fault::CUT);
+    assert!(scene.send(1).await.is_err());
+    let temporary = scene.names().await.remove(0);
+    put(&scene.place.folder, &scene.path(&temporary), b"cut").await;
+    assert!(arrived(&scene.send(2).await));
+    scene.holds_just_the_payload().await;
+}
+
+pub(super) async fn directories_of_the_name_are_made(place: Place) {
+    let scene = Scene::new(place);
+    let name = RemotePath::from("one/two/a.edi");
+    let sent = scene.deliver(scene.write_options(), &name, CONTENT, 1).await;
+    assert!(arrived(&sent), "{sent:?}");
+    assert_eq!(scene.content(&scene.path("one/two/a.edi")).await.unwrap(), CONTENT);
+}
+
+pub(super) async fn names_that_lead_out_or_are_too_long_are_refused(place: Place) {
+    let scene = Scene::new(place);
+    let long = "n".repeat(scene.place.name_limit + 1);
+    for name in ["", ".", "..", "../a", "one/../../a", "/etc/passwd", "a\0b", "one/", &long] {
+        let name = RemotePath::from(name);
+        let error = scene.deliver(scene.write_options(), &name, CONTENT, 1).await.unwrap_err();
+        assert_eq!((error.kind(), error.retry()), (ErrorKind::Rejected, Retry::Permanent), "{name}");
+    }
+    assert!(scene.names().await.is_empty());
+    assert_eq!(scene.folder.count(Act::BeginWrite), 0);
+    // The longest name there is has a temporary one too.
+    let longest = RemotePath::from_bytes(vec![b'n'; scene.place.name_limit]);
+    let sent = scene.deliver(scene.write_options(), &longest, CONTENT, 1).await;
+    assert!(arrived(&sent), "{sent:?}");
+}
+
+pub(super) async fn a_missing_directory_is_no_reason_to_give_up(place: Place) {
+    let scene = Scene::new(place);
+    let options = WriteOptions { directory: scene.place.beside.clone(), ..scene.write_options() };
+    let name = RemotePath::from("a.edi");
+    let error = scene.deliver(options.clone(), &name, CONTENT, 1).await.unwrap_err();
+    assert_eq!((error.kind(), error.retry()), (ErrorKind::NotFound, Retry::Transient));
+    let options = WriteOptions { create_directories: true, ..options };
+    let sent = scene.deliver(options, &name, CONTENT, 2).await;
+    assert!(arrived(&sent), "{sent:?}");
+    assert_eq!(scene.names_beside().await, ["a.edi"]);
+}
+
+pub(super) async fn a_probe_leaves_nothing(place: Place) {
+    let scene = Scene::new(place);
+    let folder = Arc::clone(&scene.folder) as Arc<dyn Folder>;
+    let destination = FolderDestination::new(folder, scene.write_options(), scene.services.clone()).unwrap();
+    let probe = destination.probe().await;
+    assert!(probe.passed(), "{probe:?}");
+    let steps: Vec<_> = probe.steps.iter().map(|step| step.name).collect();
+    assert_eq!(steps, ["write", "publish", "delete"]);
+    assert!(scene.names().await.is_empty());
+}

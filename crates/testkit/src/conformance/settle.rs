@@ -1,0 +1,140 @@
+//! What becomes of a file at its source.
+
+use super::Place;
+use super::scene::{Scene, offer, put, refused};
+use crate::fake::{Act, Fault};
+use model::definition::{After, PollSource};
+use model::{Outcome, RemotePath};
+use std::sync::Arc;
+use transport::folder::FolderSource;
+use transport::{FoundOffer, Settled, Source};
+
+impl Scene {
+    /// A poll that does this afterwards, and one file found by it.
+    async fn found(&self, poll: PollSource) -> (FolderSource, FoundOffer) {
+        self.put("a.edi", b"taken").await;
+        let source = self.source(poll);
+        let found = self.discover(&source).await.remove(0);
+        (source, found)
+    }
+
+    fn archiving(&self, timestamp: bool) -> PollSource {
+        let directory = self.place.beside.to_text();
+        PollSource { after: After::Archive { directory, timestamp }, ..self.poll() }
+    }
+
+    fn moving(&self) -> PollSource {
+        PollSource { after: After::Move { directory: self.place.beside.to_text() }, ..self.poll() }
+    }
+}
+
+pub(super) async fn delete_is_idempotent_and_leaves_what_is_new(place: Place) {
+    let scene = Scene::new(place);
+    let (source, found) = scene.found(PollSource { after: After::Delete, ..scene.poll() }).await;
+    let offer = offer(&found);
+    assert_eq!(source.settle(&offer, Outcome::Taken).await.unwrap(), Settled::Done);
+    assert!(scene.names().await.is_empty());
+    assert_eq!(source.settle(&offer, Outcome::Taken).await.unwrap(), Settled::Done);
+    scene.put("a.edi", b"a new file").await;
+    assert_eq!(source.settle(&offer, Outcome::Taken).await.unwrap(), Settled::Changed);
+    assert_eq!(scene.content(&scene.path("a.edi")).await.unwrap(), b"a new file");
+}
+
+pub(super) async fn keep_leaves_the_file(place: Place) {
+    let scene = Scene::new(place);
+    let (source, found) = scene.found(scene.poll()).await;
+    for outcome in [Outcome::Taken, Outcome::Refused] {
+        assert_eq!(source.settle(&offer(&found), outcome).await.unwrap(), Settled::Kept);
+    }
+    assert_eq!(scene.names().await, ["a.edi"]);
+}
+
+pub(super) async fn archive_is_idempotent_and_makes_its_directory(place: Place) {
+    let scene = Scene::new(place);
+    let (source, found) = scene.found(scene.archiving(true)).await;
+    let offer = offer(&found);
+    for _ in 0..2 {
+        assert_eq!(source.settle(&offer, Outcome::Taken).await.unwrap(), Settled::Done);
+        assert!(scene.names().await.is_empty());
+        assert_eq!(scene.names_beside().await, ["a-20260301T120000000000Z.edi"]);
+    }
+    let archived = scene.beside("a-20260301T120000000000Z.edi");
+    assert_eq!(scene.content(&archived).await.unwrap(), b"taken");
+    // Somebody clears the archive away altogether; the next file makes it anew.
+    scene.place.folder.remove(&archived).await.unwrap();
+    assert_eq!(source.settle(&offer, Outcome::Taken).await.unwrap(), Settled::Done);
+    assert!(scene.names_beside().await.is_empty());
+}
+
+pub(super) async fn archive_and_move_replace_nothing(place: Place) {
+    let scene = Scene::new(place);
+    scene.place.folder.make_directory(&scene.place.beside).await.unwrap();
+    put(&scene.place.folder, &scene.beside("a.edi"), b"an earlier file").await;
+    for (poll, number) in [(scene.archiving(false), 2), (scene.moving(), 3)] {
+        let (source, found) = scene.found(poll).await;
+        assert_eq!(source.settle(&offer(&found), Outcome::Taken).await.unwrap(), Settled::Done);
+        let moved = scene.beside(&format!("a-{number}.edi"));
+        assert_eq!(scene.content(&moved).await.unwrap(), b"taken");
+    }
+    assert_eq!(scene.content(&scene.beside("a.edi")).await.unwrap(), b"an earlier file");
+    assert!(scene.names().await.is_empty());
+}
+
+pub(super) async fn a_move_cut_off_after_its_rename_is_done(place: Place) {
+    let scene = Scene::new(place);
+    let (source, found) = scene.found(scene.moving()).await;
+    let offer = offer(&found);
+    scene.folder.lose_answer(Act::Rename, Fault::CUT);
+    assert!(source.settle(&offer, Outcome::Taken).await.is_err());
+    assert_eq!(source.settle(&offer, Outcome::Taken).await.unwrap(), Settled::Done);
+    assert_eq!(scene.names_beside().await, ["a.edi"]);
+    assert!(scene.names().await.is_empty());
+}
+
+pub(super) async fn a_file_replaced_before_its_rename_is_put_back(place: Place) {
+    for timestamp in [true, false] {
+        let directory = format!("replaced-{timestamp}");
+        let scene = Scene::new(Place {
+            folder: Arc::clone(&place.folder),
+            directory: place.directory.join(&directory.as_str().into()),
+            beside: place.beside.join(&directory.as_str().into()),
+            keep: None,
+            ..place
+        });
+        scene.place.folder.make_directory(&scene.place.directory).await.unwrap();
+        let (source, found) = scene.found(scene.archiving(timestamp)).await;
+        let (folder, path) = (Arc::clone(&scene.place.folder), scene.path("a.edi"));
+        scene.folder.before(Act::Rename, move || async move {
+            put(&folder, &path, b"put there in the very moment").await;
+        });
+        assert_eq!(source.settle(&offer(&found), Outcome::Taken).await.unwrap(), Settled::Changed);
+        assert!(scene.names_beside().await.is_empty());
+        assert_eq!(scene.names().await, ["a.edi"]);
+        let content = scene.content(&scene.path("a.edi")).await.unwrap();
+        assert_eq!(content, b"put there in the very moment");
+        // What was put back is simply a new file.
+        let again = scene.discover(&source).await.remove(0);
+        assert_ne!(again.identity, found.identity);
+        assert_eq!(source.settle(&offer(&again), Outcome::Taken).await.unwrap(), Settled::Done);
+        assert_eq!(scene.names_beside().await.len(), 1);
+    }
+}
+
+pub(super) async fn refused_files_go_to_the_error_directory_with_their_cause(place: Place) {
+    let scene = Scene::new(place);
+    let poll = PollSource { error_directory: Some(scene.place.beside.to_text()), ..scene.poll() };
+    let (source, found) = scene.found(poll).await;
+    let offer = refused(&found, "could not be read\nat all");
+    // Cut off between the move and the writing of the cause.
+    scene.folder.fail(Act::BeginWrite, Fault::CUT);
+    assert!(source.settle(&offer, Outcome::Refused).await.is_err());
+    for _ in 0..2 {
+        assert_eq!(source.settle(&offer, Outcome::Refused).await.unwrap(), Settled::Done);
+        assert_eq!(scene.names_beside().await, ["a.edi", "a.edi.cause.txt"]);
+    }
+    assert!(scene.names().await.is_empty());
+    let cause: RemotePath = scene.beside("a.edi.cause.txt");
+    let text = String::from_utf8(scene.content(&cause).await.unwrap()).unwrap();
+    assert!(text.starts_with("could not be read"), "{text}");
+    assert!(text.contains("flow: flow\n"), "{text}");
+}

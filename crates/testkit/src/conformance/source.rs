@@ -1,0 +1,156 @@
+//! What a source over a folder finds and opens.
+
+use super::Place;
+use super::scene::{Scene, found_names, put};
+use crate::fake::Act;
+use futures::StreamExt;
+use model::definition::Order;
+use model::{ErrorKind, Mask, MaskSpec, RemotePath, Retry};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::AsyncReadExt;
+use transport::Source;
+
+pub(super) async fn stable_files_are_offered_and_growing_ones_are_not(place: Place) {
+    let scene = Scene::new(place);
+    scene.put("growing.edi", b"begin").await;
+    scene.put("going.edi", b"gone in a moment").await;
+    scene.put("still.edi", b"whole").await;
+    let folder = Arc::clone(&scene.place.folder);
+    let (growing, going) = (scene.path("growing.edi"), scene.path("going.edi"));
+    scene.clock.during_sleep(move || async move {
+        put(&folder, &growing, b"begin and more").await;
+        folder.remove(&going).await.unwrap();
+    });
+    let source = scene.source(scene.poll());
+    assert_eq!(found_names(&scene.discover(&source).await), ["still.edi"]);
+    assert_eq!(scene.clock.slept(), [Duration::from_secs(5)]);
+    assert_eq!(found_names(&scene.discover(&source).await), ["growing.edi", "still.edi"]);
+}
+
+pub(super) async fn the_limit_counts_after_sorting_and_only_stable_files(place: Place) {
+    let scene = Scene::new(place);
+    for name in ["e", "d", "c", "b", "a"] {
+        scene.put(name, name.as_bytes()).await;
+    }
+    let folder = Arc::clone(&scene.place.folder);
+    let growing = scene.path("a");
+    scene.clock.during_sleep(move || async move { put(&folder, &growing, b"grown").await });
+    let mut poll = scene.poll();
+    poll.read_limit = 2;
+    let source = scene.source(poll);
+    assert_eq!(found_names(&scene.discover(&source).await), ["b", "c"]);
+}
+
+pub(super) async fn known_files_do_not_use_up_the_limit(place: Place) {
+    let scene = Scene::new(place);
+    for name in ["a", "b", "c", "d"] {
+        scene.put(name, name.as_bytes()).await;
+    }
+    let mut poll = scene.poll();
+    poll.read_limit = 2;
+    let source = scene.source(poll);
+    for found in scene.discover(&source).await {
+        scene.known.add(found.identity.key());
+    }
+    assert_eq!(found_names(&scene.discover(&source).await), ["c", "d"]);
+}
+
+pub(super) async fn nothing_new_is_listed_once(place: Place) {
+    let scene = Scene::new(place);
+    scene.put("a", b"a").await;
+    let source = scene.source(scene.poll());
+    for found in scene.discover(&source).await {
+        scene.known.add(found.identity.key());
+    }
+    let (lists, sleeps) = (scene.folder.count(Act::List), scene.clock.slept().len());
+    assert_eq!((lists, scene.known.complete_listings()), (2, 1));
+    assert!(scene.discover(&source).await.is_empty());
+    assert_eq!((scene.folder.count(Act::List), scene.clock.slept().len()), (lists + 1, sleeps));
+    assert_eq!(scene.known.complete_listings(), 2);
+}
+
+pub(super) async fn without_stability_one_listing_is_enough(place: Place) {
+    let scene = Scene::new(place);
+    scene.put("a", b"a").await;
+    let mut poll = scene.poll();
+    poll.stable_for = Duration::ZERO;
+    let source = scene.source(poll);
+    assert_eq!(found_names(&scene.discover(&source).await), ["a"]);
+    assert_eq!((scene.folder.count(Act::List), scene.clock.slept().len()), (1, 0));
+}
+
+pub(super) async fn temporary_claimed_and_masked_names_are_left(place: Place) {
+    let scene = Scene::new(place);
+    for name in ["a.edi", "b.edi.part", "c.edi.stage", "d.txt", "~e.edi"] {
+        scene.put(name, b"x").await;
+    }
+    scene.place.folder.make_directory(&scene.path("f.edi")).await.unwrap();
+    scene.put("f.edi/g.edi", b"x").await;
+    let mut poll = scene.poll();
+    let mask = MaskSpec { include: vec!["*.edi*".into()], exclude: vec!["~*".into()], is_regex: false };
+    poll.mask = Mask::new(&mask).unwrap();
+    let source = scene.source(poll);
+    assert_eq!(found_names(&scene.discover(&source).await), ["a.edi"]);
+}
+
+pub(super) async fn directories_below_are_walked_when_asked(place: Place) {
+    let scene = Scene::new(place);
+    for directory in ["one", "one/two", "empty"] {
+        scene.place.folder.make_directory(&scene.path(directory)).await.unwrap();
+    }
+    for name in ["top", "one/middle", "one/two/deep"] {
+        scene.put(name, name.as_bytes()).await;
+    }
+    let mut poll = scene.poll();
+    poll.recursive = true;
+    let source = scene.source(poll);
+    let found = scene.discover(&source).await;
+    let mut relative = Vec::new();
+    for offer in &found {
+        let part = source.open(offer).await.unwrap().next().await.unwrap().unwrap();
+        relative.push(part.file_name.to_text());
+    }
+    assert_eq!(relative, ["one/middle", "one/two/deep", "top"]);
+}
+
+pub(super) async fn the_oldest_come_first(place: Place) {
+    let scene = Scene::new(place);
+    for name in ["c", "a", "b"] {
+        scene.put(name, name.as_bytes()).await;
+    }
+    let mut expected = Vec::new();
+    for name in ["a", "b", "c"] {
+        let entry = scene.place.folder.stat(&scene.path(name)).await.unwrap();
+        expected.push((entry.modified, name.to_owned()));
+    }
+    expected.sort();
+    let mut poll = scene.poll();
+    poll.order = Order::Arrival;
+    let source = scene.source(poll);
+    let expected: Vec<String> = expected.into_iter().map(|(_, name)| name).collect();
+    assert_eq!(found_names(&scene.discover(&source).await), expected);
+}
+
+pub(super) async fn an_offer_opens_as_it_was_found_or_not_at_all(place: Place) {
+    let scene = Scene::new(place);
+    scene.put("a.edi", b"content").await;
+    let source = scene.source(scene.poll());
+    let found = scene.discover(&source).await.remove(0);
+    let mut parts: Vec<_> = source.open(&found).await.unwrap().collect().await;
+    assert_eq!(parts.len(), 1);
+    let mut part = parts.remove(0).unwrap();
+    let mut content = Vec::new();
+    part.reader.read_to_end(&mut content).await.unwrap();
+    assert_eq!((part.file_name, &content[..]), (RemotePath::from("a.edi"), &b"content"[..]));
+    assert_eq!(part.metadata["source_size"], 7);
+    assert!(source.unchanged(&found).await.unwrap());
+    scene.put("a.edi", b"another content").await;
+    assert!(!source.unchanged(&found).await.unwrap());
+    let error = source.open(&found).await.err().expect("a file that changed");
+    assert_eq!((error.kind(), error.retry()), (ErrorKind::NotFound, Retry::Transient));
+    scene.place.folder.remove(&scene.path("a.edi")).await.unwrap();
+    assert!(!source.unchanged(&found).await.unwrap());
+    let error = source.open(&found).await.err().expect("a file that is gone");
+    assert_eq!((error.kind(), error.retry()), (ErrorKind::NotFound, Retry::Transient));
+}
