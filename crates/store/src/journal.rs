@@ -142,8 +142,7 @@ impl Journal {
                 tracing::warn!(bytes = torn, "cut an unfinished entry off the connection journal");
             }
         }
-        let shipping =
-            ship::Shipping::resume(&directory).map_err(failed("read the connection journal"))?;
+        let shipping = ship::Shipping::resume(&directory).map_err(failed("read the connection journal"))?;
         let segments = segment::list(&directory).map_err(failed("read the connection journal"))?;
         let backlog = shipping.backlog(&segments);
         let shared = Arc::new(Shared {

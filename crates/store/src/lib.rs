@@ -14,6 +14,7 @@
 mod action;
 mod audit;
 mod command;
+mod definitions;
 mod delivery;
 mod either;
 mod event;
@@ -34,12 +35,14 @@ mod target;
 mod testing;
 mod transaction;
 mod tx;
+mod users;
 mod verify;
 mod wake;
 mod writer;
 
 pub use action::{Act, Acted};
 pub use audit::{MonthKept, RemovedMonth, event_hash};
+pub use definitions::{Applied, Revision, RevisionSummary};
 pub use delivery::{
     ClaimFilter, Claimed, Done, Failure, Finish, Finished, NewDelivery, NewTransfer, Overdue, Resolved,
 };
@@ -52,4 +55,5 @@ pub use offer::{OfferFailed, RecordOffer, Recorded};
 pub use open::Store;
 pub use seal::{Bound, EVENTS as SEAL_EVENTS, Seal, SealKey, SealLag, Sealed, TrustedKeys};
 pub use settings::{IdGenerator, StoreSettings};
+pub use users::{NewUser, Role, Session, User, UserChange};
 pub use verify::{Finding, VerifyOptions, VerifyReport};

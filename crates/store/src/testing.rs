@@ -50,8 +50,7 @@ impl TestStore {
     /// server hold it back, and other tests run on the same one.
     pub(crate) async fn quiet(&self) {
         let rows = "SELECT coalesce(max(position), 0) FROM audit_events";
-        let last: i64 =
-            on!(self.store.pool(), c => sqlx::query_scalar(rows).fetch_one(c).await).unwrap();
+        let last: i64 = on!(self.store.pool(), c => sqlx::query_scalar(rows).fetch_one(c).await).unwrap();
         while self.store.audit_horizon().await.unwrap() <= last {
             tokio::time::sleep(std::time::Duration::from_millis(2)).await;
         }

@@ -7,7 +7,7 @@
 //! number beyond 2^53-1 (RFC 8785 counts in doubles), nothing too long for an index or too deep to read.
 
 use chrono::SubsecRound;
-use model::{Actor, AuditEvent, PeerText, canonical_json};
+use model::{Actor, AuditEvent, PeerText, Timestamp, canonical_json};
 use serde_json::{Map, Value};
 
 /// Longest text of a column that is indexed, in bytes. Postgres refuses index rows above 2,704.
@@ -23,12 +23,19 @@ const DEPTH: usize = 24;
 /// Largest whole number that every reader of JSON agrees about (RFC 7493, 2.2).
 const SAFE: u64 = (1 << 53) - 1;
 
+/// The end of the year 9999.
+const END_OF_TIME: Timestamp = match chrono::DateTime::from_timestamp(253_402_300_799, 0) {
+    Some(end) => end,
+    None => Timestamp::MAX_UTC,
+};
+
 /// The event as it is written and hashed. Applying it twice changes nothing more.
 pub(crate) fn clean(event: &AuditEvent) -> AuditEvent {
     let column = |text: &Option<String>| text.as_deref().map(clean_column);
     AuditEvent {
         id: event.id,
-        at: event.at.trunc_subsecs(6),
+        // Years that both databases hold, and that sort as text.
+        at: event.at.trunc_subsecs(6).clamp(chrono::DateTime::UNIX_EPOCH, END_OF_TIME),
         node: event.node.clone(),
         kind: event.kind,
         severity: event.severity,

@@ -124,18 +124,21 @@ pub(super) async fn drop_month(
 ) -> Result<bool, sqlx::Error> {
     let there = is_there(c, month).await?;
     impatient(c).await?;
-    let lock = if there { format!("{}, audit_events_default", month.table()) } else { "audit_events_default".into() };
+    let lock = if there {
+        format!("{}, audit_events_default", month.table())
+    } else {
+        "audit_events_default".into()
+    };
     sqlx::raw_sql(AssertSqlSafe(format!("LOCK TABLE {lock} IN ACCESS EXCLUSIVE MODE")))
         .execute(&mut *c)
         .await?;
-    let now: i64 = sqlx::query_scalar(
-        "SELECT count(*) FROM audit_events WHERE at >= $1 AND at < $2 AND position <= $3",
-    )
-    .bind(month.begin())
-    .bind(month.end())
-    .bind(last)
-    .fetch_one(&mut *c)
-    .await?;
+    let now: i64 =
+        sqlx::query_scalar("SELECT count(*) FROM audit_events WHERE at >= $1 AND at < $2 AND position <= $3")
+            .bind(month.begin())
+            .bind(month.end())
+            .bind(last)
+            .fetch_one(&mut *c)
+            .await?;
     let others: bool = sqlx::query_scalar(
         "SELECT EXISTS (SELECT 1 FROM audit_events WHERE at >= $1 AND at < $2 AND position > $3)",
     )

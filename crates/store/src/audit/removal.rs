@@ -5,8 +5,8 @@
 //! then the lists of members of seals that have no events left. A crash between these leaves a record
 //! of events that are still there, which is no harm, and the next run goes on.
 
-use super::partition::{Month, drop_month};
 use super::EventCursor;
+use super::partition::{Month, drop_month};
 use crate::Store;
 use crate::command::Command;
 use crate::either::on;
@@ -114,8 +114,7 @@ impl Store {
                 ("part".to_owned(), Value::from(part)),
                 ("of_parts".to_owned(), parts.into()),
             ]);
-            let record =
-                AuditEvent::new(EventId::new(event), now, node.clone(), EventKind::AuditRemoved);
+            let record = AuditEvent::new(EventId::new(event), now, node.clone(), EventKind::AuditRemoved);
             events.push(AuditEvent { detail: piece.record(event, facts, key)?, ..record });
         }
         self.append_events(events).await?;
@@ -133,12 +132,7 @@ impl Store {
 
     /// Finds each event of the month among the members of its seal; `None` when another number of them
     /// was there than counted before.
-    async fn members_of(
-        &self,
-        month: Month,
-        extent: &Extent,
-        removed: &Removed,
-    ) -> Result<Option<Removed>> {
+    async fn members_of(&self, month: Month, extent: &Extent, removed: &Removed) -> Result<Option<Removed>> {
         let span = month.begin().timestamp_micros()..month.end().timestamp_micros();
         let end = Bound::position(extent.last + 1);
         let Some(first) = self.seal_at(extent.first).await? else { return Ok(None) };

@@ -31,11 +31,7 @@ impl StoredRow {
             Some(columns) => (Some(columns.hash()), columns.canonical().chars().take(SUMMARY).collect()),
             None => (None, "not readable as an event".to_owned()),
         };
-        StoredEvent {
-            bound: self.bound,
-            hash,
-            summary: PeerText::from(summary.as_str()).as_str().to_owned(),
-        }
+        StoredEvent { bound: self.bound, hash, summary: PeerText::from(summary.as_str()).as_str().to_owned() }
     }
 }
 

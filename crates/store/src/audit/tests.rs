@@ -1,8 +1,8 @@
 use super::*;
+use crate::TrustedKeys;
 use crate::seal::{Bound, SealKey};
 use crate::testing::{TestStore, at, both, event};
 use crate::verify::VerifyOptions;
-use crate::TrustedKeys;
 use chrono::Datelike as _;
 use model::{Actor, ConnectionId, DeliveryId, Severity, Timestamp, TransferId};
 use serde_json::json;
@@ -163,14 +163,18 @@ async fn positions_continue_behind_the_newest_seal_after_a_restore() {
     let store = TestStore::postgres().await;
     let key = SealKey::load_or_create(&store.dir.path().join("key")).unwrap();
     store
-        .tamper("CREATE OR REPLACE FUNCTION audit_position(transaction bigint) RETURNS bigint LANGUAGE sql \
-                 IMMUTABLE PARALLEL SAFE AS 'SELECT transaction + 1000000'")
+        .tamper(
+            "CREATE OR REPLACE FUNCTION audit_position(transaction bigint) RETURNS bigint LANGUAGE sql \
+                 IMMUTABLE PARALLEL SAFE AS 'SELECT transaction + 1000000'",
+        )
         .await;
     store.append_events(vec![event(1)]).await.unwrap();
     store.seal_all(at(5), &key).await;
     store
-        .tamper("CREATE OR REPLACE FUNCTION audit_position(transaction bigint) RETURNS bigint LANGUAGE sql \
-                 IMMUTABLE PARALLEL SAFE AS 'SELECT transaction + 0'")
+        .tamper(
+            "CREATE OR REPLACE FUNCTION audit_position(transaction bigint) RETURNS bigint LANGUAGE sql \
+                 IMMUTABLE PARALLEL SAFE AS 'SELECT transaction + 0'",
+        )
         .await;
     store.ensure_partitions(at(0)).await.unwrap();
     store.append_events(vec![event(2)]).await.unwrap();

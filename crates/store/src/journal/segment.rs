@@ -23,7 +23,8 @@ pub(crate) fn list(directory: &Path) -> io::Result<Vec<(u64, u64)>> {
     for entry in std::fs::read_dir(directory)? {
         let entry = entry?;
         let name = entry.file_name();
-        let number = name.to_str().and_then(|name| name.strip_suffix(".journal")).and_then(|n| n.parse().ok());
+        let number =
+            name.to_str().and_then(|name| name.strip_suffix(".journal")).and_then(|n| n.parse().ok());
         if let Some(number) = number {
             found.push((number, entry.metadata()?.len()));
         }

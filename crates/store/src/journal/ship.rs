@@ -67,7 +67,9 @@ impl Shipping {
                 match Reader::open(&self.directory, self.place) {
                     Ok(reader) => self.reader = Some(reader),
                     // A number without a file: its making failed, or it was shipped and removed.
-                    Err(error) if error.kind() == io::ErrorKind::NotFound && self.place.segment < end.segment => {
+                    Err(error)
+                        if error.kind() == io::ErrorKind::NotFound && self.place.segment < end.segment =>
+                    {
                         self.place = Place { segment: self.place.segment + 1, offset: 0 };
                         continue;
                     }
@@ -143,7 +145,10 @@ impl Journal {
                         tokio::time::sleep(LINGER).await;
                     }
                     Err(error) => {
-                        tracing::warn!(error = error.chain(), "the connection journal waits for the database");
+                        tracing::warn!(
+                            error = error.chain(),
+                            "the connection journal waits for the database"
+                        );
                         tokio::time::sleep(pause).await;
                         pause = (pause * 2).min(LONGEST_PAUSE);
                     }
@@ -251,9 +256,10 @@ impl Journal {
             tracing::error!(error = error.chain(), "an entry of the connection journal is set aside");
             lines.push(encode(&Line::Entry(entry.clone())));
         }
-        let lines: Vec<Vec<u8>> = lines.into_iter().collect::<serde_json::Result<_>>().map_err(|e| {
-            Error::permanent(ErrorKind::Internal, "set journal entries aside").caused_by(e)
-        })?;
+        let lines: Vec<Vec<u8>> = lines
+            .into_iter()
+            .collect::<serde_json::Result<_>>()
+            .map_err(|e| Error::permanent(ErrorKind::Internal, "set journal entries aside").caused_by(e))?;
         shipping.set_aside("unshippable", &lines).map_err(|e| self.failed(e))?;
         counts.unshippable.fetch_add(entries.len() as u64, Ordering::Relaxed);
         Ok(())

@@ -67,13 +67,15 @@ struct Row {
 async fn rows(store: &crate::Store) -> Vec<Row> {
     on!(store.pool(), c => sqlx::query_as(
         "SELECT id, endpoint, closed_at IS NOT NULL AS closed, reason, bytes_in FROM connections ORDER BY id",
-    ).fetch_all(c).await).unwrap()
+    ).fetch_all(c).await)
+    .unwrap()
 }
 
 async fn events(store: &crate::Store) -> Vec<(String, Option<String>, Option<Uuid>)> {
     on!(store.pool(), c => sqlx::query_as(
         "SELECT kind, endpoint, connection_id FROM audit_events ORDER BY at, id",
-    ).fetch_all(c).await).unwrap()
+    ).fetch_all(c).await)
+    .unwrap()
 }
 
 both! {
@@ -309,7 +311,11 @@ async fn what_was_appended_outlives_a_kill() {
         let journal = reopen(dir.path(), 8).await;
         journal.ship_pending(&store, at(0)).await.unwrap();
         let arrived = rows(&store).await;
-        assert!(acknowledged > 0 && arrived.len() as u64 >= acknowledged, "{} of {acknowledged}", arrived.len());
+        assert!(
+            acknowledged > 0 && arrived.len() as u64 >= acknowledged,
+            "{} of {acknowledged}",
+            arrived.len()
+        );
         assert!(arrived.iter().all(|row| row.reason.as_deref() == Some(PROCESS_ENDED)));
     }
 }

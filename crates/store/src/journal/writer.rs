@@ -185,10 +185,8 @@ fn create(directory: &Path, segment: u64, header: &Header) -> std::io::Result<(F
     // A try that failed half-way may have left the file: it has no entries.
     let mut file = OpenOptions::new().append(true).create(true).open(&path)?;
     file.set_len(0)?;
-    let made = file
-        .write_all(&line)
-        .and_then(|()| file.sync_all())
-        .and_then(|()| File::open(directory)?.sync_all());
+    let made =
+        file.write_all(&line).and_then(|()| file.sync_all()).and_then(|()| File::open(directory)?.sync_all());
     if let Err(error) = made {
         let _ = std::fs::remove_file(&path);
         return Err(error);

@@ -57,7 +57,8 @@ impl SealKey {
     }
 
     fn read(path: &Path, pem: &[u8]) -> Result<Self> {
-        let mode = std::fs::metadata(path).map_err(|e| local("read the seal key", path, e))?.permissions().mode();
+        let mode =
+            std::fs::metadata(path).map_err(|e| local("read the seal key", path, e))?.permissions().mode();
         if mode & 0o077 != 0 {
             return Err(Error::permanent(ErrorKind::ConfigInvalid, "use the seal key")
                 .with("path", path.display())
@@ -167,7 +168,8 @@ fn place(path: &Path, content: &[u8], mode: u32, replace: bool) -> std::io::Resu
     temporary.push(format!(".{}.new", uuid::Uuid::new_v4()));
     let temporary = PathBuf::from(temporary);
     let written = (|| {
-        let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(mode).open(&temporary)?;
+        let mut file =
+            std::fs::OpenOptions::new().write(true).create_new(true).mode(mode).open(&temporary)?;
         file.write_all(content)?;
         file.sync_all()?;
         // A link does not replace what is there, a rename does.

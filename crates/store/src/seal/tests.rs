@@ -147,34 +147,36 @@ async fn commits_out_of_order_are_never_missed() {
     let store = TestStore::postgres().await;
     let key = key(&store);
     let pool = sqlx::postgres::PgPoolOptions::new().max_connections(12).connect(&store.url).await.unwrap();
-    let writers: Vec<_> = (0..12u64).map(|writer| {
-        let pool = pool.clone();
-        tokio::spawn(async move {
-            let mut committed = vec![];
-            for n in 0..25u64 {
-                let mut transaction = pool.begin().await.unwrap();
-                let id = Uuid::now_v7();
-                sqlx::query(
-                    "INSERT INTO audit_events (id, at, node, kind, severity, actor, detail) \
+    let writers: Vec<_> = (0..12u64)
+        .map(|writer| {
+            let pool = pool.clone();
+            tokio::spawn(async move {
+                let mut committed = vec![];
+                for n in 0..25u64 {
+                    let mut transaction = pool.begin().await.unwrap();
+                    let id = Uuid::now_v7();
+                    sqlx::query(
+                        "INSERT INTO audit_events (id, at, node, kind, severity, actor, detail) \
                      VALUES ($1, $2, 'n2', 'poll.failed', 'warning', 'system', '{}')",
-                )
-                .bind(id)
-                .bind(at(2))
-                .execute(&mut *transaction)
-                .await
-                .unwrap();
-                let pause = (writer * 7919 + n * 104_729) % 23;
-                tokio::time::sleep(std::time::Duration::from_millis(pause)).await;
-                if pause % 5 == 0 {
-                    transaction.rollback().await.unwrap();
-                } else {
-                    transaction.commit().await.unwrap();
-                    committed.push(id);
+                    )
+                    .bind(id)
+                    .bind(at(2))
+                    .execute(&mut *transaction)
+                    .await
+                    .unwrap();
+                    let pause = (writer * 7919 + n * 104_729) % 23;
+                    tokio::time::sleep(std::time::Duration::from_millis(pause)).await;
+                    if pause % 5 == 0 {
+                        transaction.rollback().await.unwrap();
+                    } else {
+                        transaction.commit().await.unwrap();
+                        committed.push(id);
+                    }
                 }
-            }
-            committed
+                committed
+            })
         })
-    }).collect();
+        .collect();
     let mut seals = 0;
     while !writers.iter().all(tokio::task::JoinHandle::is_finished) {
         seals += store.seal(at(5), &key).await.unwrap().seals;

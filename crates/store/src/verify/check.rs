@@ -110,17 +110,16 @@ pub(crate) struct Members<'a> {
 
 impl<'a> Members<'a> {
     pub(crate) fn new(seal: &'a Seal, removed: &'a Removed) -> Self {
-        let intact = seal
-            .members
-            .as_deref()
-            .filter(|members| Sha256(sha256(members)) == seal.members_digest)
-            .map(|members| {
-                let known: HashMap<_, _> = read_members(members)
-                    .zip(0u64..)
-                    .map(|((id, hash), index)| (id, (index, hash)))
-                    .collect();
-                known
-            });
+        let intact =
+            seal.members.as_deref().filter(|members| Sha256(sha256(members)) == seal.members_digest).map(
+                |members| {
+                    let known: HashMap<_, _> = read_members(members)
+                        .zip(0u64..)
+                        .map(|((id, hash), index)| (id, (index, hash)))
+                        .collect();
+                    known
+                },
+            );
         let cleared = seal.members.is_none() && removed.has_whole(seal.seq);
         let known = if cleared { Some(HashMap::new()) } else { intact };
         let seen = vec![false; known.as_ref().map_or(0, HashMap::len)];
@@ -304,10 +303,7 @@ mod tests {
             Seal::make(Some(&t.seals[0]), range, old.members.unwrap(), old.sealed_at, &other).unwrap();
         assert_eq!(
             t.verify().findings,
-            [
-                Finding::KeyUnknown { seal: 2, key: other.id().into() },
-                Finding::ChainBroken { seal: 3 }
-            ]
+            [Finding::KeyUnknown { seal: 2, key: other.id().into() }, Finding::ChainBroken { seal: 3 }]
         );
         // Under the name of the trusted key: neither digest nor signature fit.
         t.seals[1].key_id = t.key.id().into();

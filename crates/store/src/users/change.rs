@@ -1,0 +1,107 @@
+//! Making, changing and removing users.
+
+use super::{NewUser, Role, UserChange};
+use crate::command::Command;
+use crate::either::on;
+use crate::fault::Fault;
+use crate::tx::Tx;
+use async_trait::async_trait;
+use model::{AuditEvent, Error, ErrorKind, Secret, Timestamp};
+
+pub(super) struct CreateUser {
+    pub(super) user: NewUser,
+    pub(super) now: Timestamp,
+    pub(super) events: Vec<AuditEvent>,
+}
+
+#[async_trait]
+impl Command for CreateUser {
+    type Answer = ();
+
+    async fn apply(&self, tx: &mut Tx<'_>) -> Result<(), Fault> {
+        let made = on!(tx, c => sqlx::query(
+            "INSERT INTO users (name, password_hash, role, disabled, created_at, changed_at) \
+             VALUES ($1, $2, $3, FALSE, $4, $4) ON CONFLICT (name) DO NOTHING",
+        )
+        .bind(&self.user.name)
+        .bind(self.user.password_hash.reveal())
+        .bind(self.user.role.as_str())
+        .bind(self.now)
+        .execute(c)
+        .await
+        .map(|done| done.rows_affected()))?;
+        if made == 0 {
+            return Err(Error::permanent(ErrorKind::AlreadyExists, "make a user")
+                .with("name", &self.user.name)
+                .into());
+        }
+        tx.events(&self.events);
+        Ok(())
+    }
+}
+
+pub(super) struct ChangeUser {
+    pub(super) name: String,
+    pub(super) change: UserChange,
+    pub(super) now: Timestamp,
+    pub(super) events: Vec<AuditEvent>,
+}
+
+#[async_trait]
+impl Command for ChangeUser {
+    type Answer = ();
+
+    async fn apply(&self, tx: &mut Tx<'_>) -> Result<(), Fault> {
+        let changed = on!(tx, c => sqlx::query(
+            "UPDATE users SET password_hash = coalesce($2, password_hash), role = coalesce($3, role), \
+             disabled = coalesce($4, disabled), changed_at = $5 WHERE name = $1",
+        )
+        .bind(&self.name)
+        .bind(self.change.password_hash.as_ref().map(Secret::reveal))
+        .bind(self.change.role.map(Role::as_str))
+        .bind(self.change.disabled)
+        .bind(self.now)
+        .execute(c)
+        .await
+        .map(|done| done.rows_affected()))?;
+        if changed == 0 {
+            return Err(no_such_user("change a user", &self.name).into());
+        }
+        if self.change.password_hash.is_some() || self.change.disabled == Some(true) {
+            on!(tx, c => sqlx::query("DELETE FROM sessions WHERE user_name = $1")
+                .bind(&self.name)
+                .execute(c)
+                .await
+                .map(|_| ()))?;
+        }
+        tx.events(&self.events);
+        Ok(())
+    }
+}
+
+pub(super) struct RemoveUser {
+    pub(super) name: String,
+    pub(super) events: Vec<AuditEvent>,
+}
+
+#[async_trait]
+impl Command for RemoveUser {
+    type Answer = ();
+
+    async fn apply(&self, tx: &mut Tx<'_>) -> Result<(), Fault> {
+        let removed = on!(tx, c => sqlx::query("DELETE FROM users WHERE name = $1")
+            .bind(&self.name)
+            .execute(c)
+            .await
+            .map(|done| done.rows_affected()))?;
+        if removed == 0 {
+            return Err(no_such_user("remove a user", &self.name).into());
+        }
+        tx.events(&self.events);
+        Ok(())
+    }
+}
+
+fn no_such_user(operation: &'static str, name: &str) -> Error {
+    Error::permanent(ErrorKind::NotFound, operation).with("name", name)
+}
