@@ -134,3 +134,6 @@ impl Transport for FileTransport {
         Ok(None)
     }
 }
+
+#[cfg(test)]
+mod tests;
