@@ -68,6 +68,8 @@ words! {
         ConnectionOpened = "connection.opened",
         /// A connection ended.
         ConnectionClosed = "connection.closed",
+        /// A connection is used although its peer was not verified, as configured.
+        ConnectionWeakened = "connection.weakened",
         /// No connection could be made.
         ConnectionFailed = "connection.failed",
         /// An endpoint is rested after failures.
@@ -287,6 +289,7 @@ impl EventKind {
             | Self::ReceiptUnmatched
             | Self::MessageRefused
             | Self::MessageRepeated
+            | Self::ConnectionWeakened
             | Self::ConnectionFailed
             | Self::EndpointOffline
             | Self::TransferHeld

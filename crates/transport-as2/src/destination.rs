@@ -50,7 +50,7 @@ impl Destination for As2Destination {
             from: &sides.identity.as2_id,
             to: &sides.partner.as2_id,
             agreement: &sides.partner.agreement,
-            own: &sides.own,
+            own: Some(&sides.own),
             sealing: &letter.sealing,
             media_type: &media_type,
             file_name: &delivery.file_name,

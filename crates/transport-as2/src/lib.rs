@@ -23,6 +23,10 @@ mod streaming;
 #[cfg(test)]
 mod testing;
 
+pub use names::read_name;
+pub use receive::disposition_of;
+pub use request::safe_file_name;
+
 use crate::destination::As2Destination;
 use crate::listener::As2Listener;
 use async_trait::async_trait;

@@ -23,7 +23,8 @@ pub(crate) fn write_name(id: &As2Id) -> String {
 
 /// Reads an AS2 name. Partners are known to quote twice (`"\"ORG A\""`): quotes are taken off as long
 /// as they stand around the whole.
-pub(crate) fn read_name(header: &str) -> String {
+#[must_use]
+pub fn read_name(header: &str) -> String {
     let mut name = header.trim().to_owned();
     while let Some(inner) = unquote(&name) {
         name = inner;

@@ -42,8 +42,8 @@ pub struct Envelope<'a> {
     pub to: &'a As2Id,
     /// What was agreed with the partner.
     pub agreement: &'a Agreement,
-    /// Our key.
-    pub own: &'a OwnKey,
+    /// Our key; needed only to sign.
+    pub own: Option<&'a OwnKey>,
     /// What is the same for all attempts.
     pub sealing: &'a Sealing,
     /// The payload's media type.
@@ -82,7 +82,7 @@ pub fn build(envelope: &Envelope<'_>, payload: Box<dyn Read + Send>, length: u64
     let headers = payload_headers(envelope)?;
     let (headers, body, mic): (Headers, Box<dyn Measured + Send>, MicSlot) = match security.signs() {
         true => {
-            let signed = Entity::new(headers, content).sign(signing(envelope, digest)).map_err(failed)?;
+            let signed = Entity::new(headers, content).sign(signing(envelope, digest)?).map_err(failed)?;
             let mic = signed.signed_mic();
             let (headers, body) = signed.into_parts();
             (headers, Box::new(body), mic)
@@ -116,16 +116,19 @@ fn seal(
     Ok((headers, Box::new(body)))
 }
 
-fn signing(envelope: &Envelope<'_>, digest: Digest) -> Signing {
+fn signing(envelope: &Envelope<'_>, digest: Digest) -> Result<Signing> {
+    let own = envelope
+        .own
+        .ok_or_else(|| Error::permanent(ErrorKind::ConfigInvalid, "sign a message without a key"))?;
     let seconds = u64::try_from(envelope.sealing.date.timestamp()).unwrap_or_default();
     let mut signing = Signing::new(
-        envelope.own.key.clone(),
-        envelope.own.certificate.clone(),
+        own.key.clone(),
+        own.certificate.clone(),
         UNIX_EPOCH + Duration::from_secs(seconds),
         &envelope.sealing.boundary,
     );
     signing.digest = digest;
-    signing
+    Ok(signing)
 }
 
 fn payload_headers(envelope: &Envelope<'_>) -> Result<Headers> {

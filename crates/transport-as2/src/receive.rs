@@ -100,24 +100,27 @@ fn enough(agreed: SendSecurity, report: &Report) -> Result<(), Unread> {
     }
 }
 
-/// The disposition that each fault of a message deserves (RFC 4130, 7.5).
 fn why(error: smime::Error) -> Unread {
+    if matches!(error, smime::Error::Io(_)) {
+        return Unread::Ours(stream_fault(error));
+    }
+    Unread::Message { disposition: disposition_of(&error), cause: chain(&error) }
+}
+
+/// The disposition that each fault of a message deserves (RFC 4130, 7.5).
+#[must_use]
+pub fn disposition_of(error: &smime::Error) -> Disposition {
     use DispositionError as E;
-    let disposition = match &error {
+    Disposition::Error(match error {
         smime::Error::DecryptionFailed | smime::Error::NoRecipient { .. } => E::DecryptionFailed,
         smime::Error::SignatureInvalid
         | smime::Error::SignerUnknown { .. }
         | smime::Error::CertificateExpired => E::AuthenticationFailed,
         smime::Error::IntegrityFailed { .. } => E::IntegrityCheckFailed,
         smime::Error::DecompressionFailed => E::DecompressionFailed,
-        smime::Error::Unsupported(_) => {
-            let disposition = Disposition::Failure("unsupported format".into());
-            return Unread::Message { disposition, cause: chain(&error) };
-        }
-        smime::Error::Io(_) => return Unread::Ours(stream_fault(error)),
+        smime::Error::Unsupported(_) => return Disposition::Failure("unsupported format".into()),
         _ => E::UnexpectedProcessingError,
-    };
-    Unread::Message { disposition: Disposition::Error(disposition), cause: chain(&error) }
+    })
 }
 
 /// The error of staging or of the connection that came up through `smime`.

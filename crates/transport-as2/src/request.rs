@@ -118,7 +118,8 @@ impl AskedMdn {
 
 /// A name for the file on our side: the last part of what the sender says, without what could lead
 /// elsewhere or break a line. The raw name stays in the metadata.
-pub(crate) fn safe_file_name(raw: Option<&str>, message_id: &str) -> String {
+#[must_use]
+pub fn safe_file_name(raw: Option<&str>, message_id: &str) -> String {
     let last = raw.unwrap_or_default().rsplit(['/', '\\']).next().unwrap_or_default();
     let mut name: String = last
         .trim()

@@ -44,6 +44,21 @@ impl Store {
         Ok(known)
     }
 
+    /// How often an offer with this identity key could not be staged or settled; 0 when it is not known.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn offer_failures(&self, key: &str) -> Result<u32> {
+        let digest = digest(key);
+        let failures: Option<i64> = self
+            .read("look up a known offer", async {
+                on!(self.pool(), c => sqlx::query_scalar("SELECT failures FROM offers WHERE hides AND identity = $1")
+                    .bind(&digest).fetch_optional(c).await)
+            })
+            .await?;
+        Ok(failures.and_then(|count| u32::try_from(count).ok()).unwrap_or_default())
+    }
+
     /// Marks offers that stay at the source as still listed there.
     ///
     /// # Errors

@@ -1,0 +1,96 @@
+//! Small pieces that the contract asks of the engine: ids, the audit log, known offers, notes.
+
+use crate::crash;
+use crate::lease::LeaseKeeper;
+use async_trait::async_trait;
+use model::{AuditEvent, Claim, Error, ErrorKind, Result, Timestamp};
+use serde_json::Value;
+use std::collections::HashSet;
+use std::sync::Arc;
+use store::{Done, Store};
+use transport::{AuditLog, Clock, DeliveryLog, KnownOffers, Random};
+use uuid::Uuid;
+
+/// Makes ids: version 7 UUIDs of this moment.
+#[derive(Clone)]
+pub(crate) struct Ids {
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) random: Arc<dyn Random>,
+}
+
+impl Ids {
+    pub(crate) fn next(&self) -> Uuid {
+        self.random.uuid(self.clock.now())
+    }
+}
+
+/// The audit trail behind the contract's trait.
+pub(crate) struct StoreAudit(pub(crate) Store);
+
+#[async_trait]
+impl AuditLog for StoreAudit {
+    async fn record(&self, events: Vec<AuditEvent>) -> Result<()> {
+        self.0.append_events(events).await
+    }
+}
+
+/// Which offers one poll of one flow knows already.
+pub(crate) struct Known {
+    pub(crate) store: Store,
+    pub(crate) flow: String,
+    pub(crate) endpoint: String,
+    /// When the poll began: kept files not listed since then are gone.
+    pub(crate) listing: Timestamp,
+}
+
+#[async_trait]
+impl KnownOffers for Known {
+    async fn known(&self, keys: Vec<String>) -> Result<HashSet<String>> {
+        let known = self.store.known(&keys, self.listing).await?;
+        if !known.is_empty() {
+            let still_there: Vec<String> = known.iter().cloned().collect();
+            self.store.listed(&still_there, self.listing).await?;
+        }
+        Ok(known)
+    }
+
+    async fn listing_complete(&self) -> Result<()> {
+        self.store.forget_unlisted(&self.flow, &self.endpoint, self.listing).await.map(drop)
+    }
+}
+
+/// Notes and correlations of one claim.
+pub(crate) struct ClaimLog {
+    pub(crate) store: Store,
+    pub(crate) lease: Arc<LeaseKeeper>,
+    pub(crate) claim: Claim,
+}
+
+#[async_trait]
+impl DeliveryLog for ClaimLog {
+    async fn note(&self, key: &str, value: Value) -> Result<()> {
+        let answer = self.store.note(&self.claim, key, value).await?;
+        crash::point("deliver.noted");
+        held(answer, &self.claim)
+    }
+
+    async fn correlate(&self, key: &str) -> Result<()> {
+        let answer = self.store.correlate(&self.claim, key).await?;
+        held(answer, &self.claim)
+    }
+
+    fn may_act(&self) -> Result<()> {
+        crash::point("deliver.before_act");
+        self.lease.may_act(self.claim.epoch)
+    }
+}
+
+fn held(answer: Done, claim: &Claim) -> Result<()> {
+    match answer {
+        Done::Done => Ok(()),
+        Done::ClaimLost => Err(Error::transient(ErrorKind::Unreachable, "go on with this delivery")
+            .with("delivery", claim.delivery)
+            .with("attempt", claim.attempt)
+            .advice("another node holds it now; nothing needs to be done")),
+    }
+}

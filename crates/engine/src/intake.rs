@@ -1,0 +1,225 @@
+//! What listeners hand in: the engine's side of a reception.
+
+use crate::crash;
+use crate::recording::{Origin, StagedPart};
+use crate::shared::Shared;
+use async_trait::async_trait;
+use model::definition::{Flow, FlowSource};
+use model::{
+    AuditEvent, Error, ErrorKind, Offer, OfferId, OfferIdentity, OfferState, Receipt, RemotePath, Result,
+    TransferId,
+};
+use serde_json::{Map, json};
+use std::sync::Arc;
+use store::{IntakeBegun, IntakeCommit, IntakeCommitted, NodeLease, Reply};
+use transport::{Begin, Intake, Message, PartWriter, Reception, Resolved, StagedPayload, StoredReply};
+
+/// The engine, as listeners see it.
+pub(crate) struct EngineIntake(pub(crate) Arc<Shared>);
+
+#[async_trait]
+impl Intake for EngineIntake {
+    async fn begin(&self, key: &str) -> Result<Begin> {
+        let shared = &self.0;
+        let lease = shared.lease.current();
+        shared.lease.may_act(lease.epoch)?;
+        Ok(match shared.store.intake_begin(&lease, key, shared.now()).await? {
+            IntakeBegun::New => {
+                crash::point("intake.begun");
+                Begin::New(Box::new(OpenReception {
+                    shared: Arc::clone(shared),
+                    key: key.to_owned(),
+                    lease,
+                    ended: false,
+                }))
+            }
+            IntakeBegun::InProgress => Begin::InProgress,
+            IntakeBegun::Answered(reply) => Begin::Answered(read_reply(reply)?),
+        })
+    }
+
+    async fn resolve(&self, correlation: &str, receipt: Receipt) -> Result<Resolved> {
+        let shared = &self.0;
+        let node = &shared.settings.node;
+        let resolved =
+            shared.store.resolve(correlation, receipt, None, node, Vec::new(), shared.now()).await?;
+        Ok(match resolved {
+            store::Resolved::Resolved { .. } => Resolved::Matched,
+            store::Resolved::AlreadyResolved { .. } => Resolved::Already,
+            store::Resolved::Unmatched => Resolved::Unmatched,
+        })
+    }
+
+    fn wanted(&self, transport: &str, partner: Option<&str>, file_name: &RemotePath) -> bool {
+        !self.0.flows_for(transport, partner, file_name).is_empty()
+    }
+}
+
+impl Shared {
+    /// The enabled flows that receive such a file.
+    fn flows_for(&self, transport: &str, partner: Option<&str>, file_name: &RemotePath) -> Vec<Arc<Flow>> {
+        self.definitions()
+            .flows
+            .values()
+            .filter(|flow| match &flow.source {
+                FlowSource::Receive(source) => {
+                    flow.enabled
+                        && source.listener == transport
+                        && source.partner.as_deref().is_none_or(|wanted| Some(wanted) == partner)
+                        && source.mask.matches(file_name.file_name())
+                }
+                FlowSource::Poll(_) => false,
+            })
+            .cloned()
+            .collect()
+    }
+}
+
+/// One message being received. Its key is freed when it is dropped without an end.
+struct OpenReception {
+    shared: Arc<Shared>,
+    key: String,
+    lease: NodeLease,
+    ended: bool,
+}
+
+#[async_trait]
+impl Reception for OpenReception {
+    async fn part(&mut self) -> Result<Box<dyn PartWriter>> {
+        let area = Arc::clone(&self.shared.services.staging);
+        tokio::task::spawn_blocking(move || area.begin()).await.map_err(|error| {
+            Error::transient(ErrorKind::Internal, "begin a part in staging").caused_by(error)
+        })?
+    }
+
+    async fn commit(mut self: Box<Self>, message: Message, reply: StoredReply) -> Result<Vec<TransferId>> {
+        self.shared.lease.may_act(self.lease.epoch)?;
+        let received = self.shared.now();
+        let offer = self.offer(&message, received);
+        let origin = Origin {
+            offer: Some(offer.id),
+            endpoint: &message.endpoint,
+            partner: message.partner.as_deref(),
+            received,
+        };
+        let mut transfers = Vec::new();
+        let mut events = message.events;
+        for (part, sequence) in message.parts.into_iter().zip(1_u32..) {
+            let flows = self.shared.flows_for(message.transport, message.partner.as_deref(), &part.file_name);
+            if flows.is_empty() {
+                return Err(no_flow(&message.partner, &part.file_name));
+            }
+            let part = StagedPart {
+                staged: part.staged,
+                file_name: part.file_name,
+                media_type: part.media_type,
+                metadata: message
+                    .metadata
+                    .iter()
+                    .chain(&part.metadata)
+                    .map(|(k, v)| (k.clone(), v.clone()))
+                    .collect(),
+            };
+            for flow in flows {
+                let (transfer, event) = self.shared.new_transfer(&flow, &origin, &part, sequence);
+                transfers.push(transfer);
+                events.push(event);
+            }
+        }
+        let ids = transfers.iter().map(|new| new.transfer.id).collect();
+        let reply = write_reply(&reply);
+        crash::point("intake.before_commit");
+        let commit = IntakeCommit {
+            lease: self.lease.clone(),
+            key: self.key.clone(),
+            offer,
+            transfers,
+            reply,
+            events,
+            now: received,
+        };
+        match self.shared.store.intake_commit(commit).await? {
+            IntakeCommitted::Committed => {
+                self.ended = true;
+                crash::point("intake.committed");
+                Ok(ids)
+            }
+            IntakeCommitted::Lost => {
+                Err(Error::transient(ErrorKind::Unreachable, "record a received message")
+                    .with("key", &self.key)
+                    .advice("another node took the reception over; the peer will send again"))
+            }
+        }
+    }
+
+    async fn refuse(mut self: Box<Self>, events: Vec<AuditEvent>, reply: StoredReply) -> Result<()> {
+        let reply = write_reply(&reply);
+        self.shared
+            .store
+            .intake_refuse(&self.lease, &self.key, Some(reply), events, self.shared.now())
+            .await?;
+        self.ended = true;
+        Ok(())
+    }
+}
+
+impl OpenReception {
+    fn offer(&self, message: &Message, received: model::Timestamp) -> Offer {
+        let first: Option<&StagedPayload> = message.parts.first().map(|part| &part.staged);
+        Offer {
+            id: OfferId::new(self.shared.ids.next()),
+            identity: OfferIdentity {
+                flow: String::new(),
+                endpoint: message.endpoint.clone(),
+                path: message.parts.first().map(|part| part.file_name.clone()).unwrap_or_default(),
+                size: first.map(|staged| staged.length),
+                modified: Some(received),
+                version: Some(self.key.clone()),
+            },
+            state: OfferState::Staging,
+            found_at: received,
+            failures: 0,
+            source_data: Map::new(),
+        }
+    }
+}
+
+impl Drop for OpenReception {
+    fn drop(&mut self) {
+        if self.ended {
+            return;
+        }
+        let (shared, key, lease) =
+            (Arc::clone(&self.shared), std::mem::take(&mut self.key), self.lease.clone());
+        // The runtime is gone only when the process ends; then the key is freed with the lease.
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(async move {
+                if let Err(error) = shared.store.intake_abandon(&lease, &key).await {
+                    tracing::warn!(%key, error = %error.chain(), "an abandoned reception's key is still held; it is freed with the node's lease");
+                }
+            });
+        }
+    }
+}
+
+fn no_flow(partner: &Option<String>, file_name: &RemotePath) -> Error {
+    Error::permanent(ErrorKind::Rejected, "find a flow for a received file")
+        .with("partner", partner.as_deref().unwrap_or("none"))
+        .with("file_name", file_name)
+        .advice("define a flow that receives from this partner with a mask for this name")
+}
+
+fn write_reply(reply: &StoredReply) -> Reply {
+    Reply { head: json!({ "status": reply.status, "headers": reply.headers }), body: reply.body.clone() }
+}
+
+fn read_reply(reply: Reply) -> Result<StoredReply> {
+    let broken = || Error::permanent(ErrorKind::Internal, "read a stored reply");
+    let status = reply.head.get("status").and_then(serde_json::Value::as_u64);
+    let headers = reply.head.get("headers").cloned().ok_or_else(broken)?;
+    Ok(StoredReply {
+        status: status.and_then(|status| u16::try_from(status).ok()).ok_or_else(broken)?,
+        headers: serde_json::from_value(headers).map_err(|error| broken().caused_by(error))?,
+        body: reply.body,
+    })
+}

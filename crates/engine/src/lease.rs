@@ -1,0 +1,125 @@
+//! This node's lease: the right to act, and the moment it ends.
+
+use model::{Error, ErrorKind, NodeName, Result};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+use store::{Acquired, NodeLease, Renewal, Store};
+use tokio::sync::watch;
+use transport::{Clock, Shutdown};
+
+/// Keeps the node's lease renewed and tells everyone whether it still holds.
+///
+/// One renewal serves all claims. Whoever is about to publish, POST or settle asks
+/// [`LeaseKeeper::may_act`]: after half a lease without renewal, by the monotonic clock, the answer is
+/// no, so that a node that was stopped and goes on does nothing another node may be doing already.
+pub(crate) struct LeaseKeeper {
+    store: Store,
+    clock: Arc<dyn Clock>,
+    node: NodeName,
+    length: Duration,
+    current: watch::Sender<NodeLease>,
+    /// When the last successful renewal was *begun*, in monotonic microseconds.
+    renewed_at: AtomicU64,
+}
+
+impl LeaseKeeper {
+    /// Takes the node's lease. `previous_is_dead` says that a lock on this machine proves that no
+    /// earlier process of this node lives.
+    pub(crate) async fn acquire(
+        store: Store,
+        clock: Arc<dyn Clock>,
+        node: NodeName,
+        length: Duration,
+        previous_is_dead: bool,
+    ) -> Result<Self> {
+        let begun = micros(clock.monotonic());
+        let lease = match store.acquire_node(&node, length, clock.now(), previous_is_dead).await? {
+            Acquired::Held(lease) => lease,
+            Acquired::HeldUntil(until) => return Err(taken(&node, until)),
+        };
+        Ok(Self {
+            store,
+            clock,
+            node,
+            length,
+            current: watch::Sender::new(lease),
+            renewed_at: AtomicU64::new(begun),
+        })
+    }
+
+    /// The lease as it stands.
+    pub(crate) fn current(&self) -> NodeLease {
+        self.current.borrow().clone()
+    }
+
+    /// Whether work under this epoch may still have effects outside.
+    pub(crate) fn may_act(&self, epoch: i64) -> Result<()> {
+        let idle = micros(self.clock.monotonic()).saturating_sub(self.renewed_at.load(Ordering::SeqCst));
+        if self.current.borrow().epoch == epoch && idle < micros(self.length) / 2 {
+            return Ok(());
+        }
+        Err(Error::transient(ErrorKind::Unreachable, "go on with this work")
+            .with("node", &self.node)
+            .with("seconds without a renewed lease", idle / 1_000_000)
+            .advice(
+                "another node may have taken it over; this node waits until it can reach the database again",
+            ))
+    }
+
+    /// Renews until shutdown. A lost lease is taken anew under a new epoch: what was claimed under the
+    /// old one has been given to others.
+    pub(crate) async fn keep(&self, mut shutdown: Shutdown) {
+        let pause = self.length / 4;
+        loop {
+            tokio::select! {
+                () = self.clock.sleep(pause) => {}
+                _ = shutdown.wait_for(|ended| *ended) => return,
+            }
+            let begun = micros(self.clock.monotonic());
+            let lease = self.current();
+            match self.store.renew_node(&lease, self.clock.now()).await {
+                Ok(Renewal::Renewed) => self.renewed_at.store(begun, Ordering::SeqCst),
+                Ok(Renewal::Lost) => {
+                    tracing::warn!(node = %self.node, epoch = lease.epoch, "the node's lease was lost; taking a new one");
+                    self.take_anew(begun).await;
+                }
+                Err(error) => {
+                    tracing::warn!(node = %self.node, error = %error.chain(), "the node's lease could not be renewed");
+                }
+            }
+        }
+    }
+
+    async fn take_anew(&self, begun: u64) {
+        // This process is the node's only one: whatever was claimed under the former epoch is its own.
+        match self.store.acquire_node(&self.node, self.length, self.clock.now(), true).await {
+            Ok(Acquired::Held(lease)) => {
+                self.renewed_at.store(begun, Ordering::SeqCst);
+                self.current.send_replace(lease);
+            }
+            Ok(Acquired::HeldUntil(until)) => {
+                tracing::warn!(node = %self.node, %until, "another process works under this node's name");
+            }
+            Err(error) => {
+                tracing::warn!(node = %self.node, error = %error.chain(), "no new lease for this node yet");
+            }
+        }
+    }
+
+    /// Gives the lease back at an orderly end, so that others need not wait for it to lapse.
+    pub(crate) async fn release(&self) -> Result<()> {
+        self.store.release_node(&self.current(), self.clock.now()).await
+    }
+}
+
+fn taken(node: &NodeName, until: model::Timestamp) -> Error {
+    Error::transient(ErrorKind::AlreadyExists, "take this node's lease")
+        .with("node", node)
+        .with("held until", until)
+        .advice("another process works under this node's name: give each node a name of its own, or wait until the other's lease ends")
+}
+
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}

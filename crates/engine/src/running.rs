@@ -1,0 +1,215 @@
+//! Starting the engine, following the definitions, ending in order.
+
+use crate::adapters::{Ids, StoreAudit};
+use crate::dispatcher::dispatch;
+use crate::endpoints::EndpointHealth;
+use crate::intake::EngineIntake;
+use crate::lease::LeaseKeeper;
+use crate::poller::Poller;
+use crate::shared::Shared;
+use crate::staging_area::Area;
+pub use crate::upkeep::Upkeep;
+use crate::upkeep::{Deadlines, Fencing, Retention, Strangers, repeat};
+use model::definition::{Definitions, FlowSource};
+use model::{EventKind, NodeName, Result};
+use staging::Staging;
+use std::sync::Arc;
+use std::time::Duration;
+use store::Store;
+use tokio::sync::watch;
+use tokio_util::task::TaskTracker;
+use transport::{BufferBudget, Clock, Directory, Intake, Random, Services, Shutdown, Transport};
+
+/// How the engine works; from the process settings.
+#[derive(Clone, Debug)]
+pub struct EngineSettings {
+    /// This node.
+    pub node: NodeName,
+    /// Length of the node's lease.
+    pub lease: Duration,
+    /// Whether a lock on this machine proves that no earlier process of this node lives.
+    pub previous_is_dead: bool,
+    /// Offers of one poll staged at once.
+    pub stagings_at_once: usize,
+    /// Deliveries under way at once.
+    pub deliveries_at_once: usize,
+    /// Deliveries under way at once to one endpoint.
+    pub deliveries_per_endpoint: usize,
+    /// Bytes of all buffers.
+    pub buffers: u64,
+    /// Time between two looks for payloads past their retention, and for strangers in staging.
+    pub retention_every: Duration,
+}
+
+/// The running engine.
+pub struct Engine {
+    shared: Arc<Shared>,
+    shutdown: watch::Sender<bool>,
+    tasks: TaskTracker,
+    lease_shutdown: watch::Sender<bool>,
+    lease_task: tokio::task::JoinHandle<()>,
+}
+
+/// What the engine is made of.
+pub struct Parts {
+    /// The database.
+    pub store: Store,
+    /// Staged payloads.
+    pub staging: Staging,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Randomness.
+    pub random: Arc<dyn Random>,
+    /// Definitions, partners and keys.
+    pub directory: Arc<dyn Directory>,
+    /// Every transport there is.
+    pub transports: Vec<Arc<dyn Transport>>,
+}
+
+impl Engine {
+    /// Takes the node's lease and recovers what an earlier process of it left. Nothing moves yet.
+    ///
+    /// # Errors
+    /// The database cannot be reached, or another process holds the node's lease.
+    pub async fn prepare(parts: Parts, settings: EngineSettings) -> Result<Self> {
+        let lease = LeaseKeeper::acquire(
+            parts.store.clone(),
+            Arc::clone(&parts.clock),
+            settings.node.clone(),
+            settings.lease,
+            settings.previous_is_dead,
+        )
+        .await?;
+        let lease = Arc::new(lease);
+        let ids = Ids { clock: Arc::clone(&parts.clock), random: Arc::clone(&parts.random) };
+        let services = Services {
+            node: settings.node.clone(),
+            clock: parts.clock,
+            random: parts.random,
+            directory: parts.directory,
+            audit: Arc::new(StoreAudit(parts.store.clone())),
+            budget: BufferBudget::new(settings.buffers),
+            staging: Arc::new(Area { staging: parts.staging.clone(), ids: ids.clone() }),
+        };
+        let shared = Arc::new(Shared {
+            store: parts.store,
+            staging: parts.staging,
+            services,
+            lease: Arc::clone(&lease),
+            ids,
+            transports: parts.transports.into_iter().map(|t| (t.name(), t)).collect(),
+            health: Arc::new(EndpointHealth::default()),
+            settings,
+        });
+        let (lease_shutdown, ended) = watch::channel(false);
+        let lease_task = tokio::spawn(async move { lease.keep(ended).await });
+        let (shutdown, _) = watch::channel(false);
+        Ok(Self { shared, shutdown, tasks: TaskTracker::new(), lease_shutdown, lease_task })
+    }
+
+    /// What transports and listeners are lent.
+    #[must_use]
+    pub fn services(&self) -> Services {
+        self.shared.services.clone()
+    }
+
+    /// The engine's side of receptions.
+    #[must_use]
+    pub fn intake(&self) -> Arc<dyn Intake> {
+        Arc::new(EngineIntake(Arc::clone(&self.shared)))
+    }
+
+    /// Health of the endpoints, for pages and metrics.
+    #[must_use]
+    pub fn health(&self) -> Arc<EndpointHealth> {
+        Arc::clone(&self.shared.health)
+    }
+
+    /// Becomes true when the engine ends; for listeners that live with it.
+    #[must_use]
+    pub fn shutdown_signal(&self) -> Shutdown {
+        self.shutdown.subscribe()
+    }
+
+    /// Lets things move: deliveries, settling, upkeep, and the flows' pollers, which follow each new
+    /// revision of the definitions.
+    ///
+    /// # Errors
+    /// The start could not be recorded.
+    pub async fn start(
+        &self,
+        definitions: watch::Receiver<Arc<Definitions>>,
+        chores: Vec<Arc<dyn Upkeep>>,
+    ) -> Result<()> {
+        let shared = &self.shared;
+        let event = shared.event(EventKind::NodeStarted).detail("version", env!("CARGO_PKG_VERSION"));
+        shared.services.audit.record(vec![event]).await?;
+        let mut all: Vec<Arc<dyn Upkeep>> = vec![
+            Arc::new(Fencing(Arc::clone(shared))),
+            Arc::new(Deadlines(Arc::clone(shared))),
+            Arc::new(Retention(Arc::clone(shared))),
+            Arc::new(Strangers(Arc::clone(shared))),
+        ];
+        all.extend(chores);
+        for chore in all {
+            self.tasks.spawn(repeat(Arc::clone(shared), chore, self.shutdown.subscribe()));
+        }
+        self.tasks.spawn(dispatch(Arc::clone(shared), self.shutdown.subscribe()));
+        self.tasks.spawn(Arc::clone(shared).settle_due(self.shutdown.subscribe()));
+        self.tasks.spawn(follow(Arc::clone(shared), definitions, self.shutdown.subscribe()));
+        Ok(())
+    }
+
+    /// Ends in order: no new work, what is under way is let end for `patience`, then the lease is
+    /// given back.
+    pub async fn stop(self, patience: Duration) {
+        self.shutdown.send_replace(true);
+        self.tasks.close();
+        if tokio::time::timeout(patience, self.tasks.wait()).await.is_err() {
+            tracing::warn!("work under way did not end in time; it is taken up again at the next start");
+        }
+        let event = self.shared.event(EventKind::NodeStopped);
+        self.shared.record(event).await;
+        self.lease_shutdown.send_replace(true);
+        if let Err(error) = self.lease_task.await {
+            tracing::warn!(%error, "the lease's keeper did not end in order");
+        }
+        if let Err(error) = self.shared.lease.release().await {
+            tracing::warn!(error = %error.chain(), "the node's lease was not given back; it lapses by itself");
+        }
+    }
+}
+
+/// Runs one poller for each enabled polled flow; a new revision ends them and starts the new ones.
+async fn follow(
+    shared: Arc<Shared>,
+    mut definitions: watch::Receiver<Arc<Definitions>>,
+    mut shutdown: Shutdown,
+) {
+    loop {
+        let current = Arc::clone(&definitions.borrow_and_update());
+        let (stop, stopped) = watch::channel(false);
+        let pollers = TaskTracker::new();
+        for flow in current.flows.values().filter(|flow| flow.enabled) {
+            if let FlowSource::Poll(poll) = &flow.source {
+                let pinned = current.endpoints.get(&poll.endpoint).and_then(|e| e.node.as_deref());
+                if pinned.is_some_and(|node| node != shared.settings.node.as_str()) {
+                    continue;
+                }
+                let poller =
+                    Poller { shared: Arc::clone(&shared), flow: Arc::clone(flow), poll: poll.clone() };
+                pollers.spawn(poller.run(stopped.clone()));
+            }
+        }
+        let ended = tokio::select! {
+            changed = definitions.changed() => changed.is_err(),
+            _ = shutdown.wait_for(|ended| *ended) => true,
+        };
+        stop.send_replace(true);
+        pollers.close();
+        pollers.wait().await;
+        if ended {
+            return;
+        }
+    }
+}

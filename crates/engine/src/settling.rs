@@ -1,0 +1,127 @@
+//! Settles sources: delete, archive, move or keep what is ours.
+
+use crate::crash;
+use crate::shared::Shared;
+use model::definition::{Flow, FlowSource, RetryPolicy};
+use model::{Error, EventKind, Offer, Outcome, Result};
+use std::sync::Arc;
+use std::time::Duration;
+use transport::{Settled, Shutdown, Source};
+
+/// Offers looked at in one round.
+const BATCH: u32 = 100;
+/// Between two looks when nothing was due.
+const PAUSE: Duration = Duration::from_secs(5);
+/// How often settling is tried: practically for ever. The file is ours already; only its copy at the
+/// source is left, and a person sees it in the list.
+const PATIENCE: RetryPolicy =
+    RetryPolicy { attempts: u32::MAX, first: Duration::from_secs(10), longest: Duration::from_secs(3600) };
+
+impl Shared {
+    /// Settles an offer right after it was recorded. A failure is recorded with the offer, and
+    /// [`settle_due`](Self::settle_due) tries again.
+    pub(crate) async fn settle(&self, source: &dyn Source, offer: Offer) {
+        self.settle_as(source, offer, Outcome::Taken).await;
+    }
+
+    /// Settles what is due, until shutdown: after a restart, a failure, or the last delivery.
+    pub(crate) async fn settle_due(self: Arc<Self>, mut shutdown: Shutdown) {
+        loop {
+            let found = match self.settle_round().await {
+                Ok(found) => found,
+                Err(error) => {
+                    tracing::warn!(error = %error.chain(), "sources that wait to be settled could not be read");
+                    0
+                }
+            };
+            if found < BATCH as usize {
+                tokio::select! {
+                    () = self.services.clock.sleep(PAUSE) => {}
+                    _ = shutdown.wait_for(|ended| *ended) => return,
+                }
+            } else if *shutdown.borrow() {
+                return;
+            }
+        }
+    }
+
+    async fn settle_round(&self) -> Result<usize> {
+        let definitions = self.definitions();
+        let mut most = 0;
+        for flow in definitions.flows.values().filter(|flow| matches!(flow.source, FlowSource::Poll(_))) {
+            let due = self.store.offers_to_settle(&flow.name, self.now(), BATCH).await?;
+            most = most.max(due.len());
+            for (offer, outcome) in due {
+                match self.source_of(&offer, flow) {
+                    Ok(source) => self.settle_as(source.as_ref(), offer, outcome).await,
+                    Err(error) => self.settle_failed(&offer, &error).await,
+                }
+            }
+        }
+        Ok(most)
+    }
+
+    fn source_of(&self, offer: &Offer, flow: &Arc<Flow>) -> Result<Arc<dyn Source>> {
+        let (endpoint, transport) = self.endpoint(&offer.identity.endpoint)?;
+        transport.source(endpoint, Arc::clone(flow), self.services.clone())
+    }
+
+    async fn settle_as(&self, source: &dyn Source, offer: Offer, outcome: Outcome) {
+        let lease = self.lease.current();
+        if self.lease.may_act(lease.epoch).is_err() {
+            return;
+        }
+        match self.store.begin_settle(offer.id, &lease, self.now()).await {
+            Ok(true) => {}
+            Ok(false) => return,
+            Err(error) => {
+                tracing::warn!(file = %offer.identity.path, error = %error.chain(), "settling a source could not be begun; it is tried again");
+                return;
+            }
+        }
+        crash::point("settle.before");
+        let settled = match source.settle(&offer, outcome).await {
+            Ok(settled) => settled,
+            Err(error) => return self.settle_failed(&offer, &error).await,
+        };
+        crash::point("settle.after");
+        let mut event = self
+            .event(EventKind::OfferSettled)
+            .flow(&offer.identity.flow)
+            .endpoint(&offer.identity.endpoint)
+            .detail("path", offer.identity.path.to_text())
+            .detail(
+                "outcome",
+                match settled {
+                    Settled::Done => "done",
+                    Settled::Kept => "kept",
+                    Settled::Changed => "changed",
+                },
+            );
+        if settled == Settled::Changed {
+            event = event.severity(model::Severity::Warning).detail(
+                "note",
+                "the file there is not the one that was taken; it was left alone and will be offered anew",
+            );
+        }
+        let kept = settled == Settled::Kept;
+        if let Err(error) = self.store.settled(offer.id, kept, vec![event], self.now()).await {
+            tracing::warn!(file = %offer.identity.path, error = %error.chain(), "a settled source was not recorded; it is settled again later");
+        }
+    }
+
+    async fn settle_failed(&self, offer: &Offer, error: &Error) {
+        let wait = PATIENCE.wait_after(offer.failures.saturating_add(1), self.jitter());
+        let next = self.now() + wait.unwrap_or(PATIENCE.longest);
+        let event = self
+            .event(EventKind::SettleFailed)
+            .flow(&offer.identity.flow)
+            .endpoint(&offer.identity.endpoint)
+            .detail("path", offer.identity.path.to_text())
+            .error(error);
+        tracing::warn!(flow = %offer.identity.flow, file = %offer.identity.path, error = %error.chain(), "a source could not be settled");
+        if let Err(error) = self.store.settle_failed(offer.id, next, vec![event], self.now()).await {
+            tracing::warn!(file = %offer.identity.path, error = %error.chain(), "a failed settling was not recorded; it is tried again");
+        }
+    }
+}
