@@ -1,0 +1,543 @@
+//! An SFTP version 3 client over one SSH channel: any number of requests at once, each answered by its
+//! number.
+//!
+//! Two tasks serve a client: one writes requests in order, one cuts answers out of the channel and
+//! hands each to whoever waits for it. Handing over never waits, so a slow reader cannot hold up the
+//! others; what can be in memory is bounded by what was asked for.
+
+use crate::error::{Fault, Refusal, code};
+use crate::packet::{self, Answer, Assembler, Attributes, Fields, Malformed, Named, Request};
+use bytes::Bytes;
+use model::RemotePath;
+use russh::client::Msg;
+use russh::{Channel, ChannelMsg, ChannelReadHalf, ChannelWriteHalf};
+use std::collections::HashMap;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::{Instant, Sleep};
+
+/// Requests waiting to be written.
+const QUEUE: usize = 128;
+
+/// Data that every SFTP server must take and give in one packet (section 3 of the draft).
+const COMMON_DATA: u32 = 32 * 1024;
+
+/// Bytes of stderr kept for an error.
+const WORDS_LIMIT: usize = 1024;
+
+type Reply = oneshot::Sender<Answer>;
+
+/// What both tasks and all requests share.
+struct Shared {
+    waiting: Mutex<Waiting>,
+    /// Whether the connection is lost, for the task that writes.
+    ended: watch::Sender<bool>,
+    began: Instant,
+    /// Milliseconds after `began` when the server last sent anything.
+    heard: AtomicU64,
+}
+
+struct Waiting {
+    replies: HashMap<u32, Reply>,
+    /// What ended the connection.
+    lost: Option<Arc<str>>,
+}
+
+impl Shared {
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        // Nothing panics while it holds the lock.
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Ends everything that waits. The first reason stays.
+    fn lose(&self, why: &str) {
+        let mut waiting = self.waiting();
+        if waiting.lost.is_none() {
+            waiting.lost = Some(why.into());
+        }
+        waiting.replies.clear();
+        drop(waiting);
+        self.ended.send_replace(true);
+    }
+
+    fn hear(&self) {
+        let millis = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.heard.store(millis, Ordering::Relaxed);
+    }
+
+    fn last_heard(&self) -> Instant {
+        self.began + Duration::from_millis(self.heard.load(Ordering::Relaxed))
+    }
+}
+
+/// What a server says that it can do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Abilities {
+    pub(crate) posix_rename: bool,
+    pub(crate) fsync: bool,
+    limits: bool,
+    /// Most data in one READ.
+    pub(crate) read_size: u32,
+    /// Most data in one WRITE.
+    pub(crate) write_size: u32,
+}
+
+/// One SFTP session. Dropped, it closes its channel.
+pub(crate) struct Client {
+    shared: Arc<Shared>,
+    outgoing: mpsc::Sender<Bytes>,
+    next: AtomicU32,
+    abilities: Abilities,
+    timeout: Option<Duration>,
+}
+
+impl Client {
+    /// Greets the server on a channel whose subsystem was accepted. `ended` tells, when the channel is
+    /// gone, what the SSH layer knows about why.
+    pub(crate) async fn start(
+        channel: Channel<Msg>,
+        timeout: Option<Duration>,
+        ended: impl Fn() -> String + Send + 'static,
+    ) -> Result<Self, Fault> {
+        let (incoming, outgoing) = channel.split();
+        let (sender, requests) = mpsc::channel(QUEUE);
+        let shared = Arc::new(Shared {
+            waiting: Mutex::new(Waiting { replies: HashMap::new(), lost: None }),
+            ended: watch::Sender::new(false),
+            began: Instant::now(),
+            heard: AtomicU64::new(0),
+        });
+        tokio::spawn(write_requests(outgoing, requests, Arc::clone(&shared)));
+        tokio::spawn(read_answers(incoming, Arc::clone(&shared), sender.downgrade(), ended));
+        let mut client = Self {
+            shared,
+            outgoing: sender,
+            next: AtomicU32::new(1),
+            abilities: Abilities { read_size: COMMON_DATA, write_size: COMMON_DATA, ..Abilities::default() },
+            timeout,
+        };
+        client.greet().await?;
+        Ok(client)
+    }
+
+    async fn greet(&mut self) -> Result<(), Fault> {
+        // The version takes the place of the request's number in this one packet, and in its answer.
+        let answer = self.send_as(3, Request::new(packet::INIT, 3, 0)).await?.await?;
+        if answer.kind != packet::VERSION {
+            return Err(Malformed("no version").into());
+        }
+        let mut fields = Fields::new(answer.flat());
+        while !fields.is_empty() {
+            let (name, data) = (fields.string()?, fields.string()?);
+            match (&name[..], &data[..]) {
+                (b"posix-rename@openssh.com", b"1") => self.abilities.posix_rename = true,
+                (b"fsync@openssh.com", b"1") => self.abilities.fsync = true,
+                (b"limits@openssh.com", b"1") => self.abilities.limits = true,
+                _ => {}
+            }
+        }
+        if self.abilities.limits
+            && let Ok(answer) = self.ask(packet::EXTENDED, 32, |r| r.string(b"limits@openssh.com")).await
+            && answer.kind == packet::EXTENDED_REPLY
+        {
+            let mut fields = Fields::new(answer.flat());
+            let (whole, read, write) = (fields.u64()?, fields.u64()?, fields.u64()?);
+            let most = packet::PACKET_LIMIT as u64;
+            // 0 says nothing; then what every server must take stands.
+            let room = if whole == 0 { most } else { whole.min(most) } - packet::OVERHEAD as u64;
+            let size = |said: u64| match said {
+                0 => COMMON_DATA,
+                said => u32::try_from(said.min(room)).unwrap_or(COMMON_DATA).max(1024),
+            };
+            self.abilities.read_size = size(read);
+            self.abilities.write_size = size(write);
+        }
+        Ok(())
+    }
+
+    pub(crate) fn abilities(&self) -> Abilities {
+        self.abilities
+    }
+
+    /// Why the connection is gone, when it is.
+    pub(crate) fn lost(&self) -> Option<Arc<str>> {
+        self.shared.waiting().lost.clone()
+    }
+
+    /// Gives the connection up: whoever waits is told why.
+    pub(crate) fn lose(&self, why: &str) {
+        self.shared.lose(why);
+    }
+
+    /// Sends a request; its answer is awaited apart, so that many can be on their way.
+    pub(crate) async fn send(
+        &self,
+        kind: u8,
+        room: usize,
+        write: impl FnOnce(Request) -> Request,
+    ) -> Result<Awaited, Fault> {
+        let id = match self.next.fetch_add(1, Ordering::Relaxed) {
+            UNAWAITED => self.next.fetch_add(1, Ordering::Relaxed),
+            id => id,
+        };
+        self.send_as(id, write(Request::new(kind, id, room))).await
+    }
+
+    async fn send_as(&self, id: u32, request: Request) -> Result<Awaited, Fault> {
+        let queue = async { self.outgoing.reserve().await.map_err(|_| self.gone()) };
+        let place = match self.timeout {
+            None => queue.await?,
+            Some(timeout) => match tokio::time::timeout(timeout, queue).await {
+                Ok(place) => place?,
+                // The server takes nothing more: it will not take this either.
+                Err(_) => return Err(self.silent(timeout)),
+            },
+        };
+        let (sender, reply) = oneshot::channel();
+        {
+            let mut waiting = self.shared.waiting();
+            if let Some(why) = &waiting.lost {
+                return Err(Fault::Lost(Arc::clone(why)));
+            }
+            waiting.replies.insert(id, sender);
+        }
+        place.send(request.finish());
+        Ok(Awaited {
+            reply,
+            shared: Arc::clone(&self.shared),
+            timeout: self.timeout,
+            since: Instant::now(),
+            timer: None,
+        })
+    }
+
+    fn silent(&self, timeout: Duration) -> Fault {
+        self.shared.lose(&format!("no answer for {:.1} s", timeout.as_secs_f64()));
+        Fault::Silent(timeout)
+    }
+
+    fn gone(&self) -> Fault {
+        Fault::Lost(self.lost().unwrap_or_else(|| "the connection is closed".into()))
+    }
+
+    async fn ask(
+        &self,
+        kind: u8,
+        room: usize,
+        write: impl FnOnce(Request) -> Request,
+    ) -> Result<Answer, Fault> {
+        self.send(kind, room, write).await?.await
+    }
+
+    async fn ask_path(&self, kind: u8, path: &RemotePath) -> Result<Answer, Fault> {
+        let path = wire(path);
+        self.ask(kind, path.len() + 4, |r| r.string(path)).await
+    }
+
+    /// Opens a file by the flags of [`packet`], giving a new one these permissions.
+    pub(crate) async fn open(
+        &self,
+        path: &RemotePath,
+        flags: u32,
+        permissions: Option<u32>,
+    ) -> Result<FileHandle, Fault> {
+        let path = wire(path);
+        let answer = self
+            .ask(packet::OPEN, path.len() + 16, |r| {
+                let r = r.string(path).u32(flags);
+                match permissions {
+                    Some(mode) => r.permissions(mode),
+                    None => r.no_attributes(),
+                }
+            })
+            .await?;
+        self.handle(answer)
+    }
+
+    /// Opens a directory for [`Client::read_directory`].
+    pub(crate) async fn open_directory(&self, path: &RemotePath) -> Result<FileHandle, Fault> {
+        let answer = self.ask_path(packet::OPENDIR, path).await?;
+        self.handle(answer)
+    }
+
+    fn handle(&self, answer: Answer) -> Result<FileHandle, Fault> {
+        if answer.kind != packet::HANDLE {
+            return Err(unexpected(answer));
+        }
+        let handle = Fields::new(answer.flat()).string()?;
+        // The draft's bound; a longer one would not leave room for data in a packet.
+        if handle.len() > 256 {
+            return Err(Malformed("handle longer than 256 bytes").into());
+        }
+        Ok(FileHandle { handle, outgoing: self.outgoing.downgrade(), open: true })
+    }
+
+    /// Asks for the next names; `None` at the end.
+    pub(crate) async fn read_directory(&self, handle: &FileHandle) -> Result<Awaited, Fault> {
+        self.send(packet::READDIR, 260, |r| r.string(&handle.handle)).await
+    }
+
+    /// Asks for bytes.
+    pub(crate) async fn read(&self, handle: &FileHandle, offset: u64, length: u32) -> Result<Awaited, Fault> {
+        self.send(packet::READ, 280, |r| r.string(&handle.handle).u64(offset).u32(length)).await
+    }
+
+    /// Sends bytes.
+    pub(crate) async fn write(&self, handle: &FileHandle, offset: u64, data: &[u8]) -> Result<Awaited, Fault> {
+        let room = handle.handle.len() + data.len() + 16;
+        self.send(packet::WRITE, room, |r| r.string(&handle.handle).u64(offset).string(data)).await
+    }
+
+    /// Asks for the attributes of an open file.
+    pub(crate) async fn stat_open(&self, handle: &FileHandle) -> Result<Awaited, Fault> {
+        self.send(packet::FSTAT, 260, |r| r.string(&handle.handle)).await
+    }
+
+    /// Sets the permissions of an open file.
+    pub(crate) async fn set_permissions(&self, handle: &FileHandle, mode: u32) -> Result<(), Fault> {
+        ok(self.ask(packet::FSETSTAT, 280, |r| r.string(&handle.handle).permissions(mode)).await?)
+    }
+
+    /// Makes the server bring an open file's bytes to its disk. Only where [`Abilities::fsync`].
+    pub(crate) async fn sync(&self, handle: &FileHandle) -> Result<(), Fault> {
+        let write = |r: Request| r.string(b"fsync@openssh.com").string(&handle.handle);
+        ok(self.ask(packet::EXTENDED, 300, write).await?)
+    }
+
+    /// Closes a file and waits for the answer, which can tell that its last bytes were not written.
+    pub(crate) async fn close(&self, mut handle: FileHandle) -> Result<(), Fault> {
+        handle.open = false;
+        ok(self.ask(packet::CLOSE, 260, |r| r.string(&handle.handle)).await?)
+    }
+
+    /// What lies at a path, symbolic links not followed.
+    pub(crate) async fn stat(&self, path: &RemotePath) -> Result<Attributes, Fault> {
+        attributes(self.ask_path(packet::LSTAT, path).await?)
+    }
+
+    /// Removes a file.
+    pub(crate) async fn remove(&self, path: &RemotePath) -> Result<(), Fault> {
+        ok(self.ask_path(packet::REMOVE, path).await?)
+    }
+
+    /// Makes a directory.
+    pub(crate) async fn make_directory(&self, path: &RemotePath) -> Result<(), Fault> {
+        let path = wire(path);
+        ok(self.ask(packet::MKDIR, path.len() + 8, |r| r.string(path).no_attributes()).await?)
+    }
+
+    /// Renames; an existing target is an error (the draft's RENAME).
+    pub(crate) async fn rename(&self, from: &RemotePath, to: &RemotePath) -> Result<(), Fault> {
+        let (from, to) = (wire(from), wire(to));
+        ok(self.ask(packet::RENAME, from.len() + to.len() + 8, |r| r.string(from).string(to)).await?)
+    }
+
+    /// Renames; an existing target is replaced in one step. Only where [`Abilities::posix_rename`].
+    pub(crate) async fn replace(&self, from: &RemotePath, to: &RemotePath) -> Result<(), Fault> {
+        let (from, to) = (wire(from), wire(to));
+        let write = |r: Request| r.string(b"posix-rename@openssh.com").string(from).string(to);
+        ok(self.ask(packet::EXTENDED, from.len() + to.len() + 40, write).await?)
+    }
+
+    /// The absolute path of a path.
+    pub(crate) async fn absolute(&self, path: &RemotePath) -> Result<RemotePath, Fault> {
+        let answer = self.ask_path(packet::REALPATH, path).await?;
+        if answer.kind != packet::NAME {
+            return Err(unexpected(answer));
+        }
+        match packet::names(answer.flat())?.into_iter().next() {
+            Some(named) => Ok(RemotePath::from_bytes(named.name.to_vec())),
+            None => Err(Malformed("no name").into()),
+        }
+    }
+}
+
+/// A path as it goes over the wire: the empty one is where the login starts.
+fn wire(path: &RemotePath) -> &[u8] {
+    if path.is_empty() { b"." } else { path.as_bytes() }
+}
+
+/// The server's no, or its yes where something else was asked for.
+pub(crate) fn unexpected(answer: Answer) -> Fault {
+    if answer.kind != packet::STATUS {
+        return Malformed("answer of another kind").into();
+    }
+    let mut fields = Fields::new(answer.flat());
+    match fields.u32() {
+        Ok(code::OK) => Malformed("'OK' where something was asked for").into(),
+        // Some servers leave the words out.
+        Ok(code) => Fault::Refused(Refusal { code, words: fields.string().unwrap_or_default() }),
+        Err(malformed) => malformed.into(),
+    }
+}
+
+/// Whether the answer is 'OK'.
+pub(crate) fn ok(answer: Answer) -> Result<(), Fault> {
+    let says_ok = answer.kind == packet::STATUS && answer.body.iter().flatten().take(4).eq(&[0, 0, 0, 0]);
+    if says_ok { Ok(()) } else { Err(unexpected(answer)) }
+}
+
+/// Reads attributes.
+pub(crate) fn attributes(answer: Answer) -> Result<Attributes, Fault> {
+    if answer.kind != packet::ATTRS {
+        return Err(unexpected(answer));
+    }
+    Ok(Fields::new(answer.flat()).attributes()?)
+}
+
+/// Reads a page of names; `None` at the end of the directory.
+pub(crate) fn page(answer: Answer) -> Result<Option<Vec<Named>>, Fault> {
+    if answer.kind == packet::NAME {
+        return Ok(Some(packet::names(answer.flat())?));
+    }
+    match unexpected(answer) {
+        fault if fault.is(code::EOF) => Ok(None),
+        fault => Err(fault),
+    }
+}
+
+/// An open file or directory at the server; closed when dropped.
+pub(crate) struct FileHandle {
+    handle: Bytes,
+    outgoing: mpsc::WeakSender<Bytes>,
+    open: bool,
+}
+
+impl Drop for FileHandle {
+    fn drop(&mut self) {
+        if self.open
+            && let Some(outgoing) = self.outgoing.upgrade()
+        {
+            close_unawaited(&outgoing, &self.handle);
+        }
+    }
+}
+
+/// Number of requests whose answer nobody wants. Ordinary ones start at 1 and never come back to it.
+const UNAWAITED: u32 = 0;
+
+fn close_unawaited(outgoing: &mpsc::Sender<Bytes>, handle: &[u8]) {
+    let request = Request::new(packet::CLOSE, UNAWAITED, handle.len() + 4).string(handle);
+    // With a full queue the handle stays open at the server until the connection ends.
+    let _ = outgoing.try_send(request.finish());
+}
+
+/// An answer on its way.
+pub(crate) struct Awaited {
+    reply: oneshot::Receiver<Answer>,
+    shared: Arc<Shared>,
+    timeout: Option<Duration>,
+    since: Instant,
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
+impl Future for Awaited {
+    type Output = Result<Answer, Fault>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match Pin::new(&mut self.reply).poll(cx) {
+            Poll::Ready(Ok(answer)) => return Poll::Ready(Ok(answer)),
+            Poll::Ready(Err(_)) => {
+                let why = self.shared.waiting().lost.clone();
+                return Poll::Ready(Err(Fault::Lost(why.unwrap_or_else(|| "no answer came".into()))));
+            }
+            Poll::Pending => {}
+        }
+        let Some(timeout) = self.timeout else { return Poll::Pending };
+        loop {
+            // A server answers in order: while anything comes, this answer is on its way too.
+            let deadline = self.since.max(self.shared.last_heard()) + timeout;
+            let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
+            if timer.deadline() < deadline {
+                timer.as_mut().reset(deadline);
+            }
+            ready!(timer.as_mut().poll(cx));
+            if self.since.max(self.shared.last_heard()) + timeout <= Instant::now() {
+                self.shared.lose(&format!("no answer for {:.1} s", timeout.as_secs_f64()));
+                return Poll::Ready(Err(Fault::Silent(timeout)));
+            }
+        }
+    }
+}
+
+async fn write_requests(
+    channel: ChannelWriteHalf<Msg>,
+    mut requests: mpsc::Receiver<Bytes>,
+    shared: Arc<Shared>,
+) {
+    let mut ended = shared.ended.subscribe();
+    while let Some(request) = requests.recv().await {
+        let sent = tokio::select! {
+            sent = channel.data_bytes(request) => sent,
+            // The SSH layer would wait for room in a window that nobody opens any more.
+            _ = ended.wait_for(|ended| *ended) => return,
+        };
+        if sent.is_err() {
+            shared.lose("the connection is closed");
+            return;
+        }
+    }
+    // Nobody is left to ask for anything.
+    let _ = channel.close().await;
+}
+
+async fn read_answers(
+    mut channel: ChannelReadHalf,
+    shared: Arc<Shared>,
+    outgoing: mpsc::WeakSender<Bytes>,
+    ended: impl Fn() -> String + Send + 'static,
+) {
+    let mut assembler = Assembler::default();
+    let mut words = Vec::new();
+    let why = 'ended: loop {
+        match channel.wait().await {
+            Some(ChannelMsg::Data { data }) => {
+                shared.hear();
+                assembler.push(data);
+                loop {
+                    match assembler.next() {
+                        Ok(Some(answer)) => hand_over(&shared, answer, &outgoing),
+                        Ok(None) => break,
+                        Err(malformed) => break 'ended malformed.to_string(),
+                    }
+                }
+            }
+            Some(ChannelMsg::ExtendedData { data, .. }) => {
+                let room = WORDS_LIMIT.saturating_sub(words.len());
+                words.extend_from_slice(&data[..data.len().min(room)]);
+            }
+            Some(ChannelMsg::Eof | ChannelMsg::Close) => break "the server closed the SFTP session".into(),
+            Some(ChannelMsg::ExitStatus { exit_status }) if exit_status != 0 => {
+                break format!("the server's SFTP program ended with status {exit_status}");
+            }
+            Some(_) => {}
+            None => break ended(),
+        }
+    };
+    let why = if words.is_empty() {
+        why
+    } else {
+        format!("{why}: {}", model::PeerText::new(&words))
+    };
+    shared.lose(&why);
+}
+
+fn hand_over(shared: &Shared, answer: Answer, outgoing: &mpsc::WeakSender<Bytes>) {
+    let Some(reply) = shared.waiting().replies.remove(&answer.id) else {
+        // The answer to an unawaited close, or one that nobody asked for: it is dropped here and now.
+        return;
+    };
+    // Whoever asked may have gone: then what was opened for him is closed again.
+    if let Err(answer) = reply.send(answer)
+        && answer.kind == packet::HANDLE
+        && let Some(outgoing) = outgoing.upgrade()
+        && let Ok(handle) = Fields::new(answer.flat()).string()
+    {
+        close_unawaited(&outgoing, &handle);
+    }
+}

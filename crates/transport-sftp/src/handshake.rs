@@ -1,0 +1,189 @@
+//! What the SSH library asks us during a session: whether the server is trusted, and what may come from it.
+
+use crate::host_key::{HostTrust, Place, fingerprint};
+use model::{Error, PeerText, Security};
+use russh::client::{ChannelOpenHandle, DisconnectReason, Handler, Msg, Session};
+use russh::keys::PublicKeyOrCertificate;
+use russh::{Channel, Disconnect, Names, cipher};
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// What was seen of a session, kept apart from it: it is asked after the session ended, too.
+#[derive(Default)]
+pub(crate) struct Seen {
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    host_key: Option<(String, String)>,
+    agreed: Option<Agreed>,
+    verdict: Option<Error>,
+    farewell: Option<Farewell>,
+}
+
+#[derive(Clone)]
+struct Agreed {
+    kex: String,
+    cipher: String,
+    mac: String,
+    server: PeerText,
+}
+
+/// How the server, or the SSH library, ended the session.
+#[derive(Clone)]
+pub(crate) struct Farewell {
+    /// Whether the server said that it has too many.
+    pub(crate) too_many_connections: bool,
+    pub(crate) words: String,
+}
+
+impl Seen {
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Nothing panics while it holds the lock.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Why the server is not trusted, when that is how it ended. Told once.
+    pub(crate) fn verdict(&self) -> Option<Error> {
+        self.state().verdict.take()
+    }
+
+    pub(crate) fn farewell(&self) -> Option<Farewell> {
+        self.state().farewell.clone()
+    }
+
+    /// For the connection's record, as far as it came. `first_words` stand for the server's
+    /// identification when the key exchange did not end.
+    pub(crate) fn security(&self, first_words: &[u8]) -> Security {
+        let state = self.state();
+        let Some((host_key_type, host_key)) = state.host_key.clone() else { return Security::None };
+        let agreed = state.agreed.clone().unwrap_or_else(|| Agreed {
+            kex: String::new(),
+            cipher: String::new(),
+            mac: String::new(),
+            server: PeerText::new(first_words),
+        });
+        Security::Ssh {
+            host_key_type,
+            host_key,
+            kex: agreed.kex,
+            cipher: agreed.cipher,
+            mac: agreed.mac,
+            server: agreed.server,
+        }
+    }
+
+    /// What the host key is, for a test of the endpoint.
+    pub(crate) fn host_key(&self) -> Option<String> {
+        self.state().host_key.as_ref().map(|(key_type, fingerprint)| format!("{key_type} {fingerprint}"))
+    }
+}
+
+/// Our side of the SSH library's questions.
+pub(crate) struct Guard {
+    pub(crate) trust: HostTrust,
+    pub(crate) host: String,
+    pub(crate) port: u16,
+    pub(crate) address: Option<IpAddr>,
+    pub(crate) seen: Arc<Seen>,
+}
+
+/// Why a session ended.
+#[derive(Debug)]
+pub(crate) enum Ended {
+    /// The server is not trusted; why is in [`Seen::verdict`].
+    Untrusted,
+    /// By the SSH library's error.
+    Ssh(russh::Error),
+}
+
+impl From<russh::Error> for Ended {
+    fn from(error: russh::Error) -> Self {
+        Self::Ssh(error)
+    }
+}
+
+/// A server that opens channels to us gets none: nothing here forwards anything.
+macro_rules! refuse {
+    ($($name:ident($($argument:ident: $kind:ty),*)),* $(,)?) => {
+        $(async fn $name(
+            &mut self,
+            _: Channel<Msg>,
+            $($argument: $kind,)*
+            reply: ChannelOpenHandle,
+            _: &mut Session,
+        ) -> Result<(), Ended> {
+            $(let _ = $argument;)*
+            // Dropped unanswered, it refuses.
+            drop(reply);
+            Ok(())
+        })*
+    };
+}
+
+impl Handler for Guard {
+    type Error = Ended;
+
+    async fn check_server_key(&mut self, key: &PublicKeyOrCertificate) -> Result<bool, Ended> {
+        let key = key.public_key();
+        let key_type = key.algorithm().as_str().to_owned();
+        let wire = key.to_bytes().map_err(|e| Ended::Ssh(russh::Error::SshKey(e)))?;
+        let place = Place { host: &self.host, port: self.port, address: self.address };
+        let verdict = self.trust.judge(&place, &key_type, &wire);
+        let mut state = self.seen.state();
+        state.host_key = Some((key_type, fingerprint(&wire)));
+        match verdict {
+            Ok(()) => Ok(true),
+            Err(error) => {
+                state.verdict = Some(error);
+                Err(Ended::Untrusted)
+            }
+        }
+    }
+
+    async fn kex_done(&mut self, _: Option<&[u8]>, names: &Names, session: &mut Session) -> Result<(), Ended> {
+        let authenticates_itself = [cipher::AES_256_GCM, cipher::AES_128_GCM, cipher::CHACHA20_POLY1305];
+        let mac = if authenticates_itself.contains(&names.cipher) { "" } else { names.client_mac.as_ref() };
+        self.seen.state().agreed = Some(Agreed {
+            kex: names.kex.as_ref().to_owned(),
+            cipher: names.cipher.as_ref().to_owned(),
+            mac: mac.to_owned(),
+            server: PeerText::new(session.remote_sshid()),
+        });
+        Ok(())
+    }
+
+    async fn disconnected(&mut self, reason: DisconnectReason<Ended>) -> Result<(), Ended> {
+        let (farewell, result) = match reason {
+            DisconnectReason::ReceivedDisconnect(info) => {
+                (Farewell {
+                    too_many_connections: matches!(info.reason_code, Disconnect::TooManyConnections),
+                    words: info.message,
+                }, Ok(()))
+            }
+            DisconnectReason::Error(Ended::Ssh(error)) => {
+                let words = match &error {
+                    russh::Error::Disconnect | russh::Error::HUP => "the server closed the connection".into(),
+                    other => other.to_string(),
+                };
+                (Farewell { too_many_connections: false, words }, Err(Ended::Ssh(error)))
+            }
+            DisconnectReason::Error(Ended::Untrusted) => {
+                (Farewell { too_many_connections: false, words: "host key not trusted".into() }, Err(Ended::Untrusted))
+            }
+        };
+        self.seen.state().farewell.get_or_insert(farewell);
+        result
+    }
+
+    refuse! {
+        server_channel_open_forwarded_tcpip(_a: &str, _b: u32, _c: &str, _d: u32),
+        server_channel_open_forwarded_streamlocal(_a: &str),
+        server_channel_open_agent_forward(),
+        server_channel_open_session(),
+        server_channel_open_direct_tcpip(_a: &str, _b: u32, _c: &str, _d: u32),
+        server_channel_open_direct_streamlocal(_a: &str),
+        server_channel_open_x11(_a: &str, _b: u32),
+    }
+}

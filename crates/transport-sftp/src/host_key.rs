@@ -1,0 +1,204 @@
+//! Whether a server is the one it should be. Always asked, and never answered by "probably".
+
+use crate::known_hosts::{Found, KnownHosts};
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
+use model::{Error, ErrorKind, Result};
+use openssl::sha::sha256;
+use russh::keys::{Algorithm, EcdsaCurve, HashAlg};
+use std::net::IpAddr;
+
+/// What an endpoint says about its server's key.
+#[derive(Clone, Debug)]
+pub(crate) enum HostTrust {
+    /// One of these keys.
+    Pinned(Vec<Pin>),
+    /// What is on file for the host.
+    Known(KnownHosts),
+}
+
+/// A pinned key: its fingerprint, and its type when it was given.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Pin {
+    key_type: Option<String>,
+    /// SHA-256 over the key, in base64 without padding.
+    fingerprint: String,
+}
+
+/// Where a connection leads.
+#[derive(Clone, Debug)]
+pub(crate) struct Place<'a> {
+    pub(crate) host: &'a str,
+    pub(crate) port: u16,
+    pub(crate) address: Option<IpAddr>,
+}
+
+/// `SHA256:…` of a key as it goes over the wire.
+pub(crate) fn fingerprint(key: &[u8]) -> String {
+    format!("SHA256:{}", STANDARD_NO_PAD.encode(sha256(key)))
+}
+
+impl Pin {
+    /// Reads `SHA256:…`, the same after a key type, or a whole public key (`ssh-ed25519 AAAA…`).
+    ///
+    /// # Errors
+    /// How a pin is written.
+    pub(crate) fn parse(text: &str) -> std::result::Result<Self, String> {
+        let mut words = text.split_ascii_whitespace();
+        let first = words.next().unwrap_or_default();
+        let (key_type, value) = match words.next() {
+            Some(value) => (Some(first.to_owned()), value),
+            None => (None, first),
+        };
+        let wrong = || {
+            format!(
+                "{text:?} is no host key; write its fingerprint as ssh-keygen -l shows it (\"SHA256:…\", a key \
+                 type before it if you like), or the public key (\"ssh-ed25519 AAAA…\")"
+            )
+        };
+        if let Some(hash) = value.strip_prefix("SHA256:") {
+            let hash = hash.trim_end_matches('=');
+            return match STANDARD_NO_PAD.decode(hash) {
+                Ok(bytes) if bytes.len() == 32 => {
+                    Ok(Self { key_type, fingerprint: format!("SHA256:{hash}") })
+                }
+                _ => Err(wrong()),
+            };
+        }
+        match STANDARD.decode(value) {
+            Ok(key) if key_type.is_some() && !key.is_empty() => {
+                Ok(Self { key_type, fingerprint: fingerprint(&key) })
+            }
+            _ => Err(wrong()),
+        }
+    }
+
+    fn describe(&self) -> String {
+        match &self.key_type {
+            Some(key_type) => format!("{key_type} {}", self.fingerprint),
+            None => self.fingerprint.clone(),
+        }
+    }
+}
+
+/// Key types in the order they are asked for when nothing on file says otherwise. RSA with SHA-1 is
+/// not among them.
+const PREFERENCE: [Algorithm; 6] = [
+    Algorithm::Ed25519,
+    Algorithm::Ecdsa { curve: EcdsaCurve::NistP256 },
+    Algorithm::Ecdsa { curve: EcdsaCurve::NistP384 },
+    Algorithm::Ecdsa { curve: EcdsaCurve::NistP521 },
+    Algorithm::Rsa { hash: Some(HashAlg::Sha512) },
+    Algorithm::Rsa { hash: Some(HashAlg::Sha256) },
+];
+
+/// The key type of an algorithm: both of RSA's signatures are made with keys of type `ssh-rsa`.
+fn key_type(algorithm: &Algorithm) -> &str {
+    match algorithm {
+        Algorithm::Rsa { .. } => "ssh-rsa",
+        other => other.as_str(),
+    }
+}
+
+impl HostTrust {
+    /// The algorithms to ask the server for: those whose keys are on file come first, as the server
+    /// shows only one of its keys.
+    pub(crate) fn algorithms(&self, place: &Place<'_>) -> Vec<Algorithm> {
+        let types: Vec<String> = match self {
+            Self::Pinned(pins) => pins.iter().filter_map(|pin| pin.key_type.clone()).collect(),
+            Self::Known(hosts) => {
+                let found = hosts.find(place.host, place.port, place.address);
+                found.keys.iter().map(|key| key.key_type.to_owned()).collect()
+            }
+        };
+        let on_file = |algorithm: &&Algorithm| types.iter().any(|known| known == key_type(algorithm));
+        let (first, rest): (Vec<_>, Vec<_>) = PREFERENCE.iter().partition(on_file);
+        first.into_iter().chain(rest).cloned().collect()
+    }
+
+    /// Judges the key that a server showed.
+    ///
+    /// # Errors
+    /// `TrustFailed`, permanent: unknown, changed, revoked. Names host, address, what was shown and
+    /// what was expected.
+    pub(crate) fn judge(&self, place: &Place<'_>, offered_type: &str, offered: &[u8]) -> Result<()> {
+        let shown = fingerprint(offered);
+        let error = |operation: &'static str| {
+            let error = Error::permanent(ErrorKind::TrustFailed, operation)
+                .with("host", format_args!("{}:{}", place.host, place.port));
+            let error = match place.address {
+                Some(address) => error.with("address", address),
+                None => error,
+            };
+            error.with("offered", format_args!("{offered_type} {shown}"))
+        };
+        match self {
+            Self::Pinned(pins) => {
+                let fits = |pin: &Pin| {
+                    pin.fingerprint == shown && pin.key_type.as_deref().is_none_or(|t| t == offered_type)
+                };
+                if pins.iter().any(fits) {
+                    return Ok(());
+                }
+                let expected: Vec<_> = pins.iter().map(Pin::describe).collect();
+                let error = error("trust the server: host key changed").with("expected", expected.join(", "));
+                // Without its type the wrong one of the server's keys may have been asked for.
+                Err(if pins.iter().any(|pin| pin.key_type.is_none()) {
+                    error.advice(
+                        "nothing was sent. If the server has keys of several types, write the type before the fingerprint (\"ssh-rsa SHA256:…\"). If its key was replaced, let its operator confirm the new fingerprint, then change host_key",
+                    )
+                } else {
+                    error.advice(
+                        "nothing was sent. If the server's key was replaced, let its operator confirm the new fingerprint, then change host_key",
+                    )
+                })
+            }
+            Self::Known(hosts) => {
+                let found = hosts.find(place.host, place.port, place.address);
+                if let Some(line) = found.revoked.iter().find(|key| key.key == offered) {
+                    return Err(error("trust the server: host key revoked")
+                        .with("known_hosts line", line.line)
+                        .advice("nothing was sent. The key is marked @revoked: ask the server's operator for its new one"));
+                }
+                if found.keys.iter().any(|key| key.key == offered) {
+                    return Ok(());
+                }
+                let same_type = found.keys.iter().any(|key| key.key_type == offered_type);
+                let operation = if same_type {
+                    "trust the server: host key changed"
+                } else {
+                    "trust the server: host key unknown"
+                };
+                Err(error(operation).with("on file", on_file(&found)).advice(advice(&found, same_type)))
+            }
+        }
+    }
+}
+
+fn on_file(found: &Found<'_>) -> String {
+    if found.keys.is_empty() {
+        return "nothing for this host".into();
+    }
+    let keys: Vec<String> = found
+        .keys
+        .iter()
+        .map(|key| format!("{} {} (line {})", key.key_type, fingerprint(key.key), key.line))
+        .collect();
+    keys.join(", ")
+}
+
+fn advice(found: &Found<'_>, changed: bool) -> String {
+    let what = if changed {
+        "nothing was sent. Somebody may be in between, or the server's key was replaced: let its operator confirm the new fingerprint, then change known_hosts"
+    } else {
+        "nothing was sent. Let the server's operator confirm the fingerprint, then add the key to known_hosts"
+    };
+    if found.authorities.is_empty() {
+        what.to_owned()
+    } else {
+        format!("{what}. The @cert-authority lines do not help: host certificates are not supported yet")
+    }
+}
+
+#[cfg(test)]
+mod tests;

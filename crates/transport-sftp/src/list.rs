@@ -1,0 +1,134 @@
+//! Listing a directory as the server sends it, and what it tells of an entry.
+
+use crate::client::{self, Awaited, FileHandle};
+use crate::error::Fault;
+use crate::packet::{Attributes, Named};
+use crate::pool::Lease;
+use chrono::DateTime;
+use futures::future::try_join_all;
+use futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
+use model::{RemotePath, Result};
+use std::collections::VecDeque;
+use transport::folder::{Entry, EntryKind};
+
+/// Pages asked for ahead. OpenSSH gives a hundred names in each.
+const PAGES: usize = 4;
+
+const OPERATION: &str = "list a directory";
+
+/// Lists a directory, without `.` and `..`.
+///
+/// # Errors
+/// By the server's codes.
+pub(crate) async fn list(lease: Lease, directory: &RemotePath) -> Result<BoxStream<'static, Result<Entry>>> {
+    lease.count();
+    let handle = lease
+        .client()
+        .open_directory(directory)
+        .await
+        .map_err(|fault| fault.error(OPERATION, lease.target(), Some(directory)))?;
+    let listing = Listing { directory: directory.clone(), lease, handle, asked: VecDeque::new(), pages: 1 };
+    let pages = stream::try_unfold(listing, |mut listing| async move {
+        match listing.page().await {
+            Ok(Some(entries)) => Ok(Some((stream::iter(entries.into_iter().map(Ok)), listing))),
+            Ok(None) => Ok(None),
+            Err(fault) => Err(fault.error(OPERATION, listing.lease.target(), Some(&listing.directory))),
+        }
+    });
+    Ok(pages.try_flatten().boxed())
+}
+
+struct Listing {
+    // Closed before the connection is given back.
+    handle: FileHandle,
+    lease: Lease,
+    directory: RemotePath,
+    asked: VecDeque<Awaited>,
+    /// Pages asked for at a time; grows as pages come, so that a small directory costs no idle requests.
+    pages: usize,
+}
+
+impl Listing {
+    /// The next entries; `None` at the end.
+    async fn page(&mut self) -> std::result::Result<Option<Vec<Entry>>, Fault> {
+        while self.asked.len() < self.pages {
+            self.asked.push_back(self.lease.client().read_directory(&self.handle).await?);
+        }
+        let Some(asked) = self.asked.pop_front() else { return Ok(None) };
+        let Some(names) = client::page(asked.await?)? else { return Ok(None) };
+        self.pages = PAGES.min(self.pages + 1);
+        let names = names.into_iter().filter(|named| !matches!(&named.name[..], b"." | b".."));
+        let entries = try_join_all(names.map(|named| self.entry(named))).await?;
+        Ok(Some(entries.into_iter().flatten().collect()))
+    }
+
+    /// An entry as `stat` would tell it: a server whose listing leaves something out is asked.
+    async fn entry(&self, named: Named) -> std::result::Result<Option<Entry>, Fault> {
+        let path = RemotePath::from_bytes(named.name.to_vec());
+        let told = named.attributes;
+        if told.size.is_some() && told.modified.is_some() && kind(&told, &named.line).is_some() {
+            return Ok(Some(entry(path, &told, &named.line)));
+        }
+        match self.lease.client().stat(&self.directory.join(&path)).await {
+            Ok(told) => Ok(Some(entry(path, &told, &named.line))),
+            // Gone since, or not ours to look at.
+            Err(Fault::Refused(_)) => Ok(None),
+            Err(fault) => Err(fault),
+        }
+    }
+}
+
+/// An entry of a path. `line` is the listing's line for it, where there is one.
+pub(crate) fn entry(path: RemotePath, told: &Attributes, line: &[u8]) -> Entry {
+    let kind = kind(told, line).unwrap_or(EntryKind::Other);
+    Entry {
+        path,
+        kind,
+        size: told.size,
+        modified: told.modified.and_then(|seconds| DateTime::from_timestamp(i64::from(seconds), 0)),
+        // Version 3 tells nothing that would change with the file behind the name.
+        version: None,
+    }
+}
+
+/// What an entry is, as far as it is told: links are neither file nor directory.
+fn kind(told: &Attributes, line: &[u8]) -> Option<EntryKind> {
+    match told.permissions.map(|mode| mode & 0o170_000) {
+        Some(0o100_000) => Some(EntryKind::File),
+        Some(0o040_000) => Some(EntryKind::Directory),
+        // Permissions without a type: the line's first letter tells it, as in ls -l.
+        None | Some(0) => match line.first() {
+            Some(b'-') => Some(EntryKind::File),
+            Some(b'd') => Some(EntryKind::Directory),
+            Some(b'l' | b'p' | b's' | b'b' | b'c') => Some(EntryKind::Other),
+            _ => None,
+        },
+        Some(_) => Some(EntryKind::Other),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_surely_a_file_is_one() {
+        let told = |mode| Attributes { permissions: mode, ..Attributes::default() };
+        for (mode, line, expected) in [
+            (Some(0o100_644), "", Some(EntryKind::File)),
+            (Some(0o040_755), "-", Some(EntryKind::Directory)),
+            (Some(0o120_777), "-", Some(EntryKind::Other)),
+            (Some(0o010_644), "-", Some(EntryKind::Other)),
+            (Some(0o644), "-rw-r--r--", Some(EntryKind::File)),
+            (None, "drwxr-xr-x", Some(EntryKind::Directory)),
+            (None, "lrwxrwxrwx", Some(EntryKind::Other)),
+            (None, "01-02-26 10:00 a.txt", None),
+            (None, "", None),
+        ] {
+            assert_eq!(kind(&told(mode), line.as_bytes()), expected, "{mode:?} {line}");
+        }
+        let at = entry("a".into(), &Attributes { modified: Some(u32::MAX), ..told(None) }, b"");
+        assert_eq!(at.modified.unwrap().timestamp(), i64::from(u32::MAX));
+        assert_eq!(at.kind, EntryKind::Other);
+    }
+}

@@ -1,0 +1,321 @@
+//! What an SFTP endpoint can be told, and what it was told.
+
+use crate::host_key::{HostTrust, Pin};
+use crate::key;
+use crate::known_hosts::KnownHosts;
+use model::definition::{Credential, Endpoint, KeyDefinition};
+use model::{Error, ErrorKind, OptionKind, OptionSpec, RemotePath, Result, Secret};
+use percent_encoding::percent_decode_str;
+use std::time::Duration;
+use transport::folder::{Overwrite, WriteOptions};
+
+/// The port of SSH.
+const PORT: u16 = 22;
+
+const fn spec(name: &'static str, kind: OptionKind, default: Option<&'static str>, doc: &'static str) -> OptionSpec {
+    OptionSpec { name, kind, default, required: false, doc }
+}
+
+/// The options of an SFTP endpoint.
+pub const OPTIONS: &[OptionSpec] = &[
+    spec(
+        "host_key",
+        OptionKind::List,
+        None,
+        "The server's host key, as a fingerprint (\"SHA256:…\", as ssh-keygen -l shows it), a fingerprint with its key type \
+         before it (\"ssh-rsa SHA256:…\", needed when the server has keys of several types and the pinned one is not its \
+         ed25519 key), or the public key itself (\"ssh-ed25519 AAAA…\"). A list accepts any of them, for a change of keys. \
+         Give this or known_hosts: the server is always verified.",
+    ),
+    spec(
+        "known_hosts",
+        OptionKind::Text,
+        None,
+        "The content of an OpenSSH known_hosts file, usually \"${file:/path/known_hosts}\": plain and hashed names, [host]:port, \
+         addresses, patterns, @revoked. Key types on file for the host are asked for first. @cert-authority lines are read, \
+         but host certificates are not supported yet.",
+    ),
+    spec(
+        "password",
+        OptionKind::Secret,
+        None,
+        "The user's password. Tried once, after the private key if both are given.",
+    ),
+    spec(
+        "private_key",
+        OptionKind::Secret,
+        None,
+        "The private key to log in with, usually \"${file:/run/secrets/key}\": OpenSSH's form or PEM, ed25519, ECDSA or RSA (signing \
+         with SHA-2 only).",
+    ),
+    spec("passphrase", OptionKind::Secret, None, "The passphrase of an encrypted private key."),
+    spec(
+        "key",
+        OptionKind::Text,
+        None,
+        "The name of a [key.NAME] to log in with, instead of private_key and passphrase.",
+    ),
+    spec(
+        "credential",
+        OptionKind::Text,
+        None,
+        "The name of a [credential.NAME] with user name and password, instead of username and password.",
+    ),
+    spec(
+        "timeout",
+        OptionKind::Duration,
+        Some("60s"),
+        "How long to wait for a connection, for the login, and for the server when it has an answer to give; \"0s\" waits for \
+         ever.",
+    ),
+    spec(
+        "connections",
+        OptionKind::Integer { min: 1, max: 16 },
+        Some("4"),
+        "Most connections to the server at a time, for polling and for delivering each. One carries many transfers; another is \
+         made when it is busy.",
+    ),
+    spec(
+        "temporary_suffix",
+        OptionKind::Text,
+        Some("_tmp"),
+        "Ends the names of files that are still being written; files whose names end so are never picked up.",
+    ),
+    spec("prefix", OptionKind::Text, Some(""), "Goes before the names of delivered files."),
+    spec("suffix", OptionKind::Text, Some(""), "Goes after the names of delivered files."),
+    spec(
+        "overwrite",
+        OptionKind::Choice(Overwrite::WORDS),
+        Some("refuse"),
+        "What happens when a delivered file's name is taken: refuse, replace it, or rename with a number.",
+    ),
+    spec(
+        "create_directories",
+        OptionKind::Bool,
+        Some("false"),
+        "Make the endpoint's directory when it is missing.",
+    ),
+    spec(
+        "permissions",
+        OptionKind::Text,
+        None,
+        "Permissions of delivered files, in octal (\"0640\"); without it the server decides. A server that cannot set them \
+         is left in peace.",
+    ),
+];
+
+/// An SFTP endpoint, read and checked.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    pub(crate) endpoint: String,
+    /// Without brackets.
+    pub(crate) host: String,
+    pub(crate) port: u16,
+    /// Empty for where a login starts.
+    pub(crate) directory: RemotePath,
+    pub(crate) trust: HostTrust,
+    pub(crate) timeout: Option<Duration>,
+    pub(crate) connections: usize,
+    pub(crate) permissions: Option<u32>,
+    pub(crate) temporary_suffix: String,
+    pub(crate) write: WriteOptions,
+    pub(crate) login: Login,
+}
+
+/// Who logs in and how; names are looked up when it is done.
+#[derive(Clone, Debug)]
+pub(crate) struct Login {
+    pub(crate) username: Option<String>,
+    pub(crate) credential: Option<String>,
+    pub(crate) password: Option<Secret<String>>,
+    pub(crate) key: Option<String>,
+    pub(crate) private_key: Option<Secret<String>>,
+    pub(crate) passphrase: Option<Secret<String>>,
+}
+
+fn invalid(endpoint: &Endpoint, option: &'static str, advice: impl Into<String>) -> Error {
+    Error::permanent(ErrorKind::ConfigInvalid, "use an SFTP endpoint")
+        .with("endpoint", &endpoint.name)
+        .with("option", option)
+        .advice(advice.into())
+}
+
+impl Settings {
+    /// Reads an endpoint. No I/O.
+    ///
+    /// # Errors
+    /// `ConfigInvalid`, naming the option.
+    pub(crate) fn read(endpoint: &Endpoint) -> Result<Self> {
+        let url = endpoint
+            .url
+            .as_ref()
+            .ok_or_else(|| invalid(endpoint, "url", "write it as sftp://host:port/directory"))?;
+        let host = match url.host_str() {
+            Some(host) if !host.is_empty() => host.trim_start_matches('[').trim_end_matches(']').to_owned(),
+            _ => return Err(invalid(endpoint, "url", "it names no host; write sftp://host:port/directory")),
+        };
+        if url.query().is_some() || url.fragment().is_some() {
+            return Err(invalid(endpoint, "url", "write '?' and '#' within a directory as %3F and %23"));
+        }
+        let directory = directory(url.path());
+        if directory.escapes() {
+            return Err(invalid(endpoint, "url", "write the directory without '..'"));
+        }
+        let options = &endpoint.options;
+        let text = |name: &str| options.text(name).filter(|text| !text.is_empty()).map(str::to_owned);
+        let permissions = match text("permissions") {
+            None => None,
+            Some(text) => match u32::from_str_radix(&text, 8) {
+                Ok(mode) if mode <= 0o7777 => Some(mode),
+                _ => return Err(invalid(endpoint, "permissions", "write them in octal, such as \"0640\"")),
+            },
+        };
+        let write = WriteOptions {
+            temporary_suffix: text("temporary_suffix").unwrap_or_default(),
+            prefix: text("prefix").unwrap_or_default(),
+            suffix: text("suffix").unwrap_or_default(),
+            overwrite: Overwrite::from_word(options.text("overwrite").unwrap_or_default()),
+            create_directories: options.bool("create_directories"),
+            ..WriteOptions::new(&endpoint.name, directory.clone())
+        };
+        write.check().map_err(|error| error.with("endpoint", &endpoint.name))?;
+        Ok(Self {
+            endpoint: endpoint.name.clone(),
+            host,
+            port: url.port().unwrap_or(PORT),
+            directory,
+            trust: trust(endpoint)?,
+            timeout: options.duration("timeout"),
+            connections: options.integer("connections").and_then(|n| usize::try_from(n).ok()).unwrap_or(4),
+            permissions,
+            temporary_suffix: write.temporary_suffix.clone(),
+            write,
+            login: Login::read(endpoint)?,
+        })
+    }
+
+    /// The host and port, for people.
+    pub(crate) fn target(&self) -> String {
+        if self.host.contains(':') {
+            format!("[{}]:{}", self.host, self.port)
+        } else {
+            format!("{}:{}", self.host, self.port)
+        }
+    }
+}
+
+/// The directory of a URL's path: one slash ends the host, so that what follows is relative to where
+/// the login starts; two slashes make it absolute.
+fn directory(path: &str) -> RemotePath {
+    let path = path.strip_prefix('/').unwrap_or(path);
+    let bytes: Vec<u8> = percent_decode_str(path).collect();
+    let end = match bytes.iter().rposition(|b| *b != b'/') {
+        Some(last) => last + 1,
+        // Nothing but slashes: the root, or nothing at all.
+        None => bytes.len().min(1),
+    };
+    RemotePath::from_bytes(&bytes[..end])
+}
+
+fn trust(endpoint: &Endpoint) -> Result<HostTrust> {
+    let pins = endpoint.options.list("host_key");
+    let known = endpoint.options.text("known_hosts").filter(|text| !text.trim().is_empty());
+    match (pins, known) {
+        ([], None) => Err(invalid(
+            endpoint,
+            "host_key",
+            "give host_key (its fingerprint, \"SHA256:…\") or known_hosts: the server is always verified, and this cannot be switched off",
+        )),
+        ([_, ..], Some(_)) => {
+            Err(invalid(endpoint, "host_key", "give host_key or known_hosts, not both: only one can have the last word"))
+        }
+        (pins, None) => {
+            let pins: std::result::Result<Vec<_>, _> = pins.iter().map(|text| Pin::parse(text)).collect();
+            Ok(HostTrust::Pinned(pins.map_err(|why| invalid(endpoint, "host_key", why))?))
+        }
+        ([], Some(text)) => {
+            let hosts = KnownHosts::parse(text).map_err(|why| invalid(endpoint, "known_hosts", why))?;
+            if hosts.is_empty() {
+                return Err(invalid(endpoint, "known_hosts", "it holds no key; give the content of a known_hosts file"));
+            }
+            Ok(HostTrust::Known(hosts))
+        }
+    }
+}
+
+impl Login {
+    fn read(endpoint: &Endpoint) -> Result<Self> {
+        let options = &endpoint.options;
+        let text = |name: &str| options.text(name).filter(|text| !text.is_empty()).map(str::to_owned);
+        let secret =
+            |name: &str| options.secret(name).filter(|secret| !secret.reveal().is_empty()).cloned();
+        let login = Self {
+            username: endpoint.username.clone().filter(|name| !name.is_empty()),
+            credential: text("credential"),
+            password: secret("password"),
+            key: text("key"),
+            private_key: secret("private_key"),
+            passphrase: secret("passphrase"),
+        };
+        if login.credential.is_some() && login.password.is_some() {
+            return Err(invalid(endpoint, "credential", "give credential or password, not both"));
+        }
+        if login.key.is_some() && login.private_key.is_some() {
+            return Err(invalid(endpoint, "key", "give key or private_key, not both"));
+        }
+        if login.username.is_none() && login.credential.is_none() {
+            return Err(invalid(endpoint, "username", "name the user to log in as"));
+        }
+        match &login.private_key {
+            Some(private_key) => key::check(private_key, login.passphrase.as_ref())
+                .map_err(|error| error.with("endpoint", &endpoint.name))?,
+            None if login.key.is_none() && login.password.is_none() && login.credential.is_none() => {
+                return Err(invalid(endpoint, "password", "give password, credential, private_key or key to log in with"));
+            }
+            None => {}
+        }
+        Ok(login)
+    }
+
+    /// What to log in with, its names looked up.
+    ///
+    /// # Errors
+    /// `ConfigInvalid`: a name that is not defined.
+    pub(crate) fn resolve(
+        &self,
+        credential: impl Fn(&str) -> Option<std::sync::Arc<Credential>>,
+        key: impl Fn(&str) -> Option<std::sync::Arc<KeyDefinition>>,
+    ) -> Result<ResolvedLogin> {
+        let missing = |what: &'static str, name: &str| {
+            Error::permanent(ErrorKind::ConfigInvalid, "log in by what the endpoint names")
+                .with(what, name)
+                .advice("define it, or correct the name")
+        };
+        let (mut username, mut password) = (self.username.clone(), self.password.clone());
+        if let Some(name) = &self.credential {
+            let found = credential(name).ok_or_else(|| missing("credential", name))?;
+            username = username.or_else(|| Some(found.username.clone()));
+            password = Some(found.password.clone());
+        }
+        let private_key = match &self.key {
+            Some(name) => {
+                let found = key(name).ok_or_else(|| missing("key", name))?;
+                Some((found.private_key.clone(), found.passphrase.clone()))
+            }
+            None => self.private_key.clone().map(|key| (key, self.passphrase.clone())),
+        };
+        Ok(ResolvedLogin { username: username.unwrap_or_default(), password, private_key })
+    }
+}
+
+/// Who logs in and how.
+#[derive(Clone, Debug)]
+pub(crate) struct ResolvedLogin {
+    pub(crate) username: String,
+    pub(crate) password: Option<Secret<String>>,
+    /// The key and its passphrase.
+    pub(crate) private_key: Option<(Secret<String>, Option<Secret<String>>)>,
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,451 @@
+//! A connection from nothing to a logged-in SFTP session: reach, greet, log in.
+
+use crate::client::Client;
+use crate::error::Fault;
+use crate::handshake::{Ended, Guard, Seen};
+use crate::host_key::Place;
+use crate::key;
+use crate::options::{ResolvedLogin, Settings};
+use crate::stream::{Cut, CutStream};
+use model::{Error, ErrorKind, PeerText, Protocol, Purpose, Result, Secret};
+use net::{ConnectionHandle, DialRequest, Net, Proxy, Stream};
+use russh::client::{AuthResult, Config, Handle};
+use russh::keys::{Algorithm, HashAlg, PrivateKey, PrivateKeyWithHashAlg};
+use russh::{ChannelMsg, Disconnect, MethodKind, MethodSet, Preferred, SshId, cipher, compression, kex, mac};
+use std::borrow::Cow;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use transport::Services;
+
+/// Bytes that a server may send before we say that we took them. Less than a long line holds is slow.
+const WINDOW: u32 = 16 * 1024 * 1024;
+
+/// Largest SSH packet we take. 32 KiB and its framing is what every implementation can.
+const PACKET: u32 = 64 * 1024 - 1;
+
+/// A server that says nothing is asked whether it lives, and given up after so many questions.
+const KEEPALIVE: Duration = Duration::from_secs(15);
+const KEEPALIVES: usize = 4;
+
+/// A write that the server does not take for so long ends the session.
+const STUCK: Duration = Duration::from_secs(180);
+
+/// Stands for "no time limit" where one must be given.
+const FOR_EVER: Duration = Duration::from_secs(24 * 3600);
+
+/// An endpoint's server: makes connections to it.
+pub(crate) struct Remote {
+    net: Net,
+    pub(crate) settings: Settings,
+    pub(crate) services: Services,
+    /// The private key as read, with the text it was read from: reading takes long on purpose.
+    key: Mutex<Option<(Secret<String>, Arc<PrivateKey>)>>,
+}
+
+/// A server whose key is trusted, and which has not been told yet who we are.
+pub(crate) struct Greeted {
+    ssh: Handle<Guard>,
+    ending: Ending,
+    pub(crate) host_key: String,
+}
+
+/// What ends a session, whatever becomes of it.
+struct Ending {
+    cut: Arc<Cut>,
+    seen: Arc<Seen>,
+    record: ConnectionHandle,
+    armed: bool,
+}
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        // The SSH library's task may wait for a server that says nothing; it must not wait alone.
+        if self.armed {
+            self.cut.cut();
+        }
+    }
+}
+
+/// A logged-in SFTP session.
+pub(crate) struct Connection {
+    client: Client,
+    ssh: Option<Handle<Guard>>,
+    ending: Ending,
+    target: String,
+}
+
+impl Remote {
+    pub(crate) fn new(net: Net, settings: Settings, services: Services) -> Self {
+        Self { net, settings, services, key: Mutex::new(None) }
+    }
+
+    /// Connects and logs in.
+    pub(crate) async fn connect(&self, purpose: Purpose) -> Result<Connection> {
+        let stream = self.reach(purpose).await?;
+        let greeted = self.greet(stream).await?;
+        self.log_in(greeted).await
+    }
+
+    /// The socket.
+    pub(crate) async fn reach(&self, purpose: Purpose) -> Result<Stream> {
+        let request = DialRequest {
+            endpoint: Some(self.settings.endpoint.clone()),
+            protocol: Protocol::Sftp,
+            purpose,
+            host: self.settings.host.clone(),
+            port: self.settings.port,
+            tls: None,
+            proxy: Proxy::Disabled,
+            timeout: self.settings.timeout.unwrap_or(FOR_EVER),
+        };
+        self.net.dial_deferred(&request).await
+    }
+
+    /// The key exchange and the server's key. A server that is not trusted is sent nothing after it.
+    pub(crate) async fn greet(&self, stream: Stream) -> Result<Greeted> {
+        let settings = &self.settings;
+        let record = stream.handle();
+        let address = record.remote().map(|remote| remote.ip());
+        let place = Place { host: &settings.host, port: settings.port, address };
+        let config = Arc::new(config(settings.trust.algorithms(&place)));
+        let seen = Arc::new(Seen::default());
+        let guard = Guard {
+            trust: settings.trust.clone(),
+            host: settings.host.clone(),
+            port: settings.port,
+            address,
+            seen: Arc::clone(&seen),
+        };
+        let (stream, cut) = CutStream::new(stream);
+        let ending = Ending { cut, seen, record, armed: true };
+        let shaking = russh::client::connect_stream(config, stream, guard);
+        let shaken = match self.within(shaking).await {
+            Ok(shaken) => shaken.map_err(|ended| self.not_completed(ended, &ending)),
+            Err(waited) => Err(self
+                .error(ErrorKind::Timeout, "complete the SSH handshake", &ending)
+                .with("waited", format!("{:.1} s", waited.as_secs_f64()))
+                .advice("the server took the connection but did not finish the key exchange")),
+        };
+        ending.record.set_security(ending.seen.security(&ending.cut.first_words()));
+        match shaken {
+            Ok(ssh) => {
+                ending.record.established(ending.record.security()).await?;
+                let host_key = ending.seen.host_key().unwrap_or_default();
+                Ok(Greeted { ssh, ending, host_key })
+            }
+            Err(error) => {
+                ending.record.fail(error.chain());
+                Err(error)
+            }
+        }
+    }
+
+    /// The login and the SFTP session.
+    pub(crate) async fn log_in(&self, greeted: Greeted) -> Result<Connection> {
+        let Greeted { mut ssh, ending, .. } = greeted;
+        let result = match self.within(self.open_session(&mut ssh, &ending)).await {
+            Ok(result) => result,
+            Err(waited) => Err(self
+                .error(ErrorKind::Timeout, "log in", &ending)
+                .with("waited", format!("{:.1} s", waited.as_secs_f64()))
+                .advice("the server did not finish the login; see the endpoint's option timeout")),
+        };
+        match result {
+            Ok(client) => Ok(Connection { client, ssh: Some(ssh), ending, target: self.settings.target() }),
+            Err(error) => {
+                ending.record.fail(error.chain());
+                // In order, so that the server's log does not show a lost client.
+                let _ = ssh.disconnect(Disconnect::ByApplication, "", "").await;
+                let _ = tokio::time::timeout(Duration::from_millis(200), ssh).await;
+                Err(error)
+            }
+        }
+    }
+
+    async fn within<T>(&self, act: impl Future<Output = T>) -> std::result::Result<T, Duration> {
+        match self.settings.timeout {
+            None => Ok(act.await),
+            Some(timeout) => tokio::time::timeout(timeout, act).await.map_err(|_| timeout),
+        }
+    }
+
+    async fn open_session(&self, ssh: &mut Handle<Guard>, ending: &Ending) -> Result<Client> {
+        self.authenticate(ssh, ending).await?;
+        let refused = |error: russh::Error| {
+            let error = match (&error, ending.seen.farewell()) {
+                (_, Some(farewell)) => self.error(ErrorKind::Unreachable, "open an SFTP session", ending).said(farewell.words),
+                (russh::Error::ChannelOpenFailure(_), None) => {
+                    // RFC 4254, 5.1: resource shortage, or an administrator's limit.
+                    self.error(ErrorKind::Throttled, "open an SFTP session", ending)
+                }
+                _ => self.error(ErrorKind::Unreachable, "open an SFTP session", ending),
+            };
+            error.advice("the server let us log in and then gave no session")
+        };
+        let mut channel = ssh.channel_open_session().await.map_err(&refused)?;
+        channel.request_subsystem(true, "sftp").await.map_err(&refused)?;
+        loop {
+            match channel.wait().await {
+                Some(ChannelMsg::Success) => break,
+                Some(ChannelMsg::Failure) => {
+                    return Err(Error::permanent(ErrorKind::Unsupported, "open an SFTP session")
+                        .with("host", self.settings.target())
+                        .advice("the server takes logins but offers this user no SFTP subsystem; ask its operator"));
+                }
+                Some(ChannelMsg::Eof | ChannelMsg::Close) | None => return Err(refused(russh::Error::Disconnect)),
+                Some(_) => {}
+            }
+        }
+        let seen = Arc::clone(&ending.seen);
+        let ended = move || match seen.farewell() {
+            Some(farewell) => farewell.words,
+            None => "the connection is closed".into(),
+        };
+        Client::start(channel, self.settings.timeout, ended)
+            .await
+            .map_err(|fault: Fault| fault.error("open an SFTP session", &self.settings.target(), None))
+    }
+
+    async fn authenticate(&self, ssh: &mut Handle<Guard>, ending: &Ending) -> Result<()> {
+        let definitions = self.services.directory.definitions();
+        let login = self.settings.login.resolve(
+            |name| definitions.credentials.get(name).cloned(),
+            |name| definitions.keys.get(name).cloned(),
+        )?;
+        let lost = |_| self.login_lost(ending);
+        let mut tried = Vec::new();
+        let mut offered = None;
+        if let Some(key) = self.private_key(&login).await? {
+            let hash = self.rsa_hash(ssh, &key).await?;
+            tried.push(format!("private key {}", key.fingerprint(HashAlg::Sha256)));
+            let key = PrivateKeyWithHashAlg::new(key, hash);
+            match ssh.authenticate_publickey(&login.username, key).await.map_err(lost)? {
+                AuthResult::Success => return Ok(()),
+                AuthResult::Failure { remaining_methods, .. } => offered = Some(remaining_methods),
+            }
+        }
+        let password_helps =
+            offered.as_ref().is_none_or(|methods: &MethodSet| methods.contains(&MethodKind::Password));
+        if let Some(password) = login.password.as_ref().filter(|_| password_helps) {
+            tried.push("password".to_owned());
+            match ssh.authenticate_password(&login.username, password.reveal()).await.map_err(lost)? {
+                AuthResult::Success => return Ok(()),
+                AuthResult::Failure { remaining_methods, .. } => offered = Some(remaining_methods),
+            }
+        }
+        let methods = offered.unwrap_or_else(MethodSet::empty);
+        // An end of the connection looks like a refusal without any method.
+        if methods.is_empty() && (ssh.is_closed() || ending.seen.farewell().is_some()) {
+            return Err(self.login_lost(ending));
+        }
+        Err(self.refused(&login, &tried, &methods))
+    }
+
+    fn refused(&self, login: &ResolvedLogin, tried: &[String], methods: &MethodSet) -> Error {
+        let names: Vec<&str> = methods.iter().map(<&str>::from).collect();
+        let offers = if names.is_empty() { "nothing".to_owned() } else { names.join(", ") };
+        let error = Error::permanent(ErrorKind::Unauthenticated, "log in: authentication failed")
+            .with("host", self.settings.target())
+            .with("user", &login.username)
+            .with("tried", tried.join(", "))
+            .with("server offers", offers);
+        let only_prompts =
+            methods.contains(&MethodKind::KeyboardInteractive) && !methods.contains(&MethodKind::Password);
+        error.advice(if only_prompts && login.password.is_some() {
+            "the server takes passwords by keyboard-interactive only, which is not supported yet; ask its operator for password or key"
+        } else {
+            "check user name, password and key; it is not tried again by itself, as servers lock accounts"
+        })
+    }
+
+    fn login_lost(&self, ending: &Ending) -> Error {
+        match ending.seen.farewell() {
+            Some(farewell) if farewell.too_many_connections => {
+                self.error(ErrorKind::Throttled, "log in", ending).said(farewell.words)
+            }
+            // OpenSSH says so when a user's attempts are used up, which waiting does not change.
+            Some(farewell) if farewell.words.contains("Too many authentication failures") => {
+                Error::permanent(ErrorKind::Unauthenticated, "log in: authentication failed")
+                    .with("host", self.settings.target())
+                    .said(farewell.words)
+                    .advice("the server ended the login after failed attempts; check user name, password and key")
+            }
+            Some(farewell) => {
+                self.error(ErrorKind::Unreachable, "log in: did not complete", ending).said(farewell.words)
+            }
+            None => self.error(ErrorKind::Unreachable, "log in: did not complete", ending),
+        }
+    }
+
+    async fn private_key(&self, login: &ResolvedLogin) -> Result<Option<Arc<PrivateKey>>> {
+        let Some((text, passphrase)) = login.private_key.clone() else { return Ok(None) };
+        let cached = self.key.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some((from, key)) = cached
+            && from.reveal() == text.reveal()
+        {
+            return Ok(Some(key));
+        }
+        let source = text.clone();
+        let reading = tokio::task::spawn_blocking(move || key::read(&source, passphrase.as_ref()));
+        let key = reading
+            .await
+            .map_err(|e| Error::transient(ErrorKind::Internal, "read the private key").caused_by(e))?
+            .map_err(|error| error.with("endpoint", &self.settings.endpoint))?;
+        *self.key.lock().unwrap_or_else(PoisonError::into_inner) = Some((text, Arc::clone(&key)));
+        Ok(Some(key))
+    }
+
+    /// The hash that an RSA key signs with; never SHA-1.
+    async fn rsa_hash(&self, ssh: &Handle<Guard>, key: &PrivateKey) -> Result<Option<HashAlg>> {
+        if !matches!(key.algorithm(), Algorithm::Rsa { .. }) {
+            return Ok(None);
+        }
+        match ssh.best_supported_rsa_hash().await {
+            Ok(Some(Some(hash))) => Ok(Some(hash)),
+            Ok(Some(None)) => Err(Error::permanent(ErrorKind::Unsupported, "log in by an RSA key")
+                .with("host", self.settings.target())
+                .advice("the server takes RSA signatures with SHA-1 only, which is broken; use an ed25519 or ECDSA key")),
+            // It does not say what it takes: SHA-2 is what RFC 8332 recommends to try.
+            Ok(None) | Err(_) => Ok(Some(HashAlg::Sha512)),
+        }
+    }
+
+    /// A transient error of this server, with its address.
+    fn error(&self, kind: ErrorKind, operation: &'static str, ending: &Ending) -> Error {
+        let error = Error::transient(kind, operation).with("host", self.settings.target());
+        match ending.record.remote() {
+            Some(remote) => error.with("address", remote),
+            None => error,
+        }
+    }
+
+    fn not_completed(&self, ended: Ended, ending: &Ending) -> Error {
+        let operation = "complete the SSH handshake";
+        let error = match ended {
+            Ended::Untrusted => {
+                return ending.seen.verdict().unwrap_or_else(|| {
+                    Error::permanent(ErrorKind::TrustFailed, operation).with("host", self.settings.target())
+                });
+            }
+            Ended::Ssh(error) => error,
+        };
+        let words = ending.cut.first_words();
+        match &error {
+            russh::Error::NoCommonAlgo { kind, ours, theirs } => {
+                return Error::permanent(ErrorKind::Unsupported, "agree with the server on SSH algorithms")
+                    .with("host", self.settings.target())
+                    .with("for", format_args!("{kind:?}"))
+                    .with("ours", ours.join(", "))
+                    .with("server's", PeerText::new(theirs.join(", ").as_bytes()))
+                    .advice("the server has only algorithms that are no longer safe; ask its operator for newer ones");
+            }
+            russh::Error::WrongServerSig => {
+                return Error::permanent(ErrorKind::TrustFailed, "trust the server: wrong signature by its host key")
+                    .with("host", self.settings.target())
+                    .advice("nothing was sent; the server does not own the key that it shows");
+            }
+            _ => {}
+        }
+        let busy = ["Not allowed at this time", "Exceeded MaxStartups", "Too many"];
+        let says = String::from_utf8_lossy(&words).into_owned();
+        let error = match &error {
+            _ if busy.iter().any(|text| says.contains(text)) => self.error(ErrorKind::Throttled, operation, ending),
+            russh::Error::Disconnect | russh::Error::HUP | russh::Error::IO(_) => {
+                self.error(ErrorKind::Unreachable, operation, ending)
+                    .advice("did not complete: the server ended the connection during the key exchange")
+            }
+            russh::Error::Version => self
+                .error(ErrorKind::Protocol, operation, ending)
+                .advice("did not complete: what answers on this port is no SSH server"),
+            _ => self.error(ErrorKind::Protocol, operation, ending).advice("did not complete"),
+        }
+        .caused_by(error);
+        if words.is_empty() || words.starts_with(b"SSH-") { error } else { error.said(&words) }
+    }
+}
+
+/// The SSH library's settings for one connection.
+fn config(host_keys: Vec<Algorithm>) -> Config {
+    const KEX: &[kex::Name] = &[
+        kex::MLKEM768X25519_SHA256,
+        kex::CURVE25519,
+        kex::CURVE25519_PRE_RFC_8731,
+        kex::ECDH_SHA2_NISTP256,
+        kex::ECDH_SHA2_NISTP384,
+        kex::ECDH_SHA2_NISTP521,
+        kex::DH_GEX_SHA256,
+        kex::DH_G16_SHA512,
+        kex::DH_G18_SHA512,
+        kex::DH_G14_SHA256,
+        kex::EXTENSION_SUPPORT_AS_CLIENT,
+        kex::EXTENSION_OPENSSH_STRICT_KEX_AS_CLIENT,
+    ];
+    const CIPHERS: &[cipher::Name] = &[
+        cipher::AES_256_GCM,
+        cipher::AES_128_GCM,
+        cipher::CHACHA20_POLY1305,
+        cipher::AES_256_CTR,
+        cipher::AES_192_CTR,
+        cipher::AES_128_CTR,
+    ];
+    const MACS: &[mac::Name] = &[mac::HMAC_SHA256_ETM, mac::HMAC_SHA512_ETM, mac::HMAC_SHA256, mac::HMAC_SHA512];
+    Config {
+        client_id: SshId::Standard(Cow::Borrowed(concat!("SSH-2.0-Waybill_", env!("CARGO_PKG_VERSION")))),
+        window_size: WINDOW,
+        maximum_packet_size: PACKET,
+        preferred: Preferred {
+            kex: Cow::Borrowed(KEX),
+            key: Cow::Owned(host_keys),
+            host_key_certificates: Cow::Borrowed(&[]),
+            cipher: Cow::Borrowed(CIPHERS),
+            mac: Cow::Borrowed(MACS),
+            compression: Cow::Borrowed(&[compression::NONE]),
+        },
+        keepalive_interval: Some(KEEPALIVE),
+        keepalive_max: KEEPALIVES,
+        inactivity_timeout: Some(STUCK),
+        nodelay: true,
+        ..Config::default()
+    }
+}
+
+impl Connection {
+    pub(crate) fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// Host and port, for errors.
+    pub(crate) fn target(&self) -> &str {
+        &self.target
+    }
+
+    /// Counts a file operation for the connection's record.
+    pub(crate) fn count(&self) {
+        self.ending.record.request();
+    }
+
+    /// Says why the connection ends, for its record.
+    pub(crate) fn closing(&self, reason: &str) {
+        self.ending.record.closing(reason);
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        if let Some(why) = self.client.lost() {
+            self.ending.record.fail(why.as_bytes());
+        }
+        let (Some(ssh), Ok(runtime)) = (self.ssh.take(), tokio::runtime::Handle::try_current()) else { return };
+        // Good-bye takes a moment; who lets go of a connection does not wait for it.
+        self.ending.armed = false;
+        let cut = Arc::clone(&self.ending.cut);
+        runtime.spawn(async move {
+            let bye = async {
+                let _ = ssh.disconnect(Disconnect::ByApplication, "", "").await;
+                let _ = ssh.await;
+            };
+            let _ = tokio::time::timeout(Duration::from_secs(1), bye).await;
+            cut.cut();
+        });
+    }
+}
