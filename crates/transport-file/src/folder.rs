@@ -178,19 +178,11 @@ impl Folder for LocalFolder {
         let path = path.clone();
         self.run(move |place| {
             let whole = place.base.join(&path);
-            // From the root, not the endpoint's directory: that may be what is missing.
-            let anchor = place::anchor(&whole_root(place, &whole)?, &place.roots, &whole)?;
+            let anchor = place::anchor_to_make(&place.base, &place.roots, &path)?;
             place::make_directories(&anchor).map_err(|e| failed("make a directory", &whole, e))
         })
         .await
     }
-}
-
-fn whole_root(place: &Bounds, whole: &RemotePath) -> Result<RemotePath> {
-    place::root_of(&place.roots, whole).cloned().ok_or_else(|| {
-        Error::permanent(ErrorKind::PermissionDenied, "make a directory outside the allowed roots")
-            .with("path", whole)
-    })
 }
 
 /// What the system tells of a file. Its inode is its version: another file that takes the name has

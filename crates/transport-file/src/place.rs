@@ -52,9 +52,30 @@ pub(crate) fn anchor(base: &RemotePath, roots: &[RemotePath], path: &RemotePath)
         return Ok(Anchor { directory: opened, parts: below_root });
     }
     let base_parts = parts_below(root, base);
-    let directory = open_directory(&opened, &base_parts, OFlags::PATH)
-        .map_err(|e| failed("open the endpoint's directory", base, e))?;
-    Ok(Anchor { directory, parts: parts_below(base, &whole) })
+    let below_base = parts_below(base, &whole);
+    match open_directory(&opened, &base_parts, OFlags::PATH) {
+        Ok(directory) => Ok(Anchor { directory, parts: below_base }),
+        // The endpoint names one file: that alone is reached, from its directory.
+        Err(Errno::NOTDIR) if below_base.is_empty() && !base_parts.is_empty() => {
+            let (above, name) = base_parts.split_at(base_parts.len() - 1);
+            let directory = open_directory(&opened, above, OFlags::PATH)
+                .map_err(|e| failed("open the endpoint's directory", base, e))?;
+            Ok(Anchor { directory, parts: name.to_vec() })
+        }
+        Err(error) => Err(failed("open the endpoint's directory", base, error)),
+    }
+}
+
+/// Where directories are made from: the endpoint's directory, or the allowed root while that is missing.
+pub(crate) fn anchor_to_make(base: &RemotePath, roots: &[RemotePath], path: &RemotePath) -> Result<Anchor> {
+    let whole = base.join(path);
+    match anchor(base, roots, &whole) {
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            let root = root_of(roots, &whole).ok_or_else(|| outside(&whole))?;
+            anchor(root, roots, &whole)
+        }
+        other => other,
+    }
 }
 
 /// The directory and name of a file.
@@ -182,4 +203,28 @@ fn outside(path: &RemotePath) -> Error {
 
 fn parts_below(directory: &RemotePath, path: &RemotePath) -> Vec<Vec<u8>> {
     path.parts().skip(directory.parts().count()).map(<[u8]>::to_vec).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
+    #[test]
+    fn where_the_kernel_cannot_resolve_no_link_is_followed() {
+        let root = tempfile::tempdir().unwrap();
+        fs::create_dir_all(root.path().join("one/two")).unwrap();
+        symlink("one", root.path().join("link")).unwrap();
+        let below: OwnedFd = fs::File::open(root.path()).unwrap().into();
+        let open = |path: &str| {
+            let parts: Vec<_> = path.split('/').map(|part| part.as_bytes().to_vec()).collect();
+            open_part_by_part(&below, &parts, DIRECTORY)
+        };
+        assert!(open("one/two").is_ok());
+        assert!(open("one").is_ok());
+        assert!(open("link/two").is_err());
+        assert!(open("link").is_err());
+        assert_eq!(open("one/three").err(), Some(Errno::NOENT));
+    }
 }

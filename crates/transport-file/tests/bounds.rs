@@ -84,6 +84,30 @@ async fn paths_outside_the_roots_are_refused_before_anything_is_opened() {
 }
 
 #[tokio::test]
+async fn no_directory_is_made_through_a_link() {
+    let ground = Ground::new();
+    symlink(ground.at("secret"), ground.at("in/out")).unwrap();
+    let made = ground.folder.make_directory(&path(ground.at("in/out/new"))).await;
+    assert_eq!(made.unwrap_err().kind(), ErrorKind::PermissionDenied);
+    assert!(!ground.at("secret/new").exists());
+    let missing = LocalFolder::new(path(ground.at("not/yet")), vec![path(ground.root.path())]);
+    missing.make_directory(&path(ground.at("not/yet/there"))).await.unwrap();
+    assert!(ground.at("not/yet/there").is_dir());
+}
+
+#[tokio::test]
+async fn an_endpoint_may_name_one_file() {
+    let ground = Ground::new();
+    let file = path(ground.at("secret/key"));
+    let folder = LocalFolder::new(file.clone(), vec![path(ground.root.path())]);
+    assert!(folder.list(&file).await.is_err());
+    assert_eq!(folder.stat(&file).await.unwrap().size, Some(6));
+    assert!(folder.read(&file, 0).await.is_ok());
+    folder.rename(&file, &path(ground.at("in/done"))).await.unwrap();
+    assert_eq!(folder.stat(&file).await.unwrap_err().kind(), ErrorKind::NotFound);
+}
+
+#[tokio::test]
 async fn a_publication_writes_through_no_link() {
     let ground = Ground::new();
     let (temporary, name) = (ground.at("in/.a.a"), ground.at("in/a"));

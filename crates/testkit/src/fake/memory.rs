@@ -70,6 +70,14 @@ impl MemoryFolder {
         state.write(path, bytes.into());
     }
 
+    /// Copies a file with its time and version, as nothing but an unlucky moment would.
+    pub fn duplicate(&self, from: impl Into<RemotePath>, to: impl Into<RemotePath>) {
+        let mut state = locked(&self.state);
+        if let Some(node) = state.nodes.get(&parts(&from.into())).cloned() {
+            state.nodes.insert(parts(&to.into()), node);
+        }
+    }
+
     /// The bytes of a file.
     #[must_use]
     pub fn get(&self, path: impl Into<RemotePath>) -> Option<Arc<[u8]>> {

@@ -95,3 +95,34 @@ fn copy_to(source: &mut File, stat: &rustix::fs::Stat, temporary: &Spot) -> Resu
     rustix::fs::futimens(&copy, &Timestamps { last_access: modified, last_modification: modified })?;
     rustix::fs::fsync(&copy)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use tempfile::TempDir;
+
+    fn spot(directory: &TempDir, name: &str) -> Spot {
+        Spot { directory: File::open(directory.path()).unwrap().into(), name: name.into() }
+    }
+
+    #[test]
+    fn without_a_rename_that_replaces_nothing_a_second_name_does() {
+        let directory = tempfile::tempdir().unwrap();
+        let at = |name: &str| directory.path().join(name);
+        let (from, to) = (spot(&directory, "from"), spot(&directory, "to"));
+        fs::write(at("from"), "new").unwrap();
+        fs::write(at("to"), "old").unwrap();
+        assert_eq!(link_then_unlink(&from, &to), Err(Errno::EXIST));
+        assert_eq!(
+            (fs::read(at("from")).unwrap(), fs::read(at("to")).unwrap()),
+            (b"new".into(), b"old".into())
+        );
+        fs::remove_file(at("to")).unwrap();
+        // Cut off between the two steps, and called again.
+        fs::hard_link(at("from"), at("to")).unwrap();
+        assert_eq!(link_then_unlink(&from, &to), Ok(()));
+        assert!(!at("from").exists());
+        assert_eq!(fs::read(at("to")).unwrap(), b"new");
+    }
+}

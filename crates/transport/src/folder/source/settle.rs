@@ -99,13 +99,20 @@ impl FolderSource {
         while number <= NUMBER_LIMIT {
             let name = names::numbered(target.file_name(), number, names::NAME_LIMIT);
             let to = target.with_file_name(&name);
-            if !guarded && found(self.folder.stat(&to).await)?.is_some() {
-                number += 1;
-                continue;
-            }
-            match self.folder.rename(&identity.path, &to).await {
+            let taken = !guarded && found(self.folder.stat(&to).await)?.is_some();
+            let renamed = if taken {
+                Err(Error::permanent(ErrorKind::AlreadyExists, "move a file").with("path", &to))
+            } else {
+                self.folder.rename(&identity.path, &to).await
+            };
+            match renamed {
                 Ok(()) => return self.verify_moved(identity, to).await,
-                Err(error) if error.kind() == ErrorKind::AlreadyExists => number += 1,
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+                    if self.moved_by_earlier_call(identity, &to).await? {
+                        return Ok(Moved::Changed);
+                    }
+                    number += 1;
+                }
                 Err(error) if error.kind() == ErrorKind::NotFound && !remade => {
                     // Either the file went, or somebody removed the directory since it was made.
                     if found(self.folder.stat(&identity.path).await)?.is_none() {
@@ -122,6 +129,17 @@ impl FolderSource {
             .with("path", &identity.path)
             .with("target", target)
             .advice("clear the directory of files with the same name"))
+    }
+
+    /// Whether a name that is taken was taken by an earlier call for this very offer. Then what lies at
+    /// the source now is a new file, even where size and time cannot tell it from the one taken. Only a
+    /// name with the offer's own time says so: any other may be of an older file that looked the same.
+    async fn moved_by_earlier_call(&self, identity: &OfferIdentity, to: &RemotePath) -> Result<bool> {
+        if !matches!(self.poll.after, After::Archive { timestamp: true, .. }) {
+            return Ok(false);
+        }
+        let there = found(self.folder.stat(to).await)?;
+        Ok(there.is_some_and(|entry| looks_same(&entry, identity)))
     }
 
     /// The file is gone from its place: finds what an earlier call made of it.

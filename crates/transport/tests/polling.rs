@@ -1,0 +1,259 @@
+//! Polling over places that no real server would be: endless, looping, hostile, huge.
+
+use async_trait::async_trait;
+use futures::stream::BoxStream;
+use futures::{StreamExt, stream};
+use model::definition::{After, ClaimBy, Flow, FlowSource, Order, PollSource, RetryPolicy, SettleWhen};
+use model::{Error, ErrorKind, Mask, MaskSpec, Offer, OfferId, OfferState, Outcome, RemotePath, Result};
+use std::sync::Arc;
+use std::time::Duration;
+use testkit::conformance::Interlude;
+use testkit::fake::{Fault, Known, MemoryFolder, services};
+use tokio::io::AsyncRead;
+use transport::folder::{
+    Entry, EntryKind, Folder, FolderCapabilities, FolderSource, FolderSourceOptions, Published, Upload,
+};
+use transport::{Discovery, FoundOffer, Settled, Source};
+
+/// A folder whose directories list what a function says.
+struct Strange<F>(F);
+
+fn nothing<T>() -> Result<T> {
+    Err(Error::permanent(ErrorKind::NotFound, "find anything in a strange folder"))
+}
+
+#[async_trait]
+impl<F> Folder for Strange<F>
+where
+    F: Fn(&RemotePath) -> BoxStream<'static, Result<Entry>> + Send + Sync,
+{
+    async fn capabilities(&self) -> Result<FolderCapabilities> {
+        nothing()
+    }
+    async fn list(&self, directory: &RemotePath) -> Result<BoxStream<'static, Result<Entry>>> {
+        Ok(self.0(directory))
+    }
+    async fn stat(&self, _: &RemotePath) -> Result<Entry> {
+        nothing()
+    }
+    async fn read(&self, _: &RemotePath, _: u64) -> Result<Box<dyn AsyncRead + Send + Unpin>> {
+        nothing()
+    }
+    async fn begin_write(&self, _: &RemotePath, _: Option<u64>) -> Result<Box<dyn Upload>> {
+        nothing()
+    }
+    async fn publish(&self, _: &RemotePath, _: &RemotePath, _: bool) -> Result<Published> {
+        nothing()
+    }
+    async fn rename(&self, _: &RemotePath, _: &RemotePath) -> Result<()> {
+        nothing()
+    }
+    async fn remove(&self, _: &RemotePath) -> Result<()> {
+        nothing()
+    }
+    async fn make_directory(&self, _: &RemotePath) -> Result<()> {
+        nothing()
+    }
+}
+
+fn entry(name: &str, kind: EntryKind) -> Result<Entry> {
+    Ok(Entry { path: name.into(), kind, size: Some(1), modified: None, version: None })
+}
+
+fn source(folder: Arc<dyn Folder>, directory: &str, recursive: bool, read_limit: usize) -> FolderSource {
+    source_with(folder, directory, PollSource { recursive, read_limit, ..poll() })
+}
+
+fn poll() -> PollSource {
+    PollSource {
+        endpoint: "place".into(),
+        mask: Mask::new(&MaskSpec::default()).unwrap(),
+        every: Duration::from_secs(60),
+        stable_for: Duration::ZERO,
+        read_limit: 0,
+        order: Order::Name,
+        recursive: false,
+        after: After::Keep,
+        error_directory: None,
+        settle: SettleWhen::Recorded,
+        claim: ClaimBy::Lease,
+        retry: RetryPolicy::default(),
+    }
+}
+
+fn source_with(folder: Arc<dyn Folder>, directory: &str, poll: PollSource) -> FolderSource {
+    let flow = Flow {
+        name: "flow".into(),
+        enabled: true,
+        source: FlowSource::Poll(poll),
+        destinations: Vec::new(),
+        ordered: false,
+        continue_after_failure: false,
+        retention: Duration::ZERO,
+    };
+    let options = FolderSourceOptions {
+        flow: Arc::new(flow),
+        endpoint: "place".into(),
+        directory: directory.into(),
+        temporary_suffix: ".part".into(),
+    };
+    FolderSource::new(folder, options, services(Arc::new(Interlude::default()))).unwrap()
+}
+
+async fn discover(source: &FolderSource, known: &Arc<Known>) -> Result<Vec<FoundOffer>> {
+    let known = Arc::clone(known) as Arc<dyn transport::KnownOffers>;
+    let offers: Vec<_> = source.discover(Discovery { known }).await?.collect().await;
+    offers.into_iter().collect()
+}
+
+fn paths(found: &[FoundOffer]) -> Vec<String> {
+    found.iter().map(|offer| offer.identity.path.to_text()).collect()
+}
+
+#[tokio::test]
+async fn a_huge_listing_is_asked_about_in_batches_and_the_first_in_order_are_held() {
+    let listing = |_: &RemotePath| {
+        stream::iter((0..150_000_u32).rev().map(|n| entry(&format!("{n:06}"), EntryKind::File))).boxed()
+    };
+    let known = Arc::new(Known::default());
+    let found = discover(&source(Arc::new(Strange(listing)), "in", false, 3), &known).await.unwrap();
+    assert_eq!(paths(&found), ["in/000000", "in/000001", "in/000002"]);
+    assert_eq!(known.asked(), vec![1_000; 150]);
+    let found = discover(&source(Arc::new(Strange(listing)), "in", false, 0), &known).await.unwrap();
+    assert_eq!(found.len(), 100_000, "what one poll holds");
+}
+
+#[tokio::test]
+async fn directories_that_go_round_in_a_circle_end() {
+    let listing = |_: &RemotePath| {
+        stream::iter([entry("again", EntryKind::Directory), entry("file", EntryKind::File)]).boxed()
+    };
+    let known = Arc::new(Known::default());
+    let found = discover(&source(Arc::new(Strange(listing)), "in", true, 0), &known).await.unwrap();
+    assert_eq!(found.len(), 65);
+    assert_eq!(known.complete_listings(), 0, "what was not looked into may hold what is kept");
+}
+
+#[tokio::test]
+async fn names_that_are_paths_are_no_names() {
+    let listing = |_: &RemotePath| {
+        let names = ["../out", "..", ".", "", "a/b", "/etc/passwd", "nul\0", "fine"];
+        stream::iter(names.map(|name| entry(name, EntryKind::File))).boxed()
+    };
+    let found = discover(&source(Arc::new(Strange(listing)), "in", true, 0), &Arc::default()).await.unwrap();
+    assert_eq!(paths(&found), ["in/fine"]);
+}
+
+#[tokio::test]
+async fn a_listing_that_breaks_off_is_an_error_and_not_complete() {
+    let listing = |_: &RemotePath| {
+        stream::iter([entry("a", EntryKind::File), Err(Fault::CUT.error("go on listing"))]).boxed()
+    };
+    let known = Arc::new(Known::default());
+    let error = discover(&source(Arc::new(Strange(listing)), "in", false, 0), &known).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unreachable);
+    assert_eq!(known.complete_listings(), 0);
+}
+
+#[tokio::test]
+async fn a_directory_that_may_not_be_read_does_not_hide_the_others() {
+    let memory = MemoryFolder::new();
+    memory.put("in/a/one", *b"1");
+    memory.put("in/b/two", *b"2");
+    let known = Arc::new(Known::default());
+    let denied = |directory: &str| Arc::new(Denied { inner: memory.clone(), directory: directory.into() });
+    let found = discover(&source(denied("in/b"), "in", true, 0), &known).await.unwrap();
+    assert_eq!(paths(&found), ["in/a/one"]);
+    assert_eq!(known.complete_listings(), 0);
+    // That the polled directory itself may not be read is told.
+    let error = discover(&source(denied("in"), "in", true, 0), &known).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::PermissionDenied);
+}
+
+/// Denies the listing of one directory.
+struct Denied {
+    inner: MemoryFolder,
+    directory: RemotePath,
+}
+
+#[async_trait]
+impl Folder for Denied {
+    async fn capabilities(&self) -> Result<FolderCapabilities> {
+        self.inner.capabilities().await
+    }
+    async fn list(&self, directory: &RemotePath) -> Result<BoxStream<'static, Result<Entry>>> {
+        if *directory == self.directory {
+            return Err(Error::permanent(ErrorKind::PermissionDenied, "list"));
+        }
+        self.inner.list(directory).await
+    }
+    async fn stat(&self, path: &RemotePath) -> Result<Entry> {
+        self.inner.stat(path).await
+    }
+    async fn read(&self, path: &RemotePath, at: u64) -> Result<Box<dyn AsyncRead + Send + Unpin>> {
+        self.inner.read(path, at).await
+    }
+    async fn begin_write(&self, path: &RemotePath, length: Option<u64>) -> Result<Box<dyn Upload>> {
+        self.inner.begin_write(path, length).await
+    }
+    async fn publish(&self, from: &RemotePath, to: &RemotePath, overwrite: bool) -> Result<Published> {
+        self.inner.publish(from, to, overwrite).await
+    }
+    async fn rename(&self, from: &RemotePath, to: &RemotePath) -> Result<()> {
+        self.inner.rename(from, to).await
+    }
+    async fn remove(&self, path: &RemotePath) -> Result<()> {
+        self.inner.remove(path).await
+    }
+    async fn make_directory(&self, path: &RemotePath) -> Result<()> {
+        self.inner.make_directory(path).await
+    }
+}
+
+#[tokio::test]
+async fn an_endpoint_that_names_one_file_polls_that_file() {
+    let memory = MemoryFolder::new();
+    memory.put("in/orders.edi", *b"content");
+    memory.put("in/other.edi", *b"content");
+    let poll = source(Arc::new(memory), "in/orders.edi", false, 0);
+    let found = discover(&poll, &Arc::default()).await.unwrap();
+    assert_eq!(paths(&found), ["in/orders.edi"]);
+    let part = poll.open(&found[0]).await.unwrap().next().await.unwrap().unwrap();
+    assert_eq!(part.file_name, RemotePath::from("orders.edi"));
+}
+
+fn offer(found: &FoundOffer) -> Offer {
+    Offer {
+        id: OfferId::new(uuid::Uuid::from_u128(1)),
+        identity: found.identity.clone(),
+        state: OfferState::Settling,
+        found_at: chrono::DateTime::from_timestamp(1_772_366_400, 0).unwrap(),
+        failures: 0,
+        source_data: found.source_data.clone(),
+    }
+}
+
+#[tokio::test]
+async fn a_new_file_that_looks_the_same_is_not_archived_in_the_old_ones_stead() {
+    let memory = MemoryFolder::new();
+    memory.put("in/a.edi", *b"taken");
+    let after = After::Archive { directory: "done".into(), timestamp: true };
+    let source = source_with(Arc::new(memory.clone()), "in", PollSource { after, ..poll() });
+    let offer = offer(&discover(&source, &Arc::default()).await.unwrap()[0]);
+    assert_eq!(source.settle(&offer, Outcome::Taken).await.unwrap(), Settled::Done);
+    // The answer was lost; meanwhile the partner sent another file within the same second.
+    memory.duplicate("done/a-20260301T120000000000Z.edi", "in/a.edi");
+    assert_eq!(source.settle(&offer, Outcome::Taken).await.unwrap(), Settled::Changed);
+    assert_eq!(memory.files(), ["done/a-20260301T120000000000Z.edi", "in/a.edi"]);
+}
+
+#[tokio::test]
+async fn an_archive_keeps_the_directories_below_the_polled_one() {
+    let memory = MemoryFolder::new();
+    memory.put("in/one/two/a.edi", *b"taken");
+    let after = After::Archive { directory: "done".into(), timestamp: false };
+    let source = source_with(Arc::new(memory.clone()), "in", PollSource { after, recursive: true, ..poll() });
+    let offer = offer(&discover(&source, &Arc::default()).await.unwrap()[0]);
+    assert_eq!(source.settle(&offer, Outcome::Taken).await.unwrap(), Settled::Done);
+    assert_eq!(memory.files(), ["done/one/two/a.edi"]);
+}
