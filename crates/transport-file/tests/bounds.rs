@@ -1,5 +1,12 @@
 //! Nothing leads out of a file endpoint's directory, and only regular files are touched.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test program: a failed expectation is how it speaks"
+)]
+
 use bytes::Bytes;
 use futures::StreamExt;
 use model::{ErrorKind, RemotePath, Retry};

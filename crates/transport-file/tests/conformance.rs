@@ -1,5 +1,12 @@
 //! The suite that every folder passes, over a real directory.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test program: a failed expectation is how it speaks"
+)]
+
 use model::RemotePath;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;

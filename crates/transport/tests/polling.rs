@@ -1,5 +1,12 @@
 //! Polling over places that no real server would be: endless, looping, hostile, huge.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test program: a failed expectation is how it speaks"
+)]
+
 use async_trait::async_trait;
 use futures::stream::BoxStream;
 use futures::{StreamExt, stream};

@@ -33,7 +33,7 @@ async fn goes_round(place: &Place, name: &[u8]) {
     place.folder.publish(&temporary, &path, false).await.unwrap();
     let listed: Vec<_> = place.folder.list(&place.directory).await.unwrap().collect().await;
     let listed: Vec<_> = listed.into_iter().map(|entry| entry.unwrap().path).collect();
-    assert_eq!(listed, [shown.clone()], "listed");
+    assert_eq!(listed, std::slice::from_ref(&shown), "listed");
     assert_eq!(place.folder.stat(&path).await.unwrap().size, Some(name.len() as u64), "stat of {shown}");
     assert_eq!(read(&place.folder, &path, 0).await.unwrap(), name, "content of {shown}");
     place.folder.remove(&path).await.unwrap();

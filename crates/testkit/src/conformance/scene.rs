@@ -175,7 +175,7 @@ impl Scene {
                 epoch: 1,
                 attempt,
             },
-            payload: BytesPayload::new(file_name.clone(), content),
+            payload: BytesPayload::shared(file_name.clone(), content),
             file_name: file_name.clone(),
             flow: "flow".into(),
             partner: None,

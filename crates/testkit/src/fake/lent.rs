@@ -193,7 +193,7 @@ pub struct BytesPayload {
 impl BytesPayload {
     /// A payload of these bytes.
     #[must_use]
-    pub fn new(file_name: impl Into<RemotePath>, bytes: impl Into<Arc<[u8]>>) -> Arc<dyn Payload> {
+    pub fn shared(file_name: impl Into<RemotePath>, bytes: impl Into<Arc<[u8]>>) -> Arc<dyn Payload> {
         let id = PayloadId::new(Uuid::new_v4());
         Arc::new(Self { id, bytes: bytes.into(), file_name: file_name.into(), metadata: Map::new() })
     }

@@ -64,7 +64,7 @@ fn deliver(attempt: u32, log: &Arc<MemoryLog>) -> Deliver {
             epoch: 1,
             attempt,
         },
-        payload: BytesPayload::new("a.edi", *b"content"),
+        payload: BytesPayload::shared("a.edi", *b"content"),
         file_name: "a.edi".into(),
         flow: "orders".into(),
         partner: None,
