@@ -83,19 +83,29 @@ fn script() -> Command {
     Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/servers/postgres.sh"))
 }
 
-/// The directory of the server; it ends with this process.
+/// The directory of the server. nextest runs each test in a process of its own: these share one server,
+/// which ends with nextest; otherwise it ends with this process.
 fn server() -> &'static std::path::Path {
     static SERVER: OnceLock<std::path::PathBuf> = OnceLock::new();
     SERVER.get_or_init(|| {
-        let dir = std::env::temp_dir().join(format!("waybill-store-{}", Uuid::new_v4().simple()));
-        let started = script()
-            .arg("start")
-            .arg(&dir)
-            .args(["--owner-pid", &std::process::id().to_string()])
-            .stdin(Stdio::null())
-            .output()
-            .unwrap();
-        assert!(started.status.success(), "{}", String::from_utf8_lossy(&started.stderr));
+        let (name, owner) = match std::env::var("NEXTEST_RUN_ID") {
+            Ok(run) => (run, std::os::unix::process::parent_id()),
+            Err(_) => (Uuid::new_v4().simple().to_string(), std::process::id()),
+        };
+        let dir = std::env::temp_dir().join(format!("waybill-store-{name}"));
+        std::fs::create_dir_all(&dir).unwrap();
+        let lock = std::fs::File::create(dir.join("starting")).unwrap();
+        lock.lock().unwrap();
+        if !dir.join("run/json").exists() {
+            let started = script()
+                .arg("start")
+                .arg(&dir)
+                .args(["--owner-pid", &owner.to_string()])
+                .stdin(Stdio::null())
+                .output()
+                .unwrap();
+            assert!(started.status.success(), "{}", String::from_utf8_lossy(&started.stderr));
+        }
         dir
     })
 }

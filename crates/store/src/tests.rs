@@ -1,0 +1,16 @@
+//! The behaviour of the store, each test on both databases.
+
+mod actions;
+mod claims;
+mod commits;
+mod crash;
+mod fixture;
+mod intake;
+mod lanes;
+mod nodes;
+mod offers;
+mod payloads;
+mod proxy;
+mod receipts;
+mod values;
+mod writing;

@@ -1,0 +1,164 @@
+use super::fixture::{
+    after, claim, claim_one, delivered, delivery_states, events, failed, lease, now, recorded, retry, transfer_state,
+};
+use crate::testing::both;
+use crate::{ClaimFilter, Done, Finish, Finished};
+use model::{DeliveryState, EventKind, TransferState};
+use serde_json::json;
+use std::collections::HashSet;
+
+both! {
+    a_delivery_is_claimed_once_and_ends_with_its_receipt(store) {
+        let lease = lease(&store, "n1").await;
+        let (_, new) = recorded(&store, &lease, "a", &["x"]).await;
+        let one = claim_one(&store, &lease).await;
+        assert_eq!(one.delivery.state, DeliveryState::Sending);
+        assert_eq!((one.claim.attempt, one.claim.epoch, one.failures, one.interrupted), (1, lease.epoch, 0, false));
+        assert_eq!(one.transfer.payload, new.transfer.payload);
+        assert!(claim(&store, &lease).await.is_empty());
+        let end = store.finish(&one.claim, delivered(), now(), vec![]).await.unwrap();
+        assert_eq!(end, Finished::Done { transfer_ended: Some(TransferState::Completed) });
+        assert_eq!(transfer_state(&store, new.transfer.id).await, TransferState::Completed);
+        // Told again, as its answer might have been lost.
+        let again = store.finish(&one.claim, delivered(), now(), vec![]).await.unwrap();
+        assert_eq!(again, Finished::AlreadyResolved(DeliveryState::Delivered));
+        assert_eq!(events(&store, EventKind::DeliveryAttempted).await, 1);
+        assert_eq!(events(&store, EventKind::TransferCompleted).await, 1);
+    }
+
+    a_failed_attempt_waits_for_its_time_and_counts(store) {
+        let lease = lease(&store, "n1").await;
+        recorded(&store, &lease, "a", &["x"]).await;
+        let one = claim_one(&store, &lease).await;
+        let due = after(now(), 60_000);
+        store.finish(&one.claim, retry(due), now(), vec![]).await.unwrap();
+        assert!(claim(&store, &lease).await.is_empty());
+        assert_eq!(store.next_due().await.unwrap(), Some(due));
+        let two = store.claim(&lease, 10, ClaimFilter::default(), due).await.unwrap().remove(0);
+        assert_eq!((two.claim.attempt, two.failures), (2, 1));
+        // The first attempt has nothing to say any more.
+        assert_eq!(store.finish(&one.claim, delivered(), now(), vec![]).await.unwrap(), Finished::ClaimLost);
+        assert_eq!(store.note(&one.claim, "k", json!(1)).await.unwrap(), Done::ClaimLost);
+    }
+
+    a_transfer_ends_by_its_deliveries(store) {
+        let lease = lease(&store, "n1").await;
+        for (ends, state) in [
+            ([true, true], TransferState::Completed),
+            ([true, false], TransferState::PartlyFailed),
+            ([false, false], TransferState::Failed),
+        ] {
+            let (_, new) = recorded(&store, &lease, &format!("{ends:?}"), &["x", "y"]).await;
+            let claimed = claim(&store, &lease).await;
+            assert_eq!(claimed.len(), 2);
+            for (place, (one, well)) in claimed.iter().zip(ends).enumerate() {
+                let finish = if well { delivered() } else { failed(false) };
+                let end = store.finish(&one.claim, finish, now(), vec![]).await.unwrap();
+                assert_eq!(end, Finished::Done { transfer_ended: (place == 1).then_some(state) });
+            }
+            assert_eq!(transfer_state(&store, new.transfer.id).await, state);
+        }
+    }
+
+    endpoints_can_be_passed_over_and_the_oldest_goes_first(store) {
+        let lease = lease(&store, "n1").await;
+        for path in ["a", "b", "c"] {
+            recorded(&store, &lease, path, &["x", "offline"]).await;
+        }
+        let filter = ClaimFilter { skip_endpoints: vec!["offline".into(), "other".into()] };
+        let first = store.claim(&lease, 2, filter.clone(), now()).await.unwrap();
+        let rest = store.claim(&lease, 10, filter, now()).await.unwrap();
+        assert_eq!((first.len(), rest.len()), (2, 1));
+        let due: Vec<_> = first.iter().chain(&rest).map(|one| one.delivery.due_at).collect();
+        assert!(due.is_sorted());
+        assert_eq!(claim(&store, &lease).await.len(), 3);
+    }
+
+    notes_last_over_attempts(store) {
+        let lease = lease(&store, "n1").await;
+        recorded(&store, &lease, "a", &["x"]).await;
+        let one = claim_one(&store, &lease).await;
+        assert!(one.notes.is_empty());
+        for value in [json!({"id": "<1@a>"}), json!({"id": "<2@a>", "n": 12})] {
+            assert_eq!(store.note(&one.claim, "message_id", value).await.unwrap(), Done::Done);
+        }
+        store.note(&one.claim, "publishing", json!(true)).await.unwrap();
+        store.finish(&one.claim, retry(now()), now(), vec![]).await.unwrap();
+        let two = claim_one(&store, &lease).await;
+        assert_eq!(two.notes["message_id"], json!({"id": "<2@a>", "n": 12}));
+        assert_eq!(two.notes["publishing"], json!(true));
+    }
+
+    what_is_past_its_time_expires_and_is_not_claimed(store) {
+        let lease = lease(&store, "n1").await;
+        let offer = crate::tests::fixture::offer("a");
+        let mut new = crate::tests::fixture::transfer(Some(offer.id), &["x"]);
+        let expires = after(now(), 60_000);
+        new.deliveries[0].delivery.expires_at = Some(expires);
+        let id = new.transfer.id;
+        store.record_offer(crate::tests::fixture::record(&lease, offer, vec![new])).await.unwrap();
+        assert!(store.expire_due(&lease.node, now(), 10).await.unwrap().is_empty());
+        assert!(store.claim(&lease, 10, ClaimFilter::default(), expires).await.unwrap().is_empty());
+        assert_eq!(store.expire_due(&lease.node, expires, 10).await.unwrap().len(), 1);
+        assert_eq!(delivery_states(&store, id).await, [DeliveryState::Expired]);
+        assert_eq!(transfer_state(&store, id).await, TransferState::Failed);
+        assert_eq!(events(&store, EventKind::DeliveryExpired).await, 1);
+        assert!(store.expire_due(&lease.node, expires, 10).await.unwrap().is_empty());
+    }
+
+    replies_become_transfers_with_the_receipt(store) {
+        let lease = lease(&store, "n1").await;
+        let (_, new) = recorded(&store, &lease, "a", &["x"]).await;
+        let one = claim_one(&store, &lease).await;
+        let mut reply = crate::tests::fixture::transfer(None, &["back"]);
+        reply.transfer.parent = Some(new.transfer.id);
+        let finish = Finish::Delivered {
+            receipt: crate::tests::fixture::receipt(true),
+            evidence: Some(crate::tests::fixture::payload()),
+            replies: vec![reply.clone()],
+        };
+        store.finish(&one.claim, finish.clone(), now(), vec![]).await.unwrap();
+        store.finish(&one.claim, finish, now(), vec![]).await.unwrap();
+        let claimed = claim_one(&store, &lease).await;
+        assert_eq!(claimed.transfer.id, reply.transfer.id);
+        assert_eq!(claimed.transfer.parent, Some(new.transfer.id));
+    }
+
+    two_nodes_never_claim_the_same(store) {
+        let leases = [lease(&store, "n1").await, lease(&store, "n2").await];
+        for n in 0..60 {
+            recorded(&store, &leases[0], &format!("f{n}"), &["x", "lane-a", "y"]).await;
+        }
+        let tasks: Vec<_> = (0..8).map(|n| {
+            let (store, lease) = (store.store.clone(), leases[n % 2].clone());
+            tokio::spawn(async move {
+                let mut mine = Vec::new();
+                loop {
+                    let some = store.claim(&lease, 7, ClaimFilter::default(), now()).await.unwrap();
+                    if some.is_empty() { break; }
+                    for one in some {
+                        if n % 3 == 0 { tokio::task::yield_now().await; }
+                        let end = store.finish(&one.claim, delivered(), now(), vec![]).await.unwrap();
+                        assert!(matches!(end, Finished::Done { .. }), "{end:?}");
+                        mine.push(one);
+                    }
+                }
+                mine
+            })
+        }).collect();
+        let mut all = Vec::new();
+        for task in tasks { all.extend(task.await.unwrap()); }
+        // A lane's next one may have come up just after a task had found nothing.
+        loop {
+            let rest = claim(&store, &leases[0]).await;
+            if rest.is_empty() { break; }
+            for one in rest {
+                store.finish(&one.claim, delivered(), now(), vec![]).await.unwrap();
+                all.push(one);
+            }
+        }
+        let distinct: HashSet<_> = all.iter().map(|one| one.delivery.id).collect();
+        assert_eq!((all.len(), distinct.len()), (180, 180));
+        assert!(all.iter().all(|one| one.claim.attempt == 1));
+    }
+}

@@ -1,0 +1,185 @@
+//! Offers, transfers and leases to test with.
+
+use crate::either::on;
+use crate::{Acquired, Claimed, NewDelivery, NewTransfer, NodeLease, RecordOffer, Recorded, Store};
+use model::definition::SettleWhen;
+use model::{
+    Delivery, DeliveryId, DeliveryState, NodeName, Offer, OfferId, OfferIdentity, OfferState, PayloadId,
+    PayloadRecord, Receipt, ReceiptKind, Sha256, Timestamp, Transfer, TransferId, TransferKind, TransferState,
+};
+use serde_json::Map;
+use std::time::{Duration, SystemTime};
+use uuid::Uuid;
+
+/// This moment, in whole microseconds.
+pub(super) fn now() -> Timestamp {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
+    Timestamp::from_timestamp_micros(i64::try_from(since.as_micros()).unwrap()).unwrap()
+}
+
+pub(super) fn after(at: Timestamp, millis: i64) -> Timestamp {
+    at + chrono::TimeDelta::milliseconds(millis)
+}
+
+pub(super) fn node(name: &str) -> NodeName {
+    name.parse().unwrap()
+}
+
+/// A lease of a minute.
+pub(super) async fn lease(store: &Store, name: &str) -> NodeLease {
+    lease_for(store, name, Duration::from_secs(60)).await
+}
+
+pub(super) async fn lease_for(store: &Store, name: &str, term: Duration) -> NodeLease {
+    match store.acquire_node(&node(name), term, now(), true).await.unwrap() {
+        Acquired::Held(lease) => lease,
+        held => panic!("{held:?}"),
+    }
+}
+
+pub(super) fn payload() -> PayloadRecord {
+    PayloadRecord {
+        id: PayloadId::new(Uuid::now_v7()),
+        length: 5,
+        sha256: Sha256([7; 32]),
+        media_type: Some("application/edi-x12".into()),
+        file_name: "po.edi".into(),
+        staged_at: now(),
+    }
+}
+
+pub(super) fn offer(path: &str) -> Offer {
+    Offer {
+        id: OfferId::new(Uuid::now_v7()),
+        identity: OfferIdentity {
+            flow: "orders".into(),
+            endpoint: "acme".into(),
+            path: path.into(),
+            size: Some(5),
+            modified: None,
+            version: None,
+        },
+        state: OfferState::Staging,
+        found_at: now(),
+        failures: 0,
+        source_data: Map::new(),
+    }
+}
+
+/// A transfer of the flow `orders` with one delivery for each destination; a destination that begins with
+/// `lane-` is a lane.
+pub(super) fn transfer(offer: Option<OfferId>, destinations: &[&str]) -> NewTransfer {
+    let id = TransferId::new(Uuid::now_v7());
+    NewTransfer {
+        transfer: Transfer {
+            id,
+            kind: TransferKind::Payload,
+            flow: "orders".into(),
+            offer,
+            parent: None,
+            partner: Some("globex".into()),
+            payload: payload(),
+            state: TransferState::Staged,
+            created_at: now(),
+            metadata: Map::new(),
+        },
+        retain_for: Duration::from_secs(3600),
+        deliveries: destinations.iter().map(|to| delivery(id, to)).collect(),
+    }
+}
+
+fn delivery(transfer: TransferId, to: &str) -> NewDelivery {
+    NewDelivery {
+        delivery: Delivery {
+            id: DeliveryId::new(Uuid::now_v7()),
+            transfer,
+            destination: to.into(),
+            endpoint: to.into(),
+            file_name: "po.edi".into(),
+            state: DeliveryState::Pending,
+            attempt: 0,
+            lane: to.starts_with("lane-").then(|| to.to_owned()),
+            due_at: after(now(), -1000),
+            expires_at: None,
+        },
+        lane_continues: false,
+    }
+}
+
+pub(super) fn record(lease: &NodeLease, offer: Offer, transfers: Vec<NewTransfer>) -> RecordOffer {
+    RecordOffer {
+        lease: lease.clone(),
+        source: None,
+        offer,
+        settle_when: Some(SettleWhen::Recorded),
+        transfers,
+        events: Vec::new(),
+        now: now(),
+    }
+}
+
+/// Records a file with one transfer to these destinations.
+pub(super) async fn recorded(
+    store: &Store,
+    lease: &NodeLease,
+    path: &str,
+    to: &[&str],
+) -> (OfferId, NewTransfer) {
+    let offer = offer(path);
+    let id = offer.id;
+    let new = transfer(Some(id), to);
+    let answer = store.record_offer(record(lease, offer, vec![new.clone()])).await.unwrap();
+    assert_eq!(answer, Recorded::Recorded);
+    (id, new)
+}
+
+pub(super) async fn claim(store: &Store, lease: &NodeLease) -> Vec<Claimed> {
+    store.claim(lease, 100, crate::ClaimFilter::default(), now()).await.unwrap()
+}
+
+/// The one delivery that can be claimed.
+pub(super) async fn claim_one(store: &Store, lease: &NodeLease) -> Claimed {
+    let mut claimed = claim(store, lease).await;
+    assert_eq!(claimed.len(), 1, "{claimed:?}");
+    claimed.remove(0)
+}
+
+pub(super) fn receipt(positive: bool) -> Receipt {
+    Receipt {
+        kind: ReceiptKind::Mdn,
+        at: now(),
+        positive,
+        summary: if positive { "processed" } else { "processed/error: decryption-failed" }.into(),
+        detail: Map::new(),
+        evidence: None,
+    }
+}
+
+pub(super) fn delivered() -> crate::Finish {
+    crate::Finish::Delivered { receipt: receipt(true), evidence: None, replies: Vec::new() }
+}
+
+pub(super) fn failed(lane_continues: bool) -> crate::Finish {
+    let error = crate::Failure { kind: model::ErrorKind::PermissionDenied, text: "550 no".into() };
+    crate::Finish::Fail { error, receipt: None, lane_continues }
+}
+
+pub(super) fn retry(due_at: Timestamp) -> crate::Finish {
+    let error = crate::Failure { kind: model::ErrorKind::Unreachable, text: "refused".into() };
+    crate::Finish::Retry { due_at, error }
+}
+
+pub(super) async fn transfer_state(store: &Store, id: TransferId) -> TransferState {
+    store.transfer(id).await.unwrap().unwrap().state
+}
+
+pub(super) async fn delivery_states(store: &Store, id: TransferId) -> Vec<DeliveryState> {
+    store.deliveries(id).await.unwrap().into_iter().map(|delivery| delivery.state).collect()
+}
+
+/// How many events of a kind there are.
+pub(super) async fn events(store: &Store, kind: model::EventKind) -> i64 {
+    on!(store.pool(), c => sqlx::query_scalar("SELECT count(*) FROM audit_events WHERE kind = $1")
+        .bind(kind.as_str()).fetch_one(c).await)
+    .unwrap()
+}

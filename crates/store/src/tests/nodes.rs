@@ -1,0 +1,126 @@
+use super::fixture::{
+    claim, claim_one, delivered, delivery_states, events, lease, lease_for, node, now, recorded,
+};
+use crate::testing::both;
+use crate::{Acquired, Done, Finished, IntakeBegun, Renewal};
+use model::{DeliveryState, EventKind};
+use std::time::Duration;
+
+/// A term that the tests can wait out.
+const SHORT: Duration = Duration::from_millis(300);
+
+async fn wait_out() {
+    tokio::time::sleep(SHORT + Duration::from_millis(100)).await;
+}
+
+both! {
+    a_name_has_one_live_holder(store) {
+        let first = lease(&store, "n1").await;
+        let held = store.acquire_node(&node("n1"), SHORT, now(), false).await.unwrap();
+        assert!(matches!(held, Acquired::HeldUntil(until) if until > now()), "{held:?}");
+        assert_eq!(store.renew_node(&first, now()).await.unwrap(), Renewal::Renewed);
+        // Its process is known to be dead.
+        let Acquired::Held(second) = store.acquire_node(&node("n1"), SHORT, now(), true).await.unwrap() else {
+            panic!("not taken over");
+        };
+        assert_eq!(second.epoch, first.epoch + 1);
+        assert_eq!(store.renew_node(&first, now()).await.unwrap(), Renewal::Lost);
+        store.release_node(&second, now()).await.unwrap();
+        let third = store.acquire_node(&node("n1"), SHORT, now(), false).await.unwrap();
+        assert!(matches!(third, Acquired::Held(lease) if lease.epoch == second.epoch + 1));
+    }
+
+    a_fenced_node_can_write_nothing_more(store) {
+        let stopped = lease_for(&store, "n1", SHORT).await;
+        let lives = lease(&store, "n2").await;
+        let (_, new) = recorded(&store, &stopped, "a", &["x"]).await;
+        let claimed = claim_one(&store, &stopped).await;
+        assert!(store.fence_expired(&lives.node, now()).await.unwrap().is_empty());
+        wait_out().await;
+        let fenced = store.fence_expired(&lives.node, now()).await.unwrap();
+        assert_eq!((fenced.len(), fenced[0].deliveries), (1, 1));
+        assert_eq!((&fenced[0].node, fenced[0].epoch), (&stopped.node, stopped.epoch));
+        assert_eq!(delivery_states(&store, new.transfer.id).await, [DeliveryState::Retrying]);
+
+        // It goes on as if nothing had happened, and nothing of it counts.
+        assert_eq!(store.renew_node(&stopped, now()).await.unwrap(), Renewal::Lost);
+        assert_eq!(store.finish(&claimed.claim, delivered(), now(), vec![]).await.unwrap(), Finished::ClaimLost);
+        assert_eq!(store.note(&claimed.claim, "publishing", serde_json::json!(true)).await.unwrap(), Done::ClaimLost);
+        assert_eq!(store.correlate(&claimed.claim, "<1@a>").await.unwrap(), Done::ClaimLost);
+        assert!(claim(&store, &stopped).await.is_empty());
+
+        let again = claim_one(&store, &lives).await;
+        assert!(again.interrupted);
+        assert_eq!((again.claim.attempt, again.failures), (2, 0));
+        assert_eq!(store.finish(&claimed.claim, delivered(), now(), vec![]).await.unwrap(), Finished::ClaimLost);
+        store.finish(&again.claim, delivered(), now(), vec![]).await.unwrap();
+        assert_eq!(events(&store, EventKind::NodeFenced).await, 1);
+        assert_eq!(events(&store, EventKind::DeliveryInterrupted).await, 1);
+    }
+
+    an_expired_lease_claims_nothing_even_before_it_is_fenced(store) {
+        let slow = lease_for(&store, "n1", SHORT).await;
+        recorded(&store, &slow, "a", &["x"]).await;
+        wait_out().await;
+        assert!(claim(&store, &slow).await.is_empty());
+        // Nobody has fenced it: it may still renew.
+        assert_eq!(store.renew_node(&slow, now()).await.unwrap(), Renewal::Renewed);
+        assert_eq!(claim(&store, &slow).await.len(), 1);
+    }
+
+    a_restarted_node_finds_what_it_was_at(store) {
+        let before = lease(&store, "n1").await;
+        recorded(&store, &before, "a", &["x"]).await;
+        let first = claim_one(&store, &before).await;
+        let after = lease(&store, "n1").await;
+        let again = claim_one(&store, &after).await;
+        assert!(again.interrupted);
+        assert_eq!(again.delivery.id, first.delivery.id);
+    }
+
+    a_source_has_one_poller(store) {
+        let (one, two) = (lease_for(&store, "n1", SHORT).await, lease(&store, "n2").await);
+        assert!(store.acquire_source(&one, "orders", now()).await.unwrap());
+        assert!(store.acquire_source(&one, "orders", now()).await.unwrap());
+        assert!(!store.acquire_source(&two, "orders", now()).await.unwrap());
+        store.release_source(&one, "orders").await.unwrap();
+        assert!(store.acquire_source(&two, "orders", now()).await.unwrap());
+        store.release_source(&two, "orders").await.unwrap();
+        store.renew_node(&one, now()).await.unwrap();
+        assert!(store.acquire_source(&one, "orders", now()).await.unwrap());
+        wait_out().await;
+        assert!(store.acquire_source(&two, "orders", now()).await.unwrap());
+    }
+
+    fencing_frees_messages_and_settling(store) {
+        let (stopped, lives) = (lease_for(&store, "n1", SHORT).await, lease(&store, "n2").await);
+        let (offer, _) = recorded(&store, &stopped, "a", &["x"]).await;
+        assert!(store.begin_settle(offer, &stopped, now()).await.unwrap());
+        assert_eq!(store.intake_begin(&stopped, "k", now()).await.unwrap(), IntakeBegun::New);
+        assert!(!store.begin_settle(offer, &lives, now()).await.unwrap());
+        wait_out().await;
+        store.fence_expired(&lives.node, now()).await.unwrap();
+        assert_eq!(store.offers_to_settle("orders", now(), 10).await.unwrap().len(), 1);
+        assert!(store.begin_settle(offer, &lives, now()).await.unwrap());
+        assert_eq!(store.intake_begin(&lives, "k", now()).await.unwrap(), IntakeBegun::New);
+        assert!(!store.begin_settle(offer, &stopped, now()).await.unwrap());
+    }
+
+    renewals_go_through_while_the_node_is_busy(store) {
+        let lease = lease(&store, "n1").await;
+        let busy: Vec<_> = (0..6).map(|task| {
+            let (store, lease) = (store.store.clone(), lease.clone());
+            tokio::spawn(async move {
+                for n in 0..30 {
+                    recorded(&store, &lease, &format!("{task}-{n}"), &["x"]).await;
+                    claim(&store, &lease).await;
+                }
+            })
+        }).collect();
+        for _ in 0..20 {
+            let renewal = tokio::time::timeout(Duration::from_secs(5), store.renew_node(&lease, now())).await;
+            assert_eq!(renewal.unwrap().unwrap(), Renewal::Renewed);
+        }
+        for task in busy { task.await.unwrap(); }
+    }
+}

@@ -1,0 +1,179 @@
+use super::fixture::{after, claim_one, delivered, failed, lease, now, offer, record, recorded, transfer};
+use crate::testing::both;
+use crate::{OfferFailed, Recorded};
+use model::definition::SettleWhen;
+use model::{EventKind, Offer, Outcome, Timestamp, TransferState};
+
+fn key(path: &str) -> String {
+    offer(path).identity.key()
+}
+
+async fn is_known(store: &crate::Store, path: &str) -> bool {
+    let keys = [key(path), key("another")];
+    let known = store.known(&keys, now()).await.unwrap();
+    assert!(!known.contains(&keys[1]));
+    known.contains(&keys[0])
+}
+
+fn failure(offer: &Offer, next_at: Option<Timestamp>, settle_refused: bool) -> OfferFailed {
+    OfferFailed { offer: offer.clone(), next_at, error: "550".into(), settle_refused, events: vec![], now: now() }
+}
+
+both! {
+    a_recorded_file_is_ours_and_hides_its_identity_until_it_is_settled(store) {
+        let lease = lease(&store, "n1").await;
+        assert!(!is_known(&store, "a").await);
+        let (id, new) = recorded(&store, &lease, "a", &["x", "y"]).await;
+        assert!(is_known(&store, "a").await);
+        let read = store.transfer(new.transfer.id).await.unwrap().unwrap();
+        assert_eq!(read, model::Transfer { state: TransferState::Delivering, ..new.transfer.clone() });
+        let deliveries = store.deliveries(read.id).await.unwrap();
+        assert_eq!(deliveries, new.deliveries.iter().map(|new| new.delivery.clone()).collect::<Vec<_>>());
+
+        let to_settle = store.offers_to_settle("orders", now(), 10).await.unwrap();
+        assert_eq!(to_settle.len(), 1);
+        assert_eq!((to_settle[0].0.id, to_settle[0].1), (id, Outcome::Taken));
+        assert!(store.begin_settle(id, &lease, now()).await.unwrap());
+        assert!(store.offers_to_settle("orders", now(), 10).await.unwrap().is_empty());
+        assert!(is_known(&store, "a").await);
+        store.settled(id, false, vec![], now()).await.unwrap();
+        assert!(!is_known(&store, "a").await);
+        // The same name, size and time once more is a new file.
+        recorded(&store, &lease, "a", &["x"]).await;
+        assert!(is_known(&store, "a").await);
+    }
+
+    the_same_identity_is_recorded_once(store) {
+        let lease = lease(&store, "n1").await;
+        let first = record(&lease, offer("a"), vec![transfer(None, &["x"])]);
+        let second = record(&lease, offer("a"), vec![transfer(None, &["x"])]);
+        assert_eq!(store.record_offer(first.clone()).await.unwrap(), Recorded::Recorded);
+        assert_eq!(store.record_offer(first).await.unwrap(), Recorded::AlreadyRecorded);
+        let lost = second.transfers[0].transfer.id;
+        assert_eq!(store.record_offer(second).await.unwrap(), Recorded::AlreadyRecorded);
+        assert!(store.transfer(lost).await.unwrap().is_none());
+    }
+
+    many_at_once_record_an_identity_once(store) {
+        let lease = lease(&store, "n1").await;
+        let all = futures::future::join_all((0..40).map(|_| {
+            let offer = offer("same");
+            let new = transfer(Some(offer.id), &["x"]);
+            store.record_offer(record(&lease, offer, vec![new]))
+        })).await;
+        let ours = all.into_iter().filter(|one| matches!(one, Ok(Recorded::Recorded))).count();
+        assert_eq!(ours, 1);
+    }
+
+    a_lost_lease_records_nothing(store) {
+        let old = lease(&store, "n1").await;
+        let new = lease(&store, "n1").await;
+        assert_eq!(new.epoch, old.epoch + 1);
+        let stale = record(&old, offer("a"), vec![transfer(None, &["x"])]);
+        assert_eq!(store.record_offer(stale).await.unwrap(), Recorded::LeaseLost);
+        let mut without_source = record(&new, offer("a"), vec![transfer(None, &["x"])]);
+        without_source.source = Some("orders".into());
+        assert_eq!(store.record_offer(without_source.clone()).await.unwrap(), Recorded::LeaseLost);
+        assert!(store.acquire_source(&new, "orders", now()).await.unwrap());
+        assert_eq!(store.record_offer(without_source).await.unwrap(), Recorded::Recorded);
+    }
+
+    a_file_that_cannot_be_read_is_backed_off_then_refused(store) {
+        let lease = lease(&store, "n1").await;
+        let (first, second) = (offer("a"), offer("a"));
+        assert_eq!(store.offer_failed(failure(&first, Some(after(now(), 60_000)), false)).await.unwrap(), 1);
+        assert!(is_known(&store, "a").await);
+        // Found again under another id once its time has come.
+        assert_eq!(store.offer_failed(failure(&second, Some(after(now(), -1)), false)).await.unwrap(), 2);
+        assert!(!is_known(&store, "a").await);
+        let third = offer("a");
+        assert_eq!(store.offer_failed(failure(&third, None, false)).await.unwrap(), 3);
+        assert!(is_known(&store, "a").await);
+        assert!(store.offers_to_settle("orders", now(), 10).await.unwrap().is_empty());
+        let anew = record(&lease, offer("a"), vec![transfer(None, &["x"])]);
+        assert_eq!(store.record_offer(anew).await.unwrap(), Recorded::AlreadyRecorded);
+        // It stays hidden for as long as it lies there.
+        let poll = after(now(), 1000);
+        store.listed(&[key("a")], poll).await.unwrap();
+        assert_eq!(store.forget_unlisted("orders", "acme", poll).await.unwrap(), 0);
+        assert_eq!(store.forget_unlisted("orders", "acme", after(poll, 1)).await.unwrap(), 1);
+        assert!(!is_known(&store, "a").await);
+    }
+
+    a_backed_off_file_can_still_be_recorded(store) {
+        let lease = lease(&store, "n1").await;
+        store.offer_failed(failure(&offer("a"), Some(now()), false)).await.unwrap();
+        let (id, _) = recorded(&store, &lease, "a", &["x"]).await;
+        let (read, _) = store.offers_to_settle("orders", now(), 1).await.unwrap().remove(0);
+        assert_eq!((read.id, read.failures), (id, 0));
+    }
+
+    a_refused_file_is_moved_away_and_may_come_again(store) {
+        let lease = lease(&store, "n1").await;
+        let refused = offer("a");
+        store.offer_failed(failure(&refused, None, true)).await.unwrap();
+        let (read, outcome) = store.offers_to_settle("orders", now(), 1).await.unwrap().remove(0);
+        assert_eq!((read.id, outcome), (refused.id, Outcome::Refused));
+        assert!(store.begin_settle(refused.id, &lease, now()).await.unwrap());
+        store.settled(refused.id, false, vec![], now()).await.unwrap();
+        assert!(!is_known(&store, "a").await);
+    }
+
+    settling_waits_for_the_deliveries_when_told_to(store) {
+        let lease = lease(&store, "n1").await;
+        for (path, ends_well) in [("good", true), ("bad", false)] {
+            let found = offer(path);
+            let mut new = record(&lease, found.clone(), vec![transfer(Some(found.id), &["x"])]);
+            new.settle_when = Some(SettleWhen::AfterDelivery);
+            store.record_offer(new).await.unwrap();
+            assert!(store.offers_to_settle("orders", now(), 10).await.unwrap().is_empty());
+            let claimed = claim_one(&store, &lease).await;
+            let finish = if ends_well { delivered() } else { failed(false) };
+            store.finish(&claimed.claim, finish, now(), vec![]).await.unwrap();
+            let (read, outcome) = store.offers_to_settle("orders", now(), 10).await.unwrap().remove(0);
+            assert_eq!(read.id, found.id);
+            assert_eq!(outcome, if ends_well { Outcome::Taken } else { Outcome::Refused });
+            store.settled(found.id, false, vec![], now()).await.unwrap();
+        }
+    }
+
+    a_source_that_cannot_be_settled_is_tried_again(store) {
+        let lease = lease(&store, "n1").await;
+        let (id, _) = recorded(&store, &lease, "a", &["x"]).await;
+        assert!(store.begin_settle(id, &lease, now()).await.unwrap());
+        assert_eq!(store.settle_failed(id, after(now(), 60_000), vec![], now()).await.unwrap(), 1);
+        assert!(store.offers_to_settle("orders", now(), 10).await.unwrap().is_empty());
+        assert_eq!(store.offers_to_settle("orders", after(now(), 61_000), 10).await.unwrap().len(), 1);
+        assert!(is_known(&store, "a").await);
+        let mut data = serde_json::Map::new();
+        data.insert("claimed".into(), "a.stage".into());
+        store.update_offer_source_data(id, data.clone()).await.unwrap();
+        let read = store.offers_to_settle("orders", after(now(), 61_000), 10).await.unwrap().remove(0).0;
+        assert_eq!(read.source_data, data);
+    }
+
+    a_kept_file_hides_as_long_as_listings_show_it(store) {
+        let lease = lease(&store, "n1").await;
+        let (id, _) = recorded(&store, &lease, "a", &["x"]).await;
+        store.settled(id, true, vec![], now()).await.unwrap();
+        assert!(is_known(&store, "a").await);
+        let poll = after(now(), 1000);
+        store.listed(&[key("a"), key("b")], poll).await.unwrap();
+        assert_eq!(store.forget_unlisted("orders", "acme", poll).await.unwrap(), 0);
+        assert_eq!(store.forget_unlisted("orders", "elsewhere", after(poll, 1)).await.unwrap(), 0);
+        assert_eq!(store.forget_unlisted("orders", "acme", after(poll, 1)).await.unwrap(), 1);
+        assert!(!is_known(&store, "a").await);
+    }
+
+    the_events_of_a_record_are_in_its_transaction(store) {
+        let lease = lease(&store, "n1").await;
+        let event = || crate::testing::event(1).detail("why", "test");
+        let mut ours = record(&lease, offer("a"), vec![transfer(None, &["x"])]);
+        ours.events = vec![event()];
+        let mut again = record(&lease, offer("a"), vec![transfer(None, &["x"])]);
+        again.events = vec![event()];
+        store.record_offer(ours).await.unwrap();
+        store.record_offer(again).await.unwrap();
+        assert_eq!(crate::tests::fixture::events(&store, EventKind::PollFailed).await, 1);
+    }
+}

@@ -1,0 +1,96 @@
+use super::fixture::{after, claim, delivered, lease, now, offer, payload, record, receipt, transfer};
+use crate::testing::both;
+use crate::{Act, Finish, NodeLease, Store};
+use model::{Actor, AuditEvent, EventId, EventKind, PayloadId, Timestamp};
+use std::collections::HashSet;
+use uuid::Uuid;
+
+fn removal(payload: PayloadId) -> (PayloadId, AuditEvent) {
+    let id = EventId::new(Uuid::now_v7());
+    (payload, AuditEvent::new(id, now(), crate::tests::fixture::node("n1"), EventKind::PayloadRemoved))
+}
+
+async fn past(store: &Store, at: Timestamp) -> Vec<PayloadId> {
+    store.payloads_past_retention(at, 100).await.unwrap().into_iter().map(|payload| payload.id).collect()
+}
+
+async fn deliver_all(store: &Store, lease: &NodeLease) {
+    for one in claim(store, lease).await {
+        store.finish(&one.claim, delivered(), now(), vec![]).await.unwrap();
+    }
+}
+
+both! {
+    a_payload_is_kept_as_long_as_any_transfer_needs_it(store) {
+        let lease = lease(&store, "n1").await;
+        let (mut first, mut second) = (transfer(None, &["x"]), transfer(None, &["lane-a"]));
+        second.transfer.payload = first.transfer.payload.clone();
+        first.retain_for = std::time::Duration::from_secs(1);
+        second.retain_for = std::time::Duration::from_secs(100);
+        let id = first.transfer.payload.id;
+        store.record_offer(record(&lease, offer("a"), vec![first.clone(), second])).await.unwrap();
+        assert!(past(&store, after(now(), 1_000_000)).await.is_empty());
+
+        let claimed = claim(&store, &lease).await;
+        let one = claimed.iter().find(|one| one.transfer.id == first.transfer.id).unwrap();
+        store.finish(&one.claim, delivered(), now(), vec![]).await.unwrap();
+        assert!(past(&store, after(now(), 1_000_000)).await.is_empty());
+        let other = claimed.iter().find(|one| one.transfer.id != first.transfer.id).unwrap();
+        store.finish(&other.claim, delivered(), now(), vec![]).await.unwrap();
+        assert!(past(&store, after(now(), 50_000)).await.is_empty());
+        assert_eq!(past(&store, after(now(), 101_000)).await, [id]);
+
+        let end = after(now(), 101_000);
+        assert!(store.mark_payloads_removed(vec![removal(id)], after(now(), 50_000)).await.unwrap().is_empty());
+        assert_eq!(store.mark_payloads_removed(vec![removal(id)], end).await.unwrap(), HashSet::from([id]));
+        assert!(store.mark_payloads_removed(vec![removal(id)], end).await.unwrap().is_empty());
+        assert!(past(&store, end).await.is_empty());
+        assert!(store.payloads_present(&[id]).await.unwrap().is_empty());
+        assert_eq!(crate::tests::fixture::events(&store, EventKind::PayloadRemoved).await, 1);
+
+        // What is gone cannot be sent again, nor used for another transfer.
+        let mut third = transfer(None, &["x"]);
+        third.transfer.payload = first.transfer.payload;
+        let error = store.record_offer(record(&lease, offer("b"), vec![third])).await.unwrap_err();
+        assert_eq!(error.kind(), model::ErrorKind::NotFound);
+    }
+
+    evidence_is_kept_with_its_transfer(store) {
+        let lease = lease(&store, "n1").await;
+        let new = transfer(None, &["x"]);
+        store.record_offer(record(&lease, offer("a"), vec![new.clone()])).await.unwrap();
+        let one = claim(&store, &lease).await.remove(0);
+        let evidence = payload();
+        let finish = Finish::Delivered {
+            receipt: model::Receipt { evidence: Some(evidence.id), ..receipt(true) },
+            evidence: Some(evidence.clone()),
+            replies: vec![],
+        };
+        store.finish(&one.claim, finish, now(), vec![]).await.unwrap();
+        let stranger = PayloadId::new(Uuid::now_v7());
+        let ids = [evidence.id, new.transfer.payload.id];
+        let present = store.payloads_present(&[evidence.id, new.transfer.payload.id, stranger]).await.unwrap();
+        assert_eq!(present, HashSet::from(ids));
+        let end = after(now(), 3_601_000);
+        assert_eq!(past(&store, end).await.into_iter().collect::<HashSet<_>>(), HashSet::from(ids));
+        store.mark_payloads_removed(vec![removal(evidence.id)], end).await.unwrap();
+        assert_eq!(past(&store, end).await, [new.transfer.payload.id]);
+    }
+
+    a_transfer_that_is_sent_again_keeps_its_payload(store) {
+        let lease = lease(&store, "n1").await;
+        let new = transfer(None, &["x"]);
+        let (id, payload) = (new.transfer.id, new.transfer.payload.id);
+        store.record_offer(record(&lease, offer("a"), vec![new])).await.unwrap();
+        let one = claim(&store, &lease).await.remove(0);
+        store.finish(&one.claim, crate::tests::fixture::failed(false), now(), vec![]).await.unwrap();
+        let end = after(now(), 3_601_000);
+        assert_eq!(past(&store, end).await, [payload]);
+        let act = Act { actor: Actor::User("ada".into()), node: lease.node.clone(), at: now() };
+        store.retry_transfer(id, &act).await.unwrap();
+        assert!(past(&store, end).await.is_empty());
+        assert!(store.mark_payloads_removed(vec![removal(payload)], end).await.unwrap().is_empty());
+        deliver_all(&store, &lease).await;
+        assert_eq!(store.mark_payloads_removed(vec![removal(payload)], end).await.unwrap().len(), 1);
+    }
+}
