@@ -1,176 +1,117 @@
-//! A source and a destination: the folder's, with a test that begins at the host's name.
+//! `transport = "sftp"`: makes sources and destinations over [`SftpFolder`].
 
+use crate::OPTIONS;
+use crate::destination::SftpDestination;
 use crate::folder::SftpFolder;
+use crate::options::Settings;
 use crate::pool::Pool;
-use crate::session::{Connection, Remote};
-use async_trait::async_trait;
-use model::definition::Flow;
-use model::{Error, Offer, Outcome, Purpose, Result};
-use std::sync::Arc;
-use std::time::Duration;
-use transport::folder::{Folder, FolderDestination, FolderSource, FolderSourceOptions};
-use transport::{
-    Deliver, Destination, Discovery, FoundOffer, OfferStream, PartStream, Probe, ProbeStep, Sent, Settled, Source,
-};
+use crate::session::Remote;
+use crate::source::SftpSource;
+use model::definition::{Definitions, Endpoint, Flow, FlowSource};
+use model::{OptionSpec, Purpose, Result};
+use net::Net;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use transport::folder::{Folder, check_poll};
+use transport::{Destination, Listener, Roles, Services, Source, Transport};
 
-pub(crate) struct SftpSource {
-    folder: FolderSource,
-    remote: Arc<Remote>,
-    flow: Arc<Flow>,
+/// `transport = "sftp"`.
+pub struct SftpTransport {
+    net: Net,
+    /// Pools in use, so that flows which share an endpoint share its connections.
+    pools: Mutex<HashMap<(String, Purpose), Shared>>,
 }
 
-pub(crate) struct SftpDestination {
-    folder: FolderDestination,
-    remote: Arc<Remote>,
+/// A pool, and the endpoint that it was made for: another revision's endpoint gets its own.
+struct Shared {
+    endpoint: Weak<Endpoint>,
+    pool: Weak<Pool>,
 }
 
-fn folder_source(folder: Arc<dyn Folder>, remote: &Remote, flow: Arc<Flow>) -> Result<FolderSource> {
-    let settings = &remote.settings;
-    let options = FolderSourceOptions {
-        flow,
-        endpoint: settings.endpoint.clone(),
-        directory: settings.directory.clone(),
-        temporary_suffix: settings.temporary_suffix.clone(),
-    };
-    FolderSource::new(folder, options, remote.services.clone())
-}
-
-fn folder_destination(folder: Arc<dyn Folder>, remote: &Remote) -> Result<FolderDestination> {
-    FolderDestination::new(folder, remote.settings.write.clone(), remote.services.clone())
-}
-
-impl SftpSource {
-    pub(crate) fn new(pool: Arc<Pool>, flow: Arc<Flow>) -> Result<Self> {
-        let remote = Arc::clone(pool.remote());
-        let folder = folder_source(Arc::new(SftpFolder::new(pool)), &remote, Arc::clone(&flow))?;
-        Ok(Self { folder, remote, flow })
-    }
-}
-
-impl SftpDestination {
-    pub(crate) fn new(pool: Arc<Pool>) -> Result<Self> {
-        let remote = Arc::clone(pool.remote());
-        let folder = folder_destination(Arc::new(SftpFolder::new(pool)), &remote)?;
-        Ok(Self { folder, remote })
-    }
-}
-
-#[async_trait]
-impl Source for SftpSource {
-    async fn discover(&self, discovery: Discovery) -> Result<OfferStream> {
-        self.folder.discover(discovery).await
+impl SftpTransport {
+    /// The transport over a network.
+    #[must_use]
+    pub fn new(net: Net) -> Self {
+        Self { net, pools: Mutex::default() }
     }
 
-    async fn open(&self, offer: &FoundOffer) -> Result<PartStream> {
-        self.folder.open(offer).await
+    /// The endpoint's directories themselves, over connections of their own. Paths are as the server
+    /// takes them: the endpoint's directory is not put before them.
+    ///
+    /// # Errors
+    /// `ConfigInvalid`, as `check`.
+    pub fn folder(
+        &self,
+        endpoint: &Arc<Endpoint>,
+        purpose: Purpose,
+        services: Services,
+    ) -> Result<Arc<dyn Folder>> {
+        Ok(Arc::new(SftpFolder::new(self.pool(endpoint, purpose, services)?)))
     }
 
-    async fn unchanged(&self, offer: &FoundOffer) -> Result<bool> {
-        self.folder.unchanged(offer).await
-    }
-
-    async fn settle(&self, offer: &Offer, outcome: Outcome) -> Result<Settled> {
-        self.folder.settle(offer, outcome).await
-    }
-
-    async fn probe(&self) -> Probe {
-        let mut probe = Probe::default();
-        if let Some(folder) = reach(&self.remote, &mut probe).await {
-            match folder_source(folder, &self.remote, Arc::clone(&self.flow)) {
-                Ok(source) => probe.steps.extend(source.probe().await.steps),
-                Err(error) => probe.steps.push(step("list", Duration::ZERO, Err(error))),
-            }
+    fn pool(&self, endpoint: &Arc<Endpoint>, purpose: Purpose, services: Services) -> Result<Arc<Pool>> {
+        let settings = Settings::read(endpoint)?;
+        let mut pools = self.pools.lock().unwrap_or_else(PoisonError::into_inner);
+        pools.retain(|_, shared| shared.pool.strong_count() > 0);
+        let key = (endpoint.name.clone(), purpose);
+        if let Some(shared) = pools.get(&key)
+            && shared.endpoint.ptr_eq(&Arc::downgrade(endpoint))
+            && let Some(pool) = shared.pool.upgrade()
+        {
+            return Ok(pool);
         }
-        probe
+        let pool = Pool::new(Arc::new(Remote::new(self.net.clone(), settings, services)), purpose);
+        let shared = Shared { endpoint: Arc::downgrade(endpoint), pool: Arc::downgrade(&pool) };
+        pools.insert(key, shared);
+        Ok(pool)
     }
 }
 
-#[async_trait]
-impl Destination for SftpDestination {
-    async fn deliver(&self, delivery: Deliver) -> Result<Sent> {
-        self.folder.deliver(delivery).await
+impl Transport for SftpTransport {
+    fn name(&self) -> &'static str {
+        "sftp"
     }
 
-    async fn probe(&self) -> Probe {
-        let mut probe = Probe::default();
-        if let Some(folder) = reach(&self.remote, &mut probe).await {
-            match folder_destination(folder, &self.remote) {
-                Ok(destination) => probe.steps.extend(destination.probe().await.steps),
-                Err(error) => probe.steps.push(step("write", Duration::ZERO, Err(error))),
-            }
-        }
-        probe
+    fn schemes(&self) -> &'static [&'static str] {
+        &["sftp"]
     }
-}
 
-fn step(name: &'static str, took: Duration, result: Result<String>) -> ProbeStep {
-    ProbeStep { name, took, result }
-}
+    fn options(&self) -> &'static [OptionSpec] {
+        OPTIONS
+    }
 
-/// The steps up to the login, on a connection of the test's own. The rest goes over the same one.
-async fn reach(remote: &Arc<Remote>, probe: &mut Probe) -> Option<Arc<dyn Folder>> {
-    let connection = log_in(remote, probe).await?;
-    // The pool lives as long as the folder, and the connection as long as the pool.
-    let pool = Pool::new(Arc::clone(remote), Purpose::Test);
-    drop(pool.admit(connection));
-    Some(Arc::new(SftpFolder::new(pool)))
-}
+    fn roles(&self) -> Roles {
+        Roles { source: true, destination: true, listener: false }
+    }
 
-async fn log_in(remote: &Remote, probe: &mut Probe) -> Option<Connection> {
-    let clock = Arc::clone(&remote.services.clock);
-    let target = remote.settings.target();
-    let began = clock.monotonic();
-    let reached = remote.reach(Purpose::Test).await;
-    let took = clock.monotonic().saturating_sub(began);
-    let stream = match reached {
-        Ok(stream) => {
-            let address = stream.handle().remote().map(|address| address.to_string()).unwrap_or_default();
-            // Both were one act: its time is shown once.
-            probe.steps.push(step("name", Duration::ZERO, Ok(format!("{target}: {address}"))));
-            probe.steps.push(step("tcp", took, Ok(format!("connected to {address}"))));
-            stream
-        }
-        Err(error) => {
-            if is_about_the_name(&error) {
-                probe.steps.push(step("name", took, Err(error)));
-            } else {
-                probe.steps.push(step("name", Duration::ZERO, Ok(target)));
-                probe.steps.push(step("tcp", took, Err(error)));
-            }
-            return None;
-        }
-    };
-    let began = clock.monotonic();
-    let greeted = remote.greet(stream).await;
-    let took = clock.monotonic().saturating_sub(began);
-    let greeted = match greeted {
-        Ok(greeted) => {
-            probe.steps.push(step("host key", took, Ok(greeted.host_key.clone())));
-            greeted
-        }
-        Err(error) => {
-            probe.steps.push(step("host key", took, Err(error)));
-            return None;
-        }
-    };
-    let began = clock.monotonic();
-    let connection = remote.log_in(greeted).await;
-    let took = clock.monotonic().saturating_sub(began);
-    match connection {
-        Ok(connection) => {
-            let start = connection.client().absolute(&"".into()).await;
-            let seen = start.map_or_else(|_| "logged in".to_owned(), |path| format!("logged in at {path}"));
-            probe.steps.push(step("login", took, Ok(seen)));
-            Some(connection)
-        }
-        Err(error) => {
-            probe.steps.push(step("login", took, Err(error)));
-            None
+    fn check(&self, endpoint: &Endpoint) -> Result<()> {
+        Settings::read(endpoint).map(drop)
+    }
+
+    fn check_source(&self, endpoint: &Endpoint, flow: &Flow) -> Result<()> {
+        let settings = Settings::read(endpoint)?;
+        match &flow.source {
+            FlowSource::Poll(poll) => check_poll(&settings.directory, poll),
+            FlowSource::Receive(_) => Ok(()),
         }
     }
-}
 
-/// Whether dialling failed before there was an address.
-fn is_about_the_name(error: &Error) -> bool {
-    error.operation().starts_with("find the host")
+    fn source(
+        &self,
+        endpoint: Arc<Endpoint>,
+        flow: Arc<Flow>,
+        services: Services,
+    ) -> Result<Arc<dyn Source>> {
+        let pool = self.pool(&endpoint, Purpose::Poll, services)?;
+        Ok(Arc::new(SftpSource::new(pool, flow)?))
+    }
+
+    fn destination(&self, endpoint: Arc<Endpoint>, services: Services) -> Result<Arc<dyn Destination>> {
+        let pool = self.pool(&endpoint, Purpose::Deliver, services)?;
+        Ok(Arc::new(SftpDestination::new(pool)?))
+    }
+
+    fn listener(&self, _: Arc<Definitions>, _: Services) -> Result<Option<Arc<dyn Listener>>> {
+        Ok(None)
+    }
 }

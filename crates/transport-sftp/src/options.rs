@@ -117,7 +117,6 @@ pub(crate) struct Settings {
     pub(crate) timeout: Option<Duration>,
     pub(crate) connections: usize,
     pub(crate) permissions: Option<u32>,
-    pub(crate) temporary_suffix: String,
     pub(crate) write: WriteOptions,
     pub(crate) login: Login,
 }
@@ -188,7 +187,6 @@ impl Settings {
             timeout: options.duration("timeout"),
             connections: options.integer("connections").and_then(|n| usize::try_from(n).ok()).unwrap_or(4),
             permissions,
-            temporary_suffix: write.temporary_suffix.clone(),
             write,
             login: Login::read(endpoint)?,
         })
