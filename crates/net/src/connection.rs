@@ -5,131 +5,18 @@
 //! between the first two: TLS is done by this room, SSH by the transport, which then calls
 //! [`ConnectionHandle::established`].
 
+use crate::meter::{Meter, Seen};
 use crate::record::{ConnectionLog, Ending, Opened, Place};
 use model::{
     ConnectionClosed, ConnectionId, Error, ErrorKind, PeerText, Protocol, Purpose, Result, Retry, Security,
     Timestamp,
 };
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::time::Instant;
 
 /// A clock as [`crate::NetSettings`] lends it.
 pub type NowFn = Arc<dyn Fn() -> Timestamp + Send + Sync>;
-
-/// Counts what passes through a socket, and notes what ended it.
-#[derive(Default)]
-pub(crate) struct Meter {
-    bytes_in: AtomicU64,
-    bytes_out: AtomicU64,
-    requests: AtomicU64,
-    /// The value of `bytes_out` when the last exchange ended; while the two are equal, nothing of the
-    /// next one has left.
-    quiet_at: AtomicU64,
-    /// The connection carries exchanges of request and answer, and should end between two of them.
-    exchanges: AtomicBool,
-    /// An answer's body is being read.
-    answering: AtomicBool,
-    /// Whether it was in the middle of an exchange when it began to shut down; what is written after
-    /// that (TLS says goodbye) is no request.
-    cut_short: OnceLock<bool>,
-    /// The socket did not take what we last wanted to write.
-    write_blocked: AtomicBool,
-    seen: Mutex<Option<Seen>>,
-}
-
-/// What the socket showed at its end, the telling one kept.
-#[derive(Clone, Debug)]
-enum Seen {
-    ShutDown,
-    PeerClosed,
-    Broke(String),
-}
-
-impl Meter {
-    pub(crate) fn read(&self, bytes: usize) {
-        self.bytes_in.fetch_add(bytes as u64, Ordering::Relaxed);
-    }
-
-    pub(crate) fn wrote(&self, bytes: usize) {
-        if self.exchanges.load(Ordering::Relaxed) && self.is_quiet() && self.cut_short.get().is_none() {
-            self.requests.fetch_add(1, Ordering::Relaxed);
-        }
-        self.bytes_out.fetch_add(bytes as u64, Ordering::Relaxed);
-    }
-
-    pub(crate) fn write_blocked(&self, blocked: bool) {
-        self.write_blocked.store(blocked, Ordering::Relaxed);
-    }
-
-    pub(crate) fn is_write_blocked(&self) -> bool {
-        self.write_blocked.load(Ordering::Relaxed)
-    }
-
-    pub(crate) fn bytes_in(&self) -> u64 {
-        self.bytes_in.load(Ordering::Relaxed)
-    }
-
-    pub(crate) fn bytes_out(&self) -> u64 {
-        self.bytes_out.load(Ordering::Relaxed)
-    }
-
-    /// From now on, what leaves the socket belongs to a request.
-    pub(crate) fn carries_exchanges(&self) {
-        self.exchanges.store(true, Ordering::Relaxed);
-        self.quiet_at.store(self.bytes_out(), Ordering::Relaxed);
-    }
-
-    /// Notes that an answer is there; if its request is written whole, the next write begins another.
-    pub(crate) fn answer_began(&self, whole: bool) {
-        self.answering.store(true, Ordering::Relaxed);
-        if whole {
-            self.quiet_at.store(self.bytes_out(), Ordering::Relaxed);
-        }
-    }
-
-    /// Notes that an answer was read to its end.
-    pub(crate) fn answer_ended(&self) {
-        self.answering.store(false, Ordering::Relaxed);
-    }
-
-    /// Whether nothing was written since the last exchange.
-    pub(crate) fn is_quiet(&self) -> bool {
-        self.quiet_at.load(Ordering::Relaxed) == self.bytes_out()
-    }
-
-    fn cut_short(&self) -> bool {
-        *self.cut_short.get_or_init(|| {
-            self.exchanges.load(Ordering::Relaxed)
-                && (self.answering.load(Ordering::Relaxed) || !self.is_quiet())
-        })
-    }
-
-    /// Notes that our side ends the connection.
-    pub(crate) fn shut_down(&self) {
-        self.cut_short();
-        lock(&self.seen).get_or_insert(Seen::ShutDown);
-    }
-
-    pub(crate) fn peer_closed(&self) {
-        let mut seen = lock(&self.seen);
-        if !matches!(*seen, Some(Seen::Broke(_))) {
-            *seen = Some(Seen::PeerClosed);
-        }
-    }
-
-    pub(crate) fn broke(&self, error: &std::io::Error) {
-        let mut seen = lock(&self.seen);
-        if !matches!(*seen, Some(Seen::Broke(_))) {
-            *seen = Some(Seen::Broke(error.to_string()));
-        }
-    }
-
-    fn seen(&self) -> Option<Seen> {
-        lock(&self.seen).clone()
-    }
-}
 
 /// No code panics while it holds one of these locks; a poisoned one is as good as any.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -216,7 +103,7 @@ impl ConnectionHandle {
 
     /// Counts one request (HTTP) or file operation (SFTP). This room's HTTP counts by itself.
     pub fn request(&self) {
-        self.shared.meter.requests.fetch_add(1, Ordering::Relaxed);
+        self.shared.meter.request();
     }
 
     /// Says why the connection ends, when it ends in order. The first reason given stays, unless an
@@ -271,7 +158,7 @@ impl ConnectionHandle {
     /// Requests counted so far.
     #[must_use]
     pub fn requests(&self) -> u64 {
-        self.shared.meter.requests.load(Ordering::Relaxed)
+        self.shared.meter.requests()
     }
 
     /// Records the connection as opened, protected as given; returns when that is durable. Needed
@@ -389,11 +276,12 @@ impl ConnectionHandle {
             (None, Some(Seen::ShutDown) | None) => ("closed by Waybill".into(), false),
         };
         let pending = matches!(state.phase, Phase::Pending);
+        let cut_short = shared.meter.cut_short();
         let (reason, failed) = if failed {
             (reason, true)
         } else if pending {
             (PeerText::new(format!("{reason} before it was established").as_bytes()), true)
-        } else if shared.meter.cut_short() {
+        } else if cut_short {
             (PeerText::new(format!("{reason} in the middle of a request").as_bytes()), true)
         } else {
             (reason, false)
@@ -404,7 +292,7 @@ impl ConnectionHandle {
             bytes_in: shared.meter.bytes_in(),
             bytes_out: shared.meter.bytes_out(),
             duration: shared.since.elapsed(),
-            requests: shared.meter.requests.load(Ordering::Relaxed),
+            requests: shared.meter.requests(),
             reason,
             failed,
         }

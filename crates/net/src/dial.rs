@@ -1,6 +1,7 @@
 //! Outbound connections: name, egress rules, socket, proxy, TLS, record.
 
-use crate::connection::{ConnectionHandle, Meter};
+use crate::connection::ConnectionHandle;
+use crate::meter::Meter;
 use crate::proxy::{self, Proxy};
 use crate::record::{ConnectionFailed, Ending, Opened, Place};
 use crate::stream::{Counted, Io, Stream};

@@ -14,6 +14,7 @@ mod connection;
 mod dial;
 mod egress;
 pub mod http;
+mod meter;
 mod proxy;
 mod record;
 mod resolve;

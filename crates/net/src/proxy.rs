@@ -54,12 +54,14 @@ pub(crate) async fn connect(proxy: &HttpConnect, target: &str, socket: &mut Coun
     let broke = |cause: std::io::Error| failed(ErrorKind::Unreachable, Retry::Transient).caused_by(cause);
     let mut request = format!("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n");
     if let Some((user, password)) = &proxy.credentials {
-        let pair = format!("{user}:{}", password.reveal());
-        let encoded = base64::engine::general_purpose::STANDARD.encode(pair);
-        request.push_str(&format!("Proxy-Authorization: Basic {encoded}\r\n"));
+        let pair = Secret::new(format!("{user}:{}", password.reveal()));
+        request.push_str("Proxy-Authorization: Basic ");
+        base64::engine::general_purpose::STANDARD.encode_string(pair.reveal(), &mut request);
+        request.push_str("\r\n");
     }
     request.push_str("\r\n");
-    socket.write_all(request.as_bytes()).await.map_err(broke)?;
+    let request = Secret::new(request);
+    socket.write_all(request.reveal().as_bytes()).await.map_err(broke)?;
 
     // Byte by byte: what follows the answer's head belongs to the tunnel and must stay in the socket.
     let mut answer = Vec::with_capacity(256);

@@ -1,5 +1,7 @@
 //! From a host's name to its addresses.
 
+#![allow(clippy::disallowed_methods, reason = "the one place in Waybill where this is done")]
+
 use async_trait::async_trait;
 use std::io;
 use std::net::SocketAddr;

@@ -1,5 +1,7 @@
 //! Sockets and their options. The only place where one is made.
 
+#![allow(clippy::disallowed_methods, reason = "the one place in Waybill where this is done")]
+
 use rustix::net::sockopt;
 use std::io;
 use std::net::SocketAddr;

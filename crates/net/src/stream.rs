@@ -1,6 +1,7 @@
 //! The bytes of a connection: a socket, perhaps under TLS, counted and recorded.
 
-use crate::connection::{ConnectionHandle, Ender, Meter};
+use crate::connection::{ConnectionHandle, Ender};
+use crate::meter::Meter;
 use model::{ConnectionId, Result, Security};
 use std::io;
 use std::pin::Pin;
@@ -131,10 +132,19 @@ impl AsyncRead for Stream {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        match &mut self.io {
+        let before = buf.filled().len();
+        let result = ready!(match &mut self.io {
             Io::Plain(socket) => Pin::new(socket).poll_read(cx, buf),
             Io::Tls(session) => session.as_mut().poll_read(cx, buf),
+        });
+        let meter = self.ender.handle().meter();
+        match &result {
+            Ok(()) if buf.filled().len() > before => meter.heard(),
+            Ok(()) => {}
+            // Also what is no error of the socket: a TLS alert, say.
+            Err(error) => meter.broke(error),
         }
+        Poll::Ready(result)
     }
 }
 

@@ -1,7 +1,7 @@
 //! Requests to servers: one pool of connections for each profile, no retries of the library's own.
 
-use super::connector::{Carrier, Connector};
-use super::outcome::{Progress, Tracked, explain};
+use super::connector::Connector;
+use super::outcome::{Progress, Tracked, carrier, explain};
 use crate::connection::lock;
 use crate::{Net, Proxy, TlsProfile};
 use ::http::header::CONTENT_LENGTH;
@@ -78,13 +78,16 @@ impl HttpProfile {
     }
 }
 
+/// Host, port, and user with the digest of the password.
+type ProxyKey = (String, u16, Option<(String, [u8; 32])>);
+
 #[derive(Clone, PartialEq, Eq, Hash)]
 struct Key {
     endpoint: Option<String>,
     protocol: Protocol,
     purpose: Purpose,
     tls: Option<[u8; 32]>,
-    proxy: Option<(String, u16, Option<(String, [u8; 32])>)>,
+    proxy: Option<ProxyKey>,
     limits: (Duration, usize, Duration),
 }
 
@@ -197,9 +200,10 @@ impl HttpClient {
     /// not all of it, or when its method is safe (RFC 9110, section 9.2.1): the server cannot have
     /// acted. `Ambiguous` when it was written whole and no answer came.
     ///
-    /// That nothing was written is known from the socket's own count of bytes, taken when the
-    /// connection was last at rest, so a pooled connection that the server closed in the meantime
-    /// counts as that even if the library had handed the request over already.
+    /// That nothing was written is known from the library, which hands back a request it had not
+    /// begun, and from the socket's own count of bytes, taken before the request's first: so a pooled
+    /// connection that the server closed in the meantime counts as that even if the library had
+    /// begun. (For a request without a body, only the former is known.)
     pub async fn request(&self, request: Request<Body>, meta: &RequestMeta) -> Result<Response<Body>> {
         let (mut parts, body) = request.into_parts();
         let url = parts.uri.clone();
@@ -212,6 +216,7 @@ impl HttpClient {
         let mut request = Request::from_parts(parts, Tracked::new(body, progress.clone()));
         *request.version_mut() = Version::HTTP_11;
         let captured = capture_connection(&mut request);
+        request.body_mut().capture(captured.clone());
         let answer = std::pin::pin!(self.pool.client.request(request));
         let stalled = std::pin::pin!(self.stalled(meta, &captured, &progress));
         let result = match futures::future::select(answer, stalled).await {
@@ -283,11 +288,4 @@ impl HttpClient {
             }
         }
     }
-}
-
-fn carrier(captured: &CaptureConnection) -> Option<Carrier> {
-    let metadata = captured.connection_metadata();
-    let mut extensions = ::http::Extensions::new();
-    metadata.as_ref()?.get_extras(&mut extensions);
-    extensions.remove::<Carrier>()
 }

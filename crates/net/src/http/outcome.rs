@@ -8,7 +8,9 @@ use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper_util::client::legacy;
+use hyper_util::client::legacy::connect::CaptureConnection;
 use model::{Error, ErrorKind, Result, Retry};
+use std::io;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, ready};
@@ -23,6 +25,8 @@ pub(super) struct Progress {
 
 #[derive(Default)]
 struct State {
+    /// What the connection had written before this request.
+    written_before: Option<u64>,
     /// When the last of the body was handed to the library.
     finished: Option<Instant>,
     /// Why the body could not be read.
@@ -41,6 +45,15 @@ impl Progress {
 
     pub(super) fn finished_at(&self) -> Option<Instant> {
         lock(&self.state).finished
+    }
+
+    /// Whether nothing of the request has left the socket, for sure.
+    fn is_unsent(&self, carrier: Option<&Carrier>) -> bool {
+        match (carrier, lock(&self.state).written_before) {
+            (None, _) => true,
+            (Some(carrier), Some(before)) => carrier.handle.bytes_out() == before,
+            (Some(_), None) => false,
+        }
     }
 
     fn take_failure(&self) -> Option<Error> {
@@ -65,6 +78,8 @@ impl Progress {
 pub(super) struct Tracked {
     body: Body,
     progress: Arc<Progress>,
+    /// Which connection the request is on; taken at the first look.
+    captured: Option<CaptureConnection>,
 }
 
 impl Tracked {
@@ -73,8 +88,29 @@ impl Tracked {
         if body.is_end_stream() {
             progress.finish();
         }
-        Self { body, progress }
+        Self { body, progress, captured: None }
     }
+
+    pub(super) fn capture(&mut self, captured: CaptureConnection) {
+        self.captured = Some(captured);
+    }
+
+    /// Notes what the connection had written before. The library asks for the first piece of the body
+    /// once the head is in its buffer and before it writes any of it, on a connection that by then is
+    /// this request's alone.
+    fn note_beginning(&mut self) {
+        if let Some(carrier) = self.captured.take().as_ref().and_then(carrier) {
+            lock(&self.progress.state).written_before = Some(carrier.handle.bytes_out());
+        }
+    }
+}
+
+/// The connection that a request was put on, once it was.
+pub(super) fn carrier(captured: &CaptureConnection) -> Option<Carrier> {
+    let metadata = captured.connection_metadata();
+    let mut extensions = ::http::Extensions::new();
+    metadata.as_ref()?.get_extras(&mut extensions);
+    extensions.remove::<Carrier>()
 }
 
 impl HttpBody for Tracked {
@@ -85,6 +121,7 @@ impl HttpBody for Tracked {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyFailed>>> {
+        self.note_beginning();
         match ready!(Pin::new(&mut self.body).poll_frame(cx)) {
             Some(Ok(frame)) => {
                 // With a known length the library stops asking at the last byte.
@@ -135,10 +172,17 @@ pub(super) fn explain(error: legacy::Error, progress: &Progress, carrier: Option
     }
     let library = find::<hyper::Error>(&error);
     let bad_answer = library.is_some_and(hyper::Error::is_parse);
-    let unsent = carrier.is_none_or(|carrier| carrier.handle.meter().is_quiet())
-        || library.is_some_and(hyper::Error::is_canceled);
+    let unsent = progress.is_unsent(carrier) || library.is_some_and(hyper::Error::is_canceled);
     let operation = "get an answer over HTTP";
-    let outcome = if unsent {
+    let first = carrier.is_none_or(|carrier| carrier.handle.requests() <= 1);
+    let alert = find::<io::Error>(&error).and_then(alert).filter(|_| first);
+    let outcome = if let Some(alert) = alert {
+        // With TLS 1.3 the server judges our certificate after the handshake is done on our side.
+        // What it refused there it did not read on.
+        Error::permanent(ErrorKind::Unauthenticated, operation)
+            .said(alert)
+            .advice("the server refused with a TLS alert: it may want a client certificate, or another one")
+    } else if unsent {
         Error::transient(ErrorKind::Unreachable, operation)
             .with("sent", "nothing")
             .advice("the server closed the connection before the request; it is safe to send it again")
@@ -157,13 +201,24 @@ pub(super) fn explain(error: legacy::Error, progress: &Progress, carrier: Option
     outcome.caused_by(error)
 }
 
+/// The TLS alert about certificates that a read failed with.
+fn alert(error: &io::Error) -> Option<&'static str> {
+    let tls = error.get_ref()?.downcast_ref::<openssl::ssl::Error>()?;
+    let reason = tls.ssl_error()?.errors().first()?.reason()?;
+    let refused = ["certificate", "unknown ca", "access denied", "handshake failure"];
+    (reason.contains("alert") && refused.iter().any(|word| reason.contains(word))).then_some(reason)
+}
+
 fn find<'a, T: std::error::Error + 'static>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a T> {
     std::iter::successors(Some(error), |error| error.source()).find_map(|error| error.downcast_ref())
 }
 
 /// An answer's body: its errors in our words, and no silence longer than allowed.
 pub(super) fn answer_body(body: Incoming, idle: Duration, handle: ConnectionHandle) -> Body {
-    Body::wrap(Watched::new(body, idle, "read the answer's body", handle))
+    let mut watched = Watched::new(body, idle, "read the answer's body", handle);
+    watched.answer = true;
+    watched.note_end();
+    Body::wrap(watched)
 }
 
 /// A body that comes from the network, with a bound on silence.
@@ -174,6 +229,8 @@ pub(super) struct Watched {
     sleep: Pin<Box<Sleep>>,
     sleeping: bool,
     handle: ConnectionHandle,
+    /// It is an answer whose end is still to be noted.
+    answer: bool,
 }
 
 impl Watched {
@@ -184,14 +241,18 @@ impl Watched {
         handle: ConnectionHandle,
     ) -> Self {
         let sleep = Box::pin(tokio::time::sleep(idle));
-        let watched = Self { body, idle, operation, sleep, sleeping: false, handle };
-        watched.note_end();
-        watched
+        Self { body, idle, operation, sleep, sleeping: false, handle, answer: false }
     }
 
     /// Who reads a body of known length need not ask for its end.
-    fn note_end(&self) {
+    fn note_end(&mut self) {
         if self.body.is_end_stream() {
+            self.ended();
+        }
+    }
+
+    fn ended(&mut self) {
+        if std::mem::take(&mut self.answer) {
             self.handle.meter().answer_ended();
         }
     }
@@ -220,7 +281,7 @@ impl HttpBody for Watched {
                 Poll::Ready(Some(Ok(frame)))
             }
             Poll::Ready(None) => {
-                self.handle.meter().answer_ended();
+                self.ended();
                 Poll::Ready(None)
             }
             Poll::Pending => {

@@ -48,7 +48,14 @@ pub struct HttpServers {
 struct Inner {
     net: Net,
     limits: ServerLimits,
-    addresses: Mutex<HashMap<SocketAddr, Arc<Address>>>,
+    addresses: Mutex<Addresses>,
+}
+
+#[derive(Default)]
+struct Addresses {
+    bound: HashMap<SocketAddr, Arc<Address>>,
+    /// Given up, while their last requests go on.
+    retired: Vec<Arc<Address>>,
 }
 
 /// A registered route. Dropping it takes the route away; requests that have begun go on to their
@@ -77,7 +84,7 @@ impl HttpServers {
     pub fn route(&self, listen: &ListenSpec, route: Route, handler: Arc<dyn Handler>) -> Result<RouteGuard> {
         let inner = &self.inner;
         let mut addresses = lock(&inner.addresses);
-        let address = match addresses.entry(listen.address) {
+        let address = match addresses.bound.entry(listen.address) {
             Entry::Occupied(taken) => taken.get().clone(),
             Entry::Vacant(free) => {
                 let listener =
@@ -99,7 +106,11 @@ impl HttpServers {
     /// Stops accepting, lets requests that have begun go on until the deadline, then cuts what is
     /// left. Returns the number of connections that were cut.
     pub async fn shutdown(&self, deadline: Duration) -> usize {
-        let addresses: Vec<_> = lock(&self.inner.addresses).drain().map(|(_, address)| address).collect();
+        let addresses: Vec<_> = {
+            let mut addresses = lock(&self.inner.addresses);
+            let Addresses { bound, retired } = &mut *addresses;
+            retired.drain(..).chain(bound.drain().map(|(_, address)| address)).collect()
+        };
         for address in &addresses {
             address.stop();
         }
@@ -124,11 +135,15 @@ impl Drop for RouteGuard {
     fn drop(&mut self) {
         // Under the lock that `route` takes: no route can be added to an address that is given up.
         let mut addresses = lock(&self.inner.addresses);
-        if self.address.routes().remove(self.id) {
-            self.address.stop();
-            if addresses.get(&self.asked).is_some_and(|address| Arc::ptr_eq(address, &self.address)) {
-                addresses.remove(&self.asked);
-            }
+        if !self.address.routes().remove(self.id) {
+            return;
+        }
+        self.address.stop();
+        let Addresses { bound, retired } = &mut *addresses;
+        if bound.get(&self.asked).is_some_and(|address| Arc::ptr_eq(address, &self.address)) {
+            bound.remove(&self.asked);
+            retired.retain(|address| !address.is_over());
+            retired.push(self.address.clone());
         }
     }
 }

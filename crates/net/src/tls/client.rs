@@ -212,7 +212,7 @@ fn verify(check: &Check, shown: &Mutex<Shown>, good: bool, context: &mut X509Sto
     let mut shown = lock(shown);
     if shown.chain.is_empty() {
         let chain = context.chain().into_iter().flatten();
-        shown.chain = chain.take(10).map(|certificate| certificate_record(certificate)).collect();
+        shown.chain = chain.take(10).map(certificate_record).collect();
     }
     let accepted = match check {
         Check::Chain => good,

@@ -164,7 +164,7 @@ async fn ssh_is_recorded_once_its_handshake_is_done() {
     log.wait_pairs(3).await;
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_stream_dropped_while_it_is_recorded_gives_one_pair() {
     let (net, log) = net();
     let (_listener, address) = listener().await;
@@ -224,7 +224,7 @@ async fn no_more_connections_than_can_be_recorded() {
     eventually("the first one's end", || (log.counts() == (3, 1, 0)).then_some(())).await;
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn hundreds_of_endings_at_once_are_all_written() {
     let (net, log) = net();
     let (listener, address) = listener().await;

@@ -12,7 +12,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_openssl::SslStream;
 
 /// Echoes over TLS.
-async fn echo(pair: &Pair, change: impl FnOnce(&mut SslAcceptorBuilder)) -> SocketAddr {
+pub(crate) async fn echo(pair: &Pair, change: impl FnOnce(&mut SslAcceptorBuilder)) -> SocketAddr {
     let mut builder = SslAcceptor::mozilla_intermediate_v5(SslMethod::tls_server()).unwrap();
     builder.set_certificate(&pair.certificate).unwrap();
     builder.set_private_key(&pair.key).unwrap();

@@ -77,6 +77,11 @@ impl Address {
         self.tasks.close();
     }
 
+    /// Whether it was stopped and its last connection has ended.
+    pub(super) fn is_over(&self) -> bool {
+        self.tasks.is_closed() && self.tasks.is_empty()
+    }
+
     /// Waits for the connections to end, and cuts those that are left at the deadline.
     pub(super) async fn finish(&self, until: Instant) -> usize {
         if timeout_at(until, self.tasks.wait()).await.is_ok() {

@@ -4,9 +4,10 @@ use super::handler::PeerInfo;
 use super::limits::ServerLimits;
 use super::routes::{Registered, Routes, asked_host, without_port};
 use super::unfold::Unfold;
-use crate::connection::{ConnectionHandle, Meter};
+use crate::connection::ConnectionHandle;
 use crate::http::Body;
 use crate::http::outcome::Watched;
+use crate::meter::Meter;
 use crate::record::{Opened, Place};
 use crate::stream::{Counted, Io, Stream};
 use crate::{Net, ServerTls, socket, tls};
@@ -47,7 +48,8 @@ pub(super) struct Accepted {
 pub(super) async fn serve(accepted: Accepted, cutting: CancellationToken) {
     let Accepted { net, limits, tls, routes, stopping, socket, remote, place } = accepted;
     let (protocol, purpose) = routes.default_use();
-    let local = socket.local_addr().ok();
+    let local = socket.local_addr().ok().map(plain_address);
+    let remote = plain_address(remote);
     let meter = Arc::new(Meter::default());
     let record = ConnectionOpened {
         id: ConnectionId::new(net.new_id()),
@@ -90,6 +92,11 @@ pub(super) async fn serve(accepted: Accepted, cutting: CancellationToken) {
     let peer = PeerInfo { connection: handle.id(), remote, local, security: handle.security() };
     let exchange = Arc::new(Exchange { handle, peer, routes, limits, state: Activity::default() });
     run(Stream::new(io, ender), exchange, stopping, cutting).await;
+}
+
+/// IPv4 in its own form, also when it came in on an IPv6 address.
+fn plain_address(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
 }
 
 async fn protect(
