@@ -87,7 +87,9 @@ CREATE TABLE transfers (
 CREATE INDEX transfers_by_time ON transfers (created_at, id);
 CREATE INDEX transfers_by_state ON transfers (state, created_at, id);
 CREATE INDEX transfers_by_flow ON transfers (flow, created_at, id);
-CREATE INDEX transfers_by_name ON transfers (substr(file_name, 1, 200), created_at, id);
+-- Byte by byte, so that names that begin alike lie together whatever the database's language.
+CREATE INDEX transfers_by_name ON transfers ((substr(file_name, 1, 200) COLLATE "C"), created_at, id);
+CREATE INDEX transfers_by_partner ON transfers (partner, created_at, id) WHERE partner IS NOT NULL;
 CREATE INDEX transfers_by_offer ON transfers (offer_id);
 CREATE INDEX transfers_by_parent ON transfers (parent_id) WHERE parent_id IS NOT NULL;
 CREATE INDEX transfers_retained ON transfers (retained_until) WHERE NOT released;
@@ -143,6 +145,9 @@ CREATE TABLE deliveries (
 CREATE INDEX deliveries_by_transfer ON deliveries (transfer_id);
 CREATE INDEX deliveries_claimable ON deliveries (due_at, id)
     WHERE state IN ('pending', 'retrying') AND NOT held AND lane IS NULL;
+CREATE INDEX deliveries_open ON deliveries (state, due_at)
+    WHERE state IN ('pending', 'sending', 'awaiting_receipt', 'retrying');
+CREATE INDEX deliveries_failing ON deliveries (updated_at, id) WHERE state IN ('retrying', 'failed', 'expired');
 CREATE INDEX deliveries_lanes ON deliveries (lane, lane_seq) WHERE lane_open;
 CREATE INDEX deliveries_claimed ON deliveries (node, epoch) WHERE state = 'sending';
 CREATE INDEX deliveries_overdue ON deliveries (receipt_deadline) WHERE state = 'awaiting_receipt';
@@ -256,7 +261,9 @@ CREATE TABLE audit_events (
 CREATE TABLE audit_events_default PARTITION OF audit_events DEFAULT;
 CREATE INDEX audit_events_by_position ON audit_events (position, id);
 CREATE INDEX audit_events_by_transfer ON audit_events (transfer_id, at, id) WHERE transfer_id IS NOT NULL;
-CREATE INDEX audit_events_by_connection ON audit_events (connection_id) WHERE connection_id IS NOT NULL;
+CREATE INDEX audit_events_by_connection ON audit_events (connection_id, at, id) WHERE connection_id IS NOT NULL;
+CREATE INDEX audit_events_by_flow ON audit_events (flow, at, id) WHERE flow IS NOT NULL;
+CREATE INDEX audit_events_by_endpoint ON audit_events (endpoint, at, id) WHERE endpoint IS NOT NULL;
 CREATE INDEX audit_events_by_kind ON audit_events (kind, at, id);
 
 -- Each takes the events from (from_position, from_id) to before (to_position, to_id), and follows the one

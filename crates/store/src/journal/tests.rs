@@ -337,3 +337,41 @@ async fn a_failed_write_is_told_and_counted() {
     let store = TestStore::sqlite().await;
     assert_eq!(journal.ship_pending(&store, at(0)).await.unwrap(), 2);
 }
+
+/// Not a test of its own: what the next one starts where files cannot grow beyond 4 KiB.
+#[tokio::test]
+async fn child_that_writes_until_the_disk_is_full() {
+    let Some(directory) = std::env::var_os("WAYBILL_TEST_SMALL_DISK") else { return };
+    let journal = open(Path::new(&directory), 7);
+    let mut taken = 0;
+    let error = loop {
+        match journal.append(JournalEntry::Closed(closed(taken + 1))).await {
+            Ok(()) => taken += 1,
+            Err(error) => break error,
+        }
+    };
+    assert!(error.to_string().contains("could not write the connection journal"), "{error}");
+    assert_eq!((u128::from(journal.stats().appended), journal.stats().refused), (taken, 1));
+    println!("taken {taken} end");
+}
+
+#[tokio::test]
+async fn a_full_disk_is_told_and_leaves_no_half_entry() {
+    let dir = tempfile::tempdir().unwrap();
+    // The limit makes the write end in the middle, as a full disk does; its signal is ignored.
+    let output = Command::new("sh")
+        .args(["-c", "trap '' XFSZ; ulimit -f 8; exec \"$@\"", "sh"])
+        .arg(std::env::current_exe().unwrap())
+        .args(["--exact", "journal::tests::child_that_writes_until_the_disk_is_full", "--nocapture"])
+        .env("WAYBILL_TEST_SMALL_DISK", dir.path())
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{text} {}", String::from_utf8_lossy(&output.stderr));
+    let taken = text.split_once("taken ").unwrap().1.split_once(" end").unwrap().0.parse::<u64>().unwrap();
+    assert!(taken > 3);
+    assert_eq!(segment::cut_torn_end(&segment::path(dir.path(), 1)).unwrap(), 0, "taken back by the writer");
+    let store = TestStore::sqlite().await;
+    let journal = reopen(dir.path(), 8).await;
+    assert_eq!(journal.ship_pending(&store, at(0)).await.unwrap(), taken);
+}

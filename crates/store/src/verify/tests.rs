@@ -198,3 +198,34 @@ both! {
             [Finding::RemovalInvalid { event: id }, Finding::EventMissing { seal: 1, event: t.ids[3] }]);
     }
 }
+
+both! {
+    /// Prints rates; run by hand: `cargo test -p waybill-store rates -- --ignored --nocapture`.
+    #[ignore = "a measurement"]
+    rates(store) {
+        let key = SealKey::load_or_create(&store.dir.path().join("key")).unwrap();
+        let count = 200_000;
+        let second = |began: std::time::Instant| f64::from(count as u32) / began.elapsed().as_secs_f64();
+        let began = std::time::Instant::now();
+        for first in (0..count).step_by(4000) {
+            let some = |from: i64| {
+                let events = (from..from + 1000).map(|n| event(n).flow("orders").endpoint("acme")).collect();
+                store.append_events(events)
+            };
+            let all = futures::future::join_all((0..4).map(|n| some(first + n * 1000))).await;
+            all.into_iter().for_each(|done| done.unwrap());
+        }
+        let append = second(began);
+        store.quiet().await;
+        let began = std::time::Instant::now();
+        assert_eq!(store.seal(at(0), &key).await.unwrap().events, count as u64);
+        let seal = second(began);
+        let options = VerifyOptions { trusted: TrustedKeys::of(&key).unwrap(), ..Default::default() };
+        let began = std::time::Instant::now();
+        assert!(store.verify_audit(&options, |_| ()).await.unwrap().holds());
+        println!(
+            "{:?}: events a second: append {append:.0}, seal {seal:.0}, verify {:.0}",
+            store.backend(), second(began)
+        );
+    }
+}

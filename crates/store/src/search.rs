@@ -1,0 +1,23 @@
+//! What pages, command line and API read: lists by filter, one transfer's waybill, the overview.
+//!
+//! Every list is newest first and paged by keyset: a page begins behind the last row of the one before,
+//! so that a deep page costs what the first does and nothing is seen twice while rows come in. A
+//! statement has only the conditions that its filter names, and is planned for their values each time:
+//! with `$1 IS NULL OR …` SQLite would find no index, and Postgres would forget them after five runs.
+
+mod connections;
+mod events;
+mod overview;
+mod query;
+mod transfers;
+mod waybill;
+
+pub use connections::{ConnectionFilter, ConnectionView};
+pub use events::{EventFilter, EventView};
+pub use overview::{FailingDelivery, FlowDay, HourCount, OfflineEndpoint, Overview, StoreMetrics};
+pub use query::{Cursor, Listing, Page};
+pub use transfers::{TransferFilter, TransferView};
+pub use waybill::{AttemptView, DeliveryView, OfferView, Waybill};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,192 @@
+//! Lists of connections, live and past.
+
+use super::query::{Bind, Cursor, Listing, Page, Query, listing};
+use crate::Store;
+use crate::row::{unreadable, word};
+use model::{ConnectionId, Direction, Protocol, Purpose, Result, Security, Timestamp};
+use serde_json::Value;
+use sqlx::FromRow;
+use sqlx::types::Json;
+use std::time::Duration;
+use uuid::Uuid;
+
+/// Which connections.
+#[derive(Clone, Debug, Default)]
+pub struct ConnectionFilter {
+    /// Up now, or ended.
+    pub live: Option<bool>,
+    /// Of this endpoint.
+    pub endpoint: Option<String>,
+    /// Speaking this.
+    pub protocol: Option<Protocol>,
+    /// Opened by this side.
+    pub direction: Option<Direction>,
+    /// Whose host, addresses or proxy contain this, whatever its case.
+    pub address: Option<String>,
+    /// Ended by an error, or not.
+    pub failed: Option<bool>,
+    /// Opened at or after.
+    pub from: Option<Timestamp>,
+    /// Opened before.
+    pub to: Option<Timestamp>,
+}
+
+/// A connection, as far as it is known.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ConnectionView {
+    /// The connection.
+    pub id: ConnectionId,
+    /// The node it belongs to.
+    pub node: String,
+    /// When the socket was there.
+    pub opened_at: Timestamp,
+    /// Who opened it; this and what follows is `None` when only its end is known.
+    pub direction: Option<Direction>,
+    /// What is spoken on it.
+    pub protocol: Option<Protocol>,
+    /// What it is for.
+    pub purpose: Option<Purpose>,
+    /// The endpoint it belongs to.
+    pub endpoint: Option<String>,
+    /// The host and port asked for.
+    pub host: Option<String>,
+    /// The other side's address.
+    pub remote: Option<String>,
+    /// Our address.
+    pub local: Option<String>,
+    /// The proxy it goes through.
+    pub proxy: Option<String>,
+    /// How it is protected.
+    pub security: Option<Security>,
+    /// When it ended; `None` while it is up.
+    pub closed_at: Option<Timestamp>,
+    /// Bytes read.
+    pub bytes_in: Option<u64>,
+    /// Bytes written.
+    pub bytes_out: Option<u64>,
+    /// How long it was up.
+    pub duration: Option<Duration>,
+    /// Requests or file operations carried.
+    pub requests: Option<u64>,
+    /// Why it ended.
+    pub reason: Option<String>,
+    /// Whether the end was an error.
+    pub failed: Option<bool>,
+}
+
+const SELECT: &str = "SELECT id, node, opened_at, direction, protocol, purpose, endpoint, host, remote, local, \
+     proxy, security, closed_at, bytes_in, bytes_out, duration_micros, requests, reason, failed \
+     FROM connections WHERE TRUE";
+
+#[derive(FromRow)]
+struct ConnectionRow {
+    id: Uuid,
+    node: String,
+    opened_at: Timestamp,
+    direction: Option<String>,
+    protocol: Option<String>,
+    purpose: Option<String>,
+    endpoint: Option<String>,
+    host: Option<String>,
+    remote: Option<String>,
+    local: Option<String>,
+    proxy: Option<String>,
+    security: Option<Json<Value>>,
+    closed_at: Option<Timestamp>,
+    bytes_in: Option<i64>,
+    bytes_out: Option<i64>,
+    duration_micros: Option<i64>,
+    requests: Option<i64>,
+    reason: Option<String>,
+    failed: Option<bool>,
+}
+
+impl ConnectionRow {
+    fn view(self) -> Result<ConnectionView> {
+        fn known<T>(
+            text: Option<&str>,
+            parse: fn(&str) -> Option<T>,
+            column: &'static str,
+        ) -> Result<Option<T>> {
+            text.map(|text| word(parse(text), column, text)).transpose()
+        }
+        let whole = |number: Option<i64>| number.and_then(|number| u64::try_from(number).ok());
+        let security = self.security.map(|Json(value)| serde_json::from_value(value)).transpose();
+        Ok(ConnectionView {
+            id: ConnectionId::new(self.id),
+            node: self.node,
+            opened_at: self.opened_at,
+            direction: known(self.direction.as_deref(), Direction::parse, "connections.direction")?,
+            protocol: known(self.protocol.as_deref(), Protocol::parse, "connections.protocol")?,
+            purpose: known(self.purpose.as_deref(), Purpose::parse, "connections.purpose")?,
+            endpoint: self.endpoint,
+            host: self.host,
+            remote: self.remote,
+            local: self.local,
+            proxy: self.proxy,
+            security: security.map_err(|e| unreadable("connections.security", &e.to_string()))?,
+            closed_at: self.closed_at,
+            bytes_in: whole(self.bytes_in),
+            bytes_out: whole(self.bytes_out),
+            duration: whole(self.duration_micros).map(Duration::from_micros),
+            requests: whole(self.requests),
+            reason: self.reason,
+            failed: self.failed,
+        })
+    }
+}
+
+pub(super) fn statement(store: &Store, filter: &ConnectionFilter, page: Page) -> Query {
+    let mut query = Query::new(store, SELECT);
+    query.sql.push_str(match filter.live {
+        None => "",
+        Some(true) => " AND closed_at IS NULL",
+        Some(false) => " AND closed_at IS NOT NULL",
+    });
+    query.sql.push_str(match filter.failed {
+        None => "",
+        Some(true) => " AND failed = TRUE",
+        Some(false) => " AND failed = FALSE",
+    });
+    query.and_text("endpoint = ?", filter.endpoint.as_deref());
+    query.and_text("protocol = ?", filter.protocol.map(Protocol::as_str));
+    query.and_text("direction = ?", filter.direction.map(Direction::as_str));
+    query.contains(&["host", "remote", "local", "proxy"], filter.address.as_deref());
+    query.between("opened_at", filter.from, filter.to);
+    query.page("opened_at", "id", page);
+    query
+}
+
+impl Store {
+    /// Connections, newest first.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn connections(
+        &self,
+        filter: &ConnectionFilter,
+        page: Page,
+    ) -> Result<Listing<ConnectionView>> {
+        let rows: Vec<ConnectionRow> = statement(self, filter, page).fetch(self, "list connections").await?;
+        listing(rows, page, |row| Cursor { at: row.opened_at, id: row.id }, ConnectionRow::view)
+    }
+
+    /// One connection.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn connection(&self, id: ConnectionId) -> Result<Option<ConnectionView>> {
+        Ok(self.connections_by_id(&[id]).await?.pop())
+    }
+
+    pub(super) async fn connections_by_id(&self, ids: &[ConnectionId]) -> Result<Vec<ConnectionView>> {
+        if ids.is_empty() {
+            return Ok(vec![]);
+        }
+        let mut query = Query::new(self, SELECT);
+        let places: Vec<String> = ids.iter().map(|id| query.bind(Bind::Id(id.uuid()))).collect();
+        query.sql.push_str(&format!(" AND id IN ({}) ORDER BY opened_at, id", places.join(", ")));
+        let rows: Vec<ConnectionRow> = query.fetch(self, "read connections").await?;
+        rows.into_iter().map(ConnectionRow::view).collect()
+    }
+}

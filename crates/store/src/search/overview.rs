@@ -1,0 +1,317 @@
+//! The overview, and the numbers for monitoring.
+
+use super::query::{Bind, Query};
+use crate::either::Backend;
+use crate::row::{path, word};
+use crate::{SealLag, Store};
+use chrono::TimeDelta;
+use model::{DeliveryId, DeliveryState, EventKind, RemotePath, Result, Timestamp, TransferId, TransferState};
+use sqlx::FromRow;
+use std::collections::BTreeMap;
+use uuid::Uuid;
+
+/// Hours of the overview.
+const HOURS: usize = 24;
+/// How far back an endpoint's going offline is looked for.
+const OFFLINE: TimeDelta = TimeDelta::days(7);
+
+/// What the first page shows.
+#[derive(Clone, Debug)]
+pub struct Overview {
+    /// Transfers by state: those that are not final, of whatever age, and those recorded in the last 24
+    /// hours that are.
+    pub transfers: Vec<(TransferState, u64)>,
+    /// The last 24 hours of each flow that had a transfer.
+    pub flows: Vec<FlowDay>,
+    /// Deliveries that failed or are tried again, the latest 20 of the last 24 hours.
+    pub failing: Vec<FailingDelivery>,
+    /// Endpoints that are rested after failures.
+    pub offline: Vec<OfflineEndpoint>,
+    /// How far the seals are behind.
+    pub seal_lag: SealLag,
+    /// Connections that are up.
+    pub live_connections: u64,
+}
+
+/// One flow's last 24 hours.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct FlowDay {
+    /// The flow.
+    pub flow: String,
+    /// Transfers recorded.
+    pub recorded: u64,
+    /// Of these, failed or partly failed by now.
+    pub failed: u64,
+    /// By hour, the oldest first, the present one last.
+    pub hours: [HourCount; HOURS],
+}
+
+/// Transfers of one hour.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct HourCount {
+    /// Recorded.
+    pub recorded: u64,
+    /// Of these, failed or partly failed by now.
+    pub failed: u64,
+}
+
+/// A delivery in trouble.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct FailingDelivery {
+    /// The delivery.
+    pub delivery: DeliveryId,
+    /// Its transfer.
+    pub transfer: TransferId,
+    /// Its endpoint.
+    pub endpoint: String,
+    /// Its file name.
+    pub file_name: RemotePath,
+    /// Where it stands.
+    pub state: DeliveryState,
+    /// Failures since a person last sent it on its way.
+    pub failures: u64,
+    /// The last error.
+    pub error: Option<String>,
+    /// When it last changed.
+    pub updated_at: Timestamp,
+    /// When it is tried again.
+    pub due_at: Timestamp,
+}
+
+/// An endpoint that is rested.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct OfflineEndpoint {
+    /// The endpoint.
+    pub endpoint: String,
+    /// Since when.
+    pub since: Timestamp,
+}
+
+/// Numbers for monitoring.
+#[derive(Clone, Debug)]
+pub struct StoreMetrics {
+    /// Deliveries that are not final, by state.
+    pub deliveries: Vec<(DeliveryState, u64)>,
+    /// Since when the oldest delivery is due that nobody has claimed.
+    pub oldest_due: Option<Timestamp>,
+    /// Offers whose source must still be told.
+    pub offers_to_settle: u64,
+    /// Transfers that wait for a person.
+    pub held: u64,
+    /// Connections that are up.
+    pub live_connections: u64,
+    /// How far the seals are behind.
+    pub seal_lag: SealLag,
+}
+
+#[derive(FromRow)]
+struct Count {
+    word: String,
+    number: i64,
+}
+
+#[derive(FromRow)]
+struct Number {
+    number: i64,
+}
+
+#[derive(FromRow)]
+struct HourRow {
+    flow: String,
+    hour: i64,
+    recorded: i64,
+    failed: i64,
+}
+
+#[derive(FromRow)]
+struct FailingRow {
+    id: Uuid,
+    transfer_id: Uuid,
+    endpoint: String,
+    file_name: String,
+    state: String,
+    failures: i64,
+    error: Option<String>,
+    updated_at: Timestamp,
+    due_at: Timestamp,
+}
+
+#[derive(FromRow)]
+struct LineRow {
+    endpoint: String,
+    kind: String,
+    last: Timestamp,
+}
+
+#[derive(FromRow)]
+struct OldestRow {
+    oldest: Option<Timestamp>,
+}
+
+fn whole(number: i64) -> u64 {
+    u64::try_from(number).unwrap_or(0)
+}
+
+impl Store {
+    /// What the first page shows.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn overview(&self, now: Timestamp) -> Result<Overview> {
+        Ok(Overview {
+            transfers: self.transfers_by_state(now).await?,
+            flows: self.flow_days(now).await?,
+            failing: self.failing(now).await?,
+            offline: self.offline(now).await?,
+            seal_lag: self.seal_lag(now).await?,
+            live_connections: self.live_connections().await?,
+        })
+    }
+
+    /// Numbers for monitoring; cheap enough for every few seconds.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn metrics(&self, now: Timestamp) -> Result<StoreMetrics> {
+        let open = "state IN ('pending', 'sending', 'awaiting_receipt', 'retrying')";
+        let counts: Vec<Count> = Query::new(
+            self,
+            format!("SELECT state AS word, count(*) AS number FROM deliveries WHERE {open} GROUP BY state"),
+        )
+        .fetch(self, "count deliveries")
+        .await?;
+        let deliveries = counts
+            .into_iter()
+            .map(|row| Ok((word(DeliveryState::parse(&row.word), "state", &row.word)?, whole(row.number))))
+            .collect::<Result<_>>()?;
+        let oldest: Vec<OldestRow> = Query::new(
+            self,
+            "SELECT min(due_at) AS oldest FROM deliveries WHERE state IN ('pending', 'retrying') AND NOT held",
+        )
+        .fetch(self, "find the oldest delivery that is due")
+        .await?;
+        let settle = "SELECT count(*) AS number FROM offers WHERE settle_outcome IS NOT NULL";
+        let held = "SELECT count(*) AS number FROM transfers WHERE state = 'held'";
+        Ok(StoreMetrics {
+            deliveries,
+            oldest_due: oldest.into_iter().find_map(|row| row.oldest).filter(|due| *due <= now),
+            offers_to_settle: self.number(settle).await?,
+            held: self.number(held).await?,
+            live_connections: self.live_connections().await?,
+            seal_lag: self.seal_lag(now).await?,
+        })
+    }
+
+    async fn number(&self, sql: &'static str) -> Result<u64> {
+        let rows: Vec<Number> = Query::new(self, sql).fetch(self, "count rows").await?;
+        Ok(rows.first().map_or(0, |row| whole(row.number)))
+    }
+
+    async fn live_connections(&self) -> Result<u64> {
+        self.number("SELECT count(*) AS number FROM connections WHERE closed_at IS NULL").await
+    }
+
+    async fn transfers_by_state(&self, now: Timestamp) -> Result<Vec<(TransferState, u64)>> {
+        // Final ones of all time would be the whole table.
+        let mut query = Query::new(
+            self,
+            "SELECT state AS word, count(*) AS number FROM transfers \
+             WHERE state IN ('staged', 'processing', 'delivering', 'held') GROUP BY state \
+             UNION ALL SELECT state AS word, count(*) AS number FROM transfers \
+             WHERE state IN ('completed', 'partly_failed', 'failed', 'cancelled')",
+        );
+        query.and("created_at >= ?", Some(Bind::Time(now - TimeDelta::days(1))));
+        query.sql.push_str(" GROUP BY state");
+        let counts: Vec<Count> = query.fetch(self, "count transfers").await?;
+        counts
+            .into_iter()
+            .map(|row| Ok((word(TransferState::parse(&row.word), "state", &row.word)?, whole(row.number))))
+            .collect()
+    }
+
+    async fn flow_days(&self, now: Timestamp) -> Result<Vec<FlowDay>> {
+        let hour = match self.backend() {
+            Backend::Sqlite => "CAST(strftime('%s', created_at) AS INTEGER) / 3600",
+            Backend::Postgres => "floor(extract(epoch FROM created_at) / 3600)::bigint",
+        };
+        let last = now.timestamp().div_euclid(3600);
+        let first = last - (HOURS as i64 - 1);
+        let mut query = Query::new(
+            self,
+            format!(
+                "SELECT flow, {hour} AS hour, count(*) AS recorded, \
+                 count(CASE WHEN state IN ('failed', 'partly_failed') THEN 1 END) AS failed \
+                 FROM transfers WHERE TRUE"
+            ),
+        );
+        query.and("created_at >= ?", chrono::DateTime::from_timestamp(first * 3600, 0).map(Bind::Time));
+        query.sql.push_str(" GROUP BY 1, 2");
+        let mut flows: BTreeMap<String, [HourCount; HOURS]> = BTreeMap::new();
+        for row in query.fetch::<HourRow>(self, "count transfers by hour").await? {
+            let hours = flows.entry(row.flow).or_default();
+            if let Some(place) = usize::try_from(row.hour - first).ok().and_then(|hour| hours.get_mut(hour)) {
+                *place = HourCount { recorded: whole(row.recorded), failed: whole(row.failed) };
+            }
+        }
+        Ok(flows
+            .into_iter()
+            .map(|(flow, hours)| FlowDay {
+                flow,
+                recorded: hours.iter().map(|hour| hour.recorded).sum(),
+                failed: hours.iter().map(|hour| hour.failed).sum(),
+                hours,
+            })
+            .collect())
+    }
+
+    async fn failing(&self, now: Timestamp) -> Result<Vec<FailingDelivery>> {
+        let mut query = Query::new(
+            self,
+            "SELECT id, transfer_id, endpoint, file_name, state, failures, error, updated_at, due_at \
+             FROM deliveries WHERE state IN ('retrying', 'failed', 'expired')",
+        );
+        query.and("updated_at >= ?", Some(Bind::Time(now - TimeDelta::days(1))));
+        query.sql.push_str(" ORDER BY updated_at DESC, id DESC LIMIT 20");
+        let rows: Vec<FailingRow> = query.fetch(self, "read failing deliveries").await?;
+        rows.into_iter()
+            .map(|row| {
+                Ok(FailingDelivery {
+                    delivery: DeliveryId::new(row.id),
+                    transfer: TransferId::new(row.transfer_id),
+                    endpoint: row.endpoint,
+                    file_name: path(&row.file_name)?,
+                    state: word(DeliveryState::parse(&row.state), "deliveries.state", &row.state)?,
+                    failures: whole(row.failures),
+                    error: row.error,
+                    updated_at: row.updated_at,
+                    due_at: row.due_at,
+                })
+            })
+            .collect()
+    }
+
+    /// By the trail: went offline in the last week and did not come back since.
+    async fn offline(&self, now: Timestamp) -> Result<Vec<OfflineEndpoint>> {
+        let mut query = Query::new(
+            self,
+            "SELECT endpoint, kind, max(at) AS last FROM audit_events WHERE endpoint IS NOT NULL",
+        );
+        let offline = query.bind(Bind::Text(EventKind::EndpointOffline.as_str().to_owned()));
+        let online = query.bind(Bind::Text(EventKind::EndpointOnline.as_str().to_owned()));
+        query.sql.push_str(&format!(" AND kind IN ({offline}, {online})"));
+        query.and("at >= ?", Some(Bind::Time(now - OFFLINE)));
+        query.sql.push_str(" GROUP BY endpoint, kind");
+        let rows: Vec<LineRow> = query.fetch(self, "read which endpoints are offline").await?;
+        let online: BTreeMap<&str, Timestamp> = rows
+            .iter()
+            .filter(|row| row.kind == EventKind::EndpointOnline.as_str())
+            .map(|row| (row.endpoint.as_str(), row.last))
+            .collect();
+        Ok(rows
+            .iter()
+            .filter(|row| row.kind == EventKind::EndpointOffline.as_str())
+            .filter(|row| online.get(row.endpoint.as_str()).is_none_or(|back| *back < row.last))
+            .map(|row| OfflineEndpoint { endpoint: row.endpoint.clone(), since: row.last })
+            .collect())
+    }
+}

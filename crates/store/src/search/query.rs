@@ -1,0 +1,205 @@
+//! One statement from the conditions of a filter, and pages by keyset.
+
+use crate::Store;
+use crate::either::{Backend, on};
+use model::{Result, Timestamp};
+use sqlx::postgres::PgRow;
+use sqlx::sqlite::SqliteRow;
+use sqlx::{AssertSqlSafe, FromRow};
+use std::fmt;
+use std::str::FromStr;
+use uuid::Uuid;
+
+/// Rows of a page, at most.
+const LONGEST_PAGE: u32 = 500;
+
+/// A place in a list that is ordered by time and id; as text `microseconds.id`, fit for a URL.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Cursor {
+    /// The row's time.
+    pub at: Timestamp,
+    /// The row's id.
+    pub id: Uuid,
+}
+
+impl fmt::Display for Cursor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.at.timestamp_micros(), self.id.simple())
+    }
+}
+
+impl FromStr for Cursor {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let read = || {
+            let (micros, id) = text.split_once('.')?;
+            let at = chrono::DateTime::from_timestamp_micros(micros.parse().ok()?)?;
+            Some(Self { at, id: id.parse().ok()? })
+        };
+        read().ok_or("not a cursor of this list")
+    }
+}
+
+/// Which part of a list.
+#[derive(Clone, Copy, Debug)]
+pub struct Page {
+    /// Begin behind this row; at the newest when absent.
+    pub after: Option<Cursor>,
+    /// So many rows, from 1 to 500.
+    pub limit: u32,
+}
+
+impl Page {
+    /// The first rows.
+    #[must_use]
+    pub const fn first(limit: u32) -> Self {
+        Self { after: None, limit }
+    }
+
+    fn rows(self) -> usize {
+        self.limit.clamp(1, LONGEST_PAGE) as usize
+    }
+}
+
+/// One page of a list.
+#[derive(Clone, Debug)]
+pub struct Listing<T> {
+    /// The rows, newest first.
+    pub rows: Vec<T>,
+    /// Where the next page begins; `None` at the end.
+    pub next: Option<Cursor>,
+}
+
+/// A value of a condition.
+#[derive(Clone, Debug)]
+pub(super) enum Bind {
+    Text(String),
+    Time(Timestamp),
+    Id(Uuid),
+    Whole(i64),
+}
+
+/// A statement under construction.
+pub(super) struct Query {
+    backend: Backend,
+    pub(super) sql: String,
+    binds: Vec<Bind>,
+}
+
+impl Query {
+    /// Begins with `SELECT … WHERE` and a condition that always holds, or any text without values.
+    pub(super) fn new(store: &Store, sql: impl Into<String>) -> Self {
+        Self { backend: store.backend(), sql: sql.into(), binds: vec![] }
+    }
+
+    /// Binds a value; returns its place in the statement.
+    pub(super) fn bind(&mut self, value: Bind) -> String {
+        self.binds.push(value);
+        format!("${}", self.binds.len())
+    }
+
+    /// Adds ` AND condition`, with `?` for the value. Nothing without a value.
+    pub(super) fn and(&mut self, condition: &str, value: Option<Bind>) {
+        if let Some(value) = value {
+            let place = self.bind(value);
+            self.sql.push_str(" AND ");
+            self.sql.push_str(&condition.replace('?', &place));
+        }
+    }
+
+    pub(super) fn and_text(&mut self, condition: &str, value: Option<&str>) {
+        self.and(condition, value.map(|text| Bind::Text(text.to_owned())));
+    }
+
+    /// Adds that one of the columns contains a text, whatever its case.
+    pub(super) fn contains(&mut self, columns: &[&str], text: Option<&str>) {
+        let Some(text) = text else { return };
+        let mut pattern = String::from("%");
+        // SQLite knows the case of ASCII letters only.
+        let lower = match self.backend {
+            Backend::Sqlite => text.to_ascii_lowercase(),
+            Backend::Postgres => text.to_lowercase(),
+        };
+        for character in lower.chars() {
+            if matches!(character, '%' | '_' | '\\') {
+                pattern.push('\\');
+            }
+            pattern.push(character);
+        }
+        pattern.push('%');
+        let conditions: Vec<String> =
+            columns.iter().map(|column| format!("lower({column}) LIKE ? ESCAPE '\\'")).collect();
+        self.and_text(&format!("({})", conditions.join(" OR ")), Some(&pattern));
+    }
+
+    /// Adds that an indexed text begins with another, byte for byte. `column` is compared in the
+    /// database's byte order.
+    pub(super) fn begins(&mut self, column: &str, prefix: Option<&str>) {
+        let Some(prefix) = prefix else { return };
+        let column = match self.backend {
+            Backend::Sqlite => column.to_owned(),
+            Backend::Postgres => format!("({column} COLLATE \"C\")"),
+        };
+        self.and_text(&format!("{column} >= ?"), Some(prefix));
+        self.and_text(&format!("{column} < ?"), Some(&format!("{prefix}\u{10ffff}")));
+    }
+
+    /// Adds the time's limits: `from` belongs to it, `to` does not.
+    pub(super) fn between(&mut self, column: &str, from: Option<Timestamp>, to: Option<Timestamp>) {
+        self.and(&format!("{column} >= ?"), from.map(Bind::Time));
+        self.and(&format!("{column} < ?"), to.map(Bind::Time));
+    }
+
+    /// Adds the page: newest first, behind the cursor, one row more than wanted.
+    pub(super) fn page(&mut self, at: &str, id: &str, page: Page) {
+        if let Some(after) = page.after {
+            let (time, row) = (self.bind(Bind::Time(after.at)), self.bind(Bind::Id(after.id)));
+            self.sql.push_str(&format!(" AND ({at}, {id}) < ({time}, {row})"));
+        }
+        let limit = self.bind(Bind::Whole(page.rows() as i64 + 1));
+        self.sql.push_str(&format!(" ORDER BY {at} DESC, {id} DESC LIMIT {limit}"));
+    }
+
+    #[cfg(test)]
+    pub(super) fn binds(self) -> Vec<Bind> {
+        self.binds
+    }
+
+    /// Runs it.
+    pub(super) async fn fetch<R>(self, store: &Store, operation: &'static str) -> Result<Vec<R>>
+    where
+        R: for<'r> FromRow<'r, SqliteRow> + for<'r> FromRow<'r, PgRow> + Send + Unpin,
+    {
+        let Self { sql, binds, .. } = self;
+        store
+            .read(operation, async {
+                on!(store.pool(), c => {
+                    let mut query = sqlx::query_as::<Db, R>(AssertSqlSafe(sql)).persistent(false);
+                    for bind in binds {
+                        query = match bind {
+                            Bind::Text(text) => query.bind(text),
+                            Bind::Time(time) => query.bind(time),
+                            Bind::Id(id) => query.bind(id),
+                            Bind::Whole(number) => query.bind(number),
+                        };
+                    }
+                    query.fetch_all(c).await
+                })
+            })
+            .await
+    }
+}
+
+/// Makes a page of the rows that [`Query::page`] gave.
+pub(super) fn listing<R, T>(
+    rows: Vec<R>,
+    page: Page,
+    place: impl Fn(&R) -> Cursor,
+    view: impl Fn(R) -> Result<T>,
+) -> Result<Listing<T>> {
+    let more = rows.len() > page.rows();
+    let next = if more { rows.get(page.rows() - 1).map(place) } else { None };
+    let rows = rows.into_iter().take(page.rows()).map(view).collect::<Result<_>>()?;
+    Ok(Listing { rows, next })
+}

@@ -1,0 +1,293 @@
+//! One transfer's whole way.
+
+use super::query::{Bind, Query};
+use super::transfers::{SELECT, TransferRow};
+use super::{ConnectionView, EventView, TransferView};
+use crate::Store;
+use crate::row::{path, small, unreadable, word};
+use model::{
+    ConnectionId, DeliveryId, DeliveryState, OfferId, OfferState, Receipt, RemotePath, Result, Timestamp,
+    TransferId,
+};
+use serde_json::Value;
+use sqlx::FromRow;
+use sqlx::types::Json;
+use std::collections::BTreeSet;
+use uuid::Uuid;
+
+/// Events and children that a waybill shows, at most each.
+const AT_MOST: i64 = 1000;
+
+/// Everything about one transfer.
+#[derive(Clone, Debug)]
+pub struct Waybill {
+    /// The transfer and its payload.
+    pub transfer: TransferView,
+    /// The offer it came from, and how far its source is settled.
+    pub offer: Option<OfferView>,
+    /// Its deliveries with their attempts.
+    pub deliveries: Vec<DeliveryView>,
+    /// Its events, oldest first; the first 1,000.
+    pub events: Vec<EventView>,
+    /// The connections that its events name.
+    pub connections: Vec<ConnectionView>,
+    /// The transfer it was made from.
+    pub parent: Option<TransferView>,
+    /// The transfers that were made from it; the first 1,000.
+    pub children: Vec<TransferView>,
+}
+
+/// An offer as its transfer's waybill shows it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct OfferView {
+    /// The offer.
+    pub id: OfferId,
+    /// Where it lay.
+    pub endpoint: String,
+    /// Its path there.
+    pub path: RemotePath,
+    /// Its size, where the place told it.
+    pub size: Option<u64>,
+    /// When it last changed, where the place told it.
+    pub modified_at: Option<Timestamp>,
+    /// Where it stands.
+    pub state: OfferState,
+    /// When it was found.
+    pub found_at: Timestamp,
+    /// When it last changed its state.
+    pub updated_at: Timestamp,
+    /// Tries that failed.
+    pub failures: u32,
+    /// `taken` or `refused` while its source must still be told.
+    pub settle_outcome: Option<String>,
+    /// The last error.
+    pub error: Option<String>,
+}
+
+/// A delivery with its attempts.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct DeliveryView {
+    /// The delivery.
+    pub id: DeliveryId,
+    /// The flow's name for the destination.
+    pub destination: String,
+    /// The endpoint it goes to.
+    pub endpoint: String,
+    /// The name it is given there.
+    pub file_name: RemotePath,
+    /// Where it stands.
+    pub state: DeliveryState,
+    /// When it was recorded.
+    pub created_at: Timestamp,
+    /// When it last changed.
+    pub updated_at: Timestamp,
+    /// Its lane, when the flow is ordered.
+    pub lane: Option<String>,
+    /// When it may be claimed.
+    pub due_at: Timestamp,
+    /// When it is no longer wanted.
+    pub expires_at: Option<Timestamp>,
+    /// Until when its receipt is awaited.
+    pub receipt_deadline: Option<Timestamp>,
+    /// Its receipt.
+    pub receipt: Option<Receipt>,
+    /// The last error.
+    pub error: Option<String>,
+    /// Its kind.
+    pub error_kind: Option<String>,
+    /// When it ended.
+    pub ended_at: Option<Timestamp>,
+    /// Its attempts, oldest first.
+    pub attempts: Vec<AttemptView>,
+}
+
+/// One attempt.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct AttemptView {
+    /// From 1.
+    pub number: u32,
+    /// The node that made it.
+    pub node: String,
+    /// When it began.
+    pub started_at: Timestamp,
+    /// When it ended; `None` while under way.
+    pub ended_at: Option<Timestamp>,
+    /// A delivery state, or `interrupted`.
+    pub outcome: Option<String>,
+    /// What went wrong.
+    pub error: Option<String>,
+    /// Its kind.
+    pub error_kind: Option<String>,
+    /// What the destination gave.
+    pub receipt: Option<Receipt>,
+}
+
+#[derive(FromRow)]
+struct OfferRow {
+    id: Uuid,
+    endpoint: String,
+    path: String,
+    size: Option<i64>,
+    modified_at: Option<Timestamp>,
+    state: String,
+    found_at: Timestamp,
+    updated_at: Timestamp,
+    failures: i64,
+    settle_outcome: Option<String>,
+    error: Option<String>,
+}
+
+impl OfferRow {
+    fn view(self) -> Result<OfferView> {
+        Ok(OfferView {
+            id: OfferId::new(self.id),
+            endpoint: self.endpoint,
+            path: path(&self.path)?,
+            size: self.size.and_then(|size| u64::try_from(size).ok()),
+            modified_at: self.modified_at,
+            state: word(OfferState::parse(&self.state), "offers.state", &self.state)?,
+            found_at: self.found_at,
+            updated_at: self.updated_at,
+            failures: small(self.failures),
+            settle_outcome: self.settle_outcome,
+            error: self.error,
+        })
+    }
+}
+
+#[derive(FromRow)]
+struct DeliveryRow {
+    id: Uuid,
+    destination: String,
+    endpoint: String,
+    file_name: String,
+    state: String,
+    created_at: Timestamp,
+    updated_at: Timestamp,
+    lane: Option<String>,
+    due_at: Timestamp,
+    expires_at: Option<Timestamp>,
+    receipt_deadline: Option<Timestamp>,
+    receipt: Option<Json<Value>>,
+    error: Option<String>,
+    error_kind: Option<String>,
+    ended_at: Option<Timestamp>,
+}
+
+#[derive(FromRow)]
+struct AttemptRow {
+    delivery_id: Uuid,
+    number: i64,
+    node: String,
+    started_at: Timestamp,
+    ended_at: Option<Timestamp>,
+    outcome: Option<String>,
+    error: Option<String>,
+    error_kind: Option<String>,
+    receipt: Option<Json<Value>>,
+}
+
+fn receipt(stored: Option<Json<Value>>) -> Result<Option<Receipt>> {
+    stored
+        .filter(|Json(value)| !value.is_null())
+        .map(|Json(value)| serde_json::from_value(value).map_err(|e| unreadable("receipt", &e.to_string())))
+        .transpose()
+}
+
+impl DeliveryRow {
+    fn view(self, attempts: Vec<AttemptView>) -> Result<DeliveryView> {
+        Ok(DeliveryView {
+            id: DeliveryId::new(self.id),
+            destination: self.destination,
+            endpoint: self.endpoint,
+            file_name: path(&self.file_name)?,
+            state: word(DeliveryState::parse(&self.state), "deliveries.state", &self.state)?,
+            created_at: self.created_at,
+            updated_at: self.updated_at,
+            lane: self.lane,
+            due_at: self.due_at,
+            expires_at: self.expires_at,
+            receipt_deadline: self.receipt_deadline,
+            receipt: receipt(self.receipt)?,
+            error: self.error,
+            error_kind: self.error_kind,
+            ended_at: self.ended_at,
+            attempts,
+        })
+    }
+}
+
+impl Store {
+    /// One transfer's waybill; `None` when there is no such transfer.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn waybill(&self, id: TransferId) -> Result<Option<Waybill>> {
+        let Some(transfer) = self.transfer_view(id).await? else { return Ok(None) };
+        let offer = match transfer.offer {
+            None => None,
+            Some(offer) => {
+                let mut query = Query::new(
+                    self,
+                    "SELECT id, endpoint, path, size, modified_at, state, found_at, updated_at, failures, \
+                     settle_outcome, error FROM offers WHERE TRUE",
+                );
+                query.and("id = ?", Some(Bind::Id(offer.uuid())));
+                let mut rows: Vec<OfferRow> = query.fetch(self, "read an offer").await?;
+                rows.pop().map(OfferRow::view).transpose()?
+            }
+        };
+        let deliveries = self.deliveries_of(id).await?;
+        let events = self.events_of(id, AT_MOST).await?;
+        let named: BTreeSet<ConnectionId> = events.iter().filter_map(|event| event.connection).collect();
+        let connections = self.connections_by_id(&named.into_iter().collect::<Vec<_>>()).await?;
+        let parent = match transfer.parent {
+            None => None,
+            Some(parent) => self.transfer_view(parent).await?,
+        };
+        let mut query = Query::new(self, SELECT);
+        query.and("t.parent_id = ?", Some(Bind::Id(id.uuid())));
+        query.sql.push_str(&format!(" ORDER BY t.created_at, t.id LIMIT {AT_MOST}"));
+        let children: Vec<TransferRow> = query.fetch(self, "read a transfer's children").await?;
+        let children = children.into_iter().map(TransferRow::view).collect::<Result<_>>()?;
+        Ok(Some(Waybill { transfer, offer, deliveries, events, connections, parent, children }))
+    }
+
+    async fn deliveries_of(&self, transfer: TransferId) -> Result<Vec<DeliveryView>> {
+        let mut query = Query::new(
+            self,
+            "SELECT id, destination, endpoint, file_name, state, created_at, updated_at, lane, due_at, \
+             expires_at, receipt_deadline, receipt, error, error_kind, ended_at FROM deliveries WHERE TRUE",
+        );
+        query.and("transfer_id = ?", Some(Bind::Id(transfer.uuid())));
+        query.sql.push_str(" ORDER BY created_at, id");
+        let rows: Vec<DeliveryRow> = query.fetch(self, "read a transfer's deliveries").await?;
+        let mut query = Query::new(
+            self,
+            "SELECT a.delivery_id, a.number, a.node, a.started_at, a.ended_at, a.outcome, a.error, \
+             a.error_kind, a.receipt FROM attempts a JOIN deliveries d ON d.id = a.delivery_id WHERE TRUE",
+        );
+        query.and("d.transfer_id = ?", Some(Bind::Id(transfer.uuid())));
+        query.sql.push_str(" ORDER BY a.delivery_id, a.number");
+        let mut attempts: Vec<(Uuid, AttemptView)> = vec![];
+        for row in query.fetch::<AttemptRow>(self, "read a transfer's attempts").await? {
+            let attempt = AttemptView {
+                number: small(row.number),
+                node: row.node,
+                started_at: row.started_at,
+                ended_at: row.ended_at,
+                outcome: row.outcome,
+                error: row.error,
+                error_kind: row.error_kind,
+                receipt: receipt(row.receipt)?,
+            };
+            attempts.push((row.delivery_id, attempt));
+        }
+        rows.into_iter()
+            .map(|row| {
+                let own = attempts.iter().filter(|(id, _)| *id == row.id).map(|(_, a)| a.clone()).collect();
+                row.view(own)
+            })
+            .collect()
+    }
+}
