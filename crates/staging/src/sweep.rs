@@ -4,7 +4,7 @@
 use crate::area::{Staging, sync_dir};
 use crate::fault::fault;
 use crate::layout::{FANS, Layout};
-use model::{PayloadId, Result, Timestamp};
+use model::{Error, ErrorKind, PayloadId, Result, Timestamp};
 use std::collections::HashSet;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -34,7 +34,7 @@ pub enum Found {
         /// Its length in bytes.
         length: u64,
     },
-    /// Something that staging did not put there: left alone.
+    /// Something that staging did not put there, or the second file of one id: left alone.
     Foreign {
         /// Where.
         path: PathBuf,
@@ -154,9 +154,13 @@ impl Broom<'_> {
         }
         let known = (self.known)(batch)?;
         for id in batch.drain(..).filter(|id| known.contains(id)) {
-            self.area.restore(id)?;
-            swept.restored += 1;
-            (self.found)(Found::Restored { id });
+            match self.area.restore(id) {
+                Ok(()) => {
+                    swept.restored += 1;
+                    (self.found)(Found::Restored { id });
+                }
+                Err(error) => self.taken(error, self.area.inner.layout.quarantined(id))?,
+            }
         }
         Ok(())
     }
@@ -192,13 +196,17 @@ impl Broom<'_> {
         if batch.is_empty() {
             return Ok(());
         }
-        for (id, _) in &*batch {
-            self.area.quarantine(*id)?;
+        let mut moved = Vec::with_capacity(batch.len());
+        for (id, length) in batch.drain(..) {
+            match self.area.quarantine(id) {
+                Ok(()) => moved.push((id, length)),
+                Err(error) => self.taken(error, self.area.inner.layout.payload(id))?,
+            }
         }
         // Asked again: a row may have been committed since.
-        let ids: Vec<PayloadId> = batch.iter().map(|(id, _)| *id).collect();
+        let ids: Vec<PayloadId> = moved.iter().map(|(id, _)| *id).collect();
         let known = (self.known)(&ids)?;
-        for (id, length) in batch.drain(..) {
+        for (id, length) in moved {
             if known.contains(&id) {
                 self.area.restore(id)?;
             } else {
@@ -206,6 +214,15 @@ impl Broom<'_> {
                 (self.found)(Found::Stranger { id, length });
             }
         }
+        Ok(())
+    }
+
+    /// Two files of one id are for a person to look at, and no reason to stop.
+    fn taken(&mut self, error: Error, path: PathBuf) -> Result<()> {
+        if error.kind() != ErrorKind::AlreadyExists {
+            return Err(error);
+        }
+        (self.found)(Found::Foreign { path });
         Ok(())
     }
 

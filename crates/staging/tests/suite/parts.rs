@@ -1,9 +1,15 @@
 //! Parts: written in order and out of order, dropped, resumed, copied, sealed by many at once.
 
 use crate::{bytes, content, hash, id, names, open, path_of, real, stage};
-use model::{ErrorKind, Retry};
+use model::{ErrorKind, PayloadId, Retry, Timestamp};
 use proptest::prelude::*;
+use staging::Found;
+use std::collections::HashSet;
 use std::fs::{self, File};
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+use testkit::crash::{Death, Victim};
 
 const MIB: usize = 1024 * 1024;
 
@@ -52,23 +58,24 @@ fn a_subdirectory_that_somebody_removed_is_made_again() {
     assert_eq!(content(&staging, &payload), b"x");
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(40))]
-    #[test]
-    fn writing_in_any_order_seals_the_same_payload(
-        order in Just((0..12_usize).collect::<Vec<_>>()).prop_shuffle(),
+#[test]
+fn writing_in_any_order_seals_the_same_payload() {
+    let (_directory, staging) = real();
+    let given = bytes(5, 12_000);
+    let places = Just((0..12_usize).collect::<Vec<_>>());
+    proptest!(ProptestConfig::with_cases(40), |(
+        order in places.prop_shuffle(),
         again in prop::collection::vec(0..12_usize, 0..4),
-    ) {
-        let (_directory, staging) = real();
-        let given = bytes(5, 12_000);
+    )| {
         let mut part = staging.begin(id(1)).unwrap();
         for place in order.into_iter().chain(again) {
             part.write_at(place as u64 * 1000, &given[place * 1000..(place + 1) * 1000]).unwrap();
         }
         let payload = part.seal().unwrap();
         prop_assert_eq!((payload.length, payload.sha256), (12_000, hash(&given)));
-        prop_assert_eq!(content(&staging, &payload), given);
-    }
+        prop_assert!(content(&staging, &payload) == given);
+        staging.remove(payload.id).unwrap();
+    });
 }
 
 #[test]
@@ -112,23 +119,35 @@ fn a_named_part_goes_on_where_it_was_dropped() {
     assert_eq!(staging.begin_named(id(3), "../from a peer\0").unwrap().length(), 0);
 }
 
+const KILLED: &str = "WAYBILL_TEST_KILLED_ROOT";
+
 #[test]
-fn a_named_part_whose_writer_was_killed_goes_on_from_its_last_mark() {
-    let (_directory, staging) = real();
-    let mut part = staging.begin_named(id(1), "a").unwrap();
-    (0..19).for_each(|n| part.append(&bytes(n, MIB)).unwrap());
-    // What a kill does: no drop, but the kernel lets go of the lock. Here the file is opened anew
-    // under a name of its own instead.
-    let partial = staging.root().join("partial");
-    for name in names(staging.root(), "partial") {
-        fs::copy(partial.join(&name), partial.join(format!("{name}.copy"))).unwrap();
-    }
-    drop(part);
-    for name in names(staging.root(), "partial").iter().filter(|name| name.ends_with(".copy")) {
-        fs::rename(partial.join(name), partial.join(name.trim_end_matches(".copy"))).unwrap();
-    }
-    let part = staging.begin_named(id(2), "a").unwrap();
-    assert_eq!(part.length(), 16 * MIB as u64);
+fn what_a_killed_process_leaves_is_resumed_by_name_or_swept() {
+    let (directory, staging) = real();
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(["--exact", "parts::killed_child"]).env(KILLED, directory.path());
+    let mut victim = Victim::start(&mut command, &directory.path().join("log")).unwrap();
+    assert_eq!(victim.wait(Duration::from_secs(60)).unwrap(), Death::Killed);
+    assert_eq!(names(directory.path(), "partial").len(), 3, "a part, a named part, its marks");
+
+    let part = staging.begin_named(id(3), "a").unwrap();
+    assert_eq!(part.length(), 16 * MIB as u64, "from the last mark");
+    let none_known = |_: &[PayloadId]| Ok(HashSet::new());
+    let mut left = Vec::new();
+    staging.sweep(Timestamp::MAX_UTC, none_known, |found| left.push(found)).unwrap();
+    assert!(left.contains(&Found::Leftover { name: id(1).to_string(), length: 4 }));
+    assert_eq!(part.seal().unwrap().length, 16 * MIB as u64);
+}
+
+#[test]
+fn killed_child() {
+    let Some(root) = std::env::var_os(KILLED) else { return };
+    let staging = open(Path::new(&root));
+    let mut lost = staging.begin(id(1)).unwrap();
+    lost.append(b"lost").unwrap();
+    let mut named = staging.begin_named(id(2), "a").unwrap();
+    (0..19).for_each(|n| named.append(&bytes(n, MIB)).unwrap());
+    rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL).unwrap();
 }
 
 #[test]

@@ -147,3 +147,22 @@ fn two_sweeps_at_once_lose_nothing() {
         assert_eq!(fs::read(directory.path().join(path)).unwrap(), bytes(n as u64, 100));
     }
 }
+
+#[test]
+fn a_second_file_of_one_id_is_reported_and_stops_nothing() {
+    let (directory, staging) = real();
+    let twice = stage(&staging, id(1), b"in its place");
+    let other = directory.path().join(format!("quarantine/{}", twice.id));
+    fs::write(&other, "another").unwrap();
+    let stranger = stage(&staging, id(2), b"stranger");
+    let (swept, found) = sweep(&staging, &[twice.id]);
+    assert_eq!((swept.restored, swept.strangers), (0, 1));
+    assert_eq!(
+        found,
+        [Found::Foreign { path: other.clone() }, Found::Stranger { id: stranger.id, length: 8 }]
+    );
+    let (_, found) = sweep(&staging, &[]);
+    assert_eq!(found, [Found::Foreign { path: directory.path().join(path_of(twice.id)) }]);
+    assert_eq!(content(&staging, &twice), b"in its place");
+    assert_eq!(fs::read(other).unwrap(), b"another");
+}
