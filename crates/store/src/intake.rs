@@ -113,17 +113,14 @@ impl Store {
     /// # Errors
     /// The database failed.
     pub async fn intake_answer(&self, key: &str) -> Result<Option<Reply>> {
-        let found: Option<(Option<Json<Value>>, Option<Vec<u8>>)> = self
+        let found: Option<ReplyRow> = self
             .read("look up the answer to a message", async {
                 on!(self.pool(), c => sqlx::query_as(
                     "SELECT reply_head, reply_body FROM intake_keys WHERE digest = $1 AND state = 'answered'")
                     .bind(digest(key)).fetch_optional(c).await)
             })
             .await?;
-        Ok(found.map(|(head, body)| Reply {
-            head: head.map_or(Value::Null, |head| head.0),
-            body: body.unwrap_or_default(),
-        }))
+        Ok(found.map(ReplyRow::reply))
     }
 
     /// Forgets keys that were answered or refused before a time. Answers how many.
@@ -147,8 +144,23 @@ struct KeyRow {
     node: String,
     epoch: i64,
     offer_id: Option<Uuid>,
+    #[sqlx(flatten)]
+    reply: ReplyRow,
+}
+
+#[derive(FromRow)]
+struct ReplyRow {
     reply_head: Option<Json<Value>>,
     reply_body: Option<Vec<u8>>,
+}
+
+impl ReplyRow {
+    fn reply(self) -> Reply {
+        Reply {
+            head: self.reply_head.map_or(Value::Null, |head| head.0),
+            body: self.reply_body.unwrap_or_default(),
+        }
+    }
 }
 
 async fn lock_key(tx: &mut Tx<'_>, digest: &str) -> Result<Option<KeyRow>, Fault> {
@@ -195,10 +207,7 @@ impl IntakeBegin {
     /// The key is known: what came of it decides.
     async fn again(&self, tx: &mut Tx<'_>, digest: &str, row: KeyRow) -> Result<IntakeBegun, Fault> {
         if row.state == "answered" {
-            return Ok(IntakeBegun::Answered(Reply {
-                head: row.reply_head.map_or(Value::Null, |head| head.0),
-                body: row.reply_body.unwrap_or_default(),
-            }));
+            return Ok(IntakeBegun::Answered(row.reply.reply()));
         }
         if row.state == "in_progress" {
             let time = tx.lease_time(self.now);

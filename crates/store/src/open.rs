@@ -110,8 +110,13 @@ impl Store {
     /// A cheap query, for `/readyz`.
     ///
     /// # Errors
-    /// The database does not answer.
+    /// The database does not answer, or nothing can be written any more.
     pub async fn ready(&self) -> Result<()> {
+        let queue = self.0.queue.read().unwrap_or_else(PoisonError::into_inner).clone();
+        if queue.is_none_or(|queue| queue.is_closed()) {
+            return Err(Error::permanent(ErrorKind::Internal, "write to the database")
+                .advice("its writers have ended: restart Waybill"));
+        }
         self.read("reach the database", async {
             on!(self.pool(), c => sqlx::query("SELECT 1").execute(c).await.map(|_| ()))
         })
@@ -184,7 +189,7 @@ async fn readers(target: &Target, settings: &StoreSettings) -> Result<Pool> {
         Place::Sqlite(options, _) => SqlitePoolOptions::new()
             .max_connections(settings.readers.max(1))
             .acquire_timeout(patience)
-            .connect_with(options.clone().pragma("query_only", "on"))
+            .connect_with(options.as_ref().clone().pragma("query_only", "on"))
             .await
             .map(Pool::Sqlite),
         Place::Postgres(options) => PgPoolOptions::new()

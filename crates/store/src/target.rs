@@ -22,7 +22,7 @@ pub(crate) struct Target {
 /// The driver's own options.
 #[derive(Clone, Debug)]
 pub(crate) enum Place {
-    Sqlite(SqliteConnectOptions, PathBuf),
+    Sqlite(Box<SqliteConnectOptions>, PathBuf),
     Postgres(Box<PgConnectOptions>),
 }
 
@@ -58,7 +58,7 @@ impl Target {
                 .statement_cache_capacity(256)
                 .pragma("journal_size_limit", "67108864")
                 .disable_statement_logging();
-            Place::Sqlite(options, path)
+            Place::Sqlite(Box::new(options), path)
         } else {
             return Err(Error::permanent(ErrorKind::ConfigInvalid, "read the database's URL")
                 .advice("write sqlite:/path/file.db or postgres://user@host/database"));

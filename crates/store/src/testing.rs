@@ -23,7 +23,7 @@ impl std::ops::Deref for TestStore {
 }
 
 impl TestStore {
-    async fn open(url: String, dir: tempfile::TempDir) -> Self {
+    pub(crate) async fn open(url: String, dir: tempfile::TempDir) -> Self {
         let mut settings = StoreSettings::new(&url);
         settings.away_for = std::time::Duration::from_millis(300);
         let (store, _) = Store::open(&settings, Arc::new(Uuid::now_v7)).await.unwrap();
@@ -79,7 +79,7 @@ impl TestStore {
     }
 }
 
-fn script() -> Command {
+pub(crate) fn script() -> Command {
     Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/servers/postgres.sh"))
 }
 

@@ -12,5 +12,6 @@ mod offers;
 mod payloads;
 mod proxy;
 mod receipts;
+mod server;
 mod values;
 mod writing;

@@ -87,7 +87,8 @@ impl Writer {
                     tracing::warn!(error = %error.chain(), commands = group.len(), "database away; trying again");
                     open.push_front(group);
                 }
-                End::Broken(error) => fail(group, &error),
+                // Whatever keeps it from connecting, nothing has happened.
+                End::Broken(error) => fail(group, &error.retry_as(Retry::Transient)),
                 End::Undone(fault) if group.len() > 1 => {
                     tracing::debug!(?fault, commands = group.len(), "a group was undone: each command alone");
                     open.extend(group.into_iter().map(|command| vec![command]));
@@ -103,12 +104,15 @@ impl Writer {
                 }
                 End::Unknown { position, error, failures, wakes } => match self.fate(position).await {
                     Fate::Committed => {
+                        self.away = None;
                         if wakes {
                             self.wake.fire();
                         }
                         answer(group, failures);
                     }
-                    Fate::Aborted => open.push_front(group),
+                    // Nothing happened: as if the connection had broken before.
+                    Fate::Aborted if self.pause().await => open.push_front(group),
+                    Fate::Aborted => fail(group, &error),
                     Fate::Unknown => fail(group, &again(&error).retry_as(Retry::Ambiguous)),
                 },
             }
@@ -133,7 +137,10 @@ impl Writer {
                     self.wake.fire();
                 }
             }
-            End::Undone(_) => self.connection = Some(connection),
+            End::Undone(_) => {
+                self.away = None;
+                self.connection = Some(connection);
+            }
             // A broken connection is dropped, not closed: closing would wait for its answer.
             End::Broken(_) | End::Unknown { .. } => {}
         }

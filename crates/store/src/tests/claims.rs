@@ -1,5 +1,6 @@
 use super::fixture::{
-    after, claim, claim_one, delivered, delivery_states, events, failed, lease, now, recorded, retry, transfer_state,
+    after, claim, claim_one, delivered, delivery_states, events, failed, lease, now, recorded, retry,
+    transfer_state,
 };
 use crate::testing::both;
 use crate::{ClaimFilter, Done, Finish, Finished};

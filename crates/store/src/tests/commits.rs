@@ -44,7 +44,8 @@ async fn a_connection_that_breaks_before_the_commit_changes_nothing() {
     let test = TestStore::postgres().await;
     let store = open(&test.url).await;
     let tries = Arc::new(AtomicU32::new(0));
-    let others = futures::future::join_all((0..20).map(|_| store.write(Count { lane: "b".into(), fails: false })));
+    let others =
+        futures::future::join_all((0..20).map(|_| store.write(Count { lane: "b".into(), fails: false })));
     let (answer, others) = tokio::join!(store.write(CutOff(tries.clone())), others);
     assert_eq!((answer.unwrap(), tries.load(Ordering::SeqCst)), (1, 2));
     assert!(others.iter().all(Result::is_ok));
@@ -111,12 +112,14 @@ async fn a_database_that_stays_away_fails_commands_as_transient() {
     let mut settings = StoreSettings::new(&test.url);
     settings.away_for = Duration::from_millis(500);
     let (store, _) = Store::open(&settings, Arc::new(Uuid::now_v7)).await.unwrap();
-    test.tamper(&format!(
-        "ALTER DATABASE {0} ALLOW_CONNECTIONS false; \
-         SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{0}' AND pid <> pg_backend_pid()",
-        test.url.rsplit('/').next().unwrap(),
-    ))
-    .await;
+    let (server, name) = test.url.rsplit_once('/').unwrap();
+    let elsewhere = sqlx::PgPool::connect(&format!("{server}/postgres")).await.unwrap();
+    for sql in [
+        format!("ALTER DATABASE {name} ALLOW_CONNECTIONS false"),
+        format!("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'"),
+    ] {
+        sqlx::raw_sql(sqlx::AssertSqlSafe(sql)).execute(&elsewhere).await.unwrap();
+    }
     let error = store.write(Count { lane: "a".into(), fails: false }).await.unwrap_err();
     assert_eq!(error.retry(), Retry::Transient, "{error:?}");
     assert!(store.ready().await.is_err());

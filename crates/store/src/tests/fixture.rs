@@ -5,7 +5,8 @@ use crate::{Acquired, Claimed, NewDelivery, NewTransfer, NodeLease, RecordOffer,
 use model::definition::SettleWhen;
 use model::{
     Delivery, DeliveryId, DeliveryState, NodeName, Offer, OfferId, OfferIdentity, OfferState, PayloadId,
-    PayloadRecord, Receipt, ReceiptKind, Sha256, Timestamp, Transfer, TransferId, TransferKind, TransferState,
+    PayloadRecord, Receipt, ReceiptKind, Sha256, Timestamp, Transfer, TransferId, TransferKind,
+    TransferState,
 };
 use serde_json::Map;
 use std::time::{Duration, SystemTime};
@@ -25,9 +26,9 @@ pub(super) fn node(name: &str) -> NodeName {
     name.parse().unwrap()
 }
 
-/// A lease of a minute.
+/// A lease that does not end while a test looks ahead.
 pub(super) async fn lease(store: &Store, name: &str) -> NodeLease {
-    lease_for(store, name, Duration::from_secs(60)).await
+    lease_for(store, name, Duration::from_secs(86_400)).await
 }
 
 pub(super) async fn lease_for(store: &Store, name: &str, term: Duration) -> NodeLease {

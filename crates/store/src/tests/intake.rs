@@ -5,7 +5,10 @@ use model::EventKind;
 use serde_json::json;
 
 fn reply() -> Reply {
-    Reply { head: json!({"status": 200, "headers": [["AS2-Version", "1.2"]]}), body: vec![0, 159, 146, 150, 13, 10] }
+    Reply {
+        head: json!({"status": 200, "headers": [["AS2-Version", "1.2"]]}),
+        body: vec![0, 159, 146, 150, 13, 10],
+    }
 }
 
 fn message(lease: &NodeLease, key: &str) -> IntakeCommit {

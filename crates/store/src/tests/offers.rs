@@ -16,7 +16,14 @@ async fn is_known(store: &crate::Store, path: &str) -> bool {
 }
 
 fn failure(offer: &Offer, next_at: Option<Timestamp>, settle_refused: bool) -> OfferFailed {
-    OfferFailed { offer: offer.clone(), next_at, error: "550".into(), settle_refused, events: vec![], now: now() }
+    OfferFailed {
+        offer: offer.clone(),
+        next_at,
+        error: "550".into(),
+        settle_refused,
+        events: vec![],
+        now: now(),
+    }
 }
 
 both! {

@@ -1,4 +1,4 @@
-use super::fixture::{after, claim, delivered, lease, now, offer, payload, record, receipt, transfer};
+use super::fixture::{after, claim, delivered, lease, now, offer, payload, receipt, record, transfer};
 use crate::testing::both;
 use crate::{Act, Finish, NodeLease, Store};
 use model::{Actor, AuditEvent, EventId, EventKind, PayloadId, Timestamp};

@@ -1,5 +1,6 @@
 use super::fixture::{
-    after, claim, claim_one, delivered, delivery_states, events, lease, now, recorded, receipt, retry, transfer_state,
+    after, claim, claim_one, delivered, delivery_states, events, lease, now, receipt, recorded, retry,
+    transfer_state,
 };
 use crate::testing::both;
 use crate::{Claimed, Done, Finish, Finished, NodeLease, Resolved, Store};

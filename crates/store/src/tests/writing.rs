@@ -201,7 +201,10 @@ async fn two_writers_that_block_each_other_both_come_through() {
     let store = TestStore::postgres().await;
     let (both_began, tries) = (Arc::new(Barrier::new(2)), Arc::new(AtomicU32::new(0)));
     let cross = |lanes| Cross { lanes, both_began: both_began.clone(), tries: tries.clone() };
-    let first = tokio::spawn({ let (store, cross) = (store.store.clone(), cross(["a", "b"])); async move { store.write(cross).await } });
+    let first = tokio::spawn({
+        let (store, cross) = (store.store.clone(), cross(["a", "b"]));
+        async move { store.write(cross).await }
+    });
     // So that another writer takes the second.
     tokio::time::sleep(Duration::from_millis(200)).await;
     store.write(cross(["b", "a"])).await.unwrap();
@@ -215,9 +218,9 @@ async fn nodes_that_start_together_migrate_once() {
     let first = TestStore::postgres().await;
     // The database as it was before.
     first.tamper("DROP SCHEMA public CASCADE; CREATE SCHEMA public").await;
-    let opened = futures::future::join_all((0..4).map(|_| async {
-        Store::open(&StoreSettings::new(&first.url), Arc::new(Uuid::now_v7)).await
-    }))
+    let opened = futures::future::join_all(
+        (0..4).map(|_| async { Store::open(&StoreSettings::new(&first.url), Arc::new(Uuid::now_v7)).await }),
+    )
     .await;
     for store in opened {
         let (store, warnings) = store.unwrap();
@@ -225,4 +228,32 @@ async fn nodes_that_start_together_migrate_once() {
         store.write(Count { lane: "a".into(), fails: false }).await.unwrap();
     }
     assert_eq!(counted(&first, "a").await, Some(4));
+}
+
+/// Sets how large the file may become, then writes as much as it is told.
+struct Fill {
+    pages: u32,
+    bytes: usize,
+}
+
+#[async_trait]
+impl Command for Fill {
+    type Answer = ();
+
+    async fn apply(&self, tx: &mut Tx<'_>) -> Result<(), Fault> {
+        let limit = sqlx::AssertSqlSafe(format!("PRAGMA max_page_count = {}", self.pages));
+        on!(tx, c => sqlx::raw_sql(limit).execute(c).await.map(|_| ()))?;
+        add(tx, &"x".repeat(self.bytes)).await?;
+        Ok(())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_disk_fails_what_does_not_fit_and_passes() {
+    let store = TestStore::sqlite().await;
+    assert_eq!(store.write(Count { lane: "a".into(), fails: false }).await.unwrap(), 1);
+    let error = store.write(Fill { pages: 1, bytes: 1 << 20 }).await.unwrap_err();
+    assert_eq!((error.kind(), error.retry()), (ErrorKind::StorageFull, Retry::Transient), "{error:?}");
+    store.write(Fill { pages: 1_000_000, bytes: 1 << 20 }).await.unwrap();
+    assert_eq!(store.write(Count { lane: "a".into(), fails: false }).await.unwrap(), 2);
 }
