@@ -60,12 +60,14 @@ impl Store {
     pub async fn open(settings: &StoreSettings, ids: IdGenerator) -> Result<(Self, Vec<String>)> {
         let target = Target::new(settings)?;
         let lock = match &target.place {
-            Place::Sqlite(_, path) => Some(Arc::new(lock_file(path)?)),
-            Place::Postgres(_) => None,
+            Place::Sqlite(_, path) if !settings.guest => Some(Arc::new(lock_file(path)?)),
+            Place::Sqlite(..) | Place::Postgres(_) => None,
         };
         let mut connection = target.connect().await?;
         let warnings = check_durability(&mut connection).await?;
-        migrate(&mut connection).await?;
+        if !settings.guest {
+            migrate(&mut connection).await?;
+        }
         let pool = readers(&target, settings).await?;
         let wake = Wake::new();
         let (sender, receiver) = mpsc::channel(QUEUE);

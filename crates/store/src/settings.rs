@@ -23,6 +23,9 @@ pub struct StoreSettings {
     pub answer_within: Duration,
     /// How long commands wait for a database that is away before they fail.
     pub away_for: Duration,
+    /// For a command beside a gateway that may be running: the file's lock is not taken and the schema
+    /// is not changed. SQLite's own locks keep its writes apart from the gateway's.
+    pub guest: bool,
 }
 
 impl StoreSettings {
@@ -36,6 +39,7 @@ impl StoreSettings {
             writers: 4,
             answer_within: Duration::from_secs(30),
             away_for: Duration::from_secs(300),
+            guest: false,
         }
     }
 }
