@@ -511,10 +511,9 @@ async fn read_answers(
                 let room = WORDS_LIMIT.saturating_sub(words.len());
                 words.extend_from_slice(&data[..data.len().min(room)]);
             }
-            Some(ChannelMsg::Eof | ChannelMsg::Close) => break "the server closed the SFTP session".into(),
-            Some(ChannelMsg::ExitStatus { exit_status }) if exit_status != 0 => {
-                break format!("the server's SFTP program ended with status {exit_status}");
-            }
+            Some(ChannelMsg::Eof) => break last_words(&mut channel).await,
+            Some(ChannelMsg::Close) => break CLOSED.into(),
+            Some(ChannelMsg::ExitStatus { exit_status }) if exit_status != 0 => break ended_with(exit_status),
             Some(_) => {}
             None => break ended(),
         }
@@ -525,6 +524,28 @@ async fn read_answers(
         format!("{why}: {}", model::PeerText::new(&words))
     };
     shared.lose(&why);
+}
+
+const CLOSED: &str = "the server closed the SFTP session";
+
+fn ended_with(status: u32) -> String {
+    format!("the server's SFTP program ended with status {status}")
+}
+
+/// Why the server's program ended is said after its last output, if at all.
+async fn last_words(channel: &mut ChannelReadHalf) -> String {
+    let status = async {
+        loop {
+            match channel.wait().await {
+                Some(ChannelMsg::ExitStatus { exit_status }) if exit_status != 0 => {
+                    break ended_with(exit_status);
+                }
+                Some(ChannelMsg::Close) | None => break CLOSED.into(),
+                Some(_) => {}
+            }
+        }
+    };
+    tokio::time::timeout(Duration::from_millis(500), status).await.unwrap_or_else(|_| CLOSED.into())
 }
 
 fn hand_over(shared: &Shared, answer: Answer, outgoing: &mpsc::WeakSender<Bytes>) {

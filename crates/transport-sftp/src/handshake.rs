@@ -1,7 +1,9 @@
 //! What the SSH library asks us during a session: whether the server is trusted, and what may come from it.
 
 use crate::host_key::{HostTrust, Place, fingerprint};
+use crate::stream::Cut;
 use model::{Error, PeerText, Security};
+use net::ConnectionHandle;
 use russh::client::{ChannelOpenHandle, DisconnectReason, Handler, Msg, Session};
 use russh::keys::PublicKeyOrCertificate;
 use russh::{Channel, Disconnect, Names, cipher};
@@ -87,6 +89,8 @@ pub(crate) struct Guard {
     pub(crate) port: u16,
     pub(crate) address: Option<IpAddr>,
     pub(crate) seen: Arc<Seen>,
+    pub(crate) cut: Arc<Cut>,
+    pub(crate) record: ConnectionHandle,
 }
 
 /// Why a session ended.
@@ -136,7 +140,11 @@ impl Handler for Guard {
         match verdict {
             Ok(()) => Ok(true),
             Err(error) => {
+                // Said here: the library closes the socket, and with it the record, before we hear of it.
+                self.record.fail(error.chain());
                 state.verdict = Some(error);
+                drop(state);
+                self.record.set_security(self.seen.security(&self.cut.first_words()));
                 Err(Ended::Untrusted)
             }
         }

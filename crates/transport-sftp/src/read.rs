@@ -70,7 +70,7 @@ pub(crate) async fn open(
         handle,
     };
     tokio::spawn(pump.run(sender));
-    Ok(Box::new(Reader { incoming, current: Bytes::new(), ended: false }))
+    Ok(Box::new(Reader { incoming, current: Bytes::new(), last: None }))
 }
 
 struct Asked {
@@ -242,37 +242,46 @@ impl From<Fault> for Stop {
 struct Reader {
     incoming: mpsc::Receiver<Piece>,
     current: Bytes,
-    ended: bool,
+    /// How it ended: told again to whoever reads on.
+    last: Option<std::result::Result<(), Option<Error>>>,
 }
 
 impl AsyncRead for Reader {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
-        let mut filled = false;
+        let before = buf.filled().len();
         while buf.remaining() > 0 {
-            if this.current.is_empty() {
-                if this.ended {
-                    break;
-                }
-                match this.incoming.poll_recv(cx) {
-                    Poll::Ready(Some(Piece::Bytes(bytes))) => this.current = bytes,
-                    Poll::Ready(Some(Piece::End)) => this.ended = true,
-                    Poll::Ready(Some(Piece::Failed(error))) => return Poll::Ready(Err(io::Error::other(error))),
-                    // Only an end that was said is one: this must not pass for a shorter file.
-                    Poll::Ready(None) => {
-                        let error = Error::transient(ErrorKind::Internal, "read a file to its end");
-                        return Poll::Ready(Err(io::Error::other(error)));
-                    }
-                    Poll::Pending if filled => break,
-                    Poll::Pending => return Poll::Pending,
-                }
+            if !this.current.is_empty() {
+                let count = this.current.len().min(buf.remaining());
+                buf.put_slice(&this.current[..count]);
+                this.current.advance(count);
                 continue;
             }
-            let count = this.current.len().min(buf.remaining());
-            buf.put_slice(&this.current[..count]);
-            this.current.advance(count);
-            filled = true;
+            let filled = buf.filled().len() > before;
+            match &mut this.last {
+                // What was filled in must be told before an error is.
+                Some(_) if filled => break,
+                Some(Ok(())) => break,
+                Some(Err(error)) => {
+                    let error = error.take().unwrap_or_else(unended);
+                    return Poll::Ready(Err(io::Error::other(error)));
+                }
+                None => {}
+            }
+            match this.incoming.poll_recv(cx) {
+                Poll::Ready(Some(Piece::Bytes(bytes))) => this.current = bytes,
+                Poll::Ready(Some(Piece::End)) => this.last = Some(Ok(())),
+                Poll::Ready(Some(Piece::Failed(error))) => this.last = Some(Err(Some(error))),
+                // Only an end that was said is one: this must not pass for a shorter file.
+                Poll::Ready(None) => this.last = Some(Err(None)),
+                Poll::Pending if filled => break,
+                Poll::Pending => return Poll::Pending,
+            }
         }
         Poll::Ready(Ok(()))
     }
+}
+
+fn unended() -> Error {
+    Error::transient(ErrorKind::Internal, "read a file to its end").advice("reading it stopped before")
 }

@@ -109,14 +109,16 @@ impl Remote {
         let place = Place { host: &settings.host, port: settings.port, address };
         let config = Arc::new(config(settings.trust.algorithms(&place)));
         let seen = Arc::new(Seen::default());
+        let (stream, cut) = CutStream::new(stream);
         let guard = Guard {
             trust: settings.trust.clone(),
             host: settings.host.clone(),
             port: settings.port,
             address,
             seen: Arc::clone(&seen),
+            cut: Arc::clone(&cut),
+            record: record.clone(),
         };
-        let (stream, cut) = CutStream::new(stream);
         let ending = Ending { cut, seen, record, armed: true };
         let shaking = russh::client::connect_stream(config, stream, guard);
         let shaken = match self.within(shaking).await {

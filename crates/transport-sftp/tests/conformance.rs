@@ -1,0 +1,37 @@
+//! The suite that every folder passes, over a real OpenSSH server.
+
+mod support;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use support::{Sshd, World};
+use testkit::conformance::{Place, all};
+
+async fn conforms(lines: &[&str]) {
+    let server = Arc::new(Sshd::with(lines));
+    let world = World::new();
+    let folder = world.folder(&server.endpoint().done());
+    let number = AtomicU32::new(0);
+    all(|| async {
+        let number = number.fetch_add(1, Ordering::Relaxed);
+        let base = server.files().join(format!("in-{number}"));
+        std::fs::create_dir(&base).unwrap();
+        let beside = server.files().join(format!("beside-{number}"));
+        // Absolute, as sftp-server begins elsewhere than internal-sftp.
+        Place::new(Arc::clone(&folder), base.to_str().unwrap(), beside.to_str().unwrap())
+    })
+    .await;
+    drop(folder);
+    world.settled().await;
+    assert!(world.records.closed.lock().unwrap().iter().all(|closed| !closed.failed));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn internal_sftp_conforms() {
+    conforms(&[]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sftp_server_conforms() {
+    conforms(&["Subsystem sftp /usr/lib/openssh/sftp-server"]).await;
+}

@@ -1,0 +1,246 @@
+//! Who lets us in, and how it is told when nobody does.
+
+mod support;
+
+use model::definition::{Credential, Definitions, KeyDefinition};
+use model::{Error, ErrorKind, Retry, Secret, Security};
+use std::process::Command;
+use std::sync::Arc;
+use support::{Build, Sshd, World, list, read_text};
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpListener;
+
+async fn refused(world: &World, build: Build) -> Error {
+    list(&world.folder(&build.done()), "").await.unwrap_err()
+}
+
+fn is(error: &Error, kind: ErrorKind, retry: Retry, parts: &[&str]) {
+    assert_eq!((error.kind(), error.retry()), (kind, retry), "{error:?}");
+    let text = error.chain();
+    for part in parts {
+        assert!(text.contains(part), "{part} in {text}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_kind_of_key_logs_in_and_the_record_tells_how() {
+    let server = Sshd::start();
+    let world = World::new();
+    let passphrase = server.field("passphrase");
+    for (key, passphrase) in
+        [("key", ""), ("key_ecdsa", ""), ("key_rsa", ""), ("key_encrypted", passphrase)]
+    {
+        let build = server.endpoint().set("private_key", &read_text(server.field(key)));
+        let endpoint = build.set("passphrase", passphrase).done();
+        list(&world.folder(&endpoint), "").await.unwrap_or_else(|e| panic!("{key}: {e:?}"));
+    }
+    world.settled().await;
+    let opened = world.records.opened.lock().unwrap();
+    assert_eq!(opened.len(), 4);
+    let Security::Ssh { host_key_type, host_key, kex, cipher, mac, server: line } = &opened[0].record.security
+    else {
+        panic!("{:?}", opened[0])
+    };
+    assert_eq!((host_key_type.as_str(), host_key.as_str()), ("ssh-ed25519", server.field("fingerprint")));
+    assert_eq!((cipher.as_str(), mac.as_str()), ("aes256-gcm@openssh.com", ""));
+    assert!(kex.contains("25519") && line.as_str().starts_with("SSH-2.0-OpenSSH"), "{kex} {line}");
+    let closed = world.records.closed.lock().unwrap();
+    assert!(closed.iter().all(|end| !end.failed && end.requests == 1 && end.bytes_in > 0), "{closed:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_in_pem_log_in_encrypted_too() {
+    let server = Sshd::start();
+    let world = World::new();
+    let directory = tempfile::tempdir().unwrap();
+    for (key, form, passphrase) in [
+        ("key_rsa", "PEM", ""),
+        ("key_rsa", "PEM", "secret"),
+        ("key_rsa", "PKCS8", "secret"),
+        ("key_ecdsa", "PEM", ""),
+        ("key_ecdsa", "PEM", "secret"),
+        ("key_ecdsa", "PKCS8", ""),
+    ] {
+        let file = directory.path().join("key");
+        std::fs::copy(server.field(key), &file).unwrap();
+        let mut keygen = Command::new("ssh-keygen");
+        keygen.args(["-q", "-p", "-m", form, "-P", "", "-N", passphrase, "-f"]).arg(&file);
+        assert!(keygen.status().unwrap().success());
+        let text = read_text(&file);
+        assert!(!text.contains("OPENSSH"));
+        let endpoint = server.endpoint().set("private_key", &text).set("passphrase", passphrase).done();
+        let listed = list(&world.folder(&endpoint), "").await;
+        listed.unwrap_or_else(|e| panic!("{key} as {form} ({passphrase}): {e:?}"));
+    }
+    let wrong = server
+        .endpoint()
+        .set("private_key", &read_text(server.field("key_encrypted")))
+        .set("passphrase", "another");
+    is(&refused(&world, wrong).await, ErrorKind::ConfigInvalid, Retry::Permanent, &["passphrase"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn passwords_and_named_credentials_and_keys_log_in() {
+    let server = Sshd::start();
+    let (user, password) = (server.field("password_user"), server.field("password"));
+    let world = World::new();
+    let by_password = server.endpoint().set("private_key", "").set("password", password).user(user).done();
+    list(&world.folder(&by_password), "").await.unwrap();
+
+    let mut definitions = Definitions::default();
+    definitions.credentials.insert(
+        "acme".into(),
+        Arc::new(Credential {
+            name: "acme".into(),
+            username: user.into(),
+            password: Secret::new(password.into()),
+        }),
+    );
+    definitions.keys.insert(
+        "ours".into(),
+        Arc::new(KeyDefinition {
+            name: "ours".into(),
+            private_key: Secret::new(read_text(server.field("key_encrypted"))),
+            passphrase: Some(Secret::new(server.field("passphrase").into())),
+            certificate: None,
+        }),
+    );
+    let world = World::new().defining(definitions);
+    let named = server.endpoint().set("private_key", "").set("credential", "acme").user("").done();
+    list(&world.folder(&named), "").await.unwrap();
+    let key = server.endpoint().set("private_key", "").set("key", "ours").done();
+    list(&world.folder(&key), "").await.unwrap();
+    let missing = server.endpoint().set("private_key", "").set("key", "theirs");
+    is(&refused(&world, missing).await, ErrorKind::ConfigInvalid, Retry::Permanent, &["theirs"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_password_is_tried_once_and_for_good() {
+    let server = Sshd::start();
+    let user = server.field("password_user");
+    let world = World::new();
+    let build = server.endpoint().set("private_key", "").set("password", "wrong").user(user);
+    let error = refused(&world, build).await;
+    let target = format!("127.0.0.1:{}", server.port());
+    let parts = ["authentication failed", user, &target, "server offers publickey, password"];
+    is(&error, ErrorKind::Unauthenticated, Retry::Permanent, &parts);
+    assert!(!error.chain().contains("wrong"), "{error:?}");
+    assert!(server.logged("Failed password", 1));
+    world.settled().await;
+    assert_eq!(server.log().matches("Failed password").count(), 1);
+    assert_eq!(world.records.opened.lock().unwrap().len(), 1);
+    let closed = world.records.closed.lock().unwrap();
+    assert!(closed[0].failed && closed[0].reason.as_str().contains("authentication failed"), "{closed:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_is_not_let_in_is_for_good_and_a_password_comes_after_it() {
+    let server = Sshd::start();
+    let world = World::new();
+    let stranger = read_text(server.field("key_stranger"));
+    let error = refused(&world, server.endpoint().set("private_key", &stranger)).await;
+    is(&error, ErrorKind::Unauthenticated, Retry::Permanent, &["tried private key SHA256:", "publickey"]);
+    let both = server
+        .endpoint()
+        .set("private_key", &stranger)
+        .set("password", server.field("password"))
+        .user(server.field("password_user"));
+    list(&world.folder(&both.done()), "").await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_may_want_key_and_password() {
+    let server = Sshd::with(&["AuthenticationMethods publickey,password"]);
+    let world = World::new();
+    let endpoint =
+        server.endpoint().set("password", server.field("password")).user(server.field("password_user"));
+    list(&world.folder(&endpoint.done()), "").await.unwrap();
+    let error = refused(&world, server.endpoint().user(server.field("password_user"))).await;
+    is(&error, ErrorKind::Unauthenticated, Retry::Permanent, &["server offers password"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_old_algorithms_are_named_and_refused() {
+    let server = Sshd::with(&["KexAlgorithms diffie-hellman-group14-sha1"]);
+    let error = refused(&World::new(), server.endpoint()).await;
+    is(&error, ErrorKind::Unsupported, Retry::Permanent, &["Kex", "diffie-hellman-group14-sha1"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn other_ciphers_work_and_are_recorded() {
+    for (line, cipher, mac) in [
+        ("Ciphers aes128-ctr", "aes128-ctr", "hmac-sha2-256-etm@openssh.com"),
+        ("Ciphers chacha20-poly1305@openssh.com", "chacha20-poly1305@openssh.com", ""),
+    ] {
+        let server = Sshd::with(&[line]);
+        let world = World::new();
+        std::fs::write(server.files().join("a"), "content").unwrap();
+        let folder = world.folder(&server.endpoint().done());
+        assert_eq!(support::read(&folder, "a", 0).await.unwrap(), b"content");
+        let opened = world.records.opened.lock().unwrap();
+        let Security::Ssh { cipher: used, mac: with, .. } = &opened[0].record.security else { panic!() };
+        assert_eq!((used.as_str(), with.as_str()), (cipher, mac));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_not_there_or_no_server_is_transient_and_says_which() {
+    let server = Sshd::start();
+    let world = World::new();
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = silent.local_addr().unwrap().port();
+    let build = server.endpoint().port(port).set("timeout", "300ms");
+    let error = refused(&world, build).await;
+    is(&error, ErrorKind::Timeout, Retry::Transient, &["complete the SSH handshake", "0.3 s"]);
+    drop(silent);
+    let error = refused(&world, server.endpoint().port(port)).await;
+    is(&error, ErrorKind::Unreachable, Retry::Transient, &["refused"]);
+
+    for (says, kind, part) in [
+        (&b"HTTP/1.1 400 Bad Request\r\n\r\n"[..], ErrorKind::Unreachable, "HTTP/1.1 400 Bad Request"),
+        (b"Not allowed at this time\r\n", ErrorKind::Throttled, "Not allowed at this time"),
+        (b"", ErrorKind::Unreachable, "did not complete"),
+    ] {
+        let other = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = other.local_addr().unwrap().port();
+        let answering = tokio::spawn(async move {
+            let (mut stream, _) = other.accept().await.unwrap();
+            stream.write_all(says).await.unwrap();
+            stream.shutdown().await.unwrap();
+            // Read on, so that the end is no reset.
+            let _ = tokio::io::copy(&mut stream, &mut tokio::io::sink()).await;
+        });
+        let error = refused(&world, server.endpoint().port(port)).await;
+        is(&error, kind, Retry::Transient, &[part]);
+        answering.abort();
+    }
+    world.settled().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_without_sftp_says_so() {
+    for (line, kind, part) in [
+        ("Subsystem sftp /bin/false", ErrorKind::Unreachable, "ended with status 1"),
+        ("ForceCommand echo Welcome to this server, dear client", ErrorKind::Protocol, "no SFTP"),
+    ] {
+        let server = Sshd::with(&[line]);
+        let error = refused(&World::new(), server.endpoint()).await;
+        assert_eq!(error.retry(), Retry::Transient, "{error:?}");
+        let text = error.chain();
+        assert!(error.kind() == kind || text.contains("malformed"), "{error:?}");
+        assert!(text.contains(part) || text.contains("malformed"), "{part} in {text}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_stands_still_is_a_timeout() {
+    let server = Sshd::start();
+    let world = World::new();
+    let folder = world.folder(&server.endpoint().set("timeout", "500ms").done());
+    list(&folder, "").await.unwrap();
+    server.pause();
+    let error = list(&folder, "").await.unwrap_err();
+    is(&error, ErrorKind::Timeout, Retry::Transient, &["0.5 s"]);
+    server.resume();
+    list(&folder, "").await.unwrap();
+}

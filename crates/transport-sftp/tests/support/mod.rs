@@ -1,0 +1,264 @@
+//! A real OpenSSH server and the endpoints to use it by.
+#![allow(dead_code, unreachable_pub, reason = "each suite uses its part")]
+
+use async_trait::async_trait;
+use futures::StreamExt;
+use model::definition::{Definitions, Endpoint};
+use model::{ConnectionClosed, NodeName, OptionValue, Options, Purpose, RemotePath, Result};
+use net::{ConnectionFailed, ConnectionLog, Net, NetSettings, Opened};
+use serde_json::Value;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tempfile::TempDir;
+use testkit::clock::FixedClock;
+use testkit::fake::services;
+use tokio::io::AsyncReadExt;
+use transport::folder::{Entry, Folder};
+use transport::{BufferBudget, Services};
+use transport_sftp::{OPTIONS, SftpTransport};
+
+/// An sshd of this test's own; it dies with the test's process.
+pub struct Sshd {
+    directory: TempDir,
+    json: Value,
+}
+
+fn script(arguments: &[&str]) -> Output {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/servers/sshd.sh");
+    Command::new("bash").arg(script).args(arguments).output().unwrap()
+}
+
+impl Sshd {
+    pub fn start() -> Self {
+        Self::with(&[])
+    }
+
+    /// With lines of sshd_config that go before the usual ones.
+    pub fn with(lines: &[&str]) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let owner = std::process::id().to_string();
+        let mut arguments = vec!["start", directory.path().to_str().unwrap(), "--owner-pid", &owner];
+        for line in lines {
+            arguments.extend(["--extra", line]);
+        }
+        let output = script(&arguments);
+        assert!(output.status.success(), "sshd: {}", String::from_utf8_lossy(&output.stderr));
+        let json = serde_json::from_slice(&output.stdout).unwrap();
+        Self { directory, json }
+    }
+
+    fn control(&self, command: &str) {
+        let output = script(&[command, self.directory.path().to_str().unwrap()]);
+        assert!(output.status.success(), "{command}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+
+    pub fn kill(&self) {
+        self.control("kill");
+    }
+
+    pub fn restart(&self) {
+        self.control("restart");
+    }
+
+    pub fn pause(&self) {
+        self.control("pause");
+    }
+
+    pub fn resume(&self) {
+        self.control("resume");
+    }
+
+    /// A field of what the script prints, as `a.b`.
+    pub fn field(&self, path: &str) -> &str {
+        let found = path.split('.').fold(&self.json, |value, key| &value[key]);
+        found.as_str().unwrap_or_else(|| panic!("{path} in {}", self.json))
+    }
+
+    pub fn port(&self) -> u16 {
+        self.json["port"].as_u64().unwrap().try_into().unwrap()
+    }
+
+    pub fn files(&self) -> PathBuf {
+        self.field("folder").into()
+    }
+
+    pub fn log(&self) -> String {
+        String::from_utf8_lossy(&std::fs::read(self.field("log")).unwrap()).into_owned()
+    }
+
+    /// Waits until the log has so many lines with these words: it is written after the fact.
+    pub fn logged(&self, words: &str, times: usize) -> bool {
+        for _ in 0..100 {
+            if self.log().matches(words).count() >= times {
+                return true;
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        false
+    }
+
+    /// An endpoint that logs in by the ed25519 key and pins the ed25519 host key.
+    pub fn endpoint(&self) -> Build {
+        Build::new(format!("sftp://127.0.0.1:{}", self.port()), self.field("user"))
+            .set("host_key", self.field("fingerprint"))
+            .set("private_key", &read_text(self.field("key")))
+    }
+}
+
+pub fn read_text(path: impl AsRef<Path>) -> String {
+    std::fs::read_to_string(path).unwrap()
+}
+
+/// An endpoint being put together.
+pub struct Build {
+    endpoint: Endpoint,
+}
+
+impl Build {
+    pub fn new(url: String, user: &str) -> Self {
+        Self {
+            endpoint: Endpoint {
+                name: "acme".into(),
+                transport: "sftp".into(),
+                url: Some(url.parse().unwrap()),
+                username: Some(user.into()),
+                partner: None,
+                identity: None,
+                node: None,
+                options: Options::defaults(OPTIONS).unwrap(),
+            },
+        }
+    }
+
+    /// Sets an option; an empty text stands for an option that was left out.
+    pub fn set(mut self, name: &str, value: &str) -> Self {
+        let spec = OPTIONS.iter().find(|spec| spec.name == name).unwrap();
+        let value = match spec.kind {
+            model::OptionKind::List if value.is_empty() => OptionValue::List(Vec::new()),
+            kind => OptionValue::parse(kind, value).unwrap(),
+        };
+        self.endpoint.options.set(spec, value);
+        self
+    }
+
+    pub fn user(mut self, user: &str) -> Self {
+        self.endpoint.username = Some(user.into());
+        self
+    }
+
+    pub fn url(mut self, url: &str) -> Self {
+        self.endpoint.url = Some(url.parse().unwrap());
+        self
+    }
+
+    pub fn port(mut self, port: u16) -> Self {
+        self.endpoint.url.as_mut().unwrap().set_port(Some(port)).unwrap();
+        self
+    }
+
+    pub fn done(self) -> Arc<Endpoint> {
+        Arc::new(self.endpoint)
+    }
+}
+
+/// Connection records in memory.
+#[derive(Default)]
+pub struct Records {
+    pub opened: Mutex<Vec<Opened>>,
+    pub closed: Mutex<Vec<ConnectionClosed>>,
+    pub failed: Mutex<Vec<ConnectionFailed>>,
+}
+
+#[async_trait]
+impl ConnectionLog for Records {
+    async fn opened(&self, opened: Opened) -> Result<()> {
+        self.opened.lock().unwrap().push(opened);
+        Ok(())
+    }
+
+    async fn closed(&self, closed: ConnectionClosed) -> Result<()> {
+        self.closed.lock().unwrap().push(closed);
+        Ok(())
+    }
+
+    async fn failed(&self, failed: ConnectionFailed) -> Result<()> {
+        self.failed.lock().unwrap().push(failed);
+        Ok(())
+    }
+}
+
+/// The transport over a network whose connections are recorded in memory.
+pub struct World {
+    pub transport: SftpTransport,
+    pub records: Arc<Records>,
+    pub net: Net,
+    pub services: Services,
+}
+
+struct Defined(Arc<Definitions>);
+
+impl transport::Directory for Defined {
+    fn definitions(&self) -> Arc<Definitions> {
+        Arc::clone(&self.0)
+    }
+
+    fn partner(&self, name: &str) -> Result<transport::PartnerMaterial> {
+        testkit::fake::NoDirectory.partner(name)
+    }
+
+    fn identity(&self, name: &str) -> Result<transport::OwnKey> {
+        testkit::fake::NoDirectory.identity(name)
+    }
+}
+
+impl World {
+    pub fn new() -> Self {
+        let records = Arc::new(Records::default());
+        let node = NodeName::try_from("test".to_owned()).unwrap();
+        let now: net::NowFn = Arc::new(|| chrono::DateTime::from_timestamp(1_772_366_400, 0).unwrap());
+        let settings = NetSettings::new(node, now, Arc::new(uuid::Uuid::now_v7));
+        let net = Net::new(settings, Arc::clone(&records) as Arc<dyn ConnectionLog>);
+        let mut services = services(Arc::new(FixedClock::default()));
+        services.budget = BufferBudget::new(256 << 20);
+        Self { transport: SftpTransport::new(net.clone()), records, net, services }
+    }
+
+    pub fn defining(mut self, definitions: Definitions) -> Self {
+        self.services.directory = Arc::new(Defined(Arc::new(definitions)));
+        self
+    }
+
+    pub fn folder(&self, endpoint: &Arc<Endpoint>) -> Arc<dyn Folder> {
+        self.transport.folder(endpoint, Purpose::Poll, self.services.clone()).unwrap()
+    }
+
+    /// Waits until every connection's end is recorded.
+    pub async fn settled(&self) {
+        assert_eq!(self.net.drain(Duration::from_secs(10)).await, 0, "connections are still open");
+    }
+}
+
+pub async fn read(folder: &Arc<dyn Folder>, path: &str, offset: u64) -> io::Result<Vec<u8>> {
+    let mut reader = folder.read(&path.into(), offset).await.map_err(io::Error::other)?;
+    let mut bytes = Vec::new();
+    reader.read_to_end(&mut bytes).await?;
+    Ok(bytes)
+}
+
+pub async fn list(folder: &Arc<dyn Folder>, directory: &str) -> Result<Vec<Entry>> {
+    let listing = folder.list(&RemotePath::from(directory)).await?;
+    listing.collect::<Vec<_>>().await.into_iter().collect()
+}
+
+/// The error of Waybill inside one of a reader.
+pub fn inner(error: &io::Error) -> &model::Error {
+    error.get_ref().and_then(|inner| inner.downcast_ref()).unwrap()
+}
+
+/// Bytes that repeat nowhere.
+pub fn noise(length: usize) -> Vec<u8> {
+    testkit::clock::SeededRandom::new(length as u64).bytes(length)
+}
