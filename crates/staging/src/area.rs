@@ -239,6 +239,16 @@ impl Staging {
         self.disk().create(path, self.inner.settings.file_mode)
     }
 
+    pub(crate) fn open_or_create(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
+        match self.disk().open_write(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => match self.create_file(path) {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => self.disk().open_write(path),
+                other => other,
+            },
+            other => other,
+        }
+    }
+
     /// Makes the subdirectory for a payload, which somebody has removed since the area was opened.
     pub(crate) fn remake_fan(&self, id: PayloadId) -> Result<()> {
         let layout = &self.inner.layout;

@@ -75,6 +75,11 @@ impl Layout {
         self.quarantine.join(id.to_string())
     }
 
+    /// The file whose lock keeps moves to and from quarantine apart.
+    pub(crate) fn moves_lock(&self) -> PathBuf {
+        self.root.join("moves.lock")
+    }
+
     /// Whether a name in `partial/` is one of ours.
     pub(crate) fn is_part(name: &str) -> bool {
         let base = name.strip_suffix(MARKS).unwrap_or(name);

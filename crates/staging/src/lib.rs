@@ -11,6 +11,7 @@
 //! partial/            parts being written: <id>, or named-<hash of the name> and its .marks
 //! payloads/ab/<id>    sealed payloads, spread by the last byte of their id
 //! quarantine/<id>     sealed payloads that no row in the database claims
+//! moves.lock          held while payloads are moved to or from quarantine
 //! ```
 //!
 //! Where to look: [`Staging`] is the area, [`PartFile`] a part on its way in, [`PayloadFile`] and

@@ -70,7 +70,7 @@ impl PartFile {
         let path = area.inner.layout.named_part(name);
         let file = lock_named(area, &path)?;
         let marks_path = Layout::marks_of(&path);
-        let marks = open_or_create(area, &marks_path).map_err(|e| fault("open marks", &marks_path, e))?;
+        let marks = area.open_or_create(&marks_path).map_err(|e| fault("open marks", &marks_path, e))?;
         let proved = Marks::prove(&*file, marks).map_err(|e| fault("resume a part", &path, e))?;
         let mut part = Self::new(area, id, path, file);
         part.length = proved.length;
@@ -286,7 +286,7 @@ fn lock_named(area: &Staging, path: &Path) -> Result<Box<dyn DiskFile>> {
     let open = |e| area.fault("open a part", path, e);
     // Again when the name was taken away, or given to another file, between opening and locking.
     for _ in 0..16 {
-        let file = open_or_create(area, path).map_err(open)?;
+        let file = area.open_or_create(path).map_err(open)?;
         if !file.try_lock().map_err(open)? {
             break;
         }
@@ -309,14 +309,4 @@ fn lock_named(area: &Staging, path: &Path) -> Result<Box<dyn DiskFile>> {
     Err(Error::transient(ErrorKind::AlreadyExists, "resume a part that another writer holds")
         .with("path", path.display())
         .advice("wait until the other reception of the same name has ended"))
-}
-
-fn open_or_create(area: &Staging, path: &Path) -> io::Result<Box<dyn DiskFile>> {
-    match area.disk().open_write(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => match area.create_file(path) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => area.disk().open_write(path),
-            other => other,
-        },
-        other => other,
-    }
 }

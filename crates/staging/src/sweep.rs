@@ -2,15 +2,22 @@
 //! never straight to deletion; parts whose writer has died are removed.
 
 use crate::area::{Staging, sync_dir};
+use crate::disk::DiskFile;
 use crate::fault::fault;
 use crate::layout::{FANS, Layout};
 use model::{Error, ErrorKind, PayloadId, Result, Timestamp};
 use std::collections::HashSet;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// Ids asked about at once.
 const BATCH: usize = 500;
+
+/// How often, and how long apart, the lock on moves is tried: half a minute in all. A batch holds it
+/// for as long as it takes to move 500 files.
+const LOCK_TRIES: u32 = 1500;
+const LOCK_PAUSE: Duration = Duration::from_millis(20);
 
 /// What a sweep came across.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -80,37 +87,49 @@ impl Staging {
         Ok(swept)
     }
 
-    /// Puts a sealed payload into quarantine. One that is not there, or is there already, is no error.
+    /// Puts a sealed payload into quarantine. One that is not there is no error.
     ///
     /// # Errors
-    /// Local errors; the payload is then in one place or in both.
+    /// `AlreadyExists` when another file of that id is there; local errors, and the payload is then in
+    /// one place or in both.
     pub fn quarantine(&self, id: PayloadId) -> Result<()> {
-        let layout = &self.inner.layout;
-        self.relocate(&layout.payload(id), &layout.quarantined(id))
+        let _held = self.hold_moves()?;
+        self.move_away(id).map(drop)
     }
 
     /// Brings a payload back from quarantine. One that is not there is no error.
     ///
     /// # Errors
-    /// Local errors; the payload is then in one place or in both.
+    /// As [`Staging::quarantine`].
     pub fn restore(&self, id: PayloadId) -> Result<()> {
+        let _held = self.hold_moves()?;
+        self.move_back(id).map(drop)
+    }
+
+    fn move_away(&self, id: PayloadId) -> Result<bool> {
+        let layout = &self.inner.layout;
+        self.relocate(&layout.payload(id), &layout.quarantined(id))
+    }
+
+    fn move_back(&self, id: PayloadId) -> Result<bool> {
         let layout = &self.inner.layout;
         self.relocate(&layout.quarantined(id), &layout.payload(id))
     }
 
-    /// Moves a sealed file: a second name, durable, before the first is taken away. A rename between
-    /// two directories could lose both on a file system without a journal.
-    fn relocate(&self, from: &Path, to: &Path) -> Result<()> {
+    /// Moves a sealed file, under the lock; `false` when it was not there. A second name is durable
+    /// before the first is taken away: a rename between two directories could lose both on a file
+    /// system without a journal.
+    fn relocate(&self, from: &Path, to: &Path) -> Result<bool> {
         match self.disk().link(from, to) {
             Ok(()) => {}
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists && self.same(from, to)? => {}
             Err(error) => return Err(fault("move a staged payload", from, error)),
         }
         if let Some(directory) = to.parent() {
             sync_dir(self.disk(), directory)?;
         }
-        self.unlink(from)
+        self.unlink(from).map(|()| true)
     }
 
     /// Whether two names are of one file.
@@ -118,6 +137,23 @@ impl Staging {
         let look = |path| self.disk().stat(path).map_err(|e| fault("look at a staged payload", path, e));
         let (one, other) = (look(one)?, look(other)?);
         Ok((one.device, one.inode) == (other.device, other.inode))
+    }
+
+    /// Keeps moves to and from quarantine apart, over all nodes. One that takes a name away while
+    /// another brings it back would leave none.
+    fn hold_moves(&self) -> Result<Box<dyn DiskFile>> {
+        let path = self.inner.layout.moves_lock();
+        let open = |e| fault("lock the moves of staging", &path, e);
+        let file = self.open_or_create(&path).map_err(open)?;
+        for _ in 0..LOCK_TRIES {
+            if file.try_lock().map_err(open)? {
+                return Ok(file);
+            }
+            std::thread::sleep(LOCK_PAUSE);
+        }
+        Err(Error::transient(ErrorKind::Timeout, "lock the moves of staging")
+            .with("path", path.display())
+            .advice("another node is moving payloads; see whether it hangs"))
     }
 }
 
@@ -153,9 +189,15 @@ impl Broom<'_> {
             return Ok(());
         }
         let known = (self.known)(batch)?;
-        for id in batch.drain(..).filter(|id| known.contains(id)) {
-            match self.area.restore(id) {
-                Ok(()) => {
+        batch.retain(|id| known.contains(id));
+        if batch.is_empty() {
+            return Ok(());
+        }
+        let _held = self.area.hold_moves()?;
+        for id in batch.drain(..) {
+            match self.area.move_back(id) {
+                Ok(false) => {}
+                Ok(true) => {
                     swept.restored += 1;
                     (self.found)(Found::Restored { id });
                 }
@@ -196,10 +238,12 @@ impl Broom<'_> {
         if batch.is_empty() {
             return Ok(());
         }
+        let _held = self.area.hold_moves()?;
         let mut moved = Vec::with_capacity(batch.len());
         for (id, length) in batch.drain(..) {
-            match self.area.quarantine(id) {
-                Ok(()) => moved.push((id, length)),
+            match self.area.move_away(id) {
+                Ok(true) => moved.push((id, length)),
+                Ok(false) => {}
                 Err(error) => self.taken(error, self.area.inner.layout.payload(id))?,
             }
         }
@@ -208,7 +252,7 @@ impl Broom<'_> {
         let known = (self.known)(&ids)?;
         for (id, length) in moved {
             if known.contains(&id) {
-                self.area.restore(id)?;
+                self.area.move_back(id)?;
             } else {
                 swept.strangers += 1;
                 (self.found)(Found::Stranger { id, length });

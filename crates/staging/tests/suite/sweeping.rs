@@ -7,6 +7,7 @@ use std::collections::HashSet;
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use testkit::clock::FixedClock;
 use testkit::forgetful::ForgetfulDisk;
 use transport::Clock;
@@ -131,17 +132,25 @@ fn many_payloads_are_asked_about_in_batches() {
     assert_eq!(asked, all);
 }
 
+/// Sweeps on several nodes, while rows are committed between their questions: whatever one moves away
+/// and another brings back, each payload stays in one place, and those with a row come home.
 #[test]
-fn two_sweeps_at_once_lose_nothing() {
+fn sweeps_at_once_lose_nothing() {
     let (directory, staging) = real();
     let payloads: Vec<_> = (0..200).map(|n| stage(&staging, id(n), &bytes(n, 100))).collect();
     let known: HashSet<_> = payloads.iter().step_by(2).map(|payload| payload.id).collect();
+    let questions = AtomicUsize::new(0);
+    let answer = |_: &[PayloadId]| {
+        let committed = questions.fetch_add(1, Ordering::Relaxed) % 3 > 0;
+        Ok(if committed { known.clone() } else { HashSet::new() })
+    };
     std::thread::scope(|scope| {
         for _ in 0..4 {
-            let (staging, known) = (&staging, &known);
-            scope.spawn(move || staging.sweep(later(), |_| Ok(known.clone()), |_| {}).unwrap());
+            let node = open(directory.path());
+            scope.spawn(move || node.sweep(later(), answer, |_| {}).unwrap());
         }
     });
+    staging.sweep(later(), |_| Ok(known.clone()), |_| {}).unwrap();
     for (n, payload) in payloads.iter().enumerate() {
         let path = if n % 2 == 0 { path_of(payload.id) } else { format!("quarantine/{}", payload.id) };
         assert_eq!(fs::read(directory.path().join(path)).unwrap(), bytes(n as u64, 100));
