@@ -213,6 +213,8 @@ suite! {
         noted_and_still_there_is_published,
         noted_and_gone_was_published,
         a_lost_answer_is_found_out,
+        a_publication_that_comes_late_is_not_made_twice,
+        a_file_that_is_short_there_is_not_published,
         a_damaged_temporary_file_is_written_anew,
         directories_of_the_name_are_made,
         names_that_lead_out_or_are_too_long_are_refused,

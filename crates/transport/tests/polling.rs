@@ -255,6 +255,19 @@ async fn a_new_file_that_looks_the_same_is_not_archived_in_the_old_ones_stead() 
 }
 
 #[tokio::test]
+async fn a_file_of_the_same_size_and_time_is_told_by_its_version() {
+    let memory = MemoryFolder::new();
+    memory.put("in/a.edi", *b"taken");
+    let source = source_with(Arc::new(memory.clone()), "in", PollSource { after: After::Delete, ..poll() });
+    let found = discover(&source, &Arc::default()).await.unwrap().remove(0);
+    memory.exchange("in/a.edi", *b"other");
+    assert!(!source.unchanged(&found).await.unwrap());
+    assert!(source.open(&found).await.is_err());
+    assert_eq!(source.settle(&offer(&found), Outcome::Taken).await.unwrap(), Settled::Changed);
+    assert_eq!(memory.get("in/a.edi").as_deref(), Some(&b"other"[..]));
+}
+
+#[tokio::test]
 async fn an_archive_keeps_the_directories_below_the_polled_one() {
     let memory = MemoryFolder::new();
     memory.put("in/one/two/a.edi", *b"taken");

@@ -1,7 +1,7 @@
 //! What a destination over a folder does, wherever it is cut off.
 
 use super::Place;
-use super::scene::{Scene, arrived, put};
+use super::scene::{Scene, arrived, names, put};
 use crate::fake::{Act, BytesPayload, Fault, PublishAnswer};
 use model::{ErrorKind, RemotePath, Result, Retry};
 use std::sync::Arc;
@@ -129,6 +129,47 @@ pub(super) async fn a_lost_answer_is_found_out(place: Place) {
     assert!(arrived(&scene.send(1).await));
     scene.holds_just_the_payload().await;
     assert_eq!(scene.folder.count(Act::Publish), 2);
+}
+
+pub(super) async fn a_publication_that_comes_late_is_not_made_twice(place: Place) {
+    for answer in [None, Some(PublishAnswer::Exists)] {
+        let scene = Scene::new(Place {
+            folder: Arc::clone(&place.folder),
+            directory: place.directory.clone(),
+            beside: place.beside.clone(),
+            keep: None,
+            ..place
+        });
+        // The server is slow: it does what was asked first only when it is asked a second time.
+        scene.folder.publish_answer(PublishAnswer::UnknownNotDone);
+        let (folder, script) = (Arc::clone(&scene.place.folder), Arc::clone(&scene.folder));
+        let (directory, name) = (scene.place.directory.clone(), scene.path("a.edi"));
+        scene.folder.before(Act::Publish, move || async move {
+            script.before(Act::Publish, move || async move {
+                let temporary = names(&folder, &directory).await.remove(0);
+                let temporary = directory.join(&RemotePath::from_text(&temporary).unwrap());
+                folder.publish(&temporary, &name, false).await.unwrap();
+            });
+        });
+        if let Some(answer) = answer {
+            scene.folder.publish_answer(answer);
+        }
+        let sent = scene.send(1).await;
+        assert!(arrived(&sent), "{sent:?}");
+        scene.holds_just_the_payload().await;
+        assert_eq!(scene.folder.count(Act::BeginWrite), 1);
+        scene.place.folder.remove(&scene.path("a.edi")).await.unwrap();
+    }
+}
+
+pub(super) async fn a_file_that_is_short_there_is_not_published(place: Place) {
+    let scene = Scene::new(place);
+    scene.folder.finish_short();
+    let error = scene.send(1).await.unwrap_err();
+    assert_eq!((error.kind(), error.retry()), (ErrorKind::IntegrityFailed, Retry::Transient));
+    assert!(scene.names().await.is_empty());
+    assert!(arrived(&scene.send(2).await));
+    scene.holds_just_the_payload().await;
 }
 
 pub(super) async fn a_damaged_temporary_file_is_written_anew(place: Place) {

@@ -52,6 +52,7 @@ enum Step {
     Fail(Act, Fault),
     Lose(Act, Fault),
     Publish(PublishAnswer),
+    Short,
 }
 
 /// A folder under a script. Steps wait for the first call they are meant for, each serves once.
@@ -96,6 +97,11 @@ impl ScriptedFolder {
         locked(&self.steps).push_back(Step::Lose(act, fault));
     }
 
+    /// Lets the next upload end a byte short, as on a disk that was full.
+    pub fn finish_short(&self) {
+        locked(&self.steps).push_back(Step::Short);
+    }
+
     /// Answers the next publication like this.
     pub fn publish_answer(&self, answer: PublishAnswer) {
         locked(&self.steps).push_back(Step::Publish(answer));
@@ -115,21 +121,33 @@ impl ScriptedFolder {
 
     async fn scripted(&self, act: Act, path: &RemotePath) -> Result<()> {
         locked(&self.calls).push((act, path.clone()));
-        loop {
-            let step = {
-                let mut steps = locked(&self.steps);
-                let place = steps.iter().position(|step| match step {
-                    Step::Before(at, _) | Step::Fail(at, _) => *at == act,
-                    Step::Publish(_) | Step::Lose(..) => false,
-                });
-                place.and_then(|place| steps.remove(place))
-            };
+        // What a step adds to the script is for the next call.
+        let now = {
+            let mut steps = locked(&self.steps);
+            let mut now = Vec::new();
+            let mut failed = false;
+            let mut later = VecDeque::new();
+            for step in steps.drain(..) {
+                match &step {
+                    Step::Before(at, _) if *at == act && !failed => now.push(step),
+                    Step::Fail(at, _) if *at == act && !failed => {
+                        failed = true;
+                        now.push(step);
+                    }
+                    _ => later.push_back(step),
+                }
+            }
+            *steps = later;
+            now
+        };
+        for step in now {
             match step {
-                Some(Step::Before(_, happens)) => happens().await,
-                Some(Step::Fail(_, fault)) => return Err(fault.error("use a scripted folder")),
-                Some(Step::Publish(_) | Step::Lose(..)) | None => return Ok(()),
+                Step::Before(_, happens) => happens().await,
+                Step::Fail(_, fault) => return Err(fault.error("use a scripted folder")),
+                Step::Publish(_) | Step::Lose(..) | Step::Short => {}
             }
         }
+        Ok(())
     }
 
     /// The answer that the caller gets of an act that was done.
@@ -140,6 +158,12 @@ impl ScriptedFolder {
             Some(Step::Lose(_, fault)) => done.and(Err(fault.error("read the answer of a scripted folder"))),
             _ => done,
         }
+    }
+
+    fn is_short(&self) -> bool {
+        let mut steps = locked(&self.steps);
+        let place = steps.iter().position(|step| matches!(step, Step::Short));
+        place.and_then(|place| steps.remove(place)).is_some()
     }
 
     fn next_publish(&self) -> Option<PublishAnswer> {
@@ -236,7 +260,8 @@ impl Upload for ScriptedUpload {
 
     async fn finish(mut self: Box<Self>) -> Result<u64> {
         self.scripted(Act::Finish).await?;
-        self.inner.finish().await
+        let short = self.folder.upgrade().is_some_and(|folder| folder.is_short());
+        self.inner.finish().await.map(|size| if short { size.saturating_sub(1) } else { size })
     }
 
     async fn abort(self: Box<Self>) {

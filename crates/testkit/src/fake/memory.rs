@@ -70,6 +70,16 @@ impl MemoryFolder {
         state.write(path, bytes.into());
     }
 
+    /// Puts another file in a file's place, with the same time.
+    pub fn exchange(&self, path: impl Into<RemotePath>, content: impl Into<Arc<[u8]>>) {
+        let mut state = locked(&self.state);
+        state.version += 1;
+        let next = state.version;
+        if let Some(Node::File { bytes, version, .. }) = state.nodes.get_mut(&parts(&path.into())) {
+            (*bytes, *version) = (content.into(), next);
+        }
+    }
+
     /// Copies a file with its time and version, as nothing but an unlucky moment would.
     pub fn duplicate(&self, from: impl Into<RemotePath>, to: impl Into<RemotePath>) {
         let mut state = locked(&self.state);
