@@ -193,7 +193,7 @@ impl Journal {
             other => other,
         };
         let operation = "write the connection journal";
-        let line = entry::encode(&Line::Entry(entry))
+        let line = entry::encode(&Line::Entry(Box::new(entry)))
             .map_err(|e| Error::permanent(ErrorKind::Internal, operation).caused_by(e))?;
         if line.len() > LONGEST {
             return Err(Error::permanent(ErrorKind::Rejected, operation)

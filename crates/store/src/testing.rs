@@ -113,18 +113,19 @@ fn server() -> &'static std::path::Path {
 /// Runs an async test on both databases: `both!(name(store) { … })`.
 macro_rules! both {
     ($($(#[$attribute:meta])* $name:ident($store:ident) $body:block)*) => {$(
-        $(#[$attribute])*
         mod $name {
             #[allow(unused_imports)]
             use super::*;
 
             async fn run($store: $crate::testing::TestStore) $body
 
+            $(#[$attribute])*
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn sqlite() {
                 run($crate::testing::TestStore::sqlite().await).await;
             }
 
+            $(#[$attribute])*
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn postgres() {
                 run($crate::testing::TestStore::postgres().await).await;

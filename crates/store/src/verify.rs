@@ -12,7 +12,6 @@ mod report;
 
 pub use report::{Finding, VerifyOptions, VerifyReport};
 
-pub(crate) use check::StoredEvent;
 pub(crate) use removal::Removed;
 
 use crate::Store;
@@ -108,7 +107,7 @@ impl Store {
     async fn find_before_first(&self, report: &mut VerifyReport) -> Result<()> {
         let mut cursor = EventCursor::new(self, BEGIN, Bound::START);
         while let Some(row) = cursor.next().await? {
-            let stored = row.to_event().summary;
+            let stored = row.summary();
             report.find(Finding::EventAdded { seal: None, event: row.bound.id, stored });
         }
         Ok(())
@@ -126,7 +125,7 @@ async fn verify_members<'a>(
         if row.bound >= seal.to {
             break;
         }
-        members.event(row.to_event(), report);
+        members.event(row, report);
         cursor.next().await?;
     }
     members.end(report);

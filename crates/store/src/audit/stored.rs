@@ -5,8 +5,7 @@ use super::hash::EventColumns;
 use crate::Store;
 use crate::either::on;
 use crate::seal::Bound;
-use crate::verify::StoredEvent;
-use model::{PeerText, Result, Timestamp};
+use model::{PeerText, Result, Sha256, Timestamp};
 use sqlx::Row as _;
 use sqlx::postgres::PgRow;
 use sqlx::sqlite::SqliteRow;
@@ -26,12 +25,18 @@ pub(crate) struct StoredRow {
 }
 
 impl StoredRow {
-    pub(crate) fn to_event(&self) -> StoredEvent {
-        let (hash, summary) = match &self.columns {
-            Some(columns) => (Some(columns.hash()), columns.canonical().chars().take(SUMMARY).collect()),
-            None => (None, "not readable as an event".to_owned()),
+    /// The hash of what is stored; `None` when it is no event any more.
+    pub(crate) fn hash(&self) -> Option<Sha256> {
+        self.columns.as_ref().map(EventColumns::hash)
+    }
+
+    /// What is stored in one line, for a finding.
+    pub(crate) fn summary(&self) -> String {
+        let text = match &self.columns {
+            Some(columns) => columns.canonical().chars().take(SUMMARY).collect(),
+            None => "not readable as an event".to_owned(),
         };
-        StoredEvent { bound: self.bound, hash, summary: PeerText::from(summary.as_str()).as_str().to_owned() }
+        PeerText::from(text.as_str()).as_str().to_owned()
     }
 }
 

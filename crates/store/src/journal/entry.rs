@@ -36,7 +36,7 @@ pub(crate) struct Header {
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Line {
     Segment(Header),
-    Entry(JournalEntry),
+    Entry(Box<JournalEntry>),
 }
 
 /// The line, with its line break.

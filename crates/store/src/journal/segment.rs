@@ -107,7 +107,7 @@ impl Reader {
                 line.pop();
             }
             match decode(&line) {
-                Some(Line::Entry(entry)) => batch.entries.push(entry),
+                Some(Line::Entry(entry)) => batch.entries.push(*entry),
                 Some(Line::Segment(_)) => {}
                 None => batch.damaged.push(line.clone()),
             }

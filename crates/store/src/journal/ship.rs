@@ -254,7 +254,7 @@ impl Journal {
         let mut lines = vec![encode(&Line::Segment(header.clone()))];
         for (entry, error) in &entries {
             tracing::error!(error = error.chain(), "an entry of the connection journal is set aside");
-            lines.push(encode(&Line::Entry(entry.clone())));
+            lines.push(encode(&Line::Entry(Box::new(entry.clone()))));
         }
         let lines: Vec<Vec<u8>> = lines
             .into_iter()

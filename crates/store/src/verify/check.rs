@@ -2,20 +2,12 @@
 
 use super::removal::Removed;
 use super::report::{Finding, VerifyOptions, VerifyReport};
+use crate::audit::StoredRow;
 use crate::seal::{Bound, Seal, push_member, read_members};
 use model::Sha256;
 use openssl::sha::sha256;
 use std::collections::HashMap;
 use uuid::Uuid;
-
-/// One stored event as verification sees it.
-pub(crate) struct StoredEvent {
-    pub(crate) bound: Bound,
-    /// `None` when the columns can no longer be read as an event's.
-    pub(crate) hash: Option<Sha256>,
-    /// The columns in one line, for a finding.
-    pub(crate) summary: String,
-}
 
 /// Walks the chain seal by seal.
 pub(crate) struct Chain<'a> {
@@ -127,11 +119,11 @@ impl<'a> Members<'a> {
     }
 
     /// Checks one event of the seal's range; events come in order.
-    pub(crate) fn event(&mut self, event: StoredEvent, report: &mut VerifyReport) {
+    pub(crate) fn event(&mut self, event: &StoredRow, report: &mut VerifyReport) {
         report.events += 1;
-        let (seal, id) = (self.seal.seq, event.bound.id);
+        let (seal, id, stored_hash) = (self.seal.seq, event.bound.id, event.hash());
         let Some(known) = &self.known else {
-            if let Some(hash) = event.hash {
+            if let Some(hash) = stored_hash {
                 push_member(&mut self.rebuilt, id, hash);
             }
             return;
@@ -142,14 +134,14 @@ impl<'a> Members<'a> {
                 if let Some(mark) = seen(*index).and_then(|i| self.seen.get_mut(i)) {
                     *mark = true;
                 }
-                if event.hash != Some(*hash) {
-                    report.find(Finding::EventChanged { seal, event: id, stored: event.summary });
+                if stored_hash != Some(*hash) {
+                    report.find(Finding::EventChanged { seal, event: id, stored: event.summary() });
                 } else if self.last_index.is_some_and(|last| last > *index) {
                     report.find(Finding::EventMoved { seal, event: id });
                 }
                 self.last_index = self.last_index.max(Some(*index));
             }
-            _ => report.find(Finding::EventAdded { seal: Some(seal), event: id, stored: event.summary }),
+            _ => report.find(Finding::EventAdded { seal: Some(seal), event: id, stored: event.summary() }),
         }
     }
 
@@ -184,6 +176,7 @@ impl<'a> Members<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::audit::EventColumns;
     use crate::seal::{SealKey, TrustedKeys};
     use chrono::DateTime;
 
@@ -191,9 +184,14 @@ mod tests {
         _dir: tempfile::TempDir,
         key: SealKey,
         seals: Vec<Seal>,
-        events: Vec<(Bound, Sha256)>,
+        events: Vec<(Bound, EventColumns)>,
         removed: Removed,
         expected: Vec<(i64, Sha256)>,
+    }
+
+    fn columns(id: Uuid) -> EventColumns {
+        let event = crate::testing::event(id.as_u128() as i64 & 0xffff);
+        EventColumns::of(&model::AuditEvent { id: model::EventId::new(id), ..event })
     }
 
     /// Four seals of five events each, one position per event.
@@ -207,9 +205,9 @@ mod tests {
             for n in 1..=5 {
                 let position: i64 = seal * 5 + n;
                 let id = Uuid::from_u128(1000 - position as u128);
-                let hash = Sha256(sha256(&position.to_be_bytes()));
-                events.push((Bound { position, id }, hash));
-                push_member(&mut members, id, hash);
+                let columns = columns(id);
+                push_member(&mut members, id, columns.hash());
+                events.push((Bound { position, id }, columns));
             }
             let from = seals.last().map_or(Bound::START, |last| last.to);
             let range = (from, Bound::position(seal * 5 + 6));
@@ -233,9 +231,9 @@ mod tests {
                 let mut events: Vec<_> =
                     self.events.iter().filter(|(b, _)| (seal.from..seal.to).contains(b)).collect();
                 events.sort_by_key(|(bound, _)| *bound);
-                for (bound, hash) in events {
-                    let summary = String::new();
-                    members.event(StoredEvent { bound: *bound, hash: Some(*hash), summary }, &mut report);
+                for (bound, columns) in events {
+                    let row = StoredRow { bound: *bound, columns: Some(columns.clone()) };
+                    members.event(&row, &mut report);
                 }
                 members.end(&mut report);
             }
@@ -258,7 +256,7 @@ mod tests {
     #[test]
     fn what_was_done_to_events_is_named() {
         let mut t = trail();
-        t.events[2].1 = Sha256([9; 32]);
+        t.events[2].1.node = "n2".into();
         assert!(matches!(&t.verify().findings[..],
             [Finding::EventChanged { seal: 1, event, .. }] if *event == t.id(2)));
 
@@ -267,7 +265,7 @@ mod tests {
         assert_eq!(t.verify().findings, [Finding::EventMissing { seal: 2, event: gone }]);
 
         let mut t = trail();
-        t.events.push((Bound { position: 7, id: Uuid::max() }, Sha256([1; 32])));
+        t.events.push((Bound { position: 7, id: Uuid::max() }, columns(Uuid::max())));
         assert!(matches!(&t.verify().findings[..],
             [Finding::EventAdded { seal: Some(2), event, .. }] if *event == Uuid::max()));
 
@@ -277,7 +275,7 @@ mod tests {
 
         let mut t = trail();
         let copy = Bound { position: 4, ..t.events[2].0 };
-        t.events.push((copy, t.events[2].1));
+        t.events.push((copy, t.events[2].1.clone()));
         assert!(matches!(&t.verify().findings[..], [Finding::EventAdded { seal: Some(1), .. }]));
     }
 
