@@ -130,10 +130,13 @@ impl Folder for LocalFolder {
         self.run(move |place| {
             let whole = place.base.join(&name);
             let (from, to) = (place.spot(&temporary)?, place.spot(&name)?);
-            let moved = if overwrite { naming::replace(&from, &to) } else { naming::rename_new(&from, &to) };
-            match moved {
+            match naming::give_name(&from, &to, overwrite) {
                 Ok(()) => {}
                 Err(Errno::EXIST) if !overwrite => return Ok(Published::Exists),
+                Err(error) if naming::leaves_open(error) => {
+                    tracing::warn!(path = %whole, %error, "not known whether a file got its name");
+                    return Ok(Published::Unknown);
+                }
                 Err(error) => return Err(failed("give a file its name", &whole, error)),
             }
             match naming::sync_both(&from, &to) {

@@ -33,7 +33,29 @@ fn link_then_unlink(from: &Spot, to: &Spot) -> Result<(), Errno> {
         }
         Err(error) => return Err(error),
     }
-    rustix::fs::unlinkat(&from.directory, old, AtFlags::empty())
+    match rustix::fs::unlinkat(&from.directory, old, AtFlags::empty()) {
+        // Asked twice by the network, done the first time.
+        Err(Errno::NOENT) => Ok(()),
+        other => other,
+    }
+}
+
+/// Gives a file its name, replacing or not. Over NFS an answer can be lost and the request be repeated
+/// by the kernel, which then says that there is no such file: the inode tells that it was done.
+pub(super) fn give_name(from: &Spot, to: &Spot, overwrite: bool) -> Result<(), Errno> {
+    let before = place::stat_at(from)?;
+    match if overwrite { replace(from, to) } else { rename_new(from, to) } {
+        Err(Errno::NOENT) => match place::stat_at(to) {
+            Ok(there) if (there.st_dev, there.st_ino) == (before.st_dev, before.st_ino) => Ok(()),
+            _ => Err(Errno::NOENT),
+        },
+        other => other,
+    }
+}
+
+/// Whether an answer leaves open what was done: the network file system behind the name gave up.
+pub(super) fn leaves_open(error: Errno) -> bool {
+    matches!(error, Errno::IO | Errno::TIMEDOUT | Errno::STALE | Errno::HOSTDOWN | Errno::HOSTUNREACH)
 }
 
 fn same_file(from: &Spot, to: &Spot) -> bool {
