@@ -1,0 +1,137 @@
+//! `/login` and `/logout`.
+
+use super::session::{self, with_cookie};
+use super::{local_path, peer};
+use crate::frame::Frame;
+use crate::problem::Problem;
+use crate::site::Site;
+use askama::Template;
+use axum::extract::rejection::FormRejection;
+use axum::extract::{Form, Query, State};
+use axum::response::{Html, IntoResponse, Redirect, Response};
+use http::{Extensions, HeaderMap, HeaderValue, StatusCode, header::RETRY_AFTER};
+use model::{Actor, AuditEvent, EventKind, PeerText, Secret};
+use serde::Deserialize;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Longest user name and password taken, in bytes.
+pub(super) const LONGEST_NAME: usize = 64;
+pub(super) const LONGEST_PASSWORD: usize = 1024;
+
+#[derive(Deserialize)]
+pub(crate) struct Asked {
+    next: Option<String>,
+}
+
+#[derive(Deserialize)]
+pub(crate) struct Filled {
+    user: String,
+    password: String,
+    next: Option<String>,
+}
+
+#[derive(Template)]
+#[template(path = "login.html")]
+struct LoginPage<'a> {
+    frame: Frame,
+    user: &'a str,
+    next: &'a str,
+    error: Option<String>,
+    /// Nobody can log in yet.
+    no_users: bool,
+}
+
+/// `GET /login`
+pub(crate) async fn page(
+    State(site): State<Arc<Site>>,
+    frame: Frame,
+    Query(asked): Query<Asked>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let next = local_path(asked.next.as_deref());
+    if session::visitor(&site, &headers).await?.is_some() {
+        return Ok(Redirect::to(next).into_response());
+    }
+    let no_users = site.store.count_users().await? == 0;
+    let page = LoginPage { frame, user: "", next, error: None, no_users };
+    Ok(Html(page.render()?).into_response())
+}
+
+/// `POST /login`
+pub(crate) async fn submit(
+    State(site): State<Arc<Site>>,
+    frame: Frame,
+    headers: HeaderMap,
+    extensions: Extensions,
+    form: Result<Form<Filled>, FormRejection>,
+) -> Result<Response, Problem> {
+    let Form(filled) = form.map_err(|_| Problem::bad_request("The login form came incomplete."))?;
+    let next = local_path(filled.next.as_deref());
+    let password = Secret::new(filled.password);
+    let peer = peer(&extensions);
+    let name: &str = filled.user.trim();
+    let again = |status: StatusCode, error: String| -> Result<Response, Problem> {
+        let page = LoginPage { frame, user: name, next, error: Some(error), no_users: false };
+        Ok((status, Html(page.render()?)).into_response())
+    };
+    let failed = |why: &'static str| -> AuditEvent {
+        let event = site.event(EventKind::LoginFailed).peer_detail("user", shortened(name));
+        with_peer(event.detail("why", why), peer)
+    };
+    if let Err(wait) = site.throttle.attempt(name, peer, site.now()) {
+        // Not written to the trail each time: whoever floods the login must not flood the trail.
+        tracing::warn!(user = %PeerText::from(shortened(name)), "a login came too soon after failed ones");
+        let mut response = again(
+            StatusCode::TOO_MANY_REQUESTS,
+            format!("Too many failed attempts. Wait {} and try again.", seconds(wait)),
+        )?;
+        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(wait.as_secs() + 1));
+        return Ok(response);
+    }
+    let fits = name.len() <= LONGEST_NAME && password.reveal().len() <= LONGEST_PASSWORD;
+    let known = if fits { site.store.user(name).await? } else { None };
+    let disabled = known.as_ref().is_some_and(|(user, _)| user.disabled);
+    let right = fits && site.hasher.verify(password, known.map(|(_, hash)| hash)).await?;
+    if !right || disabled {
+        let why = if right { "the user is disabled" } else { "wrong user name or password" };
+        site.store.append_events(vec![failed(why)]).await?;
+        return again(
+            StatusCode::FORBIDDEN,
+            "User name or password is not right, or the user may not log in.".to_owned(),
+        );
+    }
+    site.throttle.succeeded(name, peer);
+    let event = site.event(EventKind::LoginSucceeded).by(Actor::User(name.to_owned()));
+    // Whoever had the cookie before the login has nothing after it.
+    session::end(&site, &headers).await?;
+    let cookie = session::begin(&site, &headers, name, vec![with_peer(event, peer)]).await?;
+    Ok(with_cookie(Redirect::to(next).into_response(), cookie))
+}
+
+/// `POST /logout`
+pub(crate) async fn logout(
+    State(site): State<Arc<Site>>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let cookie = session::end(&site, &headers).await?;
+    Ok(with_cookie(Redirect::to("/login").into_response(), cookie))
+}
+
+/// An event about who asks.
+pub(super) fn with_peer(mut event: AuditEvent, peer: Option<std::net::SocketAddr>) -> AuditEvent {
+    event.peer = peer.map(|peer| peer.to_string());
+    event
+}
+
+fn shortened(name: &str) -> &str {
+    let end = (0..=name.len().min(2 * LONGEST_NAME)).rev().find(|end| name.is_char_boundary(*end));
+    &name[..end.unwrap_or(0)]
+}
+
+fn seconds(wait: Duration) -> String {
+    match wait.as_secs_f64().ceil() {
+        1.0 => "a second".to_owned(),
+        more => format!("{more} seconds"),
+    }
+}

@@ -1,0 +1,163 @@
+//! Guessing passwords takes longer with each failure.
+
+use super::counted;
+use model::Timestamp;
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// Failures that cost nothing: of one user from one address, and of all users from one address.
+const FREE_PER_USER: u32 = 5;
+const FREE_PER_ADDRESS: u32 = 25;
+const LONGEST_WAIT: Duration = Duration::from_secs(30);
+/// After so long without a failure all is forgotten.
+const FORGET_AFTER: Duration = Duration::from_secs(15 * 60);
+/// Entries kept at most; the one that was longest unused goes first.
+const MOST: usize = 4096;
+
+/// Failed logins by user and address, in memory: bounded, and gone with a restart.
+#[derive(Default)]
+pub(crate) struct Throttle {
+    entries: Mutex<HashMap<Key, Entry>>,
+}
+
+/// `None`: all users from that address.
+type Key = (Option<String>, IpAddr);
+
+struct Entry {
+    failures: u32,
+    last: Timestamp,
+    until: Timestamp,
+}
+
+impl Throttle {
+    fn entries(&self) -> MutexGuard<'_, HashMap<Key, Entry>> {
+        // A panic elsewhere leaves counts that are at worst one off.
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Counts an attempt as failed until [`Throttle::succeeded`] says otherwise, so that attempts at the
+    /// same time are counted each; or answers how long to wait first.
+    pub(crate) fn attempt(
+        &self,
+        user: &str,
+        peer: Option<SocketAddr>,
+        now: Timestamp,
+    ) -> Result<(), Duration> {
+        let mut entries = self.entries();
+        let keys = keys(user, peer);
+        let wait = keys
+            .iter()
+            .filter_map(|(key, _)| entries.get(key))
+            .filter_map(|entry| (entry.until - now).to_std().ok())
+            .max()
+            .filter(|wait| !wait.is_zero());
+        if let Some(wait) = wait {
+            return Err(wait);
+        }
+        for (key, free) in keys {
+            make_room(&mut entries, now);
+            let entry = entries.entry(key).or_insert(Entry { failures: 0, last: now, until: now });
+            if since(entry.last, now) >= FORGET_AFTER {
+                entry.failures = 0;
+            }
+            entry.failures = entry.failures.saturating_add(1);
+            entry.last = now;
+            if entry.failures >= free {
+                let wait = Duration::from_secs(1 << (entry.failures - free).min(5)).min(LONGEST_WAIT);
+                entry.until = now + wait;
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes the count of the attempt back, and forgives the user's earlier ones; those of the address
+    /// stay: who knows one password may be guessing others.
+    pub(crate) fn succeeded(&self, user: &str, peer: Option<SocketAddr>) {
+        let mut entries = self.entries();
+        let [(of_user, _), (of_address, _)] = keys(user, peer);
+        entries.remove(&of_user);
+        if let Some(entry) = entries.get_mut(&of_address) {
+            entry.failures = entry.failures.saturating_sub(1);
+            entry.until = entry.last;
+        }
+    }
+}
+
+fn keys(user: &str, peer: Option<SocketAddr>) -> [(Key, u32); 2] {
+    let address = counted(peer);
+    [((Some(user.to_lowercase()), address), FREE_PER_USER), ((None, address), FREE_PER_ADDRESS)]
+}
+
+fn since(last: Timestamp, now: Timestamp) -> Duration {
+    (now - last).to_std().unwrap_or_default()
+}
+
+fn make_room(entries: &mut HashMap<Key, Entry>, now: Timestamp) {
+    if entries.len() < MOST {
+        return;
+    }
+    entries.retain(|_, entry| since(entry.last, now) < FORGET_AFTER);
+    if entries.len() >= MOST
+        && let Some(oldest) = entries.iter().min_by_key(|(_, entry)| entry.last).map(|(key, _)| key.clone())
+    {
+        entries.remove(&oldest);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: i64) -> Timestamp {
+        chrono::DateTime::from_timestamp(1_793_491_200 + seconds, 0).unwrap()
+    }
+
+    fn peer(last: u8) -> Option<SocketAddr> {
+        Some(SocketAddr::from(([192, 0, 2, last], 4000)))
+    }
+
+    #[test]
+    fn waits_grow_to_half_a_minute_and_end() {
+        let throttle = Throttle::default();
+        let mut now = 0;
+        for _ in 0..5 {
+            throttle.attempt("ada", peer(1), at(now)).unwrap();
+        }
+        let mut waits = Vec::new();
+        for _ in 0..8 {
+            let wait = throttle.attempt("ada", peer(1), at(now)).unwrap_err();
+            waits.push(wait.as_secs());
+            now += i64::try_from(wait.as_secs()).unwrap();
+            throttle.attempt("ada", peer(1), at(now)).unwrap();
+        }
+        assert_eq!(waits, [1, 2, 4, 8, 16, 30, 30, 30]);
+        throttle.attempt("ada", peer(2), at(now)).unwrap();
+        throttle.attempt("ada", peer(1), at(now + 1000)).unwrap();
+        throttle.attempt("ada", peer(1), at(now + 1000)).unwrap();
+    }
+
+    #[test]
+    fn a_success_forgives_the_user_and_not_the_address() {
+        let throttle = Throttle::default();
+        for _ in 0..4 {
+            throttle.attempt("ada", peer(1), at(0)).unwrap();
+        }
+        throttle.succeeded("ada", peer(1));
+        for n in 0..22 {
+            throttle.attempt(&format!("user{n}"), peer(1), at(0)).unwrap();
+        }
+        throttle.attempt("ada", peer(1), at(0)).unwrap_err();
+    }
+
+    #[test]
+    fn memory_is_bounded() {
+        let throttle = Throttle::default();
+        for n in 0..10_000_u32 {
+            let address = SocketAddr::from((n.to_be_bytes(), 1));
+            throttle.attempt("ada", Some(address), at(0)).unwrap();
+        }
+        assert!(throttle.entries().len() <= MOST);
+    }
+}

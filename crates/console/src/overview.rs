@@ -1,0 +1,219 @@
+//! `/`: how things stand; and the numbers that other pages show too.
+
+use crate::chart::Chart;
+use crate::door::session::FRAGMENT;
+use crate::frame::{Frame, Section};
+use crate::problem::Problem;
+use crate::show::{Badge, Moment, between, duration_text, grouped, path_text, safe_text};
+use crate::site::Site;
+use askama::Template;
+use axum::extract::State;
+use axum::response::{Html, IntoResponse, Response};
+use http::HeaderMap;
+use model::{Result as ModelResult, Timestamp, TransferState};
+use std::sync::Arc;
+use std::time::Duration;
+use store::{FailingDelivery, Overview};
+use tokio::sync::Mutex;
+
+/// How long numbers are shown again without being counted again, for all who look at them.
+const FRESH_FOR: Duration = Duration::from_secs(4);
+
+/// The last count. Counting costs the same for one open page and for a hundred.
+#[derive(Default)]
+pub(crate) struct Counted {
+    last: Mutex<Option<(Timestamp, Arc<Overview>)>>,
+}
+
+impl Site {
+    /// The numbers, at most a few seconds old.
+    pub(crate) async fn overview(&self) -> ModelResult<Arc<Overview>> {
+        let mut last = self.counted.last.lock().await;
+        let now = self.now();
+        if let Some((at, overview)) = last.as_ref()
+            && (now - *at).to_std().is_ok_and(|age| age < FRESH_FOR)
+        {
+            return Ok(overview.clone());
+        }
+        let overview = Arc::new(self.store.overview(now).await?);
+        *last = Some((now, overview.clone()));
+        Ok(overview)
+    }
+}
+
+/// Transfers of a state, with a link to them.
+pub(crate) struct StateCount {
+    pub(crate) badge: Badge,
+    pub(crate) count: String,
+    pub(crate) zero: bool,
+    pub(crate) url: String,
+    pub(crate) current: bool,
+}
+
+/// The counts in the order of their states, those of final states of the last 24 hours.
+pub(crate) fn state_counts(overview: &Overview, chosen: Option<TransferState>) -> Vec<StateCount> {
+    // Nothing rests in these two: they are shown only while something is there.
+    let passing = [TransferState::Staged, TransferState::Processing];
+    TransferState::ALL
+        .iter()
+        .map(|state| {
+            let count = overview.transfers.iter().find(|(found, _)| found == state).map_or(0, |(_, n)| *n);
+            (*state, count)
+        })
+        .filter(|(state, count)| *count > 0 || !passing.contains(state))
+        .map(|(state, count)| StateCount {
+            badge: Badge::transfer(state),
+            count: grouped(count),
+            zero: count == 0,
+            url: if model::Lifecycle::is_final(state) {
+                format!("/transfers?state={state}&within=24h")
+            } else {
+                format!("/transfers?state={state}")
+            },
+            current: chosen == Some(state),
+        })
+        .collect()
+}
+
+struct FlowLine {
+    name: String,
+    url: String,
+    recorded: String,
+    failed: u64,
+    chart: Chart,
+}
+
+struct FailingLine {
+    badge: Badge,
+    name: String,
+    url: String,
+    endpoint: String,
+    failures: u64,
+    error: String,
+    since: Moment,
+    due: Option<Moment>,
+}
+
+impl FailingLine {
+    fn new(failing: &FailingDelivery) -> Self {
+        Self {
+            badge: Badge::delivery(failing.state),
+            name: path_text(&failing.file_name),
+            url: format!("/transfers/{}", failing.transfer),
+            endpoint: failing.endpoint.clone(),
+            failures: failing.failures,
+            error: failing.error.as_deref().map(safe_text).unwrap_or_default(),
+            since: Moment(failing.updated_at),
+            due: (failing.state == model::DeliveryState::Retrying).then_some(Moment(failing.due_at)),
+        }
+    }
+}
+
+struct RestingLine {
+    endpoint: String,
+    since: Option<Moment>,
+    until: Option<Moment>,
+    failures: Option<u32>,
+}
+
+#[derive(Template)]
+#[template(path = "overview.html")]
+struct OverviewPage {
+    frame: Frame,
+    body: OverviewBody,
+}
+
+#[derive(Template)]
+#[template(path = "overview_body.html")]
+struct OverviewBody {
+    states: Vec<StateCount>,
+    chart: Chart,
+    flows: Vec<FlowLine>,
+    failing: Vec<FailingLine>,
+    resting: Vec<RestingLine>,
+    live: String,
+    unsealed: String,
+    lag: String,
+    lag_long: bool,
+    sealed: Option<(i64, Moment)>,
+    journal: Option<String>,
+    free: Option<String>,
+    up: String,
+    at: Moment,
+}
+
+impl askama::filters::HtmlSafe for OverviewBody {}
+
+/// `GET /`
+pub(crate) async fn page(
+    State(site): State<Arc<Site>>,
+    frame: Frame,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let overview = site.overview().await?;
+    let body = body(&site, &overview);
+    if headers.contains_key(FRAGMENT) {
+        return Ok(Html(body.render()?).into_response());
+    }
+    let page = OverviewPage { frame: frame.at(Section::Overview), body };
+    Ok(Html(page.render()?).into_response())
+}
+
+/// Seals follow within seconds; so long after, something keeps them.
+const LONG_LAG: Duration = Duration::from_secs(300);
+
+fn body(site: &Site, overview: &Overview) -> OverviewBody {
+    let now = site.now();
+    let lag = &overview.seal_lag;
+    OverviewBody {
+        states: state_counts(overview, None),
+        chart: Chart::day(now, overview.flows.iter().map(|flow| &flow.hours)),
+        flows: overview
+            .flows
+            .iter()
+            .map(|flow| FlowLine {
+                url: crate::query::Asked::default().with("/transfers", "flow", &flow.flow),
+                name: flow.flow.clone(),
+                recorded: grouped(flow.recorded),
+                failed: flow.failed,
+                chart: Chart::day(now, [&flow.hours]),
+            })
+            .collect(),
+        failing: overview.failing.iter().map(FailingLine::new).collect(),
+        resting: resting(site, overview, now),
+        live: grouped(overview.live_connections),
+        unsealed: if lag.events >= 100_000 { "100,000 or more".into() } else { grouped(lag.events) },
+        lag: duration_text(lag.lag),
+        lag_long: lag.lag >= LONG_LAG,
+        sealed: lag.last.map(|(seq, at)| (seq, Moment(at))),
+        journal: site.vitals.journal().map(|journal| crate::show::size_text(journal.backlog_bytes)),
+        free: site.vitals.staging().map(|staging| crate::show::size_text(staging.free_bytes)),
+        up: between(site.started, now),
+        at: Moment(now),
+    }
+}
+
+/// By the trail, which knows of all nodes, and by this node, which knows until when.
+fn resting(site: &Site, overview: &Overview, now: Timestamp) -> Vec<RestingLine> {
+    let here = site.vitals.endpoints();
+    let mut lines: Vec<RestingLine> = overview
+        .offline
+        .iter()
+        .map(|offline| RestingLine {
+            endpoint: offline.endpoint.clone(),
+            since: Some(Moment(offline.since)),
+            until: None,
+            failures: None,
+        })
+        .collect();
+    for endpoint in here {
+        let Some(until) = endpoint.offline_until.filter(|until| *until > now) else { continue };
+        let place = lines.iter().position(|line| line.endpoint == endpoint.name).unwrap_or_else(|| {
+            lines.push(RestingLine { endpoint: endpoint.name, since: None, until: None, failures: None });
+            lines.len() - 1
+        });
+        lines[place].until = Some(Moment(until));
+        lines[place].failures = Some(endpoint.failures);
+    }
+    lines
+}

@@ -1,0 +1,153 @@
+//! How things look: times, sizes, durations, ids, states. All of it is safe HTML or plain text.
+
+mod badge;
+
+pub(crate) use badge::{Badge, Icon, Tone};
+
+use askama::filters::HtmlSafe;
+use chrono::{SecondsFormat, SubsecRound};
+use model::{PeerText, RemotePath, Timestamp};
+use std::fmt;
+use std::time::Duration;
+use uuid::Uuid;
+
+/// A moment. UTC as written here; `times.js` shows it in the viewer's zone.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Moment(pub(crate) Timestamp);
+
+impl HtmlSafe for Moment {}
+
+impl fmt::Display for Moment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "<time datetime=\"{}\" title=\"{} UTC\">{} UTC</time>",
+            self.0.to_rfc3339_opts(SecondsFormat::Millis, true),
+            self.0.format("%Y-%m-%d %H:%M:%S%.3f"),
+            self.0.trunc_subsecs(0).format("%Y-%m-%d %H:%M:%S"),
+        )
+    }
+}
+
+/// An id, shortened to its end: the beginning is a time, alike among neighbours.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct ShortId(pub(crate) Uuid);
+
+impl HtmlSafe for ShortId {}
+
+impl fmt::Display for ShortId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let full = self.0.to_string();
+        write!(f, "<code class=\"id\" title=\"{full}\">{}</code>", &full[full.len() - 8..])
+    }
+}
+
+/// A number of bytes: `4.0 KiB`, with the exact number as title.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Size(pub(crate) u64);
+
+impl HtmlSafe for Size {}
+
+impl fmt::Display for Size {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "<span title=\"{} bytes\">{}</span>", grouped(self.0), size_text(self.0))
+    }
+}
+
+/// `4.0 KiB`.
+pub(crate) fn size_text(bytes: u64) -> String {
+    const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
+    if bytes < 1024 {
+        return format!("{bytes} B");
+    }
+    #[allow(clippy::cast_precision_loss)] // three digits are shown
+    let mut number = bytes as f64 / 1024.0;
+    let mut unit = UNITS[0];
+    for larger in &UNITS[1..] {
+        if number < 999.95 {
+            break;
+        }
+        number /= 1024.0;
+        unit = larger;
+    }
+    if number < 99.95 { format!("{number:.1} {unit}") } else { format!("{number:.0} {unit}") }
+}
+
+/// `12,345`.
+pub(crate) fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
+    for (place, digit) in digits.chars().enumerate() {
+        if place > 0 && (digits.len() - place).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// `340 µs`, `1.24 s`, `2 min 5 s`, `3 h 20 min`, `2 d 4 h`.
+pub(crate) fn duration_text(duration: Duration) -> String {
+    let micros = duration.as_micros();
+    let seconds = duration.as_secs();
+    match seconds {
+        0 if micros < 1000 => format!("{micros} µs"),
+        0 => format!("{} ms", micros / 1000),
+        1..60 => format!("{}.{:02} s", seconds, duration.subsec_millis() / 10),
+        60..3600 => format!("{} min {} s", seconds / 60, seconds % 60),
+        3600..86_400 => format!("{} h {} min", seconds / 3600, seconds % 3600 / 60),
+        _ => format!("{} d {} h", seconds / 86_400, seconds % 86_400 / 3600),
+    }
+}
+
+/// The time from one moment to another; none when the clock went back.
+pub(crate) fn between(from: Timestamp, to: Timestamp) -> String {
+    duration_text((to - from).to_std().unwrap_or_default())
+}
+
+/// A path for people: lossless, and nothing in it can reorder or break a line.
+pub(crate) fn path_text(path: &RemotePath) -> String {
+    PeerText::new(path.to_text().as_bytes()).as_str().to_owned()
+}
+
+/// Text of unknown origin for people.
+pub(crate) fn safe_text(text: &str) -> String {
+    PeerText::from(text).as_str().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_have_three_digits() {
+        for (bytes, text) in [
+            (0, "0 B"),
+            (1023, "1023 B"),
+            (1024, "1.0 KiB"),
+            (4096, "4.0 KiB"),
+            (150_000, "146 KiB"),
+            (1_048_575, "1.0 MiB"),
+            (67_108_864, "64.0 MiB"),
+            (u64::MAX, "16.0 EiB"),
+        ] {
+            assert_eq!(size_text(bytes), text);
+        }
+        assert_eq!(grouped(0), "0");
+        assert_eq!(grouped(1_234_567), "1,234,567");
+    }
+
+    #[test]
+    fn durations_are_short() {
+        for (millis, text) in [
+            (0, "0 µs"),
+            (12, "12 ms"),
+            (1_240, "1.24 s"),
+            (125_000, "2 min 5 s"),
+            (12_000_000, "3 h 20 min"),
+            (187_200_000, "2 d 4 h"),
+        ] {
+            assert_eq!(duration_text(Duration::from_millis(millis)), text);
+        }
+    }
+}

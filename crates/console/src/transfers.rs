@@ -1,0 +1,173 @@
+//! `/transfers`: the list.
+
+use crate::chart::Chart;
+use crate::door::session::FRAGMENT;
+use crate::frame::{Frame, Section};
+use crate::overview::{StateCount, state_counts};
+use crate::problem::Problem;
+use crate::query::{Asked, Chip, Pager, Reading, WITHIN};
+use crate::show::{Badge, Moment, ShortId, Size, between, path_text};
+use crate::site::Site;
+use askama::Template;
+use axum::extract::State;
+use axum::response::{Html, IntoResponse, Response};
+use http::HeaderMap;
+use model::{Timestamp, TransferKind, TransferState};
+use std::sync::Arc;
+use store::{TransferFilter, TransferView};
+
+const PATH: &str = "/transfers";
+
+/// A row of a list of transfers.
+pub(crate) struct TransferLine {
+    pub(crate) id: ShortId,
+    pub(crate) badge: Badge,
+    pub(crate) name: String,
+    pub(crate) url: String,
+    pub(crate) flow: String,
+    pub(crate) partner: Option<String>,
+    /// Said of what is no ordinary payload.
+    pub(crate) kind: Option<&'static str>,
+    pub(crate) size: Size,
+    pub(crate) delivered: u32,
+    pub(crate) deliveries: u32,
+    pub(crate) recorded: Moment,
+    pub(crate) took: Option<String>,
+}
+
+impl TransferLine {
+    pub(crate) fn new(transfer: &TransferView) -> Self {
+        Self {
+            id: ShortId(transfer.id.uuid()),
+            badge: Badge::transfer(transfer.state),
+            name: path_text(&transfer.file_name),
+            url: format!("{PATH}/{}", transfer.id),
+            flow: transfer.flow.clone(),
+            partner: transfer.partner.clone(),
+            kind: kind_word(transfer.kind),
+            size: Size(transfer.length),
+            delivered: transfer.delivered,
+            deliveries: transfer.deliveries,
+            recorded: Moment(transfer.created_at),
+            took: transfer.ended_at.map(|end| between(transfer.created_at, end)),
+        }
+    }
+}
+
+pub(crate) const fn kind_word(kind: TransferKind) -> Option<&'static str> {
+    match kind {
+        TransferKind::Payload => None,
+        TransferKind::Receipt => Some("Receipt"),
+        TransferKind::Reply => Some("Reply"),
+    }
+}
+
+/// A value to choose in a form.
+pub(crate) struct Choice {
+    pub(crate) value: &'static str,
+    pub(crate) shown: &'static str,
+    pub(crate) chosen: bool,
+}
+
+/// The ranges of time that a form offers.
+pub(crate) fn times(asked: &Asked) -> Vec<Choice> {
+    WITHIN
+        .iter()
+        .map(|(value, shown, _)| Choice { value, shown, chosen: asked.get("within") == Some(value) })
+        .collect()
+}
+
+#[derive(Template)]
+#[template(path = "transfers_list.html")]
+struct TransfersList {
+    rows: Vec<TransferLine>,
+    pager: Pager,
+    filtered: bool,
+    at: Moment,
+}
+
+impl askama::filters::HtmlSafe for TransfersList {}
+
+#[derive(Template)]
+#[template(path = "transfers.html")]
+struct TransfersPage {
+    frame: Frame,
+    asked: Asked,
+    states: Vec<StateCount>,
+    choices: Vec<Choice>,
+    times: Vec<Choice>,
+    flows: Vec<String>,
+    chart: Chart,
+    chips: Vec<Chip>,
+    problems: Vec<String>,
+    /// Whether the rarer fields are in use.
+    more: bool,
+    list: TransfersList,
+}
+
+/// The filter that a URL asks for.
+fn filter(reading: &mut Reading<'_>, now: Timestamp) -> TransferFilter {
+    let state = reading.word("state", "State", |word| {
+        let state = TransferState::parse(word)?;
+        Some((state, Badge::transfer(state).word.to_owned()))
+    });
+    let flow = reading.text("flow", "Flow");
+    let partner = reading.text("partner", "Partner");
+    let name = reading.text("name", "File name");
+    let span = reading.span(now, name.is_some());
+    TransferFilter {
+        state,
+        flow,
+        partner,
+        name_contains: name,
+        name_begins: None,
+        from: span.from,
+        to: span.to,
+    }
+}
+
+/// `GET /transfers`
+pub(crate) async fn page(
+    State(site): State<Arc<Site>>,
+    frame: Frame,
+    asked: Asked,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let now = site.now();
+    let mut reading = Reading::new(&asked, PATH);
+    let filter = filter(&mut reading, now);
+    let page = reading.page();
+    let (chips, problems) = (reading.chips, reading.problems);
+    let found = site.store.transfers(&filter, page).await?;
+    let list = TransfersList {
+        rows: found.rows.iter().map(TransferLine::new).collect(),
+        pager: Pager::new(&asked, PATH, found.next),
+        filtered: !chips.is_empty(),
+        at: Moment(now),
+    };
+    if headers.contains_key(FRAGMENT) {
+        return Ok(Html(list.render()?).into_response());
+    }
+    let overview = site.overview().await?;
+    let page = TransfersPage {
+        frame: frame.at(Section::Transfers),
+        states: state_counts(&overview, filter.state),
+        choices: TransferState::ALL
+            .iter()
+            .map(|state| Choice {
+                value: state.as_str(),
+                shown: Badge::transfer(*state).word,
+                chosen: filter.state == Some(*state),
+            })
+            .collect(),
+        times: times(&asked),
+        flows: overview.flows.iter().map(|flow| flow.flow.clone()).collect(),
+        chart: Chart::day(now, overview.flows.iter().map(|flow| &flow.hours)),
+        chips,
+        problems,
+        more: asked.get("from").or(asked.get("to")).or(asked.get("partner")).is_some(),
+        asked,
+        list,
+    };
+    Ok(Html(page.render()?).into_response())
+}
