@@ -1,1 +1,5 @@
-fn main() {}
+//! The `waybill` binary.
+
+fn main() -> std::process::ExitCode {
+    waybill::run()
+}

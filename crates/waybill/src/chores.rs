@@ -1,0 +1,78 @@
+//! Upkeep of the audit trail, in the engine's shape.
+
+use crate::process::Ambient;
+use async_trait::async_trait;
+use engine::Upkeep;
+use model::Result;
+use std::sync::Arc;
+use std::time::Duration;
+use store::{SealKey, Store};
+
+/// Seals what was written since the last seal.
+pub(crate) struct Sealing {
+    pub(crate) store: Store,
+    pub(crate) key: Arc<SealKey>,
+    pub(crate) ambient: Ambient,
+    pub(crate) every: Duration,
+}
+
+#[async_trait]
+impl Upkeep for Sealing {
+    fn name(&self) -> &'static str {
+        "audit seals"
+    }
+
+    fn every(&self) -> Duration {
+        self.every
+    }
+
+    async fn run(&self) -> Result<()> {
+        self.store.seal(self.ambient.clock.now(), &self.key).await.map(drop)
+    }
+}
+
+/// Makes the months' partitions, and removes months past their retention.
+pub(crate) struct Months {
+    pub(crate) store: Store,
+    pub(crate) key: Arc<SealKey>,
+    pub(crate) ambient: Ambient,
+    pub(crate) node: model::NodeName,
+    /// Months kept; for ever when none.
+    pub(crate) retention: Option<u32>,
+}
+
+#[async_trait]
+impl Upkeep for Months {
+    fn name(&self) -> &'static str {
+        "audit months"
+    }
+
+    fn every(&self) -> Duration {
+        Duration::from_secs(3600)
+    }
+
+    async fn run(&self) -> Result<()> {
+        let now = self.ambient.clock.now();
+        self.store.ensure_partitions(now).await?;
+        if let Some(months) = self.retention
+            && let Some(before) = now.checked_sub_months(chrono::Months::new(months))
+        {
+            let id = self.ambient.id_fn();
+            for month in self.store.remove_audit_before(before, now, &self.node, &self.key, || id()).await? {
+                match month.kept {
+                    None => tracing::info!(
+                        month = month.month,
+                        events = month.events,
+                        "a month of audit events was removed at the end of its retention"
+                    ),
+                    Some(reason) => tracing::info!(
+                        month = month.month,
+                        ?reason,
+                        "a month of audit events is kept for now"
+                    ),
+                }
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,222 @@
+//! `waybill as2 pack` and `unpack`: AS2 messages as files, in constant memory.
+
+use self::payloads::Payloads;
+use super::{FOUND_WRONG, write};
+use crate::cli::{Pack, Unpack};
+use crate::process::Ambient;
+use model::definition::{Agreement, As2Id, Cipher, DigestName, MdnRequest, SendSecurity};
+use model::{Error, ErrorKind, RemotePath, Result};
+use openssl::pkey::{PKey, Private};
+use openssl::x509::X509;
+use serde_json::json;
+use smime::{DecryptionKey, Headers, KeyTransport, Keys, Limits, NameStyle, ReadOptions, SealedContentKey};
+use std::fs::File;
+use std::io::{BufReader, BufWriter, Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use transport_as2::outgoing::{Envelope, OwnKey, Sealing, build, cipher};
+use transport_as2::{disposition_of, read_name};
+
+mod payloads;
+
+/// Bytes read and written at once.
+const CHUNK: usize = 256 * 1024;
+
+pub(crate) async fn pack(pack: Pack) -> Result<ExitCode> {
+    blocking(move || pack_file(&pack)).await
+}
+
+pub(crate) async fn unpack(unpack: Unpack) -> Result<ExitCode> {
+    blocking(move || unpack_file(&unpack)).await
+}
+
+async fn blocking(work: impl FnOnce() -> Result<ExitCode> + Send + 'static) -> Result<ExitCode> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|error| Error::permanent(ErrorKind::Internal, "run the command").caused_by(error))?
+}
+
+fn pack_file(pack: &Pack) -> Result<ExitCode> {
+    let wrong = |key: &'static str, reason: String| {
+        Error::permanent(ErrorKind::ConfigInvalid, "read an argument").with(key, reason)
+    };
+    let as2_id = |name: &str| As2Id::try_from(name.to_owned()).map_err(|reason| wrong("AS2 name", reason));
+    let security = match (&pack.sign_key, &pack.encrypt_cert) {
+        (Some(_), Some(_)) => SendSecurity::SignedEncrypted,
+        (Some(_), None) => SendSecurity::Signed,
+        (None, Some(_)) => SendSecurity::Encrypted,
+        (None, None) => SendSecurity::None,
+    };
+    let agreement = Agreement {
+        send_security: security,
+        cipher: Cipher::parse(&pack.cipher).ok_or_else(|| wrong("cipher", one_of(Cipher::ALL)))?,
+        digest: DigestName::parse(&pack.digest).ok_or_else(|| wrong("digest", one_of(DigestName::ALL)))?,
+        mdn: MdnRequest::parse(&pack.mdn).ok_or_else(|| wrong("mdn", one_of(MdnRequest::ALL)))?,
+        ..Agreement::default()
+    };
+    let content_key = match &pack.encrypt_cert {
+        None => None,
+        Some(path) => Some(
+            SealedContentKey::generate(
+                cipher(agreement.cipher),
+                &[certificate(path)?],
+                KeyTransport::Pkcs1v15,
+            )
+            .map_err(|error| message_error("encrypt for the partner", &error))?,
+        ),
+    };
+    let own = match (&pack.sign_key, &pack.sign_cert) {
+        (Some(key), Some(cert)) => Some(OwnKey { key: private_key(key)?, certificate: certificate(cert)? }),
+        (Some(_), None) => return Err(wrong("sign-cert", "it goes with --sign-key".into())),
+        _ => None,
+    };
+    let ambient = Ambient::default();
+    let now = ambient.clock.now();
+    let unique = ambient.random.uuid(now);
+    let sealing = Sealing {
+        message_id: format!("<{unique}@waybill>"),
+        boundary: format!("----waybill-{}", ambient.random.uuid(now).simple()),
+        date: now,
+        content_key,
+    };
+    let file = File::open(&pack.file).map_err(|e| file_error("open the payload", &pack.file, e))?;
+    let length = file.metadata().map_err(|e| file_error("read the payload", &pack.file, e))?.len();
+    let name = RemotePath::from_bytes(std::os::unix::ffi::OsStrExt::as_bytes(pack.file.as_os_str()));
+    let (from, to) = (as2_id(&pack.from)?, as2_id(&pack.to)?);
+    let envelope = Envelope {
+        from: &from,
+        to: &to,
+        agreement: &agreement,
+        own: own.as_ref(),
+        sealing: &sealing,
+        media_type: &pack.media_type,
+        file_name: &name,
+    };
+    let mut message = build(&envelope, Box::new(file), length)?;
+    let out = File::create(&pack.out).map_err(|e| file_error("make the message's file", &pack.out, e))?;
+    let mut out = Counted { inner: BufWriter::with_capacity(CHUNK, out), count: 0 };
+    let write_failed = |error| file_error("write the message", &pack.out, error);
+    for (name, value) in &message.headers {
+        write!(out, "{name}: {value}\r\n").map_err(write_failed)?;
+    }
+    if let Some(length) = message.length() {
+        write!(out, "Content-Length: {length}\r\n").map_err(write_failed)?;
+    }
+    out.write_all(b"\r\n").map_err(write_failed)?;
+    copy(&mut message.body, &mut out).map_err(|error| match smime::Error::from(error) {
+        smime::Error::Io(error) => write_failed(error),
+        error => message_error("make the message", &error),
+    })?;
+    out.flush().map_err(write_failed)?;
+    let mic = message.mic.get();
+    write::json(&json!({
+        "message_id": sealing.message_id,
+        "mic": mic.map(smime::Mic::base64),
+        "mic_algorithm": mic.map(|mic| mic.algorithm.name(NameStyle::Rfc5751)),
+        "bytes": out.count,
+    }))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn unpack_file(unpack: &Unpack) -> Result<ExitCode> {
+    let keys = [DecryptionKey { key: private_key(&unpack.key)?, certificate: certificate(&unpack.cert)? }];
+    let certificates =
+        unpack.partner_cert.iter().map(|path| certificate(path)).collect::<Result<Vec<_>>>()?;
+    let file = File::open(&unpack.message).map_err(|e| file_error("open the message", &unpack.message, e))?;
+    let mut reader = BufReader::with_capacity(CHUNK, file);
+    let (headers, rest) = Headers::read(&mut reader, &Limits::default())
+        .map_err(|error| message_error("read the message's headers", &error))?;
+    let text = |name: &str| headers.get(name).map(|value| String::from_utf8_lossy(value).into_owned());
+    let message_id = text("Message-ID").unwrap_or_default();
+    std::fs::create_dir_all(&unpack.out).map_err(|e| file_error("make the directory", &unpack.out, e))?;
+    let mut payloads = Payloads::into_directory(&unpack.out, &message_id);
+    let options =
+        ReadOptions { digests: vec![smime::Digest::Sha256], alternatives: false, ..ReadOptions::default() };
+    let keys = Keys { decrypt: &keys, verify: &certificates };
+    let body = std::io::Cursor::new(rest).chain(reader);
+    let read = smime::read_message(&headers, body, keys, &options, &mut payloads);
+    let base = json!({ "from": text("AS2-From").map(|n| read_name(&n)), "to": text("AS2-To").map(|n| read_name(&n)), "message_id": message_id });
+    let failed = |disposition: String, reason: String| {
+        let mut result = base.clone();
+        result["disposition"] = disposition.into();
+        result["error"] = reason.into();
+        write::json(&result).map(|()| ExitCode::from(FOUND_WRONG))
+    };
+    // What was begun is removed when `payloads` is dropped without having been published.
+    let report = match read {
+        Ok(report) => report,
+        Err(error) => return failed(disposition_of(&error).to_string(), error.to_string()),
+    };
+    let files = match payloads.publish() {
+        Ok(files) => files,
+        Err(error) => return failed(String::new(), error.chain()),
+    };
+    let algorithm = report.signed().map_or(smime::Digest::Sha256, |proof| proof.digest);
+    let mut result = base.clone();
+    result["signed"] = report.signed().map(|proof| proof.digest.name(NameStyle::Rfc5751)).into();
+    result["encrypted"] = report.encrypted().map(smime::Cipher::name).into();
+    result["compressed"] = report.compressed().into();
+    result["mic"] = report.mic(algorithm).map(smime::Mic::base64).into();
+    result["mic_algorithm"] = algorithm.name(NameStyle::Rfc5751).into();
+    result["files"] = files.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().into();
+    write::json(&result)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn copy(from: &mut dyn Read, to: &mut dyn Write) -> std::io::Result<()> {
+    let mut chunk = vec![0; CHUNK];
+    loop {
+        match from.read(&mut chunk)? {
+            0 => return Ok(()),
+            count => to.write_all(&chunk[..count])?,
+        }
+    }
+}
+
+struct Counted<W> {
+    inner: W,
+    count: u64,
+}
+
+impl<W: Write> Write for Counted<W> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        let count = self.inner.write(bytes)?;
+        self.count += count as u64;
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.inner.flush()
+    }
+}
+
+fn one_of<T: std::fmt::Display>(words: &[T]) -> String {
+    let words: Vec<String> = words.iter().map(ToString::to_string).collect();
+    format!("one of {}", words.join(", "))
+}
+
+fn private_key(path: &Path) -> Result<PKey<Private>> {
+    let pem = std::fs::read(path).map_err(|e| file_error("read a private key", path, e))?;
+    // A callback that gives nothing: OpenSSL would else ask for a passphrase on the terminal.
+    PKey::private_key_from_pem_callback(&pem, |_| Ok(0))
+        .map_err(|e| crypto_error("read a private key", path, e))
+}
+
+fn certificate(path: &Path) -> Result<X509> {
+    let pem = std::fs::read(path).map_err(|e| file_error("read a certificate", path, e))?;
+    X509::from_pem(&pem).map_err(|e| crypto_error("read a certificate", path, e))
+}
+
+fn file_error(what: &'static str, path: &Path, error: std::io::Error) -> Error {
+    Error::local_io(what, error).with("path", path.display())
+}
+
+fn crypto_error(what: &'static str, path: &Path, error: openssl::error::ErrorStack) -> Error {
+    Error::permanent(ErrorKind::ConfigInvalid, what)
+        .with("path", PathBuf::from(path).display())
+        .caused_by(error)
+}
+
+fn message_error(what: &'static str, error: &smime::Error) -> Error {
+    Error::permanent(ErrorKind::Protocol, what).with("reason", error)
+}

@@ -1,0 +1,123 @@
+//! Tells each file's way as it happens, from the audit trails of both gateways.
+
+use super::samples::Sample;
+use crate::commands::write;
+use model::{EventId, Result, Sha256};
+use std::collections::HashSet;
+use std::io::Read;
+use std::path::Path;
+use std::time::{Duration, Instant};
+use store::{EventFilter, EventView, Page, Store};
+
+/// Between two looks.
+const PAUSE: Duration = Duration::from_millis(300);
+/// Events looked at each time; more than happen in one pause.
+const LOOK: u32 = 500;
+
+pub(crate) struct Story {
+    sides: [(&'static str, Store); 2],
+}
+
+impl Story {
+    pub(crate) fn new(sides: [(&'static str, Store); 2]) -> Self {
+        Self { sides }
+    }
+
+    /// Tells until every sample has arrived whole; goes on telling after that unless `end_there`. Gives
+    /// the names of those that arrived.
+    pub(crate) async fn tell(
+        &self,
+        samples: &[Sample],
+        warehouse: &Path,
+        end_there: bool,
+        patience: Duration,
+    ) -> Result<HashSet<String>> {
+        let begun = Instant::now();
+        let mut told: HashSet<EventId> = HashSet::new();
+        let mut arrived: HashSet<String> = HashSet::new();
+        let mut said_done = false;
+        loop {
+            for (side, store) in &self.sides {
+                let mut news =
+                    store.events(&EventFilter::default(), Page { after: None, limit: LOOK }).await?.rows;
+                news.retain(|event| told.insert(event.id));
+                news.iter()
+                    .rev()
+                    .filter_map(|event| sentence(event))
+                    .try_for_each(|words| write::line(format_args!("{side:<7}{words}")))?;
+            }
+            for sample in samples.iter().filter(|sample| !arrived.contains(&sample.name)).collect::<Vec<_>>()
+            {
+                let (path, wanted) = (warehouse.join(&sample.name), sample.sha256);
+                if tokio::task::spawn_blocking(move || is_whole(&path, wanted)).await.unwrap_or(false) {
+                    arrived.insert(sample.name.clone());
+                }
+            }
+            let settled = arrived.len() == samples.len() && self.settled().await?;
+            if settled && !said_done {
+                write::line(format_args!(
+                    "\nAll {} files arrived whole. {}",
+                    samples.len(),
+                    if end_there { "" } else { "Drop more into Acme's folder; Ctrl-C ends." }
+                ))?;
+                said_done = true;
+            }
+            if end_there && (settled || begun.elapsed() > patience) {
+                return Ok(arrived);
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    /// Whether nothing is under way on either side.
+    async fn settled(&self) -> Result<bool> {
+        for (_, store) in &self.sides {
+            let now = chrono::DateTime::from_timestamp(0, 0).unwrap_or_default();
+            let metrics = store.metrics(now).await?;
+            let open = metrics
+                .deliveries
+                .iter()
+                .filter(|(state, count)| !model::Lifecycle::is_final(*state) && *count > 0)
+                .count();
+            if open > 0 || metrics.offers_to_settle > 0 {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+}
+
+/// What an event means for a file, in a few words; none for those that are about nothing but sockets.
+fn sentence(event: &EventView) -> Option<String> {
+    let text =
+        |key: &str| event.detail.get(key).and_then(|value| value.as_str()).unwrap_or_default().to_owned();
+    let number = |key: &str| event.detail.get(key).and_then(serde_json::Value::as_u64).unwrap_or_default();
+    let transfer = event.transfer.map(|id| id.to_string()).unwrap_or_default();
+    let short = transfer.get(transfer.len().saturating_sub(8)..).unwrap_or_default();
+    let endpoint = event.endpoint.as_deref().unwrap_or_default();
+    Some(match event.kind.as_str() {
+        "transfer.recorded" => {
+            format!("…{short}  {} ({} bytes) taken from {endpoint}", text("file_name"), number("bytes"))
+        }
+        "delivery.delivered" => format!("…{short}  delivered to {endpoint}: {}", text("summary")),
+        "delivery.retrying" => format!("…{short}  will be tried again: {}", text("error")),
+        "delivery.failed" | "offer.refused" | "poll.failed" | "message.refused" => {
+            format!("{}: {}{}", event.kind, text("error"), text("reason"))
+        }
+        "offer.settled" => format!("           source settled: {}", text("path")),
+        _ => return None,
+    })
+}
+
+fn is_whole(path: &Path, wanted: Sha256) -> bool {
+    let Ok(mut file) = std::fs::File::open(path) else { return false };
+    let mut hasher = openssl::sha::Sha256::new();
+    let mut chunk = vec![0; 256 * 1024];
+    loop {
+        match file.read(&mut chunk) {
+            Ok(0) => return Sha256(hasher.finish()) == wanted,
+            Ok(count) => hasher.update(&chunk[..count]),
+            Err(_) => return false,
+        }
+    }
+}

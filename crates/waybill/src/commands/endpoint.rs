@@ -1,0 +1,82 @@
+//! `waybill endpoint test`: every step of reaching an endpoint.
+
+use super::{FOUND_WRONG, write};
+use crate::cli::Output;
+use crate::gateway::Gateway;
+use config::Settings;
+use model::definition::FlowSource;
+use model::{Error, ErrorKind, Result};
+use serde_json::json;
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+use transport::Probe;
+
+pub(crate) async fn test(
+    settings: Settings,
+    name: &str,
+    directory: Option<&Path>,
+    output: Output,
+) -> Result<ExitCode> {
+    let gateway = Gateway::open(settings).await?;
+    match directory {
+        Some(directory) => gateway.apply_directory(directory).await?,
+        None => gateway.apply_stored().await?,
+    }
+    let probes = probes(&gateway, name).await;
+    gateway.stop().await;
+    let probes = probes?;
+    let passed = probes.iter().all(|(_, probe)| probe.passed());
+    for (role, probe) in &probes {
+        for step in &probe.steps {
+            let (mark, words) = match &step.result {
+                Ok(seen) => ("ok", seen.clone()),
+                Err(error) => ("FAILED", error.chain()),
+            };
+            match output {
+                Output::Text => write::line(format_args!(
+                    "{mark:<7}{:<12}{:>6} ms  {words}",
+                    step.name,
+                    step.took.as_millis()
+                ))?,
+                Output::Json => write::json(&json!({
+                    "role": role, "step": step.name, "passed": step.result.is_ok(),
+                    "millis": u64::try_from(step.took.as_millis()).unwrap_or(u64::MAX), "words": words,
+                }))?,
+            }
+        }
+    }
+    Ok(if passed { ExitCode::SUCCESS } else { ExitCode::from(FOUND_WRONG) })
+}
+
+/// Tests an endpoint in each role that a flow gives it; one that no flow uses, as a destination where
+/// it can be one.
+async fn probes(gateway: &Gateway, name: &str) -> Result<Vec<(&'static str, Probe)>> {
+    let services = gateway.engine.services();
+    let definitions = services.directory.definitions();
+    let endpoint = definitions.endpoints.get(name).ok_or_else(|| {
+        let known: Vec<&str> = definitions.endpoints.keys().map(String::as_str).collect();
+        Error::permanent(ErrorKind::NotFound, "find an endpoint")
+            .with("endpoint", name)
+            .with("defined", known.join(", "))
+    })?;
+    let transport = gateway.transports.all.iter().find(|t| t.name() == endpoint.transport);
+    let transport =
+        transport.ok_or_else(|| Error::permanent(ErrorKind::ConfigInvalid, "find a transport"))?;
+    let mut probes = Vec::new();
+    let polling = definitions.flows.values().find(|flow| match &flow.source {
+        FlowSource::Poll(poll) => poll.endpoint == name,
+        FlowSource::Receive(_) => false,
+    });
+    if let Some(flow) = polling {
+        let source = transport.source(Arc::clone(endpoint), Arc::clone(flow), services.clone())?;
+        probes.push(("source", source.probe().await));
+    }
+    let delivering =
+        definitions.flows.values().any(|flow| flow.destinations.iter().any(|d| d.endpoint == name));
+    if delivering || probes.is_empty() {
+        let destination = transport.destination(Arc::clone(endpoint), services)?;
+        probes.push(("destination", destination.probe().await));
+    }
+    Ok(probes)
+}

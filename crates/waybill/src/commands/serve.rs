@@ -1,0 +1,44 @@
+//! `waybill serve`: the gateway, until it is told to stop.
+
+use crate::cli::Serve;
+use crate::console_room;
+use crate::gateway::Gateway;
+use config::Settings;
+use model::{Error, Result};
+use std::process::ExitCode;
+use tokio::signal::unix::{SignalKind, signal};
+
+pub(crate) async fn run(settings: Settings, serve: Serve) -> Result<ExitCode> {
+    let begun = std::time::Instant::now();
+    let gateway = Gateway::open(settings).await?;
+    match &serve.definitions {
+        Some(directory) => gateway.apply_directory(directory).await?,
+        None => gateway.apply_stored().await?,
+    }
+    let console = console_room::open(&gateway).await?;
+    gateway.start().await?;
+    tracing::info!(
+        node = %gateway.settings.node,
+        console = %format_args!("http://{}/", console.address()),
+        millis = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX),
+        "ready"
+    );
+    stop_asked().await?;
+    tracing::info!("stopping: work under way is let end");
+    drop(console);
+    gateway.stop().await;
+    tracing::info!("stopped");
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Waits for SIGTERM or SIGINT.
+pub(crate) async fn stop_asked() -> Result<()> {
+    let failed = |error| Error::local_io("wait for signals", error);
+    let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    Ok(())
+}

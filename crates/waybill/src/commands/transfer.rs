@@ -1,0 +1,169 @@
+//! `waybill transfer list|show|retry`.
+
+use super::write;
+use crate::cli::Output;
+use crate::gateway::open_guest;
+use crate::process::{Ambient, person};
+use config::Settings;
+use model::{Error, ErrorKind, Result, TransferId, TransferState};
+use serde_json::{Value, json};
+use std::process::ExitCode;
+use store::{Act, DeliveryView, EventView, Page, TransferFilter, TransferView, Waybill};
+
+/// Which transfers are wanted.
+pub(crate) struct Wanted {
+    pub(crate) state: Option<String>,
+    pub(crate) flow: Option<String>,
+    pub(crate) file: Option<String>,
+    pub(crate) limit: u32,
+}
+
+pub(crate) async fn list(settings: &Settings, wanted: Wanted, output: Output) -> Result<ExitCode> {
+    let state = wanted.state.map(|word| {
+        TransferState::parse(&word).ok_or_else(|| {
+            let words: Vec<&str> = TransferState::ALL.iter().map(|state| state.as_str()).collect();
+            Error::permanent(ErrorKind::ConfigInvalid, "read --state")
+                .with("state", word)
+                .with("states", words.join(", "))
+        })
+    });
+    let filter = TransferFilter {
+        state: state.transpose()?,
+        flow: wanted.flow,
+        name_contains: wanted.file,
+        ..TransferFilter::default()
+    };
+    let store = open_guest(settings, &Ambient::default()).await?;
+    let found = store.transfers(&filter, Page { after: None, limit: wanted.limit }).await;
+    store.close().await;
+    let found = found?;
+    match output {
+        Output::Json => write::json(&Value::from(found.rows.iter().map(transfer_json).collect::<Vec<_>>()))?,
+        Output::Text if found.rows.is_empty() => write::line("no transfers")?,
+        Output::Text => {
+            let rows: Vec<Vec<String>> = found
+                .rows
+                .iter()
+                .map(|t| {
+                    let delivered = format!("{}/{}", t.delivered, t.deliveries);
+                    vec![
+                        t.id.to_string(),
+                        write::time(t.created_at),
+                        t.state.to_string(),
+                        t.flow.clone(),
+                        delivered,
+                        t.length.to_string(),
+                        t.file_name.to_text(),
+                    ]
+                })
+                .collect();
+            write::table(&["TRANSFER", "RECORDED", "STATE", "FLOW", "DELIVERED", "BYTES", "FILE"], &rows)?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+pub(crate) async fn show(settings: &Settings, id: TransferId, output: Output) -> Result<ExitCode> {
+    let store = open_guest(settings, &Ambient::default()).await?;
+    let waybill = store.waybill(id).await;
+    store.close().await;
+    let waybill = waybill?.ok_or_else(|| unknown(id))?;
+    match output {
+        Output::Json => write::json(&waybill_json(&waybill))?,
+        Output::Text => text(&waybill)?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+pub(crate) async fn retry(settings: &Settings, id: TransferId, output: Output) -> Result<ExitCode> {
+    let ambient = Ambient::default();
+    let store = open_guest(settings, &ambient).await?;
+    let act = Act { actor: person(), node: settings.node.clone(), at: ambient.clock.now() };
+    let acted = store.retry_transfer(id, &act).await;
+    store.close().await;
+    let acted = acted?;
+    match output {
+        Output::Json => write::json(
+            &json!({ "transfer": id, "deliveries": acted.deliveries, "state": acted.transfer.as_str() }),
+        )?,
+        Output::Text => write::line(format_args!(
+            "{} deliveries of {id} are on their way again; the transfer is {}",
+            acted.deliveries, acted.transfer
+        ))?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn unknown(id: TransferId) -> Error {
+    Error::permanent(ErrorKind::NotFound, "find a transfer")
+        .with("transfer", id)
+        .advice("`waybill transfer list` shows the ids")
+}
+
+fn text(waybill: &Waybill) -> Result<()> {
+    let transfer = &waybill.transfer;
+    write::line(format_args!("{}  {}  {}", transfer.file_name, transfer.state, transfer.id))?;
+    write::line(format_args!(
+        "  flow {}, {} bytes, SHA-256 {}",
+        transfer.flow, transfer.length, transfer.sha256
+    ))?;
+    if let Some(offer) = &waybill.offer {
+        write::line(format_args!("  from {} at {}, source {}", offer.path, offer.endpoint, offer.state))?;
+    }
+    for delivery in &waybill.deliveries {
+        write::line(format_args!(
+            "  to {} as {}: {}",
+            delivery.destination, delivery.file_name, delivery.state
+        ))?;
+        for attempt in &delivery.attempts {
+            let outcome = attempt.outcome.as_deref().unwrap_or("under way");
+            let words = attempt.error.as_deref().unwrap_or_default();
+            write::line(format_args!(
+                "    attempt {} at {} on {}: {outcome} {words}",
+                attempt.number,
+                write::time(attempt.started_at),
+                attempt.node
+            ))?;
+        }
+        if let Some(receipt) = &delivery.receipt {
+            write::line(format_args!("    receipt ({}) {}", receipt.kind, receipt.summary))?;
+        }
+    }
+    waybill
+        .events
+        .iter()
+        .try_for_each(|event| write::line(format_args!("  {}", super::audit::event_line(event))))
+}
+
+fn transfer_json(transfer: &TransferView) -> Value {
+    json!({
+        "id": transfer.id, "flow": transfer.flow, "partner": transfer.partner, "state": transfer.state.as_str(),
+        "file_name": transfer.file_name.to_text(), "bytes": transfer.length, "sha256": transfer.sha256.to_string(),
+        "media_type": transfer.media_type, "recorded": transfer.created_at, "ended": transfer.ended_at,
+        "deliveries": transfer.deliveries, "delivered": transfer.delivered,
+    })
+}
+
+fn delivery_json(delivery: &DeliveryView) -> Value {
+    let attempts: Vec<Value> = delivery
+        .attempts
+        .iter()
+        .map(|a| json!({ "number": a.number, "node": a.node, "started": a.started_at, "ended": a.ended_at, "outcome": a.outcome, "error": a.error }))
+        .collect();
+    json!({
+        "id": delivery.id, "destination": delivery.destination, "endpoint": delivery.endpoint,
+        "file_name": delivery.file_name.to_text(), "state": delivery.state.as_str(), "attempts": attempts,
+        "receipt": delivery.receipt, "error": delivery.error,
+    })
+}
+
+fn waybill_json(waybill: &Waybill) -> Value {
+    let mut json = transfer_json(&waybill.transfer);
+    json["deliveries"] = waybill.deliveries.iter().map(delivery_json).collect();
+    json["events"] =
+        waybill.events.iter().map(EventView::clone).map(|event| super::audit::event_json(&event)).collect();
+    if let Some(offer) = &waybill.offer {
+        json["source"] = json!({ "endpoint": offer.endpoint, "path": offer.path.to_text(), "state": offer.state.as_str() });
+    }
+    json
+}

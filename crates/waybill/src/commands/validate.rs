@@ -1,0 +1,53 @@
+//! `waybill validate`: what is wrong with a directory of definitions.
+
+use super::{FOUND_WRONG, write};
+use crate::cli::Output;
+use crate::gateway::net_settings;
+use crate::process::Ambient;
+use crate::transports::Transports;
+use async_trait::async_trait;
+use config::{ProcessEnvironment, Settings};
+use model::{ConnectionClosed, Error, ErrorKind, Result};
+use net::http::{HttpServers, ServerLimits};
+use net::{ConnectionFailed, ConnectionLog, Net, Opened};
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+pub(crate) async fn run(settings: &Settings, directory: &Path, output: Output) -> Result<ExitCode> {
+    let net = Net::new(net_settings(settings, &Ambient::default()), Arc::new(NoConnections));
+    let servers = HttpServers::new(&net, ServerLimits::default());
+    let catalogue = Transports::new(settings, &net, &servers).catalogue();
+    let report = config::validate(
+        directory,
+        settings,
+        &catalogue,
+        &ProcessEnvironment::at(Ambient::default().clock.now()),
+    );
+    match output {
+        Output::Json => write::json(&report.to_json())?,
+        Output::Text => {
+            report.problems.iter().try_for_each(write::line)?;
+            write::line(report.summary())?;
+        }
+    }
+    Ok(if report.is_valid() { ExitCode::SUCCESS } else { ExitCode::from(FOUND_WRONG) })
+}
+
+/// Checking opens no connection; one that tried would be refused here.
+struct NoConnections;
+
+#[async_trait]
+impl ConnectionLog for NoConnections {
+    async fn opened(&self, _: Opened) -> Result<()> {
+        Err(Error::permanent(ErrorKind::Internal, "open a connection while checking definitions"))
+    }
+
+    async fn closed(&self, _: ConnectionClosed) -> Result<()> {
+        Ok(())
+    }
+
+    async fn failed(&self, _: ConnectionFailed) -> Result<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,318 @@
+//! One whole gateway, put together from its rooms.
+
+use crate::chores::{Months, Sealing};
+use crate::directory::InForce;
+use crate::journal_log::JournalLog;
+use crate::process::{Ambient, StateLock};
+use crate::transports::Transports;
+use config::{Documents, ProcessEnvironment, Settings};
+use engine::{Engine, EngineSettings, Parts, Upkeep};
+use model::definition::Definitions;
+use model::{Actor, Error, ErrorKind, EventKind, Result};
+use net::http::{HttpServers, ServerLimits};
+use net::{EgressRules, Net, NetSettings};
+use staging::{RealDisk, Staging};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+use store::{Journal, JournalSettings, SealKey, Store, StoreSettings};
+use tokio::sync::watch;
+use tokio_util::task::TaskTracker;
+use transport::Listener;
+
+/// Deliveries under way at once to one endpoint: a slow one leaves room for the others.
+const DELIVERIES_PER_ENDPOINT: usize = 32;
+/// How long work under way may take at an orderly end.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A gateway that is up but moves nothing yet: its database, staging, network and lease.
+pub(crate) struct Gateway {
+    pub(crate) settings: Settings,
+    pub(crate) store: Store,
+    pub(crate) staging: Staging,
+    pub(crate) journal: Arc<Journal>,
+    pub(crate) seal_key: Arc<SealKey>,
+    pub(crate) engine: Engine,
+    pub(crate) servers: HttpServers,
+    pub(crate) transports: Transports,
+    pub(crate) ambient: Ambient,
+    net: Net,
+    definitions: watch::Sender<Arc<Definitions>>,
+    /// What ends with the journal: after everything else.
+    shipping: TaskTracker,
+    stop_shipping: watch::Sender<bool>,
+    listeners: TaskTracker,
+    _lock: StateLock,
+}
+
+/// The database, opened for a gateway or a command.
+///
+/// # Errors
+/// It cannot be reached, or another process uses its file.
+pub(crate) async fn open_store(settings: &Settings, ambient: &Ambient) -> Result<Store> {
+    let store_settings = StoreSettings::new(settings.database.url.reveal().as_str());
+    let (store, warnings) = Store::open(&store_settings, ambient.id_fn()).await?;
+    for warning in warnings {
+        tracing::warn!("{warning}");
+    }
+    Ok(store)
+}
+
+/// The same for a command beside a gateway that may be running.
+///
+/// # Errors
+/// It cannot be reached, or no gateway ever made it.
+pub(crate) async fn open_guest(settings: &Settings, ambient: &Ambient) -> Result<Store> {
+    let url = settings.database.url.reveal();
+    let missing = url.strip_prefix("sqlite://").map(Path::new).filter(|path| !path.exists());
+    if let Some(path) = missing {
+        return Err(Error::permanent(ErrorKind::NotFound, "open the database")
+            .with("path", path.display())
+            .advice("name the gateway's settings with --config, or start `waybill serve` first"));
+    }
+    let guest = StoreSettings { guest: true, readers: 2, writers: 1, ..StoreSettings::new(url.as_str()) };
+    Store::open(&guest, ambient.id_fn()).await.map(|(store, _)| store)
+}
+
+impl Gateway {
+    /// Opens every room and takes the node's lease.
+    ///
+    /// # Errors
+    /// Whatever keeps a room from opening; nothing moves then.
+    pub(crate) async fn open(settings: Settings) -> Result<Self> {
+        let ambient = Ambient::default();
+        let lock = StateLock::take(&settings.state_directory)?;
+        let store = open_store(&settings, &ambient).await?;
+        store.ensure_partitions(ambient.clock.now()).await?;
+        let staging = open_staging(&settings).await?;
+        let seal_key = Arc::new(SealKey::load_or_create(&settings.state_directory.join("seal.key"))?);
+        let journal_settings = JournalSettings::new(settings.state_directory.join("journal"));
+        let journal = Journal::open(journal_settings, settings.node.clone(), ambient.clock.now())?;
+        let journal = Arc::new(journal);
+        let net = Net::new(net_settings(&settings, &ambient), Arc::new(JournalLog(Arc::clone(&journal))));
+        let servers = HttpServers::new(&net, ServerLimits::default());
+        let transports = Transports::new(&settings, &net, &servers);
+        let (definitions, in_force) = watch::channel(Arc::new(Definitions::default()));
+        let parts = Parts {
+            store: store.clone(),
+            staging: staging.clone(),
+            clock: Arc::clone(&ambient.clock),
+            random: Arc::clone(&ambient.random),
+            directory: Arc::new(InForce(in_force)),
+            transports: transports.all.clone(),
+        };
+        let engine = Engine::prepare(parts, engine_settings(&settings)).await?;
+        let (stop_shipping, stopped) = watch::channel(false);
+        let shipping = TaskTracker::new();
+        shipping.spawn(ship(Arc::clone(&journal), store.clone(), ambient.clone(), stopped));
+        Ok(Self {
+            settings,
+            store,
+            staging,
+            journal,
+            seal_key,
+            engine,
+            servers,
+            transports,
+            ambient,
+            net,
+            definitions,
+            shipping,
+            stop_shipping,
+            listeners: TaskTracker::new(),
+            _lock: lock,
+        })
+    }
+
+    /// Checks a directory of definitions, stores it as a revision, and puts it in force.
+    ///
+    /// # Errors
+    /// The problems found, one a line; nothing changed then.
+    pub(crate) async fn apply_directory(&self, directory: &Path) -> Result<()> {
+        let catalogue = self.transports.catalogue();
+        let report = config::validate(directory, &self.settings, &catalogue, &self.environment());
+        for problem in &report.problems {
+            if problem.severity == config::Severity::Warning {
+                tracing::warn!("{problem}");
+            }
+        }
+        let Some(definitions) = report.definitions.clone() else {
+            return Err(invalid(&report));
+        };
+        let source = directory.display().to_string();
+        let event =
+            self.engine.services().event(EventKind::DefinitionsApplied).detail("source", source.as_str());
+        let now = self.ambient.clock.now();
+        let documents = report.documents.to_json();
+        let revision =
+            self.store.apply_revision(documents, Actor::System, Some(source), now, vec![event]).await?;
+        self.put_in_force(definitions, revision.number);
+        Ok(())
+    }
+
+    /// Puts the newest revision of the database in force.
+    ///
+    /// # Errors
+    /// It can no longer be used as it is: a variable or a file that it refers to is gone.
+    pub(crate) async fn apply_stored(&self) -> Result<()> {
+        let Some(revision) = self.store.current_revision().await? else {
+            tracing::warn!("no definitions yet: start with --definitions DIR");
+            return Ok(());
+        };
+        let documents = Documents::from_json(&revision.documents)?;
+        let (definitions, problems) =
+            documents.check(&self.transports.catalogue(), &self.settings.roots, &self.environment());
+        let definitions = definitions.ok_or_else(|| refused(&problems))?;
+        self.put_in_force(definitions, revision.summary.number);
+        Ok(())
+    }
+
+    fn environment(&self) -> ProcessEnvironment {
+        ProcessEnvironment::at(self.ambient.clock.now())
+    }
+
+    fn put_in_force(&self, mut definitions: Definitions, revision: i64) {
+        definitions.revision = revision;
+        tracing::info!(
+            revision,
+            flows = definitions.flows.len(),
+            endpoints = definitions.endpoints.len(),
+            "definitions in force"
+        );
+        self.definitions.send_replace(Arc::new(definitions));
+    }
+
+    /// Lets things move: listeners first, so that partners are answered, then the flows.
+    ///
+    /// # Errors
+    /// The start could not be recorded. A listener that cannot be bound is down and says so; the
+    /// process lives.
+    pub(crate) async fn start(&self) -> Result<()> {
+        let definitions = self.definitions.borrow().clone();
+        for transport in &self.transports.all {
+            match transport.listener(Arc::clone(&definitions), self.engine.services()) {
+                Ok(Some(listener)) => self.listen(listener, transport.name()).await,
+                Ok(None) => {}
+                Err(error) => {
+                    tracing::error!(transport = transport.name(), error = %error.chain(), "a listener is down")
+                }
+            }
+        }
+        let chores: Vec<Arc<dyn Upkeep>> = vec![
+            Arc::new(Sealing {
+                store: self.store.clone(),
+                key: Arc::clone(&self.seal_key),
+                ambient: self.ambient.clone(),
+                every: self.settings.audit.seal_every,
+            }),
+            Arc::new(Months {
+                store: self.store.clone(),
+                key: Arc::clone(&self.seal_key),
+                ambient: self.ambient.clone(),
+                node: self.settings.node.clone(),
+                retention: self.settings.audit.retention_months,
+            }),
+        ];
+        self.engine.start(self.definitions.subscribe(), chores).await
+    }
+
+    async fn listen(&self, listener: Arc<dyn Listener>, transport: &'static str) {
+        if let Err(error) = listener.bind(self.engine.intake()).await {
+            tracing::error!(transport, error = %error.chain(), "a listener is down");
+            return;
+        }
+        let shutdown = self.engine.shutdown_signal();
+        self.listeners.spawn(async move {
+            if let Err(error) = listener.serve(shutdown).await {
+                tracing::error!(transport, error = %error.chain(), "a listener ended");
+            }
+        });
+    }
+
+    /// The first address at which AS2 messages are received.
+    pub(crate) fn as2_address(&self) -> Option<SocketAddr> {
+        self.transports.as2.bound().first().copied()
+    }
+
+    /// Ends in order: what is under way ends, connections are closed and on record, the audit trail is
+    /// sealed up to here.
+    pub(crate) async fn stop(self) {
+        self.engine.stop(PATIENCE).await;
+        self.listeners.close();
+        self.listeners.wait().await;
+        let cut = self.servers.shutdown(Duration::from_secs(5)).await;
+        let open = self.net.drain(Duration::from_secs(5)).await;
+        if cut + open > 0 {
+            tracing::warn!(cut, open, "connections were cut at the end");
+        }
+        self.stop_shipping.send_replace(true);
+        self.shipping.close();
+        self.shipping.wait().await;
+        let now = self.ambient.clock.now();
+        if let Err(error) = self.journal.ship_pending(&self.store, now).await {
+            tracing::warn!(error = %error.chain(), "connection records wait in the journal for the next start");
+        }
+        if let Err(error) = self.store.seal(now, &self.seal_key).await {
+            tracing::warn!(error = %error.chain(), "the last events are sealed at the next start");
+        }
+        self.store.close().await;
+    }
+}
+
+async fn ship(journal: Arc<Journal>, store: Store, ambient: Ambient, mut stopped: watch::Receiver<bool>) {
+    let stop = async move {
+        // A closed channel is an end as well.
+        drop(stopped.wait_for(|stopped| *stopped).await);
+    };
+    journal.ship(&store, || ambient.clock.now(), stop).await;
+}
+
+async fn open_staging(settings: &Settings) -> Result<Staging> {
+    let root = settings.staging.directory.clone();
+    let staging_settings =
+        staging::Settings { min_free: settings.staging.min_free, ..staging::Settings::default() };
+    tokio::task::spawn_blocking(move || Staging::open(&root, Arc::new(RealDisk), staging_settings))
+        .await
+        .map_err(|error| Error::transient(ErrorKind::Internal, "open staging").caused_by(error))?
+}
+
+pub(crate) fn net_settings(settings: &Settings, ambient: &Ambient) -> NetSettings {
+    let mut net = NetSettings::new(settings.node.clone(), ambient.now_fn(), ambient.id_fn());
+    net.egress = EgressRules {
+        allow_loopback: settings.egress.allow_loopback,
+        allow: settings
+            .egress
+            .allow
+            .iter()
+            .filter_map(|network| format!("{}/{}", network.address, network.prefix).parse().ok())
+            .collect(),
+        ..EgressRules::default()
+    };
+    net
+}
+
+fn engine_settings(settings: &Settings) -> EngineSettings {
+    EngineSettings {
+        node: settings.node.clone(),
+        lease: settings.lease,
+        // The state directory's lock is ours: an earlier process of this node is gone.
+        previous_is_dead: true,
+        stagings_at_once: settings.limits.stagings,
+        deliveries_at_once: settings.limits.deliveries,
+        deliveries_per_endpoint: DELIVERIES_PER_ENDPOINT,
+        buffers: settings.limits.buffers,
+        retention_every: Duration::from_secs(600),
+    }
+}
+
+fn invalid(report: &config::Report) -> Error {
+    refused(&report.problems).with("found", report.summary())
+}
+
+fn refused(problems: &[config::Problem]) -> Error {
+    let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
+    Error::permanent(ErrorKind::ConfigInvalid, "use the definitions")
+        .with("problems", format!("\n{}\n", lines.join("\n")))
+        .advice("mend the documents; `waybill validate` shows the same")
+}

@@ -1,0 +1,35 @@
+//! The command line and the wiring: the only crate that names every transport.
+//!
+//! [`run`] reads the command line. `gateway` puts a whole gateway together from its rooms, for
+//! `serve` and, twice in one process, for `demo`. `commands` holds one file for each command.
+
+mod chores;
+mod cli;
+mod commands;
+mod console_room;
+mod directory;
+mod gateway;
+mod journal_log;
+mod logging;
+mod process;
+mod transports;
+
+use clap::Parser;
+use std::process::ExitCode;
+
+/// Reads the command line and runs the command.
+#[must_use]
+pub fn run() -> ExitCode {
+    let cli = cli::Cli::parse();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("waybill: could not start: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let code = runtime.block_on(commands::run(cli));
+    // Blocking work that nobody waits for any more must not hold the process.
+    runtime.shutdown_background();
+    code
+}
