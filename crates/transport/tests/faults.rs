@@ -1,4 +1,5 @@
-//! A delivery under random faults at every step: it arrives once, whole, whatever is cut off.
+//! Deliveries and settlings under random faults at every step: a payload arrives once and whole, a file
+//! is archived or left, whatever is cut off.
 
 #![allow(
     clippy::unwrap_used,
@@ -7,15 +8,21 @@
     reason = "a test program: a failed expectation is how it speaks"
 )]
 
-use model::{Claim, DeliveryId, Result, Retry};
+use futures::StreamExt;
+use model::definition::{After, ClaimBy, Flow, FlowSource, Order, PollSource, RetryPolicy, SettleWhen};
+use model::{Claim, DeliveryId, Mask, MaskSpec, Offer, OfferId, OfferState, Outcome, Result, Retry};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 use testkit::clock::SeededRandom;
 use testkit::conformance::Interlude;
 use testkit::fake::{
-    Act, BytesPayload, Fault, MemoryFolder, MemoryLog, PublishAnswer, ScriptedFolder, services,
+    Act, BytesPayload, Fault, Known, MemoryFolder, MemoryLog, PublishAnswer, ScriptedFolder, services,
 };
-use transport::folder::{Folder, FolderDestination, Overwrite, WriteOptions};
-use transport::{Deliver, DeliveryLog, Destination, Sent};
+use transport::folder::{
+    Folder, FolderCapabilities, FolderDestination, FolderSource, FolderSourceOptions, Overwrite, WriteOptions,
+};
+use transport::{Deliver, DeliveryLog, Destination, Discovery, FoundOffer, Sent, Settled, Source};
 use uuid::Uuid;
 
 /// Deliveries played through, each with its own faults.
@@ -140,4 +147,128 @@ async fn a_payload_arrives_once_whatever_is_cut_off() {
         assert_eq!(play.fetched, 1, "seed {seed}: times it arrived");
     }
     assert!(attempts > RUNS * 2, "the faults do hit: {attempts} attempts");
+}
+
+const NEWER: &[u8] = b"a newer file, longer than the first";
+
+/// One settling under random faults; at a random rename the partner replaces the file.
+async fn settle_troubled(seed: u64) -> usize {
+    let random = SeededRandom::new(seed);
+    let memory = MemoryFolder::with_capabilities(FolderCapabilities {
+        rename_no_replace: random.below(2) == 0,
+        rename_replace: true,
+        modified: true,
+        directories: true,
+    });
+    memory.put("in/a.edi", CONTENT);
+    memory.put("done/a.edi", *b"an earlier file of the name");
+    let script = ScriptedFolder::new(Arc::new(memory.clone()));
+    let source = source(Arc::clone(&script) as Arc<dyn Folder>, random.below(2) == 0);
+    let discovery = Discovery { known: Arc::new(Known::default()) };
+    let found = source.discover(discovery).await.unwrap().next().await.unwrap().unwrap();
+    let offer = offer(&found);
+    let replaced = Arc::new(AtomicBool::new(false));
+    let when = random.below(6);
+    let mut calls = 0;
+    let settled = loop {
+        calls += 1;
+        assert!(calls < 50, "seed {seed}: never settled");
+        if calls == when {
+            let (memory, replaced) = (memory.clone(), Arc::clone(&replaced));
+            script.before(Act::Rename, move || async move {
+                // Either in the place of the file to be moved, or after that was moved already.
+                replaced.store(memory.get("in/a.edi").is_some(), Ordering::SeqCst);
+                memory.put("in/a.edi", NEWER);
+            });
+        }
+        for _ in 0..if calls < 8 { random.below(3) } else { 0 } {
+            match random.below(5) {
+                0 => script.fail(Act::Stat, Fault::CUT),
+                1 => script.fail(Act::Rename, Fault::CUT),
+                2 => script.fail(Act::MakeDirectory, Fault::CUT),
+                3 => script.lose_answer(Act::Rename, Fault::LOST),
+                _ => script.lose_answer(Act::MakeDirectory, Fault::LOST),
+            }
+        }
+        if let Ok(settled) = source.settle(&offer, Outcome::Taken).await {
+            break settled;
+        }
+    };
+    let lying = |content: &[u8], below: &str| {
+        let files = memory.files();
+        let there = files.iter().filter(|path| path.starts_with(below));
+        there.filter(|path| memory.get(path.as_str()).as_deref() == Some(content)).count()
+    };
+    if replaced.load(Ordering::SeqCst) {
+        assert_eq!(settled, Settled::Changed, "seed {seed}");
+    } else {
+        assert_eq!(
+            (lying(CONTENT, "in/"), lying(CONTENT, "done/")),
+            (0, 1),
+            "seed {seed}: {:?}",
+            memory.files()
+        );
+    }
+    let newer =
+        memory.files().iter().filter(|path| memory.get(path.as_str()).as_deref() == Some(NEWER)).count();
+    assert_eq!((lying(NEWER, "in/"), newer), (newer, newer.min(1)), "seed {seed}: {:?}", memory.files());
+    assert_eq!(memory.get("done/a.edi").as_deref(), Some(&b"an earlier file of the name"[..]));
+    assert!(
+        !memory.files().iter().any(|path| path.ends_with(".moving")),
+        "seed {seed}: {:?}",
+        memory.files()
+    );
+    calls
+}
+
+fn source(folder: Arc<dyn Folder>, timestamp: bool) -> FolderSource {
+    let flow = Flow {
+        name: "flow".into(),
+        enabled: true,
+        source: FlowSource::Poll(PollSource {
+            endpoint: "place".into(),
+            mask: Mask::new(&MaskSpec::default()).unwrap(),
+            every: Duration::from_secs(60),
+            stable_for: Duration::ZERO,
+            read_limit: 0,
+            order: Order::Name,
+            recursive: false,
+            after: After::Archive { directory: "done".into(), timestamp },
+            error_directory: None,
+            settle: SettleWhen::Recorded,
+            claim: ClaimBy::Lease,
+            retry: RetryPolicy::default(),
+        }),
+        destinations: Vec::new(),
+        ordered: false,
+        continue_after_failure: false,
+        retention: Duration::ZERO,
+    };
+    let options = FolderSourceOptions {
+        flow: Arc::new(flow),
+        endpoint: "place".into(),
+        directory: "in".into(),
+        temporary_suffix: ".part".into(),
+    };
+    FolderSource::new(folder, options, services(Arc::new(Interlude::default()))).unwrap()
+}
+
+fn offer(found: &FoundOffer) -> Offer {
+    Offer {
+        id: OfferId::new(Uuid::from_u128(1)),
+        identity: found.identity.clone(),
+        state: OfferState::Settling,
+        found_at: chrono::DateTime::from_timestamp(1_772_366_400, 0).unwrap(),
+        failures: 0,
+        source_data: found.source_data.clone(),
+    }
+}
+
+#[tokio::test]
+async fn a_file_is_archived_or_left_whatever_is_cut_off() {
+    let mut calls = 0;
+    for seed in 0..RUNS {
+        calls += settle_troubled(seed).await as u64;
+    }
+    assert!(calls > RUNS * 3 / 2, "the faults do hit: {calls} calls");
 }

@@ -38,11 +38,11 @@ impl FolderSource {
             (Outcome::Taken, After::Delete, _) => self.delete(&offer.identity).await,
             (Outcome::Taken, After::Archive { directory, timestamp }, _) => {
                 let target = self.target(offer, directory, *timestamp)?;
-                Ok(settled(self.move_away(&offer.identity, &target).await?))
+                Ok(settled(self.move_away(offer, &target).await?))
             }
             (Outcome::Taken, After::Move { directory }, _) => {
                 let target = self.target(offer, directory, false)?;
-                Ok(settled(self.move_away(&offer.identity, &target).await?))
+                Ok(settled(self.move_away(offer, &target).await?))
             }
         }
     }
@@ -59,7 +59,7 @@ impl FolderSource {
 
     async fn refuse(&self, offer: &Offer, directory: &str) -> Result<Settled> {
         let target = self.target(offer, directory, false)?;
-        let moved = self.move_away(&offer.identity, &target).await?;
+        let moved = self.move_away(offer, &target).await?;
         if let Moved::To(path) = &moved {
             let cause = offer.source_data.get(CAUSE).and_then(Value::as_str).unwrap_or("cause not recorded");
             self.write_cause(offer, path, cause).await?;
@@ -86,41 +86,65 @@ impl FolderSource {
         Ok(parse_directory(directory)?.join(&relative))
     }
 
-    async fn move_away(&self, identity: &OfferIdentity, target: &RemotePath) -> Result<Moved> {
-        match found(self.folder.stat(&identity.path).await)? {
-            None => return self.moved_before(identity, target).await,
-            Some(entry) if !is_same(&entry, identity) => return Ok(Moved::Changed),
-            Some(_) => {}
+    /// Moves the file to `target`, by way of a name beside it that is this offer's alone: whatever is cut
+    /// off, the next call finds under that name what was moved, and whether it is what was taken.
+    async fn move_away(&self, offer: &Offer, target: &RemotePath) -> Result<Moved> {
+        let identity = &offer.identity;
+        let aside = aside(offer, target);
+        let here = found(self.folder.stat(&identity.path).await)?;
+        let is_new = here.is_some();
+        if !here.is_some_and(|entry| is_same(&entry, identity)) {
+            return match self.finish(identity, &aside, target).await? {
+                Some(moved) => Ok(moved),
+                None if is_new => Ok(Moved::Changed),
+                None => self.moved_before(identity, target).await,
+            };
         }
         self.make_parent(target).await?;
-        let guarded = self.folder.capabilities().await?.rename_no_replace;
-        let mut remade = false;
-        let mut number = 1;
-        while number <= NUMBER_LIMIT {
+        let mut renamed = self.rename_new(&identity.path, &aside).await;
+        if matches!(&renamed, Err(error) if error.kind() == ErrorKind::NotFound) {
+            // Either the file went, or somebody removed the directory since it was made.
+            if found(self.folder.stat(&identity.path).await)?.is_none() {
+                return self.moved_before(identity, target).await;
+            }
+            self.forget_made();
+            self.make_parent(target).await?;
+            renamed = self.rename_new(&identity.path, &aside).await;
+        }
+        match renamed {
+            // Whoever watches that directory may have been quick: then there is nothing to finish.
+            Ok(()) => Ok(self.finish(identity, &aside, target).await?.unwrap_or(Moved::Gone)),
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+                // An earlier call got as far as that, so what lies at the source now is a new file.
+                self.finish(identity, &aside, target).await?;
+                Ok(Moved::Changed)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Looks at what was moved aside: the file that was taken gets its name, any other goes back to where
+    /// it lay. `None` when nothing lies aside.
+    async fn finish(
+        &self,
+        identity: &OfferIdentity,
+        aside: &RemotePath,
+        target: &RemotePath,
+    ) -> Result<Option<Moved>> {
+        match found(self.folder.stat(aside).await)? {
+            None => return Ok(None),
+            Some(entry) if looks_same(&entry, identity) => {}
+            Some(_) => return self.put_back(identity, aside).await.map(Some),
+        }
+        for number in 1..=NUMBER_LIMIT {
             let name = names::numbered(target.file_name(), number, names::NAME_LIMIT);
             let to = target.with_file_name(&name);
-            let taken = !guarded && found(self.folder.stat(&to).await)?.is_some();
-            let renamed = if taken {
-                Err(Error::permanent(ErrorKind::AlreadyExists, "move a file").with("path", &to))
-            } else {
-                self.folder.rename(&identity.path, &to).await
-            };
-            match renamed {
-                Ok(()) => return self.verify_moved(identity, to).await,
+            match self.rename_new(aside, &to).await {
+                Ok(()) => return Ok(Some(Moved::To(to))),
                 Err(error) if error.kind() == ErrorKind::AlreadyExists => {
                     if self.moved_by_earlier_call(identity, &to).await? {
-                        return Ok(Moved::Changed);
+                        return self.put_back(identity, aside).await.map(Some);
                     }
-                    number += 1;
-                }
-                Err(error) if error.kind() == ErrorKind::NotFound && !remade => {
-                    // Either the file went, or somebody removed the directory since it was made.
-                    if found(self.folder.stat(&identity.path).await)?.is_none() {
-                        return self.moved_before(identity, target).await;
-                    }
-                    self.forget_made();
-                    self.make_parent(target).await?;
-                    remade = true;
                 }
                 Err(error) => return Err(error),
             }
@@ -131,9 +155,9 @@ impl FolderSource {
             .advice("clear the directory of files with the same name"))
     }
 
-    /// Whether a name that is taken was taken by an earlier call for this very offer. Then what lies at
-    /// the source now is a new file, even where size and time cannot tell it from the one taken. Only a
-    /// name with the offer's own time says so: any other may be of an older file that looked the same.
+    /// Whether a name that is taken was taken by an earlier call for this very offer. Then what was moved
+    /// is a new file, even where size and time cannot tell it from the one taken. Only a name with the
+    /// offer's own time says so: any other may be of an older file that looked the same.
     async fn moved_by_earlier_call(&self, identity: &OfferIdentity, to: &RemotePath) -> Result<bool> {
         if !matches!(self.poll.after, After::Archive { timestamp: true, .. }) {
             return Ok(false);
@@ -142,7 +166,7 @@ impl FolderSource {
         Ok(there.is_some_and(|entry| looks_same(&entry, identity)))
     }
 
-    /// The file is gone from its place: finds what an earlier call made of it.
+    /// The file is gone from its place, and nothing lies aside: finds what an earlier call made of it.
     async fn moved_before(&self, identity: &OfferIdentity, target: &RemotePath) -> Result<Moved> {
         for number in 1..=NUMBER_LIMIT {
             let name = names::numbered(target.file_name(), number, names::NAME_LIMIT);
@@ -157,25 +181,15 @@ impl FolderSource {
         Ok(Moved::Gone)
     }
 
-    /// Looks at what was moved; what is not ours goes back to where it lay.
-    async fn verify_moved(&self, identity: &OfferIdentity, to: RemotePath) -> Result<Moved> {
-        match found(self.folder.stat(&to).await)? {
-            // Whoever watches that directory was quick.
-            None => return Ok(Moved::To(to)),
-            Some(entry) if looks_same(&entry, identity) => return Ok(Moved::To(to)),
-            Some(_) => {}
-        }
-        let guarded = self.folder.capabilities().await?.rename_no_replace;
+    /// Puts a file that was not taken back to where it lay; where a still newer one has the name,
+    /// beside it, where it is offered too.
+    async fn put_back(&self, identity: &OfferIdentity, aside: &RemotePath) -> Result<Moved> {
         for number in 1..=NUMBER_LIMIT {
-            // A still newer file may have the name by now: then beside it, where it is offered too.
             let name = names::numbered(identity.path.file_name(), number, names::NAME_LIMIT);
             let back = identity.path.with_file_name(&name);
-            if !guarded && found(self.folder.stat(&back).await)?.is_some() {
-                continue;
-            }
-            match self.folder.rename(&to, &back).await {
+            match self.rename_new(aside, &back).await {
                 Ok(()) => {
-                    tracing::warn!(path = %identity.path, back = %back, "file was replaced while it was moved; put back");
+                    tracing::warn!(path = %identity.path, back = %back, "file was replaced before it was moved; put back");
                     return Ok(Moved::Changed);
                 }
                 Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
@@ -184,10 +198,19 @@ impl FolderSource {
         }
         Err(Error::transient(
             ErrorKind::AlreadyExists,
-            "put back a file that was replaced while it was moved",
+            "put back a file that was replaced before it was moved",
         )
         .with("path", &identity.path)
-        .with("now at", &to))
+        .with("now at", aside))
+    }
+
+    /// Renames without replacing; where the place cannot promise that, looks first.
+    async fn rename_new(&self, from: &RemotePath, to: &RemotePath) -> Result<()> {
+        let guarded = self.folder.capabilities().await?.rename_no_replace;
+        if !guarded && found(self.folder.stat(to).await)?.is_some() {
+            return Err(Error::permanent(ErrorKind::AlreadyExists, "move a file").with("path", to));
+        }
+        self.folder.rename(from, to).await
     }
 
     async fn write_cause(&self, offer: &Offer, moved: &RemotePath, cause: &str) -> Result<()> {
@@ -229,6 +252,13 @@ impl FolderSource {
             made.clear();
         }
     }
+}
+
+/// The name beside the target that is this offer's alone.
+fn aside(offer: &Offer, target: &RemotePath) -> RemotePath {
+    let id = offer.id.uuid().simple().to_string();
+    let tail = format!(".{}.moving", &id[id.len() - 12..]);
+    target.with_file_name(&names::wrapped(b".", target.file_name(), tail.as_bytes()))
 }
 
 fn settled(moved: Moved) -> Settled {
