@@ -7,7 +7,7 @@ use crate::fault::Fault;
 use crate::tx::Tx;
 use async_trait::async_trait;
 use chrono::{DateTime, Datelike as _, Months, NaiveDate, NaiveTime};
-use model::{Result, Timestamp};
+use model::{Error, ErrorKind, Result, Timestamp};
 use sqlx::{AssertSqlSafe, PgConnection};
 
 /// A month in UTC, by its first day.
@@ -76,9 +76,10 @@ impl Command for EnsurePartitions {
                 // Nodes take turns; the second finds the table.
                 sqlx::query("SELECT pg_advisory_xact_lock(hashtext('waybill audit partitions'))")
                     .execute(&mut *c)
-                    .await?;
+                    .await
+                    .map_err(busy)?;
                 if !is_there(c, month).await? {
-                    make(c, month).await?;
+                    make(c, month).await.map_err(busy)?;
                 }
                 patient(c).await?;
             }
@@ -87,8 +88,16 @@ impl Command for EnsurePartitions {
     }
 }
 
+/// By the statement's own snapshot: `to_regclass` may answer from a cache that is older than a lock
+/// which was waited for.
 async fn is_there(c: &mut PgConnection, month: Month) -> Result<bool, sqlx::Error> {
-    sqlx::query_scalar("SELECT to_regclass($1) IS NOT NULL").bind(month.table()).fetch_one(c).await
+    sqlx::query_scalar(
+        "SELECT EXISTS (SELECT 1 FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid \
+         WHERE i.inhparent = 'audit_events'::regclass AND c.relname = $1)",
+    )
+    .bind(month.table())
+    .fetch_one(c)
+    .await
 }
 
 async fn make(c: &mut PgConnection, month: Month) -> Result<(), sqlx::Error> {
@@ -103,6 +112,17 @@ async fn make(c: &mut PgConnection, month: Month) -> Result<(), sqlx::Error> {
          ALTER TABLE audit_events ATTACH PARTITION {table} FOR VALUES FROM ('{begin}') TO ('{end}')"
     );
     sqlx::raw_sql(AssertSqlSafe(statements)).execute(c).await.map(|_| ())
+}
+
+/// The lock was not to be had in time.
+pub(super) fn busy(error: sqlx::Error) -> Fault {
+    if error.as_database_error().and_then(|e| e.code()).as_deref() != Some("55P03") {
+        return error.into();
+    }
+    Error::transient(ErrorKind::Throttled, "change the months of the audit trail")
+        .advice("something reads the audit trail for long, such as a backup; this is tried again later")
+        .caused_by(error)
+        .into()
 }
 
 /// A lock that is not to be had soon (a backup reads the table) must not hold up every writer behind it.

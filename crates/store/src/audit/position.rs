@@ -58,7 +58,10 @@ impl Command for RaisePositions {
             }
             // Writers end first; another node may have done it in the meantime.
             sqlx::query("SELECT set_config('lock_timeout', '5s', true)").execute(&mut *c).await?;
-            sqlx::query("LOCK TABLE audit_events IN ACCESS EXCLUSIVE MODE").execute(&mut *c).await?;
+            sqlx::query("LOCK TABLE audit_events IN ACCESS EXCLUSIVE MODE")
+                .execute(&mut *c)
+                .await
+                .map_err(super::partition::busy)?;
             sqlx::query("SELECT set_config('lock_timeout', '0', true)").execute(&mut *c).await?;
             let here: i64 = sqlx::query_scalar(position).fetch_one(&mut *c).await?;
             let sealed: i64 = sqlx::query_scalar(sealed).fetch_one(&mut *c).await?;

@@ -6,7 +6,7 @@
 //! of events that are still there, which is no harm, and the next run goes on.
 
 use super::EventCursor;
-use super::partition::{Month, drop_month};
+use super::partition::{Month, busy, drop_month};
 use crate::Store;
 use crate::command::Command;
 use crate::either::on;
@@ -274,7 +274,7 @@ impl Command for DropMonth {
             .await?;
             Ok(if (deleted.rows_affected() as i64) < ROWS { Dropped::All } else { Dropped::Some })
         }, postgres c => {
-            let dropped = drop_month(c, self.month, self.count, self.last).await?;
+            let dropped = drop_month(c, self.month, self.count, self.last).await.map_err(busy)?;
             Ok(if dropped { Dropped::All } else { Dropped::Busy })
         })
     }

@@ -192,3 +192,23 @@ fn an_event_keeps_its_meaning_when_cleaned() {
     let cleaned = clean(&worst(1));
     assert!(clean(&cleaned) == cleaned, "once is enough");
 }
+
+/// A backup reads the table: writers are not held up behind a wish to change its partitions.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_long_reader_only_puts_off_the_partitions() {
+    use sqlx::Connection as _;
+    let store = TestStore::postgres().await;
+    let mut reader = sqlx::PgConnection::connect(&store.url).await.unwrap();
+    let mut reading = reader.begin().await.unwrap();
+    sqlx::query("SELECT count(*) FROM audit_events").execute(&mut *reading).await.unwrap();
+    let (made, ()) = tokio::join!(store.ensure_partitions(at(0)), async {
+        tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+        let one = store.append_events(vec![event(1)]);
+        tokio::time::timeout(std::time::Duration::from_secs(20), one).await.unwrap().unwrap();
+    });
+    let error = made.unwrap_err();
+    assert_eq!((error.kind(), error.retry()), (model::ErrorKind::Throttled, model::Retry::Transient));
+    reading.rollback().await.unwrap();
+    store.ensure_partitions(at(0)).await.unwrap();
+    assert_eq!(rows(&store).await.len(), 1);
+}
