@@ -1,1 +1,14 @@
-//! What the end-to-end suites share: real servers, gateways as child processes, the ledger.
+//! What the end-to-end suites share: real servers, gateways as child processes, waiting, sending.
+//!
+//! Everything a test starts is a value whose drop ends it. A server that cannot be started fails the
+//! test.
+
+mod gateway;
+mod keys;
+mod server;
+mod wait;
+
+pub use gateway::{Gateway, GatewayBuilder, run, waybill};
+pub use keys::KeyPair;
+pub use server::{Server, fresh_database, repository};
+pub use wait::{eventually, free_port};

@@ -1,0 +1,45 @@
+//! Keys with self-signed certificates, in files.
+
+use openssl::asn1::Asn1Time;
+use openssl::bn::BigNum;
+use openssl::hash::MessageDigest;
+use openssl::pkey::PKey;
+use openssl::rsa::Rsa;
+use openssl::x509::{X509, X509NameBuilder};
+use std::path::{Path, PathBuf};
+
+/// A private key and its certificate, PEM.
+pub struct KeyPair {
+    /// The private key's file.
+    pub key: PathBuf,
+    /// The certificate's file.
+    pub certificate: PathBuf,
+}
+
+impl KeyPair {
+    /// Makes `NAME.key.pem` and `NAME.cert.pem` in a directory.
+    pub fn make(directory: &Path, name: &str) -> Self {
+        let key = PKey::from_rsa(Rsa::generate(2048).unwrap()).unwrap();
+        let mut subject = X509NameBuilder::new().unwrap();
+        subject.append_entry_by_text("CN", name).unwrap();
+        let subject = subject.build();
+        let mut builder = X509::builder().unwrap();
+        builder.set_version(2).unwrap();
+        let serial = u32::try_from(std::process::id()).unwrap();
+        builder.set_serial_number(&BigNum::from_u32(serial).unwrap().to_asn1_integer().unwrap()).unwrap();
+        builder.set_subject_name(&subject).unwrap();
+        builder.set_issuer_name(&subject).unwrap();
+        builder.set_pubkey(&key).unwrap();
+        builder.set_not_before(&Asn1Time::days_from_now(0).unwrap()).unwrap();
+        builder.set_not_after(&Asn1Time::days_from_now(365).unwrap()).unwrap();
+        builder.sign(&key, MessageDigest::sha256()).unwrap();
+        std::fs::create_dir_all(directory).unwrap();
+        let pair = Self {
+            key: directory.join(format!("{name}.key.pem")),
+            certificate: directory.join(format!("{name}.cert.pem")),
+        };
+        std::fs::write(&pair.key, key.private_key_to_pem_pkcs8().unwrap()).unwrap();
+        std::fs::write(&pair.certificate, builder.build().to_pem().unwrap()).unwrap();
+        pair
+    }
+}
