@@ -1,27 +1,114 @@
-//! The console of a gateway: its pages on their own address.
+//! The console of a gateway: its pages and probes on their own address, and what the node adds to them
+//! that is not in the database.
 
 use crate::gateway::Gateway;
-use model::Result;
+use console::{Console, ConsoleSettings, EndpointVitals, JournalVitals, StagingVitals, Vitals};
+use engine::EndpointHealth;
+use model::{Protocol, Purpose, Result};
+use net::http::{ListenSpec, Route, RouteGuard, TowerHandler};
+use staging::Staging;
 use std::net::SocketAddr;
+use std::sync::Arc;
+use store::Journal;
+
+/// A journal that waits with more than this is behind: something keeps it from the database.
+const MOST_BACKLOG: u64 = 64 << 20;
 
 /// The console, as long as it is held.
 pub(crate) struct ConsoleRoom {
-    address: SocketAddr,
+    route: RouteGuard,
+    first_start: Option<String>,
 }
 
 impl ConsoleRoom {
     /// Where it listens.
     pub(crate) fn address(&self) -> SocketAddr {
-        self.address
+        self.route.local_addr()
     }
 
-    /// The link to open.
+    /// The link to open: the one-time link as long as there is no user.
     pub(crate) fn link(&self) -> String {
-        format!("http://{}/", self.address)
+        self.first_start.clone().unwrap_or_else(|| self.base())
+    }
+
+    /// The one-time link, when there is no user yet.
+    pub(crate) fn first_start(&self) -> Option<&str> {
+        self.first_start.as_deref()
+    }
+
+    fn base(&self) -> String {
+        format!("http://{}/", self.address())
     }
 }
 
 /// Opens the console's address.
 pub(crate) async fn open(gateway: &Gateway) -> Result<ConsoleRoom> {
-    Ok(ConsoleRoom { address: gateway.settings.listen.console })
+    let settings = ConsoleSettings {
+        node: gateway.settings.node.clone(),
+        public_url: None,
+        secure_cookies: false,
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+    };
+    let random = Arc::clone(&gateway.ambient.random);
+    let vitals = NodeVitals {
+        health: gateway.engine.health(),
+        journal: Arc::clone(&gateway.journal),
+        staging: gateway.staging.clone(),
+        min_free: gateway.settings.staging.min_free,
+    };
+    let console = Console::with_vitals(
+        gateway.store.clone(),
+        settings,
+        gateway.ambient.now_fn(),
+        Arc::new(move |bytes: &mut [u8]| random.fill(bytes)),
+        Arc::new(vitals),
+    );
+    let listen = ListenSpec { address: gateway.settings.listen.console, tls: None };
+    let route = Route {
+        host: None,
+        path: "/".into(),
+        protocol: Protocol::Http,
+        purpose: Purpose::Console,
+        endpoint: None,
+    };
+    let route = gateway.servers.route(&listen, route, Arc::new(TowerHandler::new(console.router())))?;
+    let mut room = ConsoleRoom { route, first_start: None };
+    room.first_start = console.first_start_link(&room.base()).await?;
+    Ok(room)
+}
+
+/// What this node knows beside the database.
+struct NodeVitals {
+    health: Arc<EndpointHealth>,
+    journal: Arc<Journal>,
+    staging: Staging,
+    min_free: u64,
+}
+
+impl Vitals for NodeVitals {
+    fn endpoints(&self) -> Vec<EndpointVitals> {
+        let mut endpoints: Vec<EndpointVitals> = self
+            .health
+            .snapshot()
+            .into_iter()
+            .map(|(name, state)| EndpointVitals {
+                name,
+                failures: state.failures,
+                offline_until: state.offline_until,
+                in_flight: state.in_flight,
+            })
+            .collect();
+        endpoints.sort_by(|a, b| a.name.cmp(&b.name));
+        endpoints
+    }
+
+    fn journal(&self) -> Option<JournalVitals> {
+        Some(JournalVitals { backlog_bytes: self.journal.stats().backlog_bytes, most_bytes: MOST_BACKLOG })
+    }
+
+    fn staging(&self) -> Option<StagingVitals> {
+        // A failing statfs is told by staging itself, when something is to be staged.
+        let space = self.staging.space().ok()?;
+        Some(StagingVitals { free_bytes: space.free, min_free_bytes: self.min_free })
+    }
 }

@@ -23,6 +23,12 @@ pub(crate) async fn run(settings: Settings, serve: Serve) -> Result<ExitCode> {
         millis = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX),
         "ready"
     );
+    if let Some(link) = console.first_start() {
+        tracing::info!(
+            link,
+            "no user yet: open this link once to choose the administrator's name and password"
+        );
+    }
     stop_asked().await?;
     tracing::info!("stopping: work under way is let end");
     drop(console);

@@ -3,7 +3,7 @@
 use super::samples::Sample;
 use crate::commands::write;
 use model::{EventId, Result, Sha256};
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::io::Read;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -35,16 +35,22 @@ impl Story {
         let begun = Instant::now();
         let mut told: HashSet<EventId> = HashSet::new();
         let mut arrived: HashSet<String> = HashSet::new();
+        let mut names: HashMap<model::TransferId, String> = HashMap::new();
         let mut said_done = false;
         loop {
             for (side, store) in &self.sides {
                 let mut news =
                     store.events(&EventFilter::default(), Page { after: None, limit: LOOK }).await?.rows;
                 news.retain(|event| told.insert(event.id));
-                news.iter()
-                    .rev()
-                    .filter_map(|event| sentence(event))
-                    .try_for_each(|words| write::line(format_args!("{side:<7}{words}")))?;
+                for event in news.iter().rev() {
+                    if let (Some(transfer), Some(name)) = (event.transfer, event.detail.get("file_name")) {
+                        names.insert(transfer, name.as_str().unwrap_or_default().to_owned());
+                    }
+                    let name = event.transfer.and_then(|id| names.get(&id)).map_or("", String::as_str);
+                    if let Some(words) = sentence(event, name) {
+                        write::line(format_args!("{}  {side:<6}  {words}", event.at.format("%H:%M:%S%.3f")))?;
+                    }
+                }
             }
             for sample in samples.iter().filter(|sample| !arrived.contains(&sample.name)).collect::<Vec<_>>()
             {
@@ -87,26 +93,29 @@ impl Story {
     }
 }
 
-/// What an event means for a file, in a few words; none for those that are about nothing but sockets.
-fn sentence(event: &EventView) -> Option<String> {
+/// What an event means for the file of this name, in a few words; none for those that are about nothing but sockets.
+fn sentence(event: &EventView, name: &str) -> Option<String> {
     let text =
         |key: &str| event.detail.get(key).and_then(|value| value.as_str()).unwrap_or_default().to_owned();
     let number = |key: &str| event.detail.get(key).and_then(serde_json::Value::as_u64).unwrap_or_default();
-    let transfer = event.transfer.map(|id| id.to_string()).unwrap_or_default();
-    let short = transfer.get(transfer.len().saturating_sub(8)..).unwrap_or_default();
     let endpoint = event.endpoint.as_deref().unwrap_or_default();
-    Some(match event.kind.as_str() {
+    let (what, about) = match event.kind.as_str() {
         "transfer.recorded" => {
-            format!("…{short}  {} ({} bytes) taken from {endpoint}", text("file_name"), number("bytes"))
+            (format!("staged, {} bytes from {endpoint}", number("bytes")), name.to_owned())
         }
-        "delivery.delivered" => format!("…{short}  delivered to {endpoint}: {}", text("summary")),
-        "delivery.retrying" => format!("…{short}  will be tried again: {}", text("error")),
-        "delivery.failed" | "offer.refused" | "poll.failed" | "message.refused" => {
-            format!("{}: {}{}", event.kind, text("error"), text("reason"))
+        "delivery.delivered" => (format!("delivered to {endpoint}: {}", text("summary")), name.to_owned()),
+        "delivery.retrying" => (format!("will be tried again: {}", text("error")), name.to_owned()),
+        "delivery.failed" => (format!("failed: {}", text("error")), name.to_owned()),
+        "offer.refused" => (format!("given up: {}", text("error")), text("path")),
+        "poll.failed" => (format!("poll failed: {}", text("error")), endpoint.to_owned()),
+        "message.refused" => (format!("message refused: {}", text("reason")), String::new()),
+        "offer.settled" => {
+            let path = text("path");
+            ("deleted at its source".to_owned(), path.rsplit('/').next().unwrap_or_default().to_owned())
         }
-        "offer.settled" => format!("           source settled: {}", text("path")),
         _ => return None,
-    })
+    };
+    Some(format!("{about:<26}{what}"))
 }
 
 fn is_whole(path: &Path, wanted: Sha256) -> bool {
