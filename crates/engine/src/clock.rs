@@ -20,6 +20,7 @@ impl Default for SystemClock {
 
 #[async_trait]
 impl Clock for SystemClock {
+    #[expect(clippy::disallowed_methods, reason = "the one place where the wall clock is read")]
     fn now(&self) -> Timestamp {
         Utc::now().trunc_subsecs(6)
     }
