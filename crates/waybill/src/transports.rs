@@ -1,8 +1,10 @@
 //! Every transport there is.
 
-use config::{Catalogue, Roles, Settings, TransportSpec};
+use config::{Catalogue, Environment, Problem, Report, Roles, Settings, Severity, TransportSpec};
+use model::definition::{Definitions, FlowSource};
 use net::Net;
 use net::http::{HttpServers, ListenSpec};
+use std::path::Path;
 use std::sync::Arc;
 use transport::Transport;
 use transport_as2::As2;
@@ -30,6 +32,48 @@ impl Transports {
             Arc::clone(&as2) as Arc<dyn Transport>,
         ];
         Self { as2, all }
+    }
+
+    /// What only a transport can say of a flow that polls one of its endpoints: without any I/O.
+    pub(crate) fn check_flows(&self, definitions: &Definitions) -> Vec<Problem> {
+        let polling = definitions.flows.values().filter_map(|flow| match &flow.source {
+            FlowSource::Poll(poll) => {
+                definitions.endpoints.get(&poll.endpoint).map(|endpoint| (flow, endpoint))
+            }
+            FlowSource::Receive(_) => None,
+        });
+        polling
+            .filter_map(|(flow, endpoint)| {
+                let transport = self.all.iter().find(|transport| transport.name() == endpoint.transport)?;
+                let error = transport.check_source(endpoint, flow).err()?;
+                Some(Problem {
+                    file: String::new(),
+                    line: 0,
+                    column: 0,
+                    severity: Severity::Error,
+                    key: format!("flow.{}.source", flow.name),
+                    message: error.chain(),
+                })
+            })
+            .collect()
+    }
+
+    /// Reads and checks a directory of definitions, with everything that transports know.
+    pub(crate) fn validate(
+        &self,
+        directory: &Path,
+        settings: &Settings,
+        environment: &dyn Environment,
+    ) -> Report {
+        let mut report = config::validate(directory, settings, &self.catalogue(), environment);
+        if let Some(definitions) = &report.definitions {
+            let problems = self.check_flows(definitions);
+            if !problems.is_empty() {
+                report.problems.extend(problems);
+                report.definitions = None;
+            }
+        }
+        report
     }
 
     /// What definitions may say about them.

@@ -73,7 +73,10 @@ impl Sshd {
         Ok(sshd)
     }
 
-    #[expect(clippy::disallowed_methods, reason = "asks whether the demonstration's own sshd is up; carries nothing")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "asks whether the demonstration's own sshd is up; carries nothing"
+    )]
     /// Waits until it answers; what it said before it ended, if it did.
     async fn wait(&mut self, errors: Option<std::process::ChildStderr>) -> Result<()> {
         for _ in 0..100 {
@@ -107,7 +110,10 @@ impl Drop for Sshd {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "finds a free port for the demonstration's own sshd; carries nothing")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "finds a free port for the demonstration's own sshd; carries nothing"
+)]
 fn free_port() -> Result<u16> {
     let failed = |error| Error::local_io("find a free port", error);
     Ok(TcpListener::bind("127.0.0.1:0").map_err(failed)?.local_addr().map_err(failed)?.port())
