@@ -1,1 +1,23 @@
-fn main() {}
+//! Speed and memory, beside public tools in the same run. Prints tables; asserts nothing.
+//!
+//! `tests/bench/run.sh` builds everything optimised and runs all of it; `waybill-bench NAME` runs one:
+//! `as2`, `flow`, `idle`, `large`.
+
+mod as2;
+mod flow;
+mod idle;
+mod large;
+mod measure;
+mod pair;
+
+fn main() {
+    let wanted: Vec<String> = std::env::args().skip(1).collect();
+    let all: [(&str, fn()); 4] =
+        [("as2", as2::run), ("flow", flow::run), ("idle", idle::run), ("large", large::run)];
+    for (name, bench) in all {
+        if wanted.is_empty() || wanted.iter().any(|word| word == name) {
+            println!("\n## {name}\n");
+            bench();
+        }
+    }
+}

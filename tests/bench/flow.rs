@@ -1,0 +1,106 @@
+//! The whole way of many small files: sshd → Acme → AS2 → Globex → directory.
+
+use crate::pair::Pair;
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+use suites::eventually;
+
+const BYTES: usize = 4096;
+
+pub(crate) fn run() {
+    let files: usize =
+        std::env::var("WAYBILL_BENCH_FILES").ok().and_then(|text| text.parse().ok()).unwrap_or(2000);
+    println!("| {files} files of 4 KiB | files/s | settled after |\n|---|---|---|");
+    for (name, postgres) in [("SQLite", false), ("PostgreSQL", true)] {
+        let (arrived, settled) = one(files, postgres);
+        println!("| {name} | {:.0} | {:.1} s |", files as f64 / arrived.as_secs_f64(), settled.as_secs_f64());
+    }
+    syncs(files.min(500));
+}
+
+/// Time from Acme's start until all files are there, and until all receipts are recorded.
+fn one(files: usize, postgres: bool) -> (Duration, Duration) {
+    let mut pair = Pair::new(postgres);
+    drop_files(&pair.folder(), files);
+    pair.globex.start();
+    let begun = Instant::now();
+    pair.acme.start();
+    let warehouse = pair.warehouse();
+    eventually("all files are there", Duration::from_secs(300), || {
+        (count(&warehouse) >= files).then_some(())
+    });
+    let arrived = begun.elapsed();
+    eventually("all receipts are recorded", Duration::from_secs(300), || {
+        let listed = pair.acme.json(&["transfer", "list", "--state", "completed", "--limit", "5000"]);
+        (listed.as_array().unwrap().len() >= files).then_some(())
+    });
+    (arrived, begun.elapsed())
+}
+
+/// Syncs for each file on both sides, by what is synced; a run of its own, as tracing slows it.
+fn syncs(files: usize) {
+    let mut pair = Pair::new(false);
+    drop_files(&pair.folder(), files);
+    pair.globex.start();
+    let globex = trace(pair.globex.pid(), &pair.place.path().join("globex.trace"));
+    pair.acme.spawn();
+    let acme = trace(pair.acme.pid(), &pair.place.path().join("acme.trace"));
+    let warehouse = pair.warehouse();
+    eventually("all files are there", Duration::from_secs(600), || {
+        (count(&warehouse) >= files).then_some(())
+    });
+    std::thread::sleep(Duration::from_secs(3));
+    println!("\n| syncs a file, SQLite ({files} files) | sender | receiver |\n|---|---|---|");
+    let read = |mut tracer: Child, name: &str| {
+        drop(Command::new("kill").arg(tracer.id().to_string()).status());
+        drop(tracer.wait());
+        by_kind(&std::fs::read_to_string(pair.place.path().join(name)).unwrap())
+    };
+    let (acme, globex) = (read(acme, "acme.trace"), read(globex, "globex.trace"));
+    for kind in ["payload", "staging directory", "database commit", "destination", "journal", "other"] {
+        let per_file = |counts: &BTreeMap<&str, usize>| *counts.get(kind).unwrap_or(&0) as f64 / files as f64;
+        println!("| {kind} | {:.2} | {:.2} |", per_file(&acme), per_file(&globex));
+    }
+}
+
+fn trace(pid: u32, out: &Path) -> Child {
+    let mut command = Command::new("strace");
+    command.args(["-f", "-y", "-qq", "-e", "trace=fsync,fdatasync", "-p", &pid.to_string(), "-o"]).arg(out);
+    command.stderr(Stdio::null()).spawn().expect("strace is installed by the tests' set-up")
+}
+
+fn by_kind(trace: &str) -> BTreeMap<&'static str, usize> {
+    let mut counts = BTreeMap::new();
+    for line in trace.lines().filter(|line| line.contains("sync(")) {
+        let kind = if line.contains("/partial/") {
+            "payload"
+        } else if line.contains("/payloads") {
+            "staging directory"
+        } else if line.contains("-wal>") || line.contains(".db>") {
+            "database commit"
+        } else if line.contains("/warehouse") {
+            "destination"
+        } else if line.contains("/journal/") {
+            "journal"
+        } else {
+            "other"
+        };
+        *counts.entry(kind).or_insert(0) += 1;
+    }
+    counts
+}
+
+fn drop_files(folder: &Path, files: usize) {
+    for number in 0..files {
+        let mut bytes = vec![0; BYTES];
+        openssl::rand::rand_bytes(&mut bytes).unwrap();
+        std::fs::write(folder.join(format!("order-{number:05}.edi")), bytes).unwrap();
+    }
+}
+
+pub(crate) fn count(directory: &Path) -> usize {
+    let names = std::fs::read_dir(directory).unwrap().filter_map(Result::ok).map(|entry| entry.file_name());
+    names.filter(|name| !name.to_string_lossy().starts_with('.')).count()
+}
