@@ -9,15 +9,21 @@
 
 mod assets;
 mod chart;
+mod connections;
+mod detail;
 mod door;
+mod events;
 mod frame;
 mod guard;
 mod overview;
+mod probes;
 mod problem;
 mod query;
+mod route_picture;
 mod routes;
 mod show;
 mod site;
 mod transfers;
+mod waybill;
 
 pub use site::{Clock, Console, ConsoleSettings, EndpointVitals, JournalVitals, Random, StagingVitals, Vitals};

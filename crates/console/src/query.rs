@@ -49,11 +49,6 @@ impl Asked {
         self.pairs.iter().find(|(found, _)| found == key).map(|(_, value)| value.as_str())
     }
 
-    /// The same, owned.
-    pub(crate) fn text(&self, key: &str) -> Option<String> {
-        self.get(key).map(str::to_owned)
-    }
-
     /// The URL of the same list with some filters changed (`None` takes one away).
     pub(crate) fn url(&self, path: &str, changes: &[(&str, Option<&str>)]) -> String {
         let mut query = Serializer::new(String::new());
@@ -280,7 +275,7 @@ mod tests {
         for expected in urls.iter().rev().take(TRAIL) {
             let asked = Asked::read(here.split_once('?').unwrap().1);
             here = Pager::new(&asked, "/t", None).newer.unwrap();
-            let place = |url: &str| Asked::read(url.split_once('?').unwrap().1).text("after");
+            let place = |url: &str| Asked::read(url.split_once('?').unwrap().1).get("after").map(str::to_owned);
             assert_eq!(place(&here), place(expected));
         }
         let first = Pager::new(&Asked::read("state=held"), "/t", None);

@@ -2,7 +2,7 @@
 
 use crate::door::{first_start, login, session};
 use crate::site::Site;
-use crate::{assets, frame, guard, overview, problem::Problem, transfers};
+use crate::{assets, connections, events, frame, guard, overview, probes, problem::Problem, transfers, waybill};
 use axum::extract::DefaultBodyLimit;
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{get, post};
@@ -17,6 +17,10 @@ pub(crate) fn router(site: Arc<Site>) -> Router {
     let pages = Router::new()
         .route("/", get(overview::page))
         .route("/transfers", get(transfers::page))
+        .route("/transfers/{id}", get(waybill::page))
+        .route("/connections", get(connections::page))
+        .route("/connections/{id}", get(connections::detail))
+        .route("/audit", get(events::page))
         .route_layer(from_fn_with_state(site.clone(), session::require));
     Router::new()
         .merge(pages)
@@ -25,6 +29,9 @@ pub(crate) fn router(site: Arc<Site>) -> Router {
         .route("/setup/{token}", get(first_start::page).post(first_start::submit))
         .route("/theme", post(frame::choose_theme))
         .route("/assets/{name}", get(assets::file))
+        .route("/healthz", get(probes::healthz))
+        .route("/readyz", get(probes::readyz))
+        .route("/metrics", get(probes::metrics))
         .fallback(async || Problem::not_found())
         .method_not_allowed_fallback(async || {
             Problem::new(

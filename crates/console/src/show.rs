@@ -2,7 +2,7 @@
 
 mod badge;
 
-pub(crate) use badge::{Badge, Icon, Tone};
+pub(crate) use badge::{Badge, Icon, Tone, direction};
 
 use askama::filters::HtmlSafe;
 use chrono::{SecondsFormat, SubsecRound};

@@ -44,7 +44,7 @@ pub(super) fn token_of(site: &Site, headers: &HeaderMap) -> Option<Sha256> {
 }
 
 /// Whose request it is.
-pub(super) async fn visitor(site: &Site, headers: &HeaderMap) -> Result<Option<Visitor>> {
+pub(crate) async fn visitor(site: &Site, headers: &HeaderMap) -> Result<Option<Visitor>> {
     let Some(token) = token_of(site, headers) else { return Ok(None) };
     let now = site.now();
     let Some(session) = site.store.session(token, now).await? else { return Ok(None) };

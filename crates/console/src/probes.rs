@@ -1,0 +1,166 @@
+//! For machines, without login: `/healthz`, `/readyz`, `/metrics`.
+//!
+//! `/metrics` is open to this machine itself. To others, and to what came through a reverse proxy, it
+//! is open as a page is: to whoever is logged in. A Prometheus elsewhere reads it through an agent or a
+//! tunnel on this machine.
+
+mod exposition;
+mod process;
+
+use crate::door::session;
+use crate::site::Site;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use exposition::Exposition;
+use http::header::{CONTENT_TYPE, FORWARDED, HeaderName};
+use http::{Extensions, HeaderMap, StatusCode};
+use model::{DeliveryState, Lifecycle, Result, TransferState};
+use net::http::PeerInfo;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How long the database may take to be called there.
+const DATABASE_WITHIN: Duration = Duration::from_secs(2);
+
+/// `GET /healthz`: the process lives and answers.
+pub(crate) async fn healthz() -> Response {
+    plain(StatusCode::OK, "ok\n".to_owned())
+}
+
+/// `GET /readyz`: work can be taken in; or the reasons why not, one a line.
+pub(crate) async fn readyz(State(site): State<Arc<Site>>) -> Response {
+    let mut reasons = Vec::new();
+    match tokio::time::timeout(DATABASE_WITHIN, site.store.ready()).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => reasons.push(format!("database: {}", error.chain())),
+        Err(_) => reasons.push("database: no answer within 2 s".to_owned()),
+    }
+    if let Some(journal) = site.vitals.journal().filter(|journal| journal.backlog_bytes >= journal.most_bytes) {
+        reasons.push(format!(
+            "journal: {} bytes wait for the database, {} are too many",
+            journal.backlog_bytes, journal.most_bytes
+        ));
+    }
+    if let Some(staging) =
+        site.vitals.staging().filter(|staging| staging.free_bytes < staging.min_free_bytes)
+    {
+        reasons.push(format!(
+            "staging: {} bytes free, {} are wanted",
+            staging.free_bytes, staging.min_free_bytes
+        ));
+    }
+    reasons.extend(site.vitals.not_ready());
+    if reasons.is_empty() {
+        return plain(StatusCode::OK, "ready\n".to_owned());
+    }
+    plain(StatusCode::SERVICE_UNAVAILABLE, reasons.join("\n") + "\n")
+}
+
+/// `GET /metrics`, in Prometheus's text format.
+pub(crate) async fn metrics(
+    State(site): State<Arc<Site>>,
+    headers: HeaderMap,
+    extensions: Extensions,
+) -> Response {
+    let asked_by = session::visitor(&site, &headers);
+    if !is_local(&headers, &extensions) && !matches!(asked_by.await, Ok(Some(_))) {
+        return plain(
+            StatusCode::FORBIDDEN,
+            "metrics are open to this machine, and to whoever is logged in\n".to_owned(),
+        );
+    }
+    let mut text = Exposition::default();
+    own_numbers(&site, &mut text);
+    match database_numbers(&site, &mut text).await {
+        Ok(()) => text.gauge("waybill_database_up", "Whether the database answered.", 1),
+        Err(error) => {
+            tracing::warn!(error = %error.chain(), "the database's numbers are missing in the metrics");
+            text.gauge("waybill_database_up", "Whether the database answered.", 0);
+        }
+    }
+    let media_type = "text/plain; version=0.0.4; charset=utf-8";
+    ([(CONTENT_TYPE, media_type)], text.into_text()).into_response()
+}
+
+fn plain(status: StatusCode, text: String) -> Response {
+    (status, [(CONTENT_TYPE, "text/plain; charset=utf-8")], text).into_response()
+}
+
+fn is_local(headers: &HeaderMap, extensions: &Extensions) -> bool {
+    let forwarded = headers.contains_key(FORWARDED)
+        || headers.contains_key(HeaderName::from_static("x-forwarded-for"))
+        || headers.contains_key(HeaderName::from_static("x-real-ip"));
+    let loopback =
+        extensions.get::<PeerInfo>().is_some_and(|peer| peer.remote.ip().to_canonical().is_loopback());
+    loopback && !forwarded
+}
+
+fn own_numbers(site: &Site, text: &mut Exposition) {
+    let settings = &site.settings;
+    text.gauge_of(
+        "waybill_build_info",
+        "Version and node, always 1.",
+        &[("version", &settings.version), ("node", settings.node.as_str())],
+        1,
+    );
+    text.gauge(
+        "waybill_start_time_seconds",
+        "When this console began, in seconds since 1970.",
+        site.started.timestamp(),
+    );
+    if let Some(bytes) = process::resident_bytes() {
+        text.gauge("process_resident_memory_bytes", "Memory in use.", bytes);
+    }
+    if let Some(count) = process::open_files() {
+        text.gauge("process_open_fds", "Open file descriptors.", count);
+    }
+    if let Some(journal) = site.vitals.journal() {
+        let help = "Bytes of the connection journal that are not in the database yet.";
+        text.gauge("waybill_journal_backlog_bytes", help, journal.backlog_bytes);
+    }
+    if let Some(staging) = site.vitals.staging() {
+        text.gauge("waybill_staging_free_bytes", "Bytes free for staging.", staging.free_bytes);
+    }
+    let now = site.now();
+    for endpoint in site.vitals.endpoints() {
+        let labels = [("endpoint", endpoint.name.as_str())];
+        let resting = endpoint.offline_until.is_some_and(|until| until > now);
+        text.gauge_of(
+            "waybill_endpoint_resting",
+            "Whether an endpoint is rested after failures.",
+            &labels,
+            u8::from(resting),
+        );
+        let help = "Failures of an endpoint since its last success.";
+        text.gauge_of("waybill_endpoint_failures", help, &labels, endpoint.failures);
+        let help = "Attempts under way to an endpoint.";
+        text.gauge_of("waybill_endpoint_in_flight", help, &labels, endpoint.in_flight);
+    }
+}
+
+async fn database_numbers(site: &Site, text: &mut Exposition) -> Result<()> {
+    let now = site.now();
+    let numbers = site.store.metrics(now).await?;
+    let overview = site.overview().await?;
+    for state in DeliveryState::ALL.iter().filter(|state| !state.is_final()) {
+        let count = numbers.deliveries.iter().find(|(found, _)| found == state).map_or(0, |(_, n)| *n);
+        let help = "Deliveries that are not final, by state.";
+        text.gauge_of("waybill_deliveries", help, &[("state", state.as_str())], count);
+    }
+    for state in TransferState::ALL {
+        let count = overview.transfers.iter().find(|(found, _)| found == state).map_or(0, |(_, n)| *n);
+        let help = "Transfers by state; final ones of the last 24 hours.";
+        text.gauge_of("waybill_transfers", help, &[("state", state.as_str())], count);
+    }
+    let age = numbers.oldest_due.and_then(|due| (now - due).to_std().ok()).unwrap_or_default();
+    let help = "How long the oldest delivery that nobody has claimed has been due.";
+    text.gauge("waybill_oldest_due_seconds", help, age.as_secs_f64());
+    let help = "Offers whose source must still be told.";
+    text.gauge("waybill_offers_to_settle", help, numbers.offers_to_settle);
+    text.gauge("waybill_live_connections", "Connections that are up.", numbers.live_connections);
+    let lag = &numbers.seal_lag;
+    text.gauge("waybill_seal_lag_seconds", "Age of the oldest event not sealed.", lag.lag.as_secs_f64());
+    let help = "Audit events not sealed yet, counted up to 100,000.";
+    text.gauge("waybill_unsealed_events", help, lag.events);
+    Ok(())
+}

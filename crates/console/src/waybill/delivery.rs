@@ -1,0 +1,109 @@
+//! One delivery with its attempts and its receipt.
+
+use crate::detail::{Fact, Facts, facts};
+use crate::show::{Badge, Moment, between, path_text, safe_text};
+use model::{DeliveryState, Lifecycle, Receipt, ReceiptKind, Timestamp};
+use store::{AttemptView, DeliveryView};
+
+/// A delivery for people.
+pub(crate) struct DeliveryShown {
+    pub(crate) id: String,
+    pub(crate) destination: String,
+    pub(crate) endpoint: String,
+    pub(crate) file_name: String,
+    pub(crate) badge: Badge,
+    pub(crate) lane: Option<String>,
+    pub(crate) due: Option<Moment>,
+    pub(crate) expires: Option<Moment>,
+    pub(crate) deadline: Option<Moment>,
+    pub(crate) error: Option<String>,
+    pub(crate) error_kind: Option<String>,
+    pub(crate) receipt: Option<ReceiptShown>,
+    pub(crate) attempts: Vec<AttemptShown>,
+}
+
+/// The destination's evidence.
+pub(crate) struct ReceiptShown {
+    pub(crate) kind: &'static str,
+    pub(crate) at: Moment,
+    pub(crate) positive: bool,
+    pub(crate) summary: String,
+    pub(crate) facts: Facts,
+}
+
+/// One attempt.
+pub(crate) struct AttemptShown {
+    pub(crate) number: u32,
+    pub(crate) node: String,
+    pub(crate) badge: Badge,
+    pub(crate) started: Moment,
+    pub(crate) took: String,
+    pub(crate) text: String,
+}
+
+impl DeliveryShown {
+    pub(super) fn new(delivery: &DeliveryView, now: Timestamp) -> Self {
+        let waits = matches!(delivery.state, DeliveryState::Pending | DeliveryState::Retrying);
+        let open = !delivery.state.is_final();
+        Self {
+            id: delivery.id.to_string(),
+            destination: safe_text(&delivery.destination),
+            endpoint: safe_text(&delivery.endpoint),
+            file_name: path_text(&delivery.file_name),
+            badge: Badge::delivery(delivery.state),
+            lane: delivery.lane.as_deref().map(safe_text),
+            due: waits.then_some(Moment(delivery.due_at)),
+            expires: delivery.expires_at.filter(|_| open).map(Moment),
+            deadline: delivery
+                .receipt_deadline
+                .filter(|_| delivery.state == DeliveryState::AwaitingReceipt)
+                .map(Moment),
+            error: delivery
+                .error
+                .as_deref()
+                .filter(|_| delivery.state != DeliveryState::Delivered)
+                .map(safe_text),
+            error_kind: delivery.error_kind.as_deref().map(safe_text),
+            receipt: delivery.receipt.as_ref().map(ReceiptShown::new),
+            attempts: delivery.attempts.iter().map(|attempt| AttemptShown::new(attempt, now)).collect(),
+        }
+    }
+}
+
+impl ReceiptShown {
+    fn new(receipt: &Receipt) -> Self {
+        let mut facts = facts(&receipt.detail);
+        if let Some(evidence) = receipt.evidence {
+            facts.push(Fact::new("Evidence, staged as", evidence.to_string()));
+        }
+        Self {
+            kind: match receipt.kind {
+                ReceiptKind::Path => "Path",
+                ReceiptKind::HttpStatus => "HTTP status",
+                ReceiptKind::Mdn => "MDN",
+            },
+            at: Moment(receipt.at),
+            positive: receipt.positive,
+            summary: safe_text(&receipt.summary),
+            facts: facts.into(),
+        }
+    }
+}
+
+impl AttemptShown {
+    fn new(attempt: &AttemptView, now: Timestamp) -> Self {
+        let text = attempt
+            .error
+            .as_deref()
+            .or(attempt.receipt.as_ref().map(|receipt| receipt.summary.as_str()))
+            .map(safe_text);
+        Self {
+            number: attempt.number,
+            node: safe_text(&attempt.node),
+            badge: Badge::attempt(attempt.outcome.as_deref()),
+            started: Moment(attempt.started_at),
+            took: between(attempt.started_at, attempt.ended_at.unwrap_or(now)),
+            text: text.unwrap_or_default(),
+        }
+    }
+}

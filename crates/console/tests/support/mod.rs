@@ -1,0 +1,172 @@
+//! A store with plausible transfers in every state, for tests and for looking at the pages.
+
+mod record;
+
+use console::{Console, ConsoleSettings, EndpointVitals, JournalVitals, StagingVitals, Vitals};
+use model::{
+    Certificate, ConnectionClosed, ConnectionId, ConnectionOpened, Direction, PeerText, Protocol, Purpose,
+    Security, Timestamp,
+};
+pub use record::{Filler, Way};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use store::{Journal, JournalEntry, JournalSettings, Store, StoreSettings};
+use uuid::Uuid;
+
+/// A store in a directory of its own, and the clock that all share.
+pub struct World {
+    /// The store.
+    pub store: Store,
+    /// The console over it.
+    pub console: Console,
+    /// Where its files lie.
+    pub dir: tempfile::TempDir,
+    now: Arc<Mutex<Timestamp>>,
+}
+
+/// What a node would say of itself.
+struct Said;
+
+impl Vitals for Said {
+    fn endpoints(&self) -> Vec<EndpointVitals> {
+        vec![EndpointVitals { name: "globex-as2".into(), failures: 0, offline_until: None, in_flight: 1 }]
+    }
+
+    fn journal(&self) -> Option<JournalVitals> {
+        Some(JournalVitals { backlog_bytes: 0, most_bytes: 1 << 30 })
+    }
+
+    fn staging(&self) -> Option<StagingVitals> {
+        Some(StagingVitals { free_bytes: 212 << 30, min_free_bytes: 1 << 30 })
+    }
+}
+
+impl World {
+    /// Over the given database, or a new SQLite file.
+    pub async fn open(url: Option<String>, now: Timestamp) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let url = url.unwrap_or_else(|| format!("sqlite:{}", dir.path().join("waybill.db").display()));
+        let mut settings = StoreSettings::new(url);
+        settings.away_for = Duration::from_millis(300);
+        let (store, _) = Store::open(&settings, Arc::new(Uuid::now_v7)).await.unwrap();
+        let now = Arc::new(Mutex::new(now));
+        let settings = ConsoleSettings {
+            node: "acme-1".parse().unwrap(),
+            public_url: None,
+            secure_cookies: false,
+            version: "0.1.0".into(),
+        };
+        let clock = now.clone();
+        let console = Console::with_vitals(
+            store.clone(),
+            settings,
+            Arc::new(move || *clock.lock().unwrap()),
+            Arc::new(|bytes: &mut [u8]| {
+                for chunk in bytes.chunks_mut(16) {
+                    chunk.copy_from_slice(&Uuid::new_v4().as_bytes()[..chunk.len()]);
+                }
+            }),
+            Arc::new(Said),
+        );
+        Self { store, console, dir, now }
+    }
+
+    /// The time.
+    pub fn now(&self) -> Timestamp {
+        *self.now.lock().unwrap()
+    }
+
+    /// Lets time go by.
+    pub fn pass(&self, time: Duration) {
+        *self.now.lock().unwrap() += time;
+    }
+
+    /// Connections in and out, live and past.
+    pub async fn connections(&self, count: u32) -> Vec<ConnectionId> {
+        let started = self.now() - Duration::from_secs(86_400);
+        let journal = Journal::open(
+            JournalSettings::new(self.dir.path().join("journal")),
+            "acme-1".parse().unwrap(),
+            started,
+        )
+        .unwrap();
+        let mut ids = Vec::new();
+        for number in 0..count {
+            let at = self.now() - Duration::from_secs(u64::from(90 * (count - number)));
+            let id = ConnectionId::new(Uuid::now_v7());
+            ids.push(id);
+            journal.append(JournalEntry::Opened(opened(id, number, at))).await.unwrap();
+            if number % 9 != 8 {
+                let failed = number % 7 == 6;
+                let lasted = Duration::from_millis(340 + 977 * u64::from(number % 40));
+                journal
+                    .append(JournalEntry::Closed(ConnectionClosed {
+                        id,
+                        at: at + lasted,
+                        bytes_in: 1_900 + 7_919 * u64::from(number),
+                        bytes_out: 4_200 + 104_729 * u64::from(number),
+                        duration: lasted,
+                        requests: u64::from(1 + number % 12),
+                        reason: PeerText::from(if failed { "reset by the peer" } else { "done" }),
+                        failed,
+                    }))
+                    .await
+                    .unwrap();
+            }
+        }
+        journal.ship_pending(&self.store, self.now()).await.unwrap();
+        ids
+    }
+}
+
+fn opened(id: ConnectionId, number: u32, at: Timestamp) -> ConnectionOpened {
+    let sftp = number % 3 == 0;
+    let inbound = number % 3 == 2;
+    let host = match number % 3 {
+        0 => "sftp.acme.example:22",
+        1 => "as2.globex.example:443",
+        _ => "gateway.acme.example:8443",
+    };
+    ConnectionOpened {
+        id,
+        at,
+        node: "acme-1".parse().unwrap(),
+        direction: if inbound { Direction::Inbound } else { Direction::Outbound },
+        protocol: if sftp { Protocol::Sftp } else { Protocol::As2 },
+        purpose: match number % 3 {
+            0 => Purpose::Poll,
+            1 => Purpose::Deliver,
+            _ => Purpose::Receive,
+        },
+        endpoint: Some(["acme-sftp", "globex-as2", "as2"][number as usize % 3].into()),
+        host: Some(PeerText::from(host)),
+        remote: Some(format!("203.0.113.{}:{}", 10 + number % 40, if inbound { 40_100 + number } else { 443 }).parse().unwrap()),
+        local: Some(format!("10.20.0.5:{}", 50_000 + number).parse().unwrap()),
+        proxy: None,
+        security: if sftp {
+            Security::Ssh {
+                host_key_type: "ssh-ed25519".into(),
+                host_key: "SHA256:2h0a7t5Jv3oZ8yW6vZK1m0cS9d4bQxRr7uE5TnPfXgk".into(),
+                kex: "curve25519-sha256".into(),
+                cipher: "chacha20-poly1305@openssh.com".into(),
+                mac: String::new(),
+                server: PeerText::from("SSH-2.0-OpenSSH_9.2p1 Debian-2"),
+            }
+        } else {
+            Security::Tls {
+                version: "TLSv1.3".into(),
+                cipher: "TLS_AES_256_GCM_SHA384".into(),
+                peer: (!inbound).then(|| {
+                    Box::new(Certificate {
+                        subject: PeerText::from("CN=as2.globex.example,O=Globex"),
+                        issuer: PeerText::from("CN=Globex Issuing CA,O=Globex"),
+                        serial: "4a91c0ffee12".into(),
+                        sha256: "9f2c".repeat(16),
+                        not_before: at - Duration::from_secs(90 * 86_400),
+                        not_after: at + Duration::from_secs(275 * 86_400),
+                    })
+                }),
+            }
+        },
+    }
+}

@@ -1,0 +1,236 @@
+//! Transfers from their offer to their receipt, by the store's own commands.
+
+use model::{
+    AuditEvent, ConnectionId, Delivery, DeliveryId, DeliveryState, ErrorKind, EventId, EventKind, Offer, OfferId,
+    OfferIdentity, OfferState, PayloadId, PayloadRecord, Receipt, ReceiptKind, RemotePath, Sha256, Timestamp,
+    Transfer, TransferId, TransferKind, TransferState,
+};
+use serde_json::{Map, json};
+use std::time::Duration;
+use store::{
+    Acquired, Act, ClaimFilter, Failure, Finish, NewDelivery, NewTransfer, NodeLease, RecordOffer, Store,
+};
+use uuid::Uuid;
+
+/// How a transfer is to end.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Way {
+    /// Delivered with an MDN.
+    Completed,
+    /// The first delivery with an MDN, the second refused.
+    PartlyFailed,
+    /// Refused.
+    Failed,
+    /// Tried once, to be tried again.
+    Retrying,
+    /// Sent, the receipt awaited.
+    Awaiting,
+    /// Not claimed yet.
+    Pending,
+    /// Held by a person.
+    Held,
+}
+
+/// Records transfers.
+pub struct Filler {
+    store: Store,
+    lease: NodeLease,
+}
+
+impl Filler {
+    /// Takes the node's lease at that time, for long.
+    pub async fn new(store: &Store, now: Timestamp) -> Self {
+        let term = Duration::from_secs(10 * 365 * 86_400);
+        match store.acquire_node(&"acme-1".parse().unwrap(), term, now, true).await.unwrap() {
+            Acquired::Held(lease) => Self { store: store.clone(), lease },
+            Acquired::HeldUntil(until) => panic!("held until {until}"),
+        }
+    }
+
+    /// One transfer that ends in that way.
+    pub async fn transfer(
+        &self,
+        name: RemotePath,
+        flow: &str,
+        way: Way,
+        at: Timestamp,
+        connection: Option<ConnectionId>,
+    ) -> TransferId {
+        let parts: &[&str] = if way == Way::PartlyFailed { &["globex-as2", "archive-folder"] } else { &["globex-as2"] };
+        let offer = offer(&name, flow, at);
+        let transfer = transfer(&name, flow, at, &offer, parts);
+        let id = transfer.transfer.id;
+        let event = |kind, at| {
+            AuditEvent::new(EventId::new(Uuid::now_v7()), at, "acme-1".parse().unwrap(), kind)
+                .flow(flow)
+                .transfer(id)
+                .endpoint(parts[0])
+        };
+        let mut recorded = event(EventKind::TransferRecorded, at).peer_detail("file_name", name.to_text());
+        if let Some(connection) = connection {
+            recorded = recorded.connection(connection);
+        }
+        self.store
+            .record_offer(RecordOffer {
+                lease: self.lease.clone(),
+                source: None,
+                offer,
+                settle_when: None,
+                transfers: vec![transfer],
+                events: vec![recorded],
+                now: at,
+            })
+            .await
+            .unwrap();
+        match way {
+            Way::Pending => {}
+            Way::Held => {
+                let act = Act {
+                    actor: model::Actor::User("ada".into()),
+                    node: "acme-1".parse().unwrap(),
+                    at: at + Duration::from_secs(2),
+                };
+                self.store.hold_transfer(id, &act).await.unwrap();
+            }
+            _ => self.deliver(id, way, at + Duration::from_millis(420), &event).await,
+        }
+        id
+    }
+
+    async fn deliver(
+        &self,
+        id: TransferId,
+        way: Way,
+        at: Timestamp,
+        event: &impl Fn(EventKind, Timestamp) -> AuditEvent,
+    ) {
+        let claimed = self.store.claim(&self.lease, 50, ClaimFilter::default(), at).await.unwrap();
+        let mut place = 0;
+        for claim in claimed.into_iter().filter(|claim| claim.transfer.id == id) {
+            let end = at + Duration::from_millis(1_350 + 400 * place);
+            let fails = way == Way::Failed || way == Way::Retrying || (way == Way::PartlyFailed && place == 1);
+            let error = Failure {
+                kind: ErrorKind::Unreachable,
+                text: "deliver to globex-as2: cannot connect to as2.globex.example:443: connection refused; \
+                       the host answers, nothing listens there"
+                    .into(),
+            };
+            let (finish, kind) = match way {
+                Way::Awaiting => (
+                    Finish::Awaiting { deadline: at + Duration::from_secs(7200) },
+                    EventKind::DeliveryAwaiting,
+                ),
+                Way::Retrying => (
+                    Finish::Retry { due_at: end + Duration::from_secs(3600), error: error.clone() },
+                    EventKind::DeliveryRetrying,
+                ),
+                _ if fails => (
+                    Finish::Fail { error: error.clone(), receipt: None, lane_continues: false },
+                    EventKind::DeliveryFailed,
+                ),
+                _ => (
+                    Finish::Delivered { receipt: mdn(end), evidence: None, replies: vec![] },
+                    EventKind::DeliveryDelivered,
+                ),
+            };
+            let mut line = event(kind, end).delivery(claim.delivery.id).detail("attempt", 1);
+            line = if fails { line.peer_detail("error", &error.text) } else { line.detail("summary", SUMMARY) };
+            self.store.finish(&claim.claim, finish, end, vec![line]).await.unwrap();
+            place += 1;
+        }
+        assert!(place > 0, "nothing was claimed");
+    }
+}
+
+const SUMMARY: &str = "automatic-action/MDN-sent-automatically; processed";
+
+fn mdn(at: Timestamp) -> Receipt {
+    let detail = json!({
+        "message_id": format!("<{}@acme.example>", Uuid::new_v4().simple()),
+        "disposition": SUMMARY,
+        "mic": "dYkV9tTWpS0q7wcTt0wqDk1qz2Xl5pY8F3nJc7mQe4U=, sha256",
+        "mic_matched": true,
+        "signed": true,
+        "status": 200,
+        "mdn_content_type": "multipart/signed; protocol=\"application/pkcs7-signature\"; micalg=sha-256",
+        "mdn": "TUlNRS1WZXJzaW9uOiAxLjAK".repeat(60),
+    });
+    Receipt {
+        kind: ReceiptKind::Mdn,
+        at,
+        positive: true,
+        summary: SUMMARY.into(),
+        detail: detail.as_object().cloned().unwrap_or_default(),
+        evidence: None,
+    }
+}
+
+fn offer(name: &RemotePath, flow: &str, at: Timestamp) -> Offer {
+    let mut path = b"/outgoing/".to_vec();
+    path.extend_from_slice(name.as_bytes());
+    Offer {
+        id: OfferId::new(Uuid::now_v7()),
+        identity: OfferIdentity {
+            flow: flow.into(),
+            endpoint: "acme-sftp".into(),
+            path: RemotePath::from_bytes(path),
+            size: Some(18_432),
+            modified: Some(at - Duration::from_secs(30)),
+            version: None,
+        },
+        state: OfferState::Staging,
+        found_at: at - Duration::from_millis(870),
+        failures: 0,
+        source_data: Map::new(),
+    }
+}
+
+fn transfer(name: &RemotePath, flow: &str, at: Timestamp, offer: &Offer, to: &[&str]) -> NewTransfer {
+    let id = TransferId::new(Uuid::now_v7());
+    let length = 512 + u64::from(crc(name.as_bytes())) % 5_000_000;
+    NewTransfer {
+        transfer: Transfer {
+            id,
+            kind: TransferKind::Payload,
+            flow: flow.into(),
+            offer: Some(offer.id),
+            parent: None,
+            partner: Some("globex".into()),
+            payload: PayloadRecord {
+                id: PayloadId::new(Uuid::now_v7()),
+                length,
+                sha256: Sha256(openssl::sha::sha256(name.as_bytes())),
+                media_type: Some("application/edi-x12".into()),
+                file_name: name.clone(),
+                staged_at: at,
+            },
+            state: TransferState::Staged,
+            created_at: at,
+            metadata: json!({"as2_from": "ACME", "as2_to": "GLOBEX"}).as_object().cloned().unwrap(),
+        },
+        retain_for: Duration::from_secs(30 * 86_400),
+        deliveries: to
+            .iter()
+            .map(|endpoint| NewDelivery {
+                delivery: Delivery {
+                    id: DeliveryId::new(Uuid::now_v7()),
+                    transfer: id,
+                    destination: endpoint.split('-').next().unwrap().into(),
+                    endpoint: (*endpoint).into(),
+                    file_name: name.clone(),
+                    state: DeliveryState::Pending,
+                    attempt: 0,
+                    lane: None,
+                    due_at: at,
+                    expires_at: None,
+                },
+                lane_continues: false,
+            })
+            .collect(),
+    }
+}
+
+/// Any number that differs from name to name.
+fn crc(bytes: &[u8]) -> u32 {
+    bytes.iter().fold(17, |sum: u32, byte| sum.wrapping_mul(31).wrapping_add(u32::from(*byte)))
+}
