@@ -31,7 +31,7 @@ pub(crate) fn run() {
     let took = begun.elapsed().as_secs_f64();
     let peak = |pid| status_kib(pid, "VmHWM").unwrap() as f64 / 1024.0;
     println!("| {FILES} files of {MIB} MiB, buffers = 256 MiB | |\n|---|---|");
-    println!("| whole way | {:.0} MB/s |", (FILES * MIB << 20) as f64 / 1e6 / took);
+    println!("| whole way | {:.0} MB/s |", ((FILES * MIB) << 20) as f64 / 1e6 / took);
     println!("| peak memory, sender | {:.0} MiB |", peak(pair.acme.pid()));
     println!("| peak memory, receiver | {:.0} MiB |", peak(pair.globex.pid()));
 }

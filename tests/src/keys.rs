@@ -25,7 +25,7 @@ impl KeyPair {
         let subject = subject.build();
         let mut builder = X509::builder().unwrap();
         builder.set_version(2).unwrap();
-        let serial = u32::try_from(std::process::id()).unwrap();
+        let serial = std::process::id();
         builder.set_serial_number(&BigNum::from_u32(serial).unwrap().to_asn1_integer().unwrap()).unwrap();
         builder.set_subject_name(&subject).unwrap();
         builder.set_issuer_name(&subject).unwrap();

@@ -3,6 +3,9 @@
 //! Everything a test starts is a value whose drop ends it. A server that cannot be started fails the
 //! test.
 
+#![allow(clippy::disallowed_methods, reason = "tests open sockets of their own")]
+
+mod connections;
 mod gateway;
 mod keys;
 mod server;

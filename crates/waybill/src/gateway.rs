@@ -286,7 +286,6 @@ pub(crate) fn net_settings(settings: &Settings, ambient: &Ambient) -> NetSetting
             .iter()
             .filter_map(|network| format!("{}/{}", network.address, network.prefix).parse().ok())
             .collect(),
-        ..EgressRules::default()
     };
     net
 }
