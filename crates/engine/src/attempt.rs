@@ -2,41 +2,40 @@
 
 use crate::adapters::ClaimLog;
 use crate::crash;
-use crate::recording::{Origin, StagedPart};
+use crate::endpoints::Seen;
+use crate::guard::guarded;
 use crate::shared::Shared;
 use crate::staging_area::StagedBytes;
-use futures::FutureExt;
 use model::definition::RetryPolicy;
-use model::{Claim, Error, ErrorKind, EventKind, Result, Retry, Transfer, TransferKind, TransferState};
-use std::panic::AssertUnwindSafe;
+use model::{AuditEvent, Claim, Error, ErrorKind, EventKind, Result, Retry, Transfer, TransferState};
 use std::sync::Arc;
-use std::time::Duration;
-use store::{Claimed, Finish, Finished, NewTransfer, Overdue};
-use transport::{Deliver, Reply, Sent};
-
-/// Between two tries to record how an attempt ended, while the database is away.
-const RECORD_AGAIN: Duration = Duration::from_secs(2);
+use store::{Claimed, Finish, Finished, Overdue};
+use transport::{Deliver, Sent};
 
 impl Shared {
     /// Makes one attempt and records its end, whatever it is.
     pub(crate) async fn attempt(self: &Arc<Self>, claimed: Claimed) {
         crash::point("deliver.claimed");
         let endpoint = claimed.delivery.endpoint.clone();
-        // A transport that panics must not take the others with it, nor leave its delivery `sending`.
-        let result = match AssertUnwindSafe(self.deliver(&claimed)).catch_unwind().await {
-            Ok(result) => result,
-            Err(_) => Err(Error::transient(ErrorKind::Internal, "deliver a file: the transport panicked")
-                .with("endpoint", &endpoint)
-                .advice("this is a fault of Waybill; the log has its place")),
-        };
-        crash::point("deliver.sent");
-        let reached = match &result {
-            Ok(_) => true,
-            Err(error) => {
-                !matches!(error.kind(), ErrorKind::Unreachable | ErrorKind::Timeout | ErrorKind::Throttled)
+        let epoch = claimed.claim.epoch;
+        // A transport that panics must not take the others with it, nor leave its delivery `sending`;
+        // and one that hangs must not go on with what others have taken up.
+        let result = tokio::select! {
+            result = guarded("deliver a file", self.deliver(&claimed)) => result,
+            () = self.lease.lost(epoch) => {
+                let change = self.health.end(&endpoint, Seen::Nothing, self.now());
+                self.record_health(&endpoint, change).await;
+                return log_lost(&claimed.claim);
             }
         };
-        let change = self.health.end(&endpoint, reached, self.now());
+        crash::point("deliver.sent");
+        let seen = match &result {
+            Ok(_) => Seen::Reached,
+            // The transport may only have been told to stop.
+            Err(_) if self.lease.may_act(epoch).is_err() => Seen::Nothing,
+            Err(error) => Seen::of(error),
+        };
+        let change = self.health.end(&endpoint, seen, self.now());
         self.record_health(&endpoint, change).await;
         self.finish(&claimed, result).await;
     }
@@ -72,32 +71,37 @@ impl Shared {
 
     /// Records how an attempt ended; also that of one whose receipt never came.
     pub(crate) async fn finish(&self, claimed: &Claimed, result: Result<Sent>) {
-        let (finish, event) = self.conclude(claimed, result);
+        let (mut finish, mut events) = self.conclude(claimed, result);
         crash::point("finish.before");
         let claim = &claimed.claim;
-        let events = vec![event];
-        // The delivery happened, or failed: forgetting that would repeat it. While the database is
-        // away the store already waits; beyond that this goes on until the lease is gone for sure.
         loop {
-            match self.store.finish(claim, finish.clone(), self.now(), events.clone()).await {
+            let write = || self.store.finish(claim, finish.clone(), self.now(), events.clone());
+            match self.insist("how an attempt ended", claim.epoch, write).await {
                 Ok(Finished::Done { transfer_ended }) => {
                     crash::point("finish.after");
                     return log_end(claimed, &finish, transfer_ended);
                 }
                 Ok(Finished::AlreadyResolved(_)) => return,
                 Ok(Finished::ClaimLost) => return log_lost(claim),
+                Err(error) if error.retry() == Retry::Permanent && !matches!(finish, Finish::Fail { .. }) => {
+                    // What it ended with cannot be kept. That it ended is told all the same, so that a
+                    // person sees it; the delivery must not stay `sending` for ever.
+                    tracing::error!(delivery = %claim.delivery, ?finish, error = %error.chain(), "an attempt's end cannot be recorded as it was");
+                    let error = Error::permanent(ErrorKind::Internal, "record how an attempt ended")
+                        .with("attempt", claim.attempt)
+                        .caused_by(error.chain())
+                        .advice("the log tells how it ended; ask the partner whether the file arrived before you send it again");
+                    (finish, events) = self.conclude(claimed, Err(error));
+                }
                 Err(error) => {
-                    tracing::warn!(delivery = %claim.delivery, error = %error.chain(), "an attempt's end could not be recorded yet");
-                    if self.lease.current().epoch != claim.epoch {
-                        return log_lost(claim);
-                    }
-                    self.services.clock.sleep(RECORD_AGAIN).await;
+                    tracing::error!(delivery = %claim.delivery, error = %error.chain(), "an attempt's end was not recorded");
+                    return;
                 }
             }
         }
     }
 
-    fn conclude(&self, claimed: &Claimed, result: Result<Sent>) -> (Finish, model::AuditEvent) {
+    fn conclude(&self, claimed: &Claimed, result: Result<Sent>) -> (Finish, Vec<AuditEvent>) {
         let event = |kind| {
             let event = self
                 .event(kind)
@@ -113,17 +117,30 @@ impl Shared {
         };
         match result {
             Ok(Sent::Delivered { receipt, replies }) => {
-                let event = event(EventKind::DeliveryDelivered)
+                let mut event = event(EventKind::DeliveryDelivered)
                     .detail("receipt", receipt.kind.as_str())
                     .peer_detail("summary", &receipt.summary);
-                let replies = replies.into_iter().map(|reply| self.reply(&claimed.transfer, reply)).collect();
-                (Finish::Delivered { receipt, evidence: None, replies }, event)
+                let connection = receipt.detail.get("connection").and_then(serde_json::Value::as_str);
+                event.connection = connection.and_then(|id| id.parse().ok());
+                let (replies, arrivals): (Vec<_>, Vec<_>) =
+                    replies.into_iter().map(|reply| self.reply(&claimed.transfer, reply)).unzip();
+                let events = std::iter::once(event).chain(arrivals).collect();
+                (Finish::Delivered { receipt, evidence: None, replies }, events)
             }
             Ok(Sent::Awaiting { deadline }) => {
                 let until = deadline.to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
-                (Finish::Awaiting { deadline }, event(EventKind::DeliveryAwaiting).detail("until", until))
+                let event = event(EventKind::DeliveryAwaiting).detail("until", until);
+                (Finish::Awaiting { deadline }, vec![event])
             }
             Err(error) => {
+                // A transport that knows which connection an attempt failed on names it in the context.
+                let connection = error.context().iter().find(|(key, _)| *key == "connection");
+                let connection = connection.and_then(|(_, id)| id.parse().ok());
+                let event = |kind| {
+                    let mut event: model::AuditEvent = event(kind);
+                    event.connection = connection;
+                    event
+                };
                 let (policy, lane_continues) = self.policy(&claimed.transfer, &claimed.delivery.destination);
                 let failures = claimed.failures.saturating_add(1);
                 let wait = match error.retry() {
@@ -136,12 +153,13 @@ impl Shared {
                         let event = event(EventKind::DeliveryRetrying)
                             .error(&error)
                             .detail("next", due_at.to_rfc3339_opts(chrono::SecondsFormat::Secs, true));
-                        (Finish::Retry { due_at, error: (&error).into() }, event)
+                        (Finish::Retry { due_at, error: (&error).into() }, vec![event])
                     }
                     None => {
                         let event =
                             event(EventKind::DeliveryFailed).error(&error).detail("failures", failures);
-                        (Finish::Fail { error: (&error).into(), receipt: None, lane_continues }, event)
+                        let error = (&error).into();
+                        (Finish::Fail { error, receipt: None, lane_continues }, vec![event])
                     }
                 }
             }
@@ -156,55 +174,6 @@ impl Shared {
             .and_then(|flow| flow.destinations.iter().find(|d| d.name == destination))
             .map_or_else(RetryPolicy::default, |destination| destination.retry);
         (policy, flow.is_some_and(|flow| flow.continue_after_failure))
-    }
-
-    /// A payload that came with a delivery's answer: a transfer of its own, child of the one sent.
-    fn reply(&self, parent: &Transfer, reply: Reply) -> NewTransfer {
-        let part = StagedPart {
-            staged: reply.staged,
-            file_name: reply.file_name,
-            media_type: reply.media_type,
-            metadata: reply.metadata,
-        };
-        let origin =
-            Origin { offer: None, endpoint: "", partner: parent.partner.as_deref(), received: self.now() };
-        let definitions = self.definitions();
-        let destinations = definitions.flows.get(&parent.flow);
-        let mut new = match destinations {
-            Some(flow) => self.new_transfer(flow, &origin, &part, 1).0,
-            None => self.bare_transfer(parent, &origin, part),
-        };
-        // A reply goes nowhere by itself: it is kept beside its parent for a person or a later step.
-        new.deliveries.clear();
-        new.transfer.kind = TransferKind::Reply;
-        new.transfer.parent = Some(parent.id);
-        new
-    }
-
-    fn bare_transfer(&self, parent: &Transfer, origin: &Origin<'_>, part: StagedPart) -> NewTransfer {
-        NewTransfer {
-            transfer: Transfer {
-                id: model::TransferId::new(self.ids.next()),
-                kind: TransferKind::Reply,
-                flow: parent.flow.clone(),
-                offer: None,
-                parent: Some(parent.id),
-                partner: parent.partner.clone(),
-                payload: model::PayloadRecord {
-                    id: part.staged.id,
-                    length: part.staged.length,
-                    sha256: part.staged.sha256,
-                    media_type: part.media_type,
-                    file_name: part.file_name,
-                    staged_at: origin.received,
-                },
-                state: TransferState::Staged,
-                created_at: origin.received,
-                metadata: part.metadata,
-            },
-            deliveries: Vec::new(),
-            retain_for: Duration::from_secs(30 * 86_400),
-        }
     }
 }
 

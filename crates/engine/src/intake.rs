@@ -6,12 +6,12 @@ use crate::shared::Shared;
 use async_trait::async_trait;
 use model::definition::{Flow, FlowSource};
 use model::{
-    AuditEvent, Error, ErrorKind, Offer, OfferId, OfferIdentity, OfferState, Receipt, RemotePath, Result,
-    TransferId,
+    AuditEvent, Error, ErrorKind, Offer, OfferId, OfferIdentity, OfferState, PayloadId, Receipt, RemotePath,
+    Result, TransferId,
 };
 use serde_json::{Map, json};
 use std::sync::Arc;
-use store::{IntakeBegun, IntakeCommit, IntakeCommitted, NodeLease, Reply};
+use store::{IntakeBegun, IntakeCommit, IntakeCommitted, NewTransfer, NodeLease, Reply};
 use transport::{Begin, Intake, Message, PartWriter, Reception, Resolved, StagedPayload, StoredReply};
 
 /// The engine, as listeners see it.
@@ -23,18 +23,24 @@ impl Intake for EngineIntake {
         let shared = &self.0;
         let lease = shared.lease.current();
         shared.lease.may_act(lease.epoch)?;
+        // Here first: what another connection to this node is receiving must not be asked for again,
+        // so that a key whose reservation got no answer can be freed without harm to anyone.
+        let Some(mut reception) = OpenReception::new(shared, key, lease.clone()) else {
+            return Ok(Begin::InProgress);
+        };
         Ok(match shared.store.intake_begin(&lease, key, shared.now()).await? {
             IntakeBegun::New => {
                 crash::point("intake.begun");
-                Begin::New(Box::new(OpenReception {
-                    shared: Arc::clone(shared),
-                    key: key.to_owned(),
-                    lease,
-                    ended: false,
-                }))
+                Begin::New(Box::new(reception))
             }
-            IntakeBegun::InProgress => Begin::InProgress,
-            IntakeBegun::Answered(reply) => Begin::Answered(read_reply(reply)?),
+            IntakeBegun::InProgress => {
+                reception.end();
+                Begin::InProgress
+            }
+            IntakeBegun::Answered(reply) => {
+                reception.end();
+                Begin::Answered(read_reply(reply)?)
+            }
         })
     }
 
@@ -102,45 +108,31 @@ impl Reception for OpenReception {
             partner: message.partner.as_deref(),
             received,
         };
-        let mut transfers = Vec::new();
-        let mut events = message.events;
-        for (part, sequence) in message.parts.into_iter().zip(1_u32..) {
-            let flows = self.shared.flows_for(message.transport, message.partner.as_deref(), &part.file_name);
-            if flows.is_empty() {
-                return Err(no_flow(&message.partner, &part.file_name));
+        let staged: Vec<PayloadId> = message.parts.iter().map(|part| part.staged.id).collect();
+        let (transfers, events) = match self.transfers(message, &origin) {
+            Ok(made) => made,
+            Err(error) => {
+                self.shared.discard(staged).await;
+                return Err(error);
             }
-            let part = StagedPart {
-                staged: part.staged,
-                file_name: part.file_name,
-                media_type: part.media_type,
-                metadata: message
-                    .metadata
-                    .iter()
-                    .chain(&part.metadata)
-                    .map(|(k, v)| (k.clone(), v.clone()))
-                    .collect(),
-            };
-            for flow in flows {
-                let (transfer, event) = self.shared.new_transfer(&flow, &origin, &part, sequence);
-                transfers.push(transfer);
-                events.push(event);
-            }
-        }
+        };
         let ids = transfers.iter().map(|new| new.transfer.id).collect();
-        let reply = write_reply(&reply);
         crash::point("intake.before_commit");
         let commit = IntakeCommit {
             lease: self.lease.clone(),
             key: self.key.clone(),
             offer,
             transfers,
-            reply,
+            reply: write_reply(&reply),
             events,
             now: received,
         };
-        match self.shared.store.intake_commit(commit).await? {
+        // A commit whose answer was lost is asked for again: it answers for itself, by its offer's id.
+        // Until then the peer gets no answer, and the bytes stay.
+        let write = || self.shared.store.intake_commit(commit.clone());
+        match self.shared.insist_if_ambiguous("a received message", self.lease.epoch, write).await? {
             IntakeCommitted::Committed => {
-                self.ended = true;
+                self.end();
                 crash::point("intake.committed");
                 Ok(ids)
             }
@@ -158,12 +150,60 @@ impl Reception for OpenReception {
             .store
             .intake_refuse(&self.lease, &self.key, Some(reply), events, self.shared.now())
             .await?;
-        self.ended = true;
+        self.end();
         Ok(())
     }
 }
 
 impl OpenReception {
+    /// `None` while this node receives a message of the same key.
+    fn new(shared: &Arc<Shared>, key: &str, lease: NodeLease) -> Option<Self> {
+        let new = shared.receiving().insert(key.to_owned());
+        new.then(|| Self { shared: Arc::clone(shared), key: key.to_owned(), lease, ended: false })
+    }
+
+    /// The key is answered, or another's: there is nothing to free.
+    fn end(&mut self) {
+        self.ended = true;
+        self.shared.receiving().remove(&self.key);
+    }
+
+    /// What is made of a message. A file that no flow wants, and a message without any, is refused:
+    /// never acknowledged and dropped.
+    fn transfers(
+        &self,
+        message: Message,
+        origin: &Origin<'_>,
+    ) -> Result<(Vec<NewTransfer>, Vec<AuditEvent>)> {
+        let mut transfers = Vec::new();
+        let mut events = message.events;
+        for (part, sequence) in message.parts.into_iter().zip(1_u32..) {
+            let flows = self.shared.flows_for(message.transport, message.partner.as_deref(), &part.file_name);
+            if flows.is_empty() {
+                return Err(no_flow(&message.partner, &part.file_name));
+            }
+            let own = part.metadata.iter();
+            let metadata =
+                message.metadata.iter().chain(own).map(|(key, value)| (key.clone(), value.clone()));
+            let part = StagedPart {
+                metadata: metadata.collect(),
+                staged: part.staged,
+                file_name: part.file_name,
+                media_type: part.media_type,
+            };
+            for flow in flows {
+                let (transfer, event) = self.shared.new_transfer(&flow, origin, &part, sequence);
+                transfers.push(transfer);
+                events.push(event);
+            }
+        }
+        if transfers.is_empty() {
+            return Err(Error::permanent(ErrorKind::Rejected, "take a message that holds no file")
+                .with("partner", message.partner.as_deref().unwrap_or("none")));
+        }
+        Ok((transfers, events))
+    }
+
     fn offer(&self, message: &Message, received: model::Timestamp) -> Offer {
         let first: Option<&StagedPayload> = message.parts.first().map(|part| &part.staged);
         Offer {
@@ -197,6 +237,7 @@ impl Drop for OpenReception {
                 if let Err(error) = shared.store.intake_abandon(&lease, &key).await {
                     tracing::warn!(%key, error = %error.chain(), "an abandoned reception's key is still held; it is freed with the node's lease");
                 }
+                shared.receiving().remove(&key);
             });
         }
     }

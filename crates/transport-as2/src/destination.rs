@@ -12,8 +12,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use http::{Request, StatusCode};
 use model::definition::{Endpoint, MdnRequest, Partner};
-use model::{Error, ErrorKind, PeerText, Protocol, Purpose, Receipt, ReceiptKind, Result, Retry};
-use net::http::{HttpProfile, RequestMeta};
+use model::{ConnectionId, Error, ErrorKind, PeerText, Protocol, Purpose, Receipt, ReceiptKind, Result, Retry};
+use net::http::{ConnectionInfo, HttpProfile, RequestMeta};
 use net::{DialRequest, Net, TlsOptions, TlsProfile, Trust};
 use openssl::hash::MessageDigest;
 use openssl::x509::X509;
@@ -82,6 +82,7 @@ impl Destination for As2Destination {
         delivery.log.may_act()?;
         let answer = client.request(request, &meta).await?;
         let (head, body) = answer.into_parts();
+        let connection = head.extensions.get::<ConnectionInfo>().map(|info| info.id);
         let body = body.collect(LARGEST_MDN).await.map_err(|error| error.retry_as(Retry::Ambiguous))?;
         let headers = head
             .headers
@@ -90,9 +91,9 @@ impl Destination for As2Destination {
         let headers = headers.map_err(|error| {
             Error::permanent(ErrorKind::Protocol, "read the answer's headers").caused_by(error)
         })?;
-        let answer = Answer { status: head.status, headers, body: &body };
+        let answer = Answer { status: head.status, headers, body: &body, connection };
         let expected = Expected { sides: &sides, message_id: &letter.sealing.message_id, mic: mic.get() };
-        self.conclude(&answer, &expected)
+        self.conclude(&answer, &expected).map_err(|error| answer.on_connection(error))
     }
 
     async fn probe(&self) -> Probe {
@@ -125,6 +126,17 @@ struct Answer<'a> {
     status: StatusCode,
     headers: Headers,
     body: &'a [u8],
+    connection: Option<ConnectionId>,
+}
+
+impl Answer<'_> {
+    /// Adds the connection the answer came by, so that the audit trail can name it.
+    fn on_connection(&self, error: Error) -> Error {
+        match self.connection {
+            Some(connection) => error.with("connection", connection),
+            None => error,
+        }
+    }
 }
 
 struct Expected<'a> {
@@ -243,7 +255,7 @@ impl As2Destination {
             let mut detail = Map::new();
             detail.insert("message_id".into(), expected.message_id.into());
             detail.insert("status".into(), answer.status.as_u16().into());
-            return Ok(self.delivered(ReceiptKind::HttpStatus, answer.status.to_string(), detail));
+            return Ok(self.delivered(ReceiptKind::HttpStatus, answer.status.to_string(), detail, answer));
         }
         if answer.body.is_empty() {
             // RFC 4130, 7.6: no receipt is no success. The same bytes go out again; a partner that has
@@ -256,10 +268,19 @@ impl As2Destination {
         }
         let read = mdn::read(&answer.headers, answer.body, &expected.sides.certificates)?;
         let detail = self.examine(&read, answer, expected)?;
-        Ok(self.delivered(ReceiptKind::Mdn, read.mdn.disposition.to_string(), detail))
+        Ok(self.delivered(ReceiptKind::Mdn, read.mdn.disposition.to_string(), detail, answer))
     }
 
-    fn delivered(&self, kind: ReceiptKind, summary: String, detail: Map<String, Value>) -> Sent {
+    fn delivered(
+        &self,
+        kind: ReceiptKind,
+        summary: String,
+        mut detail: Map<String, Value>,
+        answer: &Answer<'_>,
+    ) -> Sent {
+        if let Some(connection) = answer.connection {
+            detail.insert("connection".into(), connection.to_string().into());
+        }
         let summary = PeerText::from(summary.as_str()).as_str().to_owned();
         let at = self.services.clock.now();
         let receipt = Receipt { kind, at, positive: true, summary, detail, evidence: None };

@@ -255,6 +255,7 @@ impl Receiver {
         let message = Message {
             transport: "as2",
             endpoint: format!("as2/{}", sides.identity.name),
+            connection: Some(peer.connection),
             partner: Some(sides.partner.name.clone()),
             parts,
             evidence: Vec::new(),

@@ -2,7 +2,7 @@
 
 use crate::PartWriter;
 use async_trait::async_trait;
-use model::{AuditEvent, Receipt, RemotePath, Result, TransferId};
+use model::{AuditEvent, ConnectionId, Receipt, RemotePath, Result, TransferId};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::sync::Arc;
@@ -98,6 +98,8 @@ pub struct Message {
     pub transport: &'static str,
     /// The endpoint or path it came in by.
     pub endpoint: String,
+    /// The connection it came in by, for the audit trail.
+    pub connection: Option<ConnectionId>,
     /// Who sent it.
     pub partner: Option<String>,
     /// Its parts, with what is known of each.
