@@ -1,0 +1,17 @@
+//! `waybill demo`, as the README's first command runs it.
+
+use suites::run;
+
+#[test]
+fn the_demonstration_ends_well_and_says_so() {
+    let directory = tempfile::tempdir().unwrap();
+    let place = directory.path().to_str().unwrap();
+    let (status, out, error) = run(&["demo", "--exit-when-done", "--directory", place]);
+    assert!(status.success(), "{status}\n{out}\n{error}");
+    for words in
+        ["arrived whole", "MICs matched", "connections audited", "seals verified   yes", "all is well"]
+    {
+        assert!(out.contains(words), "no {words:?} in\n{out}");
+    }
+    assert!(!out.contains("WRONG"), "{out}");
+}

@@ -1,0 +1,10 @@
+//! Whole ways: an SFTP folder on a real sshd, AS2 from one gateway to another, a directory; and the
+//! commands a person gives beside them.
+
+mod commands;
+mod demo;
+mod forwarding;
+mod pair;
+mod settling;
+mod sftp_faults;
+mod validate;

@@ -1,0 +1,13 @@
+//! AS2 against an implementation that shares no code with Waybill (pyas2lib), against `openssl cms`, and
+//! against what nobody should send.
+
+mod hostile;
+mod hub;
+mod memory;
+mod misbehaving;
+mod names;
+mod oracle;
+mod raw;
+mod receiving;
+mod sending;
+mod twice;

@@ -1,0 +1,137 @@
+//! A partner that answers wrongly, or not at all.
+
+use crate::hub::{Hub, received, sha256, start_peer, tell};
+use serde_json::{Value, json};
+use std::fs;
+use suites::Server;
+
+/// Sends one file to a peer that was told something, and gives the transfer's whole way.
+fn way_to(peer: &Server, hub: &Hub, name: &str, behaviour: &Value) -> Value {
+    tell(peer, behaviour);
+    hub.put(name, name.repeat(1000).as_bytes());
+    hub.ended(name)
+}
+
+fn start() -> (Server, Hub) {
+    let peer = start_peer();
+    let mut hub = Hub::for_peer(&peer);
+    tell(&peer, &json!({ "partner_cert": hub.own.certificate }));
+    hub.define(peer.text("url"), "");
+    hub.gateway.start();
+    (peer, hub)
+}
+
+fn attempts(way: &Value) -> Vec<String> {
+    let attempts = way["deliveries"][0]["attempts"].as_array().unwrap();
+    attempts.iter().map(|attempt| attempt["outcome"].as_str().unwrap().to_owned()).collect()
+}
+
+fn failed_for_good(way: &Value) -> String {
+    assert_eq!(way["state"], "failed", "{way}");
+    assert_eq!(attempts(way).len(), 1, "tried again: {way}");
+    way["deliveries"][0]["attempts"][0]["error"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn receipts_that_do_not_prove_delivery_are_failures_with_their_cause() {
+    let (peer, hub) = start();
+
+    let error = failed_for_good(&way_to(&peer, &hub, "mic.bin", &json!({ "mic": "wrong", "times": 1 })));
+    let ours = received(&peer)[0]["mic"].as_str().unwrap().to_owned();
+    let digest = openssl::base64::encode_block(&openssl::sha::sha256(b"another"));
+    assert!(error.contains(&ours) && error.contains(&digest), "both MICs should be named: {error}");
+
+    let error = failed_for_good(&way_to(&peer, &hub, "missing.bin", &json!({ "mic": "missing", "times": 1 })));
+    assert!(error.contains(received(&peer)[1]["mic"].as_str().unwrap()), "{error}");
+
+    let told = json!({ "disposition": "processed/error: decryption-failed", "times": 1 });
+    let error = failed_for_good(&way_to(&peer, &hub, "refused.bin", &told));
+    assert!(error.contains("decryption-failed"), "{error}");
+
+    let error = failed_for_good(&way_to(&peer, &hub, "unsigned.bin", &json!({ "mdn": "unsigned", "times": 1 })));
+    assert!(error.contains("unsigned receipt"), "{error}");
+
+    let told = json!({ "original_message_id": "another@message", "times": 1 });
+    let error = failed_for_good(&way_to(&peer, &hub, "other.bin", &told));
+    assert!(error.contains("another message") && error.contains("another@message"), "{error}");
+
+    let events = hub.events("delivery.failed");
+    assert_eq!(events.len(), 5, "{events:?}");
+    let way = way_to(&peer, &hub, "fine.bin", &json!({ "reset": true }));
+    assert_eq!(way["state"], "completed", "{way}");
+}
+
+#[test]
+fn an_empty_answer_is_no_receipt_and_the_message_goes_out_again() {
+    let (peer, hub) = start();
+    let way = way_to(&peer, &hub, "empty.bin", &json!({ "mdn": "none", "times": 1 }));
+    assert_eq!(way["state"], "completed", "{way}");
+    assert_eq!(attempts(&way).len(), 2, "{way}");
+    let seen = received(&peer);
+    assert_eq!(seen.len(), 2, "{seen:?}");
+    assert_eq!(seen[0]["message_id"], seen[1]["message_id"]);
+    assert_identical(&seen);
+}
+
+#[test]
+fn after_two_server_errors_the_third_attempt_delivers_identical_bytes() {
+    let (peer, hub) = start();
+    let way = way_to(&peer, &hub, "errors.bin", &json!({ "status": 500, "times": 2 }));
+    assert_eq!(way["state"], "completed", "{way}");
+    assert_eq!(attempts(&way).len(), 3, "{way}");
+    assert_eq!(way["deliveries"][0]["receipt"]["detail"]["mic_matched"], true, "{way}");
+    let seen = received(&peer);
+    assert_eq!(seen.len(), 3, "{seen:?}");
+    assert_identical(&seen);
+    assert_eq!(seen[2]["sha256"], sha256("errors.bin".repeat(1000).as_bytes()));
+}
+
+#[test]
+fn identical_bytes_also_when_the_gateway_was_started_anew_between_attempts() {
+    let (peer, mut hub) = start();
+    tell(&peer, &json!({ "status": 503, "times": 2 }));
+    hub.put("restarted.bin", &[7; 100_000]);
+    suites::eventually("a first attempt", crate::hub::PATIENCE, || (!received(&peer).is_empty()).then_some(()));
+    hub.gateway.stop();
+    hub.gateway.start();
+    let way = hub.ended("restarted.bin");
+    assert_eq!(way["state"], "completed", "{way}");
+    assert_identical(&received(&peer));
+}
+
+#[test]
+fn a_lost_answer_is_asked_for_again_and_the_partner_has_one_payload() {
+    let (peer, hub) = start();
+    let way = way_to(&peer, &hub, "lost.bin", &json!({ "drop": "after_read", "times": 1 }));
+    assert_eq!(way["state"], "completed", "{way}");
+    assert_eq!(attempts(&way).len(), 2, "{way}");
+    let event = hub.events("delivery.retrying").pop().unwrap();
+    assert!(event.to_string().contains("ambiguous"), "{event}");
+    let seen = received(&peer);
+    assert_eq!(seen.len(), 2, "{seen:?}");
+    assert_identical(&seen);
+    assert_eq!((&seen[0]["duplicate"], &seen[1]["duplicate"]), (&json!(false), &json!(true)));
+    assert_eq!(fs::read_dir(peer.text("inbox")).unwrap().count(), 1);
+
+    // Half of an answer is no answer either.
+    let way = way_to(&peer, &hub, "half.bin", &json!({ "drop": "mid_answer", "times": 1 }));
+    assert_eq!((way["state"].as_str(), attempts(&way).len()), (Some("completed"), 2), "{way}");
+    // Nothing was read: sent again whole.
+    let way = way_to(&peer, &hub, "unread.bin", &json!({ "drop": "before_read", "times": 1 }));
+    assert_eq!((way["state"].as_str(), attempts(&way).len()), (Some("completed"), 2), "{way}");
+    assert_eq!(fs::read_dir(peer.text("inbox")).unwrap().count(), 3);
+}
+
+/// Every message the same, its header block included.
+fn assert_identical(seen: &[Value]) {
+    let raw = |message: &Value| fs::read(message["raw"].as_str().unwrap()).unwrap();
+    let first = raw(&seen[0]);
+    assert!(first.len() > 1000);
+    for message in seen {
+        let other = raw(message);
+        if other != first {
+            let head = |bytes: &[u8]| String::from_utf8_lossy(&bytes[..bytes.len().min(1500)]).into_owned();
+            panic!("another message:\n{}\n--- and ---\n{}", head(&first), head(&other));
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! Waybill → pyas2lib, in every protection, receipt, digest and cipher.
+
+use crate::hub::{Hub, random, received, sha256, start_peer, tell};
+use serde_json::json;
+
+/// Protection, receipt, digest, cipher.
+type Agreed = (&'static str, &'static str, &'static str, &'static str);
+
+#[test]
+fn signed_and_encrypted() {
+    all(&[
+        ("signed_encrypted", "signed", "sha256", "aes256-cbc"),
+        ("signed_encrypted", "signed", "sha1", "3des"),
+        ("signed_encrypted", "signed", "sha512", "aes128-cbc"),
+        ("signed_encrypted", "unsigned", "sha256", "aes192-cbc"),
+        ("signed_encrypted", "none", "sha1", "aes256-cbc"),
+    ]);
+}
+
+#[test]
+fn signed_alone() {
+    all(&[
+        ("signed", "signed", "sha256", "aes256-cbc"),
+        ("signed", "signed", "sha1", "aes256-cbc"),
+        ("signed", "unsigned", "sha512", "aes256-cbc"),
+        ("signed", "none", "sha256", "aes256-cbc"),
+    ]);
+}
+
+#[test]
+fn encrypted_alone_and_unprotected() {
+    all(&[
+        ("encrypted", "signed", "sha256", "aes256-cbc"),
+        ("encrypted", "unsigned", "sha1", "aes128-cbc"),
+        ("encrypted", "none", "sha256", "3des"),
+        ("none", "signed", "sha256", "aes256-cbc"),
+        ("none", "unsigned", "sha512", "aes256-cbc"),
+        ("none", "none", "sha256", "aes256-cbc"),
+    ]);
+}
+
+fn all(agreements: &[Agreed]) {
+    let peer = start_peer();
+    let mut hub = Hub::for_peer(&peer);
+    tell(&peer, &json!({ "partner_cert": hub.own.certificate }));
+    for (number, agreed) in agreements.iter().enumerate() {
+        let (security, mdn, digest, cipher) = agreed;
+        hub.define(
+            peer.text("url"),
+            &format!("send_security = \"{security}\"\nmdn = \"{mdn}\"\ndigest = \"{digest}\"\ncipher = \"{cipher}\""),
+        );
+        // Bare line ends, which a careless side would turn; and a name that needs quoting.
+        let bytes = [random(50_000), b"a\nb\r\nc\rd\n".to_vec()].concat();
+        let name = format!("order {number} Größe.bin");
+        hub.gateway.start();
+        hub.put(&name, &bytes);
+        let way = hub.ended(&name);
+        assert_eq!(way["state"], "completed", "{agreed:?}: {way}");
+        hub.gateway.stop();
+
+        let seen = received(&peer);
+        assert_eq!(seen.len(), number + 1, "{agreed:?}");
+        let seen = seen.last().unwrap();
+        assert_eq!(seen["status"], "processed", "{agreed:?}: {seen}");
+        assert_eq!(seen["sha256"], sha256(&bytes), "{agreed:?}: {seen}");
+        assert_eq!(seen["signed"], security.starts_with("signed"), "{agreed:?}: {seen}");
+        assert_eq!(seen["encrypted"], security.ends_with("encrypted"), "{agreed:?}: {seen}");
+        if security.ends_with("encrypted") {
+            let theirs = seen["cipher"].as_str().unwrap().replace('_', "").replace("tripledes3key", "3des");
+            assert!(theirs.contains(&cipher.replace('-', "")), "{agreed:?}: {theirs}");
+        }
+        let receipt = &way["deliveries"][0]["receipt"];
+        match *mdn {
+            "none" => assert_eq!(receipt["kind"], "http_status", "{agreed:?}: {receipt}"),
+            _ => {
+                assert_eq!(receipt["kind"], "mdn", "{agreed:?}: {receipt}");
+                assert_eq!(receipt["detail"]["signed"], *mdn == "signed", "{agreed:?}: {receipt}");
+                // pyas2lib computes no MIC of what was not signed.
+                let matched = security.starts_with("signed");
+                assert_eq!(receipt["detail"]["mic_matched"], matched, "{agreed:?}: {receipt}");
+            }
+        }
+    }
+}

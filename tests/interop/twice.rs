@@ -1,0 +1,73 @@
+//! The same message two times: one transfer, the same reply to the last byte.
+
+use crate::hub::{Hub, random};
+use std::sync::{Arc, Barrier};
+use std::thread;
+
+#[test]
+fn a_repeated_message_gets_the_stored_reply_and_is_taken_once() {
+    let mut hub = Hub::alone();
+    hub.define("http://127.0.0.1:9/as2", "");
+    hub.gateway.start();
+    let message = hub.good("twice.bin", &random(10_000));
+    let first = message.post(hub.gateway.http).unwrap();
+    assert!(first.text().contains("; processed\r\n"), "{}", first.text());
+    let second = message.post(hub.gateway.http).unwrap();
+    assert_eq!(first, second);
+    // Also by another life of the process.
+    hub.gateway.kill();
+    hub.gateway.start();
+    assert_eq!(message.post(hub.gateway.http).unwrap(), first);
+    assert_eq!(hub.transfers(), 1);
+    assert_eq!(hub.events("message.repeated").len(), 2);
+    hub.wait_for_file("twice.bin");
+    assert_eq!(hub.inbox().len(), 1);
+    hub.is_unmoved();
+}
+
+#[test]
+fn copies_that_come_at_once_make_one_transfer_and_get_equal_replies() {
+    let mut hub = Hub::alone();
+    hub.define("http://127.0.0.1:9/as2", "");
+    hub.gateway.start();
+    for round in 0..5 {
+        let name = format!("at-once-{round}.bin");
+        let message = Arc::new(hub.good(&name, &random(500_000)));
+        let together = Arc::new(Barrier::new(4));
+        let copies: Vec<_> = (0..4)
+            .map(|_| {
+                let (message, together, port) = (Arc::clone(&message), Arc::clone(&together), hub.gateway.http);
+                thread::spawn(move || {
+                    together.wait();
+                    message.post(port).unwrap()
+                })
+            })
+            .collect();
+        let answers: Vec<_> = copies.into_iter().map(|copy| copy.join().unwrap()).collect();
+        assert!(answers[0].text().contains("; processed\r\n"), "{}", answers[0].text());
+        assert!(answers.iter().all(|answer| *answer == answers[0]), "the replies differ: {answers:#?}");
+        hub.wait_for_file(&name);
+        assert_eq!(hub.transfers(), round + 1);
+    }
+    assert_eq!(hub.inbox().len(), 5);
+    hub.is_unmoved();
+}
+
+#[test]
+fn what_was_refused_may_come_again_mended() {
+    let mut hub = Hub::alone();
+    hub.define("http://127.0.0.1:9/as2", "");
+    hub.gateway.start();
+    let good = hub.good("mended.bin", b"well");
+    let mut body = good.body.clone();
+    let middle = body.len() / 2;
+    body[middle] ^= 1;
+    let refused = good.with_body(body).post(hub.gateway.http).unwrap();
+    assert!(refused.text().contains("processed/error: "), "{}", refused.text());
+    // RFC 4130 asks for the same Message-ID on a retry: after a failure it is no duplicate.
+    let taken = good.post(hub.gateway.http).unwrap();
+    assert!(taken.text().contains("; processed\r\n"), "{}", taken.text());
+    assert_eq!(hub.wait_for_file("mended.bin"), b"well");
+    assert_eq!(hub.transfers(), 1);
+    hub.is_unmoved();
+}
