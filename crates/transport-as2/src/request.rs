@@ -116,6 +116,9 @@ impl AskedMdn {
     }
 }
 
+/// Longest file name that file systems hold, in bytes.
+const LONGEST_NAME: usize = 255;
+
 /// A name for the file on our side: the last part of what the sender says, without what could lead
 /// elsewhere or break a line. The raw name stays in the metadata.
 #[must_use]
@@ -126,8 +129,8 @@ pub fn safe_file_name(raw: Option<&str>, message_id: &str) -> String {
         .chars()
         .map(|c| if c.is_control() || matches!(c, ':' | '*' | '?' | '"' | '<' | '>' | '|') { '_' } else { c })
         .collect();
-    while name.len() > 200 {
-        name.pop();
+    if name.len() > LONGEST_NAME {
+        name = shortened(&name);
     }
     if !name.chars().all(|c| c == '.' || c == ' ') {
         return name;
@@ -138,6 +141,16 @@ pub fn safe_file_name(raw: Option<&str>, message_id: &str) -> String {
         .take(150)
         .collect();
     format!("message-{}", id.trim_matches('.'))
+}
+
+/// A name cut to what a file system holds. The extension stays: flows choose by it.
+fn shortened(name: &str) -> String {
+    let (stem, extension) = name.rfind('.').filter(|at| name.len() - at <= 32).map_or((name, ""), |at| name.split_at(at));
+    let mut room = LONGEST_NAME - extension.len();
+    while !stem.is_char_boundary(room) {
+        room -= 1;
+    }
+    format!("{}{extension}", &stem[..room])
 }
 
 #[cfg(test)]
@@ -197,6 +210,15 @@ mod tests {
         ] {
             assert_eq!(safe_file_name(raw, "<1@a>"), safe);
         }
+    }
+
+    #[test]
+    fn long_names_stay_whole_as_long_as_a_file_system_holds_them() {
+        let whole = format!("{}.edi", "x".repeat(251));
+        assert_eq!(safe_file_name(Some(&whole), "<1@a>"), whole);
+        let longer = safe_file_name(Some(&format!("{}.edi", "é".repeat(200))), "<1@a>");
+        assert_eq!(longer, format!("{}.edi", "é".repeat(125)));
+        assert_eq!(safe_file_name(Some(&"x".repeat(300)), "<1@a>"), "x".repeat(255));
     }
 
     proptest! {
