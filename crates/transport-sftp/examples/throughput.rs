@@ -22,6 +22,21 @@ use transport::folder::Folder;
 const SMALL: usize = 4096;
 const AT_ONCE: usize = 64;
 
+/// Processor time of this process, and of its children that ended, in seconds: what counts when the
+/// machine is busy with other things.
+fn processor() -> (f64, f64) {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
+    let fields: Vec<f64> = stat
+        .rsplit(')')
+        .next()
+        .unwrap()
+        .split_whitespace()
+        .map(|field| field.parse().unwrap_or_default())
+        .collect();
+    // utime, stime, cutime, cstime are fields 14 to 17; the first after the name is number 3.
+    ((fields[11] + fields[12]) / 100.0, (fields[13] + fields[14]) / 100.0)
+}
+
 fn median(mut times: Vec<Duration>) -> f64 {
     times.sort();
     times[times.len() / 2].as_secs_f64()
@@ -99,13 +114,17 @@ async fn main() {
     let many = place.path().join("many");
     let (mut get, mut theirs, mut listing, mut reads, mut stored) =
         (Vec::new(), Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let (mut our_work, mut their_work) = (0.0, 0.0);
     for _ in 0..rounds {
+        let before = processor().1;
         theirs.push(openssh(&server, &format!("get large {}\n", copy.display())));
+        their_work += processor().1 - before;
         let world = World::new();
         let folder = world.folder(&server.endpoint().done());
-        let began = Instant::now();
+        let (before, began) = (processor().0, Instant::now());
         assert_eq!(fetch(&folder, "large", &copy).await, bytes as u64);
         get.push(began.elapsed());
+        our_work += processor().0 - before;
 
         std::fs::create_dir_all(&many).unwrap();
         stored.push(openssh(&server, &format!("get small/* {}/\n", many.display())));
@@ -133,6 +152,8 @@ async fn main() {
     let mib = bytes as f64 / f64::from(1 << 20);
     let (ours, theirs) = (mib / median(get), mib / median(theirs));
     println!("one file of {mib:.0} MiB to a file, MiB/s: waybill {ours:.0}, sftp {theirs:.0}, ratio {:.2}", ours / theirs);
+    let gib = mib / 1024.0 * rounds as f64;
+    println!("processor seconds of the client per GiB: waybill {:.2}, sftp {:.2}", our_work / gib, their_work / gib);
     let (list, read, stored) = (median(listing), median(reads), median(stored));
     let (ours, theirs) = (files as f64 / (list + read), files as f64 / stored);
     println!("{files} files of 4 KiB to files, files/s: waybill {ours:.0} (names {:.0}/s), sftp {theirs:.0}, ratio {:.2}", files as f64 / list, ours / theirs);
