@@ -21,7 +21,7 @@ if (live) {
     if (!paused) refresh();
   });
   note();
-  document.querySelector(".head")?.append(toggle);
+  document.querySelector("[data-live-controls]")?.append(toggle);
 
   const refresh = async () => {
     clearTimeout(timer);

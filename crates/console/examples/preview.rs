@@ -4,7 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, missing_docs)]
 
 #[path = "../tests/support/mod.rs"]
-#[allow(dead_code, unused_imports, unreachable_pub)]
+#[allow(dead_code)]
 mod support;
 
 use axum::body::Body;
@@ -18,7 +18,7 @@ use uuid::Uuid;
 #[tokio::main]
 async fn main() {
     let port: u16 = std::env::args().nth(1).map_or(8499, |port| port.parse().unwrap());
-    let world = World::open(None, now()).await;
+    let world = World::open(None, now(), true).await;
     fill(&world).await;
     let router = world.console.router();
     let base = format!("http://127.0.0.1:{port}");
@@ -67,7 +67,12 @@ async fn fill(world: &World) {
         filler.transfer(name, flow, way, at, connection).await;
     }
     let event = |kind, age| {
-        AuditEvent::new(EventId::new(Uuid::now_v7()), now - Duration::from_secs(age), "acme-1".parse().unwrap(), kind)
+        AuditEvent::new(
+            EventId::new(Uuid::now_v7()),
+            now - Duration::from_secs(age),
+            "acme-1".parse().unwrap(),
+            kind,
+        )
     };
     world
         .store
@@ -77,8 +82,12 @@ async fn fill(world: &World) {
                 .flow("orders")
                 .endpoint("acme-sftp")
                 .peer_detail("error", "list /outgoing at sftp.acme.example:22: timed out after 30 s"),
-            event(EventKind::EndpointOffline, 700).endpoint("initech-as2").detail("until", "2026-11-20T14:55:00Z"),
-            event(EventKind::LoginFailed, 300).peer_detail("user", "root").detail("why", "wrong user name or password"),
+            event(EventKind::EndpointOffline, 700)
+                .endpoint("initech-as2")
+                .detail("until", "2026-11-20T14:55:00Z"),
+            event(EventKind::LoginFailed, 300)
+                .peer_detail("user", "root")
+                .detail("why", "wrong user name or password"),
         ])
         .await
         .unwrap();

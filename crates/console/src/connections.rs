@@ -36,6 +36,8 @@ pub(crate) struct ConnectionLine {
     pub(crate) bytes_out: Option<Size>,
     pub(crate) opened: Moment,
     pub(crate) lasted: String,
+    /// Whether its reason is worth a line of the list.
+    pub(crate) failed: bool,
     pub(crate) reason: Option<String>,
 }
 
@@ -62,16 +64,16 @@ impl ConnectionLine {
             bytes_out: connection.bytes_out.map(Size),
             opened: Moment(connection.opened_at),
             lasted: lasted(connection, now),
+            failed: connection.failed == Some(true),
             reason: connection.reason.as_deref().map(safe_text).filter(|reason| !reason.is_empty()),
         }
     }
 }
 
 fn lasted(connection: &ConnectionView, now: Timestamp) -> String {
-    connection.duration.map_or_else(
-        || between(connection.opened_at, connection.closed_at.unwrap_or(now)),
-        duration_text,
-    )
+    connection
+        .duration
+        .map_or_else(|| between(connection.opened_at, connection.closed_at.unwrap_or(now)), duration_text)
 }
 
 fn badge(connection: &ConnectionView) -> Badge {
@@ -155,7 +157,16 @@ fn filter(reading: &mut Reading<'_>, now: Timestamp) -> ConnectionFilter {
     });
     let address = reading.text("address", "Host or address");
     let span = reading.span(now, address.is_some() && live != Some(true));
-    ConnectionFilter { live, endpoint, protocol, direction: way, address, failed, from: span.from, to: span.to }
+    ConnectionFilter {
+        live,
+        endpoint,
+        protocol,
+        direction: way,
+        address,
+        failed,
+        from: span.from,
+        to: span.to,
+    }
 }
 
 /// `GET /connections`
@@ -291,10 +302,9 @@ fn protection(security: Option<&Security>) -> (Vec<Fact>, Option<CertificateShow
     match security {
         None => (vec![fact("Protection", "Not known: only the connection's end is on record")], None),
         Some(Security::None) => (vec![fact("Protection", "None: bytes travel in the clear")], None),
-        Some(Security::Tls { version, cipher, peer }) => (
-            vec![fact("Protection", version), fact("Cipher", cipher)],
-            peer.as_deref().map(certificate),
-        ),
+        Some(Security::Tls { version, cipher, peer }) => {
+            (vec![fact("Protection", version), fact("Cipher", cipher)], peer.as_deref().map(certificate))
+        }
         Some(Security::Ssh { host_key_type, host_key, kex, cipher, mac, server }) => {
             let mac = if mac.is_empty() { "in the cipher (AEAD)" } else { mac };
             let facts = vec![

@@ -13,12 +13,15 @@ pub(crate) struct Fact {
     pub(crate) value: String,
     /// Shown folded.
     pub(crate) long: bool,
+    /// A hash, an id or the like.
+    pub(crate) mono: bool,
 }
 
 impl Fact {
     pub(crate) fn new(name: &str, value: impl Into<String>) -> Self {
         let value = value.into();
-        Self { name: name.to_owned(), long: value.len() > LONG, value }
+        let mono = value.len() >= 24 && !value.trim_end_matches(", sha256").contains(' ');
+        Self { name: name.to_owned(), long: value.len() > LONG, mono, value }
     }
 }
 
@@ -37,13 +40,12 @@ impl From<Vec<Fact>> for Facts {
     }
 }
 
-/// All keys of a detail, in their order.
+/// All keys of a detail: those with a name of their own first.
 pub(crate) fn facts(detail: &Map<String, Value>) -> Vec<Fact> {
-    detail
-        .iter()
-        .filter(|(_, value)| !value.is_null())
-        .map(|(key, value)| Fact::new(&name(key), text(value)))
-        .collect()
+    let place = |key: &str| NAMES.iter().position(|(known, _)| *known == key).unwrap_or(NAMES.len());
+    let mut pairs: Vec<_> = detail.iter().filter(|(_, value)| !value.is_null()).collect();
+    pairs.sort_by_key(|(key, _)| place(key));
+    pairs.into_iter().map(|(key, value)| Fact::new(&name(key), text(value))).collect()
 }
 
 /// The first of some keys that has a text: one line for a list.
@@ -61,24 +63,26 @@ fn text(value: &Value) -> String {
     }
 }
 
-/// Names that have a form of their own.
-const NAMES: [(&str, &str); 16] = [
-    ("message_id", "Message-ID"),
-    ("as2_message_id", "Message-ID"),
-    ("mic", "MIC"),
-    ("as2_mic", "MIC"),
-    ("mic_matched", "MIC matched"),
-    ("mdn", "MDN as received (Base64)"),
-    ("mdn_content_type", "MDN content type"),
-    ("sha256", "SHA-256"),
-    ("status", "HTTP status"),
+/// Names that have a form of their own, what matters most first.
+const NAMES: [(&str, &str); 18] = [
+    ("error", "Error"),
+    ("error_kind", "Kind of error"),
     ("as2_from", "AS2 from"),
     ("as2_to", "AS2 to"),
     ("as2_subject", "Subject"),
+    ("message_id", "Message-ID"),
+    ("as2_message_id", "Message-ID"),
+    ("disposition", "Disposition"),
+    ("mic", "MIC"),
+    ("as2_mic", "MIC"),
+    ("mic_matched", "MIC matched"),
     ("as2_cipher", "Cipher"),
     ("as2_signer", "Signer's certificate (SHA-256)"),
-    ("error_kind", "Kind of error"),
     ("file_name", "File name"),
+    ("sha256", "SHA-256"),
+    ("status", "HTTP status"),
+    ("mdn_content_type", "MDN content type"),
+    ("mdn", "MDN as received (Base64)"),
 ];
 
 fn name(key: &str) -> String {

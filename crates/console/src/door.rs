@@ -54,9 +54,15 @@ mod tests {
         for own in ["/", "/transfers?state=failed", "/audit/x"] {
             assert_eq!(local_path(Some(own)), own);
         }
-        for foreign in
-            ["", "//evil.example", "/\\evil.example", "https://evil.example/", "/a\r\nb", "/é", "/login?next=/"]
-        {
+        for foreign in [
+            "",
+            "//evil.example",
+            "/\\evil.example",
+            "https://evil.example/",
+            "/a\r\nb",
+            "/é",
+            "/login?next=/",
+        ] {
             assert_eq!(local_path(Some(foreign)), "/", "{foreign}");
         }
         assert_eq!(local_path(Some(&format!("/{}", "a".repeat(3000)))), "/");

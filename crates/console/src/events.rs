@@ -39,12 +39,19 @@ pub(crate) struct EventLine {
 
 impl EventLine {
     pub(crate) fn new(event: &EventView) -> Self {
-        let mut all = vec![Fact::new("Actor", safe_text(&event.actor)), Fact::new("Node", safe_text(&event.node))];
-        let optional =
-            [("Peer", &event.peer), ("Partner", &event.partner), ("Endpoint", &event.endpoint), ("Flow", &event.flow)];
-        all.extend(optional.into_iter().filter_map(|(name, value)| {
-            value.as_deref().map(|value| Fact::new(name, safe_text(value)))
-        }));
+        let mut all =
+            vec![Fact::new("Actor", safe_text(&event.actor)), Fact::new("Node", safe_text(&event.node))];
+        let optional = [
+            ("Peer", &event.peer),
+            ("Partner", &event.partner),
+            ("Endpoint", &event.endpoint),
+            ("Flow", &event.flow),
+        ];
+        all.extend(
+            optional
+                .into_iter()
+                .filter_map(|(name, value)| value.as_deref().map(|value| Fact::new(name, safe_text(value)))),
+        );
         if let Some(delivery) = event.delivery {
             all.push(Fact::new("Delivery", delivery.to_string()));
         }
@@ -137,7 +144,18 @@ fn filter(reading: &mut Reading<'_>, now: Timestamp) -> EventFilter {
     let actor = reading.text("actor", "Actor");
     let text = reading.text("text", "Text");
     let span = reading.span(now, text.is_some() && transfer.is_none() && connection.is_none());
-    EventFilter { kind, severity, flow, endpoint, transfer, connection, actor, text, from: span.from, to: span.to }
+    EventFilter {
+        kind,
+        severity,
+        flow,
+        endpoint,
+        transfer,
+        connection,
+        actor,
+        text,
+        from: span.from,
+        to: span.to,
+    }
 }
 
 /// `GET /audit`

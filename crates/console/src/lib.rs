@@ -26,4 +26,6 @@ mod site;
 mod transfers;
 mod waybill;
 
-pub use site::{Clock, Console, ConsoleSettings, EndpointVitals, JournalVitals, Random, StagingVitals, Vitals};
+pub use site::{
+    Clock, Console, ConsoleSettings, EndpointVitals, JournalVitals, Random, StagingVitals, Vitals,
+};

@@ -10,7 +10,7 @@ use askama::Template;
 use axum::extract::State;
 use axum::response::{Html, IntoResponse, Response};
 use http::HeaderMap;
-use model::{Result as ModelResult, Timestamp, TransferState};
+use model::{Lifecycle, Result as ModelResult, Timestamp, TransferState};
 use std::sync::Arc;
 use std::time::Duration;
 use store::{FailingDelivery, Overview};
@@ -50,22 +50,24 @@ pub(crate) struct StateCount {
     pub(crate) current: bool,
 }
 
-/// The counts in the order of their states, those of final states of the last 24 hours.
+/// The counts by state, those that go on first; those of final states of the last 24 hours.
 pub(crate) fn state_counts(overview: &Overview, chosen: Option<TransferState>) -> Vec<StateCount> {
     // Nothing rests in these two: they are shown only while something is there.
     let passing = [TransferState::Staged, TransferState::Processing];
-    TransferState::ALL
-        .iter()
+    let mut states = TransferState::ALL.to_vec();
+    states.sort_by_key(|state| state.is_final());
+    states
+        .into_iter()
         .map(|state| {
-            let count = overview.transfers.iter().find(|(found, _)| found == state).map_or(0, |(_, n)| *n);
-            (*state, count)
+            let count = overview.transfers.iter().find(|(found, _)| *found == state).map_or(0, |(_, n)| *n);
+            (state, count)
         })
         .filter(|(state, count)| *count > 0 || !passing.contains(state))
         .map(|(state, count)| StateCount {
             badge: Badge::transfer(state),
             count: grouped(count),
             zero: count == 0,
-            url: if model::Lifecycle::is_final(state) {
+            url: if state.is_final() {
                 format!("/transfers?state={state}&within=24h")
             } else {
                 format!("/transfers?state={state}")
@@ -134,6 +136,7 @@ struct OverviewBody {
     live: String,
     unsealed: String,
     lag: String,
+    unsealed_none: bool,
     lag_long: bool,
     sealed: Option<(i64, Moment)>,
     journal: Option<String>,
@@ -159,6 +162,8 @@ pub(crate) async fn page(
     Ok(Html(page.render()?).into_response())
 }
 
+/// Deliveries in trouble that are shown.
+const TROUBLE: usize = 10;
 /// Seals follow within seconds; so long after, something keeps them.
 const LONG_LAG: Duration = Duration::from_secs(300);
 
@@ -179,11 +184,12 @@ fn body(site: &Site, overview: &Overview) -> OverviewBody {
                 chart: Chart::day(now, [&flow.hours]),
             })
             .collect(),
-        failing: overview.failing.iter().map(FailingLine::new).collect(),
+        failing: overview.failing.iter().take(TROUBLE).map(FailingLine::new).collect(),
         resting: resting(site, overview, now),
         live: grouped(overview.live_connections),
         unsealed: if lag.events >= 100_000 { "100,000 or more".into() } else { grouped(lag.events) },
         lag: duration_text(lag.lag),
+        unsealed_none: lag.events == 0,
         lag_long: lag.lag >= LONG_LAG,
         sealed: lag.last.map(|(seq, at)| (seq, Moment(at))),
         journal: site.vitals.journal().map(|journal| crate::show::size_text(journal.backlog_bytes)),

@@ -35,14 +35,14 @@ pub(crate) async fn readyz(State(site): State<Arc<Site>>) -> Response {
         Ok(Err(error)) => reasons.push(format!("database: {}", error.chain())),
         Err(_) => reasons.push("database: no answer within 2 s".to_owned()),
     }
-    if let Some(journal) = site.vitals.journal().filter(|journal| journal.backlog_bytes >= journal.most_bytes) {
+    if let Some(journal) = site.vitals.journal().filter(|journal| journal.backlog_bytes >= journal.most_bytes)
+    {
         reasons.push(format!(
             "journal: {} bytes wait for the database, {} are too many",
             journal.backlog_bytes, journal.most_bytes
         ));
     }
-    if let Some(staging) =
-        site.vitals.staging().filter(|staging| staging.free_bytes < staging.min_free_bytes)
+    if let Some(staging) = site.vitals.staging().filter(|staging| staging.free_bytes < staging.min_free_bytes)
     {
         reasons.push(format!(
             "staging: {} bytes free, {} are wanted",

@@ -154,13 +154,10 @@ impl<'a> Reading<'a> {
         let to = self.word("to", "Until", moment);
         let start = match within {
             Some(length) => length.and_then(|length| now.checked_sub_signed(length)),
-            None if bounded && from.is_none() => {
-                now.checked_sub_signed(TimeDelta::days(30)).inspect(|_| {
-                    self.problems.push(
-                        "Looked through the last 30 days. Choose a time to look further back.".to_owned(),
-                    );
-                })
-            }
+            None if bounded && from.is_none() => now.checked_sub_signed(TimeDelta::days(30)).inspect(|_| {
+                self.problems
+                    .push("Looked through the last 30 days. Choose a time to look further back.".to_owned());
+            }),
             None => None,
         };
         Span { from: from.or(start), to }
@@ -171,7 +168,8 @@ impl<'a> Reading<'a> {
         let after = self.asked.get("after").and_then(|text| {
             let cursor = text.parse::<Cursor>().ok();
             if cursor.is_none() {
-                self.problems.push("The place in the list could not be read: this is its beginning.".to_owned());
+                self.problems
+                    .push("The place in the list could not be read: this is its beginning.".to_owned());
             }
             cursor
         });
@@ -275,7 +273,8 @@ mod tests {
         for expected in urls.iter().rev().take(TRAIL) {
             let asked = Asked::read(here.split_once('?').unwrap().1);
             here = Pager::new(&asked, "/t", None).newer.unwrap();
-            let place = |url: &str| Asked::read(url.split_once('?').unwrap().1).get("after").map(str::to_owned);
+            let place =
+                |url: &str| Asked::read(url.split_once('?').unwrap().1).get("after").map(str::to_owned);
             assert_eq!(place(&here), place(expected));
         }
         let first = Pager::new(&Asked::read("state=held"), "/t", None);

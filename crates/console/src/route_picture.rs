@@ -97,11 +97,8 @@ fn wide(source: &Stop, staged: &Stop, deliveries: &[Stop], label: String) -> Pic
     let mut boxes =
         vec![Drawn::new(source, 1, middle + 1, WIDTH), Drawn::new(staged, second, middle + 1, WIDTH)];
     let centre = middle + HEIGHT / 2 + 1;
-    let mut edges = vec![Edge {
-        path: format!("M{} {centre}H{second}", WIDTH + 1),
-        tone: Tone::Good,
-        dashed: false,
-    }];
+    let mut edges =
+        vec![Edge { path: format!("M{} {centre}H{second}", WIDTH + 1), tone: Tone::Good, dashed: false }];
     for (place, stop) in deliveries.iter().enumerate() {
         let y = place * STEP + 1;
         let (from, to, end) = (second + WIDTH, third, y + HEIGHT / 2);

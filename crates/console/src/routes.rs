@@ -2,11 +2,13 @@
 
 use crate::door::{first_start, login, session};
 use crate::site::Site;
-use crate::{assets, connections, events, frame, guard, overview, probes, problem::Problem, transfers, waybill};
+use crate::{
+    assets, connections, events, frame, guard, overview, probes, problem::Problem, transfers, waybill,
+};
+use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{get, post};
-use axum::Router;
 use http::StatusCode;
 use std::sync::Arc;
 

@@ -160,7 +160,11 @@ fn pictures(waybill: &Waybill) -> [Picture; 2] {
         .iter()
         .enumerate()
         .map(|(place, delivery)| Stop {
-            caption: if count == 1 { "Delivery".to_owned() } else { format!("Delivery {} of {count}", place + 1) },
+            caption: if count == 1 {
+                "Delivery".to_owned()
+            } else {
+                format!("Delivery {} of {count}", place + 1)
+            },
             title: safe_text(&delivery.endpoint),
             text: delivery.receipt.as_ref().map_or_else(
                 || match delivery.attempts.len() {

@@ -1,8 +1,8 @@
 //! The first start: a link in the log lets whoever has it make the first user.
 
 use super::login::{LONGEST_NAME, LONGEST_PASSWORD, with_peer};
-use super::session::{self, with_cookie};
 use super::peer;
+use super::session::{self, with_cookie};
 use crate::frame::Frame;
 use crate::problem::Problem;
 use crate::site::{Site, token_digest};

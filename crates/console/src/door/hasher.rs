@@ -44,7 +44,11 @@ impl Hasher {
     }
 
     /// Whether the password is the one that was hashed; never so without a hash, after the same work.
-    pub(crate) async fn verify(&self, password: Secret<String>, hash: Option<Secret<String>>) -> Result<bool> {
+    pub(crate) async fn verify(
+        &self,
+        password: Secret<String>,
+        hash: Option<Secret<String>>,
+    ) -> Result<bool> {
         self.turn(move || {
             let known = hash.is_some();
             let hash = hash.as_ref().map_or(NOBODY, |hash| hash.reveal().as_str());

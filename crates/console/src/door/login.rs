@@ -110,10 +110,7 @@ pub(crate) async fn submit(
 }
 
 /// `POST /logout`
-pub(crate) async fn logout(
-    State(site): State<Arc<Site>>,
-    headers: HeaderMap,
-) -> Result<Response, Problem> {
+pub(crate) async fn logout(State(site): State<Arc<Site>>, headers: HeaderMap) -> Result<Response, Problem> {
     let cookie = session::end(&site, &headers).await?;
     Ok(with_cookie(Redirect::to("/login").into_response(), cookie))
 }

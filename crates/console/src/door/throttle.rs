@@ -13,7 +13,7 @@ const FREE_PER_ADDRESS: u32 = 25;
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
 /// After so long without a failure all is forgotten.
 const FORGET_AFTER: Duration = Duration::from_secs(15 * 60);
-/// Entries kept at most; the one that was longest unused goes first.
+/// Entries kept at most; those that were longest unused go first.
 const MOST: usize = 4096;
 
 /// Failed logins by user and address, in memory: bounded, and gone with a restart.
@@ -99,11 +99,19 @@ fn make_room(entries: &mut HashMap<Key, Entry>, now: Timestamp) {
         return;
     }
     entries.retain(|_, entry| since(entry.last, now) < FORGET_AFTER);
-    if entries.len() >= MOST
-        && let Some(oldest) = entries.iter().min_by_key(|(_, entry)| entry.last).map(|(key, _)| key.clone())
-    {
-        entries.remove(&oldest);
+    if entries.len() < MOST {
+        return;
     }
+    // A quarter at once, so that a flood does not sort them each time.
+    let mut lasts: Vec<Timestamp> = entries.values().map(|entry| entry.last).collect();
+    lasts.sort_unstable();
+    let mut surplus = MOST / 4;
+    let newest_out = lasts[surplus];
+    entries.retain(|_, entry| {
+        let out = surplus > 0 && entry.last <= newest_out;
+        surplus -= usize::from(out);
+        !out
+    });
 }
 
 #[cfg(test)]

@@ -25,17 +25,26 @@ pub(super) fn steps(waybill: &Waybill) -> Vec<Step> {
         let mut known = vec![path_text(&offer.path)];
         known.extend(offer.size.map(size_text));
         let found = Badge::new(Tone::Good, Icon::File, "Found");
-        add(offer.found_at, found, format!("Found at {}", safe_text(&offer.endpoint)), known.join(", "), None);
+        add(
+            offer.found_at,
+            found,
+            format!("Found at {}", safe_text(&offer.endpoint)),
+            known.join(", "),
+            None,
+        );
+    }
+    let took = waybill.offer.as_ref().map(|offer| between(offer.found_at, transfer.created_at));
+    let staged = Badge::new(Tone::Good, Icon::Check, "Staged");
+    let text = format!("{}, hash taken, on record", size_text(transfer.length));
+    add(transfer.created_at, staged, "Staged and recorded".to_owned(), text, took);
+    // After the line of its recording, also when both took place at the same moment.
+    if let Some(offer) = &waybill.offer {
         if offer.updated_at >= transfer.created_at && offer.updated_at > offer.found_at {
             let text = offer.error.as_deref().map(safe_text).unwrap_or_default();
             let title = format!("Source told: {}", safe_text(&offer.endpoint));
             add(offer.updated_at, settled(offer.state), title, text, None);
         }
     }
-    let took = waybill.offer.as_ref().map(|offer| between(offer.found_at, transfer.created_at));
-    let staged = Badge::new(Tone::Good, Icon::Check, "Staged");
-    let text = format!("{}, hash taken, on record", size_text(transfer.length));
-    add(transfer.created_at, staged, "Staged and recorded".to_owned(), text, took);
     for delivery in &waybill.deliveries {
         attempts(delivery, &mut add);
     }
@@ -48,10 +57,7 @@ pub(super) fn steps(waybill: &Waybill) -> Vec<Step> {
     steps.into_iter().map(|(_, step)| step).collect()
 }
 
-fn attempts(
-    delivery: &DeliveryView,
-    add: &mut impl FnMut(Timestamp, Badge, String, String, Option<String>),
-) {
+fn attempts(delivery: &DeliveryView, add: &mut impl FnMut(Timestamp, Badge, String, String, Option<String>)) {
     let endpoint = safe_text(&delivery.endpoint);
     for attempt in &delivery.attempts {
         let text = match (&attempt.error, &attempt.receipt) {

@@ -7,20 +7,20 @@ use model::{
     Certificate, ConnectionClosed, ConnectionId, ConnectionOpened, Direction, PeerText, Protocol, Purpose,
     Security, Timestamp,
 };
-pub use record::{Filler, Way};
+pub(crate) use record::{Filler, Way};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use store::{Journal, JournalEntry, JournalSettings, Store, StoreSettings};
 use uuid::Uuid;
 
 /// A store in a directory of its own, and the clock that all share.
-pub struct World {
+pub(crate) struct World {
     /// The store.
-    pub store: Store,
+    pub(crate) store: Store,
     /// The console over it.
-    pub console: Console,
+    pub(crate) console: Console,
     /// Where its files lie.
-    pub dir: tempfile::TempDir,
+    pub(crate) dir: tempfile::TempDir,
     now: Arc<Mutex<Timestamp>>,
 }
 
@@ -42,8 +42,9 @@ impl Vitals for Said {
 }
 
 impl World {
-    /// Over the given database, or a new SQLite file.
-    pub async fn open(url: Option<String>, now: Timestamp) -> Self {
+    /// Over the given database, or a new SQLite file. Time stands still unless it ticks.
+    pub(crate) async fn open(url: Option<String>, now: Timestamp, ticks: bool) -> Self {
+        let begun = std::time::Instant::now();
         let dir = tempfile::tempdir().unwrap();
         let url = url.unwrap_or_else(|| format!("sqlite:{}", dir.path().join("waybill.db").display()));
         let mut settings = StoreSettings::new(url);
@@ -60,7 +61,7 @@ impl World {
         let console = Console::with_vitals(
             store.clone(),
             settings,
-            Arc::new(move || *clock.lock().unwrap()),
+            Arc::new(move || *clock.lock().unwrap() + if ticks { begun.elapsed() } else { Duration::ZERO }),
             Arc::new(|bytes: &mut [u8]| {
                 for chunk in bytes.chunks_mut(16) {
                     chunk.copy_from_slice(&Uuid::new_v4().as_bytes()[..chunk.len()]);
@@ -72,17 +73,17 @@ impl World {
     }
 
     /// The time.
-    pub fn now(&self) -> Timestamp {
+    pub(crate) fn now(&self) -> Timestamp {
         *self.now.lock().unwrap()
     }
 
     /// Lets time go by.
-    pub fn pass(&self, time: Duration) {
+    pub(crate) fn pass(&self, time: Duration) {
         *self.now.lock().unwrap() += time;
     }
 
     /// Connections in and out, live and past.
-    pub async fn connections(&self, count: u32) -> Vec<ConnectionId> {
+    pub(crate) async fn connections(&self, count: u32) -> Vec<ConnectionId> {
         let started = self.now() - Duration::from_secs(86_400);
         let journal = Journal::open(
             JournalSettings::new(self.dir.path().join("journal")),
@@ -140,7 +141,11 @@ fn opened(id: ConnectionId, number: u32, at: Timestamp) -> ConnectionOpened {
         },
         endpoint: Some(["acme-sftp", "globex-as2", "as2"][number as usize % 3].into()),
         host: Some(PeerText::from(host)),
-        remote: Some(format!("203.0.113.{}:{}", 10 + number % 40, if inbound { 40_100 + number } else { 443 }).parse().unwrap()),
+        remote: Some(
+            format!("203.0.113.{}:{}", 10 + number % 40, if inbound { 40_100 + number } else { 443 })
+                .parse()
+                .unwrap(),
+        ),
         local: Some(format!("10.20.0.5:{}", 50_000 + number).parse().unwrap()),
         proxy: None,
         security: if sftp {

@@ -1,9 +1,9 @@
 //! Transfers from their offer to their receipt, by the store's own commands.
 
 use model::{
-    AuditEvent, ConnectionId, Delivery, DeliveryId, DeliveryState, ErrorKind, EventId, EventKind, Offer, OfferId,
-    OfferIdentity, OfferState, PayloadId, PayloadRecord, Receipt, ReceiptKind, RemotePath, Sha256, Timestamp,
-    Transfer, TransferId, TransferKind, TransferState,
+    AuditEvent, ConnectionId, Delivery, DeliveryId, DeliveryState, ErrorKind, EventId, EventKind, Offer,
+    OfferId, OfferIdentity, OfferState, PayloadId, PayloadRecord, Receipt, ReceiptKind, RemotePath, Sha256,
+    Timestamp, Transfer, TransferId, TransferKind, TransferState,
 };
 use serde_json::{Map, json};
 use std::time::Duration;
@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 /// How a transfer is to end.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Way {
+pub(crate) enum Way {
     /// Delivered with an MDN.
     Completed,
     /// The first delivery with an MDN, the second refused.
@@ -32,14 +32,14 @@ pub enum Way {
 }
 
 /// Records transfers.
-pub struct Filler {
+pub(crate) struct Filler {
     store: Store,
     lease: NodeLease,
 }
 
 impl Filler {
     /// Takes the node's lease at that time, for long.
-    pub async fn new(store: &Store, now: Timestamp) -> Self {
+    pub(crate) async fn new(store: &Store, now: Timestamp) -> Self {
         let term = Duration::from_secs(10 * 365 * 86_400);
         match store.acquire_node(&"acme-1".parse().unwrap(), term, now, true).await.unwrap() {
             Acquired::Held(lease) => Self { store: store.clone(), lease },
@@ -48,7 +48,7 @@ impl Filler {
     }
 
     /// One transfer that ends in that way.
-    pub async fn transfer(
+    pub(crate) async fn transfer(
         &self,
         name: RemotePath,
         flow: &str,
@@ -56,7 +56,8 @@ impl Filler {
         at: Timestamp,
         connection: Option<ConnectionId>,
     ) -> TransferId {
-        let parts: &[&str] = if way == Way::PartlyFailed { &["globex-as2", "archive-folder"] } else { &["globex-as2"] };
+        let parts: &[&str] =
+            if way == Way::PartlyFailed { &["globex-as2", "archive-folder"] } else { &["globex-as2"] };
         let offer = offer(&name, flow, at);
         let transfer = transfer(&name, flow, at, &offer, parts);
         let id = transfer.transfer.id;
@@ -108,7 +109,8 @@ impl Filler {
         let mut place = 0;
         for claim in claimed.into_iter().filter(|claim| claim.transfer.id == id) {
             let end = at + Duration::from_millis(1_350 + 400 * place);
-            let fails = way == Way::Failed || way == Way::Retrying || (way == Way::PartlyFailed && place == 1);
+            let fails =
+                way == Way::Failed || way == Way::Retrying || (way == Way::PartlyFailed && place == 1);
             let error = Failure {
                 kind: ErrorKind::Unreachable,
                 text: "deliver to globex-as2: cannot connect to as2.globex.example:443: connection refused; \
@@ -134,7 +136,8 @@ impl Filler {
                 ),
             };
             let mut line = event(kind, end).delivery(claim.delivery.id).detail("attempt", 1);
-            line = if fails { line.peer_detail("error", &error.text) } else { line.detail("summary", SUMMARY) };
+            line =
+                if fails { line.peer_detail("error", &error.text) } else { line.detail("summary", SUMMARY) };
             self.store.finish(&claim.claim, finish, end, vec![line]).await.unwrap();
             place += 1;
         }

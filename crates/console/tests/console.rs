@@ -1,0 +1,474 @@
+//! The console as a browser meets it: requests in, pages out, over a real store.
+
+mod browser;
+mod postgres;
+mod support;
+
+use browser::Browser;
+use http::StatusCode;
+use model::{EventKind, RemotePath, Timestamp};
+use std::collections::BTreeSet;
+use std::time::Duration;
+use store::{EventFilter, Page, Role, UserChange};
+use support::{Filler, Way, World};
+
+const PASSWORD: &str = "correct-horse-battery";
+
+fn start() -> Timestamp {
+    Timestamp::from_timestamp_micros(1_795_183_800_000_000).unwrap()
+}
+
+async fn world() -> World {
+    World::open(None, start(), false).await
+}
+
+/// A world with a user who is logged in.
+async fn inside() -> (World, Browser) {
+    let world = world().await;
+    let browser = enter(&world).await;
+    (world, browser)
+}
+
+async fn enter(world: &World) -> Browser {
+    let mut browser = Browser::new(&world.console);
+    let link = world.console.first_start_link("http://gateway:8420").await.unwrap().unwrap();
+    let path = link.strip_prefix("http://gateway:8420").unwrap();
+    let answer = browser.post(path, &[("user", "ada"), ("password", PASSWORD), ("again", PASSWORD)]).await;
+    assert_eq!(answer.status, StatusCode::SEE_OTHER);
+    assert_eq!(answer.location(), "/");
+    browser
+}
+
+/// A test on both databases.
+macro_rules! both {
+    ($name:ident, $run:ident) => {
+        mod $name {
+            use super::*;
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn sqlite() {
+                $run(world().await).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn postgres() {
+                $run(World::open(Some(postgres::database()), start(), false).await).await;
+            }
+        }
+    };
+}
+
+async fn kinds(world: &World, kind: EventKind) -> usize {
+    let filter = EventFilter { kind: Some(kind.as_str().into()), ..EventFilter::default() };
+    world.store.events(&filter, Page::first(100)).await.unwrap().rows.len()
+}
+
+#[tokio::test]
+async fn the_first_link_makes_one_admin_and_is_void_then() {
+    let world = world().await;
+    let mut browser = Browser::new(&world.console);
+    let link = world.console.first_start_link("http://gateway:8420").await.unwrap().unwrap();
+    let path = link.strip_prefix("http://gateway:8420").unwrap().to_owned();
+    assert!(browser.get("/login").await.text.contains("No user yet"));
+    assert_eq!(browser.get(&path).await.status, StatusCode::OK);
+    for (user, password, again, said) in [
+        ("ada", "too-short", "too-short", "too short"),
+        ("ada", PASSWORD, "another-password", "passwords differ"),
+        ("a b", PASSWORD, PASSWORD, "A user name takes"),
+        ("administrator", "administrator", "administrator", "must not be the user name"),
+    ] {
+        let answer = browser.post(&path, &[("user", user), ("password", password), ("again", again)]).await;
+        assert_eq!(answer.status, StatusCode::UNPROCESSABLE_ENTITY);
+        assert!(answer.text.contains(said), "{said}");
+    }
+    let form = [("user", "ada"), ("password", PASSWORD), ("again", PASSWORD)];
+    let (mut first, mut second) = (Browser::new(&world.console), Browser::new(&world.console));
+    let (one, other) = tokio::join!(first.post(&path, &form), second.post(&path, &form));
+    let mut statuses = [one.status, other.status];
+    statuses.sort();
+    assert_eq!(statuses, [StatusCode::SEE_OTHER, StatusCode::GONE]);
+    assert_eq!(browser.get(&path).await.status, StatusCode::GONE);
+    assert_eq!(world.console.first_start_link("http://gateway:8420").await.unwrap(), None);
+    let users = world.store.users().await.unwrap();
+    assert_eq!((users.len(), users[0].role), (1, Role::Admin));
+    assert_eq!(kinds(&world, EventKind::UserChanged).await, 1);
+    assert_eq!(kinds(&world, EventKind::LoginSucceeded).await, 1);
+    let mut winner = if one.status == StatusCode::SEE_OTHER { first } else { second };
+    assert_eq!(winner.get("/transfers").await.status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn a_link_expires_and_a_new_one_voids_the_last() {
+    let world = world().await;
+    let mut browser = Browser::new(&world.console);
+    let base = "http://gateway:8420";
+    let old = world.console.first_start_link(base).await.unwrap().unwrap();
+    let new = world.console.first_start_link(base).await.unwrap().unwrap();
+    assert_eq!(browser.get(&old[base.len()..]).await.status, StatusCode::GONE);
+    assert_eq!(browser.get(&new[base.len()..]).await.status, StatusCode::OK);
+    world.pass(Duration::from_secs(24 * 3600));
+    assert_eq!(browser.get(&new[base.len()..]).await.status, StatusCode::GONE);
+}
+
+#[tokio::test]
+async fn login_leads_where_one_wanted_to_go_and_logout_ends_it() {
+    let (world, _) = inside().await;
+    let mut browser = Browser::new(&world.console);
+    let sent = browser.get("/transfers?state=failed").await;
+    assert_eq!(sent.status, StatusCode::SEE_OTHER);
+    assert_eq!(sent.location(), "/login?next=%2Ftransfers%3Fstate%3Dfailed");
+    assert!(browser.get(sent.location()).await.text.contains("value=\"/transfers?state=failed\""));
+    let form = |next: &'static str| [("user", "ada"), ("password", PASSWORD), ("next", next)];
+    let answer = browser.post("/login", &form("//evil.example/")).await;
+    assert_eq!(answer.location(), "/");
+    let cookie = answer.cookie();
+    for part in ["waybill_session_8420=", "HttpOnly", "SameSite=Strict", "Path=/"] {
+        assert!(cookie.contains(part), "{cookie}");
+    }
+    assert_eq!(
+        browser.post("/login", &form("/transfers?state=failed")).await.location(),
+        "/transfers?state=failed"
+    );
+    assert_eq!(browser.get("/").await.status, StatusCode::OK);
+    let old = browser.clone();
+    assert_eq!(browser.post("/logout", &[]).await.location(), "/login");
+    for mut out in [browser, old] {
+        assert_eq!(out.get("/").await.location(), "/login");
+    }
+}
+
+#[tokio::test]
+async fn a_session_ends_twelve_hours_after_its_last_use() {
+    let (world, mut browser) = inside().await;
+    for _ in 0..3 {
+        world.pass(Duration::from_secs(11 * 3600));
+        assert_eq!(browser.get("/transfers").await.status, StatusCode::OK);
+    }
+    // What a page asks for by itself keeps no session alive.
+    world.pass(Duration::from_secs(11 * 3600));
+    assert_eq!(browser.fragment("/transfers").await.status, StatusCode::OK);
+    world.pass(Duration::from_secs(2 * 3600));
+    assert_eq!(browser.get("/transfers").await.status, StatusCode::SEE_OTHER);
+    assert_eq!(browser.fragment("/transfers").await.status, StatusCode::UNAUTHORIZED);
+}
+
+#[tokio::test]
+async fn guessing_passwords_takes_longer_each_time() {
+    let (world, _) = inside().await;
+    let mut guesser = Browser::new(&world.console);
+    let wrong = [("user", "ada"), ("password", "wrong-wrong-wrong"), ("next", "/")];
+    let right = [("user", "ada"), ("password", PASSWORD), ("next", "/")];
+    for _ in 0..5 {
+        let answer = guesser.post("/login", &wrong).await;
+        assert_eq!(answer.status, StatusCode::FORBIDDEN);
+        assert!(answer.text.contains("not right"));
+    }
+    // Not even the right password goes through while one must wait.
+    let answer = guesser.post("/login", &right).await;
+    assert_eq!(answer.status, StatusCode::TOO_MANY_REQUESTS);
+    assert_eq!(answer.header("retry-after"), "2");
+    world.pass(Duration::from_secs(1));
+    assert_eq!(guesser.post("/login", &right).await.status, StatusCode::SEE_OTHER);
+    assert_eq!(kinds(&world, EventKind::LoginFailed).await, 5);
+    let unknown = [("user", "nobody"), ("password", PASSWORD), ("next", "/")];
+    assert_eq!(guesser.post("/login", &unknown).await.status, StatusCode::FORBIDDEN);
+    let filter = EventFilter { kind: Some("login.failed".into()), ..EventFilter::default() };
+    let event = world.store.events(&filter, Page::first(1)).await.unwrap().rows.remove(0);
+    assert_eq!(event.detail["user"], "nobody");
+    assert_eq!(event.peer.as_deref(), Some("192.0.2.7:40000"));
+}
+
+#[tokio::test]
+async fn who_is_disabled_is_out_at_once() {
+    let (world, mut browser) = inside().await;
+    let change = UserChange { disabled: Some(true), ..UserChange::default() };
+    world.store.change_user("ada", change, world.now(), vec![]).await.unwrap();
+    assert_eq!(browser.get("/").await.status, StatusCode::SEE_OTHER);
+    let form = [("user", "ada"), ("password", PASSWORD), ("next", "/")];
+    assert_eq!(browser.post("/login", &form).await.status, StatusCode::FORBIDDEN);
+}
+
+#[tokio::test]
+async fn other_sites_cannot_send_forms() {
+    let (_world, mut browser) = inside().await;
+    for (name, value) in [
+        ("sec-fetch-site", "cross-site"),
+        ("sec-fetch-site", "same-site"),
+        ("origin", "http://evil.example"),
+        ("origin", "null"),
+    ] {
+        for path in ["/login", "/logout", "/theme"] {
+            let answer = browser.clone().with(name, value).post(path, &[("theme", "dark")]).await;
+            assert_eq!(answer.status, StatusCode::FORBIDDEN, "{name}: {value}");
+        }
+    }
+    for (name, value) in [("sec-fetch-site", "same-origin"), ("origin", "http://gateway:8420")] {
+        let answer = browser.clone().with(name, value).post("/theme", &[("theme", "dark")]).await;
+        assert_eq!(answer.status, StatusCode::SEE_OTHER, "{name}: {value}");
+    }
+    browser.post("/theme", &[("theme", "dark")]).await;
+    assert!(browser.get("/transfers").await.text.contains("data-theme=\"dark\""));
+}
+
+#[tokio::test]
+async fn every_answer_is_guarded() {
+    let (world, mut browser) = inside().await;
+    let id = Filler::new(&world.store, world.now())
+        .await
+        .transfer("a.edi".into(), "orders", Way::Completed, world.now(), None)
+        .await;
+    let connection = world.connections(3).await[0];
+    let page = browser.get("/transfers").await.text;
+    let style = browser::between(&page, "rel=\"stylesheet\" href=\"", "\"").to_owned();
+    let paths = [
+        "/",
+        "/transfers",
+        "/connections",
+        "/audit",
+        "/login",
+        "/none",
+        "/setup/x",
+        "/transfers/x",
+        "/healthz",
+        "/readyz",
+        "/metrics",
+        &style,
+        &format!("/transfers/{id}"),
+        &format!("/connections/{connection}"),
+        "/transfers/0192f7a0-0000-7000-8000-000000000000",
+        "/logout",
+        "/assets/none.css",
+    ];
+    for path in paths {
+        let answer = browser.get(path).await;
+        for (name, value) in [
+            (
+                "content-security-policy",
+                "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'",
+            ),
+            ("x-content-type-options", "nosniff"),
+            ("referrer-policy", "same-origin"),
+            ("cross-origin-opener-policy", "same-origin"),
+        ] {
+            assert_eq!(answer.header(name), value, "{path}");
+        }
+        let immutable = path == style;
+        let cache = if immutable { "public, max-age=31536000, immutable" } else { "no-store" };
+        assert_eq!(answer.header("cache-control"), cache, "{path}");
+        if answer.header("content-type").starts_with("text/html") {
+            browser::check_html(path, &answer.text);
+        }
+    }
+    assert_eq!(browser.get("/logout").await.status, StatusCode::METHOD_NOT_ALLOWED);
+    assert_eq!(browser.get("/none").await.status, StatusCode::NOT_FOUND);
+    assert_eq!(browser.get("/transfers/x").await.status, StatusCode::NOT_FOUND);
+}
+
+both!(
+    filters_live_in_the_url_and_pages_show_every_row_once,
+    filters_live_in_the_url_and_pages_show_every_row_once_on
+);
+
+async fn filters_live_in_the_url_and_pages_show_every_row_once_on(world: World) {
+    let mut browser = enter(&world).await;
+    let filler = Filler::new(&world.store, world.now()).await;
+    let mut all = BTreeSet::new();
+    for number in 0..125_u64 {
+        let way = if number % 5 == 0 { Way::Failed } else { Way::Completed };
+        let flow = if number % 2 == 0 { "orders" } else { "in voices&more" };
+        // Some at the same moment: the id decides.
+        let at = world.now() - Duration::from_secs(number / 3 * 60);
+        let id = filler.transfer(format!("a_{number}.edi").as_str().into(), flow, way, at, None).await;
+        all.insert(id.to_string());
+    }
+    let mut seen = Vec::new();
+    let mut urls = vec!["/transfers?within=7d".to_owned()];
+    while let Some(page) = Some(browser.get(urls.last().unwrap()).await) {
+        assert_eq!(page.status, StatusCode::OK);
+        assert!(page.text.contains("last 7 days"), "the filter is lost");
+        seen.extend(browser::transfer_ids(&page.text));
+        match browser::link(&page.text, "rel=\"next\" href=\"") {
+            Some(older) => urls.push(older),
+            None => break,
+        }
+    }
+    assert_eq!(urls.len(), 3);
+    assert_eq!(seen.len(), all.len());
+    assert_eq!(seen.iter().cloned().collect::<BTreeSet<_>>(), all);
+    // And back the same way.
+    let back = browser.get(&urls[2]).await.text;
+    let newer = browser::link(&back, "rel=\"prev\" href=\"").unwrap();
+    assert_eq!(browser::transfer_ids(&browser.get(&newer).await.text), seen[50..100]);
+    let one = "/transfers?state=failed&flow=in+voices%26more&name=A_1&within=24h";
+    let page = browser.get(one).await.text;
+    let found = browser::transfer_ids(&page);
+    assert_eq!(found.len(), 3, "numbers 15, 105 and 115");
+    for (field, value) in [("name", "A_1"), ("flow", "in voices&#38;more")] {
+        assert!(page.contains(&format!("name=\"{field}\"")), "{field}");
+        assert!(page.contains(&format!("value=\"{value}\"")), "{field}");
+    }
+    assert!(page.contains("<option value=\"failed\" selected>"));
+    assert!(page.contains("href=\"/transfers?flow=in+voices%26more&#38;name=A_1&#38;within=24h\""));
+    let wrong = browser.get("/transfers?state=nonsense&from=yesterday&after=x").await;
+    assert_eq!(wrong.status, StatusCode::OK);
+    assert!(wrong.text.contains("there is no") && wrong.text.contains("could not be read"));
+    assert!(browser.get("/transfers?flow=none").await.text.contains("No transfer fits these filters"));
+}
+
+both!(hostile_names_are_shown_and_do_nothing, hostile_names_are_shown_and_do_nothing_on);
+
+async fn hostile_names_are_shown_and_do_nothing_on(world: World) {
+    let mut browser = enter(&world).await;
+    let filler = Filler::new(&world.store, world.now()).await;
+    let raw =
+        b"<script>alert(1)</script>\"'><img src=x onerror=y>\xe2\x80\xaegpj.\0\r\n\x1b[2J\xff.edi".to_vec();
+    let name = RemotePath::from_bytes(raw);
+    let id = filler.transfer(name, "orders\"><script>", Way::PartlyFailed, world.now(), None).await;
+    let hostile = "%22%3E%3Cscript%3Ealert(1)%3C%2Fscript%3E%E2%80%AE";
+    let hostile_login = [("user", "<script>\u{202e}"), ("password", "x"), ("next", "\"><script>")];
+    let mut pages = vec![Browser::new(&world.console).post("/login", &hostile_login).await];
+    for path in [
+        "/".to_owned(),
+        "/transfers".to_owned(),
+        format!("/transfers/{id}"),
+        "/audit".to_owned(),
+        format!("/transfers?name={hostile}&state={hostile}&flow={hostile}&from={hostile}&after={hostile}"),
+        format!("/connections?address={hostile}&protocol={hostile}"),
+        format!("/audit?text={hostile}&kind={hostile}&transfer={hostile}"),
+        format!("/login?next={hostile}"),
+        format!("/{hostile}"),
+    ] {
+        pages.push(browser.get(&path).await);
+    }
+    for (place, page) in pages.iter().enumerate() {
+        for bad in ["<script>", "<img src=x", "onerror=y>", "\0", "\u{1b}"] {
+            assert!(!page.text.contains(bad), "page {place}: {bad:?}");
+        }
+        // A field gives back what was typed; nothing outside of it is reordered.
+        let outside = regex::Regex::new(" value=\"[^\"]*\"").unwrap().replace_all(&page.text, "");
+        assert!(!outside.contains('\u{202e}'), "page {place}");
+    }
+    let list = &pages[2].text;
+    assert!(list.contains("&#60;script&#62;alert(1)&#60;/script&#62;"), "{list}");
+    assert!(list.contains("\\u{202e}gpj.%00%0D%0A%1B[2J%FF.edi"), "{list}");
+}
+
+both!(a_waybill_shows_the_whole_way, a_waybill_shows_the_whole_way_on);
+
+async fn a_waybill_shows_the_whole_way_on(world: World) {
+    let mut browser = enter(&world).await;
+    let filler = Filler::new(&world.store, world.now()).await;
+    let connections = world.connections(4).await;
+    let id = filler
+        .transfer("850.edi".into(), "orders", Way::PartlyFailed, world.now(), Some(connections[0]))
+        .await;
+    let page = browser.get(&format!("/transfers/{id}")).await.text;
+    for shown in [
+        "850.edi",
+        "Partly failed",
+        "acme-sftp",
+        "/outgoing/850.edi",
+        "Found at",
+        "Staged and recorded",
+        "Attempt 1 to globex-as2",
+        "connection refused",
+        "Message-ID",
+        "MIC matched",
+        "MDN content type",
+        "SHA-256",
+        "application/edi-x12",
+        "AS2 from",
+        "sftp.acme.example:22",
+        "transfer.recorded",
+        "took",
+    ] {
+        assert!(page.contains(shown), "{shown}");
+    }
+    let page = browser.get(&format!("/connections/{}", connections[0])).await.text;
+    for shown in
+        ["203.0.113.10:443", "10.20.0.5:50000", "curve25519-sha256", "SHA256:2h0a7", "ssh-ed25519", "done"]
+    {
+        assert!(page.contains(shown), "{shown}");
+    }
+    let page = browser.get(&format!("/connections/{}", connections[1])).await.text;
+    for shown in ["TLSv1.3", "TLS_AES_256_GCM_SHA384", "CN=as2.globex.example", "4a91c0ffee12"] {
+        assert!(page.contains(shown), "{shown}");
+    }
+    for (query, count) in [
+        ("live=no", 4),
+        ("live=yes", 0),
+        ("endpoint=acme-sftp", 2),
+        ("address=GLOBEX", 1),
+        ("direction=inbound", 1),
+        ("protocol=sftp", 2),
+        ("failed=yes", 0),
+    ] {
+        let list = browser.get(&format!("/connections?{query}")).await.text;
+        assert_eq!(list.matches("class=\"name\" href=\"/connections/").count(), count, "{query}");
+    }
+    for (query, count) in [
+        (format!("transfer={id}&kind=delivery.failed"), 1),
+        (format!("transfer={id}&severity=error"), 2),
+        (format!("connection={}&kind=transfer.", connections[0]), 1),
+        ("text=REFUSED&within=1h".to_owned(), 1),
+        ("kind=login.succeeded&actor=user%3Aada".to_owned(), 1),
+    ] {
+        let list = browser.get(&format!("/audit?{query}")).await.text;
+        assert_eq!(list.matches("<details class=\"event\">").count(), count, "{query}");
+    }
+}
+
+#[tokio::test]
+async fn a_part_of_a_page_is_the_part_of_the_page() {
+    let (world, mut browser) = inside().await;
+    let filler = Filler::new(&world.store, world.now()).await;
+    let id = filler.transfer("850.edi".into(), "orders", Way::Completed, world.now(), None).await;
+    for path in ["/", "/transfers", "/connections", "/audit", &format!("/transfers/{id}")] {
+        let page = browser.get(path).await.text;
+        let part = browser.fragment(path).await;
+        assert_eq!(part.status, StatusCode::OK, "{path}");
+        assert!(!part.text.contains("<html") && page.contains(part.text.trim()), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn viewers_do_not_read_the_trail() {
+    let (world, mut browser) = inside().await;
+    let change = UserChange { role: Some(Role::Viewer), ..UserChange::default() };
+    world.store.change_user("ada", change, world.now(), vec![]).await.unwrap();
+    assert!(!browser.get("/transfers").await.text.contains("href=\"/audit\""));
+    assert_eq!(browser.get("/audit").await.status, StatusCode::FORBIDDEN);
+}
+
+#[tokio::test]
+async fn probes_tell_machines_how_it_is() {
+    let (world, mut inside) = inside().await;
+    let mut outside = Browser::new(&world.console);
+    assert_eq!(outside.get("/healthz").await.text, "ok\n");
+    assert_eq!(outside.get("/readyz").await.text, "ready\n");
+    assert_eq!(outside.get("/metrics").await.status, StatusCode::FORBIDDEN);
+    assert_eq!(inside.get("/metrics").await.status, StatusCode::OK);
+    let mut local = outside.clone().from("127.0.0.1:40000");
+    let text = local.get("/metrics").await.text;
+    for line in [
+        "waybill_build_info{version=\"0.1.0\",node=\"acme-1\"} 1",
+        "waybill_deliveries{state=\"awaiting_receipt\"} 0",
+        "waybill_transfers{state=\"completed\"} 0",
+        "waybill_database_up 1",
+        "waybill_endpoint_in_flight{endpoint=\"globex-as2\"} 1",
+    ] {
+        assert!(text.lines().any(|found| found == line), "{line}\n{text}");
+    }
+    assert!(text.contains("process_resident_memory_bytes ") && text.contains("process_open_fds "));
+    let forwarded = local.clone().with("x-forwarded-for", "203.0.113.9").get("/metrics").await;
+    assert_eq!(forwarded.status, StatusCode::FORBIDDEN);
+    world.store.close().await;
+    assert_eq!(outside.get("/healthz").await.status, StatusCode::OK);
+    let away = outside.get("/readyz").await;
+    assert_eq!(away.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert!(away.text.starts_with("database: "), "{}", away.text);
+    let page = inside.get("/transfers").await;
+    assert!(page.status.is_server_error());
+    assert!(page.text.contains("What to do"), "{}", page.text);
+    assert!(local.get("/metrics").await.text.contains("waybill_database_up 0"));
+}
