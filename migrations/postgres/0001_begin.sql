@@ -324,3 +324,12 @@ CREATE TABLE setup_links (
     expires_at   TIMESTAMPTZ NOT NULL,
     used_at      TIMESTAMPTZ
 );
+
+-- The last transaction of each writer, written by that transaction itself: whether a commit took effect
+-- whose answer was lost. A transaction's id cannot tell: after a crash of the server, the id of one that
+-- was lost is given again.
+CREATE TABLE commits (
+    writer UUID        NOT NULL PRIMARY KEY,
+    number BIGINT      NOT NULL,
+    at     TIMESTAMPTZ NOT NULL
+);

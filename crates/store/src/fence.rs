@@ -59,7 +59,6 @@ impl Command for FenceExpired {
                 .bind(node.as_str()).execute(c).await.map(|_| ()))?;
             fenced.push(Fenced { node, epoch, deliveries });
         }
-        tx.held.clear();
         Ok(fenced)
     }
 }
@@ -90,6 +89,8 @@ pub(crate) async fn release_claims(
     by: &NodeName,
     now: Timestamp,
 ) -> Result<u64, Fault> {
+    // Commands behind this one in the group must look again.
+    tx.held.clear();
     let state = transition(DeliveryState::Sending, DeliveryEvent::Retry)?;
     let rows: Vec<DeliveryRow> = on!(tx, c => sqlx::query_as(
         "UPDATE deliveries SET state = $4, due_at = $3, updated_at = $3, interrupted = true, \

@@ -205,7 +205,6 @@ impl Command for ReleaseNode {
             release_claims(tx, node, *epoch, node, self.now).await?;
             on!(tx, c => sqlx::query("UPDATE leases SET held = false WHERE node = $1")
                 .bind(node.as_str()).execute(c).await.map(|_| ()))?;
-            tx.held.clear();
         }
         Ok(())
     }

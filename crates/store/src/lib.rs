@@ -28,8 +28,8 @@ mod offer;
 mod open;
 mod payload;
 mod row;
-mod search;
 mod seal;
+mod search;
 mod settings;
 mod target;
 #[cfg(test)]
@@ -56,11 +56,12 @@ pub use journal::{Journal, JournalEntry, JournalSettings, JournalStats, PROCESS_
 pub use lease::{Acquired, NodeLease, Renewal};
 pub use offer::{OfferFailed, RecordOffer, Recorded};
 pub use open::Store;
-pub use search::{
-    AttemptView, ConnectionFilter, ConnectionView, Cursor, DeliveryView, EventFilter, EventView, FailingDelivery, FlowDay,
-    HourCount, Listing, OfferView, OfflineEndpoint, Overview, Page, StoreMetrics, TransferFilter, TransferView, Waybill,
-};
 pub use seal::{Bound, EVENTS as SEAL_EVENTS, Seal, SealKey, SealLag, Sealed, TrustedKeys};
+pub use search::{
+    AttemptView, ConnectionFilter, ConnectionView, Cursor, DeliveryView, EventFilter, EventView,
+    FailingDelivery, FlowDay, HourCount, Listing, OfferView, OfflineEndpoint, Overview, Page, StoreMetrics,
+    TransferFilter, TransferView, Waybill,
+};
 pub use settings::{IdGenerator, StoreSettings};
 pub use users::{NewUser, Role, Session, User, UserChange};
 pub use verify::{Finding, VerifyOptions, VerifyReport};

@@ -3,6 +3,7 @@
 use crate::command::{Command, Queued, queued};
 use crate::either::{Backend, Connection, Pool, on};
 use crate::fault::database_error;
+use crate::lost_commit;
 use crate::settings::{IdGenerator, StoreSettings};
 use crate::target::{Place, Target};
 use crate::wake::{self, Wake};
@@ -67,6 +68,7 @@ impl Store {
         let warnings = check_durability(&mut connection).await?;
         if !settings.guest {
             migrate(&mut connection).await?;
+            lost_commit::tidy(&mut connection).await?;
         }
         let pool = readers(&target, settings).await?;
         let wake = Wake::new();
@@ -79,7 +81,7 @@ impl Store {
                 let writer = Writer::new(target.clone(), ids.clone(), wake.clone(), connection.take());
                 let (queue, lock) = (receiver.clone(), lock.clone());
                 tokio::spawn(async move {
-                    writer.run(queue).await;
+                    writer.run(queue, count as usize).await;
                     drop(lock);
                 })
             })

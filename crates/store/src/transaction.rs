@@ -3,6 +3,7 @@
 use crate::either::{Connection, on};
 use crate::event;
 use crate::fault::{Fault, Meaning};
+use crate::lost_commit::{self, Mark};
 use crate::settings::IdGenerator;
 use crate::target::Target;
 use crate::tx::Tx;
@@ -20,12 +21,11 @@ pub(crate) enum End {
     Undone(Fault),
     /// The connection broke before the commit: nothing happened.
     Broken(Error),
-    /// The answer to the commit is lost. `position` is the transaction's id; none on SQLite.
-    Unknown { position: Option<i64>, error: Error, failures: Vec<Option<Error>>, wakes: bool },
+    /// The answer to the commit is lost.
+    Unknown { error: Error, failures: Vec<Option<Error>>, wakes: bool },
 }
 
 struct Applied {
-    position: Option<i64>,
     failures: Vec<Option<Error>>,
     wakes: bool,
 }
@@ -37,18 +37,19 @@ pub(crate) async fn run(
     connection: &mut Connection,
     target: &Target,
     ids: &IdGenerator,
+    mark: Mark,
     group: &mut Group,
 ) -> End {
     let limit = target.answer_within();
-    let applied = match apply_all(connection, limit, ids, group).await {
+    let applied = match apply_all(connection, limit, ids, mark, group).await {
         Ok(applied) => applied,
         Err(fault) => return undo(connection, limit, fault).await,
     };
-    let Applied { position, failures, wakes } = applied;
+    let Applied { failures, wakes } = applied;
     match within(limit, execute(connection, "COMMIT")).await {
         Ok(()) => End::Committed { failures, wakes },
         Err(fault) if fault.meaning() == Meaning::Broken || fault.is_torn_write() => {
-            End::Unknown { position, error: fault.told("commit to the database"), failures, wakes }
+            End::Unknown { error: fault.told("commit to the database"), failures, wakes }
         }
         Err(fault) => undo(connection, limit, fault).await,
     }
@@ -58,9 +59,10 @@ async fn apply_all(
     connection: &mut Connection,
     limit: Option<Duration>,
     ids: &IdGenerator,
+    mark: Mark,
     group: &mut Group,
 ) -> Result<Applied, Fault> {
-    let (position, database_time) = within(limit, begin(connection)).await?;
+    let database_time = within(limit, begin(connection, mark)).await?;
     let mut tx = Tx::new(connection, ids, database_time);
     let mut failures = Vec::with_capacity(group.len());
     let last = group.len().saturating_sub(1);
@@ -96,22 +98,17 @@ async fn apply_all(
     if wakes {
         within(limit, wake::notify(&mut tx)).await?;
     }
-    Ok(Applied { position, failures, wakes })
+    Ok(Applied { failures, wakes })
 }
 
-/// Begins, with the first savepoint; on PostgreSQL tells the transaction's id and the time there.
-async fn begin(connection: &mut Connection) -> Result<(Option<i64>, Option<Timestamp>), Fault> {
+/// Begins, with the first savepoint; on PostgreSQL with the transaction's mark, and tells the time there.
+async fn begin(connection: &mut Connection, mark: Mark) -> Result<Option<Timestamp>, Fault> {
     on!(connection,
         sqlite c => {
             sqlx::raw_sql("BEGIN IMMEDIATE; SAVEPOINT c").execute(c).await?;
-            Ok((None, None))
+            Ok(None)
         },
-        postgres c => {
-            sqlx::raw_sql("BEGIN; SAVEPOINT c").execute(&mut *c).await?;
-            let (position, time): (i64, Timestamp) =
-                sqlx::query_as("SELECT pg_current_xact_id()::text::bigint, clock_timestamp()").fetch_one(c).await?;
-            Ok((Some(position), Some(time)))
-        },
+        postgres c => lost_commit::begin(c, mark).await.map(Some),
     )
 }
 

@@ -10,7 +10,7 @@
 use crate::command::Queued;
 use crate::either::Connection;
 use crate::fault::Meaning;
-use crate::lost_commit::{self, Fate};
+use crate::lost_commit::{self, Fate, Mark};
 use crate::settings::IdGenerator;
 use crate::target::Target;
 use crate::transaction::{self, End};
@@ -26,6 +26,8 @@ use tokio::time::Instant;
 pub(crate) const QUEUE: usize = 1024;
 /// Commands of one transaction at most.
 const GROUP: usize = 256;
+/// A writer leaves commands to the others only beyond these: a commit has its price.
+const LEAST_SHARE: usize = 16;
 /// Tries of a lone command that meets another transaction each time.
 const CONFLICTS: u32 = 20;
 /// Longest pause between two tries to reach a database that is away.
@@ -42,6 +44,7 @@ pub(crate) struct Writer {
     ids: IdGenerator,
     wake: Wake,
     connection: Option<Connection>,
+    mark: Mark,
     away: Option<Away>,
 }
 
@@ -54,12 +57,13 @@ struct Away {
 
 impl Writer {
     pub(crate) fn new(target: Target, ids: IdGenerator, wake: Wake, connection: Option<Connection>) -> Self {
-        Self { target, ids, wake, connection, away: None }
+        let mark = Mark { writer: ids(), number: 0 };
+        Self { target, ids, wake, connection, mark, away: None }
     }
 
-    /// Works until the queue is closed and empty.
-    pub(crate) async fn run(mut self, queue: Queue) {
-        while let Some(group) = take(&queue).await {
+    /// Works until the queue is closed and empty, beside as many writers as there are.
+    pub(crate) async fn run(mut self, queue: Queue, writers: usize) {
+        while let Some(group) = take(&queue, writers).await {
             self.write(group).await;
         }
         if let Some(connection) = self.connection.take() {
@@ -102,7 +106,7 @@ impl Writer {
                     conflicts = 0;
                     fail(group, &fault.told("write to the database"));
                 }
-                End::Unknown { position, error, failures, wakes } => match self.fate(position).await {
+                End::Unknown { error, failures, wakes } => match self.fate().await {
                     Fate::Committed => {
                         self.away = None;
                         if wakes {
@@ -128,7 +132,8 @@ impl Writer {
                 Err(error) => return End::Broken(error),
             },
         };
-        let end = transaction::run(&mut connection, &self.target, &self.ids, group).await;
+        self.mark.number += 1;
+        let end = transaction::run(&mut connection, &self.target, &self.ids, self.mark, group).await;
         match &end {
             End::Committed { wakes, .. } => {
                 self.away = None;
@@ -141,8 +146,10 @@ impl Writer {
                 self.away = None;
                 self.connection = Some(connection);
             }
-            // A broken connection is dropped, not closed: closing would wait for its answer.
-            End::Broken(_) | End::Unknown { .. } => {}
+            // A broken connection is dropped, not closed: closing would wait for its answer. Its transaction
+            // may hold the mark's row until the server notices, so the next one uses another.
+            End::Broken(_) => self.mark = Mark { writer: (self.ids)(), number: 0 },
+            End::Unknown { .. } => {}
         }
         end
     }
@@ -159,17 +166,15 @@ impl Writer {
         true
     }
 
-    /// What became of a transaction whose commit was not answered. Asks until it is known, or the
+    /// What became of the transaction whose commit was not answered. Asks until it is known, or the
     /// database has been away for too long.
-    async fn fate(&mut self, position: Option<i64>) -> Fate {
-        let Some(position) = position else { return Fate::Unknown };
+    async fn fate(&mut self) -> Fate {
         loop {
-            match lost_commit::ask(&self.target, position).await {
-                Ok(Some(fate)) => {
-                    tracing::warn!(transaction = position, ?fate, "looked up a commit whose answer was lost");
+            match lost_commit::ask(&self.target, self.mark).await {
+                Ok(fate) => {
+                    tracing::warn!(?fate, "looked up a commit whose answer was lost");
                     return fate;
                 }
-                Ok(None) => {}
                 Err(error) => tracing::warn!(error = %error.chain(), "cannot look up a commit yet"),
             }
             if !self.pause().await {
@@ -179,15 +184,18 @@ impl Writer {
     }
 }
 
-/// The next group: waits for one command, takes all that wait behind it.
-async fn take(queue: &Queue) -> Option<Group> {
+/// The next group: waits for one command, takes this writer's share of those that wait behind it.
+async fn take(queue: &Queue, writers: usize) -> Option<Group> {
     let mut queue = queue.lock().await;
     let mut group = vec![queue.recv().await?];
-    while group.len() < GROUP {
-        match queue.try_recv() {
-            Ok(next) => group.push(next),
-            Err(_) => break,
-        }
+    let share = match writers {
+        0 | 1 => GROUP,
+        writers => queue.len().div_ceil(writers).clamp(LEAST_SHARE, GROUP),
+    };
+    while group.len() < share
+        && let Ok(next) = queue.try_recv()
+    {
+        group.push(next);
     }
     Some(group)
 }

@@ -13,6 +13,10 @@ use std::time::{Duration, SystemTime};
 use uuid::Uuid;
 
 /// This moment, in whole microseconds.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "PostgreSQL measures leases by its own clock, which this must match"
+)]
 pub(super) fn now() -> Timestamp {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
     Timestamp::from_timestamp_micros(i64::try_from(since.as_micros()).unwrap()).unwrap()

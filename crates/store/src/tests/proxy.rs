@@ -22,6 +22,7 @@ pub(super) struct Proxy {
 }
 
 impl Proxy {
+    #[expect(clippy::disallowed_methods, reason = "what is tested is the database's own connection")]
     pub(super) async fn before(url: &str, fault: Fault) -> Self {
         let server = url.split('@').nth(1).unwrap().split('/').next().unwrap().to_owned();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

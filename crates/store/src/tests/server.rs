@@ -79,7 +79,7 @@ async fn a_server_that_crashes_and_comes_back_fails_nothing() {
         .map(|task| {
             let store = store.clone();
             tokio::spawn(async move {
-                for n in 1..=150 {
+                for n in 1..=200 {
                     let lane = format!("t{task}");
                     assert_eq!(store.write(Count { lane, fails: false }).await.unwrap(), n);
                 }
@@ -87,7 +87,7 @@ async fn a_server_that_crashes_and_comes_back_fails_nothing() {
         })
         .collect();
     let crashes = tokio::task::spawn_blocking(move || {
-        for _ in 0..2 {
+        for _ in 0..3 {
             std::thread::sleep(Duration::from_millis(300));
             server.tell("kill");
             std::thread::sleep(Duration::from_millis(700));
@@ -100,7 +100,7 @@ async fn a_server_that_crashes_and_comes_back_fails_nothing() {
         task.await.unwrap();
     }
     for task in 0..20 {
-        assert_eq!(counted(&store, &format!("t{task}")).await, Some(150));
+        assert_eq!(counted(&store, &format!("t{task}")).await, Some(200));
     }
     store.close().await;
 }

@@ -108,6 +108,34 @@ both! {
         store.close().await;
     }
 
+    a_lease_that_is_taken_is_lost_for_the_rest_of_the_group(test) {
+        let store = one_writer(&test).await;
+        let old = crate::tests::fixture::lease(&store, "n1").await;
+        let gate = Arc::new(Semaphore::new(0));
+        let waiting = tokio::spawn({
+            let (store, gate) = (store.clone(), gate.clone());
+            async move { store.write(Wait(gate)).await }
+        });
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        let (name, term, now) = (&old.node, Duration::from_secs(60), crate::tests::fixture::now());
+        let found = crate::tests::fixture::offer("a");
+        let new = crate::tests::fixture::transfer(None, &["x"]);
+        let (claimed, taken, recorded, ()) = tokio::join!(
+            store.claim(&old, 1, crate::ClaimFilter::default(), now),
+            store.acquire_node(name, term, now, true),
+            store.record_offer(crate::tests::fixture::record(&old, found, vec![new])),
+            async {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                gate.add_permits(1);
+            },
+        );
+        waiting.await.unwrap().unwrap();
+        assert!(claimed.unwrap().is_empty());
+        assert!(matches!(taken.unwrap(), crate::Acquired::Held(_)));
+        assert_eq!(recorded.unwrap(), crate::Recorded::LeaseLost);
+        store.close().await;
+    }
+
     a_swallowed_error_is_not_answered_as_done(store) {
         let answer = store.write(Swallow).await;
         assert_eq!(answer.is_err(), store.backend() == crate::Backend::Postgres);
