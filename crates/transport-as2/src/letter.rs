@@ -123,7 +123,9 @@ fn seal(key: &SealedContentKey, own: &OwnKey) -> smime::Result<String> {
         std::slice::from_ref(&own.certificate),
         KeyTransport::Pkcs1v15,
     )?;
-    let entity = Entity::new(Headers::new(), Cursor::new(key.to_bytes().to_vec()));
+    // With a header: content that begins without one is taken for the work of a wrong key.
+    let headers = Headers::new().with("Content-Type", "application/octet-stream")?;
+    let entity = Entity::new(headers, Cursor::new(key.to_bytes().to_vec()));
     let (_, mut body) = entity.seal(to_us)?.into_parts();
     let mut sealed = Vec::new();
     body.read_to_end(&mut sealed)?;
@@ -145,5 +147,28 @@ struct Only<'a>(&'a mut Vec<u8>);
 impl PartReceiver for Only<'_> {
     fn begin(&mut self, _: &Part) -> io::Result<Box<dyn Write + '_>> {
         Ok(Box::new(&mut *self.0))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::Key;
+    use smime::Cipher;
+
+    #[test]
+    fn a_content_key_that_was_kept_is_the_same_key() {
+        let (us, partner) = (Key::new("ACME"), Key::new("GLOBEX"));
+        let own = OwnKey { key: us.key, certificate: us.certificate };
+        let stranger = OwnKey { key: partner.key, certificate: partner.certificate.clone() };
+        for cipher in [Cipher::Aes256Cbc, Cipher::Aes128Cbc, Cipher::TripleDesCbc] {
+            let recipients = [partner.certificate.clone()];
+            let key = SealedContentKey::generate(cipher, &recipients, KeyTransport::Pkcs1v15).unwrap();
+            let kept = seal(&key, &own).unwrap();
+            let read = unseal(&kept, &own).unwrap();
+            assert_eq!(*read.to_bytes(), *key.to_bytes());
+            // The partner's key, or the database alone, does not open it.
+            assert!(unseal(&kept, &stranger).is_err());
+        }
     }
 }
