@@ -20,7 +20,9 @@ fn endpoint_test(pair: &Pair, name: &str) -> (i32, Vec<Value>) {
         "--definitions",
         directory.to_str().unwrap(),
     ]);
-    let steps = out.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {out} {error}")));
+    // One value a step.
+    let steps = serde_json::Deserializer::from_str(&out).into_iter();
+    let steps = steps.map(|step| step.unwrap_or_else(|e| panic!("{e}: {out} {error}")));
     (status.code().unwrap(), steps.collect())
 }
 
