@@ -293,6 +293,12 @@ async fn hold(
 ) -> Result<Acted, Fault> {
     let (head, rows) = transfer_of(tx, transfer).await?;
     let state = transition(head.state()?, event)?;
+    if rows.is_empty() {
+        return Err(Error::permanent(ErrorKind::Rejected, "hold or release a transfer")
+            .with("transfer", transfer)
+            .advice("it goes nowhere: download it, or cancel it")
+            .into());
+    }
     change::set_transfer_state(tx, &head, state, act.at).await?;
     on!(tx, c => sqlx::query("UPDATE deliveries SET held = $2 WHERE transfer_id = $1")
         .bind(transfer.uuid()).bind(state == TransferState::Held).execute(c).await.map(|_| ()))?;

@@ -2,7 +2,7 @@
 
 use crate::either::on;
 use crate::fault::Fault;
-use crate::row::{micros, signed};
+use crate::row::{later, micros, signed};
 use crate::tx::{Tx, locking};
 use model::{
     Delivery, Error, ErrorKind, PayloadRecord, Timestamp, Transfer, TransferEvent, TransferId, TransferState,
@@ -18,7 +18,7 @@ pub struct NewTransfer {
     pub transfer: Transfer,
     /// How long its payload is kept after its end.
     pub retain_for: Duration,
-    /// At least one.
+    /// At least one, unless it is held.
     pub deliveries: Vec<NewDelivery>,
 }
 
@@ -64,7 +64,9 @@ pub(crate) async fn insert_replies(
 
 async fn insert_transfer(tx: &mut Tx<'_>, new: &NewTransfer, now: Timestamp) -> Result<(), Fault> {
     let transfer = &new.transfer;
-    if new.deliveries.is_empty() {
+    // What goes nowhere is for a person to see: it would never end by itself.
+    let goes_nowhere = new.deliveries.is_empty();
+    if goes_nowhere && transfer.state != TransferState::Held {
         return Err(Error::permanent(ErrorKind::Internal, "record a transfer without a destination")
             .with("transfer", transfer.id)
             .into());
@@ -77,13 +79,13 @@ async fn insert_transfer(tx: &mut Tx<'_>, new: &NewTransfer, now: Timestamp) -> 
     insert_payload(tx, &transfer.payload).await?;
     on!(tx, c => sqlx::query(
         "INSERT INTO transfers (id, kind, flow, offer_id, parent_id, partner, payload_id, file_name, state, \
-           created_at, updated_at, metadata, retain_for, released) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, false)")
+           created_at, updated_at, metadata, retain_for, retained_until, released) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, false)")
         .bind(transfer.id.uuid()).bind(transfer.kind.as_str()).bind(&transfer.flow)
         .bind(transfer.offer.map(|id| id.uuid())).bind(transfer.parent.map(|id| id.uuid()))
         .bind(&transfer.partner).bind(transfer.payload.id.uuid()).bind(transfer.payload.file_name.to_text())
         .bind(state.as_str()).bind(transfer.created_at).bind(now).bind(Json(&transfer.metadata))
-        .bind(micros(new.retain_for))
+        .bind(micros(new.retain_for)).bind(goes_nowhere.then(|| later(now, new.retain_for)))
         .execute(c).await.map(|_| ()))?;
     refer(tx, &transfer.payload, transfer.id).await?;
     for delivery in &new.deliveries {

@@ -48,6 +48,20 @@ impl Store {
             .collect()
     }
 
+    /// Why a delivery of an offer failed; the last one's words when there are several.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn offer_failure(&self, offer: OfferId) -> Result<Option<String>> {
+        self.read("look up why an offer was not delivered", async {
+            on!(self.pool(), c => sqlx::query_scalar(
+                "SELECT d.error FROM transfers t JOIN deliveries d ON d.transfer_id = t.id WHERE t.offer_id = $1 \
+                 AND d.state <> 'delivered' AND d.error IS NOT NULL ORDER BY d.updated_at DESC LIMIT 1")
+                .bind(offer.uuid()).fetch_optional(c).await)
+        })
+        .await
+    }
+
     /// Takes an offer for settling; false when another lives that has it, or it is done.
     ///
     /// # Errors
