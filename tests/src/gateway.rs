@@ -81,6 +81,7 @@ impl GatewayBuilder {
         let own = self.root.join(&self.name);
         std::fs::create_dir_all(own.join("definitions")).unwrap();
         let (console, http) = (free_port(), free_port());
+        let database_url = self.database.clone();
         let database = self.database.map(|url| format!("[database]\nurl = \"{url}\"\n")).unwrap_or_default();
         let staging = self.staging.unwrap_or_else(|| own.join("state/staging"));
         let text = format!(
@@ -94,7 +95,7 @@ impl GatewayBuilder {
             more = self.more,
         );
         std::fs::write(own.join("waybill.toml"), text).unwrap();
-        Gateway { own, console, http, variables: self.variables, child: None }
+        Gateway { own, console, http, database_url, variables: self.variables, child: None }
     }
 }
 
@@ -105,6 +106,7 @@ pub struct Gateway {
     pub console: u16,
     /// The port at which it receives AS2 (path `/as2`).
     pub http: u16,
+    database_url: Option<String>,
     variables: Vec<(String, String)>,
     child: Option<Child>,
 }
@@ -118,6 +120,12 @@ impl Gateway {
     /// Its settings file.
     pub fn config(&self) -> PathBuf {
         self.own.join("waybill.toml")
+    }
+
+    /// The URL of its database.
+    pub fn database_url(&self) -> String {
+        let own = || format!("sqlite://{}", self.own.join("state/waybill.db").display());
+        self.database_url.clone().unwrap_or_else(own)
     }
 
     /// Writes a document of definitions.
@@ -135,7 +143,12 @@ impl Gateway {
     pub fn spawn(&mut self) {
         let log = File::options().append(true).create(true).open(self.own.join("log")).unwrap();
         let mut command = Command::new(waybill());
-        command.arg("--config").arg(self.config()).arg("serve").arg("--definitions").arg(self.own.join("definitions"));
+        command
+            .arg("--config")
+            .arg(self.config())
+            .arg("serve")
+            .arg("--definitions")
+            .arg(self.own.join("definitions"));
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
         command.envs(self.variables.iter().map(|(name, value)| (name, value)));
         self.child = Some(command.spawn().unwrap());
@@ -182,7 +195,14 @@ impl Gateway {
 
     /// Sends a signal by name: STOP, CONT …
     pub fn signal(&self, name: &str) {
-        assert!(Command::new("kill").arg(format!("-{name}")).arg(self.pid().to_string()).status().unwrap().success());
+        assert!(
+            Command::new("kill")
+                .arg(format!("-{name}"))
+                .arg(self.pid().to_string())
+                .status()
+                .unwrap()
+                .success()
+        );
     }
 
     /// Its log so far.
@@ -196,7 +216,8 @@ impl Gateway {
         let mut all = vec!["--config", config.to_str().unwrap(), "--output", "json"];
         all.extend(arguments);
         let (status, out, error) = run(&all);
-        serde_json::from_str(&out).unwrap_or_else(|e| panic!("{arguments:?} {status}: {e}\n{out}\n{error}\n{}", self.log()))
+        serde_json::from_str(&out)
+            .unwrap_or_else(|e| panic!("{arguments:?} {status}: {e}\n{out}\n{error}\n{}", self.log()))
     }
 
     /// Waits until so many transfers are in a state.

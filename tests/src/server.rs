@@ -25,7 +25,11 @@ impl Server {
         let script = repository().join("tests/servers").join(format!("{name}.sh"));
         let directory = tempfile::Builder::new().prefix(&format!("waybill-{name}-")).tempdir().unwrap();
         let mut command = Command::new(&script);
-        command.arg("start").arg(directory.path()).args(["--owner-pid", &std::process::id().to_string()]).args(options);
+        command
+            .arg("start")
+            .arg(directory.path())
+            .args(["--owner-pid", &std::process::id().to_string()])
+            .args(options);
         let info = call(&mut command);
         let info = serde_json::from_str(&info).unwrap_or_else(|e| panic!("{name}.sh said {info:?}: {e}"));
         Self { script, directory, info }
@@ -54,14 +58,20 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        drop(Command::new(&self.script).arg("stop").arg(self.directory.path()).stdout(Stdio::null()).status());
+        drop(
+            Command::new(&self.script).arg("stop").arg(self.directory.path()).stdout(Stdio::null()).status(),
+        );
     }
 }
 
 fn call(command: &mut Command) -> String {
     let output = command.stdin(Stdio::null()).output().unwrap_or_else(|e| panic!("{command:?}: {e}"));
     let text = String::from_utf8_lossy(&output.stdout).trim().to_owned();
-    assert!(output.status.success(), "{command:?} failed: {text} {}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{command:?} failed: {text} {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     text
 }
 
