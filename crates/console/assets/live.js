@@ -52,6 +52,10 @@ if (live) {
 
   /** Makes `now` like `then`, touching only what differs. */
   const exchange = (now, then) => {
+    if (then.querySelector(":scope > [data-key]")) {
+      exchangeRows(now, then);
+      return;
+    }
     const [ours, theirs] = [[...now.childNodes], [...then.childNodes]];
     theirs.forEach((node, place) => {
       const old = ours[place];
@@ -62,13 +66,38 @@ if (live) {
         // As it was.
       } else if (old.nodeType === 1 && node.nodeType === 1 && old.nodeName === node.nodeName) {
         like(old, node);
-        if (old.nodeName === "TR") mark(old);
         exchange(old, node);
       } else {
         old.replaceWith(node);
       }
     });
     ours.slice(theirs.length).forEach((node) => node.remove());
+  };
+
+  /** The same for rows, which are known by their key: new ones come in between, and those that stay are
+   *  not moved, so that what is open or focused in them stays so. */
+  const exchangeRows = (now, then) => {
+    const wanted = new Map([...then.children].map((row) => [row.dataset.key, row]));
+    for (const row of [...now.childNodes]) {
+      if (row.nodeType !== 1 || !wanted.has(row.dataset.key)) row.remove();
+    }
+    const there = new Map([...now.children].map((row) => [row.dataset.key, row]));
+    let next = now.firstElementChild;
+    for (const [key, row] of wanted) {
+      const old = there.get(key);
+      if (!old) {
+        now.insertBefore(row, next);
+        mark(row);
+        continue;
+      }
+      if (old === next) next = next.nextElementSibling;
+      else now.insertBefore(old, next);
+      if (!old.isEqualNode(row)) {
+        like(old, row);
+        exchange(old, row);
+        mark(old);
+      }
+    }
   };
 
   /** What a person opened stays open. */

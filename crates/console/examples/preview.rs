@@ -3,13 +3,19 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, missing_docs)]
 
-#[path = "../tests/support/mod.rs"]
+#[path = "../tests/console/support/mod.rs"]
 #[allow(dead_code)]
 mod support;
 
+use async_trait::async_trait;
 use axum::body::Body;
 use http::{Request, header};
-use model::{AuditEvent, EventId, EventKind, RemotePath, Timestamp};
+use model::{
+    AuditEvent, ConnectionClosed, EventId, EventKind, Protocol, Purpose, RemotePath, Result, Timestamp,
+};
+use net::http::{HttpServers, ListenSpec, Route, ServerLimits, TowerHandler};
+use net::{ConnectionFailed, ConnectionLog, Net, NetSettings, Opened};
+use std::sync::Arc;
 use std::time::Duration;
 use support::{Filler, Way, World};
 use tower::ServiceExt as _;
@@ -19,7 +25,7 @@ use uuid::Uuid;
 async fn main() {
     let port: u16 = std::env::args().nth(1).map_or(8499, |port| port.parse().unwrap());
     let world = World::open(None, now(), true).await;
-    fill(&world).await;
+    let filler = fill(&world).await;
     let router = world.console.router();
     let base = format!("http://127.0.0.1:{port}");
     let link = world.console.first_start_link(&base).await.unwrap().unwrap();
@@ -33,16 +39,50 @@ async fn main() {
     let answer = router.clone().oneshot(request).await.unwrap();
     let cookie = answer.headers()[header::SET_COOKIE].to_str().unwrap();
     println!("{base} {}", cookie.split(';').next().unwrap());
-    let listener = tokio::net::TcpListener::bind(("127.0.0.1", port)).await.unwrap();
-    axum::serve(listener, router).await.unwrap();
+    let settings = NetSettings::new("acme-1".parse().unwrap(), Arc::new(now), Arc::new(Uuid::now_v7));
+    let servers = HttpServers::new(&Net::new(settings, Arc::new(Unrecorded)), ServerLimits::default());
+    let listen = ListenSpec { address: ([127, 0, 0, 1], port).into(), tls: None };
+    let route = Route {
+        host: None,
+        path: "/".into(),
+        protocol: Protocol::Http,
+        purpose: Purpose::Console,
+        endpoint: None,
+    };
+    let _served = servers.route(&listen, route, Arc::new(TowerHandler::new(router))).unwrap();
+    // Something happens while one looks.
+    for number in 1.. {
+        tokio::time::sleep(Duration::from_secs(7)).await;
+        let name = format!("850_{:05}.edi", 42_000 + number);
+        filler.transfer(name.as_str().into(), "orders", Way::Completed, world.now(), None).await;
+    }
 }
 
+/// Connections to look at pages are of no interest.
+struct Unrecorded;
+
+#[async_trait]
+impl ConnectionLog for Unrecorded {
+    async fn opened(&self, _: Opened) -> Result<()> {
+        Ok(())
+    }
+
+    async fn closed(&self, _: ConnectionClosed) -> Result<()> {
+        Ok(())
+    }
+
+    async fn failed(&self, _: ConnectionFailed) -> Result<()> {
+        Ok(())
+    }
+}
+
+#[allow(clippy::disallowed_methods)] // The beginning of time for all that is shown here.
 fn now() -> Timestamp {
     let now = Timestamp::from(std::time::SystemTime::now());
     Timestamp::from_timestamp_micros(now.timestamp_micros()).unwrap()
 }
 
-async fn fill(world: &World) {
+async fn fill(world: &World) -> Filler {
     let now = world.now();
     let connections = world.connections(60).await;
     let filler = Filler::new(&world.store, now - Duration::from_secs(2 * 86_400)).await;
@@ -91,4 +131,5 @@ async fn fill(world: &World) {
         ])
         .await
         .unwrap();
+    filler
 }

@@ -16,6 +16,7 @@ use http::HeaderMap;
 use model::{EventKind, Severity, Timestamp};
 use std::sync::Arc;
 use store::{EventFilter, EventView};
+use uuid::Uuid;
 
 const PATH: &str = "/audit";
 
@@ -25,6 +26,8 @@ const SUMMARY: [&str; 9] =
 
 /// An event in a list.
 pub(crate) struct EventLine {
+    /// Its id, by which a list that is refreshed knows it again.
+    pub(crate) key: Uuid,
     pub(crate) at: Moment,
     pub(crate) badge: Badge,
     pub(crate) kind: String,
@@ -58,6 +61,7 @@ impl EventLine {
         all.push(Fact::new("Event", event.id.to_string()));
         all.extend(facts(&event.detail));
         Self {
+            key: event.id.uuid(),
             at: Moment(event.at),
             badge: Severity::parse(&event.severity)
                 .map_or(Badge::new(Tone::Quiet, Icon::Info, "Unknown"), Badge::severity),

@@ -1,6 +1,6 @@
 //! What every page has around it: navigation, theme, who is logged in; and the pages for problems.
 
-use crate::door::{Visitor, cookie, set_cookie};
+use crate::door::{Visitor, cookie, session, set_cookie};
 use crate::problem::Problem;
 use crate::show::Icon;
 use crate::site::Site;
@@ -190,7 +190,11 @@ pub(crate) async fn dress(State(site): State<Arc<Site>>, request: Request, next:
     let headers = request.headers().clone();
     let mut response = next.run(request).await;
     let Some(mut problem) = response.extensions_mut().remove::<Problem>() else { return response };
-    let visitor = response.extensions_mut().remove::<Visitor>();
+    let mut visitor = response.extensions_mut().remove::<Visitor>();
+    if visitor.is_none() && problem.status.is_client_error() {
+        // No page's address, yet perhaps somebody's who is logged in: they keep their navigation.
+        visitor = session::visitor(&site, &headers).await.unwrap_or_default();
+    }
     if visitor.is_none() {
         problem.detail = None;
     }

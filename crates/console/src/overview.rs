@@ -86,6 +86,7 @@ struct FlowLine {
 }
 
 struct FailingLine {
+    key: uuid::Uuid,
     badge: Badge,
     name: String,
     url: String,
@@ -99,6 +100,7 @@ struct FailingLine {
 impl FailingLine {
     fn new(failing: &FailingDelivery) -> Self {
         Self {
+            key: failing.delivery.uuid(),
             badge: Badge::delivery(failing.state),
             name: path_text(&failing.file_name),
             url: format!("/transfers/{}", failing.transfer),

@@ -38,12 +38,13 @@ pub(super) fn steps(waybill: &Waybill) -> Vec<Step> {
     let text = format!("{}, hash taken, on record", size_text(transfer.length));
     add(transfer.created_at, staged, "Staged and recorded".to_owned(), text, took);
     // After the line of its recording, also when both took place at the same moment.
-    if let Some(offer) = &waybill.offer {
-        if offer.updated_at >= transfer.created_at && offer.updated_at > offer.found_at {
-            let text = offer.error.as_deref().map(safe_text).unwrap_or_default();
-            let title = format!("Source told: {}", safe_text(&offer.endpoint));
-            add(offer.updated_at, settled(offer.state), title, text, None);
-        }
+    if let Some(offer) = &waybill.offer
+        && offer.updated_at >= transfer.created_at
+        && offer.updated_at > offer.found_at
+    {
+        let text = offer.error.as_deref().map(safe_text).unwrap_or_default();
+        let title = format!("Source told: {}", safe_text(&offer.endpoint));
+        add(offer.updated_at, settled(offer.state), title, text, None);
     }
     for delivery in &waybill.deliveries {
         attempts(delivery, &mut add);

@@ -21,7 +21,21 @@ pub(crate) struct World {
     pub(crate) console: Console,
     /// Where its files lie.
     pub(crate) dir: tempfile::TempDir,
-    now: Arc<Mutex<Timestamp>>,
+    clock: Arc<Time>,
+}
+
+/// Stands still until it is moved, or ticks from where it stands.
+struct Time {
+    at: Mutex<Timestamp>,
+    ticks_since: Option<std::time::Instant>,
+}
+
+impl Time {
+    fn now(&self) -> Timestamp {
+        let ticked = self.ticks_since.map(|begun| begun.elapsed()).unwrap_or_default();
+        let micros = i64::try_from(ticked.as_micros()).unwrap();
+        *self.at.lock().unwrap() + chrono::TimeDelta::microseconds(micros)
+    }
 }
 
 /// What a node would say of itself.
@@ -44,24 +58,24 @@ impl Vitals for Said {
 impl World {
     /// Over the given database, or a new SQLite file. Time stands still unless it ticks.
     pub(crate) async fn open(url: Option<String>, now: Timestamp, ticks: bool) -> Self {
-        let begun = std::time::Instant::now();
         let dir = tempfile::tempdir().unwrap();
         let url = url.unwrap_or_else(|| format!("sqlite:{}", dir.path().join("waybill.db").display()));
         let mut settings = StoreSettings::new(url);
         settings.away_for = Duration::from_millis(300);
         let (store, _) = Store::open(&settings, Arc::new(Uuid::now_v7)).await.unwrap();
-        let now = Arc::new(Mutex::new(now));
+        let ticks_since = ticks.then(std::time::Instant::now);
+        let clock = Arc::new(Time { at: Mutex::new(now), ticks_since });
         let settings = ConsoleSettings {
             node: "acme-1".parse().unwrap(),
             public_url: None,
             secure_cookies: false,
             version: "0.1.0".into(),
         };
-        let clock = now.clone();
+        let lent = clock.clone();
         let console = Console::with_vitals(
             store.clone(),
             settings,
-            Arc::new(move || *clock.lock().unwrap() + if ticks { begun.elapsed() } else { Duration::ZERO }),
+            Arc::new(move || lent.now()),
             Arc::new(|bytes: &mut [u8]| {
                 for chunk in bytes.chunks_mut(16) {
                     chunk.copy_from_slice(&Uuid::new_v4().as_bytes()[..chunk.len()]);
@@ -69,17 +83,17 @@ impl World {
             }),
             Arc::new(Said),
         );
-        Self { store, console, dir, now }
+        Self { store, console, dir, clock }
     }
 
     /// The time.
     pub(crate) fn now(&self) -> Timestamp {
-        *self.now.lock().unwrap()
+        self.clock.now()
     }
 
     /// Lets time go by.
     pub(crate) fn pass(&self, time: Duration) {
-        *self.now.lock().unwrap() += time;
+        *self.clock.at.lock().unwrap() += time;
     }
 
     /// Connections in and out, live and past.
@@ -121,7 +135,7 @@ impl World {
 }
 
 fn opened(id: ConnectionId, number: u32, at: Timestamp) -> ConnectionOpened {
-    let sftp = number % 3 == 0;
+    let sftp = number.is_multiple_of(3);
     let inbound = number % 3 == 2;
     let host = match number % 3 {
         0 => "sftp.acme.example:22",

@@ -35,7 +35,7 @@ impl Answer {
     }
 
     pub(crate) fn cookie(&self) -> &str {
-        self.headers.get_all(header::SET_COOKIE).iter().last().unwrap().to_str().unwrap()
+        self.headers.get_all(header::SET_COOKIE).iter().next_back().unwrap().to_str().unwrap()
     }
 }
 

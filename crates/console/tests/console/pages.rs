@@ -1,43 +1,14 @@
-//! The console as a browser meets it: requests in, pages out, over a real store.
+//! What the pages show, and what they never do.
 
-mod browser;
-mod postgres;
-mod support;
-
-use browser::Browser;
+use super::{enter, inside, start, world};
+use crate::browser::{self, Browser};
+use crate::postgres;
+use crate::support::{Filler, Way, World};
 use http::StatusCode;
-use model::{EventKind, RemotePath, Timestamp};
+use model::RemotePath;
 use std::collections::BTreeSet;
 use std::time::Duration;
-use store::{EventFilter, Page, Role, UserChange};
-use support::{Filler, Way, World};
-
-const PASSWORD: &str = "correct-horse-battery";
-
-fn start() -> Timestamp {
-    Timestamp::from_timestamp_micros(1_795_183_800_000_000).unwrap()
-}
-
-async fn world() -> World {
-    World::open(None, start(), false).await
-}
-
-/// A world with a user who is logged in.
-async fn inside() -> (World, Browser) {
-    let world = world().await;
-    let browser = enter(&world).await;
-    (world, browser)
-}
-
-async fn enter(world: &World) -> Browser {
-    let mut browser = Browser::new(&world.console);
-    let link = world.console.first_start_link("http://gateway:8420").await.unwrap().unwrap();
-    let path = link.strip_prefix("http://gateway:8420").unwrap();
-    let answer = browser.post(path, &[("user", "ada"), ("password", PASSWORD), ("again", PASSWORD)]).await;
-    assert_eq!(answer.status, StatusCode::SEE_OTHER);
-    assert_eq!(answer.location(), "/");
-    browser
-}
+use store::{Role, UserChange};
 
 /// A test on both databases.
 macro_rules! both {
@@ -56,158 +27,6 @@ macro_rules! both {
             }
         }
     };
-}
-
-async fn kinds(world: &World, kind: EventKind) -> usize {
-    let filter = EventFilter { kind: Some(kind.as_str().into()), ..EventFilter::default() };
-    world.store.events(&filter, Page::first(100)).await.unwrap().rows.len()
-}
-
-#[tokio::test]
-async fn the_first_link_makes_one_admin_and_is_void_then() {
-    let world = world().await;
-    let mut browser = Browser::new(&world.console);
-    let link = world.console.first_start_link("http://gateway:8420").await.unwrap().unwrap();
-    let path = link.strip_prefix("http://gateway:8420").unwrap().to_owned();
-    assert!(browser.get("/login").await.text.contains("No user yet"));
-    assert_eq!(browser.get(&path).await.status, StatusCode::OK);
-    for (user, password, again, said) in [
-        ("ada", "too-short", "too-short", "too short"),
-        ("ada", PASSWORD, "another-password", "passwords differ"),
-        ("a b", PASSWORD, PASSWORD, "A user name takes"),
-        ("administrator", "administrator", "administrator", "must not be the user name"),
-    ] {
-        let answer = browser.post(&path, &[("user", user), ("password", password), ("again", again)]).await;
-        assert_eq!(answer.status, StatusCode::UNPROCESSABLE_ENTITY);
-        assert!(answer.text.contains(said), "{said}");
-    }
-    let form = [("user", "ada"), ("password", PASSWORD), ("again", PASSWORD)];
-    let (mut first, mut second) = (Browser::new(&world.console), Browser::new(&world.console));
-    let (one, other) = tokio::join!(first.post(&path, &form), second.post(&path, &form));
-    let mut statuses = [one.status, other.status];
-    statuses.sort();
-    assert_eq!(statuses, [StatusCode::SEE_OTHER, StatusCode::GONE]);
-    assert_eq!(browser.get(&path).await.status, StatusCode::GONE);
-    assert_eq!(world.console.first_start_link("http://gateway:8420").await.unwrap(), None);
-    let users = world.store.users().await.unwrap();
-    assert_eq!((users.len(), users[0].role), (1, Role::Admin));
-    assert_eq!(kinds(&world, EventKind::UserChanged).await, 1);
-    assert_eq!(kinds(&world, EventKind::LoginSucceeded).await, 1);
-    let mut winner = if one.status == StatusCode::SEE_OTHER { first } else { second };
-    assert_eq!(winner.get("/transfers").await.status, StatusCode::OK);
-}
-
-#[tokio::test]
-async fn a_link_expires_and_a_new_one_voids_the_last() {
-    let world = world().await;
-    let mut browser = Browser::new(&world.console);
-    let base = "http://gateway:8420";
-    let old = world.console.first_start_link(base).await.unwrap().unwrap();
-    let new = world.console.first_start_link(base).await.unwrap().unwrap();
-    assert_eq!(browser.get(&old[base.len()..]).await.status, StatusCode::GONE);
-    assert_eq!(browser.get(&new[base.len()..]).await.status, StatusCode::OK);
-    world.pass(Duration::from_secs(24 * 3600));
-    assert_eq!(browser.get(&new[base.len()..]).await.status, StatusCode::GONE);
-}
-
-#[tokio::test]
-async fn login_leads_where_one_wanted_to_go_and_logout_ends_it() {
-    let (world, _) = inside().await;
-    let mut browser = Browser::new(&world.console);
-    let sent = browser.get("/transfers?state=failed").await;
-    assert_eq!(sent.status, StatusCode::SEE_OTHER);
-    assert_eq!(sent.location(), "/login?next=%2Ftransfers%3Fstate%3Dfailed");
-    assert!(browser.get(sent.location()).await.text.contains("value=\"/transfers?state=failed\""));
-    let form = |next: &'static str| [("user", "ada"), ("password", PASSWORD), ("next", next)];
-    let answer = browser.post("/login", &form("//evil.example/")).await;
-    assert_eq!(answer.location(), "/");
-    let cookie = answer.cookie();
-    for part in ["waybill_session_8420=", "HttpOnly", "SameSite=Strict", "Path=/"] {
-        assert!(cookie.contains(part), "{cookie}");
-    }
-    assert_eq!(
-        browser.post("/login", &form("/transfers?state=failed")).await.location(),
-        "/transfers?state=failed"
-    );
-    assert_eq!(browser.get("/").await.status, StatusCode::OK);
-    let old = browser.clone();
-    assert_eq!(browser.post("/logout", &[]).await.location(), "/login");
-    for mut out in [browser, old] {
-        assert_eq!(out.get("/").await.location(), "/login");
-    }
-}
-
-#[tokio::test]
-async fn a_session_ends_twelve_hours_after_its_last_use() {
-    let (world, mut browser) = inside().await;
-    for _ in 0..3 {
-        world.pass(Duration::from_secs(11 * 3600));
-        assert_eq!(browser.get("/transfers").await.status, StatusCode::OK);
-    }
-    // What a page asks for by itself keeps no session alive.
-    world.pass(Duration::from_secs(11 * 3600));
-    assert_eq!(browser.fragment("/transfers").await.status, StatusCode::OK);
-    world.pass(Duration::from_secs(2 * 3600));
-    assert_eq!(browser.get("/transfers").await.status, StatusCode::SEE_OTHER);
-    assert_eq!(browser.fragment("/transfers").await.status, StatusCode::UNAUTHORIZED);
-}
-
-#[tokio::test]
-async fn guessing_passwords_takes_longer_each_time() {
-    let (world, _) = inside().await;
-    let mut guesser = Browser::new(&world.console);
-    let wrong = [("user", "ada"), ("password", "wrong-wrong-wrong"), ("next", "/")];
-    let right = [("user", "ada"), ("password", PASSWORD), ("next", "/")];
-    for _ in 0..5 {
-        let answer = guesser.post("/login", &wrong).await;
-        assert_eq!(answer.status, StatusCode::FORBIDDEN);
-        assert!(answer.text.contains("not right"));
-    }
-    // Not even the right password goes through while one must wait.
-    let answer = guesser.post("/login", &right).await;
-    assert_eq!(answer.status, StatusCode::TOO_MANY_REQUESTS);
-    assert_eq!(answer.header("retry-after"), "2");
-    world.pass(Duration::from_secs(1));
-    assert_eq!(guesser.post("/login", &right).await.status, StatusCode::SEE_OTHER);
-    assert_eq!(kinds(&world, EventKind::LoginFailed).await, 5);
-    let unknown = [("user", "nobody"), ("password", PASSWORD), ("next", "/")];
-    assert_eq!(guesser.post("/login", &unknown).await.status, StatusCode::FORBIDDEN);
-    let filter = EventFilter { kind: Some("login.failed".into()), ..EventFilter::default() };
-    let event = world.store.events(&filter, Page::first(1)).await.unwrap().rows.remove(0);
-    assert_eq!(event.detail["user"], "nobody");
-    assert_eq!(event.peer.as_deref(), Some("192.0.2.7:40000"));
-}
-
-#[tokio::test]
-async fn who_is_disabled_is_out_at_once() {
-    let (world, mut browser) = inside().await;
-    let change = UserChange { disabled: Some(true), ..UserChange::default() };
-    world.store.change_user("ada", change, world.now(), vec![]).await.unwrap();
-    assert_eq!(browser.get("/").await.status, StatusCode::SEE_OTHER);
-    let form = [("user", "ada"), ("password", PASSWORD), ("next", "/")];
-    assert_eq!(browser.post("/login", &form).await.status, StatusCode::FORBIDDEN);
-}
-
-#[tokio::test]
-async fn other_sites_cannot_send_forms() {
-    let (_world, mut browser) = inside().await;
-    for (name, value) in [
-        ("sec-fetch-site", "cross-site"),
-        ("sec-fetch-site", "same-site"),
-        ("origin", "http://evil.example"),
-        ("origin", "null"),
-    ] {
-        for path in ["/login", "/logout", "/theme"] {
-            let answer = browser.clone().with(name, value).post(path, &[("theme", "dark")]).await;
-            assert_eq!(answer.status, StatusCode::FORBIDDEN, "{name}: {value}");
-        }
-    }
-    for (name, value) in [("sec-fetch-site", "same-origin"), ("origin", "http://gateway:8420")] {
-        let answer = browser.clone().with(name, value).post("/theme", &[("theme", "dark")]).await;
-        assert_eq!(answer.status, StatusCode::SEE_OTHER, "{name}: {value}");
-    }
-    browser.post("/theme", &[("theme", "dark")]).await;
-    assert!(browser.get("/transfers").await.text.contains("data-theme=\"dark\""));
 }
 
 #[tokio::test]
@@ -260,7 +79,9 @@ async fn every_answer_is_guarded() {
         }
     }
     assert_eq!(browser.get("/logout").await.status, StatusCode::METHOD_NOT_ALLOWED);
-    assert_eq!(browser.get("/none").await.status, StatusCode::NOT_FOUND);
+    let none = browser.get("/none").await;
+    assert_eq!(none.status, StatusCode::NOT_FOUND);
+    assert!(none.text.contains("href=\"/transfers\""), "who is logged in keeps the navigation");
     assert_eq!(browser.get("/transfers/x").await.status, StatusCode::NOT_FOUND);
 }
 
@@ -340,12 +161,13 @@ async fn hostile_names_are_shown_and_do_nothing_on(world: World) {
     ] {
         pages.push(browser.get(&path).await);
     }
+    let typed = regex::Regex::new(" value=\"[^\"]*\"").unwrap();
     for (place, page) in pages.iter().enumerate() {
         for bad in ["<script>", "<img src=x", "onerror=y>", "\0", "\u{1b}"] {
             assert!(!page.text.contains(bad), "page {place}: {bad:?}");
         }
         // A field gives back what was typed; nothing outside of it is reordered.
-        let outside = regex::Regex::new(" value=\"[^\"]*\"").unwrap().replace_all(&page.text, "");
+        let outside = typed.replace_all(&page.text, "");
         assert!(!outside.contains('\u{202e}'), "page {place}");
     }
     let list = &pages[2].text;
