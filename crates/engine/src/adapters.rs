@@ -7,6 +7,7 @@ use model::{AuditEvent, Claim, Error, ErrorKind, Result, Timestamp};
 use serde_json::Value;
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use store::{Done, Store};
 use transport::{AuditLog, Clock, DeliveryLog, KnownOffers, Random};
 use uuid::Uuid;
@@ -41,21 +42,32 @@ pub(crate) struct Known {
     pub(crate) endpoint: String,
     /// When the poll began: kept files not listed since then are gone.
     pub(crate) listing: Timestamp,
+    /// Whether the database could not be asked: then the poll's failure is not the source's.
+    pub(crate) failed: AtomicBool,
+}
+
+impl Known {
+    fn noting<T>(&self, answer: Result<T>) -> Result<T> {
+        if answer.is_err() {
+            self.failed.store(true, Ordering::SeqCst);
+        }
+        answer
+    }
 }
 
 #[async_trait]
 impl KnownOffers for Known {
     async fn known(&self, keys: Vec<String>) -> Result<HashSet<String>> {
-        let known = self.store.known(&keys, self.listing).await?;
+        let known = self.noting(self.store.known(&keys, self.listing).await)?;
         if !known.is_empty() {
             let still_there: Vec<String> = known.iter().cloned().collect();
-            self.store.listed(&still_there, self.listing).await?;
+            self.noting(self.store.listed(&still_there, self.listing).await)?;
         }
         Ok(known)
     }
 
     async fn listing_complete(&self) -> Result<()> {
-        self.store.forget_unlisted(&self.flow, &self.endpoint, self.listing).await.map(drop)
+        self.noting(self.store.forget_unlisted(&self.flow, &self.endpoint, self.listing).await).map(drop)
     }
 }
 

@@ -1,11 +1,11 @@
 //! Claims deliveries that are due and hands each to an attempt.
 
 use crate::shared::Shared;
-use model::Result;
+use model::{Result, Retry};
 use std::sync::Arc;
 use std::time::Duration;
 use store::ClaimFilter;
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore};
 use tokio_util::task::TaskTracker;
 use transport::Shutdown;
 
@@ -18,11 +18,13 @@ const MOST_CLAIMED: u32 = 64;
 pub(crate) async fn dispatch(shared: Arc<Shared>, mut shutdown: Shutdown) {
     let slots = Arc::new(Semaphore::new(shared.settings.deliveries_at_once));
     let attempts = TaskTracker::new();
+    // Told whenever an attempt ends: its place is free, in all and at its endpoint.
+    let freed = Arc::new(Notify::new());
     let mut woken = shared.store.wakeups();
     loop {
         // A wake-up between the claim and the wait must not be lost: mark what is seen before looking.
         woken.mark_unchanged();
-        let claimed = match claim(&shared, &slots, &attempts).await {
+        let claimed = match claim(&shared, &slots, &attempts, &freed).await {
             Ok(claimed) => claimed,
             Err(error) => {
                 tracing::warn!(error = %error.chain(), "deliveries could not be claimed");
@@ -36,16 +38,9 @@ pub(crate) async fn dispatch(shared: Arc<Shared>, mut shutdown: Shutdown) {
             continue;
         }
         let pause = pause(&shared).await;
-        let slot_free = async {
-            if slots.available_permits() == 0 {
-                drop(slots.acquire().await);
-            } else {
-                std::future::pending::<()>().await;
-            }
-        };
         tokio::select! {
             _ = woken.changed() => {}
-            () = slot_free => {}
+            () = freed.notified() => {}
             () = shared.services.clock.sleep(pause) => {}
             _ = shutdown.wait_for(|ended| *ended) => break,
         }
@@ -54,25 +49,43 @@ pub(crate) async fn dispatch(shared: Arc<Shared>, mut shutdown: Shutdown) {
     attempts.wait().await;
 }
 
-async fn claim(shared: &Arc<Shared>, slots: &Arc<Semaphore>, attempts: &TaskTracker) -> Result<usize> {
-    let free = u32::try_from(slots.available_permits()).unwrap_or(u32::MAX).min(MOST_CLAIMED);
+async fn claim(
+    shared: &Arc<Shared>,
+    slots: &Arc<Semaphore>,
+    attempts: &TaskTracker,
+    freed: &Arc<Notify>,
+) -> Result<usize> {
+    let most = shared.settings.deliveries_per_endpoint;
+    let free = u32::try_from(slots.available_permits().min(shared.health.room(most))).unwrap_or(u32::MAX);
     let lease = shared.lease.current();
     if free == 0 || shared.lease.may_act(lease.epoch).is_err() {
         return Ok(0);
     }
     let now = shared.now();
-    let not_now = shared.health.not_now(now, shared.settings.deliveries_per_endpoint);
-    let filter = ClaimFilter { skip_endpoints: not_now };
-    let claimed = shared.store.claim(&lease, free, filter, now).await?;
+    let mut skip_endpoints = shared.health.not_now(now, most);
+    skip_endpoints.extend(shared.elsewhere());
+    let claimed =
+        shared.store.claim(&lease, free.min(MOST_CLAIMED), ClaimFilter { skip_endpoints }, now).await;
+    let claimed = match claimed {
+        Ok(claimed) => claimed,
+        Err(error) => {
+            if error.retry() == Retry::Ambiguous {
+                // Deliveries may be ours without our knowing which: nobody would ever attempt them.
+                shared.lease.begin_anew(lease.epoch).await;
+            }
+            return Err(error);
+        }
+    };
     let count = claimed.len();
     for delivery in claimed {
         // Only this loop takes slots, and it claimed no more than were free.
         let Ok(slot) = Arc::clone(slots).try_acquire_owned() else { break };
-        let shared = Arc::clone(shared);
+        let (shared, freed) = (Arc::clone(shared), Arc::clone(freed));
         shared.health.begin(&delivery.delivery.endpoint);
         attempts.spawn(async move {
             shared.attempt(delivery).await;
             drop(slot);
+            freed.notify_one();
         });
     }
     Ok(count)

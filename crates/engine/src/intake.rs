@@ -102,12 +102,9 @@ impl Reception for OpenReception {
         self.shared.lease.may_act(self.lease.epoch)?;
         let received = self.shared.now();
         let offer = self.offer(&message, received);
-        let origin = Origin {
-            offer: Some(offer.id),
-            endpoint: &message.endpoint,
-            partner: message.partner.as_deref(),
-            received,
-        };
+        let (endpoint, partner) = (message.endpoint.clone(), message.partner.clone());
+        let origin =
+            Origin { offer: Some(offer.id), endpoint: &endpoint, partner: partner.as_deref(), received };
         let staged: Vec<PayloadId> = message.parts.iter().map(|part| part.staged.id).collect();
         let (transfers, events) = match self.transfers(message, &origin) {
             Ok(made) => made,

@@ -2,7 +2,7 @@
 
 use model::{Error, ErrorKind, NodeName, Result};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 use store::{Acquired, NodeLease, Renewal, Store};
 use tokio::sync::watch;
@@ -21,6 +21,8 @@ pub(crate) struct LeaseKeeper {
     current: watch::Sender<NodeLease>,
     /// When the last successful renewal was *begun*, in monotonic microseconds.
     renewed_at: AtomicU64,
+    /// Given back: nothing may be done under it any more.
+    over: AtomicBool,
 }
 
 impl LeaseKeeper {
@@ -45,6 +47,7 @@ impl LeaseKeeper {
             length,
             current: watch::Sender::new(lease),
             renewed_at: AtomicU64::new(begun),
+            over: AtomicBool::new(false),
         })
     }
 
@@ -56,7 +59,7 @@ impl LeaseKeeper {
     /// Whether work under this epoch may still have effects outside.
     pub(crate) fn may_act(&self, epoch: i64) -> Result<()> {
         let idle = micros(self.clock.monotonic()).saturating_sub(self.renewed_at.load(Ordering::SeqCst));
-        if self.current.borrow().epoch == epoch && idle < micros(self.length) / 2 {
+        if self.holds(epoch) && idle < micros(self.length) / 2 {
             return Ok(());
         }
         Err(Error::transient(ErrorKind::Unreachable, "go on with this work")
@@ -65,6 +68,18 @@ impl LeaseKeeper {
             .advice(
                 "another node may have taken it over; this node waits until it can reach the database again",
             ))
+    }
+
+    /// Whether this epoch is still the one that this node works under.
+    pub(crate) fn holds(&self, epoch: i64) -> bool {
+        !self.over.load(Ordering::SeqCst) && self.current.borrow().epoch == epoch
+    }
+
+    /// Waits until this epoch is over: what was claimed under it is others' to do.
+    pub(crate) async fn lost(&self, epoch: i64) {
+        let mut current = self.current.subscribe();
+        // The sender is ours, so the channel cannot close while this waits.
+        let _ = current.wait_for(|lease| lease.epoch != epoch || self.over.load(Ordering::SeqCst)).await;
     }
 
     /// Renews until shutdown. A lost lease is taken anew under a new epoch: what was claimed under the
@@ -82,7 +97,7 @@ impl LeaseKeeper {
                 Ok(Renewal::Renewed) => self.renewed_at.store(begun, Ordering::SeqCst),
                 Ok(Renewal::Lost) => {
                     tracing::warn!(node = %self.node, epoch = lease.epoch, "the node's lease was lost; taking a new one");
-                    self.take_anew(begun).await;
+                    self.take_anew(begun, false).await;
                 }
                 Err(error) => {
                     tracing::warn!(node = %self.node, error = %error.chain(), "the node's lease could not be renewed");
@@ -91,15 +106,24 @@ impl LeaseKeeper {
         }
     }
 
-    async fn take_anew(&self, begun: u64) {
-        // This process is the node's only one: whatever was claimed under the former epoch is its own.
-        match self.store.acquire_node(&self.node, self.length, self.clock.now(), true).await {
+    /// Ends this epoch and begins the next, so that whatever was claimed under it is free again: for
+    /// when it is not known what was claimed.
+    pub(crate) async fn begin_anew(&self, epoch: i64) {
+        if self.holds(epoch) {
+            self.take_anew(micros(self.clock.monotonic()), true).await;
+        }
+    }
+
+    /// `ours` says that the lease to be replaced is this process's own. One that another process holds
+    /// under this node's name stays with it.
+    async fn take_anew(&self, begun: u64, ours: bool) {
+        match self.store.acquire_node(&self.node, self.length, self.clock.now(), ours).await {
             Ok(Acquired::Held(lease)) => {
                 self.renewed_at.store(begun, Ordering::SeqCst);
                 self.current.send_replace(lease);
             }
             Ok(Acquired::HeldUntil(until)) => {
-                tracing::warn!(node = %self.node, %until, "another process works under this node's name");
+                tracing::error!(node = %self.node, %until, "another process works under this node's name; this one does nothing until that one ends");
             }
             Err(error) => {
                 tracing::warn!(node = %self.node, error = %error.chain(), "no new lease for this node yet");
@@ -108,7 +132,10 @@ impl LeaseKeeper {
     }
 
     /// Gives the lease back at an orderly end, so that others need not wait for it to lapse.
+    /// Work that did not end before is stopped first: others may take it up at once.
     pub(crate) async fn release(&self) -> Result<()> {
+        self.over.store(true, Ordering::SeqCst);
+        self.current.send_modify(|_| {});
         self.store.release_node(&self.current(), self.clock.now()).await
     }
 }

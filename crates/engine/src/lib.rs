@@ -19,6 +19,7 @@ mod clock;
 mod crash;
 mod dispatcher;
 mod endpoints;
+mod guard;
 mod intake;
 mod lease;
 mod poller;
@@ -27,6 +28,7 @@ mod running;
 mod settling;
 mod shared;
 mod staging_area;
+mod taking;
 mod upkeep;
 
 pub use clock::{SystemClock, SystemRandom};

@@ -1,304 +1,160 @@
-//! Polls one flow's source: find offers, stage them, record them, settle them.
+//! Polls one flow's source: when, and what follows from a poll that fails. What becomes of each offer
+//! is in `taking`.
 
 use crate::adapters::Known;
-use crate::crash;
-use crate::endpoints::Change;
-use crate::recording::{Origin, StagedPart};
+use crate::endpoints::{Change, Seen};
+use crate::guard::guarded;
 use crate::shared::Shared;
-use futures::TryStreamExt;
-use model::definition::{Flow, PollSource, SettleWhen};
-use model::{Error, ErrorKind, EventKind, Offer, OfferId, OfferState, Result, Retry, Timestamp};
-use std::sync::Arc;
-use store::{OfferFailed, RecordOffer, Recorded};
-use transport::{Discovery, FoundOffer, PartWriter, Shutdown, Source, copy_to_staging};
+use futures::{StreamExt, TryStreamExt};
+use model::definition::{Flow, PollSource};
+use model::{Error, EventKind, Retry};
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use transport::{Discovery, Shutdown};
+
+/// Longest wait after polls that failed for good, unless the flow's own interval is longer.
+const LONGEST_WAIT: Duration = Duration::from_secs(3600);
 
 /// Polls one flow until shutdown.
 pub(crate) struct Poller {
     pub(crate) shared: Arc<Shared>,
     pub(crate) flow: Arc<Flow>,
     pub(crate) poll: PollSource,
+    /// Offers that were gone when they were opened, and how many polls ago.
+    pub(crate) gone: Mutex<HashMap<String, u8>>,
 }
 
-/// A copied part that is not yet durable.
-struct CopiedPart {
-    writer: Box<dyn PartWriter>,
-    part: transport::Part,
+/// Whose trouble ended a poll.
+pub(crate) enum Trouble {
+    /// The source's.
+    Source(Error),
+    /// Our own: the database, the lease, staging.
+    Ours(Error),
 }
 
 impl Poller {
-    /// Polls at each interval while this node holds the source's lease.
-    pub(crate) async fn run(self, mut shutdown: Shutdown) {
-        let source_name = self.source_name();
+    pub(crate) fn new(shared: Arc<Shared>, flow: Arc<Flow>, poll: PollSource) -> Arc<Self> {
+        Arc::new(Self { shared, flow, poll, gone: Mutex::default() })
+    }
+
+    /// Polls at each interval while this node holds the source's lease. After a poll that failed for
+    /// good the waits grow.
+    pub(crate) async fn run(self: Arc<Self>, mut shutdown: Shutdown) {
+        let clock = Arc::clone(&self.shared.services.clock);
+        let mut refusals = 0_u32;
         loop {
-            let begun = self.shared.services.clock.monotonic();
+            let begun = clock.monotonic();
             tokio::select! {
-                () = self.poll_if_ours(&source_name) => {}
+                // What is being recorded or settled goes on in tasks of its own; the rest is dropped.
+                refused = self.poll_if_ours() => match refused {
+                    Some(true) => refusals = refusals.saturating_add(1),
+                    Some(false) => refusals = 0,
+                    None => {}
+                },
                 _ = shutdown.wait_for(|ended| *ended) => break,
             }
-            let spent = self.shared.services.clock.monotonic().saturating_sub(begun);
+            let spent = clock.monotonic().saturating_sub(begun);
+            let every = self.poll.every;
+            let grown = every.saturating_mul(1 << refusals.min(16)).min(LONGEST_WAIT).max(every);
             tokio::select! {
-                () = self.shared.services.clock.sleep(self.poll.every.saturating_sub(spent)) => {}
+                () = clock.sleep(grown.saturating_sub(spent)) => {}
                 _ = shutdown.wait_for(|ended| *ended) => break,
             }
         }
         let lease = self.shared.lease.current();
-        if let Err(error) = self.shared.store.release_source(&lease, &source_name).await {
+        if let Err(error) = self.shared.store.release_source(&lease, &self.source_name()).await {
             tracing::warn!(flow = %self.flow.name, error = %error.chain(), "the source's lease was not given back; it lapses by itself");
         }
     }
 
-    fn source_name(&self) -> String {
+    pub(crate) fn source_name(&self) -> String {
         format!("flow/{}", self.flow.name)
     }
 
-    async fn poll_if_ours(&self, source_name: &str) {
-        let lease = self.shared.lease.current();
-        match self.shared.store.acquire_source(&lease, source_name, self.shared.now()).await {
+    /// Polls once, if it is this node's to do. Answers whether it failed for good; `None` when nothing
+    /// was learned.
+    async fn poll_if_ours(self: &Arc<Self>) -> Option<bool> {
+        let shared = &self.shared;
+        let lease = shared.lease.current();
+        match shared.store.acquire_source(&lease, &self.source_name(), shared.now()).await {
             Ok(true) => {}
-            Ok(false) => return,
+            Ok(false) => return None,
             Err(error) => {
                 tracing::warn!(flow = %self.flow.name, error = %error.chain(), "the source's lease could not be asked for");
-                return;
+                return None;
             }
         }
-        let now = self.shared.now();
-        if self.shared.health.not_now(now, usize::MAX).contains(&self.poll.endpoint) {
-            return;
+        if shared.health.not_now(shared.now(), usize::MAX).contains(&self.poll.endpoint) {
+            return None;
         }
-        let result = self.poll_once(source_name).await;
-        let reached = result.as_ref().err().is_none_or(|error| error.retry() == Retry::Permanent);
-        self.shared.health.begin(&self.poll.endpoint);
-        let change = self.shared.health.end(&self.poll.endpoint, reached, self.shared.now());
-        if let Err(error) = result {
+        let polled = guarded("poll a source", async { Ok(self.poll_once().await) }).await;
+        let (error, seen) = match polled.unwrap_or_else(|error| Err(Trouble::Source(error))) {
+            Ok(()) => (None, Seen::Reached),
+            Err(Trouble::Source(error)) => {
+                let seen = Seen::of(&error);
+                (Some(error), seen)
+            }
+            Err(Trouble::Ours(error)) => (Some(error), Seen::Nothing),
+        };
+        let change = shared.health.saw(&self.poll.endpoint, seen, shared.now());
+        if let Some(error) = &error {
             tracing::warn!(flow = %self.flow.name, endpoint = %self.poll.endpoint, error = %error.chain(), "a poll failed");
-            let event = self.shared.event(EventKind::PollFailed).flow(&self.flow.name);
-            self.shared.record(event.endpoint(&self.poll.endpoint).error(&error)).await;
+            let event = shared.event(EventKind::PollFailed).flow(&self.flow.name);
+            shared.record(event.endpoint(&self.poll.endpoint).error(error)).await;
         }
-        self.shared.record_health(&self.poll.endpoint, change).await;
+        shared.record_health(&self.poll.endpoint, change).await;
+        Some(error.is_some_and(|error| error.retry() == Retry::Permanent))
     }
 
-    async fn poll_once(&self, source_name: &str) -> Result<()> {
-        let (endpoint, transport) = self.shared.endpoint(&self.poll.endpoint)?;
-        let source = transport.source(endpoint, Arc::clone(&self.flow), self.shared.services.clone())?;
-        let known = Known {
+    async fn poll_once(self: &Arc<Self>) -> Result<(), Trouble> {
+        self.forget_gone();
+        let (endpoint, transport) = self.shared.endpoint(&self.poll.endpoint).map_err(Trouble::Source)?;
+        let source = transport
+            .source(endpoint, Arc::clone(&self.flow), self.shared.services.clone())
+            .map_err(Trouble::Source)?;
+        let known = Arc::new(Known {
             store: self.shared.store.clone(),
             flow: self.flow.name.clone(),
             endpoint: self.poll.endpoint.clone(),
             listing: self.shared.now(),
-        };
-        let offers = source.discover(Discovery { known: Arc::new(known) }).await?;
-        let most = self.shared.settings.stagings_at_once;
-        let source = &source;
-        let staged = offers.map_ok(|found| async move {
-            let staged = self.stage(source.as_ref(), &found).await;
-            Ok((found, staged))
+            failed: AtomicBool::new(false),
         });
+        let trouble = |error| match known.failed.load(Ordering::SeqCst) {
+            true => Trouble::Ours(error),
+            false => Trouble::Source(error),
+        };
+        let offers = source.discover(Discovery { known: Arc::clone(&known) as _ }).await.map_err(trouble)?;
+        // What came before an error stands: it is taken before the poll fails.
+        let broken = Arc::new(Mutex::new(None));
+        let offers = offers.scan(Arc::clone(&broken), |broken, item| {
+            std::future::ready(match item {
+                Ok(found) => Some(found),
+                Err(error) => {
+                    *broken.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+                    None
+                }
+            })
+        });
+        let most = self.shared.settings.stagings_at_once;
+        let staged = offers.map(|found| {
+            let (poller, source) = (Arc::clone(self), Arc::clone(&source));
+            async move {
+                let staged = poller.stage(source.as_ref(), &found).await;
+                (found, staged)
+            }
+        });
+        let take = |(found, staged)| Arc::clone(self).hand_over(Arc::clone(&source), found, staged);
         // Staging runs ahead in both cases. In an ordered flow recording keeps the order of the
         // offers; otherwise whatever is staged first is recorded first.
         if self.flow.ordered {
-            staged
-                .try_buffered(most)
-                .try_for_each(|(found, staged)| self.take(source.as_ref(), found, staged, source_name))
-                .await
+            staged.buffered(most).map(Ok).try_for_each(take).await?;
         } else {
-            staged
-                .try_buffer_unordered(most)
-                .try_for_each_concurrent(most, |(found, staged)| {
-                    self.take(source.as_ref(), found, staged, source_name)
-                })
-                .await
+            staged.buffer_unordered(most).map(Ok).try_for_each_concurrent(most, take).await?;
         }
-    }
-
-    /// Copies an offer's parts into staging and makes them durable, provided it did not change
-    /// meanwhile.
-    async fn stage(&self, source: &dyn Source, found: &FoundOffer) -> Result<Option<Vec<StagedPart>>> {
-        crash::point("stage.begin");
-        let mut parts = source.open(found).await?;
-        let mut copied = Vec::new();
-        while let Some(mut part) = parts.try_next().await? {
-            let writer = self.shared.services.staging.begin()?;
-            let reader = std::mem::replace(&mut part.reader, Box::new(tokio::io::empty()));
-            let path = found.identity.path.clone();
-            let copy = copy_to_staging(reader, writer, &self.shared.services.budget, move |error| {
-                read_failed(&path, error)
-            });
-            copied.push(CopiedPart { writer: copy.await?.writer, part });
-        }
-        drop(parts);
-        crash::point("stage.copied");
-        let cut_short = match (copied.as_slice(), found.identity.size) {
-            ([only], Some(size)) => only.writer.length() != size,
-            _ => false,
-        };
-        if cut_short || !source.unchanged(found).await? {
-            return Ok(None);
-        }
-        let sealed = tokio::task::spawn_blocking(move || {
-            copied
-                .into_iter()
-                .map(|CopiedPart { writer, part }| {
-                    Ok(StagedPart {
-                        staged: writer.seal()?,
-                        file_name: part.file_name,
-                        media_type: part.media_type,
-                        metadata: part.metadata,
-                    })
-                })
-                .collect::<Result<Vec<_>>>()
-        });
-        let sealed = sealed.await.map_err(|error| {
-            Error::transient(ErrorKind::Internal, "seal a staged file").caused_by(error)
-        })??;
-        crash::point("stage.sealed");
-        Ok(Some(sealed))
-    }
-
-    /// Records what was staged, or why it was not. An error ends the poll.
-    async fn take(
-        &self,
-        source: &dyn Source,
-        found: FoundOffer,
-        staged: Result<Option<Vec<StagedPart>>>,
-        source_name: &str,
-    ) -> Result<()> {
-        match staged {
-            Ok(Some(parts)) => self.record(source, found, parts, source_name).await,
-            Ok(None) => {
-                let event = self.offer_event(EventKind::OfferChanged, &found);
-                self.shared.record(event).await;
-                Ok(())
-            }
-            Err(error) if error.kind() == ErrorKind::NotFound => {
-                // Gone before it was ours: whoever took it had the right to.
-                tracing::info!(flow = %self.flow.name, path = %found.identity.path, "a file was gone before it was read");
-                Ok(())
-            }
-            Err(error) => self.back_off(found, error).await,
-        }
-    }
-
-    async fn record(
-        &self,
-        source: &dyn Source,
-        found: FoundOffer,
-        parts: Vec<StagedPart>,
-        source_name: &str,
-    ) -> Result<()> {
-        let lease = self.shared.lease.current();
-        self.shared.lease.may_act(lease.epoch)?;
-        let received = self.shared.now();
-        let offer = self.new_offer(found, received);
-        let origin = Origin { offer: Some(offer.id), endpoint: &self.poll.endpoint, partner: None, received };
-        let (transfers, events): (Vec<_>, Vec<_>) = parts
-            .iter()
-            .zip(1_u32..)
-            .map(|(part, sequence)| self.shared.new_transfer(&self.flow, &origin, part, sequence))
-            .unzip();
-        let path = offer.identity.path.clone();
-        crash::point("record.before");
-        let recorded = self
-            .shared
-            .store
-            .record_offer(RecordOffer {
-                lease,
-                source: Some(source_name.to_owned()),
-                offer: offer.clone(),
-                settle_when: Some(self.poll.settle),
-                transfers,
-                events,
-                now: received,
-            })
-            .await?;
-        crash::point("record.after");
-        match recorded {
-            Recorded::Recorded => {
-                tracing::info!(flow = %self.flow.name, file = %path, "taken");
-                if self.poll.settle == SettleWhen::Recorded {
-                    self.shared.settle(source, offer).await;
-                }
-                Ok(())
-            }
-            Recorded::AlreadyRecorded => {
-                // These bytes have no row and never will: the same file is ours by another copy.
-                self.discard(parts).await;
-                Ok(())
-            }
-            Recorded::LeaseLost => {
-                self.discard(parts).await;
-                Err(Error::transient(ErrorKind::Unreachable, "go on with this poll")
-                    .with("flow", &self.flow.name)
-                    .advice("another node polls this source now; nothing needs to be done"))
-            }
-        }
-    }
-
-    async fn discard(&self, parts: Vec<StagedPart>) {
-        let staging = self.shared.staging.clone();
-        let removed = tokio::task::spawn_blocking(move || {
-            parts.iter().try_for_each(|part| staging.remove(part.staged.id))
-        });
-        if let Ok(Err(error)) = removed.await {
-            tracing::warn!(error = %error.chain(), "staged bytes that nobody needs were not removed; the sweep sets them aside");
-        }
-    }
-
-    async fn back_off(&self, found: FoundOffer, error: Error) -> Result<()> {
-        let now = self.shared.now();
-        // Our own trouble says nothing about the file: the next poll simply tries it again.
-        if error.kind() == ErrorKind::StorageFull {
-            return Err(error);
-        }
-        let failures = self.shared.store.offer_failures(&found.identity.key()).await?.saturating_add(1);
-        let wait = match error.retry() {
-            Retry::Permanent if error.kind() != ErrorKind::PermissionDenied => None,
-            _ => self.poll.retry.wait_after(failures, self.shared.jitter()),
-        };
-        let kind = if wait.is_some() { EventKind::OfferBackedOff } else { EventKind::OfferRefused };
-        let event = self.offer_event(kind, &found).error(&error).detail("failures", failures);
-        tracing::warn!(flow = %self.flow.name, file = %found.identity.path, failures, error = %error.chain(), "a file could not be staged");
-        self.shared
-            .store
-            .offer_failed(OfferFailed {
-                offer: self.new_offer(found, now),
-                next_at: wait.map(|wait| now + wait),
-                error: error.chain(),
-                settle_refused: self.poll.error_directory.is_some(),
-                events: vec![event],
-                now,
-            })
-            .await
-            .map(drop)
-    }
-
-    fn new_offer(&self, found: FoundOffer, found_at: Timestamp) -> Offer {
-        Offer {
-            id: OfferId::new(self.shared.ids.next()),
-            identity: found.identity,
-            state: OfferState::Staging,
-            found_at,
-            failures: 0,
-            source_data: found.source_data,
-        }
-    }
-
-    fn offer_event(&self, kind: EventKind, found: &FoundOffer) -> model::AuditEvent {
-        self.shared
-            .event(kind)
-            .flow(&self.flow.name)
-            .endpoint(&self.poll.endpoint)
-            .detail("path", found.identity.path.to_text())
-    }
-}
-
-/// An error of a part's stream. A transport wraps its own [`Error`] in the I/O error where it can tell
-/// more; anything else is a broken stream, worth another try.
-fn read_failed(path: &model::RemotePath, error: std::io::Error) -> Error {
-    match error.downcast::<Error>() {
-        Ok(own) => own,
-        Err(error) => Error::transient(ErrorKind::Unreachable, "read a file to its end")
-            .with("path", path)
-            .caused_by(error),
+        let broken = broken.lock().unwrap_or_else(PoisonError::into_inner).take();
+        broken.map_or(Ok(()), |error| Err(trouble(error)))
     }
 }
 

@@ -3,12 +3,16 @@
 use crate::shared::Shared;
 use model::definition::Flow;
 use model::{
-    AuditEvent, Delivery, DeliveryId, DeliveryState, EventKind, OfferId, PayloadRecord, RemotePath,
-    TemplateValues, Timestamp, Transfer, TransferId, TransferKind, TransferState,
+    AuditEvent, Delivery, DeliveryId, DeliveryState, EventKind, OfferId, PayloadId, PayloadRecord,
+    RemotePath, Result, TemplateValues, Timestamp, Transfer, TransferId, TransferKind, TransferState,
 };
 use serde_json::{Map, Value};
-use store::{NewDelivery, NewTransfer};
-use transport::StagedPayload;
+use std::time::Duration;
+use store::{NewDelivery, NewTransfer, RecordOffer, Recorded};
+use transport::{Reply, StagedPayload};
+
+/// How long a reply is kept whose flow is gone.
+const DEFAULT_RETENTION: Duration = Duration::from_secs(30 * 86_400);
 
 /// A part that is durable in staging.
 pub(crate) struct StagedPart {
@@ -98,5 +102,69 @@ impl Shared {
         };
         let new = NewTransfer { transfer, deliveries: deliveries.collect(), retain_for: flow.retention };
         (new, event)
+    }
+
+    /// A payload that came with a delivery's answer: a transfer of its own, child of the one sent. It
+    /// goes nowhere by itself: it is held, for a person to see, and kept as long as its parent's flow
+    /// keeps payloads.
+    pub(crate) fn reply(&self, parent: &Transfer, reply: Reply) -> (NewTransfer, AuditEvent) {
+        let id = TransferId::new(self.ids.next());
+        let received = self.now();
+        let transfer = Transfer {
+            id,
+            kind: TransferKind::Reply,
+            flow: parent.flow.clone(),
+            offer: None,
+            parent: Some(parent.id),
+            partner: parent.partner.clone(),
+            payload: PayloadRecord {
+                id: reply.staged.id,
+                length: reply.staged.length,
+                sha256: reply.staged.sha256,
+                media_type: reply.media_type,
+                file_name: reply.file_name,
+                staged_at: received,
+            },
+            state: TransferState::Held,
+            created_at: received,
+            metadata: reply.metadata,
+        };
+        let payload = &transfer.payload;
+        let mut event = self
+            .event(EventKind::TransferHeld)
+            .flow(&parent.flow)
+            .transfer(id)
+            .detail("why", "it came with the answer to a delivery, and the flow has no place for it")
+            .detail("parent", parent.id.to_string())
+            .peer_detail("file_name", payload.file_name.to_text())
+            .detail("bytes", payload.length)
+            .detail("sha256", payload.sha256.to_string());
+        event.partner = parent.partner.clone();
+        let retain_for =
+            self.definitions().flows.get(&parent.flow).map_or(DEFAULT_RETENTION, |flow| flow.retention);
+        (NewTransfer { transfer, deliveries: Vec::new(), retain_for }, event)
+    }
+
+    /// Makes an offer ours. An answer that was lost is looked up before it is believed: what is on
+    /// record under these ids is ours, whatever a repetition says.
+    pub(crate) async fn record_offer(&self, record: RecordOffer) -> Result<Recorded> {
+        let write = || self.store.record_offer(record.clone());
+        let (epoch, first) = (record.lease.epoch, record.transfers.first().map(|new| new.transfer.id));
+        let answer = self.insist_if_ambiguous("a file that was taken", epoch, write).await?;
+        match (answer, first) {
+            (Recorded::Recorded, _) | (_, None) => Ok(answer),
+            (_, Some(id)) if self.store.transfer(id).await?.is_some() => Ok(Recorded::Recorded),
+            _ => Ok(answer),
+        }
+    }
+
+    /// Removes staged bytes of which it is certain that no row refers to them.
+    pub(crate) async fn discard(&self, payloads: Vec<PayloadId>) {
+        let staging = self.staging.clone();
+        let removed =
+            tokio::task::spawn_blocking(move || payloads.iter().try_for_each(|id| staging.remove(*id)));
+        if let Ok(Err(error)) = removed.await {
+            tracing::warn!(error = %error.chain(), "staged bytes that nobody needs were not removed; the sweep sets them aside");
+        }
     }
 }

@@ -13,7 +13,7 @@ use crate::upkeep::{Deadlines, Fencing, Retention, Strangers, repeat};
 use model::definition::{Definitions, FlowSource};
 use model::{EventKind, NodeName, Result};
 use staging::Staging;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use store::Store;
 use tokio::sync::watch;
@@ -45,7 +45,6 @@ pub struct EngineSettings {
 pub struct Engine {
     shared: Arc<Shared>,
     shutdown: watch::Sender<bool>,
-    tasks: TaskTracker,
     lease_shutdown: watch::Sender<bool>,
     lease_task: tokio::task::JoinHandle<()>,
 }
@@ -100,11 +99,14 @@ impl Engine {
             transports: parts.transports.into_iter().map(|t| (t.name(), t)).collect(),
             health: Arc::new(EndpointHealth::default()),
             settings,
+            receiving: Mutex::default(),
+            settling: Mutex::default(),
+            tasks: TaskTracker::new(),
         });
         let (lease_shutdown, ended) = watch::channel(false);
         let lease_task = tokio::spawn(async move { lease.keep(ended).await });
         let (shutdown, _) = watch::channel(false);
-        Ok(Self { shared, shutdown, tasks: TaskTracker::new(), lease_shutdown, lease_task })
+        Ok(Self { shared, shutdown, lease_shutdown, lease_task })
     }
 
     /// What transports and listeners are lent.
@@ -152,11 +154,11 @@ impl Engine {
         ];
         all.extend(chores);
         for chore in all {
-            self.tasks.spawn(repeat(Arc::clone(shared), chore, self.shutdown.subscribe()));
+            shared.tasks.spawn(repeat(Arc::clone(shared), chore, self.shutdown.subscribe()));
         }
-        self.tasks.spawn(dispatch(Arc::clone(shared), self.shutdown.subscribe()));
-        self.tasks.spawn(Arc::clone(shared).settle_due(self.shutdown.subscribe()));
-        self.tasks.spawn(follow(Arc::clone(shared), definitions, self.shutdown.subscribe()));
+        shared.tasks.spawn(dispatch(Arc::clone(shared), self.shutdown.subscribe()));
+        shared.tasks.spawn(Arc::clone(shared).settle_due(self.shutdown.subscribe()));
+        shared.tasks.spawn(follow(Arc::clone(shared), definitions, self.shutdown.subscribe()));
         Ok(())
     }
 
@@ -164,8 +166,9 @@ impl Engine {
     /// given back.
     pub async fn stop(self, patience: Duration) {
         self.shutdown.send_replace(true);
-        self.tasks.close();
-        if tokio::time::timeout(patience, self.tasks.wait()).await.is_err() {
+        let tasks = &self.shared.tasks;
+        tasks.close();
+        if tokio::time::timeout(patience, tasks.wait()).await.is_err() {
             tracing::warn!("work under way did not end in time; it is taken up again at the next start");
         }
         let event = self.shared.event(EventKind::NodeStopped);
@@ -192,12 +195,10 @@ async fn follow(
         let pollers = TaskTracker::new();
         for flow in current.flows.values().filter(|flow| flow.enabled) {
             if let FlowSource::Poll(poll) = &flow.source {
-                let pinned = current.endpoints.get(&poll.endpoint).and_then(|e| e.node.as_deref());
-                if pinned.is_some_and(|node| node != shared.settings.node.as_str()) {
+                if current.endpoints.get(&poll.endpoint).is_some_and(|endpoint| !shared.is_here(endpoint)) {
                     continue;
                 }
-                let poller =
-                    Poller { shared: Arc::clone(&shared), flow: Arc::clone(flow), poll: poll.clone() };
+                let poller = Poller::new(Arc::clone(&shared), Arc::clone(flow), poll.clone());
                 pollers.spawn(poller.run(stopped.clone()));
             }
         }
@@ -211,5 +212,6 @@ async fn follow(
         if ended {
             return;
         }
+        shared.health.end_rests(shared.now());
     }
 }

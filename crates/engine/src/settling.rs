@@ -1,11 +1,14 @@
 //! Settles sources: delete, archive, move or keep what is ours.
 
 use crate::crash;
+use crate::guard::guarded;
 use crate::shared::Shared;
 use model::definition::{Flow, FlowSource, RetryPolicy};
-use model::{Error, EventKind, Offer, Outcome, Result};
+use model::{Error, EventKind, Offer, OfferId, Outcome, Result};
+use serde_json::json;
 use std::sync::Arc;
 use std::time::Duration;
+use transport::folder::CAUSE;
 use transport::{Settled, Shutdown, Source};
 
 /// Offers looked at in one round.
@@ -27,7 +30,7 @@ impl Shared {
     /// Settles what is due, until shutdown: after a restart, a failure, or the last delivery.
     pub(crate) async fn settle_due(self: Arc<Self>, mut shutdown: Shutdown) {
         loop {
-            let found = match self.settle_round().await {
+            let found = match guarded("settle sources", self.settle_round()).await {
                 Ok(found) => found,
                 Err(error) => {
                     tracing::warn!(error = %error.chain(), "sources that wait to be settled could not be read");
@@ -48,13 +51,21 @@ impl Shared {
     async fn settle_round(&self) -> Result<usize> {
         let definitions = self.definitions();
         let mut most = 0;
-        for flow in definitions.flows.values().filter(|flow| matches!(flow.source, FlowSource::Poll(_))) {
+        for flow in definitions.flows.values() {
+            let FlowSource::Poll(poll) = &flow.source else { continue };
+            // Another node's folder looks empty from here, and what is not there counts as settled.
+            if definitions.endpoints.get(&poll.endpoint).is_some_and(|endpoint| !self.is_here(endpoint)) {
+                continue;
+            }
             let due = self.store.offers_to_settle(&flow.name, self.now(), BATCH).await?;
             most = most.max(due.len());
             for (offer, outcome) in due {
                 match self.source_of(&offer, flow) {
                     Ok(source) => self.settle_as(source.as_ref(), offer, outcome).await,
-                    Err(error) => self.settle_failed(&offer, &error).await,
+                    Err(error) => {
+                        let epoch = self.lease.current().epoch;
+                        self.settle_failed(&offer, &error, epoch).await;
+                    }
                 }
             }
         }
@@ -66,12 +77,18 @@ impl Shared {
         transport.source(endpoint, Arc::clone(flow), self.services.clone())
     }
 
-    async fn settle_as(&self, source: &dyn Source, offer: Offer, outcome: Outcome) {
+    /// Once begun, an offer is this node's to settle until it is told how it ended: whatever keeps that
+    /// from being recorded is waited for.
+    async fn settle_as(&self, source: &dyn Source, mut offer: Offer, outcome: Outcome) {
+        // The poller that took it and the round that looks for what is due must not both settle it: the
+        // second could meet a new file under the same name.
+        let Some(_in_hand) = InHand::take(self, offer.id) else { return };
         let lease = self.lease.current();
         if self.lease.may_act(lease.epoch).is_err() {
             return;
         }
-        match self.store.begin_settle(offer.id, &lease, self.now()).await {
+        let begin = || self.store.begin_settle(offer.id, &lease, self.now());
+        match self.insist("that settling a source begins", lease.epoch, begin).await {
             Ok(true) => {}
             Ok(false) => return,
             Err(error) => {
@@ -79,10 +96,17 @@ impl Shared {
                 return;
             }
         }
+        if outcome == Outcome::Refused && !offer.source_data.contains_key(CAUSE) {
+            match self.store.offer_failure(offer.id).await {
+                Ok(Some(cause)) => drop(offer.source_data.insert(CAUSE.to_owned(), json!(cause))),
+                Ok(None) => {}
+                Err(error) => return self.settle_failed(&offer, &error, lease.epoch).await,
+            }
+        }
         crash::point("settle.before");
-        let settled = match source.settle(&offer, outcome).await {
+        let settled = match guarded("settle a source", source.settle(&offer, outcome)).await {
             Ok(settled) => settled,
-            Err(error) => return self.settle_failed(&offer, &error).await,
+            Err(error) => return self.settle_failed(&offer, &error, lease.epoch).await,
         };
         crash::point("settle.after");
         let mut event = self
@@ -105,12 +129,13 @@ impl Shared {
             );
         }
         let kept = settled == Settled::Kept;
-        if let Err(error) = self.store.settled(offer.id, kept, vec![event], self.now()).await {
+        let write = || self.store.settled(offer.id, kept, vec![event.clone()], self.now());
+        if let Err(error) = self.insist("that a source is settled", lease.epoch, write).await {
             tracing::warn!(file = %offer.identity.path, error = %error.chain(), "a settled source was not recorded; it is settled again later");
         }
     }
 
-    async fn settle_failed(&self, offer: &Offer, error: &Error) {
+    async fn settle_failed(&self, offer: &Offer, error: &Error, epoch: i64) {
         let wait = PATIENCE.wait_after(offer.failures.saturating_add(1), self.jitter());
         let next = self.now() + wait.unwrap_or(PATIENCE.longest);
         let event = self
@@ -120,8 +145,26 @@ impl Shared {
             .detail("path", offer.identity.path.to_text())
             .error(error);
         tracing::warn!(flow = %offer.identity.flow, file = %offer.identity.path, error = %error.chain(), "a source could not be settled");
-        if let Err(error) = self.store.settle_failed(offer.id, next, vec![event], self.now()).await {
+        let write = || self.store.settle_failed(offer.id, next, vec![event.clone()], self.now());
+        if let Err(error) = self.insist("that a source was not settled", epoch, write).await {
             tracing::warn!(file = %offer.identity.path, error = %error.chain(), "a failed settling was not recorded; it is tried again");
         }
+    }
+}
+
+/// An offer that is being settled on this node.
+struct InHand<'a>(&'a Shared, OfferId);
+
+impl<'a> InHand<'a> {
+    /// `None` while it is in hand already.
+    fn take(shared: &'a Shared, offer: OfferId) -> Option<Self> {
+        let new = shared.settling().insert(offer);
+        new.then(|| Self(shared, offer))
+    }
+}
+
+impl Drop for InHand<'_> {
+    fn drop(&mut self) {
+        self.0.settling().remove(&self.1);
     }
 }

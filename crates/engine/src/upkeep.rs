@@ -2,6 +2,7 @@
 
 use crate::attempt::overdue_attempt;
 use crate::crash;
+use crate::guard::guarded;
 use crate::shared::Shared;
 use async_trait::async_trait;
 use model::{Error, ErrorKind, EventKind, PayloadId, Result};
@@ -35,7 +36,7 @@ pub trait Upkeep: Send + Sync {
 /// Runs a chore until shutdown.
 pub(crate) async fn repeat(shared: Arc<Shared>, chore: Arc<dyn Upkeep>, mut shutdown: Shutdown) {
     loop {
-        if let Err(error) = chore.run().await {
+        if let Err(error) = guarded("run a chore", chore.run()).await {
             tracing::warn!(chore = chore.name(), error = %error.chain(), "upkeep failed; it runs again");
         }
         tokio::select! {
@@ -126,6 +127,10 @@ impl Upkeep for Retention {
             });
             let removed = shared.store.mark_payloads_removed(marks.collect(), shared.now()).await?;
             crash::point("retain.marked");
+            if removed.is_empty() {
+                // Something came to need them all in the meantime.
+                return Ok(());
+            }
             let staging = shared.staging.clone();
             blocking("remove staged bytes", move || {
                 removed.iter().try_for_each(|payload| staging.remove(*payload))

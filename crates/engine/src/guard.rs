@@ -1,0 +1,23 @@
+//! Work that must not take its surroundings with it when it breaks down.
+
+use futures::FutureExt;
+use model::{Error, ErrorKind, Result};
+use std::panic::AssertUnwindSafe;
+
+/// Runs work of a transport or a chore; a panic in it becomes an error of this operation.
+pub(crate) async fn guarded<T>(
+    operation: &'static str,
+    work: impl Future<Output = Result<T>> + Send,
+) -> Result<T> {
+    match AssertUnwindSafe(work).catch_unwind().await {
+        Ok(result) => result,
+        Err(_) => Err(broke_down(operation)),
+    }
+}
+
+/// The error of work that panicked.
+pub(crate) fn broke_down(operation: &'static str) -> Error {
+    Error::transient(ErrorKind::Internal, operation)
+        .with("fault", "the code that does it broke down")
+        .advice("this is a fault of Waybill; the log has its place")
+}

@@ -1,0 +1,265 @@
+//! Attempts: receipts, retries, failures, and what a person does about them.
+
+use crate::database::both;
+use crate::scene::{Scene, destination, flow, gaps};
+use engine::Engine;
+use model::{
+    DeliveryState, ErrorKind, Receipt, ReceiptKind, Retry, Timestamp, TransferId, TransferKind, TransferState,
+};
+use std::sync::Arc;
+use std::time::Duration;
+use testkit::fake::{Answer, Fault, ScriptedOffer, ScriptedReply};
+use transport::{Clock, Resolved};
+
+/// A flow to `out`, one file, and the engine at work on it.
+async fn under_way(scene: &Scene, answers: impl IntoIterator<Item = Answer>) -> Engine {
+    scene.flow(flow("orders", &["out"]));
+    for answer in answers {
+        scene.place("out").answer(answer);
+    }
+    scene.place("in").offer(ScriptedOffer::file("po.edi", *b"ISA*00"));
+    scene.start().await
+}
+
+async fn until_delivery(scene: &Scene, state: DeliveryState) -> TransferId {
+    scene
+        .until(&format!("the delivery is {state}"), || async {
+            let Some(transfer) = scene.transfers().await.first().cloned() else { return false };
+            scene.store.deliveries(transfer.id).await.unwrap()[0].state == state
+        })
+        .await;
+    scene.transfers().await[0].id
+}
+
+fn attempts_at(scene: &Scene) -> Vec<Timestamp> {
+    scene.place("out").deliveries().iter().map(|seen| seen.at).collect()
+}
+
+fn receipt(scene: &Scene, positive: bool) -> Receipt {
+    Receipt {
+        kind: ReceiptKind::Mdn,
+        at: scene.clock.now(),
+        positive,
+        summary: if positive { "processed" } else { "failed: decryption-failed" }.into(),
+        detail: serde_json::Map::new(),
+        evidence: None,
+    }
+}
+
+const REFUSED: Fault = Fault::REFUSED;
+const AWAIT: Duration = Duration::from_secs(60);
+
+fn awaiting(key: &str) -> Answer {
+    Answer::Awaiting { correlation: Some(key.into()), wait: AWAIT }
+}
+
+both! {
+    what_fails_for_a_while_is_retried_with_growing_waits(scene) {
+        let _engine = under_way(&scene, [Answer::Fails(Fault::CUT), Answer::FailsAfter(3, Fault::CUT)]).await;
+        scene.until_all(1, TransferState::Completed).await;
+        let waits = gaps(&attempts_at(&scene));
+        assert!((5..=13).contains(&waits[0]) && (10..=23).contains(&waits[1]), "{waits:?}");
+        assert_eq!(scene.events("delivery.retrying").await.len(), 2);
+        assert_eq!(scene.place("out").received().len(), 1);
+    }
+
+    what_fails_for_good_fails_at_once_until_a_person_retries(scene) {
+        let _engine = under_way(&scene, [Answer::Fails(REFUSED)]).await;
+        let failed = scene.until_all(1, TransferState::Failed).await;
+        assert_eq!(scene.place("out").deliveries().len(), 1);
+        scene.store.retry_transfer(failed[0].id, &scene.act()).await.unwrap();
+        scene.until_all(1, TransferState::Completed).await;
+        assert_eq!(scene.place("out").deliveries().len(), 2);
+    }
+
+    attempts_run_out_and_a_person_starts_them_anew(scene) {
+        let _engine = under_way(&scene, (0..5).map(|_| Answer::Fails(Fault::CUT))).await;
+        let failed = scene.until_all(1, TransferState::Failed).await;
+        assert_eq!(scene.place("out").deliveries().len(), 3);
+        scene.store.retry_transfer(failed[0].id, &scene.act()).await.unwrap();
+        scene.until_all(1, TransferState::Completed).await;
+        assert_eq!(scene.place("out").deliveries().len(), 6);
+        assert_eq!(scene.place("out").received().len(), 1);
+    }
+
+    an_ambiguous_end_is_tried_again(scene) {
+        let _engine = under_way(&scene, [Answer::DeliveredAnswerLost]).await;
+        scene.until_all(1, TransferState::Completed).await;
+        // At least once: this place neither publishes atomically nor gives a receipt.
+        assert_eq!(scene.place("out").received().len(), 2);
+    }
+
+    a_transport_that_breaks_down_is_tried_again(scene) {
+        let _engine = under_way(&scene, [Answer::Panics]).await;
+        scene.until_all(1, TransferState::Completed).await;
+        let retrying = scene.events("delivery.retrying").await;
+        assert_eq!(retrying.len(), 1);
+        assert!(scene.events("endpoint.offline").await.is_empty());
+    }
+
+    a_receipt_ends_the_wait(scene) {
+        let engine = under_way(&scene, [awaiting("<1@acme>")]).await;
+        let id = until_delivery(&scene, DeliveryState::AwaitingReceipt).await;
+        let intake = engine.intake();
+        assert_eq!(intake.resolve("<other>", receipt(&scene, true)).await.unwrap(), Resolved::Unmatched);
+        assert_eq!(intake.resolve("<1@acme>", receipt(&scene, true)).await.unwrap(), Resolved::Matched);
+        assert_eq!(intake.resolve("<1@acme>", receipt(&scene, true)).await.unwrap(), Resolved::Already);
+        let waybill = scene.waybill(id).await;
+        assert_eq!(waybill.transfer.state, TransferState::Completed);
+        assert_eq!(waybill.deliveries[0].receipt.as_ref().unwrap().summary, "processed");
+        // A later word to the contrary is believed.
+        assert_eq!(intake.resolve("<1@acme>", receipt(&scene, false)).await.unwrap(), Resolved::Matched);
+        assert_eq!(scene.waybill(id).await.transfer.state, TransferState::Failed);
+        assert_eq!(scene.place("out").deliveries().len(), 1);
+    }
+
+    a_receipt_may_overtake_the_answer_to_what_it_is_for(scene) {
+        let (go, gone) = (Arc::new(tokio::sync::Notify::new()), Arc::new(tokio::sync::Notify::new()));
+        let (told, tell) = (Arc::clone(&go), Arc::clone(&gone));
+        let slow = Answer::Call(Arc::new(move |delivery, services| {
+            let (told, tell) = (Arc::clone(&told), Arc::clone(&tell));
+            Box::pin(async move {
+                delivery.log.correlate("<2@acme>").await?;
+                tell.notify_one();
+                told.notified().await;
+                Ok(transport::Sent::Awaiting { deadline: services.clock.now() + AWAIT })
+            })
+        }));
+        let engine = under_way(&scene, [slow]).await;
+        scene.until("it is being sent", || async { !scene.place("out").deliveries().is_empty() }).await;
+        gone.notified().await;
+        assert_eq!(engine.intake().resolve("<2@acme>", receipt(&scene, true)).await.unwrap(), Resolved::Matched);
+        go.notify_one();
+        scene.pass(Duration::from_secs(200), 40).await;
+        scene.until_all(1, TransferState::Completed).await;
+        assert_eq!(scene.place("out").deliveries().len(), 1);
+    }
+
+    an_overdue_receipt_makes_another_attempt_and_a_late_one_ends_it(scene) {
+        let engine = under_way(&scene, [awaiting("<3@acme>"), awaiting("<3@acme>")]).await;
+        until_delivery(&scene, DeliveryState::AwaitingReceipt).await;
+        scene.until("it is sent again", || async { scene.place("out").deliveries().len() == 2 }).await;
+        let wait = gaps(&attempts_at(&scene))[0];
+        assert!((64..=75).contains(&wait), "{wait}");
+        until_delivery(&scene, DeliveryState::AwaitingReceipt).await;
+        assert_eq!(engine.intake().resolve("<3@acme>", receipt(&scene, true)).await.unwrap(), Resolved::Matched);
+        scene.until_all(1, TransferState::Completed).await;
+    }
+
+    one_that_expires_while_it_waits_is_not_sent(scene) {
+        let mut flow = flow("orders", &["out"]);
+        flow.destinations[0].expires_after = Some(Duration::from_secs(30));
+        flow.destinations[0].retry.first = Duration::from_secs(600);
+        flow.destinations[0].retry.longest = Duration::from_secs(600);
+        scene.flow(flow);
+        scene.place("out").answer(Answer::Fails(Fault::CUT));
+        scene.place("in").offer(ScriptedOffer::file("po.edi", *b"x"));
+        let _engine = scene.start().await;
+        scene.until_all(1, TransferState::Failed).await;
+        assert_eq!(scene.place("out").deliveries().len(), 1);
+        assert_eq!(scene.events("delivery.expired").await.len(), 1);
+    }
+
+    held_ones_wait_and_cancelled_ones_end(scene) {
+        let _engine = under_way(&scene, [Answer::Fails(Fault::CUT), Answer::Fails(Fault::CUT)]).await;
+        let id = until_delivery(&scene, DeliveryState::Retrying).await;
+        scene.store.hold_transfer(id, &scene.act()).await.unwrap();
+        scene.pass(Duration::from_secs(60), 30).await;
+        assert_eq!(scene.place("out").deliveries().len(), 1);
+        scene.store.release_transfer(id, &scene.act()).await.unwrap();
+        scene.until("it goes on", || async { scene.place("out").deliveries().len() == 2 }).await;
+        until_delivery(&scene, DeliveryState::Retrying).await;
+        scene.store.cancel_transfer(id, &scene.act()).await.unwrap();
+        scene.pass(Duration::from_secs(100), 30).await;
+        assert_eq!(scene.place("out").deliveries().len(), 2);
+        assert_eq!(scene.transfers().await[0].state, TransferState::Cancelled);
+    }
+
+    a_reply_is_held_for_a_person_and_kept_as_long_as_its_flow_says(scene) {
+        let reply = |name: &str| ScriptedReply { file_name: name.into(), bytes: Arc::from(&b"answer"[..]) };
+        let _engine = under_way(&scene, [Answer::Replies(vec![reply("a.xml"), reply("b.xml")])]).await;
+        scene.until("replies are there", || async { scene.transfers().await.len() == 3 }).await;
+        let all = scene.transfers().await;
+        let sent = all.iter().find(|transfer| transfer.kind == TransferKind::Payload).unwrap();
+        scene.until("it ended", || async { scene.waybill(sent.id).await.transfer.state == TransferState::Completed }).await;
+        let waybill = scene.waybill(sent.id).await;
+        assert_eq!(waybill.children.len(), 2);
+        assert!(waybill.children.iter().all(|reply| reply.state == TransferState::Held && reply.deliveries == 0));
+        assert_eq!(scene.events("transfer.held").await.len(), 2);
+        // It has nowhere to go.
+        assert!(scene.store.release_transfer(waybill.children[0].id, &scene.act()).await.is_err());
+        scene.store.cancel_transfer(waybill.children[0].id, &scene.act()).await.unwrap();
+        assert_eq!(scene.staged(), 3);
+        scene.until_by(Duration::from_secs(120), "retention ends", || async { scene.staged() == 0 }).await;
+    }
+
+    an_endpoint_that_is_gone_fails_clearly_and_a_retry_finds_it_again(scene) {
+        scene.flow(flow("orders", &["out"]));
+        scene.place("out").otherwise(Answer::Fails(Fault::CUT));
+        scene.place("in").offer(ScriptedOffer::file("po.edi", *b"x"));
+        let _engine = scene.start().await;
+        until_delivery(&scene, DeliveryState::Retrying).await;
+        scene.define(|all| {
+            all.endpoints.remove("out");
+            all.flows.clear();
+        });
+        let failed = scene.until_all(1, TransferState::Failed).await;
+        let error = scene.waybill(failed[0].id).await.deliveries[0].error.clone().unwrap();
+        assert!(error.contains("out") && error.contains("define it again"), "{error}");
+        scene.place("out").otherwise(Answer::Delivered);
+        scene.define(|all| drop(all.endpoints.insert("out".into(), crate::scene::endpoint("out"))));
+        scene.store.retry_transfer(failed[0].id, &scene.act()).await.unwrap();
+        scene.until_all(1, TransferState::Completed).await;
+    }
+
+    a_slow_endpoint_leaves_the_others_their_places(scene) {
+        let mut slow = flow("orders", &["out", "other"]);
+        slow.destinations[0] = destination("out");
+        scene.flow(slow);
+        scene.place("out").otherwise(Answer::Hangs);
+        for n in 0..30 {
+            scene.place("in").offer(ScriptedOffer::file(format!("{n:02}").as_str(), *b"x"));
+        }
+        let _engine = scene.start().await;
+        scene.until_by(Duration::from_millis(100), "the other endpoint has all", || async {
+            scene.place("other").received().len() == 30
+        }).await;
+        assert_eq!(scene.place("out").deliveries().len(), 4);
+        // Not one round every two seconds: each end makes room for the next at once.
+        let took = gaps(&[scene.place("other").deliveries()[0].at, scene.place("other").deliveries()[29].at])[0];
+        assert!(took <= 8, "{took}");
+    }
+
+    an_endpoint_that_keeps_silent_is_rested_and_returns(scene) {
+        let mut patient = flow("orders", &["out"]);
+        patient.destinations[0].retry.attempts = 100;
+        scene.flow(patient);
+        scene.place("out").break_down(Some(Fault::CUT));
+        for n in 0..6 {
+            scene.place("in").offer(ScriptedOffer::file(format!("{n}").as_str(), *b"x"));
+        }
+        let engine = scene.start().await;
+        scene.until("it is offline", || async { !scene.events("endpoint.offline").await.is_empty() }).await;
+        assert!(engine.health().snapshot()["out"].offline_until.is_some());
+        scene.pass(Duration::from_secs(60), 60).await;
+        scene.place("out").break_down(None);
+        scene.until_all(6, TransferState::Completed).await;
+        assert_eq!(scene.events("endpoint.online").await.len(), 1);
+        assert_eq!(engine.health().snapshot()["out"].offline_until, None);
+    }
+
+    a_wrong_password_is_tried_once_whatever_waits_behind_it(scene) {
+        let locked_out = Fault { kind: ErrorKind::Unauthenticated, retry: Retry::Permanent };
+        let mut ordered = flow("orders", &["out"]);
+        ordered.ordered = true;
+        scene.flow(ordered);
+        scene.place("out").break_down(Some(locked_out));
+        scene.place("in").offer(ScriptedOffer::file("a", *b"x"));
+        let _engine = scene.start().await;
+        scene.until_all(1, TransferState::Failed).await;
+        scene.place("in").offer(ScriptedOffer::file("b", *b"x"));
+        scene.pass(Duration::from_secs(40), 40).await;
+        assert_eq!(scene.place("out").deliveries().len(), 1);
+        assert_eq!(scene.events("endpoint.offline").await.len(), 1);
+    }
+}

@@ -1,0 +1,13 @@
+//! The engine on both databases: every step of a file's way, and what can go wrong at each.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
+
+mod database;
+mod delivering;
+mod lanes;
+mod life;
+mod receiving;
+mod scene;
+mod settling;
+mod taking;
+mod upkeep;

@@ -1,0 +1,156 @@
+//! What listeners hand in.
+
+use crate::database::both;
+use crate::scene::{Scene, receiving};
+use engine::Engine;
+use model::{PayloadId, TransferId, TransferState};
+use serde_json::Map;
+use std::time::Duration;
+use transport::{Begin, Message, Reception, Reply, StoredReply};
+
+async fn begin(engine: &Engine, key: &str) -> Begin {
+    engine.intake().begin(key).await.unwrap()
+}
+
+async fn begin_new(engine: &Engine, key: &str) -> Box<dyn Reception> {
+    match begin(engine, key).await {
+        Begin::New(reception) => reception,
+        _ => panic!("not new: {key}"),
+    }
+}
+
+fn word(begun: &Begin) -> &'static str {
+    match begun {
+        Begin::New(_) => "new",
+        Begin::InProgress => "in progress",
+        Begin::Answered(_) => "answered",
+    }
+}
+
+fn reply(text: &str) -> StoredReply {
+    StoredReply { status: 200, headers: vec![("X".into(), "y".into())], body: text.as_bytes().to_vec() }
+}
+
+async fn part(reception: &mut Box<dyn Reception>, name: &str) -> (Reply, PayloadId) {
+    let mut writer = reception.part().await.unwrap();
+    let staged = tokio::task::spawn_blocking(move || {
+        writer.append(b"EDI").unwrap();
+        writer.seal().unwrap()
+    });
+    let staged = staged.await.unwrap();
+    let id = staged.id;
+    (Reply { staged, file_name: name.into(), media_type: None, metadata: Map::new() }, id)
+}
+
+fn message(parts: Vec<Reply>) -> Message {
+    Message {
+        transport: "fake",
+        endpoint: "/as2".into(),
+        partner: Some("globex".into()),
+        connection: None,
+        parts,
+        evidence: Vec::new(),
+        metadata: Map::new(),
+        events: Vec::new(),
+    }
+}
+
+async fn receive(engine: &Engine, key: &str, name: &str) -> model::Result<Vec<TransferId>> {
+    let mut reception = begin_new(engine, key).await;
+    let (part, _) = part(&mut reception, name).await;
+    reception.commit(message(vec![part]), reply("done")).await
+}
+
+/// What is freed in the background is free soon.
+async fn until_new(scene: &Scene, engine: &Engine, key: &str) {
+    scene.until("the key is free", || async { word(&begin(engine, key).await) == "new" }).await;
+}
+
+both! {
+    a_message_is_taken_once_delivered_and_answered_alike_for_ever(scene) {
+        scene.flow(receiving("inbound", &["out", "other"]));
+        let engine = scene.start().await;
+        let ids = receive(&engine, "A/B/<1>", "po.edi").await.unwrap();
+        assert_eq!(ids.len(), 1);
+        match begin(&engine, "A/B/<1>").await {
+            Begin::Answered(again) => assert_eq!(again, reply("done")),
+            other => panic!("{}", word(&other)),
+        }
+        let done = scene.until_all(1, TransferState::Completed).await;
+        assert_eq!((done[0].id, done[0].partner.as_deref(), done[0].deliveries), (ids[0], Some("globex"), 2));
+        assert_eq!(scene.place("out").received().len() + scene.place("other").received().len(), 2);
+    }
+
+    of_two_copies_at_once_one_is_received(scene) {
+        scene.flow(receiving("inbound", &["out"]));
+        let engine = scene.start().await;
+        let all = futures::future::join_all((0..10).map(|_| begin(&engine, "A/B/<2>"))).await;
+        assert_eq!(all.iter().filter(|begun| word(begun) == "new").count(), 1);
+        assert!(all.iter().all(|begun| word(begun) != "answered"));
+        let mut reception = all.into_iter().find_map(|begun| match begun {
+            Begin::New(reception) => Some(reception),
+            _ => None,
+        }).unwrap();
+        let (part, _) = part(&mut reception, "po.edi").await;
+        reception.commit(message(vec![part]), reply("done")).await.unwrap();
+        let all = futures::future::join_all((0..10).map(|_| begin(&engine, "A/B/<2>"))).await;
+        assert!(all.iter().all(|begun| word(begun) == "answered"));
+        scene.until_all(1, TransferState::Completed).await;
+    }
+
+    a_message_that_breaks_off_may_come_again(scene) {
+        scene.flow(receiving("inbound", &["out"]));
+        let engine = scene.start().await;
+        let mut reception = begin_new(&engine, "A/B/<3>").await;
+        drop(reception.part().await.unwrap());
+        assert_eq!(word(&begin(&engine, "A/B/<3>").await), "in progress");
+        drop(reception);
+        until_new(&scene, &engine, "A/B/<3>").await;
+        assert_eq!(scene.staged(), 0);
+    }
+
+    a_file_that_no_flow_wants_is_refused_and_its_key_is_free(scene) {
+        let engine = scene.start().await;
+        let error = receive(&engine, "A/B/<4>", "po.edi").await.unwrap_err();
+        assert_eq!((error.kind(), error.retry()), (model::ErrorKind::Rejected, model::Retry::Permanent));
+        assert_eq!(scene.staged(), 0);
+        until_new(&scene, &engine, "A/B/<4>").await;
+        scene.flow(receiving("inbound", &["out"]));
+        scene.until("it is free again", || async {
+            match begin(&engine, "A/B/<4>").await {
+                Begin::New(reception) => {
+                    // Nothing of it: a message that holds no file is refused as well.
+                    let error = reception.commit(message(Vec::new()), reply("done")).await.unwrap_err();
+                    assert_eq!(error.kind(), model::ErrorKind::Rejected);
+                    true
+                }
+                _ => false,
+            }
+        }).await;
+        assert!(scene.transfers().await.is_empty());
+    }
+
+    a_refused_message_may_begin_anew(scene) {
+        scene.flow(receiving("inbound", &["out"]));
+        let engine = scene.start().await;
+        let reception = begin_new(&engine, "A/B/<5>").await;
+        reception.refuse(Vec::new(), reply("decryption-failed")).await.unwrap();
+        receive(&engine, "A/B/<5>", "po.edi").await.unwrap();
+        scene.until_all(1, TransferState::Completed).await;
+    }
+
+    a_message_of_another_life_of_the_node_is_not_committed(scene) {
+        scene.flow(receiving("inbound", &["out"]));
+        let engine = scene.start().await;
+        let mut reception = begin_new(&engine, "A/B/<6>").await;
+        let (part, _) = part(&mut reception, "po.edi").await;
+        // As if others had fenced this node off while it was stopped.
+        let node = "n1".parse().unwrap();
+        scene.store.acquire_node(&node, crate::scene::LEASE, transport::Clock::now(&*scene.clock), true).await.unwrap();
+        assert!(reception.commit(message(vec![part]), reply("done")).await.is_err());
+        assert!(scene.transfers().await.is_empty());
+        // Its bytes stay for the sweep: who has the key now may have made something of them.
+        assert_eq!(scene.staged(), 1);
+        engine.stop(Duration::from_secs(1)).await;
+    }
+}

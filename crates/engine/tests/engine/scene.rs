@@ -1,0 +1,307 @@
+//! A gateway's engine on a clock that a test moves, between places that do what the test says.
+
+use crate::database;
+use engine::{Engine, EngineSettings, Parts, SystemClock};
+use model::definition::{
+    After, ClaimBy, Definitions, Destination, Endpoint, Flow, FlowSource, Order, PollSource, ReceiveSource,
+    RetryPolicy, SettleWhen,
+};
+use model::{Actor, Error, ErrorKind, Mask, MaskSpec, Options, Result, Timestamp, TransferId, TransferState};
+use staging::{RealDisk, Staging};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use store::{Act, EventFilter, EventView, Page, Store, StoreSettings, TransferFilter, TransferView, Waybill};
+use testkit::clock::{FixedClock, SeededRandom};
+use testkit::fake::{FakeEndpoint, FakeTransport};
+use tokio::sync::watch;
+use transport::{Clock, Directory, OwnKey, PartnerMaterial, Transport};
+use uuid::Uuid;
+
+/// A test that waits longer has failed.
+const LIMIT: Duration = Duration::from_secs(20);
+/// The term of a node's lease, on the test's clock; on PostgreSQL also on the server's.
+pub(crate) const LEASE: Duration = Duration::from_secs(86_400);
+
+pub(crate) struct Scene {
+    pub(crate) clock: Arc<FixedClock>,
+    pub(crate) fake: Arc<FakeTransport>,
+    pub(crate) store: Store,
+    pub(crate) staging: Staging,
+    definitions: watch::Sender<Arc<Definitions>>,
+    url: String,
+    _dir: tempfile::TempDir,
+}
+
+struct InForce(watch::Receiver<Arc<Definitions>>);
+
+impl Directory for InForce {
+    fn definitions(&self) -> Arc<Definitions> {
+        Arc::clone(&self.0.borrow())
+    }
+
+    fn partner(&self, name: &str) -> Result<PartnerMaterial> {
+        Err(Error::permanent(ErrorKind::NotFound, "find a partner").with("partner", name))
+    }
+
+    fn identity(&self, name: &str) -> Result<OwnKey> {
+        Err(Error::permanent(ErrorKind::NotFound, "find an identity").with("identity", name))
+    }
+}
+
+impl Scene {
+    pub(crate) async fn sqlite() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        Self::at(database::sqlite(dir.path()), dir).await
+    }
+
+    pub(crate) async fn postgres() -> Self {
+        Self::at(database::postgres(), tempfile::tempdir().unwrap()).await
+    }
+
+    async fn at(url: String, dir: tempfile::TempDir) -> Self {
+        let settings = staging::Settings { min_free: 0, ..staging::Settings::default() };
+        let staging = Staging::open(&dir.path().join("staging"), Arc::new(RealDisk), settings).unwrap();
+        let store = open(&url).await;
+        let scene = Self {
+            clock: Arc::new(FixedClock::at(SystemClock::default().now())),
+            fake: FakeTransport::new(),
+            store,
+            staging,
+            definitions: watch::Sender::new(Arc::default()),
+            url,
+            _dir: dir,
+        };
+        scene.define(|all| {
+            for name in ["in", "out", "other"] {
+                all.endpoints.insert(name.to_owned(), endpoint(name));
+            }
+        });
+        scene
+    }
+
+    /// Another pool on the same database, as another node has.
+    pub(crate) async fn another_store(&self) -> Store {
+        open(&self.url).await
+    }
+
+    /// Where another node would stand: SQLite has but one user.
+    pub(crate) async fn another_or_same(&self) -> Store {
+        if self.url.starts_with("sqlite") { self.store.clone() } else { self.another_store().await }
+    }
+
+    /// Changes the definitions: a new revision.
+    pub(crate) fn define(&self, change: impl FnOnce(&mut Definitions)) {
+        self.definitions.send_modify(|all| {
+            let mut new = Definitions::clone(all);
+            new.revision += 1;
+            change(&mut new);
+            *all = Arc::new(new);
+        });
+    }
+
+    /// Puts a flow into force.
+    pub(crate) fn flow(&self, flow: Flow) {
+        self.define(|all| {
+            all.flows.insert(flow.name.clone(), Arc::new(flow));
+        });
+    }
+
+    pub(crate) fn place(&self, name: &str) -> Arc<FakeEndpoint> {
+        self.fake.endpoint(name)
+    }
+
+    /// A node's engine that does not move yet.
+    pub(crate) async fn prepare(&self, node: &str, store: Store) -> Engine {
+        let parts = Parts {
+            store,
+            staging: self.staging.clone(),
+            clock: Arc::clone(&self.clock) as Arc<dyn Clock>,
+            random: Arc::new(SeededRandom::new(Uuid::new_v4().as_u64_pair().0)),
+            directory: Arc::new(InForce(self.definitions.subscribe())),
+            transports: vec![Arc::clone(&self.fake) as Arc<dyn Transport>],
+        };
+        let settings = EngineSettings {
+            node: node.parse().unwrap(),
+            lease: LEASE,
+            previous_is_dead: true,
+            stagings_at_once: 4,
+            deliveries_at_once: 8,
+            deliveries_per_endpoint: 4,
+            buffers: 64 << 20,
+            retention_every: Duration::from_secs(60),
+        };
+        Engine::prepare(parts, settings).await.unwrap()
+    }
+
+    pub(crate) async fn start(&self) -> Engine {
+        let engine = self.prepare("n1", self.store.clone()).await;
+        self.run(&engine).await;
+        engine
+    }
+
+    pub(crate) async fn run(&self, engine: &Engine) {
+        engine.start(self.definitions.subscribe(), Vec::new()).await.unwrap();
+    }
+
+    /// Lets time pass, a second at a time, until something is so.
+    pub(crate) async fn until<F: Future<Output = bool>>(&self, what: &str, is_so: impl FnMut() -> F) {
+        self.until_by(Duration::from_secs(1), what, is_so).await;
+    }
+
+    /// The same in other steps; zero lets no time pass.
+    pub(crate) async fn until_by<F: Future<Output = bool>>(
+        &self,
+        step: Duration,
+        what: &str,
+        mut is_so: impl FnMut() -> F,
+    ) {
+        let begun = Instant::now();
+        while !is_so().await {
+            assert!(begun.elapsed() < LIMIT, "it never came so: {what}\n{}", self.story().await);
+            self.clock.advance(step);
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    /// Lets so much time pass, in steps, and whatever follows from it happen.
+    pub(crate) async fn pass(&self, time: Duration, steps: u32) {
+        for _ in 0..steps {
+            self.clock.advance(time / steps);
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    /// All transfers, oldest first.
+    pub(crate) async fn transfers(&self) -> Vec<TransferView> {
+        let mut all = self.store.transfers(&TransferFilter::default(), Page::first(500)).await.unwrap().rows;
+        all.reverse();
+        all
+    }
+
+    /// Waits until there are so many transfers, all in this state.
+    pub(crate) async fn until_all(&self, count: usize, state: TransferState) -> Vec<TransferView> {
+        self.until(&format!("{count} transfers {state}"), || async {
+            let all = self.transfers().await;
+            all.len() == count && all.iter().all(|transfer| transfer.state == state)
+        })
+        .await;
+        self.transfers().await
+    }
+
+    pub(crate) async fn waybill(&self, id: TransferId) -> Waybill {
+        self.store.waybill(id).await.unwrap().unwrap()
+    }
+
+    /// Events of a kind, oldest first.
+    pub(crate) async fn events(&self, kind: &str) -> Vec<EventView> {
+        let filter = EventFilter { kind: Some(kind.to_owned()), ..EventFilter::default() };
+        let mut all = self.store.events(&filter, Page::first(500)).await.unwrap().rows;
+        all.reverse();
+        all
+    }
+
+    /// What a person does now.
+    pub(crate) fn act(&self) -> Act {
+        Act { actor: Actor::User("ada".into()), node: "n1".parse().unwrap(), at: self.clock.now() }
+    }
+
+    /// What the trail tells, for a test that failed.
+    async fn story(&self) -> String {
+        let events = self.store.events(&EventFilter::default(), Page::first(60)).await.unwrap().rows;
+        let lines = events.iter().rev().map(|event| {
+            let detail = serde_json::Value::Object(event.detail.clone());
+            format!("{} {} {:?} {detail}\n", event.at, event.kind, event.endpoint)
+        });
+        lines.collect()
+    }
+
+    /// Files in `payloads/` of staging.
+    pub(crate) fn staged(&self) -> usize {
+        let root = self.staging.root().join("payloads");
+        let fans = std::fs::read_dir(root).unwrap();
+        fans.map(|fan| std::fs::read_dir(fan.unwrap().path()).unwrap().count()).sum()
+    }
+}
+
+async fn open(url: &str) -> Store {
+    let mut settings = StoreSettings::new(url);
+    settings.away_for = Duration::from_millis(500);
+    Store::open(&settings, Arc::new(Uuid::now_v7)).await.unwrap().0
+}
+
+pub(crate) fn endpoint(name: &str) -> Arc<Endpoint> {
+    Arc::new(Endpoint {
+        name: name.to_owned(),
+        transport: "fake".into(),
+        url: None,
+        username: None,
+        partner: None,
+        identity: None,
+        node: None,
+        options: Options::default(),
+    })
+}
+
+/// Three attempts, ten seconds after the first.
+pub(crate) const RETRY: RetryPolicy =
+    RetryPolicy { attempts: 3, first: Duration::from_secs(10), longest: Duration::from_secs(60) };
+
+/// A flow from `in` to these endpoints, polled every ten seconds.
+pub(crate) fn flow(name: &str, to: &[&str]) -> Flow {
+    Flow {
+        name: name.to_owned(),
+        enabled: true,
+        source: FlowSource::Poll(poll("in")),
+        destinations: to.iter().map(|to| destination(to)).collect(),
+        ordered: false,
+        continue_after_failure: false,
+        retention: Duration::from_secs(3600),
+    }
+}
+
+pub(crate) fn poll(endpoint: &str) -> PollSource {
+    PollSource {
+        endpoint: endpoint.to_owned(),
+        mask: Mask::new(&MaskSpec::default()).unwrap(),
+        every: Duration::from_secs(10),
+        stable_for: Duration::ZERO,
+        read_limit: 0,
+        order: Order::Listing,
+        recursive: false,
+        after: After::Delete,
+        error_directory: None,
+        settle: SettleWhen::Recorded,
+        claim: ClaimBy::Lease,
+        retry: RETRY,
+    }
+}
+
+/// A flow that takes what partners send by the listener `fake`.
+pub(crate) fn receiving(name: &str, to: &[&str]) -> Flow {
+    let mask = Mask::new(&MaskSpec::default()).unwrap();
+    let source = ReceiveSource { listener: "fake".into(), partner: None, mask };
+    Flow { source: FlowSource::Receive(source), ..flow(name, to) }
+}
+
+/// The same flow with its polling changed.
+pub(crate) fn polling(mut flow: Flow, change: impl FnOnce(&mut PollSource)) -> Flow {
+    if let FlowSource::Poll(poll) = &mut flow.source {
+        change(poll);
+    }
+    flow
+}
+
+pub(crate) fn destination(endpoint: &str) -> Destination {
+    Destination {
+        name: endpoint.to_owned(),
+        endpoint: endpoint.to_owned(),
+        file_name: None,
+        retry: RETRY,
+        expires_after: None,
+    }
+}
+
+/// Seconds between moments.
+pub(crate) fn gaps(moments: &[Timestamp]) -> Vec<i64> {
+    moments.windows(2).map(|pair| (pair[1] - pair[0]).num_seconds()).collect()
+}

@@ -1,0 +1,70 @@
+//! What time asks for: retention, strangers, and endpoints that are not to be hammered.
+
+use crate::database::both;
+use crate::scene::{flow, gaps, polling};
+use model::{ErrorKind, PayloadId, Retry, TransferState};
+use std::time::Duration;
+use testkit::fake::{Fault, ScriptedOffer};
+use uuid::Uuid;
+
+both! {
+    payloads_go_when_their_retention_ends_and_not_before(scene) {
+        scene.flow(flow("orders", &["out"]));
+        scene.place("in").offer(ScriptedOffer::file("po.edi", *b"x"));
+        let _engine = scene.start().await;
+        let done = scene.until_all(1, TransferState::Completed).await;
+        scene.pass(Duration::from_secs(3000), 30).await;
+        assert_eq!(scene.staged(), 1);
+        scene.until_by(Duration::from_secs(30), "it is removed", || async { scene.staged() == 0 }).await;
+        assert_eq!(scene.events("payload.removed").await.len(), 1);
+        assert!(scene.waybill(done[0].id).await.transfer.payload_removed_at.is_some());
+    }
+
+    bytes_without_a_record_go_to_quarantine_after_a_day(scene) {
+        let mut part = scene.staging.begin(PayloadId::new(Uuid::now_v7())).unwrap();
+        part.append(b"whose?").unwrap();
+        part.seal().unwrap();
+        let _engine = scene.start().await;
+        scene.pass(Duration::from_secs(80_000), 20).await;
+        assert_eq!(scene.staged(), 1);
+        scene.until_by(Duration::from_secs(600), "it is set aside", || async { scene.staged() == 0 }).await;
+        assert_eq!(std::fs::read_dir(scene.staging.root().join("quarantine")).unwrap().count(), 1);
+        scene.until("it is told", || async { scene.events("payload.quarantined").await.len() == 1 }).await;
+    }
+
+    a_poll_that_fails_for_good_is_tried_less_and_less_until_it_succeeds(scene) {
+        scene.flow(flow("orders", &["out"]));
+        scene.place("in").break_down(Some(Fault { kind: ErrorKind::PermissionDenied, retry: Retry::Permanent }));
+        let _engine = scene.start().await;
+        scene.until("it failed five times", || async { scene.events("poll.failed").await.len() == 5 }).await;
+        let times: Vec<_> = scene.events("poll.failed").await.iter().map(|event| event.at).collect();
+        let waits = gaps(&times);
+        assert!(waits[0] >= 19 && waits.windows(2).all(|pair| pair[1] >= pair[0] * 2 - 3), "{waits:?}");
+        // It is the poll's trouble, not the endpoint's.
+        assert!(scene.events("endpoint.offline").await.is_empty());
+        scene.place("in").break_down(None);
+        scene.place("in").offer(ScriptedOffer::file("po.edi", *b"x"));
+        scene.until_by(Duration::from_secs(5), "it is polled again", || async { scene.transfers().await.len() == 1 }).await;
+        let polls = scene.place("in").discoveries().len();
+        scene.pass(Duration::from_secs(40), 40).await;
+        assert!(scene.place("in").discoveries().len() >= polls + 3);
+    }
+
+    a_wrong_password_rests_the_source_until_the_definitions_change(scene) {
+        let refused = Fault { kind: ErrorKind::Unauthenticated, retry: Retry::Permanent };
+        scene.flow(flow("orders", &["out"]));
+        scene.flow(polling(flow("also", &["out"]), |poll| poll.every = Duration::from_secs(15)));
+        scene.place("in").break_down(Some(refused));
+        let engine = scene.start().await;
+        scene.until("it failed", || async { !scene.events("poll.failed").await.is_empty() }).await;
+        scene.pass(Duration::from_secs(50), 50).await;
+        // Both flows may have knocked at the same moment; neither has since.
+        assert!(scene.events("poll.failed").await.len() <= 2);
+        assert_eq!(scene.events("endpoint.offline").await.len(), 1);
+        scene.place("in").break_down(None);
+        scene.place("in").offer(ScriptedOffer::file("po.edi", *b"x"));
+        scene.define(|_| ());
+        scene.until_by(Duration::from_millis(100), "it is used at once", || async { scene.transfers().await.len() == 2 }).await;
+        assert_eq!(engine.health().snapshot()["in"].offline_until, None);
+    }
+}
