@@ -3,9 +3,15 @@
 //!
 //! `WAYBILL_CRASH_KILLS=200` makes the runs as long as that; without it they fit into CI.
 
+mod as2_kills;
+mod as2_sender;
 mod books;
+mod database_away;
 mod kills;
+mod staging_full;
+mod trace;
 mod traffic;
+mod two_nodes;
 mod victim;
 
 /// The databases that everything runs on.

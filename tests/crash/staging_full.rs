@@ -1,0 +1,131 @@
+//! The staging disk is full: nothing new is taken and the log says why, no message is acknowledged, and
+//! when there is room again everything goes on by itself.
+
+use crate::Database;
+use crate::as2_kills::receiver;
+use crate::as2_sender::{Answer, Letter};
+use crate::books::Books;
+use crate::kills::flow;
+use crate::traffic::{Route, Traffic};
+use crate::victim::tail;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+use suites::Gateway;
+use testkit::ledger::Ledger;
+
+/// Less room than `min_free`: Waybill stops before the disk is full.
+#[test]
+fn less_room_than_is_to_stay_free_on_sqlite() {
+    run(Database::Sqlite, "16MiB");
+}
+
+#[test]
+fn less_room_than_is_to_stay_free_on_postgres() {
+    run(Database::Postgres, "16MiB");
+}
+
+/// No room at all, and nothing that stopped Waybill before: the write itself fails.
+#[test]
+fn no_room_at_all() {
+    run(Database::Sqlite, "0B");
+}
+
+/// A small file system of its own; unmounted when dropped.
+struct Disk(PathBuf);
+
+impl Disk {
+    fn mount(at: &Path) -> Self {
+        fs::create_dir_all(at).unwrap();
+        let mut mount = Command::new("mount");
+        mount.args(["-t", "tmpfs", "-o", "size=48m", "waybill-test"]).arg(at);
+        assert!(mount.status().unwrap().success(), "a file system of its own can only be mounted by root");
+        Self(at.to_owned())
+    }
+
+    /// Takes all the room there is.
+    fn fill(&self) {
+        let file = fs::File::create(self.0.join("filler")).unwrap();
+        let zeros = vec![0; 1 << 20];
+        while std::io::Write::write_all(&mut &file, &zeros).is_ok() {}
+    }
+
+    fn free(&self) {
+        fs::remove_file(self.0.join("filler")).unwrap();
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        drop(Command::new("umount").arg("-l").arg(&self.0).status());
+    }
+}
+
+fn run(database: Database, min_free: &str) {
+    let root = tempfile::tempdir().unwrap();
+    let url = database.url("full");
+    let disk = Disk::mount(&root.path().join("disk"));
+    let route = Route::make(root.path(), "fast", 16 << 10, 20);
+    let inbound = root.path().join("inbound");
+    fs::create_dir_all(&inbound).unwrap();
+    let mut gateway = receiver(root.path(), url.as_deref(), &inbound);
+    gateway.define("more.toml", &flow(&route, ""));
+    let staging = disk.0.join("staging");
+    gateway.set_variable("WAYBILL__STAGING__DIRECTORY", Some(staging.to_str().unwrap()));
+    gateway.set_variable("WAYBILL__STAGING__MIN_FREE", Some(min_free));
+    gateway.start();
+    let traffic = Traffic::begin(root.path(), vec![route]);
+    let log = |gateway: &Gateway| tail(gateway);
+    let mut ledger = Ledger::new();
+    let letter = |name: &str| {
+        let content = name.as_bytes().repeat(1000);
+        Letter::pack(root.path(), &root.path().join("keys"), name, content)
+    };
+    let patience = Duration::from_secs(10);
+
+    traffic.flows(20, Duration::from_secs(20), &|| log(&gateway));
+    let before = letter("before.txt");
+    assert_eq!(before.post(gateway.http, patience), Answer::Positive, "{}", log(&gateway));
+    ledger.give(&before.name, &before.content);
+
+    disk.fill();
+    // What is staged goes on; nothing new comes.
+    std::thread::sleep(Duration::from_secs(5));
+    let (given, arrived) = traffic.counts();
+    assert!(given > arrived, "files went on through a full disk: {given} {arrived}");
+    let books = Books { gateway: &gateway, url: url.as_deref() };
+    assert_eq!(
+        books.count("select count(*) from transfers where state <> 'completed'"),
+        0,
+        "{}",
+        log(&gateway)
+    );
+    let warning =
+        gateway.log().lines().filter(|line| line.contains("a poll failed")).map(str::to_owned).next_back();
+    let warning = warning.unwrap_or_else(|| panic!("no word of it\n{}", log(&gateway)));
+    assert!(warning.contains("storage full"), "{warning}");
+    let events = books.count("select count(*) from audit_events where kind = 'poll.failed'");
+    assert!(events > 0, "no audit event of it\n{}", log(&gateway));
+    let late = letter("late.txt");
+    let answer = late.post(gateway.http, patience);
+    assert!(!matches!(answer, Answer::Positive | Answer::Refused), "{answer:?}\n{}", log(&gateway));
+    std::thread::sleep(Duration::from_secs(2));
+    assert_eq!(traffic.counts().1, arrived, "files went on through a full disk\n{}", log(&gateway));
+
+    disk.free();
+    traffic.flows(20, Duration::from_secs(45), &|| log(&gateway));
+    assert_eq!(late.post(gateway.http, patience), Answer::Positive, "{}", log(&gateway));
+    ledger.give(&late.name, &late.content);
+    traffic.settle(Duration::from_secs(45), &|| log(&gateway));
+    ledger.collect(&inbound, |name| name.starts_with('.')).unwrap();
+    assert!(ledger.balance().is_exact(), "by AS2: {}\n{}", ledger.balance(), log(&gateway));
+    let parts = fs::read_dir(staging.join("partial")).unwrap().count();
+    assert_eq!(parts, 0, "parts of files that could not be staged are left\n{}", log(&gateway));
+    assert!(gateway.stop().success(), "{}", log(&gateway));
+    let books = Books { gateway: &gateway, url: url.as_deref() };
+    let (files, _) = traffic.counts();
+    books.assert_complete(files + 2, &traffic.account());
+    books.assert_audit();
+    println!("{database:?}, {min_free}: {files} files; while full: {answer:?}; {warning}");
+}
