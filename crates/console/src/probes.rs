@@ -8,13 +8,13 @@ mod exposition;
 mod process;
 
 use crate::door::session;
-use crate::site::Site;
+use crate::site::{EndpointVitals, Site};
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use exposition::Exposition;
 use http::header::{CONTENT_TYPE, FORWARDED, HeaderName};
 use http::{Extensions, HeaderMap, StatusCode};
-use model::{DeliveryState, Lifecycle, Result, TransferState};
+use model::{DeliveryState, Lifecycle, Result, Timestamp, TransferState};
 use net::http::PeerInfo;
 use std::sync::Arc;
 use std::time::Duration;
@@ -121,21 +121,26 @@ fn own_numbers(site: &Site, text: &mut Exposition) {
     if let Some(staging) = site.vitals.staging() {
         text.gauge("waybill_staging_free_bytes", "Bytes free for staging.", staging.free_bytes);
     }
-    let now = site.now();
-    for endpoint in site.vitals.endpoints() {
-        let labels = [("endpoint", endpoint.name.as_str())];
-        let resting = endpoint.offline_until.is_some_and(|until| until > now);
-        text.gauge_of(
-            "waybill_endpoint_resting",
-            "Whether an endpoint is rested after failures.",
-            &labels,
-            u8::from(resting),
-        );
-        let help = "Failures of an endpoint since its last success.";
-        text.gauge_of("waybill_endpoint_failures", help, &labels, endpoint.failures);
-        let help = "Attempts under way to an endpoint.";
-        text.gauge_of("waybill_endpoint_in_flight", help, &labels, endpoint.in_flight);
-    }
+    endpoint_numbers(site, text);
+}
+
+/// Each number of all endpoints before the next: the format wants a name's lines together.
+fn endpoint_numbers(site: &Site, text: &mut Exposition) {
+    let (now, endpoints) = (site.now(), site.vitals.endpoints());
+    let mut gauge = |name, help, value: fn(&EndpointVitals, Timestamp) -> u64| {
+        for endpoint in &endpoints {
+            text.gauge_of(name, help, &[("endpoint", endpoint.name.as_str())], value(endpoint, now));
+        }
+    };
+    gauge("waybill_endpoint_resting", "Whether an endpoint is rested after failures.", |endpoint, now| {
+        u64::from(endpoint.offline_until.is_some_and(|until| until > now))
+    });
+    gauge("waybill_endpoint_failures", "Failures of an endpoint since its last success.", |endpoint, _| {
+        u64::from(endpoint.failures)
+    });
+    gauge("waybill_endpoint_in_flight", "Attempts under way to an endpoint.", |endpoint, _| {
+        endpoint.in_flight as u64
+    });
 }
 
 async fn database_numbers(site: &Site, text: &mut Exposition) -> Result<()> {

@@ -281,6 +281,9 @@ async fn probes_tell_machines_how_it_is() {
     ] {
         assert!(text.lines().any(|found| found == line), "{line}\n{text}");
     }
+    let mut types: Vec<&str> = text.lines().filter(|line| line.starts_with("# TYPE")).collect();
+    types.sort_unstable();
+    assert!(types.windows(2).all(|two| two[0] != two[1]), "a name's lines are together");
     assert!(text.contains("process_resident_memory_bytes ") && text.contains("process_open_fds "));
     let forwarded = local.clone().with("x-forwarded-for", "203.0.113.9").get("/metrics").await;
     assert_eq!(forwarded.status, StatusCode::FORBIDDEN);
