@@ -121,11 +121,24 @@ fn a_file_whose_connection_is_cut_in_the_middle_arrives_whole() {
     let arrived = proxied.pair.wait_for_files(1);
     assert!(arrived[0].1 == bytes, "it arrived with other bytes");
     assert_eq!(proxied.pair.acme.wait_for("completed", 1, PATIENCE).len(), 1);
-    let failed = proxied.pair.events("connection.closed");
-    drop(failed);
     assert!(proxied.pair.acme.stop().success());
     let ends = proxied.pair.acme.connections();
     assert!(ends.iter().any(|c| c.failed == Some(true)), "no connection's end is an error: {ends:?}");
+}
+
+#[test]
+fn a_server_that_falls_silent_is_given_up_and_tried_again() {
+    let mut proxied = Proxied::new(None);
+    let login = format!("{}\ntimeout = \"2s\"", proxied.pair.usual_login());
+    let terms = Terms { login: Some(&login), port: Some(proxied.proxy.address().port()), ..Terms::default() };
+    proxied.pair.acme.define("acme.toml", &proxied.pair.acme_document(&terms));
+    proxied.set(Behaviour::BlackHole);
+    put(&proxied.pair.folder(), b"silent.edi", b"in the end");
+    proxied.pair.start();
+    let event = proxied.pair.wait_for_event("poll.failed", "timeout").to_string();
+    assert!(event.contains("transient"), "{event}");
+    proxied.set(Behaviour::Pass);
+    assert_eq!(proxied.pair.wait_for_files(1), [("silent.edi".to_owned(), b"in the end".to_vec())]);
 }
 
 fn cut_after(after: u64) -> Behaviour {

@@ -44,10 +44,6 @@ fn receipts_that_do_not_prove_delivery_are_failures_with_their_cause() {
     let error = failed_for_good(&way_to(&peer, &hub, "missing.bin", &json!({ "mic": "missing", "times": 1 })));
     assert!(error.contains(received(&peer)[1]["mic"].as_str().unwrap()), "{error}");
 
-    let told = json!({ "disposition": "processed/error: decryption-failed", "times": 1 });
-    let error = failed_for_good(&way_to(&peer, &hub, "refused.bin", &told));
-    assert!(error.contains("decryption-failed"), "{error}");
-
     let error = failed_for_good(&way_to(&peer, &hub, "unsigned.bin", &json!({ "mdn": "unsigned", "times": 1 })));
     assert!(error.contains("unsigned receipt"), "{error}");
 
@@ -55,10 +51,18 @@ fn receipts_that_do_not_prove_delivery_are_failures_with_their_cause() {
     let error = failed_for_good(&way_to(&peer, &hub, "other.bin", &told));
     assert!(error.contains("another message") && error.contains("another@message"), "{error}");
 
-    let events = hub.events("delivery.failed");
-    assert_eq!(events.len(), 5, "{events:?}");
+    let told = json!({ "disposition": "processed/error: unexpected words of theirs", "times": 1 });
+    let error = failed_for_good(&way_to(&peer, &hub, "words.bin", &told));
+    assert!(error.contains("unexpected words of theirs"), "{error}");
+
     let way = way_to(&peer, &hub, "fine.bin", &json!({ "reset": true }));
     assert_eq!(way["state"], "completed", "{way}");
+    // Last, for an endpoint whose other side cannot read us is left alone for a while.
+    let told = json!({ "disposition": "processed/error: decryption-failed", "times": 1 });
+    let error = failed_for_good(&way_to(&peer, &hub, "refused.bin", &told));
+    assert!(error.contains("decryption-failed"), "{error}");
+    let events = hub.events("delivery.failed");
+    assert_eq!(events.len(), 6, "{events:?}");
 }
 
 #[test]

@@ -26,6 +26,26 @@ fn a_repeated_message_gets_the_stored_reply_and_is_taken_once() {
 }
 
 #[test]
+fn a_repeated_message_is_warned_of_where_that_was_agreed() {
+    let mut hub = Hub::alone();
+    hub.define("http://127.0.0.1:9/as2", "duplicates = \"warn\"");
+    hub.gateway.start();
+    let message = hub.good("warned.bin", &random(10_000));
+    let first = message.post(hub.gateway.http).unwrap();
+    let second = message.post(hub.gateway.http).unwrap();
+    let mic = |answer: &crate::raw::Answer| {
+        let text = answer.text();
+        text.lines().find(|line| line.starts_with("Received-content-MIC: ")).map(str::to_owned).unwrap()
+    };
+    assert!(second.text().contains("; processed/warning: duplicate-document\r\n"), "{}", second.text());
+    assert_eq!(mic(&first), mic(&second));
+    assert_eq!(hub.transfers(), 1);
+    hub.wait_for_file("warned.bin");
+    assert_eq!(hub.inbox().len(), 1);
+    hub.is_unmoved();
+}
+
+#[test]
 fn copies_that_come_at_once_make_one_transfer_and_get_equal_replies() {
     let mut hub = Hub::alone();
     hub.define("http://127.0.0.1:9/as2", "");

@@ -4,12 +4,12 @@ use crate::disposition::{Disposition, DispositionError};
 use crate::material::{own_key, partner_certificates};
 use crate::outgoing::OwnKey;
 use crate::receive::{ReadMessage, Reading, Unread, read};
-use crate::reply::{Answer, stored_reply, to_response};
+use crate::reply::{Answer, mic_of, stored_reply, to_response};
 use crate::request::RequestHead;
 use crate::streaming::{BodyReader, STREAM_BUFFERS, pump, too_large};
 use async_trait::async_trait;
 use http::{Method, Request, Response, StatusCode};
-use model::definition::{Definitions, Identity, Partner};
+use model::definition::{Definitions, DuplicatePolicy, Identity, Partner};
 use model::{AuditEvent, Error, ErrorKind, EventKind, RemotePath, Result};
 use net::http::{Body, Handler, HttpServers, ListenSpec, PeerInfo, Route, RouteGuard};
 use openssl::x509::X509;
@@ -127,7 +127,10 @@ impl Receiver {
                 let event = self.services.event(EventKind::MessageRepeated).partner(&sides.partner.name);
                 let event = with_peer(event, peer).peer_detail("message_id", &head.message_id);
                 self.record(event).await?;
-                Ok(reply)
+                match sides.partner.agreement.duplicates {
+                    DuplicatePolicy::Repeat => Ok(reply),
+                    DuplicatePolicy::Warn => self.warn_of_duplicate(head, &sides, &reply),
+                }
             }
             Begin::InProgress => Err(Error::transient(
                 ErrorKind::Timeout,
@@ -136,6 +139,25 @@ impl Receiver {
             .with("message_id", model::PeerText::from(head.message_id.as_str()))),
             Begin::New(reception) => self.take(head, sides, body, peer, reception).await,
         }
+    }
+
+    /// A receipt that says "processed, and not for the first time", with the MIC of the first one: what is
+    /// answered is the message, and its Message-ID names one content.
+    fn warn_of_duplicate(
+        &self,
+        head: &RequestHead,
+        sides: &Sides,
+        first: &StoredReply,
+    ) -> Result<StoredReply> {
+        let answer = Answer {
+            disposition: Disposition::Warning("duplicate-document".into()),
+            mic: mic_of(first),
+            text: format!(
+                "The message with the Message-ID {} had been received before and was not processed again.",
+                head.message_id
+            ),
+        };
+        stored_reply(&self.services, head, Some(&sides.own), &answer)
     }
 
     /// Reserves the message; a second copy waits until the first is answered.

@@ -75,6 +75,13 @@ pub(crate) fn stored_reply(
     Ok(StoredReply { status: 200, headers, body: message.body })
 }
 
+/// The MIC in a receipt that we wrote (`Mdn::write`: one line, not encoded); none in any other reply.
+pub(crate) fn mic_of(reply: &StoredReply) -> Option<String> {
+    let text = String::from_utf8_lossy(&reply.body);
+    let mic = text.lines().find_map(|line| line.strip_prefix("Received-content-MIC: "))?;
+    Some(mic.trim_end().to_owned())
+}
+
 /// The stored reply as HTTP.
 ///
 /// # Errors
