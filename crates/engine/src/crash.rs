@@ -1,34 +1,58 @@
-//! Named points at which a crash test kills the process.
+//! Named points at which a crash test kills the process, or stops it.
 //!
 //! `WAYBILL_CRASH_AT=record.before:3` kills the process, as a power switch would, when it passes the
-//! point `record.before` for the third time. Without the feature `crash-points` there is nothing here.
+//! point `record.before` for the third time. `WAYBILL_STOP_AT=deliver.noted:1` stops it there (SIGSTOP)
+//! until the test lets it go on, past its lease. Without the feature `crash-points` there is nothing here.
 
 /// Passes a named point.
 #[cfg(not(feature = "crash-points"))]
 pub(crate) const fn point(_name: &'static str) {}
 
-/// Passes a named point; dies there when the test said so.
+/// Passes a named point; dies or stands still there when the test said so.
 #[cfg(feature = "crash-points")]
 pub(crate) fn point(name: &'static str) {
+    use rustix::process::Signal;
+
+    static CRASH: wanted::Wanted = wanted::Wanted::new();
+    static STOP: wanted::Wanted = wanted::Wanted::new();
+
+    if CRASH.is_here("WAYBILL_CRASH_AT", name) {
+        // A kill that cannot be caught, so that no destructor tidies up.
+        let _ = rustix::process::kill_process(rustix::process::getpid(), Signal::KILL);
+        loop {
+            std::thread::park();
+        }
+    }
+    if STOP.is_here("WAYBILL_STOP_AT", name) {
+        let _ = rustix::process::kill_process(rustix::process::getpid(), Signal::STOP);
+    }
+}
+
+#[cfg(feature = "crash-points")]
+mod wanted {
     use std::sync::OnceLock;
     use std::sync::atomic::{AtomicU32, Ordering};
 
-    static WANTED: OnceLock<Option<(String, u32)>> = OnceLock::new();
-    static PASSED: AtomicU32 = AtomicU32::new(0);
+    /// A point that a variable names, and how often it was passed.
+    pub(super) struct Wanted {
+        point: OnceLock<Option<(String, u32)>>,
+        passed: AtomicU32,
+    }
 
-    let wanted = WANTED.get_or_init(|| {
-        let setting = std::env::var("WAYBILL_CRASH_AT").ok()?;
-        let (point, count) = setting.split_once(':').unwrap_or((&setting, "1"));
-        Some((point.to_owned(), count.parse().unwrap_or(1)))
-    });
-    if let Some((point, count)) = wanted
-        && point == name
-        && PASSED.fetch_add(1, Ordering::SeqCst) + 1 == *count
-    {
-        // A kill that cannot be caught, so that no destructor tidies up.
-        let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
-        loop {
-            std::thread::park();
+    impl Wanted {
+        pub(super) const fn new() -> Self {
+            Self { point: OnceLock::new(), passed: AtomicU32::new(0) }
+        }
+
+        /// Whether this is the passing that was asked for.
+        pub(super) fn is_here(&self, variable: &str, name: &str) -> bool {
+            let wanted = self.point.get_or_init(|| {
+                let setting = std::env::var(variable).ok()?;
+                let (point, count) = setting.split_once(':').unwrap_or((&setting, "1"));
+                Some((point.to_owned(), count.parse().unwrap_or(1)))
+            });
+            matches!(wanted, Some((point, count))
+                if point == name && self.passed.fetch_add(1, Ordering::SeqCst) + 1 == *count)
         }
     }
 }

@@ -23,22 +23,21 @@ impl Intake for EngineIntake {
         let shared = &self.0;
         let lease = shared.lease.current();
         shared.lease.may_act(lease.epoch)?;
-        // Here first: what another connection to this node is receiving must not be asked for again,
-        // so that a key whose reservation got no answer can be freed without harm to anyone.
         let Some(mut reception) = OpenReception::new(shared, key, lease.clone()) else {
             return Ok(Begin::InProgress);
         };
         Ok(match shared.store.intake_begin(&lease, key, shared.now()).await? {
             IntakeBegun::New => {
                 crash::point("intake.begun");
+                reception.holds = Holds::Surely;
                 Begin::New(Box::new(reception))
             }
             IntakeBegun::InProgress => {
-                reception.end();
+                reception.holds = Holds::Not;
                 Begin::InProgress
             }
             IntakeBegun::Answered(reply) => {
-                reception.end();
+                reception.holds = Holds::Not;
                 Begin::Answered(read_reply(reply)?)
             }
         })
@@ -81,12 +80,31 @@ impl Shared {
     }
 }
 
+/// What this node has to do with a key: so that one whose reservation got no answer can be freed
+/// without taking it from another connection.
+#[derive(Debug, Default)]
+pub(crate) struct Asked {
+    /// Connections that ask for it or receive under it.
+    by: u32,
+    /// It is being freed: who asks now must come again.
+    freeing: bool,
+}
+
+/// Whether a reception holds its key in the database.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Holds {
+    Surely,
+    /// The reservation got no answer.
+    Perhaps,
+    Not,
+}
+
 /// One message being received. Its key is freed when it is dropped without an end.
 struct OpenReception {
     shared: Arc<Shared>,
     key: String,
     lease: NodeLease,
-    ended: bool,
+    holds: Holds,
 }
 
 #[async_trait]
@@ -129,7 +147,7 @@ impl Reception for OpenReception {
         let write = || self.shared.store.intake_commit(commit.clone());
         match self.shared.insist_if_ambiguous("a received message", self.lease.epoch, write).await? {
             IntakeCommitted::Committed => {
-                self.end();
+                self.holds = Holds::Not;
                 crash::point("intake.committed");
                 Ok(ids)
             }
@@ -147,22 +165,34 @@ impl Reception for OpenReception {
             .store
             .intake_refuse(&self.lease, &self.key, Some(reply), events, self.shared.now())
             .await?;
-        self.end();
+        self.holds = Holds::Not;
         Ok(())
     }
 }
 
 impl OpenReception {
-    /// `None` while this node receives a message of the same key.
+    /// `None` while the key is being freed.
     fn new(shared: &Arc<Shared>, key: &str, lease: NodeLease) -> Option<Self> {
-        let new = shared.receiving().insert(key.to_owned());
-        new.then(|| Self { shared: Arc::clone(shared), key: key.to_owned(), lease, ended: false })
+        let mut receiving = shared.receiving();
+        let asked = receiving.entry(key.to_owned()).or_default();
+        if asked.freeing {
+            return None;
+        }
+        asked.by += 1;
+        Some(Self { shared: Arc::clone(shared), key: key.to_owned(), lease, holds: Holds::Perhaps })
     }
 
-    /// The key is answered, or another's: there is nothing to free.
-    fn end(&mut self) {
-        self.ended = true;
-        self.shared.receiving().remove(&self.key);
+    /// Whether the key is to be freed; notes so, or that this connection has nothing to do with it.
+    fn leave(&self) -> bool {
+        let mut receiving = self.shared.receiving();
+        let Some(asked) = receiving.get_mut(&self.key) else { return false };
+        let free = self.holds == Holds::Surely || (self.holds == Holds::Perhaps && asked.by == 1);
+        asked.by -= 1;
+        asked.freeing |= free;
+        if asked.by == 0 && !asked.freeing {
+            receiving.remove(&self.key);
+        }
+        free
     }
 
     /// What is made of a message. A file that no flow wants, and a message without any, is refused:
@@ -223,7 +253,7 @@ impl OpenReception {
 
 impl Drop for OpenReception {
     fn drop(&mut self) {
-        if self.ended {
+        if !self.leave() {
             return;
         }
         let (shared, key, lease) =
@@ -234,7 +264,13 @@ impl Drop for OpenReception {
                 if let Err(error) = shared.store.intake_abandon(&lease, &key).await {
                     tracing::warn!(%key, error = %error.chain(), "an abandoned reception's key is still held; it is freed with the node's lease");
                 }
-                shared.receiving().remove(&key);
+                let mut receiving = shared.receiving();
+                if let Some(asked) = receiving.get_mut(&key) {
+                    asked.freeing = false;
+                    if asked.by == 0 {
+                        receiving.remove(&key);
+                    }
+                }
             });
         }
     }

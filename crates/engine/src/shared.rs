@@ -2,12 +2,13 @@
 
 use crate::adapters::Ids;
 use crate::endpoints::EndpointHealth;
+use crate::intake::Asked;
 use crate::lease::LeaseKeeper;
 use crate::running::EngineSettings;
 use model::definition::{Definitions, Endpoint};
 use model::{AuditEvent, Error, ErrorKind, EventKind, OfferId, Result, Retry, Timestamp};
 use staging::Staging;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use store::Store;
@@ -26,7 +27,7 @@ pub(crate) struct Shared {
     pub(crate) transports: BTreeMap<&'static str, Arc<dyn Transport>>,
     pub(crate) health: Arc<EndpointHealth>,
     pub(crate) settings: EngineSettings,
-    pub(crate) receiving: Mutex<HashSet<String>>,
+    pub(crate) receiving: Mutex<HashMap<String, Asked>>,
     /// Offers whose source this node is settling.
     pub(crate) settling: Mutex<HashSet<OfferId>>,
     /// All work of the engine: its end is waited for.
@@ -129,7 +130,7 @@ impl Shared {
     }
 
     /// Keys of the messages that this node is receiving.
-    pub(crate) fn receiving(&self) -> MutexGuard<'_, HashSet<String>> {
+    pub(crate) fn receiving(&self) -> MutexGuard<'_, HashMap<String, Asked>> {
         // A panic elsewhere leaves at worst a key in it, whose sender is asked to come again.
         self.receiving.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -4,9 +4,11 @@
 
 mod database;
 mod delivering;
+mod doubtful;
 mod lanes;
 mod life;
 mod receiving;
+mod relay;
 mod scene;
 mod settling;
 mod taking;

@@ -1,6 +1,7 @@
 //! A gateway's engine on a clock that a test moves, between places that do what the test says.
 
 use crate::database;
+use crate::relay::Relay;
 use engine::{Engine, EngineSettings, Parts, SystemClock};
 use model::definition::{
     After, ClaimBy, Definitions, Destination, Endpoint, Flow, FlowSource, Order, PollSource, ReceiveSource,
@@ -56,6 +57,11 @@ impl Scene {
 
     pub(crate) async fn postgres() -> Self {
         Self::at(database::postgres(), tempfile::tempdir().unwrap()).await
+    }
+
+    /// On PostgreSQL, behind a relay that may lose the answer to a commit.
+    pub(crate) async fn behind(relay: &Relay) -> Self {
+        Self::at(relay.url(), tempfile::tempdir().unwrap()).await
     }
 
     async fn at(url: String, dir: tempfile::TempDir) -> Self {

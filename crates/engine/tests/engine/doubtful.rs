@@ -1,0 +1,83 @@
+//! Commits of which nobody knows whether they took effect (PostgreSQL): looked up before anything is
+//! thrown away, answered or done again.
+
+use crate::relay::Relay;
+use crate::scene::{Scene, flow, receiving};
+use model::TransferState;
+use std::time::Duration;
+use testkit::fake::ScriptedOffer;
+use transport::{Begin, Message, Reply, StoredReply};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_whose_record_got_no_answer_is_neither_lost_nor_taken_twice() {
+    let relay = Relay::losing("INSERT INTO transfers").await;
+    let scene = Scene::behind(&relay).await;
+    scene.flow(flow("orders", &["out"]));
+    relay.arm();
+    scene.place("in").offer(ScriptedOffer::file("po.edi", *b"ISA*00"));
+    let _engine = scene.start().await;
+    scene.until("the answer is lost", || async { relay.has_struck() }).await;
+    tokio::time::sleep(Duration::from_millis(1600)).await;
+    scene.until_all(1, TransferState::Completed).await;
+    scene.until("the source is settled", || async { scene.place("in").offers().is_empty() }).await;
+    assert_eq!(&*scene.place("out").received()[0].2, b"ISA*00");
+    assert_eq!((scene.place("out").received().len(), scene.staged()), (1, 1));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_message_whose_commit_got_no_answer_is_answered_once_it_is_known() {
+    let relay = Relay::losing("INSERT INTO transfers").await;
+    let scene = Scene::behind(&relay).await;
+    scene.flow(receiving("inbound", &["out"]));
+    let engine = scene.start().await;
+    let Begin::New(mut reception) = engine.intake().begin("A/B/<1>").await.unwrap() else {
+        panic!("not new")
+    };
+    let mut writer = reception.part().await.unwrap();
+    let sealed = tokio::task::spawn_blocking(move || {
+        writer.append(b"EDI").unwrap();
+        writer.seal().unwrap()
+    });
+    let part = Reply {
+        staged: sealed.await.unwrap(),
+        file_name: "po.edi".into(),
+        media_type: None,
+        metadata: serde_json::Map::new(),
+    };
+    let message = Message {
+        transport: "fake",
+        endpoint: "/as2".into(),
+        connection: None,
+        partner: None,
+        parts: vec![part],
+        evidence: Vec::new(),
+        metadata: serde_json::Map::new(),
+        events: Vec::new(),
+    };
+    let reply = StoredReply { status: 200, headers: Vec::new(), body: b"mdn".to_vec() };
+    relay.arm();
+    let committing = tokio::spawn(reception.commit(message, reply.clone()));
+    scene.until("it is committed", || async { committing.is_finished() }).await;
+    assert!(relay.has_struck());
+    assert_eq!(committing.await.unwrap().unwrap().len(), 1);
+    scene.until_all(1, TransferState::Completed).await;
+    match engine.intake().begin("A/B/<1>").await.unwrap() {
+        Begin::Answered(again) => assert_eq!(again, reply),
+        _ => panic!("not answered"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn deliveries_whose_claim_got_no_answer_are_claimed_anew() {
+    let relay = Relay::losing("UPDATE deliveries SET state = $2, attempt").await;
+    let scene = Scene::behind(&relay).await;
+    scene.flow(flow("orders", &["out"]));
+    scene.place("in").offer(ScriptedOffer::file("po.edi", *b"x"));
+    relay.arm();
+    let _engine = scene.start().await;
+    scene.until("the answer is lost", || async { relay.has_struck() }).await;
+    tokio::time::sleep(Duration::from_millis(1600)).await;
+    scene.until_all(1, TransferState::Completed).await;
+    let seen = scene.place("out").deliveries();
+    assert_eq!((seen.len(), seen[0].attempt, seen[0].interrupted), (1, 2, true));
+}
