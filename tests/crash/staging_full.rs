@@ -104,14 +104,20 @@ fn run(database: Database, min_free: &str) {
     let warning =
         gateway.log().lines().filter(|line| line.contains("a poll failed")).map(str::to_owned).next_back();
     let warning = warning.unwrap_or_else(|| panic!("no word of it\n{}", log(&gateway)));
-    assert!(warning.contains("storage full"), "{warning}");
+    assert!(warning.contains("storage_full"), "{warning}");
     let events = books.count("select count(*) from audit_events where kind = 'poll.failed'");
     assert!(events > 0, "no audit event of it\n{}", log(&gateway));
     let late = letter("late.txt");
     let answer = late.post(gateway.http, patience);
     assert!(!matches!(answer, Answer::Positive | Answer::Refused), "{answer:?}\n{}", log(&gateway));
     std::thread::sleep(Duration::from_secs(2));
-    assert_eq!(traffic.counts().1, arrived, "files went on through a full disk\n{}", log(&gateway));
+    // An empty file needs no room: where nothing is kept free it may come through.
+    let came = traffic.counts().1 - arrived;
+    assert!(
+        came == 0 || min_free == "0B" && came < 3,
+        "{came} files went on through a full disk\n{}",
+        log(&gateway)
+    );
 
     disk.free();
     traffic.flows(20, Duration::from_secs(45), &|| log(&gateway));
