@@ -1,21 +1,21 @@
 //! Reading a file: many requests on their way, handed on in order.
 //!
-//! A task asks ahead and the reader takes what came, so that the server is never waited for while there
-//! is room. Room grows with the file and as the process's buffer budget allows.
+//! Whoever reads also asks ahead: while what came is used, the rest is on its way. What is asked for
+//! grows with the file and as the process's buffer budget allows, and bounds what is in memory.
 
 use crate::client::{self, Awaited, FileHandle};
 use crate::error::{Fault, code};
 use crate::packet::{self, DATA, Malformed};
 use crate::pool::Lease;
 use bytes::{Buf, Bytes};
-use futures::FutureExt;
+use futures::stream::{self, BoxStream};
+use futures::{FutureExt, StreamExt};
 use model::{Error, ErrorKind, RemotePath, Result};
 use std::collections::VecDeque;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, ReadBuf};
-use tokio::sync::mpsc;
 use transport::{BufferBudget, BufferLease};
 
 /// Most requests on their way for one file.
@@ -27,15 +27,8 @@ const CHUNK: u32 = 64 * 1024;
 /// Bytes on their way that every file may have, without asking the budget: enough for small files.
 const COMMON_ROOM: u64 = 256 * 1024;
 
-/// Pieces that came and were not taken yet. With what is on its way they are all that is in memory.
-const READY: usize = 16;
-
-/// What the task hands to the reader.
-enum Piece {
-    Bytes(Bytes),
-    End,
-    Failed(Error),
-}
+/// What came in one answer.
+type Pieces = Vec<Bytes>;
 
 /// Opens a file and reads it from an offset to its end.
 ///
@@ -53,24 +46,34 @@ pub(crate) async fn open(
         .open(path, packet::OPEN_READ, None)
         .await
         .map_err(|fault| fault.error("open a file to read it", lease.target(), Some(path)))?;
-    let (sender, incoming) = mpsc::channel(READY);
+    let failed = |fault: Fault| fault.error("read a file", lease.target(), Some(path));
     let chunk = CHUNK.min(lease.client().abilities().read_size);
+    // The first bytes are asked for together with the size: one round trip for a small file.
+    let stat = lease.client().stat_open(&handle).await.map_err(failed)?;
+    let answer = lease.client().read(&handle, offset, chunk).await.map_err(failed)?;
     let pump = Pump {
         path: path.clone(),
         chunk,
-        next: offset,
+        next: offset + u64::from(chunk),
         position: offset,
-        end: None,
-        asked: VecDeque::new(),
-        outstanding: 0,
+        size: Size::Asked(stat),
+        asked: VecDeque::from([Asked { offset, length: chunk, answer }]),
+        outstanding: u64::from(chunk),
         room: u64::from(chunk) * 2,
         grown: None,
         budget,
-        lease,
         handle,
+        lease,
     };
-    tokio::spawn(pump.run(sender));
-    Ok(Box::new(Reader { incoming, current: Bytes::new(), last: None }))
+    let pieces = stream::try_unfold(pump, |mut pump| async move {
+        match pump.next().await {
+            Ok(Some(pieces)) => Ok(Some((pieces, pump))),
+            Ok(None) => Ok(None),
+            Err(Stop::Fault(fault)) => Err(fault.error("read a file", pump.lease.target(), Some(&pump.path))),
+            Err(Stop::Error(error)) => Err(error),
+        }
+    });
+    Ok(Box::new(Reader { pieces: pieces.boxed(), current: VecDeque::new(), last: None }))
 }
 
 struct Asked {
@@ -79,18 +82,27 @@ struct Asked {
     answer: Awaited,
 }
 
+/// The file's size when it was opened.
+enum Size {
+    /// The answer is on its way.
+    Asked(Awaited),
+    /// So many bytes.
+    Known(u64),
+    /// The server does not tell, or tells nothing: files that are made as they are read have size 0.
+    Untold,
+}
+
 struct Pump {
-    lease: Lease,
+    // Closed before the connection is given back.
     handle: FileHandle,
+    lease: Lease,
     path: RemotePath,
     chunk: u32,
     /// What is asked for next.
     next: u64,
     /// What was handed on.
     position: u64,
-    /// The file's size when it was opened; none where the server does not tell, or tells nothing (files
-    /// that are made as they are read have size 0).
-    end: Option<u64>,
+    size: Size,
     asked: VecDeque<Asked>,
     /// Bytes asked for.
     outstanding: u64,
@@ -101,62 +113,50 @@ struct Pump {
 }
 
 impl Pump {
-    async fn run(mut self, sender: mpsc::Sender<Piece>) {
-        let last = match self.copy(&sender).await {
-            Ok(true) => Piece::End,
-            // The reader is gone.
-            Ok(false) => return,
-            Err(fault) => Piece::Failed(match fault {
-                Stop::Fault(fault) => fault.error("read a file", self.lease.target(), Some(&self.path)),
-                Stop::Error(error) => error,
-            }),
+    /// The next bytes; `None` at the end.
+    async fn next(&mut self) -> std::result::Result<Option<Pieces>, Stop> {
+        self.learn_size().await?;
+        if self.end().is_some_and(|end| self.position >= end) {
+            return Ok(None);
+        }
+        self.ask_ahead().await?;
+        let Some(asked) = self.asked.pop_front() else {
+            return Err(Fault::from(Malformed("nothing was asked for")).into());
         };
-        let _ = sender.send(last).await;
+        let answer = asked.answer.await?;
+        self.outstanding -= u64::from(asked.length);
+        if answer.kind != DATA {
+            return match client::unexpected(answer) {
+                fault if fault.is(code::EOF) => Ok(None),
+                fault => Err(fault.into()),
+            };
+        }
+        let came = answer.len() as u64;
+        if came == 0 || came > u64::from(asked.length) {
+            return Err(Fault::from(Malformed("more or less data than asked for")).into());
+        }
+        self.position = asked.offset + came;
+        match asked.length - u32::try_from(came).unwrap_or(asked.length) {
+            0 => self.grow(),
+            rest => self.fill_gap(rest).await?,
+        }
+        // The next bytes set out before these are used.
+        self.ask_ahead().await?;
+        Ok(Some(answer.body))
     }
 
-    /// Whether the end was reached; otherwise nobody wants the rest.
-    async fn copy(&mut self, sender: &mpsc::Sender<Piece>) -> std::result::Result<bool, Stop> {
-        // The first bytes are asked for together with the size: one round trip for a small file.
-        let stat = self.lease.client().stat_open(&self.handle).await?;
-        self.ask().await?;
-        self.learn_size(stat).await?;
-        loop {
-            if self.end.is_some_and(|end| self.position >= end) {
-                return Ok(true);
-            }
-            self.ask_ahead().await?;
-            let Some(asked) = self.asked.pop_front() else {
-                return Err(Fault::from(Malformed("nothing was asked for")).into());
-            };
-            let answer = asked.answer.await?;
-            self.outstanding -= u64::from(asked.length);
-            if answer.kind != DATA {
-                match client::unexpected(answer) {
-                    fault if fault.is(code::EOF) => return Ok(true),
-                    fault => return Err(fault.into()),
-                }
-            }
-            let came = answer.len() as u64;
-            if came == 0 || came > u64::from(asked.length) {
-                return Err(Fault::from(Malformed("more or less data than asked for")).into());
-            }
-            self.position = asked.offset + came;
-            let rest = asked.length - u32::try_from(came).unwrap_or(asked.length);
-            if rest > 0 {
-                self.fill_gap(rest).await?;
-            } else {
-                self.grow();
-            }
-            for bytes in answer.body {
-                if sender.send(Piece::Bytes(bytes)).await.is_err() {
-                    return Ok(false);
-                }
-            }
+    fn end(&self) -> Option<u64> {
+        match self.size {
+            Size::Known(size) => Some(size),
+            Size::Asked(_) | Size::Untold => None,
         }
     }
 
-    async fn learn_size(&mut self, stat: Awaited) -> std::result::Result<(), Stop> {
-        let attributes = match client::attributes(stat.await?) {
+    async fn learn_size(&mut self) -> std::result::Result<(), Stop> {
+        let Size::Asked(stat) = &mut self.size else { return Ok(()) };
+        let answer = stat.await;
+        self.size = Size::Untold;
+        let attributes = match client::attributes(answer?) {
             Ok(attributes) => attributes,
             // Then it is read until the server says that it ends.
             Err(Fault::Refused(_)) => return Ok(()),
@@ -171,7 +171,9 @@ impl Pump {
                     .advice("it is no regular file"),
             ));
         }
-        self.end = attributes.size.filter(|size| *size > 0);
+        if let Some(size) = attributes.size.filter(|size| *size > 0) {
+            self.size = Size::Known(size);
+        }
         Ok(())
     }
 
@@ -179,7 +181,7 @@ impl Pump {
     async fn ask_ahead(&mut self) -> std::result::Result<(), Fault> {
         while self.asked.len() < REQUESTS
             && (self.asked.is_empty() || self.outstanding + u64::from(self.chunk) <= self.room)
-            && self.end.is_none_or(|end| self.next < end)
+            && self.end().is_none_or(|end| self.next < end)
         {
             self.ask().await?;
         }
@@ -187,7 +189,7 @@ impl Pump {
     }
 
     async fn ask(&mut self) -> std::result::Result<(), Fault> {
-        let left = self.end.map_or(u64::MAX, |end| end.saturating_sub(self.next));
+        let left = self.end().map_or(u64::MAX, |end| end.saturating_sub(self.next));
         let length = u32::try_from(left).unwrap_or(u32::MAX).min(self.chunk);
         let answer = self.lease.client().read(&self.handle, self.next, length).await?;
         self.asked.push_back(Asked { offset: self.next, length, answer });
@@ -198,7 +200,7 @@ impl Pump {
 
     /// A server may give less than was asked for; what is missing comes before what follows.
     async fn fill_gap(&mut self, rest: u32) -> std::result::Result<(), Fault> {
-        if self.end.is_some_and(|end| self.position >= end) {
+        if self.end().is_some_and(|end| self.position >= end) {
             return Ok(());
         }
         let answer = self.lease.client().read(&self.handle, self.position, rest).await?;
@@ -240,9 +242,9 @@ impl From<Fault> for Stop {
 
 /// A file's bytes in order. Its errors carry a [`model::Error`].
 struct Reader {
-    incoming: mpsc::Receiver<Piece>,
-    current: Bytes,
-    /// How it ended: told again to whoever reads on.
+    pieces: BoxStream<'static, Result<Pieces>>,
+    current: VecDeque<Bytes>,
+    /// How it ended: the end, or the error until it is told.
     last: Option<std::result::Result<(), Option<Error>>>,
 }
 
@@ -251,29 +253,30 @@ impl AsyncRead for Reader {
         let this = &mut *self;
         let before = buf.filled().len();
         while buf.remaining() > 0 {
-            if !this.current.is_empty() {
-                let count = this.current.len().min(buf.remaining());
-                buf.put_slice(&this.current[..count]);
-                this.current.advance(count);
+            if let Some(piece) = this.current.front_mut() {
+                let count = piece.len().min(buf.remaining());
+                buf.put_slice(&piece[..count]);
+                piece.advance(count);
+                if piece.is_empty() {
+                    this.current.pop_front();
+                }
                 continue;
             }
             let filled = buf.filled().len() > before;
             match &mut this.last {
-                // What was filled in must be told before an error is.
+                // What was filled in is told first, and an error the next time.
                 Some(_) if filled => break,
                 Some(Ok(())) => break,
                 Some(Err(error)) => {
-                    let error = error.take().unwrap_or_else(unended);
+                    let error = error.take().unwrap_or_else(already_told);
                     return Poll::Ready(Err(io::Error::other(error)));
                 }
                 None => {}
             }
-            match this.incoming.poll_recv(cx) {
-                Poll::Ready(Some(Piece::Bytes(bytes))) => this.current = bytes,
-                Poll::Ready(Some(Piece::End)) => this.last = Some(Ok(())),
-                Poll::Ready(Some(Piece::Failed(error))) => this.last = Some(Err(Some(error))),
-                // Only an end that was said is one: this must not pass for a shorter file.
-                Poll::Ready(None) => this.last = Some(Err(None)),
+            match this.pieces.as_mut().poll_next(cx) {
+                Poll::Ready(Some(Ok(pieces))) => this.current = pieces.into(),
+                Poll::Ready(Some(Err(error))) => this.last = Some(Err(Some(error))),
+                Poll::Ready(None) => this.last = Some(Ok(())),
                 Poll::Pending if filled => break,
                 Poll::Pending => return Poll::Pending,
             }
@@ -282,6 +285,6 @@ impl AsyncRead for Reader {
     }
 }
 
-fn unended() -> Error {
-    Error::transient(ErrorKind::Internal, "read a file to its end").advice("reading it stopped before")
+fn already_told() -> Error {
+    Error::transient(ErrorKind::Internal, "read on after an error")
 }
