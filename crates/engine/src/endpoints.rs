@@ -51,7 +51,7 @@ impl Seen {
         match error.kind() {
             ErrorKind::Unreachable | ErrorKind::Timeout | ErrorKind::Throttled => Self::Silent,
             ErrorKind::Unauthenticated | ErrorKind::TrustFailed => Self::Refused,
-            ErrorKind::StorageFull | ErrorKind::Internal => Self::Nothing,
+            ErrorKind::StorageFull | ErrorKind::Internal | ErrorKind::ConfigInvalid => Self::Nothing,
             _ => Self::Reached,
         }
     }
