@@ -93,11 +93,6 @@ impl Traffic {
         (sum(|account| account.ledger.given().len()), sum(|account| account.ledger.arrived().len()))
     }
 
-    /// Files given on a route.
-    pub fn given(&self, route: &str) -> usize {
-        self.inner.accounts.lock().unwrap()[route].ledger.given().len()
-    }
-
     /// Waits until so many more files have arrived.
     pub fn flows(&self, more: usize, patience: Duration, log: &dyn Fn() -> String) {
         let before = self.counts().1;
@@ -132,6 +127,8 @@ impl Traffic {
             std::thread::sleep(Duration::from_millis(100));
         }
         std::thread::sleep(Duration::from_secs(2));
+        let collects = self.thread.as_ref().is_some_and(|thread| !thread.is_finished());
+        assert!(collects, "nobody collects any more\n{}", self.account());
         assert!(self.is_exact(), "not everything came exactly once\n{}\n{}", self.account(), log());
         for route in &self.inner.routes {
             let mut left = Vec::new();
