@@ -50,13 +50,15 @@ fn testing_an_endpoint_shows_each_step_and_the_one_that_fails() {
     // What was tried is on record, too.
     let connections = pair.acme.connections();
     assert!(connections.iter().any(|c| c.purpose == Some(model::Purpose::Test)), "{connections:?}");
-    let (status, _, error) = run(&["--config", pair.acme.config().to_str().unwrap(), "endpoint", "test", "nobody"]);
+    let (status, _, error) =
+        run(&["--config", pair.acme.config().to_str().unwrap(), "endpoint", "test", "nobody"]);
     assert!(!status.success() && error.contains("nobody"), "{error}");
 }
 
 #[test]
 fn a_failed_transfer_is_sent_again_by_a_person() {
-    let mut pair = Pair::new(&Terms { retry: r#"attempts = 1, first = "1s", longest = "1s""#, ..Terms::default() });
+    let mut pair =
+        Pair::new(&Terms { retry: r#"attempts = 1, first = "1s", longest = "1s""#, ..Terms::default() });
     put(&pair.folder(), b"again.edi", b"once more");
     pair.acme.start();
     let failed = pair.acme.wait_for("failed", 1, PATIENCE);
@@ -70,7 +72,10 @@ fn a_failed_transfer_is_sent_again_by_a_person() {
     assert_eq!(shown["deliveries"][0]["attempts"].as_array().unwrap().len(), 2, "{shown}");
     // Who did it is on record.
     let event = &events(&pair.acme, "delivery.requeued")[0];
-    assert!(event["actor"].as_str().is_some_and(|actor| actor.starts_with("cli:")) || event["actor"].is_object(), "{event}");
+    assert!(
+        event["actor"].as_str().is_some_and(|actor| actor.starts_with("cli:")) || event["actor"].is_object(),
+        "{event}"
+    );
     // A transfer that is completed has nothing to send again.
     let (status, out, error) =
         run(&["--config", pair.acme.config().to_str().unwrap(), "transfer", "retry", id]);
@@ -81,7 +86,8 @@ fn a_failed_transfer_is_sent_again_by_a_person() {
 fn a_gateway_that_is_told_to_stop_ends_in_order_and_goes_on_later() {
     let mut pair = Pair::new(&Terms::default());
     pair.start();
-    let samples: Vec<(String, Vec<u8>)> = (0..20).map(|n| (format!("{n:02}.bin"), random(2_000_000))).collect();
+    let samples: Vec<(String, Vec<u8>)> =
+        (0..20).map(|n| (format!("{n:02}.bin"), random(2_000_000))).collect();
     for (name, bytes) in &samples {
         put(&pair.folder(), name.as_bytes(), bytes);
     }
@@ -93,7 +99,11 @@ fn a_gateway_that_is_told_to_stop_ends_in_order_and_goes_on_later() {
     assert!(pair.acme.connections().iter().all(|connection| connection.closed_at.is_some()));
     pair.acme.start();
     let arrived = pair.wait_for_files(samples.len());
-    assert!(arrived == samples, "other files arrived: {:?}", arrived.iter().map(|(name, _)| name).collect::<Vec<_>>());
+    assert!(
+        arrived == samples,
+        "other files arrived: {:?}",
+        arrived.iter().map(|(name, _)| name).collect::<Vec<_>>()
+    );
     assert_eq!(pair.acme.wait_for("completed", samples.len(), PATIENCE).len(), samples.len());
     assert_eq!(pair.acme.json(&["audit", "verify"])["holds"], true);
 }

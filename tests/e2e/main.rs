@@ -1,6 +1,8 @@
 //! Whole ways: an SFTP folder on a real sshd, AS2 from one gateway to another, a directory; and the
 //! commands a person gives beside them.
 
+#![allow(clippy::disallowed_methods, reason = "files are given times of their own")]
+
 mod commands;
 mod demo;
 mod forwarding;

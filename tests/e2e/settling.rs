@@ -33,7 +33,10 @@ fn archived_files_lie_whole_beside_the_folder() {
     for (name, bytes) in &archived {
         let original = String::from_utf8(bytes.clone()).unwrap();
         let stem = original.strip_suffix(".edi").unwrap();
-        assert!(name.starts_with(stem) && name.ends_with(".edi") && *name != original, "{name} for {original}");
+        assert!(
+            name.starts_with(stem) && name.ends_with(".edi") && *name != original,
+            "{name} for {original}"
+        );
     }
     assert_eq!(files_in(&pair.folder()), []);
     // The same name again is a new file, and replaces nothing in the archive.
@@ -88,7 +91,8 @@ fn masks_choose_and_exclude() {
 
 #[test]
 fn the_oldest_come_first_and_a_poll_takes_no_more_than_its_limit() {
-    let source = r#"mask = "*", every = "2s", stable_for = "0s", read_limit = 2, order = "arrival", after = "delete""#;
+    let source =
+        r#"mask = "*", every = "2s", stable_for = "0s", read_limit = 2, order = "arrival", after = "delete""#;
     let mut pair = Pair::new(&Terms { source, ..Terms::default() });
     // Named and put so that neither the alphabet nor the listing gives the order away.
     let now = SystemTime::now();
@@ -122,7 +126,10 @@ fn directories_below_are_looked_into_when_asked() {
     put(&pair.folder(), b"top.edi", b"top");
     put(&deep, b"deep.edi", b"deep");
     pair.start();
-    assert_eq!(pair.wait_for_files(2), [("deep.edi".to_owned(), b"deep".to_vec()), ("top.edi".to_owned(), b"top".to_vec())]);
+    assert_eq!(
+        pair.wait_for_files(2),
+        [("deep.edi".to_owned(), b"deep".to_vec()), ("top.edi".to_owned(), b"top".to_vec())]
+    );
     eventually("the deep file is deleted", PATIENCE, || files_in(&deep).is_empty().then_some(()));
     assert!(deep.is_dir(), "the directory itself is not ours to remove");
     let settled = events(&pair.acme, "offer.settled");

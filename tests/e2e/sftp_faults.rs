@@ -19,7 +19,8 @@ struct Proxied {
 impl Proxied {
     fn new(source: Option<&str>) -> Self {
         let pair = Pair::new(&Terms::default());
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let server = SocketAddr::from(([127, 0, 0, 1], pair.sshd.port()));
         let proxy = runtime.block_on(FaultProxy::before(server)).unwrap();
         let mut terms = Terms { port: Some(proxy.address().port()), ..Terms::default() };
@@ -60,26 +61,41 @@ fn with_another_host_key_nothing_is_sent_and_both_fingerprints_are_named() {
     assert!(path.exists());
 }
 
+fn with_password(pair: &Pair, password: &str) -> String {
+    let login = format!("password = \"{password}\"\nhost_key = \"{}\"", pair.sshd.text("fingerprint"));
+    pair.acme_document(&Terms { login: Some(&login), ..Terms::default() })
+}
+
+fn passwords_tried(pair: &Pair) -> usize {
+    server_log(pair).matches("Failed password").count()
+}
+
 #[test]
-fn a_wrong_password_is_tried_once_and_not_again_soon() {
-    let pair = Pair::new(&Terms::default());
-    let login = format!("password = \"certainly wrong\"\nhost_key = \"{}\"", pair.sshd.text("fingerprint"));
-    let mut pair = pair;
-    pair.acme.define("acme.toml", &pair.acme_document(&Terms { login: Some(&login), ..Terms::default() }));
+fn a_wrong_password_is_tried_once() {
+    let mut pair = Pair::new(&Terms::default());
+    pair.acme.define("acme.toml", &with_password(&pair, "certainly wrong"));
+    pair.acme.start();
+    pair.wait_for_event("poll.failed", "unauthenticated");
+    assert_eq!(passwords_tried(&pair), 1, "{}", server_log(&pair));
+}
+
+#[test]
+fn after_a_wrong_password_the_server_is_left_alone() {
+    let mut pair = Pair::new(&Terms::default());
+    pair.acme.define("acme.toml", &with_password(&pair, "certainly wrong"));
     pair.start();
     let event = pair.wait_for_event("poll.failed", "unauthenticated").to_string();
     assert!(event.contains("permanent") && !event.contains("certainly wrong"), "{event}");
-    // Several polls would have been due by now.
+    // Several polls would have been due by the end of this.
+    let tried = passwords_tried(&pair);
     std::thread::sleep(Duration::from_secs(6));
-    let log = server_log(&pair);
-    assert_eq!(log.matches("Failed password").count(), 1, "{log}");
+    assert_eq!(passwords_tried(&pair), tried, "{}", server_log(&pair));
     assert_eq!(events(&pair.acme, "poll.failed").len(), 1);
     assert_eq!(events(&pair.acme, "endpoint.offline").len(), 1);
     assert!(!pair.acme.log().contains("certainly wrong"));
 
     // The right one, after a start with new definitions.
-    let right = login.replace("certainly wrong", pair.sshd.text("password"));
-    pair.acme.define("acme.toml", &pair.acme_document(&Terms { login: Some(&right), ..Terms::default() }));
+    pair.acme.define("acme.toml", &with_password(&pair, pair.sshd.text("password")));
     put(&pair.folder(), b"now.edi", b"now");
     assert!(pair.acme.stop().success());
     pair.acme.start();
@@ -106,7 +122,8 @@ fn a_server_that_was_away_is_found_again() {
 
 #[test]
 fn a_file_whose_connection_is_cut_in_the_middle_arrives_whole() {
-    let mut proxied = Proxied::new(None);
+    let retried = r#"mask = "*", every = "1s", stable_for = "0s", after = "delete", retry = { first = "1s", longest = "2s" }"#;
+    let mut proxied = Proxied::new(Some(retried));
     proxied.set(cut_after(2 * 1024 * 1024));
     let bytes = random(5 * 1024 * 1024);
     put(&proxied.pair.folder(), b"cut.bin", &bytes);
@@ -167,12 +184,15 @@ fn a_file_replaced_while_it_is_read_is_not_mixed() {
 
 #[test]
 fn a_file_replaced_before_it_is_deleted_is_not_destroyed() {
-    let source = r#"mask = "*", every = "1s", stable_for = "0s", settle = "after_delivery", after = "delete""#;
+    let source =
+        r#"mask = "*", every = "1s", stable_for = "0s", settle = "after_delivery", after = "delete""#;
     let mut pair = Pair::new(&Terms { source, ..Terms::default() });
     put(&pair.folder(), b"price.edi", b"old prices");
     // The partner is away: the file is ours, and lies there still.
     pair.acme.start();
-    eventually("the old one is recorded", PATIENCE, || (events(&pair.acme, "transfer.recorded").len() == 1).then_some(()));
+    eventually("the old one is recorded", PATIENCE, || {
+        (events(&pair.acme, "transfer.recorded").len() == 1).then_some(())
+    });
     put(&pair.folder(), b"price.edi", b"new prices, longer");
     pair.globex.start();
     let contents = eventually("both have arrived", PATIENCE, || {
@@ -186,12 +206,18 @@ fn a_file_replaced_before_it_is_deleted_is_not_destroyed() {
 
 #[test]
 fn a_file_that_can_never_be_opened_does_not_starve_the_others() {
-    let source = r#"mask = "*", every = "1s", stable_for = "0s", read_limit = 1, order = "name", after = "delete""#;
+    let source =
+        r#"mask = "*", every = "1s", stable_for = "0s", read_limit = 1, order = "name", after = "delete""#;
     let pair = Pair::new(&Terms::default());
     // The account without a shell: root could read everything.
-    let login = format!("password = \"{}\"\nhost_key = \"{}\"", pair.sshd.text("password"), pair.sshd.text("fingerprint"));
+    let login = format!(
+        "password = \"{}\"\nhost_key = \"{}\"",
+        pair.sshd.text("password"),
+        pair.sshd.text("fingerprint")
+    );
     let mut pair = pair;
-    pair.acme.define("acme.toml", &pair.acme_document(&Terms { login: Some(&login), source, ..Terms::default() }));
+    pair.acme
+        .define("acme.toml", &pair.acme_document(&Terms { login: Some(&login), source, ..Terms::default() }));
     let locked = put(&pair.folder(), b"a-locked.edi", b"for nobody");
     fs::set_permissions(&locked, fs::Permissions::from_mode(0o000)).unwrap();
     std::os::unix::fs::symlink("/nowhere", pair.folder().join("b-dangling.edi")).unwrap();

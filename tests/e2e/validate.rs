@@ -22,7 +22,8 @@ impl Desk {
         fs::create_dir_all(&directory).unwrap();
         fs::write(directory.join("acme.toml"), document).unwrap();
         let (config, directory) = (self.pair.acme.config(), directory.to_str().unwrap().to_owned());
-        let (status, out, error) = run(&["--config", config.to_str().unwrap(), "validate", "--definitions", &directory]);
+        let (status, out, error) =
+            run(&["--config", config.to_str().unwrap(), "validate", "--definitions", &directory]);
         (status.code().unwrap(), out + &error)
     }
 
@@ -51,7 +52,13 @@ fn a_sound_directory_is_said_to_be_sound() {
     let config = desk.pair.acme.config();
     let directory = desk.pair.acme.directory().join("definitions");
     let (status, out, _) = run(&[
-        "--config", config.to_str().unwrap(), "--output", "json", "validate", "--definitions", directory.to_str().unwrap(),
+        "--config",
+        config.to_str().unwrap(),
+        "--output",
+        "json",
+        "validate",
+        "--definitions",
+        directory.to_str().unwrap(),
     ]);
     let report: serde_json::Value = serde_json::from_str(&out).unwrap();
     assert!(status.success());
@@ -68,13 +75,21 @@ fn mistakes_are_refused_where_they_stand() {
     desk.refuses("endpoint = \"globex-as2\"", "endpoint = \"globex-as3\"", &["globex-as3", "globex-as2"]);
     desk.refuses("transport = \"sftp\"", "transport = \"sfpt\"", &["sfpt", "sftp"]);
     desk.refuses("as2_id = \"ACME\"", "as2_id = \"${env:NO_SUCH_VARIABLE}\"", &["NO_SUCH_VARIABLE"]);
-    desk.refuses(&format!("sftp://127.0.0.1:{port}"), "sftp://127.0.0.1:99999", &["endpoint.acme-folder.url"]);
+    desk.refuses(
+        &format!("sftp://127.0.0.1:{port}"),
+        "sftp://127.0.0.1:99999",
+        &["endpoint.acme-folder.url"],
+    );
     desk.refuses(&format!("url = \"sftp://127.0.0.1:{port}/"), "url = \"http://127.0.0.1/", &["sftp://"]);
     desk.refuses("after = \"delete\"", "after = \"deltee\"", &["deltee", "delete"]);
     desk.refuses("certificates = [\"globex\"]", "certificates = [\"glbex\"]", &["glbex", "globex"]);
     let keys = desk.pair.root.path().join("keys/ssh");
     desk.refuses(&format!("${{file:{}}}", keys.display()), "${file:/etc/shadow}", &["/etc/shadow"]);
-    desk.refuses(&format!("${{file:{}}}", keys.display()), &format!("${{file:{}-missing}}", keys.display()), &["missing"]);
+    desk.refuses(
+        &format!("${{file:{}}}", keys.display()),
+        &format!("${{file:{}-missing}}", keys.display()),
+        &["missing"],
+    );
 }
 
 #[test]
@@ -102,7 +117,10 @@ fn folders_outside_the_roots_and_folders_that_overlap_are_refused() {
     assert!(said.contains("'..'"), "{said}");
     let (code, said) = desk.said(&folders(&format!("{root}/a"), &format!("{root}/a/")));
     assert_eq!(code, 2, "{said}");
-    assert!(said.contains("flow.two.source.endpoint") && said.contains("same directory as flow 'one'"), "{said}");
+    assert!(
+        said.contains("flow.two.source.endpoint") && said.contains("same directory as flow 'one'"),
+        "{said}"
+    );
 }
 
 #[test]

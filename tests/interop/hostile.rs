@@ -30,7 +30,8 @@ fn messages_that_prove_nothing_are_refused_each_with_its_disposition() {
     let mut hub = start("largest_message = \"1MiB\"");
     let port = hub.gateway.http;
     let stranger = KeyPair::make(hub.root.path(), "stranger");
-    let (peer, ours) = (hub.peer(), KeyPair { key: hub.own.key.clone(), certificate: hub.own.certificate.clone() });
+    let (peer, ours) =
+        (hub.peer(), KeyPair { key: hub.own.key.clone(), certificate: hub.own.certificate.clone() });
     let payload = random(20_000);
     let good = hub.good("good.bin", &payload);
     let mut events = 0;
@@ -39,12 +40,24 @@ fn messages_that_prove_nothing_are_refused_each_with_its_disposition() {
     };
     let error = |name: &str| format!("MDN-sent-automatically; processed/error: {name}\r\n");
 
-    check("a signature by a stranger", hub.pack("a.bin", &payload, &stranger, Some(&ours)), &error("authentication-failed"));
-    check("encryption for another", hub.pack("b.bin", &payload, &peer, Some(&stranger)), &error("decryption-failed"));
+    check(
+        "a signature by a stranger",
+        hub.pack("a.bin", &payload, &stranger, Some(&ours)),
+        &error("authentication-failed"),
+    );
+    check(
+        "encryption for another",
+        hub.pack("b.bin", &payload, &peer, Some(&stranger)),
+        &error("decryption-failed"),
+    );
     check("no encryption", hub.pack("c.bin", &payload, &peer, None), &error("insufficient-message-security"));
     let mut cut = good.body.clone();
     cut.truncate(good.body.len() / 2);
-    check("content that ends in the middle", good.with_body(cut), "MDN-sent-automatically; processed/error: ");
+    check(
+        "content that ends in the middle",
+        good.with_body(cut),
+        "MDN-sent-automatically; processed/error: ",
+    );
     let mut flipped = good.body.clone();
     let middle = flipped.len() / 2;
     flipped[middle] ^= 1;
@@ -70,11 +83,21 @@ fn messages_that_prove_nothing_are_refused_each_with_its_disposition() {
     let large = good.with("Content-Length", Some("2000000"));
     let mut stream = raw::connect(port);
     write!(stream, "POST /as2 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{}\r\n", large.headers).unwrap();
-    refused(&hub, "too large a message", raw::answer(stream), &error("unexpected-processing-error"), "message.refused", &mut events);
+    refused(
+        &hub,
+        "too large a message",
+        raw::answer(stream),
+        &error("unexpected-processing-error"),
+        "message.refused",
+        &mut events,
+    );
 
     // Every event names the peer's address and what it said of itself.
     let events = hub.events("message.refused");
-    assert!(events.iter().all(|event| event["peer"].as_str().unwrap().starts_with("127.0.0.1:")), "{events:?}");
+    assert!(
+        events.iter().all(|event| event["peer"].as_str().unwrap().starts_with("127.0.0.1:")),
+        "{events:?}"
+    );
     assert!(hub.events("message.refused").iter().any(|event| event.to_string().contains("NOBODY")));
     hub.is_unmoved();
 }
@@ -87,13 +110,27 @@ fn signed_content_that_was_changed_fails_its_integrity_check() {
     // The signature part is base64 or binary; a binary one would not survive this.
     if text.as_bytes().len() == message.body.len() {
         let answer = message.with_body(text.into_bytes()).post(hub.gateway.http);
-        refused(&hub, "changed content", answer, "processed/error: integrity-check-failed\r\n", "message.refused", &mut 0);
+        refused(
+            &hub,
+            "changed content",
+            answer,
+            "processed/error: integrity-check-failed\r\n",
+            "message.refused",
+            &mut 0,
+        );
     } else {
         let mut body = message.body.clone();
         let at = body.windows(14).position(|part| part == b"easily changed").unwrap();
         body[at + 8] = b'H';
         let answer = message.with_body(body).post(hub.gateway.http);
-        refused(&hub, "changed content", answer, "processed/error: integrity-check-failed\r\n", "message.refused", &mut 0);
+        refused(
+            &hub,
+            "changed content",
+            answer,
+            "processed/error: integrity-check-failed\r\n",
+            "message.refused",
+            &mut 0,
+        );
     }
     hub.gateway.stop();
     hub.define("http://127.0.0.1:9/as2", "");
@@ -159,7 +196,8 @@ fn odd_http_is_answered_as_http_asks() {
 
     // Chunked and larger than agreed: ended in the middle, and not taken.
     let mut stream = raw::connect(port);
-    let head = hub.good("endless.bin", b"x").with("Content-Length", None).with("Transfer-Encoding", Some("chunked"));
+    let head =
+        hub.good("endless.bin", b"x").with("Content-Length", None).with("Transfer-Encoding", Some("chunked"));
     write!(stream, "POST /as2 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{}\r\n", head.headers).unwrap();
     for _ in 0..64 {
         let piece = [b"8000\r\n".as_slice(), &[0x30; 0x8000], b"\r\n"].concat();
@@ -174,7 +212,12 @@ fn odd_http_is_answered_as_http_asks() {
     // Expect: 100-continue is answered before the body comes.
     let message = hub.good("expected.bin", b"after the hundred");
     let mut stream = raw::connect(port);
-    write!(stream, "POST /as2 HTTP/1.1\r\nHost: x\r\nConnection: close\r\nExpect: 100-continue\r\n{}\r\n", message.headers).unwrap();
+    write!(
+        stream,
+        "POST /as2 HTTP/1.1\r\nHost: x\r\nConnection: close\r\nExpect: 100-continue\r\n{}\r\n",
+        message.headers
+    )
+    .unwrap();
     let mut first = [0; 25];
     stream.read_exact(&mut first).unwrap();
     assert_eq!(&first, b"HTTP/1.1 100 Continue\r\n\r\n");

@@ -1,6 +1,8 @@
 //! AS2 against an implementation that shares no code with Waybill (pyas2lib), against `openssl cms`, and
 //! against what nobody should send.
 
+#![allow(clippy::disallowed_methods, reason = "what goes over the wire is written by hand")]
+
 mod hostile;
 mod hub;
 mod memory;

@@ -25,13 +25,35 @@ fn packing_and_unpacking_a_large_file_stays_under_64_mib() {
     drop(file);
     let text = |path: &std::path::Path| path.to_str().unwrap().to_owned();
     let packing = peak(&[
-        "as2", "pack", "--from", "A", "--to", "B", "--sign-key", &text(&sender.key), "--sign-cert", &text(&sender.certificate),
-        "--encrypt-cert", &text(&receiver.certificate), &path("large.bin"), "--out", &path("message"),
+        "as2",
+        "pack",
+        "--from",
+        "A",
+        "--to",
+        "B",
+        "--sign-key",
+        &text(&sender.key),
+        "--sign-cert",
+        &text(&sender.certificate),
+        "--encrypt-cert",
+        &text(&receiver.certificate),
+        &path("large.bin"),
+        "--out",
+        &path("message"),
     ]);
     assert!(packing < MOST, "packing took {packing} KiB");
     let unpacking = peak(&[
-        "as2", "unpack", "--key", &text(&receiver.key), "--cert", &text(&receiver.certificate),
-        "--partner-cert", &text(&sender.certificate), &path("message"), "--out", &path("out"),
+        "as2",
+        "unpack",
+        "--key",
+        &text(&receiver.key),
+        "--cert",
+        &text(&receiver.certificate),
+        "--partner-cert",
+        &text(&sender.certificate),
+        &path("message"),
+        "--out",
+        &path("out"),
     ]);
     assert!(unpacking < MOST, "unpacking took {unpacking} KiB");
     println!("peak: packing {packing} KiB, unpacking {unpacking} KiB");
@@ -46,7 +68,8 @@ fn peak(arguments: &[&str]) -> u64 {
                    code = subprocess.run(sys.argv[1:], stdout=sys.stderr).returncode\n\
                    print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)\n\
                    sys.exit(code)";
-    let output = Command::new("python3").args(["-c", measure]).arg(waybill()).args(arguments).output().unwrap();
+    let output =
+        Command::new("python3").args(["-c", measure]).arg(waybill()).args(arguments).output().unwrap();
     assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap().trim().parse().unwrap()
 }

@@ -41,10 +41,12 @@ fn receipts_that_do_not_prove_delivery_are_failures_with_their_cause() {
     let digest = openssl::base64::encode_block(&openssl::sha::sha256(b"another"));
     assert!(error.contains(&ours) && error.contains(&digest), "both MICs should be named: {error}");
 
-    let error = failed_for_good(&way_to(&peer, &hub, "missing.bin", &json!({ "mic": "missing", "times": 1 })));
+    let error =
+        failed_for_good(&way_to(&peer, &hub, "missing.bin", &json!({ "mic": "missing", "times": 1 })));
     assert!(error.contains(received(&peer)[1]["mic"].as_str().unwrap()), "{error}");
 
-    let error = failed_for_good(&way_to(&peer, &hub, "unsigned.bin", &json!({ "mdn": "unsigned", "times": 1 })));
+    let error =
+        failed_for_good(&way_to(&peer, &hub, "unsigned.bin", &json!({ "mdn": "unsigned", "times": 1 })));
     assert!(error.contains("unsigned receipt"), "{error}");
 
     let told = json!({ "original_message_id": "another@message", "times": 1 });
@@ -95,7 +97,9 @@ fn identical_bytes_also_when_the_gateway_was_started_anew_between_attempts() {
     let (peer, mut hub) = start();
     tell(&peer, &json!({ "status": 503, "times": 2 }));
     hub.put("restarted.bin", &[7; 100_000]);
-    suites::eventually("a first attempt", crate::hub::PATIENCE, || (!received(&peer).is_empty()).then_some(()));
+    suites::eventually("a first attempt", crate::hub::PATIENCE, || {
+        (!received(&peer).is_empty()).then_some(())
+    });
     hub.gateway.stop();
     hub.gateway.start();
     let way = hub.ended("restarted.bin");

@@ -80,7 +80,15 @@ impl Bench {
 fn signed_parts(entity: &[u8]) -> (Vec<u8>, Vec<u8>) {
     let find = |bytes: &[u8], what: &[u8]| bytes.windows(what.len()).position(|part| part == what).unwrap();
     let head = String::from_utf8_lossy(&entity[..find(entity, b"\r\n\r\n")]).into_owned();
-    let boundary = head.split("boundary=").nth(1).unwrap().split([';', '\r']).next().unwrap().trim_matches('"').to_owned();
+    let boundary = head
+        .split("boundary=")
+        .nth(1)
+        .unwrap()
+        .split([';', '\r'])
+        .next()
+        .unwrap()
+        .trim_matches('"')
+        .to_owned();
     let first = format!("--{boundary}\r\n");
     let between = format!("\r\n--{boundary}\r\n");
     let last = format!("\r\n--{boundary}--");
@@ -106,20 +114,61 @@ fn openssl_reads_what_pack_wrote() {
     let certificate = bench.text("sender.cert.pem");
     let partner = bench.text("receiver.cert.pem");
     for (cipher, digest) in [("aes256-cbc", "sha256"), ("aes128-cbc", "sha1"), ("3des", "sha512")] {
-        let more = ["--sign-key", &key, "--sign-cert", &certificate, "--encrypt-cert", &partner, "--cipher", cipher, "--digest", digest];
+        let more = [
+            "--sign-key",
+            &key,
+            "--sign-cert",
+            &certificate,
+            "--encrypt-cert",
+            &partner,
+            "--cipher",
+            cipher,
+            "--digest",
+            digest,
+        ];
         let (said, message) = bench.pack(&payload, &more);
         assert_eq!(said["bytes"].as_u64().unwrap(), message.bytes().len() as u64, "{said}");
         assert_eq!(message.field("Content-Length").unwrap(), message.body.len().to_string());
         assert!(message.field("Content-Type").unwrap().starts_with("application/pkcs7-mime"));
         fs::write(bench.path("body"), &message.body).unwrap();
-        let decrypt = ["cms", "-decrypt", "-binary", "-inform", "DER", "-in", "body", "-out", "inner", "-recip", "receiver.cert.pem", "-inkey", "receiver.key.pem"];
+        let decrypt = [
+            "cms",
+            "-decrypt",
+            "-binary",
+            "-inform",
+            "DER",
+            "-in",
+            "body",
+            "-out",
+            "inner",
+            "-recip",
+            "receiver.cert.pem",
+            "-inkey",
+            "receiver.key.pem",
+        ];
         bench.openssl(&decrypt);
         // openssl's own reader of multipart/signed turns line ends, so that the parts are told apart here.
         // What was signed is the payload with its MIME headers; the MIC covers just that.
         let (content, signature) = signed_parts(&fs::read(bench.path("inner")).unwrap());
         fs::write(bench.path("content"), &content).unwrap();
         fs::write(bench.path("signature"), &signature).unwrap();
-        let verify = ["cms", "-verify", "-binary", "-inform", "DER", "-in", "signature", "-content", "content", "-out", "verified", "-CAfile", "sender.cert.pem", "-purpose", "any"];
+        let verify = [
+            "cms",
+            "-verify",
+            "-binary",
+            "-inform",
+            "DER",
+            "-in",
+            "signature",
+            "-content",
+            "content",
+            "-out",
+            "verified",
+            "-CAfile",
+            "sender.cert.pem",
+            "-purpose",
+            "any",
+        ];
         bench.openssl(&verify);
         let at = content.windows(4).position(|four| four == b"\r\n\r\n").unwrap() + 4;
         assert!(content[at..] == payload, "{cipher}: openssl found another payload");
@@ -139,29 +188,87 @@ fn unpack_reads_what_openssl_wrote() {
     let payload = [random(200_000), b"\nbare\n".to_vec()].concat();
     let head = b"Content-Type: application/octet-stream\r\nContent-Disposition: attachment; filename=\"from openssl.bin\"\r\n\r\n";
     fs::write(bench.path("entity"), [head.as_slice(), &payload].concat()).unwrap();
-    let sign = ["cms", "-sign", "-binary", "-crlfeol", "-in", "entity", "-out", "signed", "-signer", "sender.cert.pem", "-inkey", "sender.key.pem", "-md", "sha256"];
+    let sign = [
+        "cms",
+        "-sign",
+        "-binary",
+        "-crlfeol",
+        "-in",
+        "entity",
+        "-out",
+        "signed",
+        "-signer",
+        "sender.cert.pem",
+        "-inkey",
+        "sender.key.pem",
+        "-md",
+        "sha256",
+    ];
     bench.openssl(&sign);
     let signed = fs::read(bench.path("signed")).unwrap();
-    for (number, more) in [vec![], vec!["-stream"], vec!["-keyopt", "rsa_padding_mode:oaep"]].iter().enumerate() {
+    for (number, more) in
+        [vec![], vec!["-stream"], vec!["-keyopt", "rsa_padding_mode:oaep"]].iter().enumerate()
+    {
         // -keyopt belongs to the recipient before it.
-        let mut encrypt = vec!["cms", "-encrypt", "-binary", "-aes256", "-in", "signed", "-out", "body", "-outform", "DER", "-recip", "receiver.cert.pem"];
+        let mut encrypt = vec![
+            "cms",
+            "-encrypt",
+            "-binary",
+            "-aes256",
+            "-in",
+            "signed",
+            "-out",
+            "body",
+            "-outform",
+            "DER",
+            "-recip",
+            "receiver.cert.pem",
+        ];
         encrypt.extend(more.iter().copied());
         bench.openssl(&encrypt);
-        bench.write_message("application/pkcs7-mime; smime-type=enveloped-data; name=smime.p7m", &fs::read(bench.path("body")).unwrap());
+        bench.write_message(
+            "application/pkcs7-mime; smime-type=enveloped-data; name=smime.p7m",
+            &fs::read(bench.path("body")).unwrap(),
+        );
         let directory = format!("out-{number}");
         let (code, said) = bench.unpack(&bench.receiver, &bench.sender.certificate, &directory);
         assert_eq!(code, 0, "{more:?}: {said}");
-        assert_eq!((said["from"].as_str(), said["to"].as_str(), said["message_id"].as_str()), (Some("A"), Some("B"), Some("<1@openssl>")));
-        assert_eq!((said["signed"].as_str(), said["compressed"].as_bool()), (Some("sha-256"), Some(false)), "{said}");
+        assert_eq!(
+            (said["from"].as_str(), said["to"].as_str(), said["message_id"].as_str()),
+            (Some("A"), Some("B"), Some("<1@openssl>"))
+        );
+        assert_eq!(
+            (said["signed"].as_str(), said["compressed"].as_bool()),
+            (Some("sha-256"), Some(false)),
+            "{said}"
+        );
         assert!(said["encrypted"].is_string(), "{said}");
         let written = fs::read(bench.path(&directory).join("from openssl.bin")).unwrap();
         assert!(written == payload, "{more:?}: another payload");
         assert_eq!(said["files"].as_array().unwrap().len(), 1);
     }
     // Opaque: the content inside the signature, and compressed.
-    let opaque = ["cms", "-sign", "-nodetach", "-binary", "-in", "entity", "-out", "body", "-outform", "DER", "-signer", "sender.cert.pem", "-inkey", "sender.key.pem"];
+    let opaque = [
+        "cms",
+        "-sign",
+        "-nodetach",
+        "-binary",
+        "-in",
+        "entity",
+        "-out",
+        "body",
+        "-outform",
+        "DER",
+        "-signer",
+        "sender.cert.pem",
+        "-inkey",
+        "sender.key.pem",
+    ];
     bench.openssl(&opaque);
-    bench.write_message("application/pkcs7-mime; smime-type=signed-data", &fs::read(bench.path("body")).unwrap());
+    bench.write_message(
+        "application/pkcs7-mime; smime-type=signed-data",
+        &fs::read(bench.path("body")).unwrap(),
+    );
     let (code, said) = bench.unpack(&bench.receiver, &bench.sender.certificate, "out-opaque");
     assert_eq!(code, 0, "{said}");
     assert!(fs::read(bench.path("out-opaque/from openssl.bin")).unwrap() == payload);
@@ -171,7 +278,8 @@ fn unpack_reads_what_openssl_wrote() {
 #[test]
 fn what_is_wrong_leaves_nothing_and_tells_the_disposition() {
     let bench = Bench::new();
-    let (key, certificate, partner) = (bench.text("sender.key.pem"), bench.text("sender.cert.pem"), bench.text("receiver.cert.pem"));
+    let (key, certificate, partner) =
+        (bench.text("sender.key.pem"), bench.text("sender.cert.pem"), bench.text("receiver.cert.pem"));
     let stranger = KeyPair::make(bench.root.path(), "stranger");
     let both = ["--sign-key", key.as_str(), "--sign-cert", &certificate, "--encrypt-cert", &partner];
     let (_, good) = bench.pack(&random(600_000), &both);
@@ -188,7 +296,13 @@ fn what_is_wrong_leaves_nothing_and_tells_the_disposition() {
         ("another key", good.clone(), &stranger, theirs, "decryption-failed"),
         ("another partner", good.clone(), ours, &stranger.certificate, "authentication-failed"),
         ("a bit flipped", flipped(&good, middle), ours, theirs, "processed/error: "),
-        ("a signed bit flipped", flipped(&signed, signed.body.len() / 2), ours, theirs, "integrity-check-failed"),
+        (
+            "a signed bit flipped",
+            flipped(&signed, signed.body.len() / 2),
+            ours,
+            theirs,
+            "integrity-check-failed",
+        ),
         ("half of it", cut(&good, middle), ours, theirs, "processed/error: "),
         ("all but the last byte", cut(&good, good.body.len() - 1), ours, theirs, "processed/error: "),
         ("half of the signed one", cut(&signed, signed.body.len() / 2), ours, theirs, "processed/error: "),
@@ -199,7 +313,10 @@ fn what_is_wrong_leaves_nothing_and_tells_the_disposition() {
         let (code, said) = bench.unpack(key, partner, "refused");
         assert_eq!(code, 2, "{what}: {said}");
         let told = said["disposition"].as_str().unwrap();
-        assert!(told.starts_with("automatic-action/MDN-sent-automatically; ") && told.contains(disposition), "{what}: {said}");
+        assert!(
+            told.starts_with("automatic-action/MDN-sent-automatically; ") && told.contains(disposition),
+            "{what}: {said}"
+        );
         assert_eq!(fs::read_dir(bench.path("refused")).unwrap().count(), 0, "{what} left something");
     }
 }
@@ -214,16 +331,34 @@ fn pyas2lib_reads_what_pack_wrote() {
     fs::write(&file, &payload).unwrap();
     for (number, cipher) in ["aes256-cbc", "aes192-cbc", "3des"].iter().enumerate() {
         let (status, said, error) = run(&[
-            "as2", "pack", "--from", "WAYBILL", "--to", "PEER",
-            "--sign-key", hub.own.key.to_str().unwrap(), "--sign-cert", hub.own.certificate.to_str().unwrap(),
-            "--encrypt-cert", peer.text("cert"), "--cipher", cipher, file.to_str().unwrap(), "--out", out.to_str().unwrap(),
+            "as2",
+            "pack",
+            "--from",
+            "WAYBILL",
+            "--to",
+            "PEER",
+            "--sign-key",
+            hub.own.key.to_str().unwrap(),
+            "--sign-cert",
+            hub.own.certificate.to_str().unwrap(),
+            "--encrypt-cert",
+            peer.text("cert"),
+            "--cipher",
+            cipher,
+            file.to_str().unwrap(),
+            "--out",
+            out.to_str().unwrap(),
         ]);
         assert!(status.success(), "{said} {error}");
         let answer = Message::read(&fs::read(&out).unwrap()).post(peer.port()).unwrap();
         assert_eq!(answer.status, 200, "{}", answer.text());
         let seen = &received(&peer)[number];
         let said: Value = serde_json::from_str(&said).unwrap();
-        assert_eq!((&seen["status"], &seen["sha256"]), (&json!("processed"), &json!(sha256(&payload))), "{seen}");
+        assert_eq!(
+            (&seen["status"], &seen["sha256"]),
+            (&json!("processed"), &json!(sha256(&payload))),
+            "{seen}"
+        );
         assert_eq!((&seen["mic"], &seen["file_name"]), (&said["mic"], &json!("packed.bin")), "{seen}");
     }
 }
@@ -235,15 +370,28 @@ fn unpack_reads_what_pyas2lib_wrote() {
     let payload = random(50_000);
     let (file, message) = (hub.root.path().join("sent.bin"), hub.root.path().join("message"));
     fs::write(&file, &payload).unwrap();
-    for (number, form) in [&[] as &[&str], &["--compress"], &["--no-sign"], &["--no-encrypt"], &["--cipher", "3des"]].iter().enumerate() {
+    for (number, form) in
+        [&[] as &[&str], &["--compress"], &["--no-sign"], &["--no-encrypt"], &["--cipher", "3des"]]
+            .iter()
+            .enumerate()
+    {
         // Nobody listens there: it is made and kept, which is all that is wanted.
         let mut more = vec!["--to-url", "http://127.0.0.1:9/", "--save", message.to_str().unwrap()];
         more.extend(*form);
         hub.send(file.to_str().unwrap(), &more);
         let out = hub.root.path().join(format!("unpacked-{number}"));
         let (status, said, error) = run(&[
-            "as2", "unpack", "--key", hub.own.key.to_str().unwrap(), "--cert", hub.own.certificate.to_str().unwrap(),
-            "--partner-cert", peer.text("cert"), message.to_str().unwrap(), "--out", out.to_str().unwrap(),
+            "as2",
+            "unpack",
+            "--key",
+            hub.own.key.to_str().unwrap(),
+            "--cert",
+            hub.own.certificate.to_str().unwrap(),
+            "--partner-cert",
+            peer.text("cert"),
+            message.to_str().unwrap(),
+            "--out",
+            out.to_str().unwrap(),
         ]);
         assert!(status.success(), "{form:?}: {said} {error}");
         let said: Value = serde_json::from_str(&said).unwrap();

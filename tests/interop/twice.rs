@@ -56,7 +56,8 @@ fn copies_that_come_at_once_make_one_transfer_and_get_equal_replies() {
         let together = Arc::new(Barrier::new(4));
         let copies: Vec<_> = (0..4)
             .map(|_| {
-                let (message, together, port) = (Arc::clone(&message), Arc::clone(&together), hub.gateway.http);
+                let (message, together, port) =
+                    (Arc::clone(&message), Arc::clone(&together), hub.gateway.http);
                 thread::spawn(move || {
                     together.wait();
                     message.post(port).unwrap()
