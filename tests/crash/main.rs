@@ -3,6 +3,8 @@
 //!
 //! `WAYBILL_CRASH_KILLS=200` makes the runs as long as that; without it they fit into CI.
 
+#![allow(clippy::disallowed_methods, reason = "the partner's socket is made by hand")]
+
 mod as2_kills;
 mod as2_sender;
 mod books;
