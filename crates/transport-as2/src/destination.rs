@@ -12,7 +12,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use http::{Request, StatusCode};
 use model::definition::{Endpoint, MdnRequest, Partner};
-use model::{ConnectionId, Error, ErrorKind, PeerText, Protocol, Purpose, Receipt, ReceiptKind, Result, Retry};
+use model::{
+    ConnectionId, Error, ErrorKind, PeerText, Protocol, Purpose, Receipt, ReceiptKind, Result, Retry,
+};
 use net::http::{ConnectionInfo, HttpProfile, RequestMeta};
 use net::{DialRequest, Net, TlsOptions, TlsProfile, Trust};
 use openssl::hash::MessageDigest;

@@ -19,6 +19,7 @@ pub mod outgoing;
 mod receive;
 mod reply;
 mod request;
+mod sides;
 mod streaming;
 #[cfg(test)]
 mod testing;

@@ -1,18 +1,16 @@
 //! Takes AS2 messages in: who sends, is it new, read it, make it durable, answer.
 
 use crate::disposition::{Disposition, DispositionError};
-use crate::material::{own_key, partner_certificates};
-use crate::outgoing::OwnKey;
 use crate::receive::{ReadMessage, Reading, Unread, read};
 use crate::reply::{Answer, mic_of, stored_reply, to_response};
 use crate::request::RequestHead;
+use crate::sides::{Sides, Stranger};
 use crate::streaming::{BodyReader, STREAM_BUFFERS, pump, too_large};
 use async_trait::async_trait;
 use http::{Method, Request, Response, StatusCode};
-use model::definition::{Definitions, DuplicatePolicy, Identity, Partner};
+use model::definition::DuplicatePolicy;
 use model::{AuditEvent, Error, ErrorKind, EventKind, RemotePath, Result};
 use net::http::{Body, Handler, HttpServers, ListenSpec, PeerInfo, Route, RouteGuard};
-use openssl::x509::X509;
 use serde_json::{Map, Value};
 use smime::DecryptionKey;
 use std::net::SocketAddr;
@@ -69,14 +67,6 @@ struct Receiver {
     intake: Arc<dyn Intake>,
 }
 
-/// Both sides of a message that is for us.
-pub(crate) struct Sides {
-    identity: Arc<Identity>,
-    pub(crate) own: OwnKey,
-    partner: Arc<Partner>,
-    certificates: Vec<X509>,
-}
-
 #[async_trait]
 impl Handler for Receiver {
     async fn handle(&self, request: Request<Body>, peer: PeerInfo) -> Result<Response<Body>> {
@@ -101,7 +91,7 @@ impl Receiver {
     /// Takes a message and gives the reply, which is recorded by then.
     async fn receive(&self, head: &RequestHead, body: Body, peer: &PeerInfo) -> Result<StoredReply> {
         let definitions = self.services.directory.definitions();
-        let sides = match self.sides(&definitions, head) {
+        let sides = match Sides::of(&self.services, &definitions, head) {
             Ok(sides) => sides,
             Err(Stranger { disposition, reason }) => {
                 let event = self.refusal(peer, Some(head)).peer_detail("reason", &reason);
@@ -361,40 +351,6 @@ impl Receiver {
         None
     }
 
-    /// Who sends to whom; the inner error is a fault of our own definitions.
-    fn sides(&self, definitions: &Definitions, head: &RequestHead) -> Result<Result<Sides>, Stranger> {
-        if head.from == head.to {
-            return Err(Stranger {
-                disposition: Disposition::Failure("sender-equals-receiver".into()),
-                reason: "AS2-From and AS2-To are the same.".into(),
-            });
-        }
-        let unknown = |who: &str, name: &str| Stranger {
-            disposition: Disposition::Error(DispositionError::UnknownTradingPartner),
-            reason: format!("The {who} {name:?} is not known here."),
-        };
-        let identity = definitions
-            .identities
-            .values()
-            .find(|identity| identity.as2_id.as_str() == head.to)
-            .ok_or_else(|| unknown("receiver", &head.to))?;
-        let partner = definitions
-            .partners
-            .values()
-            .find(|partner| partner.as2_id.as_str() == head.from)
-            .ok_or_else(|| unknown("sender", &head.from))?;
-        let sides = || {
-            let material = self.services.directory.partner(&partner.name)?;
-            Ok(Sides {
-                own: own_key(&self.services.directory.identity(&identity.name)?)?,
-                certificates: partner_certificates(&material)?,
-                identity: Arc::clone(identity),
-                partner: Arc::clone(partner),
-            })
-        };
-        Ok(sides())
-    }
-
     fn refusal(&self, peer: &PeerInfo, head: Option<&RequestHead>) -> AuditEvent {
         let event = with_peer(self.services.event(EventKind::MessageRefused), peer);
         match head {
@@ -409,12 +365,6 @@ impl Receiver {
     async fn record(&self, event: AuditEvent) -> Result<()> {
         self.services.audit.record(vec![event]).await
     }
-}
-
-/// A message that is not for us, or from nobody we know.
-struct Stranger {
-    disposition: Disposition,
-    reason: String,
 }
 
 fn with_peer(event: AuditEvent, peer: &PeerInfo) -> AuditEvent {

@@ -145,7 +145,8 @@ pub fn safe_file_name(raw: Option<&str>, message_id: &str) -> String {
 
 /// A name cut to what a file system holds. The extension stays: flows choose by it.
 fn shortened(name: &str) -> String {
-    let (stem, extension) = name.rfind('.').filter(|at| name.len() - at <= 32).map_or((name, ""), |at| name.split_at(at));
+    let (stem, extension) =
+        name.rfind('.').filter(|at| name.len() - at <= 32).map_or((name, ""), |at| name.split_at(at));
     let mut room = LONGEST_NAME - extension.len();
     while !stem.is_char_boundary(room) {
         room -= 1;

@@ -1,0 +1,68 @@
+//! Who sends to whom: the two names of a received message, found among the definitions.
+
+use crate::disposition::{Disposition, DispositionError};
+use crate::material::{own_key, partner_certificates};
+use crate::outgoing::OwnKey;
+use crate::request::RequestHead;
+use model::Result;
+use model::definition::{Definitions, Identity, Partner};
+use openssl::x509::X509;
+use std::sync::Arc;
+use transport::Services;
+
+/// Both sides of a message that is for us.
+pub(crate) struct Sides {
+    pub(crate) identity: Arc<Identity>,
+    pub(crate) own: OwnKey,
+    pub(crate) partner: Arc<Partner>,
+    pub(crate) certificates: Vec<X509>,
+}
+
+/// A message that is not for us, or from nobody we know.
+pub(crate) struct Stranger {
+    pub(crate) disposition: Disposition,
+    pub(crate) reason: String,
+}
+
+impl Sides {
+    /// Finds both by their names. The inner error is a fault of our own definitions.
+    ///
+    /// # Errors
+    /// What a stranger is told.
+    pub(crate) fn of(
+        services: &Services,
+        definitions: &Definitions,
+        head: &RequestHead,
+    ) -> Result<Result<Self>, Stranger> {
+        if head.from == head.to {
+            return Err(Stranger {
+                disposition: Disposition::Failure("sender-equals-receiver".into()),
+                reason: "AS2-From and AS2-To are the same.".into(),
+            });
+        }
+        let unknown = |who: &str, name: &str| Stranger {
+            disposition: Disposition::Error(DispositionError::UnknownTradingPartner),
+            reason: format!("The {who} {name:?} is not known here."),
+        };
+        let identity = definitions
+            .identities
+            .values()
+            .find(|identity| identity.as2_id.as_str() == head.to)
+            .ok_or_else(|| unknown("receiver", &head.to))?;
+        let partner = definitions
+            .partners
+            .values()
+            .find(|partner| partner.as2_id.as_str() == head.from)
+            .ok_or_else(|| unknown("sender", &head.from))?;
+        let sides = || {
+            let material = services.directory.partner(&partner.name)?;
+            Ok(Self {
+                own: own_key(&services.directory.identity(&identity.name)?)?,
+                certificates: partner_certificates(&material)?,
+                identity: Arc::clone(identity),
+                partner: Arc::clone(partner),
+            })
+        };
+        Ok(sides())
+    }
+}
