@@ -39,7 +39,10 @@ fn packages() -> Vec<Value> {
 /// A room's dependencies by name, those for its tests left out.
 fn imports(package: &Value) -> Vec<String> {
     let dependencies = package["dependencies"].as_array().unwrap().iter();
-    dependencies.filter(|d| d["kind"].as_str() != Some("dev")).map(|d| d["name"].as_str().unwrap().to_owned()).collect()
+    dependencies
+        .filter(|d| d["kind"].as_str() != Some("dev"))
+        .map(|d| d["name"].as_str().unwrap().to_owned())
+        .collect()
 }
 
 #[test]
@@ -50,7 +53,10 @@ fn rooms_import_only_what_they_may() {
         let name = package["name"].as_str().unwrap();
         let room = name.strip_prefix("waybill-").unwrap_or(name);
         let Some(allowed) = rules.get(room) else {
-            assert!(["waybill", "tests"].contains(&room), "{room} is no room of the house: add it to the rules and to docs/architecture.md");
+            assert!(
+                ["waybill", "tests"].contains(&room),
+                "{room} is no room of the house: add it to the rules and to docs/architecture.md"
+            );
             continue;
         };
         seen += 1;
@@ -76,22 +82,40 @@ fn libraries_stay_in_their_rooms() {
 #[test]
 fn only_what_belongs_there_is_at_the_top() {
     let expected = [
-        "CHANGELOG.md", "Cargo.lock", "Cargo.toml", "LICENSE", "README.md", "config", "crates", "deploy", "docs",
-        "migrations", "tests",
+        "CHANGELOG.md",
+        "Cargo.lock",
+        "Cargo.toml",
+        "LICENSE",
+        "README.md",
+        "config",
+        "crates",
+        "deploy",
+        "docs",
+        "migrations",
+        "tests",
     ];
     let output = Command::new("git").args(["ls-files"]).current_dir(suites::repository()).output().unwrap();
     let files = String::from_utf8(output.stdout).unwrap();
     for file in files.lines() {
         let top = file.split('/').next().unwrap();
-        assert!(top.starts_with('.') || expected.contains(&top), "{top} is not part of the visible top level");
+        assert!(
+            top.starts_with('.') || expected.contains(&top),
+            "{top} is not part of the visible top level"
+        );
     }
 }
 
 #[test]
 fn coverage_names_every_file_it_points_to() {
     let page = std::fs::read_to_string(suites::repository().join("docs/coverage.md")).unwrap();
-    for path in page.split(['`', ' ', ',', '(', ')']).filter(|word| word.starts_with("tests/") || word.starts_with("crates/")) {
+    for path in page
+        .split(['`', ' ', ',', '(', ')'])
+        .filter(|word| word.starts_with("tests/") || word.starts_with("crates/"))
+    {
         let path = path.split("::").next().unwrap().trim_end_matches('.');
-        assert!(suites::repository().join(path).exists(), "docs/coverage.md points to {path}, which is not there");
+        assert!(
+            suites::repository().join(path).exists(),
+            "docs/coverage.md points to {path}, which is not there"
+        );
     }
 }

@@ -288,7 +288,12 @@ impl Client {
     }
 
     /// Sends bytes.
-    pub(crate) async fn write(&self, handle: &FileHandle, offset: u64, data: &[u8]) -> Result<Awaited, Fault> {
+    pub(crate) async fn write(
+        &self,
+        handle: &FileHandle,
+        offset: u64,
+        data: &[u8],
+    ) -> Result<Awaited, Fault> {
         let room = handle.handle.len() + data.len() + 16;
         self.send(packet::WRITE, room, |r| r.string(&handle.handle).u64(offset).string(data)).await
     }
@@ -513,16 +518,14 @@ async fn read_answers(
             }
             Some(ChannelMsg::Eof) => break last_words(&mut channel).await,
             Some(ChannelMsg::Close) => break CLOSED.into(),
-            Some(ChannelMsg::ExitStatus { exit_status }) if exit_status != 0 => break ended_with(exit_status),
+            Some(ChannelMsg::ExitStatus { exit_status }) if exit_status != 0 => {
+                break ended_with(exit_status);
+            }
             Some(_) => {}
             None => break ended(),
         }
     };
-    let why = if words.is_empty() {
-        why
-    } else {
-        format!("{why}: {}", model::PeerText::new(&words))
-    };
+    let why = if words.is_empty() { why } else { format!("{why}: {}", model::PeerText::new(&words)) };
     shared.lose(&why);
 }
 

@@ -174,7 +174,8 @@ mod tests {
             text,
             "could not read a file (host sftp.example:22, path in/a, status 2): not_found, peer said \"No such file\""
         );
-        let silent = Fault::Silent(Duration::from_secs(60)).error("list a directory", "h:22", Some(&"".into()));
+        let silent =
+            Fault::Silent(Duration::from_secs(60)).error("list a directory", "h:22", Some(&"".into()));
         assert!(silent.to_string().contains("path ., waited 60.0 s"), "{silent}");
         assert_eq!((silent.kind(), silent.retry()), (ErrorKind::Timeout, Retry::Transient));
     }

@@ -150,7 +150,12 @@ impl Handler for Guard {
         }
     }
 
-    async fn kex_done(&mut self, _: Option<&[u8]>, names: &Names, session: &mut Session) -> Result<(), Ended> {
+    async fn kex_done(
+        &mut self,
+        _: Option<&[u8]>,
+        names: &Names,
+        session: &mut Session,
+    ) -> Result<(), Ended> {
         let authenticates_itself = [cipher::AES_256_GCM, cipher::AES_128_GCM, cipher::CHACHA20_POLY1305];
         let mac = if authenticates_itself.contains(&names.cipher) { "" } else { names.client_mac.as_ref() };
         self.seen.state().agreed = Some(Agreed {
@@ -164,12 +169,13 @@ impl Handler for Guard {
 
     async fn disconnected(&mut self, reason: DisconnectReason<Ended>) -> Result<(), Ended> {
         let (farewell, result) = match reason {
-            DisconnectReason::ReceivedDisconnect(info) => {
-                (Farewell {
+            DisconnectReason::ReceivedDisconnect(info) => (
+                Farewell {
                     too_many_connections: matches!(info.reason_code, Disconnect::TooManyConnections),
                     words: info.message,
-                }, Ok(()))
-            }
+                },
+                Ok(()),
+            ),
             DisconnectReason::Error(Ended::Ssh(error)) => {
                 let words = match &error {
                     russh::Error::Disconnect | russh::Error::HUP => "the server closed the connection".into(),
@@ -177,9 +183,10 @@ impl Handler for Guard {
                 };
                 (Farewell { too_many_connections: false, words }, Err(Ended::Ssh(error)))
             }
-            DisconnectReason::Error(Ended::Untrusted) => {
-                (Farewell { too_many_connections: false, words: "host key not trusted".into() }, Err(Ended::Untrusted))
-            }
+            DisconnectReason::Error(Ended::Untrusted) => (
+                Farewell { too_many_connections: false, words: "host key not trusted".into() },
+                Err(Ended::Untrusted),
+            ),
         };
         self.seen.state().farewell.get_or_insert(farewell);
         result

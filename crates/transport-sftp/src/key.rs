@@ -59,8 +59,9 @@ pub(crate) fn read(text: &Secret<String>, passphrase: Option<&Secret<String>>) -
 
 /// OpenSSL reads every form of PEM that was ever written; the SSH library reads plain PKCS #8.
 fn read_pem(text: &str, passphrase: Option<&str>) -> Result<PrivateKey> {
-    let key = PKey::private_key_from_pem_passphrase(text.as_bytes(), passphrase.unwrap_or_default().as_bytes())
-        .map_err(|e| unreadable().caused_by(e))?;
+    let key =
+        PKey::private_key_from_pem_passphrase(text.as_bytes(), passphrase.unwrap_or_default().as_bytes())
+            .map_err(|e| unreadable().caused_by(e))?;
     let plain = Secret::new(key.private_key_to_pem_pkcs8().map_err(|e| unreadable().caused_by(e))?);
     let plain = std::str::from_utf8(plain.reveal()).map_err(|e| unreadable().caused_by(e))?;
     russh::keys::decode_secret_key(plain, None).map_err(|e| unreadable().caused_by(e))

@@ -206,7 +206,8 @@ impl Candidate {
 }
 
 fn written_out(address: Ipv6Addr, zeros: bool) -> String {
-    let parts = address.segments().map(|part| if zeros { format!("{part:04x}") } else { format!("{part:x}") });
+    let parts =
+        address.segments().map(|part| if zeros { format!("{part:04x}") } else { format!("{part:x}") });
     parts.join(":")
 }
 

@@ -4,6 +4,10 @@
 //! bytes and many requests on their way. Reading order: `session` (connect, trust, log in), `client`
 //! (requests and answers), `read`, `list` and `upload`, `folder` (the contract), `pool`.
 //! Polling and safe writing themselves are the `transport` room's.
+//!
+//! An endpoint's directory, `sftp://host:port/dir`, is taken from where the login starts;
+//! `sftp://host:port//dir` is absolute. Not here yet: host certificates, keyboard-interactive and host-based
+//! logins, options for algorithms and compression, proxies.
 
 mod client;
 mod destination;

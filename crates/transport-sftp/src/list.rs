@@ -7,7 +7,7 @@ use crate::pool::Lease;
 use chrono::DateTime;
 use futures::future::try_join_all;
 use futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
-use model::{RemotePath, Result};
+use model::{ErrorKind, RemotePath, Result};
 use std::collections::VecDeque;
 use transport::folder::{Entry, EntryKind};
 
@@ -26,7 +26,14 @@ pub(crate) async fn list(lease: Lease, directory: &RemotePath) -> Result<BoxStre
         .client()
         .open_directory(directory)
         .await
-        .map_err(|fault| fault.error(OPERATION, lease.target(), Some(directory)))?;
+        .map_err(|fault| {
+            let error = fault.error(OPERATION, lease.target(), Some(directory));
+            if error.kind() == ErrorKind::NotFound && !directory.is_absolute() {
+                error.advice("the path is taken from where the login starts; with two slashes after the host it is absolute")
+            } else {
+                error
+            }
+        })?;
     let listing = Listing { directory: directory.clone(), lease, handle, asked: VecDeque::new(), pages: 1 };
     let pages = stream::try_unfold(listing, |mut listing| async move {
         match listing.page().await {

@@ -12,7 +12,12 @@ use transport::folder::{Overwrite, WriteOptions};
 /// The port of SSH.
 const PORT: u16 = 22;
 
-const fn spec(name: &'static str, kind: OptionKind, default: Option<&'static str>, doc: &'static str) -> OptionSpec {
+const fn spec(
+    name: &'static str,
+    kind: OptionKind,
+    default: Option<&'static str>,
+    doc: &'static str,
+) -> OptionSpec {
     OptionSpec { name, kind, default, required: false, doc }
 }
 
@@ -132,6 +137,9 @@ pub(crate) struct Login {
     pub(crate) passphrase: Option<Secret<String>>,
 }
 
+/// How a URL is written, for whoever wrote it otherwise.
+const URL_FORM: &str = "write it as sftp://host:port/directory (from where the login starts) or sftp://host:port//directory (absolute)";
+
 fn invalid(endpoint: &Endpoint, option: &'static str, advice: impl Into<String>) -> Error {
     Error::permanent(ErrorKind::ConfigInvalid, "use an SFTP endpoint")
         .with("endpoint", &endpoint.name)
@@ -145,13 +153,10 @@ impl Settings {
     /// # Errors
     /// `ConfigInvalid`, naming the option.
     pub(crate) fn read(endpoint: &Endpoint) -> Result<Self> {
-        let url = endpoint
-            .url
-            .as_ref()
-            .ok_or_else(|| invalid(endpoint, "url", "write it as sftp://host:port/directory"))?;
+        let url = endpoint.url.as_ref().ok_or_else(|| invalid(endpoint, "url", URL_FORM))?;
         let host = match url.host_str() {
             Some(host) if !host.is_empty() => host.trim_start_matches('[').trim_end_matches(']').to_owned(),
-            _ => return Err(invalid(endpoint, "url", "it names no host; write sftp://host:port/directory")),
+            _ => return Err(invalid(endpoint, "url", URL_FORM)),
         };
         if url.query().is_some() || url.fragment().is_some() {
             return Err(invalid(endpoint, "url", "write '?' and '#' within a directory as %3F and %23"));
@@ -224,9 +229,11 @@ fn trust(endpoint: &Endpoint) -> Result<HostTrust> {
             "host_key",
             "give host_key (its fingerprint, \"SHA256:…\") or known_hosts: the server is always verified, and this cannot be switched off",
         )),
-        ([_, ..], Some(_)) => {
-            Err(invalid(endpoint, "host_key", "give host_key or known_hosts, not both: only one can have the last word"))
-        }
+        ([_, ..], Some(_)) => Err(invalid(
+            endpoint,
+            "host_key",
+            "give host_key or known_hosts, not both: only one can have the last word",
+        )),
         (pins, None) => {
             let pins: std::result::Result<Vec<_>, _> = pins.iter().map(|text| Pin::parse(text)).collect();
             Ok(HostTrust::Pinned(pins.map_err(|why| invalid(endpoint, "host_key", why))?))
@@ -234,7 +241,11 @@ fn trust(endpoint: &Endpoint) -> Result<HostTrust> {
         ([], Some(text)) => {
             let hosts = KnownHosts::parse(text).map_err(|why| invalid(endpoint, "known_hosts", why))?;
             if hosts.is_empty() {
-                return Err(invalid(endpoint, "known_hosts", "it holds no key; give the content of a known_hosts file"));
+                return Err(invalid(
+                    endpoint,
+                    "known_hosts",
+                    "it holds no key; give the content of a known_hosts file",
+                ));
             }
             Ok(HostTrust::Known(hosts))
         }
@@ -245,8 +256,7 @@ impl Login {
     fn read(endpoint: &Endpoint) -> Result<Self> {
         let options = &endpoint.options;
         let text = |name: &str| options.text(name).filter(|text| !text.is_empty()).map(str::to_owned);
-        let secret =
-            |name: &str| options.secret(name).filter(|secret| !secret.reveal().is_empty()).cloned();
+        let secret = |name: &str| options.secret(name).filter(|secret| !secret.reveal().is_empty()).cloned();
         let login = Self {
             username: endpoint.username.clone().filter(|name| !name.is_empty()),
             credential: text("credential"),
@@ -268,7 +278,11 @@ impl Login {
             Some(private_key) => key::check(private_key, login.passphrase.as_ref())
                 .map_err(|error| error.with("endpoint", &endpoint.name))?,
             None if login.key.is_none() && login.password.is_none() && login.credential.is_none() => {
-                return Err(invalid(endpoint, "password", "give password, credential, private_key or key to log in with"));
+                return Err(invalid(
+                    endpoint,
+                    "password",
+                    "give password, credential, private_key or key to log in with",
+                ));
             }
             None => {}
         }

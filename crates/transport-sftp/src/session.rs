@@ -175,7 +175,9 @@ impl Remote {
         self.authenticate(ssh, ending).await?;
         let refused = |error: russh::Error| {
             let error = match (&error, ending.seen.farewell()) {
-                (_, Some(farewell)) => self.error(ErrorKind::Unreachable, "open an SFTP session", ending).said(farewell.words),
+                (_, Some(farewell)) => {
+                    self.error(ErrorKind::Unreachable, "open an SFTP session", ending).said(farewell.words)
+                }
                 (russh::Error::ChannelOpenFailure(_), None) => {
                     // RFC 4254, 5.1: resource shortage, or an administrator's limit.
                     self.error(ErrorKind::Throttled, "open an SFTP session", ending)
@@ -194,7 +196,9 @@ impl Remote {
                         .with("host", self.settings.target())
                         .advice("the server takes logins but offers this user no SFTP subsystem; ask its operator"));
                 }
-                Some(ChannelMsg::Eof | ChannelMsg::Close) | None => return Err(refused(russh::Error::Disconnect)),
+                Some(ChannelMsg::Eof | ChannelMsg::Close) | None => {
+                    return Err(refused(russh::Error::Disconnect));
+                }
                 Some(_) => {}
             }
         }
@@ -270,7 +274,9 @@ impl Remote {
                 Error::permanent(ErrorKind::Unauthenticated, "log in: authentication failed")
                     .with("host", self.settings.target())
                     .said(farewell.words)
-                    .advice("the server ended the login after failed attempts; check user name, password and key")
+                    .advice(
+                        "the server ended the login after failed attempts; check user name, password and key",
+                    )
             }
             Some(farewell) => {
                 self.error(ErrorKind::Unreachable, "log in: did not complete", ending).said(farewell.words)
@@ -342,20 +348,24 @@ impl Remote {
                     .advice("the server has only algorithms that are no longer safe; ask its operator for newer ones");
             }
             russh::Error::WrongServerSig => {
-                return Error::permanent(ErrorKind::TrustFailed, "trust the server: wrong signature by its host key")
-                    .with("host", self.settings.target())
-                    .advice("nothing was sent; the server does not own the key that it shows");
+                return Error::permanent(
+                    ErrorKind::TrustFailed,
+                    "trust the server: wrong signature by its host key",
+                )
+                .with("host", self.settings.target())
+                .advice("nothing was sent; the server does not own the key that it shows");
             }
             _ => {}
         }
         let busy = ["Not allowed at this time", "Exceeded MaxStartups", "Too many"];
         let says = String::from_utf8_lossy(&words).into_owned();
         let error = match &error {
-            _ if busy.iter().any(|text| says.contains(text)) => self.error(ErrorKind::Throttled, operation, ending),
-            russh::Error::Disconnect | russh::Error::HUP | russh::Error::IO(_) => {
-                self.error(ErrorKind::Unreachable, operation, ending)
-                    .advice("did not complete: the server ended the connection during the key exchange")
+            _ if busy.iter().any(|text| says.contains(text)) => {
+                self.error(ErrorKind::Throttled, operation, ending)
             }
+            russh::Error::Disconnect | russh::Error::HUP | russh::Error::IO(_) => self
+                .error(ErrorKind::Unreachable, operation, ending)
+                .advice("did not complete: the server ended the connection during the key exchange"),
             russh::Error::Version => self
                 .error(ErrorKind::Protocol, operation, ending)
                 .advice("did not complete: what answers on this port is no SSH server"),
@@ -390,7 +400,8 @@ fn config(host_keys: Vec<Algorithm>) -> Config {
         cipher::AES_192_CTR,
         cipher::AES_128_CTR,
     ];
-    const MACS: &[mac::Name] = &[mac::HMAC_SHA256_ETM, mac::HMAC_SHA512_ETM, mac::HMAC_SHA256, mac::HMAC_SHA512];
+    const MACS: &[mac::Name] =
+        &[mac::HMAC_SHA256_ETM, mac::HMAC_SHA512_ETM, mac::HMAC_SHA256, mac::HMAC_SHA512];
     Config {
         client_id: SshId::Standard(Cow::Borrowed(concat!("SSH-2.0-Waybill_", env!("CARGO_PKG_VERSION")))),
         window_size: WINDOW,
@@ -437,7 +448,9 @@ impl Drop for Connection {
         if let Some(why) = self.client.lost() {
             self.ending.record.fail(why.as_bytes());
         }
-        let (Some(ssh), Ok(runtime)) = (self.ssh.take(), tokio::runtime::Handle::try_current()) else { return };
+        let (Some(ssh), Ok(runtime)) = (self.ssh.take(), tokio::runtime::Handle::try_current()) else {
+            return;
+        };
         // Good-bye takes a moment; who lets go of a connection does not wait for it.
         self.ending.armed = false;
         let cut = Arc::clone(&self.ending.cut);

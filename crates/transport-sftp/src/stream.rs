@@ -37,8 +37,11 @@ pub(crate) struct Cut {
 impl<S: AsyncRead> CutStream<S> {
     pub(crate) fn new(inner: S) -> (Self, Arc<Cut>) {
         let cut = Arc::new(Cut::default());
-        let stream =
-            Self { inner: BufReader::with_capacity(READ_BUFFER, inner), cut: Arc::clone(&cut), listening: true };
+        let stream = Self {
+            inner: BufReader::with_capacity(READ_BUFFER, inner),
+            cut: Arc::clone(&cut),
+            listening: true,
+        };
         (stream, cut)
     }
 }
@@ -72,15 +75,19 @@ impl Cut {
         let mut words = self.words.lock().unwrap_or_else(PoisonError::into_inner);
         let room = WORDS_LIMIT - words.len();
         words.extend_from_slice(&bytes[..bytes.len().min(room)]);
-        let identified = words.split_inclusive(|b| *b == b'\n').any(|line| {
-            line.starts_with(b"SSH-") && line.ends_with(b"\n")
-        });
+        let identified = words
+            .split_inclusive(|b| *b == b'\n')
+            .any(|line| line.starts_with(b"SSH-") && line.ends_with(b"\n"));
         !identified && words.len() < WORDS_LIMIT
     }
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for CutStream<S> {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         if let Some(error) = self.cut.failed(&self.cut.reader, cx) {
             return Poll::Ready(Err(error));
         }

@@ -107,7 +107,8 @@ impl Upload for SftpUpload {
             }
         }
         client.close(handle).await.map_err(|fault| failed("close a written file", fault))?;
-        let told = client.stat(&path).await.map_err(|fault| failed("learn the size of a written file", fault))?;
+        let told =
+            client.stat(&path).await.map_err(|fault| failed("learn the size of a written file", fault))?;
         told.size.ok_or_else(|| {
             Error::permanent(ErrorKind::Unsupported, "learn the size of a written file")
                 .with("host", lease.target())

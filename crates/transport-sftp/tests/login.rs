@@ -27,8 +27,7 @@ async fn every_kind_of_key_logs_in_and_the_record_tells_how() {
     let server = Sshd::start();
     let world = World::new();
     let passphrase = server.field("passphrase");
-    for (key, passphrase) in
-        [("key", ""), ("key_ecdsa", ""), ("key_rsa", ""), ("key_encrypted", passphrase)]
+    for (key, passphrase) in [("key", ""), ("key_ecdsa", ""), ("key_rsa", ""), ("key_encrypted", passphrase)]
     {
         let build = server.endpoint().set("private_key", &read_text(server.field(key)));
         let endpoint = build.set("passphrase", passphrase).done();
@@ -37,7 +36,8 @@ async fn every_kind_of_key_logs_in_and_the_record_tells_how() {
     world.settled().await;
     let opened = world.records.opened.lock().unwrap();
     assert_eq!(opened.len(), 4);
-    let Security::Ssh { host_key_type, host_key, kex, cipher, mac, server: line } = &opened[0].record.security
+    let Security::Ssh { host_key_type, host_key, kex, cipher, mac, server: line } =
+        &opened[0].record.security
     else {
         panic!("{:?}", opened[0])
     };

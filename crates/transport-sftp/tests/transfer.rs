@@ -88,7 +88,10 @@ async fn only_regular_files_are_offered_under_their_own_bytes() {
         assert_eq!(folder.stat(&name.into()).await.unwrap().kind, kind, "{name}");
     }
     let error = read(&folder, "directory", 0).await.unwrap_err();
-    assert!(inner(&error).retry() == Retry::Permanent || inner(&error).kind() == ErrorKind::Rejected, "{error:?}");
+    assert!(
+        inner(&error).retry() == Retry::Permanent || inner(&error).kind() == ErrorKind::Rejected,
+        "{error:?}"
+    );
     let from = RemotePath::from_bytes(*b"caf\xe9.txt");
     folder.rename(&from, &RemotePath::from_bytes(*b"\xe9t\xe9")).await.unwrap();
     assert!(files.join(std::ffi::OsStr::from_bytes(b"\xe9t\xe9")).exists());
@@ -191,7 +194,11 @@ async fn a_server_killed_in_mid_file_is_transient_and_the_rest_follows_from_the_
             Err(error) => break error,
         }
     };
-    assert_eq!((inner(&error).kind(), inner(&error).retry()), (ErrorKind::Unreachable, Retry::Transient), "{error:?}");
+    assert_eq!(
+        (inner(&error).kind(), inner(&error).retry()),
+        (ErrorKind::Unreachable, Retry::Transient),
+        "{error:?}"
+    );
     let error = list(&folder, "").await.unwrap_err();
     assert_eq!((error.kind(), error.retry()), (ErrorKind::Unreachable, Retry::Transient), "{error:?}");
     server.restart();
@@ -247,7 +254,11 @@ async fn resets_and_silence_in_mid_file_are_transient() {
     proxy.set(Behaviour::BlackHole).await.unwrap();
     let mut rest = Vec::new();
     let error = reader.read_to_end(&mut rest).await.unwrap_err();
-    assert_eq!((inner(&error).kind(), inner(&error).retry()), (ErrorKind::Timeout, Retry::Transient), "{error:?}");
+    assert_eq!(
+        (inner(&error).kind(), inner(&error).retry()),
+        (ErrorKind::Timeout, Retry::Transient),
+        "{error:?}"
+    );
     proxy.set(Behaviour::Pass).await.unwrap();
     // A slow line is no dead one: the whole takes longer than the time limit.
     proxy.set(Behaviour::Slow(2 * MIB as u64)).await.unwrap();
@@ -281,7 +292,8 @@ async fn a_test_of_an_endpoint_tells_each_step() {
     let server = Sshd::start();
     std::fs::write(server.files().join("a"), "content").unwrap();
     let world = World::new();
-    let names = |probe: &transport::Probe| -> Vec<&str> { probe.steps.iter().map(|step| step.name).collect() };
+    let names =
+        |probe: &transport::Probe| -> Vec<&str> { probe.steps.iter().map(|step| step.name).collect() };
     let endpoint = server.endpoint().done();
     let source = world.transport.source(endpoint.clone(), flow(), world.services.clone()).unwrap();
     let probe = source.probe().await;

@@ -32,7 +32,8 @@ async fn every_form_of_known_hosts_is_trusted() {
 async fn key_types_on_file_are_asked_for_first() {
     let server = Sshd::start();
     let world = World::new();
-    for (kind, key_type) in [("rsa", "ssh-rsa"), ("ecdsa", "ecdsa-sha2-nistp256"), ("ed25519", "ssh-ed25519")] {
+    for (kind, key_type) in [("rsa", "ssh-rsa"), ("ecdsa", "ecdsa-sha2-nistp256"), ("ed25519", "ssh-ed25519")]
+    {
         let key = server.field(&format!("host_keys.{kind}.public")).to_owned();
         let fingerprint = server.field(&format!("host_keys.{kind}.fingerprint")).to_owned();
         let on_file = trusting(&server, &format!("127.0.0.1 {key}\n"));
@@ -41,7 +42,8 @@ async fn key_types_on_file_are_asked_for_first() {
         for build in [on_file, pinned, whole] {
             list(&world.folder(&build.done()), "").await.unwrap();
             let opened = world.records.opened.lock().unwrap();
-            let Security::Ssh { host_key_type, host_key, .. } = &opened.last().unwrap().record.security else {
+            let Security::Ssh { host_key_type, host_key, .. } = &opened.last().unwrap().record.security
+            else {
                 panic!()
             };
             assert_eq!((host_key_type.as_str(), host_key), (key_type, &fingerprint));
@@ -90,5 +92,8 @@ async fn a_server_that_is_not_trusted_is_sent_nothing() {
         Security::Ssh { host_key, server, .. } if *host_key == shown && server.as_str().starts_with("SSH-2.0-OpenSSH")
     )));
     let closed = world.records.closed.lock().unwrap();
-    assert!(closed.iter().all(|closed| closed.failed && closed.reason.as_str().contains("host key")), "{closed:?}");
+    assert!(
+        closed.iter().all(|closed| closed.failed && closed.reason.as_str().contains("host key")),
+        "{closed:?}"
+    );
 }

@@ -41,14 +41,21 @@ fn one_slash_is_relative_to_the_login_and_two_are_absolute() {
         ("sftp://sftp.acme.example/caf%E9%20%23", "sftp.acme.example:22", "caf%E9 #"),
     ] {
         let settings = read(url, &[]).unwrap();
-        assert_eq!((settings.target(), settings.directory.to_text()), (target.into(), directory.into()), "{url}");
+        assert_eq!(
+            (settings.target(), settings.directory.to_text()),
+            (target.into(), directory.into()),
+            "{url}"
+        );
     }
 }
 
 #[test]
 fn defaults_are_those_of_the_reference() {
     let settings = read("sftp://host/in", &[]).unwrap();
-    assert_eq!((settings.port, settings.timeout, settings.connections), (22, Some(Duration::from_secs(60)), 4));
+    assert_eq!(
+        (settings.port, settings.timeout, settings.connections),
+        (22, Some(Duration::from_secs(60)), 4)
+    );
     assert_eq!(settings.write.temporary_suffix, "_tmp");
     assert_eq!(settings.write.overwrite, Overwrite::Refuse);
     assert_eq!(read("sftp://host/in", &[("timeout", "0s")]).unwrap().timeout, None);
@@ -76,7 +83,11 @@ fn what_cannot_be_used_is_refused_and_named() {
         ("sftp://host/in?x=y", &[], "%3F"),
     ] {
         let error = read(url, set).unwrap_err();
-        assert_eq!((error.kind(), error.retry()), (ErrorKind::ConfigInvalid, model::Retry::Permanent), "{error}");
+        assert_eq!(
+            (error.kind(), error.retry()),
+            (ErrorKind::ConfigInvalid, model::Retry::Permanent),
+            "{error}"
+        );
         assert!(error.to_string().contains(words), "{words} in {error}");
         assert!(!error.to_string().contains("secret"), "{error}");
     }

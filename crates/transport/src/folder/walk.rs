@@ -3,7 +3,7 @@
 use super::{Entry, EntryKind, Folder};
 use futures::StreamExt;
 use futures::stream::BoxStream;
-use model::{ErrorKind, RemotePath, Result};
+use model::{Error, ErrorKind, RemotePath, Result};
 use std::sync::Arc;
 
 /// Deepest directory looked into, counted from the polled one. A loop made of links or mounts ends here.
@@ -49,6 +49,9 @@ impl Walk {
             self.started = true;
             match self.folder.list(&self.base).await {
                 Ok(stream) => self.current = Some((RemotePath::default(), 0, stream)),
+                // Whoever did not let us in, or did not answer, is not asked again: a wrong password tried
+                // twice counts twice.
+                Err(error) if never_asked(&error) => return Err(error),
                 // The endpoint may name one file instead of a directory.
                 Err(error) => {
                     return match self.folder.stat(&self.base).await {
@@ -122,4 +125,17 @@ impl Walk {
 fn is_plain_name(name: &RemotePath) -> bool {
     let bytes = name.as_bytes();
     !bytes.is_empty() && bytes != b"." && !name.escapes() && !bytes.contains(&b'/')
+}
+
+/// Whether a failure says nothing about what lies at the path: the question did not get there.
+fn never_asked(error: &Error) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::Unauthenticated
+            | ErrorKind::TrustFailed
+            | ErrorKind::Unreachable
+            | ErrorKind::Timeout
+            | ErrorKind::Throttled
+            | ErrorKind::ConfigInvalid
+    )
 }
