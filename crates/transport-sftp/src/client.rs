@@ -1,79 +1,22 @@
 //! An SFTP version 3 client over one SSH channel: any number of requests at once, each answered by its
 //! number.
 //!
-//! Two tasks serve a client: one writes requests in order, one cuts answers out of the channel and
-//! hands each to whoever waits for it. Handing over never waits, so a slow reader cannot hold up the
-//! others; what can be in memory is bounded by what was asked for.
+//! What goes back and forth beneath is in `exchange`.
 
 use crate::error::{Fault, Refusal, code};
-use crate::packet::{self, Answer, Assembler, Attributes, Fields, Malformed, Named, Request};
+use crate::exchange::{self, Awaited, Shared, UNAWAITED, close_unawaited};
+use crate::packet::{self, Answer, Attributes, Fields, Malformed, Named, Request};
 use bytes::Bytes;
 use model::RemotePath;
+use russh::Channel;
 use russh::client::Msg;
-use russh::{Channel, ChannelMsg, ChannelReadHalf, ChannelWriteHalf};
-use std::collections::HashMap;
-use std::future::Future;
-use std::pin::Pin;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, ready};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
-use tokio::sync::{mpsc, oneshot, watch};
-use tokio::time::{Instant, Sleep};
-
-/// Requests waiting to be written.
-const QUEUE: usize = 128;
+use tokio::sync::mpsc;
 
 /// Data that every SFTP server must take and give in one packet (section 3 of the draft).
 const COMMON_DATA: u32 = 32 * 1024;
-
-/// Bytes of stderr kept for an error.
-const WORDS_LIMIT: usize = 1024;
-
-type Reply = oneshot::Sender<Answer>;
-
-/// What both tasks and all requests share.
-struct Shared {
-    waiting: Mutex<Waiting>,
-    /// Whether the connection is lost, for the task that writes.
-    ended: watch::Sender<bool>,
-    began: Instant,
-    /// Milliseconds after `began` when the server last sent anything.
-    heard: AtomicU64,
-}
-
-struct Waiting {
-    replies: HashMap<u32, Reply>,
-    /// What ended the connection.
-    lost: Option<Arc<str>>,
-}
-
-impl Shared {
-    fn waiting(&self) -> MutexGuard<'_, Waiting> {
-        // Nothing panics while it holds the lock.
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Ends everything that waits. The first reason stays.
-    fn lose(&self, why: &str) {
-        let mut waiting = self.waiting();
-        if waiting.lost.is_none() {
-            waiting.lost = Some(why.into());
-        }
-        waiting.replies.clear();
-        drop(waiting);
-        self.ended.send_replace(true);
-    }
-
-    fn hear(&self) {
-        let millis = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
-        self.heard.store(millis, Ordering::Relaxed);
-    }
-
-    fn last_heard(&self) -> Instant {
-        self.began + Duration::from_millis(self.heard.load(Ordering::Relaxed))
-    }
-}
 
 /// What a server says that it can do.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -104,16 +47,7 @@ impl Client {
         timeout: Option<Duration>,
         ended: impl Fn() -> String + Send + 'static,
     ) -> Result<Self, Fault> {
-        let (incoming, outgoing) = channel.split();
-        let (sender, requests) = mpsc::channel(QUEUE);
-        let shared = Arc::new(Shared {
-            waiting: Mutex::new(Waiting { replies: HashMap::new(), lost: None }),
-            ended: watch::Sender::new(false),
-            began: Instant::now(),
-            heard: AtomicU64::new(0),
-        });
-        tokio::spawn(write_requests(outgoing, requests, Arc::clone(&shared)));
-        tokio::spawn(read_answers(incoming, Arc::clone(&shared), sender.downgrade(), ended));
+        let (shared, sender) = exchange::start(channel, ended);
         let mut client = Self {
             shared,
             outgoing: sender,
@@ -166,7 +100,7 @@ impl Client {
 
     /// Why the connection is gone, when it is.
     pub(crate) fn lost(&self) -> Option<Arc<str>> {
-        self.shared.waiting().lost.clone()
+        self.shared.lost()
     }
 
     /// Gives the connection up: whoever waits is told why.
@@ -198,22 +132,9 @@ impl Client {
                 Err(_) => return Err(self.silent(timeout)),
             },
         };
-        let (sender, reply) = oneshot::channel();
-        {
-            let mut waiting = self.shared.waiting();
-            if let Some(why) = &waiting.lost {
-                return Err(Fault::Lost(Arc::clone(why)));
-            }
-            waiting.replies.insert(id, sender);
-        }
+        let answer = self.shared.expect(id, self.timeout)?;
         place.send(request.finish());
-        Ok(Awaited {
-            reply,
-            shared: Arc::clone(&self.shared),
-            timeout: self.timeout,
-            since: Instant::now(),
-            timer: None,
-        })
+        Ok(answer)
     }
 
     fn silent(&self, timeout: Duration) -> Fault {
@@ -420,148 +341,5 @@ impl Drop for FileHandle {
         {
             close_unawaited(&outgoing, &self.handle);
         }
-    }
-}
-
-/// Number of requests whose answer nobody wants. Ordinary ones start at 1 and never come back to it.
-const UNAWAITED: u32 = 0;
-
-fn close_unawaited(outgoing: &mpsc::Sender<Bytes>, handle: &[u8]) {
-    let request = Request::new(packet::CLOSE, UNAWAITED, handle.len() + 4).string(handle);
-    // With a full queue the handle stays open at the server until the connection ends.
-    let _ = outgoing.try_send(request.finish());
-}
-
-/// An answer on its way.
-pub(crate) struct Awaited {
-    reply: oneshot::Receiver<Answer>,
-    shared: Arc<Shared>,
-    timeout: Option<Duration>,
-    since: Instant,
-    timer: Option<Pin<Box<Sleep>>>,
-}
-
-impl Future for Awaited {
-    type Output = Result<Answer, Fault>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        match Pin::new(&mut self.reply).poll(cx) {
-            Poll::Ready(Ok(answer)) => return Poll::Ready(Ok(answer)),
-            Poll::Ready(Err(_)) => {
-                let why = self.shared.waiting().lost.clone();
-                return Poll::Ready(Err(Fault::Lost(why.unwrap_or_else(|| "no answer came".into()))));
-            }
-            Poll::Pending => {}
-        }
-        let Some(timeout) = self.timeout else { return Poll::Pending };
-        loop {
-            // A server answers in order: while anything comes, this answer is on its way too.
-            let deadline = self.since.max(self.shared.last_heard()) + timeout;
-            let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
-            if timer.deadline() < deadline {
-                timer.as_mut().reset(deadline);
-            }
-            ready!(timer.as_mut().poll(cx));
-            if self.since.max(self.shared.last_heard()) + timeout <= Instant::now() {
-                self.shared.lose(&format!("no answer for {:.1} s", timeout.as_secs_f64()));
-                return Poll::Ready(Err(Fault::Silent(timeout)));
-            }
-        }
-    }
-}
-
-async fn write_requests(
-    channel: ChannelWriteHalf<Msg>,
-    mut requests: mpsc::Receiver<Bytes>,
-    shared: Arc<Shared>,
-) {
-    let mut ended = shared.ended.subscribe();
-    while let Some(request) = requests.recv().await {
-        let sent = tokio::select! {
-            sent = channel.data_bytes(request) => sent,
-            // The SSH layer would wait for room in a window that nobody opens any more.
-            _ = ended.wait_for(|ended| *ended) => return,
-        };
-        if sent.is_err() {
-            shared.lose("the connection is closed");
-            return;
-        }
-    }
-    // Nobody is left to ask for anything.
-    let _ = channel.close().await;
-}
-
-async fn read_answers(
-    mut channel: ChannelReadHalf,
-    shared: Arc<Shared>,
-    outgoing: mpsc::WeakSender<Bytes>,
-    ended: impl Fn() -> String + Send + 'static,
-) {
-    let mut assembler = Assembler::default();
-    let mut words = Vec::new();
-    let why = 'ended: loop {
-        match channel.wait().await {
-            Some(ChannelMsg::Data { data }) => {
-                shared.hear();
-                assembler.push(data);
-                loop {
-                    match assembler.next() {
-                        Ok(Some(answer)) => hand_over(&shared, answer, &outgoing),
-                        Ok(None) => break,
-                        Err(malformed) => break 'ended malformed.to_string(),
-                    }
-                }
-            }
-            Some(ChannelMsg::ExtendedData { data, .. }) => {
-                let room = WORDS_LIMIT.saturating_sub(words.len());
-                words.extend_from_slice(&data[..data.len().min(room)]);
-            }
-            Some(ChannelMsg::Eof) => break last_words(&mut channel).await,
-            Some(ChannelMsg::Close) => break CLOSED.into(),
-            Some(ChannelMsg::ExitStatus { exit_status }) if exit_status != 0 => {
-                break ended_with(exit_status);
-            }
-            Some(_) => {}
-            None => break ended(),
-        }
-    };
-    let why = if words.is_empty() { why } else { format!("{why}: {}", model::PeerText::new(&words)) };
-    shared.lose(&why);
-}
-
-const CLOSED: &str = "the server closed the SFTP session";
-
-fn ended_with(status: u32) -> String {
-    format!("the server's SFTP program ended with status {status}")
-}
-
-/// Why the server's program ended is said after its last output, if at all.
-async fn last_words(channel: &mut ChannelReadHalf) -> String {
-    let status = async {
-        loop {
-            match channel.wait().await {
-                Some(ChannelMsg::ExitStatus { exit_status }) if exit_status != 0 => {
-                    break ended_with(exit_status);
-                }
-                Some(ChannelMsg::Close) | None => break CLOSED.into(),
-                Some(_) => {}
-            }
-        }
-    };
-    tokio::time::timeout(Duration::from_millis(500), status).await.unwrap_or_else(|_| CLOSED.into())
-}
-
-fn hand_over(shared: &Shared, answer: Answer, outgoing: &mpsc::WeakSender<Bytes>) {
-    let Some(reply) = shared.waiting().replies.remove(&answer.id) else {
-        // The answer to an unawaited close, or one that nobody asked for: it is dropped here and now.
-        return;
-    };
-    // Whoever asked may have gone: then what was opened for him is closed again.
-    if let Err(answer) = reply.send(answer)
-        && answer.kind == packet::HANDLE
-        && let Some(outgoing) = outgoing.upgrade()
-        && let Ok(handle) = Fields::new(answer.flat()).string()
-    {
-        close_unawaited(&outgoing, &handle);
     }
 }

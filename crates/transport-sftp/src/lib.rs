@@ -1,7 +1,7 @@
 //! SFTP: polling and delivering over SSH.
 //!
 //! The SSH layer is russh over a stream of the `net` room; SFTP version 3 is spoken here, with names as
-//! bytes and many requests on their way. Reading order: `session` (connect, trust, log in), `client`
+//! bytes and many requests on their way. Reading order: `session` (connect, trust) and `login`, `client`
 //! (requests and answers), `read`, `list` and `upload`, `folder` (the contract), `pool`.
 //! Polling and safe writing themselves are the `transport` room's.
 //!
@@ -13,12 +13,14 @@ mod client;
 mod destination;
 mod endpoint;
 mod error;
+mod exchange;
 mod folder;
 mod handshake;
 mod host_key;
 mod key;
 mod known_hosts;
 mod list;
+mod login;
 mod options;
 mod packet;
 mod pool;

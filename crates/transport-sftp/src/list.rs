@@ -1,7 +1,8 @@
 //! Listing a directory as the server sends it, and what it tells of an entry.
 
-use crate::client::{self, Awaited, FileHandle};
+use crate::client::{self, FileHandle};
 use crate::error::Fault;
+use crate::exchange::Awaited;
 use crate::packet::{Attributes, Named};
 use crate::pool::Lease;
 use chrono::DateTime;

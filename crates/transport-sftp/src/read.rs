@@ -3,8 +3,9 @@
 //! Whoever reads also asks ahead: while what came is used, the rest is on its way. What is asked for
 //! grows with the file and as the process's buffer budget allows, and bounds what is in memory.
 
-use crate::client::{self, Awaited, FileHandle};
+use crate::client::{self, FileHandle};
 use crate::error::{Fault, code};
+use crate::exchange::Awaited;
 use crate::packet::{self, DATA, Malformed};
 use crate::pool::Lease;
 use bytes::{Buf, Bytes};

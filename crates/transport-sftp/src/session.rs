@@ -4,16 +4,15 @@ use crate::client::Client;
 use crate::error::Fault;
 use crate::handshake::{Ended, Guard, Seen};
 use crate::host_key::Place;
-use crate::key;
-use crate::options::{ResolvedLogin, Settings};
+use crate::options::Settings;
 use crate::stream::{Cut, CutStream};
 use model::{Error, ErrorKind, PeerText, Protocol, Purpose, Result, Secret};
 use net::{ConnectionHandle, DialRequest, Net, Proxy, Stream};
-use russh::client::{AuthResult, Config, Handle};
-use russh::keys::{Algorithm, HashAlg, PrivateKey, PrivateKeyWithHashAlg};
-use russh::{ChannelMsg, Disconnect, MethodKind, MethodSet, Preferred, SshId, cipher, compression, kex, mac};
+use russh::client::{Config, Handle};
+use russh::keys::{Algorithm, PrivateKey};
+use russh::{ChannelMsg, Disconnect, Preferred, SshId, cipher, compression, kex, mac};
 use std::borrow::Cow;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use transport::Services;
 
@@ -39,7 +38,7 @@ pub(crate) struct Remote {
     pub(crate) settings: Settings,
     pub(crate) services: Services,
     /// The private key as read, with the text it was read from: reading takes long on purpose.
-    key: Mutex<Option<(Secret<String>, Arc<PrivateKey>)>>,
+    pub(crate) key: Mutex<Option<(Secret<String>, Arc<PrivateKey>)>>,
 }
 
 /// A server whose key is trusted, and which has not been told yet who we are.
@@ -50,9 +49,9 @@ pub(crate) struct Greeted {
 }
 
 /// What ends a session, whatever becomes of it.
-struct Ending {
+pub(crate) struct Ending {
     cut: Arc<Cut>,
-    seen: Arc<Seen>,
+    pub(crate) seen: Arc<Seen>,
     record: ConnectionHandle,
     armed: bool,
 }
@@ -212,114 +211,8 @@ impl Remote {
             .map_err(|fault: Fault| fault.error("open an SFTP session", &self.settings.target(), None))
     }
 
-    async fn authenticate(&self, ssh: &mut Handle<Guard>, ending: &Ending) -> Result<()> {
-        let definitions = self.services.directory.definitions();
-        let login = self.settings.login.resolve(
-            |name| definitions.credentials.get(name).cloned(),
-            |name| definitions.keys.get(name).cloned(),
-        )?;
-        let lost = |_| self.login_lost(ending);
-        let mut tried = Vec::new();
-        let mut offered = None;
-        if let Some(key) = self.private_key(&login).await? {
-            let hash = self.rsa_hash(ssh, &key).await?;
-            tried.push(format!("private key {}", key.fingerprint(HashAlg::Sha256)));
-            let key = PrivateKeyWithHashAlg::new(key, hash);
-            match ssh.authenticate_publickey(&login.username, key).await.map_err(lost)? {
-                AuthResult::Success => return Ok(()),
-                AuthResult::Failure { remaining_methods, .. } => offered = Some(remaining_methods),
-            }
-        }
-        let password_helps =
-            offered.as_ref().is_none_or(|methods: &MethodSet| methods.contains(&MethodKind::Password));
-        if let Some(password) = login.password.as_ref().filter(|_| password_helps) {
-            tried.push("password".to_owned());
-            match ssh.authenticate_password(&login.username, password.reveal()).await.map_err(lost)? {
-                AuthResult::Success => return Ok(()),
-                AuthResult::Failure { remaining_methods, .. } => offered = Some(remaining_methods),
-            }
-        }
-        let methods = offered.unwrap_or_else(MethodSet::empty);
-        // An end of the connection looks like a refusal without any method.
-        if methods.is_empty() && (ssh.is_closed() || ending.seen.farewell().is_some()) {
-            return Err(self.login_lost(ending));
-        }
-        Err(self.refused(&login, &tried, &methods))
-    }
-
-    fn refused(&self, login: &ResolvedLogin, tried: &[String], methods: &MethodSet) -> Error {
-        let names: Vec<&str> = methods.iter().map(<&str>::from).collect();
-        let offers = if names.is_empty() { "nothing".to_owned() } else { names.join(", ") };
-        let error = Error::permanent(ErrorKind::Unauthenticated, "log in: authentication failed")
-            .with("host", self.settings.target())
-            .with("user", &login.username)
-            .with("tried", tried.join(", "))
-            .with("server offers", offers);
-        let only_prompts =
-            methods.contains(&MethodKind::KeyboardInteractive) && !methods.contains(&MethodKind::Password);
-        error.advice(if only_prompts && login.password.is_some() {
-            "the server takes passwords by keyboard-interactive only, which is not supported yet; ask its operator for password or key"
-        } else {
-            "check user name, password and key; it is not tried again by itself, as servers lock accounts"
-        })
-    }
-
-    fn login_lost(&self, ending: &Ending) -> Error {
-        match ending.seen.farewell() {
-            Some(farewell) if farewell.too_many_connections => {
-                self.error(ErrorKind::Throttled, "log in", ending).said(farewell.words)
-            }
-            // OpenSSH says so when a user's attempts are used up, which waiting does not change.
-            Some(farewell) if farewell.words.contains("Too many authentication failures") => {
-                Error::permanent(ErrorKind::Unauthenticated, "log in: authentication failed")
-                    .with("host", self.settings.target())
-                    .said(farewell.words)
-                    .advice(
-                        "the server ended the login after failed attempts; check user name, password and key",
-                    )
-            }
-            Some(farewell) => {
-                self.error(ErrorKind::Unreachable, "log in: did not complete", ending).said(farewell.words)
-            }
-            None => self.error(ErrorKind::Unreachable, "log in: did not complete", ending),
-        }
-    }
-
-    async fn private_key(&self, login: &ResolvedLogin) -> Result<Option<Arc<PrivateKey>>> {
-        let Some((text, passphrase)) = login.private_key.clone() else { return Ok(None) };
-        let cached = self.key.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        if let Some((from, key)) = cached
-            && from.reveal() == text.reveal()
-        {
-            return Ok(Some(key));
-        }
-        let source = text.clone();
-        let reading = tokio::task::spawn_blocking(move || key::read(&source, passphrase.as_ref()));
-        let key = reading
-            .await
-            .map_err(|e| Error::transient(ErrorKind::Internal, "read the private key").caused_by(e))?
-            .map_err(|error| error.with("endpoint", &self.settings.endpoint))?;
-        *self.key.lock().unwrap_or_else(PoisonError::into_inner) = Some((text, Arc::clone(&key)));
-        Ok(Some(key))
-    }
-
-    /// The hash that an RSA key signs with; never SHA-1.
-    async fn rsa_hash(&self, ssh: &Handle<Guard>, key: &PrivateKey) -> Result<Option<HashAlg>> {
-        if !matches!(key.algorithm(), Algorithm::Rsa { .. }) {
-            return Ok(None);
-        }
-        match ssh.best_supported_rsa_hash().await {
-            Ok(Some(Some(hash))) => Ok(Some(hash)),
-            Ok(Some(None)) => Err(Error::permanent(ErrorKind::Unsupported, "log in by an RSA key")
-                .with("host", self.settings.target())
-                .advice("the server takes RSA signatures with SHA-1 only, which is broken; use an ed25519 or ECDSA key")),
-            // It does not say what it takes: SHA-2 is what RFC 8332 recommends to try.
-            Ok(None) | Err(_) => Ok(Some(HashAlg::Sha512)),
-        }
-    }
-
     /// A transient error of this server, with its address.
-    fn error(&self, kind: ErrorKind, operation: &'static str, ending: &Ending) -> Error {
+    pub(crate) fn error(&self, kind: ErrorKind, operation: &'static str, ending: &Ending) -> Error {
         let error = Error::transient(kind, operation).with("host", self.settings.target());
         match ending.record.remote() {
             Some(remote) => error.with("address", remote),

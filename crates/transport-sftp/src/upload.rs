@@ -1,7 +1,8 @@
 //! Writing a file: many requests on their way, all answered before it counts as written.
 
-use crate::client::{self, Awaited, FileHandle};
+use crate::client::{self, FileHandle};
 use crate::error::{Fault, code};
+use crate::exchange::Awaited;
 use crate::packet::{OPEN_CREATE, OPEN_TRUNCATE, OPEN_WRITE};
 use crate::pool::Lease;
 use async_trait::async_trait;

@@ -1,5 +1,7 @@
 //! The suite that every folder passes, over a real OpenSSH server.
 
+#![allow(clippy::unwrap_used, reason = "a test")]
+
 mod support;
 
 use std::sync::Arc;

@@ -1,5 +1,7 @@
 //! Who lets us in, and how it is told when nobody does.
 
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test, with servers of its own")]
+
 mod support;
 
 use model::definition::{Credential, Definitions, KeyDefinition};

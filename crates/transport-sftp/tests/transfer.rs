@@ -1,5 +1,7 @@
 //! Reading, listing and writing at a real server, and what becomes of it when the server does not play along.
 
+#![allow(clippy::unwrap_used, reason = "a test")]
+
 mod support;
 
 use bytes::Bytes;

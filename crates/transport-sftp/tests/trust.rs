@@ -1,5 +1,7 @@
 //! The server is always verified, and one that is not trusted learns nothing.
 
+#![allow(clippy::unwrap_used, reason = "a test")]
+
 mod support;
 
 use model::{ErrorKind, Retry, Security};

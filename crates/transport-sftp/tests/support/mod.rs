@@ -1,5 +1,11 @@
 //! A real OpenSSH server and the endpoints to use it by.
-#![allow(dead_code, unreachable_pub, reason = "each suite uses its part")]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "each suite uses its part, and says by panicking what went wrong"
+)]
 
 use async_trait::async_trait;
 use futures::StreamExt;

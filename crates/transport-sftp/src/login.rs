@@ -1,0 +1,124 @@
+//! Telling a trusted server who we are: by private key, by password, each tried once.
+
+use crate::handshake::Guard;
+use crate::key;
+use crate::options::ResolvedLogin;
+use crate::session::{Ending, Remote};
+use model::{Error, ErrorKind, Result};
+use russh::client::{AuthResult, Handle};
+use russh::keys::{Algorithm, HashAlg, PrivateKey, PrivateKeyWithHashAlg};
+use russh::{MethodKind, MethodSet};
+use std::sync::{Arc, PoisonError};
+
+impl Remote {
+    /// Logs in.
+    ///
+    /// # Errors
+    /// `Unauthenticated`, permanent, naming user, host and what the server offers; `ConfigInvalid` for a key
+    /// that cannot be read; transient ones when the login did not come to an end.
+    pub(crate) async fn authenticate(&self, ssh: &mut Handle<Guard>, ending: &Ending) -> Result<()> {
+        let definitions = self.services.directory.definitions();
+        let login = self.settings.login.resolve(
+            |name| definitions.credentials.get(name).cloned(),
+            |name| definitions.keys.get(name).cloned(),
+        )?;
+        let lost = |_| self.login_lost(ending);
+        let mut tried = Vec::new();
+        let mut offered = None;
+        if let Some(key) = self.private_key(&login).await? {
+            let hash = self.rsa_hash(ssh, &key).await?;
+            tried.push(format!("private key {}", key.fingerprint(HashAlg::Sha256)));
+            let key = PrivateKeyWithHashAlg::new(key, hash);
+            match ssh.authenticate_publickey(&login.username, key).await.map_err(lost)? {
+                AuthResult::Success => return Ok(()),
+                AuthResult::Failure { remaining_methods, .. } => offered = Some(remaining_methods),
+            }
+        }
+        let password_helps =
+            offered.as_ref().is_none_or(|methods: &MethodSet| methods.contains(&MethodKind::Password));
+        if let Some(password) = login.password.as_ref().filter(|_| password_helps) {
+            tried.push("password".to_owned());
+            match ssh.authenticate_password(&login.username, password.reveal()).await.map_err(lost)? {
+                AuthResult::Success => return Ok(()),
+                AuthResult::Failure { remaining_methods, .. } => offered = Some(remaining_methods),
+            }
+        }
+        let methods = offered.unwrap_or_else(MethodSet::empty);
+        // An end of the connection looks like a refusal without any method.
+        if methods.is_empty() && (ssh.is_closed() || ending.seen.farewell().is_some()) {
+            return Err(self.login_lost(ending));
+        }
+        Err(self.refused(&login, &tried, &methods))
+    }
+
+    fn refused(&self, login: &ResolvedLogin, tried: &[String], methods: &MethodSet) -> Error {
+        let names: Vec<&str> = methods.iter().map(<&str>::from).collect();
+        let offers = if names.is_empty() { "nothing".to_owned() } else { names.join(", ") };
+        let error = Error::permanent(ErrorKind::Unauthenticated, "log in: authentication failed")
+            .with("host", self.settings.target())
+            .with("user", &login.username)
+            .with("tried", tried.join(", "))
+            .with("server offers", offers);
+        let only_prompts =
+            methods.contains(&MethodKind::KeyboardInteractive) && !methods.contains(&MethodKind::Password);
+        error.advice(if only_prompts && login.password.is_some() {
+            "the server takes passwords by keyboard-interactive only, which is not supported yet; ask its operator for password or key"
+        } else {
+            "check user name, password and key; it is not tried again by itself, as servers lock accounts"
+        })
+    }
+
+    fn login_lost(&self, ending: &Ending) -> Error {
+        match ending.seen.farewell() {
+            Some(farewell) if farewell.too_many_connections => {
+                self.error(ErrorKind::Throttled, "log in", ending).said(farewell.words)
+            }
+            // OpenSSH says so when a user's attempts are used up, which waiting does not change.
+            Some(farewell) if farewell.words.contains("Too many authentication failures") => {
+                Error::permanent(ErrorKind::Unauthenticated, "log in: authentication failed")
+                    .with("host", self.settings.target())
+                    .said(farewell.words)
+                    .advice(
+                        "the server ended the login after failed attempts; check user name, password and key",
+                    )
+            }
+            Some(farewell) => {
+                self.error(ErrorKind::Unreachable, "log in: did not complete", ending).said(farewell.words)
+            }
+            None => self.error(ErrorKind::Unreachable, "log in: did not complete", ending),
+        }
+    }
+
+    async fn private_key(&self, login: &ResolvedLogin) -> Result<Option<Arc<PrivateKey>>> {
+        let Some((text, passphrase)) = login.private_key.clone() else { return Ok(None) };
+        let cached = self.key.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some((from, key)) = cached
+            && from.reveal() == text.reveal()
+        {
+            return Ok(Some(key));
+        }
+        let source = text.clone();
+        let reading = tokio::task::spawn_blocking(move || key::read(&source, passphrase.as_ref()));
+        let key = reading
+            .await
+            .map_err(|e| Error::transient(ErrorKind::Internal, "read the private key").caused_by(e))?
+            .map_err(|error| error.with("endpoint", &self.settings.endpoint))?;
+        *self.key.lock().unwrap_or_else(PoisonError::into_inner) = Some((text, Arc::clone(&key)));
+        Ok(Some(key))
+    }
+
+    /// The hash that an RSA key signs with; never SHA-1.
+    async fn rsa_hash(&self, ssh: &Handle<Guard>, key: &PrivateKey) -> Result<Option<HashAlg>> {
+        if !matches!(key.algorithm(), Algorithm::Rsa { .. }) {
+            return Ok(None);
+        }
+        match ssh.best_supported_rsa_hash().await {
+            Ok(Some(Some(hash))) => Ok(Some(hash)),
+            Ok(Some(None)) => Err(Error::permanent(ErrorKind::Unsupported, "log in by an RSA key")
+                .with("host", self.settings.target())
+                .advice("the server takes RSA signatures with SHA-1 only, which is broken; use an ed25519 or ECDSA key")),
+            // It does not say what it takes: SHA-2 is what RFC 8332 recommends to try.
+            Ok(None) | Err(_) => Ok(Some(HashAlg::Sha512)),
+        }
+    }
+}
