@@ -65,6 +65,27 @@ pub struct Parts {
     pub transports: Vec<Arc<dyn Transport>>,
 }
 
+impl Parts {
+    fn ids(&self) -> Ids {
+        Ids { clock: Arc::clone(&self.clock), random: Arc::clone(&self.random) }
+    }
+
+    /// What transports are lent, for a node of this name with so many bytes of buffers: also for a
+    /// command that only tries an endpoint and moves nothing.
+    #[must_use]
+    pub fn services(&self, node: &NodeName, buffers: u64) -> Services {
+        Services {
+            node: node.clone(),
+            clock: Arc::clone(&self.clock),
+            random: Arc::clone(&self.random),
+            directory: Arc::clone(&self.directory),
+            audit: Arc::new(StoreAudit(self.store.clone())),
+            budget: BufferBudget::new(buffers),
+            staging: Arc::new(Area { staging: self.staging.clone(), ids: self.ids() }),
+        }
+    }
+}
+
 impl Engine {
     /// Takes the node's lease and recovers what an earlier process of it left. Nothing moves yet.
     ///
@@ -80,16 +101,8 @@ impl Engine {
         )
         .await?;
         let lease = Arc::new(lease);
-        let ids = Ids { clock: Arc::clone(&parts.clock), random: Arc::clone(&parts.random) };
-        let services = Services {
-            node: settings.node.clone(),
-            clock: parts.clock,
-            random: parts.random,
-            directory: parts.directory,
-            audit: Arc::new(StoreAudit(parts.store.clone())),
-            budget: BufferBudget::new(settings.buffers),
-            staging: Arc::new(Area { staging: parts.staging.clone(), ids: ids.clone() }),
-        };
+        let ids = parts.ids();
+        let services = parts.services(&settings.node, settings.buffers);
         let shared = Arc::new(Shared {
             store: parts.store,
             staging: parts.staging,

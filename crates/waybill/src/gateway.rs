@@ -267,7 +267,7 @@ async fn ship(journal: Arc<Journal>, store: Store, ambient: Ambient, mut stopped
     journal.ship(&store, || ambient.clock.now(), stop).await;
 }
 
-async fn open_staging(settings: &Settings) -> Result<Staging> {
+pub(crate) async fn open_staging(settings: &Settings) -> Result<Staging> {
     let root = settings.staging.directory.clone();
     let staging_settings =
         staging::Settings { min_free: settings.staging.min_free, ..staging::Settings::default() };
@@ -304,11 +304,11 @@ fn engine_settings(settings: &Settings) -> EngineSettings {
     }
 }
 
-fn invalid(report: &config::Report) -> Error {
+pub(crate) fn invalid(report: &config::Report) -> Error {
     refused(&report.problems).with("found", report.summary())
 }
 
-fn refused(problems: &[config::Problem]) -> Error {
+pub(crate) fn refused(problems: &[config::Problem]) -> Error {
     let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
     Error::permanent(ErrorKind::ConfigInvalid, "use the definitions")
         .with("problems", format!("\n{}\n", lines.join("\n")))

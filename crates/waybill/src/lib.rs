@@ -9,6 +9,7 @@ mod commands;
 mod console_room;
 mod directory;
 mod gateway;
+mod guest;
 mod journal_log;
 mod logging;
 mod process;

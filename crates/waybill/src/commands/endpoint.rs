@@ -2,7 +2,7 @@
 
 use super::{FOUND_WRONG, write};
 use crate::cli::Output;
-use crate::gateway::Gateway;
+use crate::guest::Guest;
 use config::Settings;
 use model::definition::FlowSource;
 use model::{Error, ErrorKind, Result};
@@ -18,13 +18,9 @@ pub(crate) async fn test(
     directory: Option<&Path>,
     output: Output,
 ) -> Result<ExitCode> {
-    let gateway = Gateway::open(settings).await?;
-    match directory {
-        Some(directory) => gateway.apply_directory(directory).await?,
-        None => gateway.apply_stored().await?,
-    }
-    let probes = probes(&gateway, name).await;
-    gateway.stop().await;
+    let guest = Guest::open(&settings, directory).await?;
+    let probes = probes(&guest, name).await;
+    guest.close().await?;
     let probes = probes?;
     let passed = probes.iter().all(|(_, probe)| probe.passed());
     for (role, probe) in &probes {
@@ -51,8 +47,8 @@ pub(crate) async fn test(
 
 /// Tests an endpoint in each role that a flow gives it; one that no flow uses, as a destination where
 /// it can be one.
-async fn probes(gateway: &Gateway, name: &str) -> Result<Vec<(&'static str, Probe)>> {
-    let services = gateway.engine.services();
+async fn probes(guest: &Guest, name: &str) -> Result<Vec<(&'static str, Probe)>> {
+    let services = guest.services.clone();
     let definitions = services.directory.definitions();
     let endpoint = definitions.endpoints.get(name).ok_or_else(|| {
         let known: Vec<&str> = definitions.endpoints.keys().map(String::as_str).collect();
@@ -60,7 +56,7 @@ async fn probes(gateway: &Gateway, name: &str) -> Result<Vec<(&'static str, Prob
             .with("endpoint", name)
             .with("defined", known.join(", "))
     })?;
-    let transport = gateway.transports.all.iter().find(|t| t.name() == endpoint.transport);
+    let transport = guest.transports.all.iter().find(|t| t.name() == endpoint.transport);
     let transport =
         transport.ok_or_else(|| Error::permanent(ErrorKind::ConfigInvalid, "find a transport"))?;
     let mut probes = Vec::new();

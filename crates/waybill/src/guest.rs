@@ -1,0 +1,112 @@
+//! A command that uses endpoints beside a gateway that may be running: it takes no lease and no lock,
+//! stores no revision and moves nothing. Its connections are on record all the same.
+
+use crate::directory::InForce;
+use crate::gateway::{invalid, net_settings, open_guest, open_staging, refused};
+use crate::journal_log::JournalLog;
+use crate::process::Ambient;
+use crate::transports::Transports;
+use config::{Documents, ProcessEnvironment, Settings};
+use engine::Parts;
+use model::definition::Definitions;
+use model::{Error, ErrorKind, NodeName, Result};
+use net::Net;
+use net::http::{HttpServers, ServerLimits};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+use store::{Journal, JournalSettings, Store};
+use tokio::sync::watch;
+use transport::Services;
+
+/// Endpoints, ready to be tried.
+pub(crate) struct Guest {
+    pub(crate) transports: Transports,
+    pub(crate) services: Services,
+    net: Net,
+    store: Store,
+    journal: OwnJournal,
+    ambient: Ambient,
+}
+
+/// The journal of this command alone: the gateway's own belongs to the gateway.
+struct OwnJournal {
+    journal: Arc<Journal>,
+    directory: PathBuf,
+}
+
+impl Guest {
+    /// Reads the definitions of a directory, or those in force in the database.
+    ///
+    /// # Errors
+    /// The definitions cannot be used; the database cannot be reached.
+    pub(crate) async fn open(settings: &Settings, directory: Option<&Path>) -> Result<Self> {
+        let ambient = Ambient::default();
+        let store = open_guest(settings, &ambient).await?;
+        let staging = open_staging(settings).await?;
+        let node = own_name(settings)?;
+        let place = settings.state_directory.join(format!("journal-{}", std::process::id()));
+        let journal =
+            Arc::new(Journal::open(JournalSettings::new(&place), node.clone(), ambient.clock.now())?);
+        let mut net_settings = net_settings(settings, &ambient);
+        net_settings.node = node.clone();
+        let net = Net::new(net_settings, Arc::new(JournalLog(Arc::clone(&journal))));
+        let transports = Transports::new(settings, &net, &HttpServers::new(&net, ServerLimits::default()));
+        let definitions = definitions(settings, &store, &transports, directory, &ambient).await?;
+        let (_, in_force) = watch::channel(Arc::new(definitions));
+        let parts = Parts {
+            store: store.clone(),
+            staging,
+            clock: Arc::clone(&ambient.clock),
+            random: Arc::clone(&ambient.random),
+            directory: Arc::new(InForce(in_force)),
+            transports: Vec::new(),
+        };
+        let services = parts.services(&node, settings.limits.buffers);
+        let journal = OwnJournal { journal, directory: place };
+        Ok(Self { transports, services, net, store, journal, ambient })
+    }
+
+    /// Closes what was opened and puts it on record.
+    pub(crate) async fn close(self) -> Result<()> {
+        self.net.drain(Duration::from_secs(5)).await;
+        let shipped = self.journal.journal.ship_pending(&self.store, self.ambient.clock.now()).await;
+        self.store.close().await;
+        shipped?;
+        std::fs::remove_dir_all(&self.journal.directory).map_err(|error| {
+            Error::local_io("remove the command's journal", error)
+                .with("path", self.journal.directory.display())
+        })
+    }
+}
+
+/// The name under which this command's connections are on record: never the gateway's own, whose live
+/// connections would else look like those of an earlier process.
+fn own_name(settings: &Settings) -> Result<NodeName> {
+    let mut name = settings.node.as_str().to_owned();
+    name.truncate(58);
+    NodeName::try_from(format!("{name}.cli")).map_err(|reason| {
+        Error::permanent(ErrorKind::ConfigInvalid, "name this command").with("reason", reason)
+    })
+}
+
+async fn definitions(
+    settings: &Settings,
+    store: &Store,
+    transports: &Transports,
+    directory: Option<&Path>,
+    ambient: &Ambient,
+) -> Result<Definitions> {
+    let environment = ProcessEnvironment::at(ambient.clock.now());
+    if let Some(directory) = directory {
+        let report = transports.validate(directory, settings, &environment);
+        return report.definitions.clone().ok_or_else(|| invalid(&report));
+    }
+    let revision = store.current_revision().await?.ok_or_else(|| {
+        Error::permanent(ErrorKind::NotFound, "find definitions in the database")
+            .advice("name their directory with --definitions")
+    })?;
+    let documents = Documents::from_json(&revision.documents)?;
+    let (definitions, problems) = documents.check(&transports.catalogue(), &settings.roots, &environment);
+    definitions.ok_or_else(|| refused(&problems))
+}
