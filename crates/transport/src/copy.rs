@@ -5,8 +5,9 @@ use model::{Error, ErrorKind, Result};
 use tokio::io::{AsyncRead, AsyncReadExt};
 
 /// Size of each of the two buffers of a copy, in bytes: while one is hashed and written, the other
-/// is filled.
-pub const COPY_BUFFER: usize = 512 * 1024;
+/// is filled. Small enough that bytes are still in the processor's cache when they are hashed: with 512 KiB a copy
+/// took half as much processor time again.
+pub const COPY_BUFFER: usize = 128 * 1024;
 
 /// What a copy did.
 pub struct Copied {
