@@ -108,7 +108,7 @@ fn signed_content_that_was_changed_fails_its_integrity_check() {
     let message = hub.pack("signed.bin", &b"a plain payload, easily changed\n".repeat(50), &hub.peer(), None);
     let text = String::from_utf8_lossy(&message.body).replacen("easily changed", "easily cHanged", 1);
     // The signature part is base64 or binary; a binary one would not survive this.
-    if text.as_bytes().len() == message.body.len() {
+    if text.len() == message.body.len() {
         let answer = message.with_body(text.into_bytes()).post(hub.gateway.http);
         refused(
             &hub,

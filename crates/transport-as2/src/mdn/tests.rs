@@ -27,7 +27,7 @@ fn an_unsigned_receipt_reads_back() {
 fn a_signed_receipt_is_proved_by_the_partners_certificate_alone() {
     let (ours, other) = (Key::new("GLOBEX"), Key::new("OTHER"));
     let message = mdn().write("b-1", Some(ours.signing("b-2"))).unwrap();
-    let proved = read(&headers(&message), &message.body, &[ours.certificate.clone()]).unwrap();
+    let proved = read(&headers(&message), &message.body, std::slice::from_ref(&ours.certificate)).unwrap();
     assert_eq!(proved, ReadMdn { mdn: mdn(), signed: Some(Digest::Sha256) });
     let error = read(&headers(&message), &message.body, &[other.certificate]).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::TrustFailed);

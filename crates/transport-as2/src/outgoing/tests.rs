@@ -24,7 +24,7 @@ fn send(security: SendSecurity, payload: &[u8], name: &[u8]) -> (Outgoing, Key, 
         content_key: Some(
             SealedContentKey::generate(
                 cipher(agreement.cipher),
-                &[globex.certificate.clone()],
+                std::slice::from_ref(&globex.certificate),
                 KeyTransport::default(),
             )
             .unwrap(),
@@ -52,7 +52,7 @@ fn receive(out: Outgoing, acme: &Key, globex: &Key) -> (Report, Vec<u8>, Option<
     body.read_to_end(&mut bytes).unwrap();
     assert_eq!(bytes.len() as u64, length);
     let decrypt = [DecryptionKey { key: globex.key.clone(), certificate: globex.certificate.clone() }];
-    let keys = Keys { decrypt: &decrypt, verify: &[acme.certificate.clone()] };
+    let keys = Keys { decrypt: &decrypt, verify: std::slice::from_ref(&acme.certificate) };
     let (mut payload, mut name) = (Vec::new(), None);
     let report = smime::read_message(
         &headers,
