@@ -6,11 +6,19 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 tests/servers/prepare.sh >&2
 cargo build --release --locked -p waybill-tests --bins >&2
+
+room() { # NAME OPTIONS...
+  local name=$1
+  shift
+  printf '\n## %s\n\n' "$name"
+  cargo run --quiet --release --locked -p "waybill-$name" --example "${name#transport-}_throughput" -- "$@"
+}
+
 if [ $# -eq 0 ]; then
-  cargo build --release --locked -p waybill-smime -p waybill-staging -p waybill-transport-sftp --examples >&2
-  for room in smime staging transport-sftp; do
-    printf '\n## %s\n\n' "$room"
-    cargo run --quiet --release --locked -p "waybill-$room" --example throughput
-  done
+  place=$(mktemp -d)
+  trap 'rm -rf "$place"' EXIT
+  room smime
+  room staging "$place"
+  room transport-sftp
 fi
 target/release/waybill-bench "$@"

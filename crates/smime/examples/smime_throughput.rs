@@ -1,5 +1,5 @@
 //! MB/s of this crate beside the same digest and cipher without any format, in one thread.
-//! Run: `cargo run --release -p waybill-smime --example throughput [MiB]`
+//! Run: `cargo run --release -p waybill-smime --example smime_throughput [MiB]`
 
 #![allow(clippy::print_stdout, clippy::unwrap_used)]
 

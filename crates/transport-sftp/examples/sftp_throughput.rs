@@ -1,6 +1,6 @@
 //! How fast files come over SFTP, beside OpenSSH's own `sftp`, from the same server in the same run.
 //!
-//! `cargo run --release -p waybill-transport-sftp --example throughput -- [BYTES] [FILES] [ROUNDS]`: one file of
+//! `cargo run --release -p waybill-transport-sftp --example sftp_throughput -- [BYTES] [FILES] [ROUNDS]`: one file of
 //! so many bytes (1 GiB) and so many files of 4 KiB (10,000), the median of so many rounds (3).
 
 #![allow(

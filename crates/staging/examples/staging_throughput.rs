@@ -1,6 +1,6 @@
 //! How fast staging takes bytes in and gives them back, and where the time goes.
 //!
-//! `cargo run --release -p waybill-staging --example throughput -- DIRECTORY [MIB]`
+//! `cargo run --release -p waybill-staging --example staging_throughput -- DIRECTORY [MIB]`
 
 #![allow(clippy::print_stdout)]
 
