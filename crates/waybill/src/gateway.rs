@@ -59,14 +59,19 @@ pub(crate) async fn open_store(settings: &Settings, ambient: &Ambient) -> Result
     Ok(store)
 }
 
+/// The file of an SQLite database that nothing has made yet.
+pub(crate) fn missing_database(settings: &Settings) -> Option<&Path> {
+    let url = settings.database.url.reveal();
+    url.strip_prefix("sqlite://").map(Path::new).filter(|path| !path.exists())
+}
+
 /// The same for a command beside a gateway that may be running.
 ///
 /// # Errors
 /// It cannot be reached, or no gateway ever made it.
 pub(crate) async fn open_guest(settings: &Settings, ambient: &Ambient) -> Result<Store> {
     let url = settings.database.url.reveal();
-    let missing = url.strip_prefix("sqlite://").map(Path::new).filter(|path| !path.exists());
-    if let Some(path) = missing {
+    if let Some(path) = missing_database(settings) {
         return Err(Error::permanent(ErrorKind::NotFound, "open the database")
             .with("path", path.display())
             .advice("name the gateway's settings with --config, or start `waybill serve` first"));

@@ -2,7 +2,9 @@
 //! stores no revision and moves nothing. Its connections are on record all the same.
 
 use crate::directory::InForce;
-use crate::gateway::{invalid, net_settings, open_guest, open_staging, refused};
+use crate::gateway::{
+    invalid, missing_database, net_settings, open_guest, open_staging, open_store, refused,
+};
 use crate::journal_log::JournalLog;
 use crate::process::Ambient;
 use crate::transports::Transports;
@@ -42,7 +44,11 @@ impl Guest {
     /// The definitions cannot be used; the database cannot be reached.
     pub(crate) async fn open(settings: &Settings, directory: Option<&Path>) -> Result<Self> {
         let ambient = Ambient::default();
-        let store = open_guest(settings, &ambient).await?;
+        // Endpoints are tried before the first start as well: then the database is made here.
+        let store = match missing_database(settings) {
+            Some(_) => open_new(settings, &ambient).await?,
+            None => open_guest(settings, &ambient).await?,
+        };
         let staging = open_staging(settings).await?;
         let node = own_name(settings)?;
         let place = settings.state_directory.join(format!("journal-{}", std::process::id()));
@@ -78,6 +84,16 @@ impl Guest {
                 .with("path", self.journal.directory.display())
         })
     }
+}
+
+async fn open_new(settings: &Settings, ambient: &Ambient) -> Result<Store> {
+    std::fs::create_dir_all(&settings.state_directory).map_err(|error| {
+        Error::local_io("make the state directory", error)
+            .with("directory", settings.state_directory.display())
+    })?;
+    let store = open_store(settings, ambient).await?;
+    store.ensure_partitions(ambient.clock.now()).await?;
+    Ok(store)
 }
 
 /// The name under which this command's connections are on record: never the gateway's own, whose live
