@@ -50,9 +50,13 @@ fn testing_an_endpoint_shows_each_step_and_the_one_that_fails() {
     // What was tried is on record, too.
     let connections = pair.acme.connections();
     assert!(connections.iter().any(|c| c.purpose == Some(model::Purpose::Test)), "{connections:?}");
-    let (status, _, error) =
-        run(&["--config", pair.acme.config().to_str().unwrap(), "endpoint", "test", "nobody"]);
+    let (config, definitions) = (pair.acme.config(), pair.acme.directory().join("definitions"));
+    let test = ["--config", config.to_str().unwrap(), "endpoint", "test", "nobody"];
+    let (status, _, error) = run(&[&test[..], &["--definitions", definitions.to_str().unwrap()]].concat());
     assert!(!status.success() && error.contains("nobody"), "{error}");
+    // A test stores no revision: without a directory there is nothing in the database to look in.
+    let (status, _, error) = run(&test);
+    assert!(!status.success() && error.contains("--definitions"), "{error}");
 }
 
 #[test]
