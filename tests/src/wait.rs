@@ -1,6 +1,7 @@
 //! Waiting for what will be so, and free ports.
 
 use std::net::TcpListener;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 /// Waits until `check` gives a value; fails the test with `what` after `patience`.
@@ -15,7 +16,17 @@ pub fn eventually<T>(what: &str, patience: Duration, mut check: impl FnMut() -> 
     }
 }
 
-/// A port on loopback that was free a moment ago.
+/// A port on loopback that is free and stays so: below those that the system gives to outgoing
+/// connections, where one of them could take it before the gateway is started.
 pub fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    static TRIED: AtomicU32 = AtomicU32::new(0);
+    // Test processes begin at different places, so that two of them seldom try the same port.
+    let begin = std::process::id().wrapping_mul(7919);
+    loop {
+        let offset = begin.wrapping_add(TRIED.fetch_add(1, Ordering::Relaxed)) % 15_000;
+        let port = u16::try_from(12_000 + offset).unwrap();
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
 }
