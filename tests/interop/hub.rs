@@ -103,8 +103,9 @@ endpoint = "in"
         let mut found: Vec<(String, Vec<u8>)> = fs::read_dir(self.root.path().join("in"))
             .unwrap()
             .map(Result::unwrap)
+            // A temporary one may get its own name while this looks: it is not touched.
+            .filter(|entry| !entry.file_name().as_encoded_bytes().starts_with(b"."))
             .map(|entry| (entry.file_name().to_string_lossy().into_owned(), fs::read(entry.path()).unwrap()))
-            .filter(|(name, _)| !name.starts_with('.'))
             .collect();
         found.sort();
         found

@@ -83,7 +83,7 @@ pub(crate) enum Transfer {
         #[arg(long)]
         file: Option<String>,
         /// At most so many.
-        #[arg(long, default_value_t = 50)]
+        #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..))]
         limit: u32,
     },
     /// Show one transfer's whole way.
@@ -127,7 +127,7 @@ pub(crate) enum Audit {
         #[arg(long)]
         text: Option<String>,
         /// At most so many.
-        #[arg(long, default_value_t = 100)]
+        #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
         limit: u32,
     },
     /// Prove that no sealed event was removed or changed.

@@ -4,6 +4,7 @@ mod as2;
 mod audit;
 mod demo;
 mod endpoint;
+mod pages;
 mod serve;
 mod transfer;
 mod validate;

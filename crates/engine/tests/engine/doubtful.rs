@@ -61,6 +61,7 @@ async fn a_message_whose_commit_got_no_answer_is_answered_once_it_is_known() {
     assert!(relay.has_struck());
     assert_eq!(committing.await.unwrap().unwrap().len(), 1);
     scene.until_all(1, TransferState::Completed).await;
+    scene.until("the database is back", || async { !relay.is_away() }).await;
     match engine.intake().begin("A/B/<1>").await.unwrap() {
         Begin::Answered(again) => assert_eq!(again, reply),
         _ => panic!("not answered"),

@@ -64,6 +64,11 @@ impl Relay {
         self.state.armed.store(true, Ordering::SeqCst);
     }
 
+    /// Whether new connections are refused, as of a database that is away.
+    pub(crate) fn is_away(&self) -> bool {
+        self.state.is_away()
+    }
+
     /// Whether the answer was lost.
     pub(crate) fn has_struck(&self) -> bool {
         self.state.away_since.lock().unwrap().is_some()

@@ -1,6 +1,7 @@
 //! `waybill as2 pack` and `unpack`: AS2 messages as files, in constant memory.
 
 use self::payloads::Payloads;
+use self::threads::{ReadAhead, WriteBehind};
 use super::{FOUND_WRONG, write};
 use crate::cli::{Pack, Unpack};
 use crate::process::Ambient;
@@ -11,13 +12,14 @@ use openssl::x509::X509;
 use serde_json::json;
 use smime::{DecryptionKey, Headers, KeyTransport, Keys, Limits, NameStyle, ReadOptions, SealedContentKey};
 use std::fs::File;
-use std::io::{BufReader, BufWriter, Read, Write};
+use std::io::{BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use transport_as2::outgoing::{Envelope, OwnKey, Sealing, build, cipher};
 use transport_as2::{disposition_of, read_name};
 
 mod payloads;
+mod threads;
 
 /// Bytes read and written at once.
 const CHUNK: usize = 256 * 1024;
@@ -92,9 +94,12 @@ fn pack_file(pack: &Pack) -> Result<ExitCode> {
         media_type: &pack.media_type,
         file_name: &name,
     };
+    let file = ReadAhead::new(file).map_err(|e| file_error("read the payload", &pack.file, e))?;
     let mut message = build(&envelope, Box::new(file), length)?;
-    let out = File::create(&pack.out).map_err(|e| file_error("make the message's file", &pack.out, e))?;
-    let mut out = Counted { inner: BufWriter::with_capacity(CHUNK, out), count: 0 };
+    let out = File::create(&pack.out)
+        .and_then(WriteBehind::new)
+        .map_err(|e| file_error("make the message's file", &pack.out, e))?;
+    let mut out = Counted { inner: out, count: 0 };
     let write_failed = |error| file_error("write the message", &pack.out, error);
     for (name, value) in &message.headers {
         write!(out, "{name}: {value}\r\n").map_err(write_failed)?;
@@ -107,7 +112,7 @@ fn pack_file(pack: &Pack) -> Result<ExitCode> {
         smime::Error::Io(error) => write_failed(error),
         error => message_error("make the message", &error),
     })?;
-    out.flush().map_err(write_failed)?;
+    out.inner.finish().and_then(|file| file.sync_all()).map_err(write_failed)?;
     let mic = message.mic.get();
     write::json(&json!({
         "message_id": sealing.message_id,
@@ -123,7 +128,8 @@ fn unpack_file(unpack: &Unpack) -> Result<ExitCode> {
     let certificates =
         unpack.partner_cert.iter().map(|path| certificate(path)).collect::<Result<Vec<_>>>()?;
     let file = File::open(&unpack.message).map_err(|e| file_error("open the message", &unpack.message, e))?;
-    let mut reader = BufReader::with_capacity(CHUNK, file);
+    let ahead = ReadAhead::new(file).map_err(|e| file_error("read the message", &unpack.message, e))?;
+    let mut reader = BufReader::new(ahead);
     let (headers, rest) = Headers::read(&mut reader, &Limits::default())
         .map_err(|error| message_error("read the message's headers", &error))?;
     let text = |name: &str| headers.get(name).map(|value| String::from_utf8_lossy(value).into_owned());

@@ -1,5 +1,6 @@
 //! `waybill audit search|verify`.
 
+use super::pages::{Pages, Row, Writer};
 use super::{FOUND_WRONG, write};
 use crate::cli::Output;
 use crate::gateway::open_guest;
@@ -9,7 +10,7 @@ use model::{Error, Result, TransferId};
 use serde_json::{Value, json};
 use std::path::PathBuf;
 use std::process::ExitCode;
-use store::{EventFilter, EventView, Page, SealKey, TrustedKeys, VerifyOptions};
+use store::{EventFilter, EventView, SealKey, Store, TrustedKeys, VerifyOptions};
 
 /// Which events are wanted.
 pub(crate) struct Wanted {
@@ -29,15 +30,30 @@ pub(crate) async fn search(settings: &Settings, wanted: Wanted, output: Output) 
         ..EventFilter::default()
     };
     let store = open_guest(settings, &Ambient::default()).await?;
-    let found = store.events(&filter, Page { after: None, limit: wanted.limit }).await;
+    let written = write_all(&store, &filter, wanted.limit, output).await;
     store.close().await;
-    let found = found?;
-    match output {
-        Output::Json => write::json(&found.rows.iter().map(event_json).collect())?,
-        Output::Text if found.rows.is_empty() => write::line("no events")?,
-        Output::Text => found.rows.iter().try_for_each(|event| write::line(event_line(event)))?,
+    written.map(|()| ExitCode::SUCCESS)
+}
+
+async fn write_all(store: &Store, filter: &EventFilter, limit: u32, output: Output) -> Result<()> {
+    let (mut pages, mut writer) = (Pages::up_to(limit), Writer::new::<EventView>(output));
+    while let Some(page) = pages.next() {
+        writer.page(&pages.take(store.events(filter, page).await?))?;
     }
-    Ok(ExitCode::SUCCESS)
+    writer.end::<EventView>(&pages)
+}
+
+impl Row for EventView {
+    const NAME: &'static str = "events";
+    const COLUMNS: &'static [&'static str] = &[];
+
+    fn json(&self) -> Value {
+        event_json(self)
+    }
+
+    fn cells(&self) -> Vec<String> {
+        vec![event_line(self)]
+    }
 }
 
 pub(crate) async fn verify(settings: &Settings, trust: &[PathBuf], output: Output) -> Result<ExitCode> {

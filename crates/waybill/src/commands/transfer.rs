@@ -1,5 +1,6 @@
 //! `waybill transfer list|show|retry`.
 
+use super::pages::{Pages, Row, Writer};
 use super::write;
 use crate::cli::Output;
 use crate::gateway::open_guest;
@@ -8,7 +9,7 @@ use config::Settings;
 use model::{Error, ErrorKind, Result, TransferId, TransferState};
 use serde_json::{Value, json};
 use std::process::ExitCode;
-use store::{Act, DeliveryView, EventView, Page, TransferFilter, TransferView, Waybill};
+use store::{Act, DeliveryView, EventView, Store, TransferFilter, TransferView, Waybill};
 
 /// Which transfers are wanted.
 pub(crate) struct Wanted {
@@ -34,33 +35,39 @@ pub(crate) async fn list(settings: &Settings, wanted: Wanted, output: Output) ->
         ..TransferFilter::default()
     };
     let store = open_guest(settings, &Ambient::default()).await?;
-    let found = store.transfers(&filter, Page { after: None, limit: wanted.limit }).await;
+    let written = write_all(&store, &filter, wanted.limit, output).await;
     store.close().await;
-    let found = found?;
-    match output {
-        Output::Json => write::json(&Value::from(found.rows.iter().map(transfer_json).collect::<Vec<_>>()))?,
-        Output::Text if found.rows.is_empty() => write::line("no transfers")?,
-        Output::Text => {
-            let rows: Vec<Vec<String>> = found
-                .rows
-                .iter()
-                .map(|t| {
-                    let delivered = format!("{}/{}", t.delivered, t.deliveries);
-                    vec![
-                        t.id.to_string(),
-                        write::time(t.created_at),
-                        t.state.to_string(),
-                        t.flow.clone(),
-                        delivered,
-                        t.length.to_string(),
-                        t.file_name.to_text(),
-                    ]
-                })
-                .collect();
-            write::table(&["TRANSFER", "RECORDED", "STATE", "FLOW", "DELIVERED", "BYTES", "FILE"], &rows)?;
-        }
+    written.map(|()| ExitCode::SUCCESS)
+}
+
+async fn write_all(store: &Store, filter: &TransferFilter, limit: u32, output: Output) -> Result<()> {
+    let (mut pages, mut writer) = (Pages::up_to(limit), Writer::new::<TransferView>(output));
+    while let Some(page) = pages.next() {
+        writer.page(&pages.take(store.transfers(filter, page).await?))?;
     }
-    Ok(ExitCode::SUCCESS)
+    writer.end::<TransferView>(&pages)
+}
+
+impl Row for TransferView {
+    const NAME: &'static str = "transfers";
+    const COLUMNS: &'static [&'static str] =
+        &["TRANSFER", "RECORDED", "STATE", "FLOW", "DELIVERED", "BYTES", "FILE"];
+
+    fn json(&self) -> Value {
+        transfer_json(self)
+    }
+
+    fn cells(&self) -> Vec<String> {
+        vec![
+            self.id.to_string(),
+            write::time(self.created_at),
+            self.state.to_string(),
+            self.flow.clone(),
+            format!("{}/{}", self.delivered, self.deliveries),
+            self.length.to_string(),
+            self.file_name.to_text(),
+        ]
+    }
 }
 
 pub(crate) async fn show(settings: &Settings, id: TransferId, output: Output) -> Result<ExitCode> {

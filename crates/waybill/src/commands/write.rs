@@ -19,25 +19,42 @@ pub(crate) fn json(value: &serde_json::Value) -> Result<()> {
     line(format_args!("{value:#}"))
 }
 
-/// Writes rows in columns as wide as they need to be.
-///
-/// # Errors
-/// Standard output is closed.
-pub(crate) fn table(head: &[&str], rows: &[Vec<String>]) -> Result<()> {
-    let widths: Vec<usize> = (0..head.len())
-        .map(|column| {
-            let longest =
-                rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max();
-            longest.unwrap_or_default().max(head[column].chars().count())
-        })
-        .collect();
-    let write = |cells: Vec<&str>| {
-        let padded: Vec<String> =
-            cells.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
+/// Rows in columns as wide as they need to be. Rows that come later may make them wider, never narrower.
+pub(crate) struct Columns {
+    head: Option<&'static [&'static str]>,
+    widths: Vec<usize>,
+}
+
+impl Columns {
+    /// Columns under these words; without any, a row is one cell.
+    pub(crate) fn new(head: &'static [&'static str]) -> Self {
+        let widths = head.iter().map(|word| word.chars().count()).collect();
+        Self { head: (!head.is_empty()).then_some(head), widths }
+    }
+
+    /// Writes rows, with the head before the first ones.
+    ///
+    /// # Errors
+    /// Standard output is closed.
+    pub(crate) fn write(&mut self, rows: Vec<Vec<String>>) -> Result<()> {
+        for row in &rows {
+            for (width, cell) in self.widths.iter_mut().zip(row) {
+                *width = (*width).max(cell.chars().count());
+            }
+        }
+        if !rows.is_empty()
+            && let Some(head) = self.head.take()
+        {
+            self.row(head.iter().copied())?;
+        }
+        rows.iter().try_for_each(|row| self.row(row.iter().map(String::as_str)))
+    }
+
+    fn row<'a>(&self, cells: impl Iterator<Item = &'a str>) -> Result<()> {
+        let widths = self.widths.iter().copied().chain(std::iter::repeat(0));
+        let padded: Vec<String> = cells.zip(widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
         line(padded.join("  ").trim_end())
-    };
-    write(head.to_vec())?;
-    rows.iter().try_for_each(|row| write(row.iter().map(String::as_str).collect()))
+    }
 }
 
 /// A moment, for people: UTC to the second.

@@ -1,10 +1,11 @@
 //! The payloads of an unpacked message: written under temporary names, published only when the whole
 //! message was proved.
 
+use super::threads::WriteBehind;
 use model::{Error, Result};
 use smime::{Part, PartReceiver};
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, BufWriter, Write};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use transport_as2::safe_file_name;
 
@@ -19,7 +20,7 @@ pub(crate) struct Payloads {
 struct Written {
     temporary: PathBuf,
     name: String,
-    file: BufWriter<File>,
+    file: WriteBehind<File>,
 }
 
 impl Payloads {
@@ -35,8 +36,7 @@ impl Payloads {
         let mut published = Vec::new();
         for written in &mut self.written {
             let failed = |error| Error::local_io("write a payload", error).with("name", &written.name);
-            written.file.flush().map_err(failed)?;
-            written.file.get_ref().sync_all().map_err(failed)?;
+            written.file.finish().and_then(|file| file.sync_all()).map_err(failed)?;
             let path = link_free(&written.temporary, &self.directory, &written.name).map_err(failed)?;
             published.push(path);
         }
@@ -73,7 +73,7 @@ impl PartReceiver for Payloads {
         let temporary =
             self.directory.join(format!(".waybill-{}-{}.part", std::process::id(), self.written.len()));
         let file = OpenOptions::new().write(true).create_new(true).open(&temporary)?;
-        self.written.push(Written { temporary, name, file: BufWriter::with_capacity(super::CHUNK, file) });
+        self.written.push(Written { temporary, name, file: WriteBehind::new(file)? });
         match self.written.last_mut() {
             Some(written) => Ok(Box::new(&mut written.file)),
             None => Err(io::Error::other("no payload was begun")),

@@ -1,6 +1,7 @@
 //! What the demonstration showed, read back from both databases after the gateways have ended.
 
 use super::samples::Sample;
+use crate::commands::pages::Pages;
 use crate::commands::{FOUND_WRONG, write};
 use crate::gateway::open_store;
 use crate::process::Ambient;
@@ -8,10 +9,7 @@ use config::Settings;
 use model::{Result, TransferState};
 use std::collections::HashSet;
 use std::process::ExitCode;
-use store::{ConnectionFilter, Page, SealKey, TransferFilter, TrustedKeys, VerifyOptions};
-
-/// More than a demonstration makes.
-const ALL: Page = Page { after: None, limit: 1000 };
+use store::{ConnectionFilter, SealKey, TransferFilter, TrustedKeys, VerifyOptions};
 
 /// What one gateway's database says.
 #[derive(Default)]
@@ -31,18 +29,29 @@ impl Books {
     pub(crate) async fn read(settings: &Settings, key: &SealKey) -> Result<Self> {
         let store = open_store(settings, &Ambient::default()).await?;
         let mut books = Self::default();
-        for transfer in store.transfers(&TransferFilter::default(), ALL).await?.rows {
-            books.transfers += 1;
-            books.completed += usize::from(transfer.state == TransferState::Completed);
-            let Some(waybill) = store.waybill(transfer.id).await? else { continue };
-            let matched = |receipt: &model::Receipt| receipt.detail.get("mic_matched") == Some(&true.into());
-            books.mics_matched +=
-                waybill.deliveries.iter().filter_map(|d| d.receipt.as_ref()).filter(|r| matched(r)).count();
+        let mut pages = Pages::all();
+        while let Some(page) = pages.next() {
+            for transfer in pages.take(store.transfers(&TransferFilter::default(), page).await?) {
+                books.transfers += 1;
+                books.completed += usize::from(transfer.state == TransferState::Completed);
+                let Some(waybill) = store.waybill(transfer.id).await? else { continue };
+                let matched =
+                    |receipt: &model::Receipt| receipt.detail.get("mic_matched") == Some(&true.into());
+                books.mics_matched += waybill
+                    .deliveries
+                    .iter()
+                    .filter_map(|d| d.receipt.as_ref())
+                    .filter(|r| matched(r))
+                    .count();
+            }
         }
-        let connections = store.connections(&ConnectionFilter::default(), ALL).await?.rows;
-        books.connections = connections.len();
-        books.connections_open =
-            connections.iter().filter(|connection| connection.closed_at.is_none()).count();
+        let mut pages = Pages::all();
+        while let Some(page) = pages.next() {
+            for connection in pages.take(store.connections(&ConnectionFilter::default(), page).await?) {
+                books.connections += 1;
+                books.connections_open += usize::from(connection.closed_at.is_none());
+            }
+        }
         let options = VerifyOptions { trusted: TrustedKeys::of(key)?, ..VerifyOptions::default() };
         let report = store.verify_audit(&options, |_| {}).await?;
         books.events = report.events;

@@ -1,0 +1,108 @@
+//! Lists of any length, read and written a page at a time.
+
+use super::write;
+use crate::cli::Output;
+use model::Result;
+use serde_json::Value;
+use store::{Cursor, Listing, Page};
+
+/// Rows asked for at once.
+const PAGE: u32 = 500;
+
+/// Which pages to ask for until so many rows were read.
+pub(crate) struct Pages {
+    left: u32,
+    after: Option<Cursor>,
+    at_end: bool,
+}
+
+impl Pages {
+    /// Pages with so many rows in all, at most.
+    pub(crate) fn up_to(limit: u32) -> Self {
+        Self { left: limit, after: None, at_end: false }
+    }
+
+    /// Every page there is.
+    pub(crate) fn all() -> Self {
+        Self::up_to(u32::MAX)
+    }
+
+    /// The page to ask for now; `None` when the limit or the end of the list is reached.
+    pub(crate) fn next(&self) -> Option<Page> {
+        (!self.at_end && self.left > 0).then(|| Page { after: self.after, limit: self.left.min(PAGE) })
+    }
+
+    /// The rows of the page that was asked for.
+    pub(crate) fn take<T>(&mut self, listing: Listing<T>) -> Vec<T> {
+        self.left = self.left.saturating_sub(u32::try_from(listing.rows.len()).unwrap_or(u32::MAX));
+        self.after = listing.next;
+        self.at_end = listing.next.is_none();
+        listing.rows
+    }
+
+    /// Whether the limit left rows unread.
+    fn are_cut(&self) -> bool {
+        !self.at_end
+    }
+}
+
+/// How a row of a list is shown.
+pub(crate) trait Row {
+    /// What the list holds, as in "no transfers".
+    const NAME: &'static str;
+    /// The columns for people; empty for rows that are one line each.
+    const COLUMNS: &'static [&'static str];
+
+    /// For programs.
+    fn json(&self) -> Value;
+
+    /// For people, a cell for each column.
+    fn cells(&self) -> Vec<String>;
+}
+
+/// Writes the rows of a list as they are read: a JSON array for programs, columns for people.
+pub(crate) struct Writer {
+    output: Output,
+    rows: usize,
+    columns: write::Columns,
+}
+
+impl Writer {
+    pub(crate) fn new<R: Row>(output: Output) -> Self {
+        Self { output, rows: 0, columns: write::Columns::new(R::COLUMNS) }
+    }
+
+    /// Writes one page.
+    ///
+    /// # Errors
+    /// Standard output is closed.
+    pub(crate) fn page<R: Row>(&mut self, rows: &[R]) -> Result<()> {
+        match self.output {
+            Output::Json => rows.iter().enumerate().try_for_each(|(at, row)| {
+                let before = if self.rows + at == 0 { "[" } else { "," };
+                write::line(format_args!("{before}{:#}", row.json()))
+            })?,
+            Output::Text => self.columns.write(rows.iter().map(Row::cells).collect())?,
+        }
+        self.rows += rows.len();
+        Ok(())
+    }
+
+    /// Ends the list, and says so when the limit cut it.
+    ///
+    /// # Errors
+    /// Standard output is closed.
+    pub(crate) fn end<R: Row>(self, pages: &Pages) -> Result<()> {
+        match self.output {
+            Output::Json if self.rows == 0 => write::line("[]")?,
+            Output::Json => write::line("]")?,
+            Output::Text if self.rows == 0 => write::line(format_args!("no {}", R::NAME))?,
+            Output::Text => {}
+        }
+        if pages.are_cut() && self.rows > 0 {
+            // On standard error, so that results can be piped.
+            eprintln!("there are more {}: a greater --limit shows them", R::NAME);
+        }
+        Ok(())
+    }
+}
