@@ -11,5 +11,6 @@ mod names;
 mod oracle;
 mod raw;
 mod receiving;
+mod refused;
 mod sending;
 mod twice;

@@ -9,25 +9,26 @@ use std::process::Command;
 use suites::{KeyPair, run};
 use tempfile::TempDir;
 
-struct Bench {
-    root: TempDir,
-    sender: KeyPair,
-    receiver: KeyPair,
+/// Keys of both sides and a directory to work in.
+pub struct Bench {
+    pub root: TempDir,
+    pub sender: KeyPair,
+    pub receiver: KeyPair,
 }
 
 impl Bench {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let root = tempfile::tempdir().unwrap();
         let sender = KeyPair::make(root.path(), "sender");
         let receiver = KeyPair::make(root.path(), "receiver");
         Self { root, sender, receiver }
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub fn path(&self, name: &str) -> PathBuf {
         self.root.path().join(name)
     }
 
-    fn text(&self, name: &str) -> String {
+    pub fn text(&self, name: &str) -> String {
         self.path(name).to_str().unwrap().to_owned()
     }
 
@@ -36,7 +37,7 @@ impl Bench {
         assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
     }
 
-    fn pack(&self, payload: &[u8], more: &[&str]) -> (Value, Message) {
+    pub fn pack(&self, payload: &[u8], more: &[&str]) -> (Value, Message) {
         fs::write(self.path("order.bin"), payload).unwrap();
         let (file, out) = (self.text("order.bin"), self.text("message"));
         let mut arguments = vec!["as2", "pack", "--from", "A", "--to", "B", &file, "--out", &out];
@@ -47,7 +48,7 @@ impl Bench {
     }
 
     /// Unpacks what lies in `message`: exit code and JSON.
-    fn unpack(&self, key: &KeyPair, partner: &Path, directory: &str) -> (i32, Value) {
+    pub fn unpack(&self, key: &KeyPair, partner: &Path, directory: &str) -> (i32, Value) {
         let directory = self.text(directory);
         let (status, said, error) = run(&[
             "as2",
@@ -67,7 +68,7 @@ impl Bench {
     }
 
     /// A message around a body, as `as2 unpack` reads it.
-    fn write_message(&self, content_type: &str, body: &[u8]) {
+    pub fn write_message(&self, content_type: &str, body: &[u8]) {
         let headers = format!(
             "AS2-Version: 1.1\r\nAS2-From: A\r\nAS2-To: B\r\nMessage-ID: <1@openssl>\r\nContent-Type: {content_type}\r\n"
         );
@@ -273,52 +274,6 @@ fn unpack_reads_what_openssl_wrote() {
     assert_eq!(code, 0, "{said}");
     assert!(fs::read(bench.path("out-opaque/from openssl.bin")).unwrap() == payload);
     drop(signed);
-}
-
-#[test]
-fn what_is_wrong_leaves_nothing_and_tells_the_disposition() {
-    let bench = Bench::new();
-    let (key, certificate, partner) =
-        (bench.text("sender.key.pem"), bench.text("sender.cert.pem"), bench.text("receiver.cert.pem"));
-    let stranger = KeyPair::make(bench.root.path(), "stranger");
-    let both = ["--sign-key", key.as_str(), "--sign-cert", &certificate, "--encrypt-cert", &partner];
-    let (_, good) = bench.pack(&random(600_000), &both);
-    let (_, signed) = bench.pack(&b"plain text that is signed\n".repeat(20_000), &both[..4]);
-    let flipped = |message: &Message, at: usize| {
-        let mut body = message.body.clone();
-        body[at] ^= 1;
-        message.with_body(body)
-    };
-    let cut = |message: &Message, length: usize| message.with_body(message.body[..length].to_vec());
-    let middle = good.body.len() / 2;
-    let (ours, theirs) = (&bench.receiver, bench.sender.certificate.as_path());
-    let cases: Vec<(&str, Message, &KeyPair, &Path, &str)> = vec![
-        ("another key", good.clone(), &stranger, theirs, "decryption-failed"),
-        ("another partner", good.clone(), ours, &stranger.certificate, "authentication-failed"),
-        ("a bit flipped", flipped(&good, middle), ours, theirs, "processed/error: "),
-        (
-            "a signed bit flipped",
-            flipped(&signed, signed.body.len() / 2),
-            ours,
-            theirs,
-            "integrity-check-failed",
-        ),
-        ("half of it", cut(&good, middle), ours, theirs, "processed/error: "),
-        ("all but the last byte", cut(&good, good.body.len() - 1), ours, theirs, "processed/error: "),
-        ("half of the signed one", cut(&signed, signed.body.len() / 2), ours, theirs, "processed/error: "),
-        ("nothing", cut(&good, 0), ours, theirs, "processed/error: "),
-    ];
-    for (what, message, key, partner, disposition) in cases {
-        fs::write(bench.path("message"), message.bytes()).unwrap();
-        let (code, said) = bench.unpack(key, partner, "refused");
-        assert_eq!(code, 2, "{what}: {said}");
-        let told = said["disposition"].as_str().unwrap();
-        assert!(
-            told.starts_with("automatic-action/MDN-sent-automatically; ") && told.contains(disposition),
-            "{what}: {said}"
-        );
-        assert_eq!(fs::read_dir(bench.path("refused")).unwrap().count(), 0, "{what} left something");
-    }
 }
 
 #[test]

@@ -60,7 +60,8 @@ impl Headers {
         &self.raw
     }
 
-    pub(crate) fn end(&self) -> &[u8] {
+    /// The empty line that closes the section, as received; empty when the stream ended without one.
+    pub fn end(&self) -> &[u8] {
         &self.end
     }
 

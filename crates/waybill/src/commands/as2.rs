@@ -1,8 +1,7 @@
 //! `waybill as2 pack` and `unpack`: AS2 messages as files, in constant memory.
 
-use self::payloads::Payloads;
 use self::threads::{ReadAhead, WriteBehind};
-use super::{FOUND_WRONG, write};
+use super::write;
 use crate::cli::{Pack, Unpack};
 use crate::process::Ambient;
 use model::definition::{Agreement, As2Id, Cipher, DigestName, MdnRequest, SendSecurity};
@@ -10,16 +9,16 @@ use model::{Error, ErrorKind, RemotePath, Result};
 use openssl::pkey::{PKey, Private};
 use openssl::x509::X509;
 use serde_json::json;
-use smime::{DecryptionKey, Headers, KeyTransport, Keys, Limits, NameStyle, ReadOptions, SealedContentKey};
+use smime::{KeyTransport, NameStyle, SealedContentKey};
 use std::fs::File;
-use std::io::{BufReader, Read, Write};
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use transport_as2::outgoing::{Envelope, OwnKey, Sealing, build, cipher};
-use transport_as2::{disposition_of, read_name};
 
 mod payloads;
 mod threads;
+mod unpack;
 
 /// Bytes read and written at once.
 const CHUNK: usize = 256 * 1024;
@@ -29,7 +28,7 @@ pub(crate) async fn pack(pack: Pack) -> Result<ExitCode> {
 }
 
 pub(crate) async fn unpack(unpack: Unpack) -> Result<ExitCode> {
-    blocking(move || unpack_file(&unpack)).await
+    blocking(move || unpack::unpack_file(&unpack)).await
 }
 
 async fn blocking(work: impl FnOnce() -> Result<ExitCode> + Send + 'static) -> Result<ExitCode> {
@@ -120,52 +119,6 @@ fn pack_file(pack: &Pack) -> Result<ExitCode> {
         "mic_algorithm": mic.map(|mic| mic.algorithm.name(NameStyle::Rfc5751)),
         "bytes": out.count,
     }))?;
-    Ok(ExitCode::SUCCESS)
-}
-
-fn unpack_file(unpack: &Unpack) -> Result<ExitCode> {
-    let keys = [DecryptionKey { key: private_key(&unpack.key)?, certificate: certificate(&unpack.cert)? }];
-    let certificates =
-        unpack.partner_cert.iter().map(|path| certificate(path)).collect::<Result<Vec<_>>>()?;
-    let file = File::open(&unpack.message).map_err(|e| file_error("open the message", &unpack.message, e))?;
-    let ahead = ReadAhead::new(file).map_err(|e| file_error("read the message", &unpack.message, e))?;
-    let mut reader = BufReader::new(ahead);
-    let (headers, rest) = Headers::read(&mut reader, &Limits::default())
-        .map_err(|error| message_error("read the message's headers", &error))?;
-    let text = |name: &str| headers.get(name).map(|value| String::from_utf8_lossy(value).into_owned());
-    let message_id = text("Message-ID").unwrap_or_default();
-    std::fs::create_dir_all(&unpack.out).map_err(|e| file_error("make the directory", &unpack.out, e))?;
-    let mut payloads = Payloads::into_directory(&unpack.out, &message_id);
-    let options =
-        ReadOptions { digests: vec![smime::Digest::Sha256], alternatives: false, ..ReadOptions::default() };
-    let keys = Keys { decrypt: &keys, verify: &certificates };
-    let body = std::io::Cursor::new(rest).chain(reader);
-    let read = smime::read_message(&headers, body, keys, &options, &mut payloads);
-    let base = json!({ "from": text("AS2-From").map(|n| read_name(&n)), "to": text("AS2-To").map(|n| read_name(&n)), "message_id": message_id });
-    let failed = |disposition: String, reason: String| {
-        let mut result = base.clone();
-        result["disposition"] = disposition.into();
-        result["error"] = reason.into();
-        write::json(&result).map(|()| ExitCode::from(FOUND_WRONG))
-    };
-    // What was begun is removed when `payloads` is dropped without having been published.
-    let report = match read {
-        Ok(report) => report,
-        Err(error) => return failed(disposition_of(&error).to_string(), error.to_string()),
-    };
-    let files = match payloads.publish() {
-        Ok(files) => files,
-        Err(error) => return failed(String::new(), error.chain()),
-    };
-    let algorithm = report.signed().map_or(smime::Digest::Sha256, |proof| proof.digest);
-    let mut result = base.clone();
-    result["signed"] = report.signed().map(|proof| proof.digest.name(NameStyle::Rfc5751)).into();
-    result["encrypted"] = report.encrypted().map(smime::Cipher::name).into();
-    result["compressed"] = report.compressed().into();
-    result["mic"] = report.mic(algorithm).map(smime::Mic::base64).into();
-    result["mic_algorithm"] = algorithm.name(NameStyle::Rfc5751).into();
-    result["files"] = files.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().into();
-    write::json(&result)?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -15,7 +15,12 @@ pub(crate) struct Payloads {
     directory: PathBuf,
     message_id: String,
     written: Vec<Written>,
+    /// The names given so far; taken back unless all could be given.
+    published: Vec<PathBuf>,
 }
+
+/// Longest file name that file systems hold, in bytes.
+const LONGEST_NAME: usize = 255;
 
 struct Written {
     temporary: PathBuf,
@@ -25,22 +30,31 @@ struct Written {
 
 impl Payloads {
     pub(crate) fn into_directory(directory: &Path, message_id: &str) -> Self {
-        Self { directory: directory.to_owned(), message_id: message_id.to_owned(), written: Vec::new() }
+        Self {
+            directory: directory.to_owned(),
+            message_id: message_id.to_owned(),
+            written: Vec::new(),
+            published: Vec::new(),
+        }
     }
 
     /// Gives every payload its name, replacing nothing: a name that is taken gets a number.
     ///
     /// # Errors
-    /// The directory cannot be written; nothing is published under a wrong name.
+    /// The directory cannot be written; no payload has its name then.
     pub(crate) fn publish(mut self) -> Result<Vec<PathBuf>> {
-        let mut published = Vec::new();
+        let failed = |name: &str, error| Error::local_io("write a payload", error).with("name", name);
         for written in &mut self.written {
-            let failed = |error| Error::local_io("write a payload", error).with("name", &written.name);
-            written.file.finish().and_then(|file| file.sync_all()).map_err(failed)?;
-            let path = link_free(&written.temporary, &self.directory, &written.name).map_err(failed)?;
-            published.push(path);
+            let finished = written.file.finish().and_then(|file| file.sync_all());
+            finished.map_err(|error| failed(&written.name, error))?;
         }
-        Ok(published)
+        for written in &self.written {
+            let path = link_free(&written.temporary, &self.directory, &written.name)
+                .map_err(|error| failed(&written.name, error))?;
+            self.published.push(path);
+        }
+        // Nothing is left to take back.
+        Ok(std::mem::take(&mut self.published))
     }
 }
 
@@ -48,7 +62,7 @@ impl Payloads {
 fn link_free(temporary: &Path, directory: &Path, name: &str) -> io::Result<PathBuf> {
     let mut number = 0_u32;
     loop {
-        let path = directory.join(if number == 0 { name.to_owned() } else { format!("{name}.{number}") });
+        let path = directory.join(numbered(name, number));
         match fs::hard_link(temporary, &path) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => number += 1,
             result => return result.map(|()| path),
@@ -56,8 +70,25 @@ fn link_free(temporary: &Path, directory: &Path, name: &str) -> io::Result<PathB
     }
 }
 
+/// The name with a number after it, its stem cut where the number needs the room; 0: as it is.
+fn numbered(name: &str, number: u32) -> String {
+    if number == 0 {
+        return name.to_owned();
+    }
+    let number = format!(".{number}");
+    let (stem, extension) =
+        name.rfind('.').filter(|at| name.len() - at <= 32).map_or((name, ""), |at| name.split_at(at));
+    let room = LONGEST_NAME - number.len() - extension.len();
+    format!("{}{extension}{number}", &stem[..stem.floor_char_boundary(room)])
+}
+
 impl Drop for Payloads {
     fn drop(&mut self) {
+        for path in &self.published {
+            if let Err(error) = fs::remove_file(path) {
+                tracing::warn!(path = %path.display(), %error, "a payload was left behind");
+            }
+        }
         for written in &self.written {
             // The published name is another link; this one is only for the way there.
             if let Err(error) = fs::remove_file(&written.temporary) {
@@ -78,5 +109,55 @@ impl PartReceiver for Payloads {
             Some(written) => Ok(Box::new(&mut written.file)),
             None => Err(io::Error::other("no payload was begun")),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn payloads(directory: &Path, names: &[&str]) -> Payloads {
+        let mut payloads = Payloads::into_directory(directory, "<1@test>");
+        for (number, name) in names.iter().enumerate() {
+            let temporary = directory.join(format!(".{number}.part"));
+            let mut file = WriteBehind::new(File::create_new(&temporary).unwrap()).unwrap();
+            file.write_all(name.as_bytes()).unwrap();
+            payloads.written.push(Written { temporary, name: (*name).to_owned(), file });
+        }
+        payloads
+    }
+
+    fn names_in(directory: &Path) -> Vec<String> {
+        let entries = fs::read_dir(directory).unwrap().map(Result::unwrap);
+        let mut names: Vec<String> = entries.map(|e| e.file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn names_already_given_are_taken_back_when_one_cannot_be() {
+        let directory = tempfile::tempdir().unwrap();
+        fs::write(directory.path().join("a"), "was there before").unwrap();
+        let error = payloads(directory.path(), &["a", "b", "no-such/c"]).publish().unwrap_err();
+        assert!(error.chain().contains("no-such/c"), "{}", error.chain());
+        assert_eq!(names_in(directory.path()), ["a"]);
+        payloads(directory.path(), &["a", "b"]).publish().unwrap();
+        assert_eq!(names_in(directory.path()), ["a", "a.1", "b"]);
+        assert_eq!(fs::read(directory.path().join("a")).unwrap(), b"was there before");
+    }
+
+    #[test]
+    fn a_number_finds_room_after_the_longest_name() {
+        for name in
+            ["x".repeat(255), format!("{}.edi", "\u{fc}".repeat(125)), format!("{}.xml", "x".repeat(251))]
+        {
+            for number in [1, 9, 10, u32::MAX] {
+                let numbered = numbered(&name, number);
+                assert!(numbered.len() <= LONGEST_NAME, "{numbered}");
+                assert!(numbered.ends_with(&format!(".{number}")), "{numbered}");
+                assert_eq!(numbered.contains(".edi."), name.ends_with(".edi"), "{numbered}");
+            }
+        }
+        assert_eq!((numbered("a.b", 0), numbered("a.b", 2)), ("a.b".to_owned(), "a.b.2".to_owned()));
     }
 }

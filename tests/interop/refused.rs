@@ -1,0 +1,117 @@
+//! What `as2 unpack` does not take: nothing is left in the directory, and the disposition is told.
+
+use crate::hub::random;
+use crate::oracle::Bench;
+use crate::raw::Message;
+use std::fs;
+use std::path::Path;
+use suites::KeyPair;
+
+#[test]
+fn what_is_wrong_leaves_nothing_and_tells_the_disposition() {
+    let bench = Bench::new();
+    let (key, certificate, partner) =
+        (bench.text("sender.key.pem"), bench.text("sender.cert.pem"), bench.text("receiver.cert.pem"));
+    let stranger = KeyPair::make(bench.root.path(), "stranger");
+    let both = ["--sign-key", key.as_str(), "--sign-cert", &certificate, "--encrypt-cert", &partner];
+    let (_, good) = bench.pack(&random(600_000), &both);
+    let (_, signed) = bench.pack(&b"plain text that is signed\n".repeat(20_000), &both[..4]);
+    let flipped = |message: &Message, at: usize| {
+        let mut body = message.body.clone();
+        body[at] ^= 1;
+        message.with_body(body)
+    };
+    let cut = |message: &Message, length: usize| message.with_body(message.body[..length].to_vec());
+    let middle = good.body.len() / 2;
+    let (ours, theirs) = (&bench.receiver, bench.sender.certificate.as_path());
+    let cases: Vec<(&str, Message, &KeyPair, &Path, &str)> = vec![
+        ("another key", good.clone(), &stranger, theirs, "decryption-failed"),
+        ("another partner", good.clone(), ours, &stranger.certificate, "authentication-failed"),
+        ("a bit flipped", flipped(&good, middle), ours, theirs, "processed/error: "),
+        (
+            "a signed bit flipped",
+            flipped(&signed, signed.body.len() / 2),
+            ours,
+            theirs,
+            "integrity-check-failed",
+        ),
+        ("half of it", cut(&good, middle), ours, theirs, "processed/error: "),
+        ("all but the last byte", cut(&good, good.body.len() - 1), ours, theirs, "processed/error: "),
+        ("half of the signed one", cut(&signed, signed.body.len() / 2), ours, theirs, "processed/error: "),
+        ("nothing", cut(&good, 0), ours, theirs, "processed/error: "),
+    ];
+    for (what, message, key, partner, disposition) in cases {
+        fs::write(bench.path("message"), message.bytes()).unwrap();
+        let (code, said) = bench.unpack(key, partner, "refused");
+        assert_eq!(code, 2, "{what}: {said}");
+        let told = said["disposition"].as_str().unwrap();
+        assert!(
+            told.starts_with("automatic-action/MDN-sent-automatically; ") && told.contains(disposition),
+            "{what}: {said}"
+        );
+        assert_eq!(fs::read_dir(bench.path("refused")).unwrap().count(), 0, "{what} left something");
+    }
+}
+
+#[test]
+fn what_is_no_whole_message_is_refused() {
+    let bench = Bench::new();
+    let (_, plain) = bench.pack(&b"neither signed nor encrypted\n".repeat(1000), &[]);
+    let whole = plain.bytes();
+    let head = plain.headers.len();
+    let cases: [(&str, Vec<u8>, &str); 9] = [
+        ("an empty file", Vec::new(), "no header block"),
+        ("no message at all", b"UNB+UNOA:1+A+B'\nUNZ+1'\n".to_vec(), "no header block"),
+        ("headers of something else", b"Subject: hello\r\nFrom: a@b\r\n\r\nhello".to_vec(), "AS2-From"),
+        ("no receiver", plain.with("AS2-To", None).bytes(), "AS2-To"),
+        ("no id", plain.with("Message-ID", None).bytes(), "Message-ID"),
+        ("cut inside its headers", whole[..head / 2].to_vec(), "inside its header block"),
+        ("cut before the empty line", whole[..head].to_vec(), "inside its header block"),
+        ("cut inside its body", whole[..whole.len() - 1].to_vec(), "the body is cut"),
+        ("with something after it", [whole.as_slice(), b"x"].concat(), "the body is too long"),
+    ];
+    for (what, bytes, words) in cases {
+        fs::write(bench.path("message"), bytes).unwrap();
+        let (code, said) = bench.unpack(&bench.receiver, &bench.sender.certificate, "refused");
+        assert_eq!(code, 2, "{what}: {said}");
+        assert_eq!(
+            said["disposition"],
+            "automatic-action/MDN-sent-automatically; processed/error: unexpected-processing-error",
+            "{what}: {said}"
+        );
+        assert!(said["error"].as_str().unwrap().contains(words), "{what}: {said}");
+        let left = fs::read_dir(bench.path("refused")).map_or(0, Iterator::count);
+        assert_eq!(left, 0, "{what} left something");
+    }
+    // A header block beyond all bounds is told the same way, and so is a directory that cannot be made.
+    fs::write(bench.path("message"), [b"AS2-From: ".as_slice(), &vec![b'a'; 4 << 20]].concat()).unwrap();
+    let (code, said) = bench.unpack(&bench.receiver, &bench.sender.certificate, "refused");
+    assert!(code == 2 && said["disposition"].as_str().unwrap().contains("processed/error"), "{said}");
+    fs::write(bench.path("message"), &whole).unwrap();
+    let (code, said) = bench.unpack(&bench.receiver, &bench.sender.certificate, "order.bin");
+    assert!(code == 2 && said["disposition"].as_str().unwrap().contains("processed/error"), "{said}");
+    let (code, said) = bench.unpack(&bench.receiver, &bench.sender.certificate, "taken");
+    assert_eq!(code, 0, "{said}");
+}
+
+#[test]
+fn two_attachments_of_the_same_longest_name_both_find_their_place() {
+    let bench = Bench::new();
+    let name = format!("{}.edi", "x".repeat(251));
+    let part = |text: &str| {
+        format!(
+            "--b\r\nContent-Type: text/plain\r\nContent-Disposition: attachment; filename=\"{name}\"\r\n\r\n{text}\r\n"
+        )
+    };
+    let body = format!("{}{}--b--\r\n", part("one"), part("two"));
+    bench.write_message("multipart/mixed; boundary=b", body.as_bytes());
+    let (code, said) = bench.unpack(&bench.receiver, &bench.sender.certificate, "both");
+    assert_eq!(code, 0, "{said}");
+    let files: Vec<Vec<u8>> = said["files"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|path| fs::read(path.as_str().unwrap()).unwrap())
+        .collect();
+    assert_eq!(files, [b"one", b"two"]);
+}
