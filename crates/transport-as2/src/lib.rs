@@ -1,7 +1,7 @@
 //! AS2 (RFC 4130): messages between trading partners over HTTP, signed, encrypted, receipted.
 //!
 //! * out: [`outgoing`] makes a message of a payload; `letter` keeps what makes it the same message in
-//!   every attempt; `destination` sends it and reads the receipt.
+//!   every attempt; `destination` sends it; `receipt` and `refusal` read what the partner answers.
 //! * in: `listener` takes messages; `receive` reads one into staging; `reply` answers it.
 //! * [`mdn`] and [`disposition`] are the receipt itself.
 //!
@@ -16,7 +16,9 @@ pub mod mdn;
 mod names;
 mod options;
 pub mod outgoing;
+mod receipt;
 mod receive;
+mod refusal;
 mod reply;
 mod request;
 mod sides;

@@ -1,0 +1,143 @@
+//! What a partner's answer to a message proves: that it has the bytes that were sent, or not.
+
+use crate::mdn::{self, ReadMdn, mic_matches};
+use crate::names::same_message_id;
+use crate::refusal::{negative, refused};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use http::StatusCode;
+use model::definition::{Agreement, MdnRequest};
+use model::{ConnectionId, Error, ErrorKind, PeerText, Receipt, ReceiptKind, Result, Timestamp};
+use openssl::x509::X509;
+use serde_json::{Map, Value};
+use smime::{Headers, Mic};
+
+/// The HTTP answer to a message.
+pub(crate) struct Answer<'a> {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: Headers,
+    pub(crate) body: &'a [u8],
+    pub(crate) connection: Option<ConnectionId>,
+}
+
+impl Answer<'_> {
+    /// Adds the connection the answer came by, so that the audit trail can name it.
+    pub(crate) fn on_connection(&self, error: Error) -> Error {
+        match self.connection {
+            Some(connection) => error.with("connection", connection),
+            None => error,
+        }
+    }
+}
+
+/// What the answer is held against.
+pub(crate) struct Expected<'a> {
+    pub(crate) endpoint: &'a str,
+    pub(crate) agreement: &'a Agreement,
+    pub(crate) certificates: &'a [X509],
+    pub(crate) message_id: &'a str,
+    /// There once the whole message was sent.
+    pub(crate) mic: Option<&'a Mic>,
+}
+
+/// That the partner has the message, and by what it is known.
+#[derive(Debug)]
+pub(crate) struct Proof {
+    kind: ReceiptKind,
+    summary: String,
+    detail: Map<String, Value>,
+}
+
+impl Proof {
+    fn new(kind: ReceiptKind, summary: &str, answer: &Answer<'_>, expected: &Expected<'_>) -> Self {
+        let mut detail = Map::new();
+        detail.insert("message_id".into(), expected.message_id.into());
+        detail.insert("status".into(), answer.status.as_u16().into());
+        if let Some(connection) = answer.connection {
+            detail.insert("connection".into(), connection.to_string().into());
+        }
+        Self { kind, summary: PeerText::from(summary).as_str().to_owned(), detail }
+    }
+
+    /// As the delivery's receipt.
+    pub(crate) fn receipt(self, at: Timestamp) -> Receipt {
+        let Self { kind, summary, detail } = self;
+        Receipt { kind, at, positive: true, summary, detail, evidence: None }
+    }
+}
+
+/// Whether the answer says, and proves, that the partner has what we sent.
+///
+/// # Errors
+/// Why it does not, with what that means for another attempt.
+pub(crate) fn conclude(answer: &Answer<'_>, expected: &Expected<'_>) -> Result<Proof> {
+    if !answer.status.is_success() {
+        return Err(refused(answer, expected.endpoint));
+    }
+    if expected.agreement.mdn == MdnRequest::None {
+        return Ok(Proof::new(ReceiptKind::HttpStatus, &answer.status.to_string(), answer, expected));
+    }
+    if answer.body.is_empty() {
+        // RFC 4130, 7.6: no receipt is no success. The same bytes go out again; a partner that has
+        // them answers with the receipt it should have given.
+        return Err(Error::ambiguous(ErrorKind::Protocol, "get the receipt (MDN) for a message")
+            .with("message_id", expected.message_id)
+            .with("status", answer.status)
+            .said("an empty answer")
+            .advice("ask the partner whether it sends synchronous receipts"));
+    }
+    let read = mdn::read(&answer.headers, answer.body, expected.certificates)?;
+    examine(&read, answer, expected)
+}
+
+fn examine(read: &ReadMdn, answer: &Answer<'_>, expected: &Expected<'_>) -> Result<Proof> {
+    let mdn = &read.mdn;
+    let disposition = mdn.disposition.to_string();
+    // The disposition first: an error carries no MIC, and often no signature.
+    if !mdn.disposition.is_positive() {
+        return Err(
+            negative(&mdn.disposition, expected.message_id).said(format!("{disposition} {}", mdn.text))
+        );
+    }
+    let wrong = |what: &'static str| {
+        Error::permanent(ErrorKind::IntegrityFailed, what)
+            .with("message_id", expected.message_id)
+            .with("disposition", &disposition)
+    };
+    if expected.agreement.mdn == MdnRequest::Signed && read.signed.is_none() {
+        return Err(wrong("accept an unsigned receipt (MDN) where a signed one was asked for")
+            .advice("ask the partner to sign its receipts, or agree on unsigned ones (mdn = \"unsigned\")"));
+    }
+    if let Some(id) = &mdn.original_message_id
+        && !same_message_id(id, expected.message_id)
+    {
+        return Err(wrong("accept a receipt (MDN) for another message").said(id));
+    }
+    let ours = expected
+        .mic
+        .ok_or_else(|| wrong("accept a receipt (MDN) that came before the whole message was sent"))?;
+    match &mdn.mic {
+        Some(theirs) if mic_matches(theirs, ours) => {}
+        // A receipt for content that was not signed may leave the MIC out (RFC 4130, 7.4.3).
+        None if !expected.agreement.send_security.signs() => {}
+        theirs => {
+            return Err(wrong("match the receipt's MIC with the message that was sent")
+                .with("our MIC", ours)
+                .with("their MIC", theirs.as_deref().map_or_else(|| "none".to_owned(), |t| PeerText::from(t).as_str().to_owned()))
+                .advice("the partner has other bytes than were sent, or computes the MIC in another form; compare with the MICs in the message's evidence"));
+        }
+    }
+    let mut proof = Proof::new(ReceiptKind::Mdn, &disposition, answer, expected);
+    let media_type = answer.headers.get("Content-Type").map(|v| PeerText::new(v).as_str().to_owned());
+    proof.detail.extend([
+        ("disposition".to_owned(), PeerText::from(disposition.as_str()).as_str().into()),
+        ("mic".to_owned(), ours.to_string().into()),
+        ("mic_matched".to_owned(), mdn.mic.is_some().into()),
+        ("signed".to_owned(), read.signed.is_some().into()),
+        ("mdn_content_type".to_owned(), media_type.unwrap_or_default().into()),
+        // The evidence itself: with the content type above and the partner's certificate the signature
+        // can be checked again years later, offline.
+        ("mdn".to_owned(), BASE64.encode(answer.body).into()),
+    ]);
+    Ok(proof)
+}
