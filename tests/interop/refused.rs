@@ -5,7 +5,7 @@ use crate::oracle::Bench;
 use crate::raw::Message;
 use std::fs;
 use std::path::Path;
-use suites::KeyPair;
+use suites::{KeyPair, run};
 
 #[test]
 fn what_is_wrong_leaves_nothing_and_tells_the_disposition() {
@@ -114,4 +114,35 @@ fn two_attachments_of_the_same_longest_name_both_find_their_place() {
         .map(|path| fs::read(path.as_str().unwrap()).unwrap())
         .collect();
     assert_eq!(files, [b"one", b"two"]);
+}
+
+#[test]
+fn packing_destroys_no_payload_and_leaves_no_half_message() {
+    let bench = Bench::new();
+    let pack = |file: &str, out: &str| {
+        let (status, said, error) =
+            run(&["as2", "pack", "--from", "A", "--to", "B", &bench.text(file), "--out", &bench.text(out)]);
+        (status.code(), said + &error)
+    };
+    fs::write(bench.path("order"), "an order").unwrap();
+    std::os::unix::fs::symlink("order", bench.path("same")).unwrap();
+    for out in ["order", "same"] {
+        let (code, said) = pack("order", out);
+        assert!(code == Some(1) && said.contains("payload itself"), "{out}: {code:?} {said}");
+    }
+    assert_eq!(fs::read(bench.path("order")).unwrap(), b"an order");
+    // A directory can be opened, but not read: the message fails half-way. What was there before stays.
+    fs::create_dir_all(bench.path("out")).unwrap();
+    fs::create_dir(bench.path("unreadable")).unwrap();
+    fs::write(bench.path("out/earlier"), "an earlier message").unwrap();
+    for out in ["out/new", "out/earlier"] {
+        let (code, said) = pack("unreadable", out);
+        assert!(code == Some(1) && said.contains("read the payload"), "{out}: {code:?} {said}");
+    }
+    assert_eq!(fs::read(bench.path("out/earlier")).unwrap(), b"an earlier message");
+    assert_eq!(fs::read_dir(bench.path("out")).unwrap().count(), 1);
+    assert_eq!(pack("order", "out").0, Some(1));
+    assert_eq!(pack("order", "out/earlier").0, Some(0));
+    assert_eq!(fs::read_dir(bench.path("out")).unwrap().count(), 1);
+    assert!(fs::read(bench.path("out/earlier")).unwrap().ends_with(b"an order"));
 }

@@ -1,6 +1,7 @@
 //! `waybill as2 pack` and `unpack`: AS2 messages as files, in constant memory.
 
-use self::threads::{ReadAhead, WriteBehind};
+use self::message_file::MessageFile;
+use self::threads::ReadAhead;
 use super::write;
 use crate::cli::{Pack, Unpack};
 use crate::process::Ambient;
@@ -16,6 +17,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use transport_as2::outgoing::{Envelope, OwnKey, Sealing, build, cipher};
 
+mod message_file;
 mod payloads;
 mod threads;
 mod unpack;
@@ -80,8 +82,11 @@ fn pack_file(pack: &Pack) -> Result<ExitCode> {
         date: now,
         content_key,
     };
+    let read_failed = |error| file_error("read the payload", &pack.file, error);
+    let write_failed = |error| file_error("write the message", &pack.out, error);
     let file = File::open(&pack.file).map_err(|e| file_error("open the payload", &pack.file, e))?;
-    let length = file.metadata().map_err(|e| file_error("read the payload", &pack.file, e))?.len();
+    let payload = file.metadata().map_err(read_failed)?;
+    let length = payload.len();
     let name = RemotePath::from_bytes(std::os::unix::ffi::OsStrExt::as_bytes(pack.file.as_os_str()));
     let (from, to) = (as2_id(&pack.from)?, as2_id(&pack.to)?);
     let envelope = Envelope {
@@ -93,13 +98,9 @@ fn pack_file(pack: &Pack) -> Result<ExitCode> {
         media_type: &pack.media_type,
         file_name: &name,
     };
-    let file = ReadAhead::new(file).map_err(|e| file_error("read the payload", &pack.file, e))?;
+    let mut out = MessageFile::begin(&pack.out, &payload)?;
+    let file = ReadAhead::new(file).map_err(read_failed)?;
     let mut message = build(&envelope, Box::new(file), length)?;
-    let out = File::create(&pack.out)
-        .and_then(WriteBehind::new)
-        .map_err(|e| file_error("make the message's file", &pack.out, e))?;
-    let mut out = Counted { inner: out, count: 0 };
-    let write_failed = |error| file_error("write the message", &pack.out, error);
     for (name, value) in &message.headers {
         write!(out, "{name}: {value}\r\n").map_err(write_failed)?;
     }
@@ -107,46 +108,26 @@ fn pack_file(pack: &Pack) -> Result<ExitCode> {
         write!(out, "Content-Length: {length}\r\n").map_err(write_failed)?;
     }
     out.write_all(b"\r\n").map_err(write_failed)?;
-    copy(&mut message.body, &mut out).map_err(|error| match smime::Error::from(error) {
-        smime::Error::Io(error) => write_failed(error),
-        error => message_error("make the message", &error),
-    })?;
-    out.inner.finish().and_then(|file| file.sync_all()).map_err(write_failed)?;
+    let mut chunk = vec![0; CHUNK];
+    loop {
+        let count = message.body.read(&mut chunk).map_err(|error| match smime::Error::from(error) {
+            smime::Error::Io(error) => read_failed(error),
+            error => message_error("make the message", &error),
+        })?;
+        if count == 0 {
+            break;
+        }
+        out.write_all(&chunk[..count]).map_err(write_failed)?;
+    }
+    let bytes = out.publish()?;
     let mic = message.mic.get();
     write::json(&json!({
         "message_id": sealing.message_id,
         "mic": mic.map(smime::Mic::base64),
         "mic_algorithm": mic.map(|mic| mic.algorithm.name(NameStyle::Rfc5751)),
-        "bytes": out.count,
+        "bytes": bytes,
     }))?;
     Ok(ExitCode::SUCCESS)
-}
-
-fn copy(from: &mut dyn Read, to: &mut dyn Write) -> std::io::Result<()> {
-    let mut chunk = vec![0; CHUNK];
-    loop {
-        match from.read(&mut chunk)? {
-            0 => return Ok(()),
-            count => to.write_all(&chunk[..count])?,
-        }
-    }
-}
-
-struct Counted<W> {
-    inner: W,
-    count: u64,
-}
-
-impl<W: Write> Write for Counted<W> {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        let count = self.inner.write(bytes)?;
-        self.count += count as u64;
-        Ok(count)
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        self.inner.flush()
-    }
 }
 
 fn one_of<T: std::fmt::Display>(words: &[T]) -> String {
