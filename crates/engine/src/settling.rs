@@ -8,6 +8,7 @@ use model::{Error, EventKind, Offer, OfferId, Outcome, Result};
 use serde_json::json;
 use std::sync::Arc;
 use std::time::Duration;
+use store::{Done, NodeLease};
 use transport::folder::CAUSE;
 use transport::{Settled, Shutdown, Source};
 
@@ -24,7 +25,7 @@ impl Shared {
     /// Settles an offer right after it was recorded. A failure is recorded with the offer, and
     /// [`settle_due`](Self::settle_due) tries again.
     pub(crate) async fn settle(&self, source: &dyn Source, offer: Offer) {
-        self.settle_as(source, offer, Outcome::Taken).await;
+        self.settle_as(Ok(source), offer, Outcome::Taken).await;
     }
 
     /// Settles what is due, until shutdown: after a restart, a failure, or the last delivery.
@@ -60,13 +61,8 @@ impl Shared {
             let due = self.store.offers_to_settle(&flow.name, self.now(), BATCH).await?;
             most = most.max(due.len());
             for (offer, outcome) in due {
-                match self.source_of(&offer, flow) {
-                    Ok(source) => self.settle_as(source.as_ref(), offer, outcome).await,
-                    Err(error) => {
-                        let epoch = self.lease.current().epoch;
-                        self.settle_failed(&offer, &error, epoch).await;
-                    }
-                }
+                let source = self.source_of(&offer, flow);
+                self.settle_as(source.as_deref(), offer, outcome).await;
             }
         }
         Ok(most)
@@ -78,8 +74,8 @@ impl Shared {
     }
 
     /// Once begun, an offer is this node's to settle until it is told how it ended: whatever keeps that
-    /// from being recorded is waited for.
-    async fn settle_as(&self, source: &dyn Source, mut offer: Offer, outcome: Outcome) {
+    /// from being recorded is waited for; unless the lease is lost, with which it became another's.
+    async fn settle_as(&self, source: Result<&dyn Source, &Error>, mut offer: Offer, outcome: Outcome) {
         // The poller that took it and the round that looks for what is due must not both settle it: the
         // second could meet a new file under the same name.
         let Some(_in_hand) = InHand::take(self, offer.id) else { return };
@@ -96,19 +92,42 @@ impl Shared {
                 return;
             }
         }
-        if outcome == Outcome::Refused && !offer.source_data.contains_key(CAUSE) {
-            match self.store.offer_failure(offer.id).await {
-                Ok(Some(cause)) => drop(offer.source_data.insert(CAUSE.to_owned(), json!(cause))),
-                Ok(None) => {}
-                Err(error) => return self.settle_failed(&offer, &error, lease.epoch).await,
-            }
+        let source = match source {
+            Ok(source) => source,
+            Err(error) => return self.settle_failed(&offer, error, &lease).await,
+        };
+        let told = tokio::select! {
+            told = self.tell(source, &mut offer, outcome, lease.epoch) => told,
+            () = self.lease.lost(lease.epoch) => return log_lost(&offer),
+        };
+        match told {
+            Ok(settled) => self.record_settled(&offer, settled, &lease).await,
+            Err(error) => self.settle_failed(&offer, &error, &lease).await,
+        }
+    }
+
+    async fn tell(
+        &self,
+        source: &dyn Source,
+        offer: &mut Offer,
+        outcome: Outcome,
+        epoch: i64,
+    ) -> Result<Settled> {
+        if outcome == Outcome::Refused
+            && !offer.source_data.contains_key(CAUSE)
+            && let Some(cause) = self.store.offer_failure(offer.id).await?
+        {
+            offer.source_data.insert(CAUSE.to_owned(), json!(cause));
         }
         crash::point("settle.before");
-        let settled = match guarded("settle a source", source.settle(&offer, outcome)).await {
-            Ok(settled) => settled,
-            Err(error) => return self.settle_failed(&offer, &error, lease.epoch).await,
-        };
+        // Another node may have settled it since, and its name be a new file's.
+        self.lease.may_act(epoch)?;
+        let settled = guarded("settle a source", source.settle(offer, outcome)).await;
         crash::point("settle.after");
+        settled
+    }
+
+    async fn record_settled(&self, offer: &Offer, settled: Settled, lease: &NodeLease) {
         let mut event = self
             .event(EventKind::OfferSettled)
             .flow(&offer.identity.flow)
@@ -129,13 +148,17 @@ impl Shared {
             );
         }
         let kept = settled == Settled::Kept;
-        let write = || self.store.settled(offer.id, kept, vec![event.clone()], self.now());
-        if let Err(error) = self.insist("that a source is settled", lease.epoch, write).await {
-            tracing::warn!(file = %offer.identity.path, error = %error.chain(), "a settled source was not recorded; it is settled again later");
+        let write = || self.store.settled(offer.id, lease, kept, vec![event.clone()], self.now());
+        match self.insist("that a source is settled", lease.epoch, write).await {
+            Ok(Done::Done) => {}
+            Ok(Done::ClaimLost) => log_lost(offer),
+            Err(error) => {
+                tracing::warn!(file = %offer.identity.path, error = %error.chain(), "a settled source was not recorded; it is settled again later");
+            }
         }
     }
 
-    async fn settle_failed(&self, offer: &Offer, error: &Error, epoch: i64) {
+    async fn settle_failed(&self, offer: &Offer, error: &Error, lease: &NodeLease) {
         let wait = PATIENCE.wait_after(offer.failures.saturating_add(1), self.jitter());
         let next = self.now() + wait.unwrap_or(PATIENCE.longest);
         let event = self
@@ -145,11 +168,19 @@ impl Shared {
             .detail("path", offer.identity.path.to_text())
             .error(error);
         tracing::warn!(flow = %offer.identity.flow, file = %offer.identity.path, error = %error.chain(), "a source could not be settled");
-        let write = || self.store.settle_failed(offer.id, next, vec![event.clone()], self.now());
-        if let Err(error) = self.insist("that a source was not settled", epoch, write).await {
-            tracing::warn!(file = %offer.identity.path, error = %error.chain(), "a failed settling was not recorded; it is tried again");
+        let write = || self.store.settle_failed(offer.id, lease, next, vec![event.clone()], self.now());
+        match self.insist("that a source was not settled", lease.epoch, write).await {
+            Ok(Done::Done) => {}
+            Ok(Done::ClaimLost) => log_lost(offer),
+            Err(error) => {
+                tracing::warn!(file = %offer.identity.path, error = %error.chain(), "a failed settling was not recorded; it is tried again");
+            }
         }
     }
+}
+
+fn log_lost(offer: &Offer) {
+    tracing::warn!(flow = %offer.identity.flow, file = %offer.identity.path, "another node settles this file's source now; its own record stands");
 }
 
 /// An offer that is being settled on this node.

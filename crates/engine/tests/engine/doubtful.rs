@@ -2,11 +2,11 @@
 //! thrown away, answered or done again.
 
 use crate::relay::Relay;
-use crate::scene::{Scene, flow, receiving};
+use crate::scene::{LEASE, Scene, flow, receiving};
 use model::TransferState;
 use std::time::Duration;
 use testkit::fake::ScriptedOffer;
-use transport::{Begin, Message, Reply, StoredReply};
+use transport::{Begin, Clock, Message, Reply, StoredReply};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_file_whose_record_got_no_answer_is_neither_lost_nor_taken_twice() {
@@ -81,4 +81,25 @@ async fn deliveries_whose_claim_got_no_answer_are_claimed_anew() {
     scene.until_all(1, TransferState::Completed).await;
     let seen = scene.place("out").deliveries();
     assert_eq!((seen.len(), seen[0].attempt, seen[0].interrupted), (1, 2, true));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_begun_under_a_lease_that_is_gone_when_the_answer_comes_is_not_done() {
+    // As if the node had stood still between taking the offer for settling and telling the source.
+    let relay = Relay::holding("UPDATE offers SET state").await;
+    let scene = Scene::behind(&relay).await;
+    scene.flow(flow("orders", &["out"]));
+    scene.place("in").offer(ScriptedOffer::file("po.edi", *b"x"));
+    relay.arm();
+    let _engine = scene.start().await;
+    scene.until_by(Duration::ZERO, "settling is begun", || async { relay.has_struck() }).await;
+    // Another process takes the node's name over, and lives: what lies at the source is not ours now.
+    let node = "n1".parse().unwrap();
+    scene.another_store().await.acquire_node(&node, LEASE * 100, scene.clock.now(), true).await.unwrap();
+    scene.clock.advance(LEASE / 2);
+    relay.release();
+    scene.pass(Duration::from_secs(100), 40).await;
+    assert!(scene.place("in").settled().is_empty());
+    assert_eq!(scene.place("in").offers().len(), 1);
+    assert!(scene.events("offer.settled").await.is_empty());
 }

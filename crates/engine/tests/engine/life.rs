@@ -75,6 +75,22 @@ both! {
         assert!(seen[1].epoch > seen[0].epoch && seen[1].interrupted);
     }
 
+    a_lost_lease_ends_a_settling_that_hangs_under_it(scene) {
+        scene.flow(flow("orders", &["out"]));
+        scene.place("in").offer(ScriptedOffer::file("po.edi", *b"x").settling([Settling::Hangs]));
+        let _engine = scene.start().await;
+        scene.until_all(1, TransferState::Completed).await;
+        let store = scene.another_or_same().await;
+        let thief = store.acquire_node(&"n1".parse().unwrap(), LEASE, scene.clock.now(), true).await.unwrap();
+        let store::Acquired::Held(thief) = thief else { panic!("{thief:?}") };
+        store.release_node(&thief, scene.clock.now()).await.unwrap();
+        scene.until_by(Duration::from_secs(3600), "it is settled under a new epoch", || async {
+            scene.events("offer.settled").await.len() == 1
+        }).await;
+        assert!(scene.place("in").offers().is_empty());
+        assert!(scene.events("offer.settle_failed").await.is_empty());
+    }
+
     a_node_without_a_renewed_lease_publishes_nothing(scene) {
         scene.flow(flow("orders", &["out"]));
         let (noted, go) = (Arc::new(tokio::sync::Notify::new()), Arc::new(tokio::sync::Notify::new()));

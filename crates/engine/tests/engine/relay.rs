@@ -1,5 +1,5 @@
-//! A relay before PostgreSQL that loses the answer to one commit, and is then away for long enough that
-//! the store cannot find out what became of it.
+//! A relay before PostgreSQL that holds the answer to one commit back; or loses it, and is then away for
+//! long enough that the store cannot find out what became of it.
 
 #![expect(
     clippy::disallowed_methods,
@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Notify;
 
 /// Longer than the store of a scene waits for a database that is away.
 const AWAY: Duration = Duration::from_millis(1500);
@@ -22,9 +23,12 @@ pub(crate) struct Relay {
 }
 
 struct State {
-    /// What must be in the transaction whose commit gets no answer.
+    /// What must be in the transaction whose commit gets no answer yet.
     marker: &'static str,
+    /// What lets the answer through that is held back; `None` when it is lost.
+    held: Option<Notify>,
     armed: AtomicBool,
+    struck: AtomicBool,
     away_since: Mutex<Option<Instant>>,
 }
 
@@ -37,12 +41,27 @@ impl State {
 impl Relay {
     /// Loses the answer to the first commit of a transaction with this text, once it is armed.
     pub(crate) async fn losing(marker: &'static str) -> Self {
+        Self::before_postgres(marker, None).await
+    }
+
+    /// Holds the answer to the first commit of a transaction with this text back, once it is armed.
+    pub(crate) async fn holding(marker: &'static str) -> Self {
+        Self::before_postgres(marker, Some(Notify::new())).await
+    }
+
+    async fn before_postgres(marker: &'static str, held: Option<Notify>) -> Self {
         let url = database::postgres();
         let (head, tail) = url.split_once('@').unwrap();
         let (server, database) = tail.split_once('/').unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
-        let state = Arc::new(State { marker, armed: AtomicBool::new(false), away_since: Mutex::new(None) });
+        let state = Arc::new(State {
+            marker,
+            held,
+            armed: AtomicBool::new(false),
+            struck: AtomicBool::new(false),
+            away_since: Mutex::new(None),
+        });
         let relay = Self { url: format!("{head}@127.0.0.1:{port}/{database}"), state: Arc::clone(&state) };
         let server = server.to_owned();
         tokio::spawn(async move {
@@ -69,9 +88,14 @@ impl Relay {
         self.state.is_away()
     }
 
-    /// Whether the answer was lost.
+    /// Whether the answer was lost, or is held back.
     pub(crate) fn has_struck(&self) -> bool {
-        self.state.away_since.lock().unwrap().is_some()
+        self.state.struck.load(Ordering::SeqCst)
+    }
+
+    /// Lets the answer through that is held back.
+    pub(crate) fn release(&self) {
+        self.state.held.as_ref().unwrap().notify_one();
     }
 }
 
@@ -90,10 +114,19 @@ async fn pass(mut client: TcpStream, mut server: TcpStream, state: Arc<State>) {
                 if holds(&up[..count], "COMMIT\0") && std::mem::take(&mut marked)
                     && state.armed.swap(false, Ordering::SeqCst)
                 {
-                    *state.away_since.lock().unwrap() = Some(Instant::now());
+                    let Some(held) = &state.held else {
+                        *state.away_since.lock().unwrap() = Some(Instant::now());
+                        state.struck.store(true, Ordering::SeqCst);
+                        server.write_all(&up[..count]).await.unwrap();
+                        let _ = server.read(&mut down).await;
+                        return;
+                    };
                     server.write_all(&up[..count]).await.unwrap();
-                    let _ = server.read(&mut down).await;
-                    return;
+                    let answer = server.read(&mut down).await.unwrap();
+                    state.struck.store(true, Ordering::SeqCst);
+                    held.notified().await;
+                    if client.write_all(&down[..answer]).await.is_err() { return; }
+                    continue;
                 }
                 if server.write_all(&up[..count]).await.is_err() { return; }
             }

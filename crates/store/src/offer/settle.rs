@@ -1,11 +1,12 @@
 //! Telling the source: delete, archive, move or keep.
 
 use crate::command::Command;
+use crate::delivery::Done;
 use crate::either::on;
 use crate::fault::Fault;
 use crate::lease::NodeLease;
 use crate::open::Store;
-use crate::row::{OfferRow, small, word};
+use crate::row::{OfferRow, word};
 use crate::tx::{Tx, locking};
 use async_trait::async_trait;
 use model::{AuditEvent, Offer, OfferEvent, OfferId, OfferState, Outcome, Result, Timestamp, transition};
@@ -70,33 +71,37 @@ impl Store {
         self.write(BeginSettle { offer, lease: lease.clone(), now }).await
     }
 
-    /// The source confirmed. With `kept` the file is still there and its identity hides as long as
-    /// listings show it; otherwise the same identity is from now on a new file.
+    /// The source confirmed, to whom [`Store::begin_settle`] gave the offer under this lease. With `kept`
+    /// the file is still there and its identity hides as long as listings show it; otherwise the same
+    /// identity is from now on a new file. `ClaimLost`: another settles it by now; nothing was written.
     ///
     /// # Errors
     /// The database failed.
     pub async fn settled(
         &self,
         offer: OfferId,
+        lease: &NodeLease,
         kept: bool,
         events: Vec<AuditEvent>,
         now: Timestamp,
-    ) -> Result<()> {
-        self.write(Settled { offer, kept, events, now }).await
+    ) -> Result<Done> {
+        self.write(Settled { offer, lease: lease.clone(), kept, events, now }).await
     }
 
-    /// The source could not be settled: again at `next_at`. Answers how often it failed.
+    /// The source could not be settled by whom [`Store::begin_settle`] gave the offer under this lease:
+    /// again at `next_at`. `ClaimLost`: another settles it by now; nothing was written.
     ///
     /// # Errors
     /// The database failed.
     pub async fn settle_failed(
         &self,
         offer: OfferId,
+        lease: &NodeLease,
         next_at: Timestamp,
         events: Vec<AuditEvent>,
         now: Timestamp,
-    ) -> Result<u32> {
-        self.write(SettleFailed { offer, next_at, events, now }).await
+    ) -> Result<Done> {
+        self.write(SettleFailed { offer, lease: lease.clone(), next_at, events, now }).await
     }
 
     /// Replaces what the source needs to find an offer again.
@@ -168,6 +173,7 @@ impl Command for BeginSettle {
 
 struct Settled {
     offer: OfferId,
+    lease: NodeLease,
     kept: bool,
     events: Vec<AuditEvent>,
     now: Timestamp,
@@ -175,26 +181,33 @@ struct Settled {
 
 #[async_trait]
 impl Command for Settled {
-    type Answer = ();
+    type Answer = Done;
 
-    async fn apply(&self, tx: &mut Tx<'_>) -> Result<(), Fault> {
-        let Some(state) = pending(tx, self.offer).await? else { return Ok(()) };
+    async fn apply(&self, tx: &mut Tx<'_>) -> Result<Done, Fault> {
+        // Nothing to settle: it is on record already, as an earlier try that got no answer.
+        let Some(state) = pending(tx, self.offer).await? else { return Ok(Done::Done) };
         let state = match settling(state)? {
             OfferState::Refused => OfferState::Refused,
             settling => transition(settling, OfferEvent::Settled)?,
         };
-        on!(tx, c => sqlx::query(
+        let written = on!(tx, c => sqlx::query(
             "UPDATE offers SET state = $2, hides = $3, kept = $3, listed_at = $4, updated_at = $4, \
-             settle_outcome = NULL, next_at = NULL, node = NULL, epoch = NULL, error = NULL WHERE id = $1")
+             settle_outcome = NULL, next_at = NULL, node = NULL, epoch = NULL, error = NULL \
+             WHERE id = $1 AND node = $5 AND epoch = $6")
             .bind(self.offer.uuid()).bind(state.as_str()).bind(self.kept).bind(self.now)
-            .execute(c).await.map(|_| ()))?;
+            .bind(self.lease.node.as_str()).bind(self.lease.epoch)
+            .execute(c).await.map(|done| done.rows_affected()))?;
+        if written == 0 {
+            return Ok(Done::ClaimLost);
+        }
         tx.events(&self.events);
-        Ok(())
+        Ok(Done::Done)
     }
 }
 
 struct SettleFailed {
     offer: OfferId,
+    lease: NodeLease,
     next_at: Timestamp,
     events: Vec<AuditEvent>,
     now: Timestamp,
@@ -202,17 +215,21 @@ struct SettleFailed {
 
 #[async_trait]
 impl Command for SettleFailed {
-    type Answer = u32;
+    type Answer = Done;
 
-    async fn apply(&self, tx: &mut Tx<'_>) -> Result<u32, Fault> {
-        let Some(state) = pending(tx, self.offer).await? else { return Ok(0) };
-        let failures: i64 = on!(tx, c => sqlx::query_scalar(
+    async fn apply(&self, tx: &mut Tx<'_>) -> Result<Done, Fault> {
+        let Some(state) = pending(tx, self.offer).await? else { return Ok(Done::ClaimLost) };
+        let written = on!(tx, c => sqlx::query(
             "UPDATE offers SET state = $2, next_at = $3, failures = failures + 1, updated_at = $4, \
-             node = NULL, epoch = NULL WHERE id = $1 RETURNING failures")
+             node = NULL, epoch = NULL WHERE id = $1 AND node = $5 AND epoch = $6")
             .bind(self.offer.uuid()).bind(settling(state)?.as_str()).bind(self.next_at).bind(self.now)
-            .fetch_one(c).await)?;
+            .bind(self.lease.node.as_str()).bind(self.lease.epoch)
+            .execute(c).await.map(|done| done.rows_affected()))?;
+        if written == 0 {
+            return Ok(Done::ClaimLost);
+        }
         tx.events(&self.events);
-        Ok(small(failures))
+        Ok(Done::Done)
     }
 }
 

@@ -1,6 +1,6 @@
 use super::fixture::{after, claim_one, delivered, failed, lease, now, offer, record, recorded, transfer};
 use crate::testing::both;
-use crate::{OfferFailed, Recorded};
+use crate::{Done, OfferFailed, Recorded};
 use model::definition::SettleWhen;
 use model::{EventKind, Offer, Outcome, Timestamp, TransferState};
 
@@ -43,7 +43,7 @@ both! {
         assert!(store.begin_settle(id, &lease, now()).await.unwrap());
         assert!(store.offers_to_settle("orders", now(), 10).await.unwrap().is_empty());
         assert!(is_known(&store, "a").await);
-        store.settled(id, false, vec![], now()).await.unwrap();
+        assert_eq!(store.settled(id, &lease, false, vec![], now()).await.unwrap(), Done::Done);
         assert!(!is_known(&store, "a").await);
         // The same name, size and time once more is a new file.
         recorded(&store, &lease, "a", &["x"]).await;
@@ -122,7 +122,7 @@ both! {
         let (read, outcome) = store.offers_to_settle("orders", now(), 1).await.unwrap().remove(0);
         assert_eq!((read.id, outcome), (refused.id, Outcome::Refused));
         assert!(store.begin_settle(refused.id, &lease, now()).await.unwrap());
-        store.settled(refused.id, false, vec![], now()).await.unwrap();
+        store.settled(refused.id, &lease, false, vec![], now()).await.unwrap();
         assert!(!is_known(&store, "a").await);
     }
 
@@ -140,7 +140,8 @@ both! {
             let (read, outcome) = store.offers_to_settle("orders", now(), 10).await.unwrap().remove(0);
             assert_eq!(read.id, found.id);
             assert_eq!(outcome, if ends_well { Outcome::Taken } else { Outcome::Refused });
-            store.settled(found.id, false, vec![], now()).await.unwrap();
+            assert!(store.begin_settle(found.id, &lease, now()).await.unwrap());
+            store.settled(found.id, &lease, false, vec![], now()).await.unwrap();
         }
     }
 
@@ -148,7 +149,8 @@ both! {
         let lease = lease(&store, "n1").await;
         let (id, _) = recorded(&store, &lease, "a", &["x"]).await;
         assert!(store.begin_settle(id, &lease, now()).await.unwrap());
-        assert_eq!(store.settle_failed(id, after(now(), 60_000), vec![], now()).await.unwrap(), 1);
+        let later = after(now(), 60_000);
+        assert_eq!(store.settle_failed(id, &lease, later, vec![], now()).await.unwrap(), Done::Done);
         assert!(store.offers_to_settle("orders", now(), 10).await.unwrap().is_empty());
         assert_eq!(store.offers_to_settle("orders", after(now(), 61_000), 10).await.unwrap().len(), 1);
         assert!(is_known(&store, "a").await);
@@ -159,10 +161,31 @@ both! {
         assert_eq!(read.source_data, data);
     }
 
+    a_stopped_node_says_nothing_about_an_offer_that_another_settles(store) {
+        let stopped = lease(&store, "n1").await;
+        let (id, _) = recorded(&store, &stopped, "a", &["x"]).await;
+        assert!(store.begin_settle(id, &stopped, now()).await.unwrap());
+        // Taken over, by this name's next life or by another node.
+        let lives = lease(&store, "n1").await;
+        assert!(store.begin_settle(id, &lives, now()).await.unwrap());
+        let later = after(now(), 60_000);
+        assert_eq!(store.settle_failed(id, &stopped, later, vec![], now()).await.unwrap(), Done::ClaimLost);
+        assert_eq!(store.settled(id, &stopped, false, vec![], now()).await.unwrap(), Done::ClaimLost);
+        // It is still the other's, and hides.
+        assert!(store.offers_to_settle("orders", later, 10).await.unwrap().is_empty());
+        assert!(is_known(&store, "a").await);
+        assert_eq!(store.settled(id, &lives, false, vec![], now()).await.unwrap(), Done::Done);
+        // Told once more, as its answer was lost; and too late by the first.
+        assert_eq!(store.settled(id, &lives, false, vec![], now()).await.unwrap(), Done::Done);
+        assert_eq!(store.settle_failed(id, &stopped, later, vec![], now()).await.unwrap(), Done::ClaimLost);
+        assert!(!is_known(&store, "a").await);
+    }
+
     a_kept_file_hides_as_long_as_listings_show_it(store) {
         let lease = lease(&store, "n1").await;
         let (id, _) = recorded(&store, &lease, "a", &["x"]).await;
-        store.settled(id, true, vec![], now()).await.unwrap();
+        assert!(store.begin_settle(id, &lease, now()).await.unwrap());
+        store.settled(id, &lease, true, vec![], now()).await.unwrap();
         assert!(is_known(&store, "a").await);
         let poll = after(now(), 1000);
         store.listed(&[key("a"), key("b")], poll).await.unwrap();

@@ -77,6 +77,8 @@ pub enum Settling {
     Fails(Fault),
     /// Something else lies there.
     Changed,
+    /// Never answers, and does nothing.
+    Hangs,
 }
 
 impl ScriptedOffer {
@@ -234,6 +236,7 @@ impl Source for FakeSource {
             (FlowSource::Receive(_), _) => true,
         };
         let result = match settling {
+            Settling::Hangs => std::future::pending().await,
             Settling::Fails(fault) => Err(fault.error("settle an offer")),
             Settling::Changed => Ok(Settled::Changed),
             Settling::Honest | Settling::DoneAnswerLost if keeps => Ok(Settled::Kept),
