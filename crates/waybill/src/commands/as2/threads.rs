@@ -1,6 +1,7 @@
 //! Files read ahead and written behind, each on a thread of its own: digests and ciphers, which need a
 //! whole processor, then never wait for the file system.
 
+use std::fs::File;
 use std::io::{self, Read, Write};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
@@ -83,6 +84,22 @@ impl Read for ReadAhead {
     }
 }
 
+/// Bytes after which what was written goes to the disk. So the disk works while the rest is computed, and the
+/// sync at the end has little left to wait for.
+const SYNC_EVERY: usize = 64 << 20;
+
+/// Where bytes are written, and how they reach the disk.
+pub(crate) trait Sink: Write + Send + 'static {
+    /// Has what was written so far put on the disk.
+    fn sync(&mut self) -> io::Result<()>;
+}
+
+impl Sink for File {
+    fn sync(&mut self) -> io::Result<()> {
+        self.sync_data()
+    }
+}
+
 /// Writes behind whoever writes to it. What was written is in the file only after [`WriteBehind::finish`].
 pub(crate) struct WriteBehind<W> {
     full: Option<SyncSender<Vec<u8>>>,
@@ -92,13 +109,19 @@ pub(crate) struct WriteBehind<W> {
     thread: Option<JoinHandle<io::Result<W>>>,
 }
 
-impl<W: Write + Send + 'static> WriteBehind<W> {
+impl<W: Sink> WriteBehind<W> {
     pub(crate) fn new(mut to: W) -> io::Result<Self> {
         let (full, full_out) = sync_channel::<Vec<u8>>(CHUNKS);
         let (empty_in, empty) = sync_channel(CHUNKS + 2);
         let thread = std::thread::Builder::new().name("write behind".into()).spawn(move || {
+            let mut unsynced = 0;
             for mut chunk in full_out {
                 to.write_all(&chunk)?;
+                unsynced += chunk.len();
+                if unsynced >= SYNC_EVERY {
+                    to.sync()?;
+                    unsynced = 0;
+                }
                 chunk.clear();
                 // Nobody needs the chunk when all is written.
                 drop(empty_in.try_send(chunk));
@@ -142,7 +165,7 @@ impl<W: Write + Send + 'static> WriteBehind<W> {
     }
 }
 
-impl<W: Write + Send + 'static> Write for WriteBehind<W> {
+impl<W: Sink> Write for WriteBehind<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         if self.chunk.len() == CHUNK {
             self.hand_over()?;
@@ -192,7 +215,19 @@ mod tests {
         }
     }
 
+    impl Sink for Vec<u8> {
+        fn sync(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
     struct Full(usize);
+
+    impl Sink for Full {
+        fn sync(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
 
     impl Write for Full {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
