@@ -130,6 +130,36 @@ fn a_lost_answer_is_asked_for_again_and_the_partner_has_one_payload() {
     assert_eq!(fs::read_dir(peer.text("inbox")).unwrap().count(), 3);
 }
 
+#[test]
+fn word_of_a_duplicate_after_a_lost_answer_is_the_answer() {
+    let (peer, hub) = start();
+    for (name, disposition) in [
+        // pyas2lib's own: processed/Warning, no MIC.
+        ("warned.bin", Value::Null),
+        ("error.bin", json!("processed/error: duplicate-document")),
+        ("failure.bin", json!("failed/failure: duplicate document")),
+    ] {
+        tell(&peer, &json!({ "duplicate": "warning", "disposition": disposition }));
+        let way = way_to(&peer, &hub, name, &json!({ "drop": "after_read", "times": 1 }));
+        assert_eq!(way["state"], "completed", "{way}");
+        assert_eq!(attempts(&way).len(), 2, "{way}");
+        let receipt = &way["deliveries"][0]["receipt"];
+        assert_eq!(receipt["detail"]["mic_matched"], false, "{receipt}");
+        assert!(receipt["summary"].as_str().unwrap().contains("duplicate"), "{receipt}");
+    }
+    let seen = received(&peer);
+    assert_identical(&seen[..2]);
+    assert_eq!(seen[1]["status"], "processed/Warning", "{}", seen[1]);
+    assert_eq!(fs::read_dir(peer.text("inbox")).unwrap().count(), 3);
+
+    // Of a message that it said it did not take, the same words prove nothing.
+    tell(&peer, &json!({ "duplicate": "warning", "disposition": null }));
+    let told = json!({ "disposition": "processed/error: unexpected-processing-error", "times": 1 });
+    let way = way_to(&peer, &hub, "refused.bin", &told);
+    assert_eq!(way["state"], "failed", "{way}");
+    assert_eq!(attempts(&way).len(), 2, "{way}");
+}
+
 /// Every message the same, its header block included.
 fn assert_identical(seen: &[Value]) {
     let raw = |message: &Value| fs::read(message["raw"].as_str().unwrap()).unwrap();

@@ -155,7 +155,13 @@ class Peer:
         readable = [(name, value.encode("ascii", "replace").decode()) for name, value in headers
                     if known or name.lower() != "disposition-notification-options"]
         message = as2.Message()
-        status, (error, trace), mdn = message.parse(header_block(readable) + body, self.organization, self.partner_of)
+
+        def had_before(message_id, _):
+            with self.lock:
+                return behaviour["duplicate"] == "warning" and message_id in self.answers
+
+        # What it had before pyas2lib reads no further than the Message-ID: its MDN has no MIC then.
+        status, (error, trace), mdn = message.parse(header_block(readable) + body, self.organization, self.partner_of, had_before)
         record.update(
             message_id=message.message_id, **{"from": unquote_as2name(names.get("as2-from", ""))},
             to=unquote_as2name(names.get("as2-to", "")), status=status, error=str(error) if error else None, trace=trace,
@@ -168,9 +174,7 @@ class Peer:
         if seen and behaviour["duplicate"] == "stored":
             self.record(record, answer="stored mdn", http_status=200)
             return 200, *seen
-        if seen and behaviour["duplicate"] == "warning":
-            behaviour = {**behaviour, "disposition": behaviour["disposition"] or "processed/warning: duplicate-document"}
-        elif status == "processed":
+        if status == "processed":
             record["files"] = self.store(message, number)
             record.update({name: record["files"][0][name] for name in ("file_name", "sha256", "length")} if record["files"] else {})
 

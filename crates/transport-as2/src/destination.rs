@@ -1,10 +1,10 @@
 //! Sends a payload as an AS2 message and reads the synchronous receipt.
 
-use crate::letter::{Letter, NOTE};
+use crate::letter::{Earlier, Letter, NOTE};
 use crate::material::{own_key, partner_certificates};
 use crate::mdn::LARGEST_MDN;
 use crate::outgoing::{Envelope, OwnKey, build};
-use crate::receipt::{Answer, Expected, conclude};
+use crate::receipt::{Answer, Expected, Verdict, conclude};
 use crate::streaming::{STREAM_BUFFERS, body_of};
 use async_trait::async_trait;
 use http::Request;
@@ -41,7 +41,7 @@ impl Destination for As2Destination {
         let sides = self.sides()?;
         let url = self.url()?;
         let media_type = self.media_type(&delivery);
-        let letter = self.letter(&delivery, &sides, &url, &media_type).await?;
+        let mut letter = self.letter(&delivery, &sides, &url, &media_type).await?;
         let envelope = Envelope {
             from: &sides.identity.as2_id,
             to: &sides.partner.as2_id,
@@ -93,10 +93,26 @@ impl Destination for As2Destination {
             agreement: &sides.partner.agreement,
             certificates: &sides.certificates,
             message_id: &letter.sealing.message_id,
+            earlier: letter.earlier,
             mic: mic.get(),
         };
-        let proof = conclude(&answer, &expected).map_err(|error| answer.on_connection(error))?;
-        Ok(Sent::Delivered { receipt: proof.receipt(self.services.clock.now()), replies: Vec::new() })
+        match conclude(&answer, &expected).map_err(|error| answer.on_connection(error))? {
+            Verdict::Proved(proof) => {
+                Ok(Sent::Delivered { receipt: proof.receipt(self.services.clock.now()), replies: Vec::new() })
+            }
+            Verdict::Unproved(error) => {
+                let error = answer.on_connection(error);
+                letter.earlier = Earlier::Answered;
+                let noted = match letter.to_note(&sides.own) {
+                    Ok(note) => delivery.log.note(NOTE, note).await,
+                    Err(error) => Err(error),
+                };
+                Err(match noted {
+                    Ok(()) => error,
+                    Err(failed) => error.with("could not be noted", failed.chain()),
+                })
+            }
+        }
     }
 
     async fn probe(&self) -> Probe {

@@ -71,6 +71,27 @@ impl Disposition {
         matches!(self, Self::Processed | Self::Warning(_))
     }
 
+    /// Whether the partner says that it had this message before: as a warning, as an error or as a
+    /// failure, for products differ.
+    #[must_use]
+    pub fn is_duplicate(&self) -> bool {
+        let text = match self {
+            Self::Processed => return false,
+            Self::Warning(text) | Self::Failure(text) => text,
+            Self::Error(error) => error.as_str(),
+        };
+        let mut words = text.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
+        let is = |word: Option<&str>, one: &str| word.is_some_and(|word| word.eq_ignore_ascii_case(one));
+        while let Some(word) = words.next() {
+            if word.eq_ignore_ascii_case("duplicate") {
+                // Not `duplicate-filename`: that is another message with a name that is taken.
+                let of = words.next();
+                return of.is_none() || is(of, "document") || is(of, "message");
+            }
+        }
+        false
+    }
+
     /// Reads the value of a `Disposition` field as partners write it: any case, with or without the
     /// mode before `;`, with or without space after it, `processed` or `failed` with their modifiers.
     /// `None` when it is none.
@@ -161,6 +182,22 @@ mod tests {
             Disposition::Error(DispositionError::DecryptionFailed).to_string(),
             "automatic-action/MDN-sent-automatically; processed/error: decryption-failed"
         );
+    }
+
+    #[test]
+    fn a_duplicate_is_one_however_it_is_said() {
+        for (value, duplicate) in [
+            ("x; processed/warning: duplicate-document", true),
+            ("x; processed/Warning: duplicate-document", true),
+            ("x; processed/error: Duplicate-Document", true),
+            ("x; failed/failure: duplicate message received", true),
+            ("x; processed/warning: duplicate", true),
+            ("x; processed/error: duplicate-filename", false),
+            ("x; processed/warning: authentication-failed, processing continued", false),
+            ("x; processed", false),
+        ] {
+            assert_eq!(Disposition::parse(value).unwrap().is_duplicate(), duplicate, "{value}");
+        }
     }
 
     proptest! {

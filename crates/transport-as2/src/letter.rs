@@ -28,6 +28,19 @@ struct Note {
     /// The content key, encrypted for ourselves: the database alone does not open the message.
     content_key: Option<String>,
     terms: String,
+    #[serde(default)]
+    answered: bool,
+}
+
+/// What became of the attempts before this one.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Earlier {
+    /// There was none.
+    None,
+    /// No receipt came: the partner may have the message.
+    Open,
+    /// A receipt came, and did not prove that the partner has the message.
+    Answered,
 }
 
 /// A letter: what makes a message this message.
@@ -36,6 +49,7 @@ pub(crate) struct Letter {
     /// Under which terms it was drawn. Under other terms (a new certificate, another cipher) the bytes
     /// would differ, and a Message-ID is never used again for other content.
     terms: String,
+    pub(crate) earlier: Earlier,
 }
 
 impl Letter {
@@ -69,7 +83,7 @@ impl Letter {
             date: now,
             content_key,
         };
-        Ok(Self { sealing, terms })
+        Ok(Self { sealing, terms, earlier: Earlier::None })
     }
 
     /// Reads the note of an earlier attempt; `None` when it was drawn under other terms.
@@ -88,7 +102,8 @@ impl Letter {
         let date = chrono::DateTime::from_timestamp_micros(note.date_micros)
             .ok_or_else(|| unreadable("its date".into()))?;
         let sealing = Sealing { message_id: note.message_id, boundary: note.boundary, date, content_key };
-        Ok(Some(Self { sealing, terms: note.terms }))
+        let earlier = if note.answered { Earlier::Answered } else { Earlier::Open };
+        Ok(Some(Self { sealing, terms: note.terms, earlier }))
     }
 
     /// The note to keep.
@@ -104,6 +119,7 @@ impl Letter {
             date_micros: self.sealing.date.timestamp_micros(),
             content_key,
             terms: self.terms.clone(),
+            answered: self.earlier == Earlier::Answered,
         })
         .map_err(|error| Error::permanent(ErrorKind::Internal, "keep a message's note").caused_by(error))
     }

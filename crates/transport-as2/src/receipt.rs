@@ -1,5 +1,6 @@
 //! What a partner's answer to a message proves: that it has the bytes that were sent, or not.
 
+use crate::letter::Earlier;
 use crate::mdn::{self, ReadMdn, mic_matches};
 use crate::names::same_message_id;
 use crate::refusal::{negative, refused};
@@ -36,6 +37,7 @@ pub(crate) struct Expected<'a> {
     pub(crate) agreement: &'a Agreement,
     pub(crate) certificates: &'a [X509],
     pub(crate) message_id: &'a str,
+    pub(crate) earlier: Earlier,
     /// There once the whole message was sent.
     pub(crate) mic: Option<&'a Mic>,
 }
@@ -66,16 +68,25 @@ impl Proof {
     }
 }
 
+/// What an answer comes to.
+pub(crate) enum Verdict {
+    /// The partner has what we sent, and proves it.
+    Proved(Proof),
+    /// It gave a receipt that says otherwise, or proves nothing.
+    Unproved(Error),
+}
+
 /// Whether the answer says, and proves, that the partner has what we sent.
 ///
 /// # Errors
-/// Why it does not, with what that means for another attempt.
-pub(crate) fn conclude(answer: &Answer<'_>, expected: &Expected<'_>) -> Result<Proof> {
+/// There is no receipt, with what that means for another attempt.
+pub(crate) fn conclude(answer: &Answer<'_>, expected: &Expected<'_>) -> Result<Verdict> {
     if !answer.status.is_success() {
         return Err(refused(answer, expected.endpoint));
     }
     if expected.agreement.mdn == MdnRequest::None {
-        return Ok(Proof::new(ReceiptKind::HttpStatus, &answer.status.to_string(), answer, expected));
+        let status = answer.status.to_string();
+        return Ok(Verdict::Proved(Proof::new(ReceiptKind::HttpStatus, &status, answer, expected)));
     }
     if answer.body.is_empty() {
         // RFC 4130, 7.6: no receipt is no success. The same bytes go out again; a partner that has
@@ -87,14 +98,17 @@ pub(crate) fn conclude(answer: &Answer<'_>, expected: &Expected<'_>) -> Result<P
             .advice("ask the partner whether it sends synchronous receipts"));
     }
     let read = mdn::read(&answer.headers, answer.body, expected.certificates)?;
-    examine(&read, answer, expected)
+    Ok(examine(&read, answer, expected).map_or_else(Verdict::Unproved, Verdict::Proved))
 }
 
 fn examine(read: &ReadMdn, answer: &Answer<'_>, expected: &Expected<'_>) -> Result<Proof> {
     let mdn = &read.mdn;
     let disposition = mdn.disposition.to_string();
+    // After an attempt whose answer was lost, this is the answer: the partner has the message. Some read
+    // no further than the Message-ID then, so that their receipt has no MIC, or is an error.
+    let had_before = mdn.disposition.is_duplicate() && expected.earlier == Earlier::Open;
     // The disposition first: an error carries no MIC, and often no signature.
-    if !mdn.disposition.is_positive() {
+    if !mdn.disposition.is_positive() && !had_before {
         return Err(
             negative(&mdn.disposition, expected.message_id).said(format!("{disposition} {}", mdn.text))
         );
@@ -113,14 +127,20 @@ fn examine(read: &ReadMdn, answer: &Answer<'_>, expected: &Expected<'_>) -> Resu
     {
         return Err(wrong("accept a receipt (MDN) for another message").said(id));
     }
-    let ours = expected
-        .mic
-        .ok_or_else(|| wrong("accept a receipt (MDN) that came before the whole message was sent"))?;
-    match &mdn.mic {
-        Some(theirs) if mic_matches(theirs, ours) => {}
+    match (&mdn.mic, expected.mic) {
+        (Some(theirs), Some(ours)) if mic_matches(theirs, ours) => {}
+        (None, _) if had_before => {}
+        (_, None) => {
+            return Err(wrong("accept a receipt (MDN) that came before the whole message was sent"));
+        }
+        (None, Some(_)) if mdn.disposition.is_duplicate() => {
+            return Err(wrong("take word of a duplicate for a receipt (MDN)").said(&mdn.text).advice(
+                "nothing shows that the partner has this message; ask it what it has under this Message-ID",
+            ));
+        }
         // A receipt for content that was not signed may leave the MIC out (RFC 4130, 7.4.3).
-        None if !expected.agreement.send_security.signs() => {}
-        theirs => {
+        (None, Some(_)) if !expected.agreement.send_security.signs() => {}
+        (theirs, Some(ours)) => {
             return Err(wrong("match the receipt's MIC with the message that was sent")
                 .with("our MIC", ours)
                 .with("their MIC", theirs.as_deref().map_or_else(|| "none".to_owned(), |t| PeerText::from(t).as_str().to_owned()))
@@ -131,7 +151,7 @@ fn examine(read: &ReadMdn, answer: &Answer<'_>, expected: &Expected<'_>) -> Resu
     let media_type = answer.headers.get("Content-Type").map(|v| PeerText::new(v).as_str().to_owned());
     proof.detail.extend([
         ("disposition".to_owned(), PeerText::from(disposition.as_str()).as_str().into()),
-        ("mic".to_owned(), ours.to_string().into()),
+        ("mic".to_owned(), expected.mic.map(ToString::to_string).into()),
         ("mic_matched".to_owned(), mdn.mic.is_some().into()),
         ("signed".to_owned(), read.signed.is_some().into()),
         ("mdn_content_type".to_owned(), media_type.unwrap_or_default().into()),
@@ -141,3 +161,6 @@ fn examine(read: &ReadMdn, answer: &Answer<'_>, expected: &Expected<'_>) -> Resu
     ]);
     Ok(proof)
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,110 @@
+use super::*;
+use crate::disposition::Disposition;
+use crate::mdn::Mdn;
+use crate::testing::Key;
+use model::Retry;
+use model::definition::SendSecurity;
+use smime::Digest;
+use std::sync::LazyLock;
+
+const ID: &str = "<1@acme>";
+
+static PARTNER: LazyLock<Key> = LazyLock::new(|| Key::new("GLOBEX"));
+
+fn mic() -> Mic {
+    Mic { algorithm: Digest::Sha256, digest: vec![7; 32] }
+}
+
+/// A receipt with these words, signed by the partner unless told otherwise.
+struct Told<'a> {
+    disposition: &'a str,
+    mic: Option<String>,
+    signed: bool,
+}
+
+impl<'a> Told<'a> {
+    fn new(disposition: &'a str) -> Self {
+        Self { disposition, mic: None, signed: true }
+    }
+
+    fn answer(&self) -> (Headers, Vec<u8>) {
+        let mdn = Mdn {
+            final_recipient: "GLOBEX".into(),
+            original_message_id: Some(ID.into()),
+            disposition: Disposition::parse(self.disposition).unwrap(),
+            mic: self.mic.clone(),
+            text: "Words.".into(),
+        };
+        let message = mdn.write("b-1", self.signed.then(|| PARTNER.signing("b-2"))).unwrap();
+        let add = |headers: Headers, (name, value): &(String, String)| headers.with(name, value).unwrap();
+        (message.headers.iter().fold(Headers::new(), add), message.body)
+    }
+}
+
+/// What comes of an answer to a message that was sent under these terms.
+fn verdict(headers: Headers, body: &[u8], security: SendSecurity, earlier: Earlier) -> Result<Verdict> {
+    let agreement = Agreement { send_security: security, ..Agreement::default() };
+    let mic = mic();
+    let answer = Answer { status: StatusCode::OK, headers, body, connection: None };
+    let expected = Expected {
+        endpoint: "globex-as2",
+        agreement: &agreement,
+        certificates: std::slice::from_ref(&PARTNER.certificate),
+        message_id: ID,
+        earlier,
+        mic: Some(&mic),
+    };
+    conclude(&answer, &expected)
+}
+
+fn of(told: &Told<'_>, security: SendSecurity, earlier: Earlier) -> Result<Proof, Error> {
+    let (headers, body) = told.answer();
+    match verdict(headers, &body, security, earlier).unwrap() {
+        Verdict::Proved(proof) => Ok(proof),
+        Verdict::Unproved(error) => Err(error),
+    }
+}
+
+#[test]
+fn word_of_a_duplicate_answers_an_attempt_whose_own_answer_was_lost_and_no_other() {
+    for disposition in [
+        "x; processed/warning: duplicate-document",
+        "x; processed/error: duplicate-document",
+        "x; failed/failure: duplicate document",
+    ] {
+        for security in [SendSecurity::SignedEncrypted, SendSecurity::None] {
+            let told = Told::new(disposition);
+            let proof = of(&told, security, Earlier::Open).unwrap();
+            assert_eq!(proof.detail["mic_matched"], false, "{disposition}");
+            assert!(proof.summary.contains("duplicate"), "{}", proof.summary);
+            // Never sent before: of which message does it speak? Answered before: not taken then.
+            for earlier in [Earlier::None, Earlier::Answered] {
+                let error = of(&told, security, earlier).unwrap_err();
+                assert_eq!(error.retry(), Retry::Permanent, "{disposition} {earlier:?}: {error}");
+            }
+            // Anyone could have written it.
+            let unsigned = Told { signed: false, ..told };
+            assert_eq!(of(&unsigned, security, Earlier::Open).unwrap_err().retry(), Retry::Permanent);
+        }
+    }
+}
+
+#[test]
+fn a_duplicate_with_a_mic_is_held_to_it() {
+    let with =
+        |mic: &str| Told { mic: Some(mic.into()), ..Told::new("x; processed/warning: duplicate-document") };
+    for earlier in [Earlier::None, Earlier::Open, Earlier::Answered] {
+        let proof = of(&with(&mic().to_string()), SendSecurity::Signed, earlier).unwrap();
+        assert_eq!(proof.detail["mic_matched"], true);
+        let error = of(&with("AQID, sha-256"), SendSecurity::Signed, earlier).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::IntegrityFailed, "{earlier:?}");
+    }
+}
+
+#[test]
+fn no_other_disposition_passes_for_a_duplicate() {
+    for disposition in ["x; processed/error: decryption-failed", "x; processed/warning: odd", "x; processed"]
+    {
+        assert!(of(&Told::new(disposition), SendSecurity::Signed, Earlier::Open).is_err(), "{disposition}");
+    }
+}
