@@ -59,7 +59,7 @@ pub use cms::signer::SignatureScheme;
 pub use cms::verify::Proof;
 pub use error::{Error, Result};
 pub use message::limits::Limits;
-pub use message::report::{Layer, Part, Report};
+pub use message::report::{Layer, Part, Report, Wrapping};
 pub use message::unwrap::{Keys, PartReceiver, ReadOptions, read_message};
 pub use mic::{Mic, MicReader, MicRule, MicSlot, RuledMic, every_mic};
 pub use mime::content_type::{ContentType, Parameters};

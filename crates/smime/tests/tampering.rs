@@ -7,7 +7,9 @@ mod support;
 use std::slice::from_ref;
 
 use proptest::prelude::*;
-use smime::{Cipher, Error, Headers, KeyTransport, Limits, ReadOptions, SealedContentKey};
+use smime::{
+    Cipher, Error, Headers, KeyTransport, Limits, PartReceiver, ReadOptions, SealedContentKey, Wrapping,
+};
 use support::{Party, all, content_type, noise, payload_entity, read, read_with};
 
 struct Sample {
@@ -38,6 +40,11 @@ impl Sample {
     fn fault(&self, headers: &Headers, body: &[u8]) -> Error {
         read(headers, body, &[&self.ours], &[&self.partner]).unwrap_err()
     }
+}
+
+fn message<B: smime::Measured>(entity: smime::Entity<B>) -> (Headers, Vec<u8>) {
+    let (headers, body) = entity.into_parts();
+    (headers, all(body))
 }
 
 fn find(haystack: &[u8], needle: &[u8]) -> usize {
@@ -282,6 +289,49 @@ fn a_bomb_is_stopped() {
     let options = ReadOptions { limits, ..ReadOptions::default() };
     let fault = read_with(&headers, &body[..], &[], &[], &options).unwrap_err();
     assert!(matches!(fault, Error::LimitExceeded { .. }));
+}
+
+/// Takes nothing, and tells what was around the content.
+struct Refusing(Vec<Wrapping>);
+
+impl PartReceiver for Refusing {
+    fn unwrapped(&mut self, wrappings: &[Wrapping]) -> std::io::Result<()> {
+        self.0 = wrappings.to_vec();
+        Err(std::io::ErrorKind::PermissionDenied.into())
+    }
+
+    fn begin(&mut self, _: &smime::Part) -> std::io::Result<Box<dyn std::io::Write + '_>> {
+        panic!("a leaf began after the refusal");
+    }
+}
+
+#[test]
+fn wrappings_are_known_before_the_first_leaf() {
+    use Wrapping::{Compressed, Encrypted, Signed};
+    let sample = Sample::new();
+    let cbc = || sample.key(Cipher::Aes256Cbc);
+    let plain = || payload_entity(b"x");
+    let signed = || plain().sign(sample.partner.signing()).unwrap();
+    let opaque = || plain().sign_opaque(sample.partner.signing()).unwrap();
+    for ((headers, body), expected) in [
+        (message(plain()), vec![]),
+        (message(signed()), vec![Signed]),
+        (message(opaque()), vec![Signed]),
+        (message(signed().seal(cbc()).unwrap()), vec![Encrypted, Signed]),
+        (message(plain().compress().unwrap().compress().unwrap()), vec![Compressed, Compressed]),
+        (message(opaque().compress().unwrap().seal(cbc()).unwrap()), vec![Encrypted, Compressed, Signed]),
+    ] {
+        let decrypt = [sample.ours.decryption()];
+        let keys = smime::Keys { decrypt: &decrypt, verify: &[] };
+        let mut receiver = Refusing(Vec::new());
+        let fault = smime::read_message(&headers, &body[..], keys, &ReadOptions::default(), &mut receiver);
+        let fault = fault.unwrap_err();
+        assert!(
+            matches!(&fault, Error::Io(e) if e.kind() == std::io::ErrorKind::PermissionDenied),
+            "{fault:?}"
+        );
+        assert_eq!(receiver.0, expected);
+    }
 }
 
 #[test]

@@ -25,6 +25,7 @@ mod sides;
 mod streaming;
 #[cfg(test)]
 mod testing;
+mod unfit;
 
 pub use names::read_name;
 pub use receive::disposition_of;

@@ -5,7 +5,8 @@ use crate::receive::{ReadMessage, Reading, Unread, read};
 use crate::reply::{Answer, mic_of, stored_reply, to_response};
 use crate::request::RequestHead;
 use crate::sides::{Sides, Stranger};
-use crate::streaming::{BodyReader, STREAM_BUFFERS, pump, too_large};
+use crate::streaming::{BodyReader, STREAM_BUFFERS, pump};
+use crate::unfit::Unfit;
 use async_trait::async_trait;
 use http::{Method, Request, Response, StatusCode};
 use model::definition::DuplicatePolicy;
@@ -197,8 +198,7 @@ impl Receiver {
         match read {
             Ok(message) if message.is_receipt => self.unexpected_receipt(head, &sides, peer, reception).await,
             Ok(message) => self.commit(head, &sides, peer, message, reception).await,
-            Err(Unread::Message { disposition, cause }) => {
-                let text = "The message could not be processed.".to_owned();
+            Err(Unread::Message { disposition, text, cause }) => {
                 let answer = Answer { disposition, mic: None, text };
                 self.refuse(head, &sides, peer, reception, answer, &cause).await
             }
@@ -345,7 +345,7 @@ impl Receiver {
             return Some(Answer {
                 disposition: Disposition::Error(DispositionError::UnexpectedProcessingError),
                 mic: None,
-                text: too_large(most).to_string(),
+                text: Unfit::TooLarge { most }.text(),
             });
         }
         None

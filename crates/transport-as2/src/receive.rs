@@ -4,14 +4,21 @@
 use crate::disposition::{Disposition, DispositionError};
 use crate::request::safe_file_name;
 use crate::streaming::BodyReader;
-use model::definition::{Partner, SendSecurity};
+use crate::unfit::Unfit;
+use model::definition::Partner;
 use model::{Error, PeerText};
 use openssl::x509::X509;
-use smime::{DecryptionKey, Digest, Headers, Keys, Part, PartReceiver, ReadOptions, Report};
+use smime::{
+    DecryptionKey, Digest, Headers, Keys, Limits, Part, PartReceiver, ReadOptions, Report, Wrapping,
+};
 use std::io::{self, Write};
 use std::sync::Arc;
 use std::time::SystemTime;
 use transport::{PartWriter, StagingArea};
+
+/// Headers of the parts inside compressed content, on top of what the parts themselves may hold. Beyond
+/// it expanding stops, also where nothing of it is kept.
+const EXPANDED_HEADERS: u64 = 1024 * 1024;
 
 /// What is needed to read a message.
 pub(crate) struct Reading {
@@ -49,7 +56,9 @@ pub(crate) enum Unread {
     /// It is to blame: the sender is told so.
     Message {
         disposition: Disposition,
-        /// For the operator; the sender sees the disposition alone.
+        /// The same in words, for the sender.
+        text: String,
+        /// For the operator alone.
         cause: String,
     },
     /// We are, or the connection: the sender gets no receipt and comes again.
@@ -69,42 +78,49 @@ pub(crate) fn read(reading: Reading) -> Result<ReadMessage, Unread> {
         digests: vec![Digest::Sha256],
         alternatives: false,
         valid_at: (!agreement.accept_expired).then_some(reading.now),
-        ..ReadOptions::default()
+        limits: Limits {
+            expanded_bytes: agreement.largest_message.saturating_add(EXPANDED_HEADERS),
+            ..Limits::default()
+        },
     };
     let keys = Keys { decrypt: &reading.keys, verify: &reading.certificates };
     let mut receiver = Receiver {
         staging: &reading.staging,
         message_id: &reading.message_id,
+        partner: &reading.partner,
+        room: agreement.largest_message,
         parts: Vec::new(),
         is_receipt: false,
     };
     let report =
         smime::read_message(&reading.headers, reading.body, keys, &options, &mut receiver).map_err(why)?;
     let message = ReadMessage { report, parts: receiver.parts, is_receipt: receiver.is_receipt };
-    enough(agreement.receive_security, &message.report)?;
-    Ok(message)
+    // By what is proved now, where `Receiver::unwrapped` went by what was claimed.
+    let (encrypted, signed) = (message.report.encrypted().is_some(), message.report.signed().is_some());
+    match Unfit::unprotected(agreement.receive_security, encrypted, signed) {
+        Some(unfit) => Err(unfit.into()),
+        None => Ok(message),
+    }
 }
 
-/// Whether the message is protected as agreed.
-fn enough(agreed: SendSecurity, report: &Report) -> Result<(), Unread> {
-    let lacks = [
-        (agreed.encrypts() && report.encrypted().is_none(), "encrypted"),
-        (agreed.signs() && report.signed().is_none(), "signed"),
-    ];
-    match lacks.iter().find(|(lacks, _)| *lacks) {
-        None => Ok(()),
-        Some((_, what)) => Err(Unread::Message {
-            disposition: Disposition::Error(DispositionError::InsufficientMessageSecurity),
-            cause: format!("the message is not {what}, as receive_security = \"{agreed}\" asks"),
-        }),
+impl From<Unfit> for Unread {
+    fn from(unfit: Unfit) -> Self {
+        Self::Message { disposition: unfit.disposition(), text: unfit.text(), cause: unfit.to_string() }
     }
 }
 
 fn why(error: smime::Error) -> Unread {
-    if matches!(error, smime::Error::Io(_)) {
-        return Unread::Ours(stream_fault(error));
+    match error {
+        smime::Error::Io(io) => match io.downcast::<Unfit>() {
+            Ok(unfit) => unfit.into(),
+            Err(io) => Unread::Ours(stream_fault(io)),
+        },
+        error => Unread::Message {
+            disposition: disposition_of(&error),
+            text: "The message could not be processed.".to_owned(),
+            cause: chain(&error),
+        },
     }
-    Unread::Message { disposition: disposition_of(&error), cause: chain(&error) }
 }
 
 /// The disposition that each fault of a message deserves (RFC 4130, 7.5).
@@ -124,13 +140,10 @@ pub fn disposition_of(error: &smime::Error) -> Disposition {
 }
 
 /// The error of staging or of the connection that came up through `smime`.
-fn stream_fault(error: smime::Error) -> Error {
-    match error {
-        smime::Error::Io(io) => match io.downcast::<Error>() {
-            Ok(own) => own,
-            Err(io) => Error::local_io("receive a message into staging", io),
-        },
-        other => Error::transient(model::ErrorKind::Internal, "receive a message").caused_by(other),
+fn stream_fault(error: io::Error) -> Error {
+    match error.downcast::<Error>() {
+        Ok(own) => own,
+        Err(io) => Error::local_io("receive a message into staging", io),
     }
 }
 
@@ -148,11 +161,21 @@ fn chain(error: &dyn std::error::Error) -> String {
 struct Receiver<'a> {
     staging: &'a Arc<dyn StagingArea>,
     message_id: &'a str,
+    partner: &'a Partner,
+    /// Bytes that all parts together may still take.
+    room: u64,
     parts: Vec<ReadPart>,
     is_receipt: bool,
 }
 
 impl PartReceiver for Receiver<'_> {
+    fn unwrapped(&mut self, wrappings: &[Wrapping]) -> io::Result<()> {
+        match Unfit::by_wrappings(self.partner.agreement.receive_security, wrappings) {
+            Some(unfit) => Err(io::Error::other(unfit)),
+            None => Ok(()),
+        }
+    }
+
     fn begin(&mut self, part: &Part) -> io::Result<Box<dyn Write + '_>> {
         let media_type = part.content_type();
         self.is_receipt |=
@@ -167,17 +190,29 @@ impl PartReceiver for Receiver<'_> {
             media_type: media_type.map(|t| t.essence().to_owned()),
         });
         match self.parts.last_mut() {
-            Some(part) => Ok(Box::new(Staged(&mut *part.writer))),
+            Some(part) => Ok(Box::new(Staged {
+                writer: &mut *part.writer,
+                room: &mut self.room,
+                most: self.partner.agreement.largest_message,
+            })),
             None => Err(io::Error::other("no part was begun")),
         }
     }
 }
 
-struct Staged<'a>(&'a mut dyn PartWriter);
+struct Staged<'a> {
+    writer: &'a mut dyn PartWriter,
+    room: &'a mut u64,
+    most: u64,
+}
 
 impl Write for Staged<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.append(bytes).map_err(io::Error::other)?;
+        match self.room.checked_sub(bytes.len() as u64) {
+            Some(left) => *self.room = left,
+            None => return Err(io::Error::other(Unfit::TooLarge { most: self.most })),
+        }
+        self.writer.append(bytes).map_err(io::Error::other)?;
         Ok(bytes.len())
     }
 
@@ -185,3 +220,6 @@ impl Write for Staged<'_> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

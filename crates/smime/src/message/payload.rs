@@ -14,6 +14,7 @@ use crate::mime::transfer::TransferEncoding;
 
 /// Reads the innermost entity, every byte of it through the digests of the rules that apply.
 pub(crate) fn read(reader: &mut Reader<'_>, headers: &Headers, body: &mut dyn BufRead) -> Result<()> {
+    reader.receiver.unwrapped(&reader.wrappings)?;
     let wrapped = reader.signed || !reader.report.layers.is_empty();
     let compressed = reader.report.layers.contains(&Layer::Compressed);
     let alternatives = reader.options.alternatives;

@@ -20,6 +20,17 @@ pub enum Layer {
     Compressed,
 }
 
+/// One wrapping that is being taken off, before it is proved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wrapping {
+    /// Encryption.
+    Encrypted,
+    /// A signature, by whomever.
+    Signed,
+    /// Compression.
+    Compressed,
+}
+
 /// A leaf of the message: one payload, or one body part among several.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Part {

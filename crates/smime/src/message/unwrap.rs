@@ -8,7 +8,7 @@ use openssl::x509::X509;
 
 use super::limits::Limits;
 use super::payload;
-use super::report::{Layer, Part, Report};
+use super::report::{Layer, Part, Report, Wrapping};
 use crate::algorithm::{Digest, oid};
 use crate::ber::BerReader;
 use crate::cms::expand::Expander;
@@ -67,6 +67,13 @@ impl Default for ReadOptions {
 /// Takes the leaves of a message as they stream. They are **not proved yet**: signature, padding
 /// and tag come last, so nothing may be published before [`read_message`] has returned a report.
 pub trait PartReceiver {
+    /// The innermost entity is reached, inside these wrappings from the outside in. Called once,
+    /// before the first leaf: a message that lacks a wrapping can be refused here, before a byte of
+    /// it is kept. None of them is proved yet; what counts in the end is the [`Report`].
+    fn unwrapped(&mut self, _: &[Wrapping]) -> io::Result<()> {
+        Ok(())
+    }
+
     /// A leaf begins; its bytes, decoded, go to the writer, which is flushed at its end.
     fn begin(&mut self, part: &Part) -> io::Result<Box<dyn Write + '_>>;
 }
@@ -87,7 +94,15 @@ pub fn read_message(
     receiver: &mut dyn PartReceiver,
 ) -> Result<Report> {
     let mut body = BufReader::with_capacity(CHUNK, body);
-    let mut reader = Reader { keys, options, receiver, report: Report::default(), depth: 0, signed: false };
+    let mut reader = Reader {
+        keys,
+        options,
+        receiver,
+        report: Report::default(),
+        wrappings: Vec::new(),
+        depth: 0,
+        signed: false,
+    };
     reader.entity(headers, &mut body)?;
     drain(&mut body)?;
     Ok(reader.report)
@@ -98,6 +113,8 @@ pub(crate) struct Reader<'a> {
     pub(crate) options: &'a ReadOptions,
     pub(crate) receiver: &'a mut dyn PartReceiver,
     pub(crate) report: Report,
+    /// What is around the present entity, from the outside in.
+    pub(crate) wrappings: Vec<Wrapping>,
     pub(crate) depth: usize,
     /// Inside a signature, whose proof comes later.
     pub(crate) signed: bool,
@@ -165,6 +182,7 @@ impl Reader<'_> {
         if !may_be_canonicalised(&headers) {
             digests.borrow_mut().exact_only();
         }
+        self.wrappings.push(Wrapping::Signed);
         let outside = std::mem::replace(&mut self.signed, true);
         self.entity(&headers, &mut body)?;
         self.signed = outside;
@@ -218,6 +236,7 @@ impl Reader<'_> {
         let limits = &self.options.limits;
         let mut decryptor = Decryptor::open(ber, authenticated, self.keys.decrypt, limits)?;
         self.report.layers.push(Layer::Encrypted { cipher: decryptor.cipher() });
+        self.wrappings.push(Wrapping::Encrypted);
         let inner = self.decrypted_entity(&mut decryptor);
         if let Err(Error::Io(_) | Error::Unsupported(_)) = inner {
             return inner;
@@ -279,6 +298,7 @@ impl Reader<'_> {
     fn compressed(&mut self, ber: BerReader<&mut dyn BufRead>) -> Result<()> {
         let expander = Expander::open(ber, &self.options.limits)?;
         self.report.layers.push(Layer::Compressed);
+        self.wrappings.push(Wrapping::Compressed);
         self.inner_entity(&mut BufReader::with_capacity(CHUNK, expander))
     }
 }

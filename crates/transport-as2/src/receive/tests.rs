@@ -1,0 +1,170 @@
+use super::*;
+use crate::testing::Key;
+use bytes::Bytes;
+use model::definition::{Agreement, As2Id, SendSecurity};
+use smime::{Entity, KeyTransport, Measured, Payload, SealedContentKey};
+use std::sync::Mutex;
+use transport::StagedPayload;
+
+/// What was begun in staging, and how many bytes of each part came.
+#[derive(Clone, Default)]
+struct Area(Arc<Mutex<Vec<u64>>>);
+
+impl Area {
+    fn parts(&self) -> Vec<u64> {
+        self.0.lock().unwrap().clone()
+    }
+}
+
+struct Writer {
+    area: Area,
+    at: usize,
+}
+
+impl StagingArea for Area {
+    fn begin(&self) -> model::Result<Box<dyn PartWriter>> {
+        let mut parts = self.0.lock().unwrap();
+        parts.push(0);
+        Ok(Box::new(Writer { area: self.clone(), at: parts.len() - 1 }))
+    }
+}
+
+impl PartWriter for Writer {
+    fn append(&mut self, bytes: &[u8]) -> model::Result<()> {
+        self.area.0.lock().unwrap()[self.at] += bytes.len() as u64;
+        Ok(())
+    }
+
+    fn length(&self) -> u64 {
+        self.area.0.lock().unwrap()[self.at]
+    }
+
+    fn seal(self: Box<Self>) -> model::Result<StagedPayload> {
+        panic!("nothing is sealed while a message is read")
+    }
+}
+
+struct Scene {
+    ours: Key,
+    theirs: Key,
+    agreement: Agreement,
+    area: Area,
+}
+
+impl Scene {
+    fn new(receive_security: SendSecurity, largest_message: u64) -> Self {
+        Self {
+            ours: Key::new("OURS"),
+            theirs: Key::new("THEIRS"),
+            agreement: Agreement { receive_security, largest_message, ..Agreement::default() },
+            area: Area::default(),
+        }
+    }
+
+    fn read(&self, headers: Headers, body: &[u8]) -> Result<ReadMessage, Unread> {
+        let (sender, reader) = BodyReader::channel();
+        sender.try_send(Ok(Bytes::copy_from_slice(body))).unwrap();
+        sender.try_send(Ok(Bytes::new())).unwrap();
+        read(Reading {
+            headers,
+            body: reader,
+            keys: vec![DecryptionKey {
+                key: self.ours.key.clone(),
+                certificate: self.ours.certificate.clone(),
+            }],
+            certificates: vec![self.theirs.certificate.clone()],
+            partner: Arc::new(Partner {
+                name: "theirs".into(),
+                as2_id: As2Id::try_from("THEIRS".to_owned()).unwrap(),
+                certificates: Vec::new(),
+                agreement: self.agreement.clone(),
+            }),
+            digests: Vec::new(),
+            now: SystemTime::now(),
+            staging: Arc::new(self.area.clone()),
+            message_id: "<1@theirs>".into(),
+        })
+    }
+
+    /// The disposition, and what the operator is told.
+    fn refused(&self, headers: Headers, body: &[u8]) -> (String, String) {
+        match self.read(headers, body) {
+            Err(Unread::Message { disposition, cause, .. }) => (disposition.to_string(), cause),
+            Err(Unread::Ours(error)) => panic!("it counts as our fault: {error}"),
+            Ok(_) => panic!("it was taken"),
+        }
+    }
+}
+
+fn binary(content: &[u8]) -> Entity<Payload<&[u8]>> {
+    let headers = Headers::new().with("Content-Type", "application/octet-stream").unwrap();
+    Entity::new(headers, Payload::new(content, content.len() as u64))
+}
+
+fn parts_of<B: Measured>(entity: Entity<B>) -> (Headers, Vec<u8>) {
+    let (headers, mut body) = entity.into_parts();
+    let mut bytes = Vec::new();
+    body.read_to_end(&mut bytes).unwrap();
+    (headers, bytes)
+}
+
+fn error(name: &str) -> String {
+    format!("automatic-action/MDN-sent-automatically; processed/error: {name}")
+}
+
+const MIB: u64 = 1024 * 1024;
+
+#[test]
+fn what_is_less_protected_than_agreed_never_reaches_staging() {
+    let zeros = vec![0; 8 << 20];
+    for (agreed, lacks) in [
+        (SendSecurity::SignedEncrypted, "encrypted"),
+        (SendSecurity::Encrypted, "encrypted"),
+        (SendSecurity::Signed, "signed"),
+    ] {
+        let scene = Scene::new(agreed, MIB);
+        let (headers, body) = parts_of(binary(&zeros).compress().unwrap().compress().unwrap());
+        assert!(body.len() < 2000, "{}", body.len());
+        let (disposition, cause) = scene.refused(headers, &body);
+        assert_eq!(disposition, error("insufficient-message-security"));
+        assert!(cause.starts_with(&format!("the message is not {lacks}")), "{cause}");
+        assert_eq!(scene.area.parts(), [0; 0], "{agreed}");
+    }
+    // Encrypted, which anybody can do, and not signed.
+    let scene = Scene::new(SendSecurity::SignedEncrypted, MIB);
+    let key = SealedContentKey::generate(
+        smime::Cipher::Aes256Cbc,
+        std::slice::from_ref(&scene.ours.certificate),
+        KeyTransport::default(),
+    );
+    let (headers, body) = parts_of(binary(b"unsigned").seal(key.unwrap()).unwrap());
+    assert_eq!(scene.refused(headers, &body).0, error("insufficient-message-security"));
+    assert_eq!(scene.area.parts(), [0; 0]);
+}
+
+#[test]
+fn no_more_is_staged_than_the_largest_message_may_hold() {
+    let scene = Scene::new(SendSecurity::None, MIB);
+    let (headers, body) = parts_of(binary(&vec![0; 8 << 20]).compress().unwrap().compress().unwrap());
+    let (disposition, cause) = scene.refused(headers, &body);
+    assert_eq!(disposition, error("unexpected-processing-error"));
+    assert!(cause.contains("largest_message = 1048576 bytes"), "{cause}");
+    assert!(scene.area.parts().iter().sum::<u64>() <= MIB);
+
+    // The same in parts, each of which would be small enough.
+    let scene = Scene::new(SendSecurity::None, MIB);
+    let part = [b"--b\r\n\r\n".as_slice(), &[0; 400 << 10], b"\r\n"].concat();
+    let parts = [part.repeat(8), b"--b--\r\n".to_vec()].concat();
+    let headers = Headers::new().with("Content-Type", "multipart/mixed; boundary=b").unwrap();
+    let entity = Entity::new(headers, Payload::new(&parts[..], parts.len() as u64));
+    let (headers, body) = parts_of(entity.compress().unwrap());
+    assert!(scene.refused(headers, &body).1.contains("largest_message"));
+    let staged = scene.area.parts();
+    assert!(staged.iter().sum::<u64>() <= MIB && staged.len() == 3, "{staged:?}");
+
+    // What goes into the bound goes in.
+    let scene = Scene::new(SendSecurity::None, MIB);
+    let (headers, body) = parts_of(binary(&vec![0; 1 << 20]).compress().unwrap());
+    assert!(scene.read(headers, &body).is_ok());
+    assert_eq!(scene.area.parts(), [MIB]);
+}
