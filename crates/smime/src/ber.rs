@@ -84,6 +84,19 @@ impl<R: Read> BerReader<R> {
         Ok(self.end - self.start)
     }
 
+    /// Reads the stream to its end: whether nothing but white space was left.
+    pub(crate) fn is_blank_to_end(&mut self) -> Result<bool> {
+        let mut blank = true;
+        loop {
+            let have = self.fill(1)?;
+            if have == 0 {
+                return Ok(blank);
+            }
+            blank &= self.buffer[self.start..self.start + have].iter().all(u8::is_ascii_whitespace);
+            self.advance(have);
+        }
+    }
+
     fn advance(&mut self, count: usize) {
         self.start += count;
         self.offset += count as u64;

@@ -16,6 +16,16 @@ pub enum Error {
     /// padding, a wrong tag or a cut ciphertext: a peer must not learn which it was (RFC 3218).
     #[error("the message could not be decrypted")]
     DecryptionFailed,
+    /// It was decrypted by a cipher that does not prove its content, and the plaintext is not as it
+    /// should be. To the peer this is [`DecryptionFailed`](Self::DecryptionFailed), word for word: if
+    /// it could tell good padding from bad, it could decrypt messages of others by asking us often
+    /// enough. The cause is for the operator alone.
+    #[error("the message could not be decrypted")]
+    Undecipherable {
+        /// What is wrong with the plaintext.
+        #[source]
+        cause: Box<Error>,
+    },
     /// No recipient of the message is one of our keys. To the peer this is a failed decryption.
     #[error(
         "the message is encrypted for {recipients} recipient(s), none of which is one of our certificates"

@@ -149,6 +149,62 @@ fn an_unreadable_recipient_does_not_hide_ours() {
     assert_eq!(read(&headers, &all(body), &[&sample.ours], &[]).unwrap().1[0].1, b"x");
 }
 
+/// What a plaintext that was tampered with is answered, its padding good.
+fn padded_well(sample: &Sample, headers: &Headers, body: &[u8]) -> Result<(), Error> {
+    let entity = smime::Entity::new(headers.clone(), smime::Payload::new(body, body.len() as u64));
+    let (headers, body) = message(entity.seal(sample.key(Cipher::Aes256Cbc)).unwrap());
+    read(&headers, &body, &[&sample.ours], &[&sample.partner]).map(drop)
+}
+
+#[test]
+fn good_padding_before_spoilt_content_looks_like_bad_padding() {
+    let sample = Sample::new();
+    let content = b"orders that are worth reading\r\n".repeat(8);
+    let signed = || payload_entity(&content).sign(sample.partner.signing()).unwrap();
+    let opaque = || payload_entity(&content).sign_opaque(sample.partner.signing()).unwrap();
+    let (base64_headers, bytes) = message(opaque());
+    let base64 = openssl::base64::encode_block(&bytes).into_bytes();
+    let garbage = noise(32);
+    let same = |what: &str, result: Result<(), Error>| {
+        let fault = result.expect_err(what);
+        let hidden = matches!(fault, Error::DecryptionFailed | Error::Undecipherable { .. });
+        assert!(hidden && fault.to_string() == Error::DecryptionFailed.to_string(), "{what}: {fault:?}");
+    };
+    for (form, (headers, body)) in [
+        ("multipart", message(signed())),
+        ("opaque", message(opaque())),
+        ("base64", (base64_headers, base64)),
+        ("compressed multipart", message(signed().compress().unwrap())),
+        ("compressed opaque", message(opaque().compress().unwrap())),
+    ] {
+        padded_well(&sample, &headers, &body).unwrap();
+        // Cut off where the last block of another message took its place.
+        for cut in (1..48).chain((48..body.len()).step_by(61)).map(|less| body.len() - less) {
+            // The last line end alone is no loss, nor is base64's padding.
+            if !body[cut..].iter().all(|byte| matches!(byte, b'\r' | b'\n' | b'=')) {
+                same(&format!("{form} cut to {cut}"), padded_well(&sample, &headers, &body[..cut]));
+            }
+        }
+        // Whole, and blocks of another message behind it.
+        let more = [&body[..], &garbage].concat();
+        same(&format!("{form} and more"), padded_well(&sample, &headers, &more));
+        // The same behind content whose signature would fail.
+        let mut spoilt = more.clone();
+        let middle = body.len() / 3;
+        spoilt[middle] ^= 4;
+        same(&format!("{form} spoilt, and more"), padded_well(&sample, &headers, &spoilt));
+        let blank = [&body[..], b"\r\n \t\r\n"].concat();
+        padded_well(&sample, &headers, &blank).unwrap();
+    }
+    // Where a tag proves the content, or nothing is encrypted, an epilogue is nobody's secret.
+    let (headers, mut body) = message(signed());
+    body.extend_from_slice(b"epilogue");
+    assert!(read(&headers, &body, &[], &[&sample.partner]).is_ok());
+    let entity = smime::Entity::new(headers, smime::Payload::new(&body[..], body.len() as u64));
+    let (headers, body) = message(entity.seal(sample.key(Cipher::Aes256Gcm)).unwrap());
+    assert!(read(&headers, &body, &[&sample.ours], &[&sample.partner]).is_ok());
+}
+
 #[test]
 fn content_and_signature_flips() {
     let sample = Sample::new();

@@ -128,7 +128,9 @@ fn why(error: smime::Error) -> Unread {
 pub fn disposition_of(error: &smime::Error) -> Disposition {
     use DispositionError as E;
     Disposition::Error(match error {
-        smime::Error::DecryptionFailed | smime::Error::NoRecipient { .. } => E::DecryptionFailed,
+        smime::Error::DecryptionFailed
+        | smime::Error::Undecipherable { .. }
+        | smime::Error::NoRecipient { .. } => E::DecryptionFailed,
         smime::Error::SignatureInvalid
         | smime::Error::SignerUnknown { .. }
         | smime::Error::CertificateExpired => E::AuthenticationFailed,

@@ -12,16 +12,16 @@ use crate::error::{Error, Result};
 use crate::message::limits::Limits;
 
 /// The expanded content of a compressed message.
-pub(crate) struct Expander<R> {
-    ber: BerReader<R>,
+pub(crate) struct Expander<'b, R> {
+    ber: &'b mut BerReader<R>,
     zlib: Decompress,
     limit: u64,
     ended: bool,
 }
 
-impl<R: Read> Expander<R> {
+impl<'b, R: Read> Expander<'b, R> {
     /// Goes on behind the content type of a ContentInfo.
-    pub(crate) fn open(mut ber: BerReader<R>, limits: &Limits) -> Result<Self> {
+    pub(crate) fn open(ber: &'b mut BerReader<R>, limits: &Limits) -> Result<Self> {
         let data = ber.expect(der::SEQUENCE, "CompressedData")?;
         ber.enter(data)?;
         let version = ber.expect(der::INTEGER, "version")?;
@@ -36,7 +36,7 @@ impl<R: Read> Expander<R> {
         ber.enter(info)?;
         let kind = ber.expect(der::OID, "contentType")?;
         ber.skip(kind)?;
-        super::enter_content(&mut ber)?;
+        super::enter_content(ber)?;
         Ok(Expander { ber, zlib: Decompress::new(true), limit: limits.expanded_bytes, ended: false })
     }
 
@@ -81,7 +81,7 @@ impl<R: Read> Expander<R> {
     }
 }
 
-impl<R: Read> Read for Expander<R> {
+impl<R: Read> Read for Expander<'_, R> {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
         if self.ended || out.is_empty() {
             return Ok(0);

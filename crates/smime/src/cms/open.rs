@@ -20,8 +20,8 @@ const LONGEST_TAG: usize = 16;
 ///
 /// Padding and tag are checked at the end: what was read is to be trusted only when the stream has
 /// ended without an error. Every fault of the ciphertext is [`Error::DecryptionFailed`].
-pub(crate) struct Decryptor<R> {
-    ber: BerReader<R>,
+pub(crate) struct Decryptor<'b, R> {
+    ber: &'b mut BerReader<R>,
     crypter: Crypter,
     cipher: Cipher,
     tag: TagPlace,
@@ -51,10 +51,10 @@ enum TagPlace {
     Element(usize),
 }
 
-impl<R: Read> Decryptor<R> {
+impl<'b, R: Read> Decryptor<'b, R> {
     /// Goes on behind the content type of a ContentInfo. `authenticated` tells AuthEnvelopedData.
     pub(crate) fn open(
-        mut ber: BerReader<R>,
+        ber: &'b mut BerReader<R>,
         authenticated: bool,
         keys: &[DecryptionKey],
         limits: &Limits,
@@ -66,7 +66,7 @@ impl<R: Read> Decryptor<R> {
         if let Some(originator) = ber.optional(der::context(0))? {
             ber.skip(originator)?;
         }
-        let infos = recipient_infos(&mut ber, limits)?;
+        let infos = recipient_infos(ber, limits)?;
         let info = ber.expect(der::SEQUENCE, "EncryptedContentInfo")?;
         ber.enter(info)?;
         let kind = ber.expect(der::OID, "contentType")?;
@@ -233,7 +233,7 @@ impl Parameters {
     }
 }
 
-impl<R: Read> Read for Decryptor<R> {
+impl<R: Read> Read for Decryptor<'_, R> {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
         if out.is_empty() {
             return Ok(0);

@@ -102,6 +102,7 @@ pub fn read_message(
         wrappings: Vec::new(),
         depth: 0,
         signed: false,
+        malleable: false,
     };
     reader.entity(headers, &mut body)?;
     drain(&mut body)?;
@@ -118,6 +119,9 @@ pub(crate) struct Reader<'a> {
     pub(crate) depth: usize,
     /// Inside a signature, whose proof comes later.
     pub(crate) signed: bool,
+    /// Inside a cipher that does not prove its content: whoever has a message that was sent to us can
+    /// change the plaintext and see what we answer.
+    malleable: bool,
 }
 
 impl Reader<'_> {
@@ -170,7 +174,11 @@ impl Reader<'_> {
         let part = parts.next_part()?.ok_or_else(|| missing("the signature"))?;
         let signature = self.signature_bytes(part)?;
         let signers = Signers::parse(&signature, self.options.limits.signers)?;
-        parts.finish()?;
+        if !self.malleable {
+            parts.finish()?;
+        } else if !parts.finish_blank()? {
+            return Err(Error::malformed("multipart/signed", "bytes follow its last boundary"));
+        }
         self.prove(place, &signers, digests.into_inner())
     }
 
@@ -222,21 +230,31 @@ impl Reader<'_> {
 
     /// What the content type of the CMS says wins over `smime-type`.
     fn cms(&mut self, source: &mut dyn BufRead) -> Result<()> {
-        let (kind, ber) = cms::begin(source, &self.options.limits)?;
-        match kind.as_slice() {
-            oid::ENVELOPED_DATA => self.enveloped(ber, false),
-            oid::AUTH_ENVELOPED_DATA => self.enveloped(ber, true),
-            oid::SIGNED_DATA => self.opaque_signed(ber),
-            oid::COMPRESSED_DATA => self.compressed(ber),
+        let (kind, mut ber) = cms::begin(source, &self.options.limits)?;
+        let outside = self.malleable;
+        let result = match kind.as_slice() {
+            oid::ENVELOPED_DATA => self.enveloped(&mut ber, false),
+            oid::AUTH_ENVELOPED_DATA => self.enveloped(&mut ber, true),
+            oid::SIGNED_DATA => self.opaque_signed(&mut ber),
+            oid::COMPRESSED_DATA => self.compressed(&mut ber),
             other => Err(Error::unsupported(format!("CMS content type {}", der::dotted(other)))),
+        };
+        self.malleable = outside;
+        // Whatever a proof has said, it spoke of nothing behind the structure.
+        let told = result.is_ok() || result.as_ref().is_err_and(speaks_of_a_signature);
+        if self.malleable && told && !ber.is_blank_to_end()? {
+            return Err(Error::malformed("CMS structure", "bytes follow it"));
         }
+        result
     }
 
-    fn enveloped(&mut self, ber: BerReader<&mut dyn BufRead>, authenticated: bool) -> Result<()> {
+    fn enveloped(&mut self, ber: &mut BerReader<&mut dyn BufRead>, authenticated: bool) -> Result<()> {
         let limits = &self.options.limits;
         let mut decryptor = Decryptor::open(ber, authenticated, self.keys.decrypt, limits)?;
         self.report.layers.push(Layer::Encrypted { cipher: decryptor.cipher() });
         self.wrappings.push(Wrapping::Encrypted);
+        let proves_content = decryptor.cipher().is_authenticated();
+        self.malleable |= !proves_content;
         let inner = self.decrypted_entity(&mut decryptor);
         if let Err(Error::Io(_) | Error::Unsupported(_)) = inner {
             return inner;
@@ -244,7 +262,7 @@ impl Reader<'_> {
         // Whatever the plaintext looks like, the ciphertext is read to its end first, so that
         // neither the answer nor its moment tells how much of it made sense.
         drain_read(&mut decryptor)?;
-        inner
+        if proves_content { inner } else { inner.map_err(veiled) }
     }
 
     fn decrypted_entity(&mut self, decryptor: &mut dyn Read) -> Result<()> {
@@ -261,7 +279,7 @@ impl Reader<'_> {
     }
 
     /// RFC 8551 section 3.5.2.
-    fn opaque_signed(&mut self, mut ber: BerReader<&mut dyn BufRead>) -> Result<()> {
+    fn opaque_signed(&mut self, ber: &mut BerReader<&mut dyn BufRead>) -> Result<()> {
         let data = ber.expect(der::SEQUENCE, "SignedData")?;
         ber.enter(data)?;
         let version = ber.expect(der::INTEGER, "version")?;
@@ -274,10 +292,10 @@ impl Reader<'_> {
         let kind = ber.expect(der::OID, "contentType")?;
         let kind = ber.collect(kind)?;
         let content_type = Element::parse(&kind)?.content.to_vec();
-        cms::enter_content(&mut ber)?;
+        cms::enter_content(ber)?;
 
         let place = self.report.layers.len();
-        self.digested_entity(Octets(&mut ber), &digests)?;
+        self.digested_entity(Octets(ber), &digests)?;
         // The explicit tag and EncapsulatedContentInfo.
         ber.leave()?;
         ber.leave()?;
@@ -295,11 +313,34 @@ impl Reader<'_> {
         self.prove(place, &Signers { content_type, infos }, digests.into_inner())
     }
 
-    fn compressed(&mut self, ber: BerReader<&mut dyn BufRead>) -> Result<()> {
+    fn compressed(&mut self, ber: &mut BerReader<&mut dyn BufRead>) -> Result<()> {
         let expander = Expander::open(ber, &self.options.limits)?;
         self.report.layers.push(Layer::Compressed);
         self.wrappings.push(Wrapping::Compressed);
         self.inner_entity(&mut BufReader::with_capacity(CHUNK, expander))
+    }
+}
+
+/// Whether the message was read as far as its signature.
+fn speaks_of_a_signature(error: &Error) -> bool {
+    matches!(
+        error,
+        Error::SignatureInvalid
+            | Error::SignerUnknown { .. }
+            | Error::CertificateExpired
+            | Error::IntegrityFailed { .. }
+    )
+}
+
+/// What is wrong with a plaintext that anybody may have changed. Only what a signature says of content
+/// that was whole to its end is told; all else could depend on whether the padding was good, and that
+/// must look the same as bad padding does.
+fn veiled(error: Error) -> Error {
+    match error {
+        Error::Malformed { .. } | Error::LimitExceeded { .. } | Error::DecompressionFailed => {
+            Error::Undecipherable { cause: Box::new(error) }
+        }
+        other => other,
     }
 }
 

@@ -113,6 +113,21 @@ impl<R: Read> Multipart<R> {
         }
     }
 
+    /// As [`finish`](Self::finish), and tells whether nothing but white space followed the last part
+    /// that was asked for.
+    pub fn finish_blank(mut self) -> Result<bool> {
+        let mut blank = self.next_part()?.is_none();
+        blank &= self.buffer[self.start..self.end].iter().all(u8::is_ascii_whitespace);
+        loop {
+            match self.inner.read(&mut self.buffer) {
+                Ok(0) => return Ok(blank),
+                Ok(count) => blank &= self.buffer[..count].iter().all(u8::is_ascii_whitespace),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
     /// Reads more behind what is there; false at the end of the stream.
     fn read_more(&mut self) -> Result<bool> {
         if self.at_end {

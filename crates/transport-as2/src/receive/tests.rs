@@ -168,3 +168,19 @@ fn no_more_is_staged_than_the_largest_message_may_hold() {
     assert!(scene.read(headers, &body).is_ok());
     assert_eq!(scene.area.parts(), [MIB]);
 }
+
+#[test]
+fn spoilt_plaintext_is_answered_like_a_wrong_key_and_explained_to_the_operator() {
+    let scene = Scene::new(SendSecurity::SignedEncrypted, MIB);
+    let key = || {
+        let recipient = std::slice::from_ref(&scene.ours.certificate);
+        SealedContentKey::generate(smime::Cipher::Aes256Cbc, recipient, KeyTransport::default()).unwrap()
+    };
+    let (signed, mut body) = parts_of(binary(b"orders").sign(scene.theirs.signing("b-1")).unwrap());
+    body.truncate(body.len() / 2);
+    let half = Entity::new(signed, Payload::new(&body[..], body.len() as u64));
+    let (headers, body) = parts_of(half.seal(key()).unwrap());
+    let (disposition, cause) = scene.refused(headers, &body);
+    assert_eq!(disposition, error("decryption-failed"));
+    assert!(cause.contains("it ends too early"), "{cause}");
+}
