@@ -68,15 +68,22 @@ fn receipts_that_do_not_prove_delivery_are_failures_with_their_cause() {
 }
 
 #[test]
-fn an_empty_answer_is_no_receipt_and_the_message_goes_out_again() {
+fn an_answer_without_a_readable_receipt_is_none_and_the_message_goes_out_again() {
     let (peer, hub) = start();
-    let way = way_to(&peer, &hub, "empty.bin", &json!({ "mdn": "none", "times": 1 }));
-    assert_eq!(way["state"], "completed", "{way}");
-    assert_eq!(attempts(&way).len(), 2, "{way}");
-    let seen = received(&peer);
-    assert_eq!(seen.len(), 2, "{seen:?}");
-    assert_eq!(seen[0]["message_id"], seen[1]["message_id"]);
-    assert_identical(&seen);
+    for mdn in ["none", "page", "cut"] {
+        let before = received(&peer).len();
+        let way = way_to(&peer, &hub, &format!("{mdn}.bin"), &json!({ "mdn": mdn, "times": 1 }));
+        assert_eq!(way["state"], "completed", "{way}");
+        assert_eq!(attempts(&way).len(), 2, "{way}");
+        let seen = &received(&peer)[before..];
+        assert_eq!(seen.len(), 2, "{seen:?}");
+        assert_eq!(seen[0]["message_id"], seen[1]["message_id"]);
+        assert_identical(seen);
+        // The partner had it: the second time it gives the receipt that did not arrive.
+        assert!(mdn == "none" || seen[1]["answer"] == "stored mdn", "{}", seen[1]);
+    }
+    let events = hub.events("delivery.retrying");
+    assert!(events.iter().all(|event| event.to_string().contains("ambiguous")), "{events:?}");
 }
 
 #[test]

@@ -25,7 +25,9 @@ from pyas2lib.utils import unquote_as2name
 
 # What the peer can be told to do with a message, with what it does when not told. See README.md.
 BEHAVIOUR = {
-    "mdn": "asked",  # asked: as the message asks · signed · unsigned · none: 200 and an empty body
+    # asked: as the message asks · signed · unsigned · none: 200 and an empty body · page: 200 and a page in HTML · cut: the
+    # first half of the MDN, as a whole HTTP answer
+    "mdn": "asked",
     "mic": "right",  # right · wrong · missing
     "disposition": None,  # e.g. "processed/error: decryption-failed", whatever happened to the message
     "original_message_id": None,  # another Message-ID in the MDN than the message's
@@ -185,6 +187,10 @@ class Peer:
         if status == "processed":
             with self.lock:
                 self.answers.setdefault(message.message_id, answer)
+        if behaviour["mdn"] == "page":
+            answer = [("Content-Type", "text/html")], b"<html><h1>Welcome</h1></html>"
+        elif behaviour["mdn"] == "cut":
+            answer = answer[0], answer[1][:len(answer[1]) // 2]
         record["mdn"] = dump(self.dir / "raw" / f"{number:06}.mdn", header_block(answer[0]) + answer[1])
         self.record(record, answer="mdn", http_status=200)
         return 200, *answer
@@ -204,7 +210,7 @@ class Peer:
 
     def mdn(self, message, status, error, mdn, behaviour):
         """The MDN to answer with, as (headers, body), or nothing."""
-        if behaviour["mdn"] == "none" or (mdn is None and behaviour["mdn"] == "asked"):
+        if behaviour["mdn"] == "none" or (mdn is None and behaviour["mdn"] in ("asked", "page", "cut")):
             return None
         options = "disposition-notification-options"
         if behaviour["mdn"] == "unsigned" or message.sender is None:

@@ -85,7 +85,7 @@ impl Destination for As2Destination {
             .iter()
             .try_fold(Headers::new(), |headers, (name, value)| headers.with(name.as_str(), value.as_bytes()));
         let headers = headers.map_err(|error| {
-            Error::permanent(ErrorKind::Protocol, "read the answer's headers").caused_by(error)
+            Error::ambiguous(ErrorKind::Protocol, "read the answer's headers").caused_by(error)
         })?;
         let answer = Answer { status: head.status, headers, body: &body, connection };
         let expected = Expected {

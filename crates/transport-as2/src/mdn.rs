@@ -2,7 +2,7 @@
 //! (RFC 4130, 7; RFC 8098, 3; the signed form RFC 4130, 7.3).
 
 use crate::disposition::Disposition;
-use model::{Error, ErrorKind, Result};
+use model::{Error, ErrorKind, Result, Retry};
 use openssl::x509::X509;
 use smime::{Digest, Entity, Headers, Keys, Limits, Mic, Part, PartReceiver, ReadOptions, Signing};
 use std::io::{self, Cursor, Read, Write};
@@ -93,23 +93,29 @@ pub struct ReadMdn {
 /// partner's certificates.
 ///
 /// # Errors
-/// `TrustFailed` when a signature is not the partner's; `Protocol` when there is no receipt.
+/// `TrustFailed` when a signature is not the partner's, `Permanent`; `Protocol` when there is no receipt
+/// that can be read, `Ambiguous` as long as no disposition was seen: the partner may have the message.
 pub fn read(headers: &Headers, body: &[u8], partner: &[X509]) -> Result<ReadMdn> {
     let mut parts = Collected { parts: Vec::new(), room: LARGEST_MDN };
     let options = ReadOptions { alternatives: false, ..ReadOptions::default() };
     let keys = Keys { decrypt: &[], verify: partner };
     let report = smime::read_message(headers, body, keys, &options, &mut parts).map_err(|error| {
-        let (kind, advice) = match &error {
+        let (kind, retry, advice) = match &error {
             smime::Error::SignatureInvalid
             | smime::Error::SignerUnknown { .. }
             | smime::Error::CertificateExpired
             | smime::Error::IntegrityFailed { .. } => (
                 ErrorKind::TrustFailed,
+                Retry::Permanent,
                 "ask the partner which certificate signs its receipts, and add it to the partner's certificates",
             ),
-            _ => (ErrorKind::Protocol, "keep the answer and ask the partner what its system sends"),
+            _ => (ErrorKind::Protocol, Retry::Ambiguous, NO_RECEIPT),
         };
-        Error::permanent(kind, "read the receipt (MDN)").advice(advice).caused_by(error)
+        Error::new(kind, retry, "read the receipt (MDN)")
+            .with("content_type", media_type(headers))
+            .said(beginning(body))
+            .advice(advice)
+            .caused_by(error)
     })?;
     let signed = report.signed().map(|proof| proof.digest);
     let notification = parts
@@ -117,9 +123,10 @@ pub fn read(headers: &Headers, body: &[u8], partner: &[X509]) -> Result<ReadMdn>
         .iter()
         .find(|(essence, _)| essence.eq_ignore_ascii_case("message/disposition-notification"))
         .ok_or_else(|| {
-            Error::permanent(ErrorKind::Protocol, "find a receipt (MDN) in the partner's answer")
-                .with("content_type", report_types(&parts.parts))
-                .advice("the partner answered with something else; look at the answer kept with this attempt")
+            Error::ambiguous(ErrorKind::Protocol, "find a receipt (MDN) in the partner's answer")
+                .with("content_type", media_type(headers))
+                .said(beginning(body))
+                .advice(NO_RECEIPT)
         })?;
     let text = parts
         .parts
@@ -132,7 +139,10 @@ pub fn read(headers: &Headers, body: &[u8], partner: &[X509]) -> Result<ReadMdn>
 
 fn parse_fields(bytes: &[u8], text: String) -> Result<Mdn> {
     let (fields, _) = Headers::parse(bytes, &Limits::default()).map_err(|error| {
-        Error::permanent(ErrorKind::Protocol, "read the receipt's fields").caused_by(error)
+        Error::ambiguous(ErrorKind::Protocol, "read the receipt's fields")
+            .said(beginning(bytes))
+            .advice(NO_RECEIPT)
+            .caused_by(error)
     })?;
     let field = |name: &str| {
         fields
@@ -140,10 +150,15 @@ fn parse_fields(bytes: &[u8], text: String) -> Result<Mdn> {
             .map(|value| String::from_utf8_lossy(value).trim().to_owned())
             .filter(|v| !v.is_empty())
     };
-    let disposition = field("Disposition")
-        .ok_or_else(|| Error::permanent(ErrorKind::Protocol, "find the disposition in the receipt (MDN)"))?;
+    let disposition = field("Disposition").ok_or_else(|| {
+        Error::ambiguous(ErrorKind::Protocol, "find the disposition in the receipt (MDN)")
+            .said(beginning(bytes))
+            .advice(NO_RECEIPT)
+    })?;
     let parsed = Disposition::parse(&disposition).ok_or_else(|| {
-        Error::permanent(ErrorKind::Protocol, "understand the receipt's disposition").said(&disposition)
+        Error::permanent(ErrorKind::Protocol, "understand the receipt's disposition")
+            .said(&disposition)
+            .advice("ask the partner what it means by that, and whether it has the message")
     })?;
     let recipient = field("Final-Recipient").or_else(|| field("Original-Recipient")).unwrap_or_default();
     Ok(Mdn {
@@ -169,8 +184,18 @@ pub(crate) fn mic_matches(received: &str, ours: &Mic) -> bool {
     }
 }
 
-fn report_types(parts: &[(String, Vec<u8>)]) -> String {
-    parts.iter().map(|(essence, _)| essence.as_str()).collect::<Vec<_>>().join(", ")
+/// What to do about an answer that is no receipt: a web server or a load balancer may have written it,
+/// before or after the partner's own system took the message.
+const NO_RECEIPT: &str =
+    "the message goes out again; should this go on, ask the partner what its system answers";
+
+fn media_type(headers: &Headers) -> String {
+    headers.content_type().map_or_else(|| "none".to_owned(), |media| media.essence().to_owned())
+}
+
+/// As much of an answer as helps to recognise it.
+fn beginning(bytes: &[u8]) -> &[u8] {
+    &bytes[..bytes.len().min(1024)]
 }
 
 fn fields(headers: &Headers) -> Vec<(String, String)> {

@@ -97,7 +97,8 @@ pub(crate) fn conclude(answer: &Answer<'_>, expected: &Expected<'_>) -> Result<V
             .said("an empty answer")
             .advice("ask the partner whether it sends synchronous receipts"));
     }
-    let read = mdn::read(&answer.headers, answer.body, expected.certificates)?;
+    let read = mdn::read(&answer.headers, answer.body, expected.certificates)
+        .map_err(|error| error.with("message_id", expected.message_id))?;
     Ok(examine(&read, answer, expected).map_or_else(Verdict::Unproved, Verdict::Proved))
 }
 

@@ -30,7 +30,7 @@ fn a_signed_receipt_is_proved_by_the_partners_certificate_alone() {
     let proved = read(&headers(&message), &message.body, std::slice::from_ref(&ours.certificate)).unwrap();
     assert_eq!(proved, ReadMdn { mdn: mdn(), signed: Some(Digest::Sha256) });
     let error = read(&headers(&message), &message.body, &[other.certificate]).unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::TrustFailed);
+    assert_eq!((error.kind(), error.retry()), (ErrorKind::TrustFailed, Retry::Permanent));
     let mut forged = message.body.clone();
     let at = forged.windows(9).position(|w| w == b"processed").unwrap();
     forged[at..at + 9].copy_from_slice(b"processes");
@@ -52,12 +52,34 @@ fn receipts_as_partners_write_them() {
 }
 
 #[test]
-fn answers_that_are_no_receipt_are_refused() {
+fn answers_that_are_no_receipt_leave_it_open_whether_the_partner_has_the_message() {
+    let ours = Key::new("GLOBEX");
     let html = Headers::new().with("Content-Type", "text/html").unwrap();
-    assert_eq!(read(&html, b"<h1>Welcome</h1>", &[]).unwrap_err().kind(), ErrorKind::Protocol);
-    assert_eq!(read(&Headers::new(), b"", &[]).unwrap_err().kind(), ErrorKind::Protocol);
+    let report = Headers::new().with("Content-Type", "multipart/report; boundary=x").unwrap();
+    let signed = mdn().write("b-1", Some(ours.signing("b-2"))).unwrap();
+    let cut = |length: usize| &signed.body[..length];
+    let closing = signed.body.windows(7).rposition(|w| w == b"--b-2--").unwrap();
     let huge = vec![b'a'; LARGEST_MDN + 1];
-    assert_eq!(read(&html, &huge, &[]).unwrap_err().kind(), ErrorKind::Protocol);
+    for (headers, body) in [
+        (&html, &b"<h1>Welcome</h1>"[..]),
+        (&Headers::new(), b""),
+        (&report, b"\r\n"),
+        (&html, &huge),
+        (&report, b"--x\r\nContent-Type: text/plain\r\n\r\nhello\r\n--x--\r\n"),
+        (
+            &report,
+            b"--x\r\nContent-Type: message/disposition-notification\r\n\r\nReporting-UA: y\r\n\r\n--x--\r\n",
+        ),
+        (&headers(&signed), cut(40)),
+        (&headers(&signed), cut(signed.body.len() / 2)),
+        (&headers(&signed), cut(closing)),
+    ] {
+        let error = read(headers, body, std::slice::from_ref(&ours.certificate)).unwrap_err();
+        assert_eq!((error.kind(), error.retry()), (ErrorKind::Protocol, Retry::Ambiguous), "{error:?}");
+    }
+    // What was read, and is no word for success, is the partner's answer.
+    let body = b"--x\r\nContent-Type: message/disposition-notification\r\n\r\nDisposition: x; deleted\r\n\r\n--x--\r\n";
+    assert_eq!(read(&report, body, &[]).unwrap_err().retry(), Retry::Permanent);
 }
 
 #[test]
