@@ -3,6 +3,8 @@
 -- Who lives. One row for each node name, for ever: its epoch only grows.
 CREATE TABLE leases (
     node        TEXT    NOT NULL PRIMARY KEY,
+    -- Which installation holds or held it: a start of the same one takes it over, another waits.
+    instance    UUID    NOT NULL,
     epoch       BIGINT  NOT NULL,
     -- False once released or fenced: then nobody holds this epoch.
     held        BOOLEAN NOT NULL,

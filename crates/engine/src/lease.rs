@@ -7,6 +7,7 @@ use std::time::Duration;
 use store::{Acquired, NodeLease, Renewal, Store};
 use tokio::sync::watch;
 use transport::{Clock, Shutdown};
+use uuid::Uuid;
 
 /// Keeps the node's lease renewed and tells everyone whether it still holds.
 ///
@@ -17,6 +18,7 @@ pub(crate) struct LeaseKeeper {
     store: Store,
     clock: Arc<dyn Clock>,
     node: NodeName,
+    instance: Uuid,
     length: Duration,
     current: watch::Sender<NodeLease>,
     /// When the last successful renewal was *begun*, in monotonic microseconds.
@@ -26,17 +28,16 @@ pub(crate) struct LeaseKeeper {
 }
 
 impl LeaseKeeper {
-    /// Takes the node's lease. `previous_is_dead` says that a lock on this machine proves that no
-    /// earlier process of this node lives.
+    /// Takes the node's lease. No earlier process of this `instance` may live.
     pub(crate) async fn acquire(
         store: Store,
         clock: Arc<dyn Clock>,
         node: NodeName,
         length: Duration,
-        previous_is_dead: bool,
+        instance: Uuid,
     ) -> Result<Self> {
         let begun = micros(clock.monotonic());
-        let lease = match store.acquire_node(&node, length, clock.now(), previous_is_dead).await? {
+        let lease = match store.acquire_node(&node, length, clock.now(), instance).await? {
             Acquired::Held(lease) => lease,
             Acquired::HeldUntil(until) => return Err(taken(&node, until)),
         };
@@ -44,6 +45,7 @@ impl LeaseKeeper {
             store,
             clock,
             node,
+            instance,
             length,
             current: watch::Sender::new(lease),
             renewed_at: AtomicU64::new(begun),
@@ -97,7 +99,7 @@ impl LeaseKeeper {
                 Ok(Renewal::Renewed) => self.renewed_at.store(begun, Ordering::SeqCst),
                 Ok(Renewal::Lost) => {
                     tracing::warn!(node = %self.node, epoch = lease.epoch, "the node's lease was lost; taking a new one");
-                    self.take_anew(begun, false).await;
+                    self.take_anew(begun).await;
                 }
                 Err(error) => {
                     tracing::warn!(node = %self.node, error = %error.chain(), "the node's lease could not be renewed");
@@ -110,14 +112,14 @@ impl LeaseKeeper {
     /// when it is not known what was claimed.
     pub(crate) async fn begin_anew(&self, epoch: i64) {
         if self.holds(epoch) {
-            self.take_anew(micros(self.clock.monotonic()), true).await;
+            self.take_anew(micros(self.clock.monotonic())).await;
         }
     }
 
-    /// `ours` says that the lease to be replaced is this process's own. One that another process holds
+    /// Replaces this process's own lease, or one that has ended. One that another installation holds
     /// under this node's name stays with it.
-    async fn take_anew(&self, begun: u64, ours: bool) {
-        match self.store.acquire_node(&self.node, self.length, self.clock.now(), ours).await {
+    async fn take_anew(&self, begun: u64) {
+        match self.store.acquire_node(&self.node, self.length, self.clock.now(), self.instance).await {
             Ok(Acquired::Held(lease)) => {
                 self.renewed_at.store(begun, Ordering::SeqCst);
                 self.current.send_replace(lease);

@@ -19,6 +19,7 @@ use store::Store;
 use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
 use transport::{BufferBudget, Clock, Directory, Intake, Random, Services, Shutdown, Transport};
+use uuid::Uuid;
 
 /// How the engine works; from the process settings.
 #[derive(Clone, Debug)]
@@ -27,8 +28,8 @@ pub struct EngineSettings {
     pub node: NodeName,
     /// Length of the node's lease.
     pub lease: Duration,
-    /// Whether a lock on this machine proves that no earlier process of this node lives.
-    pub previous_is_dead: bool,
+    /// Which installation of the node this is; a lock proves that no other process of it lives.
+    pub instance: Uuid,
     /// Offers of one poll staged at once.
     pub stagings_at_once: usize,
     /// Deliveries under way at once.
@@ -97,7 +98,7 @@ impl Engine {
             Arc::clone(&parts.clock),
             settings.node.clone(),
             settings.lease,
-            settings.previous_is_dead,
+            settings.instance,
         )
         .await?;
         let lease = Arc::new(lease);

@@ -10,6 +10,7 @@ use crate::tx::Tx;
 use async_trait::async_trait;
 use model::{NodeName, Result, Timestamp};
 use std::time::Duration;
+use uuid::Uuid;
 
 /// A node's right to write. One renewal serves all its claims.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
@@ -27,7 +28,7 @@ pub struct NodeLease {
 pub enum Acquired {
     /// It is ours.
     Held(NodeLease),
-    /// A node of this name lives; its lease ends then, unless it renews it.
+    /// Another installation's node of this name lives; its lease ends then, unless it renews it.
     HeldUntil(Timestamp),
 }
 
@@ -41,8 +42,9 @@ pub enum Renewal {
 }
 
 impl Store {
-    /// Takes the lease of a node's name: `epoch` = the one before + 1. With `previous_is_dead` (its
-    /// process is known to have ended) a lease that still runs is taken over, with all its claims.
+    /// Takes the lease of a node's name: `epoch` = the one before + 1. `instance` is this installation's
+    /// own id ([`crate::load_or_create_instance`]): a lease of it that still runs is an earlier process's,
+    /// which is dead, or the caller's own; it is taken over, with all its claims. Another's is not.
     ///
     /// # Errors
     /// The database failed.
@@ -51,9 +53,9 @@ impl Store {
         node: &NodeName,
         lease: Duration,
         now: Timestamp,
-        previous_is_dead: bool,
+        instance: Uuid,
     ) -> Result<Acquired> {
-        self.write(AcquireNode { node: node.clone(), lease, now, previous_is_dead }).await
+        self.write(AcquireNode { node: node.clone(), lease, now, instance }).await
     }
 
     /// Extends a lease by its term.
@@ -130,7 +132,7 @@ struct AcquireNode {
     node: NodeName,
     lease: Duration,
     now: Timestamp,
-    previous_is_dead: bool,
+    instance: Uuid,
 }
 
 #[async_trait]
@@ -141,16 +143,16 @@ impl Command for AcquireNode {
         let time = tx.lease_time(self.now);
         let node = self.node.as_str();
         on!(tx, c => sqlx::query(
-            "INSERT INTO leases (node, epoch, held, acquired_at, until_at) VALUES ($1, 0, false, $2, $2) \
-             ON CONFLICT (node) DO NOTHING")
-            .bind(node).bind(time).execute(c).await.map(|_| ()))?;
+            "INSERT INTO leases (node, instance, epoch, held, acquired_at, until_at) \
+             VALUES ($1, $3, 0, false, $2, $2) ON CONFLICT (node) DO NOTHING")
+            .bind(node).bind(time).bind(self.instance).execute(c).await.map(|_| ()))?;
         let sql = tx.pick(
-            "SELECT epoch, held, until_at FROM leases WHERE node = $1",
-            "SELECT epoch, held, until_at FROM leases WHERE node = $1 FOR UPDATE",
+            "SELECT instance, epoch, held, until_at FROM leases WHERE node = $1",
+            "SELECT instance, epoch, held, until_at FROM leases WHERE node = $1 FOR UPDATE",
         );
-        let (epoch, held, until): (i64, bool, Timestamp) =
+        let (instance, epoch, held, until): (Uuid, i64, bool, Timestamp) =
             on!(tx, c => sqlx::query_as(sql).bind(node).fetch_one(c).await)?;
-        if held && until > time && !self.previous_is_dead {
+        if held && until > time && instance != self.instance {
             return Ok(Acquired::HeldUntil(until));
         }
         if held {
@@ -158,8 +160,8 @@ impl Command for AcquireNode {
         }
         let lease = NodeLease { node: self.node.clone(), epoch: epoch + 1, lease: self.lease };
         on!(tx, c => sqlx::query(
-            "UPDATE leases SET epoch = $2, held = true, acquired_at = $3, until_at = $4 WHERE node = $1")
-            .bind(node).bind(lease.epoch).bind(time).bind(later(time, self.lease))
+            "UPDATE leases SET epoch = $2, held = true, acquired_at = $3, until_at = $4, instance = $5 WHERE node = $1")
+            .bind(node).bind(lease.epoch).bind(time).bind(later(time, self.lease)).bind(self.instance)
             .execute(c).await.map(|_| ()))?;
         Ok(Acquired::Held(lease))
     }

@@ -20,6 +20,7 @@ mod either;
 mod event;
 mod fault;
 mod fence;
+mod instance;
 mod intake;
 mod journal;
 mod lease;
@@ -41,6 +42,7 @@ mod tx;
 mod users;
 mod verify;
 mod wake;
+mod whole_file;
 mod writer;
 
 pub use action::{Act, Acted};
@@ -51,6 +53,7 @@ pub use delivery::{
 };
 pub use either::Backend;
 pub use fence::Fenced;
+pub use instance::load_or_create_instance;
 pub use intake::{IntakeBegun, IntakeCommit, IntakeCommitted, Reply};
 pub use journal::{Journal, JournalEntry, JournalSettings, JournalStats, PROCESS_ENDED, connection_event_id};
 pub use lease::{Acquired, NodeLease, Renewal};

@@ -21,6 +21,7 @@ use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
 use transport::Listener;
 
+use uuid::Uuid;
 /// Deliveries under way at once to one endpoint: a slow one leaves room for the others.
 const DELIVERIES_PER_ENDPOINT: usize = 32;
 /// How long work under way may take at an orderly end.
@@ -90,6 +91,8 @@ impl Gateway {
         let lock = StateLock::take(&settings.state_directory)?;
         let store = open_store(&settings, &ambient).await?;
         store.ensure_partitions(ambient.clock.now()).await?;
+        let instance =
+            store::load_or_create_instance(&settings.state_directory.join("instance"), Uuid::new_v4)?;
         let staging = open_staging(&settings).await?;
         let seal_key = Arc::new(SealKey::load_or_create(&settings.state_directory.join("seal.key"))?);
         let journal_settings = JournalSettings::new(settings.state_directory.join("journal"));
@@ -107,7 +110,7 @@ impl Gateway {
             directory: Arc::new(InForce(in_force)),
             transports: transports.all.clone(),
         };
-        let engine = Engine::prepare(parts, engine_settings(&settings)).await?;
+        let engine = Engine::prepare(parts, engine_settings(&settings, instance)).await?;
         let (stop_shipping, stopped) = watch::channel(false);
         let shipping = TaskTracker::new();
         shipping.spawn(ship(Arc::clone(&journal), store.clone(), ambient.clone(), stopped));
@@ -295,12 +298,12 @@ pub(crate) fn net_settings(settings: &Settings, ambient: &Ambient) -> NetSetting
     net
 }
 
-fn engine_settings(settings: &Settings) -> EngineSettings {
+fn engine_settings(settings: &Settings, instance: Uuid) -> EngineSettings {
     EngineSettings {
         node: settings.node.clone(),
         lease: settings.lease,
-        // The state directory's lock is ours: an earlier process of this node is gone.
-        previous_is_dead: true,
+        // The state directory's lock is ours: an earlier process with this id is gone.
+        instance,
         stagings_at_once: settings.limits.stagings,
         deliveries_at_once: settings.limits.deliveries,
         deliveries_per_endpoint: DELIVERIES_PER_ENDPOINT,

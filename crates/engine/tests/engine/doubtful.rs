@@ -6,7 +6,7 @@ use crate::scene::{LEASE, Scene, flow, receiving};
 use model::TransferState;
 use std::time::Duration;
 use testkit::fake::ScriptedOffer;
-use transport::{Begin, Clock, Message, Reply, StoredReply};
+use transport::{Begin, Message, Reply, StoredReply};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_file_whose_record_got_no_answer_is_neither_lost_nor_taken_twice() {
@@ -94,8 +94,7 @@ async fn what_was_begun_under_a_lease_that_is_gone_when_the_answer_comes_is_not_
     let _engine = scene.start().await;
     scene.until_by(Duration::ZERO, "settling is begun", || async { relay.has_struck() }).await;
     // Another process takes the node's name over, and lives: what lies at the source is not ours now.
-    let node = "n1".parse().unwrap();
-    scene.another_store().await.acquire_node(&node, LEASE * 100, scene.clock.now(), true).await.unwrap();
+    scene.supplant(&scene.another_store().await).await;
     scene.clock.advance(LEASE / 2);
     relay.release();
     scene.pass(Duration::from_secs(100), 40).await;

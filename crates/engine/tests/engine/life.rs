@@ -7,7 +7,6 @@ use model::{DeliveryState, TransferState};
 use std::sync::Arc;
 use std::time::Duration;
 use testkit::fake::{Answer, Fault, ScriptedOffer, Settling};
-use transport::Clock;
 
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -63,10 +62,7 @@ both! {
         let _engine = scene.start().await;
         sending(&scene, "out", 1).await;
         // Another node finds the lease lapsed and fences this one.
-        let store = scene.another_or_same().await;
-        let thief = store.acquire_node(&"n1".parse().unwrap(), LEASE, scene.clock.now(), true).await.unwrap();
-        let store::Acquired::Held(thief) = thief else { panic!("{thief:?}") };
-        store.release_node(&thief, scene.clock.now()).await.unwrap();
+        scene.fence(&scene.another_or_same().await).await;
         scene.until_by(Duration::from_secs(3600), "it is taken up under a new epoch", || async {
             scene.place("out").deliveries().len() == 2
         }).await;
@@ -80,10 +76,7 @@ both! {
         scene.place("in").offer(ScriptedOffer::file("po.edi", *b"x").settling([Settling::Hangs]));
         let _engine = scene.start().await;
         scene.until_all(1, TransferState::Completed).await;
-        let store = scene.another_or_same().await;
-        let thief = store.acquire_node(&"n1".parse().unwrap(), LEASE, scene.clock.now(), true).await.unwrap();
-        let store::Acquired::Held(thief) = thief else { panic!("{thief:?}") };
-        store.release_node(&thief, scene.clock.now()).await.unwrap();
+        scene.fence(&scene.another_or_same().await).await;
         scene.until_by(Duration::from_secs(3600), "it is settled under a new epoch", || async {
             scene.events("offer.settled").await.len() == 1
         }).await;
@@ -109,8 +102,7 @@ both! {
         sending(&scene, "out", 1).await;
         noted.notified().await;
         // Another process takes the node's name over, and lives: no renewal succeeds.
-        let node = "n1".parse().unwrap();
-        scene.store.acquire_node(&node, LEASE * 100, scene.clock.now(), true).await.unwrap();
+        scene.supplant(&scene.store).await;
         scene.clock.advance(LEASE / 2);
         go.notify_one();
         scene.pass(Duration::from_secs(100), 20).await;

@@ -145,8 +145,7 @@ both! {
         let mut reception = begin_new(&engine, "A/B/<6>").await;
         let (part, _) = part(&mut reception, "po.edi").await;
         // As if others had fenced this node off while it was stopped.
-        let node = "n1".parse().unwrap();
-        scene.store.acquire_node(&node, crate::scene::LEASE, transport::Clock::now(&*scene.clock), true).await.unwrap();
+        scene.fence(&scene.store).await;
         assert!(reception.commit(message(vec![part]), reply("done")).await.is_err());
         assert!(scene.transfers().await.is_empty());
         // Its bytes stay for the sweep: who has the key now may have made something of them.

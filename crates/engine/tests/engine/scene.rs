@@ -23,6 +23,9 @@ const LIMIT: Duration = Duration::from_secs(20);
 /// The term of a node's lease, on the test's clock; on PostgreSQL also on the server's.
 pub(crate) const LEASE: Duration = Duration::from_secs(86_400);
 
+/// The installation of every node of a scene.
+pub(crate) const INSTANCE: Uuid = Uuid::nil();
+
 pub(crate) struct Scene {
     pub(crate) clock: Arc<FixedClock>,
     pub(crate) fake: Arc<FakeTransport>,
@@ -129,7 +132,7 @@ impl Scene {
         let settings = EngineSettings {
             node: node.parse().unwrap(),
             lease: LEASE,
-            previous_is_dead: true,
+            instance: INSTANCE,
             stagings_at_once: 4,
             deliveries_at_once: 8,
             deliveries_per_endpoint: 4,
@@ -137,6 +140,22 @@ impl Scene {
             retention_every: Duration::from_secs(60),
         };
         Engine::prepare(parts, settings).await.unwrap()
+    }
+
+    /// As if others had found the lease of `n1` lapsed, and fenced it off.
+    pub(crate) async fn fence(&self, store: &Store) {
+        let node = "n1".parse().unwrap();
+        let lease = store.acquire_node(&node, LEASE, self.clock.now(), INSTANCE).await.unwrap();
+        let store::Acquired::Held(lease) = lease else { panic!("{lease:?}") };
+        store.release_node(&lease, self.clock.now()).await.unwrap();
+    }
+
+    /// The same, and another installation took its name and lives: no renewal succeeds.
+    pub(crate) async fn supplant(&self, store: &Store) {
+        self.fence(store).await;
+        let (node, other) = ("n1".parse().unwrap(), Uuid::max());
+        let lease = store.acquire_node(&node, LEASE * 100, self.clock.now(), other).await.unwrap();
+        assert!(matches!(lease, store::Acquired::Held(_)), "{lease:?}");
     }
 
     pub(crate) async fn start(&self) -> Engine {

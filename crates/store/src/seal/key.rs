@@ -3,12 +3,12 @@
 //! Whoever can write the database cannot make a seal without this file; whoever keeps the public half
 //! elsewhere can check every seal without trusting the host.
 
+use crate::whole_file::place;
 use model::{Error, ErrorKind, Result, Sha256};
 use openssl::pkey::{Id, PKey, Private, Public};
 use openssl::sign::{Signer, Verifier};
 use std::collections::BTreeMap;
-use std::io::Write as _;
-use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 /// The private key of seals.
@@ -159,25 +159,6 @@ fn public_path(path: &Path) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(".pub");
     name.into()
-}
-
-/// Writes a file whole: temporary name, sync, the final name, sync of the directory.
-fn place(path: &Path, content: &[u8], mode: u32, replace: bool) -> std::io::Result<()> {
-    let directory = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut temporary = path.as_os_str().to_owned();
-    temporary.push(format!(".{}.new", uuid::Uuid::new_v4()));
-    let temporary = PathBuf::from(temporary);
-    let written = (|| {
-        let mut file =
-            std::fs::OpenOptions::new().write(true).create_new(true).mode(mode).open(&temporary)?;
-        file.write_all(content)?;
-        file.sync_all()?;
-        // A link does not replace what is there, a rename does.
-        if replace { std::fs::rename(&temporary, path) } else { std::fs::hard_link(&temporary, path) }
-    })();
-    let _ = std::fs::remove_file(&temporary); // gone already after a rename
-    written?;
-    std::fs::File::open(directory)?.sync_all()
 }
 
 fn local(operation: &'static str, path: &Path, source: std::io::Error) -> Error {

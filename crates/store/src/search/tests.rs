@@ -18,7 +18,11 @@ use std::time::Duration;
 use uuid::Uuid;
 
 async fn lease(store: &TestStore) -> NodeLease {
-    match store.acquire_node(&"n1".parse().unwrap(), Duration::from_secs(3600), now(), true).await.unwrap() {
+    match store
+        .acquire_node(&"n1".parse().unwrap(), Duration::from_secs(3600), now(), Uuid::nil())
+        .await
+        .unwrap()
+    {
         Acquired::Held(lease) => lease,
         held => panic!("{held:?}"),
     }

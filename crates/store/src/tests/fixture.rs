@@ -30,13 +30,16 @@ pub(super) fn node(name: &str) -> NodeName {
     name.parse().unwrap()
 }
 
+/// The installation of every node here.
+pub(super) const INSTANCE: Uuid = Uuid::nil();
+
 /// A lease that does not end while a test looks ahead.
 pub(super) async fn lease(store: &Store, name: &str) -> NodeLease {
     lease_for(store, name, Duration::from_secs(86_400)).await
 }
 
 pub(super) async fn lease_for(store: &Store, name: &str, term: Duration) -> NodeLease {
-    match store.acquire_node(&node(name), term, now(), true).await.unwrap() {
+    match store.acquire_node(&node(name), term, now(), INSTANCE).await.unwrap() {
         Acquired::Held(lease) => lease,
         held => panic!("{held:?}"),
     }

@@ -1,5 +1,5 @@
 use super::fixture::{
-    claim, claim_one, delivered, delivery_states, events, lease, lease_for, node, now, recorded,
+    INSTANCE, claim, claim_one, delivered, delivery_states, events, lease, lease_for, node, now, recorded,
 };
 use crate::testing::both;
 use crate::{Acquired, Done, Finished, IntakeBegun, Renewal};
@@ -16,18 +16,26 @@ async fn wait_out() {
 both! {
     a_name_has_one_live_holder(store) {
         let first = lease(&store, "n1").await;
-        let held = store.acquire_node(&node("n1"), SHORT, now(), false).await.unwrap();
+        // A start elsewhere under the same name, whoever that is.
+        let elsewhere = uuid::Uuid::max();
+        let held = store.acquire_node(&node("n1"), SHORT, now(), elsewhere).await.unwrap();
         assert!(matches!(held, Acquired::HeldUntil(until) if until > now()), "{held:?}");
         assert_eq!(store.renew_node(&first, now()).await.unwrap(), Renewal::Renewed);
-        // Its process is known to be dead.
-        let Acquired::Held(second) = store.acquire_node(&node("n1"), SHORT, now(), true).await.unwrap() else {
+        // The same installation once more: its earlier process is dead.
+        let Acquired::Held(second) = store.acquire_node(&node("n1"), SHORT, now(), INSTANCE).await.unwrap() else {
             panic!("not taken over");
         };
         assert_eq!(second.epoch, first.epoch + 1);
         assert_eq!(store.renew_node(&first, now()).await.unwrap(), Renewal::Lost);
         store.release_node(&second, now()).await.unwrap();
-        let third = store.acquire_node(&node("n1"), SHORT, now(), false).await.unwrap();
+        // Free; and from now on the other's.
+        let third = store.acquire_node(&node("n1"), SHORT, now(), elsewhere).await.unwrap();
         assert!(matches!(third, Acquired::Held(lease) if lease.epoch == second.epoch + 1));
+        let back = store.acquire_node(&node("n1"), SHORT, now(), INSTANCE).await.unwrap();
+        assert!(matches!(back, Acquired::HeldUntil(_)), "{back:?}");
+        wait_out().await;
+        let back = store.acquire_node(&node("n1"), SHORT, now(), INSTANCE).await.unwrap();
+        assert!(matches!(back, Acquired::Held(_)), "{back:?}");
     }
 
     a_fenced_node_can_write_nothing_more(store) {

@@ -1,6 +1,6 @@
 //! A PostgreSQL server of a test's own: its settings, and what happens when it goes away.
 
-use super::fixture::{after, claim_one, lease, node, now, recorded};
+use super::fixture::{INSTANCE, after, claim_one, lease, node, now, recorded};
 use super::writing::{Count, counted};
 use crate::testing::{TestStore, script};
 use crate::{Acquired, Renewal, Store, StoreSettings};
@@ -114,7 +114,7 @@ async fn a_clock_that_is_wrong_takes_no_lease_and_loses_none() {
     // A node whose clock is an hour ahead finds nobody's lease ended; one that is behind holds its own.
     assert!(test.fence_expired(&node("n2"), ahead).await.unwrap().is_empty());
     let term = Duration::from_secs(60);
-    let Acquired::Held(slow) = test.acquire_node(&node("n3"), term, behind, false).await.unwrap() else {
+    let Acquired::Held(slow) = test.acquire_node(&node("n3"), term, behind, INSTANCE).await.unwrap() else {
         panic!("not acquired");
     };
     assert!(test.fence_expired(&node("n1"), now()).await.unwrap().is_empty());

@@ -122,7 +122,7 @@ both! {
         let new = crate::tests::fixture::transfer(None, &["x"]);
         let (claimed, taken, recorded, ()) = tokio::join!(
             store.claim(&old, 1, crate::ClaimFilter::default(), now),
-            store.acquire_node(name, term, now, true),
+            store.acquire_node(name, term, now, crate::tests::fixture::INSTANCE),
             store.record_offer(crate::tests::fixture::record(&old, found, vec![new])),
             async {
                 tokio::time::sleep(Duration::from_millis(100)).await;

@@ -41,7 +41,7 @@ impl Filler {
     /// Takes the node's lease at that time, for long.
     pub(crate) async fn new(store: &Store, now: Timestamp) -> Self {
         let term = Duration::from_secs(10 * 365 * 86_400);
-        match store.acquire_node(&"acme-1".parse().unwrap(), term, now, true).await.unwrap() {
+        match store.acquire_node(&"acme-1".parse().unwrap(), term, now, uuid::Uuid::nil()).await.unwrap() {
             Acquired::Held(lease) => Self { store: store.clone(), lease },
             Acquired::HeldUntil(until) => panic!("held until {until}"),
         }
