@@ -73,17 +73,32 @@ impl Payload for StagedBytes {
         &self.metadata
     }
 
+    fn reader_buffers(&self) -> usize {
+        staging::STREAM_BUFFERS
+    }
+
+    /// The whole of it is verified while it is read: its end is an error when its hash is another one.
     async fn open(&self, range: Range<u64>) -> Result<PayloadReader> {
         let staged = self.staged();
+        if self.is_whole(&range) {
+            return Ok(Box::new(self.staging.stream_verified(&staged).await?));
+        }
         Ok(Box::new(self.staging.stream(&staged, range).await?))
     }
 
     fn open_blocking(&self, range: Range<u64>) -> Result<Box<dyn std::io::Read + Send>> {
+        if self.is_whole(&range) {
+            return Ok(Box::new(self.staging.read_verified(&self.staged())?));
+        }
         Ok(Box::new(self.staging.read(&self.staged(), range)?))
     }
 }
 
 impl StagedBytes {
+    fn is_whole(&self, range: &Range<u64>) -> bool {
+        range.start == 0 && range.end >= self.record.length
+    }
+
     fn staged(&self) -> staging::StagedPayload {
         let PayloadRecord { id, length, sha256, .. } = self.record;
         staging::StagedPayload { id, length, sha256 }

@@ -303,6 +303,10 @@ impl Error {
     #[must_use]
     pub fn local_io(operation: impl Into<Cow<'static, str>>, source: std::io::Error) -> Self {
         use std::io::ErrorKind as Io;
+        // An error of ours that came through `Read` or `Write` keeps what it is.
+        if let Some(inner) = source.get_ref().and_then(|inner| inner.downcast_ref::<Self>()) {
+            return Self::new(inner.kind(), inner.retry(), operation).caused_by(source);
+        }
         let (kind, retry) = match source.kind() {
             Io::NotFound => (ErrorKind::NotFound, Retry::Permanent),
             Io::PermissionDenied | Io::ReadOnlyFilesystem => (ErrorKind::PermissionDenied, Retry::Permanent),

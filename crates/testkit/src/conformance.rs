@@ -212,6 +212,7 @@ suite! {
         cut_off_while_writing_is_sent_again_under_a_new_name,
         noted_and_still_there_is_published,
         noted_and_gone_was_published,
+        what_was_noted_of_another_place_does_not_count,
         a_lost_answer_is_found_out,
         a_publication_that_comes_late_is_not_made_twice,
         a_file_that_is_short_there_is_not_published,

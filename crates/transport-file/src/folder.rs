@@ -18,7 +18,7 @@ use tokio::io::AsyncRead;
 use transport::folder::{Entry, EntryKind, Folder, FolderCapabilities, Published, Upload};
 
 /// Bytes a reader holds: what `tokio`'s file reads ahead.
-const READ_BUFFER: usize = 256 * 1024;
+const READ_BUFFER: usize = transport::folder::READER_BUFFERS;
 
 /// A directory of this machine, and what else the allowed roots let it reach (archives).
 #[derive(Clone)]
@@ -73,6 +73,11 @@ impl Folder for LocalFolder {
             modified: true,
             directories: true,
         })
+    }
+
+    async fn identity(&self, directory: &RemotePath) -> Result<Option<String>> {
+        // Without the device: its number may change with every mount, the inode of a file system's root does not.
+        Ok(self.stat(directory).await?.version)
     }
 
     async fn list(&self, directory: &RemotePath) -> Result<BoxStream<'static, Result<Entry>>> {

@@ -58,6 +58,7 @@ pub(crate) fn write_options(endpoint: &Endpoint, directory: RemotePath) -> Write
     let options = &endpoint.options;
     let text = |name: &str| options.text(name).unwrap_or_default().to_owned();
     WriteOptions {
+        address: endpoint.url.as_ref().map(ToString::to_string).unwrap_or_default(),
         temporary_suffix: temporary_suffix(endpoint),
         prefix: text("prefix"),
         suffix: text("suffix"),

@@ -174,7 +174,14 @@ impl Settings {
                 _ => return Err(invalid(endpoint, "permissions", "write them in octal, such as \"0640\"")),
             },
         };
+        let port = url.port().unwrap_or(PORT);
+        let login = Login::read(endpoint)?;
         let write = WriteOptions {
+            address: format!(
+                "sftp://{}@{}",
+                login.username.as_deref().unwrap_or_default(),
+                target(&host, port)
+            ),
             temporary_suffix: text("temporary_suffix").unwrap_or_default(),
             prefix: text("prefix").unwrap_or_default(),
             suffix: text("suffix").unwrap_or_default(),
@@ -186,25 +193,25 @@ impl Settings {
         Ok(Self {
             endpoint: endpoint.name.clone(),
             host,
-            port: url.port().unwrap_or(PORT),
+            port,
             directory,
             trust: trust(endpoint)?,
             timeout: options.duration("timeout"),
             connections: options.integer("connections").and_then(|n| usize::try_from(n).ok()).unwrap_or(4),
             permissions,
             write,
-            login: Login::read(endpoint)?,
+            login,
         })
     }
 
     /// The host and port, for people.
     pub(crate) fn target(&self) -> String {
-        if self.host.contains(':') {
-            format!("[{}]:{}", self.host, self.port)
-        } else {
-            format!("{}:{}", self.host, self.port)
-        }
+        target(&self.host, self.port)
     }
+}
+
+fn target(host: &str, port: u16) -> String {
+    if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
 }
 
 /// The directory of a URL's path: one slash ends the host, so that what follows is relative to where

@@ -26,7 +26,7 @@ const REQUESTS: usize = 64;
 const CHUNK: u32 = 64 * 1024;
 
 /// Bytes on their way that every file may have, without asking the budget: enough for small files.
-const COMMON_ROOM: u64 = 256 * 1024;
+const COMMON_ROOM: u64 = transport::folder::READER_BUFFERS as u64;
 
 /// What came in one answer.
 type Pieces = Vec<Bytes>;

@@ -1,5 +1,6 @@
 //! Moving bytes from a source into staging.
 
+use crate::folder::READER_BUFFERS;
 use crate::{BufferBudget, PartWriter};
 use model::{Error, ErrorKind, Result};
 use tokio::io::{AsyncRead, AsyncReadExt};
@@ -18,7 +19,7 @@ pub struct Copied {
 }
 
 /// Copies a reader to its end into a part. Reading and writing overlap; memory is two buffers of
-/// [`COPY_BUFFER`] bytes, taken from the budget.
+/// [`COPY_BUFFER`] bytes and the reader's own [`READER_BUFFERS`], taken from the budget.
 ///
 /// # Errors
 /// The reader's error, classified by `read_error`; the writer's own; `StorageFull` and so on.
@@ -28,7 +29,7 @@ pub async fn copy_to_staging(
     budget: &BufferBudget,
     read_error: impl Fn(std::io::Error) -> Error,
 ) -> Result<Copied> {
-    let _lease = budget.take(2 * COPY_BUFFER).await;
+    let _lease = budget.take(2 * COPY_BUFFER + READER_BUFFERS).await;
     let mut filling = vec![0_u8; COPY_BUFFER];
     let mut spare = vec![0_u8; COPY_BUFFER];
     let mut bytes = 0_u64;

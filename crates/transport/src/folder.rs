@@ -6,6 +6,10 @@ mod selection;
 mod source;
 mod walk;
 
+/// Bytes of buffers that a reader from [`Folder::read`] may hold without a lease of its own: whoever copies
+/// from it takes them with its own.
+pub const READER_BUFFERS: usize = 256 * 1024;
+
 pub use destination::{FolderDestination, Overwrite, PUBLISHING, WriteOptions};
 pub use names::{NAME_LIMIT, check_affix, parse_directory};
 pub use source::{CAUSE, FolderSource, FolderSourceOptions, check_poll};
@@ -27,6 +31,15 @@ pub trait Folder: Send + Sync {
     /// # Errors
     /// The place cannot be reached.
     async fn capabilities(&self) -> Result<FolderCapabilities>;
+
+    /// What tells a directory from another that takes its path: of a file system that is mounted there or not, the
+    /// inode. `None` where the place cannot tell.
+    ///
+    /// # Errors
+    /// As [`Folder::stat`].
+    async fn identity(&self, _directory: &RemotePath) -> Result<Option<String>> {
+        Ok(None)
+    }
 
     /// Lists a directory as the server sends it, without `.` and `..`, in bounded memory.
     ///

@@ -32,6 +32,9 @@ pub trait Payload: Send + Sync {
     /// Metadata of the transfer, for destinations that pass it on.
     fn metadata(&self) -> &Map<String, Value>;
 
+    /// Bytes of buffers that a reader from [`Payload::open`] holds: to be leased with the destination's own.
+    fn reader_buffers(&self) -> usize;
+
     /// Reads a range; the range's end is cut to the payload's.
     ///
     /// # Errors

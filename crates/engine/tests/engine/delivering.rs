@@ -54,6 +54,20 @@ fn awaiting(key: &str) -> Answer {
 }
 
 both! {
+    bytes_that_changed_in_staging_are_not_delivered(scene) {
+        let _engine = under_way(&scene, [Answer::Fails(Fault::CUT)]).await;
+        until_delivery(&scene, DeliveryState::Retrying).await;
+        let fans = std::fs::read_dir(scene.staging.root().join("payloads")).unwrap();
+        let mut payloads = fans.flat_map(|fan| std::fs::read_dir(fan.unwrap().path()).unwrap());
+        let payload = payloads.next().unwrap().unwrap().path();
+        std::fs::set_permissions(&payload, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+        std::fs::write(&payload, b"ISA*01").unwrap();
+        let failed = scene.until_all(1, TransferState::Failed).await;
+        let delivery = &scene.waybill(failed[0].id).await.deliveries[0];
+        assert!(delivery.error.as_deref().is_some_and(|words| words.contains("has changed")), "{delivery:?}");
+        assert!(scene.place("out").received().is_empty());
+    }
+
     what_fails_for_a_while_is_retried_with_growing_waits(scene) {
         let _engine = under_way(&scene, [Answer::Fails(Fault::CUT), Answer::FailsAfter(3, Fault::CUT)]).await;
         scene.until_all(1, TransferState::Completed).await;

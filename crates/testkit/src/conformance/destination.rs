@@ -122,6 +122,22 @@ pub(super) async fn noted_and_gone_was_published(place: Place) {
     assert_eq!(scene.folder.count(Act::BeginWrite), 1);
 }
 
+pub(super) async fn what_was_noted_of_another_place_does_not_count(place: Place) {
+    let scene = Scene::new(place);
+    scene.folder.publish_answer(PublishAnswer::UnknownNotDone);
+    scene.folder.fail(Act::Stat, Fault::CUT);
+    let at = |address: &str| WriteOptions { address: address.into(), ..scene.write_options() };
+    let name = RemotePath::from("a.edi");
+    let error = scene.deliver(at("here"), &name, CONTENT, 1).await.unwrap_err();
+    assert_eq!(error.retry(), Retry::Ambiguous);
+    // The endpoint leads to another server now, where the temporary file never was.
+    let temporary = scene.names().await.remove(0);
+    scene.place.folder.remove(&scene.path(&temporary)).await.unwrap();
+    assert!(arrived(&scene.deliver(at("there"), &name, CONTENT, 2).await));
+    scene.holds_just_the_payload().await;
+    assert_eq!(scene.folder.count(Act::BeginWrite), 2, "sent again");
+}
+
 pub(super) async fn a_lost_answer_is_found_out(place: Place) {
     let scene = Scene::new(place);
     scene.folder.publish_answer(PublishAnswer::UnknownNotDone);

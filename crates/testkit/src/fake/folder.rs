@@ -182,6 +182,10 @@ impl Folder for ScriptedFolder {
         self.inner.capabilities().await
     }
 
+    async fn identity(&self, directory: &RemotePath) -> Result<Option<String>> {
+        self.inner.identity(directory).await
+    }
+
     async fn list(&self, directory: &RemotePath) -> Result<BoxStream<'static, Result<Entry>>> {
         self.scripted(Act::List, directory).await?;
         self.inner.list(directory).await

@@ -230,6 +230,10 @@ impl Payload for BytesPayload {
         &self.metadata
     }
 
+    fn reader_buffers(&self) -> usize {
+        0
+    }
+
     async fn open(&self, range: Range<u64>) -> Result<PayloadReader> {
         Ok(Box::new(io::Cursor::new(self.range(range))))
     }

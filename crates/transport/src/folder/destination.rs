@@ -53,6 +53,9 @@ impl Overwrite {
 pub struct WriteOptions {
     /// The endpoint's name, for errors.
     pub endpoint: String,
+    /// Where the folder is, without secrets (`sftp://user@host:22`): what was noted of a publication counts only at
+    /// the same address.
+    pub address: String,
     /// The directory written to, as the folder takes it; empty for where a login starts.
     pub directory: RemotePath,
     /// Ends the temporary name, so that others can leave it alone (`.a`, `_tmp`).
@@ -76,6 +79,7 @@ impl WriteOptions {
     pub fn new(endpoint: impl Into<String>, directory: RemotePath) -> Self {
         Self {
             endpoint: endpoint.into(),
+            address: String::new(),
             directory,
             temporary_suffix: ".a".into(),
             prefix: String::new(),
@@ -178,6 +182,13 @@ impl Destination for FolderDestination {
                 Look::Gone => return Ok(self.delivered(&delivery, &earlier)),
                 Look::Ready => return self.publish(&delivery, earlier, true).await,
                 Look::Damaged => self.retract(&delivery, &earlier).await?,
+                // It may have arrived there; here it has not. Rather twice than never.
+                Look::Elsewhere => {
+                    tracing::warn!(
+                        endpoint = %self.options.endpoint, path = %earlier.name, address = %earlier.address,
+                        "the endpoint leads to another directory than when the file was written: it is sent again"
+                    );
+                }
             }
         }
         self.remove_older(&delivery, &path).await;

@@ -30,12 +30,18 @@ pub(super) struct Publishing {
     pub(super) size: u64,
     /// Their hash, in hex.
     pub(super) sha256: String,
+    /// Where it was: the endpoint's address, its directory, and what told that directory from another one.
+    pub(super) address: String,
+    pub(super) directory: RemotePath,
+    pub(super) identity: Option<String>,
 }
 
 /// What lies under a temporary name.
 pub(super) enum Look {
-    /// Nothing: with a note, the file was published.
+    /// Nothing, in the directory it was written to: with a note, the file was published.
     Gone,
+    /// Nothing, but the directory is another one than it was: nothing can be said of the file.
+    Elsewhere,
     /// The whole file.
     Ready,
     /// Something of another size.
@@ -56,6 +62,9 @@ impl Publishing {
             attempt: u32::try_from(number("attempt")?).ok()?,
             size: number("size")?,
             sha256: note.get("sha256")?.as_str()?.to_owned(),
+            address: note.get("address")?.as_str()?.to_owned(),
+            directory: path("directory")?,
+            identity: note.get("identity")?.as_str().map(str::to_owned),
         })
     }
 
@@ -69,6 +78,9 @@ impl Publishing {
             "attempt": self.attempt,
             "size": self.size,
             "sha256": self.sha256,
+            "address": self.address,
+            "directory": self.directory.to_text(),
+            "identity": self.identity,
         });
         delivery.log.note(PUBLISHING, value).await
     }
@@ -99,7 +111,9 @@ impl FolderDestination {
                     match self.look(&publishing).await? {
                         Look::Gone => return Ok(self.delivered(delivery, &publishing)),
                         Look::Ready if unknown < UNKNOWN_LIMIT => {}
-                        Look::Ready | Look::Damaged => return Err(self.unknown(&publishing)),
+                        Look::Ready | Look::Damaged | Look::Elsewhere => {
+                            return Err(self.unknown(&publishing));
+                        }
                     }
                 }
                 Ok(Published::Exists) => {
@@ -113,7 +127,7 @@ impl FolderDestination {
                         Look::Gone if unsure => return Ok(self.delivered(delivery, &publishing)),
                         // Nobody but this attempt could have published it: somebody removed it.
                         Look::Gone => delivery.log.note(PUBLISHING, Value::Null).await?,
-                        Look::Ready | Look::Damaged => {}
+                        Look::Ready | Look::Damaged | Look::Elsewhere => {}
                     }
                     return Err(error.retry_as(Retry::Transient));
                 }
@@ -158,12 +172,36 @@ impl FolderDestination {
 
     /// What lies under the temporary name. That it cannot be found out leaves the delivery ambiguous.
     pub(super) async fn look(&self, publishing: &Publishing) -> Result<Look> {
+        if publishing.address != self.options.address || publishing.directory != self.options.directory {
+            return Ok(Look::Elsewhere);
+        }
         match self.folder.stat(&publishing.temporary).await {
             Ok(entry) if entry.size.is_none_or(|size| size == publishing.size) => Ok(Look::Ready),
             Ok(_) => Ok(Look::Damaged),
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(Look::Gone),
+            Err(error) if error.kind() == ErrorKind::NotFound => self.look_around(publishing).await,
             Err(error) if error.retry() == Retry::Permanent => Err(error),
             Err(error) => Err(error.retry_as(Retry::Ambiguous)),
+        }
+    }
+
+    /// Nothing lies under the temporary name. That tells something only of the directory it was written to: a file
+    /// system that is not mounted, or another one mounted there, holds neither.
+    async fn look_around(&self, publishing: &Publishing) -> Result<Look> {
+        let directory = &self.options.directory;
+        let found = async {
+            if !directory.is_empty() {
+                self.folder.stat(directory).await?;
+            }
+            self.folder.identity(directory).await
+        };
+        match found.await {
+            Ok(identity) if identity == publishing.identity => Ok(Look::Gone),
+            Ok(_) => Ok(Look::Elsewhere),
+            Err(error) => Err(Error::ambiguous(error.kind(), "learn whether a file got its name")
+                .with("endpoint", &self.options.endpoint)
+                .with("directory", directory)
+                .advice("see that the directory is there and mounted; the next attempt looks again")
+                .caused_by(error)),
         }
     }
 

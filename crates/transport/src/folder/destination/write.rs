@@ -19,7 +19,7 @@ impl FolderDestination {
     pub(super) async fn write(&self, delivery: &Deliver, path: RemotePath) -> Result<Publishing> {
         let length = delivery.payload.length();
         let temporary = self.temporary_path(&path, delivery, delivery.claim.attempt);
-        let _lease = self.services.budget.take(2 * CHUNK).await;
+        let _lease = self.services.budget.take(2 * CHUNK + delivery.payload.reader_buffers()).await;
         let reader = delivery.payload.open(0..length).await?;
         let mut upload = self.begin(&temporary, &path, Some(length)).await?;
         let copied = match copy(reader, &mut *upload).await {
@@ -36,7 +36,10 @@ impl FolderDestination {
                 .with("expected bytes", length)
                 .with("read bytes", copied));
         }
-        let size = upload.finish().await?;
+        // Asked beside the last answer: no more waiting for a distant server.
+        let directory = &self.options.directory;
+        let (size, identity) = tokio::join!(upload.finish(), self.folder.identity(directory));
+        let (size, identity) = (size?, identity?);
         if size != length {
             // Left behind it would be taken for whole by nobody: it was not noted. Still it takes room.
             let _ = self.folder.remove(&temporary).await;
@@ -55,6 +58,9 @@ impl FolderDestination {
             attempt: delivery.claim.attempt,
             size: length,
             sha256: delivery.payload.sha256().to_string(),
+            address: self.options.address.clone(),
+            directory: directory.clone(),
+            identity,
         })
     }
 
