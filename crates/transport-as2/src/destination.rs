@@ -1,7 +1,7 @@
 //! Sends a payload as an AS2 message and reads the synchronous receipt.
 
 use crate::letter::{Earlier, Letter, NOTE};
-use crate::material::{own_key, partner_certificates};
+use crate::material::{own_key, partner_certificates, signs_alike};
 use crate::mdn::LARGEST_MDN;
 use crate::outgoing::{Envelope, OwnKey, build};
 use crate::receipt::{Answer, Expected, Verdict, conclude};
@@ -153,12 +153,14 @@ impl As2Destination {
             directory.partner(self.endpoint.partner.as_deref().ok_or_else(|| missing("partner"))?)?;
         let own =
             directory.identity(self.endpoint.identity.as_deref().ok_or_else(|| missing("identity"))?)?;
-        Ok(Sides {
+        let sides = Sides {
             certificates: partner_certificates(&partner)?,
             partner: partner.partner,
             own: own_key(&own)?,
             identity: own.identity,
-        })
+        };
+        signs_alike(&sides.own, &sides.identity, &sides.partner.agreement)?;
+        Ok(sides)
     }
 
     fn url(&self) -> Result<Url> {

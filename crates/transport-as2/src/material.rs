@@ -1,8 +1,9 @@
 //! Keys and certificates of both sides, read and ready.
 
 use crate::outgoing::OwnKey;
+use model::definition::{Agreement, Identity};
 use model::{Error, ErrorKind, Result};
-use openssl::pkey::PKey;
+use openssl::pkey::{Id, PKey};
 use openssl::x509::X509;
 use transport::PartnerMaterial;
 
@@ -31,6 +32,24 @@ pub(crate) fn own_key(own: &transport::OwnKey) -> Result<OwnKey> {
     })
 }
 
+/// Refuses a key that signs the same bytes otherwise each time: a message that goes out again must be the
+/// same to the last byte, and its length must be known before the first.
+///
+/// # Errors
+/// `ConfigInvalid`: the agreement asks for a signature, and the key is not RSA.
+pub(crate) fn signs_alike(own: &OwnKey, identity: &Identity, agreement: &Agreement) -> Result<()> {
+    if !agreement.send_security.signs() || own.key.id() == Id::RSA {
+        return Ok(());
+    }
+    Err(Error::permanent(ErrorKind::ConfigInvalid, "sign messages by a key that is not RSA")
+        .with("identity", &identity.name)
+        .with("key", &identity.key)
+        .advice(
+            "give the identity an RSA key: signatures by other keys differ each time, so that a message could \
+             not go out again unchanged",
+        ))
+}
+
 /// Reads a partner's certificates, the encrypting one first.
 ///
 /// # Errors
@@ -54,4 +73,34 @@ pub(crate) fn partner_certificates(partner: &PartnerMaterial) -> Result<Vec<X509
             .advice("add the certificate that the partner signs and decrypts with"));
     }
     Ok(certificates)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::Key;
+    use model::definition::{As2Id, SendSecurity};
+    use openssl::ec::{EcGroup, EcKey};
+    use openssl::nid::Nid;
+
+    #[test]
+    fn a_key_whose_signatures_differ_signs_no_message() {
+        let curve = EcGroup::from_curve_name(Nid::X9_62_PRIME256V1).unwrap();
+        let rsa = Key::new("ACME");
+        let own = |key| OwnKey { key, certificate: rsa.certificate.clone() };
+        let curve = own(PKey::from_ec_key(EcKey::generate(&curve).unwrap()).unwrap());
+        let rsa = own(rsa.key.clone());
+        let identity = Identity {
+            name: "acme".into(),
+            as2_id: As2Id::try_from("ACME".to_owned()).unwrap(),
+            key: "acme-2026".into(),
+        };
+        for security in SendSecurity::ALL {
+            let agreement = Agreement { send_security: *security, ..Agreement::default() };
+            assert!(signs_alike(&rsa, &identity, &agreement).is_ok(), "{security}");
+            assert_eq!(signs_alike(&curve, &identity, &agreement).is_err(), security.signs(), "{security}");
+        }
+        let error = signs_alike(&curve, &identity, &Agreement::default()).unwrap_err().to_string();
+        assert!(error.contains("acme-2026") && error.contains("an RSA key"), "{error}");
+    }
 }

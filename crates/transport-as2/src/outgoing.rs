@@ -63,7 +63,8 @@ pub struct Outgoing {
 }
 
 impl Outgoing {
-    /// Length of the body, where it is known before the first byte: always with RSA keys.
+    /// Length of the body, where it is known before the first byte: always, unless a key signs that is
+    /// not RSA.
     #[must_use]
     pub fn length(&self) -> Option<u64> {
         self.body.total_len()

@@ -49,6 +49,7 @@ impl<'a> Checker<'a> {
                 continue;
             };
             between(&reader, spec);
+            self.signs_alike(&reader, partner.as_deref(), identity.as_deref());
             let login = self.login(&reader, spec);
             let url = self.url(&reader, spec);
             let location =
@@ -74,6 +75,24 @@ impl<'a> Checker<'a> {
                 }
                 Err(error) => reader.context.error(reader.place, &reader.path, error.to_string()),
             }
+        }
+    }
+
+    /// A message that goes out again must be the same to the last byte: only RSA signs so.
+    fn signs_alike(&self, reader: &Reader<'a>, partner: Option<&str>, identity: Option<&str>) {
+        let partner = partner.and_then(|name| self.definitions.partners.get(name));
+        let identity = identity.and_then(|name| self.definitions.identities.get(name));
+        let (Some(partner), Some(identity)) = (partner, identity) else { return };
+        let rsa = self.key_facts.get(&identity.key).is_none_or(|facts| facts.is_rsa);
+        if partner.agreement.send_security.signs() && !rsa {
+            reader.error(
+                "identity",
+                format!(
+                    "signs what is sent to '{}' by key '{}', which is not RSA: its signatures differ each time, so \
+                     that a message could not be repeated unchanged; give '{}' an RSA key",
+                    partner.name, identity.key, identity.name
+                ),
+            );
         }
     }
 

@@ -136,3 +136,21 @@ fn endpoints() {
         ),
     ]);
 }
+
+#[test]
+fn only_rsa_keys_sign_what_is_sent() {
+    let sent = |security: &str| {
+        format!(
+            "[key.k]\nprivate_key = \"${{file:/pem/curve.key}}\"\ncertificate = \"${{file:/pem/curve.pem}}\"\n\
+             [identity.i]\nas2_id = \"I\"\nkey = \"k\"\n\
+             [partner.p]\nas2_id = \"P\"\ncertificates = [\"theirs\"]\nsend_security = \"{security}\"\n\
+             [endpoint.e]\ntransport = \"as2\"\nurl = \"https://h/\"\npartner = \"p\"\nidentity = \"i\"\n"
+        )
+    };
+    let refused =
+        "x.toml:15:12: error: endpoint.e.identity: signs what is sent to 'p' by key 'k', which is not RSA";
+    told(&[(&sent("signed_encrypted"), refused), (&sent("signed"), refused)]);
+    for security in ["encrypted", "none"] {
+        assert!(super::check(&sent(security)).0.is_some(), "{security}");
+    }
+}
