@@ -7,6 +7,7 @@ mod commands;
 mod demo;
 mod forwarding;
 mod pair;
+mod readiness;
 mod settling;
 mod sftp_faults;
 mod validate;

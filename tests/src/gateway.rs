@@ -160,7 +160,26 @@ impl Gateway {
         eventually("the gateway is ready", Duration::from_secs(60), || {
             let ended = self.child.as_mut().and_then(|child| child.try_wait().unwrap());
             assert!(ended.is_none(), "the gateway ended: {ended:?}\n{}", self.log());
-            (get(self.console, "/readyz")?.0 == 200).then_some(())
+            (self.readiness()?.0 == 200).then_some(())
+        });
+    }
+
+    /// What `/readyz` answers: status and the reasons. `None` when nobody answers.
+    pub fn readiness(&self) -> Option<(u16, String)> {
+        get(self.console, "/readyz")
+    }
+
+    /// Waits until the node says that it is not ready, with these words among the reasons.
+    pub fn wait_until_not_ready(&self, words: &str) {
+        eventually(&format!("a node that is not ready: {words}"), Duration::from_secs(60), || {
+            self.readiness().filter(|(status, reasons)| *status == 503 && reasons.contains(words))
+        });
+    }
+
+    /// Waits until the node says that it is ready.
+    pub fn wait_until_ready(&self) {
+        eventually("a node that is ready", Duration::from_secs(60), || {
+            self.readiness().filter(|(status, _)| *status == 200)
         });
     }
 

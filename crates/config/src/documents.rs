@@ -40,6 +40,26 @@ impl fmt::Debug for Documents {
 }
 
 impl Documents {
+    /// Where a key of a definition stands.
+    pub(crate) fn place(&self, path: &[&str]) -> Place {
+        let below = |document: &Document| {
+            let mut table = &document.table;
+            let mut place = None;
+            for word in path {
+                let entry = table.get(*word)?;
+                place = Some(entry.key.clone());
+                match &entry.node.value {
+                    Value::Table(inner) => table = inner,
+                    _ => break,
+                }
+            }
+            place
+        };
+        let unknown =
+            || Place::whole(&self.files.first().map_or_else(|| "".into(), |file| file.shown.clone()));
+        self.files.iter().find_map(below).unwrap_or_else(unknown)
+    }
+
     /// Reads a directory's `*.toml` files, not those of directories below and none whose name begins with
     /// a dot. What cannot be read is among the problems.
     #[must_use]

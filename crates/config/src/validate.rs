@@ -5,7 +5,7 @@ use crate::documents::Documents;
 use crate::environment::Environment;
 use crate::problem::{Problem, Severity};
 use crate::settings::Settings;
-use model::definition::Definitions;
+use model::definition::{Definitions, FlowSource};
 use serde_json::{Value as Json, json};
 use std::fmt;
 use std::path::Path;
@@ -32,9 +32,40 @@ pub fn validate(
     let (documents, mut problems) = Documents::read(directory);
     let (definitions, mut found) = documents.check(catalogue, &settings.roots, environment);
     problems.append(&mut found);
+    if let Some(definitions) = &definitions {
+        problems.append(&mut unheard(&documents, definitions, settings, catalogue));
+    }
     problems.sort();
     let definitions = definitions.filter(|_| !crate::problem::any_error(&problems));
     Report { documents, definitions, problems }
+}
+
+/// Flows that receive by HTTP while these settings name no address to listen on.
+fn unheard(
+    documents: &Documents,
+    definitions: &Definitions,
+    settings: &Settings,
+    catalogue: &Catalogue,
+) -> Vec<Problem> {
+    if !settings.listen.http.is_empty() {
+        return Vec::new();
+    }
+    let receiving = definitions.flows.values().filter_map(|flow| match &flow.source {
+        FlowSource::Receive(receive) if flow.enabled => Some((&flow.name, catalogue.get(&receive.listener)?)),
+        _ => None,
+    });
+    receiving
+        .filter(|(_, listener)| listener.schemes.contains(&"http"))
+        .map(|(flow, listener)| {
+            let path = ["flow", flow, "source", "listener"];
+            let message = format!(
+                "receives by '{}', but the settings name no address to listen on: add [listen.http.NAME] with its \
+                 'address' to waybill.toml",
+                listener.name
+            );
+            Problem::error(&documents.place(&path), &path.join("."), message)
+        })
+        .collect()
 }
 
 impl Report {

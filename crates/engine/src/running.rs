@@ -141,6 +141,14 @@ impl Engine {
         Arc::clone(&self.shared.health)
     }
 
+    /// Tells, whenever it is asked, whether this node has its lease: without it, nothing is taken in and
+    /// nothing delivered.
+    #[must_use]
+    pub fn may_act(&self) -> impl Fn() -> Result<()> + Send + Sync + 'static {
+        let lease = Arc::clone(&self.shared.lease);
+        move || lease.may_act(lease.current().epoch)
+    }
+
     /// Becomes true when the engine ends; for listeners that live with it.
     #[must_use]
     pub fn shutdown_signal(&self) -> Shutdown {

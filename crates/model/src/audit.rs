@@ -60,6 +60,8 @@ words! {
         DeliveryInterrupted = "delivery.interrupted",
         /// A receipt came that no delivery waits for.
         ReceiptUnmatched = "receipt.unmatched",
+        /// A listener could not be opened, or ended before its time: nothing is received by it.
+        ListenerFailed = "listener.failed",
         /// A listener refused a message.
         MessageRefused = "message.refused",
         /// A message that had been answered before was answered again.
@@ -296,9 +298,11 @@ impl EventKind {
             | Self::PayloadQuarantined
             | Self::NodeFenced
             | Self::LoginFailed => Severity::Warning,
-            Self::OfferRefused | Self::TransferFailed | Self::DeliveryFailed | Self::DeliveryExpired => {
-                Severity::Error
-            }
+            Self::OfferRefused
+            | Self::TransferFailed
+            | Self::DeliveryFailed
+            | Self::DeliveryExpired
+            | Self::ListenerFailed => Severity::Error,
             _ => Severity::Info,
         }
     }

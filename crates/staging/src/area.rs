@@ -95,6 +95,20 @@ impl Staging {
         &self.inner.layout.root
     }
 
+    /// Whether the area is still where it was opened: its disk may have been unmounted since.
+    ///
+    /// # Errors
+    /// Local errors; `NotFound` above all.
+    pub fn check_there(&self) -> Result<()> {
+        let layout = &self.inner.layout;
+        for path in [&layout.partial, &layout.payloads, &layout.quarantine] {
+            self.disk().stat(path).map_err(|e| {
+                fault("find staging where it was opened", path, e).advice("mount its disk, or put it back")
+            })?;
+        }
+        Ok(())
+    }
+
     /// Room on the area's file system.
     ///
     /// # Errors

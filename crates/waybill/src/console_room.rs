@@ -2,6 +2,7 @@
 //! that is not in the database.
 
 use crate::gateway::Gateway;
+use crate::readiness::Readiness;
 use console::{Console, ConsoleSettings, EndpointVitals, JournalVitals, StagingVitals, Vitals};
 use engine::EndpointHealth;
 use model::{Protocol, Purpose, Result};
@@ -55,6 +56,8 @@ pub(crate) async fn open(gateway: &Gateway) -> Result<ConsoleRoom> {
         journal: Arc::clone(&gateway.journal),
         staging: gateway.staging.clone(),
         min_free: gateway.settings.staging.min_free,
+        readiness: Arc::clone(&gateway.readiness),
+        may_act: Box::new(gateway.engine.may_act()),
     };
     let console = Console::with_vitals(
         gateway.store.clone(),
@@ -83,6 +86,9 @@ struct NodeVitals {
     journal: Arc<Journal>,
     staging: Staging,
     min_free: u64,
+    readiness: Arc<Readiness>,
+    /// Whether the node has its lease.
+    may_act: Box<dyn Fn() -> Result<()> + Send + Sync>,
 }
 
 impl Vitals for NodeVitals {
@@ -107,8 +113,19 @@ impl Vitals for NodeVitals {
     }
 
     fn staging(&self) -> Option<StagingVitals> {
-        // A failing statfs is told by staging itself, when something is to be staged.
+        // That its file system does not answer is told by `not_ready`.
         let space = self.staging.space().ok()?;
         Some(StagingVitals { free_bytes: space.free, min_free_bytes: self.min_free })
+    }
+
+    fn not_ready(&self) -> Vec<String> {
+        let mut reasons = self.readiness.reasons();
+        let fault = |room, result: Result<()>| result.err().map(|error| format!("{room}: {}", error.chain()));
+        reasons.extend(fault("lease", (self.may_act)()));
+        reasons.extend(fault(
+            "staging",
+            self.staging.check_there().and_then(|()| self.staging.space().map(drop)),
+        ));
+        reasons
     }
 }

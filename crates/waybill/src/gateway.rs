@@ -4,6 +4,7 @@ use crate::chores::{Months, Sealing};
 use crate::directory::InForce;
 use crate::journal_log::JournalLog;
 use crate::process::{Ambient, StateLock};
+use crate::readiness::Readiness;
 use crate::transports::Transports;
 use config::{Documents, ProcessEnvironment, Settings};
 use engine::{Engine, EngineSettings, Parts, Upkeep};
@@ -38,6 +39,7 @@ pub(crate) struct Gateway {
     pub(crate) servers: HttpServers,
     pub(crate) transports: Transports,
     pub(crate) ambient: Ambient,
+    pub(crate) readiness: Arc<Readiness>,
     net: Net,
     definitions: watch::Sender<Arc<Definitions>>,
     /// What ends with the journal: after everything else.
@@ -124,6 +126,7 @@ impl Gateway {
             servers,
             transports,
             ambient,
+            readiness: Arc::default(),
             net,
             definitions,
             shipping,
@@ -202,7 +205,8 @@ impl Gateway {
                 Ok(Some(listener)) => self.listen(listener, transport.name()).await,
                 Ok(None) => {}
                 Err(error) => {
-                    tracing::error!(transport = transport.name(), error = %error.chain(), "a listener is down")
+                    let services = self.engine.services();
+                    self.readiness.listener_failed(&services, transport.name(), &error).await;
                 }
             }
         }
@@ -221,18 +225,21 @@ impl Gateway {
                 retention: self.settings.audit.retention_months,
             }),
         ];
-        self.engine.start(self.definitions.subscribe(), chores).await
+        self.engine.start(self.definitions.subscribe(), chores).await?;
+        self.readiness.started();
+        Ok(())
     }
 
     async fn listen(&self, listener: Arc<dyn Listener>, transport: &'static str) {
+        let (readiness, services) = (Arc::clone(&self.readiness), self.engine.services());
         if let Err(error) = listener.bind(self.engine.intake()).await {
-            tracing::error!(transport, error = %error.chain(), "a listener is down");
+            readiness.listener_failed(&services, transport, &error).await;
             return;
         }
         let shutdown = self.engine.shutdown_signal();
         self.listeners.spawn(async move {
             if let Err(error) = listener.serve(shutdown).await {
-                tracing::error!(transport, error = %error.chain(), "a listener ended");
+                readiness.listener_failed(&services, transport, &error).await;
             }
         });
     }

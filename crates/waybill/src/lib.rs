@@ -13,6 +13,7 @@ mod guest;
 mod journal_log;
 mod logging;
 mod process;
+mod readiness;
 mod transports;
 
 use clap::Parser;

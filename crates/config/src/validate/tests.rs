@@ -1,8 +1,10 @@
 use super::{Report, validate};
 use crate::check::fixture::{DAY, NOW, catalogue, certificate, machine};
+use crate::settings::Listen;
 use crate::{ProcessEnvironment, Settings, reference_markdown};
 use openssl::pkey::PKey;
 use openssl::rsa::Rsa;
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -50,12 +52,24 @@ fn the_examples_are_valid_with_keys_of_ones_own() {
         fs::write(definitions.path().join(path.file_name().unwrap()), text).unwrap();
     }
     let settings = settings(&format!(
-        "[roots]\nfiles = [\"/srv/waybill\"]\nvariables = [\"ACME_HOST\"]\nsecrets = [{here:?}]"
+        "[listen.http.partners]\naddress = \"127.0.0.1:8080\"\n[roots]\nfiles = [\"/srv/waybill\"]\nvariables = [\"ACME_HOST\"]\nsecrets = [{here:?}]"
     ));
     let environment = ProcessEnvironment::at(model::Timestamp::from_timestamp(NOW, 0).unwrap());
     let report = validate(definitions.path(), &settings, &catalogue(), &environment);
     assert!(report.is_valid() && report.problems.is_empty(), "{report}");
     assert_eq!(report.to_string(), "11 definitions in 3 files: 0 errors, 0 warnings");
+    // Without an address to listen on, what would be received is told where it stands.
+    let deaf = Settings { listen: Listen { http: BTreeMap::new(), ..settings.listen }, ..settings };
+    let report = validate(definitions.path(), &deaf, &catalogue(), &environment);
+    assert_eq!((report.is_valid(), report.problems.len()), (false, 1), "{report}");
+    let problem = report.problems[0].to_string();
+    let line = fs::read_to_string(shipped("examples/inbound.toml"))
+        .unwrap()
+        .lines()
+        .position(|line| line.contains("listener = \"as2\""))
+        .unwrap();
+    assert!(problem.contains(&format!("inbound.toml:{}:", line + 1)), "{problem}");
+    assert!(problem.contains("flow.inbound.source.listener: receives by 'as2'"), "{problem}");
 }
 
 #[test]

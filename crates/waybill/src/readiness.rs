@@ -1,0 +1,43 @@
+//! Whether this node can take in work: what `/readyz` is told beside the database, the journal and the
+//! room in staging.
+
+use model::{Error, EventKind};
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
+use transport::Services;
+
+/// What keeps this node from taking in work. Not ready until [`Readiness::started`].
+#[derive(Default)]
+pub(crate) struct Readiness {
+    is_started: AtomicBool,
+    /// Listeners that are down, by transport, and why.
+    down: Mutex<BTreeMap<&'static str, String>>,
+}
+
+impl Readiness {
+    /// Listeners and flows are up, as far as they can be.
+    pub(crate) fn started(&self) {
+        self.is_started.store(true, Ordering::SeqCst);
+    }
+
+    /// A listener is down: on record, and a reason not to be ready. The process lives.
+    pub(crate) async fn listener_failed(&self, services: &Services, listener: &'static str, error: &Error) {
+        let error = error.chain();
+        tracing::error!(listener, %error, "a listener is down");
+        self.down.lock().unwrap_or_else(PoisonError::into_inner).insert(listener, error.clone());
+        let event =
+            services.event(EventKind::ListenerFailed).detail("listener", listener).detail("error", error);
+        if let Err(error) = services.audit.record(vec![event]).await {
+            tracing::error!(listener, error = %error.chain(), "that a listener is down is not on record");
+        }
+    }
+
+    /// The reasons not to be ready, one line each.
+    pub(crate) fn reasons(&self) -> Vec<String> {
+        let starting = !self.is_started.load(Ordering::SeqCst);
+        let down = self.down.lock().unwrap_or_else(PoisonError::into_inner);
+        let down = down.iter().map(|(listener, why)| format!("listener {listener} is down: {why}"));
+        starting.then(|| "the node is starting".to_owned()).into_iter().chain(down).collect()
+    }
+}
