@@ -25,6 +25,13 @@ fn refused(hub: &Hub, what: &str, answer: Option<Answer>, disposition: &str, kin
     assert_eq!(hub.transfers(), 0, "{what} became a transfer");
 }
 
+fn error(name: &str) -> String {
+    format!("MDN-sent-automatically; processed/error: {name}\r\n")
+}
+
+const ASYNCHRONOUS: &str =
+    "MDN-sent-automatically; failed/failure: asynchronous receipts are not supported\r\n";
+
 #[test]
 fn messages_that_prove_nothing_are_refused_each_with_its_disposition() {
     let mut hub = start("largest_message = \"1MiB\"");
@@ -38,8 +45,6 @@ fn messages_that_prove_nothing_are_refused_each_with_its_disposition() {
     let mut check = |what: &str, message: Message, disposition: &str| {
         refused(&hub, what, message.post(port), disposition, "message.refused", &mut events);
     };
-    let error = |name: &str| format!("MDN-sent-automatically; processed/error: {name}\r\n");
-
     check(
         "a signature by a stranger",
         hub.pack("a.bin", &payload, &stranger, Some(&ours)),
@@ -77,7 +82,7 @@ fn messages_that_prove_nothing_are_refused_each_with_its_disposition() {
     let odd = good.with("Disposition-Notification-Options", Some(pgp));
     check("a receipt of a kind we do not have", odd, "failed/failure: unsupported format\r\n");
     let elsewhere = good.with("Receipt-Delivery-Option", Some("http://169.254.169.254/latest/meta-data"));
-    check("a receipt to be sent elsewhere", elsewhere, "failed/failure: ");
+    check("a receipt to be sent elsewhere", elsewhere, ASYNCHRONOUS);
 
     // Announced as larger than agreed: refused before the body is read.
     let large = good.with("Content-Length", Some("2000000"));
@@ -158,6 +163,66 @@ fn a_body_that_is_cut_off_gets_no_receipt_and_the_whole_one_is_taken_later() {
     let answer = message.post(port).unwrap();
     assert!(answer.text().contains("; processed\r\n"), "{}", answer.text());
     assert!(hub.wait_for_file("cut.bin") == payload);
+    hub.is_unmoved();
+}
+
+/// Sends a message to its last byte before it looks for an answer, as many senders do.
+fn answer_to_the_whole(port: u16, what: &str, headers: &str, body: &[u8]) -> Answer {
+    let mut stream = raw::connect(port);
+    write!(stream, "POST /as2 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{headers}\r\n").unwrap();
+    stream.write_all(body).unwrap_or_else(|error| panic!("{what}: {error}"));
+    raw::answer(stream).unwrap_or_else(|| panic!("{what}: no answer"))
+}
+
+#[test]
+fn a_message_larger_than_any_buffer_gets_its_answer_when_it_is_refused_early() {
+    let mut hub = start("largest_message = \"48MiB\"");
+    let port = hub.gateway.http;
+    let stranger = KeyPair::make(hub.root.path(), "stranger");
+    let payload = random(32 << 20);
+    let good = hub.good("large.bin", &payload);
+    let for_another = hub.pack("b.bin", &payload, &hub.peer(), Some(&stranger));
+    let unencrypted = hub.pack("c.bin", &payload, &hub.peer(), None);
+    let mut events = 0;
+    let mut check = |what: &str, message: &Message, disposition: &str| {
+        let answer = answer_to_the_whole(port, what, &message.headers, &message.body);
+        refused(&hub, what, Some(answer), disposition, "message.refused", &mut events);
+    };
+    check("encryption for another", &for_another, &error("decryption-failed"));
+    check("no encryption", &unencrypted, &error("insufficient-message-security"));
+    check("content of no form", &good.with_body(payload.clone()), &error("unexpected-processing-error"));
+    check("an unknown sender", &good.with("AS2-From", Some("NOBODY")), &error("unknown-trading-partner"));
+    check("no Message-ID", &good.with("Message-ID", None), "Message-ID is missing");
+    let elsewhere = good.with("Receipt-Delivery-Option", Some("http://169.254.169.254/"));
+    check("a receipt to be sent elsewhere", &elsewhere, ASYNCHRONOUS);
+    let larger = good.with_body(vec![0x30; 60 << 20]);
+    check("more than agreed, and said so", &larger, &error("unexpected-processing-error"));
+
+    // The same without saying so before.
+    let chunked = good.with("Content-Length", None).with("Transfer-Encoding", Some("chunked"));
+    let piece = [b"100000\r\n".as_slice(), &[0; 1 << 20], b"\r\n"].concat();
+    let body = [piece.repeat(60), b"0\r\n\r\n".to_vec()].concat();
+    let mut opened = unencrypted.body.clone();
+    // It begins like a signed message, or it would be refused before it is too large.
+    opened.truncate(1 << 20);
+    let body = [b"100000\r\n".as_slice(), &opened, b"\r\n", &body].concat();
+    let of_signed = chunked.with("Content-Type", unencrypted.field("Content-Type"));
+    hub.gateway.stop();
+    hub.define("http://127.0.0.1:9/as2", "largest_message = \"48MiB\"\nreceive_security = \"signed\"");
+    hub.gateway.start();
+    let port = hub.gateway.http;
+    let answer = answer_to_the_whole(port, "more than agreed", &of_signed.headers, &body);
+    assert!(answer.text().contains(&error("unexpected-processing-error")), "{}", answer.text());
+    let newest = &hub.events("message.refused")[0];
+    assert!(newest.to_string().contains("largest_message"), "{newest}");
+    assert_eq!((hub.inbox().len(), hub.transfers()), (0, 0));
+
+    // A repetition is answered by its Message-ID, and sent whole all the same.
+    let first = answer_to_the_whole(port, "good", &good.headers, &good.body);
+    assert!(first.text().contains("; processed\r\n"), "{}", first.text());
+    let second = answer_to_the_whole(port, "repeated", &good.headers, &good.body);
+    assert_eq!(first.body, second.body);
+    assert!(hub.wait_for_file("large.bin") == payload);
     hub.is_unmoved();
 }
 

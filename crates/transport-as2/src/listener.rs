@@ -5,9 +5,10 @@ use crate::receive::{ReadMessage, Reading, Unread, read};
 use crate::reply::{Answer, mic_of, stored_reply, to_response};
 use crate::request::RequestHead;
 use crate::sides::{Sides, Stranger};
-use crate::streaming::{BodyReader, STREAM_BUFFERS, pump};
+use crate::streaming::{Arriving, BodyReader, STREAM_BUFFERS};
 use crate::unfit::Unfit;
 use async_trait::async_trait;
+use http::header::EXPECT;
 use http::{Method, Request, Response, StatusCode};
 use model::definition::DuplicatePolicy;
 use model::{AuditEvent, Error, ErrorKind, EventKind, RemotePath, Result};
@@ -76,21 +77,29 @@ impl Handler for Receiver {
             return answer.body(Body::bytes("AS2 messages are sent by POST.\n")).map_err(unwritable);
         }
         let (parts, body) = request.into_parts();
+        let mut arriving = Arriving::new(body, parts.headers.contains_key(EXPECT));
         let head = match RequestHead::read(&parts.headers) {
             Ok(head) => head,
             Err(reason) => {
                 self.record(self.refusal(&peer, None).peer_detail("reason", &reason)).await?;
+                arriving.pass_over().await;
                 return plain(StatusCode::BAD_REQUEST, &format!("This is no AS2 message: {reason}.\n"));
             }
         };
-        let reply = self.receive(&head, body, &peer).await?;
+        let reply = self.receive(&head, &mut arriving, &peer).await?;
+        arriving.pass_over().await;
         to_response(reply)
     }
 }
 
 impl Receiver {
     /// Takes a message and gives the reply, which is recorded by then.
-    async fn receive(&self, head: &RequestHead, body: Body, peer: &PeerInfo) -> Result<StoredReply> {
+    async fn receive(
+        &self,
+        head: &RequestHead,
+        arriving: &mut Arriving,
+        peer: &PeerInfo,
+    ) -> Result<StoredReply> {
         let definitions = self.services.directory.definitions();
         let sides = match Sides::of(&self.services, &definitions, head) {
             Ok(sides) => sides,
@@ -103,7 +112,8 @@ impl Receiver {
             }
         };
         let sides = sides?;
-        if let Some(answer) = self.declined(head, &sides, &body) {
+        arriving.may_hold(sides.partner.agreement.largest_message);
+        if let Some(answer) = self.declined(head, &sides, arriving.length()) {
             let event = self.refusal(peer, Some(head)).partner(&sides.partner.name);
             self.record(
                 event
@@ -128,7 +138,7 @@ impl Receiver {
                 "answer a repeated message while its first copy is still being received",
             )
             .with("message_id", model::PeerText::from(head.message_id.as_str()))),
-            Begin::New(reception) => self.take(head, sides, body, peer, reception).await,
+            Begin::New(reception) => self.take(head, sides, arriving, peer, reception).await,
         }
     }
 
@@ -168,11 +178,11 @@ impl Receiver {
         &self,
         head: &RequestHead,
         sides: Sides,
-        body: Body,
+        arriving: &mut Arriving,
         peer: &PeerInfo,
         reception: Box<dyn Reception>,
     ) -> Result<StoredReply> {
-        let _room = self.services.budget.take(STREAM_BUFFERS).await;
+        let room = self.services.budget.take(STREAM_BUFFERS).await;
         let (sender, reader) = BodyReader::channel();
         let reading = Reading {
             headers: head.headers.clone(),
@@ -192,7 +202,9 @@ impl Receiver {
             message_id: head.message_id.clone(),
         };
         let blocking = tokio::task::spawn_blocking(move || read(reading));
-        let (read, ()) = tokio::join!(blocking, pump(body, sender, sides.partner.agreement.largest_message));
+        let most = sides.partner.agreement.largest_message;
+        let (read, ()) = tokio::join!(blocking, arriving.pump(sender, most));
+        drop(room);
         let read =
             read.map_err(|error| Error::transient(ErrorKind::Internal, "read a message").caused_by(error))?;
         match read {
@@ -327,7 +339,7 @@ impl Receiver {
     }
 
     /// What is declined before the body is read.
-    fn declined(&self, head: &RequestHead, sides: &Sides, body: &Body) -> Option<Answer> {
+    fn declined(&self, head: &RequestHead, sides: &Sides, length: Option<u64>) -> Option<Answer> {
         let failure = |text: &str, reason: String| {
             Some(Answer { disposition: Disposition::Failure(text.into()), mic: None, text: reason })
         };
@@ -341,7 +353,7 @@ impl Receiver {
             );
         }
         let most = sides.partner.agreement.largest_message;
-        if body.length().is_some_and(|length| length > most) {
+        if length.is_some_and(|length| length > most) {
             return Some(Answer {
                 disposition: Disposition::Error(DispositionError::UnexpectedProcessingError),
                 mic: None,

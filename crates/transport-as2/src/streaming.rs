@@ -1,10 +1,12 @@
 //! Between async HTTP bodies and the blocking streams of `smime`: small bounded channels.
 
+use crate::unfit::Unfit;
 use bytes::Bytes;
-use model::{Error, ErrorKind, Result};
+use model::{Error, ErrorKind};
 use net::http::Body;
 use smime::Measured;
 use std::io::{self, Read};
+use std::time::Duration;
 use tokio::sync::mpsc;
 
 /// Bytes handed over at once.
@@ -50,16 +52,19 @@ pub(crate) fn stream_error(error: io::Error) -> Error {
     }
 }
 
+/// A piece of a body; an empty one is its end.
+type Piece = io::Result<Bytes>;
+
 /// The blocking end of a body that is being received.
 pub(crate) struct BodyReader {
-    receiver: mpsc::Receiver<Result<Bytes>>,
+    receiver: mpsc::Receiver<Piece>,
     current: Bytes,
     ended: bool,
 }
 
 impl BodyReader {
     /// A channel whose async end is filled by [`pump`].
-    pub(crate) fn channel() -> (mpsc::Sender<Result<Bytes>>, Self) {
+    pub(crate) fn channel() -> (mpsc::Sender<Piece>, Self) {
         let (sender, receiver) = mpsc::channel(IN_FLIGHT);
         (sender, Self { receiver, current: Bytes::new(), ended: false })
     }
@@ -72,7 +77,7 @@ impl Read for BodyReader {
                 Some(Ok(bytes)) => self.current = bytes,
                 Some(Err(error)) => {
                     self.ended = true;
-                    return Err(io::Error::other(error));
+                    return Err(error);
                 }
                 // The pump was dropped before it said that the body ended: the body is not whole.
                 None => {
@@ -92,31 +97,82 @@ impl Read for BodyReader {
     }
 }
 
-/// Moves a received body into the channel, up to `most` bytes, and says when it ended.
-pub(crate) async fn pump(mut body: Body, sender: mpsc::Sender<Result<Bytes>>, most: u64) {
-    let mut received = 0_u64;
-    loop {
-        let item = match body.next().await {
-            Ok(Some(bytes)) if bytes.is_empty() => continue,
-            Ok(Some(bytes)) => {
-                received += bytes.len() as u64;
-                if received > most { Err(too_large(most)) } else { Ok(bytes) }
+/// Bytes of a message that are read although nobody wants them; of a partner's, as many on top of the
+/// largest it may send.
+const UNWANTED: u64 = 64 * 1024 * 1024;
+
+/// Longest silence while they are.
+const SILENCE: Duration = Duration::from_secs(5);
+
+/// A message's body on its way in.
+pub(crate) struct Arriving {
+    body: Body,
+    /// The sender waits for a word before it sends anything (`Expect: 100-continue`).
+    held_back: bool,
+    /// Bytes that may still be passed over.
+    patience: u64,
+}
+
+impl Arriving {
+    pub(crate) fn new(body: Body, held_back: bool) -> Self {
+        Self { body, held_back, patience: UNWANTED }
+    }
+
+    /// Its length, when the sender said it.
+    pub(crate) fn length(&self) -> Option<u64> {
+        self.body.length()
+    }
+
+    /// It is a partner's, which may send so many bytes.
+    pub(crate) fn may_hold(&mut self, most: u64) {
+        self.patience = most.saturating_add(UNWANTED);
+    }
+
+    /// Moves the body into the channel, up to `most` bytes, and says when it ended. Stops as soon as the
+    /// reader is gone.
+    pub(crate) async fn pump(&mut self, sender: mpsc::Sender<Piece>, most: u64) {
+        self.held_back = false;
+        let mut received = 0_u64;
+        loop {
+            let next = tokio::select! {
+                biased;
+                () = sender.closed() => return,
+                next = self.body.next() => next,
+            };
+            let piece = match next {
+                Ok(Some(bytes)) if bytes.is_empty() => continue,
+                Ok(Some(bytes)) => {
+                    received += bytes.len() as u64;
+                    if received > most { Err(io::Error::other(Unfit::TooLarge { most })) } else { Ok(bytes) }
+                }
+                Ok(None) => Ok(Bytes::new()),
+                Err(error) => Err(io::Error::other(error)),
+            };
+            let ended = piece.as_ref().map_or(true, Bytes::is_empty);
+            if sender.send(piece).await.is_err() || ended {
+                return;
             }
-            Ok(None) => Ok(Bytes::new()),
-            Err(error) => Err(error),
-        };
-        let ended = match &item {
-            Ok(bytes) => bytes.is_empty(),
-            Err(_) => true,
-        };
-        if sender.send(item).await.is_err() || ended {
-            return;
+        }
+    }
+
+    /// Reads what is left of the body, within bounds, and gives it away. Many senders look for the answer
+    /// only when their whole message is sent; a connection that is closed before is a broken pipe to them,
+    /// and they come again with the same message, for ever.
+    pub(crate) async fn pass_over(mut self) {
+        // What is known to be too much is not worth beginning with.
+        while !self.held_back && self.body.length().is_none_or(|length| length <= self.patience) {
+            match tokio::time::timeout(SILENCE, self.body.next()).await {
+                Ok(Ok(Some(bytes))) => match self.patience.checked_sub(bytes.len() as u64) {
+                    Some(less) => self.patience = less,
+                    None => return,
+                },
+                // A sender that is gone gets no answer, and the connection's record says why. One that
+                // is silent may be waiting for ours.
+                Ok(Ok(None) | Err(_)) | Err(_) => return,
+            }
         }
     }
 }
 
-pub(crate) fn too_large(most: u64) -> Error {
-    Error::permanent(ErrorKind::Rejected, "receive a message")
-        .with("largest_message", format!("{most} bytes"))
-        .advice("raise the partner's largest_message if such messages are expected")
-}
+#[cfg(test)]
+mod tests;

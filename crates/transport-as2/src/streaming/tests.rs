@@ -1,0 +1,79 @@
+use super::*;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+const PIECE: u64 = 1024;
+
+/// A body of so many pieces that counts those that were asked for.
+fn counted(pieces: u64, told: bool) -> (Body, Arc<AtomicU64>) {
+    let asked = Arc::new(AtomicU64::new(0));
+    let count = Arc::clone(&asked);
+    let pieces_of = futures::stream::unfold(pieces, move |left| {
+        let count = Arc::clone(&count);
+        async move {
+            let less = left.checked_sub(1)?;
+            count.fetch_add(1, Ordering::Relaxed);
+            Some((Ok(Bytes::from(vec![0; PIECE as usize])), less))
+        }
+    });
+    (Body::stream(pieces_of, told.then_some(pieces * PIECE)), asked)
+}
+
+#[tokio::test]
+async fn what_is_left_of_a_refused_message_is_read_to_its_end() {
+    for told in [true, false] {
+        let (body, asked) = counted(100, told);
+        let mut arriving = Arriving::new(body, false);
+        let (sender, reader) = BodyReader::channel();
+        let reading = tokio::task::spawn_blocking(move || {
+            let mut reader = reader;
+            reader.read_exact(&mut [0; 10]).unwrap();
+        });
+        tokio::join!(arriving.pump(sender, u64::MAX), async { reading.await.unwrap() });
+        arriving.pass_over().await;
+        assert_eq!(asked.load(Ordering::Relaxed), 100);
+    }
+}
+
+#[tokio::test]
+async fn more_than_agreed_is_refused_by_that_name_and_passed_over() {
+    let (body, asked) = counted(100, false);
+    let mut arriving = Arriving::new(body, false);
+    let (sender, mut reader) = BodyReader::channel();
+    let reading = tokio::task::spawn_blocking(move || {
+        let error = io::copy(&mut reader, &mut io::sink()).unwrap_err();
+        error.downcast::<Unfit>().unwrap()
+    });
+    let ((), refused) = tokio::join!(arriving.pump(sender, 10 * PIECE), reading);
+    assert_eq!(refused.unwrap(), Unfit::TooLarge { most: 10 * PIECE });
+    arriving.pass_over().await;
+    assert_eq!(asked.load(Ordering::Relaxed), 100);
+}
+
+#[tokio::test]
+async fn nobody_is_passed_over_for_ever() {
+    let most = UNWANTED / PIECE;
+    let (body, asked) = counted(most * 2, false);
+    Arriving::new(body, false).pass_over().await;
+    assert_eq!(asked.load(Ordering::Relaxed), most + 1);
+    // Known to be too much: not begun.
+    let (body, asked) = counted(most + 1, true);
+    Arriving::new(body, false).pass_over().await;
+    assert_eq!(asked.load(Ordering::Relaxed), 0);
+    // A partner's may be larger.
+    let (body, asked) = counted(most + 1, true);
+    let mut arriving = Arriving::new(body, false);
+    arriving.may_hold(PIECE);
+    arriving.pass_over().await;
+    assert_eq!(asked.load(Ordering::Relaxed), most + 1);
+    // Who waits for a word gets the answer instead of it.
+    let (body, asked) = counted(1, true);
+    Arriving::new(body, true).pass_over().await;
+    assert_eq!(asked.load(Ordering::Relaxed), 0);
+}
+
+#[tokio::test]
+async fn a_sender_that_waits_for_us_is_not_waited_for() {
+    let never = futures::stream::pending::<model::Result<Bytes>>();
+    Arriving::new(Body::stream(never, None), false).pass_over().await;
+}
