@@ -22,6 +22,8 @@ present() {
     strace) command -v strace ;;
     chromium) command -v chromium ;;
     fonts-dejavu-core) test -e /usr/share/fonts/truetype/dejavu/DejaVuSans.ttf ;;
+    nodejs) command -v node ;;
+    npm) command -v npm ;;
     python3-venv) /usr/bin/python3 -c 'import ensurepip, venv' ;;
     *) echo "prepare.sh: no such row: $1" >&2; exit 2 ;;
   esac >/dev/null 2>&1

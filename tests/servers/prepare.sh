@@ -1,15 +1,16 @@
 #!/usr/bin/env bash
-# Installs what the tests need besides the build: servers from Debian, the AS2 partner from PyPI, cargo-nextest and
-# cargo-deny built by cargo. Everything that is not a Debian package stays under target/servers. Silent when nothing is to do.
+# Installs what the tests need besides the build: servers and Chromium from Debian, the AS2 partner from PyPI, what drives
+# Chromium from npm, cargo-nextest and cargo-deny built by cargo. Everything that is not a Debian package stays under target/servers. Silent when nothing is to do.
 set -euo pipefail
 root=$(cd "$(dirname "$0")/../.." && pwd)
 cache=$root/target/servers
 venv=$cache/venv
 requirements=$root/tests/servers/requirements.txt
+node=$cache/node
 nextest=0.9.143
 deny=0.20.2
 
-"$root/deploy/prepare.sh" postgresql-15 strace chromium fonts-dejavu-core python3-venv
+"$root/deploy/prepare.sh" postgresql-15 strace chromium fonts-dejavu-core nodejs npm python3-venv
 mkdir -p "$cache"
 exec 9>"$cache/prepare.lock"
 flock 9 # two runs in one checkout: the second finds the work done
@@ -67,6 +68,18 @@ if [ "$(cat "$venv/made-from" 2>/dev/null)" != "$wanted" ]; then
   make_venv
   check_venv
   echo "$wanted" >"$venv/made-from"
+fi
+
+# What drives Chromium: packages only, none of their scripts is run and no browser is downloaded.
+wanted=$(cat "$root"/tests/console/package{,-lock}.json "$0" | sha256sum | cut -d' ' -f1)
+if [ "$(cat "$node/made-from" 2>/dev/null)" != "$wanted" ]; then
+  echo "prepare.sh: installing what drives the browser" >&2
+  rm -rf "$node"
+  mkdir -p "$node"
+  cp "$root"/tests/console/package{,-lock}.json "$node"
+  npm ci --prefix "$node" --ignore-scripts --no-audit --no-fund --loglevel=error >&2
+  (cd "$node" && node --eval 'require("playwright-core").chromium; require("axe-core").source')
+  echo "$wanted" >"$node/made-from"
 fi
 
 if ! cargo fmt --version >/dev/null 2>&1 || ! cargo clippy --version >/dev/null 2>&1; then

@@ -1,0 +1,112 @@
+// Every page over transfers that were really made: how each looks, and what stands on it.
+import assert from "node:assert/strict";
+import test from "node:test";
+import { checkPage, nothingWrong, shows, told, url, userState, visitor } from "./support.mjs";
+
+const state = await userState();
+const page = await visitor({ state });
+
+/** The addresses of links that fit. */
+const links = (selector) => page.locator(selector).evaluateAll((found) => found.map((link) => link.href));
+
+async function transferIn(wanted) {
+  await page.goto(url(`/transfers?state=${wanted}`));
+  const [found] = await links("a.name[href^='/transfers/']");
+  assert.ok(found, `no transfer is ${wanted}`);
+  return found;
+}
+
+test("overview", async () => {
+  await page.goto(url("/"));
+  await shows(page, "Deliveries in trouble", "810_1.inv", "STMT_9.xml", "Condition");
+  await checkPage(page, "overview");
+});
+
+test("transfers", async () => {
+  await page.goto(url("/transfers"));
+  assert.ok(await page.locator("tr[data-key]").count() >= 8);
+  await checkPage(page, "transfers");
+  await page.goto(url("/transfers?flow=orders&within=24h&name=e&partner=x"));
+  await checkPage(page, "transfers-filtered");
+});
+
+test("names that would be markup or turn the line around stay text", async () => {
+  await page.goto(url("/transfers"));
+  const names = await page.locator("a.name").allTextContents();
+  assert.ok(names.includes("Bestellung Größe & <b>fett.edi"), String(names));
+  assert.ok(names.some((name) => name.startsWith("caf%E9 \\u{202e}fdp.exe")), String(names));
+});
+
+for (const [wanted, words] of [
+  ["completed", ["MIC matched", "Message-ID", "Delivered", "Found at acme-folder"]],
+  ["failed", ["initech-as2", "refused"]],
+  ["partly_failed", ["Delivery to archive", "Delivery to initech-as2"]],
+  ["delivering", ["Retrying", "Due"]],
+]) {
+  test(`the waybill of a transfer that is ${wanted}`, async () => {
+    await page.goto(await transferIn(wanted));
+    await shows(page, ...words);
+    await checkPage(page, `waybill-${wanted}`);
+  });
+}
+
+test("connections, and one of each kind", async () => {
+  await page.goto(url("/connections"));
+  await checkPage(page, "connections");
+  for (const [query, words, name] of [
+    ["protocol=sftp", ["Host key", "Key exchange", "127.0.0.1"], "connection-sftp"],
+    ["endpoint=globex-as2&direction=outbound", ["None: bytes travel in the clear"], "connection-as2"],
+    ["live=yes", ["Still up"], "connection-live"],
+  ]) {
+    await page.goto(url(`/connections?${query}`));
+    const [found] = await links("a.name[href^='/connections/']");
+    assert.ok(found, query);
+    await page.goto(found);
+    await shows(page, ...words);
+    await checkPage(page, name);
+  }
+});
+
+test("audit", async () => {
+  await page.goto(url("/audit"));
+  await checkPage(page, "audit");
+  await page.goto(url("/audit?kind=delivery.&severity=error&transfer=0192f7a0-0000-7000-8000-000000000000&from=2026-01-01T00:00"));
+  await checkPage(page, "audit-filtered");
+});
+
+test("the other gateway shows what it received, and from whom", async () => {
+  const received = await visitor({ state: await userState(told.globex) });
+  await received.goto(new URL("/transfers", told.globex).href);
+  await received.locator("a.name").first().click();
+  await received.getByRole("heading", { name: "Steps" }).waitFor();
+  await shows(received, "AS2 from", "ACME", "Delivery to warehouse");
+  await checkPage(received, "waybill-received");
+});
+
+test("times are in the viewer's zone, and UTC on hover", async () => {
+  for (const zone of ["Australia/Adelaide", "America/St_Johns"]) {
+    const viewer = await visitor({ state, zone });
+    await viewer.goto(url("/transfers"));
+    const times = await viewer.locator("time[data-shown]").evaluateAll((found) => found.map((time) => ({
+      text: time.textContent, title: time.title, at: time.dateTime,
+    })));
+    assert.ok(times.length >= 8);
+    for (const { text, title, at } of times) {
+      const parts = { day: "numeric", month: "short", hour: "2-digit", minute: "2-digit", second: "2-digit", timeZone: zone };
+      assert.equal(text, new Intl.DateTimeFormat("en-GB", parts).format(new Date(at)), `${zone} ${at}`);
+      assert.equal(title, `${at.replace("T", " ").replace("Z", " UTC")} (shown in ${zone})`);
+    }
+    nothingWrong(viewer, zone);
+    await viewer.context().close();
+  }
+});
+
+test("without scripts every page is whole, in UTC", async () => {
+  const plain = await visitor({ state, scripts: false });
+  for (const path of ["/", "/transfers", "/connections", "/audit"]) {
+    await plain.goto(url(path));
+    assert.ok(await plain.locator("main tbody tr").count() > 0, path);
+    assert.match(await plain.locator("main time").first().textContent(), /^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC$/, path);
+  }
+  nothingWrong(plain, "without scripts");
+});
