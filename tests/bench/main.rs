@@ -9,6 +9,7 @@ mod idle;
 mod large;
 mod measure;
 mod pair;
+mod way;
 
 fn main() {
     let wanted: Vec<String> = std::env::args().skip(1).collect();

@@ -50,6 +50,11 @@ impl Server {
         u16::try_from(self.info["port"].as_u64().unwrap()).unwrap()
     }
 
+    /// Its main process.
+    pub fn pid(&self) -> u32 {
+        u32::try_from(self.info["pid"].as_u64().unwrap()).unwrap()
+    }
+
     /// Its directory.
     pub fn directory(&self) -> &Path {
         self.directory.path()
