@@ -40,6 +40,9 @@ fn receipts_that_do_not_prove_delivery_are_failures_with_their_cause() {
     let ours = received(&peer)[0]["mic"].as_str().unwrap().to_owned();
     let digest = openssl::base64::encode_block(&openssl::sha::sha256(b"another"));
     assert!(error.contains(&ours) && error.contains(&digest), "both MICs should be named: {error}");
+    let content = openssl::base64::encode_block(&openssl::sha::sha256("mic.bin".repeat(1000).as_bytes()));
+    assert!(error.contains(&format!("content without headers, exact bytes {content}")), "{error}");
+    assert!(error.contains(&format!("entity with headers, exact bytes {ours}")), "{error}");
 
     let error =
         failed_for_good(&way_to(&peer, &hub, "missing.bin", &json!({ "mic": "missing", "times": 1 })));
@@ -65,6 +68,23 @@ fn receipts_that_do_not_prove_delivery_are_failures_with_their_cause() {
     assert!(error.contains("decryption-failed"), "{error}");
     let events = hub.events("delivery.failed");
     assert_eq!(events.len(), 6, "{events:?}");
+}
+
+#[test]
+fn an_unprotected_message_is_proved_by_a_mic_with_or_without_its_headers() {
+    let peer = start_peer();
+    let mut hub = Hub::for_peer(&peer);
+    tell(&peer, &json!({ "partner_cert": hub.own.certificate }));
+    hub.define(peer.text("url"), "send_security = \"none\"");
+    hub.gateway.start();
+    let way = way_to(&peer, &hub, "plain.bin", &json!({ "mic": "with_headers", "times": 1 }));
+    assert_eq!(way["state"], "completed", "{way}");
+    let detail = &way["deliveries"][0]["receipt"]["detail"];
+    assert_eq!(detail["mic_rule"], "entity with headers, exact bytes", "{detail}");
+    assert_eq!(detail["mic_matched"], true, "{detail}");
+    // pyas2lib's own receipt for it has none.
+    let way = way_to(&peer, &hub, "bare.bin", &json!({}));
+    assert_eq!(way["deliveries"][0]["receipt"]["detail"]["mic_matched"], false, "{way}");
 }
 
 #[test]

@@ -28,7 +28,7 @@ BEHAVIOUR = {
     # asked: as the message asks · signed · unsigned · none: 200 and an empty body · page: 200 and a page in HTML · cut: the
     # first half of the MDN, as a whole HTTP answer
     "mdn": "asked",
-    "mic": "right",  # right · wrong · missing
+    "mic": "right",  # right · wrong · missing · with_headers: over body and headers of a message without protection
     "disposition": None,  # e.g. "processed/error: decryption-failed", whatever happened to the message
     "original_message_id": None,  # another Message-ID in the MDN than the message's
     "status": 200,  # another: that status and no MDN, the message neither read nor stored
@@ -180,6 +180,9 @@ class Peer:
             record["files"] = self.store(message, number)
             record.update({name: record["files"][0][name] for name in ("file_name", "sha256", "length")} if record["files"] else {})
 
+        if behaviour["mic"] == "with_headers":
+            content = header_block([(name, names[name.lower()]) for name in ("Content-Type", "Content-Disposition")]) + body
+            message.mic, message.digest_alg = base64.b64encode(hashlib.sha256(content).digest()), "sha256"
         answer = self.mdn(message, status, error, mdn, behaviour)
         if answer is None:
             self.record(record, answer="empty", http_status=200)

@@ -3,6 +3,7 @@
 use crate::letter::{Earlier, Letter, NOTE};
 use crate::material::{own_key, partner_certificates, signs_alike};
 use crate::mdn::LARGEST_MDN;
+use crate::other_mic;
 use crate::outgoing::{Envelope, OwnKey, build};
 use crate::receipt::{Answer, Expected, Verdict, conclude};
 use crate::streaming::{STREAM_BUFFERS, body_of};
@@ -14,7 +15,7 @@ use net::http::{ConnectionInfo, HttpProfile, RequestMeta};
 use net::{DialRequest, Net, TlsOptions, TlsProfile, Trust};
 use openssl::hash::MessageDigest;
 use openssl::x509::X509;
-use smime::Headers;
+use smime::{Headers, MicSlot};
 use std::sync::Arc;
 use std::time::Duration;
 use transport::{Deliver, Destination, Probe, ProbeStep, Sent, Services};
@@ -52,55 +53,30 @@ impl Destination for As2Destination {
             file_name: &delivery.file_name,
         };
         let _room = self.services.budget.take(STREAM_BUFFERS).await;
-        let length = delivery.payload.length();
-        let payload = Arc::clone(&delivery.payload);
-        let reader = tokio::task::spawn_blocking(move || payload.open_blocking(0..length)).await;
-        let reader =
-            reader.map_err(|e| Error::transient(ErrorKind::Internal, "open a payload").caused_by(e))??;
-        let message = build(&envelope, reader, length)?;
-        let sent_length = if self.endpoint.options.bool("chunked") { None } else { message.length() };
-        let mut request = Request::post(url.as_str());
-        for (name, value) in &message.headers {
-            request = request.header(name, value.as_bytes());
-        }
-        let mic = message.mic.clone();
-        let request = request.body(body_of(message.body, sent_length)).map_err(|error| {
-            Error::permanent(ErrorKind::ConfigInvalid, "write the message's headers").caused_by(error)
-        })?;
-        let meta = RequestMeta {
-            flow: Some(delivery.flow.clone()),
-            delivery: Some(delivery.claim.delivery),
-            idle_timeout: self.timeout("timeout"),
-            answer_timeout: self.timeout("answer_timeout"),
-            whole_timeout: None,
-        };
-        let client = self.net.http_client(&self.profile(Purpose::Deliver)?);
-        delivery.log.may_act()?;
-        let answer = client.request(request, &meta).await?;
-        let (head, body) = answer.into_parts();
-        let connection = head.extensions.get::<ConnectionInfo>().map(|info| info.id);
-        let body = body.collect(LARGEST_MDN).await.map_err(|error| error.retry_as(Retry::Ambiguous))?;
-        let headers = head
-            .headers
-            .iter()
-            .try_fold(Headers::new(), |headers, (name, value)| headers.with(name.as_str(), value.as_bytes()));
-        let headers = headers.map_err(|error| {
-            Error::ambiguous(ErrorKind::Protocol, "read the answer's headers").caused_by(error)
-        })?;
-        let answer = Answer { status: head.status, headers, body: &body, connection };
+        let (answer, sent) = self.exchange(&delivery, &envelope, &url).await?;
         let expected = Expected {
             endpoint: &self.endpoint.name,
             agreement: &sides.partner.agreement,
             certificates: &sides.certificates,
             message_id: &letter.sealing.message_id,
             earlier: letter.earlier,
-            mic: mic.get(),
+            mic: sent.mic.get(),
         };
-        match conclude(&answer, &expected).map_err(|error| answer.on_connection(error))? {
-            Verdict::Proved(proof) => {
+        let verdict = conclude(&answer, &expected).map_err(|error| answer.on_connection(error))?;
+        let proved = match verdict {
+            Verdict::Proved(proof) => Ok(proof),
+            Verdict::Unproved(error) => Err(error),
+            Verdict::OtherMic(other) => {
+                let payload = Arc::clone(&delivery.payload);
+                let every = other_mic::of_payload(payload, sent.content_headers, other.digest()).await;
+                other.judge(every)
+            }
+        };
+        match proved {
+            Ok(proof) => {
                 Ok(Sent::Delivered { receipt: proof.receipt(self.services.clock.now()), replies: Vec::new() })
             }
-            Verdict::Unproved(error) => {
+            Err(error) => {
                 let error = answer.on_connection(error);
                 letter.earlier = Earlier::Answered;
                 let noted = match letter.to_note(&sides.own) {
@@ -141,7 +117,58 @@ impl Destination for As2Destination {
     }
 }
 
+/// What is known of a message once it was sent.
+struct SentMessage {
+    mic: MicSlot,
+    content_headers: Vec<u8>,
+}
+
 impl As2Destination {
+    /// Sends the message and takes in the whole answer.
+    async fn exchange(
+        &self,
+        delivery: &Deliver,
+        envelope: &Envelope<'_>,
+        url: &Url,
+    ) -> Result<(Answer, SentMessage)> {
+        let length = delivery.payload.length();
+        let payload = Arc::clone(&delivery.payload);
+        let reader = tokio::task::spawn_blocking(move || payload.open_blocking(0..length)).await;
+        let reader =
+            reader.map_err(|e| Error::transient(ErrorKind::Internal, "open a payload").caused_by(e))??;
+        let message = build(envelope, reader, length)?;
+        let sent_length = if self.endpoint.options.bool("chunked") { None } else { message.length() };
+        let mut request = Request::post(url.as_str());
+        for (name, value) in &message.headers {
+            request = request.header(name, value.as_bytes());
+        }
+        let sent = SentMessage { mic: message.mic, content_headers: message.content_headers };
+        let request = request.body(body_of(message.body, sent_length)).map_err(|error| {
+            Error::permanent(ErrorKind::ConfigInvalid, "write the message's headers").caused_by(error)
+        })?;
+        let meta = RequestMeta {
+            flow: Some(delivery.flow.clone()),
+            delivery: Some(delivery.claim.delivery),
+            idle_timeout: self.timeout("timeout"),
+            answer_timeout: self.timeout("answer_timeout"),
+            whole_timeout: None,
+        };
+        let client = self.net.http_client(&self.profile(Purpose::Deliver)?);
+        delivery.log.may_act()?;
+        let answer = client.request(request, &meta).await?;
+        let (head, body) = answer.into_parts();
+        let connection = head.extensions.get::<ConnectionInfo>().map(|info| info.id);
+        let body = body.collect(LARGEST_MDN).await.map_err(|error| error.retry_as(Retry::Ambiguous))?;
+        let headers = head
+            .headers
+            .iter()
+            .try_fold(Headers::new(), |headers, (name, value)| headers.with(name.as_str(), value.as_bytes()));
+        let headers = headers.map_err(|error| {
+            Error::ambiguous(ErrorKind::Protocol, "read the answer's headers").caused_by(error)
+        })?;
+        Ok((Answer { status: head.status, headers, body, connection }, sent))
+    }
+
     fn sides(&self) -> Result<Sides> {
         let missing = |what: &'static str| {
             Error::permanent(ErrorKind::ConfigInvalid, "find both sides of an AS2 endpoint")

@@ -15,6 +15,7 @@ mod material;
 pub mod mdn;
 mod names;
 mod options;
+mod other_mic;
 pub mod outgoing;
 mod receipt;
 mod receive;

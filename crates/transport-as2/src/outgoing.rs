@@ -2,7 +2,7 @@
 //! repeats the first (RFC 4130, 5 and 6; RFC 8551, 3).
 
 use crate::names::write_name;
-use model::definition::{Agreement, As2Id, Cipher, DigestName, MdnRequest};
+use model::definition::{Agreement, As2Id, Cipher, DigestName, MdnRequest, SendSecurity};
 use model::{Error, ErrorKind, RemotePath, Result, Timestamp};
 use openssl::pkey::{PKey, Private};
 use openssl::x509::X509;
@@ -60,6 +60,9 @@ pub struct Outgoing {
     pub body: Box<dyn Measured + Send>,
     /// The MIC that the receipt must show; there once the body was read to its end.
     pub mic: MicSlot,
+    /// The payload's own header fields as they are sent, for the MICs that a partner may make by another
+    /// rule.
+    pub content_headers: Vec<u8>,
 }
 
 impl Outgoing {
@@ -81,6 +84,10 @@ pub fn build(envelope: &Envelope<'_>, payload: Box<dyn Read + Send>, length: u64
     let digest = digest(agreement.digest);
     let content: Box<dyn Measured + Send> = Box::new(Payload::new(payload, length));
     let headers = payload_headers(envelope)?;
+    let content_headers = match security {
+        SendSecurity::None => in_http(&headers)?.raw().to_vec(),
+        _ => headers.raw().to_vec(),
+    };
     let (headers, body, mic): (Headers, Box<dyn Measured + Send>, MicSlot) = match security.signs() {
         true => {
             let signed = Entity::new(headers, content).sign(signing(envelope, digest)?).map_err(failed)?;
@@ -92,7 +99,7 @@ pub fn build(envelope: &Envelope<'_>, payload: Box<dyn Read + Send>, length: u64
             let mut entity = Entity::new(headers, content);
             let mic = entity.tap_mic(digest);
             let (headers, body) = seal(entity, envelope)?;
-            return Ok(Outgoing { headers: http_headers(envelope, &headers), body, mic });
+            return Ok(Outgoing { headers: http_headers(envelope, &headers)?, body, mic, content_headers });
         }
         false => {
             let tapped = MicReader::new(content, digest).map_err(failed)?;
@@ -102,7 +109,7 @@ pub fn build(envelope: &Envelope<'_>, payload: Box<dyn Read + Send>, length: u64
     };
     let (headers, body) =
         if security.encrypts() { seal(Entity::new(headers, body), envelope)? } else { (headers, body) };
-    Ok(Outgoing { headers: http_headers(envelope, &headers), body, mic })
+    Ok(Outgoing { headers: http_headers(envelope, &headers)?, body, mic, content_headers })
 }
 
 fn seal(
@@ -167,7 +174,18 @@ fn file_name_parameter(name: &[u8]) -> String {
     text
 }
 
-fn http_headers(envelope: &Envelope<'_>, entity: &Headers) -> Vec<(String, String)> {
+/// The fields of an entity that go into HTTP's headers: no Content-Transfer-Encoding there (RFC 4130,
+/// 5.2.1).
+fn in_http(entity: &Headers) -> Result<Headers> {
+    entity
+        .fields()
+        .iter()
+        .filter(|field| !field.name.eq_ignore_ascii_case("Content-Transfer-Encoding"))
+        .try_fold(Headers::new(), |headers, field| headers.with(&field.name, &field.value))
+        .map_err(failed)
+}
+
+fn http_headers(envelope: &Envelope<'_>, entity: &Headers) -> Result<Vec<(String, String)>> {
     let digest = digest(envelope.agreement.digest).name(NameStyle::Rfc5751);
     let mut headers: Vec<(String, String)> = vec![
         // 1.1: compression is understood (RFC 4130, 6.1; RFC 5402).
@@ -179,12 +197,10 @@ fn http_headers(envelope: &Envelope<'_>, entity: &Headers) -> Vec<(String, Strin
         ("Subject".into(), "EDI".into()),
         ("MIME-Version".into(), "1.0".into()),
     ];
-    // No Content-Transfer-Encoding in HTTP (RFC 4130, 5.2.1).
     headers.extend(
-        entity
+        in_http(entity)?
             .fields()
             .iter()
-            .filter(|field| !field.name.eq_ignore_ascii_case("Content-Transfer-Encoding"))
             .map(|field| (field.name.clone(), String::from_utf8_lossy(&field.value).into_owned())),
     );
     if envelope.agreement.mdn != MdnRequest::None {
@@ -197,7 +213,7 @@ fn http_headers(envelope: &Envelope<'_>, entity: &Headers) -> Vec<(String, Strin
         );
         headers.push(("Disposition-Notification-Options".into(), options));
     }
-    headers
+    Ok(headers)
 }
 
 /// The digest that an agreement names.

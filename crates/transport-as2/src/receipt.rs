@@ -3,25 +3,27 @@
 use crate::letter::Earlier;
 use crate::mdn::{self, ReadMdn, mic_matches};
 use crate::names::same_message_id;
+use crate::other_mic::OtherMic;
 use crate::refusal::{negative, refused};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use bytes::Bytes;
 use http::StatusCode;
-use model::definition::{Agreement, MdnRequest};
+use model::definition::{Agreement, MdnRequest, SendSecurity};
 use model::{ConnectionId, Error, ErrorKind, PeerText, Receipt, ReceiptKind, Result, Timestamp};
 use openssl::x509::X509;
 use serde_json::{Map, Value};
-use smime::{Headers, Mic};
+use smime::{Headers, Mic, RuledMic};
 
 /// The HTTP answer to a message.
-pub(crate) struct Answer<'a> {
+pub(crate) struct Answer {
     pub(crate) status: StatusCode,
     pub(crate) headers: Headers,
-    pub(crate) body: &'a [u8],
+    pub(crate) body: Bytes,
     pub(crate) connection: Option<ConnectionId>,
 }
 
-impl Answer<'_> {
+impl Answer {
     /// Adds the connection the answer came by, so that the audit trail can name it.
     pub(crate) fn on_connection(&self, error: Error) -> Error {
         match self.connection {
@@ -51,7 +53,7 @@ pub(crate) struct Proof {
 }
 
 impl Proof {
-    fn new(kind: ReceiptKind, summary: &str, answer: &Answer<'_>, expected: &Expected<'_>) -> Self {
+    fn new(kind: ReceiptKind, summary: &str, answer: &Answer, expected: &Expected<'_>) -> Self {
         let mut detail = Map::new();
         detail.insert("message_id".into(), expected.message_id.into());
         detail.insert("status".into(), answer.status.as_u16().into());
@@ -59,6 +61,13 @@ impl Proof {
             detail.insert("connection".into(), connection.to_string().into());
         }
         Self { kind, summary: PeerText::from(summary).as_str().to_owned(), detail }
+    }
+
+    /// That the MIC matches by a rule that is not the first choice.
+    pub(crate) fn by_rule(mut self, found: &RuledMic) -> Self {
+        self.detail.insert("mic".into(), found.mic.to_string().into());
+        self.detail.insert("mic_rule".into(), found.rule.describe().into());
+        self
     }
 
     /// As the delivery's receipt.
@@ -74,13 +83,15 @@ pub(crate) enum Verdict {
     Proved(Proof),
     /// It gave a receipt that says otherwise, or proves nothing.
     Unproved(Error),
+    /// All is well but for the MIC: see what the other rules make of the message.
+    OtherMic(Box<OtherMic>),
 }
 
 /// Whether the answer says, and proves, that the partner has what we sent.
 ///
 /// # Errors
 /// There is no receipt, with what that means for another attempt.
-pub(crate) fn conclude(answer: &Answer<'_>, expected: &Expected<'_>) -> Result<Verdict> {
+pub(crate) fn conclude(answer: &Answer, expected: &Expected<'_>) -> Result<Verdict> {
     if !answer.status.is_success() {
         return Err(refused(answer, expected.endpoint));
     }
@@ -97,12 +108,12 @@ pub(crate) fn conclude(answer: &Answer<'_>, expected: &Expected<'_>) -> Result<V
             .said("an empty answer")
             .advice("ask the partner whether it sends synchronous receipts"));
     }
-    let read = mdn::read(&answer.headers, answer.body, expected.certificates)
+    let read = mdn::read(&answer.headers, &answer.body, expected.certificates)
         .map_err(|error| error.with("message_id", expected.message_id))?;
-    Ok(examine(&read, answer, expected).map_or_else(Verdict::Unproved, Verdict::Proved))
+    Ok(examine(&read, answer, expected).unwrap_or_else(Verdict::Unproved))
 }
 
-fn examine(read: &ReadMdn, answer: &Answer<'_>, expected: &Expected<'_>) -> Result<Proof> {
+fn examine(read: &ReadMdn, answer: &Answer, expected: &Expected<'_>) -> Result<Verdict> {
     let mdn = &read.mdn;
     let disposition = mdn.disposition.to_string();
     // After an attempt whose answer was lost, this is the answer: the partner has the message. Some read
@@ -141,26 +152,40 @@ fn examine(read: &ReadMdn, answer: &Answer<'_>, expected: &Expected<'_>) -> Resu
         }
         // A receipt for content that was not signed may leave the MIC out (RFC 4130, 7.4.3).
         (None, Some(_)) if !expected.agreement.send_security.signs() => {}
-        (theirs, Some(ours)) => {
-            return Err(wrong("match the receipt's MIC with the message that was sent")
+        (None, Some(ours)) => {
+            return Err(wrong("find a MIC in the receipt (MDN) for a signed message")
                 .with("our MIC", ours)
-                .with("their MIC", theirs.as_deref().map_or_else(|| "none".to_owned(), |t| PeerText::from(t).as_str().to_owned()))
-                .advice("the partner has other bytes than were sent, or computes the MIC in another form; compare with the MICs in the message's evidence"));
+                .advice("ask the partner for receipts with a Received-content-MIC (RFC 4130, 7.4.3)"));
+        }
+        (Some(theirs), Some(ours)) => {
+            return Ok(Verdict::OtherMic(Box::new(OtherMic {
+                theirs: theirs.clone(),
+                ours: ours.clone(),
+                unprotected: expected.agreement.send_security == SendSecurity::None,
+                proof: proof(read, &disposition, answer, expected),
+                error: wrong("match the receipt's MIC with the message that was sent")
+                    .with("our MIC", ours)
+                    .with("their MIC", PeerText::from(theirs.as_str())),
+            })));
         }
     }
-    let mut proof = Proof::new(ReceiptKind::Mdn, &disposition, answer, expected);
+    Ok(Verdict::Proved(proof(read, &disposition, answer, expected)))
+}
+
+fn proof(read: &ReadMdn, disposition: &str, answer: &Answer, expected: &Expected<'_>) -> Proof {
+    let mut proof = Proof::new(ReceiptKind::Mdn, disposition, answer, expected);
     let media_type = answer.headers.get("Content-Type").map(|v| PeerText::new(v).as_str().to_owned());
     proof.detail.extend([
-        ("disposition".to_owned(), PeerText::from(disposition.as_str()).as_str().into()),
+        ("disposition".to_owned(), PeerText::from(disposition).as_str().into()),
         ("mic".to_owned(), expected.mic.map(ToString::to_string).into()),
-        ("mic_matched".to_owned(), mdn.mic.is_some().into()),
+        ("mic_matched".to_owned(), read.mdn.mic.is_some().into()),
         ("signed".to_owned(), read.signed.is_some().into()),
         ("mdn_content_type".to_owned(), media_type.unwrap_or_default().into()),
         // The evidence itself: with the content type above and the partner's certificate the signature
         // can be checked again years later, offline.
-        ("mdn".to_owned(), BASE64.encode(answer.body).into()),
+        ("mdn".to_owned(), BASE64.encode(&answer.body).into()),
     ]);
-    Ok(proof)
+    proof
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use crate::receipt::Answer;
 use model::{Error, ErrorKind, Retry};
 
 /// What an HTTP status that is no success means.
-pub(crate) fn refused(answer: &Answer<'_>, endpoint: &str) -> Error {
+pub(crate) fn refused(answer: &Answer, endpoint: &str) -> Error {
     let status = answer.status;
     let (kind, retry, advice) = match status.as_u16() {
         300..=399 => (

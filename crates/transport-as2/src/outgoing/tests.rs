@@ -2,7 +2,7 @@ use super::*;
 use crate::testing::Key;
 use model::definition::SendSecurity;
 use proptest::prelude::*;
-use smime::{DecryptionKey, KeyTransport, Keys, Part, PartReceiver, ReadOptions, Report};
+use smime::{DecryptionKey, KeyTransport, Keys, MicRule, Part, PartReceiver, ReadOptions, Report};
 use std::io::{self, Cursor, Write};
 
 struct Only<'a>(&'a mut Vec<u8>, &'a mut Option<String>);
@@ -76,6 +76,22 @@ fn every_security_reads_back_with_its_mic() {
         assert_eq!(report.encrypted().is_some(), security.encrypts(), "{security}");
         assert_eq!(report.signed().is_some(), security.signs(), "{security}");
         assert_eq!(report.mic(Digest::Sha256), mic.get(), "{security}");
+    }
+}
+
+#[test]
+fn the_rules_are_computed_from_what_was_sent() {
+    let payload = b"ISA*00*\r\nST*850\r\n";
+    for security in SendSecurity::ALL {
+        let (mut out, ..) = send(*security, payload, b"po 850.edi");
+        let every = smime::every_mic(&out.content_headers, &payload[..], Digest::Sha256).unwrap();
+        io::copy(&mut out.body, &mut io::sink()).unwrap();
+        let rule = if *security == SendSecurity::None { MicRule::Content } else { MicRule::Entity };
+        let found = every.iter().find(|ruled| ruled.rule == rule).unwrap();
+        assert_eq!(Some(&found.mic), out.mic.get(), "{security}");
+        // With the headers that the partner sees.
+        let encoding = out.content_headers.windows(25).any(|w| w == b"Content-Transfer-Encoding");
+        assert_eq!(encoding, *security != SendSecurity::None, "{security}");
     }
 }
 

@@ -4,7 +4,7 @@ use crate::mdn::Mdn;
 use crate::testing::Key;
 use model::Retry;
 use model::definition::SendSecurity;
-use smime::Digest;
+use smime::{Digest, MicRule};
 use std::sync::LazyLock;
 
 const ID: &str = "<1@acme>";
@@ -45,6 +45,7 @@ impl<'a> Told<'a> {
 fn verdict(headers: Headers, body: &[u8], security: SendSecurity, earlier: Earlier) -> Result<Verdict> {
     let agreement = Agreement { send_security: security, ..Agreement::default() };
     let mic = mic();
+    let body = Bytes::copy_from_slice(body);
     let answer = Answer { status: StatusCode::OK, headers, body, connection: None };
     let expected = Expected {
         endpoint: "globex-as2",
@@ -57,11 +58,22 @@ fn verdict(headers: Headers, body: &[u8], security: SendSecurity, earlier: Earli
     conclude(&answer, &expected)
 }
 
+/// No other rule gives another MIC, unless told so.
 fn of(told: &Told<'_>, security: SendSecurity, earlier: Earlier) -> Result<Proof, Error> {
+    by_rules(told, security, earlier, Ok(Vec::new()))
+}
+
+fn by_rules(
+    told: &Told<'_>,
+    security: SendSecurity,
+    earlier: Earlier,
+    every: Result<Vec<RuledMic>>,
+) -> Result<Proof, Error> {
     let (headers, body) = told.answer();
     match verdict(headers, &body, security, earlier).unwrap() {
         Verdict::Proved(proof) => Ok(proof),
         Verdict::Unproved(error) => Err(error),
+        Verdict::OtherMic(other) => other.judge(every),
     }
 }
 
@@ -107,4 +119,54 @@ fn no_other_disposition_passes_for_a_duplicate() {
     {
         assert!(of(&Told::new(disposition), SendSecurity::Signed, Earlier::Open).is_err(), "{disposition}");
     }
+}
+
+#[test]
+fn a_mic_with_the_headers_taken_in_proves_an_unprotected_message_and_no_other() {
+    let ruled = |rule, mic: &Mic| RuledMic { rule, mic: mic.clone() };
+    let other = Mic { algorithm: Digest::Sha256, digest: vec![8; 32] };
+    let by_sha1 = Mic { algorithm: Digest::Sha1, digest: vec![9; 20] };
+    let told = |mic: &Mic| Told { mic: Some(mic.to_string()), ..Told::new("x; processed") };
+    for security in SendSecurity::ALL {
+        let unprotected = *security == SendSecurity::None;
+        for rule in [MicRule::Entity, MicRule::EntityCanonical, MicRule::Content, MicRule::ContentCanonical] {
+            let with_headers = matches!(rule, MicRule::Entity | MicRule::EntityCanonical);
+            let every = Ok(vec![ruled(rule, &other)]);
+            match by_rules(&told(&other), *security, Earlier::None, every) {
+                Ok(proof) => {
+                    assert!(unprotected && with_headers, "{security} {rule:?}");
+                    assert_eq!(proof.detail["mic_rule"], rule.describe());
+                    assert_eq!(proof.detail["mic"], other.to_string());
+                    assert_eq!(proof.detail["mic_matched"], true);
+                }
+                Err(error) => {
+                    assert!(!(unprotected && with_headers), "{security} {rule:?}: {error}");
+                    let text = error.to_string();
+                    assert!(text.contains(&format!("the partner's rule {}", rule.describe())), "{text}");
+                }
+            }
+        }
+        // Another digest than was asked for: named, and not taken.
+        let every = Ok(vec![ruled(MicRule::Entity, &by_sha1)]);
+        let error = by_rules(&told(&by_sha1), *security, Earlier::None, every).unwrap_err().to_string();
+        assert!(error.contains("agree on its digest"), "{error}");
+    }
+}
+
+#[test]
+fn a_mic_by_no_rule_is_shown_beside_all_of_them() {
+    let ruled =
+        |rule, byte| RuledMic { rule, mic: Mic { algorithm: Digest::Sha256, digest: vec![byte; 32] } };
+    let every = vec![ruled(MicRule::Entity, 1), ruled(MicRule::Content, 2)];
+    let told = Told { mic: Some("AQID, sha-256".into()), ..Told::new("x; processed") };
+    let error = by_rules(&told, SendSecurity::Signed, Earlier::None, Ok(every.clone())).unwrap_err();
+    let text = error.to_string();
+    for ruled in &every {
+        assert!(text.contains(&format!("{} {}", ruled.rule.describe(), ruled.mic)), "{text}");
+    }
+    assert!(text.contains("other bytes than were sent") && error.retry() == Retry::Permanent, "{text}");
+    // What cannot be computed does not hide that the MIC is wrong.
+    let failed = Err(Error::transient(ErrorKind::Internal, "open a payload"));
+    let error = by_rules(&told, SendSecurity::Signed, Earlier::None, failed).unwrap_err();
+    assert_eq!((error.kind(), error.retry()), (ErrorKind::IntegrityFailed, Retry::Permanent));
 }

@@ -1,0 +1,88 @@
+//! A receipt whose MIC is not the one of the message: what else the partner may have digested. Products
+//! differ in which headers and line ends they take in, and in the digest that they use.
+
+use crate::mdn::mic_matches;
+use crate::receipt::Proof;
+use model::{Error, ErrorKind, Result};
+use smime::{Digest, Mic, MicRule, RuledMic, every_mic};
+use std::sync::Arc;
+use transport::Payload;
+
+/// A receipt that says all it should, but for its MIC.
+pub(crate) struct OtherMic {
+    pub(crate) theirs: String,
+    pub(crate) ours: Mic,
+    /// The message was neither signed nor encrypted.
+    pub(crate) unprotected: bool,
+    /// What the receipt proves if its MIC may stand.
+    pub(crate) proof: Proof,
+    /// What it comes to if not.
+    pub(crate) error: Error,
+}
+
+impl OtherMic {
+    /// The digest that the partner used.
+    pub(crate) fn digest(&self) -> Digest {
+        Mic::parse(&self.theirs).map_or(self.ours.algorithm, |theirs| theirs.algorithm)
+    }
+
+    /// Whether the MIC may stand, now that it is known what each rule makes of the message.
+    ///
+    /// # Errors
+    /// It may not: with every rule's MIC, and which of them the partner used.
+    pub(crate) fn judge(self, every: Result<Vec<RuledMic>>) -> Result<Proof> {
+        let every = match every {
+            Ok(every) => every,
+            Err(failed) => return Err(self.error.with("MIC by other rules", failed.chain())),
+        };
+        let found = every.iter().find(|ruled| mic_matches(&self.theirs, &ruled.mic));
+        let Some(found) = found else {
+            let error = with_each(self.error, &every);
+            return Err(error.advice(
+                "no rule gives the partner's MIC, so it has other bytes than were sent; compare the files with it",
+            ));
+        };
+        // RFC 4130, 7.3.1 leaves the headers of an unprotected message out of its MIC, RFC 5402, 4.3 puts
+        // them in; receivers do either.
+        let headers_taken_in = matches!(found.rule, MicRule::Entity | MicRule::EntityCanonical);
+        if self.unprotected && headers_taken_in && found.mic.algorithm == self.ours.algorithm {
+            return Ok(self.proof.by_rule(found));
+        }
+        let advice = match found.mic.algorithm == self.ours.algorithm {
+            true => {
+                "the partner has the same bytes, but computes the MIC over another form of them; ask it to follow \
+                     RFC 4130, 7.3.1"
+            }
+            false => {
+                "the partner has the same bytes, but computes the MIC with another digest than was asked for; ask it \
+                      to change that, or agree on its digest (digest = …)"
+            }
+        };
+        let rule = found.rule.describe();
+        Err(with_each(self.error, &every).with("the partner's rule", rule).advice(advice))
+    }
+}
+
+fn with_each(error: Error, every: &[RuledMic]) -> Error {
+    every.iter().fold(error, |error, ruled| error.with(ruled.rule.describe(), &ruled.mic))
+}
+
+/// Computes the MIC under every rule from the payload and the headers it was sent with, reading it again.
+///
+/// # Errors
+/// The payload cannot be read.
+pub(crate) async fn of_payload(
+    payload: Arc<dyn Payload>,
+    headers: Vec<u8>,
+    digest: Digest,
+) -> Result<Vec<RuledMic>> {
+    let failed = |what: &'static str| Error::transient(ErrorKind::Internal, what);
+    let compute = move || {
+        let reader = payload.open_blocking(0..payload.length())?;
+        every_mic(&headers, reader, digest)
+            .map_err(|error| failed("compute the MIC under other rules").caused_by(error))
+    };
+    tokio::task::spawn_blocking(compute)
+        .await
+        .map_err(|error| failed("compute the MIC under other rules").caused_by(error))?
+}
