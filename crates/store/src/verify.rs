@@ -12,7 +12,7 @@ mod report;
 
 pub use report::{Finding, VerifyOptions, VerifyReport};
 
-pub(crate) use removal::Removed;
+pub(crate) use removal::{Removed, carried, first_event};
 
 use crate::Store;
 use crate::audit::{EventCursor, StoredRow};
@@ -132,9 +132,9 @@ async fn verify_members<'a>(
     Ok(cursor)
 }
 
-/// Reads all records of removal and believes those that a trusted key has signed.
-pub(crate) async fn load_removed(store: &Store, trusted: &TrustedKeys) -> Result<Records> {
-    let rows: Vec<StoredRow> = store
+/// All records of removal, the oldest first.
+pub(crate) async fn removal_rows(store: &Store) -> Result<Vec<StoredRow>> {
+    store
         .read("read the records of removed audit events", async {
             on!(store.pool(), c => sqlx::query_as(
                 "SELECT position, id, at, node, kind, severity, actor, flow, endpoint, partner, \
@@ -145,7 +145,12 @@ pub(crate) async fn load_removed(store: &Store, trusted: &TrustedKeys) -> Result
             .fetch_all(c)
             .await)
         })
-        .await?;
+        .await
+}
+
+/// Reads all records of removal and believes those that a trusted key has signed.
+pub(crate) async fn load_removed(store: &Store, trusted: &TrustedKeys) -> Result<Records> {
+    let rows = removal_rows(store).await?;
     let mut records = Records { removed: Removed::default(), count: rows.len(), invalid: vec![] };
     for row in rows {
         let detail = match row.columns.map(|columns| columns.detail) {

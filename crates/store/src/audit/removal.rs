@@ -4,6 +4,9 @@
 //! record of what goes is written and signed ([`crate::verify`] believes no other), then the events go,
 //! then the lists of members of seals that have no events left. A crash between these leaves a record
 //! of events that are still there, which is no harm, and the next run goes on.
+//!
+//! Records of earlier removals that lie in the month are carried over first: without them, what they
+//! speak of would seem to be missing.
 
 use super::EventCursor;
 use super::partition::{Month, busy, drop_month};
@@ -13,11 +16,11 @@ use crate::either::on;
 use crate::fault::Fault;
 use crate::seal::{Bound, Seal, SealKey, TrustedKeys, read_members};
 use crate::tx::Tx;
-use crate::verify::{Removed, load_removed};
+use crate::verify::{Removed, carried, first_event, load_removed, removal_rows};
 use async_trait::async_trait;
 use model::{AuditEvent, Error, ErrorKind, EventId, EventKind, NodeName, Result, Sha256, Timestamp};
 use serde_json::{Map, Value};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use uuid::Uuid;
 
 /// Rows deleted in one transaction on SQLite.
@@ -117,6 +120,7 @@ impl Store {
             let record = AuditEvent::new(EventId::new(event), now, node.clone(), EventKind::AuditRemoved);
             events.push(AuditEvent { detail: piece.record(event, facts, key)?, ..record });
         }
+        events.extend(self.records_to_carry(month, now, node, id).await?);
         self.append_events(events).await?;
         removed.merge(new);
         loop {
@@ -128,6 +132,36 @@ impl Store {
             }
         }
         Ok(RemovedMonth { month: name, events: u64::try_from(extent.count).unwrap_or(0), kept: None })
+    }
+
+    /// Events that carry the records of a month over. Whoever signed one, it stays as it was signed: what
+    /// this node cannot check another's auditor can.
+    async fn records_to_carry(
+        &self,
+        month: Month,
+        now: Timestamp,
+        node: &NodeName,
+        id: &(impl Fn() -> Uuid + Send + Sync),
+    ) -> Result<Vec<AuditEvent>> {
+        let (mut going, mut staying) = (vec![], HashSet::new());
+        for row in removal_rows(self).await? {
+            let Some((at, Value::Object(detail))) = row.columns.map(|columns| (columns.at, columns.detail))
+            else {
+                continue;
+            };
+            if at < month.end().timestamp_micros() {
+                going.push((row.bound.id, detail));
+            } else {
+                staying.insert(first_event(row.bound.id, &detail));
+            }
+        }
+        // An earlier run may have come so far and no further.
+        going.retain(|(event, detail)| staying.insert(first_event(*event, detail)));
+        let carry = |(event, detail)| AuditEvent {
+            detail: carried(event, detail),
+            ..AuditEvent::new(EventId::new(id()), now, node.clone(), EventKind::AuditRemoved)
+        };
+        Ok(going.into_iter().map(carry).collect())
     }
 
     /// Finds each event of the month among the members of its seal; `None` when another number of them

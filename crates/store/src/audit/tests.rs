@@ -121,6 +121,35 @@ both! {
         assert_eq!(report.findings.len(), 3);
     }
 
+    the_record_of_a_removal_outlives_its_own_month(store) {
+        let time = |text: &str| text.parse::<Timestamp>().unwrap();
+        // Two nodes take turns, and each has a key of its own.
+        let keys = ["one", "two"].map(|name| SealKey::load_or_create(&store.dir.path().join(name)).unwrap());
+        let mut options = VerifyOptions { trusted: TrustedKeys::of(&keys[0]).unwrap(), ..Default::default() };
+        options.trusted.add_pem(keys[1].public_pem().as_bytes()).unwrap();
+        let mut months = 0;
+        for (round, now) in ["2026-03-05", "2026-06-05", "2026-09-05", "2026-12-05", "2027-03-05"].iter().enumerate() {
+            let now = time(&format!("{now}T12:00:00Z"));
+            let (key, node) = (&keys[round % 2], ["n1", "n2"][round % 2].parse().unwrap());
+            store.ensure_partitions(now).await.unwrap();
+            let round = round as i64;
+            let some = (0..5).map(|n| AuditEvent { at: now - chrono::TimeDelta::hours(n), ..event(10 * round + n) });
+            store.append_events(some.collect()).await.unwrap();
+            store.seal_all(now, key).await;
+            // Two months are kept, so each round removes what the one before left.
+            let before = now - chrono::TimeDelta::days(60);
+            let removed = store.remove_audit_before(before, now, &node, key, Uuid::now_v7).await.unwrap();
+            assert!(removed.iter().all(|month| month.kept.is_none()), "{removed:?}");
+            months += removed.len();
+            store.seal_all(now, key).await;
+            let report = store.verify_audit(&options, |_| ()).await.unwrap();
+            assert!(report.holds(), "{now}: {:?}", report.findings);
+        }
+        assert_eq!(months, 4);
+        // One record for each month that went, and none twice.
+        assert_eq!(crate::verify::removal_rows(&store).await.unwrap().len(), 4);
+    }
+
     evidence_of_tampering_is_not_removed(store) {
         let key = SealKey::load_or_create(&store.dir.path().join("key")).unwrap();
         let old: Vec<_> =

@@ -4,6 +4,10 @@
 //! others with the next month. The record (an `audit.removed` event) says which members of which seals
 //! went: whole seals as ranges of numbers, parts as runs of members. It is signed with the seal key, so
 //! that a hand which can only write the database cannot pass off its own removal as retention.
+//!
+//! A record goes itself one day, with the month it was written in. Before that it is carried over: another
+//! event takes it in as it is, signature and all, so that it proves the same for ever, whichever node
+//! signed it.
 
 use crate::seal::{SealKey, TrustedKeys};
 use model::{Result, canonical_json};
@@ -126,7 +130,8 @@ impl Removed {
     }
 
     /// Reads a record back; `None` when it is malformed or no trusted key has signed it.
-    pub(crate) fn read(event: Uuid, mut detail: Map<String, Value>, trusted: &TrustedKeys) -> Option<Self> {
+    pub(crate) fn read(event: Uuid, detail: Map<String, Value>, trusted: &TrustedKeys) -> Option<Self> {
+        let (event, mut detail) = signed_record(event, detail);
         let signature = openssl::base64::decode_block(detail.remove("signature")?.as_str()?).ok()?;
         if !trusted.check(detail.get("key")?.as_str()?, &signed(event, &detail), &signature)? {
             return None;
@@ -142,6 +147,35 @@ impl Removed {
         }
         Some(removed)
     }
+}
+
+/// The record in an event's detail, and the event that it was signed for: its own, or the one it was
+/// carried over from.
+fn signed_record(event: Uuid, mut detail: Map<String, Value>) -> (Uuid, Map<String, Value>) {
+    let first = detail.get("first_event").and_then(Value::as_str).and_then(|id| id.parse().ok());
+    match (first, detail.remove("record")) {
+        (Some(first), Some(Value::Object(record))) => (first, record),
+        (_, Some(other)) => {
+            detail.insert("record".into(), other);
+            (event, detail)
+        }
+        (_, None) => (event, detail),
+    }
+}
+
+/// The event for which the record in a detail was signed.
+pub(crate) fn first_event(event: Uuid, detail: &Map<String, Value>) -> Uuid {
+    signed_record(event, detail.clone()).0
+}
+
+/// The detail of an event that carries the record of another one over.
+pub(crate) fn carried(event: Uuid, detail: Map<String, Value>) -> Map<String, Value> {
+    let (first, record) = signed_record(event, detail);
+    Map::from_iter([
+        ("month".to_owned(), record.get("month").cloned().unwrap_or_default()),
+        ("first_event".to_owned(), first.to_string().into()),
+        ("record".to_owned(), record.into()),
+    ])
 }
 
 fn signed(event: Uuid, detail: &Map<String, Value>) -> Vec<u8> {
@@ -171,6 +205,11 @@ mod tests {
         assert_eq!(Removed::read(id, detail.clone(), &trusted), Some(removed.clone()));
         assert_eq!(Removed::read(Uuid::from_u128(2), detail.clone(), &trusted), None, "for another event");
         assert_eq!(Removed::read(id, detail.clone(), &TrustedKeys::new()), None);
+        let (second, third) = (Uuid::from_u128(2), Uuid::from_u128(3));
+        let once = carried(id, detail.clone());
+        let twice = carried(second, once.clone());
+        assert_eq!((first_event(second, &once), first_event(third, &twice)), (id, id));
+        assert_eq!(Removed::read(third, twice, &trusted), Some(removed.clone()));
         let mut widened = detail;
         widened.insert("seals".into(), json!([[1, 9]]));
         assert_eq!(Removed::read(id, widened, &trusted), None);
