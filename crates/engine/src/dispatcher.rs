@@ -58,7 +58,7 @@ async fn claim(
     let most = shared.settings.deliveries_per_endpoint;
     let free = u32::try_from(slots.available_permits().min(shared.health.room(most))).unwrap_or(u32::MAX);
     let lease = shared.lease.current();
-    if free == 0 || shared.lease.may_act(lease.epoch).is_err() {
+    if free == 0 || shared.lease.is_doubtful(lease.epoch) || shared.lease.may_act(lease.epoch).is_err() {
         return Ok(0);
     }
     let now = shared.now();
@@ -71,7 +71,7 @@ async fn claim(
         Err(error) => {
             if error.retry() == Retry::Ambiguous {
                 // Deliveries may be ours without our knowing which: nobody would ever attempt them.
-                shared.lease.begin_anew(lease.epoch).await;
+                shared.lease.doubt(lease.epoch);
             }
             return Err(error);
         }

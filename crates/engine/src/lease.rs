@@ -23,9 +23,14 @@ pub(crate) struct LeaseKeeper {
     current: watch::Sender<NodeLease>,
     /// When the last successful renewal was *begun*, in monotonic microseconds.
     renewed_at: AtomicU64,
+    /// An epoch under which claims may stand that nobody knows of: it is replaced, not renewed.
+    doubtful: watch::Sender<Option<i64>>,
     /// Given back: nothing may be done under it any more.
     over: AtomicBool,
 }
+
+/// Between two tries to replace a doubtful epoch.
+const REPLACE_AGAIN: Duration = Duration::from_secs(2);
 
 impl LeaseKeeper {
     /// Takes the node's lease. No earlier process of this `instance` may live.
@@ -49,6 +54,7 @@ impl LeaseKeeper {
             length,
             current: watch::Sender::new(lease),
             renewed_at: AtomicU64::new(begun),
+            doubtful: watch::Sender::new(None),
             over: AtomicBool::new(false),
         })
     }
@@ -87,33 +93,46 @@ impl LeaseKeeper {
     /// Renews until shutdown. A lost lease is taken anew under a new epoch: what was claimed under the
     /// old one has been given to others.
     pub(crate) async fn keep(&self, mut shutdown: Shutdown) {
-        let pause = self.length / 4;
+        let mut doubtful = self.doubtful.subscribe();
         loop {
+            let pause = if self.is_doubtful(self.current().epoch) { REPLACE_AGAIN } else { self.length / 4 };
             tokio::select! {
-                () = self.clock.sleep(pause) => {}
+                () = self.clock.sleep(pause.min(self.length / 4)) => {}
+                // The sender is ours, so the channel cannot close while this waits.
+                _ = doubtful.changed() => {}
                 _ = shutdown.wait_for(|ended| *ended) => return,
             }
-            let begun = micros(self.clock.monotonic());
-            let lease = self.current();
-            match self.store.renew_node(&lease, self.clock.now()).await {
-                Ok(Renewal::Renewed) => self.renewed_at.store(begun, Ordering::SeqCst),
-                Ok(Renewal::Lost) => {
-                    tracing::warn!(node = %self.node, epoch = lease.epoch, "the node's lease was lost; taking a new one");
-                    self.take_anew(begun).await;
-                }
-                Err(error) => {
-                    tracing::warn!(node = %self.node, error = %error.chain(), "the node's lease could not be renewed");
-                }
+            self.renew_or_replace().await;
+        }
+    }
+
+    async fn renew_or_replace(&self) {
+        let begun = micros(self.clock.monotonic());
+        let lease = self.current();
+        if self.is_doubtful(lease.epoch) {
+            return self.take_anew(begun).await;
+        }
+        match self.store.renew_node(&lease, self.clock.now()).await {
+            Ok(Renewal::Renewed) => self.renewed_at.store(begun, Ordering::SeqCst),
+            Ok(Renewal::Lost) => {
+                tracing::warn!(node = %self.node, epoch = lease.epoch, "the node's lease was lost; taking a new one");
+                self.take_anew(begun).await;
+            }
+            Err(error) => {
+                tracing::warn!(node = %self.node, error = %error.chain(), "the node's lease could not be renewed");
             }
         }
     }
 
-    /// Ends this epoch and begins the next, so that whatever was claimed under it is free again: for
-    /// when it is not known what was claimed.
-    pub(crate) async fn begin_anew(&self, epoch: i64) {
-        if self.holds(epoch) {
-            self.take_anew(micros(self.clock.monotonic())).await;
-        }
+    /// Says that it is not known what was claimed under this epoch: it is ended and the next one begun,
+    /// as soon as the database lets it, so that all of it is free again.
+    pub(crate) fn doubt(&self, epoch: i64) {
+        self.doubtful.send_replace(Some(epoch));
+    }
+
+    /// Whether this epoch is to be replaced: nothing more should be claimed under it.
+    pub(crate) fn is_doubtful(&self, epoch: i64) -> bool {
+        *self.doubtful.borrow() == Some(epoch)
     }
 
     /// Replaces this process's own lease, or one that has ended. One that another installation holds
@@ -121,8 +140,9 @@ impl LeaseKeeper {
     async fn take_anew(&self, begun: u64) {
         match self.store.acquire_node(&self.node, self.length, self.clock.now(), self.instance).await {
             Ok(Acquired::Held(lease)) => {
-                self.renewed_at.store(begun, Ordering::SeqCst);
+                // In this order: the epoch that is over must not look renewed for an instant.
                 self.current.send_replace(lease);
+                self.renewed_at.store(begun, Ordering::SeqCst);
             }
             Ok(Acquired::HeldUntil(until)) => {
                 tracing::error!(node = %self.node, %until, "another process works under this node's name; this one does nothing until that one ends");

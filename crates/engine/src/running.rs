@@ -143,7 +143,6 @@ impl Engine {
 
     /// Tells, whenever it is asked, whether this node has its lease: without it, nothing is taken in and
     /// nothing delivered.
-    #[must_use]
     pub fn may_act(&self) -> impl Fn() -> Result<()> + Send + Sync + 'static {
         let lease = Arc::clone(&self.shared.lease);
         move || lease.may_act(lease.current().epoch)

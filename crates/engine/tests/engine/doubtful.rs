@@ -84,6 +84,25 @@ async fn deliveries_whose_claim_got_no_answer_are_claimed_anew() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_claim_in_doubt_is_given_up_also_when_the_database_stays_away_for_longer() {
+    let relay = Relay::cutting("UPDATE deliveries SET state = $2, attempt").await;
+    let scene = Scene::behind(&relay).await;
+    scene.flow(flow("orders", &["out"]));
+    scene.place("in").offer(ScriptedOffer::file("po.edi", *b"x"));
+    relay.arm();
+    let _engine = scene.start().await;
+    scene.until("the answer is lost", || async { relay.has_struck() }).await;
+    // No time passes on the test's clock: the first tries to end the doubt fail.
+    scene.until_by(Duration::ZERO, "the database is back", || async { !relay.is_away() }).await;
+    scene.until_all(1, TransferState::Completed).await;
+    let seen = scene.place("out").deliveries();
+    assert_eq!((seen.len(), seen[0].attempt, seen[0].interrupted), (1, 2, true));
+    // The work under the new epoch goes on.
+    scene.place("in").offer(ScriptedOffer::file("next.edi", *b"x"));
+    scene.until_all(2, TransferState::Completed).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_was_begun_under_a_lease_that_is_gone_when_the_answer_comes_is_not_done() {
     // As if the node had stood still between taking the offer for settling and telling the source.
     let relay = Relay::holding("UPDATE offers SET state").await;

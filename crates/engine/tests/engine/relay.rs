@@ -27,6 +27,8 @@ struct State {
     marker: &'static str,
     /// What lets the answer through that is held back; `None` when it is lost.
     held: Option<Notify>,
+    /// Whether being away cuts the other connections too.
+    cuts: bool,
     armed: AtomicBool,
     struck: AtomicBool,
     away_since: Mutex<Option<Instant>>,
@@ -41,15 +43,20 @@ impl State {
 impl Relay {
     /// Loses the answer to the first commit of a transaction with this text, once it is armed.
     pub(crate) async fn losing(marker: &'static str) -> Self {
-        Self::before_postgres(marker, None).await
+        Self::before_postgres(marker, None, false).await
+    }
+
+    /// The same, and no other connection goes through as long as the database is away.
+    pub(crate) async fn cutting(marker: &'static str) -> Self {
+        Self::before_postgres(marker, None, true).await
     }
 
     /// Holds the answer to the first commit of a transaction with this text back, once it is armed.
     pub(crate) async fn holding(marker: &'static str) -> Self {
-        Self::before_postgres(marker, Some(Notify::new())).await
+        Self::before_postgres(marker, Some(Notify::new()), false).await
     }
 
-    async fn before_postgres(marker: &'static str, held: Option<Notify>) -> Self {
+    async fn before_postgres(marker: &'static str, held: Option<Notify>, cuts: bool) -> Self {
         let url = database::postgres();
         let (head, tail) = url.split_once('@').unwrap();
         let (server, database) = tail.split_once('/').unwrap();
@@ -58,6 +65,7 @@ impl Relay {
         let state = Arc::new(State {
             marker,
             held,
+            cuts,
             armed: AtomicBool::new(false),
             struck: AtomicBool::new(false),
             away_since: Mutex::new(None),
@@ -110,6 +118,7 @@ async fn pass(mut client: TcpStream, mut server: TcpStream, state: Arc<State>) {
         tokio::select! {
             read = client.read(&mut up) => {
                 let Ok(count @ 1..) = read else { return };
+                if state.cuts && state.is_away() { return; }
                 marked |= holds(&up[..count], state.marker);
                 if holds(&up[..count], "COMMIT\0") && std::mem::take(&mut marked)
                     && state.armed.swap(false, Ordering::SeqCst)
