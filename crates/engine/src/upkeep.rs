@@ -46,7 +46,7 @@ pub(crate) async fn repeat(shared: Arc<Shared>, chore: Arc<dyn Upkeep>, mut shut
     }
 }
 
-/// Gives up the claims of nodes whose lease has lapsed.
+/// Gives up the claims of nodes whose lease has lapsed, and closes their connections on record.
 pub(crate) struct Fencing(pub(crate) Arc<Shared>);
 
 #[async_trait]
@@ -60,10 +60,11 @@ impl Upkeep for Fencing {
     }
 
     async fn run(&self) -> Result<()> {
-        for fenced in self.0.store.fence_expired(&self.0.settings.node, self.0.now()).await? {
+        let Shared { store, settings, .. } = &*self.0;
+        for fenced in store.fence_expired(&settings.node, self.0.now()).await? {
             tracing::warn!(node = %fenced.node, epoch = fenced.epoch, "a node's lease lapsed; its work was given up to others");
         }
-        Ok(())
+        store.end_connections_of_dead_nodes(self.0.now(), &settings.node).await.map(drop)
     }
 }
 

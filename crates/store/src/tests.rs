@@ -4,7 +4,7 @@ mod actions;
 mod claims;
 mod commits;
 mod crash;
-mod fixture;
+pub(crate) mod fixture;
 mod intake;
 mod lanes;
 mod nodes;

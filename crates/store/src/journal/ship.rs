@@ -5,7 +5,8 @@ use super::entry::{Header, JournalEntry, Line, encode};
 use super::segment::{self, Batch, Place, Reader};
 use super::{Counts, Journal};
 use crate::Store;
-use model::{Error, ErrorKind, Result, Retry, Timestamp};
+use crate::either::on;
+use model::{Error, ErrorKind, NodeName, Result, Retry, Timestamp};
 use std::fs::OpenOptions;
 use std::future::Future;
 use std::io::{self, Write as _};
@@ -272,6 +273,38 @@ impl Journal {
 }
 
 impl Store {
+    /// Closes as 'process ended' what nodes had open whose lease ended and was not taken again: they were
+    /// fenced, or stopped. `by` is the node that says so. Returns how many.
+    ///
+    /// # Errors
+    /// The database did not take it.
+    pub async fn end_connections_of_dead_nodes(&self, at: Timestamp, by: &model::NodeName) -> Result<u64> {
+        let dead: Vec<(String, Timestamp)> = self
+            .read("look up connections of dead nodes", async {
+                on!(self.pool(),
+                    sqlite c => sqlx::query_as(
+                        "SELECT node, until_at FROM leases WHERE NOT held AND until_at <= $1 AND node IN \
+                           (SELECT node FROM connections WHERE closed_at IS NULL)")
+                        .bind(at).fetch_all(c).await,
+                    // Leases are measured by the database's clock.
+                    postgres c => sqlx::query_as(
+                        "SELECT node, until_at FROM leases WHERE NOT held AND until_at <= clock_timestamp() \
+                         AND node IN (SELECT node FROM connections WHERE closed_at IS NULL)")
+                        .fetch_all(c).await,
+                )
+            })
+            .await?;
+        let mut ended = 0;
+        for (name, until) in dead {
+            let node = NodeName::try_from(name).map_err(|error| {
+                Error::permanent(ErrorKind::Internal, "read a node's name").caused_by(error)
+            })?;
+            // What began later is a command's that tries an endpoint in the stopped node's name.
+            ended += self.end_connections(&node, until, at, by).await?;
+        }
+        Ok(ended)
+    }
+
     /// Closes as 'process ended' what a process of `node` had open that began before `started_before`
     /// and is known to be dead: it was restarted, or its lease was fenced. `by` is the node that says so.
     /// Returns how many. Should the process live after all, its own record of the end replaces this one.

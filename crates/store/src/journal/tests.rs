@@ -107,6 +107,34 @@ both! {
         assert_eq!(all_rows.iter().filter(|row| row.closed).count(), 2);
     }
 
+    what_a_dead_node_had_open_is_closed_by_another(store) {
+        use crate::tests::fixture::{INSTANCE, after, now};
+        let term = Duration::from_millis(300);
+        store.acquire_node(&node(), term, now(), INSTANCE).await.unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let started = after(now(), -1000);
+        let journal = Journal::open(JournalSettings::new(dir.path()), node(), started).unwrap();
+        for id in 1..=2 {
+            journal.append(JournalEntry::Opened(opened(id))).await.unwrap();
+        }
+        journal.append(JournalEntry::Closed(closed(1))).await.unwrap();
+        journal.ship_pending(&store, at(50)).await.unwrap();
+        // While it lives, and while nobody has fenced it, they are its own.
+        let other: NodeName = "n2".parse().unwrap();
+        assert_eq!(store.end_connections_of_dead_nodes(now(), &other).await.unwrap(), 0);
+        tokio::time::sleep(term + Duration::from_millis(100)).await;
+        assert_eq!(store.end_connections_of_dead_nodes(now(), &other).await.unwrap(), 0);
+        assert_eq!(store.fence_expired(&other, now()).await.unwrap().len(), 1);
+        assert_eq!(store.end_connections_of_dead_nodes(now(), &other).await.unwrap(), 1);
+        assert_eq!(store.end_connections_of_dead_nodes(now(), &other).await.unwrap(), 0);
+        let reasons: Vec<_> = rows(&store).await.into_iter().map(|row| row.reason).collect();
+        assert_eq!(reasons, [Some("done".to_owned()), Some(PROCESS_ENDED.to_owned())]);
+        // It lived after all: its own word replaces the other's.
+        journal.append(JournalEntry::Closed(closed(2))).await.unwrap();
+        journal.ship_pending(&store, at(60)).await.unwrap();
+        assert_eq!(rows(&store).await[1].reason.as_deref(), Some("done"));
+    }
+
     an_end_may_come_before_its_beginning(store) {
         let dir = tempfile::tempdir().unwrap();
         let journal = open(dir.path(), 0);

@@ -17,12 +17,12 @@ use uuid::Uuid;
     clippy::disallowed_methods,
     reason = "PostgreSQL measures leases by its own clock, which this must match"
 )]
-pub(super) fn now() -> Timestamp {
+pub(crate) fn now() -> Timestamp {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
     Timestamp::from_timestamp_micros(i64::try_from(since.as_micros()).unwrap()).unwrap()
 }
 
-pub(super) fn after(at: Timestamp, millis: i64) -> Timestamp {
+pub(crate) fn after(at: Timestamp, millis: i64) -> Timestamp {
     at + chrono::TimeDelta::milliseconds(millis)
 }
 
@@ -31,7 +31,7 @@ pub(super) fn node(name: &str) -> NodeName {
 }
 
 /// The installation of every node here.
-pub(super) const INSTANCE: Uuid = Uuid::nil();
+pub(crate) const INSTANCE: Uuid = Uuid::nil();
 
 /// A lease that does not end while a test looks ahead.
 pub(super) async fn lease(store: &Store, name: &str) -> NodeLease {
