@@ -218,7 +218,7 @@ async fn upsert(tx: &mut Tx<'_>, row: &NewRow<'_>) -> Result<bool, Fault> {
            updated_at, failures, source_data, hides, kept, listed_at, settle_when, settle_outcome, next_at, error) \
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $11, $16, $17, $18, $19) \
          ON CONFLICT (identity) WHERE hides DO UPDATE SET id = excluded.id, state = excluded.state, \
-           updated_at = excluded.updated_at, source_data = excluded.source_data, hides = excluded.hides, \
+           found_at = excluded.found_at, updated_at = excluded.updated_at, source_data = excluded.source_data, hides = excluded.hides, \
            failures = CASE WHEN excluded.failures = 0 THEN 0 ELSE offers.failures + 1 END, \
            kept = excluded.kept, listed_at = excluded.listed_at, settle_when = excluded.settle_when, \
            settle_outcome = excluded.settle_outcome, next_at = excluded.next_at, error = excluded.error \
