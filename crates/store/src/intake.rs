@@ -238,8 +238,8 @@ impl Command for IntakeCommit {
     type Answer = IntakeCommitted;
 
     fn place(&self) -> u128 {
-        // With the lanes of its flow; the key's own row is nobody else's.
-        place_of(&self.offer.identity.flow)
+        // With the lanes of its flow; the key's own row is nobody else's. The offer has no flow of its own.
+        place_of(self.transfers.first().map_or("", |new| &new.transfer.flow))
     }
 
     async fn apply(&self, tx: &mut Tx<'_>) -> Result<IntakeCommitted, Fault> {

@@ -62,8 +62,8 @@ pub enum Finished {
         /// How the transfer ended, if this was its last delivery.
         transfer_ended: Option<TransferState>,
     },
-    /// A receipt that overtook this answer had settled it already: replies were recorded, the rest
-    /// was not needed.
+    /// A receipt that overtook this answer had settled it already: replies were recorded, with the
+    /// events about them; the rest was not needed.
     AlreadyResolved(DeliveryState),
     /// The claim is another's by now: nothing was written.
     ClaimLost,
@@ -111,6 +111,11 @@ impl Command for FinishAttempt {
             Standing::Resolved(state) => {
                 if let Finish::Delivered { replies, .. } = &self.finish {
                     insert_replies(tx, replies, self.now).await?;
+                    // The receipt has told the rest.
+                    let of_reply = |event: &&AuditEvent| {
+                        replies.iter().any(|reply| event.transfer == Some(reply.transfer.id))
+                    };
+                    tx.events(&self.events.iter().filter(of_reply).cloned().collect::<Vec<_>>());
                 }
                 return Ok(Finished::AlreadyResolved(state));
             }

@@ -1,4 +1,5 @@
-use super::fixture::{claim_one, lease, now, offer, transfer};
+use super::fixture::{claim_one, lease, node, now, offer, record, transfer};
+use crate::command::Command;
 use crate::testing::both;
 use crate::{IntakeBegun, IntakeCommit, IntakeCommitted, NodeLease, Reply};
 use model::EventKind;
@@ -23,6 +24,16 @@ fn message(lease: &NodeLease, key: &str) -> IntakeCommit {
         events: vec![crate::testing::event(1)],
         now: now(),
     }
+}
+
+#[test]
+fn a_message_is_written_in_the_place_of_its_flow() {
+    let lease = NodeLease { node: node("n1"), epoch: 1, lease: std::time::Duration::from_secs(1) };
+    let mut commit = message(&lease, "k");
+    // An offer that was received has no flow of its own; what is made of it locks the flow's lanes.
+    commit.offer.identity.flow = String::new();
+    assert_eq!(commit.transfers[0].transfer.flow, "orders");
+    assert_eq!(commit.place(), record(&lease, offer("a"), vec![]).place());
 }
 
 both! {

@@ -1,10 +1,10 @@
 use super::fixture::{
-    after, claim, claim_one, delivered, delivery_states, events, lease, now, receipt, recorded, retry,
-    transfer_state,
+    after, claim, claim_one, delivered, delivery_states, events, lease, node, now, receipt, recorded, retry,
+    transfer, transfer_state,
 };
 use crate::testing::both;
 use crate::{Claimed, Done, Finish, Finished, NodeLease, Resolved, Store};
-use model::{DeliveryState, EventKind, TransferState};
+use model::{AuditEvent, DeliveryState, EventId, EventKind, TransferKind, TransferState};
 
 /// A claimed delivery that a key is bound to.
 async fn sent(store: &Store, lease: &NodeLease, key: &str) -> Claimed {
@@ -54,6 +54,32 @@ both! {
         let late = store.finish(&one.claim, Finish::Awaiting { deadline: now() }, now(), vec![]).await.unwrap();
         assert_eq!(late, Finished::AlreadyResolved(DeliveryState::Delivered));
         assert_eq!(transfer_state(&store, one.transfer.id).await, TransferState::Completed);
+    }
+
+    what_came_with_the_answer_is_on_record_also_when_a_receipt_overtook_it(store) {
+        let lease = lease(&store, "n1").await;
+        let one = sent(&store, &lease, "<1@a>").await;
+        resolve(&store, "<1@a>", true).await;
+        let mut reply = transfer(None, &[]);
+        (reply.transfer.kind, reply.transfer.state) = (TransferKind::Reply, TransferState::Held);
+        let event = |kind, of| {
+            let id = EventId::new(uuid::Uuid::now_v7());
+            AuditEvent::new(id, now(), node("n1"), kind).transfer(of)
+        };
+        let told = vec![
+            event(EventKind::DeliveryDelivered, one.transfer.id),
+            event(EventKind::TransferHeld, reply.transfer.id),
+        ];
+        let Finish::Delivered { receipt, evidence, .. } = delivered() else { unreachable!() };
+        let finish = Finish::Delivered { receipt, evidence, replies: vec![reply.clone()] };
+        // Also when it is told twice, as its first answer was lost.
+        for _ in 0..2 {
+            let late = store.finish(&one.claim, finish.clone(), now(), told.clone()).await.unwrap();
+            assert_eq!(late, Finished::AlreadyResolved(DeliveryState::Delivered));
+        }
+        assert_eq!(transfer_state(&store, reply.transfer.id).await, TransferState::Held);
+        assert_eq!(events(&store, EventKind::TransferHeld).await, 1);
+        assert_eq!(events(&store, EventKind::DeliveryDelivered).await, 1);
     }
 
     a_negative_receipt_fails_it_also_later(store) {
