@@ -1,9 +1,9 @@
-//! `/readyz`: a node that cannot take in work says so, and why.
+//! A node that cannot take in work says so and why: in `/readyz`, or by not starting.
 
-use crate::pair::{Pair, Terms, events};
+use crate::pair::{PATIENCE, Pair, Terms, events};
 use std::fs;
 use std::net::TcpListener;
-use suites::{GatewayBuilder, Server, run};
+use suites::{GatewayBuilder, Server, eventually, run};
 
 #[test]
 fn a_listener_that_is_down_is_said_and_on_record() {
@@ -67,4 +67,43 @@ fn staging_that_is_gone_and_a_lease_that_is_lost_are_said() {
     gateway.wait_until_not_ready("lease: ");
     database.command("resume", &[]);
     gateway.wait_until_ready();
+}
+
+#[test]
+fn nothing_begins_without_the_staging_disk_that_holds_what_is_on_record() {
+    let place = tempfile::tempdir().unwrap();
+    for name in ["in", "out"] {
+        fs::create_dir(place.path().join(name)).unwrap();
+    }
+    let mut gateway = GatewayBuilder::new(place.path(), "node").build();
+    let document = format!(
+        "[endpoint.in]\ntransport = \"file\"\nurl = \"file://{root}/in\"\n\
+         [endpoint.out]\ntransport = \"file\"\nurl = \"file://{root}/out\"\n\
+         [flow.f]\nsource = {{ endpoint = \"in\", every = \"1s\", stable_for = \"0s\", after = \"delete\", \
+         error_directory = \"{root}/bad\" }}\n[[flow.f.destination]]\nendpoint = \"out\"\n",
+        root = place.path().display()
+    );
+    gateway.define("flow.toml", &document);
+    fs::write(place.path().join("in/order.edi"), "an order").unwrap();
+    gateway.start();
+    gateway.wait_for("completed", 1, PATIENCE);
+    assert!(gateway.stop().success());
+
+    let (staging, away) = (gateway.directory().join("state/staging"), gateway.directory().join("away"));
+    fs::rename(&staging, &away).unwrap();
+    // A second try finds what the first one found: nothing was made in the meantime.
+    for _ in 0..2 {
+        gateway.spawn();
+        let status = eventually("the gateway has ended", PATIENCE, || gateway.ended());
+        assert_eq!(status.code(), Some(1));
+        assert!(gateway.log().contains("mount the staging disk"), "{}", gateway.log());
+        assert!(!staging.exists());
+    }
+    // A test of an endpoint makes none either.
+    let config = gateway.config();
+    let (status, _, error) = run(&["--config", config.to_str().unwrap(), "endpoint", "test", "out"]);
+    assert!(!status.success() && error.contains("mount the staging disk"), "{error}");
+    // Truly lost: the person says so by making the directory.
+    fs::create_dir_all(staging.join("payloads")).unwrap();
+    gateway.start();
 }

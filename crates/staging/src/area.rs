@@ -53,7 +53,6 @@ pub(crate) struct Inner {
     pub(crate) disk: Arc<dyn Disk>,
     pub(crate) layout: Layout,
     pub(crate) settings: Settings,
-    fresh: bool,
 }
 
 impl Staging {
@@ -66,9 +65,8 @@ impl Staging {
         let layout = Layout::new(root);
         let mode = settings.dir_mode;
         make_root(&*disk, root, mode)?;
-        let mut fresh = false;
         for directory in [&layout.partial, &layout.payloads, &layout.quarantine] {
-            fresh |= make_dir(&*disk, directory, mode)?;
+            make_dir(&*disk, directory, mode)?;
         }
         // Names are synced also when they were there: who made them may have died before it did so.
         sync_dir(&*disk, root)?;
@@ -76,17 +74,24 @@ impl Staging {
             make_dir(&*disk, &layout.fan(fan), mode)?;
         }
         sync_dir(&*disk, &layout.payloads)?;
-        let staging = Self { inner: Arc::new(Inner { disk, layout, settings, fresh }) };
+        let staging = Self { inner: Arc::new(Inner { disk, layout, settings }) };
         staging.check_one_file_system()?;
         staging.check_writable()?;
         Ok(staging)
     }
 
-    /// Whether opening made this area. With a database that knows payloads, that means that the
-    /// disk which holds them is not mounted.
-    #[must_use]
-    pub fn is_fresh(&self) -> bool {
-        self.inner.fresh
+    /// Whether there is an area that an earlier [`Staging::open`] made. When there is none and the database
+    /// knows payloads, the disk which holds them is not mounted.
+    ///
+    /// # Errors
+    /// Local errors.
+    pub fn is_made(root: &Path, disk: &dyn Disk) -> Result<bool> {
+        let payloads = Layout::new(root).payloads;
+        match disk.stat(&payloads) {
+            Ok(found) => Ok(found.is_dir),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(fault("look for staging", &payloads, error)),
+        }
     }
 
     /// The area's directory.
@@ -338,11 +343,11 @@ fn parent_of(path: &Path) -> &Path {
     path.parent().filter(|parent| *parent != Path::new("")).unwrap_or(Path::new("."))
 }
 
-/// Makes a directory; whether it was not there.
-fn make_dir(disk: &dyn Disk, path: &Path, mode: u32) -> Result<bool> {
+/// Makes a directory where there is none.
+fn make_dir(disk: &dyn Disk, path: &Path, mode: u32) -> Result<()> {
     match disk.create_dir(path, mode) {
-        Ok(()) => Ok(true),
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+        Ok(()) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
         Err(error) => Err(fault("make a staging directory", path, error)),
     }
 }

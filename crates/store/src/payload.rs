@@ -48,6 +48,21 @@ impl Store {
         self.write(MarkRemoved { payloads, now }).await
     }
 
+    /// The newest payload whose bytes are to be in staging.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn newest_payload(&self) -> Result<Option<PayloadId>> {
+        let newest: Option<Uuid> = self
+            .read("look up the newest payload", async {
+                on!(self.pool(), c => sqlx::query_scalar(
+                    "SELECT id FROM payloads WHERE removed_at IS NULL ORDER BY id DESC LIMIT 1")
+                    .fetch_optional(c).await)
+            })
+            .await?;
+        Ok(newest.map(PayloadId::new))
+    }
+
     /// Which of these have a row and are not removed: the others' bytes belong to nothing.
     ///
     /// # Errors

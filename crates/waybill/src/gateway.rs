@@ -21,8 +21,8 @@ use store::{Journal, JournalSettings, SealKey, Store, StoreSettings};
 use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
 use transport::Listener;
-
 use uuid::Uuid;
+
 /// Deliveries under way at once to one endpoint: a slow one leaves room for the others.
 const DELIVERIES_PER_ENDPOINT: usize = 32;
 /// How long work under way may take at an orderly end.
@@ -91,11 +91,11 @@ impl Gateway {
     pub(crate) async fn open(settings: Settings) -> Result<Self> {
         let ambient = Ambient::default();
         let lock = StateLock::take(&settings.state_directory)?;
-        let store = open_store(&settings, &ambient).await?;
-        store.ensure_partitions(ambient.clock.now()).await?;
         let instance =
             store::load_or_create_instance(&settings.state_directory.join("instance"), Uuid::new_v4)?;
-        let staging = open_staging(&settings).await?;
+        let store = open_store(&settings, &ambient).await?;
+        store.ensure_partitions(ambient.clock.now()).await?;
+        let staging = open_staging(&settings, &store).await?;
         let seal_key = Arc::new(SealKey::load_or_create(&settings.state_directory.join("seal.key"))?);
         let journal_settings = JournalSettings::new(settings.state_directory.join("journal"));
         let journal = Journal::open(journal_settings, settings.node.clone(), ambient.clock.now())?;
@@ -282,8 +282,25 @@ async fn ship(journal: Arc<Journal>, store: Store, ambient: Ambient, mut stopped
     journal.ship(&store, || ambient.clock.now(), stop).await;
 }
 
-pub(crate) async fn open_staging(settings: &Settings) -> Result<Staging> {
+/// Staging; made where there is none, unless the database knows payloads that should be in it.
+///
+/// # Errors
+/// Its disk is not mounted, or cannot be used.
+pub(crate) async fn open_staging(settings: &Settings, store: &Store) -> Result<Staging> {
     let root = settings.staging.directory.clone();
+    if !Staging::is_made(&root, &RealDisk)?
+        && let Some(payload) = store.newest_payload().await?
+    {
+        return Err(Error::permanent(ErrorKind::NotFound, "find staging")
+            .with("directory", root.display())
+            .with("payload on record", payload)
+            .advice(format!(
+                "the database knows staged files, but there is nothing here: mount the staging disk, or name the \
+                 directory that was used before in staging.directory. Only if the staged files are lost for good, \
+                 make {} yourself: what was still to be delivered of them will fail",
+                root.join("payloads").display()
+            )));
+    }
     let staging_settings =
         staging::Settings { min_free: settings.staging.min_free, ..staging::Settings::default() };
     tokio::task::spawn_blocking(move || Staging::open(&root, Arc::new(RealDisk), staging_settings))

@@ -49,7 +49,7 @@ impl Guest {
             Some(_) => open_new(settings, &ambient).await?,
             None => open_guest(settings, &ambient).await?,
         };
-        let staging = open_staging(settings).await?;
+        let staging = open_staging(settings, &store).await?;
         let node = own_name(settings)?;
         let place = settings.state_directory.join(format!("journal-{}", std::process::id()));
         let journal =

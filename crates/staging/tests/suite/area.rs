@@ -11,11 +11,11 @@ use std::sync::Arc;
 fn an_area_is_made_with_what_is_missing_above_it_and_found_again() {
     let directory = tempfile::tempdir().unwrap();
     let root = directory.path().join("var/waybill/staging");
+    assert!(!Staging::is_made(&root, &RealDisk).unwrap() && !root.exists());
     let first = open(&root);
-    assert!(first.is_fresh());
+    assert!(Staging::is_made(&root, &RealDisk).unwrap());
     let payload = stage(&first, id(1), b"hello");
     let again = open(&root);
-    assert!(!again.is_fresh());
     assert_eq!(content(&again, &payload), b"hello");
     assert_eq!(names(&root, ""), ["partial", "payloads", "quarantine"]);
     assert!(names(&root, "partial").is_empty(), "the probe is gone");

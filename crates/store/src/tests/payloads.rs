@@ -28,7 +28,9 @@ both! {
         first.retain_for = std::time::Duration::from_secs(1);
         second.retain_for = std::time::Duration::from_secs(100);
         let id = first.transfer.payload.id;
+        assert_eq!(store.newest_payload().await.unwrap(), None);
         store.record_offer(record(&lease, offer("a"), vec![first.clone(), second])).await.unwrap();
+        assert_eq!(store.newest_payload().await.unwrap(), Some(id));
         assert!(past(&store, after(now(), 1_000_000)).await.is_empty());
 
         let claimed = claim(&store, &lease).await;
@@ -46,6 +48,7 @@ both! {
         assert!(store.mark_payloads_removed(vec![removal(id)], end).await.unwrap().is_empty());
         assert!(past(&store, end).await.is_empty());
         assert!(store.payloads_present(&[id]).await.unwrap().is_empty());
+        assert_eq!(store.newest_payload().await.unwrap(), None);
         assert_eq!(crate::tests::fixture::events(&store, EventKind::PayloadRemoved).await, 1);
 
         // What is gone cannot be sent again, nor used for another transfer.
