@@ -1,7 +1,7 @@
 //! Sends a payload as an AS2 message and reads the synchronous receipt.
 
 use crate::letter::{Earlier, Letter, NOTE};
-use crate::material::{own_key, partner_certificates, signs_alike};
+use crate::material::{own_key, partner_certificates, recipient, signs_alike};
 use crate::mdn::LARGEST_MDN;
 use crate::other_mic;
 use crate::outgoing::{Envelope, OwnKey, build};
@@ -58,6 +58,7 @@ impl Destination for As2Destination {
             endpoint: &self.endpoint.name,
             agreement: &sides.partner.agreement,
             certificates: &sides.certificates,
+            now: self.services.clock.now(),
             message_id: &letter.sealing.message_id,
             earlier: letter.earlier,
             mic: sent.mic.get(),
@@ -99,13 +100,14 @@ impl Destination for As2Destination {
             took: self.services.clock.monotonic().saturating_sub(begun),
             result,
         };
-        let keys = self.sides().map(|sides| {
-            format!(
+        let keys = self.sides().and_then(|sides| {
+            recipient(&sides.certificates, &sides.partner, self.services.clock.now())?;
+            Ok(format!(
                 "{} to {}, {} certificate(s)",
                 sides.identity.as2_id,
                 sides.partner.as2_id,
                 sides.certificates.len()
-            )
+            ))
         });
         let keys_fine = keys.is_ok();
         probe.steps.push(step("keys", keys));
@@ -261,10 +263,7 @@ impl As2Destination {
             return Ok(letter);
         }
         let host = url.host_str().unwrap_or_default();
-        let recipient = sides
-            .certificates
-            .first()
-            .ok_or_else(|| Error::permanent(ErrorKind::ConfigInvalid, "find a partner's certificate"))?;
+        let recipient = recipient(&sides.certificates, &sides.partner, self.services.clock.now())?;
         let letter = Letter::draw(&self.services, host, &sides.partner.agreement, recipient, terms)?;
         delivery.log.note(NOTE, letter.to_note(&sides.own)?).await?;
         delivery.log.correlate(&letter.sealing.message_id).await?;

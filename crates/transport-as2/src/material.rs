@@ -1,8 +1,9 @@
 //! Keys and certificates of both sides, read and ready.
 
 use crate::outgoing::OwnKey;
-use model::definition::{Agreement, Identity};
-use model::{Error, ErrorKind, Result};
+use model::definition::{Agreement, Identity, Partner};
+use model::{Error, ErrorKind, Result, Timestamp};
+use openssl::asn1::Asn1Time;
 use openssl::pkey::{Id, PKey};
 use openssl::x509::X509;
 use transport::PartnerMaterial;
@@ -75,6 +76,31 @@ pub(crate) fn partner_certificates(partner: &PartnerMaterial) -> Result<Vec<X509
     Ok(certificates)
 }
 
+/// The certificate that messages are encrypted for: the partner's first.
+///
+/// # Errors
+/// `ConfigInvalid`: it is not valid now, and the agreement does not take such ones.
+pub(crate) fn recipient<'a>(certificates: &'a [X509], partner: &Partner, now: Timestamp) -> Result<&'a X509> {
+    let unusable =
+        |what: &'static str| Error::permanent(ErrorKind::ConfigInvalid, what).with("partner", &partner.name);
+    let first = certificates.first().ok_or_else(|| unusable("find a partner's certificate"))?;
+    if partner.agreement.accept_expired || !partner.agreement.send_security.encrypts() {
+        return Ok(first);
+    }
+    let now = Asn1Time::from_unix(now.timestamp())
+        .map_err(|error| unusable("compare a certificate's dates").caused_by(error))?;
+    if first.not_before() <= now && first.not_after() >= now {
+        return Ok(first);
+    }
+    Err(unusable("encrypt for a certificate that has expired or is not valid yet")
+        .with("from", first.not_before())
+        .with("until", first.not_after())
+        .advice(
+            "put the certificate that the partner decrypts with now first, or go on with the old one \
+             (accept_expired = true)",
+        ))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -102,5 +128,32 @@ mod tests {
         }
         let error = signs_alike(&curve, &identity, &Agreement::default()).unwrap_err().to_string();
         assert!(error.contains("acme-2026") && error.contains("an RSA key"), "{error}");
+    }
+
+    #[test]
+    fn nothing_is_encrypted_for_a_certificate_outside_its_time_unless_that_was_agreed() {
+        let certificates = [Key::new("GLOBEX").certificate];
+        let partner = |send_security, accept_expired| Partner {
+            name: "globex".into(),
+            as2_id: As2Id::try_from("GLOBEX".to_owned()).unwrap(),
+            certificates: vec!["globex".into()],
+            agreement: Agreement { send_security, accept_expired, ..Agreement::default() },
+        };
+        let at = |years: i64| Timestamp::from_timestamp(years * 365 * 86_400, 0).unwrap();
+        let now: Timestamp = (std::time::SystemTime::now() + std::time::Duration::from_secs(60)).into();
+        for security in SendSecurity::ALL {
+            let strict = partner(*security, false);
+            assert!(recipient(&certificates, &strict, now).is_ok(), "{security}");
+            for time in [at(10), at(200)] {
+                assert_eq!(
+                    recipient(&certificates, &strict, time).is_err(),
+                    security.encrypts(),
+                    "{security}"
+                );
+                assert!(recipient(&certificates, &partner(*security, true), time).is_ok(), "{security}");
+            }
+        }
+        let error = recipient(&certificates, &partner(SendSecurity::Encrypted, false), at(200)).unwrap_err();
+        assert!(error.to_string().contains("accept_expired"), "{error}");
     }
 }

@@ -6,6 +6,7 @@ use model::{Error, ErrorKind, Result, Retry};
 use openssl::x509::X509;
 use smime::{Digest, Entity, Headers, Keys, Limits, Mic, Part, PartReceiver, ReadOptions, Signing};
 use std::io::{self, Cursor, Read, Write};
+use std::time::SystemTime;
 
 /// Largest MDN that is read or written, in bytes.
 pub const LARGEST_MDN: usize = 1024 * 1024;
@@ -90,20 +91,30 @@ pub struct ReadMdn {
 }
 
 /// Reads a receipt from an answer's headers and body. A signature must be proved by one of the
-/// partner's certificates.
+/// partner's certificates, which must be valid at `valid_at` where that is given.
 ///
 /// # Errors
 /// `TrustFailed` when a signature is not the partner's, `Permanent`; `Protocol` when there is no receipt
 /// that can be read, `Ambiguous` as long as no disposition was seen: the partner may have the message.
-pub fn read(headers: &Headers, body: &[u8], partner: &[X509]) -> Result<ReadMdn> {
+pub fn read(
+    headers: &Headers,
+    body: &[u8],
+    partner: &[X509],
+    valid_at: Option<SystemTime>,
+) -> Result<ReadMdn> {
     let mut parts = Collected { parts: Vec::new(), room: LARGEST_MDN };
-    let options = ReadOptions { alternatives: false, ..ReadOptions::default() };
+    let options = ReadOptions { alternatives: false, valid_at, ..ReadOptions::default() };
     let keys = Keys { decrypt: &[], verify: partner };
     let report = smime::read_message(headers, body, keys, &options, &mut parts).map_err(|error| {
         let (kind, retry, advice) = match &error {
+            smime::Error::CertificateExpired => (
+                ErrorKind::TrustFailed,
+                Retry::Permanent,
+                "add the certificate that the partner signs with now, or go on with the old one \
+                 (accept_expired = true)",
+            ),
             smime::Error::SignatureInvalid
             | smime::Error::SignerUnknown { .. }
-            | smime::Error::CertificateExpired
             | smime::Error::IntegrityFailed { .. } => (
                 ErrorKind::TrustFailed,
                 Retry::Permanent,

@@ -14,6 +14,7 @@ use model::{ConnectionId, Error, ErrorKind, PeerText, Receipt, ReceiptKind, Resu
 use openssl::x509::X509;
 use serde_json::{Map, Value};
 use smime::{Headers, Mic, RuledMic};
+use std::time::SystemTime;
 
 /// The HTTP answer to a message.
 pub(crate) struct Answer {
@@ -38,6 +39,8 @@ pub(crate) struct Expected<'a> {
     pub(crate) endpoint: &'a str,
     pub(crate) agreement: &'a Agreement,
     pub(crate) certificates: &'a [X509],
+    /// When the partner's certificates must be valid, where the agreement does not take expired ones.
+    pub(crate) now: Timestamp,
     pub(crate) message_id: &'a str,
     pub(crate) earlier: Earlier,
     /// There once the whole message was sent.
@@ -108,7 +111,8 @@ pub(crate) fn conclude(answer: &Answer, expected: &Expected<'_>) -> Result<Verdi
             .said("an empty answer")
             .advice("ask the partner whether it sends synchronous receipts"));
     }
-    let read = mdn::read(&answer.headers, &answer.body, expected.certificates)
+    let valid_at = (!expected.agreement.accept_expired).then(|| SystemTime::from(expected.now));
+    let read = mdn::read(&answer.headers, &answer.body, expected.certificates, valid_at)
         .map_err(|error| error.with("message_id", expected.message_id))?;
     Ok(examine(&read, answer, expected).unwrap_or_else(Verdict::Unproved))
 }

@@ -1,6 +1,7 @@
 use super::*;
 use crate::disposition::DispositionError;
 use crate::testing::Key;
+use std::time::{Duration, UNIX_EPOCH};
 
 fn mdn() -> Mdn {
     Mdn {
@@ -19,7 +20,7 @@ fn headers(message: &MdnMessage) -> Headers {
 #[test]
 fn an_unsigned_receipt_reads_back() {
     let message = mdn().write("b-1", None).unwrap();
-    let read = read(&headers(&message), &message.body, &[]).unwrap();
+    let read = read(&headers(&message), &message.body, &[], None).unwrap();
     assert_eq!(read, ReadMdn { mdn: mdn(), signed: None });
 }
 
@@ -27,17 +28,33 @@ fn an_unsigned_receipt_reads_back() {
 fn a_signed_receipt_is_proved_by_the_partners_certificate_alone() {
     let (ours, other) = (Key::new("GLOBEX"), Key::new("OTHER"));
     let message = mdn().write("b-1", Some(ours.signing("b-2"))).unwrap();
-    let proved = read(&headers(&message), &message.body, std::slice::from_ref(&ours.certificate)).unwrap();
+    let proved =
+        read(&headers(&message), &message.body, std::slice::from_ref(&ours.certificate), None).unwrap();
     assert_eq!(proved, ReadMdn { mdn: mdn(), signed: Some(Digest::Sha256) });
-    let error = read(&headers(&message), &message.body, &[other.certificate]).unwrap_err();
+    let error = read(&headers(&message), &message.body, &[other.certificate], None).unwrap_err();
     assert_eq!((error.kind(), error.retry()), (ErrorKind::TrustFailed, Retry::Permanent));
     let mut forged = message.body.clone();
     let at = forged.windows(9).position(|w| w == b"processed").unwrap();
     forged[at..at + 9].copy_from_slice(b"processes");
     assert_eq!(
-        read(&headers(&message), &forged, &[ours.certificate]).unwrap_err().kind(),
+        read(&headers(&message), &forged, &[ours.certificate], None).unwrap_err().kind(),
         ErrorKind::TrustFailed
     );
+}
+
+#[test]
+fn a_certificate_outside_its_time_proves_nothing_unless_that_was_agreed() {
+    let ours = Key::new("GLOBEX");
+    let message = mdn().write("b-1", Some(ours.signing("b-2"))).unwrap();
+    let at = |time| read(&headers(&message), &message.body, std::slice::from_ref(&ours.certificate), time);
+    let years = |years: u64| UNIX_EPOCH + Duration::from_secs(years * 365 * 86_400);
+    assert!(at(Some(SystemTime::now() + Duration::from_secs(60))).is_ok());
+    assert!(at(None).is_ok());
+    for time in [years(10), years(200)] {
+        let error = at(Some(time)).unwrap_err();
+        assert_eq!((error.kind(), error.retry()), (ErrorKind::TrustFailed, Retry::Permanent));
+        assert!(error.to_string().contains("accept_expired"), "{error}");
+    }
 }
 
 #[test]
@@ -46,7 +63,7 @@ fn receipts_as_partners_write_them() {
         Final-Recipient:rfc822;GLOBEX\r\nOriginal-Message-ID: 1@acme\r\ndisposition: automatic-action/MDN-sent-automatically;Processed/Error:decryption-failed\r\n\
         Received-Content-MIC: AAAA,sha1\r\n\r\n--x--\r\nepilogue";
     let headers = Headers::new().with("Content-Type", "multipart/report; boundary=x").unwrap();
-    let read = read(&headers, body, &[]).unwrap();
+    let read = read(&headers, body, &[], None).unwrap();
     assert_eq!(read.mdn.disposition, Disposition::Error(DispositionError::DecryptionFailed));
     assert_eq!((read.mdn.mic, read.mdn.final_recipient.as_str()), (None, "GLOBEX"));
 }
@@ -74,12 +91,12 @@ fn answers_that_are_no_receipt_leave_it_open_whether_the_partner_has_the_message
         (&headers(&signed), cut(signed.body.len() / 2)),
         (&headers(&signed), cut(closing)),
     ] {
-        let error = read(headers, body, std::slice::from_ref(&ours.certificate)).unwrap_err();
+        let error = read(headers, body, std::slice::from_ref(&ours.certificate), None).unwrap_err();
         assert_eq!((error.kind(), error.retry()), (ErrorKind::Protocol, Retry::Ambiguous), "{error:?}");
     }
     // What was read, and is no word for success, is the partner's answer.
     let body = b"--x\r\nContent-Type: message/disposition-notification\r\n\r\nDisposition: x; deleted\r\n\r\n--x--\r\n";
-    assert_eq!(read(&report, body, &[]).unwrap_err().retry(), Retry::Permanent);
+    assert_eq!(read(&report, body, &[], None).unwrap_err().retry(), Retry::Permanent);
 }
 
 #[test]

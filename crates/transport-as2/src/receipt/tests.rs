@@ -51,6 +51,7 @@ fn verdict(headers: Headers, body: &[u8], security: SendSecurity, earlier: Earli
         endpoint: "globex-as2",
         agreement: &agreement,
         certificates: std::slice::from_ref(&PARTNER.certificate),
+        now: SystemTime::now().into(),
         message_id: ID,
         earlier,
         mic: Some(&mic),
@@ -169,4 +170,28 @@ fn a_mic_by_no_rule_is_shown_beside_all_of_them() {
     let failed = Err(Error::transient(ErrorKind::Internal, "open a payload"));
     let error = by_rules(&told, SendSecurity::Signed, Earlier::None, failed).unwrap_err();
     assert_eq!((error.kind(), error.retry()), (ErrorKind::IntegrityFailed, Retry::Permanent));
+}
+
+#[test]
+fn a_receipt_signed_by_an_expired_certificate_counts_where_that_was_agreed() {
+    let (headers, body) = Told { mic: Some(mic().to_string()), ..Told::new("x; processed") }.answer();
+    let answer = Answer { status: StatusCode::OK, headers, body: body.into(), connection: None };
+    let mic = mic();
+    for accept_expired in [false, true] {
+        let agreement = Agreement { accept_expired, ..Agreement::default() };
+        let expected = Expected {
+            endpoint: "globex-as2",
+            agreement: &agreement,
+            certificates: std::slice::from_ref(&PARTNER.certificate),
+            now: Timestamp::from_timestamp(7_000_000_000, 0).unwrap(),
+            message_id: ID,
+            earlier: Earlier::None,
+            mic: Some(&mic),
+        };
+        match conclude(&answer, &expected) {
+            Ok(Verdict::Proved(_)) => assert!(accept_expired),
+            Ok(_) => panic!("another verdict"),
+            Err(error) => assert!(!accept_expired && error.kind() == ErrorKind::TrustFailed, "{error}"),
+        }
+    }
 }
