@@ -2,8 +2,13 @@
 
 use crate::hub::{Hub, PATIENCE, random};
 use crate::raw::{self, Answer, Message};
+use model::Direction;
 use std::io::{Read, Write};
-use std::net::Shutdown;
+use std::net::{Shutdown, TcpListener};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
 use suites::{KeyPair, eventually};
 
 fn start(agreement: &str) -> Hub {
@@ -312,5 +317,70 @@ fn a_receipt_for_nothing_is_recorded_and_refused_politely() {
     assert_eq!(events.len(), 1, "{events:?}");
     assert!(events[0].to_string().contains("receipt@peer"), "{events:?}");
     assert_eq!((hub.inbox().len(), hub.transfers()), (0, 0));
+    hub.is_unmoved();
+}
+
+/// Connections that send a message a byte at a time, until they are dropped.
+struct Trickles {
+    ended: Arc<AtomicBool>,
+    cut: Arc<AtomicUsize>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Trickles {
+    fn start(port: u16, count: usize, message: &Message) -> Self {
+        let (ended, cut) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+        let trickle = |number: usize| {
+            let id = format!("<trickle-{number}@peer>");
+            let head = message.with("Message-ID", Some(&id)).with("Content-Length", Some("1000000")).headers;
+            let (ended, cut) = (Arc::clone(&ended), Arc::clone(&cut));
+            let mut stream = raw::connect(port);
+            write!(stream, "POST /as2 HTTP/1.1\r\nHost: x\r\n{head}\r\n").unwrap();
+            std::thread::spawn(move || {
+                while !ended.load(Ordering::Relaxed) {
+                    if stream.write_all(b"\n").is_err() {
+                        cut.fetch_add(1, Ordering::Relaxed);
+                        return;
+                    }
+                    std::thread::sleep(Duration::from_millis(200));
+                }
+            })
+        };
+        let threads = (0..count).map(trickle).collect();
+        Self { ended, cut, threads }
+    }
+
+    /// Ends them, and tells how many the gateway had cut off by then.
+    fn end(self) -> usize {
+        let cut = self.cut.load(Ordering::Relaxed);
+        self.ended.store(true, Ordering::Relaxed);
+        self.threads.into_iter().for_each(|thread| thread.join().unwrap());
+        cut
+    }
+}
+
+#[test]
+fn trickling_messages_do_not_hold_up_deliveries() {
+    let mut hub = Hub::with("[limits]\nbuffers = \"16MiB\"\n");
+    let partner = TcpListener::bind("127.0.0.1:0").unwrap();
+    hub.define(&format!("http://{}/as2", partner.local_addr().unwrap()), "");
+    hub.gateway.start();
+    let message = hub.good("never.bin", b"whole");
+    // More than the whole budget would carry.
+    let trickles = Trickles::start(hub.gateway.http, 24, &message);
+    let begun =
+        || hub.gateway.connections().iter().filter(|c| c.direction == Some(Direction::Inbound)).count();
+    eventually("the messages are on their way", PATIENCE, || (begun() >= 24).then_some(()));
+    hub.put("outgoing.bin", &random(100_000));
+    let (mut stream, _) = partner.accept().unwrap();
+    let mut first = [0; 4];
+    stream.read_exact(&mut first).unwrap();
+    assert_eq!(&first, b"POST");
+    // It did not have to wait until the gateway lost its patience with them. Who is cut off sees that at
+    // its second byte from then.
+    std::thread::sleep(Duration::from_secs(2));
+    assert_eq!(trickles.end(), 0);
+    drop((stream, partner));
+    assert_eq!(hub.inbox().len(), 0);
     hub.is_unmoved();
 }

@@ -28,23 +28,28 @@ impl Hub {
         let keys = root.path().join("keys");
         fs::create_dir_all(&keys).unwrap();
         fs::copy(peer.text("cert"), keys.join("peer.cert.pem")).unwrap();
-        Self::in_root(root, peer.text("key").into())
+        Self::in_root(root, peer.text("key").into(), "")
     }
 
     /// A gateway whose partner is played by the test.
     pub fn alone() -> Self {
-        let root = tempfile::Builder::new().prefix("waybill-interop-").tempdir().unwrap();
-        let peer = KeyPair::make(&root.path().join("keys"), "peer");
-        Self::in_root(root, peer.key)
+        Self::with("")
     }
 
-    fn in_root(root: TempDir, peer_key: PathBuf) -> Self {
+    /// The same with settings.
+    pub fn with(settings: &str) -> Self {
+        let root = tempfile::Builder::new().prefix("waybill-interop-").tempdir().unwrap();
+        let peer = KeyPair::make(&root.path().join("keys"), "peer");
+        Self::in_root(root, peer.key, settings)
+    }
+
+    fn in_root(root: TempDir, peer_key: PathBuf, settings: &str) -> Self {
         let own = KeyPair::make(&root.path().join("keys"), "waybill");
         for folder in ["out", "in", "errors"] {
             fs::create_dir_all(root.path().join(folder)).unwrap();
         }
-        let gateway =
-            GatewayBuilder::new(root.path(), "hub").settings("[audit]\nseal_every = \"1s\"").build();
+        let settings = format!("[audit]\nseal_every = \"1s\"\n{settings}");
+        let gateway = GatewayBuilder::new(root.path(), "hub").settings(&settings).build();
         let peer_certificate = root.path().join("keys/peer.cert.pem");
         Self { gateway, root, own, peer_key, peer_certificate }
     }

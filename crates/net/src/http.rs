@@ -4,6 +4,7 @@ mod body;
 mod client;
 mod connector;
 mod outcome;
+mod pace;
 mod server;
 
 pub use body::Body;

@@ -18,6 +18,7 @@ use smime::DecryptionKey;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, UNIX_EPOCH};
+use tokio::sync::Semaphore;
 use transport::{
     Begin, Intake, Listener, Message, Reception, Reply, Services, Shutdown, StagedPayload, StoredReply,
 };
@@ -39,7 +40,7 @@ pub(crate) struct As2Listener {
 #[async_trait]
 impl Listener for As2Listener {
     async fn bind(&self, intake: Arc<dyn Intake>) -> Result<()> {
-        let handler = Arc::new(Receiver { services: self.services.clone(), intake });
+        let handler = Arc::new(Receiver::new(self.services.clone(), intake));
         for listen in &self.listen {
             let route = Route {
                 host: None,
@@ -67,6 +68,17 @@ impl Listener for As2Listener {
 struct Receiver {
     services: Services,
     intake: Arc<dyn Intake>,
+    /// Messages that may be read at once. Who sends is not proved before the last byte: strangers must not
+    /// take the room that deliveries need.
+    places: Semaphore,
+}
+
+/// Each message that is read holds a thread of the blocking pool, which has 512 and other work to do.
+const MOST_PLACES: usize = 256;
+
+/// Half the budget for buffers.
+fn places(budget: u64) -> usize {
+    usize::try_from(budget / 2 / STREAM_BUFFERS as u64).unwrap_or(MOST_PLACES).clamp(1, MOST_PLACES)
 }
 
 #[async_trait]
@@ -93,6 +105,11 @@ impl Handler for Receiver {
 }
 
 impl Receiver {
+    fn new(services: Services, intake: Arc<dyn Intake>) -> Self {
+        let places = Semaphore::new(places(services.budget.total()));
+        Self { services, intake, places }
+    }
+
     /// Takes a message and gives the reply, which is recorded by then.
     async fn receive(
         &self,
@@ -182,6 +199,9 @@ impl Receiver {
         peer: &PeerInfo,
         reception: Box<dyn Reception>,
     ) -> Result<StoredReply> {
+        let place = self.places.acquire().await.map_err(|error| {
+            Error::transient(ErrorKind::Internal, "wait for a place to read a message").caused_by(error)
+        })?;
         let room = self.services.budget.take(STREAM_BUFFERS).await;
         let (sender, reader) = BodyReader::channel();
         let reading = Reading {
@@ -204,7 +224,7 @@ impl Receiver {
         let blocking = tokio::task::spawn_blocking(move || read(reading));
         let most = sides.partner.agreement.largest_message;
         let (read, ()) = tokio::join!(blocking, arriving.pump(sender, most));
-        drop(room);
+        drop((room, place));
         let read =
             read.map_err(|error| Error::transient(ErrorKind::Internal, "read a message").caused_by(error))?;
         match read {
@@ -417,4 +437,16 @@ fn plain(status: StatusCode, text: &str) -> Result<Response<Body>> {
 
 fn unwritable(error: http::Error) -> Error {
     Error::permanent(ErrorKind::Internal, "write an answer").caused_by(error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_coming_in_never_take_the_whole_budget() {
+        for (budget, expected) in [(16 << 20, 8), (256 << 20, 128), (1 << 20, 1), (0, 1), (64 << 30, 256)] {
+            assert_eq!(places(budget), expected, "{budget}");
+        }
+    }
 }

@@ -2,6 +2,7 @@
 
 use super::Body;
 use super::connector::{Carrier, DialError};
+use super::pace::Pace;
 use crate::ConnectionHandle;
 use crate::connection::lock;
 use bytes::Bytes;
@@ -221,13 +222,15 @@ pub(super) fn answer_body(body: Incoming, idle: Duration, handle: ConnectionHand
     Body::wrap(watched)
 }
 
-/// A body that comes from the network, with a bound on silence.
+/// A body that comes from the network, with a bound on silence, and on slowness where that is wanted.
 pub(super) struct Watched {
     body: Incoming,
     idle: Duration,
     operation: &'static str,
     sleep: Pin<Box<Sleep>>,
-    sleeping: bool,
+    /// Since when its reader waits; the sleep is set then.
+    waiting: Option<Instant>,
+    pace: Option<Pace>,
     handle: ConnectionHandle,
     /// It is an answer whose end is still to be noted.
     answer: bool,
@@ -241,7 +244,31 @@ impl Watched {
         handle: ConnectionHandle,
     ) -> Self {
         let sleep = Box::pin(tokio::time::sleep(idle));
-        Self { body, idle, operation, sleep, sleeping: false, handle, answer: false }
+        Self { body, idle, operation, sleep, waiting: None, pace: None, handle, answer: false }
+    }
+
+    /// Holds the sender to a least pace.
+    pub(super) fn at(mut self, pace: Pace) -> Self {
+        self.pace = Some(pace);
+        self
+    }
+
+    /// What was waited for has come.
+    fn came(&mut self, frame: &Frame<Bytes>) {
+        let waited = self.waiting.take().map(|since| since.elapsed()).unwrap_or_default();
+        if let Some(pace) = &mut self.pace {
+            pace.note(frame.data_ref().map_or(0, Bytes::len), waited);
+        }
+    }
+
+    /// Why it is waited for no longer.
+    fn late(&self) -> Error {
+        match &self.pace {
+            Some(pace) if pace.left() < self.idle => pace.too_slow(self.operation),
+            _ => Error::transient(ErrorKind::Timeout, self.operation)
+                .with("waited", format!("{:.1} s", self.idle.as_secs_f64()))
+                .advice("the peer stopped sending in the middle"),
+        }
     }
 
     /// Who reads a body of known length need not ask for its end.
@@ -276,7 +303,7 @@ impl HttpBody for Watched {
                 Poll::Ready(Some(Err(self.failed(error))))
             }
             Poll::Ready(Some(Ok(frame))) => {
-                self.sleeping = false;
+                self.came(&frame);
                 self.note_end();
                 Poll::Ready(Some(Ok(frame)))
             }
@@ -285,15 +312,14 @@ impl HttpBody for Watched {
                 Poll::Ready(None)
             }
             Poll::Pending => {
-                if !self.sleeping {
-                    let until = Instant::now() + self.idle;
-                    self.sleep.as_mut().reset(until);
-                    self.sleeping = true;
+                if self.waiting.is_none() {
+                    let now = Instant::now();
+                    let most = self.pace.map_or(self.idle, |pace| pace.left().min(self.idle));
+                    self.sleep.as_mut().reset(now + most);
+                    self.waiting = Some(now);
                 }
                 ready!(self.sleep.as_mut().poll(cx));
-                let error = Error::transient(ErrorKind::Timeout, self.operation)
-                    .with("waited", format!("{:.1} s", self.idle.as_secs_f64()))
-                    .advice("the peer stopped sending in the middle");
+                let error = self.late();
                 Poll::Ready(Some(Err(self.failed(error))))
             }
         }

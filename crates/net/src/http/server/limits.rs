@@ -19,6 +19,11 @@ pub struct ServerLimits {
     pub idle_timeout: Duration,
     /// Longest silence while a body is received. Default 60 s.
     pub body_idle_timeout: Duration,
+    /// Time that any body may take, and bytes for each second on top of it. Without this a byte now and
+    /// then would hold a connection, and what its handler holds for it, for ever. Default 60 s and 4 KiB.
+    pub body_grace: Duration,
+    /// See there.
+    pub body_bytes_per_second: u64,
     /// Longest time in which a client takes nothing of an answer that waits to be written. Default 60 s.
     pub write_timeout: Duration,
     /// Connections at once on each address; more wait to be accepted. Default 1,024.
@@ -34,6 +39,8 @@ impl Default for ServerLimits {
             handshake_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(75),
             body_idle_timeout: Duration::from_secs(60),
+            body_grace: Duration::from_secs(60),
+            body_bytes_per_second: 4096,
             write_timeout: Duration::from_secs(60),
             connections: 1024,
         }

@@ -7,6 +7,7 @@ use super::unfold::Unfold;
 use crate::connection::ConnectionHandle;
 use crate::http::Body;
 use crate::http::outcome::Watched;
+use crate::http::pace::Pace;
 use crate::meter::Meter;
 use crate::record::{Opened, Place};
 use crate::stream::{Counted, Io, Stream};
@@ -251,8 +252,10 @@ impl Exchange {
         request: Request<Incoming>,
     ) -> Result<Response<Body>, NoAnswer> {
         let idle = self.limits.body_idle_timeout;
+        let pace = Pace::new(self.limits.body_grace, self.limits.body_bytes_per_second);
         let mut request = request.map(|body| {
-            Body::wrap(Watched::new(body, idle, "receive a request's body", self.handle.clone()))
+            let watched = Watched::new(body, idle, "receive a request's body", self.handle.clone());
+            Body::wrap(watched.at(pace))
         });
         request.extensions_mut().insert(self.peer.clone());
         let handling = found.handler.handle(request, self.peer.clone());

@@ -105,6 +105,31 @@ async fn bodies_chunked_counted_stalled_and_broken_off() {
 }
 
 #[tokio::test]
+async fn a_body_that_trickles_is_not_waited_for_for_ever() {
+    let f = fixture(|limits| {
+        limits.body_grace = Duration::from_millis(300);
+        limits.body_bytes_per_second = 100_000;
+    });
+    let mut socket = TcpStream::connect(f.address).await.unwrap();
+    socket.write_all(b"POST /in HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n").await.unwrap();
+    let (mut answer, mut trickle) = socket.into_split();
+    // Never silent.
+    let trickling = tokio::spawn(async move {
+        while trickle.write_all(b"x").await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    });
+    // The end of the connection, or its reset.
+    let _ = answer.read_u8().await.unwrap_err();
+    trickling.await.unwrap();
+    let errors: Vec<String> = f.talker.errors.lock().unwrap().iter().map(|e| e.kind().to_string()).collect();
+    assert_eq!(errors, [ErrorKind::Timeout.to_string()]);
+    f.log.wait_pairs(1).await;
+    let closed = f.log.closed.lock().unwrap()[0].clone();
+    assert!(closed.failed && closed.reason.as_str().contains("too slowly"), "{closed:?}");
+}
+
+#[tokio::test]
 async fn a_client_that_expects_is_told_before_it_sends() {
     let f = fixture(|_| {});
     let head = |path: &str| {
