@@ -1,7 +1,7 @@
 //! Takes AS2 messages in: who sends, is it new, read it, make it durable, answer.
 
 use crate::disposition::{Disposition, DispositionError};
-use crate::receive::{ReadMessage, Reading, Unread, read};
+use crate::receive::{MORE_PARTS, ReadMessage, Reading, Unread, read};
 use crate::reply::{Answer, mic_of, stored_reply, to_response};
 use crate::request::RequestHead;
 use crate::sides::{Sides, Stranger};
@@ -71,6 +71,7 @@ struct Receiver {
     /// Messages that may be read at once. Who sends is not proved before the last byte: strangers must not
     /// take the room that deliveries need.
     places: Semaphore,
+    more_parts: Arc<Semaphore>,
 }
 
 /// Each message that is read holds a thread of the blocking pool, which has 512 and other work to do.
@@ -107,7 +108,7 @@ impl Handler for Receiver {
 impl Receiver {
     fn new(services: Services, intake: Arc<dyn Intake>) -> Self {
         let places = Semaphore::new(places(services.budget.total()));
-        Self { services, intake, places }
+        Self { services, intake, places, more_parts: Arc::new(Semaphore::new(MORE_PARTS)) }
     }
 
     /// Takes a message and gives the reply, which is recorded by then.
@@ -220,6 +221,7 @@ impl Receiver {
                 ),
             staging: Arc::clone(&self.services.staging),
             message_id: head.message_id.clone(),
+            more_parts: Arc::clone(&self.more_parts),
         };
         let blocking = tokio::task::spawn_blocking(move || read(reading));
         let most = sides.partner.agreement.largest_message;

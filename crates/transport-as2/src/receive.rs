@@ -6,7 +6,7 @@ use crate::request::safe_file_name;
 use crate::streaming::BodyReader;
 use crate::unfit::Unfit;
 use model::definition::Partner;
-use model::{Error, PeerText};
+use model::{Error, ErrorKind, PeerText};
 use openssl::x509::X509;
 use smime::{
     DecryptionKey, Digest, Headers, Keys, Limits, Part, PartReceiver, ReadOptions, Report, Wrapping,
@@ -14,11 +14,19 @@ use smime::{
 use std::io::{self, Write};
 use std::sync::Arc;
 use std::time::SystemTime;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use transport::{PartWriter, StagingArea};
 
 /// Headers of the parts inside compressed content, on top of what the parts themselves may hold. Beyond
 /// it expanding stops, also where nothing of it is kept.
 const EXPANDED_HEADERS: u64 = 1024 * 1024;
+
+/// Parts of one message. Each is a file that stays open until the message is proved.
+const MOST_PARTS: usize = 50;
+/// Such files of all messages together, the first of each message apart.
+pub(crate) const MORE_PARTS: usize = 256;
+/// Bytes of a part's headers, which are kept until then as well.
+const PART_HEADERS: usize = 16 * 1024;
 
 /// What is needed to read a message.
 pub(crate) struct Reading {
@@ -32,6 +40,8 @@ pub(crate) struct Reading {
     pub(crate) now: SystemTime,
     pub(crate) staging: Arc<dyn StagingArea>,
     pub(crate) message_id: String,
+    /// Places for parts, shared by all messages: [`MORE_PARTS`].
+    pub(crate) more_parts: Arc<Semaphore>,
 }
 
 /// A message that was read to its end and proved.
@@ -49,6 +59,8 @@ pub(crate) struct ReadPart {
     /// The name as the sender gave it.
     pub(crate) raw_name: Option<PeerText>,
     pub(crate) media_type: Option<String>,
+    /// Held while the file is open.
+    pub(crate) _place: Option<OwnedSemaphorePermit>,
 }
 
 /// Why a message was not taken.
@@ -79,6 +91,7 @@ pub(crate) fn read(reading: Reading) -> Result<ReadMessage, Unread> {
         alternatives: false,
         valid_at: (!agreement.accept_expired).then_some(reading.now),
         limits: Limits {
+            header_bytes: PART_HEADERS,
             expanded_bytes: agreement.largest_message.saturating_add(EXPANDED_HEADERS),
             ..Limits::default()
         },
@@ -88,6 +101,7 @@ pub(crate) fn read(reading: Reading) -> Result<ReadMessage, Unread> {
         staging: &reading.staging,
         message_id: &reading.message_id,
         partner: &reading.partner,
+        more_parts: &reading.more_parts,
         room: agreement.largest_message,
         parts: Vec::new(),
         is_receipt: false,
@@ -164,6 +178,7 @@ struct Receiver<'a> {
     staging: &'a Arc<dyn StagingArea>,
     message_id: &'a str,
     partner: &'a Partner,
+    more_parts: &'a Arc<Semaphore>,
     /// Bytes that all parts together may still take.
     room: u64,
     parts: Vec<ReadPart>,
@@ -179,6 +194,7 @@ impl PartReceiver for Receiver<'_> {
     }
 
     fn begin(&mut self, part: &Part) -> io::Result<Box<dyn Write + '_>> {
+        let place = self.place()?;
         let media_type = part.content_type();
         self.is_receipt |=
             media_type.as_ref().is_some_and(|t| t.essence() == "message/disposition-notification");
@@ -190,6 +206,7 @@ impl PartReceiver for Receiver<'_> {
             file_name: safe_file_name(decoded.as_deref(), self.message_id),
             raw_name: raw.map(|raw| PeerText::new(&raw)),
             media_type: media_type.map(|t| t.essence().to_owned()),
+            _place: place,
         });
         match self.parts.last_mut() {
             Some(part) => Ok(Box::new(Staged {
@@ -198,6 +215,23 @@ impl PartReceiver for Receiver<'_> {
                 most: self.partner.agreement.largest_message,
             })),
             None => Err(io::Error::other("no part was begun")),
+        }
+    }
+}
+
+impl Receiver<'_> {
+    /// A place for one more part; the first needs none.
+    fn place(&self) -> io::Result<Option<OwnedSemaphorePermit>> {
+        match self.parts.len() {
+            0 => Ok(None),
+            MOST_PARTS.. => Err(io::Error::other(Unfit::TooManyParts { most: MOST_PARTS })),
+            _ => Arc::clone(self.more_parts).try_acquire_owned().map(Some).map_err(|_| {
+                io::Error::other(
+                    Error::transient(ErrorKind::Throttled, "receive one more part of a message")
+                        .with("parts open", MORE_PARTS)
+                        .advice("too many messages of many parts came at once; the sender may come again"),
+                )
+            }),
         }
     }
 }

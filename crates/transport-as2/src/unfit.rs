@@ -13,6 +13,8 @@ pub(crate) enum Unfit {
     Unprotected { lacks: &'static str, agreed: SendSecurity },
     /// It, or what it holds, is larger than agreed, in bytes.
     TooLarge { most: u64 },
+    /// It has more parts than are taken.
+    TooManyParts { most: usize },
 }
 
 impl Unfit {
@@ -36,7 +38,7 @@ impl Unfit {
     pub(crate) fn disposition(self) -> Disposition {
         Disposition::Error(match self {
             Self::Unprotected { .. } => DispositionError::InsufficientMessageSecurity,
-            Self::TooLarge { .. } => DispositionError::UnexpectedProcessingError,
+            Self::TooLarge { .. } | Self::TooManyParts { .. } => DispositionError::UnexpectedProcessingError,
         })
     }
 
@@ -45,6 +47,7 @@ impl Unfit {
         match self {
             Self::Unprotected { lacks, .. } => format!("The message is not {lacks}, as was agreed."),
             Self::TooLarge { most } => format!("The message is larger than the {most} bytes agreed."),
+            Self::TooManyParts { most } => format!("The message has more than {most} parts."),
         }
     }
 }
@@ -56,6 +59,7 @@ impl fmt::Display for Unfit {
             Self::Unprotected { lacks, agreed } => {
                 write!(f, "the message is not {lacks}, as receive_security = \"{agreed}\" asks")
             }
+            Self::TooManyParts { most } => write!(f, "the message has more than {most} parts"),
             Self::TooLarge { most } => write!(
                 f,
                 "the message holds more than largest_message = {most} bytes: raise the partner's \

@@ -49,6 +49,7 @@ struct Scene {
     theirs: Key,
     agreement: Agreement,
     area: Area,
+    more_parts: Arc<Semaphore>,
 }
 
 impl Scene {
@@ -58,6 +59,7 @@ impl Scene {
             theirs: Key::new("THEIRS"),
             agreement: Agreement { receive_security, largest_message, ..Agreement::default() },
             area: Area::default(),
+            more_parts: Arc::new(Semaphore::new(MORE_PARTS)),
         }
     }
 
@@ -83,6 +85,7 @@ impl Scene {
             now: SystemTime::now(),
             staging: Arc::new(self.area.clone()),
             message_id: "<1@theirs>".into(),
+            more_parts: Arc::clone(&self.more_parts),
         })
     }
 
@@ -183,4 +186,45 @@ fn spoilt_plaintext_is_answered_like_a_wrong_key_and_explained_to_the_operator()
     let (disposition, cause) = scene.refused(headers, &body);
     assert_eq!(disposition, error("decryption-failed"));
     assert!(cause.contains("it ends too early"), "{cause}");
+}
+
+fn mixed(parts: usize, part: &str) -> (Headers, Vec<u8>) {
+    let headers = Headers::new().with("Content-Type", "multipart/mixed; boundary=b").unwrap();
+    (headers, format!("{}--b--\r\n", format!("--b\r\n{part}\r\n").repeat(parts)).into_bytes())
+}
+
+#[test]
+fn no_message_opens_files_without_end() {
+    let scene = Scene::new(SendSecurity::None, MIB);
+    let (headers, body) = mixed(1000, "\r\nx");
+    let (disposition, cause) = scene.refused(headers, &body);
+    assert_eq!(disposition, error("unexpected-processing-error"));
+    assert_eq!(cause, "the message has more than 50 parts");
+    assert_eq!(scene.area.parts().len(), 50);
+    // Nor keep headers without end.
+    let scene = Scene::new(SendSecurity::None, MIB);
+    let (headers, body) = mixed(1, &format!("X: {}\r\n\r\nx", "x".repeat(20_000)));
+    assert!(scene.refused(headers, &body).1.contains("MIME header"));
+    // As many as are taken are taken, and no place is left taken.
+    let (headers, body) = mixed(50, "\r\nx");
+    assert_eq!(scene.read(headers, &body).map_err(|_| ()).unwrap().parts.len(), 50);
+    assert_eq!(scene.more_parts.available_permits(), MORE_PARTS);
+}
+
+#[test]
+fn many_messages_of_many_parts_are_not_taken_at_once() {
+    let scene = Scene::new(SendSecurity::None, MIB);
+    let (headers, body) = mixed(50, "\r\nx");
+    let held: Vec<ReadMessage> =
+        std::iter::from_fn(|| scene.read(headers.clone(), &body).ok()).take(100).collect();
+    assert_eq!(held.len(), MORE_PARTS / 49);
+    // It is our fault, so that the sender comes again.
+    assert!(
+        matches!(scene.read(headers.clone(), &body), Err(Unread::Ours(e)) if e.kind() == ErrorKind::Throttled)
+    );
+    // A message of one part is.
+    let (one, single) = parts_of(binary(b"one"));
+    assert!(scene.read(one, &single).is_ok());
+    drop(held);
+    assert!(scene.read(headers, &body).is_ok());
 }
