@@ -1,6 +1,7 @@
 //! From staged parts to transfers and deliveries: what is written when a file becomes ours.
 
 use crate::shared::Shared;
+use crate::upkeep::remove_all;
 use model::definition::Flow;
 use model::{
     AuditEvent, Delivery, DeliveryId, DeliveryState, EventKind, OfferId, PayloadId, PayloadRecord,
@@ -11,8 +12,8 @@ use std::time::Duration;
 use store::{NewDelivery, NewTransfer, RecordOffer, Recorded};
 use transport::{Reply, StagedPayload};
 
-/// How long a reply is kept whose flow is gone.
-const DEFAULT_RETENTION: Duration = Duration::from_secs(30 * 86_400);
+/// How long a reply is kept whose flow is gone; and at least how long an answer to a message.
+pub(crate) const DEFAULT_RETENTION: Duration = Duration::from_secs(30 * 86_400);
 
 /// A part that is durable in staging.
 pub(crate) struct StagedPart {
@@ -161,8 +162,7 @@ impl Shared {
     /// Removes staged bytes of which it is certain that no row refers to them.
     pub(crate) async fn discard(&self, payloads: Vec<PayloadId>) {
         let staging = self.staging.clone();
-        let removed =
-            tokio::task::spawn_blocking(move || payloads.iter().try_for_each(|id| staging.remove(*id)));
+        let removed = tokio::task::spawn_blocking(move || remove_all(&staging, payloads));
         if let Ok(Err(error)) = removed.await {
             tracing::warn!(error = %error.chain(), "staged bytes that nobody needs were not removed; the sweep sets them aside");
         }

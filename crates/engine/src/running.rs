@@ -9,7 +9,7 @@ use crate::poller::Poller;
 use crate::shared::Shared;
 use crate::staging_area::Area;
 pub use crate::upkeep::Upkeep;
-use crate::upkeep::{Deadlines, Fencing, Retention, Strangers, repeat};
+use crate::upkeep::{Deadlines, Fencing, Forgetting, Retention, Strangers, repeat};
 use model::definition::{Definitions, FlowSource};
 use model::{EventKind, NodeName, Result};
 use staging::Staging;
@@ -172,6 +172,7 @@ impl Engine {
             Arc::new(Deadlines(Arc::clone(shared))),
             Arc::new(Retention(Arc::clone(shared))),
             Arc::new(Strangers(Arc::clone(shared))),
+            Arc::new(Forgetting(Arc::clone(shared))),
         ];
         all.extend(chores);
         for chore in all {

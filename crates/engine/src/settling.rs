@@ -31,14 +31,14 @@ impl Shared {
     /// Settles what is due, until shutdown: after a restart, a failure, or the last delivery.
     pub(crate) async fn settle_due(self: Arc<Self>, mut shutdown: Shutdown) {
         loop {
-            let found = match guarded("settle sources", self.settle_round()).await {
-                Ok(found) => found,
+            let more = match guarded("settle sources", self.settle_round()).await {
+                Ok(more) => more,
                 Err(error) => {
                     tracing::warn!(error = %error.chain(), "sources that wait to be settled could not be read");
-                    0
+                    false
                 }
             };
-            if found < BATCH as usize {
+            if !more {
                 tokio::select! {
                     () = self.services.clock.sleep(PAUSE) => {}
                     _ = shutdown.wait_for(|ended| *ended) => return,
@@ -49,9 +49,10 @@ impl Shared {
         }
     }
 
-    async fn settle_round(&self) -> Result<usize> {
+    /// Answers whether there is more to do at once: never when nothing could be done.
+    async fn settle_round(&self) -> Result<bool> {
         let definitions = self.definitions();
-        let mut most = 0;
+        let (mut most, mut settled) = (0, false);
         for flow in definitions.flows.values() {
             let FlowSource::Poll(poll) = &flow.source else { continue };
             // Another node's folder looks empty from here, and what is not there counts as settled.
@@ -62,10 +63,10 @@ impl Shared {
             most = most.max(due.len());
             for (offer, outcome) in due {
                 let source = self.source_of(&offer, flow);
-                self.settle_as(source.as_deref(), offer, outcome).await;
+                settled |= self.settle_as(source.as_deref(), offer, outcome).await;
             }
         }
-        Ok(most)
+        Ok(settled && most >= BATCH as usize)
     }
 
     fn source_of(&self, offer: &Offer, flow: &Arc<Flow>) -> Result<Arc<dyn Source>> {
@@ -75,35 +76,48 @@ impl Shared {
 
     /// Once begun, an offer is this node's to settle until it is told how it ended: whatever keeps that
     /// from being recorded is waited for; unless the lease is lost, with which it became another's.
-    async fn settle_as(&self, source: Result<&dyn Source, &Error>, mut offer: Offer, outcome: Outcome) {
+    /// Answers whether it was told, one way or the other.
+    async fn settle_as(
+        &self,
+        source: Result<&dyn Source, &Error>,
+        mut offer: Offer,
+        outcome: Outcome,
+    ) -> bool {
         // The poller that took it and the round that looks for what is due must not both settle it: the
         // second could meet a new file under the same name.
-        let Some(_in_hand) = InHand::take(self, offer.id) else { return };
+        let Some(_in_hand) = InHand::take(self, offer.id) else { return false };
         let lease = self.lease.current();
         if self.lease.may_act(lease.epoch).is_err() {
-            return;
+            return false;
         }
         let begin = || self.store.begin_settle(offer.id, &lease, self.now());
         match self.insist("that settling a source begins", lease.epoch, begin).await {
             Ok(true) => {}
-            Ok(false) => return,
+            Ok(false) => return false,
             Err(error) => {
                 tracing::warn!(file = %offer.identity.path, error = %error.chain(), "settling a source could not be begun; it is tried again");
-                return;
+                return false;
             }
         }
         let source = match source {
             Ok(source) => source,
-            Err(error) => return self.settle_failed(&offer, error, &lease).await,
+            Err(error) => {
+                self.settle_failed(&offer, error, &lease).await;
+                return false;
+            }
         };
         let told = tokio::select! {
             told = self.tell(source, &mut offer, outcome, lease.epoch) => told,
-            () = self.lease.lost(lease.epoch) => return log_lost(&offer),
+            () = self.lease.lost(lease.epoch) => {
+                log_lost(&offer);
+                return false;
+            }
         };
-        match told {
-            Ok(settled) => self.record_settled(&offer, settled, &lease).await,
-            Err(error) => self.settle_failed(&offer, &error, &lease).await,
+        match &told {
+            Ok(settled) => self.record_settled(&offer, *settled, &lease).await,
+            Err(error) => self.settle_failed(&offer, error, &lease).await,
         }
+        told.is_ok()
     }
 
     async fn tell(

@@ -3,18 +3,21 @@
 use crate::attempt::overdue_attempt;
 use crate::crash;
 use crate::guard::guarded;
+use crate::recording::DEFAULT_RETENTION;
 use crate::shared::Shared;
 use async_trait::async_trait;
+use model::definition::FlowSource;
 use model::{Error, ErrorKind, EventKind, PayloadId, Result};
-use staging::Found;
+use staging::{Found, Rows, Staging};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::mpsc;
 use transport::Shutdown;
 
 /// Rows looked at in one round.
 const BATCH: u32 = 500;
-/// Finds of one sweep that are told one by one.
-const MOST_FINDS: usize = 1_000;
+/// Finds of a sweep that wait to be told.
+const FINDS: usize = 100;
 /// Staged bytes without a row are set aside after this.
 const STRANGER_AGE: Duration = Duration::from_secs(86_400);
 
@@ -112,10 +115,12 @@ impl Upkeep for Retention {
 
     async fn run(&self) -> Result<()> {
         let shared = &self.0;
+        // One that cannot be unlinked keeps no other from going; the sweep tries it again.
+        let mut failed = Ok(());
         loop {
             let past = shared.store.payloads_past_retention(shared.now(), BATCH).await?;
             if past.is_empty() {
-                return Ok(());
+                return failed;
             }
             let marks = past.iter().map(|payload| {
                 let event = shared
@@ -130,14 +135,42 @@ impl Upkeep for Retention {
             crash::point("retain.marked");
             if removed.is_empty() {
                 // Something came to need them all in the meantime.
-                return Ok(());
+                return failed;
             }
             let staging = shared.staging.clone();
-            blocking("remove staged bytes", move || {
-                removed.iter().try_for_each(|payload| staging.remove(*payload))
-            })
-            .await?;
+            let unlinked = blocking("remove staged bytes", move || remove_all(&staging, removed)).await;
+            failed = failed.and(unlinked);
         }
+    }
+}
+
+/// Removes staged bytes, each whatever becomes of the others; the first error.
+pub(crate) fn remove_all(staging: &Staging, payloads: impl IntoIterator<Item = PayloadId>) -> Result<()> {
+    payloads.into_iter().map(|payload| staging.remove(payload)).fold(Ok(()), Result::and)
+}
+
+/// Forgets what nobody can ask for any more: answers to messages that came long ago, logins that are over.
+pub(crate) struct Forgetting(pub(crate) Arc<Shared>);
+
+#[async_trait]
+impl Upkeep for Forgetting {
+    fn name(&self) -> &'static str {
+        "answers and logins of the past"
+    }
+
+    fn every(&self) -> Duration {
+        self.0.settings.retention_every
+    }
+
+    async fn run(&self) -> Result<()> {
+        let Shared { store, .. } = &*self.0;
+        // A message that is repeated gets its answer again for as long as what came of it is kept.
+        let definitions = self.0.definitions();
+        let receiving =
+            definitions.flows.values().filter(|flow| matches!(flow.source, FlowSource::Receive(_)));
+        let kept = receiving.map(|flow| flow.retention).fold(DEFAULT_RETENTION, Duration::max);
+        store.purge_intake_keys(self.0.now() - kept).await?;
+        store.purge_logins(self.0.now()).await
     }
 }
 
@@ -160,37 +193,54 @@ impl Upkeep for Strangers {
         let store = shared.store.clone();
         let runtime = tokio::runtime::Handle::current();
         let before = shared.now() - STRANGER_AGE;
-        let finds = blocking("sweep staging", move || {
-            let mut finds = Vec::new();
-            let known = |ids: &[PayloadId]| runtime.block_on(store.payloads_present(ids));
-            staging.sweep(before, known, |find| {
-                // What does not fit is found again by the next sweep's own look at quarantine.
-                if finds.len() < MOST_FINDS {
-                    finds.push(find);
+        // The sweep waits while what it found is told: each find has its line, however many there are.
+        let (tell, mut told) = mpsc::channel(FINDS);
+        let sweep = tokio::spawn(blocking("sweep staging", move || {
+            let known = |ids: &[PayloadId]| {
+                let rows = runtime.block_on(store.payload_rows(ids))?;
+                Ok(Rows { needed: rows.present, removed: rows.removed })
+            };
+            // Nobody listens any more when the process ends; then the log is all there is.
+            let tell = |find| {
+                if let Err(unheard) = tell.blocking_send(find) {
+                    tracing::warn!(find = ?unheard.0, "found in staging");
                 }
-            })?;
-            Ok(finds)
-        })
-        .await?;
-        for find in finds {
-            match find {
-                Found::Stranger { id, length } => {
-                    tracing::warn!(payload = %id, length, "staged bytes without a record were set aside in quarantine");
-                    let event = shared.event(EventKind::PayloadQuarantined).detail("payload", id.to_string());
-                    shared.record(event.detail("bytes", length)).await;
-                }
-                Found::Restored { id } => {
-                    tracing::warn!(payload = %id, "quarantined bytes have a record after all; they are back in place")
-                }
-                Found::Leftover { name, length } => {
-                    tracing::info!(name, length, "a part that was never finished was removed")
-                }
-                Found::Foreign { path } => {
-                    tracing::warn!(path = %path.display(), "something in the staging directory is not Waybill's; it was left alone")
-                }
+            };
+            staging.sweep(before, known, tell).map(drop)
+        }));
+        while let Some(find) = told.recv().await {
+            shared.tell_find(find).await;
+        }
+        sweep
+            .await
+            .map_err(|error| Error::transient(ErrorKind::Internal, "sweep staging").caused_by(error))?
+    }
+}
+
+impl Shared {
+    async fn tell_find(&self, find: Found) {
+        match find {
+            Found::Stranger { id, length } => {
+                tracing::warn!(payload = %id, length, "staged bytes without a record were set aside in quarantine");
+                let event = self.event(EventKind::PayloadQuarantined).detail("payload", id.to_string());
+                self.record(event.detail("bytes", length)).await;
+            }
+            Found::Restored { id } => {
+                tracing::warn!(payload = %id, "quarantined bytes have a record after all; they are back in place")
+            }
+            Found::Expired { id } => {
+                tracing::info!(payload = %id, "staged bytes past their retention, which had not been removed, were removed")
+            }
+            Found::Stuck { path, cause } => {
+                tracing::warn!(path = %path.display(), cause, "staged bytes past their retention could not be removed; it is tried again")
+            }
+            Found::Leftover { name, length } => {
+                tracing::info!(name, length, "a part that was never finished was removed")
+            }
+            Found::Foreign { path } => {
+                tracing::warn!(path = %path.display(), "something in the staging directory is not Waybill's; it was left alone")
             }
         }
-        Ok(())
     }
 }
 

@@ -224,7 +224,8 @@ impl Staging {
     }
 
     /// Removes a sealed payload. Removing what is gone is no error. Not synced: a payload that comes
-    /// back with a power loss has no row, and ends in quarantine.
+    /// back with a power loss has a row that says so, and the sweep removes it again; or none, and it ends
+    /// in quarantine.
     ///
     /// # Errors
     /// Local errors.

@@ -36,4 +36,4 @@ pub use part::PartFile;
 pub use read::PayloadFile;
 pub use real_disk::RealDisk;
 pub use stream::{PayloadStream, STREAM_BUFFERS};
-pub use sweep::{Found, Swept};
+pub use sweep::{Found, Rows, Swept};

@@ -1,5 +1,6 @@
 //! The broom: finds what nobody claims any more. Sealed payloads without a row go to quarantine,
-//! never straight to deletion; parts whose writer has died are removed.
+//! never straight to deletion; those whose row says that they were removed are removed indeed, and so
+//! are parts whose writer has died.
 
 use crate::area::{Staging, sync_dir};
 use crate::disk::DiskFile;
@@ -19,6 +20,22 @@ const BATCH: usize = 500;
 const LOCK_TRIES: u32 = 1500;
 const LOCK_PAUSE: Duration = Duration::from_millis(20);
 
+/// What the database knows of some payloads: of the others there is no row.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct Rows {
+    /// They have a row, or are about to get one.
+    pub needed: HashSet<PayloadId>,
+    /// Their row says that their retention has ended: the bytes are to go.
+    pub removed: HashSet<PayloadId>,
+}
+
+impl From<HashSet<PayloadId>> for Rows {
+    /// All of them needed.
+    fn from(needed: HashSet<PayloadId>) -> Self {
+        Self { needed, removed: HashSet::new() }
+    }
+}
+
 /// What a sweep came across.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Found {
@@ -33,6 +50,18 @@ pub enum Found {
     Restored {
         /// Which.
         id: PayloadId,
+    },
+    /// A payload whose row says that it was removed, whose bytes were still there: removed.
+    Expired {
+        /// Which.
+        id: PayloadId,
+    },
+    /// A payload whose row says that it was removed, and that could not be: left for the next sweep.
+    Stuck {
+        /// Where.
+        path: PathBuf,
+        /// Why.
+        cause: String,
     },
     /// A part whose writer has died: removed.
     Leftover {
@@ -59,13 +88,15 @@ pub struct Swept {
     pub strangers: u64,
     /// Payloads brought back from quarantine.
     pub restored: u64,
+    /// Payloads removed whose row said so already.
+    pub expired: u64,
     /// Parts removed.
     pub leftovers: u64,
 }
 
 impl Staging {
-    /// Looks at everything that has not changed since `before`. `known` tells which of at most 500
-    /// ids have a row, or are about to get one; `found` is told of each find. Memory is bounded by
+    /// Looks at everything that has not changed since `before`. `known` tells of at most 500
+    /// ids which have a row, and whether it says that they were removed; `found` is told of each find. Memory is bounded by
     /// the batch, whatever the size of the area. May run on several nodes at once.
     ///
     /// # Errors
@@ -73,7 +104,7 @@ impl Staging {
     pub fn sweep(
         &self,
         before: Timestamp,
-        mut known: impl FnMut(&[PayloadId]) -> Result<HashSet<PayloadId>>,
+        mut known: impl FnMut(&[PayloadId]) -> Result<Rows>,
         mut found: impl FnMut(Found),
     ) -> Result<Swept> {
         let mut broom =
@@ -157,7 +188,7 @@ impl Staging {
     }
 }
 
-type Known<'a> = &'a mut dyn FnMut(&[PayloadId]) -> Result<HashSet<PayloadId>>;
+type Known<'a> = &'a mut dyn FnMut(&[PayloadId]) -> Result<Rows>;
 
 struct Broom<'a> {
     area: &'a Staging,
@@ -188,13 +219,17 @@ impl Broom<'_> {
         if batch.is_empty() {
             return Ok(());
         }
-        let known = (self.known)(batch)?;
-        batch.retain(|id| known.contains(id));
+        let rows = (self.known)(batch)?;
+        batch.retain(|id| rows.needed.contains(id) || rows.removed.contains(id));
         if batch.is_empty() {
             return Ok(());
         }
         let _held = self.area.hold_moves()?;
         for id in batch.drain(..) {
+            if rows.removed.contains(&id) {
+                self.expire(id, self.area.inner.layout.quarantined(id), swept);
+                continue;
+            }
             match self.area.move_back(id) {
                 Ok(false) => {}
                 Ok(true) => {
@@ -233,8 +268,11 @@ impl Broom<'_> {
             return Ok(());
         }
         let ids: Vec<PayloadId> = batch.iter().map(|(id, _)| *id).collect();
-        let known = (self.known)(&ids)?;
-        batch.retain(|(id, _)| !known.contains(id));
+        let rows = (self.known)(&ids)?;
+        for id in ids.iter().filter(|id| rows.removed.contains(*id)) {
+            self.expire(*id, self.area.inner.layout.payload(*id), swept);
+        }
+        batch.retain(|(id, _)| !rows.needed.contains(id) && !rows.removed.contains(id));
         if batch.is_empty() {
             return Ok(());
         }
@@ -249,9 +287,9 @@ impl Broom<'_> {
         }
         // Asked again: a row may have been committed since.
         let ids: Vec<PayloadId> = moved.iter().map(|(id, _)| *id).collect();
-        let known = (self.known)(&ids)?;
+        let rows = (self.known)(&ids)?;
         for (id, length) in moved {
-            if known.contains(&id) {
+            if rows.needed.contains(&id) {
                 self.area.move_back(id)?;
             } else {
                 swept.strangers += 1;
@@ -259,6 +297,18 @@ impl Broom<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Unlinks bytes that were to go already, when whoever marked them so died or failed before it did.
+    /// One that cannot be unlinked keeps nothing else from being swept.
+    fn expire(&mut self, id: PayloadId, path: PathBuf, swept: &mut Swept) {
+        match self.area.unlink(&path) {
+            Ok(()) => {
+                swept.expired += 1;
+                (self.found)(Found::Expired { id });
+            }
+            Err(error) => (self.found)(Found::Stuck { path, cause: error.chain() }),
+        }
     }
 
     /// Two files of one id are for a person to look at, and no reason to stop.

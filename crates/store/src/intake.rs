@@ -16,6 +16,9 @@ use sqlx::FromRow;
 use sqlx::types::Json;
 use uuid::Uuid;
 
+/// Keys forgotten in one transaction.
+const PURGED: i64 = 1000;
+
 /// What the peer was answered.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Reply {
@@ -128,7 +131,13 @@ impl Store {
     /// # Errors
     /// The database failed.
     pub async fn purge_intake_keys(&self, before: Timestamp) -> Result<u64> {
-        self.write(PurgeIntakeKeys { before }).await
+        let mut purged = 0;
+        loop {
+            match self.write(PurgeIntakeKeys { before }).await? {
+                0 => return Ok(purged),
+                some => purged += some,
+            }
+        }
     }
 }
 
@@ -328,7 +337,8 @@ impl Command for PurgeIntakeKeys {
 
     async fn apply(&self, tx: &mut Tx<'_>) -> Result<u64, Fault> {
         Ok(on!(tx, c => sqlx::query(
-            "DELETE FROM intake_keys WHERE state <> 'in_progress' AND began_at < $1 AND answered_at < $1")
-            .bind(self.before).execute(c).await.map(|done| done.rows_affected()))?)
+            "DELETE FROM intake_keys WHERE digest IN (SELECT digest FROM intake_keys \
+             WHERE state <> 'in_progress' AND began_at < $1 AND answered_at < $1 ORDER BY began_at LIMIT $2)")
+            .bind(self.before).bind(PURGED).execute(c).await.map(|done| done.rows_affected()))?)
     }
 }

@@ -59,6 +59,7 @@ pub use journal::{Journal, JournalEntry, JournalSettings, JournalStats, PROCESS_
 pub use lease::{Acquired, NodeLease, Renewal};
 pub use offer::{OfferFailed, RecordOffer, Recorded};
 pub use open::Store;
+pub use payload::PayloadRows;
 pub use seal::{Bound, EVENTS as SEAL_EVENTS, Seal, SealKey, SealLag, Sealed, TrustedKeys};
 pub use search::{
     AttemptView, ConnectionFilter, ConnectionView, Cursor, DeliveryView, EventFilter, EventView,

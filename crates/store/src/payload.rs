@@ -11,6 +11,15 @@ use model::{AuditEvent, PayloadId, PayloadRecord, Result, Timestamp};
 use std::collections::HashSet;
 use uuid::Uuid;
 
+/// What is on record of some payloads: of the others there is no row.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct PayloadRows {
+    /// Those that are there.
+    pub present: HashSet<PayloadId>,
+    /// Those that were removed at the end of their retention.
+    pub removed: HashSet<PayloadId>,
+}
+
 impl Store {
     /// Payloads that nothing needs any more: every transfer that refers to them has ended, and its
     /// retention too.
@@ -63,30 +72,32 @@ impl Store {
         Ok(newest.map(PayloadId::new))
     }
 
-    /// Which of these have a row and are not removed: the others' bytes belong to nothing.
+    /// Which of these have a row: the others' bytes belong to nothing.
     ///
     /// # Errors
     /// The database failed.
-    pub async fn payloads_present(&self, payloads: &[PayloadId]) -> Result<HashSet<PayloadId>> {
-        let mut present = HashSet::new();
+    pub async fn payload_rows(&self, payloads: &[PayloadId]) -> Result<PayloadRows> {
+        let mut rows = PayloadRows::default();
         for ids in payloads.chunks(5000) {
             let ids: Vec<Uuid> = ids.iter().map(|id| id.uuid()).collect();
-            let found: Vec<Uuid> = self
+            let found: Vec<(Uuid, bool)> = self
                 .read("look up payloads", async {
                     on!(self.pool(),
-                        sqlite c => sqlx::query_scalar(
-                            "SELECT id FROM payloads WHERE removed_at IS NULL \
-                             AND id IN (SELECT unhex(value) FROM json_each($1))")
+                        sqlite c => sqlx::query_as(
+                            "SELECT id, removed_at IS NOT NULL FROM payloads \
+                             WHERE id IN (SELECT unhex(value) FROM json_each($1))")
                             .bind(hex_list(&ids)).fetch_all(c).await,
-                        postgres c => sqlx::query_scalar(
-                            "SELECT id FROM payloads WHERE removed_at IS NULL AND id = ANY($1)")
+                        postgres c => sqlx::query_as(
+                            "SELECT id, removed_at IS NOT NULL FROM payloads WHERE id = ANY($1)")
                             .bind(&ids).fetch_all(c).await,
                     )
                 })
                 .await?;
-            present.extend(found.into_iter().map(PayloadId::new));
+            for (id, removed) in found {
+                if removed { &mut rows.removed } else { &mut rows.present }.insert(PayloadId::new(id));
+            }
         }
-        Ok(present)
+        Ok(rows)
     }
 }
 

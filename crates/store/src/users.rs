@@ -10,7 +10,7 @@ use crate::Store;
 use crate::either::on;
 use change::{ChangeUser, CreateUser, RemoveUser};
 use model::{AuditEvent, Error, ErrorKind, Result, Secret, Sha256, Timestamp};
-use session::{BeginSession, CreateSetupLink, EndSession, TouchSession, UseSetupLink};
+use session::{BeginSession, CreateSetupLink, EndSession, PurgeLogins, TouchSession, UseSetupLink};
 use sqlx::FromRow;
 
 /// What a user may do; each role may also do what those before it may, but for the auditor's reading
@@ -264,6 +264,14 @@ impl Store {
     /// The database failed.
     pub async fn end_session(&self, token: Sha256, now: Timestamp, events: Vec<AuditEvent>) -> Result<()> {
         self.write(EndSession { token, now, events }).await
+    }
+
+    /// Forgets sessions that are over, and links that are used or can be used no more.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn purge_logins(&self, now: Timestamp) -> Result<()> {
+        self.write(PurgeLogins { now }).await
     }
 
     /// Makes a link that lets whoever has it make one user. `token` is SHA-256 of what the link has.

@@ -139,6 +139,20 @@ both! {
         scene.until_all(1, TransferState::Completed).await;
     }
 
+    an_answer_is_kept_as_long_as_a_message_may_be_repeated_and_no_longer(scene) {
+        let mut inbound = receiving("inbound", &["out"]);
+        inbound.retention = Duration::from_secs(40 * 86_400);
+        scene.flow(inbound);
+        let engine = scene.start().await;
+        receive(&engine, "A/B/<7>", "po.edi").await.unwrap();
+        scene.until_all(1, TransferState::Completed).await;
+        scene.pass(Duration::from_secs(39 * 86_400), 160).await;
+        assert!(matches!(engine.intake().begin("A/B/<7>").await.unwrap(), Begin::Answered(_)));
+        scene.until_by(Duration::from_secs(18_000), "it is forgotten", || async {
+            matches!(engine.intake().begin("A/B/<7>").await.unwrap(), Begin::New(_))
+        }).await;
+    }
+
     a_message_of_another_life_of_the_node_is_not_committed(scene) {
         scene.flow(receiving("inbound", &["out"]));
         let engine = scene.start().await;

@@ -1,5 +1,6 @@
 //! A gateway's engine on a clock that a test moves, between places that do what the test says.
 
+use crate::counting::Counting;
 use crate::database;
 use crate::relay::Relay;
 use engine::{Engine, EngineSettings, Parts, SystemClock};
@@ -9,6 +10,7 @@ use model::definition::{
 };
 use model::{Actor, Error, ErrorKind, Mask, MaskSpec, Options, Result, Timestamp, TransferId, TransferState};
 use staging::{RealDisk, Staging};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use store::{Act, EventFilter, EventView, Page, Store, StoreSettings, TransferFilter, TransferView, Waybill};
@@ -29,6 +31,7 @@ pub(crate) const INSTANCE: Uuid = Uuid::nil();
 pub(crate) struct Scene {
     pub(crate) clock: Arc<FixedClock>,
     pub(crate) fake: Arc<FakeTransport>,
+    counting: Arc<Counting>,
     pub(crate) store: Store,
     pub(crate) staging: Staging,
     definitions: watch::Sender<Arc<Definitions>>,
@@ -71,9 +74,11 @@ impl Scene {
         let settings = staging::Settings { min_free: 0, ..staging::Settings::default() };
         let staging = Staging::open(&dir.path().join("staging"), Arc::new(RealDisk), settings).unwrap();
         let store = open(&url).await;
+        let fake = FakeTransport::new();
         let scene = Self {
             clock: Arc::new(FixedClock::at(SystemClock::default().now())),
-            fake: FakeTransport::new(),
+            counting: Counting::of(&fake),
+            fake,
             store,
             staging,
             definitions: watch::Sender::new(Arc::default()),
@@ -119,6 +124,11 @@ impl Scene {
         self.fake.endpoint(name)
     }
 
+    /// How often a source was asked for.
+    pub(crate) fn sources_made(&self) -> usize {
+        self.counting.sources()
+    }
+
     /// A node's engine that does not move yet.
     pub(crate) async fn prepare(&self, node: &str, store: Store) -> Engine {
         let parts = Parts {
@@ -127,7 +137,7 @@ impl Scene {
             clock: Arc::clone(&self.clock) as Arc<dyn Clock>,
             random: Arc::new(SeededRandom::new(Uuid::new_v4().as_u64_pair().0)),
             directory: Arc::new(InForce(self.definitions.subscribe())),
-            transports: vec![Arc::clone(&self.fake) as Arc<dyn Transport>],
+            transports: vec![Arc::clone(&self.counting) as Arc<dyn Transport>],
         };
         let settings = EngineSettings {
             node: node.parse().unwrap(),
@@ -240,11 +250,30 @@ impl Scene {
         lines.collect()
     }
 
+    /// How many events of a kind there are, also when they fill several pages.
+    pub(crate) async fn event_count(&self, kind: &str) -> usize {
+        let filter = EventFilter { kind: Some(kind.to_owned()), ..EventFilter::default() };
+        let (mut page, mut count) = (Page::first(500), 0);
+        loop {
+            let listing = self.store.events(&filter, page).await.unwrap();
+            count += listing.rows.len();
+            let Some(next) = listing.next else { return count };
+            page.after = Some(next);
+        }
+    }
+
     /// Files in `payloads/` of staging.
     pub(crate) fn staged(&self) -> usize {
+        self.staged_paths().len()
+    }
+
+    /// Where they are.
+    pub(crate) fn staged_paths(&self) -> Vec<PathBuf> {
         let root = self.staging.root().join("payloads");
         let fans = std::fs::read_dir(root).unwrap();
-        fans.map(|fan| std::fs::read_dir(fan.unwrap().path()).unwrap().count()).sum()
+        fans.flat_map(|fan| std::fs::read_dir(fan.unwrap().path()).unwrap())
+            .map(|file| file.unwrap().path())
+            .collect()
     }
 }
 

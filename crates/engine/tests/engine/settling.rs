@@ -1,7 +1,7 @@
 //! Telling the source: once, when it is time, and again when it was not told.
 
 use crate::database::both;
-use crate::scene::{Scene, flow, polling};
+use crate::scene::{LEASE, Scene, flow, polling};
 use model::definition::{After, SettleWhen};
 use model::{Outcome, TransferState};
 use std::sync::Arc;
@@ -56,6 +56,25 @@ both! {
         // From now on the same name, size and time is a new file.
         scene.place("in").offer(ScriptedOffer::file("po.edi", *b"y"));
         scene.until_all(2, TransferState::Completed).await;
+    }
+
+    a_node_that_may_not_settle_waits_before_it_looks_again(scene) {
+        scene.flow(flow("orders", &["out"]));
+        for n in 0..120 {
+            let settlings = [Settling::Fails(Fault::CUT)];
+            scene.place("in").offer(ScriptedOffer::file(format!("{n}").as_str(), *b"x").settling(settlings));
+        }
+        let _engine = scene.start().await;
+        scene.until_by(Duration::ZERO, "all failed once", || async {
+            scene.event_count("offer.settle_failed").await == 120
+        }).await;
+        scene.supplant(&scene.another_or_same().await).await;
+        scene.clock.advance(LEASE / 2);
+        let looked = scene.sources_made();
+        scene.until_by(Duration::ZERO, "it looked", || async { scene.sources_made() >= looked + 100 }).await;
+        // A full round is due, and none of it is its to do. No time passes: it does not look again.
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        assert!(scene.sources_made() <= looked + 200, "{looked} {}", scene.sources_made());
     }
 
     one_that_changed_is_left_alone_and_offered_anew(scene) {

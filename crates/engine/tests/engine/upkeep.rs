@@ -20,6 +20,41 @@ both! {
         assert!(scene.waybill(done[0].id).await.transfer.payload_removed_at.is_some());
     }
 
+    one_that_cannot_be_unlinked_keeps_no_other_from_going(scene) {
+        scene.flow(flow("orders", &["out"]));
+        for n in 0..12 {
+            scene.place("in").offer(ScriptedOffer::file(format!("{n}").as_str(), *b"x"));
+        }
+        let _engine = scene.start().await;
+        scene.until_all(12, TransferState::Completed).await;
+        // A directory cannot be unlinked as a file is.
+        let stuck = scene.staged_paths().remove(0);
+        std::fs::remove_file(&stuck).unwrap();
+        std::fs::create_dir(&stuck).unwrap();
+        scene.until_by(Duration::from_secs(60), "the others are removed", || async { scene.staged() == 1 }).await;
+        assert_eq!(scene.events("payload.removed").await.len(), 12);
+        // When it can, it goes too, and is no stranger.
+        std::fs::remove_dir(&stuck).unwrap();
+        std::fs::write(&stuck, "x").unwrap();
+        scene.until_by(Duration::from_secs(900), "it is removed", || async { scene.staged() == 0 }).await;
+        scene.pass(Duration::from_secs(300), 10).await;
+        assert!(scene.events("payload.quarantined").await.is_empty());
+        assert!(!scene.staging.root().join("quarantine").read_dir().unwrap().any(|_| true));
+    }
+
+    many_strangers_are_told_one_by_one(scene) {
+        for _ in 0..1_050 {
+            scene.staging.begin(PayloadId::new(Uuid::now_v7())).unwrap().seal().unwrap();
+        }
+        scene.clock.advance(Duration::from_secs(90_000));
+        let _engine = scene.start().await;
+        scene.until_by(Duration::ZERO, "all are told", || async {
+            let told = scene.event_count("payload.quarantined").await;
+            assert!(told <= 1_050);
+            told == 1_050
+        }).await;
+    }
+
     bytes_without_a_record_go_to_quarantine_after_a_day(scene) {
         let mut part = scene.staging.begin(PayloadId::new(Uuid::now_v7())).unwrap();
         part.append(b"whose?").unwrap();

@@ -3,8 +3,7 @@
 use crate::{bytes, content, hash, id, names, open, path_of, real, stage};
 use model::{ErrorKind, PayloadId, Retry, Timestamp};
 use proptest::prelude::*;
-use staging::Found;
-use std::collections::HashSet;
+use staging::{Found, Rows};
 use std::fs::{self, File};
 use std::path::Path;
 use std::process::Command;
@@ -132,7 +131,7 @@ fn what_a_killed_process_leaves_is_resumed_by_name_or_swept() {
 
     let part = staging.begin_named(id(3), "a").unwrap();
     assert_eq!(part.length(), 16 * MIB as u64, "from the last mark");
-    let none_known = |_: &[PayloadId]| Ok(HashSet::new());
+    let none_known = |_: &[PayloadId]| Ok(Rows::default());
     let mut left = Vec::new();
     staging.sweep(Timestamp::MAX_UTC, none_known, |found| left.push(found)).unwrap();
     assert!(left.contains(&Found::Leftover { name: id(1).to_string(), length: 4 }));

@@ -146,7 +146,7 @@ impl Life {
             }
             Act::Sweep => {
                 let known: HashSet<_> = self.memory.sealed.keys().copied().step_by(2).collect();
-                staging.sweep(Timestamp::MAX_UTC, |_| Ok(known.clone()), |_| {})?;
+                staging.sweep(Timestamp::MAX_UTC, |_| Ok(known.clone().into()), |_| {})?;
             }
         }
         Ok(())
@@ -171,7 +171,7 @@ fn check(disk: &ForgetfulDisk, memory: &Memory) -> Result<(), String> {
     check_what_looks_sealed(disk, memory)?;
     // The sweep knows what was reported, and nothing else: it brings back what is in quarantine.
     let known: HashSet<_> = memory.sealed.keys().copied().collect();
-    staging.sweep(Timestamp::MAX_UTC, |_| Ok(known.clone()), |_| {}).map_err(text)?;
+    staging.sweep(Timestamp::MAX_UTC, |_| Ok(known.clone().into()), |_| {}).map_err(text)?;
     check_what_looks_sealed(disk, memory)?;
     for (id, payload) in &memory.sealed {
         let mut found = Vec::new();

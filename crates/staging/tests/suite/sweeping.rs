@@ -2,7 +2,7 @@
 
 use crate::{SETTINGS, bytes, content, id, names, open, path_of, real, stage};
 use model::{Error, ErrorKind, PayloadId, Timestamp};
-use staging::{Found, Staging, Swept};
+use staging::{Found, Rows, Staging, Swept};
 use std::collections::HashSet;
 use std::fs;
 use std::path::Path;
@@ -20,7 +20,7 @@ fn later() -> Timestamp {
 fn sweep(staging: &Staging, known: &[PayloadId]) -> (Swept, Vec<Found>) {
     let mut found = Vec::new();
     let known: HashSet<_> = known.iter().copied().collect();
-    let swept = staging.sweep(later(), |_| Ok(known.clone()), |find| found.push(find)).unwrap();
+    let swept = staging.sweep(later(), |_| Ok(known.clone().into()), |find| found.push(find)).unwrap();
     (swept, found)
 }
 
@@ -41,6 +41,32 @@ fn strangers_go_to_quarantine_whole_and_come_back_when_they_are_known() {
 }
 
 #[test]
+fn what_was_removed_by_its_row_is_removed_and_not_set_aside() {
+    let (directory, staging) = real();
+    let (gone, known) = (stage(&staging, id(1), b"gone"), stage(&staging, id(2), b"known"));
+    // A sweep before could not tell, or its row was written since.
+    let aside = stage(&staging, id(3), b"aside");
+    staging.quarantine(aside.id).unwrap();
+    // A directory cannot be unlinked as a file is; nothing waits for it.
+    let stuck = directory.path().join(path_of(id(0)));
+    fs::create_dir_all(&stuck).unwrap();
+    let removed = HashSet::from([gone.id, aside.id, id(0)]);
+    let rows = Rows { needed: HashSet::from([known.id]), removed };
+    let mut found = Vec::new();
+    let swept = staging.sweep(later(), |_| Ok(rows.clone()), |find| found.push(find)).unwrap();
+    let [Found::Expired { id: first }, Found::Stuck { path, .. }, Found::Expired { id: second }] = &found[..]
+    else {
+        panic!("{found:?}")
+    };
+    assert_eq!((*first, path, *second), (aside.id, &stuck, gone.id));
+    assert_eq!((swept.expired, swept.strangers, swept.restored), (2, 0, 0));
+    assert!(
+        names(directory.path(), "quarantine").is_empty() && !directory.path().join(path_of(gone.id)).exists()
+    );
+    assert_eq!(content(&staging, &known), b"known");
+}
+
+#[test]
 fn what_changed_lately_is_not_asked_about() {
     let disk = ForgetfulDisk::new();
     let now = FixedClock::default().now();
@@ -54,7 +80,7 @@ fn what_changed_lately_is_not_asked_about() {
     let moment = now + chrono::TimeDelta::microseconds(1);
     let ask = |ids: &[PayloadId]| {
         asked.extend_from_slice(ids);
-        Ok(ids.iter().copied().collect())
+        Ok(ids.iter().copied().collect::<HashSet<_>>().into())
     };
     let swept = staging.sweep(moment, ask, |found| panic!("{found:?}")).unwrap();
     assert_eq!((asked, swept.payloads), (vec![id(1)], 2));
@@ -67,7 +93,7 @@ fn a_row_committed_while_its_payload_is_moved_brings_it_back() {
     let mut asked = 0;
     let known = |ids: &[PayloadId]| {
         asked += 1;
-        Ok(if asked == 1 { HashSet::new() } else { ids.iter().copied().collect() })
+        Ok(if asked == 1 { Rows::default() } else { ids.iter().copied().collect::<HashSet<_>>().into() })
     };
     let swept = staging.sweep(later(), known, |found| panic!("{found:?}")).unwrap();
     assert_eq!((asked, swept.strangers), (2, 0));
@@ -125,7 +151,7 @@ fn many_payloads_are_asked_about_in_batches() {
     let known = |ids: &[PayloadId]| {
         most = most.max(ids.len());
         asked.extend(ids.iter().copied());
-        Ok(all.clone())
+        Ok(all.clone().into())
     };
     let swept = staging.sweep(later(), known, |found| panic!("{found:?}")).unwrap();
     assert_eq!((swept.payloads, most), (1500, 500));
@@ -142,7 +168,7 @@ fn sweeps_at_once_lose_nothing() {
     let questions = AtomicUsize::new(0);
     let answer = |_: &[PayloadId]| {
         let committed = !questions.fetch_add(1, Ordering::Relaxed).is_multiple_of(3);
-        Ok(if committed { known.clone() } else { HashSet::new() })
+        Ok(if committed { known.clone().into() } else { Rows::default() })
     };
     std::thread::scope(|scope| {
         for _ in 0..4 {
@@ -150,7 +176,7 @@ fn sweeps_at_once_lose_nothing() {
             scope.spawn(move || node.sweep(later(), answer, |_| {}).unwrap());
         }
     });
-    staging.sweep(later(), |_| Ok(known.clone()), |_| {}).unwrap();
+    staging.sweep(later(), |_| Ok(known.clone().into()), |_| {}).unwrap();
     for (n, payload) in payloads.iter().enumerate() {
         let path = if n % 2 == 0 { path_of(payload.id) } else { format!("quarantine/{}", payload.id) };
         assert_eq!(fs::read(directory.path().join(path)).unwrap(), bytes(n as u64, 100));

@@ -23,7 +23,7 @@ use serde_json::{Map, Value};
 use std::collections::{HashMap, HashSet};
 use uuid::Uuid;
 
-/// Rows deleted in one transaction on SQLite.
+/// Rows deleted in one transaction; of the trail on SQLite only.
 const ROWS: i64 = 5000;
 
 /// One month that was removed.
@@ -53,7 +53,8 @@ struct Extent {
 }
 
 impl Store {
-    /// Removes every month that ends at or before `before`, oldest first. `id` makes the ids of the
+    /// Removes every month that ends at or before `before`, oldest first, and the connections that were
+    /// closed in it. `id` makes the ids of the
     /// `audit.removed` events that record it.
     ///
     /// # Errors
@@ -82,6 +83,9 @@ impl Store {
         for (first, last) in removed.whole_ranges().collect::<Vec<_>>() {
             self.write(ClearMembers { first, last }).await?;
         }
+        // The rows of connections are a view of the trail, and go with it.
+        let before = Month::of(before).begin();
+        while self.write(RemoveConnections { before }).await? > 0 {}
         Ok(months)
     }
 
@@ -311,6 +315,27 @@ impl Command for DropMonth {
             let dropped = drop_month(c, self.month, self.count, self.last).await.map_err(busy)?;
             Ok(if dropped { Dropped::All } else { Dropped::Busy })
         })
+    }
+}
+
+struct RemoveConnections {
+    before: Timestamp,
+}
+
+#[async_trait]
+impl Command for RemoveConnections {
+    type Answer = u64;
+
+    async fn apply(&self, tx: &mut Tx<'_>) -> Result<u64, Fault> {
+        Ok(on!(tx, c => sqlx::query(
+            "DELETE FROM connections WHERE id IN (SELECT id FROM connections \
+             WHERE opened_at < $1 AND closed_at < $1 ORDER BY opened_at, id LIMIT $2)",
+        )
+        .bind(self.before)
+        .bind(ROWS)
+        .execute(c)
+        .await
+        .map(|done| done.rows_affected()))?)
     }
 }
 

@@ -135,6 +135,27 @@ both! {
         assert_eq!(rows(&store).await[1].reason.as_deref(), Some("done"));
     }
 
+    past_connections_go_with_the_audit_trail(store) {
+        let dir = tempfile::tempdir().unwrap();
+        let journal = open(dir.path(), 0);
+        for id in 1..=3 {
+            journal.append(JournalEntry::Opened(opened(id))).await.unwrap();
+        }
+        for id in 1..=2 {
+            journal.append(JournalEntry::Closed(closed(id))).await.unwrap();
+        }
+        journal.ship_pending(&store, at(50)).await.unwrap();
+        let key = crate::SealKey::load_or_create(&store.dir.path().join("key")).unwrap();
+        let remove = async |days| {
+            let before = at(0) + chrono::TimeDelta::days(days);
+            store.remove_audit_before(before, before, &node(), &key, Uuid::now_v7).await.unwrap();
+            rows(&store).await.into_iter().map(|row| row.id.as_u128()).collect::<Vec<_>>()
+        };
+        // They are of the first of November: the month goes whole. One that is up stays.
+        assert_eq!(remove(29).await, [1, 2, 3]);
+        assert_eq!(remove(30).await, [3]);
+    }
+
     an_end_may_come_before_its_beginning(store) {
         let dir = tempfile::tempdir().unwrap();
         let journal = open(dir.path(), 0);

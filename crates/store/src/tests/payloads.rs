@@ -47,7 +47,8 @@ both! {
         assert_eq!(store.mark_payloads_removed(vec![removal(id)], end).await.unwrap(), HashSet::from([id]));
         assert!(store.mark_payloads_removed(vec![removal(id)], end).await.unwrap().is_empty());
         assert!(past(&store, end).await.is_empty());
-        assert!(store.payloads_present(&[id]).await.unwrap().is_empty());
+        let rows = store.payload_rows(&[id]).await.unwrap();
+        assert_eq!((rows.present.len(), rows.removed), (0, HashSet::from([id])));
         assert_eq!(store.newest_payload().await.unwrap(), None);
         assert_eq!(crate::tests::fixture::events(&store, EventKind::PayloadRemoved).await, 1);
 
@@ -72,8 +73,8 @@ both! {
         store.finish(&one.claim, finish, now(), vec![]).await.unwrap();
         let stranger = PayloadId::new(Uuid::now_v7());
         let ids = [evidence.id, new.transfer.payload.id];
-        let present = store.payloads_present(&[evidence.id, new.transfer.payload.id, stranger]).await.unwrap();
-        assert_eq!(present, HashSet::from(ids));
+        let rows = store.payload_rows(&[evidence.id, new.transfer.payload.id, stranger]).await.unwrap();
+        assert_eq!((rows.present, rows.removed.len()), (HashSet::from(ids), 0));
         let end = after(now(), 3_601_000);
         assert_eq!(past(&store, end).await.into_iter().collect::<HashSet<_>>(), HashSet::from(ids));
         store.mark_payloads_removed(vec![removal(evidence.id)], end).await.unwrap();

@@ -84,6 +84,25 @@ impl Command for EndSession {
     }
 }
 
+pub(super) struct PurgeLogins {
+    pub(super) now: Timestamp,
+}
+
+#[async_trait]
+impl Command for PurgeLogins {
+    type Answer = ();
+
+    async fn apply(&self, tx: &mut Tx<'_>) -> Result<(), Fault> {
+        for sql in [
+            "DELETE FROM sessions WHERE expires_at <= $1",
+            "DELETE FROM setup_links WHERE used_at IS NOT NULL OR expires_at <= $1",
+        ] {
+            on!(tx, c => sqlx::query(sql).bind(self.now).execute(c).await.map(|_| ()))?;
+        }
+        Ok(())
+    }
+}
+
 pub(super) struct CreateSetupLink {
     pub(super) token: Sha256,
     pub(super) now: Timestamp,

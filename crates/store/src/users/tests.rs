@@ -48,6 +48,27 @@ both! {
         assert!(store.session(token(3), at(50)).await.unwrap().is_none());
     }
 
+    what_is_over_is_forgotten(store) {
+        async fn count(store: &crate::Store, sql: &'static str) -> i64 {
+            on!(store.pool(), c => sqlx::query_scalar(sql).fetch_one(c).await).unwrap()
+        }
+        store.create_user(ada(), at(0), vec![]).await.unwrap();
+        store.begin_session(token(1), "ada", at(0), at(100), vec![]).await.unwrap();
+        store.begin_session(token(2), "ada", at(0), at(200), vec![]).await.unwrap();
+        store.create_setup_link(token(3), at(0), at(200)).await.unwrap();
+        let bob = NewUser { name: "bob".into(), ..ada() };
+        assert!(store.use_setup_link(token(3), bob, at(1), vec![]).await.unwrap());
+        store.create_setup_link(token(4), at(0), at(200)).await.unwrap();
+        store.purge_logins(at(100)).await.unwrap();
+        assert!(store.session(token(2), at(100)).await.unwrap().is_some());
+        assert!(store.setup_link_holds(token(4), at(100)).await.unwrap());
+        assert_eq!(count(&store, "SELECT count(*) FROM sessions").await, 1);
+        assert_eq!(count(&store, "SELECT count(*) FROM setup_links").await, 1);
+        store.purge_logins(at(200)).await.unwrap();
+        assert_eq!(count(&store, "SELECT count(*) FROM sessions").await, 0);
+        assert_eq!(count(&store, "SELECT count(*) FROM setup_links").await, 0);
+    }
+
     a_setup_link_makes_one_user(store) {
         store.create_setup_link(token(1), at(0), at(100)).await.unwrap();
         store.create_setup_link(token(2), at(0), at(100)).await.unwrap();
