@@ -1,8 +1,10 @@
 //! What events and receipts carry by key, as names and values for people.
 
-use crate::show::safe_text;
+use crate::show::{Moment, duration_text, safe_text};
 use askama::Template;
+use model::Timestamp;
 use serde_json::{Map, Value};
+use std::time::Duration;
 
 /// Values longer than this are folded.
 const LONG: usize = 400;
@@ -11,6 +13,8 @@ const LONG: usize = 400;
 pub(crate) struct Fact {
     pub(crate) name: String,
     pub(crate) value: String,
+    /// Shown in place of the value, when it is a time.
+    pub(crate) moment: Option<Moment>,
     /// Shown folded.
     pub(crate) long: bool,
     /// A hash, an id or the like.
@@ -21,7 +25,7 @@ impl Fact {
     pub(crate) fn new(name: &str, value: impl Into<String>) -> Self {
         let value = value.into();
         let mono = value.len() >= 24 && !value.trim_end_matches(", sha256").contains(' ');
-        Self { name: name.to_owned(), long: value.len() > LONG, mono, value }
+        Self { name: name.to_owned(), moment: None, long: value.len() > LONG, mono, value }
     }
 }
 
@@ -45,7 +49,27 @@ pub(crate) fn facts(detail: &Map<String, Value>) -> Vec<Fact> {
     let place = |key: &str| NAMES.iter().position(|(known, _)| *known == key).unwrap_or(NAMES.len());
     let mut pairs: Vec<_> = detail.iter().filter(|(_, value)| !value.is_null()).collect();
     pairs.sort_by_key(|(key, _)| place(key));
-    pairs.into_iter().map(|(key, value)| Fact::new(&name(key), text(value))).collect()
+    pairs.into_iter().map(|(key, value)| fact(key, value)).collect()
+}
+
+/// One key with its value: times and durations as people read them.
+fn fact(key: &str, value: &Value) -> Fact {
+    let (name, text) = (name(key), text(value));
+    if DURATIONS.contains(&key)
+        && let Some(micros) = value.as_u64()
+    {
+        return Fact::new(&name, duration_text(Duration::from_micros(micros)));
+    }
+    let moment = match value {
+        Value::Number(number) if key.ends_with("_micros") => {
+            number.as_i64().and_then(Timestamp::from_timestamp_micros)
+        }
+        Value::String(text) if text.len() >= SHORTEST_TIME => {
+            chrono::DateTime::parse_from_rfc3339(text).ok().map(|at| at.to_utc())
+        }
+        _ => None,
+    };
+    Fact { moment: moment.map(Moment), ..Fact::new(&name, text) }
 }
 
 /// The first of some keys that has a text: one line for a list.
@@ -63,8 +87,13 @@ fn text(value: &Value) -> String {
     }
 }
 
+/// Keys whose numbers are lengths of time, in microseconds; those of other `*_micros` are moments.
+const DURATIONS: [&str; 2] = ["duration_micros", "micros"];
+/// The shortest moment by RFC 3339: `2026-11-20T14:10:00Z`.
+const SHORTEST_TIME: usize = 20;
+
 /// Names that have a form of their own, what matters most first.
-const NAMES: [(&str, &str); 18] = [
+const NAMES: [(&str, &str); 20] = [
     ("error", "Error"),
     ("error_kind", "Kind of error"),
     ("as2_from", "AS2 from"),
@@ -83,13 +112,39 @@ const NAMES: [(&str, &str); 18] = [
     ("status", "HTTP status"),
     ("mdn_content_type", "MDN content type"),
     ("mdn", "MDN as received (Base64)"),
+    ("duration_micros", "Lasted"),
+    ("micros", "Took"),
 ];
 
 fn name(key: &str) -> String {
     if let Some((_, name)) = NAMES.iter().find(|(known, _)| *known == key) {
         return (*name).to_owned();
     }
-    let words = safe_text(&key.replace('_', " "));
+    let words = safe_text(&key.strip_suffix("_micros").unwrap_or(key).replace('_', " "));
     let mut letters = words.chars();
     letters.next().map(|first| first.to_uppercase().chain(letters).collect()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn times_and_durations_are_for_people() {
+        let detail = json!({
+            "duration_micros": 1_240_000, "source_modified_micros": 1_795_187_310_000_000_i64,
+            "until": "2026-11-20T14:55:00Z", "size": 700, "note": "not a time, though it is long",
+        });
+        let facts = facts(detail.as_object().unwrap());
+        let shown = |name: &str| {
+            let fact = facts.iter().find(|fact| fact.name == name).unwrap();
+            fact.moment.map_or_else(|| fact.value.clone(), |moment| moment.to_string())
+        };
+        assert_eq!(shown("Lasted"), "1.24 s");
+        assert!(shown("Source modified").contains("datetime=\"2026-11-20T15:08:30.000Z\""));
+        assert!(shown("Until").contains("2026-11-20 14:55:00 UTC"));
+        assert_eq!(shown("Size"), "700");
+        assert_eq!(shown("Note"), "not a time, though it is long");
+    }
 }

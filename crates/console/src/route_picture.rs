@@ -49,17 +49,22 @@ struct Drawn {
 }
 
 const HEIGHT: usize = 84;
+/// Between a box's edge and its text.
+const MARGIN: usize = 14;
+/// The letters' sizes in tenths, as the stylesheet has them.
+const TITLE_SIZE: usize = 150;
+const TEXT_SIZE: usize = 125;
 
 impl Drawn {
     fn new(stop: &Stop, x: usize, y: usize, width: usize) -> Self {
-        let letters = width / 8;
+        let room = width - 2 * MARGIN;
         Self {
             x,
             y,
             width,
             caption: stop.caption.clone(),
-            title: shortened(&stop.title, letters - 2),
-            text: shortened(&stop.text, letters + 2),
+            title: shortened(&stop.title, room * 10_000 / TITLE_SIZE),
+            text: shortened(&stop.text, room * 10_000 / TEXT_SIZE),
             full: format!("{}: {}. {}. {}", stop.caption, stop.title, stop.text, stop.badge.word),
             tone: stop.badge.tone,
             icon: stop.badge.icon,
@@ -68,14 +73,35 @@ impl Drawn {
     }
 }
 
-/// Cut in the middle: both ends of a name tell something.
-fn shortened(text: &str, letters: usize) -> String {
-    let count = text.chars().count();
-    if count <= letters {
+/// Cut in the middle: both ends of a name tell something. `room` is in thousandths of the letters' size.
+fn shortened(text: &str, room: usize) -> String {
+    let widths: Vec<usize> = text.chars().map(width).collect();
+    if widths.iter().sum::<usize>() <= room {
         return text.to_owned();
     }
-    let (head, tail) = (letters / 2, letters - letters / 2 - 1);
-    text.chars().take(head).chain(['…']).chain(text.chars().skip(count - tail)).collect()
+    let half = room.saturating_sub(width('…')) / 2;
+    let fitting = |widths: &mut dyn Iterator<Item = &usize>| {
+        widths
+            .scan(0, |sum, width| {
+                *sum += width;
+                (*sum <= half).then_some(())
+            })
+            .count()
+    };
+    let (head, tail) = (fitting(&mut widths.iter()), fitting(&mut widths.iter().rev()));
+    text.chars().take(head).chain(['…']).chain(text.chars().skip(widths.len() - tail)).collect()
+}
+
+/// How wide a letter is at most among the fonts that the stylesheet names (DejaVu Sans, bold), in thousandths
+/// of its size.
+const fn width(letter: char) -> usize {
+    match letter {
+        'i' | 'j' | 'l' | 'I' | '.' | ',' | ':' | ';' | '\'' | '|' | '!' | ' ' => 400,
+        'f' | 't' | 'r' | '(' | ')' | '[' | ']' | '-' | '/' => 500,
+        'm' | 'w' | 'M' | 'W' | '%' | '@' | '…' => 1100,
+        'a'..='z' | '0'..='9' | '_' => 720,
+        _ => 900,
+    }
 }
 
 /// The picture, wide and tall.
@@ -135,10 +161,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_cut_in_the_middle() {
-        assert_eq!(shortened("orders.edi", 20), "orders.edi");
-        assert_eq!(shortened("a-rather-long-name.edi", 11), "a-rat…e.edi");
-        assert_eq!(shortened("ééééééé", 5), "éé…éé");
+    fn names_are_cut_in_the_middle_to_what_fits() {
+        assert_eq!(shortened("orders.edi", 10_000), "orders.edi");
+        assert_eq!(shortened("a-rather-long-name.edi", 8_000), "a-rat…e.edi");
+        for text in ["W".repeat(300), "il.".repeat(100), "\u{6587}".repeat(90), "é".repeat(40)] {
+            for room in [0, 1_000, 5_000, 19_520] {
+                let cut: usize = shortened(&text, room).chars().map(width).sum();
+                assert!(cut <= room.max(width('…')), "{cut} of {room}");
+            }
+        }
     }
 
     #[test]

@@ -33,7 +33,8 @@ pub(super) fn steps(waybill: &Waybill) -> Vec<Step> {
             None,
         );
     }
-    let took = waybill.offer.as_ref().map(|offer| between(offer.found_at, transfer.created_at));
+    let found_at = waybill.offer.as_ref().map(|offer| offer.found_at);
+    let took = found_at.filter(|at| *at < transfer.created_at).map(|at| between(at, transfer.created_at));
     let staged = Badge::new(Tone::Good, Icon::Check, "Staged");
     let text = format!("{}, hash taken, on record", size_text(transfer.length));
     add(transfer.created_at, staged, "Staged and recorded".to_owned(), text, took);
