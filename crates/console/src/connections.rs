@@ -241,6 +241,7 @@ struct ConnectionPage {
     closed: Option<Moment>,
     node: String,
     events: Vec<crate::events::EventLine>,
+    more_events: bool,
     reads_audit: bool,
 }
 
@@ -262,11 +263,12 @@ pub(crate) async fn detail(
     let id = path_id(&id).map(ConnectionId::new).ok_or_else(|| Problem::no_such("connection"))?;
     let connection = site.store.connection(id).await?.ok_or_else(|| Problem::no_such("connection"))?;
     let reads_audit = frame.visitor.as_ref().is_some_and(crate::door::Visitor::reads_audit);
-    let events = if reads_audit {
+    let (events, more_events) = if reads_audit {
         let filter = EventFilter { connection: Some(id), ..EventFilter::default() };
-        site.store.events(&filter, Page::first(EVENTS)).await?.rows
+        let found = site.store.events(&filter, Page::first(EVENTS)).await?;
+        (found.rows, found.next.is_some())
     } else {
-        Vec::new()
+        (Vec::new(), false)
     };
     let (protection, certificate) = protection(connection.security.as_ref());
     let page = ConnectionPage {
@@ -280,6 +282,7 @@ pub(crate) async fn detail(
         closed: connection.closed_at.map(Moment),
         node: connection.node,
         events: events.iter().map(crate::events::EventLine::new).collect(),
+        more_events,
         reads_audit,
     };
     Ok(Html(page.render()?).into_response())

@@ -4,8 +4,10 @@ use crate::chart::Chart;
 use crate::door::session::FRAGMENT;
 use crate::frame::{Frame, Section};
 use crate::problem::Problem;
+use crate::query::Asked;
 use crate::show::{Badge, Moment, between, duration_text, grouped, path_text, safe_text};
 use crate::site::Site;
+use crate::transfers::{ANY_FAILED, PATH as TRANSFERS};
 use askama::Template;
 use axum::extract::State;
 use axum::response::{Html, IntoResponse, Response};
@@ -80,6 +82,7 @@ pub(crate) fn state_counts(overview: &Overview, chosen: Option<TransferState>) -
 struct FlowLine {
     name: String,
     url: String,
+    failed_url: String,
     recorded: String,
     failed: u64,
     chart: Chart,
@@ -134,6 +137,9 @@ struct OverviewBody {
     chart: Chart,
     flows: Vec<FlowLine>,
     failing: Vec<FailingLine>,
+    in_trouble: String,
+    /// Whether not all of them are shown.
+    trouble_cut: bool,
     resting: Vec<RestingLine>,
     live: String,
     unsealed: String,
@@ -179,7 +185,11 @@ fn body(site: &Site, overview: &Overview) -> OverviewBody {
             .flows
             .iter()
             .map(|flow| FlowLine {
-                url: crate::query::Asked::default().with("/transfers", "flow", &flow.flow),
+                url: Asked::default().with(TRANSFERS, "flow", &flow.flow),
+                failed_url: Asked::default().url(
+                    TRANSFERS,
+                    &[("flow", Some(&flow.flow)), ("state", Some(ANY_FAILED)), ("within", Some("24h"))],
+                ),
                 name: flow.flow.clone(),
                 recorded: grouped(flow.recorded),
                 failed: flow.failed,
@@ -187,6 +197,8 @@ fn body(site: &Site, overview: &Overview) -> OverviewBody {
             })
             .collect(),
         failing: overview.failing.iter().take(TROUBLE).map(FailingLine::new).collect(),
+        in_trouble: grouped(overview.in_trouble),
+        trouble_cut: overview.in_trouble > TROUBLE as u64,
         resting: resting(site, overview, now),
         live: grouped(overview.live_connections),
         unsealed: if lag.events >= 100_000 { "100,000 or more".into() } else { grouped(lag.events) },

@@ -16,7 +16,9 @@ use model::{Timestamp, TransferKind, TransferState};
 use std::sync::Arc;
 use store::{TransferFilter, TransferView};
 
-const PATH: &str = "/transfers";
+pub(crate) const PATH: &str = "/transfers";
+/// The state filter's word for transfers that failed or partly failed.
+pub(crate) const ANY_FAILED: &str = "any_failed";
 
 /// A row of a list of transfers.
 pub(crate) struct TransferLine {
@@ -105,18 +107,27 @@ struct TransfersPage {
     list: TransfersList,
 }
 
+const ANY_FAILED_WORDS: &str = "Failed or partly failed";
+
 /// The filter that a URL asks for.
 fn filter(reading: &mut Reading<'_>, now: Timestamp) -> TransferFilter {
-    let state = reading.word("state", "State", |word| {
-        let state = TransferState::parse(word)?;
-        Some((state, Badge::transfer(state).word.to_owned()))
+    let state = reading.word("state", "State", |word| match TransferState::parse(word) {
+        Some(state) => Some((Some(state), Badge::transfer(state).word.to_owned())),
+        None => (word == ANY_FAILED).then(|| (None, ANY_FAILED_WORDS.to_owned())),
+    });
+    let trouble_since = reading.word("trouble", "A delivery in trouble", |word| {
+        let (_, shown, length) = WITHIN.iter().find(|(known, ..)| *known == word)?;
+        let since = length.map_or(Some(Timestamp::UNIX_EPOCH), |length| now.checked_sub_signed(length));
+        Some((since?, (*shown).to_owned()))
     });
     let flow = reading.text("flow", "Flow");
     let partner = reading.text("partner", "Partner");
     let name = reading.text("name", "File name");
     let span = reading.span(now, name.is_some());
     TransferFilter {
-        state,
+        state: state.flatten(),
+        failed: state == Some(None),
+        trouble_since,
         flow,
         partner,
         name_contains: name,
@@ -124,6 +135,17 @@ fn filter(reading: &mut Reading<'_>, now: Timestamp) -> TransferFilter {
         from: span.from,
         to: span.to,
     }
+}
+
+/// The states that the form offers.
+fn choices(filter: &TransferFilter) -> Vec<Choice> {
+    let one = |state: &TransferState| Choice {
+        value: state.as_str(),
+        shown: Badge::transfer(*state).word,
+        chosen: filter.state == Some(*state),
+    };
+    let any_failed = Choice { value: ANY_FAILED, shown: ANY_FAILED_WORDS, chosen: filter.failed };
+    TransferState::ALL.iter().map(one).chain([any_failed]).collect()
 }
 
 /// `GET /transfers`
@@ -152,14 +174,7 @@ pub(crate) async fn page(
     let page = TransfersPage {
         frame: frame.at(Section::Transfers),
         states: state_counts(&overview, filter.state),
-        choices: TransferState::ALL
-            .iter()
-            .map(|state| Choice {
-                value: state.as_str(),
-                shown: Badge::transfer(*state).word,
-                chosen: filter.state == Some(*state),
-            })
-            .collect(),
+        choices: choices(&filter),
         times: times(&asked),
         flows: overview.flows.iter().map(|flow| flow.flow.clone()).collect(),
         chart: Chart::day(now, overview.flows.iter().map(|flow| &flow.hours)),

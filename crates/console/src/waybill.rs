@@ -10,7 +10,7 @@ use crate::events::EventLine;
 use crate::frame::{Frame, Section};
 use crate::problem::Problem;
 use crate::route_picture::{Picture, Stop, draw};
-use crate::show::{Badge, Icon, Moment, Size, Tone, between, path_text, safe_text, size_text};
+use crate::show::{Badge, Icon, Moment, Size, Tone, between, grouped, path_text, safe_text, size_text};
 use crate::site::{Site, path_id};
 use crate::transfers::{TransferLine, kind_word};
 use askama::Template;
@@ -51,9 +51,12 @@ struct WaybillBody {
     metadata: Facts,
     deliveries: Vec<DeliveryShown>,
     connections: Vec<ConnectionLine>,
-    events: Vec<EventLine>,
+    /// In more than one part when some between them are left out.
+    events: Vec<Vec<EventLine>>,
+    left_out: Option<String>,
     parent: Option<TransferLine>,
     children: Vec<TransferLine>,
+    more_children: bool,
     reads_audit: bool,
     at: Moment,
 }
@@ -83,6 +86,8 @@ pub(crate) async fn page(
 fn body(site: &Site, waybill: &Waybill, metadata: Facts, reads_audit: bool) -> WaybillBody {
     let now = site.now();
     let transfer = &waybill.transfer;
+    let (first, last) = waybill.events.split_at(waybill.gap.map_or(waybill.events.len(), |gap| gap.after));
+    let events = [first, last].into_iter().filter(|part| !part.is_empty());
     WaybillBody {
         id: transfer.id.to_string(),
         name: path_text(&transfer.file_name),
@@ -101,9 +106,11 @@ fn body(site: &Site, waybill: &Waybill, metadata: Facts, reads_audit: bool) -> W
         metadata,
         deliveries: waybill.deliveries.iter().map(|delivery| DeliveryShown::new(delivery, now)).collect(),
         connections: waybill.connections.iter().map(|row| ConnectionLine::new(row, now)).collect(),
-        events: waybill.events.iter().map(EventLine::new).collect(),
+        events: events.map(|part| part.iter().map(EventLine::new).collect()).collect(),
+        left_out: waybill.gap.map(|gap| grouped(gap.count)),
         parent: waybill.parent.as_ref().map(TransferLine::new),
         children: waybill.children.iter().map(TransferLine::new).collect(),
+        more_children: waybill.more_children,
         reads_audit,
         at: Moment(now),
     }

@@ -17,7 +17,7 @@ pub use events::{EventFilter, EventView};
 pub use overview::{FailingDelivery, FlowDay, HourCount, OfflineEndpoint, Overview, StoreMetrics};
 pub use query::{Cursor, Listing, Page};
 pub use transfers::{TransferFilter, TransferView};
-pub use waybill::{AttemptView, DeliveryView, OfferView, Waybill};
+pub use waybill::{AttemptView, DeliveryView, EventGap, OfferView, Waybill};
 
 #[cfg(test)]
 mod tests;

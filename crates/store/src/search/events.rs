@@ -88,6 +88,18 @@ struct EventRow {
     detail: Json<Map<String, Value>>,
 }
 
+#[derive(FromRow)]
+struct NumberRow {
+    number: i64,
+}
+
+/// From which end a transfer's events are read.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Order {
+    OldestFirst,
+    NewestFirst,
+}
+
 impl EventRow {
     fn view(self) -> EventView {
         EventView {
@@ -148,13 +160,29 @@ impl Store {
         listing(rows, page, |row| Cursor { at: row.at, id: row.id }, |row| Ok(row.view()))
     }
 
-    /// The events of a transfer, oldest first, at most so many.
-    pub(super) async fn events_of(&self, transfer: TransferId, at_most: i64) -> Result<Vec<EventView>> {
+    /// The events of a transfer, at most so many.
+    pub(super) async fn events_of(
+        &self,
+        transfer: TransferId,
+        order: Order,
+        at_most: usize,
+    ) -> Result<Vec<EventView>> {
         let mut query = Query::new(self, SELECT);
         query.and("transfer_id = ?", Some(Bind::Id(transfer.uuid())));
-        let limit = query.bind(Bind::Whole(at_most));
-        query.sql.push_str(&format!(" ORDER BY at, id LIMIT {limit}"));
+        let order = match order {
+            Order::OldestFirst => "at, id",
+            Order::NewestFirst => "at DESC, id DESC",
+        };
+        query.sql.push_str(&format!(" ORDER BY {order} LIMIT {at_most}"));
         let rows: Vec<EventRow> = query.fetch(self, "read a transfer's events").await?;
         Ok(rows.into_iter().map(EventRow::view).collect())
+    }
+
+    /// How many events a transfer has.
+    pub(super) async fn count_events_of(&self, transfer: TransferId) -> Result<u64> {
+        let mut query = Query::new(self, "SELECT count(*) AS number FROM audit_events WHERE TRUE");
+        query.and("transfer_id = ?", Some(Bind::Id(transfer.uuid())));
+        let rows: Vec<NumberRow> = query.fetch(self, "count a transfer's events").await?;
+        Ok(rows.first().and_then(|row| u64::try_from(row.number).ok()).unwrap_or(0))
     }
 }

@@ -25,6 +25,8 @@ pub struct Overview {
     pub flows: Vec<FlowDay>,
     /// Deliveries that failed or are tried again, the latest 20 of the last 24 hours.
     pub failing: Vec<FailingDelivery>,
+    /// How many there are of these.
+    pub in_trouble: u64,
     /// Endpoints that are rested after failures.
     pub offline: Vec<OfflineEndpoint>,
     /// How far the seals are behind.
@@ -162,6 +164,7 @@ impl Store {
             transfers: self.transfers_by_state(now).await?,
             flows: self.flow_days(now).await?,
             failing: self.failing(now).await?,
+            in_trouble: self.in_trouble(now).await?,
             offline: self.offline(now).await?,
             seal_lag: self.seal_lag(now).await?,
             live_connections: self.live_connections().await?,
@@ -262,6 +265,16 @@ impl Store {
                 hours,
             })
             .collect())
+    }
+
+    async fn in_trouble(&self, now: Timestamp) -> Result<u64> {
+        let mut query = Query::new(
+            self,
+            "SELECT count(*) AS number FROM deliveries WHERE state IN ('retrying', 'failed', 'expired')",
+        );
+        query.and("updated_at >= ?", Some(Bind::Time(now - TimeDelta::days(1))));
+        let rows: Vec<Number> = query.fetch(self, "count failing deliveries").await?;
+        Ok(rows.first().map_or(0, |row| whole(row.number)))
     }
 
     async fn failing(&self, now: Timestamp) -> Result<Vec<FailingDelivery>> {

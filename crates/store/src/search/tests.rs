@@ -203,11 +203,37 @@ both! {
         assert_eq!(overview.transfers, [(TransferState::Delivering, 1)]);
         assert_eq!((overview.flows[0].flow.as_str(), overview.flows[0].recorded), ("orders", 1));
         assert_eq!(overview.flows[0].hours.iter().map(|hour| hour.recorded).sum::<u64>(), 1);
-        assert_eq!(overview.failing.len(), 1);
+        assert_eq!((overview.failing.len(), overview.in_trouble), (1, 1));
+        let trouble = |since| TransferFilter { trouble_since: Some(since), ..TransferFilter::default() };
+        assert_eq!(names(&store, trouble(now() - TimeDelta::hours(1))).await, ["po.edi"]);
+        assert!(names(&store, trouble(now() + TimeDelta::hours(1))).await.is_empty());
+        let failed = TransferFilter { failed: true, ..TransferFilter::default() };
+        assert!(names(&store, failed).await.is_empty(), "it may still succeed");
         assert!(overview.seal_lag.events >= 3);
         let metrics = store.metrics(now()).await.unwrap();
         assert_eq!(metrics.deliveries, [(DeliveryState::Retrying, 1)]);
         assert_eq!((metrics.oldest_due, metrics.offers_to_settle), (None, 1));
+    }
+
+    a_long_waybill_has_its_beginning_and_its_end(store) {
+        let lease = lease(&store).await;
+        let begun = now() - TimeDelta::hours(1);
+        let id = record(&store, &lease, "po.edi", "orders", begun).await;
+        let attempt = |n: i64| {
+            let kind = EventKind::DeliveryAttempted;
+            let named = ConnectionId::new(Uuid::from_u128(n.unsigned_abs().into()));
+            let event = AuditEvent { kind, at: begun + TimeDelta::seconds(n), ..event(n) };
+            event.transfer(id).connection(named).detail("number", n)
+        };
+        store.append_events((1..=999).map(attempt).collect()).await.unwrap();
+        let whole = store.waybill(id).await.unwrap().unwrap();
+        assert_eq!((whole.events.len(), whole.gap), (1000, None));
+        store.append_events((1000..=1023).map(attempt).collect()).await.unwrap();
+        let cut = store.waybill(id).await.unwrap().unwrap();
+        assert_eq!((cut.events.len(), cut.gap), (1000, Some(crate::EventGap { after: 500, count: 24 })));
+        assert_eq!(cut.events[0].kind, "transfer.recorded");
+        let numbers: Vec<i64> = cut.events[1..].iter().map(|e| e.detail["number"].as_i64().unwrap()).collect();
+        assert!(numbers[..499].iter().copied().eq(1..=499) && numbers[499..].iter().copied().eq(524..=1023));
     }
 
     events_are_found_by_what_is_asked(store) {

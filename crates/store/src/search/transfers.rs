@@ -14,6 +14,10 @@ use uuid::Uuid;
 pub struct TransferFilter {
     /// In this state.
     pub state: Option<TransferState>,
+    /// Failed or partly failed.
+    pub failed: bool,
+    /// With a delivery in trouble that last changed at or after this: failed, expired, or tried again.
+    pub trouble_since: Option<Timestamp>,
     /// Of this flow.
     pub flow: Option<String>,
     /// Of this partner.
@@ -131,6 +135,14 @@ impl TransferRow {
 pub(super) fn statement(store: &Store, filter: &TransferFilter, page: Page) -> Query {
     let mut query = Query::new(store, SELECT);
     query.and_text("t.state = ?", filter.state.map(TransferState::as_str));
+    if filter.failed {
+        query.sql.push_str(" AND t.state IN ('failed', 'partly_failed')");
+    }
+    query.and(
+        "t.id IN (SELECT d.transfer_id FROM deliveries d WHERE d.state IN ('retrying', 'failed', 'expired') \
+         AND d.updated_at >= ?)",
+        filter.trouble_since.map(Bind::Time),
+    );
     query.and_text("t.flow = ?", filter.flow.as_deref());
     query.and_text("t.partner = ?", filter.partner.as_deref());
     // Names are stored in their text form, which escapes some characters.

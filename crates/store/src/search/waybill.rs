@@ -1,5 +1,6 @@
 //! One transfer's whole way.
 
+use super::events::Order;
 use super::query::{Bind, Query};
 use super::transfers::{SELECT, TransferRow};
 use super::{ConnectionView, EventView, TransferView};
@@ -15,8 +16,8 @@ use sqlx::types::Json;
 use std::collections::BTreeSet;
 use uuid::Uuid;
 
-/// Events and children that a waybill shows, at most each.
-const AT_MOST: i64 = 1000;
+/// Events and children that a waybill shows, at most each; of more events the first half and the last.
+const AT_MOST: usize = 1000;
 
 /// Everything about one transfer.
 #[derive(Clone, Debug)]
@@ -27,14 +28,27 @@ pub struct Waybill {
     pub offer: Option<OfferView>,
     /// Its deliveries with their attempts.
     pub deliveries: Vec<DeliveryView>,
-    /// Its events, oldest first; the first 1,000.
+    /// Its events, oldest first; of more than 1,000 the first 500 and the last 500.
     pub events: Vec<EventView>,
-    /// The connections that its events name.
+    /// Where events are left out among these.
+    pub gap: Option<EventGap>,
+    /// The connections that these events name.
     pub connections: Vec<ConnectionView>,
     /// The transfer it was made from.
     pub parent: Option<TransferView>,
     /// The transfers that were made from it; the first 1,000.
     pub children: Vec<TransferView>,
+    /// Whether there are more of them.
+    pub more_children: bool,
+}
+
+/// Events that a waybill leaves out.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct EventGap {
+    /// After so many of those that it has.
+    pub after: usize,
+    /// So many.
+    pub count: u64,
 }
 
 /// An offer as its transfer's waybill shows it.
@@ -238,7 +252,7 @@ impl Store {
             }
         };
         let deliveries = self.deliveries_of(id).await?;
-        let events = self.events_of(id, AT_MOST).await?;
+        let (events, gap) = self.first_and_last_events(id).await?;
         let named: BTreeSet<ConnectionId> = events.iter().filter_map(|event| event.connection).collect();
         let connections = self.connections_by_id(&named.into_iter().collect::<Vec<_>>()).await?;
         let parent = match transfer.parent {
@@ -247,10 +261,44 @@ impl Store {
         };
         let mut query = Query::new(self, SELECT);
         query.and("t.parent_id = ?", Some(Bind::Id(id.uuid())));
-        query.sql.push_str(&format!(" ORDER BY t.created_at, t.id LIMIT {AT_MOST}"));
-        let children: Vec<TransferRow> = query.fetch(self, "read a transfer's children").await?;
+        query.sql.push_str(&format!(" ORDER BY t.created_at, t.id LIMIT {}", AT_MOST + 1));
+        let mut children: Vec<TransferRow> = query.fetch(self, "read a transfer's children").await?;
+        let more_children = children.len() > AT_MOST;
+        children.truncate(AT_MOST);
         let children = children.into_iter().map(TransferRow::view).collect::<Result<_>>()?;
-        Ok(Some(Waybill { transfer, offer, deliveries, events, connections, parent, children }))
+        Ok(Some(Waybill {
+            transfer,
+            offer,
+            deliveries,
+            events,
+            gap,
+            connections,
+            parent,
+            children,
+            more_children,
+        }))
+    }
+
+    /// What began and what ended a long way, and how much lies between.
+    async fn first_and_last_events(
+        &self,
+        transfer: TransferId,
+    ) -> Result<(Vec<EventView>, Option<EventGap>)> {
+        let half = AT_MOST / 2;
+        let mut events = self.events_of(transfer, Order::OldestFirst, AT_MOST).await?;
+        if events.len() < AT_MOST {
+            return Ok((events, None));
+        }
+        let all = self.count_events_of(transfer).await?;
+        let left_out = all.saturating_sub(AT_MOST as u64);
+        if left_out == 0 {
+            return Ok((events, None));
+        }
+        events.truncate(half);
+        let mut last = self.events_of(transfer, Order::NewestFirst, half).await?;
+        last.reverse();
+        events.extend(last);
+        Ok((events, Some(EventGap { after: half, count: left_out })))
     }
 
     async fn deliveries_of(&self, transfer: TransferId) -> Result<Vec<DeliveryView>> {
