@@ -20,5 +20,9 @@ function show(root) {
 }
 
 show(document);
+// Fields for times stay in UTC, so that an address means the same to everybody: say what the lists show.
+if (zone !== "UTC") {
+  for (const note of document.querySelectorAll("[data-zone]")) note.textContent = `; the lists show ${zone}`;
+}
 // Parts of a page that come later ask for it before they are put in.
 document.addEventListener("waybill:part", (event) => show(event.detail));

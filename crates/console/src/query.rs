@@ -1,7 +1,7 @@
 //! Filters live in the URL: reading them, writing them, taking one away; and paging by keyset.
 
 use axum::extract::FromRequestParts;
-use chrono::{NaiveDateTime, TimeDelta};
+use chrono::{NaiveDateTime, TimeDelta, Timelike as _};
 use http::request::Parts;
 use model::Timestamp;
 use std::convert::Infallible;
@@ -47,6 +47,14 @@ impl Asked {
     /// The value of a filter.
     pub(crate) fn get(&self, key: &str) -> Option<&str> {
         self.pairs.iter().find(|(found, _)| found == key).map(|(_, value)| value.as_str())
+    }
+
+    /// The value of a field for a moment, as `datetime-local` takes it; what it does not take it drops, and
+    /// the next search would be without it.
+    pub(crate) fn moment(&self, key: &str) -> String {
+        let Some(at) = self.get(key).and_then(moment) else { return String::new() };
+        let form = if at.second() == 0 { "%Y-%m-%dT%H:%M" } else { "%Y-%m-%dT%H:%M:%S" };
+        at.format(form).to_string()
     }
 
     /// The URL of the same list with some filters changed (`None` takes one away).
@@ -154,13 +162,21 @@ impl<'a> Reading<'a> {
         let to = self.word("to", "Until", moment);
         let start = match within {
             Some(length) => length.and_then(|length| now.checked_sub_signed(length)),
-            None if bounded && from.is_none() => now.checked_sub_signed(TimeDelta::days(30)).inspect(|_| {
-                self.problems
-                    .push("Looked through the last 30 days. Choose a time to look further back.".to_owned());
-            }),
+            None if bounded && from.is_none() => {
+                let end = to.map_or(now, |to| to.min(now));
+                self.problems.push(match to {
+                    Some(to) if to < now => format!(
+                        "Looked through the 30 days before {}. Choose a beginning to look further back.",
+                        to.format("%Y-%m-%d %H:%M UTC")
+                    ),
+                    _ => "Looked through the last 30 days. Choose a time to look further back.".to_owned(),
+                });
+                end.checked_sub_signed(TimeDelta::days(30))
+            }
             None => None,
         };
-        Span { from: from.or(start), to }
+        // Both hold: the later of two beginnings.
+        Span { from: from.max(start), to }
     }
 
     /// The page asked for.
@@ -279,6 +295,39 @@ mod tests {
         }
         let first = Pager::new(&Asked::read("state=held"), "/t", None);
         assert_eq!(first, Pager { newest: None, newer: None, older: None });
+    }
+
+    #[test]
+    fn a_span_is_what_all_its_filters_leave() {
+        let now = moment("2026-11-20T14:10").unwrap();
+        let span = |query: &str, bounded| {
+            let asked = Asked::read(query);
+            let mut reading = Reading::new(&asked, "/t");
+            let span = reading.span(now, bounded);
+            let text = |at: Option<Timestamp>| at.map(|at| at.format("%Y-%m-%dT%H:%M").to_string());
+            (text(span.from), text(span.to), reading.problems.join(" "))
+        };
+        let is = |text: &str| Some(text.to_owned());
+        // The later beginning, whichever it is.
+        assert_eq!(span("within=24h&from=2026-11-20T09:00", false).0, is("2026-11-20T09:00"));
+        assert_eq!(span("within=24h&from=2026-01-01", false).0, is("2026-11-19T14:10"));
+        assert_eq!(span("within=all&from=2026-01-01", true).0, is("2026-01-01T00:00"));
+        // A search through text is bounded from its end.
+        let (from, to, said) = span("to=2025-03-31", true);
+        assert_eq!((from, to), (is("2025-03-01T00:00"), is("2025-03-31T00:00")));
+        assert!(said.contains("30 days before 2025-03-31 00:00 UTC"), "{said}");
+        let (from, _, said) = span("to=2027-01-01", true);
+        assert_eq!(from, is("2026-10-21T14:10"));
+        assert!(said.contains("the last 30 days"), "{said}");
+        assert_eq!(span("to=2025-03-31", false), (None, is("2025-03-31T00:00"), String::new()));
+    }
+
+    #[test]
+    fn fields_for_moments_take_what_they_are_given() {
+        let asked = Asked::read("from=2026-11-20T15:10:00%2B01:00&to=2026-11-20T14:10:05Z&x=yesterday");
+        assert_eq!(asked.moment("from"), "2026-11-20T14:10");
+        assert_eq!(asked.moment("to"), "2026-11-20T14:10:05");
+        assert_eq!((asked.moment("x"), asked.moment("y")), (String::new(), String::new()));
     }
 
     #[test]
