@@ -62,8 +62,8 @@ pub use open::Store;
 pub use payload::PayloadRows;
 pub use seal::{Bound, EVENTS as SEAL_EVENTS, Seal, SealKey, SealLag, Sealed, TrustedKeys};
 pub use search::{
-    AttemptView, ConnectionFilter, ConnectionView, Cursor, DeliveryView, EventFilter, EventGap,
-    EventView, FailingDelivery, FlowDay, HourCount, Listing, OfferView, OfflineEndpoint, Overview, Page, StoreMetrics,
+    AttemptView, ConnectionFilter, ConnectionView, Cursor, DeliveryView, EventFilter, EventGap, EventView,
+    FailingDelivery, FlowDay, HourCount, Listing, OfferView, OfflineEndpoint, Overview, Page, StoreMetrics,
     TransferFilter, TransferView, Waybill,
 };
 pub use settings::{IdGenerator, StoreSettings};
