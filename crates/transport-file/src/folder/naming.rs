@@ -74,6 +74,10 @@ pub(super) fn replace(from: &Spot, to: &Spot) -> Result<(), Errno> {
 pub(super) fn sync_both(from: &Spot, to: &Spot) -> Result<(), Errno> {
     // The new name first: were the old one gone alone, the file would be lost.
     place::sync_directory(&to.directory)?;
+    let (from_stat, to_stat) = (rustix::fs::fstat(&from.directory)?, rustix::fs::fstat(&to.directory)?);
+    if (from_stat.st_dev, from_stat.st_ino) == (to_stat.st_dev, to_stat.st_ino) {
+        return Ok(());
+    }
     place::sync_directory(&from.directory)
 }
 
