@@ -4,7 +4,7 @@
 //! reference page is written, from each transport's own declaration.
 
 use model::OptionSpec;
-use model::definition::Endpoint;
+use model::definition::{Endpoint, Flow};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
@@ -15,6 +15,9 @@ pub struct Catalogue(BTreeMap<&'static str, TransportSpec>);
 
 /// Checks an endpoint further than its options' types can, without any I/O.
 pub type EndpointCheck = Arc<dyn Fn(&Endpoint) -> model::Result<()> + Send + Sync>;
+
+/// Checks what a flow asks of an endpoint that it polls, without any I/O.
+pub type FlowCheck = Arc<dyn Fn(&Endpoint, &Flow) -> model::Result<()> + Send + Sync>;
 
 /// One transport.
 #[derive(Clone)]
@@ -31,6 +34,8 @@ pub struct TransportSpec {
     pub partnership: bool,
     /// The transport's own check.
     pub check: EndpointCheck,
+    /// The transport's own check of flows that poll its endpoints.
+    pub check_flow: FlowCheck,
 }
 
 /// What endpoints of a transport can be used for.

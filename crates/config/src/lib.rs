@@ -20,7 +20,7 @@ pub mod settings;
 mod tree;
 mod validate;
 
-pub use catalogue::{Catalogue, EndpointCheck, Roles, TransportSpec};
+pub use catalogue::{Catalogue, EndpointCheck, FlowCheck, Roles, TransportSpec};
 pub use check::fields_of;
 pub use documents::Documents;
 pub use environment::{Environment, ProcessEnvironment, ReadFile};

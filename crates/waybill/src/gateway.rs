@@ -141,7 +141,8 @@ impl Gateway {
     /// # Errors
     /// The problems found, one a line; nothing changed then.
     pub(crate) async fn apply_directory(&self, directory: &Path) -> Result<()> {
-        let report = self.transports.validate(directory, &self.settings, &self.environment());
+        let catalogue = self.transports.catalogue();
+        let report = config::validate(directory, &self.settings, &catalogue, &self.environment());
         for problem in &report.problems {
             if problem.severity == config::Severity::Warning {
                 tracing::warn!("{problem}");

@@ -115,7 +115,7 @@ async fn definitions(
 ) -> Result<Definitions> {
     let environment = ProcessEnvironment::at(ambient.clock.now());
     if let Some(directory) = directory {
-        let report = transports.validate(directory, settings, &environment);
+        let report = config::validate(directory, settings, &transports.catalogue(), &environment);
         return report.definitions.clone().ok_or_else(|| invalid(&report));
     }
     let revision = store.current_revision().await?.ok_or_else(|| {

@@ -1,10 +1,8 @@
 //! Every transport there is.
 
-use config::{Catalogue, Environment, Problem, Report, Roles, Settings, Severity, TransportSpec};
-use model::definition::{Definitions, FlowSource};
+use config::{Catalogue, Roles, Settings, TransportSpec};
 use net::Net;
 use net::http::{HttpServers, ListenSpec};
-use std::path::Path;
 use std::sync::Arc;
 use transport::Transport;
 use transport_as2::As2;
@@ -34,55 +32,13 @@ impl Transports {
         Self { as2, all }
     }
 
-    /// What only a transport can say of a flow that polls one of its endpoints: without any I/O.
-    pub(crate) fn check_flows(&self, definitions: &Definitions) -> Vec<Problem> {
-        let polling = definitions.flows.values().filter_map(|flow| match &flow.source {
-            FlowSource::Poll(poll) => {
-                definitions.endpoints.get(&poll.endpoint).map(|endpoint| (flow, endpoint))
-            }
-            FlowSource::Receive(_) => None,
-        });
-        polling
-            .filter_map(|(flow, endpoint)| {
-                let transport = self.all.iter().find(|transport| transport.name() == endpoint.transport)?;
-                let error = transport.check_source(endpoint, flow).err()?;
-                Some(Problem {
-                    file: String::new(),
-                    line: 0,
-                    column: 0,
-                    severity: Severity::Error,
-                    key: format!("flow.{}.source", flow.name),
-                    message: error.chain(),
-                })
-            })
-            .collect()
-    }
-
-    /// Reads and checks a directory of definitions, with everything that transports know.
-    pub(crate) fn validate(
-        &self,
-        directory: &Path,
-        settings: &Settings,
-        environment: &dyn Environment,
-    ) -> Report {
-        let mut report = config::validate(directory, settings, &self.catalogue(), environment);
-        if let Some(definitions) = &report.definitions {
-            let problems = self.check_flows(definitions);
-            if !problems.is_empty() {
-                report.problems.extend(problems);
-                report.definitions = None;
-            }
-        }
-        report
-    }
-
     /// What definitions may say about them.
     pub(crate) fn catalogue(&self) -> Catalogue {
         self.all
             .iter()
             .map(|transport| {
                 let roles = transport.roles();
-                let checked = Arc::clone(transport);
+                let (checked, polled) = (Arc::clone(transport), Arc::clone(transport));
                 TransportSpec {
                     name: transport.name(),
                     schemes: transport.schemes(),
@@ -94,6 +50,7 @@ impl Transports {
                     },
                     partnership: transport.name() == self.as2.name(),
                     check: Arc::new(move |endpoint| checked.check(endpoint)),
+                    check_flow: Arc::new(move |endpoint, flow| polled.check_source(endpoint, flow)),
                 }
             })
             .collect()

@@ -51,6 +51,12 @@ pub(crate) fn catalogue() -> Catalogue {
             }
             Ok(())
         }),
+        check_flow: Arc::new(|_, flow| {
+            if flow.name == "impossible" {
+                return Err(Error::permanent(ErrorKind::Unsupported, "poll for this flow"));
+            }
+            Ok(())
+        }),
     };
     Catalogue::from_iter([
         spec("sftp", &["sftp"][..], SFTP_OPTIONS, true, false),

@@ -43,6 +43,13 @@ impl<'a> Checker<'a> {
                 continue_after_failure,
                 retention,
             };
+            if let FlowSource::Poll(poll) = &flow.source
+                && let Some(endpoint) = self.definitions.endpoints.get(&poll.endpoint)
+                && let Some(transport) = self.catalogue.get(&endpoint.transport)
+                && let Err(error) = (transport.check_flow)(endpoint, &flow)
+            {
+                below.error("endpoint", error.chain());
+            }
             self.definitions.flows.insert(name.to_owned(), Arc::new(flow));
         }
     }

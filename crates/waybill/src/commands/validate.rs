@@ -18,7 +18,8 @@ pub(crate) async fn run(settings: &Settings, directory: &Path, output: Output) -
     let net = Net::new(net_settings(settings, &Ambient::default()), Arc::new(NoConnections));
     let servers = HttpServers::new(&net, ServerLimits::default());
     let environment = ProcessEnvironment::at(Ambient::default().clock.now());
-    let report = Transports::new(settings, &net, &servers).validate(directory, settings, &environment);
+    let catalogue = Transports::new(settings, &net, &servers).catalogue();
+    let report = config::validate(directory, settings, &catalogue, &environment);
     match output {
         Output::Json => write::json(&report.to_json())?,
         Output::Text => {

@@ -192,6 +192,11 @@ fn flows() {
             "error: flow.f.destination[1].retry.first: the longest wait is shorter",
         ),
         (
+            "[flow.impossible]\n[flow.impossible.source]\nafter = \"keep\"\nendpoint = \"orders\"\n\
+             [[flow.impossible.destination]]\nendpoint = \"folder\"",
+            "x.toml:4:12: error: flow.impossible.source.endpoint: could not poll for this flow",
+        ),
+        (
             &destination("endpoint = \"orders\""),
             "error: flow.f.destination[1].endpoint: leads into the directory that this flow polls",
         ),
