@@ -3,6 +3,7 @@
 use crate::chores::{Months, Sealing};
 use crate::directory::InForce;
 use crate::journal_log::JournalLog;
+use crate::leftovers;
 use crate::process::{Ambient, StateLock};
 use crate::readiness::Readiness;
 use crate::transports::Transports;
@@ -100,6 +101,7 @@ impl Gateway {
         let journal_settings = JournalSettings::new(settings.state_directory.join("journal"));
         let journal = Journal::open(journal_settings, settings.node.clone(), ambient.clock.now())?;
         let journal = Arc::new(journal);
+        leftovers::ship(&settings.state_directory, &store, &settings.node, &ambient).await;
         let net = Net::new(net_settings(&settings, &ambient), Arc::new(JournalLog(Arc::clone(&journal))));
         let servers = HttpServers::new(&net, ServerLimits::default());
         let transports = Transports::new(&settings, &net, &servers);

@@ -6,6 +6,7 @@ use crate::gateway::{
     invalid, missing_database, net_settings, open_guest, open_staging, open_store, refused,
 };
 use crate::journal_log::JournalLog;
+use crate::leftovers;
 use crate::process::Ambient;
 use crate::transports::Transports;
 use config::{Documents, ProcessEnvironment, Settings};
@@ -14,6 +15,7 @@ use model::definition::Definitions;
 use model::{Error, ErrorKind, NodeName, Result};
 use net::Net;
 use net::http::{HttpServers, ServerLimits};
+use staging::Staging;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -50,15 +52,38 @@ impl Guest {
             None => open_guest(settings, &ambient).await?,
         };
         let staging = open_staging(settings, &store).await?;
-        let node = own_name(settings)?;
-        let place = settings.state_directory.join(format!("journal-{}", std::process::id()));
-        let journal =
-            Arc::new(Journal::open(JournalSettings::new(&place), node.clone(), ambient.clock.now())?);
-        let mut net_settings = net_settings(settings, &ambient);
+        leftovers::ship(&settings.state_directory, &store, &settings.node, &ambient).await;
+        let node = leftovers::command_name(&settings.node, std::process::id())?;
+        let place = leftovers::journal_of(&settings.state_directory, std::process::id());
+        let journal = Journal::open(JournalSettings::new(&place), node.clone(), ambient.clock.now())?;
+        let journal = OwnJournal { journal: Arc::new(journal), directory: place };
+        match Self::around(settings, directory, store, staging, node, &journal.journal, &ambient).await {
+            Ok((transports, services, net, store)) => {
+                Ok(Self { transports, services, net, store, journal, ambient })
+            }
+            Err(error) => {
+                // Nothing was dialled, so nothing is in it.
+                journal.remove()?;
+                Err(error)
+            }
+        }
+    }
+
+    /// The rest, around a journal.
+    async fn around(
+        settings: &Settings,
+        directory: Option<&Path>,
+        store: Store,
+        staging: Staging,
+        node: NodeName,
+        journal: &Arc<Journal>,
+        ambient: &Ambient,
+    ) -> Result<(Transports, Services, Net, Store)> {
+        let mut net_settings = net_settings(settings, ambient);
         net_settings.node = node.clone();
-        let net = Net::new(net_settings, Arc::new(JournalLog(Arc::clone(&journal))));
+        let net = Net::new(net_settings, Arc::new(JournalLog(Arc::clone(journal))));
         let transports = Transports::new(settings, &net, &HttpServers::new(&net, ServerLimits::default()));
-        let definitions = definitions(settings, &store, &transports, directory, &ambient).await?;
+        let definitions = definitions(settings, &store, &transports, directory, ambient).await?;
         let (_, in_force) = watch::channel(Arc::new(definitions));
         let parts = Parts {
             store: store.clone(),
@@ -69,8 +94,7 @@ impl Guest {
             transports: Vec::new(),
         };
         let services = parts.services(&node, settings.limits.buffers);
-        let journal = OwnJournal { journal, directory: place };
-        Ok(Self { transports, services, net, store, journal, ambient })
+        Ok((transports, services, net, store))
     }
 
     /// Closes what was opened and puts it on record.
@@ -79,9 +103,14 @@ impl Guest {
         let shipped = self.journal.journal.ship_pending(&self.store, self.ambient.clock.now()).await;
         self.store.close().await;
         shipped?;
-        std::fs::remove_dir_all(&self.journal.directory).map_err(|error| {
-            Error::local_io("remove the command's journal", error)
-                .with("path", self.journal.directory.display())
+        self.journal.remove()
+    }
+}
+
+impl OwnJournal {
+    fn remove(&self) -> Result<()> {
+        std::fs::remove_dir_all(&self.directory).map_err(|error| {
+            Error::local_io("remove the command's journal", error).with("path", self.directory.display())
         })
     }
 }
@@ -94,16 +123,6 @@ async fn open_new(settings: &Settings, ambient: &Ambient) -> Result<Store> {
     let store = open_store(settings, ambient).await?;
     store.ensure_partitions(ambient.clock.now()).await?;
     Ok(store)
-}
-
-/// The name under which this command's connections are on record: never the gateway's own, whose live
-/// connections would else look like those of an earlier process.
-fn own_name(settings: &Settings) -> Result<NodeName> {
-    let mut name = settings.node.as_str().to_owned();
-    name.truncate(58);
-    NodeName::try_from(format!("{name}.cli")).map_err(|reason| {
-        Error::permanent(ErrorKind::ConfigInvalid, "name this command").with("reason", reason)
-    })
 }
 
 async fn definitions(

@@ -11,6 +11,7 @@ mod directory;
 mod gateway;
 mod guest;
 mod journal_log;
+mod leftovers;
 mod logging;
 mod process;
 mod readiness;
