@@ -20,10 +20,20 @@ mod transports;
 use clap::Parser;
 use std::process::ExitCode;
 
+/// Help and version were asked for; anything else is a command that could not run.
+fn usage(told: &clap::Error) -> ExitCode {
+    // Standard output that is closed leaves nothing to be told.
+    drop(told.print());
+    if told.use_stderr() { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+}
+
 /// Reads the command line and runs the command.
 #[must_use]
 pub fn run() -> ExitCode {
-    let cli = cli::Cli::parse();
+    let cli = match cli::Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(told) => return usage(&told),
+    };
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
