@@ -5,8 +5,8 @@ use serde_json::Value;
 use std::time::{Duration, Instant};
 use suites::{eventually, run};
 
-/// Tests an endpoint of Acme's definitions: exit code and the steps.
-fn endpoint_test(pair: &Pair, name: &str) -> (i32, Vec<Value>) {
+/// Tests an endpoint of Acme's definitions: exit code and what was said.
+fn endpoint_test(pair: &Pair, name: &str) -> (i32, Value) {
     let config = pair.acme.config();
     let directory = pair.acme.directory().join("definitions");
     let (status, out, error) = run(&[
@@ -20,33 +20,36 @@ fn endpoint_test(pair: &Pair, name: &str) -> (i32, Vec<Value>) {
         "--definitions",
         directory.to_str().unwrap(),
     ]);
-    // One value a step.
-    let steps = serde_json::Deserializer::from_str(&out).into_iter();
-    let steps = steps.map(|step| step.unwrap_or_else(|e| panic!("{e}: {out} {error}")));
-    (status.code().unwrap(), steps.collect())
+    (status.code().unwrap(), serde_json::from_str(&out).unwrap_or_else(|e| panic!("{e}: {out} {error}")))
+}
+
+/// The steps of a test, of which so many failed.
+fn steps(said: &Value, failed: usize) -> &[Value] {
+    let steps = said["steps"].as_array().unwrap();
+    assert_eq!(steps.iter().filter(|step| step["passed"] == false).count(), failed, "{said}");
+    assert_eq!(said["passed"], failed == 0, "{said}");
+    steps
 }
 
 #[test]
 fn testing_an_endpoint_shows_each_step_and_the_one_that_fails() {
     let mut pair = Pair::new(&Terms::default());
-    let (code, steps) = endpoint_test(&pair, "acme-folder");
-    assert_eq!(code, 0, "{steps:?}");
-    assert!(steps.len() >= 2 && steps.iter().all(|step| step["passed"] == true), "{steps:?}");
-    let words = format!("{steps:?}");
-    assert!(words.contains(pair.sshd.text("fingerprint")), "the host key is not shown: {words}");
+    let (code, said) = endpoint_test(&pair, "acme-folder");
+    assert_eq!((code, &said["endpoint"]), (0, &"acme-folder".into()), "{said}");
+    assert!(steps(&said, 0).len() >= 2, "{said}");
+    assert!(steps(&said, 0).iter().all(|step| step["role"] == "source"), "{said}");
+    assert!(said.to_string().contains(pair.sshd.text("fingerprint")), "the host key is not shown: {said}");
 
     // The partner is away, then there.
-    let (code, steps) = endpoint_test(&pair, "globex-as2");
-    assert_eq!(code, 2, "{steps:?}");
-    assert!(steps.iter().any(|step| step["passed"] == false), "{steps:?}");
+    let (code, said) = endpoint_test(&pair, "globex-as2");
+    assert_eq!((code, steps(&said, 1).is_empty()), (2, false));
     pair.globex.start();
-    let (code, steps) = endpoint_test(&pair, "globex-as2");
-    assert_eq!(code, 0, "{steps:?}");
+    let (code, said) = endpoint_test(&pair, "globex-as2");
+    assert_eq!((code, steps(&said, 0).is_empty()), (0, false));
 
     pair.sshd.command("kill", &[]);
-    let (code, steps) = endpoint_test(&pair, "acme-folder");
-    assert_eq!(code, 2, "{steps:?}");
-    assert_eq!(steps.iter().filter(|step| step["passed"] == false).count(), 1, "{steps:?}");
+    let (code, said) = endpoint_test(&pair, "acme-folder");
+    assert_eq!((code, steps(&said, 1).is_empty()), (2, false));
     // What was tried is on record, too.
     let connections = pair.acme.connections();
     assert!(connections.iter().any(|c| c.purpose == Some(model::Purpose::Test)), "{connections:?}");
@@ -57,6 +60,36 @@ fn testing_an_endpoint_shows_each_step_and_the_one_that_fails() {
     // A test stores no revision: without a directory there is nothing in the database to look in.
     let (status, _, error) = run(&test);
     assert!(!status.success() && error.contains("--definitions"), "{error}");
+    // A test that could not begin leaves no journal behind.
+    let state = pair.acme.directory().join("state");
+    let names =
+        std::fs::read_dir(state).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let left: Vec<String> = names.filter(|name| name.starts_with("journal-")).collect();
+    assert!(left.is_empty(), "{left:?}");
+    // For people, the role is said as well.
+    let (_, out, _) =
+        run(&[&test[..4], &["globex-as2", "--definitions", definitions.to_str().unwrap()]].concat());
+    assert!(out.contains("globex-as2 as a destination:"), "{out}");
+}
+
+#[test]
+fn a_command_that_cannot_run_ends_with_1_and_help_with_0() {
+    for (arguments, code) in [
+        (&["--help"] as &[&str], 0),
+        (&["--version"], 0),
+        (&["help", "audit"], 0),
+        (&["audit", "verify", "--help"], 0),
+        (&[], 1),
+        (&["nonsense"], 1),
+        (&["transfer", "list", "--limit", "none"], 1),
+        (&["transfer", "show", "no-id"], 1),
+        (&["as2", "pack"], 1),
+        (&["audit", "verify", "--expect", "17"], 1),
+    ] {
+        let (status, out, error) = run(arguments);
+        assert_eq!(status.code(), Some(code), "{arguments:?}: {out} {error}");
+        assert_eq!((out.is_empty(), error.is_empty()), (code == 1, code == 0), "{arguments:?}");
+    }
 }
 
 #[test]
@@ -83,7 +116,8 @@ fn a_failed_transfer_is_sent_again_by_a_person() {
     // A transfer that is completed has nothing to send again.
     let (status, out, error) =
         run(&["--config", pair.acme.config().to_str().unwrap(), "transfer", "retry", id]);
-    assert!(!status.success() || out.contains("0 deliveries"), "{out} {error}");
+    assert_eq!(status.code(), Some(1), "{out} {error}");
+    assert!(out.is_empty() && error.contains("none of its deliveries has failed"), "{out} {error}");
 }
 
 #[test]

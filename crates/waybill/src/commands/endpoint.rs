@@ -6,11 +6,11 @@ use crate::guest::Guest;
 use config::Settings;
 use model::definition::FlowSource;
 use model::{Error, ErrorKind, Result};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
-use transport::Probe;
+use transport::{Probe, ProbeStep};
 
 pub(crate) async fn test(
     settings: Settings,
@@ -23,26 +23,41 @@ pub(crate) async fn test(
     guest.close().await?;
     let probes = probes?;
     let passed = probes.iter().all(|(_, probe)| probe.passed());
-    for (role, probe) in &probes {
-        for step in &probe.steps {
-            let (mark, words) = match &step.result {
-                Ok(seen) => ("ok", seen.clone()),
-                Err(error) => ("FAILED", error.chain()),
-            };
-            match output {
-                Output::Text => write::line(format_args!(
-                    "{mark:<7}{:<12}{:>6} ms  {words}",
-                    step.name,
-                    step.took.as_millis()
-                ))?,
-                Output::Json => write::json(&json!({
-                    "role": role, "step": step.name, "passed": step.result.is_ok(),
-                    "millis": u64::try_from(step.took.as_millis()).unwrap_or(u64::MAX), "words": words,
-                }))?,
-            }
-        }
+    match output {
+        Output::Json => write::json(&as_json(name, passed, &probes))?,
+        Output::Text => probes.iter().try_for_each(|(role, probe)| text(name, role, probe))?,
     }
     Ok(if passed { ExitCode::SUCCESS } else { ExitCode::from(FOUND_WRONG) })
+}
+
+fn words(step: &ProbeStep) -> String {
+    step.result.as_ref().map_or_else(Error::chain, Clone::clone)
+}
+
+fn text(name: &str, role: &str, probe: &Probe) -> Result<()> {
+    write::line(format_args!("{name} as a {role}:"))?;
+    probe.steps.iter().try_for_each(|step| {
+        let mark = if step.result.is_ok() { "ok" } else { "FAILED" };
+        write::line(format_args!(
+            "{mark:<7}{:<12}{:>6} ms  {}",
+            step.name,
+            step.took.as_millis(),
+            words(step)
+        ))
+    })
+}
+
+fn as_json(name: &str, passed: bool, probes: &[(&str, Probe)]) -> Value {
+    let steps = probes.iter().flat_map(|(role, probe)| probe.steps.iter().map(move |step| (role, step)));
+    let steps: Vec<Value> = steps
+        .map(|(role, step)| {
+            json!({
+                "role": role, "step": step.name, "passed": step.result.is_ok(),
+                "millis": u64::try_from(step.took.as_millis()).unwrap_or(u64::MAX), "words": words(step),
+            })
+        })
+        .collect();
+    json!({ "endpoint": name, "passed": passed, "steps": steps })
 }
 
 /// Tests an endpoint in each role that a flow gives it; one that no flow uses, as a destination where
