@@ -1,6 +1,9 @@
 //! The command line, as clap reads it.
 
+pub(crate) mod values;
+
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use model::{ConnectionId, Severity, Sha256, Timestamp, TransferId};
 use std::path::PathBuf;
 
 /// Managed file transfer gateway: nothing lost, nothing delivered half, everything on record.
@@ -72,29 +75,16 @@ pub(crate) struct Demo {
 #[derive(Subcommand, Debug)]
 pub(crate) enum Transfer {
     /// List transfers, newest first.
-    List {
-        /// Only those in this state, such as `failed`.
-        #[arg(long)]
-        state: Option<String>,
-        /// Only those of this flow.
-        #[arg(long)]
-        flow: Option<String>,
-        /// Only those whose file name holds this.
-        #[arg(long)]
-        file: Option<String>,
-        /// At most so many.
-        #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..))]
-        limit: u32,
-    },
+    List(ListTransfers),
     /// Show one transfer's whole way.
     Show {
         /// Its id.
-        id: model::TransferId,
+        id: TransferId,
     },
     /// Send the failed deliveries of a transfer on their way again.
     Retry {
         /// Its id.
-        id: model::TransferId,
+        id: TransferId,
     },
 }
 
@@ -113,29 +103,96 @@ pub(crate) enum Endpoint {
 #[derive(Subcommand, Debug)]
 pub(crate) enum Audit {
     /// Search events, newest first.
-    Search {
-        /// A kind, or its beginning, such as `delivery.`.
-        #[arg(long)]
-        kind: Option<String>,
-        /// Only of this flow.
-        #[arg(long)]
-        flow: Option<String>,
-        /// Only of this transfer.
-        #[arg(long)]
-        transfer: Option<model::TransferId>,
-        /// Only those that hold this text.
-        #[arg(long)]
-        text: Option<String>,
-        /// At most so many.
-        #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
-        limit: u32,
-    },
+    Search(SearchEvents),
     /// Prove that no sealed event was removed or changed.
-    Verify {
-        /// Public keys (PEM) to trust besides this node's own seal key.
-        #[arg(long, value_name = "FILE")]
-        trust: Vec<PathBuf>,
+    Verify(Verify),
+    /// Write the seals to standard output, a JSON object on each line: a copy to be kept elsewhere, for
+    /// `audit verify --seals`.
+    ExportSeals {
+        /// The first seal to write.
+        #[arg(long, value_name = "NUMBER", default_value_t = 1)]
+        from: i64,
     },
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct ListTransfers {
+    /// Only those in this state, such as `failed`.
+    #[arg(long)]
+    pub(crate) state: Option<String>,
+    /// Only those of this flow.
+    #[arg(long)]
+    pub(crate) flow: Option<String>,
+    /// Only those whose file name holds this.
+    #[arg(long)]
+    pub(crate) file: Option<String>,
+    #[command(flatten)]
+    pub(crate) span: Span,
+    /// At most so many.
+    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) limit: u32,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct SearchEvents {
+    /// A kind, such as `delivery.failed`, or what several begin with, such as `delivery`.
+    #[arg(long, value_parser = values::event_kind)]
+    pub(crate) kind: Option<String>,
+    /// Only of this severity: info, warning or error.
+    #[arg(long, value_parser = severity)]
+    pub(crate) severity: Option<Severity>,
+    /// Only of this flow.
+    #[arg(long)]
+    pub(crate) flow: Option<String>,
+    /// Only of this endpoint.
+    #[arg(long)]
+    pub(crate) endpoint: Option<String>,
+    /// Only of this transfer.
+    #[arg(long)]
+    pub(crate) transfer: Option<TransferId>,
+    /// Only of this connection.
+    #[arg(long)]
+    pub(crate) connection: Option<ConnectionId>,
+    /// Only by this actor: system, peer, user:NAME, cli:NAME.
+    #[arg(long)]
+    pub(crate) actor: Option<String>,
+    /// Only those that hold this text.
+    #[arg(long)]
+    pub(crate) text: Option<String>,
+    #[command(flatten)]
+    pub(crate) span: Span,
+    /// At most so many.
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) limit: u32,
+}
+
+/// A stretch of time.
+#[derive(Args, Debug)]
+pub(crate) struct Span {
+    /// Only at or after this moment, such as 2027-01-31 or "2027-01-31 17:30" (UTC).
+    #[arg(long, value_name = "MOMENT", value_parser = values::moment)]
+    pub(crate) from: Option<Timestamp>,
+    /// Only before this moment.
+    #[arg(long, value_name = "MOMENT", value_parser = values::moment)]
+    pub(crate) to: Option<Timestamp>,
+}
+
+fn severity(text: &str) -> Result<Severity, String> {
+    Severity::parse(text).ok_or_else(|| "a severity is info, warning or error".to_owned())
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Verify {
+    /// Public keys (PEM) to trust besides the one beside this node's own seal key.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) trust: Vec<PathBuf>,
+    /// A seal that must be there, as an earlier `audit verify` named it: a trail that was cut off before
+    /// it does not pass.
+    #[arg(long, value_name = "NUMBER:DIGEST", value_parser = values::seal)]
+    pub(crate) expect: Vec<(i64, Sha256)>,
+    /// Seals that must all be there, as `audit export-seals` wrote them.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) seals: Vec<PathBuf>,
 }
 
 #[derive(Subcommand, Debug)]

@@ -52,18 +52,15 @@ async fn with_settings(command: Command, settings: Settings, output: Output) -> 
     logging::start(settings.log.format, "warn");
     match command {
         Command::Validate { definitions } => validate::run(&settings, &definitions, output).await,
-        Command::Transfer(Transfer::List { state, flow, file, limit }) => {
-            transfer::list(&settings, transfer::Wanted { state, flow, file, limit }, output).await
-        }
+        Command::Transfer(Transfer::List(wanted)) => transfer::list(&settings, wanted, output).await,
         Command::Transfer(Transfer::Show { id }) => transfer::show(&settings, id, output).await,
         Command::Transfer(Transfer::Retry { id }) => transfer::retry(&settings, id, output).await,
         Command::Endpoint(Endpoint::Test { name, definitions }) => {
             endpoint::test(settings, &name, definitions.as_deref(), output).await
         }
-        Command::Audit(Audit::Search { kind, flow, transfer, text, limit }) => {
-            audit::search(&settings, audit::Wanted { kind, flow, transfer, text, limit }, output).await
-        }
-        Command::Audit(Audit::Verify { trust }) => audit::verify(&settings, &trust, output).await,
+        Command::Audit(Audit::Search(wanted)) => audit::search(&settings, wanted, output).await,
+        Command::Audit(Audit::Verify(wanted)) => audit::verify(&settings, wanted, output).await,
+        Command::Audit(Audit::ExportSeals { from }) => audit::export_seals(&settings, from).await,
         Command::Serve(_) | Command::Demo(_) | Command::As2(_) => Ok(ExitCode::SUCCESS),
     }
 }

@@ -2,7 +2,7 @@
 
 use super::pages::{Pages, Row, Writer};
 use super::write;
-use crate::cli::Output;
+use crate::cli::{ListTransfers, Output};
 use crate::gateway::open_guest;
 use crate::process::{Ambient, person};
 use config::Settings;
@@ -11,15 +11,7 @@ use serde_json::{Value, json};
 use std::process::ExitCode;
 use store::{Act, DeliveryView, EventView, Store, TransferFilter, TransferView, Waybill};
 
-/// Which transfers are wanted.
-pub(crate) struct Wanted {
-    pub(crate) state: Option<String>,
-    pub(crate) flow: Option<String>,
-    pub(crate) file: Option<String>,
-    pub(crate) limit: u32,
-}
-
-pub(crate) async fn list(settings: &Settings, wanted: Wanted, output: Output) -> Result<ExitCode> {
+pub(crate) async fn list(settings: &Settings, wanted: ListTransfers, output: Output) -> Result<ExitCode> {
     let state = wanted.state.map(|word| {
         TransferState::parse(&word).ok_or_else(|| {
             let words: Vec<&str> = TransferState::ALL.iter().map(|state| state.as_str()).collect();
@@ -32,6 +24,8 @@ pub(crate) async fn list(settings: &Settings, wanted: Wanted, output: Output) ->
         state: state.transpose()?,
         flow: wanted.flow,
         name_contains: wanted.file,
+        from: wanted.span.from,
+        to: wanted.span.to,
         ..TransferFilter::default()
     };
     let store = open_guest(settings, &Ambient::default()).await?;

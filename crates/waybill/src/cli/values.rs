@@ -1,0 +1,99 @@
+//! Values of the command line that are more than text.
+
+use chrono::{NaiveDate, NaiveDateTime, NaiveTime};
+use model::{EventKind, Sha256, Timestamp, nearest};
+
+/// A seal as `audit verify` names it: `NUMBER:DIGEST`.
+pub(crate) fn seal(text: &str) -> Result<(i64, Sha256), String> {
+    let wrong = || "a seal is NUMBER:DIGEST, as `audit verify` prints it".to_owned();
+    let (number, digest) = text.split_once(':').ok_or_else(wrong)?;
+    let number = number.parse().ok().filter(|number| *number > 0).ok_or_else(wrong)?;
+    Ok((number, sha256(digest).ok_or_else(wrong)?))
+}
+
+/// A hash of 64 hexadecimal digits.
+pub(crate) fn sha256(text: &str) -> Option<Sha256> {
+    let mut hash = [0; 32];
+    if text.len() != 64 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return None;
+    }
+    for (at, byte) in hash.iter_mut().enumerate() {
+        *byte = u8::from_str_radix(&text[2 * at..2 * at + 2], 16).ok()?;
+    }
+    Some(Sha256(hash))
+}
+
+/// A moment: RFC 3339, or a date with or without a time, in UTC.
+pub(crate) fn moment(text: &str) -> Result<Timestamp, String> {
+    if let Ok(moment) = chrono::DateTime::parse_from_rfc3339(text) {
+        return Ok(moment.to_utc());
+    }
+    let text = text.trim_end_matches('Z');
+    let with_time = ["%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M", "%Y-%m-%dT%H:%M"];
+    with_time
+        .iter()
+        .find_map(|form| NaiveDateTime::parse_from_str(text, form).ok())
+        .or_else(|| Some(NaiveDate::parse_from_str(text, "%Y-%m-%d").ok()?.and_time(NaiveTime::MIN)))
+        .map(|moment| moment.and_utc())
+        .ok_or_else(|| {
+            "a moment is a date with or without a time, in UTC (2027-01-31, \"2027-01-31 17:30\"), or RFC 3339".into()
+        })
+}
+
+/// A kind of event, or the group that several begin with: then with its dot, as the store wants it.
+pub(crate) fn event_kind(text: &str) -> Result<String, String> {
+    let known = || EventKind::ALL.iter().map(|kind| kind.as_str());
+    let group = format!("{}.", text.trim_end_matches('.'));
+    if known().any(|kind| kind == text) {
+        return Ok(text.to_owned());
+    }
+    if known().any(|kind| kind.starts_with(&group)) {
+        return Ok(group);
+    }
+    let groups = known().filter_map(|kind| kind.split_once('.')).map(|(group, _)| group);
+    let near = nearest(text, known().chain(groups));
+    let hint = near.map_or_else(
+        || "; groups are delivery, transfer, connection, login and others: see `audit search`".to_owned(),
+        |near| format!("; did you mean '{near}'?"),
+    );
+    Err(format!("there is no kind of event '{text}'{hint}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_seal_is_its_number_and_its_digest() {
+        let digest = "0123456789abcdef".repeat(4);
+        let (number, found) = seal(&format!("17:{digest}")).unwrap();
+        assert_eq!((number, found.to_string()), (17, digest.clone()));
+        for wrong in ["", "17", &digest, "0:", &format!("0:{digest}"), "17:abc", &format!("17:{digest}0")] {
+            assert!(seal(wrong).unwrap_err().contains("NUMBER:DIGEST"), "{wrong}");
+        }
+        assert!(seal(&format!("17:{}", "ü".repeat(32))).is_err());
+    }
+
+    #[test]
+    fn a_moment_is_utc_unless_it_says_otherwise() {
+        for (text, expected) in [
+            ("2027-01-31", "2027-01-31T00:00:00+00:00"),
+            ("2027-01-31 17:30", "2027-01-31T17:30:00+00:00"),
+            ("2027-01-31 17:30:05Z", "2027-01-31T17:30:05+00:00"),
+            ("2027-01-31T17:30:05.25+02:00", "2027-01-31T15:30:05.250+00:00"),
+        ] {
+            assert_eq!(moment(text).unwrap().to_rfc3339(), expected, "{text}");
+        }
+        assert!(moment("yesterday").is_err() && moment("2027-02-30").is_err());
+    }
+
+    #[test]
+    fn a_kind_is_whole_or_a_group() {
+        assert_eq!(event_kind("login.failed").unwrap(), "login.failed");
+        assert_eq!(event_kind("login").unwrap(), "login.");
+        assert_eq!(event_kind("login.").unwrap(), "login.");
+        assert!(event_kind("logn").unwrap_err().contains("did you mean 'login'?"));
+        assert!(event_kind("delivery.delivred").unwrap_err().contains("'delivery.delivered'"));
+        assert!(event_kind("").is_err() && event_kind(".").is_err());
+    }
+}

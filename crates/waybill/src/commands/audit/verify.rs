@@ -1,0 +1,120 @@
+//! `waybill audit verify` and `audit export-seals`: the proof, and the copy that makes it whole.
+
+use crate::cli::values::sha256;
+use crate::cli::{Output, Verify};
+use crate::commands::{FOUND_WRONG, write};
+use crate::gateway::open_guest;
+use crate::process::Ambient;
+use config::Settings;
+use model::{Error, ErrorKind, Result, Sha256};
+use serde_json::{Value, json};
+use std::fs::File;
+use std::io::{BufRead, BufReader, ErrorKind as IoErrorKind, Read};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use store::{TrustedKeys, VerifyOptions};
+
+/// Longest line of exported seals, in bytes; a seal has a few hundred.
+const LONGEST_LINE: u64 = 64 << 10;
+
+/// Writes the seals from a number on, a line each.
+pub(crate) async fn export_seals(settings: &Settings, from: i64) -> Result<ExitCode> {
+    let store = open_guest(settings, &Ambient::default()).await?;
+    let written = store.export_seals(from, write::line).await;
+    store.close().await;
+    written.map(|_| ExitCode::SUCCESS)
+}
+
+/// The keys whose seals are believed. Reads alone: a key made here would prove nothing.
+fn trusted(settings: &Settings, trust: &[PathBuf]) -> Result<TrustedKeys> {
+    let mut trusted = TrustedKeys::new();
+    let own = settings.state_directory.join("seal.key.pub");
+    let failed =
+        |path: &Path, error| Error::local_io("read a public key", error).with("path", path.display());
+    match std::fs::read(&own) {
+        Ok(pem) => drop(trusted.add_pem(&pem).map_err(|error| error.with("path", own.display()))?),
+        Err(error) if error.kind() != IoErrorKind::NotFound => return Err(failed(&own, error)),
+        Err(_) if trust.is_empty() => {
+            return Err(Error::permanent(ErrorKind::NotFound, "find a key to verify with")
+                .with("path", own.display())
+                .advice("name the public half of the node's seal key (seal.key.pub) with --trust"));
+        }
+        Err(_) => {}
+    }
+    for path in trust {
+        let pem = std::fs::read(path).map_err(|error| failed(path, error))?;
+        trusted.add_pem(&pem).map_err(|error| error.with("path", path.display()))?;
+    }
+    Ok(trusted)
+}
+
+/// Number and digest of each seal in a file that `audit export-seals` wrote.
+fn exported(path: &Path) -> Result<Vec<(i64, Sha256)>> {
+    let failed = |error| Error::local_io("read exported seals", error).with("path", path.display());
+    let mut reader = BufReader::new(File::open(path).map_err(failed)?);
+    let mut seals = Vec::new();
+    for number in 1_u64.. {
+        let mut line = Vec::new();
+        if reader.by_ref().take(LONGEST_LINE).read_until(b'\n', &mut line).map_err(failed)? == 0 {
+            break;
+        }
+        let seal = serde_json::from_slice::<Value>(&line).ok();
+        let seal = seal.and_then(|seal| Some((seal["seq"].as_i64()?, sha256(seal["digest"].as_str()?)?)));
+        seals.push(seal.ok_or_else(|| {
+            Error::permanent(ErrorKind::ConfigInvalid, "read exported seals")
+                .with("path", path.display())
+                .with("line", number)
+                .advice("each line is one seal, as `audit export-seals` wrote it")
+        })?);
+    }
+    Ok(seals)
+}
+
+pub(crate) async fn verify(settings: &Settings, wanted: Verify, output: Output) -> Result<ExitCode> {
+    let trusted = trusted(settings, &wanted.trust)?;
+    let mut expected = wanted.expect;
+    for path in &wanted.seals {
+        expected.append(&mut exported(path)?);
+    }
+    let store = open_guest(settings, &Ambient::default()).await?;
+    let options = VerifyOptions { trusted, expected, ..VerifyOptions::default() };
+    let mut told = 0;
+    let report = store
+        .verify_audit(&options, |report| {
+            // Long work shows progress, on standard error, so that results can be piped.
+            if output == Output::Text && report.events >= told + 100_000 {
+                told = report.events;
+                eprintln!("{} events in {} seals …", report.events, report.seals);
+            }
+        })
+        .await;
+    store.close().await;
+    let report = report?;
+    let findings: Vec<String> = report.findings.iter().map(ToString::to_string).collect();
+    match output {
+        Output::Json => write::json(&json!({
+            "holds": report.holds(), "seals": report.seals, "events": report.events,
+            "removed": report.removed, "unsealed": report.unsealed, "findings": findings,
+            "more_findings": report.more_findings,
+            "newest": report.newest.map(|(number, digest)| json!({ "seal": number, "digest": digest.to_string() })),
+        }))?,
+        Output::Text => {
+            findings.iter().try_for_each(write::line)?;
+            let verdict = if report.holds() {
+                "the audit trail is as it was sealed"
+            } else {
+                "the audit trail was changed"
+            };
+            write::line(format_args!(
+                "{verdict}: {} events under {} seals, {} not sealed yet, {} removed by retention",
+                report.events, report.seals, report.unsealed, report.removed
+            ))?;
+            if let Some((number, digest)) = report.newest {
+                write::line(format_args!(
+                    "newest seal: {number}:{digest} (keep it elsewhere: `audit verify --expect` proves later that nothing was cut off)"
+                ))?;
+            }
+        }
+    }
+    Ok(if report.holds() { ExitCode::SUCCESS } else { ExitCode::from(FOUND_WRONG) })
+}

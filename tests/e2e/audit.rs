@@ -1,0 +1,110 @@
+//! The audit trail from the command line: searched, proved, its seals kept elsewhere.
+
+use crate::pair::{PATIENCE, Pair, Terms, put};
+use serde_json::Value;
+use std::fs;
+use suites::{eventually, run};
+
+/// A command with Acme's settings: exit code, standard output, standard error.
+fn acme(pair: &Pair, arguments: &[&str]) -> (i32, String, String) {
+    let config = pair.acme.config();
+    let (status, out, error) = run(&[&["--config", config.to_str().unwrap()], arguments].concat());
+    (status.code().unwrap(), out, error)
+}
+
+fn search(pair: &Pair, arguments: &[&str]) -> Vec<Value> {
+    let found = pair.acme.json(&[&["audit", "search", "--limit", "1000"], arguments].concat());
+    found.as_array().unwrap().clone()
+}
+
+#[test]
+fn events_and_transfers_are_found_by_what_they_are_about() {
+    let mut pair = Pair::new(&Terms::default());
+    put(&pair.folder(), b"one.edi", b"an order");
+    pair.start();
+    pair.acme.wait_for("completed", 1, PATIENCE);
+
+    let group = search(&pair, &["--kind", "delivery"]);
+    assert!(group.len() >= 2, "{group:?}");
+    assert!(group.iter().all(|event| event["kind"].as_str().unwrap().starts_with("delivery.")), "{group:?}");
+    assert_eq!(search(&pair, &["--kind", "delivery."]), group);
+    assert_eq!(search(&pair, &["--kind", "delivery.delivered"]).len(), 1);
+    let (code, _, error) = acme(&pair, &["audit", "search", "--kind", "delivery.delivred"]);
+    assert!(code == 1 && error.contains("did you mean 'delivery.delivered'?"), "{code} {error}");
+
+    let of_folder = search(&pair, &["--endpoint", "acme-folder"]);
+    assert!(
+        !of_folder.is_empty() && of_folder.iter().all(|e| e["endpoint"] == "acme-folder"),
+        "{of_folder:?}"
+    );
+    let connection = of_folder.iter().find_map(|event| event["connection"].as_str()).unwrap();
+    let of_connection = search(&pair, &["--connection", connection]);
+    assert!(!of_connection.is_empty() && of_connection.iter().all(|e| e["connection"] == connection));
+    assert!(search(&pair, &["--severity", "error"]).is_empty());
+    assert!(!search(&pair, &["--severity", "info", "--actor", "system"]).is_empty());
+    assert!(search(&pair, &["--actor", "user:nobody"]).is_empty());
+
+    for list in [&["audit", "search"], &["transfer", "list"]] {
+        let count = |span: &[&str]| pair.acme.json(&[list, span].concat()).as_array().unwrap().len();
+        assert!(count(&["--from", "2020-01-01", "--to", "2999-12-31 23:59"]) >= 1, "{list:?}");
+        assert_eq!(count(&["--from", "2999-12-31"]), 0, "{list:?}");
+        assert_eq!(count(&["--to", "2020-01-01T00:00:00Z"]), 0, "{list:?}");
+        let (code, _, error) = acme(&pair, &[list as &[&str], &["--from", "yesterday"]].concat());
+        assert!(code == 1 && error.contains("RFC 3339"), "{code} {error}");
+    }
+}
+
+#[test]
+fn a_trail_that_was_cut_off_does_not_pass_against_a_copy_of_its_seals() {
+    let mut pair = Pair::new(&Terms::default());
+    pair.acme.start();
+    let newest = eventually("two seals", PATIENCE, || {
+        let newest = pair.acme.json(&["audit", "verify"])["newest"].clone();
+        (newest["seal"].as_i64()? >= 2).then_some(newest)
+    });
+    assert!(pair.acme.stop().success());
+    let (number, digest) = (newest["seal"].as_i64().unwrap(), newest["digest"].as_str().unwrap());
+    let expect = |number: i64, digest: &str| {
+        let seal = format!("{number}:{digest}");
+        acme(&pair, &["audit", "verify", "--expect", &seal])
+    };
+    let (code, out, error) = expect(number, digest);
+    assert_eq!(code, 0, "{out} {error}");
+    // A later seal than there is: what a trail looks like whose end was removed.
+    let (code, out, error) = expect(number + 1000, digest);
+    assert!(code == 2 && out.contains(&(number + 1000).to_string()), "{code} {out} {error}");
+    let (code, out, error) = expect(number, &"0".repeat(64));
+    assert_eq!(code, 2, "{out} {error}");
+
+    let (code, copy, error) = acme(&pair, &["audit", "export-seals"]);
+    assert_eq!(code, 0, "{error}");
+    assert!(copy.lines().count() as i64 >= number, "{copy}");
+    let (_, later, _) = acme(&pair, &["audit", "export-seals", "--from", "2"]);
+    assert_eq!(later.lines().count() + 1, copy.lines().count());
+    let kept = pair.root.path().join("seals");
+    let against = |copy: &str| {
+        fs::write(&kept, copy).unwrap();
+        acme(&pair, &["audit", "verify", "--seals", kept.to_str().unwrap()])
+    };
+    assert_eq!(against(&copy).0, 0);
+    let (code, out, _) = against(&copy.replace("\"seq\":2,", "\"seq\":2000,"));
+    assert!(code == 2 && out.contains("2000"), "{code} {out}");
+    let (code, _, error) = against("no seal");
+    assert!(code == 1 && error.contains("export-seals"), "{code} {error}");
+}
+
+#[test]
+fn verifying_makes_no_key() {
+    let mut pair = Pair::new(&Terms::default());
+    pair.acme.start();
+    assert!(pair.acme.stop().success());
+    let state = pair.acme.directory().join("state");
+    let away = pair.root.path().join("seal.key.pub");
+    fs::rename(state.join("seal.key.pub"), &away).unwrap();
+    fs::remove_file(state.join("seal.key")).unwrap();
+    let (code, _, error) = acme(&pair, &["audit", "verify"]);
+    assert!(code == 1 && error.contains("--trust"), "{code} {error}");
+    let (code, out, error) = acme(&pair, &["audit", "verify", "--trust", away.to_str().unwrap()]);
+    assert_eq!(code, 0, "{out} {error}");
+    assert!(!state.join("seal.key").exists() && !state.join("seal.key.pub").exists());
+}
