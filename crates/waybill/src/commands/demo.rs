@@ -132,6 +132,13 @@ fn place(named: Option<PathBuf>) -> Result<Place> {
     let root =
         named.unwrap_or_else(|| std::env::temp_dir().join(format!("waybill-demo-{}", std::process::id())));
     make_directory(&root)?;
+    let mut entries = std::fs::read_dir(&root).map_err(|error| failed("use the directory", &root, error))?;
+    if entries.next().is_some() {
+        // Its keys and databases would be those of another demonstration, or somebody's own.
+        return Err(Error::permanent(ErrorKind::AlreadyExists, "use the directory")
+            .with("path", root.display())
+            .advice("it is not empty: name another one, or remove what is in it"));
+    }
     let root = root.canonicalize().map_err(|error| failed("use the directory", &root, error))?;
     Ok(Place { root, temporary })
 }

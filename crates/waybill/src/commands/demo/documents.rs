@@ -46,7 +46,7 @@ retry = {{ attempts = 20, first = "1s", longest = "10s" }}
 "#,
         root = root.display(),
         port = sshd.port,
-        folder = sshd.folder.display(),
+        folder = in_url(&sshd.folder),
         user = sshd.user,
         key = sshd.client_key.display(),
         host_key = sshd.host_key,
@@ -74,7 +74,7 @@ pem = "${{file:{root}/acme/certificate.pem}}"
 
 [endpoint.warehouse]
 transport = "file"
-url = "file://{root}/globex/warehouse"
+url = "file://{place}/globex/warehouse"
 
 [flow.inbound]
 source = {{ listener = "as2", partner = "acme", mask = "*" }}
@@ -82,7 +82,13 @@ source = {{ listener = "as2", partner = "acme", mask = "*" }}
 endpoint = "warehouse"
 "#,
         root = root.display(),
+        place = in_url(root),
     );
     super::make_directory(&root.join("globex/warehouse"))?;
     write_file(&root.join("globex/definitions/globex.toml"), text)
+}
+
+/// A path as part of a URL, without what has a meaning there.
+fn in_url(path: &Path) -> String {
+    path.display().to_string().replace('%', "%25").replace('#', "%23").replace('?', "%3F")
 }

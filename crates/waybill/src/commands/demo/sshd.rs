@@ -49,8 +49,9 @@ impl Sshd {
             "ListenAddress 127.0.0.1:{port}\nHostKey {host}\nAuthorizedKeysFile {keys}\nPidFile none\nUsePAM no\n\
              StrictModes no\nPasswordAuthentication no\nPermitRootLogin prohibit-password\nUseDNS no\n\
              Subsystem sftp internal-sftp\n",
-            host = host_key_file.display(),
-            keys = directory.join("authorized_keys").display(),
+            host = quoted(&host_key_file),
+            // Here a percent sign begins a token.
+            keys = quoted(&directory.join("authorized_keys")).replace('%', "%%"),
         );
         write_file(&config, text)?;
         // sshd insists on being called by its whole path, for its own re-execution.
@@ -119,6 +120,11 @@ fn free_port() -> Result<u16> {
     Ok(TcpListener::bind("127.0.0.1:0").map_err(failed)?.local_addr().map_err(failed)?.port())
 }
 
+/// A path as one word of sshd's configuration.
+fn quoted(path: &Path) -> String {
+    format!("\"{}\"", path.display().to_string().replace('\\', "\\\\").replace('"', "\\\""))
+}
+
 fn run(command: &mut Command) -> Result<String> {
     let program = command.get_program().to_string_lossy().into_owned();
     let output = command.stdin(Stdio::null()).output().map_err(|error| {
@@ -128,7 +134,8 @@ fn run(command: &mut Command) -> Result<String> {
     if !output.status.success() {
         return Err(Error::permanent(ErrorKind::Internal, "run a program")
             .with("program", program)
-            .said(output.stderr));
+            .with("status", output.status)
+            .said(if output.stderr.is_empty() { output.stdout } else { output.stderr }));
     }
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
