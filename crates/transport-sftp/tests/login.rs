@@ -4,6 +4,7 @@
 
 mod support;
 
+use futures::future::join_all;
 use model::definition::{Credential, Definitions, KeyDefinition};
 use model::{Error, ErrorKind, Retry, Secret, Security};
 use std::process::Command;
@@ -133,6 +134,69 @@ async fn a_wrong_password_is_tried_once_and_for_good() {
     assert_eq!(world.records.opened.lock().unwrap().len(), 1);
     let closed = world.records.closed.lock().unwrap();
     assert!(closed[0].failed && closed[0].reason.as_str().contains("authentication failed"), "{closed:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_password_is_tried_once_for_all_who_wait() {
+    let server = Sshd::start();
+    let world = World::new();
+    let build = server.endpoint().set("private_key", "").set("password", "wrong");
+    let folder = world.folder(&build.user(server.field("password_user")).done());
+    let waiting = join_all((0..32).map(|_| list(&folder, ""))).await;
+    for listed in waiting {
+        let error = listed.unwrap_err();
+        is(&error, ErrorKind::Unauthenticated, Retry::Permanent, &["authentication failed"]);
+    }
+    world.settled().await;
+    assert_eq!(world.records.opened.lock().unwrap().len(), 1);
+    assert!(server.logged("Failed password", 1));
+    assert_eq!(server.log().matches("Failed password").count(), 1);
+}
+
+#[tokio::test]
+async fn a_silent_server_keeps_all_who_wait_no_longer_than_one() {
+    let server = Sshd::start();
+    let world = World::new();
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    silent.set_nonblocking(true).unwrap();
+    let connections = || std::iter::from_fn(|| silent.accept().ok()).count();
+    let port = silent.local_addr().unwrap().port();
+    let folder = world.folder(&server.endpoint().port(port).set("timeout", "1s").done());
+    for listed in join_all((0..32).map(|_| list(&folder, ""))).await {
+        is(&listed.unwrap_err(), ErrorKind::Timeout, Retry::Transient, &["complete the SSH handshake"]);
+    }
+    assert_eq!(connections(), 1);
+    // Who comes later tries again.
+    is(&list(&folder, "").await.unwrap_err(), ErrorKind::Timeout, Retry::Transient, &[]);
+    assert_eq!(connections(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_one_connection_lives_a_refusal_of_another_is_not_provoked_again() {
+    let server = Sshd::start();
+    let world = World::new();
+    std::fs::write(server.files().join("a"), "content").unwrap();
+    let folder = world.folder(&server.endpoint().done());
+    // As many uses as make a connection busy.
+    let mut readers = Vec::new();
+    for _ in 0..8 {
+        readers.push(folder.read(&"a".into(), 0).await.unwrap());
+    }
+    assert_eq!(world.records.opened.lock().unwrap().len(), 1);
+    let config = read_text(server.field("config"));
+    let keys = config.lines().find_map(|line| line.strip_prefix("AuthorizedKeysFile ")).unwrap();
+    std::fs::write(keys, "").unwrap();
+    for _ in 0..4 {
+        list(&folder, "").await.unwrap();
+    }
+    for listed in join_all((0..8).map(|_| list(&folder, ""))).await {
+        listed.unwrap();
+    }
+    assert_eq!(world.records.opened.lock().unwrap().len(), 2);
+    drop((readers, folder));
+    world.settled().await;
+    let closed = world.records.closed.lock().unwrap();
+    assert_eq!(closed.iter().filter(|end| end.failed).count(), 1, "{closed:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
