@@ -2,7 +2,7 @@
 
 use super::Place;
 use super::scene::{Scene, offer, put, refused};
-use crate::fake::{Act, Fault};
+use crate::fake::{Act, Fault, PublishAnswer};
 use model::definition::{After, PollSource};
 use model::{Outcome, RemotePath};
 use std::sync::Arc;
@@ -127,6 +127,9 @@ pub(super) async fn refused_files_go_to_the_error_directory_with_their_cause(pla
     let offer = refused(&found, "could not be read\nat all");
     // Cut off between the move and the writing of the cause.
     scene.folder.fail(Act::BeginWrite, Fault::CUT);
+    assert!(source.settle(&offer, Outcome::Refused).await.is_err());
+    // Written, but nobody tells whether it got its name.
+    scene.folder.publish_answer(PublishAnswer::UnknownNotDone);
     assert!(source.settle(&offer, Outcome::Refused).await.is_err());
     for _ in 0..2 {
         assert_eq!(source.settle(&offer, Outcome::Refused).await.unwrap(), Settled::Done);

@@ -9,7 +9,7 @@
 
 use super::{CAUSE, FolderSource, RELATIVE, is_same};
 use crate::Settled;
-use crate::folder::{Entry, EntryKind, names, parse_directory};
+use crate::folder::{Entry, EntryKind, Published, names, parse_directory};
 use model::definition::After;
 use model::{Error, ErrorKind, Offer, OfferIdentity, Outcome, PeerText, RemotePath, Result};
 use serde_json::Value;
@@ -228,8 +228,17 @@ impl FolderSource {
         let mut upload = self.folder.begin_write(&temporary, Some(text.len() as u64)).await?;
         upload.write(text.into()).await?;
         upload.finish().await?;
-        self.folder.publish(&temporary, &moved.with_file_name(&name), true).await?;
-        Ok(())
+        let name = moved.with_file_name(&name);
+        match self.folder.publish(&temporary, &name, true).await? {
+            Published::Published => Ok(()),
+            // Settling is asked for again, and writes it again.
+            Published::Exists | Published::Unknown => {
+                Err(Error::transient(ErrorKind::Unreachable, "put the cause beside a refused file")
+                    .with("endpoint", &self.options.endpoint)
+                    .with("path", name)
+                    .advice("nobody told whether it got its name; it is written again"))
+            }
+        }
     }
 
     async fn make_parent(&self, target: &RemotePath) -> Result<()> {
