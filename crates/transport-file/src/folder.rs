@@ -182,6 +182,16 @@ impl Folder for LocalFolder {
         .await
     }
 
+    async fn sync_directory(&self, directory: &RemotePath) -> Result<()> {
+        let directory = directory.clone();
+        self.run(move |place| {
+            let whole = place.base.join(&directory);
+            let anchor = place::anchor(&place.base, &place.roots, &directory)?;
+            place::sync_directory_at(&anchor).map_err(|e| failed("sync a directory", &whole, e))
+        })
+        .await
+    }
+
     async fn make_directory(&self, path: &RemotePath) -> Result<()> {
         let path = path.clone();
         self.run(move |place| {

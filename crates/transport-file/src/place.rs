@@ -136,6 +136,16 @@ pub(crate) fn open_regular(spot: &Spot) -> Result<std::fs::File, Errno> {
     Ok(opened.into())
 }
 
+/// Makes the entries of the directory that a path leads to durable, as [`sync_directory`] does.
+pub(crate) fn sync_directory_at(anchor: &Anchor) -> Result<(), Errno> {
+    match open_directory(&anchor.directory, &anchor.parts, OFlags::PATH) {
+        Ok(directory) => sync_directory(&directory),
+        // The endpoint names one file: its directory is meant.
+        Err(Errno::NOTDIR) => sync_directory(&anchor.directory),
+        Err(error) => Err(error),
+    }
+}
+
 /// Makes a directory's entries durable. A directory that may be written but not read (a drop box)
 /// cannot be synced; then the file system's own order has to do.
 pub(crate) fn sync_directory(directory: &OwnedFd) -> Result<(), Errno> {

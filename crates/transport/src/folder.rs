@@ -85,6 +85,15 @@ pub trait Folder: Send + Sync {
     /// By the protocol's codes.
     async fn remove(&self, path: &RemotePath) -> Result<()>;
 
+    /// Makes durable which names a directory holds, where the place can: asked when a name is found given or gone by
+    /// an earlier call, which may have been cut off before it was durable.
+    ///
+    /// # Errors
+    /// By the protocol's codes.
+    async fn sync_directory(&self, _directory: &RemotePath) -> Result<()> {
+        Ok(())
+    }
+
     /// Makes a directory and those above it; one that exists is fine.
     ///
     /// # Errors

@@ -120,6 +120,11 @@ pub(super) async fn noted_and_gone_was_published(place: Place) {
     assert!(arrived(&scene.send(2).await));
     assert!(scene.names().await.is_empty(), "not delivered a second time");
     assert_eq!(scene.folder.count(Act::BeginWrite), 1);
+    assert_eq!(
+        scene.folder.count(Act::SyncDirectory),
+        1,
+        "the name is made durable by whoever finds it given"
+    );
 }
 
 pub(super) async fn what_was_noted_of_another_place_does_not_count(place: Place) {

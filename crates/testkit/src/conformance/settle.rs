@@ -34,7 +34,9 @@ pub(super) async fn delete_is_idempotent_and_leaves_what_is_new(place: Place) {
     let offer = offer(&found);
     assert_eq!(source.settle(&offer, Outcome::Taken).await.unwrap(), Settled::Done);
     assert!(scene.names().await.is_empty());
+    assert_eq!(scene.folder.count(Act::SyncDirectory), 0, "whoever removes it makes it durable");
     assert_eq!(source.settle(&offer, Outcome::Taken).await.unwrap(), Settled::Done);
+    assert_eq!(scene.folder.count(Act::SyncDirectory), 1, "whoever finds it gone makes that durable");
     scene.put("a.edi", b"a new file").await;
     assert_eq!(source.settle(&offer, Outcome::Taken).await.unwrap(), Settled::Changed);
     assert_eq!(scene.content(&scene.path("a.edi")).await.unwrap(), b"a new file");

@@ -30,6 +30,8 @@ pub enum Act {
     Remove,
     /// `make_directory`
     MakeDirectory,
+    /// `sync_directory`
+    SyncDirectory,
     /// `write` of an upload
     Write,
     /// `finish` of an upload
@@ -229,6 +231,11 @@ impl Folder for ScriptedFolder {
         self.scripted(Act::Remove, path).await?;
         let done = self.inner.remove(path).await;
         self.answered(Act::Remove, done)
+    }
+
+    async fn sync_directory(&self, directory: &RemotePath) -> Result<()> {
+        self.scripted(Act::SyncDirectory, directory).await?;
+        self.inner.sync_directory(directory).await
     }
 
     async fn make_directory(&self, path: &RemotePath) -> Result<()> {

@@ -195,7 +195,16 @@ impl FolderDestination {
             self.folder.identity(directory).await
         };
         match found.await {
-            Ok(identity) if identity == publishing.identity => Ok(Look::Gone),
+            Ok(identity) if identity == publishing.identity => {
+                // Whoever published it may have been cut off before its name was durable.
+                let parent = publishing.temporary.parent().unwrap_or_else(|| directory.clone());
+                match self.folder.sync_directory(&parent).await {
+                    Err(error) if error.kind() != ErrorKind::NotFound => {
+                        Err(error.retry_as(Retry::Ambiguous))
+                    }
+                    _ => Ok(Look::Gone),
+                }
+            }
             Ok(_) => Ok(Look::Elsewhere),
             Err(error) => Err(Error::ambiguous(error.kind(), "learn whether a file got its name")
                 .with("endpoint", &self.options.endpoint)

@@ -49,12 +49,20 @@ impl FolderSource {
 
     async fn delete(&self, identity: &OfferIdentity) -> Result<Settled> {
         match found(self.folder.stat(&identity.path).await)? {
-            None => return Ok(Settled::Done),
+            None => return self.went_before(&identity.path).await.map(|()| Settled::Done),
             Some(entry) if !is_same(&entry, identity) => return Ok(Settled::Changed),
             Some(_) => {}
         }
-        found(self.folder.remove(&identity.path).await)?;
+        if found(self.folder.remove(&identity.path).await)?.is_none() {
+            self.went_before(&identity.path).await?;
+        }
         Ok(Settled::Done)
+    }
+
+    /// A name is found gone, or given, by an earlier call: that call may have been cut off before it was durable.
+    async fn went_before(&self, path: &RemotePath) -> Result<()> {
+        let parent = path.parent().unwrap_or_default();
+        found(self.folder.sync_directory(&parent).await).map(drop)
     }
 
     async fn refuse(&self, offer: &Offer, directory: &str) -> Result<Settled> {
@@ -173,10 +181,15 @@ impl FolderSource {
             let to = target.with_file_name(&name);
             match found(self.folder.stat(&to).await)? {
                 None => break,
-                Some(entry) if looks_same(&entry, identity) => return Ok(Moved::To(to)),
+                Some(entry) if looks_same(&entry, identity) => {
+                    self.went_before(&to).await?;
+                    self.went_before(&identity.path).await?;
+                    return Ok(Moved::To(to));
+                }
                 Some(_) => {}
             }
         }
+        self.went_before(&identity.path).await?;
         tracing::warn!(path = %identity.path, target = %target, "file to be moved is gone; somebody else took it");
         Ok(Moved::Gone)
     }
