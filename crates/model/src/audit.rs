@@ -88,6 +88,10 @@ words! {
         LoginSucceeded = "login.succeeded",
         /// Someone failed to log in.
         LoginFailed = "login.failed",
+        /// A login was refused unread after failed ones: the first of each wait.
+        LoginThrottled = "login.throttled",
+        /// Someone logged out.
+        LoginEnded = "login.ended",
         /// A user was made or changed.
         UserChanged = "user.changed",
     }
@@ -297,7 +301,8 @@ impl EventKind {
             | Self::TransferHeld
             | Self::PayloadQuarantined
             | Self::NodeFenced
-            | Self::LoginFailed => Severity::Warning,
+            | Self::LoginFailed
+            | Self::LoginThrottled => Severity::Warning,
             Self::OfferRefused
             | Self::TransferFailed
             | Self::DeliveryFailed

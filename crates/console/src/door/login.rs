@@ -1,6 +1,7 @@
 //! `/login` and `/logout`.
 
 use super::session::{self, with_cookie};
+use super::throttle::TooSoon;
 use super::{local_path, peer};
 use crate::frame::Frame;
 use crate::problem::Problem;
@@ -79,9 +80,13 @@ pub(crate) async fn submit(
         let event = site.event(EventKind::LoginFailed).peer_detail("user", shortened(name));
         with_peer(event.detail("why", why), peer)
     };
-    if let Err(wait) = site.throttle.attempt(name, peer, site.now()) {
-        // Not written to the trail each time: whoever floods the login must not flood the trail.
+    if let Err(TooSoon { wait, first }) = site.throttle.attempt(name, peer, site.now()) {
         tracing::warn!(user = %PeerText::from(shortened(name)), "a login came too soon after failed ones");
+        if first {
+            let event = site.event(EventKind::LoginThrottled).peer_detail("user", shortened(name));
+            let event = event.detail("why", format!("after failed logins, {} to wait", seconds(wait)));
+            site.store.append_events(vec![with_peer(event, peer)]).await?;
+        }
         let mut response = again(
             StatusCode::TOO_MANY_REQUESTS,
             format!("Too many failed attempts. Wait {} and try again.", seconds(wait)),
@@ -104,14 +109,23 @@ pub(crate) async fn submit(
     site.throttle.succeeded(name, peer);
     let event = site.event(EventKind::LoginSucceeded).by(Actor::User(name.to_owned()));
     // Whoever had the cookie before the login has nothing after it.
-    session::end(&site, &headers).await?;
+    session::end(&site, &headers, Vec::new()).await?;
     let cookie = session::begin(&site, &headers, name, vec![with_peer(event, peer)]).await?;
     Ok(with_cookie(Redirect::to(next).into_response(), cookie))
 }
 
 /// `POST /logout`
-pub(crate) async fn logout(State(site): State<Arc<Site>>, headers: HeaderMap) -> Result<Response, Problem> {
-    let cookie = session::end(&site, &headers).await?;
+pub(crate) async fn logout(
+    State(site): State<Arc<Site>>,
+    headers: HeaderMap,
+    extensions: Extensions,
+) -> Result<Response, Problem> {
+    let visitor = session::visitor(&site, &headers).await?;
+    let ended = visitor.map(|visitor| {
+        let event = site.event(EventKind::LoginEnded).by(Actor::User(visitor.name));
+        with_peer(event, peer(&extensions))
+    });
+    let cookie = session::end(&site, &headers, ended.into_iter().collect()).await?;
     Ok(with_cookie(Redirect::to("/login").into_response(), cookie))
 }
 

@@ -73,10 +73,14 @@ pub(super) async fn begin(
     Ok(set_cookie(&session_cookie(headers, secure), &token, secure, None))
 }
 
-/// Ends the session of a request, if it has one.
-pub(super) async fn end(site: &Site, headers: &HeaderMap) -> Result<Option<HeaderValue>> {
+/// Ends the session of a request, if it has one, with its events.
+pub(super) async fn end(
+    site: &Site,
+    headers: &HeaderMap,
+    events: Vec<AuditEvent>,
+) -> Result<Option<HeaderValue>> {
     if let Some(token) = token_of(site, headers) {
-        site.store.end_session(token, site.now(), Vec::new()).await?;
+        site.store.end_session(token, site.now(), events).await?;
     }
     let secure = site.settings.secure_cookies;
     Ok(set_cookie(&session_cookie(headers, secure), "", secure, Some(0)))

@@ -29,6 +29,18 @@ struct Entry {
     failures: u32,
     last: Timestamp,
     until: Timestamp,
+    /// Whether an attempt was refused in the present wait.
+    refused: bool,
+}
+
+/// An attempt that comes too soon.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct TooSoon {
+    /// How long to wait.
+    pub(crate) wait: Duration,
+    /// Whether it is the first in this wait: told once, for whoever floods the login must not flood the
+    /// trail.
+    pub(crate) first: bool,
 }
 
 impl Throttle {
@@ -44,21 +56,26 @@ impl Throttle {
         user: &str,
         peer: Option<SocketAddr>,
         now: Timestamp,
-    ) -> Result<(), Duration> {
+    ) -> Result<(), TooSoon> {
         let mut entries = self.entries();
         let keys = keys(user, peer);
-        let wait = keys
-            .iter()
-            .filter_map(|(key, _)| entries.get(key))
-            .filter_map(|entry| (entry.until - now).to_std().ok())
-            .max()
-            .filter(|wait| !wait.is_zero());
-        if let Some(wait) = wait {
-            return Err(wait);
+        let mut too_soon: Option<TooSoon> = None;
+        for (key, _) in &keys {
+            let Some(entry) = entries.get_mut(key) else { continue };
+            let Some(wait) = (entry.until - now).to_std().ok().filter(|wait| !wait.is_zero()) else {
+                continue;
+            };
+            let first = !std::mem::replace(&mut entry.refused, true);
+            let other = too_soon.unwrap_or(TooSoon { wait, first });
+            too_soon = Some(TooSoon { wait: wait.max(other.wait), first: first || other.first });
+        }
+        if let Some(too_soon) = too_soon {
+            return Err(too_soon);
         }
         for (key, free) in keys {
             make_room(&mut entries, now);
-            let entry = entries.entry(key).or_insert(Entry { failures: 0, last: now, until: now });
+            let entry =
+                entries.entry(key).or_insert(Entry { failures: 0, last: now, until: now, refused: false });
             if since(entry.last, now) >= FORGET_AFTER {
                 entry.failures = 0;
             }
@@ -67,6 +84,7 @@ impl Throttle {
             if entry.failures >= free {
                 let wait = Duration::from_secs(1 << (entry.failures - free).min(5)).min(LONGEST_WAIT);
                 entry.until = now + wait;
+                entry.refused = false;
             }
         }
         Ok(())
@@ -135,7 +153,9 @@ mod tests {
         }
         let mut waits = Vec::new();
         for _ in 0..8 {
-            let wait = throttle.attempt("ada", peer(1), at(now)).unwrap_err();
+            let TooSoon { wait, first } = throttle.attempt("ada", peer(1), at(now)).unwrap_err();
+            assert!(first, "each wait is told");
+            assert!(!throttle.attempt("ada", peer(1), at(now)).unwrap_err().first, "and once");
             waits.push(wait.as_secs());
             now += i64::try_from(wait.as_secs()).unwrap();
             throttle.attempt("ada", peer(1), at(now)).unwrap();
