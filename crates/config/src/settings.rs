@@ -23,6 +23,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
+use url::Url;
 
 /// Everything the process is told before it starts. Paths are absolute.
 #[derive(Clone, Debug)]
@@ -72,6 +73,8 @@ pub struct Staging {
 pub struct Listen {
     /// Console and API.
     pub console: SocketAddr,
+    /// Where people reach the console, when that is another address: `http` or `https`, and no path.
+    pub console_url: Option<Url>,
     /// HTTP servers by name.
     pub http: BTreeMap<String, SocketAddr>,
 }
@@ -193,6 +196,7 @@ fn read(all: &Reader<'_>, base: &Path) -> Option<Settings> {
         .text("directory")
         .map_or_else(|| state_directory.join("staging"), |text| beside(base, &text.value));
     let console = parsed(&listen, "console", address);
+    let console_url = listen.has("console_url").then(|| parsed(&listen, "console_url", origin));
     let mut http = BTreeMap::new();
     for (name, listener) in listen.named("http") {
         if let Some(address) = parsed(&listener, "address", address) {
@@ -213,7 +217,11 @@ fn read(all: &Reader<'_>, base: &Path) -> Option<Settings> {
         lease: lease?,
         database: Database { url: url? },
         staging: Staging { directory, min_free: staging.size("min_free")? },
-        listen: Listen { console: console?, http },
+        listen: Listen {
+            console: console?,
+            console_url: console_url.map_or(Some(None), |url| url.map(Some))?,
+            http,
+        },
         limits: Limits { buffers, deliveries: number("deliveries")?, stagings: number("stagings")? },
         roots,
         egress: Egress { allow, allow_loopback: egress.flag("allow_loopback") },
@@ -239,6 +247,23 @@ fn address(text: &str) -> Result<SocketAddr, String> {
     })
 }
 
+/// A URL of scheme, host and port alone.
+fn origin(text: &str) -> Result<Url, String> {
+    let wrong =
+        |why: &str| format!("takes a URL such as \"https://waybill.acme.example\", not {text:?}: {why}");
+    let url = Url::parse(text).map_err(|error| wrong(&error.to_string()))?;
+    if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
+        return Err(wrong("it begins with http:// or https:// and a host"));
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err(wrong("a user has no place in it"));
+    }
+    if url.path() != "/" || url.query().is_some() || url.fragment().is_some() {
+        return Err(wrong("the console is at the root of its host, so nothing follows the host and port"));
+    }
+    Ok(url)
+}
+
 fn within(reader: &Reader<'_>, name: &str, seconds: std::ops::RangeInclusive<u64>) -> Option<Duration> {
     let duration = reader.duration(name)?;
     let (least, most) = (Duration::from_secs(*seconds.start()), Duration::from_secs(*seconds.end()));
@@ -260,7 +285,7 @@ fn database_url(database: &Reader<'_>, base: &Path, state_directory: &Path) -> O
     match scheme {
         "postgres" | "postgresql" => {
             // The text may hold a password: only the reason is shown.
-            if let Err(error) = url::Url::parse(url.reveal()) {
+            if let Err(error) = Url::parse(url.reveal()) {
                 database.error("url", format!("is no URL: {error}"));
                 return None;
             }

@@ -49,7 +49,7 @@ pub(crate) async fn same_origin(State(site): State<Arc<Site>>, request: Request,
     Problem::forbidden(
         "This request did not come from a page of this console, so it was not carried out.",
         "Open the console itself and try again. Behind a reverse proxy: have it pass the Host header on, \
-         or set the console's public URL.",
+         or set listen.console_url to the address that people open.",
     )
     .into_response()
 }

@@ -8,7 +8,7 @@ use engine::EndpointHealth;
 use model::{Protocol, Purpose, Result};
 use net::http::{ListenSpec, Route, RouteGuard, TowerHandler};
 use staging::Staging;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use store::Journal;
 
@@ -17,37 +17,46 @@ const MOST_BACKLOG: u64 = 64 << 20;
 
 /// The console, as long as it is held.
 pub(crate) struct ConsoleRoom {
-    route: RouteGuard,
+    /// Held, so that it stays open.
+    _route: RouteGuard,
+    url: String,
     first_start: Option<String>,
 }
 
 impl ConsoleRoom {
-    /// Where it listens.
-    pub(crate) fn address(&self) -> SocketAddr {
-        self.route.local_addr()
+    /// Where people reach it.
+    pub(crate) fn url(&self) -> &str {
+        &self.url
     }
 
     /// The link to open: the one-time link as long as there is no user.
     pub(crate) fn link(&self) -> String {
-        self.first_start.clone().unwrap_or_else(|| self.base())
+        self.first_start.clone().unwrap_or_else(|| self.url.clone())
     }
 
     /// The one-time link, when there is no user yet.
     pub(crate) fn first_start(&self) -> Option<&str> {
         self.first_start.as_deref()
     }
+}
 
-    fn base(&self) -> String {
-        format!("http://{}/", self.address())
+/// An address that a browser on this machine can open: one that stands for all of the machine's own is none.
+fn reachable(mut address: SocketAddr) -> SocketAddr {
+    match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => address.set_ip(Ipv4Addr::LOCALHOST.into()),
+        IpAddr::V6(ip) if ip.is_unspecified() => address.set_ip(Ipv6Addr::LOCALHOST.into()),
+        _ => {}
     }
+    address
 }
 
 /// Opens the console's address.
 pub(crate) async fn open(gateway: &Gateway) -> Result<ConsoleRoom> {
+    let public_url = gateway.settings.listen.console_url.clone();
     let settings = ConsoleSettings {
         node: gateway.settings.node.clone(),
-        public_url: None,
-        secure_cookies: false,
+        secure_cookies: public_url.as_ref().is_some_and(|url| url.scheme() == "https"),
+        public_url: public_url.clone(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
     };
     let random = Arc::clone(&gateway.ambient.random);
@@ -75,9 +84,10 @@ pub(crate) async fn open(gateway: &Gateway) -> Result<ConsoleRoom> {
         endpoint: None,
     };
     let route = gateway.servers.route(&listen, route, Arc::new(TowerHandler::new(console.router())))?;
-    let mut room = ConsoleRoom { route, first_start: None };
-    room.first_start = console.first_start_link(&room.base()).await?;
-    Ok(room)
+    let own = || format!("http://{}/", reachable(route.local_addr()));
+    let url = public_url.map_or_else(own, |url| url.to_string());
+    let first_start = console.first_start_link(&url).await?;
+    Ok(ConsoleRoom { _route: route, url, first_start })
 }
 
 /// What this node knows beside the database.
@@ -127,5 +137,22 @@ impl Vitals for NodeVitals {
             self.staging.check_there().and_then(|()| self.staging.space().map(drop)),
         ));
         reasons
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn links_lead_to_an_address_that_a_browser_can_open() {
+        for (listens, reached) in [
+            ("0.0.0.0:8420", "127.0.0.1:8420"),
+            ("[::]:8420", "[::1]:8420"),
+            ("10.20.0.5:80", "10.20.0.5:80"),
+            ("[2001:db8::5]:80", "[2001:db8::5]:80"),
+        ] {
+            assert_eq!(reachable(listens.parse().unwrap()).to_string(), reached);
+        }
     }
 }

@@ -79,6 +79,13 @@ pub(super) static LISTEN: &[Field] = &[
         "Address and port of the console and its API. Loopback until told otherwise; IPv6 in brackets.",
     ),
     Field::optional(
+        "console_url",
+        TEXT,
+        "Where people reach the console when that is another address, such as `https://waybill.acme.example` \
+         before a reverse proxy that does TLS. With https cookies are Secure; the first start's link begins \
+         with it.",
+    ),
+    Field::optional(
         "http",
         FieldKind::Named(HTTP_LISTENER),
         "HTTP servers for what partners send (AS2), by a name of your choice: `[listen.http.partners]`.",

@@ -97,6 +97,14 @@ fn mistakes_are_named_with_place_and_nearest_name() {
             "2:14: error: limits.deliveries: takes a whole number from 1 to 4096, not text; write it without quotes",
         ),
         ("[egress]\nallow = [\"10.0.0.1/8\"]", "2:10: error: egress.allow: \"10.0.0.1/8\" has bits behind"),
+        (
+            "[listen]\nconsole_url = \"waybill.acme.example\"",
+            "2:15: error: listen.console_url: takes a URL such as \"https://waybill.acme.example\"",
+        ),
+        ("[listen]\nconsole_url = \"ftp://acme.example\"", "it begins with http:// or https:// and a host"),
+        ("[listen]\nconsole_url = \"https://acme.example/waybill\"", "nothing follows the host and port"),
+        ("[listen]\nconsole_url = \"https://acme.example?x\"", "nothing follows the host and port"),
+        ("[listen]\nconsole_url = \"https://ada@acme.example\"", "a user has no place in it"),
         ("[audit]\nseal_every = \"2d\"", "2:14: error: audit.seal_every: takes 1s to 86400s"),
         (
             "[log]\nformat = \"jsn\"",
@@ -131,6 +139,14 @@ fn a_wrong_variable_is_named_itself() {
         let problems = parse("state_directory = \"s\"", &[(name, value)]).unwrap_err();
         assert!(problems[0].to_string().starts_with(expected), "{}", problems[0]);
     }
+}
+
+#[test]
+fn the_console_has_another_address_when_it_is_told() {
+    let url = |text: &str| parse(text, &[]).unwrap().0.listen.console_url.map(|url| url.to_string());
+    assert_eq!(url(""), None);
+    let told = url("[listen]\nconsole_url = \"https://Waybill.acme.example:8443\"");
+    assert_eq!(told.as_deref(), Some("https://waybill.acme.example:8443/"));
 }
 
 #[test]

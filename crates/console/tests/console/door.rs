@@ -1,7 +1,8 @@
 //! Coming in: the first link, login, sessions, throttling, forms from elsewhere.
 
-use super::{PASSWORD, inside, kinds, world};
+use super::{PASSWORD, inside, kinds, start, world};
 use crate::browser::Browser;
+use crate::support::World;
 use http::StatusCode;
 use model::EventKind;
 use std::time::Duration;
@@ -76,6 +77,12 @@ async fn login_leads_where_one_wanted_to_go_and_logout_ends_it() {
     assert_eq!(browser.get("/").await.status, StatusCode::OK);
     let old = browser.clone();
     assert_eq!(browser.post("/logout", &[]).await.location(), "/login");
+    // Once: a second time nobody is logged in.
+    assert_eq!(old.clone().post("/logout", &[]).await.location(), "/login");
+    let filter = EventFilter { kind: Some("login.ended".into()), ..EventFilter::default() };
+    let ended = world.store.events(&filter, Page::first(9)).await.unwrap().rows;
+    assert_eq!(ended.len(), 1);
+    assert_eq!((ended[0].actor.as_str(), ended[0].peer.as_deref()), ("user:ada", Some("192.0.2.7:40000")));
     for mut out in [browser, old] {
         assert_eq!(out.get("/").await.location(), "/login");
     }
@@ -111,6 +118,8 @@ async fn guessing_passwords_takes_longer_each_time() {
     let answer = guesser.post("/login", &right).await;
     assert_eq!(answer.status, StatusCode::TOO_MANY_REQUESTS);
     assert_eq!(answer.header("retry-after"), "2");
+    assert_eq!(guesser.post("/login", &right).await.status, StatusCode::TOO_MANY_REQUESTS);
+    assert_eq!(kinds(&world, EventKind::LoginThrottled).await, 1, "one for the whole wait");
     world.pass(Duration::from_secs(1));
     assert_eq!(guesser.post("/login", &right).await.status, StatusCode::SEE_OTHER);
     assert_eq!(kinds(&world, EventKind::LoginFailed).await, 5);
@@ -152,4 +161,24 @@ async fn other_sites_cannot_send_forms() {
     }
     browser.post("/theme", &[("theme", "dark")]).await;
     assert!(browser.get("/transfers").await.text.contains("data-theme=\"dark\""));
+}
+
+#[tokio::test]
+async fn before_https_cookies_are_secure_and_the_link_leads_there() {
+    let url = "https://waybill.acme.example/";
+    let world = World::behind(Some(url), None, start(), false).await;
+    let link = world.console.first_start_link("http://127.0.0.1:8420/").await.unwrap().unwrap();
+    let path = link.strip_prefix("https://waybill.acme.example").unwrap();
+    // The proxy passes another Host header on than the browser sent.
+    let mut browser = Browser::new(&world.console).with("origin", "https://waybill.acme.example");
+    let form = [("user", "ada"), ("password", PASSWORD), ("again", PASSWORD)];
+    let answer = browser.post(path, &form).await;
+    assert_eq!(answer.status, StatusCode::SEE_OTHER);
+    let cookie = answer.cookie();
+    assert!(cookie.starts_with("__Host-waybill_session") && cookie.contains("; Secure"), "{cookie}");
+    assert_eq!(browser.get("/transfers").await.status, StatusCode::OK);
+    let theme = browser.post("/theme", &[("theme", "dark")]).await;
+    assert!(theme.cookie().contains("; Secure"), "{}", theme.cookie());
+    let other = browser.with("origin", "http://waybill.acme.example").post("/logout", &[]).await;
+    assert_eq!(other.status, StatusCode::FORBIDDEN);
 }

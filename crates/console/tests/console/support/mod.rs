@@ -64,6 +64,16 @@ impl Vitals for Said {
 impl World {
     /// Over the given database, or a new SQLite file. Time stands still unless it ticks.
     pub(crate) async fn open(url: Option<String>, now: Timestamp, ticks: bool) -> Self {
+        Self::behind(None, url, now, ticks).await
+    }
+
+    /// The same, reached by people at another address.
+    pub(crate) async fn behind(
+        public_url: Option<&str>,
+        url: Option<String>,
+        now: Timestamp,
+        ticks: bool,
+    ) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let url = url.unwrap_or_else(|| format!("sqlite:{}", dir.path().join("waybill.db").display()));
         let mut settings = StoreSettings::new(url);
@@ -73,8 +83,8 @@ impl World {
         let clock = Arc::new(Time { at: Mutex::new(now), ticks_since });
         let settings = ConsoleSettings {
             node: "acme-1".parse().unwrap(),
-            public_url: None,
-            secure_cookies: false,
+            public_url: public_url.map(|url| url.parse().unwrap()),
+            secure_cookies: public_url.is_some_and(|url| url.starts_with("https:")),
             version: "0.1.0".into(),
         };
         let lent = clock.clone();
