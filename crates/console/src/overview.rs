@@ -13,33 +13,53 @@ use axum::extract::State;
 use axum::response::{Html, IntoResponse, Response};
 use http::HeaderMap;
 use model::{Lifecycle, Result as ModelResult, Timestamp, TransferState};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use store::{FailingDelivery, Overview};
-use tokio::sync::Mutex;
 
 /// How long numbers are shown again without being counted again, for all who look at them.
 const FRESH_FOR: Duration = Duration::from_secs(4);
+/// How long they are shown while somebody else is counting.
+const SHOWN_FOR: Duration = Duration::from_secs(60);
 
 /// The last count. Counting costs the same for one open page and for a hundred.
 #[derive(Default)]
 pub(crate) struct Counted {
-    last: Mutex<Option<(Timestamp, Arc<Overview>)>>,
+    last: Mutex<Option<Count>>,
+    /// Held by whoever counts.
+    turn: tokio::sync::Mutex<()>,
+}
+
+/// Numbers, and when they were counted.
+#[derive(Clone)]
+pub(crate) struct Count {
+    pub(crate) at: Timestamp,
+    pub(crate) overview: Arc<Overview>,
+}
+
+impl Counted {
+    fn last(&self) -> MutexGuard<'_, Option<Count>> {
+        // What is in there is replaced whole.
+        self.last.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Site {
-    /// The numbers, at most a few seconds old.
-    pub(crate) async fn overview(&self) -> ModelResult<Arc<Overview>> {
-        let mut last = self.counted.last.lock().await;
+    /// The numbers, at most a few seconds old, or a minute while they are being counted: nobody waits for
+    /// another's answer from the database.
+    pub(crate) async fn overview(&self) -> ModelResult<Count> {
         let now = self.now();
-        if let Some((at, overview)) = last.as_ref()
-            && (now - *at).to_std().is_ok_and(|age| age < FRESH_FOR)
+        let last = self.counted.last().clone();
+        let turn = self.counted.turn.try_lock();
+        let good_for = if turn.is_ok() { FRESH_FOR } else { SHOWN_FOR };
+        if let Some(count) = last
+            && (now - count.at).to_std().is_ok_and(|age| age < good_for)
         {
-            return Ok(overview.clone());
+            return Ok(count);
         }
-        let overview = Arc::new(self.store.overview(now).await?);
-        *last = Some((now, overview.clone()));
-        Ok(overview)
+        let count = Count { at: now, overview: Arc::new(self.store.overview(now).await?) };
+        *self.counted.last() = Some(count.clone());
+        Ok(count)
     }
 }
 
@@ -161,8 +181,8 @@ pub(crate) async fn page(
     frame: Frame,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let overview = site.overview().await?;
-    let body = body(&site, &overview);
+    let count = site.overview().await?;
+    let body = body(&site, &count);
     if headers.contains_key(FRAGMENT) {
         return Ok(Html(body.render()?).into_response());
     }
@@ -175,8 +195,8 @@ const TROUBLE: usize = 10;
 /// Seals follow within seconds; so long after, something keeps them.
 const LONG_LAG: Duration = Duration::from_secs(300);
 
-fn body(site: &Site, overview: &Overview) -> OverviewBody {
-    let now = site.now();
+fn body(site: &Site, count: &Count) -> OverviewBody {
+    let (now, overview) = (site.now(), &count.overview);
     let lag = &overview.seal_lag;
     OverviewBody {
         states: state_counts(overview, None),
@@ -209,7 +229,7 @@ fn body(site: &Site, overview: &Overview) -> OverviewBody {
         journal: site.vitals.journal().map(|journal| crate::show::size_text(journal.backlog_bytes)),
         free: site.vitals.staging().map(|staging| crate::show::size_text(staging.free_bytes)),
         up: between(site.started, now),
-        at: Moment(now),
+        at: Moment(count.at),
     }
 }
 

@@ -18,8 +18,9 @@ use model::{DeliveryState, Lifecycle, Result, Timestamp, TransferState};
 use net::http::PeerInfo;
 use std::sync::Arc;
 use std::time::Duration;
+use store::{Overview, StoreMetrics};
 
-/// How long the database may take to be called there.
+/// How long the database may take to be called there: Prometheus gives a scrape 10 s.
 const DATABASE_WITHIN: Duration = Duration::from_secs(2);
 
 /// `GET /healthz`: the process lives and answers.
@@ -62,8 +63,7 @@ pub(crate) async fn metrics(
     headers: HeaderMap,
     extensions: Extensions,
 ) -> Response {
-    let asked_by = session::visitor(&site, &headers);
-    if !is_local(&headers, &extensions) && !matches!(asked_by.await, Ok(Some(_))) {
+    if !is_local(&headers, &extensions) && !logged_in(&site, &headers).await {
         return plain(
             StatusCode::FORBIDDEN,
             "metrics are open to this machine, and to whoever is logged in\n".to_owned(),
@@ -71,15 +71,28 @@ pub(crate) async fn metrics(
     }
     let mut text = Exposition::default();
     own_numbers(&site, &mut text);
-    match database_numbers(&site, &mut text).await {
-        Ok(()) => text.gauge("waybill_database_up", "Whether the database answered.", 1),
-        Err(error) => {
-            tracing::warn!(error = %error.chain(), "the database's numbers are missing in the metrics");
+    match tokio::time::timeout(DATABASE_WITHIN, DatabaseNumbers::read(&site)).await {
+        Ok(Ok(numbers)) => {
+            numbers.write(&mut text);
+            text.gauge("waybill_database_up", "Whether the database answered.", 1);
+        }
+        answer => {
+            let error = match answer {
+                Ok(Err(error)) => error.chain(),
+                _ => "no answer within 2 s".to_owned(),
+            };
+            tracing::warn!(error, "the database's numbers are missing in the metrics");
             text.gauge("waybill_database_up", "Whether the database answered.", 0);
         }
     }
     let media_type = "text/plain; version=0.0.4; charset=utf-8";
     ([(CONTENT_TYPE, media_type)], text.into_text()).into_response()
+}
+
+/// Not when the database does not say so in time.
+async fn logged_in(site: &Site, headers: &HeaderMap) -> bool {
+    let visitor = tokio::time::timeout(DATABASE_WITHIN, session::visitor(site, headers)).await;
+    matches!(visitor, Ok(Ok(Some(_))))
 }
 
 fn plain(status: StatusCode, text: String) -> Response {
@@ -143,29 +156,41 @@ fn endpoint_numbers(site: &Site, text: &mut Exposition) {
     });
 }
 
-async fn database_numbers(site: &Site, text: &mut Exposition) -> Result<()> {
-    let now = site.now();
-    let numbers = site.store.metrics(now).await?;
-    let overview = site.overview().await?;
-    for state in DeliveryState::ALL.iter().filter(|state| !state.is_final()) {
-        let count = numbers.deliveries.iter().find(|(found, _)| found == state).map_or(0, |(_, n)| *n);
-        let help = "Deliveries that are not final, by state.";
-        text.gauge_of("waybill_deliveries", help, &[("state", state.as_str())], count);
+/// What the database knows, read whole before any of it is written.
+struct DatabaseNumbers {
+    now: Timestamp,
+    numbers: StoreMetrics,
+    overview: Arc<Overview>,
+}
+
+impl DatabaseNumbers {
+    async fn read(site: &Site) -> Result<Self> {
+        let now = site.now();
+        let numbers = site.store.metrics(now).await?;
+        Ok(Self { now, numbers, overview: site.overview().await?.overview })
     }
-    for state in TransferState::ALL {
-        let count = overview.transfers.iter().find(|(found, _)| found == state).map_or(0, |(_, n)| *n);
-        let help = "Transfers by state; final ones of the last 24 hours.";
-        text.gauge_of("waybill_transfers", help, &[("state", state.as_str())], count);
+
+    fn write(&self, text: &mut Exposition) {
+        let Self { now, numbers, overview } = self;
+        for state in DeliveryState::ALL.iter().filter(|state| !state.is_final()) {
+            let count = numbers.deliveries.iter().find(|(found, _)| found == state).map_or(0, |(_, n)| *n);
+            let help = "Deliveries that are not final, by state.";
+            text.gauge_of("waybill_deliveries", help, &[("state", state.as_str())], count);
+        }
+        for state in TransferState::ALL {
+            let count = overview.transfers.iter().find(|(found, _)| found == state).map_or(0, |(_, n)| *n);
+            let help = "Transfers by state; final ones of the last 24 hours.";
+            text.gauge_of("waybill_transfers", help, &[("state", state.as_str())], count);
+        }
+        let age = numbers.oldest_due.and_then(|due| (*now - due).to_std().ok()).unwrap_or_default();
+        let help = "How long the oldest delivery that nobody has claimed has been due.";
+        text.gauge("waybill_oldest_due_seconds", help, age.as_secs_f64());
+        let help = "Offers whose source must still be told.";
+        text.gauge("waybill_offers_to_settle", help, numbers.offers_to_settle);
+        text.gauge("waybill_live_connections", "Connections that are up.", numbers.live_connections);
+        let lag = &numbers.seal_lag;
+        text.gauge("waybill_seal_lag_seconds", "Age of the oldest event not sealed.", lag.lag.as_secs_f64());
+        let help = "Audit events not sealed yet, counted up to 100,000.";
+        text.gauge("waybill_unsealed_events", help, lag.events);
     }
-    let age = numbers.oldest_due.and_then(|due| (now - due).to_std().ok()).unwrap_or_default();
-    let help = "How long the oldest delivery that nobody has claimed has been due.";
-    text.gauge("waybill_oldest_due_seconds", help, age.as_secs_f64());
-    let help = "Offers whose source must still be told.";
-    text.gauge("waybill_offers_to_settle", help, numbers.offers_to_settle);
-    text.gauge("waybill_live_connections", "Connections that are up.", numbers.live_connections);
-    let lag = &numbers.seal_lag;
-    text.gauge("waybill_seal_lag_seconds", "Age of the oldest event not sealed.", lag.lag.as_secs_f64());
-    let help = "Audit events not sealed yet, counted up to 100,000.";
-    text.gauge("waybill_unsealed_events", help, lag.events);
-    Ok(())
 }

@@ -170,7 +170,7 @@ pub(crate) async fn page(
     if headers.contains_key(FRAGMENT) {
         return Ok(Html(list.render()?).into_response());
     }
-    let overview = site.overview().await?;
+    let overview = site.overview().await?.overview;
     let page = TransfersPage {
         frame: frame.at(Section::Transfers),
         states: state_counts(&overview, filter.state),

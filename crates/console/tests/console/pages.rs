@@ -322,3 +322,23 @@ async fn probes_tell_machines_how_it_is() {
     assert!(page.text.contains("What to do"), "{}", page.text);
     assert!(local.get("/metrics").await.text.contains("waybill_database_up 0"));
 }
+
+/// Prometheus gives a scrape ten seconds.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn metrics_come_in_time_while_the_database_does_not_answer() {
+    let server = postgres::Server::start();
+    let world = World::open(Some(server.database()), start(), false).await;
+    let mut local = Browser::new(&world.console).from("127.0.0.1:40000");
+    assert!(local.get("/metrics").await.text.contains("waybill_database_up 1"));
+    server.pause();
+    for _ in 0..2 {
+        let text = tokio::time::timeout(Duration::from_secs(9), local.get("/metrics")).await.unwrap().text;
+        assert!(text.contains("waybill_database_up 0") && text.contains("waybill_build_info"), "{text}");
+        assert!(!text.contains("waybill_transfers{"), "half of the numbers: {text}");
+    }
+    // From elsewhere one would have to be logged in, and that cannot be told.
+    let mut remote =
+        Browser::new(&world.console).with("cookie", &format!("waybill_session_8420={}", "x".repeat(43)));
+    let answer = tokio::time::timeout(Duration::from_secs(9), remote.get("/metrics")).await.unwrap();
+    assert_eq!(answer.status, StatusCode::FORBIDDEN);
+}
