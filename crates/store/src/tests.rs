@@ -12,6 +12,7 @@ mod offers;
 mod payloads;
 mod proxy;
 mod receipts;
+mod schema;
 mod server;
 mod values;
 mod writing;
