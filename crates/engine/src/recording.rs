@@ -41,26 +41,10 @@ impl Shared {
         part: &StagedPart,
         sequence: u32,
     ) -> (NewTransfer, AuditEvent) {
-        let id = TransferId::new(self.ids.next());
-        let transfer = Transfer {
-            id,
-            kind: TransferKind::Payload,
-            flow: flow.name.clone(),
-            offer: origin.offer,
-            parent: None,
-            partner: origin.partner.map(str::to_owned),
-            payload: PayloadRecord {
-                id: part.staged.id,
-                length: part.staged.length,
-                sha256: part.staged.sha256,
-                media_type: part.media_type.clone(),
-                file_name: part.file_name.clone(),
-                staged_at: origin.received,
-            },
-            state: TransferState::Staged,
-            created_at: origin.received,
-            metadata: part.metadata.clone(),
-        };
+        let mut transfer = self.transfer_of(&flow.name, part, origin.received);
+        transfer.offer = origin.offer;
+        transfer.partner = origin.partner.map(str::to_owned);
+        let id = transfer.id;
         let deliveries = flow.destinations.iter().map(|destination| {
             let values = TemplateValues {
                 name: part.file_name.file_name(),
@@ -89,61 +73,68 @@ impl Shared {
                 },
             }
         });
-        let event = self
-            .event(EventKind::TransferRecorded)
-            .flow(&flow.name)
-            .endpoint(origin.endpoint)
-            .transfer(id)
-            .detail("file_name", part.file_name.to_text())
-            .detail("bytes", part.staged.length)
-            .detail("sha256", part.staged.sha256.to_string());
-        let event = match origin.partner {
-            Some(partner) => event.partner(partner),
-            None => event,
-        };
-        let new = NewTransfer { transfer, deliveries: deliveries.collect(), retain_for: flow.retention };
-        (new, event)
+        let event = self.arrival(EventKind::TransferRecorded, &transfer).endpoint(origin.endpoint);
+        let deliveries = deliveries.collect();
+        (NewTransfer { transfer, deliveries, retain_for: flow.retention }, event)
     }
 
     /// A payload that came with a delivery's answer: a transfer of its own, child of the one sent. It
     /// goes nowhere by itself: it is held, for a person to see, and kept as long as its parent's flow
     /// keeps payloads.
     pub(crate) fn reply(&self, parent: &Transfer, reply: Reply) -> (NewTransfer, AuditEvent) {
-        let id = TransferId::new(self.ids.next());
-        let received = self.now();
+        let Reply { staged, file_name, media_type, metadata } = reply;
+        let part = StagedPart { staged, file_name, media_type, metadata };
         let transfer = Transfer {
-            id,
             kind: TransferKind::Reply,
-            flow: parent.flow.clone(),
-            offer: None,
             parent: Some(parent.id),
             partner: parent.partner.clone(),
-            payload: PayloadRecord {
-                id: reply.staged.id,
-                length: reply.staged.length,
-                sha256: reply.staged.sha256,
-                media_type: reply.media_type,
-                file_name: reply.file_name,
-                staged_at: received,
-            },
             state: TransferState::Held,
-            created_at: received,
-            metadata: reply.metadata,
+            ..self.transfer_of(&parent.flow, &part, self.now())
         };
-        let payload = &transfer.payload;
-        let mut event = self
-            .event(EventKind::TransferHeld)
-            .flow(&parent.flow)
-            .transfer(id)
+        let event = self
+            .arrival(EventKind::TransferHeld, &transfer)
             .detail("why", "it came with the answer to a delivery, and the flow has no place for it")
-            .detail("parent", parent.id.to_string())
-            .peer_detail("file_name", payload.file_name.to_text())
-            .detail("bytes", payload.length)
-            .detail("sha256", payload.sha256.to_string());
-        event.partner = parent.partner.clone();
+            .detail("parent", parent.id.to_string());
         let retain_for =
             self.definitions().flows.get(&parent.flow).map_or(DEFAULT_RETENTION, |flow| flow.retention);
         (NewTransfer { transfer, deliveries: Vec::new(), retain_for }, event)
+    }
+
+    /// The transfer of a part; what it came by is the caller's to say.
+    fn transfer_of(&self, flow: &str, part: &StagedPart, received: Timestamp) -> Transfer {
+        Transfer {
+            id: TransferId::new(self.ids.next()),
+            kind: TransferKind::Payload,
+            flow: flow.to_owned(),
+            offer: None,
+            parent: None,
+            partner: None,
+            payload: PayloadRecord {
+                id: part.staged.id,
+                length: part.staged.length,
+                sha256: part.staged.sha256,
+                media_type: part.media_type.clone(),
+                file_name: part.file_name.clone(),
+                staged_at: received,
+            },
+            state: TransferState::Staged,
+            created_at: received,
+            metadata: part.metadata.clone(),
+        }
+    }
+
+    /// The event of a transfer's beginning.
+    fn arrival(&self, kind: EventKind, transfer: &Transfer) -> AuditEvent {
+        let payload = &transfer.payload;
+        let mut event = self
+            .event(kind)
+            .flow(&transfer.flow)
+            .transfer(transfer.id)
+            .peer_detail("file_name", payload.file_name.to_text())
+            .detail("bytes", payload.length)
+            .detail("sha256", payload.sha256.to_string());
+        event.partner = transfer.partner.clone();
+        event
     }
 
     /// Makes an offer ours. An answer that was lost is looked up before it is believed: what is on
