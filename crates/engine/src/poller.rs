@@ -23,10 +23,24 @@ pub(crate) struct Poller {
     pub(crate) flow: Arc<Flow>,
     pub(crate) poll: PollSource,
     /// Offers that were gone when they were opened, and how many polls ago.
+    /// How long the first poll waits, so that many flows do not begin at once.
+    pub(crate) first_after: Duration,
     pub(crate) gone: Mutex<HashMap<String, u8>>,
 }
 
 /// Whose trouble ended a poll.
+/// The share of each flow in the time over which the first polls of many are spread.
+const SHARE: Duration = Duration::from_millis(10);
+
+/// When a flow is first polled after a start or a revision: by its name, within its interval and a
+/// moment that grows with the number of flows. A single flow waits for nobody.
+fn first_after(flow: &str, every: Duration, pollers: usize) -> Duration {
+    let others = u32::try_from(pollers.saturating_sub(1)).unwrap_or(u32::MAX);
+    let spread = every.min(SHARE.saturating_mul(others));
+    let [a, b, ..] = openssl::sha::sha256(flow.as_bytes());
+    spread.mul_f64(f64::from(u16::from_be_bytes([a, b])) / 65536.0)
+}
+
 pub(crate) enum Trouble {
     /// The source's.
     Source(Error),
@@ -35,8 +49,10 @@ pub(crate) enum Trouble {
 }
 
 impl Poller {
-    pub(crate) fn new(shared: Arc<Shared>, flow: Arc<Flow>, poll: PollSource) -> Arc<Self> {
-        Arc::new(Self { shared, flow, poll, gone: Mutex::default() })
+    /// The poller of a flow, one of so many.
+    pub(crate) fn new(shared: Arc<Shared>, flow: Arc<Flow>, poll: PollSource, pollers: usize) -> Arc<Self> {
+        let first_after = first_after(&flow.name, poll.every, pollers);
+        Arc::new(Self { shared, flow, poll, first_after, gone: Mutex::default() })
     }
 
     /// Polls at each interval while this node holds the source's lease. After a poll that failed for
@@ -45,7 +61,14 @@ impl Poller {
         let clock = Arc::clone(&self.shared.services.clock);
         let mut refusals = 0_u32;
         loop {
+        let mut pause = self.first_after;
             let begun = clock.monotonic();
+            if !pause.is_zero() {
+                tokio::select! {
+                    () = clock.sleep(pause) => {}
+                    _ = shutdown.wait_for(|ended| *ended) => break,
+                }
+            }
             tokio::select! {
                 // What is being recorded or settled goes on in tasks of its own; the rest is dropped.
                 refused = self.poll_if_ours() => match refused {
@@ -58,10 +81,7 @@ impl Poller {
             let spent = clock.monotonic().saturating_sub(begun);
             let every = self.poll.every;
             let grown = every.saturating_mul(1 << refusals.min(16)).min(LONGEST_WAIT).max(every);
-            tokio::select! {
-                () = clock.sleep(grown.saturating_sub(spent)) => {}
-                _ = shutdown.wait_for(|ended| *ended) => break,
-            }
+            pause = grown.saturating_sub(spent);
         }
         let lease = self.shared.lease.current();
         if let Err(error) = self.shared.store.release_source(&lease, &self.source_name()).await {
@@ -138,10 +158,10 @@ impl Poller {
             })
         });
         let most = self.shared.settings.stagings_at_once;
-        let staged = offers.map(|found| {
+        let staged = offers.map(|offer| {
             let (poller, source) = (Arc::clone(self), Arc::clone(&source));
             async move {
-                let staged = poller.stage(source.as_ref(), &found).await;
+                let staged = poller.stage(source.as_ref(), &found.offer).await;
                 (found, staged)
             }
         });
@@ -169,5 +189,25 @@ impl Shared {
             Change::CameOnline => self.event(EventKind::EndpointOnline),
         };
         self.record(event.endpoint(endpoint)).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn first_polls_are_spread_over_a_moment() {
+        let minute = Duration::from_secs(60);
+        assert_eq!(first_after("orders", minute, 1), Duration::ZERO);
+        let many: Vec<_> = (0..1000).map(|n| first_after(&format!("flow-{n}"), minute, 1000)).collect();
+        assert!(many.iter().all(|wait| *wait < Duration::from_secs(10)));
+        for second in 0..10 {
+            let in_it = many.iter().filter(|wait| wait.as_secs() == second).count();
+            assert!((50..200).contains(&in_it), "{in_it} in second {second}");
+        }
+        assert_eq!(many[7], first_after("flow-7", minute, 1000), "the same at each start");
+        let often = Duration::from_secs(2);
+        assert!((0..1000).all(|n| first_after(&format!("flow-{n}"), often, 1000) < often));
     }
 }

@@ -215,14 +215,18 @@ async fn follow(
         let current = Arc::clone(&definitions.borrow_and_update());
         let (stop, stopped) = watch::channel(false);
         let pollers = TaskTracker::new();
-        for flow in current.flows.values().filter(|flow| flow.enabled) {
-            if let FlowSource::Poll(poll) = &flow.source {
-                if current.endpoints.get(&poll.endpoint).is_some_and(|endpoint| !shared.is_here(endpoint)) {
-                    continue;
-                }
-                let poller = Poller::new(Arc::clone(&shared), Arc::clone(flow), poll.clone());
-                pollers.spawn(poller.run(stopped.clone()));
-            }
+        let polled =
+            current.flows.values().filter(|flow| flow.enabled).filter_map(|flow| match &flow.source {
+                FlowSource::Poll(poll) => Some((flow, poll)),
+                FlowSource::Receive(_) => None,
+            });
+        let ours = polled.filter(|(_, poll)| {
+            current.endpoints.get(&poll.endpoint).is_none_or(|endpoint| shared.is_here(endpoint))
+        });
+        let ours: Vec<_> = ours.collect();
+        for (flow, poll) in &ours {
+            let poller = Poller::new(Arc::clone(&shared), Arc::clone(flow), (*poll).clone(), ours.len());
+            pollers.spawn(poller.run(stopped.clone()));
         }
         let ended = tokio::select! {
             changed = definitions.changed() => changed.is_err(),
