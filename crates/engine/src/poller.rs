@@ -22,13 +22,12 @@ pub(crate) struct Poller {
     pub(crate) shared: Arc<Shared>,
     pub(crate) flow: Arc<Flow>,
     pub(crate) poll: PollSource,
-    /// Offers that were gone when they were opened, and how many polls ago.
     /// How long the first poll waits, so that many flows do not begin at once.
     pub(crate) first_after: Duration,
+    /// Offers that were gone when they were opened, and how many polls ago.
     pub(crate) gone: Mutex<HashMap<String, u8>>,
 }
 
-/// Whose trouble ended a poll.
 /// The share of each flow in the time over which the first polls of many are spread.
 const SHARE: Duration = Duration::from_millis(10);
 
@@ -41,6 +40,7 @@ fn first_after(flow: &str, every: Duration, pollers: usize) -> Duration {
     spread.mul_f64(f64::from(u16::from_be_bytes([a, b])) / 65536.0)
 }
 
+/// Whose trouble ended a poll.
 pub(crate) enum Trouble {
     /// The source's.
     Source(Error),
@@ -60,15 +60,15 @@ impl Poller {
     pub(crate) async fn run(self: Arc<Self>, mut shutdown: Shutdown) {
         let clock = Arc::clone(&self.shared.services.clock);
         let mut refusals = 0_u32;
-        loop {
         let mut pause = self.first_after;
-            let begun = clock.monotonic();
+        loop {
             if !pause.is_zero() {
                 tokio::select! {
                     () = clock.sleep(pause) => {}
                     _ = shutdown.wait_for(|ended| *ended) => break,
                 }
             }
+            let begun = clock.monotonic();
             tokio::select! {
                 // What is being recorded or settled goes on in tasks of its own; the rest is dropped.
                 refused = self.poll_if_ours() => match refused {
