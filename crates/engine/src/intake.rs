@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use model::definition::{Flow, FlowSource};
 use model::{
     AuditEvent, Error, ErrorKind, Offer, OfferId, OfferIdentity, OfferState, PayloadId, Receipt, RemotePath,
-    Result, TransferId,
+    Result, Timestamp, TransferId,
 };
 use serde_json::{Map, json};
 use std::sync::Arc;
@@ -105,6 +105,7 @@ struct OpenReception {
     key: String,
     lease: NodeLease,
     holds: Holds,
+    begun: Timestamp,
 }
 
 #[async_trait]
@@ -179,7 +180,13 @@ impl OpenReception {
             return None;
         }
         asked.by += 1;
-        Some(Self { shared: Arc::clone(shared), key: key.to_owned(), lease, holds: Holds::Perhaps })
+        Some(Self {
+            shared: Arc::clone(shared),
+            key: key.to_owned(),
+            lease,
+            holds: Holds::Perhaps,
+            begun: shared.now(),
+        })
     }
 
     /// Whether the key is to be freed; notes so, or that this connection has nothing to do with it.
@@ -219,7 +226,8 @@ impl OpenReception {
                 media_type: part.media_type,
             };
             for flow in flows {
-                let (transfer, event) = self.shared.new_transfer(&flow, origin, &part, sequence);
+                let (transfer, mut event) = self.shared.new_transfer(&flow, origin, &part, sequence);
+                event.connection = message.connection;
                 transfers.push(transfer);
                 events.push(event);
             }
@@ -244,7 +252,7 @@ impl OpenReception {
                 version: Some(self.key.clone()),
             },
             state: OfferState::Staging,
-            found_at: received,
+            found_at: self.begun,
             failures: 0,
             source_data: Map::new(),
         }

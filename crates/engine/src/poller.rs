@@ -5,6 +5,7 @@ use crate::adapters::Known;
 use crate::endpoints::{Change, Seen};
 use crate::guard::guarded;
 use crate::shared::Shared;
+use crate::taking::Discovered;
 use futures::{StreamExt, TryStreamExt};
 use model::definition::{Flow, PollSource};
 use model::{Error, EventKind, Retry};
@@ -160,6 +161,7 @@ impl Poller {
         let most = self.shared.settings.stagings_at_once;
         let staged = offers.map(|offer| {
             let (poller, source) = (Arc::clone(self), Arc::clone(&source));
+            let found = Discovered { offer, at: self.shared.now() };
             async move {
                 let staged = poller.stage(source.as_ref(), &found.offer).await;
                 (found, staged)

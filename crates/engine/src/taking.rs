@@ -13,6 +13,12 @@ use store::{OfferFailed, RecordOffer, Recorded};
 use transport::folder::CAUSE;
 use transport::{FoundOffer, PartWriter, Source, copy_to_staging};
 
+/// An offer, and when its source's listing gave it.
+pub(crate) struct Discovered {
+    pub(crate) offer: FoundOffer,
+    pub(crate) at: Timestamp,
+}
+
 /// A copied part that is not yet durable.
 struct CopiedPart {
     writer: Box<dyn PartWriter>,
@@ -80,7 +86,7 @@ impl Poller {
     pub(crate) async fn hand_over(
         self: Arc<Self>,
         source: Arc<dyn Source>,
-        found: FoundOffer,
+        found: Discovered,
         staged: Staged,
     ) -> Result<(), Trouble> {
         let tasks = self.shared.tasks.clone();
@@ -88,11 +94,11 @@ impl Poller {
         taken.await.unwrap_or_else(|_| Err(Trouble::Ours(broke_down("record a file"))))
     }
 
-    async fn take(&self, source: &dyn Source, found: FoundOffer, staged: Staged) -> Result<(), Trouble> {
+    async fn take(&self, source: &dyn Source, found: Discovered, staged: Staged) -> Result<(), Trouble> {
         let error = match staged {
             Ok(Some(parts)) => return self.record(source, found, parts).await.map_err(Trouble::Ours),
             Ok(None) => {
-                let event = self.offer_event(EventKind::OfferChanged, &found);
+                let event = self.offer_event(EventKind::OfferChanged, &found.offer);
                 self.shared.record(event).await;
                 return Ok(());
             }
@@ -101,8 +107,8 @@ impl Poller {
         match error.kind() {
             // Gone before it was ours: whoever took it had the right to. One that is listed again and
             // gone again is not, and must not stand before the others for ever.
-            ErrorKind::NotFound if self.is_gone(&found) => {
-                tracing::info!(flow = %self.flow.name, path = %found.identity.path, "a file was gone before it was read");
+            ErrorKind::NotFound if self.is_gone(&found.offer) => {
+                tracing::info!(flow = %self.flow.name, path = %found.offer.identity.path, "a file was gone before it was read");
                 Ok(())
             }
             // Trouble of our own, or with the place as a whole, says nothing about the file.
@@ -127,11 +133,11 @@ impl Poller {
         });
     }
 
-    async fn record(&self, source: &dyn Source, found: FoundOffer, parts: Vec<StagedPart>) -> Result<()> {
+    async fn record(&self, source: &dyn Source, found: Discovered, parts: Vec<StagedPart>) -> Result<()> {
         let lease = self.shared.lease.current();
         self.shared.lease.may_act(lease.epoch)?;
         let received = self.shared.now();
-        let offer = self.new_offer(found, received);
+        let offer = self.new_offer(found);
         let origin = Origin { offer: Some(offer.id), endpoint: &self.poll.endpoint, partner: None, received };
         let (transfers, events): (Vec<_>, Vec<_>) = parts
             .iter()
@@ -177,24 +183,24 @@ impl Poller {
         self.shared.discard(parts.into_iter().map(|part| part.staged.id).collect()).await;
     }
 
-    async fn back_off(&self, mut found: FoundOffer, error: Error) -> Result<()> {
+    async fn back_off(&self, mut found: Discovered, error: Error) -> Result<()> {
         let now = self.shared.now();
-        let failures = self.shared.store.offer_failures(&found.identity.key()).await?.saturating_add(1);
+        let failures = self.shared.store.offer_failures(&found.offer.identity.key()).await?.saturating_add(1);
         let wait = match error.retry() {
             Retry::Permanent if error.kind() != ErrorKind::PermissionDenied => None,
             _ => self.poll.retry.wait_after(failures, self.shared.jitter()),
         };
         let kind = if wait.is_some() { EventKind::OfferBackedOff } else { EventKind::OfferRefused };
-        let event = self.offer_event(kind, &found).error(&error).detail("failures", failures);
-        tracing::warn!(flow = %self.flow.name, file = %found.identity.path, failures, error = %error.chain(), "a file could not be staged");
+        let event = self.offer_event(kind, &found.offer).error(&error).detail("failures", failures);
+        tracing::warn!(flow = %self.flow.name, file = %found.offer.identity.path, failures, error = %error.chain(), "a file could not be staged");
         if wait.is_none() {
             // The source puts it beside the file in the error directory.
-            found.source_data.insert(CAUSE.to_owned(), json!(error.chain()));
+            found.offer.source_data.insert(CAUSE.to_owned(), json!(error.chain()));
         }
         self.shared
             .store
             .offer_failed(OfferFailed {
-                offer: self.new_offer(found, now),
+                offer: self.new_offer(found),
                 next_at: wait.map(|wait| now + wait),
                 error: error.chain(),
                 settle_refused: self.poll.error_directory.is_some(),
@@ -205,12 +211,12 @@ impl Poller {
             .map(drop)
     }
 
-    fn new_offer(&self, found: FoundOffer, found_at: Timestamp) -> Offer {
+    fn new_offer(&self, Discovered { offer: found, at }: Discovered) -> Offer {
         Offer {
             id: OfferId::new(self.shared.ids.next()),
             identity: found.identity,
             state: OfferState::Staging,
-            found_at,
+            found_at: at,
             failures: 0,
             source_data: found.source_data,
         }

@@ -139,6 +139,17 @@ both! {
         scene.until_all(1, TransferState::Completed).await;
     }
 
+    the_waybill_tells_when_a_message_began_and_when_it_was_ours(scene) {
+        scene.flow(receiving("inbound", &["out"]));
+        let engine = scene.start().await;
+        let mut reception = begin_new(&engine, "A/B/<8>").await;
+        scene.clock.advance(Duration::from_secs(7));
+        let (part, _) = part(&mut reception, "po.edi").await;
+        let made = reception.commit(message(vec![part]), reply("done")).await.unwrap();
+        let waybill = scene.waybill(made[0]).await;
+        assert_eq!((waybill.transfer.created_at - waybill.offer.unwrap().found_at).num_seconds(), 7);
+    }
+
     an_answer_is_kept_as_long_as_a_message_may_be_repeated_and_no_longer(scene) {
         let mut inbound = receiving("inbound", &["out"]);
         inbound.retention = Duration::from_secs(40 * 86_400);

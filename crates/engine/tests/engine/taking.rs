@@ -4,6 +4,7 @@ use crate::database::both;
 use crate::scene::{flow, polling};
 use model::{RemotePath, TransferState};
 use std::sync::Arc;
+use std::time::Duration;
 use testkit::fake::{Act, Fault, MemoryFolder, Opening, ScriptedFolder, ScriptedOffer, ScriptedPart};
 use transport::folder::Overwrite;
 
@@ -24,6 +25,21 @@ both! {
         kinds.sort_unstable();
         assert_eq!(kinds, ["delivery.attempted", "delivery.delivered", "transfer.completed", "transfer.recorded"]);
         engine.stop(std::time::Duration::from_secs(5)).await;
+    }
+
+    the_waybill_tells_when_a_file_was_found_and_when_it_was_ours(scene) {
+        let folder = MemoryFolder::new();
+        folder.put("in/po.edi", *b"ISA");
+        let slow = ScriptedFolder::new(Arc::new(folder));
+        let clock = Arc::clone(&scene.clock);
+        slow.before(Act::Read, move || Box::pin(async move { clock.advance(Duration::from_secs(7)) }));
+        scene.place("in").use_folder(slow, "in", Overwrite::Refuse);
+        scene.flow(flow("orders", &["out"]));
+        let _engine = scene.start().await;
+        scene.until_by(Duration::ZERO, "it is recorded", || async { scene.transfers().await.len() == 1 }).await;
+        let waybill = scene.waybill(scene.transfers().await[0].id).await;
+        let found = waybill.offer.unwrap().found_at;
+        assert_eq!((waybill.transfer.created_at - found).num_seconds(), 7);
     }
 
     each_part_becomes_a_transfer_of_one_offer(scene) {
