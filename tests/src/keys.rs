@@ -6,6 +6,9 @@ use openssl::hash::MessageDigest;
 use openssl::pkey::PKey;
 use openssl::rsa::Rsa;
 use openssl::x509::{X509, X509NameBuilder};
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 /// A private key and its certificate, PEM.
@@ -38,8 +41,23 @@ impl KeyPair {
             key: directory.join(format!("{name}.key.pem")),
             certificate: directory.join(format!("{name}.cert.pem")),
         };
-        std::fs::write(&pair.key, key.private_key_to_pem_pkcs8().unwrap()).unwrap();
+        // As a key should lie: `validate` warns of others, and tests should see no warning.
+        let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&pair.key);
+        file.unwrap().write_all(&key.private_key_to_pem_pkcs8().unwrap()).unwrap();
         std::fs::write(&pair.certificate, builder.build().to_pem().unwrap()).unwrap();
         pair
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::KeyPair;
+    use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn a_private_key_is_for_its_owner_alone() {
+        let directory = tempfile::tempdir().unwrap();
+        let mode = KeyPair::make(directory.path(), "ours").key.metadata().unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
     }
 }
