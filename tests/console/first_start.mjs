@@ -78,7 +78,7 @@ test("after a logout pages lead to the login, and it back to them", async () => 
   await log_in(PASSWORD);
   await page.waitForURL(url("/audit?kind=login."));
   const kinds = await page.locator("code.kind").allTextContents();
-  assert.deepEqual([...new Set(kinds)].sort(), ["login.failed", "login.succeeded"], String(kinds));
+  assert.deepEqual([...new Set(kinds)].sort(), ["login.ended", "login.failed", "login.succeeded"], String(kinds));
   nothingWrong(page, "logging in");
 });
 

@@ -34,6 +34,19 @@ fn filters_find_and_pages_keep_themselves_current() {
     browse("working.mjs", &pair.acme, more);
 }
 
+#[test]
+fn the_first_link_leads_where_people_reach_the_console() {
+    let root = tempfile::tempdir().unwrap();
+    let url = "https://waybill.acme.example";
+    let mut gateway =
+        GatewayBuilder::new(root.path(), "behind").variable("WAYBILL__LISTEN__CONSOLE_URL", url).build();
+    gateway.start();
+    eventually("the link is in the log", PATIENCE, || {
+        gateway.log().contains(&format!("link=\"{url}/setup/")).then_some(())
+    });
+    assert!(gateway.log().contains(&format!("console={url}/")), "{}", gateway.log());
+}
+
 /// Acme and Globex, with transfers in every state that one can look at: delivered, failed, partly failed,
 /// to be tried again.
 fn busy_pair() -> Pair {
@@ -45,7 +58,7 @@ fn busy_pair() -> Pair {
     for (place, name) in names.iter().enumerate() {
         put(&folder, name.as_bytes(), &random(700 * (place + 1) * (place + 1)));
     }
-    put(&folder, format!("{}.csv", "a-name-that-a-partner-thought-useful-".repeat(5)).as_bytes(), b"1;2\n");
+    put(&folder, format!("{}.csv", "A-NAME-THAT-MWMW-THOUGHT-USEFUL-@@-".repeat(5)).as_bytes(), b"1;2\n");
     put(&folder, b"caf\xe9 \xe2\x80\xaefdp.exe\x1b[2J.edi", b"UNA:+.? '");
     let source = |name: &str| pair.root.path().join("out").join(name);
     for (flow, file) in [("invoices", "810_1.inv"), ("statements", "STMT_9.xml"), ("copies", "both.edi")] {

@@ -50,6 +50,30 @@ for (const [wanted, words] of [
   });
 }
 
+test("the picture of a way keeps its text in its boxes, whatever the name", async () => {
+  const longest = page.locator("a.name").filter({ hasText: "A-NAME-THAT" });
+  await page.goto(url("/transfers"));
+  await page.goto(await longest.evaluate((link) => link.href));
+  for (const width of [1280, 400]) {
+    await page.setViewportSize({ width, height: 860 });
+    const out = await page.evaluate(() => [...document.querySelectorAll(".route")]
+      .filter((picture) => picture.checkVisibility())
+      .flatMap((picture) => [...picture.querySelectorAll(".stop")])
+      .flatMap((stop) => {
+        const box = stop.querySelector("rect").getBoundingClientRect();
+        return [...stop.querySelectorAll("text")].filter((text) => text.getBoundingClientRect().right > box.right).map((text) => text.textContent);
+      }));
+    assert.deepEqual(out, [], `at ${width}`);
+  }
+  await checkPage(page, "waybill-long-name");
+});
+
+test("times that are told as numbers are shown as times", async () => {
+  await page.goto(await transferIn("completed"));
+  const told = page.locator("dt", { hasText: "Source modified" }).locator("xpath=following-sibling::dd[1]");
+  assert.equal(await told.locator("time[data-shown]").count(), 1, await told.innerText());
+});
+
 test("connections, and one of each kind", async () => {
   await page.goto(url("/connections"));
   await checkPage(page, "connections");
@@ -80,6 +104,9 @@ test("the other gateway shows what it received, and from whom", async () => {
   await received.locator("a.name").first().click();
   await received.getByRole("heading", { name: "Steps" }).waitFor();
   await shows(received, "AS2 from", "ACME", "Delivery to warehouse");
+  // The connection that it came in by.
+  await shows(received, "receive");
+  assert.equal(await received.locator("a.name[href^='/connections/']").count(), 1);
   await checkPage(received, "waybill-received");
 });
 

@@ -39,7 +39,33 @@ test("filters by state, flow, name and time", async () => {
   assert.deepEqual(await names(), []);
   await page.getByText("No transfer fits these filters.").waitFor();
   assert.equal(await page.getByLabel("Until").inputValue(), "2001-02-03T04:05", "the field keeps its value");
+  // A moment as other programs write it is kept by its field, and so by the next search.
+  await page.goto(url("/transfers?from=2001-02-03T05:05:07%2B01:00"));
+  await page.getByLabel("State").selectOption("failed");
+  await find();
+  assert.deepEqual(await names(), ["810_1.inv"]);
+  assert.equal(new URL(page.url()).searchParams.get("from"), "2001-02-03T04:05:07");
   nothingWrong(page, "filtering");
+});
+
+test("numbers on the overview lead to what they count", async () => {
+  await page.goto(url("/"));
+  await page.getByRole("row", { name: /^copies/ }).locator("a.bad-text").click();
+  await page.locator(".chips").waitFor();
+  assert.deepEqual(await names(), ["both.edi"]);
+  await page.goto(url("/"));
+  await page.getByRole("link", { name: "Their transfers" }).click();
+  await page.locator(".chips").waitFor();
+  assert.deepEqual((await names()).sort(), ["810_1.inv", "STMT_9.xml", "both.edi"]);
+  nothingWrong(page, "from the overview");
+});
+
+test("fields for times say their zone, and which one the lists show", async () => {
+  const viewer = await visitor({ state, zone: "America/St_Johns" });
+  await viewer.goto(url("/transfers"));
+  await viewer.getByText("More filters").click();
+  await viewer.getByText("From and Until are in UTC; the lists show America/St_Johns.").waitFor();
+  await viewer.context().close();
 });
 
 test("filters are reached and used by keyboard alone, and what has the focus shows it", async () => {
@@ -126,9 +152,9 @@ test("updates rest while they are paused", async () => {
   const watcher = await visitor({ state });
   await watcher.clock.install();
   await watcher.goto(url("/transfers"));
+  await watcher.getByRole("button", { name: "Pause updates" }).click();
   let asked = 0;
   watcher.on("request", () => { asked += 1; });
-  await watcher.getByRole("button", { name: "Pause updates" }).click();
   await watcher.clock.runFor(60_000);
   assert.equal(asked, 0);
   const answer = watcher.waitForResponse((found) => found.request().headers()["waybill-fragment"] === "1");

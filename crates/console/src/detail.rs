@@ -93,7 +93,7 @@ const DURATIONS: [&str; 2] = ["duration_micros", "micros"];
 const SHORTEST_TIME: usize = 20;
 
 /// Names that have a form of their own, what matters most first.
-const NAMES: [(&str, &str); 20] = [
+const NAMES: [(&str, &str); 21] = [
     ("error", "Error"),
     ("error_kind", "Kind of error"),
     ("as2_from", "AS2 from"),
@@ -105,6 +105,7 @@ const NAMES: [(&str, &str); 20] = [
     ("mic", "MIC"),
     ("as2_mic", "MIC"),
     ("mic_matched", "MIC matched"),
+    ("as2_file_name", "File name as told by AS2"),
     ("as2_cipher", "Cipher"),
     ("as2_signer", "Signer's certificate (SHA-256)"),
     ("file_name", "File name"),

@@ -19,7 +19,7 @@ pub(crate) async fn run(settings: Settings, serve: Serve) -> Result<ExitCode> {
     gateway.start().await?;
     tracing::info!(
         node = %gateway.settings.node,
-        console = console.url(),
+        console = %console.url(),
         millis = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX),
         "ready"
     );
