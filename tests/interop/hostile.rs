@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
-use suites::{KeyPair, eventually};
+use suites::{KeyPair, eventually, run};
 
 fn start(agreement: &str) -> Hub {
     let mut hub = Hub::alone();
@@ -382,5 +382,60 @@ fn trickling_messages_do_not_hold_up_deliveries() {
     assert_eq!(trickles.end(), 0);
     drop((stream, partner));
     assert_eq!(hub.inbox().len(), 0);
+    hub.is_unmoved();
+}
+
+#[test]
+fn a_signature_counts_by_its_own_digest_and_not_by_the_announced_one() {
+    let mut hub = start("receive_security = \"signed\"");
+    let payload = random(1_500_000);
+    for (used, announced) in [("sha1", "sha-256"), ("sha512", "sha1"), ("sha384", "sha-256")] {
+        let (file, out) = (hub.root.path().join(format!("{used}.bin")), hub.root.path().join("odd"));
+        std::fs::write(&file, &payload).unwrap();
+        let (peer, own) = (hub.peer(), &hub.own);
+        let mut arguments = vec!["as2", "pack", "--from", "PEER", "--to", "WAYBILL", "--digest", used];
+        arguments.extend(["--sign-key", peer.key.to_str().unwrap()]);
+        arguments.extend(["--sign-cert", peer.certificate.to_str().unwrap()]);
+        arguments.extend([file.to_str().unwrap(), "--out", out.to_str().unwrap()]);
+        let (status, said, error) = run(&arguments);
+        assert!(status.success(), "{said} {error}");
+        let message = Message::read(&std::fs::read(&out).unwrap());
+        let media = message.field("Content-Type").unwrap();
+        let (before, after) = media.split_once("micalg=").unwrap();
+        let after = after.find(';').map_or("", |at| &after[at..]);
+        let odd = message.with("Content-Type", Some(&format!("{before}micalg={announced}{after}")));
+
+        // A file can be read again, whichever digest it takes.
+        std::fs::write(&out, odd.bytes()).unwrap();
+        let into = hub.root.path().join("unpacked");
+        let (status, said, error) = run(&[
+            "as2",
+            "unpack",
+            "--key",
+            own.key.to_str().unwrap(),
+            "--cert",
+            own.certificate.to_str().unwrap(),
+            "--partner-cert",
+            peer.certificate.to_str().unwrap(),
+            out.to_str().unwrap(),
+            "--out",
+            into.to_str().unwrap(),
+        ]);
+        assert!(status.success(), "{used} as {announced}: {said} {error}");
+        assert!(std::fs::read(into.join(format!("{used}.bin"))).unwrap() == payload);
+
+        // What comes over the wire cannot: of what is long and said to be SHA-256, the longer ones are too dear.
+        let answer = odd.post(hub.gateway.http).unwrap();
+        if used == "sha384" {
+            let expected = "MDN-sent-automatically; failed/failure: unsupported MIC-algorithms\r\n";
+            assert!(answer.text().contains(expected), "{}", answer.text());
+        } else {
+            assert!(answer.text().contains("; processed\r\n"), "{used} as {announced}: {}", answer.text());
+            assert!(hub.wait_for_file(&format!("{used}.bin")) == payload);
+        }
+    }
+    hub.gateway.stop();
+    hub.define("http://127.0.0.1:9/as2", "");
+    hub.gateway.start();
     hub.is_unmoved();
 }

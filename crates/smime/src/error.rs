@@ -5,6 +5,8 @@
 
 use std::io;
 
+use crate::algorithm::Digest;
+
 /// The result of anything in this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -60,6 +62,14 @@ pub enum Error {
     /// An algorithm or a form that is not supported, by name or object identifier.
     #[error("not supported: {0}")]
     Unsupported(String),
+    /// The signature uses a digest that was not computed: the message announces another, and its
+    /// content is too long for computing all of them. Read again with this one in
+    /// [`ReadOptions::digests`](crate::ReadOptions), the message can be verified.
+    #[error("the signature uses {digest:?}, while the message announces another digest")]
+    DigestUnannounced {
+        /// What the signature uses.
+        digest: Digest,
+    },
     /// The message breaks its format.
     #[error("malformed {place}: {what}")]
     Malformed {

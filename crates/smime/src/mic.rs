@@ -94,7 +94,12 @@ struct Twin {
     algorithm: Digest,
     exact: Hasher,
     canonical: Option<Hasher>,
+    /// Given up when the stream turns out longer than [`SHORT`].
+    only_short: bool,
 }
+
+/// Bytes up to which a digest that is hardly ever asked for costs too little to be missed.
+const SHORT: u64 = 1024 * 1024;
 
 /// Digests of a stream, several algorithms at once.
 pub(crate) struct Digests {
@@ -102,6 +107,7 @@ pub(crate) struct Digests {
     wants_canonical: bool,
     after_cr: bool,
     first: Vec<u8>,
+    seen: u64,
     /// A chunk in canonical form.
     scratch: Vec<u8>,
 }
@@ -118,14 +124,24 @@ pub(crate) struct Finished {
 impl Digests {
     /// Algorithms that are not available are left out, unless none is left.
     pub(crate) fn new(algorithms: &[Digest], wants_canonical: bool) -> Result<Digests> {
+        Digests::with_short(algorithms, &[], wants_canonical)
+    }
+
+    /// The same, with further algorithms for as long as the stream is short.
+    pub(crate) fn with_short(
+        algorithms: &[Digest],
+        short: &[Digest],
+        wants_canonical: bool,
+    ) -> Result<Digests> {
         let mut twins: Vec<Twin> = Vec::new();
         let mut refused = None;
-        for algorithm in algorithms.iter().copied() {
+        let all = algorithms.iter().map(|a| (*a, false)).chain(short.iter().map(|a| (*a, true)));
+        for (algorithm, only_short) in all {
             if twins.iter().any(|twin| twin.algorithm == algorithm) {
                 continue;
             }
             match Hasher::new(algorithm.md()).during("digest") {
-                Ok(exact) => twins.push(Twin { algorithm, exact, canonical: None }),
+                Ok(exact) => twins.push(Twin { algorithm, exact, canonical: None, only_short }),
                 Err(error) => refused = Some(error),
             }
         }
@@ -136,6 +152,7 @@ impl Digests {
                 wants_canonical,
                 after_cr: false,
                 first: Vec::new(),
+                seen: 0,
                 scratch: Vec::new(),
             }),
         }
@@ -158,6 +175,10 @@ impl Digests {
         if self.first.len() < 2 {
             let missing = 2 - self.first.len();
             self.first.extend_from_slice(&bytes[..bytes.len().min(missing)]);
+        }
+        self.seen = self.seen.saturating_add(bytes.len() as u64);
+        if self.seen > SHORT {
+            self.twins.retain(|twin| !twin.only_short);
         }
         if self.wants_canonical {
             self.update_canonical(bytes)?;

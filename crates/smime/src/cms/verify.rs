@@ -88,9 +88,10 @@ impl Signers {
         valid_at: Option<SystemTime>,
     ) -> Result<Proof> {
         let digest = signer.digest.clone().map_err(Error::unsupported)?;
-        let content = digests.iter().find(|content| content.algorithm == digest).ok_or_else(|| {
-            Error::unsupported(format!("{digest:?} in the signature, which the message did not announce"))
-        })?;
+        let content = digests
+            .iter()
+            .find(|content| content.algorithm == digest)
+            .ok_or(Error::DigestUnannounced { digest })?;
         let candidates = Candidates::new(signer, pinned)?;
         let proof = |certificate: usize, canonical| -> Result<Proof> {
             let trusted = &pinned[certificate];

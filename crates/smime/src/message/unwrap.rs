@@ -44,6 +44,10 @@ pub struct ReadOptions {
     /// Digests computed over signed content besides those that the message announces, because
     /// the signature may use another (SHA-256 and SHA-1).
     pub digests: Vec<Digest>,
+    /// Further such digests where that is likely, as the message announces none that is known or
+    /// SHA-1, which some products always say; and where it costs little, as the content is no longer
+    /// than 1 MiB (SHA-384 and SHA-512).
+    pub doubtful_digests: Vec<Digest>,
     /// Digests of the MICs of unsigned content, and of the alternatives (SHA-256).
     pub mic: Vec<Digest>,
     /// Whether MICs under the other rules are computed too, for one more pass of each digest.
@@ -57,6 +61,7 @@ impl Default for ReadOptions {
         ReadOptions {
             limits: Limits::default(),
             digests: vec![Digest::Sha256, Digest::Sha1],
+            doubtful_digests: vec![Digest::Sha384, Digest::Sha512],
             mic: vec![Digest::Sha256],
             alternatives: true,
             valid_at: None,
@@ -210,8 +215,11 @@ impl Reader<'_> {
 
     fn digests(&self, announced: impl Iterator<Item = Digest>) -> Result<Digests> {
         let mut algorithms: Vec<Digest> = announced.collect();
+        if algorithms.iter().all(|digest| matches!(digest, Digest::Sha1 | Digest::Md5)) {
+            algorithms.extend(&self.options.doubtful_digests);
+        }
         algorithms.extend(&self.options.digests);
-        Digests::new(&algorithms, true)
+        Digests::with_short(&algorithms, &self.options.doubtful_digests, true)
     }
 
     fn prove(&mut self, place: usize, signers: &Signers, digests: Digests) -> Result<()> {
@@ -329,6 +337,7 @@ fn speaks_of_a_signature(error: &Error) -> bool {
             | Error::SignerUnknown { .. }
             | Error::CertificateExpired
             | Error::IntegrityFailed { .. }
+            | Error::DigestUnannounced { .. }
     )
 }
 

@@ -228,3 +228,21 @@ fn many_messages_of_many_parts_are_not_taken_at_once() {
     drop(held);
     assert!(scene.read(headers, &body).is_ok());
 }
+
+#[test]
+fn the_signers_digest_counts_and_not_the_announced_one() {
+    let scene = Scene::new(SendSecurity::Signed, 4 * MIB);
+    let content = vec![7; 1_500_000];
+    for (announced, used) in
+        [("sha-256", Digest::Sha1), ("sha1", Digest::Sha512), ("sha1", Digest::Sha256), ("x", Digest::Sha384)]
+    {
+        let mut signing = scene.theirs.signing("b-1");
+        signing.digest = used;
+        let (_, body) = parts_of(binary(&content).sign(signing).unwrap());
+        let media = format!("multipart/signed; boundary=b-1; micalg={announced}");
+        let read = scene.read(Headers::new().with("Content-Type", media).unwrap(), &body);
+        let Ok(message) = read else { panic!("{announced} {used:?}") };
+        assert_eq!(message.report.signed().unwrap().digest, used);
+        assert!(message.report.mic(used).is_some());
+    }
+}

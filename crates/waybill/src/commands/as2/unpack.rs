@@ -7,7 +7,7 @@ use crate::cli::Unpack;
 use crate::commands::{FOUND_WRONG, write};
 use model::{Error, ErrorKind, Result};
 use serde_json::{Value, json};
-use smime::{DecryptionKey, Headers, Keys, Limits, NameStyle, ReadOptions};
+use smime::{DecryptionKey, Digest, Headers, Keys, Limits, NameStyle, ReadOptions};
 use std::fs::File;
 use std::io::{BufReader, Read};
 use std::process::ExitCode;
@@ -18,21 +18,27 @@ use transport_as2::{disposition_of, read_name};
 struct Refused {
     disposition: Disposition,
     reason: String,
+    /// Verifying takes this digest too.
+    lacks: Option<Digest>,
 }
 
 impl Refused {
     /// A fault for which dispositions have no word of its own.
     fn because(reason: impl Into<String>) -> Self {
         let disposition = Disposition::Error(DispositionError::UnexpectedProcessingError);
-        Self { disposition, reason: reason.into() }
+        Self { disposition, reason: reason.into(), lacks: None }
     }
 }
 
 impl From<smime::Error> for Refused {
     fn from(error: smime::Error) -> Self {
         let disposition = disposition_of(&error);
+        let lacks = match &error {
+            smime::Error::DigestUnannounced { digest } => Some(*digest),
+            _ => None,
+        };
         let reason = Error::permanent(ErrorKind::Protocol, "read the message").caused_by(error).chain();
-        Self { disposition, reason }
+        Self { disposition, reason, lacks }
     }
 }
 
@@ -47,20 +53,31 @@ pub(crate) fn unpack_file(unpack: &Unpack) -> Result<ExitCode> {
     let key = DecryptionKey { key: private_key(&unpack.key)?, certificate: certificate(&unpack.cert)? };
     let certificates =
         unpack.partner_cert.iter().map(|path| certificate(path)).collect::<Result<Vec<_>>>()?;
-    let file = File::open(&unpack.message).map_err(|e| file_error("open the message", &unpack.message, e))?;
+    let open = || File::open(&unpack.message).map_err(|e| file_error("open the message", &unpack.message, e));
+    let file = open()?;
     let mut told = json!({ "from": null, "to": null, "message_id": null });
     let keys = Keys { decrypt: &[key], verify: &certificates };
-    let read = read(unpack, file, keys, &mut told);
-    if let Err(refused) = &read {
+    // Each digest costs a pass over the message: a second one only when the first was the wrong one.
+    let mut result = read(unpack, file, keys, &[Digest::Sha256], &mut told);
+    if let Err(Refused { lacks: Some(digest), .. }) = result {
+        result = read(unpack, open()?, keys, &[digest], &mut told);
+    }
+    if let Err(refused) = &result {
         told["disposition"] = refused.disposition.to_string().into();
         told["error"] = refused.reason.as_str().into();
     }
     write::json(&told)?;
-    Ok(if read.is_ok() { ExitCode::SUCCESS } else { ExitCode::from(FOUND_WRONG) })
+    Ok(if result.is_ok() { ExitCode::SUCCESS } else { ExitCode::from(FOUND_WRONG) })
 }
 
 /// Reads the message and publishes its payloads; on an error none of them is left.
-fn read(unpack: &Unpack, file: File, keys: Keys<'_>, told: &mut Value) -> std::result::Result<(), Refused> {
+fn read(
+    unpack: &Unpack,
+    file: File,
+    keys: Keys<'_>,
+    digests: &[Digest],
+    told: &mut Value,
+) -> std::result::Result<(), Refused> {
     let ahead = ReadAhead::new(file).map_err(|e| file_error("read the message", &unpack.message, e))?;
     let mut reader = BufReader::new(ahead);
     let (headers, rest) = Headers::read(&mut reader, &Limits::default())?;
@@ -73,8 +90,7 @@ fn read(unpack: &Unpack, file: File, keys: Keys<'_>, told: &mut Value) -> std::r
     std::fs::create_dir_all(&unpack.out).map_err(|e| file_error("make the directory", &unpack.out, e))?;
     // What was begun is removed when `payloads` is dropped without having been published.
     let mut payloads = Payloads::into_directory(&unpack.out, &message_id);
-    let options =
-        ReadOptions { digests: vec![smime::Digest::Sha256], alternatives: false, ..ReadOptions::default() };
+    let options = ReadOptions { digests: digests.to_vec(), alternatives: false, ..ReadOptions::default() };
     let mut body = Measured { inner: std::io::Cursor::new(rest).chain(reader), count: 0, at_end: false };
     let report = smime::read_message(&headers, &mut body, keys, &options, &mut payloads);
     let wrong_length = body.differs_from(announced);
@@ -89,7 +105,7 @@ fn read(unpack: &Unpack, file: File, keys: Keys<'_>, told: &mut Value) -> std::r
         }
     };
     let files = payloads.publish()?;
-    let algorithm = report.signed().map_or(smime::Digest::Sha256, |proof| proof.digest);
+    let algorithm = report.signed().map_or(Digest::Sha256, |proof| proof.digest);
     told["signed"] = report.signed().map(|proof| proof.digest.name(NameStyle::Rfc5751)).into();
     told["encrypted"] = report.encrypted().map(smime::Cipher::name).into();
     told["compressed"] = report.compressed().into();
