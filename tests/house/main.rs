@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::process::Command;
 
 /// The rooms, and which other rooms each may import (design of the house, `docs/architecture.md`).
@@ -106,16 +107,52 @@ fn only_what_belongs_there_is_at_the_top() {
 }
 
 #[test]
-fn coverage_names_every_file_it_points_to() {
+fn coverage_points_to_tests_that_are_there() {
     let page = std::fs::read_to_string(suites::repository().join("docs/coverage.md")).unwrap();
-    for path in page
-        .split(['`', ' ', ',', '(', ')'])
-        .filter(|word| word.starts_with("tests/") || word.starts_with("crates/"))
-    {
-        let path = path.split("::").next().unwrap().trim_end_matches('.');
-        assert!(
-            suites::repository().join(path).exists(),
-            "docs/coverage.md points to {path}, which is not there"
-        );
+    let mut seen = 0;
+    for line in page.lines().filter(|line| line.starts_with("| ") && line.contains('`')) {
+        let tests = line.trim_end_matches(" |").rsplit(" | ").next().unwrap();
+        for word in line
+            .split(['`', ' ', ',', '(', ')'])
+            .filter(|word| word.starts_with("tests/") || word.starts_with("crates/"))
+        {
+            let path = suites::repository().join(word.trim_end_matches('.'));
+            assert!(path.exists(), "docs/coverage.md points to {word}, which is not there");
+            if tests.contains(word) {
+                assert!(holds_tests(&path), "docs/coverage.md names {word} as a test; it holds none");
+                seen += 1;
+            }
+        }
     }
+    assert!(seen > 50, "the page's form has changed: {seen} tests seen");
+}
+
+/// Whether a file holds a test, or the modules of a `main.rs` or `tests.rs` do, or files of a directory.
+fn holds_tests(path: &Path) -> bool {
+    if path.is_dir() {
+        return std::fs::read_dir(path).unwrap().any(|entry| holds_tests(&entry.unwrap().path()));
+    }
+    if path.extension().is_none_or(|extension| extension != "rs") {
+        return false;
+    }
+    let text = std::fs::read_to_string(path).unwrap();
+    let marks = ["#[test]", "#[tokio::test", "both! {"];
+    if text.lines().any(|line| marks.iter().any(|mark| line.trim_start().starts_with(mark))) {
+        return true;
+    }
+    match path.file_name().unwrap().to_str().unwrap() {
+        "main.rs" => std::fs::read_dir(path.parent().unwrap())
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            .any(|below| below != path && holds_tests(&below)),
+        _ => path.with_extension("").is_dir() && holds_tests(&path.with_extension("")),
+    }
+}
+
+#[test]
+fn the_reference_page_is_what_the_code_declares() {
+    let page = std::fs::read_to_string(suites::repository().join("docs/reference.md")).unwrap();
+    let (status, made, error) = suites::run(&["reference"]);
+    assert!(status.success(), "{error}");
+    assert!(made == page, "docs/reference.md is not current: write it anew with `waybill reference`");
 }

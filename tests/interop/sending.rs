@@ -82,3 +82,31 @@ fn all(agreements: &[Agreed]) {
         }
     }
 }
+
+#[test]
+fn the_media_type_is_the_endpoints_option_or_follows_from_the_name() {
+    let peer = start_peer();
+    let mut hub = Hub::for_peer(&peer);
+    tell(&peer, &json!({ "partner_cert": hub.own.certificate }));
+    hub.define(peer.text("url"), "");
+    let document = hub.gateway.directory().join("definitions/hub.toml");
+    let text = std::fs::read_to_string(&document).unwrap();
+    let option = "options.media_type = \"application/octet-stream\"\n";
+    assert!(text.contains(option));
+    let cases = [
+        ("", "a.edi", "application/edi-x12"),
+        ("", "b.edifact", "application/edifact"),
+        ("", "c.xml", "application/xml"),
+        ("", "d.bin", "application/octet-stream"),
+        ("options.media_type = \"text/plain\"\n", "e.xml", "text/plain"),
+    ];
+    for (number, (line, name, media_type)) in cases.iter().enumerate() {
+        std::fs::write(&document, text.replace(option, line)).unwrap();
+        hub.gateway.start();
+        hub.put(name, name.as_bytes());
+        assert_eq!(hub.ended(name)["state"], "completed", "{name}");
+        hub.gateway.stop();
+        let seen = received(&peer);
+        assert_eq!(seen[number]["files"][0]["content_type"], *media_type, "{name}: {}", seen[number]);
+    }
+}
