@@ -1,8 +1,9 @@
 //! `waybill validate`: mistakes are named with file, line and what was meant.
 
-use crate::pair::{Pair, Terms};
 use std::fs;
-use suites::run;
+use std::path::Path;
+use suites::pair::{Pair, Terms};
+use suites::{GatewayBuilder, KeyPair, repository, run};
 
 struct Desk {
     pair: Pair,
@@ -133,4 +134,36 @@ fn serve_refuses_what_validate_refuses() {
         run(&["--config", config.to_str().unwrap(), "serve", "--definitions", directory.to_str().unwrap()]);
     assert!(!status.success());
     assert!((out.clone() + &error).contains("usrname"), "{out} {error}");
+}
+
+#[test]
+fn the_shipped_examples_are_sound_with_keys_of_ones_own() {
+    let place = tempfile::tempdir().unwrap();
+    let root = place.path();
+    let gateway = GatewayBuilder::new(root, "desk").build();
+    let put = |from: &Path, name: &str| fs::copy(from, root.join(name)).map(drop).unwrap();
+    let (acme, globex) = (KeyPair::make(root, "acme"), KeyPair::make(root, "globex"));
+    put(&acme.key, "acme-2026.key");
+    put(&acme.certificate, "acme-2026.pem");
+    put(&globex.certificate, "globex-2026.pem");
+    put(&acme.key, "acme_key");
+    let own = root.display().to_string();
+    for entry in fs::read_dir(repository().join("config/examples")).unwrap() {
+        let path = entry.unwrap().path();
+        let text = fs::read_to_string(&path).unwrap();
+        let text =
+            text.replace("/etc/waybill", &own).replace("/run/secrets", &own).replace("/srv/waybill", &own);
+        // The variable would have to be named among those that may be used.
+        let text = text.replace("${env:ACME_HOST:-sftp.acme.example}", "sftp.acme.example");
+        gateway.define(path.file_name().unwrap().to_str().unwrap(), &text);
+    }
+    let (config, definitions) = (gateway.config(), gateway.directory().join("definitions"));
+    let (status, out, error) = run(&[
+        "--config",
+        config.to_str().unwrap(),
+        "validate",
+        "--definitions",
+        definitions.to_str().unwrap(),
+    ]);
+    assert!(status.success() && out.contains("11 definitions in 3 files: 0 errors"), "{out} {error}");
 }

@@ -11,7 +11,7 @@ use std::fmt::Write as _;
 #[must_use]
 pub fn reference_markdown(catalogue: &Catalogue) -> String {
     let mut page = String::from(
-        "# Reference\n\nMade from the declarations in the code. Durations are a whole number with `ms`, `s`, `m`, \
+        "# Reference\n\nMade by `waybill reference` from the declarations in the code. Durations are a whole number with `ms`, `s`, `m`, \
          `h` or `d`; sizes are bytes, or with `KiB`, `MiB`, `GiB`, `TiB`.\n\n## Settings: `waybill.toml`\n\nA \
          variable `WAYBILL__SECTION__KEY` takes the place of `section.key`; lists in variables are set apart by \
          commas. Relative paths are relative to the file.\n",

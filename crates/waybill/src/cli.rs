@@ -53,6 +53,8 @@ pub(crate) enum Command {
     /// The audit trail.
     #[command(subcommand)]
     Audit(Audit),
+    /// Write the reference of settings, definitions and transports as Markdown.
+    Reference,
 }
 
 #[derive(Args, Debug)]

@@ -5,6 +5,7 @@ mod audit;
 mod demo;
 mod endpoint;
 mod pages;
+mod reference;
 mod serve;
 mod transfer;
 mod validate;
@@ -58,6 +59,7 @@ async fn with_settings(command: Command, settings: Settings, output: Output) -> 
         Command::Endpoint(Endpoint::Test { name, definitions }) => {
             endpoint::test(settings, &name, definitions.as_deref(), output).await
         }
+        Command::Reference => reference::run(&settings),
         Command::Audit(Audit::Search(wanted)) => audit::search(&settings, wanted, output).await,
         Command::Audit(Audit::Verify(wanted)) => audit::verify(&settings, wanted, output).await,
         Command::Audit(Audit::ExportSeals { from }) => audit::export_seals(&settings, from).await,

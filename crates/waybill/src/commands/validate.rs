@@ -6,7 +6,7 @@ use crate::gateway::net_settings;
 use crate::process::Ambient;
 use crate::transports::Transports;
 use async_trait::async_trait;
-use config::{ProcessEnvironment, Settings};
+use config::{Catalogue, ProcessEnvironment, Settings};
 use model::{ConnectionClosed, Error, ErrorKind, Result};
 use net::http::{HttpServers, ServerLimits};
 use net::{ConnectionFailed, ConnectionLog, Net, Opened};
@@ -15,11 +15,8 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 pub(crate) async fn run(settings: &Settings, directory: &Path, output: Output) -> Result<ExitCode> {
-    let net = Net::new(net_settings(settings, &Ambient::default()), Arc::new(NoConnections));
-    let servers = HttpServers::new(&net, ServerLimits::default());
     let environment = ProcessEnvironment::at(Ambient::default().clock.now());
-    let catalogue = Transports::new(settings, &net, &servers).catalogue();
-    let report = config::validate(directory, settings, &catalogue, &environment);
+    let report = config::validate(directory, settings, &catalogue(settings), &environment);
     match output {
         Output::Json => write::json(&report.to_json())?,
         Output::Text => {
@@ -28,6 +25,13 @@ pub(crate) async fn run(settings: &Settings, directory: &Path, output: Output) -
         }
     }
     Ok(if report.is_valid() { ExitCode::SUCCESS } else { ExitCode::from(FOUND_WRONG) })
+}
+
+/// What definitions may say about transports, from transports that open no connection.
+pub(super) fn catalogue(settings: &Settings) -> Catalogue {
+    let net = Net::new(net_settings(settings, &Ambient::default()), Arc::new(NoConnections));
+    let servers = HttpServers::new(&net, ServerLimits::default());
+    Transports::new(settings, &net, &servers).catalogue()
 }
 
 /// Checking opens no connection; one that tried would be refused here.
