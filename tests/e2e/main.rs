@@ -7,7 +7,7 @@ mod audit;
 mod commands;
 mod demo;
 mod forwarding;
-mod pair;
+mod left_behind;
 mod readiness;
 mod settling;
 mod sftp_faults;

@@ -1,5 +1,6 @@
 //! A gateway as a child process.
 
+use crate::watchdog::Watchdog;
 use crate::{eventually, free_port};
 use serde_json::Value;
 use std::fs::File;
@@ -95,11 +96,11 @@ impl GatewayBuilder {
             more = self.more,
         );
         std::fs::write(own.join("waybill.toml"), text).unwrap();
-        Gateway { own, console, http, database_url, variables: self.variables, child: None }
+        Gateway { own, console, http, database_url, variables: self.variables, child: None, watchdog: None }
     }
 }
 
-/// A gateway; killed when dropped.
+/// A gateway; killed when dropped, and by its watchdog when this process is killed.
 pub struct Gateway {
     own: PathBuf,
     /// The console's port.
@@ -109,6 +110,8 @@ pub struct Gateway {
     database_url: Option<String>,
     variables: Vec<(String, String)>,
     child: Option<Child>,
+    /// Dropped after the child has ended.
+    watchdog: Option<Watchdog>,
 }
 
 impl Gateway {
@@ -151,7 +154,9 @@ impl Gateway {
             .arg(self.own.join("definitions"));
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
         command.envs(self.variables.iter().map(|(name, value)| (name, value)));
-        self.child = Some(command.spawn().unwrap());
+        let child = command.spawn().unwrap();
+        self.watchdog = Some(Watchdog::over(&child));
+        self.child = Some(child);
     }
 
     /// Starts the process and waits until it is ready.

@@ -11,6 +11,7 @@ mod keys;
 mod server;
 mod wait;
 
+mod watchdog;
 pub use gateway::{Gateway, GatewayBuilder, run, waybill};
 pub use keys::KeyPair;
 pub use server::{Server, fresh_database, repository};
