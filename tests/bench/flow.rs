@@ -1,6 +1,6 @@
 //! The whole way of many small files: sshd → Acme → AS2 → Globex → directory.
 
-use crate::pair::Pair;
+use crate::pair::pair;
 use crate::way;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -47,7 +47,7 @@ struct Run {
 }
 
 fn one(files: usize, postgres: bool) -> Run {
-    let mut pair = Pair::new(postgres);
+    let mut pair = pair(postgres);
     drop_files(&pair.folder(), files);
     pair.globex.start();
     let databases = [&pair.acme, &pair.globex].map(Gateway::database_url);
@@ -87,12 +87,12 @@ fn one(files: usize, postgres: bool) -> Run {
 
 /// Syncs for each file on both sides, by what is synced; a run of its own, as tracing slows it.
 fn syncs(files: usize) {
-    let mut pair = Pair::new(false);
+    let mut pair = pair(false);
     drop_files(&pair.folder(), files);
     pair.globex.start();
-    let globex = trace(pair.globex.pid(), &pair.place.path().join("globex.trace"));
+    let globex = trace(pair.globex.pid(), &pair.root.path().join("globex.trace"));
     pair.acme.spawn();
-    let acme = trace(pair.acme.pid(), &pair.place.path().join("acme.trace"));
+    let acme = trace(pair.acme.pid(), &pair.root.path().join("acme.trace"));
     let warehouse = pair.warehouse();
     eventually("all files are there", Duration::from_secs(600), || {
         (count(&warehouse) >= files).then_some(())
@@ -102,7 +102,7 @@ fn syncs(files: usize) {
     let read = |mut tracer: Child, name: &str| {
         drop(Command::new("kill").arg(tracer.id().to_string()).status());
         drop(tracer.wait());
-        by_kind(&std::fs::read_to_string(pair.place.path().join(name)).unwrap())
+        by_kind(&std::fs::read_to_string(pair.root.path().join(name)).unwrap())
     };
     let (acme, globex) = (read(acme, "acme.trace"), read(globex, "globex.trace"));
     for kind in ["payload", "staging directory", "database commit", "destination", "journal", "other"] {

@@ -2,7 +2,7 @@
 
 use crate::flow::count;
 use crate::measure::status_kib;
-use crate::pair::Pair;
+use crate::pair::pair;
 use std::fs::File;
 use std::io::Write;
 use std::time::{Duration, Instant};
@@ -12,7 +12,7 @@ const FILES: usize = 64;
 const MIB: usize = 64;
 
 pub(crate) fn run() {
-    let mut pair = Pair::new(false);
+    let mut pair = pair(false);
     let mut block = vec![0; 1 << 20];
     for number in 0..FILES {
         let mut file = File::create(pair.folder().join(format!("large-{number:02}.bin"))).unwrap();

@@ -1,15 +1,11 @@
 //! The console in a real browser: Chromium, driven by the scripts beside this file, before gateways that
 //! move real files. Pictures of the pages are left in `target/tmp/console`.
 
-#[path = "../e2e/pair.rs"]
-#[allow(dead_code, unused_imports)] // The end-to-end suite uses more of it.
-mod pair;
-
-use pair::{PATIENCE, Pair, Terms, put, random};
 use serde_json::{Value, json};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
+use suites::pair::{PATIENCE, Pair, Terms, put, random};
 use suites::{Gateway, GatewayBuilder, eventually, free_port, repository};
 
 #[test]

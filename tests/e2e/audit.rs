@@ -1,8 +1,8 @@
 //! The audit trail from the command line: searched, proved, its seals kept elsewhere.
 
-use crate::pair::{PATIENCE, Pair, Terms, put};
 use serde_json::Value;
 use std::fs;
+use suites::pair::{PATIENCE, Pair, Terms, put};
 use suites::{eventually, run};
 
 /// A command with Acme's settings: exit code, standard output, standard error.

@@ -1,8 +1,8 @@
 //! What a person does beside a gateway: test an endpoint, send a failed transfer again, stop and start.
 
-use crate::pair::{PATIENCE, Pair, Terms, events, files_in, put, random};
 use serde_json::Value;
 use std::time::{Duration, Instant};
+use suites::pair::{PATIENCE, Pair, Terms, events, files_in, put, random};
 use suites::{eventually, run};
 
 /// Tests an endpoint of Acme's definitions: exit code and what was said.

@@ -1,8 +1,8 @@
 //! SFTP folder → AS2 → the other gateway → directory, on both databases.
 
-use crate::pair::{PATIENCE, Pair, Terms, events, files_in, put, random};
 use model::{Direction, Protocol, Security};
 use std::collections::BTreeMap;
+use suites::pair::{PATIENCE, Pair, Terms, events, files_in, put, random};
 use suites::{eventually, fresh_database};
 
 #[test]

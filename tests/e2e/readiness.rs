@@ -1,8 +1,8 @@
 //! A node that cannot take in work says so and why: in `/readyz`, or by not starting.
 
-use crate::pair::{PATIENCE, Pair, Terms, events};
 use std::fs;
 use std::net::TcpListener;
+use suites::pair::{PATIENCE, Pair, Terms, events};
 use suites::{GatewayBuilder, Server, eventually, run};
 
 #[test]

@@ -1,10 +1,10 @@
 //! Which files are taken, in which order, and what becomes of them at their source.
 
-use crate::pair::{PATIENCE, Pair, Terms, events, files_in, put};
 use serde_json::Value;
 use std::fs::{self, File};
 use std::time::{Duration, SystemTime};
 use suites::eventually;
+use suites::pair::{PATIENCE, Pair, Terms, events, files_in, put};
 
 fn recorded(pair: &Pair) -> Vec<Value> {
     let found = pair.acme.json(&["transfer", "list", "--limit", "1000"]);

@@ -1,12 +1,12 @@
 //! A server that is not who it should be, not there, or gone in the middle; files that change or cannot be
 //! read.
 
-use crate::pair::{PATIENCE, Pair, Terms, events, files_in, put, random};
 use std::fs;
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 use suites::eventually;
+use suites::pair::{PATIENCE, Pair, Terms, events, files_in, put, random};
 use testkit::proxy::{Behaviour, FaultProxy};
 
 /// A proxy before a pair's sshd, its gateways defined to go through it.

@@ -8,10 +8,11 @@
 mod connections;
 mod gateway;
 mod keys;
+pub mod pair;
 mod server;
 mod wait;
-
 mod watchdog;
+
 pub use gateway::{Gateway, GatewayBuilder, run, waybill};
 pub use keys::KeyPair;
 pub use server::{Server, fresh_database, repository};

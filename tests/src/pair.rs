@@ -1,19 +1,23 @@
 //! Acme and Globex: an sshd that serves Acme's folder, a gateway on each side, AS2 between them.
 
+use crate::{Gateway, GatewayBuilder, KeyPair, Server};
 use serde_json::Value;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-use suites::{Gateway, GatewayBuilder, KeyPair, Server};
 use tempfile::TempDir;
 
 /// Long enough for a busy machine; nothing waits this long when all is well.
 pub const PATIENCE: Duration = Duration::from_secs(90);
 
-/// What differs from test to test in Acme's definitions.
+/// What differs from test to test.
 pub struct Terms<'a> {
     /// The database of Acme's gateway; SQLite unless given.
     pub database: Option<&'a str>,
+    /// The database of Globex's gateway; SQLite unless given.
+    pub receivers_database: Option<&'a str>,
+    /// More settings of both gateways.
+    pub settings: &'a str,
     /// The source's fields besides `endpoint`.
     pub source: &'a str,
     /// The destination's retry.
@@ -30,6 +34,8 @@ impl Default for Terms<'_> {
     fn default() -> Self {
         Self {
             database: None,
+            receivers_database: None,
+            settings: "[audit]\nseal_every = \"1s\"",
             source: r#"mask = "*", every = "1s", stable_for = "0s", read_limit = 0, after = "delete""#,
             retry: r#"attempts = 30, first = "1s", longest = "2s""#,
             login: None,
@@ -61,9 +67,10 @@ impl Pair {
         KeyPair::make(&place.join("keys"), "globex");
         fs::copy(sshd.text("key"), place.join("keys/ssh")).unwrap();
         fs::create_dir_all(place.join("warehouse")).unwrap();
-        let quick = "[audit]\nseal_every = \"1s\"";
-        let acme = GatewayBuilder::new(place, "acme").database(terms.database).settings(quick).build();
-        let globex = GatewayBuilder::new(place, "globex").settings(quick).build();
+        let gateway = |name, database| {
+            GatewayBuilder::new(place, name).database(database).settings(terms.settings).build()
+        };
+        let (acme, globex) = (gateway("acme", terms.database), gateway("globex", terms.receivers_database));
         let pair = Self { acme, globex, sshd, root };
         pair.acme.define("acme.toml", &pair.acme_document(terms));
         pair.globex.define("globex.toml", &pair.globex_document());
@@ -169,7 +176,7 @@ endpoint = "warehouse"
 
     /// Waits until the warehouse holds so many files.
     pub fn wait_for_files(&self, count: usize) -> Vec<(String, Vec<u8>)> {
-        suites::eventually(&format!("{count} files in the warehouse"), PATIENCE, || {
+        crate::eventually(&format!("{count} files in the warehouse"), PATIENCE, || {
             let found = files_in(&self.warehouse());
             (found.len() >= count).then_some(found)
         })
@@ -182,7 +189,7 @@ endpoint = "warehouse"
 
     /// Waits for an event of a kind whose JSON holds a text.
     pub fn wait_for_event(&self, kind: &str, text: &str) -> Value {
-        suites::eventually(&format!("an event {kind} with {text:?}"), PATIENCE, || {
+        crate::eventually(&format!("an event {kind} with {text:?}"), PATIENCE, || {
             self.events(kind).into_iter().find(|event| event.to_string().contains(text))
         })
     }
@@ -211,7 +218,7 @@ pub fn files_in(directory: &Path) -> Vec<(String, Vec<u8>)> {
 /// Puts a file there whole: under another name first, as a careful sender does.
 pub fn put(directory: &Path, name: &[u8], bytes: &[u8]) -> PathBuf {
     use std::os::unix::ffi::OsStrExt;
-    let beside = directory.parent().unwrap().join(format!("put-{}", suites::free_port()));
+    let beside = directory.parent().unwrap().join(format!("put-{}", crate::free_port()));
     fs::write(&beside, bytes).unwrap();
     let path = directory.join(std::ffi::OsStr::from_bytes(name));
     fs::rename(&beside, &path).unwrap();
