@@ -1,7 +1,7 @@
 //! Sends a payload as an AS2 message and reads the synchronous receipt.
 
 use crate::letter::{Earlier, Letter, NOTE};
-use crate::material::{own_key, partner_certificates, recipient, signs_alike};
+use crate::material::{fingerprint, own_key, partner_certificates, recipient, signs_alike};
 use crate::mdn::LARGEST_MDN;
 use crate::other_mic;
 use crate::outgoing::{Envelope, OwnKey, build};
@@ -13,7 +13,6 @@ use model::definition::{Endpoint, Partner};
 use model::{Error, ErrorKind, Protocol, Purpose, Result, Retry};
 use net::http::{ConnectionInfo, HttpProfile, RequestMeta};
 use net::{DialRequest, Net, TlsOptions, TlsProfile, Trust};
-use openssl::hash::MessageDigest;
 use openssl::x509::X509;
 use smime::{Headers, MicSlot};
 use std::sync::Arc;
@@ -34,6 +33,9 @@ struct Sides {
     certificates: Vec<X509>,
     identity: Arc<model::definition::Identity>,
     own: OwnKey,
+    own_fingerprint: String,
+    /// Of the certificate that messages are encrypted for.
+    recipient_fingerprint: String,
 }
 
 #[async_trait]
@@ -58,6 +60,8 @@ impl Destination for As2Destination {
             endpoint: &self.endpoint.name,
             agreement: &sides.partner.agreement,
             certificates: &sides.certificates,
+            own_fingerprint: &sides.own_fingerprint,
+            recipient_fingerprint: &sides.recipient_fingerprint,
             now: self.services.clock.now(),
             message_id: &letter.sealing.message_id,
             earlier: letter.earlier,
@@ -182,10 +186,14 @@ impl As2Destination {
             directory.partner(self.endpoint.partner.as_deref().ok_or_else(|| missing("partner"))?)?;
         let own =
             directory.identity(self.endpoint.identity.as_deref().ok_or_else(|| missing("identity"))?)?;
+        let certificates = partner_certificates(&partner)?;
+        let key = own_key(&own)?;
         let sides = Sides {
-            certificates: partner_certificates(&partner)?,
+            own_fingerprint: fingerprint(&key.certificate)?,
+            recipient_fingerprint: certificates.first().map(fingerprint).transpose()?.unwrap_or_default(),
+            certificates,
             partner: partner.partner,
-            own: own_key(&own)?,
+            own: key,
             identity: own.identity,
         };
         signs_alike(&sides.own, &sides.identity, &sides.partner.agreement)?;
@@ -256,7 +264,7 @@ impl As2Destination {
 
     /// The letter of earlier attempts, or a new one, noted and correlated before a byte leaves.
     async fn letter(&self, delivery: &Deliver, sides: &Sides, url: &Url, media_type: &str) -> Result<Letter> {
-        let terms = terms(sides, media_type, delivery)?;
+        let terms = terms(sides, media_type, delivery);
         if let Some(note) = delivery.notes.get(NOTE)
             && let Some(letter) = Letter::from_note(note, &terms, &sides.own)?
         {
@@ -272,26 +280,19 @@ impl As2Destination {
 }
 
 /// Everything that shapes the bytes of a message besides its payload.
-fn terms(sides: &Sides, media_type: &str, delivery: &Deliver) -> Result<String> {
-    let fingerprint = |certificate: &X509| {
-        certificate
-            .digest(MessageDigest::sha256())
-            .map(|digest| digest.iter().map(|b| format!("{b:02x}")).collect::<String>())
-            .map_err(|error| Error::permanent(ErrorKind::Internal, "hash a certificate").caused_by(error))
-    };
+fn terms(sides: &Sides, media_type: &str, delivery: &Deliver) -> String {
     let agreement = &sides.partner.agreement;
-    let partner = sides.certificates.first().map(fingerprint).transpose()?.unwrap_or_default();
-    Ok([
+    [
         sides.identity.as2_id.as_str(),
         sides.partner.as2_id.as_str(),
         agreement.send_security.as_str(),
         agreement.cipher.as_str(),
         agreement.digest.as_str(),
         agreement.mdn.as_str(),
-        &fingerprint(&sides.own.certificate)?,
-        &partner,
+        &sides.own_fingerprint,
+        &sides.recipient_fingerprint,
         media_type,
         &delivery.file_name.to_text(),
     ]
-    .join("\n"))
+    .join("\n")
 }

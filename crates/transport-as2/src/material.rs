@@ -4,6 +4,7 @@ use crate::outgoing::OwnKey;
 use model::definition::{Agreement, Identity, Partner};
 use model::{Error, ErrorKind, Result, Timestamp};
 use openssl::asn1::Asn1Time;
+use openssl::hash::MessageDigest;
 use openssl::pkey::{Id, PKey};
 use openssl::x509::X509;
 use transport::PartnerMaterial;
@@ -31,6 +32,21 @@ pub(crate) fn own_key(own: &transport::OwnKey) -> Result<OwnKey> {
         certificate: X509::from_pem(own.certificate.as_bytes())
             .map_err(|error| unusable("read our certificate", error))?,
     })
+}
+
+/// What a certificate is known by in terms and receipts: its SHA-256, in hexadecimal.
+///
+/// # Errors
+/// It cannot be hashed.
+pub(crate) fn fingerprint(certificate: &X509) -> Result<String> {
+    certificate
+        .digest(MessageDigest::sha256())
+        .map(|digest| hexadecimal(&digest))
+        .map_err(|error| Error::permanent(ErrorKind::Internal, "hash a certificate").caused_by(error))
+}
+
+pub(crate) fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Refuses a key that signs the same bytes otherwise each time: a message that goes out again must be the

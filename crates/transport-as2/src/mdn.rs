@@ -2,6 +2,7 @@
 //! (RFC 4130, 7; RFC 8098, 3; the signed form RFC 4130, 7.3).
 
 use crate::disposition::Disposition;
+use crate::material::hexadecimal;
 use model::{Error, ErrorKind, Result, Retry};
 use openssl::x509::X509;
 use smime::{Digest, Entity, Headers, Keys, Limits, Mic, Part, PartReceiver, ReadOptions, Signing};
@@ -86,8 +87,17 @@ impl Mdn {
 pub struct ReadMdn {
     /// What it says.
     pub mdn: Mdn,
-    /// The digest of its signature, when it has one that one of the given certificates proves.
-    pub signed: Option<Digest>,
+    /// Its signature, when it has one that one of the given certificates proves.
+    pub signed: Option<Signature>,
+}
+
+/// A signature that was proved.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Signature {
+    /// Its digest.
+    pub digest: Digest,
+    /// SHA-256 of the certificate that proved it, in hexadecimal.
+    pub certificate: String,
 }
 
 /// Reads a receipt from an answer's headers and body. A signature must be proved by one of the
@@ -128,7 +138,9 @@ pub fn read(
             .advice(advice)
             .caused_by(error)
     })?;
-    let signed = report.signed().map(|proof| proof.digest);
+    let signed = report
+        .signed()
+        .map(|proof| Signature { digest: proof.digest, certificate: hexadecimal(&proof.fingerprint) });
     let notification = parts
         .parts
         .iter()

@@ -39,6 +39,8 @@ pub(crate) struct Expected<'a> {
     pub(crate) endpoint: &'a str,
     pub(crate) agreement: &'a Agreement,
     pub(crate) certificates: &'a [X509],
+    pub(crate) own_fingerprint: &'a str,
+    pub(crate) recipient_fingerprint: &'a str,
     /// When the partner's certificates must be valid, where the agreement does not take expired ones.
     pub(crate) now: Timestamp,
     pub(crate) message_id: &'a str,
@@ -60,6 +62,12 @@ impl Proof {
         let mut detail = Map::new();
         detail.insert("message_id".into(), expected.message_id.into());
         detail.insert("status".into(), answer.status.as_u16().into());
+        if expected.agreement.send_security.signs() {
+            detail.insert("sent_signed_by".into(), expected.own_fingerprint.into());
+        }
+        if expected.agreement.send_security.encrypts() {
+            detail.insert("sent_encrypted_for".into(), expected.recipient_fingerprint.into());
+        }
         if let Some(connection) = answer.connection {
             detail.insert("connection".into(), connection.to_string().into());
         }
@@ -184,6 +192,7 @@ fn proof(read: &ReadMdn, disposition: &str, answer: &Answer, expected: &Expected
         ("mic".to_owned(), expected.mic.map(ToString::to_string).into()),
         ("mic_matched".to_owned(), read.mdn.mic.is_some().into()),
         ("signed".to_owned(), read.signed.is_some().into()),
+        ("signed_by".to_owned(), read.signed.as_ref().map(|signature| signature.certificate.clone()).into()),
         ("mdn_content_type".to_owned(), media_type.unwrap_or_default().into()),
         // The evidence itself: with the content type above and the partner's certificate the signature
         // can be checked again years later, offline.

@@ -1,6 +1,7 @@
 use super::*;
 use crate::disposition::DispositionError;
 use crate::testing::Key;
+use openssl::hash::MessageDigest;
 use std::time::{Duration, UNIX_EPOCH};
 
 fn mdn() -> Mdn {
@@ -30,7 +31,9 @@ fn a_signed_receipt_is_proved_by_the_partners_certificate_alone() {
     let message = mdn().write("b-1", Some(ours.signing("b-2"))).unwrap();
     let proved =
         read(&headers(&message), &message.body, std::slice::from_ref(&ours.certificate), None).unwrap();
-    assert_eq!(proved, ReadMdn { mdn: mdn(), signed: Some(Digest::Sha256) });
+    let certificate = hexadecimal(&ours.certificate.digest(MessageDigest::sha256()).unwrap());
+    let signed = Some(Signature { digest: Digest::Sha256, certificate });
+    assert_eq!(proved, ReadMdn { mdn: mdn(), signed });
     let error = read(&headers(&message), &message.body, &[other.certificate], None).unwrap_err();
     assert_eq!((error.kind(), error.retry()), (ErrorKind::TrustFailed, Retry::Permanent));
     let mut forged = message.body.clone();

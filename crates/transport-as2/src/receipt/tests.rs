@@ -51,6 +51,8 @@ fn verdict(headers: Headers, body: &[u8], security: SendSecurity, earlier: Earli
         endpoint: "globex-as2",
         agreement: &agreement,
         certificates: std::slice::from_ref(&PARTNER.certificate),
+        own_fingerprint: "ours",
+        recipient_fingerprint: "theirs",
         now: SystemTime::now().into(),
         message_id: ID,
         earlier,
@@ -183,6 +185,8 @@ fn a_receipt_signed_by_an_expired_certificate_counts_where_that_was_agreed() {
             endpoint: "globex-as2",
             agreement: &agreement,
             certificates: std::slice::from_ref(&PARTNER.certificate),
+            own_fingerprint: "ours",
+            recipient_fingerprint: "theirs",
             now: Timestamp::from_timestamp(7_000_000_000, 0).unwrap(),
             message_id: ID,
             earlier: Earlier::None,
@@ -193,5 +197,18 @@ fn a_receipt_signed_by_an_expired_certificate_counts_where_that_was_agreed() {
             Ok(_) => panic!("another verdict"),
             Err(error) => assert!(!accept_expired && error.kind() == ErrorKind::TrustFailed, "{error}"),
         }
+    }
+}
+
+#[test]
+fn a_receipt_names_every_certificate_that_was_used() {
+    let told = Told { mic: Some(mic().to_string()), ..Told::new("x; processed") };
+    for security in SendSecurity::ALL {
+        let detail = of(&told, *security, Earlier::None).unwrap().detail;
+        let text = |key: &str| detail.get(key).and_then(Value::as_str);
+        assert_eq!(text("sent_signed_by"), security.signs().then_some("ours"), "{security}");
+        assert_eq!(text("sent_encrypted_for"), security.encrypts().then_some("theirs"), "{security}");
+        let theirs = crate::material::fingerprint(&PARTNER.certificate).unwrap();
+        assert_eq!(text("signed_by"), Some(theirs.as_str()), "{security}");
     }
 }
