@@ -4,6 +4,7 @@ use model::definition::SendSecurity;
 use proptest::prelude::*;
 use smime::{DecryptionKey, KeyTransport, Keys, MicRule, Part, PartReceiver, ReadOptions, Report};
 use std::io::{self, Cursor, Write};
+use std::sync::LazyLock;
 
 struct Only<'a>(&'a mut Vec<u8>, &'a mut Option<String>);
 
@@ -14,8 +15,11 @@ impl PartReceiver for Only<'_> {
     }
 }
 
+/// Made once: making a key takes longer than any of these tests.
+static KEYS: LazyLock<(Key, Key)> = LazyLock::new(|| (Key::new("ACME"), Key::new("GLOBEX")));
+
 fn send(security: SendSecurity, payload: &[u8], name: &[u8]) -> (Outgoing, Key, Key) {
-    let (acme, globex) = (Key::new("ACME"), Key::new("GLOBEX"));
+    let (acme, globex) = KEYS.clone();
     let agreement = Agreement { send_security: security, ..Agreement::default() };
     let sealing = Sealing {
         message_id: "<1@acme>".into(),
