@@ -38,10 +38,9 @@ pub(super) fn steps(waybill: &Waybill) -> Vec<Step> {
     let staged = Badge::new(Tone::Good, Icon::Check, "Staged");
     let text = format!("{}, hash taken, on record", size_text(transfer.length));
     add(transfer.created_at, staged, "Staged and recorded".to_owned(), text, took);
-    // After the line of its recording, also when both took place at the same moment.
+    // Recording it was the last that was said of an offer whose source needs not be told, or not yet.
     if let Some(offer) = &waybill.offer
-        && offer.updated_at >= transfer.created_at
-        && offer.updated_at > offer.found_at
+        && offer.updated_at > transfer.created_at
     {
         let text = offer.error.as_deref().map(safe_text).unwrap_or_default();
         let title = format!("Source told: {}", safe_text(&offer.endpoint));
