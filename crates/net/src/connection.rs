@@ -286,6 +286,11 @@ impl ConnectionHandle {
         } else {
             (reason, false)
         };
+        // Requests that no handler sees (no such path, a head too large) leave no other trace.
+        let reason = match shared.meter.last_refusal() {
+            Some(status) => PeerText::new(format!("{reason}; a request was answered {status}").as_bytes()),
+            None => reason,
+        };
         ConnectionClosed {
             id: shared.id,
             at: (shared.now)(),

@@ -1,7 +1,7 @@
 //! What passes through a socket, and what ended it.
 
 use crate::connection::lock;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};
 use std::sync::{Mutex, OnceLock};
 
 /// Counts what passes through a socket, and notes what ended it.
@@ -24,6 +24,8 @@ pub(crate) struct Meter {
     cut_short: OnceLock<bool>,
     /// The socket did not take what we last wanted to write.
     write_blocked: AtomicBool,
+    /// The status of the last request that was answered with a refusal; 0 is none.
+    refused: AtomicU16,
     seen: Mutex<Option<Seen>>,
 }
 
@@ -64,6 +66,15 @@ impl Meter {
 
     pub(crate) fn requests(&self) -> u64 {
         self.requests.load(Ordering::Relaxed)
+    }
+
+    /// Notes that a request was answered with a status that refuses it.
+    pub(crate) fn refused(&self, status: u16) {
+        self.refused.store(status, Ordering::Relaxed);
+    }
+
+    pub(crate) fn last_refusal(&self) -> Option<u16> {
+        Some(self.refused.load(Ordering::Relaxed)).filter(|status| *status != 0)
     }
 
     pub(crate) fn bytes_in(&self) -> u64 {

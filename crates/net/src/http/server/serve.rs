@@ -21,7 +21,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use model::{ConnectionId, ConnectionOpened, Direction, Error, Result, Security};
+use model::{ConnectionId, ConnectionOpened, Direction, Error, PeerText, Result, Security};
 use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
 use std::pin::{Pin, pin};
@@ -156,6 +156,7 @@ async fn run(
         tokio::select! {
             result = &mut connection => {
                 if let Err(error) = result {
+                    exchange.unread(&error);
                     handle.fail(describe(&error));
                 }
                 return;
@@ -235,10 +236,14 @@ impl Exchange {
             self.handle.record_opened().await.map_err(|error| self.no_answer(&error))?;
         }
         self.handle.request();
+        let path = PeerText::from(request.uri().path());
         let mut answer = match found {
             Some(found) => self.handled(&found, request).await?,
             None => plain(StatusCode::NOT_FOUND, "There is nothing at this address.\n"),
         };
+        if answer.status().is_client_error() || answer.status().is_server_error() {
+            self.refused(answer.status(), path.as_str());
+        }
         if folded.swap(false, Ordering::Relaxed) {
             // Only a connection's first head is unfolded: whoever folds gets a new one each time.
             answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
@@ -268,6 +273,22 @@ impl Exchange {
                 answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
                 Ok(answer)
             }
+        }
+    }
+
+    /// A request was refused: on record with the connection, and for whoever reads the log.
+    fn refused(&self, status: StatusCode, path: &str) {
+        self.handle.meter().refused(status.as_u16());
+        let (connection, remote) = (self.peer.connection, self.peer.remote);
+        tracing::info!(%connection, %remote, status = status.as_u16(), path, "a request was refused");
+    }
+
+    /// The same of a request whose head the library could not read, and answered by itself.
+    fn unread(&self, error: &hyper::Error) {
+        if error.is_parse_too_large() {
+            self.refused(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "");
+        } else if error.is_parse() {
+            self.refused(StatusCode::BAD_REQUEST, "");
         }
     }
 

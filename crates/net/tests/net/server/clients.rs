@@ -1,6 +1,6 @@
 //! What clients do to the server, and what they may not.
 
-use super::{fixture, get, send};
+use super::{anywhere, fixture, get, route, send};
 use crate::support::eventually;
 use model::{Error, ErrorKind};
 use std::sync::atomic::Ordering;
@@ -53,6 +53,31 @@ async fn headers_have_bounds() {
     assert!(send(f.address, allowed).await.ends_with("one:0"));
     f.log.wait_pairs(4).await;
     assert_eq!(f.talker.finished.load(Ordering::Relaxed), 1);
+    let closed = f.log.closed.lock().unwrap().clone();
+    let refused = closed.iter().filter(|closed| closed.reason.as_str().ends_with("answered 431"));
+    assert_eq!(refused.count(), 3, "{closed:?}");
+}
+
+#[tokio::test]
+async fn requests_that_are_refused_are_on_record_with_their_status() {
+    let mut f = fixture(|_| {});
+    let guard = f.servers.route(&anywhere(), route(None, "/as2"), f.talker.clone()).unwrap();
+    // Nothing answers for all paths any more.
+    f.guard = Some(guard);
+    assert!(send(f.address, get("/elsewhere", "x")).await.starts_with("HTTP/1.1 404 "));
+    f.log.wait_pairs(1).await;
+    assert!(send(f.address, get("/as2/refuse", "x")).await.starts_with("HTTP/1.1 403 "));
+    f.log.wait_pairs(2).await;
+    assert!(send(f.address, "no HTTP at all\r\n\r\n").await.starts_with("HTTP/1.1 400 "));
+    f.log.wait_pairs(3).await;
+    assert!(send(f.address, get("/as2", "x")).await.starts_with("HTTP/1.1 200 "));
+    f.log.wait_pairs(4).await;
+    let closed = f.log.closed.lock().unwrap().clone();
+    let reasons: Vec<_> = closed.iter().map(|closed| closed.reason.as_str()).collect();
+    for (reason, status) in reasons.iter().zip(["404", "403", "400"]) {
+        assert!(reason.ends_with(&format!("; a request was answered {status}")), "{reasons:?}");
+    }
+    assert!(!reasons[3].contains("answered"), "{reasons:?}");
 }
 
 #[tokio::test]
