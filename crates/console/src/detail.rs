@@ -1,6 +1,6 @@
 //! What events and receipts carry by key, as names and values for people.
 
-use crate::show::{Moment, duration_text, safe_text};
+use crate::show::{Moment, duration_text, grouped, safe_text, size_text};
 use askama::Template;
 use model::Timestamp;
 use serde_json::{Map, Value};
@@ -15,6 +15,8 @@ pub(crate) struct Fact {
     pub(crate) value: String,
     /// Shown in place of the value, when it is a time.
     pub(crate) moment: Option<Moment>,
+    /// The page of what the value names.
+    pub(crate) page: Option<String>,
     /// Shown folded.
     pub(crate) long: bool,
     /// A hash, an id or the like.
@@ -25,7 +27,7 @@ impl Fact {
     pub(crate) fn new(name: &str, value: impl Into<String>) -> Self {
         let value = value.into();
         let mono = value.len() >= 24 && !value.trim_end_matches(", sha256").contains(' ');
-        Self { name: name.to_owned(), moment: None, long: value.len() > LONG, mono, value }
+        Self { name: name.to_owned(), moment: None, page: None, long: value.len() > LONG, mono, value }
     }
 }
 
@@ -60,6 +62,11 @@ fn fact(key: &str, value: &Value) -> Fact {
     {
         return Fact::new(&name, duration_text(Duration::from_micros(micros)));
     }
+    if SIZES.contains(&key)
+        && let Some(bytes) = value.as_u64().filter(|bytes| *bytes >= 1024)
+    {
+        return Fact::new(&name, format!("{} ({} bytes)", size_text(bytes), grouped(bytes)));
+    }
     let moment = match value {
         Value::Number(number) if key.ends_with("_micros") => {
             number.as_i64().and_then(Timestamp::from_timestamp_micros)
@@ -69,7 +76,11 @@ fn fact(key: &str, value: &Value) -> Fact {
         }
         _ => None,
     };
-    Fact { moment: moment.map(Moment), ..Fact::new(&name, text) }
+    let page = PAGES.iter().find(|(known, _)| *known == key).and_then(|(_, path)| {
+        let id: uuid::Uuid = value.as_str()?.parse().ok()?;
+        Some(format!("{path}/{id}"))
+    });
+    Fact { moment: moment.map(Moment), page, ..Fact::new(&name, text) }
 }
 
 /// The first of some keys that has a text: one line for a list.
@@ -89,8 +100,13 @@ fn text(value: &Value) -> String {
 
 /// Keys whose numbers are lengths of time, in microseconds; those of other `*_micros` are moments.
 const DURATIONS: [&str; 2] = ["duration_micros", "micros"];
+/// Keys whose numbers are bytes.
+const SIZES: [&str; 5] = ["bytes", "bytes_in", "bytes_out", "size", "source_size"];
 /// The shortest moment by RFC 3339: `2026-11-20T14:10:00Z`.
 const SHORTEST_TIME: usize = 20;
+
+/// Keys whose values are ids of what has a page.
+const PAGES: [(&str, &str); 2] = [("connection", "/connections"), ("parent", "/transfers")];
 
 /// Names that have a form of their own, what matters most first.
 const NAMES: [(&str, &str); 21] = [
@@ -132,10 +148,11 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn times_and_durations_are_for_people() {
+    fn times_durations_and_ids_are_for_people() {
         let detail = json!({
             "duration_micros": 1_240_000, "source_modified_micros": 1_795_187_310_000_000_i64,
-            "until": "2026-11-20T14:55:00Z", "size": 700, "note": "not a time, though it is long",
+            "until": "2026-11-20T14:55:00Z", "size": 700, "bytes": 67_108_864, "note": "not a time, though it is long",
+            "connection": "0192f7a0-0000-7000-8000-000000000000", "parent": "../logout",
         });
         let facts = facts(detail.as_object().unwrap());
         let shown = |name: &str| {
@@ -145,7 +162,11 @@ mod tests {
         assert_eq!(shown("Lasted"), "1.24 s");
         assert!(shown("Source modified").contains("datetime=\"2026-11-20T15:08:30.000Z\""));
         assert!(shown("Until").contains("2026-11-20 14:55:00 UTC"));
+        let page = |name: &str| facts.iter().find(|fact| fact.name == name).unwrap().page.clone();
+        assert_eq!(page("Connection").unwrap(), "/connections/0192f7a0-0000-7000-8000-000000000000");
+        assert_eq!((page("Parent"), page("Size")), (None, None));
         assert_eq!(shown("Size"), "700");
+        assert_eq!(shown("Bytes"), "64.0 MiB (67,108,864 bytes)");
         assert_eq!(shown("Note"), "not a time, though it is long");
     }
 }
