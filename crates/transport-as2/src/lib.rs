@@ -7,6 +7,7 @@
 //!
 //! Bytes stream through the `smime` room both ways; nothing here holds a payload.
 
+mod admission;
 mod destination;
 pub mod disposition;
 mod letter;

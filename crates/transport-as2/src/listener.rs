@@ -1,11 +1,12 @@
 //! Takes AS2 messages in: who sends, is it new, read it, make it durable, answer.
 
+use crate::admission::Admission;
 use crate::disposition::{Disposition, DispositionError};
-use crate::receive::{MORE_PARTS, ReadMessage, Reading, Unread, read};
+use crate::receive::{ReadMessage, Reading, Unread, read};
 use crate::reply::{Answer, mic_of, stored_reply, to_response};
 use crate::request::RequestHead;
 use crate::sides::{Sides, Stranger};
-use crate::streaming::{Arriving, BodyReader, STREAM_BUFFERS};
+use crate::streaming::{Arriving, BodyReader};
 use crate::unfit::Unfit;
 use async_trait::async_trait;
 use http::header::EXPECT;
@@ -18,7 +19,6 @@ use smime::DecryptionKey;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, UNIX_EPOCH};
-use tokio::sync::Semaphore;
 use transport::{
     Begin, Intake, Listener, Message, Reception, Reply, Services, Shutdown, StagedPayload, StoredReply,
 };
@@ -68,18 +68,7 @@ impl Listener for As2Listener {
 struct Receiver {
     services: Services,
     intake: Arc<dyn Intake>,
-    /// Messages that may be read at once. Who sends is not proved before the last byte: strangers must not
-    /// take the room that deliveries need.
-    places: Semaphore,
-    more_parts: Arc<Semaphore>,
-}
-
-/// Each message that is read holds a thread of the blocking pool, which has 512 and other work to do.
-const MOST_PLACES: usize = 256;
-
-/// Half the budget for buffers.
-fn places(budget: u64) -> usize {
-    usize::try_from(budget / 2 / STREAM_BUFFERS as u64).unwrap_or(MOST_PLACES).clamp(1, MOST_PLACES)
+    admission: Admission,
 }
 
 #[async_trait]
@@ -107,8 +96,8 @@ impl Handler for Receiver {
 
 impl Receiver {
     fn new(services: Services, intake: Arc<dyn Intake>) -> Self {
-        let places = Semaphore::new(places(services.budget.total()));
-        Self { services, intake, places, more_parts: Arc::new(Semaphore::new(MORE_PARTS)) }
+        let admission = Admission::new(&services.budget);
+        Self { services, intake, admission }
     }
 
     /// Takes a message and gives the reply, which is recorded by then.
@@ -200,10 +189,7 @@ impl Receiver {
         peer: &PeerInfo,
         reception: Box<dyn Reception>,
     ) -> Result<StoredReply> {
-        let place = self.places.acquire().await.map_err(|error| {
-            Error::transient(ErrorKind::Internal, "wait for a place to read a message").caused_by(error)
-        })?;
-        let room = self.services.budget.take(STREAM_BUFFERS).await;
+        let admitted = self.admission.enter().await?;
         let (sender, reader) = BodyReader::channel();
         let reading = Reading {
             headers: head.headers.clone(),
@@ -221,12 +207,12 @@ impl Receiver {
                 ),
             staging: Arc::clone(&self.services.staging),
             message_id: head.message_id.clone(),
-            more_parts: Arc::clone(&self.more_parts),
+            more_parts: self.admission.more_parts(),
         };
         let blocking = tokio::task::spawn_blocking(move || read(reading));
         let most = sides.partner.agreement.largest_message;
         let (read, ()) = tokio::join!(blocking, arriving.pump(sender, most));
-        drop((room, place));
+        drop(admitted);
         let read =
             read.map_err(|error| Error::transient(ErrorKind::Internal, "read a message").caused_by(error))?;
         match read {
@@ -439,16 +425,4 @@ fn plain(status: StatusCode, text: &str) -> Result<Response<Body>> {
 
 fn unwritable(error: http::Error) -> Error {
     Error::permanent(ErrorKind::Internal, "write an answer").caused_by(error)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn messages_coming_in_never_take_the_whole_budget() {
-        for (budget, expected) in [(16 << 20, 8), (256 << 20, 128), (1 << 20, 1), (0, 1), (64 << 30, 256)] {
-            assert_eq!(places(budget), expected, "{budget}");
-        }
-    }
 }

@@ -1,6 +1,7 @@
 //! Reading one message: off the wire, through `smime`, into staging. Nothing is decided here about
 //! what the sender is told.
 
+use crate::admission::MORE_PARTS;
 use crate::disposition::{Disposition, DispositionError};
 use crate::request::safe_file_name;
 use crate::streaming::BodyReader;
@@ -23,8 +24,6 @@ const EXPANDED_HEADERS: u64 = 1024 * 1024;
 
 /// Parts of one message. Each is a file that stays open until the message is proved.
 const MOST_PARTS: usize = 50;
-/// Such files of all messages together, the first of each message apart.
-pub(crate) const MORE_PARTS: usize = 256;
 /// Bytes of a part's headers, which are kept until then as well.
 const PART_HEADERS: usize = 16 * 1024;
 
