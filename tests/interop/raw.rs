@@ -44,9 +44,9 @@ pub fn answer(mut stream: TcpStream) -> Option<Answer> {
 /// Posts a message, its header block given as lines, and reads the answer.
 pub fn post(port: u16, headers: &str, body: &[u8]) -> Option<Answer> {
     let mut stream = connect(port);
-    write!(stream, "POST /as2 HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n{headers}\r\n").unwrap();
-    // A server that refuses early may close before it has read all.
-    drop(stream.write_all(body));
+    let head = format!("POST /as2 HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n{headers}\r\n");
+    // A server that refuses early, a head too large say, may close before it has read all.
+    drop(stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(body)));
     answer(stream)
 }
 
