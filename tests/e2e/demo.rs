@@ -5,7 +5,7 @@ use suites::run;
 #[test]
 fn the_demonstration_ends_well_and_says_so() {
     let directory = tempfile::tempdir().unwrap();
-    let place = directory.path().join("a place of its own");
+    let place = directory.path().join("a place, 100% #1");
     let place = place.to_str().unwrap();
     let (status, out, error) = run(&["demo", "--exit-when-done", "--directory", place]);
     assert!(status.success(), "{status}\n{out}\n{error}");

@@ -278,7 +278,7 @@ fn within(reader: &Reader<'_>, name: &str, seconds: std::ops::RangeInclusive<u64
 fn database_url(database: &Reader<'_>, base: &Path, state_directory: &Path) -> Option<Secret<String>> {
     if !database.has("url") {
         let path = state_directory.join("waybill.db");
-        return Some(Secret::new(sqlite_url(&path, "")));
+        return Some(Secret::new(sqlite_url(&path)));
     }
     let url = database.secret("url")?;
     let (scheme, rest) = url.reveal().split_once(':').unwrap_or_default();
@@ -301,8 +301,11 @@ fn database_url(database: &Reader<'_>, base: &Path, state_directory: &Path) -> O
                 database.error("url", "names no file: a database in memory would lose every transfer");
                 return None;
             }
-            let query = query.map(|query| format!("?{query}")).unwrap_or_default();
-            Some(Secret::new(sqlite_url(&beside(base, path), &query)))
+            if query.is_some() {
+                database
+                    .warning("url", "what follows '?' has no effect: the file is opened as Waybill needs it");
+            }
+            Some(Secret::new(sqlite_url(&beside(base, path))))
         }
         _ => {
             database.error("url", "takes postgres://user:password@host/database or sqlite:PATH");
@@ -311,10 +314,9 @@ fn database_url(database: &Reader<'_>, base: &Path, state_directory: &Path) -> O
     }
 }
 
-/// The driver reads the path as part of a URL: what would end it, or be decoded, is encoded.
-fn sqlite_url(path: &Path, query: &str) -> String {
-    let path = path.display().to_string().replace('%', "%25").replace('?', "%3F").replace('#', "%23");
-    format!("sqlite://{path}{query}")
+/// Everything after the slashes is the path, as it is: nothing in it is encoded.
+fn sqlite_url(path: &Path) -> String {
+    format!("sqlite://{}", path.display())
 }
 
 /// A path as the settings write it: relative to their file, absolute from here on.

@@ -43,16 +43,23 @@ fn variables_stand_over_the_file() {
         ("WAYBILL_OTHER", "ignored"),
         ("HOME", "/root"),
     ];
-    let (settings, _) = parse(text, &variables).unwrap();
+    let (settings, problems) = parse(text, &variables).unwrap();
+    assert!(problems.iter().any(|problem| problem.to_string().contains("'?' has no effect")), "{problems:?}");
     assert_eq!(settings.node.as_str(), "b");
     assert_eq!(settings.lease, Duration::from_secs(60));
     assert_eq!(settings.staging.directory, PathBuf::from("/var/lib/waybill/staging"));
-    assert_eq!(settings.database.url.reveal(), "sqlite:///etc/data/w.db?mode=rwc");
+    assert_eq!(settings.database.url.reveal(), "sqlite:///etc/data/w.db");
     assert_eq!(settings.limits.deliveries, 64);
     assert!(settings.egress.allow_loopback);
     assert_eq!(settings.roots.files, [PathBuf::from("/srv/a"), PathBuf::from("/etc/waybill/out")]);
     assert_eq!(settings.listen.http.len(), 2);
     assert_eq!(settings.log.format, LogFormat::Json);
+}
+
+#[test]
+fn a_state_directory_may_have_any_name() {
+    let (settings, _) = parse("state_directory = \"/srv/100% #1?\"", &[]).unwrap();
+    assert_eq!(settings.database.url.reveal(), "sqlite:///srv/100% #1?/waybill.db");
 }
 
 #[test]
