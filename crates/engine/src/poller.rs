@@ -13,6 +13,8 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+use store::NodeLease;
+use tokio_util::task::TaskTracker;
 use transport::{Discovery, Shutdown};
 
 /// Longest wait after polls that failed for good, unless the flow's own interval is longer.
@@ -25,6 +27,8 @@ pub(crate) struct Poller {
     pub(crate) poll: PollSource,
     /// How long the first poll waits, so that many flows do not begin at once.
     pub(crate) first_after: Duration,
+    /// What was staged and is not recorded yet, also by this flow's pollers of earlier revisions.
+    pub(crate) in_hand: TaskTracker,
     /// Offers that were gone when they were opened, and how many polls ago.
     pub(crate) gone: Mutex<HashMap<String, u8>>,
 }
@@ -53,7 +57,10 @@ impl Poller {
     /// The poller of a flow, one of so many.
     pub(crate) fn new(shared: Arc<Shared>, flow: Arc<Flow>, poll: PollSource, pollers: usize) -> Arc<Self> {
         let first_after = first_after(&flow.name, poll.every, pollers);
-        Arc::new(Self { shared, flow, poll, first_after, gone: Mutex::default() })
+        let in_hand = shared.in_hand().entry(flow.name.clone()).or_default().clone();
+        // Closed, so that it can be waited for; what comes later is counted all the same.
+        in_hand.close();
+        Arc::new(Self { shared, flow, poll, first_after, in_hand, gone: Mutex::default() })
     }
 
     /// Polls at each interval while this node holds the source's lease. After a poll that failed for
@@ -98,6 +105,7 @@ impl Poller {
     /// was learned.
     async fn poll_if_ours(self: &Arc<Self>) -> Option<bool> {
         let shared = &self.shared;
+        self.in_hand.wait().await;
         let lease = shared.lease.current();
         match shared.store.acquire_source(&lease, &self.source_name(), shared.now()).await {
             Ok(true) => {}
@@ -110,7 +118,7 @@ impl Poller {
         if shared.health.not_now(shared.now(), usize::MAX).contains(&self.poll.endpoint) {
             return None;
         }
-        let polled = guarded("poll a source", async { Ok(self.poll_once().await) }).await;
+        let polled = guarded("poll a source", async { Ok(self.poll_once(&lease).await) }).await;
         let (error, seen) = match polled.unwrap_or_else(|error| Err(Trouble::Source(error))) {
             Ok(()) => (None, Seen::Reached),
             Err(Trouble::Source(error)) => {
@@ -129,7 +137,7 @@ impl Poller {
         Some(error.is_some_and(|error| error.retry() == Retry::Permanent))
     }
 
-    async fn poll_once(self: &Arc<Self>) -> Result<(), Trouble> {
+    async fn poll_once(self: &Arc<Self>, lease: &NodeLease) -> Result<(), Trouble> {
         self.forget_gone();
         let (endpoint, transport) = self.shared.endpoint(&self.poll.endpoint).map_err(Trouble::Source)?;
         let source = transport
@@ -161,7 +169,7 @@ impl Poller {
         let most = self.shared.settings.stagings_at_once;
         let staged = offers.map(|offer| {
             let (poller, source) = (Arc::clone(self), Arc::clone(&source));
-            let found = Discovered { offer, at: self.shared.now() };
+            let found = Discovered { offer, at: self.shared.now(), lease: lease.clone() };
             async move {
                 let staged = poller.stage(source.as_ref(), &found.offer).await;
                 (found, staged)

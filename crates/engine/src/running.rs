@@ -115,6 +115,7 @@ impl Engine {
             settings,
             receiving: Mutex::default(),
             settling: Mutex::default(),
+            in_hand: Mutex::default(),
             tasks: TaskTracker::new(),
         });
         let (lease_shutdown, ended) = watch::channel(false);
@@ -215,6 +216,8 @@ async fn follow(
         let current = Arc::clone(&definitions.borrow_and_update());
         let (stop, stopped) = watch::channel(false);
         let pollers = TaskTracker::new();
+        // No poller runs now: what is empty stays so, and flows that are gone are forgotten.
+        shared.in_hand().retain(|_, in_hand| !in_hand.is_empty());
         let polled =
             current.flows.values().filter(|flow| flow.enabled).filter_map(|flow| match &flow.source {
                 FlowSource::Poll(poll) => Some((flow, poll)),

@@ -30,6 +30,8 @@ pub(crate) struct Shared {
     pub(crate) receiving: Mutex<HashMap<String, Asked>>,
     /// Offers whose source this node is settling.
     pub(crate) settling: Mutex<HashSet<OfferId>>,
+    /// By flow, what this node has staged and not recorded yet.
+    pub(crate) in_hand: Mutex<HashMap<String, TaskTracker>>,
     /// All work of the engine: its end is waited for.
     pub(crate) tasks: TaskTracker,
 }
@@ -139,6 +141,12 @@ impl Shared {
     pub(crate) fn settling(&self) -> MutexGuard<'_, HashSet<OfferId>> {
         // Whoever is in it takes it out by a guard of its own, also when it panics.
         self.settling.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// By flow, what this node has staged and not recorded yet.
+    pub(crate) fn in_hand(&self) -> MutexGuard<'_, HashMap<String, TaskTracker>> {
+        // A map of trackers is whole whatever panics.
+        self.in_hand.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A number from 0 to 1 that spreads retries.

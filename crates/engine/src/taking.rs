@@ -9,14 +9,17 @@ use model::definition::SettleWhen;
 use model::{AuditEvent, Error, ErrorKind, EventKind, Offer, OfferId, OfferState, Result, Retry, Timestamp};
 use serde_json::json;
 use std::sync::{Arc, PoisonError};
-use store::{OfferFailed, RecordOffer, Recorded};
+use store::{NodeLease, OfferFailed, RecordOffer, Recorded};
+use tokio_util::task::task_tracker::TaskTrackerToken;
 use transport::folder::CAUSE;
 use transport::{FoundOffer, PartWriter, Source, copy_to_staging};
 
-/// An offer, and when its source's listing gave it.
+/// An offer, when its source's listing gave it, and the lease under which it was asked for: found under one
+/// life of the node, it is not recorded under the next, when others may have taken it in between.
 pub(crate) struct Discovered {
     pub(crate) offer: FoundOffer,
     pub(crate) at: Timestamp,
+    pub(crate) lease: NodeLease,
 }
 
 /// A copied part that is not yet durable.
@@ -90,13 +93,31 @@ impl Poller {
         staged: Staged,
     ) -> Result<(), Trouble> {
         let tasks = self.shared.tasks.clone();
-        let taken = tasks.spawn(async move { self.take(source.as_ref(), found, staged).await });
+        // Until it is recorded, the next poll of this flow must not look: it would find the file unknown,
+        // and record it once more when this one is settled.
+        let in_hand = self.in_hand.token();
+        let taken = tasks.spawn(async move { self.take(source.as_ref(), found, staged, in_hand).await });
         taken.await.unwrap_or_else(|_| Err(Trouble::Ours(broke_down("record a file"))))
     }
 
-    async fn take(&self, source: &dyn Source, found: Discovered, staged: Staged) -> Result<(), Trouble> {
+    async fn take(
+        &self,
+        source: &dyn Source,
+        found: Discovered,
+        staged: Staged,
+        in_hand: TaskTrackerToken,
+    ) -> Result<(), Trouble> {
         let error = match staged {
-            Ok(Some(parts)) => return self.record(source, found, parts).await.map_err(Trouble::Ours),
+            Ok(Some(parts)) => {
+                let recorded = self.record(found, parts).await.map_err(Trouble::Ours)?;
+                drop(in_hand);
+                if let Some(offer) = recorded
+                    && self.poll.settle == SettleWhen::Recorded
+                {
+                    self.shared.settle(source, offer).await;
+                }
+                return Ok(());
+            }
             Ok(None) => {
                 let event = self.offer_event(EventKind::OfferChanged, &found.offer);
                 self.shared.record(event).await;
@@ -133,8 +154,9 @@ impl Poller {
         });
     }
 
-    async fn record(&self, source: &dyn Source, found: Discovered, parts: Vec<StagedPart>) -> Result<()> {
-        let lease = self.shared.lease.current();
+    /// Makes it ours; `None` when it was so already.
+    async fn record(&self, found: Discovered, parts: Vec<StagedPart>) -> Result<Option<Offer>> {
+        let lease = found.lease.clone();
         self.shared.lease.may_act(lease.epoch)?;
         let received = self.shared.now();
         let offer = self.new_offer(found);
@@ -160,15 +182,12 @@ impl Poller {
         match recorded {
             Recorded::Recorded => {
                 tracing::info!(flow = %self.flow.name, file = %offer.identity.path, "taken");
-                if self.poll.settle == SettleWhen::Recorded {
-                    self.shared.settle(source, offer).await;
-                }
-                Ok(())
+                Ok(Some(offer))
             }
             Recorded::AlreadyRecorded => {
                 // These bytes have no row and never will: the same file is ours by another copy.
                 self.discard(parts).await;
-                Ok(())
+                Ok(None)
             }
             Recorded::LeaseLost => {
                 self.discard(parts).await;
@@ -211,7 +230,7 @@ impl Poller {
             .map(drop)
     }
 
-    fn new_offer(&self, Discovered { offer: found, at }: Discovered) -> Offer {
+    fn new_offer(&self, Discovered { offer: found, at, .. }: Discovered) -> Offer {
         Offer {
             id: OfferId::new(self.shared.ids.next()),
             identity: found.identity,

@@ -121,3 +121,23 @@ async fn what_was_begun_under_a_lease_that_is_gone_when_the_answer_comes_is_not_
     assert_eq!(scene.place("in").offers().len(), 1);
     assert!(scene.events("offer.settled").await.is_empty());
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_flow_is_not_polled_while_what_it_found_before_is_not_recorded() {
+    let relay = Relay::holding("INSERT INTO transfers").await;
+    let scene = Scene::behind(&relay).await;
+    scene.flow(flow("orders", &["out"]));
+    scene.place("in").offer(ScriptedOffer::file("po.edi", *b"x"));
+    relay.arm();
+    let _engine = scene.start().await;
+    scene.until_by(Duration::ZERO, "the record is under way", || async { relay.has_struck() }).await;
+    // A revision ends the poll; the record goes on. Were the source listed now, the file would be read
+    // again, and be a new one as soon as the first is settled.
+    scene.define(|_| ());
+    scene.pass(Duration::from_secs(30), 30).await;
+    assert_eq!(scene.place("in").discoveries().len(), 1);
+    relay.release();
+    scene.place("in").offer(ScriptedOffer::file("next.edi", *b"x"));
+    scene.until_all(2, TransferState::Completed).await;
+    assert_eq!(scene.place("in").opened().len(), 2);
+}
