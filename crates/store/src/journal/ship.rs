@@ -274,7 +274,8 @@ impl Journal {
 
 impl Store {
     /// Closes as 'process ended' what nodes had open whose lease ended and was not taken again: they were
-    /// fenced, or stopped. `by` is the node that says so. Returns how many.
+    /// fenced, or stopped. `by` is the node that says so: it lives, whatever became of its own lease. Returns how
+    /// many.
     ///
     /// # Errors
     /// The database did not take it.
@@ -283,14 +284,14 @@ impl Store {
             .read("look up connections of dead nodes", async {
                 on!(self.pool(),
                     sqlite c => sqlx::query_as(
-                        "SELECT node, until_at FROM leases WHERE NOT held AND until_at <= $1 AND node IN \
+                        "SELECT node, until_at FROM leases WHERE NOT held AND until_at <= $1 AND node <> $2 AND node IN \
                            (SELECT node FROM connections WHERE closed_at IS NULL)")
-                        .bind(at).fetch_all(c).await,
+                        .bind(at).bind(by.as_str()).fetch_all(c).await,
                     // Leases are measured by the database's clock.
                     postgres c => sqlx::query_as(
                         "SELECT node, until_at FROM leases WHERE NOT held AND until_at <= clock_timestamp() \
-                         AND node IN (SELECT node FROM connections WHERE closed_at IS NULL)")
-                        .fetch_all(c).await,
+                         AND node <> $1 AND node IN (SELECT node FROM connections WHERE closed_at IS NULL)")
+                        .bind(by.as_str()).fetch_all(c).await,
                 )
             })
             .await?;

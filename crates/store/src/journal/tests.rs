@@ -125,6 +125,8 @@ both! {
         tokio::time::sleep(term + Duration::from_millis(100)).await;
         assert_eq!(store.end_connections_of_dead_nodes(now(), &other).await.unwrap(), 0);
         assert_eq!(store.fence_expired(&other, now()).await.unwrap().len(), 1);
+        // A database that was away fences nodes that live: whoever asks is no dead one.
+        assert_eq!(store.end_connections_of_dead_nodes(now(), &node()).await.unwrap(), 0);
         assert_eq!(store.end_connections_of_dead_nodes(now(), &other).await.unwrap(), 1);
         assert_eq!(store.end_connections_of_dead_nodes(now(), &other).await.unwrap(), 0);
         let reasons: Vec<_> = rows(&store).await.into_iter().map(|row| row.reason).collect();
