@@ -134,6 +134,26 @@ async fn a_publication_writes_through_no_link() {
 }
 
 #[tokio::test]
+async fn a_write_that_is_given_up_leaves_nothing() {
+    let ground = Ground::new();
+    let there = || fs::read_dir(ground.at("in")).unwrap().count();
+    let mut upload = ground.folder.begin_write(&".a.part".into(), None).await.unwrap();
+    upload.write(Bytes::from_static(b"half")).await.unwrap();
+    assert_eq!(there(), 1);
+    drop(upload);
+    let begun = std::time::Instant::now();
+    while there() > 0 {
+        assert!(begun.elapsed() < Duration::from_secs(20), "the temporary file stays");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    // A finished one waits for its name.
+    let mut upload = ground.folder.begin_write(&".b.part".into(), None).await.unwrap();
+    upload.write(Bytes::from_static(b"whole")).await.unwrap();
+    assert_eq!(upload.finish().await.unwrap(), 5);
+    assert_eq!(there(), 1);
+}
+
+#[tokio::test]
 async fn a_fifo_is_never_opened() {
     let ground = Ground::new();
     let fifo = ground.at("in/fifo");

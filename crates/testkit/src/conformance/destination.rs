@@ -87,10 +87,9 @@ pub(super) async fn cut_off_while_writing_is_sent_again_under_a_new_name(place: 
         scene.folder.fail(act, Fault::CUT);
         assert!(scene.send(1).await.is_err());
         let left = scene.names().await;
-        assert!(
-            left.len() == 1 && left[0].starts_with(".a.edi.") && left[0].ends_with("-1.part"),
-            "{left:?}"
-        );
+        // A place may be able to take away what was given up; nothing else may be there.
+        let is_temporary = |name: &String| name.starts_with(".a.edi.") && name.ends_with("-1.part");
+        assert!(left.len() <= 1 && left.iter().all(is_temporary), "{left:?}");
         assert!(arrived(&scene.send(2).await));
         scene.holds_just_the_payload().await;
         scene.place.folder.remove(&scene.path("a.edi")).await.unwrap();

@@ -11,12 +11,15 @@ use std::io::Write;
 use std::sync::Arc;
 use transport::folder::Upload;
 
-/// A temporary file, open for writing.
+/// A temporary file, open for writing. Dropped before it is finished, as when its node has lost its lease, it goes:
+/// its name is this attempt's alone, and the attempt that follows may have looked for it already.
 pub(super) struct LocalUpload {
     spot: Arc<Spot>,
     path: RemotePath,
     /// `None` only while a write is under way, or after one was cut off.
     file: Option<File>,
+    /// Whether the file is whole, or gone already.
+    is_done: bool,
 }
 
 impl LocalUpload {
@@ -30,7 +33,7 @@ impl LocalUpload {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let opened = rustix::fs::openat(&spot.directory, os(&spot.name), flags, Mode::from_raw_mode(0o666))
             .map_err(|e| failed("write a file", &path, e))?;
-        Ok(Self { spot: Arc::new(spot), path, file: Some(opened.into()) })
+        Ok(Self { spot: Arc::new(spot), path, file: Some(opened.into()), is_done: false })
     }
 
     fn take(&mut self) -> Result<File> {
@@ -58,16 +61,19 @@ impl Upload for LocalUpload {
     async fn finish(mut self: Box<Self>) -> Result<u64> {
         let file = self.take()?;
         let path = self.path.clone();
-        blocking(move || {
+        let length = blocking(move || {
             let wrong = |e| Error::local_io("make a file durable", e).with("path", &path);
             file.sync_all().map_err(wrong)?;
             Ok(file.metadata().map_err(wrong)?.len())
         })
-        .await
+        .await?;
+        self.is_done = true;
+        Ok(length)
     }
 
     async fn abort(mut self: Box<Self>) {
         drop(self.file.take());
+        self.is_done = true;
         let spot = Arc::clone(&self.spot);
         // As far as possible; the next attempt removes what is left.
         let _ = blocking(move || {
@@ -75,5 +81,22 @@ impl Upload for LocalUpload {
             Ok(())
         })
         .await;
+    }
+}
+
+impl Drop for LocalUpload {
+    fn drop(&mut self) {
+        if self.is_done {
+            return;
+        }
+        let spot = Arc::clone(&self.spot);
+        let remove = move || {
+            // As far as possible, as for `abort`.
+            let _ = rustix::fs::unlinkat(&spot.directory, os(&spot.name), AtFlags::empty());
+        };
+        match tokio::runtime::Handle::try_current() {
+            Ok(runtime) => drop(runtime.spawn_blocking(remove)),
+            Err(_) => remove(),
+        }
     }
 }
