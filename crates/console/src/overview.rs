@@ -42,6 +42,12 @@ impl Counted {
         // What is in there is replaced whole.
         self.last.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    /// The last count, when it is still good to be shown.
+    fn shown(&self, now: Timestamp, counting: bool) -> Option<Count> {
+        let good_for = if counting { SHOWN_FOR } else { FRESH_FOR };
+        self.last().clone().filter(|count| (now - count.at).to_std().is_ok_and(|age| age < good_for))
+    }
 }
 
 impl Site {
@@ -49,12 +55,8 @@ impl Site {
     /// another's answer from the database.
     pub(crate) async fn overview(&self) -> ModelResult<Count> {
         let now = self.now();
-        let last = self.counted.last().clone();
         let turn = self.counted.turn.try_lock();
-        let good_for = if turn.is_ok() { FRESH_FOR } else { SHOWN_FOR };
-        if let Some(count) = last
-            && (now - count.at).to_std().is_ok_and(|age| age < good_for)
-        {
+        if let Some(count) = self.counted.shown(now, turn.is_err()) {
             return Ok(count);
         }
         let count = Count { at: now, overview: Arc::new(self.store.overview(now).await?) };
@@ -256,4 +258,32 @@ fn resting(site: &Site, overview: &Overview, now: Timestamp) -> Vec<RestingLine>
         lines[place].failures = Some(endpoint.failures);
     }
     lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use store::SealLag;
+
+    #[test]
+    fn nobody_waits_for_another_to_count() {
+        let at = Timestamp::UNIX_EPOCH;
+        let counted = Counted::default();
+        assert!(counted.shown(at, true).is_none());
+        let overview = Overview {
+            transfers: Vec::new(),
+            flows: Vec::new(),
+            failing: Vec::new(),
+            in_trouble: 0,
+            offline: Vec::new(),
+            seal_lag: SealLag { events: 0, oldest: None, lag: Duration::ZERO, last: None },
+            live_connections: 0,
+        };
+        *counted.last() = Some(Count { at, overview: Arc::new(overview) });
+        for (seconds, free, counting) in [(3, true, true), (10, false, true), (61, false, false)] {
+            let now = at + Duration::from_secs(seconds);
+            assert_eq!(counted.shown(now, false).is_some(), free, "{seconds} s");
+            assert_eq!(counted.shown(now, true).is_some(), counting, "{seconds} s, while another counts");
+        }
+    }
 }

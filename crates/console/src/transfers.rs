@@ -123,7 +123,8 @@ fn filter(reading: &mut Reading<'_>, now: Timestamp) -> TransferFilter {
     let flow = reading.text("flow", "Flow");
     let partner = reading.text("partner", "Partner");
     let name = reading.text("name", "File name");
-    let span = reading.span(now, name.is_some());
+    // Of two states together no index has the order in time: all of the range are put in order.
+    let span = reading.span(now, name.is_some() || state == Some(None));
     TransferFilter {
         state: state.flatten(),
         failed: state == Some(None),

@@ -159,6 +159,8 @@ async fn what_is_in_trouble_is_reached_whole_on(world: World) {
     let page = browser.get(&link).await.text;
     assert_eq!(browser::transfer_ids(&page).len(), 4, "{link}");
     assert!(page.contains("value=\"any_failed\" selected") && page.contains("invoices"), "{link}");
+    let all = browser.get("/transfers?state=any_failed").await.text;
+    assert!(all.contains("Looked through the last 30 days") && browser::transfer_ids(&all).len() == 8);
 }
 
 both!(hostile_names_are_shown_and_do_nothing, hostile_names_are_shown_and_do_nothing_on);

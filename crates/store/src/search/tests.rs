@@ -276,6 +276,7 @@ both! {
         for (query, index) in [
             (transfer(any()), "transfers_by_time"),
             (transfer(TransferFilter { state: Some(TransferState::Failed), ..any() }), "transfers_by_state"),
+            (transfer(TransferFilter { trouble_since: Some(at(0)), ..any() }), "deliveries_failing"),
             (transfer(TransferFilter { flow: text("orders"), ..any() }), "transfers_by_flow"),
             (transfer(TransferFilter { partner: text("globex"), ..any() }), "transfers_by_partner"),
             (transfer(TransferFilter { name_contains: text("po"), ..any() }), "transfers_by_time"),
@@ -339,10 +340,9 @@ async fn plan(store: &TestStore, query: Query) -> String {
         for row in bound!(explain).fetch_all(&mut connection).await.unwrap() {
             lines.push(row.get::<String, _>("detail"));
         }
-        assert!(
-            !lines.iter().any(|line| line.contains("TEMP B-TREE") && !sql.contains("substr")),
-            "{lines:?}"
-        );
+        // Those in trouble are few, found by their own index, and then put in order.
+        let sorts = sql.contains("substr") || sql.contains("IN (SELECT");
+        assert!(sorts || !lines.iter().any(|line| line.contains("TEMP B-TREE")), "{lines:?}");
     } else {
         let mut connection = sqlx::PgConnection::connect(&store.url).await.unwrap();
         // The tables are empty: a walk through all of them would be the best way.
