@@ -164,7 +164,7 @@ fn waybill_json(waybill: &Waybill) -> Value {
     json["events"] =
         waybill.events.iter().map(EventView::clone).map(|event| super::audit::event_json(&event)).collect();
     if let Some(offer) = &waybill.offer {
-        json["source"] = json!({ "endpoint": offer.endpoint, "path": offer.path.to_text(), "state": offer.state.as_str() });
+        json["source"] = json!({ "endpoint": offer.endpoint, "path": offer.path.to_text(), "state": offer.state.as_str(), "found": offer.found_at });
     }
     json
 }
