@@ -7,7 +7,7 @@ use std::io::Read;
 use crate::der::{self, CONSTRUCTED, OCTET_STRING};
 use crate::error::{Error, Result};
 
-const BUFFER: usize = 128 * 1024;
+const BUFFER: usize = 64 * 1024;
 /// Longest tag and length together: one tag byte, 0x88, eight bytes.
 const LONGEST_HEADER: usize = 10;
 const PLACE: &str = "CMS structure";

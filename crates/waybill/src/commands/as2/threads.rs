@@ -86,18 +86,23 @@ impl Read for ReadAhead {
 
 /// Bytes after which what was written goes to the disk. So the disk works while the rest is computed, and the
 /// sync at the end has little left to wait for.
-const SYNC_EVERY: usize = 64 << 20;
+const SYNC_EVERY: usize = 32 << 20;
 
 /// Where bytes are written, and how they reach the disk.
 pub(crate) trait Sink: Write + Send + 'static {
-    /// Has what was written so far put on the disk.
-    fn sync(&mut self) -> io::Result<()>;
+    /// Has what was written so far put on the disk, on a thread of its own: writing goes on meanwhile.
+    fn sync(&self) -> io::Result<JoinHandle<io::Result<()>>>;
 }
 
 impl Sink for File {
-    fn sync(&mut self) -> io::Result<()> {
-        self.sync_data()
+    fn sync(&self) -> io::Result<JoinHandle<io::Result<()>>> {
+        let file = self.try_clone()?;
+        std::thread::Builder::new().name("sync".into()).spawn(move || file.sync_data())
     }
+}
+
+fn joined<T>(thread: JoinHandle<io::Result<T>>) -> io::Result<T> {
+    thread.join().unwrap_or_else(|_| Err(io::Error::other("a thread that writes broke down")))
 }
 
 /// Writes behind whoever writes to it. What was written is in the file only after [`WriteBehind::finish`].
@@ -115,17 +120,22 @@ impl<W: Sink> WriteBehind<W> {
         let (empty_in, empty) = sync_channel(CHUNKS + 2);
         let thread = std::thread::Builder::new().name("write behind".into()).spawn(move || {
             let mut unsynced = 0;
+            let mut syncing = None;
             for mut chunk in full_out {
                 to.write_all(&chunk)?;
                 unsynced += chunk.len();
                 if unsynced >= SYNC_EVERY {
-                    to.sync()?;
                     unsynced = 0;
+                    // Two at once would be no faster; a disk that is slower than the processor is waited for here.
+                    if let Some(before) = syncing.replace(to.sync()?) {
+                        joined(before)?;
+                    }
                 }
                 chunk.clear();
                 // Nobody needs the chunk when all is written.
                 drop(empty_in.try_send(chunk));
             }
+            syncing.map_or(Ok(()), joined)?;
             to.flush()?;
             Ok(to)
         })?;
@@ -161,7 +171,7 @@ impl<W: Sink> WriteBehind<W> {
     fn end(&mut self) -> io::Result<W> {
         self.full = None;
         let thread = self.thread.take().ok_or_else(|| io::Error::other("writing has ended"))?;
-        thread.join().unwrap_or_else(|_| Err(io::Error::other("the thread that writes broke down")))
+        joined(thread)
     }
 }
 
@@ -216,16 +226,16 @@ mod tests {
     }
 
     impl Sink for Vec<u8> {
-        fn sync(&mut self) -> io::Result<()> {
-            Ok(())
+        fn sync(&self) -> io::Result<JoinHandle<io::Result<()>>> {
+            Ok(std::thread::spawn(|| Ok(())))
         }
     }
 
     struct Full(usize);
 
     impl Sink for Full {
-        fn sync(&mut self) -> io::Result<()> {
-            Ok(())
+        fn sync(&self) -> io::Result<JoinHandle<io::Result<()>>> {
+            Ok(std::thread::spawn(|| Ok(())))
         }
     }
 
