@@ -201,7 +201,8 @@ watch() {
   while [ -d "$dir/run" ] && alive "$owner" "$owner_born"; do
     running || true # remembers the newest $pid, for the case that DIR is removed under a running server
     last=$pid last_born=$born
-    sleep 1
+    # A quick test may be over, and DIR gone, a moment after the server was noted.
+    if [ -n "$last" ]; then sleep 1; else sleep 0.05; fi
   done
   if [ -d "$dir/run" ]; then
     sleep 1 # a start that was killed with its owner may have been between making the server and noting it

@@ -26,7 +26,7 @@ use transport::folder::{Entry, Folder};
 use transport::{BufferBudget, Services};
 use transport_sftp::{OPTIONS, SftpTransport};
 
-/// An sshd of this test's own; it dies with the test's process.
+/// An sshd of this test's own; it dies with this value, or with the test's process.
 pub struct Sshd {
     directory: TempDir,
     json: Value,
@@ -35,6 +35,13 @@ pub struct Sshd {
 fn script(arguments: &[&str]) -> Output {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/servers/sshd.sh");
     Command::new("bash").arg(script).args(arguments).output().unwrap()
+}
+
+impl Drop for Sshd {
+    fn drop(&mut self) {
+        // A test that fails says why by itself; what is left is ended by the server's own watchdog.
+        drop(script(&["stop", self.directory.path().to_str().unwrap()]));
+    }
 }
 
 impl Sshd {
