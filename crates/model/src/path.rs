@@ -1,5 +1,6 @@
 //! Paths at a remote or local place, as bytes.
 
+use crate::peer_text::needs_escape;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::fmt::Write as _;
@@ -8,7 +9,7 @@ use std::fmt::Write as _;
 /// UTF-8 (a Latin-1 listing), and a name that cannot be carried without loss cannot be deleted either.
 ///
 /// The one text form, for database, URL and page, keeps UTF-8 as it is and writes `%`, control
-/// characters and stray bytes as `%XX`; [`RemotePath::from_text`] reads it back to the same bytes.
+/// characters, those that reorder a line, and stray bytes as `%XX`; [`RemotePath::from_text`] reads it back to the same bytes.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct RemotePath(Vec<u8>);
@@ -61,7 +62,7 @@ impl RemotePath {
         let mut text = String::with_capacity(self.0.len());
         for chunk in self.0.utf8_chunks() {
             for character in chunk.valid().chars() {
-                if character == '%' || character.is_control() {
+                if character == '%' || needs_escape(character) {
                     let mut four = [0; 4];
                     for byte in character.encode_utf8(&mut four).bytes() {
                         let _ = write!(text, "%{byte:02X}");
@@ -191,6 +192,8 @@ mod tests {
         assert_eq!(RemotePath::from_bytes(*b"in/caf\xe9.txt").to_text(), "in/caf%E9.txt");
         assert_eq!(RemotePath::from("in/café 100%.txt").to_text(), "in/café 100%25.txt");
         assert_eq!(RemotePath::from("a\nb").to_text(), "a%0Ab");
+        // Shown as it is, it would read "exe.pdf".
+        assert_eq!(RemotePath::from("\u{202e}fdp.exe").to_text(), "%E2%80%AEfdp.exe");
         assert!(RemotePath::from_text("100%").is_err());
         assert!(RemotePath::from_text("%+1").is_err());
     }

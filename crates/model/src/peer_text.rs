@@ -50,7 +50,8 @@ impl PeerText {
     }
 }
 
-fn needs_escape(character: char) -> bool {
+/// Whether a character would move the cursor, break or reorder a line, or not be seen.
+pub(crate) fn needs_escape(character: char) -> bool {
     character.is_control()
         || matches!(character, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{2028}' | '\u{2029}')
 }

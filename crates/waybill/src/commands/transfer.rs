@@ -130,10 +130,16 @@ fn text(waybill: &Waybill) -> Result<()> {
             write::line(format_args!("    receipt ({}) {}", receipt.kind, receipt.summary))?;
         }
     }
-    waybill
-        .events
-        .iter()
-        .try_for_each(|event| write::line(format_args!("  {}", super::audit::event_line(event))))
+    for (at, event) in waybill.events.iter().enumerate() {
+        if let Some(gap) = waybill.gap.filter(|gap| gap.after == at) {
+            write::line(format_args!(
+                "  … {} events are left out here; `waybill audit search --transfer {}` finds all",
+                gap.count, transfer.id
+            ))?;
+        }
+        write::line(format_args!("  {}", super::audit::event_line(event)))?;
+    }
+    Ok(())
 }
 
 fn transfer_json(transfer: &TransferView) -> Value {
@@ -161,8 +167,8 @@ fn delivery_json(delivery: &DeliveryView) -> Value {
 fn waybill_json(waybill: &Waybill) -> Value {
     let mut json = transfer_json(&waybill.transfer);
     json["deliveries"] = waybill.deliveries.iter().map(delivery_json).collect();
-    json["events"] =
-        waybill.events.iter().map(EventView::clone).map(|event| super::audit::event_json(&event)).collect();
+    json["events"] = waybill.events.iter().map(super::audit::event_json).collect();
+    json["events_left_out"] = waybill.gap.map_or(0, |gap| gap.count).into();
     if let Some(offer) = &waybill.offer {
         json["source"] = json!({ "endpoint": offer.endpoint, "path": offer.path.to_text(), "state": offer.state.as_str(), "found": offer.found_at });
     }
