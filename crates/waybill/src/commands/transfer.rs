@@ -9,7 +9,7 @@ use config::Settings;
 use model::{Error, ErrorKind, Result, TransferId, TransferState};
 use serde_json::{Value, json};
 use std::process::ExitCode;
-use store::{Act, DeliveryView, EventView, Store, TransferFilter, TransferView, Waybill};
+use store::{Act, DeliveryView, Store, TransferFilter, TransferView, Waybill};
 
 pub(crate) async fn list(settings: &Settings, wanted: ListTransfers, output: Output) -> Result<ExitCode> {
     let state = wanted.state.map(|word| {
