@@ -41,13 +41,15 @@ pub enum ErrorKind {
     StorageFull,
     /// The peer does not speak the protocol as specified.
     Protocol,
+    /// Another node holds the work now: what this one began counts for nothing.
+    ClaimLost,
     /// A fault of ours.
     Internal,
 }
 
 impl ErrorKind {
     /// All kinds, in the order of their declaration.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::ConfigInvalid,
         Self::Unauthenticated,
         Self::PermissionDenied,
@@ -62,6 +64,7 @@ impl ErrorKind {
         Self::IntegrityFailed,
         Self::StorageFull,
         Self::Protocol,
+        Self::ClaimLost,
         Self::Internal,
     ];
 
@@ -83,6 +86,7 @@ impl ErrorKind {
             Self::IntegrityFailed => "integrity_failed",
             Self::StorageFull => "storage_full",
             Self::Protocol => "protocol",
+            Self::ClaimLost => "claim_lost",
             Self::Internal => "internal",
         }
     }

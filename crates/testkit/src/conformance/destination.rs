@@ -108,6 +108,13 @@ pub(super) async fn noted_and_still_there_is_published(place: Place) {
     assert_eq!(scene.folder.count(Act::BeginWrite), 1, "the bytes are sent once");
 }
 
+pub(super) async fn what_a_lost_claim_leaves_unnoted_goes(place: Place) {
+    let scene = Scene::new(place);
+    scene.log.lose_claim(true);
+    assert_eq!(scene.send(1).await.unwrap_err().kind(), ErrorKind::ClaimLost);
+    assert!(scene.names().await.is_empty());
+}
+
 pub(super) async fn noted_and_gone_was_published(place: Place) {
     let scene = Scene::new(place);
     // Published, but neither the answer comes nor can anybody look.

@@ -176,7 +176,7 @@ impl DeliveryLog for MemoryLog {
 
     fn may_act(&self) -> Result<()> {
         if self.lost.load(Ordering::SeqCst) {
-            return Err(Error::transient(ErrorKind::Internal, "go on with a claim that was lost"));
+            return Err(Error::transient(ErrorKind::ClaimLost, "go on with a claim that was lost"));
         }
         Ok(())
     }

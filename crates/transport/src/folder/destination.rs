@@ -193,7 +193,13 @@ impl Destination for FolderDestination {
         }
         self.remove_older(&delivery, &path).await;
         let publishing = self.write(&delivery, path).await?;
-        publishing.note(&delivery).await?;
+        if let Err(error) = publishing.note(&delivery).await {
+            if error.kind() == ErrorKind::ClaimLost {
+                // Nothing was noted, so nobody relies on the file; whoever holds the claim has looked for it already.
+                self.remove_temporary(&publishing).await;
+            }
+            return Err(error);
+        }
         self.publish(&delivery, publishing, false).await
     }
 

@@ -162,12 +162,17 @@ impl FolderDestination {
     /// Gives a written file up: first the note, so that its absence is never taken for success.
     pub(super) async fn retract(&self, delivery: &Deliver, publishing: &Publishing) -> Result<()> {
         delivery.log.note(PUBLISHING, Value::Null).await?;
+        self.remove_temporary(publishing).await;
+        Ok(())
+    }
+
+    /// As far as possible: what stays takes room, and is taken for whole by nobody.
+    pub(super) async fn remove_temporary(&self, publishing: &Publishing) {
         if let Err(error) = self.folder.remove(&publishing.temporary).await
             && error.kind() != ErrorKind::NotFound
         {
             tracing::warn!(path = %publishing.temporary, error = %error.chain(), "temporary file not removed");
         }
-        Ok(())
     }
 
     /// What lies under the temporary name. That it cannot be found out leaves the delivery ambiguous.
