@@ -12,6 +12,7 @@ use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
+use suites::pair::parties;
 use suites::{Gateway, GatewayBuilder, KeyPair, eventually};
 
 const SENDER: [&str; 6] = [
@@ -112,7 +113,7 @@ pub fn partners(
 ) -> (Gateway, Gateway) {
     let globex = receiver(root, globex_url, &route.out);
     let acme = builder(root, "acme", acme_url).build();
-    acme.define("partners.toml", &parties(&root.join("keys"), "acme", "globex"));
+    acme.define("partners.toml", &parties(&root.join("keys"), ("acme", "acme"), ("globex", "globex")));
     acme.define(
         "flows.toml",
         &format!(
@@ -152,7 +153,7 @@ pub fn receiver(root: &Path, url: Option<&str>, out: &Path) -> Gateway {
 
 /// Gives a gateway Globex's definitions.
 pub fn define_receiver(globex: &Gateway, keys: &Path, out: &Path) {
-    globex.define("partners.toml", &parties(keys, "globex", "acme"));
+    globex.define("partners.toml", &parties(keys, ("globex", "globex"), ("acme", "acme")));
     globex.define(
         "flows.toml",
         &format!(
@@ -177,23 +178,4 @@ pub fn builder(root: &Path, name: &str, url: Option<&str>) -> GatewayBuilder {
         .database(url)
         .variable("NO_COLOR", "1")
         .settings("[audit]\nseal_every = \"2s\"")
-}
-
-fn parties(keys: &Path, own: &str, other: &str) -> String {
-    let keys = keys.display();
-    format!(
-        r#"
-[identity.{own}]
-as2_id = "{own}"
-key = "{own}"
-[key.{own}]
-private_key = "${{file:{keys}/{own}.key.pem}}"
-certificate = "${{file:{keys}/{own}.cert.pem}}"
-[partner.{other}]
-as2_id = "{other}"
-certificates = ["{other}"]
-[certificate.{other}]
-pem = "${{file:{keys}/{other}.cert.pem}}"
-"#
-    )
 }

@@ -107,18 +107,7 @@ impl Pair {
         let login = terms.login.map_or_else(|| self.usual_login(), str::to_owned);
         let user = if login.contains("password") { "password_user" } else { "user" };
         format!(
-            r#"[identity.acme]
-as2_id = "ACME"
-key = "acme"
-[key.acme]
-private_key = "${{file:{root}/keys/acme.key.pem}}"
-certificate = "${{file:{root}/keys/acme.cert.pem}}"
-[partner.globex]
-as2_id = "GLOBEX"
-certificates = ["globex"]
-[certificate.globex]
-pem = "${{file:{root}/keys/globex.cert.pem}}"
-
+            r#"{parties}
 [endpoint.acme-folder]
 transport = "sftp"
 url = "sftp://127.0.0.1:{port}/{folder}"
@@ -138,7 +127,7 @@ source = {{ endpoint = "acme-folder", {source} }}
 endpoint = "globex-as2"
 retry = {{ {retry} }}
 "#,
-            root = self.root.path().display(),
+            parties = parties(&self.root.path().join("keys"), ("acme", "ACME"), ("globex", "GLOBEX")),
             port = terms.port.unwrap_or_else(|| self.sshd.port()),
             folder = self.sshd.text("folder"),
             user = self.sshd.text(user),
@@ -150,18 +139,7 @@ retry = {{ {retry} }}
 
     fn globex_document(&self) -> String {
         format!(
-            r#"[identity.globex]
-as2_id = "GLOBEX"
-key = "globex"
-[key.globex]
-private_key = "${{file:{root}/keys/globex.key.pem}}"
-certificate = "${{file:{root}/keys/globex.cert.pem}}"
-[partner.acme]
-as2_id = "ACME"
-certificates = ["acme"]
-[certificate.acme]
-pem = "${{file:{root}/keys/acme.cert.pem}}"
-[endpoint.warehouse]
+            r#"{parties}[endpoint.warehouse]
 transport = "file"
 url = "file://{root}/warehouse"
 options.overwrite = "rename"
@@ -170,6 +148,7 @@ source = {{ listener = "as2", partner = "acme", mask = "*" }}
 [[flow.inbound.destination]]
 endpoint = "warehouse"
 "#,
+            parties = parties(&self.root.path().join("keys"), ("globex", "GLOBEX"), ("acme", "ACME")),
             root = self.root.path().display(),
         )
     }
@@ -230,4 +209,24 @@ pub fn random(length: usize) -> Vec<u8> {
     let mut bytes = vec![0; length];
     openssl::rand::rand_bytes(&mut bytes).unwrap();
     bytes
+}
+
+/// The definitions of two parties, each a name and its AS2 name, as the first of them has them: who we are, with our
+/// key, and the partner with its certificate. Keys and certificates lie in `keys`, as [`KeyPair::make`] leaves them.
+pub fn parties(keys: &Path, own: (&str, &str), other: (&str, &str)) -> String {
+    let (keys, (own, own_id), (other, other_id)) = (keys.display(), own, other);
+    format!(
+        r#"[identity.{own}]
+as2_id = "{own_id}"
+key = "{own}"
+[key.{own}]
+private_key = "${{file:{keys}/{own}.key.pem}}"
+certificate = "${{file:{keys}/{own}.cert.pem}}"
+[partner.{other}]
+as2_id = "{other_id}"
+certificates = ["{other}"]
+[certificate.{other}]
+pem = "${{file:{keys}/{other}.cert.pem}}"
+"#
+    )
 }
