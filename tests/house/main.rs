@@ -23,8 +23,12 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
 ];
 
 /// Libraries that belong to one room alone.
-const BELONGS_TO: &[(&str, &[&str])] =
-    &[("sqlx", &["store"]), ("askama", &["console"]), ("russh", &["transport-sftp"]), ("hyper", &["net"])];
+const BELONGS_TO: &[(&str, &[&str])] = &[
+    ("sqlx", &["store"]),
+    ("askama", &["console"]),
+    ("russh", &["testkit", "transport-sftp"]),
+    ("hyper", &["net"]),
+];
 
 fn packages() -> Vec<Value> {
     let output = Command::new(env!("CARGO"))

@@ -13,3 +13,4 @@ pub mod fake;
 pub mod forgetful;
 pub mod ledger;
 pub mod proxy;
+pub mod sftp;

@@ -6,8 +6,9 @@ mod support;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use support::{Sshd, World};
+use support::{Sshd, World, partner};
 use testkit::conformance::{Place, all};
+use testkit::sftp::SftpServer;
 
 async fn conforms(lines: &[&str]) {
     let server = Arc::new(Sshd::with(lines));
@@ -36,4 +37,20 @@ async fn internal_sftp_conforms() {
 #[tokio::test(flavor = "multi_thread")]
 async fn sftp_server_conforms() {
     conforms(&["Subsystem sftp /usr/lib/openssh/sftp-server"]).await;
+}
+
+/// A server that offers nothing beyond version 3, as many of partners do not.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_without_extensions_conforms() {
+    let server = SftpServer::start().unwrap();
+    let world = World::new();
+    let folder = world.folder(&partner(&server, "").done());
+    let number = AtomicU32::new(0);
+    all(|| async {
+        let number = number.fetch_add(1, Ordering::Relaxed);
+        std::fs::create_dir(server.at(&format!("in-{number}"))).unwrap();
+        let (base, beside) = (format!("in-{number}"), format!("beside-{number}"));
+        Place::new(Arc::clone(&folder), base.as_str(), beside.as_str())
+    })
+    .await;
 }

@@ -21,6 +21,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 use testkit::clock::FixedClock;
 use testkit::fake::services;
+use testkit::sftp::SftpServer;
 use tokio::io::AsyncReadExt;
 use transport::folder::{Entry, Folder};
 use transport::{BufferBudget, Services};
@@ -119,6 +120,13 @@ impl Sshd {
             .set("host_key", self.field("fingerprint"))
             .set("private_key", &read_text(self.field("key")))
     }
+}
+
+/// An endpoint for a directory of a server that misbehaves on command, logged in by password.
+pub fn partner(server: &SftpServer, directory: &str) -> Build {
+    Build::new(server.url(directory), testkit::sftp::USER)
+        .set("host_key", &server.fingerprint())
+        .set("password", testkit::sftp::PASSWORD)
 }
 
 pub fn read_text(path: impl AsRef<Path>) -> String {
