@@ -5,7 +5,9 @@ use crate::door::session::FRAGMENT;
 use crate::frame::{Frame, Section};
 use crate::problem::Problem;
 use crate::query::{Asked, Chip, Pager, Reading};
-use crate::show::{Badge, Icon, Moment, ShortId, Size, Tone, between, direction, duration_text, safe_text};
+use crate::show::{
+    Badge, Icon, Moment, ShortId, Size, Tone, between, direction, duration_text, safe_text, unreadable_rows,
+};
 use crate::site::{Site, path_id};
 use crate::transfers::{Choice, times};
 use askama::Template;
@@ -110,6 +112,7 @@ fn security_word(security: Option<&Security>) -> String {
 #[template(path = "connections_list.html")]
 struct ConnectionsList {
     rows: Vec<ConnectionLine>,
+    unreadable: Vec<String>,
     pager: Pager,
     filtered: bool,
     at: Moment,
@@ -184,6 +187,7 @@ pub(crate) async fn page(
     let found = site.store.connections(&filter, page).await?;
     let list = ConnectionsList {
         rows: found.rows.iter().map(|row| ConnectionLine::new(row, now)).collect(),
+        unreadable: unreadable_rows("connection", &found.unreadable),
         pager: Pager::new(&asked, PATH, found.next),
         filtered: !chips.is_empty(),
         at: Moment(now),

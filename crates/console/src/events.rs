@@ -6,7 +6,7 @@ use crate::door::session::FRAGMENT;
 use crate::frame::{Frame, Section};
 use crate::problem::Problem;
 use crate::query::{Asked, Chip, Pager, Reading};
-use crate::show::{Badge, Icon, Moment, ShortId, Tone, safe_text};
+use crate::show::{Badge, Icon, Moment, ShortId, Tone, safe_text, unreadable_rows};
 use crate::site::Site;
 use crate::transfers::{Choice, times};
 use askama::Template;
@@ -80,6 +80,7 @@ impl EventLine {
 #[template(path = "events_list.html")]
 struct EventsList {
     rows: Vec<EventLine>,
+    unreadable: Vec<String>,
     pager: Pager,
     filtered: bool,
     at: Moment,
@@ -183,6 +184,7 @@ pub(crate) async fn page(
     let found = site.store.events(&filter, page).await?;
     let list = EventsList {
         rows: found.rows.iter().map(EventLine::new).collect(),
+        unreadable: unreadable_rows("audit event", &found.unreadable),
         pager: Pager::new(&asked, PATH, found.next),
         filtered: !chips.is_empty(),
         at: Moment(now),

@@ -5,7 +5,7 @@ use crate::door::session::FRAGMENT;
 use crate::frame::{Frame, Section};
 use crate::problem::Problem;
 use crate::query::Asked;
-use crate::show::{Badge, Moment, between, duration_text, grouped, path_text, safe_text};
+use crate::show::{Badge, Moment, between, duration_text, grouped, path_text, safe_text, unreadable_rows};
 use crate::site::Site;
 use crate::transfers::{ANY_FAILED, PATH as TRANSFERS};
 use askama::Template;
@@ -162,6 +162,7 @@ struct OverviewBody {
     in_trouble: String,
     /// Whether not all of them are shown.
     trouble_cut: bool,
+    unreadable: Vec<String>,
     resting: Vec<RestingLine>,
     live: String,
     unsealed: String,
@@ -221,6 +222,7 @@ fn body(site: &Site, count: &Count) -> OverviewBody {
         failing: overview.failing.iter().take(TROUBLE).map(FailingLine::new).collect(),
         in_trouble: grouped(overview.in_trouble),
         trouble_cut: overview.in_trouble > TROUBLE as u64,
+        unreadable: unreadable_rows("delivery", &overview.unreadable),
         resting: resting(site, overview, now),
         live: grouped(overview.live_connections),
         unsealed: if lag.events >= 100_000 { "100,000 or more".into() } else { grouped(lag.events) },
@@ -275,6 +277,7 @@ mod tests {
             flows: Vec::new(),
             failing: Vec::new(),
             in_trouble: 0,
+            unreadable: Vec::new(),
             offline: Vec::new(),
             seal_lag: SealLag { events: 0, oldest: None, lag: Duration::ZERO, last: None },
             live_connections: 0,

@@ -11,6 +11,18 @@ use std::fmt;
 use std::time::Duration;
 use uuid::Uuid;
 
+/// Rows of a list that this version cannot read, a line each.
+pub(crate) fn unreadable_rows(what: &str, rows: &[store::UnreadableRow]) -> Vec<String> {
+    rows.iter()
+        .map(|row| {
+            let id = row.id.map(|id| format!(" {id}")).unwrap_or_default();
+            let at =
+                row.at.map(|at| format!(" of {} UTC", at.format("%Y-%m-%d %H:%M:%S"))).unwrap_or_default();
+            format!("Unreadable: {what}{id}{at}. {}", safe_text(&row.error))
+        })
+        .collect()
+}
+
 /// A moment. UTC as written here; `times.js` shows it in the viewer's zone.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Moment(pub(crate) Timestamp);

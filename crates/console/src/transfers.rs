@@ -6,7 +6,7 @@ use crate::frame::{Frame, Section};
 use crate::overview::{StateCount, state_counts};
 use crate::problem::Problem;
 use crate::query::{Asked, Chip, Pager, Reading, WITHIN};
-use crate::show::{Badge, Moment, ShortId, Size, between, path_text};
+use crate::show::{Badge, Moment, ShortId, Size, between, path_text, unreadable_rows};
 use crate::site::Site;
 use askama::Template;
 use axum::extract::State;
@@ -83,6 +83,7 @@ pub(crate) fn times(asked: &Asked) -> Vec<Choice> {
 #[template(path = "transfers_list.html")]
 struct TransfersList {
     rows: Vec<TransferLine>,
+    unreadable: Vec<String>,
     pager: Pager,
     filtered: bool,
     at: Moment,
@@ -164,6 +165,7 @@ pub(crate) async fn page(
     let found = site.store.transfers(&filter, page).await?;
     let list = TransfersList {
         rows: found.rows.iter().map(TransferLine::new).collect(),
+        unreadable: unreadable_rows("transfer", &found.unreadable),
         pager: Pager::new(&asked, PATH, found.next),
         filtered: !chips.is_empty(),
         at: Moment(now),

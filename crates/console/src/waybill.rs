@@ -10,7 +10,9 @@ use crate::events::EventLine;
 use crate::frame::{Frame, Section};
 use crate::problem::Problem;
 use crate::route_picture::{Picture, Stop, draw};
-use crate::show::{Badge, Icon, Moment, Size, Tone, between, grouped, path_text, safe_text, size_text};
+use crate::show::{
+    Badge, Icon, Moment, Size, Tone, between, grouped, path_text, safe_text, size_text, unreadable_rows,
+};
 use crate::site::{Site, path_id};
 use crate::transfers::{TransferLine, kind_word};
 use askama::Template;
@@ -57,6 +59,7 @@ struct WaybillBody {
     parent: Option<TransferLine>,
     children: Vec<TransferLine>,
     more_children: bool,
+    unreadable: Vec<String>,
     reads_audit: bool,
     at: Moment,
 }
@@ -111,6 +114,7 @@ fn body(site: &Site, waybill: &Waybill, metadata: Facts, reads_audit: bool) -> W
         parent: waybill.parent.as_ref().map(TransferLine::new),
         children: waybill.children.iter().map(TransferLine::new).collect(),
         more_children: waybill.more_children,
+        unreadable: unreadable_rows("row of this waybill", &waybill.unreadable),
         reads_audit,
         at: Moment(now),
     }

@@ -64,7 +64,7 @@ pub use seal::{Bound, EVENTS as SEAL_EVENTS, Seal, SealKey, SealLag, Sealed, Tru
 pub use search::{
     AttemptView, ConnectionFilter, ConnectionView, Cursor, DeliveryView, EventFilter, EventGap, EventView,
     FailingDelivery, FlowDay, HourCount, Listing, OfferView, OfflineEndpoint, Overview, Page, StoreMetrics,
-    TransferFilter, TransferView, Waybill,
+    TransferFilter, TransferView, UnreadableRow, Waybill,
 };
 pub use settings::{IdGenerator, StoreSettings};
 pub use users::{NewUser, Role, Session, User, UserChange};

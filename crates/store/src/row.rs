@@ -29,6 +29,10 @@ pub(crate) struct OfferRow {
 }
 
 impl OfferRow {
+    pub(crate) const fn id(&self) -> OfferId {
+        OfferId::new(self.id)
+    }
+
     pub(crate) fn offer(self) -> Result<Offer> {
         Ok(Offer {
             id: OfferId::new(self.id),
@@ -102,6 +106,10 @@ pub(crate) struct TransferRow {
 }
 
 impl TransferRow {
+    pub(crate) const fn id(&self) -> Uuid {
+        self.id
+    }
+
     pub(crate) fn transfer(self) -> Result<Transfer> {
         Ok(Transfer {
             id: TransferId::new(self.id),
@@ -188,6 +196,13 @@ pub(crate) fn unreadable(column: &'static str, found: &str) -> Error {
     Error::permanent(ErrorKind::IntegrityFailed, "read a row of the database")
         .with("column", column)
         .said(found)
+        .advice("the database was written by a newer Waybill, or changed by hand")
+}
+
+/// A row whose columns do not hold what they should.
+pub(crate) fn undecodable(error: sqlx::Error) -> Error {
+    Error::permanent(ErrorKind::IntegrityFailed, "read a row of the database")
+        .caused_by(error)
         .advice("the database was written by a newer Waybill, or changed by hand")
 }
 

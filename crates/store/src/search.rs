@@ -10,13 +10,17 @@ mod events;
 mod overview;
 mod query;
 mod transfers;
+mod unreadable;
 mod waybill;
 
 pub use connections::{ConnectionFilter, ConnectionView};
 pub use events::{EventFilter, EventView};
 pub use overview::{FailingDelivery, FlowDay, HourCount, OfflineEndpoint, Overview, StoreMetrics};
+pub(crate) use query::split;
 pub use query::{Cursor, Listing, Page};
 pub use transfers::{TransferFilter, TransferView};
+pub(crate) use unreadable::Attempted;
+pub use unreadable::UnreadableRow;
 pub use waybill::{AttemptView, DeliveryView, EventGap, OfferView, Waybill};
 
 #[cfg(test)]

@@ -14,5 +14,6 @@ mod proxy;
 mod receipts;
 mod schema;
 mod server;
+mod unreadable;
 mod values;
 mod writing;

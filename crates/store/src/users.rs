@@ -8,6 +8,7 @@ mod session;
 
 use crate::Store;
 use crate::either::on;
+use crate::search::{Attempted, UnreadableRow, split};
 use change::{ChangeUser, CreateUser, RemoveUser};
 use model::{AuditEvent, Error, ErrorKind, Result, Secret, Sha256, Timestamp};
 use session::{BeginSession, CreateSetupLink, EndSession, PurgeLogins, TouchSession, UseSetupLink};
@@ -153,17 +154,18 @@ impl Store {
         Ok(u64::try_from(count).unwrap_or(0))
     }
 
-    /// All users by name.
+    /// All users by name; and what this version cannot read of them, such as a role that a newer node
+    /// knows.
     ///
     /// # Errors
     /// The database failed.
-    pub async fn users(&self) -> Result<Vec<User>> {
-        let rows: Vec<UserRow> = self
+    pub async fn users(&self) -> Result<(Vec<User>, Vec<UnreadableRow>)> {
+        let rows: Vec<Attempted<UserRow>> = self
             .read("read the users", async {
                 on!(self.pool(), c => sqlx::query_as("SELECT * FROM users ORDER BY name").fetch_all(c).await)
             })
             .await?;
-        rows.into_iter().map(|row| row.user().map(|(user, _)| user)).collect()
+        Ok(split(rows, |row| row.user().map(|(user, _)| user)))
     }
 
     /// A user with the hash of the password, for a login.

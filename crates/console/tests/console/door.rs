@@ -34,7 +34,7 @@ async fn the_first_link_makes_one_admin_and_is_void_then() {
     assert_eq!(statuses, [StatusCode::SEE_OTHER, StatusCode::GONE]);
     assert_eq!(browser.get(&path).await.status, StatusCode::GONE);
     assert_eq!(world.console.first_start_link("http://gateway:8420").await.unwrap(), None);
-    let users = world.store.users().await.unwrap();
+    let (users, _) = world.store.users().await.unwrap();
     assert_eq!((users.len(), users[0].role), (1, Role::Admin));
     assert_eq!(kinds(&world, EventKind::UserChanged).await, 1);
     assert_eq!(kinds(&world, EventKind::LoginSucceeded).await, 1);

@@ -5,18 +5,22 @@ use crate::either::on;
 use crate::fault::Fault;
 use crate::lease::NodeLease;
 use crate::open::Store;
-use crate::row::{DeliveryRow, TransferRow, hex_list, small, transfer_columns};
+use crate::row::{DeliveryRow, TransferRow, hex_list, later, small, transfer_columns, unreadable};
 use crate::tx::Tx;
 use async_trait::async_trait;
 use model::{
-    AttemptId, Claim, Delivery, DeliveryEvent, DeliveryState, EventKind, Result, Timestamp, Transfer,
-    transition,
+    AttemptId, Claim, Delivery, DeliveryEvent, DeliveryState, ErrorKind, EventKind, Result, Timestamp,
+    Transfer, transition,
 };
 use serde_json::Value;
 use sqlx::QueryBuilder;
 use sqlx::types::Json;
 use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
 use uuid::Uuid;
+
+/// How long a delivery that this version cannot read is put off.
+const PUT_OFF: Duration = Duration::from_secs(300);
 
 /// A delivery that is ours to attempt.
 #[derive(Clone, Debug)]
@@ -88,8 +92,9 @@ impl Command for ClaimDue {
         }
         let ids: Vec<Uuid> = due.iter().map(|(id, _)| *id).collect();
         let rows = self.take(tx, &ids).await?;
-        let attempts = self.begin_attempts(tx, &rows).await?;
         let transfers = transfers_of(tx, &rows).await?;
+        let rows = self.readable(tx, rows, &transfers).await?;
+        let attempts = self.begin_attempts(tx, &rows).await?;
         let mut notes = notes_of(tx, &ids).await?;
         let mut claimed = Vec::with_capacity(rows.len());
         for (row, attempt) in rows.into_iter().zip(attempts) {
@@ -185,6 +190,39 @@ impl ClaimDue {
         Ok(rows)
     }
 
+    /// Leaves out what this version cannot read, so that it keeps no other delivery waiting: it goes back,
+    /// to be tried later, perhaps by a node that can.
+    async fn readable(
+        &self,
+        tx: &mut Tx<'_>,
+        rows: Vec<DeliveryRow>,
+        transfers: &HashMap<Uuid, Transfer>,
+    ) -> Result<Vec<DeliveryRow>, Fault> {
+        let (mut readable, mut others) = (Vec::with_capacity(rows.len()), vec![]);
+        for row in rows {
+            let read = match transfers.contains_key(&row.transfer_id) {
+                true => row.clone().delivery().map(drop),
+                false => Err(unreadable("deliveries.transfer_id", "its transfer cannot be read")),
+            };
+            match read {
+                Ok(()) => readable.push(row),
+                Err(error) => {
+                    tracing::error!(delivery = %row.id, error = error.chain(), "this delivery is put off");
+                    others.push((row.id, error.chain()));
+                }
+            }
+        }
+        let due = later(self.now, PUT_OFF);
+        for (id, error) in others {
+            on!(tx, c => sqlx::query(
+                "UPDATE deliveries SET state = 'retrying', attempt = attempt - 1, node = NULL, epoch = NULL, \
+                 due_at = $2, error = $3, error_kind = $4 WHERE id = $1")
+                .bind(id).bind(due).bind(error).bind(ErrorKind::IntegrityFailed.as_str())
+                .execute(c).await.map(|_| ()))?;
+        }
+        Ok(readable)
+    }
+
     async fn begin_attempts(&self, tx: &mut Tx<'_>, rows: &[DeliveryRow]) -> Result<Vec<AttemptId>, Fault> {
         let ids: Vec<Uuid> = rows.iter().map(|_| tx.id()).collect();
         // Six values each; SQLite binds 32,766 at most.
@@ -220,12 +258,16 @@ async fn transfers_of(tx: &mut Tx<'_>, rows: &[DeliveryRow]) -> Result<HashMap<U
             " FROM transfers t JOIN payloads p ON p.id = t.payload_id WHERE t.id = ANY($1)"))
             .bind(&ids).fetch_all(c).await,
     )?;
-    rows.into_iter()
-        .map(|row| {
-            let transfer = row.transfer()?;
-            Ok((transfer.id.uuid(), transfer))
+    Ok(rows
+        .into_iter()
+        .filter_map(|row| {
+            let id = row.id();
+            let transfer = row.transfer().inspect_err(|error| {
+                tracing::error!(transfer = %id, error = error.chain(), "this transfer cannot be read");
+            });
+            Some((id, transfer.ok()?))
         })
-        .collect()
+        .collect())
 }
 
 async fn notes_of(tx: &mut Tx<'_>, ids: &[Uuid]) -> Result<HashMap<Uuid, BTreeMap<String, Value>>, Fault> {

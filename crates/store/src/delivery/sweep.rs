@@ -52,13 +52,23 @@ impl Store {
             else {
                 continue;
             };
-            let node = NodeName::try_from(node).map_err(|error| unreadable("deliveries.node", &error))?;
-            let failures = small(row.failures);
-            let delivery = row.delivery()?;
-            let Some(transfer) = self.transfer(delivery.transfer).await? else {
-                return Err(
-                    Error::permanent(ErrorKind::Internal, OPERATION).with("transfer", delivery.transfer)
-                );
+            let (id, failures) = (row.id, small(row.failures));
+            // One row that this version cannot read must not keep the others from being looked at.
+            let unread = |error: &Error| {
+                tracing::error!(delivery = %id, error = error.chain(), "this overdue receipt is passed over");
+            };
+            let node = NodeName::try_from(node).map_err(|error| unreadable("deliveries.node", &error));
+            let read = node.and_then(|node| Ok((node, row.delivery()?))).inspect_err(unread);
+            let Ok((node, delivery)) = read else { continue };
+            let transfer = match self.transfer(delivery.transfer).await {
+                Ok(Some(transfer)) => transfer,
+                Err(error) if error.kind() != ErrorKind::IntegrityFailed => return Err(error),
+                found => {
+                    let gone =
+                        Error::permanent(ErrorKind::Internal, OPERATION).with("transfer", delivery.transfer);
+                    unread(&found.err().unwrap_or(gone));
+                    continue;
+                }
             };
             let claim = Claim { delivery: delivery.id, node, epoch, attempt: delivery.attempt };
             overdue.push(Overdue { delivery, transfer, claim, deadline, failures });

@@ -41,12 +41,16 @@ impl Store {
                     .bind(flow).bind(now).bind(i64::from(limit)).fetch_all(c).await)
             })
             .await?;
-        rows.into_iter()
-            .map(|row| {
-                let outcome = row.outcome();
-                Ok((row.offer.offer()?, outcome))
+        Ok(rows
+            .into_iter()
+            .filter_map(|row| {
+                let (outcome, id) = (row.outcome(), row.offer.id());
+                let offer = row.offer.offer().inspect_err(|error| {
+                    tracing::error!(offer = %id, error = error.chain(), "this offer cannot be settled");
+                });
+                Some((offer.ok()?, outcome))
             })
-            .collect()
+            .collect())
     }
 
     /// Why a delivery of an offer failed; the last one's words when there are several.

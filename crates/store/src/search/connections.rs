@@ -1,6 +1,7 @@
 //! Lists of connections, live and past.
 
-use super::query::{Bind, Cursor, Listing, Page, Query, listing};
+use super::query::{Bind, Listing, Page, Query, listing, split};
+use super::unreadable::{Attempted, UnreadableRow};
 use crate::Store;
 use crate::row::{unreadable, word};
 use model::{ConnectionId, Direction, Protocol, Purpose, Result, Security, Timestamp};
@@ -167,26 +168,33 @@ impl Store {
         filter: &ConnectionFilter,
         page: Page,
     ) -> Result<Listing<ConnectionView>> {
-        let rows: Vec<ConnectionRow> = statement(self, filter, page).fetch(self, "list connections").await?;
-        listing(rows, page, |row| Cursor { at: row.opened_at, id: row.id }, ConnectionRow::view)
+        let rows: Vec<Attempted<ConnectionRow>> =
+            statement(self, filter, page).fetch(self, "list connections").await?;
+        Ok(listing(rows, page, ConnectionRow::view))
     }
 
     /// One connection.
     ///
     /// # Errors
-    /// The database failed.
+    /// The database failed, or this version cannot read the row.
     pub async fn connection(&self, id: ConnectionId) -> Result<Option<ConnectionView>> {
-        Ok(self.connections_by_id(&[id]).await?.pop())
+        let mut query = Query::new(self, SELECT);
+        query.and("id = ?", Some(Bind::Id(id.uuid())));
+        let mut rows: Vec<ConnectionRow> = query.fetch(self, "read a connection").await?;
+        rows.pop().map(ConnectionRow::view).transpose()
     }
 
-    pub(super) async fn connections_by_id(&self, ids: &[ConnectionId]) -> Result<Vec<ConnectionView>> {
+    pub(super) async fn connections_by_id(
+        &self,
+        ids: &[ConnectionId],
+    ) -> Result<(Vec<ConnectionView>, Vec<UnreadableRow>)> {
         if ids.is_empty() {
-            return Ok(vec![]);
+            return Ok((vec![], vec![]));
         }
         let mut query = Query::new(self, SELECT);
         let places: Vec<String> = ids.iter().map(|id| query.bind(Bind::Id(id.uuid()))).collect();
         query.sql.push_str(&format!(" AND id IN ({}) ORDER BY opened_at, id", places.join(", ")));
-        let rows: Vec<ConnectionRow> = query.fetch(self, "read connections").await?;
-        rows.into_iter().map(ConnectionRow::view).collect()
+        let rows: Vec<Attempted<ConnectionRow>> = query.fetch(self, "read connections").await?;
+        Ok(split(rows, ConnectionRow::view))
     }
 }

@@ -1,6 +1,7 @@
 //! Lists of audit events.
 
-use super::query::{Bind, Cursor, Listing, Page, Query, listing};
+use super::query::{Bind, Listing, Page, Query, listing, split};
+use super::unreadable::{Attempted, UnreadableRow};
 use crate::Store;
 use model::{ConnectionId, DeliveryId, EventId, Result, Severity, Timestamp, TransferId};
 use serde_json::{Map, Value};
@@ -156,8 +157,9 @@ impl Store {
     /// # Errors
     /// The database failed.
     pub async fn events(&self, filter: &EventFilter, page: Page) -> Result<Listing<EventView>> {
-        let rows: Vec<EventRow> = statement(self, filter, page).fetch(self, "list audit events").await?;
-        listing(rows, page, |row| Cursor { at: row.at, id: row.id }, |row| Ok(row.view()))
+        let rows: Vec<Attempted<EventRow>> =
+            statement(self, filter, page).fetch(self, "list audit events").await?;
+        Ok(listing(rows, page, |row| Ok(row.view())))
     }
 
     /// The events of a transfer, at most so many.
@@ -166,7 +168,7 @@ impl Store {
         transfer: TransferId,
         order: Order,
         at_most: usize,
-    ) -> Result<Vec<EventView>> {
+    ) -> Result<(Vec<EventView>, Vec<UnreadableRow>)> {
         let mut query = Query::new(self, SELECT);
         query.and("transfer_id = ?", Some(Bind::Id(transfer.uuid())));
         let order = match order {
@@ -174,8 +176,8 @@ impl Store {
             Order::NewestFirst => "at DESC, id DESC",
         };
         query.sql.push_str(&format!(" ORDER BY {order} LIMIT {at_most}"));
-        let rows: Vec<EventRow> = query.fetch(self, "read a transfer's events").await?;
-        Ok(rows.into_iter().map(EventRow::view).collect())
+        let rows: Vec<Attempted<EventRow>> = query.fetch(self, "read a transfer's events").await?;
+        Ok(split(rows, |row| Ok(row.view())))
     }
 
     /// How many events a transfer has.

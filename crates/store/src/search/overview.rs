@@ -1,6 +1,7 @@
 //! The overview, and the numbers for monitoring.
 
-use super::query::{Bind, Query};
+use super::query::{Bind, Query, split};
+use super::unreadable::{Attempted, UnreadableRow};
 use crate::either::Backend;
 use crate::row::{path, word};
 use crate::{SealLag, Store};
@@ -27,6 +28,8 @@ pub struct Overview {
     pub failing: Vec<FailingDelivery>,
     /// How many there are of these.
     pub in_trouble: u64,
+    /// Rows of these that this version cannot read.
+    pub unreadable: Vec<UnreadableRow>,
     /// Endpoints that are rested after failures.
     pub offline: Vec<OfflineEndpoint>,
     /// How far the seals are behind.
@@ -160,10 +163,12 @@ impl Store {
     /// # Errors
     /// The database failed.
     pub async fn overview(&self, now: Timestamp) -> Result<Overview> {
+        let (failing, unreadable) = self.failing(now).await?;
         Ok(Overview {
             transfers: self.transfers_by_state(now).await?,
             flows: self.flow_days(now).await?,
-            failing: self.failing(now).await?,
+            failing,
+            unreadable,
             in_trouble: self.in_trouble(now).await?,
             offline: self.offline(now).await?,
             seal_lag: self.seal_lag(now).await?,
@@ -277,7 +282,7 @@ impl Store {
         Ok(rows.first().map_or(0, |row| whole(row.number)))
     }
 
-    async fn failing(&self, now: Timestamp) -> Result<Vec<FailingDelivery>> {
+    async fn failing(&self, now: Timestamp) -> Result<(Vec<FailingDelivery>, Vec<UnreadableRow>)> {
         let mut query = Query::new(
             self,
             "SELECT id, transfer_id, endpoint, file_name, state, failures, error, updated_at, due_at \
@@ -285,22 +290,20 @@ impl Store {
         );
         query.and("updated_at >= ?", Some(Bind::Time(now - TimeDelta::days(1))));
         query.sql.push_str(" ORDER BY updated_at DESC, id DESC LIMIT 20");
-        let rows: Vec<FailingRow> = query.fetch(self, "read failing deliveries").await?;
-        rows.into_iter()
-            .map(|row| {
-                Ok(FailingDelivery {
-                    delivery: DeliveryId::new(row.id),
-                    transfer: TransferId::new(row.transfer_id),
-                    endpoint: row.endpoint,
-                    file_name: path(&row.file_name)?,
-                    state: word(DeliveryState::parse(&row.state), "deliveries.state", &row.state)?,
-                    failures: whole(row.failures),
-                    error: row.error,
-                    updated_at: row.updated_at,
-                    due_at: row.due_at,
-                })
+        let rows: Vec<Attempted<FailingRow>> = query.fetch(self, "read failing deliveries").await?;
+        Ok(split(rows, |row| {
+            Ok(FailingDelivery {
+                delivery: DeliveryId::new(row.id),
+                transfer: TransferId::new(row.transfer_id),
+                endpoint: row.endpoint,
+                file_name: path(&row.file_name)?,
+                state: word(DeliveryState::parse(&row.state), "deliveries.state", &row.state)?,
+                failures: whole(row.failures),
+                error: row.error,
+                updated_at: row.updated_at,
+                due_at: row.due_at,
             })
-            .collect()
+        }))
     }
 
     /// By the trail: went offline in the last week and did not come back since.
@@ -314,7 +317,9 @@ impl Store {
         query.sql.push_str(&format!(" AND kind IN ({offline}, {online})"));
         query.and("at >= ?", Some(Bind::Time(now - OFFLINE)));
         query.sql.push_str(" GROUP BY endpoint, kind");
-        let rows: Vec<LineRow> = query.fetch(self, "read which endpoints are offline").await?;
+        let rows: Vec<Attempted<LineRow>> = query.fetch(self, "read which endpoints are offline").await?;
+        // A line whose time cannot be read tells nothing here; verification names it.
+        let (rows, _) = split(rows, Ok);
         let online: BTreeMap<&str, Timestamp> = rows
             .iter()
             .filter(|row| row.kind == EventKind::EndpointOnline.as_str())

@@ -1,5 +1,6 @@
 //! One statement from the conditions of a filter, and pages by keyset.
 
+use super::unreadable::{Attempted, UnreadableRow};
 use crate::Store;
 use crate::either::{Backend, on};
 use model::{Result, Timestamp};
@@ -67,6 +68,8 @@ impl Page {
 pub struct Listing<T> {
     /// The rows, newest first.
     pub rows: Vec<T>,
+    /// Rows of this page that this version cannot read, newest first. They count as rows of the page.
+    pub unreadable: Vec<UnreadableRow>,
     /// Where the next page begins; `None` at the end.
     pub next: Option<Cursor>,
 }
@@ -193,13 +196,29 @@ impl Query {
 
 /// Makes a page of the rows that [`Query::page`] gave.
 pub(super) fn listing<R, T>(
-    rows: Vec<R>,
+    mut rows: Vec<Attempted<R>>,
     page: Page,
-    place: impl Fn(&R) -> Cursor,
     view: impl Fn(R) -> Result<T>,
-) -> Result<Listing<T>> {
+) -> Listing<T> {
     let more = rows.len() > page.rows();
-    let next = if more { rows.get(page.rows() - 1).map(place) } else { None };
-    let rows = rows.into_iter().take(page.rows()).map(view).collect::<Result<_>>()?;
-    Ok(Listing { rows, next })
+    rows.truncate(page.rows());
+    // A row whose own place cannot be read is seen again on the next page; without any place the list ends.
+    let next = if more { rows.iter().rev().find_map(Attempted::place) } else { None };
+    let (rows, unreadable) = split(rows, view);
+    Listing { rows, unreadable, next }
+}
+
+/// Sets apart what cannot be read, so that one row never hides the others.
+pub(crate) fn split<R, T>(
+    rows: Vec<Attempted<R>>,
+    view: impl Fn(R) -> Result<T>,
+) -> (Vec<T>, Vec<UnreadableRow>) {
+    let (mut read, mut unreadable) = (Vec::with_capacity(rows.len()), vec![]);
+    for row in rows {
+        match row.view(&view) {
+            Ok(row) => read.push(row),
+            Err(row) => unreadable.push(row),
+        }
+    }
+    (read, unreadable)
 }

@@ -1,6 +1,7 @@
 //! Lists of transfers.
 
-use super::query::{Bind, Cursor, Listing, Page, Query, listing};
+use super::query::{Bind, Listing, Page, Query, listing};
+use super::unreadable::Attempted;
 use crate::Store;
 use crate::row::{path, unreadable, word};
 use model::{
@@ -163,14 +164,15 @@ impl Store {
     /// # Errors
     /// The database failed.
     pub async fn transfers(&self, filter: &TransferFilter, page: Page) -> Result<Listing<TransferView>> {
-        let rows: Vec<TransferRow> = statement(self, filter, page).fetch(self, "list transfers").await?;
-        listing(rows, page, |row| Cursor { at: row.created_at, id: row.id }, TransferRow::view)
+        let rows: Vec<Attempted<TransferRow>> =
+            statement(self, filter, page).fetch(self, "list transfers").await?;
+        Ok(listing(rows, page, TransferRow::view))
     }
 
     /// One transfer.
     ///
     /// # Errors
-    /// The database failed.
+    /// The database failed, or this version cannot read the row.
     pub async fn transfer_view(&self, id: TransferId) -> Result<Option<TransferView>> {
         let mut query = Query::new(self, SELECT);
         query.and("t.id = ?", Some(Bind::Id(id.uuid())));

@@ -1,8 +1,9 @@
 //! One transfer's whole way.
 
 use super::events::Order;
-use super::query::{Bind, Query};
+use super::query::{Bind, Query, split};
 use super::transfers::{SELECT, TransferRow};
+use super::unreadable::{Attempted, UnreadableRow};
 use super::{ConnectionView, EventView, TransferView};
 use crate::Store;
 use crate::row::{path, small, unreadable, word};
@@ -40,6 +41,8 @@ pub struct Waybill {
     pub children: Vec<TransferView>,
     /// Whether there are more of them.
     pub more_children: bool,
+    /// Rows of all these that this version cannot read.
+    pub unreadable: Vec<UnreadableRow>,
 }
 
 /// Events that a waybill leaves out.
@@ -201,6 +204,22 @@ struct AttemptRow {
     receipt: Option<Json<Value>>,
 }
 
+impl AttemptRow {
+    fn view(self) -> Result<(Uuid, AttemptView)> {
+        let attempt = AttemptView {
+            number: small(self.number),
+            node: self.node,
+            started_at: self.started_at,
+            ended_at: self.ended_at,
+            outcome: self.outcome,
+            error: self.error,
+            error_kind: self.error_kind,
+            receipt: receipt(self.receipt)?,
+        };
+        Ok((self.delivery_id, attempt))
+    }
+}
+
 fn receipt(stored: Option<Json<Value>>) -> Result<Option<Receipt>> {
     stored
         .filter(|Json(value)| !value.is_null())
@@ -235,9 +254,10 @@ impl Store {
     /// One transfer's waybill; `None` when there is no such transfer.
     ///
     /// # Errors
-    /// The database failed.
+    /// The database failed, or this version cannot read the transfer's own row.
     pub async fn waybill(&self, id: TransferId) -> Result<Option<Waybill>> {
         let Some(transfer) = self.transfer_view(id).await? else { return Ok(None) };
+        let mut unreadable = vec![];
         let offer = match transfer.offer {
             None => None,
             Some(offer) => {
@@ -247,25 +267,32 @@ impl Store {
                      settle_outcome, error FROM offers WHERE TRUE",
                 );
                 query.and("id = ?", Some(Bind::Id(offer.uuid())));
-                let mut rows: Vec<OfferRow> = query.fetch(self, "read an offer").await?;
-                rows.pop().map(OfferRow::view).transpose()?
+                let rows: Vec<Attempted<OfferRow>> = query.fetch(self, "read an offer").await?;
+                apart(split(rows, OfferRow::view), &mut unreadable).pop()
             }
         };
-        let deliveries = self.deliveries_of(id).await?;
-        let (events, gap) = self.first_and_last_events(id).await?;
+        let deliveries = self.deliveries_of(id, &mut unreadable).await?;
+        let (events, gap) = self.first_and_last_events(id, &mut unreadable).await?;
         let named: BTreeSet<ConnectionId> = events.iter().filter_map(|event| event.connection).collect();
         let connections = self.connections_by_id(&named.into_iter().collect::<Vec<_>>()).await?;
+        let connections = apart(connections, &mut unreadable);
         let parent = match transfer.parent {
             None => None,
-            Some(parent) => self.transfer_view(parent).await?,
+            Some(parent) => {
+                let mut query = Query::new(self, SELECT);
+                query.and("t.id = ?", Some(Bind::Id(parent.uuid())));
+                let rows: Vec<Attempted<TransferRow>> = query.fetch(self, "read a transfer").await?;
+                apart(split(rows, TransferRow::view), &mut unreadable).pop()
+            }
         };
         let mut query = Query::new(self, SELECT);
         query.and("t.parent_id = ?", Some(Bind::Id(id.uuid())));
         query.sql.push_str(&format!(" ORDER BY t.created_at, t.id LIMIT {}", AT_MOST + 1));
-        let mut children: Vec<TransferRow> = query.fetch(self, "read a transfer's children").await?;
+        let mut children: Vec<Attempted<TransferRow>> =
+            query.fetch(self, "read a transfer's children").await?;
         let more_children = children.len() > AT_MOST;
         children.truncate(AT_MOST);
-        let children = children.into_iter().map(TransferRow::view).collect::<Result<_>>()?;
+        let children = apart(split(children, TransferRow::view), &mut unreadable);
         Ok(Some(Waybill {
             transfer,
             offer,
@@ -276,6 +303,7 @@ impl Store {
             parent,
             children,
             more_children,
+            unreadable,
         }))
     }
 
@@ -283,10 +311,13 @@ impl Store {
     async fn first_and_last_events(
         &self,
         transfer: TransferId,
+        unreadable: &mut Vec<UnreadableRow>,
     ) -> Result<(Vec<EventView>, Option<EventGap>)> {
         let half = AT_MOST / 2;
-        let mut events = self.events_of(transfer, Order::OldestFirst, AT_MOST).await?;
-        if events.len() < AT_MOST {
+        let (mut events, bad) = self.events_of(transfer, Order::OldestFirst, AT_MOST).await?;
+        let all_read = events.len() + bad.len() < AT_MOST;
+        unreadable.extend(bad);
+        if all_read {
             return Ok((events, None));
         }
         let all = self.count_events_of(transfer).await?;
@@ -295,13 +326,18 @@ impl Store {
             return Ok((events, None));
         }
         events.truncate(half);
-        let mut last = self.events_of(transfer, Order::NewestFirst, half).await?;
+        let last = self.events_of(transfer, Order::NewestFirst, half).await?;
+        let mut last = apart(last, unreadable);
         last.reverse();
         events.extend(last);
         Ok((events, Some(EventGap { after: half, count: left_out })))
     }
 
-    async fn deliveries_of(&self, transfer: TransferId) -> Result<Vec<DeliveryView>> {
+    async fn deliveries_of(
+        &self,
+        transfer: TransferId,
+        unreadable: &mut Vec<UnreadableRow>,
+    ) -> Result<Vec<DeliveryView>> {
         let mut query = Query::new(
             self,
             "SELECT id, destination, endpoint, file_name, state, created_at, updated_at, lane, due_at, \
@@ -309,33 +345,27 @@ impl Store {
         );
         query.and("transfer_id = ?", Some(Bind::Id(transfer.uuid())));
         query.sql.push_str(" ORDER BY created_at, id");
-        let rows: Vec<DeliveryRow> = query.fetch(self, "read a transfer's deliveries").await?;
+        let rows: Vec<Attempted<DeliveryRow>> = query.fetch(self, "read a transfer's deliveries").await?;
         let mut query = Query::new(
             self,
-            "SELECT a.delivery_id, a.number, a.node, a.started_at, a.ended_at, a.outcome, a.error, \
+            "SELECT a.id, a.delivery_id, a.number, a.node, a.started_at, a.ended_at, a.outcome, a.error, \
              a.error_kind, a.receipt FROM attempts a JOIN deliveries d ON d.id = a.delivery_id WHERE TRUE",
         );
         query.and("d.transfer_id = ?", Some(Bind::Id(transfer.uuid())));
         query.sql.push_str(" ORDER BY a.delivery_id, a.number");
-        let mut attempts: Vec<(Uuid, AttemptView)> = vec![];
-        for row in query.fetch::<AttemptRow>(self, "read a transfer's attempts").await? {
-            let attempt = AttemptView {
-                number: small(row.number),
-                node: row.node,
-                started_at: row.started_at,
-                ended_at: row.ended_at,
-                outcome: row.outcome,
-                error: row.error,
-                error_kind: row.error_kind,
-                receipt: receipt(row.receipt)?,
-            };
-            attempts.push((row.delivery_id, attempt));
-        }
-        rows.into_iter()
-            .map(|row| {
-                let own = attempts.iter().filter(|(id, _)| *id == row.id).map(|(_, a)| a.clone()).collect();
-                row.view(own)
-            })
-            .collect()
+        let rows_of_attempts: Vec<Attempted<AttemptRow>> =
+            query.fetch(self, "read a transfer's attempts").await?;
+        let attempts = apart(split(rows_of_attempts, AttemptRow::view), unreadable);
+        let view = |row: DeliveryRow| {
+            let own = attempts.iter().filter(|(id, _)| *id == row.id).map(|(_, a)| a.clone()).collect();
+            row.view(own)
+        };
+        Ok(apart(split(rows, view), unreadable))
     }
+}
+
+/// The rows that were read; the others are added to `unreadable`.
+fn apart<T>(rows: (Vec<T>, Vec<UnreadableRow>), unreadable: &mut Vec<UnreadableRow>) -> Vec<T> {
+    unreadable.extend(rows.1);
+    rows.0
 }

@@ -19,7 +19,7 @@ both! {
         assert_eq!((user.role, user.created_at, hash.reveal().as_str()), (Role::Admin, at(0), "$argon2id$x"));
         let change = UserChange { role: Some(Role::Viewer), ..UserChange::default() };
         store.change_user("ada", change, at(2), vec![]).await.unwrap();
-        assert_eq!(store.users().await.unwrap()[0].role, Role::Viewer);
+        assert_eq!(store.users().await.unwrap().0[0].role, Role::Viewer);
         assert_eq!(store.user("ada").await.unwrap().unwrap().1.reveal(), "$argon2id$x");
         let nobody = store.change_user("eve", UserChange::default(), at(2), vec![]).await.unwrap_err();
         assert_eq!(nobody.kind(), ErrorKind::NotFound);

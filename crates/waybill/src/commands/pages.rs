@@ -3,11 +3,18 @@
 use super::write;
 use crate::cli::Output;
 use model::Result;
-use serde_json::Value;
-use store::{Cursor, Listing, Page};
+use serde_json::{Value, json};
+use store::{Cursor, Listing, Page, UnreadableRow};
 
 /// Rows asked for at once.
 const PAGE: u32 = 500;
+
+/// A row that this version cannot read, on one line.
+pub(crate) fn unreadable_line(row: &UnreadableRow) -> String {
+    let id = row.id.map(|id| format!(" {id}")).unwrap_or_default();
+    let at = row.at.map(|at| format!(" of {}", write::time(at))).unwrap_or_default();
+    format!("unreadable:{id}{at}: {}", row.error)
+}
 
 /// Which pages to ask for until so many rows were read.
 pub(crate) struct Pages {
@@ -32,12 +39,13 @@ impl Pages {
         (!self.at_end && self.left > 0).then(|| Page { after: self.after, limit: self.left.min(PAGE) })
     }
 
-    /// The rows of the page that was asked for.
-    pub(crate) fn take<T>(&mut self, listing: Listing<T>) -> Vec<T> {
-        self.left = self.left.saturating_sub(u32::try_from(listing.rows.len()).unwrap_or(u32::MAX));
+    /// The page that was asked for, its unreadable rows among those that the limit counts.
+    pub(crate) fn take<T>(&mut self, listing: Listing<T>) -> Listing<T> {
+        let rows = listing.rows.len() + listing.unreadable.len();
+        self.left = self.left.saturating_sub(u32::try_from(rows).unwrap_or(u32::MAX));
         self.after = listing.next;
         self.at_end = listing.next.is_none();
-        listing.rows
+        listing
     }
 
     /// Whether the limit left rows unread.
@@ -76,15 +84,25 @@ impl Writer {
     ///
     /// # Errors
     /// Standard output is closed.
-    pub(crate) fn page<R: Row>(&mut self, rows: &[R]) -> Result<()> {
+    pub(crate) fn page<R: Row>(&mut self, listing: &Listing<R>) -> Result<()> {
+        let rows = &listing.rows;
         match self.output {
-            Output::Json => rows.iter().enumerate().try_for_each(|(at, row)| {
-                let before = if self.rows + at == 0 { "[" } else { "," };
-                write::line(format_args!("{before}{:#}", row.json()))
-            })?,
-            Output::Text => self.columns.write(rows.iter().map(Row::cells).collect())?,
+            Output::Json => {
+                let unreadable = listing
+                    .unreadable
+                    .iter()
+                    .map(|row| json!({ "unreadable": true, "id": row.id, "at": row.at, "error": row.error }));
+                rows.iter().map(Row::json).chain(unreadable).enumerate().try_for_each(|(at, row)| {
+                    let before = if self.rows + at == 0 { "[" } else { "," };
+                    write::line(format_args!("{before}{row:#}"))
+                })?;
+            }
+            Output::Text => {
+                self.columns.write(rows.iter().map(Row::cells).collect())?;
+                listing.unreadable.iter().try_for_each(|row| write::line(unreadable_line(row)))?;
+            }
         }
-        self.rows += rows.len();
+        self.rows += rows.len() + listing.unreadable.len();
         Ok(())
     }
 

@@ -1,6 +1,6 @@
 //! `waybill transfer list|show|retry`.
 
-use super::pages::{Pages, Row, Writer};
+use super::pages::{Pages, Row, Writer, unreadable_line};
 use super::write;
 use crate::cli::{ListTransfers, Output};
 use crate::gateway::open_guest;
@@ -130,6 +130,9 @@ fn text(waybill: &Waybill) -> Result<()> {
             write::line(format_args!("    receipt ({}) {}", receipt.kind, receipt.summary))?;
         }
     }
+    for row in &waybill.unreadable {
+        write::line(format_args!("  {}", unreadable_line(row)))?;
+    }
     for (at, event) in waybill.events.iter().enumerate() {
         if let Some(gap) = waybill.gap.filter(|gap| gap.after == at) {
             write::line(format_args!(
@@ -169,6 +172,8 @@ fn waybill_json(waybill: &Waybill) -> Value {
     json["deliveries"] = waybill.deliveries.iter().map(delivery_json).collect();
     json["events"] = waybill.events.iter().map(super::audit::event_json).collect();
     json["events_left_out"] = waybill.gap.map_or(0, |gap| gap.count).into();
+    let unreadable = |row: &store::UnreadableRow| json!({ "id": row.id, "at": row.at, "error": row.error });
+    json["unreadable"] = waybill.unreadable.iter().map(unreadable).collect();
     if let Some(offer) = &waybill.offer {
         json["source"] = json!({ "endpoint": offer.endpoint, "path": offer.path.to_text(), "state": offer.state.as_str(), "found": offer.found_at });
     }

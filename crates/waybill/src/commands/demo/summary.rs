@@ -31,7 +31,7 @@ impl Books {
         let mut books = Self::default();
         let mut pages = Pages::all();
         while let Some(page) = pages.next() {
-            for transfer in pages.take(store.transfers(&TransferFilter::default(), page).await?) {
+            for transfer in pages.take(store.transfers(&TransferFilter::default(), page).await?).rows {
                 books.transfers += 1;
                 books.completed += usize::from(transfer.state == TransferState::Completed);
                 let Some(waybill) = store.waybill(transfer.id).await? else { continue };
@@ -47,7 +47,7 @@ impl Books {
         }
         let mut pages = Pages::all();
         while let Some(page) = pages.next() {
-            for connection in pages.take(store.connections(&ConnectionFilter::default(), page).await?) {
+            for connection in pages.take(store.connections(&ConnectionFilter::default(), page).await?).rows {
                 books.connections += 1;
                 books.connections_open += usize::from(connection.closed_at.is_none());
             }
