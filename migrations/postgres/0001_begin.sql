@@ -221,6 +221,9 @@ CREATE TABLE connections (
     local              TEXT,
     proxy              TEXT,
     security           JSONB,
+    -- When another node lost sight of it: whether it still lives is not known. Null again once its own
+    -- node has said more.
+    lost_at            TIMESTAMPTZ,
     -- Null while it is up.
     closed_at          TIMESTAMPTZ,
     bytes_in           BIGINT,

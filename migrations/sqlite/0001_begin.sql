@@ -221,6 +221,9 @@ CREATE TABLE connections (
     local              TEXT,
     proxy              TEXT,
     security           TEXT,
+    -- When another node lost sight of it: whether it still lives is not known. Null again once its own
+    -- node has said more.
+    lost_at            TEXT,
     -- Null while it is up.
     closed_at          TEXT,
     bytes_in           BIGINT,

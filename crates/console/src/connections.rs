@@ -80,6 +80,8 @@ fn lasted(connection: &ConnectionView, now: Timestamp) -> String {
 
 fn badge(connection: &ConnectionView) -> Badge {
     match (connection.closed_at, connection.failed) {
+        // Its node has not been heard of since: nobody knows whether it is up.
+        (None, _) if connection.lost_at.is_some() => Badge::new(Tone::Warn, Icon::Link, "Lost sight of"),
         (None, _) => Badge::new(Tone::Busy, Icon::Link, "Live"),
         (Some(_), Some(true)) => Badge::new(Tone::Bad, Icon::Cross, "Failed"),
         (Some(_), _) => Badge::new(Tone::Quiet, Icon::Check, "Ended"),

@@ -49,7 +49,7 @@ pub(crate) async fn repeat(shared: Arc<Shared>, chore: Arc<dyn Upkeep>, mut shut
     }
 }
 
-/// Gives up the claims of nodes whose lease has lapsed, and closes their connections on record.
+/// Gives up the claims of nodes whose lease has lapsed, and loses sight of their connections on record.
 pub(crate) struct Fencing(pub(crate) Arc<Shared>);
 
 #[async_trait]
@@ -67,7 +67,7 @@ impl Upkeep for Fencing {
         for fenced in store.fence_expired(&settings.node, self.0.now()).await? {
             tracing::warn!(node = %fenced.node, epoch = fenced.epoch, "a node's lease lapsed; its work was given up to others");
         }
-        store.end_connections_of_dead_nodes(self.0.now(), &settings.node).await.map(drop)
+        store.lose_connections_of_lapsed_nodes(self.0.now(), &settings.node).await.map(drop)
     }
 }
 

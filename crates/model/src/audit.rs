@@ -12,7 +12,7 @@ words! {
         NodeStarted = "node.started",
         /// A node ended in order.
         NodeStopped = "node.stopped",
-        /// A node's lease ended without it; its claims were given up.
+        /// A node's lease ended without a word of the node; its claims were given up. It may live.
         NodeFenced = "node.fenced",
         /// A revision of the definitions came into force.
         DefinitionsApplied = "definitions.applied",
@@ -56,7 +56,7 @@ words! {
         DeliveryCancelled = "delivery.cancelled",
         /// A person sent a failed delivery on its way again.
         DeliveryRequeued = "delivery.requeued",
-        /// A node ended in the middle of an attempt.
+        /// The outcome of an attempt is not known: the lease of its node ended before it was told.
         DeliveryInterrupted = "delivery.interrupted",
         /// A receipt came that no delivery waits for.
         ReceiptUnmatched = "receipt.unmatched",
@@ -70,6 +70,10 @@ words! {
         ConnectionOpened = "connection.opened",
         /// A connection ended.
         ConnectionClosed = "connection.closed",
+        /// Whether a connection still lives is not known: the lease of its node ended without a word.
+        ConnectionLost = "connection.lost",
+        /// A connection that had been lost sight of lives: its own node says so.
+        ConnectionFound = "connection.found",
         /// A connection is used although its peer was not verified, as configured.
         ConnectionWeakened = "connection.weakened",
         /// No connection could be made.
@@ -297,6 +301,7 @@ impl EventKind {
             | Self::MessageRepeated
             | Self::ConnectionWeakened
             | Self::ConnectionFailed
+            | Self::ConnectionLost
             | Self::EndpointOffline
             | Self::TransferHeld
             | Self::PayloadQuarantined

@@ -1,6 +1,6 @@
 //! Canonical JSON (RFC 8785), the form that audit seals hash.
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 /// Writes a value in the canonical form of RFC 8785: no white space, keys sorted by UTF-16 code units,
 /// shortest escapes. Waybill's audit holds no floating-point numbers; one that appears all the same is
@@ -9,6 +9,14 @@ use serde_json::Value;
 pub fn canonical_json(value: &Value) -> String {
     let mut text = String::new();
     write(value, &mut text);
+    text
+}
+
+/// As [`canonical_json`], of an object's fields.
+#[must_use]
+pub fn canonical_object(fields: &Map<String, Value>) -> String {
+    let mut text = String::new();
+    write_object(fields, &mut text);
     text
 }
 
@@ -24,23 +32,25 @@ fn write(value: &Value, text: &mut String) {
             }
             text.push(']');
         }
-        Value::Object(fields) => {
-            let mut keys: Vec<&String> = fields.keys().collect();
-            keys.sort_by(|a, b| a.encode_utf16().cmp(b.encode_utf16()));
-            text.push('{');
-            for (place, key) in keys.into_iter().enumerate() {
-                if place > 0 {
-                    text.push(',');
-                }
-                // serde_json escapes exactly as RFC 8785 3.2.2.2 asks.
-                text.push_str(&Value::from(key.as_str()).to_string());
-                text.push(':');
-                write(&fields[key], text);
-            }
-            text.push('}');
-        }
+        Value::Object(fields) => write_object(fields, text),
         scalar => text.push_str(&scalar.to_string()),
     }
+}
+
+fn write_object(fields: &Map<String, Value>, text: &mut String) {
+    let mut keys: Vec<&String> = fields.keys().collect();
+    keys.sort_by(|a, b| a.encode_utf16().cmp(b.encode_utf16()));
+    text.push('{');
+    for (place, key) in keys.into_iter().enumerate() {
+        if place > 0 {
+            text.push(',');
+        }
+        // serde_json escapes exactly as RFC 8785 3.2.2.2 asks.
+        text.push_str(&Value::from(key.as_str()).to_string());
+        text.push(':');
+        write(&fields[key], text);
+    }
+    text.push('}');
 }
 
 #[cfg(test)]

@@ -26,7 +26,7 @@ mod template;
 mod transfer;
 
 pub use audit::{Actor, AuditEvent, EventKind, Severity};
-pub use canonical::canonical_json;
+pub use canonical::{canonical_json, canonical_object};
 pub use connection::{
     Certificate, ConnectionClosed, ConnectionOpened, Direction, Protocol, Purpose, Security,
 };

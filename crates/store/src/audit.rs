@@ -17,7 +17,7 @@ pub use hash::event_hash;
 pub use removal::{MonthKept, RemovedMonth};
 
 pub(crate) use clean::{clean, clean_column, clean_detail};
-pub(crate) use stored::{EventCursor, StoredRow};
+pub(crate) use stored::{EventCursor, StoredRow, columns};
 
 use crate::Store;
 use crate::command::Command;

@@ -3,9 +3,8 @@
 use crate::either::on;
 use crate::fault::Fault;
 use crate::tx::Tx;
-use model::AuditEvent;
+use model::{AuditEvent, canonical_object};
 use sqlx::QueryBuilder;
-use sqlx::types::Json;
 
 /// Rows of one statement; 14 values each, and SQLite binds 32,766 at most.
 const ROWS: usize = 1000;
@@ -13,6 +12,8 @@ const ROWS: usize = 1000;
 /// Writes events into a transaction. An event that is there already (same time, same id) is left
 /// alone, so a journal can be replayed.
 pub(crate) async fn append(tx: &mut Tx<'_>, events: &[AuditEvent]) -> Result<(), Fault> {
+    // The text that is stored is the text that is hashed; PostgreSQL keeps a form of its own.
+    let json = tx.pick(" AS TEXT)", " AS JSONB)");
     for rows in events.chunks(ROWS) {
         let rows: Vec<AuditEvent> = rows.iter().map(crate::audit::clean).collect();
         on!(tx, c => {
@@ -34,7 +35,9 @@ pub(crate) async fn append(tx: &mut Tx<'_>, events: &[AuditEvent]) -> Result<(),
                     .push_bind(event.delivery.map(|id| id.uuid()))
                     .push_bind(event.connection.map(|id| id.uuid()))
                     .push_bind(event.peer.as_deref())
-                    .push_bind(Json(&event.detail));
+                    .push("CAST(")
+                    .push_bind_unseparated(canonical_object(&event.detail))
+                    .push_unseparated(json);
             });
             insert.push(" ON CONFLICT (at, id) DO NOTHING");
             // Statements of few rows come again and again; the long ones are not worth keeping.

@@ -4,7 +4,9 @@
 //! this node ([`Journal::append`] returns when the operating system has the bytes), then in batches to
 //! the database ([`Journal::ship`]), as rows of `connections` and as audit events whose ids follow from
 //! the connection's id: what is shipped twice is there once. A process that dies leaves its entries in
-//! the file; the next one ships them, then closes what the dead one had open as 'process ended'.
+//! the file; the next one ships them, then closes what the dead one had open as 'process ended'. Another
+//! node knows only that a lease ended, not what became of the sockets: it marks them as lost sight of,
+//! and their own node closes them, or says that they live.
 //!
 //! Not lost: what `append` returned `Ok` for, after a crash of the process at any moment. After a power
 //! failure up to the last 100 ms may be missing, unless [`Journal::flush`] was called.

@@ -15,12 +15,13 @@ pub use report::{Finding, VerifyOptions, VerifyReport};
 pub(crate) use removal::{Removed, carried, first_event};
 
 use crate::Store;
-use crate::audit::{EventCursor, StoredRow};
+use crate::audit::{EventCursor, StoredRow, columns};
 use crate::either::on;
 use crate::seal::{Bound, Seal, TrustedKeys};
 use check::{Chain, Members};
 use model::{EventKind, Result};
 use serde_json::Value;
+use sqlx::AssertSqlSafe;
 
 /// Seals read at once.
 const PAGE: i64 = 8;
@@ -134,13 +135,11 @@ async fn verify_members<'a>(
 
 /// All records of removal, the oldest first.
 pub(crate) async fn removal_rows(store: &Store) -> Result<Vec<StoredRow>> {
+    let sql =
+        format!("SELECT {} FROM audit_events WHERE kind = $1 ORDER BY at, id", columns(store.backend()));
     store
         .read("read the records of removed audit events", async {
-            on!(store.pool(), c => sqlx::query_as(
-                "SELECT position, id, at, node, kind, severity, actor, flow, endpoint, partner, \
-                 transfer_id, delivery_id, connection_id, peer, CAST(detail AS TEXT) AS detail \
-                 FROM audit_events WHERE kind = $1 ORDER BY at, id",
-            )
+            on!(store.pool(), c => sqlx::query_as(AssertSqlSafe(sql))
             .bind(EventKind::AuditRemoved.as_str())
             .fetch_all(c)
             .await)

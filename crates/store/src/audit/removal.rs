@@ -329,7 +329,7 @@ impl Command for RemoveConnections {
     async fn apply(&self, tx: &mut Tx<'_>) -> Result<u64, Fault> {
         Ok(on!(tx, c => sqlx::query(
             "DELETE FROM connections WHERE id IN (SELECT id FROM connections \
-             WHERE opened_at < $1 AND closed_at < $1 ORDER BY opened_at, id LIMIT $2)",
+             WHERE opened_at < $1 AND coalesce(closed_at, lost_at) < $1 ORDER BY opened_at, id LIMIT $2)",
         )
         .bind(self.before)
         .bind(ROWS)

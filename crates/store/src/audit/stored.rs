@@ -3,9 +3,12 @@
 
 use super::hash::EventColumns;
 use crate::Store;
-use crate::either::on;
+use crate::either::{Backend, on};
 use crate::seal::Bound;
-use model::{PeerText, Result, Sha256, Timestamp};
+use chrono::SecondsFormat;
+use model::{PeerText, Result, Sha256, Timestamp, canonical_json};
+use serde_json::Value;
+use sqlx::AssertSqlSafe;
 use sqlx::Row as _;
 use sqlx::postgres::PgRow;
 use sqlx::sqlite::SqliteRow;
@@ -20,11 +23,19 @@ const SUMMARY: usize = 1000;
 /// One row.
 pub(crate) struct StoredRow {
     pub(crate) bound: Bound,
-    /// `None` when a column cannot be read as what it should be.
+    /// `None` when a column cannot be read as what it should be, or is stored in a form that Waybill never
+    /// writes: another reader would see something else in it than what was hashed.
     pub(crate) columns: Option<EventColumns>,
+    /// The detail as text, for a finding about a row that has no columns.
+    raw: Option<String>,
 }
 
 impl StoredRow {
+    #[cfg(test)]
+    pub(crate) fn of(bound: Bound, columns: EventColumns) -> Self {
+        Self { bound, columns: Some(columns), raw: None }
+    }
+
     /// The hash of what is stored; `None` when it is no event any more.
     pub(crate) fn hash(&self) -> Option<Sha256> {
         self.columns.as_ref().map(EventColumns::hash)
@@ -32,16 +43,105 @@ impl StoredRow {
 
     /// What is stored in one line, for a finding.
     pub(crate) fn summary(&self) -> String {
-        let text = match &self.columns {
-            Some(columns) => columns.canonical().chars().take(SUMMARY).collect(),
-            None => "not readable as an event".to_owned(),
+        let text = match (&self.columns, &self.raw) {
+            (Some(columns), _) => columns.canonical(),
+            (None, Some(raw)) => format!("not in the form that Waybill writes; its detail: {raw}"),
+            (None, None) => "not readable as an event".to_owned(),
         };
+        let text: String = text.chars().take(SUMMARY).collect();
         PeerText::from(text.as_str()).as_str().to_owned()
     }
 }
 
+/// The columns that [`StoredRow`] is read from. SQLite keeps whatever kind of value a column is given, a time in
+/// any spelling, and an object with a key twice, of which readers choose differently: so it is asked for
+/// the kinds and the texts themselves.
+pub(crate) const fn columns(backend: Backend) -> &'static str {
+    match backend {
+        Backend::Sqlite => {
+            "position, id, at, node, kind, severity, actor, flow, endpoint, partner, transfer_id, delivery_id, \
+             connection_id, peer, CAST(detail AS TEXT) AS detail, CAST(at AS TEXT) AS at_text, \
+             typeof(id) || ' ' || typeof(at) || ' ' || typeof(node) || ' ' || typeof(kind) || ' ' || \
+             typeof(severity) || ' ' || typeof(actor) || ' ' || typeof(detail) AS kinds, \
+             typeof(coalesce(flow, '')) || ' ' || typeof(coalesce(endpoint, '')) || ' ' || \
+             typeof(coalesce(partner, '')) || ' ' || typeof(coalesce(peer, '')) AS texts, \
+             typeof(coalesce(transfer_id, x'')) || ' ' || typeof(coalesce(delivery_id, x'')) || ' ' || \
+             typeof(coalesce(connection_id, x'')) AS ids"
+        }
+        Backend::Postgres => {
+            "position, id, at, node, kind, severity, actor, flow, endpoint, partner, transfer_id, delivery_id, \
+             connection_id, peer, CAST(detail AS TEXT) AS detail"
+        }
+    }
+}
+
+/// A column's value where it is in the way of being read as it was written.
+fn unlike(what: &'static str) -> sqlx::Error {
+    sqlx::Error::Decode(format!("{what} is not in the form that Waybill writes").into())
+}
+
+fn read_columns<'r, R: sqlx::Row>(row: &'r R, detail: &str) -> Result<EventColumns, sqlx::Error>
+where
+    &'static str: sqlx::ColumnIndex<R>,
+    String: sqlx::Decode<'r, R::Database> + sqlx::Type<R::Database>,
+    Uuid: sqlx::Decode<'r, R::Database> + sqlx::Type<R::Database>,
+    Timestamp: sqlx::Decode<'r, R::Database> + sqlx::Type<R::Database>,
+    Option<String>: sqlx::Decode<'r, R::Database> + sqlx::Type<R::Database>,
+    Option<Uuid>: sqlx::Decode<'r, R::Database> + sqlx::Type<R::Database>,
+{
+    let detail: Value = serde_json::from_str(detail).map_err(|e| sqlx::Error::Decode(e.into()))?;
+    if has_fraction(&detail) {
+        return Err(unlike("a number of its detail"));
+    }
+    Ok(EventColumns {
+        id: row.try_get("id")?,
+        at: row.try_get::<Timestamp, _>("at")?.timestamp_micros(),
+        node: row.try_get("node")?,
+        kind: row.try_get("kind")?,
+        severity: row.try_get("severity")?,
+        actor: row.try_get("actor")?,
+        flow: row.try_get("flow")?,
+        endpoint: row.try_get("endpoint")?,
+        partner: row.try_get("partner")?,
+        transfer: row.try_get::<Option<Uuid>, _>("transfer_id")?,
+        delivery: row.try_get::<Option<Uuid>, _>("delivery_id")?,
+        connection: row.try_get::<Option<Uuid>, _>("connection_id")?,
+        peer: row.try_get("peer")?,
+        detail,
+    })
+}
+
+/// Waybill writes whole numbers only: `1.0` equals 1 in the database and is another text.
+fn has_fraction(value: &Value) -> bool {
+    match value {
+        Value::Number(number) => number.is_f64(),
+        Value::Array(items) => items.iter().any(has_fraction),
+        Value::Object(fields) => fields.values().any(has_fraction),
+        Value::Null | Value::Bool(_) | Value::String(_) => false,
+    }
+}
+
+/// Whether SQLite holds exactly what Waybill writes.
+fn as_written(row: &SqliteRow, columns: &EventColumns, detail: &str) -> Result<(), sqlx::Error> {
+    let whole = |name, kinds: &str| Ok::<_, sqlx::Error>(row.try_get::<String, _>(name)? == kinds);
+    if !whole("kinds", "blob text text text text text text")?
+        || !whole("texts", "text text text text")?
+        || !whole("ids", "blob blob blob")?
+    {
+        return Err(unlike("the kind of a column"));
+    }
+    let at = row.try_get::<Timestamp, _>("at")?.to_rfc3339_opts(SecondsFormat::AutoSi, false);
+    if row.try_get::<String, _>("at_text")? != at {
+        return Err(unlike("its time"));
+    }
+    if canonical_json(&columns.detail) != detail {
+        return Err(unlike("its detail"));
+    }
+    Ok(())
+}
+
 macro_rules! from_row {
-    ($($row:ty),*) => {$(
+    ($($row:ty, $check:expr;)*) => {$(
         impl<'r> sqlx::FromRow<'r, $row> for StoredRow {
             fn from_row(row: &'r $row) -> Result<Self, sqlx::Error> {
                 let bound = Bound {
@@ -49,31 +149,20 @@ macro_rules! from_row {
                     // An id that is no UUID is found as an added event without a name.
                     id: row.try_get("id").unwrap_or_default(),
                 };
-                let columns = || -> Result<EventColumns, sqlx::Error> {
-                    let detail: String = row.try_get("detail")?;
-                    Ok(EventColumns {
-                        id: row.try_get("id")?,
-                        at: row.try_get::<Timestamp, _>("at")?.timestamp_micros(),
-                        node: row.try_get("node")?,
-                        kind: row.try_get("kind")?,
-                        severity: row.try_get("severity")?,
-                        actor: row.try_get("actor")?,
-                        flow: row.try_get("flow")?,
-                        endpoint: row.try_get("endpoint")?,
-                        partner: row.try_get("partner")?,
-                        transfer: row.try_get::<Option<Uuid>, _>("transfer_id")?,
-                        delivery: row.try_get::<Option<Uuid>, _>("delivery_id")?,
-                        connection: row.try_get::<Option<Uuid>, _>("connection_id")?,
-                        peer: row.try_get("peer")?,
-                        detail: serde_json::from_str(&detail).map_err(|e| sqlx::Error::Decode(e.into()))?,
-                    })
-                };
-                Ok(Self { bound, columns: columns().ok() })
+                let raw: Result<String, _> = row.try_get("detail");
+                let columns = raw.as_ref().ok().and_then(|detail| {
+                    let columns = read_columns(row, detail).ok()?;
+                    $check(row, &columns, detail).ok().map(|()| columns)
+                });
+                Ok(Self { bound, raw: if columns.is_some() { None } else { raw.ok() }, columns })
             }
         }
     )*};
 }
-from_row!(SqliteRow, PgRow);
+from_row! {
+    SqliteRow, as_written;
+    PgRow, |_: &PgRow, _: &EventColumns, _: &str| Ok::<(), sqlx::Error>(());
+}
 
 /// Walks through a range of the trail in order, a page at a time.
 pub(crate) struct EventCursor<'a> {
@@ -108,18 +197,18 @@ impl<'a> EventCursor<'a> {
 
     async fn fetch(&mut self) -> Result<()> {
         // The plain comparison is for SQLite, which does not use an index for the pair.
-        let rows: Vec<StoredRow> = self
-            .store
-            .read("read the audit trail", async {
-                on!(self.store.pool(), c => sqlx::query_as(
-                    "SELECT position, id, at, node, kind, severity, actor, flow, endpoint, partner, \
-                     transfer_id, delivery_id, connection_id, peer, CAST(detail AS TEXT) AS detail \
-                     FROM audit_events \
+        let sql = format!(
+            "SELECT {} FROM audit_events \
                      WHERE position >= $1 AND position <= $3 \
                      AND (position, id) >= ($1, $2) AND (position, id) < ($3, $4) \
                      AND NOT ($5 AND position = $1 AND id = $2) \
                      ORDER BY position, id LIMIT $6",
-                )
+            columns(self.store.backend())
+        );
+        let rows: Vec<StoredRow> = self
+            .store
+            .read("read the audit trail", async {
+                on!(self.store.pool(), c => sqlx::query_as(AssertSqlSafe(sql))
                 .bind(self.next.position)
                 .bind(self.next.id)
                 .bind(self.to.position)

@@ -18,7 +18,7 @@ use sqlx::types::Json;
 use std::collections::BTreeMap;
 use uuid::Uuid;
 
-/// The reason of a connection that nobody saw ending.
+/// The reason of a connection whose process is known to have ended before it.
 pub const PROCESS_ENDED: &str = "process ended";
 
 /// Connections closed in one transaction.
@@ -134,7 +134,7 @@ impl ShipConnections {
                 " ON CONFLICT (id) DO UPDATE SET closed_at = excluded.closed_at, \
                  bytes_in = excluded.bytes_in, bytes_out = excluded.bytes_out, \
                  duration_micros = excluded.duration_micros, requests = excluded.requests, \
-                 reason = excluded.reason, failed = excluded.failed \
+                 reason = excluded.reason, failed = excluded.failed, lost_at = NULL \
                  WHERE connections.closed_at IS NULL OR connections.reason = ",
             );
             insert.push_bind(PROCESS_ENDED);
@@ -198,7 +198,6 @@ pub(crate) struct EndConnections {
     pub(crate) node: NodeName,
     pub(crate) started_before: Timestamp,
     pub(crate) at: Timestamp,
-    pub(crate) by: NodeName,
 }
 
 #[async_trait]
@@ -207,8 +206,8 @@ impl Command for EndConnections {
 
     async fn apply(&self, tx: &mut Tx<'_>) -> Result<u64, Fault> {
         let at = self.at.trunc_subsecs(6);
-        let ended: Vec<(Uuid, Option<String>, Option<String>)> = on!(tx, c => sqlx::query_as(
-            "UPDATE connections SET closed_at = $3, reason = $4, failed = TRUE WHERE closed_at IS NULL \
+        let ended: Vec<Place> = on!(tx, c => sqlx::query_as(
+            "UPDATE connections SET closed_at = $3, reason = $4, failed = TRUE, lost_at = NULL WHERE closed_at IS NULL \
              AND id IN (SELECT id FROM connections WHERE node = $1 AND process_started_at < $2 \
              AND closed_at IS NULL ORDER BY opened_at LIMIT $5) RETURNING id, endpoint, remote",
         )
@@ -224,13 +223,12 @@ impl Command for EndConnections {
             let mut event = AuditEvent::new(
                 connection_event_id(id, "ended"),
                 at,
-                self.by.clone(),
+                self.node.clone(),
                 EventKind::ConnectionClosed,
             )
             .connection(id)
             .severity(Severity::Warning)
             .detail("reason", PROCESS_ENDED)
-            .detail("of_node", self.node.as_str())
             .detail("failed", true);
             (event.endpoint, event.peer) = (endpoint.clone(), remote.clone());
             tx.event(event);
@@ -238,6 +236,83 @@ impl Command for EndConnections {
         Ok(ended.len() as u64)
     }
 }
+
+/// Marks up to [`ENDED`] connections of a node that is not heard of as lost sight of; answers how many.
+/// Nobody here knows whether they ended: the node may only be slow, or cut off from the database.
+pub(crate) struct LoseConnections {
+    pub(crate) node: NodeName,
+    pub(crate) started_before: Timestamp,
+    pub(crate) at: Timestamp,
+    pub(crate) by: NodeName,
+}
+
+#[async_trait]
+impl Command for LoseConnections {
+    type Answer = u64;
+
+    async fn apply(&self, tx: &mut Tx<'_>) -> Result<u64, Fault> {
+        let at = self.at.trunc_subsecs(6);
+        let lost: Vec<Place> = on!(tx, c => sqlx::query_as(
+            "UPDATE connections SET lost_at = $3 WHERE closed_at IS NULL AND lost_at IS NULL \
+             AND id IN (SELECT id FROM connections WHERE node = $1 AND process_started_at < $2 \
+             AND closed_at IS NULL AND lost_at IS NULL ORDER BY opened_at LIMIT $4) \
+             RETURNING id, endpoint, remote",
+        )
+        .bind(self.node.as_str())
+        .bind(self.started_before.trunc_subsecs(6))
+        .bind(at)
+        .bind(ENDED)
+        .fetch_all(c)
+        .await)?;
+        for (id, endpoint, remote) in &lost {
+            let mut event = tx
+                .derived(at, &self.by, EventKind::ConnectionLost)
+                .connection(ConnectionId::new(*id))
+                .detail("of_node", self.node.as_str());
+            (event.endpoint, event.peer) = (endpoint.clone(), remote.clone());
+            tx.event(event);
+        }
+        Ok(lost.len() as u64)
+    }
+}
+
+/// Takes back what another node supposed of up to [`ENDED`] connections of a process that lives; answers
+/// how many.
+pub(crate) struct FindConnections {
+    pub(crate) node: NodeName,
+    pub(crate) process: Timestamp,
+    pub(crate) at: Timestamp,
+}
+
+#[async_trait]
+impl Command for FindConnections {
+    type Answer = u64;
+
+    async fn apply(&self, tx: &mut Tx<'_>) -> Result<u64, Fault> {
+        let at = self.at.trunc_subsecs(6);
+        let found: Vec<Place> = on!(tx, c => sqlx::query_as(
+            "UPDATE connections SET lost_at = NULL WHERE closed_at IS NULL AND lost_at IS NOT NULL \
+             AND id IN (SELECT id FROM connections WHERE node = $1 AND process_started_at = $2 \
+             AND closed_at IS NULL AND lost_at IS NOT NULL ORDER BY opened_at LIMIT $3) \
+             RETURNING id, endpoint, remote",
+        )
+        .bind(self.node.as_str())
+        .bind(self.process.trunc_subsecs(6))
+        .bind(ENDED)
+        .fetch_all(c)
+        .await)?;
+        for (id, endpoint, remote) in &found {
+            let mut event =
+                tx.derived(at, &self.node, EventKind::ConnectionFound).connection(ConnectionId::new(*id));
+            (event.endpoint, event.peer) = (endpoint.clone(), remote.clone());
+            tx.event(event);
+        }
+        Ok(found.len() as u64)
+    }
+}
+
+/// A connection's id, endpoint and remote address.
+type Place = (Uuid, Option<String>, Option<String>);
 
 fn opened_event(opened: &ConnectionOpened) -> AuditEvent {
     let id = connection_event_id(opened.id, "opened");

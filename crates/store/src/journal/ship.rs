@@ -1,6 +1,6 @@
 //! From the journal's files to the database.
 
-use super::connections::{EndConnections, ShipConnections};
+use super::connections::{EndConnections, FindConnections, LoseConnections, ShipConnections};
 use super::entry::{Header, JournalEntry, Line, encode};
 use super::segment::{self, Batch, Place, Reader};
 use super::{Counts, Journal};
@@ -20,6 +20,8 @@ const ENTRIES: usize = 1000;
 const BYTES: u64 = 1 << 20;
 /// How long to wait for company once there is an entry.
 const LINGER: Duration = Duration::from_millis(50);
+/// How often connections that another node lost sight of are looked for, while there is something to ship.
+const LOOK_AGAIN: chrono::TimeDelta = chrono::TimeDelta::seconds(10);
 /// Longest wait between two tries while the database is away.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
@@ -30,6 +32,8 @@ pub(crate) struct Shipping {
     reader: Option<Reader>,
     /// Whether what an earlier process left open was closed.
     others_ended: bool,
+    /// When connections that another node lost sight of were last looked for.
+    looked_at: Option<Timestamp>,
 }
 
 impl Shipping {
@@ -46,7 +50,13 @@ impl Shipping {
             Err(error) => return Err(error),
         };
         let place = mark.map_or(beginning, |mark| mark.max(beginning));
-        Ok(Self { directory: directory.to_owned(), place, reader: None, others_ended: false })
+        Ok(Self {
+            directory: directory.to_owned(),
+            place,
+            reader: None,
+            others_ended: false,
+            looked_at: None,
+        })
     }
 
     /// Bytes of these segments that are not shipped.
@@ -193,8 +203,14 @@ impl Journal {
         }
         if !shipping.others_ended {
             let node = self.process.node.clone();
-            store.end_connections(&node, self.process.process, now, &node).await?;
+            store.end_connections(&node, self.process.process, now).await?;
             shipping.others_ended = true;
+        }
+        if shipped > 0 && shipping.looked_at.is_none_or(|at| now - at > LOOK_AGAIN) {
+            // This process lives and reaches the database: what was supposed meanwhile is put right.
+            let Header { node, process, .. } = &self.process;
+            store.find_connections(node, *process, now).await?;
+            shipping.looked_at = Some(now);
         }
         Ok(shipped)
     }
@@ -273,42 +289,48 @@ impl Journal {
 }
 
 impl Store {
-    /// Closes as 'process ended' what nodes had open whose lease ended and was not taken again: they were
-    /// fenced, or stopped. `by` is the node that says so: it lives, whatever became of its own lease. Returns how
-    /// many.
+    /// Marks as lost sight of what nodes had open whose lease ended and was not taken again: they were
+    /// fenced, or stopped. That says nothing of the connections themselves: their own node does, when it
+    /// comes back or is started again. `by` is the node that says so: it lives, whatever became of its own
+    /// lease. Returns how many.
     ///
     /// # Errors
     /// The database did not take it.
-    pub async fn end_connections_of_dead_nodes(&self, at: Timestamp, by: &model::NodeName) -> Result<u64> {
-        let dead: Vec<(String, Timestamp)> = self
-            .read("look up connections of dead nodes", async {
+    pub async fn lose_connections_of_lapsed_nodes(&self, at: Timestamp, by: &model::NodeName) -> Result<u64> {
+        let lapsed: Vec<(String, Timestamp)> = self
+            .read("look up connections of lapsed nodes", async {
                 on!(self.pool(),
                     sqlite c => sqlx::query_as(
                         "SELECT node, until_at FROM leases WHERE NOT held AND until_at <= $1 AND node <> $2 AND node IN \
-                           (SELECT node FROM connections WHERE closed_at IS NULL)")
+                           (SELECT node FROM connections WHERE closed_at IS NULL AND lost_at IS NULL)")
                         .bind(at).bind(by.as_str()).fetch_all(c).await,
                     // Leases are measured by the database's clock.
                     postgres c => sqlx::query_as(
-                        "SELECT node, until_at FROM leases WHERE NOT held AND until_at <= clock_timestamp() \
-                         AND node <> $1 AND node IN (SELECT node FROM connections WHERE closed_at IS NULL)")
+                        "SELECT node, until_at FROM leases WHERE NOT held AND until_at <= clock_timestamp() AND node <> $1 \
+                         AND node IN (SELECT node FROM connections WHERE closed_at IS NULL AND lost_at IS NULL)")
                         .bind(by.as_str()).fetch_all(c).await,
                 )
             })
             .await?;
-        let mut ended = 0;
-        for (name, until) in dead {
+        let mut lost = 0;
+        for (name, until) in lapsed {
             let node = NodeName::try_from(name).map_err(|error| {
                 Error::permanent(ErrorKind::Internal, "read a node's name").caused_by(error)
             })?;
             // What began later is a command's that tries an endpoint in the stopped node's name.
-            ended += self.end_connections(&node, until, at, by).await?;
+            loop {
+                let (node, by) = (node.clone(), by.clone());
+                match self.write(LoseConnections { node, started_before: until, at, by }).await? {
+                    0 => break,
+                    some => lost += some,
+                }
+            }
         }
-        Ok(ended)
+        Ok(lost)
     }
 
-    /// Closes as 'process ended' what a process of `node` had open that began before `started_before`
-    /// and is known to be dead: it was restarted, or its lease was fenced. `by` is the node that says so.
-    /// Returns how many. Should the process live after all, its own record of the end replaces this one.
+    /// Closes as 'process ended' what earlier processes of this node had open: those that began before
+    /// `started_before`. The caller holds the lock that proves them dead. Returns how many.
     ///
     /// # Errors
     /// The database did not take it.
@@ -317,14 +339,31 @@ impl Store {
         node: &model::NodeName,
         started_before: Timestamp,
         at: Timestamp,
-        by: &model::NodeName,
     ) -> Result<u64> {
         let mut ended = 0;
         loop {
-            let (node, by) = (node.clone(), by.clone());
-            match self.write(EndConnections { node, started_before, at, by }).await? {
+            match self.write(EndConnections { node: node.clone(), started_before, at }).await? {
                 0 => return Ok(ended),
                 some => ended += some,
+            }
+        }
+    }
+
+    /// Takes back that another node lost sight of connections of this process. Returns how many.
+    ///
+    /// # Errors
+    /// The database did not take it.
+    pub(crate) async fn find_connections(
+        &self,
+        node: &model::NodeName,
+        process: Timestamp,
+        at: Timestamp,
+    ) -> Result<u64> {
+        let mut found = 0;
+        loop {
+            match self.write(FindConnections { node: node.clone(), process, at }).await? {
+                0 => return Ok(found),
+                some => found += some,
             }
         }
     }

@@ -107,34 +107,64 @@ both! {
         assert_eq!(all_rows.iter().filter(|row| row.closed).count(), 2);
     }
 
-    what_a_dead_node_had_open_is_closed_by_another(store) {
+    what_a_silent_node_had_open_is_lost_sight_of_and_not_closed(store) {
         use crate::tests::fixture::{INSTANCE, after, now};
         let term = Duration::from_millis(300);
         store.acquire_node(&node(), term, now(), INSTANCE).await.unwrap();
         let dir = tempfile::tempdir().unwrap();
         let started = after(now(), -1000);
         let journal = Journal::open(JournalSettings::new(dir.path()), node(), started).unwrap();
-        for id in 1..=2 {
+        for id in 1..=3 {
             journal.append(JournalEntry::Opened(opened(id))).await.unwrap();
         }
         journal.append(JournalEntry::Closed(closed(1))).await.unwrap();
         journal.ship_pending(&store, at(50)).await.unwrap();
         // While it lives, and while nobody has fenced it, they are its own.
         let other: NodeName = "n2".parse().unwrap();
-        assert_eq!(store.end_connections_of_dead_nodes(now(), &other).await.unwrap(), 0);
+        let lose = async |by: &NodeName| store.lose_connections_of_lapsed_nodes(now(), by).await.unwrap();
+        assert_eq!(lose(&other).await, 0);
         tokio::time::sleep(term + Duration::from_millis(100)).await;
-        assert_eq!(store.end_connections_of_dead_nodes(now(), &other).await.unwrap(), 0);
+        assert_eq!(lose(&other).await, 0);
         assert_eq!(store.fence_expired(&other, now()).await.unwrap().len(), 1);
         // A database that was away fences nodes that live: whoever asks is no dead one.
-        assert_eq!(store.end_connections_of_dead_nodes(now(), &node()).await.unwrap(), 0);
-        assert_eq!(store.end_connections_of_dead_nodes(now(), &other).await.unwrap(), 1);
-        assert_eq!(store.end_connections_of_dead_nodes(now(), &other).await.unwrap(), 0);
-        let reasons: Vec<_> = rows(&store).await.into_iter().map(|row| row.reason).collect();
-        assert_eq!(reasons, [Some("done".to_owned()), Some(PROCESS_ENDED.to_owned())]);
-        // It lived after all: its own word replaces the other's.
+        assert_eq!(lose(&node()).await, 0);
+        assert_eq!(lose(&other).await, 2);
+        assert_eq!(lose(&other).await, 0);
+        let kinds = async || {
+            let mut kinds: Vec<String> = events(&store).await.into_iter().map(|event| event.0).collect();
+            kinds.retain(|kind| kind.starts_with("connection."));
+            kinds.sort();
+            kinds
+        };
+        let opened = ["connection.opened"; 3].map(str::to_owned);
+        let before = kinds().await;
+        assert_eq!(before[..3], ["connection.closed", "connection.lost", "connection.lost"].map(str::to_owned));
+        assert_eq!(before[3..], opened, "nothing is recorded as closed that nobody saw closing");
+        let live = async |live| {
+            let filter = crate::ConnectionFilter { live: Some(live), ..Default::default() };
+            store.connections(&filter, crate::Page::first(9)).await.unwrap().rows
+        };
+        assert_eq!(live(true).await.len(), 0, "what is lost sight of does not count as live");
+        assert_eq!(live(false).await.iter().filter(|row| row.lost_at.is_some()).count(), 2);
+        // It lived after all: it tells one's end, once, and that the other is still up.
         journal.append(JournalEntry::Closed(closed(2))).await.unwrap();
-        journal.ship_pending(&store, at(60)).await.unwrap();
+        journal.ship_pending(&store, at(20_000_000)).await.unwrap();
         assert_eq!(rows(&store).await[1].reason.as_deref(), Some("done"));
+        assert_eq!(live(true).await.iter().map(|row| row.id.uuid().as_u128()).collect::<Vec<_>>(), [3]);
+        assert_eq!(kinds().await.iter().filter(|kind| *kind == "connection.closed").count(), 2);
+        assert_eq!(kinds().await.iter().filter(|kind| *kind == "connection.found").count(), 1);
+        // Lost sight of again, and this time its process is dead: its next one knows that, and says it.
+        assert_eq!(lose(&other).await, 1);
+        drop(journal);
+        let settings = JournalSettings::new(dir.path());
+        let next = loop {
+            // The thread of the dead one lets go of the lock a moment later.
+            if let Ok(journal) = Journal::open(settings.clone(), node(), now()) { break journal; }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        };
+        next.ship_pending(&store, now()).await.unwrap();
+        assert_eq!(rows(&store).await[2].reason.as_deref(), Some(PROCESS_ENDED));
+        assert_eq!(kinds().await.iter().filter(|kind| *kind == "connection.closed").count(), 3);
     }
 
     past_connections_go_with_the_audit_trail(store) {
@@ -198,10 +228,8 @@ both! {
         second.append(JournalEntry::Closed(closed(3))).await.unwrap();
         second.ship_pending(&store, at(300)).await.unwrap();
         assert_eq!(rows(&store).await[2].reason.as_deref(), Some("done"));
-        // Fenced from another node.
-        let other = "n2".parse().unwrap();
-        assert_eq!(store.end_connections(&node(), at(1000), at(2000), &other).await.unwrap(), 1);
-        assert_eq!(store.end_connections(&node(), at(1000), at(2001), &other).await.unwrap(), 0);
+        assert_eq!(store.end_connections(&node(), at(1000), at(2000)).await.unwrap(), 1);
+        assert_eq!(store.end_connections(&node(), at(1000), at(2001)).await.unwrap(), 0);
     }
 
     hundred_thousand_entries_go_through_little_memory(store) {

@@ -59,6 +59,8 @@ pub struct ConnectionView {
     pub proxy: Option<String>,
     /// How it is protected.
     pub security: Option<Security>,
+    /// When another node lost sight of it: whether it still lives is not known.
+    pub lost_at: Option<Timestamp>,
     /// When it ended; `None` while it is up.
     pub closed_at: Option<Timestamp>,
     /// Bytes read.
@@ -76,7 +78,7 @@ pub struct ConnectionView {
 }
 
 const SELECT: &str = "SELECT id, node, opened_at, direction, protocol, purpose, endpoint, host, remote, local, \
-     proxy, security, closed_at, bytes_in, bytes_out, duration_micros, requests, reason, failed \
+     proxy, security, lost_at, closed_at, bytes_in, bytes_out, duration_micros, requests, reason, failed \
      FROM connections WHERE TRUE";
 
 #[derive(FromRow)]
@@ -93,6 +95,7 @@ struct ConnectionRow {
     local: Option<String>,
     proxy: Option<String>,
     security: Option<Json<Value>>,
+    lost_at: Option<Timestamp>,
     closed_at: Option<Timestamp>,
     bytes_in: Option<i64>,
     bytes_out: Option<i64>,
@@ -126,6 +129,7 @@ impl ConnectionRow {
             local: self.local,
             proxy: self.proxy,
             security: security.map_err(|e| unreadable("connections.security", &e.to_string()))?,
+            lost_at: self.lost_at,
             closed_at: self.closed_at,
             bytes_in: whole(self.bytes_in),
             bytes_out: whole(self.bytes_out),
@@ -141,8 +145,8 @@ pub(super) fn statement(store: &Store, filter: &ConnectionFilter, page: Page) ->
     let mut query = Query::new(store, SELECT);
     query.sql.push_str(match filter.live {
         None => "",
-        Some(true) => " AND closed_at IS NULL",
-        Some(false) => " AND closed_at IS NOT NULL",
+        Some(true) => " AND closed_at IS NULL AND lost_at IS NULL",
+        Some(false) => " AND (closed_at IS NOT NULL OR lost_at IS NOT NULL)",
     });
     query.sql.push_str(match filter.failed {
         None => "",

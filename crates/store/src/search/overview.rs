@@ -216,7 +216,8 @@ impl Store {
     }
 
     async fn live_connections(&self) -> Result<u64> {
-        self.number("SELECT count(*) AS number FROM connections WHERE closed_at IS NULL").await
+        self.number("SELECT count(*) AS number FROM connections WHERE closed_at IS NULL AND lost_at IS NULL")
+            .await
     }
 
     async fn transfers_by_state(&self, now: Timestamp) -> Result<Vec<(TransferState, u64)>> {

@@ -232,7 +232,7 @@ mod tests {
                     self.events.iter().filter(|(b, _)| (seal.from..seal.to).contains(b)).collect();
                 events.sort_by_key(|(bound, _)| *bound);
                 for (bound, columns) in events {
-                    let row = StoredRow { bound: *bound, columns: Some(columns.clone()) };
+                    let row = StoredRow::of(*bound, columns.clone());
                     members.event(&row, &mut report);
                 }
                 members.end(&mut report);
