@@ -18,7 +18,7 @@ async function transferIn(wanted) {
 
 test("overview", async () => {
   await page.goto(url("/"));
-  await shows(page, "Deliveries in trouble", "810_1.inv", "STMT_9.xml", "Condition");
+  await shows(page, "In trouble", "810_1.inv", "STMT_9.xml", "Condition");
   await checkPage(page, "overview");
 });
 

@@ -6,7 +6,8 @@ use crate::frame::{Frame, Section};
 use crate::problem::Problem;
 use crate::query::{Asked, Chip, Pager, Reading};
 use crate::show::{
-    Badge, Icon, Moment, ShortId, Size, Tone, between, direction, duration_text, safe_text, unreadable_rows,
+    Badge, Icon, Moment, ShortId, Size, Tone, between, direction, duration_text, one_line, safe_text,
+    unreadable_rows,
 };
 use crate::site::{Site, path_id};
 use crate::transfers::{Choice, times};
@@ -67,7 +68,7 @@ impl ConnectionLine {
             opened: Moment(connection.opened_at),
             lasted: lasted(connection, now),
             failed: connection.failed == Some(true),
-            reason: connection.reason.as_deref().map(safe_text).filter(|reason| !reason.is_empty()),
+            reason: connection.reason.as_deref().map(one_line).filter(|reason| !reason.is_empty()),
         }
     }
 }

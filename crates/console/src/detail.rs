@@ -1,6 +1,6 @@
 //! What events and receipts carry by key, as names and values for people.
 
-use crate::show::{Moment, duration_text, grouped, safe_text, size_text};
+use crate::show::{Moment, duration_text, grouped, one_line, safe_text, size_text, with_breaks};
 use askama::Template;
 use model::Timestamp;
 use serde_json::{Map, Value};
@@ -85,13 +85,13 @@ fn fact(key: &str, value: &Value) -> Fact {
 
 /// The first of some keys that has a text: one line for a list.
 pub(crate) fn first(detail: &Map<String, Value>, keys: &[&str]) -> Option<String> {
-    keys.iter().find_map(|key| detail.get(*key)).map(text)
+    keys.iter().find_map(|key| detail.get(*key)).map(|value| one_line(&text(value)))
 }
 
 fn text(value: &Value) -> String {
     match value {
         // Again made safe: nothing here relies on who wrote it.
-        Value::String(text) => safe_text(text),
+        Value::String(text) => with_breaks(text),
         Value::Bool(true) => "yes".to_owned(),
         Value::Bool(false) => "no".to_owned(),
         other => safe_text(&other.to_string()),

@@ -24,8 +24,10 @@ mod routes;
 mod show;
 mod site;
 mod transfers;
+mod trouble;
 mod waybill;
 
 pub use site::{
     Clock, Console, ConsoleSettings, EndpointVitals, JournalVitals, Random, StagingVitals, Vitals,
 };
+pub use trouble::{Trouble, TroubleKind};

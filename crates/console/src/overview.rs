@@ -5,9 +5,10 @@ use crate::door::session::FRAGMENT;
 use crate::frame::{Frame, Section};
 use crate::problem::Problem;
 use crate::query::Asked;
-use crate::show::{Badge, Moment, between, duration_text, grouped, path_text, safe_text, unreadable_rows};
+use crate::show::{Badge, Moment, between, duration_text, grouped, unreadable_rows};
 use crate::site::Site;
 use crate::transfers::{ANY_FAILED, PATH as TRANSFERS};
+use crate::trouble::{LONG_LAG, Troubles, troubles};
 use askama::Template;
 use axum::extract::State;
 use axum::response::{Html, IntoResponse, Response};
@@ -15,7 +16,7 @@ use http::HeaderMap;
 use model::{Lifecycle, Result as ModelResult, Timestamp, TransferState};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use store::{FailingDelivery, Overview};
+use store::Overview;
 
 /// How long numbers are shown again without being counted again, for all who look at them.
 const FRESH_FOR: Duration = Duration::from_secs(4);
@@ -110,41 +111,6 @@ struct FlowLine {
     chart: Chart,
 }
 
-struct FailingLine {
-    key: uuid::Uuid,
-    badge: Badge,
-    name: String,
-    url: String,
-    endpoint: String,
-    failures: u64,
-    error: String,
-    since: Moment,
-    due: Option<Moment>,
-}
-
-impl FailingLine {
-    fn new(failing: &FailingDelivery) -> Self {
-        Self {
-            key: failing.delivery.uuid(),
-            badge: Badge::delivery(failing.state),
-            name: path_text(&failing.file_name),
-            url: format!("/transfers/{}", failing.transfer),
-            endpoint: failing.endpoint.clone(),
-            failures: failing.failures,
-            error: failing.error.as_deref().map(safe_text).unwrap_or_default(),
-            since: Moment(failing.updated_at),
-            due: (failing.state == model::DeliveryState::Retrying).then_some(Moment(failing.due_at)),
-        }
-    }
-}
-
-struct RestingLine {
-    endpoint: String,
-    since: Option<Moment>,
-    until: Option<Moment>,
-    failures: Option<u32>,
-}
-
 #[derive(Template)]
 #[template(path = "overview.html")]
 struct OverviewPage {
@@ -158,12 +124,8 @@ struct OverviewBody {
     states: Vec<StateCount>,
     chart: Chart,
     flows: Vec<FlowLine>,
-    failing: Vec<FailingLine>,
-    in_trouble: String,
-    /// Whether not all of them are shown.
-    trouble_cut: bool,
+    troubles: Troubles,
     unreadable: Vec<String>,
-    resting: Vec<RestingLine>,
     live: String,
     unsealed: String,
     lag: String,
@@ -193,11 +155,6 @@ pub(crate) async fn page(
     Ok(Html(page.render()?).into_response())
 }
 
-/// Deliveries in trouble that are shown.
-const TROUBLE: usize = 10;
-/// Seals follow within seconds; so long after, something keeps them.
-const LONG_LAG: Duration = Duration::from_secs(300);
-
 fn body(site: &Site, count: &Count) -> OverviewBody {
     let (now, overview) = (site.now(), &count.overview);
     let lag = &overview.seal_lag;
@@ -219,11 +176,8 @@ fn body(site: &Site, count: &Count) -> OverviewBody {
                 chart: Chart::day(now, [&flow.hours]),
             })
             .collect(),
-        failing: overview.failing.iter().take(TROUBLE).map(FailingLine::new).collect(),
-        in_trouble: grouped(overview.in_trouble),
-        trouble_cut: overview.in_trouble > TROUBLE as u64,
+        troubles: troubles(site, count),
         unreadable: unreadable_rows("delivery", &overview.unreadable),
-        resting: resting(site, overview, now),
         live: grouped(overview.live_connections),
         unsealed: if lag.events >= 100_000 { "100,000 or more".into() } else { grouped(lag.events) },
         lag: duration_text(lag.lag),
@@ -235,31 +189,6 @@ fn body(site: &Site, count: &Count) -> OverviewBody {
         up: between(site.started, now),
         at: Moment(count.at),
     }
-}
-
-/// By the trail, which knows of all nodes, and by this node, which knows until when.
-fn resting(site: &Site, overview: &Overview, now: Timestamp) -> Vec<RestingLine> {
-    let here = site.vitals.endpoints();
-    let mut lines: Vec<RestingLine> = overview
-        .offline
-        .iter()
-        .map(|offline| RestingLine {
-            endpoint: offline.endpoint.clone(),
-            since: Some(Moment(offline.since)),
-            until: None,
-            failures: None,
-        })
-        .collect();
-    for endpoint in here {
-        let Some(until) = endpoint.offline_until.filter(|until| *until > now) else { continue };
-        let place = lines.iter().position(|line| line.endpoint == endpoint.name).unwrap_or_else(|| {
-            lines.push(RestingLine { endpoint: endpoint.name, since: None, until: None, failures: None });
-            lines.len() - 1
-        });
-        lines[place].until = Some(Moment(until));
-        lines[place].failures = Some(endpoint.failures);
-    }
-    lines
 }
 
 #[cfg(test)]
@@ -279,6 +208,8 @@ mod tests {
             in_trouble: 0,
             unreadable: Vec::new(),
             offline: Vec::new(),
+            unsettled: Vec::new(),
+            refused: Vec::new(),
             seal_lag: SealLag { events: 0, oldest: None, lag: Duration::ZERO, last: None },
             live_connections: 0,
         };

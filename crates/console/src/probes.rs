@@ -145,7 +145,7 @@ fn endpoint_numbers(site: &Site, text: &mut Exposition) {
             text.gauge_of(name, help, &[("endpoint", endpoint.name.as_str())], value(endpoint, now));
         }
     };
-    gauge("waybill_endpoint_resting", "Whether an endpoint is rested after failures.", |endpoint, now| {
+    gauge("waybill_endpoint_offline", "Whether an endpoint is offline after failures.", |endpoint, now| {
         u64::from(endpoint.offline_until.is_some_and(|until| until > now))
     });
     gauge("waybill_endpoint_failures", "Failures of an endpoint since its last success.", |endpoint, _| {

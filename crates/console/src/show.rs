@@ -127,6 +127,61 @@ pub(crate) fn safe_text(text: &str) -> String {
     PeerText::from(text).as_str().to_owned()
 }
 
+/// Text of unknown origin as one line of a list: its line breaks are spaces, and of a web page (what
+/// proxies and the like answer) only its words are left.
+pub(crate) fn one_line(text: &str) -> String {
+    let mut text = BREAKS.iter().fold(safe_text(text), |text, escape| text.replace(escape, " "));
+    if is_page(&text) {
+        text = without_tags(&text);
+    }
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// Text of unknown origin with the line breaks that it came with.
+pub(crate) fn with_breaks(text: &str) -> String {
+    safe_text(text).replace("\\u{d}\\u{a}", "\n").replace("\\u{a}", "\n").replace("\\u{9}", "\t")
+}
+
+/// How [`PeerText`] writes what separates words.
+const BREAKS: [&str; 3] = ["\\u{d}", "\\u{a}", "\\u{9}"];
+
+fn is_page(text: &str) -> bool {
+    let text = text.to_ascii_lowercase();
+    text.contains("<html") || text.contains("<!doctype") || text.contains("<body")
+}
+
+/// The words of a web page, without its styles and scripts.
+fn without_tags(text: &str) -> String {
+    let mut words = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((before, tag)) = rest.split_once('<') {
+        words.push_str(before);
+        words.push(' ');
+        let name: String = tag.chars().take_while(char::is_ascii_alphabetic).collect();
+        let end = match name.to_ascii_lowercase().as_str() {
+            "style" => tag.to_ascii_lowercase().find("</style"),
+            "script" => tag.to_ascii_lowercase().find("</script"),
+            _ => None,
+        };
+        let tag = &tag[end.unwrap_or(0)..];
+        rest = tag.split_once('>').map_or("", |(_, rest)| rest);
+    }
+    words.push_str(rest);
+    words
+}
+
+/// At most so many characters: cut in the middle, as both ends of a name tell something, if it is one word,
+/// and else at its end.
+pub(crate) fn cut(text: &str, most: usize) -> String {
+    let count = text.chars().count();
+    if count <= most {
+        return text.to_owned();
+    }
+    let kept = most.saturating_sub(1);
+    let tail = if text.contains(' ') { 0 } else { kept / 2 };
+    text.chars().take(kept - tail).chain(['…']).chain(text.chars().skip(count - tail)).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -147,6 +202,34 @@ mod tests {
         }
         assert_eq!(grouped(0), "0");
         assert_eq!(grouped(1_234_567), "1,234,567");
+    }
+
+    #[test]
+    fn what_a_proxy_answers_is_read_as_words() {
+        let page = "could not send: rejected, peer said \"<!DOCTYPE HTML>\r\n<html>\r\n<head><style>p { a: b }</style>\
+                    <title>502 Bad Gateway</title></head>\n<body>\t<h1>Bad Gateway</h1></body></html>\" (host h:1)";
+        let stored = PeerText::from(page);
+        assert!(stored.as_str().contains("\\u{d}\\u{a}"));
+        assert_eq!(
+            one_line(stored.as_str()),
+            "could not send: rejected, peer said \" 502 Bad Gateway Bad Gateway \" (host h:1)"
+        );
+        assert_eq!(one_line("550 a\r\n 550 <b@c> d"), "550 a 550 <b@c> d");
+        assert_eq!(with_breaks(PeerText::from("a\r\nb\n\tc\u{202e}").as_str()), "a\nb\n\tc\\u{202e}");
+        for odd in
+            ["<html", "<html><style>", "<html></script><style>é", "<body><", "<html>é<script>x</Script>"]
+        {
+            assert!(!one_line(odd).contains("style"), "{odd}");
+        }
+    }
+
+    #[test]
+    fn long_texts_are_cut() {
+        assert_eq!(cut("orders.edi", 10), "orders.edi");
+        assert_eq!(cut("a-rather-long-name.edi", 9), "a-ra….edi");
+        assert_eq!(cut("could not reach it", 10), "could not…");
+        assert_eq!(cut("ééééé", 3), "é…é");
+        assert_eq!((cut("abc", 1), cut("abc", 0)), ("…".into(), "…".into()));
     }
 
     #[test]

@@ -4,6 +4,7 @@ use crate::assets::Assets;
 use crate::door::{Hasher, Throttle, first_start};
 use crate::overview::Counted;
 use crate::routes;
+use crate::trouble::Trouble;
 use model::{AuditEvent, EventId, EventKind, NodeName, Result, Sha256, Timestamp};
 use std::sync::Arc;
 use store::Store;
@@ -49,6 +50,12 @@ pub trait Vitals: Send + Sync {
 
     /// Other reasons not to be ready, one line each.
     fn not_ready(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// What is in trouble here and not known to the database: listeners that are down, alarms of the audit
+    /// trail and the like.
+    fn trouble(&self) -> Vec<Trouble> {
         Vec::new()
     }
 }

@@ -11,7 +11,8 @@ use crate::frame::{Frame, Section};
 use crate::problem::Problem;
 use crate::route_picture::{Picture, Stop, draw};
 use crate::show::{
-    Badge, Icon, Moment, Size, Tone, between, grouped, path_text, safe_text, size_text, unreadable_rows,
+    Badge, Icon, Moment, Size, Tone, between, grouped, one_line, path_text, safe_text, size_text,
+    unreadable_rows,
 };
 use crate::site::{Site, path_id};
 use crate::transfers::{TransferLine, kind_word};
@@ -183,7 +184,7 @@ fn pictures(waybill: &Waybill) -> [Picture; 2] {
                     1 => "1 attempt".to_owned(),
                     more => format!("{more} attempts"),
                 },
-                |receipt| safe_text(&receipt.summary),
+                |receipt| one_line(&receipt.summary),
             ),
             badge: Badge::delivery(delivery.state),
         })

@@ -182,7 +182,8 @@ impl Shared {
             .detail("path", offer.identity.path.to_text())
             .error(error);
         tracing::warn!(flow = %offer.identity.flow, file = %offer.identity.path, error = %error.chain(), "a source could not be settled");
-        let write = || self.store.settle_failed(offer.id, lease, next, vec![event.clone()], self.now());
+        let why = error.chain();
+        let write = || self.store.settle_failed(offer.id, lease, next, &why, vec![event.clone()], self.now());
         match self.insist("that a source was not settled", lease.epoch, write).await {
             Ok(Done::Done) => {}
             Ok(Done::ClaimLost) => log_lost(offer),

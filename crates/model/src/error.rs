@@ -131,8 +131,8 @@ impl Retry {
 ///     .advice("ask the partner for write permission on /inbox");
 /// assert_eq!(
 ///     error.to_string(),
-///     "could not create a file (path /inbox/a.edi): permission_denied, peer said \
-///      \"550 no write permission\"; ask the partner for write permission on /inbox"
+///     "could not create a file: permission_denied, peer said \"550 no write permission\" \
+///      (path /inbox/a.edi); ask the partner for write permission on /inbox"
 /// );
 /// ```
 pub struct Error(Box<Inner>);
@@ -248,43 +248,75 @@ impl Error {
         self.0.said.as_ref()
     }
 
-    /// The message with the messages of all its causes, for one line of log or a database column.
+    /// The message with the messages of all its causes, for one line of log or a database column: what
+    /// failed and why, down to the first cause; then where; then what to do. A list may cut its end off.
     #[must_use]
     pub fn chain(&self) -> String {
-        let mut text = self.to_string();
-        let mut cause = std::error::Error::source(self);
-        while let Some(error) = cause {
-            let words = error.to_string();
+        let mut levels = vec![&*self.0];
+        let mut text = self.0.failure();
+        let mut next = std::error::Error::source(self);
+        while let Some(cause) = next {
+            let words = match own(cause) {
+                Some(error) => {
+                    levels.push(&error.0);
+                    error.0.failure()
+                }
+                None => PeerText::new(cause.to_string().as_bytes()).as_str().to_owned(),
+            };
             // Many libraries repeat their cause in their own message; once is enough.
             if !text.contains(&words) {
                 text.push_str(": ");
-                text.push_str(PeerText::new(words.as_bytes()).as_str());
+                text.push_str(&words);
             }
-            cause = error.source();
+            next = cause.source();
         }
+        text.push_str(&place_and_advice(&levels));
         text
     }
 }
 
+/// The error of ours that a cause is, or that an I/O error carries.
+fn own<'a>(cause: &'a (dyn std::error::Error + 'static)) -> Option<&'a Error> {
+    let carried = |io: &'a std::io::Error| io.get_ref()?.downcast_ref::<Error>();
+    cause.downcast_ref::<Error>().or_else(|| cause.downcast_ref::<std::io::Error>().and_then(carried))
+}
+
+impl Inner {
+    /// What was tried, what went wrong, what the peer said.
+    fn failure(&self) -> String {
+        let said = self.said.as_ref().map(|said| format!(", peer said \"{said}\"")).unwrap_or_default();
+        format!("could not {}: {}{said}", self.operation, self.kind)
+    }
+}
+
+/// Where it happened and what to do, of an error and its causes, each once.
+fn place_and_advice(levels: &[&Inner]) -> String {
+    let mut places: Vec<String> = Vec::new();
+    let mut advice: Vec<&str> = Vec::new();
+    for level in levels {
+        for (key, value) in &level.context {
+            let place = format!("{key} {value}");
+            if !places.contains(&place) {
+                places.push(place);
+            }
+        }
+        advice.extend(level.advice.as_deref().filter(|known| !advice.contains(known)));
+    }
+    let mut text = String::new();
+    if !places.is_empty() {
+        text.push_str(&format!(" ({})", places.join(", ")));
+    }
+    for advice in advice {
+        text.push_str("; ");
+        text.push_str(advice);
+    }
+    text
+}
+
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let inner = &self.0;
-        write!(f, "could not {}", inner.operation)?;
-        for (place, (key, value)) in inner.context.iter().enumerate() {
-            f.write_str(if place == 0 { " (" } else { ", " })?;
-            write!(f, "{key} {value}")?;
-        }
-        if !inner.context.is_empty() {
-            f.write_str(")")?;
-        }
-        write!(f, ": {}", inner.kind)?;
-        if let Some(said) = &inner.said {
-            write!(f, ", peer said \"{said}\"")?;
-        }
-        if let Some(advice) = &inner.advice {
-            write!(f, "; {advice}")?;
-        }
-        Ok(())
+        f.write_str(&self.0.failure())?;
+        f.write_str(&place_and_advice(&[&self.0]))
     }
 }
 
@@ -322,5 +354,34 @@ impl Error {
             _ => (ErrorKind::Internal, Retry::Transient),
         };
         Self::new(kind, retry, operation).caused_by(source)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_cause_comes_before_where_and_what_to_do() {
+        let refused = std::io::Error::from(std::io::ErrorKind::ConnectionRefused);
+        let connect = Error::transient(ErrorKind::Unreachable, "connect")
+            .with("host", "as2.globex.example:443")
+            .with("delivery", "0192f7a0")
+            .advice("check that something listens there")
+            .caused_by(refused);
+        let deliver = Error::transient(ErrorKind::Unreachable, "deliver a file")
+            .with("delivery", "0192f7a0")
+            .with("endpoint", "globex-as2")
+            .caused_by(std::io::Error::other(connect));
+        assert_eq!(
+            deliver.chain(),
+            "could not deliver a file: unreachable: could not connect: unreachable: connection refused \
+             (delivery 0192f7a0, endpoint globex-as2, host as2.globex.example:443); check that something \
+             listens there"
+        );
+        assert_eq!(
+            deliver.to_string(),
+            "could not deliver a file: unreachable (delivery 0192f7a0, endpoint globex-as2)"
+        );
     }
 }

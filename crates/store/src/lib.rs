@@ -63,8 +63,8 @@ pub use payload::PayloadRows;
 pub use seal::{Bound, EVENTS as SEAL_EVENTS, Seal, SealKey, SealLag, Sealed, TrustedKeys};
 pub use search::{
     AttemptView, ConnectionFilter, ConnectionView, Cursor, DeliveryView, EventFilter, EventGap, EventView,
-    FailingDelivery, FlowDay, HourCount, Listing, OfferView, OfflineEndpoint, Overview, Page, StoreMetrics,
-    TransferFilter, TransferView, UnreadableRow, Waybill,
+    FailingDelivery, FlowDay, HourCount, Listing, OfferView, OfflineEndpoint, Overview, Page,
+    RefusedMessages, StoreMetrics, TransferFilter, TransferView, UnreadableRow, UnsettledSource, Waybill,
 };
 pub use settings::{IdGenerator, StoreSettings};
 pub use users::{NewUser, Role, Session, User, UserChange};

@@ -10,6 +10,7 @@ mod events;
 mod overview;
 mod query;
 mod transfers;
+mod trouble;
 mod unreadable;
 mod waybill;
 
@@ -19,6 +20,7 @@ pub use overview::{FailingDelivery, FlowDay, HourCount, OfflineEndpoint, Overvie
 pub(crate) use query::split;
 pub use query::{Cursor, Listing, Page};
 pub use transfers::{TransferFilter, TransferView};
+pub use trouble::{RefusedMessages, UnsettledSource};
 pub(crate) use unreadable::Attempted;
 pub use unreadable::UnreadableRow;
 pub use waybill::{AttemptView, DeliveryView, EventGap, OfferView, Waybill};

@@ -172,7 +172,7 @@ mod tests {
         let text = refused(code::NO_SUCH_FILE, "No such file").to_string();
         assert_eq!(
             text,
-            "could not read a file (host sftp.example:22, path in/a, status 2): not_found, peer said \"No such file\""
+            "could not read a file: not_found, peer said \"No such file\" (host sftp.example:22, path in/a, status 2)"
         );
         let silent =
             Fault::Silent(Duration::from_secs(60)).error("list a directory", "h:22", Some(&"".into()));

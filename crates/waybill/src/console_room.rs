@@ -3,9 +3,11 @@
 
 use crate::gateway::Gateway;
 use crate::readiness::Readiness;
-use console::{Console, ConsoleSettings, EndpointVitals, JournalVitals, StagingVitals, Vitals};
+use console::{
+    Console, ConsoleSettings, EndpointVitals, JournalVitals, StagingVitals, Trouble, TroubleKind, Vitals,
+};
 use engine::EndpointHealth;
-use model::{Protocol, Purpose, Result};
+use model::{Error, Protocol, Purpose, Result, Severity};
 use net::http::{ListenSpec, Route, RouteGuard, TowerHandler};
 use staging::Staging;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -130,13 +132,32 @@ impl Vitals for NodeVitals {
 
     fn not_ready(&self) -> Vec<String> {
         let mut reasons = self.readiness.reasons();
-        let fault = |room, result: Result<()>| result.err().map(|error| format!("{room}: {}", error.chain()));
-        reasons.extend(fault("lease", (self.may_act)()));
-        reasons.extend(fault(
-            "staging",
-            self.staging.check_there().and_then(|()| self.staging.space().map(drop)),
-        ));
+        reasons.extend(self.faults().into_iter().map(|(room, error)| format!("{room}: {}", error.chain())));
         reasons
+    }
+
+    fn trouble(&self) -> Vec<Trouble> {
+        let error = Severity::Error;
+        let listener = |(name, why): (String, String)| {
+            Trouble::new(TroubleKind::Listener, error, &name, format!("Listener {name} is down"))
+                .why(why)
+                .advice("Nothing is received by it until it is open again.")
+                .page("/audit?kind=listener.&within=7d")
+        };
+        let fault = |(room, fault): (&str, Error)| {
+            let what = format!("This node can take in nothing: {room}");
+            Trouble::new(TroubleKind::Node, error, room, what).why(fault.chain())
+        };
+        self.readiness.down().into_iter().map(listener).chain(self.faults().into_iter().map(fault)).collect()
+    }
+}
+
+impl NodeVitals {
+    /// What keeps the node from its work: the room, and its fault.
+    fn faults(&self) -> Vec<(&'static str, Error)> {
+        let staging = self.staging.check_there().and_then(|()| self.staging.space().map(drop));
+        let rooms = [("lease", (self.may_act)()), ("staging", staging)];
+        rooms.into_iter().filter_map(|(room, result)| Some((room, result.err()?))).collect()
     }
 }
 

@@ -33,6 +33,12 @@ impl Readiness {
         }
     }
 
+    /// Listeners that are down: names and why.
+    pub(crate) fn down(&self) -> Vec<(String, String)> {
+        let down = self.down.lock().unwrap_or_else(PoisonError::into_inner);
+        down.iter().map(|(listener, why)| ((*listener).to_owned(), why.clone())).collect()
+    }
+
     /// The reasons not to be ready, one line each.
     pub(crate) fn reasons(&self) -> Vec<String> {
         let starting = !self.is_started.load(Ordering::SeqCst);

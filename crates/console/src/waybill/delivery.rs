@@ -1,7 +1,7 @@
 //! One delivery with its attempts and its receipt.
 
 use crate::detail::{Fact, Facts, facts};
-use crate::show::{Badge, Moment, between, path_text, safe_text};
+use crate::show::{Badge, Moment, between, one_line, path_text, safe_text};
 use model::{DeliveryState, Lifecycle, Receipt, ReceiptKind, Timestamp};
 use store::{AttemptView, DeliveryView};
 
@@ -62,7 +62,7 @@ impl DeliveryShown {
                 .error
                 .as_deref()
                 .filter(|_| delivery.state != DeliveryState::Delivered)
-                .map(safe_text),
+                .map(one_line),
             error_kind: delivery.error_kind.as_deref().map(safe_text),
             receipt: delivery.receipt.as_ref().map(ReceiptShown::new),
             attempts: delivery.attempts.iter().map(|attempt| AttemptShown::new(attempt, now)).collect(),
@@ -84,7 +84,7 @@ impl ReceiptShown {
             },
             at: Moment(receipt.at),
             positive: receipt.positive,
-            summary: safe_text(&receipt.summary),
+            summary: one_line(&receipt.summary),
             facts: facts.into(),
         }
     }
@@ -96,7 +96,7 @@ impl AttemptShown {
             .error
             .as_deref()
             .or(attempt.receipt.as_ref().map(|receipt| receipt.summary.as_str()))
-            .map(safe_text);
+            .map(one_line);
         Self {
             number: attempt.number,
             node: safe_text(&attempt.node),

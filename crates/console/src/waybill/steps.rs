@@ -1,7 +1,7 @@
 //! What happened, in the order in which it happened, with the time each step took.
 
 use super::settled;
-use crate::show::{Badge, Icon, Moment, Tone, between, path_text, safe_text, size_text};
+use crate::show::{Badge, Icon, Moment, Tone, between, one_line, path_text, safe_text, size_text};
 use model::Timestamp;
 use store::{DeliveryView, Waybill};
 
@@ -42,7 +42,7 @@ pub(super) fn steps(waybill: &Waybill) -> Vec<Step> {
     if let Some(offer) = &waybill.offer
         && offer.updated_at > transfer.created_at
     {
-        let text = offer.error.as_deref().map(safe_text).unwrap_or_default();
+        let text = offer.error.as_deref().map(one_line).unwrap_or_default();
         let title = format!("Source told: {}", safe_text(&offer.endpoint));
         add(offer.updated_at, settled(offer.state), title, text, None);
     }
@@ -62,8 +62,8 @@ fn attempts(delivery: &DeliveryView, add: &mut impl FnMut(Timestamp, Badge, Stri
     let endpoint = safe_text(&delivery.endpoint);
     for attempt in &delivery.attempts {
         let text = match (&attempt.error, &attempt.receipt) {
-            (Some(error), _) => safe_text(error),
-            (None, Some(receipt)) => safe_text(&receipt.summary),
+            (Some(error), _) => one_line(error),
+            (None, Some(receipt)) => one_line(&receipt.summary),
             (None, None) => format!("by node {}", safe_text(&attempt.node)),
         };
         let badge = Badge::attempt(attempt.outcome.as_deref());
@@ -73,7 +73,7 @@ fn attempts(delivery: &DeliveryView, add: &mut impl FnMut(Timestamp, Badge, Stri
     let without_attempt =
         delivery.ended_at.filter(|end| !delivery.attempts.iter().any(|a| a.ended_at == Some(*end)));
     if let Some(end) = without_attempt {
-        let text = delivery.error.as_deref().map(safe_text).unwrap_or_default();
+        let text = delivery.error.as_deref().map(one_line).unwrap_or_default();
         add(end, Badge::delivery(delivery.state), format!("Delivery to {endpoint} ended"), text, None);
     }
 }

@@ -4,6 +4,7 @@
 
 mod browser;
 mod door;
+mod overview;
 mod pages;
 mod postgres;
 #[allow(dead_code)] // The preview fills a store in more ways.

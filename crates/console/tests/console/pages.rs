@@ -28,6 +28,7 @@ macro_rules! both {
         }
     };
 }
+pub(crate) use both;
 
 #[tokio::test]
 async fn every_answer_is_guarded() {
@@ -137,30 +138,6 @@ async fn filters_live_in_the_url_and_pages_show_every_row_once_on(world: World) 
     // A moment with a zone stays in its field, and so in the next search.
     let zoned = browser.get("/transfers?from=2026-11-20T15:10:00%2B01:00").await.text;
     assert!(zoned.contains("name=\"from\" type=\"datetime-local\" value=\"2026-11-20T14:10\""), "{zoned}");
-}
-
-both!(what_is_in_trouble_is_reached_whole, what_is_in_trouble_is_reached_whole_on);
-
-async fn what_is_in_trouble_is_reached_whole_on(world: World) {
-    let mut browser = enter(&world).await;
-    let filler = Filler::new(&world.store, world.now()).await;
-    let at = world.now() - Duration::from_secs(600);
-    let ways = [Way::Retrying, Way::Failed, Way::PartlyFailed, Way::Completed];
-    for (number, way) in ways.into_iter().cycle().take(16).enumerate() {
-        let flow = if number < 8 { "orders" } else { "invoices" };
-        filler.transfer(format!("{number}.edi").as_str().into(), flow, way, at, None).await;
-    }
-    let overview = browser.get("/").await.text;
-    assert!(overview.contains("the latest 10 of 12"), "{overview}");
-    let link = browser::link(&overview, "of 12 in 24 hours</span><a href=\"").unwrap();
-    assert_eq!(browser::transfer_ids(&browser.get(&link).await.text).len(), 12, "{link}");
-    // The red number of a flow leads to as many transfers as it says.
-    let link = browser::link(&overview, "class=\"bad-text\" href=\"").unwrap();
-    let page = browser.get(&link).await.text;
-    assert_eq!(browser::transfer_ids(&page).len(), 4, "{link}");
-    assert!(page.contains("value=\"any_failed\" selected") && page.contains("invoices"), "{link}");
-    let all = browser.get("/transfers?state=any_failed").await.text;
-    assert!(all.contains("Looked through the last 30 days") && browser::transfer_ids(&all).len() == 8);
 }
 
 both!(hostile_names_are_shown_and_do_nothing, hostile_names_are_shown_and_do_nothing_on);

@@ -92,8 +92,8 @@ impl Store {
         self.write(Settled { offer, lease: lease.clone(), kept, events, now }).await
     }
 
-    /// The source could not be settled by whom [`Store::begin_settle`] gave the offer under this lease:
-    /// again at `next_at`. `ClaimLost`: another settles it by now; nothing was written.
+    /// The source could not be settled, because of `error`, by whom [`Store::begin_settle`] gave the offer
+    /// under this lease: again at `next_at`. `ClaimLost`: another settles it by now; nothing was written.
     ///
     /// # Errors
     /// The database failed.
@@ -102,10 +102,12 @@ impl Store {
         offer: OfferId,
         lease: &NodeLease,
         next_at: Timestamp,
+        error: &str,
         events: Vec<AuditEvent>,
         now: Timestamp,
     ) -> Result<Done> {
-        self.write(SettleFailed { offer, lease: lease.clone(), next_at, events, now }).await
+        let (lease, error) = (lease.clone(), error.to_owned());
+        self.write(SettleFailed { offer, lease, next_at, error, events, now }).await
     }
 
     /// Replaces what the source needs to find an offer again.
@@ -213,6 +215,7 @@ struct SettleFailed {
     offer: OfferId,
     lease: NodeLease,
     next_at: Timestamp,
+    error: String,
     events: Vec<AuditEvent>,
     now: Timestamp,
 }
@@ -224,10 +227,10 @@ impl Command for SettleFailed {
     async fn apply(&self, tx: &mut Tx<'_>) -> Result<Done, Fault> {
         let Some(state) = pending(tx, self.offer).await? else { return Ok(Done::ClaimLost) };
         let written = on!(tx, c => sqlx::query(
-            "UPDATE offers SET state = $2, next_at = $3, failures = failures + 1, updated_at = $4, \
+            "UPDATE offers SET state = $2, next_at = $3, failures = failures + 1, updated_at = $4, error = $7, \
              node = NULL, epoch = NULL WHERE id = $1 AND node = $5 AND epoch = $6")
             .bind(self.offer.uuid()).bind(settling(state)?.as_str()).bind(self.next_at).bind(self.now)
-            .bind(self.lease.node.as_str()).bind(self.lease.epoch)
+            .bind(self.lease.node.as_str()).bind(self.lease.epoch).bind(&self.error)
             .execute(c).await.map(|done| done.rows_affected()))?;
         if written == 0 {
             return Ok(Done::ClaimLost);

@@ -2,6 +2,7 @@
 
 use super::query::{Bind, Query, split};
 use super::unreadable::{Attempted, UnreadableRow};
+use super::{RefusedMessages, UnsettledSource};
 use crate::either::Backend;
 use crate::row::{path, word};
 use crate::{SealLag, Store};
@@ -32,6 +33,10 @@ pub struct Overview {
     pub unreadable: Vec<UnreadableRow>,
     /// Endpoints that are rested after failures.
     pub offline: Vec<OfflineEndpoint>,
+    /// Sources with files that could not be settled, those with the most first.
+    pub unsettled: Vec<UnsettledSource>,
+    /// Messages that were refused in the last 24 hours, by reason.
+    pub refused: Vec<RefusedMessages>,
     /// How far the seals are behind.
     pub seal_lag: SealLag,
     /// Connections that are up.
@@ -171,6 +176,8 @@ impl Store {
             unreadable,
             in_trouble: self.in_trouble(now).await?,
             offline: self.offline(now).await?,
+            unsettled: self.unsettled().await?,
+            refused: self.refused_messages(now).await?,
             seal_lag: self.seal_lag(now).await?,
             live_connections: self.live_connections().await?,
         })

@@ -153,7 +153,9 @@ both! {
         let (id, _) = recorded(&store, &lease, "a", &["x"]).await;
         assert!(store.begin_settle(id, &lease, now()).await.unwrap());
         let later = after(now(), 60_000);
-        assert_eq!(store.settle_failed(id, &lease, later, vec![], now()).await.unwrap(), Done::Done);
+        assert_eq!(store.settle_failed(id, &lease, later, "refused", vec![], now()).await.unwrap(), Done::Done);
+        let unsettled = store.overview(now()).await.unwrap().unsettled.remove(0);
+        assert_eq!((unsettled.flow.as_str(), unsettled.files, unsettled.error.as_deref()), ("orders", 1, Some("refused")));
         assert!(store.offers_to_settle("orders", now(), 10).await.unwrap().is_empty());
         assert_eq!(store.offers_to_settle("orders", after(now(), 61_000), 10).await.unwrap().len(), 1);
         assert!(is_known(&store, "a").await);
@@ -172,7 +174,7 @@ both! {
         let lives = lease(&store, "n1").await;
         assert!(store.begin_settle(id, &lives, now()).await.unwrap());
         let later = after(now(), 60_000);
-        assert_eq!(store.settle_failed(id, &stopped, later, vec![], now()).await.unwrap(), Done::ClaimLost);
+        assert_eq!(store.settle_failed(id, &stopped, later, "refused", vec![], now()).await.unwrap(), Done::ClaimLost);
         assert_eq!(store.settled(id, &stopped, false, vec![], now()).await.unwrap(), Done::ClaimLost);
         // It is still the other's, and hides.
         assert!(store.offers_to_settle("orders", later, 10).await.unwrap().is_empty());
@@ -180,7 +182,7 @@ both! {
         assert_eq!(store.settled(id, &lives, false, vec![], now()).await.unwrap(), Done::Done);
         // Told once more, as its answer was lost; and too late by the first.
         assert_eq!(store.settled(id, &lives, false, vec![], now()).await.unwrap(), Done::Done);
-        assert_eq!(store.settle_failed(id, &stopped, later, vec![], now()).await.unwrap(), Done::ClaimLost);
+        assert_eq!(store.settle_failed(id, &stopped, later, "refused", vec![], now()).await.unwrap(), Done::ClaimLost);
         assert!(!is_known(&store, "a").await);
     }
 

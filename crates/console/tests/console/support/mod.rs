@@ -2,10 +2,12 @@
 
 mod record;
 
-use console::{Console, ConsoleSettings, EndpointVitals, JournalVitals, StagingVitals, Vitals};
+use console::{
+    Console, ConsoleSettings, EndpointVitals, JournalVitals, StagingVitals, Trouble, TroubleKind, Vitals,
+};
 use model::{
     Certificate, ConnectionClosed, ConnectionId, ConnectionOpened, Direction, PeerText, Protocol, Purpose,
-    Security, Timestamp,
+    Security, Severity, Timestamp,
 };
 pub(crate) use record::{Filler, Way};
 use std::sync::{Arc, Mutex};
@@ -46,7 +48,8 @@ impl Vitals for Said {
         let said = |name: &str, failures, in_flight| EndpointVitals {
             name: name.into(),
             failures,
-            offline_until: None,
+            offline_until: (failures > 0)
+                .then(|| Timestamp::from_timestamp_micros(4_000_000_000_000_000).unwrap()),
             in_flight,
         };
         vec![said("globex-as2", 0, 1), said("initech-as2", 5, 0)]
@@ -54,6 +57,14 @@ impl Vitals for Said {
 
     fn journal(&self) -> Option<JournalVitals> {
         Some(JournalVitals { backlog_bytes: 0, most_bytes: 1 << 30 })
+    }
+
+    fn trouble(&self) -> Vec<Trouble> {
+        let what = "Listener partners is down";
+        vec![
+            Trouble::new(TroubleKind::Listener, Severity::Error, "partners", what)
+                .why("could not listen: address in use (address 0.0.0.0:4080)"),
+        ]
     }
 
     fn staging(&self) -> Option<StagingVitals> {

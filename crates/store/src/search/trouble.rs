@@ -1,0 +1,119 @@
+//! What the overview shows as being in trouble, beside deliveries and offline endpoints.
+
+use super::query::{Bind, Query};
+use crate::Store;
+use chrono::TimeDelta;
+use model::{EventKind, Result, Timestamp};
+use serde_json::{Map, Value};
+use sqlx::FromRow;
+use sqlx::types::Json;
+use std::collections::BTreeMap;
+
+/// How far back refused messages are looked for.
+const REFUSED: TimeDelta = TimeDelta::days(1);
+/// Refused messages that are looked at, the latest ones.
+const REFUSED_AT_MOST: u64 = 500;
+
+/// A source where files that are ours already could not be deleted, archived or moved.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct UnsettledSource {
+    /// The flow.
+    pub flow: String,
+    /// The endpoint.
+    pub endpoint: String,
+    /// How many files.
+    pub files: u64,
+    /// When the first of them was found.
+    pub since: Timestamp,
+    /// Why one of them could not be settled.
+    pub error: Option<String>,
+}
+
+/// Messages that a listener refused for the same reason in the last 24 hours.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct RefusedMessages {
+    /// The partner that sent them, as far as it is known.
+    pub partner: Option<String>,
+    /// Why.
+    pub why: String,
+    /// How many, among the latest 500.
+    pub count: u64,
+    /// The first of these.
+    pub since: Timestamp,
+    /// The last of these.
+    pub last: Timestamp,
+    /// From where the last of these came.
+    pub peer: Option<String>,
+}
+
+#[derive(FromRow)]
+struct UnsettledRow {
+    flow: String,
+    endpoint: String,
+    files: i64,
+    since: Timestamp,
+    error: Option<String>,
+}
+
+#[derive(FromRow)]
+struct RefusedRow {
+    at: Timestamp,
+    partner: Option<String>,
+    peer: Option<String>,
+    detail: Json<Map<String, Value>>,
+}
+
+impl Store {
+    /// Sources that could not be settled, those with the most files first, at most 50.
+    pub(super) async fn unsettled(&self) -> Result<Vec<UnsettledSource>> {
+        let query = Query::new(
+            self,
+            // When the next try is stands only there where one has failed.
+            "SELECT flow, endpoint, count(*) AS files, min(found_at) AS since, max(error) AS error FROM offers \
+             WHERE settle_outcome IS NOT NULL AND next_at IS NOT NULL GROUP BY flow, endpoint \
+             ORDER BY count(*) DESC, flow, endpoint LIMIT 50",
+        );
+        let rows: Vec<UnsettledRow> = query.fetch(self, "read which sources are not settled").await?;
+        let source = |row: UnsettledRow| UnsettledSource {
+            flow: row.flow,
+            endpoint: row.endpoint,
+            files: u64::try_from(row.files).unwrap_or(0),
+            since: row.since,
+            error: row.error,
+        };
+        Ok(rows.into_iter().map(source).collect())
+    }
+
+    /// Messages that listeners refused, by partner and reason, the most frequent first.
+    pub(super) async fn refused_messages(&self, now: Timestamp) -> Result<Vec<RefusedMessages>> {
+        let mut query = Query::new(self, "SELECT at, partner, peer, detail FROM audit_events WHERE TRUE");
+        query.and_text("kind = ?", Some(EventKind::MessageRefused.as_str()));
+        query.and("at >= ?", Some(Bind::Time(now - REFUSED)));
+        query.sql.push_str(&format!(" ORDER BY at DESC, id DESC LIMIT {REFUSED_AT_MOST}"));
+        let mut reasons: BTreeMap<(Option<String>, String), RefusedMessages> = BTreeMap::new();
+        for row in query.fetch::<RefusedRow>(self, "read which messages were refused").await? {
+            let why = reason(&row.detail.0);
+            let found = reasons.entry((row.partner.clone(), why.clone())).or_insert(RefusedMessages {
+                partner: row.partner,
+                why,
+                count: 0,
+                since: row.at,
+                last: row.at,
+                peer: row.peer,
+            });
+            found.count += 1;
+            found.since = row.at;
+        }
+        let mut reasons: Vec<RefusedMessages> = reasons.into_values().collect();
+        reasons.sort_by_key(|reason| std::cmp::Reverse((reason.count, reason.last)));
+        Ok(reasons)
+    }
+}
+
+fn reason(detail: &Map<String, Value>) -> String {
+    ["reason", "error"]
+        .iter()
+        .find_map(|key| detail.get(*key)?.as_str())
+        .unwrap_or("no reason is on record")
+        .to_owned()
+}
