@@ -13,7 +13,12 @@ use model::{
 };
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 use tokio::time::Instant;
+
+/// The user of an answer has so long to read it, once its connection is gone, before the connection's end is
+/// recorded without waiting for that.
+const DECIDED_WITHIN: Duration = Duration::from_secs(30);
 
 /// A clock as [`crate::NetSettings`] lends it.
 pub type NowFn = Arc<dyn Fn() -> Timestamp + Send + Sync>;
@@ -38,6 +43,8 @@ struct State {
     phase: Phase,
     place: Option<Place>,
     reason: Option<(PeerText, bool)>,
+    /// When its stream went, and how long it had been up.
+    ended: Option<(Timestamp, Duration)>,
 }
 
 enum Phase {
@@ -47,6 +54,9 @@ enum Phase {
     Recording(Option<Box<ConnectionClosed>>),
     /// Recorded.
     Open,
+    /// Its stream is gone. Whether its last exchange was answered to the end is not known yet: the HTTP
+    /// library closes a connection as soon as the answer has come, before whoever asked has seen it.
+    Undecided,
     /// The ending was handed over.
     Ended,
 }
@@ -89,7 +99,13 @@ impl ConnectionHandle {
                 now,
                 log,
                 meter,
-                state: Mutex::new(State { opened, phase: Phase::Pending, place: Some(place), reason: None }),
+                state: Mutex::new(State {
+                    opened,
+                    phase: Phase::Pending,
+                    place: Some(place),
+                    reason: None,
+                    ended: None,
+                }),
             }),
         };
         (handle.clone(), Ender(handle))
@@ -118,6 +134,28 @@ impl ConnectionHandle {
         if !matches!(state.reason, Some((_, true))) {
             state.reason = Some((PeerText::new(reason.as_ref()), true));
         }
+        self.shared.decide(&mut state, true);
+    }
+
+    /// Notes the head of an answer; `whole` when its request had been written whole by then.
+    pub(crate) fn answer_began(&self, whole: bool) {
+        self.shared.meter.answer_began(whole);
+        self.decide(false);
+    }
+
+    /// Notes that an answer was read to its end. Once for each.
+    pub(crate) fn answer_ended(&self) {
+        self.shared.meter.answer_ended();
+        self.decide(false);
+    }
+
+    /// Notes that nobody reads the rest of an answer.
+    pub(crate) fn answer_abandoned(&self) {
+        self.decide(true);
+    }
+
+    fn decide(&self, finally: bool) {
+        self.shared.decide(&mut lock(&self.shared.state), finally);
     }
 
     /// Notes how the connection is protected, for its record, without recording it yet.
@@ -248,56 +286,122 @@ impl ConnectionHandle {
     }
 
     fn end(&self) {
-        let mut state = lock(&self.shared.state);
-        let closed = self.closed(&state);
-        let ending = match &mut state.phase {
-            Phase::Recording(ended) => {
-                *ended = Some(Box::new(closed));
-                return;
+        let shared = &self.shared;
+        let mut state = lock(&shared.state);
+        shared.meter.ends();
+        state.ended.get_or_insert(((shared.now)(), shared.since.elapsed()));
+        match &state.phase {
+            Phase::Recording(_) => {
+                let closed = shared.closed(&state);
+                state.phase = Phase::Recording(Some(Box::new(closed)));
             }
-            Phase::Ended => return,
-            Phase::Open => Ending::Closed(closed),
-            Phase::Pending => Ending::Unrecorded(Box::new((state.opened.clone(), closed))),
-        };
-        state.phase = Phase::Ended;
-        if let Some(place) = state.place.take() {
+            Phase::Ended | Phase::Undecided => {}
+            Phase::Open if shared.is_undecided(&state) => {
+                state.phase = Phase::Undecided;
+                drop(state);
+                self.decide_in_time();
+            }
+            Phase::Open => {
+                let closed = shared.closed(&state);
+                state.end(Ending::Closed(closed));
+            }
+            Phase::Pending => {
+                let both = (state.opened.clone(), shared.closed(&state));
+                state.end(Ending::Unrecorded(Box::new(both)));
+            }
+        }
+    }
+
+    /// An answer that nobody reads and nobody drops must not keep the record open.
+    fn decide_in_time(&self) {
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+        let shared = Arc::downgrade(&self.shared);
+        runtime.spawn(async move {
+            tokio::time::sleep(DECIDED_WITHIN).await;
+            if let Some(shared) = shared.upgrade() {
+                shared.decide(&mut lock(&shared.state), true);
+            }
+        });
+    }
+}
+
+impl State {
+    fn end(&mut self, ending: Ending) {
+        self.phase = Phase::Ended;
+        if let Some(place) = self.place.take() {
             place.end(ending);
+        }
+    }
+}
+
+/// Whoever could have said what became of the last exchange is gone.
+impl Drop for Shared {
+    fn drop(&mut self) {
+        let closed = {
+            let state = lock(&self.state);
+            matches!(state.phase, Phase::Undecided).then(|| self.closed(&state))
+        };
+        if let Some(closed) = closed {
+            lock(&self.state).end(Ending::Closed(closed));
+        }
+    }
+}
+
+impl Shared {
+    /// Whether what becomes of the last exchange can still turn out well.
+    fn is_undecided(&self, state: &State) -> bool {
+        self.meter.cut_short() && !matches!(state.reason, Some((_, true))) && !std::thread::panicking()
+    }
+
+    /// Hands over the ending of a connection whose stream is gone, if its last exchange is decided by now, or
+    /// has to be.
+    fn decide(&self, state: &mut State, finally: bool) {
+        if matches!(state.phase, Phase::Undecided) && (finally || !self.is_undecided(state)) {
+            let closed = self.closed(state);
+            state.end(Ending::Closed(closed));
         }
     }
 
     fn closed(&self, state: &State) -> ConnectionClosed {
-        let shared = &self.shared;
-        let (reason, failed) = match (&state.reason, shared.meter.seen()) {
+        let idle = self.meter.is_between_exchanges() && self.meter.requests() > 0;
+        let (reason, failed) = match (&state.reason, self.meter.seen()) {
             (Some((reason, true)), _) => (reason.clone(), true),
             _ if std::thread::panicking() => ("the task that used the connection panicked".into(), true),
+            // All that was asked had been answered: it was over, however rudely the peer says so.
+            (None, Some(Seen::Broke(error))) if idle => {
+                (PeerText::new(format!("ended by the peer while idle: {error}").as_bytes()), false)
+            }
             (None, Some(Seen::Broke(error))) => (PeerText::new(error.as_bytes()), true),
             (Some((reason, false)), _) => (reason.clone(), false),
             (None, Some(Seen::PeerClosed)) => ("closed by the peer".into(), false),
             (None, Some(Seen::ShutDown) | None) => ("closed by Waybill".into(), false),
         };
         let pending = matches!(state.phase, Phase::Pending);
-        let cut_short = shared.meter.cut_short();
+        if self.meter.is_uncounted() {
+            self.meter.request();
+        }
         let (reason, failed) = if failed {
             (reason, true)
         } else if pending {
             (PeerText::new(format!("{reason} before it was established").as_bytes()), true)
-        } else if cut_short {
+        } else if self.meter.cut_short() {
             (PeerText::new(format!("{reason} in the middle of a request").as_bytes()), true)
         } else {
             (reason, false)
         };
         // Requests that no handler sees (no such path, a head too large) leave no other trace.
-        let reason = match shared.meter.last_refusal() {
+        let reason = match self.meter.last_refusal() {
             Some(status) => PeerText::new(format!("{reason}; a request was answered {status}").as_bytes()),
             None => reason,
         };
+        let (at, duration) = state.ended.unwrap_or_else(|| ((self.now)(), self.since.elapsed()));
         ConnectionClosed {
-            id: shared.id,
-            at: (shared.now)(),
-            bytes_in: shared.meter.bytes_in(),
-            bytes_out: shared.meter.bytes_out(),
-            duration: shared.since.elapsed(),
-            requests: shared.meter.requests(),
+            id: self.id,
+            at,
+            bytes_in: self.meter.bytes_in(),
+            bytes_out: self.meter.bytes_out(),
+            duration,
+            requests: self.meter.requests(),
             reason,
             failed,
         }

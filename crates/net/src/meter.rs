@@ -19,11 +19,12 @@ pub(crate) struct Meter {
     /// Answers that are being read. A connection may be in use again for the next request before the
     /// first one's user has seen its answer, so this is a count.
     answers: AtomicU64,
-    /// Whether it was in the middle of an exchange when it began to shut down; what is written after
-    /// that (TLS says goodbye) is no request.
-    cut_short: OnceLock<bool>,
+    /// `bytes_out` when it began to end; what is written after that (TLS says goodbye) is no request.
+    out_at_end: OnceLock<u64>,
     /// The socket did not take what we last wanted to write.
     write_blocked: AtomicBool,
+    /// The socket has no more to read: the peer has closed its side of it.
+    at_end: AtomicBool,
     /// The status of the last request that was answered with a refusal; 0 is none.
     refused: AtomicU16,
     seen: Mutex<Option<Seen>>,
@@ -105,36 +106,61 @@ impl Meter {
         self.answers.fetch_sub(1, Ordering::Relaxed);
     }
 
-    /// Whether the connection ended in the middle of an exchange, which then is counted as a request
-    /// too. Asked first, and so decided, when it begins to end.
+    /// Whether the connection carries exchanges and none of them is unanswered: neither asked and not
+    /// answered, nor answered in part. While it ends, the user of its last answer may not have seen that
+    /// answer yet, so this may still become true.
+    pub(crate) fn is_between_exchanges(&self) -> bool {
+        self.exchanges.load(Ordering::Relaxed) && !self.is_asking() && !self.is_answering()
+    }
+
+    /// Whether the connection ends in the middle of an exchange, as far as known now.
     pub(crate) fn cut_short(&self) -> bool {
-        *self.cut_short.get_or_init(|| {
-            let asking = self.bytes_out() != self.out_when_answered.load(Ordering::Relaxed);
-            let answering = self.answers.load(Ordering::Relaxed) > 0;
-            let exchanges = self.exchanges.load(Ordering::Relaxed);
-            if exchanges && asking && !answering {
-                self.request();
-            }
-            exchanges && (asking || answering)
-        })
+        self.exchanges.load(Ordering::Relaxed) && (self.is_asking() || self.is_answering())
+    }
+
+    /// Whether the exchange that was cut short had no answer yet: nobody counted it as a request.
+    pub(crate) fn is_uncounted(&self) -> bool {
+        self.cut_short() && !self.is_answering()
+    }
+
+    fn is_asking(&self) -> bool {
+        let written = self.out_at_end.get().copied().unwrap_or_else(|| self.bytes_out());
+        written != self.out_when_answered.load(Ordering::Relaxed)
+    }
+
+    fn is_answering(&self) -> bool {
+        self.answers.load(Ordering::Relaxed) > 0
+    }
+
+    /// The connection ends: what is written from now on belongs to no request. Asked again, it does nothing.
+    pub(crate) fn ends(&self) {
+        self.out_at_end.get_or_init(|| self.bytes_out());
     }
 
     /// Notes that our side ends the connection.
     pub(crate) fn shut_down(&self) {
-        self.cut_short();
+        self.ends();
         lock(&self.seen).get_or_insert(Seen::ShutDown);
     }
 
+    /// Notes that the socket has no more to read.
     pub(crate) fn peer_closed(&self) {
+        self.at_end.store(true, Ordering::Relaxed);
         let mut seen = lock(&self.seen);
         if !matches!(*seen, Some(Seen::Broke(_))) {
             *seen = Some(Seen::PeerClosed);
         }
     }
 
+    /// Whether the socket has no more to read.
+    pub(crate) fn is_at_end(&self) -> bool {
+        self.at_end.load(Ordering::Relaxed)
+    }
+
     pub(crate) fn broke(&self, error: &std::io::Error) {
         let mut seen = lock(&self.seen);
-        if !matches!(*seen, Some(Seen::Broke(_))) {
+        // Once our side ends it, the peer may be gone already: no TLS goodbye reaches it then.
+        if !matches!(*seen, Some(Seen::Broke(_) | Seen::ShutDown)) {
             *seen = Some(Seen::Broke(error.to_string()));
         }
     }

@@ -132,12 +132,21 @@ impl AsyncRead for Stream {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let before = buf.filled().len();
-        let result = ready!(match &mut self.io {
+        let (before, room) = (buf.filled().len(), buf.remaining());
+        let mut result = ready!(match &mut self.io {
             Io::Plain(socket) => Pin::new(socket).poll_read(cx, buf),
             Io::Tls(session) => session.as_mut().poll_read(cx, buf),
         });
         let meter = self.ender.handle().meter();
+        // TLS ends by its own goodbye, after which the library does not look at the socket again. An end of the
+        // socket without one may be anybody's (RFC 8446, section 6.1), yet the library passes it on as the end.
+        let ended = result.is_ok() && room > 0 && buf.filled().len() == before;
+        if ended && matches!(self.io, Io::Tls(_)) && meter.is_at_end() {
+            result = Err(io::Error::new(
+                io::ErrorKind::UnexpectedEof,
+                "the peer closed the socket without ending TLS: what it sent may be cut",
+            ));
+        }
         match &result {
             Ok(()) if buf.filled().len() > before => meter.heard(),
             Ok(()) => {}

@@ -1,7 +1,7 @@
 //! Requests to servers: one pool of connections for each profile, no retries of the library's own.
 
-use super::connector::Connector;
-use super::outcome::{Progress, Tracked, carrier, explain};
+use super::connector::{Carrier, Connector};
+use super::outcome::{Progress, Tracked, carrier, explain, is_unsent};
 use crate::connection::lock;
 use crate::{Net, Proxy, TlsProfile};
 use ::http::header::CONTENT_LENGTH;
@@ -219,15 +219,22 @@ impl HttpClient {
         request.body_mut().capture(captured.clone());
         let answer = std::pin::pin!(self.pool.client.request(request));
         let stalled = std::pin::pin!(self.stalled(meta, &captured, &progress));
+        let mut unsent = false;
         let result = match futures::future::select(answer, stalled).await {
             Either::Left((Ok(answer), _)) => Ok(answer),
-            Either::Left((Err(error), _)) => Err(explain(error, &progress, carrier(&captured).as_ref())),
+            Either::Left((Err(error), _)) => {
+                let carrier = carrier(&captured);
+                unsent = is_unsent(&error, &progress, carrier.as_ref());
+                Err(explain(error, &progress, carrier.as_ref()))
+            }
             Either::Right((error, _)) => Err(error),
         };
         let carrier = carrier(&captured);
         match (result, carrier) {
-            (Ok(answer), Some(carrier)) => {
-                carrier.handle.meter().answer_began(progress.finished_at().is_some());
+            (Ok(mut answer), Some(carrier)) => {
+                // Whoever keeps the extensions must not keep the connection's record open.
+                answer.extensions_mut().remove::<Carrier>();
+                carrier.handle.answer_began(progress.finished_at().is_some());
                 tracing::debug!(
                     connection = %carrier.info.id, %method, %url, status = answer.status().as_u16(),
                     flow = meta.flow, delivery = meta.delivery.map(tracing::field::display), "http answer"
@@ -242,7 +249,10 @@ impl HttpClient {
             (Err(error), carrier) => {
                 let mut error = error.with("method", &method).with("url", &url);
                 if let Some(carrier) = carrier {
-                    carrier.handle.fail(error.chain());
+                    // One that ended while nothing was asked of it is none the worse for this request.
+                    if !unsent || carrier.handle.requests() == 0 {
+                        carrier.handle.fail(error.chain());
+                    }
                     error = error.with("connection", carrier.info.id);
                     if let Some(remote) = carrier.info.remote {
                         error = error.with("address", remote);

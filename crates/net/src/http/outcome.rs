@@ -163,6 +163,11 @@ impl std::fmt::Display for BodyFailed {
 
 impl std::error::Error for BodyFailed {}
 
+/// Whether nothing of the request has left the socket, for sure.
+pub(super) fn is_unsent(error: &legacy::Error, progress: &Progress, carrier: Option<&Carrier>) -> bool {
+    progress.is_unsent(carrier) || find::<hyper::Error>(error).is_some_and(hyper::Error::is_canceled)
+}
+
 /// Puts a failed exchange into words and a class.
 pub(super) fn explain(error: legacy::Error, progress: &Progress, carrier: Option<&Carrier>) -> Error {
     if let Some(failure) = progress.take_failure() {
@@ -173,7 +178,7 @@ pub(super) fn explain(error: legacy::Error, progress: &Progress, carrier: Option
     }
     let library = find::<hyper::Error>(&error);
     let bad_answer = library.is_some_and(hyper::Error::is_parse);
-    let unsent = progress.is_unsent(carrier) || library.is_some_and(hyper::Error::is_canceled);
+    let unsent = is_unsent(&error, progress, carrier);
     let operation = "get an answer over HTTP";
     let first = carrier.is_none_or(|carrier| carrier.handle.requests() <= 1);
     let alert = find::<io::Error>(&error).and_then(alert).filter(|_| first);
@@ -210,7 +215,10 @@ fn alert(error: &io::Error) -> Option<&'static str> {
     (reason.contains("alert") && refused.iter().any(|word| reason.contains(word))).then_some(reason)
 }
 
-fn find<'a, T: std::error::Error + 'static>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a T> {
+/// The first of an error's causes that is of a type.
+pub(super) fn find<'a, T: std::error::Error + 'static>(
+    error: &'a (dyn std::error::Error + 'static),
+) -> Option<&'a T> {
     std::iter::successors(Some(error), |error| error.source()).find_map(|error| error.downcast_ref())
 }
 
@@ -280,13 +288,21 @@ impl Watched {
 
     fn ended(&mut self) {
         if std::mem::take(&mut self.answer) {
-            self.handle.meter().answer_ended();
+            self.handle.answer_ended();
         }
     }
 
     fn failed(&self, error: Error) -> Error {
         self.handle.fail(error.chain());
         error
+    }
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        if self.answer {
+            self.handle.answer_abandoned();
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! HTTP out: pooling, bodies, TLS.
 
+mod endings;
 mod outcome;
 
 use crate::support::certificates::{authority, server};

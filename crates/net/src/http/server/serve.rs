@@ -6,7 +6,7 @@ use super::routes::{Registered, Routes, asked_host, without_port};
 use super::unfold::Unfold;
 use crate::connection::ConnectionHandle;
 use crate::http::Body;
-use crate::http::outcome::Watched;
+use crate::http::outcome::{Watched, find};
 use crate::http::pace::Pace;
 use crate::meter::Meter;
 use crate::record::{Opened, Place};
@@ -157,7 +157,12 @@ async fn run(
             result = &mut connection => {
                 if let Err(error) = result {
                     exchange.unread(&error);
-                    handle.fail(describe(&error));
+                    if exchange.is_idle() && find::<std::io::Error>(&error).is_some() {
+                        // All its requests had been answered, however rudely the client leaves.
+                        handle.closing(format!("ended by the peer while idle: {}", describe(&error)));
+                    } else {
+                        handle.fail(describe(&error));
+                    }
                 }
                 return;
             }
@@ -290,6 +295,12 @@ impl Exchange {
         } else if error.is_parse() {
             self.refused(StatusCode::BAD_REQUEST, "");
         }
+    }
+
+    /// Whether it has answered whatever was asked, at least one request.
+    fn is_idle(&self) -> bool {
+        let (asked, under_way) = (&self.state.served, &self.state.under_way);
+        asked.load(Ordering::Relaxed) > 0 && under_way.load(Ordering::Relaxed) == 0
     }
 
     fn no_answer(&self, error: &Error) -> NoAnswer {
