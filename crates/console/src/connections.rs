@@ -62,7 +62,7 @@ impl ConnectionLine {
             host: if host.is_empty() { remote.clone() } else { host },
             remote,
             secure: matches!(connection.security, Some(Security::Tls { .. } | Security::Ssh { .. })),
-            security: security_word(connection.security.as_ref()),
+            security: security_word(connection),
             bytes_in: connection.bytes_in.map(Size),
             bytes_out: connection.bytes_out.map(Size),
             opened: Moment(connection.opened_at),
@@ -102,13 +102,20 @@ const fn protocol_word(protocol: Protocol) -> &'static str {
     }
 }
 
-fn security_word(security: Option<&Security>) -> String {
-    match security {
+fn security_word(connection: &ConnectionView) -> String {
+    match &connection.security {
+        None if never_came_up(connection) => "Never came up".to_owned(),
         None => "Unknown".to_owned(),
         Some(Security::None) => "Not protected".to_owned(),
         Some(Security::Tls { version, .. }) => safe_text(version).replace("TLSv", "TLS "),
         Some(Security::Ssh { host_key_type, .. }) => format!("SSH, {}", safe_text(host_key_type)),
     }
+}
+
+/// Of a connection that came up it is known how it is protected, of one whose end alone is known not even who
+/// opened it.
+fn never_came_up(connection: &ConnectionView) -> bool {
+    connection.security.is_none() && connection.direction.is_some()
 }
 
 #[derive(Template)]
@@ -277,7 +284,7 @@ pub(crate) async fn detail(
     } else {
         (Vec::new(), false)
     };
-    let (protection, certificate) = protection(connection.security.as_ref());
+    let (protection, certificate) = protection(&connection);
     let page = ConnectionPage {
         frame: frame.at(Section::Connections),
         line: ConnectionLine::new(&connection, site.now()),
@@ -307,9 +314,12 @@ fn addresses(connection: &ConnectionView) -> Vec<Fact> {
     .collect()
 }
 
-fn protection(security: Option<&Security>) -> (Vec<Fact>, Option<CertificateShown>) {
+fn protection(connection: &ConnectionView) -> (Vec<Fact>, Option<CertificateShown>) {
     let fact = |name: &str, value: &str| Fact::new(name, safe_text(value));
-    match security {
+    match &connection.security {
+        None if never_came_up(connection) => {
+            (vec![fact("Protection", "None: no connection came up, and nothing was sent")], None)
+        }
         None => (vec![fact("Protection", "Not known: only the connection's end is on record")], None),
         Some(Security::None) => (vec![fact("Protection", "None: bytes travel in the clear")], None),
         Some(Security::Tls { version, cipher, peer }) => {

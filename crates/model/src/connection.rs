@@ -186,3 +186,31 @@ pub struct ConnectionClosed {
     /// Whether the end was an error.
     pub failed: bool,
 }
+
+/// An attempt that gave no socket: the name was not found, egress rules forbade the address, nobody
+/// answered, the proxy refused.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct ConnectionFailed {
+    /// The attempt. No other record has this id.
+    pub id: ConnectionId,
+    /// When the attempt began.
+    pub at: Timestamp,
+    /// The node it was made on.
+    pub node: NodeName,
+    /// What would have been spoken.
+    pub protocol: Protocol,
+    /// What it was for.
+    pub purpose: Purpose,
+    /// The endpoint it was for.
+    pub endpoint: Option<String>,
+    /// The host and port asked for, as `host:port`.
+    pub host: PeerText,
+    /// The last address tried, if the name was resolved.
+    pub remote: Option<SocketAddr>,
+    /// The proxy to go through, as `host:port`.
+    pub proxy: Option<String>,
+    /// How long it took.
+    pub duration: Duration,
+    /// What went wrong, with its causes.
+    pub error: PeerText,
+}

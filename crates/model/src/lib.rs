@@ -28,7 +28,7 @@ mod transfer;
 pub use audit::{Actor, AuditEvent, EventKind, Severity};
 pub use canonical::{canonical_json, canonical_object};
 pub use connection::{
-    Certificate, ConnectionClosed, ConnectionOpened, Direction, Protocol, Purpose, Security,
+    Certificate, ConnectionClosed, ConnectionFailed, ConnectionOpened, Direction, Protocol, Purpose, Security,
 };
 pub use error::{Error, ErrorKind, Result, Retry};
 pub use id::{AttemptId, ConnectionId, DeliveryId, EventId, NodeName, OfferId, PayloadId, TransferId};

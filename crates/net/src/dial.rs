@@ -3,13 +3,13 @@
 use crate::connection::ConnectionHandle;
 use crate::meter::Meter;
 use crate::proxy::{self, Proxy};
-use crate::record::{ConnectionFailed, Ending, Opened, Place};
+use crate::record::{Ending, Opened, Place};
 use crate::stream::{Counted, Io, Stream};
 use crate::tls::{self, TlsProfile};
 use crate::{Net, socket};
 use model::{
-    ConnectionId, ConnectionOpened, Direction, Error, ErrorKind, PeerText, Protocol, Purpose, Result, Retry,
-    Security, Timestamp,
+    ConnectionFailed, ConnectionId, ConnectionOpened, Direction, Error, ErrorKind, PeerText, Protocol,
+    Purpose, Result, Retry, Security, Timestamp,
 };
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -95,7 +95,7 @@ impl Net {
             Ok(socket) => attempt.protect(socket, deadline).await,
             Err(error) => {
                 attempt.fail(&error);
-                Err(error)
+                Err(error.with("connection", attempt.id))
             }
         }
     }
@@ -302,7 +302,7 @@ impl<'a> Attempt<'a> {
                     None => error,
                 };
                 handle.fail(error.chain());
-                Err(error)
+                Err(error.with("connection", self.id))
             }
         }
     }

@@ -9,11 +9,7 @@
 
 use async_trait::async_trait;
 use futures::future::join_all;
-use model::{
-    ConnectionClosed, ConnectionId, ConnectionOpened, NodeName, PeerText, Protocol, Purpose, Result,
-    Timestamp,
-};
-use std::net::SocketAddr;
+use model::{ConnectionClosed, ConnectionFailed, ConnectionOpened, Result};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
@@ -51,34 +47,6 @@ pub struct Opened {
     /// What was switched off by configuration and makes the connection weaker, such as
     /// `certificate not verified`; empty when nothing was.
     pub weakened: Vec<&'static str>,
-}
-
-/// An attempt that gave no socket: the name was not found, egress rules forbade the address, nobody
-/// answered, the proxy refused.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct ConnectionFailed {
-    /// The attempt. No other record has this id.
-    pub id: ConnectionId,
-    /// When the attempt began.
-    pub at: Timestamp,
-    /// The node it was made on.
-    pub node: NodeName,
-    /// What would have been spoken.
-    pub protocol: Protocol,
-    /// What it was for.
-    pub purpose: Purpose,
-    /// The endpoint it was for.
-    pub endpoint: Option<String>,
-    /// The host and port asked for, as `host:port`.
-    pub host: PeerText,
-    /// The last address tried, if the name was resolved.
-    pub remote: Option<SocketAddr>,
-    /// The proxy to go through, as `host:port`.
-    pub proxy: Option<String>,
-    /// How long it took.
-    pub duration: Duration,
-    /// What went wrong, with its causes.
-    pub error: PeerText,
 }
 
 /// What is left to write when a connection is over.

@@ -30,18 +30,6 @@ impl ConnectionLog for JournalLog {
     }
 
     async fn failed(&self, failed: ConnectionFailed) -> Result<()> {
-        let id = connection_event_id(failed.id, "failed");
-        let mut event = AuditEvent::new(id, failed.at, failed.node, EventKind::ConnectionFailed)
-            .detail("protocol", failed.protocol.as_str())
-            .detail("purpose", failed.purpose.as_str())
-            .detail("host", failed.host.as_str())
-            .detail("error", failed.error.as_str())
-            .detail("micros", u64::try_from(failed.duration.as_micros()).unwrap_or(u64::MAX));
-        if let Some(proxy) = failed.proxy {
-            event = event.detail("proxy", proxy);
-        }
-        event.endpoint = failed.endpoint;
-        event.peer = failed.remote.map(|remote| remote.to_string());
-        self.0.append(JournalEntry::Event(event)).await
+        self.0.append(JournalEntry::Failed(failed)).await
     }
 }

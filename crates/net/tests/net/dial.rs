@@ -37,6 +37,7 @@ async fn a_refused_connection_names_host_and_address() {
     let failed = eventually("the failure", || log.failed.lock().unwrap().first().cloned()).await;
     assert_eq!(failed.host.as_str(), format!("localhost:{}", address.port()));
     assert!(failed.remote.is_some() && failed.error.as_str().contains("refused"), "{failed:?}");
+    assert!(error.to_string().contains(&format!("connection {}", failed.id)), "{error}");
     assert_eq!(log.counts(), (0, 0, 1));
 }
 

@@ -9,8 +9,8 @@ use crate::tx::Tx;
 use async_trait::async_trait;
 use chrono::SubsecRound as _;
 use model::{
-    AuditEvent, ConnectionClosed, ConnectionId, ConnectionOpened, EventId, EventKind, NodeName, PeerText,
-    Severity, Timestamp,
+    AuditEvent, ConnectionClosed, ConnectionFailed, ConnectionId, ConnectionOpened, Direction, EventId,
+    EventKind, NodeName, PeerText, Severity, Timestamp,
 };
 use serde_json::{Map, Value};
 use sqlx::QueryBuilder;
@@ -44,6 +44,7 @@ pub(crate) struct ShipConnections {
     // By id: a statement may touch a row only once, and rows are locked in one order.
     opened: BTreeMap<ConnectionId, ConnectionOpened>,
     closed: BTreeMap<ConnectionId, ConnectionClosed>,
+    failed: BTreeMap<ConnectionId, ConnectionFailed>,
     events: Vec<AuditEvent>,
 }
 
@@ -54,6 +55,7 @@ impl ShipConnections {
             process: header.process.trunc_subsecs(6),
             opened: BTreeMap::new(),
             closed: BTreeMap::new(),
+            failed: BTreeMap::new(),
             events: vec![],
         };
         for entry in entries {
@@ -65,6 +67,10 @@ impl ShipConnections {
                 JournalEntry::Closed(mut closed) => {
                     closed.at = closed.at.trunc_subsecs(6);
                     batch.closed.insert(closed.id, closed);
+                }
+                JournalEntry::Failed(mut failed) => {
+                    failed.at = failed.at.trunc_subsecs(6);
+                    batch.failed.insert(failed.id, failed);
                 }
                 JournalEntry::Event(event) => batch.events.push(event),
             }
@@ -143,6 +149,43 @@ impl ShipConnections {
         Ok(())
     }
 
+    /// Rows of what never came up: begun and ended at once.
+    async fn insert_failed(&self, tx: &mut Tx<'_>) -> Result<(), Fault> {
+        if self.failed.is_empty() {
+            return Ok(());
+        }
+        on!(tx, c => {
+            let mut insert = QueryBuilder::<Db>::new(
+                "INSERT INTO connections (id, node, process_started_at, opened_at, direction, protocol, \
+                 purpose, endpoint, host, remote, proxy, closed_at, bytes_in, bytes_out, duration_micros, \
+                 requests, reason, failed) ",
+            );
+            insert.push_values(self.failed.values(), |mut row, failed| {
+                row.push_bind(failed.id.uuid())
+                    .push_bind(failed.node.as_str())
+                    .push_bind(self.process)
+                    .push_bind(failed.at)
+                    .push_bind(Direction::Outbound.as_str())
+                    .push_bind(failed.protocol.as_str())
+                    .push_bind(failed.purpose.as_str())
+                    .push_bind(failed.endpoint.as_deref().map(clean_column))
+                    .push_bind(failed.host.as_str())
+                    .push_bind(failed.remote.map(|address| address.to_string()))
+                    .push_bind(failed.proxy.as_deref().map(clean_column))
+                    .push_bind(given_up(failed))
+                    .push_bind(0_i64)
+                    .push_bind(0_i64)
+                    .push_bind(failed_micros(failed))
+                    .push_bind(0_i64)
+                    .push_bind(failed.error.as_str())
+                    .push_bind(true);
+            });
+            insert.push(" ON CONFLICT (id) DO NOTHING");
+            insert.build().persistent(false).execute(c).await.map(|_| ())
+        })?;
+        Ok(())
+    }
+
     /// Where the closed ones had gone to, for their events: a close names only its connection.
     async fn places(
         &self,
@@ -180,6 +223,7 @@ impl Command for ShipConnections {
     async fn apply(&self, tx: &mut Tx<'_>) -> Result<(), Fault> {
         self.insert_opened(tx).await?;
         self.insert_closed(tx).await?;
+        self.insert_failed(tx).await?;
         let places = self.places(tx).await?;
         for opened in self.opened.values() {
             tx.event(opened_event(opened));
@@ -187,6 +231,9 @@ impl Command for ShipConnections {
         for closed in self.closed.values() {
             let (endpoint, remote) = places.get(&closed.id.uuid()).cloned().unwrap_or_default();
             tx.event(closed_event(closed, &self.node, endpoint, remote));
+        }
+        for failed in self.failed.values() {
+            tx.event(failed_event(failed));
         }
         tx.events(&self.events);
         Ok(())
@@ -355,6 +402,24 @@ fn closed_event(
     event
 }
 
+fn failed_event(failed: &ConnectionFailed) -> AuditEvent {
+    let id = connection_event_id(failed.id, "failed");
+    let mut event = AuditEvent::new(id, failed.at, failed.node.clone(), EventKind::ConnectionFailed)
+        .connection(failed.id)
+        .detail("direction", Direction::Outbound.as_str())
+        .detail("protocol", failed.protocol.as_str())
+        .detail("purpose", failed.purpose.as_str())
+        .detail("host", failed.host.as_str())
+        .detail("error", failed.error.as_str())
+        .detail("duration_micros", failed_micros(failed));
+    if let Some(proxy) = &failed.proxy {
+        event = event.detail("proxy", proxy.as_str());
+    }
+    event.endpoint.clone_from(&failed.endpoint);
+    event.peer = failed.remote.map(|remote| remote.to_string());
+    event
+}
+
 fn remote(opened: &ConnectionOpened) -> Option<String> {
     opened.remote.map(|address| address.to_string())
 }
@@ -373,6 +438,15 @@ fn begun(closed: &ConnectionClosed) -> Timestamp {
 
 fn micros(closed: &ConnectionClosed) -> i64 {
     i64::try_from(closed.duration.as_micros()).unwrap_or(i64::MAX)
+}
+
+fn failed_micros(failed: &ConnectionFailed) -> i64 {
+    i64::try_from(failed.duration.as_micros()).unwrap_or(i64::MAX)
+}
+
+fn given_up(failed: &ConnectionFailed) -> Timestamp {
+    let took = chrono::TimeDelta::microseconds(failed_micros(failed));
+    failed.at.checked_add_signed(took).unwrap_or(failed.at)
 }
 
 fn whole(count: u64) -> i64 {

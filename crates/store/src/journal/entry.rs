@@ -3,7 +3,7 @@
 //! JSON has no raw line breaks, so a line is a record: after damage the next line is found again, and a
 //! person can read the file. The checksum is the beginning of SHA-256 over the JSON.
 
-use model::{AuditEvent, ConnectionClosed, ConnectionOpened, NodeName, Timestamp};
+use model::{AuditEvent, ConnectionClosed, ConnectionFailed, ConnectionOpened, NodeName, Timestamp};
 use serde::{Deserialize, Serialize};
 
 /// Longest line, in bytes; what an event can be at most, with room.
@@ -17,7 +17,9 @@ pub enum JournalEntry {
     Opened(ConnectionOpened),
     /// A connection ended.
     Closed(ConnectionClosed),
-    /// An event about connections that has no row of its own, such as a refused dial.
+    /// No connection came up.
+    Failed(ConnectionFailed),
+    /// An event about connections that has no row of its own.
     Event(AuditEvent),
 }
 

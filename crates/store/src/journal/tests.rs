@@ -2,8 +2,8 @@ use super::*;
 use crate::either::on;
 use crate::testing::{TestStore, at, both};
 use model::{
-    AuditEvent, ConnectionClosed, ConnectionId, ConnectionOpened, Direction, EventKind, PeerText, Protocol,
-    Purpose, Security,
+    AuditEvent, ConnectionClosed, ConnectionFailed, ConnectionId, ConnectionOpened, Direction, EventKind,
+    PeerText, Protocol, Purpose, Security,
 };
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -105,6 +105,46 @@ both! {
         assert_eq!(all_events.len(), 6);
         assert!(all_events.iter().filter(|e| e.0 == "connection.closed").all(|e| e.1.as_deref() == Some("acme")));
         assert_eq!(all_rows.iter().filter(|row| row.closed).count(), 2);
+    }
+
+    a_dial_that_failed_is_a_row_and_an_event(store) {
+        use crate::{ConnectionFilter, Page};
+        let dir = tempfile::tempdir().unwrap();
+        let journal = open(dir.path(), 0);
+        let failed = ConnectionFailed {
+            id: ConnectionId::new(Uuid::from_u128(7)),
+            at: at(7),
+            node: node(),
+            protocol: Protocol::As2,
+            purpose: Purpose::Deliver,
+            endpoint: Some("globex".into()),
+            host: PeerText::from("as2.globex.example:443"),
+            remote: Some("192.0.2.1:443".parse().unwrap()),
+            proxy: Some("proxy.example:3128".into()),
+            duration: Duration::from_millis(1500),
+            error: PeerText::from("connect: unreachable; the host refused"),
+        };
+        journal.append(JournalEntry::Opened(opened(1))).await.unwrap();
+        for _ in 0..2 {
+            journal.append(JournalEntry::Failed(failed.clone())).await.unwrap();
+            journal.ship_pending(&store, at(50)).await.unwrap();
+        }
+        let filter = ConnectionFilter { failed: Some(true), ..ConnectionFilter::default() };
+        let found = store.connections(&filter, Page::first(10)).await.unwrap().rows;
+        let [row] = &found[..] else { panic!("{found:?}") };
+        assert_eq!((row.id, row.opened_at), (failed.id, at(7)));
+        assert_eq!(row.closed_at, Some(at(7) + chrono::TimeDelta::milliseconds(1500)));
+        assert_eq!((row.direction, row.protocol), (Some(Direction::Outbound), Some(Protocol::As2)));
+        assert_eq!(row.endpoint.as_deref(), Some("globex"));
+        assert_eq!((row.host.as_deref(), row.remote.as_deref()), (Some("as2.globex.example:443"), Some("192.0.2.1:443")));
+        assert_eq!((row.proxy.as_deref(), row.security.as_ref()), (Some("proxy.example:3128"), None));
+        assert_eq!(row.reason.as_deref(), Some("connect: unreachable; the host refused"));
+        assert_eq!((row.bytes_out, row.requests, row.duration), (Some(0), Some(0), Some(failed.duration)));
+        let of_it: Vec<_> = events(&store).await.into_iter().filter(|event| event.0 == "connection.failed").collect();
+        assert_eq!(of_it, [("connection.failed".to_owned(), Some("globex".to_owned()), Some(failed.id.uuid()))]);
+        // Neither up nor for another node to end.
+        let live = ConnectionFilter { live: Some(true), ..ConnectionFilter::default() };
+        assert_eq!(store.connections(&live, Page::first(10)).await.unwrap().rows.len(), 1);
     }
 
     what_a_silent_node_had_open_is_lost_sight_of_and_not_closed(store) {
