@@ -8,15 +8,21 @@
     reason = "a test program: a failed expectation is how it speaks"
 )]
 
-use model::{Claim, DeliveryId, RemotePath, Result, Retry};
+use futures::StreamExt;
+use model::definition::{After, ClaimBy, Flow, FlowSource, Order, PollSource, RetryPolicy, SettleWhen};
+use model::{
+    Claim, DeliveryId, Mask, MaskSpec, Offer, OfferId, OfferState, Outcome, RemotePath, Result, Retry,
+};
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::process::Command;
 use std::sync::Arc;
+use std::time::Duration;
 use testkit::conformance::Interlude;
-use testkit::fake::{Act, BytesPayload, Fault, MemoryLog, PublishAnswer, ScriptedFolder, services};
-use transport::folder::{Folder, FolderDestination, WriteOptions};
-use transport::{Deliver, DeliveryLog, Destination, Sent};
+use testkit::fake::{Act, BytesPayload, Fault, Known, MemoryLog, PublishAnswer, ScriptedFolder, services};
+use transport::folder::{Folder, FolderDestination, FolderSource, FolderSourceOptions, WriteOptions};
+use transport::{Deliver, DeliveryLog, Destination, Discovery, Sent, Settled, Source};
 use transport_file::LocalFolder;
 use uuid::Uuid;
 
@@ -71,4 +77,65 @@ async fn a_file_missing_from_another_directory_was_not_published_there() {
     fs::create_dir(&mounted).unwrap();
     assert!(matches!(attempt(&script, &log, 3).await, Ok(Sent::Delivered { .. })));
     assert_eq!(fs::read(mounted.join("a.edi")).unwrap(), b"ISA*00");
+}
+
+fn archiving(from: &Path, to: &Path) -> FolderSource {
+    let flow = Flow {
+        name: "flow".into(),
+        enabled: true,
+        source: FlowSource::Poll(PollSource {
+            endpoint: "place".into(),
+            mask: Mask::new(&MaskSpec::default()).unwrap(),
+            every: Duration::from_secs(60),
+            stable_for: Duration::ZERO,
+            read_limit: 0,
+            order: Order::Name,
+            recursive: false,
+            after: After::Archive { directory: to.to_str().unwrap().into(), timestamp: false },
+            error_directory: None,
+            settle: SettleWhen::Recorded,
+            claim: ClaimBy::Lease,
+            retry: RetryPolicy::default(),
+        }),
+        destinations: Vec::new(),
+        ordered: false,
+        continue_after_failure: false,
+        retention: Duration::ZERO,
+    };
+    let options = FolderSourceOptions {
+        flow: Arc::new(flow),
+        endpoint: "place".into(),
+        directory: RemotePath::default(),
+        temporary_suffix: ".part".into(),
+    };
+    let local = LocalFolder::new(path(from), vec![path(from), path(to)]);
+    FolderSource::new(Arc::new(local), options, services(Arc::new(Interlude::default()))).unwrap()
+}
+
+/// A file copied to an archive on another file system by a call that was cut off before it removed the original: the
+/// next one removes it, and does not offer it a second time.
+#[tokio::test]
+async fn an_original_left_by_a_move_to_another_file_system_is_removed() {
+    let root = tempfile::tempdir().unwrap();
+    let elsewhere = tempfile::tempdir_in("/dev/shm").unwrap();
+    fs::write(root.path().join("a.edi"), b"ISA*00").unwrap();
+    let source = archiving(root.path(), elsewhere.path());
+    let discovery = Discovery { known: Arc::new(Known::default()) };
+    let found = source.discover(discovery).await.unwrap().next().await.unwrap().unwrap();
+    let offer = Offer {
+        id: OfferId::new(Uuid::from_u128(1)),
+        identity: found.identity.clone(),
+        state: OfferState::Settling,
+        found_at: chrono::DateTime::from_timestamp(1_772_366_400, 0).unwrap(),
+        failures: 0,
+        source_data: found.source_data.clone(),
+    };
+    // What that call left.
+    let aside = elsewhere.path().join(".a.edi.000000000001.moving");
+    let copied = Command::new("cp").arg("-p").arg(root.path().join("a.edi")).arg(&aside).status().unwrap();
+    assert!(copied.success());
+    assert_eq!(source.settle(&offer, Outcome::Taken).await.unwrap(), Settled::Done);
+    assert!(!root.path().join("a.edi").exists());
+    assert_eq!(fs::read(elsewhere.path().join("a.edi")).unwrap(), b"ISA*00");
+    assert_eq!(fs::read_dir(elsewhere.path()).unwrap().count(), 1);
 }

@@ -7,13 +7,13 @@ mod support;
 use bytes::Bytes;
 use futures::StreamExt;
 use futures::future::try_join_all;
-use model::definition::{After, ClaimBy, Flow, FlowSource, Order, PollSource, RetryPolicy, SettleWhen};
-use model::{ErrorKind, Mask, MaskSpec, RemotePath, Retry};
+use model::definition::After;
+use model::{ErrorKind, RemotePath, Retry};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use support::{Sshd, World, inner, list, noise, read};
+use support::{Sshd, World, flow, inner, list, noise, read};
 use testkit::fake::Known;
 use testkit::proxy::{Behaviour, Direction, Ending, FaultProxy};
 use tokio::io::AsyncReadExt;
@@ -21,32 +21,6 @@ use transport::folder::{EntryKind, Folder};
 use transport::{BufferBudget, Discovery, Transport};
 
 const MIB: usize = 1 << 20;
-
-fn flow() -> Arc<Flow> {
-    let poll = PollSource {
-        endpoint: "acme".into(),
-        mask: Mask::new(&MaskSpec::default()).unwrap(),
-        every: Duration::from_secs(60),
-        stable_for: Duration::ZERO,
-        read_limit: 0,
-        order: Order::Name,
-        recursive: false,
-        after: After::Keep,
-        error_directory: None,
-        settle: SettleWhen::Recorded,
-        claim: ClaimBy::Lease,
-        retry: RetryPolicy::default(),
-    };
-    Arc::new(Flow {
-        name: "orders".into(),
-        enabled: true,
-        source: FlowSource::Poll(poll),
-        destinations: Vec::new(),
-        ordered: false,
-        continue_after_failure: false,
-        retention: Duration::ZERO,
-    })
-}
 
 async fn write(folder: &Arc<dyn Folder>, path: &str, bytes: &[u8]) -> model::Result<u64> {
     let mut upload = folder.begin_write(&path.into(), None).await?;
@@ -71,7 +45,7 @@ async fn only_regular_files_are_offered_under_their_own_bytes() {
     let world = World::new();
     let endpoint = server.endpoint().done();
     world.transport.check(&endpoint).unwrap();
-    let source = world.transport.source(endpoint.clone(), flow(), world.services.clone()).unwrap();
+    let source = world.transport.source(endpoint.clone(), flow(After::Keep), world.services.clone()).unwrap();
     let offers = source.discover(Discovery { known: Arc::new(Known::default()) }).await.unwrap();
     let offers: Vec<_> = offers.map(Result::unwrap).collect().await;
     let names: Vec<_> = offers.iter().map(|offer| offer.identity.path.to_text()).collect();
@@ -297,7 +271,7 @@ async fn a_test_of_an_endpoint_tells_each_step() {
     let names =
         |probe: &transport::Probe| -> Vec<&str> { probe.steps.iter().map(|step| step.name).collect() };
     let endpoint = server.endpoint().done();
-    let source = world.transport.source(endpoint.clone(), flow(), world.services.clone()).unwrap();
+    let source = world.transport.source(endpoint.clone(), flow(After::Keep), world.services.clone()).unwrap();
     let probe = source.probe().await;
     assert!(probe.passed(), "{probe:?}");
     assert_eq!(names(&probe), ["name", "tcp", "host key", "login", "list", "stat"]);
@@ -314,7 +288,7 @@ async fn a_test_of_an_endpoint_tells_each_step() {
         (server.endpoint().user("nobody-here"), "login"),
         (server.endpoint().url(&format!("sftp://127.0.0.1:{}/missing", server.port())), "list"),
     ] {
-        let source = world.transport.source(build.done(), flow(), world.services.clone()).unwrap();
+        let source = world.transport.source(build.done(), flow(After::Keep), world.services.clone()).unwrap();
         let probe = source.probe().await;
         assert_eq!(names(&probe).last(), Some(&last), "{probe:?}");
         assert!(probe.steps.last().unwrap().result.is_err(), "{probe:?}");

@@ -25,6 +25,7 @@ struct State {
     now: Timestamp,
     version: u64,
     capabilities: FolderCapabilities,
+    borders: bool,
 }
 
 /// A folder in memory. Its time goes on by a second with every write.
@@ -57,7 +58,12 @@ impl MemoryFolder {
     pub fn with_capabilities(capabilities: FolderCapabilities) -> Self {
         let now = DateTime::from_timestamp(1_700_000_000, 0).unwrap_or_default();
         let nodes = BTreeMap::from([(Path::new(), Node::Directory)]);
-        Self { state: Arc::new(Mutex::new(State { nodes, now, version: 0, capabilities })) }
+        Self { state: Arc::new(Mutex::new(State { nodes, now, version: 0, capabilities, borders: false })) }
+    }
+
+    /// Makes each directory at the top a file system of its own: nothing is renamed from one to another.
+    pub fn set_borders(&self) {
+        locked(&self.state).borders = true;
     }
 
     /// Puts a file there, with the directories above it.
@@ -149,6 +155,9 @@ impl State {
     fn rename(&mut self, from: &RemotePath, to: &RemotePath) -> Result<()> {
         let node = self.file(from)?;
         self.parent_exists(to)?;
+        if self.borders && from.parts().next() != to.parts().next() {
+            return Err(failed(ErrorKind::Rejected, to));
+        }
         self.nodes.remove(&parts(from));
         self.nodes.insert(parts(to), node);
         Ok(())

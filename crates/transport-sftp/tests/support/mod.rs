@@ -9,8 +9,13 @@
 
 use async_trait::async_trait;
 use futures::StreamExt;
-use model::definition::{Definitions, Endpoint};
-use model::{ConnectionClosed, NodeName, OptionValue, Options, Purpose, RemotePath, Result};
+use model::definition::{
+    After, ClaimBy, Definitions, Endpoint, Flow, FlowSource, Order, PollSource, RetryPolicy, SettleWhen,
+};
+use model::{
+    ConnectionClosed, Mask, MaskSpec, NodeName, Offer, OfferId, OfferState, OptionValue, Options, Purpose,
+    RemotePath, Result,
+};
 use net::{ConnectionFailed, ConnectionLog, Net, NetSettings, Opened};
 use serde_json::Value;
 use std::io;
@@ -24,7 +29,7 @@ use testkit::fake::services;
 use testkit::sftp::SftpServer;
 use tokio::io::AsyncReadExt;
 use transport::folder::{Entry, Folder};
-use transport::{BufferBudget, Services};
+use transport::{BufferBudget, FoundOffer, Services};
 use transport_sftp::{OPTIONS, SftpTransport};
 
 /// An sshd of this test's own; it dies with this value, or with the test's process.
@@ -127,6 +132,45 @@ pub fn partner(server: &SftpServer, directory: &str) -> Build {
     Build::new(server.url(directory), testkit::sftp::USER)
         .set("host_key", &server.fingerprint())
         .set("password", testkit::sftp::PASSWORD)
+}
+
+/// A flow that polls `acme`.
+pub fn flow(after: After) -> Arc<Flow> {
+    let poll = PollSource {
+        endpoint: "acme".into(),
+        mask: Mask::new(&MaskSpec::default()).unwrap(),
+        every: Duration::from_secs(60),
+        stable_for: Duration::ZERO,
+        read_limit: 0,
+        order: Order::Name,
+        recursive: false,
+        after,
+        error_directory: None,
+        settle: SettleWhen::Recorded,
+        claim: ClaimBy::Lease,
+        retry: RetryPolicy::default(),
+    };
+    Arc::new(Flow {
+        name: "orders".into(),
+        enabled: true,
+        source: FlowSource::Poll(poll),
+        destinations: Vec::new(),
+        ordered: false,
+        continue_after_failure: false,
+        retention: Duration::ZERO,
+    })
+}
+
+/// An offer as the engine records it.
+pub fn offer(found: &FoundOffer) -> Offer {
+    Offer {
+        id: OfferId::new(uuid::Uuid::from_u128(0x0192_7000)),
+        identity: found.identity.clone(),
+        state: OfferState::Settling,
+        found_at: chrono::DateTime::from_timestamp(1_772_366_400, 0).unwrap(),
+        failures: 0,
+        source_data: found.source_data.clone(),
+    }
 }
 
 pub fn read_text(path: impl AsRef<Path>) -> String {

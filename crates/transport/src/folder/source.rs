@@ -3,6 +3,7 @@
 //! A poll lists, takes out what is known, waits, lists again and offers what stayed the same. Nothing is
 //! kept between polls but the names of directories already made: any node can go on with any offer.
 
+mod copy_away;
 mod settle;
 
 use super::selection::{Candidate, Selection};

@@ -7,6 +7,7 @@
 //! delete another program may replace the file. Archive and move have no such gap: what was moved is
 //! looked at, and put back when it is not what was taken.
 
+use super::copy_away::may_be_another_file_system;
 use super::{CAUSE, FolderSource, RELATIVE, is_same};
 use crate::Settled;
 use crate::folder::{Entry, EntryKind, Published, names, parse_directory};
@@ -21,7 +22,7 @@ const NUMBER_LIMIT: u32 = 1_000;
 const MADE_LIMIT: usize = 1_000;
 
 /// How a move ended.
-enum Moved {
+pub(super) enum Moved {
     /// It lies there, by this call or an earlier one.
     To(RemotePath),
     /// Neither the file nor what an earlier call made of it is to be found.
@@ -98,15 +99,17 @@ impl FolderSource {
     /// off, the next call finds under that name what was moved, and whether it is what was taken.
     async fn move_away(&self, offer: &Offer, target: &RemotePath) -> Result<Moved> {
         let identity = &offer.identity;
-        let aside = aside(offer, target);
+        let aside = beside(offer, target, ".moving");
         let here = found(self.folder.stat(&identity.path).await)?;
         let is_new = here.is_some();
         if !here.is_some_and(|entry| is_same(&entry, identity)) {
-            return match self.finish(identity, &aside, target).await? {
-                Some(moved) => Ok(moved),
-                None if is_new => Ok(Moved::Changed),
-                None => self.moved_before(identity, target).await,
-            };
+            if let Some(moved) = self.finish(identity, &aside, target).await? {
+                return Ok(moved);
+            }
+            if let Some(moved) = self.finish_copy(offer, target, is_new).await? {
+                return Ok(moved);
+            }
+            return if is_new { Ok(Moved::Changed) } else { self.moved_before(identity, target).await };
         }
         self.make_parent(target).await?;
         let mut renamed = self.rename_new(&identity.path, &aside).await;
@@ -124,9 +127,16 @@ impl FolderSource {
             Ok(()) => Ok(self.finish(identity, &aside, target).await?.unwrap_or(Moved::Gone)),
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {
                 // An earlier call got as far as that, so what lies at the source now is a new file.
-                self.finish(identity, &aside, target).await?;
+                let moved = self.finish(identity, &aside, target).await?;
+                // Where versions tell files apart it is still the old one: the folder copied it to another file
+                // system, and was cut off before it removed it.
+                if identity.version.is_some() && matches!(moved, Some(Moved::To(_))) {
+                    found(self.folder.remove(&identity.path).await)?;
+                    return Ok(moved.unwrap_or(Moved::Gone));
+                }
                 Ok(Moved::Changed)
             }
+            Err(error) if may_be_another_file_system(&error) => self.copy_away(offer, target, error).await,
             Err(error) => Err(error),
         }
     }
@@ -218,7 +228,7 @@ impl FolderSource {
     }
 
     /// Renames without replacing; where the place cannot promise that, looks first.
-    async fn rename_new(&self, from: &RemotePath, to: &RemotePath) -> Result<()> {
+    pub(super) async fn rename_new(&self, from: &RemotePath, to: &RemotePath) -> Result<()> {
         let guarded = self.folder.capabilities().await?.rename_no_replace;
         if !guarded && found(self.folder.stat(to).await)?.is_some() {
             return Err(Error::permanent(ErrorKind::AlreadyExists, "move a file").with("path", to));
@@ -276,10 +286,10 @@ impl FolderSource {
     }
 }
 
-/// The name beside the target that is this offer's alone.
-fn aside(offer: &Offer, target: &RemotePath) -> RemotePath {
+/// A name beside the target that is this offer's alone.
+pub(super) fn beside(offer: &Offer, target: &RemotePath, what: &str) -> RemotePath {
     let id = offer.id.uuid().simple().to_string();
-    let tail = format!(".{}.moving", &id[id.len() - 12..]);
+    let tail = format!(".{}{what}", &id[id.len() - 12..]);
     target.with_file_name(&names::wrapped(b".", target.file_name(), tail.as_bytes()))
 }
 
@@ -291,7 +301,7 @@ fn settled(moved: Moved) -> Settled {
 }
 
 /// `None` for what is not there.
-fn found<T>(result: Result<T>) -> Result<Option<T>> {
+pub(super) fn found<T>(result: Result<T>) -> Result<Option<T>> {
     match result {
         Ok(value) => Ok(Some(value)),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
