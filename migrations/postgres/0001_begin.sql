@@ -291,7 +291,7 @@ CREATE TABLE audit_seals (
 );
 CREATE INDEX audit_seals_by_position ON audit_seals (to_position);
 
--- Every revision of the definitions, whole. References are kept as references, secrets encrypted.
+-- Every revision of the definitions, whole. References are kept as references; secrets are nothing else unless secrets.allow_inline says so.
 CREATE TABLE revisions (
     number     BIGINT NOT NULL PRIMARY KEY,
     applied_at TIMESTAMPTZ NOT NULL,

@@ -62,7 +62,7 @@ fn with_another_host_key_nothing_is_sent_and_both_fingerprints_are_named() {
 }
 
 fn with_password(pair: &Pair, password: &str) -> String {
-    let login = format!("password = \"{password}\"\nhost_key = \"{}\"", pair.sshd.text("fingerprint"));
+    let login = pair.password_login(password);
     pair.acme_document(&Terms { login: Some(&login), ..Terms::default() })
 }
 
@@ -210,11 +210,7 @@ fn a_file_that_can_never_be_opened_does_not_starve_the_others() {
         r#"mask = "*", every = "1s", stable_for = "0s", read_limit = 1, order = "name", after = "delete""#;
     let pair = Pair::new(&Terms::default());
     // The account without a shell: root could read everything.
-    let login = format!(
-        "password = \"{}\"\nhost_key = \"{}\"",
-        pair.sshd.text("password"),
-        pair.sshd.text("fingerprint")
-    );
+    let login = pair.password_login(pair.sshd.text("password"));
     let mut pair = pair;
     pair.acme
         .define("acme.toml", &pair.acme_document(&Terms { login: Some(&login), source, ..Terms::default() }));

@@ -3,6 +3,7 @@
 use crate::{Gateway, GatewayBuilder, KeyPair, Server};
 use serde_json::Value;
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tempfile::TempDir;
@@ -99,6 +100,18 @@ impl Pair {
         format!(
             "private_key = \"${{file:{}}}\"\nhost_key = \"{}\"",
             key.display(),
+            self.sshd.text("fingerprint")
+        )
+    }
+
+    /// The options that log in by a password, which lies in a file, and pin the host key.
+    pub fn password_login(&self, password: &str) -> String {
+        let file = self.root.path().join("keys/password");
+        fs::write(&file, password).unwrap();
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+        format!(
+            "password = \"${{file:{}}}\"\nhost_key = \"{}\"",
+            file.display(),
             self.sshd.text("fingerprint")
         )
     }

@@ -61,6 +61,7 @@ impl Documents {
         checker.endpoints();
         checker.flows();
         checker.overlaps();
+        context.keep_apart();
         let definitions = checker.definitions;
         let mut problems = context.into_problems();
         let failed = any_error(&problems) || self.files.iter().any(|file| file.broken);

@@ -2,26 +2,87 @@
 
 use crate::environment::Environment;
 use crate::problem::{Place, Problem, Severity};
+use crate::reference::Use;
 use crate::roots::Roots;
 use std::cell::RefCell;
+use std::collections::BTreeMap;
+use zeroize::Zeroizing;
+
+/// Shortest value that is looked for in messages, in bytes: a shorter one stands in many words.
+const SHORTEST_HIDDEN: usize = 4;
 
 pub(crate) struct Context<'a> {
     pub(crate) roots: &'a Roots,
     pub(crate) environment: &'a dyn Environment,
     problems: RefCell<Vec<Problem>>,
+    /// What references stood for, and the reference: no message shows the one, it names the other.
+    hidden: RefCell<Vec<(Zeroizing<String>, String)>>,
+    /// Variables that definitions name, and what for.
+    variables: RefCell<BTreeMap<String, Uses>>,
+}
+
+/// Where a variable is used: in a field that is shown, and in one for secrets.
+#[derive(Default)]
+struct Uses {
+    shown: Option<(Place, String)>,
+    secret: Option<String>,
 }
 
 impl<'a> Context<'a> {
     pub(crate) const fn new(roots: &'a Roots, environment: &'a dyn Environment) -> Self {
-        Self { roots, environment, problems: RefCell::new(Vec::new()) }
+        Self {
+            roots,
+            environment,
+            problems: RefCell::new(Vec::new()),
+            hidden: RefCell::new(Vec::new()),
+            variables: RefCell::new(BTreeMap::new()),
+        }
     }
 
     pub(crate) fn error(&self, place: &Place, key: &str, message: impl Into<String>) {
-        self.problems.borrow_mut().push(Problem::error(place, key, message));
+        self.problem(Severity::Error, place, key, message.into());
     }
 
     pub(crate) fn warning(&self, place: &Place, key: &str, message: impl Into<String>) {
-        self.problems.borrow_mut().push(Problem::warning(place, key, message));
+        self.problem(Severity::Warning, place, key, message.into());
+    }
+
+    fn problem(&self, severity: Severity, place: &Place, key: &str, mut message: String) {
+        for (value, reference) in self.hidden.borrow().iter() {
+            message = without(message, value, reference);
+        }
+        self.problems.borrow_mut().push(Problem::new(severity, place, key, message));
+    }
+
+    /// Keeps what a reference stands for out of every later message.
+    pub(crate) fn hide(&self, value: &str, reference: &str) {
+        if value.len() >= SHORTEST_HIDDEN {
+            self.hidden.borrow_mut().push((Zeroizing::new(value.to_owned()), reference.to_owned()));
+        }
+    }
+
+    /// Notes that definitions use a variable.
+    pub(crate) fn used(&self, name: &str, place: &Place, key: &str, to: Use) {
+        if !self.roots.is_bounded() {
+            return;
+        }
+        let mut variables = self.variables.borrow_mut();
+        let uses = variables.entry(name.to_owned()).or_default();
+        if to == Use::Secret {
+            uses.secret.get_or_insert_with(|| key.to_owned());
+        } else {
+            uses.shown.get_or_insert_with(|| (place.clone(), key.to_owned()));
+        }
+    }
+
+    /// A variable that holds a secret must stand in no field that is shown.
+    pub(crate) fn keep_apart(&self) {
+        for (name, uses) in self.variables.borrow().iter() {
+            if let (Some((place, key)), Some(secret)) = (&uses.shown, &uses.secret) {
+                let message = format!("would show the variable {name}, which {secret} uses as a secret");
+                self.error(place, key, message);
+            }
+        }
     }
 
     pub(crate) fn error_count(&self) -> usize {
@@ -31,6 +92,15 @@ impl<'a> Context<'a> {
     pub(crate) fn into_problems(self) -> Vec<Problem> {
         self.problems.into_inner()
     }
+}
+
+/// A message that names the reference instead of its value, in the forms in which messages write a value.
+fn without(message: String, value: &str, reference: &str) -> String {
+    let forms =
+        [value.to_owned(), value.to_ascii_lowercase(), value.escape_debug().to_string()].map(Zeroizing::new);
+    forms.iter().fold(message, |message, form| {
+        if message.contains(form.as_str()) { message.replace(form.as_str(), reference) } else { message }
+    })
 }
 
 /// `; did you mean 'x'?`, or what there is, or nothing when there is nothing.

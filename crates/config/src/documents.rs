@@ -3,6 +3,7 @@
 //! A directory is read flat, its `*.toml` files in the order of their names. Which file a definition
 //! stands in does not matter; a name that stands in two is an error. References stay references.
 
+use crate::environment::open_regular;
 use crate::problem::{Place, Problem, any_error};
 use crate::tree::{self, Entry, Node, Table, Value};
 use model::{Error, ErrorKind};
@@ -15,7 +16,8 @@ use std::sync::Arc;
 /// Largest document, in bytes; thousands of definitions are far smaller.
 const LARGEST_DOCUMENT: u64 = 16 << 20;
 
-/// Documents with their references unresolved. May hold secrets that someone wrote down literally.
+/// Documents with their references unresolved. They hold secrets only where `secrets.allow_inline` permits
+/// that, or before they are checked.
 #[derive(Clone, Default)]
 pub struct Documents {
     pub(crate) files: Vec<Document>,
@@ -180,12 +182,8 @@ fn holds_documents(directory: &Path) -> bool {
 
 fn read_bounded(path: &Path) -> Result<Vec<u8>, String> {
     let failed = |error: std::io::Error| format!("cannot be read: {error}");
-    // Asked before opening: opening a named pipe would wait for its writer.
-    if !std::fs::metadata(path).map_err(failed)?.is_file() {
-        return Err("is no regular file".into());
-    }
     let mut bytes = Vec::new();
-    let file = std::fs::File::open(path).map_err(failed)?;
+    let (file, _) = open_regular(path).map_err(failed)?;
     file.take(LARGEST_DOCUMENT + 1).read_to_end(&mut bytes).map_err(failed)?;
     if bytes.len() as u64 > LARGEST_DOCUMENT {
         return Err("is larger than 16 MiB".into());

@@ -1,6 +1,7 @@
 //! Everything outside the documents that checking them asks: variables, files, the time.
 
 use model::Timestamp;
+use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
@@ -58,19 +59,33 @@ impl Environment for ProcessEnvironment {
     }
 
     fn read(&self, path: &Path, limit: u64) -> io::Result<ReadFile> {
-        // Asked before opening: opening a named pipe would wait for its writer.
-        let metadata = std::fs::metadata(path)?;
-        if !metadata.is_file() {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
-        }
+        let (file, metadata) = open_regular(path)?;
         let mut bytes = Vec::new();
-        std::fs::File::open(path)?.take(limit).read_to_end(&mut bytes)?;
+        file.take(limit).read_to_end(&mut bytes)?;
         Ok(ReadFile { bytes, readable_by_all: readable_by_all(&metadata) })
     }
 
     fn now(&self) -> Timestamp {
         self.now
     }
+}
+
+/// Opens a regular file. Nothing else is waited for: not a named pipe's writer, nor a device.
+pub(crate) fn open_regular(path: &Path) -> io::Result<(File, Metadata)> {
+    let mut options = OpenOptions::new();
+    options.read(true);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::OpenOptionsExt;
+        options.custom_flags(rustix::fs::OFlags::NONBLOCK.bits().cast_signed());
+    }
+    let file = options.open(path)?;
+    // Asked of what was opened: the name may lead elsewhere by now.
+    let metadata = file.metadata()?;
+    if !metadata.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file"));
+    }
+    Ok((file, metadata))
 }
 
 #[cfg(unix)]

@@ -1,9 +1,9 @@
 //! Fields as data: the one declaration that reading, suggesting and the reference page are made from.
 
-use model::OptionKind;
 use model::definition::{
     Cipher, ClaimBy, DigestName, DuplicatePolicy, MdnRequest, Order, SendSecurity, SettleWhen,
 };
+use model::{OptionKind, PublicMaterial};
 
 /// One key of a table.
 #[derive(Clone, Copy, Debug)]
@@ -62,6 +62,7 @@ pub enum FieldKind {
 
 pub(crate) const TEXT: FieldKind = FieldKind::Value(OptionKind::Text);
 pub(crate) const SECRET: FieldKind = FieldKind::Value(OptionKind::Secret);
+pub(crate) const CERTIFICATE: FieldKind = FieldKind::Value(OptionKind::Public(PublicMaterial::Certificate));
 pub(crate) const BOOL: FieldKind = FieldKind::Value(OptionKind::Bool);
 pub(crate) const DURATION: FieldKind = FieldKind::Value(OptionKind::Duration);
 pub(crate) const SIZE: FieldKind = FieldKind::Value(OptionKind::Size);

@@ -12,6 +12,7 @@ mod documents;
 mod environment;
 mod field;
 mod problem;
+mod public;
 mod reader;
 mod reference;
 mod reference_page;

@@ -3,9 +3,9 @@
 use crate::context::{Context, suggestion};
 use crate::field::{Field, FieldKind};
 use crate::problem::Place;
-use crate::reference::is_reference;
+use crate::reference::{Use, is_reference};
 use crate::tree::{Entry, Node, Table, Value, join};
-use model::{OptionKind, OptionValue, Secret};
+use model::{OptionKind, OptionValue, PublicMaterial, Secret};
 use std::time::Duration;
 
 /// A table with its declaration. Every problem goes to the context; a getter whose value is wrong
@@ -203,7 +203,11 @@ impl<'a> Reader<'a> {
     /// A text that is there.
     pub(crate) fn text(&self, name: &str) -> Option<Text<'a>> {
         let entry = self.entry(name)?;
-        text_of(self.context, &entry.node, &self.key(name), OptionKind::Text)
+        let kind = match self.kind(name) {
+            Some(FieldKind::Value(kind @ OptionKind::Public(_))) => kind,
+            _ => OptionKind::Text,
+        };
+        text_of(self.context, &entry.node, &self.key(name), kind)
     }
 
     /// A text, or its default.
@@ -217,7 +221,7 @@ impl<'a> Reader<'a> {
     /// A list of texts; a single text is a list of one.
     pub(crate) fn list(&self, name: &str) -> Vec<Text<'a>> {
         let Some(entry) = self.entry(name) else { return Vec::new() };
-        list_of(self.context, &entry.node, &self.key(name))
+        list_of(self.context, &entry.node, &self.key(name), OptionKind::Text)
     }
 }
 
@@ -244,8 +248,8 @@ pub(crate) fn value_of(
         None
     };
     match (&node.value, kind) {
-        (_, OptionKind::List) => {
-            let list = list_of(context, node, key);
+        (_, OptionKind::List | OptionKind::Public(PublicMaterial::HostKeys)) => {
+            let list = list_of(context, node, key, kind);
             Some(OptionValue::List(list.into_iter().map(|text| text.value).collect()))
         }
         // Only a reference can bring a number as text: a document has numbers of its own.
@@ -253,15 +257,8 @@ pub(crate) fn value_of(
             wrong(context)
         }
         (Value::Text(written) | Value::Word(written), _) => {
-            let secret = kind == OptionKind::Secret;
-            let text = context.resolve(written, &node.place, key, secret)?;
-            if secret {
-                // The settings are the host owner's own file; definitions are copied, stored and shown.
-                if context.roots.is_bounded() && !is_reference(written) {
-                    let advice = "is written down here for every reader; keep it elsewhere and refer to it: \
-                                  ${file:/path} or ${env:NAME}";
-                    context.warning(&node.place, key, advice);
-                }
+            let text = context.resolve(written, &node.place, key, Use::from(kind))?;
+            if kind == OptionKind::Secret {
                 return Some(OptionValue::Secret(Secret::new(text)));
             }
             match OptionValue::parse(kind, &text) {
@@ -296,20 +293,30 @@ pub(crate) fn value_of(
 fn text_of<'a>(context: &Context<'_>, node: &'a Node, key: &str, kind: OptionKind) -> Option<Text<'a>> {
     match &node.value {
         Value::Text(written) | Value::Word(written) => {
-            let value = context.resolve(written, &node.place, key, false)?;
+            let value = context.resolve(written, &node.place, key, Use::from(kind))?;
             Some(Text { value, written, place: &node.place })
         }
         _ => {
-            value_of(context, node, key, kind);
+            value_of(context, node, key, OptionKind::Text);
             None
         }
     }
 }
 
-fn list_of<'a>(context: &Context<'_>, node: &'a Node, key: &str) -> Vec<Text<'a>> {
+/// The texts of a list: its own, or those of a single text, each of the kind.
+fn list_of<'a>(context: &Context<'_>, node: &'a Node, key: &str, kind: OptionKind) -> Vec<Text<'a>> {
+    // What a list's kind says of its texts.
+    let kind = if let OptionKind::Public(_) = kind { kind } else { OptionKind::Text };
     match &node.value {
         Value::List(items) => {
-            let item = |item: &'a Node| text_of(context, item, key, OptionKind::Text);
+            let item = |item: &'a Node| match item.value {
+                // A list in a list would be read as one more list.
+                Value::List(_) => {
+                    context.error(&item.place, key, "takes texts in its list, not a list");
+                    None
+                }
+                _ => text_of(context, item, key, kind),
+            };
             items.iter().filter_map(item).collect()
         }
         // A variable holds one line: its parts are set apart by commas.
@@ -319,7 +326,7 @@ fn list_of<'a>(context: &Context<'_>, node: &'a Node, key: &str) -> Vec<Text<'a>
             .filter(|word| !word.is_empty())
             .map(|word| Text { value: word.to_owned(), written: word, place: &node.place })
             .collect(),
-        Value::Text(_) => text_of(context, node, key, OptionKind::Text).into_iter().collect(),
+        Value::Text(_) => text_of(context, node, key, kind).into_iter().collect(),
         other => {
             context.error(&node.place, key, format!("takes a list of texts, not {}", other.describe()));
             Vec::new()

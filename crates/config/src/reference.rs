@@ -1,11 +1,15 @@
 //! `${env:NAME}`, `${env:NAME:-default}` and `${file:/path}` inside a text; `$${` writes `${` itself.
 //!
-//! Documents keep their references; they are resolved here, each time the documents are checked.
+//! Documents keep their references; they are resolved here, each time the documents are checked. What a
+//! file holds goes into fields that are never shown, and into those for what anybody may see, once it is
+//! known to be that. Secrets of definitions are references alone: a document is copied, stored and shown.
 
 use crate::context::Context;
 use crate::problem::Place;
+use crate::public;
+use model::{OptionKind, PublicMaterial};
 use std::path::Path;
-use zeroize::Zeroize;
+use zeroize::{Zeroize, Zeroizing};
 
 /// Largest file that a reference may read: keys and certificates are a few KiB.
 const LARGEST_FILE: u64 = 1 << 20;
@@ -16,6 +20,27 @@ enum Piece<'a> {
     Literal(&'a str),
     Variable { name: &'a str, default: Option<&'a str> },
     File(&'a str),
+}
+
+/// What a field is for: it decides what a reference in it may name.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Use {
+    /// Shown in lists, messages and on pages.
+    Plain,
+    /// Never shown.
+    Secret,
+    /// Shown, and kept in files.
+    Public(PublicMaterial),
+}
+
+impl From<OptionKind> for Use {
+    fn from(kind: OptionKind) -> Self {
+        match kind {
+            OptionKind::Secret => Self::Secret,
+            OptionKind::Public(material) => Self::Public(material),
+            _ => Self::Plain,
+        }
+    }
 }
 
 /// Whether a text holds a reference; one that cannot be read counts.
@@ -75,28 +100,39 @@ fn piece(inner: &str) -> Result<Piece<'_>, String> {
 }
 
 impl Context<'_> {
-    /// The text with its references resolved. What cannot be is a problem, and `None`. `secret` says that
-    /// nobody else should be able to read what a file holds.
-    pub(crate) fn resolve(&self, text: &str, place: &Place, key: &str, secret: bool) -> Option<String> {
+    /// The text with its references resolved. What cannot be is a problem, and `None`.
+    pub(crate) fn resolve(&self, text: &str, place: &Place, key: &str, to: Use) -> Option<String> {
         let pieces = match pieces(text) {
             Ok(pieces) => pieces,
             Err(message) => {
+                // It begins with what stands between the brackets, perhaps a part of a password.
+                let message = match message.split_once("}'") {
+                    Some((_, rest)) if to == Use::Secret && !message.starts_with("'${'") => {
+                        format!("'${{…}}'{rest}")
+                    }
+                    _ => message,
+                };
                 self.error(place, key, message);
                 return None;
             }
         };
-        let mut whole = String::new();
-        let mut complete = true;
-        for piece in pieces {
-            let part = match piece {
+        let mut complete = to != Use::Secret || self.is_kept_elsewhere(&pieces, place, key);
+        let mut whole = Zeroizing::new(String::new());
+        for piece in &pieces {
+            let part = match *piece {
                 Piece::Literal(text) => Ok(text.to_owned()),
-                Piece::Variable { name, default } => self.variable(name, default),
-                Piece::File(path) => self.file(path, place, key, secret),
+                Piece::Variable { name, default } => self.variable(name, default, place, key, to),
+                Piece::File(_) if to == Use::Plain => {
+                    Err("takes no ${file:…}: this field is shown in lists and \
+                    messages. What files hold goes into fields for secrets, certificates and host keys"
+                        .to_owned())
+                }
+                Piece::File(path) => self.file(path, place, key, to),
             };
             match part {
-                Ok(mut part) => {
+                Ok(part) => {
+                    let part = Zeroizing::new(part);
                     whole.push_str(&part);
-                    part.zeroize();
                 }
                 Err(message) => {
                     self.error(place, key, message);
@@ -104,27 +140,80 @@ impl Context<'_> {
                 }
             }
         }
-        if complete {
-            return Some(whole);
+        let refers = pieces.iter().any(|piece| !matches!(piece, Piece::Literal(_)));
+        if complete && let Err(message) = fits(&whole, to, refers.then_some(text)) {
+            self.error(place, key, message);
+            complete = false;
         }
-        whole.zeroize();
-        None
+        complete.then(|| std::mem::take(&mut *whole))
+    }
+
+    /// Whether a secret is made of references alone, or the host's owner allows more.
+    fn is_kept_elsewhere(&self, pieces: &[Piece<'_>], place: &Place, key: &str) -> bool {
+        // The settings are the host owner's own file, and nobody stores them.
+        if !self.roots.is_bounded() {
+            return true;
+        }
+        let written = pieces.iter().any(|piece| match piece {
+            Piece::Literal(text) => !text.is_empty(),
+            Piece::Variable { default, .. } => default.is_some_and(|default| !default.is_empty()),
+            Piece::File(_) => false,
+        });
+        if !written {
+            return true;
+        }
+        if self.roots.inline_secrets {
+            let message = "holds a secret in clear: the document, its copies and the database show it to every reader \
+                           (allowed by secrets.allow_inline in waybill.toml)";
+            self.warning(place, key, message);
+            return true;
+        }
+        let message = "holds a secret in clear, and definitions are copied and stored as they are written; keep it in a \
+                       file or a variable and write nothing but the reference: ${file:/path} or ${env:NAME} \
+                       (secrets.allow_inline = true in waybill.toml allows it all the same)";
+        self.error(place, key, message);
+        false
     }
 
     /// As in a shell, `:-` stands in for a variable that is not set, and for an empty one.
-    fn variable(&self, name: &str, default: Option<&str>) -> Result<String, String> {
-        self.roots.variable(name)?;
-        match (self.environment.variable(name), default) {
-            (Some(value), None) => Ok(value),
-            (Some(value), Some(_)) if !value.is_empty() => Ok(value),
-            (_, Some(default)) => Ok(default.to_owned()),
-            (None, None) => Err(format!(
-                "the variable {name} is not set; set it, or write ${{env:{name}:-default}} for a default"
-            )),
+    fn variable(
+        &self,
+        name: &str,
+        default: Option<&str>,
+        place: &Place,
+        key: &str,
+        to: Use,
+    ) -> Result<String, String> {
+        if to == Use::Secret {
+            if self.roots.secret_variable(name)? {
+                self.warning(
+                    place,
+                    key,
+                    format!(
+                        "the variable {name} holds a secret, but roots.variables lets any field show it; move it to \
+                         roots.secret_variables in waybill.toml"
+                    ),
+                );
+            }
+        } else {
+            self.roots.variable(name)?;
         }
+        let value = match (self.environment.variable(name), default) {
+            (Some(value), None) => value,
+            (Some(value), Some(_)) if !value.is_empty() => value,
+            (_, Some(default)) => return Ok(default.to_owned()),
+            (None, None) => {
+                return Err(format!(
+                    "the variable {name} is not set; set it, or write ${{env:{name}:-default}} for a default"
+                ));
+            }
+        };
+        self.used(name, place, key, to);
+        self.hide(&value, &format!("${{env:{name}}}"));
+        Ok(value)
     }
 
-    fn file(&self, path: &str, place: &Place, key: &str, secret: bool) -> Result<String, String> {
+    fn file(&self, path: &str, place: &Place, key: &str, to: Use) -> Result<String, String> {
         let written = self.roots.secret(Path::new(path))?;
         let failed = |error: std::io::Error| format!("cannot read {path}: {error}");
         let real = self.environment.real_path(&written).map_err(failed)?;
@@ -144,14 +233,39 @@ impl Context<'_> {
                 text.pop();
             }
         }
-        if secret && file.readable_by_all {
+        if to == Use::Secret && file.readable_by_all {
             self.warning(
                 place,
                 key,
                 format!("every user of this machine can read {path}; take that away with: chmod o-r {path}"),
             );
         }
+        if to == Use::Secret {
+            self.hide(&text, &format!("${{file:{path}}}"));
+        }
         Ok(text)
+    }
+}
+
+/// Whether a resolved text may stand in its field. `reference` is the text as written, if it refers to
+/// something; the answer never repeats what it stands for.
+fn fits(text: &str, to: Use, reference: Option<&str>) -> Result<(), String> {
+    if to == Use::Secret {
+        return Ok(());
+    }
+    if public::holds_private_key(text) {
+        return Err(
+            "holds a private key, which this field would show; take it out, and think of the key as known \
+                    to others if the document was kept or sent anywhere"
+                .to_owned(),
+        );
+    }
+    match (to, reference) {
+        (Use::Public(material), Some(reference)) if !public::is(material, text) => Err(format!(
+            "takes {}; what {reference} stands for is none",
+            OptionKind::Public(material).describe()
+        )),
+        _ => Ok(()),
     }
 }
 

@@ -20,7 +20,9 @@ pub fn reference_markdown(catalogue: &Catalogue) -> String {
     page.push_str(
         "\n## Definitions\n\nThe `*.toml` files of one directory, in any number. `${env:NAME}`, \
          `${env:NAME:-default}` and `${file:/path}` stand for values kept elsewhere, as far as `roots` in \
-         `waybill.toml` allows; `$${` writes `${` itself.\n",
+         `waybill.toml` allows; `$${` writes `${` itself. A field that holds a secret takes nothing but such references \
+         (unless `secrets.allow_inline`). `${file:…}` goes into those fields, and into those for certificates and host \
+         keys if the file holds that: every other field is shown in lists and messages.\n",
     );
     for section in Section::ALL {
         tables(&mut page, &format!("{}.NAME", section.as_str()), fields_of(section));

@@ -11,10 +11,14 @@ use std::path::{Component, Path, PathBuf};
 pub struct Roots {
     /// Below these lie the folders that endpoints may use.
     pub files: Vec<PathBuf>,
-    /// These variables `${env:…}` may name.
+    /// These variables `${env:…}` may name in any field: what they hold may be seen.
     pub variables: BTreeSet<String>,
+    /// These variables `${env:…}` may name in fields for secrets alone.
+    pub secret_variables: BTreeSet<String>,
     /// Below these lie the files that `${file:…}` may name.
     pub secrets: Vec<PathBuf>,
+    /// Whether secrets may be written into the documents themselves.
+    pub inline_secrets: bool,
     /// No bounds: for the settings, which belong to the host's owner.
     unbounded: bool,
 }
@@ -31,7 +35,7 @@ impl Roots {
             files: files.into_iter().collect(),
             variables: variables.into_iter().collect(),
             secrets: secrets.into_iter().collect(),
-            unbounded: false,
+            ..Self::default()
         }
     }
 
@@ -55,7 +59,7 @@ impl Roots {
         Err(outside("roots.files", &path, &self.files))
     }
 
-    /// Whether `${env:…}` may name a variable.
+    /// Whether `${env:…}` may name a variable in a field that is shown.
     ///
     /// # Errors
     /// Says what to add to the settings.
@@ -63,15 +67,29 @@ impl Roots {
         if self.unbounded || self.variables.contains(name) {
             return Ok(());
         }
-        let nearest = model::nearest(name, self.variables.iter().map(String::as_str));
-        Err(match nearest {
-            Some(near) => format!(
-                "the variable {name} is not among roots.variables in waybill.toml; did you mean {near}?"
-            ),
-            None => {
-                format!("the variable {name} is not among roots.variables in waybill.toml; add it there")
-            }
-        })
+        if self.secret_variables.contains(name) {
+            return Err(format!(
+                "the variable {name} is among roots.secret_variables in waybill.toml: it goes into fields for secrets \
+                 alone, and this field is shown in lists and messages"
+            ));
+        }
+        Err(unknown_variable(name, "roots.variables", self.variables.iter()))
+    }
+
+    /// Whether `${env:…}` may name a variable in a field for a secret: with `true`, one that any other
+    /// field may show as well.
+    ///
+    /// # Errors
+    /// Says what to add to the settings.
+    pub(crate) fn secret_variable(&self, name: &str) -> Result<bool, String> {
+        if self.unbounded || self.secret_variables.contains(name) {
+            return Ok(false);
+        }
+        if self.variables.contains(name) {
+            return Ok(true);
+        }
+        let known = self.secret_variables.iter().chain(&self.variables);
+        Err(unknown_variable(name, "roots.secret_variables", known))
     }
 
     /// Whether `${file:…}` may name a path, as written.
@@ -111,6 +129,15 @@ pub(crate) fn plain(path: &Path) -> Result<PathBuf, String> {
 /// `Path::starts_with` compares whole parts: `/srv/in` is no root of `/srv/inbox`.
 fn inside(path: &Path, roots: &[PathBuf]) -> bool {
     roots.iter().any(|root| path.starts_with(root))
+}
+
+fn unknown_variable<'a>(name: &str, setting: &str, known: impl Iterator<Item = &'a String>) -> String {
+    match model::nearest(name, known.map(String::as_str)) {
+        Some(near) => {
+            format!("the variable {name} is not among {setting} in waybill.toml; did you mean {near}?")
+        }
+        None => format!("the variable {name} is not among {setting} in waybill.toml; add it there"),
+    }
 }
 
 fn outside(setting: &str, path: &Path, roots: &[PathBuf]) -> String {

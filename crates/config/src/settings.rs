@@ -1,6 +1,7 @@
 //! Process settings: `waybill.toml`, and the environment over it.
 //!
-//! They belong to the host's owner, so their own references may name any variable and any file. A
+//! They belong to the host's owner, so their own references may name any variable and any file (files, in
+//! fields for secrets alone, as everywhere). A
 //! variable `WAYBILL__SECTION__KEY` takes the place of the key `section.key`; lists in variables are
 //! set apart by commas. Relative paths are relative to the file, wherever they are written.
 
@@ -209,7 +210,9 @@ fn read(all: &Reader<'_>, base: &Path) -> Option<Settings> {
     }
     let number = |name: &str| limits.integer(name).and_then(|n| usize::try_from(n).ok());
     let seal_every = within(&audit, "seal_every", 1..=86_400);
-    let (roots, allow) = (read_roots(&roots, base), networks(&egress));
+    let mut roots = read_roots(&roots, base);
+    roots.inline_secrets = all.section("secrets").flag("allow_inline");
+    let allow = networks(&egress);
     let levels = ["error", "warn", "info", "debug", "trace"];
     let retention = audit.integer("retention_months").and_then(|months| u32::try_from(months).ok())?;
     Some(Settings {
@@ -274,6 +277,9 @@ fn within(reader: &Reader<'_>, name: &str, seconds: std::ops::RangeInclusive<u64
     None
 }
 
+/// What a URL with a strange password looks like.
+const PASSWORD_HINT: &str = "; in a password write '%', '/', '?', '#' and '@' as %25, %2F, %3F, %23 and %40";
+
 /// The database's URL, a relative SQLite path made relative to the file.
 fn database_url(database: &Reader<'_>, base: &Path, state_directory: &Path) -> Option<Secret<String>> {
     if !database.has("url") {
@@ -286,7 +292,16 @@ fn database_url(database: &Reader<'_>, base: &Path, state_directory: &Path) -> O
         "postgres" | "postgresql" => {
             // The text may hold a password: only the reason is shown.
             if let Err(error) = Url::parse(url.reveal()) {
-                database.error("url", format!("is no URL: {error}"));
+                database.error("url", format!("is no URL: {error}{PASSWORD_HINT}"));
+                return None;
+            }
+            // A slash in a password ends the host, and what follows would be shown as a database's name.
+            if rest
+                .strip_prefix("//")
+                .and_then(|rest| rest.split_once(['/', '?', '#']))
+                .is_some_and(|(_, after)| after.contains('@'))
+            {
+                database.error("url", format!("has an '@' behind its host{PASSWORD_HINT}"));
                 return None;
             }
             Some(url)
@@ -336,8 +351,16 @@ fn read_roots(reader: &Reader<'_>, base: &Path) -> Roots {
         }
         paths
     };
-    let variables = reader.list("variables").into_iter().map(|text| text.value);
-    Roots::new(paths("files"), variables, paths("secrets"))
+    let names = |name: &str| reader.list(name).into_iter().map(|text| text.value);
+    let mut roots = Roots::new(paths("files"), names("variables"), paths("secrets"));
+    roots.secret_variables = names("secret_variables").collect();
+    if let Some(both) = roots.secret_variables.iter().find(|name| roots.variables.contains(*name)) {
+        reader.error(
+            "secret_variables",
+            format!("names {both}, which roots.variables lets any field show; leave it out there"),
+        );
+    }
+    roots
 }
 
 /// Takes `..` out by the words of the path alone: the owner may write it, and roots are compared.

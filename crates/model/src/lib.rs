@@ -20,6 +20,7 @@ mod mask;
 mod option;
 mod path;
 mod peer_text;
+mod quoted;
 mod secret;
 mod state;
 mod template;
@@ -33,9 +34,12 @@ pub use connection::{
 pub use error::{Error, ErrorKind, Result, Retry};
 pub use id::{AttemptId, ConnectionId, DeliveryId, EventId, NodeName, OfferId, PayloadId, TransferId};
 pub use mask::{Mask, MaskError, MaskSpec};
-pub use option::{OptionKind, OptionSpec, OptionValue, Options, nearest, parse_duration, parse_size};
+pub use option::{
+    OptionKind, OptionSpec, OptionValue, Options, PublicMaterial, nearest, parse_duration, parse_size,
+};
 pub use path::RemotePath;
 pub use peer_text::PeerText;
+pub use quoted::{Quoted, quoted};
 pub use secret::Secret;
 pub use state::{
     DeliveryEvent, DeliveryState, IllegalTransition, Lifecycle, OfferEvent, OfferState, TransferEvent,

@@ -27,6 +27,8 @@ pub enum OptionKind {
     Text,
     /// Text that is never shown again.
     Secret,
+    /// What anybody may see and files hold: the one kind of field beside a secret that may refer to a file.
+    Public(PublicMaterial),
     /// `true` or `false`.
     Bool,
     /// A whole number within bounds, both included.
@@ -46,6 +48,18 @@ pub enum OptionKind {
     List,
 }
 
+/// What a file holds that anybody may see. Its content is compared with this before it is used, so that
+/// no other file is shown through such a field.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum PublicMaterial {
+    /// Certificates in PEM form.
+    Certificate,
+    /// A list of host keys: fingerprints or public keys of SSH.
+    HostKeys,
+    /// OpenSSH's `known_hosts`.
+    KnownHosts,
+}
+
 impl OptionKind {
     /// The kind in words, for a reference page or an error.
     #[must_use]
@@ -53,6 +67,9 @@ impl OptionKind {
         match self {
             Self::Text => "text".into(),
             Self::Secret => "a secret".into(),
+            Self::Public(PublicMaterial::Certificate) => "a certificate in PEM form".into(),
+            Self::Public(PublicMaterial::HostKeys) => "a host key or a list of them".into(),
+            Self::Public(PublicMaterial::KnownHosts) => "the content of a known_hosts file".into(),
             Self::Bool => "true or false".into(),
             Self::Integer { min, max } => format!("a whole number from {min} to {max}"),
             Self::Duration => "a duration such as \"30s\"".into(),
@@ -90,7 +107,10 @@ impl OptionValue {
     pub fn parse(kind: OptionKind, text: &str) -> Result<Self, String> {
         let wrong = || format!("takes {}, not {text:?}", kind.describe());
         Ok(match kind {
-            OptionKind::Text => Self::Text(text.to_owned()),
+            OptionKind::List | OptionKind::Public(PublicMaterial::HostKeys) => {
+                Self::List(vec![text.to_owned()])
+            }
+            OptionKind::Text | OptionKind::Public(_) => Self::Text(text.to_owned()),
             OptionKind::Secret => Self::Secret(Secret::new(text.to_owned())),
             OptionKind::Bool => Self::Bool(text.parse().map_err(|_| wrong())?),
             OptionKind::Integer { min, max } => {
@@ -111,7 +131,6 @@ impl OptionValue {
                 }
                 Self::Text(text.to_owned())
             }
-            OptionKind::List => Self::List(vec![text.to_owned()]),
         })
     }
 }

@@ -6,6 +6,7 @@ mod connector;
 mod outcome;
 mod pace;
 mod server;
+mod shown;
 
 pub use body::Body;
 pub use client::{ConnectionInfo, HttpClient, HttpProfile, RequestMeta};

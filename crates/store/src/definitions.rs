@@ -1,7 +1,8 @@
 //! Revisions of the definitions: what was in force when, by whom, and from where.
 //!
-//! Documents are kept as they were written, references unresolved, secrets encrypted by whoever hands
-//! them in; this room knows nothing of their meaning.
+//! Documents are kept as they were written, in clear, their references unresolved; this room knows nothing of
+//! their meaning. That no secret is in them is `config`'s work: it refuses those that are no reference, unless
+//! the host's owner allows them (`secrets.allow_inline`).
 
 use crate::Store;
 use crate::command::Command;

@@ -4,7 +4,7 @@ use crate::host_key::{HostTrust, Pin};
 use crate::key;
 use crate::known_hosts::KnownHosts;
 use model::definition::{Credential, Endpoint, KeyDefinition};
-use model::{Error, ErrorKind, OptionKind, OptionSpec, RemotePath, Result, Secret};
+use model::{Error, ErrorKind, OptionKind, OptionSpec, PublicMaterial, RemotePath, Result, Secret};
 use percent_encoding::percent_decode_str;
 use std::time::Duration;
 use transport::folder::{Overwrite, WriteOptions};
@@ -25,7 +25,7 @@ const fn spec(
 pub const OPTIONS: &[OptionSpec] = &[
     spec(
         "host_key",
-        OptionKind::List,
+        OptionKind::Public(PublicMaterial::HostKeys),
         None,
         "The server's host key, as a fingerprint (\"SHA256:…\", as ssh-keygen -l shows it), a fingerprint with its key type \
          before it (\"ssh-rsa SHA256:…\", needed when the server has keys of several types and the pinned one is not its \
@@ -34,7 +34,7 @@ pub const OPTIONS: &[OptionSpec] = &[
     ),
     spec(
         "known_hosts",
-        OptionKind::Text,
+        OptionKind::Public(PublicMaterial::KnownHosts),
         None,
         "The content of an OpenSSH known_hosts file, usually \"${file:/path/known_hosts}\": plain and hashed names, [host]:port, \
          addresses, patterns, @revoked. Key types on file for the host are asked for first. @cert-authority lines are read, \

@@ -1,8 +1,8 @@
 //! The definitions, declared.
 
 use crate::field::{
-    BOOL, CIPHER, CLAIM, DIGEST, DUPLICATES, DURATION, Field, FieldKind, LIST, MDN, ORDER, SECRET, SECURITY,
-    SETTLE, SIZE, Section, TEXT,
+    BOOL, CERTIFICATE as CERTIFICATE_PEM, CIPHER, CLAIM, DIGEST, DUPLICATES, DURATION, Field, FieldKind,
+    LIST, MDN, ORDER, SECRET, SECURITY, SETTLE, SIZE, Section, TEXT,
 };
 use model::OptionKind;
 
@@ -22,7 +22,7 @@ pub const fn fields_of(section: Section) -> &'static [Field] {
 
 static CERTIFICATE: &[Field] = &[Field::required(
     "pem",
-    TEXT,
+    CERTIFICATE_PEM,
     "The certificate in PEM form, best as a reference such as `${file:/etc/waybill/globex.pem}`. Of several \
      in one file the first is used.",
 )];
@@ -37,7 +37,7 @@ static KEY: &[Field] = &[
     Field::optional("passphrase", SECRET, "The passphrase of a private key that is encrypted."),
     Field::optional(
         "certificate",
-        TEXT,
+        CERTIFICATE_PEM,
         "The certificate that belongs to the key, in PEM form. An identity needs one; a key for SSH does not.",
     ),
 ];

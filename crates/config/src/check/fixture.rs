@@ -1,7 +1,7 @@
 //! For tests: three transports, and a machine with a few files and variables.
 
 use crate::{Catalogue, Environment, ReadFile, Roles, Roots, TransportSpec};
-use model::{Error, ErrorKind, OptionKind, OptionSpec, Timestamp};
+use model::{Error, ErrorKind, OptionKind, OptionSpec, PublicMaterial, Timestamp};
 use openssl::asn1::Asn1Time;
 use openssl::bn::BigNum;
 use openssl::ec::{EcGroup, EcKey};
@@ -19,6 +19,8 @@ use std::sync::{Arc, OnceLock};
 /// 2027-01-15.
 pub(crate) const NOW: i64 = 1_800_000_000;
 pub(crate) const DAY: i64 = 86_400;
+const HOST_KEY: &str =
+    "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIPbrUuGeFOTs/6OVIUCQj/Ggc2nJ9RFkFBDzf7v1KLRO acme\n";
 
 const fn option(name: &'static str, kind: OptionKind, required: bool) -> OptionSpec {
     OptionSpec { name, kind, default: None, required, doc: "For tests." }
@@ -28,7 +30,8 @@ static SFTP_OPTIONS: &[OptionSpec] = &[
     option("password", OptionKind::Secret, false),
     option("private_key", OptionKind::Secret, false),
     option("passphrase", OptionKind::Secret, false),
-    option("host_key", OptionKind::List, true),
+    option("host_key", OptionKind::Public(PublicMaterial::HostKeys), true),
+    option("known_hosts", OptionKind::Public(PublicMaterial::KnownHosts), false),
     option("timeout", OptionKind::Duration, false),
     option("strict", OptionKind::Bool, false),
     option("retries", OptionKind::Integer { min: 0, max: 9 }, false),
@@ -94,8 +97,10 @@ impl Environment for Machine {
 }
 
 pub(crate) fn roots() -> Roots {
-    let variables = ["HOST", "EMPTY", "UNSET", "MASK"].map(str::to_owned);
-    Roots::new(["/srv".into()], variables, ["/pem".into(), "/secret".into()])
+    let variables = ["HOST", "EMPTY", "UNSET", "MASK", "SHOWN"].map(str::to_owned);
+    let mut roots = Roots::new(["/srv".into()], variables, ["/pem".into(), "/secret".into()]);
+    roots.secret_variables = ["PASSWORD", "OPEN", "SESAME"].map(str::to_owned).into();
+    roots
 }
 
 pub(crate) fn machine() -> Machine {
@@ -106,9 +111,20 @@ pub(crate) fn machine() -> Machine {
     add("/secret/latin1", b"\xe9", false);
     add("/secret/huge", &vec![b'x'; (1 << 20) + 1], false);
     add("/secret/ssh", b"-----BEGIN OPENSSH PRIVATE KEY-----\nx\n", false);
+    add("/secret/host.pub", HOST_KEY.as_bytes(), false);
+    add("/secret/known_hosts", format!("sftp.example {HOST_KEY}").as_bytes(), false);
     add("/elsewhere/password", b"hunter2\n", false);
     let links = [("/secret/link".into(), "/elsewhere/password".into())];
-    let variables = [("HOST", "sftp.example"), ("EMPTY", ""), ("HOME", "/root"), ("MASK", "*.edi")];
+    let variables = [
+        ("HOST", "sftp.example"),
+        ("EMPTY", ""),
+        ("HOME", "/root"),
+        ("MASK", "*.edi"),
+        ("PASSWORD", "hunter2"),
+        ("OPEN", "open"),
+        ("SESAME", "sesame"),
+        ("SHOWN", "shownvalue"),
+    ];
     Machine {
         variables: variables.map(|(name, value)| (name, value.to_owned())).into(),
         files,
@@ -140,6 +156,13 @@ fn pems() -> &'static BTreeMap<PathBuf, (Vec<u8>, bool)> {
         add("expired.pem", certificate(&good, NOW - 9 * DAY, NOW - 5 * DAY));
         add("expiring.pem", certificate(&good, NOW - DAY, NOW + 10 * DAY + 60));
         add("future.pem", certificate(&good, NOW + DAY, NOW + 400 * DAY));
+        let beside =
+            [certificate(&good, NOW - DAY, NOW + 400 * DAY), good.private_key_to_pem_pkcs8().unwrap()];
+        add("beside.pem", beside.concat());
+        add(
+            "noted.pem",
+            [b"password: hunter2\n".to_vec(), certificate(&good, NOW - DAY, NOW + 400 * DAY)].concat(),
+        );
         let two = [certificate(&good, NOW - DAY, NOW + 400 * DAY), certificate(&other, NOW, NOW + 9 * DAY)];
         add("two.pem", two.concat());
         files

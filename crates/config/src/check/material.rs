@@ -26,6 +26,7 @@ impl Checker<'_> {
         for (name, reader) in self.section(Section::Certificate) {
             let Some(pem) = reader.text("pem") else { continue };
             let Some(certificate) = certificate(&reader, "pem", &pem.value) else { continue };
+            let Some(pem) = alone(&reader, "pem", &certificate) else { continue };
             let now = reader.context.environment.now();
             if let Some((severity, message)) = validity(&certificate, now) {
                 match severity {
@@ -38,7 +39,7 @@ impl Checker<'_> {
                 weak(&reader, "pem", key);
             }
             self.rsa_certificates.insert(name.to_owned(), key.is_some_and(|key| key.id() == Id::RSA));
-            let definition = CertificateDefinition { name: name.to_owned(), pem: pem.value };
+            let definition = CertificateDefinition { name: name.to_owned(), pem };
             self.definitions.certificates.insert(name.to_owned(), Arc::new(definition));
         }
     }
@@ -100,7 +101,7 @@ impl Checker<'_> {
                 name: name.to_owned(),
                 private_key,
                 passphrase,
-                certificate: certificate_text.map(|text| text.value),
+                certificate: own.as_ref().and_then(|own| alone(&reader, "certificate", own)),
             };
             self.definitions.keys.insert(name.to_owned(), Arc::new(definition));
         }
@@ -111,12 +112,17 @@ fn is_openssh(pem: &str) -> bool {
     pem.trim_start().starts_with("-----BEGIN OPENSSH PRIVATE KEY-----")
 }
 
-/// The first certificate of a PEM text. Its content is never shown: a key may have been put there.
-fn certificate(reader: &Reader<'_>, field: &str, pem: &str) -> Option<X509> {
-    if pem.contains("PRIVATE KEY-----") {
-        reader.error(field, "holds a private key; a certificate alone belongs here");
-        return None;
+/// The certificate as the definitions keep it: nothing that stood beside it goes with it.
+fn alone(reader: &Reader<'_>, field: &str, certificate: &X509) -> Option<String> {
+    let pem = certificate.to_pem().ok().and_then(|pem| String::from_utf8(pem).ok());
+    if pem.is_none() {
+        reader.error(field, "cannot be written in PEM form again");
     }
+    pem
+}
+
+/// The first certificate of a PEM text. Its content is never shown: anything may have been put there.
+fn certificate(reader: &Reader<'_>, field: &str, pem: &str) -> Option<X509> {
     match X509::stack_from_pem(pem.as_bytes()) {
         Ok(stack) => {
             if stack.len() > 1 {

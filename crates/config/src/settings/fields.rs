@@ -27,6 +27,7 @@ pub static SETTINGS: &[Field] = &[
         "What definitions may reach on this machine. The person who may edit flows does not thereby own \
          the host: what is not named here is refused.",
     ),
+    Field::optional("secrets", FieldKind::Table(SECRETS), "Secrets in definitions."),
     Field::optional("egress", FieldKind::Table(EGRESS), "Which addresses Waybill may dial."),
     Field::optional("audit", FieldKind::Table(AUDIT), "The audit record."),
     Field::optional("log", FieldKind::Table(LOG), "The process log, on standard error."),
@@ -127,13 +128,34 @@ pub(super) static ROOTS: &[Field] = &[
         "Directories below which `file` endpoints, their archives and their error directories may lie. \
          Relative to this file.",
     ),
-    Field::optional("variables", LIST, "Environment variables that `${env:NAME}` in definitions may name."),
+    Field::optional(
+        "variables",
+        LIST,
+        "Environment variables that `${env:NAME}` in definitions may name in any field. What they hold may be seen: \
+         host and user names, directories.",
+    ),
+    Field::optional(
+        "secret_variables",
+        LIST,
+        "Environment variables that `${env:NAME}` in definitions may name in fields for secrets alone: passwords, \
+         passphrases, private keys.",
+    ),
     Field::optional(
         "secrets",
         LIST,
-        "Directories below which the files of `${file:/path}` in definitions may lie. Relative to this file.",
+        "Directories below which the files of `${file:/path}` in definitions may lie. Such a reference goes into \
+         fields for secrets, and into those for certificates and host keys if the file holds that. Relative to \
+         this file.",
     ),
 ];
+
+pub(super) static SECRETS: &[Field] = &[Field::preset(
+    "allow_inline",
+    BOOL,
+    "false",
+    "Whether definitions may hold passwords, passphrases and private keys themselves instead of references. The \
+     documents and the database then show them in clear.",
+)];
 
 pub(super) static EGRESS: &[Field] = &[
     Field::optional(

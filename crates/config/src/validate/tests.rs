@@ -112,7 +112,7 @@ fn a_report_names_file_and_line_and_counts() {
     let text = report.to_string().replace(&directory.path().display().to_string(), "DIR");
     let lines: Vec<&str> = text.lines().collect();
     assert!(
-        lines[0].starts_with("DIR/a.toml:3:12: warning: credential.c.password: is written down"),
+        lines[0].starts_with("DIR/a.toml:3:12: error: credential.c.password: holds a secret in clear"),
         "{text}"
     );
     assert!(lines[1].starts_with("DIR/b.toml:1:7: error: flow.f: 'destination' is missing"), "{text}");
@@ -121,11 +121,11 @@ fn a_report_names_file_and_line_and_counts() {
         "{text}"
     );
     assert!(lines[4].starts_with("DIR/more: warning: is not read"), "{text}");
-    assert_eq!(lines[5], "2 definitions in 2 files: 3 errors, 2 warnings");
+    assert_eq!(lines[5], "2 definitions in 2 files: 4 errors, 1 warning");
     let json = report.to_json();
-    assert_eq!((&json["valid"], &json["errors"], &json["warnings"]), (&false.into(), &3.into(), &2.into()));
+    assert_eq!((&json["valid"], &json["errors"], &json["warnings"]), (&false.into(), &4.into(), &1.into()));
     assert_eq!(json["problems"][0]["line"], 3);
-    assert_eq!(json["problems"][0]["severity"], "warning");
+    assert_eq!(json["problems"][0]["severity"], "error");
     assert!(!json.to_string().contains("hunter2") && !format!("{report:?}").contains("hunter2"));
 }
 
@@ -156,7 +156,7 @@ fn the_reference_page_names_everything() {
         "### `[flow.NAME.source.retry]`",
         "| `as2_id` | text | required |",
         "| `every` | a duration such as \"30s\" | `60s` |",
-        "| `host_key` | a text or a list of texts | required |",
+        "| `host_key` | a host key or a list of them | required |",
         "### `transport = \"as2\"`",
     ] {
         assert!(page.contains(words), "{words}\n{page}");

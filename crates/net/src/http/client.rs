@@ -2,6 +2,7 @@
 
 use super::connector::{Carrier, Connector};
 use super::outcome::{Progress, Tracked, carrier, explain, is_unsent};
+use super::shown::ShownUrl;
 use crate::connection::lock;
 use crate::{Net, Proxy, TlsProfile};
 use ::http::header::CONTENT_LENGTH;
@@ -236,18 +237,16 @@ impl HttpClient {
                 answer.extensions_mut().remove::<Carrier>();
                 carrier.handle.answer_began(progress.finished_at().is_some());
                 tracing::debug!(
-                    connection = %carrier.info.id, %method, %url, status = answer.status().as_u16(),
+                    connection = %carrier.info.id, %method, url = %ShownUrl(&url), status = answer.status().as_u16(),
                     flow = meta.flow, delivery = meta.delivery.map(tracing::field::display), "http answer"
                 );
                 let idle = meta.idle_timeout;
                 Ok(answer.map(|body| super::outcome::answer_body(body, idle, carrier.handle)))
             }
-            (Ok(_), None) => {
-                Err(Error::new(ErrorKind::Internal, Retry::Ambiguous, "send an HTTP request")
-                    .with("url", &url))
-            }
+            (Ok(_), None) => Err(Error::new(ErrorKind::Internal, Retry::Ambiguous, "send an HTTP request")
+                .with("url", ShownUrl(&url))),
             (Err(error), carrier) => {
-                let mut error = error.with("method", &method).with("url", &url);
+                let mut error = error.with("method", &method).with("url", ShownUrl(&url));
                 if let Some(carrier) = carrier {
                     // One that ended while nothing was asked of it is none the worse for this request.
                     if !unsent || carrier.handle.requests() == 0 {

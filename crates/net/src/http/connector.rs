@@ -1,5 +1,6 @@
 //! Gives the HTTP client's pool its connections, dialled and recorded by this room.
 
+use super::shown::ShownUrl;
 use crate::{DialRequest, Net, Proxy, Stream, TlsProfile};
 use ::http::Uri;
 use futures::future::BoxFuture;
@@ -68,7 +69,9 @@ impl Connector {
 /// Host, port and TLS that a URL asks for.
 fn target(uri: &Uri, tls: Option<TlsProfile>) -> Result<(String, u16, Option<TlsProfile>)> {
     let wrong = |advice: &'static str| {
-        Error::permanent(ErrorKind::ConfigInvalid, "send an HTTP request").with("url", uri).advice(advice)
+        Error::permanent(ErrorKind::ConfigInvalid, "send an HTTP request")
+            .with("url", ShownUrl(uri))
+            .advice(advice)
     };
     let host = uri.host().ok_or_else(|| wrong("the URL names no host"))?;
     let (port, tls) = match uri.scheme_str() {

@@ -202,7 +202,11 @@ impl Build {
     pub fn set(mut self, name: &str, value: &str) -> Self {
         let spec = OPTIONS.iter().find(|spec| spec.name == name).unwrap();
         let value = match spec.kind {
-            model::OptionKind::List if value.is_empty() => OptionValue::List(Vec::new()),
+            model::OptionKind::List | model::OptionKind::Public(model::PublicMaterial::HostKeys)
+                if value.is_empty() =>
+            {
+                OptionValue::List(Vec::new())
+            }
             kind => OptionValue::parse(kind, value).unwrap(),
         };
         self.endpoint.options.set(spec, value);

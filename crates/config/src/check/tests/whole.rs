@@ -21,7 +21,7 @@ retries = "${env:UNSET:-3}"
 window = 4096
 [key.locked]
 private_key = "${file:/pem/locked.key}"
-passphrase = "${env:EMPTY:-open}sesame"
+passphrase = "${env:OPEN}${env:SESAME}"
 [key.ssh]
 private_key = "${file:/secret/ssh}"
 [flow.full]
@@ -154,7 +154,7 @@ fn links_of_the_real_file_system_are_followed_before_roots_are_compared() {
     assert!(definitions.is_none());
     assert!(problems[0].message.contains("symbolic link"), "{}", problems[0]);
     let (_, problems) = check(".");
-    assert!(problems[0].message.contains("not a regular file"), "{}", problems[0]);
+    assert!(problems[0].message.contains("no regular file"), "{}", problems[0]);
     let ReadFile { bytes, .. } = environment.read(&root.join("inside"), 3).unwrap();
     assert_eq!(bytes, b"sec");
 }

@@ -8,6 +8,7 @@ use crate::connection::ConnectionHandle;
 use crate::http::Body;
 use crate::http::outcome::{Watched, find};
 use crate::http::pace::Pace;
+use crate::http::shown::shown_path;
 use crate::meter::Meter;
 use crate::record::{Opened, Place};
 use crate::stream::{Counted, Io, Stream};
@@ -241,7 +242,7 @@ impl Exchange {
             self.handle.record_opened().await.map_err(|error| self.no_answer(&error))?;
         }
         self.handle.request();
-        let path = PeerText::from(request.uri().path());
+        let path = PeerText::from(shown_path(request.uri().path()).as_str());
         let mut answer = match found {
             Some(found) => self.handled(&found, request).await?,
             None => plain(StatusCode::NOT_FOUND, "There is nothing at this address.\n"),

@@ -82,7 +82,7 @@ fn endpoints() {
         ),
         (
             &sftp("url = \"sftp://h/\"\n[endpoint.e.options]\nhost_key = \"x\"\npassword = \"hunter2\""),
-            "x.toml:6:12: warning: endpoint.e.options.password: is written down here",
+            "x.toml:6:12: error: endpoint.e.options.password: holds a secret in clear",
         ),
         (
             &sftp("credential = \"logn\""),

@@ -1,0 +1,296 @@
+//! Secrets: what a document may say of them, and that nothing shows them.
+
+use serde_json::Value;
+use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use suites::pair::{PATIENCE, Pair, Terms, put};
+use suites::{Gateway, eventually, fresh_database, run, waybill};
+
+/// Every file below a directory.
+fn files_below(directory: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.append(&mut files_below(&path));
+        } else {
+            found.push(path);
+        }
+    }
+    found
+}
+
+fn holds(bytes: &[u8], text: &str) -> bool {
+    bytes.windows(text.len()).any(|window| window == text.as_bytes())
+}
+
+/// One request to a console: status, cookies and body.
+fn ask(gateway: &Gateway, head: &str, form: &[(&str, &str)]) -> (u16, String) {
+    let encoded = |text: &str| -> String { text.bytes().map(|byte| format!("%{byte:02X}")).collect() };
+    let body: Vec<String> = form.iter().map(|(name, value)| format!("{name}={}", encoded(value))).collect();
+    let body = body.join("&");
+    let port = gateway.console;
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    write!(
+        stream,
+        "{head}\r\nHost: 127.0.0.1:{port}\r\nOrigin: http://127.0.0.1:{port}\r\nConnection: close\r\n\
+         Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    )
+    .unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    (answer.split_whitespace().nth(1).unwrap().parse().unwrap(), answer)
+}
+
+fn cookie(answer: &str) -> String {
+    let line = answer.lines().find(|line| line.to_ascii_lowercase().starts_with("set-cookie:")).unwrap();
+    let pair = line.split_once(':').unwrap().1.split(';').next().unwrap();
+    pair.split_once('=').unwrap().1.to_owned()
+}
+
+/// The one-time link's token, as the log tells it.
+fn token(gateway: &Gateway) -> String {
+    eventually("the link is in the log", PATIENCE, || {
+        let log = gateway.log();
+        let (_, rest) = log.split_once("/setup/")?;
+        Some(rest.chars().take_while(|c| c.is_ascii_alphanumeric() || "-_".contains(*c)).collect())
+    })
+}
+
+/// A key that is not to be seen: lines of the file that nothing else holds.
+fn lines_of(key: &Path) -> Vec<String> {
+    let text = fs::read_to_string(key).unwrap();
+    text.lines().filter(|line| line.len() > 40).take(3).map(str::to_owned).collect()
+}
+
+const VERBOSE: &str = "trace,hyper=trace,sqlx=trace,russh=trace,h2=trace,tower=trace,mio=trace,engine=trace";
+
+/// Logs in everywhere with everything that has a password, the log as talkative as it gets, and looks for
+/// each secret in everything that is left: the log, the records, the database, what commands print.
+#[test]
+fn no_secret_reaches_a_log_a_record_or_a_database() {
+    let database = fresh_database("secrets").replacen("@", ":the-database-s-own@", 1);
+    assert!(database.contains(":the-database-s-own@"), "{database}");
+    let settings = "[audit]\nseal_every = \"1s\"\n[log]\nlevel = \"trace\"";
+    let mut pair = Pair::new(&Terms { receivers_database: Some(&database), settings, ..Terms::default() });
+    let login = pair.password_login(pair.sshd.text("password"));
+    pair.acme.define("acme.toml", &pair.acme_document(&Terms { login: Some(&login), ..Terms::default() }));
+    for gateway in [&mut pair.acme, &mut pair.globex] {
+        gateway.set_variable("RUST_LOG", Some(VERBOSE));
+    }
+    put(&pair.folder(), b"order.edi", b"an order");
+    pair.start();
+    pair.acme.wait_for("completed", 1, PATIENCE);
+
+    let mut secrets = vec![pair.sshd.text("password").to_owned(), "the-database-s-own".to_owned()];
+    for name in ["acme", "globex"] {
+        secrets.append(&mut lines_of(&pair.root.path().join(format!("keys/{name}.key.pem"))));
+    }
+    let mut tokens = Vec::new();
+    for gateway in [&pair.acme, &pair.globex] {
+        let token = token(gateway);
+        let link = format!("/setup/{token} HTTP/1.1");
+        let form = |password| [("user", "ada"), ("password", password), ("again", password)];
+        assert_eq!(ask(gateway, &format!("GET {link}"), &[]).0, 200);
+        // Refused requests are logged with their path.
+        assert_eq!(ask(gateway, &format!("POST {link}"), &form("tooshort#1")).0, 422);
+        assert!((400..500).contains(&ask(gateway, &format!("PUT {link}"), &[]).0));
+        let (status, answer) = ask(gateway, &format!("POST {link}"), &form("the administrator's own"));
+        assert_eq!(status, 303, "{answer}");
+        secrets.push(cookie(&answer));
+        assert_eq!(ask(gateway, &format!("GET {link}"), &[]).0, 410);
+        let form = |password| [("user", "ada"), ("password", password)];
+        assert_eq!(ask(gateway, "POST /login HTTP/1.1", &form("a wrong guess of it")).0, 403);
+        let (status, answer) = ask(gateway, "POST /login HTTP/1.1", &form("the administrator's own"));
+        assert_eq!(status, 303, "{answer}");
+        let session = cookie(&answer);
+        let head = answer.lines().find(|line| line.to_ascii_lowercase().starts_with("set-cookie:")).unwrap();
+        let name = head.split_once(':').unwrap().1.split('=').next().unwrap().trim();
+        let (status, _) = ask(gateway, &format!("GET / HTTP/1.1\r\nCookie: {name}={session}"), &[]);
+        assert_eq!(status, 200);
+        secrets.push(session);
+        tokens.push(token);
+    }
+    secrets.extend(["tooshort#1", "the administrator's own", "a wrong guess of it"].map(str::to_owned));
+
+    // Commands beside the gateways, as talkative.
+    let mut said = Vec::new();
+    for gateway in [&pair.acme, &pair.globex] {
+        let (config, definitions) = (gateway.config(), gateway.directory().join("definitions"));
+        for command in [
+            &["audit", "search", "--limit", "1000"][..],
+            &["--output", "json", "audit", "search", "--limit", "1000"],
+            &["--output", "json", "transfer", "list"],
+            &["audit", "export-seals"],
+            &["audit", "verify"],
+            &["endpoint", "test", "acme-folder"],
+            &["endpoint", "test", "warehouse"],
+            &["--output", "json", "validate", "--definitions", definitions.to_str().unwrap()],
+        ] {
+            let output = Command::new(waybill())
+                .args(["--config", config.to_str().unwrap()])
+                .args(command)
+                .env("RUST_LOG", VERBOSE)
+                .stdin(Stdio::null())
+                .output()
+                .unwrap();
+            said.extend([output.stdout, output.stderr].concat());
+        }
+    }
+    assert!(pair.acme.stop().success() && pair.globex.stop().success());
+
+    for gateway in [&pair.acme, &pair.globex] {
+        let log = gateway.log();
+        assert!(log.contains("TRACE") || log.contains("DEBUG"), "the log is not talkative: {log}");
+        for token in &tokens {
+            assert!(log.matches(token.as_str()).count() <= 1, "a link is in the log again:\n{log}");
+        }
+        for secret in &secrets {
+            assert!(!log.contains(secret.as_str()), "{secret:?} is in the log of {:?}", gateway.directory());
+        }
+        // SQLite's files, the journal of connections, staged payloads: whatever a gateway keeps.
+        for path in files_below(&gateway.directory().join("state")) {
+            let bytes = fs::read(&path).unwrap();
+            for secret in secrets.iter().chain(&tokens) {
+                assert!(!holds(&bytes, secret), "{secret:?} is in {}", path.display());
+            }
+        }
+    }
+    for secret in secrets.iter().chain(&tokens) {
+        assert!(!holds(&said, secret), "a command shows {secret:?}");
+    }
+}
+
+/// Documents that hold or show a secret: what is written for what, and what `validate` answers.
+#[test]
+fn documents_neither_hold_secrets_nor_show_them() {
+    let pair = Pair::new(&Terms::default());
+    let document = pair.acme_document(&Terms::default());
+    let key = pair.root.path().join("keys/acme.key.pem");
+    let password = pair.root.path().join("keys/password");
+    fs::write(&password, "hunter2-in-a-file").unwrap();
+    fs::set_permissions(&password, fs::Permissions::from_mode(0o600)).unwrap();
+    let (key_file, password_file) =
+        (format!("${{file:{}}}", key.display()), format!("${{file:{}}}", password.display()));
+    let ssh_key = format!("${{file:{}}}", pair.root.path().join("keys/ssh").display());
+    let certificate = format!("${{file:{}}}", pair.root.path().join("keys/globex.cert.pem").display());
+    let user = format!("username = \"{}\"", pair.sshd.text("user"));
+    let config = pair.acme.config();
+    let inline_key = fs::read_to_string(&key).unwrap().replace('\n', "\\n");
+    for (from, to, expected) in [
+        (ssh_key.as_str(), "hunter2-written-down", "holds a secret in clear"),
+        (&ssh_key, "${env:NOT_SET:-hunter2-written-down}", "holds a secret in clear"),
+        (&ssh_key, &inline_key, "holds a secret in clear"),
+        (&key_file, &inline_key, "holds a secret in clear"),
+        ("as2_id = \"ACME\"", &format!("as2_id = \"{key_file}\""), "takes no ${file:…}"),
+        ("as2_id = \"ACME\"", &format!("as2_id = \"{password_file}\""), "takes no ${file:…}"),
+        ("as2_id = \"ACME\"", &format!("as2_id = \"{inline_key}\""), "holds a private key"),
+        (&user, &format!("username = \"{password_file}\""), "takes no ${file:…}"),
+        ("mask = \"*\"", &format!("mask = \"{password_file}\""), "takes no ${file:…}"),
+        (&certificate, &key_file, "holds a private key"),
+        (&certificate, &password_file, "stands for is none"),
+        ("url = \"sftp://", &format!("url = \"sftp://{password_file}@"), "takes no ${file:…}"),
+        ("url = \"sftp://", "url = \"sftp://waybill:hunter2-written-down@", "holds a user or password"),
+    ] {
+        assert!(document.contains(from), "no {from:?} in\n{document}");
+        pair.acme.define("acme.toml", &document.replacen(from, to, 1));
+        let directory = pair.acme.directory().join("definitions");
+        let definitions = ["--definitions", directory.to_str().unwrap()];
+        for command in [
+            &["validate"][..],
+            &["--output", "json", "validate"],
+            &["serve"],
+            &["endpoint", "test", "acme-folder"],
+        ] {
+            let (status, out, error) =
+                run(&[&["--config", config.to_str().unwrap()], command, &definitions].concat());
+            let said = out + &error;
+            assert!(!status.success() && said.contains(expected), "{to}: {command:?}\n{said}");
+            assert!(!said.contains("hunter2"), "{command:?} shows a password:\n{said}");
+            for line in lines_of(&key) {
+                assert!(!said.contains(&line), "{command:?} shows a private key:\n{said}");
+            }
+        }
+        for path in files_below(&pair.acme.directory().join("state")) {
+            assert!(!holds(&fs::read(&path).unwrap(), "hunter2"), "{}", path.display());
+        }
+    }
+}
+
+#[test]
+fn the_owner_may_allow_secrets_in_documents() {
+    let settings = "[secrets]\nallow_inline = true";
+    let mut pair = Pair::new(&Terms { settings, ..Terms::default() });
+    let login = format!(
+        "password = \"{}\"\nhost_key = \"{}\"",
+        pair.sshd.text("password"),
+        pair.sshd.text("fingerprint")
+    );
+    pair.acme.define("acme.toml", &pair.acme_document(&Terms { login: Some(&login), ..Terms::default() }));
+    put(&pair.folder(), b"order.edi", b"an order");
+    pair.start();
+    pair.acme.wait_for("completed", 1, PATIENCE);
+    let log = pair.acme.log();
+    assert!(log.contains("holds a secret in clear") && log.contains("secrets.allow_inline"), "{log}");
+    assert!(!log.contains(pair.sshd.text("password")));
+    // Taken back, the revision in the database is not used any more either.
+    assert!(pair.acme.stop().success());
+    let config = pair.acme.config();
+    let text = fs::read_to_string(&config).unwrap().replace("allow_inline = true", "allow_inline = false");
+    fs::write(&config, text).unwrap();
+    let (status, out, error) = run(&["--config", config.to_str().unwrap(), "serve"]);
+    assert!(!status.success() && error.contains("holds a secret in clear"), "{out} {error}");
+    assert!(!error.contains(pair.sshd.text("password")), "{error}");
+}
+
+/// What a variable holds: named by its reference in every message, wherever it does not fit.
+#[test]
+fn variables_are_named_and_their_values_are_not_shown() {
+    let settings = "[log]\nlevel = \"info\"";
+    let mut pair = Pair::new(&Terms { settings, ..Terms::default() });
+    let config = pair.acme.config();
+    let text = fs::read_to_string(&config).unwrap();
+    let lists = "[roots]\nvariables = [\"SHOWN_NAME\"]\nsecret_variables = [\"SFTP_PASSWORD\"]";
+    fs::write(&config, text.replace("[roots]", lists)).unwrap();
+    let document = pair.acme_document(&Terms::default());
+    let check = |document: &str| -> String {
+        pair.acme.define("acme.toml", document);
+        let directory = pair.acme.directory().join("definitions");
+        let output = Command::new(waybill())
+            .args(["--config", config.to_str().unwrap(), "--output", "json", "validate", "--definitions"])
+            .arg(directory)
+            .envs([("SHOWN_NAME", "no \u{1f} name at all"), ("SFTP_PASSWORD", "hunter2-in-a-variable")])
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        let said: Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(said["valid"], false, "{said}");
+        said.to_string()
+    };
+    for (from, to, reference) in [
+        ("as2_id = \"ACME\"", "as2_id = \"${env:SHOWN_NAME}\"", "${env:SHOWN_NAME}"),
+        ("mask = \"*\"", "mask = \"${env:SHOWN_NAME}(\", mask_is_regex = true", "${env:SHOWN_NAME}"),
+        ("as2_id = \"ACME\"", "as2_id = \"${env:SFTP_PASSWORD}\"", "SFTP_PASSWORD"),
+        ("url = \"sftp://", "url = \"sftp://u:${env:SFTP_PASSWORD}@", "SFTP_PASSWORD"),
+    ] {
+        assert!(document.contains(from), "no {from:?} in\n{document}");
+        let said = check(&document.replacen(from, to, 1));
+        assert!(said.contains(reference), "{to}: {said}");
+        assert!(!said.contains("name at all") && !said.contains("hunter2"), "{to}: {said}");
+    }
+    // Where it belongs it works.
+    let login =
+        format!("password = \"${{env:SFTP_PASSWORD}}\"\nhost_key = \"{}\"", pair.sshd.text("fingerprint"));
+    pair.acme.define("acme.toml", &pair.acme_document(&Terms { login: Some(&login), ..Terms::default() }));
+    let password = pair.sshd.text("password").to_owned();
+    pair.acme.set_variable("SFTP_PASSWORD", Some(&password));
+    put(&pair.folder(), b"order.edi", b"an order");
+    pair.start();
+    pair.acme.wait_for("completed", 1, PATIENCE);
+    assert!(!pair.acme.log().contains(&password));
+}
