@@ -243,7 +243,13 @@ impl Client {
 
     /// What lies at a path, symbolic links not followed.
     pub(crate) async fn stat(&self, path: &RemotePath) -> Result<Attributes, Fault> {
-        attributes(self.ask_path(packet::LSTAT, path).await?)
+        attributes(self.send_stat(path).await?.await?)
+    }
+
+    /// The same, its answer awaited apart.
+    pub(crate) async fn send_stat(&self, path: &RemotePath) -> Result<Awaited, Fault> {
+        let path = wire(path);
+        self.send(packet::LSTAT, path.len() + 4, |r| r.string(path)).await
     }
 
     /// Removes a file.
@@ -297,7 +303,9 @@ pub(crate) fn unexpected(answer: Answer) -> Fault {
     match fields.u32() {
         Ok(code::OK) => Malformed("'OK' where something was asked for").into(),
         // Some servers leave the words out.
-        Ok(code) => Fault::Refused(Refusal { code, words: fields.string().unwrap_or_default() }),
+        Ok(code) => {
+            Fault::Refused(Refusal { code, words: fields.string().unwrap_or_default(), missing: false })
+        }
         Err(malformed) => malformed.into(),
     }
 }
@@ -313,13 +321,15 @@ pub(crate) fn attributes(answer: Answer) -> Result<Attributes, Fault> {
     if answer.kind != packet::ATTRS {
         return Err(unexpected(answer));
     }
-    Ok(Fields::new(answer.flat()).attributes()?)
+    Ok(packet::attributes(answer.flat())?)
 }
 
 /// Reads a page of names; `None` at the end of the directory.
 pub(crate) fn page(answer: Answer) -> Result<Option<Vec<Named>>, Fault> {
     if answer.kind == packet::NAME {
-        return Ok(Some(packet::names(answer.flat())?));
+        // A page without names is how some servers say that there are no more.
+        let names = packet::names(answer.flat())?;
+        return Ok((!names.is_empty()).then_some(names));
     }
     match unexpected(answer) {
         fault if fault.is(code::EOF) => Ok(None),

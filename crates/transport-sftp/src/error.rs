@@ -11,6 +11,8 @@ use std::time::Duration;
 pub(crate) struct Refusal {
     pub(crate) code: u32,
     pub(crate) words: Bytes,
+    /// It was found out that nothing lies at the path, whatever the code says.
+    pub(crate) missing: bool,
 }
 
 /// Status codes of draft-ietf-secsh-filexfer-02, and the later ones that servers send all the same.
@@ -57,6 +59,52 @@ impl Fault {
         matches!(self, Self::Refused(refusal) if refusal.code == code)
     }
 
+    /// The status code, when the server answered no.
+    pub(crate) fn code(&self) -> Option<u32> {
+        match self {
+            Self::Refused(refusal) => Some(refusal.code),
+            _ => None,
+        }
+    }
+
+    /// Whether the answer says that nothing lies at the path: by its code, or by the words of a plain failure.
+    pub(crate) fn says_missing(&self) -> bool {
+        let Self::Refused(refusal) = self else { return false };
+        refusal.missing
+            || matches!(refusal.code, code::NO_SUCH_FILE | code::NO_SUCH_PATH)
+            || refusal.is_vague()
+                && refusal.says(&[
+                    "no such file",
+                    "no such path",
+                    "no such directory",
+                    "file not found",
+                    "path not found",
+                    "does not exist",
+                    "doesn't exist",
+                    "cannot find the",
+                ])
+    }
+
+    /// Whether the answer says that the name is taken.
+    pub(crate) fn says_taken(&self) -> bool {
+        let Self::Refused(refusal) = self else { return false };
+        refusal.code == code::FILE_ALREADY_EXISTS
+            || refusal.is_vague() && refusal.says(&["already exist", "file exists"])
+    }
+
+    /// Whether the code stands for any reason at all.
+    pub(crate) fn is_vague(&self) -> bool {
+        matches!(self, Self::Refused(refusal) if refusal.is_vague())
+    }
+
+    /// The same, with what was found out: nothing lies at the path.
+    pub(crate) fn missing(mut self) -> Self {
+        if let Self::Refused(refusal) = &mut self {
+            refusal.missing = true;
+        }
+        self
+    }
+
     /// Whether the request may have been carried out all the same.
     pub(crate) fn is_unanswered(&self) -> bool {
         match self {
@@ -99,8 +147,19 @@ impl Fault {
 }
 
 impl Refusal {
+    /// 'Failure', or a code that the draft does not have: only the words can tell more.
+    fn is_vague(&self) -> bool {
+        self.code == code::FAILURE || self.code > code::QUOTA_EXCEEDED
+    }
+
+    fn says(&self, texts: &[&str]) -> bool {
+        let words = String::from_utf8_lossy(&self.words).to_ascii_lowercase();
+        texts.iter().any(|text| words.contains(text))
+    }
+
     fn class(&self) -> (ErrorKind, Retry) {
         match self.code {
+            _ if self.missing => (ErrorKind::NotFound, Retry::Permanent),
             code::NO_SUCH_FILE | code::NO_SUCH_PATH => (ErrorKind::NotFound, Retry::Permanent),
             code::PERMISSION_DENIED | code::WRITE_PROTECT => (ErrorKind::PermissionDenied, Retry::Permanent),
             code::FILE_ALREADY_EXISTS => (ErrorKind::AlreadyExists, Retry::Permanent),
@@ -112,12 +171,17 @@ impl Refusal {
             code::INVALID_HANDLE | code::EOF => (ErrorKind::Protocol, Retry::Transient),
             // "Failure" stands for every other reason, and only the words can tell which.
             _ => {
-                let words = String::from_utf8_lossy(&self.words).to_ascii_lowercase();
-                let says = |texts: &[&str]| texts.iter().any(|text| words.contains(text));
-                if says(&["no space", "quota", "disk full", "disc full", "out of space"]) {
+                if self.says(&["no space", "quota", "disk full", "disc full", "out of space"]) {
                     (ErrorKind::StorageFull, Retry::Transient)
-                } else if says(&["too many", "busy", "try again", "limit"]) {
+                } else if self.says(&["too many", "busy", "try again", "limit"]) {
                     (ErrorKind::Throttled, Retry::Transient)
+                } else if self.says(&[
+                    "permission denied",
+                    "access denied",
+                    "access is denied",
+                    "not permitted",
+                ]) {
+                    (ErrorKind::PermissionDenied, Retry::Permanent)
                 } else {
                     (ErrorKind::Rejected, Retry::Transient)
                 }
@@ -127,6 +191,7 @@ impl Refusal {
 
     fn advice(&self) -> Option<&'static str> {
         match self.code {
+            _ if self.missing => None,
             code::PERMISSION_DENIED | code::WRITE_PROTECT => {
                 Some("ask the server's operator for the right on this path")
             }
@@ -144,7 +209,8 @@ mod tests {
     use super::*;
 
     fn refused(code: u32, words: &'static str) -> Error {
-        let fault = Fault::Refused(Refusal { code, words: Bytes::from_static(words.as_bytes()) });
+        let fault =
+            Fault::Refused(Refusal { code, words: Bytes::from_static(words.as_bytes()), missing: false });
         fault.error("read a file", "sftp.example:22", Some(&"in/a".into()))
     }
 
@@ -156,6 +222,7 @@ mod tests {
             (code::FAILURE, "Failure", ErrorKind::Rejected, Retry::Transient),
             (code::FAILURE, "write: No space left on device", ErrorKind::StorageFull, Retry::Transient),
             (code::FAILURE, "Quota exceeded", ErrorKind::StorageFull, Retry::Transient),
+            (code::FAILURE, "Access denied", ErrorKind::PermissionDenied, Retry::Permanent),
             (code::FAILURE, "Too many connections", ErrorKind::Throttled, Retry::Transient),
             (code::BAD_MESSAGE, "Bad message", ErrorKind::Rejected, Retry::Permanent),
             (code::OP_UNSUPPORTED, "", ErrorKind::Unsupported, Retry::Permanent),

@@ -1,11 +1,12 @@
 //! An SFTP server's directories as a [`Folder`].
 //!
 //! Renaming is the draft's RENAME, which fails when the target exists. Not every server keeps to that,
-//! so the target is looked for first; on OpenSSH the server itself refuses what appears in between.
+//! so the target is looked for first, where the server shows it; on OpenSSH the server itself refuses what appears in between.
 //! Replacing is `posix-rename@openssh.com`, in one step, where it is offered.
 
 use crate::error::{Fault, code};
 use crate::list::{self, entry};
+use crate::look::{Look, look, refine};
 use crate::pool::{Lease, Pool};
 use crate::read;
 use crate::upload::SftpUpload;
@@ -14,7 +15,7 @@ use futures::stream::BoxStream;
 use model::{Error, ErrorKind, RemotePath, Result, Retry};
 use std::sync::Arc;
 use tokio::io::AsyncRead;
-use transport::folder::{Entry, Folder, FolderCapabilities, Published, Upload};
+use transport::folder::{Entry, EntryKind, Folder, FolderCapabilities, Published, Upload};
 
 /// A folder over pooled connections.
 pub(crate) struct SftpFolder {
@@ -33,12 +34,17 @@ impl SftpFolder {
     }
 }
 
-/// Whether something lies at a path, whatever it is.
-async fn exists(lease: &Lease, path: &RemotePath) -> std::result::Result<bool, Fault> {
-    match lease.client().stat(path).await {
-        Ok(_) => Ok(true),
-        Err(fault) if fault.is(code::NO_SUCH_FILE) || fault.is(code::NO_SUCH_PATH) => Ok(false),
-        Err(fault) => Err(fault),
+/// The error of an operation, told as `NotFound` where a vague refusal means that nothing lies at a path.
+async fn missing_told<T>(lease: &Lease, result: Result<T>, path: &RemotePath) -> Result<T> {
+    match result {
+        Err(error) if error.kind() == ErrorKind::Rejected => match look(lease.client(), path).await {
+            Ok(Look::Missing(fault)) => {
+                let told = fault.error("open what lies at a path", lease.target(), Some(path));
+                Err(told.caused_by(error))
+            }
+            _ => Err(error),
+        },
+        other => other,
     }
 }
 
@@ -55,17 +61,22 @@ async fn rename_without_replacing(
     from: &RemotePath,
     to: &RemotePath,
 ) -> std::result::Result<Renamed, Fault> {
-    if exists(lease, to).await? {
+    let client = lease.client();
+    // That it is not shown does not keep from asking: RENAME itself refuses a name that is taken.
+    if matches!(look(client, to).await?, Look::There(_)) {
         return Ok(Renamed::Exists);
     }
-    match lease.client().rename(from, to).await {
+    match client.rename(from, to).await {
         Ok(()) => Ok(Renamed::Done),
-        Err(fault) if fault.is(code::FILE_ALREADY_EXISTS) => Ok(Renamed::Exists),
-        // "Failure" can be anything; a target that is there now tells which.
-        Err(fault) if fault.is(code::FAILURE) => match exists(lease, to).await {
-            Ok(true) => Ok(Renamed::Exists),
-            _ => Err(fault),
-        },
+        Err(fault) if fault.says_taken() => Ok(Renamed::Exists),
+        // "Failure" can be anything; what lies there now tells which.
+        Err(fault) if fault.is_vague() => {
+            if matches!(look(client, to).await, Ok(Look::There(_))) {
+                return Ok(Renamed::Exists);
+            }
+            let fault = refine(client, fault, from).await;
+            Err(refine(client, fault, &to.parent().unwrap_or_default()).await)
+        }
         Err(fault) if fault.is_unanswered() => Ok(Renamed::Unknown(fault)),
         Err(fault) => Err(fault),
     }
@@ -85,7 +96,9 @@ async fn rename_replacing(
         }
         // In two steps, as the server has no better: for a moment there is no file of that name. What
         // is to take its place must be there first.
-        lease.client().stat(from).await?;
+        if let Look::Missing(fault) = look(lease.client(), from).await? {
+            return Err(fault);
+        }
         lease.client().remove(to).await?;
         lease.client().rename(from, to).await
     };
@@ -109,27 +122,32 @@ impl Folder for SftpFolder {
     }
 
     async fn list(&self, directory: &RemotePath) -> Result<BoxStream<'static, Result<Entry>>> {
-        list::list(self.pool.take().await?, directory).await
+        let lease = self.pool.take().await?;
+        missing_told(&lease, list::list(lease.clone(), directory).await, directory).await
     }
 
     async fn stat(&self, path: &RemotePath) -> Result<Entry> {
         let lease = self.take().await?;
-        let told = lease
-            .client()
-            .stat(path)
-            .await
-            .map_err(|fault| fault.error("look at a file", lease.target(), Some(path)))?;
-        Ok(entry(path.clone(), &told, b""))
+        let looked = look(lease.client(), path).await;
+        match looked {
+            Ok(Look::There(told)) => Ok(entry(path.clone(), &told, b"")),
+            Ok(Look::Missing(fault) | Look::NotShown(fault)) | Err(fault) => {
+                Err(fault.error("look at a file", lease.target(), Some(path)))
+            }
+        }
     }
 
     async fn read(&self, path: &RemotePath, offset: u64) -> Result<Box<dyn AsyncRead + Send + Unpin>> {
         let budget = self.pool.remote().services.budget.clone();
-        read::open(self.pool.take().await?, path, offset, budget).await
+        let lease = self.pool.take().await?;
+        missing_told(&lease, read::open(lease.clone(), path, offset, budget).await, path).await
     }
 
     async fn begin_write(&self, path: &RemotePath, _length: Option<u64>) -> Result<Box<dyn Upload>> {
         let permissions = self.pool.remote().settings.permissions;
-        Ok(Box::new(SftpUpload::begin(self.pool.take().await?, path, permissions).await?))
+        let lease = self.pool.take().await?;
+        let begun = SftpUpload::begin(lease.clone(), path, permissions).await;
+        Ok(Box::new(missing_told(&lease, begun, &path.parent().unwrap_or_default()).await?))
     }
 
     async fn publish(&self, temporary: &RemotePath, name: &RemotePath, overwrite: bool) -> Result<Published> {
@@ -170,8 +188,13 @@ impl Folder for SftpFolder {
 
     async fn remove(&self, path: &RemotePath) -> Result<()> {
         let lease = self.take().await?;
-        let removed = lease.client().remove(path).await;
-        removed.map_err(|fault| fault.error("delete a file", lease.target(), Some(path)))
+        match lease.client().remove(path).await {
+            Ok(()) => Ok(()),
+            Err(fault) => {
+                let fault = refine(lease.client(), fault, path).await;
+                Err(fault.error("delete a file", lease.target(), Some(path)))
+            }
+        }
     }
 
     async fn make_directory(&self, path: &RemotePath) -> Result<()> {
@@ -185,7 +208,22 @@ impl Folder for SftpFolder {
             };
             // One that is there is refused as "Failure", one above us as forbidden: both are fine if
             // they are there. Links to directories are, so the look is into it.
-            let is_there = !fault.is_unanswered() && lease.client().open_directory(&made).await.is_ok();
+            if fault.is_unanswered() {
+                return Err(fault.error("make a directory", lease.target(), Some(&made)));
+            }
+            if lease.client().open_directory(&made).await.is_ok() {
+                continue;
+            }
+            // Where nobody may look into it either, whoever writes there finds out.
+            let is_there = match look(lease.client(), &made).await {
+                Ok(Look::There(told)) => {
+                    list::kind(&told, b"").is_none_or(|kind| kind == EntryKind::Directory)
+                }
+                Ok(Look::NotShown(_)) => {
+                    fault.is_vague() || fault.says_taken() || fault.is(code::PERMISSION_DENIED)
+                }
+                Ok(Look::Missing(_)) | Err(_) => false,
+            };
             if !is_there {
                 return Err(fault.error("make a directory", lease.target(), Some(&made)));
             }

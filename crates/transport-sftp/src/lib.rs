@@ -21,6 +21,7 @@ mod key;
 mod known_hosts;
 mod list;
 mod login;
+mod look;
 mod options;
 mod packet;
 mod pool;

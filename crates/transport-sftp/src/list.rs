@@ -100,7 +100,7 @@ pub(crate) fn entry(path: RemotePath, told: &Attributes, line: &[u8]) -> Entry {
 }
 
 /// What an entry is, as far as it is told: links are neither file nor directory.
-fn kind(told: &Attributes, line: &[u8]) -> Option<EntryKind> {
+pub(crate) fn kind(told: &Attributes, line: &[u8]) -> Option<EntryKind> {
     match told.permissions.map(|mode| mode & 0o170_000) {
         Some(0o100_000) => Some(EntryKind::File),
         Some(0o040_000) => Some(EntryKind::Directory),

@@ -39,6 +39,9 @@ const ATTR_SIZE: u32 = 0x0000_0001;
 const ATTR_OWNER: u32 = 0x0000_0002;
 const ATTR_PERMISSIONS: u32 = 0x0000_0004;
 const ATTR_TIMES: u32 = 0x0000_0008;
+/// Flags of version 4, which servers send in version 3 too: when it was made, when it was changed.
+const ATTR_LATER_CREATED: u32 = 0x0000_0010;
+const ATTR_LATER_MODIFIED: u32 = 0x0000_0020;
 const ATTR_EXTENDED: u32 = 0x8000_0000;
 
 /// Largest packet taken from a server: what OpenSSH itself sends at most, and some air. A length above
@@ -205,7 +208,16 @@ impl Assembler {
     }
 }
 
+/// How the flags of version 4 are meant in an answer of version 3. WS_FTP sends a time of 64 bits for each; there are
+/// devices that set a flag and send nothing.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum LaterFlags {
+    WithTimes,
+    Empty,
+}
+
 /// Reads the fields of an answer's body.
+#[derive(Clone)]
 pub(crate) struct Fields(Bytes);
 
 impl Fields {
@@ -238,7 +250,7 @@ impl Fields {
         Ok(self.0.split_to(length))
     }
 
-    pub(crate) fn attributes(&mut self) -> Result<Attributes, Malformed> {
+    fn attributes(&mut self, later: LaterFlags) -> Result<Attributes, Malformed> {
         let flags = self.u32()?;
         let mut attributes = Attributes::default();
         if flags & ATTR_SIZE != 0 {
@@ -253,6 +265,15 @@ impl Fields {
         if flags & ATTR_TIMES != 0 {
             self.u32()?;
             attributes.modified = Some(self.u32()?);
+        }
+        if later == LaterFlags::WithTimes {
+            if flags & ATTR_LATER_CREATED != 0 {
+                self.u64()?;
+            }
+            if flags & ATTR_LATER_MODIFIED != 0 {
+                let modified = self.u64()?;
+                attributes.modified = attributes.modified.or(u32::try_from(modified).ok());
+            }
         }
         if flags & ATTR_EXTENDED != 0 {
             for _ in 0..self.u32()? {
@@ -283,19 +304,48 @@ pub(crate) struct Named {
     pub(crate) attributes: Attributes,
 }
 
+/// Reads a body in the one of both meanings of the later flags that ends where the body does.
+fn read_to_its_end<T>(
+    body: Bytes,
+    read: impl Fn(&mut Fields, LaterFlags) -> Result<T, Malformed>,
+) -> Result<T, Malformed> {
+    let mut first = None;
+    for later in [LaterFlags::WithTimes, LaterFlags::Empty] {
+        let mut fields = Fields::new(body.clone());
+        let result = read(&mut fields, later);
+        if result.is_ok() && fields.is_empty() {
+            return result;
+        }
+        first = match first {
+            Some(Ok(first)) => Some(Ok(first)),
+            _ if result.is_ok() => Some(result),
+            Some(earlier) => Some(earlier),
+            None => Some(result),
+        };
+    }
+    // Bytes after what was asked for say nothing, as before.
+    first.unwrap_or(Err(Malformed("nothing to read")))
+}
+
+/// Reads the body of an [`ATTRS`] answer.
+pub(crate) fn attributes(body: Bytes) -> Result<Attributes, Malformed> {
+    read_to_its_end(body, Fields::attributes)
+}
+
 /// Reads the body of a [`NAME`] answer.
 pub(crate) fn names(body: Bytes) -> Result<Vec<Named>, Malformed> {
-    let mut fields = Fields::new(body);
-    let count = fields.u32()? as usize;
-    // The count is the server's word: memory follows what really came.
-    let mut names = Vec::with_capacity(count.min(1024));
-    for _ in 0..count {
-        let name = fields.string()?;
-        let line = fields.string()?;
-        let attributes = fields.attributes()?;
-        names.push(Named { name, line, attributes });
-    }
-    Ok(names)
+    read_to_its_end(body, |fields, later| {
+        let count = fields.u32()? as usize;
+        // The count is the server's word: memory follows what really came.
+        let mut names = Vec::with_capacity(count.min(1024));
+        for _ in 0..count {
+            let name = fields.string()?;
+            let line = fields.string()?;
+            let attributes = fields.attributes(later)?;
+            names.push(Named { name, line, attributes });
+        }
+        Ok(names)
+    })
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use crate::client::{self, FileHandle};
 use crate::error::{Fault, code};
 use crate::exchange::Awaited;
+use crate::look::refine;
 use crate::packet::{OPEN_CREATE, OPEN_TRUNCATE, OPEN_WRITE};
 use crate::pool::Lease;
 use async_trait::async_trait;
@@ -122,7 +123,7 @@ impl Upload for SftpUpload {
         let Self { handle, lease, path, .. } = *self;
         drop(handle);
         if let Err(fault) = lease.client().remove(&path).await
-            && !fault.is(code::NO_SUCH_FILE)
+            && !refine(lease.client(), fault.clone(), &path).await.says_missing()
         {
             tracing::warn!(host = lease.target(), path = %path, ?fault, "temporary file not removed");
         }

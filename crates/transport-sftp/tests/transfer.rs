@@ -13,22 +13,14 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use support::{Sshd, World, flow, inner, list, noise, read};
+use support::{Sshd, World, flow, inner, list, noise, read, write};
 use testkit::fake::Known;
 use testkit::proxy::{Behaviour, Direction, Ending, FaultProxy};
 use tokio::io::AsyncReadExt;
-use transport::folder::{EntryKind, Folder};
+use transport::folder::EntryKind;
 use transport::{BufferBudget, Discovery, Transport};
 
 const MIB: usize = 1 << 20;
-
-async fn write(folder: &Arc<dyn Folder>, path: &str, bytes: &[u8]) -> model::Result<u64> {
-    let mut upload = folder.begin_write(&path.into(), None).await?;
-    for chunk in bytes.chunks(256 * 1024) {
-        upload.write(Bytes::copy_from_slice(chunk)).await?;
-    }
-    upload.finish().await
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn only_regular_files_are_offered_under_their_own_bytes() {

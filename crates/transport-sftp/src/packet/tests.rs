@@ -78,6 +78,6 @@ proptest! {
             let _ = names(answer.flat());
         }
         let _ = names(bytes.clone());
-        let _ = Fields::new(bytes).attributes();
+        let _ = attributes(bytes);
     }
 }

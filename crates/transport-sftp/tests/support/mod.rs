@@ -8,6 +8,7 @@
 )]
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use futures::StreamExt;
 use model::definition::{
     After, ClaimBy, Definitions, Endpoint, Flow, FlowSource, Order, PollSource, RetryPolicy, SettleWhen,
@@ -315,6 +316,14 @@ pub async fn read(folder: &Arc<dyn Folder>, path: &str, offset: u64) -> io::Resu
     let mut bytes = Vec::new();
     reader.read_to_end(&mut bytes).await?;
     Ok(bytes)
+}
+
+pub async fn write(folder: &Arc<dyn Folder>, path: &str, bytes: &[u8]) -> model::Result<u64> {
+    let mut upload = folder.begin_write(&path.into(), None).await?;
+    for chunk in bytes.chunks(256 * 1024) {
+        upload.write(Bytes::copy_from_slice(chunk)).await?;
+    }
+    upload.finish().await
 }
 
 pub async fn list(folder: &Arc<dyn Folder>, directory: &str) -> Result<Vec<Entry>> {
