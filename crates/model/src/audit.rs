@@ -88,6 +88,12 @@ words! {
         PayloadQuarantined = "payload.quarantined",
         /// A month of audit events was removed at the end of its retention.
         AuditRemoved = "audit.removed",
+        /// A node vouched for another's seal key.
+        AuditKeyTrusted = "audit.key_trusted",
+        /// An administrator accepted the audit trail of a restored database.
+        AuditRestored = "audit.restored",
+        /// A node refused to seal: the trail is not the one that it sealed before.
+        AuditAlarm = "audit.alarm",
         /// Someone logged in.
         LoginSucceeded = "login.succeeded",
         /// Someone failed to log in.
@@ -307,12 +313,14 @@ impl EventKind {
             | Self::PayloadQuarantined
             | Self::NodeFenced
             | Self::LoginFailed
-            | Self::LoginThrottled => Severity::Warning,
+            | Self::LoginThrottled
+            | Self::AuditRestored => Severity::Warning,
             Self::OfferRefused
             | Self::TransferFailed
             | Self::DeliveryFailed
             | Self::DeliveryExpired
-            | Self::ListenerFailed => Severity::Error,
+            | Self::ListenerFailed
+            | Self::AuditAlarm => Severity::Error,
             _ => Severity::Info,
         }
     }

@@ -19,6 +19,23 @@ impl fmt::Display for Sha256 {
     }
 }
 
+impl std::str::FromStr for Sha256 {
+    type Err = &'static str;
+
+    /// Reads 64 hexadecimal digits.
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let mut hash = [0; 32];
+        if text.len() != 64 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            return Err("a SHA-256 digest has 64 hexadecimal digits");
+        }
+        for (at, byte) in hash.iter_mut().enumerate() {
+            *byte = u8::from_str_radix(&text[2 * at..2 * at + 2], 16)
+                .map_err(|_| "a SHA-256 digest has 64 hexadecimal digits")?;
+        }
+        Ok(Self(hash))
+    }
+}
+
 impl fmt::Debug for Sha256 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Sha256({self})")

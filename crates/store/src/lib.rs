@@ -60,7 +60,10 @@ pub use lease::{Acquired, NodeLease, Renewal};
 pub use offer::{OfferFailed, RecordOffer, Recorded};
 pub use open::Store;
 pub use payload::PayloadRows;
-pub use seal::{Bound, EVENTS as SEAL_EVENTS, Seal, SealKey, SealLag, Sealed, TrustedKeys};
+pub use seal::{
+    Bound, EVENTS as SEAL_EVENTS, MarkFile, NotedKey, NotedSeal, Seal, SealAlarm, SealKey, SealLag, SealMark,
+    SealState, Sealed, Sealer, TrustedKeys,
+};
 pub use search::{
     AttemptView, ConnectionFilter, ConnectionView, Cursor, DeliveryView, EventFilter, EventGap, EventView,
     FailingDelivery, FlowDay, HourCount, Listing, OfferView, OfflineEndpoint, Overview, Page,

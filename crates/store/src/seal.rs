@@ -10,11 +10,16 @@
 //! quiet gateway still says, every day, that nothing was there to say.
 
 mod key;
+mod mark;
+mod peers;
 mod record;
+mod sealer;
 
 pub use key::{SealKey, TrustedKeys};
+pub use mark::{MarkFile, NotedKey, NotedSeal, SealAlarm, SealMark};
 pub use record::{Bound, Seal};
 pub(crate) use record::{push_member, read_members};
+pub use sealer::{SealState, Sealer};
 
 use crate::Store;
 use crate::audit::EventCursor;
@@ -47,6 +52,13 @@ pub struct Sealed {
     pub events: u64,
 }
 
+impl Sealed {
+    pub(crate) fn count(&mut self, seal: &Seal) {
+        self.seals += 1;
+        self.events += u64::try_from(seal.count).unwrap_or(0);
+    }
+}
+
 /// How far the seals are behind.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct SealLag {
@@ -61,16 +73,25 @@ pub struct SealLag {
 }
 
 impl Store {
-    /// Seals everything below the horizon. Any node may, at any time: when two do at once, one wins and
-    /// the other stops.
-    ///
-    /// # Errors
-    /// The database failed; what was sealed before that stays sealed.
-    pub async fn seal(&self, now: Timestamp, key: &SealKey) -> Result<Sealed> {
-        let now = now.trunc_subsecs(6);
+    /// Seals everything below the horizon, without a look at any note: for tests of the seals themselves.
+    #[cfg(test)]
+    pub(crate) async fn seal(&self, now: Timestamp, key: &SealKey) -> Result<Sealed> {
         let mut done = Sealed::default();
         let mut last = self.last_seal().await?;
-        let from = last.as_ref().map_or(Bound::START, |seal| seal.to);
+        let mut maker = self.seal_maker(last.as_ref()).await?;
+        while let Some(seal) = maker.next(last.as_ref(), now, key).await? {
+            if !self.insert_seal(&seal).await? {
+                break;
+            }
+            done.count(&seal);
+            last = Some(seal);
+        }
+        Ok(done)
+    }
+
+    /// What makes the seals that follow `last`, up to the horizon of now.
+    pub(crate) async fn seal_maker(&self, last: Option<&Seal>) -> Result<SealMaker<'_>> {
+        let from = last.map_or(Bound::START, |seal| seal.to);
         let mut horizon = self.audit_horizon().await?;
         if horizon < from.position {
             // Restored into a server whose transactions are counted anew.
@@ -78,40 +99,36 @@ impl Store {
             horizon = self.audit_horizon().await?;
         }
         let end = Bound::position(horizon);
-        if end < from {
-            return Ok(done);
+        Ok(SealMaker { cursor: EventCursor::new(self, from, end), end, at_end: end < from, made: 0 })
+    }
+
+    /// Puts a seal in its place; false when another node has made the one of its number.
+    pub(crate) async fn insert_seal(&self, seal: &Seal) -> Result<bool> {
+        let made = self.write(InsertSeal(seal.clone())).await?;
+        if !made {
+            tracing::debug!(seal = seal.seq, "another node has sealed the same events");
         }
-        let mut cursor = EventCursor::new(self, from, end);
-        loop {
-            let from = last.as_ref().map_or(Bound::START, |seal| seal.to);
-            let mut members = vec![];
-            let mut count = 0;
-            while count < EVENTS
-                && let Some(row) = cursor.next().await?
-            {
-                let Some(columns) = row.columns else {
-                    return Err(unreadable(row.bound));
-                };
-                push_member(&mut members, row.bound.id, columns.hash());
-                count += 1;
-            }
-            let quiet = last.as_ref().is_none_or(|seal| now - seal.sealed_at < QUIET);
-            if count == 0 && (quiet || done.seals > 0) {
-                return Ok(done);
-            }
-            let to = cursor.peek().await?.map_or(end, |next| next.bound);
-            let seal = Seal::make(last.as_ref(), (from, to), members, now, key)?;
-            if !self.write(InsertSeal(seal.clone())).await? {
-                tracing::debug!(seal = seal.seq, "another node has sealed the same events");
-                return Ok(done);
-            }
-            done.seals += 1;
-            done.events += count as u64;
-            last = Some(seal);
-            if to == end {
-                return Ok(done);
+        Ok(made)
+    }
+
+    /// The members that the stored events of a seal's range make; `None` when they do not make its digest.
+    pub(crate) async fn members_of_range(&self, seal: &Seal) -> Result<Option<Vec<u8>>> {
+        let mut cursor = EventCursor::new(self, seal.from, seal.to);
+        let (mut members, mut count) = (vec![], 0);
+        while let Some(row) = cursor.next().await? {
+            count += 1;
+            match row.hash() {
+                Some(hash) if count <= seal.count => push_member(&mut members, row.bound.id, hash),
+                _ => return Ok(None),
             }
         }
+        let fits = Sha256(openssl::sha::sha256(&members)) == seal.members_digest;
+        Ok((count == seal.count && fits).then_some(members))
+    }
+
+    /// Whether the stored events of a seal's range make its digest.
+    pub(crate) async fn members_make(&self, seal: &Seal) -> Result<bool> {
+        Ok(self.members_of_range(seal).await?.is_some())
     }
 
     /// How far the seals are behind.
@@ -173,6 +190,24 @@ impl Store {
         Ok(row.map(SealRow::into_seal))
     }
 
+    /// Seals by number, without their members.
+    pub(crate) async fn seal_headers(&self, from: i64, at_most: i64) -> Result<Vec<Seal>> {
+        let rows: Vec<SealRow> = self
+            .read("read the audit seals", async {
+                on!(self.pool(), c => sqlx::query_as(
+                    "SELECT seq, from_position, from_id, to_position, to_id, event_count, members_digest, \
+                     previous, sealed_at, key_id, digest, signature, NULL AS members \
+                     FROM audit_seals WHERE seq >= $1 ORDER BY seq LIMIT $2",
+                )
+                .bind(from)
+                .bind(at_most)
+                .fetch_all(c)
+                .await)
+            })
+            .await?;
+        Ok(rows.into_iter().map(SealRow::into_seal).collect())
+    }
+
     /// Seals by number, members and all: a seal may have half a megabyte of them.
     pub(crate) async fn seals_from(&self, from: i64, to: Option<i64>, at_most: i64) -> Result<Vec<Seal>> {
         let rows: Vec<SealRow> = self
@@ -212,6 +247,50 @@ impl Store {
                 count += 1;
             }
         }
+    }
+}
+
+/// Makes seals over what a run found below the horizon, one after the other.
+pub(crate) struct SealMaker<'a> {
+    cursor: EventCursor<'a>,
+    end: Bound,
+    at_end: bool,
+    made: u64,
+}
+
+impl SealMaker<'_> {
+    /// The seal that follows `last`; `None` when there is nothing more to seal. It is not stored yet.
+    pub(crate) async fn next(
+        &mut self,
+        last: Option<&Seal>,
+        now: Timestamp,
+        key: &SealKey,
+    ) -> Result<Option<Seal>> {
+        if self.at_end {
+            return Ok(None);
+        }
+        let now = now.trunc_subsecs(6);
+        let from = last.map_or(Bound::START, |seal| seal.to);
+        let mut members = vec![];
+        let mut count = 0;
+        while count < EVENTS
+            && let Some(row) = self.cursor.next().await?
+        {
+            let Some(columns) = row.columns else {
+                return Err(unreadable(row.bound));
+            };
+            push_member(&mut members, row.bound.id, columns.hash());
+            count += 1;
+        }
+        let quiet = last.is_none_or(|seal| now - seal.sealed_at < QUIET);
+        if count == 0 && (quiet || self.made > 0) {
+            self.at_end = true;
+            return Ok(None);
+        }
+        let to = self.cursor.peek().await?.map_or(self.end, |next| next.bound);
+        self.at_end = to == self.end;
+        self.made += 1;
+        Seal::make(last, (from, to), members, now, key).map(Some)
     }
 }
 

@@ -1,40 +1,35 @@
 //! Verification of the audit trail: the chain of seals, and every sealed event against its seal.
 //!
 //! Proved: that no sealed event was changed, removed, added or moved since, that no seal was, and that
-//! the seals were signed by a trusted key. Not proved: that an event was true when it was written, and
-//! what happened to events before they were sealed (see [`crate::SealLag`]). A tail that was cut off,
-//! seals and events together, shows only against a seal that was kept elsewhere
+//! the seals were signed by a trusted key, or by one that a trusted key has vouched for. Not proved: that
+//! an event was true when it was written, and what happened to events before they were sealed (see
+//! [`crate::SealLag`]). A tail that was cut off, seals and events together, shows only against a seal that
+//! was kept outside the database: in a node's state directory ([`VerifyOptions::mark`]) or elsewhere
 //! ([`VerifyOptions::expected`]).
 
 mod check;
+mod records;
 mod removal;
 mod report;
+mod signed;
 
 pub use report::{Finding, VerifyOptions, VerifyReport};
 
-pub(crate) use removal::{Removed, carried, first_event};
+pub(crate) use records::{Records, Restored, key_record, load_records};
+pub(crate) use removal::Removed;
+pub(crate) use signed::{RecordRow, record_rows};
 
 use crate::Store;
-use crate::audit::{EventCursor, StoredRow, columns};
-use crate::either::on;
-use crate::seal::{Bound, Seal, TrustedKeys};
+use crate::audit::EventCursor;
+use crate::seal::{Bound, Seal};
 use check::{Chain, Members};
-use model::{EventKind, Result};
-use serde_json::Value;
-use sqlx::AssertSqlSafe;
+use model::Result;
 
 /// Seals read at once.
 const PAGE: i64 = 8;
 /// Before everything that a tampering hand could have inserted.
 const BEGIN: Bound = Bound::position(i64::MIN);
 const END: Bound = Bound::position(i64::MAX);
-
-/// What the records of removal say.
-pub(crate) struct Records {
-    pub(crate) removed: Removed,
-    count: usize,
-    invalid: Vec<uuid::Uuid>,
-}
 
 impl Store {
     /// Verifies seals and events, one after the other, in constant memory. `progress` is told the
@@ -47,10 +42,10 @@ impl Store {
         options: &VerifyOptions,
         mut progress: impl FnMut(&VerifyReport) + Send,
     ) -> Result<VerifyReport> {
-        let mut records = load_removed(self, &options.trusted).await?;
+        let mut records = load_records(self, &options.trusted).await?;
         loop {
             let report = self.verify_once(options, &records, &mut progress).await?;
-            let after = load_removed(self, &options.trusted).await?;
+            let after = load_records(self, &options.trusted).await?;
             if after.count == records.count {
                 return Ok(report);
             }
@@ -65,12 +60,18 @@ impl Store {
         records: &Records,
         progress: &mut (impl FnMut(&VerifyReport) + Send),
     ) -> Result<VerifyReport> {
-        let mut report = VerifyReport::default();
-        for event in &records.invalid {
-            report.find(Finding::RemovalInvalid { event: *event });
+        let mut report = VerifyReport { vouched: records.vouched.clone(), ..VerifyReport::default() };
+        for (event, kind) in &records.invalid {
+            report.find(Finding::RecordInvalid { event: *event, kind: *kind });
+        }
+        let mut options = options.clone();
+        options.trusted = records.trusted.clone();
+        let options = &options;
+        if let Some(mark) = &mut options.mark.as_ref() {
+            report.alarm_of(mark);
         }
         let first = options.from.unwrap_or(1).max(1);
-        let mut chain = Chain::new(options);
+        let mut chain = Chain::new(options, &records.restored);
         if first > 1
             && let Some(before) = self.seals_from(first - 1, Some(first - 1), 1).await?.pop()
         {
@@ -98,10 +99,27 @@ impl Store {
         }
         chain.end(&mut report);
         if options.to.is_none() {
+            self.verify_pending(options, &chain, &mut report).await?;
             let from = chain.to().unwrap_or(Bound::START);
             report.unsealed = self.unsealed_events(from, i64::MAX).await?;
         }
         Ok(report)
+    }
+
+    /// A seal that this node was about to make, and whose fate it did not learn: its events must still make it.
+    async fn verify_pending(
+        &self,
+        options: &VerifyOptions,
+        chain: &Chain<'_>,
+        report: &mut VerifyReport,
+    ) -> Result<()> {
+        let Some(pending) = options.mark.as_ref().and_then(|mark| mark.pending.as_ref()) else {
+            return Ok(());
+        };
+        if chain.is_before(pending) && !self.members_make(pending).await? {
+            report.find(Finding::PendingDiffers { seal: pending.seq });
+        }
+        Ok(())
     }
 
     /// No event of Waybill's has a position below 1.
@@ -131,37 +149,6 @@ async fn verify_members<'a>(
     }
     members.end(report);
     Ok(cursor)
-}
-
-/// All records of removal, the oldest first.
-pub(crate) async fn removal_rows(store: &Store) -> Result<Vec<StoredRow>> {
-    let sql =
-        format!("SELECT {} FROM audit_events WHERE kind = $1 ORDER BY at, id", columns(store.backend()));
-    store
-        .read("read the records of removed audit events", async {
-            on!(store.pool(), c => sqlx::query_as(AssertSqlSafe(sql))
-            .bind(EventKind::AuditRemoved.as_str())
-            .fetch_all(c)
-            .await)
-        })
-        .await
-}
-
-/// Reads all records of removal and believes those that a trusted key has signed.
-pub(crate) async fn load_removed(store: &Store, trusted: &TrustedKeys) -> Result<Records> {
-    let rows = removal_rows(store).await?;
-    let mut records = Records { removed: Removed::default(), count: rows.len(), invalid: vec![] };
-    for row in rows {
-        let detail = match row.columns.map(|columns| columns.detail) {
-            Some(Value::Object(detail)) => detail,
-            _ => Default::default(),
-        };
-        match Removed::read(row.bound.id, detail, trusted) {
-            Some(removed) => records.removed.merge(removed),
-            None => records.invalid.push(row.bound.id),
-        }
-    }
-    Ok(records)
 }
 
 #[cfg(test)]

@@ -16,7 +16,7 @@ use crate::either::on;
 use crate::fault::Fault;
 use crate::seal::{Bound, Seal, SealKey, TrustedKeys, read_members};
 use crate::tx::Tx;
-use crate::verify::{Removed, carried, first_event, load_removed, removal_rows};
+use crate::verify::{RecordRow, Removed, load_records, record_rows};
 use async_trait::async_trait;
 use model::{AuditEvent, Error, ErrorKind, EventId, EventKind, NodeName, Result, Sha256, Timestamp};
 use serde_json::{Map, Value};
@@ -68,7 +68,7 @@ impl Store {
         key: &SealKey,
         id: impl Fn() -> Uuid + Send + Sync,
     ) -> Result<Vec<RemovedMonth>> {
-        let mut removed = load_removed(self, &TrustedKeys::of(key)?).await?.removed;
+        let mut removed = load_records(self, &TrustedKeys::of(key)?).await?.removed;
         let mut months = vec![];
         let mut since = None;
         while let Some(oldest) = self.oldest_event(since).await? {
@@ -148,22 +148,19 @@ impl Store {
         id: &(impl Fn() -> Uuid + Send + Sync),
     ) -> Result<Vec<AuditEvent>> {
         let (mut going, mut staying) = (vec![], HashSet::new());
-        for row in removal_rows(self).await? {
-            let Some((at, Value::Object(detail))) = row.columns.map(|columns| (columns.at, columns.detail))
-            else {
-                continue;
-            };
+        for row in record_rows(self).await? {
+            let Some(at) = row.at else { continue };
             if at < month.end().timestamp_micros() {
-                going.push((row.bound.id, detail));
+                going.push(row);
             } else {
-                staying.insert(first_event(row.bound.id, &detail));
+                staying.insert(row.first_event());
             }
         }
         // An earlier run may have come so far and no further.
-        going.retain(|(event, detail)| staying.insert(first_event(*event, detail)));
-        let carry = |(event, detail)| AuditEvent {
-            detail: carried(event, detail),
-            ..AuditEvent::new(EventId::new(id()), now, node.clone(), EventKind::AuditRemoved)
+        going.retain(|row| staying.insert(row.first_event()));
+        let carry = |row: RecordRow| {
+            let event = AuditEvent::new(EventId::new(id()), now, node.clone(), row.kind);
+            AuditEvent { detail: row.carried(), ..event }
         };
         Ok(going.into_iter().map(carry).collect())
     }

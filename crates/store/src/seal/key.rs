@@ -114,6 +114,20 @@ impl TrustedKeys {
         Self::default()
     }
 
+    /// Whether a key of this id is trusted.
+    #[must_use]
+    pub fn has(&self, key_id: &str) -> bool {
+        self.0.contains_key(key_id)
+    }
+
+    /// The id of a public key, PEM.
+    ///
+    /// # Errors
+    /// It is no Ed25519 public key.
+    pub fn id_of_pem(pem: &[u8]) -> Result<String> {
+        Self::new().add_pem(pem)
+    }
+
     /// Adds a public key, PEM; returns its id.
     ///
     /// # Errors

@@ -1,9 +1,10 @@
 //! The checks themselves, over seals and events handed in: no database here.
 
+use super::records::Restored;
 use super::removal::Removed;
 use super::report::{Finding, VerifyOptions, VerifyReport};
 use crate::audit::StoredRow;
-use crate::seal::{Bound, Seal, push_member, read_members};
+use crate::seal::{Bound, Seal, SealMark, push_member, read_members};
 use model::Sha256;
 use openssl::sha::sha256;
 use std::collections::HashMap;
@@ -12,14 +13,31 @@ use uuid::Uuid;
 /// Walks the chain seal by seal.
 pub(crate) struct Chain<'a> {
     options: &'a VerifyOptions,
+    restored: &'a [Restored],
+    /// Seals known from outside the database.
+    expected: Vec<(i64, Sha256)>,
     last: Option<(i64, Sha256, Bound)>,
     /// Where a range that does not begin with seal 1 has its first seal.
     begin: i64,
 }
 
 impl<'a> Chain<'a> {
-    pub(crate) fn new(options: &'a VerifyOptions) -> Self {
-        Self { options, last: None, begin: options.from.unwrap_or(1).max(1) }
+    pub(crate) fn new(options: &'a VerifyOptions, restored: &'a [Restored]) -> Self {
+        let mut expected = options.expected.clone();
+        expected.extend(options.mark.iter().flat_map(SealMark::known));
+        Self { options, restored, expected, last: None, begin: options.from.unwrap_or(1).max(1) }
+    }
+
+    /// Whether a seal would come next.
+    pub(crate) fn is_before(&self, seal: &Seal) -> bool {
+        match self.last {
+            None => seal.seq == 1,
+            Some((seq, digest, _)) => seal.seq == seq + 1 && seal.previous == digest,
+        }
+    }
+
+    fn is_given_up(&self, seal: i64) -> bool {
+        self.restored.iter().any(|restored| restored.gives_up(seal))
     }
 
     /// Takes the seal before the first as given.
@@ -63,9 +81,13 @@ impl<'a> Chain<'a> {
             }
             None => report.find(Finding::KeyUnknown { seal: seal.seq, key: seal.key_id.clone() }),
         }
-        for (seq, digest) in &self.options.expected {
+        for (seq, digest) in &self.expected {
             if *seq == seal.seq && *digest != seal.digest {
-                report.find(Finding::ExpectedDiffers { seal: seal.seq, found: seal.digest });
+                if self.is_given_up(*seq) {
+                    report.given_up += 1;
+                } else {
+                    report.find(Finding::ExpectedDiffers { seal: seal.seq, found: seal.digest });
+                }
             }
         }
         report.newest = Some((seal.seq, seal.digest));
@@ -80,9 +102,13 @@ impl<'a> Chain<'a> {
         {
             report.find(Finding::SealsMissing { first: last + 1, last: to });
         }
-        for (seq, _) in &self.options.expected {
+        for (seq, _) in &self.expected {
             if *seq > last && self.options.to.is_none_or(|to| *seq <= to) {
-                report.find(Finding::ExpectedMissing { seal: *seq });
+                if self.is_given_up(*seq) {
+                    report.given_up += 1;
+                } else {
+                    report.find(Finding::ExpectedMissing { seal: *seq });
+                }
             }
         }
     }
@@ -222,7 +248,7 @@ mod tests {
             let trusted = TrustedKeys::of(&self.key).unwrap();
             let options = VerifyOptions { trusted, expected: self.expected.clone(), ..Default::default() };
             let mut report = VerifyReport::default();
-            let mut chain = Chain::new(&options);
+            let mut chain = Chain::new(&options, &[]);
             let mut seals = self.seals.clone();
             seals.sort_by_key(|seal| seal.seq);
             for seal in &seals {

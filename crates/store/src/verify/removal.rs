@@ -2,15 +2,13 @@
 //!
 //! Events go by month, seals by the order of writing: a month's events fill some seals whole and share
 //! others with the next month. The record (an `audit.removed` event) says which members of which seals
-//! went: whole seals as ranges of numbers, parts as runs of members. It is signed with the seal key, so
-//! that a hand which can only write the database cannot pass off its own removal as retention.
-//!
-//! A record goes itself one day, with the month it was written in. Before that it is carried over: another
-//! event takes it in as it is, signature and all, so that it proves the same for ever, whichever node
-//! signed it.
+//! went: whole seals as ranges of numbers, parts as runs of members. It is a signed record
+//! ([`super::signed`]), so that a hand which can only write the database cannot pass off its own removal as
+//! retention.
 
-use crate::seal::{SealKey, TrustedKeys};
-use model::{Result, canonical_json};
+use super::signed::sign;
+use crate::seal::SealKey;
+use model::{EventKind, Result};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use uuid::Uuid;
@@ -123,19 +121,11 @@ impl Removed {
             .collect();
         detail.insert("seals".into(), whole.into());
         detail.insert("parts".into(), parts.into());
-        detail.insert("key".into(), key.id().into());
-        let signature = key.sign(&signed(event, &detail))?;
-        detail.insert("signature".into(), openssl::base64::encode_block(&signature).into());
-        Ok(detail)
+        sign(EventKind::AuditRemoved, event, detail, key)
     }
 
-    /// Reads a record back; `None` when it is malformed or no trusted key has signed it.
-    pub(crate) fn read(event: Uuid, detail: Map<String, Value>, trusted: &TrustedKeys) -> Option<Self> {
-        let (event, mut detail) = signed_record(event, detail);
-        let signature = openssl::base64::decode_block(detail.remove("signature")?.as_str()?).ok()?;
-        if !trusted.check(detail.get("key")?.as_str()?, &signed(event, &detail), &signature)? {
-            return None;
-        }
+    /// Reads a record whose signature holds; `None` when it is malformed.
+    pub(crate) fn read(detail: &Map<String, Value>) -> Option<Self> {
         let mut removed = Self::default();
         for range in detail.get("seals")?.as_array()? {
             let [first, last] = range.as_array()?.as_slice() else { return None };
@@ -149,42 +139,11 @@ impl Removed {
     }
 }
 
-/// The record in an event's detail, and the event that it was signed for: its own, or the one it was
-/// carried over from.
-fn signed_record(event: Uuid, mut detail: Map<String, Value>) -> (Uuid, Map<String, Value>) {
-    let first = detail.get("first_event").and_then(Value::as_str).and_then(|id| id.parse().ok());
-    match (first, detail.remove("record")) {
-        (Some(first), Some(Value::Object(record))) => (first, record),
-        (_, Some(other)) => {
-            detail.insert("record".into(), other);
-            (event, detail)
-        }
-        (_, None) => (event, detail),
-    }
-}
-
-/// The event for which the record in a detail was signed.
-pub(crate) fn first_event(event: Uuid, detail: &Map<String, Value>) -> Uuid {
-    signed_record(event, detail.clone()).0
-}
-
-/// The detail of an event that carries the record of another one over.
-pub(crate) fn carried(event: Uuid, detail: Map<String, Value>) -> Map<String, Value> {
-    let (first, record) = signed_record(event, detail);
-    Map::from_iter([
-        ("month".to_owned(), record.get("month").cloned().unwrap_or_default()),
-        ("first_event".to_owned(), first.to_string().into()),
-        ("record".to_owned(), record.into()),
-    ])
-}
-
-fn signed(event: Uuid, detail: &Map<String, Value>) -> Vec<u8> {
-    canonical_json(&json!({"removed": detail, "event": event.to_string()})).into_bytes()
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::signed::RecordRow;
     use super::*;
+    use crate::seal::TrustedKeys;
 
     #[test]
     fn records_are_read_back_and_only_when_signed() {
@@ -201,18 +160,24 @@ mod tests {
         assert!(removed.has_whole(4) && !removed.has_whole(6) && !removed.has_whole(2));
 
         let id = Uuid::from_u128(1);
+        let row = |event, detail| RecordRow { event, kind: EventKind::AuditRemoved, at: None, detail };
+        let read = |row: &RecordRow, trusted: &TrustedKeys| {
+            row.read(trusted).and_then(|(_, detail)| Removed::read(&detail))
+        };
         let detail = removed.record(id, Map::new(), &key).unwrap();
-        assert_eq!(Removed::read(id, detail.clone(), &trusted), Some(removed.clone()));
-        assert_eq!(Removed::read(Uuid::from_u128(2), detail.clone(), &trusted), None, "for another event");
-        assert_eq!(Removed::read(id, detail.clone(), &TrustedKeys::new()), None);
+        assert_eq!(read(&row(id, detail.clone()), &trusted), Some(removed.clone()));
         let (second, third) = (Uuid::from_u128(2), Uuid::from_u128(3));
-        let once = carried(id, detail.clone());
-        let twice = carried(second, once.clone());
-        assert_eq!((first_event(second, &once), first_event(third, &twice)), (id, id));
-        assert_eq!(Removed::read(third, twice, &trusted), Some(removed.clone()));
+        assert_eq!(read(&row(second, detail.clone()), &trusted), None, "for another event");
+        let other = RecordRow { kind: EventKind::AuditRestored, ..row(id, detail.clone()) };
+        assert_eq!(read(&other, &trusted), None, "for another kind of record");
+        assert_eq!(read(&row(id, detail.clone()), &TrustedKeys::new()), None);
+        let once = row(second, row(id, detail.clone()).carried());
+        let twice = row(third, once.clone().carried());
+        assert_eq!((once.first_event(), twice.first_event()), (id, id));
+        assert_eq!(read(&twice, &trusted), Some(removed.clone()));
         let mut widened = detail;
         widened.insert("seals".into(), json!([[1, 9]]));
-        assert_eq!(Removed::read(id, widened, &trusted), None);
+        assert_eq!(read(&row(id, widened), &trusted), None);
     }
 
     #[test]

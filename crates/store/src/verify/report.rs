@@ -1,7 +1,7 @@
 //! What verification found.
 
-use crate::seal::TrustedKeys;
-use model::Sha256;
+use crate::seal::{SealMark, TrustedKeys};
+use model::{EventKind, Sha256, Timestamp};
 use std::fmt;
 use uuid::Uuid;
 
@@ -18,6 +18,8 @@ pub struct VerifyOptions {
     /// together with their events, leave a shorter trail that is good in itself: only a seal known from
     /// outside shows that it was longer.
     pub expected: Vec<(i64, Sha256)>,
+    /// What a node noted in its state directory.
+    pub mark: Option<SealMark>,
 }
 
 /// One thing that is not as it was sealed.
@@ -99,11 +101,25 @@ pub enum Finding {
         /// What is stored.
         stored: String,
     },
-    /// A record of removed events is not signed by a trusted key, or cannot be read; what it says was
-    /// not believed.
-    RemovalInvalid {
-        /// The record.
+    /// A signed record (of removed events, a trusted key, or a restored database) is not signed by a trusted
+    /// key, or cannot be read; what it says was not believed.
+    RecordInvalid {
+        /// The event that holds it.
         event: Uuid,
+        /// What it speaks of.
+        kind: EventKind,
+    },
+    /// This node has refused to seal since then.
+    Alarm {
+        /// Since when.
+        since: Timestamp,
+        /// Why.
+        what: String,
+    },
+    /// The events of a seal that this node was about to make are not those that it had read.
+    PendingDiffers {
+        /// The seal's number.
+        seal: i64,
     },
     /// A seal that is known from outside is not there.
     ExpectedMissing {
@@ -156,14 +172,24 @@ impl fmt::Display for Finding {
             Self::EventAdded { seal: None, event, stored } => {
                 write!(f, "event {event} was added before the first seal: {stored}")
             }
-            Self::RemovalInvalid { event } => {
-                write!(f, "the record of removed events {event} is not signed by a trusted key")
+            Self::RecordInvalid { event, kind } => {
+                write!(f, "the record {event} ({kind}) is not signed by a trusted key")
+            }
+            Self::Alarm { since, what } => {
+                write!(
+                    f,
+                    "this node has refused to seal since {}: {what}",
+                    since.format("%Y-%m-%d %H:%M:%SZ")
+                )
+            }
+            Self::PendingDiffers { seal } => {
+                write!(f, "the events that this node was about to put under seal {seal} were changed")
             }
             Self::ExpectedMissing { seal } => {
-                write!(f, "seal {seal}, known from outside, is missing: the trail was cut")
+                write!(f, "seal {seal}, known from outside the database, is missing: the trail was cut")
             }
             Self::ExpectedDiffers { seal, found } => {
-                write!(f, "seal {seal} has the digest {found}, not the one known from outside")
+                write!(f, "seal {seal} has the digest {found}, not the one known from outside the database")
             }
         }
     }
@@ -184,6 +210,10 @@ pub struct VerifyReport {
     pub newest: Option<(i64, Sha256)>,
     /// What is not as it was sealed; at most [`VerifyReport::KEPT`] of them.
     pub findings: Vec<Finding>,
+    /// Keys that are trusted because a trusted key vouched for them.
+    pub vouched: Vec<String>,
+    /// Seals known from outside that an administrator gave up, by signed record, with a restored database.
+    pub given_up: u64,
     /// Findings beyond those kept.
     pub more_findings: u64,
 }
@@ -196,6 +226,12 @@ impl VerifyReport {
     #[must_use]
     pub fn holds(&self) -> bool {
         self.findings.is_empty()
+    }
+
+    pub(crate) fn alarm_of(&mut self, mark: &SealMark) {
+        if let Some(alarm) = &mark.alarm {
+            self.find(Finding::Alarm { since: alarm.since, what: alarm.what.clone() });
+        }
     }
 
     pub(crate) fn find(&mut self, finding: Finding) {

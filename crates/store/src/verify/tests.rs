@@ -1,5 +1,5 @@
 use super::*;
-use crate::seal::SealKey;
+use crate::seal::{SealKey, TrustedKeys};
 use crate::testing::{TestStore, at, both, event};
 use model::Sha256;
 
@@ -226,11 +226,11 @@ both! {
         let forged = event(60).detail("seals", serde_json::json!([[1, 4]])).detail("parts", serde_json::json!([]))
             .detail("key", t.key.id()).detail("signature", "AAAA");
         let id = forged.id.uuid();
-        t.store.append_events(vec![model::AuditEvent { kind: EventKind::AuditRemoved, ..forged }]).await.unwrap();
+        t.store.append_events(vec![model::AuditEvent { kind: model::EventKind::AuditRemoved, ..forged }]).await.unwrap();
         t.store.seal_all(at(200), &t.key).await;
         t.store.tamper(&format!("DELETE FROM audit_events WHERE id = {}", t.id(3))).await;
         assert_eq!(t.verify().await.findings,
-            [Finding::RemovalInvalid { event: id }, Finding::EventMissing { seal: 1, event: t.ids[3] }]);
+            [Finding::RecordInvalid { event: id, kind: model::EventKind::AuditRemoved }, Finding::EventMissing { seal: 1, event: t.ids[3] }]);
     }
 }
 

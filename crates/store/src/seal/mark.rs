@@ -1,0 +1,320 @@
+//! What a node notes of the seals in its state directory, outside the database that they guard: the newest
+//! seal it knows, the one it is about to make, other nodes' keys and newest seals, and an alarm.
+//!
+//! A seal is noted as *pending*, durably, before it is committed, and as the newest after. So there is no
+//! moment at which a seal exists of which nothing is noted: a crash in between leaves a pending seal, which
+//! the next run finds committed, or makes again as it was. What the database then lacks of the noted, or
+//! holds differently, was changed behind the node's back, or restored.
+
+use super::{Bound, Seal, TrustedKeys};
+use crate::whole_file::place;
+use chrono::DateTime;
+use model::{Error, ErrorKind, Result, Sha256, Timestamp};
+use serde_json::{Value, json};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use uuid::Uuid;
+
+/// Largest file that is read, in bytes: a node's note has a few hundred for each node.
+const LARGEST: u64 = 1 << 20;
+
+/// A seal as far as it is noted.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct NotedSeal {
+    /// Its number; 0 stands for the beginning, before every seal.
+    pub seal: i64,
+    /// Its digest; zeros for the beginning.
+    pub digest: Sha256,
+    /// The digest that its row's fields give: the same, unless the row was altered and accepted so.
+    pub row: Sha256,
+}
+
+impl NotedSeal {
+    /// Before every seal.
+    pub const BEGINNING: Self = Self { seal: 0, digest: Sha256([0; 32]), row: Sha256([0; 32]) };
+
+    pub(crate) fn of(seal: &Seal) -> Self {
+        Self { seal: seal.seq, digest: seal.digest, row: seal.compute_digest() }
+    }
+}
+
+/// What is noted of another node's key.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct NotedKey {
+    /// The public half, PEM.
+    pub public_pem: String,
+    /// The newest seal by it.
+    pub newest: Option<(i64, Sha256)>,
+}
+
+/// Why a node refuses to seal, and since when.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct SealAlarm {
+    /// Since when.
+    pub since: Timestamp,
+    /// What was found.
+    pub what: String,
+}
+
+/// The note of one node.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct SealMark {
+    /// The newest seal that this node knows, whoever made it: it binds all before it.
+    pub newest: NotedSeal,
+    /// A seal that this node was about to make; without its members.
+    pub pending: Option<Seal>,
+    /// Keys that this node trusts besides its own, by id.
+    pub keys: BTreeMap<String, NotedKey>,
+    /// Records of restored databases that were followed: each counts once.
+    pub accepted: BTreeSet<Uuid>,
+    /// Stays until an administrator accepts the trail as it is.
+    pub alarm: Option<SealAlarm>,
+}
+
+impl Default for SealMark {
+    fn default() -> Self {
+        Self {
+            newest: NotedSeal::BEGINNING,
+            pending: None,
+            keys: BTreeMap::new(),
+            accepted: BTreeSet::new(),
+            alarm: None,
+        }
+    }
+}
+
+impl SealMark {
+    /// The seals that must be there, as number and digest.
+    pub(crate) fn known(&self) -> Vec<(i64, Sha256)> {
+        let newest = Some((self.newest.seal, self.newest.digest)).filter(|(seal, _)| *seal > 0);
+        // The newest binds those before it; named each for itself, what is gone is told by its number.
+        let others = self.keys.values().filter_map(|key| key.newest).filter(|other| Some(*other) != newest);
+        others.chain(newest).collect()
+    }
+
+    /// Adds the keys that this node trusts besides its own.
+    ///
+    /// # Errors
+    /// One is no key.
+    pub fn trust(&self, trusted: &mut TrustedKeys) -> Result<()> {
+        for key in self.keys.values() {
+            trusted.add_pem(key.public_pem.as_bytes())?;
+        }
+        Ok(())
+    }
+
+    fn json(&self) -> Value {
+        let keys: serde_json::Map<String, Value> = self
+            .keys
+            .iter()
+            .map(|(id, key)| {
+                let newest =
+                    key.newest.map(|(seal, digest)| json!({ "seal": seal, "digest": digest.to_string() }));
+                (id.clone(), json!({ "public_key": key.public_pem, "newest": newest }))
+            })
+            .collect();
+        json!({
+            "version": 1,
+            "newest": {
+                "seal": self.newest.seal, "digest": self.newest.digest.to_string(),
+                "row": self.newest.row.to_string(),
+            },
+            "pending": self.pending.as_ref().map(seal_json),
+            "keys": keys,
+            "accepted": self.accepted.iter().map(Uuid::to_string).collect::<Vec<_>>(),
+            "alarm": self.alarm.as_ref().map(|alarm| json!({
+                "since": alarm.since.timestamp_micros(), "what": alarm.what,
+            })),
+        })
+    }
+
+    fn of_json(value: &Value) -> Option<Self> {
+        if value.get("version")?.as_i64()? != 1 {
+            return None;
+        }
+        let newest = value.get("newest")?;
+        let mut keys = BTreeMap::new();
+        for (id, key) in value.get("keys")?.as_object()? {
+            let newest = match key.get("newest")? {
+                Value::Null => None,
+                newest => Some((newest.get("seal")?.as_i64()?, digest(newest.get("digest")?)?)),
+            };
+            let public_pem = key.get("public_key")?.as_str()?.to_owned();
+            keys.insert(id.clone(), NotedKey { public_pem, newest });
+        }
+        Some(Self {
+            newest: NotedSeal {
+                seal: newest.get("seal")?.as_i64()?,
+                digest: digest(newest.get("digest")?)?,
+                row: digest(newest.get("row")?)?,
+            },
+            pending: match value.get("pending")? {
+                Value::Null => None,
+                pending => Some(seal_of(pending)?),
+            },
+            keys,
+            accepted: value
+                .get("accepted")?
+                .as_array()?
+                .iter()
+                .map(|id| id.as_str()?.parse().ok())
+                .collect::<Option<_>>()?,
+            alarm: match value.get("alarm")? {
+                Value::Null => None,
+                alarm => Some(SealAlarm {
+                    since: DateTime::from_timestamp_micros(alarm.get("since")?.as_i64()?)?,
+                    what: alarm.get("what")?.as_str()?.to_owned(),
+                }),
+            },
+        })
+    }
+}
+
+fn digest(value: &Value) -> Option<Sha256> {
+    value.as_str()?.parse().ok()
+}
+
+fn seal_json(seal: &Seal) -> Value {
+    let bound = |bound: Bound| json!([bound.position, bound.id.to_string()]);
+    json!({
+        "seal": seal.seq, "from": bound(seal.from), "to": bound(seal.to), "count": seal.count,
+        "members_digest": seal.members_digest.to_string(), "previous": seal.previous.to_string(),
+        "sealed_at": seal.sealed_at.timestamp_micros(), "key": seal.key_id, "digest": seal.digest.to_string(),
+        "signature": openssl::base64::encode_block(&seal.signature),
+    })
+}
+
+fn seal_of(value: &Value) -> Option<Seal> {
+    let bound = |value: &Value| {
+        let [position, id] = value.as_array()?.as_slice() else { return None };
+        Some(Bound { position: position.as_i64()?, id: id.as_str()?.parse().ok()? })
+    };
+    Some(Seal {
+        seq: value.get("seal")?.as_i64()?,
+        from: bound(value.get("from")?)?,
+        to: bound(value.get("to")?)?,
+        count: value.get("count")?.as_i64()?,
+        members_digest: digest(value.get("members_digest")?)?,
+        previous: digest(value.get("previous")?)?,
+        sealed_at: DateTime::from_timestamp_micros(value.get("sealed_at")?.as_i64()?)?,
+        key_id: value.get("key")?.as_str()?.to_owned(),
+        digest: digest(value.get("digest")?)?,
+        signature: openssl::base64::decode_block(value.get("signature")?.as_str()?).ok()?,
+        members: None,
+    })
+}
+
+/// The file of a node's note, `seals.json` in its state directory.
+#[derive(Clone, Debug)]
+pub struct MarkFile {
+    path: PathBuf,
+}
+
+impl MarkFile {
+    /// The file in a state directory; nothing is read or made.
+    #[must_use]
+    pub fn within(state_directory: &Path) -> Self {
+        Self { path: state_directory.join("seals.json") }
+    }
+
+    /// Where it lies.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Reads the note; `None` when none was ever written.
+    ///
+    /// # Errors
+    /// It cannot be read, or says nothing that this version understands.
+    pub fn read(&self) -> Result<Option<SealMark>> {
+        const OPERATION: &str = "read the node's note of its newest seal";
+        let failed = |error| Error::local_io(OPERATION, error).with("path", self.path.display());
+        let length = match std::fs::metadata(&self.path) {
+            Ok(found) => found.len(),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(failed(error)),
+        };
+        let unread = || {
+            Error::permanent(ErrorKind::IntegrityFailed, OPERATION).with("path", self.path.display()).advice(
+                "the file was changed: put it back from a backup of the state directory, or, when nothing was \
+                 tampered with, accept the trail as it is with `waybill audit accept-restored`",
+            )
+        };
+        if length > LARGEST {
+            return Err(unread());
+        }
+        let bytes = std::fs::read(&self.path).map_err(failed)?;
+        let value: Value = serde_json::from_slice(&bytes).map_err(|error| unread().caused_by(error))?;
+        SealMark::of_json(&value).map(Some).ok_or_else(unread)
+    }
+
+    /// Writes the note, durably: it is there whole, or as it was before.
+    ///
+    /// # Errors
+    /// The disk did not take it, or did not confirm.
+    pub(crate) async fn write(&self, mark: &SealMark) -> Result<()> {
+        const OPERATION: &str = "write the node's note of its newest seal";
+        let (path, text) = (self.path.clone(), format!("{:#}\n", mark.json()));
+        tokio::task::spawn_blocking(move || {
+            place(&path, text.as_bytes(), 0o644, true)
+                .map_err(|error| Error::local_io(OPERATION, error).with("path", path.display()))
+        })
+        .await
+        .map_err(|error| Error::transient(ErrorKind::Internal, OPERATION).caused_by(error))?
+    }
+
+    /// Keeps other processes (a command beside the gateway) from changing the note meanwhile.
+    ///
+    /// # Errors
+    /// The state directory cannot be written.
+    pub(crate) async fn lock(&self) -> Result<File> {
+        const OPERATION: &str = "lock the node's note of its newest seal";
+        let path = self.path.with_extension("lock");
+        tokio::task::spawn_blocking(move || {
+            let failed = |error| Error::local_io(OPERATION, error).with("path", path.display());
+            let file = File::create(&path).map_err(failed)?;
+            file.lock().map_err(failed)?;
+            Ok(file)
+        })
+        .await
+        .map_err(|error| Error::transient(ErrorKind::Internal, OPERATION).caused_by(error))?
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::seal::SealKey;
+
+    #[tokio::test]
+    async fn read_back_as_written_and_refused_when_changed() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = MarkFile::within(dir.path());
+        assert_eq!(file.read().unwrap(), None);
+        let key = SealKey::load_or_create(&dir.path().join("key")).unwrap();
+        let range = (Bound::START, Bound { position: 7, id: Uuid::from_u128(9) });
+        let at = DateTime::from_timestamp_micros(5).unwrap();
+        let seal = Seal { members: None, ..Seal::make(None, range, vec![], at, &key).unwrap() };
+        let mark = SealMark {
+            newest: NotedSeal::of(&seal),
+            pending: Some(seal.clone()),
+            keys: BTreeMap::from([
+                (
+                    "a".into(),
+                    NotedKey { public_pem: key.public_pem().into(), newest: Some((1, seal.digest)) },
+                ),
+                ("b".into(), NotedKey { public_pem: "x".into(), newest: None }),
+            ]),
+            accepted: BTreeSet::from([Uuid::from_u128(3)]),
+            alarm: Some(SealAlarm { since: at, what: "seal 3 is gone".into() }),
+        };
+        file.write(&mark).await.unwrap();
+        assert_eq!(file.read().unwrap(), Some(mark));
+        for text in ["", "{}", "null", "{\"version\":2}"] {
+            std::fs::write(file.path(), text).unwrap();
+            assert!(file.read().unwrap_err().to_string().contains("accept-restored"), "{text}");
+        }
+    }
+}
