@@ -126,6 +126,8 @@ struct OverviewBody {
     flows: Vec<FlowLine>,
     troubles: Troubles,
     unreadable: Vec<String>,
+    alarm: Option<(Moment, String)>,
+    sealing_stopped: Option<String>,
     live: String,
     unsealed: String,
     lag: String,
@@ -177,6 +179,8 @@ fn body(site: &Site, count: &Count) -> OverviewBody {
             })
             .collect(),
         troubles: troubles(site, count),
+        alarm: site.vitals.audit_alarm().map(|alarm| (Moment(alarm.since), safe_text(&alarm.what))),
+        sealing_stopped: site.vitals.sealing_stopped().map(|why| safe_text(&why)),
         unreadable: unreadable_rows("delivery", &overview.unreadable),
         live: grouped(overview.live_connections),
         unsealed: if lag.events >= 100_000 { "100,000 or more".into() } else { grouped(lag.events) },

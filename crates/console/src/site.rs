@@ -7,7 +7,7 @@ use crate::routes;
 use crate::trouble::Trouble;
 use model::{AuditEvent, EventId, EventKind, NodeName, Result, Sha256, Timestamp};
 use std::sync::Arc;
-use store::Store;
+use store::{SealAlarm, Store};
 use url::Url;
 use uuid::Uuid;
 
@@ -45,6 +45,16 @@ pub trait Vitals: Send + Sync {
 
     /// The staging area.
     fn staging(&self) -> Option<StagingVitals> {
+        None
+    }
+
+    /// That the audit trail is not the one that this node has sealed, until somebody has accepted it.
+    fn audit_alarm(&self) -> Option<SealAlarm> {
+        None
+    }
+
+    /// Why nothing is sealed, when that is no alarm.
+    fn sealing_stopped(&self) -> Option<String> {
         None
     }
 

@@ -6,12 +6,12 @@ use engine::Upkeep;
 use model::Result;
 use std::sync::Arc;
 use std::time::Duration;
-use store::{SealKey, Store};
+use store::{Sealer, Store};
 
 /// Seals what was written since the last seal.
 pub(crate) struct Sealing {
     pub(crate) store: Store,
-    pub(crate) key: Arc<SealKey>,
+    pub(crate) sealer: Arc<Sealer>,
     pub(crate) ambient: Ambient,
     pub(crate) every: Duration,
 }
@@ -27,14 +27,14 @@ impl Upkeep for Sealing {
     }
 
     async fn run(&self) -> Result<()> {
-        self.store.seal(self.ambient.clock.now(), &self.key).await.map(drop)
+        self.sealer.seal(&self.store, self.ambient.clock.now()).await.map(drop)
     }
 }
 
 /// Makes the months' partitions, and removes months past their retention.
 pub(crate) struct Months {
     pub(crate) store: Store,
-    pub(crate) key: Arc<SealKey>,
+    pub(crate) sealer: Arc<Sealer>,
     pub(crate) ambient: Ambient,
     pub(crate) node: model::NodeName,
     /// Months kept; for ever when none.
@@ -54,11 +54,16 @@ impl Upkeep for Months {
     async fn run(&self) -> Result<()> {
         let now = self.ambient.clock.now();
         self.store.ensure_partitions(now).await?;
+        if self.sealer.state().alarm.is_some() {
+            // What was altered, and what it was altered from, is evidence.
+            return Ok(());
+        }
         if let Some(months) = self.retention
             && let Some(before) = now.checked_sub_months(chrono::Months::new(months))
         {
             let id = self.ambient.id_fn();
-            for month in self.store.remove_audit_before(before, now, &self.node, &self.key, || id()).await? {
+            let key = self.sealer.key();
+            for month in self.store.remove_audit_before(before, now, &self.node, key, || id()).await? {
                 match month.kept {
                     None => tracing::info!(
                         month = month.month,

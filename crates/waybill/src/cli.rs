@@ -106,8 +106,22 @@ pub(crate) enum Endpoint {
 pub(crate) enum Audit {
     /// Search events, newest first.
     Search(SearchEvents),
-    /// Prove that no sealed event was removed or changed.
+    /// Prove that no sealed event was removed or changed, against what this node has noted outside the
+    /// database.
     Verify(Verify),
+    /// Accept the audit trail of a restored database, after `audit verify` or the overview has raised an
+    /// alarm: the decision is put on record, signed, and this node and the others seal again.
+    AcceptRestored {
+        /// Why, for the record: which backup was restored, by whom, what for.
+        #[arg(long, value_name = "TEXT")]
+        reason: String,
+    },
+    /// Trust the seals of a node that does not share this one's staging directory.
+    Trust {
+        /// The public half of its seal key, `seal.key.pub` of its state directory.
+        #[arg(value_name = "FILE")]
+        key: PathBuf,
+    },
     /// Write the seals to standard output, a JSON object on each line: a copy to be kept elsewhere, for
     /// `audit verify --seals`.
     ExportSeals {

@@ -62,6 +62,8 @@ async fn with_settings(command: Command, settings: Settings, output: Output) -> 
         Command::Reference => reference::run(&settings),
         Command::Audit(Audit::Search(wanted)) => audit::search(&settings, wanted, output).await,
         Command::Audit(Audit::Verify(wanted)) => audit::verify(&settings, wanted, output).await,
+        Command::Audit(Audit::AcceptRestored { reason }) => audit::accept(&settings, &reason, output).await,
+        Command::Audit(Audit::Trust { key }) => audit::trust(&settings, &key, output).await,
         Command::Audit(Audit::ExportSeals { from }) => audit::export_seals(&settings, from).await,
         Command::Serve(_) | Command::Demo(_) | Command::As2(_) => Ok(ExitCode::SUCCESS),
     }

@@ -12,7 +12,7 @@ use net::http::{ListenSpec, Route, RouteGuard, TowerHandler};
 use staging::Staging;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
-use store::Journal;
+use store::{Journal, SealAlarm, Sealer};
 
 /// A journal that waits with more than this is behind: something keeps it from the database.
 const MOST_BACKLOG: u64 = 64 << 20;
@@ -68,6 +68,7 @@ pub(crate) async fn open(gateway: &Gateway) -> Result<ConsoleRoom> {
         staging: gateway.staging.clone(),
         min_free: gateway.settings.staging.min_free,
         readiness: Arc::clone(&gateway.readiness),
+        sealer: Arc::clone(&gateway.sealer),
         may_act: Box::new(gateway.engine.may_act()),
     };
     let console = Console::with_vitals(
@@ -99,6 +100,7 @@ struct NodeVitals {
     staging: Staging,
     min_free: u64,
     readiness: Arc<Readiness>,
+    sealer: Arc<Sealer>,
     /// Whether the node has its lease.
     may_act: Box<dyn Fn() -> Result<()> + Send + Sync>,
 }
@@ -128,6 +130,14 @@ impl Vitals for NodeVitals {
         // That its file system does not answer is told by `not_ready`.
         let space = self.staging.space().ok()?;
         Some(StagingVitals { free_bytes: space.free, min_free_bytes: self.min_free })
+    }
+
+    fn audit_alarm(&self) -> Option<SealAlarm> {
+        self.sealer.state().alarm
+    }
+
+    fn sealing_stopped(&self) -> Option<String> {
+        self.sealer.state().stopped
     }
 
     fn not_ready(&self) -> Vec<String> {

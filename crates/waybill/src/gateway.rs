@@ -18,7 +18,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
-use store::{Journal, JournalSettings, SealKey, Store, StoreSettings};
+use store::{Journal, JournalSettings, Sealer, Store, StoreSettings};
 use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
 use transport::Listener;
@@ -35,7 +35,7 @@ pub(crate) struct Gateway {
     pub(crate) store: Store,
     pub(crate) staging: Staging,
     pub(crate) journal: Arc<Journal>,
-    pub(crate) seal_key: Arc<SealKey>,
+    pub(crate) sealer: Arc<Sealer>,
     pub(crate) engine: Engine,
     pub(crate) servers: HttpServers,
     pub(crate) transports: Transports,
@@ -97,7 +97,7 @@ impl Gateway {
         let store = open_store(&settings, &ambient).await?;
         store.ensure_partitions(ambient.clock.now()).await?;
         let staging = open_staging(&settings, &store).await?;
-        let seal_key = Arc::new(SealKey::load_or_create(&settings.state_directory.join("seal.key"))?);
+        let sealer = Arc::new(open_sealer(&settings, &ambient)?);
         let journal_settings = JournalSettings::new(settings.state_directory.join("journal"));
         let journal = Journal::open(journal_settings, settings.node.clone(), ambient.clock.now())?;
         let journal = Arc::new(journal);
@@ -123,7 +123,7 @@ impl Gateway {
             store,
             staging,
             journal,
-            seal_key,
+            sealer,
             engine,
             servers,
             transports,
@@ -216,13 +216,13 @@ impl Gateway {
         let chores: Vec<Arc<dyn Upkeep>> = vec![
             Arc::new(Sealing {
                 store: self.store.clone(),
-                key: Arc::clone(&self.seal_key),
+                sealer: Arc::clone(&self.sealer),
                 ambient: self.ambient.clone(),
                 every: self.settings.audit.seal_every,
             }),
             Arc::new(Months {
                 store: self.store.clone(),
-                key: Arc::clone(&self.seal_key),
+                sealer: Arc::clone(&self.sealer),
                 ambient: self.ambient.clone(),
                 node: self.settings.node.clone(),
                 retention: self.settings.audit.retention_months,
@@ -270,7 +270,7 @@ impl Gateway {
         if let Err(error) = self.journal.ship_pending(&self.store, now).await {
             tracing::warn!(error = %error.chain(), "connection records wait in the journal for the next start");
         }
-        if let Err(error) = self.store.seal(now, &self.seal_key).await {
+        if let Err(error) = self.sealer.seal(&self.store, now).await {
             tracing::warn!(error = %error.chain(), "the last events are sealed at the next start");
         }
         self.store.close().await;
@@ -283,6 +283,16 @@ async fn ship(journal: Arc<Journal>, store: Store, ambient: Ambient, mut stopped
         drop(stopped.wait_for(|stopped| *stopped).await);
     };
     journal.ship(&store, || ambient.clock.now(), stop).await;
+}
+
+/// The node's sealing: its key and its note of the seals, and the other nodes' keys, which lie in the
+/// directory that all share.
+///
+/// # Errors
+/// The key cannot be used, or staging not written.
+pub(crate) fn open_sealer(settings: &Settings, ambient: &Ambient) -> Result<Sealer> {
+    let shared = Some(settings.staging.directory.as_path());
+    Sealer::open(&settings.state_directory, shared, settings.node.clone(), ambient.id_fn())
 }
 
 /// Staging; made where there is none, unless the database knows payloads that should be in it.

@@ -14,6 +14,7 @@ use crate::verify::{Restored, key_record, load_records};
 use crate::{Backend, Store};
 use model::{Actor, AuditEvent, Error, ErrorKind, EventId, EventKind, NodeName, Result, Sha256, Timestamp};
 use serde_json::{Map, Value};
+use std::collections::BTreeMap;
 use std::path::Path;
 use tokio::sync::watch;
 
@@ -293,9 +294,12 @@ impl Sealer {
     /// Learns the keys of the nodes that share the directory, and vouches for them in the trail.
     async fn learn_keys(&self, store: &Store, mark: &mut SealMark, now: Timestamp) -> Result<()> {
         let Some(peers) = &self.peers else { return Ok(()) };
-        // Its own may have been taken away, or the directory made anew.
-        peers.publish(&self.key)?;
-        for (id, pem) in peers.read()? {
+        // Its own may have been taken away, or the directory made anew. A disk that is away stops no seal.
+        let found = peers.publish(&self.key).and_then(|()| peers.read()).unwrap_or_else(|error| {
+            tracing::warn!(error = error.chain(), "the nodes' seal keys cannot be exchanged");
+            BTreeMap::new()
+        });
+        for (id, pem) in found {
             if id != self.key.id() && !mark.keys.contains_key(&id) {
                 self.vouch(store, &id, &pem, Actor::System, now).await?;
                 tracing::info!(key = id, "learned the seal key of another node");

@@ -1,7 +1,9 @@
-//! `waybill audit search|verify|export-seals`.
+//! `waybill audit search|verify|accept-restored|trust|export-seals`.
 
+mod accept;
 mod verify;
 
+pub(crate) use accept::{accept, trust};
 pub(crate) use verify::{export_seals, verify};
 
 use super::pages::{Pages, Row, Writer};

@@ -97,9 +97,9 @@ pub(crate) async fn run(demo: Demo) -> Result<ExitCode> {
 /// Ends a gateway and gives what its database says of the demonstration.
 async fn stop(gateway: Gateway) -> Result<summary::Books> {
     let settings = gateway.settings.clone();
-    let key = std::sync::Arc::clone(&gateway.seal_key);
+    let sealer = std::sync::Arc::clone(&gateway.sealer);
     gateway.stop().await;
-    summary::Books::read(&settings, &key).await
+    summary::Books::read(&settings, sealer.key()).await
 }
 
 async fn open(root: &Path, name: &str) -> Result<Gateway> {

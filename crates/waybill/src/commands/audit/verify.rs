@@ -12,7 +12,7 @@ use std::fs::File;
 use std::io::{BufRead, BufReader, ErrorKind as IoErrorKind, Read};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use store::{TrustedKeys, VerifyOptions};
+use store::{MarkFile, TrustedKeys, VerifyOptions};
 
 /// Longest line of exported seals, in bytes; a seal has a few hundred.
 const LONGEST_LINE: u64 = 64 << 10;
@@ -71,13 +71,24 @@ fn exported(path: &Path) -> Result<Vec<(i64, Sha256)>> {
 }
 
 pub(crate) async fn verify(settings: &Settings, wanted: Verify, output: Output) -> Result<ExitCode> {
-    let trusted = trusted(settings, &wanted.trust)?;
+    let mut trusted = trusted(settings, &wanted.trust)?;
+    // Noted outside the database: it is used without being asked for.
+    let file = MarkFile::within(&settings.state_directory);
+    let (mark, unread) = match file.read() {
+        Ok(mark) => (mark, None),
+        Err(error) if error.kind() == ErrorKind::IntegrityFailed => (None, Some(error.chain())),
+        Err(error) => return Err(error),
+    };
+    if let Some(mark) = &mark {
+        mark.trust(&mut trusted)?;
+    }
     let mut expected = wanted.expect;
     for path in &wanted.seals {
         expected.append(&mut exported(path)?);
     }
     let store = open_guest(settings, &Ambient::default()).await?;
-    let options = VerifyOptions { trusted, expected, ..VerifyOptions::default() };
+    let noted = mark.as_ref().map(|mark| mark.newest.seal);
+    let options = VerifyOptions { trusted, expected, mark, ..VerifyOptions::default() };
     let mut told = 0;
     let report = store
         .verify_audit(&options, |report| {
@@ -90,25 +101,47 @@ pub(crate) async fn verify(settings: &Settings, wanted: Verify, output: Output) 
         .await;
     store.close().await;
     let report = report?;
-    let findings: Vec<String> = report.findings.iter().map(ToString::to_string).collect();
+    let findings: Vec<String> =
+        unread.into_iter().chain(report.findings.iter().map(ToString::to_string)).collect();
+    let holds = findings.is_empty();
     match output {
         Output::Json => write::json(&json!({
-            "holds": report.holds(), "seals": report.seals, "events": report.events,
+            "holds": holds, "seals": report.seals, "events": report.events,
             "removed": report.removed, "unsealed": report.unsealed, "findings": findings,
+            "noted": noted, "given_up": report.given_up, "vouched_keys": report.vouched,
             "more_findings": report.more_findings,
             "newest": report.newest.map(|(number, digest)| json!({ "seal": number, "digest": digest.to_string() })),
         }))?,
         Output::Text => {
             findings.iter().try_for_each(write::line)?;
-            let verdict = if report.holds() {
-                "the audit trail is as it was sealed"
-            } else {
-                "the audit trail was changed"
-            };
+            let verdict =
+                if holds { "the audit trail is as it was sealed" } else { "the audit trail was changed" };
             write::line(format_args!(
                 "{verdict}: {} events under {} seals, {} not sealed yet, {} removed by retention",
                 report.events, report.seals, report.unsealed, report.removed
             ))?;
+            match noted {
+                Some(seal) => write::line(format_args!(
+                    "compared with seal {seal}, noted in {}",
+                    file.path().display()
+                ))?,
+                None => write::line(format_args!(
+                    "compared with no note of a node: there is no {}",
+                    file.path().display()
+                ))?,
+            }
+            if report.given_up > 0 {
+                write::line(format_args!(
+                    "{} seals were given up when a restored database was accepted, by signed record",
+                    report.given_up
+                ))?;
+            }
+            if !holds {
+                write::line(
+                    "if an older backup of the database was restored on purpose: \
+                     `waybill audit accept-restored --reason TEXT`",
+                )?;
+            }
             if let Some((number, digest)) = report.newest {
                 write::line(format_args!(
                     "newest seal: {number}:{digest} (keep it elsewhere: `audit verify --expect` proves later that nothing was cut off)"
@@ -116,5 +149,5 @@ pub(crate) async fn verify(settings: &Settings, wanted: Verify, output: Output) 
             }
         }
     }
-    Ok(if report.holds() { ExitCode::SUCCESS } else { ExitCode::from(FOUND_WRONG) })
+    Ok(if holds { ExitCode::SUCCESS } else { ExitCode::from(FOUND_WRONG) })
 }
