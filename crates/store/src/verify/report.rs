@@ -228,6 +228,18 @@ impl VerifyReport {
         self.findings.is_empty()
     }
 
+    /// Whether seals are not those that are known from outside the database: what an attack and the
+    /// restoration of an older database have in common.
+    #[must_use]
+    pub fn is_behind_note(&self) -> bool {
+        self.findings.iter().any(|finding| {
+            matches!(
+                finding,
+                Finding::Alarm { .. } | Finding::ExpectedMissing { .. } | Finding::ExpectedDiffers { .. }
+            )
+        })
+    }
+
     pub(crate) fn alarm_of(&mut self, mark: &SealMark) {
         if let Some(alarm) = &mark.alarm {
             self.find(Finding::Alarm { since: alarm.since, what: alarm.what.clone() });

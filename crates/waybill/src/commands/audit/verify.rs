@@ -136,7 +136,7 @@ pub(crate) async fn verify(settings: &Settings, wanted: Verify, output: Output) 
                     report.given_up
                 ))?;
             }
-            if !holds {
+            if report.is_behind_note() {
                 write::line(
                     "if an older backup of the database was restored on purpose: \
                      `waybill audit accept-restored --reason TEXT`",
