@@ -33,7 +33,7 @@ pub struct SealState {
 /// What comparing the database with the note gave.
 enum Standing {
     /// All is as noted and holds; this is the newest seal.
-    Good(Option<Seal>),
+    Good(Option<Box<Seal>>),
     /// A seal is by a key that this node does not know.
     UnknownKey { seal: i64, key: String },
     /// The trail is not what was noted.
@@ -140,7 +140,9 @@ impl Sealer {
         };
         self.tell(mark.alarm.clone(), stopped);
         match standing {
-            Standing::Good(last) if mark.alarm.is_none() => self.make_seals(store, mark, last, now).await,
+            Standing::Good(last) if mark.alarm.is_none() => {
+                self.make_seals(store, mark, last.map(|seal| *seal), now).await
+            }
             _ => Ok(Sealed::default()),
         }
     }
@@ -253,7 +255,9 @@ impl Sealer {
         mark: &mut SealMark,
         last: Option<Seal>,
     ) -> Result<Standing> {
-        let Some(pending) = mark.pending.clone() else { return Ok(Standing::Good(last)) };
+        let Some(pending) = mark.pending.clone() else {
+            return Ok(Standing::Good(last.map(Box::new)));
+        };
         let newest = last.as_ref().map_or(0, |seal| seal.seq);
         if newest >= pending.seq {
             let made = store.seal_headers(pending.seq, 1).await?;
@@ -266,7 +270,7 @@ impl Sealer {
             }
             // Committed after all; or another node's came first.
             mark.pending = None;
-            return Ok(Standing::Good(last));
+            return Ok(Standing::Good(last.map(Box::new)));
         }
         // Its commit was lost, or never began: the events lie still as they did, and make the same seal.
         let Some(members) = store.members_of_range(&pending).await? else {
@@ -278,11 +282,11 @@ impl Sealer {
         let seal = Seal { members: Some(members), ..pending };
         if !store.insert_seal(&seal).await? {
             // Another node was faster just now: the next run looks again.
-            return Ok(Standing::Good(last));
+            return Ok(Standing::Good(last.map(Box::new)));
         }
         mark.newest = NotedSeal::of(&seal);
         mark.pending = None;
-        Ok(Standing::Good(Some(seal)))
+        Ok(Standing::Good(Some(Box::new(seal))))
     }
 
     fn trusted(&self, mark: &SealMark) -> Result<TrustedKeys> {
