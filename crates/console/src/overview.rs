@@ -5,7 +5,7 @@ use crate::door::session::FRAGMENT;
 use crate::frame::{Frame, Section};
 use crate::problem::Problem;
 use crate::query::Asked;
-use crate::show::{Badge, Moment, between, duration_text, grouped, unreadable_rows};
+use crate::show::{Badge, Moment, between, duration_text, grouped, safe_text, unreadable_rows};
 use crate::site::Site;
 use crate::transfers::{ANY_FAILED, PATH as TRANSFERS};
 use crate::trouble::{LONG_LAG, Troubles, troubles};
