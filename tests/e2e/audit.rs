@@ -29,8 +29,14 @@ fn events_and_transfers_are_found_by_what_they_are_about() {
     assert!(group.iter().all(|event| event["kind"].as_str().unwrap().starts_with("delivery.")), "{group:?}");
     assert_eq!(search(&pair, &["--kind", "delivery."]), group);
     assert_eq!(search(&pair, &["--kind", "delivery.delivered"]).len(), 1);
+    let (code, kinds, _) = acme(&pair, &["audit", "kinds"]);
+    assert!(code == 0 && kinds.lines().any(|kind| kind == "delivery.delivered"), "{kinds}");
+    let (code, text, error) = acme(&pair, &["audit", "search", "--kind", "delivery.delivered"]);
+    assert!(code == 0 && text.contains("  actor=system flow=orders "), "{text} {error}");
+    let (code, _, error) = acme(&pair, &["audit", "search", "--kind", "nosuch"]);
+    assert!(code == 1 && error.contains("`waybill audit kinds` lists them all"), "{code} {error}");
     let (code, _, error) = acme(&pair, &["audit", "search", "--kind", "delivery.delivred"]);
-    assert!(code == 1 && error.contains("did you mean 'delivery.delivered'?"), "{code} {error}");
+    assert!(code == 1 && error.contains("did you mean 'delivery.delivered'"), "{code} {error}");
 
     let of_folder = search(&pair, &["--endpoint", "acme-folder"]);
     assert!(

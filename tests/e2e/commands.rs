@@ -145,3 +145,149 @@ fn a_gateway_that_is_told_to_stop_ends_in_order_and_goes_on_later() {
     assert_eq!(pair.acme.wait_for("completed", samples.len(), PATIENCE).len(), samples.len());
     assert_eq!(pair.acme.json(&["audit", "verify"])["holds"], true);
 }
+
+/// A name as a partner might choose it: what follows the name looks like the next field of a line.
+const ODD: &str = "a b flow=other actor=cli:root, \"x\".edi";
+
+#[test]
+fn file_names_are_quoted_in_logs_and_lists() {
+    let mut pair = Pair::new(&Terms::default());
+    put(&pair.folder(), ODD.as_bytes(), b"an order");
+    put(&pair.folder(), b"plain.edi", b"an order");
+    pair.start();
+    pair.acme.wait_for("completed", 2, PATIENCE);
+    assert!(pair.acme.stop().success());
+    let quoted = r#""a b flow=other actor=cli:root, \"x\".edi""#;
+    let log = pair.acme.log();
+    assert!(log.contains(&format!("file={quoted}")), "{log}");
+    assert!(log.contains("file=plain.edi"), "{log}");
+    let config = pair.acme.config();
+    let say = |command: &[&str]| {
+        let (status, out, error) = run(&[&["--config", config.to_str().unwrap()], command].concat());
+        assert!(status.success(), "{out} {error}");
+        out
+    };
+    let list = say(&["transfer", "list"]);
+    assert!(list.contains(quoted) && list.contains("  plain.edi\n"), "{list}");
+    let events = say(&["audit", "search"]);
+    assert!(events.contains(&format!("={quoted}")) && !events.contains("=a b"), "{events}");
+    let ids = pair.acme.json(&["transfer", "list"]);
+    for transfer in ids.as_array().unwrap() {
+        let shown = say(&["transfer", "show", transfer["id"].as_str().unwrap()]);
+        let name = if transfer["file_name"] == "plain.edi" { "plain.edi" } else { quoted };
+        assert!(shown.starts_with(&format!("{name}  completed  ")), "{shown}");
+    }
+    // Programs read the name itself.
+    assert!(ids.as_array().unwrap().iter().any(|transfer| transfer["file_name"] == ODD), "{ids}");
+}
+
+/// Runs a command whose reader leaves after a few bytes: exit code and what went to standard error.
+fn left_early(arguments: &[&str]) -> (i32, String) {
+    use std::io::Read;
+    use std::process::{Command, Stdio};
+    let mut command = Command::new(suites::waybill());
+    command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let mut begun = [0];
+    child.stdout.take().unwrap().read_exact(&mut begun).unwrap();
+    let output = child.wait_with_output().unwrap();
+    (output.status.code().unwrap(), String::from_utf8_lossy(&output.stderr).into_owned())
+}
+
+#[test]
+fn a_reader_that_leaves_is_no_fault() {
+    let mut pair = Pair::new(&Terms::default());
+    for number in 0..40 {
+        put(&pair.folder(), format!("{number}.edi").as_bytes(), b"an order");
+    }
+    pair.start();
+    pair.acme.wait_for("completed", 40, PATIENCE);
+    assert!(pair.acme.stop().success());
+    // More than a pipe holds, so that writing goes on after the reader left.
+    let mut many = String::new();
+    for number in 0..3000 {
+        many.push_str(&format!("[flow.f{number}]\nsorce = {}\n", "x".repeat(300)));
+    }
+    let broken = pair.root.path().join("broken");
+    std::fs::create_dir(&broken).unwrap();
+    std::fs::write(broken.join("x.toml"), many).unwrap();
+    let (config, broken) = (pair.acme.config(), broken.display().to_string());
+    let config = ["--config", config.to_str().unwrap()];
+    for (command, codes) in [
+        (&["audit", "search", "--limit", "1000"][..], &[0][..]),
+        (&["--output", "json", "audit", "search", "--limit", "1000"], &[0]),
+        (&["--output", "json", "transfer", "list", "--limit", "1000"], &[0]),
+        (&["audit", "export-seals"], &[0]),
+        (&["reference"], &[0]),
+        // Their codes say what they found, whoever reads.
+        (&["--output", "json", "validate", "--definitions", &broken], &[2]),
+        (&["audit", "verify"], &[0, 141]),
+    ] {
+        let (code, error) = left_early(&[&config[..], command].concat());
+        assert!(codes.contains(&code), "{command:?}: {code} {error}");
+        assert!(!error.contains("write the result") && !error.contains("panicked"), "{command:?}: {error}");
+    }
+    let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+    let output = std::process::Command::new(suites::waybill())
+        .args(config)
+        .args(["audit", "search"])
+        .stdout(full)
+        .stderr(std::process::Stdio::piped())
+        .output()
+        .unwrap();
+    let error = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.code() == Some(1) && error.contains("could not write the result"), "{error}");
+}
+
+#[test]
+fn a_wrong_name_is_answered_with_the_nearest_and_how_to_list_all() {
+    let pair = Pair::new(&Terms::default());
+    let mut many = String::new();
+    for number in 0..300 {
+        many.push_str(&format!(
+            "[endpoint.folder-{number}]\ntransport = \"file\"\nurl = \"file://{}/{number}\"\n",
+            pair.root.path().display()
+        ));
+    }
+    pair.acme.define("many.toml", &many);
+    let (config, directory) = (pair.acme.config(), pair.acme.directory().join("definitions"));
+    let say = |command: &[&str]| {
+        let definitions = ["--definitions", directory.to_str().unwrap()];
+        let (status, out, error) =
+            run(&[&["--config", config.to_str().unwrap()], command, &definitions].concat());
+        (status.code().unwrap(), out, error)
+    };
+    let (code, out, error) = say(&["endpoint", "test", "NOPE"]);
+    assert!(code == 1 && out.is_empty() && error.len() < 300, "{code} {out} {error}");
+    assert!(error.contains("`waybill endpoint list` shows all 302"), "{error}");
+    let (_, _, error) = say(&["endpoint", "test", "acme-foldr"]);
+    assert!(error.contains("did you mean 'acme-folder'") && error.len() < 400, "{error}");
+    let (code, out, error) = say(&["endpoint", "list"]);
+    assert_eq!((code, out.lines().count()), (0, 303), "{out} {error}");
+    assert!(out.contains("orders (source)") && out.contains("orders (destination)"), "{out}");
+}
+
+#[test]
+fn validate_tells_a_mistake_made_a_thousand_times_a_few_times() {
+    let pair = Pair::new(&Terms::default());
+    let mut many = String::new();
+    for number in 0..1022 {
+        many.push_str(&format!("[certificate.p{number}]\npem = \"${{file:/etc/keys/{number}.pem}}\"\n"));
+    }
+    pair.acme.define("many.toml", &many);
+    let (config, directory) = (pair.acme.config(), pair.acme.directory().join("definitions"));
+    let say = |output: &str| {
+        let (config, directory) = (config.to_str().unwrap(), directory.to_str().unwrap());
+        run(&["--config", config, "--output", output, "validate", "--definitions", directory])
+    };
+    let (status, out, _) = say("text");
+    assert!(status.code() == Some(2) && out.lines().count() < 12, "{out}");
+    assert!(out.contains("… and 1017 more errors like this: certificate.*.pem: "), "{out}");
+    assert!(out.contains("1022 errors"), "{out}");
+    let (_, out, _) = say("json");
+    let said: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(
+        said["problems"].as_array().unwrap().len(),
+        1022 + said["warnings"].as_u64().unwrap() as usize
+    );
+}

@@ -3,6 +3,7 @@
 use crate::catalogue::Catalogue;
 use crate::documents::Documents;
 use crate::environment::Environment;
+use crate::outline::Outline;
 use crate::problem::{Problem, Severity};
 use crate::settings::Settings;
 use model::definition::{Definitions, FlowSource};
@@ -108,11 +109,11 @@ impl Report {
     }
 }
 
-/// For people: a line for each problem, then the summary.
+/// For people: the problems in outline, then the summary.
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for problem in &self.problems {
-            writeln!(f, "{problem}")?;
+        if !self.problems.is_empty() {
+            writeln!(f, "{}", Outline::of(&self.problems))?;
         }
         f.write_str(&self.summary())
     }

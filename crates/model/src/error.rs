@@ -3,7 +3,7 @@
 //! Each protocol's boundary chooses kind and retry class from its own reply codes. The engine is the
 //! only place that acts on the class.
 
-use crate::PeerText;
+use crate::{PeerText, quoted};
 use std::borrow::Cow;
 use std::fmt;
 
@@ -295,7 +295,7 @@ fn place_and_advice(levels: &[&Inner]) -> String {
     let mut advice: Vec<&str> = Vec::new();
     for level in levels {
         for (key, value) in &level.context {
-            let place = format!("{key} {value}");
+            let place = format!("{key} {}", quoted(value));
             if !places.contains(&place) {
                 places.push(place);
             }

@@ -35,7 +35,8 @@ pub use error::{Error, ErrorKind, Result, Retry};
 pub use id::{AttemptId, ConnectionId, DeliveryId, EventId, NodeName, OfferId, PayloadId, TransferId};
 pub use mask::{Mask, MaskError, MaskSpec};
 pub use option::{
-    OptionKind, OptionSpec, OptionValue, Options, PublicMaterial, nearest, parse_duration, parse_size,
+    OptionKind, OptionSpec, OptionValue, Options, PublicMaterial, did_you_mean, nearest, nearest_of,
+    parse_duration, parse_size,
 };
 pub use path::RemotePath;
 pub use peer_text::PeerText;

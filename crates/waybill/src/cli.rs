@@ -3,7 +3,7 @@
 pub(crate) mod values;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use model::{ConnectionId, Severity, Sha256, Timestamp, TransferId};
+use model::{ConnectionId, Severity, Sha256, Timestamp, TransferId, TransferState};
 use std::path::PathBuf;
 
 /// Managed file transfer gateway: nothing lost, nothing delivered half, everything on record.
@@ -92,6 +92,12 @@ pub(crate) enum Transfer {
 
 #[derive(Subcommand, Debug)]
 pub(crate) enum Endpoint {
+    /// List the endpoints and what flows do with them.
+    List {
+        /// The definitions they are in; without it those in force in the database.
+        #[arg(long, value_name = "DIR")]
+        definitions: Option<PathBuf>,
+    },
     /// Try every step of reaching an endpoint and report each.
     Test {
         /// Its name.
@@ -106,6 +112,8 @@ pub(crate) enum Endpoint {
 pub(crate) enum Audit {
     /// Search events, newest first.
     Search(SearchEvents),
+    /// List the kinds of events, for `audit search --kind`.
+    Kinds,
     /// Prove that no sealed event was removed or changed, against what this node has noted outside the
     /// database.
     Verify(Verify),
@@ -134,8 +142,8 @@ pub(crate) enum Audit {
 #[derive(Args, Debug)]
 pub(crate) struct ListTransfers {
     /// Only those in this state, such as `failed`.
-    #[arg(long)]
-    pub(crate) state: Option<String>,
+    #[arg(long, value_parser = values::transfer_state)]
+    pub(crate) state: Option<TransferState>,
     /// Only those of this flow.
     #[arg(long)]
     pub(crate) flow: Option<String>,
@@ -151,7 +159,8 @@ pub(crate) struct ListTransfers {
 
 #[derive(Args, Debug)]
 pub(crate) struct SearchEvents {
-    /// A kind, such as `delivery.failed`, or what several begin with, such as `delivery`.
+    /// A kind, such as `delivery.failed`, or what several begin with, such as `delivery`; `audit kinds` lists
+    /// them.
     #[arg(long, value_parser = values::event_kind)]
     pub(crate) kind: Option<String>,
     /// Only of this severity: info, warning or error.
@@ -170,7 +179,7 @@ pub(crate) struct SearchEvents {
     #[arg(long)]
     pub(crate) connection: Option<ConnectionId>,
     /// Only by this actor: system, peer, user:NAME, cli:NAME.
-    #[arg(long)]
+    #[arg(long, value_parser = values::actor)]
     pub(crate) actor: Option<String>,
     /// Only those that hold this text.
     #[arg(long)]
@@ -194,7 +203,7 @@ pub(crate) struct Span {
 }
 
 fn severity(text: &str) -> Result<Severity, String> {
-    Severity::parse(text).ok_or_else(|| "a severity is info, warning or error".to_owned())
+    Severity::parse(text).ok_or_else(|| "there are info, warning and error".to_owned())
 }
 
 #[derive(Args, Debug)]

@@ -9,26 +9,40 @@ mod reference;
 mod serve;
 mod transfer;
 mod validate;
-mod write;
+pub(crate) mod write;
 
 use crate::cli::{As2, Audit, Cli, Command, Endpoint, Output, Transfer};
 use crate::logging;
 use crate::process::Ambient;
+use config::settings::LogFormat;
 use config::{ProcessEnvironment, Settings, Severity};
 use model::{Error, ErrorKind, Result};
 use std::path::Path;
 use std::process::ExitCode;
+pub(crate) use validate::catalogue;
 
 /// Exit code of a command that ran and found something wrong (a failed test, an invalid document, a
 /// broken seal), apart from 1, which says that it could not run.
 pub(crate) const FOUND_WRONG: u8 = 2;
 
+/// Exit code of a program whose reader left, as a shell tells it (128 and the number of SIGPIPE).
+const READER_LEFT: u8 = 141;
+
 /// Runs a command; its errors go to standard error.
 pub(crate) async fn run(cli: Cli) -> ExitCode {
+    // Success would say of these that all is well.
+    let judges = matches!(&cli.command, Command::Audit(Audit::Verify(_)) | Command::As2(_));
     match dispatch(cli).await {
         Ok(code) => code,
+        Err(error) if write::reader_left(&error) => {
+            if judges {
+                ExitCode::from(READER_LEFT)
+            } else {
+                ExitCode::SUCCESS
+            }
+        }
         Err(error) => {
-            eprintln!("waybill: {}", error.chain());
+            write::note(format_args!("waybill: {}", error.chain()));
             ExitCode::FAILURE
         }
     }
@@ -38,8 +52,13 @@ async fn dispatch(cli: Cli) -> Result<ExitCode> {
     let output = cli.output;
     match cli.command {
         // These need no settings: they work on files alone.
-        Command::As2(As2::Pack(pack)) => as2::pack(pack).await,
-        Command::As2(As2::Unpack(unpack)) => as2::unpack(unpack).await,
+        Command::As2(command) => {
+            logging::start(LogFormat::Text, "warn");
+            match command {
+                As2::Pack(pack) => as2::pack(pack).await,
+                As2::Unpack(unpack) => as2::unpack(unpack).await,
+            }
+        }
         Command::Demo(demo) => demo::run(demo).await,
         command => with_settings(command, settings(cli.config.as_deref())?, output).await,
     }
@@ -59,8 +78,12 @@ async fn with_settings(command: Command, settings: Settings, output: Output) -> 
         Command::Endpoint(Endpoint::Test { name, definitions }) => {
             endpoint::test(settings, &name, definitions.as_deref(), output).await
         }
+        Command::Endpoint(Endpoint::List { definitions }) => {
+            endpoint::list(&settings, definitions.as_deref(), output).await
+        }
         Command::Reference => reference::run(&settings),
         Command::Audit(Audit::Search(wanted)) => audit::search(&settings, wanted, output).await,
+        Command::Audit(Audit::Kinds) => audit::kinds(output),
         Command::Audit(Audit::Verify(wanted)) => audit::verify(&settings, wanted, output).await,
         Command::Audit(Audit::AcceptRestored { reason }) => audit::accept(&settings, &reason, output).await,
         Command::Audit(Audit::Trust { key }) => audit::trust(&settings, &key, output).await,
@@ -77,12 +100,11 @@ fn settings(file: Option<&Path>) -> Result<Settings> {
     let loaded =
         Settings::load(file, std::env::vars(), &ProcessEnvironment::at(Ambient::default().clock.now()));
     let (settings, problems) = loaded.map_err(|problems| {
-        let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
         Error::permanent(ErrorKind::ConfigInvalid, "use the settings")
-            .with("problems", format!("\n{}\n", lines.join("\n")))
+            .advice(format!("correct them:\n{}", config::Outline::of(&problems)))
     })?;
     for problem in problems.iter().filter(|problem| problem.severity == Severity::Warning) {
-        eprintln!("{problem}");
+        write::note(problem);
     }
     Ok(settings)
 }

@@ -354,8 +354,8 @@ pub(crate) fn invalid(report: &config::Report) -> Error {
 }
 
 pub(crate) fn refused(problems: &[config::Problem]) -> Error {
-    let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
-    Error::permanent(ErrorKind::ConfigInvalid, "use the definitions")
-        .with("problems", format!("\n{}\n", lines.join("\n")))
-        .advice("mend the documents; `waybill validate` shows the same")
+    Error::permanent(ErrorKind::ConfigInvalid, "use the definitions").advice(format!(
+        "correct them; `waybill validate` shows the same:\n{}",
+        config::Outline::of(problems)
+    ))
 }

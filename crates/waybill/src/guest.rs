@@ -1,6 +1,7 @@
 //! A command that uses endpoints beside a gateway that may be running: it takes no lease and no lock,
 //! stores no revision and moves nothing. Its connections are on record all the same.
 
+use crate::commands::catalogue;
 use crate::directory::InForce;
 use crate::gateway::{
     invalid, missing_database, net_settings, open_guest, open_staging, open_store, refused,
@@ -9,7 +10,7 @@ use crate::journal_log::JournalLog;
 use crate::leftovers;
 use crate::process::Ambient;
 use crate::transports::Transports;
-use config::{Documents, ProcessEnvironment, Settings};
+use config::{Catalogue, Documents, ProcessEnvironment, Settings};
 use engine::Parts;
 use model::definition::Definitions;
 use model::{Error, ErrorKind, NodeName, Result};
@@ -83,7 +84,7 @@ impl Guest {
         net_settings.node = node.clone();
         let net = Net::new(net_settings, Arc::new(JournalLog(Arc::clone(journal))));
         let transports = Transports::new(settings, &net, &HttpServers::new(&net, ServerLimits::default()));
-        let definitions = definitions(settings, &store, &transports, directory, ambient).await?;
+        let definitions = definitions(settings, &store, &transports.catalogue(), directory, ambient).await?;
         let (_, in_force) = watch::channel(Arc::new(definitions));
         let parts = Parts {
             store: store.clone(),
@@ -125,16 +126,34 @@ async fn open_new(settings: &Settings, ambient: &Ambient) -> Result<Store> {
     Ok(store)
 }
 
+/// The definitions of a directory, or those in force in the database, without anything to use them with.
+///
+/// # Errors
+/// They cannot be used; the database cannot be reached.
+pub(crate) async fn definitions_alone(settings: &Settings, directory: Option<&Path>) -> Result<Definitions> {
+    let ambient = Ambient::default();
+    let catalogue = catalogue(settings);
+    if let Some(directory) = directory {
+        let report =
+            config::validate(directory, settings, &catalogue, &ProcessEnvironment::at(ambient.clock.now()));
+        return report.definitions.clone().ok_or_else(|| invalid(&report));
+    }
+    let store = open_guest(settings, &ambient).await?;
+    let found = definitions(settings, &store, &catalogue, None, &ambient).await;
+    store.close().await;
+    found
+}
+
 async fn definitions(
     settings: &Settings,
     store: &Store,
-    transports: &Transports,
+    catalogue: &Catalogue,
     directory: Option<&Path>,
     ambient: &Ambient,
 ) -> Result<Definitions> {
     let environment = ProcessEnvironment::at(ambient.clock.now());
     if let Some(directory) = directory {
-        let report = config::validate(directory, settings, &transports.catalogue(), &environment);
+        let report = config::validate(directory, settings, catalogue, &environment);
         return report.definitions.clone().ok_or_else(|| invalid(&report));
     }
     let revision = store.current_revision().await?.ok_or_else(|| {
@@ -142,6 +161,6 @@ async fn definitions(
             .advice("name their directory with --definitions")
     })?;
     let documents = Documents::from_json(&revision.documents)?;
-    let (definitions, problems) = documents.check(&transports.catalogue(), &settings.roots, &environment);
+    let (definitions, problems) = documents.check(catalogue, &settings.roots, &environment);
     definitions.ok_or_else(|| refused(&problems))
 }

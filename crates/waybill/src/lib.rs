@@ -37,7 +37,7 @@ pub fn run() -> ExitCode {
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
-            eprintln!("waybill: could not start: {error}");
+            commands::write::note(format_args!("waybill: could not start: {error}"));
             return ExitCode::FAILURE;
         }
     };

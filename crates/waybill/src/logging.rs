@@ -3,6 +3,7 @@
 //! Libraries write headers, cookies, passwords and the values of statements into their own debug and trace
 //! lines. Those never reach the log, whatever the filter asks for: of a library only warnings and errors do.
 
+use crate::commands::write::note;
 use config::settings::LogFormat;
 use model::{PeerText, quoted};
 use std::fmt::{self, Debug};
@@ -42,10 +43,10 @@ pub(crate) fn start(format: LogFormat, level: &str) {
     let filter = match filter {
         Some(Ok(filter)) => filter,
         Some(Err((wanted, error))) => {
-            eprintln!(
+            note(format_args!(
                 "waybill: RUST_LOG is ignored: {} is no filter: {error}; write a level such as debug, or engine=debug,net=info",
                 quoted(&wanted)
-            );
+            ));
             EnvFilter::new(level)
         }
         None => EnvFilter::new(level),

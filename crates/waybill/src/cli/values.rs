@@ -1,7 +1,7 @@
 //! Values of the command line that are more than text.
 
 use chrono::{NaiveDate, NaiveDateTime, NaiveTime};
-use model::{EventKind, Sha256, Timestamp, nearest};
+use model::{Actor, EventKind, Sha256, Timestamp, TransferState, did_you_mean};
 
 /// A seal as `audit verify` names it: `NUMBER:DIGEST`.
 pub(crate) fn seal(text: &str) -> Result<(i64, Sha256), String> {
@@ -44,12 +44,25 @@ pub(crate) fn event_kind(text: &str) -> Result<String, String> {
         return Ok(group);
     }
     let groups = known().filter_map(|kind| kind.split_once('.')).map(|(group, _)| group);
-    let near = nearest(text, known().chain(groups));
-    let hint = near.map_or_else(
-        || "; groups are delivery, transfer, connection, login and others: see `audit search`".to_owned(),
-        |near| format!("; did you mean '{near}'?"),
-    );
-    Err(format!("there is no kind of event '{text}'{hint}"))
+    let near = did_you_mean(text, known().chain(groups));
+    Err(format!("there is no kind of event '{text}'{near}; `waybill audit kinds` lists them all"))
+}
+
+/// A transfer's state.
+pub(crate) fn transfer_state(text: &str) -> Result<TransferState, String> {
+    TransferState::parse(text).ok_or_else(|| {
+        let words: Vec<&str> = TransferState::ALL.iter().map(|state| state.as_str()).collect();
+        let near = did_you_mean(text, words.iter().copied());
+        format!("there is no state '{text}'{near}; there are {}", words.join(", "))
+    })
+}
+
+/// An actor, as the audit trail writes it.
+pub(crate) fn actor(text: &str) -> Result<String, String> {
+    let known = Actor::from_text(text);
+    known.map(|actor| actor.to_text()).ok_or_else(|| {
+        format!("'{text}' is no actor: write system, peer, user:NAME (a user of the console) or cli:NAME (a person at the command line)")
+    })
 }
 
 #[cfg(test)]
@@ -85,8 +98,20 @@ mod tests {
         assert_eq!(event_kind("login.failed").unwrap(), "login.failed");
         assert_eq!(event_kind("login").unwrap(), "login.");
         assert_eq!(event_kind("login.").unwrap(), "login.");
-        assert!(event_kind("logn").unwrap_err().contains("did you mean 'login'?"));
-        assert!(event_kind("delivery.delivred").unwrap_err().contains("'delivery.delivered'"));
+        assert!(event_kind("logn").unwrap_err().contains("did you mean 'login', 'login."));
+        assert!(event_kind("delivery.delivred").unwrap_err().contains("did you mean 'delivery.delivered', "));
+        let unknown = event_kind("nosuch").unwrap_err();
+        assert!(unknown.contains("`waybill audit kinds` lists them all"), "{unknown}");
+        assert!(event_kind("NOSUCHTHINGATALL").unwrap_err().len() < 120);
         assert!(event_kind("").is_err() && event_kind(".").is_err());
+    }
+
+    #[test]
+    fn a_wrong_state_or_actor_is_told_what_there_is() {
+        assert_eq!(transfer_state("failed"), Ok(TransferState::Failed));
+        let wrong = transfer_state("faild").unwrap_err();
+        assert!(wrong.contains("did you mean 'failed'") && wrong.contains("partly_failed"), "{wrong}");
+        assert_eq!(actor("user:ada").unwrap(), "user:ada");
+        assert!(actor("ada").unwrap_err().contains("user:NAME"));
     }
 }

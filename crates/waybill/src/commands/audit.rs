@@ -12,8 +12,9 @@ use crate::cli::{Output, SearchEvents};
 use crate::gateway::open_guest;
 use crate::process::Ambient;
 use config::Settings;
-use model::Result;
+use model::{EventKind, Result, quoted};
 use serde_json::{Value, json};
+use std::borrow::Cow;
 use std::process::ExitCode;
 use store::{EventFilter, EventView, Store};
 
@@ -59,24 +60,46 @@ impl Row for EventView {
 
 /// One event on one line.
 pub(crate) fn event_line(event: &EventView) -> String {
+    let severity = (event.severity != "info").then(|| event.severity.clone());
     let places = [
+        ("severity", &severity),
         ("flow", &event.flow),
         ("endpoint", &event.endpoint),
         ("partner", &event.partner),
         ("peer", &event.peer),
     ];
-    let places =
-        places.iter().filter_map(|(name, value)| value.as_ref().map(|value| format!(" {name}={value}")));
-    let detail =
-        event.detail.iter().filter(|(key, _)| *key != "mdn").map(|(key, value)| format!(" {key}={value}"));
+    let places = places
+        .iter()
+        .filter_map(|(name, value)| value.as_ref().map(|value| format!(" {name}={}", quoted(value))));
+    let detail = event
+        .detail
+        .iter()
+        .filter(|(key, _)| *key != "mdn")
+        .map(|(key, value)| format!(" {key}={}", quoted(&words(value))));
     let transfer = event.transfer.map(|id| format!(" transfer={id}")).unwrap_or_default();
     format!(
-        "{}  {:<22}{}{transfer}{}",
+        "{}  {:<22} actor={}{}{transfer}{}",
         write::time(event.at),
         event.kind,
+        quoted(&event.actor),
         places.collect::<String>(),
         detail.collect::<String>()
     )
+}
+
+/// A text as it is, anything else as JSON.
+fn words(value: &Value) -> Cow<'_, str> {
+    value.as_str().map_or_else(|| value.to_string().into(), Cow::from)
+}
+
+/// Every kind of event, a line each, for `audit search --kind`.
+pub(crate) fn kinds(output: Output) -> Result<ExitCode> {
+    let kinds = EventKind::ALL.iter().map(|kind| kind.as_str());
+    match output {
+        Output::Json => write::json(&kinds.collect())?,
+        Output::Text => kinds.into_iter().try_for_each(write::line)?,
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 pub(crate) fn event_json(event: &EventView) -> Value {

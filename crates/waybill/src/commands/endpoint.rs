@@ -4,8 +4,8 @@ use super::{FOUND_WRONG, write};
 use crate::cli::Output;
 use crate::guest::Guest;
 use config::Settings;
-use model::definition::FlowSource;
-use model::{Error, ErrorKind, Result};
+use model::definition::{Definitions, FlowSource};
+use model::{Error, ErrorKind, Result, did_you_mean};
 use serde_json::{Value, json};
 use std::path::Path;
 use std::process::ExitCode;
@@ -23,11 +23,52 @@ pub(crate) async fn test(
     guest.close().await?;
     let probes = probes?;
     let passed = probes.iter().all(|(_, probe)| probe.passed());
-    match output {
-        Output::Json => write::json(&as_json(name, passed, &probes))?,
-        Output::Text => probes.iter().try_for_each(|(role, probe)| text(name, role, probe))?,
-    }
+    write::as_far_as_read(match output {
+        Output::Json => write::json(&as_json(name, passed, &probes)),
+        Output::Text => probes.iter().try_for_each(|(role, probe)| text(name, role, probe)),
+    })?;
     Ok(if passed { ExitCode::SUCCESS } else { ExitCode::from(FOUND_WRONG) })
+}
+
+/// Lists the endpoints with what flows do with them.
+pub(crate) async fn list(settings: &Settings, directory: Option<&Path>, output: Output) -> Result<ExitCode> {
+    let definitions = crate::guest::definitions_alone(settings, directory).await?;
+    let rows = definitions.endpoints.values().map(|endpoint| (endpoint, uses(&definitions, &endpoint.name)));
+    match output {
+        Output::Json => {
+            let rows: Vec<Value> = rows
+                .map(|(endpoint, uses)| json!({ "name": endpoint.name, "transport": endpoint.transport, "used_by": uses }))
+                .collect();
+            write::json(&rows.into())?;
+        }
+        Output::Text => {
+            let rows: Vec<Vec<String>> = rows
+                .map(|(endpoint, uses)| {
+                    let uses = if uses.is_empty() { "no flow".to_owned() } else { uses.join(", ") };
+                    vec![endpoint.name.clone(), endpoint.transport.clone(), uses]
+                })
+                .collect();
+            if rows.is_empty() {
+                write::line("no endpoints")?;
+            }
+            write::Columns::new(&["ENDPOINT", "TRANSPORT", "USED BY"]).write(rows)?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The flows that poll an endpoint or deliver to it.
+fn uses(definitions: &Definitions, name: &str) -> Vec<String> {
+    let mut uses = Vec::new();
+    for flow in definitions.flows.values() {
+        if matches!(&flow.source, FlowSource::Poll(poll) if poll.endpoint == name) {
+            uses.push(format!("{} (source)", flow.name));
+        }
+        if flow.destinations.iter().any(|destination| destination.endpoint == name) {
+            uses.push(format!("{} (destination)", flow.name));
+        }
+    }
+    uses
 }
 
 fn words(step: &ProbeStep) -> String {
@@ -66,10 +107,17 @@ async fn probes(guest: &Guest, name: &str) -> Result<Vec<(&'static str, Probe)>>
     let services = guest.services.clone();
     let definitions = services.directory.definitions();
     let endpoint = definitions.endpoints.get(name).ok_or_else(|| {
-        let known: Vec<&str> = definitions.endpoints.keys().map(String::as_str).collect();
-        Error::permanent(ErrorKind::NotFound, "find an endpoint")
+        let names = definitions.endpoints.keys().map(String::as_str);
+        let near = did_you_mean(name, names);
+        let near = near.trim_start_matches("; ");
+        let advice = match (definitions.endpoints.len(), near) {
+            (0, _) => "no endpoint is defined".to_owned(),
+            (1, near) => format!("{near} `waybill endpoint list` shows the one that is defined"),
+            (many, near) => format!("{near} `waybill endpoint list` shows all {many}"),
+        };
+        Error::permanent(ErrorKind::NotFound, "find the endpoint")
             .with("endpoint", name)
-            .with("defined", known.join(", "))
+            .advice(advice.trim_start().to_owned())
     })?;
     let transport = guest.transports.all.iter().find(|t| t.name() == endpoint.transport);
     let transport =

@@ -118,8 +118,7 @@ impl Writer {
             Output::Text => {}
         }
         if pages.are_cut() && self.rows > 0 {
-            // On standard error, so that results can be piped.
-            eprintln!("there are more {}: a greater --limit shows them", R::NAME);
+            write::note(format_args!("there are more {}: a greater --limit shows them", R::NAME));
         }
         Ok(())
     }

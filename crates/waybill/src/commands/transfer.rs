@@ -6,22 +6,14 @@ use crate::cli::{ListTransfers, Output};
 use crate::gateway::open_guest;
 use crate::process::{Ambient, person};
 use config::Settings;
-use model::{Error, ErrorKind, Result, TransferId, TransferState};
+use model::{Error, ErrorKind, Result, TransferId, quoted};
 use serde_json::{Value, json};
 use std::process::ExitCode;
 use store::{Act, DeliveryView, Store, TransferFilter, TransferView, Waybill};
 
 pub(crate) async fn list(settings: &Settings, wanted: ListTransfers, output: Output) -> Result<ExitCode> {
-    let state = wanted.state.map(|word| {
-        TransferState::parse(&word).ok_or_else(|| {
-            let words: Vec<&str> = TransferState::ALL.iter().map(|state| state.as_str()).collect();
-            Error::permanent(ErrorKind::ConfigInvalid, "read --state")
-                .with("state", word)
-                .with("states", words.join(", "))
-        })
-    });
     let filter = TransferFilter {
-        state: state.transpose()?,
+        state: wanted.state,
         flow: wanted.flow,
         name_contains: wanted.file,
         from: wanted.span.from,
@@ -59,7 +51,7 @@ impl Row for TransferView {
             self.flow.clone(),
             format!("{}/{}", self.delivered, self.deliveries),
             self.length.to_string(),
-            self.file_name.to_text(),
+            quoted(&self.file_name.to_text()).to_string(),
         ]
     }
 }
@@ -88,8 +80,14 @@ pub(crate) async fn retry(settings: &Settings, id: TransferId, output: Output) -
             &json!({ "transfer": id, "deliveries": acted.deliveries, "state": acted.transfer.as_str() }),
         )?,
         Output::Text => write::line(format_args!(
-            "{} deliveries of {id} are on their way again; the transfer is {}",
-            acted.deliveries, acted.transfer
+            "{} of {id} sent on {} way again; the transfer is {}",
+            if acted.deliveries == 1 {
+                "1 delivery".to_owned()
+            } else {
+                format!("{} deliveries", acted.deliveries)
+            },
+            if acted.deliveries == 1 { "its" } else { "their" },
+            acted.transfer
         ))?,
     }
     Ok(ExitCode::SUCCESS)
@@ -103,18 +101,22 @@ fn unknown(id: TransferId) -> Error {
 
 fn text(waybill: &Waybill) -> Result<()> {
     let transfer = &waybill.transfer;
-    write::line(format_args!("{}  {}  {}", transfer.file_name, transfer.state, transfer.id))?;
+    let name = transfer.file_name.to_text();
+    write::line(format_args!("{}  {}  {}", quoted(&name), transfer.state, transfer.id))?;
     write::line(format_args!(
         "  flow {}, {} bytes, SHA-256 {}",
         transfer.flow, transfer.length, transfer.sha256
     ))?;
     if let Some(offer) = &waybill.offer {
-        write::line(format_args!("  from {} at {}, source {}", offer.path, offer.endpoint, offer.state))?;
+        let path = offer.path.to_text();
+        write::line(format_args!("  from {} at {}, source {}", quoted(&path), offer.endpoint, offer.state))?;
     }
     for delivery in &waybill.deliveries {
         write::line(format_args!(
             "  to {} as {}: {}",
-            delivery.destination, delivery.file_name, delivery.state
+            delivery.destination,
+            quoted(&delivery.file_name.to_text()),
+            delivery.state
         ))?;
         for attempt in &delivery.attempts {
             let outcome = attempt.outcome.as_deref().unwrap_or("under way");

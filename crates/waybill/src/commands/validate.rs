@@ -17,18 +17,15 @@ use std::sync::Arc;
 pub(crate) async fn run(settings: &Settings, directory: &Path, output: Output) -> Result<ExitCode> {
     let environment = ProcessEnvironment::at(Ambient::default().clock.now());
     let report = config::validate(directory, settings, &catalogue(settings), &environment);
-    match output {
-        Output::Json => write::json(&report.to_json())?,
-        Output::Text => {
-            report.problems.iter().try_for_each(write::line)?;
-            write::line(report.summary())?;
-        }
-    }
+    write::as_far_as_read(match output {
+        Output::Json => write::json(&report.to_json()),
+        Output::Text => write::line(&report),
+    })?;
     Ok(if report.is_valid() { ExitCode::SUCCESS } else { ExitCode::from(FOUND_WRONG) })
 }
 
 /// What definitions may say about transports, from transports that open no connection.
-pub(super) fn catalogue(settings: &Settings) -> Catalogue {
+pub(crate) fn catalogue(settings: &Settings) -> Catalogue {
     let net = Net::new(net_settings(settings, &Ambient::default()), Arc::new(NoConnections));
     let servers = HttpServers::new(&net, ServerLimits::default());
     Transports::new(settings, &net, &servers).catalogue()

@@ -1,14 +1,51 @@
 //! Writing results: JSON for programs, columns for people.
 
 use model::{Error, Result};
-use std::io::Write as _;
+use std::fmt;
+use std::io::{ErrorKind as IoErrorKind, Write as _};
+
+/// Whoever read standard output wants no more of it, as `head` does: no fault, and nothing to say.
+#[derive(Debug)]
+struct ReaderLeft;
+
+impl fmt::Display for ReaderLeft {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("nobody reads standard output any more")
+    }
+}
+
+impl std::error::Error for ReaderLeft {}
+
+/// Whether an error says no more than that nobody reads the result any more.
+pub(crate) fn reader_left(error: &Error) -> bool {
+    std::error::Error::source(error).is_some_and(|cause| cause.is::<ReaderLeft>())
+}
+
+/// A result was written as far as anybody reads: for commands whose exit code says something of its own.
+///
+/// # Errors
+/// It could not be written for another reason.
+pub(crate) fn as_far_as_read(written: Result<()>) -> Result<()> {
+    written.or_else(|error| if reader_left(&error) { Ok(()) } else { Err(error) })
+}
 
 /// Writes a line to standard output.
 ///
 /// # Errors
 /// Standard output is closed.
-pub(crate) fn line(text: impl std::fmt::Display) -> Result<()> {
-    writeln!(std::io::stdout(), "{text}").map_err(|error| Error::local_io("write the result", error))
+pub(crate) fn line(text: impl fmt::Display) -> Result<()> {
+    writeln!(std::io::stdout(), "{text}").map_err(|error| match error.kind() {
+        IoErrorKind::BrokenPipe => {
+            Error::permanent(model::ErrorKind::Internal, "write the result").caused_by(ReaderLeft)
+        }
+        _ => Error::local_io("write the result", error),
+    })
+}
+
+/// Writes a line for the person at the terminal to standard error, so that results can be piped.
+pub(crate) fn note(text: impl fmt::Display) {
+    // Where nobody reads it, there is nobody to tell.
+    drop(writeln!(std::io::stderr(), "{text}"));
 }
 
 /// Writes a value as indented JSON.

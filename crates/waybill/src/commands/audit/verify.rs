@@ -95,7 +95,7 @@ pub(crate) async fn verify(settings: &Settings, wanted: Verify, output: Output) 
             // Long work shows progress, on standard error, so that results can be piped.
             if output == Output::Text && report.events >= told + 100_000 {
                 told = report.events;
-                eprintln!("{} events in {} seals …", report.events, report.seals);
+                write::note(format_args!("{} events in {} seals …", report.events, report.seals));
             }
         })
         .await;
