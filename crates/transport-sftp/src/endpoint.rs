@@ -3,6 +3,7 @@
 use crate::OPTIONS;
 use crate::destination::SftpDestination;
 use crate::folder::SftpFolder;
+use crate::key;
 use crate::options::Settings;
 use crate::pool::Pool;
 use crate::session::Remote;
@@ -85,7 +86,12 @@ impl Transport for SftpTransport {
     }
 
     fn check(&self, endpoint: &Endpoint) -> Result<()> {
-        Settings::read(endpoint).map(drop)
+        let login = Settings::read(endpoint)?.login;
+        match &login.private_key {
+            Some(key) => key::try_out(key, login.passphrase.as_ref())
+                .map_err(|error| error.with("endpoint", &endpoint.name).with("option", "private_key")),
+            None => Ok(()),
+        }
     }
 
     fn check_source(&self, endpoint: &Endpoint, flow: &Flow) -> Result<()> {

@@ -1,8 +1,12 @@
 //! Whether a server is the one it should be. Always asked, and never answered by "probably".
 
+mod pin;
+
+pub(crate) use pin::Pin;
+
 use crate::known_hosts::{Found, KnownHosts};
 use base64::Engine as _;
-use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
+use base64::engine::general_purpose::STANDARD_NO_PAD;
 use model::{Error, ErrorKind, Result};
 use openssl::sha::sha256;
 use russh::keys::{Algorithm, EcdsaCurve, HashAlg};
@@ -17,14 +21,6 @@ pub(crate) enum HostTrust {
     Known(KnownHosts),
 }
 
-/// A pinned key: its fingerprint, and its type when it was given.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Pin {
-    key_type: Option<String>,
-    /// SHA-256 over the key, in base64 without padding.
-    fingerprint: String,
-}
-
 /// Where a connection leads.
 #[derive(Clone, Debug)]
 pub(crate) struct Place<'a> {
@@ -36,49 +32,6 @@ pub(crate) struct Place<'a> {
 /// `SHA256:…` of a key as it goes over the wire.
 pub(crate) fn fingerprint(key: &[u8]) -> String {
     format!("SHA256:{}", STANDARD_NO_PAD.encode(sha256(key)))
-}
-
-impl Pin {
-    /// Reads `SHA256:…`, the same after a key type, or a whole public key (`ssh-ed25519 AAAA…`).
-    ///
-    /// # Errors
-    /// How a pin is written.
-    pub(crate) fn parse(text: &str) -> std::result::Result<Self, String> {
-        let mut words = text.split_ascii_whitespace();
-        let first = words.next().unwrap_or_default();
-        let (key_type, value) = match words.next() {
-            Some(value) => (Some(first.to_owned()), value),
-            None => (None, first),
-        };
-        let wrong = || {
-            format!(
-                "{text:?} is no host key; write its fingerprint as ssh-keygen -l shows it (\"SHA256:…\", a key \
-                 type before it if you like), or the public key (\"ssh-ed25519 AAAA…\")"
-            )
-        };
-        if let Some(hash) = value.strip_prefix("SHA256:") {
-            let hash = hash.trim_end_matches('=');
-            return match STANDARD_NO_PAD.decode(hash) {
-                Ok(bytes) if bytes.len() == 32 => {
-                    Ok(Self { key_type, fingerprint: format!("SHA256:{hash}") })
-                }
-                _ => Err(wrong()),
-            };
-        }
-        match STANDARD.decode(value) {
-            Ok(key) if key_type.is_some() && !key.is_empty() => {
-                Ok(Self { key_type, fingerprint: fingerprint(&key) })
-            }
-            _ => Err(wrong()),
-        }
-    }
-
-    fn describe(&self) -> String {
-        match &self.key_type {
-            Some(key_type) => format!("{key_type} {}", self.fingerprint),
-            None => self.fingerprint.clone(),
-        }
-    }
 }
 
 /// Key types in the order they are asked for when nothing on file says otherwise. RSA with SHA-1 is
@@ -105,7 +58,9 @@ impl HostTrust {
     /// shows only one of its keys.
     pub(crate) fn algorithms(&self, place: &Place<'_>) -> Vec<Algorithm> {
         let types: Vec<String> = match self {
-            Self::Pinned(pins) => pins.iter().filter_map(|pin| pin.key_type.clone()).collect(),
+            Self::Pinned(pins) => {
+                pins.iter().flat_map(|pin| pin.types.iter().map(|name| (*name).to_owned())).collect()
+            }
             Self::Known(hosts) => {
                 let found = hosts.find(place.host, place.port, place.address);
                 found.keys.iter().map(|key| key.key_type.to_owned()).collect()
@@ -114,6 +69,14 @@ impl HostTrust {
         let on_file = |algorithm: &&Algorithm| types.iter().any(|known| known == key_type(algorithm));
         let (first, rest): (Vec<_>, Vec<_>) = PREFERENCE.iter().partition(on_file);
         first.into_iter().chain(rest).cloned().collect()
+    }
+
+    /// Lines on file that cannot be read, and are of other hosts.
+    pub(crate) fn passed_over(&self) -> Vec<String> {
+        match self {
+            Self::Pinned(_) => Vec::new(),
+            Self::Known(hosts) => hosts.unread(),
+        }
     }
 
     /// Judges the key that a server showed.
@@ -135,7 +98,7 @@ impl HostTrust {
         match self {
             Self::Pinned(pins) => {
                 let fits = |pin: &Pin| {
-                    pin.fingerprint == shown && pin.key_type.as_deref().is_none_or(|t| t == offered_type)
+                    pin.fingerprint == shown && (pin.types.is_empty() || pin.types.contains(&offered_type))
                 };
                 if pins.iter().any(fits) {
                     return Ok(());
@@ -143,7 +106,7 @@ impl HostTrust {
                 let expected: Vec<_> = pins.iter().map(Pin::describe).collect();
                 let error = error("trust the server: host key changed").with("expected", expected.join(", "));
                 // Without its type the wrong one of the server's keys may have been asked for.
-                Err(if pins.iter().any(|pin| pin.key_type.is_none()) {
+                Err(if pins.iter().any(|pin| pin.types.is_empty()) {
                     error.advice(
                         "nothing was sent. If the server has keys of several types, write the type before the fingerprint (\"ssh-rsa SHA256:…\"). If its key was replaced, let its operator confirm the new fingerprint, then change host_key",
                     )

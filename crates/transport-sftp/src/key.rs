@@ -2,8 +2,11 @@
 
 use model::{Error, ErrorKind, Result, Secret};
 use openssl::pkey::PKey;
+use openssl::sha::Sha256;
 use russh::keys::PrivateKey;
-use std::sync::Arc;
+use russh::keys::ssh_key::Cipher;
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Whether a text looks like a private key that can be read, without reading it: decrypting takes long
 /// on purpose.
@@ -24,15 +27,57 @@ pub(crate) fn check(text: &Secret<String>, passphrase: Option<&Secret<String>>) 
             error.advice("it is neither an OpenSSH key nor PEM; a private key begins with '-----BEGIN'")
         });
     }
-    let encrypted = if is_openssh(text) {
-        PrivateKey::from_openssh(text).is_ok_and(|key| key.is_encrypted())
-    } else {
-        text.contains("BEGIN ENCRYPTED PRIVATE KEY") || text.contains("Proc-Type: 4,ENCRYPTED")
-    };
-    if encrypted && passphrase.is_none() {
+    if is_encrypted(text) && passphrase.is_none() {
         return Err(invalid("use the private key").advice("it is encrypted: give its passphrase too"));
     }
     Ok(())
+}
+
+fn is_encrypted(text: &str) -> bool {
+    if is_openssh(text) {
+        openssh(text).is_ok_and(|key| key.is_encrypted())
+    } else {
+        text.contains("BEGIN ENCRYPTED PRIVATE KEY") || text.contains("Proc-Type: 4,ENCRYPTED")
+    }
+}
+
+/// Reads a private key to see whether it can be used, and remembers the verdict: an encrypted one takes long to read on
+/// purpose, and definitions are checked often. Blocks as [`read`].
+///
+/// # Errors
+/// As [`read`].
+pub(crate) fn try_out(text: &Secret<String>, passphrase: Option<&Secret<String>>) -> Result<()> {
+    check(text, passphrase)?;
+    if !is_encrypted(text.reveal().trim_start()) {
+        return read(text, passphrase).map(drop);
+    }
+    // Of neither is anything kept but a digest over both.
+    let mut digest = Sha256::new();
+    for part in [text.reveal().as_str(), passphrase.map_or("", |secret| secret.reveal().as_str())] {
+        digest.update(&(part.len() as u64).to_be_bytes());
+        digest.update(part.as_bytes());
+    }
+    let digest = digest.finish();
+    if lock().contains(&digest) {
+        return Ok(());
+    }
+    read(text, passphrase)?;
+    let mut good = lock();
+    if good.len() >= GOOD_LIMIT {
+        good.clear();
+    }
+    good.insert(digest);
+    Ok(())
+}
+
+/// Encrypted keys that were read with their passphrase.
+static GOOD: Mutex<BTreeSet<[u8; 32]>> = Mutex::new(BTreeSet::new());
+
+/// Most of them remembered.
+const GOOD_LIMIT: usize = 10_000;
+
+fn lock() -> MutexGuard<'static, BTreeSet<[u8; 32]>> {
+    GOOD.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Reads a private key. Blocks for as long as the key's own protection against guessing takes.
@@ -44,10 +89,10 @@ pub(crate) fn read(text: &Secret<String>, passphrase: Option<&Secret<String>>) -
     let text = text.reveal().trim_start();
     let passphrase = passphrase.map(|secret| secret.reveal().as_str());
     let key = if is_openssh(text) {
-        let key = PrivateKey::from_openssh(text).map_err(|e| unreadable().caused_by(e))?;
+        let key = openssh(text)?;
         match passphrase {
             Some(passphrase) if key.is_encrypted() => {
-                key.decrypt(passphrase).map_err(|e| unreadable().caused_by(e))?
+                key.decrypt(passphrase).map_err(|e| not_decrypted(&key, e))?
             }
             _ => key,
         }
@@ -55,6 +100,41 @@ pub(crate) fn read(text: &Secret<String>, passphrase: Option<&Secret<String>>) -
         read_pem(text, passphrase)?
     };
     Ok(Arc::new(key))
+}
+
+const BEGIN: &str = "-----BEGIN OPENSSH PRIVATE KEY-----";
+const END: &str = "-----END OPENSSH PRIVATE KEY-----";
+
+/// Reads OpenSSH's own form. What stands before and after it (a comment, the public key) is left, and its lines may be
+/// of any length and indented, as they are after having been through other tools.
+fn openssh(text: &str) -> Result<PrivateKey> {
+    let rest = text.split_once(BEGIN).map_or("", |(_, rest)| rest);
+    let Some((body, _)) = rest.split_once(END) else {
+        return Err(unreadable().caused_by("its last line, which begins with '-----END', is missing"));
+    };
+    let body: Vec<u8> = body.bytes().filter(|byte| !byte.is_ascii_whitespace()).collect();
+    let mut plain = Secret::new(format!("{BEGIN}\n"));
+    for line in body.chunks(LINE) {
+        plain = Secret::new(format!("{}{}\n", plain.reveal(), String::from_utf8_lossy(line)));
+    }
+    let plain = Secret::new(format!("{}{END}\n", plain.reveal()));
+    PrivateKey::from_openssh(plain.reveal()).map_err(|e| unreadable().caused_by(e))
+}
+
+/// Characters in a line of OpenSSH's form.
+const LINE: usize = 70;
+
+fn not_decrypted(key: &PrivateKey, error: russh::keys::ssh_key::Error) -> Error {
+    use russh::keys::ssh_key::Error as Ssh;
+    let cipher = key.cipher();
+    match error {
+        // The library says so of every passphrase for a key encrypted by 3des-cbc, the right one too.
+        Ssh::Crypto if cipher != Cipher::TdesCbc => unreadable().caused_by("it does not decrypt with this passphrase"),
+        error => invalid("read the private key")
+            .with("encrypted with", cipher)
+            .advice("this way of encrypting is not supported; encrypt it anew: ssh-keygen -p -Z aes256-ctr -f KEY")
+            .caused_by(error),
+    }
 }
 
 /// OpenSSL reads every form of PEM that was ever written; the SSH library reads plain PKCS #8.
@@ -68,7 +148,7 @@ fn read_pem(text: &str, passphrase: Option<&str>) -> Result<PrivateKey> {
 }
 
 fn is_openssh(text: &str) -> bool {
-    text.contains("-----BEGIN OPENSSH PRIVATE KEY-----")
+    text.contains(BEGIN)
 }
 
 fn invalid(operation: &'static str) -> Error {
@@ -80,3 +160,6 @@ fn unreadable() -> Error {
         "check that it is whole and that the passphrase is its own; SSH takes ed25519, ECDSA (P-256, P-384, P-521) and RSA keys",
     )
 }
+
+#[cfg(test)]
+mod tests;

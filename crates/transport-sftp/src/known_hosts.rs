@@ -15,6 +15,17 @@ use std::net::{IpAddr, Ipv6Addr};
 #[derive(Clone, Debug, Default)]
 pub(crate) struct KnownHosts {
     lines: Vec<Line>,
+    unread: Vec<Unread>,
+}
+
+/// A line that cannot be read.
+#[derive(Clone, Debug)]
+struct Unread {
+    number: usize,
+    why: String,
+    revokes: bool,
+    /// Whose line it is, where that much can be read.
+    hosts: Option<Hosts>,
 }
 
 #[derive(Clone, Debug)]
@@ -68,23 +79,43 @@ pub(crate) struct Found<'a> {
 }
 
 impl KnownHosts {
-    /// Reads a file's content.
-    ///
-    /// # Errors
-    /// The line that cannot be read and why. A file that is half understood is worse than none.
-    pub(crate) fn parse(text: &str) -> Result<Self, String> {
-        let mut lines = Vec::new();
+    /// Reads a file's content. A line that cannot be read is kept apart, so that one of another host does no harm;
+    /// whether it may be of a host is asked by [`KnownHosts::unreadable_for`].
+    pub(crate) fn parse(text: &str) -> Self {
+        let mut hosts = Self::default();
         for (place, line) in text.lines().enumerate() {
-            let line = line.trim();
+            let line = line.trim_matches(|c: char| c.is_whitespace() || c == '\u{feff}');
             if line.is_empty() || line.starts_with('#') {
                 continue;
             }
             let number = place + 1;
-            if let Some(line) = parse_line(number, line).map_err(|why| format!("line {number}: {why}"))? {
-                lines.push(line);
+            match parse_line(number, line) {
+                Ok(Some(line)) => hosts.lines.push(line),
+                Ok(None) => {}
+                Err(why) => hosts.unread.push(unread(number, line, why)),
             }
         }
-        Ok(Self { lines })
+        hosts
+    }
+
+    /// The first line that cannot be read and may be of this host: its key, or one that it must not have, would be
+    /// overlooked. Where a line revokes, every name and address that may lead to the host counts.
+    pub(crate) fn unreadable_for(&self, host: &str, port: u16) -> Option<String> {
+        let candidates = [Candidate::new(host, Some(port)), Candidate::new(host, None)];
+        let concerns = |line: &&Unread| match &line.hosts {
+            // Nobody can tell whose it is. That it names a key is a loss to its host; that it revokes one may not be lost.
+            None => line.revokes,
+            Some(hosts) => {
+                candidates.iter().any(|name| hosts.matches(name)) || line.revokes && hosts.may_be_addresses()
+            }
+        };
+        let line = self.unread.iter().find(concerns)?;
+        Some(format!("line {}: {}", line.number, line.why))
+    }
+
+    /// The lines that cannot be read, and why.
+    pub(crate) fn unread(&self) -> Vec<String> {
+        self.unread.iter().map(|line| format!("line {}: {}", line.number, line.why)).collect()
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -158,6 +189,17 @@ fn parse_line(number: usize, line: &str) -> Result<Option<Line>, String> {
         return Err(format!("the key is not of type {key_type}"));
     }
     Ok(Some(Line { number, mark, hosts, key_type: key_type.to_owned(), key }))
+}
+
+/// What can be told of a line that cannot be read.
+fn unread(number: usize, line: &str, why: String) -> Unread {
+    let mut words = line.split_ascii_whitespace();
+    let first = words.next().unwrap_or_default();
+    let marked = first.starts_with('@');
+    // An unknown mark may forbid something; @cert-authority only ever allows.
+    let revokes = marked && first != "@cert-authority";
+    let hosts = if marked { words.next() } else { Some(first) };
+    Unread { number, why, revokes, hosts: hosts.and_then(|text| parse_hosts(text).ok()) }
 }
 
 fn parse_hosts(text: &str) -> Result<Hosts, String> {
@@ -239,6 +281,21 @@ impl Hosts {
             Self::Hashed { salt, hash } => {
                 host.spellings.iter().any(|name| hash_of(salt, name).as_deref() == Some(&hash[..]))
             }
+        }
+    }
+}
+
+impl Hosts {
+    /// Whether an address, known only once a connection is made, may be among them: written out, by a pattern, hashed.
+    fn may_be_addresses(&self) -> bool {
+        match self {
+            Self::Hashed { .. } => true,
+            Self::Patterns(patterns) => patterns.iter().any(|pattern| {
+                let bare = pattern.text.trim_start_matches('[').split(']').next().unwrap_or_default();
+                let address =
+                    bare.bytes().all(|b| b.is_ascii_hexdigit() || matches!(b, b'.' | b':' | b'*' | b'?'));
+                !pattern.negated && (address || bare.starts_with('*'))
+            }),
         }
     }
 }

@@ -27,9 +27,10 @@ pub const OPTIONS: &[OptionSpec] = &[
         "host_key",
         OptionKind::Public(PublicMaterial::HostKeys),
         None,
-        "The server's host key, as a fingerprint (\"SHA256:…\", as ssh-keygen -l shows it), a fingerprint with its key type \
-         before it (\"ssh-rsa SHA256:…\", needed when the server has keys of several types and the pinned one is not its \
-         ed25519 key), or the public key itself (\"ssh-ed25519 AAAA…\"). A list accepts any of them, for a change of keys. \
+        "The server's host key, as a fingerprint (\"SHA256:…\"), the whole line that ssh-keygen -l shows (\"256 SHA256:… comment \
+         (ED25519)\"), a fingerprint with its key type before it (\"ssh-rsa SHA256:…\"; the type is needed when the server has \
+         keys of several types and the pinned one is not its ed25519 key), or the public key itself (\"ssh-ed25519 AAAA…\", as in \
+         key files and from ssh-keyscan). A list accepts any of them, for a change of keys. \
          Give this or known_hosts: the server is always verified.",
     ),
     spec(
@@ -37,7 +38,7 @@ pub const OPTIONS: &[OptionSpec] = &[
         OptionKind::Public(PublicMaterial::KnownHosts),
         None,
         "The content of an OpenSSH known_hosts file, usually \"${file:/path/known_hosts}\": plain and hashed names, [host]:port, \
-         addresses, patterns, @revoked. Key types on file for the host are asked for first. @cert-authority lines are read, \
+         addresses, patterns, @revoked. A line that cannot be read is passed over when it is surely of another host. Key types on file for the host are asked for first. @cert-authority lines are read, \
          but host certificates are not supported yet.",
     ),
     spec(
@@ -175,6 +176,7 @@ impl Settings {
             },
         };
         let port = url.port().unwrap_or(PORT);
+        let trust = trust(endpoint, &host, port)?;
         let login = Login::read(endpoint)?;
         let write = WriteOptions {
             address: format!(
@@ -195,7 +197,7 @@ impl Settings {
             host,
             port,
             directory,
-            trust: trust(endpoint)?,
+            trust,
             timeout: options.duration("timeout"),
             connections: options.integer("connections").and_then(|n| usize::try_from(n).ok()).unwrap_or(4),
             permissions,
@@ -227,7 +229,7 @@ fn directory(path: &str) -> RemotePath {
     RemotePath::from_bytes(&bytes[..end])
 }
 
-fn trust(endpoint: &Endpoint) -> Result<HostTrust> {
+fn trust(endpoint: &Endpoint, host: &str, port: u16) -> Result<HostTrust> {
     let pins = endpoint.options.list("host_key");
     let known = endpoint.options.text("known_hosts").filter(|text| !text.trim().is_empty());
     match (pins, known) {
@@ -243,10 +245,17 @@ fn trust(endpoint: &Endpoint) -> Result<HostTrust> {
         )),
         (pins, None) => {
             let pins: std::result::Result<Vec<_>, _> = pins.iter().map(|text| Pin::parse(text)).collect();
-            Ok(HostTrust::Pinned(pins.map_err(|why| invalid(endpoint, "host_key", why))?))
+            Ok(HostTrust::Pinned(pins.map_err(|why| invalid(endpoint, "host_key", why))?.concat()))
         }
         ([], Some(text)) => {
-            let hosts = KnownHosts::parse(text).map_err(|why| invalid(endpoint, "known_hosts", why))?;
+            let hosts = KnownHosts::parse(text);
+            if let Some(line) = hosts.unreadable_for(host, port) {
+                return Err(invalid(
+                    endpoint,
+                    "known_hosts",
+                    format!("{line}; it may be a line of this host: correct it or take it out"),
+                ));
+            }
             if hosts.is_empty() {
                 return Err(invalid(
                     endpoint,
@@ -283,7 +292,7 @@ impl Login {
         }
         match &login.private_key {
             Some(private_key) => key::check(private_key, login.passphrase.as_ref())
-                .map_err(|error| error.with("endpoint", &endpoint.name))?,
+                .map_err(|error| error.with("endpoint", &endpoint.name).with("option", "private_key"))?,
             None if login.key.is_none() && login.password.is_none() && login.credential.is_none() => {
                 return Err(invalid(
                     endpoint,

@@ -51,7 +51,11 @@ async fn log_in(remote: &Remote, probe: &mut Probe) -> Option<Connection> {
     let took = clock.monotonic().saturating_sub(began);
     let greeted = match greeted {
         Ok(greeted) => {
-            probe.steps.push(step("host key", took, Ok(greeted.host_key.clone())));
+            let mut seen = greeted.host_key.clone();
+            for line in remote.settings.trust.passed_over() {
+                seen.push_str(&format!("; known_hosts {line}: passed over"));
+            }
+            probe.steps.push(step("host key", took, Ok(seen)));
             greeted
         }
         Err(error) => {

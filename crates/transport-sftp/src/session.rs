@@ -75,6 +75,9 @@ pub(crate) struct Connection {
 
 impl Remote {
     pub(crate) fn new(net: Net, settings: Settings, services: Services) -> Self {
+        for line in settings.trust.passed_over() {
+            tracing::warn!(endpoint = %settings.endpoint, %line, "known_hosts: line passed over, it cannot be read");
+        }
         Self { net, settings, services, key: Mutex::new(None) }
     }
 

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use support::{Build, Sshd, World, list, read_text};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpListener;
+use transport::Transport;
 
 async fn refused(world: &World, build: Build) -> Error {
     list(&world.folder(&build.done()), "").await.unwrap_err()
@@ -309,4 +310,32 @@ async fn a_server_that_stands_still_is_a_timeout() {
     is(&error, ErrorKind::Timeout, Retry::Transient, &["0.5 s"]);
     server.resume();
     list(&folder, "").await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_cannot_be_read_is_found_before_anybody_logs_in() {
+    let server = Sshd::start();
+    let world = World::new();
+    let encrypted = read_text(server.field("key_encrypted"));
+    let plain = read_text(server.field("key"));
+    let cut: String =
+        plain.lines().enumerate().filter(|(at, _)| *at != 2).map(|(_, line)| format!("{line}\n")).collect();
+    for (key, passphrase, words) in [
+        (&encrypted, "not it", "does not decrypt with this passphrase"),
+        (&encrypted, "", "give its passphrase"),
+        (&cut, "", "whole"),
+    ] {
+        let endpoint = server.endpoint().set("private_key", key).set("passphrase", passphrase).done();
+        let error = world.transport.check(&endpoint).unwrap_err();
+        is(
+            &error,
+            ErrorKind::ConfigInvalid,
+            Retry::Permanent,
+            &[words, "endpoint acme", "option private_key"],
+        );
+    }
+    let public = read_text(server.field("key").to_owned() + ".pub");
+    let endpoint = server.endpoint().set("private_key", &format!("{plain}{public}")).done();
+    world.transport.check(&endpoint).unwrap();
+    list(&world.folder(&endpoint), "").await.unwrap();
 }

@@ -6,6 +6,7 @@ mod support;
 
 use model::{ErrorKind, Retry, Security};
 use support::{Build, Sshd, World, list, read_text};
+use transport::Transport;
 
 fn trusting(server: &Sshd, known_hosts: &str) -> Build {
     server.endpoint().set("host_key", "").set("known_hosts", known_hosts)
@@ -98,4 +99,38 @@ async fn a_server_that_is_not_trusted_is_sent_nothing() {
         closed.iter().all(|closed| closed.failed && closed.reason.as_str().contains("host key")),
         "{closed:?}"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_line_that_ssh_keygen_shows_is_a_pin() {
+    let server = Sshd::start();
+    let world = World::new();
+    for kind in ["ed25519", "ecdsa", "rsa"] {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("host.pub");
+        std::fs::write(&file, server.field(&format!("host_keys.{kind}.public"))).unwrap();
+        let shown = std::process::Command::new("ssh-keygen").arg("-lf").arg(&file).output().unwrap().stdout;
+        let endpoint = server.endpoint().set("host_key", &String::from_utf8(shown).unwrap()).done();
+        list(&world.folder(&endpoint), "").await.unwrap_or_else(|error| panic!("{kind}: {error:?}"));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_unreadable_line_of_another_host_does_no_harm() {
+    let server = Sshd::start();
+    let world = World::new();
+    let good = read_text(server.field("known_hosts.plain"));
+    let endpoint = trusting(&server, &format!("other.example ssh-ed25519 nonsense!\n{good}")).done();
+    list(&world.folder(&endpoint), "").await.unwrap();
+    let probe = world.transport.destination(endpoint, world.services.clone()).unwrap().probe().await;
+    let seen: Vec<_> = probe.steps.iter().map(|step| format!("{:?}", step.result)).collect();
+    assert!(
+        seen.iter().any(|text| text.contains("known_hosts line 1") && text.contains("passed over")),
+        "{seen:?}"
+    );
+    // One that may revoke this host's key refuses it.
+    let endpoint = trusting(&server, &format!("{good}@revoked * ssh-ed25519 nonsense!\n")).done();
+    let error = world.transport.check(&endpoint).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::ConfigInvalid);
+    assert!(error.to_string().contains("the key is not base64"), "{error}");
 }

@@ -109,7 +109,8 @@ impl Checker<'_> {
 }
 
 fn is_openssh(pem: &str) -> bool {
-    pem.trim_start().starts_with("-----BEGIN OPENSSH PRIVATE KEY-----")
+    // A comment or the public key may stand before it.
+    pem.contains("-----BEGIN OPENSSH PRIVATE KEY-----")
 }
 
 /// The certificate as the definitions keep it: nothing that stood beside it goes with it.

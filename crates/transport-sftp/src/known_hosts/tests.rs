@@ -17,7 +17,7 @@ fn hashed(name: &str) -> String {
 }
 
 fn known(hosts: &str) -> KnownHosts {
-    KnownHosts::parse(&format!("{hosts} {ED25519}\n")).unwrap()
+    KnownHosts::parse(&format!("{hosts} {ED25519}\n"))
 }
 
 fn is_known(hosts: &str, host: &str, port: u16) -> bool {
@@ -79,7 +79,7 @@ fn a_host_has_several_lines_and_types() {
         key("ssh-rsa"),
         key("ssh-ed25519"),
     );
-    let hosts = KnownHosts::parse(&text).unwrap();
+    let hosts = KnownHosts::parse(&text);
     let types = |port| -> Vec<_> {
         hosts.find("host", port, None).keys.iter().map(|key| (key.line, key.key_type.to_owned())).collect()
     };
@@ -91,11 +91,11 @@ fn a_host_has_several_lines_and_types() {
 #[test]
 fn an_address_counts_only_where_no_line_names_the_host() {
     let address: IpAddr = "10.0.0.7".parse().unwrap();
-    let hosts = KnownHosts::parse(&format!("10.0.0.7 {ED25519}\n")).unwrap();
+    let hosts = KnownHosts::parse(&format!("10.0.0.7 {ED25519}\n"));
     assert_eq!(hosts.find("sftp.acme.example", 22, Some(address)).keys.len(), 1);
     assert_eq!(hosts.find("sftp.acme.example", 22, None).keys.len(), 0);
     let both = format!("10.0.0.7 {ED25519}\nsftp.acme.example {}\n", key("ssh-rsa"));
-    let hosts = KnownHosts::parse(&both).unwrap();
+    let hosts = KnownHosts::parse(&both);
     let found = hosts.find("sftp.acme.example", 22, Some(address));
     assert_eq!(found.keys.iter().map(|key| key.line).collect::<Vec<_>>(), [2]);
     // An address of IPv4 that came in by IPv6 is the same address.
@@ -110,7 +110,7 @@ fn marks_are_kept_apart() {
         key("ssh-rsa"),
         key("ssh-ed25519")
     );
-    let hosts = KnownHosts::parse(&text).unwrap();
+    let hosts = KnownHosts::parse(&text);
     let found = hosts.find("host", 22, None);
     assert_eq!((found.keys.len(), found.revoked.len(), found.authorities.len()), (1, 1, 0));
     let found = hosts.find("sftp.acme.example", 2222, None);
@@ -123,22 +123,62 @@ fn a_line_that_cannot_be_read_is_named() {
         ("host ssh-ed25519", "line 1"),
         ("\n# x\nhost ssh-ed25519 not*base64", "line 3"),
         ("@trusted host ssh-ed25519 AAAA", "line 1"),
-        ("|1|abc ssh-ed25519 AAAA", "line 1"),
         ("host ssh-rsa AAAAC3NzaC1lZDI1NTE5AAAAIB4dFQ4Y0VQ5Ck1XkvLcFJgNQhHyUuYjKQd1qLk0mH5v", "line 1"),
     ] {
-        let error = KnownHosts::parse(text).unwrap_err();
+        let error = KnownHosts::parse(text).unreadable_for("host", 22).unwrap();
         assert!(error.starts_with(place), "{text}: {error}");
     }
     // Keys of SSH version 1 are passed over.
-    assert!(KnownHosts::parse("host 1024 35 1234567890").unwrap().is_empty());
+    let old = KnownHosts::parse("host 1024 35 1234567890");
+    assert!(old.is_empty() && old.unread().is_empty());
+}
+
+#[test]
+fn a_line_that_cannot_be_read_counts_for_whom_it_may_be_of() {
+    for (line, concerns) in [
+        // Of another host: passed over.
+        ("other.example ssh-ed25519 AAAA", false),
+        ("other.example,10.0.0.9 ssh-ed25519 nonsense!", false),
+        ("[other.example]:2222 ssh-ed25519", false),
+        ("other.example", false),
+        ("\u{1}\u{2}\u{3}", false),
+        ("<<<<<<< HEAD", false),
+        ("|1|abc ssh-ed25519 AAAA", false),
+        ("*.other.example,!host ssh-ed25519 AAAA", false),
+        ("10.0.0.7 ssh-ed25519 AAAA", false),
+        ("@cert-authority * ssh-ed25519 AAAA", true),
+        ("@cert-authority *.other.example ssh-ed25519 AAAA", false),
+        // Of this one: its key would be overlooked, and a line that says less would decide.
+        ("host ssh-ed25519 AAAA", true),
+        ("HOST ssh-ed25519 AAAA", true),
+        ("[host]:2222 ssh-ed25519 AAAA", true),
+        ("h* ssh-ed25519 AAAA", true),
+        // What is revoked must not be overlooked wherever it may count.
+        ("@revoked * ssh-ed25519 AAAA", true),
+        ("@revoked host ssh-ed25519 AAAA", true),
+        ("@revoked 10.0.0.7 ssh-ed25519 AAAA", true),
+        ("@revoked 10.0.?.* ssh-ed25519 AAAA", true),
+        ("@revoked [2001:db8::1]:2222 ssh-ed25519 AAAA", true),
+        ("@revoked |1|c2FsdA==|aGFzaA== ssh-ed25519 AAAA", true),
+        ("@revoked", true),
+        ("@revokd * ssh-ed25519 AAAA", true),
+        ("@revoked other.example ssh-ed25519 AAAA", false),
+    ] {
+        let hosts = KnownHosts::parse(&format!("host {ED25519}\n{line}\n"));
+        assert_eq!(hosts.unreadable_for("host", 2222).is_some(), concerns, "{line}");
+        assert_eq!(hosts.find("host", 2222, None).keys.len(), 1, "{line}");
+        assert!(hosts.unread()[0].starts_with("line 2: "), "{line}");
+    }
+    // Of a host whose name is hashed.
+    let theirs = KnownHosts::parse(&format!("{} ssh-ed25519 AAAA\n", hashed("[host]:2222")));
+    assert!(theirs.unreadable_for("host", 2222).is_some() && theirs.unreadable_for("host", 22).is_none());
 }
 
 proptest! {
     #[test]
     fn no_text_makes_it_panic(text in "\\PC{0,200}", host in "\\PC{0,30}") {
-        if let Ok(hosts) = KnownHosts::parse(&text) {
-            let _ = hosts.find(&host, 22, None);
-        }
+        let hosts = KnownHosts::parse(&text);
+        let _ = (hosts.find(&host, 22, None), hosts.unreadable_for(&host, 22));
     }
 
     #[test]

@@ -71,6 +71,7 @@ fn what_cannot_be_used_is_refused_and_named() {
         ("sftp://host/in", &[("known_hosts", "x")], "not both"),
         ("sftp://host/in", &[("host_key", ""), ("known_hosts", hosts)], "line 1"),
         ("sftp://host/in", &[("host_key", ""), ("known_hosts", "# empty")], "holds no key"),
+        ("sftp://host/in", &[("host_key", ""), ("known_hosts", "other ssh-ed25519 x")], "holds no key"),
         ("sftp://host/in", &[("password", "")], "to log in with"),
         ("sftp://host/in", &[("private_key", "ssh-ed25519 AAAA me")], "public half"),
         ("sftp://host/in", &[("private_key", "rubbish")], "neither"),
