@@ -18,8 +18,13 @@ fn a_listener_that_is_down_is_said_and_on_record() {
         "{event}"
     );
     assert!(event["detail"]["error"].as_str().unwrap().contains(&pair.globex.http.to_string()), "{event}");
-    // The address is free again: the next start is a whole one.
+    // The address is free again: it is bound without anybody's doing, and partners are answered.
     drop(taken);
+    pair.globex.wait_until_ready();
+    assert_eq!(events(&pair.globex, "listener.failed").len(), 1);
+    assert_eq!(events(&pair.globex, "listener.recovered").len(), 1);
+    let metrics = pair.globex.metrics();
+    assert!(metrics.contains("waybill_listener_accepted_total{listener=\"partners\""), "{metrics}");
     assert!(pair.globex.stop().success());
     pair.globex.start();
     assert_eq!(events(&pair.globex, "listener.failed").len(), 1);

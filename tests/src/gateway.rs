@@ -169,6 +169,11 @@ impl Gateway {
         });
     }
 
+    /// What `/metrics` answers.
+    pub fn metrics(&self) -> String {
+        get(self.console, "/metrics").unwrap().1
+    }
+
     /// What `/readyz` answers: status and the reasons. `None` when nobody answers.
     pub fn readiness(&self) -> Option<(u16, String)> {
         get(self.console, "/readyz")

@@ -76,8 +76,34 @@ pub struct Listen {
     pub console: SocketAddr,
     /// Where people reach the console, when that is another address: `http` or `https`, and no path.
     pub console_url: Option<Url>,
+    /// Whether connections to the console begin with a PROXY header.
+    pub console_proxy_protocol: bool,
     /// HTTP servers by name.
-    pub http: BTreeMap<String, SocketAddr>,
+    pub http: BTreeMap<String, HttpListener>,
+    /// Proxies whose word about their clients is believed.
+    pub trusted_proxies: Vec<Network>,
+    /// Which header they write.
+    pub proxy_header: ProxyHeader,
+}
+
+/// An HTTP server.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct HttpListener {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// Whether connections to it begin with a PROXY header.
+    pub proxy_protocol: bool,
+}
+
+/// A header by which proxies tell their clients' addresses.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ProxyHeader {
+    /// Whichever is there.
+    Either,
+    /// `X-Forwarded-For`.
+    XForwardedFor,
+    /// `Forwarded` (RFC 7239).
+    Forwarded,
 }
 
 /// How much is done at once.
@@ -89,6 +115,10 @@ pub struct Limits {
     pub deliveries: usize,
     /// Files taken at once.
     pub stagings: usize,
+    /// Connections of each listen address at once.
+    pub connections: usize,
+    /// The same of one client.
+    pub connections_per_client: usize,
 }
 
 /// Which addresses may be dialled.
@@ -198,10 +228,21 @@ fn read(all: &Reader<'_>, base: &Path) -> Option<Settings> {
         .map_or_else(|| state_directory.join("staging"), |text| beside(base, &text.value));
     let console = parsed(&listen, "console", address);
     let console_url = listen.has("console_url").then(|| parsed(&listen, "console_url", origin));
+    let trusted_proxies = networks(&listen, "trusted_proxies");
+    let by_proxies_alone = |section: &Reader<'_>, name: &str| {
+        let asked = section.flag(name);
+        if asked && !listen.has("trusted_proxies") {
+            let advice = "lets trusted proxies alone connect, and none is named: set listen.trusted_proxies";
+            section.error(name, advice);
+        }
+        asked
+    };
+    let console_proxy_protocol = by_proxies_alone(&listen, "console_proxy_protocol");
     let mut http = BTreeMap::new();
     for (name, listener) in listen.named("http") {
+        let proxy_protocol = by_proxies_alone(&listener, "proxy_protocol");
         if let Some(address) = parsed(&listener, "address", address) {
-            http.insert(name.to_owned(), address);
+            http.insert(name.to_owned(), HttpListener { address, proxy_protocol });
         }
     }
     let buffers = limits.size("buffers")?;
@@ -212,7 +253,7 @@ fn read(all: &Reader<'_>, base: &Path) -> Option<Settings> {
     let seal_every = within(&audit, "seal_every", 1..=86_400);
     let mut roots = read_roots(&roots, base);
     roots.inline_secrets = all.section("secrets").flag("allow_inline");
-    let allow = networks(&egress);
+    let allow = networks(&egress, "allow");
     let levels = ["error", "warn", "info", "debug", "trace"];
     let retention = audit.integer("retention_months").and_then(|months| u32::try_from(months).ok())?;
     Some(Settings {
@@ -223,9 +264,24 @@ fn read(all: &Reader<'_>, base: &Path) -> Option<Settings> {
         listen: Listen {
             console: console?,
             console_url: console_url.map_or(Some(None), |url| url.map(Some))?,
+            console_proxy_protocol,
             http,
+            trusted_proxies,
+            proxy_header: listen.word("proxy_header", |word| {
+                Some(match word {
+                    "forwarded" => ProxyHeader::Forwarded,
+                    "x-forwarded-for" => ProxyHeader::XForwardedFor,
+                    _ => ProxyHeader::Either,
+                })
+            })?,
         },
-        limits: Limits { buffers, deliveries: number("deliveries")?, stagings: number("stagings")? },
+        limits: Limits {
+            buffers,
+            deliveries: number("deliveries")?,
+            stagings: number("stagings")?,
+            connections: number("connections")?,
+            connections_per_client: number("connections_per_client")?,
+        },
         roots,
         egress: Egress { allow, allow_loopback: egress.flag("allow_loopback") },
         audit: Audit { retention_months: (retention > 0).then_some(retention), seal_every: seal_every? },
@@ -377,12 +433,12 @@ fn without_parents(path: &Path) -> PathBuf {
     plain
 }
 
-fn networks(egress: &Reader<'_>) -> Vec<Network> {
+fn networks(section: &Reader<'_>, name: &str) -> Vec<Network> {
     let mut networks = Vec::new();
-    for text in egress.list("allow") {
+    for text in section.list(name) {
         match text.value.parse() {
             Ok(network) => networks.push(network),
-            Err(message) => egress.context.error(text.place, &egress.key("allow"), message),
+            Err(message) => section.context.error(text.place, &section.key(name), message),
         }
     }
     networks

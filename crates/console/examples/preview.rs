@@ -41,7 +41,7 @@ async fn main() {
     println!("{base} {}", cookie.split(';').next().unwrap());
     let settings = NetSettings::new("acme-1".parse().unwrap(), Arc::new(now), Arc::new(Uuid::now_v7));
     let servers = HttpServers::new(&Net::new(settings, Arc::new(Unrecorded)), ServerLimits::default());
-    let listen = ListenSpec { address: ([127, 0, 0, 1], port).into(), tls: None };
+    let listen = ListenSpec::plain("console", ([127, 0, 0, 1], port).into());
     let route = Route {
         host: None,
         path: "/".into(),

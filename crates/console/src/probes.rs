@@ -15,7 +15,7 @@ use exposition::Exposition;
 use http::header::{CONTENT_TYPE, FORWARDED, HeaderName};
 use http::{Extensions, HeaderMap, StatusCode};
 use model::{DeliveryState, Lifecycle, Result, Timestamp, TransferState};
-use net::http::PeerInfo;
+use net::http::{ListenerNumbers, PeerInfo};
 use std::sync::Arc;
 use std::time::Duration;
 use store::{Overview, StoreMetrics};
@@ -103,9 +103,8 @@ fn is_local(headers: &HeaderMap, extensions: &Extensions) -> bool {
     let forwarded = headers.contains_key(FORWARDED)
         || headers.contains_key(HeaderName::from_static("x-forwarded-for"))
         || headers.contains_key(HeaderName::from_static("x-real-ip"));
-    let loopback =
-        extensions.get::<PeerInfo>().is_some_and(|peer| peer.remote.ip().to_canonical().is_loopback());
-    loopback && !forwarded
+    let loopback = |peer: &PeerInfo| peer.proxy.is_none() && peer.remote.ip().to_canonical().is_loopback();
+    extensions.get::<PeerInfo>().is_some_and(loopback) && !forwarded
 }
 
 fn own_numbers(site: &Site, text: &mut Exposition) {
@@ -137,6 +136,46 @@ fn own_numbers(site: &Site, text: &mut Exposition) {
         text.gauge("waybill_staging_free_bytes", "Bytes free for staging.", staging.free_bytes);
     }
     endpoint_numbers(site, text);
+    listener_numbers(&site.vitals.listeners(), text);
+}
+
+/// What each listen address has seen since it was bound.
+fn listener_numbers(listeners: &[ListenerNumbers], text: &mut Exposition) {
+    let labels =
+        |of: &ListenerNumbers| [("listener", of.listener.clone()), ("address", of.address.to_string())];
+    for of in listeners {
+        let [listener, address] = &labels(of);
+        let labels = [(listener.0, listener.1.as_str()), (address.0, address.1.as_str())];
+        text.gauge_of("waybill_listener_connections", "Connections that are open.", &labels, of.open);
+    }
+    let mut counter = |name, help, value: fn(&ListenerNumbers) -> u64| {
+        for of in listeners {
+            let [listener, address] = &labels(of);
+            let labels = [(listener.0, listener.1.as_str()), (address.0, address.1.as_str())];
+            text.counter_of(name, help, &labels, value(of));
+        }
+    };
+    counter("waybill_listener_accepted_total", "Connections accepted, those refused included.", |of| {
+        of.accepted
+    });
+    counter("waybill_listener_closed_idle_total", "Connections closed while idle, for others.", |of| {
+        of.closed_for_others
+    });
+    counter("waybill_listener_received_bytes_total", "Bytes read from connections.", |of| of.bytes_in);
+    counter("waybill_listener_sent_bytes_total", "Bytes written to connections.", |of| of.bytes_out);
+    counter("waybill_listener_requests_total", "Requests.", |of| of.requests);
+    counter("waybill_listener_refused_requests_total", "Requests answered with 400 or more.", |of| {
+        of.requests_refused
+    });
+    for of in listeners {
+        let [listener, address] = &labels(of);
+        for (reason, count) in [("client", of.refused_client), ("listener", of.refused_listener)] {
+            let labels =
+                [(listener.0, listener.1.as_str()), (address.0, address.1.as_str()), ("limit_of", reason)];
+            let help = "Connections refused as their client or the address had too many.";
+            text.counter_of("waybill_listener_refused_total", help, &labels, count);
+        }
+    }
 }
 
 /// Each number of all endpoints before the next: the format wants a name's lines together.

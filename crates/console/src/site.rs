@@ -58,6 +58,11 @@ pub trait Vitals: Send + Sync {
         None
     }
 
+    /// What the listen addresses have seen, the console's own among them.
+    fn listeners(&self) -> Vec<net::http::ListenerNumbers> {
+        Vec::new()
+    }
+
     /// Other reasons not to be ready, one line each.
     fn not_ready(&self) -> Vec<String> {
         Vec::new()

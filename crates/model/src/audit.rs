@@ -62,6 +62,10 @@ words! {
         ReceiptUnmatched = "receipt.unmatched",
         /// A listener could not be opened, or ended before its time: nothing is received by it.
         ListenerFailed = "listener.failed",
+        /// A listener had more connections than it may have: some were refused, or closed while idle.
+        ListenerCrowded = "listener.crowded",
+        /// A listener that was down is up again.
+        ListenerRecovered = "listener.recovered",
         /// A listener refused a message.
         MessageRefused = "message.refused",
         /// A message that had been answered before was answered again.
@@ -313,6 +317,7 @@ impl EventKind {
             | Self::PayloadQuarantined
             | Self::NodeFenced
             | Self::LoginFailed
+            | Self::ListenerCrowded
             | Self::LoginThrottled
             | Self::AuditRestored => Severity::Warning,
             Self::OfferRefused

@@ -214,3 +214,12 @@ pub struct ConnectionFailed {
     /// What went wrong, with its causes.
     pub error: PeerText,
 }
+
+/// An address as it is shown and recorded: without a port where none is known, which is 0.
+#[must_use]
+pub fn address_text(address: SocketAddr) -> String {
+    match address.port() {
+        0 => address.ip().to_string(),
+        _ => address.to_string(),
+    }
+}

@@ -29,7 +29,8 @@ mod transfer;
 pub use audit::{Actor, AuditEvent, EventKind, Severity};
 pub use canonical::{canonical_json, canonical_object};
 pub use connection::{
-    Certificate, ConnectionClosed, ConnectionFailed, ConnectionOpened, Direction, Protocol, Purpose, Security,
+    Certificate, ConnectionClosed, ConnectionFailed, ConnectionOpened, Direction, Protocol, Purpose,
+    Security, address_text,
 };
 pub use error::{Error, ErrorKind, Result, Retry};
 pub use id::{AttemptId, ConnectionId, DeliveryId, EventId, NodeName, OfferId, PayloadId, TransferId};

@@ -220,6 +220,12 @@ impl ConnectionHandle {
         record.endpoint = endpoint;
     }
 
+    /// Notes whose connection it is that a proxy made.
+    pub(crate) fn came_through(&self, proxy: SocketAddr, client: SocketAddr) {
+        let record = &mut lock(&self.shared.state).opened.record;
+        (record.remote, record.proxy) = (Some(client), Some(proxy.to_string()));
+    }
+
     /// Notes the host that the peer asked for.
     pub(crate) fn asked_for(&self, host: &[u8]) {
         lock(&self.shared.state).opened.record.host = Some(PeerText::new(host));

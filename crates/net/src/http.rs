@@ -10,6 +10,9 @@ mod shown;
 
 pub use body::Body;
 pub use client::{ConnectionInfo, HttpClient, HttpProfile, RequestMeta};
-pub use server::{Handler, HttpServers, ListenSpec, PeerInfo, Route, RouteGuard, ServerLimits, TowerHandler};
+pub use server::{
+    ForwardedHeader, Handler, HttpServers, ListenSpec, ListenerNumbers, PeerInfo, Route, RouteGuard,
+    ServerLimits, TowerHandler, TrustedProxies, client_network,
+};
 
 pub(crate) use client::Clients;

@@ -27,7 +27,7 @@ pub use dial::DialRequest;
 pub use egress::{EgressRules, Network};
 pub use model::ConnectionFailed;
 pub use proxy::{HttpConnect, Proxy};
-pub use record::{ConnectionLog, Opened};
+pub use record::{ConnectionLog, Opened, TurnedAway};
 pub use resolve::{Resolver, SystemResolver};
 pub use stream::Stream;
 pub use tls::{ClientCertificate, ServerTls, ServerTlsOptions, TlsOptions, TlsProfile, Trust};

@@ -2,11 +2,20 @@
 
 use crate::connection::lock;
 use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};
-use std::sync::{Mutex, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
+
+/// Bytes of many connections together.
+#[derive(Default)]
+pub(crate) struct Totals {
+    pub(crate) bytes_in: AtomicU64,
+    pub(crate) bytes_out: AtomicU64,
+}
 
 /// Counts what passes through a socket, and notes what ended it.
 #[derive(Default)]
 pub(crate) struct Meter {
+    /// Where it is counted as well.
+    totals: Option<Arc<Totals>>,
     bytes_in: AtomicU64,
     bytes_out: AtomicU64,
     requests: AtomicU64,
@@ -39,12 +48,23 @@ pub(crate) enum Seen {
 }
 
 impl Meter {
+    /// One whose bytes count in these totals too.
+    pub(crate) fn within(totals: Arc<Totals>) -> Self {
+        Self { totals: Some(totals), ..Self::default() }
+    }
+
     pub(crate) fn read(&self, bytes: usize) {
         self.bytes_in.fetch_add(bytes as u64, Ordering::Relaxed);
+        if let Some(totals) = &self.totals {
+            totals.bytes_in.fetch_add(bytes as u64, Ordering::Relaxed);
+        }
     }
 
     pub(crate) fn wrote(&self, bytes: usize) {
         self.bytes_out.fetch_add(bytes as u64, Ordering::Relaxed);
+        if let Some(totals) = &self.totals {
+            totals.bytes_out.fetch_add(bytes as u64, Ordering::Relaxed);
+        }
     }
 
     /// Notes that something came that is meant for the user of the connection.

@@ -9,7 +9,8 @@
 
 use async_trait::async_trait;
 use futures::future::join_all;
-use model::{ConnectionClosed, ConnectionFailed, ConnectionOpened, Result};
+use model::{ConnectionClosed, ConnectionFailed, ConnectionOpened, NodeName, Result, Timestamp};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
@@ -37,6 +38,34 @@ pub trait ConnectionLog: Send + Sync {
     /// # Errors
     /// It could not be recorded; it is handed over again after a while.
     async fn failed(&self, failed: ConnectionFailed) -> Result<()>;
+
+    /// Records that connections were refused or closed for others: one call for all that a listener did so
+    /// to in a while, as whoever floods it must not flood the record. A log may leave it at the numbers.
+    ///
+    /// # Errors
+    /// It could not be recorded; the caller says so and goes on.
+    async fn turned_away(&self, _: TurnedAway) -> Result<()> {
+        Ok(())
+    }
+}
+
+/// What a listener did with connections beyond its limits, in a while.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct TurnedAway {
+    /// When it was summed up.
+    pub at: Timestamp,
+    /// On which node.
+    pub node: NodeName,
+    /// The listener's name.
+    pub listener: String,
+    /// Its address.
+    pub address: SocketAddr,
+    /// Connections that were closed as soon as they were accepted.
+    pub refused: u64,
+    /// Connections that were closed while idle, for others.
+    pub closed: u64,
+    /// The client of the last of them, or for which it was closed.
+    pub last: SocketAddr,
 }
 
 /// A connection that came up.

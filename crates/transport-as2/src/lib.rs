@@ -41,7 +41,7 @@ use model::{Error, ErrorKind, OptionSpec, Result};
 use net::Net;
 use net::http::{HttpServers, ListenSpec};
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use transport::{Destination, Listener, Roles, Services, Source, Transport};
 
 /// The AS2 transport.
@@ -129,6 +129,7 @@ impl Transport for As2 {
             servers: self.servers.clone(),
             listen: self.listen.clone(),
             path: self.path.clone(),
+            receiver: OnceLock::new(),
             routes: Mutex::default(),
             bound: Arc::clone(&self.bound),
         })))

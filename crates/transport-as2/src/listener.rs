@@ -16,8 +16,9 @@ use model::{AuditEvent, Error, ErrorKind, EventKind, RemotePath, Result};
 use net::http::{Body, Handler, HttpServers, ListenSpec, PeerInfo, Route, RouteGuard};
 use serde_json::{Map, Value};
 use smime::DecryptionKey;
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, UNIX_EPOCH};
 use transport::{
     Begin, Intake, Listener, Message, Reception, Reply, Services, Shutdown, StagedPayload, StoredReply,
@@ -33,28 +34,46 @@ pub(crate) struct As2Listener {
     pub(crate) servers: HttpServers,
     pub(crate) listen: Vec<ListenSpec>,
     pub(crate) path: String,
-    pub(crate) routes: Mutex<Vec<RouteGuard>>,
+    /// The same for all addresses, which share its limits.
+    pub(crate) receiver: OnceLock<Arc<dyn Handler>>,
+    /// By the name of the address; those that are missing could not be bound yet.
+    pub(crate) routes: Mutex<BTreeMap<String, RouteGuard>>,
     pub(crate) bound: Arc<Mutex<Vec<SocketAddr>>>,
+}
+
+impl As2Listener {
+    fn bind_one(&self, listen: &ListenSpec, handler: &Arc<dyn Handler>) -> Result<()> {
+        let mut routes = self.routes.lock().unwrap_or_else(PoisonError::into_inner);
+        if routes.contains_key(&listen.name) {
+            return Ok(());
+        }
+        let route = Route {
+            host: None,
+            path: self.path.clone(),
+            protocol: model::Protocol::As2,
+            purpose: model::Purpose::Receive,
+            endpoint: None,
+        };
+        let guard = self.servers.route(listen, route, Arc::clone(handler))?;
+        tracing::info!(listener = %listen.name, address = %guard.local_addr(), path = %self.path, "receiving AS2");
+        self.bound.lock().unwrap_or_else(PoisonError::into_inner).push(guard.local_addr());
+        routes.insert(listen.name.clone(), guard);
+        Ok(())
+    }
 }
 
 #[async_trait]
 impl Listener for As2Listener {
     async fn bind(&self, intake: Arc<dyn Intake>) -> Result<()> {
-        let handler = Arc::new(Receiver::new(self.services.clone(), intake));
+        let handler = self.receiver.get_or_init(|| Arc::new(Receiver::new(self.services.clone(), intake)));
+        let mut first = Ok(());
         for listen in &self.listen {
-            let route = Route {
-                host: None,
-                path: self.path.clone(),
-                protocol: model::Protocol::As2,
-                purpose: model::Purpose::Receive,
-                endpoint: None,
-            };
-            let guard = self.servers.route(listen, route, Arc::clone(&handler) as Arc<dyn Handler>)?;
-            tracing::info!(address = %guard.local_addr(), path = %self.path, "receiving AS2");
-            self.bound.lock().unwrap_or_else(PoisonError::into_inner).push(guard.local_addr());
-            self.routes.lock().unwrap_or_else(PoisonError::into_inner).push(guard);
+            let bound = self.bind_one(listen, handler);
+            if first.is_ok() {
+                first = bound;
+            }
         }
-        Ok(())
+        first
     }
 
     async fn serve(&self, mut shutdown: Shutdown) -> Result<()> {
@@ -389,7 +408,7 @@ impl Receiver {
 
 fn with_peer(event: AuditEvent, peer: &PeerInfo) -> AuditEvent {
     let mut event = event.connection(peer.connection);
-    event.peer = Some(peer.remote.to_string());
+    event.peer = Some(peer.address());
     event
 }
 

@@ -8,7 +8,7 @@ use console::{
 };
 use engine::EndpointHealth;
 use model::{Error, Protocol, Purpose, Result, Severity};
-use net::http::{ListenSpec, Route, RouteGuard, TowerHandler};
+use net::http::{HttpServers, ListenSpec, ListenerNumbers, Route, RouteGuard, TowerHandler};
 use staging::Staging;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
@@ -69,6 +69,7 @@ pub(crate) async fn open(gateway: &Gateway) -> Result<ConsoleRoom> {
         min_free: gateway.settings.staging.min_free,
         readiness: Arc::clone(&gateway.readiness),
         sealer: Arc::clone(&gateway.sealer),
+        servers: gateway.servers.clone(),
         may_act: Box::new(gateway.engine.may_act()),
     };
     let console = Console::with_vitals(
@@ -78,7 +79,10 @@ pub(crate) async fn open(gateway: &Gateway) -> Result<ConsoleRoom> {
         Arc::new(move |bytes: &mut [u8]| random.fill(bytes)),
         Arc::new(vitals),
     );
-    let listen = ListenSpec { address: gateway.settings.listen.console, tls: None };
+    let listen = ListenSpec {
+        proxy_protocol: gateway.settings.listen.console_proxy_protocol,
+        ..ListenSpec::plain("console", gateway.settings.listen.console)
+    };
     let route = Route {
         host: None,
         path: "/".into(),
@@ -101,6 +105,7 @@ struct NodeVitals {
     min_free: u64,
     readiness: Arc<Readiness>,
     sealer: Arc<Sealer>,
+    servers: HttpServers,
     /// Whether the node has its lease.
     may_act: Box<dyn Fn() -> Result<()> + Send + Sync>,
 }
@@ -138,6 +143,10 @@ impl Vitals for NodeVitals {
 
     fn sealing_stopped(&self) -> Option<String> {
         self.sealer.state().stopped
+    }
+
+    fn listeners(&self) -> Vec<ListenerNumbers> {
+        self.servers.numbers()
     }
 
     fn not_ready(&self) -> Vec<String> {

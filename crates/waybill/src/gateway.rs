@@ -1,17 +1,19 @@
 //! One whole gateway, put together from its rooms.
 
 use crate::chores::{Months, Sealing};
+use crate::descriptors;
 use crate::directory::InForce;
 use crate::journal_log::JournalLog;
 use crate::leftovers;
 use crate::process::{Ambient, StateLock};
 use crate::readiness::Readiness;
 use crate::transports::Transports;
+use config::settings::ProxyHeader;
 use config::{Documents, ProcessEnvironment, Settings};
 use engine::{Engine, EngineSettings, Parts, Upkeep};
 use model::definition::Definitions;
 use model::{Actor, Error, ErrorKind, EventKind, Result};
-use net::http::{HttpServers, ServerLimits};
+use net::http::{ForwardedHeader, HttpServers, ServerLimits, TrustedProxies};
 use net::{EgressRules, Net, NetSettings};
 use staging::{RealDisk, Staging};
 use std::net::SocketAddr;
@@ -21,13 +23,17 @@ use std::time::Duration;
 use store::{Journal, JournalSettings, Sealer, Store, StoreSettings};
 use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
-use transport::Listener;
+use transport::{Intake, Listener, Shutdown};
 use uuid::Uuid;
 
 /// Deliveries under way at once to one endpoint: a slow one leaves room for the others.
 const DELIVERIES_PER_ENDPOINT: usize = 32;
 /// How long work under way may take at an orderly end.
 const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Pauses before a listener that is down is bound again: the first, doubled up to the longest.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
 /// A gateway that is up but moves nothing yet: its database, staging, network and lease.
 pub(crate) struct Gateway {
@@ -102,8 +108,9 @@ impl Gateway {
         let journal = Journal::open(journal_settings, settings.node.clone(), ambient.clock.now())?;
         let journal = Arc::new(journal);
         leftovers::ship(&settings.state_directory, &store, &settings.node, &ambient).await;
-        let net = Net::new(net_settings(&settings, &ambient), Arc::new(JournalLog(Arc::clone(&journal))));
-        let servers = HttpServers::new(&net, ServerLimits::default());
+        let log = JournalLog { journal: Arc::clone(&journal), ids: Arc::clone(&ambient.random) };
+        let net = Net::new(net_settings(&settings, &ambient), Arc::new(log));
+        let servers = HttpServers::behind(&net, server_limits(&settings), trusted_proxies(&settings));
         let transports = Transports::new(&settings, &net, &servers);
         let (definitions, in_force) = watch::channel(Arc::new(Definitions::default()));
         let parts = Parts {
@@ -235,12 +242,16 @@ impl Gateway {
 
     async fn listen(&self, listener: Arc<dyn Listener>, transport: &'static str) {
         let (readiness, services) = (Arc::clone(&self.readiness), self.engine.services());
-        if let Err(error) = listener.bind(self.engine.intake()).await {
-            readiness.listener_failed(&services, transport, &error).await;
-            return;
+        let intake = self.engine.intake();
+        let first = listener.bind(Arc::clone(&intake)).await;
+        if let Err(error) = &first {
+            readiness.listener_failed(&services, transport, error).await;
         }
         let shutdown = self.engine.shutdown_signal();
         self.listeners.spawn(async move {
+            if first.is_err() && bind_again(&*listener, intake, shutdown.clone(), transport).await {
+                readiness.listener_recovered(&services, transport).await;
+            }
             if let Err(error) = listener.serve(shutdown).await {
                 readiness.listener_failed(&services, transport, &error).await;
             }
@@ -274,6 +285,32 @@ impl Gateway {
             tracing::warn!(error = %error.chain(), "the last events are sealed at the next start");
         }
         self.store.close().await;
+    }
+}
+
+/// Binds until it works: whoever had the port may be gone in a moment, an address may come up later. Answers
+/// whether it worked, or the process ends instead.
+async fn bind_again(
+    listener: &dyn Listener,
+    intake: Arc<dyn Intake>,
+    mut shutdown: Shutdown,
+    transport: &'static str,
+) -> bool {
+    let mut pause = FIRST_PAUSE;
+    loop {
+        // A closed channel is an end as well.
+        if tokio::time::timeout(pause, shutdown.wait_for(|ended| *ended)).await.is_ok() {
+            return false;
+        }
+        match listener.bind(Arc::clone(&intake)).await {
+            Ok(()) => return true,
+            Err(error) => {
+                pause = (pause * 2).min(LONGEST_PAUSE);
+                tracing::info!(
+                    listener = transport, error = %error.chain(), next = ?pause, "a listener is still down"
+                );
+            }
+        }
     }
 }
 
@@ -321,16 +358,35 @@ pub(crate) async fn open_staging(settings: &Settings, store: &Store) -> Result<S
         .map_err(|error| Error::transient(ErrorKind::Internal, "open staging").caused_by(error))?
 }
 
+fn server_limits(settings: &Settings) -> ServerLimits {
+    ServerLimits {
+        connections: descriptors::connections_each(descriptors::raise(), settings),
+        connections_per_client: settings.limits.connections_per_client,
+        ..ServerLimits::default()
+    }
+}
+
+fn trusted_proxies(settings: &Settings) -> TrustedProxies {
+    let listen = &settings.listen;
+    TrustedProxies {
+        networks: networks(&listen.trusted_proxies),
+        header: match listen.proxy_header {
+            ProxyHeader::Either => ForwardedHeader::Either,
+            ProxyHeader::XForwardedFor => ForwardedHeader::XForwardedFor,
+            ProxyHeader::Forwarded => ForwardedHeader::Forwarded,
+        },
+    }
+}
+
+fn networks(networks: &[config::settings::Network]) -> Vec<net::Network> {
+    networks.iter().filter_map(|network| network.to_string().parse().ok()).collect()
+}
+
 pub(crate) fn net_settings(settings: &Settings, ambient: &Ambient) -> NetSettings {
     let mut net = NetSettings::new(settings.node.clone(), ambient.now_fn(), ambient.id_fn());
     net.egress = EgressRules {
         allow_loopback: settings.egress.allow_loopback,
-        allow: settings
-            .egress
-            .allow
-            .iter()
-            .filter_map(|network| format!("{}/{}", network.address, network.prefix).parse().ok())
-            .collect(),
+        allow: networks(&settings.egress.allow),
     };
     net
 }

@@ -82,7 +82,10 @@ impl Guest {
     ) -> Result<(Transports, Services, Net, Store)> {
         let mut net_settings = net_settings(settings, ambient);
         net_settings.node = node.clone();
-        let net = Net::new(net_settings, Arc::new(JournalLog(Arc::clone(journal))));
+        let net = Net::new(
+            net_settings,
+            Arc::new(JournalLog { journal: Arc::clone(journal), ids: Arc::clone(&ambient.random) }),
+        );
         let transports = Transports::new(settings, &net, &HttpServers::new(&net, ServerLimits::default()));
         let definitions = definitions(settings, &store, &transports.catalogue(), directory, ambient).await?;
         let (_, in_force) = watch::channel(Arc::new(definitions));

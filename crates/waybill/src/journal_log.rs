@@ -1,13 +1,17 @@
 //! From `net`'s connection records to the store's journal.
 
 use async_trait::async_trait;
-use model::{AuditEvent, ConnectionClosed, EventKind, Result};
-use net::{ConnectionFailed, ConnectionLog, Opened};
+use model::{AuditEvent, ConnectionClosed, EventId, EventKind, Result};
+use net::{ConnectionFailed, ConnectionLog, Opened, TurnedAway};
 use std::sync::Arc;
 use store::{Journal, JournalEntry, connection_event_id};
+use transport::Random;
 
 /// Writes every connection's record into the journal.
-pub(crate) struct JournalLog(pub(crate) Arc<Journal>);
+pub(crate) struct JournalLog {
+    pub(crate) journal: Arc<Journal>,
+    pub(crate) ids: Arc<dyn Random>,
+}
 
 #[async_trait]
 impl ConnectionLog for JournalLog {
@@ -20,16 +24,26 @@ impl ConnectionLog for JournalLog {
                     .connection(record.id)
                     .detail("weakened", opened.weakened.join(", "));
             event.endpoint.clone_from(&record.endpoint);
-            self.0.append(JournalEntry::Event(event)).await?;
+            self.journal.append(JournalEntry::Event(event)).await?;
         }
-        self.0.append(JournalEntry::Opened(opened.record)).await
+        self.journal.append(JournalEntry::Opened(opened.record)).await
     }
 
     async fn closed(&self, closed: ConnectionClosed) -> Result<()> {
-        self.0.append(JournalEntry::Closed(closed)).await
+        self.journal.append(JournalEntry::Closed(closed)).await
     }
 
     async fn failed(&self, failed: ConnectionFailed) -> Result<()> {
-        self.0.append(JournalEntry::Failed(failed)).await
+        self.journal.append(JournalEntry::Failed(failed)).await
+    }
+    async fn turned_away(&self, report: TurnedAway) -> Result<()> {
+        let id = EventId::new(self.ids.uuid(report.at));
+        let mut event = AuditEvent::new(id, report.at, report.node, EventKind::ListenerCrowded)
+            .detail("listener", report.listener)
+            .detail("address", report.address.to_string())
+            .detail("refused", report.refused)
+            .detail("closed_while_idle", report.closed);
+        event.peer = Some(report.last.to_string());
+        self.journal.append(JournalEntry::Event(event)).await
     }
 }

@@ -7,6 +7,7 @@ mod chores;
 mod cli;
 mod commands;
 mod console_room;
+mod descriptors;
 mod directory;
 mod gateway;
 mod guest;

@@ -33,6 +33,16 @@ impl Readiness {
         }
     }
 
+    /// A listener that was down is up.
+    pub(crate) async fn listener_recovered(&self, services: &Services, listener: &'static str) {
+        tracing::info!(listener, "a listener is up again");
+        self.down.lock().unwrap_or_else(PoisonError::into_inner).remove(listener);
+        let event = services.event(EventKind::ListenerRecovered).detail("listener", listener);
+        if let Err(error) = services.audit.record(vec![event]).await {
+            tracing::error!(listener, error = %error.chain(), "that a listener is up again is not on record");
+        }
+    }
+
     /// Listeners that are down: names and why.
     pub(crate) fn down(&self) -> Vec<(String, String)> {
         let down = self.down.lock().unwrap_or_else(PoisonError::into_inner);

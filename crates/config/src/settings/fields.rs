@@ -86,6 +86,28 @@ pub(super) static LISTEN: &[Field] = &[
          before a reverse proxy that does TLS. With https cookies are Secure; the first start's link begins \
          with it.",
     ),
+    Field::preset(
+        "console_proxy_protocol",
+        BOOL,
+        "false",
+        "Whether each connection to the console begins with a PROXY header (version 1 or 2), as a load balancer \
+         that is told so writes it. Only `trusted_proxies` may connect then.",
+    ),
+    Field::optional(
+        "trusted_proxies",
+        LIST,
+        "Networks of the reverse proxies and load balancers before Waybill, such as `10.0.0.0/8`. What they say \
+         of their clients is believed: the last address that is none of theirs is the client's, in records, \
+         events and limits. What anybody else says is ignored.",
+    ),
+    Field::preset(
+        "proxy_header",
+        FieldKind::Value(OptionKind::Choice(&["either", "x-forwarded-for", "forwarded"])),
+        "either",
+        "Which header the trusted proxies write. With `either`, two that name different clients are both \
+         ignored: name the right one, as a proxy passes on what it does not write, and the client may have \
+         invented that.",
+    ),
     Field::optional(
         "http",
         FieldKind::Named(HTTP_LISTENER),
@@ -93,11 +115,20 @@ pub(super) static LISTEN: &[Field] = &[
     ),
 ];
 
-pub(super) static HTTP_LISTENER: &[Field] = &[Field::required(
-    "address",
-    TEXT,
-    "Address and port, such as `0.0.0.0:4080` or `[::]:4080`. Port 0 takes a free one.",
-)];
+pub(super) static HTTP_LISTENER: &[Field] = &[
+    Field::required(
+        "address",
+        TEXT,
+        "Address and port, such as `0.0.0.0:4080` or `[::]:4080`. Port 0 takes a free one.",
+    ),
+    Field::preset(
+        "proxy_protocol",
+        BOOL,
+        "false",
+        "Whether each connection begins with a PROXY header (version 1 or 2), as a load balancer that is told so \
+         writes it. Only `listen.trusted_proxies` may connect then.",
+    ),
+];
 
 pub(super) static LIMITS: &[Field] = &[
     Field::preset(
@@ -118,6 +149,21 @@ pub(super) static LIMITS: &[Field] = &[
         FieldKind::Value(OptionKind::Integer { min: 1, max: 4096 }),
         "16",
         "Files that this node takes at once.",
+    ),
+    Field::preset(
+        "connections",
+        FieldKind::Value(OptionKind::Integer { min: 8, max: 65_536 }),
+        "1024",
+        "Connections that each listen address has at once. For one more, the one that was idle longest is \
+         closed; where all are at work, the new one is. Fewer where the system allows too few open files: some \
+         are kept back for this node's own work.",
+    ),
+    Field::preset(
+        "connections_per_client",
+        FieldKind::Value(OptionKind::Integer { min: 2, max: 65_536 }),
+        "256",
+        "The same of one client on each listen address: an IPv4 address, or the /64 network of an IPv6 one. \
+         Proxies that are trusted are not bounded by it.",
     ),
 ];
 

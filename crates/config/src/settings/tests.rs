@@ -96,6 +96,26 @@ fn mistakes_are_named_with_place_and_nearest_name() {
         ("[staging]\nmin_free = \"1GB\"", "2:12: error: staging.min_free: takes a size such as"),
         ("[listen]\nconsole = \"localhost\"", "2:11: error: listen.console: takes an IP address and a port"),
         ("[listen.http.a]\nport = 1", "2:1: error: listen.http.a: unknown key 'port'; there are: address"),
+        (
+            "[listen]\ntrusted_proxies = [\"10.0.0.1/8\"]",
+            "2:20: error: listen.trusted_proxies: \"10.0.0.1/8\" has bits",
+        ),
+        (
+            "[listen]\nproxy_header = \"xff\"",
+            "listen.proxy_header: takes one of either, x-forwarded-for, forwarded",
+        ),
+        (
+            "[listen]\nconsole_proxy_protocol = true",
+            "listen.console_proxy_protocol: lets trusted proxies alone connect",
+        ),
+        (
+            "[listen.http.a]\naddress = \"0.0.0.0:1\"\nproxy_protocol = true",
+            "3:18: error: listen.http.a.proxy_protocol: lets trusted proxies alone connect, and none is named",
+        ),
+        (
+            "[limits]\nconnections = 4",
+            "2:15: error: limits.connections: takes a whole number from 8 to 65536",
+        ),
         ("[listen.http.a]", "1:14: error: listen.http.a: 'address' is missing: Address and port"),
         ("[limits]\nbuffers = \"1MiB\"", "2:11: error: limits.buffers: takes at least \"16MiB\""),
         ("[limits]\ndeliveries = 0", "2:14: error: limits.deliveries: takes a whole number from 1 to 4096"),
@@ -154,6 +174,22 @@ fn the_console_has_another_address_when_it_is_told() {
     assert_eq!(url(""), None);
     let told = url("[listen]\nconsole_url = \"https://Waybill.acme.example:8443\"");
     assert_eq!(told.as_deref(), Some("https://waybill.acme.example:8443/"));
+}
+
+#[test]
+fn proxies_are_trusted_by_network() {
+    let text = "[listen]\nconsole_proxy_protocol = true\ntrusted_proxies = [\"10.0.0.0/8\", \"::1\"]\n\
+                proxy_header = \"forwarded\"\n[listen.http.a]\naddress = \"0.0.0.0:1\"\nproxy_protocol = true\n\
+                [listen.http.b]\naddress = \"0.0.0.0:2\"";
+    let listen = parse(text, &[]).unwrap().0.listen;
+    assert!(
+        listen.console_proxy_protocol && listen.http["a"].proxy_protocol && !listen.http["b"].proxy_protocol
+    );
+    let networks: Vec<String> = listen.trusted_proxies.iter().map(ToString::to_string).collect();
+    assert_eq!(networks, ["10.0.0.0/8", "::1/128"]);
+    assert_eq!(listen.proxy_header, super::ProxyHeader::Forwarded);
+    let none = parse("", &[]).unwrap().0.listen;
+    assert!(none.trusted_proxies.is_empty() && none.proxy_header == super::ProxyHeader::Either);
 }
 
 #[test]

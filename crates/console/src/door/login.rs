@@ -131,7 +131,7 @@ pub(crate) async fn logout(
 
 /// An event about who asks.
 pub(super) fn with_peer(mut event: AuditEvent, peer: Option<std::net::SocketAddr>) -> AuditEvent {
-    event.peer = peer.map(|peer| peer.to_string());
+    event.peer = peer.map(model::address_text);
     event
 }
 

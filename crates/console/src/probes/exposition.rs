@@ -2,7 +2,7 @@
 
 use std::fmt::{Display, Write as _};
 
-/// Gauges as text. Those of one name must be written one after another.
+/// Gauges and counters as text. Those of one name must be written one after another.
 #[derive(Default)]
 pub(super) struct Exposition {
     text: String,
@@ -21,8 +21,30 @@ impl Exposition {
         labels: &[(&str, &str)],
         value: impl Display,
     ) {
+        self.line(name, "gauge", help, labels, value);
+    }
+
+    /// What only grows while the process lives; its name ends in `_total`.
+    pub(super) fn counter_of(
+        &mut self,
+        name: &'static str,
+        help: &str,
+        labels: &[(&str, &str)],
+        value: impl Display,
+    ) {
+        self.line(name, "counter", help, labels, value);
+    }
+
+    fn line(
+        &mut self,
+        name: &'static str,
+        kind: &str,
+        help: &str,
+        labels: &[(&str, &str)],
+        value: impl Display,
+    ) {
         if self.last != name {
-            let _ = write!(self.text, "# HELP {name} {help}\n# TYPE {name} gauge\n");
+            let _ = write!(self.text, "# HELP {name} {help}\n# TYPE {name} {kind}\n");
             self.last = name;
         }
         self.text.push_str(name);

@@ -8,14 +8,25 @@
 //! count as its requests, whichever route they go to.
 
 mod accept;
+mod crowd;
+mod exchange;
+mod forwarded;
 mod handler;
+mod left_over;
 mod limits;
+mod numbers;
+mod proxy_header;
 mod routes;
 mod serve;
+mod unfit;
 mod unfold;
+mod watch;
 
+pub use crowd::client_network;
+pub use forwarded::{ForwardedHeader, TrustedProxies};
 pub use handler::{Handler, PeerInfo, TowerHandler};
 pub use limits::ServerLimits;
+pub use numbers::ListenerNumbers;
 pub use routes::Route;
 
 use crate::connection::lock;
@@ -31,12 +42,25 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// Where to listen.
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ListenSpec {
+    /// What it is called in the log and the metrics.
+    pub name: String,
     /// The address; port 0 takes a free one, the same for all that ask for this address and port 0.
     pub address: SocketAddr,
     /// TLS from the first byte, or none.
     pub tls: Option<ServerTls>,
+    /// Whether each connection begins with a PROXY header (version 1 or 2), before TLS. Only trusted proxies
+    /// may connect then.
+    pub proxy_protocol: bool,
+}
+
+impl ListenSpec {
+    /// An address without TLS and PROXY headers.
+    #[must_use]
+    pub fn plain(name: &str, address: SocketAddr) -> Self {
+        Self { name: name.to_owned(), address, tls: None, proxy_protocol: false }
+    }
 }
 
 /// The HTTP servers of a process, one for each listen address. Cheap to clone.
@@ -48,6 +72,7 @@ pub struct HttpServers {
 struct Inner {
     net: Net,
     limits: ServerLimits,
+    proxies: Arc<TrustedProxies>,
     addresses: Mutex<Addresses>,
 }
 
@@ -71,7 +96,23 @@ impl HttpServers {
     /// Servers with these limits; nothing is bound yet.
     #[must_use]
     pub fn new(net: &Net, limits: ServerLimits) -> Self {
-        Self { inner: Arc::new(Inner { net: net.clone(), limits, addresses: Mutex::default() }) }
+        Self::behind(net, limits, TrustedProxies::default())
+    }
+
+    /// The same, with proxies that are believed about their clients.
+    #[must_use]
+    pub fn behind(net: &Net, limits: ServerLimits, proxies: TrustedProxies) -> Self {
+        let (net, proxies) = (net.clone(), Arc::new(proxies));
+        Self { inner: Arc::new(Inner { net, limits, proxies, addresses: Mutex::default() }) }
+    }
+
+    /// The numbers of every address that is bound, by name.
+    #[must_use]
+    pub fn numbers(&self) -> Vec<ListenerNumbers> {
+        let mut all: Vec<_> =
+            lock(&self.inner.addresses).bound.values().map(|address| address.numbers()).collect();
+        all.sort_by(|a, b| (&a.listener, a.address).cmp(&(&b.listener, b.address)));
+        all
     }
 
     /// Registers a route, and binds its address if it is the first there. In force when it returns.
@@ -89,15 +130,17 @@ impl HttpServers {
             Entry::Vacant(free) => {
                 let listener =
                     socket::listen(listen.address).map_err(|cause| bind_error(listen.address, cause))?;
-                let address = Address::start(&inner.net, &inner.limits, listener, listen.tls.clone())
-                    .map_err(|cause| bind_error(listen.address, cause))?;
+                let address =
+                    Address::start(&inner.net, &inner.limits, &inner.proxies, listener, listen.clone())
+                        .map_err(|cause| bind_error(listen.address, cause))?;
                 free.insert(address).clone()
             }
         };
-        if address.tls() != listen.tls.as_ref() {
+        let (is, asked) = (address.spec(), listen);
+        if is.tls != asked.tls || is.proxy_protocol != asked.proxy_protocol {
             return Err(Error::permanent(ErrorKind::ConfigInvalid, "listen")
                 .with("address", listen.address)
-                .advice("the address is in use with another certificate, or with TLS and without"));
+                .advice("the address is in use in another way: another certificate, TLS or none, PROXY headers or none"));
         }
         let id = address.routes().add(route, handler)?;
         Ok(RouteGuard { inner: inner.clone(), asked: listen.address, address, id })

@@ -45,7 +45,7 @@ fn start(net: &Net, tls: Option<ServerTls>) -> (HttpServers, RouteGuard) {
         purpose: Purpose::Receive,
         endpoint: None,
     };
-    let listen = ListenSpec { address: "127.0.0.1:0".parse().unwrap(), tls };
+    let listen = ListenSpec { tls, ..ListenSpec::plain("test", "127.0.0.1:0".parse().unwrap()) };
     let guard = servers.route(&listen, route, Arc::new(Echo)).unwrap();
     (servers, guard)
 }

@@ -1,6 +1,7 @@
 //! HTTP in: routes, records, handlers, TLS.
 
 mod clients;
+mod strangers;
 
 use crate::support::certificates::server as server_certificate;
 use crate::support::{MemoryLog, eventually, net};
@@ -82,7 +83,7 @@ fn route(host: Option<&str>, path: &str) -> Route {
 }
 
 fn anywhere() -> ListenSpec {
-    ListenSpec { address: "127.0.0.1:0".parse().unwrap(), tls: None }
+    ListenSpec::plain("test", "127.0.0.1:0".parse().unwrap())
 }
 
 struct Fixture {
@@ -162,11 +163,11 @@ async fn requests_go_by_host_and_path_and_routes_come_and_go() {
 async fn a_bind_failure_is_that_routes_own() {
     let f = fixture(|_| {});
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let listen = ListenSpec { address: taken.local_addr().unwrap(), tls: None };
+    let listen = ListenSpec::plain("test", taken.local_addr().unwrap());
     let error = f.servers.route(&listen, route(None, "/"), talker("x")).err().unwrap();
     assert_eq!(error.kind(), ErrorKind::AlreadyExists, "{error}");
     assert!(error.to_string().contains(&listen.address.to_string()), "{error}");
-    let elsewhere = ListenSpec { address: "203.0.113.7:0".parse().unwrap(), tls: None };
+    let elsewhere = ListenSpec::plain("test", "203.0.113.7:0".parse().unwrap());
     let error = f.servers.route(&elsewhere, route(None, "/"), talker("x")).err().unwrap();
     assert_eq!(error.kind(), ErrorKind::ConfigInvalid, "{error}");
     assert!(send(f.address, get("/", "x")).await.ends_with("one:0"));

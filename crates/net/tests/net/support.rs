@@ -4,7 +4,9 @@ pub(crate) mod certificates;
 
 use async_trait::async_trait;
 use model::{ConnectionClosed, ConnectionId, Error, ErrorKind, Protocol, Purpose, Result};
-use net::{ConnectionFailed, ConnectionLog, DialRequest, Net, NetSettings, Opened, Proxy, Resolver};
+use net::{
+    ConnectionFailed, ConnectionLog, DialRequest, Net, NetSettings, Opened, Proxy, Resolver, TurnedAway,
+};
 use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
@@ -18,6 +20,7 @@ pub(crate) struct MemoryLog {
     pub(crate) opened: Mutex<Vec<Opened>>,
     pub(crate) closed: Mutex<Vec<ConnectionClosed>>,
     pub(crate) failed: Mutex<Vec<ConnectionFailed>>,
+    pub(crate) turned_away: Mutex<Vec<TurnedAway>>,
     pub(crate) refuse: AtomicBool,
     pub(crate) slow: AtomicBool,
 }
@@ -43,6 +46,12 @@ impl ConnectionLog for MemoryLog {
     async fn failed(&self, failed: ConnectionFailed) -> Result<()> {
         self.pass().await?;
         self.failed.lock().unwrap().push(failed);
+        Ok(())
+    }
+
+    async fn turned_away(&self, report: TurnedAway) -> Result<()> {
+        self.pass().await?;
+        self.turned_away.lock().unwrap().push(report);
         Ok(())
     }
 }

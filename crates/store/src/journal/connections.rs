@@ -97,7 +97,7 @@ impl ShipConnections {
                     .push_bind(opened.purpose.as_str())
                     .push_bind(opened.endpoint.as_deref().map(clean_column))
                     .push_bind(opened.host.as_ref().map(PeerText::as_str))
-                    .push_bind(opened.remote.map(|address| address.to_string()))
+                    .push_bind(opened.remote.map(model::address_text))
                     .push_bind(opened.local.map(|address| address.to_string()))
                     .push_bind(opened.proxy.as_deref().map(clean_column))
                     .push_bind(Json(Value::Object(security(opened))));
@@ -421,7 +421,7 @@ fn failed_event(failed: &ConnectionFailed) -> AuditEvent {
 }
 
 fn remote(opened: &ConnectionOpened) -> Option<String> {
-    opened.remote.map(|address| address.to_string())
+    opened.remote.map(model::address_text)
 }
 
 fn security(opened: &ConnectionOpened) -> Map<String, Value> {

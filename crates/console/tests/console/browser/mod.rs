@@ -91,6 +91,7 @@ impl Browser {
         request.extensions_mut().insert(PeerInfo {
             connection: ConnectionId::new(uuid::Uuid::now_v7()),
             remote: self.remote.parse().unwrap(),
+            proxy: None,
             local: "10.20.0.5:8420".parse().unwrap(),
             security: Security::None,
         });

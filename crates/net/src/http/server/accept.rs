@@ -1,23 +1,27 @@
 //! One listen address: accepts connections and looks after them until they end.
 
+use super::crowd::{Crowd, Seat};
+use super::forwarded::TrustedProxies;
 use super::limits::ServerLimits;
 use super::routes::Routes;
-use super::serve::{Accepted, serve};
-use crate::{Net, ServerTls};
+use super::serve::{Accepted, plain_address, serve};
+use super::{ListenSpec, ListenerNumbers};
+use crate::Net;
+use crate::record::{Place, TurnedAway};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
-use tokio::time::{Instant, timeout_at};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 /// A bound address with its routes and its connections.
 pub(super) struct Address {
     local: SocketAddr,
-    tls: Option<ServerTls>,
+    spec: ListenSpec,
+    crowd: Arc<Crowd>,
     routes: Arc<Routes>,
     /// No more connections, no more requests on those there are.
     stopping: CancellationToken,
@@ -34,12 +38,16 @@ impl Address {
     pub(super) fn start(
         net: &Net,
         limits: &ServerLimits,
+        proxies: &Arc<TrustedProxies>,
         listener: TcpListener,
-        tls: Option<ServerTls>,
+        spec: ListenSpec,
     ) -> io::Result<Arc<Self>> {
+        let limits = Arc::new(limits.clone());
+        let local = listener.local_addr()?;
         let address = Arc::new(Self {
-            local: listener.local_addr()?,
-            tls: tls.clone(),
+            local,
+            spec: spec.clone(),
+            crowd: Crowd::new(limits.clone()),
             routes: Arc::new(Routes::default()),
             stopping: CancellationToken::new(),
             cutting: CancellationToken::new(),
@@ -47,15 +55,17 @@ impl Address {
         });
         let accepting = Accepting {
             net: net.clone(),
-            limits: Arc::new(limits.clone()),
-            listener,
-            tls,
+            limits,
+            proxies: proxies.clone(),
+            crowd: address.crowd.clone(),
+            local,
+            spec,
             routes: address.routes.clone(),
             stopping: address.stopping.clone(),
             cutting: address.cutting.clone(),
             tasks: address.tasks.clone(),
         };
-        address.tasks.spawn(accepting.run());
+        address.tasks.spawn(accepting.run(listener));
         Ok(address)
     }
 
@@ -63,8 +73,13 @@ impl Address {
         self.local
     }
 
-    pub(super) fn tls(&self) -> Option<&ServerTls> {
-        self.tls.as_ref()
+    /// How it listens.
+    pub(super) fn spec(&self) -> &ListenSpec {
+        &self.spec
+    }
+
+    pub(super) fn numbers(&self) -> ListenerNumbers {
+        ListenerNumbers::of(&self.spec.name, self.local, &self.crowd)
     }
 
     pub(super) fn routes(&self) -> &Routes {
@@ -97,8 +112,10 @@ impl Address {
 struct Accepting {
     net: Net,
     limits: Arc<ServerLimits>,
-    listener: TcpListener,
-    tls: Option<ServerTls>,
+    proxies: Arc<TrustedProxies>,
+    crowd: Arc<Crowd>,
+    local: SocketAddr,
+    spec: ListenSpec,
     routes: Arc<Routes>,
     stopping: CancellationToken,
     cutting: CancellationToken,
@@ -106,42 +123,77 @@ struct Accepting {
 }
 
 impl Accepting {
-    async fn run(self) {
-        let stopping = self.stopping.clone();
+    async fn run(self, listener: TcpListener) {
         // The listener is dropped with the future: the address is free as soon as accepting stops.
-        stopping.run_until_cancelled_owned(self.accept_all()).await;
+        self.stopping.run_until_cancelled(self.accept_all(listener)).await;
+        self.report().await;
     }
 
-    async fn accept_all(self) {
-        let room = Arc::new(Semaphore::new(self.limits.connections.max(1)));
+    async fn accept_all(&self, listener: TcpListener) {
+        let mut reports = interval(self.limits.report_every.max(Duration::from_millis(10)));
+        reports.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            // Room first, in both senses: who cannot be served waits in the system's queue.
-            let Ok(permit) = room.clone().acquire_owned().await else { return };
             let Some(place) = self.net.recorder().place().await else { return };
-            let (socket, remote) = match self.listener.accept().await {
-                Ok(accepted) => accepted,
+            let accepted = tokio::select! {
+                accepted = listener.accept() => accepted,
+                _ = reports.tick() => {
+                    self.report().await;
+                    continue;
+                }
+            };
+            let (socket, remote) = match accepted {
+                Ok((socket, remote)) => (socket, plain_address(remote)),
                 Err(error) => {
-                    tracing::warn!(%error, "cannot accept a connection");
+                    tracing::warn!(%error, listener = %self.spec.name, "cannot accept a connection");
                     tokio::time::sleep(PAUSE).await;
                     continue;
                 }
             };
-            let accepted = Accepted {
-                net: self.net.clone(),
-                limits: self.limits.clone(),
-                tls: self.tls.clone(),
-                routes: self.routes.clone(),
-                stopping: self.stopping.clone(),
-                socket,
-                remote,
-                place: place.taken(),
-            };
-            let cutting = self.cutting.clone();
-            self.tasks.spawn(async move {
-                let served = serve(accepted, cutting);
-                served.await;
-                drop(permit);
-            });
+            let client = (!self.proxies.trusts(remote.ip())).then_some(remote.ip());
+            match self.crowd.join(remote, client) {
+                Ok(seat) => self.serve(socket, remote, place.taken(), seat),
+                // Closed at once. Records are made of all that happened in a while.
+                Err(full) => tracing::debug!(%remote, reason = full.reason(), "a connection was refused"),
+            }
+        }
+    }
+
+    fn serve(&self, socket: TcpStream, remote: SocketAddr, place: Place, seat: Seat) {
+        let accepted = Accepted {
+            net: self.net.clone(),
+            limits: self.limits.clone(),
+            tls: self.spec.tls.clone(),
+            routes: self.routes.clone(),
+            stopping: self.stopping.clone(),
+            socket,
+            remote,
+            place,
+            seat,
+            proxies: self.proxies.clone(),
+            proxy_protocol: self.spec.proxy_protocol,
+        };
+        self.tasks.spawn(serve(accepted, self.cutting.clone()));
+    }
+
+    /// Puts on record, in one line for all of them, that connections were refused or closed for others.
+    async fn report(&self) {
+        let Some(sum) = self.crowd.unreported() else { return };
+        let report = TurnedAway {
+            at: self.net.now(),
+            node: self.net.node().clone(),
+            listener: self.spec.name.clone(),
+            address: self.local,
+            refused: sum.refused,
+            closed: sum.closed,
+            last: sum.last,
+        };
+        tracing::warn!(
+            listener = %report.listener, address = %report.address, refused = report.refused,
+            closed_while_idle = report.closed, last = %report.last,
+            "more connections than are allowed at once: see limits.connections and limits.connections_per_client"
+        );
+        if let Err(error) = self.net.recorder().log().turned_away(report).await {
+            tracing::error!(error = %error.chain(), "that connections were refused is not on record");
         }
     }
 }

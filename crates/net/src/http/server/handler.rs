@@ -13,8 +13,11 @@ use tower::{Service, ServiceExt as _};
 pub struct PeerInfo {
     /// The connection, as it is recorded.
     pub connection: ConnectionId,
-    /// The client's address.
+    /// The client's address: the other side of the connection, or behind trusted proxies the last address
+    /// that is none of theirs. Its port is 0 where a proxy does not tell it.
     pub remote: SocketAddr,
+    /// The proxy that the connection comes from, if it is one that is trusted and named a client.
+    pub proxy: Option<SocketAddr>,
     /// Our address.
     pub local: SocketAddr,
     /// How the connection is protected.
@@ -22,6 +25,12 @@ pub struct PeerInfo {
 }
 
 impl PeerInfo {
+    /// The client's address in text, without a port where none is known.
+    #[must_use]
+    pub fn address(&self) -> String {
+        model::address_text(self.remote)
+    }
+
     /// Whether it is protected by TLS.
     #[must_use]
     pub fn is_tls(&self) -> bool {

@@ -208,17 +208,6 @@ async fn idle_and_unread_connections_end() {
 }
 
 #[tokio::test]
-async fn more_clients_than_places_wait_their_turn() {
-    let f = fixture(|limits| limits.connections = 2);
-    let held = [TcpStream::connect(f.address).await.unwrap(), TcpStream::connect(f.address).await.unwrap()];
-    let third = tokio::spawn(send(f.address, get("/", "x")));
-    tokio::time::sleep(Duration::from_millis(100)).await;
-    assert!(!third.is_finished());
-    drop(held);
-    assert!(third.await.unwrap().ends_with("one:0"));
-}
-
-#[tokio::test]
 async fn shutting_down_lets_requests_end_and_cuts_what_is_left() {
     let f = fixture(|_| {});
     let idle = TcpStream::connect(f.address).await.unwrap();

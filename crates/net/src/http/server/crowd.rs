@@ -1,0 +1,321 @@
+//! Who is connected to one listen address: how many at once, how many of one client, who goes first when
+//! there are too many, and the numbers of all that for whoever watches.
+
+use super::limits::ServerLimits;
+use crate::connection::lock;
+use crate::meter::Totals;
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+/// What a client is counted by: an IPv4 address, or the /64 network of an IPv6 one, which one machine has
+/// whole.
+#[must_use]
+pub fn client_network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => IpAddr::V6((address.to_bits() >> 64 << 64).into()),
+        address @ IpAddr::V4(_) => address,
+    }
+}
+
+/// Why a connection was turned away at once.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Full {
+    /// Its client has as many as one client may have, all of them at work.
+    Client,
+    /// The address has as many as it may have, all of them at work.
+    Listener,
+}
+
+impl Full {
+    pub(super) const fn reason(self) -> &'static str {
+        match self {
+            Self::Client => "too many connections of its client, all of them at work",
+            Self::Listener => "too many connections to this address, all of them at work",
+        }
+    }
+}
+
+/// The connections of one address.
+pub(super) struct Crowd {
+    limits: Arc<ServerLimits>,
+    members: Mutex<Members>,
+    pub(super) counts: Counts,
+}
+
+/// Numbers since the address was bound.
+#[derive(Default)]
+pub(super) struct Counts {
+    pub(super) accepted: AtomicU64,
+    pub(super) refused_client: AtomicU64,
+    pub(super) refused_listener: AtomicU64,
+    pub(super) closed_for_others: AtomicU64,
+    pub(super) requests: AtomicU64,
+    pub(super) requests_refused: AtomicU64,
+    pub(super) bytes: Arc<Totals>,
+    /// What was not reported yet, and the client that it happened to last.
+    unreported: Mutex<Option<Unreported>>,
+}
+
+/// Connections that were turned away or closed for others since the last report.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Unreported {
+    pub(super) refused: u64,
+    pub(super) closed: u64,
+    pub(super) last: SocketAddr,
+}
+
+#[derive(Default)]
+struct Members {
+    next: u64,
+    all: HashMap<u64, Member>,
+    by_client: HashMap<IpAddr, usize>,
+}
+
+struct Member {
+    /// `None`: a trusted proxy's, whose clients are others.
+    client: Option<IpAddr>,
+    /// Since when nothing is asked of it; `None` while it is at work.
+    idle_since: Option<Instant>,
+    leave: CancellationToken,
+}
+
+/// A connection's place among the others, given back when dropped.
+pub(super) struct Seat {
+    crowd: Arc<Crowd>,
+    number: u64,
+    remote: SocketAddr,
+    leave: CancellationToken,
+}
+
+impl Crowd {
+    pub(super) fn new(limits: Arc<ServerLimits>) -> Arc<Self> {
+        Arc::new(Self { limits, members: Mutex::default(), counts: Counts::default() })
+    }
+
+    /// Connections at once.
+    pub(super) fn open(&self) -> usize {
+        lock(&self.members).all.len()
+    }
+
+    /// Takes a new connection in, of this client unless it is a trusted proxy's; another one may have to go
+    /// for it.
+    pub(super) fn join(self: &Arc<Self>, remote: SocketAddr, client: Option<IpAddr>) -> Result<Seat, Full> {
+        self.counts.accepted.fetch_add(1, Ordering::Relaxed);
+        let mut members = lock(&self.members);
+        let client = client.map(client_network);
+        self.make_room(&mut members, remote, client, true)?;
+        let number = members.next;
+        members.next += 1;
+        if let Some(client) = client {
+            *members.by_client.entry(client).or_default() += 1;
+        }
+        let leave = CancellationToken::new();
+        let member = Member { client, idle_since: Some(Instant::now()), leave: leave.clone() };
+        members.all.insert(number, member);
+        Ok(Seat { crowd: self.clone(), number, remote, leave })
+    }
+
+    fn make_room(
+        &self,
+        members: &mut Members,
+        remote: SocketAddr,
+        client: Option<IpAddr>,
+        also_of_all: bool,
+    ) -> Result<(), Full> {
+        let of_client = client.and_then(|client| members.by_client.get(&client)).copied().unwrap_or(0);
+        if of_client >= self.limits.connections_per_client.max(1) {
+            self.close_one(members, remote, client).ok_or_else(|| self.refuse(remote, Full::Client))?;
+        }
+        if also_of_all && members.all.len() >= self.limits.connections.max(1) {
+            self.close_one(members, remote, None).ok_or_else(|| self.refuse(remote, Full::Listener))?;
+        }
+        Ok(())
+    }
+
+    /// Closes the connection that was idle longest, of this client or of all.
+    fn close_one(&self, members: &mut Members, remote: SocketAddr, client: Option<IpAddr>) -> Option<()> {
+        let now = Instant::now();
+        let (_, number) = members
+            .all
+            .iter()
+            .filter(|(_, member)| client.is_none() || member.client == client)
+            .filter_map(|(number, member)| Some((member.idle_since?, *number)))
+            .filter(|(since, _)| now - *since >= self.limits.idle_before_closed)
+            .min()?;
+        members.remove(number)?.leave.cancel();
+        self.counts.closed_for_others.fetch_add(1, Ordering::Relaxed);
+        self.note(remote, 0, 1);
+        Some(())
+    }
+
+    fn refuse(&self, remote: SocketAddr, full: Full) -> Full {
+        let counter = match full {
+            Full::Client => &self.counts.refused_client,
+            Full::Listener => &self.counts.refused_listener,
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
+        self.note(remote, 1, 0);
+        full
+    }
+
+    fn note(&self, remote: SocketAddr, refused: u64, closed: u64) {
+        let mut unreported = lock(&self.counts.unreported);
+        let sum = unreported.get_or_insert(Unreported { refused: 0, closed: 0, last: remote });
+        *sum = Unreported { refused: sum.refused + refused, closed: sum.closed + closed, last: remote };
+    }
+
+    /// What is to be reported, once.
+    pub(super) fn unreported(&self) -> Option<Unreported> {
+        lock(&self.counts.unreported).take()
+    }
+}
+
+impl Members {
+    fn remove(&mut self, number: u64) -> Option<Member> {
+        let member = self.all.remove(&number)?;
+        self.forget_client(member.client);
+        Some(member)
+    }
+
+    fn forget_client(&mut self, client: Option<IpAddr>) {
+        let Some(client) = client else { return };
+        if let Some(count) = self.by_client.get_mut(&client) {
+            *count -= 1;
+            if *count == 0 {
+                self.by_client.remove(&client);
+            }
+        }
+    }
+}
+
+impl Seat {
+    /// Resolves when the connection has to go for another one.
+    pub(super) fn must_leave(&self) -> CancellationToken {
+        self.leave.clone()
+    }
+
+    /// Says whose connection it is that came through a proxy.
+    pub(super) fn is_of(&self, client: SocketAddr) -> Result<(), Full> {
+        let crowd = &self.crowd;
+        let mut members = lock(&crowd.members);
+        let key = client_network(client.ip());
+        crowd.make_room(&mut members, self.remote, Some(key), false)?;
+        let Some(member) = members.all.get_mut(&self.number) else { return Ok(()) };
+        let before = member.client.replace(key);
+        members.forget_client(before);
+        *members.by_client.entry(key).or_default() += 1;
+        Ok(())
+    }
+
+    /// A request is at work on it, or none is.
+    pub(super) fn at_work(&self, working: bool) {
+        if let Some(member) = lock(&self.crowd.members).all.get_mut(&self.number) {
+            member.idle_since = (!working).then(Instant::now);
+        }
+    }
+
+    pub(super) fn counts(&self) -> &Counts {
+        &self.crowd.counts
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        // One that had to leave has no place any more.
+        lock(&self.crowd.members).remove(self.number);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    fn crowd(connections: usize, per_client: usize) -> Arc<Crowd> {
+        Crowd::new(Arc::new(ServerLimits {
+            connections,
+            connections_per_client: per_client,
+            idle_before_closed: Duration::ZERO,
+            ..ServerLimits::default()
+        }))
+    }
+
+    fn from(text: &str) -> (SocketAddr, Option<IpAddr>) {
+        let address: SocketAddr = text.parse().unwrap();
+        (address, Some(address.ip()))
+    }
+
+    fn join(crowd: &Arc<Crowd>, text: &str) -> Result<Seat, Full> {
+        let (address, client) = from(text);
+        crowd.join(address, client)
+    }
+
+    #[test]
+    fn the_longest_idle_one_of_the_same_client_goes_first() {
+        let crowd = crowd(10, 2);
+        let other = join(&crowd, "192.0.2.9:1").unwrap();
+        let first = join(&crowd, "192.0.2.1:1").unwrap();
+        let second = join(&crowd, "192.0.2.1:2").unwrap();
+        first.at_work(true);
+        first.at_work(false);
+        let third = join(&crowd, "192.0.2.1:3").unwrap();
+        assert!(second.leave.is_cancelled() && !first.leave.is_cancelled() && !other.leave.is_cancelled());
+        // Who is at work stays, and the new one goes.
+        first.at_work(true);
+        third.at_work(true);
+        assert_eq!(join(&crowd, "192.0.2.1:4").err(), Some(Full::Client));
+        assert!(!other.leave.is_cancelled());
+        assert_eq!(crowd.open(), 3);
+        drop((second, third));
+        assert!(join(&crowd, "192.0.2.1:5").is_ok());
+        let report = crowd.unreported().unwrap();
+        assert_eq!((report.refused, report.closed, report.last), (1, 1, "192.0.2.1:4".parse().unwrap()));
+        assert_eq!(crowd.unreported(), None);
+    }
+
+    #[test]
+    fn an_address_has_a_bound_of_its_own() {
+        let crowd = crowd(2, 2);
+        let proxy: SocketAddr = "127.0.0.1:1".parse().unwrap();
+        let first = crowd.join(proxy, None).unwrap();
+        let second = join(&crowd, "192.0.2.1:1").unwrap();
+        let third = crowd.join(proxy, None).unwrap();
+        assert!(first.leave.is_cancelled() && !second.leave.is_cancelled());
+        second.at_work(true);
+        third.at_work(true);
+        assert_eq!(join(&crowd, "192.0.2.7:1").err(), Some(Full::Listener));
+        assert_eq!(crowd.open(), 2);
+        drop((first, second, third));
+        assert_eq!(crowd.open(), 0);
+        assert!(lock(&crowd.members).by_client.is_empty());
+    }
+
+    #[test]
+    fn one_machine_has_many_addresses_of_version_6_and_a_proxy_many_clients() {
+        let crowd = crowd(10, 1);
+        let first = join(&crowd, "[2001:db8::1]:1").unwrap();
+        let _second = join(&crowd, "[2001:db8::ffff:1]:2").unwrap();
+        assert!(first.leave.is_cancelled());
+        let _elsewhere = join(&crowd, "[2001:db8:0:1::1]:1").unwrap();
+        let mapped = join(&crowd, "[::ffff:192.0.2.1]:1").unwrap();
+        let _plain = join(&crowd, "192.0.2.1:2").unwrap();
+        assert!(mapped.leave.is_cancelled());
+        let proxied = [0, 1].map(|_| crowd.join("127.0.0.1:1".parse().unwrap(), None).unwrap());
+        proxied[0].is_of("203.0.113.1:1".parse().unwrap()).unwrap();
+        proxied[0].at_work(true);
+        assert_eq!(proxied[1].is_of("203.0.113.1:2".parse().unwrap()), Err(Full::Client));
+        proxied[1].is_of("203.0.113.2:2".parse().unwrap()).unwrap();
+        assert!(!proxied[0].leave.is_cancelled());
+    }
+
+    #[test]
+    fn nobody_is_closed_who_has_just_come() {
+        let crowd = Crowd::new(Arc::new(ServerLimits { connections: 1, ..ServerLimits::default() }));
+        let _first = join(&crowd, "192.0.2.1:1").unwrap();
+        assert_eq!(join(&crowd, "192.0.2.2:1").err(), Some(Full::Listener));
+    }
+}

@@ -1,0 +1,246 @@
+//! The requests of one accepted connection, and their answers.
+
+use super::crowd::Seat;
+use super::forwarded::{Client, TrustedProxies};
+use super::handler::PeerInfo;
+use super::left_over::{Lender, lend};
+use super::limits::ServerLimits;
+use super::routes::{Registered, Routes, asked_host, without_port};
+use super::unfit::unfit;
+use super::watch::Activity;
+use crate::connection::ConnectionHandle;
+use crate::http::Body;
+use crate::http::outcome::Watched;
+use crate::http::pace::Pace;
+use crate::http::shown::shown_path;
+use ::http::header::{CONNECTION, CONTENT_TYPE};
+use ::http::{HeaderValue, Request, Response, StatusCode};
+use bytes::Bytes;
+use futures::FutureExt as _;
+use http_body::{Body as HttpBody, Frame, SizeHint};
+use hyper::body::Incoming;
+use model::{Error, PeerText, Result};
+use std::panic::AssertUnwindSafe;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
+
+/// A connection's requests, one after the other.
+pub(super) struct Exchange {
+    pub(super) handle: ConnectionHandle,
+    /// The other side, as the connection itself has it.
+    pub(super) peer: PeerInfo,
+    pub(super) routes: Arc<Routes>,
+    pub(super) limits: Arc<ServerLimits>,
+    pub(super) proxies: Arc<TrustedProxies>,
+    pub(super) seat: Seat,
+    pub(super) state: Activity,
+}
+
+impl Exchange {
+    /// Answers one request. An error closes the connection without an answer.
+    pub(super) async fn answer(
+        self: Arc<Self>,
+        request: Request<Incoming>,
+        folded: &AtomicBool,
+    ) -> Result<Response<UnderWay>, NoAnswer> {
+        let under_way = Guard::new(self.clone());
+        let first = !self.state.recorded.swap(true, Ordering::Relaxed);
+        let peer = self.sender(&request, first);
+        let host = asked_host(request.uri(), request.headers());
+        let unfit = unfit(&request);
+        let found = self.routes.find(host.map(without_port), request.uri().path());
+        if first {
+            if let Some(host) = host {
+                self.handle.asked_for(host.as_bytes());
+            }
+            if let Some(found) = &found {
+                let route = &found.route;
+                self.handle.belongs_to(route.protocol, route.purpose, route.endpoint.clone());
+            }
+            self.handle.record_opened().await.map_err(|error| self.no_answer(&error))?;
+        }
+        self.handle.request();
+        self.seat.counts().requests.fetch_add(1, Ordering::Relaxed);
+        let path = PeerText::from(shown_path(request.uri().path()).as_str());
+        let mut answer = if let Some(why) = unfit {
+            // Where requests begin and end is in doubt: nothing that follows on the connection is read.
+            closing(plain(StatusCode::BAD_REQUEST, why))
+        } else {
+            let (request, lender) = lend(request.map(|body| self.watched(body)));
+            let answer = match found {
+                Some(found) => self.handled(&found, request, peer.clone()).await?,
+                None => {
+                    drop(request);
+                    plain(StatusCode::NOT_FOUND, "There is nothing at this address.\n")
+                }
+            };
+            self.pass_over(lender).await;
+            answer
+        };
+        if answer.status().is_client_error() || answer.status().is_server_error() {
+            self.refused(&peer, answer.status(), path.as_str());
+        }
+        if folded.swap(false, Ordering::Relaxed) {
+            // Only a connection's first head is unfolded: whoever folds gets a new one each time.
+            answer = closing(answer);
+        }
+        Ok(answer.map(|body| UnderWay { body, _guard: under_way }))
+    }
+
+    /// Who sent a request: the other side of the connection, or who is behind it.
+    fn sender(&self, request: &Request<Incoming>, first: bool) -> PeerInfo {
+        let mut peer = self.peer.clone();
+        match self.proxies.client(peer.remote, request.headers()) {
+            Client::Peer => {}
+            Client::Behind(client) => {
+                let proxy = peer.proxy.unwrap_or(peer.remote);
+                (peer.remote, peer.proxy) = (client, Some(proxy));
+                if first {
+                    self.handle.came_through(proxy, client);
+                }
+            }
+            Client::Contradicted if first => {
+                tracing::warn!(
+                    connection = %peer.connection, proxy = %peer.remote,
+                    "Forwarded and X-Forwarded-For name two clients, so neither is believed: set \
+                     listen.proxy_header to the one that the proxy writes"
+                );
+            }
+            Client::Contradicted => {}
+        }
+        peer
+    }
+
+    fn watched(&self, body: Incoming) -> Watched {
+        let limits = &self.limits;
+        Watched::new(body, limits.body_idle_timeout, "receive a request's body", self.handle.clone())
+            .at(Pace::new(limits.body_grace, limits.body_bytes_per_second))
+    }
+
+    async fn handled(
+        &self,
+        found: &Registered,
+        mut request: Request<Body>,
+        peer: PeerInfo,
+    ) -> Result<Response<Body>, NoAnswer> {
+        request.extensions_mut().insert(peer.clone());
+        let handling = found.handler.handle(request, peer);
+        match AssertUnwindSafe(handling).catch_unwind().await {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(error)) => Err(self.no_answer(&error)),
+            Err(_) => {
+                tracing::error!(connection = %self.peer.connection, "a handler panicked");
+                Ok(closing(plain(StatusCode::INTERNAL_SERVER_ERROR, "Something went wrong here.\n")))
+            }
+        }
+    }
+
+    /// Reads what the handler left of the body. Meanwhile the connection may have to go for another one.
+    async fn pass_over(&self, lender: Lender) {
+        if let Some(left) = lender.left_over() {
+            self.seat.at_work(false);
+            left.pass_over().await;
+            self.seat.at_work(true);
+        }
+    }
+
+    /// A request was refused: on record with the connection, and for whoever reads the log.
+    fn refused(&self, peer: &PeerInfo, status: StatusCode, path: &str) {
+        self.handle.meter().refused(status.as_u16());
+        self.seat.counts().requests_refused.fetch_add(1, Ordering::Relaxed);
+        let (connection, remote) = (peer.connection, peer.address());
+        tracing::info!(%connection, remote, status = status.as_u16(), path, "a request was refused");
+    }
+
+    /// The same of a request whose head the library could not read, and answered by itself.
+    pub(super) fn unread(&self, error: &hyper::Error) {
+        if error.is_parse_too_large() {
+            self.refused(&self.peer, StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "");
+        } else if error.is_parse() {
+            self.refused(&self.peer, StatusCode::BAD_REQUEST, "");
+        }
+    }
+
+    /// Whether it has answered whatever was asked, at least one request.
+    pub(super) fn is_idle(&self) -> bool {
+        self.state.served.load(Ordering::Relaxed) > 0 && !self.is_at_work()
+    }
+
+    /// Whether a request is being answered.
+    pub(super) fn is_at_work(&self) -> bool {
+        self.state.under_way.load(Ordering::Relaxed) > 0
+    }
+
+    fn no_answer(&self, error: &Error) -> NoAnswer {
+        self.handle.fail(error.chain());
+        NoAnswer
+    }
+}
+
+fn plain(status: StatusCode, text: &'static str) -> Response<Body> {
+    let mut answer = Response::new(Body::bytes(text));
+    *answer.status_mut() = status;
+    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    answer
+}
+
+fn closing(mut answer: Response<Body>) -> Response<Body> {
+    answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    answer
+}
+
+/// Closes a connection without an answer; the reason is noted already.
+#[derive(Debug)]
+pub(super) struct NoAnswer;
+
+impl std::fmt::Display for NoAnswer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("no answer may be given")
+    }
+}
+
+impl std::error::Error for NoAnswer {}
+
+/// Counts a request as under way until its answer's body is gone.
+struct Guard(Arc<Exchange>);
+
+impl Guard {
+    fn new(exchange: Arc<Exchange>) -> Self {
+        exchange.state.under_way.fetch_add(1, Ordering::Relaxed);
+        exchange.state.served.fetch_add(1, Ordering::Relaxed);
+        exchange.seat.at_work(true);
+        Self(exchange)
+    }
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        self.0.state.under_way.fetch_sub(1, Ordering::Relaxed);
+        self.0.seat.at_work(false);
+    }
+}
+
+/// An answer's body that keeps its request under way.
+pub(super) struct UnderWay {
+    body: Body,
+    _guard: Guard,
+}
+
+impl HttpBody for UnderWay {
+    type Data = Bytes;
+    type Error = Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

@@ -1,0 +1,51 @@
+//! What a listen address has seen, for metrics.
+
+use super::crowd::Crowd;
+use std::net::SocketAddr;
+use std::sync::atomic::Ordering;
+
+/// Numbers of one listen address since it was bound.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ListenerNumbers {
+    /// Its name.
+    pub listener: String,
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// Connections accepted, those refused included.
+    pub accepted: u64,
+    /// Connections that are open.
+    pub open: u64,
+    /// Connections refused as their client had too many.
+    pub refused_client: u64,
+    /// Connections refused as the address had too many.
+    pub refused_listener: u64,
+    /// Connections closed while idle, for others.
+    pub closed_for_others: u64,
+    /// Bytes read, those of handshakes included.
+    pub bytes_in: u64,
+    /// Bytes written.
+    pub bytes_out: u64,
+    /// Requests.
+    pub requests: u64,
+    /// Requests that were answered with a status from 400 on.
+    pub requests_refused: u64,
+}
+
+impl ListenerNumbers {
+    pub(super) fn of(name: &str, address: SocketAddr, crowd: &Crowd) -> Self {
+        let counts = &crowd.counts;
+        Self {
+            listener: name.to_owned(),
+            address,
+            accepted: counts.accepted.load(Ordering::Relaxed),
+            open: crowd.open() as u64,
+            refused_client: counts.refused_client.load(Ordering::Relaxed),
+            refused_listener: counts.refused_listener.load(Ordering::Relaxed),
+            closed_for_others: counts.closed_for_others.load(Ordering::Relaxed),
+            bytes_in: counts.bytes.bytes_in.load(Ordering::Relaxed),
+            bytes_out: counts.bytes.bytes_out.load(Ordering::Relaxed),
+            requests: counts.requests.load(Ordering::Relaxed),
+            requests_refused: counts.requests_refused.load(Ordering::Relaxed),
+        }
+    }
+}
