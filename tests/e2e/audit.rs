@@ -49,6 +49,13 @@ fn events_and_transfers_are_found_by_what_they_are_about() {
     assert!(search(&pair, &["--severity", "error"]).is_empty());
     assert!(!search(&pair, &["--severity", "info", "--actor", "system"]).is_empty());
     assert!(search(&pair, &["--actor", "user:nobody"]).is_empty());
+    for list in [&["audit", "search"], &["transfer", "list"]] {
+        let (code, out, error) = acme(&pair, &[list as &[&str], &["--flow", "order"]].concat());
+        assert!(
+            code == 0 && out.starts_with("no ") && error.contains("did you mean 'orders'?"),
+            "{out} {error}"
+        );
+    }
 
     for list in [&["audit", "search"], &["transfer", "list"]] {
         let count = |span: &[&str]| pair.acme.json(&[list, span].concat()).as_array().unwrap().len();

@@ -4,6 +4,7 @@
 //! stands in does not matter; a name that stands in two is an error. References stay references.
 
 use crate::environment::open_regular;
+use crate::field::Section;
 use crate::problem::{Place, Problem, any_error};
 use crate::tree::{self, Entry, Node, Table, Value};
 use model::{Error, ErrorKind};
@@ -129,6 +130,15 @@ impl Documents {
         let (table, problems) = tree::parse(&shown, bytes);
         self.files.push(Document { name, table, broken: any_error(&problems), shown });
         problems
+    }
+
+    /// The names of the definitions of a kind.
+    pub fn names(&self, section: Section) -> impl Iterator<Item = &str> + Clone {
+        let tables = self.files.iter().filter_map(move |file| file.table.get(section.as_str()));
+        tables.flat_map(|entry| match &entry.node.value {
+            Value::Table(named) => named.keys().map(String::as_str).collect::<Vec<_>>(),
+            _ => Vec::new(),
+        })
     }
 
     /// How many definitions there are, and in how many files.

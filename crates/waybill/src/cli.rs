@@ -3,18 +3,32 @@
 pub(crate) mod values;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use model::definition::{Cipher, DigestName};
 use model::{ConnectionId, Severity, Sha256, Timestamp, TransferId, TransferState};
 use std::path::PathBuf;
+
+/// The heading over the options that every command takes.
+const EVERYWHERE: &str = "Options of every command";
 
 /// Managed file transfer gateway: nothing lost, nothing delivered half, everything on record.
 #[derive(Parser, Debug)]
 #[command(name = "waybill", version, arg_required_else_help = true)]
 pub(crate) struct Cli {
-    /// Process settings; without it the defaults and WAYBILL__SECTION__KEY variables.
-    #[arg(long, short = 'c', global = true, env = "WAYBILL_CONFIG", value_name = "FILE")]
+    /// The process settings. Without it waybill.toml or config/waybill.toml where there is one; variables
+    /// WAYBILL__SECTION__KEY go before the file.
+    #[arg(
+        long,
+        short = 'c',
+        global = true,
+        env = "WAYBILL_CONFIG",
+        value_name = "FILE",
+        hide_env_values = true
+    )]
+    #[arg(help_heading = EVERYWHERE)]
     pub(crate) config: Option<PathBuf>,
-    /// How results are written.
-    #[arg(long, global = true, value_enum, default_value_t = Output::Text)]
+    /// How results are written: text for people, json for programs.
+    #[arg(long, global = true, value_enum, default_value_t = Output::Text, value_name = "FORM")]
+    #[arg(help_heading = EVERYWHERE, hide_possible_values = true)]
     pub(crate) output: Output,
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -33,24 +47,24 @@ pub(crate) enum Output {
 pub(crate) enum Command {
     /// Run the gateway until it is told to stop (SIGTERM or Ctrl-C).
     Serve(Serve),
-    /// Two gateways and an SFTP server on this machine: see files go their way.
+    /// Show files on their way between two gateways and an SFTP server on this machine.
     Demo(Demo),
     /// Check a directory of definitions without opening a connection.
     Validate {
-        /// The directory.
+        /// The directory: its *.toml files are checked, those of directories below are not.
         #[arg(long, value_name = "DIR", default_value = "definitions")]
         definitions: PathBuf,
     },
-    /// Look at transfers, and send failed ones on their way again.
+    /// Find transfers, show them whole, send failed ones again.
     #[command(subcommand)]
     Transfer(Transfer),
-    /// Endpoints.
+    /// List endpoints and test them.
     #[command(subcommand)]
     Endpoint(Endpoint),
-    /// AS2 messages as files.
+    /// Make and read AS2 messages as files.
     #[command(subcommand)]
     As2(As2),
-    /// The audit trail.
+    /// Search the audit trail, prove it, export its seals.
     #[command(subcommand)]
     Audit(Audit),
     /// Write the reference of settings, definitions and transports as Markdown.
@@ -80,12 +94,14 @@ pub(crate) enum Transfer {
     List(ListTransfers),
     /// Show one transfer's whole way.
     Show {
-        /// Its id.
+        /// Its id, as `transfer list` shows it.
+        #[arg(value_parser = values::id::<TransferId>)]
         id: TransferId,
     },
     /// Send the failed deliveries of a transfer on their way again.
     Retry {
-        /// Its id.
+        /// Its id, as `transfer list` shows it.
+        #[arg(value_parser = values::id::<TransferId>)]
         id: TransferId,
     },
 }
@@ -141,19 +157,20 @@ pub(crate) enum Audit {
 
 #[derive(Args, Debug)]
 pub(crate) struct ListTransfers {
-    /// Only those in this state, such as `failed`.
+    /// Only those in this state: staged, processing, delivering, held, completed, partly_failed, failed or
+    /// cancelled.
     #[arg(long, value_parser = values::transfer_state)]
     pub(crate) state: Option<TransferState>,
     /// Only those of this flow.
-    #[arg(long)]
+    #[arg(long, value_name = "NAME")]
     pub(crate) flow: Option<String>,
-    /// Only those whose file name holds this.
-    #[arg(long)]
+    /// Only those whose file name contains this text, in capitals or not.
+    #[arg(long, value_name = "TEXT")]
     pub(crate) file: Option<String>,
     #[command(flatten)]
     pub(crate) span: Span,
-    /// At most so many.
-    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..))]
+    /// At most this many.
+    #[arg(long, value_name = "COUNT", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) limit: u32,
 }
 
@@ -167,27 +184,27 @@ pub(crate) struct SearchEvents {
     #[arg(long, value_parser = severity)]
     pub(crate) severity: Option<Severity>,
     /// Only of this flow.
-    #[arg(long)]
+    #[arg(long, value_name = "NAME")]
     pub(crate) flow: Option<String>,
     /// Only of this endpoint.
-    #[arg(long)]
+    #[arg(long, value_name = "NAME")]
     pub(crate) endpoint: Option<String>,
     /// Only of this transfer.
-    #[arg(long)]
+    #[arg(long, value_name = "ID", value_parser = values::id::<TransferId>)]
     pub(crate) transfer: Option<TransferId>,
     /// Only of this connection.
-    #[arg(long)]
+    #[arg(long, value_name = "ID", value_parser = values::id::<ConnectionId>)]
     pub(crate) connection: Option<ConnectionId>,
     /// Only by this actor: system, peer, user:NAME, cli:NAME.
     #[arg(long, value_parser = values::actor)]
     pub(crate) actor: Option<String>,
-    /// Only those that hold this text.
-    #[arg(long)]
+    /// Only those that contain this text.
+    #[arg(long, value_name = "TEXT")]
     pub(crate) text: Option<String>,
     #[command(flatten)]
     pub(crate) span: Span,
-    /// At most so many.
-    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
+    /// At most this many.
+    #[arg(long, value_name = "COUNT", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) limit: u32,
 }
 
@@ -246,10 +263,10 @@ pub(crate) struct Pack {
     #[arg(long, value_name = "FILE")]
     pub(crate) encrypt_cert: Option<PathBuf>,
     /// Content encryption.
-    #[arg(long, default_value = "aes256-cbc")]
+    #[arg(long, default_value = "aes256-cbc", value_parser = values::words(Cipher::ALL.iter().map(|word| word.as_str())))]
     pub(crate) cipher: String,
     /// Digest of signature and MIC.
-    #[arg(long, default_value = "sha256")]
+    #[arg(long, default_value = "sha256", value_parser = values::words(DigestName::ALL.iter().map(|word| word.as_str())))]
     pub(crate) digest: String,
     /// The receipt asked for.
     #[arg(long, default_value = "signed", value_parser = ["signed", "unsigned", "none"])]

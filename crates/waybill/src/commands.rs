@@ -8,6 +8,7 @@ mod pages;
 mod reference;
 mod serve;
 mod transfer;
+mod unknown;
 mod validate;
 pub(crate) mod write;
 

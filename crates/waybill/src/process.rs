@@ -3,6 +3,7 @@
 use engine::{SystemClock, SystemRandom};
 use model::{Error, ErrorKind, Result, Timestamp};
 use std::fs::File;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::sync::Arc;
 use transport::{Clock, Random};
@@ -63,8 +64,12 @@ impl StateLock {
     }
 }
 
-/// The person at the command line, by the operating system's user name.
+/// The person at the command line, by the operating system's user name, or number where there is no name.
 pub(crate) fn person() -> model::Actor {
     let name = ["SUDO_USER", "USER", "LOGNAME"].iter().find_map(|variable| std::env::var(variable).ok());
-    model::Actor::CommandLine(name.unwrap_or_else(|| "unknown".into()))
+    // A service or a container may have none of them.
+    let number = || {
+        std::fs::metadata("/proc/self").map_or_else(|_| "unknown".into(), |own| format!("uid-{}", own.uid()))
+    };
+    model::Actor::CommandLine(name.filter(|name| !name.is_empty()).unwrap_or_else(number))
 }

@@ -1,7 +1,9 @@
 //! Values of the command line that are more than text.
 
 use chrono::{NaiveDate, NaiveDateTime, NaiveTime};
+use clap::builder::PossibleValuesParser;
 use model::{Actor, EventKind, Sha256, Timestamp, TransferState, did_you_mean};
+use std::str::FromStr;
 
 /// A seal as `audit verify` names it: `NUMBER:DIGEST`.
 pub(crate) fn seal(text: &str) -> Result<(i64, Sha256), String> {
@@ -45,7 +47,20 @@ pub(crate) fn event_kind(text: &str) -> Result<String, String> {
     }
     let groups = known().filter_map(|kind| kind.split_once('.')).map(|(group, _)| group);
     let near = did_you_mean(text, known().chain(groups));
-    Err(format!("there is no kind of event '{text}'{near}; `waybill audit kinds` lists them all"))
+    let near = if near.is_empty() { "." } else { &near };
+    Err(format!("there is no kind of event '{text}'{near} `waybill audit kinds` lists them all"))
+}
+
+/// An id.
+pub(crate) fn id<T: FromStr>(text: &str) -> Result<T, String> {
+    text.parse().map_err(|_| {
+        "an id has 32 hexadecimal digits, as lists show it: 01890a5d-ac96-774b-bcce-b302099a8057".to_owned()
+    })
+}
+
+/// One of the words of an enumeration.
+pub(crate) fn words(words: impl Iterator<Item = &'static str>) -> PossibleValuesParser {
+    words.collect::<Vec<_>>().into()
 }
 
 /// A transfer's state.
@@ -53,7 +68,8 @@ pub(crate) fn transfer_state(text: &str) -> Result<TransferState, String> {
     TransferState::parse(text).ok_or_else(|| {
         let words: Vec<&str> = TransferState::ALL.iter().map(|state| state.as_str()).collect();
         let near = did_you_mean(text, words.iter().copied());
-        format!("there is no state '{text}'{near}; there are {}", words.join(", "))
+        let near = if near.is_empty() { "." } else { &near };
+        format!("there is no state '{text}'{near} All are: {}", words.join(", "))
     })
 }
 

@@ -7,11 +7,11 @@ pub(crate) use accept::{accept, trust};
 pub(crate) use verify::{export_seals, verify};
 
 use super::pages::{Pages, Row, Writer};
-use super::write;
+use super::{unknown, write};
 use crate::cli::{Output, SearchEvents};
 use crate::gateway::open_guest;
 use crate::process::Ambient;
-use config::Settings;
+use config::{Section, Settings};
 use model::{EventKind, Result, quoted};
 use serde_json::{Value, json};
 use std::borrow::Cow;
@@ -41,6 +41,11 @@ async fn write_all(store: &Store, filter: &EventFilter, limit: u32, output: Outp
     let (mut pages, mut writer) = (Pages::up_to(limit), Writer::new::<EventView>(output));
     while let Some(page) = pages.next() {
         writer.page(&pages.take(store.events(filter, page).await?))?;
+    }
+    if writer.is_empty() {
+        let asked =
+            [(Section::Flow, filter.flow.as_deref()), (Section::Endpoint, filter.endpoint.as_deref())];
+        unknown::tell(store, &asked).await;
     }
     writer.end::<EventView>(&pages)
 }

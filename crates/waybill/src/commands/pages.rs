@@ -106,6 +106,11 @@ impl Writer {
         Ok(())
     }
 
+    /// Whether there was no row.
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.rows == 0
+    }
+
     /// Ends the list, and says so when the limit cut it.
     ///
     /// # Errors

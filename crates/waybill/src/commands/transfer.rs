@@ -1,11 +1,11 @@
 //! `waybill transfer list|show|retry`.
 
 use super::pages::{Pages, Row, Writer, unreadable_line};
-use super::write;
+use super::{unknown, write};
 use crate::cli::{ListTransfers, Output};
 use crate::gateway::open_guest;
 use crate::process::{Ambient, person};
-use config::Settings;
+use config::{Section, Settings};
 use model::{Error, ErrorKind, Result, TransferId, quoted};
 use serde_json::{Value, json};
 use std::process::ExitCode;
@@ -30,6 +30,9 @@ async fn write_all(store: &Store, filter: &TransferFilter, limit: u32, output: O
     let (mut pages, mut writer) = (Pages::up_to(limit), Writer::new::<TransferView>(output));
     while let Some(page) = pages.next() {
         writer.page(&pages.take(store.transfers(filter, page).await?))?;
+    }
+    if writer.is_empty() {
+        unknown::tell(store, &[(Section::Flow, filter.flow.as_deref())]).await;
     }
     writer.end::<TransferView>(&pages)
 }
