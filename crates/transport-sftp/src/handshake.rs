@@ -2,10 +2,11 @@
 
 use crate::host_key::{HostTrust, Place, fingerprint};
 use crate::stream::Cut;
-use model::{Error, PeerText, Security};
+use model::{Error, PeerText, Retry, Security};
 use net::ConnectionHandle;
 use russh::client::{ChannelOpenHandle, DisconnectReason, Handler, Msg, Session};
 use russh::keys::PublicKeyOrCertificate;
+use russh::keys::ssh_encoding;
 use russh::{Channel, Disconnect, Names, cipher};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -38,6 +39,31 @@ pub(crate) struct Farewell {
     /// Whether the server said that it has too many.
     pub(crate) too_many_connections: bool,
     pub(crate) words: String,
+    pub(crate) speaker: Speaker,
+}
+
+/// Whose words a [`Farewell`]'s are.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Speaker {
+    /// The server's.
+    Server,
+    /// Ours, or the SSH library's.
+    Here,
+    /// The SSH library's, which could not read a text of the server's.
+    HereOfText,
+}
+
+impl Farewell {
+    /// Puts the words into an error, as whose they are.
+    pub(crate) fn tell(self, error: Error) -> Error {
+        match self.speaker {
+            Speaker::Server => error.said(self.words),
+            Speaker::Here => error.caused_by(self.words),
+            Speaker::HereOfText => error.retry_as(Retry::Permanent).caused_by(self.words).advice(
+                "the server sent a text that is not UTF-8, most likely its login banner, and the SSH library reads no other; ask its operator for a banner in UTF-8 (RFC 4252, 5.4) or for none",
+            ),
+        }
+    }
 }
 
 impl Seen {
@@ -173,6 +199,7 @@ impl Handler for Guard {
                 Farewell {
                     too_many_connections: matches!(info.reason_code, Disconnect::TooManyConnections),
                     words: info.message,
+                    speaker: Speaker::Server,
                 },
                 Ok(()),
             ),
@@ -181,10 +208,18 @@ impl Handler for Guard {
                     russh::Error::Disconnect | russh::Error::HUP => "the server closed the connection".into(),
                     other => other.to_string(),
                 };
-                (Farewell { too_many_connections: false, words }, Err(Ended::Ssh(error)))
+                let speaker = match &error {
+                    russh::Error::SshEncoding(ssh_encoding::Error::CharacterEncoding) => Speaker::HereOfText,
+                    _ => Speaker::Here,
+                };
+                (Farewell { too_many_connections: false, words, speaker }, Err(Ended::Ssh(error)))
             }
             DisconnectReason::Error(Ended::Untrusted) => (
-                Farewell { too_many_connections: false, words: "host key not trusted".into() },
+                Farewell {
+                    too_many_connections: false,
+                    words: "host key not trusted".into(),
+                    speaker: Speaker::Here,
+                },
                 Err(Ended::Untrusted),
             ),
         };

@@ -17,6 +17,7 @@ mod exchange;
 mod folder;
 mod handshake;
 mod host_key;
+mod identification;
 mod key;
 mod known_hosts;
 mod list;

@@ -1,6 +1,6 @@
 //! Telling a trusted server who we are: by private key, by password, each tried once.
 
-use crate::handshake::Guard;
+use crate::handshake::{Guard, Speaker};
 use crate::key;
 use crate::options::ResolvedLogin;
 use crate::session::{Ending, Remote};
@@ -71,7 +71,7 @@ impl Remote {
     fn login_lost(&self, ending: &Ending) -> Error {
         match ending.seen.farewell() {
             Some(farewell) if farewell.too_many_connections => {
-                self.error(ErrorKind::Throttled, "log in", ending).said(farewell.words)
+                farewell.tell(self.error(ErrorKind::Throttled, "log in", ending))
             }
             // OpenSSH says so when a user's attempts are used up, which waiting does not change.
             Some(farewell) if farewell.words.contains("Too many authentication failures") => {
@@ -82,8 +82,11 @@ impl Remote {
                         "the server ended the login after failed attempts; check user name, password and key",
                     )
             }
+            Some(farewell) if farewell.speaker == Speaker::HereOfText => {
+                farewell.tell(self.error(ErrorKind::Unsupported, "log in: did not complete", ending))
+            }
             Some(farewell) => {
-                self.error(ErrorKind::Unreachable, "log in: did not complete", ending).said(farewell.words)
+                farewell.tell(self.error(ErrorKind::Unreachable, "log in: did not complete", ending))
             }
             None => self.error(ErrorKind::Unreachable, "log in: did not complete", ending),
         }

@@ -4,9 +4,10 @@ use crate::client::Client;
 use crate::error::Fault;
 use crate::handshake::{Ended, Guard, Seen};
 use crate::host_key::Place;
+use crate::identification::NoIdentification;
 use crate::options::Settings;
 use crate::stream::{Cut, CutStream};
-use model::{Error, ErrorKind, PeerText, Protocol, Purpose, Result, Secret};
+use model::{Error, ErrorKind, PeerText, Protocol, Purpose, Result, Retry, Secret};
 use net::{ConnectionHandle, DialRequest, Net, Proxy, Stream};
 use russh::client::{Config, Handle};
 use russh::keys::{Algorithm, PrivateKey};
@@ -178,7 +179,7 @@ impl Remote {
         let refused = |error: russh::Error| {
             let error = match (&error, ending.seen.farewell()) {
                 (_, Some(farewell)) => {
-                    self.error(ErrorKind::Unreachable, "open an SFTP session", ending).said(farewell.words)
+                    farewell.tell(self.error(ErrorKind::Unreachable, "open an SFTP session", ending))
                 }
                 (russh::Error::ChannelOpenFailure(_), None) => {
                     // RFC 4254, 5.1: resource shortage, or an administrator's limit.
@@ -234,6 +235,12 @@ impl Remote {
             Ended::Ssh(error) => error,
         };
         let words = ending.cut.first_words();
+        if let Some(fault) = ending.cut.no_identification() {
+            let error = self.error(ErrorKind::Protocol, operation, ending).advice(fault.describe());
+            let error =
+                if fault == NoIdentification::TooMuch { error } else { error.retry_as(Retry::Permanent) };
+            return error.said(&words);
+        }
         match &error {
             russh::Error::NoCommonAlgo { kind, ours, theirs } => {
                 return Error::permanent(ErrorKind::Unsupported, "agree with the server on SSH algorithms")
