@@ -5,6 +5,7 @@
 //! variable `WAYBILL__SECTION__KEY` takes the place of the key `section.key`; lists in variables are
 //! set apart by commas. Relative paths are relative to the file, wherever they are written.
 
+mod database;
 mod fields;
 mod network;
 mod overrides;
@@ -12,6 +13,7 @@ mod overrides;
 pub use fields::SETTINGS;
 pub use network::Network;
 
+use self::database::{database_url, holds_password};
 use crate::context::Context;
 use crate::environment::Environment;
 use crate::problem::{Place, Problem, any_error};
@@ -175,7 +177,20 @@ impl Settings {
             return Self::parse(Path::new("waybill.toml"), b"", variables, environment);
         };
         match environment.read(path, LARGEST_FILE) {
-            Ok(found) => Self::parse(path, &found.bytes, variables, environment),
+            Ok(found) => {
+                let open = found.readable_by_all && holds_password(path, &found.bytes);
+                let (settings, mut problems) = Self::parse(path, &found.bytes, variables, environment)?;
+                if open {
+                    let place = Place::whole(&path.display().to_string().into());
+                    let message = format!(
+                        "holds a password that every user of this machine can read; keep it in a file and write \
+                         ${{file:/path}} in its place, or take reading away with: chmod o-r {}",
+                        path.display()
+                    );
+                    problems.push(Problem::warning(&place, "database.url", message));
+                }
+                Ok((settings, problems))
+            }
             Err(error) => {
                 let place = Place::whole(&path.display().to_string().into());
                 Err(vec![Problem::error(&place, "", format!("cannot be read: {error}"))])
@@ -331,63 +346,6 @@ fn within(reader: &Reader<'_>, name: &str, seconds: std::ops::RangeInclusive<u64
     }
     reader.error(name, format!("takes {}s to {}s", least.as_secs(), most.as_secs()));
     None
-}
-
-/// What a URL with a strange password looks like.
-const PASSWORD_HINT: &str = "; in a password write '%', '/', '?', '#' and '@' as %25, %2F, %3F, %23 and %40";
-
-/// The database's URL, a relative SQLite path made relative to the file.
-fn database_url(database: &Reader<'_>, base: &Path, state_directory: &Path) -> Option<Secret<String>> {
-    if !database.has("url") {
-        let path = state_directory.join("waybill.db");
-        return Some(Secret::new(sqlite_url(&path)));
-    }
-    let url = database.secret("url")?;
-    let (scheme, rest) = url.reveal().split_once(':').unwrap_or_default();
-    match scheme {
-        "postgres" | "postgresql" => {
-            // The text may hold a password: only the reason is shown.
-            if let Err(error) = Url::parse(url.reveal()) {
-                database.error("url", format!("is no URL: {error}{PASSWORD_HINT}"));
-                return None;
-            }
-            // A slash in a password ends the host, and what follows would be shown as a database's name.
-            if rest
-                .strip_prefix("//")
-                .and_then(|rest| rest.split_once(['/', '?', '#']))
-                .is_some_and(|(_, after)| after.contains('@'))
-            {
-                database.error("url", format!("has an '@' behind its host{PASSWORD_HINT}"));
-                return None;
-            }
-            Some(url)
-        }
-        "sqlite" => {
-            let (path, query) = match rest.split_once('?') {
-                Some((path, query)) => (path, Some(query)),
-                None => (rest, None),
-            };
-            let path = path.strip_prefix("//").unwrap_or(path);
-            if path.is_empty() || path == ":memory:" {
-                database.error("url", "names no file: a database in memory would lose every transfer");
-                return None;
-            }
-            if query.is_some() {
-                database
-                    .warning("url", "what follows '?' has no effect: the file is opened as Waybill needs it");
-            }
-            Some(Secret::new(sqlite_url(&beside(base, path))))
-        }
-        _ => {
-            database.error("url", "takes postgres://user:password@host/database or sqlite:PATH");
-            None
-        }
-    }
-}
-
-/// Everything after the slashes is the path, as it is: nothing in it is encoded.
-fn sqlite_url(path: &Path) -> String {
-    format!("sqlite://{}", path.display())
 }
 
 /// A path as the settings write it: relative to their file, absolute from here on.

@@ -6,6 +6,7 @@ use crate::catalogue::{Directories, TransportSpec, default_port};
 use crate::context::suggestion;
 use crate::field::Section;
 use crate::reader::{Reader, value_of};
+use crate::reference::is_reference;
 use crate::tree::Value;
 use model::definition::Endpoint;
 use model::{OptionKind, OptionSpec, OptionValue, Options, Secret};
@@ -157,6 +158,13 @@ impl<'a> Checker<'a> {
                     .into(),
             );
         }
+        if let Some(name) = secret_in_query(&url).filter(|_| !is_reference(text.written)) {
+            let advice = format!(
+                "has '{name}' behind its '?', which looks like a secret: the document, its copies and the database show it \
+                 to every reader; keep it in a variable and write ${{env:NAME}} in its place"
+            );
+            reader.warning("url", advice);
+        }
         if !spec.schemes.contains(&url.scheme()) {
             let other = self.catalogue.iter().find(|other| other.schemes.contains(&url.scheme()));
             let hint = match other {
@@ -287,6 +295,16 @@ fn options(
         options.set(option, OptionValue::Secret(secret));
     }
     Some(options)
+}
+
+/// The first name in a URL's query that people give to what lets somebody in.
+fn secret_in_query(url: &Url) -> Option<String> {
+    const MARKS: [&str; 8] = ["token", "passw", "pwd", "secret", "apikey", "api_key", "api-key", "signature"];
+    let names = url.query_pairs().map(|(name, _)| name.to_ascii_lowercase());
+    names.into_iter().find(|name| {
+        matches!(name.as_str(), "key" | "sig" | "auth" | "code" | "pass")
+            || MARKS.iter().any(|mark| name.contains(mark))
+    })
 }
 
 fn schemes(spec: &TransportSpec) -> String {

@@ -74,6 +74,23 @@ fn a_password_can_come_from_a_file_and_is_not_shown() {
     assert!(problems.is_empty() || problems[0].to_string().contains("chmod o-r"));
 }
 
+#[test]
+fn a_password_in_settings_that_everybody_reads_is_told() {
+    use std::os::unix::fs::PermissionsExt;
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("waybill.toml");
+    let load = |url: &str, mode: u32| {
+        std::fs::write(&file, format!("[database]\nurl = \"{url}\"")).unwrap();
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(mode)).unwrap();
+        Settings::load(Some(&file), [], &environment()).unwrap().1
+    };
+    let problems = load("postgres://w:hunter2@db/w", 0o644);
+    assert!(problems.len() == 1 && problems[0].message.contains("chmod o-r"), "{problems:?}");
+    assert!(!problems[0].to_string().contains("hunter2"));
+    assert!(load("postgres://w:hunter2@db/w", 0o640).is_empty());
+    assert!(load("postgres://w@db/w", 0o644).is_empty() && load("sqlite:w.db", 0o644).is_empty());
+}
+
 /// What is written, and the beginning of a line of what is answered.
 #[test]
 fn mistakes_are_named_with_place_and_nearest_name() {

@@ -51,6 +51,22 @@ fn the_owner_may_allow_secrets_in_documents_and_is_told_each_time() {
     assert!(problems[0].message.contains("secrets.allow_inline") && !problems[0].message.contains("hunter2"));
 }
 
+#[test]
+fn a_secret_in_the_query_of_a_url_is_told() {
+    let url = |url: &str| {
+        format!(
+            "[endpoint.e]\ntransport = \"as2\"\nurl = \"{url}\"\npartner = \"globex\"\nidentity = \"acme\""
+        )
+    };
+    for query in ["token=hunter2", "x=1&API_KEY=hunter2", "sig=hunter2", "access_token=hunter2"] {
+        told(&[(&url(&format!("https://h/as2?{query}")), "x.toml:3:7: warning: endpoint.e.url: has '")]);
+    }
+    for plain in ["https://h/as2?in=1&monkey=2", "https://h/as2?token=${env:SHOWN}"] {
+        let (definitions, problems) = check(&url(plain));
+        assert!(definitions.is_some() && problems.is_empty(), "{plain}: {problems:#?}");
+    }
+}
+
 /// Fields that are shown, each a document with `VALUE` where the value stands.
 const SHOWN: &[&str] = &[
     "[identity.i]\nas2_id = \"VALUE\"\nkey = \"ours\"",

@@ -1,0 +1,81 @@
+//! Where the database is, and who may read how to enter it.
+
+use super::beside;
+use crate::reader::Reader;
+use crate::reference::is_reference;
+use crate::tree::{self, Value};
+use model::Secret;
+use std::path::Path;
+use url::Url;
+
+/// Whether the settings have the database's password in clear.
+pub(super) fn holds_password(path: &Path, text: &[u8]) -> bool {
+    let (table, _) = tree::parse(&path.display().to_string().into(), text);
+    let Some(Value::Table(database)) = table.get("database").map(|entry| &entry.node.value) else {
+        return false;
+    };
+    let Some(Value::Text(url)) = database.get("url").map(|entry| &entry.node.value) else { return false };
+    // A reference in the password's place is none.
+    Url::parse(url).is_ok_and(|url| url.password().is_some()) && !is_reference(url)
+}
+
+/// What a URL with a strange password looks like.
+const PASSWORD_HINT: &str = "; in a password write '%', '/', '?', '#' and '@' as %25, %2F, %3F, %23 and %40";
+
+/// The database's URL, a relative SQLite path made relative to the file.
+pub(super) fn database_url(
+    database: &Reader<'_>,
+    base: &Path,
+    state_directory: &Path,
+) -> Option<Secret<String>> {
+    if !database.has("url") {
+        let path = state_directory.join("waybill.db");
+        return Some(Secret::new(sqlite_url(&path)));
+    }
+    let url = database.secret("url")?;
+    let (scheme, rest) = url.reveal().split_once(':').unwrap_or_default();
+    match scheme {
+        "postgres" | "postgresql" => {
+            // The text may hold a password: only the reason is shown.
+            if let Err(error) = Url::parse(url.reveal()) {
+                database.error("url", format!("is no URL: {error}{PASSWORD_HINT}"));
+                return None;
+            }
+            // A slash in a password ends the host, and what follows would be shown as a database's name.
+            if rest
+                .strip_prefix("//")
+                .and_then(|rest| rest.split_once(['/', '?', '#']))
+                .is_some_and(|(_, after)| after.contains('@'))
+            {
+                database.error("url", format!("has an '@' behind its host{PASSWORD_HINT}"));
+                return None;
+            }
+            Some(url)
+        }
+        "sqlite" => {
+            let (path, query) = match rest.split_once('?') {
+                Some((path, query)) => (path, Some(query)),
+                None => (rest, None),
+            };
+            let path = path.strip_prefix("//").unwrap_or(path);
+            if path.is_empty() || path == ":memory:" {
+                database.error("url", "names no file: a database in memory would lose every transfer");
+                return None;
+            }
+            if query.is_some() {
+                database
+                    .warning("url", "what follows '?' has no effect: the file is opened as Waybill needs it");
+            }
+            Some(Secret::new(sqlite_url(&beside(base, path))))
+        }
+        _ => {
+            database.error("url", "takes postgres://user:password@host/database or sqlite:PATH");
+            None
+        }
+    }
+}
+
+/// Everything after the slashes is the path, as it is: nothing in it is encoded.
+fn sqlite_url(path: &Path) -> String {
+    format!("sqlite://{}", path.display())
+}
