@@ -289,13 +289,21 @@ impl Inner {
     }
 }
 
+/// Places whose values others chose: names with spaces, commas and brackets would run into what follows.
+const NAMES: [&str; 9] =
+    ["path", "file", "file_name", "name", "temporary", "directory", "target", "back", "user"];
+
 /// Where it happened and what to do, of an error and its causes, each once.
 fn place_and_advice(levels: &[&Inner]) -> String {
     let mut places: Vec<String> = Vec::new();
     let mut advice: Vec<&str> = Vec::new();
     for level in levels {
         for (key, value) in &level.context {
-            let place = format!("{key} {}", quoted(value));
+            let place = if NAMES.contains(key) {
+                format!("{key} {}", quoted(value))
+            } else {
+                format!("{key} {value}")
+            };
             if !places.contains(&place) {
                 places.push(place);
             }
@@ -360,6 +368,15 @@ impl Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_name_ends_where_its_quotes_end() {
+        let error = Error::permanent(ErrorKind::NotFound, "open a file")
+            .with("path", "in/a b, host x).edi")
+            .with("waited", "60.0 s");
+        let words = "could not open a file: not_found (path \"in/a b, host x).edi\", waited 60.0 s)";
+        assert_eq!(error.to_string(), words);
+    }
 
     #[test]
     fn the_cause_comes_before_where_and_what_to_do() {

@@ -83,9 +83,7 @@ pub fn check_affix(option: &'static str, text: &str) -> Result<()> {
 /// `ConfigInvalid` when it is empty, is no path, or has `..` in it.
 pub fn parse_directory(text: &str) -> Result<RemotePath> {
     let wrong = |advice: String| {
-        Error::permanent(ErrorKind::ConfigInvalid, "use a directory")
-            .with("directory", format!("{text:?}"))
-            .advice(advice)
+        Error::permanent(ErrorKind::ConfigInvalid, "use a directory").with("directory", text).advice(advice)
     };
     let path = RemotePath::from_text(text).map_err(wrong)?;
     if path.is_empty() {
