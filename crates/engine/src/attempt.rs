@@ -187,10 +187,10 @@ fn log_end(claimed: &Claimed, finish: &Finish, transfer_ended: Option<TransferSt
             tracing::info!(%flow, %file, %endpoint, attempt, receipt = %receipt.summary, "delivered");
         }
         Finish::Awaiting { deadline } => {
-            tracing::info!(%flow, %file, %endpoint, attempt, %deadline, "sent; waiting for the receipt");
+            tracing::info!(%flow, %file, %endpoint, attempt, deadline = %deadline.format("%Y-%m-%dT%H:%M:%SZ"), "sent; waiting for the receipt");
         }
         Finish::Retry { due_at, error } => {
-            tracing::warn!(%flow, %file, %endpoint, attempt, next = %due_at, error = %error.text, "a delivery will be tried again");
+            tracing::warn!(%flow, %file, %endpoint, attempt, next = %due_at.format("%Y-%m-%dT%H:%M:%SZ"), error = %error.text, "a delivery will be tried again");
         }
         Finish::Fail { error, .. } => {
             tracing::error!(%flow, %file, %endpoint, attempt, error = %error.text, "a delivery failed for good");

@@ -65,7 +65,7 @@ impl Upkeep for Fencing {
     async fn run(&self) -> Result<()> {
         let Shared { store, settings, .. } = &*self.0;
         for fenced in store.fence_expired(&settings.node, self.0.now()).await? {
-            tracing::warn!(node = %fenced.node, epoch = fenced.epoch, "a node's lease lapsed; its work was given up to others");
+            tracing::warn!(node = %fenced.node, epoch = fenced.epoch, "a node's lease lapsed; its claims are released to other nodes");
         }
         store.lose_connections_of_lapsed_nodes(self.0.now(), &settings.node).await.map(drop)
     }

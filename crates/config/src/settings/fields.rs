@@ -240,6 +240,7 @@ pub(super) static LOG: &[Field] = &[
         "level",
         FieldKind::Value(OptionKind::Choice(&["error", "warn", "info", "debug", "trace"])),
         "info",
-        "The least important line that is written.",
+        "The least important line that is written; `RUST_LOG` wins over it. Of the libraries inside, whose lines may \
+         hold headers and passwords, only warnings and errors are written, whatever either says.",
     ),
 ];

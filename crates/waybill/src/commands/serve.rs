@@ -30,7 +30,7 @@ pub(crate) async fn run(settings: Settings, serve: Serve) -> Result<ExitCode> {
         );
     }
     stop_asked().await?;
-    tracing::info!("stopping: work under way is let end");
+    tracing::info!("stopping: waiting for running work to finish");
     drop(console);
     gateway.stop().await;
     tracing::info!("stopped");
