@@ -13,7 +13,7 @@ pub(crate) use session::Visitor;
 pub(crate) use throttle::Throttle;
 
 use http::Extensions;
-use net::http::PeerInfo;
+use net::http::{PeerInfo, client_network};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 /// Who asks, for throttling and the audit trail.
@@ -23,14 +23,7 @@ fn peer(extensions: &Extensions) -> Option<SocketAddr> {
 
 /// The address that failures are counted for: of IPv6 the /64, which one person has whole.
 fn counted(peer: Option<SocketAddr>) -> IpAddr {
-    match peer.map(|peer| peer.ip().to_canonical()) {
-        Some(IpAddr::V6(address)) => {
-            let bits = address.to_bits() >> 64 << 64;
-            IpAddr::V6(bits.into())
-        }
-        Some(address) => address,
-        None => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
-    }
+    peer.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| client_network(peer.ip()))
 }
 
 /// Where to go after a login: a path of this console, or its first page.

@@ -208,7 +208,13 @@ impl Receiver {
         peer: &PeerInfo,
         reception: Box<dyn Reception>,
     ) -> Result<StoredReply> {
-        let admitted = self.admission.enter().await?;
+        if let Err(error) = arriving.begin().await {
+            // Nothing was held for it, and whoever sent nothing sees no answer.
+            let event = self.refusal(peer, Some(head)).partner(&sides.partner.name).error(&error);
+            self.record(event).await?;
+            return Err(error);
+        }
+        let admitted = self.admission.enter(peer.remote.ip(), &sides.partner.name).await?;
         let (sender, reader) = BodyReader::channel();
         let reading = Reading {
             headers: head.headers.clone(),
@@ -230,7 +236,7 @@ impl Receiver {
         };
         let blocking = tokio::task::spawn_blocking(move || read(reading));
         let most = sides.partner.agreement.largest_message;
-        let (read, ()) = tokio::join!(blocking, arriving.pump(sender, most));
+        let (read, ()) = tokio::join!(blocking, arriving.pump(sender, most, || self.admission.is_crowded()));
         drop(admitted);
         let read =
             read.map_err(|error| Error::transient(ErrorKind::Internal, "read a message").caused_by(error))?;

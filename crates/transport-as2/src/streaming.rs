@@ -8,6 +8,7 @@ use smime::Measured;
 use std::io::{self, Read};
 use std::time::Duration;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
 /// Bytes handed over at once.
 pub(crate) const CHUNK: usize = 256 * 1024;
@@ -111,11 +112,13 @@ pub(crate) struct Arriving {
     held_back: bool,
     /// Bytes that may still be passed over.
     patience: u64,
+    /// Its first bytes, come before a place was taken for them; an empty piece is its end.
+    first: Option<Bytes>,
 }
 
 impl Arriving {
     pub(crate) fn new(body: Body, held_back: bool) -> Self {
-        Self { body, held_back, patience: UNWANTED }
+        Self { body, held_back, patience: UNWANTED, first: None }
     }
 
     /// Its length, when the sender said it.
@@ -128,16 +131,39 @@ impl Arriving {
         self.patience = most.saturating_add(UNWANTED);
     }
 
-    /// Moves the body into the channel, up to `most` bytes, and says when it ended. Stops as soon as the
-    /// reader is gone.
-    pub(crate) async fn pump(&mut self, sender: mpsc::Sender<Piece>, most: u64) {
+    /// Waits for its first bytes: until they come, nothing is held for a message.
+    ///
+    /// # Errors
+    /// As [`Body::next`].
+    pub(crate) async fn begin(&mut self) -> model::Result<()> {
         self.held_back = false;
+        while self.first.is_none() {
+            match self.body.next().await? {
+                Some(bytes) if bytes.is_empty() => {}
+                Some(bytes) => self.first = Some(bytes),
+                None => self.first = Some(Bytes::new()),
+            }
+        }
+        Ok(())
+    }
+
+    /// Moves the body into the channel, up to `most` bytes, and says when it ended. Stops as soon as the
+    /// reader is gone. While `crowded` says that others wait for its place, a body that stalls is given up
+    /// before the time that any body may take is over.
+    pub(crate) async fn pump(&mut self, sender: mpsc::Sender<Piece>, most: u64, crowded: impl Fn() -> bool) {
+        self.held_back = false;
+        let begun = Instant::now();
         let mut received = 0_u64;
         loop {
-            let next = tokio::select! {
-                biased;
-                () = sender.closed() => return,
-                next = self.body.next() => next,
+            let next = match self.first.take() {
+                Some(first) if first.is_empty() => Ok(None),
+                Some(first) => Ok(Some(first)),
+                None => tokio::select! {
+                    biased;
+                    () = sender.closed() => return,
+                    next = self.body.next() => next,
+                    error = stalled(&crowded, begun, received) => Err(error),
+                },
             };
             let piece = match next {
                 Ok(Some(bytes)) if bytes.is_empty() => continue,
@@ -170,6 +196,27 @@ impl Arriving {
                 // is silent may be waiting for ours.
                 Ok(Ok(None) | Err(_)) | Err(_) => return,
             }
+        }
+    }
+}
+
+/// While others wait: longest silence of a body that is behind the least pace, and how often that is looked at.
+const STALLED: Duration = Duration::from_secs(3);
+const LOOK: Duration = Duration::from_millis(250);
+/// The least pace, in bytes a second.
+const LEAST_PACE: u64 = 4096;
+
+/// Resolves when a body that got so far since `begun` has to make room.
+async fn stalled(crowded: &impl Fn() -> bool, begun: Instant, received: u64) -> Error {
+    let silent = Instant::now();
+    loop {
+        tokio::time::sleep(LOOK).await;
+        let owed = LEAST_PACE.saturating_mul(begun.elapsed().as_secs());
+        if silent.elapsed() >= STALLED && received < owed && crowded() {
+            return Error::transient(ErrorKind::Timeout, "receive a message")
+                .with("received", format!("{received} bytes"))
+                .with("least", format!("{LEAST_PACE} bytes/s"))
+                .advice("the sender stalled while other messages waited for its place");
         }
     }
 }

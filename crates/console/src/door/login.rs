@@ -1,7 +1,7 @@
 //! `/login` and `/logout`.
 
 use super::session::{self, with_cookie};
-use super::throttle::TooSoon;
+use super::throttle::{QueueFull, Turn};
 use super::{local_path, peer};
 use crate::frame::Frame;
 use crate::problem::Problem;
@@ -80,19 +80,25 @@ pub(crate) async fn submit(
         let event = site.event(EventKind::LoginFailed).peer_detail("user", shortened(name));
         with_peer(event.detail("why", why), peer)
     };
-    if let Err(TooSoon { wait, first }) = site.throttle.attempt(name, peer, site.now()) {
-        tracing::warn!(user = %PeerText::from(shortened(name)), "a login came too soon after failed ones");
-        if first {
-            let event = site.event(EventKind::LoginThrottled).peer_detail("user", shortened(name));
-            let event = event.detail("why", format!("after failed logins, {} to wait", seconds(wait)));
-            site.store.append_events(vec![with_peer(event, peer)]).await?;
+    let logged_in = session::visitor(&site, &headers).await?.is_some_and(|visitor| visitor.name == name);
+    match site.throttle.attempt(name, peer, logged_in, site.now()) {
+        Ok(Turn { wait, first }) => {
+            if first {
+                tracing::warn!(user = %PeerText::from(shortened(name)), "logins wait after failed ones");
+                let event = site.event(EventKind::LoginThrottled).peer_detail("user", shortened(name));
+                let event = event.detail("why", "after failed logins, the next ones wait for their turn");
+                site.store.append_events(vec![with_peer(event, peer)]).await?;
+            }
+            tokio::time::sleep(wait).await;
         }
-        let mut response = again(
-            StatusCode::TOO_MANY_REQUESTS,
-            format!("Too many failed attempts. Wait {} and try again.", seconds(wait)),
-        )?;
-        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(wait.as_secs() + 1));
-        return Ok(response);
+        Err(QueueFull(wait)) => {
+            let mut response = again(
+                StatusCode::TOO_MANY_REQUESTS,
+                format!("Too many attempts at this user wait already. Try again in {}.", seconds(wait)),
+            )?;
+            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(wait.as_secs() + 1));
+            return Ok(response);
+        }
     }
     let fits = name.len() <= LONGEST_NAME && password.reveal().len() <= LONGEST_PASSWORD;
     let known = if fits { site.store.user(name).await? } else { None };
@@ -106,7 +112,7 @@ pub(crate) async fn submit(
             "User name or password is not right, or the user may not log in.".to_owned(),
         );
     }
-    site.throttle.succeeded(name, peer);
+    site.throttle.succeeded(name, peer, site.now());
     let event = site.event(EventKind::LoginSucceeded).by(Actor::User(name.to_owned()));
     // Whoever had the cookie before the login has nothing after it.
     session::end(&site, &headers, Vec::new()).await?;

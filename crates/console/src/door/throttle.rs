@@ -1,4 +1,9 @@
-//! Guessing passwords takes longer with each failure.
+//! Guessing passwords takes longer with each failure; who knows a password is never locked out by it.
+//!
+//! Failures are counted of one user from one address, of one address, and of one user from everywhere. They
+//! make the next attempts wait: those of the same user from the same address in a queue, each for its turn, and
+//! all others for a moment. Nobody is refused for what others did elsewhere; who has logged in from an address
+//! before waits for the failures of that user from there alone.
 
 use super::counted;
 use model::Timestamp;
@@ -7,126 +12,159 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// Failures that cost nothing: of one user from one address, and of all users from one address.
-const FREE_PER_USER: u32 = 5;
-const FREE_PER_ADDRESS: u32 = 25;
-const LONGEST_WAIT: Duration = Duration::from_secs(30);
+/// Failures that cost nothing: of one user from one address, of an address, of a user from everywhere.
+const FREE: [u32; 3] = [5, 25, 100];
+/// The wait after one failure more; it doubles with every ten up to [`LONGEST_STEP`].
+const FIRST_STEP: Duration = Duration::from_millis(250);
+const LONGEST_STEP: Duration = Duration::from_secs(1);
+/// Longest queue of one user's attempts from one address.
+const LONGEST_QUEUE: Duration = Duration::from_secs(60);
 /// After so long without a failure all is forgotten.
 const FORGET_AFTER: Duration = Duration::from_secs(15 * 60);
-/// Entries kept at most; those that were longest unused go first.
+/// Entries kept at most, and users and addresses known to belong together; those longest unused go first.
 const MOST: usize = 4096;
 
-/// Failed logins by user and address, in memory: bounded, and gone with a restart.
+/// Failed logins, in memory: bounded, and gone with a restart.
 #[derive(Default)]
 pub(crate) struct Throttle {
-    entries: Mutex<HashMap<Key, Entry>>,
+    state: Mutex<State>,
 }
 
-/// `None`: all users from that address.
-type Key = (Option<String>, IpAddr);
+#[derive(Default)]
+struct State {
+    entries: HashMap<Key, Entry>,
+    /// Who has logged in from where.
+    known: HashMap<(String, IpAddr), Timestamp>,
+}
 
+#[derive(Clone, PartialEq, Eq, Hash)]
+enum Key {
+    Pair(String, IpAddr),
+    Address(IpAddr),
+    User(String),
+}
+
+#[derive(Clone, Copy)]
 struct Entry {
     failures: u32,
     last: Timestamp,
-    until: Timestamp,
-    /// Whether an attempt was refused in the present wait.
-    refused: bool,
+    /// When the next attempt has its turn.
+    next: Timestamp,
 }
 
-/// An attempt that comes too soon.
+/// When an attempt may be made.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct TooSoon {
-    /// How long to wait.
+pub(crate) struct Turn {
+    /// How long to wait first.
     pub(crate) wait: Duration,
-    /// Whether it is the first in this wait: told once, for whoever floods the login must not flood the
-    /// trail.
+    /// Whether it is the first that waits since attempts went free: told once, for whoever floods the login must
+    /// not flood the trail.
     pub(crate) first: bool,
 }
 
+/// The queue is full; it has room again after this time.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct QueueFull(pub(crate) Duration);
+
 impl Throttle {
-    fn entries(&self) -> MutexGuard<'_, HashMap<Key, Entry>> {
+    fn state(&self) -> MutexGuard<'_, State> {
         // A panic elsewhere leaves counts that are at worst one off.
-        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Counts an attempt as failed until [`Throttle::succeeded`] says otherwise, so that attempts at the
-    /// same time are counted each; or answers how long to wait first.
+    /// Counts an attempt as failed until [`Throttle::succeeded`] says otherwise, so that attempts at the same
+    /// time are counted each, and tells when it has its turn. `logged_in`: it comes with a session of that user.
     pub(crate) fn attempt(
         &self,
         user: &str,
         peer: Option<SocketAddr>,
+        logged_in: bool,
         now: Timestamp,
-    ) -> Result<(), TooSoon> {
-        let mut entries = self.entries();
-        let keys = keys(user, peer);
-        let mut too_soon: Option<TooSoon> = None;
-        for (key, _) in &keys {
-            let Some(entry) = entries.get_mut(key) else { continue };
-            let Some(wait) = (entry.until - now).to_std().ok().filter(|wait| !wait.is_zero()) else {
-                continue;
-            };
-            let first = !std::mem::replace(&mut entry.refused, true);
-            let other = too_soon.unwrap_or(TooSoon { wait, first });
-            too_soon = Some(TooSoon { wait: wait.max(other.wait), first: first || other.first });
+    ) -> Result<Turn, QueueFull> {
+        let mut state = self.state();
+        let (user, address) = (user.to_lowercase(), counted(peer));
+        let trusted = logged_in || state.known.contains_key(&(user.clone(), address));
+        let pair = state.entry(Key::Pair(user.clone(), address), now);
+        let of_pair = step(pair.failures, FREE[0]);
+        let turn = pair.next.max(now);
+        let queued = between(now, turn);
+        if of_pair.is_some() && queued >= LONGEST_QUEUE {
+            return Err(QueueFull(queued - LONGEST_QUEUE + LONGEST_STEP));
         }
-        if let Some(too_soon) = too_soon {
-            return Err(too_soon);
-        }
-        for (key, free) in keys {
-            make_room(&mut entries, now);
-            let entry =
-                entries.entry(key).or_insert(Entry { failures: 0, last: now, until: now, refused: false });
-            if since(entry.last, now) >= FORGET_AFTER {
-                entry.failures = 0;
+        let mut wait = of_pair.map_or(Duration::ZERO, |step| {
+            pair.next = turn + step;
+            queued + step
+        });
+        let mut first = pair.failures == FREE[0];
+        pair.count(now);
+        for (key, free) in [(Key::Address(address), FREE[1]), (Key::User(user), FREE[2])] {
+            let entry = state.entry(key, now);
+            if !trusted {
+                wait = wait.max(step(entry.failures, free).unwrap_or_default());
+                first |= entry.failures == free;
             }
-            entry.failures = entry.failures.saturating_add(1);
-            entry.last = now;
-            if entry.failures >= free {
-                let wait = Duration::from_secs(1 << (entry.failures - free).min(5)).min(LONGEST_WAIT);
-                entry.until = now + wait;
-                entry.refused = false;
-            }
+            entry.count(now);
         }
-        Ok(())
+        Ok(Turn { wait, first })
     }
 
-    /// Takes the count of the attempt back, and forgives the user's earlier ones; those of the address
+    /// Takes the count of the attempt back, and forgives the user's earlier ones from there; those of the address
     /// stay: who knows one password may be guessing others.
-    pub(crate) fn succeeded(&self, user: &str, peer: Option<SocketAddr>) {
-        let mut entries = self.entries();
-        let [(of_user, _), (of_address, _)] = keys(user, peer);
-        entries.remove(&of_user);
-        if let Some(entry) = entries.get_mut(&of_address) {
-            entry.failures = entry.failures.saturating_sub(1);
-            entry.until = entry.last;
+    pub(crate) fn succeeded(&self, user: &str, peer: Option<SocketAddr>, now: Timestamp) {
+        let mut state = self.state();
+        let (user, address) = (user.to_lowercase(), counted(peer));
+        state.entries.remove(&Key::Pair(user.clone(), address));
+        for key in [Key::Address(address), Key::User(user.clone())] {
+            if let Some(entry) = state.entries.get_mut(&key) {
+                entry.failures = entry.failures.saturating_sub(1);
+            }
         }
+        make_room(&mut state.known, |last| *last);
+        state.known.insert((user, address), now);
     }
 }
 
-fn keys(user: &str, peer: Option<SocketAddr>) -> [(Key, u32); 2] {
-    let address = counted(peer);
-    [((Some(user.to_lowercase()), address), FREE_PER_USER), ((None, address), FREE_PER_ADDRESS)]
+impl State {
+    fn entry(&mut self, key: Key, now: Timestamp) -> &mut Entry {
+        if !self.entries.contains_key(&key) {
+            make_room(&mut self.entries, |entry| entry.last);
+        }
+        let entry = self.entries.entry(key).or_insert(Entry { failures: 0, last: now, next: now });
+        if between(entry.last, now) >= FORGET_AFTER {
+            *entry = Entry { failures: 0, last: now, next: now };
+        }
+        entry
+    }
 }
 
-fn since(last: Timestamp, now: Timestamp) -> Duration {
-    (now - last).to_std().unwrap_or_default()
+impl Entry {
+    fn count(&mut self, now: Timestamp) {
+        self.failures = self.failures.saturating_add(1);
+        self.last = now;
+    }
 }
 
-fn make_room(entries: &mut HashMap<Key, Entry>, now: Timestamp) {
-    if entries.len() < MOST {
+/// What an attempt waits after so many failures.
+fn step(failures: u32, free: u32) -> Option<Duration> {
+    let beyond = failures.checked_sub(free)?;
+    Some((FIRST_STEP * (1 << (beyond / 10).min(8))).min(LONGEST_STEP))
+}
+
+fn between(from: Timestamp, to: Timestamp) -> Duration {
+    (to - from).to_std().unwrap_or_default()
+}
+
+/// A quarter at once, so that a flood does not sort them each time.
+fn make_room<K: Eq + std::hash::Hash, V>(all: &mut HashMap<K, V>, last: impl Fn(&V) -> Timestamp) {
+    if all.len() < MOST {
         return;
     }
-    entries.retain(|_, entry| since(entry.last, now) < FORGET_AFTER);
-    if entries.len() < MOST {
-        return;
-    }
-    // A quarter at once, so that a flood does not sort them each time.
-    let mut lasts: Vec<Timestamp> = entries.values().map(|entry| entry.last).collect();
+    let mut lasts: Vec<Timestamp> = all.values().map(&last).collect();
     lasts.sort_unstable();
     let mut surplus = MOST / 4;
     let newest_out = lasts[surplus];
-    entries.retain(|_, entry| {
-        let out = surplus > 0 && entry.last <= newest_out;
+    all.retain(|_, value| {
+        let out = surplus > 0 && last(value) <= newest_out;
         surplus -= usize::from(out);
         !out
     });
@@ -136,56 +174,99 @@ fn make_room(entries: &mut HashMap<Key, Entry>, now: Timestamp) {
 mod tests {
     use super::*;
 
-    fn at(seconds: i64) -> Timestamp {
-        chrono::DateTime::from_timestamp(1_793_491_200 + seconds, 0).unwrap()
+    fn at(millis: i64) -> Timestamp {
+        chrono::DateTime::from_timestamp_millis(1_793_491_200_000 + millis).unwrap()
     }
 
     fn peer(last: u8) -> Option<SocketAddr> {
         Some(SocketAddr::from(([192, 0, 2, last], 4000)))
     }
 
+    fn wait(throttle: &Throttle, user: &str, from: u8, now: i64) -> u64 {
+        let turn = throttle.attempt(user, peer(from), false, at(now)).unwrap();
+        u64::try_from(turn.wait.as_millis()).unwrap()
+    }
+
     #[test]
-    fn waits_grow_to_half_a_minute_and_end() {
+    fn attempts_at_one_user_from_one_address_queue() {
         let throttle = Throttle::default();
-        let mut now = 0;
-        for _ in 0..5 {
-            throttle.attempt("ada", peer(1), at(now)).unwrap();
+        let waits: Vec<u64> = (0..9).map(|_| wait(&throttle, "ada", 1, 0)).collect();
+        assert_eq!(waits, [0, 0, 0, 0, 0, 250, 500, 750, 1000]);
+        // One after the other each waits a step, which grows to a second.
+        let mut now = 60_000;
+        let steps: Vec<u64> = (0..40)
+            .map(|_| {
+                let wait = wait(&throttle, "ada", 1, now);
+                now += 5_000;
+                wait
+            })
+            .collect();
+        assert_eq!((steps[0], steps[20], steps[39]), (250, 1000, 1000));
+        // Other names, and other cases of the same.
+        assert_eq!(wait(&throttle, "ADA", 1, now), 1000);
+        assert_eq!(wait(&throttle, "ada", 2, now), 0);
+        assert_eq!(wait(&throttle, "ada", 1, now + 16 * 60_000), 0);
+    }
+
+    #[test]
+    fn the_queue_is_bounded_and_its_beginning_told_once() {
+        let throttle = Throttle::default();
+        let turns: Vec<_> = (0..300).map(|_| throttle.attempt("ada", peer(1), false, at(0))).collect();
+        let waiting = turns.iter().flatten().filter(|turn| !turn.wait.is_zero()).count();
+        assert!((60..200).contains(&waiting), "{waiting}");
+        let longest = turns.iter().flatten().map(|turn| turn.wait).max().unwrap();
+        assert!(longest <= LONGEST_QUEUE + LONGEST_STEP, "{longest:?}");
+        assert!(turns.last().unwrap().is_err());
+        assert!(turns.iter().flatten().filter(|turn| turn.first).count() <= 3);
+        // It moves on.
+        assert!(throttle.attempt("ada", peer(1), false, at(5_000)).is_ok());
+    }
+
+    #[test]
+    fn strangers_cost_others_a_moment_at_most() {
+        let throttle = Throttle::default();
+        // From one address, at users of all names.
+        for n in 0..10_000 {
+            throttle.attempt(&format!("user{n}"), peer(1), false, at(n)).unwrap();
         }
-        let mut waits = Vec::new();
-        for _ in 0..8 {
-            let TooSoon { wait, first } = throttle.attempt("ada", peer(1), at(now)).unwrap_err();
-            assert!(first, "each wait is told");
-            assert!(!throttle.attempt("ada", peer(1), at(now)).unwrap_err().first, "and once");
-            waits.push(wait.as_secs());
-            now += i64::try_from(wait.as_secs()).unwrap();
-            throttle.attempt("ada", peer(1), at(now)).unwrap();
+        assert_eq!(wait(&throttle, "ada", 1, 10_000), 1000);
+        assert_eq!(wait(&throttle, "ada", 2, 10_000), 0);
+        // From everywhere, at one user.
+        for n in 0..10_000_u32 {
+            let from = Some(SocketAddr::from((n.to_be_bytes(), 1)));
+            throttle.attempt("ada", from, false, at(10_000 + i64::from(n))).unwrap();
         }
-        assert_eq!(waits, [1, 2, 4, 8, 16, 30, 30, 30]);
-        throttle.attempt("ada", peer(2), at(now)).unwrap();
-        throttle.attempt("ada", peer(1), at(now + 1000)).unwrap();
-        throttle.attempt("ada", peer(1), at(now + 1000)).unwrap();
+        assert_eq!(wait(&throttle, "ada", 3, 20_000), 1000);
+        assert_eq!(wait(&throttle, "grace", 3, 20_000), 0);
+        // Who has logged in from there, or is logged in, does not wait for them.
+        throttle.succeeded("ada", peer(3), at(20_000));
+        assert_eq!(wait(&throttle, "ada", 3, 20_000), 0);
+        assert_eq!(throttle.attempt("ada", peer(4), true, at(20_000)).unwrap().wait, Duration::ZERO);
     }
 
     #[test]
     fn a_success_forgives_the_user_and_not_the_address() {
         let throttle = Throttle::default();
-        for _ in 0..4 {
-            throttle.attempt("ada", peer(1), at(0)).unwrap();
+        for _ in 0..9 {
+            wait(&throttle, "ada", 1, 0);
         }
-        throttle.succeeded("ada", peer(1));
-        for n in 0..22 {
-            throttle.attempt(&format!("user{n}"), peer(1), at(0)).unwrap();
+        throttle.succeeded("ada", peer(1), at(0));
+        for n in 0..17 {
+            wait(&throttle, &format!("user{n}"), 1, 0);
         }
-        throttle.attempt("ada", peer(1), at(0)).unwrap_err();
+        assert_eq!(wait(&throttle, "grace", 1, 0), 250);
+        assert_eq!(wait(&throttle, "ada", 1, 0), 0);
     }
 
     #[test]
     fn memory_is_bounded() {
         let throttle = Throttle::default();
         for n in 0..10_000_u32 {
-            let address = SocketAddr::from((n.to_be_bytes(), 1));
-            throttle.attempt("ada", Some(address), at(0)).unwrap();
+            let address = Some(SocketAddr::from((n.to_be_bytes(), 1)));
+            throttle.attempt("ada", address, false, at(0)).unwrap();
+            throttle.succeeded("ada", address, at(0));
         }
-        assert!(throttle.entries().len() <= MOST);
+        let state = throttle.state();
+        assert!(state.entries.len() <= MOST && state.known.len() <= MOST);
     }
 }

@@ -29,7 +29,7 @@ async fn what_is_left_of_a_refused_message_is_read_to_its_end() {
             let mut reader = reader;
             reader.read_exact(&mut [0; 10]).unwrap();
         });
-        tokio::join!(arriving.pump(sender, u64::MAX), async { reading.await.unwrap() });
+        tokio::join!(arriving.pump(sender, u64::MAX, || false), async { reading.await.unwrap() });
         arriving.pass_over().await;
         assert_eq!(asked.load(Ordering::Relaxed), 100);
     }
@@ -44,7 +44,7 @@ async fn more_than_agreed_is_refused_by_that_name_and_passed_over() {
         let error = io::copy(&mut reader, &mut io::sink()).unwrap_err();
         error.downcast::<Unfit>().unwrap()
     });
-    let ((), refused) = tokio::join!(arriving.pump(sender, 10 * PIECE), reading);
+    let ((), refused) = tokio::join!(arriving.pump(sender, 10 * PIECE, || false), reading);
     assert_eq!(refused.unwrap(), Unfit::TooLarge { most: 10 * PIECE });
     arriving.pass_over().await;
     assert_eq!(asked.load(Ordering::Relaxed), 100);
@@ -76,4 +76,41 @@ async fn nobody_is_passed_over_for_ever() {
 async fn a_sender_that_waits_for_us_is_not_waited_for() {
     let never = futures::stream::pending::<model::Result<Bytes>>();
     Arriving::new(Body::stream(never, None), false).pass_over().await;
+}
+
+#[tokio::test]
+async fn who_stalls_makes_room_as_soon_as_others_wait() {
+    for (crowded, ends) in [(true, true), (false, false)] {
+        let body = futures::stream::once(async { Ok(Bytes::from_static(b"x")) });
+        let body = futures::StreamExt::chain(body, futures::stream::pending::<model::Result<Bytes>>());
+        let mut arriving = Arriving::new(Body::stream(body, Some(1000)), false);
+        arriving.begin().await.unwrap();
+        let (sender, mut reader) = mpsc::channel(IN_FLIGHT);
+        let pumping = arriving.pump(sender, u64::MAX, || crowded);
+        let ended = tokio::time::timeout(2 * STALLED, pumping).await.is_ok();
+        assert_eq!(ended, ends);
+        assert_eq!(reader.recv().await.unwrap().unwrap(), "x");
+        if ends {
+            let error = stream_error(reader.recv().await.unwrap().unwrap_err());
+            assert_eq!(error.kind(), ErrorKind::Timeout, "{error}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn who_keeps_the_pace_may_be_silent_while_others_wait() {
+    let body = futures::stream::unfold(0, |count| async move {
+        tokio::time::sleep(if count == 1 { STALLED + 2 * LOOK } else { Duration::ZERO }).await;
+        (count < 2).then(|| (Ok(Bytes::from(vec![0; 100_000])), count + 1))
+    });
+    let mut arriving = Arriving::new(Body::stream(body, None), false);
+    let (sender, mut reader) = mpsc::channel(IN_FLIGHT);
+    let (_, received) = tokio::join!(arriving.pump(sender, u64::MAX, || true), async {
+        let mut received = 0;
+        while let Some(piece) = reader.recv().await {
+            received += piece.unwrap().len();
+        }
+        received
+    });
+    assert_eq!(received, 200_000);
 }
