@@ -14,8 +14,9 @@ pub type Shutdown = watch::Receiver<bool>;
 /// Something that takes messages from partners.
 #[async_trait]
 pub trait Listener: Send + Sync {
-    /// Takes its address, or registers its routes with `net`'s server. A failure takes this listener
-    /// down and says so; the process lives.
+    /// Takes its addresses, or registers its routes with `net`'s server. A failure takes this listener
+    /// down and says so; the process lives, and calls it again after a while, until it works: what is
+    /// taken already stays so.
     ///
     /// # Errors
     /// The address is taken, or may not be used.
