@@ -208,6 +208,8 @@ watch() {
     sleep 1 # a start that was killed with its owner may have been between making the server and noting it
     rm -f "$dir/run/watchdog"
     end KILL
+    # Tests that run in processes of their own share one server; none of them could remove its directory.
+    if [ -e "$dir/run/temporary" ]; then rm -rf "$dir"; fi
   elif [ -n "${last:-}" ] && alive "$last" "$last_born"; then
     signal_tree KILL "$last"
   fi
@@ -221,8 +223,8 @@ stop_watching() {
 }
 
 serve_command() {
-  local command=${1:-} owner='' options=() attempt
-  [ $# -ge 2 ] || die "usage: ${0##*/} start DIR [--owner-pid PID] [option...] | stop|kill|pause|resume|restart|status DIR"
+  local command=${1:-} owner='' temporary='' options=() attempt
+  [ $# -ge 2 ] || die "usage: ${0##*/} start DIR [--owner-pid PID [--temporary]] [option...] | stop|kill|pause|resume|restart|status DIR"
   [ "$command" != start ] || mkdir -p "$2/run"
   [ -d "$2" ] || { [ "$command" = stop ] && exit 0; } || die "no such directory: $2"
   dir=$(cd "$2" && pwd -P)
@@ -236,6 +238,10 @@ serve_command() {
             owner=${2:?--owner-pid wants a process id}
             shift 2
             ;;
+          --temporary)
+            temporary=1
+            shift
+            ;;
           *)
             options+=("$1")
             shift
@@ -245,6 +251,7 @@ serve_command() {
       if [ -n "$owner" ]; then
         [ -n "$(start_time "$owner")" ] || die "--owner-pid: no process $owner"
         echo "$owner $(start_time "$owner")" >"$dir/run/owner"
+        if [ -n "$temporary" ]; then : >"$dir/run/temporary"; fi
       fi
       trap 'end KILL; exit 1' INT TERM
       configure "${options[@]}"

@@ -100,7 +100,7 @@ fn server() -> &'static std::path::Path {
             let started = script()
                 .arg("start")
                 .arg(&dir)
-                .args(["--owner-pid", &owner.to_string()])
+                .args(["--owner-pid", &owner.to_string(), "--temporary"])
                 .stdin(Stdio::null())
                 .output()
                 .unwrap();

@@ -37,7 +37,11 @@ fn server() -> &'static Path {
         lock.lock().unwrap();
         if !dir.join("run/json").exists() {
             let mut start = script();
-            start.arg("start").arg(&dir).args(["--owner-pid", &owner.to_string()]).stdin(Stdio::null());
+            start
+                .arg("start")
+                .arg(&dir)
+                .args(["--owner-pid", &owner.to_string(), "--temporary"])
+                .stdin(Stdio::null());
             let started = start.output().unwrap();
             assert!(started.status.success(), "{}", String::from_utf8_lossy(&started.stderr));
         }

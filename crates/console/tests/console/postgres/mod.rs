@@ -57,7 +57,7 @@ fn start() -> PathBuf {
     let started = script()
         .arg("start")
         .arg(&dir)
-        .args(["--owner-pid", &std::process::id().to_string()])
+        .args(["--owner-pid", &std::process::id().to_string(), "--temporary"])
         .stdin(Stdio::null())
         .output()
         .unwrap();
