@@ -140,7 +140,7 @@ fn holds_tests(path: &Path) -> bool {
         return false;
     }
     let text = std::fs::read_to_string(path).unwrap();
-    let marks = ["#[test]", "#[tokio::test", "both! {"];
+    let marks = ["#[test]", "#[tokio::test", "both! {", "both!("];
     if text.lines().any(|line| marks.iter().any(|mark| line.trim_start().starts_with(mark))) {
         return true;
     }
