@@ -22,6 +22,12 @@ test("overview", async () => {
   await checkPage(page, "overview");
 });
 
+test("flows", async () => {
+  await page.goto(url("/flows"));
+  await shows(page, "orders", "statements", "acme-folder");
+  await checkPage(page, "flows");
+});
+
 test("transfers", async () => {
   await page.goto(url("/transfers"));
   assert.ok(await page.locator("tr[data-key]").count() >= 8);
@@ -130,7 +136,7 @@ test("times are in the viewer's zone, and UTC on hover", async () => {
 
 test("without scripts every page is whole, in UTC", async () => {
   const plain = await visitor({ state, scripts: false });
-  for (const path of ["/", "/transfers", "/connections", "/audit"]) {
+  for (const path of ["/", "/flows", "/transfers", "/connections", "/audit"]) {
     await plain.goto(url(path));
     assert.ok(await plain.locator("main tbody tr").count() > 0, path);
     assert.match(await plain.locator("main time").first().textContent(), /^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC$/, path);

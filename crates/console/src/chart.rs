@@ -57,6 +57,14 @@ impl Chart {
         self.hours.iter().map(|(_, hour)| hour.recorded).max().unwrap_or(0)
     }
 
+    /// How high an hour's bars are: all of it, and of this what failed.
+    fn heights(&self, hour: &HourCount) -> (u64, u64) {
+        // A single failure among thousands is still seen.
+        let room = (HEIGHT - 4) as u64;
+        let height = |count: u64| if count == 0 { 0 } else { (count * room / self.most().max(1)).max(3) };
+        (height(hour.recorded), height(hour.failed).min(height(hour.recorded)))
+    }
+
     pub(crate) fn lines(&self) -> Vec<ChartLine> {
         self.hours
             .iter()
@@ -67,6 +75,45 @@ impl Chart {
                 failed: hour.failed,
             })
             .collect()
+    }
+}
+
+/// The same, small and light, for a list with many of them.
+pub(crate) struct Spark(Chart);
+
+impl Spark {
+    pub(crate) fn day(now: Timestamp, hours: &[HourCount; HOURS]) -> Self {
+        Self(Chart::day(now, [hours]))
+    }
+}
+
+impl HtmlSafe for Spark {}
+
+impl fmt::Display for Spark {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let chart = &self.0;
+        let base = HEIGHT - 1;
+        let (recorded, failed) = (chart.recorded(), grouped(chart.failed()));
+        write!(
+            f,
+            "<svg class='chart' viewBox='0 0 {WIDTH} {HEIGHT}' preserveAspectRatio='none' role='img' \
+             aria-label='By hour: {recorded} in 24 hours, {failed} failed'><path class='axis' d='M0 {base}H{WIDTH}'/>",
+        )?;
+        for (class, of_bar) in [("bar", false), ("bar bad", true)] {
+            let mut path = String::new();
+            for (place, (_, hour)) in chart.hours.iter().enumerate() {
+                let (all, bad) = chart.heights(hour);
+                let (low, height) = if of_bar { (0, bad) } else { (bad, all - bad) };
+                if height > 0 {
+                    let x = place * STEP + (STEP - BAR) / 2;
+                    path.push_str(&format!("M{x} {}v-{height}h{BAR}v{height}z", base as u64 - low));
+                }
+            }
+            if !path.is_empty() {
+                write!(f, "<path class='{class}' d='{path}'/>")?;
+            }
+        }
+        f.write_str("</svg>")
     }
 }
 
@@ -89,10 +136,7 @@ impl fmt::Display for Chart {
             if hour.recorded == 0 {
                 continue;
             }
-            // A single failure among thousands is still seen.
-            let room = (HEIGHT - 4) as u64;
-            let height = |count: u64| if count == 0 { 0 } else { (count * room / most.max(1)).max(3) };
-            let (all, bad) = (height(hour.recorded), height(hour.failed).min(height(hour.recorded)));
+            let (all, bad) = self.heights(hour);
             let x = place * STEP + (STEP - BAR) / 2;
             let base = (HEIGHT - 1) as u64;
             write!(

@@ -19,6 +19,7 @@ use std::sync::Arc;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Section {
     Overview,
+    Flows,
     Transfers,
     Connections,
     Audit,
@@ -103,6 +104,7 @@ impl Frame {
         let link = |path, name, section| NavLink { path, name, current: self.section == section };
         let mut links = vec![
             link("/", "Overview", Section::Overview),
+            link("/flows", "Flows", Section::Flows),
             link("/transfers", "Transfers", Section::Transfers),
             link("/connections", "Connections", Section::Connections),
         ];

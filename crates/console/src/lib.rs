@@ -13,6 +13,7 @@ mod connections;
 mod detail;
 mod door;
 mod events;
+mod flows;
 mod frame;
 mod guard;
 mod overview;

@@ -2,12 +2,11 @@
 
 use crate::chart::Chart;
 use crate::door::session::FRAGMENT;
+use crate::flows::{FlowLine, few};
 use crate::frame::{Frame, Section};
 use crate::problem::Problem;
-use crate::query::Asked;
 use crate::show::{Badge, Moment, between, duration_text, grouped, safe_text, unreadable_rows};
 use crate::site::Site;
-use crate::transfers::{ANY_FAILED, PATH as TRANSFERS};
 use crate::trouble::{LONG_LAG, Troubles, troubles};
 use askama::Template;
 use axum::extract::State;
@@ -102,15 +101,6 @@ pub(crate) fn state_counts(overview: &Overview, chosen: Option<TransferState>) -
         .collect()
 }
 
-struct FlowLine {
-    name: String,
-    url: String,
-    failed_url: String,
-    recorded: String,
-    failed: u64,
-    chart: Chart,
-}
-
 #[derive(Template)]
 #[template(path = "overview.html")]
 struct OverviewPage {
@@ -124,6 +114,9 @@ struct OverviewBody {
     states: Vec<StateCount>,
     chart: Chart,
     flows: Vec<FlowLine>,
+    /// Whether not all are shown that had a transfer, and how many had one.
+    flows_left_out: bool,
+    flow_count: String,
     troubles: Troubles,
     unreadable: Vec<String>,
     alarm: Option<(Moment, String)>,
@@ -160,24 +153,13 @@ pub(crate) async fn page(
 fn body(site: &Site, count: &Count) -> OverviewBody {
     let (now, overview) = (site.now(), &count.overview);
     let lag = &overview.seal_lag;
+    let shown = few(&overview.flows, now);
     OverviewBody {
         states: state_counts(overview, None),
         chart: Chart::day(now, overview.flows.iter().map(|flow| &flow.hours)),
-        flows: overview
-            .flows
-            .iter()
-            .map(|flow| FlowLine {
-                url: Asked::default().with(TRANSFERS, "flow", &flow.flow),
-                failed_url: Asked::default().url(
-                    TRANSFERS,
-                    &[("flow", Some(&flow.flow)), ("state", Some(ANY_FAILED)), ("within", Some("24h"))],
-                ),
-                name: flow.flow.clone(),
-                recorded: grouped(flow.recorded),
-                failed: flow.failed,
-                chart: Chart::day(now, [&flow.hours]),
-            })
-            .collect(),
+        flows_left_out: overview.flows.len() > shown.len(),
+        flow_count: grouped(overview.flows.len() as u64),
+        flows: shown,
         troubles: troubles(site, count),
         alarm: site.vitals.audit_alarm().map(|alarm| (Moment(alarm.since), safe_text(&alarm.what))),
         sealing_stopped: site.vitals.sealing_stopped().map(|why| safe_text(&why)),

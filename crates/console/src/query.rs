@@ -225,6 +225,9 @@ fn moment(text: &str) -> Option<Timestamp> {
         })
 }
 
+/// What pages are called in lists by time.
+const WORDS: [&str; 3] = ["Newest", "Newer", "Older"];
+
 /// Where the neighbours of a page are.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Pager {
@@ -232,6 +235,8 @@ pub(crate) struct Pager {
     pub(crate) newest: Option<String>,
     pub(crate) newer: Option<String>,
     pub(crate) older: Option<String>,
+    /// What the three are called.
+    pub(crate) words: [&'static str; 3],
 }
 
 impl Pager {
@@ -255,7 +260,7 @@ impl Pager {
             let trail = Some(trail.as_str()).filter(|trail| !trail.is_empty());
             asked.url(path, &[("after", before), ("trail", trail)])
         });
-        Self { newest, newer, older }
+        Self { newest, newer, older, words: WORDS }
     }
 }
 
@@ -294,7 +299,7 @@ mod tests {
             assert_eq!(place(&here), place(expected));
         }
         let first = Pager::new(&Asked::read("state=held"), "/t", None);
-        assert_eq!(first, Pager { newest: None, newer: None, older: None });
+        assert_eq!(first, Pager { newest: None, newer: None, older: None, words: WORDS });
     }
 
     #[test]

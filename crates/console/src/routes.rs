@@ -3,7 +3,7 @@
 use crate::door::{first_start, login, session};
 use crate::site::Site;
 use crate::{
-    assets, connections, events, frame, guard, overview, probes, problem::Problem, transfers, waybill,
+    assets, connections, events, flows, frame, guard, overview, probes, problem::Problem, transfers, waybill,
 };
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
@@ -18,6 +18,7 @@ const LARGEST_FORM: usize = 16 * 1024;
 pub(crate) fn router(site: Arc<Site>) -> Router {
     let pages = Router::new()
         .route("/", get(overview::page))
+        .route("/flows", get(flows::page))
         .route("/transfers", get(transfers::page))
         .route("/transfers/{id}", get(waybill::page))
         .route("/connections", get(connections::page))
@@ -38,7 +39,7 @@ pub(crate) fn router(site: Arc<Site>) -> Router {
         .method_not_allowed_fallback(async || {
             Problem::new(
                 StatusCode::METHOD_NOT_ALLOWED,
-                "Not like this",
+                "Method not allowed",
                 "This address does not take that kind of request.",
                 "Start from the list of transfers.",
             )

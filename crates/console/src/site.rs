@@ -2,6 +2,7 @@
 
 use crate::assets::Assets;
 use crate::door::{Hasher, Throttle, first_start};
+use crate::flows::Defined;
 use crate::overview::Counted;
 use crate::routes;
 use crate::trouble::Trouble;
@@ -127,6 +128,7 @@ pub(crate) struct Site {
     pub(crate) throttle: Throttle,
     pub(crate) hasher: Hasher,
     pub(crate) counted: Counted,
+    pub(crate) defined: Defined,
     pub(crate) started: Timestamp,
 }
 
@@ -158,6 +160,7 @@ impl Console {
                 throttle: Throttle::default(),
                 hasher: Hasher::default(),
                 counted: Counted::default(),
+                defined: Defined::default(),
                 started,
             }),
         }

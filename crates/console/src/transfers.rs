@@ -2,6 +2,7 @@
 
 use crate::chart::Chart;
 use crate::door::session::FRAGMENT;
+use crate::flows::names;
 use crate::frame::{Frame, Section};
 use crate::overview::{StateCount, state_counts};
 use crate::problem::Problem;
@@ -19,6 +20,9 @@ use store::{TransferFilter, TransferView};
 pub(crate) const PATH: &str = "/transfers";
 /// The state filter's word for transfers that failed or partly failed.
 pub(crate) const ANY_FAILED: &str = "any_failed";
+
+/// Flows that the form suggests, the busiest ones.
+const SUGGESTED: usize = 50;
 
 /// A row of a list of transfers.
 pub(crate) struct TransferLine {
@@ -179,7 +183,7 @@ pub(crate) async fn page(
         states: state_counts(&overview, filter.state),
         choices: choices(&filter),
         times: times(&asked),
-        flows: overview.flows.iter().map(|flow| flow.flow.clone()).collect(),
+        flows: names(&overview.flows, SUGGESTED),
         chart: Chart::day(now, overview.flows.iter().map(|flow| &flow.hours)),
         chips,
         problems,

@@ -90,3 +90,60 @@ async fn every_trouble_has_its_row_on(world: World) {
     assert_eq!(events.status, StatusCode::OK);
     assert_eq!(events.text.matches("<details class=\"event\">").count(), 3);
 }
+
+both!(two_hundred_flows_weigh_little, two_hundred_flows_weigh_little_on);
+
+/// 200 flows with a transfer each, some failed, and two hundred definitions beside them.
+async fn two_hundred_flows_weigh_little_on(world: World) {
+    let mut browser = enter(&world).await;
+    let empty = browser.get("/flows").await.text;
+    assert!(empty.contains("No flows yet"), "{empty}");
+    let filler = Filler::new(&world.store, world.now()).await;
+    let name = |number: u32| format!("{number:03}-{}", "orders-from-a-partner-with-a-long-name-".repeat(4));
+    for number in 0..200 {
+        let way = if number % 9 == 0 { Way::Failed } else { Way::Completed };
+        let at = world.now() - Duration::from_secs(u64::from(number) * 400);
+        let file = format!("{}-{number}.edi", "A-NAME-THAT-A-PARTNER-THOUGHT-USEFUL-".repeat(6));
+        filler.transfer(file.as_str().into(), &name(number), way, at, None).await;
+    }
+    let flows: serde_json::Map<String, serde_json::Value> = (100..400)
+        .map(|number| {
+            let flow = serde_json::json!({
+                "source": {"endpoint": "acme-sftp"}, "destination": [{"endpoint": "globex-as2"}],
+            });
+            (name(number), flow)
+        })
+        .collect();
+    let documents = serde_json::json!({"files": {"flows.toml": {"flow": flows}}});
+    world.store.apply_revision(documents, model::Actor::System, None, world.now(), vec![]).await.unwrap();
+    world.pass(Duration::from_secs(120));
+    let overview = browser.get("/").await.text;
+    let weight = overview.len();
+    assert!(weight < 100 * 1024, "the overview has {weight} bytes");
+    assert!(browser.get("/transfers").await.text.len() < 200 * 1024);
+    assert!(overview.contains("All 200 flows") && overview.contains("those with failures, and the busiest"));
+    assert_eq!(overview.matches("class=\"wide spark\"><svg").count(), 15);
+    assert_eq!(overview.matches("class=\"bad-text\"").count(), 8);
+    // The list has all of them, page by page, those that are defined and those that are not any more.
+    let mut url = "/flows".to_owned();
+    let mut seen = 0;
+    loop {
+        let page = browser.get(&url).await.text;
+        assert!(page.len() < 150 * 1024, "{url} has {} bytes", page.len());
+        seen += page.matches("<tr data-key=").count();
+        match browser::link(&page, "rel=\"next\" href=\"") {
+            Some(next) => url = next,
+            None => break,
+        }
+    }
+    assert_eq!(seen, 400);
+    let back = browser::link(&browser.get(&url).await.text, "rel=\"prev\" href=\"").unwrap();
+    assert!(browser.get(&back).await.text.contains("acme-sftp \u{2192} globex-as2"));
+    for (query, count) in
+        [("show=failed", 23), ("show=idle&name=399-", 1), ("name=ORDERS&show=busy", 50), ("name=none", 0)]
+    {
+        let page = browser.get(&format!("/flows?{query}")).await.text;
+        assert_eq!(page.matches("<tr data-key=").count(), count, "{query}");
+    }
+    assert!(browser.get("/flows?name=none").await.text.contains("No flow fits these filters"));
+}

@@ -42,6 +42,7 @@ async fn every_answer_is_guarded() {
     let style = browser::between(&page, "rel=\"stylesheet\" href=\"", "\"").to_owned();
     let paths = [
         "/",
+        "/flows",
         "/transfers",
         "/connections",
         "/audit",
@@ -251,7 +252,7 @@ async fn a_part_of_a_page_is_the_part_of_the_page() {
     let (world, mut browser) = inside().await;
     let filler = Filler::new(&world.store, world.now()).await;
     let id = filler.transfer("850.edi".into(), "orders", Way::Completed, world.now(), None).await;
-    for path in ["/", "/transfers", "/connections", "/audit", &format!("/transfers/{id}")] {
+    for path in ["/", "/flows", "/transfers", "/connections", "/audit", &format!("/transfers/{id}")] {
         let page = browser.get(path).await.text;
         let part = browser.fragment(path).await;
         assert_eq!(part.status, StatusCode::OK, "{path}");
