@@ -234,6 +234,7 @@ CREATE TABLE connections (
     failed             BOOLEAN
 );
 CREATE INDEX connections_by_time ON connections (opened_at, id);
+CREATE INDEX connections_by_time_without_console ON connections (opened_at, id) WHERE coalesce(purpose, '') <> 'console';
 CREATE INDEX connections_by_endpoint ON connections (endpoint, opened_at, id);
 CREATE INDEX connections_live ON connections (opened_at, id) WHERE closed_at IS NULL;
 

@@ -4,13 +4,13 @@ use crate::detail::{Fact, Facts};
 use crate::door::session::FRAGMENT;
 use crate::frame::{Frame, Section};
 use crate::problem::Problem;
-use crate::query::{Asked, Chip, Pager, Reading};
+use crate::query::{Asked, CONSOLE, Chip, Pager, Reading, ended, live_every};
 use crate::show::{
     Badge, Icon, Moment, ShortId, Size, Tone, between, direction, duration_text, one_line, safe_text,
     unreadable_rows,
 };
 use crate::site::{Site, path_id};
-use crate::transfers::{Choice, times};
+use crate::transfers::{Choice, shown_or_not, times};
 use askama::Template;
 use axum::extract::{Path, State};
 use axum::response::{Html, IntoResponse, Response};
@@ -122,6 +122,7 @@ fn never_came_up(connection: &ConnectionView) -> bool {
 #[template(path = "connections_list.html")]
 struct ConnectionsList {
     rows: Vec<ConnectionLine>,
+    ended: Option<String>,
     unreadable: Vec<String>,
     pager: Pager,
     filtered: bool,
@@ -144,8 +145,10 @@ struct ConnectionsPage {
     protocols: Vec<Choice>,
     directions: Vec<Choice>,
     times: Vec<Choice>,
+    console: Vec<Choice>,
     chips: Vec<Chip>,
     problems: Vec<String>,
+    live_every: u32,
     more: bool,
     list: ConnectionsList,
 }
@@ -177,6 +180,7 @@ fn filter(reading: &mut Reading<'_>, now: Timestamp) -> ConnectionFilter {
         direction: way,
         address,
         failed,
+        without_console: false,
         from: span.from,
         to: span.to,
     }
@@ -191,15 +195,20 @@ pub(crate) async fn page(
 ) -> Result<Response, Problem> {
     let now = site.now();
     let mut reading = Reading::new(&asked, PATH);
-    let filter = filter(&mut reading, now);
+    let mut filter = filter(&mut reading, now);
+    let through_text = filter.address.is_some();
+    reading.tell_index(site.store.text_index(), through_text);
     let page = reading.page();
+    let filtered = !reading.chips.is_empty();
+    filter.without_console = reading.without_console();
     let (chips, problems) = (reading.chips, reading.problems);
     let found = site.store.connections(&filter, page).await?;
     let list = ConnectionsList {
         rows: found.rows.iter().map(|row| ConnectionLine::new(row, now)).collect(),
         unreadable: unreadable_rows("connection", &found.unreadable),
         pager: Pager::new(&asked, PATH, found.next),
-        filtered: !chips.is_empty(),
+        ended: ended(found.ended_after),
+        filtered,
         at: Moment(now),
     };
     if headers.contains_key(FRAGMENT) {
@@ -233,9 +242,11 @@ pub(crate) async fn page(
             })
             .collect(),
         times: times(&asked),
+        console: shown_or_not(&asked),
         chips,
         problems,
-        more: ["from", "to", "direction"].iter().any(|key| asked.get(key).is_some()),
+        live_every: live_every(through_text),
+        more: ["from", "to", "direction", CONSOLE].iter().any(|key| asked.get(key).is_some()),
         asked,
         list,
     };

@@ -1,6 +1,6 @@
 //! What events and receipts carry by key, as names and values for people.
 
-use crate::show::{Moment, duration_text, grouped, one_line, safe_text, size_text, with_breaks};
+use crate::show::{Moment, duration_text, grouped, safe_text, size_text, with_breaks};
 use askama::Template;
 use model::Timestamp;
 use serde_json::{Map, Value};
@@ -81,11 +81,6 @@ fn fact(key: &str, value: &Value) -> Fact {
         Some(format!("{path}/{id}"))
     });
     Fact { moment: moment.map(Moment), page, ..Fact::new(&name, text) }
-}
-
-/// The first of some keys that has a text: one line for a list.
-pub(crate) fn first(detail: &Map<String, Value>, keys: &[&str]) -> Option<String> {
-    keys.iter().find_map(|key| detail.get(*key)).map(|value| one_line(&text(value)))
 }
 
 fn text(value: &Value) -> String {

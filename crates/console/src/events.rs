@@ -1,14 +1,14 @@
 //! `/audit`: the audit trail.
 
-use crate::detail::{Fact, Facts, facts, first};
+use crate::detail::{Fact, Facts, facts};
 use crate::door::Visitor;
 use crate::door::session::FRAGMENT;
 use crate::frame::{Frame, Section};
 use crate::problem::Problem;
-use crate::query::{Asked, Chip, Pager, Reading};
-use crate::show::{Badge, Icon, Moment, ShortId, Tone, safe_text, unreadable_rows};
+use crate::query::{Asked, CONSOLE, Chip, Pager, Reading, ended, live_every};
+use crate::show::{Badge, Icon, Moment, ShortId, Tone, one_line, safe_text, unreadable_rows};
 use crate::site::Site;
-use crate::transfers::{Choice, times};
+use crate::transfers::{Choice, shown_or_not, times};
 use askama::Template;
 use axum::extract::State;
 use axum::response::{Html, IntoResponse, Response};
@@ -19,10 +19,6 @@ use store::{EventFilter, EventView};
 use uuid::Uuid;
 
 const PATH: &str = "/audit";
-
-/// Keys that tell most in one line.
-const SUMMARY: [&str; 9] =
-    ["error", "why", "reason", "summary", "change", "file_name", "path", "was", "until"];
 
 /// An event in a list.
 pub(crate) struct EventLine {
@@ -66,7 +62,7 @@ impl EventLine {
             badge: Severity::parse(&event.severity)
                 .map_or(Badge::new(Tone::Quiet, Icon::Info, "Unknown"), Badge::severity),
             kind: safe_text(&event.kind),
-            summary: first(&event.detail, &SUMMARY).unwrap_or_default(),
+            summary: one_line(&event.summary()),
             flow: event.flow.clone(),
             endpoint: event.endpoint.clone(),
             transfer: event.transfer.map(|id| ShortId(id.uuid())),
@@ -80,6 +76,7 @@ impl EventLine {
 #[template(path = "events_list.html")]
 struct EventsList {
     rows: Vec<EventLine>,
+    ended: Option<String>,
     unreadable: Vec<String>,
     pager: Pager,
     filtered: bool,
@@ -106,8 +103,10 @@ struct EventsPage {
     kind: String,
     severities: Vec<Choice>,
     times: Vec<Choice>,
+    console: Vec<Choice>,
     chips: Vec<Chip>,
     problems: Vec<String>,
+    live_every: u32,
     more: bool,
     list: EventsList,
 }
@@ -158,6 +157,7 @@ fn filter(reading: &mut Reading<'_>, now: Timestamp) -> EventFilter {
         connection,
         actor,
         text,
+        without_console: false,
         from: span.from,
         to: span.to,
     }
@@ -178,15 +178,23 @@ pub(crate) async fn page(
     }
     let now = site.now();
     let mut reading = Reading::new(&asked, PATH);
-    let filter = filter(&mut reading, now);
+    let mut filter = filter(&mut reading, now);
+    let through_text = filter.text.is_some();
+    reading.tell_index(site.store.text_index(), through_text);
     let page = reading.page();
+    let filtered = !reading.chips.is_empty();
+    // Who asks for one transfer or one connection gets all about it.
+    if filter.transfer.is_none() && filter.connection.is_none() {
+        filter.without_console = reading.without_console();
+    }
     let (chips, problems) = (reading.chips, reading.problems);
     let found = site.store.events(&filter, page).await?;
     let list = EventsList {
         rows: found.rows.iter().map(EventLine::new).collect(),
         unreadable: unreadable_rows("audit event", &found.unreadable),
         pager: Pager::new(&asked, PATH, found.next),
-        filtered: !chips.is_empty(),
+        ended: ended(found.ended_after),
+        filtered,
         at: Moment(now),
     };
     if headers.contains_key(FRAGMENT) {
@@ -206,9 +214,11 @@ pub(crate) async fn page(
             })
             .collect(),
         times: times(&asked),
+        console: shown_or_not(&asked),
         chips,
         problems,
-        more: ["flow", "endpoint", "transfer", "connection", "actor", "from", "to"]
+        live_every: live_every(through_text),
+        more: ["flow", "endpoint", "transfer", "connection", "actor", "from", "to", CONSOLE]
             .iter()
             .any(|key| asked.get(key).is_some()),
         asked,

@@ -5,7 +5,7 @@ use crate::door::session::FRAGMENT;
 use crate::flows::{FlowLine, few};
 use crate::frame::{Frame, Section};
 use crate::problem::Problem;
-use crate::show::{Badge, Moment, between, duration_text, grouped, safe_text, unreadable_rows};
+use crate::show::{Badge, Moment, between, duration_text, grouped, unreadable_rows};
 use crate::site::Site;
 use crate::trouble::{LONG_LAG, Troubles, troubles};
 use askama::Template;
@@ -119,8 +119,6 @@ struct OverviewBody {
     flow_count: String,
     troubles: Troubles,
     unreadable: Vec<String>,
-    alarm: Option<(Moment, String)>,
-    sealing_stopped: Option<String>,
     live: String,
     unsealed: String,
     lag: String,
@@ -161,8 +159,6 @@ fn body(site: &Site, count: &Count) -> OverviewBody {
         flow_count: grouped(overview.flows.len() as u64),
         flows: shown,
         troubles: troubles(site, count),
-        alarm: site.vitals.audit_alarm().map(|alarm| (Moment(alarm.since), safe_text(&alarm.what))),
-        sealing_stopped: site.vitals.sealing_stopped().map(|why| safe_text(&why)),
         unreadable: unreadable_rows("delivery", &overview.unreadable),
         live: grouped(overview.live_connections),
         unsealed: if lag.events >= 100_000 { "100,000 or more".into() } else { grouped(lag.events) },

@@ -1,16 +1,21 @@
 //! Filters live in the URL: reading them, writing them, taking one away; and paging by keyset.
 
+use crate::show::duration_text;
 use axum::extract::FromRequestParts;
 use chrono::{NaiveDateTime, TimeDelta, Timelike as _};
 use http::request::Parts;
 use model::Timestamp;
 use std::convert::Infallible;
 use std::str::FromStr;
-use store::{Cursor, Page};
+use std::time::Duration;
+use store::{Cursor, Page, TextIndex};
+
 use url::form_urlencoded::{Serializer, parse};
 
 /// Longest value of a filter, in bytes; what is longer is left out.
 const LONGEST_VALUE: usize = 512;
+/// Whether the console's own connections are shown: `yes`.
+pub(crate) const CONSOLE: &str = "console";
 /// Rows of a page.
 pub(crate) const ROWS: u32 = 50;
 /// Pages that `Newer` finds its way back through; before that it leads to the newest.
@@ -97,6 +102,20 @@ pub(crate) struct Reading<'a> {
     pub(crate) problems: Vec<String>,
 }
 
+/// Of a search that was ended before its end.
+pub(crate) fn ended(after: Option<Duration>) -> Option<String> {
+    let after = duration_text(after?);
+    Some(format!(
+        "The search was ended after {after}, before its end: what it would have found is not known. Choose a \
+         shorter time, or a flow, an endpoint or a kind as well."
+    ))
+}
+
+/// How often a list is kept current, in seconds: a search through text seldom, as it may take long.
+pub(crate) const fn live_every(through_text: bool) -> u32 {
+    if through_text { 60 } else { 5 }
+}
+
 /// A filter in force.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Chip {
@@ -146,12 +165,40 @@ impl<'a> Reading<'a> {
         self.word(key, name, |text| text.parse::<T>().ok().map(|id| (id, text.to_owned())))
     }
 
+    /// Whether the console's own connections are left out, as they are unless asked for: they would drown
+    /// the rest. To be read last: its chip is a filter that nobody chose.
+    pub(crate) fn without_console(&mut self) -> bool {
+        match self.asked.get(CONSOLE) {
+            Some("yes") => false,
+            _ => {
+                self.chips.push(Chip {
+                    name: "Console\u{2019}s own connections",
+                    value: "left out".to_owned(),
+                    remove: self.asked.with(self.path, CONSOLE, "yes"),
+                });
+                true
+            }
+        }
+    }
+
+    /// Says of a search through text that it could be faster.
+    pub(crate) fn tell_index(&mut self, index: &TextIndex, through_text: bool) {
+        if let (TextIndex::Missing(_), true) = (index, through_text) {
+            self.problems.push(
+                "PostgreSQL\u{2019}s extension pg_trgm is missing: without it a search looks through all rows of \
+                 the time chosen. The administrator of the database makes it with CREATE EXTENSION pg_trgm; \
+                 Waybill uses it from its next start on."
+                    .to_owned(),
+            );
+        }
+    }
+
     fn chip(&mut self, key: &str, name: &'static str, value: String) {
         self.chips.push(Chip { name, value, remove: self.asked.without(self.path, key) });
     }
 
-    /// The time range: `within` so long, or `from` and `to` in UTC. A search through text looks through
-    /// every row of the range; without one asked for it is bounded.
+    /// The time range: `within` so long, or `from` and `to` in UTC. A search through text may look through
+    /// every row of the range: without one asked for it is the last day, and says so.
     pub(crate) fn span(&mut self, now: Timestamp, bounded: bool) -> Span {
         let within = self.word("within", "Time", |word| {
             let (_, shown, length) = WITHIN.iter().find(|(known, ..)| *known == word)?;
@@ -166,12 +213,12 @@ impl<'a> Reading<'a> {
                 let end = to.map_or(now, |to| to.min(now));
                 self.problems.push(match to {
                     Some(to) if to < now => format!(
-                        "Looked through the 30 days before {}. Choose a beginning to look further back.",
+                        "Looked through the 24 hours before {}. Choose a beginning to look further back.",
                         to.format("%Y-%m-%d %H:%M UTC")
                     ),
-                    _ => "Looked through the last 30 days. Choose a time to look further back.".to_owned(),
+                    _ => "Looked through the last 24 hours. Choose a time to look further back.".to_owned(),
                 });
-                end.checked_sub_signed(TimeDelta::days(30))
+                end.checked_sub_signed(TimeDelta::days(1))
             }
             None => None,
         };
@@ -319,11 +366,11 @@ mod tests {
         assert_eq!(span("within=all&from=2026-01-01", true).0, is("2026-01-01T00:00"));
         // A search through text is bounded from its end.
         let (from, to, said) = span("to=2025-03-31", true);
-        assert_eq!((from, to), (is("2025-03-01T00:00"), is("2025-03-31T00:00")));
-        assert!(said.contains("30 days before 2025-03-31 00:00 UTC"), "{said}");
+        assert_eq!((from, to), (is("2025-03-30T00:00"), is("2025-03-31T00:00")));
+        assert!(said.contains("24 hours before 2025-03-31 00:00 UTC"), "{said}");
         let (from, _, said) = span("to=2027-01-01", true);
-        assert_eq!(from, is("2026-10-21T14:10"));
-        assert!(said.contains("the last 30 days"), "{said}");
+        assert_eq!(from, is("2026-11-19T14:10"));
+        assert!(said.contains("the last 24 hours"), "{said}");
         assert_eq!(span("to=2025-03-31", false), (None, is("2025-03-31T00:00"), String::new()));
     }
 

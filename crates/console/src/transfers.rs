@@ -6,7 +6,7 @@ use crate::flows::names;
 use crate::frame::{Frame, Section};
 use crate::overview::{StateCount, state_counts};
 use crate::problem::Problem;
-use crate::query::{Asked, Chip, Pager, Reading, WITHIN};
+use crate::query::{Asked, CONSOLE, Chip, Pager, Reading, WITHIN, ended, live_every};
 use crate::show::{Badge, Moment, ShortId, Size, between, path_text, unreadable_rows};
 use crate::site::Site;
 use askama::Template;
@@ -75,6 +75,11 @@ pub(crate) struct Choice {
     pub(crate) chosen: bool,
 }
 
+/// Whether the console's own connections are shown.
+pub(crate) fn shown_or_not(asked: &Asked) -> Vec<Choice> {
+    vec![Choice { value: "yes", shown: "Shown", chosen: asked.get(CONSOLE) == Some("yes") }]
+}
+
 /// The ranges of time that a form offers.
 pub(crate) fn times(asked: &Asked) -> Vec<Choice> {
     WITHIN
@@ -87,6 +92,7 @@ pub(crate) fn times(asked: &Asked) -> Vec<Choice> {
 #[template(path = "transfers_list.html")]
 struct TransfersList {
     rows: Vec<TransferLine>,
+    ended: Option<String>,
     unreadable: Vec<String>,
     pager: Pager,
     filtered: bool,
@@ -107,6 +113,7 @@ struct TransfersPage {
     chart: Chart,
     chips: Vec<Chip>,
     problems: Vec<String>,
+    live_every: u32,
     /// Whether the rarer fields are in use.
     more: bool,
     list: TransfersList,
@@ -164,14 +171,18 @@ pub(crate) async fn page(
     let now = site.now();
     let mut reading = Reading::new(&asked, PATH);
     let filter = filter(&mut reading, now);
+    let through_text = filter.name_contains.is_some();
+    reading.tell_index(site.store.text_index(), through_text);
     let page = reading.page();
+    let filtered = !reading.chips.is_empty();
     let (chips, problems) = (reading.chips, reading.problems);
     let found = site.store.transfers(&filter, page).await?;
     let list = TransfersList {
         rows: found.rows.iter().map(TransferLine::new).collect(),
         unreadable: unreadable_rows("transfer", &found.unreadable),
         pager: Pager::new(&asked, PATH, found.next),
-        filtered: !chips.is_empty(),
+        ended: ended(found.ended_after),
+        filtered,
         at: Moment(now),
     };
     if headers.contains_key(FRAGMENT) {
@@ -187,6 +198,7 @@ pub(crate) async fn page(
         chart: Chart::day(now, overview.flows.iter().map(|flow| &flow.hours)),
         chips,
         problems,
+        live_every: live_every(through_text),
         more: asked.get("from").or(asked.get("to")).or(asked.get("partner")).is_some(),
         asked,
         list,

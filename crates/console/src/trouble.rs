@@ -324,9 +324,30 @@ fn delivery(failing: &FailingDelivery) -> Trouble {
     }
 }
 
+/// What this node knows of the trail that it seals.
+fn audit_alarms(site: &Site) -> Vec<Trouble> {
+    let alarm = site.vitals.audit_alarm().map(|alarm| {
+        let what = "Audit alarm: the trail is not the one that was sealed";
+        Trouble::new(TroubleKind::Audit, Severity::Error, "alarm", what)
+            .why(format!("This node seals nothing: {}.", alarm.what))
+            .advice(
+                "Find out who changed the database: waybill audit verify names what was changed. After an older backup \
+                 was restored on purpose, an administrator accepts it: waybill audit accept-restored --reason TEXT.",
+            )
+            .since(alarm.since)
+            .page("/audit?kind=audit.alarm")
+    });
+    let stopped = site.vitals.sealing_stopped().map(|why| {
+        Trouble::new(TroubleKind::Audit, Severity::Error, "stopped", "Audit events are not being sealed")
+            .why(why)
+    });
+    alarm.into_iter().chain(stopped).collect()
+}
+
 /// What this node adds.
 fn of_this_node(site: &Site) -> Vec<Trouble> {
-    let mut all = site.vitals.trouble();
+    let mut all = audit_alarms(site);
+    all.extend(site.vitals.trouble());
     let full = |key: &str, what: &str, why: String, advice: &str| {
         Trouble::new(TroubleKind::Node, Severity::Error, key, what).why(why).advice(advice)
     };

@@ -1,5 +1,9 @@
 //! The audit trail's line.
 
+mod summary;
+
+pub use summary::EventWords;
+
 use crate::connection::words;
 use crate::{ConnectionId, DeliveryId, EventId, NodeName, PeerText, Timestamp, TransferId};
 use serde::{Deserialize, Serialize};

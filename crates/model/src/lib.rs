@@ -26,7 +26,7 @@ mod state;
 mod template;
 mod transfer;
 
-pub use audit::{Actor, AuditEvent, EventKind, Severity};
+pub use audit::{Actor, AuditEvent, EventKind, EventWords, Severity};
 pub use canonical::{canonical_json, canonical_object};
 pub use connection::{
     Certificate, ConnectionClosed, ConnectionFailed, ConnectionOpened, Direction, Protocol, Purpose,

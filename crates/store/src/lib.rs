@@ -37,6 +37,7 @@ mod target;
 mod testing;
 #[cfg(test)]
 mod tests;
+mod text_index;
 mod transaction;
 mod tx;
 mod users;
@@ -70,5 +71,6 @@ pub use search::{
     RefusedMessages, StoreMetrics, TransferFilter, TransferView, UnreadableRow, UnsettledSource, Waybill,
 };
 pub use settings::{IdGenerator, StoreSettings};
+pub use text_index::TextIndex;
 pub use users::{NewUser, Role, Session, User, UserChange};
 pub use verify::{Finding, VerifyOptions, VerifyReport};

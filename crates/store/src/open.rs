@@ -6,6 +6,7 @@ use crate::fault::database_error;
 use crate::lost_commit;
 use crate::settings::{IdGenerator, StoreSettings};
 use crate::target::{Place, Target};
+use crate::text_index::{self, TextIndex};
 use crate::wake::{self, Wake};
 use crate::writer::{QUEUE, Writer};
 use model::{Error, ErrorKind, Result};
@@ -17,7 +18,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinHandle;
 
 /// The database. Cheap to clone; all clones are one.
@@ -28,6 +29,11 @@ struct Inner {
     backend: Backend,
     pool: Pool,
     answer_within: Option<Duration>,
+    target: Target,
+    /// Turns for searches: some connections stay free for everything else.
+    searches: Arc<Semaphore>,
+    search_within: Duration,
+    text_index: TextIndex,
     /// Gone once the store is closed.
     queue: RwLock<Option<mpsc::Sender<Box<dyn Queued>>>>,
     writers: Mutex<Vec<JoinHandle<()>>>,
@@ -65,11 +71,13 @@ impl Store {
             Place::Sqlite(..) | Place::Postgres(_) => None,
         };
         let mut connection = target.connect().await?;
-        let warnings = check_durability(&mut connection).await?;
+        let mut warnings = check_durability(&mut connection).await?;
         if !settings.guest {
             migrate(&mut connection).await?;
             lost_commit::tidy(&mut connection).await?;
         }
+        let (text_index, left) = TextIndex::open(&mut connection, settings.guest).await?;
+        warnings.extend(text_index.warning());
         let pool = readers(&target, settings).await?;
         let wake = Wake::new();
         let (sender, receiver) = mpsc::channel(QUEUE);
@@ -92,10 +100,17 @@ impl Store {
                 Some(tokio::spawn(wake::listen(options.as_ref().clone(), wake.clone())))
             }
         };
+        if left {
+            tokio::spawn(text_index::make_rest(target.clone()));
+        }
         let inner = Inner {
             backend: target.backend(),
             pool,
             answer_within: target.answer_within(),
+            searches: Arc::new(Semaphore::new((settings.readers as usize / 2).max(1))),
+            search_within: settings.search_within,
+            text_index,
+            target,
             queue: RwLock::new(Some(sender)),
             writers: Mutex::new(writers),
             listener,
@@ -152,6 +167,26 @@ impl Store {
 
     pub(crate) fn pool(&self) -> &Pool {
         &self.0.pool
+    }
+
+    pub(crate) fn target(&self) -> &Target {
+        &self.0.target
+    }
+
+    /// Turns for searches.
+    pub(crate) fn searches(&self) -> Arc<Semaphore> {
+        Arc::clone(&self.0.searches)
+    }
+
+    /// How long a search may take.
+    pub(crate) fn search_within(&self) -> Duration {
+        self.0.search_within
+    }
+
+    /// Whether parts of texts are found by an index.
+    #[must_use]
+    pub fn text_index(&self) -> &TextIndex {
+        &self.0.text_index
     }
 
     /// Hands a command to the writers and waits for its answer. Waits for room in the queue first.

@@ -8,6 +8,7 @@
 mod connections;
 mod events;
 mod overview;
+mod patient;
 mod query;
 mod transfers;
 mod trouble;

@@ -21,6 +21,8 @@ pub struct StoreSettings {
     /// How long one command, one commit or one query may take before its connection counts as broken
     /// (PostgreSQL).
     pub answer_within: Duration,
+    /// How long a search through text may take before it is ended.
+    pub search_within: Duration,
     /// How long commands wait for a database that is away before they fail.
     pub away_for: Duration,
     /// For a command beside a gateway that may be running: the file's lock is not taken and the schema
@@ -29,8 +31,8 @@ pub struct StoreSettings {
 }
 
 impl StoreSettings {
-    /// The defaults: 8 readers, 4 writers, 30 seconds for an answer, 5 minutes for a database that is
-    /// away.
+    /// The defaults: 8 readers, 4 writers, 30 seconds for an answer, 20 seconds for a search, 5 minutes
+    /// for a database that is away.
     #[must_use]
     pub fn new(url: impl Into<String>) -> Self {
         Self {
@@ -38,6 +40,7 @@ impl StoreSettings {
             readers: 8,
             writers: 4,
             answer_within: Duration::from_secs(30),
+            search_within: Duration::from_secs(20),
             away_for: Duration::from_secs(300),
             guest: false,
         }

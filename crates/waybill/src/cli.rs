@@ -164,7 +164,8 @@ pub(crate) struct ListTransfers {
     /// Only those of this flow.
     #[arg(long, value_name = "NAME")]
     pub(crate) flow: Option<String>,
-    /// Only those whose file name contains this text, in capitals or not.
+    /// Only those whose file name contains this text, in capitals or not; of the last day, unless --from says
+    /// otherwise.
     #[arg(long, value_name = "TEXT")]
     pub(crate) file: Option<String>,
     #[command(flatten)]
@@ -198,7 +199,8 @@ pub(crate) struct SearchEvents {
     /// Only by this actor: system, peer, user:NAME, cli:NAME.
     #[arg(long, value_parser = values::actor)]
     pub(crate) actor: Option<String>,
-    /// Only those that contain this text.
+    /// Only those that contain this text in their detail or peer address; of the last day, unless --from says
+    /// otherwise.
     #[arg(long, value_name = "TEXT")]
     pub(crate) text: Option<String>,
     #[command(flatten)]

@@ -6,6 +6,7 @@ mod demo;
 mod endpoint;
 mod pages;
 mod reference;
+mod searched;
 mod serve;
 mod transfer;
 mod unknown;

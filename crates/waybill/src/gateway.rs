@@ -86,7 +86,14 @@ pub(crate) async fn open_guest(settings: &Settings, ambient: &Ambient) -> Result
             .with("path", path.display())
             .advice("name the gateway's settings with --config, or start `waybill serve` first"));
     }
-    let guest = StoreSettings { guest: true, readers: 2, writers: 1, ..StoreSettings::new(url.as_str()) };
+    let guest = StoreSettings {
+        guest: true,
+        readers: 2,
+        writers: 1,
+        // Who asks at the command line waits for the answer, and can end it.
+        search_within: Duration::from_secs(300),
+        ..StoreSettings::new(url.as_str())
+    };
     Store::open(&guest, ambient.id_fn()).await.map(|(store, _)| store)
 }
 

@@ -31,7 +31,7 @@ async fn what_is_in_trouble_is_reached_whole_on(world: World) {
     assert_eq!(browser::transfer_ids(&page).len(), 4, "{link}");
     assert!(page.contains("value=\"any_failed\" selected") && page.contains("invoices"), "{link}");
     let all = browser.get("/transfers?state=any_failed").await.text;
-    assert!(all.contains("Looked through the last 30 days") && browser::transfer_ids(&all).len() == 8);
+    assert!(all.contains("Looked through the last 24 hours") && browser::transfer_ids(&all).len() == 8);
 }
 
 both!(every_trouble_has_its_row, every_trouble_has_its_row_on);

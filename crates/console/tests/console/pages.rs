@@ -324,3 +324,36 @@ async fn metrics_come_in_time_while_the_database_does_not_answer() {
     let answer = tokio::time::timeout(Duration::from_secs(9), remote.get("/metrics")).await.unwrap();
     assert_eq!(answer.status, StatusCode::FORBIDDEN);
 }
+
+both!(the_consoles_own_connections_are_left_out, the_consoles_own_connections_are_left_out_on);
+
+async fn the_consoles_own_connections_are_left_out_on(world: World) {
+    let mut browser = enter(&world).await;
+    assert!(browser.get("/connections").await.text.contains("No connections yet."));
+    world.connections(4).await;
+    world.console_connections(3).await;
+    let count = |page: &str| page.matches("<tr data-key=").count();
+    let hidden = browser.get("/connections").await.text;
+    assert_eq!(count(&hidden), 4);
+    let show = browser::link(&hidden, "<li><a class=\"chip\" href=\"").unwrap();
+    assert_eq!(show, "/connections?console=yes");
+    assert!(hidden.contains("Console\u{2019}s own connections</span> left out"), "{hidden}");
+    let shown = browser.get(&show).await.text;
+    assert_eq!(count(&shown), 7);
+    assert!(shown.contains("<option value=\"yes\" selected>Shown</option>"), "{shown}");
+    // With its switch the filter goes along with the others.
+    assert_eq!(count(&browser.get("/connections?live=no&console=yes").await.text), 7);
+    let events = browser.get("/audit?kind=connection.").await.text;
+    assert_eq!(count(&events), 8, "opened and closed");
+    assert!(
+        events.contains(
+            "Connected: SFTP to sftp.acme.example:22 (203.0.113.10:443), endpoint acme-sftp, to poll"
+        )
+    );
+    assert_eq!(count(&browser.get("/audit?kind=connection.&console=yes").await.text), 14);
+    // Who asks for one connection gets what there is about it.
+    let own = browser::link(&shown, "class=\"name\" href=\"/connections/").unwrap();
+    assert_eq!(count(&browser.get(&format!("/audit?connection={own}")).await.text), 2);
+    let overview = browser.get("/").await.text;
+    assert!(overview.contains("<a href=\"/connections?live=yes\">0</a>"), "{overview}");
+}

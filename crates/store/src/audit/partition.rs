@@ -4,6 +4,7 @@ use crate::Store;
 use crate::command::Command;
 use crate::either::on;
 use crate::fault::Fault;
+use crate::text_index;
 use crate::tx::Tx;
 use async_trait::async_trait;
 use chrono::{DateTime, Datelike as _, Months, NaiveDate, NaiveTime};
@@ -80,6 +81,7 @@ impl Command for EnsurePartitions {
                     .map_err(busy)?;
                 if !is_there(c, month).await? {
                     make(c, month).await.map_err(busy)?;
+                    text_index::for_new_month(c, &month.table()).await.map_err(busy)?;
                 }
                 patient(c).await?;
             }

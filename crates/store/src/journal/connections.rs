@@ -187,23 +187,29 @@ impl ShipConnections {
     }
 
     /// Where the closed ones had gone to, for their events: a close names only its connection.
-    async fn places(
-        &self,
-        tx: &mut Tx<'_>,
-    ) -> Result<BTreeMap<Uuid, (Option<String>, Option<String>)>, Fault> {
+    async fn places(&self, tx: &mut Tx<'_>) -> Result<BTreeMap<Uuid, Place>, Fault> {
         let unknown: Vec<Uuid> =
             self.closed.keys().filter(|id| !self.opened.contains_key(id)).map(|id| id.uuid()).collect();
         let mut places: BTreeMap<_, _> = self
             .opened
             .values()
-            .map(|opened| (opened.id.uuid(), (opened.endpoint.clone(), remote(opened))))
+            .map(|opened| {
+                let place = Place {
+                    id: opened.id.uuid(),
+                    endpoint: opened.endpoint.clone(),
+                    remote: remote(opened),
+                    purpose: Some(opened.purpose.as_str().to_owned()),
+                };
+                (place.id, place)
+            })
             .collect();
         if unknown.is_empty() {
             return Ok(places);
         }
-        let rows: Vec<(Uuid, Option<String>, Option<String>)> = on!(tx, c => {
-            let mut select =
-                QueryBuilder::<Db>::new("SELECT id, endpoint, remote FROM connections WHERE id IN (");
+        let rows: Vec<Place> = on!(tx, c => {
+            let mut select = QueryBuilder::<Db>::new(
+                "SELECT id, endpoint, remote, purpose FROM connections WHERE id IN (",
+            );
             let mut ids = select.separated(", ");
             for id in unknown {
                 ids.push_bind(id);
@@ -211,7 +217,7 @@ impl ShipConnections {
             select.push(")");
             select.build_query_as().persistent(false).fetch_all(c).await
         })?;
-        places.extend(rows.into_iter().map(|(id, endpoint, remote)| (id, (endpoint, remote))));
+        places.extend(rows.into_iter().map(|place| (place.id, place)));
         Ok(places)
     }
 }
@@ -229,8 +235,11 @@ impl Command for ShipConnections {
             tx.event(opened_event(opened));
         }
         for closed in self.closed.values() {
-            let (endpoint, remote) = places.get(&closed.id.uuid()).cloned().unwrap_or_default();
-            tx.event(closed_event(closed, &self.node, endpoint, remote));
+            let event = closed_event(closed, &self.node);
+            tx.event(match places.get(&closed.id.uuid()) {
+                Some(place) => place.name_in(event),
+                None => event,
+            });
         }
         for failed in self.failed.values() {
             tx.event(failed_event(failed));
@@ -256,7 +265,7 @@ impl Command for EndConnections {
         let ended: Vec<Place> = on!(tx, c => sqlx::query_as(
             "UPDATE connections SET closed_at = $3, reason = $4, failed = TRUE, lost_at = NULL WHERE closed_at IS NULL \
              AND id IN (SELECT id FROM connections WHERE node = $1 AND process_started_at < $2 \
-             AND closed_at IS NULL ORDER BY opened_at LIMIT $5) RETURNING id, endpoint, remote",
+             AND closed_at IS NULL ORDER BY opened_at LIMIT $5) RETURNING id, endpoint, remote, purpose",
         )
         .bind(self.node.as_str())
         .bind(self.started_before.trunc_subsecs(6))
@@ -265,9 +274,9 @@ impl Command for EndConnections {
         .bind(ENDED)
         .fetch_all(c)
         .await)?;
-        for (id, endpoint, remote) in &ended {
-            let id = ConnectionId::new(*id);
-            let mut event = AuditEvent::new(
+        for place in &ended {
+            let id = ConnectionId::new(place.id);
+            let event = AuditEvent::new(
                 connection_event_id(id, "ended"),
                 at,
                 self.node.clone(),
@@ -277,8 +286,7 @@ impl Command for EndConnections {
             .severity(Severity::Warning)
             .detail("reason", PROCESS_ENDED)
             .detail("failed", true);
-            (event.endpoint, event.peer) = (endpoint.clone(), remote.clone());
-            tx.event(event);
+            tx.event(place.name_in(event));
         }
         Ok(ended.len() as u64)
     }
@@ -303,7 +311,7 @@ impl Command for LoseConnections {
             "UPDATE connections SET lost_at = $3 WHERE closed_at IS NULL AND lost_at IS NULL \
              AND id IN (SELECT id FROM connections WHERE node = $1 AND process_started_at < $2 \
              AND closed_at IS NULL AND lost_at IS NULL ORDER BY opened_at LIMIT $4) \
-             RETURNING id, endpoint, remote",
+             RETURNING id, endpoint, remote, purpose",
         )
         .bind(self.node.as_str())
         .bind(self.started_before.trunc_subsecs(6))
@@ -311,13 +319,12 @@ impl Command for LoseConnections {
         .bind(ENDED)
         .fetch_all(c)
         .await)?;
-        for (id, endpoint, remote) in &lost {
-            let mut event = tx
+        for place in &lost {
+            let event = tx
                 .derived(at, &self.by, EventKind::ConnectionLost)
-                .connection(ConnectionId::new(*id))
+                .connection(ConnectionId::new(place.id))
                 .detail("of_node", self.node.as_str());
-            (event.endpoint, event.peer) = (endpoint.clone(), remote.clone());
-            tx.event(event);
+            tx.event(place.name_in(event));
         }
         Ok(lost.len() as u64)
     }
@@ -341,25 +348,42 @@ impl Command for FindConnections {
             "UPDATE connections SET lost_at = NULL WHERE closed_at IS NULL AND lost_at IS NOT NULL \
              AND id IN (SELECT id FROM connections WHERE node = $1 AND process_started_at = $2 \
              AND closed_at IS NULL AND lost_at IS NOT NULL ORDER BY opened_at LIMIT $3) \
-             RETURNING id, endpoint, remote",
+             RETURNING id, endpoint, remote, purpose",
         )
         .bind(self.node.as_str())
         .bind(self.process.trunc_subsecs(6))
         .bind(ENDED)
         .fetch_all(c)
         .await)?;
-        for (id, endpoint, remote) in &found {
-            let mut event =
-                tx.derived(at, &self.node, EventKind::ConnectionFound).connection(ConnectionId::new(*id));
-            (event.endpoint, event.peer) = (endpoint.clone(), remote.clone());
-            tx.event(event);
+        for place in &found {
+            let event = tx
+                .derived(at, &self.node, EventKind::ConnectionFound)
+                .connection(ConnectionId::new(place.id));
+            tx.event(place.name_in(event));
         }
         Ok(found.len() as u64)
     }
 }
 
-/// A connection's id, endpoint and remote address.
-type Place = (Uuid, Option<String>, Option<String>);
+/// Whose a connection is: for the events about it that name only the connection.
+#[derive(Clone, sqlx::FromRow)]
+struct Place {
+    id: Uuid,
+    endpoint: Option<String>,
+    remote: Option<String>,
+    purpose: Option<String>,
+}
+
+impl Place {
+    /// Names it in an event.
+    fn name_in(&self, mut event: AuditEvent) -> AuditEvent {
+        (event.endpoint, event.peer) = (self.endpoint.clone(), self.remote.clone());
+        match &self.purpose {
+            Some(purpose) => event.detail("purpose", purpose.as_str()),
+            None => event,
+        }
+    }
+}
 
 fn opened_event(opened: &ConnectionOpened) -> AuditEvent {
     let id = connection_event_id(opened.id, "opened");
@@ -382,14 +406,9 @@ fn opened_event(opened: &ConnectionOpened) -> AuditEvent {
     event
 }
 
-fn closed_event(
-    closed: &ConnectionClosed,
-    node: &NodeName,
-    endpoint: Option<String>,
-    remote: Option<String>,
-) -> AuditEvent {
+fn closed_event(closed: &ConnectionClosed, node: &NodeName) -> AuditEvent {
     let id = connection_event_id(closed.id, "closed");
-    let mut event = AuditEvent::new(id, closed.at, node.clone(), EventKind::ConnectionClosed)
+    AuditEvent::new(id, closed.at, node.clone(), EventKind::ConnectionClosed)
         .connection(closed.id)
         .severity(if closed.failed { Severity::Warning } else { Severity::Info })
         .detail("bytes_in", closed.bytes_in)
@@ -397,9 +416,7 @@ fn closed_event(
         .detail("duration_micros", micros(closed))
         .detail("requests", closed.requests)
         .detail("reason", closed.reason.as_str())
-        .detail("failed", closed.failed);
-    (event.endpoint, event.peer) = (endpoint, remote);
-    event
+        .detail("failed", closed.failed)
 }
 
 fn failed_event(failed: &ConnectionFailed) -> AuditEvent {

@@ -9,10 +9,13 @@ use crate::open::Store;
 use crate::row::{OfferRow, word};
 use crate::tx::{Tx, locking};
 use async_trait::async_trait;
-use model::{AuditEvent, Offer, OfferEvent, OfferId, OfferState, Outcome, Result, Timestamp, transition};
+use model::{
+    AuditEvent, Offer, OfferEvent, OfferId, OfferState, Outcome, Result, Timestamp, TransferId, transition,
+};
 use serde_json::{Map, Value};
 use sqlx::FromRow;
 use sqlx::types::Json;
+use uuid::Uuid;
 
 impl Store {
     /// Offers of a flow whose source is to be settled now, oldest first. With `after_delivery` only
@@ -152,6 +155,18 @@ fn settling(state: OfferState) -> Result<OfferState, Fault> {
     Ok(if state == OfferState::Refused { state } else { transition(state, OfferEvent::Settle)? })
 }
 
+/// Writes events about settling an offer, with the transfer that was made of it (the first of several).
+async fn settle_events(tx: &mut Tx<'_>, offer: OfferId, events: &[AuditEvent]) -> Result<(), Fault> {
+    let transfer: Option<Uuid> = on!(tx, c => sqlx::query_scalar(
+        "SELECT id FROM transfers WHERE offer_id = $1 ORDER BY created_at, id LIMIT 1")
+        .bind(offer.uuid()).fetch_optional(c).await)?;
+    for event in events {
+        let transfer = event.transfer.or(transfer.map(TransferId::new));
+        tx.event(AuditEvent { transfer, ..event.clone() });
+    }
+    Ok(())
+}
+
 struct BeginSettle {
     offer: OfferId,
     lease: NodeLease,
@@ -206,7 +221,7 @@ impl Command for Settled {
         if written == 0 {
             return Ok(Done::ClaimLost);
         }
-        tx.events(&self.events);
+        settle_events(tx, self.offer, &self.events).await?;
         Ok(Done::Done)
     }
 }
@@ -235,7 +250,7 @@ impl Command for SettleFailed {
         if written == 0 {
             return Ok(Done::ClaimLost);
         }
-        tx.events(&self.events);
+        settle_events(tx, self.offer, &self.events).await?;
         Ok(Done::Done)
     }
 }

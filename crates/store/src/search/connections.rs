@@ -1,6 +1,6 @@
 //! Lists of connections, live and past.
 
-use super::query::{Bind, Listing, Page, Query, listing, split};
+use super::query::{Bind, Listing, Page, Query, split};
 use super::unreadable::{Attempted, UnreadableRow};
 use crate::Store;
 use crate::row::{unreadable, word};
@@ -26,6 +26,8 @@ pub struct ConnectionFilter {
     pub address: Option<String>,
     /// Ended by an error, or not.
     pub failed: Option<bool>,
+    /// Without those that the console's own pages are asked for by.
+    pub without_console: bool,
     /// Opened at or after.
     pub from: Option<Timestamp>,
     /// Opened before.
@@ -141,6 +143,9 @@ impl ConnectionRow {
     }
 }
 
+/// As the index has it that leaves them out.
+pub(super) const NOT_CONSOLE: &str = " AND coalesce(purpose, '') <> 'console'";
+
 pub(super) fn statement(store: &Store, filter: &ConnectionFilter, page: Page) -> Query {
     let mut query = Query::new(store, SELECT);
     query.sql.push_str(match filter.live {
@@ -153,6 +158,9 @@ pub(super) fn statement(store: &Store, filter: &ConnectionFilter, page: Page) ->
         Some(true) => " AND failed = TRUE",
         Some(false) => " AND failed = FALSE",
     });
+    if filter.without_console {
+        query.sql.push_str(NOT_CONSOLE);
+    }
     query.and_text("endpoint = ?", filter.endpoint.as_deref());
     query.and_text("protocol = ?", filter.protocol.map(Protocol::as_str));
     query.and_text("direction = ?", filter.direction.map(Direction::as_str));
@@ -172,9 +180,8 @@ impl Store {
         filter: &ConnectionFilter,
         page: Page,
     ) -> Result<Listing<ConnectionView>> {
-        let rows: Vec<Attempted<ConnectionRow>> =
-            statement(self, filter, page).fetch(self, "list connections").await?;
-        Ok(listing(rows, page, ConnectionRow::view))
+        let query = statement(self, filter, page);
+        query.list(self, "list connections", filter.address.is_some(), page, ConnectionRow::view).await
     }
 
     /// One connection.

@@ -1,9 +1,11 @@
 //! Lists of audit events.
 
-use super::query::{Bind, Listing, Page, Query, listing, split};
+use super::query::{Bind, Listing, Page, Query, split};
 use super::unreadable::{Attempted, UnreadableRow};
 use crate::Store;
-use model::{ConnectionId, DeliveryId, EventId, Result, Severity, Timestamp, TransferId};
+use crate::either::Backend;
+use crate::text_index::EVENT_TEXT;
+use model::{ConnectionId, DeliveryId, EventId, EventWords, Result, Severity, Timestamp, TransferId};
 use serde_json::{Map, Value};
 use sqlx::FromRow;
 use sqlx::types::Json;
@@ -26,9 +28,11 @@ pub struct EventFilter {
     pub connection: Option<ConnectionId>,
     /// By this actor, as in [`model::Actor::to_text`].
     pub actor: Option<String>,
-    /// Whose detail or peer contains this, whatever its case. Looks through all that the other
-    /// conditions leave: give a time range with it.
+    /// Whose detail or peer contains this, whatever its case. May look through all that the other
+    /// conditions leave ([`Store::text_index`]): give a time range with it.
     pub text: Option<String>,
+    /// Without those about connections that the console's own pages are asked for by.
+    pub without_console: bool,
     /// At or after.
     pub from: Option<Timestamp>,
     /// Before.
@@ -68,11 +72,11 @@ pub struct EventView {
     pub detail: Map<String, Value>,
 }
 
-const SELECT: &str = "SELECT id, at, node, kind, severity, actor, flow, endpoint, partner, transfer_id, \
+pub(super) const SELECT: &str = "SELECT id, at, node, kind, severity, actor, flow, endpoint, partner, transfer_id, \
      delivery_id, connection_id, peer, detail FROM audit_events WHERE TRUE";
 
 #[derive(FromRow)]
-struct EventRow {
+pub(super) struct EventRow {
     id: Uuid,
     at: Timestamp,
     node: String,
@@ -101,8 +105,26 @@ pub(super) enum Order {
     NewestFirst,
 }
 
+impl EventView {
+    /// One line: who, where, to what, and why.
+    #[must_use]
+    pub fn summary(&self) -> String {
+        EventWords {
+            kind: &self.kind,
+            actor: &self.actor,
+            node: &self.node,
+            flow: self.flow.as_deref(),
+            endpoint: self.endpoint.as_deref(),
+            partner: self.partner.as_deref(),
+            peer: self.peer.as_deref(),
+            detail: &self.detail,
+        }
+        .summary()
+    }
+}
+
 impl EventRow {
-    fn view(self) -> EventView {
+    pub(super) fn view(self) -> EventView {
         EventView {
             id: EventId::new(self.id),
             at: self.at,
@@ -139,13 +161,29 @@ pub(super) fn statement(store: &Store, filter: &EventFilter, page: Page) -> Quer
         }
         kind => query.and_text("kind = ?", kind),
     }
+    if filter.without_console {
+        query.sql.push_str(match store.backend() {
+            // As text: a row that is no JSON must not keep the others from being read. Within a text of the
+            // detail these quotes would be escaped.
+            Backend::Sqlite => {
+                " AND NOT (kind LIKE 'connection.%' AND detail LIKE '%\"purpose\":\"console\"%')"
+            }
+            Backend::Postgres => {
+                " AND NOT (kind LIKE 'connection.%' AND coalesce(detail->>'purpose', '') = 'console')"
+            }
+        });
+    }
     query.and_text("severity = ?", filter.severity.map(Severity::as_str));
     query.and_text("flow = ?", filter.flow.as_deref());
     query.and_text("endpoint = ?", filter.endpoint.as_deref());
     query.and_text("actor = ?", filter.actor.as_deref());
     query.and("transfer_id = ?", filter.transfer.map(|id| Bind::Id(id.uuid())));
     query.and("connection_id = ?", filter.connection.map(|id| Bind::Id(id.uuid())));
-    query.contains(&["CAST(detail AS TEXT)", "peer"], filter.text.as_deref());
+    let text: &[&str] = match store.backend() {
+        Backend::Sqlite => &["detail", "peer"],
+        Backend::Postgres => &[EVENT_TEXT],
+    };
+    query.contains(text, filter.text.as_deref());
     query.between("at", filter.from, filter.to);
     query.page("at", "id", page);
     query
@@ -157,9 +195,10 @@ impl Store {
     /// # Errors
     /// The database failed.
     pub async fn events(&self, filter: &EventFilter, page: Page) -> Result<Listing<EventView>> {
-        let rows: Vec<Attempted<EventRow>> =
-            statement(self, filter, page).fetch(self, "list audit events").await?;
-        Ok(listing(rows, page, |row| Ok(row.view())))
+        let query = statement(self, filter, page);
+        query
+            .list(self, "list audit events", filter.text.is_some(), page, |row: EventRow| Ok(row.view()))
+            .await
     }
 
     /// The events of a transfer, at most so many.

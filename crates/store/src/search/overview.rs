@@ -14,6 +14,8 @@ use uuid::Uuid;
 
 /// Hours of the overview.
 const HOURS: usize = 24;
+const LIVE_WITHOUT_CONSOLE: &str = "SELECT count(*) AS number FROM connections WHERE closed_at IS NULL AND lost_at IS NULL \
+     AND coalesce(purpose, '') <> 'console'";
 /// How far back an endpoint's going offline is looked for.
 const OFFLINE: TimeDelta = TimeDelta::days(7);
 
@@ -39,7 +41,7 @@ pub struct Overview {
     pub refused: Vec<RefusedMessages>,
     /// How far the seals are behind.
     pub seal_lag: SealLag,
-    /// Connections that are up.
+    /// Connections that are up, without the console's own.
     pub live_connections: u64,
 }
 
@@ -179,7 +181,7 @@ impl Store {
             unsettled: self.unsettled().await?,
             refused: self.refused_messages(now).await?,
             seal_lag: self.seal_lag(now).await?,
-            live_connections: self.live_connections().await?,
+            live_connections: self.number(LIVE_WITHOUT_CONSOLE).await?,
         })
     }
 

@@ -1,5 +1,6 @@
 //! One statement from the conditions of a filter, and pages by keyset.
 
+use super::patient::Searched;
 use super::unreadable::{Attempted, UnreadableRow};
 use crate::Store;
 use crate::either::{Backend, on};
@@ -9,6 +10,7 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{AssertSqlSafe, FromRow};
 use std::fmt;
 use std::str::FromStr;
+use std::time::Duration;
 use uuid::Uuid;
 
 /// Rows of a page, at most.
@@ -72,6 +74,15 @@ pub struct Listing<T> {
     pub unreadable: Vec<UnreadableRow>,
     /// Where the next page begins; `None` at the end.
     pub next: Option<Cursor>,
+    /// The search was ended after so long, before its end: what there is beside these rows is not known.
+    pub ended_after: Option<Duration>,
+}
+
+impl<T> Listing<T> {
+    /// Nothing was found before the search was ended.
+    fn ended_after(within: Duration) -> Self {
+        Self { rows: vec![], unreadable: vec![], next: None, ended_after: Some(within) }
+    }
 }
 
 /// A value of a condition.
@@ -115,24 +126,30 @@ impl Query {
         self.and(condition, value.map(|text| Bind::Text(text.to_owned())));
     }
 
-    /// Adds that one of the columns contains a text, whatever its case.
+    /// Adds that one of the columns contains a text, whatever its case. On PostgreSQL the condition is the
+    /// expression of an index ([`crate::TextIndex`]) where there is one.
     pub(super) fn contains(&mut self, columns: &[&str], text: Option<&str>) {
         let Some(text) = text else { return };
         let mut pattern = String::from("%");
-        // SQLite knows the case of ASCII letters only.
-        let lower = match self.backend {
-            Backend::Sqlite => text.to_ascii_lowercase(),
+        let text = match self.backend {
+            // Compares ASCII letters whatever their case by itself, and knows the case of no others.
+            Backend::Sqlite => text.to_owned(),
             Backend::Postgres => text.to_lowercase(),
         };
-        for character in lower.chars() {
+        for character in text.chars() {
             if matches!(character, '%' | '_' | '\\') {
                 pattern.push('\\');
             }
             pattern.push(character);
         }
         pattern.push('%');
-        let conditions: Vec<String> =
-            columns.iter().map(|column| format!("lower({column}) LIKE ? ESCAPE '\\'")).collect();
+        let conditions: Vec<String> = columns
+            .iter()
+            .map(|column| match self.backend {
+                Backend::Sqlite => format!("{column} LIKE ? ESCAPE '\\'"),
+                Backend::Postgres => format!("lower({column}) LIKE ? ESCAPE '\\'"),
+            })
+            .collect();
         self.and_text(&format!("({})", conditions.join(" OR ")), Some(&pattern));
     }
 
@@ -164,9 +181,9 @@ impl Query {
         self.sql.push_str(&format!(" ORDER BY {at} DESC, {id} DESC LIMIT {limit}"));
     }
 
-    #[cfg(test)]
-    pub(super) fn binds(self) -> Vec<Bind> {
-        self.binds
+    /// The statement and its values.
+    pub(super) fn parts(self) -> (String, Vec<Bind>) {
+        (self.sql, self.binds)
     }
 
     /// Runs it.
@@ -195,17 +212,38 @@ impl Query {
 }
 
 /// Makes a page of the rows that [`Query::page`] gave.
-pub(super) fn listing<R, T>(
-    mut rows: Vec<Attempted<R>>,
-    page: Page,
-    view: impl Fn(R) -> Result<T>,
-) -> Listing<T> {
+fn listing<R, T>(mut rows: Vec<Attempted<R>>, page: Page, view: impl Fn(R) -> Result<T>) -> Listing<T> {
     let more = rows.len() > page.rows();
     rows.truncate(page.rows());
     // A row whose own place cannot be read is seen again on the next page; without any place the list ends.
     let next = if more { rows.iter().rev().find_map(Attempted::place) } else { None };
     let (rows, unreadable) = split(rows, view);
-    Listing { rows, unreadable, next }
+    Listing { rows, unreadable, next, ended_after: None }
+}
+
+impl Query {
+    /// Runs it and makes a page of its rows; with `through_text` as a search, which has an end in time.
+    pub(super) async fn list<R, T>(
+        self,
+        store: &Store,
+        operation: &'static str,
+        through_text: bool,
+        page: Page,
+        view: impl Fn(R) -> Result<T>,
+    ) -> Result<Listing<T>>
+    where
+        R: for<'r> FromRow<'r, SqliteRow> + for<'r> FromRow<'r, PgRow> + Send + Unpin + 'static,
+    {
+        let rows: Vec<Attempted<R>> = if through_text {
+            match self.search(store, operation).await? {
+                Searched::Rows(rows) => rows,
+                Searched::TooLong(within) => return Ok(Listing::ended_after(within)),
+            }
+        } else {
+            self.fetch(store, operation).await?
+        };
+        Ok(listing(rows, page, view))
+    }
 }
 
 /// Sets apart what cannot be read, so that one row never hides the others.

@@ -1,3 +1,5 @@
+mod text;
+
 use super::connections::statement as connections;
 use super::events::statement as events;
 use super::query::{Bind, Query};
@@ -215,6 +217,57 @@ both! {
         assert_eq!((metrics.oldest_due, metrics.offers_to_settle), (None, 1));
     }
 
+    a_waybill_has_its_offers_own_events(store) {
+        let lease = lease(&store).await;
+        let begun = now() - TimeDelta::minutes(30);
+        let of_offer = |kind: EventKind, path: &str, at: Timestamp| {
+            AuditEvent { kind, at, ..event(0) }.flow("orders").endpoint("acme").detail("path", path)
+        };
+        // An earlier file of the same name had troubles of its own.
+        let changed = of_offer(EventKind::OfferChanged, "po.edi", begun - TimeDelta::minutes(9));
+        store.append_events(vec![changed]).await.unwrap();
+        record(&store, &lease, "po.edi", "orders", begun - TimeDelta::minutes(8)).await;
+        store.append_events(vec![
+            of_offer(EventKind::OfferChanged, "po.edi", begun - TimeDelta::minutes(3)),
+            of_offer(EventKind::OfferBackedOff, "po.edi", begun - TimeDelta::minutes(2)),
+            of_offer(EventKind::OfferChanged, "other.edi", begun - TimeDelta::minutes(2)),
+        ]).await.unwrap();
+        let id = record(&store, &lease, "po.edi", "orders", begun).await;
+        let offer = store.waybill(id).await.unwrap().unwrap().offer.unwrap().id;
+        for failed in [true, false] {
+            let kind = if failed { EventKind::SettleFailed } else { EventKind::OfferSettled };
+            let at = begun + TimeDelta::minutes(if failed { 1 } else { 2 });
+            let told = vec![of_offer(kind, "po.edi", at)];
+            assert!(store.begin_settle(offer, &lease, at).await.unwrap());
+            if failed {
+                store.settle_failed(offer, &lease, at, "no permission", told, at).await.unwrap();
+            } else {
+                store.settled(offer, &lease, false, told, at).await.unwrap();
+            }
+        }
+        let waybill = store.waybill(id).await.unwrap().unwrap();
+        let kinds: Vec<&str> = waybill.events.iter().map(|event| event.kind.as_str()).collect();
+        assert_eq!(kinds, [
+            "offer.changed", "offer.backed_off", "transfer.recorded", "offer.settle_failed", "offer.settled",
+        ]);
+    }
+
+    the_consoles_own_connections_can_be_left_out(store) {
+        let connection = |purpose: &str, n: i64| {
+            AuditEvent { kind: EventKind::ConnectionClosed, at: at(n), ..event(n) }.detail("purpose", purpose)
+        };
+        let other = AuditEvent { kind: EventKind::PollFailed, at: at(3), ..event(3) }.detail("purpose", "console");
+        let quoting = connection("deliver", 4).detail("reason", "\"purpose\":\"console\"");
+        store.append_events(vec![connection("console", 1), connection("poll", 2), other, quoting]).await.unwrap();
+        let found = async |without_console| {
+            let filter = EventFilter { without_console, ..EventFilter::default() };
+            let page = store.events(&filter, Page::first(10)).await.unwrap();
+            page.rows.iter().map(|row| row.at.timestamp_micros() - at(0).timestamp_micros()).collect::<Vec<_>>()
+        };
+        assert_eq!(found(false).await, [4, 3, 2, 1]);
+        assert_eq!(found(true).await, [4, 3, 2]);
+    }
+
     a_long_waybill_has_its_beginning_and_its_end(store) {
         let lease = lease(&store).await;
         let begun = now() - TimeDelta::hours(1);
@@ -303,6 +356,7 @@ both! {
         let any = ConnectionFilter::default;
         for (query, index) in [
             (filter(any()), "connections_by_time"),
+            (filter(ConnectionFilter { without_console: true, ..any() }), "connections_by_time_without_console"),
             (filter(ConnectionFilter { live: Some(true), ..any() }), "connections_live"),
             (filter(ConnectionFilter { endpoint: text("acme"), ..any() }), "connections_by_endpoint"),
         ] {
@@ -323,7 +377,7 @@ async fn plan(store: &TestStore, query: Query) -> String {
     macro_rules! bound {
         ($query:expr) => {{
             let mut statement = $query;
-            for bind in query.binds() {
+            for bind in query.parts().1 {
                 statement = match bind {
                     Bind::Text(text) => statement.bind(text),
                     Bind::Time(time) => statement.bind(time),

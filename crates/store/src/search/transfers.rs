@@ -1,7 +1,6 @@
 //! Lists of transfers.
 
-use super::query::{Bind, Listing, Page, Query, listing};
-use super::unreadable::Attempted;
+use super::query::{Bind, Listing, Page, Query};
 use crate::Store;
 use crate::row::{path, unreadable, word};
 use model::{
@@ -23,8 +22,8 @@ pub struct TransferFilter {
     pub flow: Option<String>,
     /// Of this partner.
     pub partner: Option<String>,
-    /// Whose file name contains this, whatever its case. Looks through all that the other conditions
-    /// leave: give a time range with it.
+    /// Whose file name contains this, whatever its case. May look through all that the other
+    /// conditions leave ([`Store::text_index`]): give a time range with it.
     pub name_contains: Option<String>,
     /// Whose file name begins with this.
     pub name_begins: Option<String>,
@@ -164,9 +163,8 @@ impl Store {
     /// # Errors
     /// The database failed.
     pub async fn transfers(&self, filter: &TransferFilter, page: Page) -> Result<Listing<TransferView>> {
-        let rows: Vec<Attempted<TransferRow>> =
-            statement(self, filter, page).fetch(self, "list transfers").await?;
-        Ok(listing(rows, page, TransferRow::view))
+        let query = statement(self, filter, page);
+        query.list(self, "list transfers", filter.name_contains.is_some(), page, TransferRow::view).await
     }
 
     /// One transfer.

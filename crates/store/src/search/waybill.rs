@@ -1,15 +1,17 @@
 //! One transfer's whole way.
 
-use super::events::Order;
+use super::events::{EventRow, Order, SELECT as EVENTS};
 use super::query::{Bind, Query, split};
 use super::transfers::{SELECT, TransferRow};
 use super::unreadable::{Attempted, UnreadableRow};
 use super::{ConnectionView, EventView, TransferView};
 use crate::Store;
+use crate::either::Backend;
 use crate::row::{path, small, unreadable, word};
+use chrono::TimeDelta;
 use model::{
-    ConnectionId, DeliveryId, DeliveryState, OfferId, OfferState, Receipt, RemotePath, Result, Timestamp,
-    TransferId,
+    ConnectionId, DeliveryId, DeliveryState, EventKind, OfferId, OfferState, Receipt, RemotePath, Result,
+    Timestamp, TransferId,
 };
 use serde_json::Value;
 use sqlx::FromRow;
@@ -19,6 +21,8 @@ use uuid::Uuid;
 
 /// Events and children that a waybill shows, at most each; of more events the first half and the last.
 const AT_MOST: usize = 1000;
+/// How long before it was found the last time an offer's troubles are looked for.
+const BEFORE_FOUND: TimeDelta = TimeDelta::days(7);
 
 /// Everything about one transfer.
 #[derive(Clone, Debug)]
@@ -29,7 +33,7 @@ pub struct Waybill {
     pub offer: Option<OfferView>,
     /// Its deliveries with their attempts.
     pub deliveries: Vec<DeliveryView>,
-    /// Its events, oldest first; of more than 1,000 the first 500 and the last 500.
+    /// Its events and its offer's own, oldest first; of more than 1,000 the first 500 and the last 500.
     pub events: Vec<EventView>,
     /// Where events are left out among these.
     pub gap: Option<EventGap>,
@@ -192,6 +196,11 @@ struct DeliveryRow {
 }
 
 #[derive(FromRow)]
+struct EarlierRow {
+    at: Option<Timestamp>,
+}
+
+#[derive(FromRow)]
 struct AttemptRow {
     delivery_id: Uuid,
     number: i64,
@@ -250,6 +259,24 @@ impl DeliveryRow {
     }
 }
 
+/// Puts events among others, in the order of their times; answers how many then come before a gap.
+fn merge(events: &mut Vec<EventView>, own: Vec<EventView>, gap: Option<usize>) -> usize {
+    let after = gap.map_or(events.len(), |gap| gap.min(events.len()));
+    let mut last = events.split_off(after);
+    for event in own {
+        // Those that fall into the gap stand before it.
+        let into = match last.first() {
+            Some(first) if first.at <= event.at => &mut last,
+            _ => &mut *events,
+        };
+        let place = into.partition_point(|other| (other.at, other.id.uuid()) <= (event.at, event.id.uuid()));
+        into.insert(place, event);
+    }
+    let before = events.len();
+    events.append(&mut last);
+    before
+}
+
 impl Store {
     /// One transfer's waybill; `None` when there is no such transfer.
     ///
@@ -272,7 +299,14 @@ impl Store {
             }
         };
         let deliveries = self.deliveries_of(id, &mut unreadable).await?;
-        let (events, gap) = self.first_and_last_events(id, &mut unreadable).await?;
+        let (mut events, mut gap) = self.first_and_last_events(id, &mut unreadable).await?;
+        if let Some(offer) = &offer {
+            let own = self.offer_events(offer, &transfer, &mut unreadable).await?;
+            let before = merge(&mut events, own, gap.map(|gap| gap.after));
+            if let Some(gap) = &mut gap {
+                gap.after = before;
+            }
+        }
         let named: BTreeSet<ConnectionId> = events.iter().filter_map(|event| event.connection).collect();
         let connections = self.connections_by_id(&named.into_iter().collect::<Vec<_>>()).await?;
         let connections = apart(connections, &mut unreadable);
@@ -331,6 +365,56 @@ impl Store {
         last.reverse();
         events.extend(last);
         Ok((events, Some(EventGap { after: half, count: left_out })))
+    }
+
+    /// What happened to the offer itself and names no transfer, or another of the transfers that were made of
+    /// it: that it changed or could not be staged before, and how its source was settled. At most 100.
+    async fn offer_events(
+        &self,
+        offer: &OfferView,
+        transfer: &TransferView,
+        unreadable: &mut Vec<UnreadableRow>,
+    ) -> Result<Vec<EventView>> {
+        let kinds = |query: &mut Query, kinds: &[EventKind]| {
+            let places: Vec<String> =
+                kinds.iter().map(|kind| query.bind(Bind::Text(kind.as_str().to_owned()))).collect();
+            query.sql.push_str(&format!(" AND kind IN ({})", places.join(", ")));
+        };
+        let mut query = Query::new(self, EVENTS);
+        kinds(&mut query, &[EventKind::OfferSettled, EventKind::SettleFailed]);
+        query.and(
+            "transfer_id IN (SELECT id FROM transfers WHERE offer_id = ?)",
+            Some(Bind::Id(offer.id.uuid())),
+        );
+        query.and("transfer_id <> ?", Some(Bind::Id(transfer.id.uuid())));
+        query.sql.push_str(" ORDER BY at, id LIMIT 50");
+        let rows: Vec<Attempted<EventRow>> = query.fetch(self, "read an offer's events").await?;
+        let mut events = apart(split(rows, |row| Ok(row.view())), unreadable);
+        // Before it was recorded there was no transfer to name. An earlier file of the same name had its own.
+        let mut query = Query::new(self, "SELECT max(created_at) AS at FROM transfers WHERE TRUE");
+        query.and_text("flow = ?", Some(&transfer.flow));
+        query.and_text("file_name = ?", Some(&transfer.file_name.to_text()));
+        let start: String = transfer.file_name.to_text().chars().take(200).collect();
+        query.begins("substr(file_name, 1, 200)", Some(&start));
+        query.and("created_at < ?", Some(Bind::Time(transfer.created_at)));
+        let earlier: Vec<EarlierRow> = query.fetch(self, "look for an earlier file of the same name").await?;
+        let earlier = earlier.into_iter().find_map(|row| row.at);
+        let mut query = Query::new(self, EVENTS);
+        kinds(&mut query, &[EventKind::OfferBackedOff, EventKind::OfferChanged]);
+        query.and_text("flow = ?", Some(&transfer.flow));
+        query.and_text("endpoint = ?", Some(&offer.endpoint));
+        let path = match self.backend() {
+            // A row that is no JSON must not keep the others from being read.
+            Backend::Sqlite => "CASE WHEN json_valid(detail) THEN json_extract(detail, '$.path') END = ?",
+            Backend::Postgres => "detail->>'path' = ?",
+        };
+        query.and_text(path, Some(&offer.path.to_text()));
+        let longest = offer.found_at - BEFORE_FOUND;
+        query.between("at", Some(earlier.map_or(longest, |at| at.max(longest))), Some(transfer.created_at));
+        query.sql.push_str(" ORDER BY at DESC, id DESC LIMIT 50");
+        let rows: Vec<Attempted<EventRow>> = query.fetch(self, "read an offer's events").await?;
+        events.extend(apart(split(rows, |row| Ok(row.view())), unreadable));
+        Ok(events)
     }
 
     async fn deliveries_of(

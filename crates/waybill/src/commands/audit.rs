@@ -7,7 +7,7 @@ pub(crate) use accept::{accept, trust};
 pub(crate) use verify::{export_seals, verify};
 
 use super::pages::{Pages, Row, Writer};
-use super::{unknown, write};
+use super::{searched, unknown, write};
 use crate::cli::{Output, SearchEvents};
 use crate::gateway::open_guest;
 use crate::process::Ambient;
@@ -19,6 +19,9 @@ use std::process::ExitCode;
 use store::{EventFilter, EventView, Store};
 
 pub(crate) async fn search(settings: &Settings, wanted: SearchEvents, output: Output) -> Result<ExitCode> {
+    let ambient = Ambient::default();
+    let through_text = wanted.text.is_some() && wanted.transfer.is_none() && wanted.connection.is_none();
+    let (from, to) = searched::span(&wanted.span, through_text, ambient.clock.now());
     let filter = EventFilter {
         kind: wanted.kind,
         severity: wanted.severity,
@@ -28,10 +31,12 @@ pub(crate) async fn search(settings: &Settings, wanted: SearchEvents, output: Ou
         connection: wanted.connection,
         actor: wanted.actor,
         text: wanted.text,
-        from: wanted.span.from,
-        to: wanted.span.to,
+        without_console: false,
+        from,
+        to,
     };
-    let store = open_guest(settings, &Ambient::default()).await?;
+    let store = open_guest(settings, &ambient).await?;
+    searched::tell_index(&store, through_text);
     let written = write_all(&store, &filter, wanted.limit, output).await;
     store.close().await;
     written.map(|()| ExitCode::SUCCESS)
@@ -40,7 +45,8 @@ pub(crate) async fn search(settings: &Settings, wanted: SearchEvents, output: Ou
 async fn write_all(store: &Store, filter: &EventFilter, limit: u32, output: Output) -> Result<()> {
     let (mut pages, mut writer) = (Pages::up_to(limit), Writer::new::<EventView>(output));
     while let Some(page) = pages.next() {
-        writer.page(&pages.take(store.events(filter, page).await?))?;
+        let listing = searched::whole(store.events(filter, page).await?, "search the audit trail")?;
+        writer.page(&pages.take(listing))?;
     }
     if writer.is_empty() {
         let asked =

@@ -1,7 +1,7 @@
 //! `waybill transfer list|show|retry`.
 
 use super::pages::{Pages, Row, Writer, unreadable_line};
-use super::{unknown, write};
+use super::{searched, unknown, write};
 use crate::cli::{ListTransfers, Output};
 use crate::gateway::open_guest;
 use crate::process::{Ambient, person};
@@ -12,15 +12,18 @@ use std::process::ExitCode;
 use store::{Act, DeliveryView, Store, TransferFilter, TransferView, Waybill};
 
 pub(crate) async fn list(settings: &Settings, wanted: ListTransfers, output: Output) -> Result<ExitCode> {
+    let ambient = Ambient::default();
+    let (from, to) = searched::span(&wanted.span, wanted.file.is_some(), ambient.clock.now());
     let filter = TransferFilter {
         state: wanted.state,
         flow: wanted.flow,
         name_contains: wanted.file,
-        from: wanted.span.from,
-        to: wanted.span.to,
+        from,
+        to,
         ..TransferFilter::default()
     };
-    let store = open_guest(settings, &Ambient::default()).await?;
+    let store = open_guest(settings, &ambient).await?;
+    searched::tell_index(&store, filter.name_contains.is_some());
     let written = write_all(&store, &filter, wanted.limit, output).await;
     store.close().await;
     written.map(|()| ExitCode::SUCCESS)
@@ -29,7 +32,8 @@ pub(crate) async fn list(settings: &Settings, wanted: ListTransfers, output: Out
 async fn write_all(store: &Store, filter: &TransferFilter, limit: u32, output: Output) -> Result<()> {
     let (mut pages, mut writer) = (Pages::up_to(limit), Writer::new::<TransferView>(output));
     while let Some(page) = pages.next() {
-        writer.page(&pages.take(store.transfers(filter, page).await?))?;
+        let listing = searched::whole(store.transfers(filter, page).await?, "search file names")?;
+        writer.page(&pages.take(listing))?;
     }
     if writer.is_empty() {
         unknown::tell(store, &[(Section::Flow, filter.flow.as_deref())]).await;
@@ -111,8 +115,16 @@ fn text(waybill: &Waybill) -> Result<()> {
         transfer.flow, transfer.length, transfer.sha256
     ))?;
     if let Some(offer) = &waybill.offer {
-        let path = offer.path.to_text();
-        write::line(format_args!("  from {} at {}, source {}", quoted(&path), offer.endpoint, offer.state))?;
+        write::line(format_args!(
+            "  from {} at {}, found {}, source {}",
+            quoted(&offer.path.to_text()),
+            offer.endpoint,
+            write::time(offer.found_at),
+            offer.state
+        ))?;
+        if let Some(error) = &offer.error {
+            write::line(format_args!("    the source could not be settled: {error}"))?;
+        }
     }
     for delivery in &waybill.deliveries {
         write::line(format_args!(

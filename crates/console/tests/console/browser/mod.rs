@@ -60,6 +60,13 @@ impl Browser {
         self
     }
 
+    /// As a header has them.
+    pub(crate) fn cookies(&self) -> String {
+        let cookies: Vec<String> =
+            self.cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        cookies.join("; ")
+    }
+
     pub(crate) async fn get(&mut self, path: &str) -> Answer {
         self.send(Method::GET, path, None, false).await
     }
@@ -75,10 +82,8 @@ impl Browser {
 
     async fn send(&mut self, method: Method, path: &str, form: Option<String>, fragment: bool) -> Answer {
         let mut request = Request::builder().method(method).uri(path).header(header::HOST, "gateway:8420");
-        let cookies: Vec<String> =
-            self.cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();
-        if !cookies.is_empty() {
-            request = request.header(header::COOKIE, cookies.join("; "));
+        if !self.cookies.is_empty() {
+            request = request.header(header::COOKIE, self.cookies());
         }
         if fragment {
             request = request.header("waybill-fragment", "1");

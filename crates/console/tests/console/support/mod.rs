@@ -125,9 +125,18 @@ impl World {
 
     /// Connections in and out, live and past.
     pub(crate) async fn connections(&self, count: u32) -> Vec<ConnectionId> {
+        self.record_connections(count, None).await
+    }
+
+    /// Connections by which pages of the console were asked for.
+    pub(crate) async fn console_connections(&self, count: u32) -> Vec<ConnectionId> {
+        self.record_connections(count, Some(Purpose::Console)).await
+    }
+
+    async fn record_connections(&self, count: u32, purpose: Option<Purpose>) -> Vec<ConnectionId> {
         let started = self.now() - Duration::from_secs(86_400);
         let journal = Journal::open(
-            JournalSettings::new(self.dir.path().join("journal")),
+            JournalSettings::new(self.dir.path().join(format!("journal-{purpose:?}"))),
             "acme-1".parse().unwrap(),
             started,
         )
@@ -137,7 +146,9 @@ impl World {
             let at = self.now() - Duration::from_secs(u64::from(90 * (count - number)));
             let id = ConnectionId::new(Uuid::now_v7());
             ids.push(id);
-            journal.append(JournalEntry::Opened(opened(id, number, at))).await.unwrap();
+            let opened = opened(id, number, at);
+            let purpose = purpose.unwrap_or(opened.purpose);
+            journal.append(JournalEntry::Opened(ConnectionOpened { purpose, ..opened })).await.unwrap();
             if number % 9 != 8 {
                 let failed = number % 7 == 6;
                 let lasted = Duration::from_millis(340 + 977 * u64::from(number % 40));

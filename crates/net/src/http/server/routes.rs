@@ -94,6 +94,11 @@ impl Routes {
             .cloned()
     }
 
+    /// Whether only pages are served here: whatever comes is a browser's.
+    pub(super) fn are_pages(&self) -> bool {
+        lock(&self.table).entries.iter().all(|entry| entry.route.purpose == Purpose::Console)
+    }
+
     pub(super) fn default_use(&self) -> (Protocol, Purpose) {
         lock(&self.table).first.unwrap_or((Protocol::Http, Purpose::Receive))
     }

@@ -181,8 +181,9 @@ async fn run(
         .max_header_size(limits.header_bytes)
         .max_buf_size(limits.header_bytes.max(128 * 1024))
         .max_headers(limits.header_count)
-        // See `Handler`: who has sent a whole request and closed its side still gets its answer.
-        .half_close(true)
+        // See `Handler`: who has sent a whole request and closed its side still gets its answer. A browser
+        // that closes its side has left its page: what it asked for is given up.
+        .half_close(!exchange.routes.are_pages())
         .serve_connection(TokioIo::new(stream), service);
     let mut connection = pin!(connection);
     let mut watch = pin!(exchange.watch());

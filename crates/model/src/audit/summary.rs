@@ -1,0 +1,393 @@
+//! One line that says what an event is about: who, where, to what, and why.
+
+use super::EventKind;
+use crate::Purpose;
+use serde_json::{Map, Value};
+
+/// An event's words, as they are stored; some may be of a newer Waybill.
+#[derive(Clone, Copy, Debug)]
+pub struct EventWords<'a> {
+    /// Its kind.
+    pub kind: &'a str,
+    /// Who did it, as in [`super::Actor::to_text`].
+    pub actor: &'a str,
+    /// Where it happened.
+    pub node: &'a str,
+    /// The flow concerned.
+    pub flow: Option<&'a str>,
+    /// The endpoint concerned.
+    pub endpoint: Option<&'a str>,
+    /// The partner concerned.
+    pub partner: Option<&'a str>,
+    /// The peer's address.
+    pub peer: Option<&'a str>,
+    /// The rest.
+    pub detail: &'a Map<String, Value>,
+}
+
+impl EventWords<'_> {
+    /// One line, without the time. What the event does not tell is left out.
+    #[must_use]
+    pub fn summary(&self) -> String {
+        match EventKind::parse(self.kind) {
+            Some(kind) => self.of(kind),
+            // A newer Waybill's: what most events would say.
+            None => ["error", "reason", "why", "summary"]
+                .iter()
+                .find_map(|key| self.text(key))
+                .unwrap_or_else(|| format!("At {}", self.endpoint.unwrap_or(self.node))),
+        }
+    }
+
+    fn of(&self, kind: EventKind) -> String {
+        match kind {
+            EventKind::NodeStarted => {
+                format!("Node {} started{}", self.node, self.with(", version ", "version"))
+            }
+            EventKind::NodeStopped => format!("Node {} stopped", self.node),
+            EventKind::NodeFenced => format!(
+                "Node {} did not renew its lease; others take over its work{}",
+                self.text("node").unwrap_or_else(|| "?".into()),
+                self.count(": ", "deliveries", "delivery", "deliveries"),
+            ),
+            EventKind::DefinitionsApplied => format!(
+                "{} applied definitions{}{}",
+                self.who(),
+                self.with(" as revision ", "revision"),
+                self.with(" from ", "source")
+            ),
+            EventKind::PollFailed => {
+                format!("Polling{}{} failed{}", self.at(), self.for_flow(), self.with(": ", "error"))
+            }
+            EventKind::OfferBackedOff => format!(
+                "{} could not be staged{}{}; it is tried again",
+                self.offer(),
+                self.with(", failure ", "failures"),
+                self.with(": ", "error")
+            ),
+            EventKind::OfferRefused => {
+                format!("{} is given up{}", self.offer(), self.with(": ", "error"))
+            }
+            EventKind::OfferChanged => {
+                format!(
+                    "{} changed while it was read; it is offered anew{}",
+                    self.offer(),
+                    self.with(": ", "error")
+                )
+            }
+            EventKind::OfferSettled => {
+                let outcome = match self.text("outcome").as_deref() {
+                    Some("kept") => "is kept at its source",
+                    Some("changed") => "is another file by now: it was left alone and is offered anew",
+                    _ => "is settled at its source",
+                };
+                format!("{} {outcome}", self.offer())
+            }
+            EventKind::SettleFailed => {
+                format!("{} could not be settled at its source{}", self.offer(), self.with(": ", "error"))
+            }
+            EventKind::TransferRecorded => format!(
+                "{}{}{} is on record{}",
+                self.file(),
+                self.origin(),
+                self.for_flow(),
+                self.count(", ", "bytes", "byte", "bytes")
+            ),
+            EventKind::TransferCompleted | EventKind::TransferFailed => {
+                let end = if kind == EventKind::TransferCompleted { "completed" } else { "failed" };
+                format!("Transfer{} {end}{}", self.of_flow(), self.delivered())
+            }
+            EventKind::TransferCancelled => {
+                format!("{} cancelled the transfer{}", self.who(), self.of_flow())
+            }
+            EventKind::TransferHeld => {
+                format!("{} holds {}{}", self.who(), self.file(), self.with(": ", "why"))
+            }
+            EventKind::TransferReleased => format!("{} released the transfer{}", self.who(), self.of_flow()),
+            EventKind::DeliveryAttempted => {
+                format!("{}{} began on node {}", self.attempt(), self.to(), self.node)
+            }
+            EventKind::DeliveryAwaiting => {
+                format!("Sent{}; its receipt is awaited{}", self.to(), self.with(" until ", "until"))
+            }
+            EventKind::DeliveryDelivered => format!(
+                "Delivered{}{}{}",
+                self.to(),
+                self.with(", receipt ", "receipt"),
+                self.with(": ", "summary")
+            ),
+            EventKind::DeliveryRetrying => format!(
+                "{}{} failed{}{}",
+                self.attempt(),
+                self.to(),
+                self.with(": ", "error"),
+                self.with("; next try at ", "next")
+            ),
+            EventKind::DeliveryFailed => {
+                format!("Delivery{} failed{}", self.to(), self.with(": ", "error"))
+            }
+            EventKind::DeliveryExpired => {
+                format!("Delivery{} ran out of time{}", self.to(), self.with("; it was ", "was"))
+            }
+            EventKind::DeliveryCancelled => {
+                format!("{} cancelled the delivery{}{}", self.who(), self.to(), self.with("; it was ", "was"))
+            }
+            EventKind::DeliveryRequeued => format!(
+                "{} sent the delivery{} on its way again{}",
+                self.who(),
+                self.to(),
+                self.with("; it was ", "was")
+            ),
+            EventKind::DeliveryInterrupted => format!(
+                "{}{} was cut off{}",
+                self.attempt(),
+                self.to(),
+                self.with(" by the end of node ", "node")
+            ),
+            EventKind::ReceiptUnmatched => format!(
+                "A receipt{} came that no delivery waits for{}{}",
+                self.sender(),
+                self.with(": message ", "message_id"),
+                self.with(": ", "key")
+            ),
+            EventKind::ListenerFailed => {
+                format!("Listener{} is down{}", self.with(" ", "listener"), self.with(": ", "error"))
+            }
+            EventKind::ListenerCrowded => format!(
+                "Listener{} has too many connections{}{}",
+                self.with(" ", "listener"),
+                self.count(": ", "refused", "was refused", "were refused"),
+                self.count(", ", "closed_while_idle", "was closed while idle", "were closed while idle")
+            ),
+            EventKind::ListenerRecovered => format!("Listener{} is open again", self.with(" ", "listener")),
+            EventKind::MessageRefused => format!(
+                "A message{} was refused{}{}",
+                self.sender(),
+                self.with(": ", "reason"),
+                self.with(": ", "error")
+            ),
+            EventKind::MessageRepeated => format!(
+                "A message{} came again and was answered as before{}",
+                self.sender(),
+                self.with(": ", "message_id")
+            ),
+            EventKind::ConnectionOpened => format!("Connected: {}{}", self.line(), self.protection()),
+            EventKind::ConnectionClosed => format!(
+                "Closed: {}{}{}{}",
+                self.line(),
+                self.with(": ", "reason"),
+                self.seconds(" after ", "duration_micros"),
+                self.traffic()
+            ),
+            EventKind::ConnectionWeakened => format!(
+                "The peer was not verified, as configured: {}{}",
+                self.line(),
+                self.with(": ", "weakened")
+            ),
+            EventKind::ConnectionFailed => {
+                format!("Could not connect: {}{}", self.line(), self.with(": ", "error"))
+            }
+            EventKind::ConnectionLost => {
+                format!("Lost sight of: {}{}", self.line(), self.with("; not heard of node ", "of_node"))
+            }
+            EventKind::ConnectionFound => format!("Still up: {}", self.line()),
+            EventKind::EndpointOffline => format!(
+                "Endpoint{} is offline after failures{}",
+                self.named(self.endpoint),
+                self.with(", until ", "until")
+            ),
+            EventKind::EndpointOnline => format!("Endpoint{} is used again", self.named(self.endpoint)),
+            EventKind::PayloadRemoved => {
+                format!("The bytes of {} were removed at the end of their retention", self.file())
+            }
+            EventKind::PayloadQuarantined => format!(
+                "Staged bytes without a record were set aside{}{}",
+                self.with(": ", "payload"),
+                self.count(", ", "bytes", "byte", "bytes")
+            ),
+            EventKind::AuditRemoved => format!(
+                "Audit events{} were removed at the end of their retention{}",
+                self.with(" of ", "month"),
+                self.count(": ", "events", "event", "events")
+            ),
+            EventKind::AuditKeyTrusted => {
+                format!("Node {} vouched for the seal key{}", self.node, self.with(" ", "trusted_key"))
+            }
+            EventKind::AuditRestored => format!(
+                "{} accepted the audit trail of a restored database{}",
+                self.who(),
+                self.with(": ", "reason")
+            ),
+            EventKind::AuditAlarm => {
+                format!("Audit alarm on node {}: nothing is sealed{}", self.node, self.with(": ", "alarm"))
+            }
+            EventKind::LoginSucceeded => format!("{} logged in{}", self.who(), self.by_peer()),
+            EventKind::LoginFailed => format!(
+                "A login{}{} failed{}",
+                self.with(" as ", "user"),
+                self.by_peer(),
+                self.with(": ", "why")
+            ),
+            EventKind::LoginThrottled => format!(
+                "Logins{}{} must wait{}",
+                self.with(" as ", "user"),
+                self.by_peer(),
+                self.with(": ", "why")
+            ),
+            EventKind::LoginEnded => format!("{} logged out{}", self.who(), self.by_peer()),
+            EventKind::UserChanged => {
+                format!("{} changed user{}{}", self.who(), self.with(" ", "user"), self.with(": ", "change"))
+            }
+        }
+    }
+
+    /// A value of the detail, for people.
+    fn text(&self, key: &str) -> Option<String> {
+        match self.detail.get(key)? {
+            Value::String(text) => Some(text.clone()).filter(|text| !text.is_empty()),
+            Value::Number(number) => Some(number.to_string()),
+            _ => None,
+        }
+    }
+
+    fn with(&self, before: &str, key: &str) -> String {
+        self.text(key).map(|text| format!("{before}{text}")).unwrap_or_default()
+    }
+
+    fn number(&self, key: &str) -> Option<u64> {
+        self.detail.get(key)?.as_u64()
+    }
+
+    fn count(&self, before: &str, key: &str, one: &str, many: &str) -> String {
+        match self.number(key) {
+            None => String::new(),
+            Some(1) => format!("{before}1 {one}"),
+            Some(number) => format!("{before}{number} {many}"),
+        }
+    }
+
+    /// Lengths of time to the hundredth of a second.
+    fn seconds(&self, before: &str, key: &str) -> String {
+        let Some(micros) = self.number(key) else { return String::new() };
+        format!("{before}{}.{:02} s", micros / 1_000_000, micros % 1_000_000 / 10_000)
+    }
+
+    fn named(&self, name: Option<&str>) -> String {
+        name.map(|name| format!(" {name}")).unwrap_or_default()
+    }
+
+    fn who(&self) -> String {
+        match self.actor.split_once(':') {
+            Some(("user", name)) => name.to_owned(),
+            Some(("cli", name)) => format!("{name} at the command line"),
+            _ if self.actor == "peer" => "The peer".to_owned(),
+            _ => "Waybill".to_owned(),
+        }
+    }
+
+    fn at(&self) -> String {
+        self.endpoint.map(|endpoint| format!(" {endpoint}")).unwrap_or_default()
+    }
+
+    fn to(&self) -> String {
+        self.endpoint.map(|endpoint| format!(" to {endpoint}")).unwrap_or_default()
+    }
+
+    fn for_flow(&self) -> String {
+        self.flow.map(|flow| format!(" for flow {flow}")).unwrap_or_default()
+    }
+
+    fn of_flow(&self) -> String {
+        self.flow.map(|flow| format!(" of flow {flow}")).unwrap_or_default()
+    }
+
+    fn by_peer(&self) -> String {
+        self.peer.map(|peer| format!(" from {peer}")).unwrap_or_default()
+    }
+
+    fn origin(&self) -> String {
+        match (self.endpoint, self.partner) {
+            (Some(endpoint), _) => format!(" from {endpoint}"),
+            (None, Some(partner)) => format!(" from partner {partner}"),
+            (None, None) => String::new(),
+        }
+    }
+
+    fn offer(&self) -> String {
+        let path = self.text("path").unwrap_or_else(|| "A file".to_owned());
+        format!("{path}{}", self.endpoint.map(|endpoint| format!(" at {endpoint}")).unwrap_or_default())
+    }
+
+    fn file(&self) -> String {
+        self.text("file_name").unwrap_or_else(|| "a transfer".to_owned())
+    }
+
+    fn attempt(&self) -> String {
+        format!("Attempt{}", self.with(" ", "attempt"))
+    }
+
+    fn delivered(&self) -> String {
+        match (self.number("delivered"), self.number("deliveries")) {
+            (Some(delivered), Some(all)) => format!(": {delivered} of {all} delivered"),
+            _ => String::new(),
+        }
+    }
+
+    /// Who sent a message: the partner, or the names that it came under, and from where.
+    fn sender(&self) -> String {
+        match (self.partner, self.text("as2_from")) {
+            (Some(partner), _) => format!(" of partner {partner}{}", self.by_peer()),
+            (None, Some(name)) => format!(" of {name}{}", self.by_peer()),
+            (None, None) => self.by_peer(),
+        }
+    }
+
+    /// What is spoken, with whom, for which endpoint, what for.
+    fn line(&self) -> String {
+        let way = if self.text("direction").as_deref() == Some("inbound") { "from" } else { "to" };
+        let there = match (self.text("host"), self.peer) {
+            (Some(host), Some(peer)) if way == "to" && host != peer => format!("{host} ({peer})"),
+            (_, Some(peer)) => peer.to_owned(),
+            (Some(host), None) => host,
+            (None, None) => "an unknown address".to_owned(),
+        };
+        let protocol =
+            self.text("protocol").map(|word| format!("{} ", word.to_uppercase())).unwrap_or_default();
+        let way = if self.text("direction").is_some() { format!("{way} ") } else { String::new() };
+        let endpoint = self.endpoint.map(|endpoint| format!(", endpoint {endpoint}")).unwrap_or_default();
+        format!("{protocol}{way}{there}{endpoint}{}", self.purpose())
+    }
+
+    fn purpose(&self) -> &'static str {
+        match self.detail.get("purpose").and_then(Value::as_str).and_then(Purpose::parse) {
+            Some(Purpose::Poll) => ", to poll",
+            Some(Purpose::Deliver) => ", to deliver",
+            Some(Purpose::Receive) => ", to receive",
+            Some(Purpose::Test) => ", for a test",
+            Some(Purpose::Console) => ", for a page of the console",
+            Some(Purpose::Receipt) => ", to send a receipt",
+            None => "",
+        }
+    }
+
+    fn protection(&self) -> String {
+        let Some(Value::Object(security)) = self.detail.get("security") else { return String::new() };
+        let word = |key: &str| security.get(key).and_then(Value::as_str);
+        match (word("version"), word("host_key_type")) {
+            (Some(version), _) => format!(", {version}"),
+            (None, Some(key)) => format!(", SSH with {key}"),
+            (None, None) => ", not protected".to_owned(),
+        }
+    }
+
+    fn traffic(&self) -> String {
+        let mut text = self.count(", ", "requests", "request", "requests");
+        if let (Some(read), Some(written)) = (self.number("bytes_in"), self.number("bytes_out")) {
+            text.push_str(&format!(", {read} bytes in, {written} bytes out"));
+        }
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests;
