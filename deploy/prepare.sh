@@ -24,6 +24,7 @@ present() {
     fonts-dejavu-core) test -e /usr/share/fonts/truetype/dejavu/DejaVuSans.ttf ;;
     nodejs) command -v node ;;
     npm) command -v npm ;;
+    haproxy) test -x /usr/sbin/haproxy ;;
     python3-venv) /usr/bin/python3 -c 'import ensurepip, venv' ;;
     *) echo "prepare.sh: no such row: $1" >&2; exit 2 ;;
   esac >/dev/null 2>&1
@@ -34,6 +35,7 @@ service_of() {
   case $1 in
     openssh-server) echo ssh.service ;;
     postgresql-15) echo postgresql.service ;;
+    haproxy) echo haproxy.service ;;
   esac
 }
 

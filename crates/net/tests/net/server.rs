@@ -1,6 +1,7 @@
 //! HTTP in: routes, records, handlers, TLS.
 
 mod clients;
+mod haproxy;
 mod strangers;
 
 use crate::support::certificates::server as server_certificate;

@@ -10,7 +10,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 
 /// Connects from an address of this machine's own.
-async fn connect_from(from: &str, to: SocketAddr) -> TcpStream {
+pub(super) async fn connect_from(from: &str, to: SocketAddr) -> TcpStream {
     let socket = TcpSocket::new_v4().unwrap();
     socket.bind(format!("{from}:0").parse().unwrap()).unwrap();
     socket.connect(to).await.unwrap()
@@ -23,7 +23,7 @@ async fn is_closed(socket: &mut TcpStream) -> bool {
     !matches!(read, Err(_) | Ok(Ok(1)))
 }
 
-async fn exchange(socket: &mut TcpStream, request: &str) -> String {
+pub(super) async fn exchange(socket: &mut TcpStream, request: &str) -> String {
     socket.write_all(request.as_bytes()).await.unwrap();
     let mut answer = vec![0; 64 * 1024];
     let mut length = 0;
@@ -139,7 +139,7 @@ async fn who_says_nothing_or_speaks_slowly_is_not_waited_for() {
     assert!(closed.reason.as_str().starts_with("the request's head did not come in time"), "{closed:?}");
 }
 
-fn behind(proxies: &[&str], header: ForwardedHeader, spec: ListenSpec) -> Fixture {
+pub(super) fn behind(proxies: &[&str], header: ForwardedHeader, spec: ListenSpec) -> Fixture {
     let (net, log) = net();
     let networks = proxies.iter().map(|network| network.parse().unwrap()).collect();
     let servers = HttpServers::behind(&net, ServerLimits::default(), TrustedProxies { networks, header });
