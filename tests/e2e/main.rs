@@ -12,4 +12,5 @@ mod readiness;
 mod secrets;
 mod settling;
 mod sftp_faults;
+mod strangers;
 mod validate;

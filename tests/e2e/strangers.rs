@@ -1,0 +1,60 @@
+//! Strangers at the door of a gateway that has little memory: partners and its own deliveries go on.
+
+use std::net::SocketAddr;
+use suites::pair::{Pair, Terms, events, put};
+use tokio::io::AsyncWriteExt;
+use tokio::net::{TcpSocket, TcpStream};
+
+/// A connection from one of this machine's own addresses; the gateway may not take it.
+async fn connect(from: u8, to: SocketAddr) -> Option<TcpStream> {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind(SocketAddr::from(([127, 0, 0, from], 0))).unwrap();
+    socket.connect(to).await.ok()
+}
+
+/// The head of a message in Acme's name, and as much of its body.
+async fn announce(from: u8, number: usize, to: SocketAddr, body: &str) -> Option<TcpStream> {
+    let mut socket = connect(from, to).await?;
+    let head = format!(
+        "POST /as2 HTTP/1.1\r\nHost: globex\r\nAS2-Version: 1.2\r\nAS2-From: ACME\r\nAS2-To: GLOBEX\r\n\
+         Message-ID: <{from}-{number}@strangers>\r\nContent-Type: application/pkcs7-mime; smime-type=enveloped-data\r\n\
+         Content-Length: 1000000\r\n\r\n{body}"
+    );
+    socket.write_all(head.as_bytes()).await.ok()?;
+    Some(socket)
+}
+
+#[test]
+fn messages_that_are_announced_and_not_sent_and_idle_connections_stop_nobody() {
+    let mut pair = Pair::new(&Terms { settings: "[limits]\nbuffers = \"16MiB\"", ..Terms::default() });
+    pair.start();
+    let to = SocketAddr::from(([127, 0, 0, 1], pair.globex.http));
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let mut held = Vec::new();
+    runtime.block_on(async {
+        for number in 0..75 {
+            for from in 10..14 {
+                // Nothing of the body, or a byte of it.
+                held.push(announce(from, number, to, ["", "0"][number % 2]).await);
+            }
+        }
+        for _ in 0..1200 {
+            held.push(connect(20, to).await);
+        }
+    });
+    for number in 1..=3 {
+        put(&pair.folder(), format!("order{number}.edi").as_bytes(), b"an order");
+        pair.wait_for_files(number);
+    }
+    let metrics = pair.globex.metrics();
+    let refused = metrics.lines().find(|line| {
+        line.starts_with("waybill_listener_refused_total{listener=\"partners\"")
+            && line.contains("\"client\"")
+    });
+    let refused: u64 = refused.and_then(|line| line.rsplit(' ').next()).unwrap().parse().unwrap();
+    assert!(refused >= 900, "{metrics}");
+    drop(held);
+    assert!(pair.globex.stop().success());
+    let crowded = events(&pair.globex, "listener.crowded");
+    assert!((1..10).contains(&crowded.len()), "{crowded:?}");
+}
