@@ -130,6 +130,20 @@ impl Folder for LocalFolder {
         .await
     }
 
+    async fn begin_new_write(
+        &self,
+        path: &RemotePath,
+        _length: Option<u64>,
+    ) -> Result<Option<Box<dyn Upload>>> {
+        let path = path.clone();
+        self.run(move |place| {
+            let spot = place.spot(&path)?;
+            let upload = upload::LocalUpload::begin_new(spot, place.base.join(&path))?;
+            Ok(upload.map(|upload| Box::new(upload) as Box<dyn Upload>))
+        })
+        .await
+    }
+
     async fn publish(&self, temporary: &RemotePath, name: &RemotePath, overwrite: bool) -> Result<Published> {
         let (temporary, name) = (temporary.clone(), name.clone());
         self.run(move |place| {

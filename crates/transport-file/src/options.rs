@@ -7,6 +7,15 @@ use transport::folder::{Overwrite, WriteOptions};
 /// The options of `transport = "file"`.
 pub const OPTIONS: &[OptionSpec] = &[
     OptionSpec {
+        name: "temporary_name",
+        kind: OptionKind::Bool,
+        default: Some("true"),
+        required: false,
+        doc: "Whether files are written under a temporary name first, and renamed when they are whole. false writes each \
+              under its own name at once, for places that take files as soon as they are closed; whoever looks there may \
+              see a file that is not whole.",
+    },
+    OptionSpec {
         name: "temporary_suffix",
         kind: OptionKind::Text,
         default: Some(".a"),
@@ -64,6 +73,7 @@ pub(crate) fn write_options(endpoint: &Endpoint, directory: RemotePath) -> Write
         suffix: text("suffix"),
         overwrite: Overwrite::from_word(options.text("overwrite").unwrap_or_default()),
         create_directories: options.bool("create_directories"),
+        temporary_name: options.bool("temporary_name"),
         ..WriteOptions::new(endpoint.name.clone(), directory)
     }
 }

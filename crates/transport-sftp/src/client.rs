@@ -235,10 +235,10 @@ impl Client {
         ok(self.ask(packet::EXTENDED, 300, write).await?)
     }
 
-    /// Closes a file and waits for the answer, which can tell that its last bytes were not written.
-    pub(crate) async fn close(&self, mut handle: FileHandle) -> Result<(), Fault> {
+    /// Closes a file; the answer can tell that its last bytes were not written.
+    pub(crate) async fn close(&self, mut handle: FileHandle) -> Result<Awaited, Fault> {
         handle.open = false;
-        ok(self.ask(packet::CLOSE, 260, |r| r.string(&handle.handle)).await?)
+        self.send(packet::CLOSE, 260, |r| r.string(&handle.handle)).await
     }
 
     /// What lies at a path, symbolic links not followed.

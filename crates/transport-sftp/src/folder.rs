@@ -150,6 +150,18 @@ impl Folder for SftpFolder {
         Ok(Box::new(missing_told(&lease, begun, &path.parent().unwrap_or_default()).await?))
     }
 
+    async fn begin_new_write(
+        &self,
+        path: &RemotePath,
+        _length: Option<u64>,
+    ) -> Result<Option<Box<dyn Upload>>> {
+        let permissions = self.pool.remote().settings.permissions;
+        let lease = self.pool.take().await?;
+        let begun = SftpUpload::begin_new(lease.clone(), path, permissions).await;
+        let begun = missing_told(&lease, begun, &path.parent().unwrap_or_default()).await?;
+        Ok(begun.map(|upload| Box::new(upload) as Box<dyn Upload>))
+    }
+
     async fn publish(&self, temporary: &RemotePath, name: &RemotePath, overwrite: bool) -> Result<Published> {
         let lease = self.take().await?;
         let renamed = if overwrite {
@@ -163,7 +175,13 @@ impl Folder for SftpFolder {
             Ok(Renamed::Unknown(_)) => Ok(Published::Unknown),
             Err(fault) => {
                 let error = fault.error("give a file its name", lease.target(), Some(name));
-                Err(error.with("temporary", temporary))
+                let error = error.with("temporary", temporary);
+                let refused = matches!(error.kind(), ErrorKind::PermissionDenied | ErrorKind::Unsupported);
+                Err(if refused {
+                    error.advice("the server lets this user write and not rename: ask its operator for the right, or set temporary_name = false on the endpoint")
+                } else {
+                    error
+                })
             }
         }
     }

@@ -11,6 +11,9 @@ use model::RemotePath;
 /// A name that nobody gives to a file: how a server answers it is how it answers for what is missing.
 const NO_NAME: &str = ".waybill-looks-for-a-name-that-is-not-there";
 
+/// Pages of a listing that are looked through for a name that is there: the first may hold no more than `.` and `..`.
+const PAGES: usize = 3;
+
 /// What a look at a path found.
 pub(crate) enum Look {
     /// This.
@@ -51,22 +54,43 @@ pub(crate) async fn refine(client: &Client, fault: Fault, path: &RemotePath) -> 
     }
 }
 
-/// Whether the server answers so for what is not there: it shows the directory, and answers the same for a name that
-/// is surely missing from it.
+/// Whether the server answers so for what is not there: it answers the same for a name that is surely missing from the
+/// directory, lists the directory without this name, and shows what it lists.
 async fn stands_for_missing(client: &Client, path: &RemotePath, fault: &Fault) -> Result<bool, Fault> {
     if path.is_empty() {
         return Ok(false);
     }
     let directory = path.parent().unwrap_or_default();
-    // Both on their way at once.
-    let shown = client.send_stat(&directory).await?;
-    let nothing = client.send_stat(&directory.join(&NO_NAME.into())).await?;
-    let shown = client::attributes(shown.await?);
-    match (shown, client::attributes(nothing.await?)) {
-        (Ok(_), Err(for_nothing)) => Ok(for_nothing.code().is_some() && for_nothing.code() == fault.code()),
-        // The directory may be missing too, and its own.
-        (Err(shown), _) if shown.is_vague() => Box::pin(stands_for_missing(client, &directory, fault)).await,
-        (Err(shown), _) => Ok(shown.says_missing()),
-        (Ok(_), Ok(_)) => Ok(false),
+    match client.stat(&directory.join(&NO_NAME.into())).await {
+        Err(nothing) if nothing.code().is_some() && nothing.code() == fault.code() => {}
+        Err(nothing) if nothing.code().is_none() => return Err(nothing),
+        _ => return Ok(false),
     }
+    let handle = match client.open_directory(&directory).await {
+        Ok(handle) => handle,
+        // The directory may be missing too.
+        Err(refused) if refused.says_missing() => return Ok(true),
+        Err(refused) if refused.is_vague() => {
+            return Box::pin(stands_for_missing(client, &directory, &refused)).await;
+        }
+        Err(Fault::Refused(_)) => return Ok(false),
+        Err(fault) => return Err(fault),
+    };
+    for _ in 0..PAGES {
+        let names = match client.read_directory(&handle).await?.await.and_then(client::page) {
+            Ok(Some(names)) => names,
+            Ok(None) => return Ok(true),
+            Err(Fault::Refused(_)) => return Ok(false),
+            Err(fault) => return Err(fault),
+        };
+        if names.iter().any(|named| named.name == path.file_name()) {
+            return Ok(false);
+        }
+        let other = names.iter().find(|named| !matches!(&named.name[..], b"." | b".."));
+        if let Some(other) = other {
+            let other = directory.join(&RemotePath::from_bytes(other.name.to_vec()));
+            return Ok(client.stat(&other).await.is_ok());
+        }
+    }
+    Ok(false)
 }

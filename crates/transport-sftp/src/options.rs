@@ -82,6 +82,14 @@ pub const OPTIONS: &[OptionSpec] = &[
          made when it is busy.",
     ),
     spec(
+        "temporary_name",
+        OptionKind::Bool,
+        Some("true"),
+        "Whether files are written under a temporary name first, and renamed when they are whole. false writes each under its own \
+         name at once, for servers that take files as soon as they are closed (drop boxes) or refuse to rename; whoever looks \
+         there may see a file that is not whole.",
+    ),
+    spec(
         "temporary_suffix",
         OptionKind::Text,
         Some("_tmp"),
@@ -189,6 +197,7 @@ impl Settings {
             suffix: text("suffix").unwrap_or_default(),
             overwrite: Overwrite::from_word(options.text("overwrite").unwrap_or_default()),
             create_directories: options.bool("create_directories"),
+            temporary_name: options.bool("temporary_name"),
             ..WriteOptions::new(&endpoint.name, directory.clone())
         };
         write.check().map_err(|error| error.with("endpoint", &endpoint.name))?;

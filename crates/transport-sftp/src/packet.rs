@@ -34,6 +34,7 @@ pub(crate) const OPEN_READ: u32 = 0x01;
 pub(crate) const OPEN_WRITE: u32 = 0x02;
 pub(crate) const OPEN_CREATE: u32 = 0x08;
 pub(crate) const OPEN_TRUNCATE: u32 = 0x10;
+pub(crate) const OPEN_EXCLUSIVE: u32 = 0x20;
 
 const ATTR_SIZE: u32 = 0x0000_0001;
 const ATTR_OWNER: u32 = 0x0000_0002;

@@ -3,14 +3,14 @@
 use crate::client::{self, FileHandle};
 use crate::error::{Fault, code};
 use crate::exchange::Awaited;
-use crate::look::refine;
-use crate::packet::{OPEN_CREATE, OPEN_TRUNCATE, OPEN_WRITE};
+use crate::look::{Look, look, refine};
+use crate::packet::{Attributes, OPEN_CREATE, OPEN_EXCLUSIVE, OPEN_TRUNCATE, OPEN_WRITE};
 use crate::pool::Lease;
 use async_trait::async_trait;
 use bytes::Bytes;
-use model::{Error, ErrorKind, RemotePath, Result};
+use model::{Error, RemotePath, Result};
 use std::collections::VecDeque;
-use transport::folder::Upload;
+use transport::folder::{Evidence, Upload, Written};
 
 /// Data in one request, where the server takes as much.
 const CHUNK: u32 = 128 * 1024;
@@ -34,13 +34,38 @@ impl SftpUpload {
     /// Creates the file, or empties the one that lies there.
     pub(crate) async fn begin(lease: Lease, path: &RemotePath, permissions: Option<u32>) -> Result<Self> {
         lease.count();
-        let handle = lease
-            .client()
-            .open(path, OPEN_WRITE | OPEN_CREATE | OPEN_TRUNCATE, permissions)
-            .await
-            .map_err(|fault| fault.error("create a file", lease.target(), Some(path)))?;
+        let flags = OPEN_WRITE | OPEN_CREATE | OPEN_TRUNCATE;
+        let opened = lease.client().open(path, flags, permissions).await;
+        let handle = opened.map_err(|fault| fault.error("create a file", lease.target(), Some(path)))?;
+        Ok(Self::new(lease, path, permissions, handle))
+    }
+
+    /// Creates the file; `None` when something has the name.
+    pub(crate) async fn begin_new(
+        lease: Lease,
+        path: &RemotePath,
+        permissions: Option<u32>,
+    ) -> Result<Option<Self>> {
+        lease.count();
+        let flags = OPEN_WRITE | OPEN_CREATE | OPEN_EXCLUSIVE;
+        match lease.client().open(path, flags, permissions).await {
+            Ok(handle) => Ok(Some(Self::new(lease, path, permissions, handle))),
+            Err(fault) if fault.says_taken() => Ok(None),
+            Err(fault) => {
+                let is_there =
+                    fault.code().is_some() && matches!(look(lease.client(), path).await, Ok(Look::There(_)));
+                if is_there {
+                    Ok(None)
+                } else {
+                    Err(fault.error("create a file", lease.target(), Some(path)))
+                }
+            }
+        }
+    }
+
+    fn new(lease: Lease, path: &RemotePath, permissions: Option<u32>, handle: FileHandle) -> Self {
         let chunk = CHUNK.min(lease.client().abilities().write_size) as usize;
-        Ok(Self {
+        Self {
             path: path.clone(),
             permissions,
             chunk,
@@ -49,7 +74,7 @@ impl SftpUpload {
             outstanding: 0,
             lease,
             handle,
-        })
+        }
     }
 
     /// Waits until no more than so many bytes are on their way.
@@ -71,6 +96,19 @@ impl SftpUpload {
     }
 }
 
+const LEARN: &str = "learn the size of a written file";
+
+const CLOSE: &str = "close a written file";
+
+/// What the server shows; `None` where it does not.
+fn shown(told: std::result::Result<Attributes, Fault>) -> std::result::Result<Option<Attributes>, Fault> {
+    match told {
+        Ok(attributes) => Ok(Some(attributes)),
+        Err(Fault::Refused(_)) => Ok(None),
+        Err(fault) => Err(fault),
+    }
+}
+
 #[async_trait]
 impl Upload for SftpUpload {
     async fn write(&mut self, mut bytes: Bytes) -> Result<()> {
@@ -87,7 +125,11 @@ impl Upload for SftpUpload {
         Ok(())
     }
 
-    async fn finish(mut self: Box<Self>) -> Result<u64> {
+    async fn flush(&mut self) -> Result<()> {
+        self.settle(0).await
+    }
+
+    async fn finish(mut self: Box<Self>) -> Result<Written> {
         self.settle(0).await?;
         let Self { handle, lease, path, permissions, .. } = *self;
         let failed = |operation, fault: Fault| fault.error(operation, lease.target(), Some(&path));
@@ -101,22 +143,33 @@ impl Upload for SftpUpload {
             }
             tracing::debug!(host = lease.target(), path = %path, ?fault, "the server does not set permissions");
         }
+        // Where files go as soon as they are closed, or nobody may look, this is what tells their size.
+        let told = client.stat_open(&handle).await.map_err(|fault| failed(LEARN, fault))?;
         if client.abilities().fsync {
             match client.sync(&handle).await {
                 Ok(()) => {}
-                Err(fault) if fault.is(code::OP_UNSUPPORTED) => {}
+                // A server can offer it and its operator forbid it.
+                Err(fault) if fault.is(code::OP_UNSUPPORTED) || fault.is(code::PERMISSION_DENIED) => {}
                 Err(fault) => return Err(failed("sync a file to the server's disk", fault)),
             }
         }
-        client.close(handle).await.map_err(|fault| failed("close a written file", fault))?;
-        let told =
-            client.stat(&path).await.map_err(|fault| failed("learn the size of a written file", fault))?;
-        told.size.ok_or_else(|| {
-            Error::permanent(ErrorKind::Unsupported, "learn the size of a written file")
-                .with("host", lease.target())
-                .with("path", &path)
-                .advice("the server tells no sizes, so that nothing can be verified")
-        })
+        let before = shown(told.await.and_then(client::attributes)).map_err(|fault| failed(LEARN, fault))?;
+        // Looked for in the same breath, so that it costs no further round trip.
+        let closed = client.close(handle).await.map_err(|fault| failed(CLOSE, fault))?;
+        let looked = client.send_stat(&path).await.map_err(|fault| failed(LEARN, fault))?;
+        closed.await.and_then(client::ok).map_err(|fault| failed(CLOSE, fault))?;
+        let (after, gone) = match looked.await.and_then(client::attributes) {
+            Ok(attributes) => (attributes.size, false),
+            Err(fault @ Fault::Refused(_)) => (None, refine(client, fault, &path).await.says_missing()),
+            Err(fault) => return Err(failed(LEARN, fault)),
+        };
+        let before = before.and_then(|attributes| attributes.size);
+        let evidence = match (after, before) {
+            (Some(_), _) => Evidence::Size,
+            (None, Some(_)) => Evidence::SizeBeforeClose,
+            (None, None) => Evidence::Acknowledged,
+        };
+        Ok(Written { size: after.or(before), evidence, gone })
     }
 
     async fn abort(self: Box<Self>) {

@@ -10,7 +10,7 @@ mod walk;
 /// from it takes them with its own.
 pub const READER_BUFFERS: usize = 256 * 1024;
 
-pub use destination::{FolderDestination, Overwrite, PUBLISHING, WriteOptions};
+pub use destination::{FolderDestination, Overwrite, PUBLISHING, WRITING, WriteOptions};
 pub use names::{NAME_LIMIT, check_affix, parse_directory};
 pub use source::{CAUSE, FolderSource, FolderSourceOptions, check_poll};
 
@@ -65,6 +65,24 @@ pub trait Folder: Send + Sync {
     /// # Errors
     /// By the protocol's codes.
     async fn begin_write(&self, path: &RemotePath, length: Option<u64>) -> Result<Box<dyn Upload>>;
+
+    /// Begins to write a file under a name that must be free; `None` when it is taken.
+    ///
+    /// # Errors
+    /// By the protocol's codes.
+    async fn begin_new_write(
+        &self,
+        path: &RemotePath,
+        length: Option<u64>,
+    ) -> Result<Option<Box<dyn Upload>>> {
+        match self.stat(path).await {
+            Ok(_) => Ok(None),
+            Err(error) if error.kind() == model::ErrorKind::NotFound => {
+                self.begin_write(path, length).await.map(Some)
+            }
+            Err(error) => Err(error),
+        }
+    }
 
     /// Gives a finished upload its name. Decides by capability how: rename without replacing, rename,
     /// atomic put.
@@ -149,14 +167,64 @@ pub trait Upload: Send {
     /// By the protocol's codes; the upload must then be aborted or dropped.
     async fn write(&mut self, bytes: bytes::Bytes) -> Result<()>;
 
-    /// Ends the file: all bytes acknowledged and, where the place can, synced. Tells its size there.
+    /// Waits until all bytes written so far are acknowledged, and durable where they are on this machine.
+    ///
+    /// # Errors
+    /// As [`Upload::write`].
+    async fn flush(&mut self) -> Result<()> {
+        Ok(())
+    }
+
+    /// Ends the file: all bytes acknowledged and, where the place can, synced. Tells what the place shows of it.
     ///
     /// # Errors
     /// By the protocol's codes.
-    async fn finish(self: Box<Self>) -> Result<u64>;
+    async fn finish(self: Box<Self>) -> Result<Written>;
 
     /// Gives up and removes the temporary file as far as possible.
     async fn abort(self: Box<Self>);
+}
+
+/// What a place shows of a file that was written, all of whose bytes it acknowledged.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Written {
+    /// Its size there; `None` where nobody may look.
+    pub size: Option<u64>,
+    /// By what it is known that the file is whole.
+    pub evidence: Evidence,
+    /// Whether it was taken away as soon as it was closed.
+    pub gone: bool,
+}
+
+impl Written {
+    /// A file that lies there with this size.
+    #[must_use]
+    pub fn there(size: u64) -> Self {
+        Self { size: Some(size), evidence: Evidence::Size, gone: false }
+    }
+}
+
+/// By what it is known that a written file is whole.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Evidence {
+    /// Its size, told after it was closed.
+    Size,
+    /// Its size, told before it was closed: afterwards nobody may look, or it was taken.
+    SizeBeforeClose,
+    /// The acknowledgement of every write: nobody may look at all.
+    Acknowledged,
+}
+
+impl Evidence {
+    /// The words of a receipt.
+    #[must_use]
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::Size => "size after closing",
+            Self::SizeBeforeClose => "size before closing",
+            Self::Acknowledged => "acknowledged writes; the place shows no sizes",
+        }
+    }
 }
 
 /// How publishing ended.

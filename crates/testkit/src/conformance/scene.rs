@@ -223,7 +223,7 @@ pub(super) async fn write(folder: &Arc<dyn Folder>, path: &RemotePath, content: 
     for chunk in content.chunks(256 * 1024) {
         upload.write(Bytes::copy_from_slice(chunk)).await.unwrap();
     }
-    assert_eq!(upload.finish().await.unwrap(), content.len() as u64, "size of {path}");
+    assert_eq!(upload.finish().await.unwrap().size, Some(content.len() as u64), "size of {path}");
 }
 
 pub(super) async fn read(folder: &Arc<dyn Folder>, path: &RemotePath, offset: u64) -> Result<Vec<u8>> {

@@ -9,7 +9,7 @@ use model::{RemotePath, Result};
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, Weak};
 use tokio::io::AsyncRead;
-use transport::folder::{Entry, Folder, FolderCapabilities, Published, Upload};
+use transport::folder::{Entry, Folder, FolderCapabilities, Published, Upload, Written};
 
 /// What can be done with a folder.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -269,10 +269,18 @@ impl Upload for ScriptedUpload {
         self.inner.write(bytes).await
     }
 
-    async fn finish(mut self: Box<Self>) -> Result<u64> {
+    async fn flush(&mut self) -> Result<()> {
+        self.inner.flush().await
+    }
+
+    async fn finish(mut self: Box<Self>) -> Result<Written> {
         self.scripted(Act::Finish).await?;
         let short = self.folder.upgrade().is_some_and(|folder| folder.is_short());
-        self.inner.finish().await.map(|size| if short { size.saturating_sub(1) } else { size })
+        let mut written = self.inner.finish().await?;
+        if short {
+            written.size = written.size.map(|size| size.saturating_sub(1));
+        }
+        Ok(written)
     }
 
     async fn abort(self: Box<Self>) {

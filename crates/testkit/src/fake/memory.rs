@@ -10,7 +10,9 @@ use std::collections::BTreeMap;
 use std::io::Cursor;
 use std::sync::{Arc, Mutex};
 use tokio::io::AsyncRead;
-use transport::folder::{Entry, EntryKind, Folder, FolderCapabilities, NAME_LIMIT, Published, Upload};
+use transport::folder::{
+    Entry, EntryKind, Folder, FolderCapabilities, NAME_LIMIT, Published, Upload, Written,
+};
 
 type Path = Vec<Vec<u8>>;
 
@@ -268,10 +270,10 @@ impl Upload for MemoryUpload {
         Ok(())
     }
 
-    async fn finish(self: Box<Self>) -> Result<u64> {
+    async fn finish(self: Box<Self>) -> Result<Written> {
         let length = self.bytes.len() as u64;
         locked(&self.folder.state).write(parts(&self.path), self.bytes.into());
-        Ok(length)
+        Ok(Written::there(length))
     }
 
     async fn abort(self: Box<Self>) {

@@ -9,7 +9,7 @@ use rustix::io::Errno;
 use std::fs::File;
 use std::io::Write;
 use std::sync::Arc;
-use transport::folder::Upload;
+use transport::folder::{Upload, Written};
 
 /// A temporary file, open for writing. Dropped before it is finished, as when its node has lost its lease, it goes:
 /// its name is this attempt's alone, and the attempt that follows may have looked for it already.
@@ -30,10 +30,22 @@ impl LocalUpload {
             Ok(()) | Err(Errno::NOENT) => {}
             Err(error) => return Err(failed("replace a temporary file", &path, error)),
         }
+        Self::open(spot, &path).map_err(|e| failed("write a file", &path, e))
+    }
+
+    /// Makes the file; `None` when something has the name.
+    pub(super) fn begin_new(spot: Spot, path: RemotePath) -> Result<Option<Self>> {
+        match Self::open(spot, &path) {
+            Ok(upload) => Ok(Some(upload)),
+            Err(Errno::EXIST) => Ok(None),
+            Err(error) => Err(failed("write a file", &path, error)),
+        }
+    }
+
+    fn open(spot: Spot, path: &RemotePath) -> std::result::Result<Self, Errno> {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let opened = rustix::fs::openat(&spot.directory, os(&spot.name), flags, Mode::from_raw_mode(0o666))
-            .map_err(|e| failed("write a file", &path, e))?;
-        Ok(Self { spot: Arc::new(spot), path, file: Some(opened.into()), is_done: false })
+        let opened = rustix::fs::openat(&spot.directory, os(&spot.name), flags, Mode::from_raw_mode(0o666))?;
+        Ok(Self { spot: Arc::new(spot), path: path.clone(), file: Some(opened.into()), is_done: false })
     }
 
     fn take(&mut self) -> Result<File> {
@@ -58,7 +70,19 @@ impl Upload for LocalUpload {
         Ok(())
     }
 
-    async fn finish(mut self: Box<Self>) -> Result<u64> {
+    async fn flush(&mut self) -> Result<()> {
+        let file = self.take()?;
+        let path = self.path.clone();
+        let file = blocking(move || match file.sync_all() {
+            Ok(()) => Ok(file),
+            Err(error) => Err(Error::local_io("make a file durable", error).with("path", path)),
+        })
+        .await?;
+        self.file = Some(file);
+        Ok(())
+    }
+
+    async fn finish(mut self: Box<Self>) -> Result<Written> {
         let file = self.take()?;
         let path = self.path.clone();
         let length = blocking(move || {
@@ -68,7 +92,7 @@ impl Upload for LocalUpload {
         })
         .await?;
         self.is_done = true;
-        Ok(length)
+        Ok(Written::there(length))
     }
 
     async fn abort(mut self: Box<Self>) {

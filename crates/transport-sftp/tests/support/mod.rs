@@ -323,7 +323,8 @@ pub async fn write(folder: &Arc<dyn Folder>, path: &str, bytes: &[u8]) -> model:
     for chunk in bytes.chunks(256 * 1024) {
         upload.write(Bytes::copy_from_slice(chunk)).await?;
     }
-    upload.finish().await
+    let written = upload.finish().await?;
+    Ok(written.size.unwrap())
 }
 
 pub async fn list(folder: &Arc<dyn Folder>, directory: &str) -> Result<Vec<Entry>> {

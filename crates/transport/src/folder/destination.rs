@@ -5,6 +5,7 @@
 //! looks: the temporary file still there is published, one that is gone was published already, even if
 //! the partner has fetched it since. Without a note everything is sent again under a new temporary name.
 
+mod direct;
 mod publish;
 mod write;
 
@@ -12,6 +13,7 @@ use super::{Folder, check_affix, names, parse_directory};
 use crate::{Deliver, Destination, Probe, ProbeStep, Sent, Services};
 use async_trait::async_trait;
 use bytes::Bytes;
+pub use direct::WRITING;
 use model::{Error, ErrorKind, RemotePath, Result};
 pub use publish::PUBLISHING;
 use publish::{Look, Publishing};
@@ -69,6 +71,9 @@ pub struct WriteOptions {
     /// Whether the directory is made when it is missing. Those below it, of a name with directories,
     /// always are.
     pub create_directories: bool,
+    /// Whether files are written under a temporary name first. Without it a file has its name from its first byte on: for
+    /// places that take files as soon as they are closed, or refuse to rename.
+    pub temporary_name: bool,
     /// Longest name of one file, in bytes.
     pub name_limit: usize,
 }
@@ -86,6 +91,7 @@ impl WriteOptions {
             suffix: String::new(),
             overwrite: Overwrite::default(),
             create_directories: false,
+            temporary_name: true,
             name_limit: names::NAME_LIMIT,
         }
     }
@@ -180,7 +186,7 @@ impl Destination for FolderDestination {
         if let Some(earlier) = Publishing::noted(&delivery.notes) {
             match self.look(&earlier).await? {
                 Look::Gone => return Ok(self.delivered(&delivery, &earlier)),
-                Look::Ready => return self.publish(&delivery, earlier, true).await,
+                Look::Ready | Look::NotShown => return self.publish(&delivery, earlier, true).await,
                 Look::Damaged => self.retract(&delivery, &earlier).await?,
                 // It may have arrived there; here it has not. Rather twice than never.
                 Look::Elsewhere => {
@@ -190,6 +196,9 @@ impl Destination for FolderDestination {
                     );
                 }
             }
+        }
+        if !self.options.temporary_name {
+            return self.deliver_direct(&delivery, path).await;
         }
         self.remove_older(&delivery, &path).await;
         let publishing = self.write(&delivery, path).await?;
@@ -205,6 +214,16 @@ impl Destination for FolderDestination {
 
     async fn probe(&self) -> Probe {
         let mut probe = Probe::default();
+        if !self.options.temporary_name {
+            // Whatever is written there may be taken for a delivery.
+            let seen = "not tried: without temporary names a test's file would be a file for whoever takes files there";
+            probe.steps.push(ProbeStep {
+                name: "write",
+                took: std::time::Duration::ZERO,
+                result: Ok(seen.into()),
+            });
+            return probe;
+        }
         let mut random = [0_u8; 6];
         self.services.random.fill(&mut random);
         let id: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
@@ -221,7 +240,12 @@ impl Destination for FolderDestination {
             upload.write(content).await?;
             upload.finish().await
         };
-        let wrote = self.timed(&mut probe, "write", write, |size| format!("{temporary}: {size} bytes")).await;
+        let wrote = self
+            .timed(&mut probe, "write", write, |written| match written.size {
+                Some(size) => format!("{temporary}: {size} bytes"),
+                None => format!("{temporary}: {}", written.evidence.words()),
+            })
+            .await;
         if wrote.is_none() {
             // Whatever came of it must not stay; that it cannot be removed either was said already.
             let _ = self.folder.remove(&temporary).await;

@@ -34,6 +34,8 @@ pub(super) struct Publishing {
     pub(super) address: String,
     pub(super) directory: RemotePath,
     pub(super) identity: Option<String>,
+    /// By what it is known that they are whole.
+    pub(super) evidence: String,
 }
 
 /// What lies under a temporary name.
@@ -46,6 +48,13 @@ pub(super) enum Look {
     Ready,
     /// Something of another size.
     Damaged,
+    /// The place shows nothing.
+    NotShown,
+}
+
+/// Whether the place refuses to show what lies at a path.
+pub(super) fn is_not_shown(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::PermissionDenied | ErrorKind::Unsupported | ErrorKind::Rejected)
 }
 
 impl Publishing {
@@ -65,6 +74,7 @@ impl Publishing {
             address: note.get("address")?.as_str()?.to_owned(),
             directory: path("directory")?,
             identity: note.get("identity")?.as_str().map(str::to_owned),
+            evidence: note.get("evidence")?.as_str()?.to_owned(),
         })
     }
 
@@ -81,6 +91,7 @@ impl Publishing {
             "address": self.address,
             "directory": self.directory.to_text(),
             "identity": self.identity,
+            "evidence": self.evidence,
         });
         delivery.log.note(PUBLISHING, value).await
     }
@@ -110,8 +121,8 @@ impl FolderDestination {
                     unknown += 1;
                     match self.look(&publishing).await? {
                         Look::Gone => return Ok(self.delivered(delivery, &publishing)),
-                        Look::Ready if unknown < UNKNOWN_LIMIT => {}
-                        Look::Ready | Look::Damaged | Look::Elsewhere => {
+                        Look::Ready | Look::NotShown if unknown < UNKNOWN_LIMIT => {}
+                        Look::Ready | Look::NotShown | Look::Damaged | Look::Elsewhere => {
                             return Err(self.unknown(&publishing));
                         }
                     }
@@ -124,9 +135,14 @@ impl FolderDestination {
                 }
                 Err(error) if error.kind() == ErrorKind::NotFound => {
                     match self.look(&publishing).await? {
-                        Look::Gone if unsure => return Ok(self.delivered(delivery, &publishing)),
-                        // Nobody but this attempt could have published it: somebody removed it.
-                        Look::Gone => delivery.log.note(PUBLISHING, Value::Null).await?,
+                        Look::Gone | Look::NotShown if unsure => {
+                            return Ok(self.delivered(delivery, &publishing));
+                        }
+                        // Nobody but this attempt could have published it, and it was there a moment ago.
+                        Look::Gone | Look::NotShown => {
+                            delivery.log.note(PUBLISHING, Value::Null).await?;
+                            return Err(self.taken(&publishing).caused_by(error));
+                        }
                         Look::Ready | Look::Damaged | Look::Elsewhere => {}
                     }
                     return Err(error.retry_as(Retry::Transient));
@@ -184,9 +200,19 @@ impl FolderDestination {
             Ok(entry) if entry.size.is_none_or(|size| size == publishing.size) => Ok(Look::Ready),
             Ok(_) => Ok(Look::Damaged),
             Err(error) if error.kind() == ErrorKind::NotFound => self.look_around(publishing).await,
+            Err(error) if is_not_shown(&error) => Ok(Look::NotShown),
             Err(error) if error.retry() == Retry::Permanent => Err(error),
             Err(error) => Err(error.retry_as(Retry::Ambiguous)),
         }
+    }
+
+    /// The file went as soon as it was written, under its temporary name. Sending it again would only give it away again.
+    pub(super) fn taken(&self, publishing: &Publishing) -> Error {
+        Error::permanent(ErrorKind::NotFound, "give a file its name: it is gone")
+            .with("endpoint", &self.options.endpoint)
+            .with("path", &publishing.name)
+            .with("temporary", &publishing.temporary)
+            .advice("the place takes files as soon as they are written, and may have taken this one under its temporary name: ask who takes it, and set temporary_name = false on the endpoint")
     }
 
     /// Nothing lies under the temporary name. That tells something only of the directory it was written to: a file
@@ -232,6 +258,7 @@ impl FolderDestination {
         detail.insert("path".into(), Value::from(publishing.name.to_text()));
         detail.insert("size".into(), Value::from(publishing.size));
         detail.insert("sha256".into(), Value::from(publishing.sha256.as_str()));
+        detail.insert("verified_by".into(), Value::from(publishing.evidence.as_str()));
         detail.insert("written_by_attempt".into(), Value::from(publishing.attempt));
         detail.insert("published_by_attempt".into(), Value::from(delivery.claim.attempt));
         let receipt = Receipt {

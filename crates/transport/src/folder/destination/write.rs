@@ -8,7 +8,7 @@ use model::{Error, ErrorKind, RemotePath, Result};
 use tokio::io::AsyncReadExt;
 
 /// Bytes read from staging and handed on at a time. Two such buffers are in use.
-const CHUNK: usize = 256 * 1024;
+pub(super) const CHUNK: usize = 256 * 1024;
 
 /// Earlier attempts whose temporary files are looked for. Each attempt removes those before it, so more
 /// than one is left only where removing failed.
@@ -38,19 +38,14 @@ impl FolderDestination {
         }
         // Asked beside the last answer: no more waiting for a distant server.
         let directory = &self.options.directory;
-        let (size, identity) = tokio::join!(upload.finish(), self.folder.identity(directory));
-        let (size, identity) = (size?, identity?);
-        if size != length {
+        let (written, identity) = tokio::join!(upload.finish(), self.folder.identity(directory));
+        let (written, identity) = (written?, identity?);
+        if let Some(size) = written.size.filter(|size| *size != length) {
             // Left behind it would be taken for whole by nobody: it was not noted. Still it takes room.
             let _ = self.folder.remove(&temporary).await;
-            return Err(Error::transient(ErrorKind::IntegrityFailed, "write a file whole")
-                .with("endpoint", &self.options.endpoint)
-                .with("path", &temporary)
-                .with("expected bytes", length)
-                .with("bytes there", size)
-                .advice("look for a full disk or quota at the destination"));
+            return Err(self.not_whole(&temporary, length, size));
         }
-        Ok(Publishing {
+        let publishing = Publishing {
             temporary,
             base: path.clone(),
             name: path,
@@ -61,7 +56,18 @@ impl FolderDestination {
             address: self.options.address.clone(),
             directory: directory.clone(),
             identity,
-        })
+            evidence: written.evidence.words().to_owned(),
+        };
+        if written.gone { Err(self.taken(&publishing)) } else { Ok(publishing) }
+    }
+
+    pub(super) fn not_whole(&self, path: &RemotePath, length: u64, size: u64) -> Error {
+        Error::transient(ErrorKind::IntegrityFailed, "write a file whole")
+            .with("endpoint", &self.options.endpoint)
+            .with("path", path)
+            .with("expected bytes", length)
+            .with("bytes there", size)
+            .advice("look for a full disk or quota at the destination")
     }
 
     /// Begins the temporary file; makes the directories that the name asks for.
@@ -75,6 +81,12 @@ impl FolderDestination {
             Err(error) if error.kind() == ErrorKind::NotFound => error,
             other => return other,
         };
+        self.make_way(path, missing).await?;
+        self.folder.begin_write(temporary, length).await
+    }
+
+    /// Makes the directories that a name asks for, after a file could not be written there.
+    pub(super) async fn make_way(&self, path: &RemotePath, missing: Error) -> Result<()> {
         let directory = &self.options.directory;
         let base_is_missing = !directory.is_empty()
             && matches!(self.folder.stat(directory).await, Err(e) if e.kind() == ErrorKind::NotFound);
@@ -87,8 +99,7 @@ impl FolderDestination {
                 .caused_by(missing));
         }
         let Some(parent) = path.parent() else { return Err(missing) };
-        self.folder.make_directory(&parent).await?;
-        self.folder.begin_write(temporary, length).await
+        self.folder.make_directory(&parent).await
     }
 
     /// Removes what earlier attempts of this delivery left. Failing to is no reason not to deliver.
@@ -107,7 +118,7 @@ impl FolderDestination {
 }
 
 /// Copies to the end; reading the next chunk and writing this one overlap.
-async fn copy(mut reader: PayloadReader, upload: &mut dyn Upload) -> Result<u64> {
+pub(super) async fn copy(mut reader: PayloadReader, upload: &mut dyn Upload) -> Result<u64> {
     let mut copied = 0;
     let mut chunk = fill(&mut reader).await?;
     while !chunk.is_empty() {
