@@ -5,6 +5,7 @@
 
 mod hostile;
 mod hub;
+mod leniency;
 mod memory;
 mod misbehaving;
 mod names;

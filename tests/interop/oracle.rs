@@ -48,21 +48,27 @@ impl Bench {
     }
 
     /// Unpacks what lies in `message`: exit code and JSON.
+    /// Unpacks a message whatever protection it has.
     pub fn unpack(&self, key: &KeyPair, partner: &Path, directory: &str) -> (i32, Value) {
+        self.unpack_requiring(key, partner, directory, &["--require", "none"])
+    }
+
+    pub fn unpack_requiring(
+        &self,
+        key: &KeyPair,
+        partner: &Path,
+        directory: &str,
+        more: &[&str],
+    ) -> (i32, Value) {
         let directory = self.text(directory);
-        let (status, said, error) = run(&[
-            "as2",
-            "unpack",
-            "--key",
-            key.key.to_str().unwrap(),
-            "--cert",
-            key.certificate.to_str().unwrap(),
-            "--partner-cert",
-            partner.to_str().unwrap(),
-            &self.text("message"),
-            "--out",
-            &directory,
-        ]);
+        let (key, certificate) = (key.key.to_str().unwrap(), key.certificate.to_str().unwrap());
+        let partner = partner.to_str().unwrap();
+        let message = self.text("message");
+        let mut command =
+            vec!["as2", "unpack", "--key", key, "--cert", certificate, "--partner-cert", partner];
+        command.extend([message.as_str(), "--out", &directory]);
+        command.extend(more);
+        let (status, said, error) = run(&command);
         let said = serde_json::from_str(&said).unwrap_or_else(|e| panic!("{e}: {said} {error}"));
         (status.code().unwrap(), said)
     }
@@ -347,6 +353,8 @@ fn unpack_reads_what_pyas2lib_wrote() {
             message.to_str().unwrap(),
             "--out",
             out.to_str().unwrap(),
+            "--require",
+            "none",
         ]);
         assert!(status.success(), "{form:?}: {said} {error}");
         let said: Value = serde_json::from_str(&said).unwrap();

@@ -7,7 +7,7 @@ use std::fs;
 fn every_form_of_a_message_is_taken_and_receipted() {
     let peer = start_peer();
     let mut hub = Hub::for_peer(&peer);
-    hub.define(peer.text("url"), "receive_security = \"none\"");
+    hub.define(peer.text("url"), "receive_security = \"none\"\nlegacy = true");
     hub.gateway.start();
     let forms: &[&[&str]] = &[
         &["--digest", "sha256", "--cipher", "aes256-cbc"],
@@ -48,6 +48,10 @@ fn every_form_of_a_message_is_taken_and_receipted() {
     }
     assert_eq!(hub.transfers(), forms.len());
     assert_eq!(hub.events("message.refused").len(), 0);
+    // Each use of what is weak is on record: the two messages signed by SHA-1, with their receipts.
+    let legacy = hub.events("message.legacy_used");
+    assert_eq!(legacy.len(), 2, "{legacy:?}");
+    assert!(legacy.iter().all(|event| event.to_string().contains("SHA-1")), "{legacy:?}");
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use crate::hub::random;
 use crate::oracle::Bench;
 use crate::raw::Message;
+use serde_json::json;
 use std::fs;
 use std::path::Path;
 use suites::{KeyPair, run};
@@ -145,4 +146,98 @@ fn packing_destroys_no_payload_and_leaves_no_half_message() {
     assert_eq!(pack("order", "out/earlier").0, Some(0));
     assert_eq!(fs::read_dir(bench.path("out")).unwrap().count(), 1);
     assert!(fs::read(bench.path("out/earlier")).unwrap().ends_with(b"an order"));
+}
+
+#[test]
+fn a_message_stripped_of_its_protection_is_not_taken_unless_that_is_asked_for() {
+    let bench = Bench::new();
+    let (key, certificate, partner) =
+        (bench.text("sender.key.pem"), bench.text("sender.cert.pem"), bench.text("receiver.cert.pem"));
+    let both = ["--sign-key", key.as_str(), "--sign-cert", &certificate, "--encrypt-cert", &partner];
+    let payload = random(300_000);
+    let nothing: &[&str] = &[];
+    for (made, signed, encrypted) in [
+        (&both[..], true, true),
+        (&both[..4], true, false),
+        (&both[4..], false, true),
+        (nothing, false, false),
+    ] {
+        bench.pack(&payload, made);
+        for (more, needs_signed, needs_encrypted) in [
+            (nothing, true, true),
+            (&["--require", "signed,encrypted"], true, true),
+            (&["--require", "signed"], true, false),
+            (&["--require", "encrypted"], false, true),
+            (&["--require", "none"], false, false),
+        ] {
+            let taken = (signed || !needs_signed) && (encrypted || !needs_encrypted);
+            let (code, said) =
+                bench.unpack_requiring(&bench.receiver, &bench.sender.certificate, "out", more);
+            let left = fs::read_dir(bench.path("out")).map_or(0, Iterator::count);
+            assert_eq!(
+                (code, left),
+                (if taken { 0 } else { 2 }, usize::from(taken)),
+                "{made:?} {more:?}: {said}"
+            );
+            if !taken {
+                assert!(
+                    said["disposition"].as_str().unwrap().ends_with("insufficient-message-security"),
+                    "{said}"
+                );
+                assert!(said["error"].as_str().unwrap().contains("--require"), "{said}");
+            }
+            drop(fs::remove_dir_all(bench.path("out")));
+        }
+        // The keys that are given are what is required.
+        for (keys, taken) in [
+            (vec!["--partner-cert", certificate.as_str()], signed && !encrypted),
+            (vec!["--key", receiver_key(&bench), "--cert", partner.as_str()], encrypted && !signed),
+            (vec![], !signed && !encrypted),
+        ] {
+            let (message, out) = (bench.text("message"), bench.text("out"));
+            let mut command = vec!["as2", "unpack"];
+            command.extend(&keys);
+            command.extend([message.as_str(), "--out", &out]);
+            let (status, said, error) = run(&command);
+            assert_eq!(status.code(), Some(if taken { 0 } else { 2 }), "{made:?} {keys:?}: {said}{error}");
+            drop(fs::remove_dir_all(bench.path("out")));
+        }
+    }
+}
+
+fn receiver_key(bench: &Bench) -> &str {
+    bench.receiver.key.to_str().unwrap()
+}
+
+#[test]
+fn certificates_outside_their_time_and_weak_signatures_verify_nothing() {
+    let bench = Bench::new();
+    let payload = random(10_000);
+    for (digest, from, until, more, taken) in [
+        ("sha256", -10, 10, &[][..], true),
+        ("sha256", -10, -1, &[], false),
+        ("sha256", -10, -1, &["--accept-expired"], true),
+        ("sha256", 1, 10, &[], false),
+        ("sha256", 1, 10, &["--accept-expired"], false),
+        ("sha1", -10, 10, &[], false),
+        ("sha1", -10, 10, &["--legacy"], true),
+    ] {
+        let dated = KeyPair::make_valid(bench.root.path(), "dated", from, until);
+        let (key, certificate) = (dated.key.to_str().unwrap(), dated.certificate.to_str().unwrap());
+        bench.pack(&payload, &["--sign-key", key, "--sign-cert", certificate, "--digest", digest]);
+        let more = [more, &["--require", "signed"]].concat();
+        let (code, said) = bench.unpack_requiring(&bench.receiver, &dated.certificate, "out", &more);
+        assert_eq!(code, if taken { 0 } else { 2 }, "{digest} {from} {until} {more:?}: {said}");
+        assert_eq!(
+            said["weak"],
+            if digest == "sha1" && taken {
+                json!(["SHA-1"])
+            } else if taken {
+                json!([])
+            } else {
+                json!(null)
+            }
+        );
+        drop(fs::remove_dir_all(bench.path("out")));
+    }
 }

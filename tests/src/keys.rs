@@ -22,6 +22,13 @@ pub struct KeyPair {
 impl KeyPair {
     /// Makes `NAME.key.pem` and `NAME.cert.pem` in a directory.
     pub fn make(directory: &Path, name: &str) -> Self {
+        Self::make_valid(directory, name, 0, 365)
+    }
+
+    /// The same, valid from and until so many days from now.
+    pub fn make_valid(directory: &Path, name: &str, from: i64, until: i64) -> Self {
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+        let day = |days: i64| Asn1Time::from_unix(i64::try_from(now).unwrap() + days * 86_400).unwrap();
         let key = PKey::from_rsa(Rsa::generate(2048).unwrap()).unwrap();
         let mut subject = X509NameBuilder::new().unwrap();
         subject.append_entry_by_text("CN", name).unwrap();
@@ -33,8 +40,8 @@ impl KeyPair {
         builder.set_subject_name(&subject).unwrap();
         builder.set_issuer_name(&subject).unwrap();
         builder.set_pubkey(&key).unwrap();
-        builder.set_not_before(&Asn1Time::days_from_now(0).unwrap()).unwrap();
-        builder.set_not_after(&Asn1Time::days_from_now(365).unwrap()).unwrap();
+        builder.set_not_before(&day(from)).unwrap();
+        builder.set_not_after(&day(until)).unwrap();
         builder.sign(&key, MessageDigest::sha256()).unwrap();
         std::fs::create_dir_all(directory).unwrap();
         let pair = Self {

@@ -49,6 +49,7 @@ impl Documents {
             definitions: Definitions::default(),
             key_facts: BTreeMap::new(),
             rsa_certificates: BTreeMap::new(),
+            short_certificates: BTreeMap::new(),
             as2_ids: BTreeMap::new(),
             endpoints: BTreeMap::new(),
             polls: Vec::new(),
@@ -86,6 +87,8 @@ struct Checker<'a> {
     key_facts: BTreeMap<String, material::KeyFacts>,
     /// Whether a certificate's key is RSA.
     rsa_certificates: BTreeMap<String, bool>,
+    /// Certificates whose keys are too short, with their bits.
+    short_certificates: BTreeMap<String, u32>,
     /// AS2 names, whose they are and where that is written.
     as2_ids: BTreeMap<String, (String, Place)>,
     endpoints: BTreeMap<String, endpoint::EndpointFacts<'a>>,

@@ -34,6 +34,10 @@ impl PartWriter for StagedPart {
         self.0.length()
     }
 
+    fn read_at(&self, into: &mut [u8], offset: u64) -> Result<usize> {
+        self.0.read_at(into, offset)
+    }
+
     fn seal(self: Box<Self>) -> Result<StagedPayload> {
         let sealed = self.0.seal()?;
         Ok(StagedPayload { id: sealed.id, length: sealed.length, sha256: sealed.sha256 })

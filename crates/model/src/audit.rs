@@ -72,6 +72,8 @@ words! {
         ListenerRecovered = "listener.recovered",
         /// A listener refused a message.
         MessageRefused = "message.refused",
+        /// MD5, SHA-1 or a key under 2,048 bits was used, as the partner's `legacy` allows.
+        LegacyUsed = "message.legacy_used",
         /// A message that had been answered before was answered again.
         MessageRepeated = "message.repeated",
         /// A connection came up.
@@ -313,6 +315,7 @@ impl EventKind {
             | Self::ReceiptUnmatched
             | Self::MessageRefused
             | Self::MessageRepeated
+            | Self::LegacyUsed
             | Self::ConnectionWeakened
             | Self::ConnectionFailed
             | Self::ConnectionLost

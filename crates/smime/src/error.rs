@@ -6,6 +6,7 @@
 use std::io;
 
 use crate::algorithm::Digest;
+use crate::cms::verify::Weakness;
 
 /// The result of anything in this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -47,9 +48,16 @@ pub enum Error {
         /// How many certificates were tried.
         pinned: usize,
     },
-    /// The certificate that verified was outside its validity at the time given.
-    #[error("the signer's certificate is not valid at the time of verification")]
+    /// The certificate that verified had expired at the time given.
+    #[error("the signer's certificate has expired")]
     CertificateExpired,
+    /// The certificate that verified was not valid yet at the time given.
+    #[error("the signer's certificate is not valid yet")]
+    CertificateNotYetValid,
+    /// The signature is made with what is too weak today, and that was not allowed
+    /// ([`ReadOptions::accept_weak`](crate::ReadOptions)).
+    #[error("the signature uses {0}, which is too weak to prove anything")]
+    WeakSignature(Weakness),
     /// The signature is genuine, but the content is not what was signed.
     #[error("the content does not match its signed digest ({algorithm})")]
     IntegrityFailed {

@@ -56,7 +56,7 @@ pub use cms::recipient::DecryptionKey;
 pub use cms::seal::{EnvelopedBody, KeyTransport, SealedContentKey};
 pub use cms::sign::{SignedBody, Signing};
 pub use cms::signer::SignatureScheme;
-pub use cms::verify::Proof;
+pub use cms::verify::{Proof, Weakness};
 pub use error::{Error, Result};
 pub use message::limits::Limits;
 pub use message::report::{Layer, Part, Report, Wrapping};

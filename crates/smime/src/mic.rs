@@ -94,7 +94,7 @@ struct Twin {
     algorithm: Digest,
     exact: Hasher,
     canonical: Option<Hasher>,
-    /// Given up when the stream turns out longer than [`SHORT`].
+    /// Given up when the stream turns out longer than [`SHORT`], unless told to keep all.
     only_short: bool,
 }
 
@@ -164,6 +164,18 @@ impl Digests {
         for twin in &mut self.twins {
             twin.canonical = None;
         }
+    }
+
+    /// Keeps all algorithms, however long the stream turns out: what was not computed is lost.
+    pub(crate) fn keep_all(&mut self) {
+        for twin in &mut self.twins {
+            twin.only_short = false;
+        }
+    }
+
+    /// Whether the canonical form is computed too.
+    pub(crate) fn wants_canonical(&self) -> bool {
+        self.wants_canonical
     }
 
     /// The first two bytes of the stream, as far as seen.

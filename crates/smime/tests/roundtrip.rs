@@ -273,8 +273,11 @@ fn expiry_is_asked_only_on_request() {
     let run = |options: &ReadOptions| read_with(&headers, &body[..], &[], &[&partner], options);
     assert!(run(&ReadOptions::default()).is_ok());
     assert!(run(&at(1_700_000_000)).is_ok());
-    assert!(matches!(run(&at(1_500_000_000)), Err(smime::Error::CertificateExpired)));
+    assert!(matches!(run(&at(1_500_000_000)), Err(smime::Error::CertificateNotYetValid)));
     assert!(matches!(run(&at(4_100_000_000)), Err(smime::Error::CertificateExpired)));
+    let lenient = |seconds| ReadOptions { accept_expired: true, ..at(seconds) };
+    assert!(run(&lenient(4_100_000_000)).is_ok());
+    assert!(matches!(run(&lenient(1_500_000_000)), Err(smime::Error::CertificateNotYetValid)));
 }
 
 proptest! {

@@ -139,6 +139,19 @@ impl PartFile {
         self.write_at(self.length, bytes)
     }
 
+    /// Reads back some of the bytes at an offset; 0 at their end.
+    ///
+    /// # Errors
+    /// Local errors.
+    pub fn read_at(&self, into: &mut [u8], offset: u64) -> Result<usize> {
+        loop {
+            match self.file.read_at(into, offset) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                read => return read.map_err(|e| fault("read a part back", &self.path, e)),
+            }
+        }
+    }
+
     /// Writes bytes at an offset. Anywhere but at the end makes sealing read the part back to hash it.
     ///
     /// # Errors

@@ -1,20 +1,24 @@
 //! Sends a payload as an AS2 message and reads the synchronous receipt.
 
+use crate::coding::Coding;
+use crate::legacy;
 use crate::letter::{Earlier, Letter, NOTE};
 use crate::material::{fingerprint, own_key, partner_certificates, recipient, signs_alike};
 use crate::mdn::LARGEST_MDN;
 use crate::other_mic;
 use crate::outgoing::{Envelope, OwnKey, build};
-use crate::receipt::{Answer, Expected, Verdict, conclude};
+use crate::receipt::{Answer, Expected, KEPT_RECEIPT, Verdict, conclude};
 use crate::streaming::{STREAM_BUFFERS, body_of};
 use async_trait::async_trait;
-use http::Request;
+use bytes::Bytes;
+use http::{HeaderMap, Request};
 use model::definition::{Endpoint, Partner};
-use model::{Error, ErrorKind, Protocol, Purpose, Result, Retry};
+use model::{Error, ErrorKind, PeerText, Protocol, Purpose, Result, Retry};
 use net::http::{ConnectionInfo, HttpProfile, RequestMeta};
 use net::{DialRequest, Net, TlsOptions, TlsProfile, Trust};
 use openssl::x509::X509;
 use smime::{Headers, MicSlot};
+use std::io::Read;
 use std::sync::Arc;
 use std::time::Duration;
 use transport::{Deliver, Destination, Probe, ProbeStep, Sent, Services};
@@ -36,6 +40,8 @@ struct Sides {
     own_fingerprint: String,
     /// Of the certificate that messages are encrypted for.
     recipient_fingerprint: String,
+    /// What of it is too weak for today, as the agreement allows.
+    legacy: Vec<String>,
 }
 
 #[async_trait]
@@ -67,7 +73,13 @@ impl Destination for As2Destination {
             earlier: letter.earlier,
             mic: sent.mic.get(),
         };
-        let verdict = conclude(&answer, &expected).map_err(|error| answer.on_connection(error))?;
+        let verdict = match conclude(&answer, &expected) {
+            Ok(verdict) => verdict,
+            Err(error) => {
+                keep(&answer, &delivery).await?;
+                return Err(answer.on_connection(error));
+            }
+        };
         let proved = match verdict {
             Verdict::Proved(proof) => Ok(proof),
             Verdict::Unproved(error) => Err(error),
@@ -79,9 +91,15 @@ impl Destination for As2Destination {
         };
         match proved {
             Ok(proof) => {
+                let uses = [sides.legacy, proof.legacy.clone()].concat();
+                if let Some(event) = legacy::event(&self.services, &sides.partner, &uses) {
+                    let event = event.flow(&delivery.flow).delivery(delivery.claim.delivery);
+                    self.services.audit.record(vec![event.endpoint(&self.endpoint.name)]).await?;
+                }
                 Ok(Sent::Delivered { receipt: proof.receipt(self.services.clock.now()), replies: Vec::new() })
             }
             Err(error) => {
+                keep(&answer, &delivery).await?;
                 let error = answer.on_connection(error);
                 letter.earlier = Earlier::Answered;
                 let noted = match letter.to_note(&sides.own) {
@@ -115,9 +133,15 @@ impl Destination for As2Destination {
         });
         let keys_fine = keys.is_ok();
         probe.steps.push(step("keys", keys));
-        if keys_fine {
-            let connected = self.connect().await;
-            probe.steps.push(step("connection", connected));
+        if !keys_fine {
+            return probe;
+        }
+        let connected = self.connect().await;
+        let reached = connected.is_ok();
+        probe.steps.push(step("connection", connected));
+        if reached {
+            let answer = self.ask().await;
+            probe.steps.push(step("answer", answer));
         }
         probe
     }
@@ -165,13 +189,11 @@ impl As2Destination {
         let (head, body) = answer.into_parts();
         let connection = head.extensions.get::<ConnectionInfo>().map(|info| info.id);
         let body = body.collect(LARGEST_MDN).await.map_err(|error| error.retry_as(Retry::Ambiguous))?;
-        let headers = head
-            .headers
-            .iter()
-            .try_fold(Headers::new(), |headers, (name, value)| headers.with(name.as_str(), value.as_bytes()));
-        let headers = headers.map_err(|error| {
-            Error::ambiguous(ErrorKind::Protocol, "read the answer's headers").caused_by(error)
-        })?;
+        let body = uncoded(&head.headers, body)?;
+        // A field that no MIME header can be is none of the receipt's.
+        let headers = head.headers.iter().fold(Headers::new(), |headers, (name, value)| {
+            headers.clone().with(name.as_str(), value.as_bytes()).unwrap_or(headers)
+        });
         Ok((Answer { status: head.status, headers, body, connection }, sent))
     }
 
@@ -188,7 +210,15 @@ impl As2Destination {
             directory.identity(self.endpoint.identity.as_deref().ok_or_else(|| missing("identity"))?)?;
         let certificates = partner_certificates(&partner)?;
         let key = own_key(&own)?;
+        let mut legacy = match certificates.first() {
+            Some(recipient) => legacy::of_message(&partner.partner, recipient)?,
+            None => Vec::new(),
+        };
+        if partner.partner.agreement.send_security.signs() {
+            legacy.extend(legacy::of_own_key(&key, &own.identity, &partner.partner)?);
+        }
         let sides = Sides {
+            legacy,
             own_fingerprint: fingerprint(&key.certificate)?,
             recipient_fingerprint: certificates.first().map(fingerprint).transpose()?.unwrap_or_default(),
             certificates,
@@ -200,7 +230,7 @@ impl As2Destination {
         Ok(sides)
     }
 
-    fn url(&self) -> Result<Url> {
+    pub(crate) fn url(&self) -> Result<Url> {
         self.endpoint.url.clone().ok_or_else(|| {
             Error::permanent(ErrorKind::ConfigInvalid, "find an AS2 endpoint's url")
                 .with("endpoint", &self.endpoint.name)
@@ -227,7 +257,7 @@ impl As2Destination {
             .to_owned()
     }
 
-    fn profile(&self, purpose: Purpose) -> Result<HttpProfile> {
+    pub(crate) fn profile(&self, purpose: Purpose) -> Result<HttpProfile> {
         let mut profile = HttpProfile::new(Some(self.endpoint.name.clone()), Protocol::As2, purpose);
         if self.url()?.scheme() == "https" {
             profile.tls = Some(self.tls()?);
@@ -259,7 +289,7 @@ impl As2Destination {
             timeout: Duration::from_secs(30),
         };
         drop(self.net.dial(&request).await?);
-        Ok(format!("{}:{} answers", request.host, request.port))
+        Ok(format!("{}:{} accepts connections", request.host, request.port))
     }
 
     /// The letter of earlier attempts, or a new one, noted and correlated before a byte leaves.
@@ -277,6 +307,35 @@ impl As2Destination {
         delivery.log.correlate(&letter.sealing.message_id).await?;
         Ok(letter)
     }
+}
+
+/// An answer's body without its content coding: none was asked for, but some servers code all they send.
+fn uncoded(headers: &HeaderMap, body: Bytes) -> Result<Bytes> {
+    let unreadable = |what: String| {
+        Error::ambiguous(ErrorKind::Protocol, "read the answer's body")
+            .with("Content-Encoding", what)
+            .advice("ask the partner to answer without Content-Encoding")
+    };
+    match Coding::of(headers).map_err(|name| unreadable(PeerText::from(name.as_str()).to_string()))? {
+        Coding::Identity => Ok(body),
+        coding => {
+            let mut plain = Vec::new();
+            coding
+                .decoder(&body[..], LARGEST_MDN as u64)
+                .read_to_end(&mut plain)
+                .map_err(|error| unreadable(format!("{coding:?}")).caused_by(error))?;
+            Ok(plain.into())
+        }
+    }
+}
+
+/// Largest answer kept of a delivery that failed, in bytes.
+const LARGEST_KEPT: usize = 256 * 1024;
+
+/// Keeps a receipt that does not prove the delivery, so that it can be looked at.
+async fn keep(answer: &Answer, delivery: &Deliver) -> Result<()> {
+    let Some(kept) = answer.kept_receipt(LARGEST_KEPT) else { return Ok(()) };
+    delivery.log.note(KEPT_RECEIPT, kept).await
 }
 
 /// Everything that shapes the bytes of a message besides its payload.

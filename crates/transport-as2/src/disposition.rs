@@ -103,25 +103,47 @@ impl Disposition {
             Some((_, tail)) => tail,
             None => value.rsplit_once("sent-automatically/").map_or(value, |(_, tail)| tail),
         };
-        let (kind, text) = match tail.split_once(':') {
-            Some((kind, text)) => (kind, text.trim()),
-            None => (tail, ""),
+        let tail = without_comments(tail);
+        let (kind, rest) = word(&tail);
+        let (modifier, rest) = match rest.strip_prefix('/') {
+            Some(rest) => word(rest),
+            None => (String::new(), rest),
         };
-        let kind: String =
-            kind.chars().filter(|c| !c.is_whitespace()).collect::<String>().to_ascii_lowercase();
+        let text = rest.trim_matches(|c: char| c.is_whitespace() || matches!(c, ':' | ',' | ';' | '='));
         let or = |fallback: &str| if text.is_empty() { fallback.to_owned() } else { text.to_owned() };
-        match kind.as_str() {
-            "processed" | "displayed" | "dispatched" if text.is_empty() => Some(Self::Processed),
-            "processed/warning" | "processed/warn" => Some(Self::Warning(or("warning"))),
-            "processed/error" | "failed/error" | "error" => {
+        match (kind.as_str(), modifier.as_str()) {
+            ("processed" | "displayed" | "dispatched", "") if text.is_empty() => Some(Self::Processed),
+            ("processed", "warning" | "warn") => Some(Self::Warning(or("warning"))),
+            ("processed" | "failed", "error") | ("error", "") => {
                 Some(Self::Error(DispositionError::parse(&or("unexpected-processing-error"))))
             }
-            "processed/failure" | "failed/failure" | "failed" | "failure" => {
+            ("processed" | "failed", "failure") | ("failed" | "failure", "") => {
                 Some(Self::Failure(or("failure")))
             }
             _ => None,
         }
     }
+}
+
+/// The letters that a text begins with, in lower case, and what follows them; white space around them is
+/// passed over.
+fn word(text: &str) -> (String, &str) {
+    let text = text.trim_start();
+    let end = text.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(text.len());
+    (text[..end].to_ascii_lowercase(), text[end..].trim_start())
+}
+
+/// A value without its comments in parentheses (RFC 5322, 3.2.2); one that never closes stays.
+fn without_comments(text: &str) -> String {
+    let mut kept = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((before, comment)) = rest.split_once('(') {
+        let Some((_, after)) = comment.split_once(')') else { break };
+        kept.push_str(before);
+        rest = after;
+    }
+    kept.push_str(rest);
+    kept
 }
 
 impl fmt::Display for Disposition {
@@ -165,6 +187,14 @@ mod tests {
                 "x; processed/Warning : duplicate-document",
                 Some(Disposition::Warning("duplicate-document".into())),
             ),
+            ("x; processed/error, decryption-failed", error(DispositionError::DecryptionFailed)),
+            ("x; processed / error : decryption-failed", error(DispositionError::DecryptionFailed)),
+            ("x; processed/error=decryption-failed", error(DispositionError::DecryptionFailed)),
+            ("x; processed/error", error(DispositionError::UnexpectedProcessingError)),
+            ("x; processed (by a machine)", Some(Disposition::Processed)),
+            ("x; processed;", Some(Disposition::Processed)),
+            ("x; failed", Some(Disposition::Failure("failure".into()))),
+            ("x; processed with errors", None),
             ("x; deleted", None),
             ("", None),
         ] {

@@ -8,8 +8,10 @@
 //! Bytes stream through the `smime` room both ways; nothing here holds a payload.
 
 mod admission;
+mod coding;
 mod destination;
 pub mod disposition;
+mod legacy;
 mod letter;
 mod listener;
 mod material;
@@ -18,11 +20,14 @@ mod names;
 mod options;
 mod other_mic;
 pub mod outgoing;
+mod probe;
 mod receipt;
 mod receive;
 mod refusal;
+mod refusing;
 mod reply;
 mod request;
+mod shown;
 mod sides;
 mod streaming;
 #[cfg(test)]

@@ -1,21 +1,23 @@
 //! Takes AS2 messages in: who sends, is it new, read it, make it durable, answer.
 
 use crate::admission::Admission;
+use crate::coding::Coding;
 use crate::disposition::{Disposition, DispositionError};
+use crate::legacy;
 use crate::receive::{ReadMessage, Reading, Unread, read};
+use crate::refusing::{Early, declined, with_peer};
 use crate::reply::{Answer, mic_of, stored_reply, to_response};
 use crate::request::RequestHead;
 use crate::sides::{Sides, Stranger};
 use crate::streaming::{Arriving, BodyReader};
-use crate::unfit::Unfit;
 use async_trait::async_trait;
 use http::header::EXPECT;
 use http::{Method, Request, Response, StatusCode};
 use model::definition::DuplicatePolicy;
 use model::{AuditEvent, Error, ErrorKind, EventKind, RemotePath, Result};
-use net::http::{Body, Handler, HttpServers, ListenSpec, PeerInfo, Route, RouteGuard};
+use net::http::{Body, Handler, HttpServers, ListenSpec, PeerInfo, Route, RouteGuard, Unserved};
 use serde_json::{Map, Value};
-use smime::DecryptionKey;
+use smime::{DecryptionKey, Proof, Weakness};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -65,7 +67,8 @@ impl As2Listener {
 #[async_trait]
 impl Listener for As2Listener {
     async fn bind(&self, intake: Arc<dyn Intake>) -> Result<()> {
-        let handler = self.receiver.get_or_init(|| Arc::new(Receiver::new(self.services.clone(), intake)));
+        let handler =
+            self.receiver.get_or_init(|| Arc::new(Receiver::new(self.services.clone(), intake, &self.path)));
         let mut first = Ok(());
         for listen in &self.listen {
             let bound = self.bind_one(listen, handler);
@@ -84,45 +87,55 @@ impl Listener for As2Listener {
     }
 }
 
-struct Receiver {
-    services: Services,
+pub(crate) struct Receiver {
+    pub(crate) services: Services,
     intake: Arc<dyn Intake>,
     admission: Admission,
+    /// Where messages are taken.
+    pub(crate) path: String,
 }
 
 #[async_trait]
 impl Handler for Receiver {
     async fn handle(&self, request: Request<Body>, peer: PeerInfo) -> Result<Response<Body>> {
         if request.method() != Method::POST {
-            let answer = Response::builder().status(StatusCode::METHOD_NOT_ALLOWED).header("Allow", "POST");
-            return answer.body(Body::bytes("AS2 messages are sent by POST.\n")).map_err(unwritable);
+            return self.not_posted(request.method(), &peer).await;
         }
         let (parts, body) = request.into_parts();
         let mut arriving = Arriving::new(body, parts.headers.contains_key(EXPECT));
         let head = match RequestHead::read(&parts.headers) {
             Ok(head) => head,
             Err(reason) => {
-                self.record(self.refusal(&peer, None).peer_detail("reason", &reason)).await?;
-                arriving.pass_over().await;
-                return plain(StatusCode::BAD_REQUEST, &format!("This is no AS2 message: {reason}.\n"));
+                let refusal =
+                    Early::new(StatusCode::BAD_REQUEST, format!("This is no AS2 message: {reason}."));
+                return self.turn_away(None, refusal, arriving, &peer).await;
             }
         };
-        let reply = self.receive(&head, &mut arriving, &peer).await?;
+        let coding = match Early::of(&parts.headers, &head) {
+            Ok(coding) => coding,
+            Err(refusal) => return self.turn_away(Some(&head), refusal, arriving, &peer).await,
+        };
+        let reply = self.receive(&head, coding, &mut arriving, &peer).await?;
         arriving.pass_over().await;
         to_response(reply)
+    }
+
+    async fn unserved(&self, unserved: Unserved<'_>) {
+        self.note_unserved(unserved).await;
     }
 }
 
 impl Receiver {
-    fn new(services: Services, intake: Arc<dyn Intake>) -> Self {
+    fn new(services: Services, intake: Arc<dyn Intake>, path: &str) -> Self {
         let admission = Admission::new(&services.budget);
-        Self { services, intake, admission }
+        Self { services, intake, admission, path: path.to_owned() }
     }
 
     /// Takes a message and gives the reply, which is recorded by then.
     async fn receive(
         &self,
         head: &RequestHead,
+        coding: Coding,
         arriving: &mut Arriving,
         peer: &PeerInfo,
     ) -> Result<StoredReply> {
@@ -137,9 +150,15 @@ impl Receiver {
                 return stored_reply(&self.services, head, None, &answer);
             }
         };
-        let sides = sides?;
+        let sides = match sides {
+            Ok(sides) => sides,
+            Err(error) => {
+                self.record(self.refusal(peer, Some(head)).error(&error)).await?;
+                return Err(error);
+            }
+        };
         arriving.may_hold(sides.partner.agreement.largest_message);
-        if let Some(answer) = self.declined(head, &sides, arriving.length()) {
+        if let Some(answer) = declined(head, &sides, arriving.length()) {
             let event = self.refusal(peer, Some(head)).partner(&sides.partner.name);
             self.record(
                 event
@@ -147,13 +166,13 @@ impl Receiver {
                     .detail("disposition", answer.disposition.to_string()),
             )
             .await?;
-            return stored_reply(&self.services, head, Some(&sides.own), &answer);
+            return stored_reply(&self.services, head, Some(&sides), &answer);
         }
         match self.begin(&head.key()).await? {
             Begin::Answered(reply) => {
                 let event = self.services.event(EventKind::MessageRepeated).partner(&sides.partner.name);
                 let event = with_peer(event, peer).peer_detail("message_id", &head.message_id);
-                self.record(event).await?;
+                self.services.audit.record(vec![event]).await?;
                 match sides.partner.agreement.duplicates {
                     DuplicatePolicy::Repeat => Ok(reply),
                     DuplicatePolicy::Warn => self.warn_of_duplicate(head, &sides, &reply),
@@ -164,7 +183,7 @@ impl Receiver {
                 "answer a repeated message while its first copy is still being received",
             )
             .with("message_id", model::PeerText::from(head.message_id.as_str()))),
-            Begin::New(reception) => self.take(head, sides, arriving, peer, reception).await,
+            Begin::New(reception) => self.take(head, coding, sides, arriving, peer, reception).await,
         }
     }
 
@@ -184,7 +203,7 @@ impl Receiver {
                 head.message_id
             ),
         };
-        stored_reply(&self.services, head, Some(&sides.own), &answer)
+        stored_reply(&self.services, head, Some(sides), &answer)
     }
 
     /// Reserves the message; a second copy waits until the first is answered.
@@ -203,6 +222,7 @@ impl Receiver {
     async fn take(
         &self,
         head: &RequestHead,
+        coding: Coding,
         sides: Sides,
         arriving: &mut Arriving,
         peer: &PeerInfo,
@@ -219,6 +239,7 @@ impl Receiver {
         let reading = Reading {
             headers: head.headers.clone(),
             body: reader,
+            coding,
             keys: vec![DecryptionKey {
                 key: sides.own.key.clone(),
                 certificate: sides.own.certificate.clone(),
@@ -279,6 +300,7 @@ impl Receiver {
             algorithm.or_else(|| head.mdn.digests.first().copied()).unwrap_or(smime::Digest::Sha256);
         let mic = message.report.mic(algorithm).map(|mic| mic.to_text(head.mdn.names));
         let metadata = metadata(head, &message, mic.as_deref());
+        let legacy = self.legacy(head, sides, message.report.signed(), peer);
         let sealed = tokio::task::spawn_blocking(move || {
             message
                 .parts
@@ -308,7 +330,7 @@ impl Receiver {
                 head.from, head.to, head.message_id
             ),
         };
-        let reply = stored_reply(&self.services, head, Some(&sides.own), &answer)?;
+        let reply = stored_reply(&self.services, head, Some(sides), &answer)?;
         let message = Message {
             transport: "as2",
             endpoint: format!("as2/{}", sides.identity.name),
@@ -317,7 +339,7 @@ impl Receiver {
             parts,
             evidence: Vec::new(),
             metadata,
-            events: Vec::new(),
+            events: legacy,
         };
         reception.commit(message, reply.clone()).await?;
         Ok(reply)
@@ -335,87 +357,26 @@ impl Receiver {
             .map(|name| format!("no flow receives {name} from partner {partner}"))
     }
 
-    async fn refuse(
+    /// The event of what of an exchange was too weak for today, though allowed; none when nothing was.
+    fn legacy(
         &self,
         head: &RequestHead,
         sides: &Sides,
+        proof: Option<&Proof>,
         peer: &PeerInfo,
-        reception: Box<dyn Reception>,
-        answer: Answer,
-        cause: &str,
-    ) -> Result<StoredReply> {
-        let reply = stored_reply(&self.services, head, Some(&sides.own), &answer)?;
-        let event = self
-            .refusal(peer, Some(head))
-            .partner(&sides.partner.name)
-            .peer_detail("reason", cause)
-            .detail("disposition", answer.disposition.to_string());
-        tracing::warn!(partner = %sides.partner.name, message_id = %model::PeerText::from(head.message_id.as_str()), disposition = %answer.disposition, reason = %model::PeerText::from(cause), "an AS2 message was refused");
-        reception.refuse(vec![event], reply.clone()).await?;
-        Ok(reply)
-    }
-
-    async fn unexpected_receipt(
-        &self,
-        head: &RequestHead,
-        sides: &Sides,
-        peer: &PeerInfo,
-        reception: Box<dyn Reception>,
-    ) -> Result<StoredReply> {
-        let event = self.services.event(EventKind::ReceiptUnmatched).partner(&sides.partner.name);
-        let event = with_peer(event, peer).peer_detail("message_id", &head.message_id);
-        let body = b"No message waits for this receipt.\n".to_vec();
-        let headers = vec![("Content-Type".into(), "text/plain; charset=utf-8".into())];
-        let reply = StoredReply { status: 400, headers, body };
-        reception.refuse(vec![event], reply.clone()).await?;
-        Ok(reply)
-    }
-
-    /// What is declined before the body is read.
-    fn declined(&self, head: &RequestHead, sides: &Sides, length: Option<u64>) -> Option<Answer> {
-        let failure = |text: &str, reason: String| {
-            Some(Answer { disposition: Disposition::Failure(text.into()), mic: None, text: reason })
-        };
-        if let Some(unsupported) = head.mdn.unsupported {
-            return failure(unsupported, "The receipt asked for cannot be given.".into());
+    ) -> Vec<AuditEvent> {
+        let mut uses = legacy::of_proof(proof);
+        if head.mdn.wanted && head.mdn.signed {
+            uses.extend(sides.legacy.clone());
+            let digest = legacy::receipt_digest(&head.mdn.digests, &sides.partner.agreement);
+            uses.extend(Weakness::of_digest(digest).map(|weak| format!("our receipt's signature by {weak}")));
         }
-        if head.mdn.deliver_to.is_some() {
-            return failure(
-                "asynchronous receipts are not supported",
-                "Leave Receipt-Delivery-Option out: the receipt comes with this answer.".into(),
-            );
-        }
-        let most = sides.partner.agreement.largest_message;
-        if length.is_some_and(|length| length > most) {
-            return Some(Answer {
-                disposition: Disposition::Error(DispositionError::UnexpectedProcessingError),
-                mic: None,
-                text: Unfit::TooLarge { most }.text(),
-            });
-        }
-        None
+        let event = legacy::event(&self.services, &sides.partner, &uses);
+        event
+            .map(|event| with_peer(event, peer).peer_detail("message_id", &head.message_id))
+            .into_iter()
+            .collect()
     }
-
-    fn refusal(&self, peer: &PeerInfo, head: Option<&RequestHead>) -> AuditEvent {
-        let event = with_peer(self.services.event(EventKind::MessageRefused), peer);
-        match head {
-            None => event,
-            Some(head) => event
-                .peer_detail("as2_from", &head.from)
-                .peer_detail("as2_to", &head.to)
-                .peer_detail("message_id", &head.message_id),
-        }
-    }
-
-    async fn record(&self, event: AuditEvent) -> Result<()> {
-        self.services.audit.record(vec![event]).await
-    }
-}
-
-fn with_peer(event: AuditEvent, peer: &PeerInfo) -> AuditEvent {
-    let mut event = event.connection(peer.connection);
-    event.peer = Some(peer.address());
-    event
 }
 
 fn metadata(head: &RequestHead, message: &ReadMessage, mic: Option<&str>) -> Map<String, Value> {
@@ -438,16 +399,4 @@ fn metadata(head: &RequestHead, message: &ReadMessage, mic: Option<&str>) -> Map
         metadata.insert("as2_mic".into(), mic.into());
     }
     metadata
-}
-
-fn plain(status: StatusCode, text: &str) -> Result<Response<Body>> {
-    Response::builder()
-        .status(status)
-        .header("Content-Type", "text/plain; charset=utf-8")
-        .body(Body::bytes(text.to_owned()))
-        .map_err(unwritable)
-}
-
-fn unwritable(error: http::Error) -> Error {
-    Error::permanent(ErrorKind::Internal, "write an answer").caused_by(error)
 }

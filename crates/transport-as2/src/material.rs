@@ -95,26 +95,31 @@ pub(crate) fn partner_certificates(partner: &PartnerMaterial) -> Result<Vec<X509
 /// The certificate that messages are encrypted for: the partner's first.
 ///
 /// # Errors
-/// `ConfigInvalid`: it is not valid now, and the agreement does not take such ones.
+/// `ConfigInvalid`: it is not valid yet, or has expired and the agreement does not take such ones.
 pub(crate) fn recipient<'a>(certificates: &'a [X509], partner: &Partner, now: Timestamp) -> Result<&'a X509> {
     let unusable =
         |what: &'static str| Error::permanent(ErrorKind::ConfigInvalid, what).with("partner", &partner.name);
     let first = certificates.first().ok_or_else(|| unusable("find a partner's certificate"))?;
-    if partner.agreement.accept_expired || !partner.agreement.send_security.encrypts() {
+    if !partner.agreement.send_security.encrypts() {
         return Ok(first);
     }
     let now = Asn1Time::from_unix(now.timestamp())
         .map_err(|error| unusable("compare a certificate's dates").caused_by(error))?;
-    if first.not_before() <= now && first.not_after() >= now {
-        return Ok(first);
-    }
-    Err(unusable("encrypt for a certificate that has expired or is not valid yet")
-        .with("from", first.not_before())
-        .with("until", first.not_after())
-        .advice(
+    let (what, advice) = if first.not_before() > now {
+        (
+            "encrypt for a certificate that is not valid yet",
+            "put the certificate that the partner decrypts with now first, and check the clock of this machine",
+        )
+    } else if first.not_after() < now && !partner.agreement.accept_expired {
+        (
+            "encrypt for a certificate that has expired",
             "put the certificate that the partner decrypts with now first, or go on with the old one \
              (accept_expired = true)",
-        ))
+        )
+    } else {
+        return Ok(first);
+    };
+    Err(unusable(what).with("from", first.not_before()).with("until", first.not_after()).advice(advice))
 }
 
 #[cfg(test)]
@@ -160,13 +165,15 @@ mod tests {
         for security in SendSecurity::ALL {
             let strict = partner(*security, false);
             assert!(recipient(&certificates, &strict, now).is_ok(), "{security}");
-            for time in [at(10), at(200)] {
+            for (time, expired) in [(at(10), false), (at(200), true)] {
                 assert_eq!(
                     recipient(&certificates, &strict, time).is_err(),
                     security.encrypts(),
                     "{security}"
                 );
-                assert!(recipient(&certificates, &partner(*security, true), time).is_ok(), "{security}");
+                // What is not valid yet never is.
+                let lenient = recipient(&certificates, &partner(*security, true), time);
+                assert_eq!(lenient.is_ok(), expired || !security.encrypts(), "{security}");
             }
         }
         let error = recipient(&certificates, &partner(SendSecurity::Encrypted, false), at(200)).unwrap_err();

@@ -2,10 +2,12 @@
 //! (RFC 4130, 7; RFC 8098, 3; the signed form RFC 4130, 7.3).
 
 use crate::disposition::Disposition;
+use crate::legacy;
 use crate::material::hexadecimal;
-use model::{Error, ErrorKind, Result, Retry};
+use crate::shown::readable;
+use model::{Error, ErrorKind, Result};
 use openssl::x509::X509;
-use smime::{Digest, Entity, Headers, Keys, Limits, Mic, Part, PartReceiver, ReadOptions, Signing};
+use smime::{Digest, Entity, Headers, Keys, Limits, Mic, Part, PartReceiver, ReadOptions, Signing, Weakness};
 use std::io::{self, Cursor, Read, Write};
 use std::time::SystemTime;
 
@@ -87,8 +89,19 @@ impl Mdn {
 pub struct ReadMdn {
     /// What it says.
     pub mdn: Mdn,
-    /// Its signature, when it has one that one of the given certificates proves.
-    pub signed: Option<Signature>,
+    /// Its signature.
+    pub signature: SignatureState,
+}
+
+/// The signature of a receipt.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum SignatureState {
+    /// There is none.
+    None,
+    /// One of the given certificates proves it.
+    Proved(Signature),
+    /// There is one, and it proves nothing. What the receipt says may still be the partner's word.
+    Unproved(Unproved),
 }
 
 /// A signature that was proved.
@@ -98,72 +111,139 @@ pub struct Signature {
     pub digest: Digest,
     /// SHA-256 of the certificate that proved it, in hexadecimal.
     pub certificate: String,
+    /// What of it is too weak for today; empty unless that was allowed.
+    pub weaknesses: Vec<Weakness>,
 }
 
-/// Reads a receipt from an answer's headers and body. A signature must be proved by one of the
-/// partner's certificates, which must be valid at `valid_at` where that is given.
+/// Why a signature proves nothing.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Unproved {
+    /// In words.
+    pub reason: String,
+    /// What a person can do about it.
+    pub advice: &'static str,
+    /// It says that these are not the bytes that were signed, not merely that it is nobody's we know.
+    pub contradicts: bool,
+}
+
+impl Unproved {
+    /// Of a fault of the signature alone; none for any other.
+    fn of(error: &smime::Error) -> Option<Self> {
+        use smime::Error as E;
+        let advice = match error {
+            E::CertificateExpired => {
+                "add the certificate that the partner signs with now, or go on with the old one \
+                 (accept_expired = true)"
+            }
+            E::CertificateNotYetValid => {
+                "the partner signs with a certificate whose time has not come: check the clocks of both sides"
+            }
+            E::SignerUnknown { .. } => {
+                "ask the partner which certificate signs its receipts, and add it to the partner's certificates"
+            }
+            E::SignatureInvalid => {
+                "the signature names a certificate that is known, but was not made with its key, or was changed on \
+                 its way: ask the partner whether it has a new key under the old name"
+            }
+            E::IntegrityFailed { .. } => {
+                "the receipt was changed after it was signed, on its way or by the partner's own system: ask the \
+                 partner; another certificate would not help"
+            }
+            E::WeakSignature(_) => legacy::ADVICE,
+            E::DigestUnannounced { .. } | E::Unsupported(_) => {
+                "the receipt is signed in a way that is not read here: ask the partner to sign it with SHA-256 and RSA"
+            }
+            _ => return None,
+        };
+        let contradicts = matches!(error, E::SignatureInvalid | E::IntegrityFailed { .. });
+        Some(Self { reason: error.to_string(), advice, contradicts })
+    }
+
+    /// As an error, where a signature that proves something is needed.
+    pub(crate) fn error(&self) -> Error {
+        Error::permanent(ErrorKind::TrustFailed, "trust the signature of the receipt (MDN)")
+            .with("signature", &self.reason)
+            .advice(self.advice)
+    }
+}
+
+/// What a receipt's signature is held against.
+#[derive(Clone, Copy)]
+pub struct Trust<'a> {
+    /// The partner's certificates, any of which may prove it.
+    pub certificates: &'a [X509],
+    /// When they must be valid.
+    pub now: SystemTime,
+    /// They may have expired by then.
+    pub accept_expired: bool,
+    /// MD5, SHA-1 and short keys count.
+    pub legacy: bool,
+}
+
+/// Reads a receipt from an answer's headers and body. One whose signature proves nothing is read all the
+/// same, for what it says: see [`SignatureState`].
 ///
 /// # Errors
-/// `TrustFailed` when a signature is not the partner's, `Permanent`; `Protocol` when there is no receipt
-/// that can be read, `Ambiguous` as long as no disposition was seen: the partner may have the message.
-pub fn read(
-    headers: &Headers,
-    body: &[u8],
-    partner: &[X509],
-    valid_at: Option<SystemTime>,
-) -> Result<ReadMdn> {
+/// `TrustFailed`, `Permanent`, when nothing but a signature that proves nothing can be read; `Protocol`
+/// when there is no receipt that can be read, `Ambiguous` as long as no disposition was seen: the partner
+/// may have the message.
+pub fn read(headers: &Headers, body: &[u8], trust: Trust<'_>) -> Result<ReadMdn> {
     let mut parts = Collected { parts: Vec::new(), room: LARGEST_MDN };
-    let options = ReadOptions { alternatives: false, valid_at, ..ReadOptions::default() };
-    let keys = Keys { decrypt: &[], verify: partner };
-    let report = smime::read_message(headers, body, keys, &options, &mut parts).map_err(|error| {
-        let (kind, retry, advice) = match &error {
-            smime::Error::CertificateExpired => (
-                ErrorKind::TrustFailed,
-                Retry::Permanent,
-                "add the certificate that the partner signs with now, or go on with the old one \
-                 (accept_expired = true)",
-            ),
-            smime::Error::SignatureInvalid
-            | smime::Error::SignerUnknown { .. }
-            | smime::Error::IntegrityFailed { .. } => (
-                ErrorKind::TrustFailed,
-                Retry::Permanent,
-                "ask the partner which certificate signs its receipts, and add it to the partner's certificates",
-            ),
-            _ => (ErrorKind::Protocol, Retry::Ambiguous, NO_RECEIPT),
-        };
-        Error::new(kind, retry, "read the receipt (MDN)")
+    let options = ReadOptions {
+        alternatives: false,
+        valid_at: Some(trust.now),
+        accept_expired: trust.accept_expired,
+        accept_weak: trust.legacy,
+        once: true,
+        ..ReadOptions::default()
+    };
+    let keys = Keys { decrypt: &[], verify: trust.certificates };
+    let report = smime::read_message(headers, body, keys, &options, &mut parts);
+    let found = |parts: &Collected| {
+        parts
+            .parts
+            .iter()
+            .position(|(essence, _)| essence.eq_ignore_ascii_case("message/disposition-notification"))
+    };
+    let signature = match report {
+        Ok(report) => report.signed().map_or(SignatureState::None, |proof| {
+            SignatureState::Proved(Signature {
+                digest: proof.digest,
+                certificate: hexadecimal(&proof.fingerprint),
+                weaknesses: proof.weaknesses.clone(),
+            })
+        }),
+        Err(error) => match Unproved::of(&error) {
+            Some(unproved) if found(&parts).is_some() => SignatureState::Unproved(unproved),
+            Some(unproved) => return Err(unproved.error().said(readable(body)).caused_by(error)),
+            None => {
+                return Err(Error::ambiguous(ErrorKind::Protocol, "read the receipt (MDN)")
+                    .with("content_type", media_type(headers))
+                    .said(readable(body))
+                    .advice(NO_RECEIPT)
+                    .caused_by(error));
+            }
+        },
+    };
+    let Some(notification) = found(&parts).map(|at| &parts.parts[at].1) else {
+        return Err(Error::ambiguous(ErrorKind::Protocol, "find a receipt (MDN) in the partner's answer")
             .with("content_type", media_type(headers))
-            .said(beginning(body))
-            .advice(advice)
-            .caused_by(error)
-    })?;
-    let signed = report
-        .signed()
-        .map(|proof| Signature { digest: proof.digest, certificate: hexadecimal(&proof.fingerprint) });
-    let notification = parts
-        .parts
-        .iter()
-        .find(|(essence, _)| essence.eq_ignore_ascii_case("message/disposition-notification"))
-        .ok_or_else(|| {
-            Error::ambiguous(ErrorKind::Protocol, "find a receipt (MDN) in the partner's answer")
-                .with("content_type", media_type(headers))
-                .said(beginning(body))
-                .advice(NO_RECEIPT)
-        })?;
+            .said(readable(body))
+            .advice(NO_RECEIPT));
+    };
     let text = parts
         .parts
         .iter()
         .find(|(essence, _)| essence.starts_with("text/"))
         .map(|(_, bytes)| String::from_utf8_lossy(bytes).trim().to_owned())
         .unwrap_or_default();
-    Ok(ReadMdn { mdn: parse_fields(&notification.1, text)?, signed })
+    Ok(ReadMdn { mdn: parse_fields(notification, text)?, signature })
 }
 
 fn parse_fields(bytes: &[u8], text: String) -> Result<Mdn> {
     let (fields, _) = Headers::parse(bytes, &Limits::default()).map_err(|error| {
         Error::ambiguous(ErrorKind::Protocol, "read the receipt's fields")
-            .said(beginning(bytes))
+            .said(readable(bytes))
             .advice(NO_RECEIPT)
             .caused_by(error)
     })?;
@@ -175,9 +255,18 @@ fn parse_fields(bytes: &[u8], text: String) -> Result<Mdn> {
     };
     let disposition = field("Disposition").ok_or_else(|| {
         Error::ambiguous(ErrorKind::Protocol, "find the disposition in the receipt (MDN)")
-            .said(beginning(bytes))
+            .said(readable(bytes))
             .advice(NO_RECEIPT)
     })?;
+    // RFC 8098, 3.2.7: the words of an error may stand in a field of their own.
+    let words = ["Error", "Failure", "Warning"].iter().find_map(|name| {
+        let modifier = disposition.to_ascii_lowercase();
+        field(name).filter(|_| modifier.trim_end_matches([':', ' ']).ends_with(&name.to_ascii_lowercase()))
+    });
+    let disposition = match words {
+        Some(words) => format!("{}: {words}", disposition.trim_end_matches([':', ' '])),
+        None => disposition,
+    };
     let parsed = Disposition::parse(&disposition).ok_or_else(|| {
         Error::permanent(ErrorKind::Protocol, "understand the receipt's disposition")
             .said(&disposition)
@@ -210,15 +299,10 @@ pub(crate) fn mic_matches(received: &str, ours: &Mic) -> bool {
 /// What to do about an answer that is no receipt: a web server or a load balancer may have written it,
 /// before or after the partner's own system took the message.
 const NO_RECEIPT: &str =
-    "the message goes out again; should this go on, ask the partner what its system answers";
+    "whether the partner has the message is open; should this happen again, ask it what its system answers";
 
 fn media_type(headers: &Headers) -> String {
     headers.content_type().map_or_else(|| "none".to_owned(), |media| media.essence().to_owned())
-}
-
-/// As much of an answer as helps to recognise it.
-fn beginning(bytes: &[u8]) -> &[u8] {
-    &bytes[..bytes.len().min(1024)]
 }
 
 fn fields(headers: &Headers) -> Vec<(String, String)> {

@@ -36,19 +36,21 @@ pub fn read_name(header: &str) -> String {
 fn unquote(text: &str) -> Option<String> {
     let inner = text.strip_prefix('"')?.strip_suffix('"')?;
     let mut name = String::with_capacity(inner.len());
-    let mut escaped = false;
-    for character in inner.chars() {
+    let mut characters = inner.chars().peekable();
+    while let Some(character) = characters.next() {
         match character {
-            '\\' if !escaped => escaped = true,
+            // RFC 4130, 6.2: a backslash escapes a quote or itself. Before anything else it is one.
+            '\\' => match characters.next_if(|next| matches!(next, '"' | '\\')) {
+                Some(escaped) => name.push(escaped),
+                None if characters.peek().is_none() => return None,
+                None => name.push('\\'),
+            },
             // A quote in the middle: these quotes do not stand around one name.
-            '"' if !escaped => return None,
-            other => {
-                name.push(other);
-                escaped = false;
-            }
+            '"' => return None,
+            other => name.push(other),
         }
     }
-    (!escaped && !name.is_empty()).then_some(name)
+    (!name.is_empty()).then_some(name)
 }
 
 /// Longest Message-ID taken from a peer, in bytes, angle brackets included (RFC 5322, 2.1.1).
@@ -91,6 +93,8 @@ mod tests {
             ("  \"ORG A\" ", "ORG A"),
             ("\"\\\"ORG A\\\"\"", "ORG A"),
             ("\"a\\\\b\"", "a\\b"),
+            ("\"ORG\\A\"", "ORG\\A"),
+            ("\"ORG\\\"", "\"ORG\\\""),
             ("\"a\" \"b\"", "\"a\" \"b\""),
             ("\"", "\""),
             ("\"\"", "\"\""),

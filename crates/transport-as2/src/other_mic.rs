@@ -4,7 +4,7 @@
 use crate::mdn::mic_matches;
 use crate::receipt::Proof;
 use model::{Error, ErrorKind, Result};
-use smime::{Digest, Mic, MicRule, RuledMic, every_mic};
+use smime::{Digest, Mic, MicRule, RuledMic, Weakness, every_mic};
 use std::sync::Arc;
 use transport::Payload;
 
@@ -14,6 +14,8 @@ pub(crate) struct OtherMic {
     pub(crate) ours: Mic,
     /// The message was neither signed nor encrypted.
     pub(crate) unprotected: bool,
+    /// MD5 and SHA-1 count.
+    pub(crate) legacy: bool,
     /// What the receipt proves if its MIC may stand.
     pub(crate) proof: Proof,
     /// What it comes to if not.
@@ -39,23 +41,36 @@ impl OtherMic {
         let Some(found) = found else {
             let error = with_each(self.error, &every);
             return Err(error.advice(
-                "no rule gives the partner's MIC, so it has other bytes than were sent; compare the files with it",
+                "no rule that is known here gives the partner's MIC: either it has other bytes than were sent, or it \
+                 computes the MIC over another form of them (line ends, headers); compare the file with the partner's \
+                 before it is sent again",
             ));
         };
         // RFC 4130, 7.3.1 leaves the headers of an unprotected message out of its MIC, RFC 5402, 4.3 puts
-        // them in; receivers do either.
-        let headers_taken_in = matches!(found.rule, MicRule::Entity | MicRule::EntityCanonical);
-        if self.unprotected && headers_taken_in && found.mic.algorithm == self.ours.algorithm {
-            return Ok(self.proof.by_rule(found));
+        // them in; receivers do either. Whatever is protected has its headers in.
+        let right_form = match found.rule {
+            MicRule::Entity => true,
+            MicRule::EntityCanonical | MicRule::Content => self.unprotected,
+            _ => false,
+        };
+        // The digest that was asked for is optional (7.3): another one proves the same bytes, if it can.
+        let weakness = Weakness::of_digest(found.mic.algorithm);
+        let same_digest = found.mic.algorithm == self.ours.algorithm;
+        if right_form && (same_digest || weakness.is_none() || self.legacy) {
+            let mut proof = self.proof.by_rule(found);
+            proof
+                .legacy
+                .extend(weakness.filter(|_| !same_digest).map(|weak| format!("the receipt's MIC by {weak}")));
+            return Ok(proof);
         }
-        let advice = match found.mic.algorithm == self.ours.algorithm {
-            true => {
-                "the partner has the same bytes, but computes the MIC over another form of them; ask it to follow \
-                     RFC 4130, 7.3.1"
+        let advice = match (right_form, same_digest) {
+            (false, _) => {
+                "the partner has the same text, but computes the MIC over another form of it; ask it to follow RFC \
+                 4130, 7.3.1"
             }
-            false => {
-                "the partner has the same bytes, but computes the MIC with another digest than was asked for; ask it \
-                      to change that, or agree on its digest (digest = …)"
+            (true, _) => {
+                "the partner has the same bytes, but computes the MIC with a digest too weak to prove it; ask it to \
+                 use the one that was asked for, or allow its own for this partner (legacy = true)"
             }
         };
         let rule = found.rule.describe();

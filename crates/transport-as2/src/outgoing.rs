@@ -207,12 +207,15 @@ fn http_headers(envelope: &Envelope<'_>, entity: &Headers) -> Result<Vec<(String
         // The address is not used for a synchronous receipt; its presence asks for one (7.3).
         headers.push(("Disposition-Notification-To".into(), write_name(envelope.from)));
     }
-    if envelope.agreement.mdn == MdnRequest::Signed {
-        let options = format!(
+    // The algorithm is named for unsigned receipts as well: many partners give no MIC without.
+    let options = match envelope.agreement.mdn {
+        MdnRequest::Signed => format!(
             "signed-receipt-protocol=required, pkcs7-signature; signed-receipt-micalg=optional, {digest}"
-        );
-        headers.push(("Disposition-Notification-Options".into(), options));
-    }
+        ),
+        MdnRequest::Unsigned => format!("signed-receipt-micalg=optional, {digest}"),
+        MdnRequest::None => return Ok(headers),
+    };
+    headers.push(("Disposition-Notification-Options".into(), options));
     Ok(headers)
 }
 

@@ -1,7 +1,8 @@
 //! What a partner's answer to a message proves: that it has the bytes that were sent, or not.
 
+use crate::legacy;
 use crate::letter::Earlier;
-use crate::mdn::{self, ReadMdn, mic_matches};
+use crate::mdn::{self, Mdn, ReadMdn, SignatureState, Trust, mic_matches};
 use crate::names::same_message_id;
 use crate::other_mic::OtherMic;
 use crate::refusal::{negative, refused};
@@ -34,6 +35,33 @@ impl Answer {
     }
 }
 
+/// The note under which a receipt is kept that does not prove its delivery.
+pub(crate) const KEPT_RECEIPT: &str = "mdn";
+
+impl Answer {
+    /// The answer for keeping, where it looks like a receipt and is no longer than so many bytes: its
+    /// `content_type` and, in base64, its `mdn`, as a delivery's receipt has them.
+    pub(crate) fn kept_receipt(&self, most: usize) -> Option<Value> {
+        let media = self.headers.content_type()?;
+        let looks_so = matches!(
+            media.essence(),
+            "multipart/report"
+                | "multipart/signed"
+                | "message/disposition-notification"
+                | "application/pkcs7-mime"
+                | "application/x-pkcs7-mime"
+        );
+        (looks_so && !self.body.is_empty() && self.body.len() <= most).then(|| {
+            let content_type = self.headers.get("Content-Type").unwrap_or_default();
+            serde_json::json!({
+                "mdn_content_type": PeerText::new(content_type).as_str(),
+                "mdn": BASE64.encode(&self.body),
+                "status": self.status.as_u16(),
+            })
+        })
+    }
+}
+
 /// What the answer is held against.
 pub(crate) struct Expected<'a> {
     pub(crate) endpoint: &'a str,
@@ -41,7 +69,7 @@ pub(crate) struct Expected<'a> {
     pub(crate) certificates: &'a [X509],
     pub(crate) own_fingerprint: &'a str,
     pub(crate) recipient_fingerprint: &'a str,
-    /// When the partner's certificates must be valid, where the agreement does not take expired ones.
+    /// When the partner's certificates must be valid.
     pub(crate) now: Timestamp,
     pub(crate) message_id: &'a str,
     pub(crate) earlier: Earlier,
@@ -55,7 +83,12 @@ pub(crate) struct Proof {
     kind: ReceiptKind,
     summary: String,
     detail: Map<String, Value>,
+    /// What of the partner's proof is too weak for today, as the agreement allows.
+    pub(crate) legacy: Vec<String>,
 }
+
+/// What a receipt says that names no MIC.
+const WITHOUT_MIC: &str = "the partner gave no MIC: it confirms the message, not its bytes";
 
 impl Proof {
     fn new(kind: ReceiptKind, summary: &str, answer: &Answer, expected: &Expected<'_>) -> Self {
@@ -71,7 +104,7 @@ impl Proof {
         if let Some(connection) = answer.connection {
             detail.insert("connection".into(), connection.to_string().into());
         }
-        Self { kind, summary: PeerText::from(summary).as_str().to_owned(), detail }
+        Self { kind, summary: PeerText::from(summary).as_str().to_owned(), detail, legacy: Vec::new() }
     }
 
     /// That the MIC matches by a rule that is not the first choice.
@@ -83,7 +116,7 @@ impl Proof {
 
     /// As the delivery's receipt.
     pub(crate) fn receipt(self, at: Timestamp) -> Receipt {
-        let Self { kind, summary, detail } = self;
+        let Self { kind, summary, detail, legacy: _ } = self;
         Receipt { kind, at, positive: true, summary, detail, evidence: None }
     }
 }
@@ -106,7 +139,24 @@ pub(crate) fn conclude(answer: &Answer, expected: &Expected<'_>) -> Result<Verdi
     if !answer.status.is_success() {
         return Err(refused(answer, expected.endpoint));
     }
+    let read = || {
+        let trust = Trust {
+            certificates: expected.certificates,
+            now: SystemTime::from(expected.now),
+            accept_expired: expected.agreement.accept_expired,
+            legacy: expected.agreement.legacy,
+        };
+        mdn::read(&answer.headers, &answer.body, trust)
+            .map_err(|error| error.with("message_id", expected.message_id))
+    };
     if expected.agreement.mdn == MdnRequest::None {
+        // None was asked for. One that comes all the same and says no is a refusal; whatever else comes
+        // is passed over.
+        if let Ok(ReadMdn { mdn, .. }) = read()
+            && !mdn.disposition.is_positive()
+        {
+            return Ok(Verdict::Unproved(refusal(&mdn, expected)));
+        }
         let status = answer.status.to_string();
         return Ok(Verdict::Proved(Proof::new(ReceiptKind::HttpStatus, &status, answer, expected)));
     }
@@ -114,15 +164,17 @@ pub(crate) fn conclude(answer: &Answer, expected: &Expected<'_>) -> Result<Verdi
         // RFC 4130, 7.6: no receipt is no success. The same bytes go out again; a partner that has
         // them answers with the receipt it should have given.
         return Err(Error::ambiguous(ErrorKind::Protocol, "get the receipt (MDN) for a message")
-            .with("message_id", expected.message_id)
             .with("status", answer.status)
+            .with("message_id", expected.message_id)
             .said("an empty answer")
             .advice("ask the partner whether it sends synchronous receipts"));
     }
-    let valid_at = (!expected.agreement.accept_expired).then(|| SystemTime::from(expected.now));
-    let read = mdn::read(&answer.headers, &answer.body, expected.certificates, valid_at)
-        .map_err(|error| error.with("message_id", expected.message_id))?;
-    Ok(examine(&read, answer, expected).unwrap_or_else(Verdict::Unproved))
+    Ok(examine(&read()?, answer, expected).unwrap_or_else(Verdict::Unproved))
+}
+
+/// What a receipt that says no comes to.
+fn refusal(mdn: &Mdn, expected: &Expected<'_>) -> Error {
+    negative(&mdn.disposition, expected.message_id).said(format!("{} {}", mdn.disposition, mdn.text))
 }
 
 fn examine(read: &ReadMdn, answer: &Answer, expected: &Expected<'_>) -> Result<Verdict> {
@@ -131,20 +183,37 @@ fn examine(read: &ReadMdn, answer: &Answer, expected: &Expected<'_>) -> Result<V
     // After an attempt whose answer was lost, this is the answer: the partner has the message. Some read
     // no further than the Message-ID then, so that their receipt has no MIC, or is an error.
     let had_before = mdn.disposition.is_duplicate() && expected.earlier == Earlier::Open;
-    // The disposition first: an error carries no MIC, and often no signature.
+    // The disposition first: an error carries no MIC, often no signature, and often one by a certificate
+    // that is not known here; none of that may hide what the partner says.
     if !mdn.disposition.is_positive() && !had_before {
-        return Err(
-            negative(&mdn.disposition, expected.message_id).said(format!("{disposition} {}", mdn.text))
-        );
+        let error = refusal(mdn, expected);
+        return Err(match &read.signature {
+            SignatureState::Unproved(unproved) => error.with("the receipt's signature", &unproved.reason),
+            _ => error,
+        });
     }
     let wrong = |what: &'static str| {
         Error::permanent(ErrorKind::IntegrityFailed, what)
-            .with("message_id", expected.message_id)
             .with("disposition", &disposition)
+            .with("message_id", expected.message_id)
     };
-    if expected.agreement.mdn == MdnRequest::Signed && read.signed.is_none() {
-        return Err(wrong("accept an unsigned receipt (MDN) where a signed one was asked for")
-            .advice("ask the partner to sign its receipts, or agree on unsigned ones (mdn = \"unsigned\")"));
+    let asked_signed = expected.agreement.mdn == MdnRequest::Signed;
+    match &read.signature {
+        SignatureState::Proved(_) => {}
+        SignatureState::None if asked_signed => {
+            return Err(wrong("accept an unsigned receipt (MDN) where a signed one was asked for").advice(
+                "ask the partner to sign its receipts, or agree on unsigned ones (mdn = \"unsigned\")",
+            ));
+        }
+        SignatureState::None => {}
+        SignatureState::Unproved(unproved) if asked_signed || unproved.contradicts => {
+            return Err(unproved
+                .error()
+                .with("disposition", &disposition)
+                .with("message_id", expected.message_id));
+        }
+        // Asked for was an unsigned one: a signature by somebody who is not known here is worth as much.
+        SignatureState::Unproved(_) => {}
     }
     if let Some(id) = &mdn.original_message_id
         && !same_message_id(id, expected.message_id)
@@ -158,12 +227,13 @@ fn examine(read: &ReadMdn, answer: &Answer, expected: &Expected<'_>) -> Result<V
             return Err(wrong("accept a receipt (MDN) that came before the whole message was sent"));
         }
         (None, Some(_)) if mdn.disposition.is_duplicate() => {
-            return Err(wrong("take word of a duplicate for a receipt (MDN)").said(&mdn.text).advice(
+            return Err(wrong("accept a duplicate notice without a MIC").said(&mdn.text).advice(
                 "nothing shows that the partner has this message; ask it what it has under this Message-ID",
             ));
         }
-        // A receipt for content that was not signed may leave the MIC out (RFC 4130, 7.4.3).
-        (None, Some(_)) if !expected.agreement.send_security.signs() => {}
+        // RFC 4130, 7.4.3 asks for a MIC in signed receipts for signed content only; the receipt says that
+        // none was given.
+        (None, Some(_)) if !expected.agreement.send_security.signs() || !asked_signed => {}
         (None, Some(ours)) => {
             return Err(wrong("find a MIC in the receipt (MDN) for a signed message")
                 .with("our MIC", ours)
@@ -174,6 +244,7 @@ fn examine(read: &ReadMdn, answer: &Answer, expected: &Expected<'_>) -> Result<V
                 theirs: theirs.clone(),
                 ours: ours.clone(),
                 unprotected: expected.agreement.send_security == SendSecurity::None,
+                legacy: expected.agreement.legacy,
                 proof: proof(read, &disposition, answer, expected),
                 error: wrong("match the receipt's MIC with the message that was sent")
                     .with("our MIC", ours)
@@ -185,14 +256,30 @@ fn examine(read: &ReadMdn, answer: &Answer, expected: &Expected<'_>) -> Result<V
 }
 
 fn proof(read: &ReadMdn, disposition: &str, answer: &Answer, expected: &Expected<'_>) -> Proof {
-    let mut proof = Proof::new(ReceiptKind::Mdn, disposition, answer, expected);
+    let summary = match read.mdn.mic {
+        Some(_) => disposition.to_owned(),
+        None => format!("{disposition} ({WITHOUT_MIC})"),
+    };
+    let mut proof = Proof::new(ReceiptKind::Mdn, &summary, answer, expected);
+    let signed = match &read.signature {
+        SignatureState::Proved(signature) => Some(signature),
+        SignatureState::Unproved(unproved) => {
+            proof.detail.insert("signature_unproved".to_owned(), unproved.reason.as_str().into());
+            None
+        }
+        SignatureState::None => None,
+    };
+    if read.mdn.mic.is_none() {
+        proof.detail.insert("mic_absent".to_owned(), WITHOUT_MIC.into());
+    }
+    proof.legacy = signed.map(|signature| legacy::of_signature(&signature.weaknesses)).unwrap_or_default();
     let media_type = answer.headers.get("Content-Type").map(|v| PeerText::new(v).as_str().to_owned());
     proof.detail.extend([
         ("disposition".to_owned(), PeerText::from(disposition).as_str().into()),
         ("mic".to_owned(), expected.mic.map(ToString::to_string).into()),
         ("mic_matched".to_owned(), read.mdn.mic.is_some().into()),
-        ("signed".to_owned(), read.signed.is_some().into()),
-        ("signed_by".to_owned(), read.signed.as_ref().map(|signature| signature.certificate.clone()).into()),
+        ("signed".to_owned(), signed.is_some().into()),
+        ("signed_by".to_owned(), signed.map(|signature| signature.certificate.clone()).into()),
         ("mdn_content_type".to_owned(), media_type.unwrap_or_default().into()),
         // The evidence itself: with the content type above and the partner's certificate the signature
         // can be checked again years later, offline.

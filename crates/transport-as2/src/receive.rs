@@ -2,7 +2,9 @@
 //! what the sender is told.
 
 use crate::admission::MORE_PARTS;
+use crate::coding::Coding;
 use crate::disposition::{Disposition, DispositionError};
+use crate::legacy;
 use crate::request::safe_file_name;
 use crate::streaming::BodyReader;
 use crate::unfit::Unfit;
@@ -12,7 +14,7 @@ use openssl::x509::X509;
 use smime::{
     DecryptionKey, Digest, Headers, Keys, Limits, Part, PartReceiver, ReadOptions, Report, Wrapping,
 };
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::sync::Arc;
 use std::time::SystemTime;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -31,6 +33,8 @@ const PART_HEADERS: usize = 16 * 1024;
 pub(crate) struct Reading {
     pub(crate) headers: Headers,
     pub(crate) body: BodyReader,
+    /// How the body is coded.
+    pub(crate) coding: Coding,
     pub(crate) keys: Vec<DecryptionKey>,
     pub(crate) certificates: Vec<X509>,
     pub(crate) partner: Arc<Partner>,
@@ -84,11 +88,17 @@ pub(crate) fn read(reading: Reading) -> Result<ReadMessage, Unread> {
             [] => vec![Digest::Sha256],
             [first, ..] => vec![*first],
         },
-        // What the signer used counts, whatever the message announces: these two are computed for any
-        // message, as it cannot be read again. SHA-1 beside SHA-256 costs about a third more time.
-        digests: vec![Digest::Sha256, Digest::Sha1],
+        // What the signer used counts, whatever the message announces: it passes but once. The usual
+        // message costs one digest, and is read back from staging if its signer used another.
+        digests: match agreement.legacy {
+            true => vec![Digest::Sha256, Digest::Sha1, Digest::Md5],
+            false => vec![Digest::Sha256],
+        },
+        once: true,
         alternatives: false,
-        valid_at: (!agreement.accept_expired).then_some(reading.now),
+        valid_at: Some(reading.now),
+        accept_expired: agreement.accept_expired,
+        accept_weak: agreement.legacy,
         limits: Limits {
             header_bytes: PART_HEADERS,
             expanded_bytes: agreement.largest_message.saturating_add(EXPANDED_HEADERS),
@@ -106,8 +116,8 @@ pub(crate) fn read(reading: Reading) -> Result<ReadMessage, Unread> {
         parts: Vec::new(),
         is_receipt: false,
     };
-    let report =
-        smime::read_message(&reading.headers, reading.body, keys, &options, &mut receiver).map_err(why)?;
+    let body = reading.coding.decoder(reading.body, agreement.largest_message);
+    let report = smime::read_message(&reading.headers, body, keys, &options, &mut receiver).map_err(why)?;
     let message = ReadMessage { report, parts: receiver.parts, is_receipt: receiver.is_receipt };
     // By what is proved now, where `Receiver::unwrapped` went by what was claimed.
     let (encrypted, signed) = (message.report.encrypted().is_some(), message.report.signed().is_some());
@@ -131,8 +141,16 @@ fn why(error: smime::Error) -> Unread {
         },
         error => Unread::Message {
             disposition: disposition_of(&error),
-            text: "The message could not be processed.".to_owned(),
-            cause: chain(&error),
+            text: match &error {
+                smime::Error::WeakSignature(weakness) => {
+                    format!("The signature uses {weakness}, which is not accepted.")
+                }
+                _ => "The message could not be processed.".to_owned(),
+            },
+            cause: match &error {
+                smime::Error::WeakSignature(_) => format!("{}; {}", chain(&error), legacy::ADVICE),
+                _ => chain(&error),
+            },
         },
     }
 }
@@ -147,7 +165,9 @@ pub fn disposition_of(error: &smime::Error) -> Disposition {
         | smime::Error::NoRecipient { .. } => E::DecryptionFailed,
         smime::Error::SignatureInvalid
         | smime::Error::SignerUnknown { .. }
-        | smime::Error::CertificateExpired => E::AuthenticationFailed,
+        | smime::Error::CertificateExpired
+        | smime::Error::CertificateNotYetValid => E::AuthenticationFailed,
+        smime::Error::WeakSignature(_) => E::InsufficientMessageSecurity,
         smime::Error::IntegrityFailed { .. } => E::IntegrityCheckFailed,
         smime::Error::DecompressionFailed => E::DecompressionFailed,
         smime::Error::DigestUnannounced { .. } => {
@@ -219,6 +239,27 @@ impl PartReceiver for Receiver<'_> {
             })),
             None => Err(io::Error::other("no part was begun")),
         }
+    }
+
+    fn read_back(&mut self) -> io::Result<Option<Box<dyn Read + '_>>> {
+        Ok(self
+            .parts
+            .last()
+            .map(|part| -> Box<dyn Read> { Box::new(ReadBack { writer: &*part.writer, at: 0 }) }))
+    }
+}
+
+/// A part's bytes from the beginning, out of staging.
+struct ReadBack<'a> {
+    writer: &'a dyn PartWriter,
+    at: u64,
+}
+
+impl Read for ReadBack<'_> {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        let count = self.writer.read_at(out, self.at).map_err(io::Error::other)?;
+        self.at += count as u64;
+        Ok(count)
     }
 }
 

@@ -1,15 +1,16 @@
 //! The answer to a message: a receipt where one was asked for, else a bare status.
 
 use crate::disposition::Disposition;
+use crate::legacy;
 use crate::letter::boundary;
 use crate::mdn::Mdn;
 use crate::names::new_message_id;
-use crate::outgoing::OwnKey;
 use crate::request::RequestHead;
+use crate::sides::Sides;
 use http::Response;
 use model::{Error, ErrorKind, Result};
 use net::http::Body;
-use smime::{Digest, Signing};
+use smime::Signing;
 use std::time::{Duration, UNIX_EPOCH};
 use transport::{Services, StoredReply};
 
@@ -29,7 +30,7 @@ pub(crate) struct Answer {
 pub(crate) fn stored_reply(
     services: &Services,
     head: &RequestHead,
-    own: Option<&OwnKey>,
+    sides: Option<&Sides>,
     answer: &Answer,
 ) -> Result<StoredReply> {
     if !head.mdn.wanted {
@@ -42,13 +43,13 @@ pub(crate) fn stored_reply(
         return Ok(StoredReply { status, headers, body: body.into_bytes() });
     }
     let now = services.clock.now();
-    let signing = match own {
-        Some(own) if head.mdn.signed => {
+    let signing = match sides {
+        Some(Sides { own, partner, .. }) if head.mdn.signed => {
             let seconds = u64::try_from(now.timestamp()).unwrap_or_default();
             let time = UNIX_EPOCH + Duration::from_secs(seconds);
             let mut signing =
                 Signing::new(own.key.clone(), own.certificate.clone(), time, &boundary(services));
-            signing.digest = head.mdn.digests.first().copied().unwrap_or(Digest::Sha256);
+            signing.digest = legacy::receipt_digest(&head.mdn.digests, &partner.agreement);
             signing.names = head.mdn.names;
             Some(signing)
         }

@@ -25,6 +25,8 @@ pub(crate) struct AskedMdn {
     pub(crate) signed: bool,
     /// Digests for the MIC, in the sender's order, those we know.
     pub(crate) digests: Vec<Digest>,
+    /// Nothing but these will do.
+    pub(crate) digest_required: bool,
     /// How the sender spells them.
     pub(crate) names: NameStyle,
     /// Where an asynchronous one is to go.
@@ -63,7 +65,7 @@ impl RequestHead {
             to: name("AS2-To")?,
             message_id,
             subject: text("Subject"),
-            mdn: AskedMdn::read(&text),
+            mdn: AskedMdn::read(headers),
             headers: fields.map_err(|error| error.to_string())?,
         })
     }
@@ -75,35 +77,36 @@ impl RequestHead {
 }
 
 impl AskedMdn {
-    fn read(text: &dyn Fn(&str) -> Option<String>) -> Self {
+    /// Reads what is asked for (RFC 4130, 7.3), as leniently as it can be understood: importance left out
+    /// or behind its values, values in quotes, a media type for its subtype, commas for semicolons.
+    fn read(headers: &HeaderMap) -> Self {
+        let all = |name: &str| -> Vec<String> {
+            let values = headers.get_all(name).iter();
+            values.map(|value| String::from_utf8_lossy(value.as_bytes()).trim().to_owned()).collect()
+        };
         let mut asked = Self {
-            wanted: text("Disposition-Notification-To").is_some(),
-            deliver_to: text("Receipt-Delivery-Option").filter(|url| !url.is_empty()),
+            wanted: headers.contains_key("Disposition-Notification-To"),
+            deliver_to: all("Receipt-Delivery-Option").into_iter().find(|url| !url.is_empty()),
             ..Self::default()
         };
-        let options = text("Disposition-Notification-Options").unwrap_or_default();
-        for option in options.split(';') {
-            let Some((name, values)) = option.split_once('=') else { continue };
-            let mut values = values.split(',').map(|value| value.trim().trim_matches('"'));
-            let required = values.next().is_some_and(|word| word.eq_ignore_ascii_case("required"));
-            match name.trim().to_ascii_lowercase().as_str() {
-                "signed-receipt-protocol" => {
-                    asked.signed = values.any(|v| {
-                        let protocol = v.to_ascii_lowercase();
-                        protocol == "pkcs7-signature" || protocol == "x-pkcs7-signature"
-                    });
+        for Asked { option, required, values } in options(&all("Disposition-Notification-Options").join(";"))
+        {
+            match option.as_str() {
+                "signedreceiptprotocol" => {
+                    // Only one protocol is known to AS2: whoever names none means it.
+                    asked.signed = values.is_empty() || values.iter().any(|value| is_pkcs7(value));
                     if required && !asked.signed {
                         asked.unsupported = Some("unsupported format");
                     }
                 }
-                "signed-receipt-micalg" => {
-                    let names: Vec<&str> = values.filter(|v| !v.is_empty()).collect();
-                    asked.digests = names.iter().filter_map(|name| Digest::parse(name)).collect();
+                "signedreceiptmicalg" => {
+                    asked.digests = values.iter().filter_map(|name| Digest::parse(name)).collect();
                     // `sha1` without a dash: an implementation of RFC 3851, which may know no other.
-                    if names.first().is_some_and(|name| Digest::parse(name).is_some() && !name.contains('-'))
+                    if values.first().is_some_and(|name| Digest::parse(name).is_some() && !name.contains('-'))
                     {
                         asked.names = NameStyle::Rfc3851;
                     }
+                    asked.digest_required = required;
                     if required && asked.digests.is_empty() {
                         asked.unsupported = Some("unsupported MIC-algorithms");
                     }
@@ -116,6 +119,45 @@ impl AskedMdn {
     }
 }
 
+/// One option of `Disposition-Notification-Options`.
+struct Asked {
+    /// Its name, in lower-case letters and digits alone.
+    option: String,
+    required: bool,
+    /// Its values in lower case, without importance and quotes.
+    values: Vec<String>,
+}
+
+/// The options in their order. A piece without `=` is a value of the option before it, whichever mark
+/// stands between.
+fn options(text: &str) -> Vec<Asked> {
+    let mut found: Vec<Asked> = Vec::new();
+    for piece in text.split([';', ',']) {
+        let (name, value) = match piece.split_once('=') {
+            Some((name, value)) => (Some(name), value),
+            None => (None, piece),
+        };
+        if let Some(name) = name {
+            let option =
+                name.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_ascii_lowercase();
+            found.push(Asked { option, required: false, values: Vec::new() });
+        }
+        let Some(last) = found.last_mut() else { continue };
+        let value = value.trim_matches(|c: char| c.is_whitespace() || matches!(c, '"' | '\''));
+        match value.to_ascii_lowercase().as_str() {
+            "" | "optional" => {}
+            "required" => last.required = true,
+            value => last.values.push(value.to_owned()),
+        }
+    }
+    found
+}
+
+fn is_pkcs7(value: &str) -> bool {
+    let value = value.trim_start_matches("application/").trim_start_matches("x-").replace('_', "-");
+    matches!(value.as_str(), "pkcs7-signature" | "pkcs7signature" | "pkcs7" | "pkcs-7-signature")
+}
+
 /// Longest file name that file systems hold, in bytes.
 const LONGEST_NAME: usize = 255;
 
@@ -124,6 +166,7 @@ const LONGEST_NAME: usize = 255;
 #[must_use]
 pub fn safe_file_name(raw: Option<&str>, message_id: &str) -> String {
     let last = raw.unwrap_or_default().rsplit(['/', '\\']).next().unwrap_or_default();
+    let last = without_drive(last.trim());
     let mut name: String = last
         .trim()
         .chars()
@@ -141,6 +184,16 @@ pub fn safe_file_name(raw: Option<&str>, message_id: &str) -> String {
         .take(150)
         .collect();
     format!("message-{}", id.trim_matches('.'))
+}
+
+/// `C:order.edi` names a file in a drive's own directory.
+fn without_drive(name: &str) -> &str {
+    match name.split_once(':') {
+        Some((drive, rest)) if drive.len() == 1 && drive.starts_with(|c: char| c.is_ascii_alphabetic()) => {
+            rest
+        }
+        _ => name,
+    }
 }
 
 /// A name cut to what a file system holds. The extension stays: flows choose by it.
@@ -185,6 +238,64 @@ mod tests {
     }
 
     #[test]
+    fn a_signed_receipt_is_asked_for_in_many_spellings() {
+        let asked = |lines: &[&str]| {
+            let mut fields = vec![
+                ("AS2-From", "A"),
+                ("AS2-To", "B"),
+                ("Message-ID", "<1>"),
+                ("Disposition-Notification-To", "x"),
+            ];
+            fields.extend(lines.iter().map(|line| ("Disposition-Notification-Options", *line)));
+            head(&fields).unwrap().mdn
+        };
+        let both = [Digest::Sha256, Digest::Sha1];
+        for lines in [
+            &[
+                "signed-receipt-protocol=optional, pkcs7-signature; signed-receipt-micalg=optional, sha-256, sha1",
+            ][..],
+            &["signed-receipt-protocol=pkcs7-signature; signed-receipt-micalg=sha256, sha1"],
+            &["signed-receipt-protocol=\"pkcs7-signature\"; signed-receipt-micalg=\"sha-256\",\"sha-1\""],
+            &[
+                "signed-receipt-protocol=\"optional, pkcs7-signature\"; signed-receipt-micalg=\"required, sha-256, sha1\"",
+            ],
+            &[
+                "Signed-Receipt-Protocol = Required , PKCS7-Signature;Signed-Receipt-MICalg = Optional , SHA256 , SHA1",
+            ],
+            &[
+                "signed-receipt-protocol=optional, application/x-pkcs7-signature; signed-receipt-micalg=optional,sha2_256,rsa-sha1;",
+            ],
+            &["signed-receipt-protocol=optional,pkcs7-signature,signed-receipt-micalg=optional,sha-256,sha1"],
+            &[
+                "signed-receipt-protocol=pkcs7-signature, required; signed-receipt-micalg=sha256, sha1, required",
+            ],
+            &[
+                "signed-receipt-protocol=optional, pkcs7-signature",
+                "signed-receipt-micalg=optional, sha-256, sha-1",
+            ],
+            &["signed-receipt-protocol=; signed-receipt-micalg=optional, sha-256, sha-1"],
+        ] {
+            let mdn = asked(lines);
+            assert!(mdn.wanted && mdn.signed, "{lines:?}");
+            assert_eq!(mdn.digests, both, "{lines:?}");
+            assert_eq!(mdn.unsupported, None, "{lines:?}");
+        }
+        for lines in [
+            &[][..],
+            &["signed-receipt-micalg=optional, sha-256"],
+            &["signed-receipt-protocol=optional, pgp"],
+            &["x"],
+        ] {
+            assert!(asked(lines).wanted && !asked(lines).signed, "{lines:?}");
+        }
+        assert_eq!(
+            asked(&["signed-receipt-micalg=required, md6"]).unsupported,
+            Some("unsupported MIC-algorithms")
+        );
+        assert_eq!(asked(&["another=required, x"]).unsupported, Some("unsupported format"));
+    }
+
+    #[test]
     fn what_is_missing_or_required_in_vain_is_named() {
         assert!(head(&[("AS2-To", "B"), ("Message-ID", "<1>")]).unwrap_err().contains("AS2-From"));
         assert!(head(&[("AS2-To", "B"), ("AS2-From", "A")]).unwrap_err().contains("Message-ID"));
@@ -202,6 +313,15 @@ mod tests {
         for (raw, safe) in [
             (Some("../../etc/passwd"), "passwd"),
             (Some("..\\..\\boot.ini"), "boot.ini"),
+            (Some("C:\\data\\order2.edi"), "order2.edi"),
+            (Some("C:/data\\in/order2.edi"), "order2.edi"),
+            (Some("\\\\server\\share\\order2.edi"), "order2.edi"),
+            (Some("//server/share/order2.edi"), "order2.edi"),
+            (Some("file:///C:/data/order2.edi"), "order2.edi"),
+            (Some("C:order2.edi"), "order2.edi"),
+            (Some("PO:4711.edi"), "PO_4711.edi"),
+            (Some("C:\\data\\"), "message-1@a"),
+            (Some("C:"), "message-1@a"),
             (Some("a\0b\r\nc.edi"), "a_b__c.edi"),
             (Some(".."), "message-1@a"),
             (Some("dir/"), "message-1@a"),

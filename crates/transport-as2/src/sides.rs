@@ -1,6 +1,7 @@
 //! Who sends to whom: the two names of a received message, found among the definitions.
 
 use crate::disposition::{Disposition, DispositionError};
+use crate::legacy;
 use crate::material::{own_key, partner_certificates};
 use crate::outgoing::OwnKey;
 use crate::request::RequestHead;
@@ -16,6 +17,8 @@ pub(crate) struct Sides {
     pub(crate) own: OwnKey,
     pub(crate) partner: Arc<Partner>,
     pub(crate) certificates: Vec<X509>,
+    /// What of our key is too weak for today, as the agreement allows.
+    pub(crate) legacy: Option<String>,
 }
 
 /// A message that is not for us, or from nobody we know.
@@ -56,8 +59,10 @@ impl Sides {
             .ok_or_else(|| unknown("sender", &head.from))?;
         let sides = || {
             let material = services.directory.partner(&partner.name)?;
+            let own = own_key(&services.directory.identity(&identity.name)?)?;
             Ok(Self {
-                own: own_key(&services.directory.identity(&identity.name)?)?,
+                legacy: legacy::of_own_key(&own, identity, partner)?,
+                own,
                 certificates: partner_certificates(&material)?,
                 identity: Arc::clone(identity),
                 partner: Arc::clone(partner),

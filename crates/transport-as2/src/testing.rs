@@ -18,7 +18,11 @@ pub(crate) struct Key {
 
 impl Key {
     pub(crate) fn new(name: &str) -> Self {
-        let key = PKey::from_rsa(Rsa::generate(2048).unwrap()).unwrap();
+        Self::with_bits(name, 2048)
+    }
+
+    pub(crate) fn with_bits(name: &str, bits: u32) -> Self {
+        let key = PKey::from_rsa(Rsa::generate(bits).unwrap()).unwrap();
         let mut subject = X509NameBuilder::new().unwrap();
         subject.append_entry_by_text("CN", name).unwrap();
         let subject = subject.build();

@@ -15,6 +15,8 @@ pub(crate) enum Unfit {
     TooLarge { most: u64 },
     /// It has more parts than are taken.
     TooManyParts { most: usize },
+    /// Its body is not in the coding that its Content-Encoding names.
+    Undecodable { coding: &'static str },
 }
 
 impl Unfit {
@@ -38,6 +40,7 @@ impl Unfit {
     pub(crate) fn disposition(self) -> Disposition {
         Disposition::Error(match self {
             Self::Unprotected { .. } => DispositionError::InsufficientMessageSecurity,
+            Self::Undecodable { .. } => DispositionError::DecompressionFailed,
             Self::TooLarge { .. } | Self::TooManyParts { .. } => DispositionError::UnexpectedProcessingError,
         })
     }
@@ -48,6 +51,7 @@ impl Unfit {
             Self::Unprotected { lacks, .. } => format!("The message is not {lacks}, as was agreed."),
             Self::TooLarge { most } => format!("The message is larger than the {most} bytes agreed."),
             Self::TooManyParts { most } => format!("The message has more than {most} parts."),
+            Self::Undecodable { coding } => format!("The body is no {coding}, as its Content-Encoding says."),
         }
     }
 }
@@ -60,6 +64,9 @@ impl fmt::Display for Unfit {
                 write!(f, "the message is not {lacks}, as receive_security = \"{agreed}\" asks")
             }
             Self::TooManyParts { most } => write!(f, "the message has more than {most} parts"),
+            Self::Undecodable { coding } => {
+                write!(f, "the body is no whole {coding}, although its Content-Encoding says so")
+            }
             Self::TooLarge { most } => write!(
                 f,
                 "the message holds more than largest_message = {most} bytes: raise the partner's \

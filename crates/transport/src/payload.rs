@@ -62,6 +62,12 @@ pub trait PartWriter: Send {
     /// Bytes held so far, those of a resumed part included.
     fn length(&self) -> u64;
 
+    /// Reads back some of the bytes at an offset; 0 at the end of what was appended.
+    ///
+    /// # Errors
+    /// Local errors.
+    fn read_at(&self, into: &mut [u8], offset: u64) -> Result<usize>;
+
     /// Makes the bytes durable (file sync, rename, directory sync) and names them.
     ///
     /// # Errors

@@ -285,15 +285,26 @@ pub(crate) struct Pack {
 
 #[derive(Args, Debug)]
 pub(crate) struct Unpack {
-    /// Our private key, PEM.
-    #[arg(long, value_name = "FILE")]
-    pub(crate) key: PathBuf,
+    /// Our private key, PEM. With it only an encrypted message is taken, unless --require says otherwise.
+    #[arg(long, value_name = "FILE", requires = "cert")]
+    pub(crate) key: Option<PathBuf>,
     /// Our certificate, PEM.
+    #[arg(long, value_name = "FILE", requires = "key")]
+    pub(crate) cert: Option<PathBuf>,
+    /// The partner's certificate, PEM; any of several verifies. With it only a signed message is taken,
+    /// unless --require says otherwise.
     #[arg(long, value_name = "FILE")]
-    pub(crate) cert: PathBuf,
-    /// The partner's certificate, PEM; any of several verifies.
-    #[arg(long, value_name = "FILE", required = true)]
     pub(crate) partner_cert: Vec<PathBuf>,
+    /// What the message must be: signed, encrypted, both with a comma between, or none. Left out: what the
+    /// given keys are for.
+    #[arg(long, value_name = "PROTECTIONS", value_parser = values::protections)]
+    pub(crate) require: Option<values::Protections>,
+    /// Verify also by a partner's certificate that has expired.
+    #[arg(long)]
+    pub(crate) accept_expired: bool,
+    /// Verify also signatures by MD5, SHA-1 and keys under 2,048 bits.
+    #[arg(long)]
+    pub(crate) legacy: bool,
     /// The message: HTTP header block, empty line, body.
     pub(crate) message: PathBuf,
     /// Directory for the payloads; made when missing.

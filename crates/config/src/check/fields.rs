@@ -79,7 +79,7 @@ static PARTNER: &[Field] = &[
         "digest",
         DIGEST,
         "sha256",
-        "The digest of signatures to it, and of the MIC. `sha1` is for old partners only.",
+        "The digest of signatures to it, and of the MIC. `sha1` is for old partners only, and needs `legacy = true`.",
     ),
     Field::preset(
         "mdn",
@@ -100,7 +100,19 @@ static PARTNER: &[Field] = &[
         "How a Message-ID that was answered before is answered: the stored reply again, or a warning. The \
          payload is processed once either way.",
     ),
-    Field::preset("accept_expired", BOOL, "false", "Whether its certificates are used after they expired."),
+    Field::preset(
+        "accept_expired",
+        BOOL,
+        "false",
+        "Whether its certificates are used after they expired. One that is not valid yet never is.",
+    ),
+    Field::preset(
+        "legacy",
+        BOOL,
+        "false",
+        "Whether MD5, SHA-1 and RSA keys under 2,048 bits are used with it: its signatures and receipts by them \
+         count, `digest = \"sha1\"` may be sent. Each use is a warning event, `message.legacy_used`.",
+    ),
     Field::preset("largest_message", SIZE, "64GiB", "Largest message taken from it; more is refused."),
 ];
 

@@ -35,8 +35,8 @@ impl Checker<'_> {
                 }
             }
             let key = certificate.public_key().ok();
-            if let Some(key) = &key {
-                weak(&reader, "pem", key);
+            if let Some(bits) = key.as_ref().and_then(|key| weak(&reader, "pem", key)) {
+                self.short_certificates.insert(name.to_owned(), bits);
             }
             self.rsa_certificates.insert(name.to_owned(), key.is_some_and(|key| key.id() == Id::RSA));
             let definition = CertificateDefinition { name: name.to_owned(), pem };
@@ -167,13 +167,14 @@ fn reason(error: &openssl::error::ErrorStack) -> String {
     error.errors().first().and_then(openssl::error::Error::reason).unwrap_or("it cannot be read").to_owned()
 }
 
-fn weak<T: HasPublic>(reader: &Reader<'_>, field: &str, key: &PKeyRef<T>) {
-    if matches!(key.id(), Id::RSA | Id::DSA) && key.bits() < 2048 {
-        reader.warning(
-            field,
-            format!("has a key of {} bits; 2048 are the least that is safe today", key.bits()),
-        );
-    }
+/// Its bits, where they are too few.
+fn weak<T: HasPublic>(reader: &Reader<'_>, field: &str, key: &PKeyRef<T>) -> Option<u32> {
+    let short = matches!(key.id(), Id::RSA | Id::DSA) && key.bits() < 2048;
+    short.then(|| {
+        let bits = key.bits();
+        reader.warning(field, format!("has a key of {bits} bits; 2048 are the least that is safe today"));
+        bits
+    })
 }
 
 enum Trouble {

@@ -71,6 +71,16 @@ impl<'a> Checker<'a> {
         if reader.list("certificates").is_empty() && !uses.is_empty() {
             reader.error("certificates", format!("at least one certificate is needed: {}", uses.join(", ")));
         }
+        let short = |name: &String| self.short_certificates.get(name).map(|bits| (name.clone(), *bits));
+        if let (false, Some((name, bits))) = (agreement.legacy, certificates.iter().find_map(short)) {
+            reader.error(
+                "certificates",
+                format!(
+                    "'{name}' has a key of {bits} bits, which can be broken: ask for a certificate with 2048 or \
+                     more, or allow it with legacy = true"
+                ),
+            );
+        }
         let first =
             certificates.first().and_then(|first| self.rsa_certificates.get(first).map(|rsa| (first, *rsa)));
         if let (true, Some((first, false))) = (agreement.send_security.encrypts(), first) {
@@ -94,6 +104,7 @@ fn agreement(reader: &Reader<'_>) -> Option<Agreement> {
         receive_security: reader.word("receive_security", SendSecurity::parse)?,
         duplicates: reader.word("duplicates", DuplicatePolicy::parse)?,
         accept_expired: reader.flag("accept_expired"),
+        legacy: reader.flag("legacy"),
         largest_message: reader.size("largest_message")?,
     };
     let old = [
@@ -107,7 +118,11 @@ fn agreement(reader: &Reader<'_>) -> Option<Agreement> {
             agreement.cipher == Cipher::TripleDes,
             "is broken for large messages; agree on aes256-cbc",
         ),
-        ("digest", agreement.digest == DigestName::Sha1, "can be forged; agree on sha256"),
+        (
+            "digest",
+            agreement.digest == DigestName::Sha1 && agreement.legacy,
+            "can be forged; agree on sha256",
+        ),
         ("mdn", agreement.mdn == MdnRequest::None, "leaves no proof that the partner has the message"),
         (
             "receive_security",
@@ -119,12 +134,20 @@ fn agreement(reader: &Reader<'_>) -> Option<Agreement> {
             agreement.accept_expired,
             "goes on with certificates that the partner may have given up",
         ),
+        (
+            "legacy",
+            agreement.legacy,
+            "lets signatures count that can be forged: MD5, SHA-1, keys under 2048 bits",
+        ),
     ];
     for (field, applies, why) in old {
         if applies {
             let value = reader.text_or_default(field).unwrap_or_else(|| "true".into());
             reader.warning(field, format!("legacy: '{value}' {why}"));
         }
+    }
+    if agreement.digest == DigestName::Sha1 && !agreement.legacy {
+        reader.error("digest", "'sha1' can be forged: agree on sha256, or allow it with legacy = true");
     }
     Some(agreement)
 }

@@ -80,8 +80,10 @@ pub struct Agreement {
     pub receive_security: SendSecurity,
     /// How a repeated Message-ID is answered.
     pub duplicates: DuplicatePolicy,
-    /// Whether its certificates are used after they expired.
+    /// Whether its certificates are used after they expired. One that is not valid yet never is.
     pub accept_expired: bool,
+    /// Whether MD5, SHA-1 and keys under 2,048 bits are used with it. Each use is an event.
+    pub legacy: bool,
     /// Largest message taken from it, in bytes.
     pub largest_message: u64,
 }
@@ -174,6 +176,7 @@ impl Default for Agreement {
             receive_security: SendSecurity::SignedEncrypted,
             duplicates: DuplicatePolicy::Repeat,
             accept_expired: false,
+            legacy: false,
             largest_message: 64 << 30,
         }
     }

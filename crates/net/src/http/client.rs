@@ -159,6 +159,10 @@ impl Pool {
             .retry_canceled_requests(false)
             // RFC 9112, section 5.2: a user agent unfolds what old servers still fold.
             .http1_allow_obsolete_multiline_headers_in_responses(true)
+            // An answer counts by what can be read of its head: a partner's receipt must not be lost for a
+            // line that somebody's proxy has garbled.
+            .http1_allow_spaces_after_header_name_in_responses(true)
+            .http1_ignore_invalid_headers_in_responses(true)
             .build(connector);
         Self { client, connect_timeout: profile.connect_timeout }
     }

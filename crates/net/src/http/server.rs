@@ -24,7 +24,7 @@ mod watch;
 
 pub use crowd::client_network;
 pub use forwarded::{ForwardedHeader, TrustedProxies};
-pub use handler::{Handler, PeerInfo, TowerHandler};
+pub use handler::{Handler, PeerInfo, TowerHandler, Unserved};
 pub use limits::ServerLimits;
 pub use numbers::ListenerNumbers;
 pub use routes::Route;

@@ -225,8 +225,8 @@ fn verify(check: &Check, shown: &Mutex<Shown>, good: bool, context: &mut X509Sto
                 shown.pin_differs = true;
                 false
             } else {
-                // Who issued it does not matter. Whether it is still valid does.
-                !leaf || *accept_expired || !is_date_fault(context.error())
+                // Who issued it does not matter. Whether it is valid by now, and still is, does.
+                !leaf || !is_date_fault(context.error(), *accept_expired)
             }
         }
     };
@@ -236,9 +236,13 @@ fn verify(check: &Check, shown: &Mutex<Shown>, good: bool, context: &mut X509Sto
     accepted
 }
 
-/// X509_V_ERR_CERT_NOT_YET_VALID and X509_V_ERR_CERT_HAS_EXPIRED.
-fn is_date_fault(result: X509VerifyResult) -> bool {
-    matches!(result.as_raw(), 9 | 10)
+/// X509_V_ERR_CERT_NOT_YET_VALID and, unless that is accepted, X509_V_ERR_CERT_HAS_EXPIRED.
+fn is_date_fault(result: X509VerifyResult, accept_expired: bool) -> bool {
+    match result.as_raw() {
+        9 => true,
+        10 => !accept_expired,
+        _ => false,
+    }
 }
 
 fn check_pin(check: &Check, ssl: &SslRef, name: &str) -> Result<()> {

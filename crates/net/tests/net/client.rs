@@ -293,3 +293,35 @@ async fn a_server_that_wants_another_client_certificate_says_so_for_good() {
         error.chain()
     );
 }
+
+#[tokio::test]
+async fn a_garbled_line_in_an_answers_head_does_not_lose_the_answer() {
+    let (net, _log) = net();
+    for line in [
+        "no colon at all",
+        "Two words: x",
+        ": no name",
+        "X-Spaced : x",
+        "X-Control: a\u{1}b",
+        "X-Größe: x",
+        "X-Tab\t: x",
+        "@odd(name): x",
+    ] {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let server = tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut request = [0; 4096];
+            assert!(stream.read(&mut request).await.unwrap() > 0);
+            let head = format!(
+                "HTTP/1.1 200 OK\r\nX-Before: 1\r\n{line}\r\nContent-Length: 7\r\nX-After: 2\r\n\r\nreceipt"
+            );
+            tokio::io::AsyncWriteExt::write_all(&mut stream, head.as_bytes()).await.unwrap();
+        });
+        let answer = post(&net.http_client(&profile()), address, Body::bytes("x")).await;
+        let answer = answer.unwrap_or_else(|error| panic!("{line:?}: {error}"));
+        assert!(answer.headers()["x-before"] == "1" && answer.headers()["x-after"] == "2", "{line:?}");
+        assert_eq!(answer.into_body().collect(100).await.unwrap(), "receipt", "{line:?}");
+        server.await.unwrap();
+    }
+}

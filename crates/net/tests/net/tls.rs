@@ -160,8 +160,14 @@ async fn pins_accept_exactly_one_certificate() {
     let expired = make(&spec, None);
     let address = echo(&expired, |_| {}).await;
     refused(&net, &log, address, pin(expired.sha256())).await;
-    let lenient = Trust::Pinned { sha256: vec![expired.sha256()], accept_expired: true };
-    dial(&net, address, "127.0.0.1", profile(lenient)).await.unwrap();
+    let lenient = |sha256| Trust::Pinned { sha256: vec![sha256], accept_expired: true };
+    dial(&net, address, "127.0.0.1", profile(lenient(expired.sha256()))).await.unwrap();
+
+    // One that is not valid yet is no old one.
+    let early = make(&Spec { name: "early", names: &[], authority: false, valid: (3600, 7200) }, None);
+    let address = echo(&early, |_| {}).await;
+    refused(&net, &log, address, pin(early.sha256())).await;
+    refused(&net, &log, address, lenient(early.sha256())).await;
 }
 
 #[tokio::test]

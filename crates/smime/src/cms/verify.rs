@@ -1,11 +1,12 @@
 //! Verifying: the digests of the content, the signers of a SignedData, and the pinned certificates
 //! that alone are trusted; a certificate inside the message proves nothing.
 
+use std::fmt;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use openssl::asn1::Asn1Time;
 use openssl::hash::{MessageDigest, hash};
-use openssl::pkey::{Id, PKey, Public};
+use openssl::pkey::{HasPublic, Id, PKey, PKeyRef, Public};
 use openssl::pkey_ctx::PkeyCtx;
 use openssl::rsa::Padding;
 use openssl::sign::RsaPssSaltlen;
@@ -18,6 +19,56 @@ use crate::algorithm::{Digest, oid};
 use crate::der::{self, Element};
 use crate::error::{CryptoContext, Error, Result};
 use crate::mic::Finished;
+
+/// What makes a signature too weak to prove anything against somebody who tries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Weakness {
+    /// MD5 or SHA-1: two contents with one digest can be made.
+    Digest(Digest),
+    /// A key of so many bits: RSA under 2,048, or a curve under 224.
+    Key {
+        /// Its bits.
+        bits: u32,
+    },
+}
+
+impl fmt::Display for Weakness {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Weakness::Digest(Digest::Md5) => f.write_str("MD5"),
+            Weakness::Digest(Digest::Sha1) => f.write_str("SHA-1"),
+            Weakness::Digest(digest) => write!(f, "{digest:?}"),
+            Weakness::Key { bits } => write!(f, "a key of {bits} bits"),
+        }
+    }
+}
+
+impl Weakness {
+    /// That of a digest.
+    pub fn of_digest(digest: Digest) -> Option<Weakness> {
+        matches!(digest, Digest::Md5 | Digest::Sha1).then_some(Weakness::Digest(digest))
+    }
+
+    /// That of a key.
+    pub fn of_key<T: HasPublic>(key: &PKeyRef<T>) -> Option<Weakness> {
+        let least = match key.id() {
+            Id::EC => 224,
+            _ => 2048,
+        };
+        (matches!(key.id(), Id::RSA | Id::RSA_PSS | Id::DSA | Id::EC) && key.bits() < least)
+            .then(|| Weakness::Key { bits: key.bits() })
+    }
+}
+
+/// What is asked of a signature beside that a pinned certificate verifies it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Demands {
+    /// When the certificate must be valid; none does not ask.
+    pub(crate) valid_at: Option<SystemTime>,
+    /// It may have expired by then.
+    pub(crate) accept_expired: bool,
+    pub(crate) accept_weak: bool,
+}
 
 /// What a verified signature proves.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,6 +83,8 @@ pub struct Proof {
     pub fingerprint: Vec<u8>,
     /// Its place in the list that was handed in.
     pub certificate: usize,
+    /// What of it is too weak for today; empty unless that was allowed.
+    pub weaknesses: Vec<Weakness>,
 }
 
 /// The signers of a SignedData and the type of what they signed.
@@ -60,23 +113,26 @@ impl Signers {
         Ok(Signers { content_type, infos: SignerInfo::parse_all(&set, most)? })
     }
 
-    /// Verifies against the pinned certificates; any signer will do. `first` are the first bytes
-    /// of the content.
+    /// Verifies against the pinned certificates; any signer will do, one whose signature is strong
+    /// before others. `first` are the first bytes of the content.
     pub(crate) fn verify(
         &self,
         digests: &[Finished],
         first: &[u8],
         pinned: &[X509],
-        valid_at: Option<SystemTime>,
+        demands: Demands,
     ) -> Result<Proof> {
-        let mut fault = Error::malformed("SignedData", "nobody has signed");
+        let mut result = Err(Error::malformed("SignedData", "nobody has signed"));
         for signer in &self.infos {
-            match self.verify_one(signer, digests, first, pinned, valid_at) {
-                Ok(proof) => return Ok(proof),
-                Err(error) => fault = error,
+            match self.verify_one(signer, digests, first, pinned, demands) {
+                Ok(proof) if proof.weaknesses.is_empty() => return Ok(proof),
+                Ok(proof) => result = Ok(proof),
+                // What was proved, if weakly, stays proved.
+                Err(error) if result.is_err() => result = Err(error),
+                Err(_) => {}
             }
         }
-        Err(fault)
+        result
     }
 
     fn verify_one(
@@ -85,9 +141,15 @@ impl Signers {
         digests: &[Finished],
         first: &[u8],
         pinned: &[X509],
-        valid_at: Option<SystemTime>,
+        demands: Demands,
     ) -> Result<Proof> {
         let digest = signer.digest.clone().map_err(Error::unsupported)?;
+        let both = [digest, signer.algorithm.digest.unwrap_or(digest)];
+        let mut weak: Vec<Weakness> = both.into_iter().filter_map(Weakness::of_digest).collect();
+        weak.dedup();
+        if let (false, Some(weakness)) = (demands.accept_weak, weak.first()) {
+            return Err(Error::WeakSignature(*weakness));
+        }
         let content = digests
             .iter()
             .find(|content| content.algorithm == digest)
@@ -95,10 +157,14 @@ impl Signers {
         let candidates = Candidates::new(signer, pinned)?;
         let proof = |certificate: usize, canonical| -> Result<Proof> {
             let trusted = &pinned[certificate];
-            if valid_at.is_some_and(|time| !is_valid(trusted, time)) {
-                return Err(Error::CertificateExpired);
+            check_dates(trusted, demands)?;
+            let key = trusted.public_key().during("read a certificate's key")?;
+            let weaknesses: Vec<_> = weak.iter().copied().chain(Weakness::of_key(&key)).collect();
+            if let (false, Some(weakness)) = (demands.accept_weak, weaknesses.first()) {
+                return Err(Error::WeakSignature(*weakness));
             }
             Ok(Proof {
+                weaknesses,
                 digest,
                 canonical,
                 scheme: signer.algorithm.scheme,
@@ -221,10 +287,15 @@ fn verifies(
     context.verify(value, &signer.signature)
 }
 
-fn is_valid(certificate: &X509Ref, time: SystemTime) -> bool {
+fn check_dates(certificate: &X509Ref, demands: Demands) -> Result<()> {
+    let Some(time) = demands.valid_at else { return Ok(()) };
     let seconds = time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-    let Some(now) = i64::try_from(seconds).ok().and_then(|seconds| Asn1Time::from_unix(seconds).ok()) else {
-        return false;
-    };
-    certificate.not_before() <= now && certificate.not_after() >= now
+    let now = Asn1Time::from_unix(i64::try_from(seconds).unwrap_or(i64::MAX)).during("compare dates")?;
+    if certificate.not_before() > now {
+        return Err(Error::CertificateNotYetValid);
+    }
+    if certificate.not_after() < now && !demands.accept_expired {
+        return Err(Error::CertificateExpired);
+    }
+    Ok(())
 }

@@ -15,11 +15,11 @@ use crate::cms::expand::Expander;
 use crate::cms::open::Decryptor;
 use crate::cms::recipient::DecryptionKey;
 use crate::cms::signer::SignerInfo;
-use crate::cms::verify::Signers;
+use crate::cms::verify::{Demands, Signers, Weakness};
 use crate::cms::{self, Octets};
 use crate::der::{self, Element};
 use crate::error::{Error, Result};
-use crate::mic::{Digests, MicRule, Tapped};
+use crate::mic::{Digests, Finished, MicRule, Tapped};
 use crate::mime::content_type::ContentType;
 use crate::mime::headers::{self, Headers};
 use crate::mime::multipart::Multipart;
@@ -42,18 +42,29 @@ pub struct ReadOptions {
     /// Caps.
     pub limits: Limits,
     /// Digests computed over signed content besides those that the message announces, because
-    /// the signature may use another (SHA-256 and SHA-1).
+    /// the signature may use another (SHA-256 and SHA-1, the latter where weak ones are accepted).
     pub digests: Vec<Digest>,
-    /// Further such digests where that is likely, as the message announces none that is known or
-    /// SHA-1, which some products always say; and where it costs little, as the content is no longer
-    /// than 1 MiB (SHA-384 and SHA-512).
+    /// Further such digests (SHA-384 and SHA-512): where that is likely, as the message announces none
+    /// that is known or SHA-1, which some products always say; where it costs little, as the content is
+    /// no longer than 1 MiB; and where else the message could not be verified, see
+    /// [`once`](Self::once).
     pub doubtful_digests: Vec<Digest>,
+    /// The message passes but once, so that it must be verified whatever its signer used. What the
+    /// receiver can read back ([`PartReceiver::read_back`]) is digested again where that turns out to be
+    /// needed; of signed content that differs from what is handed out (several parts, a compressed or
+    /// encoded one) all plausible digests are computed, which takes about three times as long as one.
+    pub once: bool,
     /// Digests of the MICs of unsigned content, and of the alternatives (SHA-256).
     pub mic: Vec<Digest>,
     /// Whether MICs under the other rules are computed too, for one more pass of each digest.
     pub alternatives: bool,
     /// The time at which the signer's certificate must be valid; none does not ask.
     pub valid_at: Option<SystemTime>,
+    /// Whether it may have expired by then. Not valid yet is never accepted.
+    pub accept_expired: bool,
+    /// Whether signatures by MD5, SHA-1 and short keys count; the [`Proof`](crate::Proof) names what was
+    /// weak.
+    pub accept_weak: bool,
 }
 
 impl Default for ReadOptions {
@@ -62,9 +73,12 @@ impl Default for ReadOptions {
             limits: Limits::default(),
             digests: vec![Digest::Sha256, Digest::Sha1],
             doubtful_digests: vec![Digest::Sha384, Digest::Sha512],
+            once: false,
             mic: vec![Digest::Sha256],
             alternatives: true,
             valid_at: None,
+            accept_expired: false,
+            accept_weak: false,
         }
     }
 }
@@ -81,6 +95,13 @@ pub trait PartReceiver {
 
     /// A leaf begins; its bytes, decoded, go to the writer, which is flushed at its end.
     fn begin(&mut self, part: &Part) -> io::Result<Box<dyn Write + '_>>;
+
+    /// The bytes of the last leaf once more, from their beginning; none where they were not kept. Asked
+    /// for when a signature turns out to use a digest that was not computed: the message itself has
+    /// passed by then.
+    fn read_back(&mut self) -> io::Result<Option<Box<dyn Read + '_>>> {
+        Ok(None)
+    }
 }
 
 /// Reads a message: takes off every layer, hands the leaves to `receiver`, and proves it all.
@@ -108,6 +129,7 @@ pub fn read_message(
         depth: 0,
         signed: false,
         malleable: false,
+        signed_head: None,
     };
     reader.entity(headers, &mut body)?;
     drain(&mut body)?;
@@ -127,6 +149,9 @@ pub(crate) struct Reader<'a> {
     /// Inside a cipher that does not prove its content: whoever has a message that was sent to us can
     /// change the plaintext and see what we answer.
     malleable: bool,
+    /// The header section, with its end, of the signed entity whose body is the last leaf, byte for byte:
+    /// with [`PartReceiver::read_back`] that is the signed content once more.
+    signed_head: Option<Vec<u8>>,
 }
 
 impl Reader<'_> {
@@ -195,10 +220,15 @@ impl Reader<'_> {
         if !may_be_canonicalised(&headers) {
             digests.borrow_mut().exact_only();
         }
+        let readable = self.options.once && is_one_plain_leaf(&headers);
+        if self.options.once && !readable {
+            digests.borrow_mut().keep_all();
+        }
         self.wrappings.push(Wrapping::Signed);
         let outside = std::mem::replace(&mut self.signed, true);
         self.entity(&headers, &mut body)?;
         self.signed = outside;
+        self.signed_head = readable.then(|| [headers.raw(), headers.end()].concat());
         drain(&mut body)
     }
 
@@ -219,13 +249,31 @@ impl Reader<'_> {
             algorithms.extend(&self.options.doubtful_digests);
         }
         algorithms.extend(&self.options.digests);
+        if !self.options.accept_weak {
+            // A signature by one of these is refused whatever it says.
+            algorithms.retain(|digest| Weakness::of_digest(*digest).is_none());
+        }
         Digests::with_short(&algorithms, &self.options.doubtful_digests, true)
+    }
+
+    fn demands(&self) -> Demands {
+        let ReadOptions { valid_at, accept_expired, accept_weak, .. } = *self.options;
+        Demands { valid_at, accept_expired, accept_weak }
     }
 
     fn prove(&mut self, place: usize, signers: &Signers, digests: Digests) -> Result<()> {
         let first = digests.first_bytes().to_vec();
-        let finished = digests.finish()?;
-        let proof = signers.verify(&finished, &first, self.keys.verify, self.options.valid_at)?;
+        let canonical = digests.wants_canonical();
+        let mut finished = digests.finish()?;
+        let head = self.signed_head.take();
+        let mut proof = signers.verify(&finished, &first, self.keys.verify, self.demands());
+        if let (Err(Error::DigestUnannounced { digest }), Some(head)) = (&proof, head)
+            && let Some(again) = self.digest_again(*digest, &head, canonical)?
+        {
+            finished.extend(again);
+            proof = signers.verify(&finished, &first, self.keys.verify, self.demands());
+        }
+        let proof = proof?;
         self.report.layers.insert(place, Layer::Signed(proof));
         if !self.signed {
             // MICs of an inner signature are not what a receipt speaks of.
@@ -234,6 +282,20 @@ impl Reader<'_> {
             self.report.mics.extend(mics);
         }
         Ok(())
+    }
+
+    /// Digests the signed content once more, from what the receiver kept of it.
+    fn digest_again(
+        &mut self,
+        digest: Digest,
+        head: &[u8],
+        canonical: bool,
+    ) -> Result<Option<Vec<Finished>>> {
+        let Some(kept) = self.receiver.read_back()? else { return Ok(None) };
+        let digests = RefCell::new(Digests::new(&[digest], canonical)?);
+        digests.borrow_mut().update(head)?;
+        drain_read(&mut Tapped { inner: kept, digests: &digests })?;
+        digests.into_inner().finish().map(Some)
     }
 
     /// What the content type of the CMS says wins over `smime-type`.
@@ -336,6 +398,8 @@ fn speaks_of_a_signature(error: &Error) -> bool {
         Error::SignatureInvalid
             | Error::SignerUnknown { .. }
             | Error::CertificateExpired
+            | Error::CertificateNotYetValid
+            | Error::WeakSignature(_)
             | Error::IntegrityFailed { .. }
             | Error::DigestUnannounced { .. }
     )
@@ -364,6 +428,20 @@ fn announced(set: &[u8]) -> Vec<Digest> {
         }
     }
     found
+}
+
+/// Whether an entity is a single leaf whose bytes are handed out as they are signed: no multipart, no
+/// wrapping inside, no transfer encoding to take off.
+fn is_one_plain_leaf(headers: &Headers) -> bool {
+    let plain_bytes = matches!(
+        headers.transfer_encoding(),
+        Ok(None | Some(TransferEncoding::Binary | TransferEncoding::SevenBit | TransferEncoding::EightBit))
+    );
+    let leaf = headers.content_type().is_none_or(|media| {
+        !media.is_kind("multipart")
+            && !matches!(media.essence(), "application/pkcs7-mime" | "application/x-pkcs7-mime")
+    });
+    plain_bytes && leaf
 }
 
 /// Some products sign text with CRLF line ends and send it with LF. Where the entity says that

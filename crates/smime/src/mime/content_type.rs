@@ -39,16 +39,19 @@ impl Parameters {
     /// The raw bytes of a parameter: plain, or the pieces of an RFC 2231 value joined and
     /// percent-decoded.
     pub fn raw(&self, name: &str) -> Option<Vec<u8>> {
-        self.extended(name).map(|(_, bytes)| bytes).or_else(|| self.plain(name).map(<[u8]>::to_vec))
+        self.extended(name).map(|extended| extended.bytes).or_else(|| self.plain(name).map(<[u8]>::to_vec))
     }
 
-    /// A parameter as text: RFC 2231 forms first, then RFC 2047 words and raw bytes.
+    /// A parameter as text: RFC 2231 forms first, then RFC 2047 words and raw bytes. What cannot be
+    /// decoded gives way to a plain form beside it (RFC 6266 section 4.3), else it stays as it was sent.
     pub fn text(&self, name: &str) -> Option<String> {
-        match self.extended(name) {
-            Some((Some(charset), bytes)) => Some(words::decode_charset(&charset, &bytes)),
-            Some((None, bytes)) => Some(words::decode_words(&bytes)),
-            None => self.plain(name).map(words::decode_words),
-        }
+        let plain = || self.plain(name).map(words::decode_words);
+        let Some(extended) = self.extended(name) else { return plain() };
+        let decoded = match &extended.charset {
+            Some(charset) if !charset.is_empty() => words::decode_charset(charset, &extended.bytes),
+            _ => Some(words::decode_words(&extended.bytes)),
+        };
+        decoded.or_else(plain).or_else(|| Some(words::decode_raw(&extended.sent)))
     }
 
     fn plain(&self, name: &str) -> Option<&[u8]> {
@@ -56,41 +59,54 @@ impl Parameters {
     }
 
     /// `name*=`, `name*0=`, `name*0*=`: RFC 2231 sections 3 and 4.
-    fn extended(&self, name: &str) -> Option<(Option<String>, Vec<u8>)> {
+    fn extended(&self, name: &str) -> Option<Extended> {
         if let Some(value) = self.plain(&format!("{name}*")) {
-            return Some(extended_bytes(value));
+            return Some(Extended::read(value));
         }
-        let mut charset = None;
-        let mut joined = Vec::new();
+        let mut joined = Extended::default();
         let mut pieces = 0;
         loop {
             if let Some(value) = self.plain(&format!("{name}*{pieces}*")) {
+                let piece = match pieces {
+                    0 => Extended::read(value),
+                    _ => Extended { bytes: words::percent(value, b'%', false), ..Extended::default() },
+                };
                 if pieces == 0 {
-                    let (found, bytes) = extended_bytes(value);
-                    charset = found;
-                    joined.extend(bytes);
-                } else {
-                    joined.extend(words::percent(value, b'%', false));
+                    joined.charset = piece.charset;
                 }
+                joined.bytes.extend(piece.bytes);
+                joined.sent.extend_from_slice(value);
             } else if let Some(value) = self.plain(&format!("{name}*{pieces}")) {
-                joined.extend_from_slice(value);
+                joined.bytes.extend_from_slice(value);
+                joined.sent.extend_from_slice(value);
             } else {
                 break;
             }
             pieces += 1;
         }
-        (pieces > 0).then_some((charset, joined))
+        (pieces > 0).then_some(joined)
     }
 }
 
-/// Character set and bytes of `charset'language'percent-encoded`.
-fn extended_bytes(value: &[u8]) -> (Option<String>, Vec<u8>) {
-    let mut pieces = value.splitn(3, |byte| *byte == b'\'');
-    match (pieces.next(), pieces.next(), pieces.next()) {
-        (Some(charset), Some(_), Some(text)) => {
-            (Some(words::decode_raw(charset)), words::percent(text, b'%', false))
-        }
-        _ => (None, words::percent(value, b'%', false)),
+/// An RFC 2231 value.
+#[derive(Default)]
+struct Extended {
+    charset: Option<String>,
+    /// Percent-decoded.
+    bytes: Vec<u8>,
+    /// As it was sent, its pieces joined.
+    sent: Vec<u8>,
+}
+
+impl Extended {
+    /// Reads `charset'language'percent-encoded`.
+    fn read(value: &[u8]) -> Self {
+        let mut pieces = value.splitn(3, |byte| *byte == b'\'');
+        let (charset, text) = match (pieces.next(), pieces.next(), pieces.next()) {
+            (Some(charset), Some(_), Some(text)) => (Some(words::decode_raw(charset)), text),
+            _ => (None, value),
+        };
+        Self { charset, bytes: words::percent(text, b'%', false), sent: value.to_vec() }
     }
 }
 
@@ -104,15 +120,33 @@ fn parse_value(text: &[u8]) -> (Vec<u8>, &[u8]) {
         return (text[..end].trim_ascii().to_vec(), &text[end..]);
     };
     let mut value = Vec::new();
-    let mut bytes = quoted.iter().enumerate();
-    while let Some((at, byte)) = bytes.next() {
-        match byte {
-            b'"' => return (value, &quoted[at + 1..]),
-            b'\\' => value.extend(bytes.next().map(|(_, escaped)| *escaped)),
-            _ => value.push(*byte),
+    let mut at = 0;
+    while let Some(&byte) = quoted.get(at) {
+        match (byte, quoted.get(at + 1)) {
+            (b'"', _) => return (value, &quoted[at + 1..]),
+            // A path that ends with its separator, as in "C:\out\": the quote closes, for no other does.
+            (b'\\', Some(b'"')) if ends_here(&quoted[at + 2..]) => {
+                value.push(b'\\');
+                return (value, &quoted[at + 2..]);
+            }
+            // Before anything else a backslash is one: "C:\data\order.edi" is a path, and nobody quotes
+            // letters (RFC 2045 says quoted-pair, but senders put raw paths here).
+            (b'\\', Some(&escaped @ (b'"' | b'\\'))) => {
+                value.push(escaped);
+                at += 1;
+            }
+            _ => value.push(byte),
         }
+        at += 1;
     }
     (value, &[])
+}
+
+/// Whether a quote before `rest` closes the value: the next parameter or nothing follows, and no other
+/// quote could close it.
+fn ends_here(rest: &[u8]) -> bool {
+    let next = rest.trim_ascii_start();
+    next.is_empty() || next.starts_with(b";") && rest.iter().filter(|byte| **byte == b'"').count() % 2 == 0
 }
 
 /// A media type with its parameters.
@@ -247,6 +281,47 @@ mod tests {
         assert_eq!(media.parameter("name").as_deref(), Some("€ rates.txt"));
         assert_eq!(parse("a/b; name*=iso-8859-1''%E9").parameter("name").as_deref(), Some("é"));
         assert_eq!(parse("a/b; name=\"=?utf-8?B?w6k=?=\"").parameter("name").as_deref(), Some("é"));
+    }
+
+    #[test]
+    fn extended_parameters_in_any_character_set() {
+        for (value, name) in [
+            ("name*=ISO-8859-2''zam%F3wienie.edi", "zamówienie.edi"),
+            ("name*=windows-1250'cs'%9A.edi", "š.edi"),
+            ("name*=Shift_JIS'ja'%92%8D%95%B6.edi", "注文.edi"),
+            ("name*=GB2312''%B6%A9%B5%A5.edi", "订单.edi"),
+            ("name*0*=GB2312''%B6; name*1*=%A9%B5%A5; name*2=.edi", "订单.edi"),
+            ("name*=\"UTF-8''%e2%82%ac.edi\"", "€.edi"),
+            ("name*=''order%201.edi", "order 1.edi"),
+            // What cannot be decoded gives way to the plain form, else it stays.
+            ("name=order.edi; name*=x-unknown''%E9.edi", "order.edi"),
+            ("name=order.edi; name*=UTF-8''%E9.edi", "order.edi"),
+            ("name*=x-unknown''%E9.edi", "x-unknown''%E9.edi"),
+            ("name*=x-unknown''order%201.edi", "order 1.edi"),
+            ("name=\"=?ISO-8859-2?Q?zam=F3wienie?=.edi\"", "zamówienie.edi"),
+        ] {
+            assert_eq!(parse(&format!("a/b; {value}")).parameter("name").as_deref(), Some(name), "{value}");
+        }
+    }
+
+    #[test]
+    fn a_backslash_escapes_quotes_and_itself_alone() {
+        for (value, name) in [
+            (r#""C:\data\order2.edi""#, r"C:\data\order2.edi"),
+            (r#""C:\\data\\order2.edi""#, r"C:\data\order2.edi"),
+            (r#""\\server\share\order.edi""#, r"\server\share\order.edi"),
+            (r#""C:\out\"; size=3"#, r"C:\out\"),
+            (r#""C:\out\""#, r"C:\out\"),
+            (r#""a \"b\" c.edi"; x="1""#, r#"a "b" c.edi"#),
+            (r#""ends with a quote\"""#, r#"ends with a quote""#),
+            (r"C:\data\order2.edi", r"C:\data\order2.edi"),
+        ] {
+            assert_eq!(
+                parse(&format!("a/b; name={value}")).parameter("name").as_deref(),
+                Some(name),
+                "{value}"
+            );
+        }
     }
 
     #[test]

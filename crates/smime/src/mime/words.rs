@@ -2,13 +2,45 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use encoding_rs::Encoding;
 
-/// Bytes in a named character set as text. Unknown sets are read as UTF-8, else as Latin-1.
-pub(crate) fn decode_charset(charset: &str, bytes: &[u8]) -> String {
-    match charset.to_ascii_lowercase().as_str() {
-        "iso-8859-1" | "latin1" | "iso8859-1" | "windows-1252" | "cp1252" => latin1(bytes),
-        _ => decode_raw(bytes),
+/// Bytes in a named character set as text. None when the name is not known and the bytes are more than
+/// ASCII, or when they are not text in that set.
+pub(crate) fn decode_charset(charset: &str, bytes: &[u8]) -> Option<String> {
+    let Some(encoding) = encoding(charset) else {
+        // Nearly every set holds ASCII where ASCII has it.
+        return std::str::from_utf8(bytes).ok().filter(|text| text.is_ascii()).map(str::to_owned);
+    };
+    encoding.decode_without_bom_handling_and_without_replacement(bytes).map(std::borrow::Cow::into_owned)
+}
+
+/// The character set that a name means, in the spellings of web browsers and of mail programs.
+fn encoding(name: &str) -> Option<&'static Encoding> {
+    let name = name.trim();
+    if let Some(found) = Encoding::for_label_no_replacement(name.as_bytes()) {
+        return Some(found);
     }
+    let plain: String =
+        name.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_ascii_lowercase();
+    let label = match plain.as_str() {
+        "utf8mb4" | "cp65001" | "unicode11utf8" => "utf-8".to_owned(),
+        "cp932" | "windows932" | "mskanji" => "shift_jis".to_owned(),
+        "cp936" | "windows936" | "ms936" => "gbk".to_owned(),
+        "cp949" | "windows949" | "ms949" | "uhc" => "euc-kr".to_owned(),
+        "cp950" | "windows950" | "ms950" => "big5".to_owned(),
+        _ => {
+            let code_page = ["windows", "win", "cp", "xcp", "mswin", "ansi"]
+                .iter()
+                .find_map(|prefix| plain.strip_prefix(prefix))
+                .filter(|page| page.starts_with("125"));
+            match (code_page, plain.strip_prefix("iso8859").or_else(|| plain.strip_prefix("8859"))) {
+                (Some(page), _) => format!("windows-{page}"),
+                (None, Some(part)) => format!("iso-8859-{part}"),
+                (None, None) => plain,
+            }
+        }
+    };
+    Encoding::for_label_no_replacement(label.as_bytes())
 }
 
 /// Bytes of no declared character set: UTF-8 where they are that, else Latin-1.
@@ -23,40 +55,82 @@ fn latin1(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| char::from(*byte)).collect()
 }
 
-/// Decodes the encoded-words in a text; what is none stays as it is.
+/// Decodes the encoded-words in a text. What is none stays as it is, and so does a word in a character
+/// set that is not known, or whose bytes are no text in it.
 pub(crate) fn decode_words(bytes: &[u8]) -> String {
     let mut out = String::new();
     let mut rest = bytes;
-    let mut after_word = false;
+    let mut run = Run::default();
     while let Some(at) = memchr::memmem::find(rest, b"=?") {
-        let Some((text, used)) = encoded_word(&rest[at..]) else {
+        let between = &rest[..at];
+        let Some(word) = encoded_word(&rest[at..]) else {
+            run.write_to(&mut out);
             out.push_str(&decode_raw(&rest[..at + 2]));
             rest = &rest[at + 2..];
-            after_word = false;
             continue;
         };
-        let between = &rest[..at];
         // White space between two encoded-words is not part of the text (section 6.2).
-        if !(after_word && between.trim_ascii().is_empty()) {
+        if run.is_empty() || !between.trim_ascii().is_empty() {
+            run.write_to(&mut out);
             out.push_str(&decode_raw(between));
         }
-        out.push_str(&text);
-        rest = &rest[at + used..];
-        after_word = true;
+        if !run.charset.eq_ignore_ascii_case(&word.charset) {
+            run.write_to(&mut out);
+            run.charset = word.charset;
+        }
+        run.bytes.extend(word.bytes);
+        if !run.is_empty() {
+            run.sent.extend_from_slice(between);
+        }
+        run.sent.extend_from_slice(&rest[at..at + word.length]);
+        rest = &rest[at + word.length..];
     }
+    run.write_to(&mut out);
     out.push_str(&decode_raw(rest));
     out
 }
 
-/// `=?charset?B|Q?text?=` at the start of `bytes`: the text and the length of the word.
-fn encoded_word(bytes: &[u8]) -> Option<(String, usize)> {
+/// Neighbouring words in one character set. Their bytes are joined before they are decoded: senders cut
+/// words in the middle of a character, although section 5 forbids that.
+#[derive(Default)]
+struct Run {
+    charset: String,
+    bytes: Vec<u8>,
+    /// The words as they were sent.
+    sent: Vec<u8>,
+}
+
+impl Run {
+    fn is_empty(&self) -> bool {
+        self.sent.is_empty()
+    }
+
+    fn write_to(&mut self, out: &mut String) {
+        let run = std::mem::take(self);
+        match decode_charset(&run.charset, &run.bytes) {
+            Some(text) => out.push_str(&text),
+            None => out.push_str(&decode_raw(&run.sent)),
+        }
+    }
+}
+
+/// One encoded-word.
+struct Word {
+    charset: String,
+    bytes: Vec<u8>,
+    /// Of the word as it was sent, in bytes.
+    length: usize,
+}
+
+/// `=?charset?B|Q?text?=` at the start of `bytes`.
+fn encoded_word(bytes: &[u8]) -> Option<Word> {
     let inner = &bytes[2..];
     let charset_end = memchr::memchr(b'?', inner)?;
     let charset = std::str::from_utf8(&inner[..charset_end]).ok()?;
     // RFC 2231 section 5 lets a language follow the character set.
     let charset = charset.split('*').next().unwrap_or(charset);
     let encoding = inner.get(charset_end + 1)?;
-    if inner.get(charset_end + 2) != Some(&b'?') {
+    if charset.is_empty() || inner.get(charset_end + 2) != Some(&b'?') {
         return None;
     }
     let text = &inner[charset_end + 3..];
@@ -71,7 +145,7 @@ fn encoded_word(bytes: &[u8]) -> Option<(String, usize)> {
         b'q' => percent(encoded, b'=', true),
         _ => return None,
     };
-    Some((decode_charset(charset, &decoded), 2 + charset_end + 3 + text_end + 2))
+    Some(Word { charset: charset.to_owned(), bytes: decoded, length: 2 + charset_end + 3 + text_end + 2 })
 }
 
 /// Decodes `%41` (or `=41`); what is no such form stays. Underscores become spaces when asked.
@@ -124,6 +198,51 @@ mod tests {
         assert_eq!(decode_words(b"plain =? not"), "plain =? not");
         assert_eq!(decode_words(b"=?utf-8?B?w6k?="), "é");
         assert_eq!(decode_words(b"\xe9"), "é");
+    }
+
+    #[test]
+    fn words_in_any_character_set_are_read_as_what_they_are() {
+        for (sent, text) in [
+            ("=?ISO-8859-2?Q?zam=F3wienie_=B1=B6.edi?=", "zamówienie ąś.edi"),
+            ("=?windows-1250?Q?=9Alu=9Dou=E8k=FD.edi?=", "šluťoučký.edi"),
+            ("=?cp1250?Q?=9A?=", "š"),
+            ("=?win-1250?q?=9A?=", "š"),
+            ("=?GB2312?B?tqm1pS5lZGk=?=", "订单.edi"),
+            ("=?Shift_JIS?B?ko2Vti5lZGk=?=", "注文.edi"),
+            ("=?cp932?B?ko2Vti5lZGk=?=", "注文.edi"),
+            ("=?iso-2022-jp?B?GyRCQ21KOBsoQi5lZGk=?=", "注文.edi"),
+            ("=?EUC-KR?B?wda5ri5lZGk=?=", "주문.edi"),
+            ("=?koi8-r?Q?=DA=C1=CB=C1=DA?=", "заказ"),
+            ("=?windows-1251?Q?=E7=E0=EA=E0=E7?=", "заказ"),
+            ("=?iso8859-15?Q?=A4?=", "€"),
+            ("=?windows-1252?Q?=80?=", "€"),
+            ("=?utf-8*en?Q?=E2=82=AC?=", "€"),
+            ("=?us-ascii?Q?order.edi?=", "order.edi"),
+            // A character cut in two, and words of two sets side by side.
+            ("=?utf-8?B?w6k=?= =?utf-8?Q?=C3?= =?UTF-8?Q?=A9?=", "éé"),
+            ("=?utf-8?Q?=C3=A9?= =?koi8-r?Q?=DA?=", "éз"),
+            ("a =?utf-8?Q?b?= c =?utf-8?Q?d?=", "a b c d"),
+        ] {
+            assert_eq!(decode_words(sent.as_bytes()), text, "{sent}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_decoded_stays_as_it_was_sent() {
+        for sent in [
+            "=?x-unknown?Q?=E9.edi?=",
+            "=?utf-8?Q?=E9.edi?=",
+            "=?Shift_JIS?B?gf8=?=",
+            "=?utf-7?Q?=E9?=",
+            "=?utf-8?X?a?=",
+            "=?utf-8?B?not base64!?=",
+            "=??Q?a?=",
+            "a =?x-unknown?Q?=E9?= =?x-unknown?Q?=E8?= b",
+        ] {
+            assert_eq!(decode_words(sent.as_bytes()), sent);
+        }
+        // ASCII is ASCII under nearly any name.
+        assert_eq!(decode_words(b"=?x-unknown?Q?order_1.edi?="), "order 1.edi");
     }
 
     #[test]

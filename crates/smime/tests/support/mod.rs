@@ -33,6 +33,11 @@ impl Party {
         Party::of(name, PKey::from_rsa(Rsa::generate(2048).unwrap()).unwrap())
     }
 
+    /// With an RSA key of so many bits.
+    pub fn short(name: &str, bits: u32) -> Party {
+        Party::of(name, PKey::from_rsa(Rsa::generate(bits).unwrap()).unwrap())
+    }
+
     pub fn ec(name: &str) -> Party {
         let group = EcGroup::from_curve_name(Nid::X9_62_PRIME256V1).unwrap();
         Party::of(name, PKey::from_ec_key(EcKey::generate(&group).unwrap()).unwrap())

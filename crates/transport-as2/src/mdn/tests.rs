@@ -1,6 +1,7 @@
-use super::*;
+use super::{read as read_trusting, *};
 use crate::disposition::DispositionError;
 use crate::testing::Key;
+use model::Retry;
 use openssl::hash::MessageDigest;
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -14,6 +15,20 @@ fn mdn() -> Mdn {
     }
 }
 
+/// Held against these certificates, now.
+fn trust(certificates: &[X509]) -> Trust<'_> {
+    Trust {
+        certificates,
+        now: SystemTime::now() + Duration::from_secs(60),
+        accept_expired: false,
+        legacy: false,
+    }
+}
+
+fn read(headers: &Headers, body: &[u8], certificates: &[X509]) -> Result<ReadMdn> {
+    read_trusting(headers, body, trust(certificates))
+}
+
 fn headers(message: &MdnMessage) -> Headers {
     message.headers.iter().fold(Headers::new(), |headers, (name, value)| headers.with(name, value).unwrap())
 }
@@ -21,27 +36,39 @@ fn headers(message: &MdnMessage) -> Headers {
 #[test]
 fn an_unsigned_receipt_reads_back() {
     let message = mdn().write("b-1", None).unwrap();
-    let read = read(&headers(&message), &message.body, &[], None).unwrap();
-    assert_eq!(read, ReadMdn { mdn: mdn(), signed: None });
+    let read = read(&headers(&message), &message.body, &[]).unwrap();
+    assert_eq!(read, ReadMdn { mdn: mdn(), signature: SignatureState::None });
 }
 
 #[test]
 fn a_signed_receipt_is_proved_by_the_partners_certificate_alone() {
     let (ours, other) = (Key::new("GLOBEX"), Key::new("OTHER"));
     let message = mdn().write("b-1", Some(ours.signing("b-2"))).unwrap();
-    let proved =
-        read(&headers(&message), &message.body, std::slice::from_ref(&ours.certificate), None).unwrap();
+    let proved = read(&headers(&message), &message.body, std::slice::from_ref(&ours.certificate)).unwrap();
     let certificate = hexadecimal(&ours.certificate.digest(MessageDigest::sha256()).unwrap());
-    let signed = Some(Signature { digest: Digest::Sha256, certificate });
-    assert_eq!(proved, ReadMdn { mdn: mdn(), signed });
-    let error = read(&headers(&message), &message.body, &[other.certificate], None).unwrap_err();
+    let signed = Signature { digest: Digest::Sha256, certificate, weaknesses: Vec::new() };
+    assert_eq!(proved, ReadMdn { mdn: mdn(), signature: SignatureState::Proved(signed) });
+    // What it says is read all the same, and why it proves nothing.
+    let unproved = |body: &[u8], certificate: &X509| {
+        let read = read(&headers(&message), body, std::slice::from_ref(certificate)).unwrap();
+        match read.signature {
+            SignatureState::Unproved(unproved) => (read.mdn.disposition, unproved),
+            other => panic!("{other:?}"),
+        }
+    };
+    let (disposition, by_another) = unproved(&message.body, &other.certificate);
+    assert!(disposition == Disposition::Processed && !by_another.contradicts);
+    assert!(by_another.advice.contains("add it to the partner's certificates"), "{by_another:?}");
+    let error = by_another.error();
     assert_eq!((error.kind(), error.retry()), (ErrorKind::TrustFailed, Retry::Permanent));
+    // Changed on its way: no other certificate would help.
     let mut forged = message.body.clone();
-    let at = forged.windows(9).position(|w| w == b"processed").unwrap();
-    forged[at..at + 9].copy_from_slice(b"processes");
-    assert_eq!(
-        read(&headers(&message), &forged, &[ours.certificate], None).unwrap_err().kind(),
-        ErrorKind::TrustFailed
+    let at = forged.windows(12).position(|w| w == b"was received").unwrap();
+    forged[at..at + 12].copy_from_slice(b"was REceived");
+    let (_, changed) = unproved(&forged, &ours.certificate);
+    assert!(
+        changed.contradicts && changed.advice.contains("another certificate would not help"),
+        "{changed:?}"
     );
 }
 
@@ -49,14 +76,70 @@ fn a_signed_receipt_is_proved_by_the_partners_certificate_alone() {
 fn a_certificate_outside_its_time_proves_nothing_unless_that_was_agreed() {
     let ours = Key::new("GLOBEX");
     let message = mdn().write("b-1", Some(ours.signing("b-2"))).unwrap();
-    let at = |time| read(&headers(&message), &message.body, std::slice::from_ref(&ours.certificate), time);
+    let at = |now, accept_expired| {
+        let trust = Trust { now, accept_expired, ..trust(std::slice::from_ref(&ours.certificate)) };
+        read_trusting(&headers(&message), &message.body, trust).unwrap().signature
+    };
     let years = |years: u64| UNIX_EPOCH + Duration::from_secs(years * 365 * 86_400);
-    assert!(at(Some(SystemTime::now() + Duration::from_secs(60))).is_ok());
-    assert!(at(None).is_ok());
-    for time in [years(10), years(200)] {
-        let error = at(Some(time)).unwrap_err();
-        assert_eq!((error.kind(), error.retry()), (ErrorKind::TrustFailed, Retry::Permanent));
-        assert!(error.to_string().contains("accept_expired"), "{error}");
+    let soon = SystemTime::now() + Duration::from_secs(60);
+    assert!(matches!(at(soon, false), SignatureState::Proved(_)));
+    assert!(matches!(at(years(200), true), SignatureState::Proved(_)));
+    let unproved = |now, accept_expired| match at(now, accept_expired) {
+        SignatureState::Unproved(unproved) => unproved.error(),
+        other => panic!("{other:?}"),
+    };
+    let error = unproved(years(200), false);
+    assert_eq!((error.kind(), error.retry()), (ErrorKind::TrustFailed, Retry::Permanent));
+    assert!(error.to_string().contains("accept_expired"), "{error}");
+    // What is not valid yet is no old certificate.
+    for accept_expired in [false, true] {
+        let error = unproved(years(10), accept_expired).to_string();
+        assert!(error.contains("not valid yet") && !error.contains("accept_expired"), "{error}");
+    }
+}
+
+#[test]
+fn a_weak_signature_counts_where_that_was_agreed() {
+    let ours = Key::new("GLOBEX");
+    let short = Key::with_bits("GLOBEX", 1024);
+    for (key, digest, weakness) in
+        [(&ours, Digest::Sha1, "SHA-1"), (&ours, Digest::Md5, "MD5"), (&short, Digest::Sha256, "1024 bits")]
+    {
+        let message = mdn().write("b-1", Some(Signing { digest, ..key.signing("b-2") })).unwrap();
+        let signature = |legacy| {
+            let trust = Trust { legacy, ..trust(std::slice::from_ref(&key.certificate)) };
+            read_trusting(&headers(&message), &message.body, trust).unwrap().signature
+        };
+        match signature(false) {
+            SignatureState::Unproved(unproved) => {
+                assert!(unproved.reason.contains(weakness) && unproved.advice.contains("legacy = true"));
+            }
+            other => panic!("{other:?}"),
+        }
+        match signature(true) {
+            SignatureState::Proved(signature) => {
+                assert!(signature.weaknesses[0].to_string().contains(weakness), "{signature:?}");
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[test]
+fn the_words_of_an_error_may_stand_in_a_field_of_their_own() {
+    let report = Headers::new().with("Content-Type", "multipart/report; boundary=x").unwrap();
+    for (fields, expected) in [
+        ("Disposition: x; processed/error\r\nError: decryption-failed", DispositionError::DecryptionFailed),
+        ("Disposition: x; processed/Error:\r\nError: decryption-failed", DispositionError::DecryptionFailed),
+        (
+            "Disposition: x; processed/error: decryption-failed\r\nError: other",
+            DispositionError::DecryptionFailed,
+        ),
+    ] {
+        let body =
+            format!("--x\r\nContent-Type: message/disposition-notification\r\n\r\n{fields}\r\n\r\n--x--\r\n");
+        let read = read(&report, body.as_bytes(), &[]).unwrap();
+        assert_eq!(read.mdn.disposition, Disposition::Error(expected), "{fields}");
     }
 }
 
@@ -66,7 +149,7 @@ fn receipts_as_partners_write_them() {
         Final-Recipient:rfc822;GLOBEX\r\nOriginal-Message-ID: 1@acme\r\ndisposition: automatic-action/MDN-sent-automatically;Processed/Error:decryption-failed\r\n\
         Received-Content-MIC: AAAA,sha1\r\n\r\n--x--\r\nepilogue";
     let headers = Headers::new().with("Content-Type", "multipart/report; boundary=x").unwrap();
-    let read = read(&headers, body, &[], None).unwrap();
+    let read = read(&headers, body, &[]).unwrap();
     assert_eq!(read.mdn.disposition, Disposition::Error(DispositionError::DecryptionFailed));
     assert_eq!((read.mdn.mic, read.mdn.final_recipient.as_str()), (None, "GLOBEX"));
 }
@@ -94,12 +177,12 @@ fn answers_that_are_no_receipt_leave_it_open_whether_the_partner_has_the_message
         (&headers(&signed), cut(signed.body.len() / 2)),
         (&headers(&signed), cut(closing)),
     ] {
-        let error = read(headers, body, std::slice::from_ref(&ours.certificate), None).unwrap_err();
+        let error = read(headers, body, std::slice::from_ref(&ours.certificate)).unwrap_err();
         assert_eq!((error.kind(), error.retry()), (ErrorKind::Protocol, Retry::Ambiguous), "{error:?}");
     }
     // What was read, and is no word for success, is the partner's answer.
     let body = b"--x\r\nContent-Type: message/disposition-notification\r\n\r\nDisposition: x; deleted\r\n\r\n--x--\r\n";
-    assert_eq!(read(&report, body, &[], None).unwrap_err().retry(), Retry::Permanent);
+    assert_eq!(read(&report, body, &[]).unwrap_err().retry(), Retry::Permanent);
 }
 
 #[test]

@@ -43,13 +43,16 @@ impl<'a> Told<'a> {
 
 /// What comes of an answer to a message that was sent under these terms.
 fn verdict(headers: Headers, body: &[u8], security: SendSecurity, earlier: Earlier) -> Result<Verdict> {
-    let agreement = Agreement { send_security: security, ..Agreement::default() };
+    under(&Agreement { send_security: security, ..Agreement::default() }, headers, body, earlier)
+}
+
+fn under(agreement: &Agreement, headers: Headers, body: &[u8], earlier: Earlier) -> Result<Verdict> {
     let mic = mic();
     let body = Bytes::copy_from_slice(body);
     let answer = Answer { status: StatusCode::OK, headers, body, connection: None };
     let expected = Expected {
         endpoint: "globex-as2",
-        agreement: &agreement,
+        agreement,
         certificates: std::slice::from_ref(&PARTNER.certificate),
         own_fingerprint: "ours",
         recipient_fingerprint: "theirs",
@@ -128,13 +131,18 @@ fn no_other_disposition_passes_for_a_duplicate() {
 fn a_mic_with_the_headers_taken_in_proves_an_unprotected_message_and_no_other() {
     let ruled = |rule, mic: &Mic| RuledMic { rule, mic: mic.clone() };
     let other = Mic { algorithm: Digest::Sha256, digest: vec![8; 32] };
+    let by_sha512 = Mic { algorithm: Digest::Sha512, digest: vec![6; 64] };
     let by_sha1 = Mic { algorithm: Digest::Sha1, digest: vec![9; 20] };
     let told = |mic: &Mic| Told { mic: Some(mic.to_string()), ..Told::new("x; processed") };
     for security in SendSecurity::ALL {
         let unprotected = *security == SendSecurity::None;
         for rule in [MicRule::Entity, MicRule::EntityCanonical, MicRule::Content, MicRule::ContentCanonical] {
             let with_headers = matches!(rule, MicRule::Entity | MicRule::EntityCanonical);
+            // Of what is protected the entity with its headers is the first choice itself.
             let every = Ok(vec![ruled(rule, &other)]);
+            if !unprotected && rule == MicRule::Entity || unprotected && rule == MicRule::Content {
+                continue;
+            }
             match by_rules(&told(&other), *security, Earlier::None, every) {
                 Ok(proof) => {
                     assert!(unprotected && with_headers, "{security} {rule:?}");
@@ -152,7 +160,11 @@ fn a_mic_with_the_headers_taken_in_proves_an_unprotected_message_and_no_other() 
         // Another digest than was asked for: named, and not taken.
         let every = Ok(vec![ruled(MicRule::Entity, &by_sha1)]);
         let error = by_rules(&told(&by_sha1), *security, Earlier::None, every).unwrap_err().to_string();
-        assert!(error.contains("agree on its digest"), "{error}");
+        assert!(error.contains("too weak") && error.contains("legacy = true"), "{error}");
+        // A stronger one than was asked for proves as much.
+        let every = Ok(vec![ruled(MicRule::Entity, &by_sha512)]);
+        let proof = by_rules(&told(&by_sha512), *security, Earlier::None, every).unwrap();
+        assert_eq!(proof.detail["mic"], by_sha512.to_string());
     }
 }
 
@@ -167,7 +179,10 @@ fn a_mic_by_no_rule_is_shown_beside_all_of_them() {
     for ruled in &every {
         assert!(text.contains(&format!("{} {}", ruled.rule.describe(), ruled.mic)), "{text}");
     }
-    assert!(text.contains("other bytes than were sent") && error.retry() == Retry::Permanent, "{text}");
+    assert!(
+        text.contains("either it has other bytes than were sent, or") && error.retry() == Retry::Permanent,
+        "{text}"
+    );
     // What cannot be computed does not hide that the MIC is wrong.
     let failed = Err(Error::transient(ErrorKind::Internal, "open a payload"));
     let error = by_rules(&told, SendSecurity::Signed, Earlier::None, failed).unwrap_err();
@@ -194,8 +209,10 @@ fn a_receipt_signed_by_an_expired_certificate_counts_where_that_was_agreed() {
         };
         match conclude(&answer, &expected) {
             Ok(Verdict::Proved(_)) => assert!(accept_expired),
-            Ok(_) => panic!("another verdict"),
-            Err(error) => assert!(!accept_expired && error.kind() == ErrorKind::TrustFailed, "{error}"),
+            Ok(Verdict::OtherMic(_)) => panic!("the MIC is right"),
+            Ok(Verdict::Unproved(error)) | Err(error) => {
+                assert!(!accept_expired && error.kind() == ErrorKind::TrustFailed, "{error}")
+            }
         }
     }
 }
@@ -210,5 +227,139 @@ fn a_receipt_names_every_certificate_that_was_used() {
         assert_eq!(text("sent_encrypted_for"), security.encrypts().then_some("theirs"), "{security}");
         let theirs = crate::material::fingerprint(&PARTNER.certificate).unwrap();
         assert_eq!(text("signed_by"), Some(theirs.as_str()), "{security}");
+    }
+}
+
+/// What is proved by a receipt of a partner with which this was agreed.
+fn agreed(agreement: &Agreement, told: &Told<'_>) -> Result<Proof, Error> {
+    let (headers, body) = told.answer();
+    match under(agreement, headers, &body, Earlier::None)? {
+        Verdict::Proved(proof) => Ok(proof),
+        Verdict::Unproved(error) => Err(error),
+        Verdict::OtherMic(other) => other.judge(Ok(Vec::new())),
+    }
+}
+
+#[test]
+fn an_unsigned_receipt_may_leave_the_mic_out_and_says_so() {
+    for security in SendSecurity::ALL {
+        for mdn in MdnRequest::ALL {
+            let agreement = Agreement { send_security: *security, mdn: *mdn, ..Agreement::default() };
+            for signed in [false, true] {
+                let told = Told { signed, ..Told::new("x; processed") };
+                let taken = match mdn {
+                    MdnRequest::None | MdnRequest::Unsigned => true,
+                    MdnRequest::Signed => signed && !security.signs(),
+                };
+                match agreed(&agreement, &told) {
+                    Ok(proof) if *mdn == MdnRequest::None => {
+                        assert!(taken && proof.kind == ReceiptKind::HttpStatus)
+                    }
+                    Ok(proof) => {
+                        assert!(taken, "{security} {mdn} {signed}");
+                        assert!(proof.summary.contains("the partner gave no MIC"), "{}", proof.summary);
+                        assert!(proof.detail["mic_absent"].as_str().unwrap().contains("no MIC"));
+                        assert_eq!(proof.detail["mic_matched"], false);
+                        assert_eq!(proof.detail["signed"], signed);
+                    }
+                    Err(error) => assert!(!taken, "{security} {mdn} {signed}: {error}"),
+                }
+                if *mdn == MdnRequest::None {
+                    continue;
+                }
+                // One that is given counts, asked for or not.
+                let right =
+                    Told { mic: Some(mic().to_string()), ..Told { signed, ..Told::new("x; processed") } };
+                let proof = agreed(&agreement, &right);
+                assert_eq!(
+                    proof.is_ok(),
+                    signed || *mdn == MdnRequest::Unsigned,
+                    "{security} {mdn} {signed}"
+                );
+                assert!(proof.is_err() || !proof.unwrap().detail.contains_key("mic_absent"));
+                let wrong = Told {
+                    mic: Some("AQID, sha-256".into()),
+                    ..Told { signed, ..Told::new("x; processed") }
+                };
+                assert!(agreed(&agreement, &wrong).is_err(), "{security} {mdn} {signed}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_signature_by_nobody_known_hides_no_refusal_and_is_worth_an_unsigned_receipt() {
+    let stranger = Key::new("SOMEBODY");
+    let answer = |disposition: &str, change: bool| {
+        let mdn = Mdn {
+            final_recipient: "GLOBEX".into(),
+            original_message_id: Some(ID.into()),
+            disposition: Disposition::parse(disposition).unwrap(),
+            mic: Some(mic().to_string()),
+            text: "Words.".into(),
+        };
+        let key = if change { &*PARTNER } else { &stranger };
+        let mut message = mdn.write("b-1", Some(key.signing("b-2"))).unwrap();
+        if change {
+            let at = message.body.windows(6).position(|six| six == b"Words.").unwrap();
+            message.body[at] = b'w';
+        }
+        let add = |headers: Headers, (name, value): &(String, String)| headers.with(name, value).unwrap();
+        (message.headers.iter().fold(Headers::new(), add), message.body)
+    };
+    let verdict = |mdn, (headers, body): (Headers, Vec<u8>)| {
+        let agreement = Agreement { mdn, ..Agreement::default() };
+        match under(&agreement, headers, &body, Earlier::None).unwrap() {
+            Verdict::Proved(proof) => Ok(proof),
+            Verdict::Unproved(error) => Err(error),
+            Verdict::OtherMic(_) => panic!("the MIC is right"),
+        }
+    };
+    for mdn in [MdnRequest::Signed, MdnRequest::Unsigned, MdnRequest::None] {
+        let error =
+            verdict(mdn, answer("x; processed/error: decryption-failed", false)).unwrap_err().to_string();
+        assert!(
+            error.contains("decryption-failed") && error.contains("its present certificate"),
+            "{mdn}: {error}"
+        );
+        if mdn != MdnRequest::None {
+            assert!(error.contains("none of the 1 pinned certificate(s)"), "{error}");
+        }
+    }
+    let error = verdict(MdnRequest::Signed, answer("x; processed", false)).unwrap_err();
+    assert_eq!((error.kind(), error.retry()), (ErrorKind::TrustFailed, Retry::Permanent));
+    let proof = verdict(MdnRequest::Unsigned, answer("x; processed", false)).unwrap();
+    assert_eq!(proof.detail["signed"], false);
+    assert!(proof.detail["signature_unproved"].as_str().unwrap().contains("pinned"));
+    // What was changed after it was signed is no receipt at all.
+    for mdn in [MdnRequest::Signed, MdnRequest::Unsigned] {
+        let error = verdict(mdn, answer("x; processed", true)).unwrap_err().to_string();
+        assert!(error.contains("changed after it was signed") && !error.contains("add it"), "{error}");
+    }
+}
+
+#[test]
+fn ids_stand_behind_the_cause() {
+    let error = of(&Told::new("x; processed/error: decryption-failed"), SendSecurity::Signed, Earlier::None);
+    let text = error.unwrap_err().to_string();
+    let at = |part: &str| text.find(part).unwrap_or_else(|| panic!("{part}: {text}"));
+    assert!(at("decryption-failed") < at(ID), "{text}");
+}
+
+#[test]
+fn a_receipt_that_proves_nothing_is_kept_and_a_page_is_not() {
+    let answer = |media_type: &str, body: &[u8]| Answer {
+        status: StatusCode::OK,
+        headers: Headers::new().with("Content-Type", media_type).unwrap(),
+        body: Bytes::copy_from_slice(body),
+        connection: None,
+    };
+    let kept = answer("multipart/report; boundary=x", b"--x--").kept_receipt(10).unwrap();
+    assert_eq!(kept["mdn"], BASE64.encode("--x--"));
+    assert_eq!(kept["mdn_content_type"], "multipart/report; boundary=x");
+    for (media_type, body) in
+        [("text/html", &b"<html>"[..]), ("multipart/signed", b""), ("multipart/signed", b"12345678901")]
+    {
+        assert!(answer(media_type, body).kept_receipt(10).is_none(), "{media_type}");
     }
 }

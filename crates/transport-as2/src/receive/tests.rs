@@ -2,17 +2,17 @@ use super::*;
 use crate::testing::Key;
 use bytes::Bytes;
 use model::definition::{Agreement, As2Id, SendSecurity};
-use smime::{Entity, KeyTransport, Measured, Payload, SealedContentKey};
+use smime::{Entity, KeyTransport, Measured, Payload, SealedContentKey, Signing};
 use std::sync::Mutex;
 use transport::StagedPayload;
 
 /// What was begun in staging, and how many bytes of each part came.
 #[derive(Clone, Default)]
-struct Area(Arc<Mutex<Vec<u64>>>);
+struct Area(Arc<Mutex<Vec<Vec<u8>>>>);
 
 impl Area {
     fn parts(&self) -> Vec<u64> {
-        self.0.lock().unwrap().clone()
+        self.0.lock().unwrap().iter().map(|part| part.len() as u64).collect()
     }
 }
 
@@ -24,19 +24,27 @@ struct Writer {
 impl StagingArea for Area {
     fn begin(&self) -> model::Result<Box<dyn PartWriter>> {
         let mut parts = self.0.lock().unwrap();
-        parts.push(0);
+        parts.push(Vec::new());
         Ok(Box::new(Writer { area: self.clone(), at: parts.len() - 1 }))
     }
 }
 
 impl PartWriter for Writer {
     fn append(&mut self, bytes: &[u8]) -> model::Result<()> {
-        self.area.0.lock().unwrap()[self.at] += bytes.len() as u64;
+        self.area.0.lock().unwrap()[self.at].extend_from_slice(bytes);
         Ok(())
     }
 
     fn length(&self) -> u64 {
-        self.area.0.lock().unwrap()[self.at]
+        self.area.0.lock().unwrap()[self.at].len() as u64
+    }
+
+    fn read_at(&self, into: &mut [u8], offset: u64) -> model::Result<usize> {
+        let parts = self.area.0.lock().unwrap();
+        let rest = &parts[self.at][usize::try_from(offset).unwrap()..];
+        let count = rest.len().min(into.len());
+        into[..count].copy_from_slice(&rest[..count]);
+        Ok(count)
     }
 
     fn seal(self: Box<Self>) -> model::Result<StagedPayload> {
@@ -48,6 +56,8 @@ struct Scene {
     ours: Key,
     theirs: Key,
     agreement: Agreement,
+    coding: Coding,
+    now: SystemTime,
     area: Area,
     more_parts: Arc<Semaphore>,
 }
@@ -58,6 +68,8 @@ impl Scene {
             ours: Key::new("OURS"),
             theirs: Key::new("THEIRS"),
             agreement: Agreement { receive_security, largest_message, ..Agreement::default() },
+            coding: Coding::Identity,
+            now: SystemTime::now(),
             area: Area::default(),
             more_parts: Arc::new(Semaphore::new(MORE_PARTS)),
         }
@@ -70,6 +82,7 @@ impl Scene {
         read(Reading {
             headers,
             body: reader,
+            coding: self.coding,
             keys: vec![DecryptionKey {
                 key: self.ours.key.clone(),
                 certificate: self.ours.certificate.clone(),
@@ -82,7 +95,7 @@ impl Scene {
                 agreement: self.agreement.clone(),
             }),
             digests: Vec::new(),
-            now: SystemTime::now(),
+            now: self.now,
             staging: Arc::new(self.area.clone()),
             message_id: "<1@theirs>".into(),
             more_parts: Arc::clone(&self.more_parts),
@@ -231,7 +244,8 @@ fn many_messages_of_many_parts_are_not_taken_at_once() {
 
 #[test]
 fn the_signers_digest_counts_and_not_the_announced_one() {
-    let scene = Scene::new(SendSecurity::Signed, 4 * MIB);
+    let mut scene = Scene::new(SendSecurity::Signed, 4 * MIB);
+    scene.agreement.legacy = true;
     let content = vec![7; 1_500_000];
     for (announced, used) in
         [("sha-256", Digest::Sha1), ("sha1", Digest::Sha512), ("sha1", Digest::Sha256), ("x", Digest::Sha384)]
@@ -245,4 +259,113 @@ fn the_signers_digest_counts_and_not_the_announced_one() {
         assert_eq!(message.report.signed().unwrap().digest, used);
         assert!(message.report.mic(used).is_some());
     }
+}
+
+#[test]
+fn a_signature_counts_by_its_own_digest_however_long_the_message_is() {
+    for (micalg, used) in [
+        ("sha-256", Digest::Sha512),
+        ("sha-256", Digest::Sha384),
+        ("sha-512", Digest::Sha384),
+        ("sha256", Digest::Sha256),
+        ("sha1", Digest::Sha512),
+    ] {
+        let scene = Scene::new(SendSecurity::Signed, 10 * MIB);
+        let content: Vec<u8> = (0..3 * MIB).map(|n| (n * 31 % 251) as u8).collect();
+        let signing = Signing { digest: used, ..scene.theirs.signing("b-1") };
+        let (_, body) = parts_of(binary(&content).sign(signing).unwrap());
+        let headers = Headers::new()
+            .with("Content-Type", format!("multipart/signed; boundary=\"b-1\"; micalg={micalg}"))
+            .unwrap();
+        let message = scene.read(headers.clone(), &body).unwrap_or_else(|_| panic!("{micalg} {used:?}"));
+        assert_eq!(message.report.signed().unwrap().digest, used);
+        assert!(message.report.mic(used).is_some());
+        // One changed byte is still found out.
+        let mut changed = body.clone();
+        changed[2_000_000] ^= 1;
+        assert_eq!(scene.refused(headers, &changed).0, error("integrity-check-failed"), "{micalg} {used:?}");
+    }
+}
+
+#[test]
+fn weak_signatures_are_refused_unless_the_partner_is_a_legacy_one() {
+    let short = Key::with_bits("THEIRS", 1024);
+    for (digest, key, weakness) in [
+        (Digest::Md5, None, "MD5"),
+        (Digest::Sha1, None, "SHA-1"),
+        (Digest::Sha256, Some(short), "1024 bits"),
+    ] {
+        let mut scene = Scene::new(SendSecurity::Signed, MIB);
+        if let Some(key) = key {
+            scene.theirs = key;
+        }
+        let signing = Signing { digest, ..scene.theirs.signing("b-1") };
+        let (headers, body) = parts_of(binary(b"an order").sign(signing).unwrap());
+        let (disposition, cause) = scene.refused(headers.clone(), &body);
+        assert_eq!(disposition, error("insufficient-message-security"), "{weakness}");
+        assert!(cause.contains(weakness) && cause.contains("legacy = true"), "{cause}");
+        scene.agreement.legacy = true;
+        let message = scene.read(headers, &body).unwrap_or_else(|_| panic!("{weakness}"));
+        let uses = legacy::of_proof(message.report.signed());
+        assert!(uses.len() == 1 && uses[0].contains(weakness), "{uses:?}");
+    }
+}
+
+#[test]
+fn a_certificate_that_is_not_valid_yet_is_never_taken_for_an_expired_one() {
+    let mut scene = Scene::new(SendSecurity::Signed, MIB);
+    let (headers, body) = parts_of(binary(b"an order").sign(scene.theirs.signing("b-1")).unwrap());
+    let days = |days: i64| {
+        let day = std::time::Duration::from_secs(86_400 * days.unsigned_abs());
+        if days < 0 { SystemTime::now() - day } else { SystemTime::now() + day }
+    };
+    for (now, accept_expired, taken) in [
+        (days(1), false, true),
+        (days(60), false, false),
+        (days(60), true, true),
+        (days(-60), false, false),
+        (days(-60), true, false),
+    ] {
+        scene.now = now;
+        scene.agreement.accept_expired = accept_expired;
+        match scene.read(headers.clone(), &body) {
+            Ok(_) => assert!(taken),
+            Err(Unread::Message { disposition, .. }) => {
+                assert!(!taken);
+                assert_eq!(disposition.to_string(), error("authentication-failed"));
+            }
+            Err(Unread::Ours(error)) => panic!("{error}"),
+        }
+    }
+}
+
+#[test]
+fn a_content_coding_is_taken_off_before_anything_is_read() {
+    use std::io::Write as _;
+    let mut scene = Scene::new(SendSecurity::SignedEncrypted, MIB);
+    let order = b"an order\n".repeat(50_000);
+    let signed = binary(&order).sign(scene.theirs.signing("b-1")).unwrap();
+    let key = SealedContentKey::generate(
+        smime::Cipher::Aes256Cbc,
+        std::slice::from_ref(&scene.ours.certificate),
+        KeyTransport::Pkcs1v15,
+    );
+    let (headers, body) = parts_of(signed.seal(key.unwrap()).unwrap());
+    let mut coded = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    coded.write_all(&body).unwrap();
+    let coded = coded.finish().unwrap();
+    scene.coding = Coding::Gzip;
+    let message = scene.read(headers.clone(), &coded).unwrap_or_else(|_| panic!("not taken"));
+    assert!(message.report.signed().is_some() && scene.area.parts() == [450_000]);
+    for (what, bytes) in [("not gzip", &body[..]), ("cut", &coded[..coded.len() / 2])] {
+        assert_eq!(scene.refused(headers.clone(), bytes).0, error("decompression-failed"), "{what}");
+    }
+    // Within the bound, whatever it unfolds to.
+    let mut bomb = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+    bomb.write_all(&vec![0; 20_000_000]).unwrap();
+    let scene = Scene { coding: Coding::Gzip, ..Scene::new(SendSecurity::None, MIB) };
+    let plain = Headers::new().with("Content-Type", "application/octet-stream").unwrap();
+    let (disposition, cause) = scene.refused(plain, &bomb.finish().unwrap());
+    assert_eq!(disposition, error("unexpected-processing-error"));
+    assert!(cause.contains("largest_message") && scene.area.parts()[0] <= MIB, "{cause}");
 }

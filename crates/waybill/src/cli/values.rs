@@ -13,6 +13,29 @@ pub(crate) fn seal(text: &str) -> Result<(i64, Sha256), String> {
     Ok((number, sha256(digest).ok_or_else(wrong)?))
 }
 
+/// Which protections a message must have.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Protections {
+    pub(crate) signed: bool,
+    pub(crate) encrypted: bool,
+}
+
+/// `signed`, `encrypted`, both, or `none`.
+pub(crate) fn protections(text: &str) -> Result<Protections, String> {
+    let mut found = Protections { signed: false, encrypted: false };
+    if text == "none" {
+        return Ok(found);
+    }
+    for word in text.split(',') {
+        match word.trim() {
+            "signed" => found.signed = true,
+            "encrypted" => found.encrypted = true,
+            _ => return Err("one of signed, encrypted, signed,encrypted, none".to_owned()),
+        }
+    }
+    Ok(found)
+}
+
 /// A hash of 64 hexadecimal digits.
 pub(crate) fn sha256(text: &str) -> Option<Sha256> {
     text.parse().ok()
@@ -94,6 +117,18 @@ mod tests {
             assert!(seal(wrong).unwrap_err().contains("NUMBER:DIGEST"), "{wrong}");
         }
         assert!(seal(&format!("17:{}", "ü".repeat(32))).is_err());
+    }
+
+    #[test]
+    fn protections_are_words_with_commas() {
+        let of = |signed, encrypted| Ok(Protections { signed, encrypted });
+        assert_eq!(protections("signed,encrypted"), of(true, true));
+        assert_eq!(protections("encrypted, signed"), of(true, true));
+        assert_eq!(protections("signed"), of(true, false));
+        assert_eq!(protections("none"), of(false, false));
+        for wrong in ["", "signed,", "none,signed", "sgined"] {
+            assert!(protections(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]

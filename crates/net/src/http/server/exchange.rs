@@ -2,7 +2,7 @@
 
 use super::crowd::Seat;
 use super::forwarded::{Client, TrustedProxies};
-use super::handler::PeerInfo;
+use super::handler::{PeerInfo, Unserved};
 use super::left_over::{Lender, lend};
 use super::limits::ServerLimits;
 use super::routes::{Registered, Routes, asked_host, without_port};
@@ -73,6 +73,7 @@ impl Exchange {
                 Some(found) => self.handled(&found, request, peer.clone()).await?,
                 None => {
                     drop(request);
+                    self.unserved(StatusCode::NOT_FOUND, path.as_str(), &peer).await;
                     plain(StatusCode::NOT_FOUND, "There is nothing at this address.\n")
                 }
             };
@@ -155,11 +156,22 @@ impl Exchange {
     }
 
     /// The same of a request whose head the library could not read, and answered by itself.
-    pub(super) fn unread(&self, error: &hyper::Error) {
-        if error.is_parse_too_large() {
-            self.refused(&self.peer, StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "");
+    pub(super) async fn unread(&self, error: &hyper::Error) {
+        let status = if error.is_parse_too_large() {
+            StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE
         } else if error.is_parse() {
-            self.refused(&self.peer, StatusCode::BAD_REQUEST, "");
+            StatusCode::BAD_REQUEST
+        } else {
+            return;
+        };
+        self.refused(&self.peer, status, "");
+        self.unserved(status, "", &self.peer).await;
+    }
+
+    /// Tells this address's handlers of a request that came to none of them.
+    async fn unserved(&self, status: StatusCode, path: &str, peer: &PeerInfo) {
+        for handler in self.routes.handlers() {
+            handler.unserved(Unserved { status, path, peer }).await;
         }
     }
 

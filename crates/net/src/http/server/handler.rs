@@ -1,7 +1,7 @@
 //! Who answers requests.
 
 use crate::http::Body;
-use ::http::{Request, Response};
+use ::http::{Request, Response, StatusCode};
 use async_trait::async_trait;
 use bytes::Bytes;
 use model::{ConnectionId, Error, ErrorKind, Result, Retry, Security};
@@ -54,6 +54,21 @@ pub trait Handler: Send + Sync {
     /// No answer may be given (it is not known whether the message was recorded): the connection is
     /// closed without one, and the error is its recorded reason.
     async fn handle(&self, request: Request<Body>, peer: PeerInfo) -> Result<Response<Body>>;
+
+    /// Hears of a request at its address that came to no handler. For those who keep a record of what was
+    /// refused; the answer is the server's.
+    async fn unserved(&self, _: Unserved<'_>) {}
+}
+
+/// A request that came to no handler.
+#[derive(Clone, Copy, Debug)]
+pub struct Unserved<'a> {
+    /// What it was answered: 404 where no route has its path; 400 or 431 where its head could not be read.
+    pub status: StatusCode,
+    /// Its path, made safe; empty where the head could not be read.
+    pub path: &'a str,
+    /// Who sent it.
+    pub peer: &'a PeerInfo,
 }
 
 /// Makes a [`Handler`] of a tower service, such as axum's router.

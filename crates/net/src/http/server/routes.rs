@@ -99,6 +99,11 @@ impl Routes {
         lock(&self.table).entries.iter().all(|entry| entry.route.purpose == Purpose::Console)
     }
 
+    /// Everybody who answers at this address.
+    pub(super) fn handlers(&self) -> Vec<Arc<dyn Handler>> {
+        lock(&self.table).entries.iter().map(|entry| Arc::clone(&entry.handler)).collect()
+    }
+
     pub(super) fn default_use(&self) -> (Protocol, Purpose) {
         lock(&self.table).first.unwrap_or((Protocol::Http, Purpose::Receive))
     }

@@ -195,7 +195,7 @@ async fn run(
         tokio::select! {
             result = &mut connection => {
                 if let Err(error) = result {
-                    exchange.unread(&error);
+                    exchange.unread(&error).await;
                     if exchange.is_idle() && find::<std::io::Error>(&error).is_some() {
                         // All its requests had been answered, however rudely the client leaves.
                         handle.closing(format!("ended by the peer while idle: {}", describe(&error)));

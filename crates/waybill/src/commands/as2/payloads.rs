@@ -2,8 +2,10 @@
 //! message was proved.
 
 use super::threads::WriteBehind;
+use super::unpack::lacking;
+use crate::cli::values::Protections;
 use model::{Error, Result};
-use smime::{Part, PartReceiver};
+use smime::{Part, PartReceiver, Wrapping};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -14,6 +16,7 @@ use transport_as2::safe_file_name;
 pub(crate) struct Payloads {
     directory: PathBuf,
     message_id: String,
+    required: Protections,
     written: Vec<Written>,
     /// The names given so far; taken back unless all could be given.
     published: Vec<PathBuf>,
@@ -29,8 +32,10 @@ struct Written {
 }
 
 impl Payloads {
-    pub(crate) fn into_directory(directory: &Path, message_id: &str) -> Self {
+    /// Only of a message that has, or claims to have, these protections.
+    pub(crate) fn into_directory(directory: &Path, message_id: &str, required: Protections) -> Self {
         Self {
+            required,
             directory: directory.to_owned(),
             message_id: message_id.to_owned(),
             written: Vec::new(),
@@ -98,7 +103,27 @@ impl Drop for Payloads {
     }
 }
 
+/// The message does not even claim a protection that it must have.
+#[derive(Debug)]
+pub(crate) struct Lacking(pub(crate) &'static str);
+
+impl std::fmt::Display for Lacking {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "the message is not {}", self.0)
+    }
+}
+
+impl std::error::Error for Lacking {}
+
 impl PartReceiver for Payloads {
+    fn unwrapped(&mut self, wrappings: &[Wrapping]) -> io::Result<()> {
+        let has = |wrapping| wrappings.contains(&wrapping);
+        match lacking(self.required, has(Wrapping::Signed), has(Wrapping::Encrypted)) {
+            Some(lacks) => Err(io::Error::other(Lacking(lacks))),
+            None => Ok(()),
+        }
+    }
+
     fn begin(&mut self, part: &Part) -> io::Result<Box<dyn Write + '_>> {
         let name = safe_file_name(part.file_name().as_deref(), &self.message_id);
         let temporary =
@@ -117,7 +142,8 @@ mod tests {
     use super::*;
 
     fn payloads(directory: &Path, names: &[&str]) -> Payloads {
-        let mut payloads = Payloads::into_directory(directory, "<1@test>");
+        let mut payloads =
+            Payloads::into_directory(directory, "<1@test>", Protections { signed: false, encrypted: false });
         for (number, name) in names.iter().enumerate() {
             let temporary = directory.join(format!(".{number}.part"));
             let mut file = WriteBehind::new(File::create_new(&temporary).unwrap()).unwrap();

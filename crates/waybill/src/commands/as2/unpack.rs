@@ -1,13 +1,15 @@
 //! `waybill as2 unpack`: a message out of a file, its payloads into a directory.
 
-use super::payloads::Payloads;
+use super::payloads::{Lacking, Payloads};
 use super::threads::ReadAhead;
 use super::{certificate, file_error, private_key};
 use crate::cli::Unpack;
+use crate::cli::values::Protections;
 use crate::commands::{FOUND_WRONG, write};
+use crate::process::Ambient;
 use model::{Error, ErrorKind, Result};
 use serde_json::{Value, json};
-use smime::{DecryptionKey, Digest, Headers, Keys, Limits, NameStyle, ReadOptions};
+use smime::{DecryptionKey, Digest, Headers, Keys, Limits, NameStyle, ReadOptions, Weakness};
 use std::fs::File;
 use std::io::{BufReader, Read};
 use std::process::ExitCode;
@@ -32,6 +34,11 @@ impl Refused {
 
 impl From<smime::Error> for Refused {
     fn from(error: smime::Error) -> Self {
+        if let smime::Error::Io(io) = &error
+            && let Some(Lacking(lacks)) = io.get_ref().and_then(|inner| inner.downcast_ref())
+        {
+            return unprotected(lacks);
+        }
         let disposition = disposition_of(&error);
         let lacks = match &error {
             smime::Error::DigestUnannounced { digest } => Some(*digest),
@@ -50,13 +57,19 @@ impl From<Error> for Refused {
 
 /// Once the message is open, whatever goes wrong is told as JSON with its disposition.
 pub(crate) fn unpack_file(unpack: &Unpack) -> Result<ExitCode> {
-    let key = DecryptionKey { key: private_key(&unpack.key)?, certificate: certificate(&unpack.cert)? };
+    let key = match (&unpack.key, &unpack.cert) {
+        (Some(key), Some(cert)) => {
+            Some(DecryptionKey { key: private_key(key)?, certificate: certificate(cert)? })
+        }
+        // clap has seen to it that both are given, or neither.
+        _ => None,
+    };
     let certificates =
         unpack.partner_cert.iter().map(|path| certificate(path)).collect::<Result<Vec<_>>>()?;
     let open = || File::open(&unpack.message).map_err(|e| file_error("open the message", &unpack.message, e));
     let file = open()?;
     let mut told = json!({ "from": null, "to": null, "message_id": null });
-    let keys = Keys { decrypt: &[key], verify: &certificates };
+    let keys = Keys { decrypt: key.as_slice(), verify: &certificates };
     // Each digest costs a pass over the message: a second one only when the first was the wrong one.
     let mut result = read(unpack, file, keys, &[Digest::Sha256], &mut told);
     if let Err(Refused { lacks: Some(digest), .. }) = result {
@@ -89,8 +102,18 @@ fn read(
 
     std::fs::create_dir_all(&unpack.out).map_err(|e| file_error("make the directory", &unpack.out, e))?;
     // What was begun is removed when `payloads` is dropped without having been published.
-    let mut payloads = Payloads::into_directory(&unpack.out, &message_id);
-    let options = ReadOptions { digests: digests.to_vec(), alternatives: false, ..ReadOptions::default() };
+    let required = unpack
+        .require
+        .unwrap_or(Protections { signed: !keys.verify.is_empty(), encrypted: !keys.decrypt.is_empty() });
+    let mut payloads = Payloads::into_directory(&unpack.out, &message_id, required);
+    let options = ReadOptions {
+        digests: digests.to_vec(),
+        alternatives: false,
+        valid_at: Some(Ambient::default().clock.now().into()),
+        accept_expired: unpack.accept_expired,
+        accept_weak: unpack.legacy,
+        ..ReadOptions::default()
+    };
     let mut body = Measured { inner: std::io::Cursor::new(rest).chain(reader), count: 0, at_end: false };
     let report = smime::read_message(&headers, &mut body, keys, &options, &mut payloads);
     let wrong_length = body.differs_from(announced);
@@ -104,15 +127,45 @@ fn read(
             return Err(Refused { reason: cause + &refused.reason, ..refused });
         }
     };
+    // By what is proved, where `payloads` went by what was claimed.
+    if let Some(lacks) = lacking(required, report.signed().is_some(), report.encrypted().is_some()) {
+        return Err(unprotected(lacks));
+    }
     let files = payloads.publish()?;
     let algorithm = report.signed().map_or(Digest::Sha256, |proof| proof.digest);
     told["signed"] = report.signed().map(|proof| proof.digest.name(NameStyle::Rfc5751)).into();
+    told["weak"] = report.signed().map(|proof| words_of(&proof.weaknesses)).unwrap_or_default().into();
     told["encrypted"] = report.encrypted().map(smime::Cipher::name).into();
     told["compressed"] = report.compressed().into();
     told["mic"] = report.mic(algorithm).map(smime::Mic::base64).into();
     told["mic_algorithm"] = algorithm.name(NameStyle::Rfc5751).into();
     told["files"] = files.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().into();
     Ok(())
+}
+
+fn words_of(weaknesses: &[Weakness]) -> Vec<String> {
+    weaknesses.iter().map(Weakness::to_string).collect()
+}
+
+/// The protection that is required and missing.
+pub(super) fn lacking(required: Protections, signed: bool, encrypted: bool) -> Option<&'static str> {
+    match () {
+        () if required.encrypted && !encrypted => Some("encrypted"),
+        () if required.signed && !signed => Some("signed"),
+        () => None,
+    }
+}
+
+/// The message lacks a protection.
+fn unprotected(lacks: &str) -> Refused {
+    Refused {
+        disposition: Disposition::Error(DispositionError::InsufficientMessageSecurity),
+        reason: format!(
+            "the message is not {lacks}, although a key for that was given: it may have been stripped of it on its way; \
+             take it all the same with --require none, or name what it must be"
+        ),
+        lacks: None,
+    }
 }
 
 /// What the header block of every AS2 message says (RFC 4130, 6).
@@ -151,6 +204,14 @@ impl Head {
         self.from.ok_or_else(|| missing("AS2-From"))?;
         self.to.ok_or_else(|| missing("AS2-To"))?;
         let message_id = self.message_id.ok_or_else(|| missing("Message-ID"))?;
+        let coding =
+            headers.get("Content-Encoding").map(|value| String::from_utf8_lossy(value).trim().to_owned());
+        if let Some(coding) = coding.filter(|name| !name.is_empty() && !name.eq_ignore_ascii_case("identity"))
+        {
+            return Err(Refused::because(format!(
+                "the body is coded (Content-Encoding: {coding:?}): decode it first"
+            )));
+        }
         let length = self.length.map(|text| {
             text.parse::<u64>()
                 .map_err(|_| Refused::because(format!("the Content-Length {text:?} is no number")))

@@ -46,7 +46,15 @@ fn partners_and_material() {
         ),
         (
             &partner("certificates = [\"theirs\"]\ndigest = \"sha1\""),
+            "error: partner.p.digest: 'sha1' can be forged: agree on sha256, or allow it with legacy = true",
+        ),
+        (
+            &partner("certificates = [\"theirs\"]\ndigest = \"sha1\"\nlegacy = true"),
             "warning: partner.p.digest: legacy: 'sha1' can be forged",
+        ),
+        (
+            &partner("certificates = [\"theirs\"]\nlegacy = true"),
+            "warning: partner.p.legacy: legacy: 'true' lets signatures count that can be forged",
         ),
         (
             &partner("certificates = [\"theirs\"]\nsend_security = \"none\""),
@@ -96,6 +104,10 @@ fn partners_and_material() {
             "warning: certificate.c.pem: the certificate is not valid before 2027-01-16",
         ),
         (&certificate("small.pem"), "warning: certificate.c.pem: has a key of 1024 bits"),
+        (
+            &first("small.pem"),
+            "error: partner.p.certificates: 'c' has a key of 1024 bits, which can be broken",
+        ),
         (&certificate("two.pem"), "warning: certificate.c.pem: holds 2 certificates; the first is used"),
         (&certificate("good.key"), "error: certificate.c.pem: holds a private key"),
         ("[certificate.c]\npem = \"hello\"", "x.toml:2:7: error: certificate.c.pem: "),

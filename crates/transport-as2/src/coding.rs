@@ -1,0 +1,220 @@
+//! HTTP's content codings (RFC 9110, 8.4.1): taken off as a message streams, within its bound.
+
+use crate::unfit::Unfit;
+use flate2::read::{DeflateDecoder, MultiGzDecoder, ZlibDecoder};
+use http::HeaderMap;
+use http::header::{CONTENT_ENCODING, TRANSFER_ENCODING};
+use std::io::{self, Cursor, Read};
+
+/// The codings that are read, for `Accept-Encoding`.
+pub(crate) const ACCEPTED: &str = "gzip, deflate, identity";
+
+/// How the bytes of a body are coded.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Coding {
+    Identity,
+    Gzip,
+    Deflate,
+}
+
+impl Coding {
+    /// Reads `Content-Encoding`.
+    ///
+    /// # Errors
+    /// What the sender used, when it is not one of [`ACCEPTED`] or more than one of them.
+    pub(crate) fn of(headers: &HeaderMap) -> Result<Self, String> {
+        let mut found = Self::Identity;
+        for name in tokens(headers, CONTENT_ENCODING) {
+            let coding = match name.as_str() {
+                "identity" => continue,
+                "gzip" | "x-gzip" => Self::Gzip,
+                "deflate" => Self::Deflate,
+                _ => return Err(name),
+            };
+            if found != Self::Identity {
+                return Err("several codings".to_owned());
+            }
+            found = coding;
+        }
+        Ok(found)
+    }
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Identity => "identity",
+            Self::Gzip => "gzip",
+            Self::Deflate => "deflate",
+        }
+    }
+
+    /// The decoded bytes, at most so many.
+    pub(crate) fn decoder<'a>(self, source: impl Read + Send + 'a, most: u64) -> Box<dyn Read + Send + 'a> {
+        let decoder: Box<dyn Read + Send + 'a> = match self {
+            Self::Identity => return Box::new(source),
+            Self::Gzip => Box::new(MultiGzDecoder::new(source)),
+            Self::Deflate => Box::new(Deflate::Unseen(Some(source))),
+        };
+        Box::new(Decoder { inner: decoder, coding: self, room: most, most })
+    }
+}
+
+/// Transfer codings other than `chunked`, which the HTTP library does not take off.
+pub(crate) fn transfer_coding(headers: &HeaderMap) -> Option<String> {
+    tokens(headers, TRANSFER_ENCODING).find(|name| !matches!(name.as_str(), "chunked" | "identity"))
+}
+
+fn tokens(headers: &HeaderMap, name: http::HeaderName) -> impl Iterator<Item = String> {
+    headers.get_all(name).iter().flat_map(|value| {
+        let text = String::from_utf8_lossy(value.as_bytes()).to_ascii_lowercase();
+        let names: Vec<String> = text.split(',').map(|name| name.trim().to_owned()).collect();
+        names.into_iter().filter(|name| !name.is_empty())
+    })
+}
+
+/// Tells a fault of the coding from one of the stream below, and stops at the bound.
+struct Decoder<R> {
+    inner: R,
+    coding: Coding,
+    room: u64,
+    most: u64,
+}
+
+impl<R: Read> Read for Decoder<R> {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        let count = self.inner.read(out).map_err(|error| match error.get_ref() {
+            // The library's own faults hold nothing of ours.
+            Some(inner) if inner.is::<model::Error>() || inner.is::<Unfit>() => error,
+            _ if error.kind() == io::ErrorKind::Interrupted => error,
+            _ => io::Error::other(Unfit::Undecodable { coding: self.coding.name() }),
+        })?;
+        match self.room.checked_sub(count as u64) {
+            Some(left) => self.room = left,
+            None => return Err(io::Error::other(Unfit::TooLarge { most: self.most })),
+        }
+        Ok(count)
+    }
+}
+
+/// `deflate` means zlib's form (RFC 9110, 8.4.1.2), but some send the bare one.
+enum Deflate<R> {
+    Unseen(Option<R>),
+    Zlib(ZlibDecoder<io::Chain<Cursor<Vec<u8>>, R>>),
+    Bare(DeflateDecoder<io::Chain<Cursor<Vec<u8>>, R>>),
+}
+
+impl<R: Read> Read for Deflate<R> {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        loop {
+            match self {
+                Self::Zlib(decoder) => return decoder.read(out),
+                Self::Bare(decoder) => return decoder.read(out),
+                Self::Unseen(source) => {
+                    let Some(mut source) = source.take() else {
+                        return Err(io::ErrorKind::InvalidData.into());
+                    };
+                    let mut head = Vec::new();
+                    (&mut source).take(2).read_to_end(&mut head)?;
+                    // RFC 1950, 2.2: method 8, and both bytes a multiple of 31.
+                    let zlib =
+                        matches!(head[..], [a, b] if a & 15 == 8 && u16::from_be_bytes([a, b]) % 31 == 0);
+                    let source = Cursor::new(head).chain(source);
+                    *self = match zlib {
+                        true => Self::Zlib(ZlibDecoder::new(source)),
+                        false => Self::Bare(DeflateDecoder::new(source)),
+                    };
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use flate2::Compression;
+    use flate2::write::{DeflateEncoder, GzEncoder, ZlibEncoder};
+    use model::{Error, ErrorKind};
+    use std::io::Write;
+
+    fn gzip(bytes: &[u8]) -> Vec<u8> {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+        encoder.write_all(bytes).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    fn decoded(coding: Coding, bytes: &[u8], most: u64) -> io::Result<Vec<u8>> {
+        let mut out = Vec::new();
+        coding.decoder(bytes, most).read_to_end(&mut out).map(|_| out)
+    }
+
+    fn unfit(result: io::Result<Vec<u8>>) -> Unfit {
+        result.unwrap_err().downcast::<Unfit>().unwrap()
+    }
+
+    #[test]
+    fn names_are_read_in_any_spelling() {
+        let of = |values: &[&str]| {
+            let mut headers = HeaderMap::new();
+            for value in values {
+                headers.append(CONTENT_ENCODING, value.parse().unwrap());
+            }
+            Coding::of(&headers)
+        };
+        for (values, coding) in [
+            (&[][..], Coding::Identity),
+            (&[""], Coding::Identity),
+            (&["identity"], Coding::Identity),
+            (&["GZip"], Coding::Gzip),
+            (&["x-gzip, identity"], Coding::Gzip),
+            (&["identity", "deflate"], Coding::Deflate),
+        ] {
+            assert_eq!(of(values), Ok(coding), "{values:?}");
+        }
+        for values in [&["br"][..], &["compress"], &["gzip, gzip"], &["gzip", "deflate"], &["zstd"]] {
+            assert!(of(values).is_err(), "{values:?}");
+        }
+    }
+
+    #[test]
+    fn codings_are_taken_off_within_their_bound() {
+        let content = b"an order\n".repeat(30_000);
+        let mut zlib = ZlibEncoder::new(Vec::new(), Compression::default());
+        zlib.write_all(&content).unwrap();
+        let mut bare = DeflateEncoder::new(Vec::new(), Compression::default());
+        bare.write_all(&content).unwrap();
+        let two = [gzip(&content[..100]), gzip(&content[100..])].concat();
+        let most = content.len() as u64;
+        for (coding, bytes) in [
+            (Coding::Gzip, gzip(&content)),
+            (Coding::Gzip, two),
+            (Coding::Deflate, zlib.finish().unwrap()),
+            (Coding::Deflate, bare.finish().unwrap()),
+        ] {
+            assert!(decoded(coding, &bytes, most).unwrap() == content, "{coding:?}");
+            assert_eq!(unfit(decoded(coding, &bytes, most - 1)), Unfit::TooLarge { most: most - 1 });
+            let cut = unfit(decoded(coding, &bytes[..bytes.len() / 2], most));
+            assert_eq!(cut, Unfit::Undecodable { coding: coding.name() });
+        }
+        assert!(matches!(unfit(decoded(Coding::Gzip, b"UNB+UNOA:1", most)), Unfit::Undecodable { .. }));
+        // A bomb stops at the bound.
+        let bomb = gzip(&vec![0; 50_000_000]);
+        assert_eq!(unfit(decoded(Coding::Gzip, &bomb, 1000)), Unfit::TooLarge { most: 1000 });
+    }
+
+    #[test]
+    fn a_fault_of_the_stream_below_stays_one() {
+        struct Broken;
+        impl Read for Broken {
+            fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+                Err(io::Error::other(Error::transient(
+                    ErrorKind::Unreachable,
+                    "receive a message to its end",
+                )))
+            }
+        }
+        for coding in [Coding::Gzip, Coding::Deflate] {
+            let error = coding.decoder(Broken, 10).read(&mut [0; 10]).unwrap_err();
+            assert!(error.downcast::<Error>().is_ok(), "{coding:?}");
+        }
+    }
+}

@@ -1,0 +1,191 @@
+//! What answers at an endpoint's address, and whether it looks like AS2.
+
+use crate::destination::As2Destination;
+use crate::shown::readable;
+use bytes::Bytes;
+use http::header::{ALLOW, CONTENT_TYPE, LOCATION, SERVER, WWW_AUTHENTICATE};
+use http::{HeaderMap, Method, Request, Response, StatusCode};
+use model::{Error, ErrorKind, PeerText, Purpose, Result};
+use net::http::{Body, RequestMeta};
+use std::time::Duration;
+
+/// Bytes of the answer that are read.
+const MOST: usize = 256 * 1024;
+const TIME: Duration = Duration::from_secs(30);
+
+/// What an answer tells.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Look {
+    /// An AS2 system answered.
+    As2,
+    /// Something that no AS2 system answers.
+    Other(&'static str),
+    /// It could be either.
+    Open,
+}
+
+impl As2Destination {
+    /// Asks for the address by GET, which AS2 systems refuse each in its way; where that leaves it open, by
+    /// an empty POST, which is no AS2 message as it names nobody.
+    ///
+    /// # Errors
+    /// No HTTP answer came, or it does not look like AS2.
+    pub(crate) async fn ask(&self) -> Result<String> {
+        let (got, words) = self.answer_to(Method::GET).await?;
+        match got {
+            Look::As2 => return Ok(format!("{words}: it looks like AS2")),
+            Look::Other(advice) if advice == LOGIN => return Err(not_as2(&words, advice)),
+            _ => {}
+        }
+        let (posted, more) = self.answer_to(Method::POST).await?;
+        let words = format!("{words}; {more}");
+        match (posted, got) {
+            (Look::As2, _) => Ok(format!("{words}: it looks like AS2")),
+            (Look::Other(advice), _) => Err(not_as2(&words, advice)),
+            (Look::Open, _) => Ok(format!(
+                "{words}: it may be AS2, for it refuses what is no message; only a message would show it"
+            )),
+        }
+    }
+
+    async fn answer_to(&self, method: Method) -> Result<(Look, String)> {
+        let url = self.url()?;
+        let empty = method == Method::POST;
+        let request = Request::builder()
+            .method(method.clone())
+            .uri(url.as_str())
+            .header("User-Agent", "Waybill endpoint test")
+            .body(if empty { Body::bytes(Bytes::new()) } else { Body::empty() })
+            .map_err(|error| {
+                Error::permanent(ErrorKind::ConfigInvalid, "ask for the url").caused_by(error)
+            })?;
+        let meta = RequestMeta {
+            idle_timeout: TIME,
+            answer_timeout: TIME,
+            whole_timeout: Some(TIME),
+            ..RequestMeta::default()
+        };
+        let client = self.net.http_client(&self.profile(Purpose::Test)?);
+        let (head, body) = client.request(request, &meta).await?.into_parts();
+        // What a page has beyond that says nothing more.
+        let body = body.collect(MOST).await.unwrap_or_default();
+        let answer = Response::from_parts(head, body);
+        Ok((look(&method, &answer), describe(&method, &answer)))
+    }
+}
+
+const LOGIN: &str = "it asks for a login that this endpoint does not have";
+
+fn not_as2(words: &str, advice: &'static str) -> Error {
+    Error::permanent(ErrorKind::Protocol, "find an AS2 system at the url")
+        .with("answer", words)
+        .advice(advice)
+}
+
+fn text<'a>(headers: &'a HeaderMap, name: &http::HeaderName) -> Option<&'a str> {
+    headers.get(name).and_then(|value| value.to_str().ok())
+}
+
+/// Judges an answer.
+fn look(method: &Method, answer: &Response<Bytes>) -> Look {
+    let headers = answer.headers();
+    let speaks = headers.keys().any(|name| name.as_str().starts_with("as2-") || name == "ediint-features");
+    let words =
+        format!("{} {}", text(headers, &SERVER).unwrap_or_default(), String::from_utf8_lossy(answer.body()))
+            .to_ascii_lowercase();
+    let mentions = words
+        .split(|c: char| !c.is_ascii_alphanumeric())
+        .any(|word| matches!(word, "as2" | "ediint" | "openas2" | "mdn" | "mendelson" | "pyas2"));
+    let post_only = answer.status() == StatusCode::METHOD_NOT_ALLOWED
+        && text(headers, &ALLOW).is_some_and(|allow| {
+            let allowed = allow.to_ascii_uppercase();
+            allowed.contains("POST") && !allowed.contains("GET")
+        });
+    if speaks || mentions || post_only {
+        return Look::As2;
+    }
+    match answer.status().as_u16() {
+        401 | 407 => Look::Other(LOGIN),
+        200..=299 => Look::Other(
+            "a web server answers there, and nothing in its answer says AS2; check the url's port and path with the \
+             partner",
+        ),
+        300..=399 => Look::Other("the address has moved; ask the partner for the new one"),
+        404 | 410 => Look::Other("there is nothing at this path; check the url's path with the partner"),
+        405 if *method == Method::POST => {
+            Look::Other("nothing can be posted to this path; check the url's path with the partner")
+        }
+        501 if *method == Method::POST => {
+            Look::Other("this server takes no POST at all; check the url's port with the partner")
+        }
+        502..=504 => Look::Other("a proxy answers, and what stands behind it does not; ask the partner"),
+        _ => Look::Open,
+    }
+}
+
+/// Who answered what.
+fn describe(method: &Method, answer: &Response<Bytes>) -> String {
+    let headers = answer.headers();
+    let mut words = format!("{method} gets {}", answer.status());
+    for (name, header) in [
+        ("server", &SERVER),
+        ("type", &CONTENT_TYPE),
+        ("allows", &ALLOW),
+        ("to", &LOCATION),
+        ("login", &WWW_AUTHENTICATE),
+    ] {
+        if let Some(value) = text(headers, header) {
+            words.push_str(&format!(", {name} {}", PeerText::from(value)));
+        }
+    }
+    let said: String = readable(answer.body()).chars().take(120).collect();
+    if !said.is_empty() {
+        words.push_str(&format!(", \"{}\"", PeerText::from(said.as_str())));
+    }
+    words
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers_tell_whether_they_are_as2() {
+        let answer = |status: u16, headers: &[(&str, &str)], body: &str| {
+            let mut answer = Response::builder().status(status);
+            for (name, value) in headers {
+                answer = answer.header(*name, *value);
+            }
+            answer.body(Bytes::copy_from_slice(body.as_bytes())).unwrap()
+        };
+        for (method, answer, as2) in [
+            ("GET", answer(405, &[("Allow", "POST")], ""), Some(true)),
+            ("GET", answer(405, &[("Allow", "GET, POST")], ""), None),
+            ("GET", answer(200, &[("Server", "mendelson opensource AS2 1.1")], "<html></html>"), Some(true)),
+            (
+                "GET",
+                answer(404, &[], "{\"error\": \"POST messages to /as2; GET and POST /control\"}"),
+                Some(true),
+            ),
+            ("GET", answer(200, &[("AS2-Version", "1.1")], ""), Some(true)),
+            ("GET", answer(200, &[], "<h1>Welcome to nginx!</h1>"), Some(false)),
+            ("GET", answer(404, &[("Server", "nginx")], "not found"), Some(false)),
+            ("GET", answer(401, &[("WWW-Authenticate", "Basic")], ""), Some(false)),
+            ("GET", answer(302, &[("Location", "/login")], ""), Some(false)),
+            ("GET", answer(400, &[], "bad request"), None),
+            ("GET", answer(500, &[], ""), None),
+            ("POST", answer(405, &[], ""), Some(false)),
+            ("POST", answer(501, &[], "Unsupported method ('POST')"), Some(false)),
+            ("POST", answer(400, &[], "the header AS2-From is missing"), Some(true)),
+            ("POST", answer(500, &[], ""), None),
+        ] {
+            let method: Method = method.parse().unwrap();
+            let found = match look(&method, &answer) {
+                Look::As2 => Some(true),
+                Look::Other(_) => Some(false),
+                Look::Open => None,
+            };
+            assert_eq!(found, as2, "{}", describe(&method, &answer));
+        }
+    }
+}

@@ -1,0 +1,226 @@
+//! Messages that are not taken: what their senders are told, the audit event, and the line in the log.
+
+use crate::coding::{ACCEPTED, Coding, transfer_coding};
+use crate::disposition::{Disposition, DispositionError};
+use crate::listener::Receiver;
+use crate::reply::{Answer, stored_reply};
+use crate::request::RequestHead;
+use crate::sides::Sides;
+use crate::streaming::Arriving;
+use crate::unfit::Unfit;
+use http::header::{ACCEPT_ENCODING, ALLOW};
+use http::{HeaderMap, Method, Response, StatusCode};
+use model::{AuditEvent, Error, ErrorKind, EventKind, Result};
+use net::http::{Body, PeerInfo, Unserved};
+use smime::{Digest, Weakness};
+use transport::{Reception, StoredReply};
+
+/// A refusal by the head alone, before it is known who sends: an HTTP status and a sentence.
+pub(crate) struct Early {
+    status: StatusCode,
+    reason: String,
+}
+
+impl Early {
+    pub(crate) fn new(status: StatusCode, reason: String) -> Self {
+        Self { status, reason }
+    }
+
+    /// How the body is coded.
+    ///
+    /// # Errors
+    /// The head asks for what is not there.
+    pub(crate) fn of(headers: &HeaderMap, head: &RequestHead) -> Result<Coding, Self> {
+        // A sender that asks for an asynchronous receipt does not read this answer beyond its status, so
+        // no disposition would reach it. (The option alone asks for no receipt: RFC 4130, 7.3.)
+        if let (true, Some(_)) = (head.mdn.wanted, &head.mdn.deliver_to) {
+            return Err(Self::new(
+                StatusCode::NOT_IMPLEMENTED,
+                "Asynchronous receipts (Receipt-Delivery-Option) are not supported: ask for a synchronous one, \
+                 which comes with the answer to the message."
+                    .into(),
+            ));
+        }
+        if let Some(name) = transfer_coding(headers) {
+            let reason = format!(
+                "The Transfer-Encoding {name} is not supported: send chunked or with Content-Length."
+            );
+            return Err(Self::new(StatusCode::NOT_IMPLEMENTED, reason));
+        }
+        Coding::of(headers).map_err(|name| {
+            let reason = format!("The Content-Encoding {name} is not supported: send one of {ACCEPTED}.");
+            Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, reason)
+        })
+    }
+}
+
+impl Receiver {
+    /// Refuses by the head alone. The body is read to its end all the same, as far as that goes.
+    pub(crate) async fn turn_away(
+        &self,
+        head: Option<&RequestHead>,
+        early: Early,
+        arriving: Arriving,
+        peer: &PeerInfo,
+    ) -> Result<Response<Body>> {
+        let event = self.refusal(peer, head).detail("status", early.status.as_u16());
+        let event = match head.and_then(|head| head.mdn.deliver_to.as_deref()) {
+            Some(deliver_to) => event.peer_detail("receipt_delivery_option", deliver_to),
+            None => event,
+        };
+        self.record(event.peer_detail("reason", &early.reason)).await?;
+        arriving.pass_over().await;
+        let mut answer = plain(early.status, &format!("{}\n", early.reason))?;
+        if early.status == StatusCode::UNSUPPORTED_MEDIA_TYPE {
+            answer.headers_mut().insert(ACCEPT_ENCODING, http::HeaderValue::from_static(ACCEPTED));
+        }
+        Ok(answer)
+    }
+
+    /// Answers what is no POST.
+    pub(crate) async fn not_posted(&self, method: &Method, peer: &PeerInfo) -> Result<Response<Body>> {
+        let status = StatusCode::METHOD_NOT_ALLOWED;
+        let event = self.refusal(peer, None).detail("status", status.as_u16());
+        let reason = format!("the method is {method}: AS2 messages are sent by POST");
+        self.record(event.peer_detail("reason", reason)).await?;
+        let mut answer = plain(status, "AS2 messages are sent by POST.\n")?;
+        answer.headers_mut().insert(ALLOW, http::HeaderValue::from_static("POST"));
+        Ok(answer)
+    }
+
+    /// Records a request at our address that never came here.
+    pub(crate) async fn note_unserved(&self, unserved: Unserved<'_>) {
+        let Unserved { status, path, peer } = unserved;
+        let reason = match status {
+            StatusCode::NOT_FOUND => {
+                format!("there is nothing at {path}: AS2 messages are taken at {}", self.path)
+            }
+            StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => "the request's head is too large".to_owned(),
+            _ => "the request's head cannot be read".to_owned(),
+        };
+        let event = self.refusal(peer, None).detail("status", status.as_u16()).peer_detail("reason", reason);
+        if let Err(error) = self.record(event).await {
+            tracing::error!(error = %error.chain(), "a refused request could not be recorded");
+        }
+    }
+
+    /// Refuses a message that was reserved: the reply is recorded and kept for its repetitions.
+    pub(crate) async fn refuse(
+        &self,
+        head: &RequestHead,
+        sides: &Sides,
+        peer: &PeerInfo,
+        reception: Box<dyn Reception>,
+        answer: Answer,
+        cause: &str,
+    ) -> Result<StoredReply> {
+        let reply = stored_reply(&self.services, head, Some(sides), &answer)?;
+        let event = self
+            .refusal(peer, Some(head))
+            .partner(&sides.partner.name)
+            .peer_detail("reason", cause)
+            .detail("disposition", answer.disposition.to_string());
+        log(&event);
+        reception.refuse(vec![event], reply.clone()).await?;
+        Ok(reply)
+    }
+
+    /// Refuses a receipt that came by itself.
+    pub(crate) async fn unexpected_receipt(
+        &self,
+        head: &RequestHead,
+        sides: &Sides,
+        peer: &PeerInfo,
+        reception: Box<dyn Reception>,
+    ) -> Result<StoredReply> {
+        let event = self.services.event(EventKind::ReceiptUnmatched).partner(&sides.partner.name);
+        let event = with_peer(event, peer).peer_detail("message_id", &head.message_id);
+        log(&event.clone().detail("reason", "it is a receipt, and no message waits for one"));
+        let body = b"No message waits for this receipt.\n".to_vec();
+        let headers = vec![("Content-Type".into(), "text/plain; charset=utf-8".into())];
+        let reply = StoredReply { status: 400, headers, body };
+        reception.refuse(vec![event], reply.clone()).await?;
+        Ok(reply)
+    }
+
+    /// The event of a refusal.
+    pub(crate) fn refusal(&self, peer: &PeerInfo, head: Option<&RequestHead>) -> AuditEvent {
+        let event = with_peer(self.services.event(EventKind::MessageRefused), peer);
+        match head {
+            None => event,
+            Some(head) => event
+                .peer_detail("as2_from", &head.from)
+                .peer_detail("as2_to", &head.to)
+                .peer_detail("message_id", &head.message_id),
+        }
+    }
+
+    /// Records and logs a refusal.
+    pub(crate) async fn record(&self, event: AuditEvent) -> Result<()> {
+        log(&event);
+        self.services.audit.record(vec![event]).await
+    }
+}
+
+/// What is declined before the body is read.
+pub(crate) fn declined(head: &RequestHead, sides: &Sides, length: Option<u64>) -> Option<Answer> {
+    let failure = |text: &str, reason: String| {
+        Some(Answer { disposition: Disposition::Failure(text.into()), mic: None, text: reason })
+    };
+    if let Some(unsupported) = head.mdn.unsupported {
+        return failure(unsupported, "The receipt asked for cannot be given.".into());
+    }
+    let digests = &head.mdn.digests;
+    let allowed = |digest: &Digest| sides.partner.agreement.legacy || Weakness::of_digest(*digest).is_none();
+    if head.mdn.signed && head.mdn.digest_required && !digests.iter().any(allowed) {
+        return failure(
+            "unsupported MIC-algorithms",
+            "The receipt may be signed by none of the algorithms that are required: allow SHA-256.".into(),
+        );
+    }
+    let most = sides.partner.agreement.largest_message;
+    if length.is_some_and(|length| length > most) {
+        return Some(Answer {
+            disposition: Disposition::Error(DispositionError::UnexpectedProcessingError),
+            mic: None,
+            text: Unfit::TooLarge { most }.text(),
+        });
+    }
+    None
+}
+
+/// The line in the log, from the event.
+fn log(event: &AuditEvent) {
+    let text = |key: &str| {
+        event.detail.get(key).map(|value| value.as_str().map_or_else(|| value.to_string(), str::to_owned))
+    };
+    let show = |key: &str| text(key).map(tracing::field::display);
+    tracing::warn!(
+        partner = event.partner,
+        peer = event.peer,
+        connection = event.connection.map(tracing::field::display),
+        as2_from = show("as2_from"),
+        as2_to = show("as2_to"),
+        message_id = show("message_id"),
+        disposition = show("disposition"),
+        status = show("status"),
+        reason = text("reason").or_else(|| text("error")).map(tracing::field::display),
+        kind = event.kind.as_str(),
+        "an AS2 message was refused"
+    );
+}
+
+/// Names the peer and its connection.
+pub(crate) fn with_peer(event: AuditEvent, peer: &PeerInfo) -> AuditEvent {
+    let mut event = event.connection(peer.connection);
+    event.peer = Some(peer.address());
+    event
+}
+
+fn plain(status: StatusCode, text: &str) -> Result<Response<Body>> {
+    Response::builder()
+        .status(status)
+        .header("Content-Type", "text/plain; charset=utf-8")
+        .body(Body::bytes(text.to_owned()))
+        .map_err(|error| Error::permanent(ErrorKind::Internal, "write an answer").caused_by(error))
+}
