@@ -166,6 +166,11 @@ impl EventWords<'_> {
                 self.with(": ", "reason"),
                 self.with(": ", "error")
             ),
+            EventKind::LegacyUsed => format!(
+                "Weak cryptography was used in an exchange{}, as its legacy allows{}",
+                self.partner.map(|partner| format!(" with partner {partner}")).unwrap_or_default(),
+                self.with(": ", "used")
+            ),
             EventKind::MessageRepeated => format!(
                 "A message{} came again and was answered as before{}",
                 self.sender(),

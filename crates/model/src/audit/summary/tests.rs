@@ -47,6 +47,7 @@ fn told(kind: EventKind) -> &'static [&'static str] {
         EventKind::ListenerCrowded => &["partners", "9 were refused", "4 were closed"],
         EventKind::ListenerRecovered => &["partners"],
         EventKind::MessageRefused => &["globex", "203.0.113.9", "no such name"],
+        EventKind::LegacyUsed => &["globex", "SHA-1"],
         EventKind::MessageRepeated => &["globex", "<1@globex>"],
         EventKind::ConnectionOpened => {
             &["AS2", "to as2.globex.example:443 (203.0.113.9:443)", "globex-as2", "to deliver", "TLSv1.3"]
@@ -81,7 +82,7 @@ fn every_kind_says_who_where_and_what() {
         "error": "connection refused", "path": "out/a.edi", "failures": 4, "outcome": "done", "file_name": "a.edi",
         "bytes": 700, "why": "as asked", "attempt": 2, "until": "2026-11-20T14:55:00Z", "receipt": "mdn",
         "summary": "processed", "next": "2026-11-20T15:00:00Z", "was": "retrying", "message_id": "<1@globex>",
-        "listener": "partners", "reason": "done", "direction": "outbound", "protocol": "as2", "purpose": "deliver",
+        "listener": "partners", "used": "a signature by SHA-1", "reason": "done", "direction": "outbound", "protocol": "as2", "purpose": "deliver",
         "host": "as2.globex.example:443", "security": {"type": "tls", "version": "TLSv1.3"}, "duration_micros": 1_254_000,
         "requests": 3, "bytes_in": 900, "bytes_out": 1200, "weakened": "any host key", "payload": "0192f7a0",
         "month": "2026-01", "events": 12, "user": "bob", "change": "made",
