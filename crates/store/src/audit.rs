@@ -11,7 +11,6 @@ mod position;
 mod removal;
 mod stored;
 
-#[cfg(test)]
 pub(crate) use hash::EventColumns;
 pub use hash::event_hash;
 pub use removal::{MonthKept, RemovedMonth};

@@ -10,8 +10,8 @@ mod sweep;
 
 pub use claim::{ClaimFilter, Claimed};
 pub use finish::{Finish, Finished};
-pub(crate) use insert::insert_transfers;
 pub use insert::{NewDelivery, NewTransfer};
+pub(crate) use insert::{described, insert_transfers};
 pub use resolve::Resolved;
 pub use sweep::Overdue;
 

@@ -1,7 +1,7 @@
 //! Messages that peers send: begun once, answered once, answered again with the same bytes.
 
 use crate::command::{Command, place_of};
-use crate::delivery::{NewTransfer, insert_transfers};
+use crate::delivery::{NewTransfer, described, insert_transfers};
 use crate::either::on;
 use crate::fault::Fault;
 use crate::lease::NodeLease;
@@ -272,7 +272,7 @@ impl Command for IntakeCommit {
              reply_body = $5 WHERE digest = $1")
             .bind(&digest).bind(self.now).bind(self.offer.id.uuid()).bind(Json(&self.reply.head))
             .bind(&self.reply.body).execute(c).await.map(|_| ()))?;
-        tx.events(&self.events);
+        tx.events(&described(&self.events, &self.transfers));
         Ok(IntakeCommitted::Committed)
     }
 }

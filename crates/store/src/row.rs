@@ -227,7 +227,7 @@ pub(crate) fn later(at: Timestamp, by: Duration) -> Timestamp {
         .unwrap_or(END_OF_TIME)
 }
 
-const END_OF_TIME: Timestamp = match chrono::DateTime::from_timestamp(253_402_300_799, 0) {
+pub(crate) const END_OF_TIME: Timestamp = match chrono::DateTime::from_timestamp(253_402_300_799, 0) {
     Some(end) => end,
     None => Timestamp::MAX_UTC,
 };

@@ -103,6 +103,11 @@ pub struct Session {
     pub expires_at: Timestamp,
 }
 
+/// What an event tells of a password: SHA-256 of its Argon2 hash, which is salted and no help to guess it.
+pub(crate) fn password_digest(password_hash: &str) -> String {
+    Sha256(openssl::sha::sha256(password_hash.as_bytes())).to_string()
+}
+
 #[derive(FromRow)]
 struct UserRow {
     name: String,

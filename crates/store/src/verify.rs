@@ -11,9 +11,11 @@ mod check;
 mod records;
 mod removal;
 mod report;
+mod rows;
 mod signed;
 
 pub use report::{Finding, VerifyOptions, VerifyReport};
+pub use rows::{RowOptions, RowReport};
 
 pub(crate) use records::{Records, Restored, key_record, load_records};
 pub(crate) use removal::Removed;

@@ -237,6 +237,13 @@ pub(crate) struct Verify {
     /// Seals that must all be there, as `audit export-seals` wrote them.
     #[arg(long, value_name = "FILE")]
     pub(crate) seals: Vec<PathBuf>,
+    /// Compare the rows that pages and lists show (connections, transfers, deliveries, attempts, receipts,
+    /// payload hashes, users, definitions) with the sealed events that made them as well.
+    #[arg(long)]
+    pub(crate) records: bool,
+    /// With --records: only rows of this time.
+    #[command(flatten)]
+    pub(crate) span: Span,
 }
 
 #[derive(Subcommand, Debug)]

@@ -71,6 +71,8 @@ impl Store {
         let mut removed = load_records(self, &TrustedKeys::of(key)?).await?.removed;
         let mut months = vec![];
         let mut since = None;
+        // Rows of connections go no further than the events that made them.
+        let mut gone_before = Month::of(before).begin();
         while let Some(oldest) = self.oldest_event(since).await? {
             let month = Month::of(oldest);
             if month.end() > before {
@@ -78,14 +80,16 @@ impl Store {
             }
             since = Some(month.end());
             let done = self.remove_month(month, now, node, key, &id, &mut removed).await?;
+            if done.kept.is_some() {
+                gone_before = gone_before.min(month.begin());
+            }
             months.push(done);
         }
         for (first, last) in removed.whole_ranges().collect::<Vec<_>>() {
             self.write(ClearMembers { first, last }).await?;
         }
         // The rows of connections are a view of the trail, and go with it.
-        let before = Month::of(before).begin();
-        while self.write(RemoveConnections { before }).await? > 0 {}
+        while self.write(RemoveConnections { before: gone_before }).await? > 0 {}
         Ok(months)
     }
 

@@ -9,8 +9,8 @@ use crate::row::{DeliveryRow, TransferRow, hex_list, later, small, transfer_colu
 use crate::tx::Tx;
 use async_trait::async_trait;
 use model::{
-    AttemptId, Claim, Delivery, DeliveryEvent, DeliveryState, ErrorKind, EventKind, Result, Timestamp,
-    Transfer, transition,
+    AttemptId, Claim, Delivery, DeliveryEvent, DeliveryId, DeliveryState, EventKind, Result, Timestamp,
+    Transfer, TransferId, transition,
 };
 use serde_json::Value;
 use sqlx::QueryBuilder;
@@ -208,17 +208,24 @@ impl ClaimDue {
                 Ok(()) => readable.push(row),
                 Err(error) => {
                     tracing::error!(delivery = %row.id, error = error.chain(), "this delivery is put off");
-                    others.push((row.id, error.chain()));
+                    others.push((row, error));
                 }
             }
         }
         let due = later(self.now, PUT_OFF);
-        for (id, error) in others {
+        for (row, error) in others {
             on!(tx, c => sqlx::query(
                 "UPDATE deliveries SET state = 'retrying', attempt = attempt - 1, node = NULL, epoch = NULL, \
                  due_at = $2, error = $3, error_kind = $4 WHERE id = $1")
-                .bind(id).bind(due).bind(error).bind(ErrorKind::IntegrityFailed.as_str())
+                .bind(row.id).bind(due).bind(error.chain()).bind(error.kind().as_str())
                 .execute(c).await.map(|_| ()))?;
+            let event = tx
+                .derived(self.now, &self.lease.node, EventKind::DeliveryRetrying)
+                .transfer(TransferId::new(row.transfer_id))
+                .delivery(DeliveryId::new(row.id))
+                .endpoint(&row.endpoint)
+                .error(&error);
+            tx.event(event);
         }
         Ok(readable)
     }

@@ -2,7 +2,7 @@
 
 use crate::command::Command;
 use crate::delivery::change::{self, Change};
-use crate::delivery::insert::{insert_payload, insert_replies, refer};
+use crate::delivery::insert::{described, insert_payload, insert_replies, receipt_digest, refer};
 use crate::delivery::{Failure, NewTransfer};
 use crate::fault::Fault;
 use crate::open::Store;
@@ -10,8 +10,8 @@ use crate::row::{DeliveryRow, small};
 use crate::tx::Tx;
 use async_trait::async_trait;
 use model::{
-    Actor, AuditEvent, Claim, DeliveryEvent, DeliveryState, Lifecycle, PayloadRecord, Receipt, Result,
-    Timestamp, TransferState, transition,
+    Actor, AuditEvent, Claim, DeliveryEvent, DeliveryState, EventKind, Lifecycle, PayloadRecord, Receipt,
+    Result, Timestamp, TransferState, transition,
 };
 
 /// How an attempt ended.
@@ -115,7 +115,8 @@ impl Command for FinishAttempt {
                     let of_reply = |event: &&AuditEvent| {
                         replies.iter().any(|reply| event.transfer == Some(reply.transfer.id))
                     };
-                    tx.events(&self.events.iter().filter(of_reply).cloned().collect::<Vec<_>>());
+                    let of_replies: Vec<_> = self.events.iter().filter(of_reply).cloned().collect();
+                    tx.events(&described(&of_replies, replies));
                 }
                 return Ok(Finished::AlreadyResolved(state));
             }
@@ -137,7 +138,21 @@ impl Command for FinishAttempt {
             }
             insert_replies(tx, replies, self.now).await?;
         }
-        tx.events(&self.events);
+        let replies = match &self.finish {
+            Finish::Delivered { replies, .. } => replies.as_slice(),
+            _ => &[],
+        };
+        let mut events = described(&self.events, replies);
+        if let Some(receipt) = change.receipt {
+            let ends = [EventKind::DeliveryDelivered, EventKind::DeliveryFailed];
+            let own = |event: &&mut AuditEvent| {
+                event.delivery == Some(self.claim.delivery) && ends.contains(&event.kind)
+            };
+            if let Some(event) = events.iter_mut().find(own) {
+                event.detail.insert("receipt_digest".into(), receipt_digest(receipt).into());
+            }
+        }
+        tx.events(&events);
         let transfer_ended = if state.is_final() {
             change::end_transfer(tx, &head, self.now, &self.claim.node, &Actor::System).await?
         } else {

@@ -5,9 +5,10 @@ use crate::fault::Fault;
 use crate::row::{later, micros, signed};
 use crate::tx::{Tx, locking};
 use model::{
-    Delivery, Error, ErrorKind, PayloadRecord, Timestamp, Transfer, TransferEvent, TransferId, TransferState,
-    transition,
+    AuditEvent, Delivery, Error, ErrorKind, EventKind, PayloadRecord, PeerText, Receipt, RemotePath, Sha256,
+    Timestamp, Transfer, TransferEvent, TransferId, TransferState, canonical_json, transition,
 };
+use serde_json::{Value, json};
 use sqlx::types::Json;
 use std::time::Duration;
 
@@ -60,6 +61,48 @@ pub(crate) async fn insert_replies(
         }
     }
     Ok(())
+}
+
+/// The events of transfers' beginnings, with what verification compares their rows with later.
+pub(crate) fn described(events: &[AuditEvent], transfers: &[NewTransfer]) -> Vec<AuditEvent> {
+    let describe = |event: &AuditEvent| {
+        let begins = matches!(event.kind, EventKind::TransferRecorded | EventKind::TransferHeld);
+        let new = transfers.iter().find(|new| begins && event.transfer == Some(new.transfer.id));
+        let Some(new) = new else { return event.clone() };
+        let transfer = &new.transfer;
+        let text = |path: &RemotePath| PeerText::from(path.to_text().as_ref()).as_str().to_owned();
+        let deliveries: Vec<Value> = new
+            .deliveries
+            .iter()
+            .map(|NewDelivery { delivery, .. }| {
+                json!({
+                    "id": delivery.id.to_string(), "destination": delivery.destination,
+                    "endpoint": delivery.endpoint, "file_name": text(&delivery.file_name),
+                })
+            })
+            .collect();
+        let mut event = event
+            .clone()
+            .detail("kind", transfer.kind.as_str())
+            .detail("payload", transfer.payload.id.to_string())
+            .detail("bytes", transfer.payload.length)
+            .detail("sha256", transfer.payload.sha256.to_string())
+            .detail("file_name", text(&transfer.payload.file_name))
+            .detail("deliveries", deliveries);
+        event.flow = Some(transfer.flow.clone());
+        event.partner = transfer.partner.clone();
+        match transfer.parent {
+            Some(parent) => event.detail("parent", parent.to_string()),
+            None => event,
+        }
+    };
+    events.iter().map(describe).collect()
+}
+
+/// The digest of a receipt as it is stored, for its event.
+pub(crate) fn receipt_digest(receipt: &Receipt) -> String {
+    let stored = serde_json::to_value(receipt).unwrap_or_default();
+    Sha256(openssl::sha::sha256(canonical_json(&stored).as_bytes())).to_string()
 }
 
 async fn insert_transfer(tx: &mut Tx<'_>, new: &NewTransfer, now: Timestamp) -> Result<(), Fault> {

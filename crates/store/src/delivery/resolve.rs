@@ -2,7 +2,7 @@
 
 use crate::command::{Command, place_of};
 use crate::delivery::change::{self, Change, Head};
-use crate::delivery::insert::{insert_payload, refer};
+use crate::delivery::insert::{insert_payload, receipt_digest, refer};
 use crate::either::on;
 use crate::fault::Fault;
 use crate::open::Store;
@@ -138,6 +138,7 @@ impl Resolve {
             .peer_detail("receipt", &self.receipt.summary)
             .detail("receipt_kind", self.receipt.kind.as_str())
             .detail("positive", self.receipt.positive)
+            .detail("receipt_digest", receipt_digest(&self.receipt))
     }
 }
 

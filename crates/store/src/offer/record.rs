@@ -1,7 +1,7 @@
 //! The transaction from which a file is ours.
 
 use crate::command::{Command, place_of};
-use crate::delivery::{NewTransfer, insert_transfers};
+use crate::delivery::{NewTransfer, described, insert_transfers};
 use crate::either::on;
 use crate::fault::Fault;
 use crate::lease::NodeLease;
@@ -114,7 +114,7 @@ impl Command for RecordOffer {
             return Ok(Recorded::AlreadyRecorded);
         }
         insert_transfers(tx, &self.transfers, self.now).await?;
-        tx.events(&self.events);
+        tx.events(&described(&self.events, &self.transfers));
         Ok(Recorded::Recorded)
     }
 }

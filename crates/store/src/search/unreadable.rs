@@ -28,6 +28,11 @@ pub(crate) struct Attempted<R> {
 }
 
 impl<R> Attempted<R> {
+    /// Its id, if that can be read.
+    pub(crate) const fn id(&self) -> Option<Uuid> {
+        self.id
+    }
+
     /// Its place in a list that is ordered by time and id.
     pub(super) fn place(&self) -> Option<Cursor> {
         Some(Cursor { at: self.at?, id: self.id? })

@@ -26,7 +26,7 @@ pub(crate) fn after(at: Timestamp, millis: i64) -> Timestamp {
     at + chrono::TimeDelta::milliseconds(millis)
 }
 
-pub(super) fn node(name: &str) -> NodeName {
+pub(crate) fn node(name: &str) -> NodeName {
     name.parse().unwrap()
 }
 
@@ -34,18 +34,18 @@ pub(super) fn node(name: &str) -> NodeName {
 pub(crate) const INSTANCE: Uuid = Uuid::nil();
 
 /// A lease that does not end while a test looks ahead.
-pub(super) async fn lease(store: &Store, name: &str) -> NodeLease {
+pub(crate) async fn lease(store: &Store, name: &str) -> NodeLease {
     lease_for(store, name, Duration::from_secs(86_400)).await
 }
 
-pub(super) async fn lease_for(store: &Store, name: &str, term: Duration) -> NodeLease {
+pub(crate) async fn lease_for(store: &Store, name: &str, term: Duration) -> NodeLease {
     match store.acquire_node(&node(name), term, now(), INSTANCE).await.unwrap() {
         Acquired::Held(lease) => lease,
         held => panic!("{held:?}"),
     }
 }
 
-pub(super) fn payload() -> PayloadRecord {
+pub(crate) fn payload() -> PayloadRecord {
     PayloadRecord {
         id: PayloadId::new(Uuid::now_v7()),
         length: 5,
@@ -56,7 +56,7 @@ pub(super) fn payload() -> PayloadRecord {
     }
 }
 
-pub(super) fn offer(path: &str) -> Offer {
+pub(crate) fn offer(path: &str) -> Offer {
     Offer {
         id: OfferId::new(Uuid::now_v7()),
         identity: OfferIdentity {
@@ -76,7 +76,7 @@ pub(super) fn offer(path: &str) -> Offer {
 
 /// A transfer of the flow `orders` with one delivery for each destination; a destination that begins with
 /// `lane-` is a lane.
-pub(super) fn transfer(offer: Option<OfferId>, destinations: &[&str]) -> NewTransfer {
+pub(crate) fn transfer(offer: Option<OfferId>, destinations: &[&str]) -> NewTransfer {
     let id = TransferId::new(Uuid::now_v7());
     NewTransfer {
         transfer: Transfer {
@@ -114,7 +114,7 @@ fn delivery(transfer: TransferId, to: &str) -> NewDelivery {
     }
 }
 
-pub(super) fn record(lease: &NodeLease, offer: Offer, transfers: Vec<NewTransfer>) -> RecordOffer {
+pub(crate) fn record(lease: &NodeLease, offer: Offer, transfers: Vec<NewTransfer>) -> RecordOffer {
     RecordOffer {
         lease: lease.clone(),
         source: None,
@@ -127,7 +127,7 @@ pub(super) fn record(lease: &NodeLease, offer: Offer, transfers: Vec<NewTransfer
 }
 
 /// Records a file with one transfer to these destinations.
-pub(super) async fn recorded(
+pub(crate) async fn recorded(
     store: &Store,
     lease: &NodeLease,
     path: &str,
@@ -141,18 +141,39 @@ pub(super) async fn recorded(
     (id, new)
 }
 
-pub(super) async fn claim(store: &Store, lease: &NodeLease) -> Vec<Claimed> {
+/// The same, with the event of its recording.
+pub(crate) async fn recorded_with_event(
+    store: &Store,
+    lease: &NodeLease,
+    path: &str,
+    to: &[&str],
+) -> NewTransfer {
+    let offer = offer(path);
+    let new = transfer(Some(offer.id), to);
+    let event = model::AuditEvent::new(
+        model::EventId::new(Uuid::now_v7()),
+        now(),
+        lease.node.clone(),
+        model::EventKind::TransferRecorded,
+    );
+    let mut record = record(lease, offer, vec![new.clone()]);
+    record.events = vec![event.transfer(new.transfer.id)];
+    assert_eq!(store.record_offer(record).await.unwrap(), Recorded::Recorded);
+    new
+}
+
+pub(crate) async fn claim(store: &Store, lease: &NodeLease) -> Vec<Claimed> {
     store.claim(lease, 100, crate::ClaimFilter::default(), now()).await.unwrap()
 }
 
 /// The one delivery that can be claimed.
-pub(super) async fn claim_one(store: &Store, lease: &NodeLease) -> Claimed {
+pub(crate) async fn claim_one(store: &Store, lease: &NodeLease) -> Claimed {
     let mut claimed = claim(store, lease).await;
     assert_eq!(claimed.len(), 1, "{claimed:?}");
     claimed.remove(0)
 }
 
-pub(super) fn receipt(positive: bool) -> Receipt {
+pub(crate) fn receipt(positive: bool) -> Receipt {
     Receipt {
         kind: ReceiptKind::Mdn,
         at: now(),
@@ -163,30 +184,30 @@ pub(super) fn receipt(positive: bool) -> Receipt {
     }
 }
 
-pub(super) fn delivered() -> crate::Finish {
+pub(crate) fn delivered() -> crate::Finish {
     crate::Finish::Delivered { receipt: receipt(true), evidence: None, replies: Vec::new() }
 }
 
-pub(super) fn failed(lane_continues: bool) -> crate::Finish {
+pub(crate) fn failed(lane_continues: bool) -> crate::Finish {
     let error = crate::Failure { kind: model::ErrorKind::PermissionDenied, text: "550 no".into() };
     crate::Finish::Fail { error, receipt: None, lane_continues }
 }
 
-pub(super) fn retry(due_at: Timestamp) -> crate::Finish {
+pub(crate) fn retry(due_at: Timestamp) -> crate::Finish {
     let error = crate::Failure { kind: model::ErrorKind::Unreachable, text: "refused".into() };
     crate::Finish::Retry { due_at, error }
 }
 
-pub(super) async fn transfer_state(store: &Store, id: TransferId) -> TransferState {
+pub(crate) async fn transfer_state(store: &Store, id: TransferId) -> TransferState {
     store.transfer(id).await.unwrap().unwrap().state
 }
 
-pub(super) async fn delivery_states(store: &Store, id: TransferId) -> Vec<DeliveryState> {
+pub(crate) async fn delivery_states(store: &Store, id: TransferId) -> Vec<DeliveryState> {
     store.deliveries(id).await.unwrap().into_iter().map(|delivery| delivery.state).collect()
 }
 
 /// How many events of a kind there are.
-pub(super) async fn events(store: &Store, kind: model::EventKind) -> i64 {
+pub(crate) async fn events(store: &Store, kind: model::EventKind) -> i64 {
     on!(store.pool(), c => sqlx::query_scalar("SELECT count(*) FROM audit_events WHERE kind = $1")
         .bind(kind.as_str()).fetch_one(c).await)
     .unwrap()

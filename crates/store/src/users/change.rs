@@ -1,12 +1,12 @@
 //! Making, changing and removing users.
 
-use super::{NewUser, Role, UserChange};
+use super::{NewUser, Role, UserChange, password_digest};
 use crate::command::Command;
 use crate::either::on;
 use crate::fault::Fault;
 use crate::tx::Tx;
 use async_trait::async_trait;
-use model::{AuditEvent, Error, ErrorKind, Secret, Timestamp};
+use model::{AuditEvent, Error, ErrorKind, EventKind, Secret, Timestamp};
 
 pub(super) struct CreateUser {
     pub(super) user: NewUser,
@@ -35,7 +35,8 @@ impl Command for CreateUser {
                 .with("name", &self.user.name)
                 .into());
         }
-        tx.events(&self.events);
+        let state = (self.user.role.as_str(), false, self.user.password_hash.reveal().as_str());
+        tx.events(&described(&self.events, &self.user.name, Some(state)));
         Ok(())
     }
 }
@@ -74,7 +75,10 @@ impl Command for ChangeUser {
                 .await
                 .map(|_| ()))?;
         }
-        tx.events(&self.events);
+        let (role, disabled, password): (String, bool, String) = on!(tx, c => sqlx::query_as(
+            "SELECT role, disabled, password_hash FROM users WHERE name = $1")
+            .bind(&self.name).fetch_one(c).await)?;
+        tx.events(&described(&self.events, &self.name, Some((&role, disabled, &password))));
         Ok(())
     }
 }
@@ -97,9 +101,28 @@ impl Command for RemoveUser {
         if removed == 0 {
             return Err(no_such_user("remove a user", &self.name).into());
         }
-        tx.events(&self.events);
+        tx.events(&described(&self.events, &self.name, None));
         Ok(())
     }
+}
+
+/// The events of a user, with what verification compares the row with later: role, whether disabled, hash
+/// of the password; nothing of one that was removed.
+fn described(events: &[AuditEvent], name: &str, state: Option<(&str, bool, &str)>) -> Vec<AuditEvent> {
+    let describe = |event: &AuditEvent| {
+        if event.kind != EventKind::UserChanged {
+            return event.clone();
+        }
+        let event = event.clone().detail("user", name);
+        match state {
+            None => event.detail("removed", true),
+            Some((role, disabled, password)) => event
+                .detail("role", role)
+                .detail("disabled", disabled)
+                .detail("password_digest", password_digest(password)),
+        }
+    };
+    events.iter().map(describe).collect()
 }
 
 fn no_such_user(operation: &'static str, name: &str) -> Error {

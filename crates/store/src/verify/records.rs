@@ -6,6 +6,7 @@ use crate::Store;
 use crate::seal::{NotedSeal, SealKey, TrustedKeys};
 use model::{EventKind, Result, Sha256};
 use serde_json::{Map, Value, json};
+use std::collections::BTreeSet;
 use uuid::Uuid;
 
 /// What the signed records say.
@@ -16,6 +17,8 @@ pub(crate) struct Records {
     /// Keys among these that a record made known.
     pub(crate) vouched: Vec<String>,
     pub(crate) restored: Vec<Restored>,
+    /// Months whose events retention removed, as `2026-11`.
+    pub(crate) removed_months: BTreeSet<String>,
     pub(crate) count: usize,
     /// Records that no trusted key has signed.
     pub(crate) invalid: Vec<(Uuid, EventKind)>,
@@ -122,6 +125,7 @@ pub(crate) async fn load_records(store: &Store, trusted: &TrustedKeys) -> Result
         removed: Removed::default(),
         vouched,
         restored: vec![],
+        removed_months: BTreeSet::new(),
         count,
         invalid: open.iter().map(|row| (row.event, row.kind)).collect(),
         trusted: TrustedKeys::new(),
@@ -130,7 +134,11 @@ pub(crate) async fn load_records(store: &Store, trusted: &TrustedKeys) -> Result
         let read = row.read(&trusted).and_then(|(event, detail)| {
             match row.kind {
                 EventKind::AuditRestored => records.restored.push(Restored::read(event, &detail)?),
-                _ => records.removed.merge(Removed::read(&detail)?),
+                _ => {
+                    records.removed.merge(Removed::read(&detail)?);
+                    let month = detail.get("month").and_then(Value::as_str);
+                    records.removed_months.extend(month.map(str::to_owned));
+                }
             }
             Some(())
         });

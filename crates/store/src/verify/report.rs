@@ -109,6 +109,15 @@ pub enum Finding {
         /// What it speaks of.
         kind: EventKind,
     },
+    /// A row that people look at does not agree with the events that made it.
+    Row {
+        /// Its table.
+        table: &'static str,
+        /// The row.
+        row: String,
+        /// What disagrees.
+        what: String,
+    },
     /// This node has refused to seal since then.
     Alarm {
         /// Since when.
@@ -182,6 +191,7 @@ impl fmt::Display for Finding {
                     since.format("%Y-%m-%d %H:%M:%SZ")
                 )
             }
+            Self::Row { table, row, what } => write!(f, "{table} {row}: {what}"),
             Self::PendingDiffers { seal } => {
                 write!(f, "the events that this node was about to put under seal {seal} were changed")
             }

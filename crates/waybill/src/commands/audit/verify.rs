@@ -12,7 +12,7 @@ use std::fs::File;
 use std::io::{BufRead, BufReader, ErrorKind as IoErrorKind, Read};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use store::{MarkFile, TrustedKeys, VerifyOptions};
+use store::{MarkFile, RowOptions, TrustedKeys, VerifyOptions};
 
 /// Longest line of exported seals, in bytes; a seal has a few hundred.
 const LONGEST_LINE: u64 = 64 << 10;
@@ -79,6 +79,7 @@ pub(crate) async fn verify(settings: &Settings, wanted: Verify, output: Output) 
         Err(error) if error.kind() == ErrorKind::IntegrityFailed => (None, Some(error.chain())),
         Err(error) => return Err(error),
     };
+    let note_is_unread = unread.is_some();
     if let Some(mark) = &mark {
         mark.trust(&mut trusted)?;
     }
@@ -99,17 +100,36 @@ pub(crate) async fn verify(settings: &Settings, wanted: Verify, output: Output) 
             }
         })
         .await;
+    let rows = match (&report, wanted.records) {
+        (Ok(_), true) => {
+            let of = RowOptions { from: wanted.span.from, to: wanted.span.to };
+            let mut told = 0;
+            let rows = store.verify_rows(&of, &options, |rows| {
+                if output == Output::Text && rows.compared() >= told + 100_000 {
+                    told = rows.compared();
+                    eprintln!("{told} rows …");
+                }
+            });
+            Some(rows.await)
+        }
+        _ => None,
+    };
     store.close().await;
-    let report = report?;
+    let (report, rows) = (report?, rows.transpose()?);
+    let of_rows = rows.iter().flat_map(|rows| rows.findings.iter().map(ToString::to_string));
     let findings: Vec<String> =
-        unread.into_iter().chain(report.findings.iter().map(ToString::to_string)).collect();
+        unread.into_iter().chain(report.findings.iter().map(ToString::to_string)).chain(of_rows).collect();
     let holds = findings.is_empty();
+    let trail_holds = report.holds() && !note_is_unread;
     match output {
         Output::Json => write::json(&json!({
             "holds": holds, "seals": report.seals, "events": report.events,
             "removed": report.removed, "unsealed": report.unsealed, "findings": findings,
             "noted": noted, "given_up": report.given_up, "vouched_keys": report.vouched,
-            "more_findings": report.more_findings,
+            "more_findings": report.more_findings + rows.as_ref().map_or(0, |rows| rows.more_findings),
+            "rows": rows.as_ref().map(|rows| json!({
+                "compared": rows.rows, "unsealed": rows.unsealed, "retired": rows.retired,
+            })),
             "newest": report.newest.map(|(number, digest)| json!({ "seal": number, "digest": digest.to_string() })),
         }))?,
         Output::Text => {
@@ -120,6 +140,16 @@ pub(crate) async fn verify(settings: &Settings, wanted: Verify, output: Output) 
                 "{verdict}: {} events under {} seals, {} not sealed yet, {} removed by retention",
                 report.events, report.seals, report.unsealed, report.removed
             ))?;
+            if let Some(rows) = &rows {
+                let verdict = if rows.holds() { "the rows agree" } else { "rows do not agree" };
+                write::line(format_args!(
+                    "{verdict} with their events: {} compared, {} of them with events not sealed yet, {} whose \
+                     events were removed by retention",
+                    rows.compared(),
+                    rows.unsealed,
+                    rows.retired
+                ))?;
+            }
             match noted {
                 Some(seal) => write::line(format_args!(
                     "compared with seal {seal}, noted in {}",

@@ -1,0 +1,285 @@
+//! Verification of rows: what pages and lists show of connections, transfers, deliveries, attempts, receipts,
+//! payload hashes, users and definitions, against the sealed events that made them.
+//!
+//! The seals prove the events ([`Store::verify_audit`]); this compares each row with its events, and looks
+//! for the row of each event that made one. A row whose events went with their month at the end of
+//! retention is counted apart. Whoever writes an event *and* its row before the next seal is not found: an
+//! event is proved to be what was sealed, not to be true.
+//!
+//! Pages by id, a few hundred rows with their events at a time, so memory does not grow with the tables.
+
+mod connections;
+mod transfers;
+mod users;
+
+use super::records::{Records, load_records};
+use super::{Finding, VerifyOptions};
+use crate::Store;
+use crate::audit::{EventColumns, StoredRow, columns};
+use crate::either::on;
+use crate::seal::Bound;
+use model::{EventKind, Result, Timestamp};
+use serde_json::Value;
+use sqlx::{AssertSqlSafe, QueryBuilder};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use uuid::Uuid;
+
+/// Rows of one page.
+const PAGE: i64 = 200;
+
+/// Which rows to verify.
+#[derive(Clone, Default)]
+pub struct RowOptions {
+    /// Rows made at or after this.
+    pub from: Option<Timestamp>,
+    /// Rows made before this.
+    pub to: Option<Timestamp>,
+}
+
+/// What the verification of rows did and found.
+#[derive(Clone, Default, Debug)]
+pub struct RowReport {
+    /// Rows compared, by table.
+    pub rows: BTreeMap<&'static str, u64>,
+    /// Of these, rows of which an event is not sealed yet.
+    pub unsealed: u64,
+    /// Rows whose events went with their month at the end of retention: nothing to compare them with.
+    pub retired: u64,
+    /// What disagrees; at most [`super::VerifyReport::KEPT`].
+    pub findings: Vec<Finding>,
+    /// Findings beyond those kept.
+    pub more_findings: u64,
+}
+
+impl RowReport {
+    /// Whether every row agrees with its events.
+    #[must_use]
+    pub fn holds(&self) -> bool {
+        self.findings.is_empty()
+    }
+
+    /// All rows compared.
+    #[must_use]
+    pub fn compared(&self) -> u64 {
+        self.rows.values().sum()
+    }
+
+    fn find(&mut self, table: &'static str, row: impl ToString, what: impl Into<String>) {
+        if self.findings.len() < super::VerifyReport::KEPT {
+            self.findings.push(Finding::Row { table, row: row.to_string(), what: what.into() });
+        } else {
+            self.more_findings += 1;
+        }
+    }
+}
+
+/// One run.
+struct Run<'a> {
+    store: &'a Store,
+    options: &'a RowOptions,
+    removed_months: &'a BTreeSet<String>,
+    sealed: Bound,
+    report: RowReport,
+}
+
+impl Store {
+    /// Compares rows with the events that made them. `progress` is told the report as it grows, once per
+    /// page.
+    ///
+    /// # Errors
+    /// The database failed. A row that disagrees is no error but a finding.
+    pub async fn verify_rows(
+        &self,
+        options: &RowOptions,
+        verify: &VerifyOptions,
+        mut progress: impl FnMut(&RowReport) + Send,
+    ) -> Result<RowReport> {
+        let Records { removed_months, .. } = load_records(self, &verify.trusted).await?;
+        let sealed = self.last_seal().await?.map_or(Bound::START, |seal| seal.to);
+        let mut run = Run {
+            store: self,
+            options,
+            removed_months: &removed_months,
+            sealed,
+            report: RowReport::default(),
+        };
+        run.connections(&mut progress).await?;
+        run.transfers(&mut progress).await?;
+        if options.from.is_none() && options.to.is_none() {
+            run.users().await?;
+            run.revisions().await?;
+            progress(&run.report);
+        }
+        Ok(run.report)
+    }
+}
+
+/// An event with its place.
+#[derive(Clone, Debug)]
+struct Placed {
+    bound: Bound,
+    event: EventColumns,
+}
+
+impl Placed {
+    fn is(&self, kind: EventKind) -> bool {
+        self.event.kind == kind.as_str()
+    }
+
+    fn detail(&self, key: &str) -> Option<&Value> {
+        self.event.detail.get(key).filter(|value| !value.is_null())
+    }
+
+    fn text(&self, key: &str) -> Option<&str> {
+        self.detail(key).and_then(Value::as_str)
+    }
+}
+
+impl Run<'_> {
+    fn within(&self, at: Timestamp) -> bool {
+        self.options.from.is_none_or(|from| at >= from) && self.options.to.is_none_or(|to| at < to)
+    }
+
+    /// Whether what was recorded at a time went with its month.
+    fn is_retired(&self, at: Timestamp) -> bool {
+        self.removed_months.contains(&at.format("%Y-%m").to_string())
+    }
+
+    fn note_sealing<'e>(&mut self, events: impl IntoIterator<Item = &'e Placed>) {
+        if events.into_iter().any(|event| event.bound >= self.sealed) {
+            self.report.unsealed += 1;
+        }
+    }
+
+    fn count(&mut self, table: &'static str) {
+        *self.report.rows.entry(table).or_default() += 1;
+    }
+
+    /// Compares a column with what an event says; both absent is equal.
+    fn compare(
+        &mut self,
+        (table, row): (&'static str, &str),
+        column: &str,
+        stored: Option<String>,
+        told: Option<String>,
+    ) {
+        if stored != told {
+            let shown =
+                |value: Option<String>| value.map_or("nothing".to_owned(), |text| format!("{text:?}"));
+            self.report.find(
+                table,
+                row,
+                format!("{column} is {}, and its event says {}", shown(stored), shown(told)),
+            );
+        }
+    }
+
+    /// The events about these things, by thing, each list in the order of time.
+    async fn events_about(&self, column: &'static str, ids: &[Uuid]) -> Result<HashMap<Uuid, Vec<Placed>>> {
+        if ids.is_empty() {
+            return Ok(HashMap::new());
+        }
+        let select =
+            format!("SELECT {} FROM audit_events WHERE {column} IN (", columns(self.store.backend()));
+        let rows: Vec<StoredRow> = self
+            .store
+            .read("read the events of rows", async {
+                on!(self.store.pool(), c => {
+                    let mut query = QueryBuilder::<Db>::new(select);
+                    let mut list = query.separated(", ");
+                    for id in ids {
+                        list.push_bind(*id);
+                    }
+                    query.push(")");
+                    query.build_query_as().persistent(false).fetch_all(c).await
+                })
+            })
+            .await?;
+        let mut events: HashMap<Uuid, Vec<Placed>> = HashMap::new();
+        for row in rows {
+            // One that is no event any more is a finding about the events.
+            let Some(event) = row.columns else { continue };
+            let about = match column {
+                "connection_id" => event.connection,
+                _ => event.transfer,
+            };
+            if let Some(about) = about {
+                events.entry(about).or_default().push(Placed { bound: row.bound, event });
+            }
+        }
+        for list in events.values_mut() {
+            list.sort_by_key(|placed| (placed.event.at, placed.bound));
+        }
+        Ok(events)
+    }
+
+    /// Walks the events of a kind that each made a row, and names those whose row is gone. `made` tells the
+    /// rows an event made; `table` holds them.
+    async fn find_missing(
+        &mut self,
+        kind: EventKind,
+        table: &'static str,
+        made: impl Fn(&EventColumns) -> Vec<Uuid>,
+    ) -> Result<()> {
+        let sql = format!(
+            "SELECT {} FROM audit_events WHERE kind = $1 AND at >= $2 AND (at, id) > ($2, $3) \
+             AND at < $4 ORDER BY at, id LIMIT $5",
+            columns(self.store.backend())
+        );
+        let end = self.options.to.unwrap_or(crate::row::END_OF_TIME);
+        let mut next = (self.options.from.unwrap_or(Timestamp::UNIX_EPOCH), Uuid::nil());
+        loop {
+            let rows: Vec<StoredRow> = self
+                .store
+                .read("read the events that made rows", async {
+                    on!(self.store.pool(), c => sqlx::query_as(AssertSqlSafe(sql.clone()))
+                        .bind(kind.as_str()).bind(next.0).bind(next.1).bind(end).bind(PAGE)
+                        .fetch_all(c).await)
+                })
+                .await?;
+            let at_end = (rows.len() as i64) < PAGE;
+            let mut wanted: Vec<(Uuid, Uuid)> = vec![];
+            let mut last = None;
+            for row in rows {
+                let Some(event) = row.columns else { continue };
+                last = chrono::DateTime::from_timestamp_micros(event.at).map(|at| (at, event.id));
+                wanted.extend(made(&event).into_iter().map(|made| (made, event.id)));
+            }
+            let ids: Vec<Uuid> = wanted.iter().map(|(id, _)| *id).collect();
+            let there = self.existing(table, &ids).await?;
+            for (id, event) in wanted.iter().filter(|(id, _)| !there.contains(id)) {
+                self.report.find(table, id, format!("the row is missing that event {event} made"));
+            }
+            match last {
+                Some(last) if !at_end => next = last,
+                _ => return Ok(()),
+            }
+        }
+    }
+
+    async fn existing(&self, table: &'static str, ids: &[Uuid]) -> Result<HashSet<Uuid>> {
+        let mut there = HashSet::new();
+        for ids in ids.chunks(500) {
+            let found: Vec<Uuid> = self
+                .store
+                .read("look for rows", async {
+                    on!(self.store.pool(), c => {
+                        let mut query =
+                            QueryBuilder::<Db>::new(format!("SELECT id FROM {table} WHERE id IN ("));
+                        let mut list = query.separated(", ");
+                        for id in ids {
+                            list.push_bind(*id);
+                        }
+                        query.push(")");
+                        query.build_query_scalar().persistent(false).fetch_all(c).await
+                    })
+                })
+                .await?;
+            there.extend(found);
+        }
+        Ok(there)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,382 @@
+//! Rows of transfers, with their payloads, deliveries, attempts and receipts, against the events of their
+//! way.
+
+use super::{PAGE, Placed, RowReport, Run};
+use crate::either::on;
+use crate::search::{Attempted, split};
+use model::{
+    DeliveryState, EventKind, Lifecycle as _, PeerText, Result, Sha256, Timestamp, TransferState,
+    canonical_json,
+};
+use serde_json::Value;
+use sqlx::types::Json;
+use sqlx::{FromRow, QueryBuilder};
+use std::collections::{BTreeSet, HashMap};
+use uuid::Uuid;
+
+const TRANSFERS: &str = "transfers";
+const PAYLOADS: &str = "payloads";
+const DELIVERIES: &str = "deliveries";
+const ATTEMPTS: &str = "attempts";
+
+#[derive(FromRow)]
+struct TransferRow {
+    id: Uuid,
+    kind: String,
+    flow: String,
+    parent_id: Option<Uuid>,
+    partner: Option<String>,
+    payload_id: Uuid,
+    file_name: String,
+    state: String,
+    created_at: Timestamp,
+    ended_at: Option<Timestamp>,
+    length: Option<i64>,
+    sha256: Option<Vec<u8>>,
+}
+
+#[derive(FromRow)]
+struct DeliveryRow {
+    id: Uuid,
+    transfer_id: Uuid,
+    destination: String,
+    endpoint: String,
+    file_name: String,
+    state: String,
+    receipt: Option<Json<Value>>,
+}
+
+#[derive(FromRow)]
+struct AttemptRow {
+    delivery_id: Uuid,
+    number: i64,
+    node: String,
+    started_at: Timestamp,
+    outcome: Option<String>,
+    receipt: Option<Json<Value>>,
+}
+
+/// The digest of a receipt as it is stored, which its event holds.
+fn digest(receipt: &Json<Value>) -> String {
+    Sha256(openssl::sha::sha256(canonical_json(&receipt.0).as_bytes())).to_string()
+}
+
+fn receipt_of(stored: Option<&Json<Value>>) -> Option<String> {
+    stored.filter(|receipt| !receipt.0.is_null()).map(digest)
+}
+
+/// The state that an event left its delivery in.
+fn delivery_state(event: &Placed) -> Option<DeliveryState> {
+    Some(match EventKind::parse(&event.event.kind)? {
+        EventKind::DeliveryAttempted => DeliveryState::Sending,
+        EventKind::DeliveryAwaiting => DeliveryState::AwaitingReceipt,
+        EventKind::DeliveryDelivered => DeliveryState::Delivered,
+        EventKind::DeliveryRetrying | EventKind::DeliveryInterrupted => DeliveryState::Retrying,
+        EventKind::DeliveryFailed => DeliveryState::Failed,
+        EventKind::DeliveryExpired => DeliveryState::Expired,
+        EventKind::DeliveryCancelled => DeliveryState::Cancelled,
+        EventKind::DeliveryRequeued => DeliveryState::Pending,
+        _ => return None,
+    })
+}
+
+/// Whether an event left its transfer in this state; `None` when it says nothing of it.
+fn leaves(event: &Placed, state: &str) -> Option<bool> {
+    let under_way = || TransferState::parse(state).is_some_and(|state| !state.is_final());
+    Some(match EventKind::parse(&event.event.kind)? {
+        EventKind::TransferCompleted | EventKind::TransferFailed => event.text("state") == Some(state),
+        EventKind::TransferCancelled => state == TransferState::Cancelled.as_str(),
+        EventKind::TransferHeld => state == TransferState::Held.as_str(),
+        EventKind::TransferRecorded | EventKind::TransferReleased | EventKind::DeliveryRequeued => {
+            under_way()
+        }
+        _ => return None,
+    })
+}
+
+/// The last event that says something, by the order of time and by the order of writing: the clocks of two
+/// nodes may differ, and transactions are not always numbered in the order of their commits.
+fn lasts<'e>(events: &[&'e Placed], says: impl Fn(&Placed) -> bool) -> Vec<&'e Placed> {
+    let saying = || events.iter().copied().filter(|event| says(event));
+    let by_time = saying().max_by_key(|event| (event.event.at, event.bound));
+    let by_place = saying().max_by_key(|event| event.bound);
+    by_time.into_iter().chain(by_place).collect()
+}
+
+impl Run<'_> {
+    pub(super) async fn transfers(&mut self, progress: &mut impl FnMut(&RowReport)) -> Result<()> {
+        let mut after = Uuid::nil();
+        loop {
+            let rows: Vec<Attempted<TransferRow>> = self
+                .store
+                .read("read transfers", async {
+                    on!(self.store.pool(), c => sqlx::query_as(
+                        "SELECT t.id, t.kind, t.flow, t.parent_id, t.partner, t.payload_id, t.file_name, t.state, \
+                         t.created_at, t.ended_at, p.length, p.sha256 \
+                         FROM transfers t LEFT JOIN payloads p ON p.id = t.payload_id \
+                         WHERE t.id > $1 ORDER BY t.id LIMIT $2",
+                    )
+                    .bind(after)
+                    .bind(PAGE)
+                    .fetch_all(c)
+                    .await)
+                })
+                .await?;
+            let at_end = (rows.len() as i64) < PAGE;
+            let last = rows.iter().rev().find_map(Attempted::id);
+            let (rows, unreadable) = split(rows, Ok);
+            for row in unreadable {
+                let id = row.id.map_or_else(|| "without an id".to_owned(), |id| id.to_string());
+                self.report.find(TRANSFERS, id, row.error);
+            }
+            let rows: Vec<TransferRow> = rows.into_iter().filter(|row| self.within(row.created_at)).collect();
+            let ids: Vec<Uuid> = rows.iter().map(|row| row.id).collect();
+            let events = self.events_about("transfer_id", &ids).await?;
+            let (deliveries, attempts) = self.deliveries_of(&ids).await?;
+            for row in &rows {
+                let events = events.get(&row.id).map(Vec::as_slice).unwrap_or_default();
+                let own = deliveries.get(&row.id).map(Vec::as_slice).unwrap_or_default();
+                self.transfer(row, events, own, &attempts);
+            }
+            progress(&self.report);
+            match last {
+                Some(last) if !at_end => after = last,
+                _ => break,
+            }
+        }
+        // A reply begins its way held, and its event is the only one that holds a payload.
+        for kind in [EventKind::TransferRecorded, EventKind::TransferHeld] {
+            self.find_missing(kind, TRANSFERS, |event| {
+                let made = event.detail.get("payload").is_some();
+                event.transfer.into_iter().filter(|_| made).collect()
+            })
+            .await?;
+        }
+        self.find_missing(EventKind::TransferRecorded, DELIVERIES, |event| {
+            let listed = event.detail.get("deliveries").and_then(Value::as_array);
+            let ids = listed.into_iter().flatten();
+            ids.filter_map(|delivery| delivery.get("id")?.as_str()?.parse().ok()).collect()
+        })
+        .await?;
+        self.find_missing(EventKind::TransferRecorded, PAYLOADS, |event| {
+            event.detail.get("payload").and_then(|id| id.as_str()?.parse().ok()).into_iter().collect()
+        })
+        .await
+    }
+
+    /// The deliveries of transfers, by transfer, and their attempts, by delivery.
+    async fn deliveries_of(
+        &mut self,
+        transfers: &[Uuid],
+    ) -> Result<(HashMap<Uuid, Vec<DeliveryRow>>, HashMap<Uuid, Vec<AttemptRow>>)> {
+        let (mut by_transfer, mut by_delivery) = (HashMap::new(), HashMap::new());
+        if transfers.is_empty() {
+            return Ok((by_transfer, by_delivery));
+        }
+        let rows: Vec<Attempted<DeliveryRow>> = self
+            .select_of(
+                "SELECT id, transfer_id, destination, endpoint, file_name, state, receipt FROM deliveries \
+                 WHERE transfer_id IN (",
+                transfers,
+            )
+            .await?;
+        for row in self.readable(DELIVERIES, rows) {
+            by_transfer.entry(row.transfer_id).or_insert_with(Vec::new).push(row);
+        }
+        let rows: Vec<Attempted<AttemptRow>> = self
+            .select_of(
+                "SELECT a.id, a.delivery_id, a.number, a.node, a.started_at, a.outcome, a.receipt FROM attempts a \
+                 JOIN deliveries d ON d.id = a.delivery_id WHERE d.transfer_id IN (",
+                transfers,
+            )
+            .await?;
+        for row in self.readable(ATTEMPTS, rows) {
+            by_delivery.entry(row.delivery_id).or_insert_with(Vec::new).push(row);
+        }
+        Ok((by_transfer, by_delivery))
+    }
+
+    fn readable<R>(&mut self, table: &'static str, rows: Vec<Attempted<R>>) -> Vec<R> {
+        let (rows, unreadable) = split(rows, Ok);
+        for row in unreadable {
+            let id = row.id.map_or_else(|| "without an id".to_owned(), |id| id.to_string());
+            self.report.find(table, id, row.error);
+        }
+        rows
+    }
+
+    async fn select_of<R>(&self, sql: &'static str, ids: &[Uuid]) -> Result<Vec<R>>
+    where
+        R: for<'r> FromRow<'r, sqlx::sqlite::SqliteRow>
+            + for<'r> FromRow<'r, sqlx::postgres::PgRow>
+            + Send
+            + Unpin,
+    {
+        self.store
+            .read("read the rows of transfers", async {
+                on!(self.store.pool(), c => {
+                    let mut query = QueryBuilder::<Db>::new(sql);
+                    let mut list = query.separated(", ");
+                    for id in ids {
+                        list.push_bind(*id);
+                    }
+                    query.push(")");
+                    query.build_query_as().persistent(false).fetch_all(c).await
+                })
+            })
+            .await
+    }
+
+    fn transfer(
+        &mut self,
+        row: &TransferRow,
+        events: &[Placed],
+        deliveries: &[DeliveryRow],
+        attempts: &HashMap<Uuid, Vec<AttemptRow>>,
+    ) {
+        self.count(TRANSFERS);
+        let id = row.id.to_string();
+        let this = (TRANSFERS, id.as_str());
+        let Some(made) = events.iter().find(|event| event.detail("payload").is_some()) else {
+            if self.is_retired(row.created_at) {
+                self.report.retired += 1;
+            } else {
+                self.report.find(TRANSFERS, &id, "it lacks the event of its recording");
+            }
+            return;
+        };
+        self.note_sealing(events);
+        let told = |key: &str| made.text(key).map(str::to_owned);
+        self.compare(this, "kind", Some(row.kind.clone()), told("kind"));
+        self.compare(this, "flow", Some(row.flow.clone()), made.event.flow.clone());
+        self.compare(this, "partner", row.partner.clone(), made.event.partner.clone());
+        self.compare(this, "parent", row.parent_id.map(|id| id.to_string()), told("parent"));
+        self.compare(this, "payload", Some(row.payload_id.to_string()), told("payload"));
+        let file_name = PeerText::from(row.file_name.as_str()).as_str().to_owned();
+        self.compare(this, "file_name", Some(file_name), told("file_name"));
+        let payload = row.payload_id.to_string();
+        if row.length.is_some() {
+            self.count(PAYLOADS);
+            let payload = (PAYLOADS, payload.as_str());
+            let bytes = made.detail("bytes").map(ToString::to_string);
+            self.compare(payload, "length", row.length.map(|length| length.to_string()), bytes);
+            let stored = row.sha256.as_deref().map(|hash| match <[u8; 32]>::try_from(hash) {
+                Ok(hash) => Sha256(hash).to_string(),
+                Err(_) => format!("{} bytes", hash.len()),
+            });
+            self.compare(payload, "sha256", stored, told("sha256"));
+        }
+        let all: Vec<&Placed> = events.iter().collect();
+        let ends = lasts(&all, |event| leaves(event, &row.state).is_some());
+        if !ends.iter().any(|event| leaves(event, &row.state) == Some(true)) {
+            let last = ends.last().map_or("none", |event| event.event.kind.as_str());
+            self.report.find(
+                TRANSFERS,
+                &id,
+                format!("its state is {:?}, and its last event is {last}", row.state),
+            );
+        }
+        if let Some(ended) = row.ended_at {
+            let at = ended.timestamp_micros();
+            if !ends.iter().any(|event| event.event.at == at) {
+                self.report.find(TRANSFERS, &id, "ended_at is not the time of the event that ended it");
+            }
+        }
+        self.deliveries(made, events, deliveries, attempts);
+    }
+
+    fn deliveries(
+        &mut self,
+        made: &Placed,
+        events: &[Placed],
+        deliveries: &[DeliveryRow],
+        attempts: &HashMap<Uuid, Vec<AttemptRow>>,
+    ) {
+        let listed = made.detail("deliveries").and_then(Value::as_array).cloned().unwrap_or_default();
+        for row in deliveries {
+            self.count(DELIVERIES);
+            let id = row.id.to_string();
+            let this = (DELIVERIES, id.as_str());
+            let Some(told) = listed.iter().find(|told| told.get("id").and_then(Value::as_str) == Some(&id))
+            else {
+                self.report.find(DELIVERIES, &id, "no event tells of it");
+                continue;
+            };
+            let text = |key: &str| told.get(key).and_then(Value::as_str).map(str::to_owned);
+            self.compare(this, "destination", Some(row.destination.clone()), text("destination"));
+            self.compare(this, "endpoint", Some(row.endpoint.clone()), text("endpoint"));
+            let file_name = PeerText::from(row.file_name.as_str()).as_str().to_owned();
+            self.compare(this, "file_name", Some(file_name), text("file_name"));
+            let own: Vec<&Placed> =
+                events.iter().filter(|event| event.event.delivery == Some(row.id)).collect();
+            let ends = lasts(&own, |event| delivery_state(event).is_some());
+            let state = DeliveryState::parse(&row.state);
+            let agrees = if ends.is_empty() {
+                state == Some(DeliveryState::Pending)
+            } else {
+                ends.iter().any(|event| delivery_state(event) == state)
+            };
+            if !agrees {
+                let last = ends.last().map_or("none", |event| event.event.kind.as_str());
+                let what = format!("its state is {:?}, and its last event is {last}", row.state);
+                self.report.find(DELIVERIES, &id, what);
+            }
+            let stored = receipt_of(row.receipt.as_ref());
+            if !ends.iter().any(|event| event.text("receipt_digest") == stored.as_deref())
+                && !(ends.is_empty() && stored.is_none())
+            {
+                let what = match stored {
+                    None => "its receipt is missing",
+                    Some(_) => "its receipt is not the one that its event tells of",
+                };
+                self.report.find(DELIVERIES, &id, what);
+            }
+            self.attempts(row.id, &own, attempts.get(&row.id).map(Vec::as_slice).unwrap_or_default());
+        }
+    }
+
+    fn attempts(&mut self, delivery: Uuid, events: &[&Placed], rows: &[AttemptRow]) {
+        let number = |event: &Placed| event.detail("attempt").and_then(Value::as_i64);
+        let begun: Vec<&&Placed> =
+            events.iter().filter(|event| event.is(EventKind::DeliveryAttempted)).collect();
+        let mut outcomes: BTreeSet<&str> =
+            events.iter().filter_map(|event| delivery_state(event)).map(DeliveryState::as_str).collect();
+        if events.iter().any(|event| event.is(EventKind::DeliveryInterrupted)) {
+            outcomes.insert("interrupted");
+        }
+        let receipts: BTreeSet<&str> =
+            events.iter().filter_map(|event| event.text("receipt_digest")).collect();
+        for row in rows {
+            self.count(ATTEMPTS);
+            let name = format!("{delivery} number {}", row.number);
+            let Some(event) = begun.iter().find(|event| number(event) == Some(row.number)) else {
+                self.report.find(ATTEMPTS, &name, "it lacks the event of its beginning");
+                continue;
+            };
+            let this = (ATTEMPTS, name.as_str());
+            self.compare(this, "node", Some(row.node.clone()), Some(event.event.node.clone()));
+            let started = row.started_at.timestamp_micros().to_string();
+            self.compare(this, "started_at", Some(started), Some(event.event.at.to_string()));
+            if let Some(outcome) = &row.outcome
+                && !outcomes.contains(outcome.as_str())
+            {
+                self.report.find(ATTEMPTS, &name, format!("no event tells of its outcome {outcome:?}"));
+            }
+            if let Some(receipt) = receipt_of(row.receipt.as_ref())
+                && !receipts.contains(receipt.as_str())
+            {
+                self.report.find(ATTEMPTS, &name, "its receipt is not one that an event tells of");
+            }
+        }
+        for event in begun {
+            if !rows.iter().any(|row| Some(row.number) == number(event)) {
+                let name = format!("{delivery} number {}", number(event).unwrap_or_default());
+                self.report.find(
+                    ATTEMPTS,
+                    name,
+                    format!("the row is missing that event {} made", event.event.id),
+                );
+            }
+        }
+    }
+}
