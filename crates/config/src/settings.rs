@@ -20,7 +20,7 @@ use crate::problem::{Place, Problem, any_error};
 use crate::reader::Reader;
 use crate::roots::{Roots, plain};
 use crate::tree;
-use model::{NodeName, Secret};
+use model::{NodeName, Secret, SyslogTarget};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -133,12 +133,16 @@ pub struct Egress {
 }
 
 /// The audit record.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Audit {
     /// Months that events are kept; `None` for ever.
     pub retention_months: Option<u32>,
     /// Time between two seals.
     pub seal_every: Duration,
+    /// A file that each seal is appended to.
+    pub seal_file: Option<PathBuf>,
+    /// A syslog server that each seal is sent to.
+    pub seal_syslog: Option<SyslogTarget>,
 }
 
 /// The process log.
@@ -266,6 +270,8 @@ fn read(all: &Reader<'_>, base: &Path) -> Option<Settings> {
     }
     let number = |name: &str| limits.integer(name).and_then(|n| usize::try_from(n).ok());
     let seal_every = within(&audit, "seal_every", 1..=86_400);
+    let seal_syslog =
+        audit.has("seal_syslog").then(|| parsed(&audit, "seal_syslog", |text| text.parse::<SyslogTarget>()));
     let mut roots = read_roots(&roots, base);
     roots.inline_secrets = all.section("secrets").flag("allow_inline");
     let allow = networks(&egress, "allow");
@@ -299,7 +305,12 @@ fn read(all: &Reader<'_>, base: &Path) -> Option<Settings> {
         },
         roots,
         egress: Egress { allow, allow_loopback: egress.flag("allow_loopback") },
-        audit: Audit { retention_months: (retention > 0).then_some(retention), seal_every: seal_every? },
+        audit: Audit {
+            retention_months: (retention > 0).then_some(retention),
+            seal_every: seal_every?,
+            seal_file: audit.text("seal_file").map(|text| beside(base, &text.value)),
+            seal_syslog: seal_syslog.map_or(Some(None), |target| target.map(Some))?,
+        },
         log: Log {
             format: log.word("format", |word| {
                 Some(if word == "json" { LogFormat::Json } else { LogFormat::Text })

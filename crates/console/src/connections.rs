@@ -99,6 +99,7 @@ const fn protocol_word(protocol: Protocol) -> &'static str {
         Protocol::Smtp => "SMTP",
         Protocol::Imap => "IMAP",
         Protocol::Pop3 => "POP3",
+        Protocol::Syslog => "syslog",
     }
 }
 

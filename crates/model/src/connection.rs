@@ -67,6 +67,8 @@ words! {
         Imap = "imap",
         /// Mail reading.
         Pop3 = "pop3",
+        /// Messages to a syslog server.
+        Syslog = "syslog",
     }
 }
 
@@ -85,6 +87,8 @@ words! {
         Console = "console",
         /// Sending a receipt.
         Receipt = "receipt",
+        /// Sending audit seals out.
+        Audit = "audit",
     }
 }
 

@@ -23,6 +23,7 @@ mod peer_text;
 mod quoted;
 mod secret;
 mod state;
+mod syslog;
 mod template;
 mod transfer;
 
@@ -47,6 +48,7 @@ pub use state::{
     DeliveryEvent, DeliveryState, IllegalTransition, Lifecycle, OfferEvent, OfferState, TransferEvent,
     TransferState, transition,
 };
+pub use syslog::SyslogTarget;
 pub use template::{NameTemplate, TemplateError, TemplateValues};
 pub use transfer::{
     Claim, Delivery, Offer, OfferIdentity, Outcome, PayloadRecord, Receipt, ReceiptKind, Sha256, Transfer,

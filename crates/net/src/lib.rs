@@ -6,6 +6,7 @@
 //!
 //! Where to look:
 //! * out: [`Net::dial`], [`DialRequest`], [`TlsProfile`], [`EgressRules`], [`Proxy`]
+//! * syslog out: [`Net::send_syslog`]
 //! * HTTP out: [`http::HttpClient`]
 //! * HTTP in: [`http::HttpServers`], [`http::Handler`]
 //! * the record: [`ConnectionLog`], [`ConnectionHandle`]
@@ -20,16 +21,19 @@ mod record;
 mod resolve;
 mod socket;
 mod stream;
+mod syslog;
 mod tls;
 
 pub use connection::{ConnectionHandle, NowFn};
 pub use dial::DialRequest;
 pub use egress::{EgressRules, Network};
 pub use model::ConnectionFailed;
+pub use model::SyslogTarget;
 pub use proxy::{HttpConnect, Proxy};
 pub use record::{ConnectionLog, Opened, TurnedAway};
 pub use resolve::{Resolver, SystemResolver};
 pub use stream::Stream;
+pub use syslog::syslog_message;
 pub use tls::{ClientCertificate, ServerTls, ServerTlsOptions, TlsOptions, TlsProfile, Trust};
 
 use model::{NodeName, Timestamp};

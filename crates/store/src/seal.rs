@@ -227,6 +227,15 @@ impl Store {
         Ok(rows.into_iter().map(SealRow::into_seal).collect())
     }
 
+    /// Seals from one number to another as number and line of JSON ([`Seal::export`]), at most so many.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn exported_seals(&self, from: i64, to: i64, at_most: usize) -> Result<Vec<(i64, String)>> {
+        let seals = self.seal_headers(from, i64::try_from(at_most).unwrap_or(i64::MAX)).await?;
+        Ok(seals.iter().take_while(|seal| seal.seq <= to).map(|seal| (seal.seq, seal.export())).collect())
+    }
+
     /// Gives each seal from number `from` on as a line of JSON, to be kept elsewhere ([`Seal::export`]).
     /// Returns how many.
     ///

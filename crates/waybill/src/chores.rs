@@ -1,6 +1,7 @@
 //! Upkeep of the audit trail, in the engine's shape.
 
 use crate::process::Ambient;
+use crate::seal_copies::SealCopies;
 use async_trait::async_trait;
 use engine::Upkeep;
 use model::Result;
@@ -14,6 +15,7 @@ pub(crate) struct Sealing {
     pub(crate) sealer: Arc<Sealer>,
     pub(crate) ambient: Ambient,
     pub(crate) every: Duration,
+    pub(crate) copies: Arc<SealCopies>,
 }
 
 #[async_trait]
@@ -27,7 +29,8 @@ impl Upkeep for Sealing {
     }
 
     async fn run(&self) -> Result<()> {
-        self.sealer.seal(&self.store, self.ambient.clock.now()).await.map(drop)
+        self.sealer.seal(&self.store, self.ambient.clock.now()).await?;
+        self.copies.send(&self.store).await
     }
 }
 

@@ -7,6 +7,7 @@ use crate::journal_log::JournalLog;
 use crate::leftovers;
 use crate::process::{Ambient, StateLock};
 use crate::readiness::Readiness;
+use crate::seal_copies::SealCopies;
 use crate::transports::Transports;
 use config::settings::ProxyHeader;
 use config::{Documents, ProcessEnvironment, Settings};
@@ -42,6 +43,7 @@ pub(crate) struct Gateway {
     pub(crate) staging: Staging,
     pub(crate) journal: Arc<Journal>,
     pub(crate) sealer: Arc<Sealer>,
+    copies: Arc<SealCopies>,
     pub(crate) engine: Engine,
     pub(crate) servers: HttpServers,
     pub(crate) transports: Transports,
@@ -117,6 +119,7 @@ impl Gateway {
         leftovers::ship(&settings.state_directory, &store, &settings.node, &ambient).await;
         let log = JournalLog { journal: Arc::clone(&journal), ids: Arc::clone(&ambient.random) };
         let net = Net::new(net_settings(&settings, &ambient), Arc::new(log));
+        let copies = Arc::new(SealCopies::new(&settings, &net, &ambient));
         let servers = HttpServers::behind(&net, server_limits(&settings), trusted_proxies(&settings));
         let transports = Transports::new(&settings, &net, &servers);
         let (definitions, in_force) = watch::channel(Arc::new(Definitions::default()));
@@ -138,6 +141,7 @@ impl Gateway {
             staging,
             journal,
             sealer,
+            copies,
             engine,
             servers,
             transports,
@@ -233,6 +237,7 @@ impl Gateway {
                 sealer: Arc::clone(&self.sealer),
                 ambient: self.ambient.clone(),
                 every: self.settings.audit.seal_every,
+                copies: Arc::clone(&self.copies),
             }),
             Arc::new(Months {
                 store: self.store.clone(),

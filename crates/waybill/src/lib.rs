@@ -16,6 +16,7 @@ mod leftovers;
 mod logging;
 mod process;
 mod readiness;
+mod seal_copies;
 mod transports;
 
 use clap::Parser;

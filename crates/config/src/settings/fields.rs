@@ -227,6 +227,18 @@ pub(super) static AUDIT: &[Field] = &[
          and the seals stay.",
     ),
     Field::preset("seal_every", DURATION, "1m", "How often new events are sealed. 1s to 1d."),
+    Field::optional(
+        "seal_file",
+        TEXT,
+        "A file to which each seal is appended as it is made, a line of JSON each: for `audit verify --seals`. Put \
+         it where the database's administrators cannot write, and mark it as append-only. Relative to this file.",
+    ),
+    Field::optional(
+        "seal_syslog",
+        TEXT,
+        "A syslog server that each seal is sent to as it is made (RFC 5424): \"udp://HOST:514\", \
+         \"tcp://HOST:601\" or \"unix:/dev/log\". The rules of `egress` hold for it.",
+    ),
 ];
 
 pub(super) static LOG: &[Field] = &[

@@ -134,8 +134,11 @@ pub(crate) async fn verify(settings: &Settings, wanted: Verify, output: Output) 
         }))?,
         Output::Text => {
             findings.iter().try_for_each(write::line)?;
-            let verdict =
-                if holds { "the audit trail is as it was sealed" } else { "the audit trail was changed" };
+            let verdict = if trail_holds {
+                "the audit trail is as it was sealed"
+            } else {
+                "the audit trail was changed"
+            };
             write::line(format_args!(
                 "{verdict}: {} events under {} seals, {} not sealed yet, {} removed by retention",
                 report.events, report.seals, report.unsealed, report.removed
