@@ -121,3 +121,77 @@ fn verifying_makes_no_key() {
     assert_eq!(code, 0, "{out} {error}");
     assert!(!state.join("seal.key").exists() && !state.join("seal.key.pub").exists());
 }
+
+fn sqlite(pair: &Pair, sql: &str) {
+    let file = pair.acme.directory().join("state/waybill.db");
+    let done = std::process::Command::new("sqlite3").arg(file).arg(format!(".timeout 5000\n{sql}")).output();
+    let done = done.unwrap();
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+}
+
+#[test]
+fn what_a_hand_in_the_database_does_is_found_without_being_told_of_a_seal() {
+    let terms =
+        Terms { settings: "[audit]\nseal_every = \"1s\"\nseal_file = \"seals.jsonl\"", ..Terms::default() };
+    let mut pair = Pair::new(&terms);
+    put(&pair.folder(), b"one.edi", b"an order");
+    pair.start();
+    pair.acme.wait_for("completed", 1, PATIENCE);
+    let newest = || pair.acme.json(&["audit", "verify"])["newest"]["seal"].as_i64();
+    eventually("four seals", PATIENCE, || newest().filter(|seal| *seal >= 4));
+    let (code, out, error) = acme(&pair, &["audit", "verify", "--records"]);
+    assert!(code == 0 && out.contains("noted in") && out.contains("the rows agree"), "{code} {out} {error}");
+
+    // A row that people look at.
+    sqlite(
+        &pair,
+        "UPDATE transfers SET file_name = 'two.edi'; UPDATE connections SET remote = '192.0.2.9:22'",
+    );
+    let (code, out, _) = acme(&pair, &["audit", "verify", "--records"]);
+    assert!(
+        code == 2 && out.contains("transfers ") && out.contains("file_name is \"two.edi\""),
+        "{code} {out}"
+    );
+    assert!(out.contains("connections ") && out.contains("remote is"), "{out}");
+    assert_eq!(acme(&pair, &["audit", "verify"]).0, 0, "the events are as sealed");
+    sqlite(&pair, "UPDATE transfers SET file_name = 'one.edi'");
+
+    // A row that a newer node might have written hides no other.
+    sqlite(&pair, "UPDATE transfers SET state = 'pondering'");
+    let (code, out, error) = acme(&pair, &["transfer", "list"]);
+    assert!(code == 0 && out.contains("unreadable:") && out.contains("pondering"), "{code} {out} {error}");
+    let list = pair.acme.json(&["transfer", "list"]);
+    assert_eq!(list[0]["unreadable"], true, "{list}");
+    sqlite(&pair, "UPDATE transfers SET state = 'completed'");
+
+    // While the node runs: the end of the trail goes, and it would seal anew.
+    sqlite(
+        &pair,
+        "DELETE FROM audit_seals WHERE seq >= 3; DELETE FROM audit_events WHERE kind = 'delivery.delivered'",
+    );
+    eventually("the alarm", PATIENCE, || {
+        let (code, out, _) = acme(&pair, &["audit", "verify"]);
+        (code == 2 && out.contains("has refused to seal") && out.contains("accept-restored")).then_some(())
+    });
+    assert_eq!(search(&pair, &["--kind", "audit.alarm"]).len(), 1);
+    let copy = pair.acme.directory().join("seals.jsonl");
+    let (code, out, _) = acme(&pair, &["audit", "verify", "--seals", copy.to_str().unwrap()]);
+    assert!(code == 2 && out.contains("is missing"), "{code} {out}");
+    // It stays, over a restart, until it is accepted on record.
+    assert!(pair.acme.stop().success());
+    pair.acme.start();
+    assert_eq!(acme(&pair, &["audit", "verify"]).0, 2);
+    let (code, _, error) = acme(&pair, &["audit", "accept-restored", "--reason", " "]);
+    assert!(code == 1 && error.contains("--reason"), "{code} {error}");
+    let (code, out, error) = acme(&pair, &["audit", "accept-restored", "--reason", "backup of Monday"]);
+    assert_eq!(code, 0, "{out} {error}");
+    let record = search(&pair, &["--kind", "audit.restored"]);
+    assert_eq!(record[0]["detail"]["reason"], "backup of Monday", "{record:?}");
+    eventually("sealing goes on", PATIENCE, || {
+        let report = pair.acme.json(&["audit", "verify"]);
+        (report["newest"]["seal"].as_i64()? > 2).then_some(())
+    });
+    // Accepting is not forgetting: the row whose event is gone still lacks it.
+    let (code, out, _) = acme(&pair, &["audit", "verify", "--records"]);
+    assert!(code == 2 && out.contains("deliveries "), "{code} {out}");
+}

@@ -1,4 +1,5 @@
-//! Rows of connections against `connection.opened` and `connection.closed`.
+//! Rows of connections against `connection.opened` and `connection.closed`, or `connection.failed` of a dial
+//! that gave none.
 
 use super::{PAGE, Placed, RowReport, Run};
 use crate::either::on;
@@ -75,21 +76,29 @@ impl Run<'_> {
             }
         }
         self.find_missing(EventKind::ConnectionOpened, TABLE, |event| event.connection.into_iter().collect())
-            .await
+            .await?;
+        self.find_missing(EventKind::ConnectionFailed, TABLE, |event| {
+            let dialled = event.detail.get("direction").is_some();
+            event.connection.into_iter().filter(|_| dialled).collect()
+        })
+        .await
     }
 
     fn connection(&mut self, row: ConnectionRow, events: &[Placed]) {
         self.count(TABLE);
         let id = row.id.to_string();
         let this = (TABLE, id.as_str());
-        let opened = events.iter().find(|event| event.is(EventKind::ConnectionOpened));
+        let dial = events
+            .iter()
+            .find(|event| event.is(EventKind::ConnectionFailed) && event.detail("direction").is_some());
+        let opened = events.iter().find(|event| event.is(EventKind::ConnectionOpened)).or(dial);
         // The owner's own word comes after what a later process of its node says, if both are there.
         let closed = events.iter().rev().filter(|event| event.is(EventKind::ConnectionClosed));
         let closed = closed
             .clone()
             .find(|event| event.detail("bytes_in").is_some())
             .or_else(|| events.iter().rev().find(|event| event.is(EventKind::ConnectionClosed)));
-        if self.is_retired(row.opened_at) && (opened.is_none() || closed.is_none()) {
+        if self.is_retired(row.opened_at) && (opened.is_none() || (closed.is_none() && dial.is_none())) {
             self.report.retired += 1;
             return;
         }
@@ -117,6 +126,18 @@ impl Run<'_> {
             self.compare(this, "security", security, opened.detail("security").map(model::canonical_json));
         } else if closed.is_none() || row.direction.is_some() {
             self.report.find(TABLE, &id, "it lacks the event of its opening");
+        }
+        if let (None, Some(dial)) = (closed, dial) {
+            self.compare(this, "reason", text(&row.reason), dial.text("error").map(str::to_owned));
+            self.compare(this, "failed", row.failed.map(|failed| failed.to_string()), Some("true".into()));
+            let lasted = dial.detail("duration_micros").map(ToString::to_string);
+            self.compare(
+                this,
+                "duration_micros",
+                row.duration_micros.map(|micros| micros.to_string()),
+                lasted,
+            );
+            return;
         }
         let Some(closed) = closed else {
             if row.closed_at.is_some() {

@@ -4,8 +4,8 @@ use crate::testing::{TestStore, at, both};
 use crate::tests::fixture::{claim, claim_one, delivered, failed, lease, now, recorded_with_event, retry};
 use crate::{Journal, JournalEntry, JournalSettings, NewUser, Role};
 use model::{
-    Actor, AuditEvent, ConnectionClosed, ConnectionId, ConnectionOpened, Direction, EventId, NodeName,
-    PeerText, Protocol, Purpose, Secret, Security,
+    Actor, AuditEvent, ConnectionClosed, ConnectionFailed, ConnectionId, ConnectionOpened, Direction,
+    EventId, NodeName, PeerText, Protocol, Purpose, Secret, Security,
 };
 use std::time::Duration;
 
@@ -98,6 +98,20 @@ async fn connections(store: &TestStore) {
             journal.append(JournalEntry::Closed(closed)).await.unwrap();
         }
     }
+    let failed = ConnectionFailed {
+        id: ConnectionId::new(Uuid::now_v7()),
+        at: at(9),
+        node: node.clone(),
+        protocol: Protocol::Sftp,
+        purpose: Purpose::Deliver,
+        endpoint: Some("globex".into()),
+        host: PeerText::from("host:22"),
+        remote: None,
+        proxy: None,
+        duration: Duration::from_micros(3),
+        error: PeerText::from("refused"),
+    };
+    journal.append(JournalEntry::Failed(failed)).await.unwrap();
     journal.ship_pending(store, now()).await.unwrap();
 }
 
@@ -114,7 +128,7 @@ both! {
         let books = books(store).await;
         let report = books.verify(&RowOptions::default()).await;
         assert!(report.holds(), "{:?}", report.findings);
-        assert_eq!((report.rows["transfers"], report.rows["deliveries"], report.rows["connections"]), (4, 8, 3));
+        assert_eq!((report.rows["transfers"], report.rows["deliveries"], report.rows["connections"]), (4, 8, 4));
         assert_eq!((report.rows["attempts"], report.rows["users"], report.rows["revisions"]), (9, 2, 1));
         assert_eq!((report.unsealed, report.retired), (0, 0));
         let range = RowOptions { from: Some(at(2)), to: Some(at(3)) };
@@ -136,6 +150,8 @@ both! {
             ("connections", format!("UPDATE connections SET bytes_out = 7 WHERE id = {}", last("connections", "closed_at IS NOT NULL"))),
             ("connections", format!("UPDATE connections SET failed = TRUE WHERE id = {}", last("connections", "closed_at IS NOT NULL"))),
             ("connections", format!("UPDATE connections SET closed_at = opened_at, reason = 'x' WHERE id = {}", last("connections", "closed_at IS NULL"))),
+            ("connections", "UPDATE connections SET reason = 'none of ours' WHERE reason = 'refused'".to_owned()),
+            ("connections", "DELETE FROM connections WHERE reason = 'refused'".to_owned()),
             ("connections", format!("DELETE FROM connections WHERE id = {}", some("connections"))),
             ("transfers", format!("UPDATE transfers SET file_name = 'other.edi' WHERE id = {}", some("transfers"))),
             ("transfers", format!("UPDATE transfers SET flow = 'other' WHERE id = {}", some("transfers"))),
