@@ -322,9 +322,9 @@ impl Run<'_> {
                 self.report.find(DELIVERIES, &id, what);
             }
             let stored = receipt_of(row.receipt.as_ref());
-            if !ends.iter().any(|event| event.text("receipt_digest") == stored.as_deref())
-                && !(ends.is_empty() && stored.is_none())
-            {
+            let is_told = ends.iter().any(|event| event.text("receipt_digest") == stored.as_deref());
+            let is_none_yet = ends.is_empty() && stored.is_none();
+            if !is_told && !is_none_yet {
                 let what = match stored {
                     None => "its receipt is missing",
                     Some(_) => "its receipt is not the one that its event tells of",
