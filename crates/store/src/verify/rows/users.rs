@@ -84,17 +84,17 @@ impl Run<'_> {
         }
         let mut after = 0;
         loop {
-            let rows: Vec<(i64, String, Json<Value>)> = self
+            let rows: Vec<(i64, String, String, Json<Value>)> = self
                 .store
                 .read("read the revisions of the definitions", async {
                     on!(self.store.pool(), c => sqlx::query_as(
-                        "SELECT number, digest, documents FROM revisions WHERE number > $1 ORDER BY number LIMIT 10")
+                        "SELECT number, author, digest, documents FROM revisions WHERE number > $1 ORDER BY number LIMIT 10")
                         .bind(after).fetch_all(c).await)
                 })
                 .await?;
             let Some((last, ..)) = rows.last() else { break };
             after = *last;
-            for (number, digest, documents) in rows {
+            for (number, author, digest, documents) in rows {
                 self.count(TABLE);
                 let name = number.to_string();
                 let this = (TABLE, name.as_str());
@@ -107,6 +107,7 @@ impl Run<'_> {
                         self.note_sealing([&event]);
                         let says = event.text("digest").map(str::to_owned);
                         self.compare(this, "digest", Some(digest), says);
+                        self.compare(this, "author", Some(author), Some(event.event.actor.clone()));
                     }
                     None if self.removed_months.is_empty() => {
                         self.report.find(TABLE, number, "it lacks the event of its coming into force");
