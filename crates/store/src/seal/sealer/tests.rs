@@ -2,6 +2,7 @@ use super::*;
 use crate::seal::mark::MarkFile;
 use crate::testing::{TestStore, at, both, event};
 use crate::verify::{Finding, VerifyOptions, VerifyReport};
+use model::Actor;
 use std::sync::{Arc, Mutex, PoisonError};
 use uuid::Uuid;
 

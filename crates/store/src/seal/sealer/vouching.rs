@@ -1,0 +1,151 @@
+//! What a node, or a person at it, vouches for on signed record: other nodes' keys, and a restored database.
+
+use super::super::TrustedKeys;
+use super::super::mark::{NotedKey, NotedSeal, SealMark};
+use super::{Sealer, Standing, unknown_key};
+use crate::verify::{Restored, key_record, load_records};
+use crate::{Backend, Store};
+use model::{Actor, AuditEvent, Error, ErrorKind, EventId, EventKind, Result, Timestamp};
+use serde_json::{Map, Value};
+use std::collections::BTreeMap;
+
+impl Sealer {
+    /// Learns the keys of the nodes that share the directory, and vouches for them in the trail.
+    pub(super) async fn learn_keys(&self, store: &Store, mark: &mut SealMark, now: Timestamp) -> Result<()> {
+        let Some(peers) = &self.peers else { return Ok(()) };
+        // Its own may have been taken away, or the directory made anew. A disk that is away stops no seal.
+        let found = peers.publish(&self.key).and_then(|()| peers.read()).unwrap_or_else(|error| {
+            tracing::warn!(error = error.chain(), "the nodes' seal keys cannot be exchanged");
+            BTreeMap::new()
+        });
+        for (id, pem) in found {
+            if id != self.key.id() && !mark.keys.contains_key(&id) {
+                self.vouch(store, &id, &pem, Actor::System, now).await?;
+                tracing::info!(key = id, "learned the seal key of another node");
+                mark.keys.insert(id, NotedKey { public_pem: pem, newest: None });
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) async fn vouch(
+        &self,
+        store: &Store,
+        id: &str,
+        pem: &str,
+        actor: Actor,
+        now: Timestamp,
+    ) -> Result<()> {
+        let event = (self.ids)();
+        let detail = key_record(event, id, pem, Map::new(), &self.key)?;
+        let record = AuditEvent::new(EventId::new(event), now, self.node.clone(), EventKind::AuditKeyTrusted)
+            .by(actor);
+        store.append_events(vec![AuditEvent { detail, ..record }]).await
+    }
+
+    /// Vouches for a key that a person names: that of a node which shares no directory with this one.
+    /// Returns its id.
+    ///
+    /// # Errors
+    /// It is no Ed25519 public key; the database or the state directory failed.
+    pub async fn trust_key(&self, store: &Store, pem: &str, actor: Actor, now: Timestamp) -> Result<String> {
+        let id = TrustedKeys::id_of_pem(pem.as_bytes())?;
+        let _lock = self.file.lock().await?;
+        let mut mark = self.file.read()?.unwrap_or_default();
+        self.vouch(store, &id, pem, actor, now).await?;
+        if id != self.key.id() {
+            mark.keys.entry(id.clone()).or_insert(NotedKey { public_pem: pem.to_owned(), newest: None });
+            self.file.write(&mark).await?;
+        }
+        Ok(id)
+    }
+
+    /// Accepts the trail as it is found, though this node has noted another: after an older database was
+    /// restored, above all. The decision is a signed record in the trail, which the other nodes follow;
+    /// what had raised the alarm is named in it. Answers the seal that was known and the one that was found.
+    ///
+    /// # Errors
+    /// There is nothing to accept; the database or the state directory failed.
+    pub async fn accept(
+        &self,
+        store: &Store,
+        reason: &str,
+        actor: Actor,
+        now: Timestamp,
+    ) -> Result<(NotedSeal, NotedSeal)> {
+        const OPERATION: &str = "accept the audit trail as it is";
+        let _turn = self.turn.lock().await;
+        let _lock = self.file.lock().await?;
+        let (mut mark, unread) = match self.file.read() {
+            Ok(mark) => (mark.unwrap_or_default(), None),
+            Err(error) if error.kind() == ErrorKind::IntegrityFailed => {
+                (SealMark::default(), Some(error.chain()))
+            }
+            Err(error) => return Err(error),
+        };
+        let known = mark.newest;
+        let standing = self.compare(store, &mut mark).await?;
+        let what = match (&mark.alarm, unread, standing) {
+            (Some(alarm), _, _) => alarm.what.clone(),
+            (None, Some(unread), _) => unread,
+            (None, None, Standing::Wrong(what)) => what,
+            (None, None, Standing::UnknownKey { seal, key }) => {
+                return Err(Error::permanent(ErrorKind::ConfigInvalid, OPERATION)
+                    .with("found", unknown_key(seal, &key)));
+            }
+            (None, None, Standing::Good(_)) => {
+                return Err(Error::permanent(ErrorKind::ConfigInvalid, OPERATION)
+                    .advice("the trail is the one that this node has noted: there is nothing to accept"));
+            }
+        };
+        if store.backend() == Backend::Postgres {
+            store.raise_positions().await?;
+        }
+        let found = store.last_seal().await?.map_or(NotedSeal::BEGINNING, |seal| NotedSeal::of(&seal));
+        let event = (self.ids)();
+        let facts = Map::from_iter([
+            ("reason".to_owned(), Value::from(reason)),
+            ("alarm".to_owned(), Value::from(what)),
+        ]);
+        let detail = Restored::record(event, &known, &found, facts, &self.key)?;
+        let record =
+            AuditEvent::new(EventId::new(event), now, self.node.clone(), EventKind::AuditRestored).by(actor);
+        store.append_events(vec![AuditEvent { detail, ..record }]).await?;
+        // Cut off here, the next run follows the record by itself.
+        follow(&mut mark, &Restored { event, known, found });
+        self.file.write(&mark).await?;
+        self.tell(None, None);
+        Ok((known, found))
+    }
+
+    /// Follows a record by which an administrator accepted a restored database, on this node or another; at
+    /// most one, and each once. True when one was followed.
+    pub(super) async fn follow_accepted(&self, store: &Store, mark: &mut SealMark) -> Result<bool> {
+        let records = load_records(store, &self.trusted(mark)?).await?;
+        let fitting = records.restored.into_iter().rev().find(|restored| {
+            mark.newest.seal <= restored.known.seal && !mark.accepted.contains(&restored.event)
+        });
+        let Some(restored) = fitting else { return Ok(false) };
+        tracing::warn!(record = %restored.event, "the trail of a restored database was accepted");
+        follow(mark, &restored);
+        Ok(true)
+    }
+
+    /// Notes records that needed no following here: they must not be followed later, when the trail has gone
+    /// on from what was accepted.
+    pub(super) async fn use_up_accepted(&self, store: &Store, mark: &mut SealMark) -> Result<()> {
+        let records = load_records(store, &self.trusted(mark)?).await?;
+        mark.accepted.extend(records.restored.iter().map(|restored| restored.event));
+        Ok(())
+    }
+}
+
+fn follow(mark: &mut SealMark, restored: &Restored) {
+    mark.newest = restored.found;
+    mark.pending = None;
+    mark.alarm = None;
+    mark.accepted.insert(restored.event);
+    for key in mark.keys.values_mut() {
+        key.newest = key.newest.filter(|(seal, _)| *seal <= restored.found.seal && !restored.gives_up(*seal));
+    }
+}
