@@ -17,7 +17,7 @@ const PAST_THE_LEASE: Duration = Duration::from_secs(9);
 const PATIENCE: Duration = Duration::from_secs(30);
 
 struct Pair {
-    root: TempDir,
+    _root: TempDir,
     url: String,
     one: Gateway,
     two: Gateway,
@@ -44,7 +44,7 @@ impl Pair {
         one.start();
         two.start();
         let traffic = Traffic::begin(root.path(), vec![fast, lane]);
-        (Self { root, url, one, two }, traffic)
+        (Self { _root: root, url, one, two }, traffic)
     }
 
     fn log(&self) -> String {
