@@ -66,7 +66,7 @@ fn known_unknown_changed_and_revoked_are_told_apart() {
         messages.push(message);
     }
     assert!(messages[0].contains(&fingerprint(OTHER)), "{}", messages[0]);
-    assert!(messages[1].contains("on file \"ssh-rsa"), "{}", messages[1]);
+    assert!(messages[1].contains("ssh-rsa SHA256:"), "{}", messages[1]);
     assert!(messages[2].contains("nothing for this host"), "{}", messages[2]);
 }
 
