@@ -371,6 +371,7 @@ impl EventWords<'_> {
             Some(Purpose::Test) => ", for a test",
             Some(Purpose::Console) => ", for a page of the console",
             Some(Purpose::Receipt) => ", to send a receipt",
+            Some(Purpose::Audit) => ", to send audit seals out",
             None => "",
         }
     }
