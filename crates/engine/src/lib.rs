@@ -23,6 +23,7 @@ mod guard;
 mod intake;
 mod lease;
 mod poller;
+mod reading;
 mod recording;
 mod running;
 mod settling;

@@ -29,8 +29,8 @@ pub(crate) struct Poller {
     pub(crate) first_after: Duration,
     /// What was staged and is not recorded yet, also by this flow's pollers of earlier revisions.
     pub(crate) in_hand: TaskTracker,
-    /// Offers that were gone when they were opened, and how many polls ago.
-    pub(crate) gone: Mutex<HashMap<String, u8>>,
+    /// Offers that were gone or changed when they were read, and how many polls ago.
+    pub(crate) missed: Mutex<HashMap<String, u8>>,
 }
 
 /// The share of each flow in the time over which the first polls of many are spread.
@@ -60,7 +60,7 @@ impl Poller {
         let in_hand = shared.in_hand().entry(flow.name.clone()).or_default().clone();
         // Closed, so that it can be waited for; what comes later is counted all the same.
         in_hand.close();
-        Arc::new(Self { shared, flow, poll, first_after, in_hand, gone: Mutex::default() })
+        Arc::new(Self { shared, flow, poll, first_after, in_hand, missed: Mutex::default() })
     }
 
     /// Polls at each interval while this node holds the source's lease. After a poll that failed for
@@ -138,7 +138,7 @@ impl Poller {
     }
 
     async fn poll_once(self: &Arc<Self>, lease: &NodeLease) -> Result<(), Trouble> {
-        self.forget_gone();
+        self.forget_missed();
         let (endpoint, transport) = self.shared.endpoint(&self.poll.endpoint).map_err(Trouble::Source)?;
         let source = transport
             .source(endpoint, Arc::clone(&self.flow), self.shared.services.clone())
@@ -171,11 +171,11 @@ impl Poller {
             let (poller, source) = (Arc::clone(self), Arc::clone(&source));
             let found = Discovered { offer, at: self.shared.now(), lease: lease.clone() };
             async move {
-                let staged = poller.stage(source.as_ref(), &found.offer).await;
-                (found, staged)
+                let read = poller.read(source.as_ref(), &found.offer).await;
+                (found, read)
             }
         });
-        let take = |(found, staged)| Arc::clone(self).hand_over(Arc::clone(&source), found, staged);
+        let take = |(found, read)| Arc::clone(self).hand_over(Arc::clone(&source), found, read);
         // Staging runs ahead in both cases. In an ordered flow recording keeps the order of the
         // offers; otherwise whatever is staged first is recorded first.
         if self.flow.ordered {

@@ -152,6 +152,7 @@ impl Shared {
                 match settled {
                     Settled::Done => "done",
                     Settled::Kept => "kept",
+                    Settled::Gone => "gone",
                     Settled::Changed => "changed",
                 },
             );

@@ -28,6 +28,9 @@ words! {
         OfferRefused = "offer.refused",
         /// An offer changed while it was read; it will be offered anew.
         OfferChanged = "offer.changed",
+        /// An offer was taken although what its place tells of it does not fit what was read: a wrong size, or times
+        /// that change.
+        OfferContradicted = "offer.contradicted",
         /// The source was settled: file deleted, archived, moved or kept.
         OfferSettled = "offer.settled",
         /// The source could not be settled yet.
@@ -309,6 +312,7 @@ impl EventKind {
             Self::PollFailed
             | Self::OfferBackedOff
             | Self::OfferChanged
+            | Self::OfferContradicted
             | Self::SettleFailed
             | Self::DeliveryRetrying
             | Self::DeliveryInterrupted

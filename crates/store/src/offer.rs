@@ -4,5 +4,6 @@ mod known;
 mod record;
 mod settle;
 
+pub use known::EarlierTries;
 pub(crate) use record::insert_settled;
 pub use record::{OfferFailed, RecordOffer, Recorded};

@@ -223,19 +223,22 @@ pub(crate) fn entry(path: RemotePath, stat: &Stat) -> Entry {
     let kind = match FileType::from_raw_mode(stat.st_mode) {
         FileType::RegularFile => EntryKind::File,
         FileType::Directory => EntryKind::Directory,
+        FileType::Symlink => EntryKind::Link,
         _ => EntryKind::Other,
     };
     Entry {
         path,
         kind,
         size: u64::try_from(stat.st_size).ok(),
-        modified: modified(stat),
+        modified: time(stat.st_mtime.into(), stat.st_mtime_nsec),
         version: Some(stat.st_ino.to_string()),
+        // Set by the system alone: a program that fills a file and sets its time back cannot hide that it writes.
+        changed: time(stat.st_ctime.into(), stat.st_ctime_nsec),
     }
 }
 
-#[allow(clippy::useless_conversion, reason = "the field's type differs between architectures")]
-fn modified(stat: &Stat) -> Option<Timestamp> {
-    let nanos = u32::try_from(stat.st_mtime_nsec).ok()?;
-    DateTime::from_timestamp(i64::from(stat.st_mtime), nanos / 1_000 * 1_000)
+/// A time of the system's, cut to microseconds.
+fn time(seconds: i64, nanos: impl TryInto<u32>) -> Option<Timestamp> {
+    let nanos = nanos.try_into().ok()?;
+    DateTime::from_timestamp(seconds, nanos / 1_000 * 1_000)
 }

@@ -143,6 +143,10 @@ impl Folder for SftpFolder {
         missing_told(&lease, read::open(lease.clone(), path, offset, budget).await, path).await
     }
 
+    async fn try_open(&self, path: &RemotePath) -> Result<()> {
+        read::try_open(self.take().await?, path).await
+    }
+
     async fn begin_write(&self, path: &RemotePath, _length: Option<u64>) -> Result<Box<dyn Upload>> {
         let permissions = self.pool.remote().settings.permissions;
         let lease = self.pool.take().await?;

@@ -70,25 +70,37 @@ impl Listing {
         Ok(Some(entries.into_iter().flatten().collect()))
     }
 
-    /// An entry as `stat` would tell it: a server whose listing leaves something out is asked.
+    /// An entry; of what the listing leaves out the server is asked. That it does not tell takes nothing away.
     async fn entry(&self, named: Named) -> std::result::Result<Option<Entry>, Fault> {
         let path = RemotePath::from_bytes(named.name.to_vec());
-        let told = named.attributes;
+        let mut told = named.attributes;
         if told.size.is_some() && told.modified.is_some() && kind(&told, &named.line).is_some() {
             return Ok(Some(entry(path, &told, &named.line)));
         }
         match self.lease.client().stat(&self.directory.join(&path)).await {
-            Ok(told) => Ok(Some(entry(path, &told, &named.line))),
-            // Gone since, or not ours to look at.
-            Err(Fault::Refused(_)) => Ok(None),
+            Ok(more) => {
+                told.size = told.size.or(more.size);
+                told.modified = told.modified.or(more.modified);
+                let has_type = told.permissions.is_some_and(|mode| mode & TYPE != 0);
+                told.permissions =
+                    if has_type { told.permissions } else { more.permissions.or(told.permissions) };
+                Ok(Some(entry(path, &told, &named.line)))
+            }
+            // Gone since.
+            Err(fault) if fault.says_missing() => Ok(None),
+            // Not ours to look at, or this server does not tell: what the listing tells stands.
+            Err(Fault::Refused(_)) => Ok(Some(entry(path, &told, &named.line))),
             Err(fault) => Err(fault),
         }
     }
 }
 
+/// The file type among the bits of permissions.
+const TYPE: u32 = 0o170_000;
+
 /// An entry of a path. `line` is the listing's line for it, where there is one.
 pub(crate) fn entry(path: RemotePath, told: &Attributes, line: &[u8]) -> Entry {
-    let kind = kind(told, line).unwrap_or(EntryKind::Other);
+    let kind = kind(told, line).unwrap_or(EntryKind::Unknown);
     Entry {
         path,
         kind,
@@ -96,19 +108,22 @@ pub(crate) fn entry(path: RemotePath, told: &Attributes, line: &[u8]) -> Entry {
         modified: told.modified.and_then(|seconds| DateTime::from_timestamp(i64::from(seconds), 0)),
         // Version 3 tells nothing that would change with the file behind the name.
         version: None,
+        changed: None,
     }
 }
 
 /// What an entry is, as far as it is told: links are neither file nor directory.
 pub(crate) fn kind(told: &Attributes, line: &[u8]) -> Option<EntryKind> {
-    match told.permissions.map(|mode| mode & 0o170_000) {
+    match told.permissions.map(|mode| mode & TYPE) {
         Some(0o100_000) => Some(EntryKind::File),
         Some(0o040_000) => Some(EntryKind::Directory),
+        Some(0o120_000) => Some(EntryKind::Link),
         // Permissions without a type: the line's first letter tells it, as in ls -l.
         None | Some(0) => match line.first() {
             Some(b'-') => Some(EntryKind::File),
             Some(b'd') => Some(EntryKind::Directory),
-            Some(b'l' | b'p' | b's' | b'b' | b'c') => Some(EntryKind::Other),
+            Some(b'l') => Some(EntryKind::Link),
+            Some(b'p' | b's' | b'b' | b'c') => Some(EntryKind::Other),
             _ => None,
         },
         Some(_) => Some(EntryKind::Other),
@@ -120,16 +135,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_is_surely_a_file_is_one() {
+    fn the_kind_is_told_by_the_type_or_the_line() {
         let told = |mode| Attributes { permissions: mode, ..Attributes::default() };
         for (mode, line, expected) in [
             (Some(0o100_644), "", Some(EntryKind::File)),
             (Some(0o040_755), "-", Some(EntryKind::Directory)),
-            (Some(0o120_777), "-", Some(EntryKind::Other)),
+            (Some(0o120_777), "-", Some(EntryKind::Link)),
             (Some(0o010_644), "-", Some(EntryKind::Other)),
             (Some(0o644), "-rw-r--r--", Some(EntryKind::File)),
             (None, "drwxr-xr-x", Some(EntryKind::Directory)),
-            (None, "lrwxrwxrwx", Some(EntryKind::Other)),
+            (None, "lrwxrwxrwx", Some(EntryKind::Link)),
             (None, "01-02-26 10:00 a.txt", None),
             (None, "", None),
         ] {
@@ -137,6 +152,6 @@ mod tests {
         }
         let at = entry("a".into(), &Attributes { modified: Some(u32::MAX), ..told(None) }, b"");
         assert_eq!(at.modified.unwrap().timestamp(), i64::from(u32::MAX));
-        assert_eq!(at.kind, EntryKind::Other);
+        assert_eq!(at.kind, EntryKind::Unknown, "neither surely a file nor surely none");
     }
 }

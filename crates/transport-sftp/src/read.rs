@@ -2,6 +2,9 @@
 //!
 //! Whoever reads also asks ahead: while what came is used, the rest is on its way. What is asked for
 //! grows with the file and as the process's buffer budget allows, and bounds what is in memory.
+//!
+//! A file ends where the server says that there is no more, not where its stated size ends: servers state sizes
+//! that are too small, too large, or 0. The size only tells how far to ask ahead; one more request goes beyond it.
 
 use crate::client::{self, FileHandle};
 use crate::error::{Fault, code};
@@ -31,6 +34,17 @@ const COMMON_ROOM: u64 = transport::folder::READER_BUFFERS as u64;
 /// What came in one answer.
 type Pieces = Vec<Bytes>;
 
+/// Opens a file and closes it unread.
+///
+/// # Errors
+/// By the server's codes.
+pub(crate) async fn try_open(lease: Lease, path: &RemotePath) -> Result<()> {
+    lease.count();
+    let failed = |fault: Fault| fault.error("open a file to read it", lease.target(), Some(path));
+    let handle = lease.client().open(path, packet::OPEN_READ, None).await.map_err(failed)?;
+    lease.client().close(handle).await.map_err(failed)
+}
+
 /// Opens a file and reads it from an offset to its end.
 ///
 /// # Errors
@@ -58,6 +72,7 @@ pub(crate) async fn open(
         next: offset + u64::from(chunk),
         position: offset,
         size: Size::Asked(stat),
+        is_size_stated: false,
         asked: VecDeque::from([Asked { offset, length: chunk, answer }]),
         outstanding: u64::from(chunk),
         room: u64::from(chunk) * 2,
@@ -83,14 +98,14 @@ struct Asked {
     answer: Awaited,
 }
 
-/// The file's size when it was opened.
+/// The size that the server states of the open file.
 enum Size {
     /// The answer is on its way.
     Asked(Awaited),
     /// So many bytes.
-    Known(u64),
-    /// The server does not tell, or tells nothing: files that are made as they are read have size 0.
-    Untold,
+    Stated(u64),
+    /// The server does not tell, tells 0, as for files that are made as they are read, or tells less than there is.
+    Unknown,
 }
 
 struct Pump {
@@ -104,6 +119,7 @@ struct Pump {
     /// What was handed on.
     position: u64,
     size: Size,
+    is_size_stated: bool,
     asked: VecDeque<Asked>,
     /// Bytes asked for.
     outstanding: u64,
@@ -117,26 +133,37 @@ impl Pump {
     /// The next bytes; `None` at the end.
     async fn next(&mut self) -> std::result::Result<Option<Pieces>, Stop> {
         self.learn_size().await?;
-        if self.end().is_some_and(|end| self.position >= end) {
-            return Ok(None);
-        }
         self.ask_ahead().await?;
         let Some(asked) = self.asked.pop_front() else {
             return Err(Fault::from(Malformed("nothing was asked for")).into());
         };
         let answer = asked.answer.await?;
         self.outstanding -= u64::from(asked.length);
+        let at_stated_end = self.stated_end().is_some_and(|end| asked.offset >= end);
         if answer.kind != DATA {
             return match client::unexpected(answer) {
                 fault if fault.is(code::EOF) => Ok(None),
+                // Beyond the end not every server says so in the words of the draft.
+                Fault::Refused(_) if at_stated_end => Ok(None),
                 fault => Err(fault.into()),
             };
         }
         let came = answer.len() as u64;
-        if came == 0 || came > u64::from(asked.length) {
-            return Err(Fault::from(Malformed("more or less data than asked for")).into());
+        if came > u64::from(asked.length) {
+            return Err(Fault::from(Malformed("more data than asked for")).into());
+        }
+        if came == 0 {
+            // Neither data nor an end. Where a size is stated the engine compares it with what was read.
+            return match self.is_size_stated {
+                true => Ok(None),
+                false => Err(Fault::from(Malformed("no data and no end of the file")).into()),
+            };
         }
         self.position = asked.offset + came;
+        if self.stated_end().is_some_and(|end| self.position > end) {
+            // There is more than was stated.
+            self.size = Size::Unknown;
+        }
         match asked.length - u32::try_from(came).unwrap_or(asked.length) {
             0 => self.grow(),
             rest => self.fill_gap(rest).await?,
@@ -146,17 +173,17 @@ impl Pump {
         Ok(Some(answer.body))
     }
 
-    fn end(&self) -> Option<u64> {
+    fn stated_end(&self) -> Option<u64> {
         match self.size {
-            Size::Known(size) => Some(size),
-            Size::Asked(_) | Size::Untold => None,
+            Size::Stated(size) => Some(size),
+            Size::Asked(_) | Size::Unknown => None,
         }
     }
 
     async fn learn_size(&mut self) -> std::result::Result<(), Stop> {
         let Size::Asked(stat) = &mut self.size else { return Ok(()) };
         let answer = stat.await;
-        self.size = Size::Untold;
+        self.size = Size::Unknown;
         let attributes = match client::attributes(answer?) {
             Ok(attributes) => attributes,
             // Then it is read until the server says that it ends.
@@ -172,17 +199,18 @@ impl Pump {
                     .advice("it is no regular file"),
             ));
         }
+        self.is_size_stated = attributes.size.is_some();
         if let Some(size) = attributes.size.filter(|size| *size > 0) {
-            self.size = Size::Known(size);
+            self.size = Size::Stated(size);
         }
         Ok(())
     }
 
-    /// Asks for as much as there is room for.
+    /// Asks for as much as there is room for, up to one request beyond the stated end.
     async fn ask_ahead(&mut self) -> std::result::Result<(), Fault> {
         while self.asked.len() < REQUESTS
             && (self.asked.is_empty() || self.outstanding + u64::from(self.chunk) <= self.room)
-            && self.end().is_none_or(|end| self.next < end)
+            && self.stated_end().is_none_or(|end| self.next <= end)
         {
             self.ask().await?;
         }
@@ -190,7 +218,10 @@ impl Pump {
     }
 
     async fn ask(&mut self) -> std::result::Result<(), Fault> {
-        let left = self.end().map_or(u64::MAX, |end| end.saturating_sub(self.next));
+        let left = match self.stated_end() {
+            Some(end) if self.next < end => end - self.next,
+            _ => u64::MAX,
+        };
         let length = u32::try_from(left).unwrap_or(u32::MAX).min(self.chunk);
         let answer = self.lease.client().read(&self.handle, self.next, length).await?;
         self.asked.push_back(Asked { offset: self.next, length, answer });
@@ -201,9 +232,6 @@ impl Pump {
 
     /// A server may give less than was asked for; what is missing comes before what follows.
     async fn fill_gap(&mut self, rest: u32) -> std::result::Result<(), Fault> {
-        if self.end().is_some_and(|end| self.position >= end) {
-            return Ok(());
-        }
         let answer = self.lease.client().read(&self.handle, self.position, rest).await?;
         self.asked.push_front(Asked { offset: self.position, length: rest, answer });
         self.outstanding += u64::from(rest);

@@ -10,7 +10,7 @@ use model::{Offer, Outcome, Result};
 use std::sync::Arc;
 use std::time::Duration;
 use transport::folder::{Folder, FolderSource, FolderSourceOptions};
-use transport::{Discovery, FoundOffer, OfferStream, PartStream, Probe, Settled, Source};
+use transport::{AfterRead, Discovery, FoundOffer, OfferStream, Opened, Probe, Settled, Source};
 
 pub(crate) struct SftpSource {
     folder: FolderSource,
@@ -43,12 +43,12 @@ impl Source for SftpSource {
         self.folder.discover(discovery).await
     }
 
-    async fn open(&self, offer: &FoundOffer) -> Result<PartStream> {
+    async fn open(&self, offer: &FoundOffer) -> Result<Opened> {
         self.folder.open(offer).await
     }
 
-    async fn unchanged(&self, offer: &FoundOffer) -> Result<bool> {
-        self.folder.unchanged(offer).await
+    async fn look_again(&self, offer: &FoundOffer) -> Result<AfterRead> {
+        self.folder.look_again(offer).await
     }
 
     async fn settle(&self, offer: &Offer, outcome: Outcome) -> Result<Settled> {

@@ -18,7 +18,7 @@ use testkit::fake::Known;
 use testkit::proxy::{Behaviour, Direction, Ending, FaultProxy};
 use tokio::io::AsyncReadExt;
 use transport::folder::EntryKind;
-use transport::{BufferBudget, Discovery, Transport};
+use transport::{AfterRead, BufferBudget, Discovery, Transport};
 
 const MIB: usize = 1 << 20;
 
@@ -42,16 +42,16 @@ async fn only_regular_files_are_offered_under_their_own_bytes() {
     let offers: Vec<_> = offers.map(Result::unwrap).collect().await;
     let names: Vec<_> = offers.iter().map(|offer| offer.identity.path.to_text()).collect();
     assert_eq!(names, ["caf%E9.txt", "plain.txt"]);
-    let mut parts = source.open(&offers[0]).await.unwrap();
-    let mut part = parts.next().await.unwrap().unwrap();
+    let mut opened = source.open(&offers[0]).await.unwrap();
+    let mut part = opened.parts.next().await.unwrap().unwrap();
     let mut text = String::new();
     part.reader.read_to_string(&mut text).await.unwrap();
     assert_eq!((part.file_name.as_bytes(), text.as_str()), (&b"caf\xe9.txt"[..], "latin"));
-    assert!(source.unchanged(&offers[0]).await.unwrap());
+    assert_eq!(source.look_again(&offers[0]).await.unwrap(), AfterRead::Unchanged);
 
     let folder = world.folder(&endpoint);
     for (name, kind) in
-        [("link.txt", EntryKind::Other), ("fifo", EntryKind::Other), ("directory", EntryKind::Directory)]
+        [("link.txt", EntryKind::Link), ("fifo", EntryKind::Other), ("directory", EntryKind::Directory)]
     {
         assert_eq!(folder.stat(&name.into()).await.unwrap().kind, kind, "{name}");
     }

@@ -12,7 +12,7 @@ pub const READER_BUFFERS: usize = 256 * 1024;
 
 pub use destination::{FolderDestination, Overwrite, PUBLISHING, WRITING, WriteOptions};
 pub use names::{NAME_LIMIT, check_affix, parse_directory};
-pub use source::{CAUSE, FolderSource, FolderSourceOptions, check_poll};
+pub use source::{CAUSE, FolderSource, FolderSourceOptions, GONE, check_poll};
 
 use async_trait::async_trait;
 use futures::stream::BoxStream;
@@ -22,8 +22,9 @@ use tokio::io::AsyncRead;
 /// A place with files in directories. Paths are as the place itself takes them: absolute, or relative
 /// to where a login starts; the empty path is that start itself.
 ///
-/// `list` and `stat` tell the same size, time and version of an unchanged file: offers are compared by
-/// them. A place that cannot tell one of them tells it in neither.
+/// `list` and `stat` should tell the same size, time and version of an unchanged file: offers are compared by
+/// them. What only one of them tells contradicts nothing. Where they contradict each other, listings are compared
+/// with listings, and looks with looks.
 #[async_trait]
 pub trait Folder: Send + Sync {
     /// What the place can do. Asked after a connection was made where it depends on the server.
@@ -53,11 +54,20 @@ pub trait Folder: Send + Sync {
     /// `NotFound` when nothing does.
     async fn stat(&self, path: &RemotePath) -> Result<Entry>;
 
-    /// Reads from an offset to the end.
+    /// Reads from an offset to the end of the data, which is where the place says that there is no more: a size
+    /// that it states elsewhere may be wrong.
     ///
     /// # Errors
     /// By the protocol's codes.
     async fn read(&self, path: &RemotePath, offset: u64) -> Result<Box<dyn AsyncRead + Send + Unpin>>;
+
+    /// Opens a file as for reading, and closes it without reading: a mailbox may give each file only once.
+    ///
+    /// # Errors
+    /// As [`Folder::read`].
+    async fn try_open(&self, path: &RemotePath) -> Result<()> {
+        self.read(path, 0).await.map(drop)
+    }
 
     /// Begins to write a new file; what lies there under that name is replaced. The name is a
     /// temporary one.
@@ -145,6 +155,9 @@ pub struct Entry {
     pub modified: Option<Timestamp>,
     /// An inode, etag or the like, that changes when another file takes the name.
     pub version: Option<String>,
+    /// When the system last noted any change to the file, which a program cannot set back as it can `modified`: a
+    /// local file system's ctime. It also changes with permissions, so it is no part of an offer's identity.
+    pub changed: Option<Timestamp>,
 }
 
 /// Kinds of entries.
@@ -154,8 +167,12 @@ pub enum EntryKind {
     File,
     /// A directory.
     Directory,
-    /// A link, device, socket: never taken.
+    /// A symbolic link: never taken.
+    Link,
+    /// A device, pipe or socket: never taken.
     Other,
+    /// The place does not tell. It is taken for a file if it cannot be listed as a directory.
+    Unknown,
 }
 
 /// A file being written under a temporary name.

@@ -27,7 +27,7 @@ pub use services::{
     AuditLog, Clock, DeliveryLog, Directory, KnownOffers, OwnKey, PartnerMaterial, Random, Services,
     StagingArea,
 };
-pub use source::{Discovery, FoundOffer, OfferStream, Part, PartStream, Settled, Source};
+pub use source::{AfterRead, Discovery, FoundOffer, OfferStream, Opened, Part, PartStream, Settled, Source};
 
 use async_trait::async_trait;
 use model::OptionSpec;

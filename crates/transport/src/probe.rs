@@ -13,7 +13,7 @@ pub struct Probe {
 /// One step of a test.
 #[derive(Debug)]
 pub struct ProbeStep {
-    /// What was tried: `name`, `tcp`, `host key`, `login`, `list`, `write`, `publish`, `delete`.
+    /// What was tried: `name`, `tcp`, `host key`, `login`, `list`, `pass over`, `open`, `write`, `publish`, `delete`.
     pub name: &'static str,
     /// How long it took.
     pub took: Duration,

@@ -29,6 +29,32 @@ pub struct FoundOffer {
     pub source_data: Map<String, Value>,
 }
 
+/// An offer that was opened.
+pub struct Opened {
+    /// Its parts.
+    pub parts: PartStream,
+    /// The size in bytes that the place states when the offer is opened, where it is one file and the place tells
+    /// it. It may be wrong: whether the parts were read to their end is told by their bytes alone.
+    pub size: Option<u64>,
+    /// What the source wants to know when it looks again or settles: added to the offer's `source_data`.
+    pub source_data: Map<String, Value>,
+}
+
+/// What a source finds of an offer after its last byte was read.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum AfterRead {
+    /// It is there as it was found.
+    Unchanged,
+    /// Nothing is there any more: a mailbox that gives each file once, or somebody else took it. What was read to
+    /// its end may be the only copy.
+    Gone,
+    /// Listings show it as it was found, but what a look at it tells has changed: in these words. What was read may
+    /// be whole or not.
+    Doubtful(String),
+    /// Another file is there now, or this one was written to: in these words. It is offered anew.
+    Changed(String),
+}
+
 /// One part of an offer.
 pub struct Part {
     /// The file name, relative to the polled directory (with its directories when recursive).
@@ -48,6 +74,8 @@ pub enum Settled {
     Done,
     /// Kept at the source: its identity hides it as long as complete listings still show it.
     Kept,
+    /// Nothing was left to settle: the file had gone by itself, or somebody else took it away.
+    Gone,
     /// What lies there is not what was taken. It was left alone, and will be offered anew.
     Changed,
 }
@@ -63,17 +91,18 @@ pub trait Source: Send + Sync {
     /// The place could not be looked at.
     async fn discover(&self, discovery: Discovery) -> Result<OfferStream>;
 
-    /// Reads an offer. The engine calls [`Source::unchanged`] after the last part's last byte.
+    /// Opens an offer. Its parts are read to the end of their data, whatever size was stated. The engine calls
+    /// [`Source::look_again`] after the last part's last byte.
     ///
     /// # Errors
-    /// `NotFound` when it is gone; the others by the protocol's codes.
-    async fn open(&self, offer: &FoundOffer) -> Result<PartStream>;
+    /// `NotFound` when it is gone or another file is there; the others by the protocol's codes.
+    async fn open(&self, offer: &FoundOffer) -> Result<Opened>;
 
-    /// Whether the offer is still what it was when it was found: false drops what was staged.
+    /// Looks at an offer after it was read; its `source_data` holds what [`Source::open`] added.
     ///
     /// # Errors
     /// The place could not be asked.
-    async fn unchanged(&self, offer: &FoundOffer) -> Result<bool>;
+    async fn look_again(&self, offer: &FoundOffer) -> Result<AfterRead>;
 
     /// Deletes, archives, moves or keeps, as the flow says. Idempotent, and needs nothing but the
     /// offer: any node may call it days later.

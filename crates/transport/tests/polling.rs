@@ -20,7 +20,7 @@ use tokio::io::AsyncRead;
 use transport::folder::{
     Entry, EntryKind, Folder, FolderCapabilities, FolderSource, FolderSourceOptions, Published, Upload,
 };
-use transport::{Discovery, FoundOffer, Settled, Source};
+use transport::{AfterRead, Discovery, FoundOffer, Settled, Source};
 
 /// A folder whose directories list what a function says.
 struct Strange<F>(F);
@@ -64,7 +64,7 @@ where
 }
 
 fn entry(name: &str, kind: EntryKind) -> Result<Entry> {
-    Ok(Entry { path: name.into(), kind, size: Some(1), modified: None, version: None })
+    Ok(Entry { path: name.into(), kind, size: Some(1), modified: None, version: None, changed: None })
 }
 
 fn source(folder: Arc<dyn Folder>, directory: &str, recursive: bool, read_limit: usize) -> FolderSource {
@@ -225,7 +225,7 @@ async fn an_endpoint_that_names_one_file_polls_that_file() {
     let poll = source(Arc::new(memory), "in/orders.edi", false, 0);
     let found = discover(&poll, &Arc::default()).await.unwrap();
     assert_eq!(paths(&found), ["in/orders.edi"]);
-    let part = poll.open(&found[0]).await.unwrap().next().await.unwrap().unwrap();
+    let part = poll.open(&found[0]).await.unwrap().parts.next().await.unwrap().unwrap();
     assert_eq!(part.file_name, RemotePath::from("orders.edi"));
 }
 
@@ -261,7 +261,7 @@ async fn a_file_of_the_same_size_and_time_is_told_by_its_version() {
     let source = source_with(Arc::new(memory.clone()), "in", PollSource { after: After::Delete, ..poll() });
     let found = discover(&source, &Arc::default()).await.unwrap().remove(0);
     memory.exchange("in/a.edi", *b"other");
-    assert!(!source.unchanged(&found).await.unwrap());
+    assert!(matches!(source.look_again(&found).await.unwrap(), AfterRead::Changed(_)));
     assert!(source.open(&found).await.is_err());
     assert_eq!(source.settle(&offer(&found), Outcome::Taken).await.unwrap(), Settled::Changed);
     assert_eq!(memory.get("in/a.edi").as_deref(), Some(&b"other"[..]));

@@ -8,11 +8,21 @@ use crate::row::digest;
 use crate::tx::Tx;
 use async_trait::async_trait;
 use model::{Result, Timestamp};
+use serde_json::{Map, Value};
 use sqlx::types::Json;
 use std::collections::{HashMap, HashSet};
 
 /// Keys of one query.
 const BATCH: usize = 5000;
+
+/// Earlier tries to stage or settle an offer.
+#[derive(Clone, Debug, Default)]
+pub struct EarlierTries {
+    /// Those that failed.
+    pub failures: u32,
+    /// What the last one left in the offer's `source_data`.
+    pub source_data: Map<String, Value>,
+}
 
 impl Store {
     /// Of these identity keys ([`model::OfferIdentity::key`]), those that must not be offered now:
@@ -44,19 +54,24 @@ impl Store {
         Ok(known)
     }
 
-    /// How often an offer with this identity key could not be staged or settled; 0 when it is not known.
+    /// What is on record of earlier tries to stage or settle an offer with this identity key; nothing when it is not
+    /// known.
     ///
     /// # Errors
     /// The database failed.
-    pub async fn offer_failures(&self, key: &str) -> Result<u32> {
+    pub async fn earlier_tries(&self, key: &str) -> Result<EarlierTries> {
         let digest = digest(key);
-        let failures: Option<i64> = self
+        let row: Option<(i64, Json<Map<String, Value>>)> = self
             .read("look up a known offer", async {
-                on!(self.pool(), c => sqlx::query_scalar("SELECT failures FROM offers WHERE hides AND identity = $1")
+                on!(self.pool(), c => sqlx::query_as(
+                    "SELECT failures, source_data FROM offers WHERE hides AND identity = $1")
                     .bind(&digest).fetch_optional(c).await)
             })
             .await?;
-        Ok(failures.and_then(|count| u32::try_from(count).ok()).unwrap_or_default())
+        Ok(row.map_or_else(EarlierTries::default, |(failures, Json(source_data))| EarlierTries {
+            failures: u32::try_from(failures).unwrap_or_default(),
+            source_data,
+        }))
     }
 
     /// Marks offers that stay at the source as still listed there.

@@ -9,7 +9,7 @@ use model::{ErrorKind, Mask, MaskSpec, RemotePath, Retry};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::AsyncReadExt;
-use transport::Source;
+use transport::{AfterRead, Source};
 
 pub(super) async fn stable_files_are_offered_and_growing_ones_are_not(place: Place) {
     let scene = Scene::new(place);
@@ -108,7 +108,7 @@ pub(super) async fn directories_below_are_walked_when_asked(place: Place) {
     let found = scene.discover(&source).await;
     let mut relative = Vec::new();
     for offer in &found {
-        let part = source.open(offer).await.unwrap().next().await.unwrap().unwrap();
+        let part = source.open(offer).await.unwrap().parts.next().await.unwrap().unwrap();
         relative.push(part.file_name.to_text());
     }
     assert_eq!(relative, ["one/middle", "one/two/deep", "top"]);
@@ -137,20 +137,24 @@ pub(super) async fn an_offer_opens_as_it_was_found_or_not_at_all(place: Place) {
     scene.put("a.edi", b"content").await;
     let source = scene.source(scene.poll());
     let found = scene.discover(&source).await.remove(0);
-    let mut parts: Vec<_> = source.open(&found).await.unwrap().collect().await;
+    let mut parts: Vec<_> = source.open(&found).await.unwrap().parts.collect().await;
     assert_eq!(parts.len(), 1);
     let mut part = parts.remove(0).unwrap();
     let mut content = Vec::new();
     part.reader.read_to_end(&mut content).await.unwrap();
     assert_eq!((part.file_name, &content[..]), (RemotePath::from("a.edi"), &b"content"[..]));
     assert_eq!(part.metadata["source_size"], 7);
-    assert!(source.unchanged(&found).await.unwrap());
+    assert_eq!(source.look_again(&found).await.unwrap(), AfterRead::Unchanged);
     scene.put("a.edi", b"another content").await;
-    assert!(!source.unchanged(&found).await.unwrap());
+    let seen = source.look_again(&found).await.unwrap();
+    assert!(
+        matches!(&seen, AfterRead::Changed(words) if words.contains("7 bytes and is 15 bytes")),
+        "{seen:?}"
+    );
     let error = source.open(&found).await.err().expect("a file that changed");
     assert_eq!((error.kind(), error.retry()), (ErrorKind::NotFound, Retry::Transient));
     scene.place.folder.remove(&scene.path("a.edi")).await.unwrap();
-    assert!(!source.unchanged(&found).await.unwrap());
+    assert_eq!(source.look_again(&found).await.unwrap(), AfterRead::Gone);
     let error = source.open(&found).await.err().expect("a file that is gone");
     assert_eq!((error.kind(), error.retry()), (ErrorKind::NotFound, Retry::Transient));
 }

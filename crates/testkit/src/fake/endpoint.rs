@@ -6,11 +6,11 @@ use super::lent::locked;
 use super::source::{Opening, ScriptedOffer, Settling};
 use model::{DeliveryId, NodeName, OfferId, Outcome, RemotePath, Result, Timestamp};
 use serde_json::Value;
-use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use transport::folder::{Folder, Overwrite};
-use transport::{Deliver, Probe, ProbeStep, Settled};
+use transport::{AfterRead, Deliver, Probe, ProbeStep, Settled};
 
 /// One attempt, as the destination saw it begin.
 #[derive(Clone, Debug)]
@@ -56,7 +56,7 @@ struct State {
     answers: VecDeque<Answer>,
     otherwise: Option<Answer>,
     fault: Option<Fault>,
-    changed: HashSet<RemotePath>,
+    seen: BTreeMap<RemotePath, AfterRead>,
     discoveries: Vec<usize>,
     opened: Vec<RemotePath>,
     settled: Vec<SettleSeen>,
@@ -203,14 +203,19 @@ impl FakeEndpoint {
             offer.openings.front().copied()
         };
         let opening = opening.unwrap_or(Opening::Whole);
-        if opening == Opening::Changed {
-            state.changed.insert(path.clone());
+        let seen = match opening {
+            Opening::Changed => Some(AfterRead::Changed("the test asked for it".into())),
+            Opening::Doubtful => Some(AfterRead::Doubtful("the test asked for it".into())),
+            _ => None,
+        };
+        if let Some(seen) = seen {
+            state.seen.insert(path.clone(), seen);
         }
         opening
     }
 
-    pub(super) fn take_changed(&self, path: &RemotePath) -> bool {
-        locked(&self.state).changed.remove(path)
+    pub(super) fn take_seen(&self, path: &RemotePath) -> Option<AfterRead> {
+        locked(&self.state).seen.remove(path)
     }
 
     pub(super) fn next_settling(&self, path: &RemotePath) -> Settling {

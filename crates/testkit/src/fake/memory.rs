@@ -124,15 +124,21 @@ impl State {
 
     fn entry(&self, path: RemotePath, node: &Node) -> Entry {
         match node {
-            Node::Directory => {
-                Entry { path, kind: EntryKind::Directory, size: None, modified: None, version: None }
-            }
+            Node::Directory => Entry {
+                path,
+                kind: EntryKind::Directory,
+                size: None,
+                modified: None,
+                version: None,
+                changed: None,
+            },
             Node::File { bytes, modified, version } => Entry {
                 path,
                 kind: EntryKind::File,
                 size: Some(bytes.len() as u64),
                 modified: self.capabilities.modified.then_some(*modified),
                 version: Some(version.to_string()),
+                changed: None,
             },
         }
     }

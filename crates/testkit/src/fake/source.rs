@@ -13,7 +13,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, ReadBuf};
-use transport::{Discovery, FoundOffer, OfferStream, Part, PartStream, Probe, Settled, Source};
+use transport::{AfterRead, Discovery, FoundOffer, OfferStream, Opened, Part, Probe, Settled, Source};
 
 /// An offer that a fake source has.
 #[derive(Clone, Debug)]
@@ -54,8 +54,12 @@ pub struct ScriptedPart {
 pub enum Opening {
     /// Whole, and unchanged afterwards.
     Whole,
-    /// Whole, but changed meanwhile: `unchanged` says no.
+    /// Whole, but changed meanwhile, says the look afterwards.
     Changed,
+    /// Whole, but gone when it is looked at afterwards, as from a mailbox that gives each file once.
+    Once,
+    /// Whole, but the look afterwards contradicts the one before.
+    Doubtful,
     /// Not at all.
     Fails(Fault),
     /// Every part's reader fails after so many bytes.
@@ -193,13 +197,13 @@ impl Source for FakeSource {
         Ok(futures::stream::iter(found).boxed())
     }
 
-    async fn open(&self, found: &FoundOffer) -> Result<PartStream> {
+    async fn open(&self, found: &FoundOffer) -> Result<Opened> {
         self.endpoint.check_reachable("open")?;
         let opening = self.endpoint.next_opening(&found.identity.path);
         self.endpoint.saw_open(&found.identity.path);
         let mut fails_at = None;
         match opening {
-            Opening::Whole | Opening::Changed => {}
+            Opening::Whole | Opening::Changed | Opening::Once | Opening::Doubtful => {}
             Opening::Fails(fault) => return Err(fault.error("open an offer")),
             Opening::FailsAt(byte) => fails_at = Some(byte),
             Opening::Hangs => std::future::pending().await,
@@ -217,13 +221,26 @@ impl Source for FakeSource {
                 reader: Box::new(ScriptedReader { bytes: part.bytes, at: 0, fails_at }),
             })
         });
-        Ok(futures::stream::iter(parts).boxed())
+        if opening == Opening::Once {
+            self.endpoint.remove_offer(&found.identity.path);
+        }
+        let parts = futures::stream::iter(parts).boxed();
+        Ok(Opened { parts, size: found.identity.size, source_data: Map::new() })
     }
 
-    async fn unchanged(&self, found: &FoundOffer) -> Result<bool> {
+    async fn look_again(&self, found: &FoundOffer) -> Result<AfterRead> {
         self.endpoint.check_reachable("stat")?;
-        let changed = self.endpoint.take_changed(&found.identity.path);
-        Ok(!changed && self.find(&found.identity).is_some())
+        let path = &found.identity.path;
+        if let Some(seen) = self.endpoint.take_seen(path) {
+            return Ok(seen);
+        }
+        Ok(match self.find(&found.identity) {
+            Some(_) => AfterRead::Unchanged,
+            None if self.endpoint.offers().iter().any(|other| other.path == *path) => {
+                AfterRead::Changed("another offer is there".into())
+            }
+            None => AfterRead::Gone,
+        })
     }
 
     async fn settle(&self, offer: &Offer, outcome: Outcome) -> Result<Settled> {

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::AsyncReadExt;
-use transport::{Deliver, Discovery, FoundOffer, Sent, Services, Settled, Source, Transport};
+use transport::{AfterRead, Deliver, Discovery, FoundOffer, Sent, Services, Settled, Source, Transport};
 use uuid::Uuid;
 
 fn lent() -> Services {
@@ -106,9 +106,9 @@ async fn offers_open_part_by_part_fail_where_told_and_settle_once() {
     assert!(source.open(&found[0]).await.is_err());
     let mut cut = source.open(&found[0]).await.unwrap();
     let mut bytes = Vec::new();
-    assert!(cut.next().await.unwrap().unwrap().reader.read_to_end(&mut bytes).await.is_err());
+    assert!(cut.parts.next().await.unwrap().unwrap().reader.read_to_end(&mut bytes).await.is_err());
     assert_eq!(bytes, b"fir");
-    let parts: Vec<_> = source.open(&found[0]).await.unwrap().collect().await;
+    let parts: Vec<_> = source.open(&found[0]).await.unwrap().parts.collect().await;
     let mut texts = Vec::new();
     for part in parts {
         let mut text = String::new();
@@ -116,7 +116,7 @@ async fn offers_open_part_by_part_fail_where_told_and_settle_once() {
         texts.push(text);
     }
     assert_eq!(texts, ["first", "second"]);
-    assert!(source.unchanged(&found[0]).await.unwrap());
+    assert_eq!(source.look_again(&found[0]).await.unwrap(), AfterRead::Unchanged);
     let offer = as_offer(&found[0]);
     assert!(source.settle(&offer, Outcome::Taken).await.is_err());
     assert_eq!(source.settle(&offer, Outcome::Taken).await.unwrap(), Settled::Done);

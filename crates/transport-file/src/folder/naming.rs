@@ -98,8 +98,11 @@ pub(super) fn copy_over(from: &Spot, to: &Spot) -> Result<(), Errno> {
     }
     place::sync_directory(&to.directory)?;
     let now = place::stat_at(from)?;
-    let unchanged = (now.st_ino, now.st_size, now.st_mtime, now.st_mtime_nsec)
-        == (before.st_ino, before.st_size, before.st_mtime, before.st_mtime_nsec);
+    // The time of the last change too, which no program can set back: somebody may still be filling the file.
+    let telling = |stat: &rustix::fs::Stat| {
+        (stat.st_ino, stat.st_size, stat.st_mtime, stat.st_mtime_nsec, stat.st_ctime, stat.st_ctime_nsec)
+    };
+    let unchanged = telling(&now) == telling(&before);
     if !unchanged {
         // The copy is of a file that no longer lies there; the new one is taken another time.
         let _ = rustix::fs::unlinkat(&to.directory, os(&to.name), AtFlags::empty());

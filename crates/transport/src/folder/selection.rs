@@ -1,7 +1,7 @@
 //! What a poll holds of a listing: the first so many in the flow's order, whatever its length.
 
 use model::definition::Order;
-use model::{OfferIdentity, RemotePath};
+use model::{OfferIdentity, RemotePath, Timestamp};
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
 
@@ -10,11 +10,19 @@ pub(super) struct Candidate {
     place: (i64, RemotePath),
     pub(super) relative: RemotePath,
     pub(super) identity: OfferIdentity,
+    /// When the system last changed it.
+    pub(super) changed: Option<Timestamp>,
 }
 
 impl Candidate {
     /// A candidate with its place in the order; `listed` is its number in the listing.
-    pub(super) fn new(order: Order, listed: i64, relative: RemotePath, identity: OfferIdentity) -> Self {
+    pub(super) fn new(
+        order: Order,
+        listed: i64,
+        relative: RemotePath,
+        identity: OfferIdentity,
+        changed: Option<Timestamp>,
+    ) -> Self {
         let place = match order {
             Order::Listing => (listed, RemotePath::default()),
             // A file without a time has no known arrival: it comes after those that have one.
@@ -23,7 +31,7 @@ impl Candidate {
             }
             Order::Name => (0, relative.clone()),
         };
-        Self { place, relative, identity }
+        Self { place, relative, identity, changed }
     }
 }
 
@@ -87,7 +95,13 @@ mod tests {
                 modified: chrono::DateTime::from_timestamp(at, 0),
                 version: None,
             };
-            selection.push(Candidate::new(Order::Arrival, 0, format!("{at}").as_str().into(), identity));
+            selection.push(Candidate::new(
+                Order::Arrival,
+                0,
+                format!("{at}").as_str().into(),
+                identity,
+                None,
+            ));
         }
         let names: Vec<_> = selection.into_sorted().into_iter().map(|c| c.relative.to_text()).collect();
         assert_eq!(names, ["10", "20", "30"]);

@@ -1,18 +1,19 @@
 //! Polling, written once over any [`Folder`].
 //!
-//! A poll lists, takes out what is known, waits, lists again and offers what stayed the same. Nothing is
-//! kept between polls but the names of directories already made: any node can go on with any offer.
+//! A poll lists, takes out what is known, waits, lists again and offers what stayed the same. Nothing is kept
+//! between polls that another node would need: any node can go on with any offer.
 
+mod compare;
 mod copy_away;
+mod probe;
 mod settle;
 
 use super::selection::{Candidate, Selection};
-use super::walk::{Listed, Walk};
-use super::{Entry, EntryKind, Folder, names, parse_directory};
-use crate::{
-    Discovery, FoundOffer, OfferStream, Part, PartStream, Probe, ProbeStep, Services, Settled, Source,
-};
+use super::walk::{Listed, PassedOver, Walk, is_directory};
+use super::{EntryKind, Folder, names, parse_directory};
+use crate::{AfterRead, Discovery, FoundOffer, OfferStream, Opened, Part, Probe, Services, Settled, Source};
 use async_trait::async_trait;
+use compare::{Gap, Look, Presence, Told, note_changed, note_look, noted_changed, noted_look};
 use futures::StreamExt;
 use model::definition::{After, ClaimBy, Flow, FlowSource, PollSource};
 use model::{Error, ErrorKind, Offer, OfferIdentity, Outcome, RemotePath, Result};
@@ -28,6 +29,9 @@ const KNOWN_BATCH: usize = 1_000;
 
 /// The key in `source_data` under which the engine leaves the cause of a refusal before settling.
 pub const CAUSE: &str = "cause";
+
+/// The key in `source_data` under which the engine notes, before settling, that the file was gone after it was read.
+pub const GONE: &str = "gone";
 
 const RELATIVE: &str = "relative";
 
@@ -50,7 +54,10 @@ pub struct FolderSource {
     options: FolderSourceOptions,
     poll: PollSource,
     services: Services,
+    /// Directories already made.
     made: Mutex<HashSet<RemotePath>>,
+    /// How looks differ from listings at this place, as far as this source has met it.
+    gaps: Mutex<Vec<Gap>>,
 }
 
 /// Checks what a flow asks of a polled directory, without any I/O: archive, move and error directories
@@ -95,19 +102,41 @@ impl FolderSource {
         };
         let poll = poll.clone();
         check_poll(&options.directory, &poll)?;
-        Ok(Self { folder, options, poll, services, made: Mutex::default() })
+        Ok(Self { folder, options, poll, services, made: Mutex::default(), gaps: Mutex::default() })
     }
 
-    fn walk(&self) -> Walk {
+    fn walk<'a>(&self) -> Walk<'a> {
         Walk::new(Arc::clone(&self.folder), self.options.directory.clone(), self.poll.recursive)
     }
 
-    fn takes(&self, listed: &Listed) -> bool {
-        let name = listed.relative.file_name();
+    /// Why a name is left where it is; `None` for one that is taken.
+    fn passes_over(&self, name: &[u8]) -> Option<PassedOver> {
         let suffix = self.options.temporary_suffix.as_bytes();
-        self.poll.mask.matches(name)
-            && !name.ends_with(names::CLAIMED_SUFFIX)
-            && (suffix.is_empty() || !name.ends_with(suffix))
+        if name.ends_with(names::CLAIMED_SUFFIX) {
+            Some(PassedOver::PutAside)
+        } else if !suffix.is_empty() && name.ends_with(suffix) {
+            Some(PassedOver::BeingWritten)
+        } else if !self.poll.mask.matches(name) {
+            Some(PassedOver::Masked)
+        } else {
+            None
+        }
+    }
+
+    /// The walk's next file that the flow takes, or `None` at the end.
+    async fn next_taken(&self, walk: &mut Walk<'_>) -> Result<Option<Listed>> {
+        while let Some(listed) = walk.next().await? {
+            if let Some(why) = self.passes_over(listed.relative.file_name()) {
+                walk.pass_over(why, &listed.relative);
+            } else if listed.entry.kind == EntryKind::Unknown
+                && is_directory(self.folder.as_ref(), &listed.path).await?
+            {
+                walk.pass_over(PassedOver::Directory, &listed.relative);
+            } else {
+                return Ok(Some(listed));
+            }
+        }
+        Ok(None)
     }
 
     fn candidate(&self, listed: Listed, number: i64) -> Candidate {
@@ -119,7 +148,7 @@ impl FolderSource {
             modified: listed.entry.modified,
             version: listed.entry.version,
         };
-        Candidate::new(self.poll.order, number, listed.relative, identity)
+        Candidate::new(self.poll.order, number, listed.relative, identity, listed.entry.changed)
     }
 
     /// The first listing: what matches and is not known.
@@ -128,10 +157,7 @@ impl FolderSource {
         let mut selection = Selection::new(CANDIDATE_LIMIT);
         let mut batch = Vec::with_capacity(KNOWN_BATCH);
         let mut number = 0;
-        while let Some(listed) = walk.next().await? {
-            if !self.takes(&listed) {
-                continue;
-            }
+        while let Some(listed) = self.next_taken(&mut walk).await? {
             batch.push(self.candidate(listed, number));
             number += 1;
             if batch.len() == KNOWN_BATCH {
@@ -147,6 +173,7 @@ impl FolderSource {
 
     /// The second listing: of the candidates, those that stayed the same.
     async fn stable(&self, candidates: Vec<Candidate>) -> Result<Vec<Candidate>> {
+        let count = candidates.len();
         let mut waiting: HashMap<RemotePath, Candidate> =
             candidates.into_iter().map(|c| (c.identity.path.clone(), c)).collect();
         let mut stable = Vec::new();
@@ -154,24 +181,33 @@ impl FolderSource {
         while !waiting.is_empty() {
             let Some(listed) = walk.next().await? else { break };
             if let Some(candidate) = waiting.remove(&listed.path)
-                && is_same(&listed.entry, &candidate.identity)
+                && Told::when_found(&candidate.identity, candidate.changed)
+                    .contradictions(&Told::by(&listed.entry))
+                    .is_empty()
             {
                 stable.push(candidate);
             }
         }
+        if stable.len() < count {
+            let (flow, changing) = (&self.options.flow.name, count - stable.len());
+            tracing::debug!(flow = %flow, changing, "files that changed or went away between two listings are left to the next poll");
+        }
         stable.sort_unstable();
         Ok(stable)
     }
+}
 
-    /// What lies at the offer's path now; `None` when that is not what was found.
-    async fn same_entry(&self, identity: &OfferIdentity) -> Result<Option<Entry>> {
-        match self.folder.stat(&identity.path).await {
-            Ok(entry) if is_same(&entry, identity) => Ok(Some(entry)),
-            Ok(_) => Ok(None),
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error),
-        }
-    }
+/// A candidate as the engine is told of it.
+fn found_offer(candidate: Candidate) -> FoundOffer {
+    let mut source_data = Map::new();
+    source_data.insert(RELATIVE.into(), Value::from(candidate.relative.to_text()));
+    note_changed(&mut source_data, candidate.changed);
+    FoundOffer { identity: candidate.identity, source_data }
+}
+
+/// What the listing told of an offer when it was found.
+fn told_when_found(offer: &FoundOffer) -> Told {
+    Told::when_found(&offer.identity, noted_changed(&offer.source_data))
 }
 
 /// Asks which of a batch are known, and takes the others into the selection.
@@ -189,14 +225,6 @@ async fn admit(batch: &mut Vec<Candidate>, selection: &mut Selection, discovery:
     Ok(())
 }
 
-/// Whether an entry is the file of this identity.
-fn is_same(entry: &Entry, identity: &OfferIdentity) -> bool {
-    entry.kind == EntryKind::File
-        && entry.size == identity.size
-        && entry.modified == identity.modified
-        && entry.version == identity.version
-}
-
 #[async_trait]
 impl Source for FolderSource {
     async fn discover(&self, discovery: Discovery) -> Result<OfferStream> {
@@ -209,22 +237,12 @@ impl Source for FolderSource {
         if self.poll.read_limit > 0 {
             candidates.truncate(self.poll.read_limit);
         }
-        Ok(futures::stream::iter(candidates.into_iter().map(|candidate| {
-            let mut source_data = Map::new();
-            source_data.insert(RELATIVE.into(), Value::from(candidate.relative.to_text()));
-            Ok(FoundOffer { identity: candidate.identity, source_data })
-        }))
-        .boxed())
+        Ok(futures::stream::iter(candidates.into_iter().map(|candidate| Ok(found_offer(candidate)))).boxed())
     }
 
-    async fn open(&self, offer: &FoundOffer) -> Result<PartStream> {
+    async fn open(&self, offer: &FoundOffer) -> Result<Opened> {
         let identity = &offer.identity;
-        if self.same_entry(identity).await?.is_none() {
-            return Err(Error::transient(ErrorKind::NotFound, "read a file as it was found")
-                .with("endpoint", &identity.endpoint)
-                .with("path", &identity.path)
-                .advice("it changed or went away since; what lies there now is offered anew"));
-        }
+        let look = self.find(offer).await?;
         let reader = self.folder.read(&identity.path, 0).await?;
         let file_name = offer
             .source_data
@@ -241,11 +259,26 @@ impl Source for FolderSource {
             metadata.insert("source_modified_micros".into(), Value::from(modified.timestamp_micros()));
         }
         let part = Part { file_name, media_type: None, metadata, reader };
-        Ok(futures::stream::iter([Ok(part)]).boxed())
+        let looked_size = match &look {
+            Look::Told(told) => told.size,
+            Look::Untold | Look::Missing => None,
+        };
+        // A look that tells 0 tells nothing where the listing tells more.
+        let size = looked_size.filter(|size| *size > 0).or(identity.size).or(looked_size);
+        let mut source_data = Map::new();
+        note_look(&mut source_data, &told_when_found(offer), &look);
+        Ok(Opened { parts: futures::stream::iter([Ok(part)]).boxed(), size, source_data })
     }
 
-    async fn unchanged(&self, offer: &FoundOffer) -> Result<bool> {
-        Ok(self.same_entry(&offer.identity).await?.is_some())
+    async fn look_again(&self, offer: &FoundOffer) -> Result<AfterRead> {
+        let found = told_when_found(offer);
+        let before = noted_look(&offer.source_data, &found);
+        Ok(match self.presence(&offer.identity, &found, Some(&before)).await? {
+            Presence::Same(_) => AfterRead::Unchanged,
+            Presence::Missing => AfterRead::Gone,
+            Presence::Doubtful(words) => AfterRead::Doubtful(words),
+            Presence::Different(words) => AfterRead::Changed(words),
+        })
     }
 
     async fn settle(&self, offer: &Offer, outcome: Outcome) -> Result<Settled> {
@@ -253,25 +286,29 @@ impl Source for FolderSource {
     }
 
     async fn probe(&self) -> Probe {
-        let mut probe = Probe::default();
-        let clock = &self.services.clock;
-        let began = clock.monotonic();
-        let first = self.walk().next().await;
-        let took = clock.monotonic().saturating_sub(began);
-        let (result, file) = match first {
-            Ok(Some(listed)) => (Ok(format!("first file: {}", listed.relative)), Some(listed.path)),
-            Ok(None) => (Ok("no file there now".to_owned()), None),
-            Err(error) => (Err(error), None),
+        self.probe_steps().await
+    }
+}
+
+impl FolderSource {
+    /// Looks at an offer before it is read: what the look tells of it.
+    ///
+    /// # Errors
+    /// `NotFound`, transient, when it is not what was found.
+    async fn find(&self, offer: &FoundOffer) -> Result<Look> {
+        let identity = &offer.identity;
+        let not_found = |advice: String| {
+            Error::transient(ErrorKind::NotFound, "read a file as it was found")
+                .with("endpoint", &identity.endpoint)
+                .with("path", &identity.path)
+                .advice(advice)
         };
-        probe.steps.push(ProbeStep { name: "list", took, result });
-        if let Some(path) = file {
-            let began = clock.monotonic();
-            let result = self.folder.stat(&path).await.map(|entry| {
-                entry.size.map_or_else(|| path.to_text(), |size| format!("{path}: {size} bytes"))
-            });
-            let took = clock.monotonic().saturating_sub(began);
-            probe.steps.push(ProbeStep { name: "stat", took, result });
+        match self.presence(identity, &told_when_found(offer), None).await? {
+            Presence::Same(look) => Ok(look),
+            Presence::Missing => Err(not_found("it is gone since it was listed".into())),
+            Presence::Doubtful(words) | Presence::Different(words) => Err(not_found(format!(
+                "it changed since it was listed ({words}); what is there now is offered anew"
+            ))),
         }
-        probe
     }
 }

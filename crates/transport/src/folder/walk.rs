@@ -22,8 +22,37 @@ pub(super) struct Listed {
     pub(super) entry: Entry,
 }
 
-/// One walk over a directory. Only regular files come out.
-pub(super) struct Walk {
+/// Why a poll leaves something where it is.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(super) enum PassedOver {
+    Directory,
+    Link,
+    Special,
+    NotOneName,
+    Masked,
+    BeingWritten,
+    PutAside,
+}
+
+impl PassedOver {
+    pub(super) fn words(self) -> &'static str {
+        match self {
+            Self::Directory => "directories (the flow is not recursive)",
+            Self::Link => "symbolic links",
+            Self::Special => "devices, pipes or sockets",
+            Self::NotOneName => "names that are no file name",
+            Self::Masked => "names that the mask does not take",
+            Self::BeingWritten => "files still being written, by their temporary suffix",
+            Self::PutAside => "files that another gateway has put aside",
+        }
+    }
+}
+
+/// What is told of each entry that a walk passes over.
+type Observer<'a> = Box<dyn FnMut(PassedOver, &RemotePath) + Send + 'a>;
+
+/// One walk over a directory. Only files come out, and what may be one.
+pub(super) struct Walk<'a> {
     folder: Arc<dyn Folder>,
     base: RemotePath,
     recursive: bool,
@@ -31,11 +60,34 @@ pub(super) struct Walk {
     complete: bool,
     pending: Vec<(RemotePath, usize)>,
     current: Option<(RemotePath, usize, BoxStream<'static, Result<Entry>>)>,
+    observer: Option<Observer<'a>>,
 }
 
-impl Walk {
+impl<'a> Walk<'a> {
     pub(super) fn new(folder: Arc<dyn Folder>, base: RemotePath, recursive: bool) -> Self {
-        Self { folder, base, recursive, started: false, complete: true, pending: Vec::new(), current: None }
+        Self {
+            folder,
+            base,
+            recursive,
+            started: false,
+            complete: true,
+            pending: Vec::new(),
+            current: None,
+            observer: None,
+        }
+    }
+
+    /// The same, telling what it passes over.
+    pub(super) fn observed(mut self, observer: impl FnMut(PassedOver, &RemotePath) + Send + 'a) -> Self {
+        self.observer = Some(Box::new(observer));
+        self
+    }
+
+    /// Tells the observer that an entry is passed over.
+    pub(super) fn pass_over(&mut self, why: PassedOver, relative: &RemotePath) {
+        if let Some(observer) = &mut self.observer {
+            observer(why, relative);
+        }
     }
 
     /// Whether every directory was listed to its end. Asked when [`Walk::next`] said `None`.
@@ -55,11 +107,13 @@ impl Walk {
                 // The endpoint may name one file instead of a directory.
                 Err(error) => {
                     return match self.folder.stat(&self.base).await {
-                        Ok(entry) if entry.kind == EntryKind::File => Ok(Some(Listed {
-                            relative: RemotePath::from_bytes(self.base.file_name()),
-                            path: self.base.clone(),
-                            entry,
-                        })),
+                        Ok(entry) if matches!(entry.kind, EntryKind::File | EntryKind::Unknown) => {
+                            Ok(Some(Listed {
+                                relative: RemotePath::from_bytes(self.base.file_name()),
+                                path: self.base.clone(),
+                                entry,
+                            }))
+                        }
                         _ => Err(error),
                     };
                 }
@@ -77,24 +131,35 @@ impl Walk {
                 continue;
             };
             if !is_plain_name(&entry.path) {
-                tracing::warn!(directory = %self.base, name = %entry.path, "listing holds a name that is none; skipped");
+                tracing::warn!(directory = %self.base, name = %entry.path, "listing holds an invalid file name; skipped");
+                self.pass_over(PassedOver::NotOneName, &entry.path);
                 continue;
             }
-            let below = relative.join(&entry.path);
-            match entry.kind {
-                EntryKind::File => {
+            let (below, depth) = (relative.join(&entry.path), *depth);
+            let mut kind = entry.kind;
+            if kind == EntryKind::Unknown && self.recursive {
+                let path = self.base.join(&below);
+                kind = match is_directory(self.folder.as_ref(), &path).await? {
+                    true => EntryKind::Directory,
+                    false => EntryKind::File,
+                };
+            }
+            match kind {
+                EntryKind::File | EntryKind::Unknown => {
                     let path = self.base.join(&below);
-                    return Ok(Some(Listed { relative: below, path, entry }));
+                    return Ok(Some(Listed { relative: below, path, entry: Entry { kind, ..entry } }));
                 }
                 EntryKind::Directory if self.recursive => {
-                    if *depth >= DEPTH_LIMIT || self.pending.len() >= PENDING_LIMIT {
+                    if depth >= DEPTH_LIMIT || self.pending.len() >= PENDING_LIMIT {
                         tracing::warn!(directory = %self.base.join(&below), "too deep or too many directories; not looked into");
                         self.complete = false;
                     } else {
-                        self.pending.push((below, *depth + 1));
+                        self.pending.push((below, depth + 1));
                     }
                 }
-                EntryKind::Directory | EntryKind::Other => {}
+                EntryKind::Directory => self.pass_over(PassedOver::Directory, &below),
+                EntryKind::Link => self.pass_over(PassedOver::Link, &below),
+                EntryKind::Other => self.pass_over(PassedOver::Special, &below),
             }
         }
     }
@@ -118,6 +183,18 @@ impl Walk {
             }
         }
         Ok(false)
+    }
+}
+
+/// Whether something of unknown kind is a directory: only then can it be listed. What cannot is tried as a file.
+///
+/// # Errors
+/// The question did not reach the place.
+pub(super) async fn is_directory(folder: &dyn Folder, path: &RemotePath) -> Result<bool> {
+    match folder.list(path).await {
+        Ok(_) => Ok(true),
+        Err(error) if never_asked(&error) => Err(error),
+        Err(_) => Ok(false),
     }
 }
 

@@ -198,6 +198,7 @@ impl FolderDestination {
         }
         match self.folder.stat(&publishing.temporary).await {
             Ok(entry) if entry.size.is_none_or(|size| size == publishing.size) => Ok(Look::Ready),
+            Ok(_) if self.ends_at(&publishing.temporary, publishing.size).await => Ok(Look::Ready),
             Ok(_) => Ok(Look::Damaged),
             Err(error) if error.kind() == ErrorKind::NotFound => self.look_around(publishing).await,
             Err(error) if is_not_shown(&error) => Ok(Look::NotShown),

@@ -40,10 +40,16 @@ impl FolderDestination {
         let directory = &self.options.directory;
         let (written, identity) = tokio::join!(upload.finish(), self.folder.identity(directory));
         let (written, identity) = (written?, identity?);
-        if let Some(size) = written.size.filter(|size| *size != length) {
+        let wrong_size = written.size.filter(|size| *size != length);
+        if let Some(size) = wrong_size
+            && !self.ends_at(&temporary, length).await
+        {
             // Left behind it would be taken for whole by nobody: it was not noted. Still it takes room.
             let _ = self.folder.remove(&temporary).await;
             return Err(self.not_whole(&temporary, length, size));
+        }
+        if let Some(size) = wrong_size {
+            tracing::warn!(endpoint = %self.options.endpoint, path = %temporary, stated = size, written = length, "the place states a wrong size; the file was read at its end and is whole");
         }
         let publishing = Publishing {
             temporary,
@@ -68,6 +74,33 @@ impl FolderDestination {
             .with("expected bytes", length)
             .with("bytes there", size)
             .advice("look for a full disk or quota at the destination")
+    }
+
+    /// Whether a file ends after so many bytes, found out by reading there: a stated size may be wrong. False also
+    /// where it cannot be read.
+    pub(super) async fn ends_at(&self, path: &RemotePath, length: u64) -> bool {
+        // The last byte is there, and nothing follows it.
+        let (offset, expected) = (length.saturating_sub(1), usize::from(length > 0));
+        let mut last = [0_u8; 2];
+        let read = async {
+            let mut reader = self.folder.read(path, offset).await?;
+            let mut count = 0;
+            while count < last.len() {
+                match reader.read(&mut last[count..]).await {
+                    Ok(0) => break,
+                    Ok(more) => count += more,
+                    Err(error) => return Err(Error::local_io("read the end of a written file", error)),
+                }
+            }
+            Ok(count)
+        };
+        match read.await {
+            Ok(count) => count == expected,
+            Err(error) => {
+                tracing::debug!(%path, error = %error.chain(), "the end of a written file could not be read");
+                false
+            }
+        }
     }
 
     /// Begins the temporary file; makes the directories that the name asks for.

@@ -5,8 +5,9 @@
 //! then it gets its name. So a call that was cut off anywhere is simply made again, and no moment leaves less than one
 //! whole file.
 
-use super::settle::{Moved, beside, found};
-use super::{FolderSource, is_same};
+use super::FolderSource;
+use super::compare::Presence;
+use super::settle::{Moved, Taken, beside, found};
 use crate::folder::{READER_BUFFERS, names};
 use bytes::BytesMut;
 use model::{Error, ErrorKind, Offer, RemotePath, Result};
@@ -54,12 +55,12 @@ impl FolderSource {
             }
             tracing::info!(path = %identity.path, target = %target, "the place does not rename this file to its directory: it was copied");
         }
-        match found(self.folder.stat(&identity.path).await)? {
-            Some(entry) if is_same(&entry, identity) => {
+        match self.presence_of(&Taken::of(offer)).await? {
+            Presence::Same(_) | Presence::Doubtful(_) => {
                 found(self.folder.remove(&identity.path).await)?;
             }
             // Gone: an earlier call removed it. Another one: it is offered anew.
-            _ => {}
+            Presence::Missing | Presence::Different(_) => {}
         }
         match self.name_copy(&copied, target).await? {
             Some(path) => Ok(Moved::To(path)),
@@ -114,9 +115,11 @@ impl FolderSource {
             }
         }
         drop(reader);
-        let (read, told) = (read.content(), upload.finish().await?);
+        let read = read.content();
+        // The size that is stated may be wrong; what is read of the copy is not.
+        upload.finish().await?;
         let there = self.content(&copying).await?;
-        if told.size.is_some_and(|size| size != read.bytes) || there != read {
+        if there != read {
             found(self.folder.remove(&copying).await)?;
             return Err(Error::transient(ErrorKind::IntegrityFailed, "copy a file whole")
                 .with("path", path)
@@ -124,7 +127,7 @@ impl FolderSource {
                 .with("bytes of the copy", there.bytes));
         }
         // Gone is fine: there are places whose files go when they are read.
-        if found(self.folder.stat(path).await)?.is_some_and(|entry| !is_same(&entry, &offer.identity)) {
+        if matches!(self.presence_of(&Taken::of(offer)).await?, Presence::Different(_)) {
             found(self.folder.remove(&copying).await)?;
             return Ok(false);
         }

@@ -7,10 +7,11 @@
 //! delete another program may replace the file. Archive and move have no such gap: what was moved is
 //! looked at, and put back when it is not what was taken.
 
+use super::compare::{Look, Presence, Told, noted_look};
 use super::copy_away::may_be_another_file_system;
-use super::{CAUSE, FolderSource, RELATIVE, is_same};
+use super::{CAUSE, FolderSource, GONE, RELATIVE};
 use crate::Settled;
-use crate::folder::{Entry, EntryKind, Published, names, parse_directory};
+use crate::folder::{Published, names, parse_directory};
 use model::definition::After;
 use model::{Error, ErrorKind, Offer, OfferIdentity, Outcome, PeerText, RemotePath, Result};
 use serde_json::Value;
@@ -20,6 +21,29 @@ const NUMBER_LIMIT: u32 = 1_000;
 
 /// Most directories remembered as made.
 const MADE_LIMIT: usize = 1_000;
+
+/// The file that was taken: what the listing told of it, and what a look told when it was opened. Neither holds
+/// the time of the system's last change: permissions may have been changed since.
+pub(super) struct Taken<'a> {
+    identity: &'a OfferIdentity,
+    found: Told,
+    before: Look,
+}
+
+impl<'a> Taken<'a> {
+    pub(super) fn of(offer: &'a Offer) -> Self {
+        let found = Told::when_found(&offer.identity, None);
+        let before = match noted_look(&offer.source_data, &found) {
+            Look::Told(told) => Look::Told(told.lasting()),
+            other => other,
+        };
+        Self { identity: &offer.identity, found, before }
+    }
+
+    fn path(&self) -> &RemotePath {
+        &self.identity.path
+    }
+}
 
 /// How a move ended.
 pub(super) enum Moved {
@@ -36,7 +60,7 @@ impl FolderSource {
         match (outcome, &self.poll.after, &self.poll.error_directory) {
             (Outcome::Refused, _, None) | (Outcome::Taken, After::Keep, _) => Ok(Settled::Kept),
             (Outcome::Refused, _, Some(directory)) => self.refuse(offer, directory).await,
-            (Outcome::Taken, After::Delete, _) => self.delete(&offer.identity).await,
+            (Outcome::Taken, After::Delete, _) => self.delete(offer).await,
             (Outcome::Taken, After::Archive { directory, timestamp }, _) => {
                 let target = self.target(offer, directory, *timestamp)?;
                 Ok(settled(self.move_away(offer, &target).await?))
@@ -48,14 +72,25 @@ impl FolderSource {
         }
     }
 
-    async fn delete(&self, identity: &OfferIdentity) -> Result<Settled> {
-        match found(self.folder.stat(&identity.path).await)? {
-            None => return self.went_before(&identity.path).await.map(|()| Settled::Done),
-            Some(entry) if !is_same(&entry, identity) => return Ok(Settled::Changed),
-            Some(_) => {}
+    /// Whether the file that was taken still lies where it was found.
+    pub(super) async fn presence_of(&self, taken: &Taken<'_>) -> Result<Presence> {
+        self.presence(taken.identity, &taken.found, Some(&taken.before)).await
+    }
+
+    async fn delete(&self, offer: &Offer) -> Result<Settled> {
+        let taken = Taken::of(offer);
+        match self.presence_of(&taken).await? {
+            Presence::Missing => {
+                self.went_before(taken.path()).await?;
+                let was_gone = offer.source_data.get(GONE).is_some();
+                return Ok(if was_gone { Settled::Gone } else { Settled::Done });
+            }
+            Presence::Different(_) => return Ok(Settled::Changed),
+            // Listings show it as it was found; that looks at it contradict each other must not keep it for ever.
+            Presence::Same(_) | Presence::Doubtful(_) => {}
         }
-        if found(self.folder.remove(&identity.path).await)?.is_none() {
-            self.went_before(&identity.path).await?;
+        if found(self.folder.remove(taken.path()).await)?.is_none() {
+            self.went_before(taken.path()).await?;
         }
         Ok(Settled::Done)
     }
@@ -98,40 +133,40 @@ impl FolderSource {
     /// Moves the file to `target`, by way of a name beside it that is this offer's alone: whatever is cut
     /// off, the next call finds under that name what was moved, and whether it is what was taken.
     async fn move_away(&self, offer: &Offer, target: &RemotePath) -> Result<Moved> {
-        let identity = &offer.identity;
+        let taken = &Taken::of(offer);
         let aside = beside(offer, target, ".moving");
-        let here = found(self.folder.stat(&identity.path).await)?;
-        let is_new = here.is_some();
-        if !here.is_some_and(|entry| is_same(&entry, identity)) {
-            if let Some(moved) = self.finish(identity, &aside, target).await? {
+        let here = self.presence_of(taken).await?;
+        if !matches!(here, Presence::Same(_) | Presence::Doubtful(_)) {
+            if let Some(moved) = self.finish(taken, &aside, target).await? {
                 return Ok(moved);
             }
-            if let Some(moved) = self.finish_copy(offer, target, is_new).await? {
+            let is_missing = here == Presence::Missing;
+            if let Some(moved) = self.finish_copy(offer, target, !is_missing).await? {
                 return Ok(moved);
             }
-            return if is_new { Ok(Moved::Changed) } else { self.moved_before(identity, target).await };
+            return if is_missing { self.moved_before(taken, target).await } else { Ok(Moved::Changed) };
         }
         self.make_parent(target).await?;
-        let mut renamed = self.rename_new(&identity.path, &aside).await;
+        let mut renamed = self.rename_new(taken.path(), &aside).await;
         if matches!(&renamed, Err(error) if error.kind() == ErrorKind::NotFound) {
             // Either the file went, or somebody removed the directory since it was made.
-            if found(self.folder.stat(&identity.path).await)?.is_none() {
-                return self.moved_before(identity, target).await;
+            if found(self.folder.stat(taken.path()).await)?.is_none() {
+                return self.moved_before(taken, target).await;
             }
             self.forget_made();
             self.make_parent(target).await?;
-            renamed = self.rename_new(&identity.path, &aside).await;
+            renamed = self.rename_new(taken.path(), &aside).await;
         }
         match renamed {
             // Whoever watches that directory may have been quick: then there is nothing to finish.
-            Ok(()) => Ok(self.finish(identity, &aside, target).await?.unwrap_or(Moved::Gone)),
+            Ok(()) => Ok(self.finish(taken, &aside, target).await?.unwrap_or(Moved::Gone)),
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {
                 // An earlier call got as far as that, so what lies at the source now is a new file.
-                let moved = self.finish(identity, &aside, target).await?;
+                let moved = self.finish(taken, &aside, target).await?;
                 // Where versions tell files apart it is still the old one: the folder copied it to another file
                 // system, and was cut off before it removed it.
-                if identity.version.is_some() && matches!(moved, Some(Moved::To(_))) {
-                    found(self.folder.remove(&identity.path).await)?;
+                if taken.identity.version.is_some() && matches!(moved, Some(Moved::To(_))) {
+                    found(self.folder.remove(taken.path()).await)?;
                     return Ok(moved.unwrap_or(Moved::Gone));
                 }
                 Ok(Moved::Changed)
@@ -145,14 +180,14 @@ impl FolderSource {
     /// it lay. `None` when nothing lies aside.
     async fn finish(
         &self,
-        identity: &OfferIdentity,
+        taken: &Taken<'_>,
         aside: &RemotePath,
         target: &RemotePath,
     ) -> Result<Option<Moved>> {
-        match found(self.folder.stat(aside).await)? {
+        match self.is_taken_file(taken, aside).await? {
             None => return Ok(None),
-            Some(entry) if looks_same(&entry, identity) => {}
-            Some(_) => return self.put_back(identity, aside).await.map(Some),
+            Some(true) => {}
+            Some(false) => return self.put_back(taken.identity, aside).await.map(Some),
         }
         for number in 1..=NUMBER_LIMIT {
             let name = names::numbered(target.file_name(), number, names::NAME_LIMIT);
@@ -160,47 +195,73 @@ impl FolderSource {
             match self.rename_new(aside, &to).await {
                 Ok(()) => return Ok(Some(Moved::To(to))),
                 Err(error) if error.kind() == ErrorKind::AlreadyExists => {
-                    if self.moved_by_earlier_call(identity, &to).await? {
-                        return self.put_back(identity, aside).await.map(Some);
+                    if self.moved_by_earlier_call(taken, &to).await? {
+                        return self.put_back(taken.identity, aside).await.map(Some);
                     }
                 }
                 Err(error) => return Err(error),
             }
         }
         Err(Error::transient(ErrorKind::AlreadyExists, "find a free name for a file that is to be moved")
-            .with("path", &identity.path)
+            .with("path", taken.path())
             .with("target", target)
             .advice("clear the directory of files with the same name"))
+    }
+
+    /// Whether what lies at a path, where it was moved to, is the file that was taken: a move may give it another
+    /// version, but not another size or time. `None` when nothing lies there.
+    async fn is_taken_file(&self, taken: &Taken<'_>, path: &RemotePath) -> Result<Option<bool>> {
+        let told = match self.look(path).await? {
+            Look::Told(told) => told,
+            Look::Missing if matches!(taken.before, Look::Told(_)) => return Ok(None),
+            // Looks tell nothing here; the listing does.
+            Look::Missing | Look::Untold => {
+                let listed = self.list_again(path).await?;
+                return Ok(listed.map(|listed| taken.found.is_moved_to(&listed)));
+            }
+        };
+        let expected = match &taken.before {
+            Look::Told(before) => before,
+            Look::Untold | Look::Missing => &taken.found,
+        };
+        if expected.is_moved_to(&told) {
+            return Ok(Some(true));
+        }
+        if !expected.may_be_moved_to(&told) {
+            return Ok(Some(false));
+        }
+        // Only the time differs: some servers tell another one at each look.
+        let listed = self.list_again(path).await?;
+        Ok(listed.map(|listed| taken.found.is_moved_to(&listed)))
     }
 
     /// Whether a name that is taken was taken by an earlier call for this very offer. Then what was moved
     /// is a new file, even where size and time cannot tell it from the one taken. Only a name with the
     /// offer's own time says so: any other may be of an older file that looked the same.
-    async fn moved_by_earlier_call(&self, identity: &OfferIdentity, to: &RemotePath) -> Result<bool> {
+    async fn moved_by_earlier_call(&self, taken: &Taken<'_>, to: &RemotePath) -> Result<bool> {
         if !matches!(self.poll.after, After::Archive { timestamp: true, .. }) {
             return Ok(false);
         }
-        let there = found(self.folder.stat(to).await)?;
-        Ok(there.is_some_and(|entry| looks_same(&entry, identity)))
+        Ok(self.is_taken_file(taken, to).await? == Some(true))
     }
 
     /// The file is gone from its place, and nothing lies aside: finds what an earlier call made of it.
-    async fn moved_before(&self, identity: &OfferIdentity, target: &RemotePath) -> Result<Moved> {
+    async fn moved_before(&self, taken: &Taken<'_>, target: &RemotePath) -> Result<Moved> {
         for number in 1..=NUMBER_LIMIT {
             let name = names::numbered(target.file_name(), number, names::NAME_LIMIT);
             let to = target.with_file_name(&name);
-            match found(self.folder.stat(&to).await)? {
+            match self.is_taken_file(taken, &to).await? {
                 None => break,
-                Some(entry) if looks_same(&entry, identity) => {
+                Some(true) => {
                     self.went_before(&to).await?;
-                    self.went_before(&identity.path).await?;
+                    self.went_before(taken.path()).await?;
                     return Ok(Moved::To(to));
                 }
-                Some(_) => {}
+                Some(false) => {}
             }
         }
-        self.went_before(&identity.path).await?;
-        tracing::warn!(path = %identity.path, target = %target, "file to be moved is gone; somebody else took it");
+        self.went_before(taken.path()).await?;
+        tracing::warn!(path = %taken.path(), target = %target, "file to be moved is gone; somebody else took it");
         Ok(Moved::Gone)
     }
 
@@ -295,7 +356,8 @@ pub(super) fn beside(offer: &Offer, target: &RemotePath, what: &str) -> RemotePa
 
 fn settled(moved: Moved) -> Settled {
     match moved {
-        Moved::To(_) | Moved::Gone => Settled::Done,
+        Moved::To(_) => Settled::Done,
+        Moved::Gone => Settled::Gone,
         Moved::Changed => Settled::Changed,
     }
 }
@@ -307,9 +369,4 @@ pub(super) fn found<T>(result: Result<T>) -> Result<Option<T>> {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
     }
-}
-
-/// Whether a moved file is the one taken: a move may give it another version, but not another size or time.
-fn looks_same(entry: &Entry, identity: &OfferIdentity) -> bool {
-    entry.kind == EntryKind::File && entry.size == identity.size && entry.modified == identity.modified
 }

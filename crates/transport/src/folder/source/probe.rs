@@ -1,0 +1,93 @@
+//! The test of an endpoint as a source: what a poll would take, what it would pass over and why, and whether the
+//! first file opens.
+
+use super::super::walk::{Listed, PassedOver};
+use super::FolderSource;
+use crate::{Probe, ProbeStep};
+use model::{RemotePath, Result};
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+/// Names shown of each kind of what is passed over.
+const SHOWN: usize = 3;
+
+/// What was passed over for one reason: how many, and the first names.
+#[derive(Default)]
+struct Passed {
+    count: usize,
+    names: Vec<String>,
+}
+
+impl FolderSource {
+    pub(super) async fn probe_steps(&self) -> Probe {
+        let mut probe = Probe::default();
+        let passed = Mutex::new(BTreeMap::<PassedOver, Passed>::new());
+        let clock = &self.services.clock;
+        let began = clock.monotonic();
+        let listed = self.list_for_probe(&passed).await;
+        let took = clock.monotonic().saturating_sub(began);
+        let passed = passed.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let (result, first) = match listed {
+            Ok((0, _)) => (Ok("no file to take there now".to_owned()), None),
+            Ok((1, first)) => (Ok("1 file to take".to_owned()), first),
+            Ok((count, first)) => (Ok(format!("{count} files to take")), first),
+            Err(error) => (Err(error), None),
+        };
+        let failed = result.is_err();
+        probe.steps.push(ProbeStep { name: "list", took, result });
+        if failed {
+            return probe;
+        }
+        if !passed.is_empty() {
+            let words =
+                passed.iter().map(|(why, passed)| in_words(*why, passed)).collect::<Vec<_>>().join("; ");
+            probe.steps.push(ProbeStep { name: "pass over", took: Duration::ZERO, result: Ok(words) });
+        }
+        if let Some(first) = first {
+            let began = clock.monotonic();
+            let result = self.open_for_probe(first).await;
+            let took = clock.monotonic().saturating_sub(began);
+            probe.steps.push(ProbeStep { name: "open", took, result });
+        }
+        probe
+    }
+
+    /// How many files the flow would take, and the first of the listing.
+    async fn list_for_probe(
+        &self,
+        passed: &Mutex<BTreeMap<PassedOver, Passed>>,
+    ) -> Result<(usize, Option<Listed>)> {
+        let mut walk = self.walk().observed(|why, relative: &RemotePath| {
+            let mut passed = passed.lock().unwrap_or_else(PoisonError::into_inner);
+            let passed = passed.entry(why).or_default();
+            passed.count += 1;
+            if passed.names.len() < SHOWN {
+                passed.names.push(relative.to_text());
+            }
+        });
+        let (mut count, mut first) = (0, None);
+        while let Some(listed) = self.next_taken(&mut walk).await? {
+            count += 1;
+            first.get_or_insert(listed);
+        }
+        Ok((count, first))
+    }
+
+    /// Opens a file as a poll does, up to its first byte: a mailbox may give each file only once.
+    async fn open_for_probe(&self, listed: Listed) -> Result<String> {
+        let relative = listed.relative.clone();
+        let offer = super::found_offer(self.candidate(listed, 0));
+        self.find(&offer).await?;
+        self.folder.try_open(&offer.identity.path).await?;
+        Ok(match offer.identity.size {
+            Some(size) => format!("{relative}: listed with {size} bytes; opened, not read"),
+            None => format!("{relative}: opened, not read"),
+        })
+    }
+}
+
+fn in_words(why: PassedOver, passed: &Passed) -> String {
+    let more = if passed.count > passed.names.len() { ", …" } else { "" };
+    format!("{} {}: {}{more}", passed.count, why.words(), passed.names.join(", "))
+}
