@@ -9,6 +9,7 @@ mod endpoint;
 mod fields;
 mod flow;
 mod glob;
+mod mask;
 mod material;
 mod overlap;
 mod partner;

@@ -25,6 +25,7 @@
 
 mod destination;
 mod folder;
+mod habits;
 mod names;
 mod scene;
 mod settle;
@@ -77,6 +78,17 @@ impl Place {
             any_bytes: true,
             long_listing: 5_000,
             keep: None,
+        }
+    }
+
+    /// The same place for another scene; what keeps it alive stays here.
+    pub(crate) fn again(&self) -> Self {
+        Self {
+            folder: Arc::clone(&self.folder),
+            directory: self.directory.clone(),
+            beside: self.beside.clone(),
+            keep: None,
+            ..*self
         }
     }
 
@@ -190,6 +202,15 @@ suite! {
         directories_below_are_walked_when_asked,
         the_oldest_come_first,
         an_offer_opens_as_it_was_found_or_not_at_all,
+        a_test_tells_what_is_passed_over_and_opens_the_first_file,
+    ],
+    habits: [
+        a_file_that_is_given_once_is_gone_and_not_changed,
+        what_only_listing_or_look_tells_contradicts_nothing,
+        times_and_sizes_that_listing_and_look_tell_differently_are_no_change,
+        looks_that_are_refused_leave_it_to_the_listing,
+        looks_that_tell_another_time_each_time_are_doubtful_and_settled_all_the_same,
+        a_file_whose_time_is_set_back_is_still_changing,
     ],
     settle: [
         delete_is_idempotent_and_leaves_what_is_new,
@@ -217,6 +238,7 @@ suite! {
         a_lost_answer_is_found_out,
         a_publication_that_comes_late_is_not_made_twice,
         a_file_that_is_short_there_is_not_published,
+        a_whole_file_of_a_wrong_stated_size_is_published,
         a_damaged_temporary_file_is_written_anew,
         directories_of_the_name_are_made,
         names_that_lead_out_or_are_too_long_are_refused,

@@ -14,7 +14,7 @@ mod source;
 
 pub use destination::{Answer, DeliverCall, ScriptedReply};
 pub use endpoint::{DeliverySeen, FakeEndpoint, SettleSeen};
-pub use folder::{Act, PublishAnswer, ScriptedFolder};
+pub use folder::{Act, PublishAnswer, ScriptedFolder, Way};
 pub use lent::{BytesPayload, Known, MemoryAudit, MemoryLog, NoDirectory, services};
 pub use memory::MemoryFolder;
 pub use places::FakeTransport;

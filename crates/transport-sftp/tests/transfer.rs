@@ -266,7 +266,7 @@ async fn a_test_of_an_endpoint_tells_each_step() {
     let source = world.transport.source(endpoint.clone(), flow(After::Keep), world.services.clone()).unwrap();
     let probe = source.probe().await;
     assert!(probe.passed(), "{probe:?}");
-    assert_eq!(names(&probe), ["name", "tcp", "host key", "login", "list", "stat"]);
+    assert_eq!(names(&probe), ["name", "tcp", "host key", "login", "list", "open"]);
     let destination = world.transport.destination(endpoint, world.services.clone()).unwrap();
     let probe = destination.probe().await;
     assert!(probe.passed(), "{probe:?}");

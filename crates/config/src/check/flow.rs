@@ -7,7 +7,7 @@ use super::{Checker, is_name};
 use crate::field::Section;
 use crate::reader::Reader;
 use model::NameTemplate;
-use model::definition::{Destination, Flow, FlowSource, RetryPolicy};
+use model::definition::{After, Destination, Flow, FlowSource, RetryPolicy};
 use std::sync::Arc;
 
 impl<'a> Checker<'a> {
@@ -31,6 +31,7 @@ impl<'a> Checker<'a> {
                     place: below.place_of("endpoint").clone(),
                     location,
                     recursive: poll.recursive,
+                    keeps: poll.after == After::Keep,
                     mask: checked.mask,
                 });
             }

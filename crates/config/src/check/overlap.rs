@@ -1,4 +1,5 @@
-//! Two flows that poll one directory take each other's files: each file goes to whichever comes first.
+//! Two flows that poll one directory take each other's files: each file goes to whichever comes first. Only where both
+//! keep what they take, each takes every file for itself.
 
 use super::Checker;
 use super::endpoint::Location;
@@ -14,6 +15,8 @@ pub(super) struct Poll {
     pub(super) place: Place,
     pub(super) location: Location,
     pub(super) recursive: bool,
+    /// Whether files stay where they are once they are taken.
+    pub(super) keeps: bool,
     pub(super) mask: MaskSpec,
 }
 
@@ -71,10 +74,17 @@ impl Checker<'_> {
             return self.context.warning(&second.place, &key, message);
         }
         let place = if same { "the same directory as" } else { "a directory nested with that of" };
+        if first.keeps && second.keeps {
+            let message = format!(
+                "polls {place} {other}, and both keep what they take: each takes every file that its mask fits, so that \
+                 a file of both goes through both flows"
+            );
+            return self.context.warning(&second.place, &key, message);
+        }
         if masks == Overlap::Yes {
             let message = format!(
                 "polls {place} {other}, and their masks overlap: each would lose files to the other; use one flow with \
-                 two destinations, or masks that no name fits both of"
+                 two destinations, masks that no name fits both of, or after = \"keep\" in both"
             );
             self.context.error(&second.place, &key, message);
         } else {

@@ -5,6 +5,7 @@ use super::directory::Directory;
 use super::endpoint::Location;
 use super::fields::{ARCHIVE, MOVE, POLL_ONLY};
 use super::flow::retry;
+use super::mask::mask;
 use crate::catalogue::{Directories, connects_per_poll};
 use crate::context::suggestion;
 use crate::field::Section;
@@ -226,33 +227,4 @@ fn times(reader: &Reader<'_>, location: Option<&Location>) -> Option<(Duration, 
         );
     }
     Some((every, stable_for.min(every)))
-}
-
-/// The names to take, as written and compiled. Each pattern that cannot be read is named at its place.
-fn mask(reader: &Reader<'_>) -> Option<(MaskSpec, Mask)> {
-    let is_regex = reader.flag("mask_is_regex");
-    let mut whole = true;
-    let mut patterns = |field: &str| -> Vec<String> {
-        let mut patterns = Vec::new();
-        for text in reader.list(field) {
-            let one = MaskSpec { include: vec![text.value.clone()], exclude: Vec::new(), is_regex };
-            match Mask::new(&one) {
-                Ok(_) => patterns.push(text.value),
-                Err(error) => {
-                    whole = false;
-                    reader.context.error(text.place, &reader.key(field), error.to_string());
-                }
-            }
-        }
-        patterns
-    };
-    let mut include = patterns("mask");
-    let exclude = patterns("exclude");
-    // The preset is a wildcard, and no regular expression; none at all means every name either way.
-    if !reader.has("mask") && !is_regex {
-        include = MaskSpec::default().include;
-    }
-    let spec = MaskSpec { include, exclude, is_regex };
-    let mask = Mask::new(&spec).ok().filter(|_| whole)?;
-    Some((spec, mask))
 }

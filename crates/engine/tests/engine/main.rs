@@ -6,6 +6,7 @@ mod counting;
 mod database;
 mod delivering;
 mod doubtful;
+mod habits;
 mod lanes;
 mod life;
 mod receiving;

@@ -2,7 +2,7 @@
 
 use super::Place;
 use super::scene::{Scene, arrived, names, put};
-use crate::fake::{Act, BytesPayload, Fault, PublishAnswer};
+use crate::fake::{Act, BytesPayload, Fault, PublishAnswer, Way};
 use model::{ErrorKind, RemotePath, Result, Retry};
 use std::sync::Arc;
 use transport::folder::{Folder, FolderDestination, Overwrite, WriteOptions};
@@ -197,6 +197,23 @@ pub(super) async fn a_file_that_is_short_there_is_not_published(place: Place) {
     assert!(scene.names().await.is_empty());
     assert!(arrived(&scene.send(2).await));
     scene.holds_just_the_payload().await;
+}
+
+pub(super) async fn a_whole_file_of_a_wrong_stated_size_is_published(place: Place) {
+    let scene = Scene::new(place);
+    scene.folder.say_short();
+    assert!(arrived(&scene.send(1).await));
+    scene.holds_just_the_payload().await;
+    scene.place.folder.remove(&scene.path("a.edi")).await.unwrap();
+    // The same when an earlier attempt's file is found by a look: it is whole, and published as it is.
+    let scene = Scene::new(scene.place);
+    scene.folder.tell(Way::Look, |entry| entry.size = Some(0));
+    scene.log.lose_claim_after_note();
+    assert!(scene.send(1).await.is_err());
+    scene.log.lose_claim(false);
+    assert!(arrived(&scene.send(2).await));
+    scene.holds_just_the_payload().await;
+    assert_eq!(scene.folder.count(Act::BeginWrite), 1, "the bytes are sent once");
 }
 
 pub(super) async fn a_damaged_temporary_file_is_written_anew(place: Place) {

@@ -195,6 +195,18 @@ impl Scene {
         }
     }
 
+    /// Removes all files in the directory and beside it.
+    pub(super) async fn clear(&self) {
+        for name in self.names().await {
+            let name = RemotePath::from_text(&name).unwrap();
+            self.place.folder.remove(&self.place.directory.join(&name)).await.unwrap();
+        }
+        for name in self.names_beside().await {
+            let name = RemotePath::from_text(&name).unwrap();
+            self.place.folder.remove(&self.place.beside.join(&name)).await.unwrap();
+        }
+    }
+
     /// The names of all files in the place's directory, sorted.
     pub(super) async fn names(&self) -> Vec<String> {
         names(&self.place.folder, &self.place.directory).await

@@ -64,7 +64,7 @@ pub(super) async fn archive_is_idempotent_and_makes_its_directory(place: Place) 
     assert_eq!(scene.content(&archived).await.unwrap(), b"taken");
     // Somebody clears the archive away altogether; the next file makes it anew.
     scene.place.folder.remove(&archived).await.unwrap();
-    assert_eq!(source.settle(&offer, Outcome::Taken).await.unwrap(), Settled::Done);
+    assert_eq!(source.settle(&offer, Outcome::Taken).await.unwrap(), Settled::Gone);
     assert!(scene.names_beside().await.is_empty());
 }
 

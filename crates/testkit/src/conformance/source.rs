@@ -158,3 +158,35 @@ pub(super) async fn an_offer_opens_as_it_was_found_or_not_at_all(place: Place) {
     let error = source.open(&found).await.err().expect("a file that is gone");
     assert_eq!((error.kind(), error.retry()), (ErrorKind::NotFound, Retry::Transient));
 }
+
+pub(super) async fn a_test_tells_what_is_passed_over_and_opens_the_first_file(place: Place) {
+    let scene = Scene::new(place);
+    scene.place.folder.make_directory(&scene.path("archive")).await.unwrap();
+    for name in ["a.edi", "b.edi", "c.txt", "d.edi.part", "e.stage"] {
+        scene.put(name, name.as_bytes()).await;
+    }
+    let mut poll = scene.poll();
+    poll.mask =
+        Mask::new(&MaskSpec { include: vec!["*.edi".into(), "*.part".into()], ..MaskSpec::default() })
+            .unwrap();
+    let source = scene.source(poll);
+    let probe = source.probe().await;
+    assert!(probe.passed(), "{probe:?}");
+    let words = |name: &str| {
+        let step = probe.steps.iter().find(|step| step.name == name).unwrap();
+        step.result.as_ref().unwrap().clone()
+    };
+    assert_eq!(words("list"), "2 files to take");
+    for expected in
+        ["1 directories", "archive", "1 names that the mask does not take: c.txt", "d.edi.part", "e.stage"]
+    {
+        assert!(words("pass over").contains(expected), "{expected} in {}", words("pass over"));
+    }
+    assert!(words("open").contains("opened, not read"), "{}", words("open"));
+    assert_eq!((scene.folder.count(Act::Read), scene.folder.count(Act::TryOpen)), (0, 1));
+    assert_eq!(scene.names().await.len(), 5);
+    // A file that cannot be taken as a poll takes it fails the test.
+    scene.folder.fail(Act::TryOpen, crate::fake::Fault::REFUSED);
+    let probe = source.probe().await;
+    assert_eq!(probe.steps.last().map(|step| (step.name, step.result.is_ok())), Some(("open", false)));
+}

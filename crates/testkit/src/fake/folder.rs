@@ -5,6 +5,7 @@ use super::lent::locked;
 use async_trait::async_trait;
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
+use futures::{StreamExt, TryStreamExt};
 use model::{RemotePath, Result};
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, Weak};
@@ -20,6 +21,8 @@ pub enum Act {
     Stat,
     /// `read`
     Read,
+    /// `try_open`
+    TryOpen,
     /// `begin_write`
     BeginWrite,
     /// `publish`
@@ -55,6 +58,26 @@ enum Step {
     Lose(Act, Fault),
     Publish(PublishAnswer),
     Short,
+    SaidShort,
+}
+
+/// The two ways in which a place tells of a file.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Way {
+    /// In the listing of its directory.
+    Listing,
+    /// When it is asked about the path.
+    Look,
+}
+
+type Telling = Box<dyn Fn(&mut Entry) + Send + Sync>;
+
+/// What a place always does.
+#[derive(Default)]
+struct Habits {
+    tellings: Vec<(Way, Arc<Telling>)>,
+    refuses_looks: Option<Fault>,
+    gives_once: bool,
 }
 
 /// A folder under a script. Steps wait for the first call they are meant for, each serves once.
@@ -63,6 +86,7 @@ pub struct ScriptedFolder {
     itself: Weak<Self>,
     steps: Mutex<VecDeque<Step>>,
     calls: Mutex<Vec<(Act, RemotePath)>>,
+    habits: Mutex<Habits>,
 }
 
 impl ScriptedFolder {
@@ -74,6 +98,7 @@ impl ScriptedFolder {
             itself: Weak::clone(itself),
             steps: Mutex::default(),
             calls: Mutex::default(),
+            habits: Mutex::default(),
         })
     }
 
@@ -102,6 +127,31 @@ impl ScriptedFolder {
     /// Lets the next upload end a byte short, as on a disk that was full.
     pub fn finish_short(&self) {
         locked(&self.steps).push_back(Step::Short);
+    }
+
+    /// Says of the next upload that it is a byte short, though it is whole.
+    pub fn say_short(&self) {
+        locked(&self.steps).push_back(Step::SaidShort);
+    }
+
+    /// Always tells files otherwise than they are, in one of the two ways.
+    pub fn tell(&self, way: Way, change: impl Fn(&mut Entry) + Send + Sync + 'static) {
+        locked(&self.habits).tellings.push((way, Arc::new(Box::new(change))));
+    }
+
+    /// Never tells of a path when it is asked.
+    pub fn refuse_looks(&self, fault: Fault) {
+        locked(&self.habits).refuses_looks = Some(fault);
+    }
+
+    /// Gives each file once: it goes when it is opened to be read.
+    pub fn give_once(&self) {
+        locked(&self.habits).gives_once = true;
+    }
+
+    fn tellings(&self, way: Way) -> Vec<Arc<Telling>> {
+        let habits = locked(&self.habits);
+        habits.tellings.iter().filter(|(of, _)| *of == way).map(|(_, telling)| Arc::clone(telling)).collect()
     }
 
     /// Answers the next publication like this.
@@ -146,7 +196,7 @@ impl ScriptedFolder {
             match step {
                 Step::Before(_, happens) => happens().await,
                 Step::Fail(_, fault) => return Err(fault.error("use a scripted folder")),
-                Step::Publish(_) | Step::Lose(..) | Step::Short => {}
+                Step::Publish(_) | Step::Lose(..) | Step::Short | Step::SaidShort => {}
             }
         }
         Ok(())
@@ -162,9 +212,10 @@ impl ScriptedFolder {
         }
     }
 
-    fn is_short(&self) -> bool {
+    /// Takes the next step of a kind, if there is one.
+    fn take_step(&self, is_wanted: impl Fn(&Step) -> bool) -> bool {
         let mut steps = locked(&self.steps);
-        let place = steps.iter().position(|step| matches!(step, Step::Short));
+        let place = steps.iter().position(is_wanted);
         place.and_then(|place| steps.remove(place)).is_some()
     }
 
@@ -190,23 +241,40 @@ impl Folder for ScriptedFolder {
 
     async fn list(&self, directory: &RemotePath) -> Result<BoxStream<'static, Result<Entry>>> {
         self.scripted(Act::List, directory).await?;
-        self.inner.list(directory).await
+        let tellings = self.tellings(Way::Listing);
+        let listing = self.inner.list(directory).await?;
+        Ok(listing.map_ok(move |entry| told(entry, &tellings)).boxed())
     }
 
     async fn stat(&self, path: &RemotePath) -> Result<Entry> {
         self.scripted(Act::Stat, path).await?;
-        self.inner.stat(path).await
+        if let Some(fault) = locked(&self.habits).refuses_looks {
+            return Err(fault.error("look at a path of a scripted folder"));
+        }
+        let entry = self.inner.stat(path).await?;
+        Ok(told(entry, &self.tellings(Way::Look)))
     }
 
     async fn read(&self, path: &RemotePath, offset: u64) -> Result<Box<dyn AsyncRead + Send + Unpin>> {
         self.scripted(Act::Read, path).await?;
-        self.inner.read(path, offset).await
+        let reader = self.inner.read(path, offset).await?;
+        if locked(&self.habits).gives_once {
+            self.inner.remove(path).await?;
+        }
+        Ok(reader)
+    }
+
+    async fn try_open(&self, path: &RemotePath) -> Result<()> {
+        self.scripted(Act::TryOpen, path).await?;
+        self.inner.try_open(path).await
     }
 
     async fn begin_write(&self, path: &RemotePath, length: Option<u64>) -> Result<Box<dyn Upload>> {
         self.scripted(Act::BeginWrite, path).await?;
         let inner = self.inner.begin_write(path, length).await?;
-        Ok(Box::new(ScriptedUpload { folder: self.itself(), inner, path: path.clone(), cut: false }))
+        let upload =
+            ScriptedUpload { folder: self.itself(), inner, path: path.clone(), last: None, cut: false };
+        Ok(Box::new(upload))
     }
 
     async fn publish(&self, temporary: &RemotePath, name: &RemotePath, overwrite: bool) -> Result<Published> {
@@ -250,10 +318,30 @@ struct ScriptedUpload {
     folder: Weak<ScriptedFolder>,
     inner: Box<dyn Upload>,
     path: RemotePath,
+    /// What was written last: it may have to end short.
+    last: Option<bytes::Bytes>,
     cut: bool,
 }
 
+fn told(mut entry: Entry, tellings: &[Arc<Telling>]) -> Entry {
+    for telling in tellings {
+        telling(&mut entry);
+    }
+    entry
+}
+
 impl ScriptedUpload {
+    fn takes(&self, wanted: fn(&Step) -> bool) -> bool {
+        self.folder.upgrade().is_some_and(|folder| folder.take_step(wanted))
+    }
+
+    /// Writes what is left, a byte short where the script says so.
+    async fn write_last(&mut self) -> Result<()> {
+        let Some(last) = self.last.take() else { return Ok(()) };
+        let cut = usize::from(self.takes(|step| matches!(step, Step::Short)));
+        self.inner.write(last.slice(..last.len().saturating_sub(cut))).await
+    }
+
     async fn scripted(&mut self, act: Act) -> Result<()> {
         let Some(folder) = self.folder.upgrade() else { return Ok(()) };
         let result = folder.scripted(act, &self.path).await;
@@ -266,20 +354,23 @@ impl ScriptedUpload {
 impl Upload for ScriptedUpload {
     async fn write(&mut self, bytes: bytes::Bytes) -> Result<()> {
         self.scripted(Act::Write).await?;
-        self.inner.write(bytes).await
+        match self.last.replace(bytes) {
+            Some(before) => self.inner.write(before).await,
+            None => Ok(()),
+        }
     }
 
     async fn flush(&mut self) -> Result<()> {
+        self.write_last().await?;
         self.inner.flush().await
     }
 
     async fn finish(mut self: Box<Self>) -> Result<Written> {
         self.scripted(Act::Finish).await?;
-        let short = self.folder.upgrade().is_some_and(|folder| folder.is_short());
+        self.write_last().await?;
+        let said_short = self.takes(|step| matches!(step, Step::SaidShort));
         let mut written = self.inner.finish().await?;
-        if short {
-            written.size = written.size.map(|size| size.saturating_sub(1));
-        }
+        written.size = written.size.map(|size| size.saturating_sub(u64::from(said_short)));
         Ok(written)
     }
 

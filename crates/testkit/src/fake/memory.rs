@@ -88,6 +88,14 @@ impl MemoryFolder {
         }
     }
 
+    /// Puts other content into a file, of which nothing that is told changes.
+    pub fn refill(&self, path: impl Into<RemotePath>, content: impl Into<Arc<[u8]>>) {
+        let mut state = locked(&self.state);
+        if let Some(Node::File { bytes, .. }) = state.nodes.get_mut(&parts(&path.into())) {
+            *bytes = content.into();
+        }
+    }
+
     /// Copies a file with its time and version, as nothing but an unlucky moment would.
     pub fn duplicate(&self, from: impl Into<RemotePath>, to: impl Into<RemotePath>) {
         let mut state = locked(&self.state);

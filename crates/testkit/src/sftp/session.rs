@@ -296,7 +296,17 @@ impl Session {
             }
         }
         match given {
-            0 => Err(Refused(EOF, "End of file".into())),
+            0 if self.switches.is_on(path, &Switch::EndIsEmpty) => {
+                Ok(Packet::new(103).u32(request.id).string(b""))
+            }
+            0 => {
+                let end = self.switches.find(path, |switch| match switch {
+                    Switch::EndIs(code, words) => Some((*code, *words)),
+                    _ => None,
+                });
+                let (code, words) = end.unwrap_or((EOF, "End of file"));
+                Err(Refused(code, words.into()))
+            }
             given => Ok(Packet::new(103).u32(request.id).string(&data[..given])),
         }
     }

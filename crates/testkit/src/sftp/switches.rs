@@ -60,6 +60,10 @@ pub enum Switch {
     ShortReads(u32),
     /// A READ at or beyond this offset is told the end of the file.
     EndsAt(u64),
+    /// A READ at the end of the file is answered with this status instead of the draft's 1.
+    EndIs(u32, &'static str),
+    /// A READ at the end of the file is answered with data of no length.
+    EndIsEmpty,
     /// A RENAME replaces what has the name.
     RenameReplaces,
 }

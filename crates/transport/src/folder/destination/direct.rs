@@ -88,7 +88,9 @@ impl FolderDestination {
         }
         match upload.finish().await {
             Ok(finished) => {
-                if let Some(size) = finished.size.filter(|size| *size != length) {
+                if let Some(size) = finished.size.filter(|size| *size != length)
+                    && !self.ends_at(&writing.name, length).await
+                {
                     writing.whole = false;
                     self.note_writing(delivery, &writing).await?;
                     return Err(self.not_whole(&writing.name, length, size));

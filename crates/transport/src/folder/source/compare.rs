@@ -92,6 +92,19 @@ impl Told {
         self
     }
 
+    /// Whether a look tells less than the listing did: then only another listing shows whether the file changed.
+    fn leaves_out(&self, looked: &Self) -> bool {
+        let no_size = match (self.size, looked.size) {
+            (Some(listed), Some(0)) => listed > 0,
+            (Some(_), None) => true,
+            _ => false,
+        };
+        no_size
+            || (self.modified.is_some() && looked.modified.is_none())
+            || (self.version.is_some() && looked.version.is_none())
+            || (self.changed.is_some() && looked.changed.is_none())
+    }
+
     /// Whether what is told of a path is this file after a move, which may give it another version, but not another
     /// size or time.
     pub(super) fn is_moved_to(&self, there: &Self) -> bool {
@@ -191,10 +204,15 @@ impl FolderSource {
         match &now {
             Look::Told(told) => {
                 words = expected.contradictions(told);
-                if words.is_empty() || (before.is_none() && self.is_known_gap(found, told)) {
+                if before.is_none() && (words.is_empty() || self.is_known_gap(found, told)) {
                     return Ok(Presence::Same(now));
                 }
-                if told.other_kind.is_some() {
+                if words.is_empty() && !found.leaves_out(told) {
+                    return Ok(Presence::Same(now));
+                }
+                let other_size = before.is_some()
+                    && expected.size.is_some_and(|size| told.size.is_some_and(|now| now != size));
+                if told.other_kind.is_some() || other_size {
                     return Ok(Presence::Different(words.join(", ")));
                 }
             }
@@ -213,8 +231,8 @@ impl FolderSource {
                 self.learn_gap(found, told);
                 Presence::Same(now)
             }
-            Look::Told(_) => Presence::Doubtful(words.join(", ")),
-            Look::Missing | Look::Untold => Presence::Same(now),
+            Look::Told(_) if !words.is_empty() => Presence::Doubtful(words.join(", ")),
+            Look::Told(_) | Look::Missing | Look::Untold => Presence::Same(now),
         })
     }
 

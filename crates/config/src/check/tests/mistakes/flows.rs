@@ -120,6 +120,23 @@ fn flows() {
             &source("after = \"keep\", mask = [\"*\", \"(\"], mask_is_regex = true"),
             "error: flow.f.source.mask: mask \"*\": ",
         ),
+        (
+            &source("after = \"keep\", mask = \"*.edi,*.csv\""),
+            "warning: flow.f.source.mask: \"*.edi,*.csv\" is one mask, and fits only names that hold the separator; \
+             write a list: mask = [\"*.edi\", \"*.csv\"]",
+        ),
+        (
+            &source("after = \"keep\", exclude = [\"~*\", \"*.tmp \"]"),
+            "warning: flow.f.source.exclude: \"*.tmp \" begins or ends with a space",
+        ),
+        (
+            &receive("listener = \"as2\", mask = \"*.{edi,csv}\""),
+            "warning: flow.f.source.mask: \"*.{edi,csv}\" fits only names with braces",
+        ),
+        (
+            &source("after = \"keep\", mask = \"*.edi\", exclude = \"*\""),
+            "warning: flow.f.source.exclude: leaves out every name that the mask takes",
+        ),
         (&source("after = \"keep\", exclude = [\"\"]"), "error: flow.f.source.exclude: mask \"\": is empty"),
         (
             &source("after = \"keep\", retry = { attempts = 0 }"),

@@ -6,7 +6,7 @@ fn directories_polled_twice() {
     let other = |url: &str, user: &str, first: &str, second: &str| {
         format!(
             "[endpoint.other]\ntransport = \"sftp\"\nurl = \"{url}\"\nusername = \"{user}\"\noptions.host_key = \"x\"\n\
-             [flow.one]\nsource = {{ endpoint = \"orders\", after = \"keep\", {first} }}\n[[flow.one.destination]]\nendpoint = \"folder\"\n\
+             [flow.one]\nsource = {{ endpoint = \"orders\", after = \"delete\", {first} }}\n[[flow.one.destination]]\nendpoint = \"folder\"\n\
              [flow.two]\nsource = {{ endpoint = \"other\", after = \"keep\", {second} }}\n[[flow.two.destination]]\nendpoint = \"folder\"\n"
         )
     };
@@ -30,4 +30,32 @@ fn directories_polled_twice() {
         let (definitions, problems) = check(&fine);
         assert!(definitions.is_some() && problems.is_empty(), "{fine}\n{problems:#?}");
     }
+}
+
+#[test]
+fn directories_that_two_flows_keep() {
+    let flows = |one: &str, two: &str| {
+        format!(
+            "[flow.one]\nsource = {{ endpoint = \"orders\", {one} }}\n[[flow.one.destination]]\nendpoint = \"folder\"\n\
+             [flow.two]\nsource = {{ endpoint = \"orders\", {two} }}\n[[flow.two.destination]]\nendpoint = \"folder\"\n"
+        )
+    };
+    let keep = "after = \"keep\"";
+    let (definitions, problems) = check(&flows(keep, keep));
+    assert!(definitions.is_some(), "each takes every file for itself: {problems:#?}");
+    told(&[
+        (
+            &flows(keep, keep),
+            "warning: flow.two.source.endpoint: polls the same directory as flow 'one' (x.toml:2), and both keep what they take: each takes every file",
+        ),
+        (&flows(keep, "after = \"delete\""), " error: flow.two.source.endpoint: polls the same directory"),
+        (
+            &flows("after = { move = \"done\" }", keep),
+            " error: flow.two.source.endpoint: polls the same directory",
+        ),
+        (&flows("after = \"delete\"", "after = { archive = \"done\" }"), "or after = \"keep\" in both"),
+    ]);
+    let (_, problems) =
+        check(&flows(&format!("{keep}, mask = \"*.edi\""), &format!("{keep}, mask = \"*.xml\"")));
+    assert!(problems.is_empty(), "{problems:#?}");
 }

@@ -1,0 +1,125 @@
+//! What becomes of files whose source tells something else of them than what is read.
+
+use crate::database::both;
+use crate::scene::{Scene, flow, polling};
+use model::{Timestamp, TransferState};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+use testkit::fake::{MemoryFolder, Opening, ScriptedFolder, ScriptedOffer, Way};
+use transport::folder::Overwrite;
+
+const BYTES: &[u8] = b"all of the order";
+
+fn stating(size: u64) -> ScriptedOffer {
+    ScriptedOffer { size: Some(size), ..ScriptedOffer::file("in/po.edi", BYTES) }
+}
+
+/// Waits until the one file is delivered, and shows that it is whole.
+async fn delivered_whole(scene: &Scene) {
+    scene.until_all(1, TransferState::Completed).await;
+    let received = scene.place("out").received();
+    assert_eq!((received.len(), &*received[0].2), (1, BYTES));
+    assert_eq!(scene.staged(), 1, "what was read in vain is gone from staging");
+}
+
+/// The numbers in an event's detail.
+fn sizes(event: &store::EventView) -> (u64, u64) {
+    (event.detail["stated_bytes"].as_u64().unwrap(), event.detail["read_bytes"].as_u64().unwrap())
+}
+
+both! {
+    the_only_copy_of_a_file_that_is_given_once_is_recorded(scene) {
+        scene.flow(flow("orders", &["out"]));
+        scene.place("in").offer(ScriptedOffer::file("in/po.edi", BYTES).opening([Opening::Once]));
+        let _engine = scene.start().await;
+        delivered_whole(&scene).await;
+        scene.until("its source is settled", || async { scene.events("offer.settled").await.len() == 1 }).await;
+        assert!(scene.events("offer.changed").await.is_empty());
+        assert!(scene.events("offer.contradicted").await.is_empty());
+    }
+
+    what_is_gone_and_longer_than_stated_is_taken_with_a_warning(scene) {
+        scene.flow(flow("orders", &["out"]));
+        scene.place("in").offer(stating(6).opening([Opening::Once]));
+        let _engine = scene.start().await;
+        delivered_whole(&scene).await;
+        let events = scene.events("offer.contradicted").await;
+        assert_eq!(events.iter().map(sizes).collect::<Vec<_>>(), [(6, 16)]);
+    }
+
+    what_is_gone_and_shorter_than_stated_is_held_for_a_person(scene) {
+        scene.flow(flow("orders", &["out"]));
+        scene.place("in").offer(stating(32).opening([Opening::Once]));
+        let _engine = scene.start().await;
+        let held = scene.until_all(1, TransferState::Held).await;
+        let events = scene.events("transfer.held").await;
+        assert!(events[0].detail["why"].as_str().unwrap().contains("32 bytes, 16 were read"), "{events:?}");
+        assert!(scene.place("out").received().is_empty());
+        // A person looked at it, and lets it go on.
+        scene.store.release_transfer(held[0].id, &scene.act()).await.unwrap();
+        delivered_whole(&scene).await;
+    }
+
+    a_wrong_size_is_believed_no_more_after_a_second_reading(scene) {
+        scene.flow(flow("orders", &["out"]));
+        let _engine = scene.start().await;
+        for (taken, size) in [(1, 32), (2, 0), (3, 6)] {
+            scene.place("in").offer(stating(size));
+            scene.until("it is delivered", || async { scene.place("out").received().len() == taken }).await;
+            scene.until("its source is settled", || async { scene.place("in").offers().is_empty() }).await;
+            let refused = scene.events("offer.backed_off").await;
+            assert_eq!(refused.len(), taken);
+            assert_eq!(sizes(&refused[taken - 1]), (size, 16));
+            assert!(refused[taken - 1].detail["error"].as_str().unwrap().contains(&format!("stated bytes {size}")), "{refused:?}");
+            assert_eq!(sizes(&scene.events("offer.contradicted").await[taken - 1]), (size, 16));
+        }
+        assert!(scene.place("out").received().iter().all(|(_, _, bytes)| **bytes == *BYTES));
+        assert_eq!(scene.place("in").opened().len(), 6, "each was read twice");
+    }
+
+    readings_that_differ_end_in_the_error_directory(scene) {
+        let folder = MemoryFolder::new();
+        folder.put("in/po.edi", BYTES);
+        let scripted = ScriptedFolder::new(Arc::new(folder.clone()));
+        for way in [Way::Listing, Way::Look] {
+            scripted.tell(way, |entry| entry.size = Some(1_000));
+        }
+        // Its content changes from reading to reading, and nothing that is told of it.
+        let (refilled, round) = (folder.clone(), AtomicU8::new(0));
+        scripted.tell(Way::Listing, move |_| {
+            refilled.refill("in/po.edi", vec![round.fetch_add(1, Ordering::Relaxed); 16]);
+        });
+        scene.place("in").use_folder(scripted, "in", Overwrite::Refuse);
+        scene.flow(polling(flow("orders", &["out"]), |poll| poll.error_directory = Some("bad".into())));
+        let _engine = scene.start().await;
+        scene.until("it is moved away", || async { folder.get("bad/po.edi.cause.txt").is_some() }).await;
+        assert_eq!(folder.files(), ["bad/po.edi", "bad/po.edi.cause.txt"]);
+        let cause = String::from_utf8(folder.get("bad/po.edi.cause.txt").unwrap().to_vec()).unwrap();
+        assert!(cause.contains("stated bytes 1000, read bytes 16"), "{cause}");
+        assert_eq!(scene.events("offer.backed_off").await.len(), 2);
+        assert_eq!(scene.events("offer.refused").await.iter().map(sizes).collect::<Vec<_>>(), [(1_000, 16)]);
+        assert!(scene.transfers().await.is_empty());
+        assert_eq!(scene.staged(), 0);
+    }
+
+    looks_that_contradict_each_other_are_overruled_by_a_second_reading(scene) {
+        scene.flow(flow("orders", &["out"]));
+        scene.place("in").offer(ScriptedOffer::file("in/po.edi", BYTES).opening([Opening::Doubtful]));
+        let _engine = scene.start().await;
+        delivered_whole(&scene).await;
+        assert_eq!(scene.events("offer.backed_off").await.len(), 1);
+        assert_eq!(scene.events("offer.contradicted").await.len(), 1);
+    }
+
+    one_that_changes_at_every_reading_is_refused_in_the_end(scene) {
+        scene.flow(flow("orders", &["out"]));
+        let at = Timestamp::from_timestamp(1_700_000_000, 0).unwrap();
+        scene.place("in").offer(ScriptedOffer::file("in/po.edi", BYTES).modified_at(at).opening([Opening::Changed]));
+        let _engine = scene.start().await;
+        scene.until("it is refused", || async { scene.events("offer.refused").await.len() == 1 }).await;
+        assert!(!scene.events("offer.changed").await.is_empty(), "at first it is simply offered anew");
+        let refused = scene.events("offer.refused").await;
+        assert!(refused[0].detail["error"].as_str().unwrap().contains("the test asked for it"), "{refused:?}");
+        assert_eq!(scene.place("in").offers().len(), 1);
+    }
+}

@@ -1,0 +1,248 @@
+//! Files are read to the end of their data, and taken whatever else is told of them: over a server that misbehaves on
+//! command.
+
+#![allow(clippy::unwrap_used, reason = "a test")]
+
+mod support;
+
+use futures::StreamExt;
+use model::definition::{After, ClaimBy, Flow, FlowSource, Order, PollSource, RetryPolicy, SettleWhen};
+use model::{ErrorKind, Mask, MaskSpec, Offer, OfferId, OfferState, Outcome};
+use std::sync::Arc;
+use std::time::Duration;
+use support::{World, inner, noise, partner, read};
+use testkit::fake::Known;
+use testkit::sftp::{Op, SftpServer, Switch, Told};
+use tokio::io::AsyncReadExt;
+use transport::{AfterRead, Discovery, FoundOffer, Settled, Source, Transport};
+
+const LENGTH: usize = 300_001;
+
+fn flow(after: After) -> Arc<Flow> {
+    let poll = PollSource {
+        endpoint: "acme".into(),
+        mask: Mask::new(&MaskSpec::default()).unwrap(),
+        every: Duration::from_secs(60),
+        stable_for: Duration::ZERO,
+        read_limit: 0,
+        order: Order::Name,
+        recursive: false,
+        after,
+        error_directory: None,
+        settle: SettleWhen::Recorded,
+        claim: ClaimBy::Lease,
+        retry: RetryPolicy::default(),
+    };
+    Arc::new(Flow {
+        name: "orders".into(),
+        enabled: true,
+        source: FlowSource::Poll(poll),
+        destinations: Vec::new(),
+        ordered: false,
+        continue_after_failure: false,
+        retention: Duration::ZERO,
+    })
+}
+
+/// A source over a server's directory `in`.
+fn source(world: &World, server: &SftpServer, after: After) -> Arc<dyn Source> {
+    let endpoint = partner(server, "in").done();
+    world.transport.source(endpoint, flow(after), world.services.clone()).unwrap()
+}
+
+async fn discover(source: &Arc<dyn Source>) -> Vec<FoundOffer> {
+    let offers = source.discover(Discovery { known: Arc::new(Known::default()) }).await.unwrap();
+    offers.map(Result::unwrap).collect().await
+}
+
+/// Reads an offer as the engine does: the stated size, what came, and what was seen afterwards.
+async fn take(source: &Arc<dyn Source>, found: &mut FoundOffer) -> (Option<u64>, Vec<u8>, AfterRead) {
+    let mut opened = source.open(found).await.unwrap();
+    found.source_data.append(&mut opened.source_data);
+    let mut content = Vec::new();
+    opened.parts.next().await.unwrap().unwrap().reader.read_to_end(&mut content).await.unwrap();
+    drop(opened.parts);
+    (opened.size, content, source.look_again(found).await.unwrap())
+}
+
+async fn settle(source: &Arc<dyn Source>, found: &FoundOffer) -> Settled {
+    let offer = Offer {
+        id: OfferId::new(uuid::Uuid::from_u128(1)),
+        identity: found.identity.clone(),
+        state: OfferState::Settling,
+        found_at: chrono::DateTime::from_timestamp(1_772_366_400, 0).unwrap(),
+        failures: 0,
+        source_data: found.source_data.clone(),
+    };
+    source.settle(&offer, Outcome::Taken).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stated_size_neither_cuts_a_file_nor_ends_a_resumed_read() {
+    let server = SftpServer::start().unwrap();
+    let world = World::new();
+    let content = noise(LENGTH);
+    let folder = world.folder(&partner(&server, "in").done());
+    let chunk = 64 * 1024_u64;
+    // Too small, at and around what one request asks for; 0; too large; not told.
+    let sizes = [60_000, chunk - 1, chunk, chunk + 1, 4 * chunk, 300_000, 300_001, 1, 0, 300_017, 1 << 40];
+    for size in sizes.map(Some).into_iter().chain([None]) {
+        for short in [None, Some(1_000), Some(60_000)] {
+            server.put("in/a", &content);
+            server.unswitch("in/*");
+            server.switch(
+                "in/*",
+                size.map_or(Switch::NoSize(Told::EVERYWHERE), |size| Switch::SizeIs(Told::EVERYWHERE, size)),
+            );
+            if let Some(most) = short {
+                server.switch("in/*", Switch::ShortReads(most));
+            }
+            let came = read(&folder, "in/a", 0).await.unwrap();
+            assert!(came == content, "{size:?} {short:?}: {} bytes", came.len());
+            for offset in [59_999, 60_000, 299_999, LENGTH, LENGTH + 10] {
+                let came = read(&folder, "in/a", offset as u64).await.unwrap();
+                assert!(
+                    came == content[offset.min(LENGTH)..],
+                    "{size:?} {short:?} from {offset}: {}",
+                    came.len()
+                );
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_end_of_a_file_may_be_told_in_other_words() {
+    let server = SftpServer::start().unwrap();
+    let world = World::new();
+    let folder = world.folder(&partner(&server, "in").done());
+    for length in [1_usize, 65_535, 65_536, 200_000] {
+        for switch in [Switch::EndIs(4, "Failure"), Switch::EndIs(8, ""), Switch::EndIsEmpty] {
+            let content = noise(length);
+            server.put("in/a", &content);
+            server.unswitch("in/*");
+            server.switch("in/*", switch.clone());
+            assert!(read(&folder, "in/a", 0).await.unwrap() == content, "{length} {switch:?}");
+        }
+    }
+    // In the middle of a file such an answer is no end.
+    server.put("in/a", &noise(200_000));
+    server.unswitch("in/*");
+    server.switch_times("in/*", 1, Switch::Status(Op::Read, 4, "Failure"));
+    let error = read(&folder, "in/a", 0).await.unwrap_err();
+    assert_eq!(inner(&error).kind(), ErrorKind::Rejected);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_can_be_read_once_is_whole_and_gone() {
+    for switch in [Switch::GoneWhenOpened, Switch::GoneWhenRead] {
+        for missing in [None, Some(Switch::MissingIs(4, "Failure"))] {
+            let server = SftpServer::start().unwrap();
+            let world = World::new();
+            let content = noise(LENGTH);
+            server.put("in/a", &content);
+            server.switch("in/a", switch.clone());
+            if let Some(missing) = &missing {
+                server.switch("in/a", missing.clone());
+            }
+            let source = source(&world, &server, After::Delete);
+            let mut found = discover(&source).await.remove(0);
+            let (size, came, seen) = take(&source, &mut found).await;
+            assert!(came == content, "{switch:?}");
+            assert_eq!((size, seen), (Some(LENGTH as u64), AfterRead::Gone), "{switch:?} {missing:?}");
+            assert!(matches!(settle(&source, &found).await, Settled::Done | Settled::Gone));
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_listing_and_look_tell_differently_keeps_no_file_from_being_taken() {
+    let file = "01-02-26 10:00 a";
+    let plays: [&[Switch]; 13] = [
+        &[Switch::NoType(Told::EVERYWHERE)],
+        &[Switch::NoType(Told::STAT)],
+        &[Switch::NoType(Told::LISTING), Switch::LineIs(file)],
+        &[Switch::NoMode(Told::EVERYWHERE)],
+        &[Switch::NoMode(Told::EVERYWHERE), Switch::LineIs(file)],
+        &[Switch::NoType(Told::EVERYWHERE), Switch::LineIs("")],
+        &[Switch::NoTime(Told::STAT)],
+        &[Switch::NoTime(Told::LISTING), Switch::NoSize(Told::STAT)],
+        &[
+            Switch::NoSize(Told::EVERYWHERE),
+            Switch::NoTime(Told::EVERYWHERE),
+            Switch::NoMode(Told::EVERYWHERE),
+        ],
+        &[Switch::TimeOff(Told::LISTING, 3600)],
+        &[Switch::TimeOff(Told::STAT, -3600), Switch::NoType(Told::STAT)],
+        &[Switch::SizeIs(Told::STAT, 0)],
+        &[Switch::Status(Op::Stat, 3, "Permission denied")],
+    ];
+    for switches in plays {
+        let archive = After::Archive { directory: "done".into(), timestamp: false };
+        for after in [After::Delete, archive] {
+            let server = SftpServer::start().unwrap();
+            let world = World::new();
+            server.put("in/a", b"content");
+            std::fs::create_dir(server.at("in/directory")).unwrap();
+            // Files are told so wherever they lie, also once they are archived.
+            for (switch, pattern) in
+                switches.iter().flat_map(|switch| [(switch, "in/a*"), (switch, "done/*")])
+            {
+                // What may not be looked at cannot be moved without replacing either.
+                if after == After::Delete || !matches!(switch, Switch::Status(Op::Stat, ..)) {
+                    server.switch(pattern, switch.clone());
+                }
+            }
+            let source = source(&world, &server, after.clone());
+            let mut found = discover(&source).await;
+            assert_eq!(found.len(), 1, "{switches:?}");
+            let (_, came, seen) = take(&source, &mut found[0]).await;
+            assert_eq!((came.as_slice(), seen), (&b"content"[..], AfterRead::Unchanged), "{switches:?}");
+            assert_eq!(settle(&source, &found[0]).await, Settled::Done, "{switches:?} {after:?}");
+            assert_eq!(server.names("in"), ["directory"], "{switches:?} {after:?}");
+            if after != After::Delete {
+                assert_eq!(server.names("done"), ["a"], "{switches:?}");
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_directory_of_no_told_kind_is_no_file() {
+    let server = SftpServer::start().unwrap();
+    let world = World::new();
+    server.put("in/a", b"content");
+    server.put("in/directory/b", b"below");
+    server.switch("*", Switch::NoMode(Told::EVERYWHERE));
+    server.switch("*", Switch::LineIs("no words about it"));
+    let source = source(&world, &server, After::Keep);
+    let found = discover(&source).await;
+    assert_eq!(found.iter().map(|offer| offer.identity.path.to_text()).collect::<Vec<_>>(), ["in/a"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_test_of_an_endpoint_opens_as_a_poll_does_and_reads_nothing() {
+    let server = SftpServer::start().unwrap();
+    let world = World::new();
+    server.put("in/a", b"content");
+    server.put("in/directory/b", b"below");
+    std::os::unix::fs::symlink("a", server.at("in/link")).unwrap();
+    server.switch("in/a", Switch::GoneAfterReading);
+    let probe = source(&world, &server, After::Keep).probe().await;
+    assert!(probe.passed(), "{probe:?}");
+    let said = format!("{probe:?}");
+    for words in [
+        "1 file to take",
+        "directories (the flow is not recursive): directory",
+        "symbolic links: link",
+        "opened, not read",
+    ] {
+        assert!(said.contains(words), "{words} in {said}");
+    }
+    assert_eq!(server.count(Op::Read, "*"), 0);
+    assert!(server.get("in/a").is_some());
+    // What a poll could not do, the test says.
+    server.switch("in/a", Switch::Status(Op::OpenRead, 3, "Permission denied"));
+    let probe = source(&world, &server, After::Keep).probe().await;
+    assert!(!probe.passed(), "{probe:?}");
+}
