@@ -129,7 +129,7 @@ fn a_mailbox_that_gives_each_file_once_loses_none() {
 #[test]
 fn a_wrong_size_neither_cuts_a_file_nor_keeps_it() {
     on_both(|database| {
-        let mut ground = Ground::new(database, "\"delete\"");
+        let mut ground = Ground::new(database, "{ archive = \"done\", timestamp = false }");
         let mut sent = Vec::new();
         for (name, switch, length) in [
             ("a-too-small", Switch::SizeIs(Told::EVERYWHERE, 60_000), 300_001),
@@ -146,7 +146,12 @@ fn a_wrong_size_neither_cuts_a_file_nor_keeps_it() {
         ground.gateway.start();
         ground.arrives(&sent);
         ground.settled(6);
+        // In the archive each is told as it is, and known again all the same.
         assert!(ground.server.names("in").is_empty());
+        assert_eq!(
+            ground.server.names("done"),
+            sent.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>()
+        );
         for (name, stated, read) in
             [("a-too-small", 60_000, 300_001), ("b-too-large", 70_016, 70_000), ("c-zero", 0, 5_000)]
         {

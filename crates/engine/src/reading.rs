@@ -7,7 +7,7 @@ use crate::recording::StagedPart;
 use futures::TryStreamExt;
 use model::{Error, ErrorKind, RemotePath, Result};
 use serde_json::{Map, Value, json};
-use transport::folder::GONE;
+use transport::folder::{GONE, READ_BYTES};
 use transport::{AfterRead, FoundOffer, PartWriter, Source, copy_to_staging};
 
 /// A copied part that is not yet durable.
@@ -89,6 +89,9 @@ impl Poller {
         let is_gone = seen == AfterRead::Gone;
         if is_gone {
             source_data.insert(GONE.to_owned(), json!(true));
+        }
+        if let Some(size) = wrong_size {
+            source_data.insert(READ_BYTES.to_owned(), json!(size.read));
         }
         let hold = wrong_size.filter(|size| is_gone && size.read < size.stated).map(|size| {
             format!(

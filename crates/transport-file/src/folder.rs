@@ -230,15 +230,15 @@ pub(crate) fn entry(path: RemotePath, stat: &Stat) -> Entry {
         path,
         kind,
         size: u64::try_from(stat.st_size).ok(),
-        modified: time(stat.st_mtime.into(), stat.st_mtime_nsec),
+        modified: time(stat.st_mtime, stat.st_mtime_nsec),
         version: Some(stat.st_ino.to_string()),
         // Set by the system alone: a program that fills a file and sets its time back cannot hide that it writes.
-        changed: time(stat.st_ctime.into(), stat.st_ctime_nsec),
+        changed: time(stat.st_ctime, stat.st_ctime_nsec),
     }
 }
 
-/// A time of the system's, cut to microseconds.
-fn time(seconds: i64, nanos: impl TryInto<u32>) -> Option<Timestamp> {
+/// A time of the system's, cut to microseconds. The fields' types differ between architectures.
+fn time(seconds: impl Into<i64>, nanos: impl TryInto<u32>) -> Option<Timestamp> {
     let nanos = nanos.try_into().ok()?;
-    DateTime::from_timestamp(seconds, nanos / 1_000 * 1_000)
+    DateTime::from_timestamp(seconds.into(), nanos / 1_000 * 1_000)
 }

@@ -12,7 +12,7 @@ pub const READER_BUFFERS: usize = 256 * 1024;
 
 pub use destination::{FolderDestination, Overwrite, PUBLISHING, WRITING, WriteOptions};
 pub use names::{NAME_LIMIT, check_affix, parse_directory};
-pub use source::{CAUSE, FolderSource, FolderSourceOptions, GONE, check_poll};
+pub use source::{CAUSE, FolderSource, FolderSourceOptions, GONE, READ_BYTES, check_poll};
 
 use async_trait::async_trait;
 use futures::stream::BoxStream;

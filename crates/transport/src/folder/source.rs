@@ -33,6 +33,9 @@ pub const CAUSE: &str = "cause";
 /// The key in `source_data` under which the engine notes, before settling, that the file was gone after it was read.
 pub const GONE: &str = "gone";
 
+/// The key in `source_data` under which the engine notes how many bytes were read, where another size is stated.
+pub const READ_BYTES: &str = "read_bytes";
+
 const RELATIVE: &str = "relative";
 
 /// What polling needs to know.

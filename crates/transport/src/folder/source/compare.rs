@@ -92,6 +92,11 @@ impl Told {
         self
     }
 
+    /// The same with another size.
+    pub(super) fn with_size(&self, size: u64) -> Self {
+        Self { size: Some(size), ..self.clone() }
+    }
+
     /// Whether a look tells less than the listing did: then only another listing shows whether the file changed.
     fn leaves_out(&self, looked: &Self) -> bool {
         let no_size = match (self.size, looked.size) {

@@ -9,7 +9,7 @@
 
 use super::compare::{Look, Presence, Told, noted_look};
 use super::copy_away::may_be_another_file_system;
-use super::{CAUSE, FolderSource, GONE, RELATIVE};
+use super::{CAUSE, FolderSource, GONE, READ_BYTES, RELATIVE};
 use crate::Settled;
 use crate::folder::{Published, names, parse_directory};
 use model::definition::After;
@@ -28,6 +28,8 @@ pub(super) struct Taken<'a> {
     identity: &'a OfferIdentity,
     found: Told,
     before: Look,
+    /// The bytes that were read of it, where the place states another size. After a move it may state this one.
+    read: Option<u64>,
 }
 
 impl<'a> Taken<'a> {
@@ -37,7 +39,26 @@ impl<'a> Taken<'a> {
             Look::Told(told) => Look::Told(told.lasting()),
             other => other,
         };
-        Self { identity: &offer.identity, found, before }
+        let read = offer.source_data.get(READ_BYTES).and_then(Value::as_u64);
+        Self { identity: &offer.identity, found, before, read }
+    }
+
+    /// Whether what is told of another path is this file, which was told like this before it was moved. The place may
+    /// state any of the sizes there that it stated, or that was read.
+    fn is_moved(&self, before: &Told, there: &Told) -> bool {
+        self.of_each_size(before).any(|before| before.is_moved_to(there))
+    }
+
+    /// The same, whatever time is told.
+    fn may_be_moved(&self, before: &Told, there: &Told) -> bool {
+        self.of_each_size(before).any(|before| before.may_be_moved_to(there))
+    }
+
+    fn of_each_size(&self, before: &Told) -> impl Iterator<Item = Told> {
+        let sizes = [self.found.size, self.read];
+        let before = before.clone();
+        let others: Vec<Told> = sizes.into_iter().flatten().map(|size| before.with_size(size)).collect();
+        std::iter::once(before).chain(others)
     }
 
     fn path(&self) -> &RemotePath {
@@ -217,22 +238,22 @@ impl FolderSource {
             // Looks tell nothing here; the listing does.
             Look::Missing | Look::Untold => {
                 let listed = self.list_again(path).await?;
-                return Ok(listed.map(|listed| taken.found.is_moved_to(&listed)));
+                return Ok(listed.map(|listed| taken.is_moved(&taken.found, &listed)));
             }
         };
         let expected = match &taken.before {
             Look::Told(before) => before,
             Look::Untold | Look::Missing => &taken.found,
         };
-        if expected.is_moved_to(&told) {
+        if taken.is_moved(expected, &told) {
             return Ok(Some(true));
         }
-        if !expected.may_be_moved_to(&told) {
+        if !taken.may_be_moved(expected, &told) {
             return Ok(Some(false));
         }
         // Only the time differs: some servers tell another one at each look.
         let listed = self.list_again(path).await?;
-        Ok(listed.map(|listed| taken.found.is_moved_to(&listed)))
+        Ok(listed.map(|listed| taken.is_moved(&taken.found, &listed)))
     }
 
     /// Whether a name that is taken was taken by an earlier call for this very offer. Then what was moved
