@@ -12,9 +12,6 @@ mod readiness;
 mod secrets;
 mod settling;
 mod sftp_faults;
-<<<<<<< HEAD
-mod strangers;
-=======
 mod sftp_habits;
->>>>>>> 307a3c8 (Show the whole way of files that their server tells wrong things of, and of one filled behind its time)
+mod strangers;
 mod validate;

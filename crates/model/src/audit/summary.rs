@@ -72,9 +72,16 @@ impl EventWords<'_> {
                 format!(
                     "{} changed while it was read; it is offered anew{}",
                     self.offer(),
-                    self.with(": ", "error")
+                    self.with(": ", "why")
                 )
             }
+            EventKind::OfferContradicted => format!(
+                "{} was taken although its source tells something else of it{}{}{}",
+                self.offer(),
+                self.with(": bytes stated ", "stated_bytes"),
+                self.with(", read ", "read_bytes"),
+                self.with(": ", "why")
+            ),
             EventKind::OfferSettled => {
                 let outcome = match self.text("outcome").as_deref() {
                     Some("kept") => "is kept at its source",
