@@ -42,7 +42,8 @@ pub(crate) async fn try_open(lease: Lease, path: &RemotePath) -> Result<()> {
     lease.count();
     let failed = |fault: Fault| fault.error("open a file to read it", lease.target(), Some(path));
     let handle = lease.client().open(path, packet::OPEN_READ, None).await.map_err(failed)?;
-    lease.client().close(handle).await.map_err(failed)
+    let closed = lease.client().close(handle).await.map_err(failed)?;
+    closed.await.and_then(client::ok).map_err(failed)
 }
 
 /// Opens a file and reads it from an offset to its end.
