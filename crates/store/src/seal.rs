@@ -360,6 +360,11 @@ impl Command for InsertSeal {
 
     async fn apply(&self, tx: &mut Tx<'_>) -> Result<bool, Fault> {
         let seal = &self.0;
+        // The node notes what it has sealed: a seal that a crash of the server took back would raise an alarm.
+        on!(tx,
+            sqlite _c => (),
+            postgres c => sqlx::query("SET LOCAL synchronous_commit = on").execute(c).await.map(|_| ())?,
+        );
         let inserted = on!(tx, c => sqlx::query(
             "INSERT INTO audit_seals (seq, from_position, from_id, to_position, to_id, event_count, \
              members_digest, previous, sealed_at, key_id, digest, signature, members) \

@@ -28,6 +28,8 @@ pub struct SealState {
     pub alarm: Option<SealAlarm>,
     /// Why the last run made no seal, when that is no alarm.
     pub stopped: Option<String>,
+    /// Whether the last run found the trail as it was sealed; false before the first.
+    pub good: bool,
 }
 
 /// What comparing the database with the note gave.
@@ -96,7 +98,10 @@ impl Sealer {
         let done = self.seal_in_turn(store, now).await;
         if let Err(error) = &done {
             let stopped = Some(error.chain());
-            self.state.send_modify(|state| state.stopped = stopped);
+            self.state.send_modify(|state| {
+                state.stopped = stopped;
+                state.good = false;
+            });
         }
         done
     }
@@ -108,7 +113,7 @@ impl Sealer {
             Ok(None) => self.first_mark(store).await?,
             Err(error) if error.kind() == ErrorKind::IntegrityFailed => {
                 // It cannot be written to without losing what it was to guard.
-                self.tell(Some(SealAlarm { since: now, what: error.chain() }), None);
+                self.tell(Some(SealAlarm { since: now, what: error.chain() }), None, false);
                 return Ok(Sealed::default());
             }
             Err(error) => return Err(error),
@@ -138,7 +143,8 @@ impl Sealer {
             Standing::UnknownKey { seal, key } => Some(unknown_key(*seal, key)),
             Standing::Good(_) | Standing::Wrong(_) => None,
         };
-        self.tell(mark.alarm.clone(), stopped);
+        let good = mark.alarm.is_none() && matches!(standing, Standing::Good(_));
+        self.tell(mark.alarm.clone(), stopped, good);
         match standing {
             Standing::Good(last) if mark.alarm.is_none() => {
                 self.make_seals(store, mark, last.map(|seal| *seal), now).await
@@ -305,14 +311,14 @@ impl Sealer {
         }
     }
 
-    fn tell(&self, alarm: Option<SealAlarm>, stopped: Option<String>) {
+    fn tell(&self, alarm: Option<SealAlarm>, stopped: Option<String>, good: bool) {
         if let Some(alarm) = &alarm {
             tracing::error!(since = %alarm.since, alarm = alarm.what, advice = ADVICE, "AUDIT ALARM: nothing is sealed");
         }
         if let Some(stopped) = &stopped {
             tracing::warn!(reason = stopped, "nothing is sealed");
         }
-        self.state.send_replace(SealState { alarm, stopped });
+        self.state.send_replace(SealState { alarm, stopped, good });
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::fixture::{INSTANCE, after, claim_one, lease, node, now, recorded};
 use super::writing::{Count, counted};
-use crate::testing::{TestStore, script};
+use crate::testing::{TestStore, at, event, script};
 use crate::{Acquired, Renewal, Store, StoreSettings};
 use model::{Error, ErrorKind};
 use std::sync::Arc;
@@ -69,6 +69,27 @@ async fn asynchronous_commits_are_warned_of() {
     let (_, warnings) = open(&test.url).await.unwrap();
     assert_eq!(warnings.len(), 1);
     assert!(warnings[0].contains("synchronous_commit=off"), "{warnings:?}");
+}
+
+/// The node notes each seal, so that one which a crash of the server took back would raise an alarm.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_seal_is_on_disk_also_where_commits_are_asynchronous() {
+    let test = TestStore::postgres().await;
+    let name = test.url.rsplit('/').next().unwrap().to_owned();
+    test.tamper(&format!("ALTER DATABASE {name} SET synchronous_commit = off")).await;
+    test.tamper(
+        "CREATE TABLE seen (how TEXT); \
+         CREATE FUNCTION see() RETURNS trigger LANGUAGE plpgsql AS \
+         'BEGIN INSERT INTO seen VALUES (current_setting(''synchronous_commit'')); RETURN NEW; END'; \
+         CREATE TRIGGER see BEFORE INSERT ON audit_seals FOR EACH ROW EXECUTE FUNCTION see()",
+    )
+    .await;
+    let (store, _) = open(&test.url).await.unwrap();
+    let key = crate::SealKey::load_or_create(&test.dir.path().join("key")).unwrap();
+    store.append_events(vec![event(1)]).await.unwrap();
+    test.quiet().await;
+    assert_eq!(store.seal(at(9), &key).await.unwrap().seals, 1);
+    assert_eq!(test.tamper("DELETE FROM seen WHERE how = 'on'").await, 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

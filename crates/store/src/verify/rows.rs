@@ -6,13 +6,15 @@
 //! retention is counted apart. Whoever writes an event *and* its row before the next seal is not found: an
 //! event is proved to be what was sealed, not to be true.
 //!
-//! Pages by id, a few hundred rows with their events at a time, so memory does not grow with the tables.
+//! Pages by id, a few hundred rows with their events at a time, so memory does not grow with the tables. Each
+//! page is read from one snapshot: the gateway goes on, and changes rows and writes their events meanwhile.
 
 mod connections;
+mod snapshot;
 mod transfers;
 mod users;
 
-use super::records::{Records, load_records};
+use super::records::load_records;
 use super::{Finding, VerifyOptions};
 use crate::Store;
 use crate::audit::{EventColumns, StoredRow, columns};
@@ -20,6 +22,7 @@ use crate::either::on;
 use crate::seal::Bound;
 use model::{EventKind, Result, Timestamp};
 use serde_json::Value;
+use snapshot::Snapshot;
 use sqlx::{AssertSqlSafe, QueryBuilder};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use uuid::Uuid;
@@ -94,15 +97,24 @@ impl Store {
         verify: &VerifyOptions,
         mut progress: impl FnMut(&RowReport) + Send,
     ) -> Result<RowReport> {
-        let Records { removed_months, .. } = load_records(self, &verify.trusted).await?;
+        loop {
+            let records = load_records(self, &verify.trusted).await?;
+            let report = self.verify_rows_once(options, &records.removed_months, &mut progress).await?;
+            if load_records(self, &verify.trusted).await?.count == records.count {
+                return Ok(report);
+            }
+            // Retention removed a month in the meantime: what seemed missing may be on record.
+        }
+    }
+
+    async fn verify_rows_once(
+        &self,
+        options: &RowOptions,
+        removed_months: &BTreeSet<String>,
+        mut progress: &mut (impl FnMut(&RowReport) + Send),
+    ) -> Result<RowReport> {
         let sealed = self.last_seal().await?.map_or(Bound::START, |seal| seal.to);
-        let mut run = Run {
-            store: self,
-            options,
-            removed_months: &removed_months,
-            sealed,
-            report: RowReport::default(),
-        };
+        let mut run = Run { store: self, options, removed_months, sealed, report: RowReport::default() };
         run.connections(&mut progress).await?;
         run.transfers(&mut progress).await?;
         if options.from.is_none() && options.to.is_none() {
@@ -175,7 +187,12 @@ impl Run<'_> {
     }
 
     /// The events about these things, by thing, each list in the order of time.
-    async fn events_about(&self, column: &'static str, ids: &[Uuid]) -> Result<HashMap<Uuid, Vec<Placed>>> {
+    async fn events_about(
+        &self,
+        page: &mut Snapshot,
+        column: &'static str,
+        ids: &[Uuid],
+    ) -> Result<HashMap<Uuid, Vec<Placed>>> {
         if ids.is_empty() {
             return Ok(HashMap::new());
         }
@@ -184,7 +201,7 @@ impl Run<'_> {
         let rows: Vec<StoredRow> = self
             .store
             .read("read the events of rows", async {
-                on!(self.store.pool(), c => {
+                on!(page, c => {
                     let mut query = QueryBuilder::<Db>::new(select);
                     let mut list = query.separated(", ");
                     for id in ids {
@@ -229,10 +246,11 @@ impl Run<'_> {
         let end = self.options.to.unwrap_or(crate::row::END_OF_TIME);
         let mut next = (self.options.from.unwrap_or(Timestamp::UNIX_EPOCH), Uuid::nil());
         loop {
+            let mut page = Snapshot::begin(self.store).await?;
             let rows: Vec<StoredRow> = self
                 .store
                 .read("read the events that made rows", async {
-                    on!(self.store.pool(), c => sqlx::query_as(AssertSqlSafe(sql.clone()))
+                    on!(page, c => sqlx::query_as(AssertSqlSafe(sql.clone()))
                         .bind(kind.as_str()).bind(next.0).bind(next.1).bind(end).bind(PAGE)
                         .fetch_all(c).await)
                 })
@@ -246,7 +264,7 @@ impl Run<'_> {
                 wanted.extend(made(&event).into_iter().map(|made| (made, event.id)));
             }
             let ids: Vec<Uuid> = wanted.iter().map(|(id, _)| *id).collect();
-            let there = self.existing(table, &ids).await?;
+            let there = self.existing(&mut page, table, &ids).await?;
             for (id, event) in wanted.iter().filter(|(id, _)| !there.contains(id)) {
                 self.report.find(table, id, format!("the row is missing that event {event} made"));
             }
@@ -257,13 +275,18 @@ impl Run<'_> {
         }
     }
 
-    async fn existing(&self, table: &'static str, ids: &[Uuid]) -> Result<HashSet<Uuid>> {
+    async fn existing(
+        &self,
+        page: &mut Snapshot,
+        table: &'static str,
+        ids: &[Uuid],
+    ) -> Result<HashSet<Uuid>> {
         let mut there = HashSet::new();
         for ids in ids.chunks(500) {
             let found: Vec<Uuid> = self
                 .store
                 .read("look for rows", async {
-                    on!(self.store.pool(), c => {
+                    on!(page, c => {
                         let mut query =
                             QueryBuilder::<Db>::new(format!("SELECT id FROM {table} WHERE id IN ("));
                         let mut list = query.separated(", ");

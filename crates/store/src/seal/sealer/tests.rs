@@ -110,7 +110,7 @@ both! {
             write(&store, 3..5).await;
             let sealer = node.start(&store);
             seal(&store, &sealer).await;
-            assert_eq!(sealer.state(), SealState::default(), "{point}");
+            assert_eq!(sealer.state(), SealState { good: true, ..SealState::default() }, "{point}");
             assert_eq!(hash_of(&store, pending.seq).await, Some(pending.digest), "the very same seal");
             assert_eq!(node.mark().pending, None);
             let report = node.verify(&store).await;
@@ -231,7 +231,7 @@ both! {
         assert!(first.state().alarm.is_none());
         assert!(seal(&store, &first).await > 0);
         seal(&store, &second).await;
-        assert_eq!(second.state(), SealState::default(), "it followed the record");
+        assert_eq!(second.state(), SealState { good: true, ..SealState::default() }, "it followed the record");
         for node in [&one, &two] {
             let report = node.verify(&store).await;
             assert!(report.holds(), "{:?}", report.findings);
@@ -312,7 +312,7 @@ both! {
         // A person may name it, if it is a node's after all.
         sealer.trust_key(&store, &pem, Actor::CommandLine("ada".into()), at(70)).await.unwrap();
         assert!(seal(&store, &sealer).await > 0);
-        assert_eq!(sealer.state(), SealState::default());
+        assert_eq!(sealer.state(), SealState { good: true, ..SealState::default() });
         assert!(node.verify(&store).await.holds());
     }
 
@@ -349,7 +349,7 @@ both! {
         }
         for (node, sealer) in nodes.iter().zip(&sealers) {
             seal(&store, sealer).await;
-            assert_eq!(sealer.state(), SealState::default());
+            assert_eq!(sealer.state(), SealState { good: true, ..SealState::default() });
             let report = node.verify(&store).await;
             assert!(report.holds(), "{:?}", report.findings);
         }

@@ -114,7 +114,7 @@ impl Sealer {
         // Cut off here, the next run follows the record by itself.
         follow(&mut mark, &Restored { event, known, found });
         self.file.write(&mark).await?;
-        self.tell(None, None);
+        self.tell(None, None, false);
         Ok((known, found))
     }
 

@@ -1,7 +1,7 @@
 //! Rows of connections against `connection.opened` and `connection.closed`, or `connection.failed` of a dial
 //! that gave none.
 
-use super::{PAGE, Placed, RowReport, Run};
+use super::{PAGE, Placed, RowReport, Run, Snapshot};
 use crate::either::on;
 use crate::search::{Attempted, split};
 use model::{EventKind, Result, Timestamp};
@@ -40,10 +40,11 @@ impl Run<'_> {
     pub(super) async fn connections(&mut self, progress: &mut impl FnMut(&RowReport)) -> Result<()> {
         let mut after = Uuid::nil();
         loop {
+            let mut page = Snapshot::begin(self.store).await?;
             let rows: Vec<Attempted<ConnectionRow>> = self
                 .store
                 .read("read connections", async {
-                    on!(self.store.pool(), c => sqlx::query_as(
+                    on!(page, c => sqlx::query_as(
                         "SELECT id, node, opened_at, direction, protocol, purpose, endpoint, host, remote, local, \
                          proxy, security, lost_at, closed_at, bytes_in, bytes_out, duration_micros, requests, \
                          reason, failed FROM connections WHERE id > $1 ORDER BY id LIMIT $2",
@@ -64,7 +65,7 @@ impl Run<'_> {
             let rows: Vec<ConnectionRow> =
                 rows.into_iter().filter(|row| self.within(row.opened_at)).collect();
             let ids: Vec<Uuid> = rows.iter().map(|row| row.id).collect();
-            let mut events = self.events_about("connection_id", &ids).await?;
+            let mut events = self.events_about(&mut page, "connection_id", &ids).await?;
             for row in rows {
                 let events = events.remove(&row.id).unwrap_or_default();
                 self.connection(row, &events);

@@ -137,6 +137,32 @@ both! {
         assert_eq!(report.rows, std::collections::BTreeMap::from([("connections", 1)]));
     }
 
+    rows_of_a_gateway_at_work_agree(store) {
+        let books = books(store).await;
+        let lease = lease(&books.store, "n2").await;
+        let work = async {
+            for n in 0..60 {
+                recorded_with_event(&books.store, &lease, &format!("w{n}"), &["x", "y"]).await;
+                for one in claim(&books.store, &lease).await {
+                    let kind = EventKind::DeliveryDelivered;
+                    let event = AuditEvent::new(EventId::new(Uuid::now_v7()), now(), "n2".parse().unwrap(), kind)
+                        .transfer(one.transfer.id)
+                        .delivery(one.delivery.id)
+                        .detail("attempt", one.claim.attempt);
+                    books.store.finish(&one.claim, delivered(), now(), vec![event]).await.unwrap();
+                }
+            }
+        };
+        let look = async {
+            loop {
+                let report = books.verify(&RowOptions::default()).await;
+                assert!(report.holds(), "{:?}", report.findings);
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::select! { () = work => {}, () = look => {} }
+    }
+
     every_altered_row_is_named(store) {
         let books = books(store).await;
         let last = |table: &str, more: &str| format!("(SELECT id FROM {table} WHERE {more} ORDER BY id LIMIT 1)");

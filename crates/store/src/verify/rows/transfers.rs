@@ -1,7 +1,7 @@
 //! Rows of transfers, with their payloads, deliveries, attempts and receipts, against the events of their
 //! way.
 
-use super::{PAGE, Placed, RowReport, Run};
+use super::{PAGE, Placed, RowReport, Run, Snapshot};
 use crate::either::on;
 use crate::search::{Attempted, split};
 use model::{
@@ -107,10 +107,11 @@ impl Run<'_> {
     pub(super) async fn transfers(&mut self, progress: &mut impl FnMut(&RowReport)) -> Result<()> {
         let mut after = Uuid::nil();
         loop {
+            let mut page = Snapshot::begin(self.store).await?;
             let rows: Vec<Attempted<TransferRow>> = self
                 .store
                 .read("read transfers", async {
-                    on!(self.store.pool(), c => sqlx::query_as(
+                    on!(page, c => sqlx::query_as(
                         "SELECT t.id, t.kind, t.flow, t.parent_id, t.partner, t.payload_id, t.file_name, t.state, \
                          t.created_at, t.ended_at, p.length, p.sha256 \
                          FROM transfers t LEFT JOIN payloads p ON p.id = t.payload_id \
@@ -131,8 +132,8 @@ impl Run<'_> {
             }
             let rows: Vec<TransferRow> = rows.into_iter().filter(|row| self.within(row.created_at)).collect();
             let ids: Vec<Uuid> = rows.iter().map(|row| row.id).collect();
-            let events = self.events_about("transfer_id", &ids).await?;
-            let (deliveries, attempts) = self.deliveries_of(&ids).await?;
+            let events = self.events_about(&mut page, "transfer_id", &ids).await?;
+            let (deliveries, attempts) = self.deliveries_of(&mut page, &ids).await?;
             for row in &rows {
                 let events = events.get(&row.id).map(Vec::as_slice).unwrap_or_default();
                 let own = deliveries.get(&row.id).map(Vec::as_slice).unwrap_or_default();
@@ -167,6 +168,7 @@ impl Run<'_> {
     /// The deliveries of transfers, by transfer, and their attempts, by delivery.
     async fn deliveries_of(
         &mut self,
+        page: &mut Snapshot,
         transfers: &[Uuid],
     ) -> Result<(HashMap<Uuid, Vec<DeliveryRow>>, HashMap<Uuid, Vec<AttemptRow>>)> {
         let (mut by_transfer, mut by_delivery) = (HashMap::new(), HashMap::new());
@@ -175,6 +177,7 @@ impl Run<'_> {
         }
         let rows: Vec<Attempted<DeliveryRow>> = self
             .select_of(
+                page,
                 "SELECT id, transfer_id, destination, endpoint, file_name, state, receipt FROM deliveries \
                  WHERE transfer_id IN (",
                 transfers,
@@ -184,7 +187,8 @@ impl Run<'_> {
             by_transfer.entry(row.transfer_id).or_insert_with(Vec::new).push(row);
         }
         let rows: Vec<Attempted<AttemptRow>> = self
-            .select_of(
+                          .select_of(
+                page,
                 "SELECT a.id, a.delivery_id, a.number, a.node, a.started_at, a.outcome, a.receipt FROM attempts a \
                  JOIN deliveries d ON d.id = a.delivery_id WHERE d.transfer_id IN (",
                 transfers,
@@ -205,7 +209,7 @@ impl Run<'_> {
         rows
     }
 
-    async fn select_of<R>(&self, sql: &'static str, ids: &[Uuid]) -> Result<Vec<R>>
+    async fn select_of<R>(&self, page: &mut Snapshot, sql: &'static str, ids: &[Uuid]) -> Result<Vec<R>>
     where
         R: for<'r> FromRow<'r, sqlx::sqlite::SqliteRow>
             + for<'r> FromRow<'r, sqlx::postgres::PgRow>
@@ -214,7 +218,7 @@ impl Run<'_> {
     {
         self.store
             .read("read the rows of transfers", async {
-                on!(self.store.pool(), c => {
+                on!(page, c => {
                     let mut query = QueryBuilder::<Db>::new(sql);
                     let mut list = query.separated(", ");
                     for id in ids {

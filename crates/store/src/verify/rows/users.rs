@@ -1,6 +1,6 @@
 //! Users and revisions of the definitions against `user.changed` and `definitions.applied`.
 
-use super::{Placed, Run};
+use super::{Placed, Run, Snapshot};
 use crate::audit::{StoredRow, columns};
 use crate::either::on;
 use model::{EventKind, Result, canonical_json};
@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 
 impl Run<'_> {
     /// All events of a kind of which there are few, in the order of time.
-    async fn all_of(&self, kind: EventKind) -> Result<Vec<Placed>> {
+    async fn all_of(&self, page: &mut Snapshot, kind: EventKind) -> Result<Vec<Placed>> {
         let sql = format!(
             "SELECT {} FROM audit_events WHERE kind = $1 ORDER BY at, id",
             columns(self.store.backend())
@@ -19,7 +19,7 @@ impl Run<'_> {
         let rows: Vec<StoredRow> = self
             .store
             .read("read the events of users and definitions", async {
-                on!(self.store.pool(), c => sqlx::query_as(AssertSqlSafe(sql))
+                on!(page, c => sqlx::query_as(AssertSqlSafe(sql))
                     .bind(kind.as_str()).fetch_all(c).await)
             })
             .await?;
@@ -31,8 +31,9 @@ impl Run<'_> {
 
     pub(super) async fn users(&mut self) -> Result<()> {
         const TABLE: &str = "users";
+        let mut page = Snapshot::begin(self.store).await?;
         let mut told: BTreeMap<String, Placed> = BTreeMap::new();
-        for event in self.all_of(EventKind::UserChanged).await? {
+        for event in self.all_of(&mut page, EventKind::UserChanged).await? {
             let Some(name) = event.text("user").map(str::to_owned) else { continue };
             if event.detail("removed") == Some(&Value::Bool(true)) {
                 told.remove(&name);
@@ -43,7 +44,7 @@ impl Run<'_> {
         let rows: Vec<(String, String, String, bool)> = self
             .store
             .read("read the users", async {
-                on!(self.store.pool(), c => sqlx::query_as(
+                on!(page, c => sqlx::query_as(
                     "SELECT name, password_hash, role, disabled FROM users ORDER BY name")
                     .fetch_all(c).await)
             })
@@ -76,8 +77,9 @@ impl Run<'_> {
 
     pub(super) async fn revisions(&mut self) -> Result<()> {
         const TABLE: &str = "revisions";
+        let mut page = Snapshot::begin(self.store).await?;
         let mut told: BTreeMap<i64, Placed> = BTreeMap::new();
-        for event in self.all_of(EventKind::DefinitionsApplied).await? {
+        for event in self.all_of(&mut page, EventKind::DefinitionsApplied).await? {
             if let Some(number) = event.detail("revision").and_then(Value::as_i64) {
                 told.insert(number, event);
             }
@@ -87,7 +89,7 @@ impl Run<'_> {
             let rows: Vec<(i64, String, String, Json<Value>)> = self
                 .store
                 .read("read the revisions of the definitions", async {
-                    on!(self.store.pool(), c => sqlx::query_as(
+                    on!(page, c => sqlx::query_as(
                         "SELECT number, author, digest, documents FROM revisions WHERE number > $1 ORDER BY number LIMIT 10")
                         .bind(after).fetch_all(c).await)
                 })
