@@ -225,7 +225,8 @@ fn whatever_is_refused_early_is_an_event_and_a_line_in_the_log() {
     let lacking = plain("no-receiver", "", b"x").with("AS2-To", None);
     let unknown = plain("unknown", "", b"x").with("AS2-From", Some("NOBODY"));
     let large = format!("X-Large: {}\r\n", "a".repeat(200_000));
-    let posts: [(u16, &str, Box<dyn Fn() -> Option<raw::Answer>>); 6] = [
+    type Post<'a> = Box<dyn Fn() -> Option<raw::Answer> + 'a>;
+    let posts: [(u16, &str, Post<'_>); 6] = [
         (400, "AS2-To", Box::new(|| lacking.post(port))),
         (422, "NOBODY", Box::new(|| unknown.post(port))),
         (405, "GET", Box::new(|| raw::get(port, "/as2"))),
