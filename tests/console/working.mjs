@@ -54,7 +54,7 @@ test("numbers on the overview lead to what they count", async () => {
   await page.locator(".chips").waitFor();
   assert.deepEqual(await names(), ["both.edi"]);
   await page.goto(url("/"));
-  await page.getByRole("link", { name: "Their transfers" }).click();
+  await page.getByRole("link", { name: "Transfers in trouble" }).click();
   await page.locator(".chips").waitFor();
   assert.deepEqual((await names()).sort(), ["810_1.inv", "STMT_9.xml", "both.edi"]);
   nothingWrong(page, "from the overview");

@@ -198,6 +198,8 @@ pub(crate) struct More {
 pub(crate) struct Troubles {
     pub(crate) lines: Vec<TroubleLine>,
     pub(crate) more: Vec<More>,
+    /// Where all transfers in trouble are listed, when any delivery is.
+    pub(crate) transfers: Option<&'static str>,
 }
 
 /// Everything that is in trouble.
@@ -220,6 +222,9 @@ fn shown(all: Vec<Trouble>, unread_deliveries: u64) -> Troubles {
         if left_out > 0 {
             let text = format!("{} more {}", grouped(left_out), kind.plural());
             troubles.more.push(More { text, page: kind.page() });
+        }
+        if kind == TroubleKind::Delivery && left_out + of_kind.len() as u64 > 0 {
+            troubles.transfers = kind.page();
         }
         of_kind.truncate(EACH);
         troubles.lines.extend(of_kind.into_iter().map(TroubleLine::from));

@@ -218,6 +218,8 @@ both! {
         }
         journal.ship_pending(&store, at(50)).await.unwrap();
         let key = crate::SealKey::load_or_create(&store.dir.path().join("key")).unwrap();
+        // A month goes only when all of it is sealed.
+        store.seal_all(at(60), &key).await;
         let remove = async |days| {
             let before = at(0) + chrono::TimeDelta::days(days);
             store.remove_audit_before(before, before, &node(), &key, Uuid::now_v7).await.unwrap();
