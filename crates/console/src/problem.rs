@@ -63,11 +63,17 @@ impl Problem {
 impl From<model::Error> for Problem {
     fn from(error: model::Error) -> Self {
         tracing::warn!(error = %error.chain(), "a page could not be shown");
-        let away = matches!(
-            error.kind(),
-            ErrorKind::Unreachable | ErrorKind::Timeout | ErrorKind::Throttled | ErrorKind::StorageFull
-        );
-        let mut problem = if away {
+        let away =
+            matches!(error.kind(), ErrorKind::Unreachable | ErrorKind::Timeout | ErrorKind::StorageFull);
+        let mut problem = if error.kind() == ErrorKind::Throttled {
+            let advice = error.advised().unwrap_or("Try again in a few seconds.");
+            Self::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "Too much at once",
+                "More was asked for at this moment than Waybill does at once. Transfers are not touched by it.",
+                sentence(advice),
+            )
+        } else if away {
             Self::new(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "The database does not answer",
@@ -89,6 +95,14 @@ impl From<model::Error> for Problem {
     }
 }
 
+/// An error's advice, as a sentence of its own.
+fn sentence(advice: &str) -> String {
+    let mut letters = advice.chars();
+    let first = letters.next().map(|letter| letter.to_uppercase().to_string()).unwrap_or_default();
+    let end = if advice.ends_with('.') { "" } else { "." };
+    format!("{first}{}{end}", letters.as_str())
+}
+
 impl From<askama::Error> for Problem {
     fn from(error: askama::Error) -> Self {
         tracing::error!(%error, "a page could not be rendered");
@@ -106,5 +120,20 @@ impl IntoResponse for Problem {
         let mut response = self.status.into_response();
         response.extensions_mut().insert(self);
         response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn too_much_at_once_is_no_fault_of_the_database() {
+        let full = model::Error::transient(ErrorKind::Throttled, "check a password").advice("try it later");
+        let problem = Problem::from(full);
+        assert_eq!((problem.title, problem.advice.as_str()), ("Too much at once", "Try it later."));
+        assert_eq!(problem.status, StatusCode::SERVICE_UNAVAILABLE);
+        let away = model::Error::transient(ErrorKind::Unreachable, "read a page");
+        assert_eq!(Problem::from(away).title, "The database does not answer");
     }
 }

@@ -242,6 +242,12 @@ impl Error {
         &self.0.context
     }
 
+    /// What a person can do about it, of this error alone.
+    #[must_use]
+    pub fn advised(&self) -> Option<&str> {
+        self.0.advice.as_deref()
+    }
+
     /// The peer's own words.
     #[must_use]
     pub fn peer_said(&self) -> Option<&PeerText> {

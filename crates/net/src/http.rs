@@ -12,7 +12,7 @@ pub use body::Body;
 pub use client::{ConnectionInfo, HttpClient, HttpProfile, RequestMeta};
 pub use server::{
     ForwardedHeader, Handler, HttpServers, ListenSpec, ListenerNumbers, PeerInfo, Route, RouteGuard,
-    ServerLimits, TowerHandler, TrustedProxies, Unserved, client_network,
+    ServerLimits, Standby, TowerHandler, TrustedProxies, Unserved, Waits, client_network,
 };
 
 pub(crate) use client::Clients;

@@ -1,8 +1,9 @@
 //! The first start: a link in the log lets whoever has it make the first user.
 
+use super::hasher::Asker;
 use super::login::{LONGEST_NAME, LONGEST_PASSWORD, with_peer};
-use super::peer;
 use super::session::{self, with_cookie};
+use super::{counted, peer};
 use crate::frame::Frame;
 use crate::problem::Problem;
 use crate::site::{Site, token_digest};
@@ -86,9 +87,11 @@ pub(crate) async fn submit(
     if let Some(error) = wrong(name, &password, &again) {
         return refuse(error);
     }
+    // Who has the link goes before strangers.
+    let asker = Asker { address: counted(peer(&extensions)), known: true };
     let user = NewUser {
         name: name.to_owned(),
-        password_hash: site.hasher.hash(&site, password).await?,
+        password_hash: site.hasher.hash(&site, asker, password).await?,
         role: Role::Admin,
     };
     let actor = Actor::User(name.to_owned());

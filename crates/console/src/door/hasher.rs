@@ -1,11 +1,16 @@
 //! Passwords and their hashes.
 
+mod queue;
+
+pub(crate) use queue::Asker;
+
 use crate::site::Site;
 use argon2::password_hash::phc::{Output, PasswordHash, Salt};
 use argon2::{Algorithm, Argon2, Block, Params, Version};
 use model::{Error, ErrorKind, Result, Secret};
-use std::sync::OnceLock;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use queue::{Job, Next, Queue};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::oneshot;
 
@@ -19,27 +24,57 @@ const LANES: u32 = 1;
 const NOBODY: &str = "$argon2id$v=19$m=19456,t=2,p=1$d2F5YmlsbC1ub2JvZHktMQ\
                       $AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
 
-/// Hashes that wait their turn at most; each takes about 20 ms.
-const QUEUE: usize = 512;
 /// The memory is given back when nobody has logged in for so long.
 const IDLE: Duration = Duration::from_secs(60);
 
 /// Hashes passwords one after the other, on a thread of its own whose memory is used again and again: as many
 /// threads and blocks as there are logins would leave the process as large as the largest flood had made it.
-#[derive(Default)]
 pub(crate) struct Hasher {
-    queue: OnceLock<SyncSender<Work>>,
+    queue: Arc<Queue<Work>>,
 }
 
 /// One hash, made in the memory lent to it.
-type Work = Box<dyn FnOnce(&mut Vec<Block>) + Send>;
+struct Work {
+    run: Box<dyn FnOnce(Lent<'_>) + Send>,
+    is_void: Box<dyn Fn() -> bool + Send>,
+}
+
+/// The memory for a hash; `None` where it is refused.
+type Lent<'a> = Option<&'a mut Vec<Block>>;
+
+impl Job for Work {
+    fn is_void(&self) -> bool {
+        (self.is_void)()
+    }
+
+    fn refuse(self) {
+        (self.run)(None);
+    }
+}
+
+impl Default for Hasher {
+    fn default() -> Self {
+        Self { queue: Arc::new(Queue::new()) }
+    }
+}
+
+impl Drop for Hasher {
+    fn drop(&mut self) {
+        self.queue.end();
+    }
+}
 
 impl Hasher {
     /// The hash of a new password, in PHC string form.
-    pub(crate) async fn hash(&self, site: &Site, password: Secret<String>) -> Result<Secret<String>> {
+    pub(crate) async fn hash(
+        &self,
+        site: &Site,
+        asker: Asker,
+        password: Secret<String>,
+    ) -> Result<Secret<String>> {
         let mut salt = [0; 16];
         site.fill(&mut salt);
-        self.turn(move |memory| {
+        self.turn(asker, move |memory| {
             let params = params(MEMORY_KIB, PASSES, LANES)?;
             let hash = PasswordHash {
                 algorithm: Algorithm::Argon2id.ident(),
@@ -56,10 +91,11 @@ impl Hasher {
     /// Whether the password is the one that was hashed; never so without a hash, after the same work.
     pub(crate) async fn verify(
         &self,
+        asker: Asker,
         password: Secret<String>,
         hash: Option<Secret<String>>,
     ) -> Result<bool> {
-        self.turn(move |memory| {
+        self.turn(asker, move |memory| {
             let known = hash.is_some();
             let hash = hash.as_ref().map_or(NOBODY, |hash| hash.reveal().as_str());
             let hash = PasswordHash::new(hash).map_err(|cause| failed(&cause))?;
@@ -80,45 +116,45 @@ impl Hasher {
 
     async fn turn<T: Send + 'static>(
         &self,
+        asker: Asker,
         work: impl FnOnce(&mut Vec<Block>) -> T + Send + 'static,
     ) -> Result<T> {
         let (done, answer) = oneshot::channel();
-        let work: Work = Box::new(move |memory| {
+        let done = Arc::new(std::sync::Mutex::new(Some(done)));
+        let wanted = Arc::clone(&done);
+        let is_void = move || {
+            let done = wanted.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            done.as_ref().is_none_or(oneshot::Sender::is_closed)
+        };
+        let run = move |memory: Lent<'_>| {
+            let done = done.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
             // Whoever asked and is gone needs no answer, and no work.
-            if !done.is_closed() {
-                drop(done.send(work(memory)));
+            if let Some(done) = done.filter(|done| !done.is_closed()) {
+                drop(done.send(memory.map(work)));
             }
-        });
-        self.queue()?.try_send(work).map_err(|_| {
-            Error::transient(ErrorKind::Throttled, "check a password")
-                .with("waiting", QUEUE)
-                .advice("too many people log in at this moment: try again in a few seconds")
+        };
+        let work = Work { run: Box::new(run), is_void: Box::new(is_void) };
+        self.queue.push(asker, work, |queue| {
+            let thread = std::thread::Builder::new().name("password hashes".to_owned());
+            thread.spawn(move || work_off(&queue)).map(drop)
         })?;
-        answer.await.map_err(|cause| failed(&cause))
-    }
-
-    fn queue(&self) -> Result<&SyncSender<Work>> {
-        if let Some(queue) = self.queue.get() {
-            return Ok(queue);
-        }
-        let (queue, work) = sync_channel(QUEUE);
-        std::thread::Builder::new()
-            .name("password hashes".to_owned())
-            .spawn(move || work_off(&work))
-            .map_err(|error| Error::local_io("begin a thread for password hashes", error))?;
-        // Of two that begin at once one is used, and the other one's thread ends with its queue.
-        Ok(self.queue.get_or_init(|| queue))
+        answer.await.map_err(|cause| failed(&cause))?.ok_or_else(queue::refused)
     }
 }
 
-/// Ends with the last sender.
-fn work_off(queue: &Receiver<Work>) {
+/// Ends with the [`Hasher`].
+fn work_off(queue: &Queue<Work>) {
     let mut memory = Vec::new();
     loop {
-        match queue.recv_timeout(IDLE) {
-            Ok(work) => work(&mut memory),
-            Err(RecvTimeoutError::Timeout) => memory = Vec::new(),
-            Err(RecvTimeoutError::Disconnected) => return,
+        match queue.next(IDLE) {
+            Next::Do(work) => {
+                // Whoever waits for what panicked is told so, as the sender is dropped.
+                if catch_unwind(AssertUnwindSafe(|| (work.run)(Some(&mut memory)))).is_err() {
+                    tracing::error!("a password hash panicked");
+                }
+            }
+            Next::Idle => memory = Vec::new(),
+            Next::End => return,
         }
     }
 }
@@ -152,12 +188,15 @@ fn failed(cause: &dyn std::fmt::Display) -> Error {
 mod tests {
     use super::*;
     use argon2::password_hash::{PasswordHasher, PasswordVerifier};
+    use std::net::{IpAddr, Ipv4Addr};
+
+    const ANYBODY: Asker = Asker { address: IpAddr::V4(Ipv4Addr::LOCALHOST), known: false };
 
     #[tokio::test]
     async fn nobody_has_no_password_and_costs_as_much() {
         let hasher = Hasher::default();
         for password in ["", "waybill-nobody-1", "\0"] {
-            assert!(!hasher.verify(Secret::new(password.into()), None).await.unwrap());
+            assert!(!hasher.verify(ANYBODY, Secret::new(password.into()), None).await.unwrap());
         }
         let nobody = PasswordHash::new(NOBODY).unwrap();
         let params = Params::try_from(&nobody).unwrap();
@@ -174,12 +213,12 @@ mod tests {
         let made: PasswordHash =
             argon2.hash_password_with_salt(b"correct horse", b"sixteen bytes ab").unwrap();
         let hash = || Some(Secret::new(made.to_string()));
-        assert!(hasher.verify(Secret::new("correct horse".into()), hash()).await.unwrap());
-        assert!(!hasher.verify(Secret::new("correct horsf".into()), hash()).await.unwrap());
+        assert!(hasher.verify(ANYBODY, Secret::new("correct horse".into()), hash()).await.unwrap());
+        assert!(!hasher.verify(ANYBODY, Secret::new("correct horsf".into()), hash()).await.unwrap());
         // And the other way round: what is made here, by the library. Other costs are read from the hash.
         let salt = *b"another salt 123";
         let own = hasher
-            .turn(move |memory| {
+            .turn(ANYBODY, move |memory| {
                 let params = params(8 * 1024, 3, 1).unwrap();
                 let output =
                     digest(Version::V0x13, params.clone(), &Secret::new("p".into()), &salt, memory).unwrap();
@@ -194,7 +233,12 @@ mod tests {
             .await
             .unwrap();
         argon2.verify_password(b"p", &own).unwrap();
-        assert!(hasher.verify(Secret::new("p".into()), Some(Secret::new(own.to_string()))).await.unwrap());
+        assert!(
+            hasher
+                .verify(ANYBODY, Secret::new("p".into()), Some(Secret::new(own.to_string())))
+                .await
+                .unwrap()
+        );
     }
 
     /// A flood of logins at once: as many threads and as much memory as for one.
@@ -206,12 +250,12 @@ mod tests {
             line.trim_matches(|c: char| !c.is_ascii_digit()).parse().unwrap()
         }
         let hasher = std::sync::Arc::new(Hasher::default());
-        hasher.verify(Secret::new("x".into()), None).await.unwrap();
+        hasher.verify(ANYBODY, Secret::new("x".into()), None).await.unwrap();
         let (memory, threads) = (status("VmRSS:"), status("Threads:"));
         let mut flood = tokio::task::JoinSet::new();
         for _ in 0..200 {
             let hasher = hasher.clone();
-            flood.spawn(async move { hasher.verify(Secret::new("x".into()), None).await });
+            flood.spawn(async move { hasher.verify(ANYBODY, Secret::new("x".into()), None).await });
         }
         for answer in flood.join_all().await {
             assert!(!answer.unwrap());
@@ -220,24 +264,30 @@ mod tests {
         assert!(status("Threads:") <= threads + 1);
     }
 
+    /// One address takes all the room there is: it is refused itself, and others have their turn after one of its.
     #[tokio::test]
-    async fn more_than_may_wait_are_refused() {
-        let hasher = std::sync::Arc::new(Hasher::default());
+    async fn who_floods_is_refused_and_others_are_not() {
+        let hasher = Arc::new(Hasher::default());
         let (go, held) = std::sync::mpsc::channel::<()>();
         let holder = hasher.clone();
-        let holding = tokio::spawn(async move { holder.turn(move |_| held.recv().is_ok()).await });
-        let mut refused = None;
-        for _ in 0..QUEUE + 2 {
-            let attempt = hasher.verify(Secret::new("x".into()), None);
-            if let Ok(answer) = tokio::time::timeout(Duration::from_millis(1), attempt).await {
-                refused = Some(answer.unwrap_err());
-                break;
-            }
+        let holding = tokio::spawn(async move { holder.turn(ANYBODY, move |_| held.recv().is_ok()).await });
+        let mut flood = tokio::task::JoinSet::new();
+        for _ in 0..queue::LONGEST + 2 {
+            let hasher = hasher.clone();
+            flood.spawn(async move { hasher.verify(ANYBODY, Secret::new("x".into()), None).await });
         }
-        assert_eq!(refused.unwrap().kind(), ErrorKind::Throttled);
-        // Those who have gone meanwhile cost nothing.
+        let refused = flood.join_next().await.unwrap().unwrap().unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::Throttled);
+        let elsewhere = Asker { address: IpAddr::from([192, 0, 2, 1]), known: false };
+        let other = hasher.clone();
+        let other = tokio::spawn(async move { other.verify(elsewhere, Secret::new("x".into()), None).await });
+        while flood.try_join_next().is_some() {}
         drop(go);
+        assert!(!other.await.unwrap().unwrap());
+        assert!(flood.len() > queue::LONGEST / 2, "{} of the flood still wait", flood.len());
+        // Those who have gone meanwhile cost nothing.
+        flood.shutdown().await;
         assert!(!holding.await.unwrap().unwrap());
-        assert!(!hasher.verify(Secret::new("x".into()), None).await.unwrap());
+        assert!(!hasher.verify(ANYBODY, Secret::new("x".into()), None).await.unwrap());
     }
 }

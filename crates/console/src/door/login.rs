@@ -1,8 +1,9 @@
 //! `/login` and `/logout`.
 
+use super::hasher::Asker;
 use super::session::{self, with_cookie};
 use super::throttle::{QueueFull, Turn};
-use super::{local_path, peer};
+use super::{counted, local_path, peer};
 use crate::frame::Frame;
 use crate::problem::Problem;
 use crate::site::Site;
@@ -12,6 +13,7 @@ use axum::extract::{Form, Query, State};
 use axum::response::{Html, IntoResponse, Redirect, Response};
 use http::{Extensions, HeaderMap, HeaderValue, StatusCode, header::RETRY_AFTER};
 use model::{Actor, AuditEvent, EventKind, PeerText, Secret};
+use net::http::Standby;
 use serde::Deserialize;
 use std::sync::Arc;
 use std::time::Duration;
@@ -81,16 +83,11 @@ pub(crate) async fn submit(
         with_peer(event.detail("why", why), peer)
     };
     let logged_in = session::visitor(&site, &headers).await?.is_some_and(|visitor| visitor.name == name);
-    match site.throttle.attempt(name, peer, logged_in, site.now()) {
-        Ok(Turn { wait, first }) => {
-            if first {
-                tracing::warn!(user = %PeerText::from(shortened(name)), "logins wait after failed ones");
-                let event = site.event(EventKind::LoginThrottled).peer_detail("user", shortened(name));
-                let event = event.detail("why", "after failed logins, the next ones wait for their turn");
-                site.store.append_events(vec![with_peer(event, peer)]).await?;
-            }
-            tokio::time::sleep(wait).await;
-        }
+    // While it waits, its connection may go for another one.
+    let standby = extensions.get::<Standby>();
+    let waits = standby.map(Standby::waits);
+    let attempt = match site.throttle.attempt(name, peer, logged_in, site.now()) {
+        Ok(attempt) => attempt,
         Err(QueueFull(wait)) => {
             let mut response = again(
                 StatusCode::TOO_MANY_REQUESTS,
@@ -99,11 +96,22 @@ pub(crate) async fn submit(
             response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(wait.as_secs() + 1));
             return Ok(response);
         }
+    };
+    let Turn { wait, known: goes_first, first } = attempt.turn;
+    if first {
+        tracing::warn!(user = %PeerText::from(shortened(name)), "logins wait after failed ones");
+        let event = site.event(EventKind::LoginThrottled).peer_detail("user", shortened(name));
+        let event = event.detail("why", "after failed logins, the next ones wait for their turn");
+        site.store.append_events(vec![with_peer(event, peer)]).await?;
     }
+    tokio::time::sleep(wait).await;
     let fits = name.len() <= LONGEST_NAME && password.reveal().len() <= LONGEST_PASSWORD;
     let known = if fits { site.store.user(name).await? } else { None };
     let disabled = known.as_ref().is_some_and(|(user, _)| user.disabled);
-    let right = fits && site.hasher.verify(password, known.map(|(_, hash)| hash)).await?;
+    let asker = Asker { address: counted(peer), known: goes_first };
+    let right = fits && site.hasher.verify(asker, password, known.map(|(_, hash)| hash)).await?;
+    attempt.made();
+    drop(waits);
     if !right || disabled {
         let why = if right { "the user is disabled" } else { "wrong user name or password" };
         site.store.append_events(vec![failed(why)]).await?;

@@ -18,6 +18,7 @@ mod numbers;
 mod proxy_header;
 mod routes;
 mod serve;
+mod standby;
 mod unfit;
 mod unfold;
 mod watch;
@@ -28,6 +29,7 @@ pub use handler::{Handler, PeerInfo, TowerHandler, Unserved};
 pub use limits::ServerLimits;
 pub use numbers::ListenerNumbers;
 pub use routes::Route;
+pub use standby::{Standby, Waits};
 
 use crate::connection::lock;
 use crate::{Net, ServerTls, socket};

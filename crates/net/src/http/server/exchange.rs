@@ -6,6 +6,7 @@ use super::handler::{PeerInfo, Unserved};
 use super::left_over::{Lender, lend};
 use super::limits::ServerLimits;
 use super::routes::{Registered, Routes, asked_host, without_port};
+use super::standby::Standby;
 use super::unfit::unfit;
 use super::watch::Activity;
 use crate::connection::ConnectionHandle;
@@ -121,12 +122,13 @@ impl Exchange {
     }
 
     async fn handled(
-        &self,
+        self: &Arc<Self>,
         found: &Registered,
         mut request: Request<Body>,
         peer: PeerInfo,
     ) -> Result<Response<Body>, NoAnswer> {
         request.extensions_mut().insert(peer.clone());
+        request.extensions_mut().insert(Standby(Arc::clone(self)));
         let handling = found.handler.handle(request, peer);
         match AssertUnwindSafe(handling).catch_unwind().await {
             Ok(Ok(answer)) => Ok(answer),
@@ -139,11 +141,10 @@ impl Exchange {
     }
 
     /// Reads what the handler left of the body. Meanwhile the connection may have to go for another one.
-    async fn pass_over(&self, lender: Lender) {
+    async fn pass_over(self: &Arc<Self>, lender: Lender) {
         if let Some(left) = lender.left_over() {
-            self.seat.at_work(false);
+            let _waits = Standby(Arc::clone(self)).waits();
             left.pass_over().await;
-            self.seat.at_work(true);
         }
     }
 
@@ -183,6 +184,11 @@ impl Exchange {
     /// Whether a request is being answered.
     pub(super) fn is_at_work(&self) -> bool {
         self.state.under_way.load(Ordering::Relaxed) > 0
+    }
+
+    /// Whether its request waits for others, or is only read to its end.
+    pub(super) fn is_waiting(&self) -> bool {
+        self.state.waiting.load(Ordering::Relaxed) > 0
     }
 
     fn no_answer(&self, error: &Error) -> NoAnswer {

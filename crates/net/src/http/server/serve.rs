@@ -218,6 +218,10 @@ async fn run(
                 handle.closing("the server stopped");
             }
             () = &mut pushed_out, if !leaving => {
+                if exchange.is_waiting() {
+                    handle.fail("closed while its request waited, to make room for another connection");
+                    return;
+                }
                 handle.closing("closed while idle, to make room for another connection");
                 if !exchange.is_at_work() {
                     return;

@@ -13,6 +13,8 @@ pub(super) struct Activity {
     /// Counts requests, so that the watcher sees that one came and went between two looks.
     pub(super) served: AtomicUsize,
     pub(super) recorded: AtomicBool,
+    /// Whether its request waits ([`super::Standby`]): 0, or more.
+    pub(super) waiting: AtomicUsize,
 }
 
 /// What a client was late with.
