@@ -13,6 +13,7 @@ use std::hash::Hash;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 use transport::{BufferBudget, BufferLease};
 
@@ -20,6 +21,10 @@ use transport::{BufferBudget, BufferLease};
 const MOST_PLACES: usize = 256;
 /// Files of all messages together that are open until their message is proved, the first of each apart.
 pub(crate) const MORE_PARTS: usize = 256;
+
+/// How long a message waits for a place. Its sender is then told to come again: many give up a minute after
+/// the last byte that they sent.
+const LONGEST_WAIT: Duration = Duration::from_secs(30);
 
 /// The places for messages on their way in.
 pub(crate) struct Admission {
@@ -30,6 +35,7 @@ pub(crate) struct Admission {
     /// Messages that wait for a place.
     waiting: AtomicUsize,
     more_parts: Arc<Semaphore>,
+    longest_wait: Duration,
 }
 
 /// A place, given back when dropped.
@@ -41,24 +47,36 @@ pub(crate) struct Admitted<'a> {
 }
 
 impl Admission {
-    /// As many places as half the budget carries; a quarter of them for one client, half for one partner.
+    /// As many places as half the budget carries; an eighth of them for one client, half for one partner.
     pub(crate) fn new(budget: &BufferBudget) -> Self {
         let places = places(budget.total());
         Self {
             places: Semaphore::new(places),
-            of_client: Shares::new(places / 4),
+            of_client: Shares::new(places / 8),
             of_partner: Shares::new(places / 2),
             waiting: AtomicUsize::new(0),
             budget: budget.clone(),
             more_parts: Arc::new(Semaphore::new(MORE_PARTS)),
+            longest_wait: LONGEST_WAIT,
         }
     }
 
     /// Waits for a place and its buffers, for a message from this address that names this partner.
     ///
     /// # Errors
-    /// The process ends.
+    /// `Throttled`: there was none for [`LONGEST_WAIT`]. The process ends.
     pub(crate) async fn enter(&self, client: IpAddr, partner: &str) -> Result<Admitted<'_>> {
+        let entered = tokio::time::timeout(self.longest_wait, self.wait_in_line(client, partner)).await;
+        entered.unwrap_or_else(|_| {
+            Err(Error::transient(ErrorKind::Throttled, "read a message")
+                .with("waited", format!("{} s", self.longest_wait.as_secs()))
+                .with("client_places", self.of_client.each)
+                .with("partner_places", self.of_partner.each)
+                .advice("its client, its partner's name or all together have as many messages under way as they may"))
+        })
+    }
+
+    async fn wait_in_line(&self, client: IpAddr, partner: &str) -> Result<Admitted<'_>> {
         let _waits = Waits::new(&self.waiting);
         let ended = |error| {
             Error::transient(ErrorKind::Internal, "wait for a place to read a message").caused_by(error)
@@ -175,17 +193,28 @@ mod tests {
         for from in 1..=4 {
             held.extend((0..20).filter_map(|_| try_enter(from, "acme")));
         }
-        assert_eq!(held.len(), 4, "half of the eight places, two for each address");
+        assert_eq!(held.len(), 4, "half of the eight places, one for each address");
         held.extend((0..20).filter_map(|_| try_enter(1, "globex")));
         assert_eq!(held.len(), 4, "the first address has its share");
         // Partners from elsewhere go on, the one in whose name it is done from the next place that is free.
-        for from in [11, 12] {
-            assert!(try_enter(from, "globex").is_some());
-            assert!(try_enter(from, "initech").is_some());
+        for (from, partner) in [(11, "globex"), (12, "initech")] {
             assert!(try_enter(from, "acme").is_none());
+            assert!(try_enter(from, partner).is_some());
         }
         drop(held.remove(0));
         assert!(try_enter(11, "acme").is_some());
+    }
+
+    #[tokio::test]
+    async fn nobody_waits_for_a_place_without_end() {
+        let mut admission = Admission::new(&BufferBudget::new(16 << 20));
+        admission.longest_wait = Duration::from_millis(10);
+        let held = admission.enter(client(1), "acme").await.unwrap();
+        let error = admission.enter(client(1), "globex").await.err().unwrap();
+        assert_eq!((error.kind(), error.retry()), (ErrorKind::Throttled, model::Retry::Transient));
+        assert!(!admission.is_crowded());
+        drop(held);
+        assert!(admission.enter(client(1), "globex").await.is_ok());
     }
 
     #[tokio::test]

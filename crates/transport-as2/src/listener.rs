@@ -5,7 +5,7 @@ use crate::coding::Coding;
 use crate::disposition::{Disposition, DispositionError};
 use crate::legacy;
 use crate::receive::{ReadMessage, Reading, Unread, read};
-use crate::refusing::{Early, declined, with_peer};
+use crate::refusing::{Early, come_again, declined, with_peer};
 use crate::reply::{Answer, mic_of, stored_reply, to_response};
 use crate::request::RequestHead;
 use crate::sides::{Sides, Stranger};
@@ -15,7 +15,7 @@ use http::header::EXPECT;
 use http::{Method, Request, Response, StatusCode};
 use model::definition::DuplicatePolicy;
 use model::{AuditEvent, Error, ErrorKind, EventKind, RemotePath, Result};
-use net::http::{Body, Handler, HttpServers, ListenSpec, PeerInfo, Route, RouteGuard, Unserved};
+use net::http::{Body, Handler, HttpServers, ListenSpec, PeerInfo, Route, RouteGuard, Standby, Unserved};
 use serde_json::{Map, Value};
 use smime::{DecryptionKey, Proof, Weakness};
 use std::collections::BTreeMap;
@@ -102,7 +102,8 @@ impl Handler for Receiver {
             return self.not_posted(request.method(), &peer).await;
         }
         let (parts, body) = request.into_parts();
-        let mut arriving = Arriving::new(body, parts.headers.contains_key(EXPECT));
+        let standby = parts.extensions.get::<Standby>().cloned();
+        let mut arriving = Arriving::new(body, parts.headers.contains_key(EXPECT)).beside(standby);
         let head = match RequestHead::read(&parts.headers) {
             Ok(head) => head,
             Err(reason) => {
@@ -234,7 +235,18 @@ impl Receiver {
             self.record(event).await?;
             return Err(error);
         }
-        let admitted = self.admission.enter(peer.remote.ip(), &sides.partner.name).await?;
+        // While it waits for a place, its connection may go for another one.
+        let waits = arriving.waits();
+        let admitted = match self.admission.enter(peer.remote.ip(), &sides.partner.name).await {
+            Ok(admitted) => admitted,
+            Err(error) => {
+                // Nothing was taken: the sender comes again, and is told when.
+                let event = self.refusal(peer, Some(head)).partner(&sides.partner.name).error(&error);
+                self.record(event).await?;
+                return if error.kind() == ErrorKind::Throttled { Ok(come_again()) } else { Err(error) };
+            }
+        };
+        drop(waits);
         let (sender, reader) = BodyReader::channel();
         let reading = Reading {
             headers: head.headers.clone(),

@@ -162,6 +162,16 @@ impl Receiver {
     }
 }
 
+/// What a sender is told for whose message there is no place at the moment.
+pub(crate) fn come_again() -> StoredReply {
+    let headers = vec![
+        ("Content-Type".into(), "text/plain; charset=utf-8".into()),
+        ("Retry-After".into(), "60".into()),
+    ];
+    let body = b"Too many messages arrive at this moment: send this one again later.\n".to_vec();
+    StoredReply { status: StatusCode::SERVICE_UNAVAILABLE.as_u16(), headers, body }
+}
+
 /// What is declined before the body is read.
 pub(crate) fn declined(head: &RequestHead, sides: &Sides, length: Option<u64>) -> Option<Answer> {
     let failure = |text: &str, reason: String| {

@@ -3,7 +3,7 @@
 use crate::unfit::Unfit;
 use bytes::Bytes;
 use model::{Error, ErrorKind};
-use net::http::Body;
+use net::http::{Body, Standby, Waits};
 use smime::Measured;
 use std::io::{self, Read};
 use std::time::Duration;
@@ -114,11 +114,24 @@ pub(crate) struct Arriving {
     patience: u64,
     /// Its first bytes, come before a place was taken for them; an empty piece is its end.
     first: Option<Bytes>,
+    /// Its connection's place among the others.
+    standby: Option<Standby>,
 }
 
 impl Arriving {
     pub(crate) fn new(body: Body, held_back: bool) -> Self {
-        Self { body, held_back, patience: UNWANTED, first: None }
+        Self { body, held_back, patience: UNWANTED, first: None, standby: None }
+    }
+
+    /// Its connection has this place among the others.
+    pub(crate) fn beside(mut self, standby: Option<Standby>) -> Self {
+        self.standby = standby;
+        self
+    }
+
+    /// Says that the message only waits, until this is dropped.
+    pub(crate) fn waits(&self) -> Option<Waits> {
+        self.standby.as_ref().map(Standby::waits)
     }
 
     /// Its length, when the sender said it.
@@ -149,7 +162,7 @@ impl Arriving {
 
     /// Moves the body into the channel, up to `most` bytes, and says when it ended. Stops as soon as the
     /// reader is gone. While `crowded` says that others wait for its place, a body that stalls is given up
-    /// before the time that any body may take is over.
+    /// before the time that any body may take is over, and the longer one has its place, the faster it must be.
     pub(crate) async fn pump(&mut self, sender: mpsc::Sender<Piece>, most: u64, crowded: impl Fn() -> bool) {
         self.held_back = false;
         let begun = Instant::now();
@@ -169,7 +182,14 @@ impl Arriving {
                 Ok(Some(bytes)) if bytes.is_empty() => continue,
                 Ok(Some(bytes)) => {
                     received += bytes.len() as u64;
-                    if received > most { Err(io::Error::other(Unfit::TooLarge { most })) } else { Ok(bytes) }
+                    let slow = too_slow(begun.elapsed(), Duration::ZERO, received).filter(|_| crowded());
+                    if let Some(slow) = slow {
+                        Err(io::Error::other(slow))
+                    } else if received > most {
+                        Err(io::Error::other(Unfit::TooLarge { most }))
+                    } else {
+                        Ok(bytes)
+                    }
                 }
                 Ok(None) => Ok(Bytes::new()),
                 Err(error) => Err(io::Error::other(error)),
@@ -185,6 +205,7 @@ impl Arriving {
     /// only when their whole message is sent; a connection that is closed before is a broken pipe to them,
     /// and they come again with the same message, for ever.
     pub(crate) async fn pass_over(mut self) {
+        let _waits = self.waits();
         // What is known to be too much is not worth beginning with.
         while !self.held_back && self.body.length().is_none_or(|length| length <= self.patience) {
             match tokio::time::timeout(SILENCE, self.body.next()).await {
@@ -203,20 +224,42 @@ impl Arriving {
 /// While others wait: longest silence of a body that is behind the least pace, and how often that is looked at.
 const STALLED: Duration = Duration::from_secs(3);
 const LOOK: Duration = Duration::from_millis(250);
-/// The least pace, in bytes a second.
+/// The least pace, in bytes a second, and what it grows to.
 const LEAST_PACE: u64 = 4096;
+const MOST_OWED: u64 = 64 * 1024;
+/// After so long the least pace doubles, and does so again each time; from then on silence is not waited for.
+const PATIENT: Duration = Duration::from_secs(60);
+
+/// The least pace of a body that has its place for so long while others wait for one.
+fn pace(held: Duration) -> u64 {
+    let doublings = u32::try_from(held.as_secs() / PATIENT.as_secs()).unwrap_or(u32::MAX).min(16);
+    (LEAST_PACE << doublings).min(MOST_OWED)
+}
+
+/// Bytes that it should have brought by then.
+fn owed(held: Duration) -> u64 {
+    pace(held).saturating_mul(held.as_secs())
+}
+
+/// Whether a body must make room that has its place for so long, is silent for so long and brought so much.
+fn too_slow(held: Duration, silent: Duration, received: u64) -> Option<Error> {
+    let waited_enough = held >= PATIENT || silent >= STALLED;
+    (waited_enough && received < owed(held)).then(|| {
+        Error::transient(ErrorKind::Timeout, "receive a message")
+            .with("received", format!("{received} bytes"))
+            .with("least", format!("{} bytes/s", pace(held)))
+            .advice("the sender was too slow while other messages waited for its place")
+    })
+}
 
 /// Resolves when a body that got so far since `begun` has to make room.
 async fn stalled(crowded: &impl Fn() -> bool, begun: Instant, received: u64) -> Error {
     let silent = Instant::now();
     loop {
         tokio::time::sleep(LOOK).await;
-        let owed = LEAST_PACE.saturating_mul(begun.elapsed().as_secs());
-        if silent.elapsed() >= STALLED && received < owed && crowded() {
-            return Error::transient(ErrorKind::Timeout, "receive a message")
-                .with("received", format!("{received} bytes"))
-                .with("least", format!("{LEAST_PACE} bytes/s"))
-                .advice("the sender stalled while other messages waited for its place");
+        let slow = too_slow(begun.elapsed(), silent.elapsed(), received).filter(|_| crowded());
+        if let Some(slow) = slow {
+            return slow;
         }
     }
 }

@@ -114,3 +114,22 @@ async fn who_keeps_the_pace_may_be_silent_while_others_wait() {
     });
     assert_eq!(received, 200_000);
 }
+
+/// Never silent, at its pace from the beginning: how long it keeps its place while others wait for one.
+#[test]
+fn who_holds_a_place_for_long_must_be_faster_while_others_wait() {
+    let kept = |bytes_per_second: u64| {
+        (0..3600).find(|second| {
+            too_slow(Duration::from_secs(*second), Duration::ZERO, second * bytes_per_second).is_some()
+        })
+    };
+    assert_eq!(kept(LEAST_PACE), Some(60));
+    assert_eq!(kept(3 * LEAST_PACE), Some(120));
+    assert_eq!(kept(MOST_OWED - 1), Some(240));
+    assert_eq!(kept(MOST_OWED), None);
+    // Silence counts from the beginning, for those who are behind.
+    assert!(too_slow(Duration::from_secs(10), STALLED, 9 * LEAST_PACE).is_some());
+    assert!(too_slow(Duration::from_secs(10), STALLED, 10 * LEAST_PACE).is_none());
+    assert!(too_slow(Duration::from_secs(10), Duration::ZERO, 0).is_none());
+    assert_eq!(pace(Duration::MAX), MOST_OWED);
+}
