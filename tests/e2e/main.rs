@@ -11,6 +11,7 @@ mod left_behind;
 mod readiness;
 mod secrets;
 mod settling;
+mod sftp_connections;
 mod sftp_faults;
 mod sftp_habits;
 mod strangers;

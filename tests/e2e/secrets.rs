@@ -2,13 +2,11 @@
 
 use serde_json::Value;
 use std::fs;
-use std::io::{Read, Write};
-use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use suites::pair::{PATIENCE, Pair, Terms, put};
-use suites::{Gateway, eventually, fresh_database, run, waybill};
+use suites::{cookie, fresh_database, run, waybill};
 
 /// Every file below a directory.
 fn files_below(directory: &Path) -> Vec<PathBuf> {
@@ -28,38 +26,9 @@ fn holds(bytes: &[u8], text: &str) -> bool {
     bytes.windows(text.len()).any(|window| window == text.as_bytes())
 }
 
-/// One request to a console: status, cookies and body.
-fn ask(gateway: &Gateway, head: &str, form: &[(&str, &str)]) -> (u16, String) {
-    let encoded = |text: &str| -> String { text.bytes().map(|byte| format!("%{byte:02X}")).collect() };
-    let body: Vec<String> = form.iter().map(|(name, value)| format!("{name}={}", encoded(value))).collect();
-    let body = body.join("&");
-    let port = gateway.console;
-    let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
-    write!(
-        stream,
-        "{head}\r\nHost: 127.0.0.1:{port}\r\nOrigin: http://127.0.0.1:{port}\r\nConnection: close\r\n\
-         Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n\r\n{body}",
-        body.len()
-    )
-    .unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    (answer.split_whitespace().nth(1).unwrap().parse().unwrap(), answer)
-}
-
-fn cookie(answer: &str) -> String {
-    let line = answer.lines().find(|line| line.to_ascii_lowercase().starts_with("set-cookie:")).unwrap();
-    let pair = line.split_once(':').unwrap().1.split(';').next().unwrap();
-    pair.split_once('=').unwrap().1.to_owned()
-}
-
-/// The one-time link's token, as the log tells it.
-fn token(gateway: &Gateway) -> String {
-    eventually("the link is in the log", PATIENCE, || {
-        let log = gateway.log();
-        let (_, rest) = log.split_once("/setup/")?;
-        Some(rest.chars().take_while(|c| c.is_ascii_alphanumeric() || "-_".contains(*c)).collect())
-    })
+/// The value of a cookie that is sent as `name=value`.
+fn value(cookie: &str) -> String {
+    cookie.split_once('=').unwrap().1.to_owned()
 }
 
 /// A key that is not to be seen: lines of the file that nothing else holds.
@@ -93,27 +62,25 @@ fn no_secret_reaches_a_log_a_record_or_a_database() {
     }
     let mut tokens = Vec::new();
     for gateway in [&pair.acme, &pair.globex] {
-        let token = token(gateway);
+        let token = gateway.setup_token();
         let link = format!("/setup/{token} HTTP/1.1");
         let form = |password| [("user", "ada"), ("password", password), ("again", password)];
-        assert_eq!(ask(gateway, &format!("GET {link}"), &[]).0, 200);
+        assert_eq!(gateway.ask(&format!("GET {link}"), &[]).0, 200);
         // Refused requests are logged with their path.
-        assert_eq!(ask(gateway, &format!("POST {link}"), &form("tooshort#1")).0, 422);
-        assert!((400..500).contains(&ask(gateway, &format!("PUT {link}"), &[]).0));
-        let (status, answer) = ask(gateway, &format!("POST {link}"), &form("the administrator's own"));
+        assert_eq!(gateway.ask(&format!("POST {link}"), &form("tooshort#1")).0, 422);
+        assert!((400..500).contains(&gateway.ask(&format!("PUT {link}"), &[]).0));
+        let (status, answer) = gateway.ask(&format!("POST {link}"), &form("the administrator's own"));
         assert_eq!(status, 303, "{answer}");
-        secrets.push(cookie(&answer));
-        assert_eq!(ask(gateway, &format!("GET {link}"), &[]).0, 410);
+        secrets.push(value(cookie(&answer)));
+        assert_eq!(gateway.ask(&format!("GET {link}"), &[]).0, 410);
         let form = |password| [("user", "ada"), ("password", password)];
-        assert_eq!(ask(gateway, "POST /login HTTP/1.1", &form("a wrong guess of it")).0, 403);
-        let (status, answer) = ask(gateway, "POST /login HTTP/1.1", &form("the administrator's own"));
+        assert_eq!(gateway.ask("POST /login HTTP/1.1", &form("a wrong guess of it")).0, 403);
+        let (status, answer) = gateway.ask("POST /login HTTP/1.1", &form("the administrator's own"));
         assert_eq!(status, 303, "{answer}");
         let session = cookie(&answer);
-        let head = answer.lines().find(|line| line.to_ascii_lowercase().starts_with("set-cookie:")).unwrap();
-        let name = head.split_once(':').unwrap().1.split('=').next().unwrap().trim();
-        let (status, _) = ask(gateway, &format!("GET / HTTP/1.1\r\nCookie: {name}={session}"), &[]);
+        let (status, _) = gateway.ask(&format!("GET / HTTP/1.1\r\nCookie: {session}"), &[]);
         assert_eq!(status, 200);
-        secrets.push(session);
+        secrets.push(value(session));
         tokens.push(token);
     }
     secrets.extend(["tooshort#1", "the administrator's own", "a wrong guess of it"].map(str::to_owned));

@@ -6,6 +6,7 @@
 #![allow(clippy::disallowed_methods, reason = "tests open sockets of their own")]
 
 mod connections;
+mod console;
 mod gateway;
 mod keys;
 pub mod pair;
@@ -13,6 +14,7 @@ mod server;
 mod wait;
 mod watchdog;
 
+pub use console::cookie;
 pub use gateway::{Gateway, GatewayBuilder, run, waybill};
 pub use keys::KeyPair;
 pub use server::{Server, fresh_database, repository};

@@ -122,8 +122,10 @@ impl Shared {
                     .peer_detail("summary", &receipt.summary);
                 let connection = receipt.detail.get("connection").and_then(serde_json::Value::as_str);
                 event.connection = connection.and_then(|id| id.parse().ok());
-                let (replies, arrivals): (Vec<_>, Vec<_>) =
-                    replies.into_iter().map(|reply| self.reply(&claimed.transfer, reply)).unzip();
+                let (replies, arrivals): (Vec<_>, Vec<_>) = replies
+                    .into_iter()
+                    .map(|reply| self.reply(&claimed.transfer, reply, event.connection))
+                    .unzip();
                 let events = std::iter::once(event).chain(arrivals).collect();
                 (Finish::Delivered { receipt, evidence: None, replies }, events)
             }
@@ -133,14 +135,6 @@ impl Shared {
                 (Finish::Awaiting { deadline }, vec![event])
             }
             Err(error) => {
-                // A transport that knows which connection an attempt failed on names it in the context.
-                let connection = error.context().iter().find(|(key, _)| *key == "connection");
-                let connection = connection.and_then(|(_, id)| id.parse().ok());
-                let event = |kind| {
-                    let mut event: model::AuditEvent = event(kind);
-                    event.connection = connection;
-                    event
-                };
                 let (policy, lane_continues) = self.policy(&claimed.transfer, &claimed.delivery.destination);
                 let failures = claimed.failures.saturating_add(1);
                 let wait = match error.retry() {

@@ -224,10 +224,10 @@ impl OpenReception {
                 staged: part.staged,
                 file_name: part.file_name,
                 media_type: part.media_type,
+                connection: message.connection,
             };
             for flow in flows {
-                let (transfer, mut event) = self.shared.new_transfer(&flow, origin, &part, sequence);
-                event.connection = message.connection;
+                let (transfer, event) = self.shared.new_transfer(&flow, origin, &part, sequence);
                 transfers.push(transfer);
                 events.push(event);
             }

@@ -5,7 +5,7 @@ use crate::guard::guarded;
 use crate::poller::Poller;
 use crate::recording::StagedPart;
 use futures::TryStreamExt;
-use model::{Error, ErrorKind, RemotePath, Result};
+use model::{ConnectionId, Error, ErrorKind, RemotePath, Result};
 use serde_json::{Map, Value, json};
 use transport::folder::{GONE, READ_BYTES};
 use transport::{AfterRead, FoundOffer, PartWriter, Source, copy_to_staging};
@@ -121,6 +121,7 @@ async fn seal(copied: Vec<CopiedPart>) -> Result<Vec<StagedPart>> {
                     file_name: part.file_name,
                     media_type: part.media_type,
                     metadata: part.metadata,
+                    connection: part.connection,
                 })
             })
             .collect::<Result<Vec<_>>>()
@@ -147,12 +148,20 @@ impl Whole {
         self.parts.iter().map(|part| json!([part.staged.length, part.staged.sha256.to_string()])).collect()
     }
 
+    /// The connection that its first part was read over.
+    pub(crate) fn connection(&self) -> Option<ConnectionId> {
+        self.parts.first().and_then(|part| part.connection)
+    }
+
     /// Why it was not taken at the first reading.
     pub(crate) fn doubt(&self, path: &RemotePath) -> Error {
         let mut error = Error::transient(ErrorKind::IntegrityFailed, "be sure that a file was read whole")
             .with("path", path);
         if let Some(size) = self.wrong_size {
             error = error.with("stated bytes", size.stated).with("read bytes", size.read);
+        }
+        if let Some(connection) = self.connection() {
+            error = error.with("connection", connection);
         }
         if let Some(words) = &self.contradiction {
             error = error.with("since it was opened", words);

@@ -4,8 +4,9 @@ use crate::shared::Shared;
 use crate::upkeep::remove_all;
 use model::definition::Flow;
 use model::{
-    AuditEvent, Delivery, DeliveryId, DeliveryState, EventKind, OfferId, PayloadId, PayloadRecord,
-    RemotePath, Result, TemplateValues, Timestamp, Transfer, TransferId, TransferKind, TransferState,
+    AuditEvent, ConnectionId, Delivery, DeliveryId, DeliveryState, EventKind, OfferId, PayloadId,
+    PayloadRecord, RemotePath, Result, TemplateValues, Timestamp, Transfer, TransferId, TransferKind,
+    TransferState,
 };
 use serde_json::{Map, Value};
 use std::time::Duration;
@@ -21,6 +22,8 @@ pub(crate) struct StagedPart {
     pub(crate) file_name: RemotePath,
     pub(crate) media_type: Option<String>,
     pub(crate) metadata: Map<String, Value>,
+    /// The connection that it came over.
+    pub(crate) connection: Option<ConnectionId>,
 }
 
 /// What all parts of one offer or message have in common.
@@ -73,7 +76,7 @@ impl Shared {
                 },
             }
         });
-        let event = self.arrival(EventKind::TransferRecorded, &transfer).endpoint(origin.endpoint);
+        let event = self.arrival(EventKind::TransferRecorded, &transfer, part).endpoint(origin.endpoint);
         let deliveries = deliveries.collect();
         (NewTransfer { transfer, deliveries, retain_for: flow.retention }, event)
     }
@@ -81,9 +84,14 @@ impl Shared {
     /// A payload that came with a delivery's answer: a transfer of its own, child of the one sent. It
     /// goes nowhere by itself: it is held, for a person to see, and kept as long as its parent's flow
     /// keeps payloads.
-    pub(crate) fn reply(&self, parent: &Transfer, reply: Reply) -> (NewTransfer, AuditEvent) {
+    pub(crate) fn reply(
+        &self,
+        parent: &Transfer,
+        reply: Reply,
+        connection: Option<ConnectionId>,
+    ) -> (NewTransfer, AuditEvent) {
         let Reply { staged, file_name, media_type, metadata } = reply;
-        let part = StagedPart { staged, file_name, media_type, metadata };
+        let part = StagedPart { staged, file_name, media_type, metadata, connection };
         let transfer = Transfer {
             kind: TransferKind::Reply,
             parent: Some(parent.id),
@@ -92,7 +100,7 @@ impl Shared {
             ..self.transfer_of(&parent.flow, &part, self.now())
         };
         let event = self
-            .arrival(EventKind::TransferHeld, &transfer)
+            .arrival(EventKind::TransferHeld, &transfer, &part)
             .detail("why", "it came with the answer to a delivery, and the flow has no place for it")
             .detail("parent", parent.id.to_string());
         let retain_for =
@@ -124,7 +132,7 @@ impl Shared {
     }
 
     /// The event of a transfer's beginning.
-    fn arrival(&self, kind: EventKind, transfer: &Transfer) -> AuditEvent {
+    fn arrival(&self, kind: EventKind, transfer: &Transfer, part: &StagedPart) -> AuditEvent {
         let payload = &transfer.payload;
         let mut event = self
             .event(kind)
@@ -134,6 +142,7 @@ impl Shared {
             .detail("bytes", payload.length)
             .detail("sha256", payload.sha256.to_string());
         event.partner = transfer.partner.clone();
+        event.connection = part.connection;
         event
     }
 

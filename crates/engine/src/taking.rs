@@ -204,6 +204,7 @@ impl Poller {
             return None;
         }
         let mut event = with_sizes(self.offer_event(EventKind::OfferContradicted, found), whole.wrong_size);
+        event.connection = whole.connection();
         if let Some(words) = &whole.contradiction {
             event = event.peer_detail("why", words.clone());
         }

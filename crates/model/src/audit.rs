@@ -288,9 +288,10 @@ impl AuditEvent {
         self.detail(key, PeerText::new(raw.as_ref()).as_str())
     }
 
-    /// Adds an error: its chain, kind and class.
+    /// Adds an error: its chain, kind and class, and the connection it names.
     #[must_use]
-    pub fn error(self, error: &crate::Error) -> Self {
+    pub fn error(mut self, error: &crate::Error) -> Self {
+        self.connection = self.connection.or_else(|| error.connection());
         self.peer_detail("error", error.chain())
             .detail("error_kind", error.kind().as_str())
             .detail("retry", error.retry().as_str())

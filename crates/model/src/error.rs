@@ -3,7 +3,7 @@
 //! Each protocol's boundary chooses kind and retry class from its own reply codes. The engine is the
 //! only place that acts on the class.
 
-use crate::{PeerText, quoted};
+use crate::{ConnectionId, PeerText, quoted};
 use std::borrow::Cow;
 use std::fmt;
 
@@ -246,6 +246,17 @@ impl Error {
     #[must_use]
     pub fn advised(&self) -> Option<&str> {
         self.0.advice.as_deref()
+    }
+
+    /// The connection it happened on, where it or one of its causes names one under `connection`.
+    #[must_use]
+    pub fn connection(&self) -> Option<ConnectionId> {
+        let causes = std::iter::successors(std::error::Error::source(self), |cause| cause.source());
+        std::iter::once(self)
+            .chain(causes.filter_map(own))
+            .flat_map(Self::context)
+            .filter(|(key, _)| *key == "connection")
+            .find_map(|(_, id)| id.parse().ok())
     }
 
     /// The peer's own words.

@@ -58,6 +58,8 @@ pub struct Place {
     pub any_bytes: bool,
     /// Files in the check of a long listing.
     pub long_listing: usize,
+    /// Whether files are read and written over connections, whose ids must be told.
+    pub connected: bool,
     /// Kept alive as long as the place (a server, a temporary directory).
     pub keep: Option<Box<dyn Any + Send + Sync>>,
 }
@@ -77,6 +79,7 @@ impl Place {
             name_limit: 255,
             any_bytes: true,
             long_listing: 5_000,
+            connected: false,
             keep: None,
         }
     }
@@ -90,6 +93,13 @@ impl Place {
             keep: None,
             ..*self
         }
+    }
+
+    /// The same, of files that are read and written over connections.
+    #[must_use]
+    pub fn connected(mut self) -> Self {
+        self.connected = true;
+        self
     }
 
     /// The same, keeping something alive.

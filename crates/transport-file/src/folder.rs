@@ -14,8 +14,7 @@ use rustix::fs::{AtFlags, FileType, Stat};
 use rustix::io::Errno;
 use std::io::{Seek, SeekFrom};
 use std::sync::Arc;
-use tokio::io::AsyncRead;
-use transport::folder::{Entry, EntryKind, Folder, FolderCapabilities, Published, Upload};
+use transport::folder::{Entry, EntryKind, FileReader, Folder, FolderCapabilities, Published, Upload};
 
 /// Bytes a reader holds: what `tokio`'s file reads ahead.
 const READ_BUFFER: usize = transport::folder::READER_BUFFERS;
@@ -101,7 +100,7 @@ impl Folder for LocalFolder {
         .await
     }
 
-    async fn read(&self, path: &RemotePath, offset: u64) -> Result<Box<dyn AsyncRead + Send + Unpin>> {
+    async fn read(&self, path: &RemotePath, offset: u64) -> Result<FileReader> {
         let path = path.clone();
         let file = self
             .run(move |place| {
@@ -117,7 +116,7 @@ impl Folder for LocalFolder {
             .await?;
         let mut file = tokio::fs::File::from_std(file);
         file.set_max_buf_size(READ_BUFFER);
-        Ok(Box::new(file))
+        Ok(FileReader { bytes: Box::new(file), connection: None })
     }
 
     async fn begin_write(&self, path: &RemotePath, _length: Option<u64>) -> Result<Box<dyn Upload>> {

@@ -1,6 +1,7 @@
 //! From what a server answers to Waybill's errors.
 
 use crate::packet::Malformed;
+use crate::session::Target;
 use bytes::Bytes;
 use model::{Error, ErrorKind, RemotePath, Retry};
 use std::sync::Arc;
@@ -114,14 +115,15 @@ impl Fault {
     }
 
     /// The error of an operation; `operation` completes "could not …".
-    pub(crate) fn error(self, operation: &'static str, host: &str, path: Option<&RemotePath>) -> Error {
+    pub(crate) fn error(self, operation: &'static str, target: &Target, path: Option<&RemotePath>) -> Error {
         let place = |error: Error| {
-            let error = error.with("host", host);
-            match path {
+            let error = error.with("host", &target.host);
+            let error = match path {
                 Some(path) if path.is_empty() => error.with("path", "."),
                 Some(path) => error.with("path", path),
                 None => error,
-            }
+            };
+            error.with("connection", target.connection)
         };
         match self {
             Self::Refused(refusal) => {
@@ -207,11 +209,16 @@ impl Refusal {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use model::ConnectionId;
+
+    fn target() -> Target {
+        Target { host: "sftp.example:22".into(), connection: ConnectionId::new(uuid::Uuid::nil()) }
+    }
 
     fn refused(code: u32, words: &'static str) -> Error {
         let fault =
             Fault::Refused(Refusal { code, words: Bytes::from_static(words.as_bytes()), missing: false });
-        fault.error("read a file", "sftp.example:22", Some(&"in/a".into()))
+        fault.error("read a file", &target(), Some(&"in/a".into()))
     }
 
     #[test]
@@ -239,10 +246,11 @@ mod tests {
         let text = refused(code::NO_SUCH_FILE, "No such file").to_string();
         assert_eq!(
             text,
-            "could not read a file: not_found, peer said \"No such file\" (host sftp.example:22, path in/a, status 2)"
+            "could not read a file: not_found, peer said \"No such file\" (host sftp.example:22, \
+             path in/a, connection 00000000-0000-0000-0000-000000000000, status 2)"
         );
         let silent =
-            Fault::Silent(Duration::from_secs(60)).error("list a directory", "h:22", Some(&"".into()));
+            Fault::Silent(Duration::from_secs(60)).error("list a directory", &target(), Some(&"".into()));
         assert!(silent.to_string().contains("60.0 s"), "{silent}");
         assert_eq!((silent.kind(), silent.retry()), (ErrorKind::Timeout, Retry::Transient));
     }

@@ -14,8 +14,7 @@ use async_trait::async_trait;
 use futures::stream::BoxStream;
 use model::{Error, ErrorKind, RemotePath, Result, Retry};
 use std::sync::Arc;
-use tokio::io::AsyncRead;
-use transport::folder::{Entry, EntryKind, Folder, FolderCapabilities, Published, Upload};
+use transport::folder::{Entry, EntryKind, FileReader, Folder, FolderCapabilities, Published, Upload};
 
 /// A folder over pooled connections.
 pub(crate) struct SftpFolder {
@@ -137,10 +136,11 @@ impl Folder for SftpFolder {
         }
     }
 
-    async fn read(&self, path: &RemotePath, offset: u64) -> Result<Box<dyn AsyncRead + Send + Unpin>> {
+    async fn read(&self, path: &RemotePath, offset: u64) -> Result<FileReader> {
         let budget = self.pool.remote().services.budget.clone();
         let lease = self.pool.take().await?;
-        missing_told(&lease, read::open(lease.clone(), path, offset, budget).await, path).await
+        let bytes = missing_told(&lease, read::open(lease.clone(), path, offset, budget).await, path).await?;
+        Ok(FileReader { bytes, connection: Some(lease.target().connection) })
     }
 
     async fn try_open(&self, path: &RemotePath) -> Result<()> {
@@ -196,7 +196,8 @@ impl Folder for SftpFolder {
         match rename_without_replacing(&lease, from, to).await {
             Ok(Renamed::Done) => Ok(()),
             Ok(Renamed::Exists) => Err(Error::permanent(ErrorKind::AlreadyExists, OPERATION)
-                .with("host", lease.target())
+                .with("host", &lease.target().host)
+                .with("connection", lease.target().connection)
                 .with("path", from)
                 .with("to", to)
                 .advice("the name is taken")),

@@ -9,7 +9,7 @@
 //! would lock the account, and a silent server would hold them up one after the other.
 
 use crate::session::{Connection, Remote};
-use model::{Error, ErrorKind, Purpose, RemotePath, Result, Retry};
+use model::{ConnectionId, Error, ErrorKind, Purpose, RemotePath, Result, Retry};
 use std::ops::Deref;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -52,11 +52,18 @@ struct Failed {
     kind: ErrorKind,
     retry: Retry,
     chain: String,
+    connection: Option<ConnectionId>,
 }
 
 impl Failed {
     fn now(error: &Error) -> Self {
-        Self { at: Instant::now(), kind: error.kind(), retry: error.retry(), chain: error.chain() }
+        Self {
+            at: Instant::now(),
+            kind: error.kind(),
+            retry: error.retry(),
+            chain: error.chain(),
+            connection: error.connection(),
+        }
     }
 
     fn is_refusal(&self) -> bool {
@@ -75,8 +82,12 @@ impl Failed {
 
     /// The same error for one who did not try.
     fn for_another(&self) -> Error {
-        Error::new(self.kind, self.retry, "get the connection that another operation asked for")
-            .caused_by(self.chain.as_str())
+        let error = Error::new(self.kind, self.retry, "get the connection that another operation asked for")
+            .caused_by(self.chain.as_str());
+        match self.connection {
+            Some(connection) => error.with("connection", connection),
+            None => error,
+        }
     }
 }
 

@@ -195,7 +195,8 @@ impl Pump {
         if !matches!(format, 0 | 0o100_000) {
             return Err(Stop::Error(
                 Error::permanent(ErrorKind::Rejected, "read a file")
-                    .with("host", self.lease.target())
+                    .with("host", &self.lease.target().host)
+                    .with("connection", self.lease.target().connection)
                     .with("path", &self.path)
                     .advice("it is no regular file"),
             ));

@@ -7,7 +7,7 @@ use crate::host_key::Place;
 use crate::identification::NoIdentification;
 use crate::options::Settings;
 use crate::stream::{Cut, CutStream};
-use model::{Error, ErrorKind, PeerText, Protocol, Purpose, Result, Retry, Secret};
+use model::{ConnectionId, Error, ErrorKind, PeerText, Protocol, Purpose, Result, Retry, Secret};
 use net::{ConnectionHandle, DialRequest, Net, Proxy, Stream};
 use russh::client::{Config, Handle};
 use russh::keys::{Algorithm, PrivateKey};
@@ -54,7 +54,22 @@ pub(crate) struct Ending {
     cut: Arc<Cut>,
     pub(crate) seen: Arc<Seen>,
     record: ConnectionHandle,
+    target: Target,
     armed: bool,
+}
+
+/// Where a connection leads, and which one it is: what errors tell of it.
+pub(crate) struct Target {
+    /// Host and port.
+    pub(crate) host: String,
+    pub(crate) connection: ConnectionId,
+}
+
+impl Target {
+    /// The error, with the connection it happened on.
+    fn on_connection(&self, error: Error) -> Error {
+        if error.connection().is_some() { error } else { error.with("connection", self.connection) }
+    }
 }
 
 impl Drop for Ending {
@@ -71,7 +86,6 @@ pub(crate) struct Connection {
     client: Client,
     ssh: Option<Handle<Guard>>,
     ending: Ending,
-    target: String,
 }
 
 impl Remote {
@@ -122,7 +136,8 @@ impl Remote {
             cut: Arc::clone(&cut),
             record: record.clone(),
         };
-        let ending = Ending { cut, seen, record, armed: true };
+        let target = Target { host: settings.target(), connection: record.id() };
+        let ending = Ending { cut, seen, record, target, armed: true };
         let shaking = russh::client::connect_stream(config, stream, guard);
         let shaken = match self.within(shaking).await {
             Ok(shaken) => shaken.map_err(|ended| self.not_completed(ended, &ending)),
@@ -140,7 +155,7 @@ impl Remote {
             }
             Err(error) => {
                 ending.record.fail(error.chain());
-                Err(error)
+                Err(ending.target.on_connection(error))
             }
         }
     }
@@ -156,13 +171,13 @@ impl Remote {
                 .advice("the server did not finish the login; see the endpoint's option timeout")),
         };
         match result {
-            Ok(client) => Ok(Connection { client, ssh: Some(ssh), ending, target: self.settings.target() }),
+            Ok(client) => Ok(Connection { client, ssh: Some(ssh), ending }),
             Err(error) => {
                 ending.record.fail(error.chain());
                 // In order, so that the server's log does not show a lost client.
                 let _ = ssh.disconnect(Disconnect::ByApplication, "", "").await;
                 let _ = tokio::time::timeout(Duration::from_millis(200), ssh).await;
-                Err(error)
+                Err(ending.target.on_connection(error))
             }
         }
     }
@@ -212,7 +227,7 @@ impl Remote {
         };
         Client::start(channel, self.settings.timeout, ended)
             .await
-            .map_err(|fault: Fault| fault.error("open an SFTP session", &self.settings.target(), None))
+            .map_err(|fault: Fault| fault.error("open an SFTP session", &ending.target, None))
     }
 
     /// A transient error of this server, with its address.
@@ -330,9 +345,9 @@ impl Connection {
         &self.client
     }
 
-    /// Host and port, for errors.
-    pub(crate) fn target(&self) -> &str {
-        &self.target
+    /// Where it leads, for errors.
+    pub(crate) fn target(&self) -> &Target {
+        &self.ending.target
     }
 
     /// Counts a file operation for the connection's record.

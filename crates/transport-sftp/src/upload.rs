@@ -8,7 +8,7 @@ use crate::packet::{Attributes, OPEN_CREATE, OPEN_EXCLUSIVE, OPEN_TRUNCATE, OPEN
 use crate::pool::Lease;
 use async_trait::async_trait;
 use bytes::Bytes;
-use model::{Error, RemotePath, Result};
+use model::{ConnectionId, Error, RemotePath, Result};
 use std::collections::VecDeque;
 use transport::folder::{Evidence, Upload, Written};
 
@@ -111,6 +111,10 @@ fn shown(told: std::result::Result<Attributes, Fault>) -> std::result::Result<Op
 
 #[async_trait]
 impl Upload for SftpUpload {
+    fn connection(&self) -> Option<ConnectionId> {
+        Some(self.lease.target().connection)
+    }
+
     async fn write(&mut self, mut bytes: Bytes) -> Result<()> {
         while !bytes.is_empty() {
             let data = bytes.split_to(self.chunk.min(bytes.len()));
@@ -141,7 +145,7 @@ impl Upload for SftpUpload {
             if fault.is_unanswered() {
                 return Err(failed("set a file's permissions", fault));
             }
-            tracing::debug!(host = lease.target(), path = %path, ?fault, "the server does not set permissions");
+            tracing::debug!(host = lease.target().host, path = %path, ?fault, "the server does not set permissions");
         }
         // Where files go as soon as they are closed, or nobody may look, this is what tells their size.
         let told = client.stat_open(&handle).await.map_err(|fault| failed(LEARN, fault))?;
@@ -178,7 +182,7 @@ impl Upload for SftpUpload {
         if let Err(fault) = lease.client().remove(&path).await
             && !refine(lease.client(), fault.clone(), &path).await.says_missing()
         {
-            tracing::warn!(host = lease.target(), path = %path, ?fault, "temporary file not removed");
+            tracing::warn!(host = lease.target().host, path = %path, ?fault, "temporary file not removed");
         }
     }
 }

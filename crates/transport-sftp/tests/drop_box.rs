@@ -4,7 +4,7 @@
 
 mod support;
 
-use model::{Claim, DeliveryId, ErrorKind, Receipt, Result, Retry};
+use model::{Claim, ConnectionId, DeliveryId, ErrorKind, Receipt, Result, Retry};
 use std::sync::Arc;
 use support::{Build, World, noise, partner};
 use testkit::fake::{BytesPayload, MemoryLog};
@@ -48,9 +48,17 @@ impl Scene {
             log: Arc::clone(&self.log) as Arc<dyn DeliveryLog>,
         });
         match sent.await? {
-            Sent::Delivered { receipt, .. } => Ok(receipt),
+            Sent::Delivered { receipt, .. } => {
+                let named = receipt.detail["connection"].as_str().unwrap();
+                assert!(self.is_recorded(named.parse().unwrap()), "{receipt:?}");
+                Ok(receipt)
+            }
             other => panic!("{other:?}"),
         }
+    }
+
+    fn is_recorded(&self, connection: ConnectionId) -> bool {
+        self.world.records.opened.lock().unwrap().iter().any(|opened| opened.record.id == connection)
     }
 
     fn uploads(&self) -> usize {
@@ -91,6 +99,7 @@ async fn a_file_taken_under_its_temporary_name_is_not_sent_again_and_the_error_s
         let error = scene.attempt(scene.endpoint(), 1).await.unwrap_err();
         assert_eq!(error.retry(), Retry::Permanent, "{error}");
         assert!(error.to_string().contains("temporary_name = false"), "{error}");
+        assert!(scene.is_recorded(error.connection().unwrap()), "{error}");
         assert_eq!(scene.uploads(), 1);
     }
 }

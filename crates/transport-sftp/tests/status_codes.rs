@@ -25,7 +25,7 @@ async fn conforms(switches: &[Switch]) {
         let number = number.fetch_add(1, Ordering::Relaxed);
         std::fs::create_dir(server.at(&format!("in-{number}"))).unwrap();
         let (base, beside) = (format!("in-{number}"), format!("beside-{number}"));
-        Place::new(Arc::clone(&folder), base.as_str(), beside.as_str())
+        Place::new(Arc::clone(&folder), base.as_str(), beside.as_str()).connected()
     })
     .await;
 }

@@ -16,8 +16,11 @@ pub use source::{CAUSE, FolderSource, FolderSourceOptions, GONE, READ_BYTES, che
 
 use async_trait::async_trait;
 use futures::stream::BoxStream;
-use model::{RemotePath, Result, Timestamp};
-use tokio::io::AsyncRead;
+use model::{ConnectionId, RemotePath, Result, Timestamp};
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use tokio::io::{AsyncRead, ReadBuf};
 
 /// A place with files in directories. Paths are as the place itself takes them: absolute, or relative
 /// to where a login starts; the empty path is that start itself.
@@ -59,7 +62,7 @@ pub trait Folder: Send + Sync {
     ///
     /// # Errors
     /// By the protocol's codes.
-    async fn read(&self, path: &RemotePath, offset: u64) -> Result<Box<dyn AsyncRead + Send + Unpin>>;
+    async fn read(&self, path: &RemotePath, offset: u64) -> Result<FileReader>;
 
     /// Opens a file as for reading, and closes it without reading: a mailbox may give each file only once.
     ///
@@ -175,9 +178,30 @@ pub enum EntryKind {
     Unknown,
 }
 
+/// A file being read.
+pub struct FileReader {
+    /// The bytes.
+    pub bytes: Box<dyn AsyncRead + Send + Unpin>,
+    /// The connection that they come over; `None` where there is none, as for a directory of this machine.
+    pub connection: Option<ConnectionId>,
+}
+
+impl AsyncRead for FileReader {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.bytes).poll_read(context, buffer)
+    }
+}
+
 /// A file being written under a temporary name.
 #[async_trait]
 pub trait Upload: Send {
+    /// The connection that the bytes go over; `None` where there is none, as for a directory of this machine.
+    fn connection(&self) -> Option<ConnectionId>;
+
     /// Writes the next bytes.
     ///
     /// # Errors

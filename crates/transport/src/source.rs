@@ -3,7 +3,7 @@
 use crate::{KnownOffers, Probe};
 use async_trait::async_trait;
 use futures::stream::BoxStream;
-use model::{Offer, OfferIdentity, Outcome, RemotePath, Result};
+use model::{ConnectionId, Offer, OfferIdentity, Outcome, RemotePath, Result};
 use serde_json::{Map, Value};
 use std::sync::Arc;
 use tokio::io::AsyncRead;
@@ -65,6 +65,8 @@ pub struct Part {
     pub metadata: Map<String, Value>,
     /// The bytes.
     pub reader: Box<dyn AsyncRead + Send + Unpin>,
+    /// The connection that they are read over; `None` where there is none, as for a file of this machine.
+    pub connection: Option<ConnectionId>,
 }
 
 /// What settling found.

@@ -16,9 +16,9 @@ use std::sync::Arc;
 use std::time::Duration;
 use testkit::conformance::Interlude;
 use testkit::fake::{Fault, Known, MemoryFolder, services};
-use tokio::io::AsyncRead;
 use transport::folder::{
-    Entry, EntryKind, Folder, FolderCapabilities, FolderSource, FolderSourceOptions, Published, Upload,
+    Entry, EntryKind, FileReader, Folder, FolderCapabilities, FolderSource, FolderSourceOptions, Published,
+    Upload,
 };
 use transport::{AfterRead, Discovery, FoundOffer, Settled, Source};
 
@@ -43,7 +43,7 @@ where
     async fn stat(&self, _: &RemotePath) -> Result<Entry> {
         nothing()
     }
-    async fn read(&self, _: &RemotePath, _: u64) -> Result<Box<dyn AsyncRead + Send + Unpin>> {
+    async fn read(&self, _: &RemotePath, _: u64) -> Result<FileReader> {
         nothing()
     }
     async fn begin_write(&self, _: &RemotePath, _: Option<u64>) -> Result<Box<dyn Upload>> {
@@ -197,7 +197,7 @@ impl Folder for Denied {
     async fn stat(&self, path: &RemotePath) -> Result<Entry> {
         self.inner.stat(path).await
     }
-    async fn read(&self, path: &RemotePath, at: u64) -> Result<Box<dyn AsyncRead + Send + Unpin>> {
+    async fn read(&self, path: &RemotePath, at: u64) -> Result<FileReader> {
         self.inner.read(path, at).await
     }
     async fn begin_write(&self, path: &RemotePath, length: Option<u64>) -> Result<Box<dyn Upload>> {

@@ -3,7 +3,7 @@
 use super::Place;
 use super::scene::{Scene, arrived, names, put};
 use crate::fake::{Act, BytesPayload, Fault, PublishAnswer, Way};
-use model::{ErrorKind, RemotePath, Result, Retry};
+use model::{ConnectionId, ErrorKind, RemotePath, Result, Retry};
 use std::sync::Arc;
 use transport::folder::{Folder, FolderDestination, Overwrite, WriteOptions};
 use transport::{BufferBudget, Destination, Sent};
@@ -18,6 +18,18 @@ impl Scene {
     async fn send_overwriting(&self, overwrite: Overwrite) -> Result<Sent> {
         let options = WriteOptions { overwrite, ..self.write_options() };
         self.deliver(options, &"a.edi".into(), CONTENT, 1).await
+    }
+
+    /// A receipt must name the connection that the bytes went over, and an error the one that it happened on.
+    fn names_the_connection(&self, sent: &Result<Sent>) {
+        let named = match sent {
+            Ok(Sent::Delivered { receipt, .. }) => {
+                receipt.detail.get("connection").and_then(|id| id.as_str()?.parse::<ConnectionId>().ok())
+            }
+            Ok(_) => None,
+            Err(error) => error.connection(),
+        };
+        assert_eq!(named.is_some(), self.place.connected, "the connection named by {sent:?}");
     }
 
     async fn holds_just_the_payload(&self) {
@@ -35,6 +47,7 @@ pub(super) async fn a_payload_arrives_whole_under_its_name(place: Place) {
     let name = RemotePath::from("a.edi");
     let sent = scene.deliver(options, &name, &content, 1).await;
     assert!(arrived(&sent), "{sent:?}");
+    scene.names_the_connection(&sent);
     assert_eq!(scene.names().await, ["in-a.edi.new"]);
     let path = scene.path("in-a.edi.new");
     assert!(scene.content(&path).await.unwrap() == content, "content");
@@ -103,7 +116,9 @@ pub(super) async fn noted_and_still_there_is_published(place: Place) {
     assert!(scene.send(1).await.is_err());
     assert_eq!(scene.folder.count(Act::Publish), 0);
     scene.log.lose_claim(false);
-    assert!(arrived(&scene.send(2).await));
+    let sent = scene.send(2).await;
+    assert!(arrived(&sent), "{sent:?}");
+    scene.names_the_connection(&sent);
     scene.holds_just_the_payload().await;
     assert_eq!(scene.folder.count(Act::BeginWrite), 1, "the bytes are sent once");
 }
@@ -254,7 +269,9 @@ pub(super) async fn a_missing_directory_is_no_reason_to_give_up(place: Place) {
     let scene = Scene::new(place);
     let options = WriteOptions { directory: scene.place.beside.clone(), ..scene.write_options() };
     let name = RemotePath::from("a.edi");
-    let error = scene.deliver(options.clone(), &name, CONTENT, 1).await.unwrap_err();
+    let sent = scene.deliver(options.clone(), &name, CONTENT, 1).await;
+    scene.names_the_connection(&sent);
+    let error = sent.unwrap_err();
     assert_eq!((error.kind(), error.retry()), (ErrorKind::NotFound, Retry::Transient));
     let options = WriteOptions { create_directories: true, ..options };
     let sent = scene.deliver(options, &name, CONTENT, 2).await;

@@ -140,6 +140,7 @@ pub(super) async fn an_offer_opens_as_it_was_found_or_not_at_all(place: Place) {
     let mut parts: Vec<_> = source.open(&found).await.unwrap().parts.collect().await;
     assert_eq!(parts.len(), 1);
     let mut part = parts.remove(0).unwrap();
+    assert_eq!(part.connection.is_some(), scene.place.connected, "the connection it is read over");
     let mut content = Vec::new();
     part.reader.read_to_end(&mut content).await.unwrap();
     assert_eq!((part.file_name, &content[..]), (RemotePath::from("a.edi"), &b"content"[..]));

@@ -6,11 +6,10 @@ use async_trait::async_trait;
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
-use model::{RemotePath, Result};
+use model::{ConnectionId, RemotePath, Result};
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, Weak};
-use tokio::io::AsyncRead;
-use transport::folder::{Entry, Folder, FolderCapabilities, Published, Upload, Written};
+use transport::folder::{Entry, FileReader, Folder, FolderCapabilities, Published, Upload, Written};
 
 /// What can be done with a folder.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -255,7 +254,7 @@ impl Folder for ScriptedFolder {
         Ok(told(entry, &self.tellings(Way::Look)))
     }
 
-    async fn read(&self, path: &RemotePath, offset: u64) -> Result<Box<dyn AsyncRead + Send + Unpin>> {
+    async fn read(&self, path: &RemotePath, offset: u64) -> Result<FileReader> {
         self.scripted(Act::Read, path).await?;
         let reader = self.inner.read(path, offset).await?;
         if locked(&self.habits).gives_once {
@@ -352,6 +351,10 @@ impl ScriptedUpload {
 
 #[async_trait]
 impl Upload for ScriptedUpload {
+    fn connection(&self) -> Option<ConnectionId> {
+        self.inner.connection()
+    }
+
     async fn write(&mut self, bytes: bytes::Bytes) -> Result<()> {
         self.scripted(Act::Write).await?;
         match self.last.replace(bytes) {

@@ -5,13 +5,12 @@ use async_trait::async_trait;
 use chrono::{DateTime, TimeDelta};
 use futures::StreamExt;
 use futures::stream::BoxStream;
-use model::{Error, ErrorKind, RemotePath, Result, Timestamp};
+use model::{ConnectionId, Error, ErrorKind, RemotePath, Result, Timestamp};
 use std::collections::BTreeMap;
 use std::io::Cursor;
 use std::sync::{Arc, Mutex};
-use tokio::io::AsyncRead;
 use transport::folder::{
-    Entry, EntryKind, Folder, FolderCapabilities, NAME_LIMIT, Published, Upload, Written,
+    Entry, EntryKind, FileReader, Folder, FolderCapabilities, NAME_LIMIT, Published, Upload, Written,
 };
 
 type Path = Vec<Vec<u8>>;
@@ -210,13 +209,13 @@ impl Folder for MemoryFolder {
         }
     }
 
-    async fn read(&self, path: &RemotePath, offset: u64) -> Result<Box<dyn AsyncRead + Send + Unpin>> {
+    async fn read(&self, path: &RemotePath, offset: u64) -> Result<FileReader> {
         let Node::File { bytes, .. } = locked(&self.state).file(path)? else {
             return Err(failed(ErrorKind::Rejected, path));
         };
         let mut reader = Cursor::new(bytes);
         reader.set_position(offset);
-        Ok(Box::new(reader))
+        Ok(FileReader { bytes: Box::new(reader), connection: None })
     }
 
     async fn begin_write(&self, path: &RemotePath, _: Option<u64>) -> Result<Box<dyn Upload>> {
@@ -279,6 +278,10 @@ struct MemoryUpload {
 
 #[async_trait]
 impl Upload for MemoryUpload {
+    fn connection(&self) -> Option<ConnectionId> {
+        None
+    }
+
     async fn write(&mut self, bytes: bytes::Bytes) -> Result<()> {
         self.bytes.extend_from_slice(&bytes);
         Ok(())

@@ -219,6 +219,7 @@ impl Source for FakeSource {
                 media_type: part.media_type,
                 metadata: part.metadata,
                 reader: Box::new(ScriptedReader { bytes: part.bytes, at: 0, fails_at }),
+                connection: None,
             })
         });
         if opening == Opening::Once {

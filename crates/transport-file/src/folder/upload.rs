@@ -3,7 +3,7 @@
 use super::blocking;
 use crate::place::{Spot, failed, os};
 use async_trait::async_trait;
-use model::{Error, ErrorKind, RemotePath, Result};
+use model::{ConnectionId, Error, ErrorKind, RemotePath, Result};
 use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::Errno;
 use std::fs::File;
@@ -58,6 +58,10 @@ impl LocalUpload {
 
 #[async_trait]
 impl Upload for LocalUpload {
+    fn connection(&self) -> Option<ConnectionId> {
+        None
+    }
+
     async fn write(&mut self, bytes: bytes::Bytes) -> Result<()> {
         let mut file = self.take()?;
         let path = self.path.clone();

@@ -246,7 +246,7 @@ impl Source for FolderSource {
     async fn open(&self, offer: &FoundOffer) -> Result<Opened> {
         let identity = &offer.identity;
         let look = self.find(offer).await?;
-        let reader = self.folder.read(&identity.path, 0).await?;
+        let file = self.folder.read(&identity.path, 0).await?;
         let file_name = offer
             .source_data
             .get(RELATIVE)
@@ -261,7 +261,8 @@ impl Source for FolderSource {
         if let Some(modified) = identity.modified {
             metadata.insert("source_modified_micros".into(), Value::from(modified.timestamp_micros()));
         }
-        let part = Part { file_name, media_type: None, metadata, reader };
+        let (reader, connection) = (file.bytes, file.connection);
+        let part = Part { file_name, media_type: None, metadata, reader, connection };
         let looked_size = match &look {
             Look::Told(told) => told.size,
             Look::Untold | Look::Missing => None,

@@ -88,8 +88,9 @@ pub(crate) fn event_line(event: &EventView) -> String {
         .filter(|(key, _)| *key != "mdn")
         .map(|(key, value)| format!(" {key}={}", quoted(&words(value))));
     let transfer = event.transfer.map(|id| format!(" transfer={id}")).unwrap_or_default();
+    let connection = event.connection.map(|id| format!(" connection={id}")).unwrap_or_default();
     format!(
-        "{}  {:<22} actor={}{}{transfer}{}",
+        "{}  {:<22} actor={}{}{transfer}{connection}{}",
         write::time(event.at),
         event.kind,
         quoted(&event.actor),

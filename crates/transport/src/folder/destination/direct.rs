@@ -4,12 +4,12 @@
 //! partial; it is written anew. After the place acknowledged its last byte, and before it is closed: it is whole, and if
 //! it is gone it was taken.
 
-use super::publish::is_not_shown;
+use super::publish::{is_not_shown, noted_connection, written_over};
 use super::write::{CHUNK, copy};
 use super::{FolderDestination, Overwrite, names};
 use crate::folder::{Evidence, Upload};
 use crate::{Deliver, Sent};
-use model::{Error, ErrorKind, Receipt, ReceiptKind, RemotePath, Result, Retry};
+use model::{ConnectionId, Error, ErrorKind, Receipt, ReceiptKind, RemotePath, Result, Retry};
 use serde_json::{Map, Value, json};
 
 /// The key of the note about a file that is written under its own name; null when there is none.
@@ -21,24 +21,29 @@ struct Writing {
     /// Whether the place acknowledged its last byte.
     whole: bool,
     evidence: Evidence,
+    /// The connection that it is written over.
+    connection: Option<ConnectionId>,
 }
 
 impl FolderDestination {
     /// Writes the payload under its name, and finds out first what an earlier attempt did.
     pub(super) async fn deliver_direct(&self, delivery: &Deliver, path: RemotePath) -> Result<Sent> {
         let ours = match self.noted_writing(delivery) {
-            Some((name, whole)) => match self.folder.stat(&name).await {
-                Ok(entry) if whole && entry.size.is_none_or(|size| size == delivery.payload.length()) => {
-                    return Ok(self.written(delivery, &Writing { name, whole, evidence: Evidence::Size }));
+            Some(earlier) => match self.folder.stat(&earlier.name).await {
+                Ok(entry)
+                    if earlier.whole && entry.size.is_none_or(|size| size == delivery.payload.length()) =>
+                {
+                    return Ok(self.written(delivery, &Writing { evidence: Evidence::Size, ..earlier }));
                 }
-                Ok(_) if whole => None,
-                Ok(_) => Some(name),
-                Err(error) if whole && (error.kind() == ErrorKind::NotFound || is_not_shown(&error)) => {
-                    let evidence = Evidence::Acknowledged;
-                    return Ok(self.written(delivery, &Writing { name, whole, evidence }));
+                Ok(_) if earlier.whole => None,
+                Ok(_) => Some(earlier.name),
+                Err(error)
+                    if earlier.whole && (error.kind() == ErrorKind::NotFound || is_not_shown(&error)) =>
+                {
+                    return Ok(self.written(delivery, &earlier));
                 }
                 Err(error) if error.kind() == ErrorKind::NotFound => None,
-                Err(error) if is_not_shown(&error) => Some(name),
+                Err(error) if is_not_shown(&error) => Some(earlier.name),
                 Err(error) => return Err(error.retry_as(Retry::Ambiguous)),
             },
             None => None,
@@ -51,7 +56,8 @@ impl FolderDestination {
             Some(name) => (name.clone(), self.begin(&name, &name, Some(length)).await?),
             None => self.begin_named(&path, length).await?,
         };
-        let mut writing = Writing { name, whole: false, evidence: Evidence::Acknowledged };
+        let connection = upload.connection();
+        let mut writing = Writing { name, whole: false, evidence: Evidence::Acknowledged, connection };
         if let Err(error) = self.note_writing(delivery, &writing).await {
             upload.abort().await;
             return Err(error);
@@ -93,7 +99,7 @@ impl FolderDestination {
                 {
                     writing.whole = false;
                     self.note_writing(delivery, &writing).await?;
-                    return Err(self.not_whole(&writing.name, length, size));
+                    return Err(written_over(connection, self.not_whole(&writing.name, length, size)));
                 }
                 writing.evidence = finished.evidence;
                 Ok(self.written(delivery, &writing))
@@ -160,17 +166,19 @@ impl FolderDestination {
             "whole": writing.whole,
             "address": self.options.address,
             "directory": self.options.directory.to_text(),
+            "connection": writing.connection,
         });
         delivery.log.note(WRITING, note).await
     }
 
-    /// What an earlier attempt noted, at this very place: the name, and whether the file was whole.
-    fn noted_writing(&self, delivery: &Deliver) -> Option<(RemotePath, bool)> {
+    /// What an earlier attempt noted of a file at this very place.
+    fn noted_writing(&self, delivery: &Deliver) -> Option<Writing> {
         let note = delivery.notes.get(WRITING)?;
         let here = note.get("address")?.as_str()? == self.options.address
             && note.get("directory")?.as_str()? == self.options.directory.to_text();
         let name = RemotePath::from_text(note.get("name")?.as_str()?).ok()?;
-        here.then_some((name, note.get("whole")?.as_bool()?))
+        let (whole, connection) = (note.get("whole")?.as_bool()?, noted_connection(note));
+        here.then_some(Writing { name, whole, evidence: Evidence::Acknowledged, connection })
     }
 
     fn written(&self, delivery: &Deliver, writing: &Writing) -> Sent {
@@ -180,6 +188,9 @@ impl FolderDestination {
         detail.insert("sha256".into(), Value::from(delivery.payload.sha256().to_string()));
         detail.insert("verified_by".into(), Value::from(writing.evidence.words()));
         detail.insert("published_by_attempt".into(), Value::from(delivery.claim.attempt));
+        if let Some(connection) = writing.connection {
+            detail.insert("connection".into(), Value::from(connection.to_string()));
+        }
         let receipt = Receipt {
             kind: ReceiptKind::Path,
             at: self.services.clock.now(),

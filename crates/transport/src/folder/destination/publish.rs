@@ -3,7 +3,7 @@
 use super::{FolderDestination, Overwrite, names};
 use crate::folder::Published;
 use crate::{Deliver, Sent};
-use model::{Error, ErrorKind, Receipt, ReceiptKind, RemotePath, Result, Retry};
+use model::{ConnectionId, Error, ErrorKind, Receipt, ReceiptKind, RemotePath, Result, Retry};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 
@@ -36,6 +36,8 @@ pub(super) struct Publishing {
     pub(super) identity: Option<String>,
     /// By what it is known that they are whole.
     pub(super) evidence: String,
+    /// The connection they were written over.
+    pub(super) connection: Option<ConnectionId>,
 }
 
 /// What lies under a temporary name.
@@ -57,6 +59,19 @@ pub(super) fn is_not_shown(error: &Error) -> bool {
     matches!(error.kind(), ErrorKind::PermissionDenied | ErrorKind::Unsupported | ErrorKind::Rejected)
 }
 
+/// An error about a file, with the connection that the file was written over.
+pub(super) fn written_over(connection: Option<ConnectionId>, error: Error) -> Error {
+    match connection {
+        Some(connection) => error.with("connection", connection),
+        None => error,
+    }
+}
+
+/// The connection that a note names.
+pub(super) fn noted_connection(note: &Value) -> Option<ConnectionId> {
+    note.get("connection")?.as_str()?.parse().ok()
+}
+
 impl Publishing {
     /// The note of an earlier attempt, when there is one that still counts.
     pub(super) fn noted(notes: &BTreeMap<String, Value>) -> Option<Self> {
@@ -75,6 +90,7 @@ impl Publishing {
             directory: path("directory")?,
             identity: note.get("identity")?.as_str().map(str::to_owned),
             evidence: note.get("evidence")?.as_str()?.to_owned(),
+            connection: noted_connection(note),
         })
     }
 
@@ -92,6 +108,7 @@ impl Publishing {
             "directory": self.directory.to_text(),
             "identity": self.identity,
             "evidence": self.evidence,
+            "connection": self.connection,
         });
         delivery.log.note(PUBLISHING, value).await
     }
@@ -169,10 +186,11 @@ impl FolderDestination {
             return publishing.note(delivery).await;
         }
         self.retract(delivery, publishing).await?;
-        Err(Error::permanent(ErrorKind::AlreadyExists, "give a file its name")
+        let error = Error::permanent(ErrorKind::AlreadyExists, "give a file its name")
             .with("endpoint", &self.options.endpoint)
             .with("path", &publishing.name)
-            .advice("a file of that name lies there; fetch it, or set overwrite on the endpoint to replace or rename"))
+            .advice("a file of that name lies there; fetch it, or set overwrite on the endpoint to replace or rename");
+        Err(written_over(publishing.connection, error))
     }
 
     /// Gives a written file up: first the note, so that its absence is never taken for success.
@@ -209,11 +227,12 @@ impl FolderDestination {
 
     /// The file went as soon as it was written, under its temporary name. Sending it again would only give it away again.
     pub(super) fn taken(&self, publishing: &Publishing) -> Error {
-        Error::permanent(ErrorKind::NotFound, "give a file its name: it is gone")
+        let error = Error::permanent(ErrorKind::NotFound, "give a file its name: it is gone")
             .with("endpoint", &self.options.endpoint)
             .with("path", &publishing.name)
             .with("temporary", &publishing.temporary)
-            .advice("the place takes files as soon as they are written, and may have taken this one under its temporary name: ask who takes it, and set temporary_name = false on the endpoint")
+            .advice("the place takes files as soon as they are written, and may have taken this one under its temporary name: ask who takes it, and set temporary_name = false on the endpoint");
+        written_over(publishing.connection, error)
     }
 
     /// Nothing lies under the temporary name. That tells something only of the directory it was written to: a file
@@ -247,11 +266,12 @@ impl FolderDestination {
     }
 
     fn unknown(&self, publishing: &Publishing) -> Error {
-        Error::ambiguous(ErrorKind::Unreachable, "learn whether a file got its name")
+        let error = Error::ambiguous(ErrorKind::Unreachable, "learn whether a file got its name")
             .with("endpoint", &self.options.endpoint)
             .with("path", &publishing.name)
             .with("temporary", &publishing.temporary)
-            .advice("the next attempt looks again")
+            .advice("the next attempt looks again");
+        written_over(publishing.connection, error)
     }
 
     pub(super) fn delivered(&self, delivery: &Deliver, publishing: &Publishing) -> Sent {
@@ -262,6 +282,9 @@ impl FolderDestination {
         detail.insert("verified_by".into(), Value::from(publishing.evidence.as_str()));
         detail.insert("written_by_attempt".into(), Value::from(publishing.attempt));
         detail.insert("published_by_attempt".into(), Value::from(delivery.claim.attempt));
+        if let Some(connection) = publishing.connection {
+            detail.insert("connection".into(), Value::from(connection.to_string()));
+        }
         let receipt = Receipt {
             kind: ReceiptKind::Path,
             at: self.services.clock.now(),

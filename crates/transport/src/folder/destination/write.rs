@@ -1,5 +1,6 @@
 //! Writing a payload under its temporary name.
 
+use super::publish::written_over;
 use super::{FolderDestination, Publishing};
 use crate::folder::Upload;
 use crate::{Deliver, PayloadReader};
@@ -22,6 +23,7 @@ impl FolderDestination {
         let _lease = self.services.budget.take(2 * CHUNK + delivery.payload.reader_buffers()).await;
         let reader = delivery.payload.open(0..length).await?;
         let mut upload = self.begin(&temporary, &path, Some(length)).await?;
+        let connection = upload.connection();
         let copied = match copy(reader, &mut *upload).await {
             Ok(copied) => copied,
             Err(error) => {
@@ -46,7 +48,7 @@ impl FolderDestination {
         {
             // Left behind it would be taken for whole by nobody: it was not noted. Still it takes room.
             let _ = self.folder.remove(&temporary).await;
-            return Err(self.not_whole(&temporary, length, size));
+            return Err(written_over(connection, self.not_whole(&temporary, length, size)));
         }
         if let Some(size) = wrong_size {
             tracing::warn!(endpoint = %self.options.endpoint, path = %temporary, stated = size, written = length, "the place states a wrong size; the file was read at its end and is whole");
@@ -63,6 +65,7 @@ impl FolderDestination {
             directory: directory.clone(),
             identity,
             evidence: written.evidence.words().to_owned(),
+            connection,
         };
         if written.gone { Err(self.taken(&publishing)) } else { Ok(publishing) }
     }
