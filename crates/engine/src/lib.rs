@@ -21,6 +21,7 @@ mod dispatcher;
 mod endpoints;
 mod guard;
 mod intake;
+mod kept;
 mod lease;
 mod poller;
 mod reading;

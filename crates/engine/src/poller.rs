@@ -155,6 +155,8 @@ impl Poller {
             false => Trouble::Source(error),
         };
         let offers = source.discover(Discovery { known: Arc::clone(&known) as _ }).await.map_err(trouble)?;
+        // The listing came: that a file is gone is not that the whole place is away.
+        self.take_kept(&source, lease).await?;
         // What came before an error stands: it is taken before the poll fails.
         let broken = Arc::new(Mutex::new(None));
         let offers = offers.scan(Arc::clone(&broken), |broken, item| {

@@ -116,6 +116,7 @@ impl Engine {
             receiving: Mutex::default(),
             settling: Mutex::default(),
             in_hand: Mutex::default(),
+            kept: Mutex::default(),
             tasks: TaskTracker::new(),
         });
         let (lease_shutdown, ended) = watch::channel(false);

@@ -3,6 +3,7 @@
 use crate::adapters::Ids;
 use crate::endpoints::EndpointHealth;
 use crate::intake::Asked;
+use crate::kept::KeptReading;
 use crate::lease::LeaseKeeper;
 use crate::running::EngineSettings;
 use model::definition::{Definitions, Endpoint};
@@ -32,6 +33,8 @@ pub(crate) struct Shared {
     pub(crate) settling: Mutex<HashSet<OfferId>>,
     /// By flow, what this node has staged and not recorded yet.
     pub(crate) in_hand: Mutex<HashMap<String, TaskTracker>>,
+    /// By the offer's key, readings of files that may be gone when they are read again.
+    pub(crate) kept: Mutex<HashMap<String, KeptReading>>,
     /// All work of the engine: its end is waited for.
     pub(crate) tasks: TaskTracker,
 }
@@ -147,6 +150,12 @@ impl Shared {
     pub(crate) fn in_hand(&self) -> MutexGuard<'_, HashMap<String, TaskTracker>> {
         // A map of trackers is whole whatever panics.
         self.in_hand.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Readings of files that may be gone when they are read again, by the offer's key.
+    pub(crate) fn kept(&self) -> MutexGuard<'_, HashMap<String, KeptReading>> {
+        // A map of plain values is whole whatever panics.
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A number from 0 to 1 that spreads retries.

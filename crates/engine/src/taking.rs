@@ -14,7 +14,7 @@ use serde_json::json;
 use std::sync::{Arc, PoisonError};
 use store::{NodeLease, OfferFailed, RecordOffer, Recorded};
 use tokio_util::task::task_tracker::TaskTrackerToken;
-use transport::folder::CAUSE;
+use transport::folder::{CAUSE, GONE};
 use transport::{FoundOffer, Source};
 
 /// An offer, when its source's listing gave it, and the lease under which it was asked for: found under one
@@ -26,7 +26,7 @@ pub(crate) struct Discovered {
 }
 
 /// The key in `source_data` of what a doubtful reading gave, to be compared with the next one.
-const READING: &str = "reading";
+pub(crate) const READING: &str = "reading";
 
 impl Poller {
     /// Records what was staged, or why it was not, in a task of its own: a poll that is ended must not
@@ -89,7 +89,7 @@ impl Poller {
     }
 
     /// Makes ours what was read, and settles its source if that is due.
-    async fn keep(
+    pub(crate) async fn keep(
         &self,
         source: &dyn Source,
         found: Discovered,
@@ -108,6 +108,9 @@ impl Poller {
 
     /// Whether an earlier doubtful reading gave the same bytes.
     async fn is_confirmed(&self, found: &FoundOffer, whole: &Whole) -> Result<bool> {
+        if whole.partial {
+            return Ok(false);
+        }
         let earlier = self.shared.store.earlier_tries(&found.identity.key()).await?;
         Ok(earlier.source_data.get(READING) == Some(&whole.fingerprint()))
     }
@@ -119,7 +122,7 @@ impl Poller {
         found.offer.source_data.extend(whole.source_data.clone());
         let error = whole.doubt(&found.offer.identity.path);
         let wrong_size = whole.wrong_size;
-        self.discard(whole.parts).await;
+        self.keep_reading(&found, whole).await;
         self.back_off(found, error, wrong_size).await
     }
 
@@ -144,6 +147,8 @@ impl Poller {
         self.shared.lease.may_act(lease.epoch)?;
         let received = self.shared.now();
         let contradicted = self.contradicted(&found.offer, &whole);
+        let (key, is_gone) = (found.offer.identity.key(), whole.source_data.contains_key(GONE));
+        let path = found.offer.identity.path.clone();
         let Whole { parts, source_data, hold, .. } = whole;
         found.offer.source_data.extend(source_data);
         let offer = self.new_offer(found);
@@ -177,16 +182,23 @@ impl Poller {
         crash::point("record.after");
         match recorded {
             Recorded::Recorded => {
+                self.drop_reading(&key).await;
                 tracing::info!(flow = %self.flow.name, file = %offer.identity.path, "taken");
                 Ok(Some(offer))
             }
             Recorded::AlreadyRecorded => {
                 // These bytes have no row and never will: the same file is ours by another copy.
+                self.drop_reading(&key).await;
                 self.discard(parts).await;
                 Ok(None)
             }
             Recorded::LeaseLost => {
-                self.discard(parts).await;
+                if is_gone {
+                    let why = "the source gave the file only once, and the lease of this node ended before it was recorded";
+                    self.set_aside(&path, parts, why).await;
+                } else {
+                    self.discard(parts).await;
+                }
                 Err(Error::transient(ErrorKind::Unreachable, "go on with this poll")
                     .with("flow", &self.flow.name)
                     .advice("another node polls this source now; nothing needs to be done"))
@@ -194,7 +206,7 @@ impl Poller {
         }
     }
 
-    async fn discard(&self, parts: Vec<StagedPart>) {
+    pub(crate) async fn discard(&self, parts: Vec<StagedPart>) {
         self.shared.discard(parts.into_iter().map(|part| part.staged.id).collect()).await;
     }
 
@@ -245,6 +257,8 @@ impl Poller {
         if wait.is_none() {
             // The source puts it beside the file in the error directory.
             found.offer.source_data.insert(CAUSE.to_owned(), json!(error.chain()));
+            // The file is there, or was when it was read: it is given up as it lies there.
+            self.give_up_reading(&found.offer.identity.key()).await;
         }
         self.shared
             .store
@@ -271,7 +285,7 @@ impl Poller {
         }
     }
 
-    fn offer_event(&self, kind: EventKind, found: &FoundOffer) -> AuditEvent {
+    pub(crate) fn offer_event(&self, kind: EventKind, found: &FoundOffer) -> AuditEvent {
         self.shared
             .event(kind)
             .flow(&self.flow.name)

@@ -16,50 +16,56 @@ pub struct Copied {
     pub writer: Box<dyn PartWriter>,
     /// Bytes copied.
     pub bytes: u64,
+    /// Why the reader ended before its end. What it gave until then is in the writer: it may be the only copy.
+    pub broken: Option<Error>,
 }
 
-/// Copies a reader to its end into a part. Reading and writing overlap; memory is two buffers of
+/// Copies a reader to its end, or to its error, into a part. Reading and writing overlap; memory is two buffers of
 /// [`COPY_BUFFER`] bytes and the reader's own [`READER_BUFFERS`], taken from the budget.
 ///
 /// # Errors
-/// The reader's error, classified by `read_error`; the writer's own; `StorageFull` and so on.
+/// The writer's own: `StorageFull` and so on. The reader's, classified by `read_error`, is [`Copied::broken`].
 pub async fn copy_to_staging(
     mut reader: impl AsyncRead + Unpin,
     mut writer: Box<dyn PartWriter>,
     budget: &BufferBudget,
-    read_error: impl Fn(std::io::Error) -> Error,
+    read_error: impl FnOnce(std::io::Error) -> Error,
 ) -> Result<Copied> {
     let _lease = budget.take(2 * COPY_BUFFER + READER_BUFFERS).await;
     let mut filling = vec![0_u8; COPY_BUFFER];
     let mut spare = vec![0_u8; COPY_BUFFER];
     let mut bytes = 0_u64;
-    let mut filled = fill(&mut reader, &mut filling).await.map_err(&read_error)?;
+    let (mut filled, mut broken) = fill(&mut reader, &mut filling).await;
     while filled > 0 {
         bytes += filled as u64;
         let task = tokio::task::spawn_blocking(move || {
             let result = writer.append(&filling[..filled]);
             (writer, filling, result)
         });
-        let read = fill(&mut reader, &mut spare).await;
+        let (next, error) = match broken {
+            None => fill(&mut reader, &mut spare).await,
+            broken => (0, broken),
+        };
         let (returned, written, result) = task.await.map_err(stopped)?;
         result?;
         writer = returned;
-        filled = read.map_err(&read_error)?;
+        (filled, broken) = (next, error);
         filling = std::mem::replace(&mut spare, written);
     }
-    Ok(Copied { writer, bytes })
+    Ok(Copied { writer, bytes, broken: broken.map(read_error) })
 }
 
-/// Reads until the buffer is full or the stream ends.
-async fn fill(reader: &mut (impl AsyncRead + Unpin), buffer: &mut [u8]) -> std::io::Result<usize> {
+/// Reads until the buffer is full or the stream ends; an error comes with what was read before it.
+async fn fill(reader: &mut (impl AsyncRead + Unpin), buffer: &mut [u8]) -> (usize, Option<std::io::Error>) {
     let mut filled = 0;
     while filled < buffer.len() {
-        match reader.read(&mut buffer[filled..]).await? {
-            0 => break,
-            n => filled += n,
+        match reader.read(&mut buffer[filled..]).await {
+            Ok(0) => break,
+            Ok(n) => filled += n,
+            Err(error) => return (filled, Some(error)),
         }
     }
-    Ok(filled)
+    (filled, None)
 }
 
 fn stopped(error: tokio::task::JoinError) -> Error {

@@ -60,6 +60,87 @@ both! {
         delivered_whole(&scene).await;
     }
 
+    the_only_copy_outlives_looks_that_fail_after_it_was_read(scene) {
+        scene.flow(flow("orders", &["out"]));
+        scene.place("in").offer(ScriptedOffer::file("in/po.edi", BYTES).opening([Opening::OnceUnseen(1)]));
+        let _engine = scene.start().await;
+        delivered_whole(&scene).await;
+        assert!(scene.events("offer.backed_off").await.is_empty(), "the source was asked once more");
+    }
+
+    the_only_copy_is_taken_once_the_source_says_that_the_file_is_gone(scene) {
+        scene.flow(flow("orders", &["out"]));
+        scene.place("in").offer(ScriptedOffer::file("in/po.edi", BYTES).opening([Opening::OnceUnseen(3)]));
+        let _engine = scene.start().await;
+        delivered_whole(&scene).await;
+        let failed = scene.events("offer.backed_off").await;
+        assert_eq!(failed.len(), 1);
+        assert!(failed[0].detail["error"].as_str().unwrap().contains("look at an offer"), "{failed:?}");
+        scene.until("its source is settled", || async { scene.events("offer.settled").await.len() == 1 }).await;
+        assert_eq!(scene.place("in").opened().len(), 1);
+    }
+
+    the_only_copy_outlives_a_connection_that_breaks_after_its_last_byte(scene) {
+        scene.flow(flow("orders", &["out"]));
+        scene.place("in").offer(ScriptedOffer::file("in/po.edi", BYTES).opening([Opening::OnceFailsAt(16)]));
+        let _engine = scene.start().await;
+        delivered_whole(&scene).await;
+        assert!(scene.events("offer.backed_off").await.is_empty());
+    }
+
+    a_server_that_hangs_up_after_each_last_byte_is_read_twice(scene) {
+        scene.flow(flow("orders", &["out"]));
+        scene.place("in").offer(ScriptedOffer::file("in/po.edi", BYTES).opening([Opening::FailsAt(16)]));
+        let _engine = scene.start().await;
+        delivered_whole(&scene).await;
+        assert_eq!(scene.events("offer.backed_off").await.len(), 1);
+        let taken = scene.events("offer.contradicted").await;
+        assert!(taken[0].detail["why"].as_str().unwrap().contains("broke off where its stated size ends"), "{taken:?}");
+    }
+
+    what_came_of_a_file_that_is_given_once_is_held_when_its_reading_breaks_off(scene) {
+        scene.flow(flow("orders", &["out"]));
+        scene.place("in").offer(ScriptedOffer::file("in/po.edi", BYTES).opening([Opening::OnceFailsAt(6)]));
+        let _engine = scene.start().await;
+        scene.until_all(1, TransferState::Held).await;
+        let events = scene.events("transfer.held").await;
+        assert!(events[0].detail["why"].as_str().unwrap().contains("16 bytes, 6 were read"), "{events:?}");
+        assert_eq!(scene.staged(), 1);
+    }
+
+    what_was_doubted_is_taken_when_it_is_gone_at_the_second_reading(scene) {
+        scene.flow(flow("orders", &["out"]));
+        scene.place("in").offer(stating(0));
+        let _engine = scene.start().await;
+        scene.until("it was read", || async { scene.events("offer.backed_off").await.len() == 1 }).await;
+        scene.place("in").remove_offer(&"in/po.edi".into());
+        delivered_whole(&scene).await;
+        assert_eq!(scene.events("offer.contradicted").await.iter().map(sizes).collect::<Vec<_>>(), [(0, 16)]);
+        scene.until("its source is settled", || async { scene.events("offer.settled").await.len() == 1 }).await;
+    }
+
+    less_than_was_stated_is_held_when_it_is_gone_at_the_second_reading(scene) {
+        scene.flow(flow("orders", &["out"]));
+        scene.place("in").offer(stating(32));
+        let _engine = scene.start().await;
+        scene.until("it was read", || async { scene.events("offer.backed_off").await.len() == 1 }).await;
+        scene.place("in").remove_offer(&"in/po.edi".into());
+        scene.until_all(1, TransferState::Held).await;
+        assert_eq!(scene.staged(), 1);
+    }
+
+    a_doubted_file_that_was_replaced_is_set_aside_and_the_new_one_taken(scene) {
+        scene.flow(flow("orders", &["out"]));
+        scene.place("in").offer(stating(32));
+        let _engine = scene.start().await;
+        scene.until("it was read", || async { scene.events("offer.backed_off").await.len() == 1 }).await;
+        scene.place("in").remove_offer(&"in/po.edi".into());
+        scene.place("in").offer(ScriptedOffer::file("in/po.edi", BYTES));
+        delivered_whole(&scene).await;
+        let aside = scene.events("payload.quarantined").await;
+        assert_eq!(aside[0].detail["path"], "in/po.edi", "{aside:?}");
+    }
+
     a_wrong_size_is_believed_no_more_after_a_second_reading(scene) {
         scene.flow(flow("orders", &["out"]));
         let _engine = scene.start().await;

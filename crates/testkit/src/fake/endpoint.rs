@@ -57,6 +57,7 @@ struct State {
     otherwise: Option<Answer>,
     fault: Option<Fault>,
     seen: BTreeMap<RemotePath, AfterRead>,
+    failing_looks: BTreeMap<RemotePath, u32>,
     discoveries: Vec<usize>,
     opened: Vec<RemotePath>,
     settled: Vec<SettleSeen>,
@@ -208,10 +209,24 @@ impl FakeEndpoint {
             Opening::Doubtful => Some(AfterRead::Doubtful("the test asked for it".into())),
             _ => None,
         };
+        if let Opening::OnceUnseen(times) = opening {
+            state.failing_looks.insert(path.clone(), times);
+        }
         if let Some(seen) = seen {
             state.seen.insert(path.clone(), seen);
         }
         opening
+    }
+
+    /// Fails as often as the offer's opening says.
+    pub(super) fn look_fails(&self, path: &RemotePath) -> Result<()> {
+        match locked(&self.state).failing_looks.get_mut(path) {
+            Some(left) if *left > 0 => {
+                *left -= 1;
+                Err(Fault::LOST.error("look at an offer"))
+            }
+            _ => Ok(()),
+        }
     }
 
     pub(super) fn take_seen(&self, path: &RemotePath) -> Option<AfterRead> {

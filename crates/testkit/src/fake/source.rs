@@ -58,6 +58,10 @@ pub enum Opening {
     Changed,
     /// Whole, but gone when it is looked at afterwards, as from a mailbox that gives each file once.
     Once,
+    /// Gone when it is looked at afterwards, and every part's reader fails after so many bytes.
+    OnceFailsAt(u64),
+    /// Whole, but gone afterwards, and so many looks fail before one says so.
+    OnceUnseen(u32),
     /// Whole, but the look afterwards contradicts the one before.
     Doubtful,
     /// Not at all.
@@ -203,9 +207,13 @@ impl Source for FakeSource {
         self.endpoint.saw_open(&found.identity.path);
         let mut fails_at = None;
         match opening {
-            Opening::Whole | Opening::Changed | Opening::Once | Opening::Doubtful => {}
+            Opening::Whole
+            | Opening::Changed
+            | Opening::Once
+            | Opening::OnceUnseen(_)
+            | Opening::Doubtful => {}
             Opening::Fails(fault) => return Err(fault.error("open an offer")),
-            Opening::FailsAt(byte) => fails_at = Some(byte),
+            Opening::FailsAt(byte) | Opening::OnceFailsAt(byte) => fails_at = Some(byte),
             Opening::Hangs => std::future::pending().await,
             Opening::Panics => panics("opening an offer"),
         }
@@ -222,7 +230,7 @@ impl Source for FakeSource {
                 connection: None,
             })
         });
-        if opening == Opening::Once {
+        if matches!(opening, Opening::Once | Opening::OnceFailsAt(_) | Opening::OnceUnseen(_)) {
             self.endpoint.remove_offer(&found.identity.path);
         }
         let parts = futures::stream::iter(parts).boxed();
@@ -232,6 +240,7 @@ impl Source for FakeSource {
     async fn look_again(&self, found: &FoundOffer) -> Result<AfterRead> {
         self.endpoint.check_reachable("stat")?;
         let path = &found.identity.path;
+        self.endpoint.look_fails(path)?;
         if let Some(seen) = self.endpoint.take_seen(path) {
             return Ok(seen);
         }
