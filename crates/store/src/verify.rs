@@ -7,6 +7,7 @@
 //! was kept outside the database: in a node's state directory ([`VerifyOptions::mark`]) or elsewhere
 //! ([`VerifyOptions::expected`]).
 
+mod beyond;
 mod check;
 mod records;
 mod removal;
@@ -102,6 +103,7 @@ impl Store {
         chain.end(&mut report);
         if options.to.is_none() {
             self.verify_pending(options, &chain, &mut report).await?;
+            self.find_beyond(&mut report).await?;
             let from = chain.to().unwrap_or(Bound::START);
             report.unsealed = self.unsealed_events(from, i64::MAX).await?;
         }

@@ -101,6 +101,18 @@ pub enum Finding {
         /// What is stored.
         stored: String,
     },
+    /// An event lies where none can have been written yet: no seal would ever take it.
+    EventBeyond {
+        /// The event.
+        event: Uuid,
+        /// What is stored.
+        stored: String,
+    },
+    /// What gives events their places was replaced: no seal would take the events that it places.
+    PositionsAltered {
+        /// The function's body.
+        found: String,
+    },
     /// A signed record (of removed events, a trusted key, or a restored database) is not signed by a trusted
     /// key, or cannot be read; what it says was not believed.
     RecordInvalid {
@@ -180,6 +192,15 @@ impl fmt::Display for Finding {
             }
             Self::EventAdded { seal: None, event, stored } => {
                 write!(f, "event {event} was added before the first seal: {stored}")
+            }
+            Self::EventBeyond { event, stored } => {
+                write!(
+                    f,
+                    "event {event} was put where no event can be yet, out of reach of all seals: {stored}"
+                )
+            }
+            Self::PositionsAltered { found } => {
+                write!(f, "the database function audit_position was replaced, its body is now {found:?}")
             }
             Self::RecordInvalid { event, kind } => {
                 write!(f, "the record {event} ({kind}) is not signed by a trusted key")

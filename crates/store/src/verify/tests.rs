@@ -53,6 +53,14 @@ both! {
         assert_eq!((report.seals, report.events), (2, 10));
     }
 
+    an_event_out_of_reach_of_all_seals_is_named(store) {
+        let t = trail(store).await;
+        assert!(t.verify().await.holds());
+        t.store.tamper("UPDATE audit_events SET position = 4611686018427387904 WHERE position = (SELECT max(position) FROM audit_events)").await;
+        let findings = t.verify().await.findings;
+        assert!(findings.iter().any(|finding| matches!(finding, Finding::EventBeyond { .. })), "{findings:?}");
+    }
+
     a_changed_event_is_named(store) {
         let t = trail(store).await;
         for (column, value) in [
@@ -263,4 +271,20 @@ both! {
             store.backend(), second(began)
         );
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replaced_source_of_places_is_named() {
+    let t = trail(TestStore::postgres().await).await;
+    t.store
+        .tamper(
+            "CREATE OR REPLACE FUNCTION audit_position(transaction bigint) RETURNS bigint \
+             LANGUAGE sql IMMUTABLE PARALLEL SAFE AS 'SELECT 5::bigint'",
+        )
+        .await;
+    let findings = t.verify().await.findings;
+    assert!(
+        findings.iter().any(|finding| matches!(finding, Finding::PositionsAltered { .. })),
+        "{findings:?}"
+    );
 }
