@@ -292,6 +292,14 @@ CREATE TABLE audit_seals (
 );
 CREATE INDEX audit_seals_by_position ON audit_seals (to_position);
 
+-- Time stamps of an authority over seals (RFC 3161). No foreign key: a stamp outlives a seal that somebody removed,
+-- and tells of it. Kept for ever.
+CREATE TABLE audit_timestamps (
+    seal  BIGINT NOT NULL PRIMARY KEY,
+    -- DER of the TimeStampToken; what it says is read from it alone.
+    token BYTEA NOT NULL
+);
+
 -- Every revision of the definitions, whole. References are kept as references; secrets are nothing else unless secrets.allow_inline says so.
 CREATE TABLE revisions (
     number     BIGINT NOT NULL PRIMARY KEY,

@@ -15,4 +15,5 @@ mod sftp_connections;
 mod sftp_faults;
 mod sftp_habits;
 mod strangers;
+mod timestamps;
 mod validate;

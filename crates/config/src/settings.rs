@@ -9,9 +9,11 @@ mod database;
 mod fields;
 mod network;
 mod overrides;
+mod timestamps;
 
 pub use fields::SETTINGS;
 pub use network::Network;
+pub use timestamps::Timestamps;
 
 use self::database::{database_url, holds_password};
 use crate::context::Context;
@@ -143,6 +145,10 @@ pub struct Audit {
     pub seal_file: Option<PathBuf>,
     /// A syslog server that each seal is sent to.
     pub seal_syslog: Option<SyslogTarget>,
+    /// Who stamps seals with the time.
+    pub timestamps: Option<Timestamps>,
+    /// Certificates (PEM) that time stamps are checked with.
+    pub timestamp_certificates: Option<PathBuf>,
 }
 
 /// The process log.
@@ -272,6 +278,8 @@ fn read(all: &Reader<'_>, base: &Path) -> Option<Settings> {
     let seal_every = within(&audit, "seal_every", 1..=86_400);
     let seal_syslog =
         audit.has("seal_syslog").then(|| parsed(&audit, "seal_syslog", |text| text.parse::<SyslogTarget>()));
+    let timestamp_certificates = audit.text("timestamp_certificates").map(|text| beside(base, &text.value));
+    let timestamps = timestamps::timestamps(&audit, timestamp_certificates.as_ref());
     let mut roots = read_roots(&roots, base);
     roots.inline_secrets = all.section("secrets").flag("allow_inline");
     let allow = networks(&egress, "allow");
@@ -310,6 +318,8 @@ fn read(all: &Reader<'_>, base: &Path) -> Option<Settings> {
             seal_every: seal_every?,
             seal_file: audit.text("seal_file").map(|text| beside(base, &text.value)),
             seal_syslog: seal_syslog.map_or(Some(None), |target| target.map(Some))?,
+            timestamps: timestamps?,
+            timestamp_certificates,
         },
         log: Log {
             format: log.word("format", |word| {
@@ -336,15 +346,21 @@ fn address(text: &str) -> Result<SocketAddr, String> {
 fn origin(text: &str) -> Result<Url, String> {
     let wrong =
         |why: &str| format!("takes a URL such as \"https://waybill.acme.example\", not {text:?}: {why}");
-    let url = Url::parse(text).map_err(|error| wrong(&error.to_string()))?;
-    if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
-        return Err(wrong("it begins with http:// or https:// and a host"));
-    }
-    if !url.username().is_empty() || url.password().is_some() {
-        return Err(wrong("a user has no place in it"));
-    }
+    let url = server_url(text).map_err(|why| wrong(&why))?;
     if url.path() != "/" || url.query().is_some() || url.fragment().is_some() {
         return Err(wrong("the console is at the root of its host, so nothing follows the host and port"));
+    }
+    Ok(url)
+}
+
+/// A URL of a web server; else what is wrong with it.
+fn server_url(text: &str) -> Result<Url, String> {
+    let url = Url::parse(text).map_err(|error| error.to_string())?;
+    if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
+        return Err("it begins with http:// or https:// and a host".to_owned());
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err("a user has no place in it".to_owned());
     }
     Ok(url)
 }

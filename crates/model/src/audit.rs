@@ -107,6 +107,10 @@ words! {
         AuditRestored = "audit.restored",
         /// A node refused to seal: the trail is not the one that it sealed before.
         AuditAlarm = "audit.alarm",
+        /// A seal got no time stamp: the first failure of a row.
+        TimestampFailed = "audit.timestamp_failed",
+        /// Seals are time-stamped again after failures.
+        TimestampRecovered = "audit.timestamp_recovered",
         /// Someone logged in.
         LoginSucceeded = "login.succeeded",
         /// Someone failed to log in.
@@ -331,6 +335,7 @@ impl EventKind {
             | Self::LoginFailed
             | Self::ListenerCrowded
             | Self::LoginThrottled
+            | Self::TimestampFailed
             | Self::AuditRestored => Severity::Warning,
             Self::OfferRefused
             | Self::TransferFailed

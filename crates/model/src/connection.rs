@@ -87,7 +87,7 @@ words! {
         Console = "console",
         /// Sending a receipt.
         Receipt = "receipt",
-        /// Sending audit seals out.
+        /// Sending audit seals out, or having them time-stamped.
         Audit = "audit",
     }
 }

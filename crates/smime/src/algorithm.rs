@@ -19,6 +19,16 @@ pub(crate) mod oid {
     pub(crate) const CONTENT_TYPE: &[u8] = b"\x2a\x86\x48\x86\xf7\x0d\x01\x09\x03";
     pub(crate) const MESSAGE_DIGEST: &[u8] = b"\x2a\x86\x48\x86\xf7\x0d\x01\x09\x04";
     pub(crate) const SIGNING_TIME: &[u8] = b"\x2a\x86\x48\x86\xf7\x0d\x01\x09\x05";
+    /// id-aa-signingCertificate, RFC 2634.
+    pub(crate) const SIGNING_CERTIFICATE: &[u8] = b"\x2a\x86\x48\x86\xf7\x0d\x01\x09\x10\x02\x0c";
+    /// id-aa-signingCertificateV2, RFC 5035.
+    pub(crate) const SIGNING_CERTIFICATE_V2: &[u8] = b"\x2a\x86\x48\x86\xf7\x0d\x01\x09\x10\x02\x2f";
+
+    /// id-ct-TSTInfo, RFC 3161.
+    pub(crate) const TST_INFO: &[u8] = b"\x2a\x86\x48\x86\xf7\x0d\x01\x09\x10\x01\x04";
+    pub(crate) const EXTENDED_KEY_USAGE: &[u8] = b"\x55\x1d\x25";
+    /// id-kp-timeStamping.
+    pub(crate) const TIME_STAMPING: &[u8] = b"\x2b\x06\x01\x05\x05\x07\x03\x08";
 
     /// Every RSA identifier of PKCS #1 begins so.
     pub(crate) const PKCS1: &[u8] = b"\x2a\x86\x48\x86\xf7\x0d\x01\x01";

@@ -78,6 +78,12 @@ pub enum Error {
         /// What the signature uses.
         digest: Digest,
     },
+    /// The authority answered a request for a time stamp with a refusal.
+    #[error("the time-stamping authority refused: {0}")]
+    TimestampRefused(String),
+    /// A time stamp that is not what was asked for, or by nobody who is trusted for it.
+    #[error("the time stamp proves nothing: {0}")]
+    TimestampInvalid(String),
     /// The message breaks its format.
     #[error("malformed {place}: {what}")]
     Malformed {

@@ -15,8 +15,11 @@
 //! received may be published only when the [`Report`] is there. The report holds the layers,
 //! the proof of the signature, and the MIC under every rule.
 //!
+//! **Time.** [`TimestampRequest`] asks an authority for a stamp over a digest (RFC 3161), and
+//! [`TimestampAuthorities`] checks what was answered, also years later.
+//!
 //! What is deliberately absent: trust in certificates that travel with a message (only pinned
-//! ones verify), detail about failed decryption (a peer could use it), allocation by a length
+//! ones verify; a time stamp's must lead to configured ones), detail about failed decryption (a peer could use it), allocation by a length
 //! that a peer claims, and sanitising of file names (the caller's).
 //!
 //! ```
@@ -48,6 +51,7 @@ mod error;
 mod message;
 mod mic;
 mod mime;
+mod timestamp;
 
 pub use algorithm::{Cipher, Digest, NameStyle};
 pub use cms::compress::CompressedBody;
@@ -67,3 +71,4 @@ pub use mime::entity::{Entity, EntityStream, Measured, Payload};
 pub use mime::headers::{Field, Headers};
 pub use mime::multipart::{Multipart, PartReader};
 pub use mime::transfer::{Base64Reader, QuotedPrintableReader, TransferEncoding};
+pub use timestamp::{TimestampAuthorities, TimestampProof, TimestampRequest};

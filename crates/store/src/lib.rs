@@ -63,7 +63,7 @@ pub use open::Store;
 pub use payload::PayloadRows;
 pub use seal::{
     Bound, EVENTS as SEAL_EVENTS, MarkFile, NotedKey, NotedSeal, Seal, SealAlarm, SealKey, SealLag, SealMark,
-    SealState, Sealed, Sealer, TrustedKeys,
+    SealState, Sealed, Sealer, Timestamped, TrustedKeys,
 };
 pub use search::{
     AttemptView, ConnectionFilter, ConnectionView, Cursor, DeliveryView, EventFilter, EventGap, EventView,

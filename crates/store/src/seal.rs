@@ -14,12 +14,14 @@ mod mark;
 mod peers;
 mod record;
 mod sealer;
+mod timestamp;
 
 pub use key::{SealKey, TrustedKeys};
 pub use mark::{MarkFile, NotedKey, NotedSeal, SealAlarm, SealMark};
 pub use record::{Bound, Seal};
 pub(crate) use record::{push_member, read_members};
 pub use sealer::{SealState, Sealer};
+pub use timestamp::Timestamped;
 
 use crate::Store;
 use crate::audit::EventCursor;
@@ -236,8 +238,8 @@ impl Store {
         Ok(seals.iter().take_while(|seal| seal.seq <= to).map(|seal| (seal.seq, seal.export())).collect())
     }
 
-    /// Gives each seal from number `from` on as a line of JSON, to be kept elsewhere ([`Seal::export`]).
-    /// Returns how many.
+    /// Gives each seal from number `from` on as a line of JSON, to be kept elsewhere ([`Seal::export`]), with its
+    /// time stamp as `timestamp` (DER in hexadecimal) if it has one. Returns how many.
     ///
     /// # Errors
     /// The database failed, or `each` did.
@@ -250,9 +252,11 @@ impl Store {
         loop {
             let seals = self.seals_from(next, None, 8).await?;
             let Some(last) = seals.last() else { return Ok(count) };
+            let stamps = self.timestamps_from(next, 8).await?;
             next = last.seq + 1;
             for seal in &seals {
-                each(seal.export())?;
+                let stamp = stamps.iter().find(|stamp| stamp.seal == seal.seq);
+                each(seal.export_with(stamp.map(|stamp| stamp.token.as_slice())))?;
                 count += 1;
             }
         }

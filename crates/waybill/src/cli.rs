@@ -237,6 +237,10 @@ pub(crate) struct Verify {
     /// Seals that must all be there, as `audit export-seals` wrote them.
     #[arg(long, value_name = "FILE")]
     pub(crate) seals: Vec<PathBuf>,
+    /// Certificates (PEM) of the authority that time-stamped the seals; left out: those of the setting
+    /// audit.timestamp_certificates.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) timestamp_certificates: Option<PathBuf>,
     /// Compare the rows that pages and lists show (connections, transfers, deliveries, attempts, receipts,
     /// payload hashes, users, definitions) with the sealed events that made them as well.
     #[arg(long)]

@@ -3,6 +3,7 @@
 
 use crate::gateway::Gateway;
 use crate::readiness::Readiness;
+use crate::timestamps::Timestamps;
 use console::{
     Console, ConsoleSettings, EndpointVitals, JournalVitals, StagingVitals, Trouble, TroubleKind, Vitals,
 };
@@ -69,6 +70,7 @@ pub(crate) async fn open(gateway: &Gateway) -> Result<ConsoleRoom> {
         min_free: gateway.settings.staging.min_free,
         readiness: Arc::clone(&gateway.readiness),
         sealer: Arc::clone(&gateway.sealer),
+        timestamps: gateway.timestamps.clone(),
         servers: gateway.servers.clone(),
         may_act: Box::new(gateway.engine.may_act()),
     };
@@ -105,6 +107,7 @@ struct NodeVitals {
     min_free: u64,
     readiness: Arc<Readiness>,
     sealer: Arc<Sealer>,
+    timestamps: Option<Arc<Timestamps>>,
     servers: HttpServers,
     /// Whether the node has its lease.
     may_act: Box<dyn Fn() -> Result<()> + Send + Sync>,
@@ -167,7 +170,9 @@ impl Vitals for NodeVitals {
             let what = format!("This node can take in nothing: {room}");
             Trouble::new(TroubleKind::Node, error, room, what).why(fault.chain())
         };
-        self.readiness.down().into_iter().map(listener).chain(self.faults().into_iter().map(fault)).collect()
+        let stamps = self.timestamps.iter().filter_map(|stamps| stamps.trouble());
+        let down = self.readiness.down().into_iter().map(listener);
+        down.chain(self.faults().into_iter().map(fault)).chain(stamps).collect()
     }
 }
 

@@ -8,6 +8,7 @@ use crate::leftovers;
 use crate::process::{Ambient, StateLock};
 use crate::readiness::Readiness;
 use crate::seal_copies::SealCopies;
+use crate::timestamps::Timestamps;
 use crate::transports::Transports;
 use config::settings::ProxyHeader;
 use config::{Documents, ProcessEnvironment, Settings};
@@ -44,6 +45,7 @@ pub(crate) struct Gateway {
     pub(crate) journal: Arc<Journal>,
     pub(crate) sealer: Arc<Sealer>,
     copies: Arc<SealCopies>,
+    pub(crate) timestamps: Option<Arc<Timestamps>>,
     pub(crate) engine: Engine,
     pub(crate) servers: HttpServers,
     pub(crate) transports: Transports,
@@ -120,6 +122,7 @@ impl Gateway {
         let log = JournalLog { journal: Arc::clone(&journal), ids: Arc::clone(&ambient.random) };
         let net = Net::new(net_settings(&settings, &ambient), Arc::new(log));
         let copies = Arc::new(SealCopies::new(&settings, &net, &ambient));
+        let timestamps = Timestamps::new(&settings, &net, &store, &ambient)?.map(Arc::new);
         let servers = HttpServers::behind(&net, server_limits(&settings), trusted_proxies(&settings));
         let transports = Transports::new(&settings, &net, &servers);
         let (definitions, in_force) = watch::channel(Arc::new(Definitions::default()));
@@ -142,6 +145,7 @@ impl Gateway {
             journal,
             sealer,
             copies,
+            timestamps,
             engine,
             servers,
             transports,
@@ -231,7 +235,7 @@ impl Gateway {
                 }
             }
         }
-        let chores: Vec<Arc<dyn Upkeep>> = vec![
+        let mut chores: Vec<Arc<dyn Upkeep>> = vec![
             Arc::new(Sealing {
                 store: self.store.clone(),
                 sealer: Arc::clone(&self.sealer),
@@ -247,6 +251,7 @@ impl Gateway {
                 retention: self.settings.audit.retention_months,
             }),
         ];
+        chores.extend(self.timestamps.iter().map(|stamps| Arc::clone(stamps) as Arc<dyn Upkeep>));
         self.engine.start(self.definitions.subscribe(), chores).await?;
         self.readiness.started();
         Ok(())

@@ -17,6 +17,7 @@ mod logging;
 mod process;
 mod readiness;
 mod seal_copies;
+mod timestamps;
 mod transports;
 
 use clap::Parser;

@@ -239,6 +239,25 @@ pub(super) static AUDIT: &[Field] = &[
         "A syslog server that each seal is sent to as it is made (RFC 5424): \"udp://HOST:514\", \
          \"tcp://HOST:601\" or \"unix:/dev/log\". The rules of `egress` hold for it.",
     ),
+    Field::optional(
+        "timestamp_url",
+        TEXT,
+        "A time-stamping authority (RFC 3161) that the newest seal is stamped by, such as \
+         \"http://tsa.example/tsr\". What is sent is the seal's digest. The rules of `egress` hold for it; over https \
+         the system's authorities are believed.",
+    ),
+    Field::optional(
+        "timestamp_certificates",
+        TEXT,
+        "The certificates (PEM) that the chain of a time stamp's signer must lead to; needed with `timestamp_url`. \
+         Keep it: `audit verify` checks with it as well. Read at the start. Relative to this file.",
+    ),
+    Field::preset(
+        "timestamp_every",
+        DURATION,
+        "1m",
+        "Least time between two time stamps; one proves all seals before it. 1s to 1d.",
+    ),
 ];
 
 pub(super) static LOG: &[Field] = &[

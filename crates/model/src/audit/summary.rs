@@ -233,6 +233,12 @@ impl EventWords<'_> {
             EventKind::AuditAlarm => {
                 format!("Audit alarm on node {}: nothing is sealed{}", self.node, self.with(": ", "alarm"))
             }
+            EventKind::TimestampFailed => {
+                format!("Node {} got no time stamp for an audit seal{}", self.node, self.with(": ", "error"))
+            }
+            EventKind::TimestampRecovered => {
+                format!("Node {} gets time stamps for audit seals again", self.node)
+            }
             EventKind::LoginSucceeded => format!("{} logged in{}", self.who(), self.by_peer()),
             EventKind::LoginFailed => format!(
                 "A login{}{} failed{}",
@@ -378,7 +384,7 @@ impl EventWords<'_> {
             Some(Purpose::Test) => ", for a test",
             Some(Purpose::Console) => ", for a page of the console",
             Some(Purpose::Receipt) => ", to send a receipt",
-            Some(Purpose::Audit) => ", to send audit seals out",
+            Some(Purpose::Audit) => ", for audit seals",
             None => "",
         }
     }

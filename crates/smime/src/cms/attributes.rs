@@ -3,7 +3,7 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::algorithm::oid;
-use crate::der::{self, Elements};
+use crate::der::{self, Element, Elements};
 
 /// The SET OF Attribute that is signed: contentType, signingTime, messageDigest. Others are left
 /// out on purpose: some receivers refuse CMSAlgorithmProtection.
@@ -56,19 +56,24 @@ pub(crate) struct Read {
 }
 
 pub(crate) fn read(content: &[u8]) -> Read {
-    let mut found = Read::default();
+    let octets = |kind| value(content, kind)?.octets().ok().map(std::borrow::Cow::into_owned);
+    Read {
+        message_digest: octets(oid::MESSAGE_DIGEST),
+        content_type: value(content, oid::CONTENT_TYPE).map(|kind| kind.content.to_vec()),
+    }
+}
+
+/// The first value of the first attribute of a kind, by its object identifier.
+pub(crate) fn value<'a>(content: &'a [u8], wanted: &[u8]) -> Option<Element<'a>> {
     let mut attributes = Elements::new(content);
     while let Ok(Some(attribute)) = attributes.next() {
         let mut fields = attribute.children();
         let (Ok(Some(kind)), Ok(Some(values))) = (fields.next(), fields.next()) else { continue };
-        let Ok(Some(value)) = values.children().next() else { continue };
-        if kind.content == oid::MESSAGE_DIGEST && found.message_digest.is_none() {
-            found.message_digest = value.octets().ok().map(|octets| octets.into_owned());
-        } else if kind.content == oid::CONTENT_TYPE && found.content_type.is_none() {
-            found.content_type = Some(value.content.to_vec());
+        if kind.content == wanted {
+            return values.children().next().ok().flatten();
         }
     }
-    found
+    None
 }
 
 #[cfg(test)]

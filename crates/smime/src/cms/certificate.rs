@@ -63,6 +63,26 @@ impl CertificateId {
     }
 }
 
+/// An extension of a certificate by its object identifier: whether it is critical, and its value.
+pub(crate) fn extension(certificate: &X509Ref, wanted: &[u8]) -> Result<Option<(bool, Vec<u8>)>> {
+    let der = certificate.to_der().during("encode a certificate")?;
+    let mut body = Element::parse(&der)?.children().required("tbsCertificate")?.children();
+    while let Some(field) = body.next()? {
+        if field.tag != der::context(3) {
+            continue;
+        }
+        let mut extensions = field.children().required("extensions")?.children();
+        while let Some(extension) = extensions.next()? {
+            let mut fields = extension.children();
+            if fields.required("extnID")?.content == wanted {
+                let critical = fields.optional(der::BOOLEAN)?.is_some_and(|flag| flag.content != [0]);
+                return Ok(Some((critical, fields.required("extnValue")?.octets()?.into_owned())));
+            }
+        }
+    }
+    Ok(None)
+}
+
 /// Serial numbers are compared without the leading zeros that some encoders add or forget.
 fn without_zeros(serial: &[u8]) -> &[u8] {
     let zeros = serial.iter().take_while(|byte| **byte == 0).count();

@@ -124,13 +124,21 @@ impl Seal {
     /// digest's bytes.
     #[must_use]
     pub fn export(&self) -> String {
-        let signature: String = self.signature.iter().map(|byte| format!("{byte:02x}")).collect();
-        canonical_json(&json!({
+        self.export_with(None)
+    }
+
+    pub(crate) fn export_with(&self, timestamp: Option<&[u8]>) -> String {
+        let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+        let mut line = json!({
             "seq": self.seq,
             "header": self.header(),
             "digest": self.digest.to_string(),
-            "signature": signature,
-        }))
+            "signature": hex(&self.signature),
+        });
+        if let Some(token) = timestamp {
+            line["timestamp"] = hex(token).into();
+        }
+        canonical_json(&line)
     }
 }
 

@@ -1,6 +1,7 @@
 //! `waybill audit search|verify|accept-restored|trust|export-seals`.
 
 mod accept;
+mod timestamps;
 mod verify;
 
 pub(crate) use accept::{accept, trust};

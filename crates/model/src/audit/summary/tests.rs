@@ -69,6 +69,8 @@ fn told(kind: EventKind) -> &'static [&'static str] {
         EventKind::AuditKeyTrusted => &["n1", "k7"],
         EventKind::AuditRestored => &["ada", "done"],
         EventKind::AuditAlarm => &["n1", "seal 3 is gone"],
+        EventKind::TimestampFailed => &["n1", "refused"],
+        EventKind::TimestampRecovered => &["n1"],
         EventKind::LoginSucceeded | EventKind::LoginEnded => &["ada", "203.0.113.9"],
         EventKind::LoginFailed | EventKind::LoginThrottled => &["bob", "203.0.113.9", "as asked"],
         EventKind::UserChanged => &["ada", "bob", "made"],

@@ -1,5 +1,6 @@
 //! `waybill audit verify` and `audit export-seals`: the proof, and the copy that makes it whole.
 
+use super::timestamps::Stamps;
 use crate::cli::values::sha256;
 use crate::cli::{Output, Verify};
 use crate::commands::{FOUND_WRONG, write};
@@ -12,10 +13,10 @@ use std::fs::File;
 use std::io::{BufRead, BufReader, ErrorKind as IoErrorKind, Read};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use store::{MarkFile, RowOptions, TrustedKeys, VerifyOptions};
+use store::{MarkFile, RowOptions, Timestamped, TrustedKeys, VerifyOptions};
 
-/// Longest line of exported seals, in bytes; a seal has a few hundred.
-const LONGEST_LINE: u64 = 64 << 10;
+/// Longest line of exported seals, in bytes; a seal has a few hundred, its time stamp up to 128 KiB.
+const LONGEST_LINE: u64 = 256 << 10;
 
 /// Writes the seals from a number on, a line each.
 pub(crate) async fn export_seals(settings: &Settings, from: i64) -> Result<ExitCode> {
@@ -48,8 +49,8 @@ fn trusted(settings: &Settings, trust: &[PathBuf]) -> Result<TrustedKeys> {
     Ok(trusted)
 }
 
-/// Number and digest of each seal in a file that `audit export-seals` wrote.
-fn exported(path: &Path) -> Result<Vec<(i64, Sha256)>> {
+/// Number and digest of each seal in a file that `audit export-seals` wrote; their time stamps are checked.
+fn exported(path: &Path, stamps: &mut Stamps) -> Result<Vec<(i64, Sha256)>> {
     let failed = |error| Error::local_io("read exported seals", error).with("path", path.display());
     let mut reader = BufReader::new(File::open(path).map_err(failed)?);
     let mut seals = Vec::new();
@@ -59,15 +60,34 @@ fn exported(path: &Path) -> Result<Vec<(i64, Sha256)>> {
             break;
         }
         let seal = serde_json::from_slice::<Value>(&line).ok();
-        let seal = seal.and_then(|seal| Some((seal["seq"].as_i64()?, sha256(seal["digest"].as_str()?)?)));
-        seals.push(seal.ok_or_else(|| {
+        let seal = seal.and_then(|seal| {
+            let token = match &seal["timestamp"] {
+                Value::Null => None,
+                token => Some(unhex(token.as_str()?)?),
+            };
+            Some((seal["seq"].as_i64()?, sha256(seal["digest"].as_str()?)?, token))
+        });
+        let (seal, digest, token) = seal.ok_or_else(|| {
             Error::permanent(ErrorKind::ConfigInvalid, "read exported seals")
                 .with("path", path.display())
                 .with("line", number)
                 .advice("each line is one seal, as `audit export-seals` wrote it")
-        })?);
+        })?;
+        if let Some(token) = token {
+            stamps.check(&Timestamped { seal, digest: Some(digest), token });
+        }
+        seals.push((seal, digest));
     }
     Ok(seals)
+}
+
+fn unhex(text: &str) -> Option<Vec<u8>> {
+    let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+    let bytes = text.as_bytes().chunks(2).map(|pair| match pair {
+        [high, low] => Some(digit(*high)? << 4 | digit(*low)?),
+        _ => None,
+    });
+    bytes.collect()
 }
 
 pub(crate) async fn verify(settings: &Settings, wanted: Verify, output: Output) -> Result<ExitCode> {
@@ -83,9 +103,10 @@ pub(crate) async fn verify(settings: &Settings, wanted: Verify, output: Output) 
     if let Some(mark) = &mark {
         mark.trust(&mut trusted)?;
     }
+    let mut stamps = Stamps::new(settings, wanted.timestamp_certificates.as_deref())?;
     let mut expected = wanted.expect;
     for path in &wanted.seals {
-        expected.append(&mut exported(path)?);
+        expected.append(&mut exported(path, &mut stamps)?);
     }
     let store = open_guest(settings, &Ambient::default()).await?;
     let noted = mark.as_ref().map(|mark| mark.newest.seal);
@@ -114,11 +135,17 @@ pub(crate) async fn verify(settings: &Settings, wanted: Verify, output: Output) 
         }
         _ => None,
     };
+    let stamped = stamps.check_all(&store).await;
     store.close().await;
+    stamped?;
     let (report, rows) = (report?, rows.transpose()?);
     let of_rows = rows.iter().flat_map(|rows| rows.findings.iter().map(ToString::to_string));
-    let findings: Vec<String> =
-        unread.into_iter().chain(report.findings.iter().map(ToString::to_string)).chain(of_rows).collect();
+    let findings: Vec<String> = unread
+        .into_iter()
+        .chain(report.findings.iter().map(ToString::to_string))
+        .chain(of_rows)
+        .chain(stamps.findings.iter().cloned())
+        .collect();
     let holds = findings.is_empty();
     let trail_holds = report.holds() && !note_is_unread;
     match output {
@@ -126,7 +153,8 @@ pub(crate) async fn verify(settings: &Settings, wanted: Verify, output: Output) 
             "holds": holds, "seals": report.seals, "events": report.events,
             "removed": report.removed, "unsealed": report.unsealed, "findings": findings,
             "noted": noted, "given_up": report.given_up, "vouched_keys": report.vouched,
-            "more_findings": report.more_findings + rows.as_ref().map_or(0, |rows| rows.more_findings),
+            "timestamps": stamps.json(),
+            "more_findings": report.more_findings + stamps.more_findings + rows.as_ref().map_or(0, |rows| rows.more_findings),
             "rows": rows.as_ref().map(|rows| json!({
                 "compared": rows.rows, "unsealed": rows.unsealed, "retired": rows.retired,
             })),
@@ -152,6 +180,9 @@ pub(crate) async fn verify(settings: &Settings, wanted: Verify, output: Output) 
                     rows.unsealed,
                     rows.retired
                 ))?;
+            }
+            if let Some(line) = stamps.line() {
+                write::line(line)?;
             }
             match noted {
                 Some(seal) => write::line(format_args!(
