@@ -9,6 +9,10 @@ use std::io::{self, Cursor, Read};
 /// The codings that are read, for `Accept-Encoding`.
 pub(crate) const ACCEPTED: &str = "gzip, deflate, identity";
 
+/// Words in `Content-Encoding` that name no content coding: the transfer encodings of MIME (RFC 2045, 6.1), as
+/// senders write them into the wrong header, and `none`. The bytes are taken as they are.
+const NO_CODINGS: [&str; 6] = ["7bit", "8bit", "binary", "base64", "quoted-printable", "none"];
+
 /// How the bytes of a body are coded.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Coding {
@@ -29,6 +33,10 @@ impl Coding {
                 "identity" => continue,
                 "gzip" | "x-gzip" => Self::Gzip,
                 "deflate" => Self::Deflate,
+                _ if NO_CODINGS.contains(&name.as_str()) => {
+                    tracing::debug!(name, "a Content-Encoding names no content coding and is ignored");
+                    continue;
+                }
                 _ => return Err(name),
             };
             if found != Self::Identity {
@@ -167,10 +175,18 @@ mod tests {
             (&["GZip"], Coding::Gzip),
             (&["x-gzip, identity"], Coding::Gzip),
             (&["identity", "deflate"], Coding::Deflate),
+            (&["binary"], Coding::Identity),
+            (&["Binary", "7BIT"], Coding::Identity),
+            (&["8bit"], Coding::Identity),
+            (&["none"], Coding::Identity),
+            (&["base64"], Coding::Identity),
+            (&["gzip, binary"], Coding::Gzip),
         ] {
             assert_eq!(of(values), Ok(coding), "{values:?}");
         }
-        for values in [&["br"][..], &["compress"], &["gzip, gzip"], &["gzip", "deflate"], &["zstd"]] {
+        for values in
+            [&["br"][..], &["compress"], &["gzip, gzip"], &["gzip", "deflate"], &["zstd"], &["binary, br"]]
+        {
             assert!(of(values).is_err(), "{values:?}");
         }
     }

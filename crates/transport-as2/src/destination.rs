@@ -1,24 +1,21 @@
 //! Sends a payload as an AS2 message and reads the synchronous receipt.
 
-use crate::coding::Coding;
+use crate::answer_body;
 use crate::legacy;
 use crate::letter::{Earlier, Letter, NOTE};
 use crate::material::{fingerprint, own_key, partner_certificates, recipient, signs_alike};
-use crate::mdn::LARGEST_MDN;
 use crate::other_mic;
 use crate::outgoing::{Envelope, OwnKey, build};
 use crate::receipt::{Answer, Expected, KEPT_RECEIPT, Verdict, conclude};
 use crate::streaming::{STREAM_BUFFERS, body_of};
 use async_trait::async_trait;
-use bytes::Bytes;
-use http::{HeaderMap, Request};
-use model::definition::{Endpoint, Partner};
-use model::{Error, ErrorKind, PeerText, Protocol, Purpose, Result, Retry};
+use http::Request;
+use model::definition::{Endpoint, MdnRequest, Partner};
+use model::{Error, ErrorKind, Protocol, Purpose, Result};
 use net::http::{ConnectionInfo, HttpProfile, RequestMeta};
 use net::{DialRequest, Net, TlsOptions, TlsProfile, Trust};
 use openssl::x509::X509;
 use smime::{Headers, MicSlot};
-use std::io::Read;
 use std::sync::Arc;
 use std::time::Duration;
 use transport::{Deliver, Destination, Probe, ProbeStep, Sent, Services};
@@ -76,7 +73,7 @@ impl Destination for As2Destination {
         let verdict = match conclude(&answer, &expected) {
             Ok(verdict) => verdict,
             Err(error) => {
-                keep(&answer, &delivery).await?;
+                let error = keep(&answer, &delivery, error).await;
                 return Err(answer.on_connection(error));
             }
         };
@@ -90,17 +87,16 @@ impl Destination for As2Destination {
             }
         };
         match proved {
-            Ok(proof) => {
-                let uses = [sides.legacy, proof.legacy.clone()].concat();
-                if let Some(event) = legacy::event(&self.services, &sides.partner, &uses) {
+            Ok(mut proof) => {
+                proof.legacy = [sides.legacy, proof.legacy].concat();
+                if let Some(event) = legacy::event(&self.services, &sides.partner, &proof.legacy) {
                     let event = event.flow(&delivery.flow).delivery(delivery.claim.delivery);
-                    self.services.audit.record(vec![event.endpoint(&self.endpoint.name)]).await?;
+                    legacy::record(&*self.services.audit, event.endpoint(&self.endpoint.name)).await;
                 }
                 Ok(Sent::Delivered { receipt: proof.receipt(self.services.clock.now()), replies: Vec::new() })
             }
             Err(error) => {
-                keep(&answer, &delivery).await?;
-                let error = answer.on_connection(error);
+                let error = answer.on_connection(keep(&answer, &delivery, error).await);
                 letter.earlier = Earlier::Answered;
                 let noted = match letter.to_note(&sides.own) {
                     Ok(note) => delivery.log.note(NOTE, note).await,
@@ -188,8 +184,7 @@ impl As2Destination {
         let answer = client.request(request, &meta).await?;
         let (head, body) = answer.into_parts();
         let connection = head.extensions.get::<ConnectionInfo>().map(|info| info.id);
-        let body = body.collect(LARGEST_MDN).await.map_err(|error| error.retry_as(Retry::Ambiguous))?;
-        let body = uncoded(&head.headers, body)?;
+        let body = answer_body::read(&head, body, envelope.agreement.mdn != MdnRequest::None).await?;
         // A field that no MIME header can be is none of the receipt's.
         let headers = head.headers.iter().fold(Headers::new(), |headers, (name, value)| {
             headers.clone().with(name.as_str(), value.as_bytes()).unwrap_or(headers)
@@ -309,33 +304,17 @@ impl As2Destination {
     }
 }
 
-/// An answer's body without its content coding: none was asked for, but some servers code all they send.
-fn uncoded(headers: &HeaderMap, body: Bytes) -> Result<Bytes> {
-    let unreadable = |what: String| {
-        Error::ambiguous(ErrorKind::Protocol, "read the answer's body")
-            .with("Content-Encoding", what)
-            .advice("ask the partner to answer without Content-Encoding")
-    };
-    match Coding::of(headers).map_err(|name| unreadable(PeerText::from(name.as_str()).to_string()))? {
-        Coding::Identity => Ok(body),
-        coding => {
-            let mut plain = Vec::new();
-            coding
-                .decoder(&body[..], LARGEST_MDN as u64)
-                .read_to_end(&mut plain)
-                .map_err(|error| unreadable(format!("{coding:?}")).caused_by(error))?;
-            Ok(plain.into())
-        }
-    }
-}
-
 /// Largest answer kept of a delivery that failed, in bytes.
 const LARGEST_KEPT: usize = 256 * 1024;
 
-/// Keeps a receipt that does not prove the delivery, so that it can be looked at.
-async fn keep(answer: &Answer, delivery: &Deliver) -> Result<()> {
-    let Some(kept) = answer.kept_receipt(LARGEST_KEPT) else { return Ok(()) };
-    delivery.log.note(KEPT_RECEIPT, kept).await
+/// Keeps a receipt that does not prove the delivery, so that it can be looked at. What the partner answered
+/// stays the error, with what came in between when the receipt could not be kept.
+async fn keep(answer: &Answer, delivery: &Deliver, error: Error) -> Error {
+    let Some(kept) = answer.kept_receipt(LARGEST_KEPT) else { return error };
+    match delivery.log.note(KEPT_RECEIPT, kept).await {
+        Ok(()) => error,
+        Err(failed) => error.with("the receipt could not be kept", failed.chain()),
+    }
 }
 
 /// Everything that shapes the bytes of a message besides its payload.

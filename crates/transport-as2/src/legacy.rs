@@ -6,7 +6,7 @@ use model::definition::{Agreement, Identity, Partner};
 use model::{AuditEvent, Error, ErrorKind, EventKind, Result};
 use openssl::x509::X509;
 use smime::{Digest, Proof, Weakness};
-use transport::Services;
+use transport::{AuditLog, Services};
 
 /// What a person can do about it.
 pub(crate) const ADVICE: &str =
@@ -84,4 +84,17 @@ pub(crate) fn event(services: &Services, partner: &Partner, uses: &[String]) -> 
             .detail("used", uses.join("; "))
             .detail("allowed_by", "the partner's legacy = true")
     })
+}
+
+/// Records the event of a delivery that is proved. A proved delivery stays one when its event cannot be
+/// recorded, or the message would be sent twice: its receipt says the same.
+pub(crate) async fn record(audit: &dyn AuditLog, event: AuditEvent) {
+    let used = event.detail.get("used").cloned().unwrap_or_default();
+    if let Err(error) = audit.record(vec![event]).await {
+        tracing::error!(
+            %used,
+            error = %error.chain(),
+            "the use of legacy algorithms or keys could not be recorded; the delivery's receipt names it"
+        );
+    }
 }

@@ -8,6 +8,7 @@
 //! Bytes stream through the `smime` room both ways; nothing here holds a payload.
 
 mod admission;
+mod answer_body;
 mod coding;
 mod destination;
 pub mod disposition;

@@ -83,7 +83,7 @@ pub(crate) struct Proof {
     kind: ReceiptKind,
     summary: String,
     detail: Map<String, Value>,
-    /// What of the partner's proof is too weak for today, as the agreement allows.
+    /// What of it is too weak for today, as the agreement allows.
     pub(crate) legacy: Vec<String>,
 }
 
@@ -116,7 +116,10 @@ impl Proof {
 
     /// As the delivery's receipt.
     pub(crate) fn receipt(self, at: Timestamp) -> Receipt {
-        let Self { kind, summary, detail, legacy: _ } = self;
+        let Self { kind, summary, mut detail, legacy } = self;
+        if !legacy.is_empty() {
+            detail.insert("legacy_used".into(), legacy.join("; ").into());
+        }
         Receipt { kind, at, positive: true, summary, detail, evidence: None }
     }
 }

@@ -37,17 +37,25 @@ pub(crate) fn refused(answer: &Answer, endpoint: &str) -> Error {
             Retry::Transient,
             "the partner takes no more for now: send less at once, or agree on more with it",
         ),
-        500 | 502..=504 => (
+        421 => (
             ErrorKind::Unreachable,
             Retry::Transient,
-            "the partner's system, or what stands before it, has a fault of its own; should this go on, ask the partner",
+            "another server than the partner's answered; should this go on, ask the partner",
         ),
+        501 | 505 | 506 | 508 | 510 | 511 => {
+            (ErrorKind::Unsupported, Retry::Permanent, "ask the partner what its system expects")
+        }
         507 => (
             ErrorKind::StorageFull,
             Retry::Transient,
             "the partner has no room; should this go on, ask it to make some",
         ),
-        500..=599 => (ErrorKind::Unsupported, Retry::Permanent, "ask the partner what its system expects"),
+        // One that is not known counts as 500, and so does one that is no status (RFC 9110, 15).
+        500.. => (
+            ErrorKind::Unreachable,
+            Retry::Transient,
+            "the partner's system, or what stands before it, has a fault of its own; should this go on, ask the partner",
+        ),
         _ => (ErrorKind::Rejected, Retry::Permanent, "ask the partner why it refuses the message"),
     };
     Error::new(kind, retry, "deliver an AS2 message")
@@ -88,4 +96,37 @@ pub(crate) fn negative(disposition: &Disposition, message_id: &str) -> Error {
     Error::new(kind, retry, "deliver an AS2 message: the partner's receipt (MDN) refuses it")
         .with("message_id", message_id)
         .advice(advice)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+    use http::StatusCode;
+    use smime::Headers;
+
+    #[test]
+    fn a_status_that_is_not_known_is_tried_again_where_the_fault_is_the_servers() {
+        let retry = |status: u16| {
+            let status = StatusCode::from_u16(status).unwrap();
+            let body = Bytes::from_static(b"Some words.");
+            let error =
+                refused(&Answer { status, headers: Headers::new(), body, connection: None }, "globex");
+            let text = error.to_string();
+            assert!(text.contains(status.as_str()) && text.contains("Some words."), "{text}");
+            error.retry()
+        };
+        // 509, 520 to 530 and 598 are CDNs' and proxies'.
+        for status in [
+            408, 421, 425, 429, 500, 502, 503, 504, 507, 509, 512, 520, 521, 522, 524, 530, 598, 599, 600,
+            999,
+        ] {
+            assert_eq!(retry(status), Retry::Transient, "{status}");
+        }
+        for status in
+            [301, 400, 401, 403, 404, 405, 410, 411, 413, 415, 422, 431, 499, 501, 505, 506, 508, 510, 511]
+        {
+            assert_eq!(retry(status), Retry::Permanent, "{status}");
+        }
+    }
 }

@@ -165,12 +165,17 @@ const LONGEST_NAME: usize = 255;
 /// elsewhere or break a line. The raw name stays in the metadata.
 #[must_use]
 pub fn safe_file_name(raw: Option<&str>, message_id: &str) -> String {
-    let last = raw.unwrap_or_default().rsplit(['/', '\\']).next().unwrap_or_default();
-    let last = without_drive(last.trim());
+    let last = without_drive(last_part(raw.unwrap_or_default()).trim());
     let mut name: String = last
         .trim()
         .chars()
-        .map(|c| if c.is_control() || matches!(c, ':' | '*' | '?' | '"' | '<' | '>' | '|') { '_' } else { c })
+        .map(|c| {
+            if c.is_control() || matches!(c, '/' | '\\' | ':' | '*' | '?' | '"' | '<' | '>' | '|') {
+                '_'
+            } else {
+                c
+            }
+        })
         .collect();
     if name.len() > LONGEST_NAME {
         name = shortened(&name);
@@ -184,6 +189,34 @@ pub fn safe_file_name(raw: Option<&str>, message_id: &str) -> String {
         .take(150)
         .collect();
     format!("message-{}", id.trim_matches('.'))
+}
+
+/// What stands behind the last separator. A slash in an encoded-word that could not be decoded is a digit of
+/// its base64, and separates nothing.
+fn last_part(name: &str) -> &str {
+    let mut from = 0;
+    let mut at = 0;
+    while let Some(found) = name[at..].find(['/', '\\', '=']) {
+        at += found;
+        match word_length(&name[at..]) {
+            Some(length) => at += length,
+            None => {
+                // All three are one byte.
+                from = if name[at..].starts_with('=') { from } else { at + 1 };
+                at += 1;
+            }
+        }
+    }
+    &name[from..]
+}
+
+/// The length in bytes of an encoded-word at the beginning (RFC 2047, 2), whether or not it can be decoded.
+fn word_length(text: &str) -> Option<usize> {
+    let inner = text.strip_prefix("=?")?;
+    let (charset, rest) = inner.split_once('?')?;
+    let rest = rest.strip_prefix(['B', 'b', 'Q', 'q'])?.strip_prefix('?')?;
+    let word = !charset.is_empty() && !charset.contains(['/', '\\']);
+    word.then_some(text.len() - rest.len() + rest.find("?=")? + 2)
 }
 
 /// `C:order.edi` names a file in a drive's own directory.
@@ -328,6 +361,16 @@ mod tests {
             (None, "message-1@a"),
             (Some("*.edi"), "_.edi"),
             (Some("Bestellung é.edi"), "Bestellung é.edi"),
+            (Some("=?x-unknown?B?6W/kay9hLmVkaQ==?="), "=_x-unknown_B_6W_kay9hLmVkaQ==_="),
+            (
+                Some("out/=?x-unknown?b?6W/k?= =?x-unknown?b?/+8=?="),
+                "=_x-unknown_b_6W_k_= =_x-unknown_b__+8=_=",
+            ),
+            (Some("=?x-unknown?B?6W/k?=/order.edi"), "order.edi"),
+            (Some("=?x?Q?../../etc/passwd?="), "=_x_Q_.._.._etc_passwd_="),
+            (Some("=?/etc?Q?passwd?="), "etc_Q_passwd_="),
+            (Some("a=?b/c=d.edi"), "c=d.edi"),
+            (Some("=?x?B?never/closed"), "closed"),
         ] {
             assert_eq!(safe_file_name(raw, "<1@a>"), safe);
         }
@@ -344,7 +387,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_name_is_one_part_without_control_characters(raw in ".{0,300}") {
+        fn any_name_is_one_part_without_control_characters(raw in r".{0,300}|([=?/\\QBx.é]|=\?x\?Q\?){0,60}") {
             let name = safe_file_name(Some(&raw), "<../x>");
             prop_assert!(!name.is_empty() && name.len() <= 255);
             prop_assert!(!name.contains(['/', '\\', '\0']) && !name.chars().any(char::is_control));

@@ -2,16 +2,56 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use encoding_rs::Encoding;
+use encoding_rs::{Encoding, UTF_16BE, UTF_16LE};
 
 /// Bytes in a named character set as text. None when the name is not known and the bytes are more than
 /// ASCII, or when they are not text in that set.
 pub(crate) fn decode_charset(charset: &str, bytes: &[u8]) -> Option<String> {
     let Some(encoding) = encoding(charset) else {
         // Nearly every set holds ASCII where ASCII has it.
-        return std::str::from_utf8(bytes).ok().filter(|text| text.is_ascii()).map(str::to_owned);
+        let plain = !is_hidden_in_ascii(charset, bytes);
+        return std::str::from_utf8(bytes).ok().filter(|text| plain && text.is_ascii()).map(str::to_owned);
     };
-    encoding.decode_without_bom_handling_and_without_replacement(bytes).map(std::borrow::Cow::into_owned)
+    let sixteen_bits = encoding == UTF_16LE || encoding == UTF_16BE;
+    let encoding = if sixteen_bits { byte_order(charset, bytes) } else { encoding };
+    let text = encoding.decode_without_bom_handling_and_without_replacement(bytes)?;
+    Some(text.strip_prefix('\u{feff}').unwrap_or(&text).to_owned())
+}
+
+/// Whether ASCII bytes may be other text than they seem: in a set that is known to write characters so, or by
+/// the marks of such sets: escapes, shifts, NUL, HZ's `~{` (RFC 1843), UTF-7's `+…-` (RFC 2152).
+fn is_hidden_in_ascii(charset: &str, bytes: &[u8]) -> bool {
+    let name = plain_name(charset);
+    let by_name = ["utf", "ucs", "iso2022", "iso10646", "unicode", "hz"];
+    let shifted = bytes.split(|byte| *byte == b'+').skip(1).any(|behind| {
+        let base64 = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'/';
+        behind.iter().find(|byte| !base64(byte)) == Some(&b'-')
+    });
+    by_name.iter().any(|start| name.strip_prefix("cs").unwrap_or(&name).starts_with(start))
+        || name.contains("utf7")
+        || bytes.iter().any(|byte| matches!(byte, 0 | 0x0e | 0x0f | 0x1b))
+        || memchr::memmem::find(bytes, b"~{").is_some()
+        || shifted
+}
+
+/// Which form of UTF-16 bytes are in: as their mark says; else as the name says; else the one in which more
+/// high bytes are 0, as those of Latin letters are, and big-endian when none is (RFC 2781, 4.3).
+fn byte_order(charset: &str, bytes: &[u8]) -> &'static Encoding {
+    let name = plain_name(charset);
+    match bytes {
+        [0xfe, 0xff, ..] => return UTF_16BE,
+        [0xff, 0xfe, ..] => return UTF_16LE,
+        _ if name.ends_with("be") => return UTF_16BE,
+        _ if name.ends_with("le") => return UTF_16LE,
+        _ => {}
+    }
+    let zeros = |offset: usize| bytes.iter().skip(offset).step_by(2).filter(|byte| **byte == 0).count();
+    if zeros(1) > zeros(0) { UTF_16LE } else { UTF_16BE }
+}
+
+/// A character set's name in lower-case letters and digits alone.
+fn plain_name(charset: &str) -> String {
+    charset.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_ascii_lowercase()
 }
 
 /// The character set that a name means, in the spellings of web browsers and of mail programs.
@@ -20,13 +60,13 @@ fn encoding(name: &str) -> Option<&'static Encoding> {
     if let Some(found) = Encoding::for_label_no_replacement(name.as_bytes()) {
         return Some(found);
     }
-    let plain: String =
-        name.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_ascii_lowercase();
+    let plain = plain_name(name);
     let label = match plain.as_str() {
         "utf8mb4" | "cp65001" | "unicode11utf8" => "utf-8".to_owned(),
         "cp932" | "windows932" | "mskanji" => "shift_jis".to_owned(),
         "cp936" | "windows936" | "ms936" => "gbk".to_owned(),
         "cp949" | "windows949" | "ms949" | "uhc" => "euc-kr".to_owned(),
+        "cp50220" | "cp50221" | "cp50222" | "iso2022jp1" | "iso2022jpms" => "iso-2022-jp".to_owned(),
         "cp950" | "windows950" | "ms950" => "big5".to_owned(),
         _ => {
             let code_page = ["windows", "win", "cp", "xcp", "mswin", "ansi"]
@@ -218,6 +258,19 @@ mod tests {
             ("=?windows-1252?Q?=80?=", "€"),
             ("=?utf-8*en?Q?=E2=82=AC?=", "€"),
             ("=?us-ascii?Q?order.edi?=", "order.edi"),
+            // Sixteen bits, with and without a mark of the byte order, and marks of other forms.
+            ("=?UTF-16?B?/v8AYQ==?=", "a"),
+            ("=?UTF-16?B?//5hAA==?=", "a"),
+            ("=?UTF-16?B?AGEALgBl?=", "a.e"),
+            ("=?UTF-16?B?YQAuAGUA?=", "a.e"),
+            ("=?UTF-16?B?bOhlhwAuAGU=?=", "注文.e"),
+            ("=?utf-16be?B?AGE=?=", "a"),
+            ("=?utf-16le?B?//5hAA==?=", "a"),
+            ("=?utf-16le?B?/v8AYQ==?=", "a"),
+            ("=?UCS-2?B?AGE=?=", "a"),
+            ("=?ISO-10646-UCS-2?B?AGE=?=", "a"),
+            ("=?utf-8?B?77u/YQ==?=", "a"),
+            ("=?cp50220?B?GyRCQ21KOBsoQi5lZGk=?=", "注文.edi"),
             // A character cut in two, and words of two sets side by side.
             ("=?utf-8?B?w6k=?= =?utf-8?Q?=C3?= =?UTF-8?Q?=A9?=", "éé"),
             ("=?utf-8?Q?=C3=A9?= =?koi8-r?Q?=DA?=", "éз"),
@@ -238,11 +291,29 @@ mod tests {
             "=?utf-8?B?not base64!?=",
             "=??Q?a?=",
             "a =?x-unknown?Q?=E9?= =?x-unknown?Q?=E8?= b",
+            // Sets that are not read and write their characters in ASCII.
+            "=?HZ-GB-2312?Q?~{6)5%~}.edi?=",
+            "=?hz-gb-2312?Q?order.edi?=",
+            "=?ISO-2022-KR?B?GyQpQw5WVjkuDw==?=",
+            "=?iso-2022-cn?B?GyQpQQ42KTUlDw==?=",
+            "=?UTF-7?Q?Gr+APYA3w-e.edi?=",
+            "=?unicode-1-1-utf-7?Q?Gr+APYA3w-e.edi?=",
+            "=?x-unicode-2-0-utf-7?Q?order.edi?=",
+            "=?utf-32?B?AAAAYQ==?=",
+            "=?ISO-10646-UCS-4?B?AAAAYQ==?=",
+            "=?UCS-4?Q?a?=",
+            // The same under names that are not known at all.
+            "=?x-unknown?B?GyRCQ20=?=",
+            "=?x-unknown?B?DmEP?=",
+            "=?x-unknown?B?AGE=?=",
+            "=?x-unknown?Q?~{6)5%~}?=",
+            "=?x-unknown?Q?Gr+APY-e?=",
         ] {
             assert_eq!(decode_words(sent.as_bytes()), sent);
         }
         // ASCII is ASCII under nearly any name.
         assert_eq!(decode_words(b"=?x-unknown?Q?order_1.edi?="), "order 1.edi");
+        assert_eq!(decode_words(b"=?x-unknown?Q?1+2,_a-b.edi?="), "1+2, a-b.edi");
     }
 
     #[test]

@@ -363,3 +363,35 @@ fn a_receipt_that_proves_nothing_is_kept_and_a_page_is_not() {
         assert!(answer(media_type, body).kept_receipt(10).is_none(), "{media_type}");
     }
 }
+
+#[test]
+fn the_receipt_itself_says_what_was_too_weak() {
+    let told = Told { mic: Some(mic().to_string()), ..Told::new("x; processed") };
+    let mut proof = of(&told, SendSecurity::Signed, Earlier::None).unwrap();
+    assert!(proof.legacy.is_empty());
+    let now = SystemTime::now().into();
+    proof.legacy = vec!["a signature of ours by SHA-1".to_owned(), "a key of 1024 bits".to_owned()];
+    let receipt = proof.receipt(now);
+    assert_eq!(receipt.detail["legacy_used"], "a signature of ours by SHA-1; a key of 1024 bits");
+    let plain = of(&told, SendSecurity::Signed, Earlier::None).unwrap().receipt(now);
+    assert!(!plain.detail.contains_key("legacy_used"));
+}
+
+/// An audit trail whose database is away.
+struct Away;
+
+#[async_trait::async_trait]
+impl transport::AuditLog for Away {
+    async fn record(&self, _: Vec<model::AuditEvent>) -> Result<()> {
+        Err(Error::transient(ErrorKind::Unreachable, "write to the database"))
+    }
+}
+
+#[tokio::test]
+async fn an_event_that_cannot_be_recorded_loses_no_receipt() {
+    let node = model::NodeName::try_from("node".to_owned()).unwrap();
+    let id = model::EventId::new(Default::default());
+    let event = model::AuditEvent::new(id, SystemTime::now().into(), node, model::EventKind::LegacyUsed);
+    // It answers nothing that could end the delivery.
+    let () = legacy::record(&Away, event.detail("used", "SHA-1")).await;
+}
