@@ -203,6 +203,7 @@ CREATE TABLE intake_keys (
     reply_body  BLOB
 );
 CREATE INDEX intake_keys_by_time ON intake_keys (began_at);
+CREATE INDEX intake_keys_by_offer ON intake_keys (offer_id) WHERE offer_id IS NOT NULL;
 CREATE INDEX intake_keys_in_progress ON intake_keys (node, epoch) WHERE state = 'in_progress';
 
 CREATE TABLE connections (

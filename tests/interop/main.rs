@@ -11,6 +11,7 @@ mod misbehaving;
 mod names;
 mod oracle;
 mod raw;
+mod receipts;
 mod receiving;
 mod refused;
 mod sending;

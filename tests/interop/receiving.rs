@@ -76,3 +76,16 @@ fn file_names_arrive_as_they_are_or_harmless() {
     }
     assert!(!hub.root.path().join("passwd").exists());
 }
+
+#[test]
+fn the_log_names_the_url_that_messages_are_sent_to() {
+    let mut hub = Hub::alone();
+    hub.define("http://127.0.0.1:9/as2", "");
+    hub.gateway.start();
+    let url = format!("url=http://127.0.0.1:{}/as2", hub.gateway.http);
+    assert!(
+        hub.gateway.log().lines().any(|line| line.contains("receiving AS2") && line.contains(&url)),
+        "{url}"
+    );
+    assert_eq!(hub.good("a.bin", b"a").post(hub.gateway.http).unwrap().status, 200);
+}

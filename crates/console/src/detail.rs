@@ -2,7 +2,7 @@
 
 use crate::show::{Moment, duration_text, grouped, safe_text, size_text, with_breaks};
 use askama::Template;
-use model::Timestamp;
+use model::{KEPT_MDN, Timestamp};
 use serde_json::{Map, Value};
 use std::time::Duration;
 
@@ -46,10 +46,12 @@ impl From<Vec<Fact>> for Facts {
     }
 }
 
-/// All keys of a detail: those with a name of their own first.
+/// All keys of a detail: those with a name of their own first. Bytes for programs are left out: they are
+/// downloaded.
 pub(crate) fn facts(detail: &Map<String, Value>) -> Vec<Fact> {
     let place = |key: &str| NAMES.iter().position(|(known, _)| *known == key).unwrap_or(NAMES.len());
-    let mut pairs: Vec<_> = detail.iter().filter(|(_, value)| !value.is_null()).collect();
+    let mut pairs: Vec<_> =
+        detail.iter().filter(|(key, value)| *key != KEPT_MDN && !value.is_null()).collect();
     pairs.sort_by_key(|(key, _)| place(key));
     pairs.into_iter().map(|(key, value)| fact(key, value)).collect()
 }
@@ -104,7 +106,7 @@ const SHORTEST_TIME: usize = 20;
 const PAGES: [(&str, &str); 2] = [("connection", "/connections"), ("parent", "/transfers")];
 
 /// Names that have a form of their own, what matters most first.
-const NAMES: [(&str, &str); 21] = [
+const NAMES: [(&str, &str); 20] = [
     ("error", "Error"),
     ("error_kind", "Kind of error"),
     ("as2_from", "AS2 from"),
@@ -123,7 +125,6 @@ const NAMES: [(&str, &str); 21] = [
     ("sha256", "SHA-256"),
     ("status", "HTTP status"),
     ("mdn_content_type", "MDN content type"),
-    ("mdn", "MDN as received (Base64)"),
     ("duration_micros", "Lasted"),
     ("micros", "Took"),
 ];

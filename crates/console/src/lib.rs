@@ -16,6 +16,7 @@ mod events;
 mod flows;
 mod frame;
 mod guard;
+mod mdn;
 mod overview;
 mod probes;
 mod problem;

@@ -3,7 +3,8 @@
 use crate::door::{first_start, login, session};
 use crate::site::Site;
 use crate::{
-    assets, connections, events, flows, frame, guard, overview, probes, problem::Problem, transfers, waybill,
+    assets, connections, events, flows, frame, guard, mdn, overview, probes, problem::Problem, transfers,
+    waybill,
 };
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
@@ -21,6 +22,8 @@ pub(crate) fn router(site: Arc<Site>) -> Router {
         .route("/flows", get(flows::page))
         .route("/transfers", get(transfers::page))
         .route("/transfers/{id}", get(waybill::page))
+        .route("/transfers/{id}/mdn/{which}", get(mdn::sent))
+        .route("/transfers/{id}/mdn/{which}/{delivery}", get(mdn::received))
         .route("/connections", get(connections::page))
         .route("/connections/{id}", get(connections::detail))
         .route("/audit", get(events::page))

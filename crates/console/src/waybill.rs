@@ -8,6 +8,7 @@ use crate::detail::{Facts, facts};
 use crate::door::session::FRAGMENT;
 use crate::events::EventLine;
 use crate::frame::{Frame, Section};
+use crate::mdn::mdn_path;
 use crate::problem::Problem;
 use crate::route_picture::{Picture, Stop, draw};
 use crate::show::{
@@ -24,7 +25,7 @@ use http::HeaderMap;
 use model::{OfferState, TransferId};
 use std::sync::Arc;
 use steps::Step;
-use store::Waybill;
+use store::{KeptMdn, Waybill, WhichMdn};
 
 #[derive(Template)]
 #[template(path = "waybill.html")]
@@ -53,6 +54,8 @@ struct WaybillBody {
     removed: Option<Moment>,
     metadata: Facts,
     deliveries: Vec<DeliveryShown>,
+    /// Where the MDN is downloaded that we sent.
+    sent_mdn: Option<String>,
     connections: Vec<ConnectionLine>,
     /// In more than one part when some between them are left out.
     events: Vec<Vec<EventLine>>,
@@ -79,7 +82,8 @@ pub(crate) async fn page(
     let waybill = site.store.waybill(id).await?.ok_or_else(none)?;
     let metadata = site.store.transfer(id).await?.map(|transfer| facts(&transfer.metadata).into());
     let reads_audit = frame.visitor.as_ref().is_some_and(crate::door::Visitor::reads_audit);
-    let body = body(&site, &waybill, metadata.unwrap_or_default(), reads_audit);
+    let mdns = site.store.mdns(id).await?;
+    let body = body(&site, &waybill, &mdns, metadata.unwrap_or_default(), reads_audit);
     if headers.contains_key(FRAGMENT) {
         return Ok(Html(body.render()?).into_response());
     }
@@ -87,7 +91,7 @@ pub(crate) async fn page(
     Ok(Html(page.render()?).into_response())
 }
 
-fn body(site: &Site, waybill: &Waybill, metadata: Facts, reads_audit: bool) -> WaybillBody {
+fn body(site: &Site, waybill: &Waybill, mdns: &[KeptMdn], metadata: Facts, reads_audit: bool) -> WaybillBody {
     let now = site.now();
     let transfer = &waybill.transfer;
     let (first, last) = waybill.events.split_at(waybill.gap.map_or(waybill.events.len(), |gap| gap.after));
@@ -108,7 +112,15 @@ fn body(site: &Site, waybill: &Waybill, metadata: Facts, reads_audit: bool) -> W
         media_type: transfer.media_type.as_deref().map(safe_text),
         removed: transfer.payload_removed_at.map(Moment),
         metadata,
-        deliveries: waybill.deliveries.iter().map(|delivery| DeliveryShown::new(delivery, now)).collect(),
+        deliveries: waybill
+            .deliveries
+            .iter()
+            .map(|one| DeliveryShown::new(transfer.id, one, mdns, now))
+            .collect(),
+        sent_mdn: mdns
+            .iter()
+            .find(|kept| kept.which == WhichMdn::Sent)
+            .map(|kept| mdn_path(transfer.id, kept.which)),
         connections: waybill.connections.iter().map(|row| ConnectionLine::new(row, now)).collect(),
         events: events.map(|part| part.iter().map(EventLine::new).collect()).collect(),
         left_out: waybill.gap.map(|gap| grouped(gap.count)),

@@ -51,8 +51,8 @@ pub use state::{
 pub use syslog::SyslogTarget;
 pub use template::{NameTemplate, TemplateError, TemplateValues};
 pub use transfer::{
-    Claim, Delivery, Offer, OfferIdentity, Outcome, PayloadRecord, Receipt, ReceiptKind, Sha256, Transfer,
-    TransferKind,
+    Claim, Delivery, KEPT_MDN, Offer, OfferIdentity, Outcome, PayloadRecord, Receipt, ReceiptKind, Sha256,
+    Transfer, TransferKind,
 };
 
 /// A moment in UTC. Waybill keeps microseconds, the precision of both databases; whoever reads a

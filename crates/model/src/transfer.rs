@@ -199,6 +199,10 @@ words! {
     }
 }
 
+/// The key under which a receipt's detail has the MDN itself, and a delivery's notes the last one that did not
+/// prove the delivery: base64 of a whole MIME entity, its header section first.
+pub const KEPT_MDN: &str = "mdn";
+
 /// A destination's evidence that it has the payload, or that it will not take it.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Receipt {

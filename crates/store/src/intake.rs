@@ -22,7 +22,7 @@ const PURGED: i64 = 1000;
 /// What the peer was answered.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Reply {
-    /// Status and header fields, in the listener's own form.
+    /// `status`, and `headers` as pairs in their order; else in the listener's own form.
     pub head: Value,
     /// The exact bytes of the body.
     pub body: Vec<u8>,

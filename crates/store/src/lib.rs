@@ -67,8 +67,9 @@ pub use seal::{
 };
 pub use search::{
     AttemptView, ConnectionFilter, ConnectionView, Cursor, DeliveryView, EventFilter, EventGap, EventView,
-    FailingDelivery, FlowDay, HourCount, Listing, OfferView, OfflineEndpoint, Overview, Page,
+    FailingDelivery, FlowDay, HourCount, KeptMdn, Listing, OfferView, OfflineEndpoint, Overview, Page,
     RefusedMessages, StoreMetrics, TransferFilter, TransferView, UnreadableRow, UnsettledSource, Waybill,
+    WhichMdn,
 };
 pub use settings::{IdGenerator, StoreSettings};
 pub use text_index::TextIndex;

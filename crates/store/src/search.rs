@@ -7,6 +7,7 @@
 
 mod connections;
 mod events;
+mod mdn;
 mod overview;
 mod patient;
 mod query;
@@ -17,6 +18,7 @@ mod waybill;
 
 pub use connections::{ConnectionFilter, ConnectionView};
 pub use events::{EventFilter, EventView};
+pub use mdn::{KeptMdn, WhichMdn};
 pub use overview::{FailingDelivery, FlowDay, HourCount, OfflineEndpoint, Overview, StoreMetrics};
 pub(crate) use query::split;
 pub use query::{Cursor, Listing, Page};

@@ -7,6 +7,7 @@ mod crash;
 pub(crate) mod fixture;
 mod intake;
 mod lanes;
+mod mdns;
 mod nodes;
 mod offers;
 mod payloads;

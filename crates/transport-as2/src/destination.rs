@@ -6,12 +6,12 @@ use crate::letter::{Earlier, Letter, NOTE};
 use crate::material::{fingerprint, own_key, partner_certificates, recipient, signs_alike};
 use crate::other_mic;
 use crate::outgoing::{Envelope, OwnKey, build};
-use crate::receipt::{Answer, Expected, KEPT_RECEIPT, Verdict, conclude};
+use crate::receipt::{Answer, Expected, Verdict, conclude};
 use crate::streaming::{STREAM_BUFFERS, body_of};
 use async_trait::async_trait;
 use http::Request;
 use model::definition::{Endpoint, MdnRequest, Partner};
-use model::{Error, ErrorKind, Protocol, Purpose, Result};
+use model::{Error, ErrorKind, KEPT_MDN, Protocol, Purpose, Result};
 use net::http::{ConnectionInfo, HttpProfile, RequestMeta};
 use net::{DialRequest, Net, TlsOptions, TlsProfile, Trust};
 use openssl::x509::X509;
@@ -310,8 +310,8 @@ const LARGEST_KEPT: usize = 256 * 1024;
 /// Keeps a receipt that does not prove the delivery, so that it can be looked at. What the partner answered
 /// stays the error, with what came in between when the receipt could not be kept.
 async fn keep(answer: &Answer, delivery: &Deliver, error: Error) -> Error {
-    let Some(kept) = answer.kept_receipt(LARGEST_KEPT) else { return error };
-    match delivery.log.note(KEPT_RECEIPT, kept).await {
+    let Some(kept) = answer.kept_mdn(delivery.claim.attempt, LARGEST_KEPT) else { return error };
+    match delivery.log.note(KEPT_MDN, kept).await {
         Ok(()) => error,
         Err(failed) => error.with("the receipt could not be kept", failed.chain()),
     }

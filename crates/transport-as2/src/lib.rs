@@ -12,6 +12,7 @@ mod answer_body;
 mod coding;
 mod destination;
 pub mod disposition;
+mod kept;
 mod legacy;
 mod letter;
 mod listener;

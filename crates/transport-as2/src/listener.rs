@@ -57,7 +57,8 @@ impl As2Listener {
             endpoint: None,
         };
         let guard = self.servers.route(listen, route, Arc::clone(handler))?;
-        tracing::info!(listener = %listen.name, address = %guard.local_addr(), path = %self.path, "receiving AS2");
+        let url = format!("http://{}{}", guard.local_addr(), self.path);
+        tracing::info!(listener = %listen.name, url, "receiving AS2: partners post their messages to this path");
         self.bound.lock().unwrap_or_else(PoisonError::into_inner).push(guard.local_addr());
         routes.insert(listen.name.clone(), guard);
         Ok(())

@@ -11,7 +11,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
 use http::StatusCode;
 use model::definition::{Agreement, MdnRequest, SendSecurity};
-use model::{ConnectionId, Error, ErrorKind, PeerText, Receipt, ReceiptKind, Result, Timestamp};
+use model::{ConnectionId, Error, ErrorKind, KEPT_MDN, PeerText, Receipt, ReceiptKind, Result, Timestamp};
 use openssl::x509::X509;
 use serde_json::{Map, Value};
 use smime::{Headers, Mic, RuledMic};
@@ -32,33 +32,6 @@ impl Answer {
             Some(connection) => error.with("connection", connection),
             None => error,
         }
-    }
-}
-
-/// The note under which a receipt is kept that does not prove its delivery.
-pub(crate) const KEPT_RECEIPT: &str = "mdn";
-
-impl Answer {
-    /// The answer for keeping, where it looks like a receipt and is no longer than so many bytes: its
-    /// `content_type` and, in base64, its `mdn`, as a delivery's receipt has them.
-    pub(crate) fn kept_receipt(&self, most: usize) -> Option<Value> {
-        let media = self.headers.content_type()?;
-        let looks_so = matches!(
-            media.essence(),
-            "multipart/report"
-                | "multipart/signed"
-                | "message/disposition-notification"
-                | "application/pkcs7-mime"
-                | "application/x-pkcs7-mime"
-        );
-        (looks_so && !self.body.is_empty() && self.body.len() <= most).then(|| {
-            let content_type = self.headers.get("Content-Type").unwrap_or_default();
-            serde_json::json!({
-                "mdn_content_type": PeerText::new(content_type).as_str(),
-                "mdn": BASE64.encode(&self.body),
-                "status": self.status.as_u16(),
-            })
-        })
     }
 }
 
@@ -284,9 +257,9 @@ fn proof(read: &ReadMdn, disposition: &str, answer: &Answer, expected: &Expected
         ("signed".to_owned(), signed.is_some().into()),
         ("signed_by".to_owned(), signed.map(|signature| signature.certificate.clone()).into()),
         ("mdn_content_type".to_owned(), media_type.unwrap_or_default().into()),
-        // The evidence itself: with the content type above and the partner's certificate the signature
-        // can be checked again years later, offline.
-        ("mdn".to_owned(), BASE64.encode(&answer.body).into()),
+        // The evidence itself: with the partner's certificate the signature can be checked again years
+        // later, offline.
+        (KEPT_MDN.to_owned(), BASE64.encode(answer.entity()).into()),
     ]);
     proof
 }

@@ -4,7 +4,7 @@ pub(crate) mod values;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use model::definition::{Cipher, DigestName};
-use model::{ConnectionId, Severity, Sha256, Timestamp, TransferId, TransferState};
+use model::{ConnectionId, DeliveryId, Severity, Sha256, Timestamp, TransferId, TransferState};
 use std::path::PathBuf;
 
 /// The heading over the options that every command takes.
@@ -98,12 +98,40 @@ pub(crate) enum Transfer {
         #[arg(value_parser = values::id::<TransferId>)]
         id: TransferId,
     },
+    /// Write a transfer's receipt (MDN) as it came or was sent: a whole MIME entity, byte for byte, as
+    /// `openssl smime -verify` takes it.
+    Receipt(TransferReceipt),
     /// Send the failed deliveries of a transfer on their way again.
     Retry {
         /// Its id, as `transfer list` shows it.
         #[arg(value_parser = values::id::<TransferId>)]
         id: TransferId,
     },
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct TransferReceipt {
+    /// The transfer's id, as `transfer list` shows it.
+    #[arg(value_parser = values::id::<TransferId>)]
+    pub(crate) id: TransferId,
+    /// Which MDN, where there are several: the one that proves a delivery, the last one that did not
+    /// prove it (it says no, or its signature or MIC proves nothing), or the one that we sent.
+    #[arg(long, value_enum)]
+    pub(crate) which: Option<MdnKind>,
+    /// Only of this delivery.
+    #[arg(long, value_name = "ID", value_parser = values::id::<DeliveryId>)]
+    pub(crate) delivery: Option<DeliveryId>,
+    /// Where it goes, a file that is not there yet; standard output unless given.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: Option<PathBuf>,
+}
+
+/// Which MDN of a transfer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub(crate) enum MdnKind {
+    Accepted,
+    NotAccepted,
+    Sent,
 }
 
 #[derive(Subcommand, Debug)]

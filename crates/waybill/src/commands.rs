@@ -5,6 +5,7 @@ mod audit;
 mod demo;
 mod endpoint;
 mod pages;
+mod receipt;
 mod reference;
 mod searched;
 mod serve;
@@ -76,6 +77,7 @@ async fn with_settings(command: Command, settings: Settings, output: Output) -> 
         Command::Validate { definitions } => validate::run(&settings, &definitions, output).await,
         Command::Transfer(Transfer::List(wanted)) => transfer::list(&settings, wanted, output).await,
         Command::Transfer(Transfer::Show { id }) => transfer::show(&settings, id, output).await,
+        Command::Transfer(Transfer::Receipt(wanted)) => receipt::receipt(&settings, wanted).await,
         Command::Transfer(Transfer::Retry { id }) => transfer::retry(&settings, id, output).await,
         Command::Endpoint(Endpoint::Test { name, definitions }) => {
             endpoint::test(settings, &name, definitions.as_deref(), output).await

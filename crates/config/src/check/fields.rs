@@ -170,7 +170,12 @@ static FLOW: &[Field] = &[
 
 pub(crate) static SOURCE: &[Field] = &[
     Field::optional("endpoint", FieldKind::Name(Section::Endpoint), "The endpoint that is polled."),
-    Field::optional("listener", TEXT, "Instead of `endpoint`: the transport that receives, such as `as2`."),
+    Field::optional(
+        "listener",
+        TEXT,
+        "Instead of `endpoint`: the transport that receives. `as2` takes messages at the path `/as2` of each \
+         `listen.http` address.",
+    ),
     Field::optional(
         "partner",
         FieldKind::Name(Section::Partner),

@@ -111,7 +111,9 @@ pub(super) static LISTEN: &[Field] = &[
     Field::optional(
         "http",
         FieldKind::Named(HTTP_LISTENER),
-        "HTTP servers for what partners send (AS2), by a name of your choice: `[listen.http.partners]`.",
+        "HTTP servers for what partners send (AS2), by a name of your choice: `[listen.http.partners]`. AS2 \
+         messages are taken at the path `/as2` of each: partners post to `http://ADDRESS/as2`, or to the URL at \
+         which your reverse proxy passes on to it.",
     ),
 ];
 

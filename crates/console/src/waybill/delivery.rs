@@ -1,9 +1,10 @@
 //! One delivery with its attempts and its receipt.
 
 use crate::detail::{Fact, Facts, facts};
+use crate::mdn::mdn_path;
 use crate::show::{Badge, Moment, between, one_line, path_text, safe_text};
-use model::{DeliveryState, Lifecycle, Receipt, ReceiptKind, Timestamp};
-use store::{AttemptView, DeliveryView};
+use model::{DeliveryState, Lifecycle, Receipt, ReceiptKind, Timestamp, TransferId};
+use store::{AttemptView, DeliveryView, KeptMdn, WhichMdn};
 
 /// A delivery for people.
 pub(crate) struct DeliveryShown {
@@ -20,6 +21,7 @@ pub(crate) struct DeliveryShown {
     pub(crate) error_kind: Option<String>,
     pub(crate) receipt: Option<ReceiptShown>,
     pub(crate) attempts: Vec<AttemptShown>,
+    pub(crate) mdns: Vec<MdnLink>,
 }
 
 /// The destination's evidence.
@@ -29,6 +31,12 @@ pub(crate) struct ReceiptShown {
     pub(crate) positive: bool,
     pub(crate) summary: String,
     pub(crate) facts: Facts,
+}
+
+/// An MDN to download.
+pub(crate) struct MdnLink {
+    pub(crate) path: String,
+    pub(crate) text: String,
 }
 
 /// One attempt.
@@ -42,7 +50,12 @@ pub(crate) struct AttemptShown {
 }
 
 impl DeliveryShown {
-    pub(super) fn new(delivery: &DeliveryView, now: Timestamp) -> Self {
+    pub(super) fn new(
+        transfer: TransferId,
+        delivery: &DeliveryView,
+        mdns: &[KeptMdn],
+        now: Timestamp,
+    ) -> Self {
         let waits = matches!(delivery.state, DeliveryState::Pending | DeliveryState::Retrying);
         let open = !delivery.state.is_final();
         Self {
@@ -66,6 +79,11 @@ impl DeliveryShown {
             error_kind: delivery.error_kind.as_deref().map(safe_text),
             receipt: delivery.receipt.as_ref().map(ReceiptShown::new),
             attempts: delivery.attempts.iter().map(|attempt| AttemptShown::new(attempt, now)).collect(),
+            mdns: mdns
+                .iter()
+                .filter(|kept| kept.which.delivery() == Some(delivery.id))
+                .map(|kept| MdnLink::new(transfer, kept))
+                .collect(),
         }
     }
 }
@@ -87,6 +105,19 @@ impl ReceiptShown {
             summary: one_line(&receipt.summary),
             facts: facts.into(),
         }
+    }
+}
+
+impl MdnLink {
+    fn new(transfer: TransferId, kept: &KeptMdn) -> Self {
+        let text = match (kept.which, kept.attempt) {
+            (WhichMdn::NotAccepted(_), Some(attempt)) => {
+                format!("MDN that was not accepted (attempt {attempt})")
+            }
+            (WhichMdn::NotAccepted(_), None) => "MDN that was not accepted".to_owned(),
+            (WhichMdn::Accepted(_) | WhichMdn::Sent, _) => "MDN".to_owned(),
+        };
+        Self { path: mdn_path(transfer, kept.which), text }
     }
 }
 

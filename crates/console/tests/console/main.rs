@@ -4,6 +4,7 @@
 
 mod browser;
 mod door;
+mod downloads;
 mod leaving;
 mod overview;
 mod pages;

@@ -347,24 +347,6 @@ fn ids_stand_behind_the_cause() {
 }
 
 #[test]
-fn a_receipt_that_proves_nothing_is_kept_and_a_page_is_not() {
-    let answer = |media_type: &str, body: &[u8]| Answer {
-        status: StatusCode::OK,
-        headers: Headers::new().with("Content-Type", media_type).unwrap(),
-        body: Bytes::copy_from_slice(body),
-        connection: None,
-    };
-    let kept = answer("multipart/report; boundary=x", b"--x--").kept_receipt(10).unwrap();
-    assert_eq!(kept["mdn"], BASE64.encode("--x--"));
-    assert_eq!(kept["mdn_content_type"], "multipart/report; boundary=x");
-    for (media_type, body) in
-        [("text/html", &b"<html>"[..]), ("multipart/signed", b""), ("multipart/signed", b"12345678901")]
-    {
-        assert!(answer(media_type, body).kept_receipt(10).is_none(), "{media_type}");
-    }
-}
-
-#[test]
 fn the_receipt_itself_says_what_was_too_weak() {
     let told = Told { mic: Some(mic().to_string()), ..Told::new("x; processed") };
     let mut proof = of(&told, SendSecurity::Signed, Earlier::None).unwrap();

@@ -1,7 +1,7 @@
 //! `waybill transfer list|show|retry`.
 
 use super::pages::{Pages, Row, Writer, unreadable_line};
-use super::{searched, unknown, write};
+use super::{receipt, searched, unknown, write};
 use crate::cli::{ListTransfers, Output};
 use crate::gateway::open_guest;
 use crate::process::{Ambient, person};
@@ -9,7 +9,7 @@ use config::{Section, Settings};
 use model::{Error, ErrorKind, Result, TransferId, quoted};
 use serde_json::{Value, json};
 use std::process::ExitCode;
-use store::{Act, DeliveryView, Store, TransferFilter, TransferView, Waybill};
+use store::{Act, DeliveryView, KeptMdn, Store, TransferFilter, TransferView, Waybill};
 
 pub(crate) async fn list(settings: &Settings, wanted: ListTransfers, output: Output) -> Result<ExitCode> {
     let ambient = Ambient::default();
@@ -65,12 +65,16 @@ impl Row for TransferView {
 
 pub(crate) async fn show(settings: &Settings, id: TransferId, output: Output) -> Result<ExitCode> {
     let store = open_guest(settings, &Ambient::default()).await?;
-    let waybill = store.waybill(id).await;
+    let found = match store.waybill(id).await {
+        Ok(waybill) => store.mdns(id).await.map(|mdns| (waybill, mdns)),
+        Err(error) => Err(error),
+    };
     store.close().await;
-    let waybill = waybill?.ok_or_else(|| unknown(id))?;
+    let (waybill, mdns) = found?;
+    let waybill = waybill.ok_or_else(|| unknown(id))?;
     match output {
-        Output::Json => write::json(&waybill_json(&waybill))?,
-        Output::Text => text(&waybill)?,
+        Output::Json => write::json(&waybill_json(&waybill, &mdns))?,
+        Output::Text => text(&waybill, &mdns)?,
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -100,13 +104,13 @@ pub(crate) async fn retry(settings: &Settings, id: TransferId, output: Output) -
     Ok(ExitCode::SUCCESS)
 }
 
-fn unknown(id: TransferId) -> Error {
+pub(super) fn unknown(id: TransferId) -> Error {
     Error::permanent(ErrorKind::NotFound, "find a transfer")
         .with("transfer", id)
         .advice("`waybill transfer list` shows the ids")
 }
 
-fn text(waybill: &Waybill) -> Result<()> {
+fn text(waybill: &Waybill, mdns: &[KeptMdn]) -> Result<()> {
     let transfer = &waybill.transfer;
     let name = transfer.file_name.to_text();
     write::line(format_args!("{}  {}  {}", quoted(&name), transfer.state, transfer.id))?;
@@ -147,6 +151,13 @@ fn text(waybill: &Waybill) -> Result<()> {
             write::line(format_args!("    receipt ({}) {}", receipt.kind, receipt.summary))?;
         }
     }
+    for kept in mdns {
+        write::line(format_args!(
+            "  MDN ({}): `{}`",
+            kept.which.as_str(),
+            receipt::command(transfer.id, kept)
+        ))?;
+    }
     for row in &waybill.unreadable {
         write::line(format_args!("  {}", unreadable_line(row)))?;
     }
@@ -184,9 +195,11 @@ fn delivery_json(delivery: &DeliveryView) -> Value {
     })
 }
 
-fn waybill_json(waybill: &Waybill) -> Value {
+fn waybill_json(waybill: &Waybill, mdns: &[KeptMdn]) -> Value {
     let mut json = transfer_json(&waybill.transfer);
     json["deliveries"] = waybill.deliveries.iter().map(delivery_json).collect();
+    let mdn = |kept: &KeptMdn| json!({ "which": kept.which.as_str(), "delivery": kept.which.delivery(), "attempt": kept.attempt });
+    json["mdns"] = mdns.iter().map(mdn).collect();
     json["events"] = waybill.events.iter().map(super::audit::event_json).collect();
     json["events_left_out"] = waybill.gap.map_or(0, |gap| gap.count).into();
     let unreadable = |row: &store::UnreadableRow| json!({ "id": row.id, "at": row.at, "error": row.error });

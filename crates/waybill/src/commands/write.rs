@@ -34,12 +34,25 @@ pub(crate) fn as_far_as_read(written: Result<()>) -> Result<()> {
 /// # Errors
 /// Standard output is closed.
 pub(crate) fn line(text: impl fmt::Display) -> Result<()> {
-    writeln!(std::io::stdout(), "{text}").map_err(|error| match error.kind() {
+    writeln!(std::io::stdout(), "{text}").map_err(not_written)
+}
+
+/// Writes bytes to standard output as they are.
+///
+/// # Errors
+/// Standard output is closed.
+pub(crate) fn bytes(bytes: &[u8]) -> Result<()> {
+    let mut out = std::io::stdout();
+    out.write_all(bytes).and_then(|()| out.flush()).map_err(not_written)
+}
+
+fn not_written(error: std::io::Error) -> Error {
+    match error.kind() {
         IoErrorKind::BrokenPipe => {
             Error::permanent(model::ErrorKind::Internal, "write the result").caused_by(ReaderLeft)
         }
         _ => Error::local_io("write the result", error),
-    })
+    }
 }
 
 /// Writes a line for the person at the terminal to standard error, so that results can be piped.

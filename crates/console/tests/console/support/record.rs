@@ -1,5 +1,7 @@
 //! Transfers from their offer to their receipt, by the store's own commands.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use model::{
     AuditEvent, ConnectionId, Delivery, DeliveryId, DeliveryState, ErrorKind, EventId, EventKind, Offer,
     OfferId, OfferIdentity, OfferState, PayloadId, PayloadRecord, Receipt, ReceiptKind, RemotePath, Sha256,
@@ -8,7 +10,8 @@ use model::{
 use serde_json::{Map, json};
 use std::time::Duration;
 use store::{
-    Acquired, Act, ClaimFilter, Failure, Finish, NewDelivery, NewTransfer, NodeLease, RecordOffer, Store,
+    Acquired, Act, ClaimFilter, Failure, Finish, IntakeCommit, IntakeCommitted, NewDelivery, NewTransfer,
+    NodeLease, RecordOffer, Reply, Store,
 };
 use uuid::Uuid;
 
@@ -98,6 +101,28 @@ impl Filler {
         id
     }
 
+    /// One that a partner sent, answered with an MDN.
+    pub(crate) async fn received(&self, name: RemotePath, at: Timestamp) -> TransferId {
+        let offer = offer(&name, "incoming", at);
+        let key = offer.id.to_string();
+        self.store.intake_begin(&self.lease, &key, at).await.unwrap();
+        let transfer = transfer(&name, "incoming", at, &offer, &["archive-folder"]);
+        let id = transfer.transfer.id;
+        let headers = [("AS2-From", "ACME"), ("Content-Type", "multipart/signed")];
+        let head = json!({ "status": 200, "headers": headers });
+        let committed = self.store.intake_commit(IntakeCommit {
+            lease: self.lease.clone(),
+            key,
+            offer,
+            transfers: vec![transfer],
+            reply: Reply { head, body: b"--x".to_vec() },
+            events: vec![],
+            now: at,
+        });
+        assert_eq!(committed.await.unwrap(), IntakeCommitted::Committed);
+        id
+    }
+
     async fn deliver(
         &self,
         id: TransferId,
@@ -117,6 +142,10 @@ impl Filler {
                        the host answers, nothing listens there"
                     .into(),
             };
+            if way == Way::Failed {
+                let note = json!({ "attempt": 1, "mdn": BASE64.encode("Content-Type: x\r\n\r\n<script>") });
+                self.store.note(&claim.claim, "mdn", note).await.unwrap();
+            }
             let (finish, kind) = match way {
                 Way::Awaiting => (
                     Finish::Awaiting { deadline: at + Duration::from_secs(7200) },

@@ -1,0 +1,181 @@
+//! The MDNs of a transfer: those that its partner sent, and the one that we sent.
+
+use super::query::{Bind, Query};
+use crate::Store;
+use crate::either::Backend;
+use crate::row::unreadable;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use model::{DeliveryId, KEPT_MDN, Result, TransferId};
+use serde_json::Value;
+use sqlx::FromRow;
+use sqlx::types::Json;
+use uuid::Uuid;
+
+/// Which of a transfer's MDNs.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum WhichMdn {
+    /// The one that proves a delivery.
+    Accepted(DeliveryId),
+    /// The last one that did not prove a delivery: it says no, or its signature or MIC proves nothing.
+    NotAccepted(DeliveryId),
+    /// The one that we answered the received message with.
+    Sent,
+}
+
+impl WhichMdn {
+    /// `accepted`, `not-accepted` or `sent`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Accepted(_) => "accepted",
+            Self::NotAccepted(_) => "not-accepted",
+            Self::Sent => "sent",
+        }
+    }
+
+    /// The delivery that it answers.
+    #[must_use]
+    pub const fn delivery(self) -> Option<DeliveryId> {
+        match self {
+            Self::Accepted(delivery) | Self::NotAccepted(delivery) => Some(delivery),
+            Self::Sent => None,
+        }
+    }
+}
+
+/// An MDN that is kept.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct KeptMdn {
+    /// Which.
+    pub which: WhichMdn,
+    /// The attempt that it answered, where that is known.
+    pub attempt: Option<u32>,
+}
+
+#[derive(FromRow)]
+struct KeptRow {
+    id: Uuid,
+    attempt: Option<String>,
+}
+
+#[derive(FromRow)]
+struct EncodedRow {
+    mdn: Option<String>,
+}
+
+#[derive(FromRow)]
+struct ReplyRow {
+    reply_head: Option<Json<Value>>,
+    reply_body: Option<Vec<u8>>,
+}
+
+/// The text under a key of a column that holds JSON.
+fn text(backend: Backend, column: &str, path: &[&str]) -> String {
+    match backend {
+        // A row that is no JSON must not keep the others from being read.
+        Backend::Sqlite => {
+            format!("CASE WHEN json_valid({column}) THEN json_extract({column}, '$.{}') END", path.join("."))
+        }
+        Backend::Postgres => format!("{column} #>> '{{{}}}'", path.join(",")),
+    }
+}
+
+impl Store {
+    /// The MDNs that are kept of a transfer: for each delivery, in their order, the one that proves it and the
+    /// last one that did not; then the one that we sent. Not their bytes.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn mdns(&self, transfer: TransferId) -> Result<Vec<KeptMdn>> {
+        let backend = self.backend();
+        let mut query =
+            Query::new(self, "SELECT d.id, CAST(d.attempt AS TEXT) AS attempt FROM deliveries d WHERE ");
+        query.sql.push_str(&format!("{} IS NOT NULL", text(backend, "d.receipt", &["detail", KEPT_MDN])));
+        query.and("d.transfer_id = ?", Some(Bind::Id(transfer.uuid())));
+        query.sql.push_str(" ORDER BY d.created_at, d.id");
+        let accepted: Vec<KeptRow> = query.fetch(self, "look for a transfer's MDNs").await?;
+        let attempt = text(backend, "n.value", &["attempt"]);
+        let mut query = Query::new(
+            self,
+            format!(
+                "SELECT d.id, CAST({attempt} AS TEXT) AS attempt FROM notes n \
+                 JOIN deliveries d ON d.id = n.delivery_id WHERE TRUE"
+            ),
+        );
+        query.and_text("n.key = ?", Some(KEPT_MDN));
+        query.and("d.transfer_id = ?", Some(Bind::Id(transfer.uuid())));
+        query.sql.push_str(" ORDER BY d.created_at, d.id");
+        let other: Vec<KeptRow> = query.fetch(self, "look for a transfer's MDNs").await?;
+        let kept = |row: KeptRow, which: fn(DeliveryId) -> WhichMdn| KeptMdn {
+            which: which(DeliveryId::new(row.id)),
+            attempt: row.attempt.and_then(|number| number.parse().ok()),
+        };
+        let mut all: Vec<KeptMdn> = accepted.into_iter().map(|row| kept(row, WhichMdn::Accepted)).collect();
+        all.extend(other.into_iter().map(|row| kept(row, WhichMdn::NotAccepted)));
+        if self.sent_mdn(transfer).await?.is_some() {
+            all.push(KeptMdn { which: WhichMdn::Sent, attempt: None });
+        }
+        Ok(all)
+    }
+
+    /// One MDN of a transfer as a whole MIME entity: header fields, an empty line, and the body, byte for byte
+    /// as it came or was sent. At most about 1 MiB. `None` when there is none, or not of this transfer.
+    ///
+    /// # Errors
+    /// The database failed, or what it holds is no base64.
+    pub async fn mdn(&self, transfer: TransferId, which: WhichMdn) -> Result<Option<Vec<u8>>> {
+        let (from, delivery) = match which {
+            WhichMdn::Sent => return self.sent_mdn(transfer).await,
+            WhichMdn::Accepted(delivery) => {
+                let mdn = text(self.backend(), "d.receipt", &["detail", KEPT_MDN]);
+                (format!("SELECT {mdn} AS mdn FROM deliveries d WHERE TRUE"), delivery)
+            }
+            WhichMdn::NotAccepted(delivery) => {
+                let mdn = text(self.backend(), "n.value", &[KEPT_MDN]);
+                let from = format!(
+                    "SELECT {mdn} AS mdn FROM deliveries d JOIN notes n ON n.delivery_id = d.id \
+                     WHERE n.key = '{KEPT_MDN}'"
+                );
+                (from, delivery)
+            }
+        };
+        let mut query = Query::new(self, from);
+        query.and("d.id = ?", Some(Bind::Id(delivery.uuid())));
+        query.and("d.transfer_id = ?", Some(Bind::Id(transfer.uuid())));
+        let rows: Vec<EncodedRow> = query.fetch(self, "read an MDN").await?;
+        let Some(encoded) = rows.into_iter().find_map(|row| row.mdn) else { return Ok(None) };
+        BASE64.decode(encoded).map(Some).map_err(|error| unreadable("MDN", &error.to_string()))
+    }
+
+    async fn sent_mdn(&self, transfer: TransferId) -> Result<Option<Vec<u8>>> {
+        let mut query = Query::new(
+            self,
+            "SELECT k.reply_head, k.reply_body FROM transfers t JOIN intake_keys k ON k.offer_id = t.offer_id \
+             WHERE k.state = 'answered'",
+        );
+        query.and("t.id = ?", Some(Bind::Id(transfer.uuid())));
+        let rows: Vec<ReplyRow> = query.fetch(self, "read the answer to a message").await?;
+        Ok(rows.into_iter().next().and_then(|row| entity(&row.reply_head?.0, &row.reply_body?)))
+    }
+}
+
+/// A reply as a MIME entity; none where it is no MDN but a bare status.
+fn entity(head: &Value, body: &[u8]) -> Option<Vec<u8>> {
+    let headers: Vec<(&str, &str)> = head
+        .get("headers")?
+        .as_array()?
+        .iter()
+        .filter_map(|pair| Some((pair.get(0)?.as_str()?, pair.get(1)?.as_str()?)))
+        .collect();
+    let is_mdn = headers
+        .iter()
+        .any(|(name, value)| name.eq_ignore_ascii_case("Content-Type") && value.starts_with("multipart/"));
+    is_mdn.then(|| {
+        let mut entity: Vec<u8> =
+            headers.iter().flat_map(|(name, value)| format!("{name}: {value}\r\n").into_bytes()).collect();
+        entity.extend_from_slice(b"\r\n");
+        entity.extend_from_slice(body);
+        entity
+    })
+}
