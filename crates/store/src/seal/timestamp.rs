@@ -135,7 +135,7 @@ impl Command for KeepTimestamp {
 mod tests {
     use super::*;
     use crate::SealKey;
-    use crate::testing::{TestStore, at, both, event};
+    use crate::testing::{at, both, event};
 
     both! {
         a_token_is_kept_exported_and_asks_for_no_other(store) {
