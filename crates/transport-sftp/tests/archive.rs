@@ -24,7 +24,10 @@ async fn openssh_archives_to_another_file_system() {
     let server = Sshd::start();
     let elsewhere = tempfile::tempdir_in("/dev/shm").unwrap();
     let content = noise(400_003);
-    std::fs::write(server.files().join("a.edi"), &content).unwrap();
+    let found = server.files().join("a.edi");
+    std::fs::write(&found, &content).unwrap();
+    let an_hour_ago = std::time::SystemTime::now() - std::time::Duration::from_secs(3600);
+    std::fs::File::options().write(true).open(&found).unwrap().set_modified(an_hour_ago).unwrap();
     let world = World::new();
     let directory = elsewhere.path().join("done").to_str().unwrap().to_owned();
     let flow = flow(After::Archive { directory, timestamp: false });

@@ -121,6 +121,10 @@ impl Told {
         Self { modified: None, ..self.clone() }.is_moved_to(there)
     }
 
+    pub(super) fn is_newer_than(&self, other: &Self) -> bool {
+        matches!((self.modified, other.modified), (Some(this), Some(other)) if this > other)
+    }
+
     fn agrees_with(&self, later: &Self) -> bool {
         self.contradictions(later).is_empty()
     }

@@ -268,22 +268,39 @@ impl FolderSource {
 
     /// The file is gone from its place, and nothing lies aside: finds what an earlier call made of it.
     async fn moved_before(&self, taken: &Taken<'_>, target: &RemotePath) -> Result<Moved> {
+        let mut copy = None;
         for number in 1..=NUMBER_LIMIT {
             let name = names::numbered(target.file_name(), number, names::NAME_LIMIT);
             let to = target.with_file_name(&name);
             match self.is_taken_file(taken, &to).await? {
                 None => break,
-                Some(true) => {
-                    self.went_before(&to).await?;
-                    self.went_before(taken.path()).await?;
-                    return Ok(Moved::To(to));
+                Some(true) => return self.moved_to(taken, to).await,
+                Some(false) => {
+                    if copy.is_none() && self.may_be_copy(taken, &to).await? {
+                        copy = Some(to);
+                    }
                 }
-                Some(false) => {}
             }
+        }
+        if let Some(to) = copy {
+            return self.moved_to(taken, to).await;
         }
         self.went_before(taken.path()).await?;
         tracing::warn!(path = %taken.path(), target = %target, "file to be moved is gone; somebody else took it");
         Ok(Moved::Gone)
+    }
+
+    async fn moved_to(&self, taken: &Taken<'_>, to: RemotePath) -> Result<Moved> {
+        self.went_before(&to).await?;
+        self.went_before(taken.path()).await?;
+        Ok(Moved::To(to))
+    }
+
+    /// Whether a file may be the copy that an earlier call made on another file system: it is as large as the one
+    /// taken, and newer, because copies do not keep the time.
+    async fn may_be_copy(&self, taken: &Taken<'_>, path: &RemotePath) -> Result<bool> {
+        let Look::Told(told) = self.look(path).await? else { return Ok(false) };
+        Ok(taken.may_be_moved(&taken.found, &told) && told.is_newer_than(&taken.found))
     }
 
     /// Puts a file that was not taken back to where it lay; where a still newer one has the name,
