@@ -169,9 +169,11 @@ fn seals_are_stamped_and_the_stamps_prove_the_time_without_the_authority() {
     };
     let first = proven(1);
     // On record like every connection, without what the query holds.
-    let connections = search(&pair, &["--kind", "connection.opened"]);
-    let audit = connections.iter().find(|event| event["detail"]["purpose"] == "audit");
-    let told = audit.unwrap().to_string();
+    let told = eventually("the connection on record", PATIENCE, || {
+        let connections = search(&pair, &["--kind", "connection.opened"]);
+        let audit = connections.iter().find(|event| event["detail"]["purpose"] == "audit");
+        audit.map(ToString::to_string)
+    });
     assert!(told.contains(&authority.port.to_string()) && !told.contains("hidden"), "{told}");
 
     let asked = || authority.asked.load(Ordering::SeqCst);
