@@ -1,4 +1,4 @@
-//! Problems for people: a mistake that was made a thousand times is told a few times and counted.
+//! A short list of problems for people to read: of a mistake that was made a thousand times, a few lines and a count.
 
 use crate::problem::{Problem, Severity};
 use std::collections::BTreeMap;
@@ -6,11 +6,11 @@ use std::fmt;
 
 /// Problems of one kind that are written out.
 const ALIKE: usize = 5;
-/// Problems that are written out in all.
+/// Problems that are written out altogether.
 const MOST: usize = 60;
 
-/// Problems a line each, by file and line; those left out are counted by kind at the end, and a list for
-/// programs has them all. Errors go before warnings when there is no room for both.
+/// One line for each problem, sorted by file and line. Those left out are counted by kind at the end; the list
+/// for programs (`--output json`) has them all. Errors go before warnings when there is no room for both.
 #[derive(Clone, Debug)]
 pub struct Outline(Vec<String>);
 

@@ -222,10 +222,7 @@ impl Context<'_> {
         if file.bytes.len() as u64 > LARGEST_FILE {
             return Err(format!("{path} is larger than 1 MiB"));
         }
-        let mut text = String::from_utf8(file.bytes).map_err(|error| {
-            error.into_bytes().zeroize();
-            format!("{path} is not UTF-8")
-        })?;
+        let mut text = text_of(file.bytes, to).ok_or_else(|| format!("{path} is not UTF-8"))?;
         if text.ends_with('\n') {
             // One line end, as editors and `echo` leave it; a second one was meant.
             text.pop();
@@ -245,6 +242,21 @@ impl Context<'_> {
         }
         Ok(text)
     }
+}
+
+/// A file's content as text. Lists of host keys and what is in PEM form are read in any character set: only
+/// comments in them are ever more than ASCII. A password must be UTF-8, or it would be another one.
+fn text_of(bytes: Vec<u8>, to: Use) -> Option<String> {
+    const PEM: &[u8] = b"-----BEGIN ";
+    String::from_utf8(bytes)
+        .or_else(|error| {
+            let mut bytes = error.into_bytes();
+            let any = matches!(to, Use::Public(_)) || bytes.windows(PEM.len()).any(|part| part == PEM);
+            let text = any.then(|| String::from_utf8_lossy(&bytes).into_owned());
+            bytes.zeroize();
+            text.ok_or(())
+        })
+        .ok()
 }
 
 /// Whether a resolved text may stand in its field. `reference` is the text as written, if it refers to

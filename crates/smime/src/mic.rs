@@ -1,14 +1,18 @@
 //! Message integrity checks: digests of a stream in its exact form and, beside it, with every
 //! bare LF read as CRLF (the canonical form that some products sign).
 
+mod every;
+
+pub use every::every_mic;
+
 use std::fmt;
-use std::io::{self, BufRead, Read};
+use std::io::{self, Read};
 use std::sync::{Arc, OnceLock};
 
 use openssl::hash::Hasher;
 
 use crate::algorithm::{Digest, NameStyle};
-use crate::error::{CryptoContext, Error, Result};
+use crate::error::{CryptoContext, Result};
 use crate::mime::words::base64_text;
 
 /// A digest of some form of a message, as AS2 receipts carry it.
@@ -63,6 +67,14 @@ pub enum MicRule {
     Content,
     /// The same with bare LF read as CRLF.
     ContentCanonical,
+    /// The innermost entity with its headers, every line end (CRLF, bare LF, bare CR) read as CRLF.
+    EntityAllCrlf,
+    /// Its body alone, the same way.
+    ContentAllCrlf,
+    /// The innermost entity with its headers, every line end read as LF.
+    EntityAllLf,
+    /// Its body alone, the same way.
+    ContentAllLf,
 }
 
 impl MicRule {
@@ -75,6 +87,10 @@ impl MicRule {
             MicRule::EntityCanonical => "entity with headers, CRLF line ends",
             MicRule::Content => "content without headers, exact bytes",
             MicRule::ContentCanonical => "content without headers, CRLF line ends",
+            MicRule::EntityAllCrlf => "entity with headers, CRLF line ends also for bare CR",
+            MicRule::ContentAllCrlf => "content without headers, CRLF line ends also for bare CR",
+            MicRule::EntityAllLf => "entity with headers, LF line ends",
+            MicRule::ContentAllLf => "content without headers, LF line ends",
         }
     }
 }
@@ -346,36 +362,6 @@ impl<R: crate::mime::entity::Measured> crate::mime::entity::Measured for MicRead
     fn total_len(&self) -> Option<u64> {
         self.inner.total_len()
     }
-}
-
-/// Every MIC that a partner might make of an entity that we sent, for the operator who asks why
-/// its receipt does not match: with and without headers, exact and with CRLF line ends.
-///
-/// Reads `body` to its end in constant memory.
-pub fn every_mic(header: &[u8], mut body: impl Read, algorithm: Digest) -> Result<Vec<RuledMic>> {
-    let mut entity = Digests::new(&[algorithm], true)?;
-    let mut content = Digests::new(&[algorithm], true)?;
-    entity.update(header)?;
-    entity.update(b"\r\n")?;
-    let mut source = io::BufReader::with_capacity(64 * 1024, &mut body);
-    loop {
-        let chunk = source.fill_buf().map_err(Error::from)?;
-        if chunk.is_empty() {
-            break;
-        }
-        entity.update(chunk)?;
-        content.update(chunk)?;
-        let count = chunk.len();
-        source.consume(count);
-    }
-    let mut mics = Vec::new();
-    for finished in entity.finish()? {
-        mics.extend(finished.mics(MicRule::Entity, MicRule::EntityCanonical));
-    }
-    for finished in content.finish()? {
-        mics.extend(finished.mics(MicRule::Content, MicRule::ContentCanonical));
-    }
-    Ok(mics)
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use crate::host_key::{HostTrust, Place, fingerprint};
 use crate::stream::Cut;
-use model::{Error, PeerText, Retry, Security};
+use model::{Error, PeerText, Security};
 use net::ConnectionHandle;
 use russh::client::{ChannelOpenHandle, DisconnectReason, Handler, Msg, Session};
 use russh::keys::PublicKeyOrCertificate;
@@ -59,8 +59,10 @@ impl Farewell {
         match self.speaker {
             Speaker::Server => error.said(self.words),
             Speaker::Here => error.caused_by(self.words),
-            Speaker::HereOfText => error.retry_as(Retry::Permanent).caused_by(self.words).advice(
-                "the server sent a text that is not UTF-8, most likely its login banner, and the SSH library reads no other; ask its operator for a banner in UTF-8 (RFC 4252, 5.4) or for none",
+            // A banner comes at every login, words of good-bye (too many connections, say) perhaps at this one
+            // alone, and nothing tells which of them it was: so it is tried again.
+            Speaker::HereOfText => error.caused_by(self.words).advice(
+                "the server sent a text that is not UTF-8, and the SSH library reads no other. If it is so at every login, it is most likely the login banner: ask the server's operator for a banner in UTF-8 (RFC 4252, 5.4) or for none. If it happens now and then, it is the server's reason for closing the connection: see its log",
             ),
         }
     }

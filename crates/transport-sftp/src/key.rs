@@ -4,7 +4,6 @@ use model::{Error, ErrorKind, Result, Secret};
 use openssl::pkey::PKey;
 use openssl::sha::Sha256;
 use russh::keys::PrivateKey;
-use russh::keys::ssh_key::Cipher;
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -124,14 +123,11 @@ fn openssh(text: &str) -> Result<PrivateKey> {
 /// Characters in a line of OpenSSH's form.
 const LINE: usize = 70;
 
-fn not_decrypted(key: &PrivateKey, error: russh::keys::ssh_key::Error) -> Error {
-    use russh::keys::ssh_key::Error as Ssh;
-    let cipher = key.cipher();
+fn not_decrypted(key: &PrivateKey, error: ssh_key::Error) -> Error {
     match error {
-        // The library says so of every passphrase for a key encrypted by 3des-cbc, the right one too.
-        Ssh::Crypto if cipher != Cipher::TdesCbc => unreadable().caused_by("it does not decrypt with this passphrase"),
+        ssh_key::Error::Crypto => unreadable().caused_by("it does not decrypt with this passphrase"),
         error => invalid("read the private key")
-            .with("encrypted with", cipher)
+            .with("encrypted with", key.cipher())
             .advice("this way of encrypting is not supported; encrypt it anew: ssh-keygen -p -Z aes256-ctr -f KEY")
             .caused_by(error),
     }

@@ -62,7 +62,8 @@ async fn a_banner_that_is_not_utf_8_is_told_as_that() {
     std::fs::write(&banner, b"Zugang f\xfcr Partner\n").unwrap();
     let server = Sshd::with(&[&format!("Banner {}", banner.display())]);
     let error = list(&World::new().folder(&server.endpoint().done()), "").await.unwrap_err();
-    assert_eq!((error.kind(), error.retry()), (ErrorKind::Unsupported, Retry::Permanent), "{error:?}");
+    // It cannot be told from a reason for closing the connection in another character set, which may pass.
+    assert_eq!((error.kind(), error.retry()), (ErrorKind::Unsupported, Retry::Transient), "{error:?}");
     let text = error.chain();
     assert!(text.contains("login banner") && text.contains("UTF-8") && !text.contains("peer said"), "{text}");
 }

@@ -90,8 +90,8 @@ pub(super) static LISTEN: &[Field] = &[
         "console_proxy_protocol",
         BOOL,
         "false",
-        "Whether each connection to the console begins with a PROXY header (version 1 or 2), as a load balancer \
-         that is told so writes it. Only `trusted_proxies` may connect then.",
+        "Whether each connection to the console begins with a PROXY header (version 1 or 2), as \
+         HAProxy's `send-proxy` writes it. Only `trusted_proxies` may connect then.",
     ),
     Field::optional(
         "trusted_proxies",
@@ -104,9 +104,9 @@ pub(super) static LISTEN: &[Field] = &[
         "proxy_header",
         FieldKind::Value(OptionKind::Choice(&["either", "x-forwarded-for", "forwarded"])),
         "either",
-        "Which header the trusted proxies write. With `either`, two that name different clients are both \
-         ignored: name the right one, as a proxy passes on what it does not write, and the client may have \
-         invented that.",
+        "Which header the trusted proxies write. With `either`, a request where the two name different clients is \
+         answered 400: a proxy passes on the header that it does not write itself, and the client may have \
+         invented that one. Set the one that your proxies write, and let them remove the other.",
     ),
     Field::optional(
         "http",
@@ -127,7 +127,7 @@ pub(super) static HTTP_LISTENER: &[Field] = &[
         "proxy_protocol",
         BOOL,
         "false",
-        "Whether each connection begins with a PROXY header (version 1 or 2), as a load balancer that is told so \
+        "Whether each connection begins with a PROXY header (version 1 or 2), as HAProxy's `send-proxy` \
          writes it. Only `listen.trusted_proxies` may connect then.",
     ),
 ];
@@ -165,7 +165,7 @@ pub(super) static LIMITS: &[Field] = &[
         FieldKind::Value(OptionKind::Integer { min: 2, max: 65_536 }),
         "256",
         "The same of one client on each listen address: an IPv4 address, or the /64 network of an IPv6 one. \
-         Proxies that are trusted are not bounded by it.",
+         Proxies that are trusted are not bounded by it; the requests at once of each client behind them are.",
     ),
 ];
 

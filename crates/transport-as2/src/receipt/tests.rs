@@ -136,7 +136,14 @@ fn a_mic_with_the_headers_taken_in_proves_an_unprotected_message_and_no_other() 
     let told = |mic: &Mic| Told { mic: Some(mic.to_string()), ..Told::new("x; processed") };
     for security in SendSecurity::ALL {
         let unprotected = *security == SendSecurity::None;
-        for rule in [MicRule::Entity, MicRule::EntityCanonical, MicRule::Content, MicRule::ContentCanonical] {
+        for rule in [
+            MicRule::Entity,
+            MicRule::EntityCanonical,
+            MicRule::Content,
+            MicRule::ContentCanonical,
+            MicRule::EntityAllLf,
+            MicRule::ContentAllLf,
+        ] {
             let with_headers = matches!(rule, MicRule::Entity | MicRule::EntityCanonical);
             // Of what is protected the entity with its headers is the first choice itself.
             let every = Ok(vec![ruled(rule, &other)]);

@@ -39,10 +39,15 @@ fn a_key_is_read_whatever_stands_around_it_and_however_it_is_broken() {
 }
 
 #[test]
-fn every_way_of_encrypting_is_read_or_named() {
-    for cipher in
-        ["aes256-ctr", "aes128-cbc", "aes256-cbc", "aes256-gcm@openssh.com", "chacha20-poly1305@openssh.com"]
-    {
+fn every_way_of_encrypting_is_read() {
+    for cipher in [
+        "aes256-ctr",
+        "aes128-cbc",
+        "aes256-cbc",
+        "aes256-gcm@openssh.com",
+        "chacha20-poly1305@openssh.com",
+        "3des-cbc",
+    ] {
         let (private, public) = made(&["-t", "ed25519", "-Z", cipher, "-N", "right"]);
         tried(&format!("{private}{public}"), Some("right"))
             .unwrap_or_else(|e| panic!("{cipher}: {}", e.chain()));
@@ -56,9 +61,6 @@ fn every_way_of_encrypting_is_read_or_named() {
         }
         assert!(tried(&private, None).unwrap_err().chain().contains("give its passphrase"), "{cipher}");
     }
-    let (private, _) = made(&["-t", "ed25519", "-Z", "3des-cbc", "-N", "right"]);
-    let error = tried(&private, Some("right")).unwrap_err().chain();
-    assert!(error.contains("3des-cbc") && error.contains("ssh-keygen -p -Z aes256-ctr"), "{error}");
 }
 
 #[test]

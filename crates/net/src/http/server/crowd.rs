@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -58,6 +59,21 @@ pub(super) struct Counts {
     pub(super) bytes: Arc<Totals>,
     /// What was not reported yet, and the client that it happened to last.
     unreported: Mutex<Option<Unreported>>,
+    /// When it was last warned of requests whose client is unclear.
+    warned: Mutex<Option<Instant>>,
+}
+
+impl Counts {
+    /// Whether it may be warned once more of requests whose client is unclear: once in this time.
+    pub(super) fn may_warn(&self, every: Duration) -> bool {
+        let now = Instant::now();
+        let mut warned = lock(&self.warned);
+        let may = warned.is_none_or(|last| now - last >= every);
+        if may {
+            *warned = Some(now);
+        }
+        may
+    }
 }
 
 /// Connections that were turned away or closed for others since the last report.
@@ -76,7 +92,9 @@ struct Members {
 }
 
 struct Member {
-    /// `None`: a trusted proxy's, whose clients are others.
+    /// Whose it is. `None`: a trusted proxy's, whose clients are others.
+    owner: Option<IpAddr>,
+    /// Whom it counts for now: its owner, or the client whose request the proxy passes on.
     client: Option<IpAddr>,
     /// Since when nothing is asked of it; `None` while it is at work.
     idle_since: Option<Instant>,
@@ -114,7 +132,7 @@ impl Crowd {
             *members.by_client.entry(client).or_default() += 1;
         }
         let leave = CancellationToken::new();
-        let member = Member { client, idle_since: Some(Instant::now()), leave: leave.clone() };
+        let member = Member { owner: client, client, idle_since: Some(Instant::now()), leave: leave.clone() };
         members.all.insert(number, member);
         Ok(Seat { crowd: self.clone(), number, remote, leave })
     }
@@ -181,6 +199,16 @@ impl Members {
         Some(member)
     }
 
+    /// Lets a member count for somebody else, or for nobody.
+    fn recount(&mut self, number: u64, client: Option<IpAddr>) {
+        let Some(member) = self.all.get_mut(&number) else { return };
+        let before = std::mem::replace(&mut member.client, client);
+        if let Some(client) = client {
+            *self.by_client.entry(client).or_default() += 1;
+        }
+        self.forget_client(before);
+    }
+
     fn forget_client(&mut self, client: Option<IpAddr>) {
         let Some(client) = client else { return };
         if let Some(count) = self.by_client.get_mut(&client) {
@@ -200,15 +228,36 @@ impl Seat {
 
     /// Says whose connection it is that came through a proxy.
     pub(super) fn is_of(&self, client: SocketAddr) -> Result<(), Full> {
+        self.count_for(client, true)
+    }
+
+    /// Says whose request a proxy passes on: until [`Self::returned`] the connection counts for that client.
+    pub(super) fn lend(&self, client: SocketAddr) -> Result<(), Full> {
+        self.count_for(client, false)
+    }
+
+    fn count_for(&self, client: SocketAddr, owned: bool) -> Result<(), Full> {
         let crowd = &self.crowd;
         let mut members = lock(&crowd.members);
         let key = client_network(client.ip());
+        if members.all.get(&self.number).is_some_and(|member| member.client == Some(key)) {
+            return Ok(());
+        }
         crowd.make_room(&mut members, self.remote, Some(key), false)?;
         let Some(member) = members.all.get_mut(&self.number) else { return Ok(()) };
-        let before = member.client.replace(key);
-        members.forget_client(before);
-        *members.by_client.entry(key).or_default() += 1;
+        if owned {
+            member.owner = Some(key);
+        }
+        members.recount(self.number, Some(key));
         Ok(())
+    }
+
+    /// The request that a proxy passed on is answered.
+    pub(super) fn returned(&self) {
+        let mut members = lock(&self.crowd.members);
+        let Some(member) = members.all.get(&self.number) else { return };
+        let owner = member.owner;
+        members.recount(self.number, owner);
     }
 
     /// A request is at work on it, or none is.
@@ -233,7 +282,6 @@ impl Drop for Seat {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
 
     fn crowd(connections: usize, per_client: usize) -> Arc<Crowd> {
         Crowd::new(Arc::new(ServerLimits {
@@ -310,6 +358,33 @@ mod tests {
         assert_eq!(proxied[1].is_of("203.0.113.1:2".parse().unwrap()), Err(Full::Client));
         proxied[1].is_of("203.0.113.2:2".parse().unwrap()).unwrap();
         assert!(!proxied[0].leave.is_cancelled());
+    }
+
+    #[test]
+    fn a_proxys_connection_counts_for_each_client_while_its_request_is_at_work() {
+        let crowd = crowd(10, 1);
+        let [one, two] = [0, 1].map(|_| crowd.join("127.0.0.1:1".parse().unwrap(), None).unwrap());
+        let [ada, bob] = ["203.0.113.1:0", "203.0.113.2:0"].map(|client| client.parse().unwrap());
+        for seat in [&one, &two] {
+            seat.at_work(true);
+        }
+        one.lend(ada).unwrap();
+        one.lend(ada).unwrap();
+        assert_eq!(two.lend(ada), Err(Full::Client));
+        two.lend(bob).unwrap();
+        one.at_work(false);
+        one.returned();
+        two.returned();
+        two.lend(ada).unwrap();
+        drop((one, two));
+        assert!(lock(&crowd.members).by_client.is_empty());
+        // One that came with a PROXY header is its owner's again.
+        let seat = crowd.join("127.0.0.1:1".parse().unwrap(), None).unwrap();
+        seat.is_of(ada).unwrap();
+        seat.lend(bob).unwrap();
+        seat.returned();
+        let owners: Vec<IpAddr> = lock(&crowd.members).by_client.keys().copied().collect();
+        assert_eq!(owners, [ada.ip()]);
     }
 
     #[test]

@@ -14,7 +14,7 @@ use crate::http::Body;
 use crate::http::outcome::Watched;
 use crate::http::pace::Pace;
 use crate::http::shown::shown_path;
-use ::http::header::{CONNECTION, CONTENT_TYPE};
+use ::http::header::{CONNECTION, CONTENT_TYPE, RETRY_AFTER};
 use ::http::{HeaderValue, Request, Response, StatusCode};
 use bytes::Bytes;
 use futures::FutureExt as _;
@@ -48,7 +48,7 @@ impl Exchange {
     ) -> Result<Response<UnderWay>, NoAnswer> {
         let under_way = Guard::new(self.clone());
         let first = !self.state.recorded.swap(true, Ordering::Relaxed);
-        let peer = self.sender(&request, first);
+        let (peer, refusal) = self.sender(&request, first);
         let host = asked_host(request.uri(), request.headers());
         let unfit = unfit(&request);
         let found = self.routes.find(host.map(without_port), request.uri().path());
@@ -68,6 +68,10 @@ impl Exchange {
         let mut answer = if let Some(why) = unfit {
             // Where requests begin and end is in doubt: nothing that follows on the connection is read.
             closing(plain(StatusCode::BAD_REQUEST, why))
+        } else if let Some(refusal) = refusal {
+            let answer = refusal.answer();
+            self.unserved(answer.status(), path.as_str(), &peer).await;
+            answer
         } else {
             let (request, lender) = lend(request.map(|body| self.watched(body)));
             let answer = match found {
@@ -91,28 +95,32 @@ impl Exchange {
         Ok(answer.map(|body| UnderWay { body, _guard: under_way }))
     }
 
-    /// Who sent a request: the other side of the connection, or who is behind it.
-    fn sender(&self, request: &Request<Incoming>, first: bool) -> PeerInfo {
+    /// Who sent a request: the other side of the connection, or who is behind it; and why it is refused.
+    fn sender(&self, request: &Request<Incoming>, first: bool) -> (PeerInfo, Option<Refusal>) {
         let mut peer = self.peer.clone();
         match self.proxies.client(peer.remote, request.headers()) {
-            Client::Peer => {}
+            Client::Peer => (peer, None),
             Client::Behind(client) => {
                 let proxy = peer.proxy.unwrap_or(peer.remote);
                 (peer.remote, peer.proxy) = (client, Some(proxy));
                 if first {
                     self.handle.came_through(proxy, client);
                 }
+                let full = self.seat.lend(client).err();
+                (peer, full.map(|_| Refusal::TooMany))
             }
-            Client::Contradicted if first => {
-                tracing::warn!(
-                    connection = %peer.connection, proxy = %peer.remote,
-                    "Forwarded and X-Forwarded-For name two clients, so neither is believed: set \
-                     listen.proxy_header to the one that the proxy writes"
-                );
+            Client::Unclear(why) => {
+                if self.seat.counts().may_warn(self.limits.report_every) {
+                    tracing::warn!(
+                        connection = %peer.connection, proxy = %peer.remote, why,
+                        "it is unclear which client a trusted proxy passes a request on for, so the request is \
+                         refused: set listen.proxy_header to the header that the proxy writes, and let it \
+                         remove the other one"
+                    );
+                }
+                (peer, Some(Refusal::Unclear(why)))
             }
-            Client::Contradicted => {}
         }
-        peer
     }
 
     fn watched(&self, body: Incoming) -> Watched {
@@ -197,7 +205,29 @@ impl Exchange {
     }
 }
 
-fn plain(status: StatusCode, text: &'static str) -> Response<Body> {
+/// Why a request is refused because of who sent it.
+enum Refusal {
+    /// Who that is cannot be said.
+    Unclear(&'static str),
+    /// Its client has as many requests at work as it may have.
+    TooMany,
+}
+
+impl Refusal {
+    fn answer(self) -> Response<Body> {
+        match self {
+            Self::Unclear(why) => closing(plain(StatusCode::BAD_REQUEST, format!("{why}.\n"))),
+            Self::TooMany => {
+                let text = "Too many requests of this client are at work: try again later.\n";
+                let mut answer = closing(plain(StatusCode::TOO_MANY_REQUESTS, text));
+                answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("10"));
+                answer
+            }
+        }
+    }
+}
+
+fn plain(status: StatusCode, text: impl Into<Bytes>) -> Response<Body> {
     let mut answer = Response::new(Body::bytes(text));
     *answer.status_mut() = status;
     answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
@@ -237,6 +267,7 @@ impl Drop for Guard {
     fn drop(&mut self) {
         self.0.state.under_way.fetch_sub(1, Ordering::Relaxed);
         self.0.seat.at_work(false);
+        self.0.seat.returned();
     }
 }
 

@@ -14,7 +14,7 @@ const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 /// Which header the trusted proxies write. What they do not write they pass on as it came from the client.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub enum ForwardedHeader {
-    /// Whichever is there; where both are, and name different clients, neither is believed.
+    /// Whichever is there; a request where both are, and name different clients, is refused.
     #[default]
     Either,
     /// `X-Forwarded-For` alone.
@@ -39,8 +39,9 @@ pub(super) enum Client {
     Peer,
     /// It came through trusted proxies; its port is 0 where they do not tell it.
     Behind(SocketAddr),
-    /// Two headers name two clients: one of them may be the client's own invention.
-    Contradicted,
+    /// It cannot be said: two headers name two clients, of which one may be the client's own invention, or a
+    /// header cannot be read. Were the proxy's address taken, a client could hide behind it.
+    Unclear(&'static str),
 }
 
 impl TrustedProxies {
@@ -55,21 +56,27 @@ impl TrustedProxies {
         if !self.trusts(peer.ip()) {
             return Client::Peer;
         }
-        let found = |wanted: ForwardedHeader,
-                     name: &HeaderName,
-                     read: fn(&str) -> Option<Vec<Option<SocketAddr>>>| {
-            let reads = self.header == ForwardedHeader::Either || self.header == wanted;
-            (reads && headers.contains_key(name)).then(|| self.last_untrusted(&hops(headers, name, read)))
+        let reads = |wanted, name: &HeaderName| {
+            (self.header == ForwardedHeader::Either || self.header == wanted) && headers.contains_key(name)
         };
-        let modern = found(ForwardedHeader::Forwarded, &FORWARDED, read_forwarded);
-        let common = found(ForwardedHeader::XForwardedFor, &X_FORWARDED_FOR, read_list);
+        let modern = match reads(ForwardedHeader::Forwarded, &FORWARDED).then(|| forwarded_hops(headers)) {
+            None => None,
+            Some(Some(hops)) => Some(self.last_untrusted(&hops)),
+            Some(None) => {
+                return Client::Unclear("The header Forwarded cannot be read (RFC 7239, section 4)");
+            }
+        };
+        let common = reads(ForwardedHeader::XForwardedFor, &X_FORWARDED_FOR)
+            .then(|| self.last_untrusted(&listed_hops(headers)));
         match (modern, common) {
             (None, None) => Client::Peer,
             (Some(only), None) | (None, Some(only)) => only.map_or(Client::Peer, Client::Behind),
             (Some(one), Some(other)) if one.map(|a| a.ip()) == other.map(|a| a.ip()) => {
                 one.map_or(Client::Peer, Client::Behind)
             }
-            (Some(_), Some(_)) => Client::Contradicted,
+            (Some(_), Some(_)) => {
+                Client::Unclear("The headers Forwarded and X-Forwarded-For name different clients")
+            }
         }
     }
 
@@ -87,18 +94,24 @@ impl TrustedProxies {
     }
 }
 
-/// The hops that all lines of a header name, in order; `None` for one that cannot be read.
-fn hops(
-    headers: &HeaderMap,
-    name: &HeaderName,
-    read: fn(&str) -> Option<Vec<Option<SocketAddr>>>,
-) -> Vec<Option<SocketAddr>> {
-    let lines = headers.get_all(name).iter();
-    lines.flat_map(|line| line.to_str().ok().and_then(read).unwrap_or_else(|| vec![None])).collect()
+/// The hops of all `X-Forwarded-For` lines, in order; `None` for one that is no address. Split as bytes: what
+/// a client wrote before its proxy's own entry may be in any character set.
+fn listed_hops(headers: &HeaderMap) -> Vec<Option<SocketAddr>> {
+    let lines = headers.get_all(X_FORWARDED_FOR).iter();
+    lines
+        .flat_map(|line| line.as_bytes().split(|byte| *byte == b','))
+        .map(|hop| std::str::from_utf8(hop).ok().and_then(|hop| read_node(hop.trim())))
+        .collect()
 }
 
-fn read_list(line: &str) -> Option<Vec<Option<SocketAddr>>> {
-    Some(line.split(',').map(|hop| read_node(hop.trim())).collect())
+/// The hops of all `Forwarded` lines, in order; `None` when one of the lines makes no sense: where a quote
+/// does not end, it cannot be said which of what follows the proxy wrote.
+fn forwarded_hops(headers: &HeaderMap) -> Option<Vec<Option<SocketAddr>>> {
+    let mut hops = Vec::new();
+    for line in headers.get_all(FORWARDED) {
+        hops.extend(read_forwarded(line.to_str().ok()?)?);
+    }
+    Some(hops)
 }
 
 /// The `for` of each element (RFC 7239, section 4); `None` when the line itself makes no sense.
@@ -212,7 +225,7 @@ mod tests {
         match proxies(header).client(peer.parse().unwrap(), &headers(lines)) {
             Client::Peer => "peer".to_owned(),
             Client::Behind(address) => address.to_string(),
-            Client::Contradicted => "contradicted".to_owned(),
+            Client::Unclear(why) => format!("unclear: {why}"),
         }
     }
 
@@ -295,13 +308,30 @@ mod tests {
             ("proto=https", "peer"),
             ("for=unknown", "peer"),
             ("for=_hidden", "peer"),
-            ("for=\"203.0.113.9", "peer"),
-            ("for=203.0.113.9;for=1.2.3.4", "peer"),
-            ("203.0.113.9", "peer"),
+            ("for=1.2.3.4, for=_secret, for=203.0.113.9", "203.0.113.9:0"),
             ("for=1.2.3.4, for=_secret, for=10.1.1.1", "10.1.1.1:0"),
         ] {
             assert_eq!(client(PROXY, &[("forwarded", value)]), wanted, "{value}");
         }
+        // What cannot be read may have been begun by the client, so that nobody sees what its proxy added.
+        for value in
+            ["for=\"203.0.113.9", "for=203.0.113.9;for=1.2.3.4", "203.0.113.9", "for=\"x, for=203.0.113.9"]
+        {
+            let unclear = "unclear: The header Forwarded cannot be read (RFC 7239, section 4)";
+            assert_eq!(client(PROXY, &[("forwarded", value)]), unclear, "{value}");
+            assert_eq!(client("203.0.113.1:5", &[("forwarded", value)]), "peer", "{value}");
+            let lists = told(ForwardedHeader::XForwardedFor, PROXY, &[("forwarded", value)]);
+            assert_eq!(lists, "peer", "{value}");
+        }
+    }
+
+    #[test]
+    fn what_a_client_writes_before_its_proxy_hides_nothing() {
+        let value = ::http::HeaderValue::from_bytes(b"\xff\xe4, caf\xe9,203.0.113.9").unwrap();
+        let mut headers = HeaderMap::new();
+        headers.append(XFF, value);
+        let client = proxies(ForwardedHeader::Either).client(PROXY.parse().unwrap(), &headers);
+        assert_eq!(client, Client::Behind("203.0.113.9:0".parse().unwrap()));
     }
 
     #[test]
@@ -309,7 +339,8 @@ mod tests {
         let both = [("forwarded", "for=203.0.113.9"), (XFF, "203.0.113.9")];
         assert_eq!(client(PROXY, &both), "203.0.113.9:0");
         let differ = [("forwarded", "for=198.51.100.66"), (XFF, "203.0.113.9")];
-        assert_eq!(client(PROXY, &differ), "contradicted");
+        let unclear = "unclear: The headers Forwarded and X-Forwarded-For name different clients";
+        assert_eq!(client(PROXY, &differ), unclear);
         assert_eq!(told(ForwardedHeader::XForwardedFor, PROXY, &differ), "203.0.113.9:0");
         assert_eq!(told(ForwardedHeader::Forwarded, PROXY, &differ), "198.51.100.66:0");
         assert_eq!(told(ForwardedHeader::Forwarded, PROXY, &[(XFF, "203.0.113.9")]), "peer");

@@ -32,7 +32,7 @@ pub struct ServerLimits {
     /// where none is idle, the new one is. Default 1,024.
     pub connections: usize,
     /// The same of one client on each address: an IPv4 address, or the /64 network of an IPv6 one. Trusted
-    /// proxies are not bounded by it. Default 256.
+    /// proxies are not bounded by it, but each client's requests that they pass on are. Default 256.
     pub connections_per_client: usize,
     /// A connection is not closed for another one before it was idle for so long: whoever opens thousands in
     /// a second does not fill the record with them. Default 1 s.

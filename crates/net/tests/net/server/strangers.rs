@@ -140,9 +140,18 @@ async fn who_says_nothing_or_speaks_slowly_is_not_waited_for() {
 }
 
 pub(super) fn behind(proxies: &[&str], header: ForwardedHeader, spec: ListenSpec) -> Fixture {
+    behind_within(ServerLimits::default(), proxies, header, spec)
+}
+
+fn behind_within(
+    limits: ServerLimits,
+    proxies: &[&str],
+    header: ForwardedHeader,
+    spec: ListenSpec,
+) -> Fixture {
     let (net, log) = net();
     let networks = proxies.iter().map(|network| network.parse().unwrap()).collect();
-    let servers = HttpServers::behind(&net, ServerLimits::default(), TrustedProxies { networks, header });
+    let servers = HttpServers::behind(&net, limits, TrustedProxies { networks, header });
     let talker = talker("one");
     let guard = servers.route(&spec, route(None, "/"), talker.clone()).unwrap();
     let address = guard.local_addr();
@@ -169,12 +178,8 @@ async fn the_last_address_that_is_no_trusted_proxys_is_on_record() {
         let peer = f.talker.peers.lock().unwrap().pop().unwrap();
         assert_eq!((peer.address().as_str(), peer.proxy.is_some()), (client, true));
     }
-    // What makes no sense, or contradicts itself, leaves the proxy's own address.
-    for header in [
-        "X-Forwarded-For: me",
-        "Forwarded: for=_secret",
-        "X-Forwarded-For: 203.0.113.9\r\nForwarded: for=1.2.3.4",
-    ] {
+    // Who is not named leaves the proxy's own address.
+    for header in ["X-Forwarded-For: me", "Forwarded: for=_secret"] {
         assert!(send(f.address, with_header(header)).await.contains("200 OK"));
         let record = f.log.last_opened().record;
         assert!(record.remote.unwrap().ip().is_loopback() && record.proxy.is_none(), "{header}: {record:?}");
@@ -189,6 +194,51 @@ async fn the_last_address_that_is_no_trusted_proxys_is_on_record() {
     let peers: Vec<String> =
         f.talker.peers.lock().unwrap().iter().map(net::http::PeerInfo::address).collect();
     assert_eq!(peers, ["203.0.113.1", "203.0.113.2"]);
+}
+
+/// Whoever adds a header of its own to those of its proxy does not get the proxy's address on record instead of
+/// its own; and one client behind a proxy does not take what all of them have.
+#[tokio::test]
+async fn one_client_behind_a_proxy_neither_hides_nor_takes_all() {
+    let f = behind(&["127.0.0.0/8"], ForwardedHeader::Either, anywhere());
+    for header in [
+        "X-Forwarded-For: 203.0.113.9\r\nForwarded: for=1.2.3.4",
+        "X-Forwarded-For: 203.0.113.9\r\nForwarded: for=unknown",
+        "Forwarded: for=\"x, for=203.0.113.9",
+    ] {
+        let answer = send(f.address, with_header(header)).await;
+        assert!(answer.starts_with("HTTP/1.1 400 ") && answer.contains("Forwarded"), "{header}: {answer}");
+    }
+    assert!(f.talker.peers.lock().unwrap().is_empty());
+    // Where it is said which header counts, the other is not looked at.
+    let named = behind(&["127.0.0.0/8"], ForwardedHeader::XForwardedFor, anywhere());
+    let both = with_header("X-Forwarded-For: 203.0.113.9\r\nForwarded: for=\"1.2.3.4");
+    assert!(send(named.address, both).await.contains("200 OK"));
+
+    let limits = ServerLimits { connections_per_client: 2, ..ServerLimits::default() };
+    let f = behind_within(limits, &["127.0.0.0/8"], ForwardedHeader::Either, anywhere());
+    let request = |client: &str| {
+        format!("POST / HTTP/1.1\r\nHost: x\r\nX-Forwarded-For: {client}\r\nContent-Length: 2\r\n\r\n")
+    };
+    let mut held = Vec::new();
+    for _ in 0..2 {
+        let mut socket = TcpStream::connect(f.address).await.unwrap();
+        socket.write_all(request("203.0.113.9").as_bytes()).await.unwrap();
+        held.push(socket);
+        eventually("the request", || (f.talker.peers.lock().unwrap().len() == held.len()).then_some(()))
+            .await;
+    }
+    let third = send(f.address, request("203.0.113.9") + "ok").await;
+    assert!(
+        third.starts_with("HTTP/1.1 429 ") && third.to_lowercase().contains("retry-after: 10"),
+        "{third}"
+    );
+    let mut other = TcpStream::connect(f.address).await.unwrap();
+    assert!(exchange(&mut other, &(request("203.0.113.10") + "ok")).await.contains("200 OK"));
+    // When one is answered there is room again, on a connection that carried another client's before.
+    assert!(exchange(&mut held[0], "ok").await.contains("200 OK"));
+    eventually("the place", || (f.servers.numbers()[0].requests >= 4).then_some(())).await;
+    assert!(exchange(&mut other, &(request("203.0.113.9") + "ok")).await.contains("200 OK"));
 }
 
 #[tokio::test]
