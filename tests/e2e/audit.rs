@@ -3,7 +3,7 @@
 use serde_json::Value;
 use std::fs;
 use suites::pair::{PATIENCE, Pair, Terms, put};
-use suites::{eventually, run};
+use suites::{eventually, run, tamper};
 
 /// A command with Acme's settings: exit code, standard output, standard error.
 fn acme(pair: &Pair, arguments: &[&str]) -> (i32, String, String) {
@@ -124,12 +124,7 @@ fn verifying_makes_no_key() {
 
 /// Writes into Acme's database behind its back.
 fn sqlite(pair: &Pair, sql: &str) {
-    const SCRIPT: &str = "import sqlite3, sys\n\
-        with sqlite3.connect(sys.argv[1], timeout=20) as c: c.executescript(sys.argv[2])";
-    let file = pair.acme.directory().join("state/waybill.db");
-    let done =
-        std::process::Command::new("python3").args(["-c", SCRIPT]).arg(file).arg(sql).output().unwrap();
-    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    tamper(&pair.acme, None, sql);
 }
 
 #[test]

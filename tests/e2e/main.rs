@@ -9,6 +9,7 @@ mod demo;
 mod forwarding;
 mod left_behind;
 mod readiness;
+mod seal_copies;
 mod secrets;
 mod settling;
 mod sftp_connections;

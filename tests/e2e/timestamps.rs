@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use suites::pair::{PATIENCE, Pair, Terms, put};
-use suites::{eventually, run};
+use suites::{eventually, run, tamper};
 
 /// What the authority does with a request.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -146,13 +146,6 @@ fn search(pair: &Pair, arguments: &[&str]) -> Vec<Value> {
     found.as_array().unwrap().clone()
 }
 
-fn python(pair: &Pair, sql: &str) {
-    const SCRIPT: &str = "import sqlite3, sys\n\
-        with sqlite3.connect(sys.argv[1], timeout=20) as c: c.executescript(sys.argv[2])";
-    let file = pair.acme.directory().join("state/waybill.db");
-    assert!(Command::new("python3").args(["-c", SCRIPT]).arg(file).arg(sql).status().unwrap().success());
-}
-
 #[test]
 fn seals_are_stamped_and_the_stamps_prove_the_time_without_the_authority() {
     let directory = tempfile::tempdir().unwrap();
@@ -222,8 +215,9 @@ fn seals_are_stamped_and_the_stamps_prove_the_time_without_the_authority() {
     assert!(copy.contains("\"timestamp\":\"30"), "{copy}");
     let kept = pair.root.path().join("seals");
     fs::write(&kept, &copy).unwrap();
-    let token =
-        |sql: &str| python(&pair, &format!("UPDATE audit_timestamps SET token = {sql} WHERE seal = {last}"));
+    let token = |sql: &str| {
+        tamper(&pair.acme, None, &format!("UPDATE audit_timestamps SET token = {sql} WHERE seal = {last}"))
+    };
     token("x'30820100'");
     let (code, out, _) = acme(&pair, &["audit", "verify"]);
     assert!(
@@ -233,7 +227,7 @@ fn seals_are_stamped_and_the_stamps_prove_the_time_without_the_authority() {
     token(&format!("(SELECT token FROM audit_timestamps WHERE seal = {first})"));
     let (code, out, _) = acme(&pair, &["audit", "verify"]);
     assert!(code == 2 && out.contains("it was made over something else"), "{code} {out}");
-    python(&pair, "DELETE FROM audit_timestamps");
+    tamper(&pair.acme, None, "DELETE FROM audit_timestamps");
     let (code, out, _) = acme(&pair, &["audit", "verify", "--seals", kept.to_str().unwrap()]);
     assert!(code == 0 && out.contains(&format!("seal {last} and all before it")), "{code} {out}");
 }

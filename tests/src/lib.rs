@@ -7,6 +7,7 @@
 
 mod connections;
 mod console;
+mod database;
 mod gateway;
 mod keys;
 pub mod pair;
@@ -15,6 +16,7 @@ mod wait;
 mod watchdog;
 
 pub use console::cookie;
+pub use database::tamper;
 pub use gateway::{Gateway, GatewayBuilder, run, waybill};
 pub use keys::KeyPair;
 pub use server::{Server, fresh_database, repository};

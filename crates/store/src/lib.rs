@@ -74,4 +74,4 @@ pub use search::{
 pub use settings::{IdGenerator, StoreSettings};
 pub use text_index::TextIndex;
 pub use users::{NewUser, Role, Session, User, UserChange};
-pub use verify::{Finding, RowOptions, RowReport, VerifyOptions, VerifyReport};
+pub use verify::{CopiedSeal, Finding, RowOptions, RowReport, VerifyOptions, VerifyReport};

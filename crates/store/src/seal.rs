@@ -229,13 +229,28 @@ impl Store {
         Ok(rows.into_iter().map(SealRow::into_seal).collect())
     }
 
-    /// Seals from one number to another as number and line of JSON ([`Seal::export`]), at most so many.
+    /// Seals from one number to another as number, digest and line of JSON ([`Seal::export`]), at most so many.
     ///
     /// # Errors
     /// The database failed.
-    pub async fn exported_seals(&self, from: i64, to: i64, at_most: usize) -> Result<Vec<(i64, String)>> {
+    pub async fn exported_seals(
+        &self,
+        from: i64,
+        to: i64,
+        at_most: usize,
+    ) -> Result<Vec<(i64, Sha256, String)>> {
         let seals = self.seal_headers(from, i64::try_from(at_most).unwrap_or(i64::MAX)).await?;
-        Ok(seals.iter().take_while(|seal| seal.seq <= to).map(|seal| (seal.seq, seal.export())).collect())
+        let wanted = seals.iter().take_while(|seal| seal.seq <= to);
+        Ok(wanted.map(|seal| (seal.seq, seal.digest, seal.export())).collect())
+    }
+
+    /// The digest of the seal of a number; `None` when there is no such seal.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn seal_digest(&self, number: i64) -> Result<Option<Sha256>> {
+        let seal = self.seal_headers(number, 1).await?.into_iter().find(|seal| seal.seq == number);
+        Ok(seal.map(|seal| seal.digest))
     }
 
     /// Gives each seal from number `from` on as a line of JSON, to be kept elsewhere ([`Seal::export`]), with its

@@ -9,12 +9,14 @@
 
 mod beyond;
 mod check;
+mod copies;
 mod records;
 mod removal;
 mod report;
 mod rows;
 mod signed;
 
+pub use copies::CopiedSeal;
 pub use report::{Finding, VerifyOptions, VerifyReport};
 pub use rows::{RowOptions, RowReport};
 
@@ -100,13 +102,13 @@ impl Store {
                 progress(&report);
             }
         }
-        chain.end(&mut report);
         if options.to.is_none() {
             self.verify_pending(options, &chain, &mut report).await?;
             self.find_beyond(&mut report).await?;
             let from = chain.to().unwrap_or(Bound::START);
             report.unsealed = self.unsealed_events(from, i64::MAX).await?;
         }
+        chain.end(&mut report);
         Ok(report)
     }
 

@@ -3,6 +3,7 @@
 
 use crate::gateway::Gateway;
 use crate::readiness::Readiness;
+use crate::seal_copies::SealCopies;
 use crate::timestamps::Timestamps;
 use console::{
     Console, ConsoleSettings, EndpointVitals, JournalVitals, StagingVitals, Trouble, TroubleKind, Vitals,
@@ -71,6 +72,7 @@ pub(crate) async fn open(gateway: &Gateway) -> Result<ConsoleRoom> {
         readiness: Arc::clone(&gateway.readiness),
         sealer: Arc::clone(&gateway.sealer),
         timestamps: gateway.timestamps.clone(),
+        copies: Arc::clone(&gateway.copies),
         servers: gateway.servers.clone(),
         may_act: Box::new(gateway.engine.may_act()),
     };
@@ -108,6 +110,7 @@ struct NodeVitals {
     readiness: Arc<Readiness>,
     sealer: Arc<Sealer>,
     timestamps: Option<Arc<Timestamps>>,
+    copies: Arc<SealCopies>,
     servers: HttpServers,
     /// Whether the node has its lease.
     may_act: Box<dyn Fn() -> Result<()> + Send + Sync>,
@@ -172,7 +175,7 @@ impl Vitals for NodeVitals {
         };
         let stamps = self.timestamps.iter().filter_map(|stamps| stamps.trouble());
         let down = self.readiness.down().into_iter().map(listener);
-        down.chain(self.faults().into_iter().map(fault)).chain(stamps).collect()
+        down.chain(self.faults().into_iter().map(fault)).chain(stamps).chain(self.copies.trouble()).collect()
     }
 }
 

@@ -44,7 +44,7 @@ pub(crate) struct Gateway {
     pub(crate) staging: Staging,
     pub(crate) journal: Arc<Journal>,
     pub(crate) sealer: Arc<Sealer>,
-    copies: Arc<SealCopies>,
+    pub(crate) copies: Arc<SealCopies>,
     pub(crate) timestamps: Option<Arc<Timestamps>>,
     pub(crate) engine: Engine,
     pub(crate) servers: HttpServers,

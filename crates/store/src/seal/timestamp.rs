@@ -86,6 +86,22 @@ impl Store {
         Ok(due.then_some((seal.seq, seal.digest)))
     }
 
+    /// Whether what was sealed since the seal `sent`, up to the seal `newest`, asks for a connection of its own: as in
+    /// [`Store::seal_to_stamp`], what only tells of such connections does not.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn seals_have_news(&self, sent: i64, newest: i64) -> Result<bool> {
+        let of = async |number: i64| {
+            let found = self.seal_headers(number, 1).await?;
+            Result::Ok(found.into_iter().find(|seal| seal.seq == number))
+        };
+        match (of(sent).await?, of(newest).await?) {
+            (Some(sent), Some(newest)) => Ok(newest.count == 0 || self.has_news(&sent, &newest).await?),
+            _ => Ok(true),
+        }
+    }
+
     /// Whether an event that is not of an audit connection lies after one seal, up to another.
     async fn has_news(&self, after: &Seal, to: &Seal) -> Result<bool> {
         let found: Option<i64> = self

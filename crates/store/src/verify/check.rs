@@ -1,5 +1,6 @@
 //! The checks themselves, over seals and events handed in: no database here.
 
+use super::copies::Copies;
 use super::records::Restored;
 use super::removal::Removed;
 use super::report::{Finding, VerifyOptions, VerifyReport};
@@ -7,7 +8,7 @@ use crate::audit::StoredRow;
 use crate::seal::{Bound, Seal, SealMark, push_member, read_members};
 use model::Sha256;
 use openssl::sha::sha256;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use uuid::Uuid;
 
 /// Walks the chain seal by seal.
@@ -15,7 +16,8 @@ pub(crate) struct Chain<'a> {
     options: &'a VerifyOptions,
     restored: &'a [Restored],
     /// Seals known from outside the database.
-    expected: Vec<(i64, Sha256)>,
+    expected: BTreeMap<i64, Vec<Sha256>>,
+    copies: Copies,
     last: Option<(i64, Sha256, Bound)>,
     /// Where a range that does not begin with seal 1 has its first seal.
     begin: i64,
@@ -23,9 +25,14 @@ pub(crate) struct Chain<'a> {
 
 impl<'a> Chain<'a> {
     pub(crate) fn new(options: &'a VerifyOptions, restored: &'a [Restored]) -> Self {
-        let mut expected = options.expected.clone();
-        expected.extend(options.mark.iter().flat_map(SealMark::known));
-        Self { options, restored, expected, last: None, begin: options.from.unwrap_or(1).max(1) }
+        let mut expected: BTreeMap<i64, Vec<Sha256>> = BTreeMap::new();
+        for (seal, digest) in
+            options.expected.iter().copied().chain(options.mark.iter().flat_map(SealMark::known))
+        {
+            expected.entry(seal).or_default().push(digest);
+        }
+        let copies = Copies::new(&options.copies);
+        Self { options, restored, expected, copies, last: None, begin: options.from.unwrap_or(1).max(1) }
     }
 
     /// Whether a seal would come next.
@@ -36,8 +43,11 @@ impl<'a> Chain<'a> {
         }
     }
 
-    fn is_given_up(&self, seal: i64) -> bool {
-        self.restored.iter().any(|restored| restored.gives_up(seal))
+    /// Of the newest seal that a record gives up the digest is known; those before it go by their numbers.
+    fn is_given_up(&self, seal: i64, digest: Sha256) -> bool {
+        self.restored.iter().any(|restored| {
+            restored.gives_up(seal) && (restored.known.seal != seal || restored.known.digest == digest)
+        })
     }
 
     /// Takes the seal before the first as given.
@@ -81,36 +91,41 @@ impl<'a> Chain<'a> {
             }
             None => report.find(Finding::KeyUnknown { seal: seal.seq, key: seal.key_id.clone() }),
         }
-        for (seq, digest) in &self.expected {
-            if *seq == seal.seq && *digest != seal.digest {
-                if self.is_given_up(*seq) {
-                    report.given_up += 1;
-                } else {
-                    report.find(Finding::ExpectedDiffers { seal: seal.seq, found: seal.digest });
-                }
+        for digest in
+            self.expected.get(&seal.seq).into_iter().flatten().filter(|digest| **digest != seal.digest)
+        {
+            if self.is_given_up(seal.seq, *digest) {
+                report.given_up += 1;
+            } else {
+                report.find(Finding::ExpectedDiffers { seal: seal.seq, found: seal.digest });
             }
         }
+        self.copies.seal(seal);
         report.newest = Some((seal.seq, seal.digest));
         self.last = Some((seal.seq, seal.digest, seal.to));
     }
 
     /// After the last seal: what should have come and did not.
-    pub(crate) fn end(&self, report: &mut VerifyReport) {
+    pub(crate) fn end(self, report: &mut VerifyReport) {
         let last = self.last.map_or(self.begin - 1, |(seq, _, _)| seq);
         if let Some(to) = self.options.to
             && to > last
         {
             report.find(Finding::SealsMissing { first: last + 1, last: to });
         }
-        for (seq, _) in &self.expected {
-            if *seq > last && self.options.to.is_none_or(|to| *seq <= to) {
-                if self.is_given_up(*seq) {
+        let beyond = |seal: i64| seal > last && self.options.to.is_none_or(|to| seal <= to);
+        for (seal, digest) in
+            self.expected.iter().flat_map(|(seal, all)| all.iter().map(move |one| (*seal, *one)))
+        {
+            if beyond(seal) {
+                if self.is_given_up(seal, digest) {
                     report.given_up += 1;
                 } else {
-                    report.find(Finding::ExpectedMissing { seal: *seq });
+                    report.find(Finding::ExpectedMissing { seal });
                 }
             }
         }
+        self.copies.end(beyond, self.restored, report);
     }
 }
 

@@ -36,6 +36,12 @@ pub(crate) struct Restored {
 }
 
 impl Restored {
+    /// That a seal was given up for another.
+    #[cfg(test)]
+    pub(crate) fn plain(event: Uuid, known: NotedSeal, found: NotedSeal) -> Self {
+        Self { event, known, found }
+    }
+
     /// Whether a seal that is known from outside was given up by this.
     pub(crate) fn gives_up(&self, seal: i64) -> bool {
         seal <= self.known.seal && seal > self.found.seal.min(self.known.seal - 1)

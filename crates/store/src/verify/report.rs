@@ -1,5 +1,6 @@
 //! What verification found.
 
+use super::copies::CopiedSeal;
 use crate::seal::{SealMark, TrustedKeys};
 use model::{EventKind, Sha256, Timestamp};
 use std::fmt;
@@ -18,6 +19,8 @@ pub struct VerifyOptions {
     /// together with their events, leave a shorter trail that is good in itself: only a seal known from
     /// outside shows that it was longer.
     pub expected: Vec<(i64, Sha256)>,
+    /// The lines of copies of the seals, in the order of writing; what a signed record gave up may be among them.
+    pub copies: Vec<CopiedSeal>,
     /// What a node noted in its state directory.
     pub mark: Option<SealMark>,
 }

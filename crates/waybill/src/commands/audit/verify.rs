@@ -1,22 +1,23 @@
 //! `waybill audit verify` and `audit export-seals`: the proof, and the copy that makes it whole.
 
 use super::timestamps::Stamps;
-use crate::cli::values::sha256;
 use crate::cli::{Output, Verify};
 use crate::commands::{FOUND_WRONG, write};
 use crate::gateway::open_guest;
 use crate::process::Ambient;
 use config::Settings;
-use model::{Error, ErrorKind, Result, Sha256};
+use model::{Error, ErrorKind, Result};
 use serde_json::{Value, json};
 use std::fs::File;
 use std::io::{BufRead, BufReader, ErrorKind as IoErrorKind, Read};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use store::{MarkFile, RowOptions, Timestamped, TrustedKeys, VerifyOptions};
+use store::{CopiedSeal, MarkFile, RowOptions, Timestamped, TrustedKeys, VerifyOptions};
 
 /// Longest line of exported seals, in bytes; a seal has a few hundred, its time stamp up to 128 KiB.
 const LONGEST_LINE: u64 = 256 << 10;
+/// Lines of copies that are named because they are no whole seals.
+const TORN: usize = 100;
 
 /// Writes the seals from a number on, a line each.
 pub(crate) async fn export_seals(settings: &Settings, from: i64) -> Result<ExitCode> {
@@ -49,36 +50,67 @@ fn trusted(settings: &Settings, trust: &[PathBuf]) -> Result<TrustedKeys> {
     Ok(trusted)
 }
 
-/// Number and digest of each seal in a file that `audit export-seals` wrote; their time stamps are checked.
-fn exported(path: &Path, stamps: &mut Stamps) -> Result<Vec<(i64, Sha256)>> {
-    let failed = |error| Error::local_io("read exported seals", error).with("path", path.display());
-    let mut reader = BufReader::new(File::open(path).map_err(failed)?);
-    let mut seals = Vec::new();
-    for number in 1_u64.. {
-        let mut line = Vec::new();
-        if reader.by_ref().take(LONGEST_LINE).read_until(b'\n', &mut line).map_err(failed)? == 0 {
-            break;
+/// The lines of files that hold seals.
+#[derive(Default)]
+struct Copied {
+    seals: Vec<CopiedSeal>,
+    /// Lines that are no whole seal.
+    torn: Vec<String>,
+    more_torn: u64,
+}
+
+impl Copied {
+    /// Reads a file that `audit export-seals` or `audit.seal_file` wrote; the time stamps in it are checked. A line that
+    /// a crash or a full disk cut off is passed over, and told.
+    fn read(&mut self, path: &Path, stamps: &mut Stamps) -> Result<()> {
+        let failed = |error| Error::local_io("read exported seals", error).with("path", path.display());
+        let mut reader = BufReader::new(File::open(path).map_err(failed)?);
+        let (before, mut torn) = (self.seals.len(), None);
+        for number in 1_u64.. {
+            let mut line = Vec::new();
+            if reader.by_ref().take(LONGEST_LINE).read_until(b'\n', &mut line).map_err(failed)? == 0 {
+                break;
+            }
+            if line.trim_ascii().is_empty() {
+                continue;
+            }
+            let value = serde_json::from_slice::<Value>(&line).ok();
+            match value.and_then(|value| Some((CopiedSeal::read(&value)?, token(&value)?))) {
+                Some((copied, token)) => {
+                    if let Some(token) = token {
+                        let (seal, digest) = (copied.seal, Some(copied.digest));
+                        stamps.check(&Timestamped { seal, digest, token });
+                    }
+                    self.seals.push(copied);
+                }
+                None => {
+                    torn = torn.or(Some(number));
+                    if self.torn.len() < TORN {
+                        self.torn.push(format!("{}, line {number}", path.display()));
+                    } else {
+                        self.more_torn += 1;
+                    }
+                }
+            }
         }
-        let seal = serde_json::from_slice::<Value>(&line).ok();
-        let seal = seal.and_then(|seal| {
-            let token = match &seal["timestamp"] {
-                Value::Null => None,
-                token => Some(unhex(token.as_str()?)?),
-            };
-            Some((seal["seq"].as_i64()?, sha256(seal["digest"].as_str()?)?, token))
-        });
-        let (seal, digest, token) = seal.ok_or_else(|| {
-            Error::permanent(ErrorKind::ConfigInvalid, "read exported seals")
-                .with("path", path.display())
-                .with("line", number)
-                .advice("each line is one seal, as `audit export-seals` wrote it")
-        })?;
-        if let Some(token) = token {
-            stamps.check(&Timestamped { seal, digest: Some(digest), token });
+        match torn {
+            Some(line) if self.seals.len() == before => {
+                Err(Error::permanent(ErrorKind::ConfigInvalid, "read exported seals")
+                    .with("path", path.display())
+                    .with("line", line)
+                    .advice("each line is one seal, as `audit export-seals` wrote it"))
+            }
+            _ => Ok(()),
         }
-        seals.push((seal, digest));
     }
-    Ok(seals)
+}
+
+/// The time stamp of an exported seal, if it has one; `None` when it cannot be read.
+fn token(seal: &Value) -> Option<Option<Vec<u8>>> {
+    match &seal["timestamp"] {
+        Value::Null => Some(None),
+        token => unhex(token.as_str()?).map(Some),
+    }
 }
 
 fn unhex(text: &str) -> Option<Vec<u8>> {
@@ -104,13 +136,14 @@ pub(crate) async fn verify(settings: &Settings, wanted: Verify, output: Output) 
         mark.trust(&mut trusted)?;
     }
     let mut stamps = Stamps::new(settings, wanted.timestamp_certificates.as_deref())?;
-    let mut expected = wanted.expect;
+    let mut copied = Copied::default();
     for path in &wanted.seals {
-        expected.append(&mut exported(path, &mut stamps)?);
+        copied.read(path, &mut stamps)?;
     }
     let store = open_guest(settings, &Ambient::default()).await?;
     let noted = mark.as_ref().map(|mark| mark.newest.seal);
-    let options = VerifyOptions { trusted, expected, mark, ..VerifyOptions::default() };
+    let (expected, copies) = (wanted.expect, copied.seals);
+    let options = VerifyOptions { trusted, expected, copies, mark, ..VerifyOptions::default() };
     let mut told = 0;
     let report = store
         .verify_audit(&options, |report| {
@@ -153,7 +186,7 @@ pub(crate) async fn verify(settings: &Settings, wanted: Verify, output: Output) 
             "holds": holds, "seals": report.seals, "events": report.events,
             "removed": report.removed, "unsealed": report.unsealed, "findings": findings,
             "noted": noted, "given_up": report.given_up, "vouched_keys": report.vouched,
-            "timestamps": stamps.json(),
+            "timestamps": stamps.json(), "torn_lines": copied.torn, "more_torn_lines": copied.more_torn,
             "more_findings": report.more_findings + stamps.more_findings + rows.as_ref().map_or(0, |rows| rows.more_findings),
             "rows": rows.as_ref().map(|rows| json!({
                 "compared": rows.rows, "unsealed": rows.unsealed, "retired": rows.retired,
@@ -162,6 +195,14 @@ pub(crate) async fn verify(settings: &Settings, wanted: Verify, output: Output) 
         }))?,
         Output::Text => {
             findings.iter().try_for_each(write::line)?;
+            copied.torn.iter().try_for_each(|torn| {
+                write::line(format_args!(
+                    "warning: {torn}: no whole seal, passed over (cut off by a crash or a full disk?)"
+                ))
+            })?;
+            if copied.more_torn > 0 {
+                write::line(format_args!("warning: {} more lines are no whole seals", copied.more_torn))?;
+            }
             let verdict = if trail_holds {
                 "the audit trail is as it was sealed"
             } else {
