@@ -9,7 +9,7 @@ use crate::support::{MemoryLog, eventually, net};
 use http::{Request, Response, StatusCode};
 use model::{Direction, Error, ErrorKind, Protocol, Purpose, Result, Secret, Security};
 use net::http::{
-    Body, Handler, HttpServers, ListenSpec, PeerInfo, Route, RouteGuard, ServerLimits, TowerHandler,
+    Body, Handler, HttpServers, ListenSpec, PeerInfo, Route, RouteGuard, ServerLimits, Standby, TowerHandler,
 };
 use net::{Net, ServerTls, ServerTlsOptions};
 use std::net::SocketAddr;
@@ -50,6 +50,10 @@ impl Handler for Talker {
                 return Ok(answer);
             }
             "panic" => panic!("as the test wants"),
+            "waits" => {
+                let _waits = request.extensions().get::<Standby>().unwrap().waits();
+                std::future::pending::<()>().await;
+            }
             "silence" => return Err(Error::ambiguous(ErrorKind::Internal, "commit the message")),
             "seen" => return Ok(Response::new(Body::bytes(seen.unwrap_or_default()))),
             "flood" => {

@@ -118,6 +118,31 @@ async fn the_longest_idle_connection_of_a_full_address_goes() {
     .await;
 }
 
+/// A request that only waits for others makes room like an idle connection; one at work does not.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_connection_whose_request_waits_goes_for_a_new_one() {
+    let f = fixture(|limits| {
+        limits.connections = 2;
+        limits.idle_before_closed = Duration::ZERO;
+    });
+    let mut waiting = connect_from("127.0.0.10", f.address).await;
+    waiting.write_all(b"GET /waits HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+    eventually("the waiting one", || (f.talker.peers.lock().unwrap().len() == 1).then_some(())).await;
+    let mut working = connect_from("127.0.0.11", f.address).await;
+    working.write_all(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhe").await.unwrap();
+    eventually("the one at work", || (f.talker.peers.lock().unwrap().len() == 2).then_some(())).await;
+    let mut newcomer = connect_from("127.0.0.12", f.address).await;
+    assert!(exchange(&mut newcomer, KEPT).await.contains("200 OK"));
+    assert!(is_closed(&mut waiting).await);
+    assert!(exchange(&mut working, "llo").await.contains("200 OK"));
+    let reason = "closed while its request waited, to make room for another connection";
+    eventually("the record", || {
+        let records = f.log.closed.lock().unwrap();
+        records.iter().any(|record| record.failed && record.reason.as_str() == reason).then_some(())
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn who_says_nothing_or_speaks_slowly_is_not_waited_for() {
     let f = fixture(|limits| {
