@@ -70,9 +70,10 @@ impl Books<'_> {
         assert!(open.is_empty(), "open connections: {open:?}\n{}", tail(self.gateway));
     }
 
-    /// The audit trail is whole and sealed to its end. For a gateway that was stopped.
+    /// The audit trail is whole and sealed to its end, and every row agrees with it. For a gateway that was
+    /// stopped.
     pub fn assert_audit(&self) -> Value {
-        let report = self.gateway.json(&["audit", "verify"]);
+        let report = self.gateway.json(&["audit", "verify", "--records"]);
         assert_eq!(report["holds"], Value::Bool(true), "{report}\n{}", tail(self.gateway));
         let events = usize::try_from(report["events"].as_u64().unwrap()).unwrap();
         let unsealed = usize::try_from(report["unsealed"].as_u64().unwrap()).unwrap();

@@ -139,6 +139,9 @@ fn what_a_hand_in_the_database_does_is_found_without_being_told_of_a_seal() {
     eventually("four seals", PATIENCE, || newest().filter(|seal| *seal >= 4));
     let (code, out, error) = acme(&pair, &["audit", "verify", "--records"]);
     assert!(code == 0 && out.contains("noted in") && out.contains("the rows agree"), "{code} {out} {error}");
+    assert!(!out.contains("not compared"), "{out}");
+    let (code, out, _) = acme(&pair, &["audit", "verify", "--records", "--from", "2026-01-01"]);
+    assert!(code == 0 && out.contains("not compared: users and revisions"), "{code} {out}");
 
     // A row that people look at.
     sqlite(

@@ -62,6 +62,8 @@ pub struct Settings {
 pub struct Database {
     /// `postgres://…`, or `sqlite://` and an absolute path. A secret, for it may hold a password.
     pub url: Secret<String>,
+    /// Whether PostgreSQL has indexes for searching text.
+    pub text_search_indexes: bool,
 }
 
 /// Staging.
@@ -288,7 +290,7 @@ fn read(all: &Reader<'_>, base: &Path) -> Option<Settings> {
     Some(Settings {
         node: name?,
         lease: lease?,
-        database: Database { url: url? },
+        database: Database { url: url?, text_search_indexes: database.flag("text_search_indexes") },
         staging: Staging { directory, min_free: staging.size("min_free")? },
         listen: Listen {
             console: console?,

@@ -183,6 +183,13 @@ impl<'a> Reading<'a> {
 
     /// Says of a search through text that it could be faster.
     pub(crate) fn tell_index(&mut self, index: &TextIndex, through_text: bool) {
+        if let (TextIndex::Off, true) = (index, through_text) {
+            self.problems.push(
+                "Without indexes for searching text (database.text_search_indexes is false) a search looks \
+                 through all rows of the time chosen."
+                    .to_owned(),
+            );
+        }
         if let (TextIndex::Missing(_), true) = (index, through_text) {
             self.problems.push(
                 "PostgreSQL\u{2019}s extension pg_trgm is missing: without it a search looks through all rows of \

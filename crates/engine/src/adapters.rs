@@ -76,18 +76,29 @@ pub(crate) struct ClaimLog {
     pub(crate) store: Store,
     pub(crate) lease: Arc<LeaseKeeper>,
     pub(crate) claim: Claim,
+    /// Whether the database did not take something: then the attempt's failure is not the endpoint's.
+    pub(crate) failed: Arc<AtomicBool>,
+}
+
+impl ClaimLog {
+    fn noting(&self, answer: Result<Done>) -> Result<Done> {
+        if answer.is_err() {
+            self.failed.store(true, Ordering::SeqCst);
+        }
+        answer
+    }
 }
 
 #[async_trait]
 impl DeliveryLog for ClaimLog {
     async fn note(&self, key: &str, value: Value) -> Result<()> {
-        let answer = self.store.note(&self.claim, key, value).await?;
+        let answer = self.noting(self.store.note(&self.claim, key, value).await)?;
         crash::point("deliver.noted");
         held(answer, &self.claim)
     }
 
     async fn correlate(&self, key: &str) -> Result<()> {
-        let answer = self.store.correlate(&self.claim, key).await?;
+        let answer = self.noting(self.store.correlate(&self.claim, key).await)?;
         held(answer, &self.claim)
     }
 

@@ -9,6 +9,7 @@ use crate::staging_area::StagedBytes;
 use model::definition::RetryPolicy;
 use model::{AuditEvent, Claim, Error, ErrorKind, EventKind, Result, Retry, Transfer, TransferState};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use store::{Claimed, Finish, Finished, Overdue};
 use transport::{Deliver, Sent};
 
@@ -20,8 +21,9 @@ impl Shared {
         let epoch = claimed.claim.epoch;
         // A transport that panics must not take the others with it, nor leave its delivery `sending`;
         // and one that hangs must not go on with what others have taken up.
+        let unnoted = Arc::new(AtomicBool::new(false));
         let result = tokio::select! {
-            result = guarded("deliver a file", self.deliver(&claimed)) => result,
+            result = guarded("deliver a file", self.deliver(&claimed, &unnoted)) => result,
             () = self.lease.lost(epoch) => {
                 let change = self.health.end(&endpoint, Seen::Nothing, self.now());
                 self.record_health(&endpoint, change).await;
@@ -33,6 +35,8 @@ impl Shared {
             Ok(_) => Seen::Reached,
             // The transport may only have been told to stop.
             Err(_) if self.lease.may_act(epoch).is_err() => Seen::Nothing,
+            // Nor is the database the endpoint.
+            Err(_) if unnoted.load(Ordering::SeqCst) => Seen::Nothing,
             Err(error) => Seen::of(error),
         };
         let change = self.health.end(&endpoint, seen, self.now());
@@ -40,7 +44,7 @@ impl Shared {
         self.finish(&claimed, result).await;
     }
 
-    async fn deliver(&self, claimed: &Claimed) -> Result<Sent> {
+    async fn deliver(&self, claimed: &Claimed, unnoted: &Arc<AtomicBool>) -> Result<Sent> {
         let (endpoint, transport) = self.endpoint(&claimed.delivery.endpoint)?;
         let destination = transport.destination(endpoint, self.services.clone())?;
         if claimed.delivery.file_name.escapes() || claimed.delivery.file_name.file_name().is_empty() {
@@ -64,6 +68,7 @@ impl Shared {
                 store: self.store.clone(),
                 lease: Arc::clone(&self.lease),
                 claim: claimed.claim.clone(),
+                failed: Arc::clone(unnoted),
             }),
         };
         destination.deliver(deliver).await
@@ -71,11 +76,13 @@ impl Shared {
 
     /// Records how an attempt ended; also that of one whose receipt never came.
     pub(crate) async fn finish(&self, claimed: &Claimed, result: Result<Sent>) {
+        // When it ended, also when the database is away and only told later.
+        let ended = self.now();
         let (mut finish, mut events) = self.conclude(claimed, result);
         crash::point("finish.before");
         let claim = &claimed.claim;
         loop {
-            let write = || self.store.finish(claim, finish.clone(), self.now(), events.clone());
+            let write = || self.store.finish(claim, finish.clone(), ended, events.clone());
             match self.insist("how an attempt ended", claim.epoch, write).await {
                 Ok(Finished::Done { transfer_ended }) => {
                     crash::point("finish.after");

@@ -154,7 +154,8 @@ async fn cancel(tx: &mut Tx<'_>, head: &Head, row: &DeliveryRow, act: &Act) -> R
     let state = transition(was, DeliveryEvent::Cancel)?;
     let change = Change { lane_open: false, ..Change::to(row, state, act.at) };
     change::write(tx, row, &change).await?;
-    if was == DeliveryState::AwaitingReceipt {
+    let ends_attempt = was == DeliveryState::AwaitingReceipt;
+    if ends_attempt {
         change::end_attempt(tx, row, &change).await?;
     }
     let event = act
@@ -162,7 +163,7 @@ async fn cancel(tx: &mut Tx<'_>, head: &Head, row: &DeliveryRow, act: &Act) -> R
         .delivery(DeliveryId::new(row.id))
         .endpoint(&row.endpoint)
         .detail("was", was.as_str());
-    tx.event(head.named_in(event));
+    tx.event(head.named_in(change::told(event, row, &change, ends_attempt)));
     Ok(())
 }
 

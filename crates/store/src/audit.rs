@@ -4,6 +4,7 @@
 //! ([`crate::Store::append_events`]). What is written can be sealed ([`crate::seal`]) and verified
 //! ([`crate::verify`]).
 
+mod carry;
 mod clean;
 mod hash;
 mod partition;

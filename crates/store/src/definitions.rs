@@ -88,8 +88,8 @@ impl RevisionRow {
 
 impl Store {
     /// Puts documents into force as a new revision, unless the newest revision says the same. The
-    /// number and the digest are added to the `definitions.applied` events among `events`, which are
-    /// written only with a new revision.
+    /// number, the digest, the source and the time are given to the `definitions.applied` events among
+    /// `events`, which are written only with a new revision.
     ///
     /// # Errors
     /// The documents hold a NUL, which the database cannot keep; or the database failed.
@@ -228,9 +228,10 @@ impl Command for ApplyRevision {
             for event in &self.events {
                 let event = event.clone();
                 tx.event(match event.kind {
-                    EventKind::DefinitionsApplied => {
-                        event.detail("revision", number).detail("digest", self.digest.as_str())
-                    }
+                    EventKind::DefinitionsApplied => AuditEvent { at: self.at, ..event }
+                        .detail("revision", number)
+                        .detail("digest", self.digest.as_str())
+                        .detail("source", self.source.clone()),
                     _ => event,
                 });
             }

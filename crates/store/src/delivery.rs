@@ -11,11 +11,11 @@ mod sweep;
 pub use claim::{ClaimFilter, Claimed};
 pub use finish::{Finish, Finished};
 pub use insert::{NewDelivery, NewTransfer};
-pub(crate) use insert::{described, insert_transfers};
+pub(crate) use insert::{described, insert_transfers, precise};
 pub use resolve::Resolved;
 pub use sweep::Overdue;
 
-use model::{Error, ErrorKind};
+use model::{Error, ErrorKind, PeerText};
 
 /// Whether a write under a claim took place.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -31,13 +31,13 @@ pub enum Done {
 pub struct Failure {
     /// What went wrong.
     pub kind: ErrorKind,
-    /// The error with its causes, in one line.
+    /// The error with its causes, in one line, as the event of it has it.
     pub text: String,
 }
 
 impl From<&Error> for Failure {
     fn from(error: &Error) -> Self {
-        Self { kind: error.kind(), text: error.chain() }
+        Self { kind: error.kind(), text: PeerText::from(error.chain().as_str()).as_str().to_owned() }
     }
 }
 

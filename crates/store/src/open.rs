@@ -38,6 +38,8 @@ struct Inner {
     queue: RwLock<Option<mpsc::Sender<Box<dyn Queued>>>>,
     writers: Mutex<Vec<JoinHandle<()>>>,
     listener: Option<JoinHandle<()>>,
+    /// Sees to indexes in the background.
+    indexing: Option<JoinHandle<()>>,
     wake: Wake,
     /// Held for as long as the file is used.
     lock: Mutex<Option<Arc<File>>>,
@@ -45,8 +47,8 @@ struct Inner {
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        if let Some(listener) = &self.listener {
-            listener.abort();
+        for task in [&self.listener, &self.indexing].into_iter().flatten() {
+            task.abort();
         }
     }
 }
@@ -76,7 +78,8 @@ impl Store {
             migrate(&mut connection).await?;
             lost_commit::tidy(&mut connection).await?;
         }
-        let (text_index, left) = TextIndex::open(&mut connection, settings.guest).await?;
+        let (text_index, left) =
+            TextIndex::open(&mut connection, settings.text_search_indexes, settings.guest).await?;
         warnings.extend(text_index.warning());
         let pool = readers(&target, settings).await?;
         let wake = Wake::new();
@@ -100,9 +103,8 @@ impl Store {
                 Some(tokio::spawn(wake::listen(options.as_ref().clone(), wake.clone())))
             }
         };
-        if left {
-            tokio::spawn(text_index::make_rest(target.clone()));
-        }
+        let indexing =
+            left.then(|| tokio::spawn(text_index::see_to_rest(target.clone(), settings.text_search_indexes)));
         let inner = Inner {
             backend: target.backend(),
             pool,
@@ -114,6 +116,7 @@ impl Store {
             queue: RwLock::new(Some(sender)),
             writers: Mutex::new(writers),
             listener,
+            indexing,
             wake,
             lock: Mutex::new(lock),
         };
@@ -151,8 +154,8 @@ impl Store {
                 tracing::error!(%error, "a database writer ended in disorder");
             }
         }
-        if let Some(listener) = &self.0.listener {
-            listener.abort();
+        for task in [&self.0.listener, &self.0.indexing].into_iter().flatten() {
+            task.abort();
         }
         on!(self.pool(), pool => pool.close().await);
         drop(self.0.lock.lock().unwrap_or_else(PoisonError::into_inner).take());

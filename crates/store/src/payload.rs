@@ -7,7 +7,7 @@ use crate::open::Store;
 use crate::row::{PayloadRow, hex_list};
 use crate::tx::{Tx, locking};
 use async_trait::async_trait;
-use model::{AuditEvent, PayloadId, PayloadRecord, Result, Timestamp};
+use model::{AuditEvent, EventId, PayloadId, PayloadRecord, Result, Timestamp, TransferId};
 use std::collections::HashSet;
 use uuid::Uuid;
 
@@ -42,7 +42,7 @@ impl Store {
         rows.into_iter().map(PayloadRow::payload).collect()
     }
 
-    /// Marks payloads as removed, each with its event; commits before the caller unlinks. Answers those
+    /// Marks payloads as removed at `now`, each with its event, once for each transfer that needed it; commits before the caller unlinks. Answers those
     /// that may be unlinked: one that a transfer came to need in the meantime is not among them.
     ///
     /// # Errors
@@ -106,6 +106,23 @@ struct MarkRemoved {
     now: Timestamp,
 }
 
+impl MarkRemoved {
+    /// Tells each transfer that needed the payload: what is shown of it is found among its events.
+    async fn tell(&self, tx: &mut Tx<'_>, payload: PayloadId, event: &AuditEvent) -> Result<(), Fault> {
+        let of: Vec<(Uuid, String, Option<String>)> = on!(tx, c => sqlx::query_as(
+            "SELECT t.id, t.flow, t.partner FROM payload_references r JOIN transfers t ON t.id = r.transfer_id \
+             WHERE r.payload_id = $1 ORDER BY t.id")
+            .bind(payload.uuid()).fetch_all(c).await)?;
+        let event = AuditEvent { at: self.now, ..event.clone() };
+        for (place, (transfer, flow, partner)) in of.into_iter().enumerate() {
+            let id = if place == 0 { event.id } else { EventId::new(tx.id()) };
+            let told = AuditEvent { id, partner, ..event.clone() }.flow(&flow);
+            tx.event(told.transfer(TransferId::new(transfer)));
+        }
+        Ok(())
+    }
+}
+
 #[async_trait]
 impl Command for MarkRemoved {
     type Answer = HashSet<PayloadId>;
@@ -131,7 +148,7 @@ impl Command for MarkRemoved {
                  AND NOT EXISTS (SELECT 1 FROM payload_references r JOIN payloads p ON p.id = r.payload_id \
                     WHERE r.transfer_id = transfers.id AND p.removed_at IS NULL)")
                 .bind(id.uuid()).execute(c).await.map(|_| ()))?;
-            tx.event(event.clone());
+            self.tell(tx, *id, event).await?;
             removed.insert(*id);
         }
         Ok(removed)

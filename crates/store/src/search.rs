@@ -17,6 +17,7 @@ mod unreadable;
 mod waybill;
 
 pub use connections::{ConnectionFilter, ConnectionView};
+pub(crate) use connections::{ConnectionRow, SELECT as CONNECTIONS};
 pub use events::{EventFilter, EventView};
 pub use mdn::{KeptMdn, WhichMdn};
 pub use overview::{FailingDelivery, FlowDay, HourCount, OfflineEndpoint, Overview, StoreMetrics};

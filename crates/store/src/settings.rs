@@ -25,6 +25,9 @@ pub struct StoreSettings {
     pub search_within: Duration,
     /// How long commands wait for a database that is away before they fail.
     pub away_for: Duration,
+    /// Whether PostgreSQL has indexes for searching text; they cost whoever writes. Where it has not, those
+    /// that are there are dropped. All nodes should say the same.
+    pub text_search_indexes: bool,
     /// For a command beside a gateway that may be running: the file's lock is not taken and the schema
     /// is not changed. SQLite's own locks keep its writes apart from the gateway's.
     pub guest: bool,
@@ -42,6 +45,7 @@ impl StoreSettings {
             answer_within: Duration::from_secs(30),
             search_within: Duration::from_secs(20),
             away_for: Duration::from_secs(300),
+            text_search_indexes: true,
             guest: false,
         }
     }

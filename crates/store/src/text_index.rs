@@ -1,21 +1,27 @@
 //! The indexes by which PostgreSQL finds a part of a text: trigrams, by its extension `pg_trgm`.
 //!
 //! They are no part of the migrations, as the extension may be missing, or may be made by the database's
-//! administrator only. Without them a search looks through all rows of its range. SQLite has none.
+//! administrator only, and as they cost whoever writes: `database.text_search_indexes` switches them off.
+//! Without them a search looks through all rows of its range. SQLite has none.
 //!
-//! On a table that is small they are made at the start; on a large one in the background, without keeping
-//! writers waiting. Each month of the audit trail has its own.
+//! Each month of the audit trail has its own. On a table without rows it is made at the start; all others are
+//! made in the background, without keeping writers waiting, by one node at a time. What an interrupted node
+//! left half made is dropped and made again.
 
 use crate::either::Connection;
 use crate::fault::database_error;
 use crate::target::Target;
-use model::{Error, Result};
+use model::Result;
 use sqlx::{AssertSqlSafe, PgConnection};
+use std::collections::HashSet;
+use std::time::Duration;
 
 /// What the index on a month of the audit trail is over; searches name the same expression.
 pub(crate) const EVENT_TEXT: &str = "CAST(detail AS TEXT) || ' ' || coalesce(peer, '')";
-/// Larger tables are indexed in the background.
-const LARGE: i64 = 64 << 20;
+/// Time between two looks at whether another node is done, or between two tries.
+const PAUSE: Duration = Duration::from_secs(2);
+/// Tries in the background before it is left to the next start.
+const TRIES: u32 = 5;
 
 /// Whether parts of texts are found by an index.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -26,15 +32,21 @@ pub enum TextIndex {
     Scan,
     /// PostgreSQL looks through all rows of the range, as the extension is missing: why.
     Missing(String),
+    /// PostgreSQL looks through all rows of the range, as the settings say so.
+    Off,
 }
 
 impl TextIndex {
-    /// Sees to the extension and, except for a guest, to the indexes of tables that are small. Answers
-    /// also whether others are left to [`make_rest`].
-    pub(crate) async fn open(connection: &mut Connection, guest: bool) -> Result<(Self, bool)> {
+    /// Sees to the extension and, except for a guest, to the indexes of tables without rows. Answers also
+    /// whether others are left to [`see_to_rest`].
+    pub(crate) async fn open(connection: &mut Connection, wanted: bool, guest: bool) -> Result<(Self, bool)> {
         let Connection::Postgres(c) = connection else { return Ok((Self::Scan, false)) };
         const OPERATION: &str = "see to the indexes for searching text";
         let error = |error| database_error(error, OPERATION);
+        if !wanted {
+            let left = !guest && tables(c).await.map_err(error)?.iter().any(|table| table.differs(false));
+            return Ok((Self::Off, left));
+        }
         if !has_extension(c).await.map_err(error)? {
             if guest {
                 return Ok((Self::Missing("it is not installed".to_owned()), false));
@@ -47,16 +59,21 @@ impl TextIndex {
                 return Ok((Self::Missing(why.to_string()), false));
             }
         }
-        let mut left = false;
-        if !guest {
-            let lock_timeout = |value: &str| AssertSqlSafe(format!("SET lock_timeout = '{value}'"));
-            sqlx::raw_sql(lock_timeout("2s")).execute(&mut *c).await.map_err(error)?;
-            for table in tables(c).await.map_err(error)?.iter().filter(|table| !table.is_indexed) {
-                // One that writers hold is left to the background too.
-                left |= table.bytes >= LARGE || make(c, &table.name, false).await.is_err();
-            }
-            sqlx::raw_sql(lock_timeout("0")).execute(&mut *c).await.map_err(error)?;
+        if guest {
+            return Ok((Self::Trigrams, false));
         }
+        let lock_timeout = |value: &str| AssertSqlSafe(format!("SET lock_timeout = '{value}'"));
+        sqlx::raw_sql(lock_timeout("2s")).execute(&mut *c).await.map_err(error)?;
+        for table in tables(c).await.map_err(error)?.iter().filter(|table| table.is_valid.is_none()) {
+            // One that writers hold, or that another node is at, is left to the background too.
+            if is_empty(c, &table.name).await.map_err(error)?
+                && let Err(why) = make(c, &table.name, "").await
+            {
+                tracing::debug!(table = table.name, error = %why, "its index for searching text is made later");
+            }
+        }
+        sqlx::raw_sql(lock_timeout("0")).execute(&mut *c).await.map_err(error)?;
+        let left = tables(c).await.map_err(error)?.iter().any(|table| table.differs(true));
         Ok((Self::Trigrams, left))
     }
 
@@ -70,31 +87,84 @@ impl TextIndex {
     }
 }
 
-/// Makes what is still missing, table by table, while writers go on.
-pub(crate) async fn make_rest(target: Target) {
-    let made = async {
-        let mut connection = target.connect().await?;
-        if let Connection::Postgres(c) = &mut connection {
-            let error = |error| database_error(error, "make an index for searching text");
-            for table in tables(c).await.map_err(error)?.iter().filter(|table| !table.is_indexed) {
+/// Makes what is still missing, or where indexes are not wanted drops what is there, table by table, while
+/// writers go on.
+pub(crate) async fn see_to_rest(target: Target, wanted: bool) {
+    let mut tries = 0;
+    loop {
+        match see_to_rest_once(&target, wanted).await {
+            Ok(true) => return,
+            // Another node is at it.
+            Ok(false) => {}
+            Err(error) => {
+                tries += 1;
+                let error = error.chain();
+                if tries == TRIES {
+                    tracing::warn!(
+                        error,
+                        "an index for searching text is not as it should be; it is tried again at the next start"
+                    );
+                    return;
+                }
                 tracing::info!(
-                    table = table.name,
-                    "an index for searching text is being made; nothing waits for it"
+                    error,
+                    "an index for searching text is not as it should be yet; it is tried again"
                 );
-                make(c, &table.name, true).await.map_err(error)?;
             }
         }
-        connection.close().await;
-        Ok::<(), Error>(())
-    };
-    if let Err(error) = made.await {
-        tracing::warn!(error = %error.chain(), "an index for searching text was not made; it is tried again at the next start");
+        tokio::time::sleep(PAUSE).await;
     }
+}
+
+/// Answers false when another node is at it.
+async fn see_to_rest_once(target: &Target, wanted: bool) -> Result<bool> {
+    let mut connection = target.connect().await?;
+    let Connection::Postgres(c) = &mut connection else { return Ok(true) };
+    let error = |error| database_error(error, "see to an index for searching text");
+    // Asked for again and again instead of waited for: whoever makes an index waits for the end of every
+    // statement that began before, also of one that waits for this lock. The session has it, and a server's
+    // process that still makes what its node gave up.
+    let is_mine: bool =
+        sqlx::query_scalar("SELECT pg_try_advisory_lock(hashtext('waybill indexes for searching text'))")
+            .fetch_one(&mut *c)
+            .await
+            .map_err(error)?;
+    if !is_mine {
+        connection.close().await;
+        return Ok(false);
+    }
+    let (mut seen, mut failed) = (HashSet::new(), None);
+    loop {
+        // Looked at again each time: months come and go meanwhile.
+        let tables = tables(c).await.map_err(error)?;
+        let next = tables.into_iter().find(|table| table.differs(wanted) && !seen.contains(&table.name));
+        let Some(table) = next else { break };
+        tracing::info!(
+            table = table.name,
+            wanted,
+            "its index for searching text is seen to; nothing waits for it"
+        );
+        if let Err(why) = see_to(c, &table, wanted).await {
+            failed = Some(error(why).with("table", &table.name));
+        }
+        seen.insert(table.name);
+    }
+    // The lock goes with the session.
+    connection.close().await;
+    failed.map_or(Ok(true), Err)
+}
+
+async fn see_to(c: &mut PgConnection, table: &Table, wanted: bool) -> Result<(), sqlx::Error> {
+    if table.is_valid.is_some() {
+        let statement = format!("DROP INDEX CONCURRENTLY IF EXISTS {}", index_of(&table.name));
+        sqlx::raw_sql(AssertSqlSafe(statement)).execute(&mut *c).await?;
+    }
+    if wanted { make(c, &table.name, "CONCURRENTLY").await } else { Ok(()) }
 }
 
 /// The index of a month that is being made, where the extension is there.
 pub(crate) async fn for_new_month(c: &mut PgConnection, table: &str) -> Result<(), sqlx::Error> {
-    if has_extension(c).await? { make(c, table, false).await } else { Ok(()) }
+    if has_extension(c).await? { make(c, table, "").await } else { Ok(()) }
 }
 
 /// Whether indexes over trigrams can be named as they are here: also that the extension is on the path.
@@ -107,16 +177,22 @@ async fn has_extension(c: &mut PgConnection) -> Result<bool, sqlx::Error> {
 #[derive(sqlx::FromRow)]
 struct Table {
     name: String,
-    bytes: i64,
-    is_indexed: bool,
+    /// Whether its index can be used; `None` where there is none. One that was not made to its end is there
+    /// and of no use.
+    is_valid: Option<bool>,
+}
+
+impl Table {
+    fn differs(&self, wanted: bool) -> bool {
+        if wanted { self.is_valid != Some(true) } else { self.is_valid.is_some() }
+    }
 }
 
 /// The tables that are searched: the transfers, and each month of the audit trail.
 async fn tables(c: &mut PgConnection) -> Result<Vec<Table>, sqlx::Error> {
     sqlx::query_as(
-        "SELECT c.relname::text AS name, pg_relation_size(c.oid) AS bytes, EXISTS (SELECT 1 FROM pg_index i \
-           JOIN pg_class x ON x.oid = i.indexrelid WHERE i.indrelid = c.oid AND i.indisvalid \
-           AND x.relname = c.relname || '_by_text') AS is_indexed \
+        "SELECT c.relname::text AS name, (SELECT i.indisvalid FROM pg_index i JOIN pg_class x ON x.oid = i.indexrelid \
+           WHERE i.indrelid = c.oid AND x.relname = c.relname || '_by_text') AS is_valid \
          FROM pg_class c WHERE c.oid = 'transfers'::regclass \
            OR c.oid IN (SELECT inhrelid FROM pg_inherits WHERE inhparent = 'audit_events'::regclass) \
          ORDER BY c.relname DESC",
@@ -125,17 +201,20 @@ async fn tables(c: &mut PgConnection) -> Result<Vec<Table>, sqlx::Error> {
     .await
 }
 
-async fn make(c: &mut PgConnection, table: &str, beside_writers: bool) -> Result<(), sqlx::Error> {
+async fn is_empty(c: &mut PgConnection, table: &str) -> Result<bool, sqlx::Error> {
+    let sql = format!("SELECT NOT EXISTS (SELECT 1 FROM {table})");
+    sqlx::query_scalar(AssertSqlSafe(sql)).fetch_one(c).await
+}
+
+fn index_of(table: &str) -> String {
+    format!("{table}_by_text")
+}
+
+async fn make(c: &mut PgConnection, table: &str, how: &str) -> Result<(), sqlx::Error> {
     let text = if table == "transfers" { "file_name" } else { EVENT_TEXT };
-    let index = format!("{table}_by_text");
-    if beside_writers {
-        // What an interrupted try left is not used, and would be in the way.
-        sqlx::raw_sql(AssertSqlSafe(format!("DROP INDEX CONCURRENTLY IF EXISTS {index}")))
-            .execute(&mut *c)
-            .await?;
-    }
-    let how = if beside_writers { "CONCURRENTLY" } else { "" };
-    let statement =
-        format!("CREATE INDEX {how} IF NOT EXISTS {index} ON {table} USING gin (lower({text}) gin_trgm_ops)");
+    let statement = format!(
+        "CREATE INDEX {how} IF NOT EXISTS {} ON {table} USING gin (lower({text}) gin_trgm_ops)",
+        index_of(table)
+    );
     sqlx::raw_sql(AssertSqlSafe(statement)).execute(c).await.map(|_| ())
 }

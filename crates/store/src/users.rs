@@ -178,6 +178,10 @@ impl Store {
     /// # Errors
     /// The database failed.
     pub async fn user(&self, name: &str) -> Result<Option<(User, Secret<String>)>> {
+        // PostgreSQL does not take a NUL, not even to look for.
+        if name.contains('\0') {
+            return Ok(None);
+        }
         let row: Option<UserRow> = self
             .read("read a user", async {
                 on!(self.pool(), c => sqlx::query_as("SELECT * FROM users WHERE name = $1")

@@ -270,10 +270,10 @@ pub(crate) struct Verify {
     #[arg(long, value_name = "FILE")]
     pub(crate) timestamp_certificates: Option<PathBuf>,
     /// Compare the rows that pages and lists show (connections, transfers, deliveries, attempts, receipts,
-    /// payload hashes, users, definitions) with the sealed events that made them as well.
+    /// payloads, users, definitions) with the sealed events that made them as well.
     #[arg(long)]
     pub(crate) records: bool,
-    /// With --records: only rows of this time.
+    /// With --records: only rows of this time. Users and definitions are not compared then.
     #[command(flatten)]
     pub(crate) span: Span,
 }

@@ -65,7 +65,10 @@ pub(crate) struct Gateway {
 /// # Errors
 /// It cannot be reached, or another process uses its file.
 pub(crate) async fn open_store(settings: &Settings, ambient: &Ambient) -> Result<Store> {
-    let store_settings = StoreSettings::new(settings.database.url.reveal().as_str());
+    let store_settings = StoreSettings {
+        text_search_indexes: settings.database.text_search_indexes,
+        ..StoreSettings::new(settings.database.url.reveal().as_str())
+    };
     let (store, warnings) = Store::open(&store_settings, ambient.id_fn()).await?;
     for warning in warnings {
         tracing::warn!("{warning}");
@@ -96,6 +99,7 @@ pub(crate) async fn open_guest(settings: &Settings, ambient: &Ambient) -> Result
         writers: 1,
         // Who asks at the command line waits for the answer, and can end it.
         search_within: Duration::from_secs(300),
+        text_search_indexes: settings.database.text_search_indexes,
         ..StoreSettings::new(url.as_str())
     };
     Store::open(&guest, ambient.id_fn()).await.map(|(store, _)| store)

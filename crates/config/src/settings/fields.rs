@@ -50,12 +50,22 @@ pub(super) static NODE: &[Field] = &[
     ),
 ];
 
-pub(super) static DATABASE: &[Field] = &[Field::optional(
-    "url",
-    SECRET,
-    "`postgres://user:password@host/database` or `sqlite:PATH`. Without it, SQLite in the state directory. \
-     A password is best kept apart: `postgres://waybill:${file:/run/secrets/database}@host/waybill`.",
-)];
+pub(super) static DATABASE: &[Field] = &[
+    Field::optional(
+        "url",
+        SECRET,
+        "`postgres://user:password@host/database` or `sqlite:PATH`. Without it, SQLite in the state directory. \
+         A password is best kept apart: `postgres://waybill:${file:/run/secrets/database}@host/waybill`.",
+    ),
+    Field::preset(
+        "text_search_indexes",
+        BOOL,
+        "true",
+        "PostgreSQL: whether parts of texts (events' words, file names) are found by indexes, which need the \
+         extension pg_trgm and make each recorded event a little dearer. With `false` they are dropped, and \
+         such a search looks through all rows of its time range. Say the same on all nodes.",
+    ),
+];
 
 pub(super) static STAGING: &[Field] = &[
     Field::optional(

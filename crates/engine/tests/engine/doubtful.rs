@@ -3,10 +3,14 @@
 
 use crate::relay::Relay;
 use crate::scene::{LEASE, Scene, flow, receiving};
-use model::TransferState;
+use model::{DeliveryState, Receipt, ReceiptKind, TransferState};
+use std::sync::Arc;
 use std::time::Duration;
-use testkit::fake::ScriptedOffer;
-use transport::{Begin, Message, Reply, StoredReply};
+use testkit::fake::{Answer, ScriptedOffer};
+use transport::{Begin, Clock as _, Message, Reply, Sent, StoredReply};
+
+/// The end of an attempt, as the database is told of it.
+const END: &str = "UPDATE attempts SET ended_at = $3, outcome = $4";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_file_whose_record_got_no_answer_is_neither_lost_nor_taken_twice() {
@@ -140,4 +144,72 @@ async fn a_flow_is_not_polled_while_what_it_found_before_is_not_recorded() {
     scene.place("in").offer(ScriptedOffer::file("next.edi", *b"x"));
     scene.until_all(2, TransferState::Completed).await;
     assert_eq!(scene.place("in").opened().len(), 2);
+}
+
+/// The end of an attempt cannot be recorded, and then the database is away for longer than a command waits.
+async fn an_end_is_recorded_once_the_database_is_back(relay: Relay) {
+    let scene = Scene::behind(&relay).await;
+    scene.flow(flow("orders", &["out"]));
+    scene.place("in").offer(ScriptedOffer::file("po.edi", *b"x"));
+    relay.arm();
+    let _engine = scene.start().await;
+    scene.until_by(Duration::ZERO, "the answer is lost", || async { relay.has_struck() }).await;
+    let sent_by = scene.clock.now();
+    // An hour, for everybody but the servers.
+    scene.clock.advance(Duration::from_secs(3600));
+    scene.until_by(Duration::ZERO, "the database is back", || async { !relay.is_away() }).await;
+    let done = scene.until_all(1, TransferState::Completed).await;
+    let delivery = &scene.waybill(done[0].id).await.deliveries[0];
+    assert_eq!((delivery.state, delivery.attempts.len()), (DeliveryState::Delivered, 1));
+    assert_eq!(scene.place("out").deliveries().len(), 1, "sent once");
+    let told = scene.events("delivery.delivered").await;
+    assert_eq!((told.len(), scene.events("delivery.attempted").await.len()), (1, 1));
+    // When it ended, not when that could be told; the rows and the trail say the same.
+    assert!(told[0].at <= sent_by, "{} is after {sent_by}", told[0].at);
+    let attempt = &delivery.attempts[0];
+    assert_eq!((attempt.ended_at, delivery.ended_at), (Some(told[0].at), Some(told[0].at)));
+    // The work goes on.
+    scene.place("in").offer(ScriptedOffer::file("next.edi", *b"x"));
+    scene.until_all(2, TransferState::Completed).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_attempt_whose_end_got_no_answer_is_concluded_once() {
+    an_end_is_recorded_once_the_database_is_back(Relay::cutting(END).await).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_attempt_whose_end_never_reached_the_database_is_concluded_when_it_is_back() {
+    an_end_is_recorded_once_the_database_is_back(Relay::swallowing(END).await).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_endpoint_is_not_blamed_for_a_note_that_the_database_did_not_take() {
+    let relay = Relay::swallowing("INSERT INTO notes").await;
+    let scene = Scene::behind(&relay).await;
+    scene.flow(flow("orders", &["out"]));
+    scene.place("in").offer(ScriptedOffer::file("po.edi", *b"x"));
+    for _ in 0..2 {
+        scene.place("out").answer(Answer::Call(Arc::new(|delivery, services| {
+            Box::pin(async move {
+                delivery.log.note("began", serde_json::json!(1)).await?;
+                let receipt = Receipt {
+                    kind: ReceiptKind::Mdn,
+                    at: services.clock.now(),
+                    positive: true,
+                    summary: "processed".into(),
+                    detail: serde_json::Map::new(),
+                    evidence: None,
+                };
+                Ok(Sent::Delivered { receipt, replies: Vec::new() })
+            })
+        })));
+    }
+    relay.arm();
+    let _engine = scene.start().await;
+    scene.until_by(Duration::ZERO, "the answer is lost", || async { relay.has_struck() }).await;
+    scene.until_by(Duration::ZERO, "the database is back", || async { !relay.is_away() }).await;
+    let done = scene.until_all(1, TransferState::Completed).await;
+    assert_eq!(scene.waybill(done[0].id).await.deliveries[0].attempts.len(), 2);
+    assert!(scene.events("endpoint.offline").await.is_empty(), "the endpoint was never asked");
 }

@@ -29,6 +29,8 @@ struct State {
     held: Option<Notify>,
     /// Whether being away cuts the other connections too.
     cuts: bool,
+    /// Whether the server never sees the commit.
+    swallows: bool,
     armed: AtomicBool,
     struck: AtomicBool,
     away_since: Mutex<Option<Instant>>,
@@ -43,20 +45,25 @@ impl State {
 impl Relay {
     /// Loses the answer to the first commit of a transaction with this text, once it is armed.
     pub(crate) async fn losing(marker: &'static str) -> Self {
-        Self::before_postgres(marker, None, false).await
+        Self::before_postgres(marker, None, false, false).await
     }
 
     /// The same, and no other connection goes through as long as the database is away.
     pub(crate) async fn cutting(marker: &'static str) -> Self {
-        Self::before_postgres(marker, None, true).await
+        Self::before_postgres(marker, None, true, false).await
+    }
+
+    /// The same, and the server never sees the commit.
+    pub(crate) async fn swallowing(marker: &'static str) -> Self {
+        Self::before_postgres(marker, None, true, true).await
     }
 
     /// Holds the answer to the first commit of a transaction with this text back, once it is armed.
     pub(crate) async fn holding(marker: &'static str) -> Self {
-        Self::before_postgres(marker, Some(Notify::new()), false).await
+        Self::before_postgres(marker, Some(Notify::new()), false, false).await
     }
 
-    async fn before_postgres(marker: &'static str, held: Option<Notify>, cuts: bool) -> Self {
+    async fn before_postgres(marker: &'static str, held: Option<Notify>, cuts: bool, swallows: bool) -> Self {
         let url = database::postgres();
         let (head, tail) = url.split_once('@').unwrap();
         let (server, database) = tail.split_once('/').unwrap();
@@ -66,6 +73,7 @@ impl Relay {
             marker,
             held,
             cuts,
+            swallows,
             armed: AtomicBool::new(false),
             struck: AtomicBool::new(false),
             away_since: Mutex::new(None),
@@ -126,6 +134,7 @@ async fn pass(mut client: TcpStream, mut server: TcpStream, state: Arc<State>) {
                     let Some(held) = &state.held else {
                         *state.away_since.lock().unwrap() = Some(Instant::now());
                         state.struck.store(true, Ordering::SeqCst);
+                        if state.swallows { return; }
                         server.write_all(&up[..count]).await.unwrap();
                         let _ = server.read(&mut down).await;
                         return;

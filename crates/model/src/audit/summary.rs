@@ -50,6 +50,12 @@ impl EventWords<'_> {
                 self.text("node").unwrap_or_else(|| "?".into()),
                 self.count(": ", "deliveries", "delivery", "deliveries"),
             ),
+            EventKind::DefinitionsApplied if self.is_carried() => format!(
+                "The record of revision{} was carried over: applied by {}{}",
+                self.with(" ", "revision"),
+                self.first_actor(),
+                self.with(" at ", "first_at")
+            ),
             EventKind::DefinitionsApplied => format!(
                 "{} applied definitions{}{}",
                 self.who(),
@@ -253,10 +259,25 @@ impl EventWords<'_> {
                 self.with(": ", "why")
             ),
             EventKind::LoginEnded => format!("{} logged out{}", self.who(), self.by_peer()),
+            EventKind::UserChanged if self.is_carried() => format!(
+                "The record of user{} was carried over: last changed by {}{}",
+                self.with(" ", "user"),
+                self.first_actor(),
+                self.with(" at ", "first_at")
+            ),
             EventKind::UserChanged => {
                 format!("{} changed user{}{}", self.who(), self.with(" ", "user"), self.with(": ", "change"))
             }
         }
+    }
+
+    /// Whether it tells once more what an event of a month told that retention removes.
+    fn is_carried(&self) -> bool {
+        self.detail.contains_key("first_event")
+    }
+
+    fn first_actor(&self) -> String {
+        self.text("first_actor").map_or_else(|| "?".into(), |actor| named(&actor))
     }
 
     /// A value of the detail, for people.
@@ -295,12 +316,7 @@ impl EventWords<'_> {
     }
 
     fn who(&self) -> String {
-        match self.actor.split_once(':') {
-            Some(("user", name)) => name.to_owned(),
-            Some(("cli", name)) => format!("{name} at the command line"),
-            _ if self.actor == "peer" => "The peer".to_owned(),
-            _ => "Waybill".to_owned(),
-        }
+        named(self.actor)
     }
 
     fn at(&self) -> String {
@@ -405,6 +421,16 @@ impl EventWords<'_> {
             text.push_str(&format!(", {read} bytes in, {written} bytes out"));
         }
         text
+    }
+}
+
+/// An actor, for people.
+fn named(actor: &str) -> String {
+    match actor.split_once(':') {
+        Some(("user", name)) => name.to_owned(),
+        Some(("cli", name)) => format!("{name} at the command line"),
+        _ if actor == "peer" => "The peer".to_owned(),
+        _ => "Waybill".to_owned(),
     }
 }
 

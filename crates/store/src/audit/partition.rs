@@ -4,7 +4,7 @@ use crate::Store;
 use crate::command::Command;
 use crate::either::on;
 use crate::fault::Fault;
-use crate::text_index;
+use crate::text_index::{self, TextIndex};
 use crate::tx::Tx;
 use async_trait::async_trait;
 use chrono::{DateTime, Datelike as _, Months, NaiveDate, NaiveTime};
@@ -57,11 +57,16 @@ impl Store {
     pub async fn ensure_partitions(&self, now: Timestamp) -> Result<()> {
         self.raise_positions().await?;
         let first = Month::of(now);
-        self.write(EnsurePartitions([first, first.next(), first.next().next()])).await
+        let months = [first, first.next(), first.next().next()];
+        let text_index = *self.text_index() != TextIndex::Off;
+        self.write(EnsurePartitions { months, text_index }).await
     }
 }
 
-struct EnsurePartitions([Month; 3]);
+struct EnsurePartitions {
+    months: [Month; 3],
+    text_index: bool,
+}
 
 #[async_trait]
 impl Command for EnsurePartitions {
@@ -69,7 +74,7 @@ impl Command for EnsurePartitions {
 
     async fn apply(&self, tx: &mut Tx<'_>) -> Result<(), Fault> {
         on!(tx, sqlite _c => Ok(()), postgres c => {
-            for month in self.0 {
+            for month in self.months {
                 if is_there(c, month).await? {
                     continue;
                 }
@@ -81,7 +86,9 @@ impl Command for EnsurePartitions {
                     .map_err(busy)?;
                 if !is_there(c, month).await? {
                     make(c, month).await.map_err(busy)?;
-                    text_index::for_new_month(c, &month.table()).await.map_err(busy)?;
+                    if self.text_index {
+                        text_index::for_new_month(c, &month.table()).await.map_err(busy)?;
+                    }
                 }
                 patient(c).await?;
             }

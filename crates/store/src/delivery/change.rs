@@ -1,5 +1,6 @@
 //! What every change of a delivery shares: its rows, locked in one order, and the end of its transfer.
 
+use crate::delivery::insert::receipt_digest;
 use crate::either::on;
 use crate::fault::Fault;
 use crate::row::{DeliveryRow, later, word};
@@ -117,6 +118,27 @@ pub(crate) async fn write(tx: &mut Tx<'_>, row: &DeliveryRow, change: &Change<'_
         tx.wake();
     }
     Ok(())
+}
+
+/// The event of a change, with what verification compares the rows with later: the time, the error, the
+/// digest of the receipt, and with `of_attempt` the number of the attempt that it speaks of.
+pub(crate) fn told(
+    event: AuditEvent,
+    row: &DeliveryRow,
+    change: &Change<'_>,
+    of_attempt: bool,
+) -> AuditEvent {
+    let mut event = AuditEvent { at: change.now, ..event };
+    if of_attempt {
+        event = event.detail("attempt", row.attempt);
+    }
+    if let Some((kind, text)) = change.error {
+        event = event.detail("error", text).detail("error_kind", kind);
+    }
+    match change.receipt {
+        Some(receipt) => event.detail("receipt_digest", receipt_digest(receipt)),
+        None => event,
+    }
 }
 
 /// Ends the row of a delivery's last attempt, unless it has ended; an awaited receipt keeps it open.

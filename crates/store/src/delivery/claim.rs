@@ -1,6 +1,7 @@
 //! Claiming: which node works on which delivery.
 
 use crate::command::Command;
+use crate::delivery::Failure;
 use crate::either::on;
 use crate::fault::Fault;
 use crate::lease::NodeLease;
@@ -214,10 +215,11 @@ impl ClaimDue {
         }
         let due = later(self.now, PUT_OFF);
         for (row, error) in others {
+            let failure = Failure::from(&error);
             on!(tx, c => sqlx::query(
                 "UPDATE deliveries SET state = 'retrying', attempt = attempt - 1, node = NULL, epoch = NULL, \
                  due_at = $2, error = $3, error_kind = $4 WHERE id = $1")
-                .bind(row.id).bind(due).bind(error.chain()).bind(error.kind().as_str())
+                .bind(row.id).bind(due).bind(&failure.text).bind(failure.kind.as_str())
                 .execute(c).await.map(|_| ()))?;
             let event = tx
                 .derived(self.now, &self.lease.node, EventKind::DeliveryRetrying)

@@ -2,7 +2,7 @@
 
 use crate::command::Command;
 use crate::delivery::change::{self, Change};
-use crate::delivery::insert::{described, insert_payload, insert_replies, receipt_digest, refer};
+use crate::delivery::insert::{described, insert_payload, insert_replies, refer};
 use crate::delivery::{Failure, NewTransfer};
 use crate::fault::Fault;
 use crate::open::Store;
@@ -70,7 +70,8 @@ pub enum Finished {
 }
 
 impl Store {
-    /// Ends an attempt. While the delivery is `sending`, the claim's node, epoch and attempt must be
+    /// Ends an attempt, at `now`; the one among `events` that tells of it gets that time, and the error and
+    /// the receipt's digest as the rows show them. While the delivery is `sending`, the claim's node, epoch and attempt must be
     /// the row's; once it is `awaiting_receipt`, the attempt alone.
     ///
     /// # Errors
@@ -142,17 +143,10 @@ impl Command for FinishAttempt {
             Finish::Delivered { replies, .. } => replies.as_slice(),
             _ => &[],
         };
-        let mut events = described(&self.events, replies);
-        if let Some(receipt) = change.receipt {
-            let ends = [EventKind::DeliveryDelivered, EventKind::DeliveryFailed];
-            let own = |event: &&mut AuditEvent| {
-                event.delivery == Some(self.claim.delivery) && ends.contains(&event.kind)
-            };
-            if let Some(event) = events.iter_mut().find(own) {
-                event.detail.insert("receipt_digest".into(), receipt_digest(receipt).into());
-            }
+        for event in described(&self.events, replies) {
+            let own = event.delivery == Some(self.claim.delivery) && event.kind == self.finish.kind();
+            tx.event(if own { change::told(event, &row, &change, true) } else { event });
         }
-        tx.events(&events);
         let transfer_ended = if state.is_final() {
             change::end_transfer(tx, &head, self.now, &self.claim.node, &Actor::System).await?
         } else {
@@ -199,6 +193,17 @@ impl Finish {
             Self::Retry { .. } => DeliveryEvent::Retry,
             Self::Fail { .. } => DeliveryEvent::Fail,
             Self::Expire { .. } => DeliveryEvent::Expire,
+        }
+    }
+
+    /// The kind of the event that tells of it.
+    fn kind(&self) -> EventKind {
+        match self {
+            Self::Delivered { .. } => EventKind::DeliveryDelivered,
+            Self::Awaiting { .. } => EventKind::DeliveryAwaiting,
+            Self::Retry { .. } => EventKind::DeliveryRetrying,
+            Self::Fail { .. } => EventKind::DeliveryFailed,
+            Self::Expire { .. } => EventKind::DeliveryExpired,
         }
     }
 

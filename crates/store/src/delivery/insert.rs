@@ -88,7 +88,11 @@ pub(crate) fn described(events: &[AuditEvent], transfers: &[NewTransfer]) -> Vec
             .detail("bytes", transfer.payload.length)
             .detail("sha256", transfer.payload.sha256.to_string())
             .detail("file_name", text(&transfer.payload.file_name))
+            .detail("created_at", precise(transfer.created_at))
             .detail("deliveries", deliveries);
+        if let Some(media_type) = &transfer.payload.media_type {
+            event = event.peer_detail("media_type", media_type);
+        }
         event.flow = Some(transfer.flow.clone());
         event.partner = transfer.partner.clone();
         match transfer.parent {
@@ -97,6 +101,11 @@ pub(crate) fn described(events: &[AuditEvent], transfers: &[NewTransfer]) -> Vec
         }
     };
     events.iter().map(describe).collect()
+}
+
+/// A time with all that a column keeps of it, as events hold it.
+pub(crate) fn precise(at: Timestamp) -> String {
+    at.to_rfc3339_opts(chrono::SecondsFormat::Micros, true)
 }
 
 /// The digest of a receipt as it is stored, for its event.

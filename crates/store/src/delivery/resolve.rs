@@ -81,8 +81,10 @@ impl Command for Resolve {
     }
 
     async fn apply(&self, tx: &mut Tx<'_>) -> Result<Resolved, Fault> {
+        // A partner chose it; PostgreSQL does not take a NUL, not even to look for.
+        let key = Some(&self.key).filter(|key| !key.contains('\0'));
         let found: Option<Uuid> = on!(tx, c => sqlx::query_scalar("SELECT delivery_id FROM correlations WHERE key = $1")
-            .bind(&self.key).fetch_optional(c).await)?;
+            .bind(key).fetch_optional(c).await)?;
         let locked = match found {
             Some(id) => change::lock(tx, DeliveryId::new(id)).await?,
             None => None,
@@ -123,7 +125,7 @@ impl Command for Resolve {
             DeliveryState::Delivered => EventKind::DeliveryDelivered,
             _ => EventKind::DeliveryFailed,
         };
-        let event = self.event(tx, kind).detail("was", was.as_str());
+        let event = change::told(self.event(tx, kind), &row, &change, true).detail("was", was.as_str());
         tx.event(named_in(&head, &row, event));
         let transfer_ended = change::end_transfer(tx, &head, self.now, &self.by, &Actor::System).await?;
         Ok(Resolved::Resolved { delivery, transfer, was, transfer_ended })

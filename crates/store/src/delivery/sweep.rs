@@ -173,7 +173,8 @@ impl Command for ExpireDue {
                 ..Change::to(&row, state, self.now)
             };
             change::write(tx, &row, &change).await?;
-            if was == DeliveryState::AwaitingReceipt {
+            let ends_attempt = was == DeliveryState::AwaitingReceipt;
+            if ends_attempt {
                 change::end_attempt(tx, &row, &change).await?;
             }
             let event = tx
@@ -181,7 +182,7 @@ impl Command for ExpireDue {
                 .delivery(id)
                 .endpoint(&row.endpoint)
                 .detail("was", was.as_str());
-            tx.event(head.named_in(event));
+            tx.event(head.named_in(change::told(event, &row, &change, ends_attempt)));
             change::end_transfer(tx, &head, self.now, &self.by, &Actor::System).await?;
             expired.push(id);
         }

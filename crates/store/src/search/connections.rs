@@ -1,6 +1,6 @@
 //! Lists of connections, live and past.
 
-use super::query::{Bind, Listing, Page, Query, split};
+use super::query::{Bind, Column, Listing, Page, Query, split};
 use super::unreadable::{Attempted, UnreadableRow};
 use crate::Store;
 use crate::row::{unreadable, word};
@@ -79,32 +79,34 @@ pub struct ConnectionView {
     pub failed: Option<bool>,
 }
 
-const SELECT: &str = "SELECT id, node, opened_at, direction, protocol, purpose, endpoint, host, remote, local, \
+/// The statement that [`ConnectionRow`] reads, up to its conditions.
+pub(crate) const SELECT: &str = "SELECT id, node, opened_at, direction, protocol, purpose, endpoint, host, remote, local, \
      proxy, security, lost_at, closed_at, bytes_in, bytes_out, duration_micros, requests, reason, failed \
      FROM connections WHERE TRUE";
 
+/// A connection as it is stored.
 #[derive(FromRow)]
-struct ConnectionRow {
-    id: Uuid,
-    node: String,
-    opened_at: Timestamp,
-    direction: Option<String>,
-    protocol: Option<String>,
-    purpose: Option<String>,
-    endpoint: Option<String>,
-    host: Option<String>,
-    remote: Option<String>,
-    local: Option<String>,
-    proxy: Option<String>,
-    security: Option<Json<Value>>,
-    lost_at: Option<Timestamp>,
-    closed_at: Option<Timestamp>,
-    bytes_in: Option<i64>,
-    bytes_out: Option<i64>,
-    duration_micros: Option<i64>,
-    requests: Option<i64>,
-    reason: Option<String>,
-    failed: Option<bool>,
+pub(crate) struct ConnectionRow {
+    pub(crate) id: Uuid,
+    pub(crate) node: String,
+    pub(crate) opened_at: Timestamp,
+    pub(crate) direction: Option<String>,
+    pub(crate) protocol: Option<String>,
+    pub(crate) purpose: Option<String>,
+    pub(crate) endpoint: Option<String>,
+    pub(crate) host: Option<String>,
+    pub(crate) remote: Option<String>,
+    pub(crate) local: Option<String>,
+    pub(crate) proxy: Option<String>,
+    pub(crate) security: Option<Json<Value>>,
+    pub(crate) lost_at: Option<Timestamp>,
+    pub(crate) closed_at: Option<Timestamp>,
+    pub(crate) bytes_in: Option<i64>,
+    pub(crate) bytes_out: Option<i64>,
+    pub(crate) duration_micros: Option<i64>,
+    pub(crate) requests: Option<i64>,
+    pub(crate) reason: Option<String>,
+    pub(crate) failed: Option<bool>,
 }
 
 impl ConnectionRow {
@@ -164,7 +166,7 @@ pub(super) fn statement(store: &Store, filter: &ConnectionFilter, page: Page) ->
     query.and_text("endpoint = ?", filter.endpoint.as_deref());
     query.and_text("protocol = ?", filter.protocol.map(Protocol::as_str));
     query.and_text("direction = ?", filter.direction.map(Direction::as_str));
-    query.contains(&["host", "remote", "local", "proxy"], filter.address.as_deref());
+    query.contains(&["host", "remote", "local", "proxy"].map(Column::Text), filter.address.as_deref());
     query.between("opened_at", filter.from, filter.to);
     query.page("opened_at", "id", page);
     query

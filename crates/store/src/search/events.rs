@@ -1,6 +1,6 @@
 //! Lists of audit events.
 
-use super::query::{Bind, Listing, Page, Query, split};
+use super::query::{Bind, Column, Listing, Page, Query, split};
 use super::unreadable::{Attempted, UnreadableRow};
 use crate::Store;
 use crate::either::Backend;
@@ -179,9 +179,9 @@ pub(super) fn statement(store: &Store, filter: &EventFilter, page: Page) -> Quer
     query.and_text("actor = ?", filter.actor.as_deref());
     query.and("transfer_id = ?", filter.transfer.map(|id| Bind::Id(id.uuid())));
     query.and("connection_id = ?", filter.connection.map(|id| Bind::Id(id.uuid())));
-    let text: &[&str] = match store.backend() {
-        Backend::Sqlite => &["detail", "peer"],
-        Backend::Postgres => &[EVENT_TEXT],
+    let text: &[Column] = match store.backend() {
+        Backend::Sqlite => &[Column::Json("detail"), Column::Text("peer")],
+        Backend::Postgres => &[Column::Json(EVENT_TEXT)],
     };
     query.contains(text, filter.text.as_deref());
     query.between("at", filter.from, filter.to);

@@ -94,6 +94,27 @@ pub(super) enum Bind {
     Whole(i64),
 }
 
+/// What a text is looked for in.
+#[derive(Clone, Copy)]
+pub(super) enum Column {
+    /// Text as it is.
+    Text(&'static str),
+    /// JSON, or an expression with some in it.
+    Json(&'static str),
+}
+
+impl Column {
+    const fn sql(self) -> &'static str {
+        match self {
+            Self::Text(sql) | Self::Json(sql) => sql,
+        }
+    }
+
+    const fn holds_json(self) -> bool {
+        matches!(self, Self::Json(_))
+    }
+}
+
 /// A statement under construction.
 pub(super) struct Query {
     backend: Backend,
@@ -122,20 +143,50 @@ impl Query {
         }
     }
 
+    /// The same with a text. No row holds a NUL, which PostgreSQL does not take even to look for.
     pub(super) fn and_text(&mut self, condition: &str, value: Option<&str>) {
-        self.and(condition, value.map(|text| Bind::Text(text.to_owned())));
+        match value {
+            Some(text) if text.contains('\0') => self.sql.push_str(" AND FALSE"),
+            value => self.and(condition, value.map(|text| Bind::Text(text.to_owned()))),
+        }
     }
 
     /// Adds that one of the columns contains a text, whatever its case. On PostgreSQL the condition is the
-    /// expression of an index ([`crate::TextIndex`]) where there is one.
-    pub(super) fn contains(&mut self, columns: &[&str], text: Option<&str>) {
+    /// expression of an index ([`crate::TextIndex`]) where there is one. In a column that holds JSON the text
+    /// is looked for as it is written there too.
+    pub(super) fn contains(&mut self, columns: &[Column], text: Option<&str>) {
         let Some(text) = text else { return };
-        let mut pattern = String::from("%");
+        if text.contains('\0') {
+            self.sql.push_str(" AND FALSE");
+            return;
+        }
+        let quoted = serde_json::Value::from(text).to_string();
+        let escaped = quoted.get(1..quoted.len() - 1).unwrap_or(text);
+        let plain = self.bind(Bind::Text(self.pattern(text)));
+        let in_json = (escaped != text && columns.iter().any(|column| column.holds_json()))
+            .then(|| self.bind(Bind::Text(self.pattern(escaped))));
+        let mut conditions = vec![];
+        for column in columns {
+            let compared = match self.backend {
+                Backend::Sqlite => column.sql().to_owned(),
+                Backend::Postgres => format!("lower({})", column.sql()),
+            };
+            let in_json = in_json.as_ref().filter(|_| column.holds_json());
+            for place in std::iter::once(&plain).chain(in_json) {
+                conditions.push(format!("{compared} LIKE {place} ESCAPE '\\'"));
+            }
+        }
+        self.sql.push_str(&format!(" AND ({})", conditions.join(" OR ")));
+    }
+
+    /// For `LIKE`: whatever comes before and behind a text.
+    fn pattern(&self, text: &str) -> String {
         let text = match self.backend {
             // Compares ASCII letters whatever their case by itself, and knows the case of no others.
             Backend::Sqlite => text.to_owned(),
             Backend::Postgres => text.to_lowercase(),
         };
+        let mut pattern = String::from("%");
         for character in text.chars() {
             if matches!(character, '%' | '_' | '\\') {
                 pattern.push('\\');
@@ -143,14 +194,7 @@ impl Query {
             pattern.push(character);
         }
         pattern.push('%');
-        let conditions: Vec<String> = columns
-            .iter()
-            .map(|column| match self.backend {
-                Backend::Sqlite => format!("{column} LIKE ? ESCAPE '\\'"),
-                Backend::Postgres => format!("lower({column}) LIKE ? ESCAPE '\\'"),
-            })
-            .collect();
-        self.and_text(&format!("({})", conditions.join(" OR ")), Some(&pattern));
+        pattern
     }
 
     /// Adds that an indexed text begins with another, byte for byte. `column` is compared in the

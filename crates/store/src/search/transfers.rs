@@ -1,6 +1,6 @@
 //! Lists of transfers.
 
-use super::query::{Bind, Listing, Page, Query};
+use super::query::{Bind, Column, Listing, Page, Query};
 use crate::Store;
 use crate::row::{path, unreadable, word};
 use model::{
@@ -147,7 +147,7 @@ pub(super) fn statement(store: &Store, filter: &TransferFilter, page: Page) -> Q
     query.and_text("t.partner = ?", filter.partner.as_deref());
     // Names are stored in their text form, which escapes some characters.
     let stored = |name: &String| RemotePath::from(name.as_str()).to_text();
-    query.contains(&["t.file_name"], filter.name_contains.as_ref().map(stored).as_deref());
+    query.contains(&[Column::Text("t.file_name")], filter.name_contains.as_ref().map(stored).as_deref());
     // The index has the first 200 characters.
     let prefix: Option<String> =
         filter.name_begins.as_ref().map(|name| stored(name).chars().take(200).collect());

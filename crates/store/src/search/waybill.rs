@@ -1,5 +1,7 @@
 //! One transfer's whole way.
 
+mod rows;
+
 use super::events::{EventRow, Order, SELECT as EVENTS};
 use super::query::{Bind, Query, split};
 use super::transfers::{SELECT, TransferRow};
@@ -7,17 +9,14 @@ use super::unreadable::{Attempted, UnreadableRow};
 use super::{ConnectionView, EventView, TransferView};
 use crate::Store;
 use crate::either::Backend;
-use crate::row::{path, small, unreadable, word};
 use chrono::TimeDelta;
 use model::{
     ConnectionId, DeliveryId, DeliveryState, EventKind, OfferId, OfferState, Receipt, RemotePath, Result,
     Timestamp, TransferId,
 };
-use serde_json::Value;
+use rows::{AttemptRow, DeliveryRow, OfferRow};
 use sqlx::FromRow;
-use sqlx::types::Json;
 use std::collections::BTreeSet;
-use uuid::Uuid;
 
 /// Events and children that a waybill shows, at most each; of more events the first half and the last.
 const AT_MOST: usize = 1000;
@@ -144,119 +143,8 @@ pub struct AttemptView {
 }
 
 #[derive(FromRow)]
-struct OfferRow {
-    id: Uuid,
-    endpoint: String,
-    path: String,
-    size: Option<i64>,
-    modified_at: Option<Timestamp>,
-    state: String,
-    found_at: Timestamp,
-    updated_at: Timestamp,
-    failures: i64,
-    settle_outcome: Option<String>,
-    error: Option<String>,
-}
-
-impl OfferRow {
-    fn view(self) -> Result<OfferView> {
-        Ok(OfferView {
-            id: OfferId::new(self.id),
-            endpoint: self.endpoint,
-            path: path(&self.path)?,
-            size: self.size.and_then(|size| u64::try_from(size).ok()),
-            modified_at: self.modified_at,
-            state: word(OfferState::parse(&self.state), "offers.state", &self.state)?,
-            found_at: self.found_at,
-            updated_at: self.updated_at,
-            failures: small(self.failures),
-            settle_outcome: self.settle_outcome,
-            error: self.error,
-        })
-    }
-}
-
-#[derive(FromRow)]
-struct DeliveryRow {
-    id: Uuid,
-    destination: String,
-    endpoint: String,
-    file_name: String,
-    state: String,
-    created_at: Timestamp,
-    updated_at: Timestamp,
-    lane: Option<String>,
-    due_at: Timestamp,
-    expires_at: Option<Timestamp>,
-    receipt_deadline: Option<Timestamp>,
-    receipt: Option<Json<Value>>,
-    error: Option<String>,
-    error_kind: Option<String>,
-    ended_at: Option<Timestamp>,
-}
-
-#[derive(FromRow)]
 struct EarlierRow {
     at: Option<Timestamp>,
-}
-
-#[derive(FromRow)]
-struct AttemptRow {
-    delivery_id: Uuid,
-    number: i64,
-    node: String,
-    started_at: Timestamp,
-    ended_at: Option<Timestamp>,
-    outcome: Option<String>,
-    error: Option<String>,
-    error_kind: Option<String>,
-    receipt: Option<Json<Value>>,
-}
-
-impl AttemptRow {
-    fn view(self) -> Result<(Uuid, AttemptView)> {
-        let attempt = AttemptView {
-            number: small(self.number),
-            node: self.node,
-            started_at: self.started_at,
-            ended_at: self.ended_at,
-            outcome: self.outcome,
-            error: self.error,
-            error_kind: self.error_kind,
-            receipt: receipt(self.receipt)?,
-        };
-        Ok((self.delivery_id, attempt))
-    }
-}
-
-fn receipt(stored: Option<Json<Value>>) -> Result<Option<Receipt>> {
-    stored
-        .filter(|Json(value)| !value.is_null())
-        .map(|Json(value)| serde_json::from_value(value).map_err(|e| unreadable("receipt", &e.to_string())))
-        .transpose()
-}
-
-impl DeliveryRow {
-    fn view(self, attempts: Vec<AttemptView>) -> Result<DeliveryView> {
-        Ok(DeliveryView {
-            id: DeliveryId::new(self.id),
-            destination: self.destination,
-            endpoint: self.endpoint,
-            file_name: path(&self.file_name)?,
-            state: word(DeliveryState::parse(&self.state), "deliveries.state", &self.state)?,
-            created_at: self.created_at,
-            updated_at: self.updated_at,
-            lane: self.lane,
-            due_at: self.due_at,
-            expires_at: self.expires_at,
-            receipt_deadline: self.receipt_deadline,
-            receipt: receipt(self.receipt)?,
-            error: self.error,
-            error_kind: self.error_kind,
-            ended_at: self.ended_at,
-            attempts,
-        })
-    }
 }
 
 /// Puts events among others, in the order of their times; answers how many then come before a gap.

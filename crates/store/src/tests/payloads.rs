@@ -50,7 +50,8 @@ both! {
         let rows = store.payload_rows(&[id]).await.unwrap();
         assert_eq!((rows.present.len(), rows.removed), (0, HashSet::from([id])));
         assert_eq!(store.newest_payload().await.unwrap(), None);
-        assert_eq!(crate::tests::fixture::events(&store, EventKind::PayloadRemoved).await, 1);
+        // Told to each transfer that needed it.
+        assert_eq!(crate::tests::fixture::events(&store, EventKind::PayloadRemoved).await, 2);
 
         // What is gone cannot be sent again, nor used for another transfer.
         let mut third = transfer(None, &["x"]);

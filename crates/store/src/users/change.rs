@@ -2,6 +2,7 @@
 
 use super::{NewUser, Role, UserChange, password_digest};
 use crate::command::Command;
+use crate::delivery::precise;
 use crate::either::on;
 use crate::fault::Fault;
 use crate::tx::Tx;
@@ -35,8 +36,13 @@ impl Command for CreateUser {
                 .with("name", &self.user.name)
                 .into());
         }
-        let state = (self.user.role.as_str(), false, self.user.password_hash.reveal().as_str());
-        tx.events(&described(&self.events, &self.user.name, Some(state)));
+        let state = State {
+            role: self.user.role.as_str().to_owned(),
+            disabled: false,
+            password_hash: self.user.password_hash.reveal().clone(),
+            created_at: self.now,
+        };
+        tx.events(&described(&self.events, &self.user.name, Some((&state, self.now))));
         Ok(())
     }
 }
@@ -75,10 +81,10 @@ impl Command for ChangeUser {
                 .await
                 .map(|_| ()))?;
         }
-        let (role, disabled, password): (String, bool, String) = on!(tx, c => sqlx::query_as(
-            "SELECT role, disabled, password_hash FROM users WHERE name = $1")
+        let state: State = on!(tx, c => sqlx::query_as(
+            "SELECT role, disabled, password_hash, created_at FROM users WHERE name = $1")
             .bind(&self.name).fetch_one(c).await)?;
-        tx.events(&described(&self.events, &self.name, Some((&role, disabled, &password))));
+        tx.events(&described(&self.events, &self.name, Some((&state, self.now))));
         Ok(())
     }
 }
@@ -106,9 +112,18 @@ impl Command for RemoveUser {
     }
 }
 
-/// The events of a user, with what verification compares the row with later: role, whether disabled, hash
-/// of the password; nothing of one that was removed.
-fn described(events: &[AuditEvent], name: &str, state: Option<(&str, bool, &str)>) -> Vec<AuditEvent> {
+/// A user's row, as far as it is shown.
+#[derive(sqlx::FromRow)]
+struct State {
+    role: String,
+    disabled: bool,
+    password_hash: String,
+    created_at: Timestamp,
+}
+
+/// The events of a user, with what verification compares the row with later, and the time of its change;
+/// nothing of one that was removed.
+fn described(events: &[AuditEvent], name: &str, state: Option<(&State, Timestamp)>) -> Vec<AuditEvent> {
     let describe = |event: &AuditEvent| {
         if event.kind != EventKind::UserChanged {
             return event.clone();
@@ -116,10 +131,11 @@ fn described(events: &[AuditEvent], name: &str, state: Option<(&str, bool, &str)
         let event = event.clone().detail("user", name);
         match state {
             None => event.detail("removed", true),
-            Some((role, disabled, password)) => event
-                .detail("role", role)
-                .detail("disabled", disabled)
-                .detail("password_digest", password_digest(password)),
+            Some((state, at)) => AuditEvent { at, ..event }
+                .detail("role", state.role.as_str())
+                .detail("disabled", state.disabled)
+                .detail("password_digest", password_digest(&state.password_hash))
+                .detail("created_at", precise(state.created_at)),
         }
     };
     events.iter().map(describe).collect()

@@ -29,10 +29,13 @@ pub(crate) fn span(
 
 /// Says that a search may take long for want of an index.
 pub(crate) fn tell_index(store: &Store, through_text: bool) {
-    if let (TextIndex::Missing(why), true) = (store.text_index(), through_text) {
-        eprintln!(
-            "PostgreSQL's extension pg_trgm is missing ({why}): all rows of that time are looked through"
-        );
+    let why = match store.text_index() {
+        TextIndex::Missing(why) => format!("PostgreSQL's extension pg_trgm is missing ({why})"),
+        TextIndex::Off => "database.text_search_indexes is false".to_owned(),
+        TextIndex::Trigrams | TextIndex::Scan => return,
+    };
+    if through_text {
+        eprintln!("{why}: all rows of that time are looked through");
     }
 }
 

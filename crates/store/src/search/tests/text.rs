@@ -83,8 +83,101 @@ async fn without_the_extension_all_rows_are_looked_through_and_it_is_said() {
         Store::open(&StoreSettings::new(&url), std::sync::Arc::new(Uuid::now_v7)).await.unwrap();
     assert_eq!((store.text_index(), warnings.len()), (&TextIndex::Trigrams, 0), "{warnings:?}");
     let store = TestStore { store, url, dir: tempfile::tempdir().unwrap() };
+    // Those of tables with rows a little later: nobody waits for them.
+    until(async || usable_indexes(&store).await.contains(&"audit_events_default_by_text".to_owned())).await;
     let plan = plan_by_index(&store, events(&store, &filter, Page::first(50))).await;
     assert!(plan.contains("audit_events_default_by_text"), "{plan}");
+}
+
+/// The indexes for searching text that can be used.
+async fn usable_indexes(store: &TestStore) -> Vec<String> {
+    let mut connection = sqlx::PgConnection::connect(&store.url).await.unwrap();
+    sqlx::query_scalar(
+        "SELECT x.relname::text FROM pg_index i JOIN pg_class x ON x.oid = i.indexrelid \
+         WHERE i.indisvalid AND x.relname LIKE '%_by_text' ORDER BY 1",
+    )
+    .fetch_all(&mut connection)
+    .await
+    .unwrap()
+}
+
+async fn another(store: &TestStore, text_search_indexes: bool) -> Store {
+    let settings = StoreSettings { text_search_indexes, ..StoreSettings::new(&store.url) };
+    Store::open(&settings, std::sync::Arc::new(Uuid::now_v7)).await.unwrap().0
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_index_that_was_cut_off_or_is_missing_is_made_beside_writers_by_one_node() {
+    let store = TestStore::postgres().await;
+    store.ensure_partitions(at(0)).await.unwrap();
+    fill(&store, 100).await;
+    crate::tests::fixture::recorded(&store, &crate::tests::fixture::lease(&store, "n1").await, "a", &["x"])
+        .await;
+    let all = usable_indexes(&store).await;
+    assert_eq!(all.len(), 5, "{all:?}");
+    // What a crash in the midst of it leaves; one that is gone; and a writer who keeps a table for long.
+    store
+        .tamper(
+            "UPDATE pg_index SET indisvalid = FALSE WHERE indexrelid IN \
+               ('transfers_by_text'::regclass, 'audit_events_2026_12_by_text'::regclass); \
+             DROP INDEX audit_events_2026_11_by_text",
+        )
+        .await;
+    let mut writer = sqlx::PgConnection::connect(&store.url).await.unwrap();
+    sqlx::raw_sql("BEGIN; UPDATE transfers SET updated_at = updated_at").execute(&mut writer).await.unwrap();
+    // Nodes that start together wait neither for the writer nor for each other.
+    let (first, second) = tokio::join!(another(&store, true), another(&store, true));
+    fill(&store, 100).await;
+    sqlx::raw_sql("COMMIT").execute(&mut writer).await.unwrap();
+    until(async || usable_indexes(&store).await == all).await;
+    // Whoever comes second leaves what the first has made.
+    let made = oids(&store).await;
+    until(async || builders(&store).await == 0).await;
+    first.close().await;
+    second.close().await;
+    another(&store, true).await.close().await;
+    assert_eq!(oids(&store).await, made);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_indexes_can_be_switched_off_and_on_again() {
+    let store = TestStore::postgres().await;
+    fill(&store, 10).await;
+    let all = usable_indexes(&store).await;
+    let off = another(&store, false).await;
+    assert_eq!(*off.text_index(), TextIndex::Off);
+    until(async || usable_indexes(&store).await.is_empty()).await;
+    off.ensure_partitions(at(0)).await.unwrap();
+    assert!(usable_indexes(&store).await.is_empty());
+    let filter = EventFilter { text: Some("NUMBER 3".into()), ..EventFilter::default() };
+    assert_eq!(off.events(&filter, Page::first(10)).await.unwrap().rows.len(), 1);
+    off.close().await;
+    let on = another(&store, true).await;
+    until(async || usable_indexes(&store).await.len() == all.len() + 3).await;
+    on.close().await;
+}
+
+/// What is on disk of each index.
+async fn oids(store: &TestStore) -> Vec<(String, i64)> {
+    let mut connection = sqlx::PgConnection::connect(&store.url).await.unwrap();
+    sqlx::query_as(
+        "SELECT relname::text, oid::bigint FROM pg_class WHERE relname LIKE '%_by_text' ORDER BY 1",
+    )
+    .fetch_all(&mut connection)
+    .await
+    .unwrap()
+}
+
+/// Nodes that see to indexes now, or wait for their turn.
+async fn builders(store: &TestStore) -> i64 {
+    let mut connection = sqlx::PgConnection::connect(&store.url).await.unwrap();
+    sqlx::query_scalar(
+        "SELECT count(*) FROM pg_locks l JOIN pg_database d ON d.oid = l.database \
+         WHERE l.locktype = 'advisory' AND d.datname = current_database()",
+    )
+    .fetch_one(&mut connection)
+    .await
+    .unwrap()
 }
 
 both! {
@@ -98,6 +191,67 @@ both! {
         assert_eq!(found("r 2").await, 10, "2 and 20 to 29, of these the first page");
         assert_eq!(found("%").await, 0);
         assert_eq!(found("3_of").await, 0);
+    }
+
+    words_are_found_as_they_are_shown(store) {
+        let texts = ["C:\\data\\in", "no \"such\" file", "tab\there", "line\nbreak", "plain", "gr\u{fc}n/\u{1}"];
+        let made = texts.iter().enumerate().map(|(n, text)| event(n as i64).detail("said", *text));
+        let mut all: Vec<AuditEvent> = made.collect();
+        all[4].peer = Some("[fe80::1%eth\\0]:22".into());
+        store.append_events(all).await.unwrap();
+        let found = async |text: &str| {
+            let filter = EventFilter { text: Some(text.into()), ..EventFilter::default() };
+            store.events(&filter, Page::first(10)).await.unwrap().rows.len()
+        };
+        for text in texts {
+            assert_eq!(found(text).await, 1, "{text:?}");
+        }
+        for text in ["c:\\DATA", "\"such", "such\" F", "%eth\\0", "\t", "\\in"] {
+            assert_eq!(found(text).await, 1, "{text:?}");
+        }
+        for text in ["C:\\other", "no \"one\"", "C:/data", "'", "\r"] {
+            assert_eq!(found(text).await, 0, "{text:?}");
+        }
+    }
+
+    a_nul_is_in_no_row(store) {
+        fill(&store, 3).await;
+        let lease = crate::tests::fixture::lease(&store, "n1").await;
+        crate::tests::fixture::recorded(&store, &lease, "a", &["x"]).await;
+        for odd in ["\0", "n\0", "a\0b", "\0n1"] {
+            let odd = || Some(odd.to_owned());
+            let all = EventFilter::default;
+            for filter in [
+                EventFilter { kind: odd(), ..all() },
+                EventFilter { flow: odd(), ..all() },
+                EventFilter { endpoint: odd(), ..all() },
+                EventFilter { actor: odd(), ..all() },
+                EventFilter { text: odd(), ..all() },
+            ] {
+                assert!(store.events(&filter, Page::first(9)).await.unwrap().rows.is_empty(), "{filter:?}");
+            }
+            let all = TransferFilter::default;
+            for filter in [
+                TransferFilter { flow: odd(), ..all() },
+                TransferFilter { partner: odd(), ..all() },
+                TransferFilter { name_contains: odd(), ..all() },
+                TransferFilter { name_begins: odd(), ..all() },
+            ] {
+                assert!(store.transfers(&filter, Page::first(9)).await.unwrap().rows.is_empty(), "{filter:?}");
+            }
+            let all = ConnectionFilter::default;
+            for filter in [
+                ConnectionFilter { endpoint: odd(), ..all() },
+                ConnectionFilter { address: odd(), ..all() },
+            ] {
+                assert!(store.connections(&filter, Page::first(9)).await.unwrap().rows.is_empty(), "{filter:?}");
+            }
+            assert!(store.user(&odd().unwrap()).await.unwrap().is_none());
+            let by = crate::tests::fixture::node("n1");
+            let receipt = crate::tests::fixture::receipt(true);
+            let resolved = store.resolve(&odd().unwrap(), receipt, None, &by, vec![], at(0)).await.unwrap();
+            assert_eq!(resolved, crate::Resolved::Unmatched);
+        }
     }
 
     what_is_not_searched_to_its_end_is_said(store) {

@@ -1,69 +1,23 @@
 //! Rows of connections against `connection.opened` and `connection.closed`, or `connection.failed` of a dial
 //! that gave none.
 
-use super::{PAGE, Placed, RowReport, Run, Snapshot};
-use crate::either::on;
-use crate::search::{Attempted, split};
+use super::{Columns, Placed, RowReport, Run, Snapshot};
+use crate::search::{CONNECTIONS, ConnectionRow};
 use model::{EventKind, Result, Timestamp};
 use serde_json::Value;
-use sqlx::FromRow;
 use sqlx::types::Json;
 use uuid::Uuid;
 
 const TABLE: &str = "connections";
 
-#[derive(FromRow)]
-struct ConnectionRow {
-    id: Uuid,
-    node: String,
-    opened_at: Timestamp,
-    direction: Option<String>,
-    protocol: Option<String>,
-    purpose: Option<String>,
-    endpoint: Option<String>,
-    host: Option<String>,
-    remote: Option<String>,
-    local: Option<String>,
-    proxy: Option<String>,
-    security: Option<Json<Value>>,
-    lost_at: Option<Timestamp>,
-    closed_at: Option<Timestamp>,
-    bytes_in: Option<i64>,
-    bytes_out: Option<i64>,
-    duration_micros: Option<i64>,
-    requests: Option<i64>,
-    reason: Option<String>,
-    failed: Option<bool>,
-}
-
 impl Run<'_> {
     pub(super) async fn connections(&mut self, progress: &mut impl FnMut(&RowReport)) -> Result<()> {
-        let mut after = Uuid::nil();
+        let mut after = None;
         loop {
             let mut page = Snapshot::begin(self.store).await?;
-            let rows: Vec<Attempted<ConnectionRow>> = self
-                .store
-                .read("read connections", async {
-                    on!(page, c => sqlx::query_as(
-                        "SELECT id, node, opened_at, direction, protocol, purpose, endpoint, host, remote, local, \
-                         proxy, security, lost_at, closed_at, bytes_in, bytes_out, duration_micros, requests, \
-                         reason, failed FROM connections WHERE id > $1 ORDER BY id LIMIT $2",
-                    )
-                    .bind(after)
-                    .bind(PAGE)
-                    .fetch_all(c)
-                    .await)
-                })
-                .await?;
-            let at_end = (rows.len() as i64) < PAGE;
-            let last = rows.iter().rev().find_map(Attempted::id);
-            let (rows, unreadable) = split(rows, Ok);
-            for row in unreadable {
-                let id = row.id.map_or_else(|| "without an id".to_owned(), |id| id.to_string());
-                self.report.find(TABLE, id, row.error);
-            }
+            let (rows, next) = self.page(&mut page, TABLE, (CONNECTIONS, "id"), after).await?;
             let rows: Vec<ConnectionRow> =
-                rows.into_iter().filter(|row| self.within(row.opened_at)).collect();
+                rows.into_iter().filter(|row: &ConnectionRow| self.within(row.opened_at)).collect();
             let ids: Vec<Uuid> = rows.iter().map(|row| row.id).collect();
             let mut events = self.events_about(&mut page, "connection_id", &ids).await?;
             for row in rows {
@@ -71,10 +25,10 @@ impl Run<'_> {
                 self.connection(row, &events);
             }
             progress(&self.report);
-            match last {
-                Some(last) if !at_end => after = last,
-                _ => break,
+            if next.is_none() {
+                break;
             }
+            after = next;
         }
         self.find_missing(EventKind::ConnectionOpened, TABLE, |event| event.connection.into_iter().collect())
             .await?;
@@ -128,47 +82,59 @@ impl Run<'_> {
         } else if closed.is_none() || row.direction.is_some() {
             self.report.find(TABLE, &id, "it lacks the event of its opening");
         }
-        if let (None, Some(dial)) = (closed, dial) {
-            self.compare(this, "reason", text(&row.reason), dial.text("error").map(str::to_owned));
-            self.compare(this, "failed", row.failed.map(|failed| failed.to_string()), Some("true".into()));
-            let lasted = dial.detail("duration_micros").map(ToString::to_string);
-            self.compare(
-                this,
-                "duration_micros",
-                row.duration_micros.map(|micros| micros.to_string()),
-                lasted,
-            );
-            return;
-        }
-        let Some(closed) = closed else {
-            if row.closed_at.is_some() {
-                self.report.find(TABLE, &id, "it is shown as closed and lacks the event of its closing");
-            }
+        let number = |number: Option<i64>| number.map(|number| number.to_string());
+        let ended = vec![
+            ("closed_at", row.closed_at.map(micros)),
+            ("reason", text(&row.reason)),
+            ("failed", row.failed.map(|failed| failed.to_string())),
+            ("bytes_in", number(row.bytes_in)),
+            ("bytes_out", number(row.bytes_out)),
+            ("duration_micros", number(row.duration_micros)),
+            ("requests", number(row.requests)),
+        ];
+        let told = match (closed, dial) {
+            (Some(closed), _) => closed_told(closed),
+            (None, Some(dial)) => failed_told(dial),
+            (None, None) => ended.iter().map(|(column, _)| (*column, None)).collect(),
+        };
+        self.compare_with_last(this, &ended, &[told]);
+        if closed.is_none() && dial.is_none() {
             let lost = events
                 .iter()
                 .rev()
                 .find(|event| event.is(EventKind::ConnectionLost) || event.is(EventKind::ConnectionFound));
             let lost = lost.filter(|event| event.is(EventKind::ConnectionLost));
-            self.compare(
-                this,
-                "lost_at",
-                row.lost_at.map(micros),
-                lost.map(|lost| lost.event.at.to_string()),
-            );
-            return;
-        };
-        self.compare(this, "closed_at", row.closed_at.map(micros), Some(closed.event.at.to_string()));
-        self.compare(this, "reason", text(&row.reason), closed.text("reason").map(str::to_owned));
-        let number = |key: &str| closed.detail(key).map(ToString::to_string);
-        let failed = row.failed.map(|failed| failed.to_string());
-        self.compare(this, "failed", failed, number("failed"));
-        for (column, stored) in [
-            ("bytes_in", row.bytes_in),
-            ("bytes_out", row.bytes_out),
-            ("duration_micros", row.duration_micros),
-            ("requests", row.requests),
-        ] {
-            self.compare(this, column, stored.map(|stored| stored.to_string()), number(column));
+            let told = lost.map(|lost| lost.event.at.to_string());
+            self.compare(this, "lost_at", row.lost_at.map(micros), told);
         }
     }
+}
+
+/// What the event of a connection's end says of it.
+fn closed_told(closed: &Placed) -> Columns {
+    let told = |key: &str| closed.detail(key).map(ToString::to_string);
+    vec![
+        ("closed_at", Some(closed.event.at.to_string())),
+        ("reason", closed.text("reason").map(str::to_owned)),
+        ("failed", told("failed")),
+        ("bytes_in", told("bytes_in")),
+        ("bytes_out", told("bytes_out")),
+        ("duration_micros", told("duration_micros")),
+        ("requests", told("requests")),
+    ]
+}
+
+/// What the event of a dial that gave no connection says of its row.
+fn failed_told(dial: &Placed) -> Columns {
+    let lasted = dial.detail("duration_micros").and_then(Value::as_i64);
+    let nothing = || Some("0".to_owned());
+    vec![
+        ("closed_at", lasted.map(|lasted| dial.event.at.saturating_add(lasted).to_string())),
+        ("reason", dial.text("error").map(str::to_owned)),
+        ("failed", Some("true".to_owned())),
+        ("bytes_in", nothing()),
+        ("bytes_out", nothing()),
+        ("duration_micros", lasted.map(|lasted| lasted.to_string())),
+        ("requests", nothing()),
+    ]
 }

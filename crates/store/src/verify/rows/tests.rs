@@ -1,11 +1,17 @@
 use super::*;
 use crate::seal::{SealKey, TrustedKeys};
 use crate::testing::{TestStore, at, both};
-use crate::tests::fixture::{claim, claim_one, delivered, failed, lease, now, recorded_with_event, retry};
-use crate::{Journal, JournalEntry, JournalSettings, NewUser, Role};
+use crate::tests::fixture::{
+    after, claim, claim_one, delivered, failed, lease, node, now, offer, receipt, record,
+    recorded_with_event, retry, transfer,
+};
+use crate::{
+    Act, Claimed, Finish, Finished, Journal, JournalEntry, JournalSettings, NewTransfer, NewUser, NodeLease,
+    Role,
+};
 use model::{
     Actor, AuditEvent, ConnectionClosed, ConnectionFailed, ConnectionId, ConnectionOpened, Direction,
-    EventId, NodeName, PeerText, Protocol, Purpose, Secret, Security,
+    EventId, NodeName, PeerText, Protocol, Purpose, Secret, Security, TransferKind, TransferState,
 };
 use std::time::Duration;
 
@@ -25,16 +31,15 @@ async fn books(store: TestStore) -> Books {
     for (place, one) in claimed.iter().enumerate() {
         let (finish, kind) = match place {
             0 => (failed(false), EventKind::DeliveryFailed),
-            1 => (retry(now()), EventKind::DeliveryRetrying),
+            1 | 2 => (retry(now()), EventKind::DeliveryRetrying),
             _ => (delivered(), EventKind::DeliveryDelivered),
         };
-        let event = AuditEvent::new(EventId::new(Uuid::now_v7()), now(), "n1".parse().unwrap(), kind)
-            .transfer(one.transfer.id)
-            .delivery(one.delivery.id)
-            .detail("attempt", one.claim.attempt);
-        store.finish(&one.claim, finish, now(), vec![event]).await.unwrap();
+        end(&store, one, finish, kind).await;
     }
-    let _ = claim_one(&store, &lease).await;
+    // One of two attempts, the other still under way.
+    let again = claim(&store, &lease).await;
+    end(&store, &again[0], delivered(), EventKind::DeliveryDelivered).await;
+    removed_payload(&store, &claimed[6]).await;
     connections(&store).await;
     let user = |name: &str| NewUser {
         name: name.into(),
@@ -62,6 +67,30 @@ async fn books(store: TestStore) -> Books {
         .unwrap();
     store.seal_all(now(), &key).await;
     Books { store, key }
+}
+
+/// Ends an attempt, with its event.
+async fn end(store: &TestStore, one: &Claimed, finish: Finish, kind: EventKind) -> Finished {
+    let node = one.claim.node.clone();
+    // The moment is the store's to say.
+    let event = AuditEvent::new(EventId::new(Uuid::now_v7()), at(0), node, kind)
+        .transfer(one.transfer.id)
+        .delivery(one.delivery.id);
+    store.finish(&one.claim, finish, now(), vec![event]).await.unwrap()
+}
+
+/// The retention of a transfer's payload ends.
+async fn removed_payload(store: &TestStore, one: &Claimed) {
+    let payload = one.transfer.payload.id;
+    let event = AuditEvent::new(
+        EventId::new(Uuid::now_v7()),
+        at(0),
+        "n1".parse().unwrap(),
+        EventKind::PayloadRemoved,
+    );
+    let event = event.detail("payload", payload.to_string());
+    let removed = store.mark_payloads_removed(vec![(payload, event)], after(now(), 4_000_000)).await.unwrap();
+    assert_eq!(removed.len(), 1);
 }
 
 async fn connections(store: &TestStore) {
@@ -115,7 +144,28 @@ async fn connections(store: &TestStore) {
     journal.ship_pending(store, now()).await.unwrap();
 }
 
+/// Records a transfer as it is, with its event.
+async fn told(store: &TestStore, lease: &NodeLease, path: &str, new: &NewTransfer) {
+    let event =
+        AuditEvent::new(EventId::new(Uuid::now_v7()), now(), lease.node.clone(), EventKind::TransferRecorded);
+    let mut record = record(lease, offer(path), vec![new.clone()]);
+    record.transfers[0].transfer.offer = Some(record.offer.id);
+    record.events = vec![event.transfer(new.transfer.id)];
+    store.record_offer(record).await.unwrap();
+}
+
+/// The one delivery of a new transfer, claimed.
+async fn one_claimed(store: &TestStore, lease: &NodeLease, path: &str) -> Claimed {
+    told(store, lease, path, &transfer(None, &["x"])).await;
+    claim_one(store, lease).await
+}
+
 impl Books {
+    async fn agree(&self, when: &str) {
+        let report = self.verify(&RowOptions::default()).await;
+        assert!(report.holds(), "{when}: {:?}", report.findings);
+    }
+
     async fn verify(&self, options: &RowOptions) -> RowReport {
         let verify =
             VerifyOptions { trusted: TrustedKeys::of(&self.key).unwrap(), ..VerifyOptions::default() };
@@ -129,12 +179,13 @@ both! {
         let report = books.verify(&RowOptions::default()).await;
         assert!(report.holds(), "{:?}", report.findings);
         assert_eq!((report.rows["transfers"], report.rows["deliveries"], report.rows["connections"]), (4, 8, 4));
-        assert_eq!((report.rows["attempts"], report.rows["users"], report.rows["revisions"]), (9, 2, 1));
+        assert_eq!((report.rows["attempts"], report.rows["users"], report.rows["revisions"]), (10, 2, 1));
         assert_eq!((report.unsealed, report.retired), (0, 0));
         let range = RowOptions { from: Some(at(2)), to: Some(at(3)) };
         let report = books.verify(&range).await;
         assert!(report.holds(), "{:?}", report.findings);
         assert_eq!(report.rows, std::collections::BTreeMap::from([("connections", 1)]));
+        assert_eq!(report.skipped, ["users", "revisions"]);
     }
 
     rows_of_a_gateway_at_work_agree(store) {
@@ -144,12 +195,7 @@ both! {
             for n in 0..60 {
                 recorded_with_event(&books.store, &lease, &format!("w{n}"), &["x", "y"]).await;
                 for one in claim(&books.store, &lease).await {
-                    let kind = EventKind::DeliveryDelivered;
-                    let event = AuditEvent::new(EventId::new(Uuid::now_v7()), now(), "n2".parse().unwrap(), kind)
-                        .transfer(one.transfer.id)
-                        .delivery(one.delivery.id)
-                        .detail("attempt", one.claim.attempt);
-                    books.store.finish(&one.claim, delivered(), now(), vec![event]).await.unwrap();
+                    end(&books.store, &one, delivered(), EventKind::DeliveryDelivered).await;
                 }
             }
         };
@@ -169,6 +215,10 @@ both! {
         let some = |table: &str| last(table, "TRUE");
         let receipt = last("deliveries", "receipt IS NOT NULL");
         let zeros = if books.store.url.starts_with("sqlite:") { format!("x'{}'", "00".repeat(32)) } else { format!("'\\x{}'", "00".repeat(32)) };
+        let nil = if books.store.url.starts_with("sqlite:") { format!("x'{}'", "00".repeat(16)) } else { format!("'{}'", Uuid::nil()) };
+        // The delivery that was delivered by its second attempt, and the receipt of that.
+        let again = "delivery_id = (SELECT delivery_id FROM attempts WHERE number = 2 AND outcome = 'delivered')";
+        let given = "(SELECT receipt FROM attempts WHERE number = 2 AND outcome = 'delivered')";
         let tables = ["connections", "transfers", "deliveries", "attempts", "payloads", "users", "revisions"];
         for (table, sql) in [
             ("connections", format!("UPDATE connections SET remote = '203.0.113.9:22' WHERE id = {}", some("connections"))),
@@ -178,18 +228,49 @@ both! {
             ("connections", format!("UPDATE connections SET closed_at = opened_at, reason = 'x' WHERE id = {}", last("connections", "closed_at IS NULL"))),
             ("connections", "UPDATE connections SET reason = 'none of ours' WHERE reason = 'refused'".to_owned()),
             ("connections", "DELETE FROM connections WHERE reason = 'refused'".to_owned()),
+            ("connections", "UPDATE connections SET bytes_out = 7 WHERE reason = 'refused'".to_owned()),
+            ("connections", "UPDATE connections SET closed_at = NULL WHERE reason = 'refused'".to_owned()),
+            ("connections", "UPDATE connections SET bytes_in = 7 WHERE closed_at IS NULL".to_owned()),
+            ("connections", "UPDATE connections SET failed = TRUE WHERE closed_at IS NULL".to_owned()),
             ("connections", format!("DELETE FROM connections WHERE id = {}", some("connections"))),
             ("transfers", format!("UPDATE transfers SET file_name = 'other.edi' WHERE id = {}", some("transfers"))),
             ("transfers", format!("UPDATE transfers SET flow = 'other' WHERE id = {}", some("transfers"))),
             ("transfers", format!("UPDATE transfers SET state = 'cancelled' WHERE id = {}", last("transfers", "state = 'completed'"))),
             ("transfers", format!("UPDATE transfers SET state = 'completed' WHERE id = {}", last("transfers", "state = 'delivering'"))),
             ("transfers", format!("UPDATE transfers SET ended_at = created_at WHERE id = {}", last("transfers", "ended_at IS NOT NULL"))),
+            ("transfers", format!("UPDATE transfers SET ended_at = NULL WHERE id = {}", last("transfers", "ended_at IS NOT NULL"))),
+            ("transfers", format!("UPDATE transfers SET created_at = updated_at, updated_at = created_at WHERE id = {}", last("transfers", "ended_at IS NOT NULL"))),
+            ("transfers", format!("INSERT INTO transfers (id, kind, flow, payload_id, file_name, state, created_at, updated_at, metadata, retain_for, released) \
+                SELECT {nil}, kind, flow, payload_id, file_name, state, created_at, updated_at, metadata, retain_for, released FROM transfers LIMIT 1")),
+            ("connections", format!("INSERT INTO connections (id, node, process_started_at, opened_at, direction) \
+                SELECT {nil}, node, process_started_at, opened_at, direction FROM connections LIMIT 1")),
+            ("payloads", format!("UPDATE payloads SET file_name = 'other.edi' WHERE id = {}", some("payloads"))),
+            ("payloads", format!("UPDATE payloads SET media_type = 'text/plain' WHERE id = {}", some("payloads"))),
+            ("payloads", format!("UPDATE payloads SET media_type = NULL WHERE id = {}", some("payloads"))),
+            ("payloads", "UPDATE payloads SET removed_at = NULL WHERE removed_at IS NOT NULL".to_owned()),
+            ("payloads", "UPDATE payloads SET removed_at = staged_at WHERE removed_at IS NOT NULL".to_owned()),
+            ("payloads", format!("UPDATE payloads SET removed_at = staged_at WHERE id = {}", last("payloads", "removed_at IS NULL"))),
             ("payloads", format!("UPDATE payloads SET length = 6 WHERE id = {}", some("payloads"))),
             ("payloads", format!("UPDATE payloads SET sha256 = {zeros} WHERE id = {}", some("payloads"))),
             ("deliveries", format!("UPDATE deliveries SET endpoint = 'elsewhere' WHERE id = {}", some("deliveries"))),
             ("deliveries", format!("UPDATE deliveries SET state = 'delivered' WHERE id = {}", last("deliveries", "state = 'failed'"))),
             ("deliveries", format!("UPDATE deliveries SET receipt = '{{\"kind\":\"forged\"}}' WHERE id = {receipt}")),
             ("deliveries", format!("UPDATE deliveries SET receipt = NULL WHERE id = {receipt}")),
+            ("deliveries", "UPDATE deliveries SET error = '551 other' WHERE state = 'failed'".to_owned()),
+            ("deliveries", "UPDATE deliveries SET error = NULL, error_kind = NULL WHERE state = 'failed'".to_owned()),
+            ("deliveries", "UPDATE deliveries SET error_kind = 'timeout' WHERE state = 'failed'".to_owned()),
+            ("deliveries", "UPDATE deliveries SET error = 'x' WHERE state = 'sending'".to_owned()),
+            ("deliveries", format!("UPDATE deliveries SET error = 'x' WHERE id = {}", last("deliveries", "state = 'delivered'"))),
+            ("deliveries", "UPDATE deliveries SET ended_at = created_at WHERE state = 'failed'".to_owned()),
+            ("deliveries", "UPDATE deliveries SET ended_at = NULL WHERE state = 'failed'".to_owned()),
+            ("deliveries", "UPDATE deliveries SET ended_at = created_at WHERE state = 'sending'".to_owned()),
+            ("attempts", "UPDATE attempts SET error = '551 other' WHERE outcome = 'failed'".to_owned()),
+            ("attempts", "UPDATE attempts SET error_kind = NULL WHERE outcome = 'failed'".to_owned()),
+            ("attempts", "UPDATE attempts SET ended_at = started_at WHERE outcome = 'failed'".to_owned()),
+            ("attempts", "UPDATE attempts SET ended_at = NULL, outcome = NULL WHERE outcome = 'failed'".to_owned()),
+            ("attempts", format!("UPDATE attempts SET outcome = 'delivered', receipt = {given} WHERE outcome = 'retrying' AND {again}")),
+            ("attempts", format!("UPDATE attempts SET outcome = 'retrying' WHERE number = 2 AND {again}")),
+            ("attempts", format!("UPDATE attempts SET receipt = {given} WHERE outcome = 'retrying' AND {again}")),
             ("attempts", format!("UPDATE attempts SET node = 'n9' WHERE id = {}", some("attempts"))),
             ("attempts", format!("UPDATE attempts SET number = 17 WHERE id = {}", some("attempts"))),
             ("attempts", format!("DELETE FROM attempts WHERE id = {}", some("attempts"))),
@@ -198,7 +279,12 @@ both! {
             ("users", "UPDATE users SET name = 'eve' WHERE name = 'bob'".to_owned()),
             ("users", "DELETE FROM users WHERE name = 'bob'".to_owned()),
             ("revisions", "UPDATE revisions SET documents = '{\"flows\":{\"evil\":1}}'".to_owned()),
+            ("users", "UPDATE users SET changed_at = '2020-01-01T00:00:00Z' WHERE name = 'bob'".to_owned()),
+            ("users", "UPDATE users SET created_at = '2020-01-01T00:00:00Z' WHERE name = 'bob'".to_owned()),
             ("revisions", "UPDATE revisions SET number = 9".to_owned()),
+            ("revisions", "UPDATE revisions SET number = -1".to_owned()),
+            ("revisions", "UPDATE revisions SET applied_at = '2020-01-01T00:00:00Z'".to_owned()),
+            ("revisions", "UPDATE revisions SET source = '/etc/other'".to_owned()),
         ] {
             for table in tables {
                 books.store.tamper(&format!("CREATE TABLE saved_{table} AS SELECT * FROM {table}")).await;
@@ -225,6 +311,162 @@ both! {
             }
             let after = books.verify(&RowOptions::default()).await.findings;
             assert!(after.is_empty(), "{sql}, restored: {after:?}");
+        }
+    }
+
+    rows_agree_after_every_way_of_ending(store) {
+        let key = SealKey::load_or_create(&store.dir.path().join("key")).unwrap();
+        let books = Books { store, key };
+        let store = &books.store;
+        let n1 = lease(store, "n1").await;
+        let act = || Act { actor: Actor::User("ada".into()), node: node("n1"), at: now() };
+        let resolve = async |one: &Claimed, positive| {
+            store.resolve(&one.delivery.id.to_string(), receipt(positive), None, &node("n2"), vec![], now()).await.unwrap();
+        };
+        // Sent, and waiting for a receipt.
+        let waiting = async |name: &str, deadline| {
+            let one = one_claimed(store, &n1, name).await;
+            store.correlate(&one.claim, &one.delivery.id.to_string()).await.unwrap();
+            end(store, &one, Finish::Awaiting { deadline }, EventKind::DeliveryAwaiting).await;
+            one
+        };
+        let later = after(now(), 60_000);
+        let mut delivered_late = vec![];
+        for (n, answers) in [&[][..], &[true], &[false], &[true, false], &[true, true]].into_iter().enumerate() {
+            let one = waiting(&format!("receipt {n}"), later).await;
+            for positive in answers {
+                books.agree("waiting").await;
+                resolve(&one, *positive).await;
+            }
+            books.agree(&format!("answers {answers:?}")).await;
+            delivered_late.push(one);
+        }
+        store.cancel_delivery(delivered_late[0].delivery.id, &act()).await.unwrap();
+        books.agree("cancelled while waiting").await;
+        store.retry_delivery(delivered_late[2].delivery.id, &act()).await.unwrap();
+        books.agree("sent again after a receipt that says no").await;
+        let again = claim_one(store, &n1).await;
+        books.agree("under way again").await;
+        end(store, &again, failed(false), EventKind::DeliveryFailed).await;
+        books.agree("failed after that").await;
+
+        // A receipt that never came; then one that comes after all, to an attempt that was given up.
+        let one = waiting("overdue", now()).await;
+        end(store, &one, retry(later), EventKind::DeliveryRetrying).await;
+        books.agree("overdue").await;
+        resolve(&one, true).await;
+        books.agree("a late receipt").await;
+        // One that overtakes the answer.
+        let one = one_claimed(store, &n1, "overtaken").await;
+        store.correlate(&one.claim, &one.delivery.id.to_string()).await.unwrap();
+        resolve(&one, true).await;
+        end(store, &one, Finish::Awaiting { deadline: later }, EventKind::DeliveryAwaiting).await;
+        books.agree("overtaken").await;
+
+        // A node that dies, twice, and what is taken over.
+        one_claimed(store, &n1, "fenced").await;
+        let n1 = lease(store, "n1").await;
+        books.agree("interrupted").await;
+        let one = claim_one(store, &n1).await;
+        books.agree("taken over").await;
+        end(store, &one, retry(now()), EventKind::DeliveryRetrying).await;
+        books.agree("tried again").await;
+        claim_one(store, &n1).await;
+        store.release_node(&n1, now()).await.unwrap();
+        books.agree("released").await;
+        let n1 = lease(store, "n1").await;
+        let one = claim_one(store, &n1).await;
+        end(store, &one, delivered(), EventKind::DeliveryDelivered).await;
+        books.agree("delivered in the end").await;
+
+        // Time that runs out, before an attempt and after one.
+        for (n, tried) in [false, true].into_iter().enumerate() {
+            let mut new = transfer(None, &["x"]);
+            new.deliveries[0].delivery.expires_at = Some(after(now(), 30_000));
+            told(store, &n1, &format!("expires {n}"), &new).await;
+            if tried {
+                let one = claim_one(store, &n1).await;
+                end(store, &one, retry(later), EventKind::DeliveryRetrying).await;
+            }
+            assert_eq!(store.expire_due(&node("n1"), after(now(), 31_000), 10).await.unwrap().len(), 1);
+            books.agree("expired").await;
+        }
+
+        // What a person does.
+        let new = transfer(None, &["x", "y"]);
+        let id = new.transfer.id;
+        told(store, &n1, "by hand", &new).await;
+        store.hold_transfer(id, &act()).await.unwrap();
+        books.agree("held").await;
+        store.release_transfer(id, &act()).await.unwrap();
+        let claimed = claim(store, &n1).await;
+        end(store, &claimed[0], failed(false), EventKind::DeliveryFailed).await;
+        store.cancel_transfer(id, &act()).await.unwrap();
+        books.agree("cancelled beside one under way").await;
+        end(store, &claimed[1], delivered(), EventKind::DeliveryDelivered).await;
+        books.agree("ended after it was cancelled").await;
+
+        // What came with the answer, and the end of what is kept.
+        let one = one_claimed(store, &n1, "replied").await;
+        let mut reply = transfer(None, &[]);
+        (reply.transfer.kind, reply.transfer.state, reply.transfer.parent) = (TransferKind::Reply, TransferState::Held, Some(one.transfer.id));
+        let event = |kind, of| AuditEvent::new(EventId::new(Uuid::now_v7()), now(), node("n1"), kind).transfer(of);
+        let events = vec![
+            event(EventKind::DeliveryDelivered, one.transfer.id).delivery(one.delivery.id),
+            event(EventKind::TransferHeld, reply.transfer.id),
+        ];
+        let finish = Finish::Delivered { receipt: receipt(true), evidence: None, replies: vec![reply] };
+        store.finish(&one.claim, finish, now(), events).await.unwrap();
+        books.agree("replied").await;
+        removed_payload(store, &one).await;
+        books.agree("payload removed").await;
+
+        // What this version cannot read is put off.
+        let new = transfer(None, &["x"]);
+        told(store, &n1, "unreadable", &new).await;
+        store.tamper("UPDATE transfers SET kind = 'riddle' WHERE state = 'delivering'").await;
+        assert!(claim(store, &n1).await.is_empty());
+        store.tamper("UPDATE transfers SET kind = 'payload' WHERE kind = 'riddle'").await;
+        books.agree("put off").await;
+    }
+
+    users_and_revisions_have_their_last_event_whatever_was_removed(store) {
+        let books = books(store).await;
+        let n1 = node("n1");
+        let days = |n| now() + chrono::TimeDelta::days(n);
+        // The month goes in which they were made, and later that in which their record was carried over.
+        for at in [days(70), days(140)] {
+            let months = books.store.remove_audit_before(at, at, &n1, &books.key, Uuid::now_v7).await.unwrap();
+            assert!(months.iter().any(|month| month.kept.is_none() && month.events > 0), "{months:?}");
+            books.store.seal_all(at, &books.key).await;
+            let report = books.verify(&RowOptions::default()).await;
+            assert!(report.holds(), "{:?}", report.findings);
+            assert_eq!((report.rows["users"], report.rows["revisions"]), (2, 1));
+        }
+        let event = AuditEvent::new(EventId::new(Uuid::now_v7()), days(141), n1.clone(), EventKind::UserChanged);
+        let change = crate::UserChange { role: Some(Role::Operator), ..crate::UserChange::default() };
+        books.store.change_user("ada", change, days(141), vec![event]).await.unwrap();
+        let event = AuditEvent::new(EventId::new(Uuid::now_v7()), days(141), n1.clone(), EventKind::UserChanged);
+        books.store.remove_user("bob", vec![event]).await.unwrap();
+        books.store.seal_all(days(141), &books.key).await;
+        let at = days(210);
+        books.store.remove_audit_before(at, at, &n1, &books.key, Uuid::now_v7).await.unwrap();
+        let report = books.verify(&RowOptions::default()).await;
+        assert!(report.holds(), "{:?}", report.findings);
+        for (table, sql) in [
+            ("users", "UPDATE users SET role = 'admin' WHERE name = 'ada'"),
+            ("users", "UPDATE users SET role = 'operator' WHERE name = 'ada'"),
+            ("users", "INSERT INTO users SELECT 'bob', password_hash, role, disabled, created_at, changed_at FROM users"),
+            ("users", "DELETE FROM users WHERE name = 'bob'"),
+            ("revisions", "UPDATE revisions SET author = 'user:eve'"),
+            ("revisions", "UPDATE revisions SET author = 'system'"),
+            ("revisions", "INSERT INTO revisions SELECT 2, applied_at, author, source, digest, documents FROM revisions"),
+        ] {
+            books.store.tamper(sql).await;
+            let findings = books.verify(&RowOptions::default()).await.findings;
+            let restores = sql.contains("'operator'") || sql.contains("'system'") || sql.starts_with("DELETE");
+            let named = findings.iter().any(|finding| matches!(finding, Finding::Row { table: named, .. } if *named == table));
+            assert_eq!(named, !restores, "{sql}: {findings:?}");
         }
     }
 

@@ -1,9 +1,10 @@
 //! Rows of transfers, with their payloads, deliveries, attempts and receipts, against the events of their
 //! way.
 
-use super::{PAGE, Placed, RowReport, Run, Snapshot};
+use super::{Columns, Placed, RowReport, Run, Snapshot};
+use crate::delivery::precise;
 use crate::either::on;
-use crate::search::{Attempted, split};
+use crate::search::Attempted;
 use model::{
     DeliveryState, EventKind, Lifecycle as _, PeerText, Result, Sha256, Timestamp, TransferState,
     canonical_json,
@@ -11,13 +12,19 @@ use model::{
 use serde_json::Value;
 use sqlx::types::Json;
 use sqlx::{FromRow, QueryBuilder};
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use uuid::Uuid;
 
 const TRANSFERS: &str = "transfers";
 const PAYLOADS: &str = "payloads";
 const DELIVERIES: &str = "deliveries";
 const ATTEMPTS: &str = "attempts";
+const RECEIPT: &str = "the digest of its receipt";
+
+/// Transfers with their payloads.
+const SELECT: &str = "SELECT t.id, t.kind, t.flow, t.parent_id, t.partner, t.payload_id, t.file_name, t.state, \
+     t.created_at, t.ended_at, p.length, p.sha256, p.media_type, p.file_name AS payload_name, p.removed_at \
+     FROM transfers t LEFT JOIN payloads p ON p.id = t.payload_id WHERE TRUE";
 
 #[derive(FromRow)]
 struct TransferRow {
@@ -33,6 +40,9 @@ struct TransferRow {
     ended_at: Option<Timestamp>,
     length: Option<i64>,
     sha256: Option<Vec<u8>>,
+    media_type: Option<String>,
+    payload_name: Option<String>,
+    removed_at: Option<Timestamp>,
 }
 
 #[derive(FromRow)]
@@ -44,6 +54,9 @@ struct DeliveryRow {
     file_name: String,
     state: String,
     receipt: Option<Json<Value>>,
+    error: Option<String>,
+    error_kind: Option<String>,
+    ended_at: Option<Timestamp>,
 }
 
 #[derive(FromRow)]
@@ -52,7 +65,10 @@ struct AttemptRow {
     number: i64,
     node: String,
     started_at: Timestamp,
+    ended_at: Option<Timestamp>,
     outcome: Option<String>,
+    error: Option<String>,
+    error_kind: Option<String>,
     receipt: Option<Json<Value>>,
 }
 
@@ -80,6 +96,51 @@ fn delivery_state(event: &Placed) -> Option<DeliveryState> {
     })
 }
 
+/// What an event says of its delivery's state.
+fn state_told(event: &Placed) -> Columns {
+    let state = delivery_state(event);
+    let ended = state.filter(|state| state.is_final()).map(|_| event.event.at.to_string());
+    vec![
+        ("state", state.map(|state| state.as_str().to_owned())),
+        ("ended_at", ended),
+        (RECEIPT, event.text("receipt_digest").map(str::to_owned)),
+    ]
+}
+
+/// What an event says of its delivery's last error: one that begins an attempt, or tells that it was cut
+/// off, leaves that as it was.
+fn error_told(event: &Placed) -> Option<Columns> {
+    let leaves = event.is(EventKind::DeliveryAttempted) || event.is(EventKind::DeliveryInterrupted);
+    delivery_state(event)
+        .filter(|_| !leaves)
+        .map(|_| error_columns(event.text("error"), event.text("error_kind")))
+}
+
+fn error_columns(error: Option<&str>, kind: Option<&str>) -> Columns {
+    vec![("error", error.map(str::to_owned)), ("error_kind", kind.map(str::to_owned))]
+}
+
+/// What an event of an attempt says of it.
+fn attempt_told(event: &Placed) -> Columns {
+    let outcome = match EventKind::parse(&event.event.kind) {
+        Some(EventKind::DeliveryAttempted) => None,
+        Some(EventKind::DeliveryInterrupted) => Some("interrupted"),
+        _ => delivery_state(event).map(DeliveryState::as_str),
+    };
+    let goes_on = outcome.is_none() || event.is(EventKind::DeliveryAwaiting);
+    let mut told = vec![
+        ("outcome", outcome.map(str::to_owned)),
+        ("ended_at", (!goes_on).then(|| event.event.at.to_string())),
+        (RECEIPT, event.text("receipt_digest").map(str::to_owned)),
+    ];
+    told.extend(error_columns(event.text("error"), event.text("error_kind")));
+    told
+}
+
+fn micros(at: Option<Timestamp>) -> Option<String> {
+    at.map(|at| at.timestamp_micros().to_string())
+}
+
 /// Whether an event left its transfer in this state; `None` when it says nothing of it.
 fn leaves(event: &Placed, state: &str) -> Option<bool> {
     let under_way = || TransferState::parse(state).is_some_and(|state| !state.is_final());
@@ -105,32 +166,12 @@ fn lasts<'e>(events: &[&'e Placed], says: impl Fn(&Placed) -> bool) -> Vec<&'e P
 
 impl Run<'_> {
     pub(super) async fn transfers(&mut self, progress: &mut impl FnMut(&RowReport)) -> Result<()> {
-        let mut after = Uuid::nil();
+        let mut after = None;
         loop {
             let mut page = Snapshot::begin(self.store).await?;
-            let rows: Vec<Attempted<TransferRow>> = self
-                .store
-                .read("read transfers", async {
-                    on!(page, c => sqlx::query_as(
-                        "SELECT t.id, t.kind, t.flow, t.parent_id, t.partner, t.payload_id, t.file_name, t.state, \
-                         t.created_at, t.ended_at, p.length, p.sha256 \
-                         FROM transfers t LEFT JOIN payloads p ON p.id = t.payload_id \
-                         WHERE t.id > $1 ORDER BY t.id LIMIT $2",
-                    )
-                    .bind(after)
-                    .bind(PAGE)
-                    .fetch_all(c)
-                    .await)
-                })
-                .await?;
-            let at_end = (rows.len() as i64) < PAGE;
-            let last = rows.iter().rev().find_map(Attempted::id);
-            let (rows, unreadable) = split(rows, Ok);
-            for row in unreadable {
-                let id = row.id.map_or_else(|| "without an id".to_owned(), |id| id.to_string());
-                self.report.find(TRANSFERS, id, row.error);
-            }
-            let rows: Vec<TransferRow> = rows.into_iter().filter(|row| self.within(row.created_at)).collect();
+            let (rows, next) = self.page(&mut page, TRANSFERS, (SELECT, "t.id"), after).await?;
+            let rows: Vec<TransferRow> =
+                rows.into_iter().filter(|row: &TransferRow| self.within(row.created_at)).collect();
             let ids: Vec<Uuid> = rows.iter().map(|row| row.id).collect();
             let events = self.events_about(&mut page, "transfer_id", &ids).await?;
             let (deliveries, attempts) = self.deliveries_of(&mut page, &ids).await?;
@@ -140,10 +181,10 @@ impl Run<'_> {
                 self.transfer(row, events, own, &attempts);
             }
             progress(&self.report);
-            match last {
-                Some(last) if !at_end => after = last,
-                _ => break,
+            if next.is_none() {
+                break;
             }
+            after = next;
         }
         // A reply begins its way held, and its event is the only one that holds a payload.
         for kind in [EventKind::TransferRecorded, EventKind::TransferHeld] {
@@ -178,8 +219,8 @@ impl Run<'_> {
         let rows: Vec<Attempted<DeliveryRow>> = self
             .select_of(
                 page,
-                "SELECT id, transfer_id, destination, endpoint, file_name, state, receipt FROM deliveries \
-                 WHERE transfer_id IN (",
+                "SELECT id, transfer_id, destination, endpoint, file_name, state, receipt, error, error_kind, ended_at \
+                 FROM deliveries WHERE transfer_id IN (",
                 transfers,
             )
             .await?;
@@ -189,8 +230,8 @@ impl Run<'_> {
         let rows: Vec<Attempted<AttemptRow>> = self
                           .select_of(
                 page,
-                "SELECT a.id, a.delivery_id, a.number, a.node, a.started_at, a.outcome, a.receipt FROM attempts a \
-                 JOIN deliveries d ON d.id = a.delivery_id WHERE d.transfer_id IN (",
+                "SELECT a.id, a.delivery_id, a.number, a.node, a.started_at, a.ended_at, a.outcome, a.error, a.error_kind, \
+                 a.receipt FROM attempts a JOIN deliveries d ON d.id = a.delivery_id WHERE d.transfer_id IN (",
                 transfers,
             )
             .await?;
@@ -198,15 +239,6 @@ impl Run<'_> {
             by_delivery.entry(row.delivery_id).or_insert_with(Vec::new).push(row);
         }
         Ok((by_transfer, by_delivery))
-    }
-
-    fn readable<R>(&mut self, table: &'static str, rows: Vec<Attempted<R>>) -> Vec<R> {
-        let (rows, unreadable) = split(rows, Ok);
-        for row in unreadable {
-            let id = row.id.map_or_else(|| "without an id".to_owned(), |id| id.to_string());
-            self.report.find(table, id, row.error);
-        }
-        rows
     }
 
     async fn select_of<R>(&self, page: &mut Snapshot, sql: &'static str, ids: &[Uuid]) -> Result<Vec<R>>
@@ -258,17 +290,9 @@ impl Run<'_> {
         self.compare(this, "payload", Some(row.payload_id.to_string()), told("payload"));
         let file_name = PeerText::from(row.file_name.as_str()).as_str().to_owned();
         self.compare(this, "file_name", Some(file_name), told("file_name"));
-        let payload = row.payload_id.to_string();
+        self.compare(this, "created_at", Some(precise(row.created_at)), told("created_at"));
         if row.length.is_some() {
-            self.count(PAYLOADS);
-            let payload = (PAYLOADS, payload.as_str());
-            let bytes = made.detail("bytes").map(ToString::to_string);
-            self.compare(payload, "length", row.length.map(|length| length.to_string()), bytes);
-            let stored = row.sha256.as_deref().map(|hash| match <[u8; 32]>::try_from(hash) {
-                Ok(hash) => Sha256(hash).to_string(),
-                Err(_) => format!("{} bytes", hash.len()),
-            });
-            self.compare(payload, "sha256", stored, told("sha256"));
+            self.payload(row, made, events);
         }
         let all: Vec<&Placed> = events.iter().collect();
         let ends = lasts(&all, |event| leaves(event, &row.state).is_some());
@@ -280,13 +304,39 @@ impl Run<'_> {
                 format!("its state is {:?}, and its last event is {last}", row.state),
             );
         }
-        if let Some(ended) = row.ended_at {
-            let at = ended.timestamp_micros();
-            if !ends.iter().any(|event| event.event.at == at) {
-                self.report.find(TRANSFERS, &id, "ended_at is not the time of the event that ended it");
-            }
-        }
+        let is_final = TransferState::parse(&row.state).is_some_and(TransferState::is_final);
+        let ended: Vec<Columns> = ends
+            .iter()
+            .map(|event| vec![("ended_at", is_final.then(|| event.event.at.to_string()))])
+            .collect();
+        self.compare_with_last(this, &vec![("ended_at", micros(row.ended_at))], &ended);
         self.deliveries(made, events, deliveries, attempts);
+    }
+
+    fn payload(&mut self, row: &TransferRow, made: &Placed, events: &[Placed]) {
+        self.count(PAYLOADS);
+        let id = row.payload_id.to_string();
+        let this = (PAYLOADS, id.as_str());
+        let told = |key: &str| made.text(key).map(str::to_owned);
+        let safe =
+            |text: &Option<String>| text.as_deref().map(|text| PeerText::from(text).as_str().to_owned());
+        let bytes = made.detail("bytes").map(ToString::to_string);
+        self.compare(this, "length", row.length.map(|length| length.to_string()), bytes);
+        let stored = row.sha256.as_deref().map(|hash| match <[u8; 32]>::try_from(hash) {
+            Ok(hash) => Sha256(hash).to_string(),
+            Err(_) => format!("{} bytes", hash.len()),
+        });
+        self.compare(this, "sha256", stored, told("sha256"));
+        self.compare(this, "file_name", safe(&row.payload_name), told("file_name"));
+        self.compare(this, "media_type", safe(&row.media_type), told("media_type"));
+        let removed = events
+            .iter()
+            .find(|event| event.is(EventKind::PayloadRemoved) && event.text("payload") == Some(id.as_str()));
+        let may_be_retired = row.removed_at.is_some_and(|at| at >= row.created_at && self.is_retired(at));
+        if removed.is_some() || !may_be_retired {
+            let told = removed.map(|event| event.event.at.to_string());
+            self.compare(this, "removed_at", micros(row.removed_at), told);
+        }
     }
 
     fn deliveries(
@@ -313,28 +363,25 @@ impl Run<'_> {
             self.compare(this, "file_name", Some(file_name), text("file_name"));
             let own: Vec<&Placed> =
                 events.iter().filter(|event| event.event.delivery == Some(row.id)).collect();
-            let ends = lasts(&own, |event| delivery_state(event).is_some());
-            let state = DeliveryState::parse(&row.state);
-            let agrees = if ends.is_empty() {
-                state == Some(DeliveryState::Pending)
-            } else {
-                ends.iter().any(|event| delivery_state(event) == state)
-            };
-            if !agrees {
-                let last = ends.last().map_or("none", |event| event.event.kind.as_str());
-                let what = format!("its state is {:?}, and its last event is {last}", row.state);
-                self.report.find(DELIVERIES, &id, what);
+            let mut told: Vec<Columns> =
+                lasts(&own, |event| delivery_state(event).is_some()).into_iter().map(state_told).collect();
+            if told.is_empty() {
+                let begun = Some(DeliveryState::Pending.as_str().to_owned());
+                told.push(vec![("state", begun), ("ended_at", None), (RECEIPT, None)]);
             }
-            let stored = receipt_of(row.receipt.as_ref());
-            let is_told = ends.iter().any(|event| event.text("receipt_digest") == stored.as_deref());
-            let is_none_yet = ends.is_empty() && stored.is_none();
-            if !is_told && !is_none_yet {
-                let what = match stored {
-                    None => "its receipt is missing",
-                    Some(_) => "its receipt is not the one that its event tells of",
-                };
-                self.report.find(DELIVERIES, &id, what);
+            let stored = vec![
+                ("state", Some(row.state.clone())),
+                ("ended_at", micros(row.ended_at)),
+                (RECEIPT, receipt_of(row.receipt.as_ref())),
+            ];
+            self.compare_with_last(this, &stored, &told);
+            let mut told: Vec<Columns> =
+                lasts(&own, |event| error_told(event).is_some()).into_iter().filter_map(error_told).collect();
+            if told.is_empty() {
+                told.push(error_columns(None, None));
             }
+            let stored = error_columns(row.error.as_deref(), row.error_kind.as_deref());
+            self.compare_with_last(this, &stored, &told);
             self.attempts(row.id, &own, attempts.get(&row.id).map(Vec::as_slice).unwrap_or_default());
         }
     }
@@ -343,13 +390,6 @@ impl Run<'_> {
         let number = |event: &Placed| event.detail("attempt").and_then(Value::as_i64);
         let begun: Vec<&&Placed> =
             events.iter().filter(|event| event.is(EventKind::DeliveryAttempted)).collect();
-        let mut outcomes: BTreeSet<&str> =
-            events.iter().filter_map(|event| delivery_state(event)).map(DeliveryState::as_str).collect();
-        if events.iter().any(|event| event.is(EventKind::DeliveryInterrupted)) {
-            outcomes.insert("interrupted");
-        }
-        let receipts: BTreeSet<&str> =
-            events.iter().filter_map(|event| event.text("receipt_digest")).collect();
         for row in rows {
             self.count(ATTEMPTS);
             let name = format!("{delivery} number {}", row.number);
@@ -361,16 +401,15 @@ impl Run<'_> {
             self.compare(this, "node", Some(row.node.clone()), Some(event.event.node.clone()));
             let started = row.started_at.timestamp_micros().to_string();
             self.compare(this, "started_at", Some(started), Some(event.event.at.to_string()));
-            if let Some(outcome) = &row.outcome
-                && !outcomes.contains(outcome.as_str())
-            {
-                self.report.find(ATTEMPTS, &name, format!("no event tells of its outcome {outcome:?}"));
-            }
-            if let Some(receipt) = receipt_of(row.receipt.as_ref())
-                && !receipts.contains(receipt.as_str())
-            {
-                self.report.find(ATTEMPTS, &name, "its receipt is not one that an event tells of");
-            }
+            let says = |event: &Placed| number(event) == Some(row.number) && delivery_state(event).is_some();
+            let told: Vec<Columns> = lasts(events, says).into_iter().map(attempt_told).collect();
+            let mut stored = vec![
+                ("outcome", row.outcome.clone()),
+                ("ended_at", micros(row.ended_at)),
+                (RECEIPT, receipt_of(row.receipt.as_ref())),
+            ];
+            stored.extend(error_columns(row.error.as_deref(), row.error_kind.as_deref()));
+            self.compare_with_last(this, &stored, &told);
         }
         for event in begun {
             if !rows.iter().any(|row| Some(row.number) == number(event)) {

@@ -189,7 +189,7 @@ pub(crate) async fn verify(settings: &Settings, wanted: Verify, output: Output) 
             "timestamps": stamps.json(), "torn_lines": copied.torn, "more_torn_lines": copied.more_torn,
             "more_findings": report.more_findings + stamps.more_findings + rows.as_ref().map_or(0, |rows| rows.more_findings),
             "rows": rows.as_ref().map(|rows| json!({
-                "compared": rows.rows, "unsealed": rows.unsealed, "retired": rows.retired,
+                "compared": rows.rows, "unsealed": rows.unsealed, "retired": rows.retired, "skipped": rows.skipped,
             })),
             "newest": report.newest.map(|(number, digest)| json!({ "seal": number, "digest": digest.to_string() })),
         }))?,
@@ -221,6 +221,12 @@ pub(crate) async fn verify(settings: &Settings, wanted: Verify, output: Output) 
                     rows.unsealed,
                     rows.retired
                 ))?;
+                if !rows.skipped.is_empty() {
+                    write::line(format_args!(
+                        "not compared: {}, which belong to no span of time; leave out --from and --to",
+                        rows.skipped.join(" and ")
+                    ))?;
+                }
             }
             if let Some(line) = stamps.line() {
                 write::line(line)?;
