@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use suites::{Gateway, GatewayBuilder};
 
 /// Every point that a file passes between two folders.
-pub const POINTS: [&str; 14] = [
+pub const POINTS: [&str; 15] = [
     "stage.begin",
     "stage.copied",
     "stage.sealed",
@@ -21,6 +21,7 @@ pub const POINTS: [&str; 14] = [
     "settle.before",
     "settle.after",
     "deliver.claimed",
+    "deliver.noting",
     "deliver.noted",
     "deliver.before_act",
     "deliver.sent",

@@ -92,6 +92,7 @@ impl ClaimLog {
 #[async_trait]
 impl DeliveryLog for ClaimLog {
     async fn note(&self, key: &str, value: Value) -> Result<()> {
+        crash::point("deliver.noting");
         let answer = self.noting(self.store.note(&self.claim, key, value).await)?;
         crash::point("deliver.noted");
         held(answer, &self.claim)

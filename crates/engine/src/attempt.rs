@@ -52,6 +52,7 @@ impl Shared {
                 .with("file_name", &claimed.delivery.file_name)
                 .advice("change the destination's file_name template"));
         }
+        let (policy, _) = self.policy(&claimed.transfer, &claimed.delivery.destination);
         let deliver = Deliver {
             claim: claimed.claim.clone(),
             payload: Arc::new(StagedBytes {
@@ -64,6 +65,7 @@ impl Shared {
             partner: claimed.transfer.partner.clone(),
             notes: claimed.notes.clone(),
             interrupted: claimed.interrupted,
+            is_last: policy.is_last(claimed.failures.saturating_add(1)),
             log: Arc::new(ClaimLog {
                 store: self.store.clone(),
                 lease: Arc::clone(&self.lease),

@@ -151,6 +151,13 @@ async fn a_write_that_is_given_up_leaves_nothing() {
     upload.write(Bytes::from_static(b"whole")).await.unwrap();
     assert_eq!(upload.finish().await.unwrap().size, Some(5));
     assert_eq!(there(), 1);
+    // Another node has written under the name meanwhile.
+    let mut upload = ground.folder.begin_new_write(&"c".into(), None).await.unwrap().unwrap();
+    upload.write(Bytes::from_static(b"half")).await.unwrap();
+    let theirs = ground.folder.begin_write(&"c".into(), None).await.unwrap();
+    theirs.finish().await.unwrap();
+    upload.abort().await;
+    assert!(ground.at("in/c").exists());
 }
 
 #[tokio::test]

@@ -48,6 +48,7 @@ async fn attempt(script: &Arc<ScriptedFolder>, log: &Arc<MemoryLog>, number: u32
         partner: None,
         notes: log.notes(),
         interrupted: number > 1,
+        is_last: false,
         log: Arc::clone(log) as Arc<dyn DeliveryLog>,
     };
     FolderDestination::new(folder, options, services).unwrap().deliver(deliver).await

@@ -14,7 +14,9 @@ use async_trait::async_trait;
 use futures::stream::BoxStream;
 use model::{Error, ErrorKind, RemotePath, Result, Retry};
 use std::sync::Arc;
-use transport::folder::{Entry, EntryKind, FileReader, Folder, FolderCapabilities, Published, Upload};
+use transport::folder::{
+    Entry, EntryKind, FileReader, Folder, FolderCapabilities, Published, RENAME_REFUSED, Upload,
+};
 
 /// A folder over pooled connections.
 pub(crate) struct SftpFolder {
@@ -71,7 +73,11 @@ async fn rename_without_replacing(
         // "Failure" can be anything; what lies there now tells which.
         Err(fault) if fault.is_vague() => {
             if matches!(look(client, to).await, Ok(Look::There(_))) {
-                return Ok(Renamed::Exists);
+                return Ok(match look(client, from).await {
+                    // It was done all the same.
+                    Ok(Look::Missing(_)) => Renamed::Unknown(fault),
+                    _ => Renamed::Exists,
+                });
             }
             let fault = refine(client, fault, from).await;
             Err(refine(client, fault, &to.parent().unwrap_or_default()).await)
@@ -180,11 +186,13 @@ impl Folder for SftpFolder {
             Err(fault) => {
                 let error = fault.error("give a file its name", lease.target(), Some(name));
                 let error = error.with("temporary", temporary);
-                let refused = matches!(error.kind(), ErrorKind::PermissionDenied | ErrorKind::Unsupported);
-                Err(if refused {
-                    error.advice("the server lets this user write and not rename: ask its operator for the right, or set temporary_name = false on the endpoint")
-                } else {
-                    error
+                Err(match error.kind() {
+                    // Servers answer so to a right that is not given, more often than to a full disk.
+                    ErrorKind::Rejected => error.advice(format!(
+                        "{RENAME_REFUSED}; if others may rename there, look for a full disk or quota"
+                    )),
+                    ErrorKind::PermissionDenied | ErrorKind::Unsupported => error.advice(RENAME_REFUSED),
+                    _ => error,
                 })
             }
         }

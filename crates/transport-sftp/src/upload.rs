@@ -135,7 +135,7 @@ impl Upload for SftpUpload {
 
     async fn finish(mut self: Box<Self>) -> Result<Written> {
         self.settle(0).await?;
-        let Self { handle, lease, path, permissions, .. } = *self;
+        let Self { handle, lease, path, permissions, position, .. } = *self;
         let failed = |operation, fault: Fault| fault.error(operation, lease.target(), Some(&path));
         let client = lease.client();
         if let Some(mode) = permissions
@@ -168,12 +168,14 @@ impl Upload for SftpUpload {
             Err(fault) => return Err(failed(LEARN, fault)),
         };
         let before = before.and_then(|attributes| attributes.size);
-        let evidence = match (after, before) {
-            (Some(_), _) => Evidence::Size,
-            (None, Some(_)) => Evidence::SizeBeforeClose,
-            (None, None) => Evidence::Acknowledged,
+        let (size, evidence) = match (after, before) {
+            (Some(after), _) => (Some(after), Evidence::Size),
+            (None, Some(before)) if before == position => (Some(before), Evidence::SizeBeforeClose),
+            // Servers that write behind tell the size of an open file late. The server took every byte.
+            (None, Some(before)) => (None, Evidence::AcknowledgedAgainst(before)),
+            (None, None) => (None, Evidence::Acknowledged),
         };
-        Ok(Written { size: after.or(before), evidence, gone })
+        Ok(Written { size, evidence, gone })
     }
 
     async fn abort(self: Box<Self>) {

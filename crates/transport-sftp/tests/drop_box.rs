@@ -8,8 +8,8 @@ use model::{Claim, ConnectionId, DeliveryId, ErrorKind, Receipt, Result, Retry};
 use std::sync::Arc;
 use support::{Build, World, noise, partner};
 use testkit::fake::{BytesPayload, MemoryLog};
-use testkit::sftp::{Op, SftpServer, Switch};
-use transport::{Deliver, DeliveryLog, Sent, Transport};
+use testkit::sftp::{Op, SftpServer, Switch, Told};
+use transport::{Deliver, DeliveryLog, Probe, Sent, Transport};
 use uuid::Uuid;
 
 struct Scene {
@@ -34,6 +34,10 @@ impl Scene {
     }
 
     async fn attempt(&self, endpoint: Build, attempt: u32) -> Result<Receipt> {
+        self.attempt_of(endpoint, attempt, false).await
+    }
+
+    async fn attempt_of(&self, endpoint: Build, attempt: u32, is_last: bool) -> Result<Receipt> {
         let services = self.world.services.clone();
         let node = services.node.clone();
         let destination = self.world.transport.destination(endpoint.done(), services).unwrap();
@@ -44,7 +48,8 @@ impl Scene {
             flow: "flow".into(),
             partner: None,
             notes: self.log.notes(),
-            interrupted: attempt > 1,
+            interrupted: false,
+            is_last,
             log: Arc::clone(&self.log) as Arc<dyn DeliveryLog>,
         });
         match sent.await? {
@@ -55,6 +60,11 @@ impl Scene {
             }
             other => panic!("{other:?}"),
         }
+    }
+
+    async fn probe(&self, endpoint: Build) -> Probe {
+        let services = self.world.services.clone();
+        self.world.transport.destination(endpoint.done(), services).unwrap().probe().await
     }
 
     fn is_recorded(&self, connection: ConnectionId) -> bool {
@@ -89,6 +99,57 @@ async fn where_nobody_may_look_the_open_file_or_its_acknowledgement_is_evidence(
     assert_eq!(verified_by(&scene.attempt(scene.endpoint(), 1).await.unwrap()), "size after closing");
 }
 
+/// A size that is told late keeps nothing from being delivered once every write was acknowledged.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_size_that_is_told_late_is_a_remark() {
+    let late = |place| Switch::SizeIs(place, 0);
+    let hidden = Switch::Status(Op::Stat, 3, "no");
+    for direct in ["true", "false"] {
+        for (switches, remark) in [
+            // The look after closing tells the right size, or what is read there is whole, or nobody may look.
+            (vec![late(Told::FSTAT)], "size after closing"),
+            (vec![late(Told::EVERYWHERE)], "end read after closing; the place states 0 bytes"),
+            (
+                vec![late(Told::FSTAT), hidden.clone()],
+                "acknowledged writes; the place told another size, 0 bytes",
+            ),
+            (
+                vec![Switch::SizeOff(Told::FSTAT, 7), hidden.clone()],
+                "acknowledged writes; the place told another size, 300008 bytes",
+            ),
+        ] {
+            let scene = Scene::new(&switches);
+            let receipt = scene.attempt(scene.endpoint().set("temporary_name", direct), 1).await.unwrap();
+            assert_eq!(verified_by(&receipt), remark, "{direct} {switches:?}");
+            assert_eq!(scene.server.get("out/a.edi").unwrap(), scene.content);
+            assert_eq!((scene.server.names("out").len(), scene.uploads()), (1, 1));
+        }
+        // The look sets out with the request to close: it comes too early, and nobody may read.
+        let scene = Scene::new(&[Switch::Status(Op::OpenRead, 3, "no")]);
+        scene.server.switch_times("out/*", 1, late(Told::STAT));
+        let receipt = scene.attempt(scene.endpoint().set("temporary_name", direct), 1).await;
+        // Without a temporary name the first look is the one that finds the name free: it tells no size.
+        assert_eq!((verified_by(&receipt.unwrap()), scene.uploads()), ("size after closing", 1));
+    }
+    // Taken as soon as it is closed: it was delivered under its own name, and is not sent again under a temporary one.
+    for stat in [None, Some(Switch::MissingIs(4, "Failure")), Some(Switch::MissingIs(3, "no"))] {
+        let scene = || {
+            let scene = Scene::new(&[Switch::MovedWhenWritten("taken/a.edi"), late(Told::FSTAT)]);
+            stat.iter().for_each(|switch| scene.server.switch("out/*", switch.clone()));
+            scene
+        };
+        let direct = scene();
+        let receipt = direct.attempt(direct.endpoint().set("temporary_name", "false"), 1).await.unwrap();
+        assert_eq!(verified_by(&receipt), "acknowledged writes; the place told another size, 0 bytes");
+        assert_eq!(direct.server.get("taken/a.edi").unwrap(), direct.content);
+        let temporary = scene();
+        let error = temporary.attempt(temporary.endpoint(), 1).await.unwrap_err();
+        assert_eq!(error.retry(), Retry::Permanent, "{stat:?} {error}");
+        assert!(error.to_string().contains("temporary_name = false"), "{error}");
+        assert_eq!(temporary.uploads(), 1);
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_file_taken_under_its_temporary_name_is_not_sent_again_and_the_error_says_what_helps() {
     for further in [None, Some(Switch::Status(Op::Stat, 3, "no")), Some(Switch::MissingIs(4, "Failure"))] {
@@ -120,15 +181,60 @@ async fn without_temporary_names_a_drop_box_has_the_file_under_its_own() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn where_renaming_is_refused_nothing_stays_and_the_error_says_what_helps() {
-    for code in [3, 8] {
-        let scene = Scene::new(&[Switch::Status(Op::Rename, code, "no")]);
-        let error = scene.attempt(scene.endpoint(), 1).await.unwrap_err();
-        assert_eq!(error.retry(), Retry::Permanent, "{error}");
+    let answers = [
+        (3, "no"),
+        (8, ""),
+        (5, "Bad message"),
+        (4, "Failure"),
+        (4, ""),
+        (4, "Permission denied"),
+        (4, "Operation not supported"),
+        (99, "?"),
+    ];
+    for (code, words) in answers {
+        for op in [Op::Rename, Op::PosixRename] {
+            for hides in [false, true] {
+                let scene = Scene::new(&[Switch::Status(op, code, words)]);
+                if hides {
+                    scene.server.switch("out/*", Switch::Status(Op::Stat, 3, "no"));
+                }
+                let (op, case) = (op, format!("{code} {words} {op:?} {hides}"));
+                scene.server.greeting(|greeting| greeting.extensions = vec!["posix-rename@openssh.com"]);
+                let renaming =
+                    || scene.endpoint().set("overwrite", if op == Op::Rename { "refuse" } else { "replace" });
+                let error = scene.attempt(renaming(), 1).await.unwrap_err();
+                assert!(error.to_string().contains("temporary_name = false"), "{case}: {error}");
+                // An answer that may have any reason is worth another try, of the bytes that are there.
+                if error.retry() != Retry::Permanent {
+                    assert_eq!(
+                        (error.retry(), scene.server.names("out").len()),
+                        (Retry::Transient, 1),
+                        "{case}"
+                    );
+                    let error = scene.attempt_of(renaming(), 2, true).await.unwrap_err();
+                    assert!(error.to_string().contains("temporary_name = false"), "{case}: {error}");
+                }
+                assert_eq!((scene.server.names("out").len(), scene.uploads()), (0, 1), "{case}");
+                let receipt = scene.attempt(renaming().set("temporary_name", "false"), 3).await.unwrap();
+                assert_eq!(receipt.summary, "out/a.edi", "{case}");
+                assert_eq!(scene.server.get("out/a.edi").unwrap(), scene.content, "{case}");
+                assert_eq!(scene.server.names("out"), ["a.edi"], "{case}");
+            }
+        }
+        let scene = Scene::new(&[Switch::Status(Op::Rename, code, words)]);
+        let probe = scene.probe(scene.endpoint()).await;
+        let error = probe.steps.last().unwrap().result.as_ref().unwrap_err();
         assert!(error.to_string().contains("temporary_name = false"), "{error}");
-        assert!(scene.server.names("out").is_empty(), "{:?}", scene.server.names("out"));
-        let receipt = scene.attempt(scene.endpoint().set("temporary_name", "false"), 2).await.unwrap();
-        assert_eq!(verified_by(&receipt), "size after closing");
-        assert_eq!(scene.server.get("out/a.edi").unwrap(), scene.content);
+        assert!(scene.server.names("out").is_empty());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rename_that_is_done_and_answered_as_failed_is_done() {
+    for code in [4, 99] {
+        let scene = Scene::new(&[Switch::StatusAfter(Op::Rename, code, "Failure")]);
+        scene.attempt(scene.endpoint(), 1).await.unwrap();
+        assert_eq!(scene.server.names("out"), ["a.edi"]);
     }
 }
 
@@ -170,8 +276,50 @@ async fn what_was_cut_off_is_found_out_without_temporary_names() {
     assert_eq!((verified_by(&receipt), scene.uploads()), ("size after closing", 2));
     assert_eq!(scene.server.get("out/a.edi").unwrap(), scene.content);
 
+    // Cut off while it was made, before or after: the empty file there is ours.
+    for cut in [Switch::CutAfter(Op::OpenWrite), Switch::CutBefore(Op::OpenWrite)] {
+        for overwrite in ["refuse", "rename", "replace"] {
+            for (further, length) in [(None, 300_001), (Some(Switch::NoSize(Told::STAT)), 5), (None, 0)] {
+                let scene = Scene { content: noise(length), ..Scene::new(&[]) };
+                further.iter().for_each(|switch| scene.server.switch("out/*", switch.clone()));
+                let direct = || scene.endpoint().set("temporary_name", "false").set("overwrite", overwrite);
+                scene.server.switch_times("out/*", 1, cut.clone());
+                assert_ne!(scene.attempt(direct(), 1).await.unwrap_err().retry(), Retry::Permanent);
+                scene.attempt(direct(), 2).await.unwrap();
+                assert_eq!(scene.server.names("out"), ["a.edi"], "{cut:?} {overwrite}");
+                assert_eq!(scene.server.get("out/a.edi").unwrap(), scene.content, "{cut:?} {overwrite}");
+            }
+        }
+    }
+    // What somebody else put there meanwhile is not ours, nor what was there before.
+    for (before, meanwhile) in [(None, Some(b"theirs")), (Some(b"theirs"), None)] {
+        let scene = Scene::new(&[]);
+        let direct = || scene.endpoint().set("temporary_name", "false");
+        before.iter().for_each(|content| scene.server.put("out/a.edi", *content));
+        if before.is_none() {
+            scene.server.switch_times("out/*", 1, Switch::CutBefore(Op::OpenWrite));
+        }
+        scene.attempt(direct(), 1).await.unwrap_err();
+        meanwhile.iter().for_each(|content| scene.server.put("out/a.edi", *content));
+        let error = scene.attempt(direct(), 2).await.unwrap_err();
+        assert_eq!((error.kind(), error.retry()), (ErrorKind::AlreadyExists, Retry::Permanent), "{error}");
+        assert_eq!(scene.server.get("out/a.edi").unwrap(), b"theirs");
+    }
+    // Where nobody may look, nothing is written over; the error says what to look for.
+    let scene = Scene::new(&[Switch::Status(Op::Stat, 3, "no")]);
+    let direct = || scene.endpoint().set("temporary_name", "false");
+    scene.server.switch_times("out/*", 1, Switch::CutAfter(Op::OpenWrite));
+    scene.attempt(direct(), 1).await.unwrap_err();
+    let error = scene.attempt(direct(), 2).await.unwrap_err();
+    assert!(error.to_string().contains("overwrite"), "{error}");
+
     // Cut off while closing: it was whole, so it was delivered, taken or not, shown or not.
-    for switch in [None, Some(Switch::GoneWhenWritten), Some(Switch::Status(Op::Stat, 3, "no"))] {
+    for switch in [
+        None,
+        Some(Switch::GoneWhenWritten),
+        Some(Switch::Status(Op::Stat, 3, "no")),
+        Some(Switch::SizeIs(Told::EVERYWHERE, 0)),
+    ] {
         let scene = Scene::new(&[]);
         let direct = || scene.endpoint().set("temporary_name", "false");
         scene.server.switch_times("out/*", 1, Switch::CutAfter(Op::CloseWrite));
@@ -198,9 +346,11 @@ async fn a_rename_whose_answer_was_lost_is_found_out_where_nobody_may_look() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_test_gives_nothing_to_a_drop_box() {
     let scene = Scene::new(&[Switch::GoneWhenWritten]);
-    let endpoint = scene.endpoint().set("temporary_name", "false").done();
-    let probe =
-        scene.world.transport.destination(endpoint, scene.world.services.clone()).unwrap().probe().await;
+    let probe = scene.probe(scene.endpoint().set("temporary_name", "false")).await;
     assert!(probe.passed(), "{probe:?}");
     assert_eq!(scene.uploads(), 0);
+    // With temporary names it finds out that they do not do here.
+    let probe = scene.probe(scene.endpoint()).await;
+    let error = probe.steps.last().unwrap().result.as_ref().unwrap_err();
+    assert!(error.to_string().contains("temporary_name = false"), "{error}");
 }

@@ -23,6 +23,8 @@ pub struct Deliver {
     pub notes: BTreeMap<String, Value>,
     /// Whether an earlier attempt was cut off, so that its effect is not known.
     pub interrupted: bool,
+    /// Whether no further attempt follows by itself if this one fails: what surely had no effect is taken back then.
+    pub is_last: bool,
     /// Durable state of this delivery.
     pub log: Arc<dyn DeliveryLog>,
 }

@@ -10,6 +10,9 @@ mod walk;
 /// from it takes them with its own.
 pub const READER_BUFFERS: usize = 256 * 1024;
 
+/// What a person can do where files can be written and are refused their names.
+pub const RENAME_REFUSED: &str = "the place lets this user write and not rename: ask its operator for the right, or set temporary_name = false on the endpoint";
+
 pub use destination::{FolderDestination, Overwrite, PUBLISHING, WRITING, WriteOptions};
 pub use names::{NAME_LIMIT, check_affix, parse_directory};
 pub use source::{CAUSE, FolderSource, FolderSourceOptions, GONE, READ_BYTES, check_poll};
@@ -17,6 +20,7 @@ pub use source::{CAUSE, FolderSource, FolderSourceOptions, GONE, READ_BYTES, che
 use async_trait::async_trait;
 use futures::stream::BoxStream;
 use model::{ConnectionId, RemotePath, Result, Timestamp};
+use std::borrow::Cow;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -252,18 +256,27 @@ pub enum Evidence {
     Size,
     /// Its size, told before it was closed: afterwards nobody may look, or it was taken.
     SizeBeforeClose,
+    /// Its end, read after it was closed; the place states this size, which is wrong.
+    End(u64),
     /// The acknowledgement of every write: nobody may look at all.
     Acknowledged,
+    /// The acknowledgement of every write. The place told this size, which is another, before the file was closed or as
+    /// it was; afterwards nobody may look, or it was taken. Places that count late do so.
+    AcknowledgedAgainst(u64),
 }
 
 impl Evidence {
     /// The words of a receipt.
     #[must_use]
-    pub fn words(self) -> &'static str {
+    pub fn words(self) -> Cow<'static, str> {
         match self {
-            Self::Size => "size after closing",
-            Self::SizeBeforeClose => "size before closing",
-            Self::Acknowledged => "acknowledged writes; the place shows no sizes",
+            Self::Size => "size after closing".into(),
+            Self::SizeBeforeClose => "size before closing".into(),
+            Self::End(stated) => format!("end read after closing; the place states {stated} bytes").into(),
+            Self::Acknowledged => "acknowledged writes; the place shows no sizes".into(),
+            Self::AcknowledgedAgainst(told) => {
+                format!("acknowledged writes; the place told another size, {told} bytes").into()
+            }
         }
     }
 }

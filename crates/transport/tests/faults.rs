@@ -20,7 +20,8 @@ use testkit::fake::{
     Act, BytesPayload, Fault, Known, MemoryFolder, MemoryLog, PublishAnswer, ScriptedFolder, services,
 };
 use transport::folder::{
-    Folder, FolderCapabilities, FolderDestination, FolderSource, FolderSourceOptions, Overwrite, WriteOptions,
+    Folder, FolderCapabilities, FolderDestination, FolderSource, FolderSourceOptions, Overwrite, WRITING,
+    WriteOptions,
 };
 use transport::{Deliver, DeliveryLog, Destination, Discovery, FoundOffer, Sent, Settled, Source};
 use uuid::Uuid;
@@ -39,13 +40,14 @@ struct Play {
     log: Arc<MemoryLog>,
     random: SeededRandom,
     overwrite: Overwrite,
+    temporary_name: bool,
     /// Whether the partner takes files as soon as they appear.
     quick: bool,
     fetched: usize,
 }
 
 impl Play {
-    fn new(seed: u64) -> Self {
+    fn new(seed: u64, temporary_name: bool) -> Self {
         let random = SeededRandom::new(seed);
         let memory = MemoryFolder::new();
         memory.put("out/.keep", *b"");
@@ -57,6 +59,7 @@ impl Play {
             quick: random.below(2) == 0,
             random,
             overwrite,
+            temporary_name,
             fetched: 0,
         }
     }
@@ -65,7 +68,7 @@ impl Play {
     fn trouble(&self) {
         for _ in 0..self.random.below(4) {
             let fault = [Fault::CUT, Fault::LOST][self.random.below(2)];
-            match self.random.below(9) {
+            match self.random.below(10) {
                 0 => self.script.fail(Act::BeginWrite, fault),
                 1 => self.script.fail(Act::Write, fault),
                 2 => self.script.fail(Act::Finish, fault),
@@ -75,13 +78,18 @@ impl Play {
                 5 => self.script.fail(Act::Publish, Fault::CUT),
                 6 => self.script.publish_answer(PublishAnswer::UnknownDone),
                 7 => self.script.publish_answer(PublishAnswer::UnknownNotDone),
+                8 => self.script.lose_answer(Act::BeginWrite, Fault::LOST),
                 _ => self.log.lose_claim_after_note(),
             }
         }
     }
 
     async fn attempt(&self, number: u32) -> Result<Sent> {
-        let options = WriteOptions { overwrite: self.overwrite, ..WriteOptions::new("place", "out".into()) };
+        let options = WriteOptions {
+            overwrite: self.overwrite,
+            temporary_name: self.temporary_name,
+            ..WriteOptions::new("place", "out".into())
+        };
         let folder = Arc::clone(&self.script) as Arc<dyn Folder>;
         let services = services(Arc::new(Interlude::default()));
         let node = services.node.clone();
@@ -99,18 +107,25 @@ impl Play {
             partner: None,
             notes: self.log.notes(),
             interrupted: number > 1,
+            // Whether anybody tries again by hand makes no difference to what arrives.
+            is_last: self.random.below(2) == 0,
             log: Arc::clone(&self.log) as Arc<dyn DeliveryLog>,
         };
         destination.deliver(deliver).await
     }
 
-    /// What the partner finds; every file that does not begin with a dot is whole.
+    /// What the partner finds; every file that does not begin with a dot is whole. Without temporary names the partner
+    /// takes files when they are closed, which follows their note.
     async fn fetch(&mut self) {
         for path in self.memory.files() {
             if path.starts_with("out/.") {
                 continue;
             }
             let content = self.memory.get(path.as_str()).unwrap();
+            let is_closed = || self.log.notes().get(WRITING).is_some_and(|note| note["whole"] == true);
+            if !self.temporary_name && !is_closed() {
+                continue;
+            }
             assert_eq!(&*content, CONTENT, "{path} is whole");
             self.fetched += 1;
             self.memory.remove(&path.as_str().into()).await.unwrap();
@@ -118,11 +133,10 @@ impl Play {
     }
 }
 
-#[tokio::test]
-async fn a_payload_arrives_once_whatever_is_cut_off() {
+async fn arrives_once(temporary_name: bool) {
     let mut attempts = 0;
     for seed in 0..RUNS {
-        let mut play = Play::new(seed);
+        let mut play = Play::new(seed, temporary_name);
         let mut delivered = false;
         for number in 1..=TROUBLED + 40 {
             if number <= TROUBLED {
@@ -145,8 +159,21 @@ async fn a_payload_arrives_once_whatever_is_cut_off() {
         play.fetch().await;
         assert!(delivered, "seed {seed}: not delivered in the end");
         assert_eq!(play.fetched, 1, "seed {seed}: times it arrived");
+        if !temporary_name {
+            assert_eq!(play.memory.files(), ["out/.keep"], "seed {seed}: what is left");
+        }
     }
     assert!(attempts > RUNS * 2, "the faults do hit: {attempts} attempts");
+}
+
+#[tokio::test]
+async fn a_payload_arrives_once_whatever_is_cut_off() {
+    arrives_once(true).await;
+}
+
+#[tokio::test]
+async fn without_temporary_names_a_payload_arrives_once_whatever_is_cut_off() {
+    arrives_once(false).await;
 }
 
 const NEWER: &[u8] = b"a newer file, longer than the first";

@@ -170,12 +170,18 @@ impl Default for RetryPolicy {
 }
 
 impl RetryPolicy {
+    /// Whether no attempt follows by itself after this number of failed ones.
+    #[must_use]
+    pub fn is_last(&self, failures: u32) -> bool {
+        failures >= self.attempts
+    }
+
     /// The wait after a number of failed attempts (from 1), or `None` when there is no further one.
     /// `jitter` from 0 to 1 spreads it over the upper half, so that files that failed together do not
     /// return together.
     #[must_use]
     pub fn wait_after(&self, failures: u32, jitter: f64) -> Option<Duration> {
-        if failures >= self.attempts {
+        if self.is_last(failures) {
             return None;
         }
         let doubled =

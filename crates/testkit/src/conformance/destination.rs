@@ -64,7 +64,8 @@ pub(super) async fn a_taken_name_is_refused_and_nothing_destroyed(place: Place) 
     scene.put("a.edi", b"the partner has not fetched it yet").await;
     let error = scene.send(1).await.unwrap_err();
     assert_eq!((error.kind(), error.retry()), (ErrorKind::AlreadyExists, Retry::Permanent));
-    assert!(error.to_string().contains("a.edi"), "{error}");
+    let said = error.to_string();
+    assert!(said.contains("a.edi") && said.contains("set overwrite on the endpoint"), "{said}");
     assert_eq!(scene.names().await, ["a.edi"]);
     let content = scene.content(&scene.path("a.edi")).await.unwrap();
     assert_eq!(content, b"the partner has not fetched it yet");

@@ -181,6 +181,7 @@ impl Scene {
             partner: None,
             notes: self.log.notes(),
             interrupted: attempt > 1,
+            is_last: false,
             log: Arc::clone(&self.log) as Arc<dyn DeliveryLog>,
         };
         destination.deliver(deliver).await

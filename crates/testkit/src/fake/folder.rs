@@ -118,7 +118,8 @@ impl ScriptedFolder {
         locked(&self.steps).push_back(Step::Fail(act, fault));
     }
 
-    /// Does the next `rename`, `remove` or `make_directory`, but loses its answer.
+    /// Does the next `rename`, `remove`, `make_directory` or `begin_write`, but loses its answer. A file that was begun
+    /// lies there empty.
     pub fn lose_answer(&self, act: Act, fault: Fault) {
         locked(&self.steps).push_back(Step::Lose(act, fault));
     }
@@ -271,6 +272,7 @@ impl Folder for ScriptedFolder {
     async fn begin_write(&self, path: &RemotePath, length: Option<u64>) -> Result<Box<dyn Upload>> {
         self.scripted(Act::BeginWrite, path).await?;
         let inner = self.inner.begin_write(path, length).await?;
+        self.answered(Act::BeginWrite, Ok(()))?;
         let upload =
             ScriptedUpload { folder: self.itself(), inner, path: path.clone(), last: None, cut: false };
         Ok(Box::new(upload))

@@ -287,6 +287,11 @@ impl Upload for MemoryUpload {
         Ok(())
     }
 
+    async fn flush(&mut self) -> Result<()> {
+        locked(&self.folder.state).write(parts(&self.path), self.bytes.as_slice().into());
+        Ok(())
+    }
+
     async fn finish(self: Box<Self>) -> Result<Written> {
         let length = self.bytes.len() as u64;
         locked(&self.folder.state).write(parts(&self.path), self.bytes.into());

@@ -70,6 +70,7 @@ fn deliver(attempt: u32, log: &Arc<MemoryLog>) -> Deliver {
         partner: None,
         notes: log.notes(),
         interrupted: false,
+        is_last: false,
         log: Arc::clone(log) as Arc<dyn transport::DeliveryLog>,
     }
 }

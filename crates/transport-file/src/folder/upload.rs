@@ -1,7 +1,7 @@
 //! A file being written.
 
 use super::blocking;
-use crate::place::{Spot, failed, os};
+use crate::place::{Spot, failed, os, stat_at};
 use async_trait::async_trait;
 use model::{ConnectionId, Error, ErrorKind, RemotePath, Result};
 use rustix::fs::{AtFlags, Mode, OFlags};
@@ -11,10 +11,12 @@ use std::io::Write;
 use std::sync::Arc;
 use transport::folder::{Upload, Written};
 
-/// A temporary file, open for writing. Dropped before it is finished, as when its node has lost its lease, it goes:
-/// its name is this attempt's alone, and the attempt that follows may have looked for it already.
+/// A file, open for writing. Dropped before it is finished, as when its node has lost its lease, it goes: the attempt
+/// that follows may have looked for it already. Where another file has the name by then, that one stays.
 pub(super) struct LocalUpload {
     spot: Arc<Spot>,
+    /// Device and inode of the file.
+    id: (u64, u64),
     path: RemotePath,
     /// `None` only while a write is under way, or after one was cut off.
     file: Option<File>,
@@ -45,7 +47,8 @@ impl LocalUpload {
     fn open(spot: Spot, path: &RemotePath) -> std::result::Result<Self, Errno> {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let opened = rustix::fs::openat(&spot.directory, os(&spot.name), flags, Mode::from_raw_mode(0o666))?;
-        Ok(Self { spot: Arc::new(spot), path: path.clone(), file: Some(opened.into()), is_done: false })
+        let id = file_id(&rustix::fs::fstat(&opened)?);
+        Ok(Self { spot: Arc::new(spot), id, path: path.clone(), file: Some(opened.into()), is_done: false })
     }
 
     fn take(&mut self) -> Result<File> {
@@ -53,6 +56,17 @@ impl LocalUpload {
             Error::transient(ErrorKind::Internal, "go on with a write that was cut off")
                 .with("path", &self.path)
         })
+    }
+}
+
+fn file_id(stat: &rustix::fs::Stat) -> (u64, u64) {
+    (stat.st_dev, stat.st_ino)
+}
+
+/// Removes an unfinished file as far as possible; the next attempt removes what is left.
+fn remove(spot: &Spot, id: (u64, u64)) {
+    if stat_at(spot).is_ok_and(|stat| file_id(&stat) == id) {
+        let _ = rustix::fs::unlinkat(&spot.directory, os(&spot.name), AtFlags::empty());
     }
 }
 
@@ -102,10 +116,9 @@ impl Upload for LocalUpload {
     async fn abort(mut self: Box<Self>) {
         drop(self.file.take());
         self.is_done = true;
-        let spot = Arc::clone(&self.spot);
-        // As far as possible; the next attempt removes what is left.
+        let (spot, id) = (Arc::clone(&self.spot), self.id);
         let _ = blocking(move || {
-            let _ = rustix::fs::unlinkat(&spot.directory, os(&spot.name), AtFlags::empty());
+            remove(&spot, id);
             Ok(())
         })
         .await;
@@ -117,11 +130,8 @@ impl Drop for LocalUpload {
         if self.is_done {
             return;
         }
-        let spot = Arc::clone(&self.spot);
-        let remove = move || {
-            // As far as possible, as for `abort`.
-            let _ = rustix::fs::unlinkat(&spot.directory, os(&spot.name), AtFlags::empty());
-        };
+        let (spot, id) = (Arc::clone(&self.spot), self.id);
+        let remove = move || remove(&spot, id);
         match tokio::runtime::Handle::try_current() {
             Ok(runtime) => drop(runtime.spawn_blocking(remove)),
             Err(_) => remove(),

@@ -16,7 +16,7 @@ use bytes::Bytes;
 pub use direct::WRITING;
 use model::{Error, ErrorKind, RemotePath, Result};
 pub use publish::PUBLISHING;
-use publish::{Look, Publishing};
+use publish::{Look, Publishing, with_advice};
 use std::sync::Arc;
 
 /// What happens when the name is taken already.
@@ -246,12 +246,17 @@ impl Destination for FolderDestination {
                 None => format!("{temporary}: {}", written.evidence.words()),
             })
             .await;
-        if wrote.is_none() {
+        let Some(written) = wrote else {
             // Whatever came of it must not stay; that it cannot be removed either was said already.
             let _ = self.folder.remove(&temporary).await;
             return probe;
-        }
-        let publish = self.folder.publish(&temporary, &name, false);
+        };
+        let publish = async {
+            if written.gone {
+                return Err(self.gone(&temporary, &name));
+            }
+            self.folder.publish(&temporary, &name, false).await.map_err(with_advice)
+        };
         if self.timed(&mut probe, "publish", publish, |how| format!("{name}: {how:?}")).await.is_none() {
             let _ = self.folder.remove(&temporary).await;
             return probe;

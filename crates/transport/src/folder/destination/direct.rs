@@ -1,13 +1,14 @@
 //! Writing a file under its own name at once: for places that take files as soon as they are closed, or refuse to rename.
 //!
-//! Two notes tell a later attempt what to think of what lies there. After the file was made: it is ours, and may be
+//! Three notes tell a later attempt what to think of what lies there. Before the file is made, where a look says that the
+//! name is free: an empty file of that name is ours, whose making was cut off. After it was made: it is ours, and may be
 //! partial; it is written anew. After the place acknowledged its last byte, and before it is closed: it is whole, and if
 //! it is gone it was taken.
 
-use super::publish::{is_not_shown, noted_connection, written_over};
+use super::publish::{TAKEN, is_not_shown, noted_connection, written_over};
 use super::write::{CHUNK, copy};
 use super::{FolderDestination, Overwrite, names};
-use crate::folder::{Evidence, Upload};
+use crate::folder::{Entry, Evidence, Upload};
 use crate::{Deliver, Sent};
 use model::{ConnectionId, Error, ErrorKind, Receipt, ReceiptKind, RemotePath, Result, Retry};
 use serde_json::{Map, Value, json};
@@ -15,9 +16,14 @@ use serde_json::{Map, Value, json};
 /// The key of the note about a file that is written under its own name; null when there is none.
 pub const WRITING: &str = "writing";
 
+/// What to do where a name seems taken, and what has it is not shown.
+const MAYBE_OURS: &str = "an attempt that was cut off may have left an empty file of that name, which the place does not show: have it removed if it is empty, or set overwrite on the endpoint to replace or rename";
+
 /// A file that is being written.
 struct Writing {
     name: RemotePath,
+    /// Whether it is known to be made: what lies there is ours, whatever its size.
+    made: bool,
     /// Whether the place acknowledged its last byte.
     whole: bool,
     evidence: Evidence,
@@ -25,41 +31,60 @@ struct Writing {
     connection: Option<ConnectionId>,
 }
 
+/// Whether it is not known if the place did what it was asked.
+fn is_unanswered(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::Unreachable | ErrorKind::Timeout | ErrorKind::Protocol)
+}
+
+/// Removes a file that is not whole. Not where another node may hold the delivery by now: it writes under this very name.
+async fn discard(delivery: &Deliver, upload: Box<dyn Upload>) {
+    if delivery.log.may_act().is_ok() {
+        upload.abort().await;
+    }
+}
+
+/// What became of a file that an earlier attempt noted.
+enum Became {
+    /// It was delivered.
+    Delivered(Writing),
+    /// It lies there and is ours: it is written anew.
+    Ours(RemotePath),
+    /// It is not there, or no longer ours.
+    Nothing,
+    /// The place shows nothing. An empty file of the name may be there, and be ours.
+    Unknown,
+}
+
 impl FolderDestination {
     /// Writes the payload under its name, and finds out first what an earlier attempt did.
     pub(super) async fn deliver_direct(&self, delivery: &Deliver, path: RemotePath) -> Result<Sent> {
-        let ours = match self.noted_writing(delivery) {
-            Some(earlier) => match self.folder.stat(&earlier.name).await {
-                Ok(entry)
-                    if earlier.whole && entry.size.is_none_or(|size| size == delivery.payload.length()) =>
-                {
-                    return Ok(self.written(delivery, &Writing { evidence: Evidence::Size, ..earlier }));
-                }
-                Ok(_) if earlier.whole => None,
-                Ok(_) => Some(earlier.name),
-                Err(error)
-                    if earlier.whole && (error.kind() == ErrorKind::NotFound || is_not_shown(&error)) =>
-                {
-                    return Ok(self.written(delivery, &earlier));
-                }
-                Err(error) if error.kind() == ErrorKind::NotFound => None,
-                Err(error) if is_not_shown(&error) => Some(earlier.name),
-                Err(error) => return Err(error.retry_as(Retry::Ambiguous)),
-            },
-            None => None,
+        let became = match self.noted_writing(delivery) {
+            Some(earlier) => self.what_became_of(delivery, earlier).await?,
+            None => Became::Nothing,
         };
-        delivery.log.may_act()?;
+        if let Became::Delivered(writing) = became {
+            return Ok(self.written(delivery, &writing));
+        }
         let length = delivery.payload.length();
         let _lease = self.services.budget.take(2 * CHUNK + delivery.payload.reader_buffers()).await;
         let reader = delivery.payload.open(0..length).await?;
-        let (name, mut upload) = match ours {
-            Some(name) => (name.clone(), self.begin(&name, &name, Some(length)).await?),
-            None => self.begin_named(&path, length).await?,
+        delivery.log.may_act()?;
+        let (name, mut upload) = match became {
+            Became::Ours(name) => (name.clone(), self.begin(&name, &name, Some(length)).await?),
+            Became::Unknown => {
+                let begun = self.begin_named(delivery, &path, length).await;
+                begun.map_err(|error| match error.kind() {
+                    ErrorKind::AlreadyExists | ErrorKind::Rejected => error.advice(MAYBE_OURS),
+                    _ => error,
+                })?
+            }
+            _ => self.begin_named(delivery, &path, length).await?,
         };
         let connection = upload.connection();
-        let mut writing = Writing { name, whole: false, evidence: Evidence::Acknowledged, connection };
+        let evidence = Evidence::Acknowledged;
+        let mut writing = Writing { name, made: true, whole: false, evidence, connection };
         if let Err(error) = self.note_writing(delivery, &writing).await {
-            upload.abort().await;
+            discard(delivery, upload).await;
             return Err(error);
         }
         let copied = async {
@@ -92,37 +117,68 @@ impl FolderDestination {
             let _ = upload.finish().await;
             return Err(error);
         }
-        match upload.finish().await {
+        let finished = match upload.finish().await {
+            Ok(finished) => self.confirmed(&writing.name, length, finished).await,
+            // Whether it was closed is not known; that it is whole is noted.
+            Err(error) if is_unanswered(&error) => return Err(error.retry_as(Retry::Ambiguous)),
+            Err(error) => Err(error),
+        };
+        match finished {
             Ok(finished) => {
-                if let Some(size) = finished.size.filter(|size| *size != length)
-                    && !self.ends_at(&writing.name, length).await
-                {
-                    writing.whole = false;
-                    self.note_writing(delivery, &writing).await?;
-                    return Err(written_over(connection, self.not_whole(&writing.name, length, size)));
-                }
                 writing.evidence = finished.evidence;
                 Ok(self.written(delivery, &writing))
-            }
-            // Whether it was closed is not known; that it is whole is noted.
-            Err(error)
-                if matches!(
-                    error.kind(),
-                    ErrorKind::Unreachable | ErrorKind::Timeout | ErrorKind::Protocol
-                ) =>
-            {
-                Err(error.retry_as(Retry::Ambiguous))
             }
             Err(error) => {
                 writing.whole = false;
                 self.note_writing(delivery, &writing).await?;
-                Err(error)
+                Err(written_over(connection, error))
             }
         }
     }
 
+    /// Finds out what became of a file that an earlier attempt was writing.
+    async fn what_became_of(&self, delivery: &Deliver, earlier: Writing) -> Result<Became> {
+        let length = delivery.payload.length();
+        let found = match self.folder.stat(&earlier.name).await {
+            Err(error) if error.kind() != ErrorKind::NotFound && !is_not_shown(&error) => {
+                return Err(error.retry_as(Retry::Ambiguous));
+            }
+            found => found,
+        };
+        if earlier.whole {
+            return Ok(match found {
+                Ok(entry) if entry.size.is_none_or(|size| size == length) => {
+                    Became::Delivered(Writing { evidence: Evidence::Size, ..earlier })
+                }
+                Ok(entry) if self.ends_at(&earlier.name, length).await => {
+                    let evidence = entry.size.map_or(Evidence::Size, Evidence::End);
+                    Became::Delivered(Writing { evidence, ..earlier })
+                }
+                Ok(_) => Became::Nothing,
+                Err(_) => Became::Delivered(earlier),
+            });
+        }
+        Ok(match found {
+            Ok(_) if earlier.made => Became::Ours(earlier.name),
+            Ok(Entry { size: Some(0), .. }) => Became::Ours(earlier.name),
+            Ok(Entry { size: None, .. }) if self.ends_at(&earlier.name, 0).await => {
+                Became::Ours(earlier.name)
+            }
+            // Somebody else's, who came between the look and the making.
+            Ok(_) => Became::Nothing,
+            Err(error) if error.kind() == ErrorKind::NotFound => Became::Nothing,
+            Err(_) if earlier.made => Became::Ours(earlier.name),
+            Err(_) => Became::Unknown,
+        })
+    }
+
     /// Begins the file under its name, or one with a number, as `overwrite` says.
-    async fn begin_named(&self, path: &RemotePath, length: u64) -> Result<(RemotePath, Box<dyn Upload>)> {
+    async fn begin_named(
+        &self,
+        delivery: &Deliver,
+        path: &RemotePath,
+        length: u64,
+    ) -> Result<(RemotePath, Box<dyn Upload>)> {
         let most = match self.options.overwrite {
             Overwrite::Replace => {
                 return Ok((path.clone(), self.begin(path, path, Some(length)).await?));
@@ -133,26 +189,61 @@ impl FolderDestination {
         for number in 1..=most {
             let name =
                 path.with_file_name(&names::numbered(path.file_name(), number, self.options.name_limit));
-            let begun = match self.folder.begin_new_write(&name, Some(length)).await {
-                Err(error) if error.kind() == ErrorKind::NotFound => {
-                    self.make_way(path, error).await?;
-                    self.folder.begin_new_write(&name, Some(length)).await?
-                }
-                other => other?,
-            };
-            if let Some(upload) = begun {
+            if let Some(upload) = self.begin_new(delivery, path, &name, length).await? {
                 return Ok((name, upload));
             }
         }
         Err(Error::permanent(ErrorKind::AlreadyExists, "write a file under its name")
             .with("endpoint", &self.options.endpoint)
             .with("path", path)
-            .advice("a file of that name lies there; fetch it, or set overwrite on the endpoint to replace or rename"))
+            .advice(TAKEN))
+    }
+
+    /// Begins the file under a name that must be free; `None` when it is taken. Noted first, where a look says that it
+    /// is free: when the answer is lost, the empty file there is known to be ours.
+    async fn begin_new(
+        &self,
+        delivery: &Deliver,
+        path: &RemotePath,
+        name: &RemotePath,
+        length: u64,
+    ) -> Result<Option<Box<dyn Upload>>> {
+        let is_free = match self.folder.stat(name).await {
+            Ok(_) => return Ok(None),
+            Err(error) if error.kind() == ErrorKind::NotFound => true,
+            Err(error) if is_not_shown(&error) => false,
+            Err(error) => return Err(error),
+        };
+        if is_free {
+            let (name, evidence) = (name.clone(), Evidence::Acknowledged);
+            let opening = Writing { name, made: false, whole: false, evidence, connection: None };
+            self.note_writing(delivery, &opening).await?;
+            delivery.log.may_act()?;
+        }
+        let begun = async {
+            match self.folder.begin_new_write(name, Some(length)).await {
+                Err(error) if error.kind() == ErrorKind::NotFound => {
+                    self.make_way(path, error).await?;
+                    self.folder.begin_new_write(name, Some(length)).await
+                }
+                other => other,
+            }
+        };
+        let begun = begun.await;
+        let is_made = match &begun {
+            Ok(upload) => upload.is_some(),
+            Err(error) => is_unanswered(error),
+        };
+        if is_free && !is_made {
+            // Nothing of ours lies there: what appears under the name later is somebody else's.
+            delivery.log.note(WRITING, Value::Null).await?;
+        }
+        begun
     }
 
     /// Gives a file up that is not whole. What cannot be removed now is written anew by the next attempt.
     async fn give_up(&self, delivery: &Deliver, upload: Box<dyn Upload>, writing: &Writing) {
-        upload.abort().await;
+        discard(delivery, upload).await;
         let is_gone =
             matches!(self.folder.stat(&writing.name).await, Err(e) if e.kind() == ErrorKind::NotFound);
         if is_gone && let Err(error) = delivery.log.note(WRITING, Value::Null).await {
@@ -163,6 +254,7 @@ impl FolderDestination {
     async fn note_writing(&self, delivery: &Deliver, writing: &Writing) -> Result<()> {
         let note = json!({
             "name": writing.name.to_text(),
+            "made": writing.made,
             "whole": writing.whole,
             "address": self.options.address,
             "directory": self.options.directory.to_text(),
@@ -177,8 +269,9 @@ impl FolderDestination {
         let here = note.get("address")?.as_str()? == self.options.address
             && note.get("directory")?.as_str()? == self.options.directory.to_text();
         let name = RemotePath::from_text(note.get("name")?.as_str()?).ok()?;
-        let (whole, connection) = (note.get("whole")?.as_bool()?, noted_connection(note));
-        here.then_some(Writing { name, whole, evidence: Evidence::Acknowledged, connection })
+        let flag = |key: &str| note.get(key)?.as_bool();
+        let (made, whole, connection) = (flag("made")?, flag("whole")?, noted_connection(note));
+        here.then_some(Writing { name, made, whole, evidence: Evidence::Acknowledged, connection })
     }
 
     fn written(&self, delivery: &Deliver, writing: &Writing) -> Sent {
@@ -186,7 +279,7 @@ impl FolderDestination {
         detail.insert("path".into(), Value::from(writing.name.to_text()));
         detail.insert("size".into(), Value::from(delivery.payload.length()));
         detail.insert("sha256".into(), Value::from(delivery.payload.sha256().to_string()));
-        detail.insert("verified_by".into(), Value::from(writing.evidence.words()));
+        detail.insert("verified_by".into(), Value::from(writing.evidence.words().into_owned()));
         detail.insert("published_by_attempt".into(), Value::from(delivery.claim.attempt));
         if let Some(connection) = writing.connection {
             detail.insert("connection".into(), Value::from(connection.to_string()));

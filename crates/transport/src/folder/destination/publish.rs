@@ -1,7 +1,7 @@
 //! Giving a written file its name, and finding out whether an earlier attempt did.
 
 use super::{FolderDestination, Overwrite, names};
-use crate::folder::Published;
+use crate::folder::{Published, RENAME_REFUSED};
 use crate::{Deliver, Sent};
 use model::{ConnectionId, Error, ErrorKind, Receipt, ReceiptKind, RemotePath, Result, Retry};
 use serde_json::{Map, Value};
@@ -9,6 +9,13 @@ use std::collections::BTreeMap;
 
 /// The key of the note written before a publication; null once it is certain that there was none.
 pub const PUBLISHING: &str = "publishing";
+
+/// What to do where a name is taken.
+pub(super) const TAKEN: &str =
+    "a file of that name lies there; fetch it, or set overwrite on the endpoint to replace or rename";
+
+/// What to do where files go as soon as they are written.
+const GONE: &str = "the place takes files as soon as they are written, and may have taken this one under its temporary name: ask who takes it, and set temporary_name = false on the endpoint";
 
 /// Times a publication is repeated within an attempt after its answer was lost.
 const UNKNOWN_LIMIT: u32 = 3;
@@ -38,6 +45,8 @@ pub(super) struct Publishing {
     pub(super) evidence: String,
     /// The connection they were written over.
     pub(super) connection: Option<ConnectionId>,
+    /// Whether the place refused to publish them, after no answer of it was lost.
+    pub(super) refused: bool,
 }
 
 /// What lies under a temporary name.
@@ -57,6 +66,11 @@ pub(super) enum Look {
 /// Whether the place refuses to show what lies at a path.
 pub(super) fn is_not_shown(error: &Error) -> bool {
     matches!(error.kind(), ErrorKind::PermissionDenied | ErrorKind::Unsupported | ErrorKind::Rejected)
+}
+
+/// What to do where a file could be written and is refused its name, unless the place itself knew better.
+pub(super) fn with_advice(error: Error) -> Error {
+    if is_not_shown(&error) && error.advised().is_none() { error.advice(RENAME_REFUSED) } else { error }
 }
 
 /// An error about a file, with the connection that the file was written over.
@@ -91,6 +105,7 @@ impl Publishing {
             identity: note.get("identity")?.as_str().map(str::to_owned),
             evidence: note.get("evidence")?.as_str()?.to_owned(),
             connection: noted_connection(note),
+            refused: note.get("refused")?.as_bool()?,
         })
     }
 
@@ -109,8 +124,14 @@ impl Publishing {
             "identity": self.identity,
             "evidence": self.evidence,
             "connection": self.connection,
+            "refused": self.refused,
         });
         delivery.log.note(PUBLISHING, value).await
+    }
+
+    /// Notes that an answer may have been lost, where it was noted that none was.
+    async fn note_lost(&mut self, delivery: &Deliver) -> Result<()> {
+        if std::mem::take(&mut self.refused) { self.note(delivery).await } else { Ok(()) }
     }
 }
 
@@ -125,6 +146,11 @@ impl FolderDestination {
     ) -> Result<Sent> {
         let overwrite = self.options.overwrite;
         let mut unknown = 0;
+        // Whether an answer of the place may have been lost, so that a refusal says nothing of what was done before it.
+        let mut is_lost = unsure && (!publishing.refused || delivery.interrupted);
+        if is_lost {
+            publishing.note_lost(delivery).await?;
+        }
         loop {
             delivery.log.may_act()?;
             let answer = self
@@ -134,7 +160,8 @@ impl FolderDestination {
             match answer {
                 Ok(Published::Published) => return Ok(self.delivered(delivery, &publishing)),
                 Ok(Published::Unknown) => {
-                    unsure = true;
+                    (unsure, is_lost) = (true, true);
+                    publishing.note_lost(delivery).await?;
                     unknown += 1;
                     match self.look(&publishing).await? {
                         Look::Gone => return Ok(self.delivered(delivery, &publishing)),
@@ -165,12 +192,28 @@ impl FolderDestination {
                     return Err(error.retry_as(Retry::Transient));
                 }
                 Err(error) => {
-                    if error.retry() == Retry::Permanent {
+                    let is_refused = is_not_shown(&error);
+                    if error.retry() == Retry::Permanent
+                        || delivery.is_last && self.is_unpublished(&publishing, is_refused && !is_lost).await
+                    {
                         self.retract(delivery, &publishing).await?;
+                    } else if is_refused && !is_lost && !publishing.refused {
+                        publishing.refused = true;
+                        publishing.note(delivery).await?;
                     }
-                    return Err(error);
+                    return Err(with_advice(error));
                 }
             }
+        }
+    }
+
+    /// Whether a file is surely not published: it lies there under its temporary name, or every try is known to have been
+    /// refused and the place shows nothing.
+    async fn is_unpublished(&self, publishing: &Publishing, is_refused: bool) -> bool {
+        match self.look(publishing).await {
+            Ok(Look::Ready | Look::Damaged) => true,
+            Ok(Look::NotShown) => is_refused,
+            Ok(Look::Gone | Look::Elsewhere) | Err(_) => false,
         }
     }
 
@@ -189,7 +232,7 @@ impl FolderDestination {
         let error = Error::permanent(ErrorKind::AlreadyExists, "give a file its name")
             .with("endpoint", &self.options.endpoint)
             .with("path", &publishing.name)
-            .advice("a file of that name lies there; fetch it, or set overwrite on the endpoint to replace or rename");
+            .advice(TAKEN);
         Err(written_over(publishing.connection, error))
     }
 
@@ -227,12 +270,15 @@ impl FolderDestination {
 
     /// The file went as soon as it was written, under its temporary name. Sending it again would only give it away again.
     pub(super) fn taken(&self, publishing: &Publishing) -> Error {
-        let error = Error::permanent(ErrorKind::NotFound, "give a file its name: it is gone")
+        written_over(publishing.connection, self.gone(&publishing.temporary, &publishing.name))
+    }
+
+    pub(super) fn gone(&self, temporary: &RemotePath, name: &RemotePath) -> Error {
+        Error::permanent(ErrorKind::NotFound, "give a file its name: it is gone")
             .with("endpoint", &self.options.endpoint)
-            .with("path", &publishing.name)
-            .with("temporary", &publishing.temporary)
-            .advice("the place takes files as soon as they are written, and may have taken this one under its temporary name: ask who takes it, and set temporary_name = false on the endpoint");
-        written_over(publishing.connection, error)
+            .with("path", name)
+            .with("temporary", temporary)
+            .advice(GONE)
     }
 
     /// Nothing lies under the temporary name. That tells something only of the directory it was written to: a file

@@ -2,7 +2,7 @@
 
 use super::publish::written_over;
 use super::{FolderDestination, Publishing};
-use crate::folder::Upload;
+use crate::folder::{Evidence, Upload, Written};
 use crate::{Deliver, PayloadReader};
 use bytes::{Bytes, BytesMut};
 use model::{Error, ErrorKind, RemotePath, Result};
@@ -42,17 +42,14 @@ impl FolderDestination {
         let directory = &self.options.directory;
         let (written, identity) = tokio::join!(upload.finish(), self.folder.identity(directory));
         let (written, identity) = (written?, identity?);
-        let wrong_size = written.size.filter(|size| *size != length);
-        if let Some(size) = wrong_size
-            && !self.ends_at(&temporary, length).await
-        {
-            // Left behind it would be taken for whole by nobody: it was not noted. Still it takes room.
-            let _ = self.folder.remove(&temporary).await;
-            return Err(written_over(connection, self.not_whole(&temporary, length, size)));
-        }
-        if let Some(size) = wrong_size {
-            tracing::warn!(endpoint = %self.options.endpoint, path = %temporary, stated = size, written = length, "the place states a wrong size; the file was read at its end and is whole");
-        }
+        let written = match self.confirmed(&temporary, length, written).await {
+            Ok(written) => written,
+            Err(error) => {
+                // Left behind it would be taken for whole by nobody: it was not noted. Still it takes room.
+                let _ = self.folder.remove(&temporary).await;
+                return Err(written_over(connection, error));
+            }
+        };
         let publishing = Publishing {
             temporary,
             base: path.clone(),
@@ -64,19 +61,44 @@ impl FolderDestination {
             address: self.options.address.clone(),
             directory: directory.clone(),
             identity,
-            evidence: written.evidence.words().to_owned(),
+            evidence: written.evidence.words().into_owned(),
             connection,
+            refused: false,
         };
         if written.gone { Err(self.taken(&publishing)) } else { Ok(publishing) }
     }
 
-    pub(super) fn not_whole(&self, path: &RemotePath, length: u64, size: u64) -> Error {
-        Error::transient(ErrorKind::IntegrityFailed, "write a file whole")
-            .with("endpoint", &self.options.endpoint)
-            .with("path", path)
-            .with("expected bytes", length)
-            .with("bytes there", size)
-            .advice("look for a full disk or quota at the destination")
+    /// What a place shows of a written file, looked at more closely where it states another size than was written.
+    ///
+    /// # Errors
+    /// `IntegrityFailed`, transient: the file is not whole there.
+    pub(super) async fn confirmed(
+        &self,
+        path: &RemotePath,
+        length: u64,
+        written: Written,
+    ) -> Result<Written> {
+        let Some(stated) = written.size.filter(|size| !written.gone && *size != length) else {
+            return Ok(written);
+        };
+        if self.ends_at(path, length).await {
+            tracing::warn!(endpoint = %self.options.endpoint, %path, stated, written = length, "the place states a wrong size; the file was read at its end and is whole");
+            return Ok(Written { evidence: Evidence::End(stated), ..written });
+        }
+        // The size was told as the file was closed: since then it may have been counted, or the file been taken.
+        match self.folder.stat(path).await {
+            Ok(entry) if entry.size == Some(length) => Ok(Written::there(length)),
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                let evidence = Evidence::AcknowledgedAgainst(stated);
+                Ok(Written { size: None, evidence, gone: true })
+            }
+            _ => Err(Error::transient(ErrorKind::IntegrityFailed, "write a file whole")
+                .with("endpoint", &self.options.endpoint)
+                .with("path", path)
+                .with("expected bytes", length)
+                .with("bytes there", stated)
+                .advice("look for a full disk or quota at the destination")),
+        }
     }
 
     /// Whether a file ends after so many bytes, found out by reading there: a stated size may be wrong. False also
