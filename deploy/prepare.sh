@@ -25,6 +25,7 @@ present() {
     nodejs) command -v node ;;
     npm) command -v npm ;;
     haproxy) test -x /usr/sbin/haproxy ;;
+    e2fsprogs) test -x /usr/sbin/mkfs.ext4 ;;
     python3-venv) /usr/bin/python3 -c 'import ensurepip, venv' ;;
     *) echo "prepare.sh: no such row: $1" >&2; exit 2 ;;
   esac >/dev/null 2>&1

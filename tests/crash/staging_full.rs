@@ -9,71 +9,121 @@ use crate::kills::flow;
 use crate::traffic::{Route, Traffic};
 use crate::victim::tail;
 use std::fs;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 use suites::Gateway;
 use testkit::ledger::Ledger;
 
+/// A user without rights of its own: `nobody`.
+const NOBODY: u32 = 65_534;
+
 /// Less room than `min_free`: Waybill stops before the disk is full.
 #[test]
 fn less_room_than_is_to_stay_free_on_sqlite() {
-    run(Database::Sqlite, "16MiB");
+    run(Database::Sqlite, "16MiB", None);
 }
 
 #[test]
 fn less_room_than_is_to_stay_free_on_postgres() {
-    run(Database::Postgres, "16MiB");
+    run(Database::Postgres, "16MiB", None);
 }
 
 /// No room at all, and nothing that stopped Waybill before: the write itself fails.
 #[test]
 fn no_room_at_all() {
-    run(Database::Sqlite, "0B");
+    run(Database::Sqlite, "0B", None);
+}
+
+/// As it is run: by a user for whom a disk is full while there still are the blocks that are kept for root.
+#[test]
+fn less_room_than_is_to_stay_free_for_a_user_without_rights() {
+    run(Database::Sqlite, "16MiB", Some(NOBODY));
+}
+
+#[test]
+fn no_room_for_a_user_without_rights() {
+    run(Database::Sqlite, "0B", Some(NOBODY));
 }
 
 /// A small file system of its own; unmounted when dropped.
-struct Disk(PathBuf);
+struct Disk {
+    at: PathBuf,
+    user: Option<u32>,
+}
 
 impl Disk {
-    fn mount(at: &Path) -> Self {
+    /// In memory; for a user other than root one that keeps blocks for root, in a file beside it.
+    fn mount(at: &Path, user: Option<u32>) -> Self {
         fs::create_dir_all(at).unwrap();
         let mut mount = Command::new("mount");
-        mount.args(["-t", "tmpfs", "-o", "size=48m", "waybill-test"]).arg(at);
+        if user.is_some() {
+            let image = at.with_extension("ext4");
+            fs::File::create(&image).unwrap().set_len(48 << 20).unwrap();
+            let made = Command::new("/usr/sbin/mkfs.ext4").args(["-q", "-m", "10"]).arg(&image).status();
+            assert!(made.unwrap().success());
+            mount.args(["-o", "loop"]).arg(image).arg(at);
+        } else {
+            mount.args(["-t", "tmpfs", "-o", "size=48m", "waybill-test"]).arg(at);
+        }
         assert!(mount.status().unwrap().success(), "a file system of its own can only be mounted by root");
-        Self(at.to_owned())
+        Self { at: at.to_owned(), user }
     }
 
-    /// Takes all the room there is.
+    /// Takes all the room there is for the user.
     fn fill(&self) {
-        let file = fs::File::create(self.0.join("filler")).unwrap();
-        let zeros = vec![0; 1 << 20];
-        while std::io::Write::write_all(&mut &file, &zeros).is_ok() {}
+        // What the file system kept for its own books comes free when they are written.
+        for _ in 0..10 {
+            let mut fill = Command::new("sh");
+            fill.args(["-c", "exec cat /dev/zero 2>&- >>\"$0\""]).arg(self.at.join("filler"));
+            if let Some(user) = self.user {
+                fill.uid(user).gid(user);
+            }
+            assert!(!fill.status().unwrap().success(), "the disk has no end");
+            assert!(Command::new("sync").arg("-f").arg(&self.at).status().unwrap().success());
+            if self.blocks("%a") == 0 {
+                break;
+            }
+        }
+        assert!(self.blocks("%a") < 512, "the disk is not full: {}", self.blocks("%a"));
+        assert_eq!(self.blocks("%f") > 0, self.user.is_some(), "blocks kept for root");
+    }
+
+    fn blocks(&self, which: &str) -> u64 {
+        let told = Command::new("stat").args(["-f", "-c", which]).arg(&self.at).output().unwrap();
+        String::from_utf8(told.stdout).unwrap().trim().parse().unwrap()
     }
 
     fn free(&self) {
-        fs::remove_file(self.0.join("filler")).unwrap();
+        fs::remove_file(self.at.join("filler")).unwrap();
     }
 }
 
 impl Drop for Disk {
     fn drop(&mut self) {
-        drop(Command::new("umount").arg("-l").arg(&self.0).status());
+        drop(Command::new("umount").arg("-l").arg(&self.at).status());
     }
 }
 
-fn run(database: Database, min_free: &str) {
+fn run(database: Database, min_free: &str, user: Option<u32>) {
     let root = tempfile::tempdir().unwrap();
     let url = database.url("full");
-    let disk = Disk::mount(&root.path().join("disk"));
+    let disk = Disk::mount(&root.path().join("disk"), user);
     let route = Route::make(root.path(), "fast", 16 << 10, 20);
     let inbound = root.path().join("inbound");
     fs::create_dir_all(&inbound).unwrap();
     let mut gateway = receiver(root.path(), url.as_deref(), &inbound);
     gateway.define("more.toml", &flow(&route, ""));
-    let staging = disk.0.join("staging");
+    let staging = disk.at.join("staging");
     gateway.set_variable("WAYBILL__STAGING__DIRECTORY", Some(staging.to_str().unwrap()));
     gateway.set_variable("WAYBILL__STAGING__MIN_FREE", Some(min_free));
+    if let Some(user) = user {
+        gateway.run_as(user);
+        let mut give = Command::new("chown");
+        give.args(["-R", &format!("{user}:{user}")]).arg(root.path());
+        assert!(give.status().unwrap().success());
+    }
     gateway.start();
     let traffic = Traffic::begin(root.path(), vec![route]);
     let log = |gateway: &Gateway| tail(gateway);

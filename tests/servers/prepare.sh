@@ -10,7 +10,7 @@ node=$cache/node
 nextest=0.9.143
 deny=0.20.2
 
-"$root/deploy/prepare.sh" postgresql-15 strace chromium fonts-dejavu-core nodejs npm python3-venv haproxy
+"$root/deploy/prepare.sh" postgresql-15 strace chromium fonts-dejavu-core nodejs npm python3-venv haproxy e2fsprogs
 mkdir -p "$cache"
 exec 9>"$cache/prepare.lock"
 flock 9 # two runs in one checkout: the second finds the work done

@@ -6,6 +6,7 @@ use serde_json::Value;
 use std::fs::File;
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
@@ -96,7 +97,17 @@ impl GatewayBuilder {
             more = self.more,
         );
         std::fs::write(own.join("waybill.toml"), text).unwrap();
-        Gateway { own, console, http, database_url, variables: self.variables, child: None, watchdog: None }
+        Gateway {
+            own,
+            console,
+            http,
+            database_url,
+            variables: self.variables,
+            program: waybill(),
+            user: None,
+            child: None,
+            watchdog: None,
+        }
     }
 }
 
@@ -109,6 +120,8 @@ pub struct Gateway {
     pub http: u16,
     database_url: Option<String>,
     variables: Vec<(String, String)>,
+    program: PathBuf,
+    user: Option<u32>,
     child: Option<Child>,
     /// Dropped after the child has ended.
     watchdog: Option<Watchdog>,
@@ -142,10 +155,21 @@ impl Gateway {
         self.variables.extend(value.map(|value| (name.to_owned(), value.to_owned())));
     }
 
+    /// Runs as another user from the next start on. A copy of the program lies in its own directory: that user may not
+    /// reach the one under test.
+    pub fn run_as(&mut self, user: u32) {
+        self.program = self.own.join("waybill");
+        std::fs::copy(waybill(), &self.program).unwrap();
+        self.user = Some(user);
+    }
+
     /// Starts the process without waiting.
     pub fn spawn(&mut self) {
         let log = File::options().append(true).create(true).open(self.own.join("log")).unwrap();
-        let mut command = Command::new(waybill());
+        let mut command = Command::new(&self.program);
+        if let Some(user) = self.user {
+            command.uid(user).gid(user);
+        }
         command
             .arg("--config")
             .arg(self.config())
