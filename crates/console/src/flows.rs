@@ -15,7 +15,7 @@ use axum::response::{Html, IntoResponse, Response};
 use http::HeaderMap;
 use model::{Result as ModelResult, Timestamp};
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use store::FlowDay;
 
@@ -32,6 +32,8 @@ pub(crate) struct FlowLine {
     pub(crate) url: String,
     /// Source and destinations, where the flow is defined.
     pub(crate) way: Option<String>,
+    /// Endpoints that refuse a name that is taken.
+    pub(crate) refusing: Option<String>,
     pub(crate) recorded: String,
     pub(crate) failed: String,
     /// The failed ones, when there are any.
@@ -40,13 +42,14 @@ pub(crate) struct FlowLine {
 }
 
 impl FlowLine {
-    fn new(name: &str, way: Option<&String>, day: Option<&FlowDay>, now: Timestamp) -> Self {
+    fn new(name: &str, defined: Option<&DefinedFlow>, day: Option<&FlowDay>, now: Timestamp) -> Self {
         let failed = day.map_or(0, |day| day.failed);
         let any_failed = [("flow", Some(name)), ("state", Some(ANY_FAILED)), ("within", Some("24h"))];
         Self {
             name: cut(&safe_text(name), LONGEST),
             url: Asked::default().with(TRANSFERS, "flow", name),
-            way: way.map(|way| cut(way, LONGEST)),
+            way: defined.map(|flow| cut(&flow.way, LONGEST)),
+            refusing: defined.and_then(DefinedFlow::refusing).map(|endpoints| cut(&endpoints, LONGEST)),
             recorded: grouped(day.map_or(0, |day| day.recorded)),
             failed: grouped(failed),
             failed_url: (failed > 0).then(|| Asked::default().url(TRANSFERS, &any_failed)),
@@ -78,50 +81,88 @@ pub(crate) fn names(days: &[FlowDay], most: usize) -> Vec<String> {
     days.into_iter().take(most).map(|day| day.flow.clone()).collect()
 }
 
-/// The flows of the definitions in force with their ways, read once for each revision.
-#[derive(Default)]
-pub(crate) struct Defined {
-    last: Mutex<Option<(i64, Ways)>>,
+/// A flow of the definitions in force.
+#[derive(PartialEq, Debug)]
+pub(crate) struct DefinedFlow {
+    /// Its source and its destinations.
+    way: String,
+    /// The endpoints it delivers to that refuse a name that is taken.
+    refusing: Vec<String>,
 }
 
-type Ways = Arc<BTreeMap<String, String>>;
+impl DefinedFlow {
+    fn refusing(&self) -> Option<String> {
+        (!self.refusing.is_empty()).then(|| self.refusing.join(", "))
+    }
+
+    /// What is to be known before a partner uses a file name again.
+    pub(crate) fn caution(&self) -> Option<String> {
+        let endpoints = self.refusing()?;
+        Some(format!(
+            "A file name that is used again while a file of that name lies at {endpoints} fails the delivery: nothing there is \
+             replaced. To change that, set the endpoint's option overwrite to \"rename\" or \"replace\"."
+        ))
+    }
+}
+
+/// The flows of the definitions in force, read once for each revision.
+#[derive(Default)]
+pub(crate) struct Defined {
+    last: Mutex<Option<(i64, DefinedFlows)>>,
+}
+
+type DefinedFlows = Arc<BTreeMap<String, DefinedFlow>>;
 
 impl Site {
-    /// The flows of the definitions in force, each with its source and its destinations.
-    pub(crate) async fn defined_flows(&self) -> ModelResult<Ways> {
+    /// The flows of the definitions in force.
+    pub(crate) async fn defined_flows(&self) -> ModelResult<DefinedFlows> {
         let number = self.store.current_revision_number().await?;
         let last = self.defined.last.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        if let Some((_, ways)) = last.filter(|(known, _)| *known == number) {
-            return Ok(ways);
+        if let Some((_, flows)) = last.filter(|(known, _)| *known == number) {
+            return Ok(flows);
         }
-        let Some(revision) = self.store.current_revision().await? else { return Ok(Ways::default()) };
-        let ways = Arc::new(ways(&revision.documents));
+        let Some(revision) = self.store.current_revision().await? else { return Ok(DefinedFlows::default()) };
+        let flows = Arc::new(defined(&revision.documents, &self.settings.refusing_transports));
         *self.defined.last.lock().unwrap_or_else(PoisonError::into_inner) =
-            Some((revision.summary.number, Arc::clone(&ways)));
-        Ok(ways)
+            Some((revision.summary.number, Arc::clone(&flows)));
+        Ok(flows)
     }
 }
 
 /// Reads stored documents: files with their tables.
-fn ways(documents: &Value) -> BTreeMap<String, String> {
-    let files = documents.get("files").and_then(Value::as_object);
-    let flows = files
-        .into_iter()
-        .flat_map(|files| files.values())
-        .filter_map(|file| file.get("flow").and_then(Value::as_object))
-        .flatten();
-    flows.map(|(name, flow)| (name.clone(), way(flow))).collect()
+fn defined(documents: &Value, refusing: &[&str]) -> BTreeMap<String, DefinedFlow> {
+    let tables = |kind: &'static str| {
+        let files = documents.get("files").and_then(Value::as_object);
+        let files = files.into_iter().flat_map(|files| files.values());
+        files.filter_map(move |file| file.get(kind)?.as_object()).flatten()
+    };
+    let refuses = |endpoint: &Value| {
+        let transport = endpoint.get("transport").and_then(Value::as_str);
+        let overwrite = endpoint.get("options").and_then(|options| options.get("overwrite"));
+        transport.is_some_and(|name| refusing.contains(&name))
+            && overwrite.is_none_or(|overwrite| overwrite == "refuse")
+    };
+    let refusing: BTreeSet<&str> =
+        tables("endpoint").filter(|(_, endpoint)| refuses(endpoint)).map(|(name, _)| name.as_str()).collect();
+    tables("flow").map(|(name, flow)| (name.clone(), defined_flow(flow, &refusing))).collect()
 }
 
-fn way(flow: &Value) -> String {
-    let place = |place: &Value| {
+fn defined_flow(flow: &Value, refusing: &BTreeSet<&str>) -> DefinedFlow {
+    let name = |place: &Value| {
         let name = ["endpoint", "listener"].iter().find_map(|key| place.get(*key)?.as_str());
-        safe_text(name.unwrap_or("?"))
+        name.unwrap_or("?").to_owned()
     };
-    let from = flow.get("source").map_or_else(|| "?".to_owned(), place);
+    let from = flow.get("source").map_or_else(|| "?".to_owned(), name);
     let to = flow.get("destination").and_then(Value::as_array).into_iter().flatten();
-    let to: Vec<String> = to.map(place).collect();
-    format!("{from} \u{2192} {}", if to.is_empty() { "?".to_owned() } else { to.join(", ") })
+    let to: Vec<String> = to.map(name).collect();
+    let shown: Vec<String> = to.iter().map(|name| safe_text(name)).collect();
+    let shown = if shown.is_empty() { "?".to_owned() } else { shown.join(", ") };
+    let refusing = to.iter().filter(|name| refusing.contains(name.as_str()));
+    let refusing: BTreeSet<String> = refusing.map(|name| safe_text(name)).collect();
+    DefinedFlow {
+        way: format!("{} \u{2192} {shown}", safe_text(&from)),
+        refusing: refusing.into_iter().collect(),
+    }
 }
 
 #[derive(Template)]
@@ -187,8 +228,9 @@ pub(crate) async fn page(
     });
     let (chips, problems) = (reading.chips, reading.problems);
     let count = site.overview().await?;
-    let ways = site.defined_flows().await?;
-    let mut flows: BTreeMap<&str, Option<&FlowDay>> = ways.keys().map(|name| (name.as_str(), None)).collect();
+    let defined = site.defined_flows().await?;
+    let mut flows: BTreeMap<&str, Option<&FlowDay>> =
+        defined.keys().map(|name| (name.as_str(), None)).collect();
     flows.extend(count.overview.flows.iter().map(|day| (day.flow.as_str(), Some(day))));
     let known = flows.len();
     flows.retain(|flow, day| {
@@ -201,7 +243,7 @@ pub(crate) async fn page(
         rows: flows[from..]
             .iter()
             .take(ROWS as usize)
-            .map(|(name, day)| FlowLine::new(name, ways.get(*name), *day, now))
+            .map(|(name, day)| FlowLine::new(name, defined.get(*name), *day, now))
             .collect(),
         pager,
         filtered: !chips.is_empty(),
@@ -282,15 +324,25 @@ mod tests {
     }
 
     #[test]
-    fn ways_are_read_from_stored_documents() {
+    fn flows_are_read_from_stored_documents() {
         let documents = json!({"files": {
             "a.toml": {"flow": {"orders": {
                 "source": {"endpoint": "acme-sftp"}, "destination": [{"endpoint": "globex-as2"}, {"endpoint": "archive"}],
             }}},
-            "b.toml": {"endpoint": {"x": {}}, "flow": {"inbound": {"source": {"listener": "as2"}}}},
+            "b.toml": {"endpoint": {
+                "globex-as2": {"transport": "as2"},
+                "archive": {"transport": "file"},
+                "numbered": {"transport": "file", "options": {"overwrite": "rename"}},
+                "plain": {"transport": "sftp", "options": {"overwrite": "refuse"}},
+                "elsewhere": {"transport": "sftp", "options": {"overwrite": "${env:OVERWRITE}"}},
+            }, "flow": {"inbound": {"source": {"listener": "as2"}}, "many": {"destination": [
+                {"endpoint": "numbered"}, {"endpoint": "plain"}, {"endpoint": "elsewhere"}, {"endpoint": "plain"},
+            ]}}},
         }});
-        let ways = ways(&documents);
-        assert_eq!(ways["orders"], "acme-sftp \u{2192} globex-as2, archive");
-        assert_eq!(ways["inbound"], "as2 \u{2192} ?");
+        let flows = defined(&documents, &["file", "sftp"]);
+        assert_eq!(flows["orders"].way, "acme-sftp \u{2192} globex-as2, archive");
+        assert_eq!(flows["orders"].refusing, ["archive"]);
+        assert_eq!((flows["inbound"].way.as_str(), flows["inbound"].caution()), ("as2 \u{2192} ?", None));
+        assert_eq!(flows["many"].refusing, ["plain"]);
     }
 }

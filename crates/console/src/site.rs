@@ -29,6 +29,8 @@ pub struct ConsoleSettings {
     pub secure_cookies: bool,
     /// Waybill's version, as shown and as in the metrics.
     pub version: String,
+    /// Transports whose endpoints refuse a name that is taken, unless their option `overwrite` says otherwise.
+    pub refusing_transports: Vec<&'static str>,
 }
 
 /// What this node knows that is not in the database. Asked for each page or scrape that shows it:

@@ -2,7 +2,7 @@
 
 use crate::chart::Chart;
 use crate::door::session::FRAGMENT;
-use crate::flows::names;
+use crate::flows::{DefinedFlow, names};
 use crate::frame::{Frame, Section};
 use crate::overview::{StateCount, state_counts};
 use crate::problem::Problem;
@@ -175,7 +175,7 @@ pub(crate) async fn page(
     reading.tell_index(site.store.text_index(), through_text);
     let page = reading.page();
     let filtered = !reading.chips.is_empty();
-    let (chips, problems) = (reading.chips, reading.problems);
+    let (chips, mut problems) = (reading.chips, reading.problems);
     let found = site.store.transfers(&filter, page).await?;
     let list = TransfersList {
         rows: found.rows.iter().map(TransferLine::new).collect(),
@@ -187,6 +187,9 @@ pub(crate) async fn page(
     };
     if headers.contains_key(FRAGMENT) {
         return Ok(Html(list.render()?).into_response());
+    }
+    if let Some(flow) = &filter.flow {
+        problems.extend(site.defined_flows().await?.get(flow).and_then(DefinedFlow::caution));
     }
     let overview = site.overview().await?.overview;
     let page = TransfersPage {

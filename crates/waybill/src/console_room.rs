@@ -62,6 +62,7 @@ pub(crate) async fn open(gateway: &Gateway) -> Result<ConsoleRoom> {
         secure_cookies: public_url.as_ref().is_some_and(|url| url.scheme() == "https"),
         public_url: public_url.clone(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
+        refusing_transports: gateway.transports.refusing(),
     };
     let random = Arc::clone(&gateway.ambient.random);
     let vitals = NodeVitals {

@@ -1,6 +1,7 @@
 //! Every transport there is.
 
 use config::{Catalogue, Roles, Settings, TransportSpec};
+use model::OptionSpec;
 use net::Net;
 use net::http::{HttpServers, ListenSpec};
 use std::sync::Arc;
@@ -33,6 +34,13 @@ impl Transports {
             Arc::clone(&as2) as Arc<dyn Transport>,
         ];
         Self { as2, all }
+    }
+
+    /// Those whose endpoints refuse a name that is taken, unless their option `overwrite` says otherwise.
+    pub(crate) fn refusing(&self) -> Vec<&'static str> {
+        let refuses = |option: &OptionSpec| option.name == "overwrite" && option.default == Some("refuse");
+        let refusing = self.all.iter().filter(|transport| transport.options().iter().any(refuses));
+        refusing.map(|transport| transport.name()).collect()
     }
 
     /// What definitions may say about them.

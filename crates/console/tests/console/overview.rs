@@ -147,3 +147,26 @@ async fn two_hundred_flows_weigh_little_on(world: World) {
     }
     assert!(browser.get("/flows?name=none").await.text.contains("No flow fits these filters"));
 }
+
+both!(a_flows_page_says_what_a_name_does_that_is_used_again, check_names_used_again);
+async fn check_names_used_again(world: World) {
+    let mut browser = enter(&world).await;
+    let flow =
+        |to: &str| serde_json::json!({"source": {"endpoint": "in"}, "destination": [{"endpoint": to}]});
+    let documents = serde_json::json!({"files": {"flows.toml": {
+        "endpoint": {
+            "globex": {"transport": "sftp"},
+            "numbered": {"transport": "sftp", "options": {"overwrite": "rename"}},
+        },
+        "flow": {"orders": flow("globex"), "invoices": flow("numbered")},
+    }}});
+    world.store.apply_revision(documents, model::Actor::System, None, world.now(), vec![]).await.unwrap();
+    let flows = browser.get("/flows").await.text;
+    assert_eq!(flows.matches("replaces nothing at globex").count(), 1, "{flows}");
+    assert!(!flows.contains("replaces nothing at numbered"), "{flows}");
+    let page = browser.get("/transfers?flow=orders").await.text;
+    assert!(page.contains("lies at globex fails the delivery"), "{page}");
+    assert!(page.contains("option overwrite"), "{page}");
+    let page = browser.get("/transfers?flow=invoices").await.text;
+    assert!(!page.contains("fails the delivery"), "{page}");
+}

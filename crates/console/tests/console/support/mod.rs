@@ -97,6 +97,7 @@ impl World {
             public_url: public_url.map(|url| url.parse().unwrap()),
             secure_cookies: public_url.is_some_and(|url| url.starts_with("https:")),
             version: "0.1.0".into(),
+            refusing_transports: vec!["sftp", "file"],
         };
         let lent = clock.clone();
         let console = Console::with_vitals(
