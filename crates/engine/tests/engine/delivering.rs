@@ -1,14 +1,15 @@
 //! Attempts: receipts, retries, failures, and what a person does about them.
 
 use crate::database::both;
-use crate::scene::{Scene, destination, flow, gaps};
+use crate::scene::{RETRY, Scene, destination, flow, gaps};
 use engine::Engine;
 use model::{
     DeliveryState, ErrorKind, Receipt, ReceiptKind, Retry, Timestamp, TransferId, TransferKind, TransferState,
 };
 use std::sync::Arc;
 use std::time::Duration;
-use testkit::fake::{Answer, Fault, ScriptedOffer, ScriptedReply};
+use testkit::fake::{Act, Answer, Fault, MemoryFolder, ScriptedFolder, ScriptedOffer, ScriptedReply};
+use transport::folder::{Folder, Overwrite};
 use transport::{Clock, Resolved};
 
 /// A flow to `out`, one file, and the engine at work on it.
@@ -66,6 +67,22 @@ both! {
         let delivery = &scene.waybill(failed[0].id).await.deliveries[0];
         assert!(delivery.error.as_deref().is_some_and(|words| words.contains("has changed")), "{delivery:?}");
         assert!(scene.place("out").received().is_empty());
+    }
+
+    the_last_attempt_takes_its_temporary_file_back(scene) {
+        let memory = MemoryFolder::new();
+        memory.put("out/.keep", *b"");
+        let script = ScriptedFolder::new(Arc::new(memory.clone()));
+        for _ in 0..RETRY.attempts {
+            script.fail(Act::Publish, Fault { kind: ErrorKind::Rejected, retry: Retry::Transient });
+        }
+        scene.place("out").use_folder(Arc::clone(&script) as Arc<dyn Folder>, "out", Overwrite::Refuse);
+        let _engine = under_way(&scene, []).await;
+        let failed = scene.until_all(1, TransferState::Failed).await;
+        assert_eq!(memory.files(), ["out/.keep"]);
+        assert_eq!((script.count(Act::BeginWrite), script.count(Act::Publish)), (1, 3), "the bytes are sent once");
+        let delivery = &scene.waybill(failed[0].id).await.deliveries[0];
+        assert!(delivery.error.as_deref().is_some_and(|words| words.contains("temporary_name = false")), "{delivery:?}");
     }
 
     what_fails_for_a_while_is_retried_with_growing_waits(scene) {
