@@ -27,6 +27,7 @@ pub use transfers::{TransferFilter, TransferView};
 pub use trouble::{RefusedMessages, UnsettledSource};
 pub(crate) use unreadable::Attempted;
 pub use unreadable::UnreadableRow;
+pub(crate) use waybill::AttemptRow;
 pub use waybill::{AttemptView, DeliveryView, EventGap, OfferView, Waybill};
 
 #[cfg(test)]

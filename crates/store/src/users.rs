@@ -109,13 +109,13 @@ pub(crate) fn password_digest(password_hash: &str) -> String {
 }
 
 #[derive(FromRow)]
-struct UserRow {
-    name: String,
-    password_hash: String,
-    role: String,
-    disabled: bool,
-    created_at: Timestamp,
-    changed_at: Timestamp,
+pub(crate) struct UserRow {
+    pub(crate) name: String,
+    pub(crate) password_hash: String,
+    pub(crate) role: String,
+    pub(crate) disabled: bool,
+    pub(crate) created_at: Timestamp,
+    pub(crate) changed_at: Timestamp,
 }
 
 impl UserRow {

@@ -80,10 +80,13 @@ impl Store {
             }
             since = Some(month.end());
             let done = self.remove_month(month, now, node, key, &id, &mut removed).await?;
-            if done.kept.is_some() {
-                gone_before = gone_before.min(month.begin());
-            }
+            let is_kept = done.kept.is_some();
             months.push(done);
+            if is_kept {
+                // Later ones wait for it: their events go on with what it tells.
+                gone_before = gone_before.min(month.begin());
+                break;
+            }
         }
         for (first, last) in removed.whole_ranges().collect::<Vec<_>>() {
             self.write(ClearMembers { first, last }).await?;

@@ -14,7 +14,8 @@ use model::{
     ConnectionId, DeliveryId, DeliveryState, EventKind, OfferId, OfferState, Receipt, RemotePath, Result,
     Timestamp, TransferId,
 };
-use rows::{AttemptRow, DeliveryRow, OfferRow};
+pub(crate) use rows::AttemptRow;
+use rows::{DeliveryRow, OfferRow};
 use sqlx::FromRow;
 use std::collections::BTreeSet;
 

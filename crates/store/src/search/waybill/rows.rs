@@ -61,16 +61,16 @@ pub(super) struct DeliveryRow {
 }
 
 #[derive(FromRow)]
-pub(super) struct AttemptRow {
-    delivery_id: Uuid,
-    number: i64,
-    node: String,
-    started_at: Timestamp,
-    ended_at: Option<Timestamp>,
-    outcome: Option<String>,
-    error: Option<String>,
-    error_kind: Option<String>,
-    receipt: Option<Json<Value>>,
+pub(crate) struct AttemptRow {
+    pub(crate) delivery_id: Uuid,
+    pub(crate) number: i64,
+    pub(crate) node: String,
+    pub(crate) started_at: Timestamp,
+    pub(crate) ended_at: Option<Timestamp>,
+    pub(crate) outcome: Option<String>,
+    pub(crate) error: Option<String>,
+    pub(crate) error_kind: Option<String>,
+    pub(crate) receipt: Option<Json<Value>>,
 }
 
 impl AttemptRow {

@@ -98,15 +98,13 @@ impl Run<'_> {
             (None, None) => ended.iter().map(|(column, _)| (*column, None)).collect(),
         };
         self.compare_with_last(this, &ended, &[told]);
-        if closed.is_none() && dial.is_none() {
-            let lost = events
-                .iter()
-                .rev()
-                .find(|event| event.is(EventKind::ConnectionLost) || event.is(EventKind::ConnectionFound));
-            let lost = lost.filter(|event| event.is(EventKind::ConnectionLost));
-            let told = lost.map(|lost| lost.event.at.to_string());
-            self.compare(this, "lost_at", row.lost_at.map(micros), told);
-        }
+        let lost = events
+            .iter()
+            .rev()
+            .find(|event| event.is(EventKind::ConnectionLost) || event.is(EventKind::ConnectionFound))
+            .filter(|event| event.is(EventKind::ConnectionLost) && closed.or(dial).is_none());
+        let told = lost.map(|lost| lost.event.at.to_string());
+        self.compare(this, "lost_at", row.lost_at.map(micros), told);
     }
 }
 

@@ -231,6 +231,8 @@ both! {
             ("connections", "UPDATE connections SET bytes_out = 7 WHERE reason = 'refused'".to_owned()),
             ("connections", "UPDATE connections SET closed_at = NULL WHERE reason = 'refused'".to_owned()),
             ("connections", "UPDATE connections SET bytes_in = 7 WHERE closed_at IS NULL".to_owned()),
+            ("connections", "UPDATE connections SET lost_at = opened_at WHERE reason = 'refused'".to_owned()),
+            ("connections", "UPDATE connections SET lost_at = opened_at WHERE closed_at IS NULL".to_owned()),
             ("connections", "UPDATE connections SET failed = TRUE WHERE closed_at IS NULL".to_owned()),
             ("connections", format!("DELETE FROM connections WHERE id = {}", some("connections"))),
             ("transfers", format!("UPDATE transfers SET file_name = 'other.edi' WHERE id = {}", some("transfers"))),

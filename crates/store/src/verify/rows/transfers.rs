@@ -4,7 +4,7 @@
 use super::{Columns, Placed, RowReport, Run, Snapshot};
 use crate::delivery::precise;
 use crate::either::on;
-use crate::search::Attempted;
+use crate::search::{AttemptRow, Attempted};
 use model::{
     DeliveryState, EventKind, Lifecycle as _, PeerText, Result, Sha256, Timestamp, TransferState,
     canonical_json,
@@ -57,19 +57,6 @@ struct DeliveryRow {
     error: Option<String>,
     error_kind: Option<String>,
     ended_at: Option<Timestamp>,
-}
-
-#[derive(FromRow)]
-struct AttemptRow {
-    delivery_id: Uuid,
-    number: i64,
-    node: String,
-    started_at: Timestamp,
-    ended_at: Option<Timestamp>,
-    outcome: Option<String>,
-    error: Option<String>,
-    error_kind: Option<String>,
-    receipt: Option<Json<Value>>,
 }
 
 /// The digest of a receipt as it is stored, which its event holds.

@@ -4,6 +4,7 @@ use super::{Placed, Run, Snapshot};
 use crate::audit::{StoredRow, columns};
 use crate::delivery::precise;
 use crate::either::on;
+use crate::users::UserRow;
 use model::{EventKind, Result, Timestamp, canonical_json};
 use serde_json::Value;
 use sqlx::types::Json;
@@ -12,16 +13,6 @@ use std::collections::BTreeMap;
 
 pub(super) const USERS: &str = "users";
 pub(super) const REVISIONS: &str = "revisions";
-
-#[derive(FromRow)]
-struct UserRow {
-    name: String,
-    password_hash: String,
-    role: String,
-    disabled: bool,
-    created_at: Timestamp,
-    changed_at: Timestamp,
-}
 
 #[derive(FromRow)]
 struct RevisionRow {
