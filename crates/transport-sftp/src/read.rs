@@ -5,6 +5,7 @@
 //!
 //! A file ends where the server says that there is no more, not where its stated size ends: servers state sizes
 //! that are too small, too large, or 0. The size only tells how far to ask ahead; one more request goes beyond it.
+//! An answer without data says nothing of an end: before the stated one it is asked once more, and fails.
 
 use crate::client::{self, FileHandle};
 use crate::error::{Fault, code};
@@ -73,8 +74,8 @@ pub(crate) async fn open(
         next: offset + u64::from(chunk),
         position: offset,
         size: Size::Asked(stat),
-        is_size_stated: false,
-        asked: VecDeque::from([Asked { offset, length: chunk, answer }]),
+        stated: None,
+        asked: VecDeque::from([Asked { offset, length: chunk, answer, again: false }]),
         outstanding: u64::from(chunk),
         room: u64::from(chunk) * 2,
         grown: None,
@@ -97,6 +98,8 @@ struct Asked {
     offset: u64,
     length: u32,
     answer: Awaited,
+    /// Whether it was asked for before, and answered with no data.
+    again: bool,
 }
 
 /// The size that the server states of the open file.
@@ -120,7 +123,8 @@ struct Pump {
     /// What was handed on.
     position: u64,
     size: Size,
-    is_size_stated: bool,
+    /// The size that was stated, also where there is more.
+    stated: Option<u64>,
     asked: VecDeque<Asked>,
     /// Bytes asked for.
     outstanding: u64,
@@ -154,11 +158,16 @@ impl Pump {
             return Err(Fault::from(Malformed("more data than asked for")).into());
         }
         if came == 0 {
-            // Neither data nor an end. Where a size is stated the engine compares it with what was read.
-            return match self.is_size_stated {
-                true => Ok(None),
-                false => Err(Fault::from(Malformed("no data and no end of the file")).into()),
-            };
+            // Neither data nor an end: an end only where the file ends by its stated size too.
+            if self.stated.is_some_and(|stated| asked.offset >= stated) {
+                return Ok(None);
+            }
+            if asked.again {
+                return Err(Stop::Error(self.no_end(asked.offset)));
+            }
+            let (offset, length) = (asked.offset, asked.length);
+            self.ask_first(offset, length, true).await?;
+            return Ok(Some(Pieces::new()));
         }
         self.position = asked.offset + came;
         if self.stated_end().is_some_and(|end| self.position > end) {
@@ -167,11 +176,27 @@ impl Pump {
         }
         match asked.length - u32::try_from(came).unwrap_or(asked.length) {
             0 => self.grow(),
-            rest => self.fill_gap(rest).await?,
+            rest => self.ask_first(self.position, rest, false).await?,
         }
         // The next bytes set out before these are used.
         self.ask_ahead().await?;
         Ok(Some(answer.body))
+    }
+
+    /// The server answers twice in a row with neither data nor an end.
+    fn no_end(&self, offset: u64) -> Error {
+        let error = Error::transient(ErrorKind::Protocol, "read a file to its end")
+            .with("host", &self.lease.target().host)
+            .with("path", &self.path)
+            .with("offset", offset);
+        let error = match self.stated {
+            Some(size) => error.with("stated bytes", size),
+            None => error,
+        };
+        error.with("connection", self.lease.target().connection).advice(
+            "the server answered twice without data and without saying that the file ends; \
+             ask its operator what keeps it from reading the file",
+        )
     }
 
     fn stated_end(&self) -> Option<u64> {
@@ -201,7 +226,7 @@ impl Pump {
                     .advice("it is no regular file"),
             ));
         }
-        self.is_size_stated = attributes.size.is_some();
+        self.stated = attributes.size;
         if let Some(size) = attributes.size.filter(|size| *size > 0) {
             self.size = Size::Stated(size);
         }
@@ -226,17 +251,17 @@ impl Pump {
         };
         let length = u32::try_from(left).unwrap_or(u32::MAX).min(self.chunk);
         let answer = self.lease.client().read(&self.handle, self.next, length).await?;
-        self.asked.push_back(Asked { offset: self.next, length, answer });
+        self.asked.push_back(Asked { offset: self.next, length, answer, again: false });
         self.outstanding += u64::from(length);
         self.next += u64::from(length);
         Ok(())
     }
 
-    /// A server may give less than was asked for; what is missing comes before what follows.
-    async fn fill_gap(&mut self, rest: u32) -> std::result::Result<(), Fault> {
-        let answer = self.lease.client().read(&self.handle, self.position, rest).await?;
-        self.asked.push_front(Asked { offset: self.position, length: rest, answer });
-        self.outstanding += u64::from(rest);
+    /// Asks for what must come before all that was asked for: a server may give less than that, or nothing at first.
+    async fn ask_first(&mut self, offset: u64, length: u32, again: bool) -> std::result::Result<(), Fault> {
+        let answer = self.lease.client().read(&self.handle, offset, length).await?;
+        self.asked.push_front(Asked { offset, length, answer, again });
+        self.outstanding += u64::from(length);
         Ok(())
     }
 

@@ -134,6 +134,50 @@ async fn the_end_of_a_file_may_be_told_in_other_words() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_answer_without_data_before_the_stated_end_is_no_end() {
+    let server = SftpServer::start().unwrap();
+    let world = World::new();
+    let folder = world.folder(&partner(&server, "in").done());
+    let content = noise(200_000);
+    server.put("in/a", &content);
+    // Once, at the beginning and in the middle: what it stands before comes when it is asked for again.
+    for from in [0, 1, 65_536, 100_000] {
+        for times in [1, 2] {
+            server.unswitch("in/*");
+            server.switch("in/*", Switch::ShortReads(20_000));
+            server.switch_times("in/*", times, Switch::EmptyFrom(from));
+            let came = read(&folder, "in/a", 0).await;
+            match came {
+                Ok(came) => assert!(came == content, "{from} {times}: {} bytes", came.len()),
+                // Both may have been for one place.
+                Err(error) => assert!(times == 2 && inner(&error).kind() == ErrorKind::Protocol, "{error}"),
+            }
+        }
+    }
+    // Always: nothing is taken for whole, whatever is stated.
+    for size in [Some(200_000), Some(200_016), Some(1 << 40), None] {
+        for from in [0, 1, 65_536, 196_608] {
+            server.unswitch("in/*");
+            server.switch("in/*", Switch::EmptyFrom(from));
+            server.switch(
+                "in/*",
+                size.map_or(Switch::NoSize(Told::EVERYWHERE), |size| Switch::SizeIs(Told::EVERYWHERE, size)),
+            );
+            let error = read(&folder, "in/a", 0).await.map(|came| came.len()).unwrap_err();
+            assert_eq!(inner(&error).kind(), ErrorKind::Protocol, "{size:?} {from}");
+            assert!(error.to_string().contains("without saying that the file ends"), "{error}");
+        }
+    }
+    // At the stated end, or beyond it, it says that there is no more.
+    for size in [0, 60_000, 65_536, 199_999, 200_000] {
+        server.unswitch("in/*");
+        server.switch("in/*", Switch::EndIsEmpty);
+        server.switch("in/*", Switch::SizeIs(Told::EVERYWHERE, size));
+        assert!(read(&folder, "in/a", 0).await.unwrap() == content, "{size}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_file_that_can_be_read_once_is_whole_and_gone() {
     for switch in [Switch::GoneWhenOpened, Switch::GoneWhenRead] {
         for missing in [None, Some(Switch::MissingIs(4, "Failure"))] {

@@ -14,6 +14,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 /// Names in one answer to READDIR: few, so that a listing comes in several.
@@ -72,6 +73,10 @@ impl From<io::Error> for Refused {
         };
         Self(code, error.to_string())
     }
+}
+
+fn set_time(path: &Path, modified: SystemTime) -> io::Result<()> {
+    OpenOptions::new().write(true).open(path)?.set_modified(modified)
 }
 
 fn status(id: u32, code: u32, words: &str) -> Packet {
@@ -156,9 +161,14 @@ impl Session {
                 Ok(self.attributes(id, &path, &found, Told::FSTAT))
             }
             Op::Setstat => {
-                if request.rest.u32()? == 4 {
+                let flags = request.rest.u32()?;
+                if flags & 4 != 0 {
                     let mode = request.rest.u32()?;
                     fs::set_permissions(&path, fs::Permissions::from_mode(mode & 0o7777))?;
+                }
+                if flags & 8 != 0 {
+                    let (_, modified) = (request.rest.u32()?, request.rest.u32()?);
+                    set_time(&path, UNIX_EPOCH + Duration::from_secs(u64::from(modified)))?;
                 }
                 done()
             }
@@ -199,6 +209,9 @@ impl Session {
                     return Err(Refused(FAILURE, "Failure".into()));
                 }
                 fs::rename(&path, &to)?;
+                if self.set(request, |switch| (*switch == Switch::RenameTouches).then_some(())).is_some() {
+                    set_time(&to, SystemTime::now())?;
+                }
                 done()
             }
             Op::Fsync => {
@@ -286,6 +299,13 @@ impl Session {
             return Err(Refused(FAILURE, "Invalid handle".into()));
         };
         *read = true;
+        let is_empty = self.switches.find(path, |switch| match switch {
+            Switch::EmptyFrom(from) if offset >= *from => Some(()),
+            _ => None,
+        });
+        if is_empty.is_some() {
+            return Ok(Packet::new(103).u32(request.id).string(b""));
+        }
         let mut data = vec![0; usize::try_from(wanted).unwrap_or(0)];
         let given = file.read_at(&mut data, offset)?;
         let at_end = offset + given as u64 >= end.unwrap_or(u64::MAX).min(file.metadata()?.len());

@@ -64,8 +64,12 @@ pub enum Switch {
     EndIs(u32, &'static str),
     /// A READ at the end of the file is answered with data of no length.
     EndIsEmpty,
+    /// A READ at or beyond this offset is answered with data of no length.
+    EmptyFrom(u64),
     /// A RENAME replaces what has the name.
     RenameReplaces,
+    /// A RENAME makes the file one that was changed just now, as a gateway to an object store does, which copies.
+    RenameTouches,
 }
 
 /// Where an attribute is told.
