@@ -7,7 +7,7 @@ use crate::recording::StagedPart;
 use futures::TryStreamExt;
 use model::{ConnectionId, Error, ErrorKind, RemotePath, Result, Retry};
 use serde_json::{Map, Value, json};
-use transport::folder::{GONE, READ_BYTES};
+use transport::folder::{GONE, READ_BYTES, SHA256};
 use transport::{AfterRead, FoundOffer, PartWriter, Source, copy_to_staging};
 
 /// A copied part that is not yet durable.
@@ -112,6 +112,9 @@ impl Poller {
         let partial = broken.is_some() && !reached_its_size;
         // Durable before anybody is asked: these bytes may be the only copy by now, whatever comes of asking.
         let parts = seal(copied).await?;
+        if let [only] = parts.as_slice() {
+            source_data.insert(SHA256.to_owned(), json!(only.staged.sha256.to_string()));
+        }
         crash::point("stage.sealed");
         let mut whole = Whole {
             parts,

@@ -186,6 +186,7 @@ suite! {
         publish_replaces_when_asked,
         rename_moves_and_keeps_size_and_time,
         rename_replaces_nothing,
+        a_time_that_is_set_is_told_and_kept_by_a_rename,
         what_is_not_there_is_not_found,
         directories_are_made_once_and_list_empty,
         listing_and_stat_agree,
@@ -229,6 +230,7 @@ suite! {
         archive_and_move_replace_nothing,
         a_move_cut_off_after_its_rename_is_done,
         a_file_replaced_before_its_rename_is_put_back,
+        a_copy_in_an_archive_is_known_again_after_a_cut,
         refused_files_go_to_the_error_directory_with_their_cause,
     ],
 }

@@ -16,7 +16,7 @@ pub use destination::{Answer, DeliverCall, ScriptedReply};
 pub use endpoint::{DeliverySeen, FakeEndpoint, SettleSeen};
 pub use folder::{Act, PublishAnswer, ScriptedFolder, Way};
 pub use lent::{BytesPayload, Known, MemoryAudit, MemoryLog, NoDirectory, services};
-pub use memory::MemoryFolder;
+pub use memory::{MemoryFolder, Renames};
 pub use places::FakeTransport;
 pub use source::{Opening, ScriptedOffer, ScriptedPart, Settling};
 

@@ -70,6 +70,7 @@ impl Folder for LocalFolder {
             rename_no_replace: true,
             rename_replace: true,
             modified: true,
+            set_modified: true,
             directories: true,
         })
     }
@@ -178,6 +179,18 @@ impl Folder for LocalFolder {
                 other => other,
             };
             moved.and_then(|()| naming::sync_both(&from, &to)).map_err(|e| failed("rename a file", &whole, e))
+        })
+        .await
+    }
+
+    async fn set_modified(&self, path: &RemotePath, modified: Timestamp) -> Result<()> {
+        let path = path.clone();
+        self.run(move |place| {
+            let whole = place.base.join(&path);
+            let wrong = |e| Error::local_io("set the time of a file", e).with("path", &whole);
+            let file = place::open_regular(&place.spot(&path)?)
+                .map_err(|e| failed("open a file to set its time", &whole, e))?;
+            file.set_modified(modified.into()).and_then(|()| file.sync_all()).map_err(wrong)
         })
         .await
     }

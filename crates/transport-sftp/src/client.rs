@@ -229,6 +229,12 @@ impl Client {
         ok(self.ask(packet::FSETSTAT, 280, |r| r.string(&handle.handle).permissions(mode)).await?)
     }
 
+    /// Sets when a file was last changed, in seconds since 1970.
+    pub(crate) async fn set_modified(&self, path: &RemotePath, seconds: u32) -> Result<(), Fault> {
+        let path = wire(path);
+        ok(self.ask(packet::SETSTAT, path.len() + 16, |r| r.string(path).times(seconds)).await?)
+    }
+
     /// Makes the server bring an open file's bytes to its disk. Only where [`Abilities::fsync`].
     pub(crate) async fn sync(&self, handle: &FileHandle) -> Result<(), Fault> {
         let write = |r: Request| r.string(b"fsync@openssh.com").string(&handle.handle);

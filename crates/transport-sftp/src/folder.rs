@@ -12,7 +12,7 @@ use crate::read;
 use crate::upload::SftpUpload;
 use async_trait::async_trait;
 use futures::stream::BoxStream;
-use model::{Error, ErrorKind, RemotePath, Result, Retry};
+use model::{Error, ErrorKind, RemotePath, Result, Retry, Timestamp};
 use std::sync::Arc;
 use transport::folder::{
     Entry, EntryKind, FileReader, Folder, FolderCapabilities, Published, RENAME_REFUSED, Upload,
@@ -122,6 +122,7 @@ impl Folder for SftpFolder {
             rename_no_replace: true,
             rename_replace: lease.client().abilities().posix_rename,
             modified: true,
+            set_modified: true,
             directories: true,
         })
     }
@@ -214,6 +215,25 @@ impl Folder for SftpFolder {
                 Err(error.retry_as(Retry::Ambiguous))
             }
             Err(fault) => Err(fault.error(OPERATION, lease.target(), Some(from)).with("to", to)),
+        }
+    }
+
+    async fn set_modified(&self, path: &RemotePath, modified: Timestamp) -> Result<()> {
+        const OPERATION: &str = "set the time of a file";
+        // Version 3 has 32 bits for it.
+        let Ok(seconds) = u32::try_from(modified.timestamp()) else {
+            return Err(Error::permanent(ErrorKind::Unsupported, OPERATION)
+                .with("path", path)
+                .with("time", modified)
+                .advice("SFTP version 3 has times from 1970 to 2106"));
+        };
+        let lease = self.take().await?;
+        match lease.client().set_modified(path, seconds).await {
+            Ok(()) => Ok(()),
+            Err(fault) => {
+                let fault = refine(lease.client(), fault, path).await;
+                Err(fault.error(OPERATION, lease.target(), Some(path)))
+            }
         }
     }
 

@@ -15,6 +15,7 @@ pub(crate) const READ: u8 = 5;
 pub(crate) const WRITE: u8 = 6;
 pub(crate) const LSTAT: u8 = 7;
 pub(crate) const FSTAT: u8 = 8;
+pub(crate) const SETSTAT: u8 = 9;
 pub(crate) const FSETSTAT: u8 = 10;
 pub(crate) const OPENDIR: u8 = 11;
 pub(crate) const READDIR: u8 = 12;
@@ -102,6 +103,11 @@ impl Request {
     /// Attributes that set the permission bits.
     pub(crate) fn permissions(self, mode: u32) -> Self {
         self.u32(ATTR_PERMISSIONS).u32(mode)
+    }
+
+    /// Attributes that set both times, of the last reading and the last change, in seconds since 1970.
+    pub(crate) fn times(self, seconds: u32) -> Self {
+        self.u32(ATTR_TIMES).u32(seconds).u32(seconds)
     }
 
     /// The packet with its length filled in.

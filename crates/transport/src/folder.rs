@@ -15,11 +15,11 @@ pub const RENAME_REFUSED: &str = "the place lets this user write and not rename:
 
 pub use destination::{FolderDestination, Overwrite, PUBLISHING, WRITING, WriteOptions};
 pub use names::{NAME_LIMIT, check_affix, parse_directory};
-pub use source::{CAUSE, FolderSource, FolderSourceOptions, GONE, READ_BYTES, check_poll};
+pub use source::{CAUSE, FolderSource, FolderSourceOptions, GONE, READ_BYTES, SHA256, check_poll};
 
 use async_trait::async_trait;
 use futures::stream::BoxStream;
-use model::{ConnectionId, RemotePath, Result, Timestamp};
+use model::{ConnectionId, Error, ErrorKind, RemotePath, Result, Timestamp};
 use std::borrow::Cow;
 use std::io;
 use std::pin::Pin;
@@ -94,7 +94,7 @@ pub trait Folder: Send + Sync {
     ) -> Result<Option<Box<dyn Upload>>> {
         match self.stat(path).await {
             Ok(_) => Ok(None),
-            Err(error) if error.kind() == model::ErrorKind::NotFound => {
+            Err(error) if error.kind() == ErrorKind::NotFound => {
                 self.begin_write(path, length).await.map(Some)
             }
             Err(error) => Err(error),
@@ -113,6 +113,15 @@ pub trait Folder: Send + Sync {
     /// # Errors
     /// `AlreadyExists`, `NotFound`, and by the protocol's codes.
     async fn rename(&self, from: &RemotePath, to: &RemotePath) -> Result<()>;
+
+    /// Sets when a file was last changed, as exactly as the place keeps times: what is told of it afterwards. Its
+    /// bytes stay. Only where [`FolderCapabilities::set_modified`].
+    ///
+    /// # Errors
+    /// `NotFound`; `Unsupported`, `PermissionDenied` or `Rejected` when the place does not set times.
+    async fn set_modified(&self, path: &RemotePath, _modified: Timestamp) -> Result<()> {
+        Err(Error::permanent(ErrorKind::Unsupported, "set the time of a file").with("path", path))
+    }
 
     /// Removes a file. Idempotent callers treat `NotFound` as done.
     ///
@@ -145,6 +154,8 @@ pub struct FolderCapabilities {
     pub rename_replace: bool,
     /// `stat` tells a modification time.
     pub modified: bool,
+    /// Times of files can be set, as far as the protocol knows: a server may refuse it all the same.
+    pub set_modified: bool,
     /// Directories can be made and listed.
     pub directories: bool,
 }

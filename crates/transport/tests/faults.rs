@@ -17,11 +17,12 @@ use std::time::Duration;
 use testkit::clock::SeededRandom;
 use testkit::conformance::Interlude;
 use testkit::fake::{
-    Act, BytesPayload, Fault, Known, MemoryFolder, MemoryLog, PublishAnswer, ScriptedFolder, services,
+    Act, BytesPayload, Fault, Known, MemoryFolder, MemoryLog, PublishAnswer, Renames, ScriptedFolder,
+    services,
 };
 use transport::folder::{
-    Folder, FolderCapabilities, FolderDestination, FolderSource, FolderSourceOptions, Overwrite, WRITING,
-    WriteOptions,
+    Folder, FolderCapabilities, FolderDestination, FolderSource, FolderSourceOptions, Overwrite, SHA256,
+    WRITING, WriteOptions,
 };
 use transport::{Deliver, DeliveryLog, Destination, Discovery, FoundOffer, Sent, Settled, Source};
 use uuid::Uuid;
@@ -178,26 +179,28 @@ async fn without_temporary_names_a_payload_arrives_once_whatever_is_cut_off() {
 
 const NEWER: &[u8] = b"a newer file, longer than the first";
 
-/// One settling under random faults; at a random rename the partner replaces the file. With `borders` the archive is on
-/// another file system.
-async fn settle_troubled(seed: u64, borders: bool) -> usize {
+/// One settling under random faults, at a place that makes these renames; at a random rename the partner replaces the
+/// file.
+async fn settle_troubled(seed: u64, renames: Renames) -> usize {
     let random = SeededRandom::new(seed);
     let memory = MemoryFolder::with_capabilities(FolderCapabilities {
         rename_no_replace: random.below(2) == 0,
         rename_replace: true,
         modified: true,
+        set_modified: random.below(2) == 0,
         directories: true,
     });
-    if borders {
-        memory.set_borders();
-    }
+    memory.set_renames(renames);
+    let copies = matches!(renames, Renames::WithinBorders | Renames::Never);
     memory.put("in/a.edi", CONTENT);
     memory.put("done/a.edi", *b"an earlier file of the name");
     let script = ScriptedFolder::new(Arc::new(memory.clone()));
     let source = source(Arc::clone(&script) as Arc<dyn Folder>, random.below(2) == 0);
     let discovery = Discovery { known: Arc::new(Known::default()) };
     let found = source.discover(discovery).await.unwrap().next().await.unwrap().unwrap();
-    let offer = offer(&found);
+    let mut offer = offer(&found);
+    let sha256 = model::Sha256(openssl::sha::sha256(CONTENT)).to_string();
+    offer.source_data.insert(SHA256.to_owned(), sha256.into());
     let replaced = Arc::new(AtomicBool::new(false));
     let when = random.below(6);
     let mut calls = 0;
@@ -213,7 +216,7 @@ async fn settle_troubled(seed: u64, borders: bool) -> usize {
             });
         }
         for _ in 0..if calls < 8 { random.below(3) } else { 0 } {
-            match random.below(if borders { 10 } else { 5 }) {
+            match random.below(if copies { 11 } else { 5 }) {
                 0 => script.fail(Act::Stat, Fault::CUT),
                 1 => script.fail(Act::Rename, Fault::CUT),
                 2 => script.fail(Act::MakeDirectory, Fault::CUT),
@@ -223,6 +226,7 @@ async fn settle_troubled(seed: u64, borders: bool) -> usize {
                 7 => script.fail(Act::Finish, Fault::CUT),
                 8 => script.fail(Act::Remove, Fault::CUT),
                 9 => script.lose_answer(Act::Remove, Fault::LOST),
+                10 => script.fail(Act::SetModified, Fault::CUT),
                 _ => script.lose_answer(Act::MakeDirectory, Fault::LOST),
             }
         }
@@ -236,7 +240,7 @@ async fn settle_troubled(seed: u64, borders: bool) -> usize {
         there.filter(|path| memory.get(path.as_str()).as_deref() == Some(content)).count()
     };
     let was_replaced = replaced.load(Ordering::SeqCst);
-    if was_replaced && !borders {
+    if was_replaced && !copies {
         assert_eq!(settled, Settled::Changed, "seed {seed}");
     } else if was_replaced && settled == Settled::Changed {
         // Replaced before it was copied, or after it was archived by a call whose answer was lost.
@@ -254,10 +258,9 @@ async fn settle_troubled(seed: u64, borders: bool) -> usize {
     assert_eq!((lying(NEWER, "in/"), newer), (newer, newer.min(1)), "seed {seed}: {:?}", memory.files());
     assert_eq!(memory.get("done/a.edi").as_deref(), Some(&b"an earlier file of the name"[..]));
     assert!(
-        !memory
-            .files()
+        !memory.files().iter().any(|path| [".moving", ".copying", ".copied", ".trial", ".naming"]
             .iter()
-            .any(|path| [".moving", ".copying", ".copied"].iter().any(|end| path.ends_with(end))),
+            .any(|end| path.ends_with(end))),
         "seed {seed}: {:?}",
         memory.files()
     );
@@ -311,7 +314,7 @@ fn offer(found: &FoundOffer) -> Offer {
 async fn a_file_is_archived_or_left_whatever_is_cut_off() {
     let mut calls = 0;
     for seed in 0..RUNS {
-        calls += settle_troubled(seed, false).await as u64;
+        calls += settle_troubled(seed, Renames::All).await as u64;
     }
     assert!(calls > RUNS * 3 / 2, "the faults do hit: {calls} calls");
 }
@@ -320,7 +323,25 @@ async fn a_file_is_archived_or_left_whatever_is_cut_off() {
 async fn a_file_is_archived_on_another_file_system_or_left_whatever_is_cut_off() {
     let mut calls = 0;
     for seed in 0..RUNS {
-        calls += settle_troubled(seed, true).await as u64;
+        calls += settle_troubled(seed, Renames::WithinBorders).await as u64;
+    }
+    assert!(calls > RUNS * 3 / 2, "the faults do hit: {calls} calls");
+}
+
+#[tokio::test]
+async fn a_file_is_archived_where_nothing_is_renamed_or_left_whatever_is_cut_off() {
+    let mut calls = 0;
+    for seed in 0..RUNS {
+        calls += settle_troubled(seed, Renames::Never).await as u64;
+    }
+    assert!(calls > RUNS * 3 / 2, "the faults do hit: {calls} calls");
+}
+
+#[tokio::test]
+async fn a_file_is_archived_where_renames_change_its_time_or_left_whatever_is_cut_off() {
+    let mut calls = 0;
+    for seed in 0..RUNS {
+        calls += settle_troubled(seed, Renames::AsNew).await as u64;
     }
     assert!(calls > RUNS * 3 / 2, "the faults do hit: {calls} calls");
 }

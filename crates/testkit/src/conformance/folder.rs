@@ -3,6 +3,7 @@
 use super::Place;
 use super::scene::{names, put, read, write};
 use bytes::Bytes;
+use chrono::DateTime;
 use futures::StreamExt;
 use model::{Error, ErrorKind, RemotePath, Result};
 use std::collections::BTreeSet;
@@ -106,6 +107,24 @@ pub(super) async fn rename_replaces_nothing(place: Place) {
     assert_eq!(kind(place.folder.rename(&from, &to).await), Some(ErrorKind::AlreadyExists));
     assert_eq!(read(&place.folder, &from, 0).await.unwrap(), b"from");
     assert_eq!(read(&place.folder, &to, 0).await.unwrap(), b"to");
+}
+
+pub(super) async fn a_time_that_is_set_is_told_and_kept_by_a_rename(place: Place) {
+    if !place.folder.capabilities().await.unwrap().set_modified {
+        return;
+    }
+    let (from, to) = (place.directory.join(&"a".into()), place.directory.join(&"b".into()));
+    write(&place.folder, &from, b"content").await;
+    let at = DateTime::from_timestamp(1_500_000_000, 0).unwrap();
+    place.folder.set_modified(&from, at).await.unwrap();
+    let listed = place.folder.list(&place.directory).await.unwrap().next().await.unwrap().unwrap();
+    let looked = place.folder.stat(&from).await.unwrap();
+    assert_eq!((listed.modified, looked.modified, looked.size), (Some(at), Some(at), Some(7)));
+    assert_eq!(read(&place.folder, &from, 0).await.unwrap(), b"content");
+    place.folder.rename(&from, &to).await.unwrap();
+    assert_eq!(place.folder.stat(&to).await.unwrap().modified, Some(at));
+    let missing = place.folder.set_modified(&from, at).await;
+    assert_eq!(kind(missing), Some(ErrorKind::NotFound));
 }
 
 pub(super) async fn what_is_not_there_is_not_found(place: Place) {

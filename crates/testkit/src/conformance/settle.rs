@@ -122,6 +122,46 @@ pub(super) async fn a_file_replaced_before_its_rename_is_put_back(place: Place) 
     }
 }
 
+pub(super) async fn a_copy_in_an_archive_is_known_again_after_a_cut(place: Place) {
+    let keeps_times = place.folder.capabilities().await.unwrap().set_modified;
+    for noted in [true, false] {
+        let directory = format!("copied-{noted}");
+        let scene = Scene::new(Place {
+            folder: Arc::clone(&place.folder),
+            directory: place.directory.join(&directory.as_str().into()),
+            beside: place.beside.join(&directory.as_str().into()),
+            keep: None,
+            ..place
+        });
+        scene.place.folder.make_directory(&scene.place.directory).await.unwrap();
+        let (source, mut found) = scene.found(scene.archiving(false)).await;
+        if noted {
+            let sha256 = model::Sha256(openssl::sha::sha256(b"taken")).to_string();
+            found.source_data.insert(transport::folder::SHA256.into(), sha256.into());
+        } else if !keeps_times {
+            continue;
+        }
+        // Other files of its size lie there already, and its renames are refused.
+        scene.place.folder.make_directory(&scene.place.beside).await.unwrap();
+        put(&scene.place.folder, &scene.beside("a.edi"), b"other").await;
+        if keeps_times {
+            let at = chrono::DateTime::from_timestamp(1_500_000_000, 0).unwrap();
+            scene.place.folder.set_modified(&scene.beside("a.edi"), at).await.unwrap();
+        }
+        scene.folder.refuse_renames();
+        assert_eq!(source.settle(&offer(&found), Outcome::Taken).await.unwrap(), Settled::Done);
+        assert_eq!(scene.content(&scene.beside("a-2.edi")).await.unwrap(), b"taken");
+        assert!(scene.names().await.is_empty());
+        // Cut off before that was on record.
+        for _ in 0..2 {
+            assert_eq!(source.settle(&offer(&found), Outcome::Taken).await.unwrap(), Settled::Done);
+            assert_eq!(scene.names_beside().await, ["a-2.edi", "a.edi"]);
+        }
+        scene.place.folder.remove(&scene.beside("a-2.edi")).await.unwrap();
+        assert_eq!(source.settle(&offer(&found), Outcome::Taken).await.unwrap(), Settled::Gone);
+    }
+}
+
 pub(super) async fn refused_files_go_to_the_error_directory_with_their_cause(place: Place) {
     let scene = Scene::new(place);
     let poll = PollSource { error_directory: Some(scene.place.beside.to_text()), ..scene.poll() };

@@ -28,6 +28,7 @@ async fn a_folder_whose_rename_replaces_is_used_safely_too() {
         rename_no_replace: false,
         rename_replace: true,
         modified: true,
+        set_modified: false,
         directories: true,
     };
     super::all(|| empty(MemoryFolder::with_capabilities(capabilities))).await;

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
-use model::{ConnectionId, RemotePath, Result};
+use model::{ConnectionId, ErrorKind, RemotePath, Result, Retry, Timestamp};
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, Weak};
 use transport::folder::{Entry, FileReader, Folder, FolderCapabilities, Published, Upload, Written};
@@ -28,6 +28,8 @@ pub enum Act {
     Publish,
     /// `rename`
     Rename,
+    /// `set_modified`
+    SetModified,
     /// `remove`
     Remove,
     /// `make_directory`
@@ -77,6 +79,7 @@ struct Habits {
     tellings: Vec<(Way, Arc<Telling>)>,
     refuses_looks: Option<Fault>,
     gives_once: bool,
+    refuses_renames: bool,
 }
 
 /// A folder under a script. Steps wait for the first call they are meant for, each serves once.
@@ -147,6 +150,11 @@ impl ScriptedFolder {
     /// Gives each file once: it goes when it is opened to be read.
     pub fn give_once(&self) {
         locked(&self.habits).gives_once = true;
+    }
+
+    /// Never renames.
+    pub fn refuse_renames(&self) {
+        locked(&self.habits).refuses_renames = true;
     }
 
     fn tellings(&self, way: Way) -> Vec<Arc<Telling>> {
@@ -292,8 +300,17 @@ impl Folder for ScriptedFolder {
 
     async fn rename(&self, from: &RemotePath, to: &RemotePath) -> Result<()> {
         self.scripted(Act::Rename, from).await?;
+        if locked(&self.habits).refuses_renames {
+            let fault = Fault { kind: ErrorKind::Unsupported, retry: Retry::Permanent };
+            return Err(fault.error("rename in a scripted folder"));
+        }
         let done = self.inner.rename(from, to).await;
         self.answered(Act::Rename, done)
+    }
+
+    async fn set_modified(&self, path: &RemotePath, modified: Timestamp) -> Result<()> {
+        self.scripted(Act::SetModified, path).await?;
+        self.inner.set_modified(path, modified).await
     }
 
     async fn remove(&self, path: &RemotePath) -> Result<()> {

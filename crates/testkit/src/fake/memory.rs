@@ -26,7 +26,20 @@ struct State {
     now: Timestamp,
     version: u64,
     capabilities: FolderCapabilities,
-    borders: bool,
+    renames: Renames,
+}
+
+/// Which renames are made.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Renames {
+    /// All.
+    All,
+    /// All, and the file is a new one then, with another time: a gateway to an object store, which copies.
+    AsNew,
+    /// Those that do not leave a directory at the top: each is a file system of its own.
+    WithinBorders,
+    /// None.
+    Never,
 }
 
 /// A folder in memory. Its time goes on by a second with every write.
@@ -49,6 +62,7 @@ impl MemoryFolder {
             rename_no_replace: true,
             rename_replace: true,
             modified: true,
+            set_modified: true,
             directories: true,
         };
         Self::with_capabilities(capabilities)
@@ -59,12 +73,13 @@ impl MemoryFolder {
     pub fn with_capabilities(capabilities: FolderCapabilities) -> Self {
         let now = DateTime::from_timestamp(1_700_000_000, 0).unwrap_or_default();
         let nodes = BTreeMap::from([(Path::new(), Node::Directory)]);
-        Self { state: Arc::new(Mutex::new(State { nodes, now, version: 0, capabilities, borders: false })) }
+        let state = State { nodes, now, version: 0, capabilities, renames: Renames::All };
+        Self { state: Arc::new(Mutex::new(state)) }
     }
 
-    /// Makes each directory at the top a file system of its own: nothing is renamed from one to another.
-    pub fn set_borders(&self) {
-        locked(&self.state).borders = true;
+    /// Changes which renames are made.
+    pub fn set_renames(&self, renames: Renames) {
+        locked(&self.state).renames = renames;
     }
 
     /// Puts a file there, with the directories above it.
@@ -170,11 +185,18 @@ impl State {
     fn rename(&mut self, from: &RemotePath, to: &RemotePath) -> Result<()> {
         let node = self.file(from)?;
         self.parent_exists(to)?;
-        if self.borders && from.parts().next() != to.parts().next() {
-            return Err(failed(ErrorKind::Rejected, to));
+        match self.renames {
+            Renames::Never => return Err(failed(ErrorKind::Unsupported, to)),
+            Renames::WithinBorders if from.parts().next() != to.parts().next() => {
+                return Err(failed(ErrorKind::Rejected, to));
+            }
+            Renames::All | Renames::AsNew | Renames::WithinBorders => {}
         }
         self.nodes.remove(&parts(from));
-        self.nodes.insert(parts(to), node);
+        match node {
+            Node::File { bytes, .. } if self.renames == Renames::AsNew => self.write(parts(to), bytes),
+            node => drop(self.nodes.insert(parts(to), node)),
+        }
         Ok(())
     }
 }
@@ -248,6 +270,18 @@ impl Folder for MemoryFolder {
             return Err(failed(ErrorKind::AlreadyExists, to));
         }
         state.rename(from, to)
+    }
+
+    async fn set_modified(&self, path: &RemotePath, at: Timestamp) -> Result<()> {
+        let mut state = locked(&self.state);
+        if !state.capabilities.set_modified {
+            return Err(failed(ErrorKind::Unsupported, path));
+        }
+        state.file(path)?;
+        if let Some(Node::File { modified, .. }) = state.nodes.get_mut(&parts(path)) {
+            *modified = at;
+        }
+        Ok(())
     }
 
     async fn remove(&self, path: &RemotePath) -> Result<()> {

@@ -137,6 +137,15 @@ pub fn partner(server: &SftpServer, directory: &str) -> Build {
 
 /// A flow that polls `acme`.
 pub fn flow(after: After) -> Arc<Flow> {
+    polling(after, None)
+}
+
+/// A flow that polls `acme`, and moves to this directory what it gives up.
+pub fn refusing(directory: &str) -> Arc<Flow> {
+    polling(After::Keep, Some(directory.to_owned()))
+}
+
+fn polling(after: After, error_directory: Option<String>) -> Arc<Flow> {
     let poll = PollSource {
         endpoint: "acme".into(),
         mask: Mask::new(&MaskSpec::default()).unwrap(),
@@ -146,7 +155,7 @@ pub fn flow(after: After) -> Arc<Flow> {
         order: Order::Name,
         recursive: false,
         after,
-        error_directory: None,
+        error_directory,
         settle: SettleWhen::Recorded,
         claim: ClaimBy::Lease,
         retry: RetryPolicy::default(),

@@ -4,9 +4,13 @@
 //! between polls that another node would need: any node can go on with any offer.
 
 mod compare;
+mod content;
 mod copy_away;
+mod copy_named;
+mod move_away;
 mod probe;
 mod settle;
+mod taken;
 
 use super::selection::{Candidate, Selection};
 use super::walk::{Listed, PassedOver, Walk, is_directory};
@@ -35,6 +39,10 @@ pub const GONE: &str = "gone";
 
 /// The key in `source_data` under which the engine notes how many bytes were read, where another size is stated.
 pub const READ_BYTES: &str = "read_bytes";
+
+/// The key in `source_data` under which the engine notes the SHA-256 of what was read, in hexadecimal, of an offer
+/// that is one file: by it the file is known again where a move does not keep its time.
+pub const SHA256: &str = "sha256";
 
 const RELATIVE: &str = "relative";
 

@@ -30,7 +30,7 @@ pub(super) struct Told {
     #[serde(skip)]
     pub(super) other_kind: Option<EntryKind>,
     pub(super) size: Option<u64>,
-    modified: Option<Timestamp>,
+    pub(super) modified: Option<Timestamp>,
     version: Option<String>,
     changed: Option<Timestamp>,
 }
@@ -119,10 +119,6 @@ impl Told {
     /// The same, whatever time is told.
     pub(super) fn may_be_moved_to(&self, there: &Self) -> bool {
         Self { modified: None, ..self.clone() }.is_moved_to(there)
-    }
-
-    pub(super) fn is_newer_than(&self, other: &Self) -> bool {
-        matches!((self.modified, other.modified), (Some(this), Some(other)) if this > other)
     }
 
     fn agrees_with(&self, later: &Self) -> bool {
@@ -284,7 +280,7 @@ impl FolderSource {
 }
 
 /// Whether the place answered and said no: not that a connection broke, nor that nothing is there.
-fn is_refusal(error: &Error) -> bool {
+pub(super) fn is_refusal(error: &Error) -> bool {
     matches!(error.kind(), ErrorKind::PermissionDenied | ErrorKind::Rejected | ErrorKind::Unsupported)
 }
 
