@@ -66,6 +66,10 @@ impl KnownOffers for Known {
         Ok(known)
     }
 
+    async fn has_untimed(&self) -> Result<bool> {
+        self.noting(self.store.has_untimed(&self.flow, &self.endpoint).await)
+    }
+
     async fn listing_complete(&self) -> Result<()> {
         self.noting(self.store.forget_unlisted(&self.flow, &self.endpoint, self.listing).await).map(drop)
     }

@@ -23,6 +23,7 @@ mod guard;
 mod intake;
 mod kept;
 mod lease;
+mod moved_times;
 mod poller;
 mod reading;
 mod recording;

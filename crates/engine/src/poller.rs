@@ -4,6 +4,7 @@
 use crate::adapters::Known;
 use crate::endpoints::{Change, Seen};
 use crate::guard::guarded;
+use crate::moved_times::MovedTime;
 use crate::shared::Shared;
 use crate::taking::Discovered;
 use futures::{StreamExt, TryStreamExt};
@@ -31,6 +32,8 @@ pub(crate) struct Poller {
     pub(crate) in_hand: TaskTracker,
     /// Offers that were gone or changed when they were read, and how many polls ago.
     pub(crate) missed: Mutex<HashMap<String, u8>>,
+    /// Files that were missed with another time at each poll, by their identity without it.
+    pub(crate) moved: Mutex<HashMap<String, MovedTime>>,
 }
 
 /// The share of each flow in the time over which the first polls of many are spread.
@@ -60,7 +63,15 @@ impl Poller {
         let in_hand = shared.in_hand().entry(flow.name.clone()).or_default().clone();
         // Closed, so that it can be waited for; what comes later is counted all the same.
         in_hand.close();
-        Arc::new(Self { shared, flow, poll, first_after, in_hand, missed: Mutex::default() })
+        Arc::new(Self {
+            shared,
+            flow,
+            poll,
+            first_after,
+            in_hand,
+            missed: Mutex::default(),
+            moved: Mutex::default(),
+        })
     }
 
     /// Polls at each interval while this node holds the source's lease. After a poll that failed for
@@ -174,7 +185,7 @@ impl Poller {
             let found = Discovered { offer, at: self.shared.now(), lease: lease.clone() };
             async move {
                 let read = poller.read(source.as_ref(), &found.offer).await;
-                (found, read)
+                poller.read_untimed(source.as_ref(), found, read).await
             }
         });
         let take = |(found, read)| Arc::clone(self).hand_over(Arc::clone(&source), found, read);

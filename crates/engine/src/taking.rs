@@ -139,6 +139,8 @@ impl Poller {
             *polls = polls.saturating_add(1);
             *polls < 3
         });
+        drop(missed);
+        self.forget_moved();
     }
 
     /// Makes it ours; `None` when it was so already.
@@ -183,6 +185,7 @@ impl Poller {
         match recorded {
             Recorded::Recorded => {
                 self.drop_reading(&key).await;
+                self.drop_reading(&offer.identity.untimed().key()).await;
                 tracing::info!(flow = %self.flow.name, file = %offer.identity.path, "taken");
                 Ok(Some(offer))
             }

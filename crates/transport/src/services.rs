@@ -144,6 +144,14 @@ pub trait KnownOffers: Send + Sync {
     /// The database cannot be asked: the poll ends.
     async fn known(&self, keys: Vec<String>) -> Result<HashSet<String>>;
 
+    /// Whether offers without a time are on record that must not be offered now, or were tried: then each file is also
+    /// asked about without its time ([`model::OfferIdentity::untimed`]). Files whose time says nothing are told by their
+    /// path and size alone.
+    ///
+    /// # Errors
+    /// The database cannot be asked.
+    async fn has_untimed(&self) -> Result<bool>;
+
     /// Told once the listing was complete, so that kept files that are gone can be forgotten.
     ///
     /// # Errors

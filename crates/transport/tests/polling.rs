@@ -11,14 +11,17 @@ use async_trait::async_trait;
 use futures::stream::BoxStream;
 use futures::{StreamExt, stream};
 use model::definition::{After, ClaimBy, Flow, FlowSource, Order, PollSource, RetryPolicy, SettleWhen};
-use model::{Error, ErrorKind, Mask, MaskSpec, Offer, OfferId, OfferState, Outcome, RemotePath, Result};
+use model::{
+    Error, ErrorKind, Mask, MaskSpec, Offer, OfferId, OfferState, Outcome, RemotePath, Result, Retry,
+};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use testkit::conformance::Interlude;
-use testkit::fake::{Fault, Known, MemoryFolder, services};
+use testkit::fake::{Fault, Known, MemoryFolder, ScriptedFolder, Way, services};
 use transport::folder::{
     Entry, EntryKind, FileReader, Folder, FolderCapabilities, FolderSource, FolderSourceOptions, Published,
-    Upload,
+    TIME_MOVED, Upload,
 };
 use transport::{AfterRead, Discovery, FoundOffer, Settled, Source};
 
@@ -276,4 +279,39 @@ async fn an_archive_keeps_the_directories_below_the_polled_one() {
     let offer = offer(&discover(&source, &Arc::default()).await.unwrap()[0]);
     assert_eq!(source.settle(&offer, Outcome::Taken).await.unwrap(), Settled::Done);
     assert_eq!(memory.files(), ["done/one/two/a.edi"]);
+}
+
+#[tokio::test]
+async fn files_of_which_only_the_time_moves_come_last_and_are_not_opened_as_they_were_found() {
+    let memory = MemoryFolder::new();
+    memory.put("in/a.edi", *b"its time moves");
+    memory.put("in/b.edi", *b"it stands still");
+    memory.put("in/c.edi", *b"it grows");
+    let scripted = ScriptedFolder::new(Arc::new(memory));
+    let looks = AtomicU64::new(0);
+    scripted.tell(Way::Listing, move |entry| {
+        let look = looks.fetch_add(1, Ordering::Relaxed);
+        match entry.path.file_name() {
+            b"a.edi" => {
+                entry.modified = entry.modified.map(|at| at + chrono::TimeDelta::seconds(look as i64))
+            }
+            b"c.edi" => (entry.modified, entry.size) = (None, Some(look)),
+            _ => {}
+        }
+    });
+    let stable_for = Duration::from_secs(5);
+    let source = source_with(scripted, "in", PollSource { stable_for, ..poll() });
+    let known = Arc::new(Known::default());
+    let found = discover(&source, &known).await.unwrap();
+    assert_eq!(paths(&found), ["in/b.edi", "in/a.edi"]);
+    assert!(!found[0].source_data.contains_key(TIME_MOVED) && found[1].source_data.contains_key(TIME_MOVED));
+    let error = source.open(&found[1]).await.err().unwrap();
+    assert_eq!((error.kind(), error.retry()), (ErrorKind::NotFound, Retry::Transient));
+    assert!(error.chain().contains("its time was 20"), "{}", error.chain());
+    // The engine may ask for it without its time, and makes that known.
+    let mut untimed = found[1].clone();
+    untimed.identity = untimed.identity.untimed();
+    assert_eq!(source.open(&untimed).await.unwrap().size, Some(14));
+    known.add_untimed(&untimed.identity);
+    assert_eq!(paths(&discover(&source, &known).await.unwrap()), ["in/b.edi"]);
 }

@@ -9,6 +9,7 @@ mod doubtful;
 mod habits;
 mod lanes;
 mod life;
+mod moved_times;
 mod receiving;
 mod relay;
 mod scene;

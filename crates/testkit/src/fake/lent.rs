@@ -3,7 +3,7 @@
 use crate::clock::SeededRandom;
 use async_trait::async_trait;
 use model::definition::Definitions;
-use model::{AuditEvent, Error, ErrorKind, NodeName, PayloadId, RemotePath, Result, Sha256};
+use model::{AuditEvent, Error, ErrorKind, NodeName, OfferIdentity, PayloadId, RemotePath, Result, Sha256};
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, HashSet};
 use std::io;
@@ -89,12 +89,19 @@ pub struct Known {
     keys: Mutex<HashSet<String>>,
     asked: Mutex<Vec<usize>>,
     complete: AtomicU64,
+    untimed: AtomicBool,
 }
 
 impl Known {
     /// Makes an identity known.
     pub fn add(&self, key: String) {
         locked(&self.keys).insert(key);
+    }
+
+    /// Makes an identity known whatever its time.
+    pub fn add_untimed(&self, identity: &OfferIdentity) {
+        self.untimed.store(true, Ordering::SeqCst);
+        self.add(identity.untimed().key());
     }
 
     /// How many identities each question held.
@@ -116,6 +123,10 @@ impl KnownOffers for Known {
         locked(&self.asked).push(keys.len());
         let known = locked(&self.keys);
         Ok(keys.into_iter().filter(|key| known.contains(key)).collect())
+    }
+
+    async fn has_untimed(&self) -> Result<bool> {
+        Ok(self.untimed.load(Ordering::SeqCst))
     }
 
     async fn listing_complete(&self) -> Result<()> {

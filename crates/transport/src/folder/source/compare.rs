@@ -86,6 +86,14 @@ impl Told {
         found
     }
 
+    /// The time told later, where it is all that differs: of a file that is being filled in place, or of any file at a place
+    /// that tells another time at each look.
+    pub(super) fn moved_to(&self, later: &Self) -> Option<Timestamp> {
+        let differs = self.modified.is_some() && later.modified.is_some() && self.modified != later.modified;
+        let same = Self { modified: None, changed: None, ..self.clone() };
+        later.modified.filter(|_| differs && same.agrees_with(later))
+    }
+
     /// The same without what changes with permissions and names too: for looks long after the file was read.
     pub(super) fn lasting(mut self) -> Self {
         self.changed = None;
