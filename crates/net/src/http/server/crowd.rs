@@ -105,7 +105,6 @@ struct Member {
 pub(super) struct Seat {
     crowd: Arc<Crowd>,
     number: u64,
-    remote: SocketAddr,
     leave: CancellationToken,
 }
 
@@ -134,7 +133,7 @@ impl Crowd {
         let leave = CancellationToken::new();
         let member = Member { owner: client, client, idle_since: Some(Instant::now()), leave: leave.clone() };
         members.all.insert(number, member);
-        Ok(Seat { crowd: self.clone(), number, remote, leave })
+        Ok(Seat { crowd: self.clone(), number, leave })
     }
 
     fn make_room(
@@ -232,7 +231,7 @@ impl Seat {
     }
 
     /// Says whose request a proxy passes on: until [`Self::returned`] the connection counts for that client.
-    pub(super) fn lend(&self, client: SocketAddr) -> Result<(), Full> {
+    pub(super) fn counts_for(&self, client: SocketAddr) -> Result<(), Full> {
         self.count_for(client, false)
     }
 
@@ -243,7 +242,7 @@ impl Seat {
         if members.all.get(&self.number).is_some_and(|member| member.client == Some(key)) {
             return Ok(());
         }
-        crowd.make_room(&mut members, self.remote, Some(key), false)?;
+        crowd.make_room(&mut members, client, Some(key), false)?;
         let Some(member) = members.all.get_mut(&self.number) else { return Ok(()) };
         if owned {
             member.owner = Some(key);
@@ -368,20 +367,20 @@ mod tests {
         for seat in [&one, &two] {
             seat.at_work(true);
         }
-        one.lend(ada).unwrap();
-        one.lend(ada).unwrap();
-        assert_eq!(two.lend(ada), Err(Full::Client));
-        two.lend(bob).unwrap();
+        one.counts_for(ada).unwrap();
+        one.counts_for(ada).unwrap();
+        assert_eq!(two.counts_for(ada), Err(Full::Client));
+        two.counts_for(bob).unwrap();
         one.at_work(false);
         one.returned();
         two.returned();
-        two.lend(ada).unwrap();
+        two.counts_for(ada).unwrap();
         drop((one, two));
         assert!(lock(&crowd.members).by_client.is_empty());
         // One that came with a PROXY header is its owner's again.
         let seat = crowd.join("127.0.0.1:1".parse().unwrap(), None).unwrap();
         seat.is_of(ada).unwrap();
-        seat.lend(bob).unwrap();
+        seat.counts_for(bob).unwrap();
         seat.returned();
         let owners: Vec<IpAddr> = lock(&crowd.members).by_client.keys().copied().collect();
         assert_eq!(owners, [ada.ip()]);

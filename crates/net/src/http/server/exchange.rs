@@ -106,8 +106,9 @@ impl Exchange {
                 if first {
                     self.handle.came_through(proxy, client);
                 }
-                let full = self.seat.lend(client).err();
-                (peer, full.map(|_| Refusal::TooMany))
+                // Of a proxy that names nobody the clients are not known.
+                let full = !self.proxies.trusts(client.ip()) && self.seat.counts_for(client).is_err();
+                (peer, full.then_some(Refusal::TooMany))
             }
             Client::Unclear(why) => {
                 if self.seat.counts().may_warn(self.limits.report_every) {

@@ -15,7 +15,7 @@ pub struct ListenerNumbers {
     pub accepted: u64,
     /// Connections that are open.
     pub open: u64,
-    /// Connections refused as their client had too many.
+    /// Connections refused as their client had too many, and those of proxies closed after a 429 for that reason.
     pub refused_client: u64,
     /// Connections refused as the address had too many.
     pub refused_listener: u64,

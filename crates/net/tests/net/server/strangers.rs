@@ -260,9 +260,19 @@ async fn one_client_behind_a_proxy_neither_hides_nor_takes_all() {
     );
     let mut other = TcpStream::connect(f.address).await.unwrap();
     assert!(exchange(&mut other, &(request("203.0.113.10") + "ok")).await.contains("200 OK"));
+    // A proxy in front that names nobody stands for all of its clients.
+    let mut nameless = Vec::new();
+    for _ in 0..3 {
+        let mut socket = TcpStream::connect(f.address).await.unwrap();
+        socket.write_all((request("127.0.0.7") + "o").as_bytes()).await.unwrap();
+        nameless.push(socket);
+    }
+    for socket in &mut nameless {
+        assert!(exchange(socket, "k").await.contains("200 OK"));
+    }
     // When one is answered there is room again, on a connection that carried another client's before.
     assert!(exchange(&mut held[0], "ok").await.contains("200 OK"));
-    eventually("the place", || (f.servers.numbers()[0].requests >= 4).then_some(())).await;
+    eventually("the place", || (f.servers.numbers()[0].requests >= 7).then_some(())).await;
     assert!(exchange(&mut other, &(request("203.0.113.9") + "ok")).await.contains("200 OK"));
 }
 
