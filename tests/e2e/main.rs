@@ -8,6 +8,7 @@ mod commands;
 mod demo;
 mod forwarding;
 mod left_behind;
+mod lost_key;
 mod readiness;
 mod seal_copies;
 mod secrets;

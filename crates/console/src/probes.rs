@@ -120,7 +120,7 @@ fn own_numbers(site: &Site, text: &mut Exposition) {
         "When this console began, in seconds since 1970.",
         site.started.timestamp(),
     );
-    let help = "Whether the audit trail is not the one that this node has sealed.";
+    let help = "Whether the audit trail is not as it should be: altered, under a seal by an unknown key, or not sealed.";
     text.gauge("waybill_audit_alarm", help, u64::from(site.vitals.audit_alarm().is_some()));
     if let Some(bytes) = process::resident_bytes() {
         text.gauge("process_resident_memory_bytes", "Memory in use.", bytes);

@@ -51,7 +51,7 @@ pub trait Vitals: Send + Sync {
         None
     }
 
-    /// That the audit trail is not the one that this node has sealed, until somebody has accepted it.
+    /// What is not as it should be with the audit trail, until it ends.
     fn audit_alarm(&self) -> Option<SealAlarm> {
         None
     }

@@ -332,13 +332,15 @@ fn delivery(failing: &FailingDelivery) -> Trouble {
 /// What this node knows of the trail that it seals.
 fn audit_alarms(site: &Site) -> Vec<Trouble> {
     let alarm = site.vitals.audit_alarm().map(|alarm| {
-        let what = "Audit alarm: the trail is not the one that was sealed";
+        let what = format!("Audit alarm: {}", alarm.title());
+        let why = if alarm.stops_sealing() {
+            format!("This node seals nothing: {}.", alarm.what)
+        } else {
+            format!("{}.", sentence(&alarm.what))
+        };
         Trouble::new(TroubleKind::Audit, Severity::Error, "alarm", what)
-            .why(format!("This node seals nothing: {}.", alarm.what))
-            .advice(
-                "Find out who changed the database: waybill audit verify names what was changed. After an older backup \
-                 was restored on purpose, an administrator accepts it: waybill audit accept-restored --reason TEXT.",
-            )
+            .why(why)
+            .advice(format!("{}.", sentence(&alarm.advice().replace('`', ""))))
             .since(alarm.since)
             .page("/audit?kind=audit.alarm")
     });
@@ -347,6 +349,13 @@ fn audit_alarms(site: &Site) -> Vec<Trouble> {
             .why(why)
     });
     alarm.into_iter().chain(stopped).collect()
+}
+
+/// With a capital at its beginning.
+fn sentence(text: &str) -> String {
+    let mut letters = text.chars();
+    let first: String = letters.next().into_iter().flat_map(char::to_uppercase).collect();
+    first + letters.as_str()
 }
 
 /// What this node adds.

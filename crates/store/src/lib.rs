@@ -32,6 +32,7 @@ mod row;
 mod seal;
 mod search;
 mod settings;
+mod slow_disk;
 mod target;
 #[cfg(test)]
 mod testing;
@@ -62,8 +63,8 @@ pub use offer::{EarlierTries, OfferFailed, RecordOffer, Recorded};
 pub use open::Store;
 pub use payload::PayloadRows;
 pub use seal::{
-    Bound, EVENTS as SEAL_EVENTS, MarkFile, NotedKey, NotedSeal, Seal, SealAlarm, SealKey, SealLag, SealMark,
-    SealState, Sealed, Sealer, Timestamped, TrustedKeys,
+    AlarmCause, Bound, EVENTS as SEAL_EVENTS, Halt, MarkFile, NotedKey, NotedSeal, Seal, SealAlarm, SealKey,
+    SealLag, SealMark, SealState, Sealed, Sealer, Timestamped, TrustedKeys,
 };
 pub use search::{
     AttemptView, ConnectionFilter, ConnectionView, Cursor, DeliveryView, EventFilter, EventGap, EventView,
@@ -72,6 +73,7 @@ pub use search::{
     WhichMdn,
 };
 pub use settings::{IdGenerator, StoreSettings};
+pub use slow_disk::{SlowDisk, open_regular};
 pub use text_index::TextIndex;
 pub use users::{NewUser, Role, Session, User, UserChange};
 pub use verify::{CopiedSeal, Finding, RowOptions, RowReport, VerifyOptions, VerifyReport};

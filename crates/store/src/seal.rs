@@ -17,7 +17,7 @@ mod sealer;
 mod timestamp;
 
 pub use key::{SealKey, TrustedKeys};
-pub use mark::{MarkFile, NotedKey, NotedSeal, SealAlarm, SealMark};
+pub use mark::{AlarmCause, Halt, MarkFile, NotedKey, NotedSeal, SealAlarm, SealMark};
 pub use record::{Bound, Seal};
 pub(crate) use record::{push_member, read_members};
 pub use sealer::{SealState, Sealer};
@@ -157,6 +157,38 @@ impl Store {
         let events = self.unsealed_events(from, COUNTED).await?;
         let lag = oldest.and_then(|oldest| (now - oldest).to_std().ok()).unwrap_or_default();
         Ok(SealLag { events, oldest, lag, last: last.map(|seal| (seal.seq, seal.sealed_at)) })
+    }
+
+    /// The first event that no seal covers, in the trail's order.
+    pub(crate) async fn first_unsealed(&self, from: Bound) -> Result<Option<Bound>> {
+        let first: Option<(i64, Uuid)> = self
+            .read("read the first unsealed event", async {
+                on!(self.pool(), c => sqlx::query_as(
+                    "SELECT position, id FROM audit_events \
+                     WHERE position >= $1 AND (position, id) >= ($1, $2) ORDER BY position, id LIMIT 1",
+                )
+                .bind(from.position)
+                .bind(from.id)
+                .fetch_optional(c)
+                .await)
+            })
+            .await?;
+        Ok(first.map(|(position, id)| Bound { position, id }))
+    }
+
+    /// The keys that signed the seals of some numbers, at most so many.
+    pub(crate) async fn keys_of_seals(&self, first: i64, last: i64, at_most: usize) -> Result<Vec<String>> {
+        self.read("read the keys of the audit seals", async {
+            on!(self.pool(), c => sqlx::query_scalar(
+                "SELECT DISTINCT key_id FROM audit_seals WHERE seq >= $1 AND seq <= $2 ORDER BY key_id LIMIT $3",
+            )
+            .bind(first)
+            .bind(last)
+            .bind(i64::try_from(at_most).unwrap_or(i64::MAX))
+            .fetch_all(c)
+            .await)
+        })
+        .await
     }
 
     pub(crate) async fn unsealed_events(&self, from: Bound, at_most: i64) -> Result<u64> {

@@ -7,6 +7,7 @@
 //! was kept outside the database: in a node's state directory ([`VerifyOptions::mark`]) or elsewhere
 //! ([`VerifyOptions::expected`]).
 
+mod accepted;
 mod beyond;
 mod check;
 mod copies;
@@ -20,6 +21,7 @@ pub use copies::CopiedSeal;
 pub use report::{Finding, VerifyOptions, VerifyReport};
 pub use rows::{RowOptions, RowReport};
 
+pub(crate) use accepted::AcceptedKeys;
 pub(crate) use records::{Records, Restored, key_record, load_records};
 pub(crate) use removal::Removed;
 pub(crate) use signed::{RecordRow, record_rows};
@@ -66,9 +68,13 @@ impl Store {
         progress: &mut (impl FnMut(&VerifyReport) + Send),
     ) -> Result<VerifyReport> {
         let mut report = VerifyReport { vouched: records.vouched.clone(), ..VerifyReport::default() };
-        for (event, kind) in &records.invalid {
-            report.find(Finding::RecordInvalid { event: *event, kind: *kind });
+        for row in &records.invalid {
+            report.find(Finding::RecordInvalid { event: row.event, kind: row.kind });
         }
+        report.accepted = records.accepted_records;
+        report.accepted_keys = records.accepted.iter().flat_map(AcceptedKeys::keys).collect();
+        report.accepted_keys.sort_unstable();
+        report.accepted_keys.dedup();
         let mut options = options.clone();
         options.trusted = records.trusted.clone();
         let options = &options;
@@ -76,7 +82,7 @@ impl Store {
             report.alarm_of(mark);
         }
         let first = options.from.unwrap_or(1).max(1);
-        let mut chain = Chain::new(options, &records.restored);
+        let mut chain = Chain::new(options, &records.restored, &records.accepted);
         if first > 1
             && let Some(before) = self.seals_from(first - 1, Some(first - 1), 1).await?.pop()
         {

@@ -86,3 +86,6 @@ impl Upkeep for Months {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

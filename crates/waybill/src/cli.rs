@@ -162,7 +162,8 @@ pub(crate) enum Audit {
     /// database.
     Verify(Verify),
     /// Accept the audit trail of a restored database, after `audit verify` or the overview has raised an
-    /// alarm: the decision is put on record, signed, and this node and the others seal again.
+    /// alarm: the decision is put on record, signed, and this node and the others seal again. Seals by keys that
+    /// are lost are accepted too, and named.
     AcceptRestored {
         /// Why, for the record: which backup was restored, by whom, what for.
         #[arg(long, value_name = "TEXT")]

@@ -11,7 +11,7 @@ mod sent;
 use crate::process::Ambient;
 use config::Settings;
 use console::{Trouble, TroubleKind};
-use model::{Error, ErrorKind, NodeName, Result, Severity, Timestamp};
+use model::{Error, NodeName, Result, Severity, Timestamp};
 use net::{Net, SyslogTarget, syslog_message};
 use sent::Sent;
 use serde_json::{Map, Value};
@@ -20,10 +20,12 @@ use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
-use store::{MarkFile, Store};
+use store::{MarkFile, SealMark, SlowDisk, Store, open_regular};
 
 /// Seals sent in one go.
 const BATCH: usize = 200;
+/// Longest note of what was sent, in bytes; it has a few thousand.
+const LARGEST_NOTE: u64 = 1 << 20;
 /// Longest pause after failures; the first is the time between two seals, doubled with each.
 const LONGEST_PAUSE: Duration = Duration::from_secs(3600);
 
@@ -71,6 +73,9 @@ pub(crate) struct SealCopies {
     mark: MarkFile,
     /// What each has.
     progress: PathBuf,
+    disk: SlowDisk,
+    /// That of the file, which may lie elsewhere.
+    file_disk: SlowDisk,
     failing: Mutex<[Option<Failing>; 2]>,
 }
 
@@ -85,6 +90,8 @@ impl SealCopies {
             node: settings.node.clone(),
             mark: MarkFile::within(&settings.state_directory),
             progress: settings.state_directory.join("seals-sent.json"),
+            disk: SlowDisk::default(),
+            file_disk: SlowDisk::default(),
             failing: Mutex::default(),
         }
     }
@@ -98,7 +105,7 @@ impl SealCopies {
             return Ok(());
         }
         // During an alarm the database's seals are not known to be those that were noted.
-        let Some(mark) = self.mark.read()?.filter(|mark| mark.alarm.is_none()) else { return Ok(()) };
+        let Some(mark) = self.mark.read().await?.filter(SealMark::is_in_order) else { return Ok(()) };
         let to_file = match &self.file {
             Some(_) => self.try_copy(Copy::File, store, mark.newest.seal).await,
             None => Ok(()),
@@ -145,7 +152,7 @@ impl SealCopies {
     }
 
     async fn send_to(&self, copy: Copy, store: &Store, newest: i64) -> Result<()> {
-        let mut progress = self.read_progress()?;
+        let mut progress = self.read_progress().await?;
         let mut sent = Sent::of(progress.get(copy.name()));
         let common = last_in_common(&sent, store, newest).await?;
         // A connection is on record: the seal over that record alone asks for no further one, or there were no end.
@@ -175,12 +182,11 @@ impl SealCopies {
     async fn append(&self, lines: Vec<String>) -> Result<()> {
         const OPERATION: &str = "append seals to audit.seal_file";
         let Some(path) = self.file.clone() else { return Ok(()) };
-        tokio::task::spawn_blocking(move || {
-            append(&path, &lines)
-                .map_err(|error| Error::local_io(OPERATION, error).with("path", path.display()))
-        })
-        .await
-        .map_err(|error| Error::transient(ErrorKind::Internal, OPERATION).caused_by(error))?
+        let at = path.clone();
+        let work = move || {
+            append(&at, &lines).map_err(|error| Error::local_io(OPERATION, error).with("path", at.display()))
+        };
+        self.file_disk.run(OPERATION, &path, work).await
     }
 
     async fn send_syslog(&self, lines: &[String]) -> Result<()> {
@@ -192,26 +198,32 @@ impl SealCopies {
     }
 
     /// A file that cannot be read is as good as none: all seals are sent again.
-    fn read_progress(&self) -> Result<Map<String, Value>> {
-        match std::fs::read(&self.progress) {
-            Ok(bytes) => Ok(serde_json::from_slice(&bytes).unwrap_or_default()),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Map::new()),
-            Err(error) => Err(Error::local_io("read how far seals were sent out", error)
-                .with("path", self.progress.display())),
-        }
+    async fn read_progress(&self) -> Result<Map<String, Value>> {
+        const OPERATION: &str = "read how far seals were sent out";
+        let path = self.progress.clone();
+        let work = move || {
+            let mut bytes = Vec::new();
+            let read = open_regular(OpenOptions::new().read(true), &path)
+                .and_then(|file| file.take(LARGEST_NOTE).read_to_end(&mut bytes));
+            match read {
+                Ok(_) => Ok(serde_json::from_slice(&bytes).unwrap_or_default()),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Map::new()),
+                Err(error) => Err(Error::local_io(OPERATION, error).with("path", path.display())),
+            }
+        };
+        self.disk.run(OPERATION, &self.progress, work).await
     }
 
     async fn write_progress(&self, progress: &Map<String, Value>) -> Result<()> {
         const OPERATION: &str = "note how far seals were sent out";
         let (path, text) = (self.progress.clone(), Value::Object(progress.clone()).to_string());
-        tokio::task::spawn_blocking(move || {
+        let work = move || {
             let failed = |error| Error::local_io(OPERATION, error).with("path", path.display());
             let temporary = path.with_extension("new");
             std::fs::write(&temporary, text).map_err(failed)?;
             std::fs::rename(&temporary, &path).map_err(failed)
-        })
-        .await
-        .map_err(|error| Error::transient(ErrorKind::Internal, OPERATION).caused_by(error))?
+        };
+        self.disk.run(OPERATION, &self.progress, work).await
     }
 }
 
@@ -228,7 +240,7 @@ async fn last_in_common(sent: &Sent, store: &Store, newest: i64) -> Result<i64> 
 /// Appends lines, each whole: after a crash or a full disk the file may end in the middle of one.
 fn append(path: &Path, lines: &[String]) -> io::Result<()> {
     // Opened for appending alone, so that the file may be marked as append-only (chattr +a).
-    let open = |read: bool| OpenOptions::new().append(true).read(read).create(true).open(path);
+    let open = |read: bool| open_regular(OpenOptions::new().append(true).read(read).create(true), path);
     let (mut file, whole) = match open(true) {
         Ok(mut file) => {
             let whole = ends_whole(&mut file)?;
@@ -273,5 +285,8 @@ mod tests {
         append(&path, &lines("two\nthree")).unwrap();
         append(&path, &lines("four")).unwrap();
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "one\ntw\ntwo\nthree\nfour\n");
+        let pipe = directory.path().join("pipe");
+        assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        assert!(append(&pipe, &lines("one")).is_err(), "it is not waited for");
     }
 }

@@ -21,7 +21,7 @@ use smime::{TimestampAuthorities, TimestampProof, TimestampRequest};
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
-use store::{MarkFile, Store};
+use store::{MarkFile, SealMark, Store};
 
 /// Longest answer that is read, in bytes; a token has a few thousand.
 const LONGEST_ANSWER: usize = 64 << 10;
@@ -123,7 +123,7 @@ impl Timestamps {
 
     /// The seal to stamp: one that this node has found in order.
     async fn due(&self) -> Result<Option<(i64, Sha256)>> {
-        let Some(mark) = self.mark.read()?.filter(|mark| mark.alarm.is_none()) else { return Ok(None) };
+        let Some(mark) = self.mark.read().await?.filter(SealMark::is_in_order) else { return Ok(None) };
         let due = self.store.seal_to_stamp(mark.newest.seal).await?;
         Ok(due.filter(|(_, digest)| *digest == mark.newest.digest))
     }

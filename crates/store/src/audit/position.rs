@@ -11,7 +11,7 @@ use crate::either::{Backend, on};
 use crate::fault::Fault;
 use crate::tx::Tx;
 use async_trait::async_trait;
-use model::Result;
+use model::{Error, ErrorKind, Result};
 
 impl Store {
     /// The first position that can still get an event.
@@ -36,12 +36,27 @@ impl Store {
     pub(crate) async fn raise_positions(&self) -> Result<()> {
         match self.backend() {
             Backend::Sqlite => Ok(()),
-            Backend::Postgres => self.write(RaisePositions).await,
+            Backend::Postgres => self.write(RaisePositions { all: false }).await,
+        }
+    }
+
+    /// Sees to it that every event that is there can be sealed, wherever it was put: new ones come behind all of them, by
+    /// the function that Waybill made.
+    pub(crate) async fn take_in_all_positions(&self) -> Result<()> {
+        match self.backend() {
+            // New events come behind the last row by themselves.
+            Backend::Sqlite => Ok(()),
+            Backend::Postgres => self.write(RaisePositions { all: true }).await,
         }
     }
 }
 
-struct RaisePositions;
+/// An event beyond this leaves too few places for those that follow.
+const HIGHEST: i64 = i64::MAX / 4 * 3;
+
+struct RaisePositions {
+    all: bool,
+}
 
 #[async_trait]
 impl Command for RaisePositions {
@@ -53,7 +68,7 @@ impl Command for RaisePositions {
             let behind = |sealed: i64, here: i64| here < sealed;
             let position = "SELECT audit_position(pg_current_xact_id()::text::bigint)";
             let here: i64 = sqlx::query_scalar(position).fetch_one(&mut *c).await?;
-            if !behind(sqlx::query_scalar(sealed).fetch_one(&mut *c).await?, here) {
+            if !self.all && !behind(sqlx::query_scalar(sealed).fetch_one(&mut *c).await?, here) {
                 return Ok(());
             }
             // Writers end first; another node may have done it in the meantime.
@@ -65,7 +80,7 @@ impl Command for RaisePositions {
             sqlx::query("SELECT set_config('lock_timeout', '0', true)").execute(&mut *c).await?;
             let here: i64 = sqlx::query_scalar(position).fetch_one(&mut *c).await?;
             let sealed: i64 = sqlx::query_scalar(sealed).fetch_one(&mut *c).await?;
-            if !behind(sealed, here) {
+            if !self.all && !behind(sealed, here) {
                 return Ok(());
             }
             let last: i64 = sqlx::query_scalar("SELECT coalesce(max(position), 0) FROM audit_events")
@@ -73,14 +88,27 @@ impl Command for RaisePositions {
                 .await?;
             let transaction: i64 =
                 sqlx::query_scalar("SELECT pg_current_xact_id()::text::bigint").fetch_one(&mut *c).await?;
-            let offset = sealed.max(last) + 1 - transaction;
-            tracing::warn!(
-                offset,
-                "this database was restored into another server: audit positions continue behind the newest seal"
-            );
+            let last = sealed.max(last);
+            if last > HIGHEST {
+                return Err(Error::permanent(ErrorKind::IntegrityFailed, "continue the audit trail's positions")
+                    .with("position", last)
+                    .advice("Waybill wrote no event there: keep a copy of the row in audit_events, and remove it by hand")
+                    .into());
+            }
+            let sql = "SELECT prosrc FROM pg_proc WHERE oid = to_regprocedure('audit_position(bigint)')";
+            let body: Option<String> = sqlx::query_scalar(sql).fetch_optional(&mut *c).await?;
+            let offset = body.as_deref().and_then(|body| body.strip_prefix("SELECT transaction + ")?.parse::<i64>().ok());
+            let offset = match offset {
+                // It is as Waybill made it, and far enough.
+                Some(offset) if here > last && offset >= 0 => offset,
+                _ => last + 1 - transaction,
+            };
+            tracing::warn!(offset, "audit positions continue behind the newest seal");
             sqlx::raw_sql(sqlx::AssertSqlSafe(format!(
                 "CREATE OR REPLACE FUNCTION audit_position(transaction bigint) RETURNS bigint \
-                 LANGUAGE sql IMMUTABLE PARALLEL SAFE AS 'SELECT transaction + {offset}'"
+                 LANGUAGE sql IMMUTABLE PARALLEL SAFE AS 'SELECT transaction + {offset}'; \
+                 ALTER TABLE audit_events ALTER COLUMN position \
+                 SET DEFAULT audit_position(pg_current_xact_id()::text::bigint)"
             )))
             .execute(&mut *c)
             .await?;

@@ -3,6 +3,7 @@
 //! Whoever can write the database cannot make a seal without this file; whoever keeps the public half
 //! elsewhere can check every seal without trusting the host.
 
+use crate::slow_disk::read_regular;
 use crate::whole_file::place;
 use model::{Error, ErrorKind, Result, Sha256};
 use openssl::pkey::{Id, PKey, Private, Public};
@@ -10,6 +11,9 @@ use openssl::sign::{Signer, Verifier};
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+
+/// Longest file that is read as a key, in bytes; a key has 119.
+const LONGEST: u64 = 4096;
 
 /// The private key of seals.
 pub struct SealKey {
@@ -31,7 +35,7 @@ impl SealKey {
     /// # Errors
     /// The file cannot be read or written, is open to other users, or holds no Ed25519 key.
     pub fn load_or_create(path: &Path) -> Result<Self> {
-        let key = match std::fs::read(path) {
+        let key = match read_regular(path, LONGEST) {
             Ok(pem) => Self::read(path, &pem)?,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
                 let made = PKey::generate_ed25519().map_err(|e| crypto("make a seal key", e))?;
@@ -40,7 +44,8 @@ impl SealKey {
                     Ok(()) => Self::of(made)?,
                     // Another process was faster: its key is the key.
                     Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
-                        let pem = std::fs::read(path).map_err(|e| local("read the seal key", path, e))?;
+                        let pem =
+                            read_regular(path, LONGEST).map_err(|e| local("read the seal key", path, e))?;
                         Self::read(path, &pem)?
                     }
                     Err(error) => return Err(local("write the seal key", path, error)),
@@ -49,7 +54,7 @@ impl SealKey {
             Err(error) => return Err(local("read the seal key", path, error)),
         };
         let public = public_path(path);
-        if std::fs::read(&public).ok().as_deref() != Some(key.public_pem.as_bytes()) {
+        if read_regular(&public, LONGEST).ok().as_deref() != Some(key.public_pem.as_bytes()) {
             place(&public, key.public_pem.as_bytes(), 0o644, true)
                 .map_err(|e| local("write the public half of the seal key", &public, e))?;
         }

@@ -6,18 +6,19 @@
 //! the next run finds committed, or makes again as it was. What the database then lacks of the noted, or
 //! holds differently, was changed behind the node's back, or restored.
 
+mod alarm;
+mod file;
+
+pub use alarm::{AlarmCause, Halt, SealAlarm};
+pub use file::MarkFile;
+pub(crate) use file::MarkLock;
+
 use super::{Bound, Seal, TrustedKeys};
-use crate::whole_file::place;
 use chrono::DateTime;
-use model::{Error, ErrorKind, Result, Sha256, Timestamp};
+use model::{Result, Sha256};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::File;
-use std::path::{Path, PathBuf};
 use uuid::Uuid;
-
-/// Largest file that is read, in bytes: a node's note has a few hundred for each node.
-const LARGEST: u64 = 1 << 20;
 
 /// A seal as far as it is noted.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -48,15 +49,6 @@ pub struct NotedKey {
     pub newest: Option<(i64, Sha256)>,
 }
 
-/// Why a node refuses to seal, and since when.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct SealAlarm {
-    /// Since when.
-    pub since: Timestamp,
-    /// What was found.
-    pub what: String,
-}
-
 /// The note of one node.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct SealMark {
@@ -68,8 +60,10 @@ pub struct SealMark {
     pub keys: BTreeMap<String, NotedKey>,
     /// Records of restored databases that were followed: each counts once.
     pub accepted: BTreeSet<Uuid>,
-    /// Stays until an administrator accepts the trail as it is.
+    /// What is told until it ends ([`AlarmCause`]).
     pub alarm: Option<SealAlarm>,
+    /// What keeps events from being sealed, as long as that is no alarm yet.
+    pub halt: Option<Halt>,
 }
 
 impl Default for SealMark {
@@ -80,11 +74,18 @@ impl Default for SealMark {
             keys: BTreeMap::new(),
             accepted: BTreeSet::new(),
             alarm: None,
+            halt: None,
         }
     }
 }
 
 impl SealMark {
+    /// Whether the database's seals up to the newest are those that this node has found in order.
+    #[must_use]
+    pub fn is_in_order(&self) -> bool {
+        self.alarm.as_ref().is_none_or(|alarm| !alarm.stops_sealing())
+    }
+
     /// The seals that must be there, as number and digest.
     pub(crate) fn known(&self) -> Vec<(i64, Sha256)> {
         let newest = Some((self.newest.seal, self.newest.digest)).filter(|(seal, _)| *seal > 0);
@@ -123,9 +124,8 @@ impl SealMark {
             "pending": self.pending.as_ref().map(seal_json),
             "keys": keys,
             "accepted": self.accepted.iter().map(Uuid::to_string).collect::<Vec<_>>(),
-            "alarm": self.alarm.as_ref().map(|alarm| json!({
-                "since": alarm.since.timestamp_micros(), "what": alarm.what,
-            })),
+            "alarm": self.alarm.as_ref().map(SealAlarm::json),
+            "halt": self.halt.as_ref().map(Halt::json),
         })
     }
 
@@ -162,10 +162,11 @@ impl SealMark {
                 .collect::<Option<_>>()?,
             alarm: match value.get("alarm")? {
                 Value::Null => None,
-                alarm => Some(SealAlarm {
-                    since: DateTime::from_timestamp_micros(alarm.get("since")?.as_i64()?)?,
-                    what: alarm.get("what")?.as_str()?.to_owned(),
-                }),
+                alarm => Some(SealAlarm::of_json(alarm)?),
+            },
+            halt: match value.get("halt")? {
+                Value::Null => None,
+                halt => Some(Halt::of_json(halt)?),
             },
         })
     }
@@ -175,10 +176,18 @@ fn digest(value: &Value) -> Option<Sha256> {
     value.as_str()?.parse().ok()
 }
 
+fn bound_json(bound: Bound) -> Value {
+    json!([bound.position, bound.id.to_string()])
+}
+
+fn bound_of(value: &Value) -> Option<Bound> {
+    let [position, id] = value.as_array()?.as_slice() else { return None };
+    Some(Bound { position: position.as_i64()?, id: id.as_str()?.parse().ok()? })
+}
+
 fn seal_json(seal: &Seal) -> Value {
-    let bound = |bound: Bound| json!([bound.position, bound.id.to_string()]);
     json!({
-        "seal": seal.seq, "from": bound(seal.from), "to": bound(seal.to), "count": seal.count,
+        "seal": seal.seq, "from": bound_json(seal.from), "to": bound_json(seal.to), "count": seal.count,
         "members_digest": seal.members_digest.to_string(), "previous": seal.previous.to_string(),
         "sealed_at": seal.sealed_at.timestamp_micros(), "key": seal.key_id, "digest": seal.digest.to_string(),
         "signature": openssl::base64::encode_block(&seal.signature),
@@ -186,14 +195,10 @@ fn seal_json(seal: &Seal) -> Value {
 }
 
 fn seal_of(value: &Value) -> Option<Seal> {
-    let bound = |value: &Value| {
-        let [position, id] = value.as_array()?.as_slice() else { return None };
-        Some(Bound { position: position.as_i64()?, id: id.as_str()?.parse().ok()? })
-    };
     Some(Seal {
         seq: value.get("seal")?.as_i64()?,
-        from: bound(value.get("from")?)?,
-        to: bound(value.get("to")?)?,
+        from: bound_of(value.get("from")?)?,
+        to: bound_of(value.get("to")?)?,
         count: value.get("count")?.as_i64()?,
         members_digest: digest(value.get("members_digest")?)?,
         previous: digest(value.get("previous")?)?,
@@ -205,84 +210,6 @@ fn seal_of(value: &Value) -> Option<Seal> {
     })
 }
 
-/// The file of a node's note, `seals.json` in its state directory.
-#[derive(Clone, Debug)]
-pub struct MarkFile {
-    path: PathBuf,
-}
-
-impl MarkFile {
-    /// The file in a state directory; nothing is read or made.
-    #[must_use]
-    pub fn within(state_directory: &Path) -> Self {
-        Self { path: state_directory.join("seals.json") }
-    }
-
-    /// Where it lies.
-    #[must_use]
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-
-    /// Reads the note; `None` when none was ever written.
-    ///
-    /// # Errors
-    /// It cannot be read, or says nothing that this version understands.
-    pub fn read(&self) -> Result<Option<SealMark>> {
-        const OPERATION: &str = "read the node's note of its newest seal";
-        let failed = |error| Error::local_io(OPERATION, error).with("path", self.path.display());
-        let length = match std::fs::metadata(&self.path) {
-            Ok(found) => found.len(),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(failed(error)),
-        };
-        let unread = || {
-            Error::permanent(ErrorKind::IntegrityFailed, OPERATION).with("path", self.path.display()).advice(
-                "the file was changed: put it back from a backup of the state directory, or, when nothing was \
-                 tampered with, accept the trail as it is with `waybill audit accept-restored`",
-            )
-        };
-        if length > LARGEST {
-            return Err(unread());
-        }
-        let bytes = std::fs::read(&self.path).map_err(failed)?;
-        let value: Value = serde_json::from_slice(&bytes).map_err(|error| unread().caused_by(error))?;
-        SealMark::of_json(&value).map(Some).ok_or_else(unread)
-    }
-
-    /// Writes the note, durably: it is there whole, or as it was before.
-    ///
-    /// # Errors
-    /// The disk did not take it, or did not confirm.
-    pub(crate) async fn write(&self, mark: &SealMark) -> Result<()> {
-        const OPERATION: &str = "write the node's note of its newest seal";
-        let (path, text) = (self.path.clone(), format!("{:#}\n", mark.json()));
-        tokio::task::spawn_blocking(move || {
-            place(&path, text.as_bytes(), 0o644, true)
-                .map_err(|error| Error::local_io(OPERATION, error).with("path", path.display()))
-        })
-        .await
-        .map_err(|error| Error::transient(ErrorKind::Internal, OPERATION).caused_by(error))?
-    }
-
-    /// Keeps other processes (a command beside the gateway) from changing the note meanwhile.
-    ///
-    /// # Errors
-    /// The state directory cannot be written.
-    pub(crate) async fn lock(&self) -> Result<File> {
-        const OPERATION: &str = "lock the node's note of its newest seal";
-        let path = self.path.with_extension("lock");
-        tokio::task::spawn_blocking(move || {
-            let failed = |error| Error::local_io(OPERATION, error).with("path", path.display());
-            let file = File::create(&path).map_err(failed)?;
-            file.lock().map_err(failed)?;
-            Ok(file)
-        })
-        .await
-        .map_err(|error| Error::transient(ErrorKind::Internal, OPERATION).caused_by(error))?
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -292,7 +219,7 @@ mod tests {
     async fn read_back_as_written_and_refused_when_changed() {
         let dir = tempfile::tempdir().unwrap();
         let file = MarkFile::within(dir.path());
-        assert_eq!(file.read().unwrap(), None);
+        assert_eq!(file.read().await.unwrap(), None);
         let key = SealKey::load_or_create(&dir.path().join("key")).unwrap();
         let range = (Bound::START, Bound { position: 7, id: Uuid::from_u128(9) });
         let at = DateTime::from_timestamp_micros(5).unwrap();
@@ -308,13 +235,18 @@ mod tests {
                 ("b".into(), NotedKey { public_pem: "x".into(), newest: None }),
             ]),
             accepted: BTreeSet::from([Uuid::from_u128(3)]),
-            alarm: Some(SealAlarm { since: at, what: "seal 3 is gone".into() }),
+            alarm: Some(SealAlarm {
+                since: at,
+                what: "seal 3 is gone".into(),
+                cause: AlarmCause::UnknownKey("ab".into()),
+            }),
+            halt: Some(Halt { since: at, runs: 3, oldest: Some(range.1) }),
         };
-        file.write(&mark).await.unwrap();
-        assert_eq!(file.read().unwrap(), Some(mark));
+        file.write(&mark, &file.lock().await.unwrap()).await.unwrap();
+        assert_eq!(file.read().await.unwrap(), Some(mark));
         for text in ["", "{}", "null", "{\"version\":2}"] {
             std::fs::write(file.path(), text).unwrap();
-            assert!(file.read().unwrap_err().to_string().contains("accept-restored"), "{text}");
+            assert!(file.read().await.unwrap_err().to_string().contains("accept-restored"), "{text}");
         }
     }
 }

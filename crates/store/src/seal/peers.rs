@@ -5,10 +5,11 @@
 //! own off as a node's.
 
 use super::{SealKey, TrustedKeys};
+use crate::slow_disk::{SlowDisk, read_regular};
 use crate::whole_file::place;
 use model::{Error, Result};
 use std::collections::BTreeMap;
-use std::io::{ErrorKind as IoErrorKind, Read as _};
+use std::io::ErrorKind as IoErrorKind;
 use std::path::{Path, PathBuf};
 
 /// Most keys that are read.
@@ -16,37 +17,51 @@ const KEYS: usize = 1000;
 /// Longest file that is read, in bytes; a public key has 113.
 const LONGEST: u64 = 4096;
 
-/// The directory with the keys.
+/// The directory with the keys. It may lie on another machine, and hang.
 #[derive(Clone, Debug)]
-pub(crate) struct PeerKeys(PathBuf);
+pub(crate) struct PeerKeys {
+    directory: PathBuf,
+    disk: SlowDisk,
+}
 
 impl PeerKeys {
     /// `seal-keys` in the directory that all nodes share.
     pub(crate) fn within(shared: &Path) -> Self {
-        Self(shared.join("seal-keys"))
+        Self { directory: shared.join("seal-keys"), disk: SlowDisk::default() }
     }
 
-    /// Puts a node's key there.
+    /// Puts a node's key there, and answers with all keys that lie there, by id; what is no key is passed over with a
+    /// warning.
     ///
     /// # Errors
-    /// The directory cannot be written.
-    pub(crate) fn publish(&self, key: &SealKey) -> Result<()> {
-        let path = self.0.join(format!("{}.pub", key.id()));
+    /// The directory cannot be written or read, or does not answer.
+    pub(crate) async fn exchange(&self, key: &SealKey) -> Result<BTreeMap<String, String>> {
+        let at = Directory(self.directory.clone());
+        let (id, pem) = (key.id().to_owned(), key.public_pem().to_owned());
+        let work = move || {
+            at.publish(&id, &pem)?;
+            at.read()
+        };
+        self.disk.run("exchange the nodes' seal keys", &self.directory, work).await
+    }
+}
+
+struct Directory(PathBuf);
+
+impl Directory {
+    fn publish(&self, id: &str, pem: &str) -> Result<()> {
+        let path = self.0.join(format!("{id}.pub"));
         let failed = |error| {
             Error::local_io("show the other nodes this node's seal key", error).with("path", path.display())
         };
         std::fs::create_dir_all(&self.0).map_err(failed)?;
-        if std::fs::read(&path).ok().as_deref() == Some(key.public_pem().as_bytes()) {
+        if read_regular(&path, LONGEST).ok().as_deref() == Some(pem.as_bytes()) {
             return Ok(());
         }
-        place(&path, key.public_pem().as_bytes(), 0o644, true).map_err(failed)
+        place(&path, pem.as_bytes(), 0o644, true).map_err(failed)
     }
 
-    /// All keys that lie there, by id; what is no key is passed over with a warning.
-    ///
-    /// # Errors
-    /// The directory cannot be read.
-    pub(crate) fn read(&self) -> Result<BTreeMap<String, String>> {
+    fn read(&self) -> Result<BTreeMap<String, String>> {
         let failed =
             |error| Error::local_io("read the other nodes' seal keys", error).with("path", self.0.display());
         let entries = match std::fs::read_dir(&self.0) {
@@ -60,11 +75,9 @@ impl PeerKeys {
             if path.extension().is_none_or(|extension| extension != "pub") {
                 continue;
             }
-            let mut pem = String::new();
-            let read =
-                std::fs::File::open(&path).and_then(|file| file.take(LONGEST).read_to_string(&mut pem));
-            match read.map_err(failed).and_then(|_| TrustedKeys::id_of_pem(pem.as_bytes())) {
-                Ok(id) => drop(keys.insert(id, pem)),
+            let read = read_regular(&path, LONGEST).map_err(failed);
+            match read.and_then(|pem| Ok((TrustedKeys::id_of_pem(&pem)?, pem))) {
+                Ok((id, pem)) => drop(keys.insert(id, String::from_utf8_lossy(&pem).into_owned())),
                 Err(error) => {
                     tracing::warn!(path = %path.display(), error = error.chain(), "this is no node's seal key");
                 }

@@ -6,40 +6,30 @@
 //! event and in [`SealState`], until an administrator has accepted the trail as it is
 //! ([`Sealer::accept`]). Whoever altered the trail must therefore change the note as well, and on every node.
 
+mod compare;
 mod vouching;
 
-use super::mark::{MarkFile, NotedSeal, SealAlarm, SealMark};
+use super::mark::{AlarmCause, Halt, MarkFile, MarkLock, NotedSeal, SealAlarm, SealMark};
 use super::peers::PeerKeys;
-use super::{Bound, Seal, SealKey, Sealed, TrustedKeys};
+use super::{Seal, SealKey, SealMaker, Sealed};
 use crate::Store;
+use crate::search::{EventFilter, Page};
 use crate::settings::IdGenerator;
-use crate::verify::load_records;
-use model::{AuditEvent, ErrorKind, EventId, EventKind, NodeName, Result, Sha256, Timestamp};
+use compare::Standing;
+use model::{AuditEvent, ErrorKind, EventId, EventKind, NodeName, Result, Timestamp};
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 use tokio::sync::watch;
-
-/// Seals looked at in one go; without their members they are small.
-const PAGE: i64 = 500;
 
 /// How sealing stands on this node.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct SealState {
-    /// The trail is not the one that was sealed; stays until it is accepted.
+    /// What is not as it should be, until it ends ([`AlarmCause`]).
     pub alarm: Option<SealAlarm>,
     /// Why the last run made no seal, when that is no alarm.
     pub stopped: Option<String>,
     /// Whether the last run found the trail as it was sealed; false before the first.
     pub good: bool,
-}
-
-/// What comparing the database with the note gave.
-enum Standing {
-    /// All is as noted and holds; this is the newest seal.
-    Good(Option<Box<Seal>>),
-    /// A seal is by a key that this node does not know.
-    UnknownKey { seal: i64, key: String },
-    /// The trail is not what was noted.
-    Wrong(String),
 }
 
 /// One node's sealing.
@@ -50,15 +40,17 @@ pub struct Sealer {
     file: MarkFile,
     peers: Option<PeerKeys>,
     state: watch::Sender<SealState>,
+    /// Since when the note cannot be read, in which nothing can be noted then.
+    unread: Mutex<Option<Timestamp>>,
     turn: tokio::sync::Mutex<()>,
 }
 
 impl Sealer {
     /// Opens the note and the key of a node (`seal.key`, made if there is none) in its state directory. In
-    /// the directory that it shares with the other nodes it shows its key and learns theirs.
+    /// the directory that it shares with the other nodes it shows its key and learns theirs, run by run.
     ///
     /// # Errors
-    /// The key cannot be used, or the shared directory not written.
+    /// The key cannot be used.
     pub fn open(
         state_directory: &Path,
         shared: Option<&Path>,
@@ -67,12 +59,10 @@ impl Sealer {
     ) -> Result<Self> {
         let key = SealKey::load_or_create(&state_directory.join("seal.key"))?;
         let peers = shared.map(PeerKeys::within);
-        if let Some(peers) = &peers {
-            peers.publish(&key)?;
-        }
         let state = watch::Sender::new(SealState::default());
         let file = MarkFile::within(state_directory);
-        Ok(Self { key, node, ids, file, peers, state, turn: tokio::sync::Mutex::new(()) })
+        let (unread, turn) = (Mutex::new(None), tokio::sync::Mutex::new(()));
+        Ok(Self { key, node, ids, file, peers, state, unread, turn })
     }
 
     /// The key that signs.
@@ -107,50 +97,116 @@ impl Sealer {
     }
 
     async fn seal_in_turn(&self, store: &Store, now: Timestamp) -> Result<Sealed> {
-        let _lock = self.file.lock().await?;
-        let mut mark = match self.file.read() {
+        let lock = self.file.lock().await?;
+        let read = self.file.read().await;
+        if !matches!(&read, Err(error) if error.kind() == ErrorKind::IntegrityFailed) {
+            *self.unread.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        }
+        let noted = match read {
             Ok(Some(mark)) => mark,
             Ok(None) => self.first_mark(store).await?,
             Err(error) if error.kind() == ErrorKind::IntegrityFailed => {
                 // It cannot be written to without losing what it was to guard.
-                self.tell(Some(SealAlarm { since: now, what: error.chain() }), None, false);
+                let alarm = self.note_is_unread(store, now, error.chain()).await;
+                self.tell(Some(alarm), None, false);
                 return Ok(Sealed::default());
             }
             Err(error) => return Err(error),
         };
-        let noted = mark.clone();
+        let mut mark = noted.clone();
         self.learn_keys(store, &mut mark, now).await?;
-        let mut standing = self.compare(store, &mut mark).await?;
-        if (mark.alarm.is_some() || matches!(standing, Standing::Wrong(_)))
-            && self.follow_accepted(store, &mut mark).await?
-        {
-            standing = self.compare(store, &mut mark).await?;
-        }
-        if let Standing::Good(_) = &standing {
-            self.use_up_accepted(store, &mut mark).await?;
-        }
-        if let Standing::Wrong(what) = &standing
-            && mark.alarm.is_none()
-        {
-            mark.alarm = Some(SealAlarm { since: now, what: what.clone() });
+        let standing = self.look(store, &mut mark).await?;
+        let raised = self.judge(&mut mark, &standing, now);
+        if mark != noted {
             // First the note, which stays; the event lies in the very database that was altered.
-            self.file.write(&mark).await?;
-            self.raise(store, now, what).await;
-        } else if mark != noted {
-            self.file.write(&mark).await?;
+            self.file.write(&mark, &lock).await?;
         }
+        if raised {
+            self.raise(store, now, &mark).await;
+        }
+        let done = match &standing {
+            Standing::Good(last) if mark.is_in_order() => {
+                self.make_seals(store, &mut mark, &lock, last.as_deref().cloned(), now).await
+            }
+            _ => Ok(Sealed::default()),
+        };
         let stopped = match &standing {
-            Standing::UnknownKey { seal, key } => Some(unknown_key(*seal, key)),
+            Standing::UnknownKey { seal, key } => Some(compare::unknown_key(*seal, key)),
             Standing::Good(_) | Standing::Wrong(_) => None,
         };
         let good = mark.alarm.is_none() && matches!(standing, Standing::Good(_));
-        self.tell(mark.alarm.clone(), stopped, good);
-        match standing {
-            Standing::Good(last) if mark.alarm.is_none() => {
-                self.make_seals(store, mark, last.map(|seal| *seal), now).await
-            }
-            _ => Ok(Sealed::default()),
+        self.tell(mark.alarm, stopped, good);
+        done
+    }
+
+    /// How the trail stands, records of accepted databases followed.
+    async fn look(&self, store: &Store, mark: &mut SealMark) -> Result<Standing> {
+        let mut standing = self.compare(store, mark).await?;
+        let altered = mark.alarm.as_ref().is_some_and(|alarm| alarm.cause == AlarmCause::Altered);
+        if (altered || matches!(standing, Standing::Wrong(_))) && self.follow_accepted(store, mark).await? {
+            standing = self.compare(store, mark).await?;
         }
+        if let Standing::Good(_) = &standing {
+            self.use_up_accepted(store, mark).await?;
+        }
+        Ok(standing)
+    }
+
+    /// Puts into the note what a look makes of it; true when an alarm was raised.
+    fn judge(&self, mark: &mut SealMark, standing: &Standing, now: Timestamp) -> bool {
+        let alarm = match standing {
+            Standing::Good(_) => return false,
+            Standing::Wrong(what) => (AlarmCause::Altered, what.clone()),
+            Standing::UnknownKey { seal, key } => {
+                let halt = Halt::again(mark.halt.as_ref(), None, now);
+                let is_alarming = halt.is_alarming(now);
+                mark.halt = Some(halt);
+                if !is_alarming {
+                    return false;
+                }
+                (AlarmCause::UnknownKey(key.clone()), compare::unknown_key(*seal, key))
+            }
+        };
+        // One that ends by itself hides none that does not.
+        let outweighs = |known: &SealAlarm| {
+            alarm.0 == AlarmCause::Altered && known.cause != AlarmCause::Altered || !known.stops_sealing()
+        };
+        if !mark.alarm.as_ref().is_none_or(outweighs) {
+            return false;
+        }
+        let (cause, what) = alarm;
+        mark.alarm = Some(SealAlarm { since: now, what, cause });
+        true
+    }
+
+    /// The alarm of a note that cannot be read: begun once, also over restarts, though it cannot be noted.
+    async fn note_is_unread(&self, store: &Store, now: Timestamp, what: String) -> SealAlarm {
+        let known = *self.unread.lock().unwrap_or_else(PoisonError::into_inner);
+        let since = match known {
+            Some(since) => Some(since),
+            None => self.told_before(store, &what).await,
+        };
+        let alarm = SealAlarm { since: since.unwrap_or(now), what, cause: AlarmCause::Altered };
+        *self.unread.lock().unwrap_or_else(PoisonError::into_inner) = Some(alarm.since);
+        if since.is_none() {
+            let mark = SealMark { alarm: Some(alarm.clone()), ..SealMark::default() };
+            self.raise(store, now, &mark).await;
+        }
+        alarm
+    }
+
+    /// When an earlier process of this node told of the same, if nothing was accepted since.
+    async fn told_before(&self, store: &Store, what: &str) -> Option<Timestamp> {
+        let filter = EventFilter { kind: Some("audit.".into()), ..EventFilter::default() };
+        let events = store.events(&filter, Page::first(200)).await.ok()?.rows;
+        let since_accepted =
+            events.into_iter().take_while(|event| event.kind != EventKind::AuditRestored.as_str());
+        let mut alarms = since_accepted.filter(|event| event.kind == EventKind::AuditAlarm.as_str());
+        let same = alarms.find(|event| {
+            event.node == self.node.as_str()
+                && event.detail.get("alarm").and_then(serde_json::Value::as_str) == Some(what)
+        });
+        same.map(|event| event.at)
     }
 
     /// A node that has noted nothing yet begins with the trail as it is, as far as that holds.
@@ -168,144 +224,103 @@ impl Sealer {
     async fn make_seals(
         &self,
         store: &Store,
-        mut mark: SealMark,
+        mark: &mut SealMark,
+        lock: &MarkLock,
         mut last: Option<Seal>,
         now: Timestamp,
     ) -> Result<Sealed> {
         let mut done = Sealed::default();
         let mut maker = store.seal_maker(last.as_ref()).await?;
-        while let Some(seal) = maker.next(last.as_ref(), now, &self.key).await? {
+        while let Some(seal) = self.next_seal(store, (&mut maker, last.as_ref()), mark, lock, now).await? {
             mark.pending = Some(Seal { members: None, ..seal.clone() });
-            self.file.write(&mark).await?;
+            self.file.write(mark, lock).await?;
             crash_point(&self.node, "noted");
             let made = store.insert_seal(&seal).await?;
             crash_point(&self.node, "committed");
             mark.pending = None;
             if !made {
-                break;
+                // What is sealed, and what waits, the next run sees.
+                self.file.write(mark, lock).await?;
+                return Ok(done);
             }
             mark.newest = NotedSeal::of(&seal);
             done.count(&seal);
             last = Some(seal);
         }
-        if done.seals > 0 || mark.pending.is_none() {
-            self.file.write(&mark).await?;
+        let raised = if mark.is_in_order() {
+            self.watch_unsealed(store, mark, last.as_ref(), now).await?
+        } else {
+            false
+        };
+        self.file.write(mark, lock).await?;
+        if raised {
+            self.raise(store, now, mark).await;
         }
         Ok(done)
     }
 
-    /// Walks the seals from the noted one on, and notes how far they hold.
-    async fn compare(&self, store: &Store, mark: &mut SealMark) -> Result<Standing> {
-        let known = mark.newest;
-        let newest = store.last_seal().await?.map_or(0, |seal| seal.seq);
-        if newest < known.seal {
-            return Ok(Standing::Wrong(format!(
-                "seal {} is noted here, and the newest in the database is {newest}: seals were removed, or an \
-                 older database was restored",
-                known.seal
-            )));
-        }
-        let mut trusted = self.trusted(mark)?;
-        let mut last: Option<Seal> = None;
-        let mut next = known.seal.max(1);
-        loop {
-            let page = store.seal_headers(next, PAGE).await?;
-            if page.is_empty() {
-                break;
+    /// The seal that follows; a row that no event of Waybill's can be raises the alarm.
+    async fn next_seal(
+        &self,
+        store: &Store,
+        (maker, last): (&mut SealMaker<'_>, Option<&Seal>),
+        mark: &mut SealMark,
+        lock: &MarkLock,
+        now: Timestamp,
+    ) -> Result<Option<Seal>> {
+        match maker.next(last, now, &self.key).await {
+            Err(error) if error.kind() == ErrorKind::IntegrityFailed => {
+                let what = error.chain();
+                mark.alarm = Some(SealAlarm { since: now, what, cause: AlarmCause::Altered });
+                self.file.write(mark, lock).await?;
+                self.raise(store, now, mark).await;
+                Ok(None)
             }
-            for seal in page {
-                if seal.seq != next {
-                    return Ok(Standing::Wrong(format!("seal {next} is missing")));
-                }
-                if seal.seq == known.seal {
-                    if let Some(wrong) = unlike_noted(&seal, &known) {
-                        return Ok(Standing::Wrong(wrong));
-                    }
-                } else {
-                    if !trusted.has(&seal.key_id) {
-                        // Vouched for by a node that this one trusts, perhaps.
-                        trusted = load_records(store, &trusted).await?.trusted;
-                    }
-                    if let Some(wrong) = does_not_follow(&seal, last.as_ref()) {
-                        return Ok(Standing::Wrong(wrong));
-                    }
-                    match seal.signature_holds(&trusted) {
-                        Some(true) => {}
-                        Some(false) => {
-                            return Ok(Standing::Wrong(format!(
-                                "seal {} is not signed by the key that it names",
-                                seal.seq
-                            )));
-                        }
-                        None => return Ok(Standing::UnknownKey { seal: seal.seq, key: seal.key_id }),
-                    }
-                    mark.newest = NotedSeal::of(&seal);
-                    if let Some(key) = mark.keys.get_mut(&seal.key_id) {
-                        key.newest = Some((seal.seq, seal.digest));
-                    }
-                }
-                next = seal.seq + 1;
-                last = Some(seal);
-            }
+            next => next,
         }
-        if known.seal > 0 && last.is_none() {
-            return Ok(Standing::Wrong(format!("seal {} is noted here and is missing", known.seal)));
-        }
-        self.resolve_pending(store, mark, last).await
     }
 
-    /// What became of a seal that was about to be made.
-    async fn resolve_pending(
+    /// Notes which event waits longest to be sealed; true when that has become an alarm. What is left after a run lies
+    /// at the horizon or beyond it: something holds the horizon back.
+    async fn watch_unsealed(
         &self,
         store: &Store,
         mark: &mut SealMark,
-        last: Option<Seal>,
-    ) -> Result<Standing> {
-        let Some(pending) = mark.pending.clone() else {
-            return Ok(Standing::Good(last.map(Box::new)));
+        last: Option<&Seal>,
+        now: Timestamp,
+    ) -> Result<bool> {
+        let from = last.map_or(super::Bound::START, |seal| seal.to);
+        let oldest = store.first_unsealed(from).await?;
+        let before = mark.halt.take();
+        let Some(oldest) = oldest else {
+            mark.alarm = None;
+            return Ok(false);
         };
-        let newest = last.as_ref().map_or(0, |seal| seal.seq);
-        if newest >= pending.seq {
-            let made = store.seal_headers(pending.seq, 1).await?;
-            if made.first().is_some_and(|made| made.digest != pending.digest && made.key_id == pending.key_id)
-            {
-                return Ok(Standing::Wrong(format!(
-                    "seal {} is by this node's key and is not the one that this node made",
-                    pending.seq
-                )));
-            }
-            // Committed after all; or another node's came first.
-            mark.pending = None;
-            return Ok(Standing::Good(last.map(Box::new)));
+        let halt = Halt::again(before.as_ref(), Some(oldest), now);
+        let (is_alarming, since) = (halt.is_alarming(now), halt.since);
+        mark.halt = Some(halt);
+        if !is_alarming {
+            mark.alarm = None;
+            return Ok(false);
         }
-        // Its commit was lost, or never began: the events lie still as they did, and make the same seal.
-        let Some(members) = store.members_of_range(&pending).await? else {
-            return Ok(Standing::Wrong(format!(
-                "the events that were about to be put under seal {} were changed or removed",
-                pending.seq
-            )));
-        };
-        let seal = Seal { members: Some(members), ..pending };
-        if !store.insert_seal(&seal).await? {
-            // Another node was faster just now: the next run looks again.
-            return Ok(Standing::Good(last.map(Box::new)));
+        if mark.alarm.is_some() {
+            return Ok(false);
         }
-        mark.newest = NotedSeal::of(&seal);
-        mark.pending = None;
-        Ok(Standing::Good(Some(Box::new(seal))))
+        let what = format!(
+            "event {} and those after it cannot be sealed: the database still waits for a transaction that began before them",
+            oldest.id
+        );
+        mark.alarm = Some(SealAlarm { since, what, cause: AlarmCause::Unsealed });
+        Ok(true)
     }
 
-    fn trusted(&self, mark: &SealMark) -> Result<TrustedKeys> {
-        let mut trusted = TrustedKeys::of(&self.key)?;
-        mark.trust(&mut trusted)?;
-        Ok(trusted)
-    }
-
-    async fn raise(&self, store: &Store, now: Timestamp, what: &str) {
+    /// Tells of the alarm that is noted, once.
+    async fn raise(&self, store: &Store, now: Timestamp, mark: &SealMark) {
+        let Some(alarm) = &mark.alarm else { return };
         let event =
             AuditEvent::new(EventId::new((self.ids)()), now, self.node.clone(), EventKind::AuditAlarm)
-                .detail("alarm", what)
-                .detail("advice", ADVICE);
+                .detail("alarm", alarm.what.as_str())
+                .detail("advice", alarm.advice());
         if let Err(error) = store.append_events(vec![event]).await {
             tracing::error!(error = error.chain(), "the alarm of the audit trail is not in the trail itself");
         }
@@ -313,43 +328,16 @@ impl Sealer {
 
     fn tell(&self, alarm: Option<SealAlarm>, stopped: Option<String>, good: bool) {
         if let Some(alarm) = &alarm {
-            tracing::error!(since = %alarm.since, alarm = alarm.what, advice = ADVICE, "AUDIT ALARM: nothing is sealed");
+            let advice = alarm.advice();
+            tracing::error!(since = %alarm.since, alarm = alarm.what, advice, "AUDIT ALARM: {}", alarm.title());
         }
+        // An alarm says the same, and more.
+        let stopped = stopped.filter(|_| alarm.as_ref().is_none_or(|alarm| !alarm.stops_sealing()));
         if let Some(stopped) = &stopped {
             tracing::warn!(reason = stopped, "nothing is sealed");
         }
         self.state.send_replace(SealState { alarm, stopped, good });
     }
-}
-
-/// What to do about an alarm.
-pub(crate) const ADVICE: &str = "find out who changed the database: `waybill audit verify` names what was changed. After an older backup was \
-     restored on purpose: `waybill audit accept-restored --reason TEXT`";
-
-fn unknown_key(seal: i64, key: &str) -> String {
-    format!(
-        "seal {seal} is by key {key}, which this node does not know: if it is another node's, \
-         `waybill audit trust FILE` with its seal.key.pub makes it known"
-    )
-}
-
-fn unlike_noted(seal: &Seal, noted: &NotedSeal) -> Option<String> {
-    if seal.digest != noted.digest {
-        return Some(format!(
-            "seal {} has the digest {}, and {} is noted here: it was replaced",
-            seal.seq, seal.digest, noted.digest
-        ));
-    }
-    (seal.compute_digest() != noted.row).then(|| format!("seal {} was altered", seal.seq))
-}
-
-fn does_not_follow(seal: &Seal, before: Option<&Seal>) -> Option<String> {
-    let (digest, to) = before.map_or((Sha256([0; 32]), Bound::START), |before| (before.digest, before.to));
-    if seal.compute_digest() != seal.digest {
-        return Some(format!("seal {} was altered", seal.seq));
-    }
-    (seal.previous != digest || seal.from != to || seal.to < seal.from)
-        .then(|| format!("seal {} does not follow the one before it", seal.seq))
 }
 
 /// Where a test cuts a run off.

@@ -1,5 +1,6 @@
 //! The checks themselves, over seals and events handed in: no database here.
 
+use super::accepted::AcceptedKeys;
 use super::copies::Copies;
 use super::records::Restored;
 use super::removal::Removed;
@@ -15,6 +16,7 @@ use uuid::Uuid;
 pub(crate) struct Chain<'a> {
     options: &'a VerifyOptions,
     restored: &'a [Restored],
+    accepted: &'a [AcceptedKeys],
     /// Seals known from outside the database.
     expected: BTreeMap<i64, Vec<Sha256>>,
     copies: Copies,
@@ -24,7 +26,11 @@ pub(crate) struct Chain<'a> {
 }
 
 impl<'a> Chain<'a> {
-    pub(crate) fn new(options: &'a VerifyOptions, restored: &'a [Restored]) -> Self {
+    pub(crate) fn new(
+        options: &'a VerifyOptions,
+        restored: &'a [Restored],
+        accepted: &'a [AcceptedKeys],
+    ) -> Self {
         let mut expected: BTreeMap<i64, Vec<Sha256>> = BTreeMap::new();
         for (seal, digest) in
             options.expected.iter().copied().chain(options.mark.iter().flat_map(SealMark::known))
@@ -32,7 +38,8 @@ impl<'a> Chain<'a> {
             expected.entry(seal).or_default().push(digest);
         }
         let copies = Copies::new(&options.copies);
-        Self { options, restored, expected, copies, last: None, begin: options.from.unwrap_or(1).max(1) }
+        let begin = options.from.unwrap_or(1).max(1);
+        Self { options, restored, accepted, expected, copies, last: None, begin }
     }
 
     /// Whether a seal would come next.
@@ -89,6 +96,7 @@ impl<'a> Chain<'a> {
             Some(false) => {
                 report.find(Finding::SignatureInvalid { seal: seal.seq, key: seal.key_id.clone() });
             }
+            None if self.accepted.iter().any(|keys| keys.accept(seal)) => report.accepted += 1,
             None => report.find(Finding::KeyUnknown { seal: seal.seq, key: seal.key_id.clone() }),
         }
         for digest in
@@ -263,7 +271,7 @@ mod tests {
             let trusted = TrustedKeys::of(&self.key).unwrap();
             let options = VerifyOptions { trusted, expected: self.expected.clone(), ..Default::default() };
             let mut report = VerifyReport::default();
-            let mut chain = Chain::new(&options, &[]);
+            let mut chain = Chain::new(&options, &[], &[]);
             let mut seals = self.seals.clone();
             seals.sort_by_key(|seal| seal.seq);
             for seal in &seals {

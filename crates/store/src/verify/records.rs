@@ -1,5 +1,6 @@
 //! What the signed records of a trail say, as far as trusted keys have signed them.
 
+use super::accepted::AcceptedKeys;
 use super::removal::Removed;
 use super::signed::{RecordRow, record_rows, sign};
 use crate::Store;
@@ -20,8 +21,12 @@ pub(crate) struct Records {
     /// Months whose events retention removed, as `2026-11`.
     pub(crate) removed_months: BTreeSet<String>,
     pub(crate) count: usize,
+    /// Keys that nobody vouches for, accepted up to a seal, which is as it was then.
+    pub(crate) accepted: Vec<AcceptedKeys>,
+    /// Records by such keys.
+    pub(crate) accepted_records: u64,
     /// Records that no trusted key has signed.
-    pub(crate) invalid: Vec<(Uuid, EventKind)>,
+    pub(crate) invalid: Vec<RecordRow>,
 }
 
 /// That an administrator accepted the trail as it was found, though a later seal was known.
@@ -33,13 +38,15 @@ pub(crate) struct Restored {
     pub(crate) known: NotedSeal,
     /// The newest seal that was found.
     pub(crate) found: NotedSeal,
+    /// Keys that nobody vouches for, and that were accepted with it.
+    pub(crate) keys: AcceptedKeys,
 }
 
 impl Restored {
     /// That a seal was given up for another.
     #[cfg(test)]
     pub(crate) fn plain(event: Uuid, known: NotedSeal, found: NotedSeal) -> Self {
-        Self { event, known, found }
+        Self { event, known, found, keys: AcceptedKeys::default() }
     }
 
     /// Whether a seal that is known from outside was given up by this.
@@ -48,14 +55,12 @@ impl Restored {
     }
 
     /// The detail of its event, signed.
-    pub(crate) fn record(
-        event: Uuid,
-        known: &NotedSeal,
-        found: &NotedSeal,
-        facts: Map<String, Value>,
-        key: &SealKey,
-    ) -> Result<Map<String, Value>> {
+    pub(crate) fn record(&self, facts: Map<String, Value>, key: &SealKey) -> Result<Map<String, Value>> {
+        let Self { event, known, found, keys } = self;
         let mut detail = facts;
+        if !keys.is_empty() {
+            keys.write(&mut detail);
+        }
         detail.insert("known".into(), json!({"seal": known.seal, "digest": known.digest.to_string()}));
         detail.insert(
             "found".into(),
@@ -63,7 +68,7 @@ impl Restored {
                 "seal": found.seal, "digest": found.digest.to_string(), "row": found.row.to_string(),
             }),
         );
-        sign(EventKind::AuditRestored, event, detail, key)
+        sign(EventKind::AuditRestored, *event, detail, key)
     }
 
     fn read(event: Uuid, detail: &Map<String, Value>) -> Option<Self> {
@@ -79,6 +84,7 @@ impl Restored {
                 digest: digest(found.get("digest")?)?,
                 row: digest(found.get("row")?)?,
             },
+            keys: AcceptedKeys::read(detail)?,
         })
     }
 }
@@ -133,7 +139,9 @@ pub(crate) async fn load_records(store: &Store, trusted: &TrustedKeys) -> Result
         restored: vec![],
         removed_months: BTreeSet::new(),
         count,
-        invalid: open.iter().map(|row| (row.event, row.kind)).collect(),
+        accepted: vec![],
+        accepted_records: 0,
+        invalid: open,
         trusted: TrustedKeys::new(),
     };
     for row in others {
@@ -149,9 +157,40 @@ pub(crate) async fn load_records(store: &Store, trusted: &TrustedKeys) -> Result
             Some(())
         });
         if read.is_none() {
-            records.invalid.push((row.event, row.kind));
+            records.invalid.push(row);
         }
     }
     records.trusted = trusted;
+    accept_records(store, &mut records).await?;
     Ok(records)
+}
+
+/// Takes in what was accepted of keys that nobody vouches for.
+async fn accept_records(store: &Store, records: &mut Records) -> Result<()> {
+    for restored in records.restored.iter().filter(|restored| !restored.keys.is_empty()) {
+        // It binds all before it; where it is another now, nothing is accepted.
+        if store.seal_digest(restored.found.seal).await? == Some(restored.found.digest) {
+            records.accepted.push(restored.keys.clone());
+        }
+    }
+    for row in std::mem::take(&mut records.invalid) {
+        let Some(keys) = records.accepted.iter().find(|keys| keys.accept_record(&row)) else {
+            records.invalid.push(row);
+            continue;
+        };
+        match keys.removed(store, &row).await? {
+            Some((removed, month)) => {
+                records.removed.merge(removed);
+                records.removed_months.extend(month);
+            }
+            None if row.kind == EventKind::AuditRemoved => {
+                records.invalid.push(row);
+                continue;
+            }
+            // Vouching for keys, or giving up seals, is not among what was accepted.
+            None => {}
+        }
+        records.accepted_records += 1;
+    }
+    Ok(())
 }

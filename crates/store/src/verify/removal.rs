@@ -63,6 +63,13 @@ impl Removed {
         self.whole.iter().map(|(first, last)| (*first, *last))
     }
 
+    /// The first and the last seal that it speaks of.
+    pub(crate) fn span(&self) -> Option<(i64, i64)> {
+        let first = self.whole.keys().chain(self.parts.keys()).min()?;
+        let last = self.whole.values().chain(self.parts.keys()).max()?;
+        Some((*first, *last))
+    }
+
     /// Adds another record.
     pub(crate) fn merge(&mut self, other: Self) {
         for (first, last) in other.whole {

@@ -1,8 +1,8 @@
 //! What verification found.
 
 use super::copies::CopiedSeal;
-use crate::seal::{SealMark, TrustedKeys};
-use model::{EventKind, Sha256, Timestamp};
+use crate::seal::{SealAlarm, SealMark, TrustedKeys};
+use model::{EventKind, Sha256};
 use std::fmt;
 use uuid::Uuid;
 
@@ -113,7 +113,7 @@ pub enum Finding {
     },
     /// What gives events their places was replaced: no seal would take the events that it places.
     PositionsAltered {
-        /// The function's body.
+        /// What it is now.
         found: String,
     },
     /// A signed record (of removed events, a trusted key, or a restored database) is not signed by a trusted
@@ -133,13 +133,8 @@ pub enum Finding {
         /// What disagrees.
         what: String,
     },
-    /// This node has refused to seal since then.
-    Alarm {
-        /// Since when.
-        since: Timestamp,
-        /// Why.
-        what: String,
-    },
+    /// This node has raised an alarm.
+    Alarm(SealAlarm),
     /// The events of a seal that this node was about to make are not those that it had read.
     PendingDiffers {
         /// The seal's number.
@@ -203,17 +198,18 @@ impl fmt::Display for Finding {
                 )
             }
             Self::PositionsAltered { found } => {
-                write!(f, "the database function audit_position was replaced, its body is now {found:?}")
+                write!(f, "what gives events their places in the database was replaced: {found}")
             }
             Self::RecordInvalid { event, kind } => {
                 write!(f, "the record {event} ({kind}) is not signed by a trusted key")
             }
-            Self::Alarm { since, what } => {
-                write!(
-                    f,
-                    "this node has refused to seal since {}: {what}",
-                    since.format("%Y-%m-%d %H:%M:%SZ")
-                )
+            Self::Alarm(alarm) => {
+                let what = if alarm.stops_sealing() {
+                    "this node has refused to seal"
+                } else {
+                    "this node could not seal events"
+                };
+                write!(f, "{what} since {}: {}", alarm.since.format("%Y-%m-%d %H:%M:%SZ"), alarm.what)
             }
             Self::Row { table, row, what } => write!(f, "{table} {row}: {what}"),
             Self::PendingDiffers { seal } => {
@@ -248,6 +244,11 @@ pub struct VerifyReport {
     pub vouched: Vec<String>,
     /// Seals known from outside that an administrator gave up, by signed record, with a restored database.
     pub given_up: u64,
+    /// Seals and signed records by keys that nobody vouched for, accepted as they were by signed record: that they are
+    /// those of a node is not proved.
+    pub accepted: u64,
+    /// Those keys.
+    pub accepted_keys: Vec<String>,
     /// Findings beyond those kept.
     pub more_findings: u64,
 }
@@ -266,17 +267,23 @@ impl VerifyReport {
     /// restoration of an older database have in common.
     #[must_use]
     pub fn is_behind_note(&self) -> bool {
-        self.findings.iter().any(|finding| {
-            matches!(
-                finding,
-                Finding::Alarm { .. } | Finding::ExpectedMissing { .. } | Finding::ExpectedDiffers { .. }
-            )
+        self.findings.iter().any(|finding| match finding {
+            Finding::Alarm(alarm) => alarm.stops_sealing(),
+            Finding::ExpectedMissing { .. } | Finding::ExpectedDiffers { .. } => true,
+            _ => false,
         })
+    }
+
+    /// Whether nothing was found but that events cannot be sealed.
+    #[must_use]
+    pub fn is_only_unsealed(&self) -> bool {
+        let only = |finding: &Finding| matches!(finding, Finding::Alarm(alarm) if !alarm.stops_sealing());
+        !self.holds() && self.more_findings == 0 && self.findings.iter().all(only)
     }
 
     pub(crate) fn alarm_of(&mut self, mark: &SealMark) {
         if let Some(alarm) = &mark.alarm {
-            self.find(Finding::Alarm { since: alarm.since, what: alarm.what.clone() });
+            self.find(Finding::Alarm(alarm.clone()));
         }
     }
 

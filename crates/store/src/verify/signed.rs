@@ -9,7 +9,7 @@ use crate::Store;
 use crate::audit::{StoredRow, columns};
 use crate::either::on;
 use crate::seal::{SealKey, TrustedKeys};
-use model::{EventKind, Result, canonical_json};
+use model::{EventKind, Result, Sha256, canonical_json};
 use serde_json::{Map, Value, json};
 use sqlx::AssertSqlSafe;
 use uuid::Uuid;
@@ -52,6 +52,22 @@ impl RecordRow {
         let signature = openssl::base64::decode_block(detail.remove("signature")?.as_str()?).ok()?;
         let signed = signed_bytes(self.kind, event, &detail);
         trusted.check(detail.get("key")?.as_str()?, &signed, &signature)?.then_some((event, detail))
+    }
+
+    /// The event that the record was written for, and the record, whoever signed it.
+    pub(crate) fn unproven(&self) -> (Uuid, Map<String, Value>) {
+        unwrapped(self.event, self.detail.clone())
+    }
+
+    /// The key that the record names as its own.
+    pub(crate) fn key(&self) -> Option<String> {
+        Some(self.unproven().1.get("key")?.as_str()?.to_owned())
+    }
+
+    /// SHA-256 over the record as it was signed, and its signature: the same wherever it was carried to.
+    pub(crate) fn digest(&self) -> Sha256 {
+        let (event, detail) = self.unproven();
+        Sha256(openssl::sha::sha256(&signed_bytes(self.kind, event, &detail)))
     }
 
     /// The event for which the record was signed.

@@ -1,10 +1,13 @@
 use super::*;
-use crate::seal::mark::MarkFile;
+use crate::seal::TrustedKeys;
 use crate::testing::{TestStore, at, both, event};
 use crate::verify::{Finding, VerifyOptions, VerifyReport};
-use model::Actor;
+use model::{Actor, Sha256};
 use std::sync::{Arc, Mutex, PoisonError};
 use uuid::Uuid;
+
+mod accepted;
+mod alarms;
 
 /// Where the next run of a node is cut off.
 static CRASHES: Mutex<Vec<(NodeName, &'static str)>> = Mutex::new(vec![]);
@@ -41,15 +44,15 @@ impl Node {
         Sealer::open(self.state.path(), None, self.name.clone(), Arc::new(Uuid::now_v7)).unwrap()
     }
 
-    fn mark(&self) -> SealMark {
-        MarkFile::within(self.state.path()).read().unwrap().unwrap()
+    async fn mark(&self) -> SealMark {
+        MarkFile::within(self.state.path()).read().await.unwrap().unwrap()
     }
 
     /// What `audit verify` finds on this node.
     async fn verify(&self, store: &TestStore) -> VerifyReport {
         let mut trusted = TrustedKeys::new();
         trusted.add_pem(&std::fs::read(self.state.path().join("seal.key.pub")).unwrap()).unwrap();
-        let mark = MarkFile::within(self.state.path()).read().unwrap();
+        let mark = MarkFile::within(self.state.path()).read().await.unwrap();
         if let Some(mark) = &mark {
             mark.trust(&mut trusted).unwrap();
         }
@@ -102,7 +105,7 @@ both! {
             write(&store, 0..3).await;
             let before = store.last_seal().await.unwrap().map_or(0, |seal| seal.seq);
             node.cut_off(&store, point).await;
-            let pending = node.mark().pending.unwrap();
+            let pending = node.mark().await.pending.unwrap();
             assert_eq!(pending.seq, before + 1);
             let committed = hash_of(&store, pending.seq).await;
             assert_eq!(committed.is_some(), point == "committed");
@@ -112,7 +115,7 @@ both! {
             seal(&store, &sealer).await;
             assert_eq!(sealer.state(), SealState { good: true, ..SealState::default() }, "{point}");
             assert_eq!(hash_of(&store, pending.seq).await, Some(pending.digest), "the very same seal");
-            assert_eq!(node.mark().pending, None);
+            assert_eq!(node.mark().await.pending, None);
             let report = node.verify(&store).await;
             assert!(report.holds(), "{point}: {:?}", report.findings);
             assert_eq!(report.unsealed, 0);
@@ -166,7 +169,7 @@ both! {
         assert_eq!(kinds(&store, EventKind::AuditAlarm).await, 1);
         let findings = node.verify(&store).await.findings;
         assert!(findings.contains(&Finding::ExpectedMissing { seal: 5 }), "{findings:?}");
-        assert!(findings.iter().any(|finding| matches!(finding, Finding::Alarm { .. })));
+        assert!(findings.iter().any(|finding| matches!(finding, Finding::Alarm(_))));
         // Neither a restart nor the seals' return ends it.
         store.tamper("DELETE FROM audit_seals; INSERT INTO audit_seals SELECT * FROM saved").await;
         let sealer = node.start(&store);
@@ -216,7 +219,7 @@ both! {
         sealed(&store, &first).await;
         let head = store.last_seal().await.unwrap().unwrap();
         seal(&store, &second).await;
-        let noted = two.mark().newest;
+        let noted = two.mark().await.newest;
         assert!(noted.seal >= head.seq, "it learns of seals that another node made");
         assert!(first.accept(&store, "no need", Actor::System, at(150)).await.is_err());
         let kept = store.last_seal().await.unwrap().unwrap().seq - 3;
@@ -226,8 +229,8 @@ both! {
         assert_eq!((seal(&store, &first).await, seal(&store, &second).await), (0, 0));
         assert!(first.state().alarm.is_some() && second.state().alarm.is_some());
         let actor = Actor::CommandLine("ada".into());
-        let (known, found) = first.accept(&store, "backup of Monday", actor, at(200)).await.unwrap();
-        assert_eq!((known.seal, found.seal), (kept + 3, kept));
+        let (known, found, keys) = first.accept(&store, "backup of Monday", actor, at(200)).await.unwrap();
+        assert_eq!((known.seal, found.seal, keys.len()), (kept + 3, kept, 0));
         assert!(first.state().alarm.is_none());
         assert!(seal(&store, &first).await > 0);
         seal(&store, &second).await;
@@ -261,8 +264,8 @@ both! {
         sealed(&store, &sealer).await;
         store.tamper("DELETE FROM audit_seals; DELETE FROM audit_events").await;
         seal(&store, &sealer).await;
-        let (known, found) = sealer.accept(&store, "began anew", Actor::System, at(200)).await.unwrap();
-        assert_eq!((known.seal, found), (5, NotedSeal::BEGINNING));
+        let (known, found, keys) = sealer.accept(&store, "began anew", Actor::System, at(200)).await.unwrap();
+        assert_eq!((known.seal, found, keys.len()), (5, NotedSeal::BEGINNING, 0));
         assert!(seal(&store, &sealer).await > 0);
         let report = node.verify(&store).await;
         assert!(report.holds(), "{:?}", report.findings);
@@ -285,8 +288,8 @@ both! {
             assert!(report.holds(), "{:?}", report.findings);
             assert_eq!(report.vouched, [other.key().id()]);
         }
-        assert_eq!(one.mark().keys.len(), 1);
-        assert!(one.mark().keys[second.key().id()].newest.is_some());
+        assert_eq!(one.mark().await.keys.len(), 1);
+        assert!(one.mark().await.keys[second.key().id()].newest.is_some());
     }
 
     a_key_that_only_the_database_knows_is_not_trusted(store) {
@@ -323,7 +326,16 @@ both! {
         std::fs::write(node.state.path().join("seals.json"), "{}").unwrap();
         write(&store, 20..22).await;
         assert_eq!(seal(&store, &sealer).await, 0);
-        assert!(sealer.state().alarm.unwrap().what.contains("seals.json"));
+        let alarm = sealer.state().alarm.unwrap();
+        assert!(alarm.what.contains("seals.json"));
+        // Told once, and since when, also by the next process.
+        let later = node.start(&store);
+        for sealer in [&sealer, &later] {
+            assert_eq!(sealer.seal(&store, at(300)).await.unwrap().seals, 0);
+            assert_eq!(sealer.state().alarm.unwrap().since, alarm.since);
+        }
+        assert_eq!(kinds(&store, EventKind::AuditAlarm).await, 1);
+        assert!(!later.state().good);
         sealer.accept(&store, "the disk was full", Actor::System, at(200)).await.unwrap();
         assert!(seal(&store, &sealer).await > 0);
         assert!(node.verify(&store).await.holds());
@@ -354,4 +366,14 @@ both! {
             assert!(report.holds(), "{:?}", report.findings);
         }
     }
+}
+
+/// Puts a seal there by a key that nobody knows, with a record by which it vouches for itself.
+async fn forge(store: &TestStore, by: &Sealer) {
+    by.vouch(store, by.key().id(), by.key().public_pem(), Actor::System, at(60)).await.unwrap();
+    store.quiet().await;
+    let last = store.last_seal().await.unwrap();
+    let mut maker = store.seal_maker(last.as_ref()).await.unwrap();
+    let made = maker.next(last.as_ref(), at(60), by.key()).await.unwrap().unwrap();
+    assert!(store.insert_seal(&made).await.unwrap());
 }

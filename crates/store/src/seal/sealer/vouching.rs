@@ -1,10 +1,11 @@
 //! What a node, or a person at it, vouches for on signed record: other nodes' keys, and a restored database.
 
 use super::super::TrustedKeys;
-use super::super::mark::{NotedKey, NotedSeal, SealMark};
-use super::{Sealer, Standing, unknown_key};
-use crate::verify::{Restored, key_record, load_records};
-use crate::{Backend, Store};
+use super::super::mark::{AlarmCause, NotedKey, NotedSeal, SealAlarm, SealMark};
+use super::Sealer;
+use super::compare::{Standing, unknown_key};
+use crate::Store;
+use crate::verify::{AcceptedKeys, Restored, key_record, load_records};
 use model::{Actor, AuditEvent, Error, ErrorKind, EventId, EventKind, Result, Timestamp};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
@@ -14,7 +15,7 @@ impl Sealer {
     pub(super) async fn learn_keys(&self, store: &Store, mark: &mut SealMark, now: Timestamp) -> Result<()> {
         let Some(peers) = &self.peers else { return Ok(()) };
         // Its own may have been taken away, or the directory made anew. A disk that is away stops no seal.
-        let found = peers.publish(&self.key).and_then(|()| peers.read()).unwrap_or_else(|error| {
+        let found = peers.exchange(&self.key).await.unwrap_or_else(|error| {
             tracing::warn!(error = error.chain(), "the nodes' seal keys cannot be exchanged");
             BTreeMap::new()
         });
@@ -50,19 +51,20 @@ impl Sealer {
     /// It is no Ed25519 public key; the database or the state directory failed.
     pub async fn trust_key(&self, store: &Store, pem: &str, actor: Actor, now: Timestamp) -> Result<String> {
         let id = TrustedKeys::id_of_pem(pem.as_bytes())?;
-        let _lock = self.file.lock().await?;
-        let mut mark = self.file.read()?.unwrap_or_default();
+        let lock = self.file.lock().await?;
+        let mut mark = self.file.read().await?.unwrap_or_default();
         self.vouch(store, &id, pem, actor, now).await?;
         if id != self.key.id() {
             mark.keys.entry(id.clone()).or_insert(NotedKey { public_pem: pem.to_owned(), newest: None });
-            self.file.write(&mark).await?;
+            self.file.write(&mark, &lock).await?;
         }
         Ok(id)
     }
 
     /// Accepts the trail as it is found, though this node has noted another: after an older database was
     /// restored, above all. The decision is a signed record in the trail, which the other nodes follow;
-    /// what had raised the alarm is named in it. Answers the seal that was known and the one that was found.
+    /// what had raised the alarm is named in it. Answers the seal that was known, the one that was
+    /// found, and keys up to it that nobody vouches for.
     ///
     /// # Errors
     /// There is nothing to accept; the database or the state directory failed.
@@ -72,11 +74,11 @@ impl Sealer {
         reason: &str,
         actor: Actor,
         now: Timestamp,
-    ) -> Result<(NotedSeal, NotedSeal)> {
+    ) -> Result<(NotedSeal, NotedSeal, Vec<String>)> {
         const OPERATION: &str = "accept the audit trail as it is";
         let _turn = self.turn.lock().await;
-        let _lock = self.file.lock().await?;
-        let (mut mark, unread) = match self.file.read() {
+        let lock = self.file.lock().await?;
+        let (mut mark, unread) = match self.file.read().await {
             Ok(mark) => (mark.unwrap_or_default(), None),
             Err(error) if error.kind() == ErrorKind::IntegrityFailed => {
                 (SealMark::default(), Some(error.chain()))
@@ -85,37 +87,36 @@ impl Sealer {
         };
         let known = mark.newest;
         let standing = self.compare(store, &mut mark).await?;
-        let what = match (&mark.alarm, unread, standing) {
+        let alarm = mark.alarm.as_ref().filter(|alarm| alarm.stops_sealing());
+        let what = match (alarm, unread, standing) {
             (Some(alarm), _, _) => alarm.what.clone(),
             (None, Some(unread), _) => unread,
             (None, None, Standing::Wrong(what)) => what,
-            (None, None, Standing::UnknownKey { seal, key }) => {
-                return Err(Error::permanent(ErrorKind::ConfigInvalid, OPERATION)
-                    .with("found", unknown_key(seal, &key)));
-            }
+            (None, None, Standing::UnknownKey { seal, key }) => unknown_key(seal, &key),
             (None, None, Standing::Good(_)) => {
                 return Err(Error::permanent(ErrorKind::ConfigInvalid, OPERATION)
                     .advice("the trail is the one that this node has noted: there is nothing to accept"));
             }
         };
-        if store.backend() == Backend::Postgres {
-            store.raise_positions().await?;
-        }
+        store.take_in_all_positions().await?;
         let found = store.last_seal().await?.map_or(NotedSeal::BEGINNING, |seal| NotedSeal::of(&seal));
-        let event = (self.ids)();
+        let records = load_records(store, &self.trusted(&mark)?).await?;
+        let is_known = |key: &str| records.trusted.has(key);
+        let keys = AcceptedKeys::find(store, &found, &records.invalid, is_known).await?.unwrap_or_default();
+        let restored = Restored { event: (self.ids)(), known, found, keys };
         let facts = Map::from_iter([
             ("reason".to_owned(), Value::from(reason)),
             ("alarm".to_owned(), Value::from(what)),
         ]);
-        let detail = Restored::record(event, &known, &found, facts, &self.key)?;
-        let record =
-            AuditEvent::new(EventId::new(event), now, self.node.clone(), EventKind::AuditRestored).by(actor);
+        let detail = restored.record(facts, &self.key)?;
+        let id = EventId::new(restored.event);
+        let record = AuditEvent::new(id, now, self.node.clone(), EventKind::AuditRestored).by(actor);
         store.append_events(vec![AuditEvent { detail, ..record }]).await?;
         // Cut off here, the next run follows the record by itself.
-        follow(&mut mark, &Restored { event, known, found });
-        self.file.write(&mark).await?;
+        follow(&mut mark, &restored);
+        self.file.write(&mark, &lock).await?;
         self.tell(None, None, false);
-        Ok((known, found))
+        Ok((known, found, restored.keys.keys().collect()))
     }
 
     /// Follows a record by which an administrator accepted a restored database, on this node or another; at
@@ -136,6 +137,13 @@ impl Sealer {
     pub(super) async fn use_up_accepted(&self, store: &Store, mark: &mut SealMark) -> Result<()> {
         let records = load_records(store, &self.trusted(mark)?).await?;
         mark.accepted.extend(records.restored.iter().map(|restored| restored.event));
+        if let Some(SealAlarm { cause: AlarmCause::UnknownKey(key), .. }) = &mark.alarm {
+            let mut accepted = records.accepted.iter().flat_map(AcceptedKeys::keys);
+            if records.trusted.has(key) || accepted.any(|accepted| accepted == *key) {
+                tracing::warn!(key, "the key that the alarm is about is known now");
+                mark.alarm = None;
+            }
+        }
         Ok(())
     }
 }
@@ -144,6 +152,7 @@ fn follow(mark: &mut SealMark, restored: &Restored) {
     mark.newest = restored.found;
     mark.pending = None;
     mark.alarm = None;
+    mark.halt = None;
     mark.accepted.insert(restored.event);
     for key in mark.keys.values_mut() {
         key.newest = key.newest.filter(|(seal, _)| *seal <= restored.found.seal && !restored.gives_up(*seal));

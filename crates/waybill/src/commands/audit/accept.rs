@@ -36,16 +36,25 @@ pub(crate) async fn accept(settings: &Settings, reason: &str, output: Output) ->
     let store = open_guest(settings, &ambient).await?;
     let accepted = sealer.accept(&store, reason, person(), ambient.clock.now()).await;
     store.close().await;
-    let (known, found) = accepted?;
+    let (known, found, keys) = accepted?;
     match output {
         Output::Json => write::json(&json!({
             "known": { "seal": known.seal, "digest": known.digest.to_string() },
             "found": { "seal": found.seal, "digest": found.digest.to_string() },
+            "unknown_keys": keys,
         }))?,
-        Output::Text => write::line(format_args!(
-            "accepted, on record: the trail goes on behind seal {}; this node had noted seal {}:{}",
-            found.seal, known.seal, known.digest
-        ))?,
+        Output::Text => {
+            write::line(format_args!(
+                "accepted, on record: the trail goes on behind seal {}; this node had noted seal {}:{}",
+                found.seal, known.seal, known.digest
+            ))?;
+            if !keys.is_empty() {
+                write::line(format_args!(
+                    "seals up to that one by keys that nobody vouched for are accepted as they are, unproved: {}",
+                    keys.join(", ")
+                ))?;
+            }
+        }
     }
     Ok(ExitCode::SUCCESS)
 }

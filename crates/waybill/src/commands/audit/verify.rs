@@ -126,7 +126,7 @@ pub(crate) async fn verify(settings: &Settings, wanted: Verify, output: Output) 
     let mut trusted = trusted(settings, &wanted.trust)?;
     // Noted outside the database: it is used without being asked for.
     let file = MarkFile::within(&settings.state_directory);
-    let (mark, unread) = match file.read() {
+    let (mark, unread) = match file.read().await {
         Ok(mark) => (mark, None),
         Err(error) if error.kind() == ErrorKind::IntegrityFailed => (None, Some(error.chain())),
         Err(error) => return Err(error),
@@ -186,6 +186,7 @@ pub(crate) async fn verify(settings: &Settings, wanted: Verify, output: Output) 
             "holds": holds, "seals": report.seals, "events": report.events,
             "removed": report.removed, "unsealed": report.unsealed, "findings": findings,
             "noted": noted, "given_up": report.given_up, "vouched_keys": report.vouched,
+            "accepted": report.accepted, "accepted_keys": report.accepted_keys,
             "timestamps": stamps.json(), "torn_lines": copied.torn, "more_torn_lines": copied.more_torn,
             "more_findings": report.more_findings + stamps.more_findings + rows.as_ref().map_or(0, |rows| rows.more_findings),
             "rows": rows.as_ref().map(|rows| json!({
@@ -205,6 +206,8 @@ pub(crate) async fn verify(settings: &Settings, wanted: Verify, output: Output) 
             }
             let verdict = if trail_holds {
                 "the audit trail is as it was sealed"
+            } else if report.is_only_unsealed() && !note_is_unread {
+                "the audit trail is as it was sealed, and its newest events cannot be sealed"
             } else {
                 "the audit trail was changed"
             };
@@ -245,6 +248,14 @@ pub(crate) async fn verify(settings: &Settings, wanted: Verify, output: Output) 
                 write::line(format_args!(
                     "{} seals were given up when a restored database was accepted, by signed record",
                     report.given_up
+                ))?;
+            }
+            if report.accepted > 0 {
+                write::line(format_args!(
+                    "{} seals and records are by keys that nobody vouched for ({}), accepted as they were by signed \
+                     record: that a node of yours made them is not proved",
+                    report.accepted,
+                    report.accepted_keys.join(", ")
                 ))?;
             }
             if report.is_behind_note() {

@@ -1,0 +1,140 @@
+//! What a node tells of a trail that is not as it should be, and what it waits for before it does.
+
+use super::{bound_json, bound_of};
+use crate::seal::Bound;
+use chrono::{DateTime, TimeDelta};
+use model::Timestamp;
+use serde_json::{Value, json};
+
+/// Runs in a row without a way to seal after which that is an alarm.
+const RUNS: u32 = 5;
+/// How long events stay unsealed at least before that is an alarm: a long transaction is honest work.
+const UNSEALED: TimeDelta = TimeDelta::minutes(10);
+
+/// What raised an alarm, and so what ends it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum AlarmCause {
+    /// The trail is not the one that was sealed. Ends when an administrator accepts it as it is.
+    Altered,
+    /// Seals are by a key, named here, that nobody has vouched for. Ends when the key is made known, or as above.
+    UnknownKey(String),
+    /// Events stay unsealed. Ends when they are sealed.
+    Unsealed,
+}
+
+/// Why a node tells of its trail, and since when.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct SealAlarm {
+    /// Since when.
+    pub since: Timestamp,
+    /// What was found.
+    pub what: String,
+    /// What it is about.
+    pub cause: AlarmCause,
+}
+
+impl SealAlarm {
+    /// Whether nothing is sealed as long as it lasts.
+    #[must_use]
+    pub fn stops_sealing(&self) -> bool {
+        self.cause != AlarmCause::Unsealed
+    }
+
+    /// In a few words.
+    #[must_use]
+    pub const fn title(&self) -> &'static str {
+        match self.cause {
+            AlarmCause::Altered => "the trail is not the one that was sealed",
+            AlarmCause::UnknownKey(_) => "seals are by a key that no node vouched for",
+            AlarmCause::Unsealed => "events stay unsealed",
+        }
+    }
+
+    /// What a person can do.
+    #[must_use]
+    pub const fn advice(&self) -> &'static str {
+        match self.cause {
+            AlarmCause::Altered => {
+                "find out who changed the database: `waybill audit verify` names what was changed. After an older backup \
+                 was restored on purpose: `waybill audit accept-restored --reason TEXT`"
+            }
+            AlarmCause::UnknownKey(_) => {
+                "if the key is another node's, `waybill audit trust FILE` with its seal.key.pub makes it known. If it was \
+                 this installation's and is lost: `waybill audit accept-restored --reason TEXT`. If it is nobody's, find \
+                 out who wrote to the database"
+            }
+            AlarmCause::Unsealed => {
+                "a transaction of the database server has been open since before these events: find it in \
+                 pg_stat_activity (backend_xid) or pg_prepared_xacts, and end it"
+            }
+        }
+    }
+
+    pub(super) fn json(&self) -> Value {
+        let (cause, key) = match &self.cause {
+            AlarmCause::Altered => ("altered", None),
+            AlarmCause::UnknownKey(key) => ("unknown_key", Some(key)),
+            AlarmCause::Unsealed => ("unsealed", None),
+        };
+        json!({ "since": self.since.timestamp_micros(), "what": self.what, "cause": cause, "key": key })
+    }
+
+    pub(super) fn of_json(value: &Value) -> Option<Self> {
+        Some(Self {
+            since: time(value)?,
+            what: value.get("what")?.as_str()?.to_owned(),
+            cause: match value.get("cause")?.as_str()? {
+                "altered" => AlarmCause::Altered,
+                "unknown_key" => AlarmCause::UnknownKey(value.get("key")?.as_str()?.to_owned()),
+                "unsealed" => AlarmCause::Unsealed,
+                _ => return None,
+            },
+        })
+    }
+}
+
+/// What keeps events from being sealed, run after run.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Halt {
+    /// Since when.
+    pub since: Timestamp,
+    /// Runs that found it so.
+    pub runs: u32,
+    /// The event that waits longest, where events wait; `None` where a seal by an unknown key is in the way.
+    pub oldest: Option<Bound>,
+}
+
+impl Halt {
+    /// One run more; what another event waits for is another halt.
+    pub(crate) fn again(before: Option<&Self>, oldest: Option<Bound>, now: Timestamp) -> Self {
+        match before.filter(|before| before.oldest == oldest) {
+            Some(before) => Self { runs: before.runs.saturating_add(1), ..before.clone() },
+            None => Self { since: now, runs: 1, oldest },
+        }
+    }
+
+    /// Whether it has lasted so long that it is told.
+    pub(crate) fn is_alarming(&self, now: Timestamp) -> bool {
+        self.runs >= RUNS && (self.oldest.is_none() || now - self.since >= UNSEALED)
+    }
+
+    pub(super) fn json(&self) -> Value {
+        let (since, oldest) = (self.since.timestamp_micros(), self.oldest.map(bound_json));
+        json!({ "since": since, "runs": self.runs, "oldest": oldest })
+    }
+
+    pub(super) fn of_json(value: &Value) -> Option<Self> {
+        Some(Self {
+            since: time(value)?,
+            runs: u32::try_from(value.get("runs")?.as_u64()?).ok()?,
+            oldest: match value.get("oldest")? {
+                Value::Null => None,
+                oldest => Some(bound_of(oldest)?),
+            },
+        })
+    }
+}
+
+fn time(value: &Value) -> Option<Timestamp> {
+    DateTime::from_timestamp_micros(value.get("since")?.as_i64()?)
+}

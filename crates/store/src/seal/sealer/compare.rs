@@ -1,0 +1,185 @@
+//! A look at the database's seals, with the note beside it.
+
+use super::super::mark::{NotedSeal, SealMark};
+use super::super::{Bound, Seal, TrustedKeys};
+use super::Sealer;
+use crate::Store;
+use crate::verify::{AcceptedKeys, load_records};
+use model::{Result, Sha256};
+
+/// Seals looked at in one go; without their members they are small.
+const PAGE: i64 = 500;
+
+/// What comparing the database with the note gave.
+pub(super) enum Standing {
+    /// All is as noted and holds; this is the newest seal.
+    Good(Option<Box<Seal>>),
+    /// A seal is by a key that this node does not know.
+    UnknownKey { seal: i64, key: String },
+    /// The trail is not what was noted.
+    Wrong(String),
+}
+
+/// Whose seals are believed.
+struct Believed {
+    trusted: TrustedKeys,
+    /// By signed record, up to a seal.
+    accepted: Vec<AcceptedKeys>,
+    /// Whether the records were read.
+    complete: bool,
+}
+
+impl Believed {
+    /// `None` when nobody vouches for the seal's key.
+    async fn holds(&mut self, store: &Store, seal: &Seal) -> Result<Option<bool>> {
+        if !self.trusted.has(&seal.key_id) && !self.complete {
+            // Vouched for by a node that this one trusts, perhaps.
+            let records = load_records(store, &self.trusted).await?;
+            (self.trusted, self.accepted, self.complete) = (records.trusted, records.accepted, true);
+        }
+        let accepted = self.accepted.iter().any(|keys| keys.accept(seal));
+        Ok(seal.signature_holds(&self.trusted).or(accepted.then_some(true)))
+    }
+}
+
+impl Sealer {
+    /// Walks the seals from the noted one on, notes how far they hold, and looks for events that none can reach.
+    pub(super) async fn compare(&self, store: &Store, mark: &mut SealMark) -> Result<Standing> {
+        let standing = self.walk(store, mark).await?;
+        if let Standing::Good(_) = &standing
+            && let Some(finding) = store.out_of_reach(1).await?.first()
+        {
+            return Ok(Standing::Wrong(finding.to_string()));
+        }
+        Ok(standing)
+    }
+
+    async fn walk(&self, store: &Store, mark: &mut SealMark) -> Result<Standing> {
+        let known = mark.newest;
+        let newest = store.last_seal().await?.map_or(0, |seal| seal.seq);
+        if newest < known.seal {
+            return Ok(Standing::Wrong(format!(
+                "seal {} is noted here, and the newest in the database is {newest}: seals were removed, or an \
+                 older database was restored",
+                known.seal
+            )));
+        }
+        let mut believed = Believed { trusted: self.trusted(mark)?, accepted: Vec::new(), complete: false };
+        let mut last: Option<Seal> = None;
+        let mut next = known.seal.max(1);
+        loop {
+            let page = store.seal_headers(next, PAGE).await?;
+            if page.is_empty() {
+                break;
+            }
+            for seal in page {
+                if seal.seq != next {
+                    return Ok(Standing::Wrong(format!("seal {next} is missing")));
+                }
+                if seal.seq == known.seal {
+                    if let Some(wrong) = unlike_noted(&seal, &known) {
+                        return Ok(Standing::Wrong(wrong));
+                    }
+                } else {
+                    if let Some(wrong) = does_not_follow(&seal, last.as_ref()) {
+                        return Ok(Standing::Wrong(wrong));
+                    }
+                    match believed.holds(store, &seal).await? {
+                        Some(true) => {}
+                        Some(false) => {
+                            return Ok(Standing::Wrong(format!(
+                                "seal {} is not signed by the key that it names",
+                                seal.seq
+                            )));
+                        }
+                        None => return Ok(Standing::UnknownKey { seal: seal.seq, key: seal.key_id }),
+                    }
+                    mark.newest = NotedSeal::of(&seal);
+                    if let Some(key) = mark.keys.get_mut(&seal.key_id) {
+                        key.newest = Some((seal.seq, seal.digest));
+                    }
+                }
+                next = seal.seq + 1;
+                last = Some(seal);
+            }
+        }
+        if known.seal > 0 && last.is_none() {
+            return Ok(Standing::Wrong(format!("seal {} is noted here and is missing", known.seal)));
+        }
+        self.resolve_pending(store, mark, last).await
+    }
+
+    /// What became of a seal that was about to be made.
+    async fn resolve_pending(
+        &self,
+        store: &Store,
+        mark: &mut SealMark,
+        last: Option<Seal>,
+    ) -> Result<Standing> {
+        let Some(pending) = mark.pending.clone() else {
+            return Ok(Standing::Good(last.map(Box::new)));
+        };
+        let newest = last.as_ref().map_or(0, |seal| seal.seq);
+        if newest >= pending.seq {
+            let made = store.seal_headers(pending.seq, 1).await?;
+            if made.first().is_some_and(|made| made.digest != pending.digest && made.key_id == pending.key_id)
+            {
+                return Ok(Standing::Wrong(format!(
+                    "seal {} is by this node's key and is not the one that this node made",
+                    pending.seq
+                )));
+            }
+            // Committed after all; or another node's came first.
+            mark.pending = None;
+            return Ok(Standing::Good(last.map(Box::new)));
+        }
+        // Its commit was lost, or never began: the events lie still as they did, and make the same seal.
+        let Some(members) = store.members_of_range(&pending).await? else {
+            return Ok(Standing::Wrong(format!(
+                "the events that were about to be put under seal {} were changed or removed",
+                pending.seq
+            )));
+        };
+        let seal = Seal { members: Some(members), ..pending };
+        if !store.insert_seal(&seal).await? {
+            // Another node was faster just now: the next run looks again.
+            return Ok(Standing::Good(last.map(Box::new)));
+        }
+        mark.newest = NotedSeal::of(&seal);
+        mark.pending = None;
+        Ok(Standing::Good(Some(Box::new(seal))))
+    }
+
+    pub(super) fn trusted(&self, mark: &SealMark) -> Result<TrustedKeys> {
+        let mut trusted = TrustedKeys::of(&self.key)?;
+        mark.trust(&mut trusted)?;
+        Ok(trusted)
+    }
+}
+
+pub(super) fn unknown_key(seal: i64, key: &str) -> String {
+    format!(
+        "seal {seal} is by key {key}, which nobody has vouched for: if it is another node's, `waybill audit trust FILE` \
+         with its seal.key.pub makes it known; if it was this installation's and is lost, \
+         `waybill audit accept-restored --reason TEXT`"
+    )
+}
+
+fn unlike_noted(seal: &Seal, noted: &NotedSeal) -> Option<String> {
+    if seal.digest != noted.digest {
+        return Some(format!(
+            "seal {} has the digest {}, and {} is noted here: it was replaced",
+            seal.seq, seal.digest, noted.digest
+        ));
+    }
+    (seal.compute_digest() != noted.row).then(|| format!("seal {} was altered", seal.seq))
+}
+
+fn does_not_follow(seal: &Seal, before: Option<&Seal>) -> Option<String> {
+    let (digest, to) = before.map_or((Sha256([0; 32]), Bound::START), |before| (before.digest, before.to));
+    if seal.compute_digest() != seal.digest {
+        return Some(format!("seal {} was altered", seal.seq));
+    }
+    (seal.previous != digest || seal.from != to || seal.to < seal.from)
+        .then(|| format!("seal {} does not follow the one before it", seal.seq))
+}
