@@ -1,7 +1,8 @@
 //! Crash suite: gateways are killed at every named point and at random, stopped, cut from their
 //! database and deprived of disk, and an independent ledger shows no loss and no second delivery.
 //!
-//! `WAYBILL_CRASH_KILLS=200` makes the runs as long as that; without it they fit into CI.
+//! `WAYBILL_CRASH_KILLS=200` makes the runs as long as that (with nextest's profile `long`, which waits for
+//! them); without it they fit into CI.
 
 #![allow(clippy::disallowed_methods, reason = "the partner's socket is made by hand")]
 
