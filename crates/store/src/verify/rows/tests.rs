@@ -79,17 +79,21 @@ async fn end(store: &TestStore, one: &Claimed, finish: Finish, kind: EventKind) 
     store.finish(&one.claim, finish, now(), vec![event]).await.unwrap()
 }
 
-/// The retention of a transfer's payload ends.
+/// The retention of a transfer's payload ends, soon after it was recorded.
 async fn removed_payload(store: &TestStore, one: &Claimed) {
+    removed_payload_at(store, one, after(now(), 4_000_000)).await;
+}
+
+async fn removed_payload_at(store: &TestStore, one: &Claimed, at: Timestamp) {
     let payload = one.transfer.payload.id;
     let event = AuditEvent::new(
         EventId::new(Uuid::now_v7()),
-        at(0),
+        Timestamp::UNIX_EPOCH,
         "n1".parse().unwrap(),
         EventKind::PayloadRemoved,
     );
     let event = event.detail("payload", payload.to_string());
-    let removed = store.mark_payloads_removed(vec![(payload, event)], after(now(), 4_000_000)).await.unwrap();
+    let removed = store.mark_payloads_removed(vec![(payload, event)], at).await.unwrap();
     assert_eq!(removed.len(), 1);
 }
 
@@ -470,6 +474,31 @@ both! {
             let named = findings.iter().any(|finding| matches!(finding, Finding::Row { table: named, .. } if *named == table));
             assert_eq!(named, !restores, "{sql}: {findings:?}");
         }
+    }
+
+    a_transfer_whose_bytes_outlived_the_month_of_its_recording_is_retired(store) {
+        let books = books(store).await;
+        let n1 = lease(&books.store, "n1").await;
+        told(&books.store, &n1, "kept long", &transfer(None, &["x"])).await;
+        let claimed = claim(&books.store, &n1).await;
+        let one = claimed.into_iter().find(|one| one.claim.attempt == 1).unwrap();
+        end(&books.store, &one, delivered(), EventKind::DeliveryDelivered).await;
+        books.store.seal_all(now(), &books.key).await;
+        let report = books.verify(&RowOptions::default()).await;
+        let transfers = report.rows["transfers"];
+        // The bytes go in a later month, which is still there when the first one goes.
+        let later = now() + chrono::TimeDelta::days(40);
+        removed_payload_at(&books.store, &one, later).await;
+        books.store.seal_all(later, &books.key).await;
+        books.agree("payload removed in a later month").await;
+        let node = node("n1");
+        let months = books.store.remove_audit_before(later, later, &node, &books.key, Uuid::now_v7).await.unwrap();
+        assert!(months.iter().all(|month| month.kept.is_none()), "{months:?}");
+        books.store.seal_all(later, &books.key).await;
+        let report = books.verify(&RowOptions::default()).await;
+        assert!(report.holds(), "{:?}", report.findings);
+        // And a connection that is still open.
+        assert_eq!(report.retired, transfers + 1);
     }
 
     rows_without_any_event_are_named_and_retired_ones_are_told_apart(store) {

@@ -128,6 +128,15 @@ fn micros(at: Option<Timestamp>) -> Option<String> {
     at.map(|at| at.timestamp_micros().to_string())
 }
 
+/// The events that can record a new transfer: a reply begins its way held.
+const RECORDINGS: [EventKind; 2] = [EventKind::TransferRecorded, EventKind::TransferHeld];
+
+/// Whether an event recorded its transfer. Such an event names the payload; so does that of the payload's
+/// removal, which may outlive the month of the recording.
+fn is_recording(event: &Placed) -> bool {
+    RECORDINGS.iter().any(|kind| event.is(*kind)) && event.detail("payload").is_some()
+}
+
 /// Whether an event left its transfer in this state; `None` when it says nothing of it.
 fn leaves(event: &Placed, state: &str) -> Option<bool> {
     let under_way = || TransferState::parse(state).is_some_and(|state| !state.is_final());
@@ -173,8 +182,7 @@ impl Run<'_> {
             }
             after = next;
         }
-        // A reply begins its way held, and its event is the only one that holds a payload.
-        for kind in [EventKind::TransferRecorded, EventKind::TransferHeld] {
+        for kind in RECORDINGS {
             self.find_missing(kind, TRANSFERS, |event| {
                 let made = event.detail.get("payload").is_some();
                 event.transfer.into_iter().filter(|_| made).collect()
@@ -260,7 +268,7 @@ impl Run<'_> {
         self.count(TRANSFERS);
         let id = row.id.to_string();
         let this = (TRANSFERS, id.as_str());
-        let Some(made) = events.iter().find(|event| event.detail("payload").is_some()) else {
+        let Some(made) = events.iter().find(|event| is_recording(event)) else {
             if self.is_retired(row.created_at) {
                 self.report.retired += 1;
             } else {
