@@ -245,6 +245,7 @@ suite! {
         cut_off_while_writing_is_sent_again_under_a_new_name,
         noted_and_still_there_is_published,
         what_a_lost_claim_leaves_unnoted_goes,
+        what_is_dropped_as_it_is_noted_goes_with_its_claim,
         noted_and_gone_was_published,
         what_was_noted_of_another_place_does_not_count,
         a_lost_answer_is_found_out,

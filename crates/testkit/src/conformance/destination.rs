@@ -5,6 +5,7 @@ use super::scene::{Scene, arrived, names, put};
 use crate::fake::{Act, BytesPayload, Fault, PublishAnswer, Way};
 use model::{ConnectionId, ErrorKind, RemotePath, Result, Retry};
 use std::sync::Arc;
+use std::time::Duration;
 use transport::folder::{Folder, FolderDestination, Overwrite, WriteOptions};
 use transport::{BufferBudget, Destination, Sent};
 
@@ -129,6 +130,31 @@ pub(super) async fn what_a_lost_claim_leaves_unnoted_goes(place: Place) {
     scene.log.lose_claim(true);
     assert_eq!(scene.send(1).await.unwrap_err().kind(), ErrorKind::ClaimLost);
     assert!(scene.names().await.is_empty());
+}
+
+pub(super) async fn what_is_dropped_as_it_is_noted_goes_with_its_claim(place: Place) {
+    let scene = Scene::new(place);
+    for (attempt, is_lost) in [(1, true), (2, false)] {
+        scene.log.hold_notes(true);
+        tokio::select! {
+            sent = scene.send(attempt) => panic!("it does not wait for its note: {sent:?}"),
+            () = scene.log.until_asked(attempt.into()) => {}
+        }
+        scene.log.lose_claim(is_lost);
+        scene.log.hold_notes(false);
+        let mut looks = 0;
+        while if is_lost { !scene.names().await.is_empty() } else { scene.log.notes().is_empty() } {
+            looks += 1;
+            assert!(looks < 500, "lost: {is_lost}, {:?}", scene.names().await);
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        assert_eq!(scene.log.notes().is_empty(), is_lost);
+        scene.log.lose_claim(false);
+    }
+    // What was noted is there, for the next attempt to publish.
+    assert!(arrived(&scene.send(3).await));
+    scene.holds_just_the_payload().await;
+    assert_eq!((scene.folder.count(Act::BeginWrite), scene.folder.count(Act::Publish)), (2, 1));
 }
 
 pub(super) async fn noted_and_gone_was_published(place: Place) {

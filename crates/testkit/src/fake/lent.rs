@@ -10,6 +10,7 @@ use std::io;
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::watch;
 use transport::{
     AuditLog, BufferBudget, Clock, DeliveryLog, Directory, KnownOffers, OwnKey, PartWriter, PartnerMaterial,
     Payload, PayloadReader, Services, StagingArea,
@@ -142,9 +143,26 @@ pub struct MemoryLog {
     correlations: Mutex<Vec<String>>,
     lost: AtomicBool,
     lose_after_note: AtomicBool,
+    /// Whether notes wait before they are written.
+    is_held: watch::Sender<bool>,
+    /// How many notes were asked for.
+    asked: watch::Sender<u64>,
 }
 
 impl MemoryLog {
+    /// Lets notes wait before they are written (`true`), or go on.
+    pub fn hold_notes(&self, held: bool) {
+        self.is_held.send_replace(held);
+    }
+
+    /// Waits until so many notes were asked for.
+    ///
+    /// # Panics
+    /// Never: the log holds the sender.
+    pub async fn until_asked(&self, notes: u64) {
+        self.asked.subscribe().wait_for(|asked| *asked >= notes).await.expect("the sender is here");
+    }
+
     /// The notes, as the next attempt gets them.
     #[must_use]
     pub fn notes(&self) -> BTreeMap<String, Value> {
@@ -171,6 +189,8 @@ impl MemoryLog {
 #[async_trait]
 impl DeliveryLog for MemoryLog {
     async fn note(&self, key: &str, value: Value) -> Result<()> {
+        self.asked.send_modify(|asked| *asked += 1);
+        self.is_held.subscribe().wait_for(|held| !held).await.expect("the sender is here");
         self.may_act()?;
         locked(&self.notes).insert(key.to_owned(), value);
         if self.lose_after_note.swap(false, Ordering::SeqCst) {

@@ -6,6 +6,7 @@
 //! the partner has fetched it since. Without a note everything is sent again under a new temporary name.
 
 mod direct;
+mod dropped;
 mod publish;
 mod write;
 
@@ -14,6 +15,7 @@ use crate::{Deliver, Destination, Probe, ProbeStep, Sent, Services};
 use async_trait::async_trait;
 use bytes::Bytes;
 pub use direct::WRITING;
+use dropped::{Unnoted, note_or_remove};
 use model::{Error, ErrorKind, RemotePath, Result};
 pub use publish::PUBLISHING;
 use publish::{Look, Publishing, with_advice};
@@ -201,14 +203,12 @@ impl Destination for FolderDestination {
             return self.deliver_direct(&delivery, path).await;
         }
         self.remove_older(&delivery, &path).await;
-        let publishing = self.write(&delivery, path).await?;
-        if let Err(error) = publishing.note(&delivery).await {
-            if error.kind() == ErrorKind::ClaimLost {
-                // Nothing was noted, so nobody relies on the file; whoever holds the claim has looked for it already.
-                self.remove_temporary(&publishing).await;
-            }
-            return Err(error);
-        }
+        let temporary = self.temporary_path(&path, &delivery, delivery.claim.attempt);
+        let unnoted = Unnoted::watch(&self.folder, &temporary);
+        let written = self.write(&delivery, path, temporary).await;
+        unnoted.disarm();
+        let publishing = written?;
+        note_or_remove(&self.folder, &delivery, &publishing).await?;
         self.publish(&delivery, publishing, false).await
     }
 

@@ -1,8 +1,9 @@
 //! Giving a written file its name, and finding out whether an earlier attempt did.
 
+use super::dropped::remove_temporary;
 use super::{FolderDestination, Overwrite, names};
 use crate::folder::{Published, RENAME_REFUSED};
-use crate::{Deliver, Sent};
+use crate::{Deliver, DeliveryLog, Sent};
 use model::{ConnectionId, Error, ErrorKind, Receipt, ReceiptKind, RemotePath, Result, Retry};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
@@ -110,7 +111,7 @@ impl Publishing {
     }
 
     /// Writes the note; durable when it returns.
-    pub(super) async fn note(&self, delivery: &Deliver) -> Result<()> {
+    pub(super) async fn note(&self, log: &dyn DeliveryLog) -> Result<()> {
         let value = serde_json::json!({
             "temporary": self.temporary.to_text(),
             "base": self.base.to_text(),
@@ -126,12 +127,12 @@ impl Publishing {
             "connection": self.connection,
             "refused": self.refused,
         });
-        delivery.log.note(PUBLISHING, value).await
+        log.note(PUBLISHING, value).await
     }
 
     /// Notes that an answer may have been lost, where it was noted that none was.
     async fn note_lost(&mut self, delivery: &Deliver) -> Result<()> {
-        if std::mem::take(&mut self.refused) { self.note(delivery).await } else { Ok(()) }
+        if std::mem::take(&mut self.refused) { self.note(&*delivery.log).await } else { Ok(()) }
     }
 }
 
@@ -199,7 +200,7 @@ impl FolderDestination {
                         self.retract(delivery, &publishing).await?;
                     } else if is_refused && !is_lost && !publishing.refused {
                         publishing.refused = true;
-                        publishing.note(delivery).await?;
+                        publishing.note(&*delivery.log).await?;
                     }
                     return Err(with_advice(error));
                 }
@@ -226,7 +227,7 @@ impl FolderDestination {
             let name =
                 names::numbered(publishing.base.file_name(), publishing.number, self.options.name_limit);
             publishing.name = publishing.base.with_file_name(&name);
-            return publishing.note(delivery).await;
+            return publishing.note(&*delivery.log).await;
         }
         self.retract(delivery, publishing).await?;
         let error = Error::permanent(ErrorKind::AlreadyExists, "give a file its name")
@@ -239,17 +240,8 @@ impl FolderDestination {
     /// Gives a written file up: first the note, so that its absence is never taken for success.
     pub(super) async fn retract(&self, delivery: &Deliver, publishing: &Publishing) -> Result<()> {
         delivery.log.note(PUBLISHING, Value::Null).await?;
-        self.remove_temporary(publishing).await;
+        remove_temporary(&*self.folder, &publishing.temporary).await;
         Ok(())
-    }
-
-    /// As far as possible: what stays takes room, and is taken for whole by nobody.
-    pub(super) async fn remove_temporary(&self, publishing: &Publishing) {
-        if let Err(error) = self.folder.remove(&publishing.temporary).await
-            && error.kind() != ErrorKind::NotFound
-        {
-            tracing::warn!(path = %publishing.temporary, error = %error.chain(), "temporary file not removed");
-        }
     }
 
     /// What lies under the temporary name. That it cannot be found out leaves the delivery ambiguous.

@@ -16,10 +16,14 @@ pub(super) const CHUNK: usize = 256 * 1024;
 const OLDER_LIMIT: u32 = 16;
 
 impl FolderDestination {
-    /// Writes the payload whole and verifies its size there.
-    pub(super) async fn write(&self, delivery: &Deliver, path: RemotePath) -> Result<Publishing> {
+    /// Writes the payload whole under its temporary name and verifies its size there.
+    pub(super) async fn write(
+        &self,
+        delivery: &Deliver,
+        path: RemotePath,
+        temporary: RemotePath,
+    ) -> Result<Publishing> {
         let length = delivery.payload.length();
-        let temporary = self.temporary_path(&path, delivery, delivery.claim.attempt);
         let _lease = self.services.budget.take(2 * CHUNK + delivery.payload.reader_buffers()).await;
         let reader = delivery.payload.open(0..length).await?;
         let mut upload = self.begin(&temporary, &path, Some(length)).await?;
