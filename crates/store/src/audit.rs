@@ -12,6 +12,7 @@ mod position;
 mod removal;
 mod stored;
 
+pub(crate) use carry::last_events;
 pub(crate) use hash::EventColumns;
 pub use hash::event_hash;
 pub use removal::{MonthKept, RemovedMonth};

@@ -8,6 +8,7 @@ use super::{EventColumns, StoredRow, columns};
 use crate::Store;
 use crate::delivery::precise;
 use crate::either::on;
+use crate::seal::Bound;
 use chrono::DateTime;
 use model::{AuditEvent, EventId, EventKind, NodeName, Result, Timestamp};
 use serde_json::Value;
@@ -17,8 +18,9 @@ use uuid::Uuid;
 
 const KINDS: [EventKind; 2] = [EventKind::UserChanged, EventKind::DefinitionsApplied];
 
-/// Where the carried event is from: its id, its time, and who did it.
+/// Where the carried event is from: its id, its place in the trail, its time, and who did it.
 const EVENT: &str = "first_event";
+const POSITION: &str = "first_position";
 const AT: &str = "first_at";
 const ACTOR: &str = "first_actor";
 
@@ -43,10 +45,13 @@ impl EventColumns {
         self.first(EVENT).and_then(|id| id.parse().ok()).unwrap_or(self.id)
     }
 
-    /// The order in which such events happened; of an event and those that carry it over, the newest is
-    /// the last.
-    pub(crate) fn order(&self) -> (i64, Uuid, i64, Uuid) {
-        (self.happened_at(), self.first_event(), self.at, self.id)
+    fn first_position(&self, bound: Bound) -> i64 {
+        self.detail.get(POSITION).and_then(Value::as_i64).unwrap_or(bound.position)
+    }
+
+    /// Whether it tells that what it is about is no more.
+    pub(crate) fn is_removal(&self) -> bool {
+        self.detail.get("removed") == Some(&Value::Bool(true))
     }
 
     /// The user or the revision it is about.
@@ -54,11 +59,13 @@ impl EventColumns {
         self.detail.get("user").or_else(|| self.detail.get("revision")).map(Value::to_string)
     }
 
-    fn carried(self, carrier: AuditEvent) -> AuditEvent {
+    fn carried(self, bound: Bound, carrier: AuditEvent) -> AuditEvent {
+        let at = precise(DateTime::from_timestamp_micros(self.happened_at()).unwrap_or_default());
         let from = [
-            (EVENT, self.first_event().to_string()),
-            (AT, precise(DateTime::from_timestamp_micros(self.happened_at()).unwrap_or_default())),
-            (ACTOR, self.done_by().to_owned()),
+            (EVENT, Value::from(self.first_event().to_string())),
+            (POSITION, self.first_position(bound).into()),
+            (AT, at.into()),
+            (ACTOR, self.done_by().into()),
         ];
         let detail = self.detail.as_object().cloned().unwrap_or_default();
         from.into_iter()
@@ -66,9 +73,30 @@ impl EventColumns {
     }
 }
 
+/// Of events about one object those that may be the last, by the order of time and by the order of writing: the
+/// clocks of two nodes may differ, and transactions are not always numbered in the order of their commits. Of an
+/// event and those that carry it over, the newest. One or two, the last written behind; none of none.
+pub(crate) fn last_events<T>(events: Vec<T>, of: impl Fn(&T) -> (Bound, &EventColumns)) -> Vec<T> {
+    let time = |event: &T| {
+        let (bound, event) = of(event);
+        (event.happened_at(), event.first_position(bound), event.first_event(), bound)
+    };
+    let place = |event: &T| {
+        let (bound, event) = of(event);
+        (event.first_position(bound), event.happened_at(), event.first_event(), bound)
+    };
+    let (by_time, by_place) = (events.iter().map(time).max(), events.iter().map(place).max());
+    let mut last: Vec<T> = events
+        .into_iter()
+        .filter(|event| Some(time(event)) == by_time || Some(place(event)) == by_place)
+        .collect();
+    last.sort_by_key(place);
+    last
+}
+
 impl Store {
     /// Events that carry over what a month, ending at `end`, tells last of users and revisions.
-    pub(super) async fn last_words_before(
+    pub(super) async fn last_events_to_carry(
         &self,
         end: Timestamp,
         now: Timestamp,
@@ -77,18 +105,22 @@ impl Store {
     ) -> Result<Vec<AuditEvent>> {
         let mut carried = vec![];
         for kind in KINDS {
-            let mut last: BTreeMap<String, EventColumns> = BTreeMap::new();
+            let mut told: BTreeMap<String, Vec<(Bound, EventColumns)>> = BTreeMap::new();
             for row in self.events_of_kind(kind).await? {
                 let Some(event) = row.columns else { continue };
                 let Some(object) = event.object() else { continue };
-                if last.get(&object).is_none_or(|other| other.order() < event.order()) {
-                    last.insert(object, event);
-                }
+                told.entry(object).or_default().push((row.bound, event));
             }
-            for event in last.into_values() {
-                let is_gone = event.detail.get("removed") == Some(&Value::Bool(true));
-                if event.at < end.timestamp_micros() && !is_gone {
-                    carried.push(event.carried(AuditEvent::new(EventId::new(id()), now, node.clone(), kind)));
+            for events in told.into_values() {
+                let last = last_events(events, |(bound, event)| (*bound, event));
+                if last.iter().all(|(_, event)| event.is_removal()) {
+                    continue;
+                }
+                for (bound, event) in last {
+                    if event.at < end.timestamp_micros() {
+                        let carrier = AuditEvent::new(EventId::new(id()), now, node.clone(), kind);
+                        carried.push(event.carried(bound, carrier));
+                    }
                 }
             }
         }

@@ -6,7 +6,7 @@
 //! of events that are still there, which is no harm, and the next run goes on.
 //!
 //! Records of earlier removals that lie in the month are carried over first: without them, what they
-//! speak of would seem to be missing. So is the last word on each user and revision ([`super::carry`]).
+//! speak of would seem to be missing. So is the last event of each user and revision ([`super::carry`]).
 
 use super::EventCursor;
 use super::partition::{Month, busy, drop_month};
@@ -132,7 +132,7 @@ impl Store {
             events.push(AuditEvent { detail: piece.record(event, facts, key)?, ..record });
         }
         events.extend(self.records_to_carry(month, now, node, id).await?);
-        events.extend(self.last_words_before(month.end(), now, node, id).await?);
+        events.extend(self.last_events_to_carry(month.end(), now, node, id).await?);
         self.append_events(events).await?;
         removed.merge(new);
         loop {

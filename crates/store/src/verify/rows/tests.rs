@@ -476,6 +476,34 @@ both! {
         }
     }
 
+    users_changed_by_nodes_with_unlike_clocks_agree(store) {
+        let books = books(store).await;
+        let fast = now() + chrono::TimeDelta::seconds(3);
+        let event = |node: &str, at| AuditEvent::new(EventId::new(Uuid::now_v7()), at, node.parse().unwrap(), EventKind::UserChanged);
+        let disabled = |disabled| crate::UserChange { disabled: Some(disabled), ..crate::UserChange::default() };
+        // A node that is ahead changes one and removes the other, and a node behind it comes later.
+        books.store.change_user("ada", disabled(true), fast, vec![event("n2", fast)]).await.unwrap();
+        books.store.change_user("ada", disabled(false), now(), vec![event("n1", now())]).await.unwrap();
+        books.store.remove_user("bob", vec![event("n2", fast)]).await.unwrap();
+        let bob = NewUser { name: "bob".into(), password_hash: Secret::new("$argon2".into()), role: Role::Operator };
+        books.store.create_user(bob, now(), vec![event("n1", now())]).await.unwrap();
+        books.store.seal_all(now(), &books.key).await;
+        books.agree("changed").await;
+        for days in [70, 140] {
+            let at = now() + chrono::TimeDelta::days(days);
+            let months = books.store.remove_audit_before(at, at, &node("n1"), &books.key, Uuid::now_v7).await.unwrap();
+            assert!(months.iter().any(|month| month.kept.is_none() && month.events > 0), "{months:?}");
+            books.store.seal_all(at, &books.key).await;
+            books.agree("carried over").await;
+        }
+        books.store.tamper("UPDATE users SET role = 'admin' WHERE name = 'bob'").await;
+        assert!(!books.verify(&RowOptions::default()).await.holds());
+        books.store.tamper("UPDATE users SET role = 'operator' WHERE name = 'bob'").await;
+        // Removed by the node that is ahead, after the other one changed it, or before: nothing is missed.
+        books.store.remove_user("ada", vec![event("n1", now())]).await.unwrap();
+        books.agree("removed").await;
+    }
+
     a_transfer_whose_bytes_outlived_the_month_of_its_recording_is_retired(store) {
         let books = books(store).await;
         let n1 = lease(&books.store, "n1").await;

@@ -1,7 +1,7 @@
 //! Users and revisions of the definitions against `user.changed` and `definitions.applied`.
 
-use super::{Placed, Run, Snapshot};
-use crate::audit::{StoredRow, columns};
+use super::{Columns, Placed, Run, Snapshot};
+use crate::audit::{StoredRow, columns, last_events};
 use crate::delivery::precise;
 use crate::either::on;
 use crate::users::UserRow;
@@ -25,9 +25,13 @@ struct RevisionRow {
 }
 
 impl Run<'_> {
-    /// All events of a kind of which there are few, in the order in which they happened: what was carried
-    /// over when its month went has the place of what it tells.
-    async fn all_of(&self, page: &mut Snapshot, kind: EventKind) -> Result<Vec<Placed>> {
+    /// What events of a kind, of which there are few, tell last of each thing: `about` names the thing.
+    async fn last_of_each<K: Ord>(
+        &self,
+        page: &mut Snapshot,
+        kind: EventKind,
+        about: impl Fn(&Placed) -> Option<K>,
+    ) -> Result<BTreeMap<K, Vec<Placed>>> {
         let sql = format!("SELECT {} FROM audit_events WHERE kind = $1", columns(self.store.backend()));
         let rows: Vec<StoredRow> = self
             .store
@@ -36,25 +40,22 @@ impl Run<'_> {
                     .bind(kind.as_str()).fetch_all(c).await)
             })
             .await?;
-        let mut events: Vec<Placed> = rows
-            .into_iter()
-            .filter_map(|row| Some(Placed { bound: row.bound, event: row.columns? }))
-            .collect();
-        events.sort_by_key(|placed| placed.event.order());
-        Ok(events)
+        let mut told: BTreeMap<K, Vec<Placed>> = BTreeMap::new();
+        for row in rows {
+            let Some(event) = row.columns else { continue };
+            let event = Placed { bound: row.bound, event };
+            if let Some(thing) = about(&event) {
+                told.entry(thing).or_default().push(event);
+            }
+        }
+        let last = |events| last_events(events, |placed: &Placed| (placed.bound, &placed.event));
+        Ok(told.into_iter().map(|(thing, events)| (thing, last(events))).collect())
     }
 
     pub(super) async fn users(&mut self) -> Result<()> {
         let mut page = Snapshot::begin(self.store).await?;
-        let mut told: BTreeMap<String, Placed> = BTreeMap::new();
-        for event in self.all_of(&mut page, EventKind::UserChanged).await? {
-            let Some(name) = event.text("user").map(str::to_owned) else { continue };
-            if event.detail("removed") == Some(&Value::Bool(true)) {
-                told.remove(&name);
-            } else {
-                told.insert(name, event);
-            }
-        }
+        let named = |event: &Placed| event.text("user").map(str::to_owned);
+        let mut told = self.last_of_each(&mut page, EventKind::UserChanged, named).await?;
         let rows: Vec<UserRow> = self
             .store
             .read("read the users", async {
@@ -65,37 +66,43 @@ impl Run<'_> {
             .await?;
         for row in rows {
             self.count(USERS);
-            let Some(event) = told.remove(&row.name) else {
+            let events = told.remove(&row.name).unwrap_or_default();
+            let changes: Vec<Columns> =
+                events.iter().filter(|placed| !placed.event.is_removal()).map(user_told).collect();
+            if changes.is_empty() {
                 self.report.find(USERS, &row.name, "it lacks the event of its making");
                 continue;
-            };
-            self.note_sealing([&event]);
-            let this = (USERS, row.name.as_str());
-            let says = |key: &str| event.text(key).map(str::to_owned);
-            self.compare(this, "role", Some(row.role), says("role"));
-            let says_disabled = event.detail("disabled").map(ToString::to_string);
-            self.compare(this, "disabled", Some(row.disabled.to_string()), says_disabled);
-            let digest = crate::users::password_digest(&row.password_hash);
-            self.compare(this, "the digest of its password's hash", Some(digest), says("password_digest"));
-            self.compare(this, "created_at", Some(precise(row.created_at)), says("created_at"));
-            let changed = row.changed_at.timestamp_micros().to_string();
-            self.compare(this, "changed_at", Some(changed), Some(event.event.happened_at().to_string()));
+            }
+            self.note_sealing(&events);
+            let stored = vec![
+                ("role", Some(row.role)),
+                ("disabled", Some(row.disabled.to_string())),
+                (PASSWORD, Some(crate::users::password_digest(&row.password_hash))),
+                ("created_at", Some(precise(row.created_at))),
+                ("changed_at", Some(row.changed_at.timestamp_micros().to_string())),
+            ];
+            self.compare_with_last((USERS, row.name.as_str()), &stored, &changes);
         }
-        for (name, event) in told {
-            let what = format!("the row is missing that event {} speaks of", event.event.id);
-            self.report.find(USERS, name, what);
+        for (name, events) in told {
+            self.find_row_missing(USERS, name, &events);
         }
         Ok(())
     }
 
+    /// Names a row that is missing, unless one of the events that may be the last tells that it was removed.
+    fn find_row_missing(&mut self, table: &'static str, row: impl ToString, events: &[Placed]) {
+        if let Some(last) = events.last()
+            && !events.iter().any(|placed| placed.event.is_removal())
+        {
+            let what = format!("the row is missing that event {} speaks of", last.event.id);
+            self.report.find(table, row, what);
+        }
+    }
+
     pub(super) async fn revisions(&mut self) -> Result<()> {
         let mut page = Snapshot::begin(self.store).await?;
-        let mut told: BTreeMap<i64, Placed> = BTreeMap::new();
-        for event in self.all_of(&mut page, EventKind::DefinitionsApplied).await? {
-            if let Some(number) = event.detail("revision").and_then(Value::as_i64) {
-                told.insert(number, event);
-            }
-        }
+        let numbered = |event: &Placed| event.detail("revision").and_then(Value::as_i64);
+        let mut told = self.last_of_each(&mut page, EventKind::DefinitionsApplied, numbered).await?;
         let mut from = i64::MIN;
         loop {
             let rows: Vec<RevisionRow> = self
@@ -115,14 +122,13 @@ impl Run<'_> {
                 None => break,
             }
         }
-        for (number, event) in told {
-            let what = format!("the row is missing that event {} speaks of", event.event.id);
-            self.report.find(REVISIONS, number, what);
+        for (number, events) in told {
+            self.find_row_missing(REVISIONS, number, &events);
         }
         Ok(())
     }
 
-    fn revision(&mut self, row: RevisionRow, told: &mut BTreeMap<i64, Placed>) {
+    fn revision(&mut self, row: RevisionRow, told: &mut BTreeMap<i64, Vec<Placed>>) {
         self.count(REVISIONS);
         let name = row.number.to_string();
         let this = (REVISIONS, name.as_str());
@@ -130,16 +136,41 @@ impl Run<'_> {
         if found.to_string() != row.digest {
             self.report.find(REVISIONS, row.number, "its documents do not make its digest");
         }
-        let Some(event) = told.remove(&row.number) else {
+        let Some(events) = told.remove(&row.number) else {
             self.report.find(REVISIONS, row.number, "it lacks the event of its coming into force");
             return;
         };
-        self.note_sealing([&event]);
-        let says = |key: &str| event.text(key).map(str::to_owned);
-        self.compare(this, "digest", Some(row.digest), says("digest"));
-        self.compare(this, "author", Some(row.author), Some(event.event.done_by().to_owned()));
-        self.compare(this, "source", row.source, says("source"));
-        let applied = row.applied_at.timestamp_micros().to_string();
-        self.compare(this, "applied_at", Some(applied), Some(event.event.happened_at().to_string()));
+        self.note_sealing(&events);
+        let applied: Vec<Columns> = events.iter().map(revision_told).collect();
+        let stored = vec![
+            ("digest", Some(row.digest)),
+            ("author", Some(row.author)),
+            ("source", row.source),
+            ("applied_at", Some(row.applied_at.timestamp_micros().to_string())),
+        ];
+        self.compare_with_last(this, &stored, &applied);
     }
+}
+
+const PASSWORD: &str = "the digest of its password's hash";
+
+fn user_told(placed: &Placed) -> Columns {
+    let says = |key: &str| placed.text(key).map(str::to_owned);
+    vec![
+        ("role", says("role")),
+        ("disabled", placed.detail("disabled").map(ToString::to_string)),
+        (PASSWORD, says("password_digest")),
+        ("created_at", says("created_at")),
+        ("changed_at", Some(placed.event.happened_at().to_string())),
+    ]
+}
+
+fn revision_told(placed: &Placed) -> Columns {
+    let says = |key: &str| placed.text(key).map(str::to_owned);
+    vec![
+        ("digest", says("digest")),
+        ("author", Some(placed.event.done_by().to_owned())),
+        ("source", says("source")),
+        ("applied_at", Some(placed.event.happened_at().to_string())),
+    ]
 }
