@@ -63,8 +63,8 @@ pub use offer::{EarlierTries, OfferFailed, RecordOffer, Recorded};
 pub use open::Store;
 pub use payload::PayloadRows;
 pub use seal::{
-    AlarmCause, Bound, EVENTS as SEAL_EVENTS, Halt, MarkFile, NotedKey, NotedSeal, Seal, SealAlarm, SealKey,
-    SealLag, SealMark, SealState, Sealed, Sealer, Timestamped, TrustedKeys,
+    AlarmCause, Bound, EVENTS as SEAL_EVENTS, Halt, MarkFile, NotedKey, NotedSeal, Seal, SealAlarm,
+    SealHistory, SealKey, SealLag, SealMark, SealState, Sealed, Sealer, Timestamped, TrustedKeys,
 };
 pub use search::{
     AttemptView, ConnectionFilter, ConnectionView, Cursor, DeliveryView, EventFilter, EventGap, EventView,
@@ -77,3 +77,4 @@ pub use slow_disk::{SlowDisk, open_regular};
 pub use text_index::TextIndex;
 pub use users::{NewUser, Role, Session, User, UserChange};
 pub use verify::{CopiedSeal, Finding, RowOptions, RowReport, VerifyOptions, VerifyReport};
+pub use whole_file::place as place_file;

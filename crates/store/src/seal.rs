@@ -9,6 +9,7 @@
 //! A stretch without events becomes a seal only when the last one is a day old: so that the trail of a
 //! quiet gateway still says, every day, that nothing was there to say.
 
+mod history;
 mod key;
 mod mark;
 mod peers;
@@ -16,6 +17,7 @@ mod record;
 mod sealer;
 mod timestamp;
 
+pub use history::SealHistory;
 pub use key::{SealKey, TrustedKeys};
 pub use mark::{AlarmCause, Halt, MarkFile, NotedKey, NotedSeal, SealAlarm, SealMark};
 pub use record::{Bound, Seal};

@@ -4,8 +4,12 @@ use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
-/// Writes a file whole: temporary name, sync, the final name, sync of the directory.
-pub(crate) fn place(path: &Path, content: &[u8], mode: u32, replace: bool) -> std::io::Result<()> {
+/// Writes a file whole: temporary name, sync, the final name, sync of the directory. After a power cut it is there as it
+/// was before, or as it was to be.
+///
+/// # Errors
+/// The disk did not take it; without `replace`, also when there is one of that name.
+pub fn place(path: &Path, content: &[u8], mode: u32, replace: bool) -> std::io::Result<()> {
     let directory = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let mut temporary = path.as_os_str().to_owned();
     temporary.push(format!(".{}.new", uuid::Uuid::new_v4()));

@@ -6,21 +6,18 @@
 //! it forks off, and those that are made anew follow in the copy those that were given up. Only seals that this node has
 //! found in order are sent, whichever node made them.
 
-mod sent;
-
 use crate::process::Ambient;
 use config::Settings;
 use console::{Trouble, TroubleKind};
 use model::{Error, NodeName, Result, Severity, Timestamp};
 use net::{Net, SyslogTarget, syslog_message};
-use sent::Sent;
 use serde_json::{Map, Value};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
-use store::{MarkFile, SealMark, SlowDisk, Store, open_regular};
+use store::{MarkFile, SealHistory, SealMark, SlowDisk, Store, open_regular, place_file};
 
 /// Seals sent in one go.
 const BATCH: usize = 200;
@@ -153,7 +150,7 @@ impl SealCopies {
 
     async fn send_to(&self, copy: Copy, store: &Store, newest: i64) -> Result<()> {
         let mut progress = self.read_progress().await?;
-        let mut sent = Sent::of(progress.get(copy.name()));
+        let mut sent = progress.get(copy.name()).and_then(SealHistory::read).unwrap_or_default();
         let common = last_in_common(&sent, store, newest).await?;
         // A connection is on record: the seal over that record alone asks for no further one, or there were no end.
         if copy == Copy::Syslog && common == sent.last() && !store.seals_have_news(common, newest).await? {
@@ -218,17 +215,15 @@ impl SealCopies {
         const OPERATION: &str = "note how far seals were sent out";
         let (path, text) = (self.progress.clone(), Value::Object(progress.clone()).to_string());
         let work = move || {
-            let failed = |error| Error::local_io(OPERATION, error).with("path", path.display());
-            let temporary = path.with_extension("new");
-            std::fs::write(&temporary, text).map_err(failed)?;
-            std::fs::rename(&temporary, &path).map_err(failed)
+            place_file(&path, text.as_bytes(), 0o644, true)
+                .map_err(|error| Error::local_io(OPERATION, error).with("path", path.display()))
         };
         self.disk.run(OPERATION, &self.progress, work).await
     }
 }
 
 /// The newest seal that a copy and the database have in common, as far as that is remembered; 0 when none is.
-async fn last_in_common(sent: &Sent, store: &Store, newest: i64) -> Result<i64> {
+async fn last_in_common(sent: &SealHistory, store: &Store, newest: i64) -> Result<i64> {
     for (seal, digest) in sent.newest_first().filter(|(seal, _)| *seal <= newest) {
         if store.seal_digest(seal).await? == Some(digest) {
             return Ok(seal);

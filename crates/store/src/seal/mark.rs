@@ -13,7 +13,7 @@ pub use alarm::{AlarmCause, Halt, SealAlarm};
 pub use file::MarkFile;
 pub(crate) use file::MarkLock;
 
-use super::{Bound, Seal, TrustedKeys};
+use super::{Bound, Seal, SealHistory, TrustedKeys};
 use chrono::DateTime;
 use model::{Result, Sha256};
 use serde_json::{Value, json};
@@ -54,6 +54,8 @@ pub struct NotedKey {
 pub struct SealMark {
     /// The newest seal that this node knows, whoever made it: it binds all before it.
     pub newest: NotedSeal,
+    /// It and some of those before it: where an older database forks off is found by them.
+    pub history: SealHistory,
     /// A seal that this node was about to make; without its members.
     pub pending: Option<Seal>,
     /// Keys that this node trusts besides its own, by id.
@@ -70,6 +72,7 @@ impl Default for SealMark {
     fn default() -> Self {
         Self {
             newest: NotedSeal::BEGINNING,
+            history: SealHistory::default(),
             pending: None,
             keys: BTreeMap::new(),
             accepted: BTreeSet::new(),
@@ -84,6 +87,19 @@ impl SealMark {
     #[must_use]
     pub fn is_in_order(&self) -> bool {
         self.alarm.as_ref().is_none_or(|alarm| !alarm.stops_sealing())
+    }
+
+    /// Notes a seal as the newest.
+    pub(crate) fn note(&mut self, seal: &Seal) {
+        self.newest = NotedSeal::of(seal);
+        self.history.note(seal.seq, seal.digest);
+    }
+
+    /// Whether this node has seen this very seal after it had followed a record of an accepted database: that record did
+    /// not give it up.
+    pub(crate) fn has_outlived(&self, record: Uuid, seal: i64, digest: Sha256) -> bool {
+        self.accepted.contains(&record)
+            && (self.history.has(seal, digest) || self.known().contains(&(seal, digest)))
     }
 
     /// The seals that must be there, as number and digest.
@@ -121,6 +137,7 @@ impl SealMark {
                 "seal": self.newest.seal, "digest": self.newest.digest.to_string(),
                 "row": self.newest.row.to_string(),
             },
+            "history": self.history.json(),
             "pending": self.pending.as_ref().map(seal_json),
             "keys": keys,
             "accepted": self.accepted.iter().map(Uuid::to_string).collect::<Vec<_>>(),
@@ -149,6 +166,7 @@ impl SealMark {
                 digest: digest(newest.get("digest")?)?,
                 row: digest(newest.get("row")?)?,
             },
+            history: SealHistory::read(value.get("history")?)?,
             pending: match value.get("pending")? {
                 Value::Null => None,
                 pending => Some(seal_of(pending)?),
@@ -224,8 +242,11 @@ mod tests {
         let range = (Bound::START, Bound { position: 7, id: Uuid::from_u128(9) });
         let at = DateTime::from_timestamp_micros(5).unwrap();
         let seal = Seal { members: None, ..Seal::make(None, range, vec![], at, &key).unwrap() };
+        let mut history = SealHistory::default();
+        history.note(1, seal.digest);
         let mark = SealMark {
             newest: NotedSeal::of(&seal),
+            history,
             pending: Some(seal.clone()),
             keys: BTreeMap::from([
                 (

@@ -9,7 +9,7 @@
 mod compare;
 mod vouching;
 
-use super::mark::{AlarmCause, Halt, MarkFile, MarkLock, NotedSeal, SealAlarm, SealMark};
+use super::mark::{AlarmCause, Halt, MarkFile, MarkLock, SealAlarm, SealMark};
 use super::peers::PeerKeys;
 use super::{Seal, SealKey, SealMaker, Sealed};
 use crate::Store;
@@ -184,7 +184,7 @@ impl Sealer {
         let known = *self.unread.lock().unwrap_or_else(PoisonError::into_inner);
         let since = match known {
             Some(since) => Some(since),
-            None => self.told_before(store, &what).await,
+            None => self.raised_before(store, &what).await,
         };
         let alarm = SealAlarm { since: since.unwrap_or(now), what, cause: AlarmCause::Altered };
         *self.unread.lock().unwrap_or_else(PoisonError::into_inner) = Some(alarm.since);
@@ -196,7 +196,7 @@ impl Sealer {
     }
 
     /// When an earlier process of this node told of the same, if nothing was accepted since.
-    async fn told_before(&self, store: &Store, what: &str) -> Option<Timestamp> {
+    async fn raised_before(&self, store: &Store, what: &str) -> Option<Timestamp> {
         let filter = EventFilter { kind: Some("audit.".into()), ..EventFilter::default() };
         let events = store.events(&filter, Page::first(200)).await.ok()?.rows;
         let since_accepted =
@@ -243,7 +243,7 @@ impl Sealer {
                 self.file.write(mark, lock).await?;
                 return Ok(done);
             }
-            mark.newest = NotedSeal::of(&seal);
+            mark.note(&seal);
             done.count(&seal);
             last = Some(seal);
         }

@@ -6,11 +6,19 @@ use super::records::Restored;
 use super::removal::Removed;
 use super::report::{Finding, VerifyOptions, VerifyReport};
 use crate::audit::StoredRow;
-use crate::seal::{Bound, Seal, SealMark, push_member, read_members};
+use crate::seal::{Bound, Seal, push_member, read_members};
 use model::Sha256;
 use openssl::sha::sha256;
 use std::collections::{BTreeMap, HashMap};
 use uuid::Uuid;
+
+/// A seal known from outside the database.
+#[derive(Clone, Copy)]
+struct Expected {
+    digest: Sha256,
+    /// Whether this node's own note names it, and so which records it has outlived.
+    is_noted: bool,
+}
 
 /// Walks the chain seal by seal.
 pub(crate) struct Chain<'a> {
@@ -18,7 +26,7 @@ pub(crate) struct Chain<'a> {
     restored: &'a [Restored],
     accepted: &'a [AcceptedKeys],
     /// Seals known from outside the database.
-    expected: BTreeMap<i64, Vec<Sha256>>,
+    expected: BTreeMap<i64, Vec<Expected>>,
     copies: Copies,
     last: Option<(i64, Sha256, Bound)>,
     /// Where a range that does not begin with seal 1 has its first seal.
@@ -31,11 +39,10 @@ impl<'a> Chain<'a> {
         restored: &'a [Restored],
         accepted: &'a [AcceptedKeys],
     ) -> Self {
-        let mut expected: BTreeMap<i64, Vec<Sha256>> = BTreeMap::new();
-        for (seal, digest) in
-            options.expected.iter().copied().chain(options.mark.iter().flat_map(SealMark::known))
-        {
-            expected.entry(seal).or_default().push(digest);
+        let mut expected: BTreeMap<i64, Vec<Expected>> = BTreeMap::new();
+        let noted = options.mark.iter().flat_map(|mark| mark.known().into_iter().map(|seal| (seal, true)));
+        for ((seal, digest), is_noted) in options.expected.iter().map(|seal| (*seal, false)).chain(noted) {
+            expected.entry(seal).or_default().push(Expected { digest, is_noted });
         }
         let copies = Copies::new(&options.copies);
         let begin = options.from.unwrap_or(1).max(1);
@@ -50,11 +57,30 @@ impl<'a> Chain<'a> {
         }
     }
 
-    /// Of the newest seal that a record gives up the digest is known; those before it go by their numbers.
-    fn is_given_up(&self, seal: i64, digest: Sha256) -> bool {
-        self.restored.iter().any(|restored| {
-            restored.gives_up(seal) && (restored.known.seal != seal || restored.known.digest == digest)
-        })
+    /// A seal that is expected and not found, or found otherwise: given up by a record, or a finding. Of the newest seal
+    /// that a record gives up the digest is known, those before it go by their numbers: where that alone decides and this
+    /// node cannot tell from its note, the report names them.
+    fn unlike(&self, seal: i64, expected: Expected, finding: Finding, report: &mut VerifyReport) {
+        let outlived = |restored: &Restored| {
+            self.options
+                .mark
+                .as_ref()
+                .is_some_and(|mark| mark.has_outlived(restored.event, seal, expected.digest))
+        };
+        let mut records = self.restored.iter().filter(|restored| {
+            restored.gives_up(seal)
+                && (restored.known.seal != seal || restored.known.digest == expected.digest)
+                && !outlived(restored)
+        });
+        match records.next() {
+            Some(restored) => {
+                report.given_up += 1;
+                if !expected.is_noted && restored.known.seal != seal {
+                    report.by_number.push((seal, restored.at));
+                }
+            }
+            None => report.find(finding),
+        }
     }
 
     /// Takes the seal before the first as given.
@@ -99,13 +125,10 @@ impl<'a> Chain<'a> {
             None if self.accepted.iter().any(|keys| keys.accept(seal)) => report.accepted += 1,
             None => report.find(Finding::KeyUnknown { seal: seal.seq, key: seal.key_id.clone() }),
         }
-        for digest in
-            self.expected.get(&seal.seq).into_iter().flatten().filter(|digest| **digest != seal.digest)
-        {
-            if self.is_given_up(seal.seq, *digest) {
-                report.given_up += 1;
-            } else {
-                report.find(Finding::ExpectedDiffers { seal: seal.seq, found: seal.digest });
+        for expected in self.expected.get(&seal.seq).into_iter().flatten() {
+            if expected.digest != seal.digest {
+                let finding = Finding::ExpectedDiffers { seal: seal.seq, found: seal.digest };
+                self.unlike(seal.seq, *expected, finding, report);
             }
         }
         self.copies.seal(seal);
@@ -122,18 +145,12 @@ impl<'a> Chain<'a> {
             report.find(Finding::SealsMissing { first: last + 1, last: to });
         }
         let beyond = |seal: i64| seal > last && self.options.to.is_none_or(|to| seal <= to);
-        for (seal, digest) in
-            self.expected.iter().flat_map(|(seal, all)| all.iter().map(move |one| (*seal, *one)))
-        {
-            if beyond(seal) {
-                if self.is_given_up(seal, digest) {
-                    report.given_up += 1;
-                } else {
-                    report.find(Finding::ExpectedMissing { seal });
-                }
+        for (seal, expected) in self.expected.iter().filter(|(seal, _)| beyond(**seal)) {
+            for expected in expected {
+                self.unlike(*seal, *expected, Finding::ExpectedMissing { seal: *seal }, report);
             }
         }
-        self.copies.end(beyond, self.restored, report);
+        self.copies.end(beyond, self.restored, self.options.mark.as_ref(), report);
     }
 }
 

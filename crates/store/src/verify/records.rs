@@ -5,7 +5,8 @@ use super::removal::Removed;
 use super::signed::{RecordRow, record_rows, sign};
 use crate::Store;
 use crate::seal::{NotedSeal, SealKey, TrustedKeys};
-use model::{EventKind, Result, Sha256};
+use chrono::{DateTime, SecondsFormat};
+use model::{EventKind, Result, Sha256, Timestamp};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeSet;
 use uuid::Uuid;
@@ -34,34 +35,40 @@ pub(crate) struct Records {
 pub(crate) struct Restored {
     /// The event that the record was signed for: a record counts once for each node.
     pub(crate) event: Uuid,
+    /// When it was accepted, by the accepting node's clock.
+    pub(crate) at: Timestamp,
     /// The newest seal that was known.
     pub(crate) known: NotedSeal,
     /// The newest seal that was found.
     pub(crate) found: NotedSeal,
+    /// The newest seal that the known ones and the found ones have in common, as far as the accepting node remembered.
+    pub(crate) common: NotedSeal,
     /// Keys that nobody vouches for, and that were accepted with it.
     pub(crate) keys: AcceptedKeys,
 }
 
 impl Restored {
-    /// That a seal was given up for another.
+    /// That the seals behind `common` were given up.
     #[cfg(test)]
-    pub(crate) fn plain(event: Uuid, known: NotedSeal, found: NotedSeal) -> Self {
-        Self { event, known, found, keys: AcceptedKeys::default() }
+    pub(crate) fn plain(at: Timestamp, known: NotedSeal, found: NotedSeal, common: NotedSeal) -> Self {
+        Self { event: Uuid::now_v7(), at, known, found, common, keys: AcceptedKeys::default() }
     }
 
-    /// Whether a seal that is known from outside was given up by this.
+    /// Whether a seal of this number was given up by this; another of the same number may have been made since.
     pub(crate) fn gives_up(&self, seal: i64) -> bool {
-        seal <= self.known.seal && seal > self.found.seal.min(self.known.seal - 1)
+        seal <= self.known.seal && seal > self.common.seal
     }
 
     /// The detail of its event, signed.
     pub(crate) fn record(&self, facts: Map<String, Value>, key: &SealKey) -> Result<Map<String, Value>> {
-        let Self { event, known, found, keys } = self;
+        let Self { event, at, known, found, common, keys } = self;
         let mut detail = facts;
         if !keys.is_empty() {
             keys.write(&mut detail);
         }
         detail.insert("known".into(), json!({"seal": known.seal, "digest": known.digest.to_string()}));
+        detail.insert("accepted_at".into(), at.to_rfc3339_opts(SecondsFormat::Micros, true).into());
+        detail.insert("common".into(), json!({"seal": common.seal, "digest": common.digest.to_string()}));
         detail.insert(
             "found".into(),
             json!({
@@ -73,12 +80,17 @@ impl Restored {
 
     fn read(event: Uuid, detail: &Map<String, Value>) -> Option<Self> {
         let digest = |value: &Value| value.as_str()?.parse::<Sha256>().ok();
-        let known = detail.get("known")?;
+        let noted = |seal: &Value| {
+            let digest = digest(seal.get("digest")?)?;
+            Some(NotedSeal { seal: seal.get("seal")?.as_i64()?, digest, row: digest })
+        };
         let found = detail.get("found")?;
-        let known_digest = digest(known.get("digest")?)?;
+        let at = DateTime::parse_from_rfc3339(detail.get("accepted_at")?.as_str()?).ok()?;
         Some(Self {
             event,
-            known: NotedSeal { seal: known.get("seal")?.as_i64()?, digest: known_digest, row: known_digest },
+            at: at.to_utc(),
+            known: noted(detail.get("known")?)?,
+            common: noted(detail.get("common")?)?,
             found: NotedSeal {
                 seal: found.get("seal")?.as_i64()?,
                 digest: digest(found.get("digest")?)?,

@@ -2,7 +2,7 @@
 
 use super::copies::CopiedSeal;
 use crate::seal::{SealAlarm, SealMark, TrustedKeys};
-use model::{EventKind, Sha256};
+use model::{EventKind, Sha256, Timestamp};
 use std::fmt;
 use uuid::Uuid;
 
@@ -244,6 +244,9 @@ pub struct VerifyReport {
     pub vouched: Vec<String>,
     /// Seals known from outside that an administrator gave up, by signed record, with a restored database.
     pub given_up: u64,
+    /// Those among [`VerifyOptions::expected`] that count as given up by their number alone, with the time of the record: one
+    /// that was made after that time is gone without leave.
+    pub by_number: Vec<(i64, Timestamp)>,
     /// Seals and signed records by keys that nobody vouched for, accepted as they were by signed record: that they are
     /// those of a node is not proved.
     pub accepted: u64,

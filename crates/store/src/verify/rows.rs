@@ -216,13 +216,13 @@ impl Run<'_> {
 
     /// Compares columns with what the last event says of them. Where more than one may be the last, it is
     /// enough that one of them says all that is stored.
-    fn compare_with_last(&mut self, this: (&'static str, &str), stored: &Columns, told: &[Columns]) {
-        if told.contains(stored) {
+    fn compare_with_last(&mut self, this: (&'static str, &str), stored: &Columns, of_events: &[Columns]) {
+        if of_events.contains(stored) {
             return;
         }
-        let Some(last) = told.last() else { return };
-        for ((column, stored), (_, told)) in stored.iter().zip(last) {
-            self.compare(this, column, stored.clone(), told.clone());
+        let Some(last) = of_events.last() else { return };
+        for ((column, stored), (_, of_event)) in stored.iter().zip(last) {
+            self.compare(this, column, stored.clone(), of_event.clone());
         }
     }
 
@@ -232,15 +232,15 @@ impl Run<'_> {
         (table, row): (&'static str, &str),
         column: &str,
         stored: Option<String>,
-        told: Option<String>,
+        of_event: Option<String>,
     ) {
-        if stored != told {
+        if stored != of_event {
             let shown =
                 |value: Option<String>| value.map_or("nothing".to_owned(), |text| format!("{text:?}"));
             self.report.find(
                 table,
                 row,
-                format!("{column} is {}, and its event says {}", shown(stored), shown(told)),
+                format!("{column} is {}, and its event says {}", shown(stored), shown(of_event)),
             );
         }
     }

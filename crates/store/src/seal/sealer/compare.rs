@@ -94,7 +94,7 @@ impl Sealer {
                         }
                         None => return Ok(Standing::UnknownKey { seal: seal.seq, key: seal.key_id }),
                     }
-                    mark.newest = NotedSeal::of(&seal);
+                    mark.note(&seal);
                     if let Some(key) = mark.keys.get_mut(&seal.key_id) {
                         key.newest = Some((seal.seq, seal.digest));
                     }
@@ -145,7 +145,7 @@ impl Sealer {
             // Another node was faster just now: the next run looks again.
             return Ok(Standing::Good(last.map(Box::new)));
         }
-        mark.newest = NotedSeal::of(&seal);
+        mark.note(&seal);
         mark.pending = None;
         Ok(Standing::Good(Some(Box::new(seal))))
     }

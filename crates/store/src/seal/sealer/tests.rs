@@ -1,5 +1,5 @@
 use super::*;
-use crate::seal::TrustedKeys;
+use crate::seal::{NotedSeal, TrustedKeys};
 use crate::testing::{TestStore, at, both, event};
 use crate::verify::{Finding, VerifyOptions, VerifyReport};
 use model::{Actor, Sha256};

@@ -103,7 +103,8 @@ impl Sealer {
         let records = load_records(store, &self.trusted(&mark)?).await?;
         let is_known = |key: &str| records.trusted.has(key);
         let keys = AcceptedKeys::find(store, &found, &records.invalid, is_known).await?.unwrap_or_default();
-        let restored = Restored { event: (self.ids)(), known, found, keys };
+        let common = last_in_common(store, &mark, known).await?;
+        let restored = Restored { event: (self.ids)(), at: now, known, found, common, keys };
         let facts = Map::from_iter([
             ("reason".to_owned(), Value::from(reason)),
             ("alarm".to_owned(), Value::from(what)),
@@ -148,8 +149,23 @@ impl Sealer {
     }
 }
 
+/// The newest seal that a note and the database have in common, as far as the note remembers; the beginning when there is
+/// none.
+async fn last_in_common(store: &Store, mark: &SealMark, known: NotedSeal) -> Result<NotedSeal> {
+    for (seal, digest) in mark.history.newest_first().filter(|(seal, _)| *seal <= known.seal) {
+        if store.seal_digest(seal).await? == Some(digest) {
+            return Ok(NotedSeal { seal, digest, row: digest });
+        }
+    }
+    Ok(NotedSeal::BEGINNING)
+}
+
 fn follow(mark: &mut SealMark, restored: &Restored) {
     mark.newest = restored.found;
+    mark.history.cut_after(restored.common.seal.min(restored.found.seal - 1));
+    if restored.found.seal > 0 {
+        mark.history.note(restored.found.seal, restored.found.digest);
+    }
     mark.pending = None;
     mark.alarm = None;
     mark.halt = None;

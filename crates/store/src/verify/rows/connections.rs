@@ -93,8 +93,8 @@ impl Run<'_> {
             ("requests", number(row.requests)),
         ];
         let told = match (closed, dial) {
-            (Some(closed), _) => closed_told(closed),
-            (None, Some(dial)) => failed_told(dial),
+            (Some(closed), _) => columns_when_closed(closed),
+            (None, Some(dial)) => columns_when_failed(dial),
             (None, None) => ended.iter().map(|(column, _)| (*column, None)).collect(),
         };
         self.compare_with_last(this, &ended, &[told]);
@@ -109,7 +109,7 @@ impl Run<'_> {
 }
 
 /// What the event of a connection's end says of it.
-fn closed_told(closed: &Placed) -> Columns {
+fn columns_when_closed(closed: &Placed) -> Columns {
     let told = |key: &str| closed.detail(key).map(ToString::to_string);
     vec![
         ("closed_at", Some(closed.event.at.to_string())),
@@ -123,7 +123,7 @@ fn closed_told(closed: &Placed) -> Columns {
 }
 
 /// What the event of a dial that gave no connection says of its row.
-fn failed_told(dial: &Placed) -> Columns {
+fn columns_when_failed(dial: &Placed) -> Columns {
     let lasted = dial.detail("duration_micros").and_then(Value::as_i64);
     let nothing = || Some("0".to_owned());
     vec![

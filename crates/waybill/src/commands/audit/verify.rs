@@ -181,11 +181,12 @@ pub(crate) async fn verify(settings: &Settings, wanted: Verify, output: Output) 
         .collect();
     let holds = findings.is_empty();
     let trail_holds = report.holds() && !note_is_unread;
+    let by_number: Vec<i64> = report.by_number.iter().map(|(seal, _)| *seal).collect();
     match output {
         Output::Json => write::json(&json!({
             "holds": holds, "seals": report.seals, "events": report.events,
             "removed": report.removed, "unsealed": report.unsealed, "findings": findings,
-            "noted": noted, "given_up": report.given_up, "vouched_keys": report.vouched,
+            "noted": noted, "given_up": report.given_up, "given_up_by_number": by_number, "vouched_keys": report.vouched,
             "accepted": report.accepted, "accepted_keys": report.accepted_keys,
             "timestamps": stamps.json(), "torn_lines": copied.torn, "more_torn_lines": copied.more_torn,
             "more_findings": report.more_findings + stamps.more_findings + rows.as_ref().map_or(0, |rows| rows.more_findings),
@@ -250,6 +251,13 @@ pub(crate) async fn verify(settings: &Settings, wanted: Verify, output: Output) 
                     report.given_up
                 ))?;
             }
+            report.by_number.iter().try_for_each(|(seal, accepted)| {
+                write::line(format_args!(
+                    "warning: seal {seal} (--expect) is taken for one that was given up at {}, by its number alone; if it was \
+                     made after that, the trail was cut: compare with a copy of the seals (--seals)",
+                    accepted.format("%Y-%m-%d %H:%M:%SZ")
+                ))
+            })?;
             if report.accepted > 0 {
                 write::line(format_args!(
                     "{} seals and records are by keys that nobody vouched for ({}), accepted as they were by signed \
