@@ -354,3 +354,43 @@ async fn a_test_gives_nothing_to_a_drop_box() {
     let error = probe.steps.last().unwrap().result.as_ref().unwrap_err();
     assert!(error.to_string().contains("temporary_name = false"), "{error}");
 }
+
+/// A size that is told late proves neither that a file is empty, nor that it is not whole.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_size_that_is_told_late_is_no_proof_after_a_cut() {
+    let late = Switch::SizeIs(Told::STAT, 0);
+    for overwrite in ["refuse", "rename"] {
+        // The name was noted and not made; then somebody else made it.
+        for length in [1, 4000] {
+            let scene = Scene::new(&[late.clone()]);
+            let direct = || scene.endpoint().set("temporary_name", "false").set("overwrite", overwrite);
+            scene.server.switch_times("out/*", 1, Switch::CutBefore(Op::OpenWrite));
+            scene.attempt(direct(), 1).await.unwrap_err();
+            scene.server.put("out/a.edi", &noise(length));
+            let second = scene.attempt(direct(), 2).await;
+            assert_eq!(scene.server.get("out/a.edi").unwrap(), noise(length), "{overwrite}");
+            match overwrite {
+                "refuse" => assert_eq!(second.unwrap_err().kind(), ErrorKind::AlreadyExists),
+                _ => assert_eq!(second.unwrap().summary, "out/a-2.edi"),
+            }
+        }
+        // Every byte was acknowledged, and the answer to the closing was lost; nobody may read.
+        for stated in [0, 7] {
+            let scene = Scene::new(&[Switch::Status(Op::OpenRead, 3, "no")]);
+            let direct = || scene.endpoint().set("temporary_name", "false").set("overwrite", overwrite);
+            scene.server.switch_times("out/*", 1, Switch::CutAfter(Op::CloseWrite));
+            assert_eq!(scene.attempt(direct(), 1).await.unwrap_err().retry(), Retry::Ambiguous);
+            scene.server.switch("out/a.edi", Switch::SizeIs(Told::STAT, stated));
+            for attempt in [2, 3] {
+                let error = scene.attempt_of(direct(), attempt, attempt == 3).await.unwrap_err();
+                assert_eq!(error.retry(), Retry::Ambiguous, "{overwrite} {stated} {error}");
+                assert!(error.to_string().contains("looks again"), "{error}");
+            }
+            assert_eq!((scene.server.names("out"), scene.uploads()), (vec!["a.edi".to_owned()], 1));
+            // Counted at last.
+            scene.server.unswitch("out/a.edi");
+            let receipt = scene.attempt(direct(), 4).await.unwrap();
+            assert_eq!((receipt.summary.as_str(), scene.uploads()), ("out/a.edi", 1), "{overwrite} {stated}");
+        }
+    }
+}

@@ -216,7 +216,7 @@ async fn settle_troubled(seed: u64, renames: Renames) -> usize {
             });
         }
         for _ in 0..if calls < 8 { random.below(3) } else { 0 } {
-            match random.below(if copies { 11 } else { 5 }) {
+            match random.below(if copies { 13 } else { 5 }) {
                 0 => script.fail(Act::Stat, Fault::CUT),
                 1 => script.fail(Act::Rename, Fault::CUT),
                 2 => script.fail(Act::MakeDirectory, Fault::CUT),
@@ -227,6 +227,8 @@ async fn settle_troubled(seed: u64, renames: Renames) -> usize {
                 8 => script.fail(Act::Remove, Fault::CUT),
                 9 => script.lose_answer(Act::Remove, Fault::LOST),
                 10 => script.fail(Act::SetModified, Fault::CUT),
+                11 => script.fail(Act::BeginWrite, Fault::CUT),
+                12 => script.lose_answer(Act::BeginWrite, Fault::LOST),
                 _ => script.lose_answer(Act::MakeDirectory, Fault::LOST),
             }
         }
@@ -258,7 +260,7 @@ async fn settle_troubled(seed: u64, renames: Renames) -> usize {
     assert_eq!((lying(NEWER, "in/"), newer), (newer, newer.min(1)), "seed {seed}: {:?}", memory.files());
     assert_eq!(memory.get("done/a.edi").as_deref(), Some(&b"an earlier file of the name"[..]));
     assert!(
-        !memory.files().iter().any(|path| [".moving", ".copying", ".copied", ".trial", ".naming"]
+        !memory.files().iter().any(|path| [".moving", ".copying", ".copied", ".trial", ".naming", ".made"]
             .iter()
             .any(|end| path.ends_with(end))),
         "seed {seed}: {:?}",

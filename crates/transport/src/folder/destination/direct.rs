@@ -146,30 +146,57 @@ impl FolderDestination {
             found => found,
         };
         if earlier.whole {
-            return Ok(match found {
-                Ok(entry) if entry.size.is_none_or(|size| size == length) => {
-                    Became::Delivered(Writing { evidence: Evidence::Size, ..earlier })
+            return match found {
+                Ok(Entry { size: Some(stated), .. }) if stated != length => {
+                    self.look_closer(delivery, earlier, stated).await
                 }
-                Ok(entry) if self.ends_at(&earlier.name, length).await => {
-                    let evidence = entry.size.map_or(Evidence::Size, Evidence::End);
-                    Became::Delivered(Writing { evidence, ..earlier })
-                }
-                Ok(_) => Became::Nothing,
-                Err(_) => Became::Delivered(earlier),
-            });
+                Ok(_) => Ok(Became::Delivered(Writing { evidence: Evidence::Size, ..earlier })),
+                Err(_) => Ok(Became::Delivered(earlier)),
+            };
         }
+        // There are places that tell sizes late: a byte that can be read is not ours, whatever size is told.
+        let is_empty = match &found {
+            Ok(Entry { size: None | Some(0), .. }) if !earlier.made => {
+                self.is_end(&earlier.name, 0).await.map_err(|error| error.retry_as(Retry::Ambiguous))?
+            }
+            _ => None,
+        };
         Ok(match found {
             Ok(_) if earlier.made => Became::Ours(earlier.name),
-            Ok(Entry { size: Some(0), .. }) => Became::Ours(earlier.name),
-            Ok(Entry { size: None, .. }) if self.ends_at(&earlier.name, 0).await => {
-                Became::Ours(earlier.name)
-            }
+            Ok(_) if is_empty == Some(true) => Became::Ours(earlier.name),
+            // Nobody may read there: then the size has to do.
+            Ok(Entry { size: Some(0), .. }) if is_empty.is_none() => Became::Ours(earlier.name),
             // Somebody else's, who came between the look and the making.
             Ok(_) => Became::Nothing,
             Err(error) if error.kind() == ErrorKind::NotFound => Became::Nothing,
             Err(_) if earlier.made => Became::Ours(earlier.name),
             Err(_) => Became::Unknown,
         })
+    }
+
+    /// Every byte of a file was acknowledged, whether it was closed is not known, and the place tells another size than it
+    /// should have.
+    ///
+    /// # Errors
+    /// Ambiguous: the size alone is no proof. The next attempt looks again.
+    async fn look_closer(&self, delivery: &Deliver, earlier: Writing, stated: u64) -> Result<Became> {
+        let length = delivery.payload.length();
+        let is_end = self.is_end(&earlier.name, length).await;
+        match is_end.map_err(|error| error.retry_as(Retry::Ambiguous))? {
+            Some(true) => {
+                return Ok(Became::Delivered(Writing { evidence: Evidence::End(stated), ..earlier }));
+            }
+            // It may be written over, whosever it is.
+            Some(false) if self.options.overwrite == Overwrite::Replace => return Ok(Became::Nothing),
+            Some(false) | None => {}
+        }
+        let error = Error::ambiguous(ErrorKind::IntegrityFailed, "learn whether a file was written whole")
+            .with("endpoint", &self.options.endpoint)
+            .with("path", &earlier.name)
+            .with("expected bytes", length)
+            .with("bytes there", stated)
+            .advice("every byte of it was acknowledged, and the connection ended before the file was closed; it is not written again, and the next attempt looks again: ask whoever takes it whether it is whole");
+        Err(written_over(earlier.connection, error))
     }
 
     /// Begins the file under its name, or one with a number, as `overwrite` says.

@@ -1,6 +1,6 @@
 //! Writing a payload under its temporary name.
 
-use super::publish::written_over;
+use super::publish::{is_not_shown, written_over};
 use super::{FolderDestination, Publishing};
 use crate::folder::{Evidence, Upload, Written};
 use crate::{Deliver, PayloadReader};
@@ -108,6 +108,14 @@ impl FolderDestination {
     /// Whether a file ends after so many bytes, found out by reading there: a stated size may be wrong. False also
     /// where it cannot be read.
     pub(super) async fn ends_at(&self, path: &RemotePath, length: u64) -> bool {
+        matches!(self.is_end(path, length).await, Ok(Some(true)))
+    }
+
+    /// The same; `None` where reading is refused.
+    ///
+    /// # Errors
+    /// The place did not answer.
+    pub(super) async fn is_end(&self, path: &RemotePath, length: u64) -> Result<Option<bool>> {
         // The last byte is there, and nothing follows it.
         let (offset, expected) = (length.saturating_sub(1), usize::from(length > 0));
         let mut last = [0_u8; 2];
@@ -118,17 +126,22 @@ impl FolderDestination {
                 match reader.read(&mut last[count..]).await {
                     Ok(0) => break,
                     Ok(more) => count += more,
-                    Err(error) => return Err(Error::local_io("read the end of a written file", error)),
+                    Err(error) => {
+                        return Err(error.downcast::<Error>().unwrap_or_else(|error| {
+                            Error::local_io("read the end of a written file", error)
+                        }));
+                    }
                 }
             }
             Ok(count)
         };
         match read.await {
-            Ok(count) => count == expected,
-            Err(error) => {
+            Ok(count) => Ok(Some(count == expected)),
+            Err(error) if is_not_shown(&error) || error.kind() == ErrorKind::NotFound => {
                 tracing::debug!(%path, error = %error.chain(), "the end of a written file could not be read");
-                false
+                Ok(None)
             }
+            Err(error) => Err(error),
         }
     }
 

@@ -6,13 +6,16 @@
 //! then it gets its name. So a call that was cut off anywhere is simply made again, and no moment leaves less than one
 //! whole file. Where nothing is renamed in the target's directory either, `copy_named` does it.
 
-use super::FolderSource;
 use super::compare::{Presence, is_refusal};
-use super::content::{Content, READING, Summing, fill};
+use super::content::{Content, READING, Summing, Wholeness, fill};
 use super::move_away::{Moved, NUMBER_LIMIT, beside, found, numbered};
 use super::taken::{Likeness, Taken};
+use super::{FolderSource, names};
 use crate::folder::{Upload, Written};
 use model::{Error, ErrorKind, Offer, RemotePath, Result};
+
+/// The operation of the error where a file was copied and may not be removed.
+const REMOVE_ORIGINAL: &str = "remove a file that was copied";
 
 /// How copying ended.
 enum Copied {
@@ -35,6 +38,9 @@ impl FolderSource {
     ) -> Result<Moved> {
         self.copy_over(offer, taken, target).await.map_err(|error| match error.kind() {
             ErrorKind::Unreachable | ErrorKind::Timeout | ErrorKind::Throttled => error,
+            // These tell what was done, and what is missing.
+            ErrorKind::IntegrityFailed => error,
+            _ if error.operation() == REMOVE_ORIGINAL => error,
             _ => refused
                 .with("copying it instead", error.chain())
                 .advice("see that the directory takes files; is it on another file system, it is copied there and the original removed"),
@@ -49,12 +55,14 @@ impl FolderSource {
             }
             match self.copy(offer, taken, target, &copied).await? {
                 Copied::Whole => {}
-                Copied::Fetched => return self.remove_original(taken).await.map(|()| Moved::Gone),
+                Copied::Fetched => {
+                    return self.remove_original(taken, &copied).await.map(|()| Moved::Gone);
+                }
                 Copied::Changed => return Ok(Moved::Changed),
             }
             tracing::info!(path = %taken.path(), target = %target, "the place does not rename this file to its directory: it was copied");
         }
-        self.remove_original(taken).await?;
+        self.remove_original(taken, &copied).await?;
         match self.name_copy(&copied, target).await? {
             Some(path) => Ok(Moved::To(path)),
             None => Ok(Moved::Gone),
@@ -67,20 +75,28 @@ impl FolderSource {
         offer: &Offer,
         taken: &Taken<'_>,
         target: &RemotePath,
-        replaced: bool,
     ) -> Result<Option<Moved>> {
         let copied = beside(offer, target, ".copied");
         if self.lying(taken, &copied).await?.is_none() {
             let copying = beside(offer, target, ".copying");
-            let Some(unfinished) = self.lying(taken, &copying).await? else {
+            let Some(told) = self.lying(taken, &copying).await? else {
                 return self.finish_named_copy(offer, taken, target).await;
             };
-            // There are places whose files go when they are read: then this may be all that is left of it.
-            if replaced || unfinished.size.is_none() || unfinished.size != offer.identity.size {
-                found(self.folder.remove(&copying).await)?;
-                return Ok(None);
+            match self.wholeness_of(taken, &copying, &told).await? {
+                Wholeness::Whole => self.folder.rename(&copying, &copied).await?,
+                Wholeness::Other => {
+                    found(self.folder.remove(&copying).await)?;
+                    return Ok(None);
+                }
+                // There are places whose files go when they are read: then this may be all that is left of it.
+                Wholeness::Unknown => {
+                    let name = names::wrapped(b"", target.file_name(), b".unverified");
+                    let Some(kept) = self.name_copy(&copying, &target.with_file_name(&name)).await? else {
+                        return Ok(None);
+                    };
+                    return Err(left_unverified(taken, &kept, told.size));
+                }
             }
-            self.folder.rename(&copying, &copied).await?;
         }
         Ok(self.name_copy(&copied, target).await?.map(Moved::To))
     }
@@ -115,62 +131,63 @@ impl FolderSource {
     ) -> Result<Copied> {
         let copying = beside(offer, target, ".copying");
         let upload = self.folder.begin_write(&copying, offer.identity.size).await?;
-        let (read, written) = self.pour(taken.path(), upload).await?;
+        let (read, written) = self.copy_bytes(taken.path(), upload).await?;
+        if !self.verify_copy(taken, &copying, &read, &written).await? {
+            found(self.folder.remove(&copying).await)?;
+            return Ok(Copied::Changed);
+        }
         if written.gone {
             return Ok(Copied::Fetched);
         }
-        if !self.is_whole(taken, &copying, &read, &written).await? {
-            return Ok(Copied::Changed);
-        }
         self.keep_time(taken, &copying).await?;
-        match self.folder.rename(&copying, copied).await {
-            Ok(()) => Ok(Copied::Whole),
-            Err(error) => {
-                let _ = self.folder.remove(&copying).await;
-                Err(error)
-            }
-        }
+        self.folder.rename(&copying, copied).await.map(|()| Copied::Whole)
     }
 
-    /// Writes what a file holds into another one.
-    pub(super) async fn pour(
+    /// Writes what a file holds into another one. What was written stays when that fails: of a file that goes when it is
+    /// read it is all that is left, and else the next call writes it anew.
+    pub(super) async fn copy_bytes(
         &self,
         from: &RemotePath,
         mut upload: Box<dyn Upload>,
     ) -> Result<(Content, Written)> {
         let _lease = self.services.budget.take(READING).await;
-        let poured = async {
-            let mut reader = self.folder.read(from, 0).await?;
-            let mut read = Summing::new();
-            loop {
-                let chunk = fill(&mut reader).await?;
-                if chunk.is_empty() {
-                    return Ok(read.content());
-                }
-                read.add(&chunk);
-                upload.write(chunk.freeze()).await?;
+        let mut reader = self.folder.read(from, 0).await?;
+        let mut read = Summing::new();
+        loop {
+            let chunk = fill(&mut reader).await?;
+            if chunk.is_empty() {
+                break;
             }
-        };
-        match poured.await {
-            Ok(read) => Ok((read, upload.finish().await?)),
-            Err(error) => {
-                upload.abort().await;
-                Err(error)
-            }
+            read.add(&chunk);
+            upload.write(chunk.freeze()).await?;
         }
+        Ok((read.content(), upload.finish().await?))
     }
 
-    /// Verifies a copy by reading it; false, and the copy removed, when the file itself changed meanwhile.
+    /// Verifies that all of the file was read, and that its copy holds what was read; false when the file itself changed
+    /// meanwhile, so that the copy is of no use. Nothing is removed here.
     ///
     /// # Errors
-    /// It is not whole: it was removed.
-    pub(super) async fn is_whole(
+    /// `IntegrityFailed`: either is not so, or not known.
+    pub(super) async fn verify_copy(
         &self,
         taken: &Taken<'_>,
         copy: &RemotePath,
         read: &Content,
         written: &Written,
     ) -> Result<bool> {
+        let wholeness = taken.wholeness(read);
+        let is_another = wholeness == Wholeness::Other && taken.expected_bytes() == Some(read.bytes);
+        // What is read of a file that is replaced may be part of each: only a digest says that it is not.
+        if is_another || taken.is_content(read) != Some(true) && self.is_replaced(taken).await? {
+            return Ok(false);
+        }
+        if wholeness != Wholeness::Whole {
+            return Err(read_early(taken, copy, read));
+        }
+        if written.gone {
+            return Ok(true);
+        }
         // The size that is stated may be wrong; what is read of the copy is not.
         let (is_equal, bytes) = match self.content(copy).await {
             Ok(there) => (there == *read, there.bytes),
@@ -181,20 +198,20 @@ impl FolderSource {
             }
             Err(error) => return Err(error),
         };
-        if !is_equal {
-            found(self.folder.remove(copy).await)?;
-            return Err(Error::transient(ErrorKind::IntegrityFailed, "copy a file whole")
-                .with("path", taken.path())
-                .with("copy", copy)
-                .with("read bytes", read.bytes)
-                .with("bytes of the copy", bytes));
+        if is_equal {
+            return Ok(true);
         }
+        Err(Error::transient(ErrorKind::IntegrityFailed, "copy a file whole")
+            .with("path", taken.path())
+            .with("copy", copy)
+            .with("read bytes", read.bytes)
+            .with("bytes of the copy", bytes)
+            .advice("look for a full disk or quota where the copy is; the original was not removed, and it is copied anew"))
+    }
+
+    async fn is_replaced(&self, taken: &Taken<'_>) -> Result<bool> {
         // Gone is fine: there are places whose files go when they are read.
-        if matches!(self.presence_of(taken).await?, Presence::Different(_)) {
-            found(self.folder.remove(copy).await)?;
-            return Ok(false);
-        }
-        Ok(true)
+        Ok(matches!(self.presence_of(taken).await?, Presence::Different(_)))
     }
 
     /// Gives a copy the time of its original, where the place can: by it the copy is known again. What is set is not
@@ -218,13 +235,21 @@ impl FolderSource {
     }
 
     /// Removes the file, of which a whole copy lies elsewhere.
-    pub(super) async fn remove_original(&self, taken: &Taken<'_>) -> Result<()> {
+    pub(super) async fn remove_original(&self, taken: &Taken<'_>, copy: &RemotePath) -> Result<()> {
         match self.presence_of(taken).await? {
-            Presence::Same(_) | Presence::Doubtful(_) => {
-                found(self.folder.remove(taken.path()).await).map(drop)
-            }
+            Presence::Same(_) | Presence::Doubtful(_) => {}
             // Gone: an earlier call removed it. Another one: it is offered anew.
-            Presence::Missing | Presence::Different(_) => Ok(()),
+            Presence::Missing | Presence::Different(_) => return Ok(()),
+        }
+        match found(self.folder.remove(taken.path()).await) {
+            Err(error) if is_refusal(&error) => {
+                Err(Error::new(error.kind(), error.retry(), REMOVE_ORIGINAL)
+                    .with("path", taken.path())
+                    .with("copy", copy)
+                    .advice("the copy is whole, and only removing the original is refused: ask the operator of the place for the right to delete it, or set after = keep on the flow and no error directory")
+                    .caused_by(error))
+            }
+            removed => removed.map(drop),
         }
     }
 
@@ -241,4 +266,29 @@ impl FolderSource {
         }
         Err(super::move_away::no_free_name(target))
     }
+}
+
+/// The file was not read whole, as far as is known.
+pub(super) fn read_early(taken: &Taken<'_>, copy: &RemotePath, read: &Content) -> Error {
+    let error = Error::transient(ErrorKind::IntegrityFailed, "verify that a file was read whole")
+        .with("path", taken.path())
+        .with("copy", copy)
+        .with("read bytes", read.bytes);
+    let error = match taken.expected_bytes() {
+        Some(expected) => error.with("expected bytes", expected),
+        None => error.with("expected bytes", "not known"),
+    };
+    error.advice("the original was not removed, for its copy may lack its end: read it by other means, and move it by hand")
+}
+
+/// The file is gone, and it is not known whether its copy is whole.
+pub(super) fn left_unverified(taken: &Taken<'_>, copy: &RemotePath, size: Option<u64>) -> Error {
+    let error = Error::transient(ErrorKind::IntegrityFailed, "verify a copy whose original is gone")
+        .with("path", taken.path())
+        .with("copy", copy);
+    let error = match size {
+        Some(size) => error.with("bytes of the copy", size),
+        None => error,
+    };
+    error.advice("this copy may be all that is left of the file, and may lack its end: look at it, and keep or remove it by hand")
 }

@@ -1,19 +1,46 @@
 //! Moving a file by copying it, where the place renames nothing at all: the copy is written under its own name.
 //!
-//! Before it is begun, its number stands in `.<name>.<offer>.naming` beside it. So the call after one that was cut off
-//! knows which file may be unfinished and its own, and touches no other: it is removed only where it holds nothing but
-//! the beginning of the file.
+//! Before it is begun, its number is noted beside it, as the size of `.<name>.<offer>.naming`: a directory that nobody may
+//! read may still tell sizes. Once the name was made by this offer, and not before, `.<name>.<offer>.made` is put there. So the
+//! call after one that was cut off knows which file may be unfinished and its own, and touches no other: it is removed
+//! only where it was made here and holds nothing but the beginning of the file; noted and not made, it is written to only
+//! where it is empty.
 
 use super::FolderSource;
-use super::compare::is_refusal;
-use super::content::Agreement;
+use super::compare::{Told, is_refusal};
+use super::content::{Agreement, Wholeness};
+use super::copy_away::{left_unverified, read_early};
 use super::move_away::{Moved, NUMBER_LIMIT, beside, found, no_free_name, numbered};
 use super::taken::Taken;
-use model::{Error, ErrorKind, Offer, RemotePath, Result};
+use crate::folder::Upload;
+use model::{Error, Offer, RemotePath, Result};
 use tokio::io::AsyncReadExt;
 
-/// Most bytes read of a note: a number.
-const NOTE_LIMIT: u64 = 16;
+/// What an earlier call left under a name that it noted.
+enum EarlierCopy {
+    /// All of the file.
+    Whole,
+    /// The beginning of it, made by that call.
+    Part,
+    /// Nothing: that call may have made it.
+    Empty,
+    /// What is not this offer's, or not known to be.
+    Other,
+}
+
+/// The notes of a copy beside it.
+struct Notes {
+    /// Tells its number.
+    number: RemotePath,
+    /// Tells that its name was made by this offer.
+    made: RemotePath,
+}
+
+impl Notes {
+    fn of(offer: &Offer, target: &RemotePath) -> Self {
+        Self { number: beside(offer, target, ".naming"), made: beside(offer, target, ".made") }
+    }
+}
 
 impl FolderSource {
     pub(super) async fn copy_under_name(
@@ -22,52 +49,134 @@ impl FolderSource {
         taken: &Taken<'_>,
         target: &RemotePath,
     ) -> Result<Moved> {
-        let note = beside(offer, target, ".naming");
+        let notes = Notes::of(offer, target);
+        let is_made = self.lying(taken, &notes.made).await?.is_some();
         let mut first = 1;
-        if self.lying(taken, &note).await?.is_some()
-            && let Some(number) = self.noted_number(&note).await?
-        {
+        if let Some(number) = self.noted_number(taken, &notes.number).await? {
             let copy = numbered(target, number);
             first = number;
-            if self.lying(taken, &copy).await?.is_some() {
-                match self.agreement(taken.path(), &copy).await? {
-                    Agreement::Whole => return self.end_named_copy(taken, copy, &note).await,
-                    Agreement::Part => {
+            if let Some(told) = self.lying(taken, &copy).await? {
+                match self.earlier_copy(taken, &copy, &told, is_made).await? {
+                    EarlierCopy::Whole => return self.end_named_copy(taken, copy, &notes).await,
+                    EarlierCopy::Part => {
                         found(self.folder.remove(&copy).await)?;
                     }
-                    Agreement::Other => first += 1,
+                    EarlierCopy::Empty => match self.folder.begin_write(&copy, offer.identity.size).await {
+                        Ok(upload) => return self.write_named_copy(offer, taken, target, copy, upload).await,
+                        Err(error) if is_refusal(&error) => first += 1,
+                        Err(error) => return Err(error),
+                    },
+                    EarlierCopy::Other => first += 1,
                 }
             }
+        }
+        if is_made {
+            found(self.folder.remove(&notes.made).await)?;
         }
         for number in first..=NUMBER_LIMIT {
             let copy = numbered(target, number);
             if self.lying(taken, &copy).await?.is_some() {
                 continue;
             }
-            self.note_number(&note, number).await?;
-            let Some(upload) = self.folder.begin_new_write(&copy, offer.identity.size).await? else {
-                continue;
-            };
-            let (read, written) = self.pour(taken.path(), upload).await?;
-            // One that was fetched at once was acknowledged, every byte of it.
-            if !written.gone && !self.is_whole(taken, &copy, &read, &written).await? {
-                found(self.folder.remove(&note).await)?;
-                return Ok(Moved::Changed);
+            self.write_note(&notes.number, number as usize).await?;
+            match self.folder.begin_new_write(&copy, offer.identity.size).await {
+                Ok(Some(upload)) => return self.write_named_copy(offer, taken, target, copy, upload).await,
+                // What appears under this name is somebody else's.
+                Ok(None) => {
+                    found(self.folder.remove(&notes.number).await)?;
+                }
+                Err(error) if is_refusal(&error) => {
+                    found(self.folder.remove(&notes.number).await)?;
+                    return Err(error);
+                }
+                Err(error) => return Err(error),
             }
-            tracing::info!(path = %taken.path(), copy = %copy, "the place renames nothing: the file was copied under its name");
-            return self.end_named_copy(taken, copy, &note).await;
         }
         Err(no_free_name(target))
     }
 
-    async fn end_named_copy(&self, taken: &Taken<'_>, copy: RemotePath, note: &RemotePath) -> Result<Moved> {
+    /// Writes the copy under a name that was just made.
+    async fn write_named_copy(
+        &self,
+        offer: &Offer,
+        taken: &Taken<'_>,
+        target: &RemotePath,
+        copy: RemotePath,
+        upload: Box<dyn Upload>,
+    ) -> Result<Moved> {
+        let notes = Notes::of(offer, target);
+        self.write_note(&notes.made, 1).await?;
+        // One that is not whole is left to the next call, or to its end: another node may have finished it by now.
+        let (read, written) = self.copy_bytes(taken.path(), upload).await?;
+        if !self.verify_copy(taken, &copy, &read, &written).await? {
+            return Ok(self.finish_named_copy(offer, taken, target).await?.unwrap_or(Moved::Changed));
+        }
+        tracing::info!(path = %taken.path(), copy = %copy, "the place renames nothing: the file was copied under its name");
+        self.end_named_copy(taken, copy, &notes).await
+    }
+
+    async fn end_named_copy(&self, taken: &Taken<'_>, copy: RemotePath, notes: &Notes) -> Result<Moved> {
         self.keep_time(taken, &copy).await?;
-        self.remove_original(taken).await?;
-        found(self.folder.remove(note).await)?;
+        self.remove_original(taken, &copy).await?;
+        self.forget_notes(notes).await?;
         Ok(Moved::To(copy))
     }
 
+    async fn forget_notes(&self, notes: &Notes) -> Result<()> {
+        found(self.folder.remove(&notes.made).await)?;
+        found(self.folder.remove(&notes.number).await).map(drop)
+    }
+
+    /// What an earlier call left, while the file itself is still there.
+    ///
+    /// # Errors
+    /// `IntegrityFailed`: the file cannot be read whole, so that nothing can be said.
+    async fn earlier_copy(
+        &self,
+        taken: &Taken<'_>,
+        copy: &RemotePath,
+        told: &Told,
+        is_made: bool,
+    ) -> Result<EarlierCopy> {
+        let agreement = self.agreement(taken.path(), copy).await?;
+        let content = match agreement {
+            Agreement::Part(0) if !is_made => return Ok(EarlierCopy::Empty),
+            Agreement::Whole(content) if is_made || content.bytes == 0 => content,
+            Agreement::Part(_) if is_made => return Ok(EarlierCopy::Part),
+            Agreement::Unread if is_made => self.content(taken.path()).await?,
+            Agreement::Other if is_made && self.holds_its_digest(taken, copy).await? => {
+                return Ok(EarlierCopy::Whole);
+            }
+            _ => return Ok(EarlierCopy::Other),
+        };
+        match taken.wholeness(&content) {
+            Wholeness::Whole => {}
+            // Another file lies there now: copying it anew finds that out.
+            Wholeness::Other if taken.expected_bytes() == Some(content.bytes) => {
+                return Ok(EarlierCopy::Part);
+            }
+            Wholeness::Other | Wholeness::Unknown => return Err(read_early(taken, copy, &content)),
+        }
+        let size = if agreement == Agreement::Unread { told.size } else { Some(content.bytes) };
+        Ok(match size {
+            Some(size) if size == content.bytes => EarlierCopy::Whole,
+            // Told too late it may be whole: it is written anew all the same, for nobody may look.
+            Some(size) if size < content.bytes => EarlierCopy::Part,
+            Some(_) | None => EarlierCopy::Other,
+        })
+    }
+
+    /// Whether a copy is whole that goes on where the file, as it is read now, does not.
+    async fn holds_its_digest(&self, taken: &Taken<'_>, copy: &RemotePath) -> Result<bool> {
+        let there = found(self.content(copy).await)?;
+        let is_equal = there.is_some_and(|content| taken.is_content(&content) == Some(true));
+        Ok(is_equal && there.is_some_and(|content| taken.wholeness(&content) == Wholeness::Whole))
+    }
+
     /// Goes on with what an earlier call wrote under its name, when the file itself is gone or replaced.
+    ///
+    /// # Errors
+    /// `IntegrityFailed`, once: it is not known whether what lies there is whole.
     pub(super) async fn finish_named_copy(
         &self,
         offer: &Offer,
@@ -78,49 +187,69 @@ impl FolderSource {
         if self.lying(taken, &trial).await?.is_some() {
             found(self.folder.remove(&trial).await)?;
         }
-        let note = beside(offer, target, ".naming");
-        if self.lying(taken, &note).await?.is_none() {
+        let notes = Notes::of(offer, target);
+        if self.lying(taken, &notes.number).await?.is_none() {
             return Ok(None);
         }
-        let Some(number) = self.noted_number(&note).await? else {
-            found(self.folder.remove(&note).await)?;
+        let is_made = self.lying(taken, &notes.made).await?.is_some();
+        let Some(number) = self.noted_number(taken, &notes.number).await? else {
+            self.forget_notes(&notes).await?;
             return Ok(None);
         };
         let copy = numbered(target, number);
-        let is_whole = match self.lying(taken, &copy).await? {
-            Some(there) if taken.has_its_size(&there) => match self.content(&copy).await {
-                Ok(content) => taken.is_content(&content).unwrap_or(true),
-                Err(error) if is_refusal(&error) => true,
-                Err(error) if error.kind() == ErrorKind::NotFound => false,
-                Err(error) => return Err(error),
-            },
-            Some(_) | None => false,
+        let told = self.lying(taken, &copy).await?;
+        let wholeness = match &told {
+            Some(told) => self.wholeness_of(taken, &copy, told).await?,
+            None => Wholeness::Other,
         };
-        found(self.folder.remove(&note).await)?;
-        if !is_whole {
-            tracing::warn!(path = %taken.path(), copy = %copy, "a file went away while it was copied to its directory; what lies under this name may be unfinished");
-            return Ok(None);
+        match wholeness {
+            // Whether it was made here or not: an earlier call may have been cut off between the notes' removals.
+            Wholeness::Whole => {
+                self.forget_notes(&notes).await?;
+                Ok(Some(Moved::To(copy)))
+            }
+            Wholeness::Unknown if is_made => {
+                self.forget_notes(&notes).await?;
+                Err(left_unverified(taken, &copy, told.and_then(|told| told.size)))
+            }
+            _ => {
+                if is_made && told.is_some() {
+                    found(self.folder.remove(&copy).await)?;
+                }
+                self.forget_notes(&notes).await?;
+                Ok(None)
+            }
         }
-        Ok(Some(Moved::To(copy)))
     }
 
-    async fn note_number(&self, note: &RemotePath, number: u32) -> Result<()> {
-        let text = number.to_string();
-        let mut upload = self.folder.begin_write(note, Some(text.len() as u64)).await?;
-        upload.write(text.into()).await?;
+    /// Writes a note of so many bytes.
+    async fn write_note(&self, note: &RemotePath, bytes: usize) -> Result<()> {
+        let mut upload = self.folder.begin_write(note, Some(bytes as u64)).await?;
+        upload.write(vec![b'.'; bytes].into()).await?;
         upload.finish().await.map(drop)
     }
 
-    /// The number of the copy that an earlier call began; `None` where it began none.
-    async fn noted_number(&self, note: &RemotePath) -> Result<Option<u32>> {
-        let Some(reader) = found(self.folder.read(note, 0).await)? else { return Ok(None) };
-        let mut text = String::new();
-        let read = reader.take(NOTE_LIMIT).read_to_string(&mut text).await;
-        read.map_err(|error| match error.downcast::<Error>() {
-            Ok(error) => error,
-            Err(error) => Error::local_io("read which copy was begun", error).with("path", note),
-        })?;
-        // Cut off while it was written: nothing was begun then.
-        Ok(text.parse().ok().filter(|number| (1..=NUMBER_LIMIT).contains(number)))
+    /// The number of the copy that an earlier call began; `None` where it began none, or where nobody may read the note
+    /// nor learn its size.
+    async fn noted_number(&self, taken: &Taken<'_>, note: &RemotePath) -> Result<Option<u32>> {
+        let Some(told) = self.lying(taken, note).await? else { return Ok(None) };
+        let bytes = match self.folder.read(note, 0).await {
+            Ok(reader) => {
+                let mut bytes = Vec::new();
+                let read = reader.take(u64::from(NUMBER_LIMIT) + 1).read_to_end(&mut bytes).await;
+                read.map(|count| Some(count as u64)).map_err(|error| match error.downcast::<Error>() {
+                    Ok(error) => error,
+                    Err(error) => Error::local_io("read which copy was begun", error).with("path", note),
+                })
+            }
+            Err(error) => Err(error),
+        };
+        let bytes = match bytes {
+            Err(error) if is_refusal(&error) => told.size,
+            other => found(other)?.flatten(),
+        };
+        // None: it was cut off while it was written, and nothing was begun then.
+        let number = bytes.and_then(|bytes| u32::try_from(bytes).ok());
+        Ok(number.filter(|number| (1..=NUMBER_LIMIT).contains(number)))
     }
 }

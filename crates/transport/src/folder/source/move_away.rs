@@ -84,7 +84,7 @@ impl FolderSource {
         if let Some(moved) = self.finish(taken, &beside(offer, target, ".moving"), target).await? {
             return Ok(moved);
         }
-        if let Some(moved) = self.finish_copy(offer, taken, target, replaced).await? {
+        if let Some(moved) = self.finish_copy(offer, taken, target).await? {
             return Ok(moved);
         }
         if replaced { Ok(Moved::Changed) } else { self.moved_before(taken, target).await }

@@ -17,10 +17,10 @@ pub(super) struct Taken<'a> {
     pub(super) found: Told,
     pub(super) before: Look,
     /// The bytes that were read of it, where the place states another size. After a move it may state this one.
-    read: Option<u64>,
+    pub(super) read: Option<u64>,
     sha256: Option<Sha256>,
     /// Whether it was given up: then nobody may know its content.
-    is_refused: bool,
+    pub(super) is_refused: bool,
     /// Whether it was gone right after it was read: then no call moved it.
     pub(super) was_gone: bool,
 }
@@ -62,7 +62,7 @@ impl<'a> Taken<'a> {
     }
 
     /// What a look told of it when it was opened; else what the listing told.
-    fn looked(&self) -> &Told {
+    pub(super) fn looked(&self) -> &Told {
         match &self.before {
             Look::Told(told) => told,
             Look::Untold | Look::Missing => &self.found,
@@ -86,11 +86,6 @@ impl<'a> Taken<'a> {
         } else {
             Likeness::Other
         }
-    }
-
-    /// Whether something has a size that the file may be stated with.
-    pub(super) fn has_its_size(&self, there: &Told) -> bool {
-        matches!(self.likeness(self.looked(), there), Likeness::Same | Likeness::OtherTime)
     }
 
     /// Whether this is what was read of it; `None` where nobody noted that.
