@@ -103,8 +103,9 @@ impl Store {
                 Some(tokio::spawn(wake::listen(options.as_ref().clone(), wake.clone())))
             }
         };
-        let indexing =
-            left.then(|| tokio::spawn(text_index::see_to_rest(target.clone(), settings.text_search_indexes)));
+        let indexing = left.then(|| {
+            tokio::spawn(text_index::build_or_drop_all(target.clone(), settings.text_search_indexes))
+        });
         let inner = Inner {
             backend: target.backend(),
             pool,

@@ -18,10 +18,10 @@ use std::time::Duration;
 
 /// What the index on a month of the audit trail is over; searches name the same expression.
 pub(crate) const EVENT_TEXT: &str = "CAST(detail AS TEXT) || ' ' || coalesce(peer, '')";
-/// Time between two looks at whether another node is done, or between two tries.
+/// Time between two looks at whether another node is done, and the first one between two tries.
 const PAUSE: Duration = Duration::from_secs(2);
-/// Tries in the background before it is left to the next start.
-const TRIES: u32 = 5;
+/// Longest time between two tries.
+const LONGEST_PAUSE: Duration = Duration::from_secs(5 * 60);
 
 /// Whether parts of texts are found by an index.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -37,11 +37,11 @@ pub enum TextIndex {
 }
 
 impl TextIndex {
-    /// Sees to the extension and, except for a guest, to the indexes of tables without rows. Answers also
-    /// whether others are left to [`see_to_rest`].
+    /// Makes the extension where it is missing and, except for a guest, the indexes of tables without rows. Answers
+    /// also whether others are left to [`build_or_drop_all`].
     pub(crate) async fn open(connection: &mut Connection, wanted: bool, guest: bool) -> Result<(Self, bool)> {
         let Connection::Postgres(c) = connection else { return Ok((Self::Scan, false)) };
-        const OPERATION: &str = "see to the indexes for searching text";
+        const OPERATION: &str = "build the text search indexes";
         let error = |error| database_error(error, OPERATION);
         if !wanted {
             let left = !guest && tables(c).await.map_err(error)?.iter().any(|table| table.differs(false));
@@ -69,7 +69,7 @@ impl TextIndex {
             if is_empty(c, &table.name).await.map_err(error)?
                 && let Err(why) = make(c, &table.name, "").await
             {
-                tracing::debug!(table = table.name, error = %why, "its index for searching text is made later");
+                tracing::debug!(table = table.name, error = %why, "its text search index is built later");
             }
         }
         sqlx::raw_sql(lock_timeout("0")).execute(&mut *c).await.map_err(error)?;
@@ -87,40 +87,54 @@ impl TextIndex {
     }
 }
 
-/// Makes what is still missing, or where indexes are not wanted drops what is there, table by table, while
-/// writers go on.
-pub(crate) async fn see_to_rest(target: Target, wanted: bool) {
-    let mut tries = 0;
+/// Builds what is still missing, or where indexes are not wanted drops what is there, table by table, while
+/// writers go on. Tried again without an end: the database may be away for as long as it takes.
+pub(crate) async fn build_or_drop_all(target: Target, wanted: bool) {
+    let mut pauses = Pauses::default();
     loop {
-        match see_to_rest_once(&target, wanted).await {
+        let pause = match build_or_drop_once(&target, wanted, &mut pauses).await {
             Ok(true) => return,
             // Another node is at it.
-            Ok(false) => {}
+            Ok(false) => PAUSE,
             Err(error) => {
-                tries += 1;
-                let error = error.chain();
-                if tries == TRIES {
-                    tracing::warn!(
-                        error,
-                        "an index for searching text is not as it should be; it is tried again at the next start"
-                    );
-                    return;
-                }
-                tracing::info!(
-                    error,
-                    "an index for searching text is not as it should be yet; it is tried again"
+                let pause = pauses.after_failure();
+                tracing::warn!(
+                    error = error.chain(),
+                    again_in_seconds = pause.as_secs(),
+                    "{} failed; searches look through all rows meanwhile. See that the database answers and has room on its disk",
+                    if wanted { "building a text search index" } else { "dropping a text search index" }
                 );
+                pause
             }
-        }
-        tokio::time::sleep(PAUSE).await;
+        };
+        tokio::time::sleep(pause).await;
+    }
+}
+
+/// How long to wait between tries: longer after each failure, and as at first after each success.
+#[derive(Default)]
+struct Pauses {
+    failures: u32,
+}
+
+impl Pauses {
+    fn after_failure(&mut self) -> Duration {
+        let pause = PAUSE.saturating_mul(2_u32.saturating_pow(self.failures)).min(LONGEST_PAUSE);
+        self.failures = self.failures.saturating_add(1);
+        pause
+    }
+
+    fn succeeded(&mut self) {
+        self.failures = 0;
     }
 }
 
 /// Answers false when another node is at it.
-async fn see_to_rest_once(target: &Target, wanted: bool) -> Result<bool> {
+async fn build_or_drop_once(target: &Target, wanted: bool, pauses: &mut Pauses) -> Result<bool> {
     let mut connection = target.connect().await?;
     let Connection::Postgres(c) = &mut connection else { return Ok(true) };
-    let error = |error| database_error(error, "see to an index for searching text");
+    let operation = if wanted { "build a text search index" } else { "drop a text search index" };
+    let error = |error| database_error(error, operation);
     // Asked for again and again instead of waited for: whoever makes an index waits for the end of every
     // statement that began before, also of one that waits for this lock. The session has it, and a server's
     // process that still makes what its node gave up.
@@ -131,6 +145,7 @@ async fn see_to_rest_once(target: &Target, wanted: bool) -> Result<bool> {
             .map_err(error)?;
     if !is_mine {
         connection.close().await;
+        pauses.succeeded();
         return Ok(false);
     }
     let (mut seen, mut failed) = (HashSet::new(), None);
@@ -141,11 +156,12 @@ async fn see_to_rest_once(target: &Target, wanted: bool) -> Result<bool> {
         let Some(table) = next else { break };
         tracing::info!(
             table = table.name,
-            wanted,
-            "its index for searching text is seen to; nothing waits for it"
+            "{} the text search index of a table; writers do not wait for it",
+            if wanted { "building" } else { "dropping" }
         );
-        if let Err(why) = see_to(c, &table, wanted).await {
-            failed = Some(error(why).with("table", &table.name));
+        match build_or_drop(c, &table, wanted).await {
+            Ok(()) => pauses.succeeded(),
+            Err(why) => failed = Some(error(why).with("table", &table.name)),
         }
         seen.insert(table.name);
     }
@@ -154,7 +170,7 @@ async fn see_to_rest_once(target: &Target, wanted: bool) -> Result<bool> {
     failed.map_or(Ok(true), Err)
 }
 
-async fn see_to(c: &mut PgConnection, table: &Table, wanted: bool) -> Result<(), sqlx::Error> {
+async fn build_or_drop(c: &mut PgConnection, table: &Table, wanted: bool) -> Result<(), sqlx::Error> {
     if table.is_valid.is_some() {
         let statement = format!("DROP INDEX CONCURRENTLY IF EXISTS {}", index_of(&table.name));
         sqlx::raw_sql(AssertSqlSafe(statement)).execute(&mut *c).await?;
@@ -217,4 +233,19 @@ async fn make(c: &mut PgConnection, table: &str, how: &str) -> Result<(), sqlx::
         index_of(table)
     );
     sqlx::raw_sql(AssertSqlSafe(statement)).execute(c).await.map(|_| ())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_grow_without_an_end_to_tries_and_begin_anew_after_a_success() {
+        let mut pauses = Pauses::default();
+        let seconds: Vec<u64> = (0..10).map(|_| pauses.after_failure().as_secs()).collect();
+        assert_eq!(seconds, [2, 4, 8, 16, 32, 64, 128, 256, 300, 300]);
+        (0..100).for_each(|_| assert!(pauses.after_failure() <= LONGEST_PAUSE));
+        pauses.succeeded();
+        assert_eq!(pauses.after_failure(), PAUSE);
+    }
 }

@@ -18,6 +18,8 @@ const TEXT: usize = 64 * 1024;
 const KEY: usize = 256;
 /// Longest detail, in bytes of its canonical form.
 const DETAIL: usize = 256 * 1024;
+/// Most members that are kept of a longer detail.
+const MEMBERS: usize = 64;
 /// Deepest detail; what is deeper becomes its own JSON text.
 const DEPTH: usize = 24;
 /// Largest whole number that every reader of JSON agrees about (RFC 7493, 2.2).
@@ -61,15 +63,36 @@ pub(crate) fn clean_column(text: &str) -> String {
     cut(PeerText::from(text).as_str(), COLUMN)
 }
 
-/// A detail of bounded size; one that is too large keeps its beginning as text.
+/// A detail of bounded size. One that is too large keeps its smallest members, by which its event is compared with
+/// rows, and the beginning of the whole as text.
 pub(crate) fn clean_detail(detail: &Map<String, Value>) -> Map<String, Value> {
     let cleaned = clean_object(detail, 1);
     let size = canonical_json(&Value::Object(cleaned.clone())).len();
     if size <= DETAIL {
         return cleaned;
     }
+    let mut kept = smallest_members(&cleaned);
     let beginning = cut(&canonical_json(&Value::Object(cleaned)), TEXT);
-    Map::from_iter([("shortened".to_owned(), beginning.into()), ("length".to_owned(), size.into())])
+    kept.insert("shortened".to_owned(), beginning.into());
+    kept.insert("length".to_owned(), size.into());
+    kept
+}
+
+/// The smallest members of a detail, within [`MEMBERS`] and [`TEXT`].
+fn smallest_members(detail: &Map<String, Value>) -> Map<String, Value> {
+    let size = |(key, value): &(&String, &Value)| key.len() + canonical_json(value).len();
+    let mut members: Vec<_> = detail.iter().map(|member| (size(&member), member)).collect();
+    members.sort_by_key(|(size, _)| *size);
+    let mut total = 0;
+    members
+        .into_iter()
+        .take(MEMBERS)
+        .take_while(|(size, _)| {
+            total += size;
+            total <= TEXT / 2
+        })
+        .map(|(_, (key, value))| (key.clone(), value.clone()))
+        .collect()
 }
 
 fn clean_object(object: &Map<String, Value>, depth: usize) -> Map<String, Value> {
@@ -148,6 +171,13 @@ mod tests {
         let cleaned = clean_detail(&wide);
         assert!(cleaned["length"].as_u64().unwrap() > DETAIL as u64);
         assert!(cleaned["shortened"].as_str().unwrap().ends_with('…'));
+        assert_eq!(clean_detail(&cleaned), cleaned);
+        let mut applied = detail(json!({"revision": 7, "digest": "d".repeat(64), "first_position": 12}));
+        applied.insert("flows".to_owned(), wide.values().cloned().collect());
+        let cleaned = clean_detail(&applied);
+        assert_eq!((&cleaned["revision"], &cleaned["first_position"]), (&json!(7), &json!(12)));
+        assert!(cleaned.contains_key("digest") && !cleaned.contains_key("flows"));
+        assert!(cleaned["shortened"].as_str().unwrap().contains("value"));
         assert_eq!(clean_detail(&cleaned), cleaned);
         assert!(clean_column(&"é".repeat(5000)).len() <= COLUMN);
     }
