@@ -189,6 +189,7 @@ async fn events_move_from_the_default_partition_to_their_month() {
 /// A dump restored into another server, whose transactions have lower numbers.
 #[tokio::test(flavor = "multi_thread")]
 async fn positions_continue_behind_the_newest_seal_after_a_restore() {
+    use sqlx::Connection as _;
     let store = TestStore::postgres().await;
     let key = SealKey::load_or_create(&store.dir.path().join("key")).unwrap();
     store
@@ -205,13 +206,30 @@ async fn positions_continue_behind_the_newest_seal_after_a_restore() {
                  IMMUTABLE PARALLEL SAFE AS 'SELECT transaction + 0'",
         )
         .await;
+    // One that began before, and writes its event after.
+    let mut slow = sqlx::PgConnection::connect(&store.url).await.unwrap();
+    let mut transaction = slow.begin().await.unwrap();
+    sqlx::query("SELECT pg_current_xact_id()").execute(&mut *transaction).await.unwrap();
+    for _ in 0..5 {
+        store.tamper("SELECT pg_current_xact_id()").await;
+    }
     store.ensure_partitions(at(0)).await.unwrap();
+    sqlx::query(
+        "INSERT INTO audit_events (id, at, node, kind, severity, actor, detail) \
+         VALUES ($1, $2, 'n2', 'poll.failed', 'warning', 'system', '{}')",
+    )
+    .bind(uuid::Uuid::now_v7())
+    .bind(at(2))
+    .execute(&mut *transaction)
+    .await
+    .unwrap();
+    transaction.commit().await.unwrap();
     store.append_events(vec![event(2)]).await.unwrap();
-    assert_eq!(store.seal_all(at(6), &key).await.events, 1);
+    assert_eq!(store.seal_all(at(6), &key).await.events, 2);
     let options = VerifyOptions { trusted: TrustedKeys::of(&key).unwrap(), ..Default::default() };
     let report = store.verify_audit(&options, |_| ()).await.unwrap();
     assert!(report.holds(), "{:?}", report.findings);
-    assert_eq!(report.events, 2);
+    assert_eq!(report.events, 3);
 }
 
 #[test]
