@@ -80,7 +80,8 @@ async fn a_file_whose_reading_ends_early_is_never_removed_for_its_copy() {
                     for _ in 0..3 {
                         let error = source.settle(&offer, outcome).await.map(|_| ()).unwrap_err();
                         assert!(server.get(FOUND).unwrap() == content, "{play}: {error}");
-                        let visible: Vec<_> = server.names("done").into_iter().filter(is_shown).collect();
+                        let visible: Vec<_> =
+                            server.names("done").into_iter().filter(|name| is_shown(name)).collect();
                         assert!(visible.iter().all(|name| name == "a.edi"), "{play}: {visible:?}");
                     }
                     let error = source.settle(&offer, outcome).await.map(|_| ()).unwrap_err().chain();
@@ -90,7 +91,11 @@ async fn a_file_whose_reading_ends_early_is_never_removed_for_its_copy() {
                     assert_eq!(source.settle(&offer, outcome).await.unwrap(), Settled::Done, "{play}");
                     assert!(server.names("in").is_empty(), "{play}");
                     assert!(server.get("done/a.edi").unwrap() == content, "{play}");
-                    assert!(server.names("done").iter().all(is_shown), "{play}: {:?}", server.names("done"));
+                    assert!(
+                        server.names("done").iter().all(|name| is_shown(name)),
+                        "{play}: {:?}",
+                        server.names("done")
+                    );
                 }
             }
         }
@@ -230,7 +235,7 @@ async fn where_only_deleting_is_refused_the_error_says_that_the_copy_is_whole() 
     }
 }
 
-fn is_shown(name: &String) -> bool {
+fn is_shown(name: &str) -> bool {
     !name.starts_with('.')
 }
 

@@ -362,13 +362,13 @@ async fn a_size_that_is_told_late_is_no_proof_after_a_cut() {
     for overwrite in ["refuse", "rename"] {
         // The name was noted and not made; then somebody else made it.
         for length in [1, 4000] {
-            let scene = Scene::new(&[late.clone()]);
+            let scene = Scene::new(std::slice::from_ref(&late));
             let direct = || scene.endpoint().set("temporary_name", "false").set("overwrite", overwrite);
             scene.server.switch_times("out/*", 1, Switch::CutBefore(Op::OpenWrite));
             scene.attempt(direct(), 1).await.unwrap_err();
             scene.server.put("out/a.edi", &noise(length));
             let second = scene.attempt(direct(), 2).await;
-            assert_eq!(scene.server.get("out/a.edi").unwrap(), noise(length), "{overwrite}");
+            assert!(scene.server.get("out/a.edi").unwrap() == noise(length), "{overwrite} {length}");
             match overwrite {
                 "refuse" => assert_eq!(second.unwrap_err().kind(), ErrorKind::AlreadyExists),
                 _ => assert_eq!(second.unwrap().summary, "out/a-2.edi"),

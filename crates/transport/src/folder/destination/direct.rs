@@ -43,8 +43,8 @@ async fn discard(delivery: &Deliver, upload: Box<dyn Upload>) {
     }
 }
 
-/// What became of a file that an earlier attempt noted.
-enum Became {
+/// What is known of a file that an earlier attempt noted.
+enum EarlierUpload {
     /// It was delivered.
     Delivered(Writing),
     /// It lies there and is ours: it is written anew.
@@ -58,20 +58,20 @@ enum Became {
 impl FolderDestination {
     /// Writes the payload under its name, and finds out first what an earlier attempt did.
     pub(super) async fn deliver_direct(&self, delivery: &Deliver, path: RemotePath) -> Result<Sent> {
-        let became = match self.noted_writing(delivery) {
-            Some(earlier) => self.what_became_of(delivery, earlier).await?,
-            None => Became::Nothing,
+        let earlier = match self.noted_writing(delivery) {
+            Some(earlier) => self.find_earlier_upload(delivery, earlier).await?,
+            None => EarlierUpload::Nothing,
         };
-        if let Became::Delivered(writing) = became {
+        if let EarlierUpload::Delivered(writing) = earlier {
             return Ok(self.written(delivery, &writing));
         }
         let length = delivery.payload.length();
         let _lease = self.services.budget.take(2 * CHUNK + delivery.payload.reader_buffers()).await;
         let reader = delivery.payload.open(0..length).await?;
         delivery.log.may_act()?;
-        let (name, mut upload) = match became {
-            Became::Ours(name) => (name.clone(), self.begin(&name, &name, Some(length)).await?),
-            Became::Unknown => {
+        let (name, mut upload) = match earlier {
+            EarlierUpload::Ours(name) => (name.clone(), self.begin(&name, &name, Some(length)).await?),
+            EarlierUpload::Unknown => {
                 let begun = self.begin_named(delivery, &path, length).await;
                 begun.map_err(|error| match error.kind() {
                     ErrorKind::AlreadyExists | ErrorKind::Rejected => error.advice(MAYBE_OURS),
@@ -137,7 +137,7 @@ impl FolderDestination {
     }
 
     /// Finds out what became of a file that an earlier attempt was writing.
-    async fn what_became_of(&self, delivery: &Deliver, earlier: Writing) -> Result<Became> {
+    async fn find_earlier_upload(&self, delivery: &Deliver, earlier: Writing) -> Result<EarlierUpload> {
         let length = delivery.payload.length();
         let found = match self.folder.stat(&earlier.name).await {
             Err(error) if error.kind() != ErrorKind::NotFound && !is_not_shown(&error) => {
@@ -150,8 +150,8 @@ impl FolderDestination {
                 Ok(Entry { size: Some(stated), .. }) if stated != length => {
                     self.look_closer(delivery, earlier, stated).await
                 }
-                Ok(_) => Ok(Became::Delivered(Writing { evidence: Evidence::Size, ..earlier })),
-                Err(_) => Ok(Became::Delivered(earlier)),
+                Ok(_) => Ok(EarlierUpload::Delivered(Writing { evidence: Evidence::Size, ..earlier })),
+                Err(_) => Ok(EarlierUpload::Delivered(earlier)),
             };
         }
         // There are places that tell sizes late: a byte that can be read is not ours, whatever size is told.
@@ -162,15 +162,15 @@ impl FolderDestination {
             _ => None,
         };
         Ok(match found {
-            Ok(_) if earlier.made => Became::Ours(earlier.name),
-            Ok(_) if is_empty == Some(true) => Became::Ours(earlier.name),
+            Ok(_) if earlier.made => EarlierUpload::Ours(earlier.name),
+            Ok(_) if is_empty == Some(true) => EarlierUpload::Ours(earlier.name),
             // Nobody may read there: then the size has to do.
-            Ok(Entry { size: Some(0), .. }) if is_empty.is_none() => Became::Ours(earlier.name),
+            Ok(Entry { size: Some(0), .. }) if is_empty.is_none() => EarlierUpload::Ours(earlier.name),
             // Somebody else's, who came between the look and the making.
-            Ok(_) => Became::Nothing,
-            Err(error) if error.kind() == ErrorKind::NotFound => Became::Nothing,
-            Err(_) if earlier.made => Became::Ours(earlier.name),
-            Err(_) => Became::Unknown,
+            Ok(_) => EarlierUpload::Nothing,
+            Err(error) if error.kind() == ErrorKind::NotFound => EarlierUpload::Nothing,
+            Err(_) if earlier.made => EarlierUpload::Ours(earlier.name),
+            Err(_) => EarlierUpload::Unknown,
         })
     }
 
@@ -179,15 +179,15 @@ impl FolderDestination {
     ///
     /// # Errors
     /// Ambiguous: the size alone is no proof. The next attempt looks again.
-    async fn look_closer(&self, delivery: &Deliver, earlier: Writing, stated: u64) -> Result<Became> {
+    async fn look_closer(&self, delivery: &Deliver, earlier: Writing, stated: u64) -> Result<EarlierUpload> {
         let length = delivery.payload.length();
         let is_end = self.is_end(&earlier.name, length).await;
         match is_end.map_err(|error| error.retry_as(Retry::Ambiguous))? {
             Some(true) => {
-                return Ok(Became::Delivered(Writing { evidence: Evidence::End(stated), ..earlier }));
+                return Ok(EarlierUpload::Delivered(Writing { evidence: Evidence::End(stated), ..earlier }));
             }
             // It may be written over, whosever it is.
-            Some(false) if self.options.overwrite == Overwrite::Replace => return Ok(Became::Nothing),
+            Some(false) if self.options.overwrite == Overwrite::Replace => return Ok(EarlierUpload::Nothing),
             Some(false) | None => {}
         }
         let error = Error::ambiguous(ErrorKind::IntegrityFailed, "learn whether a file was written whole")

@@ -57,7 +57,7 @@ impl FolderSource {
             first = number;
             if let Some(told) = self.lying(taken, &copy).await? {
                 match self.earlier_copy(taken, &copy, &told, is_made).await? {
-                    EarlierCopy::Whole => return self.end_named_copy(taken, copy, &notes).await,
+                    EarlierCopy::Whole => return self.finish_verified_copy(taken, copy, &notes).await,
                     EarlierCopy::Part => {
                         found(self.folder.remove(&copy).await)?;
                     }
@@ -112,10 +112,15 @@ impl FolderSource {
             return Ok(self.finish_named_copy(offer, taken, target).await?.unwrap_or(Moved::Changed));
         }
         tracing::info!(path = %taken.path(), copy = %copy, "the place renames nothing: the file was copied under its name");
-        self.end_named_copy(taken, copy, &notes).await
+        self.finish_verified_copy(taken, copy, &notes).await
     }
 
-    async fn end_named_copy(&self, taken: &Taken<'_>, copy: RemotePath, notes: &Notes) -> Result<Moved> {
+    async fn finish_verified_copy(
+        &self,
+        taken: &Taken<'_>,
+        copy: RemotePath,
+        notes: &Notes,
+    ) -> Result<Moved> {
         self.keep_time(taken, &copy).await?;
         self.remove_original(taken, &copy).await?;
         self.forget_notes(notes).await?;
