@@ -2,6 +2,7 @@
 
 use crate::crash;
 use crate::lease::LeaseKeeper;
+use crate::unstable::UnstableFiles;
 use async_trait::async_trait;
 use model::{AuditEvent, Claim, Error, ErrorKind, Result, Timestamp};
 use serde_json::Value;
@@ -9,7 +10,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use store::{Done, Store};
-use transport::{AuditLog, Clock, DeliveryLog, KnownOffers, Random};
+use transport::{AuditLog, Clock, DeliveryLog, KnownOffers, Random, UnstableFile};
 use uuid::Uuid;
 
 /// Makes ids: version 7 UUIDs of this moment.
@@ -42,6 +43,8 @@ pub(crate) struct Known {
     pub(crate) endpoint: String,
     /// When the poll began: kept files not listed since then are gone.
     pub(crate) listing: Timestamp,
+    /// Where files of which only the time moves are counted.
+    pub(crate) unstable: Arc<UnstableFiles>,
     /// Whether the database could not be asked: then the poll's failure is not the source's.
     pub(crate) failed: AtomicBool,
 }
@@ -66,8 +69,10 @@ impl KnownOffers for Known {
         Ok(known)
     }
 
-    async fn has_untimed(&self) -> Result<bool> {
-        self.noting(self.store.has_untimed(&self.flow, &self.endpoint).await)
+    fn unstable(&self, files: Vec<UnstableFile>) {
+        for file in files {
+            self.unstable.saw(&self.flow, &self.endpoint, file, self.listing);
+        }
     }
 
     async fn listing_complete(&self) -> Result<()> {

@@ -23,7 +23,6 @@ mod guard;
 mod intake;
 mod kept;
 mod lease;
-mod moved_times;
 mod poller;
 mod reading;
 mod recording;
@@ -32,8 +31,10 @@ mod settling;
 mod shared;
 mod staging_area;
 mod taking;
+mod unstable;
 mod upkeep;
 
 pub use clock::{SystemClock, SystemRandom};
 pub use endpoints::{EndpointHealth, EndpointState};
 pub use running::{Engine, EngineSettings, Parts, Upkeep};
+pub use unstable::{KeptBack, UnstableFiles};

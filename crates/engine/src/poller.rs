@@ -4,7 +4,6 @@
 use crate::adapters::Known;
 use crate::endpoints::{Change, Seen};
 use crate::guard::guarded;
-use crate::moved_times::MovedTime;
 use crate::shared::Shared;
 use crate::taking::Discovered;
 use futures::{StreamExt, TryStreamExt};
@@ -32,8 +31,6 @@ pub(crate) struct Poller {
     pub(crate) in_hand: TaskTracker,
     /// Offers that were gone or changed when they were read, and how many polls ago.
     pub(crate) missed: Mutex<HashMap<String, u8>>,
-    /// Files that were missed with another time at each poll, by their identity without it.
-    pub(crate) moved: Mutex<HashMap<String, MovedTime>>,
 }
 
 /// The share of each flow in the time over which the first polls of many are spread.
@@ -63,15 +60,7 @@ impl Poller {
         let in_hand = shared.in_hand().entry(flow.name.clone()).or_default().clone();
         // Closed, so that it can be waited for; what comes later is counted all the same.
         in_hand.close();
-        Arc::new(Self {
-            shared,
-            flow,
-            poll,
-            first_after,
-            in_hand,
-            missed: Mutex::default(),
-            moved: Mutex::default(),
-        })
+        Arc::new(Self { shared, flow, poll, first_after, in_hand, missed: Mutex::default() })
     }
 
     /// Polls at each interval while this node holds the source's lease. After a poll that failed for
@@ -102,6 +91,7 @@ impl Poller {
             let grown = every.saturating_mul(1 << refusals.min(16)).min(LONGEST_WAIT).max(every);
             pause = grown.saturating_sub(spent);
         }
+        self.shared.unstable.forget_flow(&self.flow.name);
         let lease = self.shared.lease.current();
         if let Err(error) = self.shared.store.release_source(&lease, &self.source_name()).await {
             tracing::warn!(flow = %self.flow.name, error = %error.chain(), "the source's lease was not given back; it lapses by itself");
@@ -120,7 +110,11 @@ impl Poller {
         let lease = shared.lease.current();
         match shared.store.acquire_source(&lease, &self.source_name(), shared.now()).await {
             Ok(true) => {}
-            Ok(false) => return None,
+            Ok(false) => {
+                // Another node polls it, and counts.
+                self.shared.unstable.forget_flow(&self.flow.name);
+                return None;
+            }
             Err(error) => {
                 tracing::warn!(flow = %self.flow.name, error = %error.chain(), "the source's lease could not be asked for");
                 return None;
@@ -159,6 +153,7 @@ impl Poller {
             flow: self.flow.name.clone(),
             endpoint: self.poll.endpoint.clone(),
             listing: self.shared.now(),
+            unstable: Arc::clone(&self.shared.unstable),
             failed: AtomicBool::new(false),
         });
         let trouble = |error| match known.failed.load(Ordering::SeqCst) {
@@ -183,9 +178,11 @@ impl Poller {
         let staged = offers.map(|offer| {
             let (poller, source) = (Arc::clone(self), Arc::clone(&source));
             let found = Discovered { offer, at: self.shared.now(), lease: lease.clone() };
+            let known_at = known.listing;
             async move {
                 let read = poller.read(source.as_ref(), &found.offer).await;
-                poller.read_untimed(source.as_ref(), found, read).await
+                poller.note_unstable(&found.offer, &read, known_at);
+                (found, read)
             }
         });
         let take = |(found, read)| Arc::clone(self).hand_over(Arc::clone(&source), found, read);
@@ -196,6 +193,7 @@ impl Poller {
         } else {
             staged.buffer_unordered(most).map(Ok).try_for_each_concurrent(most, take).await?;
         }
+        self.warn_of_unstable(known.listing).await;
         let broken = broken.lock().unwrap_or_else(PoisonError::into_inner).take();
         broken.map_or(Ok(()), |error| Err(trouble(error)))
     }

@@ -8,6 +8,7 @@ use crate::lease::LeaseKeeper;
 use crate::poller::Poller;
 use crate::shared::Shared;
 use crate::staging_area::Area;
+use crate::unstable::UnstableFiles;
 pub use crate::upkeep::Upkeep;
 use crate::upkeep::{Deadlines, Fencing, Forgetting, Retention, Strangers, repeat};
 use model::definition::{Definitions, FlowSource};
@@ -112,6 +113,7 @@ impl Engine {
             ids,
             transports: parts.transports.into_iter().map(|t| (t.name(), t)).collect(),
             health: Arc::new(EndpointHealth::default()),
+            unstable: Arc::default(),
             settings,
             receiving: Mutex::default(),
             settling: Mutex::default(),
@@ -141,6 +143,12 @@ impl Engine {
     #[must_use]
     pub fn health(&self) -> Arc<EndpointHealth> {
         Arc::clone(&self.shared.health)
+    }
+
+    /// Files that are not taken because their time moves, for pages.
+    #[must_use]
+    pub fn unstable(&self) -> Arc<UnstableFiles> {
+        Arc::clone(&self.shared.unstable)
     }
 
     /// Tells, whenever it is asked, whether this node has its lease: without it, nothing is taken in and

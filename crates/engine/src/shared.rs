@@ -6,6 +6,7 @@ use crate::intake::Asked;
 use crate::kept::KeptReading;
 use crate::lease::LeaseKeeper;
 use crate::running::EngineSettings;
+use crate::unstable::UnstableFiles;
 use model::definition::{Definitions, Endpoint};
 use model::{AuditEvent, Error, ErrorKind, EventKind, OfferId, Result, Retry, Timestamp};
 use staging::Staging;
@@ -27,6 +28,7 @@ pub(crate) struct Shared {
     pub(crate) ids: Ids,
     pub(crate) transports: BTreeMap<&'static str, Arc<dyn Transport>>,
     pub(crate) health: Arc<EndpointHealth>,
+    pub(crate) unstable: Arc<UnstableFiles>,
     pub(crate) settings: EngineSettings,
     pub(crate) receiving: Mutex<HashMap<String, Asked>>,
     /// Offers whose source this node is settling.

@@ -139,8 +139,6 @@ impl Poller {
             *polls = polls.saturating_add(1);
             *polls < 3
         });
-        drop(missed);
-        self.forget_moved();
     }
 
     /// Makes it ours; `None` when it was so already.
@@ -185,7 +183,7 @@ impl Poller {
         match recorded {
             Recorded::Recorded => {
                 self.drop_reading(&key).await;
-                self.drop_reading(&offer.identity.untimed().key()).await;
+                self.shared.unstable.forget(&self.flow.name, &offer.identity.path);
                 tracing::info!(flow = %self.flow.name, file = %offer.identity.path, "taken");
                 Ok(Some(offer))
             }

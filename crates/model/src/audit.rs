@@ -31,6 +31,8 @@ words! {
         /// An offer was taken although what its place tells of it does not fit what was read: a wrong size, or times
         /// that change.
         OfferContradicted = "offer.contradicted",
+        /// A file is not taken, because its time is another at each look: it is being written, or its place tells it so.
+        OfferUnstable = "offer.unstable",
         /// The source was settled: file deleted, archived, moved or kept.
         OfferSettled = "offer.settled",
         /// The source could not be settled yet.
@@ -318,6 +320,7 @@ impl EventKind {
             | Self::OfferBackedOff
             | Self::OfferChanged
             | Self::OfferContradicted
+            | Self::OfferUnstable
             | Self::SettleFailed
             | Self::DeliveryRetrying
             | Self::DeliveryInterrupted

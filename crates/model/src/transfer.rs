@@ -60,12 +60,6 @@ pub struct OfferIdentity {
 }
 
 impl OfferIdentity {
-    /// The same without its time: for places that tell another time of a file at each look.
-    #[must_use]
-    pub fn untimed(&self) -> Self {
-        Self { modified: None, ..self.clone() }
-    }
-
     /// One text that is equal exactly when the identity is: the database's unique key.
     #[must_use]
     pub fn key(&self) -> String {

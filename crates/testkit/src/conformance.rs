@@ -225,6 +225,7 @@ suite! {
     ],
     settle: [
         delete_is_idempotent_and_leaves_what_is_new,
+        without_times_a_file_overwritten_with_as_many_bytes_is_left,
         keep_leaves_the_file,
         archive_is_idempotent_and_makes_its_directory,
         archive_and_move_replace_nothing,

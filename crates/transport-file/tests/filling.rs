@@ -48,6 +48,7 @@ fn source(directory: &Path, clock: Arc<Interlude>) -> FolderSource {
         read_limit: 0,
         order: Order::Name,
         recursive: false,
+        ignore_times: false,
         after: After::Delete,
         error_directory: None,
         settle: SettleWhen::Recorded,

@@ -92,6 +92,7 @@ fn archiving(from: &Path, to: &Path) -> FolderSource {
             read_limit: 0,
             order: Order::Name,
             recursive: false,
+            ignore_times: false,
             after: After::Archive { directory: to.to_str().unwrap().into(), timestamp: false },
             error_directory: None,
             settle: SettleWhen::Recorded,

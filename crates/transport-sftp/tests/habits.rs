@@ -11,9 +11,11 @@ use model::{ErrorKind, Mask, MaskSpec, Offer, OfferId, OfferState, Outcome};
 use std::sync::Arc;
 use std::time::Duration;
 use support::{World, inner, noise, partner, read};
+use testkit::conformance::Interlude;
 use testkit::fake::Known;
 use testkit::sftp::{Op, SftpServer, Switch, Told};
 use tokio::io::AsyncReadExt;
+use transport::folder::SHA256;
 use transport::{AfterRead, Discovery, FoundOffer, Settled, Source, Transport};
 
 const LENGTH: usize = 300_001;
@@ -27,6 +29,7 @@ fn flow(after: After) -> Arc<Flow> {
         read_limit: 0,
         order: Order::Name,
         recursive: false,
+        ignore_times: false,
         after,
         error_directory: None,
         settle: SettleWhen::Recorded,
@@ -65,16 +68,19 @@ async fn take(source: &Arc<dyn Source>, found: &mut FoundOffer) -> (Option<u64>,
     (opened.size, content, source.look_again(found).await.unwrap())
 }
 
-async fn settle(source: &Arc<dyn Source>, found: &FoundOffer) -> Settled {
-    let offer = Offer {
+fn offer(found: &FoundOffer) -> Offer {
+    Offer {
         id: OfferId::new(uuid::Uuid::from_u128(1)),
         identity: found.identity.clone(),
         state: OfferState::Settling,
         found_at: chrono::DateTime::from_timestamp(1_772_366_400, 0).unwrap(),
         failures: 0,
         source_data: found.source_data.clone(),
-    };
-    source.settle(&offer, Outcome::Taken).await.unwrap()
+    }
+}
+
+async fn settle(source: &Arc<dyn Source>, found: &FoundOffer) -> Settled {
+    source.settle(&offer(found), Outcome::Taken).await.unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -249,6 +255,75 @@ async fn what_listing_and_look_tell_differently_keeps_no_file_from_being_taken()
             }
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_with_another_time_at_each_look_is_taken_where_times_are_left_out() {
+    let archive = After::Archive { directory: "done".into(), timestamp: false };
+    for after in [After::Delete, archive] {
+        let server = SftpServer::start().unwrap();
+        let world = World::new();
+        server.put("in/a", b"content");
+        server.switch("*", Switch::TimeRuns(Told::EVERYWHERE));
+        let mut services = world.services.clone();
+        services.clock = Arc::new(Interlude::default());
+        let source_with = |ignore_times| {
+            let mut flow = Flow::clone(&flow(after.clone()));
+            if let FlowSource::Poll(poll) = &mut flow.source {
+                (poll.stable_for, poll.ignore_times) = (Duration::from_millis(10), ignore_times);
+            }
+            world.transport.source(partner(&server, "in").done(), Arc::new(flow), services.clone()).unwrap()
+        };
+        let source = source_with(false);
+        let known = Arc::new(Known::default());
+        let discovery = Discovery { known: Arc::clone(&known) as _ };
+        assert_eq!(source.discover(discovery).await.unwrap().count().await, 0);
+        let told = known.unstable();
+        assert_eq!((told.len(), told[0].path.to_text().as_str(), told[0].size), (1, "in/a", Some(7)));
+        assert!(told[0].was < told[0].is, "{told:?}");
+        assert_eq!(server.count(Op::OpenRead, "*"), 0);
+
+        let source = source_with(true);
+        let mut found = discover(&source).await.remove(0);
+        let (_, came, seen) = take(&source, &mut found).await;
+        assert_eq!((came.as_slice(), seen), (&b"content"[..], AfterRead::Unchanged));
+        let digest = model::Sha256(openssl::sha::sha256(&came)).to_string();
+        found.source_data.insert(SHA256.into(), digest.into());
+        // Another file of as many bytes took its name.
+        server.put("in/a", b"another");
+        assert_eq!(settle(&source, &found).await, Settled::Changed);
+        assert_eq!(server.get("in/a").as_deref(), Some(&b"another"[..]));
+        server.put("in/a", b"content");
+        assert_eq!(settle(&source, &found).await, Settled::Done);
+        assert!(server.names("in").is_empty());
+        if after != After::Delete {
+            assert_eq!(server.get("done/a").as_deref(), Some(&b"content"[..]));
+            // Called again, it finds what it did.
+            assert_eq!(settle(&source, &found).await, Settled::Done);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_time_what_breaks_off_where_it_did_is_the_same_file() {
+    let server = SftpServer::start().unwrap();
+    let world = World::new();
+    let content = noise(200_000);
+    server.put("in/a", &content);
+    server.switch("in/a", Switch::NoTime(Told::EVERYWHERE));
+    server.switch("in/a", Switch::EndIs(4, "Failure"));
+    server.switch("in/a", Switch::NoSize(Told::EVERYWHERE));
+    let source = source(&world, &server, After::Delete);
+    let mut found = discover(&source).await.remove(0);
+    let digest = model::Sha256(openssl::sha::sha256(&content)).to_string();
+    found.source_data.insert(SHA256.into(), digest.into());
+    // Whether it is another one, nobody can tell: it stays.
+    server.put("in/a", &content[..100_000]);
+    let offer = offer(&found);
+    assert!(source.settle(&offer, Outcome::Taken).await.is_err());
+    server.put("in/a", &content);
+    assert_eq!(settle(&source, &found).await, Settled::Done);
+    assert!(server.get("in/a").is_none());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -15,9 +15,7 @@ pub const RENAME_REFUSED: &str = "the place lets this user write and not rename:
 
 pub use destination::{FolderDestination, Overwrite, PUBLISHING, WRITING, WriteOptions};
 pub use names::{NAME_LIMIT, check_affix, parse_directory};
-pub use source::{
-    CAUSE, FolderSource, FolderSourceOptions, GONE, READ_BYTES, SHA256, TIME_MOVED, check_poll,
-};
+pub use source::{CAUSE, FolderSource, FolderSourceOptions, GONE, READ_BYTES, SHA256, check_poll};
 
 use async_trait::async_trait;
 use futures::stream::BoxStream;

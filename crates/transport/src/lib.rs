@@ -25,7 +25,7 @@ pub use payload::{PartWriter, Payload, PayloadReader, StagedPayload};
 pub use probe::{Probe, ProbeStep};
 pub use services::{
     AuditLog, Clock, DeliveryLog, Directory, KnownOffers, OwnKey, PartnerMaterial, Random, Services,
-    StagingArea,
+    StagingArea, UNSTABLE_LIMIT, UnstableFile,
 };
 pub use source::{AfterRead, Discovery, FoundOffer, OfferStream, Opened, Part, PartStream, Settled, Source};
 

@@ -3,7 +3,7 @@
 use crate::{BufferBudget, PartWriter};
 use async_trait::async_trait;
 use model::definition::{Definitions, Identity, Partner};
-use model::{AuditEvent, EventKind, NodeName, Result, Secret, Timestamp};
+use model::{AuditEvent, EventKind, NodeName, RemotePath, Result, Secret, Timestamp};
 use serde_json::Value;
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -135,6 +135,23 @@ pub trait AuditLog: Send + Sync {
     async fn record(&self, events: Vec<AuditEvent>) -> Result<()>;
 }
 
+/// Most files of one poll that are told to be unstable.
+pub const UNSTABLE_LIMIT: usize = 100;
+
+/// A file of which nothing but the time differed between two looks at it: it is still being written, or its place tells
+/// another time at each look.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct UnstableFile {
+    /// Its path.
+    pub path: RemotePath,
+    /// Its size in bytes, where the place tells it.
+    pub size: Option<u64>,
+    /// The time it was told with first.
+    pub was: Timestamp,
+    /// The time it was told with then.
+    pub is: Timestamp,
+}
+
 /// Which offers are known already.
 #[async_trait]
 pub trait KnownOffers: Send + Sync {
@@ -144,13 +161,9 @@ pub trait KnownOffers: Send + Sync {
     /// The database cannot be asked: the poll ends.
     async fn known(&self, keys: Vec<String>) -> Result<HashSet<String>>;
 
-    /// Whether offers without a time are on record that must not be offered now, or were tried: then each file is also
-    /// asked about without its time ([`model::OfferIdentity::untimed`]). Files whose time says nothing are told by their
-    /// path and size alone.
-    ///
-    /// # Errors
-    /// The database cannot be asked.
-    async fn has_untimed(&self) -> Result<bool>;
+    /// Told, after both listings, which files the poll leaves to the next one though only their time moved in between: at most
+    /// [`UNSTABLE_LIMIT`], the first in the flow's order. They are no offers; the engine counts them, and warns.
+    fn unstable(&self, files: Vec<UnstableFile>);
 
     /// Told once the listing was complete, so that kept files that are gone can be forgotten.
     ///

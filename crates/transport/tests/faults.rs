@@ -281,6 +281,7 @@ fn source(folder: Arc<dyn Folder>, timestamp: bool) -> FolderSource {
             read_limit: 0,
             order: Order::Name,
             recursive: false,
+            ignore_times: false,
             after: After::Archive { directory: "done".into(), timestamp },
             error_directory: None,
             settle: SettleWhen::Recorded,

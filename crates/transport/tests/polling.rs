@@ -11,9 +11,7 @@ use async_trait::async_trait;
 use futures::stream::BoxStream;
 use futures::{StreamExt, stream};
 use model::definition::{After, ClaimBy, Flow, FlowSource, Order, PollSource, RetryPolicy, SettleWhen};
-use model::{
-    Error, ErrorKind, Mask, MaskSpec, Offer, OfferId, OfferState, Outcome, RemotePath, Result, Retry,
-};
+use model::{Error, ErrorKind, Mask, MaskSpec, Offer, OfferId, OfferState, Outcome, RemotePath, Result};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -21,9 +19,9 @@ use testkit::conformance::Interlude;
 use testkit::fake::{Fault, Known, MemoryFolder, ScriptedFolder, Way, services};
 use transport::folder::{
     Entry, EntryKind, FileReader, Folder, FolderCapabilities, FolderSource, FolderSourceOptions, Published,
-    TIME_MOVED, Upload,
+    Upload,
 };
-use transport::{AfterRead, Discovery, FoundOffer, Settled, Source};
+use transport::{AfterRead, Discovery, FoundOffer, Settled, Source, UNSTABLE_LIMIT};
 
 /// A folder whose directories list what a function says.
 struct Strange<F>(F);
@@ -83,6 +81,7 @@ fn poll() -> PollSource {
         read_limit: 0,
         order: Order::Name,
         recursive: false,
+        ignore_times: false,
         after: After::Keep,
         error_directory: None,
         settle: SettleWhen::Recorded,
@@ -281,37 +280,77 @@ async fn an_archive_keeps_the_directories_below_the_polled_one() {
     assert_eq!(memory.files(), ["done/one/two/a.edi"]);
 }
 
-#[tokio::test]
-async fn files_of_which_only_the_time_moves_come_last_and_are_not_opened_as_they_were_found() {
+/// A place whose files have another time at each look, of which one grows too.
+fn restless() -> Arc<ScriptedFolder> {
     let memory = MemoryFolder::new();
     memory.put("in/a.edi", *b"its time moves");
     memory.put("in/b.edi", *b"it stands still");
     memory.put("in/c.edi", *b"it grows");
+    memory.put("in/d.edi", *b"the system's time moves");
+    let scripted = ScriptedFolder::new(Arc::new(memory));
+    let looks = Arc::new(AtomicU64::new(0));
+    for way in [Way::Listing, Way::Look] {
+        let looks = Arc::clone(&looks);
+        scripted.tell(way, move |entry| {
+            let look = looks.fetch_add(1, Ordering::Relaxed);
+            let later = entry.modified.map(|at| at + chrono::TimeDelta::seconds(look as i64));
+            match entry.path.file_name() {
+                b"a.edi" => entry.modified = later,
+                b"c.edi" => (entry.modified, entry.size) = (later, Some(look)),
+                b"d.edi" => entry.changed = later,
+                _ => {}
+            }
+        });
+    }
+    scripted
+}
+
+#[tokio::test]
+async fn files_of_which_only_the_time_moves_are_told_of_and_not_offered() {
+    let stable_for = Duration::from_secs(5);
+    let source = source_with(restless(), "in", PollSource { stable_for, ..poll() });
+    let known = Arc::new(Known::default());
+    assert_eq!(paths(&discover(&source, &known).await.unwrap()), ["in/b.edi"]);
+    let told = known.unstable();
+    let told_of: Vec<String> = told.iter().map(|file| file.path.to_text()).collect();
+    assert_eq!(told_of, ["in/a.edi", "in/d.edi"]);
+    assert!(told.iter().all(|file| file.was < file.is), "{told:?}");
+    assert_eq!(told[0].size, Some(14));
+}
+
+#[tokio::test]
+async fn files_are_told_by_path_and_size_where_times_are_left_out() {
+    let stable_for = Duration::from_secs(5);
+    let folder = restless();
+    let source =
+        source_with(Arc::clone(&folder) as _, "in", PollSource { stable_for, ignore_times: true, ..poll() });
+    let known = Arc::new(Known::default());
+    let found = discover(&source, &known).await.unwrap();
+    assert_eq!(paths(&found), ["in/a.edi", "in/b.edi", "in/d.edi"]);
+    assert!(known.unstable().is_empty());
+    for found in found {
+        assert_eq!(found.identity.modified, None);
+        assert!(source.open(&found).await.is_ok(), "{found:?}");
+        assert_eq!(source.look_again(&found).await.unwrap(), AfterRead::Unchanged);
+    }
+}
+
+#[tokio::test]
+async fn no_more_unstable_files_are_told_of_than_the_first_hundred() {
+    let memory = MemoryFolder::new();
+    for number in 0..150 {
+        memory.put(format!("in/{number:03}").as_str(), *b"order");
+    }
     let scripted = ScriptedFolder::new(Arc::new(memory));
     let looks = AtomicU64::new(0);
     scripted.tell(Way::Listing, move |entry| {
         let look = looks.fetch_add(1, Ordering::Relaxed);
-        match entry.path.file_name() {
-            b"a.edi" => {
-                entry.modified = entry.modified.map(|at| at + chrono::TimeDelta::seconds(look as i64))
-            }
-            b"c.edi" => (entry.modified, entry.size) = (None, Some(look)),
-            _ => {}
-        }
+        entry.modified = entry.modified.map(|at| at + chrono::TimeDelta::seconds(look as i64));
     });
     let stable_for = Duration::from_secs(5);
     let source = source_with(scripted, "in", PollSource { stable_for, ..poll() });
     let known = Arc::new(Known::default());
-    let found = discover(&source, &known).await.unwrap();
-    assert_eq!(paths(&found), ["in/b.edi", "in/a.edi"]);
-    assert!(!found[0].source_data.contains_key(TIME_MOVED) && found[1].source_data.contains_key(TIME_MOVED));
-    let error = source.open(&found[1]).await.err().unwrap();
-    assert_eq!((error.kind(), error.retry()), (ErrorKind::NotFound, Retry::Transient));
-    assert!(error.chain().contains("its time was 20"), "{}", error.chain());
-    // The engine may ask for it without its time, and makes that known.
-    let mut untimed = found[1].clone();
-    untimed.identity = untimed.identity.untimed();
-    assert_eq!(source.open(&untimed).await.unwrap().size, Some(14));
-    known.add_untimed(&untimed.identity);
-    assert_eq!(paths(&discover(&source, &known).await.unwrap()), ["in/b.edi"]);
+    assert!(discover(&source, &known).await.unwrap().is_empty());
+    let told = known.unstable();
+    assert_eq!((told.len(), told[99].path.to_text().as_str()), (UNSTABLE_LIMIT, "in/099"));
 }

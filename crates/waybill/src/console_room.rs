@@ -8,7 +8,7 @@ use crate::timestamps::Timestamps;
 use console::{
     Console, ConsoleSettings, EndpointVitals, JournalVitals, StagingVitals, Trouble, TroubleKind, Vitals,
 };
-use engine::EndpointHealth;
+use engine::{EndpointHealth, KeptBack, UnstableFiles};
 use model::{Error, Protocol, Purpose, Result, Severity};
 use net::http::{HttpServers, ListenSpec, ListenerNumbers, Route, RouteGuard, TowerHandler};
 use staging::Staging;
@@ -67,6 +67,7 @@ pub(crate) async fn open(gateway: &Gateway) -> Result<ConsoleRoom> {
     let random = Arc::clone(&gateway.ambient.random);
     let vitals = NodeVitals {
         health: gateway.engine.health(),
+        unstable: gateway.engine.unstable(),
         journal: Arc::clone(&gateway.journal),
         staging: gateway.staging.clone(),
         min_free: gateway.settings.staging.min_free,
@@ -105,6 +106,7 @@ pub(crate) async fn open(gateway: &Gateway) -> Result<ConsoleRoom> {
 /// What this node knows beside the database.
 struct NodeVitals {
     health: Arc<EndpointHealth>,
+    unstable: Arc<UnstableFiles>,
     journal: Arc<Journal>,
     staging: Staging,
     min_free: u64,
@@ -176,8 +178,33 @@ impl Vitals for NodeVitals {
         };
         let stamps = self.timestamps.iter().filter_map(|stamps| stamps.trouble());
         let down = self.readiness.down().into_iter().map(listener);
-        down.chain(self.faults().into_iter().map(fault)).chain(stamps).chain(self.copies.trouble()).collect()
+        let faults = self.faults().into_iter().map(fault);
+        let unstable = kept_back(&self.unstable.snapshot());
+        down.chain(faults).chain(stamps).chain(self.copies.trouble()).chain(unstable).collect()
     }
+}
+
+/// Files that are not taken because their time moves: one row for each flow, with the first of its files.
+fn kept_back(files: &[KeptBack]) -> Vec<Trouble> {
+    let of_flows = files.chunk_by(|a, b| a.flow == b.flow);
+    let rows = of_flows.filter_map(|of_flow| {
+        let first = of_flow.first()?;
+        let since = of_flow.iter().map(|file| file.since).min()?;
+        let which = match of_flow.len() {
+            1 => "1 file is".to_owned(),
+            count => format!("{count} files are"),
+        };
+        let what = format!("{which} not taken from {}", first.endpoint);
+        let key = format!("{}/{}/unstable", first.flow, first.endpoint);
+        let page = format!("/audit?kind=offer.unstable&flow={}", first.flow);
+        let row = Trouble::new(TroubleKind::Source, Severity::Warning, &key, what)
+            .why(format!("{}: {}", first.file.path.to_text(), first.words()))
+            .advice("The file waits until its time stands still. See the event for what helps where nobody writes to it.")
+            .since(since)
+            .page(page);
+        Some(row)
+    });
+    rows.collect()
 }
 
 impl NodeVitals {

@@ -219,6 +219,17 @@ pub(crate) static SOURCE: &[Field] = &[
         "false",
         "Whether directories below are looked into; their path is kept.",
     ),
+    Field::preset(
+        "ignore_times",
+        BOOL,
+        "false",
+        "Whether the modification times that the place tells are left out, for places that tell another time of a file at \
+         each look (`offer.unstable` tells so). A file is then told by its path and size alone. What that costs: one that is \
+         filled in place, its size set beforehand, is taken half written; with `after = \"keep\"` another file of the same name \
+         and size is not noticed; `order = \"arrival\"` goes by name; and before a file is deleted, archived or moved it is read \
+         again, to be sure that it is still the one that was taken. Files that are kept at the source are offered anew once \
+         when this is changed.",
+    ),
     Field::optional(
         "after",
         FieldKind::After,
@@ -248,12 +259,13 @@ pub(crate) static SOURCE: &[Field] = &[
 ];
 
 /// Fields of a source that have a meaning for polling alone.
-pub(crate) const POLL_ONLY: [&str; 10] = [
+pub(crate) const POLL_ONLY: [&str; 11] = [
     "every",
     "stable_for",
     "read_limit",
     "order",
     "recursive",
+    "ignore_times",
     "after",
     "error_directory",
     "settle",

@@ -98,6 +98,7 @@ impl<'a> Checker<'a> {
             read_limit,
             order: reader.word("order", Order::parse)?,
             recursive: reader.flag("recursive"),
+            ignore_times: reader.flag("ignore_times"),
             after: after?,
             error_directory,
             settle: reader.word("settle", SettleWhen::parse)?,

@@ -322,6 +322,7 @@ pub(crate) fn poll(endpoint: &str) -> PollSource {
         read_limit: 0,
         order: Order::Listing,
         recursive: false,
+        ignore_times: false,
         after: After::Delete,
         error_directory: None,
         settle: SettleWhen::Recorded,

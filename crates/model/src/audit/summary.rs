@@ -88,6 +88,12 @@ impl EventWords<'_> {
                 self.with(", read ", "read_bytes"),
                 self.with(": ", "why")
             ),
+            EventKind::OfferUnstable => format!(
+                "{} is not taken{}{}",
+                self.offer(),
+                self.with(": its time was ", "was"),
+                self.with(" and is ", "is")
+            ),
             EventKind::OfferSettled => {
                 let outcome = match self.text("outcome").as_deref() {
                     Some("kept") => "is kept at its source",

@@ -61,6 +61,9 @@ pub struct PollSource {
     pub order: Order,
     /// Whether directories below are looked into.
     pub recursive: bool,
+    /// Whether the place's modification times are left out, as at a place that tells none: then a file is told by its path
+    /// and size alone.
+    pub ignore_times: bool,
     /// What becomes of the file at the source.
     pub after: After,
     /// Where refused files go, with their cause beside them; `None` leaves them where they are.

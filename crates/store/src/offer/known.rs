@@ -74,19 +74,6 @@ impl Store {
         }))
     }
 
-    /// Whether this flow has offers without a time that hide others.
-    ///
-    /// # Errors
-    /// The database failed.
-    pub async fn has_untimed(&self, flow: &str, endpoint: &str) -> Result<bool> {
-        self.read("look for offers without a time", async {
-            on!(self.pool(), c => sqlx::query_scalar(
-                "SELECT EXISTS (SELECT 1 FROM offers WHERE hides AND modified_at IS NULL AND flow = $1 AND endpoint = $2)")
-                .bind(flow).bind(endpoint).fetch_one(c).await)
-        })
-        .await
-    }
-
     /// Marks offers that stay at the source as still listed there.
     ///
     /// # Errors

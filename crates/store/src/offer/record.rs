@@ -113,13 +113,6 @@ impl Command for RecordOffer {
         if !upsert(tx, &row).await? {
             return Ok(Recorded::AlreadyRecorded);
         }
-        if self.offer.identity.modified.is_some() {
-            // Tried before without its time, which stands still now: that reading must not be taken any more.
-            let untimed = digest(&self.offer.identity.untimed().key());
-            on!(tx, c => sqlx::query(
-                "UPDATE offers SET hides = false WHERE hides AND identity = $1 AND state = 'backed_off'")
-                .bind(untimed).execute(c).await.map(drop))?;
-        }
         insert_transfers(tx, &self.transfers, self.now).await?;
         tx.events(&described(&self.events, &self.transfers));
         Ok(Recorded::Recorded)

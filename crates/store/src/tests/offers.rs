@@ -112,33 +112,6 @@ both! {
         assert!(!is_known(&store, "a").await);
     }
 
-    a_file_tried_without_its_time_is_forgotten_once_it_is_taken_with_it(store) {
-        let lease = lease(&store, "n1").await;
-        let at = |path: &str| {
-            let mut offer = offer(path);
-            offer.identity.modified = Some(now());
-            offer
-        };
-        let timed = at("a");
-        let untimed = Offer { identity: timed.identity.untimed(), ..offer("a") };
-        let is_hidden = async || {
-            assert!(!store.has_untimed("orders", "elsewhere").await.unwrap());
-            store.has_untimed("orders", "acme").await.unwrap()
-        };
-        assert!(!is_hidden().await);
-        store.offer_failed(failure(&untimed, Some(after(now(), 60_000)), false)).await.unwrap();
-        assert!(is_hidden().await);
-        assert_eq!(store.earlier_tries(&untimed.identity.key()).await.unwrap().failures, 1);
-        let new = record(&lease, timed.clone(), vec![transfer(Some(timed.id), &["x"])]);
-        assert_eq!(store.record_offer(new).await.unwrap(), Recorded::Recorded);
-        assert!(!is_hidden().await);
-        assert_eq!(store.earlier_tries(&untimed.identity.key()).await.unwrap().failures, 0);
-        // One that was recorded without its time hides as any other does.
-        recorded_as(&store, &lease, &offer("b")).await;
-        recorded_as(&store, &lease, &at("b")).await;
-        assert!(is_hidden().await);
-    }
-
     a_backed_off_file_can_still_be_recorded(store) {
         let lease = lease(&store, "n1").await;
         store.offer_failed(failure(&offer("a"), Some(now()), false)).await.unwrap();

@@ -117,6 +117,7 @@ impl Scene {
             read_limit: 0,
             order: Order::Name,
             recursive: false,
+            ignore_times: false,
             after: After::Keep,
             error_directory: None,
             settle: SettleWhen::Recorded,

@@ -6,7 +6,7 @@ use crate::fake::{Act, Fault, PublishAnswer};
 use model::definition::{After, PollSource};
 use model::{Outcome, RemotePath};
 use std::sync::Arc;
-use transport::folder::FolderSource;
+use transport::folder::{FolderSource, SHA256};
 use transport::{FoundOffer, Settled, Source};
 
 impl Scene {
@@ -25,6 +25,54 @@ impl Scene {
 
     fn moving(&self) -> PollSource {
         PollSource { after: After::Move { directory: self.place.beside.to_text() }, ..self.poll() }
+    }
+}
+
+/// What the engine notes of what it read.
+fn digest_noted(found: &FoundOffer, content: &[u8]) -> FoundOffer {
+    let mut found = found.clone();
+    let digest = model::Sha256(openssl::sha::sha256(content));
+    found.source_data.insert(SHA256.to_owned(), digest.to_string().into());
+    found
+}
+
+pub(super) async fn without_times_a_file_overwritten_with_as_many_bytes_is_left(place: Place) {
+    let scene = Scene::new(place);
+    let delete = PollSource { after: After::Delete, ..scene.poll() };
+    for (number, poll) in [delete, scene.archiving(true), scene.moving()].into_iter().enumerate() {
+        let (source, found) = scene.found(PollSource { ignore_times: true, ..poll }).await;
+        assert_eq!(found.identity.modified, None);
+        let offer = offer(&digest_noted(&found, b"taken"));
+        scene.put("a.edi", b"other").await;
+        assert_eq!(source.settle(&offer, Outcome::Taken).await.unwrap(), Settled::Changed, "{number}");
+        assert_eq!(scene.content(&scene.path("a.edi")).await.unwrap(), b"other");
+        // In the moment of the move.
+        scene.put("a.edi", b"taken").await;
+        let found = scene.discover(&source).await.remove(0);
+        let offer = super::scene::offer(&digest_noted(&found, b"taken"));
+        if number > 0 {
+            let (folder, path) = (Arc::clone(&scene.place.folder), scene.path("a.edi"));
+            scene.folder.before(Act::Rename, move || async move { put(&folder, &path, b"other").await });
+            assert_eq!(source.settle(&offer, Outcome::Taken).await.unwrap(), Settled::Changed, "{number}");
+            assert_eq!(scene.content(&scene.path("a.edi")).await.unwrap(), b"other");
+            assert!(scene.names_beside().await.is_empty());
+        }
+        // The file that was taken goes, and is known again.
+        scene.put("a.edi", b"taken").await;
+        let found = scene.discover(&source).await.remove(0);
+        let offer = super::scene::offer(&digest_noted(&found, b"taken"));
+        for _ in 0..2 {
+            assert_eq!(source.settle(&offer, Outcome::Taken).await.unwrap(), Settled::Done, "{number}");
+            assert!(scene.names().await.is_empty());
+        }
+        for name in scene.names_beside().await {
+            scene.place.folder.remove(&scene.beside(&name)).await.unwrap();
+        }
+        // Gone meanwhile.
+        let (source, found) = scene.found(PollSource { ignore_times: true, ..scene.moving() }).await;
+        scene.place.folder.remove(&scene.path("a.edi")).await.unwrap();
+        let offer = super::scene::offer(&digest_noted(&found, b"taken"));
+        assert_eq!(source.settle(&offer, Outcome::Taken).await.unwrap(), Settled::Gone);
     }
 }
 

@@ -3,7 +3,7 @@
 use crate::clock::SeededRandom;
 use async_trait::async_trait;
 use model::definition::Definitions;
-use model::{AuditEvent, Error, ErrorKind, NodeName, OfferIdentity, PayloadId, RemotePath, Result, Sha256};
+use model::{AuditEvent, Error, ErrorKind, NodeName, PayloadId, RemotePath, Result, Sha256};
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, HashSet};
 use std::io;
@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
 use transport::{
     AuditLog, BufferBudget, Clock, DeliveryLog, Directory, KnownOffers, OwnKey, PartWriter, PartnerMaterial,
-    Payload, PayloadReader, Services, StagingArea,
+    Payload, PayloadReader, Services, StagingArea, UnstableFile,
 };
 use uuid::Uuid;
 
@@ -90,7 +90,7 @@ pub struct Known {
     keys: Mutex<HashSet<String>>,
     asked: Mutex<Vec<usize>>,
     complete: AtomicU64,
-    untimed: AtomicBool,
+    unstable: Mutex<Vec<UnstableFile>>,
 }
 
 impl Known {
@@ -99,10 +99,10 @@ impl Known {
         locked(&self.keys).insert(key);
     }
 
-    /// Makes an identity known whatever its time.
-    pub fn add_untimed(&self, identity: &OfferIdentity) {
-        self.untimed.store(true, Ordering::SeqCst);
-        self.add(identity.untimed().key());
+    /// The files that were told to be unstable, in the order of the telling.
+    #[must_use]
+    pub fn unstable(&self) -> Vec<UnstableFile> {
+        locked(&self.unstable).clone()
     }
 
     /// How many identities each question held.
@@ -126,8 +126,8 @@ impl KnownOffers for Known {
         Ok(keys.into_iter().filter(|key| known.contains(key)).collect())
     }
 
-    async fn has_untimed(&self) -> Result<bool> {
-        Ok(self.untimed.load(Ordering::SeqCst))
+    fn unstable(&self, files: Vec<UnstableFile>) {
+        locked(&self.unstable).extend(files);
     }
 
     async fn listing_complete(&self) -> Result<()> {

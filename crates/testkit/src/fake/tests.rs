@@ -43,6 +43,7 @@ fn flow() -> Arc<Flow> {
             read_limit: 0,
             order: Order::Listing,
             recursive: false,
+            ignore_times: false,
             after: After::Delete,
             error_directory: None,
             settle: SettleWhen::Recorded,

@@ -36,6 +36,8 @@ pub enum Switch {
     NoMode(Told),
     /// Its times are told so many seconds later or earlier.
     TimeOff(Told, i64),
+    /// Its times are told another second later at each telling.
+    TimeRuns(Told),
     /// Its times are not told.
     NoTime(Told),
     /// The line of a listing, as `ls -l` would show it, is this; with no type letter when it is empty.

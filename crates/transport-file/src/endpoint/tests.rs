@@ -40,6 +40,7 @@ fn flow(after: After, error_directory: Option<&str>) -> Flow {
             read_limit: 10,
             order: Order::Arrival,
             recursive: false,
+            ignore_times: false,
             after,
             error_directory: error_directory.map(str::to_owned),
             settle: SettleWhen::Recorded,

@@ -154,6 +154,7 @@ fn polling(after: After, error_directory: Option<String>) -> Arc<Flow> {
         read_limit: 0,
         order: Order::Name,
         recursive: false,
+        ignore_times: false,
         after,
         error_directory,
         settle: SettleWhen::Recorded,

@@ -12,8 +12,6 @@ pub(super) struct Candidate {
     pub(super) identity: OfferIdentity,
     /// When the system last changed it.
     pub(super) changed: Option<Timestamp>,
-    /// The time that the second listing tells, where nothing else differs in it.
-    pub(super) moved_to: Option<Timestamp>,
 }
 
 impl Candidate {
@@ -33,7 +31,7 @@ impl Candidate {
             }
             Order::Name => (0, relative.clone()),
         };
-        Self { place, relative, identity, changed, moved_to: None }
+        Self { place, relative, identity, changed }
     }
 }
 

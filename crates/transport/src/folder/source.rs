@@ -15,21 +15,21 @@ mod taken;
 use super::selection::{Candidate, Selection};
 use super::walk::{Listed, PassedOver, Walk, is_directory};
 use super::{EntryKind, Folder, names, parse_directory};
-use crate::{AfterRead, Discovery, FoundOffer, OfferStream, Opened, Part, Probe, Services, Settled, Source};
+use crate::{
+    AfterRead, Discovery, FoundOffer, OfferStream, Opened, Part, Probe, Services, Settled, Source,
+    UNSTABLE_LIMIT, UnstableFile,
+};
 use async_trait::async_trait;
 use compare::{Gap, Look, Presence, Told, note_changed, note_look, noted_changed, noted_look};
 use futures::StreamExt;
 use model::definition::{After, ClaimBy, Flow, FlowSource, PollSource};
 use model::{Error, ErrorKind, Offer, OfferIdentity, Outcome, RemotePath, Result};
-use serde_json::{Map, Value, json};
-use std::collections::{HashMap, HashSet};
+use serde_json::{Map, Value};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex};
 
 /// Most candidates a poll holds in memory; of a longer listing the first in order.
 const CANDIDATE_LIMIT: usize = 100_000;
-
-/// Most files offered of one poll although their time moved.
-const MOVED_LIMIT: usize = 1_000;
 
 /// Identities asked about at a time: the bound of [`crate::KnownOffers::known`].
 const KNOWN_BATCH: usize = 1_000;
@@ -46,11 +46,6 @@ pub const READ_BYTES: &str = "read_bytes";
 /// The key in `source_data` under which the engine notes the SHA-256 of what was read, in hexadecimal, of an offer
 /// that is one file: by it the file is known again where a move does not keep its time.
 pub const SHA256: &str = "sha256";
-
-/// The key in `source_data` of an offer of which only the time differed between two listings: both times, as `was` and
-/// `is`. It is not opened under the identity it was found with, which holds the first; the engine counts it, and may ask
-/// for it without its time.
-pub const TIME_MOVED: &str = "time_moved";
 
 const RELATIVE: &str = "relative";
 
@@ -159,15 +154,17 @@ impl FolderSource {
     }
 
     fn candidate(&self, listed: Listed, number: i64) -> Candidate {
+        let timed = !self.poll.ignore_times;
         let identity = OfferIdentity {
             flow: self.options.flow.name.clone(),
             endpoint: self.options.endpoint.clone(),
             path: listed.path,
             size: listed.entry.size,
-            modified: listed.entry.modified,
+            modified: listed.entry.modified.filter(|_| timed),
             version: listed.entry.version,
         };
-        Candidate::new(self.poll.order, number, listed.relative, identity, listed.entry.changed)
+        let changed = listed.entry.changed.filter(|_| timed);
+        Candidate::new(self.poll.order, number, listed.relative, identity, changed)
     }
 
     /// The first listing: what matches and is not known.
@@ -176,48 +173,52 @@ impl FolderSource {
         let mut selection = Selection::new(CANDIDATE_LIMIT);
         let mut batch = Vec::with_capacity(KNOWN_BATCH);
         let mut number = 0;
-        let untimed = discovery.known.has_untimed().await?;
         while let Some(listed) = self.next_taken(&mut walk).await? {
             batch.push(self.candidate(listed, number));
             number += 1;
             if batch.len() == KNOWN_BATCH {
-                admit(&mut batch, &mut selection, discovery, untimed).await?;
+                admit(&mut batch, &mut selection, discovery).await?;
             }
         }
-        admit(&mut batch, &mut selection, discovery, untimed).await?;
+        admit(&mut batch, &mut selection, discovery).await?;
         if walk.complete() {
             discovery.known.listing_complete().await?;
         }
         Ok(selection.into_sorted())
     }
 
-    /// The second listing: of the candidates, those that stayed the same, and after them those of which only the time
-    /// moved.
-    async fn stable(&self, candidates: Vec<Candidate>) -> Result<Vec<Candidate>> {
+    /// The second listing: of the candidates, those that stayed the same. The engine is told of those of which only the
+    /// time moved.
+    async fn stable(&self, candidates: Vec<Candidate>, discovery: &Discovery) -> Result<Vec<Candidate>> {
         let count = candidates.len();
         let mut waiting: HashMap<RemotePath, Candidate> =
             candidates.into_iter().map(|c| (c.identity.path.clone(), c)).collect();
-        let (mut stable, mut moved) = (Vec::new(), Vec::new());
+        let mut stable = Vec::new();
+        let mut moved = BTreeMap::new();
         let mut walk = self.walk();
         while !waiting.is_empty() {
             let Some(listed) = walk.next().await? else { break };
-            let Some(mut candidate) = waiting.remove(&listed.path) else { continue };
+            let Some(candidate) = waiting.remove(&listed.path) else { continue };
             let found = Told::when_found(&candidate.identity, candidate.changed);
-            let now = Told::by(&listed.entry);
+            let now = self.told(&listed.entry);
             if found.contradictions(&now).is_empty() {
                 stable.push(candidate);
-            } else if moved.len() < MOVED_LIMIT {
-                candidate.moved_to = found.moved_to(&now);
-                moved.extend(candidate.moved_to.is_some().then_some(candidate));
+            } else if let Some((was, is)) = found.times_moved(&now) {
+                let OfferIdentity { path, size, .. } = candidate.identity.clone();
+                moved.insert(candidate, UnstableFile { path, size, was, is });
+                if moved.len() > UNSTABLE_LIMIT {
+                    moved.pop_last();
+                }
             }
         }
         if stable.len() < count {
             let (flow, changing) = (&self.options.flow.name, count - stable.len());
             tracing::debug!(flow = %flow, changing, "files that changed or went away between two listings are left to the next poll");
         }
+        if !moved.is_empty() {
+            discovery.known.unstable(moved.into_values().collect());
+        }
         stable.sort_unstable();
-        moved.sort_unstable();
-        stable.append(&mut moved);
         Ok(stable)
     }
 }
@@ -227,9 +228,6 @@ fn found_offer(candidate: Candidate) -> FoundOffer {
     let mut source_data = Map::new();
     source_data.insert(RELATIVE.into(), Value::from(candidate.relative.to_text()));
     note_changed(&mut source_data, candidate.changed);
-    if let (Some(was), Some(is)) = (candidate.identity.modified, candidate.moved_to) {
-        source_data.insert(TIME_MOVED.into(), json!({ "was": was.to_string(), "is": is.to_string() }));
-    }
     FoundOffer { identity: candidate.identity, source_data }
 }
 
@@ -238,41 +236,19 @@ fn told_when_found(offer: &FoundOffer) -> Told {
     Told::when_found(&offer.identity, noted_changed(&offer.source_data))
 }
 
-/// Asks which of a batch are known, with `untimed` also whatever their time, and takes the others into the selection.
-async fn admit(
-    batch: &mut Vec<Candidate>,
-    selection: &mut Selection,
-    discovery: &Discovery,
-    untimed: bool,
-) -> Result<()> {
-    let mut unknown = unknown(std::mem::take(batch), discovery, OfferIdentity::key).await?;
-    if untimed {
-        let (timed, others) =
-            unknown.into_iter().partition(|candidate| candidate.identity.modified.is_some());
-        unknown = self::unknown(timed, discovery, |identity| identity.untimed().key()).await?;
-        unknown.extend::<Vec<_>>(others);
-    }
-    unknown.into_iter().for_each(|candidate| selection.push(candidate));
-    Ok(())
-}
-
-/// Those of a batch that are not known by this key.
-async fn unknown(
-    batch: Vec<Candidate>,
-    discovery: &Discovery,
-    key: impl Fn(&OfferIdentity) -> String,
-) -> Result<Vec<Candidate>> {
+/// Asks which of a batch are known, and takes the others into the selection.
+async fn admit(batch: &mut Vec<Candidate>, selection: &mut Selection, discovery: &Discovery) -> Result<()> {
     if batch.is_empty() {
-        return Ok(batch);
+        return Ok(());
     }
-    let keys: Vec<String> = batch.iter().map(|candidate| key(&candidate.identity)).collect();
+    let keys: Vec<String> = batch.iter().map(|candidate| candidate.identity.key()).collect();
     let known = discovery.known.known(keys.clone()).await?;
-    Ok(batch
-        .into_iter()
-        .zip(keys)
-        .filter(|(_, key)| !known.contains(key))
-        .map(|(candidate, _)| candidate)
-        .collect())
+    for (candidate, key) in batch.drain(..).zip(keys) {
+        if !known.contains(&key) {
+            selection.push(candidate);
+        }
+    }
+    Ok(())
 }
 
 #[async_trait]
@@ -282,7 +258,7 @@ impl Source for FolderSource {
         let wait = self.poll.stable_for.min(self.poll.every);
         if !candidates.is_empty() && !wait.is_zero() {
             self.services.clock.sleep(wait).await;
-            candidates = self.stable(candidates).await?;
+            candidates = self.stable(candidates, &discovery).await?;
         }
         if self.poll.read_limit > 0 {
             candidates.truncate(self.poll.read_limit);
@@ -354,13 +330,6 @@ impl FolderSource {
                 .with("path", &identity.path)
                 .advice(advice)
         };
-        if let Some(moved) = offer.source_data.get(TIME_MOVED)
-            && identity.modified.is_some()
-        {
-            let time = |which: &str| moved.get(which).and_then(Value::as_str).unwrap_or_default().to_owned();
-            let (was, is) = (time("was"), time("is"));
-            return Err(not_found(format!("its time was {was} and is {is}: it may still be written to")));
-        }
         match self.presence(identity, &told_when_found(offer), None).await? {
             Presence::Same(look) => Ok(look),
             Presence::Missing => Err(not_found("it is gone since it was listed".into())),

@@ -29,9 +29,10 @@ fn told(kind: EventKind) -> &'static [&'static str] {
         EventKind::OfferBackedOff | EventKind::OfferRefused | EventKind::SettleFailed => {
             &["out/a.edi", "globex-as2", "refused"]
         }
-        EventKind::OfferChanged | EventKind::OfferContradicted | EventKind::OfferSettled => {
-            &["out/a.edi", "globex-as2"]
-        }
+        EventKind::OfferChanged
+        | EventKind::OfferContradicted
+        | EventKind::OfferUnstable
+        | EventKind::OfferSettled => &["out/a.edi", "globex-as2"],
         EventKind::TransferRecorded => &["a.edi", "globex-as2", "orders", "700 bytes"],
         EventKind::TransferCompleted | EventKind::TransferFailed => &["orders", "1 of 2"],
         EventKind::TransferCancelled | EventKind::TransferReleased => &["ada", "orders"],

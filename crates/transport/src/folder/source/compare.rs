@@ -36,7 +36,7 @@ pub(super) struct Told {
 }
 
 impl Told {
-    pub(super) fn by(entry: &Entry) -> Self {
+    fn by(entry: &Entry) -> Self {
         Self {
             other_kind: Some(entry.kind).filter(|kind| !matches!(kind, EntryKind::File | EntryKind::Unknown)),
             size: entry.size,
@@ -86,12 +86,20 @@ impl Told {
         found
     }
 
-    /// The time told later, where it is all that differs: of a file that is being filled in place, or of any file at a place
-    /// that tells another time at each look.
-    pub(super) fn moved_to(&self, later: &Self) -> Option<Timestamp> {
-        let differs = self.modified.is_some() && later.modified.is_some() && self.modified != later.modified;
-        let same = Self { modified: None, changed: None, ..self.clone() };
-        later.modified.filter(|_| differs && same.agrees_with(later))
+    /// Both times, where nothing else differs: of a file that is being filled in place, or of any file at a place that tells
+    /// another time at each look. The system's own time of the last change counts as one, where only that moved.
+    pub(super) fn times_moved(&self, later: &Self) -> Option<(Timestamp, Timestamp)> {
+        if !self.clone().untimed().agrees_with(later) {
+            return None;
+        }
+        let of_both =
+            |was: Option<Timestamp>, is: Option<Timestamp>| was.zip(is).filter(|(was, is)| was != is);
+        of_both(self.modified, later.modified).or_else(|| of_both(self.changed, later.changed))
+    }
+
+    /// The same with no time at all.
+    pub(super) fn untimed(self) -> Self {
+        Self { modified: None, changed: None, ..self }
     }
 
     /// The same without what changes with permissions and names too: for looks long after the file was read.
@@ -190,10 +198,16 @@ pub(super) enum Presence {
 }
 
 impl FolderSource {
+    /// What an entry tells, without its times where the flow leaves them out.
+    pub(super) fn told(&self, entry: &Entry) -> Told {
+        let told = Told::by(entry);
+        if self.poll.ignore_times { told.untimed() } else { told }
+    }
+
     /// Asks what lies at a path. A refusal is no failure: listings may tell what a look does not.
     pub(super) async fn look(&self, path: &RemotePath) -> Result<Look> {
         match self.folder.stat(path).await {
-            Ok(entry) => Ok(Look::Told(Told::by(&entry))),
+            Ok(entry) => Ok(Look::Told(self.told(&entry))),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(Look::Missing),
             Err(error) if is_refusal(&error) => Ok(Look::Untold),
             Err(error) => Err(error),
@@ -265,7 +279,7 @@ impl FolderSource {
         };
         while let Some(entry) = listing.next().await.transpose()? {
             if entry.path.as_bytes() == path.file_name() {
-                return Ok(Some(Told::by(&entry)));
+                return Ok(Some(self.told(&entry)));
             }
         }
         Ok(None)

@@ -119,15 +119,29 @@ impl FolderSource {
 
     /// Reads a file to its end.
     pub(super) async fn content(&self, path: &RemotePath) -> Result<Content> {
+        match self.content_or_part(path).await? {
+            (content, None) => Ok(content),
+            (_, Some(error)) => Err(error),
+        }
+    }
+
+    /// Reads a file as far as it goes, and tells why it did not go to its end.
+    ///
+    /// # Errors
+    /// Nothing came of it.
+    pub(super) async fn content_or_part(&self, path: &RemotePath) -> Result<(Content, Option<Error>)> {
         let _lease = self.services.budget.take(READING).await;
         let mut reader = self.folder.read(path, 0).await?;
         let mut read = Summing::new();
+        let mut chunk = BytesMut::with_capacity(CHUNK);
         loop {
-            let chunk = fill(&mut reader).await?;
-            if chunk.is_empty() {
-                return Ok(read.content());
+            chunk.clear();
+            match reader.read_buf(&mut chunk).await.map_err(read_error) {
+                Ok(0) => return Ok((read.content(), None)),
+                Ok(_) => read.add(&chunk),
+                Err(error) if read.bytes == 0 => return Err(error),
+                Err(error) => return Ok((read.content(), Some(error))),
             }
-            read.add(&chunk);
         }
     }
 

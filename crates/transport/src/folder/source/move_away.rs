@@ -2,7 +2,7 @@
 //! copying.
 
 use super::compare::{Look, Presence, is_refusal};
-use super::taken::{Likeness, Taken};
+use super::taken::{Likeness, NumberedNames, Taken};
 use super::{FolderSource, names};
 use model::definition::After;
 use model::{Error, ErrorKind, Offer, OfferIdentity, RemotePath, Result};
@@ -28,12 +28,17 @@ impl FolderSource {
     /// Moves the file to `target`, by way of a name beside it that is this offer's alone: whatever is cut
     /// off, the next call finds under that name what was moved, and whether it is what was taken.
     pub(super) async fn move_away(&self, offer: &Offer, target: &RemotePath) -> Result<Moved> {
-        let taken = &Taken::of(offer);
+        let taken = &self.taken(offer);
         let aside = beside(offer, target, ".moving");
         match self.presence_of(taken).await? {
             Presence::Same(_) | Presence::Doubtful(_) => {}
             Presence::Missing => return self.go_on(offer, taken, target, false).await,
             Presence::Different(_) => return self.go_on(offer, taken, target, true).await,
+        }
+        match self.still_holds(taken).await? {
+            Some(true) => {}
+            Some(false) => return self.go_on(offer, taken, target, true).await,
+            None => return self.go_on(offer, taken, target, false).await,
         }
         self.make_parent(target).await?;
         let mut renamed = self.rename_new(taken.path(), &aside).await;
@@ -131,9 +136,12 @@ impl FolderSource {
     /// The file is gone from its place, and nothing lies aside: finds what an earlier call made of it.
     async fn moved_before(&self, taken: &Taken<'_>, target: &RemotePath) -> Result<Moved> {
         let mut of_its_size = VecDeque::new();
-        for number in 1..=NUMBER_LIMIT {
+        let mut names = NumberedNames::of(target);
+        // One that was gone when it was read was moved by no call.
+        let most = if taken.was_gone { 0 } else { NUMBER_LIMIT };
+        for number in 1..=most {
             let to = numbered(target, number);
-            match self.likeness(taken, &to).await? {
+            match self.likeness_of_name(taken, &mut names, &to).await? {
                 Likeness::Nothing => break,
                 Likeness::Same => return self.moved_to(taken, to).await,
                 Likeness::OtherTime => of_its_size.push_back(to),
@@ -144,7 +152,7 @@ impl FolderSource {
             }
         }
         // The place does not keep times. The newest name is the likeliest.
-        for to in of_its_size.into_iter().rev().filter(|_| !taken.was_gone) {
+        for to in of_its_size.into_iter().rev() {
             if self.has_its_content(taken, &to).await? == Some(true) {
                 return self.moved_to(taken, to).await;
             }

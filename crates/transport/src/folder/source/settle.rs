@@ -4,12 +4,11 @@
 //! called again, by any node.
 //!
 //! One gap stays where a server has no handles: between the last `stat` and the `remove` of a plain
-//! delete another program may replace the file. Archive and move have no such gap: what was moved is
-//! looked at, and put back when it is not what was taken.
+//! delete another program may replace the file, and so it may before the `remove` that ends a copy. Archive and
+//! move by renaming have no such gap: what was moved is looked at, and put back when it is not what was taken.
 
 use super::compare::{Presence, is_refusal};
 use super::move_away::{Moved, found};
-use super::taken::Taken;
 use super::{CAUSE, FolderSource, GONE, RELATIVE};
 use crate::Settled;
 use crate::folder::{Published, names, parse_directory};
@@ -38,7 +37,7 @@ impl FolderSource {
     }
 
     async fn delete(&self, offer: &Offer) -> Result<Settled> {
-        let taken = Taken::of(offer);
+        let taken = self.taken(offer);
         match self.presence_of(&taken).await? {
             Presence::Missing => {
                 self.went_before(taken.path()).await?;
@@ -48,6 +47,11 @@ impl FolderSource {
             Presence::Different(_) => return Ok(Settled::Changed),
             // Listings show it as it was found; that looks at it contradict each other must not keep it for ever.
             Presence::Same(_) | Presence::Doubtful(_) => {}
+        }
+        match self.still_holds(&taken).await? {
+            Some(true) => {}
+            Some(false) => return Ok(Settled::Changed),
+            None => return Ok(Settled::Gone),
         }
         if found(self.folder.remove(taken.path()).await)?.is_none() {
             self.went_before(taken.path()).await?;

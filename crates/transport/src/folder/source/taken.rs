@@ -6,9 +6,12 @@
 
 use super::compare::{Look, Presence, Told, noted_look};
 use super::content::Content;
+use super::move_away::{NUMBER_LIMIT, found, numbered};
 use super::{CAUSE, FolderSource, GONE, READ_BYTES, SHA256};
+use futures::StreamExt;
 use model::{ErrorKind, Offer, OfferIdentity, RemotePath, Result, Sha256};
 use serde_json::Value;
+use std::collections::{HashMap, HashSet};
 
 /// The file that was taken: what the listing told of it, and what a look told when it was opened. Neither holds
 /// the time of the system's last change: permissions may have been changed since.
@@ -32,27 +35,45 @@ pub(super) enum Likeness {
     Nothing,
     /// The same size and time.
     Same,
-    /// The same size, and another time.
+    /// The same size, and another time, or none.
     OtherTime,
     /// Something else.
     Other,
 }
 
+/// The names that a move to a target tries.
+pub(super) struct NumberedNames<'a> {
+    target: &'a RemotePath,
+    /// What the directory tells of them, once it was listed.
+    listed: Option<HashMap<Vec<u8>, Told>>,
+}
+
+impl<'a> NumberedNames<'a> {
+    pub(super) fn of(target: &'a RemotePath) -> Self {
+        Self { target, listed: None }
+    }
+}
+
 impl<'a> Taken<'a> {
-    pub(super) fn of(offer: &'a Offer) -> Self {
-        let found = Told::when_found(&offer.identity, None);
+    fn of(offer: &'a Offer, ignore_times: bool) -> Self {
+        let mut found = Told::when_found(&offer.identity, None);
         let before = match noted_look(&offer.source_data, &found) {
+            Look::Told(told) if ignore_times => Look::Told(told.untimed()),
             Look::Told(told) => Look::Told(told.lasting()),
             other => other,
         };
+        if ignore_times {
+            found = found.untimed();
+        }
         let noted = |key| offer.source_data.get(key);
+        let is_refused = offer.source_data.contains_key(CAUSE);
         Self {
             identity: &offer.identity,
             found,
             before,
             read: noted(READ_BYTES).and_then(Value::as_u64),
             sha256: noted(SHA256).and_then(Value::as_str).and_then(|text| text.parse().ok()),
-            is_refused: offer.source_data.contains_key(CAUSE),
+            is_refused,
             was_gone: offer.source_data.contains_key(GONE),
         }
     }
@@ -69,6 +90,15 @@ impl<'a> Taken<'a> {
         }
     }
 
+    /// Whether size and path are all that is told of it, and its content is known: then that tells. What is refused was
+    /// read otherwise each time: its last digest does not.
+    fn needs_content(&self) -> bool {
+        self.sha256.is_some()
+            && !self.is_refused
+            && self.found.modified.is_none()
+            && self.looked().modified.is_none()
+    }
+
     /// The times it was told with.
     pub(super) fn times(&self) -> impl Iterator<Item = model::Timestamp> {
         let looked = self.looked().modified.filter(|at| self.found.modified != Some(*at));
@@ -80,11 +110,22 @@ impl<'a> Taken<'a> {
         let sizes = [self.found.size, self.read].into_iter().flatten();
         let each: Vec<Told> = sizes.map(|size| before.with_size(size)).chain([before.clone()]).collect();
         if each.iter().any(|told| told.is_moved_to(there)) {
-            Likeness::Same
+            if self.needs_content() { Likeness::OtherTime } else { Likeness::Same }
         } else if each.iter().any(|told| told.may_be_moved_to(there)) {
             Likeness::OtherTime
         } else {
             Likeness::Other
+        }
+    }
+
+    /// What the listing says where a look was not sure.
+    fn likeness_by_listing(&self, by_look: Likeness, listed: Option<&Told>) -> Likeness {
+        match listed.map_or(Likeness::Nothing, |listed| self.likeness(&self.found, listed)) {
+            // A listing without times does not vouch for a look that tells another one.
+            Likeness::Same if by_look == Likeness::OtherTime && self.found.modified.is_none() => {
+                Likeness::OtherTime
+            }
+            likeness => likeness,
         }
     }
 
@@ -95,9 +136,33 @@ impl<'a> Taken<'a> {
 }
 
 impl FolderSource {
+    /// The file of an offer, as this flow goes by what is told of it.
+    pub(super) fn taken<'a>(&self, offer: &'a Offer) -> Taken<'a> {
+        Taken::of(offer, self.poll.ignore_times)
+    }
+
     /// Whether the file that was taken still lies where it was found.
     pub(super) async fn presence_of(&self, taken: &Taken<'_>) -> Result<Presence> {
         self.presence(taken.identity, &taken.found, Some(&taken.before)).await
+    }
+
+    /// Whether the file is still the one that was read, where neither its place nor the flow goes by times: there a file that
+    /// was overwritten with as many bytes looks the same. `None` when it is gone.
+    ///
+    /// # Errors
+    /// It cannot be read, and broke off before at another place than it does now.
+    pub(super) async fn still_holds(&self, taken: &Taken<'_>) -> Result<Option<bool>> {
+        if !taken.needs_content() {
+            return Ok(Some(true));
+        }
+        let (content, broken) = match self.content_or_part(taken.path()).await {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            read => read?,
+        };
+        match (taken.is_content(&content), broken) {
+            (Some(false), Some(error)) => Err(error),
+            (is_content, _) => Ok(Some(is_content.unwrap_or(true))),
+        }
     }
 
     /// What lies at a path. Where a look is refused, or shows nothing of what listings show, the listing tells.
@@ -111,17 +176,60 @@ impl FolderSource {
 
     /// Compares what lies at a path with the file that was taken: a move may give it another version.
     pub(super) async fn likeness(&self, taken: &Taken<'_>, path: &RemotePath) -> Result<Likeness> {
-        match self.look(path).await? {
-            Look::Missing if matches!(taken.before, Look::Told(_)) => return Ok(Likeness::Nothing),
-            Look::Missing | Look::Untold => {}
-            Look::Told(told) => match taken.likeness(taken.looked(), &told) {
-                // Some servers tell another time at each look; the listing may not.
-                Likeness::OtherTime => {}
-                likeness => return Ok(likeness),
-            },
+        match self.likeness_by_look(taken, path).await? {
+            (likeness, true) => Ok(likeness),
+            (likeness, false) => {
+                let listed = self.list_again(path).await?;
+                Ok(taken.likeness_by_listing(likeness, listed.as_ref()))
+            }
         }
-        let listed = self.list_again(path).await?;
-        Ok(listed.map_or(Likeness::Nothing, |listed| taken.likeness(&taken.found, &listed)))
+    }
+
+    /// The same of the numbered names of a target, which is asked for in their order: their directory is listed once.
+    pub(super) async fn likeness_of_name(
+        &self,
+        taken: &Taken<'_>,
+        names: &mut NumberedNames<'_>,
+        path: &RemotePath,
+    ) -> Result<Likeness> {
+        let (likeness, is_sure) = self.likeness_by_look(taken, path).await?;
+        if is_sure {
+            return Ok(likeness);
+        }
+        let listed = match &mut names.listed {
+            Some(listed) => listed,
+            none => none.insert(self.list_numbered(names.target).await?),
+        };
+        Ok(taken.likeness_by_listing(likeness, listed.get(path.file_name())))
+    }
+
+    /// What a look says, and whether the listing has nothing to add.
+    async fn likeness_by_look(&self, taken: &Taken<'_>, path: &RemotePath) -> Result<(Likeness, bool)> {
+        Ok(match self.look(path).await? {
+            Look::Missing => (Likeness::Nothing, matches!(taken.before, Look::Told(_))),
+            Look::Untold => (Likeness::Nothing, false),
+            Look::Told(told) => {
+                let likeness = taken.likeness(taken.looked(), &told);
+                // Some servers tell another time at each look; the listing may not.
+                (likeness, likeness != Likeness::OtherTime || taken.needs_content())
+            }
+        })
+    }
+
+    /// What the directory of a target tells of the target and its numbered names, by name.
+    async fn list_numbered(&self, target: &RemotePath) -> Result<HashMap<Vec<u8>, Told>> {
+        let names = (1..=NUMBER_LIMIT).map(|number| numbered(target, number).file_name().to_vec());
+        let names: HashSet<Vec<u8>> = names.collect();
+        let mut told = HashMap::new();
+        let Some(mut listing) = found(self.folder.list(&target.parent().unwrap_or_default()).await)? else {
+            return Ok(told);
+        };
+        while let Some(entry) = listing.next().await.transpose()? {
+            if let Some(name) = names.get(entry.path.as_bytes()) {
+                told.insert(name.clone(), self.told(&entry));
+            }
+        }
+        Ok(told)
     }
 
     /// Whether what lies at a path, where it was moved to, is the file that was taken; `None` when nothing lies there.
@@ -142,10 +250,15 @@ impl FolderSource {
             let is_newer = told.as_ref().map(|told| taken.is_refused && told.modified > taken.found.modified);
             return Ok(is_newer);
         }
-        match self.content(path).await {
-            Ok(content) => Ok(taken.is_content(&content)),
+        match self.content_or_part(path).await {
+            // Where reading breaks off at the same place as before, it is as much as was taken.
+            Ok((content, broken)) => match (taken.is_content(&content), broken) {
+                (Some(false), Some(error)) => Err(error),
+                (is_content, _) => Ok(is_content),
+            },
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-            Err(error) if super::compare::is_refusal(&error) => Ok(Some(false)),
+            // Where files can be put and not read, its size has to do, unless a time contradicts it.
+            Err(error) if super::compare::is_refusal(&error) => Ok(Some(taken.needs_content())),
             Err(error) => Err(error),
         }
     }
