@@ -26,11 +26,6 @@ fn failure(offer: &Offer, next_at: Option<Timestamp>, settle_refused: bool) -> O
     }
 }
 
-async fn recorded_as(store: &crate::Store, lease: &crate::NodeLease, offer: &Offer) {
-    let new = record(lease, offer.clone(), vec![transfer(Some(offer.id), &["x"])]);
-    assert_eq!(store.record_offer(new).await.unwrap(), Recorded::Recorded);
-}
-
 both! {
     a_recorded_file_is_ours_and_hides_its_identity_until_it_is_settled(store) {
         let lease = lease(&store, "n1").await;
