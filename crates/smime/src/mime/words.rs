@@ -5,7 +5,8 @@ use base64::engine::general_purpose::STANDARD;
 use encoding_rs::{Encoding, UTF_16BE, UTF_16LE};
 
 /// Bytes in a named character set as text. None when the name is not known and the bytes are more than
-/// ASCII, or when they are not text in that set.
+/// ASCII, or when they are not text in that set. A byte order mark says something in UTF-16 alone; in UTF-8 it
+/// is part of the text.
 pub(crate) fn decode_charset(charset: &str, bytes: &[u8]) -> Option<String> {
     let Some(encoding) = encoding(charset) else {
         // Nearly every set holds ASCII where ASCII has it.
@@ -15,7 +16,7 @@ pub(crate) fn decode_charset(charset: &str, bytes: &[u8]) -> Option<String> {
     let sixteen_bits = encoding == UTF_16LE || encoding == UTF_16BE;
     let encoding = if sixteen_bits { byte_order(charset, bytes) } else { encoding };
     let text = encoding.decode_without_bom_handling_and_without_replacement(bytes)?;
-    Some(text.strip_prefix('\u{feff}').unwrap_or(&text).to_owned())
+    Some(text.strip_prefix('\u{feff}').filter(|_| sixteen_bits).unwrap_or(&text).to_owned())
 }
 
 /// Whether ASCII bytes may be other text than they seem: in a set that is known to write characters so, or by
@@ -147,7 +148,9 @@ impl Run {
 
     fn write_to(&mut self, out: &mut String) {
         let run = std::mem::take(self);
-        match decode_charset(&run.charset, &run.bytes) {
+        // Some products begin each word with a mark, in UTF-8 too.
+        let marked = |text: String| text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text);
+        match decode_charset(&run.charset, &run.bytes).map(marked) {
             Some(text) => out.push_str(&text),
             None => out.push_str(&decode_raw(&run.sent)),
         }
