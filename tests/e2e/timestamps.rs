@@ -1,6 +1,5 @@
 //! Seals stamped by an authority (RFC 3161): `openssl ts` behind a small HTTP server.
 
-use serde_json::Value;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -9,7 +8,7 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use suites::pair::{PATIENCE, Pair, Terms, put};
-use suites::{eventually, fresh_database, run, tamper};
+use suites::{eventually, fresh_database, tamper};
 
 /// What the authority does with a request.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -135,17 +134,6 @@ fn serve(stream: &mut TcpStream, mood: Mood, own: &str, stranger: &str, old: &mu
     let _ = stream.write_all(&[head.as_bytes(), &body].concat());
 }
 
-fn acme(pair: &Pair, arguments: &[&str]) -> (i32, String, String) {
-    let config = pair.acme.config();
-    let (status, out, error) = run(&[&["--config", config.to_str().unwrap()], arguments].concat());
-    (status.code().unwrap(), out, error)
-}
-
-fn search(pair: &Pair, arguments: &[&str]) -> Vec<Value> {
-    let found = pair.acme.json(&[&["audit", "search", "--limit", "1000"], arguments].concat());
-    found.as_array().unwrap().clone()
-}
-
 #[test]
 fn seals_are_stamped_and_the_stamps_prove_the_time_without_the_authority_on_sqlite() {
     stamps_prove_the_time(None);
@@ -174,7 +162,7 @@ fn stamps_prove_the_time(database: Option<&str>) {
     let first = proven(1);
     // On record like every connection, without what the query holds.
     let told = eventually("the connection on record", PATIENCE, || {
-        let connections = search(&pair, &["--kind", "connection.opened"]);
+        let connections = pair.search(&["--kind", "connection.opened"]);
         let audit = connections.iter().find(|event| event["detail"]["purpose"] == "audit");
         audit.map(ToString::to_string)
     });
@@ -189,10 +177,10 @@ fn stamps_prove_the_time(database: Option<&str>) {
     // What is wrong is told, and holds no seal up.
     for (mood, why) in WRONG {
         *authority.mood.lock().unwrap() = mood;
-        let failures = search(&pair, &["--kind", "audit.timestamp_failed"]).len();
+        let failures = pair.search(&["--kind", "audit.timestamp_failed"]).len();
         put(&pair.folder(), format!("{mood:?}.edi").as_bytes(), b"an order");
         let event = eventually("a failure on record", PATIENCE, || {
-            let events = search(&pair, &["--kind", "audit.timestamp_failed"]);
+            let events = pair.search(&["--kind", "audit.timestamp_failed"]);
             (events.len() > failures).then(|| events[0].clone())
         });
         let told = event["detail"].to_string();
@@ -200,9 +188,9 @@ fn stamps_prove_the_time(database: Option<&str>) {
         // On the overview as long as it lasts.
         eventually("a row on the overview", PATIENCE, || is_told().then_some(()));
         *authority.mood.lock().unwrap() = Mood::Good;
-        let recovered = search(&pair, &["--kind", "audit.timestamp_recovered"]).len();
+        let recovered = pair.search(&["--kind", "audit.timestamp_recovered"]).len();
         eventually("time stamps again", PATIENCE, || {
-            (search(&pair, &["--kind", "audit.timestamp_recovered"]).len() > recovered).then_some(())
+            (pair.search(&["--kind", "audit.timestamp_recovered"]).len() > recovered).then_some(())
         });
         eventually("no such row any more", PATIENCE, || (!is_told()).then_some(()));
     }
@@ -214,7 +202,7 @@ fn stamps_prove_the_time(database: Option<&str>) {
     // Years later, elsewhere: the certificates are enough, and without them it is said that nothing was checked.
     let root = authority.directory.join("root.pem");
     let root = root.to_str().unwrap();
-    let (code, out, error) = acme(&pair, &["audit", "verify", "--timestamp-certificates", root]);
+    let (code, out, error) = pair.command(&["audit", "verify", "--timestamp-certificates", root]);
     assert!(
         code == 0 && out.contains(&format!("seal {last} and all before it were there at 2")),
         "{out} {error}"
@@ -222,11 +210,11 @@ fn stamps_prove_the_time(database: Option<&str>) {
     assert!(out.contains("O=Test, CN=Time Stamps"), "{out}");
     let stranger = directory.path().join("stranger/root.pem");
     let (code, out, _) =
-        acme(&pair, &["audit", "verify", "--timestamp-certificates", stranger.to_str().unwrap()]);
+        pair.command(&["audit", "verify", "--timestamp-certificates", stranger.to_str().unwrap()]);
     assert!(code == 2 && out.contains("leads to none of the trusted"), "{code} {out}");
 
     // The copy of the seals holds them, and proves them when the database has lost them.
-    let (_, copy, _) = acme(&pair, &["audit", "export-seals"]);
+    let (_, copy, _) = pair.command(&["audit", "export-seals"]);
     assert!(copy.contains("\"timestamp\":\"30"), "{copy}");
     let kept = pair.root.path().join("seals");
     fs::write(&kept, &copy).unwrap();
@@ -238,16 +226,16 @@ fn stamps_prove_the_time(database: Option<&str>) {
         );
     };
     token(if database.is_some() { "'\\x30820100'" } else { "x'30820100'" });
-    let (code, out, _) = acme(&pair, &["audit", "verify"]);
+    let (code, out, _) = pair.command(&["audit", "verify"]);
     assert!(
         code == 2 && out.contains(&format!("the time stamp of seal {last} does not hold")),
         "{code} {out}"
     );
     token(&format!("(SELECT token FROM audit_timestamps WHERE seal = {first})"));
-    let (code, out, _) = acme(&pair, &["audit", "verify"]);
+    let (code, out, _) = pair.command(&["audit", "verify"]);
     assert!(code == 2 && out.contains("it was made over something else"), "{code} {out}");
     tamper(&pair.acme, database, "DELETE FROM audit_timestamps");
-    let (code, out, _) = acme(&pair, &["audit", "verify", "--seals", kept.to_str().unwrap()]);
+    let (code, out, _) = pair.command(&["audit", "verify", "--seals", kept.to_str().unwrap()]);
     assert!(code == 0 && out.contains(&format!("seal {last} and all before it")), "{code} {out}");
 }
 
@@ -260,7 +248,7 @@ fn an_authority_whose_certificates_are_not_there_keeps_the_gateway_from_starting
     ] {
         let settings = format!("[audit]\n{settings}");
         let pair = Pair::new(&Terms { settings: &settings, ..Terms::default() });
-        let (code, out, error) = acme(&pair, &["serve"]);
+        let (code, out, error) = pair.command(&["serve"]);
         assert!(code == 1 && error.contains(why), "{code} {out} {error}");
     }
 }

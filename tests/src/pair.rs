@@ -179,6 +179,19 @@ endpoint = "warehouse"
         events(&self.acme, kind)
     }
 
+    /// A command with Acme's settings: exit code, standard output, standard error.
+    pub fn command(&self, arguments: &[&str]) -> (i32, String, String) {
+        let config = self.acme.config();
+        let (status, out, error) = crate::run(&[&["--config", config.to_str().unwrap()], arguments].concat());
+        (status.code().unwrap(), out, error)
+    }
+
+    /// What `audit search` finds at Acme's.
+    pub fn search(&self, arguments: &[&str]) -> Vec<Value> {
+        let found = self.acme.json(&[&["audit", "search", "--limit", "1000"], arguments].concat());
+        found.as_array().unwrap().clone()
+    }
+
     /// Waits for an event of a kind whose JSON holds a text.
     pub fn wait_for_event(&self, kind: &str, text: &str) -> Value {
         crate::eventually(&format!("an event {kind} with {text:?}"), PATIENCE, || {

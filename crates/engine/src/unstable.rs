@@ -1,6 +1,6 @@
-//! Files that are not taken because their time is another at each look, though nothing else about them changes: somebody
-//! writes them in place, or their place states the present time for every file. Neither can be told from the other, so
-//! they wait as long as that goes on, and a person is told.
+//! Files that are not taken because their modification time differs at each look, though nothing else about them
+//! changes: somebody writes them in place, or their place states the present time for every file. The two cases cannot
+//! be distinguished, so the files wait as long as that goes on, and a warning is raised.
 //!
 //! They are counted in memory, by path and size: a restart begins the count anew.
 
@@ -12,13 +12,13 @@ use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use transport::{FoundOffer, UNSTABLE_LIMIT, UnstableFile};
 
-/// Polls at which a file was so, before a person is told.
+/// Polls at which a file was unstable, before the warning.
 const POLLS: u32 = 5;
 
-/// For how long it was so, before a person is told: files that are written for some minutes are nothing to tell of.
+/// Minutes for which it was unstable, before the warning: files that are written for some minutes are normal.
 const MINUTES: i64 = 10;
 
-/// Polls in a row at which it was not so, after which it is forgotten.
+/// Polls in a row at which it was not unstable, after which it is forgotten.
 const FORGOTTEN_AFTER: u8 = 3;
 
 /// What a person can do about it.

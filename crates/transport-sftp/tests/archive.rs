@@ -9,10 +9,9 @@ use model::Outcome;
 use model::definition::After;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
-use support::{Sshd, World, flow, noise, offer, partner};
+use support::{Sshd, World, flow, is_archived, noise, note_content, offer, partner};
 use testkit::fake::Known;
 use testkit::sftp::{Op, SftpServer, Switch};
-use transport::folder::SHA256;
 use transport::{Discovery, Settled, Source, Transport};
 
 const FOUND: &str = "in/a.edi";
@@ -33,18 +32,6 @@ fn archiving(world: &World) -> (SftpServer, Vec<u8>, Arc<dyn Source>) {
 fn set_hour_back(server: &SftpServer, path: &str) {
     let at = SystemTime::now() - Duration::from_secs(3600);
     std::fs::File::options().write(true).open(server.at(path)).unwrap().set_modified(at).unwrap();
-}
-
-/// What the engine notes when it has read an offer.
-fn note_content(offer: &mut model::Offer, content: &[u8]) {
-    let sha256 = model::Sha256(openssl::sha::sha256(content)).to_string();
-    offer.source_data.insert(SHA256.into(), sha256.into());
-}
-
-fn is_archived(server: &SftpServer, content: &[u8], play: &str) {
-    assert!(server.names("in").is_empty(), "{play}: {:?}", server.names("in"));
-    assert_eq!(server.names("done"), ["a.edi"], "{play}");
-    assert!(server.get("done/a.edi").unwrap() == content, "{play}");
 }
 
 /// Refused wherever renames begin or end.

@@ -9,10 +9,9 @@ use model::Outcome;
 use model::definition::After;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
-use support::{World, noise, offer, partner};
+use support::{World, is_archived, noise, note_content, offer, partner};
 use testkit::fake::Known;
 use testkit::sftp::{Op, SftpServer, Switch, Told};
-use transport::folder::SHA256;
 use transport::{Discovery, Settled, Source, Transport};
 
 const FOUND: &str = "in/a.edi";
@@ -43,18 +42,6 @@ fn archiving(world: &World, outcome: Outcome) -> (SftpServer, Vec<u8>, Arc<dyn S
 async fn first(source: &Arc<dyn Source>) -> model::Offer {
     let discovery = Discovery { known: Arc::new(Known::default()) };
     offer(&source.discover(discovery).await.unwrap().next().await.unwrap().unwrap())
-}
-
-/// What the engine notes when it has read an offer.
-fn note_content(offer: &mut model::Offer, content: &[u8]) {
-    let sha256 = model::Sha256(openssl::sha::sha256(content)).to_string();
-    offer.source_data.insert(SHA256.into(), sha256.into());
-}
-
-fn is_archived(server: &SftpServer, content: &[u8], play: &str) {
-    assert!(server.names("in").is_empty(), "{play}: {:?}", server.names("in"));
-    assert_eq!(server.names("done"), ["a.edi"], "{play}");
-    assert!(server.get("done/a.edi").unwrap() == content, "{play}");
 }
 
 /// Nothing but the digest of what was read, or a size, tells a whole file from a reading that ended early.

@@ -112,7 +112,7 @@ pub(crate) fn machine() -> Machine {
     add("/secret/huge", &vec![b'x'; (1 << 20) + 1], false);
     add("/secret/ssh", b"-----BEGIN OPENSSH PRIVATE KEY-----\nx\n", false);
     add("/secret/host.pub", HOST_KEY.as_bytes(), false);
-    // With a comment in Latin-1, which nobody reads.
+    // With a comment in Latin-1.
     let line = format!("sftp.example {HOST_KEY}");
     add("/secret/known_hosts", &[b"# caf\xe9\n", line.as_bytes()].concat(), false);
     add("/elsewhere/password", b"hunter2\n", false);

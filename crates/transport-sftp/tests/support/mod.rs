@@ -351,3 +351,16 @@ pub fn inner(error: &io::Error) -> &model::Error {
 pub fn noise(length: usize) -> Vec<u8> {
     testkit::clock::SeededRandom::new(length as u64).bytes(length)
 }
+
+/// What the engine notes when it has read an offer.
+pub fn note_content(offer: &mut Offer, content: &[u8]) {
+    let sha256 = model::Sha256(openssl::sha::sha256(content)).to_string();
+    offer.source_data.insert(transport::folder::SHA256.into(), sha256.into());
+}
+
+/// Checks that `a.edi` lies in the archive alone, whole.
+pub fn is_archived(server: &SftpServer, content: &[u8], play: &str) {
+    assert!(server.names("in").is_empty(), "{play}: {:?}", server.names("in"));
+    assert_eq!(server.names("done"), ["a.edi"], "{play}");
+    assert!(server.get("done/a.edi").unwrap() == content, "{play}");
+}

@@ -22,7 +22,7 @@ pub(crate) struct Asker {
 
 /// Work that waits, and whether anybody still wants it.
 pub(super) trait Job {
-    /// Whether nobody waits for it any more.
+    /// Whether its caller has gone.
     fn is_void(&self) -> bool;
     /// It is not done, as others have to be.
     fn refuse(self);
@@ -115,7 +115,7 @@ pub(super) enum Next<J> {
     Do(J),
     /// Nothing came for so long.
     Idle,
-    /// Nobody can ask any more.
+    /// The queue was closed.
     End,
 }
 
@@ -177,7 +177,7 @@ impl<J: Job> Queue<J> {
     }
 }
 
-/// What who is refused is told.
+/// The error of a refused login.
 pub(super) fn refused() -> Error {
     Error::transient(ErrorKind::Throttled, "check a password")
         .with("waiting", LONGEST)
