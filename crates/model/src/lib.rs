@@ -8,6 +8,7 @@
 //! * how it may move on: [`transition`] and the three state machines
 //! * what a person defines: [`definition`]
 //! * what an auditor reads: [`AuditEvent`], [`ConnectionOpened`], [`ConnectionClosed`]
+//! * who may do what: [`role`]
 //! * what goes wrong: [`Error`]
 
 mod audit;
@@ -21,6 +22,7 @@ mod option;
 mod path;
 mod peer_text;
 mod quoted;
+pub mod role;
 mod secret;
 mod state;
 mod syslog;
@@ -43,6 +45,7 @@ pub use option::{
 pub use path::RemotePath;
 pub use peer_text::PeerText;
 pub use quoted::{Quoted, quoted};
+pub use role::{Permission, Role};
 pub use secret::Secret;
 pub use state::{
     DeliveryEvent, DeliveryState, IllegalTransition, Lifecycle, OfferEvent, OfferState, TransferEvent,

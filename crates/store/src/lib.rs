@@ -75,6 +75,6 @@ pub use search::{
 pub use settings::{IdGenerator, StoreSettings};
 pub use slow_disk::{SlowDisk, open_regular};
 pub use text_index::TextIndex;
-pub use users::{NewUser, Role, Session, User, UserChange};
+pub use users::{NewUser, Session, User, UserChange};
 pub use verify::{CopiedSeal, Finding, RowOptions, RowReport, VerifyOptions, VerifyReport};
 pub use whole_file::place as place_file;

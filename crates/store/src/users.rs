@@ -10,48 +10,9 @@ use crate::Store;
 use crate::either::on;
 use crate::search::{Attempted, UnreadableRow, split};
 use change::{ChangeUser, CreateUser, RemoveUser};
-use model::{AuditEvent, Error, ErrorKind, Result, Secret, Sha256, Timestamp};
+use model::{AuditEvent, Error, ErrorKind, Result, Role, Secret, Sha256, Timestamp};
 use session::{BeginSession, CreateSetupLink, EndSession, PurgeLogins, TouchSession, UseSetupLink};
 use sqlx::FromRow;
-
-/// What a user may do; each role may also do what those before it may, but for the auditor's reading
-/// of everything.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum Role {
-    /// Sees transfers and connections.
-    Viewer,
-    /// Sees everything, changes nothing.
-    Auditor,
-    /// Retries, holds and cancels.
-    Operator,
-    /// Changes definitions.
-    Designer,
-    /// Changes users.
-    Admin,
-}
-
-impl Role {
-    /// Every role.
-    pub const ALL: [Self; 5] = [Self::Viewer, Self::Auditor, Self::Operator, Self::Designer, Self::Admin];
-
-    /// Stable name, as in the database and the API.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Viewer => "viewer",
-            Self::Auditor => "auditor",
-            Self::Operator => "operator",
-            Self::Designer => "designer",
-            Self::Admin => "admin",
-        }
-    }
-
-    /// The role of a stable name.
-    #[must_use]
-    pub fn parse(word: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|role| role.as_str() == word)
-    }
-}
 
 /// A user, without the password.
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -12,11 +12,11 @@ use axum::extract::rejection::FormRejection;
 use axum::extract::{Form, Path, State};
 use axum::response::{Html, IntoResponse, Redirect, Response};
 use http::{Extensions, HeaderMap, StatusCode};
-use model::{Actor, ErrorKind, EventKind, Result as ModelResult, Secret};
+use model::{Actor, ErrorKind, EventKind, Result as ModelResult, Role, Secret};
 use serde::Deserialize;
 use std::sync::Arc;
 use std::time::Duration;
-use store::{NewUser, Role};
+use store::NewUser;
 
 const GOOD_FOR: Duration = Duration::from_secs(24 * 3600);
 /// Shortest password taken, in characters.

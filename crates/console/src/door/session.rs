@@ -9,10 +9,9 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Redirect, Response};
 use http::header::{HeaderName, SET_COOKIE};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
-use model::{AuditEvent, Result, Sha256, Timestamp};
+use model::{AuditEvent, Result, Role, Sha256, Timestamp};
 use std::sync::Arc;
 use std::time::Duration;
-use store::Role;
 use url::form_urlencoded::byte_serialize;
 
 /// A session ends when it was not used for so long.

@@ -4,9 +4,9 @@ use super::{PASSWORD, inside, kinds, start, world};
 use crate::browser::Browser;
 use crate::support::World;
 use http::StatusCode;
-use model::EventKind;
+use model::{EventKind, Role};
 use std::time::Duration;
-use store::{EventFilter, Page, Role, UserChange};
+use store::{EventFilter, Page, UserChange};
 
 #[tokio::test]
 async fn the_first_link_makes_one_admin_and_is_void_then() {

@@ -5,10 +5,10 @@ use crate::browser::{self, Browser};
 use crate::postgres;
 use crate::support::{Filler, Way, World};
 use http::StatusCode;
-use model::RemotePath;
+use model::{RemotePath, Role};
 use std::collections::BTreeSet;
 use std::time::Duration;
-use store::{Role, UserChange};
+use store::UserChange;
 
 /// A test on both databases.
 macro_rules! both {

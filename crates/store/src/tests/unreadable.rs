@@ -2,8 +2,10 @@
 
 use super::fixture::{claim, claim_one, delivered, failed, lease, now, recorded};
 use crate::testing::{TestStore, both, event};
-use crate::{ConnectionFilter, EventFilter, NewUser, Page, Role, TransferFilter};
-use model::{ConnectionId, ConnectionOpened, Direction, Protocol, Purpose, Secret, Security, Timestamp};
+use crate::{ConnectionFilter, EventFilter, NewUser, Page, TransferFilter};
+use model::{
+    ConnectionId, ConnectionOpened, Direction, Protocol, Purpose, Role, Secret, Security, Timestamp,
+};
 use uuid::Uuid;
 
 async fn connection(store: &TestStore, at: Timestamp) -> Uuid {

@@ -1,13 +1,13 @@
 //! Making, changing and removing users.
 
-use super::{NewUser, Role, UserChange, password_digest};
+use super::{NewUser, UserChange, password_digest};
 use crate::command::Command;
 use crate::delivery::precise;
 use crate::either::on;
 use crate::fault::Fault;
 use crate::tx::Tx;
 use async_trait::async_trait;
-use model::{AuditEvent, Error, ErrorKind, EventKind, Secret, Timestamp};
+use model::{AuditEvent, Error, ErrorKind, EventKind, Role, Secret, Timestamp};
 
 pub(super) struct CreateUser {
     pub(super) user: NewUser,

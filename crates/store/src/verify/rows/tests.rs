@@ -7,11 +7,10 @@ use crate::tests::fixture::{
 };
 use crate::{
     Act, Claimed, Finish, Finished, Journal, JournalEntry, JournalSettings, NewTransfer, NewUser, NodeLease,
-    Role,
 };
 use model::{
     Actor, AuditEvent, ConnectionClosed, ConnectionFailed, ConnectionId, ConnectionOpened, Direction,
-    EventId, NodeName, PeerText, Protocol, Purpose, Secret, Security, TransferKind, TransferState,
+    EventId, NodeName, PeerText, Protocol, Purpose, Role, Secret, Security, TransferKind, TransferState,
 };
 use std::time::Duration;
 
