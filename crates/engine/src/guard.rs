@@ -4,7 +4,7 @@ use futures::FutureExt;
 use model::{Error, ErrorKind, Result};
 use std::panic::AssertUnwindSafe;
 
-/// Runs work of a transport or a chore; a panic in it becomes an error of this operation.
+/// Runs work of a transport or of maintenance; a panic in it becomes an error of this operation.
 pub(crate) async fn guarded<T>(
     operation: &'static str,
     work: impl Future<Output = Result<T>> + Send,

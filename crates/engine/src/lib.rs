@@ -3,38 +3,40 @@
 //! A file's way through this room (design, section 4):
 //!
 //! ```text
-//! poller ── discover ─▶ stage ── copy, hash, sync ─▶ record ── one transaction ─▶ settle
-//! intake ── begin ────▶ parts ── copy, hash, sync ─▶ commit ── one transaction ─▶ answer the peer
-//!                                                      │
-//! dispatcher ◀── claim ── database ◀───────────────────┘
-//!     └─▶ attempt ── destination.deliver ─▶ finish ── receipt, events, replies in one transaction
+//! ingest:  poll ── discover ─▶ stage ── copy, hash, sync ─▶ record ── one transaction ─▶ settle
+//! receive: intake ── begin ──▶ parts ── copy, hash, sync ─▶ commit ── one transaction ─▶ answer the peer
+//!                                                             │
+//! deliver: dispatch ◀── claim ── database ◀───────────────────┘
+//!              └─▶ attempt ── destination.deliver ─▶ conclude ── receipt, events, replies in one transaction
 //! ```
 //!
-//! The database is the queue; nothing that matters lives only in memory. `upkeep` does what time asks
-//! for: lapsed leases, late receipts, retention, seals. The engine knows no protocol by name.
+//! The database is the queue; nothing that matters lives only in memory. `maintenance` does what time asks
+//! for: lapsed leases, late receipts, retention, seals; `node` keeps this node's lease. What all of them hold is
+//! `context`, which knows none of them: modules use those above them in the list of `docs/architecture.md`, never back.
+//! The engine knows no protocol by name.
 
-mod adapters;
-mod attempt;
 mod clock;
+mod context;
 mod crash;
-mod dispatcher;
-mod endpoints;
+mod deliver;
+mod engine;
 mod guard;
-mod intake;
-mod kept;
-mod lease;
-mod poller;
-mod reading;
-mod recording;
-mod running;
-mod settling;
-mod shared;
-mod staging_area;
-mod taking;
-mod unstable;
-mod upkeep;
+mod health;
+mod ids;
+mod ingest;
+mod maintenance;
+mod node;
+mod parts;
+mod receive;
+mod services;
+mod settings;
+mod staged;
+mod transfers;
 
 pub use clock::{SystemClock, SystemRandom};
-pub use endpoints::{EndpointHealth, EndpointState};
-pub use running::{Engine, EngineSettings, Parts, Upkeep};
-pub use unstable::{KeptBack, UnstableFiles};
+pub use engine::Engine;
+pub use health::{EndpointHealth, EndpointState};
+pub use ingest::unstable::{UnstableFiles, WithheldFile};
+pub use maintenance::repeat::Maintenance;
+pub use parts::Parts;
+pub use settings::EngineSettings;

@@ -1,9 +1,9 @@
-//! Upkeep of the audit trail, in the engine's shape.
+//! Maintenance of the audit trail, run by the engine.
 
 use crate::process::Ambient;
 use crate::seal_copies::SealCopies;
 use async_trait::async_trait;
-use engine::Upkeep;
+use engine::Maintenance;
 use model::Result;
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,7 +19,7 @@ pub(crate) struct Sealing {
 }
 
 #[async_trait]
-impl Upkeep for Sealing {
+impl Maintenance for Sealing {
     fn name(&self) -> &'static str {
         "audit seals"
     }
@@ -45,7 +45,7 @@ pub(crate) struct Months {
 }
 
 #[async_trait]
-impl Upkeep for Months {
+impl Maintenance for Months {
     fn name(&self) -> &'static str {
         "audit months"
     }

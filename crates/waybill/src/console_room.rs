@@ -8,7 +8,7 @@ use crate::timestamps::Timestamps;
 use console::{
     Console, ConsoleSettings, EndpointVitals, JournalVitals, StagingVitals, Trouble, TroubleKind, Vitals,
 };
-use engine::{EndpointHealth, KeptBack, UnstableFiles};
+use engine::{EndpointHealth, UnstableFiles, WithheldFile};
 use model::{Error, Protocol, Purpose, Result, Severity};
 use net::http::{HttpServers, ListenSpec, ListenerNumbers, Route, RouteGuard, TowerHandler};
 use staging::Staging;
@@ -179,13 +179,13 @@ impl Vitals for NodeVitals {
         let stamps = self.timestamps.iter().filter_map(|stamps| stamps.trouble());
         let down = self.readiness.down().into_iter().map(listener);
         let faults = self.faults().into_iter().map(fault);
-        let unstable = kept_back(&self.unstable.snapshot());
+        let unstable = withheld(&self.unstable.snapshot());
         down.chain(faults).chain(stamps).chain(self.copies.trouble()).chain(unstable).collect()
     }
 }
 
 /// Files that are not taken because their time moves: one row for each flow, with the first of its files.
-fn kept_back(files: &[KeptBack]) -> Vec<Trouble> {
+fn withheld(files: &[WithheldFile]) -> Vec<Trouble> {
     let of_flows = files.chunk_by(|a, b| a.flow == b.flow);
     let rows = of_flows.filter_map(|of_flow| {
         let first = of_flow.first()?;

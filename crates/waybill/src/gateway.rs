@@ -12,7 +12,7 @@ use crate::timestamps::Timestamps;
 use crate::transports::Transports;
 use config::settings::ProxyHeader;
 use config::{Documents, ProcessEnvironment, Settings};
-use engine::{Engine, EngineSettings, Parts, Upkeep};
+use engine::{Engine, EngineSettings, Maintenance, Parts};
 use model::definition::Definitions;
 use model::{Actor, Error, ErrorKind, EventKind, Result};
 use net::http::{ForwardedHeader, HttpServers, ServerLimits, TrustedProxies};
@@ -239,7 +239,7 @@ impl Gateway {
                 }
             }
         }
-        let mut chores: Vec<Arc<dyn Upkeep>> = vec![
+        let mut chores: Vec<Arc<dyn Maintenance>> = vec![
             Arc::new(Sealing {
                 store: self.store.clone(),
                 sealer: Arc::clone(&self.sealer),
@@ -255,7 +255,7 @@ impl Gateway {
                 retention: self.settings.audit.retention_months,
             }),
         ];
-        chores.extend(self.timestamps.iter().map(|stamps| Arc::clone(stamps) as Arc<dyn Upkeep>));
+        chores.extend(self.timestamps.iter().map(|stamps| Arc::clone(stamps) as Arc<dyn Maintenance>));
         self.engine.start(self.definitions.subscribe(), chores).await?;
         self.readiness.started();
         Ok(())

@@ -8,7 +8,7 @@ use crate::process::Ambient;
 use async_trait::async_trait;
 use config::Settings;
 use console::{Trouble, TroubleKind};
-use engine::Upkeep;
+use engine::Maintenance;
 use http::header::{ACCEPT, CONTENT_TYPE};
 use http::{Method, Request, StatusCode, Uri};
 use model::{
@@ -173,7 +173,7 @@ impl Timestamps {
 }
 
 #[async_trait]
-impl Upkeep for Timestamps {
+impl Maintenance for Timestamps {
     fn name(&self) -> &'static str {
         "audit time stamps"
     }

@@ -12,9 +12,9 @@ use uuid::Uuid;
 /// Keeps the node's lease renewed and tells everyone whether it still holds.
 ///
 /// One renewal serves all claims. Whoever is about to publish, POST or settle asks
-/// [`LeaseKeeper::may_act`]: after half a lease without renewal, by the monotonic clock, the answer is
+/// [`NodeLeaseKeeper::may_act`]: after half a lease without renewal, by the monotonic clock, the answer is
 /// no, so that a node that was stopped and goes on does nothing another node may be doing already.
-pub(crate) struct LeaseKeeper {
+pub(crate) struct NodeLeaseKeeper {
     store: Store,
     clock: Arc<dyn Clock>,
     node: NodeName,
@@ -32,7 +32,7 @@ pub(crate) struct LeaseKeeper {
 /// Between two tries to replace a doubtful epoch.
 const REPLACE_AGAIN: Duration = Duration::from_secs(2);
 
-impl LeaseKeeper {
+impl NodeLeaseKeeper {
     /// Takes the node's lease. No earlier process of this `instance` may live.
     pub(crate) async fn acquire(
         store: Store,

@@ -1,6 +1,7 @@
 //! Claims deliveries that are due and hands each to an attempt.
 
-use crate::shared::Shared;
+use crate::context::Context;
+use crate::deliver::attempt::attempt;
 use model::{Result, Retry};
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,16 +16,16 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 const MOST_CLAIMED: u32 = 64;
 
 /// Claims and attempts until shutdown, then waits for the attempts under way.
-pub(crate) async fn dispatch(shared: Arc<Shared>, mut shutdown: Shutdown) {
-    let slots = Arc::new(Semaphore::new(shared.settings.deliveries_at_once));
+pub(crate) async fn dispatch(context: Arc<Context>, mut shutdown: Shutdown) {
+    let slots = Arc::new(Semaphore::new(context.settings.deliveries_at_once));
     let attempts = TaskTracker::new();
     // Told whenever an attempt ends: its place is free, in all and at its endpoint.
     let freed = Arc::new(Notify::new());
-    let mut woken = shared.store.wakeups();
+    let mut woken = context.store.wakeups();
     loop {
         // A wake-up between the claim and the wait must not be lost: mark what is seen before looking.
         woken.mark_unchanged();
-        let claimed = match claim(&shared, &slots, &attempts, &freed).await {
+        let claimed = match claim(&context, &slots, &attempts, &freed).await {
             Ok(claimed) => claimed,
             Err(error) => {
                 tracing::warn!(error = %error.chain(), "deliveries could not be claimed");
@@ -37,11 +38,11 @@ pub(crate) async fn dispatch(shared: Arc<Shared>, mut shutdown: Shutdown) {
         if claimed > 0 && slots.available_permits() > 0 {
             continue;
         }
-        let pause = pause(&shared).await;
+        let pause = pause(&context).await;
         tokio::select! {
             _ = woken.changed() => {}
             () = freed.notified() => {}
-            () = shared.services.clock.sleep(pause) => {}
+            () = context.services.clock.sleep(pause) => {}
             _ = shutdown.wait_for(|ended| *ended) => break,
         }
     }
@@ -50,28 +51,29 @@ pub(crate) async fn dispatch(shared: Arc<Shared>, mut shutdown: Shutdown) {
 }
 
 async fn claim(
-    shared: &Arc<Shared>,
+    context: &Arc<Context>,
     slots: &Arc<Semaphore>,
     attempts: &TaskTracker,
     freed: &Arc<Notify>,
 ) -> Result<usize> {
-    let most = shared.settings.deliveries_per_endpoint;
-    let free = u32::try_from(slots.available_permits().min(shared.health.room(most))).unwrap_or(u32::MAX);
-    let lease = shared.lease.current();
-    if free == 0 || shared.lease.is_doubtful(lease.epoch) || shared.lease.may_act(lease.epoch).is_err() {
+    let most = context.settings.deliveries_per_endpoint;
+    let free =
+        u32::try_from(slots.available_permits().min(context.health.free_slots(most))).unwrap_or(u32::MAX);
+    let lease = context.lease.current();
+    if free == 0 || context.lease.is_doubtful(lease.epoch) || context.lease.may_act(lease.epoch).is_err() {
         return Ok(0);
     }
-    let now = shared.now();
-    let mut skip_endpoints = shared.health.not_now(now, most);
-    skip_endpoints.extend(shared.elsewhere());
+    let now = context.now();
+    let mut skip_endpoints = context.health.unavailable(now, most);
+    skip_endpoints.extend(context.endpoints_of_other_nodes());
     let claimed =
-        shared.store.claim(&lease, free.min(MOST_CLAIMED), ClaimFilter { skip_endpoints }, now).await;
+        context.store.claim(&lease, free.min(MOST_CLAIMED), ClaimFilter { skip_endpoints }, now).await;
     let claimed = match claimed {
         Ok(claimed) => claimed,
         Err(error) => {
             if error.retry() == Retry::Ambiguous {
                 // Deliveries may be ours without our knowing which: nobody would ever attempt them.
-                shared.lease.doubt(lease.epoch);
+                context.lease.doubt(lease.epoch);
             }
             return Err(error);
         }
@@ -80,10 +82,10 @@ async fn claim(
     for delivery in claimed {
         // Only this loop takes slots, and it claimed no more than were free.
         let Ok(slot) = Arc::clone(slots).try_acquire_owned() else { break };
-        let (shared, freed) = (Arc::clone(shared), Arc::clone(freed));
-        shared.health.begin(&delivery.delivery.endpoint);
+        let (context, freed) = (Arc::clone(context), Arc::clone(freed));
+        context.health.begin(&delivery.delivery.endpoint);
         attempts.spawn(async move {
-            shared.attempt(delivery).await;
+            attempt(&context, delivery).await;
             drop(slot);
             freed.notify_one();
         });
@@ -92,10 +94,10 @@ async fn claim(
 }
 
 /// How long until something becomes due.
-async fn pause(shared: &Shared) -> Duration {
-    let now = shared.now();
-    let due = shared.store.next_due().await.unwrap_or(None);
-    let earliest = [due, shared.health.next_return(now)].into_iter().flatten().filter(|at| *at > now).min();
+async fn pause(context: &Context) -> Duration {
+    let now = context.now();
+    let due = context.store.next_due().await.unwrap_or(None);
+    let earliest = [due, context.health.next_return(now)].into_iter().flatten().filter(|at| *at > now).min();
     earliest
         .and_then(|at| (at - now).to_std().ok())
         .map_or(LONGEST_PAUSE, |wait| wait.min(LONGEST_PAUSE))

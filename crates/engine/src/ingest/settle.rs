@@ -1,12 +1,13 @@
 //! Settles sources: delete, archive, move or keep what is ours.
 
+use crate::context::Context;
 use crate::crash;
 use crate::guard::guarded;
-use crate::shared::Shared;
 use model::definition::{Flow, FlowSource, RetryPolicy};
 use model::{Error, EventKind, Offer, OfferId, Outcome, Result};
 use serde_json::json;
-use std::sync::Arc;
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use store::{Done, NodeLease};
 use transport::folder::CAUSE;
@@ -21,7 +22,23 @@ const PAUSE: Duration = Duration::from_secs(5);
 const PATIENCE: RetryPolicy =
     RetryPolicy { attempts: u32::MAX, first: Duration::from_secs(10), longest: Duration::from_secs(3600) };
 
-impl Shared {
+/// Settles the sources of this node's offers.
+pub(crate) struct Settler {
+    context: Arc<Context>,
+    /// Offers that are being settled.
+    in_progress: Mutex<HashSet<OfferId>>,
+}
+
+impl Settler {
+    pub(crate) fn new(context: Arc<Context>) -> Self {
+        Self { context, in_progress: Mutex::default() }
+    }
+
+    fn in_progress(&self) -> MutexGuard<'_, HashSet<OfferId>> {
+        // Whoever is in it takes it out by a guard of its own, also when it panics.
+        self.in_progress.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Settles an offer right after it was recorded. A failure is recorded with the offer, and
     /// [`settle_due`](Self::settle_due) tries again.
     pub(crate) async fn settle(&self, source: &dyn Source, offer: Offer) {
@@ -40,7 +57,7 @@ impl Shared {
             };
             if !more {
                 tokio::select! {
-                    () = self.services.clock.sleep(PAUSE) => {}
+                    () = self.context.services.clock.sleep(PAUSE) => {}
                     _ = shutdown.wait_for(|ended| *ended) => return,
                 }
             } else if *shutdown.borrow() {
@@ -51,15 +68,19 @@ impl Shared {
 
     /// Answers whether there is more to do at once: never when nothing could be done.
     async fn settle_round(&self) -> Result<bool> {
-        let definitions = self.definitions();
+        let definitions = self.context.definitions();
         let (mut most, mut settled) = (0, false);
         for flow in definitions.flows.values() {
             let FlowSource::Poll(poll) = &flow.source else { continue };
             // Another node's folder looks empty from here, and what is not there counts as settled.
-            if definitions.endpoints.get(&poll.endpoint).is_some_and(|endpoint| !self.is_here(endpoint)) {
+            if definitions
+                .endpoints
+                .get(&poll.endpoint)
+                .is_some_and(|endpoint| !self.context.may_use(endpoint))
+            {
                 continue;
             }
-            let due = self.store.offers_to_settle(&flow.name, self.now(), BATCH).await?;
+            let due = self.context.store.offers_to_settle(&flow.name, self.context.now(), BATCH).await?;
             most = most.max(due.len());
             for (offer, outcome) in due {
                 let source = self.source_of(&offer, flow);
@@ -70,13 +91,13 @@ impl Shared {
     }
 
     fn source_of(&self, offer: &Offer, flow: &Arc<Flow>) -> Result<Arc<dyn Source>> {
-        let (endpoint, transport) = self.endpoint(&offer.identity.endpoint)?;
-        transport.source(endpoint, Arc::clone(flow), self.services.clone())
+        let (endpoint, transport) = self.context.endpoint(&offer.identity.endpoint)?;
+        transport.source(endpoint, Arc::clone(flow), self.context.services.clone())
     }
 
-    /// Once begun, an offer is this node's to settle until it is told how it ended: whatever keeps that
-    /// from being recorded is waited for; unless the lease is lost, with which it became another's.
-    /// Answers whether it was told, one way or the other.
+    /// Once begun, an offer is this node's to settle until it is recorded how that ended: the node waits for whatever
+    /// keeps it from recording; unless it loses its lease, and another node settles the offer.
+    /// Answers whether the source was settled.
     async fn settle_as(
         &self,
         source: Result<&dyn Source, &Error>,
@@ -85,13 +106,13 @@ impl Shared {
     ) -> bool {
         // The poller that took it and the round that looks for what is due must not both settle it: the
         // second could meet a new file under the same name.
-        let Some(_in_hand) = InHand::take(self, offer.id) else { return false };
-        let lease = self.lease.current();
-        if self.lease.may_act(lease.epoch).is_err() {
+        let Some(_in_progress) = InProgress::begin(self, offer.id) else { return false };
+        let lease = self.context.lease.current();
+        if self.context.lease.may_act(lease.epoch).is_err() {
             return false;
         }
-        let begin = || self.store.begin_settle(offer.id, &lease, self.now());
-        match self.insist("that settling a source begins", lease.epoch, begin).await {
+        let begin = || self.context.store.begin_settle(offer.id, &lease, self.context.now());
+        match self.context.write_until_done("that settling a source begins", lease.epoch, begin).await {
             Ok(true) => {}
             Ok(false) => return false,
             Err(error) => {
@@ -106,21 +127,21 @@ impl Shared {
                 return false;
             }
         };
-        let told = tokio::select! {
-            told = self.tell(source, &mut offer, outcome, lease.epoch) => told,
-            () = self.lease.lost(lease.epoch) => {
+        let settled = tokio::select! {
+            settled = self.settle_source(source, &mut offer, outcome, lease.epoch) => settled,
+            () = self.context.lease.lost(lease.epoch) => {
                 log_lost(&offer);
                 return false;
             }
         };
-        match &told {
+        match &settled {
             Ok(settled) => self.record_settled(&offer, *settled, &lease).await,
             Err(error) => self.settle_failed(&offer, error, &lease).await,
         }
-        told.is_ok()
+        settled.is_ok()
     }
 
-    async fn tell(
+    async fn settle_source(
         &self,
         source: &dyn Source,
         offer: &mut Offer,
@@ -129,13 +150,13 @@ impl Shared {
     ) -> Result<Settled> {
         if outcome == Outcome::Refused
             && !offer.source_data.contains_key(CAUSE)
-            && let Some(cause) = self.store.offer_failure(offer.id).await?
+            && let Some(cause) = self.context.store.offer_failure(offer.id).await?
         {
             offer.source_data.insert(CAUSE.to_owned(), json!(cause));
         }
         crash::point("settle.before");
         // Another node may have settled it since, and its name be a new file's.
-        self.lease.may_act(epoch)?;
+        self.context.lease.may_act(epoch)?;
         let settled = guarded("settle a source", source.settle(offer, outcome)).await;
         crash::point("settle.after");
         settled
@@ -143,6 +164,7 @@ impl Shared {
 
     async fn record_settled(&self, offer: &Offer, settled: Settled, lease: &NodeLease) {
         let mut event = self
+            .context
             .event(EventKind::OfferSettled)
             .flow(&offer.identity.flow)
             .endpoint(&offer.identity.endpoint)
@@ -163,8 +185,9 @@ impl Shared {
             );
         }
         let kept = settled == Settled::Kept;
-        let write = || self.store.settled(offer.id, lease, kept, vec![event.clone()], self.now());
-        match self.insist("that a source is settled", lease.epoch, write).await {
+        let write =
+            || self.context.store.settled(offer.id, lease, kept, vec![event.clone()], self.context.now());
+        match self.context.write_until_done("that a source is settled", lease.epoch, write).await {
             Ok(Done::Done) => {}
             Ok(Done::ClaimLost) => log_lost(offer),
             Err(error) => {
@@ -174,9 +197,10 @@ impl Shared {
     }
 
     async fn settle_failed(&self, offer: &Offer, error: &Error, lease: &NodeLease) {
-        let wait = PATIENCE.wait_after(offer.failures.saturating_add(1), self.jitter());
-        let next = self.now() + wait.unwrap_or(PATIENCE.longest);
+        let wait = PATIENCE.wait_after(offer.failures.saturating_add(1), self.context.jitter());
+        let next = self.context.now() + wait.unwrap_or(PATIENCE.longest);
         let event = self
+            .context
             .event(EventKind::SettleFailed)
             .flow(&offer.identity.flow)
             .endpoint(&offer.identity.endpoint)
@@ -184,8 +208,17 @@ impl Shared {
             .error(error);
         tracing::warn!(flow = %offer.identity.flow, file = %offer.identity.path, error = %error.chain(), "a source could not be settled");
         let why = error.chain();
-        let write = || self.store.settle_failed(offer.id, lease, next, &why, vec![event.clone()], self.now());
-        match self.insist("that a source was not settled", lease.epoch, write).await {
+        let write = || {
+            self.context.store.settle_failed(
+                offer.id,
+                lease,
+                next,
+                &why,
+                vec![event.clone()],
+                self.context.now(),
+            )
+        };
+        match self.context.write_until_done("that a source was not settled", lease.epoch, write).await {
             Ok(Done::Done) => {}
             Ok(Done::ClaimLost) => log_lost(offer),
             Err(error) => {
@@ -200,18 +233,18 @@ fn log_lost(offer: &Offer) {
 }
 
 /// An offer that is being settled on this node.
-struct InHand<'a>(&'a Shared, OfferId);
+struct InProgress<'a>(&'a Settler, OfferId);
 
-impl<'a> InHand<'a> {
-    /// `None` while it is in hand already.
-    fn take(shared: &'a Shared, offer: OfferId) -> Option<Self> {
-        let new = shared.settling().insert(offer);
-        new.then(|| Self(shared, offer))
+impl<'a> InProgress<'a> {
+    /// `None` while it is being settled already.
+    fn begin(settler: &'a Settler, offer: OfferId) -> Option<Self> {
+        let new = settler.in_progress().insert(offer);
+        new.then(|| Self(settler, offer))
     }
 }
 
-impl Drop for InHand<'_> {
+impl Drop for InProgress<'_> {
     fn drop(&mut self) {
-        self.0.settling().remove(&self.1);
+        self.0.in_progress().remove(&self.1);
     }
 }

@@ -4,10 +4,8 @@
 //!
 //! They are counted in memory, by path and size: a restart begins the count anew.
 
-use crate::poller::Poller;
-use crate::reading::Reading;
 use chrono::TimeDelta;
-use model::{ErrorKind, EventKind, RemotePath, Result, Timestamp};
+use model::{RemotePath, Timestamp};
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use transport::{FoundOffer, UNSTABLE_LIMIT, UnstableFile};
@@ -22,12 +20,12 @@ const MINUTES: i64 = 10;
 const FORGOTTEN_AFTER: u8 = 3;
 
 /// What a person can do about it.
-const ADVICE: &str = "it is still being written, or the place states another time at each look; if nobody writes to it, set \
+pub(crate) const ADVICE: &str = "it is still being written, or the place states another time at each look; if nobody writes to it, set \
                       ignore_times = true on the flow's source";
 
-/// A file that is not taken because its time moves, and that a person was told of.
+/// A file that is not taken because its time moves, and that a warning was raised about.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct KeptBack {
+pub struct WithheldFile {
     /// The flow.
     pub flow: String,
     /// Its source's endpoint.
@@ -38,7 +36,7 @@ pub struct KeptBack {
     pub since: Timestamp,
 }
 
-impl KeptBack {
+impl WithheldFile {
     /// Why it is not taken, and what helps: one sentence.
     #[must_use]
     pub fn words(&self) -> String {
@@ -47,13 +45,13 @@ impl KeptBack {
 }
 
 struct Counted {
-    kept_back: KeptBack,
+    withheld: WithheldFile,
     polls: u32,
     /// The poll at which it was counted last.
     last: Timestamp,
     /// Polls since then.
     quiet: u8,
-    told: bool,
+    warned: bool,
 }
 
 type Counts = HashMap<(RemotePath, Option<u64>), Counted>;
@@ -68,47 +66,47 @@ impl UnstableFiles {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Those that people were told of, and that still are so: by flow and path.
+    /// The files that a warning was raised about, as long as they are unstable: by flow and path.
     #[must_use]
-    pub fn snapshot(&self) -> Vec<KeptBack> {
+    pub fn snapshot(&self) -> Vec<WithheldFile> {
         let flows = self.flows();
-        let told = flows.values().flat_map(HashMap::values).filter(|counted| counted.told);
-        let mut all: Vec<KeptBack> = told.map(|counted| counted.kept_back.clone()).collect();
+        let warned = flows.values().flat_map(HashMap::values).filter(|counted| counted.warned);
+        let mut all: Vec<WithheldFile> = warned.map(|counted| counted.withheld.clone()).collect();
         all.sort_by(|a, b| (&a.flow, &a.file.path).cmp(&(&b.flow, &b.file.path)));
         all
     }
 
     /// Counts a file once for the poll that began at `poll`.
-    pub(crate) fn saw(&self, flow: &str, endpoint: &str, file: UnstableFile, poll: Timestamp) {
+    pub(crate) fn count(&self, flow: &str, endpoint: &str, file: UnstableFile, poll: Timestamp) {
         let mut flows = self.flows();
         let counts = flows.entry(flow.to_owned()).or_default();
         let key = (file.path.clone(), file.size);
         if let Some(counted) = counts.get_mut(&key) {
             counted.polls = counted.polls.saturating_add(u32::from(counted.last != poll));
-            (counted.last, counted.quiet, counted.kept_back.file) = (poll, 0, file);
+            (counted.last, counted.quiet, counted.withheld.file) = (poll, 0, file);
         } else if counts.len() < UNSTABLE_LIMIT {
             let (flow, endpoint) = (flow.to_owned(), endpoint.to_owned());
-            let kept_back = KeptBack { flow, endpoint, file, since: poll };
-            counts.insert(key, Counted { kept_back, polls: 1, last: poll, quiet: 0, told: false });
+            let withheld = WithheldFile { flow, endpoint, file, since: poll };
+            counts.insert(key, Counted { withheld, polls: 1, last: poll, quiet: 0, warned: false });
         }
     }
 
     /// Counts a file that was not as it was listed when it was to be read, if it was listed with another time before.
-    fn missed(&self, flow: &str, endpoint: &str, offer: &FoundOffer, poll: Timestamp) {
+    pub(crate) fn count_missed(&self, flow: &str, endpoint: &str, offer: &FoundOffer, poll: Timestamp) {
         let identity = &offer.identity;
         let Some(is) = identity.modified else { return };
         let key = (identity.path.clone(), identity.size);
         let before =
-            self.flows().get(flow).and_then(|counts| counts.get(&key)).map(|known| known.kept_back.file.is);
+            self.flows().get(flow).and_then(|counts| counts.get(&key)).map(|known| known.withheld.file.is);
         if before != Some(is) {
             let was = before.unwrap_or(is);
             let file = UnstableFile { path: identity.path.clone(), size: identity.size, was, is };
-            self.saw(flow, endpoint, file, poll);
+            self.count(flow, endpoint, file, poll);
         }
     }
 
-    /// Ends a poll: forgets what is no longer so, and answers of whom a person must be told now.
-    fn end_poll(&self, flow: &str, poll: Timestamp) -> Vec<KeptBack> {
+    /// Ends a poll: forgets files that are stable again, and answers those to warn about now.
+    pub(crate) fn end_poll(&self, flow: &str, poll: Timestamp) -> Vec<WithheldFile> {
         let mut flows = self.flows();
         let Some(counts) = flows.get_mut(flow) else { return Vec::new() };
         counts.retain(|_, counted| {
@@ -116,14 +114,14 @@ impl UnstableFiles {
             counted.quiet < FORGOTTEN_AFTER
         });
         let is_due = |counted: &&mut Counted| {
-            let lasted = counted.last - counted.kept_back.since >= TimeDelta::minutes(MINUTES);
-            !counted.told && counted.polls >= POLLS && lasted
+            let lasted = counted.last - counted.withheld.since >= TimeDelta::minutes(MINUTES);
+            !counted.warned && counted.polls >= POLLS && lasted
         };
         let due = counts.values_mut().filter(is_due).map(|counted| {
-            counted.told = true;
-            counted.kept_back.clone()
+            counted.warned = true;
+            counted.withheld.clone()
         });
-        let mut due: Vec<KeptBack> = due.collect();
+        let mut due: Vec<WithheldFile> = due.collect();
         due.sort_by(|a, b| a.file.path.cmp(&b.file.path));
         if counts.is_empty() {
             flows.remove(flow);
@@ -141,38 +139,5 @@ impl UnstableFiles {
     /// Forgets a flow that this node polls no more.
     pub(crate) fn forget_flow(&self, flow: &str) {
         self.flows().remove(flow);
-    }
-}
-
-impl Poller {
-    /// Counts an offer that was gone or another when it was to be read: where files are taken at first sight there is no
-    /// second listing that tells whose time moves.
-    pub(crate) fn note_unstable(&self, offer: &FoundOffer, read: &Result<Reading>, poll: Timestamp) {
-        let is_missed = match read {
-            Ok(Reading::Changed(_)) => true,
-            Ok(Reading::Whole(_) | Reading::Doubtful(_)) => false,
-            Err(error) => error.kind() == ErrorKind::NotFound,
-        };
-        if is_missed {
-            self.shared.unstable.missed(&self.flow.name, &self.poll.endpoint, offer, poll);
-        }
-    }
-
-    /// Tells, once for each, of the files that have been unstable for long.
-    pub(crate) async fn warn_of_unstable(&self, poll: Timestamp) {
-        for kept_back in self.shared.unstable.end_poll(&self.flow.name, poll) {
-            let UnstableFile { path, size, was, is } = &kept_back.file;
-            tracing::warn!(flow = %self.flow.name, %path, size, %was, %is, advice = ADVICE, "a file is not taken: its time is another at each look");
-            let event = self.shared.event(EventKind::OfferUnstable).flow(&self.flow.name);
-            let event = event.endpoint(&self.poll.endpoint).detail("path", path.to_text());
-            let event = event.detail("was", was.to_string()).detail("is", is.to_string());
-            let event = match size {
-                Some(size) => event.detail("bytes", *size),
-                None => event,
-            };
-            self.shared
-                .record(event.detail("since", kept_back.since.to_string()).detail("advice", ADVICE))
-                .await;
-        }
     }
 }

@@ -1,48 +1,11 @@
-//! Staging, in the shapes of the transport contract.
+//! Staged bytes, as destinations see them.
 
-use crate::adapters::Ids;
 use async_trait::async_trait;
 use model::{PayloadId, PayloadRecord, RemotePath, Result, Sha256};
 use serde_json::{Map, Value};
-use staging::{PartFile, Staging};
+use staging::Staging;
 use std::ops::Range;
-use transport::{PartWriter, Payload, PayloadReader, StagedPayload, StagingArea};
-
-/// Lends staging to transports.
-#[derive(Clone)]
-pub(crate) struct Area {
-    pub(crate) staging: Staging,
-    pub(crate) ids: Ids,
-}
-
-impl StagingArea for Area {
-    fn begin(&self) -> Result<Box<dyn PartWriter>> {
-        let part = self.staging.begin(PayloadId::new(self.ids.next()))?;
-        Ok(Box::new(StagedPart(part)))
-    }
-}
-
-/// A part file behind the contract's trait.
-struct StagedPart(PartFile);
-
-impl PartWriter for StagedPart {
-    fn append(&mut self, bytes: &[u8]) -> Result<()> {
-        self.0.append(bytes)
-    }
-
-    fn length(&self) -> u64 {
-        self.0.length()
-    }
-
-    fn read_at(&self, into: &mut [u8], offset: u64) -> Result<usize> {
-        self.0.read_at(into, offset)
-    }
-
-    fn seal(self: Box<Self>) -> Result<StagedPayload> {
-        let sealed = self.0.seal()?;
-        Ok(StagedPayload { id: sealed.id, length: sealed.length, sha256: sealed.sha256 })
-    }
-}
+use transport::{Payload, PayloadReader};
 
 /// A staged payload, as a destination sees it.
 pub(crate) struct StagedBytes {

@@ -1,0 +1,145 @@
+//! What every part of the engine holds: the database, staging, the node's lease, the clock, the definitions in force.
+//! It knows none of the parts, and none of their state.
+
+use crate::health::{EndpointHealth, HealthChange};
+use crate::ids::Ids;
+use crate::node::lease::NodeLeaseKeeper;
+use crate::settings::EngineSettings;
+use model::definition::{Definitions, Endpoint};
+use model::{AuditEvent, Error, ErrorKind, EventKind, Result, Retry, Timestamp};
+use staging::Staging;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+use store::Store;
+use tokio_util::task::TaskTracker;
+use transport::{Services, Transport};
+
+/// Between two tries to record what has happened, while the database is away.
+const RECORD_AGAIN: Duration = Duration::from_secs(2);
+
+pub(crate) struct Context {
+    pub(crate) store: Store,
+    pub(crate) staging: Staging,
+    pub(crate) services: Services,
+    pub(crate) lease: Arc<NodeLeaseKeeper>,
+    pub(crate) ids: Ids,
+    pub(crate) transports: BTreeMap<&'static str, Arc<dyn Transport>>,
+    pub(crate) health: Arc<EndpointHealth>,
+    pub(crate) settings: EngineSettings,
+    /// All work of the engine: its end is waited for.
+    pub(crate) tasks: TaskTracker,
+}
+
+impl Context {
+    pub(crate) fn now(&self) -> Timestamp {
+        self.services.clock.now()
+    }
+
+    /// A number from 0 to 1 that spreads retries.
+    pub(crate) fn jitter(&self) -> f64 {
+        self.services.random.unit()
+    }
+
+    pub(crate) fn definitions(&self) -> Arc<Definitions> {
+        self.services.directory.definitions()
+    }
+
+    /// An endpoint in force, and the transport that speaks to it.
+    pub(crate) fn endpoint(&self, name: &str) -> Result<(Arc<Endpoint>, Arc<dyn Transport>)> {
+        let definitions = self.definitions();
+        let endpoint = definitions.endpoints.get(name).ok_or_else(|| {
+            Error::permanent(ErrorKind::ConfigInvalid, "find an endpoint")
+                .with("endpoint", name)
+                .advice("it is no longer defined; define it again, then retry")
+        })?;
+        let transport = self.transports.get(endpoint.transport.as_str()).ok_or_else(|| {
+            Error::permanent(ErrorKind::ConfigInvalid, "find an endpoint's transport")
+                .with("endpoint", name)
+                .with("transport", &endpoint.transport)
+        })?;
+        Ok((Arc::clone(endpoint), Arc::clone(transport)))
+    }
+
+    /// Endpoints that only another node may use.
+    pub(crate) fn endpoints_of_other_nodes(&self) -> Vec<String> {
+        let definitions = self.definitions();
+        let pinned = definitions.endpoints.values().filter(|endpoint| !self.may_use(endpoint));
+        pinned.map(|endpoint| endpoint.name.clone()).collect()
+    }
+
+    /// Whether this node may use an endpoint.
+    pub(crate) fn may_use(&self, endpoint: &Endpoint) -> bool {
+        endpoint.node.as_deref().is_none_or(|node| node == self.settings.node.as_str())
+    }
+
+    pub(crate) fn event(&self, kind: EventKind) -> AuditEvent {
+        self.services.event(kind)
+    }
+
+    /// Writes an event that is no part of a state change. A failure is logged with the event itself:
+    /// it must not stop the work, and must not vanish.
+    pub(crate) async fn record_event(&self, event: AuditEvent) {
+        let kind = event.kind;
+        let detail = serde_json::Value::Object(event.detail.clone());
+        if let Err(error) = self.services.audit.record(vec![event]).await {
+            tracing::error!(%kind, %detail, error = %error.chain(), "an audit event could not be written");
+        }
+    }
+
+    /// Writes to the audit trail that an endpoint went offline or came back online.
+    pub(crate) async fn record_health(&self, endpoint: &str, change: HealthChange) {
+        let event = match change {
+            HealthChange::None => return,
+            HealthChange::WentOffline(until) => self
+                .event(EventKind::EndpointOffline)
+                .detail("until", until.to_rfc3339_opts(chrono::SecondsFormat::Secs, true)),
+            HealthChange::CameOnline => self.event(EventKind::EndpointOnline),
+        };
+        self.record_event(event.endpoint(endpoint)).await;
+    }
+
+    /// Records what has happened, and repeats it while the database is away: forgetting it would repeat the act
+    /// itself. Gives up when the epoch is over, since another node then finds out what happened, and on errors that a
+    /// repetition cannot help.
+    pub(crate) async fn write_until_done<T, F: Future<Output = Result<T>>>(
+        &self,
+        what: &'static str,
+        epoch: i64,
+        mut write: impl FnMut() -> F,
+    ) -> Result<T> {
+        loop {
+            match write().await {
+                Ok(answer) => return Ok(answer),
+                Err(error) if error.retry() == Retry::Permanent || !self.lease.holds(epoch) => {
+                    return Err(error);
+                }
+                Err(error) => {
+                    tracing::warn!(what, error = %error.chain(), "could not be recorded yet; it is tried again");
+                }
+            }
+            tokio::select! {
+                () = self.services.clock.sleep(RECORD_AGAIN) => {}
+                () = self.lease.lost(epoch) => {}
+            }
+        }
+    }
+
+    /// The same for a write that is repeated only when it is not known whether it took effect.
+    pub(crate) async fn write_until_known<T, F: Future<Output = Result<T>>>(
+        &self,
+        what: &'static str,
+        epoch: i64,
+        mut write: impl FnMut() -> F,
+    ) -> Result<T> {
+        match write().await {
+            Err(error) if error.retry() == Retry::Ambiguous => {
+                tracing::warn!(what, error = %error.chain(), "it is not known whether it was recorded; asking again");
+            }
+            answer => return answer,
+        }
+        // From now on an error says nothing of the first try.
+        let answer = self.write_until_done(what, epoch, write).await;
+        answer.map_err(|error| error.retry_as(Retry::Ambiguous))
+    }
+}

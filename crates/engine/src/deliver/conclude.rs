@@ -1,0 +1,154 @@
+//! Records how an attempt ended: receipt, state, events and replies in one transaction, or when it is tried again.
+
+use crate::context::Context;
+use crate::crash;
+use crate::transfers::new_reply;
+use model::definition::RetryPolicy;
+use model::{AuditEvent, Claim, Error, ErrorKind, EventKind, Result, Retry, Transfer, TransferState};
+use store::{Claimed, Finish, Finished, Overdue};
+use transport::Sent;
+
+/// Records how an attempt ended; also that of one whose receipt never came.
+pub(crate) async fn conclude(context: &Context, claimed: &Claimed, result: Result<Sent>) {
+    // When it ended, also when the database is away and only told later.
+    let ended = context.now();
+    let (mut finish, mut events) = outcome(context, claimed, result);
+    crash::point("finish.before");
+    let claim = &claimed.claim;
+    loop {
+        let write = || context.store.finish(claim, finish.clone(), ended, events.clone());
+        match context.write_until_done("how an attempt ended", claim.epoch, write).await {
+            Ok(Finished::Done { transfer_ended }) => {
+                crash::point("finish.after");
+                return log_end(claimed, &finish, transfer_ended);
+            }
+            Ok(Finished::AlreadyResolved(_)) => return,
+            Ok(Finished::ClaimLost) => return log_lost(claim),
+            Err(error) if error.retry() == Retry::Permanent && !matches!(finish, Finish::Fail { .. }) => {
+                // What it ended with cannot be kept. That it ended is told all the same, so that a
+                // person sees it; the delivery must not stay `sending` for ever.
+                tracing::error!(delivery = %claim.delivery, ?finish, error = %error.chain(), "an attempt's end cannot be recorded as it was");
+                let error = Error::permanent(ErrorKind::Internal, "record how an attempt ended")
+                    .with("attempt", claim.attempt)
+                    .caused_by(error.chain())
+                    .advice("the log tells how it ended; ask the partner whether the file arrived before you send it again");
+                (finish, events) = outcome(context, claimed, Err(error));
+            }
+            Err(error) => {
+                tracing::error!(delivery = %claim.delivery, error = %error.chain(), "an attempt's end was not recorded");
+                return;
+            }
+        }
+    }
+}
+
+fn outcome(context: &Context, claimed: &Claimed, result: Result<Sent>) -> (Finish, Vec<AuditEvent>) {
+    let event = |kind| {
+        let event = context
+            .event(kind)
+            .flow(&claimed.transfer.flow)
+            .endpoint(&claimed.delivery.endpoint)
+            .transfer(claimed.transfer.id)
+            .delivery(claimed.delivery.id)
+            .detail("attempt", claimed.claim.attempt);
+        match &claimed.transfer.partner {
+            Some(partner) => event.partner(partner),
+            None => event,
+        }
+    };
+    match result {
+        Ok(Sent::Delivered { receipt, replies }) => {
+            let mut event = event(EventKind::DeliveryDelivered)
+                .detail("receipt", receipt.kind.as_str())
+                .peer_detail("summary", &receipt.summary);
+            let connection = receipt.detail.get("connection").and_then(serde_json::Value::as_str);
+            event.connection = connection.and_then(|id| id.parse().ok());
+            let (replies, arrivals): (Vec<_>, Vec<_>) = replies
+                .into_iter()
+                .map(|reply| new_reply(context, &claimed.transfer, reply, event.connection))
+                .unzip();
+            let events = std::iter::once(event).chain(arrivals).collect();
+            (Finish::Delivered { receipt, evidence: None, replies }, events)
+        }
+        Ok(Sent::Awaiting { deadline }) => {
+            let until = deadline.to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
+            let event = event(EventKind::DeliveryAwaiting).detail("until", until);
+            (Finish::Awaiting { deadline }, vec![event])
+        }
+        Err(error) => {
+            let (policy, lane_continues) =
+                retry_policy(context, &claimed.transfer, &claimed.delivery.destination);
+            let failures = claimed.failures.saturating_add(1);
+            let wait = match error.retry() {
+                Retry::Permanent => None,
+                Retry::Transient | Retry::Ambiguous => policy.wait_after(failures, context.jitter()),
+            };
+            match wait {
+                Some(wait) => {
+                    let due_at = context.now() + wait;
+                    let event = event(EventKind::DeliveryRetrying)
+                        .error(&error)
+                        .detail("next", due_at.to_rfc3339_opts(chrono::SecondsFormat::Secs, true));
+                    (Finish::Retry { due_at, error: (&error).into() }, vec![event])
+                }
+                None => {
+                    let event = event(EventKind::DeliveryFailed).error(&error).detail("failures", failures);
+                    let error = (&error).into();
+                    (Finish::Fail { error, receipt: None, lane_continues }, vec![event])
+                }
+            }
+        }
+    }
+}
+
+/// How a destination's failures are retried, by the flow in force; the default when it is gone.
+pub(crate) fn retry_policy(context: &Context, transfer: &Transfer, destination: &str) -> (RetryPolicy, bool) {
+    let definitions = context.definitions();
+    let flow = definitions.flows.get(&transfer.flow);
+    let policy = flow
+        .and_then(|flow| flow.destinations.iter().find(|d| d.name == destination))
+        .map_or_else(RetryPolicy::default, |destination| destination.retry);
+    (policy, flow.is_some_and(|flow| flow.continue_after_failure))
+}
+
+fn log_end(claimed: &Claimed, finish: &Finish, transfer_ended: Option<TransferState>) {
+    let flow = &claimed.transfer.flow;
+    let file = &claimed.transfer.payload.file_name;
+    let endpoint = &claimed.delivery.endpoint;
+    let attempt = claimed.claim.attempt;
+    match finish {
+        Finish::Delivered { receipt, .. } => {
+            tracing::info!(%flow, %file, %endpoint, attempt, receipt = %receipt.summary, "delivered");
+        }
+        Finish::Awaiting { deadline } => {
+            tracing::info!(%flow, %file, %endpoint, attempt, deadline = %deadline.format("%Y-%m-%dT%H:%M:%SZ"), "sent; waiting for the receipt");
+        }
+        Finish::Retry { due_at, error } => {
+            tracing::warn!(%flow, %file, %endpoint, attempt, next = %due_at.format("%Y-%m-%dT%H:%M:%SZ"), error = %error.text, "a delivery will be tried again");
+        }
+        Finish::Fail { error, .. } => {
+            tracing::error!(%flow, %file, %endpoint, attempt, error = %error.text, "a delivery failed for good");
+        }
+        Finish::Expire { .. } => tracing::error!(%flow, %file, %endpoint, "a delivery's time ran out"),
+    }
+    if let Some(state) = transfer_ended {
+        tracing::debug!(%flow, %file, transfer = %claimed.transfer.id, %state, "transfer ended");
+    }
+}
+
+pub(crate) fn log_lost(claim: &Claim) {
+    tracing::warn!(delivery = %claim.delivery, attempt = claim.attempt, "another node holds this delivery now; its own record stands");
+}
+
+/// A delivery whose receipt is overdue ends as an attempt does.
+pub(crate) fn overdue_attempt(overdue: Overdue) -> Claimed {
+    Claimed {
+        attempt: model::AttemptId::new(uuid::Uuid::nil()),
+        delivery: overdue.delivery,
+        transfer: overdue.transfer,
+        claim: overdue.claim,
+        notes: std::collections::BTreeMap::new(),
+        interrupted: false,
+        failures: overdue.failures,
+    }
+}

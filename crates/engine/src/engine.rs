@@ -1,0 +1,161 @@
+//! Starting the engine, and ending in order.
+
+use crate::context::Context;
+use crate::deliver::dispatch::dispatch;
+use crate::health::EndpointHealth;
+use crate::ingest::pollers::Pollers;
+use crate::ingest::settle::Settler;
+use crate::ingest::unstable::UnstableFiles;
+use crate::maintenance::deadlines::Deadlines;
+use crate::maintenance::fencing::Fencing;
+use crate::maintenance::purge::Purge;
+use crate::maintenance::repeat::{Maintenance, repeat};
+use crate::maintenance::retention::Retention;
+use crate::maintenance::sweep::OrphanSweep;
+use crate::node::lease::NodeLeaseKeeper;
+use crate::parts::Parts;
+use crate::receive::intake::EngineIntake;
+use crate::settings::EngineSettings;
+use model::definition::Definitions;
+use model::{EventKind, Result};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio_util::task::TaskTracker;
+use transport::{Intake, Services, Shutdown};
+
+/// The running engine.
+pub struct Engine {
+    context: Arc<Context>,
+    intake: Arc<EngineIntake>,
+    unstable: Arc<UnstableFiles>,
+    shutdown: watch::Sender<bool>,
+    lease_shutdown: watch::Sender<bool>,
+    lease_task: tokio::task::JoinHandle<()>,
+}
+
+impl Engine {
+    /// Takes the node's lease and recovers what an earlier process of it left. Nothing moves yet.
+    ///
+    /// # Errors
+    /// The database cannot be reached, or another process holds the node's lease.
+    pub async fn prepare(parts: Parts, settings: EngineSettings) -> Result<Self> {
+        let lease = NodeLeaseKeeper::acquire(
+            parts.store.clone(),
+            Arc::clone(&parts.clock),
+            settings.node.clone(),
+            settings.lease,
+            settings.instance,
+        )
+        .await?;
+        let lease = Arc::new(lease);
+        let ids = parts.ids();
+        let services = parts.services(&settings.node, settings.buffers);
+        let context = Arc::new(Context {
+            store: parts.store,
+            staging: parts.staging,
+            services,
+            lease: Arc::clone(&lease),
+            ids,
+            transports: parts.transports.into_iter().map(|t| (t.name(), t)).collect(),
+            health: Arc::new(EndpointHealth::default()),
+            settings,
+            tasks: TaskTracker::new(),
+        });
+        let (lease_shutdown, ended) = watch::channel(false);
+        let lease_task = tokio::spawn(async move { lease.keep(ended).await });
+        let (shutdown, _) = watch::channel(false);
+        let intake = Arc::new(EngineIntake::new(Arc::clone(&context)));
+        let unstable = Arc::default();
+        Ok(Self { context, intake, unstable, shutdown, lease_shutdown, lease_task })
+    }
+
+    /// What transports and listeners are lent.
+    #[must_use]
+    pub fn services(&self) -> Services {
+        self.context.services.clone()
+    }
+
+    /// The engine's side of receptions.
+    #[must_use]
+    pub fn intake(&self) -> Arc<dyn Intake> {
+        Arc::clone(&self.intake) as Arc<dyn Intake>
+    }
+
+    /// Health of the endpoints, for pages and metrics.
+    #[must_use]
+    pub fn health(&self) -> Arc<EndpointHealth> {
+        Arc::clone(&self.context.health)
+    }
+
+    /// Files that are not taken because their time moves, for pages.
+    #[must_use]
+    pub fn unstable(&self) -> Arc<UnstableFiles> {
+        Arc::clone(&self.unstable)
+    }
+
+    /// Tells, whenever it is asked, whether this node has its lease: without it, nothing is taken in and
+    /// nothing delivered.
+    pub fn may_act(&self) -> impl Fn() -> Result<()> + Send + Sync + 'static {
+        let lease = Arc::clone(&self.context.lease);
+        move || lease.may_act(lease.current().epoch)
+    }
+
+    /// Becomes true when the engine ends; for listeners that live with it.
+    #[must_use]
+    pub fn shutdown_signal(&self) -> Shutdown {
+        self.shutdown.subscribe()
+    }
+
+    /// Starts the work: deliveries, settling, maintenance, and the flows' pollers, which follow each new
+    /// revision of the definitions.
+    ///
+    /// # Errors
+    /// The start could not be recorded.
+    pub async fn start(
+        &self,
+        definitions: watch::Receiver<Arc<Definitions>>,
+        maintenance: Vec<Arc<dyn Maintenance>>,
+    ) -> Result<()> {
+        let context = &self.context;
+        let event = context.event(EventKind::NodeStarted).detail("version", env!("CARGO_PKG_VERSION"));
+        context.services.audit.record(vec![event]).await?;
+        let mut all: Vec<Arc<dyn Maintenance>> = vec![
+            Arc::new(Fencing(Arc::clone(context))),
+            Arc::new(Deadlines(Arc::clone(context))),
+            Arc::new(Retention(Arc::clone(context))),
+            Arc::new(OrphanSweep(Arc::clone(context))),
+            Arc::new(Purge(Arc::clone(context))),
+        ];
+        all.extend(maintenance);
+        for maintenance in all {
+            context.tasks.spawn(repeat(Arc::clone(context), maintenance, self.shutdown.subscribe()));
+        }
+        context.tasks.spawn(dispatch(Arc::clone(context), self.shutdown.subscribe()));
+        let settler = Arc::new(Settler::new(Arc::clone(context)));
+        context.tasks.spawn(Arc::clone(&settler).settle_due(self.shutdown.subscribe()));
+        let pollers = Pollers::new(Arc::clone(context), settler, Arc::clone(&self.unstable));
+        context.tasks.spawn(pollers.run(definitions, self.shutdown.subscribe()));
+        Ok(())
+    }
+
+    /// Ends in order: no new work is begun, running work gets `patience` to finish, then the lease is
+    /// given back.
+    pub async fn stop(self, patience: Duration) {
+        self.shutdown.send_replace(true);
+        let tasks = &self.context.tasks;
+        tasks.close();
+        if tokio::time::timeout(patience, tasks.wait()).await.is_err() {
+            tracing::warn!("running work did not finish in time; it is taken up again at the next start");
+        }
+        let event = self.context.event(EventKind::NodeStopped);
+        self.context.record_event(event).await;
+        self.lease_shutdown.send_replace(true);
+        if let Err(error) = self.lease_task.await {
+            tracing::warn!(%error, "the lease's keeper did not end in order");
+        }
+        if let Err(error) = self.context.lease.release().await {
+            tracing::warn!(error = %error.chain(), "the node's lease was not given back; it lapses by itself");
+        }
+    }
+}

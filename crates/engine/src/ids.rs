@@ -1,0 +1,18 @@
+//! Ids of this engine's records.
+
+use std::sync::Arc;
+use transport::{Clock, Random};
+use uuid::Uuid;
+
+/// Makes ids: version 7 UUIDs of this moment.
+#[derive(Clone)]
+pub(crate) struct Ids {
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) random: Arc<dyn Random>,
+}
+
+impl Ids {
+    pub(crate) fn next(&self) -> Uuid {
+        self.random.uuid(self.clock.now())
+    }
+}

@@ -1,0 +1,22 @@
+//! Files that a poll finds: from a source's listing to the record, and the settling of the source.
+//!
+//! ```text
+//! pollers ─▶ poll ─▶ stage ─▶ accept ─▶ record ─▶ settle
+//!                               ├─▶ back_off (tried again later, refused in the end)
+//!                               └─▶ unconfirmed (read once more, taken if the file is gone by then)
+//! ```
+
+mod accept;
+mod back_off;
+mod known;
+mod poll;
+mod poll_error;
+mod polled_flow;
+pub(crate) mod pollers;
+mod reading;
+mod record;
+pub(crate) mod settle;
+mod stage;
+pub(crate) mod unconfirmed;
+pub(crate) mod unstable;
+mod vanished;

@@ -1,0 +1,127 @@
+//! Decides what becomes of an offer that was read: recorded and settled, read once more, or backed off.
+
+use crate::guard::broke_down;
+use crate::ingest::back_off::back_off;
+use crate::ingest::poll_error::PollError;
+use crate::ingest::polled_flow::PolledFlow;
+use crate::ingest::reading::{Discovered, READING, Reading, Whole};
+use crate::ingest::record::record;
+use crate::ingest::unconfirmed::NotKept;
+use model::definition::SettleWhen;
+use model::{Error, ErrorKind, EventKind, Result};
+use std::sync::Arc;
+use tokio_util::task::task_tracker::TaskTrackerToken;
+use transport::{FoundOffer, Source};
+
+/// Records what was staged, or why it was not, in a task of its own: a poll that is ended must not
+/// leave a file half recorded or half settled. An error ends the poll.
+pub(crate) async fn accept(
+    polled: Arc<PolledFlow>,
+    source: Arc<dyn Source>,
+    found: Discovered,
+    read: Result<Reading>,
+) -> Result<(), PollError> {
+    let tasks = polled.context.tasks.clone();
+    // Until it is recorded, the next poll of this flow must not look: it would find the file unknown,
+    // and record it once more when this one is settled.
+    let unrecorded = polled.unrecorded.token();
+    let decided = tasks.spawn(async move { decide(&polled, source.as_ref(), found, read, unrecorded).await });
+    decided.await.unwrap_or_else(|_| Err(PollError::Node(broke_down("record a file"))))
+}
+
+async fn decide(
+    polled: &PolledFlow,
+    source: &dyn Source,
+    found: Discovered,
+    read: Result<Reading>,
+    unrecorded: TaskTrackerToken,
+) -> Result<(), PollError> {
+    let error = match read {
+        Ok(Reading::Whole(whole)) => {
+            return record_and_settle(polled, source, found, whole, unrecorded).await;
+        }
+        Ok(Reading::Doubtful(whole)) => {
+            return match is_confirmed(polled, &found.offer, &whole).await.map_err(PollError::Node)? {
+                true => record_and_settle(polled, source, found, whole, unrecorded).await,
+                false => doubt(polled, found, whole).await.map_err(PollError::Node),
+            };
+        }
+        Ok(Reading::Changed(why)) => {
+            if polled.is_first_miss(&found.offer) {
+                let event = polled.offer_event(EventKind::OfferChanged, &found.offer);
+                polled.context.record_event(event.peer_detail("why", why)).await;
+                return Ok(());
+            }
+            // Listed as before, and changed while it was read once more: it must not go on for ever unseen.
+            Error::transient(ErrorKind::IntegrityFailed, "read a file that stays as it was listed")
+                .with("path", &found.offer.identity.path)
+                .with("since it was listed", why)
+                .advice(
+                    "find out what writes to the file while it may be taken; a longer stable_for may help",
+                )
+        }
+        Err(error) => error,
+    };
+    match error.kind() {
+        // Gone before it was ours: whoever took it had the right to. One that is listed again and
+        // gone again is not, and must not stand before the others for ever.
+        ErrorKind::NotFound if polled.is_first_miss(&found.offer) => {
+            tracing::info!(flow = %polled.flow.name, path = %found.offer.identity.path, error = %error.chain(), "a file was gone or changed before it was read");
+            Ok(())
+        }
+        // Trouble of our own, or with the place as a whole, says nothing about the file.
+        ErrorKind::StorageFull => Err(PollError::Node(error)),
+        ErrorKind::Unauthenticated | ErrorKind::TrustFailed => Err(PollError::Source(error)),
+        _ => back_off(polled, found, error, None).await.map_err(PollError::Node),
+    }
+}
+
+/// Makes ours what was read, and settles its source if that is due.
+async fn record_and_settle(
+    polled: &PolledFlow,
+    source: &dyn Source,
+    found: Discovered,
+    whole: Whole,
+    unrecorded: TaskTrackerToken,
+) -> Result<(), PollError> {
+    let recorded = record(polled, found, whole).await.map_err(PollError::Node)?;
+    drop(unrecorded);
+    if let Some(offer) = recorded
+        && polled.poll.settle == SettleWhen::Recorded
+    {
+        polled.settler.settle(source, offer).await;
+    }
+    Ok(())
+}
+
+/// Whether an earlier doubtful reading gave the same bytes.
+async fn is_confirmed(polled: &PolledFlow, found: &FoundOffer, whole: &Whole) -> Result<bool> {
+    if whole.partial {
+        return Ok(false);
+    }
+    let earlier = polled.context.store.earlier_tries(&found.identity.key()).await?;
+    Ok(earlier.source_data.get(READING) == Some(&whole.fingerprint()))
+}
+
+/// A failed attempt: nothing about the file changed, but what was read does not fit what is told of it. It is
+/// read once more soon, and refused in the end if each reading gives other bytes.
+async fn doubt(polled: &PolledFlow, mut found: Discovered, whole: Whole) -> Result<()> {
+    found.offer.source_data.insert(READING.to_owned(), whole.fingerprint());
+    found.offer.source_data.extend(whole.source_data.clone());
+    let error = whole.doubt(&found.offer.identity.path);
+    let wrong_size = whole.wrong_size;
+    keep_reading(polled, &found, whole).await;
+    back_off(polled, found, error, wrong_size).await
+}
+
+/// Keeps a reading until there is a second one, in place of an earlier one of the same offer.
+async fn keep_reading(polled: &PolledFlow, found: &Discovered, whole: Whole) {
+    match polled.unconfirmed.keep(found, whole) {
+        None => {}
+        Some(NotKept::Superseded(whole)) => polled.discard(whole.parts).await,
+        Some(NotKept::NoRoom(reading)) => {
+            let why = "too many files wait to be read a second time";
+            polled.quarantine(&reading.offer.identity.path, reading.whole.parts, why).await;
+        }
+    }
+}

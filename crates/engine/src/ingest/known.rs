@@ -1,0 +1,54 @@
+//! Which offers a flow knows already.
+
+use crate::ingest::unstable::UnstableFiles;
+use async_trait::async_trait;
+use model::{Result, Timestamp};
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use store::Store;
+use transport::{KnownOffers, UnstableFile};
+
+/// Which offers one poll of one flow knows already.
+pub(crate) struct Known {
+    pub(crate) store: Store,
+    pub(crate) flow: String,
+    pub(crate) endpoint: String,
+    /// When the poll began: kept files not listed since then are gone.
+    pub(crate) listing: Timestamp,
+    /// Where files of which only the time moves are counted.
+    pub(crate) unstable: Arc<UnstableFiles>,
+    /// Whether the database could not be asked: then the poll's failure is not the source's.
+    pub(crate) failed: AtomicBool,
+}
+
+impl Known {
+    fn noting<T>(&self, answer: Result<T>) -> Result<T> {
+        if answer.is_err() {
+            self.failed.store(true, Ordering::SeqCst);
+        }
+        answer
+    }
+}
+
+#[async_trait]
+impl KnownOffers for Known {
+    async fn known(&self, keys: Vec<String>) -> Result<HashSet<String>> {
+        let known = self.noting(self.store.known(&keys, self.listing).await)?;
+        if !known.is_empty() {
+            let still_there: Vec<String> = known.iter().cloned().collect();
+            self.noting(self.store.listed(&still_there, self.listing).await)?;
+        }
+        Ok(known)
+    }
+
+    fn unstable(&self, files: Vec<UnstableFile>) {
+        for file in files {
+            self.unstable.count(&self.flow, &self.endpoint, file, self.listing);
+        }
+    }
+
+    async fn listing_complete(&self) -> Result<()> {
+        self.noting(self.store.forget_unlisted(&self.flow, &self.endpoint, self.listing).await).map(drop)
+    }
+}

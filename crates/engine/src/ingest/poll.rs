@@ -1,0 +1,232 @@
+//! Polls one flow's source: when, and what follows from a poll that fails. What becomes of each offer
+//! is in `accept`.
+
+use crate::guard::guarded;
+use crate::health::Reachability;
+use crate::ingest::accept::accept;
+use crate::ingest::known::Known;
+use crate::ingest::poll_error::PollError;
+use crate::ingest::polled_flow::PolledFlow;
+use crate::ingest::reading::{Discovered, Reading};
+use crate::ingest::stage::stage;
+use crate::ingest::unstable::ADVICE;
+use crate::ingest::vanished::take_vanished;
+use futures::{StreamExt, TryStreamExt};
+use model::{ErrorKind, EventKind, Result, Retry, Timestamp};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use store::NodeLease;
+use transport::{Discovery, FoundOffer, Shutdown, UnstableFile};
+
+/// Longest wait after polls that failed for good, unless the flow's own interval is longer.
+const LONGEST_WAIT: Duration = Duration::from_secs(3600);
+
+/// Polls one flow until shutdown.
+pub(crate) struct Poller {
+    polled: Arc<PolledFlow>,
+    /// How long the first poll waits, so that many flows do not begin at once.
+    first_after: Duration,
+}
+
+/// The share of each flow in the time over which the first polls of many are spread.
+const SHARE: Duration = Duration::from_millis(10);
+
+/// When a flow is first polled after a start or a revision: by its name, within its interval and a
+/// moment that grows with the number of flows. A single flow waits for nobody.
+fn first_after(flow: &str, every: Duration, pollers: usize) -> Duration {
+    let others = u32::try_from(pollers.saturating_sub(1)).unwrap_or(u32::MAX);
+    let spread = every.min(SHARE.saturating_mul(others));
+    let [a, b, ..] = openssl::sha::sha256(flow.as_bytes());
+    spread.mul_f64(f64::from(u16::from_be_bytes([a, b])) / 65536.0)
+}
+
+impl Poller {
+    /// The poller of a flow, one of so many.
+    pub(crate) fn new(polled: PolledFlow, pollers: usize) -> Self {
+        let first_after = first_after(&polled.flow.name, polled.poll.every, pollers);
+        Self { polled: Arc::new(polled), first_after }
+    }
+
+    /// Polls at each interval while this node holds the source's lease. After a poll that failed for
+    /// good the waits grow.
+    pub(crate) async fn run(self, mut shutdown: Shutdown) {
+        let polled = &self.polled;
+        let clock = Arc::clone(&polled.context.services.clock);
+        let mut refusals = 0_u32;
+        let mut pause = self.first_after;
+        loop {
+            if !pause.is_zero() {
+                tokio::select! {
+                    () = clock.sleep(pause) => {}
+                    _ = shutdown.wait_for(|ended| *ended) => break,
+                }
+            }
+            let begun = clock.monotonic();
+            tokio::select! {
+                // What is being recorded or settled goes on in tasks of its own; the rest is dropped.
+                refused = poll_if_ours(polled) => match refused {
+                    Some(true) => refusals = refusals.saturating_add(1),
+                    Some(false) => refusals = 0,
+                    None => {}
+                },
+                _ = shutdown.wait_for(|ended| *ended) => break,
+            }
+            let spent = clock.monotonic().saturating_sub(begun);
+            let every = polled.poll.every;
+            let grown = every.saturating_mul(1 << refusals.min(16)).min(LONGEST_WAIT).max(every);
+            pause = grown.saturating_sub(spent);
+        }
+        polled.unstable.forget_flow(&polled.flow.name);
+        let lease = polled.context.lease.current();
+        if let Err(error) = polled.context.store.release_source(&lease, &polled.source_name()).await {
+            tracing::warn!(flow = %polled.flow.name, error = %error.chain(), "the source's lease was not given back; it lapses by itself");
+        }
+    }
+}
+
+/// Polls once, if it is this node's to do. Answers whether it failed for good; `None` when nothing
+/// was learned.
+async fn poll_if_ours(polled: &Arc<PolledFlow>) -> Option<bool> {
+    let context = &polled.context;
+    polled.unrecorded.wait().await;
+    let lease = context.lease.current();
+    match context.store.acquire_source(&lease, &polled.source_name(), context.now()).await {
+        Ok(true) => {}
+        Ok(false) => {
+            // Another node polls it, and counts.
+            polled.unstable.forget_flow(&polled.flow.name);
+            return None;
+        }
+        Err(error) => {
+            tracing::warn!(flow = %polled.flow.name, error = %error.chain(), "the source's lease could not be asked for");
+            return None;
+        }
+    }
+    if context.health.unavailable(context.now(), usize::MAX).contains(&polled.poll.endpoint) {
+        return None;
+    }
+    let outcome = guarded("poll a source", async { Ok(poll_once(polled, &lease).await) }).await;
+    let (error, reachability) = match outcome.unwrap_or_else(|error| Err(PollError::Source(error))) {
+        Ok(()) => (None, Reachability::Answered),
+        Err(PollError::Source(error)) => {
+            let reachability = Reachability::of(&error);
+            (Some(error), reachability)
+        }
+        Err(PollError::Node(error)) => (Some(error), Reachability::Unknown),
+    };
+    let change = context.health.observe(&polled.poll.endpoint, reachability, context.now());
+    if let Some(error) = &error {
+        tracing::warn!(flow = %polled.flow.name, endpoint = %polled.poll.endpoint, error = %error.chain(), "a poll failed");
+        context.record_event(polled.event(EventKind::PollFailed).error(error)).await;
+    }
+    context.record_health(&polled.poll.endpoint, change).await;
+    Some(error.is_some_and(|error| error.retry() == Retry::Permanent))
+}
+
+async fn poll_once(polled: &Arc<PolledFlow>, lease: &NodeLease) -> Result<(), PollError> {
+    polled.forget_missed();
+    let (endpoint, transport) = polled.context.endpoint(&polled.poll.endpoint).map_err(PollError::Source)?;
+    let source = transport
+        .source(endpoint, Arc::clone(&polled.flow), polled.context.services.clone())
+        .map_err(PollError::Source)?;
+    let known = Arc::new(Known {
+        store: polled.context.store.clone(),
+        flow: polled.flow.name.clone(),
+        endpoint: polled.poll.endpoint.clone(),
+        listing: polled.context.now(),
+        unstable: Arc::clone(&polled.unstable),
+        failed: AtomicBool::new(false),
+    });
+    let trouble = |error| match known.failed.load(Ordering::SeqCst) {
+        true => PollError::Node(error),
+        false => PollError::Source(error),
+    };
+    let offers = source.discover(Discovery { known: Arc::clone(&known) as _ }).await.map_err(trouble)?;
+    // The listing came: that a file is gone is not that the whole place is away.
+    take_vanished(polled, &source, lease).await?;
+    // What came before an error stands: it is taken before the poll fails.
+    let broken = Arc::new(Mutex::new(None));
+    let offers = offers.scan(Arc::clone(&broken), |broken, item| {
+        std::future::ready(match item {
+            Ok(found) => Some(found),
+            Err(error) => {
+                *broken.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+                None
+            }
+        })
+    });
+    let most = polled.context.settings.stagings_at_once;
+    let staged = offers.map(|offer| {
+        let (polled, source) = (Arc::clone(polled), Arc::clone(&source));
+        let found = Discovered { offer, at: polled.context.now(), lease: lease.clone() };
+        let known_at = known.listing;
+        async move {
+            let read = stage(&polled, source.as_ref(), &found.offer).await;
+            count_if_missed(&polled, &found.offer, &read, known_at);
+            (found, read)
+        }
+    });
+    let take = |(found, read)| accept(Arc::clone(polled), Arc::clone(&source), found, read);
+    // Staging runs ahead in both cases. In an ordered flow recording keeps the order of the
+    // offers; otherwise whatever is staged first is recorded first.
+    if polled.flow.ordered {
+        staged.buffered(most).map(Ok).try_for_each(take).await?;
+    } else {
+        staged.buffer_unordered(most).map(Ok).try_for_each_concurrent(most, take).await?;
+    }
+    warn_of_unstable(polled, known.listing).await;
+    let broken = broken.lock().unwrap_or_else(PoisonError::into_inner).take();
+    broken.map_or(Ok(()), |error| Err(trouble(error)))
+}
+
+/// Counts an offer that was gone or another when it was to be read: where files are taken at first sight there is no
+/// second listing that tells whose time moves.
+fn count_if_missed(polled: &PolledFlow, offer: &FoundOffer, read: &Result<Reading>, poll: Timestamp) {
+    let is_missed = match read {
+        Ok(Reading::Changed(_)) => true,
+        Ok(Reading::Whole(_) | Reading::Doubtful(_)) => false,
+        Err(error) => error.kind() == ErrorKind::NotFound,
+    };
+    if is_missed {
+        polled.unstable.count_missed(&polled.flow.name, &polled.poll.endpoint, offer, poll);
+    }
+}
+
+/// Warns, once for each, of files that have been unstable for long.
+async fn warn_of_unstable(polled: &PolledFlow, poll: Timestamp) {
+    for withheld in polled.unstable.end_poll(&polled.flow.name, poll) {
+        let UnstableFile { path, size, was, is } = &withheld.file;
+        tracing::warn!(flow = %polled.flow.name, %path, size, %was, %is, advice = ADVICE, "a file is not taken: its time is another at each look");
+        let event = polled.event(EventKind::OfferUnstable).detail("path", path.to_text());
+        let event = event.detail("was", was.to_string()).detail("is", is.to_string());
+        let event = match size {
+            Some(size) => event.detail("bytes", *size),
+            None => event,
+        };
+        polled
+            .context
+            .record_event(event.detail("since", withheld.since.to_string()).detail("advice", ADVICE))
+            .await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn first_polls_are_spread_over_a_moment() {
+        let minute = Duration::from_secs(60);
+        assert_eq!(first_after("orders", minute, 1), Duration::ZERO);
+        let many: Vec<_> = (0..1000).map(|n| first_after(&format!("flow-{n}"), minute, 1000)).collect();
+        assert!(many.iter().all(|wait| *wait < Duration::from_secs(10)));
+        for second in 0..10 {
+            let in_it = many.iter().filter(|wait| wait.as_secs() == second).count();
+            assert!((50..200).contains(&in_it), "{in_it} in second {second}");
+        }
+        assert_eq!(many[7], first_after("flow-7", minute, 1000), "the same at each start");
+        let often = Duration::from_secs(2);
+        assert!((0..1000).all(|n| first_after(&format!("flow-{n}"), often, 1000) < often));
+    }
+}

@@ -1,0 +1,92 @@
+//! One flow whose source is polled, and what all polled flows of this node share.
+
+use crate::context::Context;
+use crate::ingest::settle::Settler;
+use crate::ingest::unconfirmed::UnconfirmedReadings;
+use crate::ingest::unstable::UnstableFiles;
+use crate::staged::{StagedPart, discard};
+use model::definition::{Flow, PollSource};
+use model::{AuditEvent, EventKind, RemotePath, Severity};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio_util::task::TaskTracker;
+use transport::FoundOffer;
+
+/// What the polled flows of this node share.
+#[derive(Clone)]
+pub(crate) struct Polling {
+    pub(crate) context: Arc<Context>,
+    pub(crate) settler: Arc<Settler>,
+    pub(crate) unstable: Arc<UnstableFiles>,
+    pub(crate) unconfirmed: Arc<UnconfirmedReadings>,
+}
+
+/// A flow whose source is polled.
+pub(crate) struct PolledFlow {
+    pub(crate) context: Arc<Context>,
+    pub(crate) settler: Arc<Settler>,
+    pub(crate) unstable: Arc<UnstableFiles>,
+    pub(crate) unconfirmed: Arc<UnconfirmedReadings>,
+    pub(crate) flow: Arc<Flow>,
+    pub(crate) poll: PollSource,
+    /// What was staged and is not recorded yet, also by this flow's pollers of earlier revisions.
+    pub(crate) unrecorded: TaskTracker,
+    /// Offers that were gone or changed when they were read, and how many polls ago.
+    missed: Mutex<HashMap<String, u8>>,
+}
+
+impl PolledFlow {
+    pub(crate) fn new(polling: Polling, flow: Arc<Flow>, poll: PollSource, unrecorded: TaskTracker) -> Self {
+        let Polling { context, settler, unstable, unconfirmed } = polling;
+        Self { context, settler, unstable, unconfirmed, flow, poll, unrecorded, missed: Mutex::default() }
+    }
+
+    /// Under which name nodes lease the polling of this flow's source.
+    pub(crate) fn source_name(&self) -> String {
+        format!("flow/{}", self.flow.name)
+    }
+
+    pub(crate) fn event(&self, kind: EventKind) -> AuditEvent {
+        self.context.event(kind).flow(&self.flow.name).endpoint(&self.poll.endpoint)
+    }
+
+    pub(crate) fn offer_event(&self, kind: EventKind, found: &FoundOffer) -> AuditEvent {
+        self.event(kind).detail("path", found.identity.path.to_text())
+    }
+
+    /// Notes that an offer was gone or changed when it was read; false when it was so at the last poll already.
+    pub(crate) fn is_first_miss(&self, found: &FoundOffer) -> bool {
+        let mut missed = self.missed.lock().unwrap_or_else(PoisonError::into_inner);
+        missed.insert(found.identity.key(), 0).is_none()
+    }
+
+    /// Forgets offers that were gone or changed and are no longer listed as they were.
+    pub(crate) fn forget_missed(&self) {
+        let mut missed = self.missed.lock().unwrap_or_else(PoisonError::into_inner);
+        missed.retain(|_, polls| {
+            *polls = polls.saturating_add(1);
+            *polls < 3
+        });
+    }
+
+    /// Removes parts of which it is certain that no row refers to them.
+    pub(crate) async fn discard(&self, parts: Vec<StagedPart>) {
+        discard(&self.context.staging, parts.into_iter().map(|part| part.staged.id).collect()).await;
+    }
+
+    /// Moves parts that may be the only copy of a file to quarantine, and says so.
+    pub(crate) async fn quarantine(&self, path: &RemotePath, parts: Vec<StagedPart>, why: &'static str) {
+        for part in parts {
+            let (id, bytes) = (part.staged.id, part.staged.length);
+            let staging = self.context.staging.clone();
+            let moved = tokio::task::spawn_blocking(move || staging.quarantine(id)).await;
+            if let Ok(Err(error)) = &moved {
+                tracing::warn!(payload = %id, error = %error.chain(), "staged bytes could not be set aside; the sweep tries it again");
+            }
+            tracing::error!(flow = %self.flow.name, %path, payload = %id, bytes, why, "a file that was read is not taken; its bytes are set aside in quarantine");
+            let event = self.event(EventKind::PayloadQuarantined).detail("path", path.to_text());
+            let event = event.detail("payload", id.to_string()).detail("bytes", bytes).detail("why", why);
+            self.context.record_event(event.severity(Severity::Error)).await;
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! Records an offer that was read: from its commit on, the file is ours.
+
+use crate::context::Context;
+use crate::crash;
+use crate::ingest::polled_flow::PolledFlow;
+use crate::ingest::reading::{Discovered, Whole, with_sizes};
+use crate::transfers::{Origin, new_transfer};
+use model::{AuditEvent, Error, ErrorKind, EventKind, Offer, OfferId, Result, Severity, TransferState};
+use store::{RecordOffer, Recorded};
+use transport::FoundOffer;
+use transport::folder::GONE;
+
+/// Makes it ours; `None` when it was so already.
+pub(crate) async fn record(
+    polled: &PolledFlow,
+    mut found: Discovered,
+    whole: Whole,
+) -> Result<Option<Offer>> {
+    let lease = found.lease.clone();
+    polled.context.lease.may_act(lease.epoch)?;
+    let received = polled.context.now();
+    let contradicted = contradicted(polled, &found.offer, &whole);
+    let (key, is_gone) = (found.offer.identity.key(), whole.source_data.contains_key(GONE));
+    let path = found.offer.identity.path.clone();
+    let Whole { parts, source_data, hold, .. } = whole;
+    found.offer.source_data.extend(source_data);
+    let offer = found.into_offer(OfferId::new(polled.context.ids.next()));
+    let origin = Origin { offer: Some(offer.id), endpoint: &polled.poll.endpoint, partner: None, received };
+    let (mut transfers, mut events): (Vec<_>, Vec<_>) = parts
+        .iter()
+        .zip(1_u32..)
+        .map(|(part, sequence)| new_transfer(&polled.context, &polled.flow, &origin, part, sequence))
+        .unzip();
+    events.extend(contradicted);
+    if let Some(why) = &hold {
+        for transfer in transfers.iter_mut().map(|new| &mut new.transfer) {
+            transfer.state = TransferState::Held;
+            let event =
+                polled.context.event(EventKind::TransferHeld).flow(&polled.flow.name).transfer(transfer.id);
+            events.push(event.detail("why", why.as_str()).severity(Severity::Warning));
+        }
+    }
+    crash::point("record.before");
+    let offer_record = RecordOffer {
+        lease,
+        source: Some(polled.source_name()),
+        offer: offer.clone(),
+        settle_when: Some(polled.poll.settle),
+        transfers,
+        events,
+        now: received,
+    };
+    // An error leaves the staged bytes alone: they may have a row. If not, the sweep finds them.
+    let recorded = write(&polled.context, offer_record).await?;
+    crash::point("record.after");
+    match recorded {
+        Recorded::Recorded => {
+            drop_reading(polled, &key).await;
+            polled.unstable.forget(&polled.flow.name, &offer.identity.path);
+            tracing::info!(flow = %polled.flow.name, file = %offer.identity.path, "taken");
+            Ok(Some(offer))
+        }
+        Recorded::AlreadyRecorded => {
+            // These bytes have no row and never will: the same file is ours by another copy.
+            drop_reading(polled, &key).await;
+            polled.discard(parts).await;
+            Ok(None)
+        }
+        Recorded::LeaseLost => {
+            if is_gone {
+                let why = "the source gave the file only once, and the lease of this node ended before it was recorded";
+                polled.quarantine(&path, parts, why).await;
+            } else {
+                polled.discard(parts).await;
+            }
+            Err(Error::transient(ErrorKind::Unreachable, "go on with this poll")
+                .with("flow", &polled.flow.name)
+                .advice("another node polls this source now; nothing needs to be done"))
+        }
+    }
+}
+
+/// Drops the kept reading of an offer that was taken.
+async fn drop_reading(polled: &PolledFlow, key: &str) {
+    if let Some(reading) = polled.unconfirmed.remove(key) {
+        polled.discard(reading.whole.parts).await;
+    }
+}
+
+/// Writes the record. An answer that was lost is looked up before it is believed: what is on record under these ids
+/// is ours, whatever a repetition says.
+async fn write(context: &Context, record: RecordOffer) -> Result<Recorded> {
+    let write = || context.store.record_offer(record.clone());
+    let (epoch, first) = (record.lease.epoch, record.transfers.first().map(|new| new.transfer.id));
+    let answer = context.write_until_known("a file that was taken", epoch, write).await?;
+    match (answer, first) {
+        (Recorded::Recorded, _) | (_, None) => Ok(answer),
+        (_, Some(id)) if context.store.transfer(id).await?.is_some() => Ok(Recorded::Recorded),
+        _ => Ok(answer),
+    }
+}
+
+/// What a file that is taken all the same was not told to be.
+fn contradicted(polled: &PolledFlow, found: &FoundOffer, whole: &Whole) -> Option<AuditEvent> {
+    if whole.wrong_size.is_none() && whole.contradiction.is_none() {
+        return None;
+    }
+    let mut event = with_sizes(polled.offer_event(EventKind::OfferContradicted, found), whole.wrong_size);
+    event.connection = whole.connection();
+    if let Some(words) = &whole.contradiction {
+        event = event.peer_detail("why", words.clone());
+    }
+    tracing::warn!(
+        flow = %polled.flow.name, path = %found.identity.path,
+        stated_bytes = whole.wrong_size.map(|size| size.stated), read_bytes = whole.wrong_size.map(|size| size.read),
+        contradiction = whole.contradiction, "a file is taken although what its source tells of it does not fit what was read"
+    );
+    Some(event)
+}

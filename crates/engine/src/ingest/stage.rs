@@ -1,0 +1,164 @@
+//! Reading an offer into staging, and what the source tells of it afterwards.
+
+use crate::crash;
+use crate::guard::guarded;
+use crate::ingest::polled_flow::PolledFlow;
+use crate::ingest::reading::{Reading, Whole, WrongSize};
+use crate::staged::{StagedPart, blocking};
+use futures::TryStreamExt;
+use model::{Error, ErrorKind, RemotePath, Result, Retry};
+use serde_json::json;
+use transport::folder::{READ_BYTES, SHA256};
+use transport::{AfterRead, FoundOffer, PartWriter, Source, copy_to_staging};
+
+/// A copied part that is not yet durable.
+struct CopiedPart {
+    writer: Box<dyn PartWriter>,
+    part: transport::Part,
+}
+
+/// Copies an offer's parts into staging, asks the source what is there now, and makes the parts durable.
+pub(crate) async fn stage(polled: &PolledFlow, source: &dyn Source, found: &FoundOffer) -> Result<Reading> {
+    guarded("read a file", copy_and_seal(polled, source, found)).await
+}
+
+async fn copy_and_seal(polled: &PolledFlow, source: &dyn Source, found: &FoundOffer) -> Result<Reading> {
+    crash::point("stage.begin");
+    let opened = source.open(found).await?;
+    let mut found = found.clone();
+    found.source_data.extend(opened.source_data.clone());
+    let mut source_data = opened.source_data;
+    let mut parts = opened.parts;
+    let mut copied = Vec::new();
+    let mut broken = None;
+    while let Some(mut part) = parts.try_next().await? {
+        let writer = polled.context.services.staging.begin()?;
+        let reader = std::mem::replace(&mut part.reader, Box::new(tokio::io::empty()));
+        let path = found.identity.path.clone();
+        let copy = copy_to_staging(reader, writer, &polled.context.services.budget, move |error| {
+            read_failed(&path, error)
+        });
+        let copy = copy.await?;
+        match copy.broken {
+            // Nothing of it came: nothing can be lost.
+            Some(error) if copy.bytes == 0 => return Err(error),
+            error => broken = error,
+        }
+        copied.push(CopiedPart { writer: copy.writer, part });
+        if broken.is_some() {
+            break;
+        }
+    }
+    drop(parts);
+    crash::point("stage.copied");
+    if copied.is_empty() {
+        return match look_after(polled, source, &found).await? {
+            AfterRead::Changed(why) => Ok(Reading::Changed(why)),
+            _ => Err(Error::permanent(ErrorKind::Rejected, "take an offer that holds no file")
+                .with("path", &found.identity.path)),
+        };
+    }
+    let stated = opened.size.or(found.identity.size);
+    let wrong_size = match (copied.as_slice(), stated) {
+        ([only], Some(stated)) => {
+            Some(WrongSize { stated, read: only.writer.length() }).filter(|size| size.stated != size.read)
+        }
+        _ => None,
+    };
+    if let Some(size) = wrong_size {
+        source_data.insert(READ_BYTES.to_owned(), json!(size.read));
+    }
+    let reached_its_size = copied.len() == 1
+        && stated.is_some_and(|size| size > 0 && wrong_size.is_none_or(|wrong| wrong.read > wrong.stated));
+    let partial = broken.is_some() && !reached_its_size;
+    // Durable before anybody is asked: these bytes may be the only copy by now, whatever comes of asking.
+    let parts = seal(copied).await?;
+    if let [only] = parts.as_slice() {
+        source_data.insert(SHA256.to_owned(), json!(only.staged.sha256.to_string()));
+    }
+    crash::point("stage.sealed");
+    let mut whole = Whole {
+        parts,
+        source_data,
+        wrong_size,
+        contradiction: None,
+        partial,
+        failed: broken,
+        unseen: false,
+        hold: None,
+    };
+    match look_after(polled, source, &found).await {
+        Ok(AfterRead::Gone) => {
+            whole.note_gone();
+            return Ok(Reading::Whole(whole));
+        }
+        Ok(AfterRead::Changed(why)) => {
+            polled.discard(whole.parts).await;
+            return Ok(Reading::Changed(why));
+        }
+        Ok(AfterRead::Doubtful(words)) => whole.contradiction = Some(words),
+        Ok(AfterRead::Unchanged) => {}
+        Err(error) => {
+            whole.unseen = true;
+            whole.failed.get_or_insert(error);
+            return Ok(Reading::Doubtful(whole));
+        }
+    }
+    match whole.failed.take() {
+        // It is there to be read again.
+        Some(error) if whole.partial => {
+            polled.discard(whole.parts).await;
+            Err(error)
+        }
+        Some(error) => {
+            whole.contradiction.get_or_insert_with(|| {
+                format!("reading broke off where its stated size ends: {}", error.chain())
+            });
+            whole.failed = Some(error);
+            Ok(Reading::Doubtful(whole))
+        }
+        None if whole.wrong_size.is_some() || whole.contradiction.is_some() => Ok(Reading::Doubtful(whole)),
+        None => Ok(Reading::Whole(whole)),
+    }
+}
+
+/// Asks the source what is there after an offer was read. A connection that broke is no answer: it is asked once more,
+/// over another one.
+async fn look_after(polled: &PolledFlow, source: &dyn Source, found: &FoundOffer) -> Result<AfterRead> {
+    match source.look_again(found).await {
+        Err(error) if error.retry() != Retry::Permanent => {
+            tracing::info!(flow = %polled.flow.name, path = %found.identity.path, error = %error.chain(), "a file could not be looked at after it was read; the source is asked once more");
+            source.look_again(found).await
+        }
+        seen => seen,
+    }
+}
+
+async fn seal(copied: Vec<CopiedPart>) -> Result<Vec<StagedPart>> {
+    let seal_each = move || {
+        copied
+            .into_iter()
+            .map(|CopiedPart { writer, part }| {
+                Ok(StagedPart {
+                    staged: writer.seal()?,
+                    file_name: part.file_name,
+                    media_type: part.media_type,
+                    metadata: part.metadata,
+                    connection: part.connection,
+                })
+            })
+            .collect()
+    };
+    blocking("seal a staged file", seal_each).await
+}
+
+/// An error of a part's stream. A transport wraps its own [`Error`] in the I/O error where it can tell
+/// more; anything else is a broken stream, worth another try.
+fn read_failed(path: &RemotePath, error: std::io::Error) -> Error {
+    match error.downcast::<Error>() {
+        Ok(own) => own,
+        Err(error) => Error::transient(ErrorKind::Unreachable, "read a file to its end")
+            .with("path", path)
+            .caused_by(error),
+    }
+}

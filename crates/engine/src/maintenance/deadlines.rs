@@ -1,0 +1,38 @@
+//! Deliveries whose time runs out.
+
+use crate::context::Context;
+use crate::deliver::conclude::{conclude, overdue_attempt};
+use crate::maintenance::repeat::{BATCH, Maintenance};
+use async_trait::async_trait;
+use model::{Error, ErrorKind, Result};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Ends waits for receipts that did not come, and deliveries whose time ran out.
+pub(crate) struct Deadlines(pub(crate) Arc<Context>);
+
+#[async_trait]
+impl Maintenance for Deadlines {
+    fn name(&self) -> &'static str {
+        "deadlines"
+    }
+
+    fn every(&self) -> Duration {
+        Duration::from_secs(1)
+    }
+
+    async fn run(&self) -> Result<()> {
+        let context = &self.0;
+        for waiting in context.store.overdue_receipts(context.now(), BATCH).await? {
+            let error = Error::ambiguous(ErrorKind::Timeout, "get the receipt in time")
+                .with("endpoint", &waiting.delivery.endpoint)
+                .with("attempt", waiting.claim.attempt)
+                .advice("ask the partner whether the file arrived; it is sent again with the same identity");
+            conclude(context, &overdue_attempt(waiting), Err(error)).await;
+        }
+        for delivery in context.store.expire_due(&context.settings.node, context.now(), BATCH).await? {
+            tracing::error!(%delivery, "a delivery's time ran out");
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,35 @@
+//! Rows that nobody can ask for any more.
+
+use crate::context::Context;
+use crate::maintenance::repeat::Maintenance;
+use crate::transfers::DEFAULT_RETENTION;
+use async_trait::async_trait;
+use model::Result;
+use model::definition::FlowSource;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Deletes answers to messages that came long ago, and logins that are over.
+pub(crate) struct Purge(pub(crate) Arc<Context>);
+
+#[async_trait]
+impl Maintenance for Purge {
+    fn name(&self) -> &'static str {
+        "old answers and logins"
+    }
+
+    fn every(&self) -> Duration {
+        self.0.settings.retention_every
+    }
+
+    async fn run(&self) -> Result<()> {
+        let Context { store, .. } = &*self.0;
+        // A message that is repeated gets its answer again for as long as what came of it is kept.
+        let definitions = self.0.definitions();
+        let receiving =
+            definitions.flows.values().filter(|flow| matches!(flow.source, FlowSource::Receive(_)));
+        let kept = receiving.map(|flow| flow.retention).fold(DEFAULT_RETENTION, Duration::max);
+        store.purge_intake_keys(self.0.now() - kept).await?;
+        store.purge_logins(self.0.now()).await
+    }
+}

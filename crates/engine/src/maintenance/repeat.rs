@@ -1,0 +1,40 @@
+//! Runs each kind of maintenance again and again.
+
+use crate::context::Context;
+use crate::guard::guarded;
+use async_trait::async_trait;
+use model::Result;
+use std::sync::Arc;
+use std::time::Duration;
+use transport::Shutdown;
+
+/// Rows handled in one round.
+pub(crate) const BATCH: u32 = 500;
+
+/// Work that the engine runs now and then, also for other crates: sealing the audit trail, making its
+/// partitions, removing what is past its retention.
+#[async_trait]
+pub trait Maintenance: Send + Sync {
+    /// Its name in the log.
+    fn name(&self) -> &'static str;
+    /// Time between two runs.
+    fn every(&self) -> Duration;
+    /// Runs once.
+    ///
+    /// # Errors
+    /// Logged; it runs again.
+    async fn run(&self) -> Result<()>;
+}
+
+/// Runs one kind of maintenance until shutdown.
+pub(crate) async fn repeat(context: Arc<Context>, maintenance: Arc<dyn Maintenance>, mut shutdown: Shutdown) {
+    loop {
+        if let Err(error) = guarded("run maintenance", maintenance.run()).await {
+            tracing::warn!(maintenance = maintenance.name(), error = %error.chain(), "maintenance failed; it runs again");
+        }
+        tokio::select! {
+            () = context.services.clock.sleep(maintenance.every()) => {}
+            _ = shutdown.wait_for(|ended| *ended) => return,
+        }
+    }
+}

@@ -1,0 +1,46 @@
+//! What an engine is made of.
+
+use crate::ids::Ids;
+use crate::services::{Area, StoreAudit};
+use model::NodeName;
+use staging::Staging;
+use std::sync::Arc;
+use store::Store;
+use transport::{BufferBudget, Clock, Directory, Random, Services, Transport};
+
+/// What the engine is made of.
+pub struct Parts {
+    /// The database.
+    pub store: Store,
+    /// Staged payloads.
+    pub staging: Staging,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Randomness.
+    pub random: Arc<dyn Random>,
+    /// Definitions, partners and keys.
+    pub directory: Arc<dyn Directory>,
+    /// Every transport there is.
+    pub transports: Vec<Arc<dyn Transport>>,
+}
+
+impl Parts {
+    pub(crate) fn ids(&self) -> Ids {
+        Ids { clock: Arc::clone(&self.clock), random: Arc::clone(&self.random) }
+    }
+
+    /// What transports are lent, for a node of this name with so many bytes of buffers: also for a
+    /// command that only tries an endpoint and moves nothing.
+    #[must_use]
+    pub fn services(&self, node: &NodeName, buffers: u64) -> Services {
+        Services {
+            node: node.clone(),
+            clock: Arc::clone(&self.clock),
+            random: Arc::clone(&self.random),
+            directory: Arc::clone(&self.directory),
+            audit: Arc::new(StoreAudit(self.store.clone())),
+            budget: BufferBudget::new(buffers),
+            staging: Arc::new(Area { staging: self.staging.clone(), ids: self.ids() }),
+        }
+    }
+}

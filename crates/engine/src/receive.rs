@@ -1,0 +1,7 @@
+//! Messages that listeners receive.
+
+pub(crate) mod intake;
+mod keys;
+mod reception;
+mod reply;
+mod routing;

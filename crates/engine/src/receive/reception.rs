@@ -1,0 +1,191 @@
+//! One message being received.
+
+use crate::context::Context;
+use crate::crash;
+use crate::receive::keys::{KeyHeld, ReceivingKeys};
+use crate::receive::reply::write_reply;
+use crate::receive::routing::flows_for;
+use crate::staged::{StagedPart, blocking, discard};
+use crate::transfers::{Origin, new_transfer};
+use async_trait::async_trait;
+use model::{
+    AuditEvent, Error, ErrorKind, Offer, OfferId, OfferIdentity, OfferState, PayloadId, RemotePath, Result,
+    Timestamp, TransferId,
+};
+use serde_json::Map;
+use std::sync::Arc;
+use store::{IntakeCommit, IntakeCommitted, NewTransfer, NodeLease};
+use transport::{Message, PartWriter, Reception, StagedPayload, StoredReply};
+
+/// One message being received. Its key is freed when it is dropped without an end.
+pub(crate) struct OpenReception {
+    context: Arc<Context>,
+    keys: Arc<ReceivingKeys>,
+    key: String,
+    lease: NodeLease,
+    pub(crate) held: KeyHeld,
+    begun: Timestamp,
+}
+
+#[async_trait]
+impl Reception for OpenReception {
+    async fn part(&mut self) -> Result<Box<dyn PartWriter>> {
+        let area = Arc::clone(&self.context.services.staging);
+        blocking("begin a part in staging", move || area.begin()).await
+    }
+
+    async fn commit(mut self: Box<Self>, message: Message, reply: StoredReply) -> Result<Vec<TransferId>> {
+        self.context.lease.may_act(self.lease.epoch)?;
+        let received = self.context.now();
+        let offer = self.offer(&message, received);
+        let (endpoint, partner) = (message.endpoint.clone(), message.partner.clone());
+        let origin =
+            Origin { offer: Some(offer.id), endpoint: &endpoint, partner: partner.as_deref(), received };
+        let staged: Vec<PayloadId> = message.parts.iter().map(|part| part.staged.id).collect();
+        let (transfers, events) = match self.transfers(message, &origin) {
+            Ok(made) => made,
+            Err(error) => {
+                discard(&self.context.staging, staged).await;
+                return Err(error);
+            }
+        };
+        let ids = transfers.iter().map(|new| new.transfer.id).collect();
+        crash::point("intake.before_commit");
+        let commit = IntakeCommit {
+            lease: self.lease.clone(),
+            key: self.key.clone(),
+            offer,
+            transfers,
+            reply: write_reply(&reply),
+            events,
+            now: received,
+        };
+        // A commit whose answer was lost is asked for again: it answers for itself, by its offer's id.
+        // Until then the peer gets no answer, and the bytes stay.
+        let write = || self.context.store.intake_commit(commit.clone());
+        match self.context.write_until_known("a received message", self.lease.epoch, write).await? {
+            IntakeCommitted::Committed => {
+                self.held = KeyHeld::No;
+                crash::point("intake.committed");
+                Ok(ids)
+            }
+            IntakeCommitted::Lost => {
+                Err(Error::transient(ErrorKind::Unreachable, "record a received message")
+                    .with("key", &self.key)
+                    .advice("another node took the reception over; the peer will send again"))
+            }
+        }
+    }
+
+    async fn refuse(mut self: Box<Self>, events: Vec<AuditEvent>, reply: StoredReply) -> Result<()> {
+        let reply = write_reply(&reply);
+        self.context
+            .store
+            .intake_refuse(&self.lease, &self.key, Some(reply), events, self.context.now())
+            .await?;
+        self.held = KeyHeld::No;
+        Ok(())
+    }
+}
+
+impl OpenReception {
+    /// `None` while the key is being freed.
+    pub(crate) fn new(
+        context: &Arc<Context>,
+        keys: &Arc<ReceivingKeys>,
+        key: &str,
+        lease: NodeLease,
+    ) -> Option<Self> {
+        keys.enter(key).then(|| Self {
+            context: Arc::clone(context),
+            keys: Arc::clone(keys),
+            key: key.to_owned(),
+            lease,
+            held: KeyHeld::Unknown,
+            begun: context.now(),
+        })
+    }
+
+    /// What is made of a message. A file that no flow wants, and a message without any, is refused:
+    /// never acknowledged and dropped.
+    fn transfers(
+        &self,
+        message: Message,
+        origin: &Origin<'_>,
+    ) -> Result<(Vec<NewTransfer>, Vec<AuditEvent>)> {
+        let mut transfers = Vec::new();
+        let mut events = message.events;
+        for (part, sequence) in message.parts.into_iter().zip(1_u32..) {
+            let flows =
+                flows_for(&self.context, message.transport, message.partner.as_deref(), &part.file_name);
+            if flows.is_empty() {
+                return Err(no_flow(&message.partner, &part.file_name));
+            }
+            let own = part.metadata.iter();
+            let metadata =
+                message.metadata.iter().chain(own).map(|(key, value)| (key.clone(), value.clone()));
+            let part = StagedPart {
+                metadata: metadata.collect(),
+                staged: part.staged,
+                file_name: part.file_name,
+                media_type: part.media_type,
+                connection: message.connection,
+            };
+            for flow in flows {
+                let (transfer, event) = new_transfer(&self.context, &flow, origin, &part, sequence);
+                transfers.push(transfer);
+                events.push(event);
+            }
+        }
+        if transfers.is_empty() {
+            return Err(Error::permanent(ErrorKind::Rejected, "take a message that holds no file")
+                .with("partner", message.partner.as_deref().unwrap_or("none")));
+        }
+        Ok((transfers, events))
+    }
+
+    fn offer(&self, message: &Message, received: Timestamp) -> Offer {
+        let first: Option<&StagedPayload> = message.parts.first().map(|part| &part.staged);
+        Offer {
+            id: OfferId::new(self.context.ids.next()),
+            identity: OfferIdentity {
+                flow: String::new(),
+                endpoint: message.endpoint.clone(),
+                path: message.parts.first().map(|part| part.file_name.clone()).unwrap_or_default(),
+                size: first.map(|staged| staged.length),
+                modified: Some(received),
+                version: Some(self.key.clone()),
+            },
+            state: OfferState::Staging,
+            found_at: self.begun,
+            failures: 0,
+            source_data: Map::new(),
+        }
+    }
+}
+
+impl Drop for OpenReception {
+    fn drop(&mut self) {
+        if !self.keys.leave(&self.key, self.held) {
+            return;
+        }
+        let (context, keys) = (Arc::clone(&self.context), Arc::clone(&self.keys));
+        let (key, lease) = (std::mem::take(&mut self.key), self.lease.clone());
+        // The runtime is gone only when the process ends; then the key is freed with the lease.
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(async move {
+                if let Err(error) = context.store.intake_abandon(&lease, &key).await {
+                    tracing::warn!(%key, error = %error.chain(), "an abandoned reception's key is still held; it is freed with the node's lease");
+                }
+                keys.freed(&key);
+            });
+        }
+    }
+}
+
+fn no_flow(partner: &Option<String>, file_name: &RemotePath) -> Error {
+    Error::permanent(ErrorKind::Rejected, "find a flow for a received file")
+        .with("partner", partner.as_deref().unwrap_or("none"))
+        .with("file_name", file_name)
+        .advice("define a flow that receives from this partner with a mask for this name")
+}

@@ -1,0 +1,30 @@
+//! Which flows take a received file.
+
+use crate::context::Context;
+use model::RemotePath;
+use model::definition::{Flow, FlowSource};
+use std::sync::Arc;
+
+/// The enabled flows that receive such a file.
+pub(crate) fn flows_for(
+    context: &Context,
+    transport: &str,
+    partner: Option<&str>,
+    file_name: &RemotePath,
+) -> Vec<Arc<Flow>> {
+    context
+        .definitions()
+        .flows
+        .values()
+        .filter(|flow| match &flow.source {
+            FlowSource::Receive(source) => {
+                flow.enabled
+                    && source.listener == transport
+                    && source.partner.as_deref().is_none_or(|wanted| Some(wanted) == partner)
+                    && source.mask.matches(file_name.file_name())
+            }
+            FlowSource::Poll(_) => false,
+        })
+        .cloned()
+        .collect()
+}

@@ -1,0 +1,40 @@
+//! Parts that are durable in staging, and their removal.
+
+use model::{ConnectionId, Error, ErrorKind, PayloadId, RemotePath, Result};
+use serde_json::{Map, Value};
+use staging::Staging;
+use transport::StagedPayload;
+
+/// A part that is durable in staging.
+pub(crate) struct StagedPart {
+    pub(crate) staged: StagedPayload,
+    pub(crate) file_name: RemotePath,
+    pub(crate) media_type: Option<String>,
+    pub(crate) metadata: Map<String, Value>,
+    /// The connection that it came over.
+    pub(crate) connection: Option<ConnectionId>,
+}
+
+/// Removes staged bytes, each whatever becomes of the others; the first error.
+pub(crate) fn remove_all(staging: &Staging, payloads: impl IntoIterator<Item = PayloadId>) -> Result<()> {
+    payloads.into_iter().map(|payload| staging.remove(payload)).fold(Ok(()), Result::and)
+}
+
+/// Removes staged bytes of which it is certain that no row refers to them.
+pub(crate) async fn discard(staging: &Staging, payloads: Vec<PayloadId>) {
+    let staging = staging.clone();
+    let removed = blocking("remove staged bytes", move || remove_all(&staging, payloads)).await;
+    if let Err(error) = removed {
+        tracing::warn!(error = %error.chain(), "staged bytes that nobody needs were not removed; the sweep sets them aside");
+    }
+}
+
+/// Runs work on the disk on a thread that may block.
+pub(crate) async fn blocking<T: Send + 'static>(
+    what: &'static str,
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|error| Error::transient(ErrorKind::Internal, what).caused_by(error))?
+}

@@ -1,0 +1,134 @@
+//! Makes transfers and deliveries of staged parts: what is recorded of a file that a poll took, a message that was
+//! received, or a payload that came with the answer to a delivery.
+
+use crate::context::Context;
+use crate::staged::StagedPart;
+use model::definition::Flow;
+use model::{
+    AuditEvent, ConnectionId, Delivery, DeliveryId, DeliveryState, EventKind, OfferId, PayloadRecord,
+    TemplateValues, Timestamp, Transfer, TransferId, TransferKind, TransferState,
+};
+use std::time::Duration;
+use store::{NewDelivery, NewTransfer};
+use transport::Reply;
+
+/// How long a reply is kept whose flow is gone; and at least how long an answer to a message.
+pub(crate) const DEFAULT_RETENTION: Duration = Duration::from_secs(30 * 86_400);
+
+/// What all parts of one offer or message have in common.
+pub(crate) struct Origin<'a> {
+    pub(crate) offer: Option<OfferId>,
+    pub(crate) endpoint: &'a str,
+    pub(crate) partner: Option<&'a str>,
+    pub(crate) received: Timestamp,
+}
+
+/// One transfer of a part through a flow, with a delivery for each of the flow's destinations,
+/// and the event that says so.
+pub(crate) fn new_transfer(
+    context: &Context,
+    flow: &Flow,
+    origin: &Origin<'_>,
+    part: &StagedPart,
+    sequence: u32,
+) -> (NewTransfer, AuditEvent) {
+    let mut transfer = transfer_of(context, &flow.name, part, origin.received);
+    transfer.offer = origin.offer;
+    transfer.partner = origin.partner.map(str::to_owned);
+    let id = transfer.id;
+    let deliveries = flow.destinations.iter().map(|destination| {
+        let values = TemplateValues {
+            name: part.file_name.file_name(),
+            received: origin.received,
+            flow: &flow.name,
+            transfer: id,
+            sequence,
+        };
+        let file_name = match &destination.file_name {
+            Some(template) => part.file_name.with_file_name(&template.render(&values)),
+            None => part.file_name.clone(),
+        };
+        NewDelivery {
+            lane_continues: flow.continue_after_failure,
+            delivery: Delivery {
+                id: DeliveryId::new(context.ids.next()),
+                transfer: id,
+                destination: destination.name.clone(),
+                endpoint: destination.endpoint.clone(),
+                file_name,
+                state: DeliveryState::Pending,
+                attempt: 0,
+                lane: flow.ordered.then(|| format!("{}/{}", flow.name, destination.name)),
+                due_at: origin.received,
+                expires_at: destination.expires_after.map(|wait| origin.received + wait),
+            },
+        }
+    });
+    let event = arrival(context, EventKind::TransferRecorded, &transfer, part).endpoint(origin.endpoint);
+    let deliveries = deliveries.collect();
+    (NewTransfer { transfer, deliveries, retain_for: flow.retention }, event)
+}
+
+/// A payload that came with a delivery's answer: a transfer of its own, child of the one sent. It
+/// goes nowhere by itself: it is held, for a person to see, and kept as long as its parent's flow
+/// keeps payloads.
+pub(crate) fn new_reply(
+    context: &Context,
+    parent: &Transfer,
+    reply: Reply,
+    connection: Option<ConnectionId>,
+) -> (NewTransfer, AuditEvent) {
+    let Reply { staged, file_name, media_type, metadata } = reply;
+    let part = StagedPart { staged, file_name, media_type, metadata, connection };
+    let transfer = Transfer {
+        kind: TransferKind::Reply,
+        parent: Some(parent.id),
+        partner: parent.partner.clone(),
+        state: TransferState::Held,
+        ..transfer_of(context, &parent.flow, &part, context.now())
+    };
+    let event = arrival(context, EventKind::TransferHeld, &transfer, &part)
+        .detail("why", "it came with the answer to a delivery, and the flow has no place for it")
+        .detail("parent", parent.id.to_string());
+    let retain_for =
+        context.definitions().flows.get(&parent.flow).map_or(DEFAULT_RETENTION, |flow| flow.retention);
+    (NewTransfer { transfer, deliveries: Vec::new(), retain_for }, event)
+}
+
+/// The transfer of a part; what it came by is the caller's to say.
+fn transfer_of(context: &Context, flow: &str, part: &StagedPart, received: Timestamp) -> Transfer {
+    Transfer {
+        id: TransferId::new(context.ids.next()),
+        kind: TransferKind::Payload,
+        flow: flow.to_owned(),
+        offer: None,
+        parent: None,
+        partner: None,
+        payload: PayloadRecord {
+            id: part.staged.id,
+            length: part.staged.length,
+            sha256: part.staged.sha256,
+            media_type: part.media_type.clone(),
+            file_name: part.file_name.clone(),
+            staged_at: received,
+        },
+        state: TransferState::Staged,
+        created_at: received,
+        metadata: part.metadata.clone(),
+    }
+}
+
+/// The event of a transfer's beginning.
+fn arrival(context: &Context, kind: EventKind, transfer: &Transfer, part: &StagedPart) -> AuditEvent {
+    let payload = &transfer.payload;
+    let mut event = context
+        .event(kind)
+        .flow(&transfer.flow)
+        .transfer(transfer.id)
+        .peer_detail("file_name", payload.file_name.to_text())
+        .detail("bytes", payload.length)
+        .detail("sha256", payload.sha256.to_string());
+    event.partner = transfer.partner.clone();
+    event.connection = part.connection;
+    event
+}
