@@ -40,9 +40,9 @@ test("lists without rows say what will be there", async () => {
   for (const [path, words, name] of [
     ["/", "No transfers in the last 24 hours.", "empty-overview"],
     ["/transfers", "No transfers yet.", "empty-transfers"],
-    ["/connections?endpoint=none", "No connection fits these filters.", "empty-connections"],
-    ["/transfers?state=failed&name=x", "No transfer fits these filters.", "empty-filtered"],
-    ["/audit?kind=transfer.recorded", "No event fits these filters.", "empty-audit"],
+    ["/connections?endpoint=none", "No connections match these filters.", "empty-connections"],
+    ["/transfers?state=failed&name=x", "No transfers match these filters.", "empty-filtered"],
+    ["/audit?kind=transfer.recorded", "No audit events match these filters.", "empty-audit"],
   ]) {
     await page.goto(url(path));
     await page.getByText(words).waitFor();

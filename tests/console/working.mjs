@@ -37,7 +37,7 @@ test("filters by state, flow, name and time", async () => {
   await page.getByLabel("Until").fill("2001-02-03T04:05");
   await find();
   assert.deepEqual(await names(), []);
-  await page.getByText("No transfer fits these filters.").waitFor();
+  await page.getByText("No transfers match these filters.").waitFor();
   assert.equal(await page.getByLabel("Until").inputValue(), "2001-02-03T04:05", "the field keeps its value");
   // A moment as other programs write it is kept by its field, and so by the next search.
   await page.goto(url("/transfers?from=2001-02-03T05:05:07%2B01:00"));

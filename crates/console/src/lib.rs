@@ -3,33 +3,24 @@
 //! Pages are rendered on the server and work without scripts; what comes in is a request by way of
 //! `net`'s HTTP server, what goes out is read from `store`. Nothing here changes a transfer.
 //!
-//! Where to look: `routes` (which path is whose), `guard` (headers, and which requests are refused),
-//! `door` (setup, login, sessions), `frame` (what every page has around it), `show` (how times, sizes
-//! and states look), then one module for each page.
+//! Where to look, from the bottom up; each imports only what stands above it:
+//! * `auth`: cookies, password hashes, the delay after failed logins
+//! * `state`: what all pages share
+//! * `web`: permissions (`web::access`), layout, filters, lists, error pages, how values look
+//! * `pages`: a file or folder for each page
+//! * `probes`: health and metrics, for machines
+//! * `router`: which handler serves which path
 
-mod assets;
-mod chart;
-mod connections;
-mod detail;
-mod door;
-mod events;
-mod flows;
-mod frame;
-mod guard;
-mod mdn;
-mod overview;
+mod auth;
+mod console;
+mod pages;
 mod probes;
-mod problem;
-mod query;
-mod route_picture;
-mod routes;
-mod show;
-mod site;
-mod transfers;
-mod trouble;
-mod waybill;
+mod router;
+mod state;
+mod web;
 
-pub use site::{
-    Clock, Console, ConsoleSettings, EndpointVitals, JournalVitals, Random, StagingVitals, Vitals,
-};
-pub use trouble::{Trouble, TroubleKind};
+pub use console::Console;
+pub use state::active_problem::{ActiveProblem, ProblemKind};
+pub use state::node_status::{EndpointStatus, JournalStatus, NodeStatus, StagingStatus};
+pub use state::{Clock, ConsoleSettings, Random};
+pub use web::routes::{Access, ConsoleRoute};

@@ -7,14 +7,15 @@
 mod exposition;
 mod process;
 
-use crate::door::session;
-use crate::site::{EndpointVitals, Site};
+use crate::probes::exposition::Exposition;
+use crate::state::AppState;
+use crate::state::node_status::EndpointStatus;
+use crate::web::session::current_user;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use exposition::Exposition;
 use http::header::{CONTENT_TYPE, FORWARDED, HeaderName};
 use http::{Extensions, HeaderMap, StatusCode};
-use model::{DeliveryState, Lifecycle, Result, Timestamp, TransferState};
+use model::{DeliveryState, Lifecycle, Permission, Result, Timestamp, TransferState};
 use net::http::{ListenerNumbers, PeerInfo};
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,28 +30,28 @@ pub(crate) async fn healthz() -> Response {
 }
 
 /// `GET /readyz`: work can be taken in; or the reasons why not, one a line.
-pub(crate) async fn readyz(State(site): State<Arc<Site>>) -> Response {
+pub(crate) async fn readyz(State(state): State<Arc<AppState>>) -> Response {
     let mut reasons = Vec::new();
-    match tokio::time::timeout(DATABASE_WITHIN, site.store.ready()).await {
+    match tokio::time::timeout(DATABASE_WITHIN, state.store.ready()).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => reasons.push(format!("database: {}", error.chain())),
         Err(_) => reasons.push("database: no answer within 2 s".to_owned()),
     }
-    if let Some(journal) = site.vitals.journal().filter(|journal| journal.backlog_bytes >= journal.most_bytes)
+    if let Some(journal) = state.node.journal().filter(|journal| journal.backlog_bytes >= journal.most_bytes)
     {
         reasons.push(format!(
             "journal: {} bytes wait for the database, {} are too many",
             journal.backlog_bytes, journal.most_bytes
         ));
     }
-    if let Some(staging) = site.vitals.staging().filter(|staging| staging.free_bytes < staging.min_free_bytes)
+    if let Some(staging) = state.node.staging().filter(|staging| staging.free_bytes < staging.min_free_bytes)
     {
         reasons.push(format!(
             "staging: {} bytes free, {} are wanted",
             staging.free_bytes, staging.min_free_bytes
         ));
     }
-    reasons.extend(site.vitals.not_ready());
+    reasons.extend(state.node.not_ready());
     if reasons.is_empty() {
         return plain(StatusCode::OK, "ready\n".to_owned());
     }
@@ -59,19 +60,19 @@ pub(crate) async fn readyz(State(site): State<Arc<Site>>) -> Response {
 
 /// `GET /metrics`, in Prometheus's text format.
 pub(crate) async fn metrics(
-    State(site): State<Arc<Site>>,
+    State(state): State<Arc<AppState>>,
     headers: HeaderMap,
     extensions: Extensions,
 ) -> Response {
-    if !is_local(&headers, &extensions) && !logged_in(&site, &headers).await {
+    if !is_local(&headers, &extensions) && !may_read(&state, &headers).await {
         return plain(
             StatusCode::FORBIDDEN,
             "metrics are open to this machine, and to whoever is logged in\n".to_owned(),
         );
     }
     let mut text = Exposition::default();
-    own_numbers(&site, &mut text);
-    match tokio::time::timeout(DATABASE_WITHIN, DatabaseNumbers::read(&site)).await {
+    own_numbers(&state, &mut text);
+    match tokio::time::timeout(DATABASE_WITHIN, DatabaseNumbers::read(&state)).await {
         Ok(Ok(numbers)) => {
             numbers.write(&mut text);
             text.gauge("waybill_database_up", "Whether the database answered.", 1);
@@ -90,9 +91,9 @@ pub(crate) async fn metrics(
 }
 
 /// Not when the database does not say so in time.
-async fn logged_in(site: &Site, headers: &HeaderMap) -> bool {
-    let visitor = tokio::time::timeout(DATABASE_WITHIN, session::visitor(site, headers)).await;
-    matches!(visitor, Ok(Ok(Some(_))))
+async fn may_read(state: &AppState, headers: &HeaderMap) -> bool {
+    let user = tokio::time::timeout(DATABASE_WITHIN, current_user(state, headers)).await;
+    matches!(user, Ok(Ok(Some(user))) if user.role.may(Permission::ViewTransfers))
 }
 
 fn plain(status: StatusCode, text: String) -> Response {
@@ -107,8 +108,8 @@ fn is_local(headers: &HeaderMap, extensions: &Extensions) -> bool {
     extensions.get::<PeerInfo>().is_some_and(loopback) && !forwarded
 }
 
-fn own_numbers(site: &Site, text: &mut Exposition) {
-    let settings = &site.settings;
+fn own_numbers(state: &AppState, text: &mut Exposition) {
+    let settings = &state.settings;
     text.gauge_of(
         "waybill_build_info",
         "Version and node, always 1.",
@@ -118,25 +119,25 @@ fn own_numbers(site: &Site, text: &mut Exposition) {
     text.gauge(
         "waybill_start_time_seconds",
         "When this console began, in seconds since 1970.",
-        site.started.timestamp(),
+        state.started.timestamp(),
     );
     let help = "Whether the audit trail is not as it should be: altered, under a seal by an unknown key, or not sealed.";
-    text.gauge("waybill_audit_alarm", help, u64::from(site.vitals.audit_alarm().is_some()));
+    text.gauge("waybill_audit_alarm", help, u64::from(state.node.audit_alarm().is_some()));
     if let Some(bytes) = process::resident_bytes() {
         text.gauge("process_resident_memory_bytes", "Memory in use.", bytes);
     }
     if let Some(count) = process::open_files() {
         text.gauge("process_open_fds", "Open file descriptors.", count);
     }
-    if let Some(journal) = site.vitals.journal() {
+    if let Some(journal) = state.node.journal() {
         let help = "Bytes of the connection journal that are not in the database yet.";
         text.gauge("waybill_journal_backlog_bytes", help, journal.backlog_bytes);
     }
-    if let Some(staging) = site.vitals.staging() {
+    if let Some(staging) = state.node.staging() {
         text.gauge("waybill_staging_free_bytes", "Bytes free for staging.", staging.free_bytes);
     }
-    endpoint_numbers(site, text);
-    listener_numbers(&site.vitals.listeners(), text);
+    endpoint_numbers(state, text);
+    listener_numbers(&state.node.listeners(), text);
 }
 
 /// What each listen address has seen since it was bound.
@@ -179,9 +180,9 @@ fn listener_numbers(listeners: &[ListenerNumbers], text: &mut Exposition) {
 }
 
 /// Each number of all endpoints before the next: the format wants a name's lines together.
-fn endpoint_numbers(site: &Site, text: &mut Exposition) {
-    let (now, endpoints) = (site.now(), site.vitals.endpoints());
-    let mut gauge = |name, help, value: fn(&EndpointVitals, Timestamp) -> u64| {
+fn endpoint_numbers(state: &AppState, text: &mut Exposition) {
+    let (now, endpoints) = (state.now(), state.node.endpoints());
+    let mut gauge = |name, help, value: fn(&EndpointStatus, Timestamp) -> u64| {
         for endpoint in &endpoints {
             text.gauge_of(name, help, &[("endpoint", endpoint.name.as_str())], value(endpoint, now));
         }
@@ -205,10 +206,10 @@ struct DatabaseNumbers {
 }
 
 impl DatabaseNumbers {
-    async fn read(site: &Site) -> Result<Self> {
-        let now = site.now();
-        let numbers = site.store.metrics(now).await?;
-        Ok(Self { now, numbers, overview: site.overview().await?.overview })
+    async fn read(state: &AppState) -> Result<Self> {
+        let now = state.now();
+        let numbers = state.store.metrics(now).await?;
+        Ok(Self { now, numbers, overview: state.overview().await?.overview })
     }
 
     fn write(&self, text: &mut Exposition) {

@@ -6,7 +6,8 @@ use crate::readiness::Readiness;
 use crate::seal_copies::SealCopies;
 use crate::timestamps::Timestamps;
 use console::{
-    Console, ConsoleSettings, EndpointVitals, JournalVitals, StagingVitals, Trouble, TroubleKind, Vitals,
+    ActiveProblem, Console, ConsoleSettings, EndpointStatus, JournalStatus, NodeStatus, ProblemKind,
+    StagingStatus,
 };
 use engine::{EndpointHealth, UnstableFiles, WithheldFile};
 use model::{Error, Protocol, Purpose, Result, Severity};
@@ -65,7 +66,7 @@ pub(crate) async fn open(gateway: &Gateway) -> Result<ConsoleRoom> {
         refusing_transports: gateway.transports.refusing(),
     };
     let random = Arc::clone(&gateway.ambient.random);
-    let vitals = NodeVitals {
+    let node = ThisNode {
         health: gateway.engine.health(),
         unstable: gateway.engine.unstable(),
         journal: Arc::clone(&gateway.journal),
@@ -78,12 +79,12 @@ pub(crate) async fn open(gateway: &Gateway) -> Result<ConsoleRoom> {
         servers: gateway.servers.clone(),
         may_act: Box::new(gateway.engine.may_act()),
     };
-    let console = Console::with_vitals(
+    let console = Console::with_node(
         gateway.store.clone(),
         settings,
         gateway.ambient.now_fn(),
         Arc::new(move |bytes: &mut [u8]| random.fill(bytes)),
-        Arc::new(vitals),
+        Arc::new(node),
     );
     let listen = ListenSpec {
         proxy_protocol: gateway.settings.listen.console_proxy_protocol,
@@ -104,7 +105,7 @@ pub(crate) async fn open(gateway: &Gateway) -> Result<ConsoleRoom> {
 }
 
 /// What this node knows beside the database.
-struct NodeVitals {
+struct ThisNode {
     health: Arc<EndpointHealth>,
     unstable: Arc<UnstableFiles>,
     journal: Arc<Journal>,
@@ -119,13 +120,13 @@ struct NodeVitals {
     may_act: Box<dyn Fn() -> Result<()> + Send + Sync>,
 }
 
-impl Vitals for NodeVitals {
-    fn endpoints(&self) -> Vec<EndpointVitals> {
-        let mut endpoints: Vec<EndpointVitals> = self
+impl NodeStatus for ThisNode {
+    fn endpoints(&self) -> Vec<EndpointStatus> {
+        let mut endpoints: Vec<EndpointStatus> = self
             .health
             .snapshot()
             .into_iter()
-            .map(|(name, state)| EndpointVitals {
+            .map(|(name, state)| EndpointStatus {
                 name,
                 failures: state.failures,
                 offline_until: state.offline_until,
@@ -136,14 +137,14 @@ impl Vitals for NodeVitals {
         endpoints
     }
 
-    fn journal(&self) -> Option<JournalVitals> {
-        Some(JournalVitals { backlog_bytes: self.journal.stats().backlog_bytes, most_bytes: MOST_BACKLOG })
+    fn journal(&self) -> Option<JournalStatus> {
+        Some(JournalStatus { backlog_bytes: self.journal.stats().backlog_bytes, most_bytes: MOST_BACKLOG })
     }
 
-    fn staging(&self) -> Option<StagingVitals> {
+    fn staging(&self) -> Option<StagingStatus> {
         // That its file system does not answer is told by `not_ready`.
         let space = self.staging.space().ok()?;
-        Some(StagingVitals { free_bytes: space.free, min_free_bytes: self.min_free })
+        Some(StagingStatus { free_bytes: space.free, min_free_bytes: self.min_free })
     }
 
     fn audit_alarm(&self) -> Option<SealAlarm> {
@@ -164,28 +165,28 @@ impl Vitals for NodeVitals {
         reasons
     }
 
-    fn trouble(&self) -> Vec<Trouble> {
+    fn problems(&self) -> Vec<ActiveProblem> {
         let error = Severity::Error;
         let listener = |(name, why): (String, String)| {
-            Trouble::new(TroubleKind::Listener, error, &name, format!("Listener {name} is down"))
+            ActiveProblem::new(ProblemKind::Listener, error, &name, format!("Listener {name} is down"))
                 .why(why)
                 .advice("Nothing is received by it until it is open again.")
                 .page("/audit?kind=listener.&within=7d")
         };
         let fault = |(room, fault): (&str, Error)| {
             let what = format!("This node can take in nothing: {room}");
-            Trouble::new(TroubleKind::Node, error, room, what).why(fault.chain())
+            ActiveProblem::new(ProblemKind::Node, error, room, what).why(fault.chain())
         };
-        let stamps = self.timestamps.iter().filter_map(|stamps| stamps.trouble());
+        let stamps = self.timestamps.iter().filter_map(|stamps| stamps.problems());
         let down = self.readiness.down().into_iter().map(listener);
         let faults = self.faults().into_iter().map(fault);
         let unstable = withheld(&self.unstable.snapshot());
-        down.chain(faults).chain(stamps).chain(self.copies.trouble()).chain(unstable).collect()
+        down.chain(faults).chain(stamps).chain(self.copies.problems()).chain(unstable).collect()
     }
 }
 
 /// Files that are not taken because their time moves: one row for each flow, with the first of its files.
-fn withheld(files: &[WithheldFile]) -> Vec<Trouble> {
+fn withheld(files: &[WithheldFile]) -> Vec<ActiveProblem> {
     let of_flows = files.chunk_by(|a, b| a.flow == b.flow);
     let rows = of_flows.filter_map(|of_flow| {
         let first = of_flow.first()?;
@@ -197,7 +198,7 @@ fn withheld(files: &[WithheldFile]) -> Vec<Trouble> {
         let what = format!("{which} not taken from {}", first.endpoint);
         let key = format!("{}/{}/unstable", first.flow, first.endpoint);
         let page = format!("/audit?kind=offer.unstable&flow={}", first.flow);
-        let row = Trouble::new(TroubleKind::Source, Severity::Warning, &key, what)
+        let row = ActiveProblem::new(ProblemKind::Source, Severity::Warning, &key, what)
             .why(format!("{}: {}", first.file.path.to_text(), first.words()))
             .advice("The file waits until its time stands still. See the event for what helps where nobody writes to it.")
             .since(since)
@@ -207,7 +208,7 @@ fn withheld(files: &[WithheldFile]) -> Vec<Trouble> {
     rows.collect()
 }
 
-impl NodeVitals {
+impl ThisNode {
     /// What keeps the node from its work: the room, and its fault.
     fn faults(&self) -> Vec<(&'static str, Error)> {
         let staging = self.staging.check_there().and_then(|()| self.staging.space().map(drop));

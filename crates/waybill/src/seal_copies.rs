@@ -8,7 +8,7 @@
 
 use crate::process::Ambient;
 use config::Settings;
-use console::{Trouble, TroubleKind};
+use console::{ActiveProblem, ProblemKind};
 use model::{Error, NodeName, Result, Severity, Timestamp};
 use net::{Net, SyslogTarget, syslog_message};
 use serde_json::{Map, Value};
@@ -115,11 +115,11 @@ impl SealCopies {
     }
 
     /// What an operator should know; nothing while all works.
-    pub(crate) fn trouble(&self) -> Vec<Trouble> {
+    pub(crate) fn problems(&self) -> Vec<ActiveProblem> {
         let row = |copy: Copy| {
             let failing = self.failing(copy)?;
             let what = format!("Audit seals are not copied: {}", copy.setting());
-            let row = Trouble::new(TroubleKind::Audit, Severity::Warning, copy.setting(), what)
+            let row = ActiveProblem::new(ProblemKind::Audit, Severity::Warning, copy.setting(), what)
                 .why(failing.why)
                 .advice("Events are sealed all the while; the copy gets all seals when it works again.");
             Some(row.since(failing.since).next_try(failing.next))

@@ -7,7 +7,7 @@
 use crate::process::Ambient;
 use async_trait::async_trait;
 use config::Settings;
-use console::{Trouble, TroubleKind};
+use console::{ActiveProblem, ProblemKind};
 use engine::Maintenance;
 use http::header::{ACCEPT, CONTENT_TYPE};
 use http::{Method, Request, StatusCode, Uri};
@@ -94,13 +94,13 @@ impl Timestamps {
     }
 
     /// What an operator should know; nothing while it works.
-    pub(crate) fn trouble(&self) -> Option<Trouble> {
+    pub(crate) fn problems(&self) -> Option<ActiveProblem> {
         let standing = self.standing();
         if standing.failures == 0 {
             return None;
         }
         let what = "Audit seals get no time stamps";
-        let mut trouble = Trouble::new(TroubleKind::Audit, Severity::Warning, "timestamps", what)
+        let mut trouble = ActiveProblem::new(ProblemKind::Audit, Severity::Warning, "timestamps", what)
             .why(standing.why)
             .advice("Events are sealed all the while; the next time stamp proves all of them.")
             .page("/audit?kind=audit.timestamp_failed");

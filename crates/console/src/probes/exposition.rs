@@ -66,7 +66,7 @@ impl Exposition {
 
 #[cfg(test)]
 mod tests {
-    use super::Exposition;
+    use super::*;
 
     #[test]
     fn labels_are_escaped_and_names_told_once() {

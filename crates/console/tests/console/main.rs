@@ -2,10 +2,12 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)] // What goes wrong here fails a test.
 
+mod access;
 mod browser;
-mod door;
+
 mod downloads;
 mod leaving;
+mod login;
 mod overview;
 mod pages;
 mod postgres;

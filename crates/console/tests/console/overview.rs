@@ -31,7 +31,7 @@ async fn what_is_in_trouble_is_reached_whole_on(world: World) {
     assert_eq!(browser::transfer_ids(&page).len(), 4, "{link}");
     assert!(page.contains("value=\"any_failed\" selected") && page.contains("invoices"), "{link}");
     let all = browser.get("/transfers?state=any_failed").await.text;
-    assert!(all.contains("Looked through the last 24 hours") && browser::transfer_ids(&all).len() == 8);
+    assert!(all.contains("Searched the last 24 hours") && browser::transfer_ids(&all).len() == 8);
 }
 
 both!(every_trouble_has_its_row, every_trouble_has_its_row_on);
@@ -145,7 +145,7 @@ async fn two_hundred_flows_weigh_little_on(world: World) {
         let page = browser.get(&format!("/flows?{query}")).await.text;
         assert_eq!(page.matches("<tr data-key=").count(), count, "{query}");
     }
-    assert!(browser.get("/flows?name=none").await.text.contains("No flow fits these filters"));
+    assert!(browser.get("/flows?name=none").await.text.contains("No flows match these filters"));
 }
 
 both!(a_flows_page_says_what_a_name_does_that_is_used_again, check_names_used_again);

@@ -3,7 +3,8 @@
 mod record;
 
 use console::{
-    Console, ConsoleSettings, EndpointVitals, JournalVitals, StagingVitals, Trouble, TroubleKind, Vitals,
+    ActiveProblem, Console, ConsoleSettings, EndpointStatus, JournalStatus, NodeStatus, ProblemKind,
+    StagingStatus,
 };
 use model::{
     Certificate, ConnectionClosed, ConnectionId, ConnectionOpened, Direction, PeerText, Protocol, Purpose,
@@ -43,9 +44,9 @@ impl Time {
 /// What a node would say of itself.
 struct Said;
 
-impl Vitals for Said {
-    fn endpoints(&self) -> Vec<EndpointVitals> {
-        let said = |name: &str, failures, in_flight| EndpointVitals {
+impl NodeStatus for Said {
+    fn endpoints(&self) -> Vec<EndpointStatus> {
+        let said = |name: &str, failures, in_flight| EndpointStatus {
             name: name.into(),
             failures,
             offline_until: (failures > 0)
@@ -55,20 +56,20 @@ impl Vitals for Said {
         vec![said("globex-as2", 0, 1), said("initech-as2", 5, 0)]
     }
 
-    fn journal(&self) -> Option<JournalVitals> {
-        Some(JournalVitals { backlog_bytes: 0, most_bytes: 1 << 30 })
+    fn journal(&self) -> Option<JournalStatus> {
+        Some(JournalStatus { backlog_bytes: 0, most_bytes: 1 << 30 })
     }
 
-    fn trouble(&self) -> Vec<Trouble> {
+    fn problems(&self) -> Vec<ActiveProblem> {
         let what = "Listener partners is down";
         vec![
-            Trouble::new(TroubleKind::Listener, Severity::Error, "partners", what)
+            ActiveProblem::new(ProblemKind::Listener, Severity::Error, "partners", what)
                 .why("could not listen: address in use (address 0.0.0.0:4080)"),
         ]
     }
 
-    fn staging(&self) -> Option<StagingVitals> {
-        Some(StagingVitals { free_bytes: 212 << 30, min_free_bytes: 1 << 30 })
+    fn staging(&self) -> Option<StagingStatus> {
+        Some(StagingStatus { free_bytes: 212 << 30, min_free_bytes: 1 << 30 })
     }
 }
 
@@ -100,7 +101,7 @@ impl World {
             refusing_transports: vec!["sftp", "file"],
         };
         let lent = clock.clone();
-        let console = Console::with_vitals(
+        let console = Console::with_node(
             store.clone(),
             settings,
             Arc::new(move || lent.now()),

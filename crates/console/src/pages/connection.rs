@@ -1,0 +1,130 @@
+//! `/connections/{id}`: one connection with its addresses, its encryption and its audit events.
+
+use crate::state::{AppState, path_id};
+use crate::web::access::{Authorized, ViewTransfers};
+use crate::web::connection_table::{ConnectionRow, never_came_up};
+use crate::web::event_table::EventTable;
+use crate::web::facts::{Fact, Facts};
+use crate::web::format::{Moment, grouped, safe_text};
+use crate::web::layout::{Layout, Section};
+use crate::web::page_error::PageError;
+use askama::Template;
+use axum::extract::{Path, State};
+use axum::response::{Html, IntoResponse, Response};
+use model::{Certificate, ConnectionId, Permission, Security};
+use std::sync::Arc;
+use store::{ConnectionView, EventFilter, Page};
+
+#[derive(Template)]
+#[template(path = "connection.html")]
+struct ConnectionPage {
+    layout: Layout,
+    row: ConnectionRow,
+    full_id: String,
+    addresses: Facts,
+    protection: Facts,
+    certificate: Option<CertificateFacts>,
+    requests: Option<String>,
+    closed: Option<Moment>,
+    node: String,
+    events: EventTable,
+    more_events: bool,
+    reads_audit: bool,
+}
+
+struct CertificateFacts {
+    facts: Facts,
+    not_before: Moment,
+    not_after: Moment,
+}
+
+/// Events that a connection's page shows.
+const EVENTS: u32 = 100;
+
+/// `GET /connections/{id}`
+pub(crate) async fn page(
+    auth: Authorized<ViewTransfers>,
+    State(state): State<Arc<AppState>>,
+    Path(id): Path<String>,
+) -> Result<Response, PageError> {
+    let id = path_id(&id).map(ConnectionId::new).ok_or_else(|| PageError::no_such("connection"))?;
+    let connection = state.store.connection(id).await?.ok_or_else(|| PageError::no_such("connection"))?;
+    let reads_audit = auth.may(Permission::ViewAudit);
+    let (events, more_events) = if reads_audit {
+        let filter = EventFilter { connection: Some(id), ..EventFilter::default() };
+        let found = state.store.events(&filter, Page::first(EVENTS)).await?;
+        (found.rows, found.next.is_some())
+    } else {
+        (Vec::new(), false)
+    };
+    let (protection, certificate) = protection(&connection);
+    let page = ConnectionPage {
+        layout: auth.layout(Section::Connections),
+        row: ConnectionRow::new(&connection, state.now()),
+        full_id: connection.id.to_string(),
+        addresses: addresses(&connection).into(),
+        protection: protection.into(),
+        certificate,
+        requests: connection.requests.map(grouped),
+        closed: connection.closed_at.map(Moment),
+        node: connection.node,
+        events: EventTable::new("Audit events of this connection, newest first", &events, true),
+        more_events,
+        reads_audit,
+    };
+    Ok(Html(page.render()?).into_response())
+}
+
+fn addresses(connection: &ConnectionView) -> Vec<Fact> {
+    [
+        ("Host asked for", &connection.host),
+        ("Remote address", &connection.remote),
+        ("Local address", &connection.local),
+        ("Proxy", &connection.proxy),
+    ]
+    .into_iter()
+    .filter_map(|(name, value)| value.as_deref().map(|value| Fact::new(name, safe_text(value))))
+    .collect()
+}
+
+fn protection(connection: &ConnectionView) -> (Vec<Fact>, Option<CertificateFacts>) {
+    let fact = |name: &str, value: &str| Fact::new(name, safe_text(value));
+    match &connection.security {
+        None if never_came_up(connection) => {
+            (vec![fact("Protection", "None: no connection came up, and nothing was sent")], None)
+        }
+        None => (vec![fact("Protection", "Not known: only the connection's end is on record")], None),
+        Some(Security::None) => (vec![fact("Protection", "None: bytes travel in the clear")], None),
+        Some(Security::Tls { version, cipher, peer }) => {
+            (vec![fact("Protection", version), fact("Cipher", cipher)], peer.as_deref().map(certificate))
+        }
+        Some(Security::Ssh { host_key_type, host_key, kex, cipher, mac, server }) => {
+            let mac = if mac.is_empty() { "in the cipher (AEAD)" } else { mac };
+            let facts = vec![
+                fact("Protection", "SSH"),
+                fact("Host key", host_key),
+                fact("Host key type", host_key_type),
+                fact("Key exchange", kex),
+                fact("Cipher", cipher),
+                fact("MAC", mac),
+                fact("Server", server.as_str()),
+            ];
+            (facts, None)
+        }
+    }
+}
+
+fn certificate(certificate: &Certificate) -> CertificateFacts {
+    let fact = |name: &str, value: &str| Fact::new(name, safe_text(value));
+    CertificateFacts {
+        facts: vec![
+            fact("Subject", certificate.subject.as_str()),
+            fact("Issuer", certificate.issuer.as_str()),
+            fact("Serial number", &certificate.serial),
+            fact("SHA-256", &certificate.sha256),
+        ]
+        .into(),
+        not_before: Moment(certificate.not_before),
+        not_after: Moment(certificate.not_after),
+    }
+}

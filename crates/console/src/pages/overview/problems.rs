@@ -1,0 +1,336 @@
+//! The list of current problems: one list of one shape, whatever a problem is about.
+//!
+//! Rows come from the database ([`from_database`]: all nodes), and from this node itself
+//! ([`crate::NodeStatus::problems`]: what only it knows). To add a row, make an [`ActiveProblem`] in one of the two.
+
+use crate::state::AppState;
+use crate::state::active_problem::{ActiveProblem, ProblemKind};
+use crate::state::node_status::EndpointStatus;
+use crate::state::overview_cache::CountedOverview;
+use crate::web::badge::{Badge, Icon, Tone};
+use crate::web::format::{Moment, cut, duration_text, grouped, one_line, path_text, size_text};
+use crate::web::list_query::ListQuery;
+use crate::web::transfer_table::TRANSFERS;
+use model::{DeliveryState, Severity, Timestamp};
+use std::time::Duration;
+use store::{FailingDelivery, Overview};
+
+/// Rows of each kind that are shown.
+const EACH: usize = 10;
+/// The longest texts of a row, in characters.
+const WHAT: usize = 120;
+const WHY: usize = 320;
+/// Seals follow within seconds; after so long, something keeps them.
+pub(crate) const LONG_LAG: Duration = Duration::from_secs(300);
+
+/// In the order of the list.
+const KINDS: [ProblemKind; 7] = [
+    ProblemKind::Audit,
+    ProblemKind::Node,
+    ProblemKind::Listener,
+    ProblemKind::Endpoint,
+    ProblemKind::Source,
+    ProblemKind::Message,
+    ProblemKind::Delivery,
+];
+
+/// The page that lists all problems of a kind.
+const fn list_of(kind: ProblemKind) -> Option<&'static str> {
+    match kind {
+        ProblemKind::Audit | ProblemKind::Node => None,
+        ProblemKind::Listener => Some("/audit?kind=listener.&within=7d"),
+        ProblemKind::Endpoint => Some("/audit?kind=endpoint.&within=7d"),
+        ProblemKind::Source => Some("/audit?kind=offer.settle_failed&within=24h"),
+        ProblemKind::Message => Some("/audit?kind=message.refused&within=24h"),
+        ProblemKind::Delivery => Some("/transfers?problem=24h"),
+    }
+}
+
+const fn plural(kind: ProblemKind) -> &'static str {
+    match kind {
+        ProblemKind::Audit => "problems of the audit trail",
+        ProblemKind::Node => "problems of nodes",
+        ProblemKind::Listener => "listeners",
+        ProblemKind::Endpoint => "endpoints",
+        ProblemKind::Source => "sources",
+        ProblemKind::Message => "reasons why messages were refused",
+        ProblemKind::Delivery => "deliveries",
+    }
+}
+
+/// A row of the list.
+pub(crate) struct ProblemLine {
+    pub(crate) key: String,
+    pub(crate) badge: Badge,
+    pub(crate) what: String,
+    pub(crate) why: String,
+    pub(crate) advice: String,
+    pub(crate) since: Option<Moment>,
+    pub(crate) next: Option<Moment>,
+    pub(crate) page: Option<String>,
+}
+
+impl From<ActiveProblem> for ProblemLine {
+    fn from(problem: ActiveProblem) -> Self {
+        Self {
+            key: format!("{:?}-{}", problem.kind, cut(&one_line(&problem.key), WHAT)).to_lowercase(),
+            badge: badge(&problem),
+            what: cut(&one_line(&problem.what), WHAT),
+            why: cut(&one_line(&problem.why), WHY),
+            advice: one_line(&problem.advice),
+            since: problem.since.map(Moment),
+            next: problem.next.map(Moment),
+            page: problem.page,
+        }
+    }
+}
+
+fn badge(problem: &ActiveProblem) -> Badge {
+    let (tone, icon) = match problem.severity {
+        Severity::Error => (Tone::Bad, Icon::Cross),
+        Severity::Warning => (Tone::Warn, Icon::Warning),
+        Severity::Info => (Tone::Quiet, Icon::Info),
+    };
+    let word = match problem.kind {
+        ProblemKind::Audit => "Audit",
+        ProblemKind::Node => "Node",
+        ProblemKind::Listener => "Listener",
+        ProblemKind::Endpoint => "Endpoint",
+        ProblemKind::Source => "Source",
+        ProblemKind::Message => "Message",
+        ProblemKind::Delivery => "Delivery",
+    };
+    Badge::new(tone, icon, word)
+}
+
+/// More of a kind than are shown.
+pub(crate) struct More {
+    pub(crate) text: String,
+    pub(crate) page: Option<&'static str>,
+}
+
+/// The list, bounded for each kind.
+#[derive(Default)]
+pub(crate) struct Problems {
+    pub(crate) lines: Vec<ProblemLine>,
+    pub(crate) more: Vec<More>,
+    /// Where all transfers with delivery problems are listed, when there are any.
+    pub(crate) transfers: Option<&'static str>,
+}
+
+/// All current problems.
+pub(crate) fn problems(state: &AppState, count: &CountedOverview) -> Problems {
+    let now = state.now();
+    let mut all = from_database(&count.overview, now);
+    all.extend(offline_endpoints(&count.overview, &state.node.endpoints(), now));
+    all.extend(of_this_node(state));
+    // More deliveries than were read.
+    let unread = count.overview.in_trouble.saturating_sub(count.overview.failing.len() as u64);
+    bounded(all, unread)
+}
+
+fn bounded(all: Vec<ActiveProblem>, unread_deliveries: u64) -> Problems {
+    let mut list = Problems::default();
+    for kind in KINDS {
+        let mut of_kind: Vec<ActiveProblem> =
+            all.iter().filter(|problem| problem.kind == kind).cloned().collect();
+        let unread = if kind == ProblemKind::Delivery { unread_deliveries } else { 0 };
+        let left_out = of_kind.len().saturating_sub(EACH) as u64 + unread;
+        if left_out > 0 {
+            let text = format!("{} more {}", grouped(left_out), plural(kind));
+            list.more.push(More { text, page: list_of(kind) });
+        }
+        if kind == ProblemKind::Delivery && left_out + of_kind.len() as u64 > 0 {
+            list.transfers = list_of(kind);
+        }
+        of_kind.truncate(EACH);
+        list.lines.extend(of_kind.into_iter().map(ProblemLine::from));
+    }
+    list
+}
+
+/// What the database tells of all nodes.
+fn from_database(overview: &Overview, now: Timestamp) -> Vec<ActiveProblem> {
+    let mut all = Vec::new();
+    let lag = &overview.seal_lag;
+    if lag.lag >= LONG_LAG {
+        all.push(
+            ActiveProblem::new(ProblemKind::Audit, Severity::Warning, "lag", "Audit events are not sealed")
+                .why(format!("The oldest of them is {} old.", duration_text(lag.lag)))
+                .advice("The log of the node that seals tells what keeps it.")
+                .since(now - lag.lag),
+        );
+    }
+    for source in &overview.unsettled {
+        let files =
+            if source.files == 1 { "1 file".to_owned() } else { format!("{} files", grouped(source.files)) };
+        let what = format!("{files} at {} could not be settled", source.endpoint);
+        let query = [("kind", Some("offer.settle_failed")), ("flow", Some(source.flow.as_str()))];
+        all.push(
+            ActiveProblem::new(ProblemKind::Source, Severity::Warning, &format!("{}/{}", source.flow, source.endpoint), what)
+                .why(source.error.clone().unwrap_or_default())
+                .advice(format!(
+                    "Flow {} has them safely; at the source they are still to be deleted, archived or moved, which \
+                     is tried again at least every hour.",
+                    source.flow
+                ))
+                .since(source.since)
+                .page(ListQuery::default().url("/audit", &query)),
+        );
+    }
+    for refused in &overview.refused {
+        let messages = if refused.count == 1 {
+            "A message was refused".to_owned()
+        } else {
+            format!("{} messages were refused", grouped(refused.count))
+        };
+        let from = match (&refused.partner, &refused.peer) {
+            (Some(partner), _) => format!(" from partner {partner}"),
+            (None, Some(peer)) => format!(" from an unknown sender, the last from {peer}"),
+            (None, None) => String::new(),
+        };
+        let key = format!("{}/{}", refused.partner.as_deref().unwrap_or_default(), refused.why);
+        all.push(
+            ActiveProblem::new(ProblemKind::Message, Severity::Warning, &key, format!("{messages}{from}"))
+                .why(&refused.why)
+                .advice("Its sender was told so. The audit event has all that is known of it.")
+                .since(refused.since)
+                .page("/audit?kind=message.refused&within=24h"),
+        );
+    }
+    all.extend(overview.failing.iter().map(delivery));
+    all
+}
+
+/// By the trail, which knows of all nodes, and by this node, which knows until when.
+fn offline_endpoints(overview: &Overview, here: &[EndpointStatus], now: Timestamp) -> Vec<ActiveProblem> {
+    let offline = |name: &str| {
+        let query = [("kind", Some("endpoint.offline")), ("endpoint", Some(name))];
+        let what = format!("Endpoint {name} is offline");
+        ActiveProblem::new(ProblemKind::Endpoint, Severity::Warning, name, what)
+            .why("It failed several times in a row.")
+            .advice("Its files wait in order and go on once it answers again.")
+            .page(ListQuery::default().url("/audit", &query))
+    };
+    let mut all: Vec<ActiveProblem> =
+        overview.offline.iter().map(|known| offline(&known.endpoint).since(known.since)).collect();
+    for endpoint in here {
+        let Some(until) = endpoint.offline_until.filter(|until| *until > now) else { continue };
+        let place = all.iter().position(|problem| problem.key == endpoint.name).unwrap_or_else(|| {
+            all.push(offline(&endpoint.name));
+            all.len() - 1
+        });
+        all[place].why = format!("It failed {} times in a row.", endpoint.failures);
+        all[place].next = Some(until);
+    }
+    all
+}
+
+fn delivery(failing: &FailingDelivery) -> ActiveProblem {
+    let retrying = failing.state == DeliveryState::Retrying;
+    let severity = if retrying { Severity::Warning } else { Severity::Error };
+    let word = Badge::delivery(failing.state).word.to_lowercase();
+    // Both ends of a name tell something, and so does what is behind it.
+    let name = cut(&path_text(&failing.file_name), WHAT - 50);
+    let what = format!("{name} to {}: {word}", cut(&failing.endpoint, 30));
+    let key = failing.delivery.to_string();
+    let problem = ActiveProblem::new(ProblemKind::Delivery, severity, &key, what)
+        .why(failing.error.as_deref().unwrap_or_default())
+        .since(failing.updated_at)
+        .page(format!("{TRANSFERS}/{}", failing.transfer));
+    if retrying {
+        problem.next_try(failing.due_at)
+    } else {
+        let retry = format!("Remove the cause, then: waybill transfer retry {}", failing.transfer);
+        problem.advice(retry)
+    }
+}
+
+/// What this node knows of the trail that it seals.
+fn audit_alarms(state: &AppState) -> Vec<ActiveProblem> {
+    let alarm = state.node.audit_alarm().map(|alarm| {
+        let what = format!("Audit alarm: {}", alarm.title());
+        let why = if alarm.stops_sealing() {
+            format!("This node seals nothing: {}.", alarm.what)
+        } else {
+            format!("{}.", sentence(&alarm.what))
+        };
+        ActiveProblem::new(ProblemKind::Audit, Severity::Error, "alarm", what)
+            .why(why)
+            .advice(format!("{}.", sentence(&alarm.advice().replace('`', ""))))
+            .since(alarm.since)
+            .page("/audit?kind=audit.alarm")
+    });
+    let stopped = state.node.sealing_stopped().map(|why| {
+        ActiveProblem::new(
+            ProblemKind::Audit,
+            Severity::Error,
+            "stopped",
+            "Audit events are not being sealed",
+        )
+        .why(why)
+    });
+    alarm.into_iter().chain(stopped).collect()
+}
+
+/// With a capital at its beginning.
+fn sentence(text: &str) -> String {
+    let mut letters = text.chars();
+    let first: String = letters.next().into_iter().flat_map(char::to_uppercase).collect();
+    first + letters.as_str()
+}
+
+/// What this node adds.
+fn of_this_node(state: &AppState) -> Vec<ActiveProblem> {
+    let mut all = audit_alarms(state);
+    all.extend(state.node.problems());
+    let full = |key: &str, what: &str, why: String, advice: &str| {
+        ActiveProblem::new(ProblemKind::Node, Severity::Error, key, what).why(why).advice(advice)
+    };
+    if let Some(journal) = state.node.journal().filter(|journal| journal.backlog_bytes >= journal.most_bytes)
+    {
+        all.push(full(
+            "journal",
+            "Connections are not recorded in the database",
+            format!("{} wait in this node's journal.", size_text(journal.backlog_bytes)),
+            "The log tells what keeps them from the database.",
+        ));
+    }
+    if let Some(space) = state.node.staging().filter(|space| space.free_bytes < space.min_free_bytes) {
+        all.push(full(
+            "staging",
+            "The staging area is full",
+            format!(
+                "{} are free, {} must stay free.",
+                size_text(space.free_bytes),
+                size_text(space.min_free_bytes)
+            ),
+            "Nothing is taken in until there is room: make some on its file system.",
+        ));
+    }
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_are_bounded_and_in_the_order_of_their_kinds() {
+        let problem = |kind, number: usize| {
+            ActiveProblem::new(kind, Severity::Warning, &number.to_string(), "w".repeat(5000))
+                .why("y".repeat(5000))
+        };
+        let mut all: Vec<ActiveProblem> =
+            (0..25).map(|number| problem(ProblemKind::Delivery, number)).collect();
+        all.push(problem(ProblemKind::Audit, 0));
+        let problems = bounded(all, 1_000);
+        assert_eq!(problems.lines.len(), 11);
+        assert_eq!(problems.lines[0].badge.word, "Audit");
+        assert_eq!(problems.more.len(), 1);
+        assert_eq!(problems.more[0].text, "1,015 more deliveries");
+        let longest = problems.lines.iter().map(|line| line.why.chars().count()).max();
+        assert_eq!(longest, Some(WHY));
+        assert!(bounded(Vec::new(), 0).more.is_empty());
+    }
+}

@@ -1,0 +1,156 @@
+//! The first start: a link in the log lets whoever has it make the first user.
+
+use crate::auth::client_address::{client_address, limit_address};
+use crate::auth::hasher::Requester;
+use crate::pages::login::{LONGEST_NAME, LONGEST_PASSWORD, with_peer};
+use crate::state::{AppState, token_digest};
+use crate::web::layout::Layout;
+use crate::web::page_error::PageError;
+use crate::web::session::{self, with_cookie};
+use askama::Template;
+use axum::extract::rejection::FormRejection;
+use axum::extract::{Form, Path, State};
+use axum::response::{Html, IntoResponse, Redirect, Response};
+use http::{Extensions, HeaderMap, StatusCode};
+use model::{Actor, ErrorKind, EventKind, Result as ModelResult, Role, Secret};
+use serde::Deserialize;
+use std::sync::Arc;
+use std::time::Duration;
+use store::NewUser;
+
+const GOOD_FOR: Duration = Duration::from_secs(24 * 3600);
+/// Shortest password taken, in characters.
+const SHORTEST_PASSWORD: usize = 12;
+
+/// A new link, while there are no users.
+pub(crate) async fn link(state: &AppState, base: &str) -> ModelResult<Option<String>> {
+    if state.store.count_users().await? > 0 {
+        return Ok(None);
+    }
+    let (token, digest) = state.token();
+    let now = state.now();
+    state.store.create_setup_link(digest, now, now + GOOD_FOR).await?;
+    let base = state.settings.public_url.as_ref().map_or(base, |url| url.as_str());
+    Ok(Some(format!("{}/setup/{token}", base.trim_end_matches('/'))))
+}
+
+#[derive(Deserialize)]
+pub(crate) struct Filled {
+    user: String,
+    password: String,
+    again: String,
+}
+
+#[derive(Template)]
+#[template(path = "setup.html")]
+struct SetupPage<'a> {
+    layout: Layout,
+    user: &'a str,
+    error: Option<String>,
+    shortest: usize,
+}
+
+/// `GET /setup/{token}`
+pub(crate) async fn page(
+    State(state): State<Arc<AppState>>,
+    layout: Layout,
+    Path(token): Path<String>,
+) -> Result<Response, PageError> {
+    if !state.store.setup_link_holds(token_digest(&token), state.now()).await? {
+        return Err(void());
+    }
+    let page = SetupPage { layout, user: "", error: None, shortest: SHORTEST_PASSWORD };
+    Ok(Html(page.render()?).into_response())
+}
+
+/// `POST /setup/{token}`
+pub(crate) async fn submit(
+    State(state): State<Arc<AppState>>,
+    layout: Layout,
+    Path(token): Path<String>,
+    headers: HeaderMap,
+    extensions: Extensions,
+    form: Result<Form<Filled>, FormRejection>,
+) -> Result<Response, PageError> {
+    let Form(filled) = form.map_err(|_| PageError::bad_request("The form came incomplete."))?;
+    let digest = token_digest(&token);
+    // Before the costly hash, so that nobody without a link can ask for one.
+    if !state.store.setup_link_holds(digest, state.now()).await? {
+        return Err(void());
+    }
+    let (password, again) = (Secret::new(filled.password), Secret::new(filled.again));
+    let name = filled.user.trim();
+    let refuse = |error: String| -> Result<Response, PageError> {
+        let page = SetupPage { layout, user: name, error: Some(error), shortest: SHORTEST_PASSWORD };
+        Ok((StatusCode::UNPROCESSABLE_ENTITY, Html(page.render()?)).into_response())
+    };
+    if let Some(error) = wrong(name, &password, &again) {
+        return refuse(error);
+    }
+    // Who has the link goes before strangers.
+    let requester = Requester { address: limit_address(client_address(&extensions)), known: true };
+    let user = NewUser {
+        name: name.to_owned(),
+        password_hash: state.hasher.hash(state.random_bytes(), requester, password).await?,
+        role: Role::Admin,
+    };
+    let actor = Actor::User(name.to_owned());
+    let by = || actor.clone();
+    let made = state
+        .event(EventKind::UserChanged)
+        .by(by())
+        .detail("user", name)
+        .detail("role", Role::Admin.as_str())
+        .detail("change", "made by the first start's link");
+    let used = state
+        .store
+        .use_setup_link(digest, user, state.now(), vec![with_peer(made, client_address(&extensions))])
+        .await;
+    match used {
+        Ok(true) => {}
+        Ok(false) => return Err(void()),
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+            return refuse(format!("There is a user named {name} already."));
+        }
+        Err(error) => return Err(error.into()),
+    }
+    let event = state.event(EventKind::LoginSucceeded).by(by());
+    let events = vec![with_peer(event, client_address(&extensions))];
+    let cookie = session::begin(&state, &headers, name, events).await?;
+    Ok(with_cookie(Redirect::to("/").into_response(), cookie))
+}
+
+fn wrong(name: &str, password: &Secret<String>, again: &Secret<String>) -> Option<String> {
+    let (password, again) = (password.reveal(), again.reveal());
+    let named = (1..=LONGEST_NAME).contains(&name.len())
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-_@".contains(&byte));
+    if !named {
+        return Some(format!(
+            "A user name takes 1 to {LONGEST_NAME} letters, digits, dots, hyphens, underscores or @."
+        ));
+    }
+    if password.chars().count() < SHORTEST_PASSWORD {
+        return Some(format!("The password is too short: at least {SHORTEST_PASSWORD} characters."));
+    }
+    if password.len() > LONGEST_PASSWORD {
+        return Some(format!("The password is too long: at most {LONGEST_PASSWORD} bytes."));
+    }
+    if password != again {
+        return Some("The two passwords differ.".to_owned());
+    }
+    if password.eq_ignore_ascii_case(name) {
+        return Some("The password must not be the user name.".to_owned());
+    }
+    None
+}
+
+/// Said of unknown, used and expired links alike.
+fn void() -> PageError {
+    PageError::new(
+        StatusCode::GONE,
+        "This link is void",
+        "It has been used, has expired, or was never valid.",
+        "If you have made your user with it, log in. If Waybill has no user yet, restart it: it writes a \
+         new link to its log.",
+    )
+}

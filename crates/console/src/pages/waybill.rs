@@ -1,0 +1,201 @@
+//! `/transfers/{id}`: one transfer's waybill, its whole way.
+
+mod delivery;
+mod route_diagram;
+mod source_badge;
+mod steps;
+
+use crate::pages::mdn::mdn_path;
+use crate::pages::waybill::delivery::DeliverySection;
+use crate::pages::waybill::route_diagram::{Picture, Stop, draw};
+use crate::pages::waybill::source_badge::source_badge;
+use crate::pages::waybill::steps::{Step, steps};
+use crate::state::{AppState, path_id};
+use crate::web::access::{Authorized, ViewTransfers};
+use crate::web::badge::{Badge, Icon, Tone};
+use crate::web::connection_table::ConnectionTable;
+use crate::web::event_table::EventTable;
+use crate::web::facts::{Facts, facts};
+use crate::web::format::{
+    Moment, Size, between, grouped, one_line, path_text, safe_text, size_text, unreadable_rows,
+};
+use crate::web::layout::{Layout, Section};
+use crate::web::page_error::PageError;
+use crate::web::transfer_table::{TransferTable, kind_word};
+use askama::Template;
+use axum::extract::{Path, State};
+use axum::response::{Html, IntoResponse, Response};
+use model::{Permission, TransferId};
+use std::sync::Arc;
+use store::{KeptMdn, Waybill, WhichMdn};
+
+#[derive(Template)]
+#[template(path = "waybill.html")]
+struct WaybillPage {
+    layout: Layout,
+    name: String,
+    body: WaybillBody,
+}
+
+#[derive(Template)]
+#[template(path = "waybill_body.html")]
+struct WaybillBody {
+    id: String,
+    name: String,
+    badge: Badge,
+    kind: Option<&'static str>,
+    flow: String,
+    partner: Option<String>,
+    recorded: Moment,
+    took: Option<String>,
+    pictures: [Picture; 2],
+    steps: Vec<Step>,
+    size: Size,
+    sha256: String,
+    media_type: Option<String>,
+    removed: Option<Moment>,
+    metadata: Facts,
+    deliveries: Vec<DeliverySection>,
+    /// Where the MDN is downloaded that we sent.
+    sent_mdn: Option<String>,
+    connections: ConnectionTable,
+    /// In more than one part when some between them are left out.
+    events: Vec<EventTable>,
+    left_out: Option<String>,
+    parent: Option<TransferTable>,
+    children: TransferTable,
+    more_children: bool,
+    unreadable: Vec<String>,
+    reads_audit: bool,
+    at: Moment,
+}
+
+impl askama::filters::HtmlSafe for WaybillBody {}
+
+/// `GET /transfers/{id}`
+pub(crate) async fn page(
+    auth: Authorized<ViewTransfers>,
+    State(state): State<Arc<AppState>>,
+    Path(id): Path<String>,
+) -> Result<Response, PageError> {
+    let none = || PageError::no_such("transfer");
+    let id = path_id(&id).map(TransferId::new).ok_or_else(none)?;
+    let waybill = state.store.waybill(id).await?.ok_or_else(none)?;
+    let metadata = state.store.transfer(id).await?.map(|transfer| facts(&transfer.metadata).into());
+    let mdns = state.store.mdns(id).await?;
+    let reads_audit = auth.may(Permission::ViewAudit);
+    let body = body(&state, &waybill, &mdns, metadata.unwrap_or_default(), reads_audit);
+    if auth.fragment {
+        return Ok(Html(body.render()?).into_response());
+    }
+    let page = WaybillPage { layout: auth.layout(Section::Transfers), name: body.name.clone(), body };
+    Ok(Html(page.render()?).into_response())
+}
+
+fn body(
+    state: &AppState,
+    waybill: &Waybill,
+    mdns: &[KeptMdn],
+    metadata: Facts,
+    reads_audit: bool,
+) -> WaybillBody {
+    let now = state.now();
+    let transfer = &waybill.transfer;
+    let (first, last) = waybill.events.split_at(waybill.gap.map_or(waybill.events.len(), |gap| gap.after));
+    let events = [first, last].into_iter().filter(|part| !part.is_empty());
+    WaybillBody {
+        id: transfer.id.to_string(),
+        name: path_text(&transfer.file_name),
+        badge: Badge::transfer(transfer.state),
+        kind: kind_word(transfer.kind),
+        flow: transfer.flow.clone(),
+        partner: transfer.partner.clone(),
+        recorded: Moment(transfer.created_at),
+        took: transfer.ended_at.map(|end| between(transfer.created_at, end)),
+        pictures: pictures(waybill),
+        steps: steps(waybill),
+        size: Size(transfer.length),
+        sha256: transfer.sha256.to_string(),
+        media_type: transfer.media_type.as_deref().map(safe_text),
+        removed: transfer.payload_removed_at.map(Moment),
+        metadata,
+        deliveries: waybill
+            .deliveries
+            .iter()
+            .map(|one| DeliverySection::new(transfer.id, one, mdns, now))
+            .collect(),
+        sent_mdn: mdns
+            .iter()
+            .find(|kept| kept.which == WhichMdn::Sent)
+            .map(|kept| mdn_path(transfer.id, kept.which)),
+        connections: ConnectionTable::new("Connections of this transfer", &waybill.connections, now),
+        events: events
+            .map(|part| EventTable::new("Audit events of this transfer, oldest first", part, false))
+            .collect(),
+        left_out: waybill.gap.map(|gap| grouped(gap.count)),
+        parent: waybill.parent.as_ref().map(|parent| TransferTable::new("The parent transfer", [parent])),
+        children: TransferTable::new("Child transfers", &waybill.children),
+        more_children: waybill.more_children,
+        unreadable: unreadable_rows("row of this waybill", &waybill.unreadable),
+        reads_audit,
+        at: Moment(now),
+    }
+}
+
+fn pictures(waybill: &Waybill) -> [Picture; 2] {
+    let transfer = &waybill.transfer;
+    let source = match (&waybill.offer, &waybill.parent) {
+        (Some(offer), _) => Stop {
+            caption: "Source".to_owned(),
+            title: safe_text(&offer.endpoint),
+            text: path_text(&offer.path),
+            badge: source_badge(offer.state),
+        },
+        (None, Some(parent)) => Stop {
+            caption: "Made from a transfer".to_owned(),
+            title: path_text(&parent.file_name),
+            text: safe_text(&parent.flow),
+            badge: Badge::transfer(parent.state),
+        },
+        (None, None) => Stop {
+            caption: "Source".to_owned(),
+            title: safe_text(&transfer.flow),
+            text: "not on record any more".to_owned(),
+            badge: Badge::new(Tone::Quiet, Icon::Info, "Unknown"),
+        },
+    };
+    let hash = transfer.sha256.to_string();
+    let staged = Stop {
+        caption: "Staged".to_owned(),
+        title: path_text(&transfer.file_name),
+        text: format!("{}, SHA-256 {}…", size_text(transfer.length), &hash[..8]),
+        badge: match transfer.payload_removed_at {
+            None => Badge::new(Tone::Good, Icon::File, "Kept"),
+            Some(_) => Badge::new(Tone::Quiet, Icon::Remove, "Removed"),
+        },
+    };
+    let count = waybill.deliveries.len();
+    let deliveries: Vec<Stop> = waybill
+        .deliveries
+        .iter()
+        .enumerate()
+        .map(|(place, delivery)| Stop {
+            caption: if count == 1 {
+                "Delivery".to_owned()
+            } else {
+                format!("Delivery {} of {count}", place + 1)
+            },
+            title: safe_text(&delivery.endpoint),
+            text: delivery.receipt.as_ref().map_or_else(
+                || match delivery.attempts.len() {
+                    0 => path_text(&delivery.file_name),
+                    1 => "1 attempt".to_owned(),
+                    more => format!("{more} attempts"),
+                },
+                |receipt| one_line(&receipt.summary),
+            ),
+            badge: Badge::delivery(delivery.state),
+        })
+        .collect();
+    draw(&source, &staged, &deliveries)
+}

@@ -1,0 +1,59 @@
+//! Which handler serves which path, and who may reach it.
+
+use crate::pages::{
+    assets, audit, connection, connections, flows, login, mdn, overview, setup, theme, transfers, waybill,
+};
+use crate::probes;
+use crate::state::AppState;
+use crate::web::page_error::PageError;
+use crate::web::routes::{ConsoleRoute, Routes};
+use crate::web::{error_page, security};
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::middleware::{from_fn, from_fn_with_state};
+use model::Permission;
+use std::sync::Arc;
+
+/// Largest form taken, in bytes.
+const LARGEST_FORM: usize = 16 * 1024;
+
+/// Every path; each page's handler names the permission that it needs.
+fn routes() -> Routes {
+    Routes::default()
+        .page("/", overview::page)
+        .page("/flows", flows::page)
+        .page("/transfers", transfers::page)
+        .page("/transfers/{id}", waybill::page)
+        .page("/transfers/{id}/mdn/{which}", mdn::sent)
+        .page("/transfers/{id}/mdn/{which}/{delivery}", mdn::received)
+        .page("/connections", connections::page)
+        .page("/connections/{id}", connection::page)
+        .page("/audit", audit::page)
+        .public_get("/login", login::page)
+        .public_post("/login", login::submit)
+        .public_post("/logout", login::logout)
+        .public_get("/setup/{token}", setup::page)
+        .public_post("/setup/{token}", setup::submit)
+        .public_post("/theme", theme::choose)
+        .public_get("/assets/{name}", assets::file)
+        .public_get("/healthz", probes::healthz)
+        .public_get("/readyz", probes::readyz)
+        .local_get("/metrics", Permission::ViewTransfers, probes::metrics)
+}
+
+/// Every path and who may reach it.
+pub(crate) fn list() -> Vec<ConsoleRoute> {
+    routes().into_parts().1
+}
+
+pub(crate) fn router(state: Arc<AppState>) -> Router {
+    let (router, _) = routes().into_parts();
+    router
+        .fallback(async || PageError::not_found())
+        .method_not_allowed_fallback(async || PageError::method_not_allowed())
+        .layer(DefaultBodyLimit::max(LARGEST_FORM))
+        .layer(from_fn_with_state(state.clone(), security::same_origin))
+        .layer(from_fn_with_state(state.clone(), error_page::render))
+        .layer(from_fn(security::headers))
+        .with_state(state)
+}

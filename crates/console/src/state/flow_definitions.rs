@@ -1,0 +1,125 @@
+//! The flows of the definitions in force, as far as pages show them.
+
+use model::{PeerText, Result};
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, PoisonError};
+use store::Store;
+
+/// A flow of the definitions in force.
+#[derive(PartialEq, Debug)]
+pub(crate) struct DefinedFlow {
+    /// Its source and its destinations: `acme-sftp → globex-as2`.
+    pub(crate) route: String,
+    /// The endpoints it delivers to that refuse a name that is taken.
+    refusing: Vec<String>,
+}
+
+impl DefinedFlow {
+    pub(crate) fn refusing(&self) -> Option<String> {
+        (!self.refusing.is_empty()).then(|| self.refusing.join(", "))
+    }
+
+    /// What is to be known before a partner uses a file name again.
+    pub(crate) fn caution(&self) -> Option<String> {
+        let endpoints = self.refusing()?;
+        Some(format!(
+            "A file name that is used again while a file of that name lies at {endpoints} fails the delivery: nothing there is \
+             replaced. To change that, set the endpoint's option overwrite to \"rename\" or \"replace\"."
+        ))
+    }
+}
+
+/// The flows of the definitions in force, read once for each revision.
+#[derive(Default)]
+pub(crate) struct FlowDefinitions {
+    last: Mutex<Option<(i64, DefinedFlows)>>,
+}
+
+/// The flows by name.
+pub(crate) type DefinedFlows = Arc<BTreeMap<String, DefinedFlow>>;
+
+impl FlowDefinitions {
+    pub(crate) async fn get(&self, store: &Store, refusing: &[&str]) -> Result<DefinedFlows> {
+        let number = store.current_revision_number().await?;
+        let last = self.last.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some((_, flows)) = last.filter(|(known, _)| *known == number) {
+            return Ok(flows);
+        }
+        let Some(revision) = store.current_revision().await? else { return Ok(DefinedFlows::default()) };
+        let flows = Arc::new(defined(&revision.documents, refusing));
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) =
+            Some((revision.summary.number, Arc::clone(&flows)));
+        Ok(flows)
+    }
+}
+
+/// Reads stored documents: files with their tables.
+fn defined(documents: &Value, refusing: &[&str]) -> BTreeMap<String, DefinedFlow> {
+    let tables = |kind: &'static str| {
+        let files = documents.get("files").and_then(Value::as_object);
+        let files = files.into_iter().flat_map(|files| files.values());
+        files.filter_map(move |file| file.get(kind)?.as_object()).flatten()
+    };
+    let refuses = |endpoint: &Value| {
+        let transport = endpoint.get("transport").and_then(Value::as_str);
+        let overwrite = endpoint.get("options").and_then(|options| options.get("overwrite"));
+        transport.is_some_and(|name| refusing.contains(&name))
+            && overwrite.is_none_or(|overwrite| overwrite == "refuse")
+    };
+    let refusing: BTreeSet<&str> =
+        tables("endpoint").filter(|(_, endpoint)| refuses(endpoint)).map(|(name, _)| name.as_str()).collect();
+    tables("flow").map(|(name, flow)| (name.clone(), defined_flow(flow, &refusing))).collect()
+}
+
+fn defined_flow(flow: &Value, refusing: &BTreeSet<&str>) -> DefinedFlow {
+    let name = |place: &Value| {
+        let name = ["endpoint", "listener"].iter().find_map(|key| place.get(*key)?.as_str());
+        name.unwrap_or("?").to_owned()
+    };
+    let from = flow.get("source").map_or_else(|| "?".to_owned(), name);
+    let to = flow.get("destination").and_then(Value::as_array).into_iter().flatten();
+    let to: Vec<String> = to.map(name).collect();
+    let shown: Vec<String> = to.iter().map(|name| safe(name)).collect();
+    let shown = if shown.is_empty() { "?".to_owned() } else { shown.join(", ") };
+    let refusing = to.iter().filter(|name| refusing.contains(name.as_str()));
+    let refusing: BTreeSet<String> = refusing.map(|name| safe(name)).collect();
+    DefinedFlow {
+        route: format!("{} \u{2192} {shown}", safe(&from)),
+        refusing: refusing.into_iter().collect(),
+    }
+}
+
+/// A name from a document, fit to be shown.
+fn safe(text: &str) -> String {
+    PeerText::from(text).as_str().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn flows_are_read_from_stored_documents() {
+        let documents = json!({"files": {
+            "a.toml": {"flow": {"orders": {
+                "source": {"endpoint": "acme-sftp"}, "destination": [{"endpoint": "globex-as2"}, {"endpoint": "archive"}],
+            }}},
+            "b.toml": {"endpoint": {
+                "globex-as2": {"transport": "as2"},
+                "archive": {"transport": "file"},
+                "numbered": {"transport": "file", "options": {"overwrite": "rename"}},
+                "plain": {"transport": "sftp", "options": {"overwrite": "refuse"}},
+                "elsewhere": {"transport": "sftp", "options": {"overwrite": "${env:OVERWRITE}"}},
+            }, "flow": {"inbound": {"source": {"listener": "as2"}}, "many": {"destination": [
+                {"endpoint": "numbered"}, {"endpoint": "plain"}, {"endpoint": "elsewhere"}, {"endpoint": "plain"},
+            ]}}},
+        }});
+        let flows = defined(&documents, &["file", "sftp"]);
+        assert_eq!(flows["orders"].route, "acme-sftp \u{2192} globex-as2, archive");
+        assert_eq!(flows["orders"].refusing, ["archive"]);
+        assert_eq!((flows["inbound"].route.as_str(), flows["inbound"].caution()), ("as2 \u{2192} ?", None));
+        assert_eq!(flows["many"].refusing, ["plain"]);
+    }
+}

@@ -1,0 +1,86 @@
+//! What a node tells its console that is not in the database.
+
+use crate::state::active_problem::ActiveProblem;
+use model::Timestamp;
+use store::SealAlarm;
+
+/// What this node knows that is not in the database. Asked for each page or scrape that shows it:
+/// answer from memory.
+pub trait NodeStatus: Send + Sync {
+    /// Endpoints that have failed or are in use.
+    fn endpoints(&self) -> Vec<EndpointStatus> {
+        Vec::new()
+    }
+
+    /// The connection journal.
+    fn journal(&self) -> Option<JournalStatus> {
+        None
+    }
+
+    /// The staging area.
+    fn staging(&self) -> Option<StagingStatus> {
+        None
+    }
+
+    /// The alarm of the audit trail, as long as it lasts.
+    fn audit_alarm(&self) -> Option<SealAlarm> {
+        None
+    }
+
+    /// Why no audit events are sealed, when that is no alarm.
+    fn sealing_stopped(&self) -> Option<String> {
+        None
+    }
+
+    /// The counters of the listen addresses, the console's own among them.
+    fn listeners(&self) -> Vec<net::http::ListenerNumbers> {
+        Vec::new()
+    }
+
+    /// Other reasons not to be ready, one line each.
+    fn not_ready(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// Problems of this node that the database does not know: listeners that are down, alarms of the audit
+    /// trail and the like.
+    fn problems(&self) -> Vec<ActiveProblem> {
+        Vec::new()
+    }
+}
+
+/// A node of which nothing is known beside the database.
+pub(crate) struct UnknownNode;
+
+impl NodeStatus for UnknownNode {}
+
+/// An endpoint's health on this node.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct EndpointStatus {
+    /// The endpoint.
+    pub name: String,
+    /// Failures since the last success.
+    pub failures: u32,
+    /// Until when it is offline.
+    pub offline_until: Option<Timestamp>,
+    /// Attempts that are running.
+    pub in_flight: usize,
+}
+
+/// The connection journal on this node.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct JournalStatus {
+    /// Bytes not yet in the database.
+    pub backlog_bytes: u64,
+    /// Bytes from which on the node is not ready.
+    pub most_bytes: u64,
+}
+
+/// The staging area of this node.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct StagingStatus {
+    /// Bytes free on its file system.
+    pub free_bytes: u64,
+    /// Bytes that are to stay free: with fewer the node is not ready.
+    pub min_free_bytes: u64,
+}

@@ -1,0 +1,107 @@
+//! Flows as a table, with their transfers of the last 24 hours.
+
+use crate::state::flow_definitions::DefinedFlow;
+use crate::web::chart::Spark;
+use crate::web::format::{cut, grouped, safe_text};
+use crate::web::list_query::ListQuery;
+use crate::web::state_counts::ANY_FAILED;
+use crate::web::transfer_table::TRANSFERS;
+use askama::Template;
+use model::Timestamp;
+use store::FlowDay;
+
+/// The longest name and route that are shown, in characters.
+const LONGEST: usize = 90;
+/// Flows that the overview shows: those with failures, and in all.
+const FAILING: usize = 8;
+const MOST: usize = 15;
+
+/// A table of flows.
+#[derive(Template)]
+#[template(path = "flow_table.html")]
+pub(crate) struct FlowTable {
+    pub(crate) caption: &'static str,
+    pub(crate) rows: Vec<FlowRow>,
+}
+
+impl askama::filters::HtmlSafe for FlowTable {}
+
+/// A flow in a list.
+pub(crate) struct FlowRow {
+    pub(crate) name: String,
+    pub(crate) url: String,
+    /// Source and destinations, where the flow is defined.
+    pub(crate) route: Option<String>,
+    /// Endpoints that refuse a name that is taken.
+    pub(crate) refusing: Option<String>,
+    pub(crate) recorded: String,
+    pub(crate) failed: String,
+    /// The failed ones, when there are any.
+    pub(crate) failed_url: Option<String>,
+    pub(crate) chart: Option<Spark>,
+}
+
+impl FlowRow {
+    pub(crate) fn new(
+        name: &str,
+        defined: Option<&DefinedFlow>,
+        day: Option<&FlowDay>,
+        now: Timestamp,
+    ) -> Self {
+        let failed = day.map_or(0, |day| day.failed);
+        let any_failed = [("flow", Some(name)), ("state", Some(ANY_FAILED)), ("within", Some("24h"))];
+        Self {
+            name: cut(&safe_text(name), LONGEST),
+            url: ListQuery::default().with(TRANSFERS, "flow", name),
+            route: defined.map(|flow| cut(&flow.route, LONGEST)),
+            refusing: defined.and_then(DefinedFlow::refusing).map(|endpoints| cut(&endpoints, LONGEST)),
+            recorded: grouped(day.map_or(0, |day| day.recorded)),
+            failed: grouped(failed),
+            failed_url: (failed > 0).then(|| ListQuery::default().url(TRANSFERS, &any_failed)),
+            chart: day.map(|day| Spark::day(now, &day.hours)),
+        }
+    }
+}
+
+impl FlowTable {
+    /// The flows with failures, those with the most first; then the busiest.
+    pub(crate) fn few(days: &[FlowDay], now: Timestamp) -> Self {
+        let mut failing: Vec<&FlowDay> = days.iter().filter(|day| day.failed > 0).collect();
+        failing.sort_by_key(|day| std::cmp::Reverse((day.failed, day.recorded)));
+        failing.truncate(FAILING);
+        let mut busiest: Vec<&FlowDay> =
+            days.iter().filter(|day| !failing.iter().any(|listed| listed.flow == day.flow)).collect();
+        busiest.sort_by_key(|day| std::cmp::Reverse(day.recorded));
+        let rows = failing.into_iter().chain(busiest).take(MOST);
+        Self {
+            caption: "Transfers of each flow in the last 24 hours",
+            rows: rows.map(|day| FlowRow::new(&day.flow, None, Some(day), now)).collect(),
+        }
+    }
+}
+
+/// The names of the busiest flows, for the fields that ask for one.
+pub(crate) fn names(days: &[FlowDay], most: usize) -> Vec<String> {
+    let mut days: Vec<&FlowDay> = days.iter().collect();
+    days.sort_by_key(|day| std::cmp::Reverse(day.recorded));
+    days.into_iter().take(most).map(|day| day.flow.clone()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn day(flow: &str, recorded: u64, failed: u64) -> FlowDay {
+        FlowDay { flow: flow.into(), recorded, failed, hours: Default::default() }
+    }
+
+    #[test]
+    fn those_with_failures_come_first_and_then_the_busiest() {
+        let days: Vec<FlowDay> =
+            (0..40).map(|n| day(&format!("f{n:02}"), n, u64::from(n < 10) * (n + 1))).collect();
+        let names: Vec<String> =
+            FlowTable::few(&days, Timestamp::UNIX_EPOCH).rows.into_iter().map(|row| row.name).collect();
+        assert_eq!(names.len(), MOST);
+        assert_eq!(names[..9], ["f09", "f08", "f07", "f06", "f05", "f04", "f03", "f02", "f39"]);
+    }
+}

@@ -1,0 +1,148 @@
+//! Why a page cannot be shown, and what to do.
+
+use axum::response::{IntoResponse, Response};
+use http::StatusCode;
+use model::ErrorKind;
+
+/// A page that says what went wrong and what to do. `error_page` renders it, as it
+/// knows the request.
+#[derive(Clone, Debug)]
+pub(crate) struct PageError {
+    pub(crate) status: StatusCode,
+    pub(crate) title: &'static str,
+    pub(crate) text: String,
+    /// What to do.
+    pub(crate) advice: String,
+    /// For people who are logged in only.
+    pub(crate) detail: Option<String>,
+}
+
+impl PageError {
+    pub(crate) fn new(
+        status: StatusCode,
+        title: &'static str,
+        text: impl Into<String>,
+        advice: impl Into<String>,
+    ) -> Self {
+        Self { status, title, text: text.into(), advice: advice.into(), detail: None }
+    }
+
+    pub(crate) fn not_found() -> Self {
+        Self::new(
+            StatusCode::NOT_FOUND,
+            "Nothing here",
+            "There is no page at this address.",
+            "Check the address, or start from the list of transfers.",
+        )
+    }
+
+    /// No such transfer, connection or the like; it may have been.
+    pub(crate) fn no_such(what: &str) -> Self {
+        Self::new(
+            StatusCode::NOT_FOUND,
+            "Not on record",
+            format!("Waybill knows no {what} with this id."),
+            "It may have been removed at the end of its retention, or the link may have been cut short.",
+        )
+    }
+
+    pub(crate) fn bad_request(text: impl Into<String>) -> Self {
+        Self::new(
+            StatusCode::BAD_REQUEST,
+            "That could not be read",
+            text,
+            "Go back, change what was entered, and send it again.",
+        )
+    }
+
+    pub(crate) fn method_not_allowed() -> Self {
+        Self::new(
+            StatusCode::METHOD_NOT_ALLOWED,
+            "Method not allowed",
+            "This address does not accept this kind of request.",
+            "Start from the list of transfers.",
+        )
+    }
+
+    pub(crate) fn forbidden(text: impl Into<String>, advice: impl Into<String>) -> Self {
+        Self::new(StatusCode::FORBIDDEN, "Not allowed", text, advice)
+    }
+}
+
+impl From<model::Error> for PageError {
+    fn from(error: model::Error) -> Self {
+        tracing::warn!(error = %error.chain(), "a page could not be shown");
+        let away =
+            matches!(error.kind(), ErrorKind::Unreachable | ErrorKind::Timeout | ErrorKind::StorageFull);
+        let mut page = if error.kind() == ErrorKind::Throttled {
+            let advice = error.advised().unwrap_or("Try again in a few seconds.");
+            Self::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "Too much at once",
+                "More was asked for at this moment than Waybill does at once. Transfers are not touched by it.",
+                sentence(advice),
+            )
+        } else if away {
+            Self::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "The database does not answer",
+                "Pages are read from the database, and it cannot be reached at the moment. Nothing is lost: \
+                 what arrives now waits, and goes on by itself once the database is back.",
+                "Try again in a moment. If it stays away, see that the database runs and that this node \
+                 reaches it; the log and /readyz name the cause.",
+            )
+        } else {
+            Self::new(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "This page failed",
+                "Something in Waybill went wrong while this page was made. Transfers are not touched by it.",
+                "Try again. If it fails again, the log tells the cause.",
+            )
+        };
+        page.detail = Some(error.chain());
+        page
+    }
+}
+
+/// An error's advice, as a sentence of its own.
+fn sentence(advice: &str) -> String {
+    let mut letters = advice.chars();
+    let first = letters.next().map(|letter| letter.to_uppercase().to_string()).unwrap_or_default();
+    let end = if advice.ends_with('.') { "" } else { "." };
+    format!("{first}{}{end}", letters.as_str())
+}
+
+impl From<askama::Error> for PageError {
+    fn from(error: askama::Error) -> Self {
+        tracing::error!(%error, "a page could not be rendered");
+        Self::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "This page failed",
+            "Something in Waybill went wrong while this page was made. Transfers are not touched by it.",
+            "Try again. If it fails again, the log tells the cause.",
+        )
+    }
+}
+
+impl IntoResponse for PageError {
+    fn into_response(self) -> Response {
+        let mut response = self.status.into_response();
+        response.extensions_mut().insert(self);
+        response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn too_much_at_once_is_no_fault_of_the_database() {
+        let full = model::Error::transient(ErrorKind::Throttled, "check a password").advice("try it later");
+        let error = PageError::from(full);
+        assert_eq!((error.title, error.advice.as_str()), ("Too much at once", "Try it later."));
+        assert_eq!(error.status, StatusCode::SERVICE_UNAVAILABLE);
+        let away = model::Error::transient(ErrorKind::Unreachable, "read a page");
+        assert_eq!(PageError::from(away).title, "The database does not answer");
+    }
+}
