@@ -27,6 +27,12 @@ present() {
     haproxy) test -x /usr/sbin/haproxy ;;
     e2fsprogs) test -x /usr/sbin/mkfs.ext4 ;;
     python3-venv) /usr/bin/python3 -c 'import ensurepip, venv' ;;
+    dpkg-dev) command -v dpkg-shlibdeps ;;
+    debootstrap) command -v debootstrap ;;
+    systemd) command -v systemd-analyze ;;
+    man-db) command -v man ;;
+    rsync) command -v rsync ;;
+    sqlite3) command -v sqlite3 ;;
     *) echo "prepare.sh: no such row: $1" >&2; exit 2 ;;
   esac >/dev/null 2>&1
 }

@@ -39,5 +39,7 @@ stage 'lints' cargo clippy --workspace --lib --bins --locked -- -D warnings
 stage 'lints of the tests' cargo clippy --workspace --all-targets --locked -- -D warnings -A clippy::disallowed_methods
 stage 'licences, banned crates, sources' cargo deny --locked --log-level error check --hide-inclusion-graph bans licenses sources
 stage 'examples in the documentation' cargo test --doc --workspace --locked --quiet
+# Before the tests, of which one installs it: its binary is another than theirs, which can be made to crash.
+stage 'the Debian package, quickly built' deploy/package.sh --profile dev
 printf '\n== before the tests: %s s\n' "$SECONDS"
 tests --workspace --locked

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs what the tests need besides the build: servers and Chromium from Debian, the AS2 partner from PyPI, what drives
-# Chromium from npm, cargo-nextest and cargo-deny built by cargo. Everything that is not a Debian package stays under target/servers. Silent when nothing is to do.
+# Chromium from npm, a small Debian to install into; cargo-nextest, cargo-deny and cargo-deb built by cargo. Everything that is not a Debian package stays under target/servers. Silent when nothing is to do.
 set -euo pipefail
 root=$(cd "$(dirname "$0")/../.." && pwd)
 cache=$root/target/servers
@@ -9,8 +9,11 @@ requirements=$root/tests/servers/requirements.txt
 node=$cache/node
 nextest=0.9.143
 deny=0.20.2
+deb=3.8.0
+debian=$cache/debian-root.tar
 
-"$root/deploy/prepare.sh" postgresql-15 strace chromium fonts-dejavu-core nodejs npm python3-venv haproxy e2fsprogs
+"$root/deploy/prepare.sh" postgresql-15 strace chromium fonts-dejavu-core nodejs npm python3-venv haproxy e2fsprogs \
+  systemd man-db dpkg-dev debootstrap sqlite3 rsync
 mkdir -p "$cache"
 exec 9>"$cache/prepare.lock"
 flock 9 # two runs in one checkout: the second finds the work done
@@ -82,6 +85,25 @@ if [ "$(cat "$node/made-from" 2>/dev/null)" != "$wanted" ]; then
   echo "$wanted" >"$node/made-from"
 fi
 
+# A Debian without anything that it can do without, in which the package is installed: what the package needs must be
+# what it says that it needs. Its devices are made by root.
+if [ ! -e "$debian" ]; then
+  if [ "$(id -u)" != 0 ]; then
+    echo "prepare.sh: the package is tested in a root directory of its own, which only root can make: run this as root" >&2
+    exit 1
+  fi
+  echo "prepare.sh: fetching a small Debian for the package's tests" >&2
+  work=$(mktemp -d)
+  trap 'rm -rf "$work"' EXIT
+  if ! debootstrap --variant=minbase --include=ca-certificates,libssl3 bookworm "$work/root" >"$work/log" 2>&1; then
+    cat "$work/log" >&2
+    exit 1
+  fi
+  rm -rf "$work"/root/var/{cache/apt,lib/apt/lists,log}/* "$work"/root/usr/share/{doc,locale,man}/*
+  tar --create --file "$debian.new" --directory "$work/root" .
+  mv "$debian.new" "$debian"
+fi
+
 if ! cargo fmt --version >/dev/null 2>&1 || ! cargo clippy --version >/dev/null 2>&1; then
   if ! command -v rustup >/dev/null; then
     echo "prepare.sh: cargo fmt and cargo clippy are wanted; add rustfmt and clippy to this Rust toolchain" >&2
@@ -97,3 +119,4 @@ install_tool() { # NAME VERSION [OPTION...]
 }
 install_tool cargo-nextest "$nextest"
 install_tool cargo-deny "$deny" --debug # a third of the time to build; the check itself takes seconds either way
+install_tool cargo-deb "$deb" --debug

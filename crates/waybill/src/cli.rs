@@ -3,6 +3,7 @@
 pub(crate) mod values;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
 use model::definition::{Cipher, DigestName};
 use model::{ConnectionId, DeliveryId, Severity, Sha256, Timestamp, TransferId, TransferState};
 use std::path::PathBuf;
@@ -14,8 +15,8 @@ const EVERYWHERE: &str = "Options of every command";
 #[derive(Parser, Debug)]
 #[command(name = "waybill", version, arg_required_else_help = true)]
 pub(crate) struct Cli {
-    /// The process settings. Without it waybill.toml or config/waybill.toml where there is one; variables
-    /// WAYBILL__SECTION__KEY go before the file.
+    /// The process settings. Without it waybill.toml, config/waybill.toml or /etc/waybill/waybill.toml, the first
+    /// that exists; variables WAYBILL__SECTION__KEY go before the file.
     #[arg(
         long,
         short = 'c',
@@ -69,6 +70,17 @@ pub(crate) enum Command {
     Audit(Audit),
     /// Write the reference of settings, definitions and transports as Markdown.
     Reference,
+    /// Write the completion script of a shell to standard output.
+    Completions {
+        /// The shell.
+        shell: Shell,
+    },
+    /// Write the manual pages: waybill.1, and a page for each command.
+    Man {
+        /// The directory they are written into; made when missing.
+        #[arg(value_name = "DIR")]
+        directory: PathBuf,
+    },
 }
 
 #[derive(Args, Debug)]

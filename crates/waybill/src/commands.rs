@@ -2,6 +2,7 @@
 
 mod as2;
 mod audit;
+mod command_line;
 mod demo;
 mod endpoint;
 mod pages;
@@ -54,6 +55,8 @@ pub(crate) async fn run(cli: Cli) -> ExitCode {
 async fn dispatch(cli: Cli) -> Result<ExitCode> {
     let output = cli.output;
     match cli.command {
+        Command::Completions { shell } => command_line::completions(shell),
+        Command::Man { directory } => command_line::manual(&directory),
         // These need no settings: they work on files alone.
         Command::As2(command) => {
             logging::start(LogFormat::Text, "warn");
@@ -92,14 +95,21 @@ async fn with_settings(command: Command, settings: Settings, output: Output) -> 
         Command::Audit(Audit::AcceptRestored { reason }) => audit::accept(&settings, &reason, output).await,
         Command::Audit(Audit::Trust { key }) => audit::trust(&settings, &key, output).await,
         Command::Audit(Audit::ExportSeals { from }) => audit::export_seals(&settings, from).await,
-        Command::Serve(_) | Command::Demo(_) | Command::As2(_) => Ok(ExitCode::SUCCESS),
+        Command::Serve(_)
+        | Command::Demo(_)
+        | Command::As2(_)
+        | Command::Completions { .. }
+        | Command::Man { .. } => Ok(ExitCode::SUCCESS),
     }
 }
 
-/// The process settings: the file named, or `waybill.toml` or `config/waybill.toml` where it is there,
-/// or the defaults; and the variables over it.
+/// Where the settings are looked for when no file is named. The last is where the Debian package puts them.
+const USUAL_SETTINGS: [&str; 3] = ["waybill.toml", "config/waybill.toml", "/etc/waybill/waybill.toml"];
+
+/// The process settings: the file named, or the first of the usual ones that exists, or the defaults; and the
+/// variables over it.
 fn settings(file: Option<&Path>) -> Result<Settings> {
-    let usual = [Path::new("waybill.toml"), Path::new("config/waybill.toml")];
+    let usual = USUAL_SETTINGS.map(Path::new);
     let file = file.or_else(|| usual.into_iter().find(|path| path.is_file()));
     let loaded =
         Settings::load(file, std::env::vars(), &ProcessEnvironment::at(Ambient::default().clock.now()));
