@@ -25,6 +25,8 @@ present() {
     nodejs) command -v node ;;
     npm) command -v npm ;;
     haproxy) test -x /usr/sbin/haproxy ;;
+    squid) test -x /usr/sbin/squid ;;
+    microsocks) command -v microsocks ;;
     e2fsprogs) test -x /usr/sbin/mkfs.ext4 ;;
     python3-venv) /usr/bin/python3 -c 'import ensurepip, venv' ;;
     dpkg-dev) command -v dpkg-shlibdeps ;;
@@ -43,6 +45,7 @@ service_of() {
     openssh-server) echo ssh.service ;;
     postgresql-15) echo postgresql.service ;;
     haproxy) echo haproxy.service ;;
+    squid) echo squid.service ;;
   esac
 }
 

@@ -9,6 +9,7 @@ mod demo;
 mod forwarding;
 mod left_behind;
 mod lost_key;
+mod proxies;
 mod readiness;
 mod seal_copies;
 mod secrets;

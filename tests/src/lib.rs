@@ -19,5 +19,6 @@ pub use console::cookie;
 pub use database::tamper;
 pub use gateway::{Gateway, GatewayBuilder, run, waybill};
 pub use keys::KeyPair;
-pub use server::{Server, fresh_database, repository};
+pub use server::fresh_database;
+pub use testkit::server::{Server, repository};
 pub use wait::{eventually, free_port};

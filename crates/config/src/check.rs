@@ -13,10 +13,12 @@ mod mask;
 mod material;
 mod overlap;
 mod partner;
+mod proxy;
 mod source;
 
 pub use fields::fields_of;
-pub(crate) use fields::{ARCHIVE, MOVE};
+pub(crate) use fields::{ARCHIVE, MOVE, PROXY};
+pub(crate) use proxy::read_proxy;
 
 use crate::catalogue::Catalogue;
 use crate::context::{Context, suggestion};
@@ -58,6 +60,7 @@ impl Documents {
         checker.certificates();
         checker.keys();
         checker.credentials();
+        checker.proxies();
         checker.identities();
         checker.partners();
         checker.endpoints();

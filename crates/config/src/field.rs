@@ -104,6 +104,8 @@ pub enum Section {
     Key,
     /// `[credential.NAME]`
     Credential,
+    /// `[proxy.NAME]`
+    Proxy,
     /// `[identity.NAME]`
     Identity,
     /// `[partner.NAME]`
@@ -116,10 +118,11 @@ pub enum Section {
 
 impl Section {
     /// All of them, each after those it may name.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Certificate,
         Self::Key,
         Self::Credential,
+        Self::Proxy,
         Self::Identity,
         Self::Partner,
         Self::Endpoint,
@@ -133,6 +136,7 @@ impl Section {
             Self::Certificate => "certificate",
             Self::Key => "key",
             Self::Credential => "credential",
+            Self::Proxy => "proxy",
             Self::Identity => "identity",
             Self::Partner => "partner",
             Self::Endpoint => "endpoint",

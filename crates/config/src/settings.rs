@@ -15,14 +15,15 @@ pub use fields::SETTINGS;
 pub use network::Network;
 pub use timestamps::Timestamps;
 
-use self::database::{database_url, holds_password};
+use self::database::{database_url, passwords_in_clear};
+use crate::check::read_proxy;
 use crate::context::Context;
 use crate::environment::Environment;
 use crate::problem::{Place, Problem, any_error};
 use crate::reader::Reader;
 use crate::roots::{Roots, plain};
 use crate::tree;
-use model::{NodeName, Secret, SyslogTarget};
+use model::{NodeName, Proxy, Secret, SyslogTarget};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -51,6 +52,8 @@ pub struct Settings {
     pub roots: Roots,
     /// Which addresses may be dialled.
     pub egress: Egress,
+    /// The proxy of connections whose endpoints name none.
+    pub proxy: Option<Arc<Proxy>>,
     /// The audit record.
     pub audit: Audit,
     /// The process log.
@@ -190,16 +193,16 @@ impl Settings {
         };
         match environment.read(path, LARGEST_FILE) {
             Ok(found) => {
-                let open = found.readable_by_all && holds_password(path, &found.bytes);
+                let open = found.readable_by_all.then(|| passwords_in_clear(path, &found.bytes));
                 let (settings, mut problems) = Self::parse(path, &found.bytes, variables, environment)?;
-                if open {
+                for key in open.unwrap_or_default() {
                     let place = Place::whole(&path.display().to_string().into());
                     let message = format!(
                         "holds a password that every user of this machine can read; keep it in a file and write \
                          ${{file:/path}} in its place, or take reading away with: chmod o-r {}",
                         path.display()
                     );
-                    problems.push(Problem::warning(&place, "database.url", message));
+                    problems.push(Problem::warning(&place, key, message));
                 }
                 Ok((settings, problems))
             }
@@ -285,6 +288,8 @@ fn read(all: &Reader<'_>, base: &Path) -> Option<Settings> {
     let mut roots = read_roots(&roots, base);
     roots.inline_secrets = all.section("secrets").flag("allow_inline");
     let allow = networks(&egress, "allow");
+    let network = all.section("network");
+    let proxy = network.has("proxy").then(|| network.child("proxy").and_then(|proxy| read_proxy(&proxy)));
     let levels = ["error", "warn", "info", "debug", "trace"];
     let retention = audit.integer("retention_months").and_then(|months| u32::try_from(months).ok())?;
     Some(Settings {
@@ -315,6 +320,7 @@ fn read(all: &Reader<'_>, base: &Path) -> Option<Settings> {
         },
         roots,
         egress: Egress { allow, allow_loopback: egress.flag("allow_loopback") },
+        proxy: proxy.map_or(Some(None), |proxy| proxy.map(|proxy| Some(Arc::new(proxy))))?,
         audit: Audit {
             retention_months: (retention > 0).then_some(retention),
             seal_every: seal_every?,

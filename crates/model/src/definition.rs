@@ -12,7 +12,7 @@ pub use partner::{
     Agreement, As2Id, Cipher, DigestName, DuplicatePolicy, Identity, MdnRequest, Partner, SendSecurity,
 };
 
-use crate::{Options, Secret};
+use crate::{Options, Proxy, Secret};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use url::Url;
@@ -71,6 +71,15 @@ pub struct Credential {
     pub password: Secret<String>,
 }
 
+/// A proxy that endpoints name.
+#[derive(Clone, Debug)]
+pub struct ProxyDefinition {
+    /// Its name.
+    pub name: String,
+    /// Where it is and who logs in to it.
+    pub proxy: Arc<Proxy>,
+}
+
 /// All definitions in force, as one immutable revision.
 #[derive(Clone, Debug, Default)]
 pub struct Definitions {
@@ -86,6 +95,8 @@ pub struct Definitions {
     pub keys: BTreeMap<String, Arc<KeyDefinition>>,
     /// Credentials by name.
     pub credentials: BTreeMap<String, Arc<Credential>>,
+    /// Proxies by name.
+    pub proxies: BTreeMap<String, Arc<ProxyDefinition>>,
     /// Endpoints by name.
     pub endpoints: BTreeMap<String, Arc<Endpoint>>,
     /// Flows by name.

@@ -21,6 +21,7 @@ mod mask;
 mod option;
 mod path;
 mod peer_text;
+mod proxy;
 mod quoted;
 pub mod role;
 mod secret;
@@ -44,6 +45,7 @@ pub use option::{
 };
 pub use path::RemotePath;
 pub use peer_text::PeerText;
+pub use proxy::{Proxy, ProxyProtocol};
 pub use quoted::{Quoted, quoted};
 pub use role::{Permission, Role};
 pub use secret::Secret;

@@ -300,6 +300,28 @@ pub fn did_you_mean<'a>(word: &str, candidates: impl Iterator<Item = &'a str>) -
 }
 
 impl OptionSpec {
+    /// Several declarations as one: what transports have in common, and what is a transport's own. `N` is how many
+    /// options there are in all.
+    ///
+    /// # Panics
+    /// `N` is another number: found by the compiler, as declarations are constants.
+    #[must_use]
+    pub const fn join<const N: usize>(parts: &[&[Self]]) -> [Self; N] {
+        let mut all = [parts[0][0]; N];
+        let (mut part, mut filled) = (0, 0);
+        while part < parts.len() {
+            let mut at = 0;
+            while at < parts[part].len() {
+                all[filled] = parts[part][at];
+                filled += 1;
+                at += 1;
+            }
+            part += 1;
+        }
+        assert!(filled == N, "N is not the number of options");
+        all
+    }
+
     /// The declared option of that name, or the nearest name there is.
     ///
     /// # Errors

@@ -2,13 +2,14 @@
 
 use crate::connection::ConnectionHandle;
 use crate::meter::Meter;
-use crate::proxy::{self, Proxy};
+use crate::options::{ConnectProfile, ProxyChoice};
+use crate::proxy;
 use crate::record::{Ending, Opened, Place};
 use crate::stream::{Counted, Io, Stream};
 use crate::tls::{self, TlsProfile};
 use crate::{Net, socket};
 use model::{
-    ConnectionFailed, ConnectionId, ConnectionOpened, Direction, Error, ErrorKind, PeerText, Protocol,
+    ConnectionFailed, ConnectionId, ConnectionOpened, Direction, Error, ErrorKind, PeerText, Protocol, Proxy,
     Purpose, Result, Retry, Security, Timestamp,
 };
 use std::io;
@@ -34,12 +35,36 @@ pub struct DialRequest {
     /// TLS from the first byte, or none.
     pub tls: Option<TlsProfile>,
     /// How to leave.
-    pub proxy: Proxy,
+    pub proxy: ProxyChoice,
     /// For everything together: name, socket, proxy, TLS.
     pub timeout: Duration,
+    /// When TCP asks after a silent peer; `None` for never.
+    pub keep_alive: Option<Duration>,
 }
 
 impl DialRequest {
+    /// A connection without TLS as an endpoint's options say.
+    #[must_use]
+    pub fn new(
+        protocol: Protocol,
+        purpose: Purpose,
+        host: &str,
+        port: u16,
+        options: &ConnectProfile,
+    ) -> Self {
+        Self {
+            endpoint: None,
+            protocol,
+            purpose,
+            host: host.to_owned(),
+            port,
+            tls: None,
+            proxy: options.proxy.clone(),
+            timeout: options.connect_timeout,
+            keep_alive: options.keep_alive,
+        }
+    }
+
     /// The host without brackets.
     fn bare_host(&self) -> &str {
         bare(&self.host)
@@ -106,6 +131,9 @@ impl Net {
 struct Attempt<'a> {
     net: &'a Net,
     request: &'a DialRequest,
+    proxy: Option<Arc<Proxy>>,
+    /// Whether the proxy's own address is held against the egress rules.
+    judge_proxy: bool,
     id: ConnectionId,
     at: Timestamp,
     since: Instant,
@@ -122,7 +150,10 @@ impl Drop for Attempt<'_> {
 impl<'a> Attempt<'a> {
     fn new(net: &'a Net, request: &'a DialRequest, place: Place) -> Self {
         let id = ConnectionId::new(net.new_id());
-        Self { net, request, id, at: net.now(), since: Instant::now(), tried: None, place: Some(place) }
+        let (proxy, named_by_owner) = net.proxy(&request.proxy).unzip();
+        let judge_proxy = !named_by_owner.unwrap_or_default();
+        let (at, since) = (net.now(), Instant::now());
+        Self { net, request, proxy, judge_proxy, id, at, since, tried: None, place: Some(place) }
     }
 
     fn fail(&mut self, error: &Error) {
@@ -140,36 +171,45 @@ impl<'a> Attempt<'a> {
             endpoint: self.request.endpoint.clone(),
             host: PeerText::new(self.request.target().as_bytes()),
             remote: self.tried,
-            proxy: self.request.proxy.address(),
+            proxy: self.proxy_address(),
             duration: self.since.elapsed(),
             error,
         })));
     }
 
+    fn proxy_address(&self) -> Option<String> {
+        self.proxy.as_ref().map(|proxy| proxy.address())
+    }
+
     fn error(&self, kind: ErrorKind, retry: Retry, operation: &'static str) -> Error {
         let error = Error::new(kind, retry, operation).with("host", self.request.target());
-        match self.request.proxy.address() {
+        match &self.proxy {
             Some(proxy) => error.with("proxy", proxy),
             None => error,
         }
     }
 
+    /// What is done until there is a socket: of the host, or of the proxy before it.
+    fn connecting(&self) -> &'static str {
+        if self.proxy.is_some() { "connect to the proxy" } else { "connect" }
+    }
+
     /// The first of the host's addresses (the proxy's, if there is one) that takes a connection.
     async fn socket(&mut self, deadline: Instant) -> Result<TcpStream> {
         let request = self.request;
-        let (host, port) = match &request.proxy {
-            Proxy::Disabled => (request.bare_host(), request.port),
-            Proxy::HttpConnect(proxy) => {
-                // The proxy resolves the target: only an address in text form can be judged here.
-                if let Ok(address) = request.bare_host().parse::<IpAddr>() {
-                    self.judge(SocketAddr::new(address, request.port))?;
-                }
+        let proxy = self.proxy.clone();
+        let (host, port) = match &proxy {
+            None => (request.bare_host(), request.port),
+            Some(proxy) => {
+                self.judge_behind_proxy()?;
                 (bare(&proxy.host), proxy.port)
             }
         };
         let mut addresses = self.resolve(host, port, deadline).await?;
         let mut refused = None;
+        let judged = proxy.is_none() || self.judge_proxy;
         addresses.retain(|address| match self.judge(*address) {
+            _ if !judged => true,
             Ok(()) => true,
             Err(error) => {
                 refused = Some((*address, error));
@@ -188,12 +228,12 @@ impl<'a> Attempt<'a> {
             self.tried = Some(address);
             let left = deadline.saturating_duration_since(Instant::now());
             let share = left / u32::try_from(count - place).unwrap_or(1);
-            match timeout_at(Instant::now() + share, socket::connect(address)).await {
+            match timeout_at(Instant::now() + share, socket::connect(address, request.keep_alive)).await {
                 Ok(Ok(socket)) => return Ok(socket),
                 Ok(Err(cause)) => last = Some(self.explain(address, cause)),
                 Err(_) => {
                     last = Some(
-                        self.error(ErrorKind::Timeout, Retry::Transient, "connect")
+                        self.error(ErrorKind::Timeout, Retry::Transient, self.connecting())
                             .with("address", address)
                             .with("waited", format!("{:.1} s", share.as_secs_f64()))
                             .advice("nothing answered: check the address, and firewalls on the way"),
@@ -201,11 +241,15 @@ impl<'a> Attempt<'a> {
                 }
             }
         }
-        Err(last.unwrap_or_else(|| self.error(ErrorKind::Unreachable, Retry::Transient, "find the host")))
+        Err(last.unwrap_or_else(|| self.error(ErrorKind::Unreachable, Retry::Transient, self.finding())))
+    }
+
+    fn finding(&self) -> &'static str {
+        if self.proxy.is_some() { "find the proxy's address" } else { "find the host's address" }
     }
 
     async fn resolve(&self, host: &str, port: u16, deadline: Instant) -> Result<Vec<SocketAddr>> {
-        let failed = |kind| self.error(kind, Retry::Transient, "find the host's address");
+        let failed = |kind| self.error(kind, Retry::Transient, self.finding());
         let addresses = match timeout_at(deadline, self.net.resolver().resolve(host, port)).await {
             Ok(Ok(addresses)) => addresses,
             Ok(Err(cause)) => {
@@ -242,9 +286,31 @@ impl<'a> Attempt<'a> {
         }
     }
 
+    /// The proxy finds the host's address: what can be judged here is an address in text form, in whatever form
+    /// resolvers take one ("2852039166" is 169.254.169.254), and the names of metadata services.
+    fn judge_behind_proxy(&self) -> Result<()> {
+        let host = self.request.bare_host();
+        let written = match url::Host::parse(host) {
+            Ok(url::Host::Ipv4(address)) => Some(IpAddr::V4(address)),
+            _ => host.parse().ok(),
+        };
+        if let Some(address) = written {
+            return self.judge(SocketAddr::new(address, self.request.port));
+        }
+        match self.net.egress().forbids_name(host) {
+            None => Ok(()),
+            Some(why) => Err(self
+                .error(ErrorKind::PermissionDenied, Retry::Permanent, "connect")
+                .with("reason", why)
+                .advice("nothing was sent: metadata services are not dialled by name through a proxy")),
+        }
+    }
+
     fn explain(&self, address: SocketAddr, cause: io::Error) -> Error {
-        let error = |kind| self.error(kind, Retry::Transient, "connect").with("address", address);
+        let error = |kind| self.error(kind, Retry::Transient, self.connecting()).with("address", address);
         match cause.kind() {
+            io::ErrorKind::ConnectionRefused if self.proxy.is_some() => error(ErrorKind::Unreachable)
+                .advice("the proxy refused the connection: check that it runs and listens on this port"),
             io::ErrorKind::ConnectionRefused => error(ErrorKind::Unreachable)
                 .advice("the host refused: check that the server runs and listens on this port"),
             io::ErrorKind::TimedOut => error(ErrorKind::Timeout)
@@ -273,7 +339,7 @@ impl<'a> Attempt<'a> {
             host: Some(PeerText::new(request.target().as_bytes())),
             remote: socket.peer_addr().ok().or(self.tried),
             local: socket.local_addr().ok(),
-            proxy: request.proxy.address(),
+            proxy: self.proxy_address(),
             security: Security::None,
         };
         let weakened = request.tls.iter().filter_map(TlsProfile::weakened).collect();
@@ -287,13 +353,7 @@ impl<'a> Attempt<'a> {
             meter.clone(),
             place,
         );
-        let protecting = self.tunnel_and_tls(Counted::new(socket, meter), &handle);
-        let result = timeout_at(deadline, protecting).await.unwrap_or_else(|_| {
-            Err(self
-                .error(ErrorKind::Timeout, Retry::Transient, "finish the connection's handshake")
-                .with("waited", format!("{:.1} s", request.timeout.as_secs_f64()))
-                .advice("the peer took the connection but does not answer on it"))
-        });
+        let result = self.tunnel_and_tls(Counted::new(socket, meter), &handle, deadline).await;
         match result {
             Ok(io) => Ok(Stream::new(io, ender)),
             Err(error) => {
@@ -307,12 +367,34 @@ impl<'a> Attempt<'a> {
         }
     }
 
-    async fn tunnel_and_tls(&self, mut socket: Counted, handle: &ConnectionHandle) -> Result<Io> {
-        if let Proxy::HttpConnect(proxy) = &self.request.proxy {
-            proxy::connect(proxy, &self.request.target(), &mut socket).await?;
+    async fn tunnel_and_tls(
+        &self,
+        mut socket: Counted,
+        handle: &ConnectionHandle,
+        deadline: Instant,
+    ) -> Result<Io> {
+        let request = self.request;
+        let late = |operation, advice| {
+            self.error(ErrorKind::Timeout, Retry::Transient, operation)
+                .with("waited", format!("{:.1} s", request.timeout.as_secs_f64()))
+                .advice(advice)
+        };
+        if let Some(proxy) = &self.proxy {
+            let text = request.target();
+            let target = proxy::Target { host: request.bare_host(), port: request.port, text: &text };
+            timeout_at(deadline, proxy::open_tunnel(proxy, target, &mut socket)).await.unwrap_or_else(|_| {
+                let advice = "the proxy took the connection but did not answer: it may still be trying to reach the \
+                              host; check the host, and the proxy's own log";
+                Err(late(proxy::OPERATION, advice))
+            })?;
         }
-        let Some(profile) = &self.request.tls else { return Ok(Io::Plain(socket)) };
-        let (session, security) = tls::handshake(profile, self.request.bare_host(), socket).await?;
+        let Some(profile) = &request.tls else { return Ok(Io::Plain(socket)) };
+        let handshake = tls::handshake(profile, request.bare_host(), socket);
+        let (session, security) = timeout_at(deadline, handshake).await.unwrap_or_else(|_| {
+            let advice =
+                "the peer took the connection but does not answer on it; does it speak TLS on this port?";
+            Err(late("finish the TLS handshake", advice))
+        })?;
         handle.set_security(security);
         Ok(Io::Tls(session))
     }

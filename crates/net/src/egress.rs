@@ -28,7 +28,21 @@ const METADATA: &[IpAddr] = &[
     IpAddr::V4(Ipv4Addr::new(192, 0, 0, 192)),
 ];
 
+/// Names of metadata services, for hosts whose address a proxy finds.
+const METADATA_NAMES: &[&str] =
+    &["metadata.google.internal", "metadata.goog", "metadata", "instance-data", "instance-data.ec2.internal"];
+
 impl EgressRules {
+    /// Why a name must not be asked for through a proxy; `None` when it may.
+    #[must_use]
+    pub fn forbids_name(&self, host: &str) -> Option<&'static str> {
+        let name = host.trim_end_matches('.');
+        METADATA_NAMES
+            .iter()
+            .any(|known| known.eq_ignore_ascii_case(name))
+            .then_some("it is a cloud metadata service")
+    }
+
     /// Why an address must not be connected to; `None` when it may.
     #[must_use]
     pub fn forbids(&self, address: IpAddr) -> Option<&'static str> {

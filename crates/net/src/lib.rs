@@ -5,7 +5,8 @@
 //! "every connection is audited" holds by construction: no other room makes sockets.
 //!
 //! Where to look:
-//! * out: [`Net::dial`], [`DialRequest`], [`TlsProfile`], [`EgressRules`], [`Proxy`]
+//! * out: [`Net::dial`], [`DialRequest`], [`TlsProfile`], [`EgressRules`]
+//! * what an endpoint may say of its connections: [`ConnectOptions`], [`CONNECT_FIELDS`], [`TLS_FIELDS`]
 //! * syslog out: [`Net::send_syslog`]
 //! * HTTP out: [`http::HttpClient`]
 //! * HTTP in: [`http::HttpServers`], [`http::Handler`]
@@ -16,6 +17,7 @@ mod dial;
 mod egress;
 pub mod http;
 mod meter;
+mod options;
 mod proxy;
 mod record;
 mod resolve;
@@ -28,15 +30,15 @@ pub use connection::{ConnectionHandle, NowFn};
 pub use dial::DialRequest;
 pub use egress::{EgressRules, Network};
 pub use model::ConnectionFailed;
-pub use model::SyslogTarget;
-pub use proxy::{HttpConnect, Proxy};
+pub use model::{Proxy, ProxyProtocol, SyslogTarget};
+pub use options::{CONNECT_FIELDS, ConnectOptions, ConnectProfile, NO_PROXY, ProxyChoice, TLS_FIELDS};
 pub use record::{ConnectionLog, Opened, TurnedAway};
 pub use resolve::{Resolver, SystemResolver};
 pub use stream::Stream;
 pub use syslog::syslog_message;
-pub use tls::{ClientCertificate, ServerTls, ServerTlsOptions, TlsOptions, TlsProfile, Trust};
+pub use tls::{ClientCertificate, ServerTls, ServerTlsOptions, TlsOptions, TlsProfile, TlsVersion, Trust};
 
-use model::{NodeName, Timestamp};
+use model::{NodeName, Result, Timestamp};
 use record::Recorder;
 use std::sync::Arc;
 use std::time::Duration;
@@ -56,6 +58,9 @@ pub struct NetSettings {
     pub new_id: NewIdFn,
     /// Where connections may go.
     pub egress: EgressRules,
+    /// The proxy that connections go through unless their options say otherwise. Its own address is not held
+    /// against the egress rules: the host's owner named it.
+    pub proxy: Option<Arc<Proxy>>,
     /// How names are resolved.
     pub resolver: Arc<dyn Resolver>,
     /// Connections at once, in and out together, counting those whose end is not written yet.
@@ -71,6 +76,7 @@ impl NetSettings {
             now,
             new_id,
             egress: EgressRules::default(),
+            proxy: None,
             resolver: Arc::new(SystemResolver),
             max_connections: 16_384,
         }
@@ -87,6 +93,7 @@ struct Inner {
     settings: NetSettings,
     recorder: Recorder,
     clients: http::Clients,
+    tls: tls::Profiles,
 }
 
 impl Net {
@@ -94,7 +101,8 @@ impl Net {
     #[must_use]
     pub fn new(settings: NetSettings, log: Arc<dyn ConnectionLog>) -> Self {
         let recorder = Recorder::start(log, settings.max_connections);
-        Self { inner: Arc::new(Inner { settings, recorder, clients: http::Clients::default() }) }
+        let (clients, tls) = (http::Clients::default(), tls::Profiles::default());
+        Self { inner: Arc::new(Inner { settings, recorder, clients, tls }) }
     }
 
     /// Connections that are open, being opened, or whose end is not written yet.
@@ -118,6 +126,24 @@ impl Net {
 
     pub(crate) fn clients(&self) -> &http::Clients {
         &self.inner.clients
+    }
+
+    /// TLS as these options say, checked and ready. The same options give the same profile while it is in use
+    /// and a while longer: reading the system's authorities takes milliseconds.
+    ///
+    /// # Errors
+    /// As [`TlsProfile::new`].
+    pub fn tls_profile(&self, options: &TlsOptions) -> Result<TlsProfile> {
+        self.inner.tls.get(options)
+    }
+
+    /// The proxy that a choice comes to, and whether the host's owner named it.
+    pub(crate) fn proxy(&self, choice: &ProxyChoice) -> Option<(Arc<Proxy>, bool)> {
+        match choice {
+            ProxyChoice::Process => self.inner.settings.proxy.clone().map(|proxy| (proxy, true)),
+            ProxyChoice::Disabled => None,
+            ProxyChoice::Through(proxy) => Some((Arc::clone(proxy), false)),
+        }
     }
 
     pub(crate) fn egress(&self) -> &EgressRules {

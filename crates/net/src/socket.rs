@@ -8,10 +8,10 @@ use std::net::SocketAddr;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
-/// A silent peer is asked whether it is still there after this long, this often, and given up after
-/// this many questions: two minutes in all. NATs and firewalls forget connections sooner than the
+/// A silent peer is asked whether it is still there after this long (or as an endpoint's options say), this often,
+/// and given up after this many questions: two minutes in all. NATs and firewalls forget connections sooner than the
 /// two hours that systems wait by default.
-const KEEPALIVE_IDLE: Duration = Duration::from_secs(60);
+pub(crate) const KEEP_ALIVE: Duration = Duration::from_secs(60);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(15);
 const KEEPALIVE_PROBES: u32 = 4;
 
@@ -19,10 +19,10 @@ const KEEPALIVE_PROBES: u32 = 4;
 const BACKLOG: u32 = 1024;
 
 /// Connects to one address.
-pub(crate) async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
+pub(crate) async fn connect(address: SocketAddr, keep_alive: Option<Duration>) -> io::Result<TcpStream> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
     let stream = socket.connect(address).await?;
-    prepare(&stream)?;
+    prepare(&stream, keep_alive)?;
     Ok(stream)
 }
 
@@ -35,12 +35,15 @@ pub(crate) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }
 
-/// Small writes leave at once; a peer that vanished is noticed.
-pub(crate) fn prepare(stream: &TcpStream) -> io::Result<()> {
+/// Small writes leave at once; a peer that vanished is noticed, if it is to be asked at all.
+pub(crate) fn prepare(stream: &TcpStream, keep_alive: Option<Duration>) -> io::Result<()> {
     stream.set_nodelay(true)?;
+    let Some(idle) = keep_alive else { return Ok(()) };
     sockopt::set_socket_keepalive(stream, true)?;
-    sockopt::set_tcp_keepidle(stream, KEEPALIVE_IDLE)?;
-    sockopt::set_tcp_keepintvl(stream, KEEPALIVE_INTERVAL)?;
+    // The system counts in seconds and takes 1 to 32,767 of them.
+    let idle = Duration::from_secs(idle.as_secs().clamp(1, 32_767));
+    sockopt::set_tcp_keepidle(stream, idle)?;
+    sockopt::set_tcp_keepintvl(stream, KEEPALIVE_INTERVAL.min(idle))?;
     sockopt::set_tcp_keepcnt(stream, KEEPALIVE_PROBES)?;
     Ok(())
 }

@@ -2,7 +2,7 @@
 //! own socket. Each sending is a connection on record like every other.
 
 use crate::record::{Ending, Opened};
-use crate::{DialRequest, Net, Proxy};
+use crate::{DialRequest, Net, ProxyChoice};
 use model::{
     ConnectionClosed, ConnectionId, ConnectionOpened, Direction, Error, ErrorKind, NodeName, PeerText,
     Protocol, Purpose, Result, Security, SyslogTarget, Timestamp,
@@ -73,8 +73,9 @@ impl Net {
             host: host.to_owned(),
             port,
             tls: None,
-            proxy: Proxy::Disabled,
+            proxy: ProxyChoice::Disabled,
             timeout: WITHIN,
+            keep_alive: Some(crate::socket::KEEP_ALIVE),
         };
         let mut stream = self.dial(&request).await?;
         let failed = |error| failed(&format!("{host}:{port}"), error);

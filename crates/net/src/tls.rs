@@ -1,13 +1,20 @@
 //! TLS both ways: whom we believe, who we are, and what is recorded of it.
 
+mod ciphers;
 mod client;
+mod pin;
+mod profiles;
 mod server;
 mod shown;
 
+pub use ciphers::TlsVersion;
 pub use client::{ClientCertificate, TlsOptions, TlsProfile, Trust};
 pub use server::{ServerTls, ServerTlsOptions};
 
+pub(crate) use ciphers::check_ciphers;
 pub(crate) use client::handshake;
+pub(crate) use pin::check_pins;
+pub(crate) use profiles::Profiles;
 pub(crate) use server::accept;
 
 use model::{Error, ErrorKind, Secret};

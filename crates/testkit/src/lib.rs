@@ -13,4 +13,5 @@ pub mod fake;
 pub mod forgetful;
 pub mod ledger;
 pub mod proxy;
+pub mod server;
 pub mod sftp;

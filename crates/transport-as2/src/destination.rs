@@ -13,7 +13,7 @@ use http::Request;
 use model::definition::{Endpoint, MdnRequest, Partner};
 use model::{Error, ErrorKind, KEPT_MDN, Protocol, Purpose, Result};
 use net::http::{ConnectionInfo, HttpProfile, RequestMeta};
-use net::{DialRequest, Net, TlsOptions, TlsProfile, Trust};
+use net::{ConnectOptions, ConnectProfile, DialRequest, Net};
 use openssl::x509::X509;
 use smime::{Headers, MicSlot};
 use std::sync::Arc;
@@ -175,8 +175,8 @@ impl As2Destination {
         let meta = RequestMeta {
             flow: Some(delivery.flow.clone()),
             delivery: Some(delivery.claim.delivery),
-            idle_timeout: self.timeout("timeout"),
-            answer_timeout: self.timeout("answer_timeout"),
+            idle_timeout: self.connecting()?.timeout,
+            answer_timeout: self.answer_timeout(),
             whole_timeout: None,
         };
         let client = self.net.http_client(&self.profile(Purpose::Deliver)?);
@@ -232,9 +232,16 @@ impl As2Destination {
         })
     }
 
-    fn timeout(&self, option: &str) -> Duration {
+    fn answer_timeout(&self) -> Duration {
         // "0s" means none; a day is as good as none and keeps a dead peer from holding a slot for ever.
-        self.endpoint.options.duration(option).unwrap_or(Duration::from_secs(86_400))
+        self.endpoint.options.duration("answer_timeout").unwrap_or(Duration::from_secs(86_400))
+    }
+
+    /// How to connect, as the definitions in force say.
+    fn connecting(&self) -> Result<ConnectProfile> {
+        ConnectOptions::read(&self.endpoint.options)
+            .and_then(|options| options.profile(&self.services.directory.definitions()))
+            .map_err(|error| error.with("endpoint", &self.endpoint.name))
     }
 
     fn media_type(&self, delivery: &Deliver) -> String {
@@ -253,38 +260,25 @@ impl As2Destination {
     }
 
     pub(crate) fn profile(&self, purpose: Purpose) -> Result<HttpProfile> {
+        let connecting = self.connecting()?;
         let mut profile = HttpProfile::new(Some(self.endpoint.name.clone()), Protocol::As2, purpose);
         if self.url()?.scheme() == "https" {
-            profile.tls = Some(self.tls()?);
+            profile.tls = Some(self.net.tls_profile(&connecting.tls)?);
         }
-        Ok(profile)
-    }
-
-    fn tls(&self) -> Result<TlsProfile> {
-        let options = &self.endpoint.options;
-        let pins = options.list("tls_pins");
-        let trust = match options.text("tls_authorities") {
-            _ if !pins.is_empty() => Trust::Pinned { sha256: pins.to_vec(), accept_expired: false },
-            Some(authorities) => Trust::Authorities(vec![authorities.to_owned()]),
-            None => Trust::System,
-        };
-        TlsProfile::new(&TlsOptions { trust, ..TlsOptions::default() })
+        Ok(profile.connecting(&connecting))
     }
 
     async fn connect(&self) -> Result<String> {
-        let url = self.url()?;
-        let request = DialRequest {
-            endpoint: Some(self.endpoint.name.clone()),
-            protocol: Protocol::As2,
-            purpose: Purpose::Test,
-            host: url.host_str().unwrap_or_default().to_owned(),
-            port: url.port_or_known_default().unwrap_or(80),
-            tls: (url.scheme() == "https").then(|| self.tls()).transpose()?,
-            proxy: net::Proxy::Disabled,
-            timeout: Duration::from_secs(30),
-        };
+        let (url, connecting) = (self.url()?, self.connecting()?);
+        let host = url.host_str().unwrap_or_default();
+        let port = url.port_or_known_default().unwrap_or(80);
+        let mut request = DialRequest::new(Protocol::As2, Purpose::Test, host, port, &connecting);
+        request.endpoint = Some(self.endpoint.name.clone());
+        if url.scheme() == "https" {
+            request.tls = Some(self.net.tls_profile(&connecting.tls)?);
+        }
         drop(self.net.dial(&request).await?);
-        Ok(format!("{}:{} accepts connections", request.host, request.port))
+        Ok(format!("{host}:{port} accepts connections"))
     }
 
     /// The letter of earlier attempts, or a new one, noted and correlated before a byte leaves.

@@ -45,8 +45,8 @@ use crate::listener::As2Listener;
 use async_trait::async_trait;
 use model::definition::{Definitions, Endpoint, Flow, FlowSource};
 use model::{Error, ErrorKind, OptionSpec, Result};
-use net::Net;
 use net::http::{HttpServers, ListenSpec};
+use net::{ConnectOptions, Net};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use transport::{Destination, Listener, Roles, Services, Source, Transport};
@@ -101,7 +101,8 @@ impl Transport for As2 {
         endpoint.url.as_ref().ok_or_else(|| missing("url"))?;
         endpoint.partner.as_ref().ok_or_else(|| missing("partner"))?;
         endpoint.identity.as_ref().ok_or_else(|| missing("identity"))?;
-        Ok(())
+        let options = ConnectOptions::read(&endpoint.options);
+        options.map(drop).map_err(|error| error.with("endpoint", &endpoint.name))
     }
 
     fn source(&self, endpoint: Arc<Endpoint>, _: Arc<Flow>, _: Services) -> Result<Arc<dyn Source>> {

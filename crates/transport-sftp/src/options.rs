@@ -5,8 +5,8 @@ use crate::key;
 use crate::known_hosts::KnownHosts;
 use model::definition::{Credential, Endpoint, KeyDefinition};
 use model::{Error, ErrorKind, OptionKind, OptionSpec, PublicMaterial, RemotePath, Result, Secret};
+use net::{CONNECT_FIELDS, ConnectOptions};
 use percent_encoding::percent_decode_str;
-use std::time::Duration;
 use transport::folder::{Overwrite, WriteOptions};
 
 /// The port of SSH.
@@ -22,7 +22,12 @@ const fn spec(
 }
 
 /// The options of an SFTP endpoint.
-pub const OPTIONS: &[OptionSpec] = &[
+pub const OPTIONS: &[OptionSpec] = &ALL;
+
+const ALL: [OptionSpec; OWN.len() + CONNECT_FIELDS.len()] = OptionSpec::join(&[OWN, &CONNECT_FIELDS]);
+
+/// Those of SFTP alone.
+const OWN: &[OptionSpec] = &[
     spec(
         "host_key",
         OptionKind::Public(PublicMaterial::HostKeys),
@@ -66,13 +71,6 @@ pub const OPTIONS: &[OptionSpec] = &[
         OptionKind::Text,
         None,
         "The name of a [credential.NAME] with user name and password, instead of username and password.",
-    ),
-    spec(
-        "timeout",
-        OptionKind::Duration,
-        Some("60s"),
-        "How long to wait for a connection, for the login, and for the server when it has an answer to give; \"0s\" waits for \
-         ever.",
     ),
     spec(
         "connections",
@@ -128,7 +126,8 @@ pub(crate) struct Settings {
     /// Empty for where a login starts.
     pub(crate) directory: RemotePath,
     pub(crate) trust: HostTrust,
-    pub(crate) timeout: Option<Duration>,
+    /// How to connect.
+    pub(crate) connecting: ConnectOptions,
     pub(crate) connections: usize,
     pub(crate) permissions: Option<u32>,
     pub(crate) write: WriteOptions,
@@ -207,7 +206,8 @@ impl Settings {
             port,
             directory,
             trust,
-            timeout: options.duration("timeout"),
+            connecting: ConnectOptions::read(options)
+                .map_err(|error| error.with("endpoint", &endpoint.name))?,
             connections: options.integer("connections").and_then(|n| usize::try_from(n).ok()).unwrap_or(4),
             permissions,
             write,

@@ -223,7 +223,7 @@ impl Pool {
         if lease.member.uses.load(Ordering::Acquire) > 1 || idle < TRUSTED_IDLE {
             return Some(lease);
         }
-        let patience = self.remote.settings.timeout.unwrap_or(SIGN_OF_LIFE).min(SIGN_OF_LIFE);
+        let patience = self.remote.settings.connecting.timeout.unwrap_or(SIGN_OF_LIFE).min(SIGN_OF_LIFE);
         let here = RemotePath::default();
         match tokio::time::timeout(patience, lease.client().absolute(&here)).await {
             Ok(Ok(_)) => Some(lease),

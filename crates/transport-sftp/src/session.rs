@@ -8,7 +8,7 @@ use crate::identification::NoIdentification;
 use crate::options::Settings;
 use crate::stream::{Cut, CutStream};
 use model::{ConnectionId, Error, ErrorKind, PeerText, Protocol, Purpose, Result, Retry, Secret};
-use net::{ConnectionHandle, DialRequest, Net, Proxy, Stream};
+use net::{ConnectionHandle, DialRequest, Net, Stream};
 use russh::client::{Config, Handle};
 use russh::keys::{Algorithm, PrivateKey};
 use russh::{ChannelMsg, Disconnect, Preferred, SshId, cipher, compression, kex, mac};
@@ -29,9 +29,6 @@ const KEEPALIVES: usize = 4;
 
 /// A write that the server does not take for so long ends the session.
 const STUCK: Duration = Duration::from_secs(180);
-
-/// Stands for "no time limit" where one must be given.
-const FOR_EVER: Duration = Duration::from_secs(24 * 3600);
 
 /// An endpoint's server: makes connections to it.
 pub(crate) struct Remote {
@@ -105,16 +102,15 @@ impl Remote {
 
     /// The socket.
     pub(crate) async fn reach(&self, purpose: Purpose) -> Result<Stream> {
-        let request = DialRequest {
-            endpoint: Some(self.settings.endpoint.clone()),
-            protocol: Protocol::Sftp,
-            purpose,
-            host: self.settings.host.clone(),
-            port: self.settings.port,
-            tls: None,
-            proxy: Proxy::Disabled,
-            timeout: self.settings.timeout.unwrap_or(FOR_EVER),
-        };
+        let settings = &self.settings;
+        let definitions = self.services.directory.definitions();
+        let connecting = settings
+            .connecting
+            .profile(&definitions)
+            .map_err(|error| error.with("endpoint", &settings.endpoint))?;
+        let mut request =
+            DialRequest::new(Protocol::Sftp, purpose, &settings.host, settings.port, &connecting);
+        request.endpoint = Some(settings.endpoint.clone());
         self.net.dial_deferred(&request).await
     }
 
@@ -183,7 +179,7 @@ impl Remote {
     }
 
     async fn within<T>(&self, act: impl Future<Output = T>) -> std::result::Result<T, Duration> {
-        match self.settings.timeout {
+        match self.settings.connecting.timeout {
             None => Ok(act.await),
             Some(timeout) => tokio::time::timeout(timeout, act).await.map_err(|_| timeout),
         }
@@ -225,7 +221,7 @@ impl Remote {
             Some(farewell) => farewell.words,
             None => "the connection is closed".into(),
         };
-        Client::start(channel, self.settings.timeout, ended)
+        Client::start(channel, self.settings.connecting.timeout, ended)
             .await
             .map_err(|fault: Fault| fault.error("open an SFTP session", &ending.target, None))
     }

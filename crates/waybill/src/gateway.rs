@@ -409,6 +409,7 @@ pub(crate) fn net_settings(settings: &Settings, ambient: &Ambient) -> NetSetting
         allow_loopback: settings.egress.allow_loopback,
         allow: networks(&settings.egress.allow),
     };
+    net.proxy = settings.proxy.clone();
     net
 }
 

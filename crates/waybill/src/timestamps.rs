@@ -16,7 +16,7 @@ use model::{
     Sha256, Timestamp,
 };
 use net::http::{Body, HttpClient, HttpProfile, RequestMeta};
-use net::{Net, TlsOptions, TlsProfile};
+use net::{Net, TlsOptions};
 use smime::{TimestampAuthorities, TimestampProof, TimestampRequest};
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
@@ -211,7 +211,7 @@ impl Authority {
             |error| Error::permanent(ErrorKind::ConfigInvalid, "read audit.timestamp_url").caused_by(error);
         let parsed: Uri = url.parse().map_err(|error: http::uri::InvalidUri| unusable(error))?;
         let tls = (parsed.scheme_str() == Some("https"))
-            .then(|| TlsProfile::new(&TlsOptions::default()))
+            .then(|| net.tls_profile(&TlsOptions::default()))
             .transpose()?;
         let profile = HttpProfile {
             tls,

@@ -2,6 +2,7 @@
 
 use super::Checker;
 use super::directory::Directory;
+use super::proxy;
 use crate::catalogue::{Directories, TransportSpec, default_port};
 use crate::context::suggestion;
 use crate::field::Section;
@@ -57,6 +58,7 @@ impl<'a> Checker<'a> {
                 url.as_ref().and_then(|url| locate(spec, url, login.username.as_deref(), node.clone()));
             self.endpoints.insert(name.to_owned(), EndpointFacts { transport: spec, location });
             let Some(options) = options(&reader, spec, login.options) else { continue };
+            self.named_in_options(&reader, &options);
             let endpoint = Endpoint {
                 name: name.to_owned(),
                 transport: spec.name.to_owned(),
@@ -125,6 +127,39 @@ impl<'a> Checker<'a> {
             }
         }
         login
+    }
+
+    /// What connection options name must be there.
+    fn named_in_options(&self, reader: &Reader<'a>, options: &Options) {
+        let named = [
+            ("proxy", Section::Proxy, options.text("proxy").into_iter().collect()),
+            ("tls_client_key", Section::Key, options.text("tls_client_key").into_iter().collect()),
+            (
+                "trust_authorities",
+                Section::Certificate,
+                options.list("trust_authorities").iter().map(String::as_str).collect::<Vec<_>>(),
+            ),
+        ];
+        for (option, section, names) in named {
+            for name in names {
+                let known = self.index.get(&section).is_some_and(|all| all.contains_key(name));
+                if known || (section == Section::Proxy && matches!(name, "" | proxy::NONE)) {
+                    continue;
+                }
+                let near = suggestion(name, self.names(section));
+                let message = format!("there is no {} '{name}'{near}", section.as_str());
+                let place = reader.entry("options").map_or(reader.place, |entry| &entry.node.place);
+                reader.context.error(place, &crate::tree::join(&reader.key("options"), option), message);
+            }
+        }
+        let key = options.text("tls_client_key").and_then(|name| Some((name, self.key_facts.get(name)?)));
+        if let Some((name, facts)) = key
+            && !facts.has_certificate
+        {
+            let message =
+                format!("key '{name}' has no certificate to show: give [key.{name}] its 'certificate'");
+            reader.error("options", message);
+        }
     }
 
     fn url(&self, reader: &Reader<'a>, spec: &TransportSpec) -> Option<Url> {

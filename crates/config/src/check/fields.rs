@@ -13,6 +13,7 @@ pub const fn fields_of(section: Section) -> &'static [Field] {
         Section::Certificate => CERTIFICATE,
         Section::Key => KEY,
         Section::Credential => CREDENTIAL,
+        Section::Proxy => PROXY,
         Section::Identity => IDENTITY,
         Section::Partner => PARTNER,
         Section::Endpoint => ENDPOINT,
@@ -38,13 +39,29 @@ static KEY: &[Field] = &[
     Field::optional(
         "certificate",
         CERTIFICATE_PEM,
-        "The certificate that belongs to the key, in PEM form. An identity needs one; a key for SSH does not.",
+        "The certificate that belongs to the key, in PEM form; certificates of authorities may follow it, which TLS \
+         shows along with it. An identity needs one; a key for SSH does not.",
     ),
 ];
 
 static CREDENTIAL: &[Field] = &[
     Field::required("username", TEXT, "The user to log in as."),
     Field::required("password", SECRET, "The password. A reference such as `${file:/run/secrets/acme}`."),
+];
+
+pub(crate) static PROXY: &[Field] = &[
+    Field::required(
+        "url",
+        TEXT,
+        "Where it is: `http://HOST:PORT` for an HTTP proxy, which is asked to CONNECT, or `socks5://HOST:PORT`. The \
+         proxy finds the addresses of hosts.",
+    ),
+    Field::optional(
+        "username",
+        TEXT,
+        "The user to log in to it as: by Basic authentication to an HTTP proxy.",
+    ),
+    Field::optional("password", SECRET, "The user's password."),
 ];
 
 static IDENTITY: &[Field] = &[

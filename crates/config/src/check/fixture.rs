@@ -27,6 +27,7 @@ const fn option(name: &'static str, kind: OptionKind, required: bool) -> OptionS
 }
 
 static SFTP_OPTIONS: &[OptionSpec] = &[
+    option("proxy", OptionKind::Text, false),
     option("password", OptionKind::Secret, false),
     option("private_key", OptionKind::Secret, false),
     option("passphrase", OptionKind::Secret, false),

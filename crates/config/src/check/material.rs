@@ -60,8 +60,8 @@ impl Checker<'_> {
             let passphrase = reader.secret("passphrase");
             let certificate_text = reader.text("certificate");
             let Some(private_key) = reader.secret("private_key") else { continue };
-            let own =
-                certificate_text.as_ref().and_then(|text| certificate(&reader, "certificate", &text.value));
+            let chain = certificate_text.as_ref().and_then(|text| chain(&reader, "certificate", &text.value));
+            let own = chain.as_ref().and_then(|chain| chain.first().cloned());
             if let Some((_, message)) =
                 own.as_ref().and_then(|own| validity(own, reader.context.environment.now()))
             {
@@ -101,7 +101,10 @@ impl Checker<'_> {
                 name: name.to_owned(),
                 private_key,
                 passphrase,
-                certificate: own.as_ref().and_then(|own| alone(&reader, "certificate", own)),
+                certificate: chain.as_ref().and_then(|chain| {
+                    let all = chain.iter().map(|certificate| alone(&reader, "certificate", certificate));
+                    all.collect::<Option<Vec<_>>>().map(|all| all.concat())
+                }),
             };
             self.definitions.keys.insert(name.to_owned(), Arc::new(definition));
         }
@@ -124,17 +127,21 @@ fn alone(reader: &Reader<'_>, field: &str, certificate: &X509) -> Option<String>
 
 /// The first certificate of a PEM text. Its content is never shown: anything may have been put there.
 fn certificate(reader: &Reader<'_>, field: &str, pem: &str) -> Option<X509> {
+    let stack = chain(reader, field, pem)?;
+    if stack.len() > 1 {
+        reader.warning(field, format!("holds {} certificates; the first is used", stack.len()));
+    }
+    stack.into_iter().next()
+}
+
+/// All certificates of a PEM text, at least one.
+fn chain(reader: &Reader<'_>, field: &str, pem: &str) -> Option<Vec<X509>> {
     match X509::stack_from_pem(pem.as_bytes()) {
-        Ok(stack) => {
-            if stack.len() > 1 {
-                reader.warning(field, format!("holds {} certificates; the first is used", stack.len()));
-            }
-            let first = stack.into_iter().next();
-            if first.is_none() {
-                reader.error(field, "holds no certificate; give it in PEM form, -----BEGIN CERTIFICATE-----");
-            }
-            first
+        Ok(stack) if stack.is_empty() => {
+            reader.error(field, "holds no certificate; give it in PEM form, -----BEGIN CERTIFICATE-----");
+            None
         }
+        Ok(stack) => Some(stack),
         Err(error) => {
             reader.error(field, format!("is no certificate in PEM form: {}", reason(&error)));
             None

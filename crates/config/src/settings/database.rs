@@ -1,4 +1,4 @@
-//! Where the database is, and who may read how to enter it.
+//! Where the database is, and which passwords others may read.
 
 use super::beside;
 use crate::reader::Reader;
@@ -8,15 +8,24 @@ use model::Secret;
 use std::path::Path;
 use url::Url;
 
-/// Whether the settings have the database's password in clear.
-pub(super) fn holds_password(path: &Path, text: &[u8]) -> bool {
+/// Which keys of the settings hold a password in clear.
+pub(super) fn passwords_in_clear(path: &Path, text: &[u8]) -> Vec<&'static str> {
     let (table, _) = tree::parse(&path.display().to_string().into(), text);
-    let Some(Value::Table(database)) = table.get("database").map(|entry| &entry.node.value) else {
-        return false;
+    let text_at = |keys: &[&str]| {
+        let (last, above) = keys.split_last()?;
+        let mut table = &table;
+        for key in above {
+            let Value::Table(below) = &table.get(*key)?.node.value else { return None };
+            table = below;
+        }
+        let Value::Text(text) = &table.get(*last)?.node.value else { return None };
+        // A reference in the password's place is none.
+        (!is_reference(text)).then_some(text)
     };
-    let Some(Value::Text(url)) = database.get("url").map(|entry| &entry.node.value) else { return false };
-    // A reference in the password's place is none.
-    Url::parse(url).is_ok_and(|url| url.password().is_some()) && !is_reference(url)
+    let has_password = |url: &String| Url::parse(url).is_ok_and(|url| url.password().is_some());
+    let database = text_at(&["database", "url"]).filter(|url| has_password(url)).map(|_| "database.url");
+    let proxy = text_at(&["network", "proxy", "password"]).map(|_| "network.proxy.password");
+    database.into_iter().chain(proxy).collect()
 }
 
 /// What a URL with a strange password looks like.

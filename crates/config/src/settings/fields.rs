@@ -1,5 +1,6 @@
 //! The settings, declared.
 
+use crate::check::PROXY;
 use crate::field::{BOOL, DURATION, Field, FieldKind, LIST, SECRET, SIZE, TEXT};
 use model::OptionKind;
 
@@ -29,6 +30,11 @@ pub static SETTINGS: &[Field] = &[
     ),
     Field::optional("secrets", FieldKind::Table(SECRETS), "Secrets in definitions."),
     Field::optional("egress", FieldKind::Table(EGRESS), "Which addresses Waybill may dial."),
+    Field::optional(
+        "network",
+        FieldKind::Table(NETWORK),
+        "How Waybill's own connections leave this machine.",
+    ),
     Field::optional("audit", FieldKind::Table(AUDIT), "The audit record."),
     Field::optional("log", FieldKind::Table(LOG), "The process log, on standard error."),
 ];
@@ -229,6 +235,16 @@ pub(super) static EGRESS: &[Field] = &[
         "Whether endpoints may be on this machine's own loopback addresses.",
     ),
 ];
+
+pub(super) static NETWORK: &[Field] = &[Field::optional(
+    "proxy",
+    FieldKind::Table(PROXY),
+    "The proxy that connections go through, such as `proxy = { url = \"http://proxy.acme.example:3128\" }`. An \
+     endpoint may name another one, or `\"none\"` to connect directly. It may lie on this machine itself, whatever \
+     `egress` says. What `egress` refuses by address is refused behind it as well where an endpoint's URL holds an \
+     address; a name is looked up by the proxy, whose own rules decide then. The database, syslog and DNS are not \
+     reached through it.",
+)];
 
 pub(super) static AUDIT: &[Field] = &[
     Field::preset(

@@ -154,6 +154,14 @@ fn mistakes_are_named_with_place_and_nearest_name() {
             "[log]\nformat = \"jsn\"",
             "2:10: error: log.format: takes one of text, json, not \"jsn\"; did you mean \"json\"?",
         ),
+        (
+            "[network.proxy]\nurl = \"proxy:3128\"",
+            "2:7: error: network.proxy.url: proxy:// is no kind of proxy that Waybill knows",
+        ),
+        (
+            "[network.proxy]\nurl = \"socks5://h\"\nusername = \"u\"",
+            "3:12: error: network.proxy.username: needs a 'password' beside it",
+        ),
         ("[log\nformat", "1:5: error: "),
         (
             "[node]\nname = \"${env:SURELY_NOT_SET_ANYWHERE}\"",
@@ -191,6 +199,19 @@ fn the_console_has_another_address_when_it_is_told() {
     assert_eq!(url(""), None);
     let told = url("[listen]\nconsole_url = \"https://Waybill.acme.example:8443\"");
     assert_eq!(told.as_deref(), Some("https://waybill.acme.example:8443/"));
+}
+
+#[test]
+fn the_process_has_a_proxy_when_it_is_told() {
+    assert!(parse("", &[]).unwrap().0.proxy.is_none());
+    let text =
+        "[network]\nproxy = { url = \"socks5://proxy.acme.example\", username = \"ada\", password = \"x\" }";
+    let proxy = parse(text, &[]).unwrap().0.proxy.unwrap();
+    assert_eq!(proxy.address(), "socks5://proxy.acme.example:1080");
+    assert_eq!(proxy.credentials.as_ref().unwrap().0, "ada");
+    let variable = ("WAYBILL__NETWORK__PROXY__URL", "http://other:3128");
+    let proxy = parse("", &[variable]).unwrap().0.proxy.unwrap();
+    assert_eq!(proxy.address(), "http://other:3128");
 }
 
 #[test]

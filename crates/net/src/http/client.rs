@@ -4,7 +4,7 @@ use super::connector::{Carrier, Connector};
 use super::outcome::{Progress, Tracked, carrier, explain, is_unsent};
 use super::shown::ShownUrl;
 use crate::connection::lock;
-use crate::{Net, Proxy, TlsProfile};
+use crate::{ConnectProfile, Net, ProxyChoice, TlsProfile};
 use ::http::header::CONTENT_LENGTH;
 use ::http::{HeaderValue, Method, Request, Response, Version};
 use futures::future::Either;
@@ -32,9 +32,11 @@ pub struct HttpProfile {
     /// For `https` URLs; without it they are refused.
     pub tls: Option<TlsProfile>,
     /// How connections leave.
-    pub proxy: Proxy,
+    pub proxy: ProxyChoice,
     /// For name, socket, proxy and TLS together. Default 30 s.
     pub connect_timeout: Duration,
+    /// When TCP asks after a silent peer; `None` for never. Default 60 s.
+    pub keep_alive: Option<Duration>,
     /// Idle connections kept for each host. Default 8.
     pub max_idle: usize,
     /// How long an idle connection is kept. Default 60 s.
@@ -42,7 +44,7 @@ pub struct HttpProfile {
 }
 
 impl HttpProfile {
-    /// A profile with the defaults, direct and without TLS.
+    /// A profile with the defaults: without TLS, through the process's proxy if it has one.
     #[must_use]
     pub fn new(endpoint: Option<String>, protocol: Protocol, purpose: Purpose) -> Self {
         Self {
@@ -50,37 +52,46 @@ impl HttpProfile {
             protocol,
             purpose,
             tls: None,
-            proxy: Proxy::Disabled,
+            proxy: ProxyChoice::Process,
             connect_timeout: Duration::from_secs(30),
+            keep_alive: Some(crate::socket::KEEP_ALIVE),
             max_idle: 8,
             idle_timeout: Duration::from_secs(60),
         }
     }
 
+    /// The same with what an endpoint's options say of its connections. TLS is set apart, as not every URL
+    /// needs it.
+    #[must_use]
+    pub fn connecting(mut self, options: &ConnectProfile) -> Self {
+        self.proxy = options.proxy.clone();
+        self.connect_timeout = options.connect_timeout;
+        self.keep_alive = options.keep_alive;
+        self
+    }
+
     /// Everything that makes it another pool.
-    fn key(&self) -> Key {
-        let proxy = match &self.proxy {
-            Proxy::Disabled => None,
-            Proxy::HttpConnect(proxy) => {
-                let credentials = proxy.credentials.as_ref().map(|(user, password)| {
-                    (user.clone(), openssl::sha::sha256(password.reveal().as_bytes()))
-                });
-                Some((proxy.host.clone(), proxy.port, credentials))
-            }
-        };
+    fn key(&self, net: &Net) -> Key {
+        let proxy = net.proxy(&self.proxy).map(|(proxy, _)| {
+            let credentials = proxy
+                .credentials
+                .as_ref()
+                .map(|(user, password)| (user.clone(), openssl::sha::sha256(password.reveal().as_bytes())));
+            (proxy.address(), credentials)
+        });
         Key {
             endpoint: self.endpoint.clone(),
             protocol: self.protocol,
             purpose: self.purpose,
             tls: self.tls.as_ref().map(TlsProfile::identity),
             proxy,
-            limits: (self.connect_timeout, self.max_idle, self.idle_timeout),
+            limits: (self.connect_timeout, self.keep_alive, self.max_idle, self.idle_timeout),
         }
     }
 }
 
-/// Host, port, and user with the digest of the password.
-type ProxyKey = (String, u16, Option<(String, [u8; 32])>);
+/// Address, and user with the digest of the password.
+type ProxyKey = (String, Option<(String, [u8; 32])>);
 
 #[derive(Clone, PartialEq, Eq, Hash)]
 struct Key {
@@ -89,7 +100,7 @@ struct Key {
     purpose: Purpose,
     tls: Option<[u8; 32]>,
     proxy: Option<ProxyKey>,
-    limits: (Duration, usize, Duration),
+    limits: (Duration, Option<Duration>, usize, Duration),
 }
 
 /// What a request is for, and how long it may take.
@@ -136,7 +147,7 @@ impl Net {
     /// and a while longer.
     #[must_use]
     pub fn http_client(&self, profile: &HttpProfile) -> HttpClient {
-        self.clients().get(profile, || Pool::new(self, profile))
+        self.clients().get(profile.key(self), || Pool::new(self, profile))
     }
 }
 
@@ -150,6 +161,7 @@ impl Pool {
             tls: profile.tls.clone(),
             proxy: profile.proxy.clone(),
             timeout: profile.connect_timeout,
+            keep_alive: profile.keep_alive,
         };
         let client = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
@@ -178,11 +190,11 @@ pub(crate) struct Clients {
 const FORGOTTEN_AFTER: Duration = Duration::from_secs(300);
 
 impl Clients {
-    fn get(&self, profile: &HttpProfile, make: impl FnOnce() -> Pool) -> HttpClient {
+    fn get(&self, key: Key, make: impl FnOnce() -> Pool) -> HttpClient {
         let now = Instant::now();
         let mut pools = lock(&self.pools);
         pools.retain(|_, (pool, used)| Arc::strong_count(pool) > 1 || now - *used < FORGOTTEN_AFTER);
-        let (pool, used) = pools.entry(profile.key()).or_insert_with(|| (Arc::new(make()), now));
+        let (pool, used) = pools.entry(key).or_insert_with(|| (Arc::new(make()), now));
         *used = now;
         HttpClient { pool: pool.clone() }
     }

@@ -1,7 +1,7 @@
 //! Gives the HTTP client's pool its connections, dialled and recorded by this room.
 
 use super::shown::ShownUrl;
-use crate::{DialRequest, Net, Proxy, Stream, TlsProfile};
+use crate::{DialRequest, Net, ProxyChoice, Stream, TlsProfile};
 use ::http::Uri;
 use futures::future::BoxFuture;
 use hyper::rt::{Read, ReadBufCursor, Write};
@@ -43,8 +43,9 @@ pub(super) struct Connector {
     pub(super) protocol: Protocol,
     pub(super) purpose: Purpose,
     pub(super) tls: Option<TlsProfile>,
-    pub(super) proxy: Proxy,
+    pub(super) proxy: ProxyChoice,
     pub(super) timeout: Duration,
+    pub(super) keep_alive: Option<Duration>,
 }
 
 impl Connector {
@@ -59,6 +60,7 @@ impl Connector {
             tls,
             proxy: self.proxy,
             timeout: self.timeout,
+            keep_alive: self.keep_alive,
         };
         let stream = self.net.dial(&request).await?;
         stream.handle().meter().carries_exchanges();

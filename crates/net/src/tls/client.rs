@@ -1,13 +1,15 @@
 //! TLS towards servers: TLS 1.2 or newer, chain and name verified unless a profile says otherwise.
 
-use super::shown::{certificate_record, fingerprint, hex, security};
+use super::ciphers::{TlsVersion, check_ciphers, set_ciphers};
+use super::pin::{PeerPin, public_key};
+use super::shown::{certificate_record, hex, security};
 use super::{private_key, unusable};
 use crate::connection::lock;
 use crate::stream::Counted;
 use model::{Certificate, Error, ErrorKind, Result, Secret, Security};
 use openssl::sha::Sha256;
-use openssl::ssl::{SslConnector, SslMethod, SslRef, SslVerifyMode, SslVersion};
-use openssl::x509::store::X509StoreBuilder;
+use openssl::ssl::{SslConnector, SslMethod, SslRef, SslVerifyMode};
+use openssl::x509::store::{X509Store, X509StoreBuilder};
 use openssl::x509::verify::X509VerifyFlags;
 use openssl::x509::{X509, X509StoreContextRef, X509VerifyResult};
 use std::pin::Pin;
@@ -22,11 +24,13 @@ pub enum Trust {
     /// Those with a chain to one of these certificates (PEM; any number in each text), and the name
     /// asked for. An intermediate or the server's own certificate may stand here too.
     Authorities(Vec<String>),
-    /// Those that show exactly one of these certificates, whoever issued them and whatever name they
-    /// carry.
+    /// Those that show one of these certificates, or a certificate with one of these public keys.
     Pinned {
-        /// SHA-256 over the DER: hexadecimal, colons and spaces allowed, also as `SHA256:…`.
-        sha256: Vec<String>,
+        /// `sha256:HEX` for the certificate (colons and spaces allowed), `sha256//BASE64` for the public key.
+        pins: Vec<String>,
+        /// Certificates (PEM) to which the chain must lead as well, for the name asked for. None: a pin is
+        /// enough, whoever issued the certificate and whatever name it carries.
+        authorities: Vec<String>,
         /// Whether a pinned certificate is good after it expired.
         accept_expired: bool,
     },
@@ -52,13 +56,23 @@ pub struct TlsOptions {
     pub trust: Trust,
     /// Who we are, if the server asks.
     pub client_certificate: Option<ClientCertificate>,
+    /// Lowest and highest version.
+    pub versions: (TlsVersion, TlsVersion),
+    /// Ciphers in the order of preference; none for the usual ones.
+    pub ciphers: Vec<String>,
     /// The name to ask for and to verify, when it is not the host that is dialled.
     pub server_name: Option<String>,
 }
 
 impl Default for TlsOptions {
     fn default() -> Self {
-        Self { trust: Trust::System, client_certificate: None, server_name: None }
+        Self {
+            trust: Trust::System,
+            client_certificate: None,
+            versions: (TlsVersion::V1_2, TlsVersion::V1_3),
+            ciphers: Vec::new(),
+            server_name: None,
+        }
     }
 }
 
@@ -77,8 +91,20 @@ struct Profile {
 #[derive(Clone)]
 enum Check {
     Chain,
-    Pins { sha256: Arc<Vec<[u8; 32]>>, accept_expired: bool },
+    Pins {
+        pins: Arc<Vec<PeerPin>>,
+        accept_expired: bool,
+        /// Whether the chain must be good, too.
+        chain: bool,
+    },
     Nothing,
+}
+
+impl Check {
+    /// Whether the chain must lead to an authority, and the certificate be for the name.
+    fn wants_chain(&self) -> bool {
+        matches!(self, Self::Chain | Self::Pins { chain: true, .. })
+    }
 }
 
 /// What the peer showed, noted while it was verified: after a failure OpenSSL no longer has it.
@@ -97,25 +123,29 @@ impl TlsProfile {
     pub fn new(options: &TlsOptions) -> Result<Self> {
         let broken = unusable("prepare TLS");
         let mut builder = SslConnector::builder(SslMethod::tls_client()).map_err(&broken)?;
-        builder.set_min_proto_version(Some(SslVersion::TLS1_2)).map_err(&broken)?;
+        let (lowest, highest) = options.versions;
+        builder.set_min_proto_version(Some(lowest.of_library())).map_err(&broken)?;
+        builder.set_max_proto_version(Some(highest.of_library())).map_err(&broken)?;
+        check_ciphers(&options.ciphers)
+            .map_err(|why| Error::permanent(ErrorKind::ConfigInvalid, "prepare TLS").advice(why))?;
+        set_ciphers(&mut builder, &options.ciphers).map_err(&broken)?;
         let check = match &options.trust {
             Trust::System => Check::Chain,
             Trust::Authorities(texts) => {
-                let mut store = X509StoreBuilder::new().map_err(&broken)?;
-                store.set_flags(X509VerifyFlags::PARTIAL_CHAIN).map_err(&broken)?;
-                for certificate in read_certificates(texts)? {
-                    store.add_cert(certificate).map_err(&broken)?;
-                }
-                builder.set_cert_store(store.build());
+                builder.set_cert_store(authorities(texts)?);
                 Check::Chain
             }
-            Trust::Pinned { sha256, accept_expired } => {
-                let pins = sha256.iter().map(|text| read_pin(text)).collect::<Result<Vec<_>>>()?;
+            Trust::Pinned { pins, authorities: texts, accept_expired } => {
+                let pins = pins.iter().map(|text| PeerPin::read(text)).collect::<Result<Vec<_>>>()?;
                 if pins.is_empty() {
                     return Err(Error::permanent(ErrorKind::ConfigInvalid, "prepare TLS")
                         .advice("name at least one certificate to pin"));
                 }
-                Check::Pins { sha256: Arc::new(pins), accept_expired: *accept_expired }
+                let chain = !texts.is_empty();
+                if chain {
+                    builder.set_cert_store(authorities(texts)?);
+                }
+                Check::Pins { pins: Arc::new(pins), accept_expired: *accept_expired, chain }
             }
             Trust::Unverified => Check::Nothing,
         };
@@ -185,9 +215,7 @@ pub(crate) async fn handshake(
     let mut ssl = profile
         .connector
         .configure()
-        .and_then(|configured| {
-            configured.verify_hostname(matches!(profile.check, Check::Chain)).into_ssl(name)
-        })
+        .and_then(|configured| configured.verify_hostname(profile.check.wants_chain()).into_ssl(name))
         .map_err(&broken)?;
     ssl.set_verify_callback(SslVerifyMode::PEER, {
         let (check, shown) = (profile.check.clone(), shown.clone());
@@ -217,13 +245,15 @@ fn verify(check: &Check, shown: &Mutex<Shown>, good: bool, context: &mut X509Sto
     let accepted = match check {
         Check::Chain => good,
         Check::Nothing => return true,
-        Check::Pins { sha256, accept_expired } => {
+        Check::Pins { pins, accept_expired, chain } => {
             let leaf = context.error_depth() == 0;
             let pinned =
-                || context.current_cert().and_then(fingerprint).is_some_and(|print| sha256.contains(&print));
+                || context.current_cert().is_some_and(|shown| pins.iter().any(|pin| pin.fits(shown)));
             if leaf && !pinned() {
                 shown.pin_differs = true;
                 false
+            } else if *chain {
+                good
             } else {
                 // Who issued it does not matter. Whether it is valid by now, and still is, does.
                 !leaf || !is_date_fault(context.error(), *accept_expired)
@@ -246,14 +276,16 @@ fn is_date_fault(result: X509VerifyResult, accept_expired: bool) -> bool {
 }
 
 fn check_pin(check: &Check, ssl: &SslRef, name: &str) -> Result<()> {
-    let Check::Pins { sha256, .. } = check else { return Ok(()) };
-    let print = ssl.peer_certificate().and_then(|certificate| fingerprint(&certificate));
-    if print.is_some_and(|print| sha256.contains(&print)) {
+    let Check::Pins { pins, .. } = check else { return Ok(()) };
+    let shown = ssl.peer_certificate();
+    if shown.as_ref().is_some_and(|shown| pins.iter().any(|pin| pin.fits(shown))) {
         return Ok(());
     }
-    Err(Error::permanent(ErrorKind::TrustFailed, "trust the server")
-        .with("name", name)
-        .with("shown", print.map_or_else(|| "no certificate".to_owned(), |print| hex(&print))))
+    let key = shown.as_ref().and_then(|shown| public_key(shown));
+    Err(Error::permanent(ErrorKind::TrustFailed, "trust the server").with("name", name).with(
+        "shown",
+        key.map_or_else(|| "no certificate".to_owned(), |key| format!("the key {}", hex(&key))),
+    ))
 }
 
 /// Puts a failed handshake into words.
@@ -317,6 +349,17 @@ fn explain(error: openssl::ssl::Error, shown: &Shown, name: &str) -> Error {
     }
 }
 
+/// The authorities to trust. An intermediate or a server's own certificate may be among them.
+fn authorities(texts: &[String]) -> Result<X509Store> {
+    let broken = unusable("prepare TLS");
+    let mut store = X509StoreBuilder::new().map_err(&broken)?;
+    store.set_flags(X509VerifyFlags::PARTIAL_CHAIN).map_err(&broken)?;
+    for certificate in read_certificates(texts)? {
+        store.add_cert(certificate).map_err(&broken)?;
+    }
+    Ok(store.build())
+}
+
 fn read_certificates(texts: &[String]) -> Result<Vec<X509>> {
     let mut all = Vec::new();
     for text in texts {
@@ -330,39 +373,16 @@ fn read_certificates(texts: &[String]) -> Result<Vec<X509>> {
     Ok(all)
 }
 
-fn read_pin(text: &str) -> Result<[u8; 32]> {
-    let wrong = || {
-        Error::permanent(ErrorKind::ConfigInvalid, "read a certificate pin")
-            .with("pin", text)
-            .advice("write the SHA-256 of the certificate as 64 hexadecimal digits")
-    };
-    let digits = text.trim();
-    let digits = match digits.get(..7) {
-        Some(prefix) if prefix.eq_ignore_ascii_case("sha256:") => &digits[7..],
-        _ => digits,
-    };
-    let digits: Vec<u8> = digits
-        .chars()
-        .filter(|c| !matches!(c, ':' | ' '))
-        .map(|c| c.to_digit(16).and_then(|digit| u8::try_from(digit).ok()).ok_or_else(wrong))
-        .collect::<Result<_>>()?;
-    let bytes: Vec<u8> =
-        digits.chunks(2).map(|pair| pair.iter().fold(0, |byte, digit| byte << 4 | digit)).collect();
-    match <[u8; 32]>::try_from(bytes) {
-        Ok(pin) if digits.len() == 64 => Ok(pin),
-        _ => Err(wrong()),
-    }
-}
-
 /// A digest over everything that makes one profile differ from another, each part with its length.
-fn identity(options: &TlsOptions) -> [u8; 32] {
+pub(super) fn identity(options: &TlsOptions) -> [u8; 32] {
     let mut parts: Vec<(u8, &[u8])> = Vec::new();
     match &options.trust {
         Trust::System => parts.push((0, b"")),
         Trust::Authorities(texts) => parts.extend(texts.iter().map(|text| (1, text.as_bytes()))),
-        Trust::Pinned { sha256, accept_expired } => {
+        Trust::Pinned { pins, authorities, accept_expired } => {
             parts.push((2, if *accept_expired { b"1" } else { b"0" }));
-            parts.extend(sha256.iter().map(|text| (3, text.as_bytes())));
+            parts.extend(pins.iter().map(|text| (3, text.as_bytes())));
+            parts.extend(authorities.iter().map(|text| (1, text.as_bytes())));
         }
         Trust::Unverified => parts.push((4, b"")),
     }
@@ -373,6 +393,9 @@ fn identity(options: &TlsOptions) -> [u8; 32] {
     if let Some(name) = &options.server_name {
         parts.push((7, name.as_bytes()));
     }
+    let word = |version: TlsVersion| if version == TlsVersion::V1_2 { b"2" } else { b"3" };
+    parts.extend([(8, &word(options.versions.0)[..]), (9, &word(options.versions.1)[..])]);
+    parts.extend(options.ciphers.iter().map(|name| (10, name.as_bytes())));
     let mut hasher = Sha256::new();
     for (tag, part) in parts {
         hasher.update(&[tag]);

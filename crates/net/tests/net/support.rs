@@ -5,7 +5,7 @@ pub(crate) mod certificates;
 use async_trait::async_trait;
 use model::{ConnectionClosed, ConnectionId, Error, ErrorKind, Protocol, Purpose, Result};
 use net::{
-    ConnectionFailed, ConnectionLog, DialRequest, Net, NetSettings, Opened, Proxy, Resolver, TurnedAway,
+    ConnectionFailed, ConnectionLog, DialRequest, Net, NetSettings, Opened, ProxyChoice, Resolver, TurnedAway,
 };
 use std::collections::HashMap;
 use std::io;
@@ -162,8 +162,9 @@ pub(crate) fn request(host: &str, port: u16) -> DialRequest {
         host: host.to_owned(),
         port,
         tls: None,
-        proxy: Proxy::Disabled,
+        proxy: ProxyChoice::Disabled,
         timeout: Duration::from_secs(5),
+        keep_alive: Some(Duration::from_secs(60)),
     }
 }
 

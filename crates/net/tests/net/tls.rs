@@ -3,7 +3,7 @@
 use crate::support::certificates::{Pair, Spec, authority, make, server};
 use crate::support::{MemoryLog, eventually, listener, net, to};
 use model::{Error, ErrorKind, Result, Retry, Secret, Security};
-use net::{ClientCertificate, Net, TlsOptions, TlsProfile, Trust};
+use net::{ClientCertificate, Net, TlsOptions, TlsProfile, TlsVersion, Trust};
 use openssl::ssl::{Ssl, SslAcceptor, SslAcceptorBuilder, SslMethod, SslVerifyMode, SslVersion};
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -139,7 +139,8 @@ async fn pins_accept_exactly_one_certificate() {
     let (net, log) = net();
     let (pair, other) = (server(&["elsewhere.example"], None), server(&["127.0.0.1"], None));
     let (address, wrong) = (echo(&pair, |_| {}).await, echo(&other, |_| {}).await);
-    let pin = |sha256: String| Trust::Pinned { sha256: vec![sha256], accept_expired: false };
+    let pin =
+        |sha256: String| Trust::Pinned { pins: vec![sha256], authorities: Vec::new(), accept_expired: false };
     let spelled = format!("SHA256:{}", pair.sha256().to_uppercase());
     for text in [pair.sha256(), spelled] {
         dial(&net, address, "127.0.0.1", profile(pin(text))).await.unwrap();
@@ -160,7 +161,8 @@ async fn pins_accept_exactly_one_certificate() {
     let expired = make(&spec, None);
     let address = echo(&expired, |_| {}).await;
     refused(&net, &log, address, pin(expired.sha256())).await;
-    let lenient = |sha256| Trust::Pinned { sha256: vec![sha256], accept_expired: true };
+    let lenient =
+        |sha256| Trust::Pinned { pins: vec![sha256], authorities: Vec::new(), accept_expired: true };
     dial(&net, address, "127.0.0.1", profile(lenient(expired.sha256()))).await.unwrap();
 
     // One that is not valid yet is no old one.
@@ -248,7 +250,7 @@ async fn a_client_certificate_is_shown_when_asked_for() {
         passphrase: Some(Secret::new("correct horse".to_owned())),
     };
     let options =
-        TlsOptions { trust: trust.clone(), client_certificate: Some(own.clone()), server_name: None };
+        TlsOptions { trust: trust.clone(), client_certificate: Some(own.clone()), ..TlsOptions::default() };
     let with = TlsProfile::new(&options).unwrap();
     assert!(with != profile(trust.clone()));
     let mut stream = dial(&net, address, "127.0.0.1", with).await.unwrap();
@@ -273,13 +275,99 @@ async fn a_client_certificate_is_shown_when_asked_for() {
 fn unusable_options_are_faults_of_configuration() {
     let bad = [
         Trust::Authorities(vec!["nothing".to_owned()]),
-        Trust::Pinned { sha256: vec![], accept_expired: false },
-        Trust::Pinned { sha256: vec!["abcd".to_owned()], accept_expired: false },
-        Trust::Pinned { sha256: vec!["z".repeat(64)], accept_expired: false },
-        Trust::Pinned { sha256: vec!["a".repeat(65)], accept_expired: false },
+        Trust::Pinned { pins: vec![], authorities: Vec::new(), accept_expired: false },
+        Trust::Pinned { pins: vec!["abcd".to_owned()], authorities: Vec::new(), accept_expired: false },
+        Trust::Pinned { pins: vec!["z".repeat(64)], authorities: Vec::new(), accept_expired: false },
+        Trust::Pinned { pins: vec!["a".repeat(65)], authorities: Vec::new(), accept_expired: false },
     ];
     for trust in bad {
         let error = TlsProfile::new(&TlsOptions { trust, ..TlsOptions::default() }).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::ConfigInvalid, "{error}");
     }
+}
+
+#[tokio::test]
+async fn a_public_key_is_pinned_and_stays_so_when_its_certificate_is_renewed() {
+    let (net, log) = net();
+    let (pair, other) = (server(&["elsewhere.example"], None), server(&["elsewhere.example"], None));
+    let key = pair.key.public_key_to_der().unwrap();
+    let pin = format!("sha256//{}", base64(&openssl::sha::sha256(&key)));
+    let trust = || Trust::Pinned { pins: vec![pin.clone()], authorities: Vec::new(), accept_expired: false };
+    let address = echo(&pair, |_| {}).await;
+    drop(dial(&net, address, "127.0.0.1", profile(trust())).await.unwrap());
+    let error = refused(&net, &log, echo(&other, |_| {}).await, trust()).await;
+    assert!(error.to_string().contains(&other.sha256()), "{error}");
+}
+
+fn base64(bytes: &[u8]) -> String {
+    openssl::base64::encode_block(bytes)
+}
+
+#[tokio::test]
+async fn a_pin_beside_authorities_must_be_right_as_well() {
+    let (net, log) = net();
+    let ca = authority("Test CA");
+    let trust = |pair: &Pair, ca: &Pair| Trust::Pinned {
+        pins: vec![pair.sha256()],
+        authorities: vec![ca.certificate_pem()],
+        accept_expired: false,
+    };
+    let pair = server(&["127.0.0.1"], Some(&ca));
+    let address = echo(&pair, |_| {}).await;
+    drop(dial(&net, address, "127.0.0.1", profile(trust(&pair, &ca))).await.unwrap());
+    // The pin alone is not enough: wrong issuer, wrong name.
+    let error = refused(&net, &log, address, trust(&pair, &authority("Other CA"))).await;
+    assert!(error.to_string().contains("unable to get local issuer certificate"), "{error}");
+    let elsewhere = server(&["elsewhere.example"], Some(&ca));
+    let error = refused(&net, &log, echo(&elsewhere, |_| {}).await, trust(&elsewhere, &ca)).await;
+    assert!(error.to_string().contains("for another name"), "{error}");
+    // Nor is the chain.
+    let error = refused(&net, &log, address, trust(&elsewhere, &ca)).await;
+    assert!(error.to_string().contains("another certificate than the pinned ones"), "{error}");
+}
+
+#[tokio::test]
+async fn versions_and_ciphers_are_those_that_were_chosen() {
+    let (net, log) = net();
+    let pair = server(&["127.0.0.1"], None);
+    let open = echo(&pair, |_| {}).await;
+    let old = echo(&pair, |builder| {
+        builder.set_max_proto_version(Some(SslVersion::TLS1_2)).unwrap();
+    })
+    .await;
+    let options = |versions, ciphers: &[&str]| {
+        let trust = Trust::Authorities(vec![pair.certificate_pem()]);
+        let ciphers = ciphers.iter().map(|name| (*name).to_owned()).collect();
+        TlsProfile::new(&TlsOptions { trust, versions, ciphers, ..TlsOptions::default() }).unwrap()
+    };
+    let (v2, v3) = (TlsVersion::V1_2, TlsVersion::V1_3);
+    for (address, versions, ciphers, version, cipher) in [
+        (open, (v2, v2), &["ECDHE-ECDSA-AES128-GCM-SHA256"][..], "TLSv1.2", "ECDHE-ECDSA-AES128-GCM-SHA256"),
+        (
+            open,
+            (v2, v2),
+            &["TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256"],
+            "TLSv1.2",
+            "ECDHE-ECDSA-CHACHA20-POLY1305",
+        ),
+        (open, (v2, v3), &["TLS_AES_128_GCM_SHA256"], "TLSv1.3", "TLS_AES_128_GCM_SHA256"),
+        (open, (v3, v3), &[], "TLSv1.3", "TLS_AES_256_GCM_SHA384"),
+        (old, (v2, v3), &["ECDHE-ECDSA-AES256-GCM-SHA384"], "TLSv1.2", "ECDHE-ECDSA-AES256-GCM-SHA384"),
+    ] {
+        drop(dial(&net, address, "127.0.0.1", options(versions, ciphers)).await.unwrap());
+        let Security::Tls { version: v, cipher: c, .. } = log.last_opened().record.security else { panic!() };
+        assert_eq!((v.as_str(), c.as_str()), (version, cipher));
+    }
+    let error = dial(&net, old, "127.0.0.1", options((v3, v3), &[])).await.unwrap_err();
+    assert_eq!((error.kind(), error.retry()), (ErrorKind::Protocol, Retry::Permanent), "{error}");
+}
+
+#[tokio::test]
+async fn the_same_options_give_the_same_profile() {
+    let (net, _log) = net();
+    let options = TlsOptions::default();
+    let first = net.tls_profile(&options).unwrap();
+    assert_eq!(first, net.tls_profile(&options).unwrap());
+    let other = TlsOptions { versions: (TlsVersion::V1_3, TlsVersion::V1_3), ..options };
+    assert_ne!(first, net.tls_profile(&other).unwrap());
 }

@@ -1,5 +1,6 @@
 use super::*;
 use model::{OptionValue, Options};
+use std::time::Duration;
 
 const PIN: &str = "SHA256:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU";
 
@@ -53,12 +54,12 @@ fn one_slash_is_relative_to_the_login_and_two_are_absolute() {
 fn defaults_are_those_of_the_reference() {
     let settings = read("sftp://host/in", &[]).unwrap();
     assert_eq!(
-        (settings.port, settings.timeout, settings.connections),
+        (settings.port, settings.connecting.timeout, settings.connections),
         (22, Some(Duration::from_secs(60)), 4)
     );
     assert_eq!(settings.write.temporary_suffix, "_tmp");
     assert_eq!(settings.write.overwrite, Overwrite::Refuse);
-    assert_eq!(read("sftp://host/in", &[("timeout", "0s")]).unwrap().timeout, None);
+    assert_eq!(read("sftp://host/in", &[("timeout", "0s")]).unwrap().connecting.timeout, None);
     assert_eq!(read("sftp://host/in", &[("permissions", "0640")]).unwrap().permissions, Some(0o640));
 }
 

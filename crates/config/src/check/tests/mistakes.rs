@@ -2,6 +2,7 @@ mod endpoints;
 mod flows;
 mod overlaps;
 mod partners;
+mod proxies;
 mod secrets;
 
 use super::check;

@@ -72,7 +72,7 @@ pub(super) async fn serve(accepted: Accepted, cutting: CancellationToken) {
         meter.clone(),
         place,
     );
-    if let Err(error) = socket::prepare(&socket) {
+    if let Err(error) = socket::prepare(&socket, Some(socket::KEEP_ALIVE)) {
         handle.fail(format!("the socket's options cannot be set: {error}"));
         return;
     }

@@ -1,0 +1,102 @@
+use super::*;
+use model::definition::{CertificateDefinition, KeyDefinition, ProxyDefinition};
+use model::{OptionValue, Secret};
+
+fn options(set: &[(&str, &str)]) -> Options {
+    let all: Vec<OptionSpec> = CONNECT_FIELDS.into_iter().chain(TLS_FIELDS).collect();
+    let mut options = Options::defaults(&all).unwrap();
+    for (name, text) in set {
+        let spec = OptionSpec::find(&all, name).unwrap();
+        options.set(spec, OptionValue::parse(spec.kind, text).unwrap());
+    }
+    options
+}
+
+fn definitions() -> Definitions {
+    let mut definitions = Definitions::default();
+    let proxy = Arc::new(Proxy::new("socks5://proxy.acme.example:1080", None).unwrap());
+    let named = Arc::new(ProxyDefinition { name: "corporate".into(), proxy });
+    definitions.proxies.insert("corporate".into(), named);
+    let certificate = CertificateDefinition { name: "acme-ca".into(), pem: "PEM".into() };
+    definitions.certificates.insert("acme-ca".into(), Arc::new(certificate));
+    for (name, certificate) in [("acme-tls", Some("CERTIFICATE".to_owned())), ("bare", None)] {
+        let key = KeyDefinition {
+            name: name.into(),
+            private_key: Secret::new("KEY".into()),
+            passphrase: None,
+            certificate,
+        };
+        definitions.keys.insert(name.into(), Arc::new(key));
+    }
+    definitions
+}
+
+fn profile(set: &[(&str, &str)]) -> Result<ConnectProfile> {
+    ConnectOptions::read(&options(set))?.profile(&definitions())
+}
+
+#[test]
+fn what_is_left_out_is_safe_and_limited() {
+    let profile = profile(&[]).unwrap();
+    assert!(matches!(profile.proxy, ProxyChoice::Process));
+    assert!(matches!(profile.tls.trust, Trust::System) && profile.tls.client_certificate.is_none());
+    assert_eq!(profile.tls.versions, (TlsVersion::V1_2, TlsVersion::V1_3));
+    let second = Duration::from_secs;
+    assert_eq!((profile.connect_timeout, profile.timeout), (second(30), second(60)));
+    assert_eq!(profile.keep_alive, Some(second(60)));
+    let usual = ConnectProfile::default();
+    assert_eq!((usual.connect_timeout, usual.timeout), (profile.connect_timeout, profile.timeout));
+    assert_eq!(usual.keep_alive, profile.keep_alive);
+}
+
+#[test]
+fn every_option_reaches_the_profile() {
+    let pin = format!("sha256:{}", "ab".repeat(32));
+    let profile = profile(&[
+        ("proxy", "corporate"),
+        ("connect_timeout", "5s"),
+        ("timeout", "0s"),
+        ("keep_alive", "0s"),
+        ("trust_authorities", "acme-ca"),
+        ("trust_pins", &pin),
+        ("tls_client_key", "acme-tls"),
+        ("tls_min", "1.3"),
+        ("tls_max", "1.3"),
+        ("tls_ciphers", "TLS_AES_128_GCM_SHA256"),
+    ])
+    .unwrap();
+    let ProxyChoice::Through(proxy) = &profile.proxy else { panic!("{:?}", profile.proxy) };
+    assert_eq!(proxy.address(), "socks5://proxy.acme.example:1080");
+    assert_eq!((profile.connect_timeout, profile.timeout), (Duration::from_secs(5), NO_LIMIT));
+    assert_eq!(profile.keep_alive, None);
+    let Trust::Pinned { pins, authorities, accept_expired: false } = &profile.tls.trust else {
+        panic!("{:?}", profile.tls.trust)
+    };
+    assert_eq!((pins, authorities), (&vec![pin], &vec!["PEM".to_owned()]));
+    assert_eq!(profile.tls.client_certificate.unwrap().certificates, "CERTIFICATE");
+    assert_eq!(profile.tls.versions, (TlsVersion::V1_3, TlsVersion::V1_3));
+    assert_eq!(profile.tls.ciphers, ["TLS_AES_128_GCM_SHA256"]);
+}
+
+#[test]
+fn a_proxy_can_be_switched_off_for_one_endpoint() {
+    assert!(matches!(profile(&[("proxy", "none")]).unwrap().proxy, ProxyChoice::Disabled));
+}
+
+#[test]
+fn mistakes_name_their_option() {
+    for (option, text) in [
+        ("proxy", "elsewhere"),
+        ("trust_authorities", "elsewhere"),
+        ("trust_pins", "sha256:ab"),
+        ("tls_client_key", "elsewhere"),
+        ("tls_client_key", "bare"),
+        ("tls_ciphers", "RC4-SHA"),
+    ] {
+        let error = profile(&[(option, text)]).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::ConfigInvalid, "{error}");
+        assert!(error.to_string().contains(option), "{error}");
+    }
+    let error = profile(&[("tls_min", "1.3"), ("tls_max", "1.2")]).unwrap_err().to_string();
+    assert!(error.contains("tls_max") && error.contains("lower than tls_min"), "{error}");
+}

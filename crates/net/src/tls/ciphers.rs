@@ -1,0 +1,135 @@
+//! TLS versions and ciphers by name.
+
+use openssl::error::ErrorStack;
+use openssl::ssl::{SslContextBuilder, SslVersion, cipher_name};
+
+/// A version of TLS.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum TlsVersion {
+    /// RFC 5246.
+    V1_2,
+    /// RFC 8446.
+    V1_3,
+}
+
+impl TlsVersion {
+    /// How versions are written.
+    pub const WORDS: &'static [&'static str] = &["1.2", "1.3"];
+
+    /// The version that a word means.
+    #[must_use]
+    pub fn from_word(word: &str) -> Option<Self> {
+        match word {
+            "1.2" => Some(Self::V1_2),
+            "1.3" => Some(Self::V1_3),
+            _ => None,
+        }
+    }
+
+    pub(super) fn of_library(self) -> SslVersion {
+        match self {
+            Self::V1_2 => SslVersion::TLS1_2,
+            Self::V1_3 => SslVersion::TLS1_3,
+        }
+    }
+}
+
+/// Ciphers of TLS 1.3 that can be chosen.
+const TLS_1_3: &[&str] =
+    &["TLS_AES_256_GCM_SHA384", "TLS_CHACHA20_POLY1305_SHA256", "TLS_AES_128_GCM_SHA256"];
+
+/// Ciphers of TLS 1.2 that can be chosen, by OpenSSL's names: all encrypt and authenticate.
+const TLS_1_2: &[&str] = &[
+    "ECDHE-ECDSA-AES256-GCM-SHA384",
+    "ECDHE-RSA-AES256-GCM-SHA384",
+    "ECDHE-ECDSA-CHACHA20-POLY1305",
+    "ECDHE-RSA-CHACHA20-POLY1305",
+    "ECDHE-ECDSA-AES128-GCM-SHA256",
+    "ECDHE-RSA-AES128-GCM-SHA256",
+    "DHE-RSA-AES256-GCM-SHA384",
+    "DHE-RSA-CHACHA20-POLY1305",
+    "DHE-RSA-AES128-GCM-SHA256",
+    "ECDHE-ECDSA-AES256-SHA384",
+    "ECDHE-RSA-AES256-SHA384",
+    "ECDHE-ECDSA-AES128-SHA256",
+    "ECDHE-RSA-AES128-SHA256",
+    "DHE-RSA-AES256-SHA256",
+    "DHE-RSA-AES128-SHA256",
+    "ECDHE-ECDSA-AES256-SHA",
+    "ECDHE-RSA-AES256-SHA",
+    "ECDHE-ECDSA-AES128-SHA",
+    "ECDHE-RSA-AES128-SHA",
+    "AES256-GCM-SHA384",
+    "AES128-GCM-SHA256",
+    "AES256-SHA256",
+    "AES128-SHA256",
+    "AES256-SHA",
+    "AES128-SHA",
+];
+
+/// The library's name of a cipher.
+fn known(name: &str) -> Option<&'static str> {
+    let find = |name: &str| TLS_1_3.iter().chain(TLS_1_2).copied().find(|known| *known == name);
+    find(name).or_else(|| find(cipher_name(name)))
+}
+
+/// Checks that all are names of ciphers that can be chosen.
+///
+/// # Errors
+/// Says which is none, and what is near.
+pub(crate) fn check_ciphers(names: &[String]) -> Result<(), String> {
+    match names.iter().find(|name| known(name).is_none()) {
+        None => Ok(()),
+        Some(name) => {
+            let near = model::did_you_mean(name, TLS_1_3.iter().chain(TLS_1_2).copied());
+            Err(format!(
+                "'{}' is no TLS cipher that can be chosen{near}",
+                model::PeerText::from(name.as_str())
+            ))
+        }
+    }
+}
+
+/// Sets the ciphers in this order; a version of which none is named keeps its own.
+pub(super) fn set_ciphers(builder: &mut SslContextBuilder, names: &[String]) -> Result<(), ErrorStack> {
+    let (new, old): (Vec<&str>, Vec<&str>) =
+        names.iter().filter_map(|name| known(name)).partition(|name| TLS_1_3.contains(name));
+    if !new.is_empty() {
+        builder.set_ciphersuites(&new.join(":"))?;
+    }
+    if !old.is_empty() {
+        builder.set_cipher_list(&old.join(":"))?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use openssl::ssl::SslMethod;
+
+    #[test]
+    fn every_cipher_that_can_be_chosen_is_one_that_the_library_knows() {
+        for name in TLS_1_3.iter().chain(TLS_1_2) {
+            let mut builder = SslContextBuilder::new(SslMethod::tls_client()).unwrap();
+            let set = if TLS_1_3.contains(name) {
+                builder.set_ciphersuites(name)
+            } else {
+                builder.set_cipher_list(name)
+            };
+            set.unwrap_or_else(|error| panic!("{name}: {error}"));
+        }
+        assert_eq!(known("TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384"), Some("ECDHE-RSA-AES256-GCM-SHA384"));
+    }
+
+    #[test]
+    fn words_that_choose_many_ciphers_or_weak_ones_are_refused() {
+        for wrong in
+            ["ALL", "NULL", "ECDHE-RSA-AES256-GCM-SHA384:NULL", "@SECLEVEL=0", "RC4-SHA", "aNULL", ""]
+        {
+            assert!(check_ciphers(&[wrong.to_owned()]).is_err(), "{wrong}");
+        }
+        let error = check_ciphers(&["ECDHE-RSA-AES256-GCM-SHA385".to_owned()]).unwrap_err();
+        assert!(error.contains("did you mean 'ECDHE-RSA-AES256-GCM-SHA384'"), "{error}");
+    }
+}

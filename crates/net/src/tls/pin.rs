@@ -1,0 +1,95 @@
+//! Pins: the one certificate, or the one public key, that a server may show.
+
+use super::shown::fingerprint;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use model::{Error, ErrorKind, Result};
+use openssl::x509::X509Ref;
+
+/// What a server must show.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum PeerPin {
+    /// SHA-256 over the certificate's DER.
+    Certificate([u8; 32]),
+    /// SHA-256 over the DER of its SubjectPublicKeyInfo (RFC 7469, section 2.4).
+    PublicKey([u8; 32]),
+}
+
+impl PeerPin {
+    /// Reads `sha256:HEX`, bare hexadecimal with or without colons, or `sha256//BASE64`.
+    ///
+    /// # Errors
+    /// `ConfigInvalid`: it is none of them.
+    pub(super) fn read(text: &str) -> Result<Self> {
+        let wrong = || {
+            Error::permanent(ErrorKind::ConfigInvalid, "read a certificate pin").with("pin", text).advice(
+                "write \"sha256:\" and the SHA-256 of the certificate as 64 hexadecimal digits, or \"sha256//\" and \
+                 the SHA-256 of its public key in base64",
+            )
+        };
+        let text = text.trim();
+        let begins = |prefix: &str| {
+            text.get(..prefix.len())
+                .filter(|is| is.eq_ignore_ascii_case(prefix))
+                .map(|_| &text[prefix.len()..])
+        };
+        if let Some(encoded) = begins("sha256//") {
+            let bytes = BASE64.decode(encoded).map_err(|_| wrong())?;
+            return bytes.try_into().map(Self::PublicKey).map_err(|_| wrong());
+        }
+        let digits: Vec<u8> = begins("sha256:")
+            .unwrap_or(text)
+            .chars()
+            .filter(|c| !matches!(c, ':' | ' '))
+            .map(|c| c.to_digit(16).and_then(|digit| u8::try_from(digit).ok()).ok_or_else(wrong))
+            .collect::<Result<_>>()?;
+        if digits.len() != 64 {
+            return Err(wrong());
+        }
+        let bytes: Vec<u8> =
+            digits.chunks(2).map(|pair| pair.iter().fold(0, |byte, digit| byte << 4 | digit)).collect();
+        bytes.try_into().map(Self::Certificate).map_err(|_| wrong())
+    }
+
+    pub(super) fn fits(&self, certificate: &X509Ref) -> bool {
+        match self {
+            Self::Certificate(wanted) => fingerprint(certificate).is_some_and(|is| is == *wanted),
+            Self::PublicKey(wanted) => public_key(certificate).is_some_and(|is| is == *wanted),
+        }
+    }
+}
+
+/// SHA-256 over the DER of the public key with its algorithm.
+pub(super) fn public_key(certificate: &X509Ref) -> Option<[u8; 32]> {
+    let der = certificate.public_key().and_then(|key| key.public_key_to_der()).ok()?;
+    Some(openssl::sha::sha256(&der))
+}
+
+/// Checks that all are pins.
+///
+/// # Errors
+/// `ConfigInvalid`, naming the first that is none.
+pub(crate) fn check_pins(pins: &[String]) -> Result<()> {
+    pins.iter().try_for_each(|text| PeerPin::read(text).map(drop))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pins_are_read_in_every_form_that_tools_print() {
+        let hex = "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff";
+        let colons: Vec<&str> = (0..32).map(|at| &hex[2 * at..2 * at + 2]).collect();
+        let wanted = PeerPin::read(hex).unwrap();
+        for text in [format!("sha256:{hex}"), colons.join(":").to_uppercase(), format!("SHA256: {hex}")] {
+            assert_eq!(PeerPin::read(&text).unwrap(), wanted, "{text}");
+        }
+        let PeerPin::Certificate(bytes) = wanted else { panic!("{wanted:?}") };
+        let key = format!("sha256//{}", BASE64.encode(bytes));
+        assert_eq!(PeerPin::read(&key).unwrap(), PeerPin::PublicKey(bytes));
+        for wrong in ["", "sha256:", "sha256//", "sha256//AAAA", &hex[2..], &hex.replace('0', "g")] {
+            assert!(PeerPin::read(wrong).is_err(), "{wrong}");
+        }
+    }
+}
