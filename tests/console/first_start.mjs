@@ -8,7 +8,7 @@ const page = await visitor();
 test("before there is a user the login says where the link is", async () => {
   await page.goto(url("/"));
   assert.equal(new URL(page.url()).pathname, "/login");
-  await page.getByText("No user yet.").waitFor();
+  await page.getByText("No users yet.").waitFor();
   await checkPage(page, "login-first");
 });
 
@@ -17,7 +17,7 @@ test("the link refuses a weak password and says why", async () => {
   await checkPage(page, "setup");
   await page.getByLabel("User name").fill(USER);
   await page.getByLabel("Password", { exact: true }).fill("short-one-12");
-  await page.getByLabel("again").fill("short-one-13");
+  await page.getByLabel("Repeat password").fill("short-one-13");
   page.expected = /422/;
   await page.locator("main button[type=submit]").click();
   await page.getByRole("alert").waitFor();
@@ -26,13 +26,13 @@ test("the link refuses a weak password and says why", async () => {
   page.expected = /^$/;
 });
 
-test("the link makes the first user, who is in, and is void then", async () => {
+test("the link makes the first user, who is logged in, and is not valid afterwards", async () => {
   await comeInByLink(page, told.link);
   assert.equal(await page.locator(".user").textContent(), USER);
   nothingWrong(page, "coming in");
   page.expected = /410/;
   await page.goto(told.link);
-  assert.equal(await page.locator("h1").textContent(), "This link is void");
+  assert.equal(await page.locator("h1").textContent(), "This link is not valid");
   page.expected = /^$/;
 });
 
@@ -50,10 +50,10 @@ test("lists without rows say what will be there", async () => {
   }
 });
 
-test("an address that is none says so, and the way back", async () => {
+test("an unknown address says so, and links back", async () => {
   page.expected = /404/;
   await page.goto(url("/nowhere"));
-  await page.getByRole("heading", { name: "Nothing here" }).waitFor();
+  await page.getByRole("heading", { name: "Page not found" }).waitFor();
   await checkPage(page, "nowhere");
   page.expected = /^$/;
 });

@@ -18,7 +18,7 @@ async function transferIn(wanted) {
 
 test("overview", async () => {
   await page.goto(url("/"));
-  await shows(page, "In trouble", "810_1.inv", "STMT_9.xml", "Condition");
+  await shows(page, "Problems", "810_1.inv", "STMT_9.xml", "Status");
   await checkPage(page, "overview");
 });
 
@@ -47,7 +47,7 @@ for (const [wanted, words] of [
   ["completed", ["MIC matched", "Message-ID", "Delivered", "Found at acme-folder"]],
   ["failed", ["initech-as2", "refused"]],
   ["partly_failed", ["Delivery to archive", "Delivery to initech-as2"]],
-  ["delivering", ["Retrying", "Due"]],
+  ["delivering", ["Retrying", "Next attempt"]],
 ]) {
   test(`the waybill of a transfer that is ${wanted}`, async () => {
     await page.goto(await transferIn(wanted));
@@ -85,8 +85,8 @@ test("connections, and one of each kind", async () => {
   await checkPage(page, "connections");
   for (const [query, words, name] of [
     ["protocol=sftp", ["Host key", "Key exchange", "127.0.0.1"], "connection-sftp"],
-    ["endpoint=globex-as2&direction=outbound", ["None: bytes travel in the clear"], "connection-as2"],
-    ["live=yes", ["Still up"], "connection-live"],
+    ["endpoint=globex-as2&direction=outbound", ["None: data is sent unencrypted"], "connection-as2"],
+    ["live=yes", ["Still open"], "connection-live"],
   ]) {
     await page.goto(url(`/connections?${query}`));
     const [found] = await links("a.name[href^='/connections/']");

@@ -69,7 +69,7 @@ export async function comeInByLink(page, link) {
   await page.goto(link);
   await page.getByLabel("User name").fill(USER);
   await page.getByLabel("Password", { exact: true }).fill(PASSWORD);
-  await page.getByLabel("again", { exact: false }).fill(PASSWORD);
+  await page.getByLabel("Repeat password").fill(PASSWORD);
   await page.locator("main button[type=submit]").click();
   await page.waitForURL((address) => address.pathname === "/");
 }

@@ -12,7 +12,7 @@ const names = () => page.locator("a.name").allTextContents();
 test("filters by state, flow, name and time", async () => {
   await page.goto(url("/transfers"));
   const find = async () => {
-    await page.getByRole("button", { name: "Find" }).click();
+    await page.getByRole("button", { name: "Search" }).click();
     await page.locator(".chips").waitFor();
   };
   await page.getByLabel("State").selectOption("failed");
@@ -32,7 +32,7 @@ test("filters by state, flow, name and time", async () => {
   await find();
   assert.equal((await names()).length, 1);
   assert.equal(await page.locator(".chip").count(), 2);
-  await page.getByRole("link", { name: "Remove all" }).click();
+  await page.getByRole("link", { name: "Remove all filters" }).click();
   await page.getByText("More filters").click();
   await page.getByLabel("Until").fill("2001-02-03T04:05");
   await find();
@@ -54,7 +54,7 @@ test("numbers on the overview lead to what they count", async () => {
   await page.locator(".chips").waitFor();
   assert.deepEqual(await names(), ["both.edi"]);
   await page.goto(url("/"));
-  await page.getByRole("link", { name: "Transfers in trouble" }).click();
+  await page.getByRole("link", { name: "Transfers with problems" }).click();
   await page.locator(".chips").waitFor();
   assert.deepEqual((await names()).sort(), ["810_1.inv", "STMT_9.xml", "both.edi"]);
   nothingWrong(page, "from the overview");
@@ -106,16 +106,16 @@ test("filters are reached and used by keyboard alone, and what has the focus sho
 test("the lists of connections and events filter as well", async () => {
   await page.goto(url("/connections"));
   await page.getByLabel("Protocol").selectOption("sftp");
-  await page.getByRole("button", { name: "Find" }).click();
+  await page.getByRole("button", { name: "Search" }).click();
   await page.locator(".chips").waitFor();
   const rows = await page.locator("tr[data-key]").count();
   assert.ok(rows > 0);
   assert.equal(await page.locator("tr[data-key]", { hasText: "SFTP" }).count(), rows);
-  await page.getByRole("navigation", { name: "Live and past" }).getByRole("link", { name: "Failed" }).click();
+  await page.getByRole("navigation", { name: "Connection state" }).getByRole("link", { name: "Failed" }).click();
   assert.equal(await page.locator("tr[data-key]").count(), 0, "the protocol is kept");
   await page.goto(url("/audit"));
   await page.getByLabel("Kind").selectOption("delivery.failed");
-  await page.getByRole("button", { name: "Find" }).click();
+  await page.getByRole("button", { name: "Search" }).click();
   await page.locator(".chips").waitFor();
   assert.deepEqual([...new Set(await page.locator("code.kind").allTextContents())], ["delivery.failed"]);
   nothingWrong(page, "the other lists");
@@ -158,7 +158,7 @@ test("updates rest while they are paused", async () => {
   await watcher.clock.runFor(60_000);
   assert.equal(asked, 0);
   const answer = watcher.waitForResponse((found) => found.request().headers()["waybill-fragment"] === "1");
-  await watcher.getByRole("button", { name: "Updates paused" }).click();
+  await watcher.getByRole("button", { name: "Resume updates" }).click();
   assert.equal((await answer).status(), 200);
   nothingWrong(watcher, "pausing");
   await watcher.context().close();

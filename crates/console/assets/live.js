@@ -12,8 +12,7 @@ if (live) {
   toggle.type = "button";
   toggle.className = "quiet-button";
   const note = () => {
-    toggle.setAttribute("aria-pressed", String(paused));
-    toggle.textContent = paused ? "Updates paused" : "Pause updates";
+    toggle.textContent = paused ? "Resume updates" : "Pause updates";
   };
   toggle.addEventListener("click", () => {
     paused = !paused;

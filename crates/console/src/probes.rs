@@ -40,16 +40,14 @@ pub(crate) async fn readyz(State(state): State<Arc<AppState>>) -> Response {
     if let Some(journal) = state.node.journal().filter(|journal| journal.backlog_bytes >= journal.most_bytes)
     {
         reasons.push(format!(
-            "journal: {} bytes wait for the database, {} are too many",
+            "journal: {} bytes are waiting for the database, the limit is {}",
             journal.backlog_bytes, journal.most_bytes
         ));
     }
     if let Some(staging) = state.node.staging().filter(|staging| staging.free_bytes < staging.min_free_bytes)
     {
-        reasons.push(format!(
-            "staging: {} bytes free, {} are wanted",
-            staging.free_bytes, staging.min_free_bytes
-        ));
+        reasons
+            .push(format!("staging: {} bytes free, {} required", staging.free_bytes, staging.min_free_bytes));
     }
     reasons.extend(state.node.not_ready());
     if reasons.is_empty() {
@@ -67,7 +65,7 @@ pub(crate) async fn metrics(
     if !is_local(&headers, &extensions) && !may_read(&state, &headers).await {
         return plain(
             StatusCode::FORBIDDEN,
-            "metrics are open to this machine, and to whoever is logged in\n".to_owned(),
+            "metrics are open to this machine itself and to users who are logged in\n".to_owned(),
         );
     }
     let mut text = Exposition::default();
@@ -121,7 +119,7 @@ fn own_numbers(state: &AppState, text: &mut Exposition) {
         "When this console began, in seconds since 1970.",
         state.started.timestamp(),
     );
-    let help = "Whether the audit trail is not as it should be: altered, under a seal by an unknown key, or not sealed.";
+    let help = "Whether the audit trail has an alarm: altered, sealed with an unknown key, or not sealed.";
     text.gauge("waybill_audit_alarm", help, u64::from(state.node.audit_alarm().is_some()));
     if let Some(bytes) = process::resident_bytes() {
         text.gauge("process_resident_memory_bytes", "Memory in use.", bytes);
@@ -159,7 +157,7 @@ fn listener_numbers(listeners: &[ListenerNumbers], text: &mut Exposition) {
     counter("waybill_listener_accepted_total", "Connections accepted, those refused included.", |of| {
         of.accepted
     });
-    counter("waybill_listener_closed_idle_total", "Connections closed while idle, for others.", |of| {
+    counter("waybill_listener_closed_idle_total", "Idle connections closed to make room for others.", |of| {
         of.closed_for_others
     });
     counter("waybill_listener_received_bytes_total", "Bytes read from connections.", |of| of.bytes_in);
@@ -173,7 +171,7 @@ fn listener_numbers(listeners: &[ListenerNumbers], text: &mut Exposition) {
         for (reason, count) in [("client", of.refused_client), ("listener", of.refused_listener)] {
             let labels =
                 [(listener.0, listener.1.as_str()), (address.0, address.1.as_str()), ("limit_of", reason)];
-            let help = "Connections refused as their client or the address had too many.";
+            let help = "Connections refused because the client or the address had too many.";
             text.counter_of("waybill_listener_refused_total", help, &labels, count);
         }
     }
@@ -193,7 +191,7 @@ fn endpoint_numbers(state: &AppState, text: &mut Exposition) {
     gauge("waybill_endpoint_failures", "Failures of an endpoint since its last success.", |endpoint, _| {
         u64::from(endpoint.failures)
     });
-    gauge("waybill_endpoint_in_flight", "Attempts under way to an endpoint.", |endpoint, _| {
+    gauge("waybill_endpoint_in_flight", "Running attempts to an endpoint.", |endpoint, _| {
         endpoint.in_flight as u64
     });
 }
@@ -227,9 +225,9 @@ impl DatabaseNumbers {
         let age = numbers.oldest_due.and_then(|due| (*now - due).to_std().ok()).unwrap_or_default();
         let help = "How long the oldest delivery that nobody has claimed has been due.";
         text.gauge("waybill_oldest_due_seconds", help, age.as_secs_f64());
-        let help = "Offers whose source must still be told.";
+        let help = "Files whose source must still be settled (deleted, archived, moved or marked).";
         text.gauge("waybill_offers_to_settle", help, numbers.offers_to_settle);
-        text.gauge("waybill_live_connections", "Connections that are up.", numbers.live_connections);
+        text.gauge("waybill_live_connections", "Open connections.", numbers.live_connections);
         let lag = &numbers.seal_lag;
         text.gauge("waybill_seal_lag_seconds", "Age of the oldest event not sealed.", lag.lag.as_secs_f64());
         let help = "Audit events not sealed yet, counted up to 100,000.";

@@ -104,7 +104,7 @@ pub(crate) async fn open(gateway: &Gateway) -> Result<ConsoleRoom> {
     Ok(ConsoleRoom { _route: route, url, first_start })
 }
 
-/// What this node knows beside the database.
+/// What this node knows that is not in the database.
 struct ThisNode {
     health: Arc<EndpointHealth>,
     unstable: Arc<UnstableFiles>,
@@ -170,14 +170,14 @@ impl NodeStatus for ThisNode {
         let listener = |(name, why): (String, String)| {
             ActiveProblem::new(ProblemKind::Listener, error, &name, format!("Listener {name} is down"))
                 .why(why)
-                .advice("Nothing is received by it until it is open again.")
+                .advice("It receives nothing until it is open again.")
                 .page("/audit?kind=listener.&within=7d")
         };
         let fault = |(room, fault): (&str, Error)| {
-            let what = format!("This node can take in nothing: {room}");
+            let what = format!("This node accepts no files: {room}");
             ActiveProblem::new(ProblemKind::Node, error, room, what).why(fault.chain())
         };
-        let stamps = self.timestamps.iter().filter_map(|stamps| stamps.problems());
+        let stamps = self.timestamps.iter().filter_map(|stamps| stamps.problem());
         let down = self.readiness.down().into_iter().map(listener);
         let faults = self.faults().into_iter().map(fault);
         let unstable = withheld(&self.unstable.snapshot());
@@ -200,7 +200,7 @@ fn withheld(files: &[WithheldFile]) -> Vec<ActiveProblem> {
         let page = format!("/audit?kind=offer.unstable&flow={}", first.flow);
         let row = ActiveProblem::new(ProblemKind::Source, Severity::Warning, &key, what)
             .why(format!("{}: {}", first.file.path.to_text(), first.words()))
-            .advice("The file waits until its time stands still. See the event for what helps where nobody writes to it.")
+            .advice("A file is taken when its modification time no longer changes. If nobody writes to it, the audit event says what to do.")
             .since(since)
             .page(page);
         Some(row)

@@ -94,22 +94,22 @@ impl Timestamps {
     }
 
     /// What an operator should know; nothing while it works.
-    pub(crate) fn problems(&self) -> Option<ActiveProblem> {
+    pub(crate) fn problem(&self) -> Option<ActiveProblem> {
         let standing = self.standing();
         if standing.failures == 0 {
             return None;
         }
-        let what = "Audit seals get no time stamps";
-        let mut trouble = ActiveProblem::new(ProblemKind::Audit, Severity::Warning, "timestamps", what)
+        let what = "Audit seals are not time-stamped";
+        let mut problem = ActiveProblem::new(ProblemKind::Audit, Severity::Warning, "timestamps", what)
             .why(standing.why)
-            .advice("Events are sealed all the while; the next time stamp proves all of them.")
+            .advice("Events are still sealed. The next time stamp covers all of them.")
             .page("/audit?kind=audit.timestamp_failed");
         if let Some(since) = standing.since {
-            trouble = trouble.since(since);
+            problem = problem.since(since);
         }
         Some(match standing.next {
-            Some(next) => trouble.next_try(next),
-            None => trouble,
+            Some(next) => problem.next_try(next),
+            None => problem,
         })
     }
 

@@ -2,7 +2,7 @@
 
 use crate::state::{AppState, path_id};
 use crate::web::access::{Authorized, ViewTransfers};
-use crate::web::connection_table::{ConnectionRow, never_came_up};
+use crate::web::connection_table::{ConnectionRow, was_never_established};
 use crate::web::event_table::EventTable;
 use crate::web::facts::{Fact, Facts};
 use crate::web::format::{Moment, grouped, safe_text};
@@ -22,7 +22,7 @@ struct ConnectionPage {
     row: ConnectionRow,
     full_id: String,
     addresses: Facts,
-    protection: Facts,
+    encryption: Facts,
     certificate: Option<CertificateFacts>,
     requests: Option<String>,
     closed: Option<Moment>,
@@ -57,13 +57,13 @@ pub(crate) async fn page(
     } else {
         (Vec::new(), false)
     };
-    let (protection, certificate) = protection(&connection);
+    let (encryption, certificate) = encryption(&connection);
     let page = ConnectionPage {
         layout: auth.layout(Section::Connections),
         row: ConnectionRow::new(&connection, state.now()),
         full_id: connection.id.to_string(),
         addresses: addresses(&connection).into(),
-        protection: protection.into(),
+        encryption: encryption.into(),
         certificate,
         requests: connection.requests.map(grouped),
         closed: connection.closed_at.map(Moment),
@@ -77,7 +77,7 @@ pub(crate) async fn page(
 
 fn addresses(connection: &ConnectionView) -> Vec<Fact> {
     [
-        ("Host asked for", &connection.host),
+        ("Requested host", &connection.host),
         ("Remote address", &connection.remote),
         ("Local address", &connection.local),
         ("Proxy", &connection.proxy),
@@ -87,21 +87,21 @@ fn addresses(connection: &ConnectionView) -> Vec<Fact> {
     .collect()
 }
 
-fn protection(connection: &ConnectionView) -> (Vec<Fact>, Option<CertificateFacts>) {
+fn encryption(connection: &ConnectionView) -> (Vec<Fact>, Option<CertificateFacts>) {
     let fact = |name: &str, value: &str| Fact::new(name, safe_text(value));
     match &connection.security {
-        None if never_came_up(connection) => {
-            (vec![fact("Protection", "None: no connection came up, and nothing was sent")], None)
+        None if was_never_established(connection) => {
+            (vec![fact("Encryption", "None: the connection was not established")], None)
         }
-        None => (vec![fact("Protection", "Not known: only the connection's end is on record")], None),
-        Some(Security::None) => (vec![fact("Protection", "None: bytes travel in the clear")], None),
+        None => (vec![fact("Encryption", "Unknown: only the end of the connection was recorded")], None),
+        Some(Security::None) => (vec![fact("Encryption", "None: data is sent unencrypted")], None),
         Some(Security::Tls { version, cipher, peer }) => {
-            (vec![fact("Protection", version), fact("Cipher", cipher)], peer.as_deref().map(certificate))
+            (vec![fact("Encryption", version), fact("Cipher", cipher)], peer.as_deref().map(certificate))
         }
         Some(Security::Ssh { host_key_type, host_key, kex, cipher, mac, server }) => {
-            let mac = if mac.is_empty() { "in the cipher (AEAD)" } else { mac };
+            let mac = if mac.is_empty() { "part of the cipher (AEAD)" } else { mac };
             let facts = vec![
-                fact("Protection", "SSH"),
+                fact("Encryption", "SSH"),
                 fact("Host key", host_key),
                 fact("Host key type", host_key_type),
                 fact("Key exchange", kex),

@@ -81,7 +81,7 @@ fn yes_or_no(word: &str) -> Option<(bool, String)> {
 }
 
 fn filter(reader: &mut FilterReader<'_>, now: Timestamp) -> ConnectionFilter {
-    let live = reader.word("live", "Live", yes_or_no);
+    let live = reader.word("live", "Open", yes_or_no);
     let failed = reader.word("failed", "Failed", yes_or_no);
     let endpoint = reader.text("endpoint", "Endpoint");
     let protocol = reader.word("protocol", "Protocol", |word| {

@@ -41,9 +41,9 @@ enum Which {
 }
 
 const WHICH: [(&str, &str, Which); 3] = [
-    ("failed", "With failures in 24 hours", Which::Failing),
-    ("busy", "With transfers in 24 hours", Which::Busy),
-    ("idle", "Without transfers in 24 hours", Which::Idle),
+    ("failed", "With failures in the last 24 hours", Which::Failing),
+    ("busy", "With transfers in the last 24 hours", Which::Busy),
+    ("idle", "Without transfers in the last 24 hours", Which::Idle),
 ];
 
 impl Which {

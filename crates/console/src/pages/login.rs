@@ -70,7 +70,7 @@ pub(crate) async fn submit(
     extensions: Extensions,
     form: Result<Form<Filled>, FormRejection>,
 ) -> Result<Response, PageError> {
-    let Form(filled) = form.map_err(|_| PageError::bad_request("The login form came incomplete."))?;
+    let Form(filled) = form.map_err(|_| PageError::bad_request("The login form is incomplete."))?;
     let next = local_path(filled.next.as_deref());
     let password = Secret::new(filled.password);
     let peer = client_address(&extensions);
@@ -92,7 +92,7 @@ pub(crate) async fn submit(
         Err(QueueFull(wait)) => {
             let mut response = again(
                 StatusCode::TOO_MANY_REQUESTS,
-                format!("Too many attempts at this user wait already. Try again in {}.", seconds(wait)),
+                format!("Too many login attempts for this user are waiting. Try again in {}.", seconds(wait)),
             )?;
             response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(wait.as_secs() + 1));
             return Ok(response);
@@ -100,9 +100,9 @@ pub(crate) async fn submit(
     };
     let Turn { wait, known: goes_first, first } = attempt.turn;
     if first {
-        tracing::warn!(user = %PeerText::from(shortened(name)), "logins wait after failed ones");
+        tracing::warn!(user = %PeerText::from(shortened(name)), "logins are delayed after failed ones");
         let event = state.event(EventKind::LoginThrottled).peer_detail("user", shortened(name));
-        let event = event.detail("why", "after failed logins, the next ones wait for their turn");
+        let event = event.detail("why", "after failed logins, further attempts are delayed");
         state.store.append_events(vec![with_peer(event, peer)]).await?;
     }
     tokio::time::sleep(wait).await;
@@ -118,7 +118,7 @@ pub(crate) async fn submit(
         state.store.append_events(vec![failed(why)]).await?;
         return again(
             StatusCode::FORBIDDEN,
-            "User name or password is not right, or the user may not log in.".to_owned(),
+            "Wrong user name or password, or the user is disabled.".to_owned(),
         );
     }
     state.throttle.succeeded(name, peer, state.now());
@@ -157,7 +157,7 @@ fn shortened(name: &str) -> &str {
 
 fn seconds(wait: Duration) -> String {
     match wait.as_secs_f64().ceil() {
-        1.0 => "a second".to_owned(),
+        1.0 => "1 second".to_owned(),
         more => format!("{more} seconds"),
     }
 }

@@ -57,7 +57,7 @@ pub(crate) async fn page(
     Path(token): Path<String>,
 ) -> Result<Response, PageError> {
     if !state.store.setup_link_holds(token_digest(&token), state.now()).await? {
-        return Err(void());
+        return Err(invalid_link());
     }
     let page = SetupPage { layout, user: "", error: None, shortest: SHORTEST_PASSWORD };
     Ok(Html(page.render()?).into_response())
@@ -72,11 +72,11 @@ pub(crate) async fn submit(
     extensions: Extensions,
     form: Result<Form<Filled>, FormRejection>,
 ) -> Result<Response, PageError> {
-    let Form(filled) = form.map_err(|_| PageError::bad_request("The form came incomplete."))?;
+    let Form(filled) = form.map_err(|_| PageError::bad_request("The form is incomplete."))?;
     let digest = token_digest(&token);
     // Before the costly hash, so that nobody without a link can ask for one.
     if !state.store.setup_link_holds(digest, state.now()).await? {
-        return Err(void());
+        return Err(invalid_link());
     }
     let (password, again) = (Secret::new(filled.password), Secret::new(filled.again));
     let name = filled.user.trim();
@@ -101,16 +101,16 @@ pub(crate) async fn submit(
         .by(by())
         .detail("user", name)
         .detail("role", Role::Admin.as_str())
-        .detail("change", "made by the first start's link");
+        .detail("change", "created with the first-start link");
     let used = state
         .store
         .use_setup_link(digest, user, state.now(), vec![with_peer(made, client_address(&extensions))])
         .await;
     match used {
         Ok(true) => {}
-        Ok(false) => return Err(void()),
+        Ok(false) => return Err(invalid_link()),
         Err(error) if error.kind() == ErrorKind::AlreadyExists => {
-            return refuse(format!("There is a user named {name} already."));
+            return refuse(format!("A user named {name} already exists."));
         }
         Err(error) => return Err(error.into()),
     }
@@ -125,9 +125,7 @@ fn wrong(name: &str, password: &Secret<String>, again: &Secret<String>) -> Optio
     let named = (1..=LONGEST_NAME).contains(&name.len())
         && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-_@".contains(&byte));
     if !named {
-        return Some(format!(
-            "A user name takes 1 to {LONGEST_NAME} letters, digits, dots, hyphens, underscores or @."
-        ));
+        return Some(format!("A user name has 1 to {LONGEST_NAME} characters: letters, digits and . - _ @"));
     }
     if password.chars().count() < SHORTEST_PASSWORD {
         return Some(format!("The password is too short: at least {SHORTEST_PASSWORD} characters."));
@@ -136,7 +134,7 @@ fn wrong(name: &str, password: &Secret<String>, again: &Secret<String>) -> Optio
         return Some(format!("The password is too long: at most {LONGEST_PASSWORD} bytes."));
     }
     if password != again {
-        return Some("The two passwords differ.".to_owned());
+        return Some("The passwords do not match.".to_owned());
     }
     if password.eq_ignore_ascii_case(name) {
         return Some("The password must not be the user name.".to_owned());
@@ -144,13 +142,13 @@ fn wrong(name: &str, password: &Secret<String>, again: &Secret<String>) -> Optio
     None
 }
 
-/// Said of unknown, used and expired links alike.
-fn void() -> PageError {
+/// The same for unknown, used and expired links.
+fn invalid_link() -> PageError {
     PageError::new(
         StatusCode::GONE,
-        "This link is void",
-        "It has been used, has expired, or was never valid.",
-        "If you have made your user with it, log in. If Waybill has no user yet, restart it: it writes a \
-         new link to its log.",
+        "This link is not valid",
+        "It was used before, has expired, or never existed.",
+        "If you created your user with it, log in. If Waybill has no users yet, restart it: it writes a new link to \
+         its log.",
     )
 }

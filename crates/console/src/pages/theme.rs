@@ -25,7 +25,7 @@ pub(crate) async fn choose(
     headers: HeaderMap,
     form: Result<Form<ChosenTheme>, FormRejection>,
 ) -> Result<Response, PageError> {
-    let Form(chosen) = form.map_err(|_| PageError::bad_request("The form came incomplete."))?;
+    let Form(chosen) = form.map_err(|_| PageError::bad_request("The form is incomplete."))?;
     let theme = Theme::parse(&chosen.theme);
     let mut response = Redirect::to(&came_from(&headers)).into_response();
     if let Some(cookie) =

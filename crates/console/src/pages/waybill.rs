@@ -136,7 +136,7 @@ fn body(
         parent: waybill.parent.as_ref().map(|parent| TransferTable::new("The parent transfer", [parent])),
         children: TransferTable::new("Child transfers", &waybill.children),
         more_children: waybill.more_children,
-        unreadable: unreadable_rows("row of this waybill", &waybill.unreadable),
+        unreadable: unreadable_rows("a part of this waybill", &waybill.unreadable),
         reads_audit,
         at: Moment(now),
     }
@@ -152,7 +152,7 @@ fn pictures(waybill: &Waybill) -> [Picture; 2] {
             badge: source_badge(offer.state),
         },
         (None, Some(parent)) => Stop {
-            caption: "Made from a transfer".to_owned(),
+            caption: "Parent transfer".to_owned(),
             title: path_text(&parent.file_name),
             text: safe_text(&parent.flow),
             badge: Badge::transfer(parent.state),
@@ -160,7 +160,7 @@ fn pictures(waybill: &Waybill) -> [Picture; 2] {
         (None, None) => Stop {
             caption: "Source".to_owned(),
             title: safe_text(&transfer.flow),
-            text: "not on record any more".to_owned(),
+            text: "no longer stored".to_owned(),
             badge: Badge::new(Tone::Quiet, Icon::Info, "Unknown"),
         },
     };
@@ -170,8 +170,8 @@ fn pictures(waybill: &Waybill) -> [Picture; 2] {
         title: path_text(&transfer.file_name),
         text: format!("{}, SHA-256 {}…", size_text(transfer.length), &hash[..8]),
         badge: match transfer.payload_removed_at {
-            None => Badge::new(Tone::Good, Icon::File, "Kept"),
-            Some(_) => Badge::new(Tone::Quiet, Icon::Remove, "Removed"),
+            None => Badge::new(Tone::Good, Icon::File, "Stored"),
+            Some(_) => Badge::new(Tone::Quiet, Icon::Remove, "Deleted"),
         },
     };
     let count = waybill.deliveries.len();

@@ -24,8 +24,8 @@ impl DefinedFlow {
     pub(crate) fn caution(&self) -> Option<String> {
         let endpoints = self.refusing()?;
         Some(format!(
-            "A file name that is used again while a file of that name lies at {endpoints} fails the delivery: nothing there is \
-             replaced. To change that, set the endpoint's option overwrite to \"rename\" or \"replace\"."
+            "Files at {endpoints} are not overwritten: a delivery fails if a file with the same name exists there. To change \
+             this, set the endpoint's option overwrite to \"rename\" or \"replace\"."
         ))
     }
 }

@@ -158,7 +158,7 @@ impl Badge {
     /// How an attempt ended: a delivery's state, `interrupted`, or nothing yet.
     pub(crate) fn attempt(outcome: Option<&str>) -> Self {
         match outcome {
-            None => Self::new(Tone::Busy, Icon::Moving, "Under way"),
+            None => Self::new(Tone::Busy, Icon::Moving, "Running"),
             Some("interrupted") => Self::new(Tone::Warn, Icon::Warning, "Interrupted"),
             Some("retrying") => Self::new(Tone::Warn, Icon::Repeat, "Failed, retrying"),
             Some(word) => match DeliveryState::parse(word) {

@@ -97,7 +97,7 @@ impl fmt::Display for Spark {
         write!(
             f,
             "<svg class='chart' viewBox='0 0 {WIDTH} {HEIGHT}' preserveAspectRatio='none' role='img' \
-             aria-label='By hour: {recorded} in 24 hours, {failed} failed'><path class='axis' d='M0 {base}H{WIDTH}'/>",
+             aria-label='Transfers per hour: {recorded} in the last 24 hours, {failed} failed'><path class='axis' d='M0 {base}H{WIDTH}'/>",
         )?;
         for (class, of_bar) in [("bar", false), ("bar bad", true)] {
             let mut path = String::new();

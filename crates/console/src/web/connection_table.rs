@@ -42,7 +42,7 @@ pub(crate) struct ConnectionRow {
     pub(crate) bytes_in: Option<Size>,
     pub(crate) bytes_out: Option<Size>,
     pub(crate) opened: Moment,
-    pub(crate) lasted: String,
+    pub(crate) duration: String,
     /// Whether its reason is worth a line of the list.
     pub(crate) failed: bool,
     pub(crate) reason: Option<String>,
@@ -71,14 +71,14 @@ impl ConnectionRow {
             bytes_in: connection.bytes_in.map(Size),
             bytes_out: connection.bytes_out.map(Size),
             opened: Moment(connection.opened_at),
-            lasted: lasted(connection, now),
+            duration: duration(connection, now),
             failed: connection.failed == Some(true),
             reason: connection.reason.as_deref().map(one_line).filter(|reason| !reason.is_empty()),
         }
     }
 }
 
-fn lasted(connection: &ConnectionView, now: Timestamp) -> String {
+fn duration(connection: &ConnectionView, now: Timestamp) -> String {
     connection
         .duration
         .map_or_else(|| between(connection.opened_at, connection.closed_at.unwrap_or(now)), duration_text)
@@ -87,10 +87,10 @@ fn lasted(connection: &ConnectionView, now: Timestamp) -> String {
 fn badge(connection: &ConnectionView) -> Badge {
     match (connection.closed_at, connection.failed) {
         // Its node has not been heard of since: nobody knows whether it is up.
-        (None, _) if connection.lost_at.is_some() => Badge::new(Tone::Warn, Icon::Link, "Lost sight of"),
-        (None, _) => Badge::new(Tone::Busy, Icon::Link, "Live"),
+        (None, _) if connection.lost_at.is_some() => Badge::new(Tone::Warn, Icon::Link, "Unknown"),
+        (None, _) => Badge::new(Tone::Busy, Icon::Link, "Open"),
         (Some(_), Some(true)) => Badge::new(Tone::Bad, Icon::Cross, "Failed"),
-        (Some(_), _) => Badge::new(Tone::Quiet, Icon::Check, "Ended"),
+        (Some(_), _) => Badge::new(Tone::Quiet, Icon::Check, "Closed"),
     }
 }
 
@@ -110,16 +110,16 @@ pub(crate) const fn protocol_name(protocol: Protocol) -> &'static str {
 
 fn security_word(connection: &ConnectionView) -> String {
     match &connection.security {
-        None if never_came_up(connection) => "Never came up".to_owned(),
+        None if was_never_established(connection) => "Not established".to_owned(),
         None => "Unknown".to_owned(),
-        Some(Security::None) => "Not protected".to_owned(),
+        Some(Security::None) => "Not encrypted".to_owned(),
         Some(Security::Tls { version, .. }) => safe_text(version).replace("TLSv", "TLS "),
         Some(Security::Ssh { host_key_type, .. }) => format!("SSH, {}", safe_text(host_key_type)),
     }
 }
 
-/// Of a connection that came up it is known how it is protected, of one whose end alone is known not even who
-/// opened it.
-pub(crate) fn never_came_up(connection: &ConnectionView) -> bool {
+/// Whether the connection could not be opened. Of one that was opened the encryption is known; of one whose end
+/// alone is on record, not even the direction.
+pub(crate) fn was_never_established(connection: &ConnectionView) -> bool {
     connection.security.is_none() && connection.direction.is_some()
 }

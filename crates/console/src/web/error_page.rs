@@ -41,7 +41,7 @@ pub(crate) async fn render(State(state): State<Arc<AppState>>, mut request: Requ
         Ok(html) => (status, Html(html)).into_response(),
         Err(error) => {
             tracing::error!(%error, "a page could not be rendered");
-            (status, "This page failed. The log has the cause.\n").into_response()
+            (status, "This page failed. See the log for the cause.\n").into_response()
         }
     };
     if status == StatusCode::SERVICE_UNAVAILABLE {

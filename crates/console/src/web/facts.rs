@@ -108,7 +108,7 @@ const PAGES: [(&str, &str); 2] = [("connection", "/connections"), ("parent", "/t
 /// Names that have a form of their own, what matters most first.
 const NAMES: [(&str, &str); 20] = [
     ("error", "Error"),
-    ("error_kind", "Kind of error"),
+    ("error_kind", "Error kind"),
     ("as2_from", "AS2 from"),
     ("as2_to", "AS2 to"),
     ("as2_subject", "Subject"),
@@ -118,15 +118,15 @@ const NAMES: [(&str, &str); 20] = [
     ("mic", "MIC"),
     ("as2_mic", "MIC"),
     ("mic_matched", "MIC matched"),
-    ("as2_file_name", "File name as told by AS2"),
+    ("as2_file_name", "File name in the AS2 message"),
     ("as2_cipher", "Cipher"),
     ("as2_signer", "Signer's certificate (SHA-256)"),
     ("file_name", "File name"),
     ("sha256", "SHA-256"),
     ("status", "HTTP status"),
     ("mdn_content_type", "MDN content type"),
-    ("duration_micros", "Lasted"),
-    ("micros", "Took"),
+    ("duration_micros", "Duration"),
+    ("micros", "Duration"),
 ];
 
 fn name(key: &str) -> String {
@@ -155,7 +155,7 @@ mod tests {
             let fact = facts.iter().find(|fact| fact.name == name).unwrap();
             fact.moment.map_or_else(|| fact.value.clone(), |moment| moment.to_string())
         };
-        assert_eq!(shown("Lasted"), "1.24 s");
+        assert_eq!(shown("Duration"), "1.24 s");
         assert!(shown("Source modified").contains("datetime=\"2026-11-20T15:08:30.000Z\""));
         assert!(shown("Until").contains("2026-11-20 14:55:00 UTC"));
         let page = |name: &str| facts.iter().find(|fact| fact.name == name).unwrap().page.clone();

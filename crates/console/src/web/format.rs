@@ -14,7 +14,7 @@ pub(crate) fn unreadable_rows(what: &str, rows: &[store::UnreadableRow]) -> Vec<
             let id = row.id.map(|id| format!(" {id}")).unwrap_or_default();
             let at =
                 row.at.map(|at| format!(" of {} UTC", at.format("%Y-%m-%d %H:%M:%S"))).unwrap_or_default();
-            format!("Unreadable: {what}{id}{at}. {}", safe_text(&row.error))
+            format!("Could not read {what}{id}{at}: {}", safe_text(&row.error))
         })
         .collect()
 }

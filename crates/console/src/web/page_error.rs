@@ -30,28 +30,28 @@ impl PageError {
     pub(crate) fn not_found() -> Self {
         Self::new(
             StatusCode::NOT_FOUND,
-            "Nothing here",
+            "Page not found",
             "There is no page at this address.",
             "Check the address, or start from the list of transfers.",
         )
     }
 
-    /// No such transfer, connection or the like; it may have been.
+    /// There is no such transfer, connection or the like; it may have been deleted.
     pub(crate) fn no_such(what: &str) -> Self {
         Self::new(
             StatusCode::NOT_FOUND,
-            "Not on record",
-            format!("Waybill knows no {what} with this id."),
-            "It may have been removed at the end of its retention, or the link may have been cut short.",
+            "Not found",
+            format!("There is no {what} with this ID."),
+            "It may have been deleted at the end of its retention time, or the link may be incomplete.",
         )
     }
 
     pub(crate) fn bad_request(text: impl Into<String>) -> Self {
         Self::new(
             StatusCode::BAD_REQUEST,
-            "That could not be read",
+            "Invalid request",
             text,
-            "Go back, change what was entered, and send it again.",
+            "Go back, check what you entered, and send the form again.",
         )
     }
 
@@ -64,8 +64,14 @@ impl PageError {
         )
     }
 
+    /// A request that changes something and did not come from this console.
+    pub(crate) fn refused(text: impl Into<String>, advice: impl Into<String>) -> Self {
+        Self::new(StatusCode::FORBIDDEN, "Request refused", text, advice)
+    }
+
+    /// The user has not the permission.
     pub(crate) fn forbidden(text: impl Into<String>, advice: impl Into<String>) -> Self {
-        Self::new(StatusCode::FORBIDDEN, "Not allowed", text, advice)
+        Self::new(StatusCode::FORBIDDEN, "Permission denied", text, advice)
     }
 }
 
@@ -78,25 +84,25 @@ impl From<model::Error> for PageError {
             let advice = error.advised().unwrap_or("Try again in a few seconds.");
             Self::new(
                 StatusCode::SERVICE_UNAVAILABLE,
-                "Too much at once",
-                "More was asked for at this moment than Waybill does at once. Transfers are not touched by it.",
+                "Too many requests",
+                "Waybill is handling too many requests at the moment. Transfers are not affected.",
                 sentence(advice),
             )
         } else if away {
             Self::new(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "The database does not answer",
-                "Pages are read from the database, and it cannot be reached at the moment. Nothing is lost: \
-                 what arrives now waits, and goes on by itself once the database is back.",
-                "Try again in a moment. If it stays away, see that the database runs and that this node \
-                 reaches it; the log and /readyz name the cause.",
+                "Waybill cannot reach its database at the moment. No file is lost: transfers continue when the database \
+                 is back.",
+                "Try again in a moment. If the problem lasts, check that the database is running and that this node \
+                 can reach it. The log and /readyz show the cause.",
             )
         } else {
             Self::new(
                 StatusCode::INTERNAL_SERVER_ERROR,
                 "This page failed",
-                "Something in Waybill went wrong while this page was made. Transfers are not touched by it.",
-                "Try again. If it fails again, the log tells the cause.",
+                "An error occurred in Waybill while it made this page. Transfers are not affected.",
+                "Try again. If it fails again, see the log for the cause.",
             )
         };
         page.detail = Some(error.chain());
@@ -118,8 +124,8 @@ impl From<askama::Error> for PageError {
         Self::new(
             StatusCode::INTERNAL_SERVER_ERROR,
             "This page failed",
-            "Something in Waybill went wrong while this page was made. Transfers are not touched by it.",
-            "Try again. If it fails again, the log tells the cause.",
+            "An error occurred in Waybill while it made this page. Transfers are not affected.",
+            "Try again. If it fails again, see the log for the cause.",
         )
     }
 }
@@ -137,10 +143,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn too_much_at_once_is_no_fault_of_the_database() {
+    fn too_many_requests_are_no_fault_of_the_database() {
         let full = model::Error::transient(ErrorKind::Throttled, "check a password").advice("try it later");
         let error = PageError::from(full);
-        assert_eq!((error.title, error.advice.as_str()), ("Too much at once", "Try it later."));
+        assert_eq!((error.title, error.advice.as_str()), ("Too many requests", "Try it later."));
         assert_eq!(error.status, StatusCode::SERVICE_UNAVAILABLE);
         let away = model::Error::transient(ErrorKind::Unreachable, "read a page");
         assert_eq!(PageError::from(away).title, "The database does not answer");

@@ -50,10 +50,10 @@ pub(crate) async fn same_origin(
     if safe || is_own(&state, request.headers()) {
         return next.run(request).await;
     }
-    PageError::forbidden(
-        "This request did not come from a page of this console, so it was not carried out.",
-        "Open the console itself and try again. Behind a reverse proxy: have it pass the Host header on, \
-         or set listen.console_url to the address that people open.",
+    PageError::refused(
+        "This request did not come from a page of this console.",
+        "Open the console and try again. If it is behind a reverse proxy, configure the proxy to pass the Host header \
+         on, or set listen.console_url to the address of the console that people use.",
     )
     .into_response()
 }

@@ -28,12 +28,7 @@ async fn an_mdn_is_a_link_and_downloaded_whole_on(world: World) {
     let mut paths = Vec::new();
     for (transfer, word, text, bytes) in [
         (good, "accepted", "MDN", "MIME-Version: 1.0\n".repeat(60)),
-        (
-            bad,
-            "not-accepted",
-            "MDN that was not accepted (attempt 1)",
-            "Content-Type: x\r\n\r\n<script>".into(),
-        ),
+        (bad, "not-accepted", "Rejected MDN (attempt 1)", "Content-Type: x\r\n\r\n<script>".into()),
         (received, "sent", "MDN", "AS2-From: ACME\r\nContent-Type: multipart/signed\r\n\r\n--x".into()),
     ] {
         let page = browser.get(&format!("/transfers/{transfer}")).await.text;

@@ -14,12 +14,12 @@ async fn the_first_link_makes_one_admin_and_is_void_then() {
     let mut browser = Browser::new(&world.console);
     let link = world.console.first_start_link("http://gateway:8420").await.unwrap().unwrap();
     let path = link.strip_prefix("http://gateway:8420").unwrap().to_owned();
-    assert!(browser.get("/login").await.text.contains("No user yet"));
+    assert!(browser.get("/login").await.text.contains("No users yet"));
     assert_eq!(browser.get(&path).await.status, StatusCode::OK);
     for (user, password, again, said) in [
         ("ada", "too-short", "too-short", "too short"),
-        ("ada", PASSWORD, "another-password", "passwords differ"),
-        ("a b", PASSWORD, PASSWORD, "A user name takes"),
+        ("ada", PASSWORD, "another-password", "passwords do not match"),
+        ("a b", PASSWORD, PASSWORD, "A user name has"),
         ("administrator", "administrator", "administrator", "must not be the user name"),
     ] {
         let answer = browser.post(&path, &[("user", user), ("password", password), ("again", again)]).await;
@@ -112,7 +112,7 @@ async fn guessing_passwords_takes_longer_each_time() {
     for _ in 0..5 {
         let answer = guesser.post("/login", &wrong).await;
         assert_eq!(answer.status, StatusCode::FORBIDDEN);
-        assert!(answer.text.contains("not right"));
+        assert!(answer.text.contains("Wrong user name or password"));
     }
     // The next ones wait for their turn, and the right password is not locked out by the wrong ones.
     assert_eq!(guesser.post("/login", &wrong).await.status, StatusCode::FORBIDDEN);

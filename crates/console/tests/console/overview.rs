@@ -1,4 +1,4 @@
-//! The overview: what is in trouble, and what it weighs.
+//! The overview: current problems, and how large the page is.
 
 use super::pages::both;
 use super::{enter, start, world};
@@ -10,9 +10,9 @@ use model::{AuditEvent, ConnectionId, EventId, EventKind};
 use std::time::Duration;
 use uuid::Uuid;
 
-both!(what_is_in_trouble_is_reached_whole, what_is_in_trouble_is_reached_whole_on);
+both!(problems_are_reached_whole, problems_are_reached_whole_on);
 
-async fn what_is_in_trouble_is_reached_whole_on(world: World) {
+async fn problems_are_reached_whole_on(world: World) {
     let mut browser = enter(&world).await;
     let filler = Filler::new(&world.store, world.now()).await;
     let at = world.now() - Duration::from_secs(600);
@@ -34,9 +34,9 @@ async fn what_is_in_trouble_is_reached_whole_on(world: World) {
     assert!(all.contains("Searched the last 24 hours") && browser::transfer_ids(&all).len() == 8);
 }
 
-both!(every_trouble_has_its_row, every_trouble_has_its_row_on);
+both!(every_problem_has_its_row, every_problem_has_its_row_on);
 
-async fn every_trouble_has_its_row_on(world: World) {
+async fn every_problem_has_its_row_on(world: World) {
     let mut browser = enter(&world).await;
     let nothing = browser.get("/").await.text;
     // What the node says of itself is there before anything is in the database.
@@ -66,10 +66,10 @@ async fn every_trouble_has_its_row_on(world: World) {
     for shown in [
         "Listener partners is down",
         "Endpoint initech-as2 is offline",
-        "It failed 5 times in a row.",
-        "2 messages were refused from an unknown sender, the last from 198.51.100.7:41000",
+        "5 attempts in a row failed.",
+        "2 messages from unknown senders were refused, the last one from 198.51.100.7:41000",
         "there is no partner with the AS2 name EVIL",
-        "A message was refused from partner globex",
+        "A message from partner globex was refused",
         "502 Bad Gateway",
         "850.edi to globex-as2: failed",
         "connection refused",
@@ -80,7 +80,7 @@ async fn every_trouble_has_its_row_on(world: World) {
     }
     assert!(!overview.contains("title&#62;") && !overview.contains("\\u{d}"), "{overview}");
     // In the order of what they are about, the deliveries last.
-    let places: Vec<usize> = ["Listener partners", "Endpoint initech", "messages were refused", "850.edi to"]
+    let places: Vec<usize> = ["Listener partners", "Endpoint initech", "messages from unknown", "850.edi to"]
         .iter()
         .map(|text| overview.find(text).unwrap())
         .collect();
@@ -121,7 +121,9 @@ async fn two_hundred_flows_weigh_little_on(world: World) {
     let weight = overview.len();
     assert!(weight < 100 * 1024, "the overview has {weight} bytes");
     assert!(browser.get("/transfers").await.text.len() < 200 * 1024);
-    assert!(overview.contains("All 200 flows") && overview.contains("those with failures, and the busiest"));
+    assert!(
+        overview.contains("All 200 flows") && overview.contains("flows with failures and the busiest flows")
+    );
     assert_eq!(overview.matches("class=\"wide spark\"><svg").count(), 15);
     assert_eq!(overview.matches("class=\"bad-text\"").count(), 8);
     // The list has all of them, page by page, those that are defined and those that are not any more.
@@ -162,11 +164,11 @@ async fn check_names_used_again(world: World) {
     }}});
     world.store.apply_revision(documents, model::Actor::System, None, world.now(), vec![]).await.unwrap();
     let flows = browser.get("/flows").await.text;
-    assert_eq!(flows.matches("replaces nothing at globex").count(), 1, "{flows}");
-    assert!(!flows.contains("replaces nothing at numbered"), "{flows}");
+    assert_eq!(flows.matches("does not overwrite files at globex").count(), 1, "{flows}");
+    assert!(!flows.contains("does not overwrite files at numbered"), "{flows}");
     let page = browser.get("/transfers?flow=orders").await.text;
-    assert!(page.contains("lies at globex fails the delivery"), "{page}");
+    assert!(page.contains("Files at globex are not overwritten"), "{page}");
     assert!(page.contains("option overwrite"), "{page}");
     let page = browser.get("/transfers?flow=invoices").await.text;
-    assert!(!page.contains("fails the delivery"), "{page}");
+    assert!(!page.contains("are not overwritten"), "{page}");
 }

@@ -214,7 +214,7 @@ async fn a_waybill_shows_the_whole_way_on(world: World) {
         assert!(page.contains(shown), "{shown}");
     }
     // Found a while before it was recorded, and nothing said of it since.
-    assert!(!page.contains("Source told"));
+    assert!(!page.contains("Source file at"));
     let page = browser.get(&format!("/connections/{}", connections[0])).await.text;
     for shown in
         ["203.0.113.10:443", "10.20.0.5:50000", "curve25519-sha256", "SHA256:2h0a7", "ssh-ed25519", "done"]

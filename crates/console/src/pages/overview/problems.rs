@@ -149,51 +149,62 @@ fn bounded(all: Vec<ActiveProblem>, unread_deliveries: u64) -> Problems {
     list
 }
 
-/// What the database tells of all nodes.
+/// Problems of all nodes, from the database.
 fn from_database(overview: &Overview, now: Timestamp) -> Vec<ActiveProblem> {
     let mut all = Vec::new();
     let lag = &overview.seal_lag;
     if lag.lag >= LONG_LAG {
         all.push(
-            ActiveProblem::new(ProblemKind::Audit, Severity::Warning, "lag", "Audit events are not sealed")
-                .why(format!("The oldest of them is {} old.", duration_text(lag.lag)))
-                .advice("The log of the node that seals tells what keeps it.")
-                .since(now - lag.lag),
+            ActiveProblem::new(
+                ProblemKind::Audit,
+                Severity::Warning,
+                "lag",
+                "Audit events are not being sealed",
+            )
+            .why(format!("The oldest one has been waiting for {}.", duration_text(lag.lag)))
+            .advice("The log of the node that seals shows the cause.")
+            .since(now - lag.lag),
         );
     }
     for source in &overview.unsettled {
         let files =
             if source.files == 1 { "1 file".to_owned() } else { format!("{} files", grouped(source.files)) };
-        let what = format!("{files} at {} could not be settled", source.endpoint);
+        let what = format!("{files} at {} could not be deleted, archived or moved", source.endpoint);
         let query = [("kind", Some("offer.settle_failed")), ("flow", Some(source.flow.as_str()))];
         all.push(
-            ActiveProblem::new(ProblemKind::Source, Severity::Warning, &format!("{}/{}", source.flow, source.endpoint), what)
-                .why(source.error.clone().unwrap_or_default())
-                .advice(format!(
-                    "Flow {} has them safely; at the source they are still to be deleted, archived or moved, which \
-                     is tried again at least every hour.",
-                    source.flow
-                ))
-                .since(source.since)
-                .page(ListQuery::default().url("/audit", &query)),
+            ActiveProblem::new(
+                ProblemKind::Source,
+                Severity::Warning,
+                &format!("{}/{}", source.flow, source.endpoint),
+                what,
+            )
+            .why(source.error.clone().unwrap_or_default())
+            .advice(format!(
+                "Flow {} has received them. At the source they are tried again at least every hour.",
+                source.flow
+            ))
+            .since(source.since)
+            .page(ListQuery::default().url("/audit", &query)),
         );
     }
     for refused in &overview.refused {
-        let messages = if refused.count == 1 {
-            "A message was refused".to_owned()
+        let (messages, were) = if refused.count == 1 {
+            ("A message".to_owned(), "was")
         } else {
-            format!("{} messages were refused", grouped(refused.count))
+            (format!("{} messages", grouped(refused.count)), "were")
         };
-        let from = match (&refused.partner, &refused.peer) {
-            (Some(partner), _) => format!(" from partner {partner}"),
-            (None, Some(peer)) => format!(" from an unknown sender, the last from {peer}"),
-            (None, None) => String::new(),
+        let what = match (&refused.partner, &refused.peer) {
+            (Some(partner), _) => format!("{messages} from partner {partner} {were} refused"),
+            (None, Some(peer)) => {
+                format!("{messages} from unknown senders {were} refused, the last one from {peer}")
+            }
+            (None, None) => format!("{messages} {were} refused"),
         };
         let key = format!("{}/{}", refused.partner.as_deref().unwrap_or_default(), refused.why);
         all.push(
-            ActiveProblem::new(ProblemKind::Message, Severity::Warning, &key, format!("{messages}{from}"))
+            ActiveProblem::new(ProblemKind::Message, Severity::Warning, &key, what)
                 .why(&refused.why)
-                .advice("Its sender was told so. The audit event has all that is known of it.")
+                .advice("The sender was informed. The audit event shows the details.")
                 .since(refused.since)
                 .page("/audit?kind=message.refused&within=24h"),
         );
@@ -202,14 +213,14 @@ fn from_database(overview: &Overview, now: Timestamp) -> Vec<ActiveProblem> {
     all
 }
 
-/// By the trail, which knows of all nodes, and by this node, which knows until when.
+/// From the audit trail, which has those of all nodes, and from this node, which knows until when.
 fn offline_endpoints(overview: &Overview, here: &[EndpointStatus], now: Timestamp) -> Vec<ActiveProblem> {
     let offline = |name: &str| {
         let query = [("kind", Some("endpoint.offline")), ("endpoint", Some(name))];
         let what = format!("Endpoint {name} is offline");
         ActiveProblem::new(ProblemKind::Endpoint, Severity::Warning, name, what)
-            .why("It failed several times in a row.")
-            .advice("Its files wait in order and go on once it answers again.")
+            .why("Several attempts in a row failed.")
+            .advice("Its files wait in order and are sent when it answers again.")
             .page(ListQuery::default().url("/audit", &query))
     };
     let mut all: Vec<ActiveProblem> =
@@ -220,7 +231,7 @@ fn offline_endpoints(overview: &Overview, here: &[EndpointStatus], now: Timestam
             all.push(offline(&endpoint.name));
             all.len() - 1
         });
-        all[place].why = format!("It failed {} times in a row.", endpoint.failures);
+        all[place].why = format!("{} attempts in a row failed.", endpoint.failures);
         all[place].next = Some(until);
     }
     all
@@ -241,17 +252,17 @@ fn delivery(failing: &FailingDelivery) -> ActiveProblem {
     if retrying {
         problem.next_try(failing.due_at)
     } else {
-        let retry = format!("Remove the cause, then: waybill transfer retry {}", failing.transfer);
+        let retry = format!("Fix the cause, then run: waybill transfer retry {}", failing.transfer);
         problem.advice(retry)
     }
 }
 
-/// What this node knows of the trail that it seals.
+/// Problems of the audit trail that this node seals.
 fn audit_alarms(state: &AppState) -> Vec<ActiveProblem> {
     let alarm = state.node.audit_alarm().map(|alarm| {
         let what = format!("Audit alarm: {}", alarm.title());
         let why = if alarm.stops_sealing() {
-            format!("This node seals nothing: {}.", alarm.what)
+            format!("This node does not seal events: {}.", alarm.what)
         } else {
             format!("{}.", sentence(&alarm.what))
         };
@@ -280,7 +291,7 @@ fn sentence(text: &str) -> String {
     first + letters.as_str()
 }
 
-/// What this node adds.
+/// Problems of this node.
 fn of_this_node(state: &AppState) -> Vec<ActiveProblem> {
     let mut all = audit_alarms(state);
     all.extend(state.node.problems());
@@ -292,8 +303,8 @@ fn of_this_node(state: &AppState) -> Vec<ActiveProblem> {
         all.push(full(
             "journal",
             "Connections are not recorded in the database",
-            format!("{} wait in this node's journal.", size_text(journal.backlog_bytes)),
-            "The log tells what keeps them from the database.",
+            format!("{} are waiting in this node's journal.", size_text(journal.backlog_bytes)),
+            "See the log for the cause.",
         ));
     }
     if let Some(space) = state.node.staging().filter(|space| space.free_bytes < space.min_free_bytes) {
@@ -301,11 +312,11 @@ fn of_this_node(state: &AppState) -> Vec<ActiveProblem> {
             "staging",
             "The staging area is full",
             format!(
-                "{} are free, {} must stay free.",
+                "{} are free; {} must stay free.",
                 size_text(space.free_bytes),
                 size_text(space.min_free_bytes)
             ),
-            "Nothing is taken in until there is room: make some on its file system.",
+            "Waybill accepts no files until there is more free space on the file system of the staging area.",
         ));
     }
     all

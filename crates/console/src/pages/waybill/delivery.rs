@@ -93,7 +93,7 @@ impl ReceiptFacts {
     fn new(receipt: &Receipt) -> Self {
         let mut facts = facts(&receipt.detail);
         if let Some(evidence) = receipt.evidence {
-            facts.push(Fact::new("Evidence, staged as", evidence.to_string()));
+            facts.push(Fact::new("Evidence (payload ID)", evidence.to_string()));
         }
         Self {
             kind: match receipt.kind {
@@ -113,9 +113,9 @@ impl MdnLink {
     fn new(transfer: TransferId, kept: &KeptMdn) -> Self {
         let text = match (kept.which, kept.attempt) {
             (WhichMdn::NotAccepted(_), Some(attempt)) => {
-                format!("MDN that was not accepted (attempt {attempt})")
+                format!("Rejected MDN (attempt {attempt})")
             }
-            (WhichMdn::NotAccepted(_), None) => "MDN that was not accepted".to_owned(),
+            (WhichMdn::NotAccepted(_), None) => "Rejected MDN".to_owned(),
             (WhichMdn::Accepted(_) | WhichMdn::Sent, _) => "MDN".to_owned(),
         };
         Self { path: mdn_path(transfer, kept.which), text }

@@ -1,4 +1,4 @@
-//! A transfer's way as a picture: source, staged, and each delivery with its state. Drawn twice: wide,
+//! The route of a transfer as a diagram: source, staged, and each delivery with its state. Drawn twice: wide,
 //! and tall for narrow screens; the stylesheet shows one.
 
 use crate::web::badge::{Badge, Icon, Tone};
@@ -109,7 +109,7 @@ pub(crate) fn draw(source: &Stop, staged: &Stop, deliveries: &[Stop]) -> [Pictur
     let drawn = &deliveries[..deliveries.len().min(MOST)];
     let said: Vec<String> =
         drawn.iter().map(|stop| format!("{}: {}", stop.title, stop.badge.word.to_lowercase())).collect();
-    let label = format!("Way of this transfer: from {}, staged, then to {}", source.title, said.join("; "));
+    let label = format!("Route of this transfer: from {}, staged, then to {}", source.title, said.join("; "));
     [wide(source, staged, drawn, label.clone()), tall(source, staged, drawn, label)]
 }
 

@@ -37,14 +37,14 @@ pub(crate) fn steps(waybill: &Waybill) -> Vec<Step> {
     let found_at = waybill.offer.as_ref().map(|offer| offer.found_at);
     let took = found_at.filter(|at| *at < transfer.created_at).map(|at| between(at, transfer.created_at));
     let staged = Badge::new(Tone::Good, Icon::Check, "Staged");
-    let text = format!("{}, hash taken, on record", size_text(transfer.length));
+    let text = format!("{}, SHA-256 calculated", size_text(transfer.length));
     add(transfer.created_at, staged, "Staged and recorded".to_owned(), text, took);
-    // Recording it was the last that was said of an offer whose source needs not be told, or not yet.
+    // An offer whose source is not settled, or not yet, has not changed since it was recorded.
     if let Some(offer) = &waybill.offer
         && offer.updated_at > transfer.created_at
     {
         let text = offer.error.as_deref().map(one_line).unwrap_or_default();
-        let title = format!("Source told: {}", safe_text(&offer.endpoint));
+        let title = format!("Source file at {}", safe_text(&offer.endpoint));
         add(offer.updated_at, source_badge(offer.state), title, text, None);
     }
     for delivery in &waybill.deliveries {
