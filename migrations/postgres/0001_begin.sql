@@ -301,16 +301,81 @@ CREATE TABLE audit_timestamps (
     token BYTEA NOT NULL
 );
 
--- Every revision of the definitions, whole. References are kept as references; secrets are nothing else unless secrets.allow_inline says so.
+-- Revisions of the definitions. Numbers have no holes: each revision is made against the one before it.
 CREATE TABLE revisions (
     number     BIGINT NOT NULL PRIMARY KEY,
+    -- From the caller: a repeated request makes no second revision.
+    id         UUID NOT NULL UNIQUE,
     applied_at TIMESTAMPTZ NOT NULL,
     author     TEXT   NOT NULL,
-    -- The directory it came from; null for the console's.
+    -- apply, edit or rollback.
+    kind       TEXT   NOT NULL,
+    -- The directory it came from; null for edits and rollbacks.
     source     TEXT,
-    -- SHA-256 over the canonical JSON of the documents, in hexadecimal.
-    digest     TEXT   NOT NULL,
-    documents  JSONB  NOT NULL
+    summary    TEXT   NOT NULL,
+    -- SHA-256 over the digest of the revision before and over what this one changed, in hexadecimal.
+    digest     TEXT   NOT NULL
+);
+
+-- Definitions, one row for each version of each. The state at revision N is the rows with
+-- since_revision <= N and (until_revision IS NULL or until_revision > N). Secrets are references to files and
+-- variables, or ids of rows in secrets.
+CREATE TABLE definitions (
+    section        TEXT   NOT NULL,
+    name           TEXT   NOT NULL,
+    since_revision BIGINT NOT NULL,
+    until_revision BIGINT,
+    origin         TEXT   NOT NULL,
+    file           TEXT   NOT NULL,
+    position       BIGINT NOT NULL,
+    document       JSONB NOT NULL,
+    -- SHA-256 over the canonical JSON of the document, in hexadecimal.
+    digest         TEXT   NOT NULL,
+    PRIMARY KEY (section, name, since_revision)
+);
+CREATE UNIQUE INDEX definitions_in_force ON definitions (section, name) WHERE until_revision IS NULL;
+CREATE INDEX definitions_by_since ON definitions (since_revision);
+CREATE INDEX definitions_by_until ON definitions (until_revision);
+
+-- The files that definitions came from, for export with their comments. Literal secrets in them are replaced by
+-- { kept = true }.
+CREATE TABLE definition_files (
+    origin         TEXT   NOT NULL,
+    file           TEXT   NOT NULL,
+    since_revision BIGINT NOT NULL,
+    until_revision BIGINT,
+    text           TEXT   NOT NULL,
+    digest         TEXT   NOT NULL,
+    PRIMARY KEY (origin, file, since_revision)
+);
+CREATE UNIQUE INDEX definition_files_in_force ON definition_files (origin, file) WHERE until_revision IS NULL;
+
+-- Which revision each node has in force.
+CREATE TABLE node_revisions (
+    node        TEXT   NOT NULL PRIMARY KEY,
+    revision    BIGINT NOT NULL,
+    reported_at TIMESTAMPTZ NOT NULL,
+    -- Why a newer revision is not in force on the node; null when there is none.
+    problem     TEXT
+);
+
+-- Secrets of definitions, encrypted with a master key that is not in the database (AES-256-GCM; section, name,
+-- field, id and key id are authenticated with them).
+CREATE TABLE secrets (
+    id      UUID NOT NULL PRIMARY KEY,
+    section TEXT NOT NULL,
+    name    TEXT NOT NULL,
+    field   TEXT NOT NULL,
+    key_id  TEXT NOT NULL,
+    -- Nonce, ciphertext and tag.
+    sealed  BYTEA NOT NULL
+);
+CREATE INDEX secrets_by_key ON secrets (key_id, id);
+
+-- A value encrypted with each master key in use, to tell a wrong key from the right one.
+CREATE TABLE master_keys (
+    key_id      TEXT  NOT NULL PRIMARY KEY,
+    check_value BYTEA NOT NULL
 );
 
 CREATE TABLE users (

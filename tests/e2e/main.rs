@@ -11,6 +11,7 @@ mod left_behind;
 mod lost_key;
 mod proxies;
 mod readiness;
+mod revisions;
 mod seal_copies;
 mod secrets;
 mod settling;

@@ -18,6 +18,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("store", &["model"]),
     ("engine", &["model", "staging", "store", "transport"]),
     ("config", &["model"]),
+    ("control", &["config", "engine", "model", "store"]),
     ("console", &["config", "engine", "model", "net", "store"]),
     ("testkit", &["model", "net", "staging", "transport"]),
 ];

@@ -1,4 +1,4 @@
-//! Definitions as they are written: TOML files of one directory, or the JSON form of the database.
+//! Definitions as they are written: TOML files of one directory, or what the database keeps of them.
 //!
 //! A directory is read flat, its `*.toml` files in the order of their names. Which file a definition
 //! stands in does not matter; a name that stands in two is an error. References stay references.
@@ -7,8 +7,7 @@ use crate::environment::open_regular;
 use crate::field::Section;
 use crate::problem::{Place, Problem, any_error};
 use crate::tree::{self, Entry, Node, Table, Value};
-use model::{Error, ErrorKind};
-use serde_json::{Map, Value as Json};
+use serde_json::Value as Json;
 use std::fmt;
 use std::io::Read;
 use std::path::Path;
@@ -34,6 +33,8 @@ pub(crate) struct Document {
     pub(crate) broken: bool,
     /// How messages name it.
     pub(crate) shown: Arc<str>,
+    /// What was read; empty for one that was made of stored definitions.
+    pub(crate) text: Arc<str>,
 }
 
 impl fmt::Debug for Documents {
@@ -128,7 +129,9 @@ impl Documents {
     fn add(&mut self, name: String, shown: &str, bytes: &[u8]) -> Vec<Problem> {
         let shown: Arc<str> = shown.into();
         let (table, problems) = tree::parse(&shown, bytes);
-        self.files.push(Document { name, table, broken: any_error(&problems), shown });
+        // Bytes that are no text are an error, so nobody stores them.
+        let text = String::from_utf8_lossy(bytes).into();
+        self.files.push(Document { name, table, broken: any_error(&problems), shown, text });
         problems
     }
 
@@ -148,36 +151,6 @@ impl Documents {
         let below =
             tables.map(|entry| if let Value::Table(table) = &entry.node.value { table.len() } else { 0 });
         (below.sum(), self.files.len())
-    }
-
-    /// The form that the database keeps: `{"files": {"orders.toml": {"flow": {…}}}}`, references as
-    /// written. [`model::canonical_json`] of it is equal for equal documents.
-    #[must_use]
-    pub fn to_json(&self) -> Json {
-        let files: Map<String, Json> =
-            self.files.iter().map(|file| (file.name.clone(), table_to_json(&file.table))).collect();
-        Json::Object(Map::from_iter([("files".to_owned(), Json::Object(files))]))
-    }
-
-    /// Reads the form of [`Documents::to_json`]. Lines are not known any more.
-    ///
-    /// # Errors
-    /// `ConfigInvalid` when it is not of that form.
-    pub fn from_json(json: &Json) -> model::Result<Self> {
-        let wrong = |what: &str| {
-            Error::permanent(ErrorKind::ConfigInvalid, "read stored definitions").with("place", what)
-        };
-        let files = json.get("files").and_then(Json::as_object).ok_or_else(|| wrong("files"))?;
-        let mut documents = Self::default();
-        for (name, table) in files {
-            let shown: Arc<str> = name.as_str().into();
-            let node = node_from_json(&Place::whole(&shown), table)
-                .map_err(|kind| wrong(name).with("kind", kind))?;
-            let Value::Table(table) = node.value else { return Err(wrong(name)) };
-            documents.files.push(Document { name: name.clone(), table, broken: false, shown });
-        }
-        documents.files.sort_by(|a, b| a.name.cmp(&b.name));
-        Ok(documents)
     }
 }
 
@@ -201,22 +174,21 @@ fn read_bounded(path: &Path) -> Result<Vec<u8>, String> {
     Ok(bytes)
 }
 
-fn table_to_json(table: &Table) -> Json {
-    Json::Object(table.iter().map(|(key, entry)| (key.clone(), value_to_json(&entry.node.value))).collect())
-}
-
-fn value_to_json(value: &Value) -> Json {
+pub(crate) fn value_to_json(value: &Value) -> Json {
     match value {
         Value::Text(text) | Value::Word(text) => Json::from(text.as_str()),
         Value::Integer(number) => Json::from(*number),
         Value::Bool(value) => Json::from(*value),
         Value::List(items) => items.iter().map(|item| value_to_json(&item.value)).collect(),
-        Value::Table(table) => table_to_json(table),
+        Value::Table(table) => {
+            let fields = table.iter().map(|(key, entry)| (key.clone(), value_to_json(&entry.node.value)));
+            Json::Object(fields.collect())
+        }
     }
 }
 
 /// What TOML cannot say (null, fractions) is told by its kind.
-fn node_from_json(place: &Place, json: &Json) -> Result<Node, &'static str> {
+pub(crate) fn node_from_json(place: &Place, json: &Json) -> Result<Node, &'static str> {
     let value = match json {
         Json::String(text) => Value::Text(text.clone()),
         Json::Bool(value) => Value::Bool(*value),

@@ -48,6 +48,19 @@ pub(crate) fn is_reference(text: &str) -> bool {
     pieces(text).map_or(true, |pieces| pieces.iter().any(|piece| !matches!(piece, Piece::Literal(_))))
 }
 
+/// Whether a text is made of references alone: it says where something is kept, and nothing of it.
+pub(crate) fn is_only_references(text: &str) -> bool {
+    pieces(text).is_ok_and(|pieces| holds_no_literal(&pieces))
+}
+
+fn holds_no_literal(pieces: &[Piece<'_>]) -> bool {
+    pieces.iter().all(|piece| match piece {
+        Piece::Literal(text) => text.is_empty(),
+        Piece::Variable { default, .. } => default.is_none_or(str::is_empty),
+        Piece::File(_) => true,
+    })
+}
+
 fn pieces(text: &str) -> Result<Vec<Piece<'_>>, String> {
     let mut pieces = Vec::new();
     let mut rest = text;
@@ -154,12 +167,7 @@ impl Context<'_> {
         if !self.roots.is_bounded() {
             return true;
         }
-        let written = pieces.iter().any(|piece| match piece {
-            Piece::Literal(text) => !text.is_empty(),
-            Piece::Variable { default, .. } => default.is_some_and(|default| !default.is_empty()),
-            Piece::File(_) => false,
-        });
-        if !written {
+        if holds_no_literal(pieces) {
             return true;
         }
         if self.roots.inline_secrets {

@@ -31,14 +31,30 @@ pub fn validate(
     environment: &dyn Environment,
 ) -> Report {
     let (documents, mut problems) = Documents::read(directory);
-    let (definitions, mut found) = documents.check(catalogue, &settings.roots, environment);
+    let (definitions, mut found) = documents.examine(settings, catalogue, environment);
     problems.append(&mut found);
-    if let Some(definitions) = &definitions {
-        problems.append(&mut unheard(&documents, definitions, settings, catalogue));
-    }
     problems.sort();
     let definitions = definitions.filter(|_| !crate::problem::any_error(&problems));
     Report { documents, definitions, problems }
+}
+
+impl Documents {
+    /// As [`Documents::check`], against all settings of a node: also whether it listens where flows receive.
+    #[must_use]
+    pub fn examine(
+        &self,
+        settings: &Settings,
+        catalogue: &Catalogue,
+        environment: &dyn Environment,
+    ) -> (Option<Definitions>, Vec<Problem>) {
+        let (definitions, mut problems) = self.check(catalogue, &settings.roots, environment);
+        if let Some(definitions) = &definitions {
+            problems.append(&mut unheard(self, definitions, settings, catalogue));
+            problems.sort();
+        }
+        let definitions = definitions.filter(|_| !crate::problem::any_error(&problems));
+        (definitions, problems)
+    }
 }
 
 /// Flows that receive by HTTP while these settings name no address to listen on.

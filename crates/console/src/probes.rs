@@ -19,7 +19,7 @@ use model::{DeliveryState, Lifecycle, Permission, Result, Timestamp, TransferSta
 use net::http::{ListenerNumbers, PeerInfo};
 use std::sync::Arc;
 use std::time::Duration;
-use store::{Overview, StoreMetrics};
+use store::{NodeRevision, Overview, StoreMetrics};
 
 /// How long the database may take to be called there: Prometheus gives a scrape 10 s.
 const DATABASE_WITHIN: Duration = Duration::from_secs(2);
@@ -201,17 +201,26 @@ struct DatabaseNumbers {
     now: Timestamp,
     numbers: StoreMetrics,
     overview: Arc<Overview>,
+    newest: i64,
+    revisions: Vec<NodeRevision>,
 }
 
 impl DatabaseNumbers {
     async fn read(state: &AppState) -> Result<Self> {
         let now = state.now();
         let numbers = state.store.metrics(now).await?;
-        Ok(Self { now, numbers, overview: state.overview().await?.overview })
+        let newest = state.store.current_revision_number().await?;
+        let revisions = state.store.node_revisions(now).await?;
+        Ok(Self { now, numbers, overview: state.overview().await?.overview, newest, revisions })
     }
 
     fn write(&self, text: &mut Exposition) {
-        let Self { now, numbers, overview } = self;
+        let Self { now, numbers, overview, newest, revisions } = self;
+        text.gauge("waybill_revision", "The newest revision of the definitions.", *newest);
+        for node in revisions.iter().filter(|node| node.lives) {
+            let help = "The revision that is in force on each living node.";
+            text.gauge_of("waybill_revision_in_force", help, &[("node", node.node.as_str())], node.revision);
+        }
         for state in DeliveryState::ALL.iter().filter(|state| !state.is_final()) {
             let count = numbers.deliveries.iter().find(|(found, _)| found == state).map_or(0, |(_, n)| *n);
             let help = "Deliveries that are not final, by state.";

@@ -18,8 +18,12 @@ words! {
         NodeStopped = "node.stopped",
         /// A node's lease ended without a word of the node; its claims were given up. It may live.
         NodeFenced = "node.fenced",
-        /// A revision of the definitions came into force.
+        /// A revision of the definitions was made.
         DefinitionsApplied = "definitions.applied",
+        /// A node put a revision of the definitions in force.
+        DefinitionsInForce = "definitions.in_force",
+        /// A node could not put a revision of the definitions in force; the one before goes on there.
+        DefinitionsRefused = "definitions.refused",
         /// A poll failed.
         PollFailed = "poll.failed",
         /// An offer could not be staged; it will be tried again.
@@ -340,7 +344,8 @@ impl EventKind {
             | Self::LoginThrottled
             | Self::TimestampFailed
             | Self::AuditRestored => Severity::Warning,
-            Self::OfferRefused
+            Self::DefinitionsRefused
+            | Self::OfferRefused
             | Self::TransferFailed
             | Self::DeliveryFailed
             | Self::DeliveryExpired

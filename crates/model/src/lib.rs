@@ -23,6 +23,7 @@ mod path;
 mod peer_text;
 mod proxy;
 mod quoted;
+mod revision;
 pub mod role;
 mod secret;
 mod state;
@@ -47,6 +48,7 @@ pub use path::RemotePath;
 pub use peer_text::PeerText;
 pub use proxy::{Proxy, ProxyProtocol};
 pub use quoted::{Quoted, quoted};
+pub use revision::{EDITED, RevisionKind, StoredDefinition, StoredFile};
 pub use role::{Permission, Role};
 pub use secret::Secret;
 pub use state::{

@@ -14,7 +14,6 @@
 mod action;
 mod audit;
 mod command;
-mod definitions;
 mod delivery;
 mod either;
 mod event;
@@ -28,9 +27,11 @@ mod lost_commit;
 mod offer;
 mod open;
 mod payload;
+mod revisions;
 mod row;
 mod seal;
 mod search;
+mod secrets;
 mod settings;
 mod slow_disk;
 mod target;
@@ -49,7 +50,6 @@ mod writer;
 
 pub use action::{Act, Acted};
 pub use audit::{MonthKept, RemovedMonth, event_hash};
-pub use definitions::{Applied, Revision, RevisionSummary};
 pub use delivery::{
     ClaimFilter, Claimed, Done, Failure, Finish, Finished, NewDelivery, NewTransfer, Overdue, Resolved,
 };
@@ -62,6 +62,7 @@ pub use lease::{Acquired, NodeLease, Renewal};
 pub use offer::{EarlierTries, OfferFailed, RecordOffer, Recorded};
 pub use open::Store;
 pub use payload::PayloadRows;
+pub use revisions::{Applied, DefinitionState, NewRevision, NodeRevision, Revision};
 pub use seal::{
     AlarmCause, Bound, EVENTS as SEAL_EVENTS, Halt, MarkFile, NotedKey, NotedSeal, Seal, SealAlarm,
     SealHistory, SealKey, SealLag, SealMark, SealState, Sealed, Sealer, Timestamped, TrustedKeys,
@@ -72,6 +73,7 @@ pub use search::{
     RefusedMessages, StoreMetrics, TransferFilter, TransferView, UnreadableRow, UnsettledSource, Waybill,
     WhichMdn,
 };
+pub use secrets::NewSecret;
 pub use settings::{IdGenerator, StoreSettings};
 pub use slow_disk::{SlowDisk, open_regular};
 pub use text_index::TextIndex;

@@ -145,3 +145,39 @@ pub(crate) fn event(n: i64) -> AuditEvent {
     AuditEvent::new(EventId::new(Uuid::now_v7()), at(n), "n1".parse().unwrap(), EventKind::PollFailed)
         .detail("n", n)
 }
+
+/// A revision that puts flows of these names into force, from one file.
+pub(crate) fn revision(
+    base: i64,
+    flows: &[&str],
+    at: Timestamp,
+    events: Vec<AuditEvent>,
+) -> crate::NewRevision {
+    let put = flows.iter().zip(0..).map(|(name, position)| model::StoredDefinition {
+        section: "flow".into(),
+        name: (*name).into(),
+        origin: "/etc/flows".into(),
+        file: "orders.toml".into(),
+        position,
+        document: serde_json::json!({"source": {"endpoint": "in", "every": base + 1}}),
+    });
+    crate::NewRevision {
+        id: Uuid::now_v7(),
+        base,
+        at,
+        author: model::Actor::System,
+        kind: model::RevisionKind::Apply,
+        source: Some("/etc/flows".into()),
+        summary: format!("changed {}", flows.join(", ")),
+        put: put.collect(),
+        removed: vec![],
+        files_put: vec![model::StoredFile {
+            origin: "/etc/flows".into(),
+            file: "orders.toml".into(),
+            text: format!("# revision {}\n", base + 1),
+        }],
+        files_removed: vec![],
+        secrets: vec![],
+        events,
+    }
+}

@@ -56,6 +56,54 @@ pub(crate) enum Command {
         #[arg(long, value_name = "DIR", default_value = "definitions")]
         definitions: PathBuf,
     },
+    /// Show what would change if a directory of definitions were applied.
+    ///
+    /// Exit code: 0 when nothing would change, 3 when something would, 2 when the definitions have errors or
+    /// conflicts, 1 when the command could not run.
+    Plan(Planned),
+    /// Put a directory of definitions in force as a new revision. A running gateway follows within seconds.
+    ///
+    /// Exit code: 0 when the definitions are in force, 2 when they have errors or conflicts or somebody else made a
+    /// revision meanwhile (nothing changed then), 1 when the command could not run.
+    Apply {
+        #[command(flatten)]
+        planned: Planned,
+        /// Refuse when another revision than this one, which `plan` named, is in force by now.
+        #[arg(long, value_name = "NUMBER")]
+        base: Option<i64>,
+    },
+    /// List the revisions of the definitions, newest first; or show what one changed.
+    Revisions {
+        /// Show what this revision changed.
+        number: Option<i64>,
+        /// At most this many.
+        #[arg(long, value_name = "COUNT", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
+        limit: u32,
+    },
+    /// Put the definitions of an earlier revision in force again, as a new revision. A directory that is applied
+    /// afterwards, also by the next start with --definitions, changes them again.
+    ///
+    /// Exit code: as for `apply`.
+    Rollback {
+        /// The revision to go back to.
+        number: i64,
+        /// Refuse when another revision than this one is in force by now.
+        #[arg(long, value_name = "NUMBER")]
+        base: Option<i64>,
+    },
+    /// Write the definitions in force as documents: files that came from a directory as they were, others in one
+    /// form. Secrets are written as references or as { kept = true }.
+    Export {
+        /// The directory to write into; made when missing. It must not hold *.toml files.
+        #[arg(value_name = "DIR")]
+        directory: PathBuf,
+        /// Only this definition, such as flow.orders, and all that it refers to.
+        #[arg(long, value_name = "SECTION.NAME")]
+        object: Option<String>,
+        /// The definitions of this revision instead of those in force.
+        #[arg(long, value_name = "NUMBER")]
+        revision: Option<i64>,
+    },
     /// Find transfers, show them whole, send failed ones again.
     #[command(subcommand)]
     Transfer(Transfer),
@@ -85,9 +133,24 @@ pub(crate) enum Command {
 
 #[derive(Args, Debug)]
 pub(crate) struct Serve {
-    /// A directory of definitions, applied at the start as a revision.
+    /// A directory of definitions, applied at the start as a revision, and again on SIGHUP.
     #[arg(long, value_name = "DIR")]
     pub(crate) definitions: Option<PathBuf>,
+}
+
+/// A directory to be compared with what is in force.
+#[derive(Args, Debug)]
+pub(crate) struct Planned {
+    /// The directory: its *.toml files are read, those of directories below are not.
+    #[arg(value_name = "DIR")]
+    pub(crate) directory: PathBuf,
+    /// What the definitions are said to come from, such as the name of a repository; the directory's absolute path
+    /// unless given. Only definitions of the same origin are changed and removed.
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) origin: Option<String>,
+    /// Make definitions that belong to another origin belong to this one.
+    #[arg(long)]
+    pub(crate) take_over: bool,
 }
 
 #[derive(Args, Debug)]

@@ -3,6 +3,7 @@
 mod as2;
 mod audit;
 mod command_line;
+mod definitions;
 mod demo;
 mod endpoint;
 mod pages;
@@ -20,6 +21,7 @@ use crate::logging;
 use crate::process::Ambient;
 use config::settings::LogFormat;
 use config::{ProcessEnvironment, Settings, Severity};
+use control::ExportRequest;
 use model::{Error, ErrorKind, Result};
 use std::path::Path;
 use std::process::ExitCode;
@@ -78,6 +80,14 @@ async fn with_settings(command: Command, settings: Settings, output: Output) -> 
     logging::start(settings.log.format, "warn");
     match command {
         Command::Validate { definitions } => validate::run(&settings, &definitions, output).await,
+        Command::Plan(planned) => definitions::plan(&settings, planned, output).await,
+        Command::Apply { planned, base } => definitions::apply(&settings, planned, base, output).await,
+        Command::Revisions { number: None, limit } => definitions::list(&settings, limit, output).await,
+        Command::Revisions { number: Some(number), .. } => definitions::show(&settings, number, output).await,
+        Command::Rollback { number, base } => definitions::roll_back(&settings, number, base, output).await,
+        Command::Export { directory, object, revision } => {
+            definitions::export(&settings, &directory, ExportRequest { object, revision }, output).await
+        }
         Command::Transfer(Transfer::List(wanted)) => transfer::list(&settings, wanted, output).await,
         Command::Transfer(Transfer::Show { id }) => transfer::show(&settings, id, output).await,
         Command::Transfer(Transfer::Receipt(wanted)) => receipt::receipt(&settings, wanted).await,

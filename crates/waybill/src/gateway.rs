@@ -7,14 +7,16 @@ use crate::journal_log::JournalLog;
 use crate::leftovers;
 use crate::process::{Ambient, StateLock};
 use crate::readiness::Readiness;
+use crate::revisions::Revisions;
 use crate::seal_copies::SealCopies;
 use crate::timestamps::Timestamps;
 use crate::transports::Transports;
 use config::settings::ProxyHeader;
-use config::{Documents, ProcessEnvironment, Settings};
+use config::{Catalogue, Settings};
+use control::Control;
 use engine::{Engine, EngineSettings, Maintenance, Parts};
 use model::definition::Definitions;
-use model::{Actor, Error, ErrorKind, EventKind, Result};
+use model::{Error, ErrorKind, Result};
 use net::http::{ForwardedHeader, HttpServers, ServerLimits, TrustedProxies};
 use net::{EgressRules, Net, NetSettings};
 use staging::{RealDisk, Staging};
@@ -51,8 +53,8 @@ pub(crate) struct Gateway {
     pub(crate) transports: Transports,
     pub(crate) ambient: Ambient,
     pub(crate) readiness: Arc<Readiness>,
+    pub(crate) revisions: Arc<Revisions>,
     net: Net,
-    definitions: watch::Sender<Arc<Definitions>>,
     /// What ends with the journal: after everything else.
     shipping: TaskTracker,
     stop_shipping: watch::Sender<bool>,
@@ -105,6 +107,22 @@ pub(crate) async fn open_guest(settings: &Settings, ambient: &Ambient) -> Result
     Store::open(&guest, ambient.id_fn()).await.map(|(store, _)| store)
 }
 
+/// What may be done to the gateway of a database.
+pub(crate) fn control(
+    settings: &Settings,
+    store: &Store,
+    catalogue: Catalogue,
+    ambient: &Ambient,
+) -> Control {
+    Control::new(control::Parts {
+        store: store.clone(),
+        settings: settings.clone(),
+        catalogue,
+        now: ambient.now_fn(),
+        ids: ambient.id_fn(),
+    })
+}
+
 impl Gateway {
     /// Opens every room and takes the node's lease.
     ///
@@ -139,6 +157,15 @@ impl Gateway {
             transports: transports.all.clone(),
         };
         let engine = Engine::prepare(parts, engine_settings(&settings, instance)).await?;
+        let readiness = Arc::<Readiness>::default();
+        let revisions = Arc::new(Revisions::new(
+            control(&settings, &store, transports.catalogue(), &ambient),
+            store.clone(),
+            settings.node.clone(),
+            ambient.clone(),
+            Arc::clone(&readiness),
+            definitions,
+        ));
         let (stop_shipping, stopped) = watch::channel(false);
         let shipping = TaskTracker::new();
         shipping.spawn(ship(Arc::clone(&journal), store.clone(), ambient.clone(), stopped));
@@ -154,72 +181,14 @@ impl Gateway {
             servers,
             transports,
             ambient,
-            readiness: Arc::default(),
+            readiness,
+            revisions,
             net,
-            definitions,
             shipping,
             stop_shipping,
             listeners: TaskTracker::new(),
             _lock: lock,
         })
-    }
-
-    /// Checks a directory of definitions, stores it as a revision, and puts it in force.
-    ///
-    /// # Errors
-    /// The problems found, one a line; nothing changed then.
-    pub(crate) async fn apply_directory(&self, directory: &Path) -> Result<()> {
-        let catalogue = self.transports.catalogue();
-        let report = config::validate(directory, &self.settings, &catalogue, &self.environment());
-        for problem in &report.problems {
-            if problem.severity == config::Severity::Warning {
-                tracing::warn!("{problem}");
-            }
-        }
-        let Some(definitions) = report.definitions.clone() else {
-            return Err(invalid(&report));
-        };
-        let source = directory.display().to_string();
-        let event =
-            self.engine.services().event(EventKind::DefinitionsApplied).detail("source", source.as_str());
-        let now = self.ambient.clock.now();
-        let documents = report.documents.to_json();
-        let revision =
-            self.store.apply_revision(documents, Actor::System, Some(source), now, vec![event]).await?;
-        self.put_in_force(definitions, revision.number);
-        Ok(())
-    }
-
-    /// Puts the newest revision of the database in force.
-    ///
-    /// # Errors
-    /// It can no longer be used as it is: a variable or a file that it refers to is gone.
-    pub(crate) async fn apply_stored(&self) -> Result<()> {
-        let Some(revision) = self.store.current_revision().await? else {
-            tracing::warn!("no definitions yet: start with --definitions DIR");
-            return Ok(());
-        };
-        let documents = Documents::from_json(&revision.documents)?;
-        let (definitions, problems) =
-            documents.check(&self.transports.catalogue(), &self.settings.roots, &self.environment());
-        let definitions = definitions.ok_or_else(|| refused(&problems))?;
-        self.put_in_force(definitions, revision.summary.number);
-        Ok(())
-    }
-
-    fn environment(&self) -> ProcessEnvironment {
-        ProcessEnvironment::at(self.ambient.clock.now())
-    }
-
-    fn put_in_force(&self, mut definitions: Definitions, revision: i64) {
-        definitions.revision = revision;
-        tracing::info!(
-            revision,
-            flows = definitions.flows.len(),
-            endpoints = definitions.endpoints.len(),
-            "definitions in force"
-        );
-        self.definitions.send_replace(Arc::new(definitions));
     }
 
     /// Lets things move: listeners first, so that partners are answered, then the flows.
@@ -228,7 +197,7 @@ impl Gateway {
     /// The start could not be recorded. A listener that cannot be bound is down and says so; the
     /// process lives.
     pub(crate) async fn start(&self) -> Result<()> {
-        let definitions = self.definitions.borrow().clone();
+        let definitions = self.revisions.in_force();
         for transport in &self.transports.all {
             match transport.listener(Arc::clone(&definitions), self.engine.services()) {
                 Ok(Some(listener)) => self.listen(listener, transport.name()).await,
@@ -256,7 +225,9 @@ impl Gateway {
             }),
         ];
         chores.extend(self.timestamps.iter().map(|stamps| Arc::clone(stamps) as Arc<dyn Maintenance>));
-        self.engine.start(self.definitions.subscribe(), chores).await?;
+        self.engine.start(self.revisions.subscribe(), chores).await?;
+        let (revisions, ended) = (Arc::clone(&self.revisions), self.engine.shutdown_signal());
+        self.listeners.spawn(async move { revisions.follow(ended).await });
         self.readiness.started();
         Ok(())
     }

@@ -4,13 +4,13 @@
 use crate::commands::catalogue;
 use crate::directory::InForce;
 use crate::gateway::{
-    invalid, missing_database, net_settings, open_guest, open_staging, open_store, refused,
+    control, invalid, missing_database, net_settings, open_guest, open_staging, open_store,
 };
 use crate::journal_log::JournalLog;
 use crate::leftovers;
 use crate::process::Ambient;
 use crate::transports::Transports;
-use config::{Catalogue, Documents, ProcessEnvironment, Settings};
+use config::{Catalogue, ProcessEnvironment, Settings};
 use engine::Parts;
 use model::definition::Definitions;
 use model::{Error, ErrorKind, NodeName, Result};
@@ -119,7 +119,7 @@ impl OwnJournal {
     }
 }
 
-async fn open_new(settings: &Settings, ambient: &Ambient) -> Result<Store> {
+pub(crate) async fn open_new(settings: &Settings, ambient: &Ambient) -> Result<Store> {
     std::fs::create_dir_all(&settings.state_directory).map_err(|error| {
         Error::local_io("make the state directory", error)
             .with("directory", settings.state_directory.display())
@@ -159,11 +159,10 @@ async fn definitions(
         let report = config::validate(directory, settings, catalogue, &environment);
         return report.definitions.clone().ok_or_else(|| invalid(&report));
     }
-    let revision = store.current_revision().await?.ok_or_else(|| {
-        Error::permanent(ErrorKind::NotFound, "find definitions in the database")
-            .advice("name their directory with --definitions")
-    })?;
-    let documents = Documents::from_json(&revision.documents)?;
-    let (definitions, problems) = documents.check(catalogue, &settings.roots, &environment);
-    definitions.ok_or_else(|| refused(&problems))
+    let state = store.current_definitions().await?;
+    if state.number == 0 {
+        return Err(Error::permanent(ErrorKind::NotFound, "find definitions in the database")
+            .advice("name their directory with --definitions"));
+    }
+    control(settings, store, catalogue.clone(), ambient).resolve(&state.definitions).await
 }

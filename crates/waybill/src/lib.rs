@@ -16,6 +16,7 @@ mod leftovers;
 mod logging;
 mod process;
 mod readiness;
+mod revisions;
 mod seal_copies;
 mod timestamps;
 mod transports;

@@ -13,6 +13,8 @@ pub(crate) struct Readiness {
     is_started: AtomicBool,
     /// Listeners that are down, by transport, and why.
     down: Mutex<BTreeMap<&'static str, String>>,
+    /// The newest revision, when it cannot be used on this node, and why.
+    refused: Mutex<Option<(i64, String)>>,
 }
 
 impl Readiness {
@@ -43,6 +45,21 @@ impl Readiness {
         }
     }
 
+    /// The newest revision is in force.
+    pub(crate) fn revision_in_force(&self) {
+        *self.refused.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// The newest revision cannot be used on this node: the one before goes on.
+    pub(crate) fn revision_refused(&self, revision: i64, error: &str) {
+        *self.refused.lock().unwrap_or_else(PoisonError::into_inner) = Some((revision, error.to_owned()));
+    }
+
+    /// The revision that cannot be used on this node, and why.
+    pub(crate) fn refused(&self) -> Option<(i64, String)> {
+        self.refused.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// Listeners that are down: names and why.
     pub(crate) fn down(&self) -> Vec<(String, String)> {
         let down = self.down.lock().unwrap_or_else(PoisonError::into_inner);
@@ -54,6 +71,10 @@ impl Readiness {
         let starting = !self.is_started.load(Ordering::SeqCst);
         let down = self.down.lock().unwrap_or_else(PoisonError::into_inner);
         let down = down.iter().map(|(listener, why)| format!("listener {listener} is down: {why}"));
-        starting.then(|| "the node is starting".to_owned()).into_iter().chain(down).collect()
+        let refused = self.refused().map(|(number, why)| {
+            // A line each: the probe's answer is read by machines.
+            format!("revision {number} cannot be used on this node: {}", why.replace('\n', "; "))
+        });
+        starting.then(|| "the node is starting".to_owned()).into_iter().chain(down).chain(refused).collect()
     }
 }

@@ -1,6 +1,6 @@
 //! The flows of the definitions in force, as far as pages show them.
 
-use model::{PeerText, Result};
+use model::{PeerText, Result, StoredDefinition};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -46,20 +46,18 @@ impl FlowDefinitions {
         if let Some((_, flows)) = last.filter(|(known, _)| *known == number) {
             return Ok(flows);
         }
-        let Some(revision) = store.current_revision().await? else { return Ok(DefinedFlows::default()) };
-        let flows = Arc::new(defined(&revision.documents, refusing));
-        *self.last.lock().unwrap_or_else(PoisonError::into_inner) =
-            Some((revision.summary.number, Arc::clone(&flows)));
+        let state = store.definitions_at(number).await?;
+        let flows = Arc::new(defined(&state.definitions, refusing));
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some((number, Arc::clone(&flows)));
         Ok(flows)
     }
 }
 
-/// Reads stored documents: files with their tables.
-fn defined(documents: &Value, refusing: &[&str]) -> BTreeMap<String, DefinedFlow> {
+/// Reads stored definitions.
+fn defined(definitions: &[StoredDefinition], refusing: &[&str]) -> BTreeMap<String, DefinedFlow> {
     let tables = |kind: &'static str| {
-        let files = documents.get("files").and_then(Value::as_object);
-        let files = files.into_iter().flat_map(|files| files.values());
-        files.filter_map(move |file| file.get(kind)?.as_object()).flatten()
+        let of_kind = definitions.iter().filter(move |definition| definition.section == kind);
+        of_kind.map(|definition| (&definition.name, &definition.document))
     };
     let refuses = |endpoint: &Value| {
         let transport = endpoint.get("transport").and_then(Value::as_str);
@@ -116,7 +114,22 @@ mod tests {
                 {"endpoint": "numbered"}, {"endpoint": "plain"}, {"endpoint": "elsewhere"}, {"endpoint": "plain"},
             ]}}},
         }});
-        let flows = defined(&documents, &["file", "sftp"]);
+        let files = documents["files"].as_object().unwrap().iter();
+        let sections =
+            files.flat_map(|(file, tables)| tables.as_object().unwrap().iter().map(move |t| (file, t)));
+        let definitions: Vec<StoredDefinition> = sections
+            .flat_map(|(file, (section, named))| {
+                named.as_object().unwrap().iter().map(move |(name, document)| StoredDefinition {
+                    section: section.clone(),
+                    name: name.clone(),
+                    origin: "/etc/flows".to_owned(),
+                    file: file.clone(),
+                    position: 0,
+                    document: document.clone(),
+                })
+            })
+            .collect();
+        let flows = defined(&definitions, &["file", "sftp"]);
         assert_eq!(flows["orders"].route, "acme-sftp \u{2192} globex-as2, archive");
         assert_eq!(flows["orders"].refusing, ["archive"]);
         assert_eq!((flows["inbound"].route.as_str(), flows["inbound"].caution()), ("as2 \u{2192} ?", None));

@@ -106,16 +106,13 @@ async fn two_hundred_flows_weigh_little_on(world: World) {
         let file = format!("{}-{number}.edi", "A-NAME-THAT-A-PARTNER-THOUGHT-USEFUL-".repeat(6));
         filler.transfer(file.as_str().into(), &name(number), way, at, None).await;
     }
-    let flows: serde_json::Map<String, serde_json::Value> = (100..400)
-        .map(|number| {
-            let flow = serde_json::json!({
-                "source": {"endpoint": "acme-sftp"}, "destination": [{"endpoint": "globex-as2"}],
-            });
-            (name(number), flow)
-        })
-        .collect();
-    let documents = serde_json::json!({"files": {"flows.toml": {"flow": flows}}});
-    world.store.apply_revision(documents, model::Actor::System, None, world.now(), vec![]).await.unwrap();
+    let flows = (100..400).map(|number| {
+        let flow = serde_json::json!({
+            "source": {"endpoint": "acme-sftp"}, "destination": [{"endpoint": "globex-as2"}],
+        });
+        ("flow", name(number), flow)
+    });
+    world.define(flows.collect()).await;
     world.pass(Duration::from_secs(120));
     let overview = browser.get("/").await.text;
     let weight = overview.len();
@@ -155,14 +152,19 @@ async fn check_names_used_again(world: World) {
     let mut browser = enter(&world).await;
     let flow =
         |to: &str| serde_json::json!({"source": {"endpoint": "in"}, "destination": [{"endpoint": to}]});
-    let documents = serde_json::json!({"files": {"flows.toml": {
-        "endpoint": {
-            "globex": {"transport": "sftp"},
-            "numbered": {"transport": "sftp", "options": {"overwrite": "rename"}},
-        },
-        "flow": {"orders": flow("globex"), "invoices": flow("numbered")},
-    }}});
-    world.store.apply_revision(documents, model::Actor::System, None, world.now(), vec![]).await.unwrap();
+    let definitions = [
+        ("endpoint", "globex", serde_json::json!({"transport": "sftp"})),
+        (
+            "endpoint",
+            "numbered",
+            serde_json::json!({"transport": "sftp", "options": {"overwrite": "rename"}}),
+        ),
+        ("flow", "orders", flow("globex")),
+        ("flow", "invoices", flow("numbered")),
+    ];
+    world
+        .define(definitions.map(|(section, name, document)| (section, name.to_owned(), document)).into())
+        .await;
     let flows = browser.get("/flows").await.text;
     assert_eq!(flows.matches("does not overwrite files at globex").count(), 1, "{flows}");
     assert!(!flows.contains("does not overwrite files at numbered"), "{flows}");

@@ -57,10 +57,26 @@ impl EventWords<'_> {
                 self.with(" at ", "first_at")
             ),
             EventKind::DefinitionsApplied => format!(
-                "{} applied definitions{}{}",
+                "{} {} definitions{}{}{}",
                 self.who(),
+                match self.text("how").as_deref() {
+                    Some("rollback") => "rolled back",
+                    Some("edit") => "edited",
+                    _ => "applied",
+                },
                 self.with(" as revision ", "revision"),
-                self.with(" from ", "source")
+                self.with(" from ", "source"),
+                self.with(": ", "changes")
+            ),
+            EventKind::DefinitionsInForce => {
+                format!("Node {} put definitions in force{}", self.node, self.with(": revision ", "revision"))
+            }
+            EventKind::DefinitionsRefused => format!(
+                "Node {} cannot use revision{}{}{}",
+                self.node,
+                self.with(" ", "revision"),
+                self.with(" and goes on with revision ", "in_force"),
+                self.with(": ", "error")
             ),
             EventKind::PollFailed => {
                 format!("Polling{}{} failed{}", self.at(), self.for_flow(), self.with(": ", "error"))

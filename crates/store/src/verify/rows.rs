@@ -10,6 +10,7 @@
 //! page is read from one snapshot: the gateway goes on, and changes rows and writes their events meanwhile.
 
 mod connections;
+mod revisions;
 mod snapshot;
 mod transfers;
 mod users;

@@ -55,7 +55,7 @@ pub(crate) async fn run(demo: Demo) -> Result<ExitCode> {
 
     let globex = open(root, "globex").await?;
     documents::globex(root)?;
-    globex.apply_directory(&root.join("globex/definitions")).await?;
+    globex.revisions.apply_directory(&root.join("globex/definitions")).await?;
     let globex_console = console_room::open(&globex).await?;
     globex.start().await?;
     let receiver = globex.as2_address().ok_or_else(|| {
@@ -64,7 +64,7 @@ pub(crate) async fn run(demo: Demo) -> Result<ExitCode> {
 
     let acme = open(root, "acme").await?;
     documents::acme(root, &sshd, receiver)?;
-    acme.apply_directory(&root.join("acme/definitions")).await?;
+    acme.revisions.apply_directory(&root.join("acme/definitions")).await?;
     let acme_console = console_room::open(&acme).await?;
 
     let samples = samples::drop_into(&sshd.folder)?;

@@ -5,6 +5,7 @@ use crate::console_room;
 use crate::gateway::Gateway;
 use config::Settings;
 use model::{Error, Result};
+use std::path::Path;
 use std::process::ExitCode;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -12,8 +13,8 @@ pub(crate) async fn run(settings: Settings, serve: Serve) -> Result<ExitCode> {
     let begun = std::time::Instant::now();
     let gateway = Gateway::open(settings).await?;
     match &serve.definitions {
-        Some(directory) => gateway.apply_directory(directory).await?,
-        None => gateway.apply_stored().await?,
+        Some(directory) => gateway.revisions.apply_directory(directory).await?,
+        None => gateway.revisions.apply_stored().await?,
     }
     let console = console_room::open(&gateway).await?;
     gateway.start().await?;
@@ -29,12 +30,36 @@ pub(crate) async fn run(settings: Settings, serve: Serve) -> Result<ExitCode> {
             "no user yet: open this link once to choose the administrator's name and password"
         );
     }
-    stop_asked().await?;
+    tokio::select! {
+        stopped = stop_asked() => stopped?,
+        failed = apply_when_asked(&gateway, serve.definitions.as_deref()) => return failed,
+    }
     tracing::info!("stopping: waiting for running work to finish");
     drop(console);
     gateway.stop().await;
     tracing::info!("stopped");
     Ok(ExitCode::SUCCESS)
+}
+
+/// Applies the directory of definitions again at each SIGHUP. What is wrong with it is in the log; the definitions
+/// in force go on.
+async fn apply_when_asked(gateway: &Gateway, directory: Option<&Path>) -> Result<ExitCode> {
+    let mut hangup =
+        signal(SignalKind::hangup()).map_err(|error| Error::local_io("wait for signals", error))?;
+    loop {
+        if hangup.recv().await.is_none() {
+            // No more signals can come: only the end is waited for.
+            std::future::pending::<()>().await;
+        }
+        let Some(directory) = directory else {
+            tracing::warn!("SIGHUP does nothing here: the gateway was started without --definitions");
+            continue;
+        };
+        tracing::info!(directory = %directory.display(), "applying the definitions again, as SIGHUP asks");
+        if let Err(error) = gateway.revisions.apply_directory(directory).await {
+            tracing::error!(error = %error.chain(), "the definitions in force go on unchanged");
+        }
+    }
 }
 
 /// Waits for SIGTERM or SIGINT.

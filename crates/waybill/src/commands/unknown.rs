@@ -8,11 +8,14 @@ use store::Store;
 /// Says, to the person at the terminal, which of the names asked for is not defined. Never a fault: what was
 /// defined once is searched for as well, and a store that cannot be asked has said so already.
 pub(crate) async fn tell(store: &Store, asked: &[(Section, Option<&str>)]) {
-    let Ok(Some(revision)) = store.current_revision().await else { return };
-    let Ok(documents) = Documents::from_json(&revision.documents) else { return };
+    let Ok(state) = store.current_definitions().await else { return };
+    if state.number == 0 {
+        return;
+    }
     for (section, name) in asked.iter().filter_map(|(section, name)| Some((*section, (*name)?))) {
-        if !documents.names(section).any(|known| known == name) {
-            let near = did_you_mean(name, documents.names(section));
+        let names = Documents::names_in(&state.definitions, section);
+        if !names.clone().any(|known| known == name) {
+            let near = did_you_mean(name, names);
             write::note(format_args!("no {} {} is defined now{near}", section.as_str(), quoted(name)));
         }
     }

@@ -74,6 +74,30 @@ impl NodeStatus for Said {
 }
 
 impl World {
+    /// Puts definitions in force: section, name and document of each.
+    pub(crate) async fn define(&self, definitions: Vec<(&str, String, serde_json::Value)>) {
+        let put = definitions.into_iter().zip(0..).map(|((section, name, document), position)| {
+            let (origin, file) = ("/etc/flows".to_owned(), "flows.toml".to_owned());
+            model::StoredDefinition { section: section.to_owned(), name, origin, file, position, document }
+        });
+        let revision = store::NewRevision {
+            id: uuid::Uuid::now_v7(),
+            base: self.store.current_revision_number().await.unwrap(),
+            at: self.now(),
+            author: model::Actor::System,
+            kind: model::RevisionKind::Apply,
+            source: Some("/etc/flows".to_owned()),
+            summary: String::new(),
+            put: put.collect(),
+            removed: vec![],
+            files_put: vec![],
+            files_removed: vec![],
+            secrets: vec![],
+            events: vec![],
+        };
+        self.store.apply_revision(revision).await.unwrap();
+    }
+
     /// Over the given database, or a new SQLite file. Time stands still unless it ticks.
     pub(crate) async fn open(url: Option<String>, now: Timestamp, ticks: bool) -> Self {
         Self::behind(None, url, now, ticks).await

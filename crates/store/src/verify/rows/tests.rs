@@ -60,10 +60,7 @@ async fn books(store: TestStore) -> Books {
         "n1".parse().unwrap(),
         EventKind::DefinitionsApplied,
     );
-    store
-        .apply_revision(serde_json::json!({"flows": {}}), Actor::System, None, now(), vec![event])
-        .await
-        .unwrap();
+    store.apply_revision(crate::testing::revision(0, &["orders"], now(), vec![event])).await.unwrap();
     store.seal_all(now(), &key).await;
     Books { store, key }
 }
@@ -222,7 +219,7 @@ both! {
         // The delivery that was delivered by its second attempt, and the receipt of that.
         let again = "delivery_id = (SELECT delivery_id FROM attempts WHERE number = 2 AND outcome = 'delivered')";
         let given = "(SELECT receipt FROM attempts WHERE number = 2 AND outcome = 'delivered')";
-        let tables = ["connections", "transfers", "deliveries", "attempts", "payloads", "users", "revisions"];
+        let tables = ["connections", "transfers", "deliveries", "attempts", "payloads", "users", "revisions", "definitions", "definition_files"];
         for (table, sql) in [
             ("connections", format!("UPDATE connections SET remote = '203.0.113.9:22' WHERE id = {}", some("connections"))),
             ("connections", format!("UPDATE connections SET protocol = 'as2' WHERE id = {}", some("connections"))),
@@ -283,7 +280,17 @@ both! {
             ("users", "UPDATE users SET password_hash = '$argon2$forged' WHERE name = 'bob'".to_owned()),
             ("users", "UPDATE users SET name = 'eve' WHERE name = 'bob'".to_owned()),
             ("users", "DELETE FROM users WHERE name = 'bob'".to_owned()),
-            ("revisions", "UPDATE revisions SET documents = '{\"flows\":{\"evil\":1}}'".to_owned()),
+            ("revisions", "UPDATE definitions SET document = '{\"evil\":1}'".to_owned()),
+            ("revisions", "UPDATE definitions SET document = '{\"evil\":1}', digest = 'e'".to_owned()),
+            ("revisions", "UPDATE definitions SET origin = 'elsewhere'".to_owned()),
+            ("revisions", "UPDATE definitions SET until_revision = 1".to_owned()),
+            ("revisions", "UPDATE definitions SET until_revision = 2".to_owned()),
+            ("revisions", "UPDATE definitions SET since_revision = 0".to_owned()),
+            ("revisions", "DELETE FROM definitions".to_owned()),
+            ("revisions", "UPDATE definition_files SET text = 'other'".to_owned()),
+            ("revisions", "DELETE FROM definition_files".to_owned()),
+            ("revisions", "UPDATE revisions SET kind = 'edit'".to_owned()),
+            ("revisions", "UPDATE revisions SET summary = 'nothing'".to_owned()),
             ("users", "UPDATE users SET changed_at = '2020-01-01T00:00:00Z' WHERE name = 'bob'".to_owned()),
             ("users", "UPDATE users SET created_at = '2020-01-01T00:00:00Z' WHERE name = 'bob'".to_owned()),
             ("revisions", "UPDATE revisions SET number = 9".to_owned()),
@@ -302,7 +309,7 @@ both! {
             );
             // In the order in which they refer to one another.
             for table in tables {
-                let key = match table { "users" => "name", "revisions" => "number", _ => "id" };
+                let key = match table { "users" | "definitions" => "name", "definition_files" => "file", "revisions" => "number", _ => "id" };
                 if books.store.url.starts_with("sqlite:") {
                     let off = "PRAGMA foreign_keys = OFF";
                     books.store.tamper(&format!("{off}; DELETE FROM {table}; INSERT INTO {table} SELECT * FROM saved_{table}")).await;
@@ -465,9 +472,10 @@ both! {
             ("users", "DELETE FROM users WHERE name = 'bob'"),
             ("revisions", "UPDATE revisions SET author = 'user:eve'"),
             ("revisions", "UPDATE revisions SET author = 'system'"),
-            ("revisions", "INSERT INTO revisions SELECT 2, applied_at, author, source, digest, documents FROM revisions"),
+            ("revisions", "INSERT INTO revisions SELECT 2, OTHER, applied_at, author, kind, source, summary, digest FROM revisions"),
         ] {
-            books.store.tamper(sql).await;
+            let other = if books.store.url.starts_with("sqlite:") { "x'00'" } else { "gen_random_uuid()" };
+            books.store.tamper(&sql.replace("OTHER", other)).await;
             let findings = books.verify(&RowOptions::default()).await.findings;
             let restores = sql.contains("'operator'") || sql.contains("'system'") || sql.starts_with("DELETE");
             let named = findings.iter().any(|finding| matches!(finding, Finding::Row { table: named, .. } if *named == table));

@@ -1,32 +1,20 @@
-//! Users and revisions of the definitions against `user.changed` and `definitions.applied`.
+//! Users against `user.changed`.
 
 use super::{Columns, Placed, Run, Snapshot};
 use crate::audit::{StoredRow, columns, last_events};
 use crate::delivery::precise;
 use crate::either::on;
 use crate::users::UserRow;
-use model::{EventKind, Result, Timestamp, canonical_json};
-use serde_json::Value;
-use sqlx::types::Json;
-use sqlx::{AssertSqlSafe, FromRow};
+use model::{EventKind, Result};
+use sqlx::AssertSqlSafe;
 use std::collections::BTreeMap;
 
 pub(super) const USERS: &str = "users";
 pub(super) const REVISIONS: &str = "revisions";
 
-#[derive(FromRow)]
-struct RevisionRow {
-    number: i64,
-    applied_at: Timestamp,
-    author: String,
-    source: Option<String>,
-    digest: String,
-    documents: Json<Value>,
-}
-
 impl Run<'_> {
     /// What events of a kind, of which there are few, tell last of each thing: `about` names the thing.
-    async fn last_of_each<K: Ord>(
+    pub(super) async fn last_of_each<K: Ord>(
         &self,
         page: &mut Snapshot,
         kind: EventKind,
@@ -90,65 +78,13 @@ impl Run<'_> {
     }
 
     /// Names a row that is missing, unless one of the events that may be the last tells that it was removed.
-    fn find_row_missing(&mut self, table: &'static str, row: impl ToString, events: &[Placed]) {
+    pub(super) fn find_row_missing(&mut self, table: &'static str, row: impl ToString, events: &[Placed]) {
         if let Some(last) = events.last()
             && !events.iter().any(|placed| placed.event.is_removal())
         {
             let what = format!("the row is missing that event {} speaks of", last.event.id);
             self.report.find(table, row, what);
         }
-    }
-
-    pub(super) async fn revisions(&mut self) -> Result<()> {
-        let mut page = Snapshot::begin(self.store).await?;
-        let numbered = |event: &Placed| event.detail("revision").and_then(Value::as_i64);
-        let mut told = self.last_of_each(&mut page, EventKind::DefinitionsApplied, numbered).await?;
-        let mut from = i64::MIN;
-        loop {
-            let rows: Vec<RevisionRow> = self
-                .store
-                .read("read the revisions of the definitions", async {
-                    on!(page, c => sqlx::query_as(
-                        "SELECT * FROM revisions WHERE number >= $1 ORDER BY number LIMIT 10")
-                        .bind(from).fetch_all(c).await)
-                })
-                .await?;
-            let last = rows.last().map(|row| row.number);
-            for row in rows {
-                self.revision(row, &mut told);
-            }
-            match last.and_then(|last| last.checked_add(1)) {
-                Some(next) => from = next,
-                None => break,
-            }
-        }
-        for (number, events) in told {
-            self.find_row_missing(REVISIONS, number, &events);
-        }
-        Ok(())
-    }
-
-    fn revision(&mut self, row: RevisionRow, told: &mut BTreeMap<i64, Vec<Placed>>) {
-        self.count(REVISIONS);
-        let name = row.number.to_string();
-        let this = (REVISIONS, name.as_str());
-        let found = model::Sha256(openssl::sha::sha256(canonical_json(&row.documents.0).as_bytes()));
-        if found.to_string() != row.digest {
-            self.report.find(REVISIONS, row.number, "its documents do not make its digest");
-        }
-        let Some(events) = told.remove(&row.number) else {
-            self.report.find(REVISIONS, row.number, "it lacks the event of its coming into force");
-            return;
-        };
-        self.note_sealing(&events);
-        let applied: Vec<Columns> = events.iter().map(revision_told).collect();
-        let stored = vec![
-            ("digest", Some(row.digest)),
-            ("author", Some(row.author)),
-            ("source", row.source),
-            ("applied_at", Some(row.applied_at.timestamp_micros().to_string())),
-        ];
-        self.compare_with_last(this, &stored, &applied);
     }
 }
 
@@ -162,15 +98,5 @@ fn user_told(placed: &Placed) -> Columns {
         (PASSWORD, says("password_digest")),
         ("created_at", says("created_at")),
         ("changed_at", Some(placed.event.happened_at().to_string())),
-    ]
-}
-
-fn revision_told(placed: &Placed) -> Columns {
-    let says = |key: &str| placed.text(key).map(str::to_owned);
-    vec![
-        ("digest", says("digest")),
-        ("author", Some(placed.event.done_by().to_owned())),
-        ("source", says("source")),
-        ("applied_at", Some(placed.event.happened_at().to_string())),
     ]
 }

@@ -1,0 +1,71 @@
+//! A plan for people to read: removals first, then changes, then additions.
+
+use super::{FieldChange, Plan};
+use std::fmt;
+
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for removed in &self.removed {
+            writeln!(f, "- {}{}", removed.definition, in_file(&removed.file))?;
+        }
+        for changed in &self.changed {
+            writeln!(f, "~ {}{}", changed.definition, in_file(&changed.file))?;
+            if let Some(origin) = &changed.origin_before {
+                writeln!(f, "    taken over from {origin}")?;
+            }
+            if let Some(file) = &changed.file_before {
+                writeln!(f, "    moved from {}", if file.is_empty() { "the console" } else { file })?;
+            }
+            for field in &changed.fields {
+                writeln!(f, "    {field}")?;
+            }
+        }
+        for added in &self.added {
+            writeln!(f, "+ {}{}", added.definition, in_file(&added.file))?;
+        }
+        for file in &self.layout {
+            writeln!(f, "  {file}: comments or layout alone")?;
+        }
+        for conflict in &self.conflicts {
+            let place = join(&conflict.definition, &conflict.field);
+            writeln!(f, "conflict: {place}: {}", conflict.message)?;
+        }
+        for warning in &self.warnings {
+            writeln!(f, "warning: {}: {}", warning.definition, warning.message)?;
+        }
+        if self.is_empty() {
+            return f.write_str("No change.");
+        }
+        let counts =
+            [(self.removed.len(), "removed"), (self.changed.len(), "changed"), (self.added.len(), "added")];
+        let counts: Vec<String> = counts.iter().map(|(count, word)| format!("{count} {word}")).collect();
+        write!(f, "{}", counts.join(", "))?;
+        match self.conflicts.len() {
+            0 => f.write_str("."),
+            1 => f.write_str(". 1 conflict keeps this from being applied."),
+            many => write!(f, ". {many} conflicts keep this from being applied."),
+        }
+    }
+}
+
+fn in_file(file: &str) -> String {
+    if file.is_empty() { String::new() } else { format!(" ({file})") }
+}
+
+fn join(definition: &str, field: &str) -> String {
+    if field.is_empty() { definition.to_owned() } else { format!("{definition}.{field}") }
+}
+
+impl fmt::Display for FieldChange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: ", self.field)?;
+        match (&self.before, &self.after) {
+            (None, None) => f.write_str("the secret changes"),
+            (Some(before), Some(after)) => write!(f, "{before} -> {after}"),
+            (None, Some(after)) if self.secret => write!(f, "-> {after}"),
+            (Some(before), None) if self.secret => write!(f, "{before} -> (secret)"),
+            (None, Some(after)) => write!(f, "added {after}"),
+            (Some(before), None) => write!(f, "taken out, was {before}"),
+        }
+    }
+}

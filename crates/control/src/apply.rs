@@ -1,0 +1,181 @@
+//! Putting a directory of definitions in force.
+
+use crate::prepare::{Prepared, Stored};
+use crate::{Caller, Control, PlanRequest};
+use config::{Changes, Plan, Problem};
+use model::definition::Definitions;
+use model::{EventKind, Permission, Result, RevisionKind};
+use serde::Serialize;
+use std::fmt;
+use store::NewRevision;
+
+/// Tries against other nodes that make revisions at the same moment.
+const TRIES: u32 = 20;
+
+/// A directory to be put in force.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Apply {
+    /// The directory, and how it is compared.
+    pub plan: PlanRequest,
+    /// The revision that the person looked at. Another one in force refuses the request.
+    pub base: Option<i64>,
+}
+
+/// What became of a request to change the definitions.
+#[derive(Clone, Debug, Serialize)]
+#[serde(tag = "outcome", rename_all = "snake_case")]
+pub enum Applied {
+    /// A new revision is in force. Nodes follow within seconds.
+    Made {
+        /// Its number.
+        revision: i64,
+        /// What it changed.
+        plan: Plan,
+        /// What a person should know of the documents.
+        problems: Vec<Problem>,
+        /// The definitions as they are now.
+        #[serde(skip)]
+        definitions: Box<Definitions>,
+    },
+    /// Everything was in force already.
+    Unchanged {
+        /// The revision in force.
+        revision: i64,
+        /// What a person should know of the documents.
+        problems: Vec<Problem>,
+        /// The definitions in force.
+        #[serde(skip)]
+        definitions: Box<Definitions>,
+    },
+    /// The documents have errors. Nothing changed.
+    Invalid {
+        /// The errors and warnings.
+        problems: Vec<Problem>,
+    },
+    /// Something is in the way. Nothing changed.
+    Conflicts {
+        /// The difference, with its conflicts.
+        plan: Plan,
+    },
+    /// Someone else made a revision since the base. Nothing changed.
+    Stale {
+        /// The revision that the request was made against.
+        base: i64,
+        /// The revision in force.
+        in_force: i64,
+        /// What was changed since the base.
+        meanwhile: Plan,
+    },
+}
+
+impl Control {
+    /// Puts a directory in force as a new revision, unless it is in force already. `progress` is told before
+    /// anything is written.
+    ///
+    /// # Errors
+    /// The caller may not change definitions; the database failed.
+    pub async fn apply(&self, caller: &Caller, request: &Apply) -> Result<Applied> {
+        caller.require(Permission::ChangeDefinitions)?;
+        let id = (self.0.ids)();
+        let mut tries = 0;
+        loop {
+            let current = self.current().await?;
+            if let Some(base) = request.base.filter(|base| *base != current.number) {
+                return self.stale(base, &current).await;
+            }
+            let Prepared { plan, changes, problems, definitions } = self.prepare(&current, &request.plan)?;
+            let Some(definitions) = definitions.map(Box::new) else {
+                return Ok(Applied::Invalid { problems });
+            };
+            if !plan.conflicts.is_empty() {
+                return Ok(Applied::Conflicts { plan });
+            }
+            if plan.is_empty() {
+                return Ok(Applied::Unchanged { revision: current.number, problems, definitions });
+            }
+            let source = Some(plan.origin.clone());
+            let new =
+                NewRevision { id, ..self.revision(caller, RevisionKind::Apply, source, &plan, changes) };
+            match self.0.store.apply_revision(new).await? {
+                store::Applied::Made(revision) => {
+                    return Ok(Applied::Made { revision, plan, problems, definitions });
+                }
+                // Compared again with what the other one made.
+                store::Applied::Stale(_) if tries < TRIES => tries += 1,
+                store::Applied::Stale(_) => return self.stale(current.number, &self.current().await?).await,
+            }
+        }
+    }
+
+    /// A revision that carries out a plan.
+    pub(crate) fn revision(
+        &self,
+        caller: &Caller,
+        kind: RevisionKind,
+        source: Option<String>,
+        plan: &Plan,
+        changes: Changes,
+    ) -> NewRevision {
+        NewRevision {
+            id: (self.0.ids)(),
+            base: plan.base,
+            at: (self.0.now)(),
+            author: caller.actor.clone(),
+            kind,
+            source,
+            summary: plan.summary(),
+            put: changes.put,
+            removed: changes.removed,
+            files_put: changes.files_put,
+            files_removed: changes.files_removed,
+            secrets: Vec::new(),
+            events: vec![self.event(EventKind::DefinitionsApplied)],
+        }
+    }
+
+    pub(crate) async fn stale(&self, base: i64, current: &Stored) -> Result<Applied> {
+        let before = self.stored(base).await?;
+        let (meanwhile, _) = Plan::between(base, before.side(), current.side(), self.facts());
+        Ok(Applied::Stale { base, in_force: current.number, meanwhile })
+    }
+}
+
+impl Applied {
+    /// Whether the definitions asked for are in force.
+    #[must_use]
+    pub const fn is_in_force(&self) -> bool {
+        matches!(self, Self::Made { .. } | Self::Unchanged { .. })
+    }
+}
+
+/// For people.
+impl fmt::Display for Applied {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let told = |f: &mut fmt::Formatter<'_>, problems: &[Problem]| {
+            if problems.is_empty() { Ok(()) } else { writeln!(f, "{}", config::Outline::of(problems)) }
+        };
+        match self {
+            Self::Made { revision, plan, problems, .. } => {
+                told(f, problems)?;
+                write!(
+                    f,
+                    "{plan}\nRevision {revision} is stored; running nodes put it in force within seconds."
+                )
+            }
+            Self::Unchanged { revision, problems, .. } => {
+                told(f, problems)?;
+                write!(f, "No change: revision {revision} says the same.")
+            }
+            Self::Invalid { problems } => {
+                told(f, problems)?;
+                f.write_str("The definitions have errors: nothing was changed.")
+            }
+            Self::Conflicts { plan } => write!(f, "{plan}\nNothing was changed."),
+            Self::Stale { base, in_force, meanwhile } => write!(
+                f,
+                "Nothing was changed: the request was made against revision {base}, but revision {in_force} is in \
+                 force. Since then this was changed:\n{meanwhile}\nLook at the new plan, then apply again."
+            ),
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! What a person or a program may do to a gateway, each operation written once.
+//!
+//! The command line, the console and the API call the same operations. Each is a file: its request, its answer and
+//! the function. Each names the permission that it needs (`model::Permission`) and writes audit events with who did
+//! it. Requests and answers can be serialised.
+
+mod apply;
+mod caller;
+mod export;
+mod plan;
+mod prepare;
+mod revisions;
+mod roll_back;
+
+pub use apply::{Applied, Apply};
+pub use caller::Caller;
+pub use export::ExportRequest;
+pub use plan::{PlanAnswer, PlanRequest};
+pub use revisions::{RevisionDetail, RevisionLine};
+pub use roll_back::RollBack;
+
+use config::{Catalogue, Documents, ProcessEnvironment, Settings};
+use model::definition::Definitions;
+use model::{AuditEvent, Error, ErrorKind, EventId, EventKind, Result, StoredDefinition, Timestamp};
+use std::sync::Arc;
+use store::Store;
+use uuid::Uuid;
+
+/// Everything an operation works with. Cheap to clone.
+#[derive(Clone)]
+pub struct Control(Arc<Parts>);
+
+/// What [`Control::new`] is made of.
+pub struct Parts {
+    /// The database.
+    pub store: Store,
+    /// The process settings of this node.
+    pub settings: Settings,
+    /// The transports of this build.
+    pub catalogue: Catalogue,
+    /// The clock.
+    pub now: Arc<dyn Fn() -> Timestamp + Send + Sync>,
+    /// New ids.
+    pub ids: Arc<dyn Fn() -> Uuid + Send + Sync>,
+}
+
+impl std::fmt::Debug for Control {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Control").finish_non_exhaustive()
+    }
+}
+
+impl Control {
+    /// Operations on one gateway's database.
+    #[must_use]
+    pub fn new(parts: Parts) -> Self {
+        Self(Arc::new(parts))
+    }
+
+    /// The definitions of stored documents as this node would use them: checked, references resolved.
+    ///
+    /// # Errors
+    /// `ConfigInvalid` with every problem, when they cannot be used here: a variable or a file that they name is
+    /// missing on this machine.
+    pub async fn resolve(&self, definitions: &[StoredDefinition]) -> Result<Definitions> {
+        let documents = Documents::from_definitions(definitions)?;
+        let (found, problems) = self.check(&documents);
+        found.ok_or_else(|| {
+            Error::permanent(ErrorKind::ConfigInvalid, "use the definitions")
+                .advice(format!("correct them:\n{}", config::Outline::of(&problems)))
+        })
+    }
+
+    fn check(&self, documents: &Documents) -> (Option<Definitions>, Vec<config::Problem>) {
+        let environment = ProcessEnvironment::at((self.0.now)());
+        documents.examine(&self.0.settings, &self.0.catalogue, &environment)
+    }
+
+    fn event(&self, kind: EventKind) -> AuditEvent {
+        AuditEvent::new(EventId::new((self.0.ids)()), (self.0.now)(), self.0.settings.node.clone(), kind)
+    }
+}

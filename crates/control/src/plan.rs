@@ -1,0 +1,67 @@
+//! What would change if a directory were applied.
+
+use crate::{Caller, Control};
+use config::{Plan, Problem, Severity};
+use model::{Permission, Result};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::path::PathBuf;
+
+/// A directory to be compared with what is in force.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct PlanRequest {
+    /// The directory, as the person names it.
+    pub directory: PathBuf,
+    /// What its definitions are said to come from; the directory's absolute path unless given.
+    pub origin: Option<String>,
+    /// Whether definitions of other origins become this one's instead of being conflicts.
+    pub take_over: bool,
+}
+
+impl PlanRequest {
+    /// Where the definitions come from.
+    #[must_use]
+    pub fn origin(&self) -> String {
+        self.origin.clone().unwrap_or_else(|| {
+            let path = self.directory.canonicalize().or_else(|_| std::path::absolute(&self.directory));
+            path.unwrap_or_else(|_| self.directory.clone()).display().to_string()
+        })
+    }
+}
+
+/// What would change, and what is wrong with the documents.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct PlanAnswer {
+    /// Whether it can be applied.
+    pub valid: bool,
+    /// The difference.
+    pub plan: Plan,
+    /// What is wrong with the documents, and what a person should know.
+    pub problems: Vec<Problem>,
+}
+
+impl Control {
+    /// Compares a directory with what is in force. Changes nothing.
+    ///
+    /// # Errors
+    /// The caller may not see definitions; the database failed.
+    pub async fn plan(&self, caller: &Caller, request: &PlanRequest) -> Result<PlanAnswer> {
+        caller.require(Permission::ViewDefinitions)?;
+        let prepared = self.prepare(&self.current().await?, request)?;
+        let valid = prepared.definitions.is_some() && prepared.plan.conflicts.is_empty();
+        Ok(PlanAnswer { valid, plan: prepared.plan, problems: prepared.problems })
+    }
+}
+
+/// For people: the problems in outline, then the difference.
+impl fmt::Display for PlanAnswer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !self.problems.is_empty() {
+            writeln!(f, "{}", config::Outline::of(&self.problems))?;
+        }
+        if self.problems.iter().any(|problem| problem.severity == Severity::Error) {
+            return f.write_str("The definitions have errors: nothing can be applied.");
+        }
+        write!(f, "{}", self.plan)
+    }
+}

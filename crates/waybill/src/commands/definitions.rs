@@ -1,0 +1,215 @@
+//! `waybill plan`, `apply`, `revisions`, `rollback`, `export`: the definitions and their revisions.
+
+use super::{FOUND_WRONG, catalogue, write};
+use crate::cli::{Output, Planned};
+use crate::gateway::{control, missing_database, open_guest};
+use crate::guest::open_new;
+use crate::process::{Ambient, person};
+use config::{ExportedFile, Settings};
+use control::{Applied, Apply, Caller, Control, ExportRequest, PlanRequest, RevisionLine, RollBack};
+use model::{Error, ErrorKind, Result};
+use serde::Serialize;
+use serde_json::json;
+use std::fmt::Display;
+use std::future::Future;
+use std::path::Path;
+use std::process::ExitCode;
+use store::Store;
+
+/// Exit code of a plan that would change something.
+const WOULD_CHANGE: u8 = 3;
+
+/// Runs an operation beside a gateway that may be running.
+async fn with_control<T, F: Future<Output = Result<T>>>(
+    settings: &Settings,
+    store: Store,
+    ambient: &Ambient,
+    operation: impl FnOnce(Control, Caller) -> F,
+) -> Result<T> {
+    let control = control(settings, &store, catalogue(settings), ambient);
+    let done = operation(control, Caller::command_line(person())).await;
+    store.close().await;
+    done
+}
+
+/// The same in a database that is there.
+async fn beside<T, F: Future<Output = Result<T>>>(
+    settings: &Settings,
+    operation: impl FnOnce(Control, Caller) -> F,
+) -> Result<T> {
+    let ambient = Ambient::default();
+    let store = open_guest(settings, &ambient).await?;
+    with_control(settings, store, &ambient, operation).await
+}
+
+fn request(planned: Planned) -> PlanRequest {
+    PlanRequest { directory: planned.directory, origin: planned.origin, take_over: planned.take_over }
+}
+
+fn told(answer: &(impl Display + Serialize), output: Output) -> Result<()> {
+    write::as_far_as_read(match output {
+        Output::Text => write::line(answer),
+        Output::Json => write::json(&as_json(answer)?),
+    })
+}
+
+fn as_json(answer: &impl Serialize) -> Result<serde_json::Value> {
+    serde_json::to_value(answer)
+        .map_err(|error| Error::permanent(ErrorKind::Internal, "write the result").caused_by(error))
+}
+
+pub(crate) async fn plan(settings: &Settings, planned: Planned, output: Output) -> Result<ExitCode> {
+    let request = request(planned);
+    let answer =
+        beside(settings, |control, caller| async move { control.plan(&caller, &request).await }).await?;
+    told(&answer, output)?;
+    Ok(match (answer.valid, answer.plan.is_empty()) {
+        (false, _) => ExitCode::from(FOUND_WRONG),
+        (true, true) => ExitCode::SUCCESS,
+        (true, false) => ExitCode::from(WOULD_CHANGE),
+    })
+}
+
+pub(crate) async fn apply(
+    settings: &Settings,
+    planned: Planned,
+    base: Option<i64>,
+    output: Output,
+) -> Result<ExitCode> {
+    let ambient = Ambient::default();
+    // Before the first start as well: then the database is made here.
+    let store = match missing_database(settings) {
+        Some(_) => open_new(settings, &ambient).await?,
+        None => open_guest(settings, &ambient).await?,
+    };
+    let request = Apply { plan: request(planned), base };
+    let applied = with_control(settings, store, &ambient, |control, caller| async move {
+        control.apply(&caller, &request).await
+    });
+    outcome(&applied.await?, output)
+}
+
+pub(crate) async fn roll_back(
+    settings: &Settings,
+    to: i64,
+    base: Option<i64>,
+    output: Output,
+) -> Result<ExitCode> {
+    let applied =
+        beside(
+            settings,
+            |control, caller| async move { control.roll_back(&caller, RollBack { to, base }).await },
+        );
+    outcome(&applied.await?, output)
+}
+
+fn outcome(applied: &Applied, output: Output) -> Result<ExitCode> {
+    told(applied, output)?;
+    Ok(if applied.is_in_force() { ExitCode::SUCCESS } else { ExitCode::from(FOUND_WRONG) })
+}
+
+pub(crate) async fn list(settings: &Settings, limit: u32, output: Output) -> Result<ExitCode> {
+    let all =
+        beside(settings, |control, caller| async move { control.revisions(&caller, None, limit).await });
+    let all = all.await?;
+    match output {
+        Output::Json => write::json(&as_json(&all)?)?,
+        Output::Text if all.is_empty() => write::line("no revision yet")?,
+        Output::Text => {
+            let rows = all.iter().map(row).collect();
+            write::Columns::new(&["REVISION", "TIME", "BY", "HOW", "CHANGES"]).write(rows)?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn row(line: &RevisionLine) -> Vec<String> {
+    vec![
+        line.number.to_string(),
+        write::time(line.at),
+        line.author.clone(),
+        line.how.to_owned(),
+        line.summary.clone(),
+    ]
+}
+
+pub(crate) async fn show(settings: &Settings, number: i64, output: Output) -> Result<ExitCode> {
+    let shown =
+        beside(settings, |control, caller| async move { control.show_revision(&caller, number).await });
+    let shown = shown.await?;
+    match output {
+        Output::Json => write::json(&as_json(&shown)?)?,
+        Output::Text => {
+            let line = &shown.line;
+            let from = line.source.as_ref().map_or_else(String::new, |source| format!(" from {source}"));
+            write::line(format_args!(
+                "Revision {} of {}, {} by {}{from}",
+                line.number,
+                write::time(line.at),
+                line.how,
+                line.author
+            ))?;
+            write::line(&shown.changes)?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+pub(crate) async fn export(
+    settings: &Settings,
+    directory: &Path,
+    request: ExportRequest,
+    output: Output,
+) -> Result<ExitCode> {
+    refuse_documents(directory)?;
+    let files = beside(settings, |control, caller| async move { control.export(&caller, &request).await });
+    let files = files.await?;
+    std::fs::create_dir_all(directory).map_err(|error| failed(error, directory))?;
+    for file in &files {
+        place(directory, file)?;
+    }
+    let names: Vec<&str> = files.iter().map(|file| file.name.as_str()).collect();
+    match output {
+        Output::Json => write::json(&json!({ "directory": directory, "files": names }))?,
+        Output::Text => {
+            for name in names {
+                write::line(directory.join(name).display())?;
+            }
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn failed(error: std::io::Error, path: &Path) -> Error {
+    Error::local_io("export the definitions", error).with("path", path.display())
+}
+
+/// What is in the directory already would be read with what is exported.
+fn refuse_documents(directory: &Path) -> Result<()> {
+    let entries = match std::fs::read_dir(directory) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(failed(error, directory)),
+    };
+    for entry in entries {
+        let path = entry.map_err(|error| failed(error, directory))?.path();
+        if path.extension().is_some_and(|extension| extension == "toml") {
+            return Err(Error::permanent(ErrorKind::AlreadyExists, "export the definitions")
+                .with("path", path.display())
+                .advice("name a directory without *.toml files: nothing is overwritten"));
+        }
+    }
+    Ok(())
+}
+
+fn place(directory: &Path, file: &ExportedFile) -> Result<()> {
+    let path = directory.join(&file.name);
+    if file.name.contains(['/', '\0']) || path.file_name().is_none_or(|name| name != file.name.as_str()) {
+        return Err(Error::permanent(ErrorKind::Internal, "export the definitions")
+            .with("file", &file.name)
+            .advice("the database names a file that is none of one directory"));
+    }
+    let written = std::fs::File::create_new(&path)
+        .and_then(|mut out| std::io::Write::write_all(&mut out, file.text.as_bytes()));
+    written.map_err(|error| failed(error, &path))
+}
