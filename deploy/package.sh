@@ -28,6 +28,11 @@ flock 9 # two at once would write the same files
 
 cargo build --quiet --locked --package waybill --profile "$profile" >&2
 
+# Made of the same before: nothing to do.
+made_from=$profile-$(cat "$binary" "$0" deploy/licences.py deploy/waybill.toml deploy/{debian,systemd}/* config/waybill.toml config/examples/* \
+  crates/waybill/Cargo.toml Cargo.lock ./*.md docs/*.md | sha256sum | cut -d' ' -f1)
+if [ "$(cat "$made/made-from" 2>/dev/null)" = "$made_from" ] && ls "$made"/waybill_*.deb 2>/dev/null; then exit; fi
+
 # What is made from the binary's own declaration, and the documents as the installed paths have them.
 assets=$made/assets
 rm -rf "$assets"
@@ -53,4 +58,5 @@ for old in "$made"/*.*deb; do
   if [ ! -e "$made/new/${old##*/}" ]; then rm -f "$old"; fi
 done
 mv "$made"/new/* "$made"
+echo "$made_from" >"$made/made-from"
 ls "$made"/waybill_*.deb

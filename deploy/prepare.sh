@@ -33,8 +33,6 @@ present() {
     debootstrap) command -v debootstrap ;;
     systemd) command -v systemd-analyze ;;
     man-db) command -v man ;;
-    rsync) command -v rsync ;;
-    sqlite3) command -v sqlite3 ;;
     *) echo "prepare.sh: no such row: $1" >&2; exit 2 ;;
   esac >/dev/null 2>&1
 }

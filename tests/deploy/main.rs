@@ -3,8 +3,10 @@
 
 #![allow(clippy::disallowed_methods, reason = "tests read whole files and start programs")]
 
+mod backup;
 mod container;
 mod package;
+mod running;
 mod throwaway;
 mod unit;
 

@@ -1,33 +1,13 @@
 //! The Debian package: what a machine has of it after its installation, its removal and its purge.
 
-use crate::throwaway::Debian;
-use crate::{done, ran, unit_lines};
+use crate::running::Running;
+use crate::throwaway::{Debian, package};
+use crate::{done, ran};
 use std::fs;
-use std::io::{Read as _, Write as _};
-use std::net::TcpStream;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::Duration;
-use suites::{KeyPair, eventually, free_port, repository};
-
-/// The package of the quick build.
-fn package() -> PathBuf {
-    let script = repository().join("deploy/package.sh");
-    let mut build = Command::new(script);
-    // What this test's own runner has set would make cargo build everything again, and again for the next build outside.
-    for (name, _) in std::env::vars_os() {
-        let text = name.to_string_lossy();
-        let of_runner = ["CARGO_PKG_", "CARGO_MANIFEST_", "NEXTEST", "LD_LIBRARY_PATH"];
-        if of_runner.iter().any(|begin| text.starts_with(begin)) {
-            build.env_remove(&name);
-        }
-    }
-    let built = build.args(["--profile", "dev"]).stdin(Stdio::null()).output().unwrap();
-    assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
-    let path = String::from_utf8(built.stdout).unwrap();
-    repository().join(path.trim())
-}
+use std::path::Path;
+use std::process::{Command, Stdio};
+use suites::{KeyPair, repository};
 
 #[test]
 fn a_machine_with_it_has_a_gateway_and_without_it_its_files() {
@@ -41,7 +21,7 @@ fn a_machine_with_it_has_a_gateway_and_without_it_its_files() {
     a_shell_completes_commands(&debian);
     the_examples_are_valid(&debian);
     let mut gateway = Running::start(&debian);
-    gateway.stop();
+    assert!(gateway.stop().success());
     assert!(debian.path("/var/lib/waybill/waybill.db").is_file());
 
     // Another version comes: what the administrator has changed stays.
@@ -104,7 +84,9 @@ fn is_installed(debian: &Debian) {
     assert_eq!(mode(debian, "/etc/waybill"), 0o750);
     assert_eq!(mode(debian, "/etc/waybill/definitions"), 0o750);
     assert_eq!(mode(debian, "/etc/waybill/credentials"), 0o700);
-    for file in ["copyright", "licences.txt.gz", "install.md", "reference.md", "examples/waybill.toml"] {
+    for file in
+        ["copyright", "licences.txt.gz", "install.md", "backup.md", "reference.md", "examples/waybill.toml"]
+    {
         assert!(debian.path("/usr/share/doc/waybill").join(file).is_file(), "{file} is missing");
     }
     // It runs when the administrator says so, not before there are settings.
@@ -188,54 +170,4 @@ fn the_examples_are_valid(debian: &Debian) {
     let (code, out) = debian.ran("waybill", &validate);
     assert!(code == 2 && out.contains("/srv/waybill"), "{code} {out}");
     fs::write(&settings, text).unwrap();
-}
-
-/// The gateway, by the very command of the unit, as its user.
-struct Running {
-    child: Child,
-}
-
-impl Running {
-    fn start(debian: &Debian) -> Self {
-        let command = unit_lines("ExecStart").pop().unwrap();
-        let words: Vec<&str> = command.split_whitespace().collect();
-        let user = unit_lines("User").pop().unwrap();
-        let port = free_port();
-        let mut start = debian.command(Some(&user), &words);
-        start.env("WAYBILL__LISTEN__CONSOLE", format!("127.0.0.1:{port}"));
-        let log = fs::File::create(debian.path("/tmp/log")).unwrap();
-        let child = start.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn().unwrap();
-        let mut running = Self { child };
-        let log = || fs::read_to_string(debian.path("/tmp/log")).unwrap();
-        eventually("a gateway that is ready", Duration::from_secs(60), || {
-            let ended = running.child.try_wait().unwrap();
-            assert!(ended.is_none(), "the gateway ended: {ended:?}\n{}", log());
-            ready(port).then_some(())
-        });
-        running
-    }
-
-    fn stop(&mut self) {
-        done(Command::new("kill").arg(self.child.id().to_string()));
-        assert!(self.child.wait().unwrap().success());
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        drop(self.child.kill());
-        drop(self.child.wait());
-    }
-}
-
-fn ready(port: u16) -> bool {
-    let ask = || -> std::io::Result<String> {
-        let mut stream = TcpStream::connect(("127.0.0.1", port))?;
-        stream.set_read_timeout(Some(Duration::from_secs(5)))?;
-        write!(stream, "GET /readyz HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer)?;
-        Ok(answer)
-    };
-    ask().is_ok_and(|answer| answer.starts_with("HTTP/1.1 200 "))
 }

@@ -2,7 +2,7 @@
 
 use crate::{done, ran};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use suites::repository;
 use tempfile::TempDir;
 
@@ -63,4 +63,22 @@ impl Debian {
         std::fs::copy(package, self.path("/tmp/waybill.deb")).unwrap();
         self.done(&["dpkg", "--install", "/tmp/waybill.deb"])
     }
+}
+
+/// The package of the quick build.
+pub(crate) fn package() -> PathBuf {
+    let script = repository().join("deploy/package.sh");
+    let mut build = Command::new(script);
+    // What this test's own runner has set would make cargo build everything again, and again for the next build outside.
+    for (name, _) in std::env::vars_os() {
+        let text = name.to_string_lossy();
+        let of_runner = ["CARGO_PKG_", "CARGO_MANIFEST_", "NEXTEST", "LD_LIBRARY_PATH"];
+        if of_runner.iter().any(|begin| text.starts_with(begin)) {
+            build.env_remove(&name);
+        }
+    }
+    let built = build.args(["--profile", "dev"]).stdin(Stdio::null()).output().unwrap();
+    assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
+    let path = String::from_utf8(built.stdout).unwrap();
+    repository().join(path.trim())
 }

@@ -13,7 +13,7 @@ deb=3.8.0
 debian=$cache/debian-root.tar
 
 "$root/deploy/prepare.sh" postgresql-15 strace chromium fonts-dejavu-core nodejs npm python3-venv haproxy squid microsocks e2fsprogs \
-  systemd man-db dpkg-dev debootstrap sqlite3 rsync
+  systemd man-db dpkg-dev debootstrap
 mkdir -p "$cache"
 exec 9>"$cache/prepare.lock"
 flock 9 # two runs in one checkout: the second finds the work done
@@ -85,8 +85,8 @@ if [ "$(cat "$node/made-from" 2>/dev/null)" != "$wanted" ]; then
   echo "$wanted" >"$node/made-from"
 fi
 
-# A Debian without anything that it can do without, in which the package is installed: what the package needs must be
-# what it says that it needs. Its devices are made by root.
+# A Debian with hardly anything that it can do without, in which the package is installed: what the package needs must be what it
+# says that it needs. Besides that only the tools of the backup page. Its devices are made by root.
 if [ ! -e "$debian" ]; then
   if [ "$(id -u)" != 0 ]; then
     echo "prepare.sh: the package is tested in a root directory of its own, which only root can make: run this as root" >&2
@@ -95,7 +95,8 @@ if [ ! -e "$debian" ]; then
   echo "prepare.sh: fetching a small Debian for the package's tests" >&2
   work=$(mktemp -d)
   trap 'rm -rf "$work"' EXIT
-  if ! debootstrap --variant=minbase --include=ca-certificates,libssl3 bookworm "$work/root" >"$work/log" 2>&1; then
+  tools=rsync,sqlite3,postgresql-client-15
+  if ! debootstrap --variant=minbase --include=ca-certificates,libssl3,$tools bookworm "$work/root" >"$work/log" 2>&1; then
     cat "$work/log" >&2
     exit 1
   fi
