@@ -81,7 +81,7 @@ fn a_waybill_leads_to_the_connections_that_its_file_came_and_went_over() {
         is(&recorded(&gateway, came), Purpose::Poll, "orders");
         is(&recorded(&gateway, event("delivery.retrying")), Purpose::Deliver, "warehouse");
         is(&recorded(&gateway, went), Purpose::Deliver, "warehouse");
-        assert_eq!(waybill["deliveries"][0]["receipt"]["detail"]["connection"], went["connection"]);
+        assert_eq!(waybill["deliveries"][0]["receipt"]["connection"], went["connection"]);
 
         let session = gateway.first_login();
         let page = gateway.page(&format!("/transfers/{id}"), &session);

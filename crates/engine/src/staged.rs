@@ -1,19 +1,7 @@
-//! Parts that are durable in staging, and their removal.
+//! Removing staged bytes.
 
-use model::{ConnectionId, Error, ErrorKind, PayloadId, RemotePath, Result};
-use serde_json::{Map, Value};
+use model::{Error, ErrorKind, PayloadId, Result};
 use staging::Staging;
-use transport::StagedPayload;
-
-/// A part that is durable in staging.
-pub(crate) struct StagedPart {
-    pub(crate) staged: StagedPayload,
-    pub(crate) file_name: RemotePath,
-    pub(crate) media_type: Option<String>,
-    pub(crate) metadata: Map<String, Value>,
-    /// The connection that it came over.
-    pub(crate) connection: Option<ConnectionId>,
-}
 
 /// Removes staged bytes, each whatever becomes of the others; the first error.
 pub(crate) fn remove_all(staging: &Staging, payloads: impl IntoIterator<Item = PayloadId>) -> Result<()> {

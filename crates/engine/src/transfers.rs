@@ -2,15 +2,14 @@
 //! received, or a payload that came with the answer to a delivery.
 
 use crate::context::Context;
-use crate::staged::StagedPart;
 use model::definition::Flow;
 use model::{
-    AuditEvent, ConnectionId, Delivery, DeliveryId, DeliveryState, EventKind, OfferId, PayloadRecord,
-    TemplateValues, Timestamp, Transfer, TransferId, TransferKind, TransferState,
+    AuditEvent, Delivery, DeliveryId, DeliveryState, EventKind, OfferId, PayloadRecord, TemplateValues,
+    Timestamp, Transfer, TransferId, TransferKind, TransferState,
 };
 use std::time::Duration;
 use store::{NewDelivery, NewTransfer};
-use transport::Reply;
+use transport::StagedPart;
 
 /// How long a reply is kept whose flow is gone; and at least how long an answer to a message.
 pub(crate) const DEFAULT_RETENTION: Duration = Duration::from_secs(30 * 86_400);
@@ -72,14 +71,7 @@ pub(crate) fn new_transfer(
 /// A payload that came with a delivery's answer: a transfer of its own, child of the one sent. It
 /// goes nowhere by itself: it is held, for a person to see, and kept as long as its parent's flow
 /// keeps payloads.
-pub(crate) fn new_reply(
-    context: &Context,
-    parent: &Transfer,
-    reply: Reply,
-    connection: Option<ConnectionId>,
-) -> (NewTransfer, AuditEvent) {
-    let Reply { staged, file_name, media_type, metadata } = reply;
-    let part = StagedPart { staged, file_name, media_type, metadata, connection };
+pub(crate) fn new_reply(context: &Context, parent: &Transfer, part: StagedPart) -> (NewTransfer, AuditEvent) {
     let transfer = Transfer {
         kind: TransferKind::Reply,
         parent: Some(parent.id),

@@ -142,6 +142,7 @@ struct Inner {
     retry: Retry,
     operation: Cow<'static, str>,
     context: Vec<(&'static str, String)>,
+    connection: Option<ConnectionId>,
     said: Option<PeerText>,
     advice: Option<Cow<'static, str>>,
     source: Option<Box<dyn std::error::Error + Send + Sync + 'static>>,
@@ -156,6 +157,7 @@ impl Error {
             retry,
             operation: operation.into(),
             context: Vec::new(),
+            connection: None,
             said: None,
             advice: None,
             source: None,
@@ -184,6 +186,13 @@ impl Error {
     #[must_use]
     pub fn with(mut self, key: &'static str, value: impl fmt::Display) -> Self {
         self.0.context.push((key, value.to_string()));
+        self
+    }
+
+    /// Adds the connection it happened on, where there is one.
+    #[must_use]
+    pub fn on_connection(mut self, connection: impl Into<Option<ConnectionId>>) -> Self {
+        self.0.connection = connection.into().or(self.0.connection);
         self
     }
 
@@ -248,15 +257,11 @@ impl Error {
         self.0.advice.as_deref()
     }
 
-    /// The connection it happened on, where it or one of its causes names one under `connection`.
+    /// The connection it happened on, where it or one of its causes names one.
     #[must_use]
     pub fn connection(&self) -> Option<ConnectionId> {
         let causes = std::iter::successors(std::error::Error::source(self), |cause| cause.source());
-        std::iter::once(self)
-            .chain(causes.filter_map(own))
-            .flat_map(Self::context)
-            .filter(|(key, _)| *key == "connection")
-            .find_map(|(_, id)| id.parse().ok())
+        std::iter::once(self).chain(causes.filter_map(own)).find_map(|error| error.0.connection)
     }
 
     /// The peer's own words.
@@ -321,6 +326,12 @@ fn place_and_advice(levels: &[&Inner]) -> String {
             } else {
                 format!("{key} {value}")
             };
+            if !places.contains(&place) {
+                places.push(place);
+            }
+        }
+        if let Some(connection) = level.connection {
+            let place = format!("connection {connection}");
             if !places.contains(&place) {
                 places.push(place);
             }

@@ -18,6 +18,7 @@ pub mod definition;
 mod error;
 mod id;
 mod mask;
+mod mdn;
 mod option;
 mod path;
 mod peer_text;
@@ -40,6 +41,7 @@ pub use connection::{
 pub use error::{Error, ErrorKind, Result, Retry};
 pub use id::{AttemptId, ConnectionId, DeliveryId, EventId, NodeName, OfferId, PayloadId, TransferId};
 pub use mask::{Mask, MaskError, MaskSpec};
+pub use mdn::{MdnEntity, UNPROVEN_MDN, UnprovenMdn};
 pub use option::{
     OptionKind, OptionSpec, OptionValue, Options, PublicMaterial, did_you_mean, nearest, nearest_of,
     parse_duration, parse_size,
@@ -58,8 +60,8 @@ pub use state::{
 pub use syslog::SyslogTarget;
 pub use template::{NameTemplate, TemplateError, TemplateValues};
 pub use transfer::{
-    Claim, Delivery, KEPT_MDN, Offer, OfferIdentity, Outcome, PayloadRecord, Receipt, ReceiptKind, Sha256,
-    Transfer, TransferKind,
+    Claim, Delivery, Offer, OfferIdentity, Outcome, PayloadRecord, Receipt, ReceiptKind, Sha256, Transfer,
+    TransferKind,
 };
 
 /// A moment in UTC. Waybill keeps microseconds, the precision of both databases; whoever reads a

@@ -2,10 +2,10 @@
 
 use crate::connection::words;
 use crate::{
-    DeliveryId, DeliveryState, NodeName, OfferId, OfferState, PayloadId, RemotePath, Timestamp, TransferId,
-    TransferState,
+    ConnectionId, DeliveryId, DeliveryState, MdnEntity, NodeName, OfferId, OfferState, PayloadId, RemotePath,
+    Timestamp, TransferId, TransferState,
 };
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use serde_json::{Map, Value};
 use std::fmt;
 
@@ -33,6 +33,18 @@ impl std::str::FromStr for Sha256 {
                 .map_err(|_| "a SHA-256 digest has 64 hexadecimal digits")?;
         }
         Ok(Self(hash))
+    }
+}
+
+impl Serialize for Sha256 {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Sha256 {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
     }
 }
 
@@ -199,10 +211,6 @@ words! {
     }
 }
 
-/// The key under which a receipt's detail has the MDN itself, and a delivery's notes the last one that did not
-/// prove the delivery: base64 of a whole MIME entity, its header section first.
-pub const KEPT_MDN: &str = "mdn";
-
 /// A destination's evidence that it has the payload, or that it will not take it.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Receipt {
@@ -214,10 +222,12 @@ pub struct Receipt {
     pub positive: bool,
     /// One line for a list: a path, a status, a disposition.
     pub summary: String,
+    /// The connection that the payload went over, where it went over one.
+    pub connection: Option<ConnectionId>,
+    /// The MDN itself, where the evidence is one.
+    pub mdn: Option<MdnEntity>,
     /// The rest, by key: MIC, disposition, status, path, size, checksum.
     pub detail: Map<String, Value>,
-    /// The evidence's own bytes (a signed MDN), where staged.
-    pub evidence: Option<PayloadId>,
 }
 
 /// How a source's offer ended, told to the source when it is settled.

@@ -257,12 +257,12 @@ impl ConnectionHandle {
         match written {
             Ok(written) => written.map_err(|error| {
                 Error::transient(ErrorKind::Internal, "record a connection")
-                    .with("connection", self.shared.id)
+                    .on_connection(self.shared.id)
                     .advice("the connection was not used; see why the connection journal takes nothing")
                     .caused_by(error)
             }),
             Err(gone) => Err(Error::new(ErrorKind::Internal, Retry::Transient, "record a connection")
-                .with("connection", self.shared.id)
+                .on_connection(self.shared.id)
                 .caused_by(gone)),
         }
     }

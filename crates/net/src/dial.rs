@@ -120,7 +120,7 @@ impl Net {
             Ok(socket) => attempt.protect(socket, deadline).await,
             Err(error) => {
                 attempt.fail(&error);
-                Err(error.with("connection", attempt.id))
+                Err(error.on_connection(attempt.id))
             }
         }
     }
@@ -362,7 +362,7 @@ impl<'a> Attempt<'a> {
                     None => error,
                 };
                 handle.fail(error.chain());
-                Err(error.with("connection", self.id))
+                Err(error.on_connection(self.id))
             }
         }
     }

@@ -6,12 +6,12 @@ use crate::letter::{Earlier, Letter, NOTE};
 use crate::material::{fingerprint, own_key, partner_certificates, recipient, signs_alike};
 use crate::other_mic;
 use crate::outgoing::{Envelope, OwnKey, build};
-use crate::receipt::{Answer, Expected, Verdict, conclude};
+use crate::receipt::{Expected, PartnerResponse, Verdict, assess};
 use crate::streaming::{STREAM_BUFFERS, body_of};
 use async_trait::async_trait;
 use http::Request;
 use model::definition::{Endpoint, MdnRequest, Partner};
-use model::{Error, ErrorKind, KEPT_MDN, Protocol, Purpose, Result};
+use model::{Error, ErrorKind, Protocol, Purpose, Result, UNPROVEN_MDN};
 use net::http::{ConnectionInfo, HttpProfile, RequestMeta};
 use net::{ConnectOptions, ConnectProfile, DialRequest, Net};
 use openssl::x509::X509;
@@ -28,8 +28,8 @@ pub(crate) struct As2Destination {
     pub(crate) net: Net,
 }
 
-/// Both sides of the exchange, ready.
-struct Sides {
+/// The partner and our own side of the exchange, ready.
+struct Partnership {
     partner: Arc<Partner>,
     certificates: Vec<X509>,
     identity: Arc<model::definition::Identity>,
@@ -44,15 +44,15 @@ struct Sides {
 #[async_trait]
 impl Destination for As2Destination {
     async fn deliver(&self, delivery: Deliver) -> Result<Sent> {
-        let sides = self.sides()?;
+        let partnership = self.partnership()?;
         let url = self.url()?;
         let media_type = self.media_type(&delivery);
-        let mut letter = self.letter(&delivery, &sides, &url, &media_type).await?;
+        let mut letter = self.letter(&delivery, &partnership, &url, &media_type).await?;
         let envelope = Envelope {
-            from: &sides.identity.as2_id,
-            to: &sides.partner.as2_id,
-            agreement: &sides.partner.agreement,
-            own: Some(&sides.own),
+            from: &partnership.identity.as2_id,
+            to: &partnership.partner.as2_id,
+            agreement: &partnership.partner.agreement,
+            own: Some(&partnership.own),
             sealing: &letter.sealing,
             media_type: &media_type,
             file_name: &delivery.file_name,
@@ -61,16 +61,16 @@ impl Destination for As2Destination {
         let (answer, sent) = self.exchange(&delivery, &envelope, &url).await?;
         let expected = Expected {
             endpoint: &self.endpoint.name,
-            agreement: &sides.partner.agreement,
-            certificates: &sides.certificates,
-            own_fingerprint: &sides.own_fingerprint,
-            recipient_fingerprint: &sides.recipient_fingerprint,
+            agreement: &partnership.partner.agreement,
+            certificates: &partnership.certificates,
+            own_fingerprint: &partnership.own_fingerprint,
+            recipient_fingerprint: &partnership.recipient_fingerprint,
             now: self.services.clock.now(),
             message_id: &letter.sealing.message_id,
             earlier: letter.earlier,
             mic: sent.mic.get(),
         };
-        let verdict = match conclude(&answer, &expected) {
+        let verdict = match assess(&answer, &expected) {
             Ok(verdict) => verdict,
             Err(error) => {
                 let error = keep(&answer, &delivery, error).await;
@@ -88,8 +88,8 @@ impl Destination for As2Destination {
         };
         match proved {
             Ok(mut proof) => {
-                proof.legacy = [sides.legacy, proof.legacy].concat();
-                if let Some(event) = legacy::event(&self.services, &sides.partner, &proof.legacy) {
+                proof.legacy = [partnership.legacy, proof.legacy].concat();
+                if let Some(event) = legacy::event(&self.services, &partnership.partner, &proof.legacy) {
                     let event = event.flow(&delivery.flow).delivery(delivery.claim.delivery);
                     legacy::record(&*self.services.audit, event.endpoint(&self.endpoint.name)).await;
                 }
@@ -98,7 +98,7 @@ impl Destination for As2Destination {
             Err(error) => {
                 let error = answer.on_connection(keep(&answer, &delivery, error).await);
                 letter.earlier = Earlier::Answered;
-                let noted = match letter.to_note(&sides.own) {
+                let noted = match letter.to_note(&partnership.own) {
                     Ok(note) => delivery.log.note(NOTE, note).await,
                     Err(error) => Err(error),
                 };
@@ -118,13 +118,13 @@ impl Destination for As2Destination {
             took: self.services.clock.monotonic().saturating_sub(begun),
             result,
         };
-        let keys = self.sides().and_then(|sides| {
-            recipient(&sides.certificates, &sides.partner, self.services.clock.now())?;
+        let keys = self.partnership().and_then(|partnership| {
+            recipient(&partnership.certificates, &partnership.partner, self.services.clock.now())?;
             Ok(format!(
                 "{} to {}, {} certificate(s)",
-                sides.identity.as2_id,
-                sides.partner.as2_id,
-                sides.certificates.len()
+                partnership.identity.as2_id,
+                partnership.partner.as2_id,
+                partnership.certificates.len()
             ))
         });
         let keys_fine = keys.is_ok();
@@ -156,7 +156,7 @@ impl As2Destination {
         delivery: &Deliver,
         envelope: &Envelope<'_>,
         url: &Url,
-    ) -> Result<(Answer, SentMessage)> {
+    ) -> Result<(PartnerResponse, SentMessage)> {
         let length = delivery.payload.length();
         let payload = Arc::clone(&delivery.payload);
         let reader = tokio::task::spawn_blocking(move || payload.open_blocking(0..length)).await;
@@ -189,10 +189,10 @@ impl As2Destination {
         let headers = head.headers.iter().fold(Headers::new(), |headers, (name, value)| {
             headers.clone().with(name.as_str(), value.as_bytes()).unwrap_or(headers)
         });
-        Ok((Answer { status: head.status, headers, body, connection }, sent))
+        Ok((PartnerResponse { status: head.status, headers, body, connection }, sent))
     }
 
-    fn sides(&self) -> Result<Sides> {
+    fn partnership(&self) -> Result<Partnership> {
         let missing = |what: &'static str| {
             Error::permanent(ErrorKind::ConfigInvalid, "find both sides of an AS2 endpoint")
                 .with("endpoint", &self.endpoint.name)
@@ -212,7 +212,7 @@ impl As2Destination {
         if partner.partner.agreement.send_security.signs() {
             legacy.extend(legacy::of_own_key(&key, &own.identity, &partner.partner)?);
         }
-        let sides = Sides {
+        let partnership = Partnership {
             legacy,
             own_fingerprint: fingerprint(&key.certificate)?,
             recipient_fingerprint: certificates.first().map(fingerprint).transpose()?.unwrap_or_default(),
@@ -221,8 +221,8 @@ impl As2Destination {
             own: key,
             identity: own.identity,
         };
-        signs_alike(&sides.own, &sides.identity, &sides.partner.agreement)?;
-        Ok(sides)
+        signs_alike(&partnership.own, &partnership.identity, &partnership.partner.agreement)?;
+        Ok(partnership)
     }
 
     pub(crate) fn url(&self) -> Result<Url> {
@@ -282,17 +282,24 @@ impl As2Destination {
     }
 
     /// The letter of earlier attempts, or a new one, noted and correlated before a byte leaves.
-    async fn letter(&self, delivery: &Deliver, sides: &Sides, url: &Url, media_type: &str) -> Result<Letter> {
-        let terms = terms(sides, media_type, delivery);
+    async fn letter(
+        &self,
+        delivery: &Deliver,
+        partnership: &Partnership,
+        url: &Url,
+        media_type: &str,
+    ) -> Result<Letter> {
+        let terms = terms(partnership, media_type, delivery);
         if let Some(note) = delivery.notes.get(NOTE)
-            && let Some(letter) = Letter::from_note(note, &terms, &sides.own)?
+            && let Some(letter) = Letter::from_note(note, &terms, &partnership.own)?
         {
             return Ok(letter);
         }
         let host = url.host_str().unwrap_or_default();
-        let recipient = recipient(&sides.certificates, &sides.partner, self.services.clock.now())?;
-        let letter = Letter::draw(&self.services, host, &sides.partner.agreement, recipient, terms)?;
-        delivery.log.note(NOTE, letter.to_note(&sides.own)?).await?;
+        let recipient =
+            recipient(&partnership.certificates, &partnership.partner, self.services.clock.now())?;
+        let letter = Letter::draw(&self.services, host, &partnership.partner.agreement, recipient, terms)?;
+        delivery.log.note(NOTE, letter.to_note(&partnership.own)?).await?;
         delivery.log.correlate(&letter.sealing.message_id).await?;
         Ok(letter)
     }
@@ -303,26 +310,30 @@ const LARGEST_KEPT: usize = 256 * 1024;
 
 /// Keeps a receipt that does not prove the delivery, so that it can be looked at. What the partner answered
 /// stays the error, with what came in between when the receipt could not be kept.
-async fn keep(answer: &Answer, delivery: &Deliver, error: Error) -> Error {
-    let Some(kept) = answer.kept_mdn(delivery.claim.attempt, LARGEST_KEPT) else { return error };
-    match delivery.log.note(KEPT_MDN, kept).await {
+async fn keep(answer: &PartnerResponse, delivery: &Deliver, error: Error) -> Error {
+    let Some(unproven) = answer.unproven_mdn(delivery.claim.attempt, LARGEST_KEPT) else { return error };
+    let note = match serde_json::to_value(unproven) {
+        Ok(note) => note,
+        Err(failed) => return error.with("the receipt could not be kept", failed),
+    };
+    match delivery.log.note(UNPROVEN_MDN, note).await {
         Ok(()) => error,
         Err(failed) => error.with("the receipt could not be kept", failed.chain()),
     }
 }
 
 /// Everything that shapes the bytes of a message besides its payload.
-fn terms(sides: &Sides, media_type: &str, delivery: &Deliver) -> String {
-    let agreement = &sides.partner.agreement;
+fn terms(partnership: &Partnership, media_type: &str, delivery: &Deliver) -> String {
+    let agreement = &partnership.partner.agreement;
     [
-        sides.identity.as2_id.as_str(),
-        sides.partner.as2_id.as_str(),
+        partnership.identity.as2_id.as_str(),
+        partnership.partner.as2_id.as_str(),
         agreement.send_security.as_str(),
         agreement.cipher.as_str(),
         agreement.digest.as_str(),
         agreement.mdn.as_str(),
-        &sides.own_fingerprint,
-        &sides.recipient_fingerprint,
+        &partnership.own_fingerprint,
+        &partnership.recipient_fingerprint,
         media_type,
         &delivery.file_name.to_text(),
     ]

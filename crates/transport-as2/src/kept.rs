@@ -1,10 +1,7 @@
 //! An MDN as it is kept: so that anybody can check it again, years later and with any tool.
 
-use crate::receipt::Answer;
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD as BASE64;
-use model::{KEPT_MDN, PeerText};
-use serde_json::{Value, json};
+use crate::receipt::PartnerResponse;
+use model::{MdnEntity, PeerText, UnprovenMdn};
 
 /// The header fields that are the message's own, as they are written; the others are HTTP's.
 const FIELDS: [&str; 15] = [
@@ -25,10 +22,10 @@ const FIELDS: [&str; 15] = [
     "Content-ID",
 ];
 
-impl Answer {
+impl PartnerResponse {
     /// The answer as a MIME entity: its own header fields, an empty line, its body exactly as received
     /// (without HTTP's content coding). `openssl smime -verify` takes it as it is.
-    pub(crate) fn entity(&self) -> Vec<u8> {
+    pub(crate) fn entity(&self) -> MdnEntity {
         let mut entity = Vec::with_capacity(self.body.len() + 1024);
         for field in self.headers.fields() {
             let Some(name) = FIELDS.iter().find(|name| name.eq_ignore_ascii_case(&field.name)) else {
@@ -40,12 +37,12 @@ impl Answer {
         }
         entity.extend_from_slice(b"\r\n");
         entity.extend_from_slice(&self.body);
-        entity
+        MdnEntity::new(entity)
     }
 
     /// The answer to an attempt for keeping, where it looks like an MDN and its body is no longer than so
     /// many bytes.
-    pub(crate) fn kept_mdn(&self, attempt: u32, most: usize) -> Option<Value> {
+    pub(crate) fn unproven_mdn(&self, attempt: u32, most: usize) -> Option<UnprovenMdn> {
         let media = self.headers.content_type()?;
         let looks_so = matches!(
             media.essence(),
@@ -57,12 +54,12 @@ impl Answer {
         );
         (looks_so && !self.body.is_empty() && self.body.len() <= most).then(|| {
             let content_type = self.headers.get("Content-Type").unwrap_or_default();
-            json!({
-                "attempt": attempt,
-                "mdn_content_type": PeerText::new(content_type).as_str(),
-                KEPT_MDN: BASE64.encode(self.entity()),
-                "status": self.status.as_u16(),
-            })
+            UnprovenMdn {
+                attempt,
+                status: self.status.as_u16(),
+                content_type: PeerText::new(content_type).as_str().to_owned(),
+                mdn: self.entity(),
+            }
         })
     }
 }
@@ -74,7 +71,7 @@ mod tests {
     use http::StatusCode;
     use smime::Headers;
 
-    fn answer(media_type: &str, body: &[u8]) -> Answer {
+    fn answer(media_type: &str, body: &[u8]) -> PartnerResponse {
         let mut headers = Headers::new();
         for (name, value) in [
             ("set-cookie", "session=secret"),
@@ -87,7 +84,12 @@ mod tests {
         ] {
             headers = headers.with(name, value).unwrap();
         }
-        Answer { status: StatusCode::OK, headers, body: Bytes::copy_from_slice(body), connection: None }
+        PartnerResponse {
+            status: StatusCode::OK,
+            headers,
+            body: Bytes::copy_from_slice(body),
+            connection: None,
+        }
     }
 
     #[test]
@@ -95,22 +97,19 @@ mod tests {
         let entity = answer("multipart/report;\tboundary=\"\u{e4}\"", b"\0-\n\r-").entity();
         let head = "AS2-From: PEER\r\nContent-Type: multipart/report;\tboundary=\"\u{e4}\"\r\n\
                     Content-Transfer-Encoding: binary\r\n\r\n";
-        assert_eq!(entity, [head.as_bytes(), b"\0-\n\r-"].concat());
+        assert_eq!(entity.as_bytes(), [head.as_bytes(), b"\0-\n\r-"].concat());
     }
 
     #[test]
     fn an_mdn_that_proves_nothing_is_kept_and_a_page_is_not() {
         let answer_kept = answer("multipart/report; boundary=x", b"--x--");
-        let kept = answer_kept.kept_mdn(3, 10).unwrap();
-        assert_eq!(kept["mdn"], BASE64.encode(answer_kept.entity()));
-        assert_eq!(
-            (&kept["mdn_content_type"], &kept["attempt"]),
-            (&json!("multipart/report; boundary=x"), &json!(3))
-        );
+        let kept = answer_kept.unproven_mdn(3, 10).unwrap();
+        assert_eq!(kept.mdn, answer_kept.entity());
+        assert_eq!((kept.content_type.as_str(), kept.attempt), ("multipart/report; boundary=x", 3));
         for (media_type, body) in
             [("text/html", &b"<html>"[..]), ("multipart/signed", b""), ("multipart/signed", b"12345678901")]
         {
-            assert!(answer(media_type, body).kept_mdn(1, 10).is_none(), "{media_type}");
+            assert!(answer(media_type, body).unproven_mdn(1, 10).is_none(), "{media_type}");
         }
     }
 }

@@ -22,6 +22,7 @@ mod names;
 mod options;
 mod other_mic;
 pub mod outgoing;
+mod parties;
 mod probe;
 mod receipt;
 mod receive;
@@ -30,7 +31,6 @@ mod refusing;
 mod reply;
 mod request;
 mod shown;
-mod sides;
 mod streaming;
 #[cfg(test)]
 mod testing;

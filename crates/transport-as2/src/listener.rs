@@ -4,11 +4,11 @@ use crate::admission::Admission;
 use crate::coding::Coding;
 use crate::disposition::{Disposition, DispositionError};
 use crate::legacy;
+use crate::parties::{Parties, UnknownParty};
 use crate::receive::{ReadMessage, Reading, Unread, read};
 use crate::refusing::{Early, come_again, declined, with_peer};
-use crate::reply::{Answer, mic_of, stored_reply, to_response};
+use crate::reply::{ReplyContent, mic_of, stored_reply, to_response};
 use crate::request::RequestHead;
-use crate::sides::{Sides, Stranger};
 use crate::streaming::{Arriving, BodyReader};
 use async_trait::async_trait;
 use http::header::EXPECT;
@@ -23,7 +23,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, UNIX_EPOCH};
 use transport::{
-    Begin, Intake, Listener, Message, Reception, Reply, Services, Shutdown, StagedPayload, StoredReply,
+    Begin, Intake, Listener, Message, Reception, Services, Shutdown, StagedPart, StagedPayload, StoredReply,
 };
 
 /// How long a second copy of a message waits for the first one's answer.
@@ -142,42 +142,42 @@ impl Receiver {
         peer: &PeerInfo,
     ) -> Result<StoredReply> {
         let definitions = self.services.directory.definitions();
-        let sides = match Sides::of(&self.services, &definitions, head) {
-            Ok(sides) => sides,
-            Err(Stranger { disposition, reason }) => {
+        let parties = match Parties::of(&self.services, &definitions, head) {
+            Ok(parties) => parties,
+            Err(UnknownParty { disposition, reason }) => {
                 let event = self.refusal(peer, Some(head)).peer_detail("reason", &reason);
                 self.record(event.detail("disposition", disposition.to_string())).await?;
                 // Unsigned: we do not know with whom we speak, or as whom.
-                let answer = Answer { disposition, mic: None, text: reason };
+                let answer = ReplyContent { disposition, mic: None, text: reason };
                 return stored_reply(&self.services, head, None, &answer);
             }
         };
-        let sides = match sides {
-            Ok(sides) => sides,
+        let parties = match parties {
+            Ok(parties) => parties,
             Err(error) => {
                 self.record(self.refusal(peer, Some(head)).error(&error)).await?;
                 return Err(error);
             }
         };
-        arriving.may_hold(sides.partner.agreement.largest_message);
-        if let Some(answer) = declined(head, &sides, arriving.length()) {
-            let event = self.refusal(peer, Some(head)).partner(&sides.partner.name);
+        arriving.may_hold(parties.partner.agreement.largest_message);
+        if let Some(answer) = declined(head, &parties, arriving.length()) {
+            let event = self.refusal(peer, Some(head)).partner(&parties.partner.name);
             self.record(
                 event
                     .peer_detail("reason", &answer.text)
                     .detail("disposition", answer.disposition.to_string()),
             )
             .await?;
-            return stored_reply(&self.services, head, Some(&sides), &answer);
+            return stored_reply(&self.services, head, Some(&parties), &answer);
         }
         match self.begin(&head.key()).await? {
             Begin::Answered(reply) => {
-                let event = self.services.event(EventKind::MessageRepeated).partner(&sides.partner.name);
+                let event = self.services.event(EventKind::MessageRepeated).partner(&parties.partner.name);
                 let event = with_peer(event, peer).peer_detail("message_id", &head.message_id);
                 self.services.audit.record(vec![event]).await?;
-                match sides.partner.agreement.duplicates {
+                match parties.partner.agreement.duplicates {
                     DuplicatePolicy::Repeat => Ok(reply),
-                    DuplicatePolicy::Warn => self.warn_of_duplicate(head, &sides, &reply),
+                    DuplicatePolicy::Warn => self.warn_of_duplicate(head, &parties, &reply),
                 }
             }
             Begin::InProgress => Err(Error::transient(
@@ -185,7 +185,7 @@ impl Receiver {
                 "answer a repeated message while its first copy is still being received",
             )
             .with("message_id", model::PeerText::from(head.message_id.as_str()))),
-            Begin::New(reception) => self.take(head, coding, sides, arriving, peer, reception).await,
+            Begin::New(reception) => self.take(head, coding, parties, arriving, peer, reception).await,
         }
     }
 
@@ -194,10 +194,10 @@ impl Receiver {
     fn warn_of_duplicate(
         &self,
         head: &RequestHead,
-        sides: &Sides,
+        parties: &Parties,
         first: &StoredReply,
     ) -> Result<StoredReply> {
-        let answer = Answer {
+        let answer = ReplyContent {
             disposition: Disposition::Warning("duplicate-document".into()),
             mic: mic_of(first),
             text: format!(
@@ -205,7 +205,7 @@ impl Receiver {
                 head.message_id
             ),
         };
-        stored_reply(&self.services, head, Some(sides), &answer)
+        stored_reply(&self.services, head, Some(parties), &answer)
     }
 
     /// Reserves the message; a second copy waits until the first is answered.
@@ -225,24 +225,24 @@ impl Receiver {
         &self,
         head: &RequestHead,
         coding: Coding,
-        sides: Sides,
+        parties: Parties,
         arriving: &mut Arriving,
         peer: &PeerInfo,
         reception: Box<dyn Reception>,
     ) -> Result<StoredReply> {
         if let Err(error) = arriving.begin().await {
             // Nothing was held for it, and whoever sent nothing sees no answer.
-            let event = self.refusal(peer, Some(head)).partner(&sides.partner.name).error(&error);
+            let event = self.refusal(peer, Some(head)).partner(&parties.partner.name).error(&error);
             self.record(event).await?;
             return Err(error);
         }
         // While it waits for a place, its connection may go for another one.
         let waits = arriving.waits();
-        let admitted = match self.admission.enter(peer.remote.ip(), &sides.partner.name).await {
+        let admitted = match self.admission.enter(peer.remote.ip(), &parties.partner.name).await {
             Ok(admitted) => admitted,
             Err(error) => {
                 // Nothing was taken: the sender comes again, and is told when.
-                let event = self.refusal(peer, Some(head)).partner(&sides.partner.name).error(&error);
+                let event = self.refusal(peer, Some(head)).partner(&parties.partner.name).error(&error);
                 self.record(event).await?;
                 return if error.kind() == ErrorKind::Throttled { Ok(come_again()) } else { Err(error) };
             }
@@ -254,11 +254,11 @@ impl Receiver {
             body: reader,
             coding,
             keys: vec![DecryptionKey {
-                key: sides.own.key.clone(),
-                certificate: sides.own.certificate.clone(),
+                key: parties.own.key.clone(),
+                certificate: parties.own.certificate.clone(),
             }],
-            certificates: sides.certificates.clone(),
-            partner: Arc::clone(&sides.partner),
+            certificates: parties.certificates.clone(),
+            partner: Arc::clone(&parties.partner),
             digests: head.mdn.digests.clone(),
             now: UNIX_EPOCH
                 + Duration::from_secs(
@@ -269,21 +269,23 @@ impl Receiver {
             more_parts: self.admission.more_parts(),
         };
         let blocking = tokio::task::spawn_blocking(move || read(reading));
-        let most = sides.partner.agreement.largest_message;
+        let most = parties.partner.agreement.largest_message;
         let (read, ()) = tokio::join!(blocking, arriving.pump(sender, most, || self.admission.is_crowded()));
         drop(admitted);
         let read =
             read.map_err(|error| Error::transient(ErrorKind::Internal, "read a message").caused_by(error))?;
         match read {
-            Ok(message) if message.is_receipt => self.unexpected_receipt(head, &sides, peer, reception).await,
-            Ok(message) => self.commit(head, &sides, peer, message, reception).await,
+            Ok(message) if message.is_receipt => {
+                self.unexpected_receipt(head, &parties, peer, reception).await
+            }
+            Ok(message) => self.commit(head, &parties, peer, message, reception).await,
             Err(Unread::Message { disposition, text, cause }) => {
-                let answer = Answer { disposition, mic: None, text };
-                self.refuse(head, &sides, peer, reception, answer, &cause).await
+                let answer = ReplyContent { disposition, mic: None, text };
+                self.refuse(head, &parties, peer, reception, answer, &cause).await
             }
             Err(Unread::Ours(error)) => {
                 // Nothing was taken and nothing may be said: the sender comes again.
-                let event = self.refusal(peer, Some(head)).partner(&sides.partner.name).error(&error);
+                let event = self.refusal(peer, Some(head)).partner(&parties.partner.name).error(&error);
                 self.record(event).await?;
                 Err(error)
             }
@@ -294,18 +296,18 @@ impl Receiver {
     async fn commit(
         &self,
         head: &RequestHead,
-        sides: &Sides,
+        parties: &Parties,
         peer: &PeerInfo,
         message: ReadMessage,
         reception: Box<dyn Reception>,
     ) -> Result<StoredReply> {
-        if let Some(cause) = self.unwanted(sides, &message) {
-            let answer = Answer {
+        if let Some(cause) = self.unwanted(parties, &message) {
+            let answer = ReplyContent {
                 disposition: Disposition::Error(DispositionError::UnexpectedProcessingError),
                 mic: None,
                 text: "The message was understood, but nothing here takes such a file.".into(),
             };
-            return self.refuse(head, sides, peer, reception, answer, &cause).await;
+            return self.refuse(head, parties, peer, reception, answer, &cause).await;
         }
         // The SignerInfo's digest wins over what was asked for.
         let algorithm = message.report.signed().map(|proof| proof.digest);
@@ -313,7 +315,7 @@ impl Receiver {
             algorithm.or_else(|| head.mdn.digests.first().copied()).unwrap_or(smime::Digest::Sha256);
         let mic = message.report.mic(algorithm).map(|mic| mic.to_text(head.mdn.names));
         let metadata = metadata(head, &message, mic.as_deref());
-        let legacy = self.legacy(head, sides, message.report.signed(), peer);
+        let legacy = self.legacy(head, parties, message.report.signed(), peer);
         let sealed = tokio::task::spawn_blocking(move || {
             message
                 .parts
@@ -326,16 +328,17 @@ impl Receiver {
             .map_err(|e| Error::transient(ErrorKind::Internal, "seal a message").caused_by(e))??;
         let parts = sealed
             .into_iter()
-            .map(|(staged, file_name, raw_name, media_type)| Reply {
+            .map(|(staged, file_name, raw_name, media_type)| StagedPart {
                 staged,
                 file_name: RemotePath::from(file_name.as_str()),
                 media_type,
                 metadata: raw_name
                     .map(|raw| Map::from_iter([("as2_file_name".to_owned(), Value::from(raw.as_str()))]))
                     .unwrap_or_default(),
+                connection: Some(peer.connection),
             })
             .collect();
-        let answer = Answer {
+        let answer = ReplyContent {
             disposition: Disposition::Processed,
             mic,
             text: format!(
@@ -343,14 +346,12 @@ impl Receiver {
                 head.from, head.to, head.message_id
             ),
         };
-        let reply = stored_reply(&self.services, head, Some(sides), &answer)?;
+        let reply = stored_reply(&self.services, head, Some(parties), &answer)?;
         let message = Message {
             transport: "as2",
-            endpoint: format!("as2/{}", sides.identity.name),
-            connection: Some(peer.connection),
-            partner: Some(sides.partner.name.clone()),
+            endpoint: format!("as2/{}", parties.identity.name),
+            partner: Some(parties.partner.name.clone()),
             parts,
-            evidence: Vec::new(),
             metadata,
             events: legacy,
         };
@@ -359,8 +360,8 @@ impl Receiver {
     }
 
     /// Why nothing here takes the message, if so.
-    fn unwanted(&self, sides: &Sides, message: &ReadMessage) -> Option<String> {
-        let partner = &sides.partner.name;
+    fn unwanted(&self, parties: &Parties, message: &ReadMessage) -> Option<String> {
+        let partner = &parties.partner.name;
         if message.parts.is_empty() {
             return Some("the message holds no payload".to_owned());
         }
@@ -374,17 +375,17 @@ impl Receiver {
     fn legacy(
         &self,
         head: &RequestHead,
-        sides: &Sides,
+        parties: &Parties,
         proof: Option<&Proof>,
         peer: &PeerInfo,
     ) -> Vec<AuditEvent> {
         let mut uses = legacy::of_proof(proof);
         if head.mdn.wanted && head.mdn.signed {
-            uses.extend(sides.legacy.clone());
-            let digest = legacy::receipt_digest(&head.mdn.digests, &sides.partner.agreement);
+            uses.extend(parties.legacy.clone());
+            let digest = legacy::receipt_digest(&head.mdn.digests, &parties.partner.agreement);
             uses.extend(Weakness::of_digest(digest).map(|weak| format!("our receipt's signature by {weak}")));
         }
-        let event = legacy::event(&self.services, &sides.partner, &uses);
+        let event = legacy::event(&self.services, &parties.partner, &uses);
         event
             .map(|event| with_peer(event, peer).peer_detail("message_id", &head.message_id))
             .into_iter()

@@ -1,4 +1,4 @@
-//! Keys and certificates of both sides, read and ready.
+//! Keys and certificates of both parties, read and ready.
 
 use crate::outgoing::OwnKey;
 use model::definition::{Agreement, Identity, Partner};
@@ -13,7 +13,7 @@ use transport::PartnerMaterial;
 ///
 /// # Errors
 /// `ConfigInvalid`: PEM or passphrase is wrong.
-pub(crate) fn own_key(own: &transport::OwnKey) -> Result<OwnKey> {
+pub(crate) fn own_key(own: &transport::IdentityMaterial) -> Result<OwnKey> {
     let unusable = |what: &'static str, error: openssl::error::ErrorStack| {
         Error::permanent(ErrorKind::ConfigInvalid, what)
             .with("identity", &own.identity.name)

@@ -6,32 +6,27 @@ use crate::mdn::{self, Mdn, ReadMdn, SignatureState, Trust, mic_matches};
 use crate::names::same_message_id;
 use crate::other_mic::OtherMic;
 use crate::refusal::{negative, refused};
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
 use http::StatusCode;
 use model::definition::{Agreement, MdnRequest, SendSecurity};
-use model::{ConnectionId, Error, ErrorKind, KEPT_MDN, PeerText, Receipt, ReceiptKind, Result, Timestamp};
+use model::{ConnectionId, Error, ErrorKind, MdnEntity, PeerText, Receipt, ReceiptKind, Result, Timestamp};
 use openssl::x509::X509;
 use serde_json::{Map, Value};
 use smime::{Headers, Mic, RuledMic};
 use std::time::SystemTime;
 
 /// The HTTP answer to a message.
-pub(crate) struct Answer {
+pub(crate) struct PartnerResponse {
     pub(crate) status: StatusCode,
     pub(crate) headers: Headers,
     pub(crate) body: Bytes,
     pub(crate) connection: Option<ConnectionId>,
 }
 
-impl Answer {
+impl PartnerResponse {
     /// Adds the connection the answer came by, so that the audit trail can name it.
     pub(crate) fn on_connection(&self, error: Error) -> Error {
-        match self.connection {
-            Some(connection) => error.with("connection", connection),
-            None => error,
-        }
+        error.on_connection(self.connection)
     }
 }
 
@@ -55,6 +50,8 @@ pub(crate) struct Expected<'a> {
 pub(crate) struct Proof {
     kind: ReceiptKind,
     summary: String,
+    connection: Option<ConnectionId>,
+    mdn: Option<MdnEntity>,
     detail: Map<String, Value>,
     /// What of it is too weak for today, as the agreement allows.
     pub(crate) legacy: Vec<String>,
@@ -64,7 +61,7 @@ pub(crate) struct Proof {
 const WITHOUT_MIC: &str = "the partner gave no MIC: it confirms the message, not its bytes";
 
 impl Proof {
-    fn new(kind: ReceiptKind, summary: &str, answer: &Answer, expected: &Expected<'_>) -> Self {
+    fn new(kind: ReceiptKind, summary: &str, answer: &PartnerResponse, expected: &Expected<'_>) -> Self {
         let mut detail = Map::new();
         detail.insert("message_id".into(), expected.message_id.into());
         detail.insert("status".into(), answer.status.as_u16().into());
@@ -74,10 +71,8 @@ impl Proof {
         if expected.agreement.send_security.encrypts() {
             detail.insert("sent_encrypted_for".into(), expected.recipient_fingerprint.into());
         }
-        if let Some(connection) = answer.connection {
-            detail.insert("connection".into(), connection.to_string().into());
-        }
-        Self { kind, summary: PeerText::from(summary).as_str().to_owned(), detail, legacy: Vec::new() }
+        let summary = PeerText::from(summary).as_str().to_owned();
+        Self { kind, summary, connection: answer.connection, mdn: None, detail, legacy: Vec::new() }
     }
 
     /// That the MIC matches by a rule that is not the first choice.
@@ -89,11 +84,11 @@ impl Proof {
 
     /// As the delivery's receipt.
     pub(crate) fn receipt(self, at: Timestamp) -> Receipt {
-        let Self { kind, summary, mut detail, legacy } = self;
+        let Self { kind, summary, connection, mdn, mut detail, legacy } = self;
         if !legacy.is_empty() {
             detail.insert("legacy_used".into(), legacy.join("; ").into());
         }
-        Receipt { kind, at, positive: true, summary, detail, evidence: None }
+        Receipt { kind, at, positive: true, summary, connection, mdn, detail }
     }
 }
 
@@ -111,7 +106,7 @@ pub(crate) enum Verdict {
 ///
 /// # Errors
 /// There is no receipt, with what that means for another attempt.
-pub(crate) fn conclude(answer: &Answer, expected: &Expected<'_>) -> Result<Verdict> {
+pub(crate) fn assess(answer: &PartnerResponse, expected: &Expected<'_>) -> Result<Verdict> {
     if !answer.status.is_success() {
         return Err(refused(answer, expected.endpoint));
     }
@@ -153,7 +148,7 @@ fn refusal(mdn: &Mdn, expected: &Expected<'_>) -> Error {
     negative(&mdn.disposition, expected.message_id).said(format!("{} {}", mdn.disposition, mdn.text))
 }
 
-fn examine(read: &ReadMdn, answer: &Answer, expected: &Expected<'_>) -> Result<Verdict> {
+fn examine(read: &ReadMdn, answer: &PartnerResponse, expected: &Expected<'_>) -> Result<Verdict> {
     let mdn = &read.mdn;
     let disposition = mdn.disposition.to_string();
     // After an attempt whose answer was lost, this is the answer: the partner has the message. Some read
@@ -231,7 +226,7 @@ fn examine(read: &ReadMdn, answer: &Answer, expected: &Expected<'_>) -> Result<V
     Ok(Verdict::Proved(proof(read, &disposition, answer, expected)))
 }
 
-fn proof(read: &ReadMdn, disposition: &str, answer: &Answer, expected: &Expected<'_>) -> Proof {
+fn proof(read: &ReadMdn, disposition: &str, answer: &PartnerResponse, expected: &Expected<'_>) -> Proof {
     let summary = match read.mdn.mic {
         Some(_) => disposition.to_owned(),
         None => format!("{disposition} ({WITHOUT_MIC})"),
@@ -257,10 +252,10 @@ fn proof(read: &ReadMdn, disposition: &str, answer: &Answer, expected: &Expected
         ("signed".to_owned(), signed.is_some().into()),
         ("signed_by".to_owned(), signed.map(|signature| signature.certificate.clone()).into()),
         ("mdn_content_type".to_owned(), media_type.unwrap_or_default().into()),
-        // The evidence itself: with the partner's certificate the signature can be checked again years
-        // later, offline.
-        (KEPT_MDN.to_owned(), BASE64.encode(answer.entity()).into()),
     ]);
+    // The evidence itself: with the partner's certificate the signature can be checked again years
+    // later, offline.
+    proof.mdn = Some(answer.entity());
     proof
 }
 

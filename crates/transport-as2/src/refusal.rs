@@ -1,12 +1,12 @@
 //! Answers that say no: what each means, and whether trying again can help.
 
 use crate::disposition::{Disposition, DispositionError};
-use crate::receipt::Answer;
+use crate::receipt::PartnerResponse;
 use crate::shown::readable;
 use model::{Error, ErrorKind, Retry};
 
 /// What an HTTP status that is no success means.
-pub(crate) fn refused(answer: &Answer, endpoint: &str) -> Error {
+pub(crate) fn refused(answer: &PartnerResponse, endpoint: &str) -> Error {
     let status = answer.status;
     let (kind, retry, advice) = match status.as_u16() {
         300..=399 => (
@@ -110,8 +110,10 @@ mod tests {
         let retry = |status: u16| {
             let status = StatusCode::from_u16(status).unwrap();
             let body = Bytes::from_static(b"Some words.");
-            let error =
-                refused(&Answer { status, headers: Headers::new(), body, connection: None }, "globex");
+            let error = refused(
+                &PartnerResponse { status, headers: Headers::new(), body, connection: None },
+                "globex",
+            );
             let text = error.to_string();
             assert!(text.contains(status.as_str()) && text.contains("Some words."), "{text}");
             error.retry()

@@ -3,9 +3,9 @@
 use crate::coding::{ACCEPTED, Coding, transfer_coding};
 use crate::disposition::{Disposition, DispositionError};
 use crate::listener::Receiver;
-use crate::reply::{Answer, stored_reply};
+use crate::parties::Parties;
+use crate::reply::{ReplyContent, stored_reply};
 use crate::request::RequestHead;
-use crate::sides::Sides;
 use crate::streaming::Arriving;
 use crate::unfit::Unfit;
 use http::header::{ACCEPT_ENCODING, ALLOW};
@@ -108,16 +108,16 @@ impl Receiver {
     pub(crate) async fn refuse(
         &self,
         head: &RequestHead,
-        sides: &Sides,
+        parties: &Parties,
         peer: &PeerInfo,
         reception: Box<dyn Reception>,
-        answer: Answer,
+        answer: ReplyContent,
         cause: &str,
     ) -> Result<StoredReply> {
-        let reply = stored_reply(&self.services, head, Some(sides), &answer)?;
+        let reply = stored_reply(&self.services, head, Some(parties), &answer)?;
         let event = self
             .refusal(peer, Some(head))
-            .partner(&sides.partner.name)
+            .partner(&parties.partner.name)
             .peer_detail("reason", cause)
             .detail("disposition", answer.disposition.to_string());
         log(&event);
@@ -129,11 +129,11 @@ impl Receiver {
     pub(crate) async fn unexpected_receipt(
         &self,
         head: &RequestHead,
-        sides: &Sides,
+        parties: &Parties,
         peer: &PeerInfo,
         reception: Box<dyn Reception>,
     ) -> Result<StoredReply> {
-        let event = self.services.event(EventKind::ReceiptUnmatched).partner(&sides.partner.name);
+        let event = self.services.event(EventKind::ReceiptUnmatched).partner(&parties.partner.name);
         let event = with_peer(event, peer).peer_detail("message_id", &head.message_id);
         log(&event.clone().detail("reason", "it is a receipt, and no message waits for one"));
         let body = b"No message waits for this receipt.\n".to_vec();
@@ -173,24 +173,25 @@ pub(crate) fn come_again() -> StoredReply {
 }
 
 /// What is declined before the body is read.
-pub(crate) fn declined(head: &RequestHead, sides: &Sides, length: Option<u64>) -> Option<Answer> {
+pub(crate) fn declined(head: &RequestHead, parties: &Parties, length: Option<u64>) -> Option<ReplyContent> {
     let failure = |text: &str, reason: String| {
-        Some(Answer { disposition: Disposition::Failure(text.into()), mic: None, text: reason })
+        Some(ReplyContent { disposition: Disposition::Failure(text.into()), mic: None, text: reason })
     };
     if let Some(unsupported) = head.mdn.unsupported {
         return failure(unsupported, "The receipt asked for cannot be given.".into());
     }
     let digests = &head.mdn.digests;
-    let allowed = |digest: &Digest| sides.partner.agreement.legacy || Weakness::of_digest(*digest).is_none();
+    let allowed =
+        |digest: &Digest| parties.partner.agreement.legacy || Weakness::of_digest(*digest).is_none();
     if head.mdn.signed && head.mdn.digest_required && !digests.iter().any(allowed) {
         return failure(
             "unsupported MIC-algorithms",
             "The receipt may be signed by none of the algorithms that are required: allow SHA-256.".into(),
         );
     }
-    let most = sides.partner.agreement.largest_message;
+    let most = parties.partner.agreement.largest_message;
     if length.is_some_and(|length| length > most) {
-        return Some(Answer {
+        return Some(ReplyContent {
             disposition: Disposition::Error(DispositionError::UnexpectedProcessingError),
             mic: None,
             text: Unfit::TooLarge { most }.text(),

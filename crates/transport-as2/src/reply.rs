@@ -5,8 +5,8 @@ use crate::legacy;
 use crate::letter::boundary;
 use crate::mdn::Mdn;
 use crate::names::new_message_id;
+use crate::parties::Parties;
 use crate::request::RequestHead;
-use crate::sides::Sides;
 use http::Response;
 use model::{Error, ErrorKind, Result};
 use net::http::Body;
@@ -15,7 +15,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use transport::{Services, StoredReply};
 
 /// What the sender is told.
-pub(crate) struct Answer {
+pub(crate) struct ReplyContent {
     pub(crate) disposition: Disposition,
     /// As written into the receipt; never with an error.
     pub(crate) mic: Option<String>,
@@ -30,8 +30,8 @@ pub(crate) struct Answer {
 pub(crate) fn stored_reply(
     services: &Services,
     head: &RequestHead,
-    sides: Option<&Sides>,
-    answer: &Answer,
+    parties: Option<&Parties>,
+    answer: &ReplyContent,
 ) -> Result<StoredReply> {
     if !head.mdn.wanted {
         // No receipt that was not asked for (RFC 4130, 7.6). A message that is not taken must not look
@@ -43,8 +43,8 @@ pub(crate) fn stored_reply(
         return Ok(StoredReply { status, headers, body: body.into_bytes() });
     }
     let now = services.clock.now();
-    let signing = match sides {
-        Some(Sides { own, partner, .. }) if head.mdn.signed => {
+    let signing = match parties {
+        Some(Parties { own, partner, .. }) if head.mdn.signed => {
             let seconds = u64::try_from(now.timestamp()).unwrap_or_default();
             let time = UNIX_EPOCH + Duration::from_secs(seconds);
             let mut signing =

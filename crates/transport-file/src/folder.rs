@@ -66,13 +66,7 @@ async fn blocking<T: Send + 'static>(act: impl FnOnce() -> Result<T> + Send + 's
 #[async_trait]
 impl Folder for LocalFolder {
     async fn capabilities(&self) -> Result<FolderCapabilities> {
-        Ok(FolderCapabilities {
-            rename_no_replace: true,
-            rename_replace: true,
-            modified: true,
-            set_modified: true,
-            directories: true,
-        })
+        Ok(FolderCapabilities { rename_no_replace: true, set_modified: true })
     }
 
     async fn identity(&self, directory: &RemotePath) -> Result<Option<String>> {

@@ -5,7 +5,7 @@
 
 use crate::error::{Fault, Refusal, code};
 use crate::exchange::{self, Awaited, Shared, UNAWAITED, close_unawaited};
-use crate::packet::{self, Answer, Attributes, Fields, Malformed, Named, Request};
+use crate::packet::{self, Attributes, Fields, Malformed, Named, Request, Response};
 use bytes::Bytes;
 use model::RemotePath;
 use russh::Channel;
@@ -151,11 +151,11 @@ impl Client {
         kind: u8,
         room: usize,
         write: impl FnOnce(Request) -> Request,
-    ) -> Result<Answer, Fault> {
+    ) -> Result<Response, Fault> {
         self.send(kind, room, write).await?.await
     }
 
-    async fn ask_path(&self, kind: u8, path: &RemotePath) -> Result<Answer, Fault> {
+    async fn ask_path(&self, kind: u8, path: &RemotePath) -> Result<Response, Fault> {
         let path = wire(path);
         self.ask(kind, path.len() + 4, |r| r.string(path)).await
     }
@@ -186,7 +186,7 @@ impl Client {
         self.handle(answer)
     }
 
-    fn handle(&self, answer: Answer) -> Result<FileHandle, Fault> {
+    fn handle(&self, answer: Response) -> Result<FileHandle, Fault> {
         if answer.kind != packet::HANDLE {
             return Err(unexpected(answer));
         }
@@ -301,7 +301,7 @@ fn wire(path: &RemotePath) -> &[u8] {
 }
 
 /// The server's no, or its yes where something else was asked for.
-pub(crate) fn unexpected(answer: Answer) -> Fault {
+pub(crate) fn unexpected(answer: Response) -> Fault {
     if answer.kind != packet::STATUS {
         return Malformed("answer of another kind").into();
     }
@@ -317,13 +317,13 @@ pub(crate) fn unexpected(answer: Answer) -> Fault {
 }
 
 /// Whether the answer is 'OK'.
-pub(crate) fn ok(answer: Answer) -> Result<(), Fault> {
+pub(crate) fn ok(answer: Response) -> Result<(), Fault> {
     let says_ok = answer.kind == packet::STATUS && answer.body.iter().flatten().take(4).eq(&[0, 0, 0, 0]);
     if says_ok { Ok(()) } else { Err(unexpected(answer)) }
 }
 
 /// Reads attributes.
-pub(crate) fn attributes(answer: Answer) -> Result<Attributes, Fault> {
+pub(crate) fn attributes(answer: Response) -> Result<Attributes, Fault> {
     if answer.kind != packet::ATTRS {
         return Err(unexpected(answer));
     }
@@ -331,7 +331,7 @@ pub(crate) fn attributes(answer: Answer) -> Result<Attributes, Fault> {
 }
 
 /// Reads a page of names; `None` at the end of the directory.
-pub(crate) fn page(answer: Answer) -> Result<Option<Vec<Named>>, Fault> {
+pub(crate) fn page(answer: Response) -> Result<Option<Vec<Named>>, Fault> {
     if answer.kind == packet::NAME {
         // A page without names is how some servers say that there are no more.
         let names = packet::names(answer.flat())?;

@@ -123,7 +123,7 @@ impl Fault {
                 Some(path) => error.with("path", path),
                 None => error,
             };
-            error.with("connection", target.connection)
+            error.on_connection(target.connection)
         };
         match self {
             Self::Refused(refusal) => {
@@ -247,7 +247,7 @@ mod tests {
         assert_eq!(
             text,
             "could not read a file: not_found, peer said \"No such file\" (host sftp.example:22, \
-             path in/a, connection 00000000-0000-0000-0000-000000000000, status 2)"
+             path in/a, status 2, connection 00000000-0000-0000-0000-000000000000)"
         );
         let silent =
             Fault::Silent(Duration::from_secs(60)).error("list a directory", &target(), Some(&"".into()));

@@ -5,7 +5,7 @@
 //! others; what can be in memory is bounded by what was asked for.
 
 use crate::error::Fault;
-use crate::packet::{self, Answer, Assembler, Fields, Request};
+use crate::packet::{self, Assembler, Fields, Request, Response};
 use bytes::Bytes;
 use russh::client::Msg;
 use russh::{Channel, ChannelMsg, ChannelReadHalf, ChannelWriteHalf};
@@ -25,7 +25,7 @@ const QUEUE: usize = 128;
 /// Bytes of stderr kept for an error.
 const WORDS_LIMIT: usize = 1024;
 
-type Reply = oneshot::Sender<Answer>;
+type Reply = oneshot::Sender<Response>;
 
 /// What both tasks and all requests share.
 pub(crate) struct Shared {
@@ -118,7 +118,7 @@ pub(crate) fn close_unawaited(outgoing: &mpsc::Sender<Bytes>, handle: &[u8]) {
 
 /// An answer on its way.
 pub(crate) struct Awaited {
-    reply: oneshot::Receiver<Answer>,
+    reply: oneshot::Receiver<Response>,
     shared: Arc<Shared>,
     timeout: Option<Duration>,
     since: Instant,
@@ -126,7 +126,7 @@ pub(crate) struct Awaited {
 }
 
 impl Future for Awaited {
-    type Output = Result<Answer, Fault>;
+    type Output = Result<Response, Fault>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match Pin::new(&mut self.reply).poll(cx) {
@@ -235,7 +235,7 @@ async fn last_words(channel: &mut ChannelReadHalf) -> String {
     tokio::time::timeout(Duration::from_millis(500), status).await.unwrap_or_else(|_| CLOSED.into())
 }
 
-fn hand_over(shared: &Shared, answer: Answer, outgoing: &mpsc::WeakSender<Bytes>) {
+fn hand_over(shared: &Shared, answer: Response, outgoing: &mpsc::WeakSender<Bytes>) {
     let Some(reply) = shared.waiting().replies.remove(&answer.id) else {
         // The answer to an unawaited close, or one that nobody asked for: it is dropped here and now.
         return;

@@ -117,14 +117,7 @@ async fn rename_replacing(
 #[async_trait]
 impl Folder for SftpFolder {
     async fn capabilities(&self) -> Result<FolderCapabilities> {
-        let lease = self.pool.take().await?;
-        Ok(FolderCapabilities {
-            rename_no_replace: true,
-            rename_replace: lease.client().abilities().posix_rename,
-            modified: true,
-            set_modified: true,
-            directories: true,
-        })
+        Ok(FolderCapabilities { rename_no_replace: true, set_modified: true })
     }
 
     async fn list(&self, directory: &RemotePath) -> Result<BoxStream<'static, Result<Entry>>> {
@@ -206,7 +199,7 @@ impl Folder for SftpFolder {
             Ok(Renamed::Done) => Ok(()),
             Ok(Renamed::Exists) => Err(Error::permanent(ErrorKind::AlreadyExists, OPERATION)
                 .with("host", &lease.target().host)
-                .with("connection", lease.target().connection)
+                .on_connection(lease.target().connection)
                 .with("path", from)
                 .with("to", to)
                 .advice("the name is taken")),

@@ -121,13 +121,13 @@ impl Request {
 /// One answer: its type, the request it answers, and the rest. For [`DATA`] the rest is the data alone,
 /// its length taken off and checked.
 #[derive(Debug)]
-pub(crate) struct Answer {
+pub(crate) struct Response {
     pub(crate) kind: u8,
     pub(crate) id: u32,
     pub(crate) body: Vec<Bytes>,
 }
 
-impl Answer {
+impl Response {
     /// The body as one piece, copied when it came in several.
     pub(crate) fn flat(mut self) -> Bytes {
         if self.body.len() == 1 { self.body.swap_remove(0) } else { self.body.concat().into() }
@@ -156,7 +156,7 @@ impl Assembler {
     }
 
     /// The next whole answer, when it is there.
-    pub(crate) fn next(&mut self) -> Result<Option<Answer>, Malformed> {
+    pub(crate) fn next(&mut self) -> Result<Option<Response>, Malformed> {
         let Some(head) = self.peek::<9>() else { return Ok(None) };
         let length = u32::from_be_bytes([head[0], head[1], head[2], head[3]]) as usize;
         if !(5..=PACKET_LIMIT).contains(&length) {
@@ -179,7 +179,7 @@ impl Assembler {
                 return Err(Malformed("data of another length than it says"));
             }
         }
-        Ok(Some(Answer { kind, id, body: self.take(rest) }))
+        Ok(Some(Response { kind, id, body: self.take(rest) }))
     }
 
     fn peek<const N: usize>(&self) -> Option<[u8; N]> {

@@ -84,10 +84,7 @@ impl Failed {
     fn for_another(&self) -> Error {
         let error = Error::new(self.kind, self.retry, "get the connection that another operation asked for")
             .caused_by(self.chain.as_str());
-        match self.connection {
-            Some(connection) => error.with("connection", connection),
-            None => error,
-        }
+        error.on_connection(self.connection)
     }
 }
 

@@ -193,7 +193,7 @@ impl Pump {
             Some(size) => error.with("stated bytes", size),
             None => error,
         };
-        error.with("connection", self.lease.target().connection).advice(
+        error.on_connection(self.lease.target().connection).advice(
             "the server answered twice without data and without saying that the file ends; \
              ask its operator what keeps it from reading the file",
         )
@@ -221,7 +221,7 @@ impl Pump {
             return Err(Stop::Error(
                 Error::permanent(ErrorKind::Rejected, "read a file")
                     .with("host", &self.lease.target().host)
-                    .with("connection", self.lease.target().connection)
+                    .on_connection(self.lease.target().connection)
                     .with("path", &self.path)
                     .advice("it is no regular file"),
             ));

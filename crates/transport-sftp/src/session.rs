@@ -65,7 +65,7 @@ pub(crate) struct Target {
 impl Target {
     /// The error, with the connection it happened on.
     fn on_connection(&self, error: Error) -> Error {
-        if error.connection().is_some() { error } else { error.with("connection", self.connection) }
+        if error.connection().is_some() { error } else { error.on_connection(self.connection) }
     }
 }
 

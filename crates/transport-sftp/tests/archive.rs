@@ -143,7 +143,9 @@ async fn where_renames_change_the_time_a_file_is_archived_and_not_offered_again(
             world.transport.source(partner(&server, "in").done(), flow, world.services.clone()).unwrap();
         set_hour_back(&server, FOUND);
         let mut offer = first(&refusing).await;
-        offer.source_data.insert(transport::folder::CAUSE.into(), "could not be read".into());
+        transport::OfferNotes::change(&mut offer.source_data, |notes| {
+            notes.cause = Some("could not be read".into())
+        });
         for _ in 0..2 {
             assert_eq!(refusing.settle(&offer, Outcome::Refused).await.unwrap(), Settled::Done);
             assert_eq!(server.names("bad"), ["a.edi", "a.edi.cause.txt"]);
@@ -160,7 +162,9 @@ async fn what_is_given_up_is_set_aside_where_nothing_is_renamed() {
     let flow = support::refusing("/bad");
     let source = world.transport.source(partner(&server, "in").done(), flow, world.services.clone()).unwrap();
     let mut offer = first(&source).await;
-    offer.source_data.insert(transport::folder::CAUSE.into(), "could not be read".into());
+    transport::OfferNotes::change(&mut offer.source_data, |notes| {
+        notes.cause = Some("could not be read".into())
+    });
     for _ in 0..2 {
         assert_eq!(source.settle(&offer, Outcome::Refused).await.unwrap(), Settled::Done);
         assert_eq!(server.names("bad"), ["a.edi", "a.edi.cause.txt"]);

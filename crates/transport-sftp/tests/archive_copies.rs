@@ -227,5 +227,7 @@ fn is_shown(name: &str) -> bool {
 }
 
 fn given_up(offer: &mut model::Offer) {
-    offer.source_data.insert(transport::folder::CAUSE.into(), "could not be read".into());
+    transport::OfferNotes::change(&mut offer.source_data, |notes| {
+        notes.cause = Some("could not be read".into())
+    });
 }

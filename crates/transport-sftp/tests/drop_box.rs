@@ -54,8 +54,7 @@ impl Scene {
         });
         match sent.await? {
             Sent::Delivered { receipt, .. } => {
-                let named = receipt.detail["connection"].as_str().unwrap();
-                assert!(self.is_recorded(named.parse().unwrap()), "{receipt:?}");
+                assert!(self.is_recorded(receipt.connection.unwrap()), "{receipt:?}");
                 Ok(receipt)
             }
             other => panic!("{other:?}"),

@@ -15,7 +15,7 @@ use testkit::conformance::Interlude;
 use testkit::fake::Known;
 use testkit::sftp::{Op, SftpServer, Switch, Told};
 use tokio::io::AsyncReadExt;
-use transport::folder::SHA256;
+use transport::OfferNotes;
 use transport::{AfterRead, Discovery, FoundOffer, Settled, Source, Transport};
 
 const LENGTH: usize = 300_001;
@@ -287,8 +287,8 @@ async fn a_file_with_another_time_at_each_look_is_taken_where_times_are_left_out
         let mut found = discover(&source).await.remove(0);
         let (_, came, seen) = take(&source, &mut found).await;
         assert_eq!((came.as_slice(), seen), (&b"content"[..], AfterRead::Unchanged));
-        let digest = model::Sha256(openssl::sha::sha256(&came)).to_string();
-        found.source_data.insert(SHA256.into(), digest.into());
+        let digest = model::Sha256(openssl::sha::sha256(&came));
+        OfferNotes::change(&mut found.source_data, |notes| notes.sha256 = Some(digest));
         // Another file of as many bytes took its name.
         server.put("in/a", b"another");
         assert_eq!(settle(&source, &found).await, Settled::Changed);
@@ -315,8 +315,8 @@ async fn without_a_time_what_breaks_off_where_it_did_is_the_same_file() {
     server.switch("in/a", Switch::NoSize(Told::EVERYWHERE));
     let source = source(&world, &server, After::Delete);
     let mut found = discover(&source).await.remove(0);
-    let digest = model::Sha256(openssl::sha::sha256(&content)).to_string();
-    found.source_data.insert(SHA256.into(), digest.into());
+    let digest = model::Sha256(openssl::sha::sha256(&content));
+    OfferNotes::change(&mut found.source_data, |notes| notes.sha256 = Some(digest));
     // Whether it is another one, nobody can tell: it stays.
     server.put("in/a", &content[..100_000]);
     let offer = offer(&found);

@@ -1,9 +1,9 @@
 //! Where payloads go.
 
-use crate::{DeliveryLog, Payload, Probe, StagedPayload};
+use crate::{DeliveryLog, Payload, Probe, StagedPart};
 use async_trait::async_trait;
 use model::{Claim, Receipt, RemotePath, Result, Timestamp};
-use serde_json::{Map, Value};
+use serde_json::Value;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -37,26 +37,13 @@ pub enum Sent {
         /// Its evidence.
         receipt: Receipt,
         /// Payloads that came with the answer, already staged.
-        replies: Vec<Reply>,
+        replies: Vec<StagedPart>,
     },
     /// The receipt will come later, at the latest then.
     Awaiting {
         /// When the wait is over.
         deadline: Timestamp,
     },
-}
-
-/// A payload that came with the answer to a delivery.
-#[derive(Debug)]
-pub struct Reply {
-    /// Its bytes.
-    pub staged: StagedPayload,
-    /// Its name.
-    pub file_name: RemotePath,
-    /// Its media type.
-    pub media_type: Option<String>,
-    /// Its metadata.
-    pub metadata: Map<String, Value>,
 }
 
 /// A place that takes payloads.

@@ -15,11 +15,12 @@ pub const RENAME_REFUSED: &str = "the place lets this user write and not rename:
 
 pub use destination::{FolderDestination, Overwrite, PUBLISHING, WRITING, WriteOptions};
 pub use names::{NAME_LIMIT, check_affix, parse_directory};
-pub use source::{CAUSE, FolderSource, FolderSourceOptions, GONE, READ_BYTES, SHA256, check_poll};
+pub use source::{FolderSource, FolderSourceOptions, check_poll};
 
 use async_trait::async_trait;
 use futures::stream::BoxStream;
 use model::{ConnectionId, Error, ErrorKind, RemotePath, Result, Timestamp};
+use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::io;
 use std::pin::Pin;
@@ -150,14 +151,8 @@ pub trait Folder: Send + Sync {
 pub struct FolderCapabilities {
     /// A rename that fails when the target exists.
     pub rename_no_replace: bool,
-    /// A rename that replaces the target in one step.
-    pub rename_replace: bool,
-    /// `stat` tells a modification time.
-    pub modified: bool,
     /// Times of files can be set, as far as the protocol knows: a server may refuse it all the same.
     pub set_modified: bool,
-    /// Directories can be made and listed.
-    pub directories: bool,
 }
 
 /// What lies at a path.
@@ -261,7 +256,8 @@ impl Written {
 }
 
 /// By what it is known that a written file is whole.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Evidence {
     /// Its size, told after it was closed.
     Size,

@@ -12,6 +12,7 @@ mod copy;
 mod destination;
 pub mod folder;
 mod listener;
+mod offer_notes;
 mod payload;
 mod probe;
 mod services;
@@ -19,13 +20,14 @@ mod source;
 
 pub use budget::{BufferBudget, BufferLease};
 pub use copy::{COPY_BUFFER, Copied, copy_to_staging};
-pub use destination::{Deliver, Destination, Reply, Sent};
+pub use destination::{Deliver, Destination, Sent};
 pub use listener::{Begin, Intake, Listener, Message, Reception, Resolved, Shutdown, StoredReply};
-pub use payload::{PartWriter, Payload, PayloadReader, StagedPayload};
+pub use offer_notes::OfferNotes;
+pub use payload::{PartWriter, Payload, PayloadReader, StagedPart, StagedPayload};
 pub use probe::{Probe, ProbeStep};
 pub use services::{
-    AuditLog, Clock, DeliveryLog, Directory, KnownOffers, OwnKey, PartnerMaterial, Random, Services,
-    StagingArea, UNSTABLE_LIMIT, UnstableFile,
+    AuditLog, Clock, DeliveryLog, Directory, IdentityMaterial, KnownOffers, PartnerMaterial, Random,
+    Services, StagingArea, UNSTABLE_LIMIT, UnstableFile,
 };
 pub use source::{AfterRead, Discovery, FoundOffer, OfferStream, Opened, Part, PartStream, Settled, Source};
 

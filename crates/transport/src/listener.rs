@@ -1,8 +1,8 @@
 //! What partners send to us.
 
-use crate::PartWriter;
+use crate::{PartWriter, StagedPart};
 use async_trait::async_trait;
-use model::{AuditEvent, ConnectionId, Receipt, RemotePath, Result, TransferId};
+use model::{AuditEvent, Receipt, RemotePath, Result, TransferId};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::sync::Arc;
@@ -99,14 +99,10 @@ pub struct Message {
     pub transport: &'static str,
     /// The endpoint or path it came in by.
     pub endpoint: String,
-    /// The connection it came in by, for the audit trail.
-    pub connection: Option<ConnectionId>,
     /// Who sent it.
     pub partner: Option<String>,
-    /// Its parts, with what is known of each.
-    pub parts: Vec<crate::Reply>,
-    /// Evidence to keep: name and sealed bytes.
-    pub evidence: Vec<(String, crate::StagedPayload)>,
+    /// Its parts.
+    pub parts: Vec<StagedPart>,
     /// Metadata for all parts.
     pub metadata: Map<String, Value>,
     /// Events of the reception.

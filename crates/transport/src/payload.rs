@@ -1,11 +1,10 @@
 //! Staged bytes, and bytes on their way into staging.
 
 use async_trait::async_trait;
-use model::{PayloadId, RemotePath, Result, Sha256};
+use model::{ConnectionId, PayloadId, RemotePath, Result, Sha256};
 use serde_json::{Map, Value};
 use std::io;
 use std::ops::Range;
-use std::sync::Arc;
 use tokio::io::AsyncRead;
 
 /// A stream of a payload's bytes.
@@ -51,7 +50,7 @@ pub trait Payload: Send + Sync {
 /// A part on its way into staging. All methods block: call them on a blocking thread, or let
 /// [`crate::copy_to_staging`] do it.
 ///
-/// What was not sealed is gone after a crash, or resumed by name where it was begun with one.
+/// What was not sealed is gone after a crash.
 pub trait PartWriter: Send {
     /// Appends bytes.
     ///
@@ -59,7 +58,7 @@ pub trait PartWriter: Send {
     /// `StorageFull`, or another local error; the part must then be dropped.
     fn append(&mut self, bytes: &[u8]) -> Result<()>;
 
-    /// Bytes held so far, those of a resumed part included.
+    /// Bytes held so far.
     fn length(&self) -> u64;
 
     /// Reads back some of the bytes at an offset; 0 at the end of what was appended.
@@ -86,10 +85,17 @@ pub struct StagedPayload {
     pub sha256: Sha256,
 }
 
-impl dyn Payload {
-    /// The whole range.
-    #[must_use]
-    pub fn whole(self: &Arc<Self>) -> Range<u64> {
-        0..self.length()
-    }
+/// A part that is durable in staging: of an offer, of a received message, or of the answer to a delivery.
+#[derive(Debug)]
+pub struct StagedPart {
+    /// Its bytes.
+    pub staged: StagedPayload,
+    /// Its name.
+    pub file_name: RemotePath,
+    /// Its media type, when known.
+    pub media_type: Option<String>,
+    /// Its metadata.
+    pub metadata: Map<String, Value>,
+    /// The connection that it came over; `None` where there is none, as for a file of this machine.
+    pub connection: Option<ConnectionId>,
 }

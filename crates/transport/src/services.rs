@@ -25,7 +25,7 @@ pub struct Services {
     pub audit: Arc<dyn AuditLog>,
     /// Room for buffers.
     pub budget: BufferBudget,
-    /// Staging, for replies and spooled messages.
+    /// Staging, for replies and received parts.
     pub staging: Arc<dyn StagingArea>,
 }
 
@@ -100,7 +100,7 @@ pub trait Directory: Send + Sync {
     ///
     /// # Errors
     /// `NotFound`, `ConfigInvalid`.
-    fn identity(&self, name: &str) -> Result<OwnKey>;
+    fn identity(&self, name: &str) -> Result<IdentityMaterial>;
 }
 
 /// A partner, ready to use.
@@ -114,7 +114,7 @@ pub struct PartnerMaterial {
 
 /// An identity of ours, ready to use.
 #[derive(Clone, Debug)]
-pub struct OwnKey {
+pub struct IdentityMaterial {
     /// Its definition.
     pub identity: Arc<Identity>,
     /// The private key, PEM.

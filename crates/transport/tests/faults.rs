@@ -21,8 +21,8 @@ use testkit::fake::{
     services,
 };
 use transport::folder::{
-    Folder, FolderCapabilities, FolderDestination, FolderSource, FolderSourceOptions, Overwrite, SHA256,
-    WRITING, WriteOptions,
+    Folder, FolderCapabilities, FolderDestination, FolderSource, FolderSourceOptions, Overwrite, WRITING,
+    WriteOptions,
 };
 use transport::{Deliver, DeliveryLog, Destination, Discovery, FoundOffer, Sent, Settled, Source};
 use uuid::Uuid;
@@ -185,10 +185,7 @@ async fn settle_troubled(seed: u64, renames: Renames) -> usize {
     let random = SeededRandom::new(seed);
     let memory = MemoryFolder::with_capabilities(FolderCapabilities {
         rename_no_replace: random.below(2) == 0,
-        rename_replace: true,
-        modified: true,
         set_modified: random.below(2) == 0,
-        directories: true,
     });
     memory.set_renames(renames);
     let copies = matches!(renames, Renames::WithinBorders | Renames::Never);
@@ -199,8 +196,8 @@ async fn settle_troubled(seed: u64, renames: Renames) -> usize {
     let discovery = Discovery { known: Arc::new(Known::default()) };
     let found = source.discover(discovery).await.unwrap().next().await.unwrap().unwrap();
     let mut offer = offer(&found);
-    let sha256 = model::Sha256(openssl::sha::sha256(CONTENT)).to_string();
-    offer.source_data.insert(SHA256.to_owned(), sha256.into());
+    let sha256 = model::Sha256(openssl::sha::sha256(CONTENT));
+    transport::OfferNotes::change(&mut offer.source_data, |notes| notes.sha256 = Some(sha256));
     let replaced = Arc::new(AtomicBool::new(false));
     let when = random.below(6);
     let mut calls = 0;

@@ -4,7 +4,7 @@ use model::definition::Definitions;
 use model::{Error, ErrorKind, Result};
 use std::sync::Arc;
 use tokio::sync::watch;
-use transport::{Directory, OwnKey, PartnerMaterial};
+use transport::{Directory, IdentityMaterial, PartnerMaterial};
 
 /// Partners, identities and keys of whatever revision is in force when they are asked for.
 pub(crate) struct InForce(pub(crate) watch::Receiver<Arc<Definitions>>);
@@ -27,11 +27,11 @@ impl Directory for InForce {
         })
     }
 
-    fn identity(&self, name: &str) -> Result<OwnKey> {
+    fn identity(&self, name: &str) -> Result<IdentityMaterial> {
         let definitions = self.definitions();
         let identity = definitions.identities.get(name).ok_or_else(|| missing("identity", name))?;
         let key = definitions.keys.get(&identity.key).ok_or_else(|| missing("key", &identity.key))?;
-        Ok(OwnKey {
+        Ok(IdentityMaterial {
             identity: Arc::clone(identity),
             private_key: key.private_key.clone(),
             passphrase: key.passphrase.clone(),

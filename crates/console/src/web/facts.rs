@@ -2,7 +2,7 @@
 
 use crate::web::format::{Moment, duration_text, grouped, safe_text, size_text, with_breaks};
 use askama::Template;
-use model::{KEPT_MDN, Timestamp};
+use model::Timestamp;
 use serde_json::{Map, Value};
 use std::time::Duration;
 
@@ -46,12 +46,10 @@ impl From<Vec<Fact>> for Facts {
     }
 }
 
-/// All keys of a detail: those with a name of their own first. Bytes for programs are left out: they are
-/// downloaded.
+/// All keys of a detail: those with a name of their own first.
 pub(crate) fn facts(detail: &Map<String, Value>) -> Vec<Fact> {
     let place = |key: &str| NAMES.iter().position(|(known, _)| *known == key).unwrap_or(NAMES.len());
-    let mut pairs: Vec<_> =
-        detail.iter().filter(|(key, value)| *key != KEPT_MDN && !value.is_null()).collect();
+    let mut pairs: Vec<_> = detail.iter().filter(|(_, value)| !value.is_null()).collect();
     pairs.sort_by_key(|(key, _)| place(key));
     pairs.into_iter().map(|(key, value)| fact(key, value)).collect()
 }

@@ -61,14 +61,11 @@ fn outcome(context: &Context, claimed: &Claimed, result: Result<Sent>) -> (Finis
             let mut event = event(EventKind::DeliveryDelivered)
                 .detail("receipt", receipt.kind.as_str())
                 .peer_detail("summary", &receipt.summary);
-            let connection = receipt.detail.get("connection").and_then(serde_json::Value::as_str);
-            event.connection = connection.and_then(|id| id.parse().ok());
-            let (replies, arrivals): (Vec<_>, Vec<_>) = replies
-                .into_iter()
-                .map(|reply| new_reply(context, &claimed.transfer, reply, event.connection))
-                .unzip();
+            event.connection = receipt.connection;
+            let (replies, arrivals): (Vec<_>, Vec<_>) =
+                replies.into_iter().map(|reply| new_reply(context, &claimed.transfer, reply)).unzip();
             let events = std::iter::once(event).chain(arrivals).collect();
-            (Finish::Delivered { receipt, evidence: None, replies }, events)
+            (Finish::Delivered { receipt, replies }, events)
         }
         Ok(Sent::Awaiting { deadline }) => {
             let until = deadline.to_rfc3339_opts(chrono::SecondsFormat::Secs, true);

@@ -4,9 +4,8 @@ use crate::ingest::polled_flow::PolledFlow;
 use crate::ingest::reading::{Discovered, READING, WrongSize, with_sizes};
 use crate::ingest::unconfirmed::UnconfirmedReading;
 use model::{Error, ErrorKind, EventKind, OfferId, Result, Retry};
-use serde_json::json;
 use store::OfferFailed;
-use transport::folder::CAUSE;
+use transport::OfferNotes;
 
 /// Records a failed attempt to take an offer, and when the next one is due; or that it is refused.
 pub(crate) async fn back_off(
@@ -37,7 +36,7 @@ pub(crate) async fn back_off(
     tracing::warn!(flow = %polled.flow.name, file = %found.offer.identity.path, failures, error = %error.chain(), "a file could not be staged");
     if wait.is_none() {
         // The source puts it beside the file in the error directory.
-        found.offer.source_data.insert(CAUSE.to_owned(), json!(error.chain()));
+        OfferNotes::change(&mut found.offer.source_data, |notes| notes.cause = Some(error.chain()));
         // The file is there, or was when it was read: it is given up as it lies there.
         give_up_reading(polled, &found.offer.identity.key()).await;
     }

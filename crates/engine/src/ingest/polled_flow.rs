@@ -4,13 +4,14 @@ use crate::context::Context;
 use crate::ingest::settle::Settler;
 use crate::ingest::unconfirmed::UnconfirmedReadings;
 use crate::ingest::unstable::UnstableFiles;
-use crate::staged::{StagedPart, discard};
+use crate::staged::discard;
 use model::definition::{Flow, PollSource};
 use model::{AuditEvent, EventKind, RemotePath, Severity};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio_util::task::TaskTracker;
 use transport::FoundOffer;
+use transport::StagedPart;
 
 /// What the polled flows of this node share.
 #[derive(Clone)]

@@ -1,11 +1,10 @@
 //! What reading an offer came to.
 
-use crate::staged::StagedPart;
 use model::{AuditEvent, ConnectionId, Error, ErrorKind, Offer, OfferId, OfferState, RemotePath, Timestamp};
 use serde_json::{Map, Value, json};
 use store::NodeLease;
-use transport::FoundOffer;
-use transport::folder::GONE;
+use transport::StagedPart;
+use transport::{FoundOffer, OfferNotes};
 
 /// The key in `source_data` of what a doubtful reading gave, to be compared with the next one.
 pub(crate) const READING: &str = "reading";
@@ -83,7 +82,7 @@ impl Whole {
 
     /// Notes that the file is gone from its place: what was read may be the only copy.
     pub(crate) fn note_gone(&mut self) {
-        self.source_data.insert(GONE.to_owned(), json!(true));
+        OfferNotes::change(&mut self.source_data, |notes| notes.gone = true);
         self.hold = match (self.wrong_size, self.partial) {
             (Some(size), _) if size.read < size.stated => Some(format!(
                 "the source stated {} bytes, {} were read, and the file is gone there: these bytes may be the only \
@@ -113,9 +112,7 @@ impl Whole {
         if let Some(size) = self.wrong_size {
             error = error.with("stated bytes", size.stated).with("read bytes", size.read);
         }
-        if let Some(connection) = self.connection() {
-            error = error.with("connection", connection);
-        }
+        error = error.on_connection(self.connection());
         if let Some(words) = &self.contradiction {
             error = error.with("since it was opened", words);
         }

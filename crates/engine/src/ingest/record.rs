@@ -7,8 +7,7 @@ use crate::ingest::reading::{Discovered, Whole, with_sizes};
 use crate::transfers::{Origin, new_transfer};
 use model::{AuditEvent, Error, ErrorKind, EventKind, Offer, OfferId, Result, Severity, TransferState};
 use store::{RecordOffer, Recorded};
-use transport::FoundOffer;
-use transport::folder::GONE;
+use transport::{FoundOffer, OfferNotes};
 
 /// Makes it ours; `None` when it was so already.
 pub(crate) async fn record(
@@ -20,7 +19,7 @@ pub(crate) async fn record(
     polled.context.lease.may_act(lease.epoch)?;
     let received = polled.context.now();
     let contradicted = contradicted(polled, &found.offer, &whole);
-    let (key, is_gone) = (found.offer.identity.key(), whole.source_data.contains_key(GONE));
+    let (key, is_gone) = (found.offer.identity.key(), OfferNotes::of(&whole.source_data).gone);
     let path = found.offer.identity.path.clone();
     let Whole { parts, source_data, hold, .. } = whole;
     found.offer.source_data.extend(source_data);

@@ -5,13 +5,11 @@ use crate::crash;
 use crate::guard::guarded;
 use model::definition::{Flow, FlowSource, RetryPolicy};
 use model::{Error, EventKind, Offer, OfferId, Outcome, Result};
-use serde_json::json;
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use store::{Done, NodeLease};
-use transport::folder::CAUSE;
-use transport::{Settled, Shutdown, Source};
+use transport::{OfferNotes, Settled, Shutdown, Source};
 
 /// Offers looked at in one round.
 const BATCH: u32 = 100;
@@ -149,10 +147,10 @@ impl Settler {
         epoch: i64,
     ) -> Result<Settled> {
         if outcome == Outcome::Refused
-            && !offer.source_data.contains_key(CAUSE)
+            && OfferNotes::of(&offer.source_data).cause.is_none()
             && let Some(cause) = self.context.store.offer_failure(offer.id).await?
         {
-            offer.source_data.insert(CAUSE.to_owned(), json!(cause));
+            OfferNotes::change(&mut offer.source_data, |notes| notes.cause = Some(cause));
         }
         crash::point("settle.before");
         // Another node may have settled it since, and its name be a new file's.

@@ -4,12 +4,11 @@ use crate::crash;
 use crate::guard::guarded;
 use crate::ingest::polled_flow::PolledFlow;
 use crate::ingest::reading::{Reading, Whole, WrongSize};
-use crate::staged::{StagedPart, blocking};
+use crate::staged::blocking;
 use futures::TryStreamExt;
 use model::{Error, ErrorKind, RemotePath, Result, Retry};
-use serde_json::json;
-use transport::folder::{READ_BYTES, SHA256};
-use transport::{AfterRead, FoundOffer, PartWriter, Source, copy_to_staging};
+use transport::StagedPart;
+use transport::{AfterRead, FoundOffer, OfferNotes, PartWriter, Source, copy_to_staging};
 
 /// A copied part that is not yet durable.
 struct CopiedPart {
@@ -66,7 +65,7 @@ async fn copy_and_seal(polled: &PolledFlow, source: &dyn Source, found: &FoundOf
         _ => None,
     };
     if let Some(size) = wrong_size {
-        source_data.insert(READ_BYTES.to_owned(), json!(size.read));
+        OfferNotes::change(&mut source_data, |notes| notes.read_bytes = Some(size.read));
     }
     let reached_its_size = copied.len() == 1
         && stated.is_some_and(|size| size > 0 && wrong_size.is_none_or(|wrong| wrong.read > wrong.stated));
@@ -74,7 +73,7 @@ async fn copy_and_seal(polled: &PolledFlow, source: &dyn Source, found: &FoundOf
     // Durable before anybody is asked: these bytes may be the only copy by now, whatever comes of asking.
     let parts = seal(copied).await?;
     if let [only] = parts.as_slice() {
-        source_data.insert(SHA256.to_owned(), json!(only.staged.sha256.to_string()));
+        OfferNotes::change(&mut source_data, |notes| notes.sha256 = Some(only.staged.sha256));
     }
     crash::point("stage.sealed");
     let mut whole = Whole {

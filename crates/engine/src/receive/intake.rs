@@ -53,8 +53,7 @@ impl Intake for EngineIntake {
     async fn resolve(&self, correlation: &str, receipt: Receipt) -> Result<Resolved> {
         let context = &self.context;
         let node = &context.settings.node;
-        let resolved =
-            context.store.resolve(correlation, receipt, None, node, Vec::new(), context.now()).await?;
+        let resolved = context.store.resolve(correlation, receipt, node, Vec::new(), context.now()).await?;
         Ok(match resolved {
             store::Resolved::Resolved { .. } => Resolved::Matched,
             store::Resolved::AlreadyResolved { .. } => Resolved::Already,

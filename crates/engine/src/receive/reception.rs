@@ -5,7 +5,7 @@ use crate::crash;
 use crate::receive::keys::{KeyHeld, ReceivingKeys};
 use crate::receive::reply::write_reply;
 use crate::receive::routing::flows_for;
-use crate::staged::{StagedPart, blocking, discard};
+use crate::staged::{blocking, discard};
 use crate::transfers::{Origin, new_transfer};
 use async_trait::async_trait;
 use model::{
@@ -15,6 +15,7 @@ use model::{
 use serde_json::Map;
 use std::sync::Arc;
 use store::{IntakeCommit, IntakeCommitted, NewTransfer, NodeLease};
+use transport::StagedPart;
 use transport::{Message, PartWriter, Reception, StagedPayload, StoredReply};
 
 /// One message being received. Its key is freed when it is dropped without an end.
@@ -129,7 +130,7 @@ impl OpenReception {
                 staged: part.staged,
                 file_name: part.file_name,
                 media_type: part.media_type,
-                connection: message.connection,
+                connection: part.connection,
             };
             for flow in flows {
                 let (transfer, event) = new_transfer(&self.context, &flow, origin, &part, sequence);

@@ -43,7 +43,8 @@ fn receipt(scene: &Scene, positive: bool) -> Receipt {
         positive,
         summary: if positive { "processed" } else { "failed: decryption-failed" }.into(),
         detail: serde_json::Map::new(),
-        evidence: None,
+        connection: None,
+        mdn: None,
     }
 }
 

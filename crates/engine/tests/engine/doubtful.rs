@@ -7,7 +7,7 @@ use model::{DeliveryState, Receipt, ReceiptKind, TransferState};
 use std::sync::Arc;
 use std::time::Duration;
 use testkit::fake::{Answer, ScriptedOffer};
-use transport::{Begin, Clock as _, Message, Reply, Sent, StoredReply};
+use transport::{Begin, Clock as _, Message, Sent, StagedPart, StoredReply};
 
 /// The end of an attempt, as the database is told of it.
 const END: &str = "UPDATE attempts SET ended_at = $3, outcome = $4";
@@ -42,19 +42,18 @@ async fn a_message_whose_commit_got_no_answer_is_answered_once_it_is_known() {
         writer.append(b"EDI").unwrap();
         writer.seal().unwrap()
     });
-    let part = Reply {
+    let part = StagedPart {
         staged: sealed.await.unwrap(),
         file_name: "po.edi".into(),
         media_type: None,
         metadata: serde_json::Map::new(),
+        connection: None,
     };
     let message = Message {
         transport: "fake",
         endpoint: "/as2".into(),
-        connection: None,
         partner: None,
         parts: vec![part],
-        evidence: Vec::new(),
         metadata: serde_json::Map::new(),
         events: Vec::new(),
     };
@@ -198,8 +197,9 @@ async fn an_endpoint_is_not_blamed_for_a_note_that_the_database_did_not_take() {
                     at: services.clock.now(),
                     positive: true,
                     summary: "processed".into(),
+                    connection: None,
+                    mdn: None,
                     detail: serde_json::Map::new(),
-                    evidence: None,
                 };
                 Ok(Sent::Delivered { receipt, replies: Vec::new() })
             })

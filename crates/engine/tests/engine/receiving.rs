@@ -6,7 +6,7 @@ use engine::Engine;
 use model::{PayloadId, TransferId, TransferState};
 use serde_json::Map;
 use std::time::Duration;
-use transport::{Begin, Message, Reception, Reply, StoredReply};
+use transport::{Begin, Message, Reception, StagedPart, StoredReply};
 
 async fn begin(engine: &Engine, key: &str) -> Begin {
     engine.intake().begin(key).await.unwrap()
@@ -31,7 +31,7 @@ fn reply(text: &str) -> StoredReply {
     StoredReply { status: 200, headers: vec![("X".into(), "y".into())], body: text.as_bytes().to_vec() }
 }
 
-async fn part(reception: &mut Box<dyn Reception>, name: &str) -> (Reply, PayloadId) {
+async fn part(reception: &mut Box<dyn Reception>, name: &str) -> (StagedPart, PayloadId) {
     let mut writer = reception.part().await.unwrap();
     let staged = tokio::task::spawn_blocking(move || {
         writer.append(b"EDI").unwrap();
@@ -39,17 +39,24 @@ async fn part(reception: &mut Box<dyn Reception>, name: &str) -> (Reply, Payload
     });
     let staged = staged.await.unwrap();
     let id = staged.id;
-    (Reply { staged, file_name: name.into(), media_type: None, metadata: Map::new() }, id)
+    (
+        StagedPart {
+            staged,
+            file_name: name.into(),
+            media_type: None,
+            metadata: Map::new(),
+            connection: None,
+        },
+        id,
+    )
 }
 
-fn message(parts: Vec<Reply>) -> Message {
+fn message(parts: Vec<StagedPart>) -> Message {
     Message {
         transport: "fake",
         endpoint: "/as2".into(),
         partner: Some("globex".into()),
-        connection: None,
         parts,
-        evidence: Vec::new(),
         metadata: Map::new(),
         events: Vec::new(),
     }

@@ -17,7 +17,7 @@ use store::{Act, EventFilter, EventView, Page, Store, StoreSettings, TransferFil
 use testkit::clock::{FixedClock, SeededRandom};
 use testkit::fake::{FakeEndpoint, FakeTransport};
 use tokio::sync::watch;
-use transport::{Clock, Directory, OwnKey, PartnerMaterial, Transport};
+use transport::{Clock, Directory, IdentityMaterial, PartnerMaterial, Transport};
 use uuid::Uuid;
 
 /// A test that waits longer has failed.
@@ -50,7 +50,7 @@ impl Directory for InForce {
         Err(Error::permanent(ErrorKind::NotFound, "find a partner").with("partner", name))
     }
 
-    fn identity(&self, name: &str) -> Result<OwnKey> {
+    fn identity(&self, name: &str) -> Result<IdentityMaterial> {
         Err(Error::permanent(ErrorKind::NotFound, "find an identity").with("identity", name))
     }
 }

@@ -268,7 +268,7 @@ impl HttpClient {
                     if !unsent || carrier.handle.requests() == 0 {
                         carrier.handle.fail(error.chain());
                     }
-                    error = error.with("connection", carrier.info.id);
+                    error = error.on_connection(carrier.info.id);
                     if let Some(remote) = carrier.info.remote {
                         error = error.with("address", remote);
                     }

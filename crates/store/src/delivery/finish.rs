@@ -2,7 +2,7 @@
 
 use crate::command::Command;
 use crate::delivery::change::{self, Change};
-use crate::delivery::insert::{described, insert_payload, insert_replies, refer};
+use crate::delivery::insert::{described, insert_replies};
 use crate::delivery::{Failure, NewTransfer};
 use crate::fault::Fault;
 use crate::open::Store;
@@ -10,8 +10,8 @@ use crate::row::{DeliveryRow, small};
 use crate::tx::Tx;
 use async_trait::async_trait;
 use model::{
-    Actor, AuditEvent, Claim, DeliveryEvent, DeliveryState, EventKind, Lifecycle, PayloadRecord, Receipt,
-    Result, Timestamp, TransferState, transition,
+    Actor, AuditEvent, Claim, DeliveryEvent, DeliveryState, EventKind, Lifecycle, Receipt, Result, Timestamp,
+    TransferState, transition,
 };
 
 /// How an attempt ended.
@@ -21,8 +21,6 @@ pub enum Finish {
     Delivered {
         /// Its evidence.
         receipt: Receipt,
-        /// The evidence's own bytes, where staged; `receipt.evidence` names them.
-        evidence: Option<PayloadRecord>,
         /// What came back and becomes transfers.
         replies: Vec<NewTransfer>,
     },
@@ -132,11 +130,7 @@ impl Command for FinishAttempt {
         let change = self.finish.change(&row, state, self.now);
         change::write(tx, &row, &change).await?;
         change::end_attempt(tx, &row, &change).await?;
-        if let Finish::Delivered { evidence, replies, .. } = &self.finish {
-            if let Some(evidence) = evidence {
-                insert_payload(tx, evidence).await?;
-                refer(tx, evidence, head.id()).await?;
-            }
+        if let Finish::Delivered { replies, .. } = &self.finish {
             insert_replies(tx, replies, self.now).await?;
         }
         let replies = match &self.finish {

@@ -2,7 +2,7 @@
 
 use crate::command::{Command, place_of};
 use crate::delivery::change::{self, Change, Head};
-use crate::delivery::insert::{insert_payload, receipt_digest, refer};
+use crate::delivery::insert::receipt_digest;
 use crate::either::on;
 use crate::fault::Fault;
 use crate::open::Store;
@@ -10,8 +10,8 @@ use crate::row::DeliveryRow;
 use crate::tx::Tx;
 use async_trait::async_trait;
 use model::{
-    Actor, AuditEvent, DeliveryEvent, DeliveryId, DeliveryState, ErrorKind, EventKind, NodeName,
-    PayloadRecord, PeerText, Receipt, Result, Timestamp, TransferId, TransferState, transition,
+    Actor, AuditEvent, DeliveryEvent, DeliveryId, DeliveryState, ErrorKind, EventKind, NodeName, PeerText,
+    Receipt, Result, Timestamp, TransferId, TransferState, transition,
 };
 use uuid::Uuid;
 
@@ -54,19 +54,17 @@ impl Store {
         &self,
         key: &str,
         receipt: Receipt,
-        evidence: Option<PayloadRecord>,
         by: &NodeName,
         events: Vec<AuditEvent>,
         now: Timestamp,
     ) -> Result<Resolved> {
-        self.write(Resolve { key: key.to_owned(), receipt, evidence, by: by.clone(), events, now }).await
+        self.write(Resolve { key: key.to_owned(), receipt, by: by.clone(), events, now }).await
     }
 }
 
 struct Resolve {
     key: String,
     receipt: Receipt,
-    evidence: Option<PayloadRecord>,
     by: NodeName,
     events: Vec<AuditEvent>,
     now: Timestamp,
@@ -98,10 +96,6 @@ impl Command for Resolve {
         let (delivery, transfer, was) = (DeliveryId::new(row.id), head.id(), row.state()?);
         for event in &self.events {
             tx.event(named_in(&head, &row, event.clone()));
-        }
-        if let Some(evidence) = &self.evidence {
-            insert_payload(tx, evidence).await?;
-            refer(tx, evidence, transfer).await?;
         }
         let Some(state) = resolved(was, self.receipt.positive)? else {
             return Ok(Resolved::AlreadyResolved { delivery, transfer, state: was });

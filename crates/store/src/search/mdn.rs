@@ -4,9 +4,7 @@ use super::query::{Bind, Query};
 use crate::Store;
 use crate::either::Backend;
 use crate::row::unreadable;
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD as BASE64;
-use model::{DeliveryId, KEPT_MDN, Result, TransferId};
+use model::{DeliveryId, MdnEntity, Result, TransferId, UNPROVEN_MDN};
 use serde_json::Value;
 use sqlx::FromRow;
 use sqlx::types::Json;
@@ -70,14 +68,14 @@ struct ReplyRow {
     reply_body: Option<Vec<u8>>,
 }
 
-/// The text under a key of a column that holds JSON.
-fn text(backend: Backend, column: &str, path: &[&str]) -> String {
+/// The text under a key of a column that holds JSON: a field of [`model::Receipt`] or [`model::UnprovenMdn`].
+fn text(backend: Backend, column: &str, key: &str) -> String {
     match backend {
         // A row that is no JSON must not keep the others from being read.
         Backend::Sqlite => {
-            format!("CASE WHEN json_valid({column}) THEN json_extract({column}, '$.{}') END", path.join("."))
+            format!("CASE WHEN json_valid({column}) THEN json_extract({column}, '$.{key}') END")
         }
-        Backend::Postgres => format!("{column} #>> '{{{}}}'", path.join(",")),
+        Backend::Postgres => format!("{column} ->> '{key}'"),
     }
 }
 
@@ -91,11 +89,11 @@ impl Store {
         let backend = self.backend();
         let mut query =
             Query::new(self, "SELECT d.id, CAST(d.attempt AS TEXT) AS attempt FROM deliveries d WHERE ");
-        query.sql.push_str(&format!("{} IS NOT NULL", text(backend, "d.receipt", &["detail", KEPT_MDN])));
+        query.sql.push_str(&format!("{} IS NOT NULL", text(backend, "d.receipt", "mdn")));
         query.and("d.transfer_id = ?", Some(Bind::Id(transfer.uuid())));
         query.sql.push_str(" ORDER BY d.created_at, d.id");
         let accepted: Vec<KeptRow> = query.fetch(self, "look for a transfer's MDNs").await?;
-        let attempt = text(backend, "n.value", &["attempt"]);
+        let attempt = text(backend, "n.value", "attempt");
         let mut query = Query::new(
             self,
             format!(
@@ -103,7 +101,7 @@ impl Store {
                  JOIN deliveries d ON d.id = n.delivery_id WHERE TRUE"
             ),
         );
-        query.and_text("n.key = ?", Some(KEPT_MDN));
+        query.and_text("n.key = ?", Some(UNPROVEN_MDN));
         query.and("d.transfer_id = ?", Some(Bind::Id(transfer.uuid())));
         query.sql.push_str(" ORDER BY d.created_at, d.id");
         let other: Vec<KeptRow> = query.fetch(self, "look for a transfer's MDNs").await?;
@@ -128,14 +126,14 @@ impl Store {
         let (from, delivery) = match which {
             WhichMdn::Sent => return self.sent_mdn(transfer).await,
             WhichMdn::Accepted(delivery) => {
-                let mdn = text(self.backend(), "d.receipt", &["detail", KEPT_MDN]);
+                let mdn = text(self.backend(), "d.receipt", "mdn");
                 (format!("SELECT {mdn} AS mdn FROM deliveries d WHERE TRUE"), delivery)
             }
             WhichMdn::NotAccepted(delivery) => {
-                let mdn = text(self.backend(), "n.value", &[KEPT_MDN]);
+                let mdn = text(self.backend(), "n.value", "mdn");
                 let from = format!(
                     "SELECT {mdn} AS mdn FROM deliveries d JOIN notes n ON n.delivery_id = d.id \
-                     WHERE n.key = '{KEPT_MDN}'"
+                     WHERE n.key = '{UNPROVEN_MDN}'"
                 );
                 (from, delivery)
             }
@@ -145,7 +143,8 @@ impl Store {
         query.and("d.transfer_id = ?", Some(Bind::Id(transfer.uuid())));
         let rows: Vec<EncodedRow> = query.fetch(self, "read an MDN").await?;
         let Some(encoded) = rows.into_iter().find_map(|row| row.mdn) else { return Ok(None) };
-        BASE64.decode(encoded).map(Some).map_err(|error| unreadable("MDN", &error.to_string()))
+        let mdn = MdnEntity::from_text(&encoded).map_err(|error| unreadable("MDN", &error.to_string()))?;
+        Ok(Some(mdn.into_bytes()))
     }
 
     async fn sent_mdn(&self, transfer: TransferId) -> Result<Option<Vec<u8>>> {

@@ -176,9 +176,8 @@ both! {
                 Finish::Delivered {
                     receipt: Receipt {
                         kind: ReceiptKind::Path, at: now(), positive: true, summary: "/in/po.edi".into(),
-                        detail: Map::new(), evidence: None,
+                        connection: None, mdn: None, detail: Map::new(),
                     },
-                    evidence: None,
                     replies: vec![],
                 }
             } else {

@@ -115,7 +115,6 @@ both! {
         reply.transfer.parent = Some(new.transfer.id);
         let finish = Finish::Delivered {
             receipt: crate::tests::fixture::receipt(true),
-            evidence: Some(crate::tests::fixture::payload()),
             replies: vec![reply.clone()],
         };
         store.finish(&one.claim, finish.clone(), now(), vec![]).await.unwrap();

@@ -180,12 +180,13 @@ pub(crate) fn receipt(positive: bool) -> Receipt {
         positive,
         summary: if positive { "processed" } else { "processed/error: decryption-failed" }.into(),
         detail: Map::new(),
-        evidence: None,
+        connection: None,
+        mdn: None,
     }
 }
 
 pub(crate) fn delivered() -> crate::Finish {
-    crate::Finish::Delivered { receipt: receipt(true), evidence: None, replies: Vec::new() }
+    crate::Finish::Delivered { receipt: receipt(true), replies: Vec::new() }
 }
 
 pub(crate) fn failed(lane_continues: bool) -> crate::Finish {

@@ -1,14 +1,14 @@
 use super::fixture::{claim, claim_one, lease, now, offer, receipt, recorded, retry, transfer};
 use crate::testing::both;
 use crate::{Finish, IntakeBegun, IntakeCommit, IntakeCommitted, KeptMdn, NodeLease, Reply, Store, WhichMdn};
-use model::{Receipt, TransferId};
+use model::{MdnEntity, Receipt, TransferId, UNPROVEN_MDN};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 /// A receipt with the given MDN, in base64.
 fn with_mdn(mdn: &str) -> Receipt {
     let mut receipt = receipt(true);
-    receipt.detail.insert("mdn".into(), mdn.into());
+    receipt.mdn = Some(MdnEntity::from_text(mdn).unwrap());
     receipt
 }
 
@@ -35,11 +35,11 @@ both! {
         assert_eq!(store.mdns(id).await.unwrap(), []);
         let note = json!({ "attempt": 1, "mdn": "Tm86ICP/AA0K", "status": 200 });
         for one in &claimed {
-            store.note(&one.claim, "mdn", note.clone()).await.unwrap();
+            store.note(&one.claim, UNPROVEN_MDN, note.clone()).await.unwrap();
             store.note(&one.claim, "message", json!({ "mdn": "bm90aGluZw==" })).await.unwrap();
         }
         let receipt = with_mdn("WWVzOiAA/w==");
-        let finish = Finish::Delivered { receipt, evidence: None, replies: vec![] };
+        let finish = Finish::Delivered { receipt, replies: vec![] };
         let of_first = claimed.iter().find(|one| one.delivery.id == first).unwrap();
         store.finish(&of_first.claim, finish, now(), vec![]).await.unwrap();
         let kept = |which, attempt| KeptMdn { which, attempt: Some(attempt) };
@@ -65,7 +65,7 @@ both! {
         let lease = lease(&store, "n1").await;
         recorded(&store, &lease, "a", &["x"]).await;
         let one = claim_one(&store, &lease).await;
-        store.note(&one.claim, "mdn", json!({ "attempt": "none", "mdn": "%" })).await.unwrap();
+        store.note(&one.claim, UNPROVEN_MDN, json!({ "attempt": "none", "mdn": "%" })).await.unwrap();
         store.finish(&one.claim, retry(now()), now(), vec![]).await.unwrap();
         let which = WhichMdn::NotAccepted(one.delivery.id);
         assert_eq!(store.mdns(one.transfer.id).await.unwrap(), [KeptMdn { which, attempt: None }]);

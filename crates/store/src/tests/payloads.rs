@@ -1,6 +1,6 @@
-use super::fixture::{after, claim, delivered, lease, now, offer, payload, receipt, record, transfer};
+use super::fixture::{after, claim, delivered, lease, now, offer, record, transfer};
 use crate::testing::both;
-use crate::{Act, Finish, NodeLease, Store};
+use crate::{Act, NodeLease, Store};
 use model::{Actor, AuditEvent, EventId, EventKind, PayloadId, Timestamp};
 use std::collections::HashSet;
 use uuid::Uuid;
@@ -58,28 +58,6 @@ both! {
         third.transfer.payload = first.transfer.payload;
         let error = store.record_offer(record(&lease, offer("b"), vec![third])).await.unwrap_err();
         assert_eq!(error.kind(), model::ErrorKind::NotFound);
-    }
-
-    evidence_is_kept_with_its_transfer(store) {
-        let lease = lease(&store, "n1").await;
-        let new = transfer(None, &["x"]);
-        store.record_offer(record(&lease, offer("a"), vec![new.clone()])).await.unwrap();
-        let one = claim(&store, &lease).await.remove(0);
-        let evidence = payload();
-        let finish = Finish::Delivered {
-            receipt: model::Receipt { evidence: Some(evidence.id), ..receipt(true) },
-            evidence: Some(evidence.clone()),
-            replies: vec![],
-        };
-        store.finish(&one.claim, finish, now(), vec![]).await.unwrap();
-        let stranger = PayloadId::new(Uuid::now_v7());
-        let ids = [evidence.id, new.transfer.payload.id];
-        let rows = store.payload_rows(&[evidence.id, new.transfer.payload.id, stranger]).await.unwrap();
-        assert_eq!((rows.present, rows.removed.len()), (HashSet::from(ids), 0));
-        let end = after(now(), 3_601_000);
-        assert_eq!(past(&store, end).await.into_iter().collect::<HashSet<_>>(), HashSet::from(ids));
-        store.mark_payloads_removed(vec![removal(evidence.id)], end).await.unwrap();
-        assert_eq!(past(&store, end).await, [new.transfer.payload.id]);
     }
 
     a_transfer_that_is_sent_again_keeps_its_payload(store) {

@@ -17,7 +17,7 @@ async fn sent(store: &Store, lease: &NodeLease, key: &str) -> Claimed {
 
 async fn resolve(store: &Store, key: &str, positive: bool) -> Resolved {
     let by = crate::tests::fixture::node("n2");
-    store.resolve(key, receipt(positive), None, &by, vec![], now()).await.unwrap()
+    store.resolve(key, receipt(positive), &by, vec![], now()).await.unwrap()
 }
 
 fn was(resolved: &Resolved) -> Option<DeliveryState> {
@@ -70,8 +70,8 @@ both! {
             event(EventKind::DeliveryDelivered, one.transfer.id),
             event(EventKind::TransferHeld, reply.transfer.id),
         ];
-        let Finish::Delivered { receipt, evidence, .. } = delivered() else { unreachable!() };
-        let finish = Finish::Delivered { receipt, evidence, replies: vec![reply.clone()] };
+        let Finish::Delivered { receipt, .. } = delivered() else { unreachable!() };
+        let finish = Finish::Delivered { receipt, replies: vec![reply.clone()] };
         // Also when it is told twice, as its first answer was lost.
         for _ in 0..2 {
             let late = store.finish(&one.claim, finish.clone(), now(), told.clone()).await.unwrap();

@@ -3,7 +3,7 @@
 use super::Place;
 use super::scene::{Scene, arrived, names, put};
 use crate::fake::{Act, BytesPayload, Fault, PublishAnswer, Way};
-use model::{ConnectionId, ErrorKind, RemotePath, Result, Retry};
+use model::{ErrorKind, RemotePath, Result, Retry};
 use std::sync::Arc;
 use std::time::Duration;
 use transport::folder::{Folder, FolderDestination, Overwrite, WriteOptions};
@@ -24,9 +24,7 @@ impl Scene {
     /// A receipt must name the connection that the bytes went over, and an error the one that it happened on.
     fn names_the_connection(&self, sent: &Result<Sent>) {
         let named = match sent {
-            Ok(Sent::Delivered { receipt, .. }) => {
-                receipt.detail.get("connection").and_then(|id| id.as_str()?.parse::<ConnectionId>().ok())
-            }
+            Ok(Sent::Delivered { receipt, .. }) => receipt.connection,
             Ok(_) => None,
             Err(error) => error.connection(),
         };

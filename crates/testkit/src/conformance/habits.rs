@@ -60,7 +60,7 @@ pub(super) async fn a_file_that_is_given_once_is_gone_and_not_changed(place: Pla
     let (content, seen) = scene.take(&source, &mut found).await;
     assert_eq!((content.as_slice(), seen), (CONTENT, AfterRead::Gone));
     assert!(scene.names().await.is_empty());
-    found.source_data.insert(transport::folder::GONE.into(), true.into());
+    transport::OfferNotes::change(&mut found.source_data, |notes| notes.gone = true);
     assert_eq!(source.settle(&offer(&found), Outcome::Taken).await.unwrap(), Settled::Gone);
 }
 

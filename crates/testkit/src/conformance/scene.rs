@@ -9,7 +9,6 @@ use futures::StreamExt;
 use futures::future::BoxFuture;
 use model::definition::{After, ClaimBy, Flow, FlowSource, Order, PollSource, RetryPolicy, SettleWhen};
 use model::{Claim, DeliveryId, Mask, MaskSpec, Offer, OfferId, OfferState, RemotePath, Result, Timestamp};
-use serde_json::Value;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -275,7 +274,7 @@ pub(super) fn offer(found: &FoundOffer) -> Offer {
 /// The offer with the cause of its refusal.
 pub(super) fn refused(found: &FoundOffer, cause: &str) -> Offer {
     let mut offer = offer(found);
-    offer.source_data.insert(transport::folder::CAUSE.into(), Value::from(cause));
+    transport::OfferNotes::change(&mut offer.source_data, |notes| notes.cause = Some(cause.to_owned()));
     offer
 }
 

@@ -6,7 +6,8 @@ use crate::fake::{Act, Fault, PublishAnswer};
 use model::definition::{After, PollSource};
 use model::{Outcome, RemotePath};
 use std::sync::Arc;
-use transport::folder::{FolderSource, SHA256};
+use transport::OfferNotes;
+use transport::folder::FolderSource;
 use transport::{FoundOffer, Settled, Source};
 
 impl Scene {
@@ -32,7 +33,7 @@ impl Scene {
 fn digest_noted(found: &FoundOffer, content: &[u8]) -> FoundOffer {
     let mut found = found.clone();
     let digest = model::Sha256(openssl::sha::sha256(content));
-    found.source_data.insert(SHA256.to_owned(), digest.to_string().into());
+    OfferNotes::change(&mut found.source_data, |notes| notes.sha256 = Some(digest));
     found
 }
 
@@ -184,8 +185,8 @@ pub(super) async fn a_copy_in_an_archive_is_known_again_after_a_cut(place: Place
         scene.place.folder.make_directory(&scene.place.directory).await.unwrap();
         let (source, mut found) = scene.found(scene.archiving(false)).await;
         if noted {
-            let sha256 = model::Sha256(openssl::sha::sha256(b"taken")).to_string();
-            found.source_data.insert(transport::folder::SHA256.into(), sha256.into());
+            let sha256 = model::Sha256(openssl::sha::sha256(b"taken"));
+            OfferNotes::change(&mut found.source_data, |notes| notes.sha256 = Some(sha256));
         } else if !keeps_times {
             continue;
         }

@@ -24,12 +24,6 @@ async fn the_folder_in_memory_conforms() {
 
 #[tokio::test]
 async fn a_folder_whose_rename_replaces_is_used_safely_too() {
-    let capabilities = FolderCapabilities {
-        rename_no_replace: false,
-        rename_replace: true,
-        modified: true,
-        set_modified: false,
-        directories: true,
-    };
+    let capabilities = FolderCapabilities { rename_no_replace: false, set_modified: false };
     super::all(|| empty(MemoryFolder::with_capabilities(capabilities))).await;
 }

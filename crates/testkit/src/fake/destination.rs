@@ -10,7 +10,7 @@ use serde_json::Map;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::AsyncReadExt;
-use transport::{Deliver, Destination, Probe, Reply, Sent, Services};
+use transport::{Deliver, Destination, Probe, Sent, Services, StagedPart};
 
 /// What a test does itself in place of a delivery.
 pub type DeliverCall = Arc<dyn Fn(Deliver, Services) -> BoxFuture<'static, Result<Sent>> + Send + Sync>;
@@ -89,21 +89,22 @@ impl FakeDestination {
         Ok(bytes)
     }
 
-    fn delivered(&self, delivery: &Deliver, replies: Vec<Reply>) -> Sent {
+    fn delivered(&self, delivery: &Deliver, replies: Vec<StagedPart>) -> Sent {
         Sent::Delivered {
             receipt: Receipt {
                 kind: ReceiptKind::Path,
                 at: self.services.clock.now(),
                 positive: true,
                 summary: delivery.file_name.to_text(),
+                connection: None,
+                mdn: None,
                 detail: Map::new(),
-                evidence: None,
             },
             replies,
         }
     }
 
-    async fn stage(&self, replies: Vec<ScriptedReply>) -> Result<Vec<Reply>> {
+    async fn stage(&self, replies: Vec<ScriptedReply>) -> Result<Vec<StagedPart>> {
         let mut staged = Vec::new();
         for reply in replies {
             let staging = Arc::clone(&self.services.staging);
@@ -114,11 +115,12 @@ impl FakeDestination {
             })
             .await
             .map_err(|e| Fault::CUT.error("stage a reply").caused_by(e))??;
-            staged.push(Reply {
+            staged.push(StagedPart {
                 staged: sealed,
                 file_name: reply.file_name,
                 media_type: None,
                 metadata: Map::new(),
+                connection: None,
             });
         }
         Ok(staged)

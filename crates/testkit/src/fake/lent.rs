@@ -12,8 +12,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
 use transport::{
-    AuditLog, BufferBudget, Clock, DeliveryLog, Directory, KnownOffers, OwnKey, PartWriter, PartnerMaterial,
-    Payload, PayloadReader, Services, StagingArea, UnstableFile,
+    AuditLog, BufferBudget, Clock, DeliveryLog, Directory, IdentityMaterial, KnownOffers, PartWriter,
+    PartnerMaterial, Payload, PayloadReader, Services, StagingArea, UnstableFile,
 };
 use uuid::Uuid;
 
@@ -49,7 +49,7 @@ impl Directory for NoDirectory {
         Err(Error::permanent(ErrorKind::NotFound, "find a partner").with("partner", name))
     }
 
-    fn identity(&self, name: &str) -> Result<OwnKey> {
+    fn identity(&self, name: &str) -> Result<IdentityMaterial> {
         Err(Error::permanent(ErrorKind::NotFound, "find an identity").with("identity", name))
     }
 }

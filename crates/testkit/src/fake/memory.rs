@@ -58,13 +58,7 @@ impl MemoryFolder {
     /// An empty folder that can do everything.
     #[must_use]
     pub fn new() -> Self {
-        let capabilities = FolderCapabilities {
-            rename_no_replace: true,
-            rename_replace: true,
-            modified: true,
-            set_modified: true,
-            directories: true,
-        };
+        let capabilities = FolderCapabilities { rename_no_replace: true, set_modified: true };
         Self::with_capabilities(capabilities)
     }
 
@@ -158,7 +152,7 @@ impl State {
                 path,
                 kind: EntryKind::File,
                 size: Some(bytes.len() as u64),
-                modified: self.capabilities.modified.then_some(*modified),
+                modified: Some(*modified),
                 version: Some(version.to_string()),
                 changed: None,
             },

@@ -49,7 +49,7 @@ fn verdict(headers: Headers, body: &[u8], security: SendSecurity, earlier: Earli
 fn under(agreement: &Agreement, headers: Headers, body: &[u8], earlier: Earlier) -> Result<Verdict> {
     let mic = mic();
     let body = Bytes::copy_from_slice(body);
-    let answer = Answer { status: StatusCode::OK, headers, body, connection: None };
+    let answer = PartnerResponse { status: StatusCode::OK, headers, body, connection: None };
     let expected = Expected {
         endpoint: "globex-as2",
         agreement,
@@ -61,7 +61,7 @@ fn under(agreement: &Agreement, headers: Headers, body: &[u8], earlier: Earlier)
         earlier,
         mic: Some(&mic),
     };
-    conclude(&answer, &expected)
+    assess(&answer, &expected)
 }
 
 /// No other rule gives another MIC, unless told so.
@@ -199,7 +199,7 @@ fn a_mic_by_no_rule_is_shown_beside_all_of_them() {
 #[test]
 fn a_receipt_signed_by_an_expired_certificate_counts_where_that_was_agreed() {
     let (headers, body) = Told { mic: Some(mic().to_string()), ..Told::new("x; processed") }.answer();
-    let answer = Answer { status: StatusCode::OK, headers, body: body.into(), connection: None };
+    let answer = PartnerResponse { status: StatusCode::OK, headers, body: body.into(), connection: None };
     let mic = mic();
     for accept_expired in [false, true] {
         let agreement = Agreement { accept_expired, ..Agreement::default() };
@@ -214,7 +214,7 @@ fn a_receipt_signed_by_an_expired_certificate_counts_where_that_was_agreed() {
             earlier: Earlier::None,
             mic: Some(&mic),
         };
-        match conclude(&answer, &expected) {
+        match assess(&answer, &expected) {
             Ok(Verdict::Proved(_)) => assert!(accept_expired),
             Ok(Verdict::OtherMic(_)) => panic!("the MIC is right"),
             Ok(Verdict::Unproved(error)) | Err(error) => {

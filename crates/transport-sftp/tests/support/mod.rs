@@ -289,7 +289,7 @@ impl transport::Directory for Defined {
         testkit::fake::NoDirectory.partner(name)
     }
 
-    fn identity(&self, name: &str) -> Result<transport::OwnKey> {
+    fn identity(&self, name: &str) -> Result<transport::IdentityMaterial> {
         testkit::fake::NoDirectory.identity(name)
     }
 }
@@ -354,8 +354,8 @@ pub fn noise(length: usize) -> Vec<u8> {
 
 /// What the engine notes when it has read an offer.
 pub fn note_content(offer: &mut Offer, content: &[u8]) {
-    let sha256 = model::Sha256(openssl::sha::sha256(content)).to_string();
-    offer.source_data.insert(transport::folder::SHA256.into(), sha256.into());
+    let sha256 = model::Sha256(openssl::sha::sha256(content));
+    transport::OfferNotes::change(&mut offer.source_data, |notes| notes.sha256 = Some(sha256));
 }
 
 /// Checks that `a.edi` lies in the archive alone, whole.

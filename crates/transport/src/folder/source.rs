@@ -34,19 +34,6 @@ const CANDIDATE_LIMIT: usize = 100_000;
 /// Identities asked about at a time: the bound of [`crate::KnownOffers::known`].
 const KNOWN_BATCH: usize = 1_000;
 
-/// The key in `source_data` under which the engine leaves the cause of a refusal before settling.
-pub const CAUSE: &str = "cause";
-
-/// The key in `source_data` under which the engine notes, before settling, that the file was gone after it was read.
-pub const GONE: &str = "gone";
-
-/// The key in `source_data` under which the engine notes how many bytes were read, where another size is stated.
-pub const READ_BYTES: &str = "read_bytes";
-
-/// The key in `source_data` under which the engine notes the SHA-256 of what was read, in hexadecimal, of an offer
-/// that is one file: by it the file is known again where a move does not keep its time.
-pub const SHA256: &str = "sha256";
-
 const RELATIVE: &str = "relative";
 
 /// What polling needs to know.

@@ -2,7 +2,7 @@
 
 use crate::pages::mdn::mdn_path;
 use crate::web::badge::Badge;
-use crate::web::facts::{Fact, Facts, facts};
+use crate::web::facts::{Facts, facts};
 use crate::web::format::{Moment, between, one_line, path_text, safe_text};
 use model::{DeliveryState, Lifecycle, Receipt, ReceiptKind, Timestamp, TransferId};
 use store::{AttemptView, DeliveryView, KeptMdn, WhichMdn};
@@ -91,10 +91,11 @@ impl DeliverySection {
 
 impl ReceiptFacts {
     fn new(receipt: &Receipt) -> Self {
-        let mut facts = facts(&receipt.detail);
-        if let Some(evidence) = receipt.evidence {
-            facts.push(Fact::new("Evidence (payload ID)", evidence.to_string()));
+        let mut detail = receipt.detail.clone();
+        if let Some(connection) = receipt.connection {
+            detail.insert("connection".to_owned(), connection.to_string().into());
         }
+        let facts = facts(&detail);
         Self {
             kind: match receipt.kind {
                 ReceiptKind::Path => "Path",

@@ -3,9 +3,9 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use model::{
-    AuditEvent, ConnectionId, Delivery, DeliveryId, DeliveryState, ErrorKind, EventId, EventKind, Offer,
-    OfferId, OfferIdentity, OfferState, PayloadId, PayloadRecord, Receipt, ReceiptKind, RemotePath, Sha256,
-    Timestamp, Transfer, TransferId, TransferKind, TransferState,
+    AuditEvent, ConnectionId, Delivery, DeliveryId, DeliveryState, ErrorKind, EventId, EventKind, MdnEntity,
+    Offer, OfferId, OfferIdentity, OfferState, PayloadId, PayloadRecord, Receipt, ReceiptKind, RemotePath,
+    Sha256, Timestamp, Transfer, TransferId, TransferKind, TransferState,
 };
 use serde_json::{Map, json};
 use std::time::Duration;
@@ -159,10 +159,7 @@ impl Filler {
                     Finish::Fail { error: error.clone(), receipt: None, lane_continues: false },
                     EventKind::DeliveryFailed,
                 ),
-                _ => (
-                    Finish::Delivered { receipt: mdn(end), evidence: None, replies: vec![] },
-                    EventKind::DeliveryDelivered,
-                ),
+                _ => (Finish::Delivered { receipt: mdn(end), replies: vec![] }, EventKind::DeliveryDelivered),
             };
             let mut line = event(kind, end).delivery(claim.delivery.id).detail("attempt", 1);
             line =
@@ -185,7 +182,6 @@ fn mdn(at: Timestamp) -> Receipt {
         "signed": true,
         "status": 200,
         "mdn_content_type": "multipart/signed; protocol=\"application/pkcs7-signature\"; micalg=sha-256",
-        "mdn": "TUlNRS1WZXJzaW9uOiAxLjAK".repeat(60),
     });
     Receipt {
         kind: ReceiptKind::Mdn,
@@ -193,7 +189,8 @@ fn mdn(at: Timestamp) -> Receipt {
         positive: true,
         summary: SUMMARY.into(),
         detail: detail.as_object().cloned().unwrap_or_default(),
-        evidence: None,
+        connection: None,
+        mdn: Some(MdnEntity::new(b"MIME-Version: 1.0\n".repeat(60))),
     }
 }
 

@@ -249,7 +249,7 @@ both! {
             assert!(store.user(&odd().unwrap()).await.unwrap().is_none());
             let by = crate::tests::fixture::node("n1");
             let receipt = crate::tests::fixture::receipt(true);
-            let resolved = store.resolve(&odd().unwrap(), receipt, None, &by, vec![], at(0)).await.unwrap();
+            let resolved = store.resolve(&odd().unwrap(), receipt, &by, vec![], at(0)).await.unwrap();
             assert_eq!(resolved, crate::Resolved::Unmatched);
         }
     }

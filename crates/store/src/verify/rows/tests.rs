@@ -333,7 +333,7 @@ both! {
         let n1 = lease(store, "n1").await;
         let act = || Act { actor: Actor::User("ada".into()), node: node("n1"), at: now() };
         let resolve = async |one: &Claimed, positive| {
-            store.resolve(&one.delivery.id.to_string(), receipt(positive), None, &node("n2"), vec![], now()).await.unwrap();
+            store.resolve(&one.delivery.id.to_string(), receipt(positive), &node("n2"), vec![], now()).await.unwrap();
         };
         // Sent, and waiting for a receipt.
         let waiting = async |name: &str, deadline| {
@@ -427,7 +427,7 @@ both! {
             event(EventKind::DeliveryDelivered, one.transfer.id).delivery(one.delivery.id),
             event(EventKind::TransferHeld, reply.transfer.id),
         ];
-        let finish = Finish::Delivered { receipt: receipt(true), evidence: None, replies: vec![reply] };
+        let finish = Finish::Delivered { receipt: receipt(true), replies: vec![reply] };
         store.finish(&one.claim, finish, now(), events).await.unwrap();
         books.agree("replied").await;
         removed_payload(store, &one).await;

@@ -5,13 +5,14 @@
 //! partial; it is written anew. After the place acknowledged its last byte, and before it is closed: it is whole, and if
 //! it is gone it was taken.
 
-use super::publish::{TAKEN, is_not_shown, noted_connection, written_over};
+use super::publish::{TAKEN, is_not_shown, to_note};
 use super::write::{CHUNK, copy};
 use super::{FolderDestination, Overwrite, names};
 use crate::folder::{Entry, Evidence, Upload};
 use crate::{Deliver, Sent};
 use model::{ConnectionId, Error, ErrorKind, Receipt, ReceiptKind, RemotePath, Result, Retry};
-use serde_json::{Map, Value, json};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 /// The key of the note about a file that is written under its own name; null when there is none.
 pub const WRITING: &str = "writing";
@@ -28,6 +29,18 @@ struct Writing {
     whole: bool,
     evidence: Evidence,
     /// The connection that it is written over.
+    connection: Option<ConnectionId>,
+}
+
+/// What is noted of it.
+#[derive(Serialize, Deserialize)]
+struct WritingNote {
+    name: RemotePath,
+    made: bool,
+    whole: bool,
+    /// Where it is: the endpoint's address and its directory.
+    address: String,
+    directory: RemotePath,
     connection: Option<ConnectionId>,
 }
 
@@ -131,7 +144,7 @@ impl FolderDestination {
             Err(error) => {
                 writing.whole = false;
                 self.note_writing(delivery, &writing).await?;
-                Err(written_over(connection, error))
+                Err(error.on_connection(connection))
             }
         }
     }
@@ -196,7 +209,7 @@ impl FolderDestination {
             .with("expected bytes", length)
             .with("bytes there", stated)
             .advice("every byte of it was acknowledged, and the connection ended before the file was closed; it is not written again, and the next attempt looks again: ask whoever takes it whether it is whole");
-        Err(written_over(earlier.connection, error))
+        Err(error.on_connection(earlier.connection))
     }
 
     /// Begins the file under its name, or one with a number, as `overwrite` says.
@@ -279,25 +292,22 @@ impl FolderDestination {
     }
 
     async fn note_writing(&self, delivery: &Deliver, writing: &Writing) -> Result<()> {
-        let note = json!({
-            "name": writing.name.to_text(),
-            "made": writing.made,
-            "whole": writing.whole,
-            "address": self.options.address,
-            "directory": self.options.directory.to_text(),
-            "connection": writing.connection,
-        });
-        delivery.log.note(WRITING, note).await
+        let note = WritingNote {
+            name: writing.name.clone(),
+            made: writing.made,
+            whole: writing.whole,
+            address: self.options.address.clone(),
+            directory: self.options.directory.clone(),
+            connection: writing.connection,
+        };
+        delivery.log.note(WRITING, to_note(&note)?).await
     }
 
     /// What an earlier attempt noted of a file at this very place.
     fn noted_writing(&self, delivery: &Deliver) -> Option<Writing> {
-        let note = delivery.notes.get(WRITING)?;
-        let here = note.get("address")?.as_str()? == self.options.address
-            && note.get("directory")?.as_str()? == self.options.directory.to_text();
-        let name = RemotePath::from_text(note.get("name")?.as_str()?).ok()?;
-        let flag = |key: &str| note.get(key)?.as_bool();
-        let (made, whole, connection) = (flag("made")?, flag("whole")?, noted_connection(note));
+        let note = WritingNote::deserialize(delivery.notes.get(WRITING)?).ok()?;
+        let WritingNote { name, made, whole, address, directory, connection } = note;
+        let here = address == self.options.address && directory == self.options.directory;
         here.then_some(Writing { name, made, whole, evidence: Evidence::Acknowledged, connection })
     }
 
@@ -308,16 +318,14 @@ impl FolderDestination {
         detail.insert("sha256".into(), Value::from(delivery.payload.sha256().to_string()));
         detail.insert("verified_by".into(), Value::from(writing.evidence.words().into_owned()));
         detail.insert("published_by_attempt".into(), Value::from(delivery.claim.attempt));
-        if let Some(connection) = writing.connection {
-            detail.insert("connection".into(), Value::from(connection.to_string()));
-        }
         let receipt = Receipt {
             kind: ReceiptKind::Path,
             at: self.services.clock.now(),
             positive: true,
             summary: writing.name.to_text(),
+            connection: writing.connection,
+            mdn: None,
             detail,
-            evidence: None,
         };
         Sent::Delivered { receipt, replies: Vec::new() }
     }

@@ -2,9 +2,10 @@
 
 use super::dropped::remove_temporary;
 use super::{FolderDestination, Overwrite, names};
-use crate::folder::{Published, RENAME_REFUSED};
+use crate::folder::{Evidence, Published, RENAME_REFUSED};
 use crate::{Deliver, DeliveryLog, Sent};
-use model::{ConnectionId, Error, ErrorKind, Receipt, ReceiptKind, RemotePath, Result, Retry};
+use model::{ConnectionId, Error, ErrorKind, Receipt, ReceiptKind, RemotePath, Result, Retry, Sha256};
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 
@@ -21,8 +22,8 @@ const GONE: &str = "the place takes files as soon as they are written, and may h
 /// Times a publication is repeated within an attempt after its answer was lost.
 const UNKNOWN_LIMIT: u32 = 3;
 
-/// A publication about to be made, as its note tells it.
-#[derive(Clone, Debug)]
+/// A publication about to be made: what its note holds.
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Publishing {
     /// Where the bytes lie.
     pub(super) temporary: RemotePath,
@@ -36,14 +37,14 @@ pub(super) struct Publishing {
     pub(super) attempt: u32,
     /// Their number.
     pub(super) size: u64,
-    /// Their hash, in hex.
-    pub(super) sha256: String,
+    /// Their hash.
+    pub(super) sha256: Sha256,
     /// Where it was: the endpoint's address, its directory, and what told that directory from another one.
     pub(super) address: String,
     pub(super) directory: RemotePath,
     pub(super) identity: Option<String>,
     /// By what it is known that they are whole.
-    pub(super) evidence: String,
+    pub(super) evidence: Evidence,
     /// The connection they were written over.
     pub(super) connection: Option<ConnectionId>,
     /// Whether the place refused to publish them, after no answer of it was lost.
@@ -74,60 +75,21 @@ pub(super) fn with_advice(error: Error) -> Error {
     if is_not_shown(&error) && error.advised().is_none() { error.advice(RENAME_REFUSED) } else { error }
 }
 
-/// An error about a file, with the connection that the file was written over.
-pub(super) fn written_over(connection: Option<ConnectionId>, error: Error) -> Error {
-    match connection {
-        Some(connection) => error.with("connection", connection),
-        None => error,
-    }
-}
-
-/// The connection that a note names.
-pub(super) fn noted_connection(note: &Value) -> Option<ConnectionId> {
-    note.get("connection")?.as_str()?.parse().ok()
+/// A note's JSON.
+pub(super) fn to_note<T: Serialize>(note: &T) -> Result<Value> {
+    serde_json::to_value(note)
+        .map_err(|error| Error::permanent(ErrorKind::Internal, "write a delivery's note").caused_by(error))
 }
 
 impl Publishing {
     /// The note of an earlier attempt, when there is one that still counts.
     pub(super) fn noted(notes: &BTreeMap<String, Value>) -> Option<Self> {
-        let note = notes.get(PUBLISHING)?;
-        let path = |key: &str| RemotePath::from_text(note.get(key)?.as_str()?).ok();
-        let number = |key: &str| note.get(key)?.as_u64();
-        Some(Self {
-            temporary: path("temporary")?,
-            base: path("base")?,
-            name: path("name")?,
-            number: u32::try_from(number("number")?).ok()?,
-            attempt: u32::try_from(number("attempt")?).ok()?,
-            size: number("size")?,
-            sha256: note.get("sha256")?.as_str()?.to_owned(),
-            address: note.get("address")?.as_str()?.to_owned(),
-            directory: path("directory")?,
-            identity: note.get("identity")?.as_str().map(str::to_owned),
-            evidence: note.get("evidence")?.as_str()?.to_owned(),
-            connection: noted_connection(note),
-            refused: note.get("refused")?.as_bool()?,
-        })
+        Self::deserialize(notes.get(PUBLISHING)?).ok()
     }
 
     /// Writes the note; durable when it returns.
     pub(super) async fn note(&self, log: &dyn DeliveryLog) -> Result<()> {
-        let value = serde_json::json!({
-            "temporary": self.temporary.to_text(),
-            "base": self.base.to_text(),
-            "name": self.name.to_text(),
-            "number": self.number,
-            "attempt": self.attempt,
-            "size": self.size,
-            "sha256": self.sha256,
-            "address": self.address,
-            "directory": self.directory.to_text(),
-            "identity": self.identity,
-            "evidence": self.evidence,
-            "connection": self.connection,
-            "refused": self.refused,
-        });
-        log.note(PUBLISHING, value).await
+        log.note(PUBLISHING, to_note(self)?).await
     }
 
     /// Notes that an answer may have been lost, where it was noted that none was.
@@ -234,7 +196,7 @@ impl FolderDestination {
             .with("endpoint", &self.options.endpoint)
             .with("path", &publishing.name)
             .advice(TAKEN);
-        Err(written_over(publishing.connection, error))
+        Err(error.on_connection(publishing.connection))
     }
 
     /// Gives a written file up: first the note, so that its absence is never taken for success.
@@ -262,7 +224,7 @@ impl FolderDestination {
 
     /// The file went as soon as it was written, under its temporary name. Sending it again would only give it away again.
     pub(super) fn taken(&self, publishing: &Publishing) -> Error {
-        written_over(publishing.connection, self.gone(&publishing.temporary, &publishing.name))
+        self.gone(&publishing.temporary, &publishing.name).on_connection(publishing.connection)
     }
 
     pub(super) fn gone(&self, temporary: &RemotePath, name: &RemotePath) -> Error {
@@ -309,27 +271,25 @@ impl FolderDestination {
             .with("path", &publishing.name)
             .with("temporary", &publishing.temporary)
             .advice("the next attempt looks again");
-        written_over(publishing.connection, error)
+        error.on_connection(publishing.connection)
     }
 
     pub(super) fn delivered(&self, delivery: &Deliver, publishing: &Publishing) -> Sent {
         let mut detail = Map::new();
         detail.insert("path".into(), Value::from(publishing.name.to_text()));
         detail.insert("size".into(), Value::from(publishing.size));
-        detail.insert("sha256".into(), Value::from(publishing.sha256.as_str()));
-        detail.insert("verified_by".into(), Value::from(publishing.evidence.as_str()));
+        detail.insert("sha256".into(), Value::from(publishing.sha256.to_string()));
+        detail.insert("verified_by".into(), Value::from(publishing.evidence.words().into_owned()));
         detail.insert("written_by_attempt".into(), Value::from(publishing.attempt));
         detail.insert("published_by_attempt".into(), Value::from(delivery.claim.attempt));
-        if let Some(connection) = publishing.connection {
-            detail.insert("connection".into(), Value::from(connection.to_string()));
-        }
         let receipt = Receipt {
             kind: ReceiptKind::Path,
             at: self.services.clock.now(),
             positive: true,
             summary: publishing.name.to_text(),
+            connection: publishing.connection,
+            mdn: None,
             detail,
-            evidence: None,
         };
         Sent::Delivered { receipt, replies: Vec::new() }
     }

@@ -1,6 +1,6 @@
 //! Writing a payload under its temporary name.
 
-use super::publish::{is_not_shown, written_over};
+use super::publish::is_not_shown;
 use super::{FolderDestination, Publishing};
 use crate::folder::{Evidence, Upload, Written};
 use crate::{Deliver, PayloadReader};
@@ -51,7 +51,7 @@ impl FolderDestination {
             Err(error) => {
                 // Left behind it would be taken for whole by nobody: it was not noted. Still it takes room.
                 let _ = self.folder.remove(&temporary).await;
-                return Err(written_over(connection, error));
+                return Err(error.on_connection(connection));
             }
         };
         let publishing = Publishing {
@@ -61,11 +61,11 @@ impl FolderDestination {
             number: 1,
             attempt: delivery.claim.attempt,
             size: length,
-            sha256: delivery.payload.sha256().to_string(),
+            sha256: delivery.payload.sha256(),
             address: self.options.address.clone(),
             directory: directory.clone(),
             identity,
-            evidence: written.evidence.words().into_owned(),
+            evidence: written.evidence,
             connection,
             refused: false,
         };

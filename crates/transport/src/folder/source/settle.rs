@@ -9,7 +9,8 @@
 
 use super::compare::{Presence, is_refusal};
 use super::move_away::{Moved, found};
-use super::{CAUSE, FolderSource, GONE, RELATIVE};
+use super::{FolderSource, RELATIVE};
+use crate::OfferNotes;
 use crate::Settled;
 use crate::folder::{Published, names, parse_directory};
 use model::definition::After;
@@ -41,7 +42,7 @@ impl FolderSource {
         match self.presence_of(&taken).await? {
             Presence::Missing => {
                 self.went_before(taken.path()).await?;
-                let was_gone = offer.source_data.contains_key(GONE);
+                let was_gone = OfferNotes::of(&offer.source_data).gone;
                 return Ok(if was_gone { Settled::Gone } else { Settled::Done });
             }
             Presence::Different(_) => return Ok(Settled::Changed),
@@ -69,8 +70,8 @@ impl FolderSource {
         let target = self.target(offer, directory, false)?;
         let moved = self.move_away(offer, &target).await?;
         if let Moved::To(path) = &moved {
-            let cause = offer.source_data.get(CAUSE).and_then(Value::as_str).unwrap_or("cause not recorded");
-            self.write_cause(offer, path, cause).await?;
+            let cause = OfferNotes::of(&offer.source_data).cause;
+            self.write_cause(offer, path, cause.as_deref().unwrap_or("cause not recorded")).await?;
         }
         Ok(settled(moved))
     }

@@ -4,13 +4,13 @@
 //! (gateways to object stores), and copies that cannot be given their original's time: there the content tells, by the
 //! digest of what was read, which the engine notes.
 
+use super::FolderSource;
 use super::compare::{Look, Presence, Told, noted_look};
 use super::content::Content;
 use super::move_away::{NUMBER_LIMIT, found, numbered};
-use super::{CAUSE, FolderSource, GONE, READ_BYTES, SHA256};
+use crate::OfferNotes;
 use futures::StreamExt;
 use model::{ErrorKind, Offer, OfferIdentity, RemotePath, Result, Sha256};
-use serde_json::Value;
 use std::collections::{HashMap, HashSet};
 
 /// The file that was taken: what the listing told of it, and what a look told when it was opened. Neither holds
@@ -65,16 +65,15 @@ impl<'a> Taken<'a> {
         if ignore_times {
             found = found.untimed();
         }
-        let noted = |key| offer.source_data.get(key);
-        let is_refused = offer.source_data.contains_key(CAUSE);
+        let notes = OfferNotes::of(&offer.source_data);
         Self {
             identity: &offer.identity,
             found,
             before,
-            read: noted(READ_BYTES).and_then(Value::as_u64),
-            sha256: noted(SHA256).and_then(Value::as_str).and_then(|text| text.parse().ok()),
-            is_refused,
-            was_gone: offer.source_data.contains_key(GONE),
+            read: notes.read_bytes,
+            sha256: notes.sha256,
+            is_refused: notes.cause.is_some(),
+            was_gone: notes.gone,
         }
     }
 

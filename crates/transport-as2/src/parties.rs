@@ -12,7 +12,7 @@ use std::sync::Arc;
 use transport::Services;
 
 /// Both sides of a message that is for us.
-pub(crate) struct Sides {
+pub(crate) struct Parties {
     pub(crate) identity: Arc<Identity>,
     pub(crate) own: OwnKey,
     pub(crate) partner: Arc<Partner>,
@@ -22,12 +22,12 @@ pub(crate) struct Sides {
 }
 
 /// A message that is not for us, or from nobody we know.
-pub(crate) struct Stranger {
+pub(crate) struct UnknownParty {
     pub(crate) disposition: Disposition,
     pub(crate) reason: String,
 }
 
-impl Sides {
+impl Parties {
     /// Finds both by their names. The inner error is a fault of our own definitions.
     ///
     /// # Errors
@@ -36,14 +36,14 @@ impl Sides {
         services: &Services,
         definitions: &Definitions,
         head: &RequestHead,
-    ) -> Result<Result<Self>, Stranger> {
+    ) -> Result<Result<Self>, UnknownParty> {
         if head.from == head.to {
-            return Err(Stranger {
+            return Err(UnknownParty {
                 disposition: Disposition::Failure("sender-equals-receiver".into()),
                 reason: "AS2-From and AS2-To are the same.".into(),
             });
         }
-        let unknown = |who: &str, name: &str| Stranger {
+        let unknown = |who: &str, name: &str| UnknownParty {
             disposition: Disposition::Error(DispositionError::UnknownTradingPartner),
             reason: format!("The {who} {name:?} is not known here."),
         };
@@ -57,7 +57,7 @@ impl Sides {
             .values()
             .find(|partner| partner.as2_id.as_str() == head.from)
             .ok_or_else(|| unknown("sender", &head.from))?;
-        let sides = || {
+        let parties = || {
             let material = services.directory.partner(&partner.name)?;
             let own = own_key(&services.directory.identity(&identity.name)?)?;
             Ok(Self {
@@ -68,6 +68,6 @@ impl Sides {
                 partner: Arc::clone(partner),
             })
         };
-        Ok(sides())
+        Ok(parties())
     }
 }

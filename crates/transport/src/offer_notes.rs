@@ -1,0 +1,45 @@
+//! What the engine notes of an offer for the source that settles it.
+
+use model::Sha256;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+/// The key of the notes in an offer's `source_data`.
+const KEY: &str = "engine";
+
+/// What the engine notes of an offer for the source that settles it, perhaps days later on another node: kept in the
+/// offer's `source_data`.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct OfferNotes {
+    /// Whether the file was gone after it was read: what was read may be the only copy.
+    pub gone: bool,
+    /// How many bytes were read, where another size is stated.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub read_bytes: Option<u64>,
+    /// The SHA-256 of what was read, of an offer that is one file: by it the file is known again where a move does not
+    /// keep its time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sha256: Option<Sha256>,
+    /// Why the offer was refused.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cause: Option<String>,
+}
+
+impl OfferNotes {
+    /// The notes in `source_data`; empty where there are none.
+    #[must_use]
+    pub fn of(source_data: &Map<String, Value>) -> Self {
+        source_data.get(KEY).and_then(|notes| Self::deserialize(notes).ok()).unwrap_or_default()
+    }
+
+    /// Changes the notes in `source_data`.
+    pub fn change(source_data: &mut Map<String, Value>, change: impl FnOnce(&mut Self)) {
+        let mut notes = Self::of(source_data);
+        change(&mut notes);
+        // A struct of plain values always has a JSON form.
+        if let Ok(notes) = serde_json::to_value(notes) {
+            source_data.insert(KEY.to_owned(), notes);
+        }
+    }
+}
