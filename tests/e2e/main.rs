@@ -20,4 +20,5 @@ mod sftp_faults;
 mod sftp_habits;
 mod strangers;
 mod timestamps;
+mod users;
 mod validate;

@@ -19,7 +19,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("engine", &["model", "staging", "store", "transport"]),
     ("config", &["model"]),
     ("control", &["config", "engine", "model", "store"]),
-    ("console", &["config", "engine", "model", "net", "store"]),
+    ("console", &["config", "control", "engine", "model", "net", "store"]),
     ("testkit", &["model", "net", "staging", "transport"]),
 ];
 

@@ -7,10 +7,12 @@
 mod apply;
 mod caller;
 mod export;
+pub mod password;
 mod plan;
 mod prepare;
 mod revisions;
 mod roll_back;
+mod users;
 
 pub use apply::{Applied, Apply};
 pub use caller::Caller;
@@ -18,6 +20,7 @@ pub use export::ExportRequest;
 pub use plan::{PlanAnswer, PlanRequest};
 pub use revisions::{RevisionDetail, RevisionLine};
 pub use roll_back::RollBack;
+pub use users::{AddUser, SetDisabled, SetRole, UserDetail, UserList};
 
 use config::{Catalogue, Documents, ProcessEnvironment, Settings};
 use model::definition::Definitions;
@@ -29,6 +32,9 @@ use uuid::Uuid;
 /// Everything an operation works with. Cheap to clone.
 #[derive(Clone)]
 pub struct Control(Arc<Parts>);
+
+/// Fills a buffer with random bytes fit for secrets.
+pub type Random = Arc<dyn Fn(&mut [u8]) + Send + Sync>;
 
 /// What [`Control::new`] is made of.
 pub struct Parts {
@@ -42,6 +48,8 @@ pub struct Parts {
     pub now: Arc<dyn Fn() -> Timestamp + Send + Sync>,
     /// New ids.
     pub ids: Arc<dyn Fn() -> Uuid + Send + Sync>,
+    /// Randomness fit for secrets.
+    pub random: Random,
 }
 
 impl std::fmt::Debug for Control {

@@ -1,5 +1,6 @@
 //! The command line, as clap reads it.
 
+mod user;
 pub(crate) mod values;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -7,6 +8,7 @@ use clap_complete::Shell;
 use model::definition::{Cipher, DigestName};
 use model::{ConnectionId, DeliveryId, Severity, Sha256, Timestamp, TransferId, TransferState};
 use std::path::PathBuf;
+pub(crate) use user::User;
 
 /// The heading over the options that every command takes.
 const EVERYWHERE: &str = "Options of every command";
@@ -116,6 +118,9 @@ pub(crate) enum Command {
     /// Search the audit trail, prove it, export its seals.
     #[command(subcommand)]
     Audit(Audit),
+    /// Add users of the console, disable them, set their passwords and roles.
+    #[command(subcommand)]
+    User(User),
     /// Write the reference of settings, definitions and transports as Markdown.
     Reference,
     /// Write the completion script of a shell to standard output.

@@ -13,6 +13,7 @@ mod searched;
 mod serve;
 mod transfer;
 mod unknown;
+mod user;
 mod validate;
 pub(crate) mod write;
 
@@ -98,6 +99,7 @@ async fn with_settings(command: Command, settings: Settings, output: Output) -> 
         Command::Endpoint(Endpoint::List { definitions }) => {
             endpoint::list(&settings, definitions.as_deref(), output).await
         }
+        Command::User(command) => user::run(&settings, command, output).await,
         Command::Reference => reference::run(&settings),
         Command::Audit(Audit::Search(wanted)) => audit::search(&settings, wanted, output).await,
         Command::Audit(Audit::Kinds) => audit::kinds(output),

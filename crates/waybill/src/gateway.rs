@@ -114,12 +114,14 @@ pub(crate) fn control(
     catalogue: Catalogue,
     ambient: &Ambient,
 ) -> Control {
+    let random = Arc::clone(&ambient.random);
     Control::new(control::Parts {
         store: store.clone(),
         settings: settings.clone(),
         catalogue,
         now: ambient.now_fn(),
         ids: ambient.id_fn(),
+        random: Arc::new(move |bytes: &mut [u8]| random.fill(bytes)),
     })
 }
 

@@ -47,11 +47,7 @@ impl Guest {
     /// The definitions cannot be used; the database cannot be reached.
     pub(crate) async fn open(settings: &Settings, directory: Option<&Path>) -> Result<Self> {
         let ambient = Ambient::default();
-        // Endpoints are tried before the first start as well: then the database is made here.
-        let store = match missing_database(settings) {
-            Some(_) => open_new(settings, &ambient).await?,
-            None => open_guest(settings, &ambient).await?,
-        };
+        let store = open_or_make(settings, &ambient).await?;
         let staging = open_staging(settings, &store).await?;
         leftovers::ship(&settings.state_directory, &store, &settings.node, &ambient).await;
         let node = leftovers::command_name(&settings.node, std::process::id())?;
@@ -119,7 +115,18 @@ impl OwnJournal {
     }
 }
 
-pub(crate) async fn open_new(settings: &Settings, ambient: &Ambient) -> Result<Store> {
+/// The database, for a command that is used before the first start as well: then it is made here.
+///
+/// # Errors
+/// It cannot be reached or made.
+pub(crate) async fn open_or_make(settings: &Settings, ambient: &Ambient) -> Result<Store> {
+    match missing_database(settings) {
+        Some(_) => open_new(settings, ambient).await,
+        None => open_guest(settings, ambient).await,
+    }
+}
+
+async fn open_new(settings: &Settings, ambient: &Ambient) -> Result<Store> {
     std::fs::create_dir_all(&settings.state_directory).map_err(|error| {
         Error::local_io("make the state directory", error)
             .with("directory", settings.state_directory.display())

@@ -3,7 +3,6 @@
 use engine::{SystemClock, SystemRandom};
 use model::{Error, ErrorKind, Result, Timestamp};
 use std::fs::File;
-use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::sync::Arc;
 use transport::{Clock, Random};
@@ -64,12 +63,34 @@ impl StateLock {
     }
 }
 
-/// The person at the command line, by the operating system's user name, or number where there is no name.
+/// The person at the command line: the operating system's user, by name, or by number where `/etc/passwd` has no
+/// name. The variable USER is not asked: anybody can set it. Under sudo, it is who called sudo.
 pub(crate) fn person() -> model::Actor {
-    let name = ["SUDO_USER", "USER", "LOGNAME"].iter().find_map(|variable| std::env::var(variable).ok());
-    // A service or a container may have none of them.
-    let number = || {
-        std::fs::metadata("/proc/self").map_or_else(|_| "unknown".into(), |own| format!("uid-{}", own.uid()))
-    };
-    model::Actor::CommandLine(name.filter(|name| !name.is_empty()).unwrap_or_else(number))
+    let user = rustix::process::getuid();
+    let behind_sudo = || std::env::var("SUDO_USER").ok().filter(|name| user.is_root() && !name.is_empty());
+    let name =
+        behind_sudo().or_else(|| user_name(&std::fs::read_to_string("/etc/passwd").ok()?, user.as_raw()));
+    model::Actor::CommandLine(name.unwrap_or_else(|| format!("uid-{}", user.as_raw())))
+}
+
+/// The name of a user in the text of `/etc/passwd`.
+fn user_name(passwd: &str, user: u32) -> Option<String> {
+    passwd.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let (name, number) = (fields.next()?, fields.nth(1)?);
+        (number.parse() == Ok(user)).then(|| name.to_owned())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn users_are_named_as_the_system_names_them() {
+        let passwd = "root:x:0:0:root:/root:/bin/bash\n\nada:x:1000:1000::/home/ada:/bin/sh\nodd\n";
+        assert_eq!(user_name(passwd, 0).as_deref(), Some("root"));
+        assert_eq!(user_name(passwd, 1000).as_deref(), Some("ada"));
+        assert_eq!(user_name(passwd, 100), None);
+    }
 }

@@ -12,16 +12,13 @@ use askama::Template;
 use axum::extract::rejection::FormRejection;
 use axum::extract::{Form, Query, State};
 use axum::response::{Html, IntoResponse, Redirect, Response};
+use control::password::{LONGEST_NAME, LONGEST_PASSWORD};
 use http::{Extensions, HeaderMap, HeaderValue, StatusCode, header::RETRY_AFTER};
 use model::{Actor, AuditEvent, EventKind, PeerText, Secret};
 use net::http::Standby;
 use serde::Deserialize;
 use std::sync::Arc;
 use std::time::Duration;
-
-/// Longest user name and password taken, in bytes.
-pub(crate) const LONGEST_NAME: usize = 64;
-pub(crate) const LONGEST_PASSWORD: usize = 1024;
 
 #[derive(Deserialize)]
 pub(crate) struct Asked {

@@ -2,7 +2,7 @@
 
 use crate::auth::client_address::{client_address, limit_address};
 use crate::auth::hasher::Requester;
-use crate::pages::login::{LONGEST_NAME, LONGEST_PASSWORD, with_peer};
+use crate::pages::login::with_peer;
 use crate::state::{AppState, token_digest};
 use crate::web::layout::Layout;
 use crate::web::page_error::PageError;
@@ -11,6 +11,7 @@ use askama::Template;
 use axum::extract::rejection::FormRejection;
 use axum::extract::{Form, Path, State};
 use axum::response::{Html, IntoResponse, Redirect, Response};
+use control::password::{SHORTEST_PASSWORD, name_problem, password_problem};
 use http::{Extensions, HeaderMap, StatusCode};
 use model::{Actor, ErrorKind, EventKind, Result as ModelResult, Role, Secret};
 use serde::Deserialize;
@@ -19,8 +20,6 @@ use std::time::Duration;
 use store::NewUser;
 
 const GOOD_FOR: Duration = Duration::from_secs(24 * 3600);
-/// Shortest password taken, in characters.
-const SHORTEST_PASSWORD: usize = 12;
 
 /// A new link, while there are no users.
 pub(crate) async fn link(state: &AppState, base: &str) -> ModelResult<Option<String>> {
@@ -84,7 +83,7 @@ pub(crate) async fn submit(
         let page = SetupPage { layout, user: name, error: Some(error), shortest: SHORTEST_PASSWORD };
         Ok((StatusCode::UNPROCESSABLE_ENTITY, Html(page.render()?)).into_response())
     };
-    if let Some(error) = wrong(name, &password, &again) {
+    if let Some(error) = problem(name, &password, &again) {
         return refuse(error);
     }
     // Who has the link goes before strangers.
@@ -120,26 +119,9 @@ pub(crate) async fn submit(
     Ok(with_cookie(Redirect::to("/").into_response(), cookie))
 }
 
-fn wrong(name: &str, password: &Secret<String>, again: &Secret<String>) -> Option<String> {
-    let (password, again) = (password.reveal(), again.reveal());
-    let named = (1..=LONGEST_NAME).contains(&name.len())
-        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-_@".contains(&byte));
-    if !named {
-        return Some(format!("A user name has 1 to {LONGEST_NAME} characters: letters, digits and . - _ @"));
-    }
-    if password.chars().count() < SHORTEST_PASSWORD {
-        return Some(format!("The password is too short: at least {SHORTEST_PASSWORD} characters."));
-    }
-    if password.len() > LONGEST_PASSWORD {
-        return Some(format!("The password is too long: at most {LONGEST_PASSWORD} bytes."));
-    }
-    if password != again {
-        return Some("The passwords do not match.".to_owned());
-    }
-    if password.eq_ignore_ascii_case(name) {
-        return Some("The password must not be the user name.".to_owned());
-    }
-    None
+fn problem(name: &str, password: &Secret<String>, again: &Secret<String>) -> Option<String> {
+    let differ = || (password.reveal() != again.reveal()).then(|| "The passwords do not match.".to_owned());
+    name_problem(name).or_else(|| password_problem(name, password)).or_else(differ)
 }
 
 /// The same for unknown, used and expired links.

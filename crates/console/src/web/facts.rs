@@ -63,9 +63,13 @@ fn fact(key: &str, value: &Value) -> Fact {
         return Fact::new(&name, duration_text(Duration::from_micros(micros)));
     }
     if SIZES.contains(&key)
-        && let Some(bytes) = value.as_u64().filter(|bytes| *bytes >= 1024)
+        && let Some(bytes) = value.as_u64()
     {
-        return Fact::new(&name, format!("{} ({} bytes)", size_text(bytes), grouped(bytes)));
+        let exact = format!("{} bytes", grouped(bytes));
+        return Fact::new(
+            &name,
+            if bytes < 1024 { exact } else { format!("{} ({exact})", size_text(bytes)) },
+        );
     }
     let moment = match value {
         Value::Number(number) if key.ends_with("_micros") => {
@@ -104,7 +108,7 @@ const SHORTEST_TIME: usize = 20;
 const PAGES: [(&str, &str); 2] = [("connection", "/connections"), ("parent", "/transfers")];
 
 /// Names that have a form of their own, what matters most first.
-const NAMES: [(&str, &str); 20] = [
+const NAMES: [(&str, &str); 24] = [
     ("error", "Error"),
     ("error_kind", "Error kind"),
     ("as2_from", "AS2 from"),
@@ -119,6 +123,10 @@ const NAMES: [(&str, &str); 20] = [
     ("as2_file_name", "File name in the AS2 message"),
     ("as2_cipher", "Cipher"),
     ("as2_signer", "Signer's certificate (SHA-256)"),
+    ("sent_signed_by", "Message signed with certificate (SHA-256)"),
+    ("sent_encrypted_for", "Message encrypted for certificate (SHA-256)"),
+    ("signed", "Receipt signed"),
+    ("signed_by", "Receipt signed with certificate (SHA-256)"),
     ("file_name", "File name"),
     ("sha256", "SHA-256"),
     ("status", "HTTP status"),
@@ -159,7 +167,7 @@ mod tests {
         let page = |name: &str| facts.iter().find(|fact| fact.name == name).unwrap().page.clone();
         assert_eq!(page("Connection").unwrap(), "/connections/0192f7a0-0000-7000-8000-000000000000");
         assert_eq!((page("Parent"), page("Size")), (None, None));
-        assert_eq!(shown("Size"), "700");
+        assert_eq!(shown("Size"), "700 bytes");
         assert_eq!(shown("Bytes"), "64.0 MiB (67,108,864 bytes)");
         assert_eq!(shown("Note"), "not a time, though it is long");
     }

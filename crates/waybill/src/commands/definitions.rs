@@ -2,8 +2,8 @@
 
 use super::{FOUND_WRONG, catalogue, write};
 use crate::cli::{Output, Planned};
-use crate::gateway::{control, missing_database, open_guest};
-use crate::guest::open_new;
+use crate::gateway::{control, open_guest};
+use crate::guest::open_or_make;
 use crate::process::{Ambient, person};
 use config::{ExportedFile, Settings};
 use control::{Applied, Apply, Caller, Control, ExportRequest, PlanRequest, RevisionLine, RollBack};
@@ -77,11 +77,7 @@ pub(crate) async fn apply(
     output: Output,
 ) -> Result<ExitCode> {
     let ambient = Ambient::default();
-    // Before the first start as well: then the database is made here.
-    let store = match missing_database(settings) {
-        Some(_) => open_new(settings, &ambient).await?,
-        None => open_guest(settings, &ambient).await?,
-    };
+    let store = open_or_make(settings, &ambient).await?;
     let request = Apply { plan: request(planned), base };
     let applied = with_control(settings, store, &ambient, |control, caller| async move {
         control.apply(&caller, &request).await

@@ -14,6 +14,8 @@ pub(crate) struct DeliverySection {
     pub(crate) endpoint: String,
     pub(crate) file_name: String,
     pub(crate) badge: Badge,
+    /// Whether nothing more is done for it, unless a person asks for it.
+    pub(crate) ended: bool,
     pub(crate) lane: Option<String>,
     pub(crate) due: Option<Moment>,
     pub(crate) expires: Option<Moment>,
@@ -65,6 +67,7 @@ impl DeliverySection {
             endpoint: safe_text(&delivery.endpoint),
             file_name: path_text(&delivery.file_name),
             badge: Badge::delivery(delivery.state),
+            ended: !open,
             lane: delivery.lane.as_deref().map(safe_text),
             due: waits.then_some(Moment(delivery.due_at)),
             expires: delivery.expires_at.filter(|_| open).map(Moment),
