@@ -7,7 +7,8 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::Path;
 use std::process::{Command, Stdio};
-use suites::{KeyPair, repository};
+use std::time::Duration;
+use suites::{KeyPair, eventually, repository};
 
 #[test]
 fn a_machine_with_it_has_a_gateway_and_without_it_its_files() {
@@ -21,6 +22,12 @@ fn a_machine_with_it_has_a_gateway_and_without_it_its_files() {
     a_shell_completes_commands(&debian);
     the_examples_are_valid(&debian);
     let mut gateway = Running::start(&debian);
+    assert!(!revisions(&debian).contains("endpoint.later"));
+    debian.write("/etc/waybill/definitions/later.toml", LATER);
+    gateway.reload();
+    eventually("the new definition in force", Duration::from_secs(60), || {
+        revisions(&debian).contains("endpoint.later").then_some(())
+    });
     assert!(gateway.stop().success());
     assert!(debian.path("/var/lib/waybill/waybill.db").is_file());
 
@@ -67,6 +74,16 @@ fn an_unused_installation_leaves_nothing(package: &Path) {
     for gone in ["/etc/waybill", "/var/lib/waybill", "/usr/bin/waybill", "/usr/share/doc/waybill"] {
         assert!(!debian.path(gone).exists(), "{gone} is left");
     }
+}
+
+/// A definition that needs nothing else.
+const LATER: &[u8] = b"[endpoint.later]\ntransport = \"file\"\nurl = \"file:///srv/waybill/later\"\n";
+
+/// The revisions of the definitions, with what each changed.
+fn revisions(debian: &Debian) -> String {
+    let (code, list) = debian.ran("waybill", &["waybill", "revisions"]);
+    assert_eq!(code, 0, "{list}");
+    list
 }
 
 fn mode(debian: &Debian, inside: &str) -> u32 {

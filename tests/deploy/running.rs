@@ -6,7 +6,7 @@ use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::PathBuf;
-use std::process::{Child, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 use suites::{eventually, free_port};
 
@@ -54,9 +54,17 @@ impl Running {
         fs::read_to_string(&self.log).unwrap_or_default()
     }
 
+    /// Does what `systemctl reload` does.
+    pub(crate) fn reload(&self) {
+        let command =
+            unit_lines("ExecReload").pop().unwrap().replace("$MAINPID", &self.child.id().to_string());
+        let mut words = command.split_whitespace();
+        crate::done(Command::new(words.next().unwrap()).args(words));
+    }
+
     /// Asks it to stop, as systemd does, and waits for its end.
     pub(crate) fn stop(&mut self) -> ExitStatus {
-        crate::done(std::process::Command::new("kill").arg(self.child.id().to_string()));
+        crate::done(Command::new("kill").arg(self.child.id().to_string()));
         self.child.wait().unwrap()
     }
 }
