@@ -1,7 +1,7 @@
 //! For machines, without login: `/healthz`, `/readyz`, `/metrics`.
 //!
 //! `/metrics` is open to this machine itself. To others, and to what came through a reverse proxy, it
-//! is open as a page is: to whoever is logged in. A Prometheus elsewhere reads it through an agent or a
+//! is open as a page is: to users who are logged in. A Prometheus elsewhere reads it through an agent or a
 //! tunnel on this machine.
 
 mod exposition;

@@ -26,7 +26,7 @@ pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 /// Fills a buffer with random bytes fit for secrets.
 pub type Random = Arc<dyn Fn(&mut [u8]) + Send + Sync>;
 
-/// What the console is told once.
+/// The settings of a console.
 #[derive(Clone, Debug)]
 pub struct ConsoleSettings {
     /// The node whose console this is.

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::oneshot;
 
-/// The memory is given back when nobody has logged in for so long.
+/// The memory is freed after so long without a login.
 const IDLE: Duration = Duration::from_secs(60);
 
 /// Hashes passwords one after the other, on a thread of its own whose memory is used again and again: as many
@@ -87,7 +87,7 @@ impl Hasher {
         };
         let run = move |memory: Lent<'_>| {
             let done = done.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
-            // Whoever asked and is gone needs no answer, and no work.
+            // A caller that has gone needs no answer, and no work.
             if let Some(done) = done.filter(|done| !done.is_closed()) {
                 drop(done.send(memory.map(work)));
             }
@@ -107,7 +107,7 @@ fn work_off(queue: &Queue<Work>) {
     loop {
         match queue.next(IDLE) {
             Next::Do(work) => {
-                // Whoever waits for what panicked is told so, as the sender is dropped.
+                // The caller gets an error, as the sender is dropped.
                 if catch_unwind(AssertUnwindSafe(|| (work.run)(Some(&mut memory)))).is_err() {
                     tracing::error!("a password hash panicked");
                 }

@@ -1,10 +1,10 @@
-//! Guessing passwords takes longer with each failure; who knows a password is never locked out by it.
+//! Failed logins delay further attempts. They lock nobody out.
 //!
-//! Failures are counted of one user from one address, of one address, and of one user from everywhere. They
-//! make the next attempts wait: those of the same user from the same address in a queue, each for its turn, and
-//! all others for a moment. Nobody is refused for what others did elsewhere; who has logged in from an address
-//! before waits for the failures of that user from there alone, in a queue that one address cannot fill; who is
-//! logged in does not wait. Whoever leaves before the password was looked at gives the turn back.
+//! Failures are counted per user and address, per address, and per user. Further attempts at the same user from the
+//! same address wait in a queue, one after the other; all other attempts wait for a second at most. A user who has
+//! logged in from an address before waits only for failures of that user from that address, in a queue that one
+//! address cannot fill. A user who is logged in does not wait. An attempt that is given up before its password was
+//! checked does not count.
 
 use crate::auth::client_address::limit_address;
 use model::Timestamp;
@@ -63,8 +63,8 @@ pub(crate) struct Turn {
     pub(crate) wait: Duration,
     /// The user has logged in from there before, or is logged in.
     pub(crate) known: bool,
-    /// Whether it is the first that waits since attempts went free: told once, for whoever floods the login must
-    /// not flood the trail.
+    /// Whether it is the first one that is delayed. Only this one is put on record: a flood of logins must not become
+    /// a flood of events.
     pub(crate) first: bool,
 }
 

@@ -1,4 +1,4 @@
-//! The first start: a link in the log lets whoever has it make the first user.
+//! `/setup/{token}`: creates the first user, by a one-time link that the first start writes to the log.
 
 use crate::auth::client_address::{client_address, limit_address};
 use crate::auth::hasher::Requester;
@@ -73,7 +73,7 @@ pub(crate) async fn submit(
 ) -> Result<Response, PageError> {
     let Form(filled) = form.map_err(|_| PageError::bad_request("The form is incomplete."))?;
     let digest = token_digest(&token);
-    // Before the costly hash, so that nobody without a link can ask for one.
+    // Before the costly hash: without a valid link none is made.
     if !state.store.setup_link_holds(digest, state.now()).await? {
         return Err(invalid_link());
     }
@@ -86,7 +86,7 @@ pub(crate) async fn submit(
     if let Some(error) = problem(name, &password, &again) {
         return refuse(error);
     }
-    // Who has the link goes before strangers.
+    // A valid link goes before logins of unknown addresses.
     let requester = Requester { address: limit_address(client_address(&extensions)), known: true };
     let user = NewUser {
         name: name.to_owned(),

@@ -14,7 +14,7 @@ const SHOWN_FOR: Duration = Duration::from_secs(60);
 #[derive(Default)]
 pub(crate) struct OverviewCache {
     last: Mutex<Option<CountedOverview>>,
-    /// Held by whoever counts.
+    /// Locked while the numbers are being counted.
     turn: tokio::sync::Mutex<()>,
 }
 

@@ -86,8 +86,8 @@ impl<'a> FilterReader<'a> {
         self.word(key, name, |text| text.parse::<T>().ok().map(|id| (id, text.to_owned())))
     }
 
-    /// Whether the console's own connections are left out, as they are unless asked for: they would drown
-    /// the rest. To be read last: its chip is a filter that nobody chose.
+    /// Whether the console's own connections are left out, as they are unless asked for: there are many of
+    /// them. To be read last: its chip is shown although the reader did not choose it.
     pub(crate) fn without_console(&mut self) -> bool {
         match self.query.get(CONSOLE) {
             Some("yes") => false,

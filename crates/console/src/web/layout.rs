@@ -131,7 +131,7 @@ impl Layout {
     }
 }
 
-/// The layout of pages for which nobody needs to be logged in.
+/// The layout of public pages.
 impl FromRequestParts<Arc<AppState>> for Layout {
     type Rejection = Infallible;
 

@@ -28,7 +28,7 @@ pub(crate) trait Search {
     /// Reads the filters; and whether they need a search through text.
     fn read(reader: &mut FilterReader<'_>, now: Timestamp) -> (Self::Filter, bool);
 
-    /// A filter that holds unless the URL says otherwise: its chip is one that nobody chose.
+    /// A filter that holds unless the URL says otherwise: its chip is shown although the reader did not choose it.
     fn read_defaults(_reader: &mut FilterReader<'_>, _filter: &mut Self::Filter) {}
 
     /// Finds a page of rows.

@@ -1,4 +1,4 @@
-//! Whose password is looked at next: every address has its turn, and those who are known go first.
+//! The order in which passwords are hashed: addresses take turns, and known users go first.
 
 use model::{Error, ErrorKind, Result};
 use std::collections::VecDeque;
@@ -6,29 +6,29 @@ use std::net::IpAddr;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// Hashes of each kind of people that wait at most; each takes about 20 ms.
+/// Longest queue of known users, and of others; each hash takes about 20 ms.
 pub(super) const LONGEST: usize = 512;
-/// Hashes of people who are known that are made before one of somebody who is not.
+/// Hashes for known users that are made before one for another.
 const KNOWN_FIRST: u32 = 4;
 
-/// Who wants a hash.
+/// Where a request for a hash comes from.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Requester {
-    /// Where from: addresses take turns.
+    /// The client's address: addresses take turns.
     pub(crate) address: IpAddr,
-    /// Has logged in from there before, or is logged in: does not wait for those who have not.
+    /// The user has logged in from there before, or is logged in, and does not wait for others.
     pub(crate) known: bool,
 }
 
-/// Work that waits, and whether anybody still wants it.
+/// A hash to be made, and whether its caller still waits for it.
 pub(super) trait Job {
     /// Whether its caller has gone.
     fn is_void(&self) -> bool;
-    /// It is not done, as others have to be.
+    /// Ends it with an error, because the queue is full.
     fn refuse(self);
 }
 
-/// The jobs of one kind of people, by address.
+/// The queue of known users, or that of others, by address.
 struct Lane<J> {
     addresses: VecDeque<(IpAddr, VecDeque<J>)>,
     length: usize,
@@ -41,7 +41,7 @@ impl<J> Default for Lane<J> {
 }
 
 impl<J: Job> Lane<J> {
-    /// Where it is full, the newest job of the address that has most of them goes.
+    /// When it is full, the newest job of the address with the most jobs is returned, to be refused.
     fn push(&mut self, address: IpAddr, job: J) -> Option<J> {
         if self.length >= LONGEST {
             self.forget_void();
@@ -85,7 +85,7 @@ impl<J: Job> Lane<J> {
 struct Lanes<J> {
     known: Lane<J>,
     others: Lane<J>,
-    /// Jobs of people who are known since the last one of somebody who is not.
+    /// Jobs of known users since the last one of another.
     in_a_row: u32,
     begun: bool,
     ended: bool,
@@ -104,7 +104,7 @@ impl<J: Job> Lanes<J> {
     }
 }
 
-/// Both lanes, shared by those who ask and the thread that works.
+/// Both queues, shared by the callers and the thread that hashes.
 pub(super) struct Queue<J> {
     lanes: Mutex<Lanes<J>>,
     change: Condvar,
@@ -113,7 +113,7 @@ pub(super) struct Queue<J> {
 /// What the thread does next.
 pub(super) enum Next<J> {
     Do(J),
-    /// Nothing came for so long.
+    /// No job came for that time.
     Idle,
     /// The queue was closed.
     End,

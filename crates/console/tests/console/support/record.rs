@@ -1,11 +1,9 @@
 //! Transfers from their offer to their receipt, by the store's own commands.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD as BASE64;
 use model::{
     AuditEvent, ConnectionId, Delivery, DeliveryId, DeliveryState, ErrorKind, EventId, EventKind, MdnEntity,
     Offer, OfferId, OfferIdentity, OfferState, PayloadId, PayloadRecord, Receipt, ReceiptKind, RemotePath,
-    Sha256, Timestamp, Transfer, TransferId, TransferKind, TransferState,
+    Sha256, Timestamp, Transfer, TransferId, TransferKind, TransferState, UNPROVEN_MDN, UnprovenMdn,
 };
 use serde_json::{Map, json};
 use std::time::Duration;
@@ -143,8 +141,14 @@ impl Filler {
                     .into(),
             };
             if way == Way::Failed {
-                let note = json!({ "attempt": 1, "mdn": BASE64.encode("Content-Type: x\r\n\r\n<script>") });
-                self.store.note(&claim.claim, "mdn", note).await.unwrap();
+                let note = UnprovenMdn {
+                    attempt: 1,
+                    status: 200,
+                    content_type: "x".into(),
+                    mdn: MdnEntity::new(b"Content-Type: x\r\n\r\n<script>".to_vec()),
+                };
+                let note = serde_json::to_value(note).unwrap();
+                self.store.note(&claim.claim, UNPROVEN_MDN, note).await.unwrap();
             }
             let (finish, kind) = match way {
                 Way::Awaiting => (
