@@ -1,5 +1,7 @@
 //! The house rules that the compiler does not check: who may import whom, and what each room keeps out.
 
+mod modules;
+
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::Path;
