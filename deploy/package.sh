@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Builds the Debian package of Waybill and prints its path.
 #
-#   deploy/package.sh                  what is shipped: the release build
+#   deploy/package.sh                  what is shipped: cargo's profile `dist`
 #   deploy/package.sh --profile dev    by another of cargo's profiles, quicker to build; the tests use it
 #
 # Wants cargo-deb (cargo install cargo-deb) and Debian's dpkg-dev. What it makes lies in target/package; the package with the
@@ -9,7 +9,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 PATH=$PWD/target/servers/cargo/bin:$PATH
-profile=release
+profile=dist
 if [ "${1:-}" = --profile ]; then profile=${2:?--profile wants a name}; fi
 target=${CARGO_TARGET_DIR:-target}
 made=$target/package
@@ -58,5 +58,7 @@ for old in "$made"/*.*deb; do
   if [ ! -e "$made/new/${old##*/}" ]; then rm -f "$old"; fi
 done
 mv "$made"/new/* "$made"
+size=$(dpkg-deb --fsys-tarfile "$made"/waybill_*.deb | tar --list --verbose ./usr/bin/waybill | awk '{ print $3 }')
+echo "package.sh: the stripped binary has $size bytes" >&2
 echo "$made_from" >"$made/made-from"
 ls "$made"/waybill_*.deb
