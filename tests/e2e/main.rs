@@ -7,6 +7,7 @@ mod audit;
 mod commands;
 mod demo;
 mod forwarding;
+mod https;
 mod left_behind;
 mod lost_key;
 mod proxies;

@@ -4,7 +4,7 @@
 use crate::raw::{self, Message};
 use serde_json::Value;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 use suites::{Gateway, GatewayBuilder, KeyPair, Server, repository, run};
@@ -38,9 +38,15 @@ impl Hub {
 
     /// The same with settings.
     pub fn with(settings: &str) -> Self {
+        Self::knowing_its_root(|_| settings.to_owned())
+    }
+
+    /// The same with settings that name files below its root.
+    pub fn knowing_its_root(settings: impl FnOnce(&Path) -> String) -> Self {
         let root = tempfile::Builder::new().prefix("waybill-interop-").tempdir().unwrap();
         let peer = KeyPair::make(&root.path().join("keys"), "peer");
-        Self::in_root(root, peer.key, settings)
+        let settings = settings(root.path());
+        Self::in_root(root, peer.key, &settings)
     }
 
     fn in_root(root: TempDir, peer_key: PathBuf, settings: &str) -> Self {
@@ -184,8 +190,17 @@ endpoint = "in"
 
     /// Sends by pyas2lib as PEER, and gives what it says of the answer.
     pub fn send(&self, file: &str, more: &[&str]) -> Value {
-        let output = Command::new(repository().join("tests/servers/as2_peer.sh"))
-            .args(["send", "--to-url", &format!("http://127.0.0.1:{}/as2", self.gateway.http)])
+        self.send_to(&format!("http://127.0.0.1:{}/as2", self.gateway.http), None, file, more)
+    }
+
+    /// The same to this URL, trusting a web server's certificate.
+    pub fn send_to(&self, url: &str, trusted: Option<&Path>, file: &str, more: &[&str]) -> Value {
+        let mut command = Command::new(repository().join("tests/servers/as2_peer.sh"));
+        if let Some(trusted) = trusted {
+            command.env("SSL_CERT_FILE", trusted);
+        }
+        let output = command
+            .args(["send", "--to-url", url])
             .args(["--from", "PEER", "--to", "WAYBILL", "--file", file])
             .arg("--key")
             .arg(&self.peer_key)

@@ -4,6 +4,7 @@
 #![allow(clippy::disallowed_methods, reason = "what goes over the wire is written by hand")]
 
 mod hostile;
+mod https;
 mod hub;
 mod leniency;
 mod memory;

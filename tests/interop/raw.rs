@@ -19,7 +19,7 @@ impl Answer {
         String::from_utf8_lossy(&self.body).into_owned()
     }
 
-    fn read(mut bytes: Vec<u8>) -> Option<Self> {
+    pub fn read(mut bytes: Vec<u8>) -> Option<Self> {
         let at = bytes.windows(4).position(|four| four == b"\r\n\r\n")?;
         let body = bytes.split_off(at + 4);
         let head = String::from_utf8_lossy(&bytes).into_owned();

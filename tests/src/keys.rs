@@ -5,6 +5,7 @@ use openssl::bn::BigNum;
 use openssl::hash::MessageDigest;
 use openssl::pkey::PKey;
 use openssl::rsa::Rsa;
+use openssl::x509::extension::SubjectAlternativeName;
 use openssl::x509::{X509, X509NameBuilder};
 use std::fs::OpenOptions;
 use std::io::Write;
@@ -42,6 +43,10 @@ impl KeyPair {
         builder.set_pubkey(&key).unwrap();
         builder.set_not_before(&day(from)).unwrap();
         builder.set_not_after(&day(until)).unwrap();
+        // For TLS: a host's name is looked for here.
+        let host =
+            SubjectAlternativeName::new().dns(name).build(&builder.x509v3_context(None, None)).unwrap();
+        builder.append_extension(host).unwrap();
         builder.sign(&key, MessageDigest::sha256()).unwrap();
         std::fs::create_dir_all(directory).unwrap();
         let pair = Self {

@@ -7,15 +7,18 @@
 
 mod database;
 mod fields;
+mod https;
 mod network;
 mod overrides;
 mod timestamps;
 
 pub use fields::SETTINGS;
+pub use https::{HttpTls, TlsFiles};
 pub use network::Network;
 pub use timestamps::Timestamps;
 
 use self::database::{database_url, passwords_in_clear};
+use self::https::http_server;
 use crate::check::read_proxy;
 use crate::context::Context;
 use crate::environment::Environment;
@@ -96,12 +99,14 @@ pub struct Listen {
 }
 
 /// An HTTP server.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Debug)]
 pub struct HttpListener {
-    /// Where it listens.
-    pub address: SocketAddr,
+    /// Where it listens: one address at least.
+    pub addresses: Vec<SocketAddr>,
     /// Whether connections to it begin with a PROXY header.
     pub proxy_protocol: bool,
+    /// TLS, or none.
+    pub tls: Option<HttpTls>,
 }
 
 /// A header by which proxies tell their clients' addresses.
@@ -271,8 +276,8 @@ fn read(all: &Reader<'_>, base: &Path) -> Option<Settings> {
     let mut http = BTreeMap::new();
     for (name, listener) in listen.named("http") {
         let proxy_protocol = by_proxies_alone(&listener, "proxy_protocol");
-        if let Some(address) = parsed(&listener, "address", address) {
-            http.insert(name.to_owned(), HttpListener { address, proxy_protocol });
+        if let Some(listener) = http_server(&listener, base, proxy_protocol) {
+            http.insert(name.to_owned(), listener);
         }
     }
     let buffers = limits.size("buffers")?;

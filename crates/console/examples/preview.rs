@@ -48,6 +48,7 @@ async fn main() {
         protocol: Protocol::Http,
         purpose: Purpose::Console,
         endpoint: None,
+        certificate: None,
     };
     let _served = servers.route(&listen, route, Arc::new(TowerHandler::new(router))).unwrap();
     // Something happens while one looks.

@@ -30,6 +30,7 @@ mod secret;
 mod state;
 mod syslog;
 mod template;
+mod tls;
 mod transfer;
 
 pub use audit::{Actor, AuditEvent, EventKind, EventWords, Severity};
@@ -59,6 +60,7 @@ pub use state::{
 };
 pub use syslog::SyslogTarget;
 pub use template::{NameTemplate, TemplateError, TemplateValues};
+pub use tls::{ClientCertificates, TlsVersion};
 pub use transfer::{
     Claim, Delivery, Offer, OfferIdentity, Outcome, PayloadRecord, Receipt, ReceiptKind, Sha256, Transfer,
     TransferKind,

@@ -175,6 +175,12 @@ impl ConnectionHandle {
         lock(&self.shared.state).opened.record.remote
     }
 
+    /// The proxy that it goes or came through, as recorded.
+    #[must_use]
+    pub fn proxy(&self) -> Option<String> {
+        lock(&self.shared.state).opened.record.proxy.clone()
+    }
+
     /// Our side of the socket.
     #[must_use]
     pub fn local(&self) -> Option<SocketAddr> {

@@ -5,6 +5,7 @@ use crate::meter::Meter;
 use crate::options::{ConnectProfile, ProxyChoice};
 use crate::proxy;
 use crate::record::{Ending, Opened, Place};
+use crate::step::{CONNECT, CONNECT_PROXY, FIND_HOST, FIND_PROXY, TUNNEL};
 use crate::stream::{Counted, Io, Stream};
 use crate::tls::{self, TlsProfile};
 use crate::{Net, socket};
@@ -191,7 +192,7 @@ impl<'a> Attempt<'a> {
 
     /// What is done until there is a socket: of the host, or of the proxy before it.
     fn connecting(&self) -> &'static str {
-        if self.proxy.is_some() { "connect to the proxy" } else { "connect" }
+        if self.proxy.is_some() { CONNECT_PROXY } else { CONNECT }
     }
 
     /// The first of the host's addresses (the proxy's, if there is one) that takes a connection.
@@ -245,7 +246,7 @@ impl<'a> Attempt<'a> {
     }
 
     fn finding(&self) -> &'static str {
-        if self.proxy.is_some() { "find the proxy's address" } else { "find the host's address" }
+        if self.proxy.is_some() { FIND_PROXY } else { FIND_HOST }
     }
 
     async fn resolve(&self, host: &str, port: u16, deadline: Instant) -> Result<Vec<SocketAddr>> {
@@ -277,7 +278,7 @@ impl<'a> Attempt<'a> {
         match self.net.egress().forbids(address.ip()) {
             None => Ok(()),
             Some(why) => Err(self
-                .error(ErrorKind::PermissionDenied, Retry::Permanent, "connect")
+                .error(ErrorKind::PermissionDenied, Retry::Permanent, CONNECT)
                 .with("address", address)
                 .with("reason", why)
                 .advice(
@@ -300,9 +301,9 @@ impl<'a> Attempt<'a> {
         match self.net.egress().forbids_name(host) {
             None => Ok(()),
             Some(why) => Err(self
-                .error(ErrorKind::PermissionDenied, Retry::Permanent, "connect")
+                .error(ErrorKind::PermissionDenied, Retry::Permanent, CONNECT)
                 .with("reason", why)
-                .advice("nothing was sent: metadata services are not dialled by name through a proxy")),
+                .advice("nothing was sent: what egress rules refuse by address is not dialled by name through a proxy")),
         }
     }
 
@@ -385,7 +386,7 @@ impl<'a> Attempt<'a> {
             timeout_at(deadline, proxy::open_tunnel(proxy, target, &mut socket)).await.unwrap_or_else(|_| {
                 let advice = "the proxy took the connection but did not answer: it may still be trying to reach the \
                               host; check the host, and the proxy's own log";
-                Err(late(proxy::OPERATION, advice))
+                Err(late(TUNNEL, advice))
             })?;
         }
         let Some(profile) = &request.tls else { return Ok(Io::Plain(socket)) };

@@ -36,11 +36,14 @@ impl EgressRules {
     /// Why a name must not be asked for through a proxy; `None` when it may.
     #[must_use]
     pub fn forbids_name(&self, host: &str) -> Option<&'static str> {
-        let name = host.trim_end_matches('.');
-        METADATA_NAMES
-            .iter()
-            .any(|known| known.eq_ignore_ascii_case(name))
-            .then_some("it is a cloud metadata service")
+        let name = host.trim_end_matches('.').to_ascii_lowercase();
+        if METADATA_NAMES.contains(&name.as_str()) {
+            return Some("it is a cloud metadata service");
+        }
+        // RFC 6761, section 6.3. The proxy may run on this machine.
+        let loopback = name == "localhost" || name.ends_with(".localhost");
+        (loopback && !self.allow_loopback)
+            .then_some("it is a name for loopback addresses, and these are switched off")
     }
 
     /// Why an address must not be connected to; `None` when it may.

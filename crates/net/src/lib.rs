@@ -9,7 +9,7 @@
 //! * what an endpoint may say of its connections: [`ConnectOptions`], [`CONNECT_FIELDS`], [`TLS_FIELDS`]
 //! * syslog out: [`Net::send_syslog`]
 //! * HTTP out: [`http::HttpClient`]
-//! * HTTP in: [`http::HttpServers`], [`http::Handler`]
+//! * HTTP in: [`http::HttpServers`], [`http::Handler`], over TLS with [`ServerTls`] and [`ServerCertificate`]
 //! * the record: [`ConnectionLog`], [`ConnectionHandle`]
 
 mod connection;
@@ -22,6 +22,7 @@ mod proxy;
 mod record;
 mod resolve;
 mod socket;
+mod step;
 mod stream;
 mod syslog;
 mod tls;
@@ -30,13 +31,16 @@ pub use connection::{ConnectionHandle, NowFn};
 pub use dial::DialRequest;
 pub use egress::{EgressRules, Network};
 pub use model::ConnectionFailed;
-pub use model::{Proxy, ProxyProtocol, SyslogTarget};
+pub use model::{ClientCertificates, Proxy, ProxyProtocol, SyslogTarget, TlsVersion};
 pub use options::{CONNECT_FIELDS, ConnectOptions, ConnectProfile, NO_PROXY, ProxyChoice, TLS_FIELDS};
 pub use record::{ConnectionLog, Opened, TurnedAway};
 pub use resolve::{Resolver, SystemResolver};
+pub use step::DialStep;
 pub use stream::Stream;
 pub use syslog::syslog_message;
-pub use tls::{ClientCertificate, ServerTls, ServerTlsOptions, TlsOptions, TlsProfile, TlsVersion, Trust};
+pub use tls::{
+    OwnCertificate, ServerCertificate, ServerTls, ServerTlsOptions, TlsOptions, TlsProfile, Trust,
+};
 
 use model::{NodeName, Result, Timestamp};
 use record::Recorder;

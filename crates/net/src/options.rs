@@ -5,9 +5,9 @@
 //! [`ConnectOptions::profile`] what [`crate::DialRequest`] and [`crate::http::HttpProfile`] take, with the
 //! proxy, the certificates and the key that the options name.
 
-use crate::tls::{self, ClientCertificate, TlsOptions, TlsVersion, Trust};
+use crate::tls::{self, OwnCertificate, TlsOptions, Trust};
 use model::definition::Definitions;
-use model::{Error, ErrorKind, OptionKind, OptionSpec, Options, Proxy, Result};
+use model::{Error, ErrorKind, OptionKind, OptionSpec, Options, Proxy, Result, TlsVersion};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -229,7 +229,7 @@ impl ConnectOptions {
                     return Err(invalid("tls_client_key", "give the key its certificate").with("key", name));
                 };
                 let (private_key, passphrase) = (key.private_key.clone(), key.passphrase.clone());
-                Some(ClientCertificate { certificates, private_key, passphrase })
+                Some(OwnCertificate { certificates, private_key, passphrase })
             }
         };
         let trust = match (self.pins.is_empty(), authorities.is_empty()) {

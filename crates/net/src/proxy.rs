@@ -4,6 +4,7 @@
 mod http_connect;
 mod socks5;
 
+use crate::step::TUNNEL;
 use crate::stream::Counted;
 use model::{Error, ErrorKind, Proxy, ProxyProtocol, Result, Retry};
 
@@ -30,10 +31,8 @@ pub(crate) async fn open_tunnel(proxy: &Proxy, target: Target<'_>, socket: &mut 
     }
 }
 
-pub(crate) const OPERATION: &str = "open a tunnel through the proxy";
-
 fn failed(proxy: &Proxy, target: Target<'_>, kind: ErrorKind, retry: Retry) -> Error {
-    Error::new(kind, retry, OPERATION).with("proxy", proxy).with("host", target.text)
+    Error::new(kind, retry, TUNNEL).with("proxy", proxy).with("host", target.text)
 }
 
 /// Nothing was answered, or not all of it.

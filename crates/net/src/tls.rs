@@ -1,5 +1,6 @@
 //! TLS both ways: whom we believe, who we are, and what is recorded of it.
 
+mod certificate;
 mod ciphers;
 mod client;
 mod pin;
@@ -7,15 +8,15 @@ mod profiles;
 mod server;
 mod shown;
 
-pub use ciphers::TlsVersion;
-pub use client::{ClientCertificate, TlsOptions, TlsProfile, Trust};
+pub use certificate::{OwnCertificate, ServerCertificate};
+pub use client::{TlsOptions, TlsProfile, Trust};
 pub use server::{ServerTls, ServerTlsOptions};
 
 pub(crate) use ciphers::check_ciphers;
 pub(crate) use client::handshake;
 pub(crate) use pin::check_pins;
 pub(crate) use profiles::Profiles;
-pub(crate) use server::accept;
+pub(crate) use server::{Registered, accept};
 
 use model::{Error, ErrorKind, Secret};
 use openssl::pkey::{PKey, Private};

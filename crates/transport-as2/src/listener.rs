@@ -38,15 +38,16 @@ pub(crate) struct As2Listener {
     pub(crate) path: String,
     /// The same for all addresses, which share its limits.
     pub(crate) receiver: OnceLock<Arc<dyn Handler>>,
-    /// By the name of the address; those that are missing could not be bound yet.
-    pub(crate) routes: Mutex<BTreeMap<String, RouteGuard>>,
+    /// By server and address; those that are missing could not be bound yet.
+    pub(crate) routes: Mutex<BTreeMap<(String, SocketAddr), RouteGuard>>,
     pub(crate) bound: Arc<Mutex<Vec<SocketAddr>>>,
 }
 
 impl As2Listener {
     fn bind_one(&self, listen: &ListenSpec, handler: &Arc<dyn Handler>) -> Result<()> {
         let mut routes = self.routes.lock().unwrap_or_else(PoisonError::into_inner);
-        if routes.contains_key(&listen.name) {
+        let place = (listen.name.clone(), listen.address);
+        if routes.contains_key(&place) {
             return Ok(());
         }
         let route = Route {
@@ -55,12 +56,14 @@ impl As2Listener {
             protocol: model::Protocol::As2,
             purpose: model::Purpose::Receive,
             endpoint: None,
+            certificate: None,
         };
         let guard = self.servers.route(listen, route, Arc::clone(handler))?;
-        let url = format!("http://{}{}", guard.local_addr(), self.path);
+        let scheme = if listen.tls.is_some() { "https" } else { "http" };
+        let url = format!("{scheme}://{}{}", guard.local_addr(), self.path);
         tracing::info!(listener = %listen.name, url, "receiving AS2: partners post their messages to this path");
         self.bound.lock().unwrap_or_else(PoisonError::into_inner).push(guard.local_addr());
-        routes.insert(listen.name.clone(), guard);
+        routes.insert(place, guard);
         Ok(())
     }
 }

@@ -3,7 +3,8 @@
 use crate::folder::SftpFolder;
 use crate::pool::Pool;
 use crate::session::{Connection, Remote};
-use model::{Error, Purpose, Result};
+use model::{Purpose, Result};
+use net::DialStep;
 use std::sync::Arc;
 use std::time::Duration;
 use transport::folder::Folder;
@@ -31,18 +32,26 @@ async fn log_in(remote: &Remote, probe: &mut Probe) -> Option<Connection> {
     let stream = match reached {
         Ok(stream) => {
             let address = stream.handle().remote().map(|address| address.to_string()).unwrap_or_default();
-            // Both were one act: its time is shown once.
-            probe.steps.push(step("name", Duration::ZERO, Ok(format!("{target}: {address}"))));
-            probe.steps.push(step("tcp", took, Ok(format!("connected to {address}"))));
+            // All was one act: its time is shown once.
+            if let Some(proxy) = stream.handle().proxy() {
+                probe.steps.push(step("name", Duration::ZERO, Ok(format!("{target}: found by the proxy"))));
+                probe.steps.push(step("proxy", took, Ok(format!("connected through {proxy}"))));
+            } else {
+                probe.steps.push(step("name", Duration::ZERO, Ok(format!("{target}: {address}"))));
+                probe.steps.push(step("tcp", took, Ok(format!("connected to {address}"))));
+            }
             stream
         }
         Err(error) => {
-            if is_about_the_name(&error) {
-                probe.steps.push(step("name", took, Err(error)));
-            } else {
+            let failed = match DialStep::of(&error) {
+                Some(DialStep::Name) => "name",
+                Some(DialStep::Proxy) => "proxy",
+                Some(DialStep::Socket) | None => "tcp",
+            };
+            if failed != "name" {
                 probe.steps.push(step("name", Duration::ZERO, Ok(target)));
-                probe.steps.push(step("tcp", took, Err(error)));
             }
+            probe.steps.push(step(failed, took, Err(error)));
             return None;
         }
     };
@@ -78,9 +87,4 @@ async fn log_in(remote: &Remote, probe: &mut Probe) -> Option<Connection> {
             None
         }
     }
-}
-
-/// Whether dialling failed before there was an address.
-fn is_about_the_name(error: &Error) -> bool {
-    error.operation().starts_with("find the host")
 }

@@ -96,6 +96,7 @@ pub(crate) async fn open(gateway: &Gateway) -> Result<ConsoleRoom> {
         protocol: Protocol::Http,
         purpose: Purpose::Console,
         endpoint: None,
+        certificate: None,
     };
     let route = gateway.servers.route(&listen, route, Arc::new(TowerHandler::new(console.router())))?;
     let own = || format!("http://{}/", reachable(route.local_addr()));

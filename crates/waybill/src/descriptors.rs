@@ -33,7 +33,8 @@ pub(crate) fn connections_each(allowed: u64, settings: &Settings) -> usize {
     let limits = &settings.limits;
     let at_once = limits.deliveries.saturating_add(limits.stagings) as u64;
     let own = BASE.saturating_add(RECEIVING).saturating_add(EACH.saturating_mul(at_once));
-    let listeners = settings.listen.http.len() as u64 + 1;
+    let http: usize = settings.listen.http.values().map(|server| server.addresses.len()).sum();
+    let listeners = http as u64 + 1;
     let each = allowed.saturating_sub(own.min(allowed / 2)) / listeners;
     let each = usize::try_from(each).unwrap_or(usize::MAX).max(8);
     if each < limits.connections {

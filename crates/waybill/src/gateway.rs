@@ -9,6 +9,7 @@ use crate::process::{Ambient, StateLock};
 use crate::readiness::Readiness;
 use crate::revisions::Revisions;
 use crate::seal_copies::SealCopies;
+use crate::servers::{Certificates, Servers};
 use crate::timestamps::Timestamps;
 use crate::transports::Transports;
 use config::settings::ProxyHeader;
@@ -50,6 +51,7 @@ pub(crate) struct Gateway {
     pub(crate) timestamps: Option<Arc<Timestamps>>,
     pub(crate) engine: Engine,
     pub(crate) servers: HttpServers,
+    certificates: Arc<Certificates>,
     pub(crate) transports: Transports,
     pub(crate) ambient: Ambient,
     pub(crate) readiness: Arc<Readiness>,
@@ -148,7 +150,8 @@ impl Gateway {
         let copies = Arc::new(SealCopies::new(&settings, &net, &ambient));
         let timestamps = Timestamps::new(&settings, &net, &store, &ambient)?.map(Arc::new);
         let servers = HttpServers::behind(&net, server_limits(&settings), trusted_proxies(&settings));
-        let transports = Transports::new(&settings, &net, &servers);
+        let https = Servers::new(&settings, &ambient)?;
+        let transports = Transports::new(&settings, &net, &servers, https.listen);
         let (definitions, in_force) = watch::channel(Arc::new(Definitions::default()));
         let parts = Parts {
             store: store.clone(),
@@ -181,6 +184,7 @@ impl Gateway {
             timestamps,
             engine,
             servers,
+            certificates: https.certificates,
             transports,
             ambient,
             readiness,
@@ -226,6 +230,7 @@ impl Gateway {
                 retention: self.settings.audit.retention_months,
             }),
         ];
+        chores.push(Arc::clone(&self.certificates) as Arc<dyn Maintenance>);
         chores.extend(self.timestamps.iter().map(|stamps| Arc::clone(stamps) as Arc<dyn Maintenance>));
         self.engine.start(self.revisions.subscribe(), chores).await?;
         let (revisions, ended) = (Arc::clone(&self.revisions), self.engine.shutdown_signal());

@@ -82,7 +82,8 @@ impl Guest {
             net_settings,
             Arc::new(JournalLog { journal: Arc::clone(journal), ids: Arc::clone(&ambient.random) }),
         );
-        let transports = Transports::new(settings, &net, &HttpServers::new(&net, ServerLimits::default()));
+        let transports =
+            Transports::new(settings, &net, &HttpServers::new(&net, ServerLimits::default()), Vec::new());
         let definitions = definitions(settings, &store, &transports.catalogue(), directory, ambient).await?;
         let (_, in_force) = watch::channel(Arc::new(definitions));
         let parts = Parts {

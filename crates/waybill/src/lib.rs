@@ -18,6 +18,7 @@ mod process;
 mod readiness;
 mod revisions;
 mod seal_copies;
+mod servers;
 mod timestamps;
 mod transports;
 

@@ -22,12 +22,14 @@ pub(crate) struct Transports {
 }
 
 impl Transports {
-    pub(crate) fn new(settings: &Settings, net: &Net, servers: &HttpServers) -> Self {
-        let listen = settings.listen.http.iter().map(|(name, listener)| ListenSpec {
-            proxy_protocol: listener.proxy_protocol,
-            ..ListenSpec::plain(name, listener.address)
-        });
-        let as2 = Arc::new(As2::new(net.clone(), servers.clone(), listen.collect(), AS2_PATH));
+    /// The transports, receiving at these addresses; at none for a command that only looks at definitions.
+    pub(crate) fn new(
+        settings: &Settings,
+        net: &Net,
+        servers: &HttpServers,
+        listen: Vec<ListenSpec>,
+    ) -> Self {
+        let as2 = Arc::new(As2::new(net.clone(), servers.clone(), listen, AS2_PATH));
         let all: Vec<Arc<dyn Transport>> = vec![
             Arc::new(FileTransport::new(settings.roots.files.clone())),
             Arc::new(SftpTransport::new(net.clone())),

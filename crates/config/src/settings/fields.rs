@@ -2,7 +2,7 @@
 
 use crate::check::PROXY;
 use crate::field::{BOOL, DURATION, Field, FieldKind, LIST, SECRET, SIZE, TEXT};
-use model::OptionKind;
+use model::{ClientCertificates, OptionKind, TlsVersion};
 
 /// The keys of `waybill.toml`.
 pub static SETTINGS: &[Field] = &[
@@ -128,23 +128,65 @@ pub(super) static LISTEN: &[Field] = &[
         "http",
         FieldKind::Named(HTTP_LISTENER),
         "HTTP servers for what partners send (AS2), by a name of your choice: `[listen.http.partners]`. AS2 \
-         messages are taken at the path `/as2` of each: partners post to `http://ADDRESS/as2`, or to the URL at \
-         which your reverse proxy passes on to it.",
+         messages are taken at the path `/as2` of each: partners post to `http://ADDRESS/as2` (`https://` with `tls`), or \
+         to the URL at which your reverse proxy passes on to it.",
     ),
 ];
 
 pub(super) static HTTP_LISTENER: &[Field] = &[
     Field::required(
         "address",
-        TEXT,
-        "Address and port, such as `0.0.0.0:4080` or `[::]:4080`. Port 0 takes a free one.",
+        LIST,
+        "Address and port, such as `0.0.0.0:4080` or `[::]:4080`, or a list of them. Port 0 takes a free one.",
     ),
     Field::preset(
         "proxy_protocol",
         BOOL,
         "false",
         "Whether each connection begins with a PROXY header (version 1 or 2), as HAProxy's `send-proxy` \
-         writes it. Only `listen.trusted_proxies` may connect then.",
+         writes it, before TLS. Only `listen.trusted_proxies` may connect then.",
+    ),
+    Field::optional(
+        "tls",
+        FieldKind::Table(HTTP_TLS),
+        "HTTPS: TLS from the first byte. Without it the server speaks plain HTTP.",
+    ),
+];
+
+pub(super) static HTTP_TLS: &[Field] = &[
+    Field::optional(
+        "certificate",
+        TEXT,
+        "A file with the server's certificate and the chain above it, in PEM form: shown to clients that ask for no \
+         name (SNI), and for names that no listener has a certificate for. The file is looked at every two \
+         seconds; what fits its key and is valid is shown from the next connection on, and open connections go \
+         on. Relative to this file.",
+    ),
+    Field::optional(
+        "private_key",
+        TEXT,
+        "The file with the certificate's private key, in PEM form. Relative to this file.",
+    ),
+    Field::optional("passphrase", SECRET, "The passphrase of a private key that is encrypted."),
+    Field::preset(
+        "min",
+        FieldKind::Value(OptionKind::Choice(TlsVersion::WORDS)),
+        "1.2",
+        "The lowest version of TLS; 1.3 is the highest.",
+    ),
+    Field::preset(
+        "client_certificates",
+        FieldKind::Value(OptionKind::Choice(ClientCertificates::WORDS)),
+        "off",
+        "Whether clients are asked for a certificate: with `required` those that show none are refused, with `optional` \
+         they are served as well. One that leads to none of `client_authorities`, or is not valid, is refused either \
+         way. Its subject stands on the connection's record.",
+    ),
+    Field::optional(
+        "client_authorities",
+        TEXT,
+        "A file of certificates (PEM) that a client's must lead to; a client's own may be among them. Read at the start. \
+         Relative to this file.",
     ),
 ];
 

@@ -1,6 +1,7 @@
 use super::{LogFormat, Settings};
 use crate::environment::ProcessEnvironment;
 use crate::problem::Problem;
+use model::{ClientCertificates, TlsVersion};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -134,6 +135,23 @@ fn mistakes_are_named_with_place_and_nearest_name() {
             "2:15: error: limits.connections: takes a whole number from 8 to 65536",
         ),
         ("[listen.http.a]", "1:14: error: listen.http.a: 'address' is missing: Address and port"),
+        ("[listen.http.a]\naddress = []", "2:11: error: listen.http.a.address: names no address"),
+        (
+            "[listen.http.a]\naddress = [\"1\"]",
+            "error: listen.http.a.address: takes an IP address and a port",
+        ),
+        (
+            "[listen.http.a]\naddress = \"0.0.0.0:1\"\ntls = { certificate = \"c.pem\" }",
+            "error: listen.http.a.tls.certificate: needs the 'private_key' that belongs to it",
+        ),
+        (
+            "[listen.http.a]\naddress = \"0.0.0.0:1\"\ntls = { client_certificates = \"required\" }",
+            "error: listen.http.a.tls.client_certificates: needs 'client_authorities'",
+        ),
+        (
+            "[listen.http.a]\naddress = \"0.0.0.0:1\"\ntls = { min = \"1.1\" }",
+            "error: listen.http.a.tls.min: takes one of 1.2, 1.3",
+        ),
         ("[limits]\nbuffers = \"1MiB\"", "2:11: error: limits.buffers: takes at least \"16MiB\""),
         ("[limits]\ndeliveries = 0", "2:14: error: limits.deliveries: takes a whole number from 1 to 4096"),
         (
@@ -199,6 +217,27 @@ fn the_console_has_another_address_when_it_is_told() {
     assert_eq!(url(""), None);
     let told = url("[listen]\nconsole_url = \"https://Waybill.acme.example:8443\"");
     assert_eq!(told.as_deref(), Some("https://waybill.acme.example:8443/"));
+}
+
+#[test]
+fn http_servers_do_tls_when_they_are_told() {
+    let text = "[listen.http.plain]\naddress = \"0.0.0.0:80\"\n[listen.http.partners]\n\
+                address = [\"0.0.0.0:443\", \"[::]:443\"]\n[listen.http.partners.tls]\ncertificate = \"tls/as2.pem\"\n\
+                private_key = \"/run/as2.key\"\nmin = \"1.3\"\nclient_certificates = \"optional\"\n\
+                client_authorities = \"tls/partners.pem\"";
+    let http = parse(text, &[]).unwrap().0.listen.http;
+    assert!(http["plain"].tls.is_none() && http["plain"].addresses.len() == 1);
+    assert_eq!(http["partners"].addresses.len(), 2);
+    let tls = http["partners"].tls.as_ref().unwrap();
+    let files = tls.files.as_ref().unwrap();
+    assert_eq!(files.certificate, PathBuf::from("/etc/waybill/tls/as2.pem"));
+    assert_eq!(files.private_key, PathBuf::from("/run/as2.key"));
+    assert_eq!((tls.min, tls.client_certificates), (TlsVersion::V1_3, ClientCertificates::Optional));
+    assert_eq!(tls.client_authorities, Some(PathBuf::from("/etc/waybill/tls/partners.pem")));
+    let bare = parse("[listen.http.a]\naddress = \"0.0.0.0:443\"\ntls = {}", &[]).unwrap().0.listen.http;
+    let tls = bare["a"].tls.as_ref().unwrap();
+    assert!(tls.files.is_none() && tls.min == TlsVersion::V1_2);
+    assert_eq!(tls.client_certificates, ClientCertificates::Off);
 }
 
 #[test]

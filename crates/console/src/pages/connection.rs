@@ -11,7 +11,7 @@ use crate::web::page_error::PageError;
 use askama::Template;
 use axum::extract::{Path, State};
 use axum::response::{Html, IntoResponse, Response};
-use model::{Certificate, ConnectionId, Permission, Security};
+use model::{Certificate, ConnectionId, Direction, Permission, Security};
 use std::sync::Arc;
 use store::{ConnectionView, EventFilter, Page};
 
@@ -76,14 +76,23 @@ pub(crate) async fn page(
 }
 
 fn addresses(connection: &ConnectionView) -> Vec<Fact> {
+    // The proxy finds the host's address: what is on record is the proxy's own.
+    let tunnelled = connection.proxy.is_some() && connection.direction == Some(Direction::Outbound);
+    let (remote, proxy) = if tunnelled {
+        let unknown = "Unknown: the proxy found it. Keep the proxy's own log, which names it, as well";
+        (("Remote address", Some(unknown)), ("Proxy's address", connection.remote.as_deref()))
+    } else {
+        (("Remote address", connection.remote.as_deref()), ("Proxy's address", None))
+    };
     [
-        ("Requested host", &connection.host),
-        ("Remote address", &connection.remote),
-        ("Local address", &connection.local),
-        ("Proxy", &connection.proxy),
+        ("Requested host", connection.host.as_deref()),
+        remote,
+        ("Local address", connection.local.as_deref()),
+        ("Proxy", connection.proxy.as_deref()),
+        proxy,
     ]
     .into_iter()
-    .filter_map(|(name, value)| value.as_deref().map(|value| Fact::new(name, safe_text(value))))
+    .filter_map(|(name, value)| value.map(|value| Fact::new(name, safe_text(value))))
     .collect()
 }
 

@@ -55,6 +55,7 @@ async fn a_search_ends_in_the_database_when_its_reader_leaves() {
         protocol: Protocol::Http,
         purpose: Purpose::Console,
         endpoint: None,
+        certificate: None,
     };
     let served = servers.route(&listen, route, Arc::new(TowerHandler::new(world.console.router()))).unwrap();
     let mut socket = tokio::net::TcpStream::connect(served.local_addr()).await.unwrap();

@@ -32,7 +32,8 @@ pub use routes::Route;
 pub use standby::{Standby, Waits};
 
 use crate::connection::lock;
-use crate::{Net, ServerTls, socket};
+use crate::tls::Registered;
+use crate::{Net, ServerCertificate, ServerTls, socket};
 use accept::Address;
 use model::{Error, ErrorKind, Result, Retry};
 use std::collections::HashMap;
@@ -92,6 +93,7 @@ pub struct RouteGuard {
     asked: SocketAddr,
     address: Arc<Address>,
     id: u64,
+    certificate: Option<Registered>,
 }
 
 impl HttpServers {
@@ -122,10 +124,11 @@ impl HttpServers {
     ///
     /// # Errors
     /// `AlreadyExists`: the address is taken by another process, or the route by another handler.
-    /// `PermissionDenied`, `ConfigInvalid`: the address may not be used, is not this machine's, or is
-    /// in use with another certificate. Other routes are not touched.
+    /// `PermissionDenied`, `ConfigInvalid`: the address may not be used, is not this machine's, is in use in
+    /// another way, or there is no certificate to show there. Other routes are not touched.
     pub fn route(&self, listen: &ListenSpec, route: Route, handler: Arc<dyn Handler>) -> Result<RouteGuard> {
         let inner = &self.inner;
+        let certificate = certificate_for(listen, &route)?;
         let mut addresses = lock(&inner.addresses);
         let address = match addresses.bound.entry(listen.address) {
             Entry::Occupied(taken) => taken.get().clone(),
@@ -142,10 +145,10 @@ impl HttpServers {
         if is.tls != asked.tls || is.proxy_protocol != asked.proxy_protocol {
             return Err(Error::permanent(ErrorKind::ConfigInvalid, "listen")
                 .with("address", listen.address)
-                .advice("the address is in use in another way: another certificate, TLS or none, PROXY headers or none"));
+                .advice("the address is in use in another way: by another server, with TLS or without, with PROXY headers or without"));
         }
         let id = address.routes().add(route, handler)?;
-        Ok(RouteGuard { inner: inner.clone(), asked: listen.address, address, id })
+        Ok(RouteGuard { inner: inner.clone(), asked: listen.address, address, id, certificate })
     }
 
     /// Stops accepting, lets requests that have begun go on until the deadline, then cuts what is
@@ -174,6 +177,33 @@ impl RouteGuard {
     pub fn local_addr(&self) -> SocketAddr {
         self.address.local_addr()
     }
+
+    /// Replaces the route's certificate: in force for the next handshake, connections that are open go on.
+    ///
+    /// # Errors
+    /// `ConfigInvalid`: the route was registered without a certificate, or the TLS library refuses this one. What was
+    /// in force stays so.
+    pub fn replace_certificate(&self, certificate: &ServerCertificate) -> Result<()> {
+        match &self.certificate {
+            Some(registered) => registered.replace(certificate),
+            None => Err(Error::permanent(ErrorKind::ConfigInvalid, "replace a route's certificate")
+                .with("address", self.local_addr())
+                .advice("the route has no certificate of its own")),
+        }
+    }
+}
+
+/// What the route is to show, put in force.
+fn certificate_for(listen: &ListenSpec, route: &Route) -> Result<Option<Registered>> {
+    let registered = match (&listen.tls, &route.certificate) {
+        (Some(tls), Some(certificate)) => tls.add(route.host.as_deref(), certificate).map(Some),
+        (Some(tls), None) => tls.check_own().map(|()| None),
+        (None, None) => Ok(None),
+        (None, Some(_)) => Err(Error::permanent(ErrorKind::ConfigInvalid, "listen").advice(
+            "the listener has a certificate, but its server does no TLS: set 'tls' of the server in waybill.toml",
+        )),
+    };
+    registered.map_err(|error| error.with("server", &listen.name).with("address", listen.address))
 }
 
 impl Drop for RouteGuard {

@@ -1,36 +1,14 @@
 //! TLS versions and ciphers by name.
 
+use model::TlsVersion;
 use openssl::error::ErrorStack;
 use openssl::ssl::{SslContextBuilder, SslVersion, cipher_name};
 
-/// A version of TLS.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub enum TlsVersion {
-    /// RFC 5246.
-    V1_2,
-    /// RFC 8446.
-    V1_3,
-}
-
-impl TlsVersion {
-    /// How versions are written.
-    pub const WORDS: &'static [&'static str] = &["1.2", "1.3"];
-
-    /// The version that a word means.
-    #[must_use]
-    pub fn from_word(word: &str) -> Option<Self> {
-        match word {
-            "1.2" => Some(Self::V1_2),
-            "1.3" => Some(Self::V1_3),
-            _ => None,
-        }
-    }
-
-    pub(super) fn of_library(self) -> SslVersion {
-        match self {
-            Self::V1_2 => SslVersion::TLS1_2,
-            Self::V1_3 => SslVersion::TLS1_3,
-        }
+/// The library's name of a version.
+pub(super) fn of_library(version: TlsVersion) -> SslVersion {
+    match version {
+        TlsVersion::V1_2 => SslVersion::TLS1_2,
+        TlsVersion::V1_3 => SslVersion::TLS1_3,
     }
 }
 

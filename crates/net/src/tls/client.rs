@@ -1,12 +1,14 @@
 //! TLS towards servers: TLS 1.2 or newer, chain and name verified unless a profile says otherwise.
 
-use super::ciphers::{TlsVersion, check_ciphers, set_ciphers};
+use super::certificate::OwnCertificate;
+use super::ciphers::{check_ciphers, of_library, set_ciphers};
 use super::pin::{PeerPin, public_key};
 use super::shown::{certificate_record, hex, security};
-use super::{private_key, unusable};
+use super::unusable;
 use crate::connection::lock;
 use crate::stream::Counted;
-use model::{Certificate, Error, ErrorKind, Result, Secret, Security};
+use model::{Certificate, Error, ErrorKind, Result, Security, TlsVersion};
+use openssl::error::ErrorStack;
 use openssl::sha::Sha256;
 use openssl::ssl::{SslConnector, SslMethod, SslRef, SslVerifyMode};
 use openssl::x509::store::{X509Store, X509StoreBuilder};
@@ -38,24 +40,13 @@ pub enum Trust {
     Unverified,
 }
 
-/// Who we are to servers that ask.
-#[derive(Clone, Debug)]
-pub struct ClientCertificate {
-    /// Our certificate and the chain above it, PEM.
-    pub certificates: String,
-    /// Its private key, PEM.
-    pub private_key: Secret<String>,
-    /// The key's passphrase, when it is encrypted.
-    pub passphrase: Option<Secret<String>>,
-}
-
 /// How to do TLS with a server, as configured.
 #[derive(Clone, Debug)]
 pub struct TlsOptions {
     /// Which servers are believed.
     pub trust: Trust,
     /// Who we are, if the server asks.
-    pub client_certificate: Option<ClientCertificate>,
+    pub client_certificate: Option<OwnCertificate>,
     /// Lowest and highest version.
     pub versions: (TlsVersion, TlsVersion),
     /// Ciphers in the order of preference; none for the usual ones.
@@ -124,8 +115,8 @@ impl TlsProfile {
         let broken = unusable("prepare TLS");
         let mut builder = SslConnector::builder(SslMethod::tls_client()).map_err(&broken)?;
         let (lowest, highest) = options.versions;
-        builder.set_min_proto_version(Some(lowest.of_library())).map_err(&broken)?;
-        builder.set_max_proto_version(Some(highest.of_library())).map_err(&broken)?;
+        builder.set_min_proto_version(Some(of_library(lowest))).map_err(&broken)?;
+        builder.set_max_proto_version(Some(of_library(highest))).map_err(&broken)?;
         check_ciphers(&options.ciphers)
             .map_err(|why| Error::permanent(ErrorKind::ConfigInvalid, "prepare TLS").advice(why))?;
         set_ciphers(&mut builder, &options.ciphers).map_err(&broken)?;
@@ -150,20 +141,7 @@ impl TlsProfile {
             Trust::Unverified => Check::Nothing,
         };
         if let Some(own) = &options.client_certificate {
-            let mut chain = read_certificates(std::slice::from_ref(&own.certificates))?.into_iter();
-            if let Some(leaf) = chain.next() {
-                builder.set_certificate(&leaf).map_err(&broken)?;
-            }
-            for above in chain {
-                builder.add_extra_chain_cert(above).map_err(&broken)?;
-            }
-            let key = private_key(&own.private_key, own.passphrase.as_ref())?;
-            builder.set_private_key(&key).map_err(&broken)?;
-            builder.check_private_key().map_err(|cause| {
-                Error::permanent(ErrorKind::ConfigInvalid, "use the client certificate")
-                    .advice("certificate and private key do not belong together")
-                    .caused_by(cause)
-            })?;
+            own.read()?.put_into(&mut builder).map_err(&broken)?;
         }
         Ok(Self(Arc::new(Profile {
             connector: builder.build(),
@@ -349,18 +327,22 @@ fn explain(error: openssl::ssl::Error, shown: &Shown, name: &str) -> Error {
     }
 }
 
-/// The authorities to trust. An intermediate or a server's own certificate may be among them.
 fn authorities(texts: &[String]) -> Result<X509Store> {
-    let broken = unusable("prepare TLS");
-    let mut store = X509StoreBuilder::new().map_err(&broken)?;
-    store.set_flags(X509VerifyFlags::PARTIAL_CHAIN).map_err(&broken)?;
-    for certificate in read_certificates(texts)? {
-        store.add_cert(certificate).map_err(&broken)?;
+    store_of(&trusted(texts)?).map_err(unusable("prepare TLS"))
+}
+
+/// A store of certificates to trust. An intermediate or the other side's own certificate may be among them.
+pub(super) fn store_of(certificates: &[X509]) -> std::result::Result<X509Store, ErrorStack> {
+    let mut store = X509StoreBuilder::new()?;
+    store.set_flags(X509VerifyFlags::PARTIAL_CHAIN)?;
+    for certificate in certificates {
+        store.add_cert(certificate.clone())?;
     }
     Ok(store.build())
 }
 
-fn read_certificates(texts: &[String]) -> Result<Vec<X509>> {
+/// The certificates of PEM texts, at least one.
+pub(super) fn trusted(texts: &[String]) -> Result<Vec<X509>> {
     let mut all = Vec::new();
     for text in texts {
         let found = X509::stack_from_pem(text.as_bytes()).map_err(unusable("read a certificate"))?;

@@ -63,7 +63,7 @@ fn name(name: &X509NameRef) -> PeerText {
 }
 
 /// A certificate's time; the epoch for one that cannot be read.
-fn time(time: &Asn1TimeRef) -> Timestamp {
+pub(super) fn time(time: &Asn1TimeRef) -> Timestamp {
     Asn1Time::from_unix(0)
         .and_then(|epoch| epoch.diff(time))
         .ok()

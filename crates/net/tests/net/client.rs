@@ -7,7 +7,7 @@ use crate::support::certificates::{authority, server};
 use crate::support::{MemoryLog, eventually, net, refusing};
 use bytes::Bytes;
 use http::{Method, Request, StatusCode};
-use model::{DeliveryId, Error, ErrorKind, Protocol, Purpose, Result, Retry, Secret, Security};
+use model::{DeliveryId, Error, ErrorKind, Protocol, Purpose, Result, Retry, Security};
 use net::http::{
     Body, ConnectionInfo, Handler, HttpClient, HttpProfile, HttpServers, ListenSpec, PeerInfo, RequestMeta,
     Route, RouteGuard, ServerLimits,
@@ -44,6 +44,7 @@ fn start(net: &Net, tls: Option<ServerTls>) -> (HttpServers, RouteGuard) {
         protocol: Protocol::Http,
         purpose: Purpose::Receive,
         endpoint: None,
+        certificate: None,
     };
     let listen = ListenSpec { tls, ..ListenSpec::plain("test", "127.0.0.1:0".parse().unwrap()) };
     let guard = servers.route(&listen, route, Arc::new(Echo)).unwrap();
@@ -231,12 +232,9 @@ async fn https_with_its_own_authority() {
     let (net, log) = net();
     let ca = authority("Test CA");
     let pair = server(&["127.0.0.1"], Some(&ca));
-    let tls = ServerTls::new(&ServerTlsOptions {
-        certificates: pair.certificate_pem(),
-        private_key: Secret::new(pair.key_pem()),
-        passphrase: None,
-    });
-    let (_servers, guard) = start(&net, Some(tls.unwrap()));
+    let tls = ServerTls::new(&ServerTlsOptions::default()).unwrap();
+    tls.set_certificate(&pair.served()).unwrap();
+    let (_servers, guard) = start(&net, Some(tls));
     let trust = Trust::Authorities(vec![ca.certificate_pem()]);
     let options = TlsOptions { trust, ..TlsOptions::default() };
     let tls = Some(TlsProfile::new(&options).unwrap());

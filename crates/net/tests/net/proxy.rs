@@ -222,8 +222,10 @@ async fn the_owners_proxy_is_used_where_no_other_is_named_and_may_be_local() {
     assert_eq!(net.dial(&asked).await.unwrap_err().kind(), ErrorKind::PermissionDenied);
     // Behind it, loopback stays forbidden: it would be the proxy's, but nobody can tell.
     asked.proxy = ProxyChoice::Process;
-    asked.host = "127.0.0.1".to_owned();
-    assert_eq!(net.dial(&asked).await.unwrap_err().kind(), ErrorKind::PermissionDenied);
+    for host in ["127.0.0.1", "127.1", "localhost", "A.localhost."] {
+        asked.host = host.to_owned();
+        assert_eq!(net.dial(&asked).await.unwrap_err().kind(), ErrorKind::PermissionDenied, "{host}");
+    }
     // Without a proxy the name is looked up here.
     asked.proxy = ProxyChoice::Disabled;
     asked.host = "inside.example".to_owned();

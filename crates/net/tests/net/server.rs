@@ -2,12 +2,12 @@
 
 mod clients;
 mod haproxy;
+mod https;
 mod strangers;
 
-use crate::support::certificates::server as server_certificate;
 use crate::support::{MemoryLog, eventually, net};
 use http::{Request, Response, StatusCode};
-use model::{Direction, Error, ErrorKind, Protocol, Purpose, Result, Secret, Security};
+use model::{Direction, Error, ErrorKind, Protocol, Purpose, Result};
 use net::http::{
     Body, Handler, HttpServers, ListenSpec, PeerInfo, Route, RouteGuard, ServerLimits, Standby, TowerHandler,
 };
@@ -84,6 +84,7 @@ fn route(host: Option<&str>, path: &str) -> Route {
         protocol: Protocol::As2,
         purpose: Purpose::Receive,
         endpoint: Some("as2-in".to_owned()),
+        certificate: None,
     }
 }
 
@@ -150,7 +151,8 @@ async fn requests_go_by_host_and_path_and_routes_come_and_go() {
     assert_eq!(error.kind(), ErrorKind::AlreadyExists, "{error}");
     let error = f.servers.route(&anywhere(), route(None, "as2"), talker("x")).err().unwrap();
     assert_eq!(error.kind(), ErrorKind::ConfigInvalid, "{error}");
-    let tls = ListenSpec { tls: Some(certificate()), ..anywhere() };
+    let tls = ServerTls::new(&ServerTlsOptions::default()).unwrap();
+    let tls = ListenSpec { tls: Some(tls), ..anywhere() };
     let error = f.servers.route(&tls, route(None, "/tls"), talker("x")).err().unwrap();
     assert_eq!(error.kind(), ErrorKind::ConfigInvalid, "{error}");
 
@@ -225,69 +227,6 @@ async fn an_unrecordable_connection_is_not_served() {
     assert_eq!(f.talker.finished.load(Ordering::Relaxed), 0);
     f.log.refuse.store(false, Ordering::Relaxed);
     f.log.wait_pairs(1).await;
-}
-
-fn certificate() -> ServerTls {
-    let pair = server_certificate(&["localhost"], None);
-    let private_key = Secret::new(pair.key_pem());
-    let certificates = pair.certificate_pem();
-    ServerTls::new(&ServerTlsOptions { certificates, private_key, passphrase: None }).unwrap()
-}
-
-/// What a real client, `openssl s_client`, makes of the server.
-async fn s_client(address: SocketAddr, arguments: &[&str]) -> (bool, String) {
-    let mut client = tokio::process::Command::new("openssl")
-        .args(["s_client", "-quiet", "-no_ign_eof", "-connect", &address.to_string()])
-        .args(arguments)
-        .stdin(std::process::Stdio::piped())
-        .stdout(std::process::Stdio::piped())
-        .stderr(std::process::Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut stdin = client.stdin.take().unwrap();
-    let _ = stdin.write_all(get("/", "localhost").as_bytes()).await;
-    let output =
-        tokio::time::timeout(Duration::from_secs(20), client.wait_with_output()).await.unwrap().unwrap();
-    drop(stdin);
-    (output.status.success(), String::from_utf8_lossy(&output.stdout).into_owned())
-}
-
-#[tokio::test]
-async fn tls_of_today_is_served_and_old_tls_refused() {
-    let (net, log) = net();
-    let servers = HttpServers::new(&net, ServerLimits::default());
-    let listen = ListenSpec { tls: Some(certificate()), ..anywhere() };
-    let talker = talker("tls");
-    let guard = servers.route(&listen, route(None, "/"), talker.clone()).unwrap();
-    let address = guard.local_addr();
-    for (version, recorded) in [("-tls1_2", "TLSv1.2"), ("-tls1_3", "TLSv1.3")] {
-        let (_, answer) = s_client(address, &[version, "-servername", "localhost"]).await;
-        assert!(answer.contains("tls:0"), "{answer}");
-        let record = log.last_opened().record;
-        assert!(matches!(&record.security, Security::Tls { version, .. } if version == recorded));
-        assert!(talker.peers.lock().unwrap().last().unwrap().is_tls());
-    }
-    for version in ["-tls1", "-tls1_1"] {
-        let (success, answer) = s_client(address, &[version, "-cipher", "ALL:@SECLEVEL=0"]).await;
-        assert!(!success && answer.is_empty(), "{answer}");
-    }
-    // Plain HTTP to a TLS port.
-    assert!(!send(address, get("/", "x")).await.contains("200 OK"));
-    log.wait_pairs(5).await;
-    let failed: Vec<_> = log.closed.lock().unwrap().iter().filter(|closed| closed.failed).cloned().collect();
-    assert_eq!(failed.len(), 3, "{failed:?}");
-    assert!(failed.iter().all(|closed| closed.reason.as_str().contains("TLS")), "{failed:?}");
-}
-
-#[tokio::test]
-async fn a_silent_tls_client_is_given_up() {
-    let (net, log) = net();
-    let limits = ServerLimits { handshake_timeout: Duration::from_millis(100), ..ServerLimits::default() };
-    let servers = HttpServers::new(&net, limits);
-    let listen = ListenSpec { tls: Some(certificate()), ..anywhere() };
-    let guard = servers.route(&listen, route(None, "/"), talker("tls")).unwrap();
-    assert_eq!(send(guard.local_addr(), "").await, "");
-    log.wait_pairs(1).await;
 }
 
 #[tokio::test]

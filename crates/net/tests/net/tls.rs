@@ -3,7 +3,7 @@
 use crate::support::certificates::{Pair, Spec, authority, make, server};
 use crate::support::{MemoryLog, eventually, listener, net, to};
 use model::{Error, ErrorKind, Result, Retry, Secret, Security};
-use net::{ClientCertificate, Net, TlsOptions, TlsProfile, TlsVersion, Trust};
+use net::{Net, OwnCertificate, TlsOptions, TlsProfile, TlsVersion, Trust};
 use openssl::ssl::{Ssl, SslAcceptor, SslAcceptorBuilder, SslMethod, SslVerifyMode, SslVersion};
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -244,7 +244,7 @@ async fn a_client_certificate_is_shown_when_asked_for() {
     let encrypted = client
         .key
         .private_key_to_pem_pkcs8_passphrase(openssl::symm::Cipher::aes_256_cbc(), b"correct horse");
-    let own = ClientCertificate {
+    let own = OwnCertificate {
         certificates: client.certificate_pem(),
         private_key: Secret::new(String::from_utf8(encrypted.unwrap()).unwrap()),
         passphrase: Some(Secret::new("correct horse".to_owned())),
@@ -263,8 +263,8 @@ async fn a_client_certificate_is_shown_when_asked_for() {
     assert!(stream.read_u8().await.is_err());
 
     // A wrong passphrase, or a key of another certificate, is a fault of configuration.
-    let wrong = ClientCertificate { passphrase: Some(Secret::new("wrong".to_owned())), ..own.clone() };
-    let foreign = ClientCertificate { private_key: Secret::new(pair.key_pem()), passphrase: None, ..own };
+    let wrong = OwnCertificate { passphrase: Some(Secret::new("wrong".to_owned())), ..own.clone() };
+    let foreign = OwnCertificate { private_key: Secret::new(pair.key_pem()), passphrase: None, ..own };
     for bad in [wrong, foreign] {
         let options = TlsOptions { client_certificate: Some(bad), ..TlsOptions::default() };
         assert_eq!(TlsProfile::new(&options).unwrap_err().kind(), ErrorKind::ConfigInvalid);

@@ -28,7 +28,7 @@ pub(crate) async fn run(settings: &Settings, directory: &Path, output: Output) -
 pub(crate) fn catalogue(settings: &Settings) -> Catalogue {
     let net = Net::new(net_settings(settings, &Ambient::default()), Arc::new(NoConnections));
     let servers = HttpServers::new(&net, ServerLimits::default());
-    Transports::new(settings, &net, &servers).catalogue()
+    Transports::new(settings, &net, &servers, Vec::new()).catalogue()
 }
 
 /// Checking opens no connection; one that tried would be refused here.

@@ -1,6 +1,7 @@
 //! Which handler answers which request.
 
 use super::Handler;
+use crate::ServerCertificate;
 use crate::connection::lock;
 use ::http::header::HOST;
 use ::http::{HeaderMap, Uri};
@@ -22,6 +23,9 @@ pub struct Route {
     pub purpose: Purpose,
     /// Whose connections these are.
     pub endpoint: Option<String>,
+    /// What clients are shown that ask for the route's host or for a name in it; only for a server that does
+    /// TLS. Without one they are shown the server's own.
+    pub certificate: Option<ServerCertificate>,
 }
 
 /// The routes of one address.

@@ -157,6 +157,7 @@ async fn http_requests_share_one_tunnel() {
             protocol: Protocol::Http,
             purpose: Purpose::Receive,
             endpoint: None,
+            certificate: None,
         };
         let service = axum::Router::new().route("/hello", axum::routing::get(|| async { "hello" }));
         let handler = Arc::new(net::http::TowerHandler::new(service));

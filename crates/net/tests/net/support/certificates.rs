@@ -1,5 +1,7 @@
 //! Certificates for tests.
 
+use model::Secret;
+use net::{OwnCertificate, ServerCertificate};
 use openssl::asn1::Asn1Time;
 use openssl::bn::BigNum;
 use openssl::ec::{EcGroup, EcKey};
@@ -21,6 +23,17 @@ impl Pair {
 
     pub(crate) fn key_pem(&self) -> String {
         String::from_utf8(self.key.private_key_to_pem_pkcs8().unwrap()).unwrap()
+    }
+
+    /// With its key, as a client or a server of ours has it.
+    pub(crate) fn own(&self) -> OwnCertificate {
+        let (certificates, private_key) = (self.certificate_pem(), Secret::new(self.key_pem()));
+        OwnCertificate { certificates, private_key, passphrase: None }
+    }
+
+    /// As a server of ours shows it.
+    pub(crate) fn served(&self) -> ServerCertificate {
+        ServerCertificate::new(&self.own(), chrono::Utc::now()).unwrap()
     }
 
     pub(crate) fn sha256(&self) -> String {
