@@ -109,8 +109,9 @@ struct Scene {
     package: PathBuf,
     database: Option<String>,
     name: Option<&'static str>,
-    machine: Debian,
+    // Dropped before the machine: a running gateway writes into directories that are being removed.
     gateway: Option<Running>,
+    machine: Debian,
     partner: Gateway,
     root: TempDir,
 }
