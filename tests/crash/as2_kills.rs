@@ -161,6 +161,9 @@ pub fn define_receiver(globex: &Gateway, keys: &Path, out: &Path) {
 [endpoint.warehouse]
 transport = "file"
 url = "file://{out}"
+[listener.as2]
+transport = "as2"
+server = "partners"
 [flow.inbound]
 source = {{ listener = "as2", partner = "acme", mask = "*" }}
 [[flow.inbound.destination]]

@@ -42,9 +42,10 @@ fn run(database: Database) {
     let route = Route::make(root.path(), "direct", 0, 0);
     let mut gateway = gateway(root.path(), url.as_deref(), &[]);
     let flow = flow(&route, "");
-    let (from, to) = flow.split_once("[endpoint.direct-out]").unwrap();
-    let direct = to.replacen("shared = true", "shared = true, temporary_name = false", 1);
-    gateway.define("direct.toml", &format!("{from}[endpoint.direct-out]{direct}"));
+    let direct =
+        flow.replacen("endpoint = \"direct-out\"\n", "endpoint = \"direct-out\"\ntemporary = \"none\"\n", 1);
+    assert_ne!(direct, flow);
+    gateway.define("direct.toml", &direct);
     let mut given = BTreeMap::new();
     for (at, (point, count)) in DEATHS.into_iter().enumerate() {
         let (name, content) = (format!("{at:02}.edi"), vec![u8::try_from(at).unwrap(); at * 70_000]);

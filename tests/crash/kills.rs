@@ -49,11 +49,9 @@ pub fn flow(route: &Route, more: &str) -> String {
 [endpoint.{name}-in]
 transport = "file"
 url = "file://{into}"
-options = {{ shared = true }}
 [endpoint.{name}-out]
 transport = "file"
 url = "file://{out}"
-options = {{ shared = true }}
 [flow.{name}]
 {more}
 source = {{ endpoint = "{name}-in", mask = "*", every = "1s", stable_for = "0s", read_limit = 0, order = "arrival", after = "delete", error_directory = "{into}-bad" }}

@@ -52,7 +52,10 @@ fn receiving_without_an_address_to_listen_on_is_refused() {
         definitions.to_str().unwrap(),
     ]);
     assert_eq!(status.code(), Some(2), "{out} {error}");
-    assert!(out.contains("globex.toml:") && out.contains("[listen.http.NAME]"), "{out} {error}");
+    assert!(
+        out.contains("globex.toml:") && out.contains("there is no [listen.http.partners] in waybill.toml"),
+        "{out} {error}"
+    );
 }
 
 #[test]

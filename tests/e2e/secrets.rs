@@ -154,9 +154,9 @@ fn documents_neither_hold_secrets_nor_show_them() {
         (&ssh_key, "${env:NOT_SET:-hunter2-written-down}", "holds a secret in clear"),
         (&ssh_key, &inline_key, "holds a secret in clear"),
         (&key_file, &inline_key, "holds a secret in clear"),
-        ("as2_id = \"ACME\"", &format!("as2_id = \"{key_file}\""), "takes no ${file:…}"),
-        ("as2_id = \"ACME\"", &format!("as2_id = \"{password_file}\""), "takes no ${file:…}"),
-        ("as2_id = \"ACME\"", &format!("as2_id = \"{inline_key}\""), "holds a private key"),
+        ("id = \"ACME\"", &format!("id = \"{key_file}\""), "takes no ${file:…}"),
+        ("id = \"ACME\"", &format!("id = \"{password_file}\""), "takes no ${file:…}"),
+        ("id = \"ACME\"", &format!("id = \"{inline_key}\""), "holds a private key"),
         (&user, &format!("username = \"{password_file}\""), "takes no ${file:…}"),
         ("mask = \"*\"", &format!("mask = \"{password_file}\""), "takes no ${file:…}"),
         (&certificate, &key_file, "holds a private key"),
@@ -240,9 +240,9 @@ fn variables_are_named_and_their_values_are_not_shown() {
         said.to_string()
     };
     for (from, to, reference) in [
-        ("as2_id = \"ACME\"", "as2_id = \"${env:SHOWN_NAME}\"", "${env:SHOWN_NAME}"),
+        ("id = \"ACME\"", "id = \"${env:SHOWN_NAME}\"", "${env:SHOWN_NAME}"),
         ("mask = \"*\"", "mask = \"${env:SHOWN_NAME}(\", mask_is_regex = true", "${env:SHOWN_NAME}"),
-        ("as2_id = \"ACME\"", "as2_id = \"${env:SFTP_PASSWORD}\"", "SFTP_PASSWORD"),
+        ("id = \"ACME\"", "id = \"${env:SFTP_PASSWORD}\"", "SFTP_PASSWORD"),
         ("url = \"sftp://", "url = \"sftp://u:${env:SFTP_PASSWORD}@", "SFTP_PASSWORD"),
     ] {
         assert!(document.contains(from), "no {from:?} in\n{document}");

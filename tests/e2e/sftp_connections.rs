@@ -40,7 +40,7 @@ fn a_waybill_leads_to_the_connections_that_its_file_came_and_went_over() {
         let endpoint = |name: &str, directory: &str, password: &str| {
             format!(
                 "[endpoint.{name}]\ntransport = \"sftp\"\nurl = \"{}\"\nusername = \"{USER}\"\n\
-                 options.password = \"${{file:{}}}\"\noptions.host_key = \"{}\"\n",
+                 password = \"${{file:{}}}\"\nhost_key = \"{}\"\n",
                 server.url(directory),
                 place.join(password).display(),
                 server.fingerprint(),

@@ -29,8 +29,8 @@ impl Ground {
 transport = "sftp"
 url = "{url}"
 username = "{USER}"
-options.password = "${{file:{place}/password}}"
-options.host_key = "{key}"
+password = "${{file:{place}/password}}"
+host_key = "{key}"
 
 [endpoint.out]
 transport = "file"

@@ -75,7 +75,7 @@ fn mistakes_are_refused_where_they_stand() {
     desk.refuses("host_key = ", "hostkey = ", &["hostkey", "host_key"]);
     desk.refuses("endpoint = \"globex-as2\"", "endpoint = \"globex-as3\"", &["globex-as3", "globex-as2"]);
     desk.refuses("transport = \"sftp\"", "transport = \"sfpt\"", &["sfpt", "sftp"]);
-    desk.refuses("as2_id = \"ACME\"", "as2_id = \"${env:NO_SUCH_VARIABLE}\"", &["NO_SUCH_VARIABLE"]);
+    desk.refuses("id = \"ACME\"", "id = \"${env:NO_SUCH_VARIABLE}\"", &["NO_SUCH_VARIABLE"]);
     desk.refuses(
         &format!("sftp://127.0.0.1:{port}"),
         "sftp://127.0.0.1:99999",

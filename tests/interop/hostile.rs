@@ -35,7 +35,7 @@ const ASYNCHRONOUS: &str = "Asynchronous receipts (Receipt-Delivery-Option) are 
 
 #[test]
 fn messages_that_prove_nothing_are_refused_each_with_its_disposition() {
-    let mut hub = start("largest_message = \"1MiB\"");
+    let mut hub = start("receive.largest = \"1MiB\"");
     let port = hub.gateway.http;
     let stranger = KeyPair::make(hub.root.path(), "stranger");
     let (peer, ours) =
@@ -110,7 +110,7 @@ fn messages_that_prove_nothing_are_refused_each_with_its_disposition() {
 
 #[test]
 fn signed_content_that_was_changed_fails_its_integrity_check() {
-    let mut hub = start("receive_security = \"signed\"");
+    let mut hub = start("receive.security = \"signed\"");
     let message = hub.pack("signed.bin", &b"a plain payload, easily changed\n".repeat(50), &hub.peer(), None);
     let text = String::from_utf8_lossy(&message.body).replacen("easily changed", "easily cHanged", 1);
     // The signature part is base64 or binary; a binary one would not survive this.
@@ -155,7 +155,7 @@ fn a_body_that_is_cut_off_gets_no_receipt_and_the_whole_one_is_taken_later() {
 
 #[test]
 fn odd_http_is_answered_as_http_asks() {
-    let mut hub = start("largest_message = \"1MiB\"");
+    let mut hub = start("receive.largest = \"1MiB\"");
     let port = hub.gateway.http;
     assert_eq!(raw::get(port, "/as2").unwrap().status, 405);
     assert_eq!(raw::get(port, "/elsewhere").unwrap().status, 404);
@@ -227,7 +227,7 @@ fn odd_http_is_answered_as_http_asks() {
 
 #[test]
 fn a_receipt_for_nothing_is_recorded_and_refused_politely() {
-    let mut hub = start("receive_security = \"none\"");
+    let mut hub = start("receive.security = \"none\"");
     let body = "--b\r\nContent-Type: text/plain\r\n\r\nReceived.\r\n--b\r\nContent-Type: message/disposition-notification\r\n\r\n\
                 Original-Message-ID: <nothing@here>\r\nDisposition: automatic-action/MDN-sent-automatically; processed\r\n\r\n--b--\r\n";
     let headers = "AS2-From: PEER\r\nAS2-To: WAYBILL\r\nMessage-ID: <receipt@peer>\r\nMIME-Version: 1.0\r\n\
@@ -244,7 +244,7 @@ fn a_receipt_for_nothing_is_recorded_and_refused_politely() {
 
 #[test]
 fn a_signature_counts_by_its_own_digest_and_not_by_the_announced_one() {
-    let mut hub = start("receive_security = \"signed\"\nlegacy = true");
+    let mut hub = start("receive.security = \"signed\"\nlegacy = true");
     let payload = random(1_500_000);
     for (used, announced) in [("sha1", "sha-256"), ("sha512", "sha1"), ("sha384", "sha-256")] {
         let (file, out) = (hub.root.path().join(format!("{used}.bin")), hub.root.path().join("odd"));

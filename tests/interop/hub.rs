@@ -63,14 +63,14 @@ impl Hub {
     /// The definitions, with lines for the partner's agreement.
     pub fn define(&self, peer_url: &str, agreement: &str) {
         let text = format!(
-            r#"[identity.waybill]
-as2_id = "WAYBILL"
-key = "waybill"
+            r#"[identity.waybill.as2]
+id = "WAYBILL"
+keys = ["waybill"]
 [key.waybill]
 private_key = "${{file:{root}/keys/waybill.key.pem}}"
 certificate = "${{file:{root}/keys/waybill.cert.pem}}"
-[partner.peer]
-as2_id = "PEER"
+[partner.peer.as2]
+id = "PEER"
 certificates = ["peer"]
 {agreement}
 [certificate.peer]
@@ -86,12 +86,15 @@ transport = "as2"
 partner = "peer"
 identity = "waybill"
 url = "{peer_url}"
-options.media_type = "application/octet-stream"
+media_type = "application/octet-stream"
 [flow.outgoing]
 source = {{ endpoint = "out", mask = "*", every = "1s", stable_for = "0s", read_limit = 0, after = "delete", error_directory = "{root}/errors" }}
 [[flow.outgoing.destination]]
 endpoint = "peer-as2"
 retry = {{ attempts = 6, first = "1s", longest = "1s" }}
+[listener.as2]
+transport = "as2"
+server = "partners"
 [flow.incoming]
 source = {{ listener = "as2", partner = "peer", mask = "*" }}
 [[flow.incoming.destination]]

@@ -50,7 +50,7 @@ fn an_unsigned_receipt_without_a_mic_ends_a_delivery_that_asked_for_no_more() {
     .into_iter()
     .enumerate()
     {
-        hub.define(peer.text("url"), &format!("mdn = \"unsigned\"\nsend_security = \"{security}\""));
+        hub.define(peer.text("url"), &format!("mdn.ask = \"unsigned\"\nsend.security = \"{security}\""));
         hub.gateway.start();
         tell(&peer, &json!({ "mdn": mdn, "mic": mic }));
         let name = format!("order-{number}.edi");
@@ -71,7 +71,7 @@ fn an_unsigned_receipt_without_a_mic_ends_a_delivery_that_asked_for_no_more() {
 
 #[test]
 fn a_request_for_an_asynchronous_receipt_is_answered_501_and_on_record() {
-    let mut hub = start("receive_security = \"none\"");
+    let mut hub = start("receive.security = \"none\"");
     let port = hub.gateway.http;
     let wanted = "Disposition-Notification-To: x\r\n";
     for (number, url) in
@@ -112,7 +112,7 @@ fn a_request_for_an_asynchronous_receipt_is_answered_501_and_on_record() {
 
 #[test]
 fn a_signed_receipt_is_given_however_it_is_asked_for() {
-    let mut hub = start("receive_security = \"none\"");
+    let mut hub = start("receive.security = \"none\"");
     for (number, options) in [
         "signed-receipt-protocol=pkcs7-signature",
         "signed-receipt-protocol=\"pkcs7-signature\"; signed-receipt-micalg=\"sha256\"",
@@ -137,7 +137,7 @@ fn a_signed_receipt_is_given_however_it_is_asked_for() {
 
 #[test]
 fn a_content_encoding_is_taken_off_or_refused() {
-    let mut hub = start("receive_security = \"none\"\nlargest_message = \"1MiB\"");
+    let mut hub = start("receive.security = \"none\"\nreceive.largest = \"1MiB\"");
     let port = hub.gateway.http;
     let order = b"an order\n".repeat(5_000);
     let mut gzip = GzEncoder::new(Vec::new(), Compression::default());
@@ -189,7 +189,7 @@ fn a_content_encoding_is_taken_off_or_refused() {
 
 #[test]
 fn names_in_any_character_set_and_raw_paths_keep_their_meaning() {
-    let mut hub = start("receive_security = \"none\"");
+    let mut hub = start("receive.security = \"none\"");
     let names: [(&[u8], &str); 12] = [
         (b"filename=\"=?ISO-8859-2?Q?zam=F3wienie_=B1=B6.edi?=\"", "zamówienie ąś.edi"),
         (b"filename=\"=?windows-1250?B?mmx1nW916Gv9LmVkaQ==?=\"", "šluťoučký.edi"),
@@ -220,7 +220,7 @@ fn names_in_any_character_set_and_raw_paths_keep_their_meaning() {
 
 #[test]
 fn whatever_is_refused_early_is_an_event_and_a_line_in_the_log() {
-    let mut hub = start("receive_security = \"none\"");
+    let mut hub = start("receive.security = \"none\"");
     let port = hub.gateway.http;
     let lacking = plain("no-receiver", "", b"x").with("AS2-To", None);
     let unknown = plain("unknown", "", b"x").with("AS2-From", Some("NOBODY"));
@@ -250,7 +250,7 @@ fn whatever_is_refused_early_is_an_event_and_a_line_in_the_log() {
 
 #[test]
 fn weak_signatures_count_for_a_legacy_partner_alone() {
-    let mut hub = start("receive_security = \"signed\"");
+    let mut hub = start("receive.security = \"signed\"");
     let message = |hub: &Hub, name: &str| {
         let (file, out) = (hub.root.path().join(name), hub.root.path().join("weak"));
         fs::write(&file, "an order").unwrap();
@@ -279,7 +279,7 @@ fn weak_signatures_count_for_a_legacy_partner_alone() {
     assert!(answer.text().contains("processed/error: insufficient-message-security"), "{}", answer.text());
     assert!(refusal(&hub, 1).to_string().contains("SHA-1"));
     hub.gateway.stop();
-    hub.define("http://127.0.0.1:9/as2", "receive_security = \"signed\"\nlegacy = true");
+    hub.define("http://127.0.0.1:9/as2", "receive.security = \"signed\"\nlegacy = true");
     hub.gateway.start();
     let answer = message(&hub, "two.edi").post(hub.gateway.http).unwrap();
     assert!(answer.text().contains("; processed\r\n"), "{}", answer.text());

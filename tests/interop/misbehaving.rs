@@ -75,7 +75,7 @@ fn an_unprotected_message_is_proved_by_a_mic_with_or_without_its_headers() {
     let peer = start_peer();
     let mut hub = Hub::for_peer(&peer);
     tell(&peer, &json!({ "partner_cert": hub.own.certificate }));
-    hub.define(peer.text("url"), "send_security = \"none\"");
+    hub.define(peer.text("url"), "send.security = \"none\"");
     hub.gateway.start();
     let way = way_to(&peer, &hub, "plain.bin", &json!({ "mic": "with_headers", "times": 1 }));
     assert_eq!(way["state"], "completed", "{way}");

@@ -16,7 +16,7 @@ fn plain(id: usize, disposition: &str, body: &[u8]) -> Message {
 #[test]
 fn names_lead_nowhere_and_break_nothing() {
     let mut hub = Hub::alone();
-    hub.define("http://127.0.0.1:9/as2", "receive_security = \"none\"");
+    hub.define("http://127.0.0.1:9/as2", "receive.security = \"none\"");
     hub.gateway.start();
     let before = everything_below(hub.root.path());
     let names = [

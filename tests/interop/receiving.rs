@@ -7,7 +7,7 @@ use std::fs;
 fn every_form_of_a_message_is_taken_and_receipted() {
     let peer = start_peer();
     let mut hub = Hub::for_peer(&peer);
-    hub.define(peer.text("url"), "receive_security = \"none\"\nlegacy = true");
+    hub.define(peer.text("url"), "receive.security = \"none\"\nlegacy = true");
     hub.gateway.start();
     let forms: &[&[&str]] = &[
         &["--digest", "sha256", "--cipher", "aes256-cbc"],
@@ -58,7 +58,7 @@ fn every_form_of_a_message_is_taken_and_receipted() {
 fn file_names_arrive_as_they_are_or_harmless() {
     let peer = start_peer();
     let mut hub = Hub::for_peer(&peer);
-    hub.define(peer.text("url"), "receive_security = \"none\"");
+    hub.define(peer.text("url"), "receive.security = \"none\"");
     hub.gateway.start();
     let file = hub.root.path().join("payload");
     for (given, expected) in [

@@ -48,7 +48,7 @@ fn all(agreements: &[Agreed]) {
         hub.define(
             peer.text("url"),
             &format!(
-                "send_security = \"{security}\"\nmdn = \"{mdn}\"\ndigest = \"{digest}\"\ncipher = \"{cipher}\"\nlegacy = {}",
+                "send.security = \"{security}\"\nmdn.ask = \"{mdn}\"\nsend.digest = \"{digest}\"\nsend.cipher = \"{cipher}\"\nlegacy = {}",
                 *digest == "sha1"
             ),
         );
@@ -95,14 +95,14 @@ fn the_media_type_is_the_endpoints_option_or_follows_from_the_name() {
     hub.define(peer.text("url"), "");
     let document = hub.gateway.directory().join("definitions/hub.toml");
     let text = std::fs::read_to_string(&document).unwrap();
-    let option = "options.media_type = \"application/octet-stream\"\n";
+    let option = "media_type = \"application/octet-stream\"\n";
     assert!(text.contains(option));
     let cases = [
         ("", "a.edi", "application/edi-x12"),
         ("", "b.edifact", "application/edifact"),
         ("", "c.xml", "application/xml"),
         ("", "d.bin", "application/octet-stream"),
-        ("options.media_type = \"text/plain\"\n", "e.xml", "text/plain"),
+        ("media_type = \"text/plain\"\n", "e.xml", "text/plain"),
     ];
     for (number, (line, name, media_type)) in cases.iter().enumerate() {
         std::fs::write(&document, text.replace(option, line)).unwrap();

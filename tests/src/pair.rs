@@ -94,7 +94,7 @@ impl Pair {
         self.root.path().join("warehouse")
     }
 
-    /// The options that log in by key and pin the host key.
+    /// The fields that log in by key and pin the host key.
     pub fn usual_login(&self) -> String {
         let key = self.root.path().join("keys/ssh");
         format!(
@@ -104,7 +104,7 @@ impl Pair {
         )
     }
 
-    /// The options that log in by a password, which lies in a file, and pin the host key.
+    /// The fields that log in by a password, which lies in a file, and pin the host key.
     pub fn password_login(&self, password: &str) -> String {
         let file = self.root.path().join("keys/password");
         fs::write(&file, password).unwrap();
@@ -125,7 +125,6 @@ impl Pair {
 transport = "sftp"
 url = "sftp://127.0.0.1:{port}/{folder}"
 username = "{user}"
-[endpoint.acme-folder.options]
 {login}
 
 [endpoint.globex-as2]
@@ -155,11 +154,14 @@ retry = {{ {retry} }}
             r#"{parties}[endpoint.warehouse]
 transport = "file"
 url = "file://{root}/warehouse"
-options.overwrite = "rename"
+[listener.as2]
+transport = "as2"
+server = "partners"
 [flow.inbound]
 source = {{ listener = "as2", partner = "acme", mask = "*" }}
 [[flow.inbound.destination]]
 endpoint = "warehouse"
+overwrite = "rename"
 "#,
             parties = parties(&self.root.path().join("keys"), ("globex", "GLOBEX"), ("acme", "ACME")),
             root = self.root.path().display(),
@@ -242,14 +244,14 @@ pub fn random(length: usize) -> Vec<u8> {
 pub fn parties(keys: &Path, own: (&str, &str), other: (&str, &str)) -> String {
     let (keys, (own, own_id), (other, other_id)) = (keys.display(), own, other);
     format!(
-        r#"[identity.{own}]
-as2_id = "{own_id}"
-key = "{own}"
+        r#"[identity.{own}.as2]
+id = "{own_id}"
+keys = ["{own}"]
 [key.{own}]
 private_key = "${{file:{keys}/{own}.key.pem}}"
 certificate = "${{file:{keys}/{own}.cert.pem}}"
-[partner.{other}]
-as2_id = "{other_id}"
+[partner.{other}.as2]
+id = "{other_id}"
 certificates = ["{other}"]
 [certificate.{other}]
 pem = "${{file:{keys}/{other}.cert.pem}}"

@@ -6,9 +6,10 @@
 
 mod directory;
 mod endpoint;
-mod fields;
 mod flow;
 mod glob;
+mod listener;
+mod location;
 mod mask;
 mod material;
 mod overlap;
@@ -16,21 +17,19 @@ mod partner;
 mod proxy;
 mod source;
 
-pub use fields::fields_of;
-pub(crate) use fields::{ARCHIVE, MOVE, PROXY};
 pub(crate) use proxy::read_proxy;
 
 use crate::catalogue::Catalogue;
 use crate::context::{Context, suggestion};
 use crate::documents::Documents;
 use crate::environment::Environment;
-use crate::field::Section;
-use crate::problem::{Place, Problem, any_error};
-use crate::reader::Reader;
+use crate::problem::{Problem, any_error};
+use crate::reader::{Declared, Reader};
 use crate::roots::Roots;
 use crate::settings::SETTINGS;
 use crate::tree::{Entry, Value, join};
 use model::definition::Definitions;
+use model::schema::{Finding, Section};
 use std::collections::{BTreeMap, BTreeSet};
 
 impl Documents {
@@ -43,17 +42,17 @@ impl Documents {
         roots: &Roots,
         environment: &dyn Environment,
     ) -> (Option<Definitions>, Vec<Problem>) {
-        let context = Context::new(roots, environment);
-        let index = index(&context, self);
+        let mut context = Context::new(roots, environment);
+        let index = index(&context, self, catalogue);
+        context.among(
+            index.iter().map(|(section, named)| (*section, named.keys().copied().collect())).collect(),
+        );
+        let context = context;
         let mut checker = Checker {
             context: &context,
             catalogue,
             index,
             definitions: Definitions::default(),
-            key_facts: BTreeMap::new(),
-            rsa_certificates: BTreeMap::new(),
-            short_certificates: BTreeMap::new(),
-            as2_ids: BTreeMap::new(),
             endpoints: BTreeMap::new(),
             polls: Vec::new(),
         };
@@ -61,11 +60,18 @@ impl Documents {
         checker.keys();
         checker.credentials();
         checker.proxies();
+        checker.others();
         checker.identities();
         checker.partners();
+        checker.listeners();
         checker.endpoints();
         checker.flows();
         checker.overlaps();
+        for transport in catalogue.declarations() {
+            for finding in transport.check_definitions(&checker.definitions, environment.now()) {
+                tell(&context, self, &finding);
+            }
+        }
         context.keep_apart();
         let definitions = checker.definitions;
         let mut problems = context.into_problems();
@@ -88,23 +94,31 @@ struct Checker<'a> {
     catalogue: &'a Catalogue,
     index: Index<'a>,
     definitions: Definitions,
-    key_facts: BTreeMap<String, material::KeyFacts>,
-    /// Whether a certificate's key is RSA.
-    rsa_certificates: BTreeMap<String, bool>,
-    /// Certificates whose keys are too short, with their bits.
-    short_certificates: BTreeMap<String, u32>,
-    /// AS2 names, whose they are and where that is written.
-    as2_ids: BTreeMap<String, (String, Place)>,
-    endpoints: BTreeMap<String, endpoint::EndpointFacts<'a>>,
+    endpoints: BTreeMap<String, endpoint::EndpointFacts>,
     polls: Vec<overlap::Poll>,
 }
 
-fn index<'a>(context: &Context<'_>, documents: &'a Documents) -> Index<'a> {
+/// Tells what a transport's own check found, at the place where it is written.
+fn tell(context: &Context<'_>, documents: &Documents, finding: &Finding) {
+    let subject = &finding.subject;
+    let mut path = vec![subject.section.as_str(), subject.name.as_str()];
+    path.extend(finding.path.iter().map(String::as_str));
+    let place = documents.place(&path);
+    let key = path.join(".");
+    if finding.is_warning {
+        context.warning(&place, &key, finding.message.clone());
+    } else {
+        context.error(&place, &key, finding.message.clone());
+    }
+}
+
+fn index<'a>(context: &Context<'_>, documents: &'a Documents, catalogue: &Catalogue) -> Index<'a> {
+    let sections: Vec<Section> = catalogue.sections().map(|spec| spec.section).collect();
     let mut index = Index::new();
     for file in &documents.files {
         for (word, entry) in &file.table {
-            let Some(section) = Section::ALL.into_iter().find(|section| section.as_str() == word) else {
-                context.error(&entry.key, "", unknown_section(word));
+            let Some(section) = sections.iter().copied().find(|section| section.as_str() == word) else {
+                context.error(&entry.key, "", unknown_section(word, &sections));
                 continue;
             };
             let Value::Table(table) = &entry.node.value else {
@@ -135,11 +149,11 @@ fn index<'a>(context: &Context<'_>, documents: &'a Documents) -> Index<'a> {
     index
 }
 
-fn unknown_section(word: &str) -> String {
-    if SETTINGS.iter().any(|setting| setting.name == word) {
+fn unknown_section(word: &str, sections: &[Section]) -> String {
+    if SETTINGS.fields.iter().any(|setting| setting.name == word) {
         return format!("'{word}' is a setting of the process; it belongs in waybill.toml");
     }
-    let words = Section::ALL.into_iter().map(Section::as_str);
+    let words = sections.iter().map(|section| section.as_str());
     format!("unknown kind of definition '{word}'{}", suggestion(word, words))
 }
 
@@ -152,58 +166,34 @@ fn is_name(name: &str) -> bool {
 }
 
 impl<'a> Checker<'a> {
-    /// The definitions of a kind, each opened.
-    fn section(&self, section: Section) -> Vec<(&'a str, Reader<'a>)> {
-        let Some(named) = self.index.get(&section) else { return Vec::new() };
-        let open = |(name, entry): (&&'a str, &&'a Entry)| {
-            let path = join(section.as_str(), name);
-            let reader = Reader::open(self.context, &entry.key, &entry.node, path, fields_of(section))?;
-            Some((*name, reader))
-        };
-        named.iter().filter_map(open).collect()
+    /// The definitions of a kind, as they are written.
+    fn written(&self, section: Section) -> Vec<(&'a str, &'a Entry)> {
+        let named = self.index.get(&section).into_iter().flatten();
+        named.map(|(name, entry)| (*name, *entry)).collect()
     }
 
-    fn names(&self, section: Section) -> impl Iterator<Item = &'a str> + Clone {
-        self.index.get(&section).into_iter().flat_map(|named| named.keys().copied())
+    /// Opens a definition.
+    fn open(&self, section: Section, name: &str, entry: &'a Entry, declared: Declared) -> Option<Reader<'a>> {
+        Reader::open(self.context, &entry.key, &entry.node, join(section.as_str(), name), declared)
+    }
+
+    /// The definitions of a kind, each opened by the fields that hold for all of them.
+    fn section(&self, section: Section) -> Vec<(&'a str, Reader<'a>)> {
+        let Some(spec) = self.catalogue.sections().find(|spec| spec.section == section) else {
+            return Vec::new();
+        };
+        let open = |(name, entry): (&'a str, &'a Entry)| {
+            Some((name, self.open(section, name, entry, spec.group.into())?))
+        };
+        self.written(section).into_iter().filter_map(open).collect()
     }
 
     /// The definition that a field names, if there is one.
-    fn name_in(&self, reader: &Reader<'a>, field: &str, section: Section) -> Option<String> {
-        let text = reader.text(field)?;
-        self.known(reader, field, section, &text).then_some(text.value)
-    }
-
-    /// The definitions that a field lists, as far as there are such.
-    fn names_in(&self, reader: &Reader<'a>, field: &str, section: Section) -> Vec<String> {
-        let mut names: Vec<String> = Vec::new();
-        for text in reader.list(field) {
-            if names.contains(&text.value) {
-                reader.context.error(
-                    text.place,
-                    &reader.key(field),
-                    format!("names '{}' twice", text.written),
-                );
-            } else if self.known(reader, field, section, &text) {
-                names.push(text.value);
-            }
+    fn name_in(&self, reader: &Reader<'a>, field: &str) -> Option<String> {
+        match reader.value(field) {
+            Some(model::schema::Value::Text(name)) => Some(name),
+            _ => None,
         }
-        names
-    }
-
-    fn known(
-        &self,
-        reader: &Reader<'a>,
-        field: &str,
-        section: Section,
-        text: &crate::reader::Text<'_>,
-    ) -> bool {
-        let known = self.index.get(&section).is_some_and(|named| named.contains_key(text.value.as_str()));
-        if !known {
-            let near = suggestion(&text.value, self.names(section));
-            let message = format!("there is no {} '{}'{near}", section.as_str(), text.written);
-            reader.context.error(text.place, &reader.key(field), message);
-        }
-        known
     }
 }
 

@@ -4,8 +4,9 @@ use crate::environment::Environment;
 use crate::problem::{Place, Problem, Severity};
 use crate::reference::Use;
 use crate::roots::Roots;
+use model::schema::{Kind, Section};
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use zeroize::Zeroizing;
 
 /// Shortest value that is looked for in messages, in bytes: a shorter one stands in many words.
@@ -14,6 +15,8 @@ const SHORTEST_HIDDEN: usize = 4;
 pub(crate) struct Context<'a> {
     pub(crate) roots: &'a Roots,
     pub(crate) environment: &'a dyn Environment,
+    /// The names of the definitions of each kind; `None` while settings are read, which name none.
+    names: Option<BTreeMap<Section, BTreeSet<&'a str>>>,
     problems: RefCell<Vec<Problem>>,
     /// What references stood for, and the reference: no message shows the one, it names the other.
     hidden: RefCell<Vec<(Zeroizing<String>, String)>>,
@@ -33,10 +36,40 @@ impl<'a> Context<'a> {
         Self {
             roots,
             environment,
+            names: None,
             problems: RefCell::new(Vec::new()),
             hidden: RefCell::new(Vec::new()),
             variables: RefCell::new(BTreeMap::new()),
         }
+    }
+
+    /// From now on names of definitions are looked up among these.
+    pub(crate) fn among(&mut self, names: BTreeMap<Section, BTreeSet<&'a str>>) {
+        self.names = Some(names);
+    }
+
+    /// Whether what a text names is defined, where its kind says that it names a definition.
+    pub(crate) fn is_defined(&self, kind: Kind, text: &str, written: &str, place: &Place, key: &str) -> bool {
+        let (section, name) = match kind {
+            Kind::Name(section) => (section, text),
+            Kind::NameOf(sections) => {
+                let Some((word, name)) = text.split_once(':') else { return false };
+                let Some(section) = sections.iter().find(|section| section.as_str() == word) else {
+                    return false;
+                };
+                (*section, name)
+            }
+            _ => return true,
+        };
+        let Some(names) = &self.names else { return true };
+        let known = names.get(&section);
+        if known.is_some_and(|names| names.contains(name)) {
+            return true;
+        }
+        let near = suggestion(name, known.into_iter().flatten().copied());
+        let shown = if written == text { name } else { written };
+        self.error(place, key, format!("there is no {section} '{shown}'{near}"));
+        false
     }
 
     pub(crate) fn error(&self, place: &Place, key: &str, message: impl Into<String>) {

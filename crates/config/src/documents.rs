@@ -4,9 +4,9 @@
 //! stands in does not matter; a name that stands in two is an error. References stay references.
 
 use crate::environment::open_regular;
-use crate::field::Section;
 use crate::problem::{Place, Problem, any_error};
 use crate::tree::{self, Entry, Node, Table, Value};
+use model::schema::Section;
 use serde_json::Value as Json;
 use std::fmt;
 use std::io::Read;

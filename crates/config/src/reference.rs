@@ -7,7 +7,8 @@
 use crate::context::Context;
 use crate::problem::Place;
 use crate::public;
-use model::{OptionKind, PublicMaterial};
+use model::PublicMaterial;
+use model::schema::Kind;
 use std::path::Path;
 use zeroize::{Zeroize, Zeroizing};
 
@@ -33,11 +34,11 @@ pub(crate) enum Use {
     Public(PublicMaterial),
 }
 
-impl From<OptionKind> for Use {
-    fn from(kind: OptionKind) -> Self {
+impl From<Kind> for Use {
+    fn from(kind: Kind) -> Self {
         match kind {
-            OptionKind::Secret => Self::Secret,
-            OptionKind::Public(material) => Self::Public(material),
+            Kind::Secret => Self::Secret,
+            Kind::Public(material) => Self::Public(material),
             _ => Self::Plain,
         }
     }
@@ -281,10 +282,9 @@ fn fits(text: &str, to: Use, reference: Option<&str>) -> Result<(), String> {
         );
     }
     match (to, reference) {
-        (Use::Public(material), Some(reference)) if !public::is(material, text) => Err(format!(
-            "takes {}; what {reference} stands for is none",
-            OptionKind::Public(material).describe()
-        )),
+        (Use::Public(material), Some(reference)) if !public::is(material, text) => {
+            Err(format!("takes {}; what {reference} stands for is none", Kind::Public(material).describe()))
+        }
         _ => Ok(()),
     }
 }

@@ -237,7 +237,7 @@ impl Settings {
         let roots = Roots::unbounded();
         let context = Context::new(&roots, environment);
         let place = Place::whole(&file);
-        let reader = Reader::of(&context, &place, &table, String::new(), SETTINGS);
+        let reader = Reader::of(&context, &place, &table, String::new(), &SETTINGS);
         let base = path.parent().unwrap_or(Path::new(""));
         let settings = read(&reader, base);
         problems.append(&mut context.into_problems());

@@ -1,9 +1,9 @@
 //! Definitions as the database keeps them: one by one, and the texts of their files.
 
 use crate::documents::{Document, Documents, node_from_json, value_to_json};
-use crate::field::Section;
 use crate::problem::Place;
 use crate::tree::{Entry, Table, Value};
+use model::schema::Section;
 use model::{EDITED, Error, ErrorKind, Result, StoredDefinition, StoredFile};
 use std::collections::BTreeMap;
 use std::sync::Arc;

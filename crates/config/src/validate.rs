@@ -1,12 +1,14 @@
 //! `waybill validate`: a directory of definitions, checked and reported.
 
 use crate::catalogue::Catalogue;
+use crate::context::suggestion;
 use crate::documents::Documents;
 use crate::environment::Environment;
 use crate::outline::Outline;
 use crate::problem::{Problem, Severity};
 use crate::settings::Settings;
-use model::definition::{Definitions, FlowSource};
+use model::definition::Definitions;
+use model::schema::Kind;
 use serde_json::{Value as Json, json};
 use std::fmt;
 use std::path::Path;
@@ -39,7 +41,7 @@ pub fn validate(
 }
 
 impl Documents {
-    /// As [`Documents::check`], against all settings of a node: also whether it listens where flows receive.
+    /// As [`Documents::check`], against all settings of a node: also whether it has the servers that listeners name.
     #[must_use]
     pub fn examine(
         &self,
@@ -49,7 +51,7 @@ impl Documents {
     ) -> (Option<Definitions>, Vec<Problem>) {
         let (definitions, mut problems) = self.check(catalogue, &settings.roots, environment);
         if let Some(definitions) = &definitions {
-            problems.append(&mut unheard(self, definitions, settings, catalogue));
+            problems.append(&mut without_server(self, definitions, settings, catalogue));
             problems.sort();
         }
         let definitions = definitions.filter(|_| !crate::problem::any_error(&problems));
@@ -57,32 +59,31 @@ impl Documents {
     }
 }
 
-/// Flows that receive by HTTP while these settings name no address to listen on.
-fn unheard(
+/// Listeners at HTTP servers that these settings do not have.
+fn without_server(
     documents: &Documents,
     definitions: &Definitions,
     settings: &Settings,
     catalogue: &Catalogue,
 ) -> Vec<Problem> {
-    if !settings.listen.http.is_empty() {
-        return Vec::new();
+    let mut problems = Vec::new();
+    for listener in definitions.listeners.values() {
+        let Some(spec) = catalogue.get(&listener.transport) else { continue };
+        let fields = spec.listener.iter().flat_map(|group| group.fields);
+        for field in fields.filter(|field| matches!(field.kind, Kind::Server)) {
+            let Some(name) = listener.options.text(field.name) else { continue };
+            if !settings.listen.http.contains_key(name) {
+                let path = ["listener", &listener.name, field.name];
+                let near = suggestion(name, settings.listen.http.keys().map(String::as_str));
+                let message = format!(
+                    "there is no [listen.http.{name}] in waybill.toml{near}; the host's owner decides there which \
+                     addresses are listened on"
+                );
+                problems.push(Problem::error(&documents.place(&path), &path.join("."), message));
+            }
+        }
     }
-    let receiving = definitions.flows.values().filter_map(|flow| match &flow.source {
-        FlowSource::Receive(receive) if flow.enabled => Some((&flow.name, catalogue.get(&receive.listener)?)),
-        _ => None,
-    });
-    receiving
-        .filter(|(_, listener)| listener.schemes.contains(&"http"))
-        .map(|(flow, listener)| {
-            let path = ["flow", flow, "source", "listener"];
-            let message = format!(
-                "receives by '{}', but the settings name no address to listen on: add [listen.http.NAME] with its \
-                 'address' to waybill.toml",
-                listener.name
-            );
-            Problem::error(&documents.place(&path), &path.join("."), message)
-        })
-        .collect()
+    problems
 }
 
 impl Report {

@@ -57,7 +57,7 @@ impl Engine {
             services,
             lease: Arc::clone(&lease),
             ids,
-            transports: parts.transports.into_iter().map(|t| (t.name(), t)).collect(),
+            transports: parts.transports.into_iter().map(|t| (t.spec().name, t)).collect(),
             health: Arc::new(EndpointHealth::default()),
             settings,
             tasks: TaskTracker::new(),

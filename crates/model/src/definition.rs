@@ -1,87 +1,27 @@
-//! What a person defines: endpoints, partners, identities, keys and flows (design, section 6).
+//! What a person defines: endpoints, listeners, partners, identities, keys and flows (design, section 6).
 //!
-//! These are the checked forms. Documents are read, and references resolved, by the `config` room.
+//! These are the checked forms. Documents are read, and references resolved, by the `config` room. What a transport
+//! declares for itself stands in [`Values`], which it alone reads.
 
+mod endpoint;
 mod flow;
+mod lookup;
+mod material;
 mod partner;
 
+pub use endpoint::{Endpoint, EndpointUrl, Listener};
 pub use flow::{
-    After, ClaimBy, Destination, Flow, FlowSource, Order, PollSource, ReceiveSource, RetryPolicy, SettleWhen,
+    After, Destination, Flow, FlowSource, Order, PollSource, ReceiveSource, RetryPolicy, SettleWhen,
 };
-pub use partner::{
-    Agreement, As2Id, Cipher, DigestName, DuplicatePolicy, Identity, MdnRequest, Partner, SendSecurity,
-};
+pub use material::{CertificateDefinition, Credential, KeyDefinition, ProxyDefinition};
+pub use partner::{Identity, Partner};
 
-use crate::{Options, Proxy, Secret};
+use crate::schema::{Section, Values};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use url::Url;
-
-/// A configured remote or local place.
-#[derive(Clone, Debug)]
-pub struct Endpoint {
-    /// Its name.
-    pub name: String,
-    /// The transport that speaks to it, such as `sftp`.
-    pub transport: String,
-    /// Where it is, without user or password.
-    pub url: Option<Url>,
-    /// The user to log in as.
-    pub username: Option<String>,
-    /// The partner on the other side, for AS2.
-    pub partner: Option<String>,
-    /// Our own side, for AS2.
-    pub identity: Option<String>,
-    /// The node that may use it, for a folder that is not shared.
-    pub node: Option<String>,
-    /// The transport's own options, defaults filled in.
-    pub options: Options,
-}
-
-/// A certificate that a partner uses.
-#[derive(Clone, Debug)]
-pub struct CertificateDefinition {
-    /// Its name.
-    pub name: String,
-    /// The certificate, PEM.
-    pub pem: String,
-}
-
-/// A private key of ours with its certificate.
-#[derive(Clone, Debug)]
-pub struct KeyDefinition {
-    /// Its name.
-    pub name: String,
-    /// The private key, PEM (PKCS #8, PKCS #1 or SEC 1).
-    pub private_key: Secret<String>,
-    /// The passphrase of the private key, when it is encrypted.
-    pub passphrase: Option<Secret<String>>,
-    /// The certificate, PEM; none for a key that needs none (SSH).
-    pub certificate: Option<String>,
-}
-
-/// A user name with its password, used by any number of endpoints.
-#[derive(Clone, Debug)]
-pub struct Credential {
-    /// Its name.
-    pub name: String,
-    /// The user.
-    pub username: String,
-    /// The password.
-    pub password: Secret<String>,
-}
-
-/// A proxy that endpoints name.
-#[derive(Clone, Debug)]
-pub struct ProxyDefinition {
-    /// Its name.
-    pub name: String,
-    /// Where it is and who logs in to it.
-    pub proxy: Arc<Proxy>,
-}
 
 /// All definitions in force, as one immutable revision.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, PartialEq, Debug, Default)]
 pub struct Definitions {
     /// The revision's number; 0 before the first.
     pub revision: i64,
@@ -97,8 +37,12 @@ pub struct Definitions {
     pub credentials: BTreeMap<String, Arc<Credential>>,
     /// Proxies by name.
     pub proxies: BTreeMap<String, Arc<ProxyDefinition>>,
+    /// Listeners by name.
+    pub listeners: BTreeMap<String, Arc<Listener>>,
     /// Endpoints by name.
     pub endpoints: BTreeMap<String, Arc<Endpoint>>,
     /// Flows by name.
     pub flows: BTreeMap<String, Arc<Flow>>,
+    /// Definitions of kinds that a transport declared for itself, by kind and name.
+    pub others: BTreeMap<Section, BTreeMap<String, Arc<Values>>>,
 }

@@ -19,13 +19,13 @@ mod error;
 mod id;
 mod mask;
 mod mdn;
-mod option;
 mod path;
 mod peer_text;
 mod proxy;
 mod quoted;
 mod revision;
 pub mod role;
+pub mod schema;
 mod secret;
 mod state;
 mod syslog;
@@ -43,16 +43,13 @@ pub use error::{Error, ErrorKind, Result, Retry};
 pub use id::{AttemptId, ConnectionId, DeliveryId, EventId, NodeName, OfferId, PayloadId, TransferId};
 pub use mask::{Mask, MaskError, MaskSpec};
 pub use mdn::{MdnEntity, UNPROVEN_MDN, UnprovenMdn};
-pub use option::{
-    OptionKind, OptionSpec, OptionValue, Options, PublicMaterial, did_you_mean, nearest, nearest_of,
-    parse_duration, parse_size,
-};
 pub use path::RemotePath;
 pub use peer_text::PeerText;
 pub use proxy::{Proxy, ProxyProtocol};
 pub use quoted::{Quoted, quoted};
 pub use revision::{EDITED, RevisionKind, StoredDefinition, StoredFile};
 pub use role::{Permission, Role};
+pub use schema::{PublicMaterial, did_you_mean, nearest, nearest_of, parse_duration, parse_size};
 pub use secret::Secret;
 pub use state::{
     DeliveryEvent, DeliveryState, IllegalTransition, Lifecycle, OfferEvent, OfferState, TransferEvent,

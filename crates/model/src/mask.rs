@@ -36,8 +36,15 @@ pub struct MaskError {
 /// `*.*` means every name, those without a dot included (document 004, table 29-7).
 #[derive(Clone, Debug)]
 pub struct Mask {
+    spec: MaskSpec,
     include: Vec<Pattern>,
     exclude: Vec<Pattern>,
+}
+
+impl PartialEq for Mask {
+    fn eq(&self, other: &Self) -> bool {
+        self.spec == other.spec
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -58,7 +65,7 @@ impl Mask {
         let compile = |patterns: &[String]| -> Result<Vec<Pattern>, MaskError> {
             patterns.iter().map(|text| Pattern::new(text, spec.is_regex)).collect()
         };
-        Ok(Self { include: compile(&spec.include)?, exclude: compile(&spec.exclude)? })
+        Ok(Self { spec: spec.clone(), include: compile(&spec.include)?, exclude: compile(&spec.exclude)? })
     }
 
     /// Whether a name is taken.

@@ -33,7 +33,7 @@ impl ProxyProtocol {
 }
 
 /// A proxy that outbound connections go through. `Display` and [`Proxy::address`] show no password.
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub struct Proxy {
     /// What is spoken with it.
     pub protocol: ProxyProtocol,

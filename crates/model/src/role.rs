@@ -4,7 +4,6 @@
 //! whether a role has it. `docs/roles.md` shows the table.
 
 use crate::connection::words;
-use serde::{Deserialize, Serialize};
 
 words! {
     /// What a user may do. Each user has one role.

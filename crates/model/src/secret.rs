@@ -4,7 +4,7 @@ use std::fmt;
 use zeroize::Zeroize;
 
 /// Holds a secret: no `Display`, no `Serialize`, a `Debug` that says nothing, wiped when dropped.
-#[derive(Clone, Default)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct Secret<T: Zeroize>(T);
 
 impl<T: Zeroize> Secret<T> {

@@ -1,7 +1,6 @@
 //! The three state machines and the one function that moves them (design, section 4).
 
 use crate::connection::words;
-use serde::{Deserialize, Serialize};
 use std::fmt::{Debug, Display};
 
 /// A state machine: what may follow from where.

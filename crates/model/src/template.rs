@@ -154,7 +154,7 @@ impl Piece {
             }
             (known, Some(_)) if FIELDS.contains(&known) => Err(format!("'{{{known}}}' takes no format")),
             (unknown, _) => {
-                let nearest = crate::option::nearest(unknown, FIELDS.iter().copied());
+                let nearest = crate::schema::nearest(unknown, FIELDS.iter().copied());
                 Err(match nearest {
                     Some(name) => format!("no field '{{{unknown}}}'; did you mean '{{{name}}}'?"),
                     None => format!("no field '{{{unknown}}}'; there are: {}", FIELDS.join(", ")),

@@ -6,7 +6,7 @@
 //!
 //! Where to look:
 //! * out: [`Net::dial`], [`DialRequest`], [`TlsProfile`], [`EgressRules`]
-//! * what an endpoint may say of its connections: [`ConnectOptions`], [`CONNECT_FIELDS`], [`TLS_FIELDS`]
+//! * what an endpoint may say of its connections: [`ConnectOptions`], [`CONNECTION`], [`TLS`]
 //! * syslog out: [`Net::send_syslog`]
 //! * HTTP out: [`http::HttpClient`]
 //! * HTTP in: [`http::HttpServers`], [`http::Handler`], over TLS with [`ServerTls`] and [`ServerCertificate`]
@@ -32,7 +32,7 @@ pub use dial::DialRequest;
 pub use egress::{EgressRules, Network};
 pub use model::ConnectionFailed;
 pub use model::{ClientCertificates, Proxy, ProxyProtocol, SyslogTarget, TlsVersion};
-pub use options::{CONNECT_FIELDS, ConnectOptions, ConnectProfile, NO_PROXY, ProxyChoice, TLS_FIELDS};
+pub use options::{CONNECTION, ConnectOptions, ConnectProfile, NO_PROXY, ProxyChoice, TLS};
 pub use record::{ConnectionLog, Opened, TurnedAway};
 pub use resolve::{Resolver, SystemResolver};
 pub use step::DialStep;

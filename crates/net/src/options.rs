@@ -1,98 +1,66 @@
 //! Connection options: what every transport that dials can be told of its connections, declared once.
 //!
-//! A transport puts [`CONNECT_FIELDS`] (and [`TLS_FIELDS`], if it does TLS) among its endpoint's options,
+//! A transport puts [`CONNECTION`] (and [`TLS`], if it does TLS) among its endpoint's fields,
 //! reads them with [`ConnectOptions::read`] when an endpoint is checked, and gets from
 //! [`ConnectOptions::profile`] what [`crate::DialRequest`] and [`crate::http::HttpProfile`] take, with the
 //! proxy, the certificates and the key that the options name.
 
 use crate::tls::{self, OwnCertificate, TlsOptions, Trust};
 use model::definition::Definitions;
-use model::{Error, ErrorKind, OptionKind, OptionSpec, Options, Proxy, Result, TlsVersion};
+use model::schema::{Field, Group, Kind, Section, TEXTS, Values};
+use model::{Error, ErrorKind, Proxy, Result, TlsVersion};
 use std::sync::Arc;
 use std::time::Duration;
 
-const fn field(
-    name: &'static str,
-    kind: OptionKind,
-    default: Option<&'static str>,
-    doc: &'static str,
-) -> OptionSpec {
-    OptionSpec { name, kind, default, required: false, doc }
-}
-
-/// The options of every transport that dials.
-pub const CONNECT_FIELDS: [OptionSpec; 4] = [
-    field(
+/// Fields of every endpoint whose transport dials.
+pub static CONNECTION: Group = Group::of(&[
+    Field::optional(
         "proxy",
-        OptionKind::Text,
-        None,
+        Kind::OneOf(&[Kind::Choice(&[NO_PROXY]), Kind::Name(Section::PROXY)]),
         "The name of a [proxy.NAME] that connections go through, or \"none\" to connect directly. Left out: the \
          proxy that waybill.toml names under [network], or none. The proxy finds the host's address, so the record \
          of a connection shows the proxy's address and only the name of the host.",
-    ),
-    field(
-        "connect_timeout",
-        OptionKind::Duration,
-        Some("30s"),
-        "Longest time until a connection can be used: the host's address, the connection itself, the proxy and \
-         TLS together. \"0s\" sets no limit.",
-    ),
-    field(
-        "timeout",
-        OptionKind::Duration,
-        Some("60s"),
-        "Longest silence: how long to wait while the server owes an answer and no byte moves. \"0s\" sets no limit.",
-    ),
-    field(
-        "keep_alive",
-        OptionKind::Duration,
-        Some("60s"),
-        "After so long a silence TCP asks whether the other side is still there, so that firewalls do not forget \
-         the connection and a dead server is noticed. \"0s\" never asks.",
-    ),
-];
+    )
+    .per_environment(),
+    Field::preset("connect_timeout", Kind::Duration, "30s", "Longest time until a connection can be used: the host's address, the connection itself, the proxy and \
+         TLS together. \"0s\" sets no limit."),
+    Field::preset("timeout", Kind::Duration, "60s", "Longest silence: how long to wait while the server owes an answer and no byte moves. \"0s\" sets no limit."),
+    Field::preset("keep_alive", Kind::Duration, "60s", "After so long a silence TCP asks whether the other side is still there, so that firewalls do not forget \
+         the connection and a dead server is noticed. \"0s\" never asks."),
+]);
 
-/// The options of every transport that does TLS.
-pub const TLS_FIELDS: [OptionSpec; 6] = [
-    field(
-        "trust_authorities",
-        OptionKind::List,
-        None,
+/// Fields of every endpoint whose transport does TLS.
+pub static TLS: Group = Group::of(&[
+    Field::optional("trust", Kind::Table(&TRUST), "Whom connections trust."),
+    Field::optional("tls", Kind::Table(&VERSIONS), "How TLS is spoken."),
+]);
+
+static TRUST: Group = Group::of(&[
+    Field::optional(
+        "authorities",
+        Kind::List(&Kind::Name(Section::CERTIFICATE)),
         "Names of [certificate.NAME]: the authorities that may vouch for the server. A server's own certificate may \
          stand here, too. Left out: the authorities of this system. Apart from the certificates that sign and \
          encrypt messages.",
     ),
-    field(
-        "trust_pins",
-        OptionKind::List,
-        None,
+    Field::optional(
+        "pins",
+        TEXTS,
         "The server must show one of these. \"sha256:…\" is the SHA-256 of its certificate in hexadecimal, as \
          `openssl x509 -fingerprint -sha256` prints it; \"sha256//…\" is the SHA-256 of its public key in base64, as \
-         curl's --pinnedpubkey takes it. With trust_authorities both must be right; alone, a pin is enough, \
+         curl's --pinnedpubkey takes it. With authorities both must be right; alone, a pin is enough, \
          whoever issued the certificate and whatever name it carries.",
     ),
-    field(
-        "tls_client_key",
-        OptionKind::Text,
-        None,
-        "The name of a [key.NAME] with a certificate: shown to a server that asks for a client certificate.",
-    ),
-    field("tls_min", OptionKind::Choice(TlsVersion::WORDS), Some("1.2"), "The lowest TLS version."),
-    field(
-        "tls_max",
-        OptionKind::Choice(TlsVersion::WORDS),
-        Some("1.3"),
-        "The highest TLS version. Lower it only for a server that fails with 1.3.",
-    ),
-    field(
-        "tls_ciphers",
-        OptionKind::List,
-        None,
-        "TLS ciphers in the order of preference, by OpenSSL's names or IANA's, such as \
+]);
+
+static VERSIONS: Group = Group::of(&[
+    Field::optional("client_key", Kind::Name(Section::KEY), "The name of a [key.NAME] with a certificate: shown to a server that asks for a client certificate.").login(),
+    Field::preset("min", Kind::Choice(TlsVersion::WORDS), "1.2", "The lowest TLS version."),
+    Field::preset("max", Kind::Choice(TlsVersion::WORDS), "1.3", "The highest TLS version. Lower it only for a server that fails with 1.3."),
+    Field::optional("ciphers", TEXTS, "TLS ciphers in the order of preference, by OpenSSL's names or IANA's, such as \
          ECDHE-RSA-AES256-GCM-SHA384 or TLS_AES_256_GCM_SHA384. Names that begin with TLS_AES_ or TLS_CHACHA20_ are \
-         those of TLS 1.3; a version of which none is named keeps its usual ones.",
-    ),
-];
+         those of TLS 1.3; a version of which none is named keeps its usual ones.").per_environment(),
+]);
 
 /// Stands for "no limit" where a limit must be given: it keeps a dead peer from holding a slot for ever.
 pub(crate) const NO_LIMIT: Duration = Duration::from_secs(24 * 3600);
@@ -174,24 +142,25 @@ impl ConnectOptions {
     ///
     /// # Errors
     /// `ConfigInvalid`, naming the option: a pin or cipher that is none, versions in the wrong order.
-    pub fn read(options: &Options) -> Result<Self> {
-        let text = |name: &str| options.text(name).filter(|text| !text.is_empty()).map(str::to_owned);
-        let version = |name, other| text(name).and_then(|word| TlsVersion::from_word(&word)).unwrap_or(other);
+    pub fn read(options: &Values) -> Result<Self> {
+        let (trust, tls) = (options.table("trust"), options.table("tls"));
+        let owned = |values: &Values, name: &str| values.texts(name).map(str::to_owned).collect::<Vec<_>>();
+        let version = |name, other| tls.text(name).and_then(TlsVersion::from_word).unwrap_or(other);
         let read = Self {
-            proxy: text("proxy"),
-            authorities: options.list("trust_authorities").to_vec(),
-            pins: options.list("trust_pins").to_vec(),
-            client_key: text("tls_client_key"),
-            versions: (version("tls_min", TlsVersion::V1_2), version("tls_max", TlsVersion::V1_3)),
-            ciphers: options.list("tls_ciphers").to_vec(),
+            proxy: options.text("proxy").map(str::to_owned),
+            authorities: owned(trust, "authorities"),
+            pins: owned(trust, "pins"),
+            client_key: tls.text("client_key").map(str::to_owned),
+            versions: (version("min", TlsVersion::V1_2), version("max", TlsVersion::V1_3)),
+            ciphers: owned(tls, "ciphers"),
             connect_timeout: options.duration("connect_timeout"),
             timeout: options.duration("timeout"),
             keep_alive: options.duration("keep_alive"),
         };
-        tls::check_pins(&read.pins).map_err(|error| error.with("option", "trust_pins"))?;
-        tls::check_ciphers(&read.ciphers).map_err(|why| invalid("tls_ciphers", why))?;
+        tls::check_pins(&read.pins).map_err(|error| error.with("option", "trust.pins"))?;
+        tls::check_ciphers(&read.ciphers).map_err(|why| invalid("tls.ciphers", why))?;
         if read.versions.0 > read.versions.1 {
-            return Err(invalid("tls_max", "is lower than tls_min"));
+            return Err(invalid("tls.max", "is lower than tls.min"));
         }
         Ok(read)
     }
@@ -217,16 +186,16 @@ impl ConnectOptions {
             .iter()
             .map(|name| match definitions.certificates.get(name) {
                 Some(certificate) => Ok(certificate.pem.clone()),
-                None => Err(undefined("trust_authorities", "certificate", name)),
+                None => Err(undefined("trust.authorities", "certificate", name)),
             })
             .collect::<Result<_>>()?;
         let client_certificate = match &self.client_key {
             None => None,
             Some(name) => {
                 let key =
-                    definitions.keys.get(name).ok_or_else(|| undefined("tls_client_key", "key", name))?;
+                    definitions.keys.get(name).ok_or_else(|| undefined("tls.client_key", "key", name))?;
                 let Some(certificates) = key.certificate.clone() else {
-                    return Err(invalid("tls_client_key", "give the key its certificate").with("key", name));
+                    return Err(invalid("tls.client_key", "give the key its certificate").with("key", name));
                 };
                 let (private_key, passphrase) = (key.private_key.clone(), key.passphrase.clone());
                 Some(OwnCertificate { certificates, private_key, passphrase })

@@ -17,7 +17,7 @@ pub use endpoint::{DeliverySeen, FakeEndpoint, SettleSeen};
 pub use folder::{Act, PublishAnswer, ScriptedFolder, Way};
 pub use lent::{BytesPayload, Known, MemoryAudit, MemoryLog, NoDirectory, services};
 pub use memory::{MemoryFolder, Renames};
-pub use places::FakeTransport;
+pub use places::{FakeTransport, SPEC};
 pub use source::{Opening, ScriptedOffer, ScriptedPart, Settling};
 
 use model::{Error, ErrorKind, Retry};

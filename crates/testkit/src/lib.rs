@@ -9,6 +9,7 @@
 pub mod clock;
 pub mod conformance;
 pub mod crash;
+pub mod defined;
 pub mod fake;
 pub mod forgetful;
 pub mod ledger;

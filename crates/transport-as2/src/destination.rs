@@ -1,5 +1,6 @@
 //! Sends a payload as an AS2 message and reads the synchronous receipt.
 
+use crate::agreement::{Identity, MdnRequest, Partner};
 use crate::answer_body;
 use crate::legacy;
 use crate::letter::{Earlier, Letter, NOTE};
@@ -10,7 +11,7 @@ use crate::receipt::{Expected, PartnerResponse, Verdict, assess};
 use crate::streaming::{STREAM_BUFFERS, body_of};
 use async_trait::async_trait;
 use http::Request;
-use model::definition::{Endpoint, MdnRequest, Partner};
+use model::definition::Endpoint;
 use model::{Error, ErrorKind, Protocol, Purpose, Result, UNPROVEN_MDN};
 use net::http::{ConnectionInfo, HttpProfile, RequestMeta};
 use net::{ConnectOptions, ConnectProfile, DialRequest, Net};
@@ -30,9 +31,9 @@ pub(crate) struct As2Destination {
 
 /// The partner and our own side of the exchange, ready.
 struct Partnership {
-    partner: Arc<Partner>,
+    partner: Partner,
     certificates: Vec<X509>,
-    identity: Arc<model::definition::Identity>,
+    identity: Identity,
     own: OwnKey,
     own_fingerprint: String,
     /// Of the certificate that messages are encrypted for.
@@ -198,35 +199,35 @@ impl As2Destination {
                 .with("endpoint", &self.endpoint.name)
                 .with("missing", what)
         };
-        let directory = &self.services.directory;
-        let partner =
-            directory.partner(self.endpoint.partner.as_deref().ok_or_else(|| missing("partner"))?)?;
-        let own =
-            directory.identity(self.endpoint.identity.as_deref().ok_or_else(|| missing("identity"))?)?;
-        let certificates = partner_certificates(&partner)?;
-        let key = own_key(&own)?;
+        let definitions = self.services.directory.definitions();
+        let name = self.endpoint.partner().ok_or_else(|| missing("partner"))?;
+        let partner = Partner::of(definitions.partner(name)?)?;
+        let name = self.endpoint.options.text("identity").ok_or_else(|| missing("identity"))?;
+        let identity = Identity::of(definitions.identity(name)?)?;
+        let certificates = partner_certificates(&definitions, &partner)?;
+        let key = own_key(&definitions, &identity, identity.key())?;
         let mut legacy = match certificates.first() {
-            Some(recipient) => legacy::of_message(&partner.partner, recipient)?,
+            Some(recipient) => legacy::of_message(&partner, recipient)?,
             None => Vec::new(),
         };
-        if partner.partner.agreement.send_security.signs() {
-            legacy.extend(legacy::of_own_key(&key, &own.identity, &partner.partner)?);
+        if partner.agreement.send_security.signs() {
+            legacy.extend(legacy::of_own_key(&key, &identity, &partner)?);
         }
         let partnership = Partnership {
             legacy,
             own_fingerprint: fingerprint(&key.certificate)?,
             recipient_fingerprint: certificates.first().map(fingerprint).transpose()?.unwrap_or_default(),
             certificates,
-            partner: partner.partner,
+            partner,
             own: key,
-            identity: own.identity,
+            identity,
         };
         signs_alike(&partnership.own, &partnership.identity, &partnership.partner.agreement)?;
         Ok(partnership)
     }
 
     pub(crate) fn url(&self) -> Result<Url> {
-        self.endpoint.url.clone().ok_or_else(|| {
+        self.endpoint.url().cloned().ok_or_else(|| {
             Error::permanent(ErrorKind::ConfigInvalid, "find an AS2 endpoint's url")
                 .with("endpoint", &self.endpoint.name)
         })

@@ -1,8 +1,8 @@
 //! What is too weak for today: MD5, SHA-1, keys under 2,048 bits. Used only with a partner whose
 //! `legacy` allows it, and each use is an event.
 
+use crate::agreement::{Agreement, Identity, Partner};
 use crate::outgoing::{OwnKey, digest};
-use model::definition::{Agreement, Identity, Partner};
 use model::{AuditEvent, Error, ErrorKind, EventKind, Result};
 use openssl::x509::X509;
 use smime::{Digest, Proof, Weakness};
@@ -19,11 +19,11 @@ pub(crate) const ADVICE: &str =
 pub(crate) fn of_own_key(own: &OwnKey, identity: &Identity, partner: &Partner) -> Result<Option<String>> {
     let Some(weakness) = Weakness::of_key(&own.key) else { return Ok(None) };
     if partner.agreement.legacy {
-        return Ok(Some(format!("our own key {}, {weakness}", identity.key)));
+        return Ok(Some(format!("our own key {}, {weakness}", identity.key())));
     }
     Err(Error::permanent(ErrorKind::ConfigInvalid, "use our own key, which is too weak")
         .with("identity", &identity.name)
-        .with("key", &identity.key)
+        .with("key", identity.key())
         .with("found", weakness)
         .with("partner", &partner.name)
         .advice("give the identity a key of 2048 bits or more, or allow it for this partner (legacy = true)"))

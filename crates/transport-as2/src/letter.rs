@@ -1,11 +1,11 @@
 //! What is drawn once for a delivery and kept in its notes, so that each attempt sends the same bytes
 //! under the same Message-ID.
 
+use crate::agreement::Agreement;
 use crate::names::new_message_id;
 use crate::outgoing::{OwnKey, Sealing, cipher};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use model::definition::Agreement;
 use model::{Error, ErrorKind, Result, Timestamp};
 use openssl::x509::X509;
 use serde::{Deserialize, Serialize};

@@ -8,7 +8,9 @@
 //! Bytes stream through the `smime` room both ways; nothing here holds a payload.
 
 mod admission;
+pub mod agreement;
 mod answer_body;
+mod check;
 mod coding;
 mod destination;
 pub mod disposition;
@@ -40,106 +42,102 @@ pub use names::read_name;
 pub use receive::disposition_of;
 pub use request::safe_file_name;
 
+use crate::admission::Admission;
 use crate::destination::As2Destination;
 use crate::listener::As2Listener;
-use async_trait::async_trait;
-use model::definition::{Definitions, Endpoint, Flow, FlowSource};
-use model::{Error, ErrorKind, OptionSpec, Result};
+use model::definition::{self, Definitions, Endpoint, Flow};
+use model::schema::{Finding, TransportSpec};
+use model::{Error, ErrorKind, Result, Timestamp};
 use net::http::{HttpServers, ListenSpec};
 use net::{ConnectOptions, Net};
+pub use options::SPEC;
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use transport::{Destination, Listener, Roles, Services, Source, Transport};
+use transport::{Declaration, Destination, Listener, Services, Source, Transport};
 
 /// The AS2 transport.
 pub struct As2 {
     net: Net,
     servers: HttpServers,
-    listen: Vec<ListenSpec>,
-    path: String,
-    bound: Arc<Mutex<Vec<SocketAddr>>>,
+    /// The HTTP servers of `waybill.toml`, by name.
+    listen: BTreeMap<String, Vec<ListenSpec>>,
+    /// What all listeners together may hold.
+    admission: OnceLock<Arc<Admission>>,
+    bound: Arc<Mutex<BTreeMap<String, SocketAddr>>>,
 }
 
 impl As2 {
-    /// AS2 over this network, receiving at `path` on these addresses.
+    /// AS2 over this network, receiving at these HTTP servers.
     #[must_use]
-    pub fn new(net: Net, servers: HttpServers, listen: Vec<ListenSpec>, path: &str) -> Self {
-        Self { net, servers, listen, path: path.to_owned(), bound: Arc::default() }
+    pub fn new(net: Net, servers: HttpServers, listen: Vec<ListenSpec>) -> Self {
+        let mut by_name = BTreeMap::<String, Vec<ListenSpec>>::new();
+        for listen in listen {
+            by_name.entry(listen.name.clone()).or_default().push(listen);
+        }
+        Self { net, servers, listen: by_name, admission: OnceLock::new(), bound: Arc::default() }
     }
 
-    /// Where it receives, once its listener is bound: the real ports.
+    /// Where a listener receives, once it is bound: the real port.
     #[must_use]
-    pub fn bound(&self) -> Vec<SocketAddr> {
-        self.bound.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    pub fn bound(&self, listener: &str) -> Option<SocketAddr> {
+        self.bound.lock().unwrap_or_else(PoisonError::into_inner).get(listener).copied()
     }
 }
 
-#[async_trait]
-impl Transport for As2 {
-    fn name(&self) -> &'static str {
-        "as2"
+impl Declaration for As2 {
+    fn spec(&self) -> &'static TransportSpec {
+        &SPEC
     }
 
-    fn schemes(&self) -> &'static [&'static str] {
-        &["http", "https"]
-    }
-
-    fn options(&self) -> &'static [OptionSpec] {
-        options::OPTIONS
-    }
-
-    fn roles(&self) -> Roles {
-        Roles { source: false, destination: true, listener: true }
-    }
-
-    fn check(&self, endpoint: &Endpoint) -> Result<()> {
-        let missing = |what: &'static str| {
-            Error::permanent(ErrorKind::ConfigInvalid, "use an AS2 endpoint")
-                .with("endpoint", &endpoint.name)
-                .with("missing", what)
-        };
-        endpoint.url.as_ref().ok_or_else(|| missing("url"))?;
-        endpoint.partner.as_ref().ok_or_else(|| missing("partner"))?;
-        endpoint.identity.as_ref().ok_or_else(|| missing("identity"))?;
+    fn check_endpoint(&self, endpoint: &Endpoint) -> Result<()> {
         let options = ConnectOptions::read(&endpoint.options);
         options.map(drop).map_err(|error| error.with("endpoint", &endpoint.name))
     }
 
+    fn check_definitions(&self, definitions: &Definitions, now: Timestamp) -> Vec<Finding> {
+        check::definitions(definitions, now)
+    }
+}
+
+impl Transport for As2 {
     fn source(&self, endpoint: Arc<Endpoint>, _: Arc<Flow>, _: Services) -> Result<Arc<dyn Source>> {
         Err(Error::permanent(ErrorKind::Unsupported, "poll an AS2 endpoint")
             .with("endpoint", &endpoint.name)
-            .advice("AS2 is push only: receive with source = { listener = \"as2\", partner = … }"))
+            .advice("AS2 is push only: define a listener, and receive with source = { listener = \"NAME\" }"))
     }
 
-    fn destination(&self, endpoint: Arc<Endpoint>, services: Services) -> Result<Arc<dyn Destination>> {
+    fn destination(
+        &self,
+        endpoint: Arc<Endpoint>,
+        _: &definition::Destination,
+        services: Services,
+    ) -> Result<Arc<dyn Destination>> {
         Ok(Arc::new(As2Destination { endpoint, services, net: self.net.clone() }))
     }
 
-    fn listener(
-        &self,
-        definitions: Arc<Definitions>,
-        services: Services,
-    ) -> Result<Option<Arc<dyn Listener>>> {
-        let wanted = definitions.flows.values().any(|flow| match &flow.source {
-            FlowSource::Receive(receive) => flow.enabled && receive.listener == "as2",
-            FlowSource::Poll(_) => false,
-        });
-        if !wanted {
-            return Ok(None);
-        }
-        if self.listen.is_empty() {
-            return Err(Error::permanent(ErrorKind::ConfigInvalid, "receive AS2").advice(
-                "a flow receives by AS2, but no address to listen on is set: set listen.http in waybill.toml",
-            ));
-        }
-        Ok(Some(Arc::new(As2Listener {
-            services,
+    fn listener(&self, listener: Arc<definition::Listener>, services: Services) -> Result<Arc<dyn Listener>> {
+        let text = |name: &str| listener.options.text(name).map(str::to_owned);
+        let server = text("server").unwrap_or_default();
+        let listen = self.listen.get(&server).ok_or_else(|| {
+            Error::permanent(ErrorKind::ConfigInvalid, "receive AS2")
+                .with("listener", &listener.name)
+                .with("server", &server)
+                .advice(
+                    "there is no such HTTP server: add [listen.http.NAME] with its address to waybill.toml",
+                )
+        })?;
+        Ok(Arc::new(As2Listener {
+            name: listener.name.clone(),
             servers: self.servers.clone(),
-            listen: self.listen.clone(),
-            path: self.path.clone(),
-            receiver: OnceLock::new(),
+            listen: listen.clone(),
+            host: text("host"),
+            path: text("path").unwrap_or_default(),
+            certificate: text("certificate"),
+            admission: self.admission.get_or_init(|| Arc::new(Admission::new(&services.budget))).clone(),
+            services,
             routes: Mutex::default(),
             bound: Arc::clone(&self.bound),
-        })))
+        }))
     }
 }

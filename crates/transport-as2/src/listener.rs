@@ -1,6 +1,7 @@
 //! Takes AS2 messages in: who sends, is it new, read it, make it durable, answer.
 
 use crate::admission::Admission;
+use crate::agreement::DuplicatePolicy;
 use crate::coding::Coding;
 use crate::disposition::{Disposition, DispositionError};
 use crate::legacy;
@@ -13,14 +14,14 @@ use crate::streaming::{Arriving, BodyReader};
 use async_trait::async_trait;
 use http::header::EXPECT;
 use http::{Method, Request, Response, StatusCode};
-use model::definition::DuplicatePolicy;
 use model::{AuditEvent, Error, ErrorKind, EventKind, RemotePath, Result};
 use net::http::{Body, Handler, HttpServers, ListenSpec, PeerInfo, Route, RouteGuard, Standby, Unserved};
+use net::{OwnCertificate, ServerCertificate};
 use serde_json::{Map, Value};
 use smime::{DecryptionKey, Proof, Weakness};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, UNIX_EPOCH};
 use transport::{
     Begin, Intake, Listener, Message, Reception, Services, Shutdown, StagedPart, StagedPayload, StoredReply,
@@ -30,52 +31,82 @@ use transport::{
 const LONGEST_WAIT: Duration = Duration::from_secs(120);
 const WAIT_STEP: Duration = Duration::from_millis(50);
 
-/// The AS2 receiver on all its addresses.
+/// A defined listener: one path at one HTTP server.
 pub(crate) struct As2Listener {
+    pub(crate) name: String,
     pub(crate) services: Services,
     pub(crate) servers: HttpServers,
+    /// The server's addresses.
     pub(crate) listen: Vec<ListenSpec>,
+    pub(crate) host: Option<String>,
     pub(crate) path: String,
-    /// The same for all addresses, which share its limits.
-    pub(crate) receiver: OnceLock<Arc<dyn Handler>>,
-    /// By server and address; those that are missing could not be bound yet.
-    pub(crate) routes: Mutex<BTreeMap<(String, SocketAddr), RouteGuard>>,
-    pub(crate) bound: Arc<Mutex<Vec<SocketAddr>>>,
+    /// The name of the key whose certificate clients of this listener are shown.
+    pub(crate) certificate: Option<String>,
+    /// The same for all listeners, which share its limits.
+    pub(crate) admission: Arc<Admission>,
+    /// By address; those that are missing could not be bound yet.
+    pub(crate) routes: Mutex<BTreeMap<SocketAddr, RouteGuard>>,
+    pub(crate) bound: Arc<Mutex<BTreeMap<String, SocketAddr>>>,
 }
 
 impl As2Listener {
-    fn bind_one(&self, listen: &ListenSpec, handler: &Arc<dyn Handler>) -> Result<()> {
+    fn bind_one(
+        &self,
+        listen: &ListenSpec,
+        certificate: Option<ServerCertificate>,
+        handler: &Arc<dyn Handler>,
+    ) -> Result<()> {
         let mut routes = self.routes.lock().unwrap_or_else(PoisonError::into_inner);
-        let place = (listen.name.clone(), listen.address);
-        if routes.contains_key(&place) {
+        if routes.contains_key(&listen.address) {
             return Ok(());
         }
         let route = Route {
-            host: None,
+            host: self.host.clone(),
             path: self.path.clone(),
             protocol: model::Protocol::As2,
             purpose: model::Purpose::Receive,
             endpoint: None,
-            certificate: None,
+            certificate,
         };
         let guard = self.servers.route(listen, route, Arc::clone(handler))?;
         let scheme = if listen.tls.is_some() { "https" } else { "http" };
         let url = format!("{scheme}://{}{}", guard.local_addr(), self.path);
-        tracing::info!(listener = %listen.name, url, "receiving AS2: partners post their messages to this path");
-        self.bound.lock().unwrap_or_else(PoisonError::into_inner).push(guard.local_addr());
-        routes.insert(place, guard);
+        tracing::info!(listener = %self.name, server = %listen.name, url, "receiving AS2: partners post their messages to this path");
+        let mut addresses = self.bound.lock().unwrap_or_else(PoisonError::into_inner);
+        addresses.entry(self.name.clone()).or_insert(guard.local_addr());
+        routes.insert(listen.address, guard);
         Ok(())
+    }
+
+    /// What clients are shown that ask for this listener's host.
+    fn certificate(&self) -> Result<Option<ServerCertificate>> {
+        let Some(name) = &self.certificate else { return Ok(None) };
+        let definitions = self.services.directory.definitions();
+        let key = definitions.key(name)?;
+        let own = OwnCertificate {
+            certificates: key.certificate.clone().unwrap_or_default(),
+            private_key: key.private_key.clone(),
+            passphrase: key.passphrase.clone(),
+        };
+        let checked = ServerCertificate::new(&own, self.services.clock.now());
+        checked.map(Some).map_err(|error| error.with("listener", &self.name).with("key", name))
     }
 }
 
 #[async_trait]
 impl Listener for As2Listener {
     async fn bind(&self, intake: Arc<dyn Intake>) -> Result<()> {
-        let handler =
-            self.receiver.get_or_init(|| Arc::new(Receiver::new(self.services.clone(), intake, &self.path)));
+        let certificate = self.certificate()?;
+        let handler: Arc<dyn Handler> = Arc::new(Receiver {
+            listener: self.name.clone(),
+            services: self.services.clone(),
+            intake,
+            admission: Arc::clone(&self.admission),
+            path: self.path.clone(),
+        });
         let mut first = Ok(());
         for listen in &self.listen {
-            let bound = self.bind_one(listen, handler);
+            let bound = self.bind_one(listen, certificate.clone(), &handler);
             if first.is_ok() {
                 first = bound;
             }
@@ -92,9 +123,11 @@ impl Listener for As2Listener {
 }
 
 pub(crate) struct Receiver {
+    /// The name of the listener.
+    pub(crate) listener: String,
     pub(crate) services: Services,
-    intake: Arc<dyn Intake>,
-    admission: Admission,
+    pub(crate) intake: Arc<dyn Intake>,
+    pub(crate) admission: Arc<Admission>,
     /// Where messages are taken.
     pub(crate) path: String,
 }
@@ -131,11 +164,6 @@ impl Handler for Receiver {
 }
 
 impl Receiver {
-    fn new(services: Services, intake: Arc<dyn Intake>, path: &str) -> Self {
-        let admission = Admission::new(&services.budget);
-        Self { services, intake, admission, path: path.to_owned() }
-    }
-
     /// Takes a message and gives the reply, which is recorded by then.
     async fn receive(
         &self,
@@ -145,7 +173,7 @@ impl Receiver {
         peer: &PeerInfo,
     ) -> Result<StoredReply> {
         let definitions = self.services.directory.definitions();
-        let parties = match Parties::of(&self.services, &definitions, head) {
+        let parties = match Parties::of(&definitions, head) {
             Ok(parties) => parties,
             Err(UnknownParty { disposition, reason }) => {
                 let event = self.refusal(peer, Some(head)).peer_detail("reason", &reason);
@@ -256,10 +284,10 @@ impl Receiver {
             headers: head.headers.clone(),
             body: reader,
             coding,
-            keys: vec![DecryptionKey {
-                key: parties.own.key.clone(),
-                certificate: parties.own.certificate.clone(),
-            }],
+            keys: std::iter::once(&parties.own)
+                .chain(&parties.other_keys)
+                .map(|own| DecryptionKey { key: own.key.clone(), certificate: own.certificate.clone() })
+                .collect(),
             certificates: parties.certificates.clone(),
             partner: Arc::clone(&parties.partner),
             digests: head.mdn.digests.clone(),
@@ -351,7 +379,7 @@ impl Receiver {
         };
         let reply = stored_reply(&self.services, head, Some(parties), &answer)?;
         let message = Message {
-            transport: "as2",
+            listener: self.listener.clone(),
             endpoint: format!("as2/{}", parties.identity.name),
             partner: Some(parties.partner.name.clone()),
             parts,
@@ -370,7 +398,7 @@ impl Receiver {
         }
         let mut names = message.parts.iter().map(|part| RemotePath::from(part.file_name.as_str()));
         names
-            .find(|name| !self.intake.wanted("as2", Some(partner), name))
+            .find(|name| !self.intake.wanted(&self.listener, Some(partner), name))
             .map(|name| format!("no flow receives {name} from partner {partner}"))
     }
 

@@ -1,36 +1,43 @@
 //! Keys and certificates of both parties, read and ready.
 
+use crate::agreement::{Agreement, Identity, Partner};
 use crate::outgoing::OwnKey;
-use model::definition::{Agreement, Identity, Partner};
+use model::definition::Definitions;
 use model::{Error, ErrorKind, Result, Timestamp};
 use openssl::asn1::Asn1Time;
 use openssl::hash::MessageDigest;
 use openssl::pkey::{Id, PKey};
 use openssl::x509::X509;
-use transport::PartnerMaterial;
 
-/// Reads our key with its certificate.
+/// Reads a key of an identity, with its certificate.
 ///
 /// # Errors
-/// `ConfigInvalid`: PEM or passphrase is wrong.
-pub(crate) fn own_key(own: &transport::IdentityMaterial) -> Result<OwnKey> {
-    let unusable = |what: &'static str, error: openssl::error::ErrorStack| {
+/// `ConfigInvalid`: it is no longer defined, has no certificate, or its PEM or passphrase is wrong.
+pub(crate) fn own_key(definitions: &Definitions, identity: &Identity, name: &str) -> Result<OwnKey> {
+    let invalid = |what: &'static str, advice: &'static str| {
         Error::permanent(ErrorKind::ConfigInvalid, what)
-            .with("identity", &own.identity.name)
-            .with("key", &own.identity.key)
-            .advice("check the key's PEM text and its passphrase")
-            .caused_by(error)
+            .with("identity", &identity.name)
+            .with("key", name)
+            .advice(advice)
     };
-    let pem = own.private_key.reveal().as_bytes();
-    let key = match &own.passphrase {
+    let unreadable = |what: &'static str, error: openssl::error::ErrorStack| {
+        invalid(what, "check the key's PEM text and its passphrase").caused_by(error)
+    };
+    let definition = definitions.key(name)?;
+    let certificate = definition
+        .certificate
+        .as_deref()
+        .ok_or_else(|| invalid("find the certificate of our key", "define the key with its 'certificate'"))?;
+    let pem = definition.private_key.reveal().as_bytes();
+    let key = match &definition.passphrase {
         Some(passphrase) => PKey::private_key_from_pem_passphrase(pem, passphrase.reveal().as_bytes()),
         // A callback that gives nothing: without one OpenSSL would ask on the terminal.
         None => PKey::private_key_from_pem_callback(pem, |_| Ok(0)),
     };
     Ok(OwnKey {
-        key: key.map_err(|error| unusable("read our private key", error))?,
-        certificate: X509::from_pem(own.certificate.as_bytes())
-            .map_err(|error| unusable("read our certificate", error))?,
+        key: key.map_err(|error| unreadable("read our private key", error))?,
+        certificate: X509::from_pem(certificate.as_bytes())
+            .map_err(|error| unreadable("read our certificate", error))?,
     })
 }
 
@@ -60,7 +67,7 @@ pub(crate) fn signs_alike(own: &OwnKey, identity: &Identity, agreement: &Agreeme
     }
     Err(Error::permanent(ErrorKind::ConfigInvalid, "sign messages by a key that is not RSA")
         .with("identity", &identity.name)
-        .with("key", &identity.key)
+        .with("key", identity.key())
         .advice(
             "give the identity an RSA key: signatures by other keys differ each time, so that a message could \
              not go out again unchanged",
@@ -71,15 +78,16 @@ pub(crate) fn signs_alike(own: &OwnKey, identity: &Identity, agreement: &Agreeme
 ///
 /// # Errors
 /// `ConfigInvalid`: a PEM text is wrong, or there is none.
-pub(crate) fn partner_certificates(partner: &PartnerMaterial) -> Result<Vec<X509>> {
-    let name = &partner.partner.name;
+pub(crate) fn partner_certificates(definitions: &Definitions, partner: &Partner) -> Result<Vec<X509>> {
+    let name = &partner.name;
     let certificates: Vec<X509> = partner
         .certificates
         .iter()
-        .map(|pem| {
-            X509::from_pem(pem.as_bytes()).map_err(|error| {
+        .map(|certificate| {
+            X509::from_pem(definitions.certificate(certificate)?.pem.as_bytes()).map_err(|error| {
                 Error::permanent(ErrorKind::ConfigInvalid, "read a partner's certificate")
                     .with("partner", name)
+                    .with("certificate", certificate)
                     .caused_by(error)
             })
         })
@@ -125,8 +133,8 @@ pub(crate) fn recipient<'a>(certificates: &'a [X509], partner: &Partner, now: Ti
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::agreement::{As2Id, SendSecurity};
     use crate::testing::Key;
-    use model::definition::{As2Id, SendSecurity};
     use openssl::ec::{EcGroup, EcKey};
     use openssl::nid::Nid;
 
@@ -140,7 +148,7 @@ mod tests {
         let identity = Identity {
             name: "acme".into(),
             as2_id: As2Id::try_from("ACME".to_owned()).unwrap(),
-            key: "acme-2026".into(),
+            keys: vec!["acme-2026".into()],
         };
         for security in SendSecurity::ALL {
             let agreement = Agreement { send_security: *security, ..Agreement::default() };

@@ -1,6 +1,6 @@
 //! AS2 names and message ids in header fields (RFC 4130, 6.2 and RFC 5322, 3.6.4).
 
-use model::definition::As2Id;
+use crate::agreement::As2Id;
 
 /// Writes an AS2 name: quoted only where it must be, `"` and `\` escaped (RFC 4130, 6.2).
 pub(crate) fn write_name(id: &As2Id) -> String {

@@ -1,8 +1,8 @@
 //! From a payload to an AS2 message: the same inputs give the same bytes, so that a second attempt
 //! repeats the first (RFC 4130, 5 and 6; RFC 8551, 3).
 
+use crate::agreement::{Agreement, As2Id, Cipher, DigestName, MdnRequest, SendSecurity};
 use crate::names::write_name;
-use model::definition::{Agreement, As2Id, Cipher, DigestName, MdnRequest, SendSecurity};
 use model::{Error, ErrorKind, RemotePath, Result, Timestamp};
 use openssl::pkey::{PKey, Private};
 use openssl::x509::X509;

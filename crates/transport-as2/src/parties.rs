@@ -1,20 +1,23 @@
 //! Who sends to whom: the two names of a received message, found among the definitions.
 
+use crate::agreement::{Identity, Partner, identities, partners};
 use crate::disposition::{Disposition, DispositionError};
 use crate::legacy;
 use crate::material::{own_key, partner_certificates};
 use crate::outgoing::OwnKey;
 use crate::request::RequestHead;
 use model::Result;
-use model::definition::{Definitions, Identity, Partner};
+use model::definition::Definitions;
 use openssl::x509::X509;
 use std::sync::Arc;
-use transport::Services;
 
 /// Both sides of a message that is for us.
 pub(crate) struct Parties {
-    pub(crate) identity: Arc<Identity>,
+    pub(crate) identity: Identity,
+    /// The key that signs.
     pub(crate) own: OwnKey,
+    /// Further keys that decrypt.
+    pub(crate) other_keys: Vec<OwnKey>,
     pub(crate) partner: Arc<Partner>,
     pub(crate) certificates: Vec<X509>,
     /// What of our key is too weak for today, as the agreement allows.
@@ -32,11 +35,7 @@ impl Parties {
     ///
     /// # Errors
     /// What a stranger is told.
-    pub(crate) fn of(
-        services: &Services,
-        definitions: &Definitions,
-        head: &RequestHead,
-    ) -> Result<Result<Self>, UnknownParty> {
+    pub(crate) fn of(definitions: &Definitions, head: &RequestHead) -> Result<Result<Self>, UnknownParty> {
         if head.from == head.to {
             return Err(UnknownParty {
                 disposition: Disposition::Failure("sender-equals-receiver".into()),
@@ -47,25 +46,23 @@ impl Parties {
             disposition: Disposition::Error(DispositionError::UnknownTradingPartner),
             reason: format!("The {who} {name:?} is not known here."),
         };
-        let identity = definitions
-            .identities
-            .values()
+        let identity = identities(definitions)
             .find(|identity| identity.as2_id.as_str() == head.to)
             .ok_or_else(|| unknown("receiver", &head.to))?;
-        let partner = definitions
-            .partners
-            .values()
+        let partner = partners(definitions)
             .find(|partner| partner.as2_id.as_str() == head.from)
             .ok_or_else(|| unknown("sender", &head.from))?;
         let parties = || {
-            let material = services.directory.partner(&partner.name)?;
-            let own = own_key(&services.directory.identity(&identity.name)?)?;
+            let own = own_key(definitions, &identity, identity.key())?;
+            let others = identity.keys.iter().skip(1).map(|name| own_key(definitions, &identity, name));
+            let other_keys = others.collect::<Result<_>>()?;
             Ok(Self {
-                legacy: legacy::of_own_key(&own, identity, partner)?,
+                legacy: legacy::of_own_key(&own, &identity, &partner)?,
                 own,
-                certificates: partner_certificates(&material)?,
-                identity: Arc::clone(identity),
-                partner: Arc::clone(partner),
+                other_keys,
+                certificates: partner_certificates(definitions, &partner)?,
+                identity,
+                partner: Arc::new(partner),
             })
         };
         Ok(parties())

@@ -1,5 +1,6 @@
 //! What a partner's answer to a message proves: that it has the bytes that were sent, or not.
 
+use crate::agreement::{Agreement, MdnRequest, SendSecurity};
 use crate::legacy;
 use crate::letter::Earlier;
 use crate::mdn::{self, Mdn, ReadMdn, SignatureState, Trust, mic_matches};
@@ -8,7 +9,6 @@ use crate::other_mic::OtherMic;
 use crate::refusal::{negative, refused};
 use bytes::Bytes;
 use http::StatusCode;
-use model::definition::{Agreement, MdnRequest, SendSecurity};
 use model::{ConnectionId, Error, ErrorKind, MdnEntity, PeerText, Receipt, ReceiptKind, Result, Timestamp};
 use openssl::x509::X509;
 use serde_json::{Map, Value};

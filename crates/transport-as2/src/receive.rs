@@ -2,13 +2,13 @@
 //! what the sender is told.
 
 use crate::admission::MORE_PARTS;
+use crate::agreement::Partner;
 use crate::coding::Coding;
 use crate::disposition::{Disposition, DispositionError};
 use crate::legacy;
 use crate::request::safe_file_name;
 use crate::streaming::BodyReader;
 use crate::unfit::Unfit;
-use model::definition::Partner;
 use model::{Error, ErrorKind, PeerText};
 use openssl::x509::X509;
 use smime::{

@@ -89,7 +89,7 @@ pub(crate) fn negative(disposition: &Disposition, message_id: &str) -> Error {
         Disposition::Error(DispositionError::InsufficientMessageSecurity) => (
             ErrorKind::ConfigInvalid,
             Retry::Permanent,
-            "the partner wants messages signed or encrypted; change send_security",
+            "the partner wants messages signed or encrypted; change the partner's send.security",
         ),
         _ => (ErrorKind::Rejected, Retry::Permanent, "ask the partner why it refuses the message"),
     };

@@ -99,7 +99,7 @@ pub(crate) fn to_response(reply: StoredReply) -> Result<Response<Body>> {
 
 /// A peer's name, written back; one that is no AS2 name is left out rather than breaking the line.
 fn quoted(name: &str) -> String {
-    model::definition::As2Id::try_from(name.to_owned())
+    crate::agreement::As2Id::try_from(name.to_owned())
         .map(|id| crate::names::write_name(&id))
         .unwrap_or_default()
 }

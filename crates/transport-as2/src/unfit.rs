@@ -1,8 +1,8 @@
 //! What our own side of a stream refuses about a message. It travels up through `smime` inside an I/O
 //! error, and must not be taken for a fault of ours when it arrives.
 
+use crate::agreement::SendSecurity;
 use crate::disposition::{Disposition, DispositionError};
-use model::definition::SendSecurity;
 use smime::Wrapping;
 use std::fmt;
 
@@ -61,7 +61,7 @@ impl fmt::Display for Unfit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unprotected { lacks, agreed } => {
-                write!(f, "the message is not {lacks}, as receive_security = \"{agreed}\" asks")
+                write!(f, "the message is not {lacks}, as receive.security = \"{agreed}\" asks")
             }
             Self::TooManyParts { most } => write!(f, "the message has more than {most} parts"),
             Self::Undecodable { coding } => {
@@ -69,8 +69,8 @@ impl fmt::Display for Unfit {
             }
             Self::TooLarge { most } => write!(
                 f,
-                "the message holds more than largest_message = {most} bytes: raise the partner's \
-                 largest_message if such messages are expected"
+                "the message holds more than receive.largest = {most} bytes: raise the partner's \
+                 receive.largest if such messages are expected"
             ),
         }
     }

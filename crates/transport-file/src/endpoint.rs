@@ -1,14 +1,17 @@
 //! `transport = "file"`: makes sources and destinations over [`LocalFolder`].
 
-use crate::options::{OPTIONS, temporary_suffix, write_options};
+use crate::options::{SPEC, write_options};
 use crate::{LocalFolder, place};
-use model::definition::{After, Definitions, Endpoint, Flow, FlowSource};
-use model::{Error, ErrorKind, OptionSpec, RemotePath, Result};
+use model::definition::{self, After, Definitions, Endpoint, Flow, FlowSource};
+use model::schema::{Finding, TransportSpec};
+use model::{Error, ErrorKind, RemotePath, Result, Timestamp};
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 use std::sync::Arc;
-use transport::folder::{FolderDestination, FolderSource, FolderSourceOptions, check_poll, parse_directory};
-use transport::{Destination, Listener, Roles, Services, Source, Transport};
+use transport::folder::{
+    FolderDestination, FolderSource, FolderSourceOptions, check_poll, options, parse_directory,
+};
+use transport::{Declaration, Destination, Services, Source, Transport};
 
 /// The file transport. It reaches nothing but the roots it was given.
 pub struct FileTransport {
@@ -30,10 +33,10 @@ impl FileTransport {
         let wrong = |advice: &'static str| {
             Error::permanent(ErrorKind::ConfigInvalid, "use a file endpoint")
                 .with("endpoint", &endpoint.name)
-                .with("url", endpoint.url.as_ref().map_or("none", |url| url.as_str()))
+                .with("url", endpoint.url().map_or("none", |url| url.as_str()))
                 .advice(advice)
         };
-        let url = endpoint.url.as_ref().ok_or_else(|| wrong("give its directory: file:///abs/dir"))?;
+        let url = endpoint.url().ok_or_else(|| wrong("give its directory: file:///abs/dir"))?;
         if url.scheme() != "file" {
             return Err(wrong("its URL begins with file:///"));
         }
@@ -62,32 +65,35 @@ impl FileTransport {
     }
 }
 
-impl Transport for FileTransport {
-    fn name(&self) -> &'static str {
-        "file"
+impl Declaration for FileTransport {
+    fn spec(&self) -> &'static TransportSpec {
+        &SPEC
     }
 
-    fn schemes(&self) -> &'static [&'static str] {
-        &["file"]
+    fn check_endpoint(&self, endpoint: &Endpoint) -> Result<()> {
+        self.directory(endpoint).map(drop)
     }
 
-    fn options(&self) -> &'static [OptionSpec] {
-        OPTIONS
-    }
-
-    fn roles(&self) -> Roles {
-        Roles { source: true, destination: true, listener: false }
-    }
-
-    fn check(&self, endpoint: &Endpoint) -> Result<()> {
+    fn check_destination(&self, endpoint: &Endpoint, destination: &definition::Destination) -> Result<()> {
         let directory = self.directory(endpoint)?;
-        write_options(endpoint, directory).check().map_err(|e| e.with("endpoint", &endpoint.name))
+        write_options(endpoint, destination, directory)
+            .check()
+            .map_err(|e| e.with("endpoint", &endpoint.name))
+    }
+
+    fn check_definitions(&self, definitions: &Definitions, _: Timestamp) -> Vec<Finding> {
+        options::check_definitions(SPEC.name, definitions)
     }
 
     /// Archive and error directories of a local source are absolute, and below an allowed root too.
     fn check_source(&self, endpoint: &Endpoint, flow: &Flow) -> Result<()> {
         let FlowSource::Poll(poll) = &flow.source else { return Ok(()) };
         let directory = self.directory(endpoint)?;
+        if poll.error_directory.is_none() {
+            return Err(Error::permanent(ErrorKind::ConfigInvalid, "poll a folder of this machine")
+                .with("flow", &flow.name)
+                .advice("'error_directory' is missing: name one for files that cannot be taken"));
+        }
         let after = match &poll.after {
             After::Archive { directory, .. } | After::Move { directory } => Some(directory),
             After::Delete | After::Keep => None,
@@ -104,7 +110,9 @@ impl Transport for FileTransport {
         }
         check_poll(&directory, poll).map_err(|e| e.with("flow", &flow.name))
     }
+}
 
+impl Transport for FileTransport {
     fn source(
         &self,
         endpoint: Arc<Endpoint>,
@@ -114,24 +122,20 @@ impl Transport for FileTransport {
         self.check_source(&endpoint, &flow)?;
         let directory = self.directory(&endpoint)?;
         let folder = self.folder(&directory);
-        let options = FolderSourceOptions {
-            flow,
-            endpoint: endpoint.name.clone(),
-            directory,
-            temporary_suffix: temporary_suffix(&endpoint),
-        };
+        let options = FolderSourceOptions { flow, endpoint: endpoint.name.clone(), directory };
         Ok(Arc::new(FolderSource::new(folder, options, services)?))
     }
 
-    fn destination(&self, endpoint: Arc<Endpoint>, services: Services) -> Result<Arc<dyn Destination>> {
+    fn destination(
+        &self,
+        endpoint: Arc<Endpoint>,
+        destination: &definition::Destination,
+        services: Services,
+    ) -> Result<Arc<dyn Destination>> {
         let directory = self.directory(&endpoint)?;
         let folder = self.folder(&directory);
-        let options = write_options(&endpoint, directory);
+        let options = write_options(&endpoint, destination, directory);
         Ok(Arc::new(FolderDestination::new(folder, options, services)?))
-    }
-
-    fn listener(&self, _: Arc<Definitions>, _: Services) -> Result<Option<Arc<dyn Listener>>> {
-        Ok(None)
     }
 }
 

@@ -11,4 +11,4 @@ mod place;
 
 pub use endpoint::FileTransport;
 pub use folder::LocalFolder;
-pub use options::OPTIONS;
+pub use options::SPEC;

@@ -7,14 +7,15 @@
 )]
 
 use futures::StreamExt;
-use model::definition::{After, ClaimBy, Flow, FlowSource, Order, PollSource, RetryPolicy, SettleWhen};
-use model::{Mask, MaskSpec, RemotePath};
+use model::RemotePath;
+use model::definition::After;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use testkit::conformance::Interlude;
+use testkit::defined;
 use testkit::fake::{Known, services};
 use tokio::io::AsyncReadExt;
 use transport::folder::{FolderSource, FolderSourceOptions};
@@ -40,37 +41,14 @@ fn allocated(directory: &Path) -> PathBuf {
 }
 
 fn source(directory: &Path, clock: Arc<Interlude>) -> FolderSource {
-    let poll = PollSource {
-        endpoint: "local".into(),
-        mask: Mask::new(&MaskSpec::default()).unwrap(),
-        every: Duration::from_secs(60),
-        stable_for: Duration::from_secs(5),
-        read_limit: 0,
-        order: Order::Name,
-        recursive: false,
-        ignore_times: false,
-        after: After::Delete,
-        error_directory: None,
-        settle: SettleWhen::Recorded,
-        claim: ClaimBy::Lease,
-        retry: RetryPolicy::default(),
-    };
-    let flow = Flow {
-        name: "flow".into(),
-        enabled: true,
-        source: FlowSource::Poll(poll),
-        destinations: Vec::new(),
-        ordered: false,
-        continue_after_failure: false,
-        retention: Duration::ZERO,
-    };
+    let poll = defined::polling(defined::poll("local", After::Delete), |polling| {
+        polling.stable_for = Duration::from_secs(5);
+        polling.temporary_suffix = ".part".into();
+    });
+    let flow = defined::flow("flow", poll);
     let place = RemotePath::from(directory.to_str().unwrap());
-    let options = FolderSourceOptions {
-        flow: Arc::new(flow),
-        endpoint: "local".into(),
-        directory: place.clone(),
-        temporary_suffix: ".part".into(),
-    };
+    let options =
+        FolderSourceOptions { flow: Arc::new(flow), endpoint: "local".into(), directory: place.clone() };
     let folder = Arc::new(LocalFolder::new(place.clone(), vec![place]));
     FolderSource::new(folder, options, services(clock)).unwrap()
 }

@@ -9,17 +9,15 @@
 )]
 
 use futures::StreamExt;
-use model::definition::{After, ClaimBy, Flow, FlowSource, Order, PollSource, RetryPolicy, SettleWhen};
-use model::{
-    Claim, DeliveryId, Mask, MaskSpec, Offer, OfferId, OfferState, Outcome, RemotePath, Result, Retry,
-};
+use model::definition::After;
+use model::{Claim, DeliveryId, Offer, OfferId, OfferState, Outcome, RemotePath, Result, Retry};
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
-use std::time::Duration;
 use testkit::conformance::Interlude;
+use testkit::defined;
 use testkit::fake::{Act, BytesPayload, Fault, Known, MemoryLog, PublishAnswer, ScriptedFolder, services};
 use transport::folder::{Folder, FolderDestination, FolderSource, FolderSourceOptions, WriteOptions};
 use transport::{Deliver, DeliveryLog, Destination, Discovery, Sent, Settled, Source};
@@ -81,34 +79,22 @@ async fn a_file_missing_from_another_directory_was_not_published_there() {
 }
 
 fn archiving(from: &Path, to: &Path) -> FolderSource {
-    let flow = Flow {
-        name: "flow".into(),
-        enabled: true,
-        source: FlowSource::Poll(PollSource {
-            endpoint: "place".into(),
-            mask: Mask::new(&MaskSpec::default()).unwrap(),
-            every: Duration::from_secs(60),
-            stable_for: Duration::ZERO,
-            read_limit: 0,
-            order: Order::Name,
-            recursive: false,
-            ignore_times: false,
-            after: After::Archive { directory: to.to_str().unwrap().into(), timestamp: false },
-            error_directory: None,
-            settle: SettleWhen::Recorded,
-            claim: ClaimBy::Lease,
-            retry: RetryPolicy::default(),
-        }),
-        destinations: Vec::new(),
-        ordered: false,
-        continue_after_failure: false,
-        retention: Duration::ZERO,
-    };
+    let flow = defined::flow(
+        "flow",
+        defined::polling(
+            defined::poll(
+                "place",
+                After::Archive { directory: to.to_str().unwrap().into(), timestamp: false },
+            ),
+            |polling| {
+                polling.temporary_suffix = ".part".into();
+            },
+        ),
+    );
     let options = FolderSourceOptions {
         flow: Arc::new(flow),
         endpoint: "place".into(),
         directory: RemotePath::default(),
-        temporary_suffix: ".part".into(),
     };
     let local = LocalFolder::new(path(from), vec![path(from), path(to)]);
     FolderSource::new(Arc::new(local), options, services(Arc::new(Interlude::default()))).unwrap()

@@ -8,24 +8,22 @@ use async_trait::async_trait;
 use model::Result;
 use std::sync::Arc;
 use std::time::Duration;
-use transport::folder::{Folder, FolderDestination};
+use transport::folder::{FolderDestination, WriteOptions};
 use transport::{Deliver, Destination, Probe, Sent};
 
 pub(crate) struct SftpDestination {
     folder: FolderDestination,
     remote: Arc<Remote>,
+    write: WriteOptions,
 }
 
 impl SftpDestination {
-    pub(crate) fn new(pool: Arc<Pool>) -> Result<Self> {
+    pub(crate) fn new(pool: Arc<Pool>, write: WriteOptions, permissions: Option<u32>) -> Result<Self> {
         let remote = Arc::clone(pool.remote());
-        let folder = over(Arc::new(SftpFolder::new(pool)), &remote)?;
-        Ok(Self { folder, remote })
+        let folder = Arc::new(SftpFolder::new(pool).with_permissions(permissions));
+        let folder = FolderDestination::new(folder, write.clone(), remote.services.clone())?;
+        Ok(Self { folder, remote, write })
     }
-}
-
-fn over(folder: Arc<dyn Folder>, remote: &Remote) -> Result<FolderDestination> {
-    FolderDestination::new(folder, remote.settings.write.clone(), remote.services.clone())
 }
 
 #[async_trait]
@@ -37,7 +35,7 @@ impl Destination for SftpDestination {
     async fn probe(&self) -> Probe {
         let mut probe = Probe::default();
         if let Some(folder) = reach(&self.remote, &mut probe).await {
-            match over(folder, &self.remote) {
+            match FolderDestination::new(folder, self.write.clone(), self.remote.services.clone()) {
                 Ok(destination) => probe.steps.extend(destination.probe().await.steps),
                 Err(error) => probe.steps.push(step("write", Duration::ZERO, Err(error))),
             }

@@ -1,6 +1,6 @@
 //! `transport = "sftp"`: makes sources and destinations over [`SftpFolder`].
 
-use crate::OPTIONS;
+use crate::SPEC;
 use crate::destination::SftpDestination;
 use crate::folder::SftpFolder;
 use crate::key;
@@ -8,13 +8,14 @@ use crate::options::Settings;
 use crate::pool::Pool;
 use crate::session::Remote;
 use crate::source::SftpSource;
-use model::definition::{Definitions, Endpoint, Flow, FlowSource};
-use model::{OptionSpec, Purpose, Result};
+use model::definition::{self, Definitions, Endpoint, Flow, FlowSource};
+use model::schema::{Finding, TransportSpec};
+use model::{Purpose, Result, Timestamp};
 use net::Net;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
-use transport::folder::{Folder, check_poll};
-use transport::{Destination, Listener, Roles, Services, Source, Transport};
+use transport::folder::{Folder, check_poll, options};
+use transport::{Declaration, Destination, Services, Source, Transport};
 
 /// `transport = "sftp"`.
 pub struct SftpTransport {
@@ -37,7 +38,8 @@ impl SftpTransport {
     }
 
     /// The endpoint's directories themselves, over connections of their own. Paths are as the server
-    /// takes them: the endpoint's directory is not put before them.
+    /// takes them: the endpoint's directory is not put before them. Files that are written get these permissions, where
+    /// some are given.
     ///
     /// # Errors
     /// `ConfigInvalid`, as `check`.
@@ -45,9 +47,11 @@ impl SftpTransport {
         &self,
         endpoint: &Arc<Endpoint>,
         purpose: Purpose,
+        permissions: Option<u32>,
         services: Services,
     ) -> Result<Arc<dyn Folder>> {
-        Ok(Arc::new(SftpFolder::new(self.pool(endpoint, purpose, services)?)))
+        let folder = SftpFolder::new(self.pool(endpoint, purpose, services)?);
+        Ok(Arc::new(folder.with_permissions(permissions)))
     }
 
     fn pool(&self, endpoint: &Arc<Endpoint>, purpose: Purpose, services: Services) -> Result<Arc<Pool>> {
@@ -68,30 +72,26 @@ impl SftpTransport {
     }
 }
 
-impl Transport for SftpTransport {
-    fn name(&self) -> &'static str {
-        "sftp"
+impl Declaration for SftpTransport {
+    fn spec(&self) -> &'static TransportSpec {
+        &SPEC
     }
 
-    fn schemes(&self) -> &'static [&'static str] {
-        &["sftp"]
-    }
-
-    fn options(&self) -> &'static [OptionSpec] {
-        OPTIONS
-    }
-
-    fn roles(&self) -> Roles {
-        Roles { source: true, destination: true, listener: false }
-    }
-
-    fn check(&self, endpoint: &Endpoint) -> Result<()> {
+    fn check_endpoint(&self, endpoint: &Endpoint) -> Result<()> {
         let login = Settings::read(endpoint)?.login;
         match &login.private_key {
             Some(key) => key::try_out(key, login.passphrase.as_ref())
-                .map_err(|error| error.with("endpoint", &endpoint.name).with("option", "private_key")),
+                .map_err(|error| error.with("endpoint", &endpoint.name).with("field", "private_key")),
             None => Ok(()),
         }
+    }
+
+    fn check_destination(&self, endpoint: &Endpoint, destination: &definition::Destination) -> Result<()> {
+        Settings::read(endpoint)?.writing(endpoint, destination).map(drop)
+    }
+
+    fn check_definitions(&self, definitions: &Definitions, _: Timestamp) -> Vec<Finding> {
+        options::check_definitions(SPEC.name, definitions)
     }
 
     fn check_source(&self, endpoint: &Endpoint, flow: &Flow) -> Result<()> {
@@ -101,7 +101,9 @@ impl Transport for SftpTransport {
             FlowSource::Receive(_) => Ok(()),
         }
     }
+}
 
+impl Transport for SftpTransport {
     fn source(
         &self,
         endpoint: Arc<Endpoint>,
@@ -112,12 +114,14 @@ impl Transport for SftpTransport {
         Ok(Arc::new(SftpSource::new(pool, flow)?))
     }
 
-    fn destination(&self, endpoint: Arc<Endpoint>, services: Services) -> Result<Arc<dyn Destination>> {
+    fn destination(
+        &self,
+        endpoint: Arc<Endpoint>,
+        destination: &definition::Destination,
+        services: Services,
+    ) -> Result<Arc<dyn Destination>> {
+        let (write, permissions) = Settings::read(&endpoint)?.writing(&endpoint, destination)?;
         let pool = self.pool(&endpoint, Purpose::Deliver, services)?;
-        Ok(Arc::new(SftpDestination::new(pool)?))
-    }
-
-    fn listener(&self, _: Arc<Definitions>, _: Services) -> Result<Option<Arc<dyn Listener>>> {
-        Ok(None)
+        Ok(Arc::new(SftpDestination::new(pool, write, permissions)?))
     }
 }

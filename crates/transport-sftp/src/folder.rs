@@ -21,11 +21,18 @@ use transport::folder::{
 /// A folder over pooled connections.
 pub(crate) struct SftpFolder {
     pool: Arc<Pool>,
+    /// Of files that are written; `None` leaves them to the server.
+    permissions: Option<u32>,
 }
 
 impl SftpFolder {
     pub(crate) fn new(pool: Arc<Pool>) -> Self {
-        Self { pool }
+        Self { pool, permissions: None }
+    }
+
+    /// The same, giving the files that it writes these permissions.
+    pub(crate) fn with_permissions(self, permissions: Option<u32>) -> Self {
+        Self { permissions, ..self }
     }
 
     async fn take(&self) -> Result<Lease> {
@@ -148,9 +155,8 @@ impl Folder for SftpFolder {
     }
 
     async fn begin_write(&self, path: &RemotePath, _length: Option<u64>) -> Result<Box<dyn Upload>> {
-        let permissions = self.pool.remote().settings.permissions;
         let lease = self.pool.take().await?;
-        let begun = SftpUpload::begin(lease.clone(), path, permissions).await;
+        let begun = SftpUpload::begin(lease.clone(), path, self.permissions).await;
         Ok(Box::new(missing_told(&lease, begun, &path.parent().unwrap_or_default()).await?))
     }
 
@@ -159,9 +165,8 @@ impl Folder for SftpFolder {
         path: &RemotePath,
         _length: Option<u64>,
     ) -> Result<Option<Box<dyn Upload>>> {
-        let permissions = self.pool.remote().settings.permissions;
         let lease = self.pool.take().await?;
-        let begun = SftpUpload::begin_new(lease.clone(), path, permissions).await;
+        let begun = SftpUpload::begin_new(lease.clone(), path, self.permissions).await;
         let begun = missing_told(&lease, begun, &path.parent().unwrap_or_default()).await?;
         Ok(begun.map(|upload| Box::new(upload) as Box<dyn Upload>))
     }

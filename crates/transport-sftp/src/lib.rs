@@ -34,4 +34,4 @@ mod stream;
 mod upload;
 
 pub use endpoint::SftpTransport;
-pub use options::OPTIONS;
+pub use options::SPEC;

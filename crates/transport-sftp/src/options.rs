@@ -3,118 +3,98 @@
 use crate::host_key::{HostTrust, Pin};
 use crate::key;
 use crate::known_hosts::KnownHosts;
+use model::definition::Destination;
 use model::definition::{Credential, Endpoint, KeyDefinition};
-use model::{Error, ErrorKind, OptionKind, OptionSpec, PublicMaterial, RemotePath, Result, Secret};
-use net::{CONNECT_FIELDS, ConnectOptions};
+use model::schema::{Field, Group, Kind, Paths, Roles, Rule, Scheme, Section, TransportSpec};
+use model::{Error, ErrorKind, PublicMaterial, RemotePath, Result, Secret};
+use net::ConnectOptions;
 use percent_encoding::percent_decode_str;
-use transport::folder::{Overwrite, WriteOptions};
+use transport::folder::{WriteOptions, options as folder};
 
 /// The port of SSH.
 const PORT: u16 = 22;
 
-const fn spec(
-    name: &'static str,
-    kind: OptionKind,
-    default: Option<&'static str>,
-    doc: &'static str,
-) -> OptionSpec {
-    OptionSpec { name, kind, default, required: false, doc }
-}
+/// Ends the names of files that are still being written, unless another suffix is given.
+const TEMPORARY: &str = "_tmp";
 
-/// The options of an SFTP endpoint.
-pub const OPTIONS: &[OptionSpec] = &ALL;
+/// `transport = "sftp"`, declared.
+pub static SPEC: TransportSpec = TransportSpec {
+    schemes: &[Scheme { name: "sftp", port: Some(PORT), paths: Paths::Login, connects_per_poll: true }],
+    roles: Roles { source: true, destination: true, listener: false },
+    endpoint: &[&LOGIN, &SERVER, &net::CONNECTION],
+    source: &[&folder::SOURCE, &UNFINISHED],
+    destination: &[&folder::DESTINATION, &WRITING],
+    ..TransportSpec::new("sftp", "A directory of an SSH server.")
+};
 
-const ALL: [OptionSpec; OWN.len() + CONNECT_FIELDS.len()] = OptionSpec::join(&[OWN, &CONNECT_FIELDS]);
+static LOGIN: Group = Group::of(&[
+    Field::optional("username", Kind::Text, "The user to log in as.").login(),
+    Field::optional("password", Kind::Secret, "The user's password. Tried once, after the private key if both are given.").login(),
+    Field::optional(
+        "credential",
+        Kind::Name(Section::CREDENTIAL),
+        "The user with the password, defined for several endpoints: instead of `username` and `password`.",
+    ).login(),
+    Field::optional(
+        "key",
+        Kind::Name(Section::KEY),
+        "The private key to log in with, defined for several endpoints: instead of `private_key` and `passphrase`.",
+    ).login(),
+    Field::optional(
+        "private_key",
+        Kind::Secret,
+        "The private key to log in with, usually \"${file:/run/secrets/key}\": OpenSSH's form or PEM, ed25519, ECDSA or RSA (signing \
+         with SHA-2 only).",
+    ).login(),
+    Field::optional("passphrase", Kind::Secret, "The passphrase of an encrypted private key.").login(),
+])
+.with(&[
+    Rule::ExactlyOne(&["username", "credential"]),
+    Rule::AtMostOne(&["password", "credential"]),
+    Rule::AtMostOne(&["key", "private_key"]),
+    Rule::Needs("passphrase", "private_key"),
+]);
 
-/// Those of SFTP alone.
-const OWN: &[OptionSpec] = &[
-    spec(
+static SERVER: Group = Group::of(&[
+    Field::optional(
         "host_key",
-        OptionKind::Public(PublicMaterial::HostKeys),
-        None,
+        Kind::Public(PublicMaterial::HostKeys),
         "The server's host key, as a fingerprint (\"SHA256:…\"), the whole line that ssh-keygen -l shows (\"256 SHA256:… comment \
          (ED25519)\"), a fingerprint with its key type before it (\"ssh-rsa SHA256:…\"; the type is needed when the server has \
          keys of several types and the pinned one is not its ed25519 key), or the public key itself (\"ssh-ed25519 AAAA…\", as in \
          key files and from ssh-keyscan). A list accepts any of them, for a change of keys. \
          Give this or known_hosts: the server is always verified.",
     ),
-    spec(
+    Field::optional(
         "known_hosts",
-        OptionKind::Public(PublicMaterial::KnownHosts),
-        None,
+        Kind::Public(PublicMaterial::KnownHosts),
         "The content of an OpenSSH known_hosts file, usually \"${file:/path/known_hosts}\": plain and hashed names, [host]:port, \
          addresses, patterns, @revoked. A line that cannot be read is passed over when it is surely of another host. Key types on file for the host are asked for first. @cert-authority lines are read, \
          but host certificates are not supported yet.",
     ),
-    spec(
-        "password",
-        OptionKind::Secret,
-        None,
-        "The user's password. Tried once, after the private key if both are given.",
-    ),
-    spec(
-        "private_key",
-        OptionKind::Secret,
-        None,
-        "The private key to log in with, usually \"${file:/run/secrets/key}\": OpenSSH's form or PEM, ed25519, ECDSA or RSA (signing \
-         with SHA-2 only).",
-    ),
-    spec("passphrase", OptionKind::Secret, None, "The passphrase of an encrypted private key."),
-    spec(
-        "key",
-        OptionKind::Text,
-        None,
-        "The name of a [key.NAME] to log in with, instead of private_key and passphrase.",
-    ),
-    spec(
-        "credential",
-        OptionKind::Text,
-        None,
-        "The name of a [credential.NAME] with user name and password, instead of username and password.",
-    ),
-    spec(
+    Field::preset(
         "connections",
-        OptionKind::Integer { min: 1, max: 16 },
-        Some("4"),
+        Kind::Integer { min: 1, max: 16 },
+        "4",
         "Most connections to the server at a time, for polling and for delivering each. One carries many transfers; another is \
          made when it is busy.",
     ),
-    spec(
-        "temporary_name",
-        OptionKind::Bool,
-        Some("true"),
-        "Whether files are written under a temporary name first, and renamed when they are whole. false writes each under its own \
-         name at once, for servers that take files as soon as they are closed (drop boxes) or refuse to rename; whoever looks \
-         there may see a file that is not whole.",
-    ),
-    spec(
-        "temporary_suffix",
-        OptionKind::Text,
-        Some("_tmp"),
-        "Ends the names of files that are still being written; files whose names end so are never picked up.",
-    ),
-    spec("prefix", OptionKind::Text, Some(""), "Goes before the names of delivered files."),
-    spec("suffix", OptionKind::Text, Some(""), "Goes after the names of delivered files."),
-    spec(
-        "overwrite",
-        OptionKind::Choice(Overwrite::WORDS),
-        Some("refuse"),
-        "What happens when a delivered file's name is taken: refuse, replace it, or rename with a number.",
-    ),
-    spec(
-        "create_directories",
-        OptionKind::Bool,
-        Some("false"),
-        "Make the endpoint's directory when it is missing.",
-    ),
-    spec(
+])
+.with(&[Rule::ExactlyOne(&["host_key", "known_hosts"])]);
+
+static UNFINISHED: Group = Group::of(&[folder::unfinished(TEMPORARY)]);
+
+static WRITING: Group = Group::of(&[
+    folder::temporary(&[Kind::Choice(&["none"]), Kind::Table(&SUFFIX)]),
+    Field::optional(
         "permissions",
-        OptionKind::Text,
-        None,
-        "Permissions of delivered files, in octal (\"0640\"); without it the server decides. A server that cannot set them \
-         is left in peace.",
+        Kind::Text,
+        "Permissions of delivered files, in octal (\"0640\"); without it the server decides. A server that cannot set them is \
+         ignored.",
     ),
-];
+]);
+
+static SUFFIX: Group = Group::of(&[folder::temporary_suffix(TEMPORARY)]);
 
 /// An SFTP endpoint, read and checked.
 #[derive(Clone, Debug)]
@@ -129,8 +109,6 @@ pub(crate) struct Settings {
     /// How to connect.
     pub(crate) connecting: ConnectOptions,
     pub(crate) connections: usize,
-    pub(crate) permissions: Option<u32>,
-    pub(crate) write: WriteOptions,
     pub(crate) login: Login,
 }
 
@@ -161,7 +139,7 @@ impl Settings {
     /// # Errors
     /// `ConfigInvalid`, naming the option.
     pub(crate) fn read(endpoint: &Endpoint) -> Result<Self> {
-        let url = endpoint.url.as_ref().ok_or_else(|| invalid(endpoint, "url", URL_FORM))?;
+        let url = endpoint.url().ok_or_else(|| invalid(endpoint, "url", URL_FORM))?;
         let host = match url.host_str() {
             Some(host) if !host.is_empty() => host.trim_start_matches('[').trim_end_matches(']').to_owned(),
             _ => return Err(invalid(endpoint, "url", URL_FORM)),
@@ -174,32 +152,9 @@ impl Settings {
             return Err(invalid(endpoint, "url", "write the directory without '..'"));
         }
         let options = &endpoint.options;
-        let text = |name: &str| options.text(name).filter(|text| !text.is_empty()).map(str::to_owned);
-        let permissions = match text("permissions") {
-            None => None,
-            Some(text) => match u32::from_str_radix(&text, 8) {
-                Ok(mode) if mode <= 0o7777 => Some(mode),
-                _ => return Err(invalid(endpoint, "permissions", "write them in octal, such as \"0640\"")),
-            },
-        };
         let port = url.port().unwrap_or(PORT);
         let trust = trust(endpoint, &host, port)?;
         let login = Login::read(endpoint)?;
-        let write = WriteOptions {
-            address: format!(
-                "sftp://{}@{}",
-                login.username.as_deref().unwrap_or_default(),
-                target(&host, port)
-            ),
-            temporary_suffix: text("temporary_suffix").unwrap_or_default(),
-            prefix: text("prefix").unwrap_or_default(),
-            suffix: text("suffix").unwrap_or_default(),
-            overwrite: Overwrite::from_word(options.text("overwrite").unwrap_or_default()),
-            create_directories: options.bool("create_directories"),
-            temporary_name: options.bool("temporary_name"),
-            ..WriteOptions::new(&endpoint.name, directory.clone())
-        };
-        write.check().map_err(|error| error.with("endpoint", &endpoint.name))?;
         Ok(Self {
             endpoint: endpoint.name.clone(),
             host,
@@ -209,10 +164,31 @@ impl Settings {
             connecting: ConnectOptions::read(options)
                 .map_err(|error| error.with("endpoint", &endpoint.name))?,
             connections: options.integer("connections").and_then(|n| usize::try_from(n).ok()).unwrap_or(4),
-            permissions,
-            write,
             login,
         })
+    }
+
+    /// How deliveries are written, and the permissions that their files get.
+    ///
+    /// # Errors
+    /// `ConfigInvalid`, naming the field.
+    pub(crate) fn writing(
+        &self,
+        endpoint: &Endpoint,
+        destination: &Destination,
+    ) -> Result<(WriteOptions, Option<u32>)> {
+        let user = self.login.username.as_deref().unwrap_or_default();
+        let address = format!("sftp://{user}@{}", self.target());
+        let write = WriteOptions::of(endpoint, destination, address, self.directory.clone());
+        write.check().map_err(|error| error.with("endpoint", &endpoint.name))?;
+        let permissions = match destination.options.text("permissions") {
+            None | Some("") => None,
+            Some(text) => match u32::from_str_radix(text, 8) {
+                Ok(mode) if mode <= 0o7777 => Some(mode),
+                _ => return Err(invalid(endpoint, "permissions", "write them in octal, such as \"0640\"")),
+            },
+        };
+        Ok((write, permissions))
     }
 
     /// The host and port, for people.
@@ -239,9 +215,9 @@ fn directory(path: &str) -> RemotePath {
 }
 
 fn trust(endpoint: &Endpoint, host: &str, port: u16) -> Result<HostTrust> {
-    let pins = endpoint.options.list("host_key");
+    let pins: Vec<&str> = endpoint.options.texts("host_key").collect();
     let known = endpoint.options.text("known_hosts").filter(|text| !text.trim().is_empty());
-    match (pins, known) {
+    match (&pins[..], known) {
         ([], None) => Err(invalid(
             endpoint,
             "host_key",
@@ -283,7 +259,7 @@ impl Login {
         let text = |name: &str| options.text(name).filter(|text| !text.is_empty()).map(str::to_owned);
         let secret = |name: &str| options.secret(name).filter(|secret| !secret.reveal().is_empty()).cloned();
         let login = Self {
-            username: endpoint.username.clone().filter(|name| !name.is_empty()),
+            username: text("username"),
             credential: text("credential"),
             password: secret("password"),
             key: text("key"),

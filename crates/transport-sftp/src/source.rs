@@ -32,7 +32,6 @@ fn over(folder: Arc<dyn Folder>, remote: &Remote, flow: Arc<Flow>) -> Result<Fol
         flow,
         endpoint: settings.endpoint.clone(),
         directory: settings.directory.clone(),
-        temporary_suffix: settings.write.temporary_suffix.clone(),
     };
     FolderSource::new(folder, options, remote.services.clone())
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use support::{Build, World, noise, partner};
 use testkit::fake::{BytesPayload, MemoryLog};
 use testkit::sftp::{Op, SftpServer, Switch, Told};
-use transport::{Deliver, DeliveryLog, Probe, Sent, Transport};
+use transport::{Deliver, DeliveryLog, Probe, Sent};
 use uuid::Uuid;
 
 struct Scene {
@@ -38,9 +38,8 @@ impl Scene {
     }
 
     async fn attempt_of(&self, endpoint: Build, attempt: u32, is_last: bool) -> Result<Receipt> {
-        let services = self.world.services.clone();
-        let node = services.node.clone();
-        let destination = self.world.transport.destination(endpoint.done(), services).unwrap();
+        let node = self.world.services.node.clone();
+        let destination = self.world.destination(endpoint);
         let sent = destination.deliver(Deliver {
             claim: Claim { delivery: DeliveryId::new(Uuid::from_u128(0x0192_7000)), node, epoch: 1, attempt },
             payload: BytesPayload::shared("a.edi", self.content.as_slice()),
@@ -62,8 +61,7 @@ impl Scene {
     }
 
     async fn probe(&self, endpoint: Build) -> Probe {
-        let services = self.world.services.clone();
-        self.world.transport.destination(endpoint.done(), services).unwrap().probe().await
+        self.world.destination(endpoint).probe().await
     }
 
     fn is_recorded(&self, connection: ConnectionId) -> bool {
@@ -103,7 +101,7 @@ async fn where_nobody_may_look_the_open_file_or_its_acknowledgement_is_evidence(
 async fn a_size_that_is_told_late_is_a_remark() {
     let late = |place| Switch::SizeIs(place, 0);
     let hidden = Switch::Status(Op::Stat, 3, "no");
-    for direct in ["true", "false"] {
+    for direct in ["", "none"] {
         for (switches, remark) in [
             // The look after closing tells the right size, or what is read there is whole, or nobody may look.
             (vec![late(Told::FSTAT)], "size after closing"),
@@ -118,7 +116,7 @@ async fn a_size_that_is_told_late_is_a_remark() {
             ),
         ] {
             let scene = Scene::new(&switches);
-            let receipt = scene.attempt(scene.endpoint().set("temporary_name", direct), 1).await.unwrap();
+            let receipt = scene.attempt(scene.endpoint().set("temporary", direct), 1).await.unwrap();
             assert_eq!(verified_by(&receipt), remark, "{direct} {switches:?}");
             assert_eq!(scene.server.get("out/a.edi").unwrap(), scene.content);
             assert_eq!((scene.server.names("out").len(), scene.uploads()), (1, 1));
@@ -126,7 +124,7 @@ async fn a_size_that_is_told_late_is_a_remark() {
         // The look sets out with the request to close: it comes too early, and nobody may read.
         let scene = Scene::new(&[Switch::Status(Op::OpenRead, 3, "no")]);
         scene.server.switch_times("out/*", 1, late(Told::STAT));
-        let receipt = scene.attempt(scene.endpoint().set("temporary_name", direct), 1).await;
+        let receipt = scene.attempt(scene.endpoint().set("temporary", direct), 1).await;
         // Without a temporary name the first look is the one that finds the name free: it tells no size.
         assert_eq!((verified_by(&receipt.unwrap()), scene.uploads()), ("size after closing", 1));
     }
@@ -138,13 +136,13 @@ async fn a_size_that_is_told_late_is_a_remark() {
             scene
         };
         let direct = scene();
-        let receipt = direct.attempt(direct.endpoint().set("temporary_name", "false"), 1).await.unwrap();
+        let receipt = direct.attempt(direct.endpoint().set("temporary", "none"), 1).await.unwrap();
         assert_eq!(verified_by(&receipt), "acknowledged writes; the place told another size, 0 bytes");
         assert_eq!(direct.server.get("taken/a.edi").unwrap(), direct.content);
         let temporary = scene();
         let error = temporary.attempt(temporary.endpoint(), 1).await.unwrap_err();
         assert_eq!(error.retry(), Retry::Permanent, "{stat:?} {error}");
-        assert!(error.to_string().contains("temporary_name = false"), "{error}");
+        assert!(error.to_string().contains("temporary = \"none\""), "{error}");
         assert_eq!(temporary.uploads(), 1);
     }
 }
@@ -158,7 +156,7 @@ async fn a_file_taken_under_its_temporary_name_is_not_sent_again_and_the_error_s
         }
         let error = scene.attempt(scene.endpoint(), 1).await.unwrap_err();
         assert_eq!(error.retry(), Retry::Permanent, "{error}");
-        assert!(error.to_string().contains("temporary_name = false"), "{error}");
+        assert!(error.to_string().contains("temporary = \"none\""), "{error}");
         assert!(scene.is_recorded(error.connection().unwrap()), "{error}");
         assert_eq!(scene.uploads(), 1);
     }
@@ -171,7 +169,7 @@ async fn without_temporary_names_a_drop_box_has_the_file_under_its_own() {
         if let Some(op) = further {
             scene.server.switch("out/*", Switch::Status(op, 3, "no"));
         }
-        let receipt = scene.attempt(scene.endpoint().set("temporary_name", "false"), 1).await.unwrap();
+        let receipt = scene.attempt(scene.endpoint().set("temporary", "none"), 1).await.unwrap();
         assert_eq!((verified_by(&receipt), receipt.summary.as_str()), ("size before closing", "out/a.edi"));
         assert_eq!(scene.server.get("taken/a.edi").unwrap(), scene.content);
         assert!(scene.server.names("out").is_empty());
@@ -202,7 +200,7 @@ async fn where_renaming_is_refused_nothing_stays_and_the_error_says_what_helps()
                 let renaming =
                     || scene.endpoint().set("overwrite", if op == Op::Rename { "refuse" } else { "replace" });
                 let error = scene.attempt(renaming(), 1).await.unwrap_err();
-                assert!(error.to_string().contains("temporary_name = false"), "{case}: {error}");
+                assert!(error.to_string().contains("temporary = \"none\""), "{case}: {error}");
                 // An answer that may have any reason is worth another try, of the bytes that are there.
                 if error.retry() != Retry::Permanent {
                     assert_eq!(
@@ -211,10 +209,10 @@ async fn where_renaming_is_refused_nothing_stays_and_the_error_says_what_helps()
                         "{case}"
                     );
                     let error = scene.attempt_of(renaming(), 2, true).await.unwrap_err();
-                    assert!(error.to_string().contains("temporary_name = false"), "{case}: {error}");
+                    assert!(error.to_string().contains("temporary = \"none\""), "{case}: {error}");
                 }
                 assert_eq!((scene.server.names("out").len(), scene.uploads()), (0, 1), "{case}");
-                let receipt = scene.attempt(renaming().set("temporary_name", "false"), 3).await.unwrap();
+                let receipt = scene.attempt(renaming().set("temporary", "none"), 3).await.unwrap();
                 assert_eq!(receipt.summary, "out/a.edi", "{case}");
                 assert_eq!(scene.server.get("out/a.edi").unwrap(), scene.content, "{case}");
                 assert_eq!(scene.server.names("out"), ["a.edi"], "{case}");
@@ -223,7 +221,7 @@ async fn where_renaming_is_refused_nothing_stays_and_the_error_says_what_helps()
         let scene = Scene::new(&[Switch::Status(Op::Rename, code, words)]);
         let probe = scene.probe(scene.endpoint()).await;
         let error = probe.steps.last().unwrap().result.as_ref().unwrap_err();
-        assert!(error.to_string().contains("temporary_name = false"), "{error}");
+        assert!(error.to_string().contains("temporary = \"none\""), "{error}");
         assert!(scene.server.names("out").is_empty());
     }
 }
@@ -245,7 +243,7 @@ async fn a_name_that_is_taken_is_treated_as_asked_without_temporary_names_too() 
         if !show {
             scene.server.switch("out/*", Switch::Status(Op::Stat, 3, "no"));
         }
-        let direct = || scene.endpoint().set("temporary_name", "false");
+        let direct = || scene.endpoint().set("temporary", "none");
         let error = scene.attempt(direct(), 1).await.unwrap_err();
         assert_eq!(scene.server.get("out/a.edi").unwrap(), b"earlier");
         if show {
@@ -258,7 +256,7 @@ async fn a_name_that_is_taken_is_treated_as_asked_without_temporary_names_too() 
             assert_eq!(receipt.summary, "out/a-2.edi");
         }
         let other = Scene { log: Arc::default(), ..scene };
-        let direct = other.endpoint().set("temporary_name", "false").set("overwrite", "replace");
+        let direct = other.endpoint().set("temporary", "none").set("overwrite", "replace");
         other.attempt(direct, 3).await.unwrap();
         assert_eq!(other.server.get("out/a.edi").unwrap(), other.content);
     }
@@ -268,7 +266,7 @@ async fn a_name_that_is_taken_is_treated_as_asked_without_temporary_names_too() 
 async fn what_was_cut_off_is_found_out_without_temporary_names() {
     // Cut off while writing: what lies there is ours, and is written anew.
     let scene = Scene::new(&[]);
-    let direct = || scene.endpoint().set("temporary_name", "false");
+    let direct = || scene.endpoint().set("temporary", "none");
     scene.server.switch_times("out/*", 1, Switch::CutAfter(Op::Write));
     assert_ne!(scene.attempt(direct(), 1).await.unwrap_err().retry(), Retry::Permanent);
     let receipt = scene.attempt(direct(), 2).await.unwrap();
@@ -281,7 +279,7 @@ async fn what_was_cut_off_is_found_out_without_temporary_names() {
             for (further, length) in [(None, 300_001), (Some(Switch::NoSize(Told::STAT)), 5), (None, 0)] {
                 let scene = Scene { content: noise(length), ..Scene::new(&[]) };
                 further.iter().for_each(|switch| scene.server.switch("out/*", switch.clone()));
-                let direct = || scene.endpoint().set("temporary_name", "false").set("overwrite", overwrite);
+                let direct = || scene.endpoint().set("temporary", "none").set("overwrite", overwrite);
                 scene.server.switch_times("out/*", 1, cut.clone());
                 assert_ne!(scene.attempt(direct(), 1).await.unwrap_err().retry(), Retry::Permanent);
                 scene.attempt(direct(), 2).await.unwrap();
@@ -293,7 +291,7 @@ async fn what_was_cut_off_is_found_out_without_temporary_names() {
     // What somebody else put there meanwhile is not ours, nor what was there before.
     for (before, meanwhile) in [(None, Some(b"theirs")), (Some(b"theirs"), None)] {
         let scene = Scene::new(&[]);
-        let direct = || scene.endpoint().set("temporary_name", "false");
+        let direct = || scene.endpoint().set("temporary", "none");
         before.iter().for_each(|content| scene.server.put("out/a.edi", *content));
         if before.is_none() {
             scene.server.switch_times("out/*", 1, Switch::CutBefore(Op::OpenWrite));
@@ -306,7 +304,7 @@ async fn what_was_cut_off_is_found_out_without_temporary_names() {
     }
     // Where nobody may look, nothing is written over; the error says what to look for.
     let scene = Scene::new(&[Switch::Status(Op::Stat, 3, "no")]);
-    let direct = || scene.endpoint().set("temporary_name", "false");
+    let direct = || scene.endpoint().set("temporary", "none");
     scene.server.switch_times("out/*", 1, Switch::CutAfter(Op::OpenWrite));
     scene.attempt(direct(), 1).await.unwrap_err();
     let error = scene.attempt(direct(), 2).await.unwrap_err();
@@ -320,7 +318,7 @@ async fn what_was_cut_off_is_found_out_without_temporary_names() {
         Some(Switch::SizeIs(Told::EVERYWHERE, 0)),
     ] {
         let scene = Scene::new(&[]);
-        let direct = || scene.endpoint().set("temporary_name", "false");
+        let direct = || scene.endpoint().set("temporary", "none");
         scene.server.switch_times("out/*", 1, Switch::CutAfter(Op::CloseWrite));
         if let Some(switch) = switch {
             scene.server.switch("out/*", switch);
@@ -345,13 +343,13 @@ async fn a_rename_whose_answer_was_lost_is_found_out_where_nobody_may_look() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_test_gives_nothing_to_a_drop_box() {
     let scene = Scene::new(&[Switch::GoneWhenWritten]);
-    let probe = scene.probe(scene.endpoint().set("temporary_name", "false")).await;
+    let probe = scene.probe(scene.endpoint().set("temporary", "none")).await;
     assert!(probe.passed(), "{probe:?}");
     assert_eq!(scene.uploads(), 0);
     // With temporary names it finds out that they do not do here.
     let probe = scene.probe(scene.endpoint()).await;
     let error = probe.steps.last().unwrap().result.as_ref().unwrap_err();
-    assert!(error.to_string().contains("temporary_name = false"), "{error}");
+    assert!(error.to_string().contains("temporary = \"none\""), "{error}");
 }
 
 /// A size that is told late proves neither that a file is empty, nor that it is not whole.
@@ -362,7 +360,7 @@ async fn a_size_that_is_told_late_is_no_proof_after_a_cut() {
         // The name was noted and not made; then somebody else made it.
         for length in [1, 4000] {
             let scene = Scene::new(std::slice::from_ref(&late));
-            let direct = || scene.endpoint().set("temporary_name", "false").set("overwrite", overwrite);
+            let direct = || scene.endpoint().set("temporary", "none").set("overwrite", overwrite);
             scene.server.switch_times("out/*", 1, Switch::CutBefore(Op::OpenWrite));
             scene.attempt(direct(), 1).await.unwrap_err();
             scene.server.put("out/a.edi", &noise(length));
@@ -376,7 +374,7 @@ async fn a_size_that_is_told_late_is_no_proof_after_a_cut() {
         // Every byte was acknowledged, and the answer to the closing was lost; nobody may read.
         for stated in [0, 7] {
             let scene = Scene::new(&[Switch::Status(Op::OpenRead, 3, "no")]);
-            let direct = || scene.endpoint().set("temporary_name", "false").set("overwrite", overwrite);
+            let direct = || scene.endpoint().set("temporary", "none").set("overwrite", overwrite);
             scene.server.switch_times("out/*", 1, Switch::CutAfter(Op::CloseWrite));
             assert_eq!(scene.attempt(direct(), 1).await.unwrap_err().retry(), Retry::Ambiguous);
             scene.server.switch("out/a.edi", Switch::SizeIs(Told::STAT, stated));

@@ -6,12 +6,13 @@
 mod support;
 
 use futures::StreamExt;
-use model::definition::{After, ClaimBy, Flow, FlowSource, Order, PollSource, RetryPolicy, SettleWhen};
-use model::{ErrorKind, Mask, MaskSpec, Offer, OfferId, OfferState, Outcome};
+use model::definition::{After, Flow, FlowSource};
+use model::{ErrorKind, Offer, OfferId, OfferState, Outcome};
 use std::sync::Arc;
 use std::time::Duration;
 use support::{World, inner, noise, partner, read};
 use testkit::conformance::Interlude;
+use testkit::defined;
 use testkit::fake::Known;
 use testkit::sftp::{Op, SftpServer, Switch, Told};
 use tokio::io::AsyncReadExt;
@@ -21,30 +22,8 @@ use transport::{AfterRead, Discovery, FoundOffer, Settled, Source, Transport};
 const LENGTH: usize = 300_001;
 
 fn flow(after: After) -> Arc<Flow> {
-    let poll = PollSource {
-        endpoint: "acme".into(),
-        mask: Mask::new(&MaskSpec::default()).unwrap(),
-        every: Duration::from_secs(60),
-        stable_for: Duration::ZERO,
-        read_limit: 0,
-        order: Order::Name,
-        recursive: false,
-        ignore_times: false,
-        after,
-        error_directory: None,
-        settle: SettleWhen::Recorded,
-        claim: ClaimBy::Lease,
-        retry: RetryPolicy::default(),
-    };
-    Arc::new(Flow {
-        name: "orders".into(),
-        enabled: true,
-        source: FlowSource::Poll(poll),
-        destinations: Vec::new(),
-        ordered: false,
-        continue_after_failure: false,
-        retention: Duration::ZERO,
-    })
+    let poll = defined::poll("acme", after);
+    Arc::new(defined::flow("orders", poll))
 }
 
 /// A source over a server's directory `in`.
@@ -270,7 +249,9 @@ async fn a_file_with_another_time_at_each_look_is_taken_where_times_are_left_out
         let source_with = |ignore_times| {
             let mut flow = Flow::clone(&flow(after.clone()));
             if let FlowSource::Poll(poll) = &mut flow.source {
-                (poll.stable_for, poll.ignore_times) = (Duration::from_millis(10), ignore_times);
+                *poll = defined::polling(poll.clone(), |polling| {
+                    (polling.stable_for, polling.ignore_times) = (Duration::from_millis(10), ignore_times);
+                });
             }
             world.transport.source(partner(&server, "in").done(), Arc::new(flow), services.clone()).unwrap()
         };

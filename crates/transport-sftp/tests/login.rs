@@ -12,7 +12,7 @@ use std::sync::Arc;
 use support::{Build, Sshd, World, list, read_text};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpListener;
-use transport::Transport;
+use transport::Declaration;
 
 async fn refused(world: &World, build: Build) -> Error {
     list(&world.folder(&build.done()), "").await.unwrap_err()
@@ -326,7 +326,7 @@ async fn a_key_that_cannot_be_read_is_found_before_anybody_logs_in() {
         (&cut, "", "whole"),
     ] {
         let endpoint = server.endpoint().set("private_key", key).set("passphrase", passphrase).done();
-        let error = world.transport.check(&endpoint).unwrap_err();
+        let error = world.transport.check_endpoint(&endpoint).unwrap_err();
         is(
             &error,
             ErrorKind::ConfigInvalid,
@@ -336,6 +336,6 @@ async fn a_key_that_cannot_be_read_is_found_before_anybody_logs_in() {
     }
     let public = read_text(server.field("key").to_owned() + ".pub");
     let endpoint = server.endpoint().set("private_key", &format!("{plain}{public}")).done();
-    world.transport.check(&endpoint).unwrap();
+    world.transport.check_endpoint(&endpoint).unwrap();
     list(&world.folder(&endpoint), "").await.unwrap();
 }

@@ -18,7 +18,7 @@ use testkit::fake::Known;
 use testkit::proxy::{Behaviour, Direction, Ending, FaultProxy};
 use tokio::io::AsyncReadExt;
 use transport::folder::EntryKind;
-use transport::{AfterRead, BufferBudget, Discovery, Transport};
+use transport::{AfterRead, BufferBudget, Declaration, Discovery, Transport};
 
 const MIB: usize = 1 << 20;
 
@@ -36,7 +36,7 @@ async fn only_regular_files_are_offered_under_their_own_bytes() {
     assert!(fifo.success());
     let world = World::new();
     let endpoint = server.endpoint().done();
-    world.transport.check(&endpoint).unwrap();
+    world.transport.check_endpoint(&endpoint).unwrap();
     let source = world.transport.source(endpoint.clone(), flow(After::Keep), world.services.clone()).unwrap();
     let offers = source.discover(Discovery { known: Arc::new(Known::default()) }).await.unwrap();
     let offers: Vec<_> = offers.map(Result::unwrap).collect().await;
@@ -95,7 +95,9 @@ async fn large_files_come_and_go_whole_through_changes_of_keys() {
     let content = noise(64 * MIB + 4321);
     std::fs::write(server.files().join("large"), &content).unwrap();
     let world = World::new();
-    let folder = world.folder(&server.endpoint().set("permissions", "0640").done());
+    let endpoint = server.endpoint().done();
+    let services = world.services.clone();
+    let folder = world.transport.folder(&endpoint, model::Purpose::Deliver, Some(0o640), services).unwrap();
     assert!(read(&folder, "large", 0).await.unwrap() == content);
     assert!(read(&folder, "large", 60 * MIB as u64 + 7).await.unwrap() == content[60 * MIB + 7..]);
     assert_eq!(write(&folder, "copy", &content).await.unwrap(), content.len() as u64);
@@ -267,7 +269,7 @@ async fn a_test_of_an_endpoint_tells_each_step() {
     let probe = source.probe().await;
     assert!(probe.passed(), "{probe:?}");
     assert_eq!(names(&probe), ["name", "tcp", "host key", "login", "list", "open"]);
-    let destination = world.transport.destination(endpoint, world.services.clone()).unwrap();
+    let destination = world.destination(server.endpoint());
     let probe = destination.probe().await;
     assert!(probe.passed(), "{probe:?}");
     assert_eq!(names(&probe), ["name", "tcp", "host key", "login", "write", "publish", "delete"]);

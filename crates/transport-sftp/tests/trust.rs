@@ -6,7 +6,7 @@ mod support;
 
 use model::{ErrorKind, Retry, Security};
 use support::{Build, Sshd, World, list, read_text};
-use transport::Transport;
+use transport::Declaration;
 
 fn trusting(server: &Sshd, known_hosts: &str) -> Build {
     server.endpoint().set("host_key", "").set("known_hosts", known_hosts)
@@ -120,9 +120,9 @@ async fn an_unreadable_line_of_another_host_does_no_harm() {
     let server = Sshd::start();
     let world = World::new();
     let good = read_text(server.field("known_hosts.plain"));
-    let endpoint = trusting(&server, &format!("other.example ssh-ed25519 nonsense!\n{good}")).done();
-    list(&world.folder(&endpoint), "").await.unwrap();
-    let probe = world.transport.destination(endpoint, world.services.clone()).unwrap().probe().await;
+    let build = || trusting(&server, &format!("other.example ssh-ed25519 nonsense!\n{good}"));
+    list(&world.folder(&build().done()), "").await.unwrap();
+    let probe = world.destination(build()).probe().await;
     let seen: Vec<_> = probe.steps.iter().map(|step| format!("{:?}", step.result)).collect();
     assert!(
         seen.iter().any(|text| text.contains("known_hosts line 1") && text.contains("passed over")),
@@ -130,7 +130,7 @@ async fn an_unreadable_line_of_another_host_does_no_harm() {
     );
     // One that may revoke this host's key refuses it.
     let endpoint = trusting(&server, &format!("{good}@revoked * ssh-ed25519 nonsense!\n")).done();
-    let error = world.transport.check(&endpoint).unwrap_err();
+    let error = world.transport.check_endpoint(&endpoint).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::ConfigInvalid);
     assert!(error.to_string().contains("the key is not base64"), "{error}");
 }

@@ -2,6 +2,7 @@
 
 mod destination;
 mod names;
+pub mod options;
 mod selection;
 mod source;
 mod walk;
@@ -11,7 +12,7 @@ mod walk;
 pub const READER_BUFFERS: usize = 256 * 1024;
 
 /// What a person can do where files can be written and are refused their names.
-pub const RENAME_REFUSED: &str = "the place lets this user write and not rename: ask its operator for the right, or set temporary_name = false on the endpoint";
+pub const RENAME_REFUSED: &str = "the place lets this user write and not rename: ask its operator for the right, or set temporary = \"none\" on the flow's destination";
 
 pub use destination::{FolderDestination, Overwrite, PUBLISHING, WRITING, WriteOptions};
 pub use names::{NAME_LIMIT, check_affix, parse_directory};

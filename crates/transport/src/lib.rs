@@ -26,46 +26,17 @@ pub use offer_notes::OfferNotes;
 pub use payload::{PartWriter, Payload, PayloadReader, StagedPart, StagedPayload};
 pub use probe::{Probe, ProbeStep};
 pub use services::{
-    AuditLog, Clock, DeliveryLog, Directory, IdentityMaterial, KnownOffers, PartnerMaterial, Random,
-    Services, StagingArea, UNSTABLE_LIMIT, UnstableFile,
+    AuditLog, Clock, DeliveryLog, Directory, KnownOffers, Random, Services, StagingArea, UNSTABLE_LIMIT,
+    UnstableFile,
 };
 pub use source::{AfterRead, Discovery, FoundOffer, OfferStream, Opened, Part, PartStream, Settled, Source};
 
-use async_trait::async_trait;
-use model::OptionSpec;
-use model::definition::{Definitions, Endpoint, Flow};
+use model::definition::{self, Endpoint, Flow};
+pub use model::schema::Declaration;
 use std::sync::Arc;
 
-/// A transport: what it is called, what it can be told, and how its parts are made.
-#[async_trait]
-pub trait Transport: Send + Sync {
-    /// Its name in an endpoint's `transport`, such as `sftp`.
-    fn name(&self) -> &'static str;
-
-    /// URL schemes that an endpoint of it may have; empty when it takes no URL.
-    fn schemes(&self) -> &'static [&'static str];
-
-    /// The options an endpoint may set.
-    fn options(&self) -> &'static [OptionSpec];
-
-    /// What its endpoints can be used for.
-    fn roles(&self) -> Roles;
-
-    /// Checks an endpoint further than its options' types can: without any I/O.
-    ///
-    /// # Errors
-    /// What cannot be used, in words for the person who wrote it.
-    fn check(&self, endpoint: &Endpoint) -> model::Result<()>;
-
-    /// Checks what a flow asks of an endpoint that it polls (archive directories and the like): without
-    /// any I/O.
-    ///
-    /// # Errors
-    /// `ConfigInvalid` or `Unsupported`, in words for the person who wrote it.
-    fn check_source(&self, _endpoint: &Endpoint, _flow: &Flow) -> model::Result<()> {
-        Ok(())
-    }
-
+/// A transport: its [`Declaration`], and how its parts are made.
+pub trait Transport: Declaration {
     /// A source for a flow that polls this endpoint. Opens nothing yet.
     ///
     /// # Errors
@@ -77,32 +48,31 @@ pub trait Transport: Send + Sync {
         services: Services,
     ) -> model::Result<Arc<dyn Source>>;
 
-    /// A destination for deliveries to this endpoint. Opens nothing yet.
+    /// A destination for a flow's deliveries to this endpoint. Opens nothing yet.
     ///
     /// # Errors
     /// `Unsupported` when the transport has no destination; `ConfigInvalid`.
-    fn destination(&self, endpoint: Arc<Endpoint>, services: Services)
-    -> model::Result<Arc<dyn Destination>>;
+    fn destination(
+        &self,
+        endpoint: Arc<Endpoint>,
+        destination: &definition::Destination,
+        services: Services,
+    ) -> model::Result<Arc<dyn Destination>>;
 
-    /// A listener for all flows that receive by this transport, or `None` when it has none or no flow
-    /// asks for one.
+    /// A defined listener. Opens nothing yet.
     ///
     /// # Errors
-    /// `ConfigInvalid`.
+    /// `Unsupported` when the transport has no listeners; `ConfigInvalid`.
     fn listener(
         &self,
-        definitions: Arc<Definitions>,
-        services: Services,
-    ) -> model::Result<Option<Arc<dyn Listener>>>;
-}
-
-/// What endpoints of a transport can be used for.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Roles {
-    /// A flow may poll them.
-    pub source: bool,
-    /// A flow may deliver to them.
-    pub destination: bool,
-    /// A flow may receive by the transport.
-    pub listener: bool,
+        listener: Arc<definition::Listener>,
+        _services: Services,
+    ) -> model::Result<Arc<dyn Listener>> {
+        Err(model::Error::permanent(
+            model::ErrorKind::Unsupported,
+            "listen by a transport that has no listeners",
+        )
+        .with("listener", &listener.name)
+        .with("transport", &listener.transport))
+    }
 }

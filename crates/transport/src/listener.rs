@@ -46,7 +46,7 @@ pub trait Intake: Send + Sync {
 
     /// Whether some flow takes a file of this name from this partner: asked before the body is read
     /// where the name is known, and again at commit.
-    fn wanted(&self, transport: &str, partner: Option<&str>, file_name: &RemotePath) -> bool;
+    fn wanted(&self, listener: &str, partner: Option<&str>, file_name: &RemotePath) -> bool;
 }
 
 /// The answer to a reservation.
@@ -95,8 +95,8 @@ pub trait Reception: Send {
 
 /// What was received, its parts sealed.
 pub struct Message {
-    /// The listener's transport.
-    pub transport: &'static str,
+    /// The listener's name.
+    pub listener: String,
     /// The endpoint or path it came in by.
     pub endpoint: String,
     /// Who sent it.

@@ -2,8 +2,8 @@
 
 use crate::{BufferBudget, PartWriter};
 use async_trait::async_trait;
-use model::definition::{Definitions, Identity, Partner};
-use model::{AuditEvent, EventKind, NodeName, RemotePath, Result, Secret, Timestamp};
+use model::definition::Definitions;
+use model::{AuditEvent, EventKind, NodeName, RemotePath, Result, Timestamp};
 use serde_json::Value;
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -85,44 +85,10 @@ pub trait Random: Send + Sync {
     }
 }
 
-/// Partners, identities and keys, in the revision in force at the time of asking.
+/// The definitions, in the revision in force at the time of asking.
 pub trait Directory: Send + Sync {
     /// The definitions in force.
     fn definitions(&self) -> Arc<Definitions>;
-
-    /// A partner with its certificates (PEM), the encrypting one first.
-    ///
-    /// # Errors
-    /// `NotFound`, `ConfigInvalid`.
-    fn partner(&self, name: &str) -> Result<PartnerMaterial>;
-
-    /// One of our identities with its key.
-    ///
-    /// # Errors
-    /// `NotFound`, `ConfigInvalid`.
-    fn identity(&self, name: &str) -> Result<IdentityMaterial>;
-}
-
-/// A partner, ready to use.
-#[derive(Clone, Debug)]
-pub struct PartnerMaterial {
-    /// Its definition.
-    pub partner: Arc<Partner>,
-    /// Its certificates, PEM, in the definition's order: the first encrypts, any verifies.
-    pub certificates: Vec<String>,
-}
-
-/// An identity of ours, ready to use.
-#[derive(Clone, Debug)]
-pub struct IdentityMaterial {
-    /// Its definition.
-    pub identity: Arc<Identity>,
-    /// The private key, PEM.
-    pub private_key: Secret<String>,
-    /// The key's passphrase, when it is encrypted.
-    pub passphrase: Option<Secret<String>>,
-    /// The certificate, PEM.
-    pub certificate: String,
 }
 
 /// The audit trail, for events that are no part of a state change.

@@ -9,13 +9,13 @@
 )]
 
 use futures::StreamExt;
-use model::definition::{After, ClaimBy, Flow, FlowSource, Order, PollSource, RetryPolicy, SettleWhen};
-use model::{Claim, DeliveryId, Mask, MaskSpec, Offer, OfferId, OfferState, Outcome, Result, Retry};
+use model::definition::After;
+use model::{Claim, DeliveryId, Offer, OfferId, OfferState, Outcome, Result, Retry};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 use testkit::clock::SeededRandom;
 use testkit::conformance::Interlude;
+use testkit::defined;
 use testkit::fake::{
     Act, BytesPayload, Fault, Known, MemoryFolder, MemoryLog, PublishAnswer, Renames, ScriptedFolder,
     services,
@@ -267,35 +267,17 @@ async fn settle_troubled(seed: u64, renames: Renames) -> usize {
 }
 
 fn source(folder: Arc<dyn Folder>, timestamp: bool) -> FolderSource {
-    let flow = Flow {
-        name: "flow".into(),
-        enabled: true,
-        source: FlowSource::Poll(PollSource {
-            endpoint: "place".into(),
-            mask: Mask::new(&MaskSpec::default()).unwrap(),
-            every: Duration::from_secs(60),
-            stable_for: Duration::ZERO,
-            read_limit: 0,
-            order: Order::Name,
-            recursive: false,
-            ignore_times: false,
-            after: After::Archive { directory: "done".into(), timestamp },
-            error_directory: None,
-            settle: SettleWhen::Recorded,
-            claim: ClaimBy::Lease,
-            retry: RetryPolicy::default(),
-        }),
-        destinations: Vec::new(),
-        ordered: false,
-        continue_after_failure: false,
-        retention: Duration::ZERO,
-    };
-    let options = FolderSourceOptions {
-        flow: Arc::new(flow),
-        endpoint: "place".into(),
-        directory: "in".into(),
-        temporary_suffix: ".part".into(),
-    };
+    let flow = defined::flow(
+        "flow",
+        defined::polling(
+            defined::poll("place", After::Archive { directory: "done".into(), timestamp }),
+            |polling| {
+                polling.temporary_suffix = ".part".into();
+            },
+        ),
+    );
+    let options =
+        FolderSourceOptions { flow: Arc::new(flow), endpoint: "place".into(), directory: "in".into() };
     FolderSource::new(folder, options, services(Arc::new(Interlude::default()))).unwrap()
 }
 

@@ -10,12 +10,13 @@
 use async_trait::async_trait;
 use futures::stream::BoxStream;
 use futures::{StreamExt, stream};
-use model::definition::{After, ClaimBy, Flow, FlowSource, Order, PollSource, RetryPolicy, SettleWhen};
-use model::{Error, ErrorKind, Mask, MaskSpec, Offer, OfferId, OfferState, Outcome, RemotePath, Result};
+use model::definition::{After, PollSource};
+use model::{Error, ErrorKind, Offer, OfferId, OfferState, Outcome, RemotePath, Result};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use testkit::conformance::Interlude;
+use testkit::defined;
 use testkit::fake::{Fault, Known, MemoryFolder, ScriptedFolder, Way, services};
 use transport::folder::{
     Entry, EntryKind, FileReader, Folder, FolderCapabilities, FolderSource, FolderSourceOptions, Published,
@@ -69,43 +70,20 @@ fn entry(name: &str, kind: EntryKind) -> Result<Entry> {
 }
 
 fn source(folder: Arc<dyn Folder>, directory: &str, recursive: bool, read_limit: usize) -> FolderSource {
-    source_with(folder, directory, PollSource { recursive, read_limit, ..poll() })
+    let poll = defined::polling(PollSource { read_limit, ..poll() }, |polling| polling.recursive = recursive);
+    source_with(folder, directory, poll)
 }
 
 fn poll() -> PollSource {
-    PollSource {
-        endpoint: "place".into(),
-        mask: Mask::new(&MaskSpec::default()).unwrap(),
-        every: Duration::from_secs(60),
-        stable_for: Duration::ZERO,
-        read_limit: 0,
-        order: Order::Name,
-        recursive: false,
-        ignore_times: false,
-        after: After::Keep,
-        error_directory: None,
-        settle: SettleWhen::Recorded,
-        claim: ClaimBy::Lease,
-        retry: RetryPolicy::default(),
-    }
+    defined::polling(defined::poll("place", After::Keep), |polling| {
+        polling.temporary_suffix = ".part".into();
+    })
 }
 
 fn source_with(folder: Arc<dyn Folder>, directory: &str, poll: PollSource) -> FolderSource {
-    let flow = Flow {
-        name: "flow".into(),
-        enabled: true,
-        source: FlowSource::Poll(poll),
-        destinations: Vec::new(),
-        ordered: false,
-        continue_after_failure: false,
-        retention: Duration::ZERO,
-    };
-    let options = FolderSourceOptions {
-        flow: Arc::new(flow),
-        endpoint: "place".into(),
-        directory: directory.into(),
-        temporary_suffix: ".part".into(),
-    };
+    let flow = defined::flow("flow", poll);
+    let options =
+        FolderSourceOptions { flow: Arc::new(flow), endpoint: "place".into(), directory: directory.into() };
     FolderSource::new(folder, options, services(Arc::new(Interlude::default()))).unwrap()
 }
 
@@ -274,7 +252,11 @@ async fn an_archive_keeps_the_directories_below_the_polled_one() {
     let memory = MemoryFolder::new();
     memory.put("in/one/two/a.edi", *b"taken");
     let after = After::Archive { directory: "done".into(), timestamp: false };
-    let source = source_with(Arc::new(memory.clone()), "in", PollSource { after, recursive: true, ..poll() });
+    let source = source_with(
+        Arc::new(memory.clone()),
+        "in",
+        defined::polling(PollSource { after, ..poll() }, |polling| polling.recursive = true),
+    );
     let offer = offer(&discover(&source, &Arc::default()).await.unwrap()[0]);
     assert_eq!(source.settle(&offer, Outcome::Taken).await.unwrap(), Settled::Done);
     assert_eq!(memory.files(), ["done/one/two/a.edi"]);
@@ -308,7 +290,8 @@ fn restless() -> Arc<ScriptedFolder> {
 #[tokio::test]
 async fn files_of_which_only_the_time_moves_are_told_of_and_not_offered() {
     let stable_for = Duration::from_secs(5);
-    let source = source_with(restless(), "in", PollSource { stable_for, ..poll() });
+    let source =
+        source_with(restless(), "in", defined::polling(poll(), |polling| polling.stable_for = stable_for));
     let known = Arc::new(Known::default());
     assert_eq!(paths(&discover(&source, &known).await.unwrap()), ["in/b.edi"]);
     let told = known.unstable();
@@ -322,8 +305,11 @@ async fn files_of_which_only_the_time_moves_are_told_of_and_not_offered() {
 async fn files_are_told_by_path_and_size_where_times_are_left_out() {
     let stable_for = Duration::from_secs(5);
     let folder = restless();
-    let source =
-        source_with(Arc::clone(&folder) as _, "in", PollSource { stable_for, ignore_times: true, ..poll() });
+    let source = source_with(
+        Arc::clone(&folder) as _,
+        "in",
+        defined::polling(poll(), |polling| (polling.stable_for, polling.ignore_times) = (stable_for, true)),
+    );
     let known = Arc::new(Known::default());
     let found = discover(&source, &known).await.unwrap();
     assert_eq!(paths(&found), ["in/a.edi", "in/b.edi", "in/d.edi"]);
@@ -348,7 +334,8 @@ async fn no_more_unstable_files_are_told_of_than_the_first_hundred() {
         entry.modified = entry.modified.map(|at| at + chrono::TimeDelta::seconds(look as i64));
     });
     let stable_for = Duration::from_secs(5);
-    let source = source_with(scripted, "in", PollSource { stable_for, ..poll() });
+    let source =
+        source_with(scripted, "in", defined::polling(poll(), |polling| polling.stable_for = stable_for));
     let known = Arc::new(Known::default());
     assert!(discover(&source, &known).await.unwrap().is_empty());
     let told = known.unstable();

@@ -5,9 +5,9 @@ pub(crate) mod values;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
-use model::definition::{Cipher, DigestName};
 use model::{ConnectionId, DeliveryId, Severity, Sha256, Timestamp, TransferId, TransferState};
 use std::path::PathBuf;
+use transport_as2::agreement::{Cipher, DigestName};
 pub(crate) use user::User;
 
 /// The heading over the options that every command takes.

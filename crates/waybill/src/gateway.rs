@@ -204,14 +204,17 @@ impl Gateway {
     /// process lives.
     pub(crate) async fn start(&self) -> Result<()> {
         let definitions = self.revisions.in_force();
-        for transport in &self.transports.all {
-            match transport.listener(Arc::clone(&definitions), self.engine.services()) {
-                Ok(Some(listener)) => self.listen(listener, transport.name()).await,
-                Ok(None) => {}
-                Err(error) => {
-                    let services = self.engine.services();
-                    self.readiness.listener_failed(&services, transport.name(), &error).await;
-                }
+        for defined in definitions.listeners.values() {
+            let services = self.engine.services();
+            let made = match self.transports.get(&defined.transport) {
+                Some(transport) => transport.listener(Arc::clone(defined), services.clone()),
+                None => Err(Error::permanent(ErrorKind::ConfigInvalid, "find a listener's transport")
+                    .with("listener", &defined.name)
+                    .with("transport", &defined.transport)),
+            };
+            match made {
+                Ok(listener) => self.listen(listener, &defined.name).await,
+                Err(error) => self.readiness.listener_failed(&services, &defined.name, &error).await,
             }
         }
         let mut chores: Vec<Arc<dyn Maintenance>> = vec![
@@ -239,27 +242,28 @@ impl Gateway {
         Ok(())
     }
 
-    async fn listen(&self, listener: Arc<dyn Listener>, transport: &'static str) {
+    async fn listen(&self, listener: Arc<dyn Listener>, name: &str) {
+        let name = name.to_owned();
         let (readiness, services) = (Arc::clone(&self.readiness), self.engine.services());
         let intake = self.engine.intake();
         let first = listener.bind(Arc::clone(&intake)).await;
         if let Err(error) = &first {
-            readiness.listener_failed(&services, transport, error).await;
+            readiness.listener_failed(&services, &name, error).await;
         }
         let shutdown = self.engine.shutdown_signal();
         self.listeners.spawn(async move {
-            if first.is_err() && bind_again(&*listener, intake, shutdown.clone(), transport).await {
-                readiness.listener_recovered(&services, transport).await;
+            if first.is_err() && bind_again(&*listener, intake, shutdown.clone(), &name).await {
+                readiness.listener_recovered(&services, &name).await;
             }
             if let Err(error) = listener.serve(shutdown).await {
-                readiness.listener_failed(&services, transport, &error).await;
+                readiness.listener_failed(&services, &name, &error).await;
             }
         });
     }
 
-    /// The first address at which AS2 messages are received.
-    pub(crate) fn as2_address(&self) -> Option<SocketAddr> {
-        self.transports.as2.bound().first().copied()
+    /// The address at which a listener receives AS2 messages.
+    pub(crate) fn as2_address(&self, listener: &str) -> Option<SocketAddr> {
+        self.transports.as2.bound(listener)
     }
 
     /// Ends in order: what is under way ends, connections are closed and on record, the audit trail is
@@ -293,7 +297,7 @@ async fn bind_again(
     listener: &dyn Listener,
     intake: Arc<dyn Intake>,
     mut shutdown: Shutdown,
-    transport: &'static str,
+    name: &str,
 ) -> bool {
     let mut pause = FIRST_PAUSE;
     loop {
@@ -306,7 +310,7 @@ async fn bind_again(
             Err(error) => {
                 pause = (pause * 2).min(LONGEST_PAUSE);
                 tracing::info!(
-                    listener = transport, error = %error.chain(), next = ?pause, "a listener is still down"
+                    listener = name, error = %error.chain(), next = ?pause, "a listener is still down"
                 );
             }
         }

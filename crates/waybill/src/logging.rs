@@ -19,9 +19,10 @@ use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
 use tracing_subscriber::util::SubscriberInitExt as _;
 
 /// Waybill's own crates: lines of any level may come from these.
-const OWN: [&str; 14] = [
+const OWN: [&str; 15] = [
     "config",
     "console",
+    "control",
     "engine",
     "model",
     "net",

@@ -11,8 +11,8 @@ use transport::Services;
 #[derive(Default)]
 pub(crate) struct Readiness {
     is_started: AtomicBool,
-    /// Listeners that are down, by transport, and why.
-    down: Mutex<BTreeMap<&'static str, String>>,
+    /// Listeners that are down, by name, and why.
+    down: Mutex<BTreeMap<String, String>>,
     /// The newest revision, when it cannot be used on this node, and why.
     refused: Mutex<Option<(i64, String)>>,
 }
@@ -24,10 +24,10 @@ impl Readiness {
     }
 
     /// A listener is down: on record, and a reason not to be ready. The process lives.
-    pub(crate) async fn listener_failed(&self, services: &Services, listener: &'static str, error: &Error) {
+    pub(crate) async fn listener_failed(&self, services: &Services, listener: &str, error: &Error) {
         let error = error.chain();
         tracing::error!(listener, %error, "a listener is down");
-        self.down.lock().unwrap_or_else(PoisonError::into_inner).insert(listener, error.clone());
+        self.down.lock().unwrap_or_else(PoisonError::into_inner).insert(listener.to_owned(), error.clone());
         let event =
             services.event(EventKind::ListenerFailed).detail("listener", listener).detail("error", error);
         if let Err(error) = services.audit.record(vec![event]).await {
@@ -36,7 +36,7 @@ impl Readiness {
     }
 
     /// A listener that was down is up.
-    pub(crate) async fn listener_recovered(&self, services: &Services, listener: &'static str) {
+    pub(crate) async fn listener_recovered(&self, services: &Services, listener: &str) {
         tracing::info!(listener, "a listener is up again");
         self.down.lock().unwrap_or_else(PoisonError::into_inner).remove(listener);
         let event = services.event(EventKind::ListenerRecovered).detail("listener", listener);
@@ -63,7 +63,7 @@ impl Readiness {
     /// Listeners that are down: names and why.
     pub(crate) fn down(&self) -> Vec<(String, String)> {
         let down = self.down.lock().unwrap_or_else(PoisonError::into_inner);
-        down.iter().map(|(listener, why)| ((*listener).to_owned(), why.clone())).collect()
+        down.iter().map(|(listener, why)| (listener.clone(), why.clone())).collect()
     }
 
     /// The reasons not to be ready, one line each.

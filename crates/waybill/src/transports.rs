@@ -1,7 +1,7 @@
 //! Every transport there is.
 
-use config::{Catalogue, Roles, Settings, TransportSpec};
-use model::OptionSpec;
+use config::{Catalogue, Settings};
+use model::schema::{Declaration, Field};
 use net::Net;
 use net::http::{HttpServers, ListenSpec};
 use std::sync::Arc;
@@ -9,9 +9,6 @@ use transport::Transport;
 use transport_as2::As2;
 use transport_file::FileTransport;
 use transport_sftp::SftpTransport;
-
-/// Where AS2 messages are received, on each HTTP address.
-pub(crate) const AS2_PATH: &str = "/as2";
 
 /// The transports of one gateway.
 pub(crate) struct Transports {
@@ -29,7 +26,7 @@ impl Transports {
         servers: &HttpServers,
         listen: Vec<ListenSpec>,
     ) -> Self {
-        let as2 = Arc::new(As2::new(net.clone(), servers.clone(), listen, AS2_PATH));
+        let as2 = Arc::new(As2::new(net.clone(), servers.clone(), listen));
         let all: Vec<Arc<dyn Transport>> = vec![
             Arc::new(FileTransport::new(settings.roots.files.clone())),
             Arc::new(SftpTransport::new(net.clone())),
@@ -38,34 +35,25 @@ impl Transports {
         Self { as2, all }
     }
 
-    /// Those whose endpoints refuse a name that is taken, unless their option `overwrite` says otherwise.
+    /// The transport of a name.
+    pub(crate) fn get(&self, name: &str) -> Option<&Arc<dyn Transport>> {
+        self.all.iter().find(|transport| transport.spec().name == name)
+    }
+
+    /// Those whose destinations refuse a name that is taken, unless their field `overwrite` says otherwise.
     pub(crate) fn refusing(&self) -> Vec<&'static str> {
-        let refuses = |option: &OptionSpec| option.name == "overwrite" && option.default == Some("refuse");
-        let refusing = self.all.iter().filter(|transport| transport.options().iter().any(refuses));
-        refusing.map(|transport| transport.name()).collect()
+        let refuses = |field: &Field| field.name == "overwrite" && field.default == Some("refuse");
+        let specs = self.all.iter().map(|transport| transport.spec());
+        let refusing =
+            specs.filter(|spec| spec.destination.iter().flat_map(|group| group.fields).any(refuses));
+        refusing.map(|spec| spec.name).collect()
     }
 
     /// What definitions may say about them.
     pub(crate) fn catalogue(&self) -> Catalogue {
-        self.all
-            .iter()
-            .map(|transport| {
-                let roles = transport.roles();
-                let (checked, polled) = (Arc::clone(transport), Arc::clone(transport));
-                TransportSpec {
-                    name: transport.name(),
-                    schemes: transport.schemes(),
-                    options: transport.options(),
-                    roles: Roles {
-                        source: roles.source,
-                        destination: roles.destination,
-                        listener: roles.listener,
-                    },
-                    partnership: transport.name() == self.as2.name(),
-                    check: Arc::new(move |endpoint| checked.check(endpoint)),
-                    check_flow: Arc::new(move |endpoint, flow| polled.check_source(endpoint, flow)),
-                }
-            })
-            .collect()
+        self.all.iter().map(|transport| Arc::clone(transport) as Arc<dyn Declaration>).collect()
     }
 }
+
+#[cfg(test)]
+mod tests;

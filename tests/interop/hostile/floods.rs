@@ -22,7 +22,7 @@ fn answer_to_the_whole(port: u16, what: &str, headers: &str, body: &[u8]) -> Ans
 
 #[test]
 fn a_message_larger_than_any_buffer_gets_its_answer_when_it_is_refused_early() {
-    let mut hub = start("largest_message = \"48MiB\"");
+    let mut hub = start("receive.largest = \"48MiB\"");
     let port = hub.gateway.http;
     let stranger = KeyPair::make(hub.root.path(), "stranger");
     let payload = random(32 << 20);
@@ -54,13 +54,13 @@ fn a_message_larger_than_any_buffer_gets_its_answer_when_it_is_refused_early() {
     let body = [b"100000\r\n".as_slice(), &opened, b"\r\n", &body].concat();
     let of_signed = chunked.with("Content-Type", unencrypted.field("Content-Type"));
     hub.gateway.stop();
-    hub.define("http://127.0.0.1:9/as2", "largest_message = \"48MiB\"\nreceive_security = \"signed\"");
+    hub.define("http://127.0.0.1:9/as2", "receive.largest = \"48MiB\"\nreceive.security = \"signed\"");
     hub.gateway.start();
     let port = hub.gateway.http;
     let answer = answer_to_the_whole(port, "more than agreed", &of_signed.headers, &body);
     assert!(answer.text().contains(&error("unexpected-processing-error")), "{}", answer.text());
     let newest = &hub.events("message.refused")[0];
-    assert!(newest.to_string().contains("largest_message"), "{newest}");
+    assert!(newest.to_string().contains("receive.largest"), "{newest}");
     assert_eq!((hub.inbox().len(), hub.transfers()), (0, 0));
 
     // A repetition is answered by its Message-ID, and sent whole all the same.
@@ -139,7 +139,7 @@ fn trickling_messages_do_not_hold_up_deliveries() {
 
 #[test]
 fn a_thousand_parts_are_too_many() {
-    let mut hub = start("receive_security = \"none\"");
+    let mut hub = start("receive.security = \"none\"");
     let parts = |count: usize| {
         let part = "--b\r\nContent-Type: text/plain\r\n\r\nx\r\n";
         let body = format!("{}--b--\r\n", part.repeat(count)).into_bytes();
@@ -165,13 +165,13 @@ fn a_bomb_does_not_go_off() {
     std::fs::write(&bomb, vec![0; 8 << 20]).unwrap();
     let unsigned: &[&str] = &["--no-sign", "--no-encrypt", "--compress"];
     for (security, form, disposition, reason) in [
-        ("none", unsigned, "unexpected-processing-error", "largest_message = 1048576 bytes"),
-        ("none", &["--compress"], "unexpected-processing-error", "largest_message = 1048576 bytes"),
+        ("none", unsigned, "unexpected-processing-error", "receive.largest = 1048576 bytes"),
+        ("none", &["--compress"], "unexpected-processing-error", "receive.largest = 1048576 bytes"),
         ("signed_encrypted", unsigned, "insufficient-message-security", "not encrypted"),
     ] {
         hub.define(
             peer.text("url"),
-            &format!("largest_message = \"1MiB\"\nreceive_security = \"{security}\""),
+            &format!("receive.largest = \"1MiB\"\nreceive.security = \"{security}\""),
         );
         hub.gateway.start();
         let said = hub.send(bomb.to_str().unwrap(), form);

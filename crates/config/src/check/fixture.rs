@@ -1,7 +1,11 @@
 //! For tests: three transports, and a machine with a few files and variables.
 
-use crate::{Catalogue, Environment, ReadFile, Roles, Roots, TransportSpec};
-use model::{Error, ErrorKind, OptionKind, OptionSpec, PublicMaterial, Timestamp};
+use crate::{Catalogue, Environment, ReadFile, Roots};
+use model::definition::{Definitions, Destination, Endpoint, Flow};
+use model::schema::{
+    Declaration, Field, Finding, Group, Kind, Paths, Roles, Rule, Scheme, Section, Subject, TransportSpec,
+};
+use model::{Error, ErrorKind, PublicMaterial, Result, Timestamp};
 use openssl::asn1::Asn1Time;
 use openssl::bn::BigNum;
 use openssl::ec::{EcGroup, EcKey};
@@ -22,51 +26,159 @@ pub(crate) const DAY: i64 = 86_400;
 const HOST_KEY: &str =
     "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIPbrUuGeFOTs/6OVIUCQj/Ggc2nJ9RFkFBDzf7v1KLRO acme\n";
 
-const fn option(name: &'static str, kind: OptionKind, required: bool) -> OptionSpec {
-    OptionSpec { name, kind, default: None, required, doc: "For tests." }
+const fn scheme(name: &'static str, port: u16, paths: Paths) -> Scheme {
+    Scheme { name, port: Some(port), paths, connects_per_poll: matches!(paths, Paths::Login) }
 }
 
-static SFTP_OPTIONS: &[OptionSpec] = &[
-    option("proxy", OptionKind::Text, false),
-    option("password", OptionKind::Secret, false),
-    option("private_key", OptionKind::Secret, false),
-    option("passphrase", OptionKind::Secret, false),
-    option("host_key", OptionKind::Public(PublicMaterial::HostKeys), true),
-    option("known_hosts", OptionKind::Public(PublicMaterial::KnownHosts), false),
-    option("timeout", OptionKind::Duration, false),
-    option("strict", OptionKind::Bool, false),
-    option("retries", OptionKind::Integer { min: 0, max: 9 }, false),
-    option("compression", OptionKind::Choice(&["none", "zlib"]), false),
-    option("window", OptionKind::Size, false),
-];
+const fn field(name: &'static str, kind: Kind) -> Field {
+    Field::optional(name, kind, "For tests.")
+}
 
-static FILE_OPTIONS: &[OptionSpec] = &[option("suffix", OptionKind::Text, false)];
+/// Three transports that are alike to real ones.
+static SFTP: TransportSpec = TransportSpec {
+    schemes: &[scheme("sftp", 22, Paths::Login)],
+    roles: Roles { source: true, destination: true, listener: false },
+    endpoint: &[&LOGIN],
+    source: &[&POLLED],
+    destination: &[&WRITTEN],
+    ..TransportSpec::new("sftp", "A server.")
+};
+
+static LOGIN: Group = Group::of(&[
+    field("proxy", Kind::OneOf(&[Kind::Choice(&["none"]), Kind::Name(Section::PROXY)])),
+    field("username", Kind::Text),
+    field("password", Kind::Secret),
+    field("credential", Kind::Name(Section::CREDENTIAL)),
+    field("key", Kind::Name(Section::KEY)),
+    field("private_key", Kind::Secret),
+    field("passphrase", Kind::Secret),
+    Field::required("host_key", Kind::Public(PublicMaterial::HostKeys), "Whose server it is."),
+    field("known_hosts", Kind::Public(PublicMaterial::KnownHosts)),
+    field("timeout", Kind::Duration),
+    field("strict", Kind::Bool),
+    field("retries", Kind::Integer { min: 0, max: 9 }),
+    field("compression", Kind::Choice(&["none", "zlib"])),
+    field("window", Kind::Size),
+])
+.with(&[
+    Rule::AtMostOne(&["username", "credential"]),
+    Rule::AtMostOne(&["password", "credential"]),
+    Rule::Needs("passphrase", "private_key"),
+]);
+
+static POLLED: Group = Group::of(&[
+    Field::required(
+        "after",
+        Kind::OneOf(&[Kind::Choice(&["delete", "keep"]), Kind::Table(&AFTER)]),
+        "What becomes of a file that was taken.",
+    ),
+    Field::preset("stable_for", Kind::Duration, "5s", "For tests."),
+    Field::preset("recursive", Kind::Bool, "false", "For tests."),
+    field("error_directory", Kind::Directory),
+]);
+
+static AFTER: Group = Group::of(&[
+    field("archive", Kind::Directory),
+    Field::preset("timestamp", Kind::Bool, "true", "For tests."),
+    field("move", Kind::Directory),
+])
+.with(&[Rule::ExactlyOne(&["archive", "move"]), Rule::Needs("timestamp", "archive")]);
+
+static WRITTEN: Group = Group::of(&[
+    Field::preset("overwrite", Kind::Choice(&["refuse", "replace"]), "refuse", "For tests."),
+    field("suffix", Kind::Text),
+]);
+
+static FILE: TransportSpec = TransportSpec {
+    schemes: &[Scheme { name: "file", port: None, paths: Paths::Host, connects_per_poll: false }],
+    roles: Roles { source: true, destination: true, listener: false },
+    endpoint: &[&SUFFIX],
+    source: &[&POLLED],
+    destination: &[&WRITTEN],
+    ..TransportSpec::new("file", "A directory.")
+};
+
+static SUFFIX: Group = Group::of(&[field("suffix", Kind::Text)]);
+
+static AS2: TransportSpec = TransportSpec {
+    schemes: &[scheme("http", 80, Paths::None), scheme("https", 443, Paths::None)],
+    several_urls: true,
+    roles: Roles { source: false, destination: true, listener: true },
+    endpoint: &[&SIDES],
+    listener: &[&AT],
+    partner: Some(&PARTNER),
+    identity: Some(&IDENTITY),
+    ..TransportSpec::new("as2", "Messages.")
+};
+
+static SIDES: Group = Group::of(&[
+    Field::required("partner", Kind::Name(Section::PARTNER), "The partner on the other side."),
+    Field::required("identity", Kind::Name(Section::IDENTITY), "Our own side."),
+]);
+
+static AT: Group = Group::of(&[Field::required("server", Kind::Server, "The HTTP server.")]);
+
+static PARTNER: Group = Group::of(&[
+    Field::required("id", Kind::Text, "Its AS2 name."),
+    field("certificates", Kind::List(&Kind::Name(Section::CERTIFICATE))),
+    field("send", Kind::Table(&SEND)),
+]);
+
+static SEND: Group = Group::of(&[Field::preset(
+    "cipher",
+    Kind::Choice(&["aes128-cbc", "aes256-cbc"]),
+    "aes256-cbc",
+    "The cipher.",
+)
+.per_environment()]);
+
+static IDENTITY: Group = Group::of(&[
+    Field::required("id", Kind::Text, "Our AS2 name."),
+    field("keys", Kind::List(&Kind::Name(Section::KEY))),
+]);
+
+struct Declared(&'static TransportSpec);
+
+impl Declaration for Declared {
+    fn spec(&self) -> &'static TransportSpec {
+        self.0
+    }
+
+    fn check_endpoint(&self, endpoint: &Endpoint) -> Result<()> {
+        if endpoint.options.text("suffix") == Some("*") {
+            return Err(Error::permanent(ErrorKind::ConfigInvalid, "use the suffix \"*\""));
+        }
+        Ok(())
+    }
+
+    fn check_source(&self, _: &Endpoint, flow: &Flow) -> Result<()> {
+        if flow.name == "impossible" {
+            return Err(Error::permanent(ErrorKind::Unsupported, "poll for this flow"));
+        }
+        Ok(())
+    }
+
+    fn check_destination(&self, _: &Endpoint, destination: &Destination) -> Result<()> {
+        if destination.options.text("suffix") == Some("*") {
+            return Err(Error::permanent(ErrorKind::Unsupported, "write with the suffix \"*\""));
+        }
+        Ok(())
+    }
+
+    fn check_definitions(&self, definitions: &Definitions, _: Timestamp) -> Vec<Finding> {
+        let unwanted = definitions.partners.values().filter(|partner| {
+            partner.agreement(self.0.name).is_some_and(|side| side.text("id") == Some("UNWANTED"))
+        });
+        unwanted
+            .map(|partner| {
+                Subject::new(Section::PARTNER, &partner.name).error(&["as2", "id"], "is not wanted")
+            })
+            .collect()
+    }
+}
 
 pub(crate) fn catalogue() -> Catalogue {
-    let spec = |name, schemes, options, source, listener| TransportSpec {
-        name,
-        schemes,
-        options,
-        roles: Roles { source, destination: true, listener },
-        partnership: listener,
-        check: Arc::new(|endpoint| {
-            if endpoint.options.text("suffix") == Some("*") {
-                return Err(Error::permanent(ErrorKind::ConfigInvalid, "use the suffix \"*\""));
-            }
-            Ok(())
-        }),
-        check_flow: Arc::new(|_, flow| {
-            if flow.name == "impossible" {
-                return Err(Error::permanent(ErrorKind::Unsupported, "poll for this flow"));
-            }
-            Ok(())
-        }),
-    };
-    Catalogue::from_iter([
-        spec("sftp", &["sftp"][..], SFTP_OPTIONS, true, false),
-        spec("file", &["file"], FILE_OPTIONS, true, false),
-        spec("as2", &["http", "https"], &[], false, true),
-    ])
+    [&SFTP, &FILE, &AS2].map(|spec| Arc::new(Declared(spec)) as Arc<dyn Declaration>).into_iter().collect()
 }
 
 /// A machine that is only imagined. Links are files whose real path is another.
@@ -187,4 +299,22 @@ pub(crate) fn certificate(key: &PKey<Private>, from: i64, until: i64) -> Vec<u8>
     builder.set_not_after(&Asn1Time::from_unix(until).unwrap()).unwrap();
     builder.sign(key, MessageDigest::sha256()).unwrap();
     builder.build().to_pem().unwrap()
+}
+
+/// Whether every default fits its own field, in a group and the tables below it.
+pub(crate) fn presets_fit(group: &Group) {
+    fn of_kind(kind: Kind) {
+        match kind {
+            Kind::Table(group) => presets_fit(group),
+            Kind::List(kind) | Kind::Map(kind) => of_kind(*kind),
+            Kind::OneOf(kinds) => kinds.iter().for_each(|kind| of_kind(*kind)),
+            _ => {}
+        }
+    }
+    for field in group.fields {
+        if let Err(message) = model::schema::Values::default_of(field) {
+            panic!("{}: {message}", field.name);
+        }
+        of_kind(field.kind);
+    }
 }

@@ -1,20 +1,25 @@
 //! Flows, and their destinations.
 
-use super::endpoint::Location;
+use super::location::Location;
 use super::overlap::Poll;
 use super::source::CheckedSource;
 use super::{Checker, is_name};
-use crate::field::Section;
-use crate::reader::Reader;
+use crate::reader::{Declared, Reader};
+use crate::sections::DESTINATION;
+use crate::tree::{Node, Value as Written};
 use model::NameTemplate;
 use model::definition::{After, Destination, Flow, FlowSource, RetryPolicy};
+use model::schema::{Section, TransportSpec, Values};
 use std::sync::Arc;
 
 impl<'a> Checker<'a> {
     pub(super) fn flows(&mut self) {
-        for (name, reader) in self.section(Section::Flow) {
-            let source = reader.child("source").and_then(|below| Some((self.source(&below)?, below)));
+        for (name, reader) in self.section(Section::FLOW) {
+            let source = reader
+                .entry("source")
+                .and_then(|entry| self.source(&entry.key, &entry.node, reader.key("source")));
             let destinations = self.destinations(&reader, source.as_ref().map(|(source, _)| source));
+            let title = reader.text("title").map(|text| text.value);
             let enabled = reader.flag("enabled");
             let ordered = reader.flag("ordered");
             let continue_after_failure = reader.flag("continue_after_failure");
@@ -30,13 +35,14 @@ impl<'a> Checker<'a> {
                     flow: name.to_owned(),
                     place: below.place_of("endpoint").clone(),
                     location,
-                    recursive: poll.recursive,
+                    recursive: poll.options.bool("recursive"),
                     keeps: poll.after == After::Keep,
                     mask: checked.mask,
                 });
             }
             let flow = Flow {
                 name: name.to_owned(),
+                title,
                 enabled,
                 source: checked.source,
                 destinations,
@@ -46,8 +52,8 @@ impl<'a> Checker<'a> {
             };
             if let FlowSource::Poll(poll) = &flow.source
                 && let Some(endpoint) = self.definitions.endpoints.get(&poll.endpoint)
-                && let Some(transport) = self.catalogue.get(&endpoint.transport)
-                && let Err(error) = (transport.check_flow)(endpoint, &flow)
+                && let Some(transport) = self.catalogue.declaration(&endpoint.transport)
+                && let Err(error) = transport.check_source(endpoint, &flow)
             {
                 below.error("endpoint", error.chain());
             }
@@ -56,13 +62,13 @@ impl<'a> Checker<'a> {
     }
 
     fn destinations(&self, flow: &Reader<'a>, source: Option<&CheckedSource>) -> Vec<Destination> {
-        let readers = flow.children("destination");
-        if readers.is_empty() && flow.has("destination") {
+        let items = flow.items("destination");
+        if items.is_empty() && flow.has("destination") {
             flow.error("destination", "names none; a flow has at least one");
         }
         let mut destinations: Vec<Destination> = Vec::new();
-        for reader in &readers {
-            let Some(destination) = self.destination(reader, source) else { continue };
+        for (node, key) in items {
+            let Some((destination, reader)) = self.destination(node, key, source) else { continue };
             if destinations.iter().any(|other| other.name == destination.name) {
                 let field = if reader.has("name") { "name" } else { "endpoint" };
                 let message = format!(
@@ -76,7 +82,50 @@ impl<'a> Checker<'a> {
         destinations
     }
 
-    fn destination(&self, reader: &Reader<'a>, source: Option<&CheckedSource>) -> Option<Destination> {
+    /// The transport of the endpoint that a table names in a field, as far as that can be told.
+    pub(super) fn transport_in(&self, node: &Node) -> Option<&'static TransportSpec> {
+        let Written::Table(table) = &node.value else { return None };
+        match &table.get("endpoint")?.node.value {
+            Written::Text(name) | Written::Word(name) => {
+                self.endpoints.get(name).map(|facts| facts.transport)
+            }
+            _ => None,
+        }
+    }
+
+    fn destination(
+        &self,
+        node: &'a Node,
+        key: String,
+        source: Option<&CheckedSource>,
+    ) -> Option<(Destination, Reader<'a>)> {
+        let own = self.transport_in(node).map(|spec| spec.destination).unwrap_or_default();
+        let declared = Declared::joined(std::iter::once(&DESTINATION).chain(own.iter().copied()));
+        let reader = if self.transport_in(node).is_some() {
+            Reader::open(self.context, &node.place, node, key, declared)?
+        } else {
+            // Of which transport its other keys are is not known; the endpoint's own problem is told.
+            Reader::open_leniently(self.context, &node.place, node, key, declared)?
+        };
+        let (fields, _) = model::schema::joined(own);
+        let options = reader.values(&fields);
+        let destination = self.common(&reader, source, options)?;
+        if let Some(endpoint) = self.definitions.endpoints.get(&destination.endpoint)
+            && let Some(transport) = self.catalogue.declaration(&endpoint.transport)
+            && let Err(error) = transport.check_destination(endpoint, &destination)
+        {
+            reader.error("endpoint", error.chain());
+        }
+        Some((destination, reader))
+    }
+
+    /// What every destination has.
+    fn common(
+        &self,
+        reader: &Reader<'a>,
+        source: Option<&CheckedSource>,
+        options: Option<Values>,
+    ) -> Option<Destination> {
         let file_name = reader.text("file_name").and_then(|text| {
             NameTemplate::parse(&text.value)
                 .map_err(|error| reader.error("file_name", error.to_string()))
@@ -93,7 +142,7 @@ impl<'a> Checker<'a> {
                 format!("'{}' cannot be a name: 1 to 64 of a-z, 0-9, '.', '-' and '_'", text.written);
             reader.error("name", message);
         }
-        let endpoint = self.name_in(reader, "endpoint", Section::Endpoint)?;
+        let endpoint = self.name_in(reader, "endpoint")?;
         if let Some(facts) = self.endpoints.get(&endpoint) {
             if !facts.transport.roles.destination {
                 let message = format!("transport '{}' cannot be delivered to", facts.transport.name);
@@ -104,7 +153,7 @@ impl<'a> Checker<'a> {
             }
         }
         let name = name.map_or_else(|| endpoint.clone(), |text| text.value);
-        Some(Destination { name, endpoint, file_name, retry: retry?, expires_after })
+        Some(Destination { name, endpoint, file_name, retry: retry?, expires_after, options: options? })
     }
 }
 
@@ -115,7 +164,7 @@ fn not_into_source(reader: &Reader<'_>, source: &CheckedSource, location: &Locat
         return;
     }
     let same = from.directory == location.directory;
-    if same || poll.recursive && from.directory.holds(&location.directory) {
+    if same || poll.options.bool("recursive") && from.directory.holds(&location.directory) {
         reader.error(
             "endpoint",
             "leads into the directory that this flow polls: it would take its own files for ever",

@@ -1,9 +1,9 @@
 //! Certificates and keys: that they can be read, belong together and are still good.
 
 use super::Checker;
-use crate::field::Section;
 use crate::reader::Reader;
 use model::definition::{CertificateDefinition, Credential, KeyDefinition};
+use model::schema::Section;
 use model::{Secret, Timestamp};
 use openssl::asn1::{Asn1Time, Asn1TimeRef};
 use openssl::pkey::{HasPublic, Id, PKey, PKeyRef, Private};
@@ -13,17 +13,9 @@ use std::sync::Arc;
 /// Someone should have heard by then.
 const SOON_DAYS: i64 = 30;
 
-/// What was found out about a key.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct KeyFacts {
-    pub(super) has_certificate: bool,
-    /// Whether messages can be encrypted to it.
-    pub(super) is_rsa: bool,
-}
-
 impl Checker<'_> {
     pub(super) fn certificates(&mut self) {
-        for (name, reader) in self.section(Section::Certificate) {
+        for (name, reader) in self.section(Section::CERTIFICATE) {
             let Some(pem) = reader.text("pem") else { continue };
             let Some(certificate) = certificate(&reader, "pem", &pem.value) else { continue };
             let Some(pem) = alone(&reader, "pem", &certificate) else { continue };
@@ -34,18 +26,16 @@ impl Checker<'_> {
                     Trouble::Dated => reader.warning("pem", message),
                 }
             }
-            let key = certificate.public_key().ok();
-            if let Some(bits) = key.as_ref().and_then(|key| weak(&reader, "pem", key)) {
-                self.short_certificates.insert(name.to_owned(), bits);
+            if let Ok(key) = certificate.public_key() {
+                weak(&reader, "pem", &key);
             }
-            self.rsa_certificates.insert(name.to_owned(), key.is_some_and(|key| key.id() == Id::RSA));
             let definition = CertificateDefinition { name: name.to_owned(), pem };
             self.definitions.certificates.insert(name.to_owned(), Arc::new(definition));
         }
     }
 
     pub(super) fn credentials(&mut self) {
-        for (name, reader) in self.section(Section::Credential) {
+        for (name, reader) in self.section(Section::CREDENTIAL) {
             let (Some(username), Some(password)) = (reader.text("username"), reader.secret("password"))
             else {
                 continue;
@@ -55,8 +45,19 @@ impl Checker<'_> {
         }
     }
 
+    /// Definitions of kinds that a transport declares for itself.
+    pub(super) fn others(&mut self) {
+        for spec in self.catalogue.iter().flat_map(|transport| transport.sections) {
+            for (name, reader) in self.section(spec.section) {
+                let Some(values) = reader.values(spec.group.fields) else { continue };
+                let named = self.definitions.others.entry(spec.section).or_default();
+                named.insert(name.to_owned(), Arc::new(values));
+            }
+        }
+    }
+
     pub(super) fn keys(&mut self) {
-        for (name, reader) in self.section(Section::Key) {
+        for (name, reader) in self.section(Section::KEY) {
             let passphrase = reader.secret("passphrase");
             let certificate_text = reader.text("certificate");
             let Some(private_key) = reader.secret("private_key") else { continue };
@@ -67,7 +68,7 @@ impl Checker<'_> {
             {
                 reader.warning("certificate", message);
             }
-            let facts = if is_openssh(private_key.reveal()) {
+            if is_openssh(private_key.reveal()) {
                 // Its own form holds no more than SSH needs; the SSH library reads it.
                 if certificate_text.is_some() {
                     reader.error(
@@ -76,7 +77,6 @@ impl Checker<'_> {
                          ssh-keygen -p -m PKCS8 -f KEY",
                     );
                 }
-                KeyFacts { has_certificate: false, is_rsa: false }
             } else {
                 match private(&private_key, passphrase.as_ref()) {
                     Ok(key) => {
@@ -88,15 +88,13 @@ impl Checker<'_> {
                         {
                             reader.error("certificate", "does not belong to the private key");
                         }
-                        KeyFacts { has_certificate: certificate_text.is_some(), is_rsa: key.id() == Id::RSA }
                     }
                     Err(message) => {
                         reader.error("private_key", message);
                         continue;
                     }
                 }
-            };
-            self.key_facts.insert(name.to_owned(), facts);
+            }
             let definition = KeyDefinition {
                 name: name.to_owned(),
                 private_key,
@@ -174,14 +172,12 @@ fn reason(error: &openssl::error::ErrorStack) -> String {
     error.errors().first().and_then(openssl::error::Error::reason).unwrap_or("it cannot be read").to_owned()
 }
 
-/// Its bits, where they are too few.
-fn weak<T: HasPublic>(reader: &Reader<'_>, field: &str, key: &PKeyRef<T>) -> Option<u32> {
-    let short = matches!(key.id(), Id::RSA | Id::DSA) && key.bits() < 2048;
-    short.then(|| {
+/// Warns of a key with too few bits.
+fn weak<T: HasPublic>(reader: &Reader<'_>, field: &str, key: &PKeyRef<T>) {
+    if matches!(key.id(), Id::RSA | Id::DSA) && key.bits() < 2048 {
         let bits = key.bits();
         reader.warning(field, format!("has a key of {bits} bits; 2048 are the least that is safe today"));
-        bits
-    })
+    }
 }
 
 enum Trouble {

@@ -2,8 +2,8 @@
 //! keep what they take, each takes every file for itself.
 
 use super::Checker;
-use super::endpoint::Location;
 use super::glob::{Overlap, overlap};
+use super::location::Location;
 use crate::problem::Place;
 use model::MaskSpec;
 use std::collections::BTreeMap;

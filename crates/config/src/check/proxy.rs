@@ -1,10 +1,10 @@
 //! Proxies: `[proxy.NAME]`, and the process's own in `waybill.toml`.
 
 use super::Checker;
-use crate::field::Section;
 use crate::reader::Reader;
 use model::Proxy;
 use model::definition::ProxyDefinition;
+use model::schema::Section;
 use std::sync::Arc;
 
 /// The word that an endpoint says instead of a proxy's name.
@@ -12,7 +12,7 @@ pub(crate) const NONE: &str = "none";
 
 impl Checker<'_> {
     pub(super) fn proxies(&mut self) {
-        for (name, reader) in self.section(Section::Proxy) {
+        for (name, reader) in self.section(Section::PROXY) {
             if name == NONE {
                 let message = "the name 'none' stands for no proxy at all; choose another";
                 reader.context.error(reader.place, &reader.path, message);

@@ -14,11 +14,11 @@ private_key = "${file:/pem/good.key}"
 certificate = "${file:/pem/good.pem}"
 [certificate.theirs]
 pem = "${file:/pem/other.pem}"
-[identity.acme]
-as2_id = "ACME"
-key = "ours"
-[partner.globex]
-as2_id = "GLOBEX"
+[identity.acme.as2]
+id = "ACME"
+keys = ["ours"]
+[partner.globex.as2]
+id = "GLOBEX"
 certificates = ["theirs"]
 [credential.login]
 username = "waybill"
@@ -27,12 +27,15 @@ password = "${file:/secret/password}"
 transport = "sftp"
 url = "sftp://${env:HOST}/out"
 username = "u"
-options.host_key = "SHA256:x"
+host_key = "SHA256:x"
 [endpoint.globex-as2]
 transport = "as2"
 url = "https://as2.globex.example/receive?in=1"
 partner = "globex"
 identity = "acme"
+[listener.as2]
+transport = "as2"
+server = "partners"
 [endpoint.folder]
 transport = "file"
 url = "file:///srv/in"

@@ -12,7 +12,8 @@ password = "${file:/run/acme}"
 transport = "sftp"
 url = "sftp://acme.example/out"
 credential = "acme"
-options = { host_key = "x", timeout = "30s" }
+host_key = "x"
+timeout = "30s"
 
 [endpoint.out]
 transport = "file"
@@ -206,22 +207,19 @@ fn secrets_are_never_shown() {
         world("/defs", &[("base.toml", &base), ("flows.toml", FLOWS)])
     };
     let old = with("\"hunter2\"", "password = \"tr0ub4dor\"");
-    let new = with("\"${env:P}\"", "password = \"correcthorse\", private_key = \"batterystaple\"");
+    let new = with("\"${env:P}\"", "password = \"correcthorse\"\nprivate_key = \"batterystaple\"");
     let (changed, _) = plan(&old, &new, "/defs");
     let (text, json) = (changed.to_string(), serde_json::to_string(&changed).unwrap());
     for secret in ["hunter2", "tr0ub4dor", "correcthorse", "batterystaple"] {
         assert!(!text.contains(secret) && !json.contains(secret), "{text}\n{json}");
     }
-    assert!(text.contains("options.password: the secret changes"), "{text}");
-    assert!(text.contains("options.private_key: the secret changes"), "{text}");
+    assert!(text.contains("password: the secret changes"), "{text}");
+    assert!(text.contains("private_key: the secret changes"), "{text}");
     assert!(text.contains("password: -> \"${env:P}\""), "{text}");
     // A whole table that comes new, and goes.
     let without = world(
         "/defs",
-        &[
-            ("base.toml", &BASE.replace("options = { host_key = \"x\", timeout = \"30s\" }", "")),
-            ("flows.toml", FLOWS),
-        ],
+        &[("base.toml", &BASE.replace("host_key = \"x\"\ntimeout = \"30s\"", "")), ("flows.toml", FLOWS)],
     );
     for (before, after) in [(&old, &without), (&without, &old)] {
         let (plan, _) = plan(before, after, "/defs");

@@ -1,11 +1,12 @@
 //! The settings, declared.
 
-use crate::check::PROXY;
-use crate::field::{BOOL, DURATION, Field, FieldKind, LIST, SECRET, SIZE, TEXT};
-use model::{ClientCertificates, OptionKind, TlsVersion};
+use crate::sections::PROXY;
+use crate::words::{BOOL, DURATION, LIST, SECRET, SIZE, TEXT};
+use model::schema::{Field, Group, Kind};
+use model::{ClientCertificates, TlsVersion};
 
 /// The keys of `waybill.toml`.
-pub static SETTINGS: &[Field] = &[
+pub static SETTINGS: Group = Group::of(&[
     Field::preset(
         "state_directory",
         TEXT,
@@ -13,33 +14,25 @@ pub static SETTINGS: &[Field] = &[
         "Where this node keeps what is its own: the connection journal, the key that signs audit seals, its \
          lock, and the SQLite database unless `database.url` names another. Relative to this file.",
     ),
-    Field::optional("node", FieldKind::Table(NODE), "This process among the nodes that share a database."),
-    Field::optional("database", FieldKind::Table(DATABASE), "Where everything is recorded."),
-    Field::optional(
-        "staging",
-        FieldKind::Table(STAGING),
-        "Where payloads are kept while they are under way.",
-    ),
-    Field::optional("listen", FieldKind::Table(LISTEN), "Addresses that Waybill listens on."),
-    Field::optional("limits", FieldKind::Table(LIMITS), "How much is done at once."),
+    Field::optional("node", Kind::Table(&NODE), "This process among the nodes that share a database."),
+    Field::optional("database", Kind::Table(&DATABASE), "Where everything is recorded."),
+    Field::optional("staging", Kind::Table(&STAGING), "Where payloads are kept while they are under way."),
+    Field::optional("listen", Kind::Table(&LISTEN), "Addresses that Waybill listens on."),
+    Field::optional("limits", Kind::Table(&LIMITS), "How much is done at once."),
     Field::optional(
         "roots",
-        FieldKind::Table(ROOTS),
+        Kind::Table(&ROOTS),
         "What definitions may reach on this machine. The person who may edit flows does not thereby own \
          the host: what is not named here is refused.",
     ),
-    Field::optional("secrets", FieldKind::Table(SECRETS), "Secrets in definitions."),
-    Field::optional("egress", FieldKind::Table(EGRESS), "Which addresses Waybill may dial."),
-    Field::optional(
-        "network",
-        FieldKind::Table(NETWORK),
-        "How Waybill's own connections leave this machine.",
-    ),
-    Field::optional("audit", FieldKind::Table(AUDIT), "The audit record."),
-    Field::optional("log", FieldKind::Table(LOG), "The process log, on standard error."),
-];
+    Field::optional("secrets", Kind::Table(&SECRETS), "Secrets in definitions."),
+    Field::optional("egress", Kind::Table(&EGRESS), "Which addresses Waybill may dial."),
+    Field::optional("network", Kind::Table(&NETWORK), "How Waybill's own connections leave this machine."),
+    Field::optional("audit", Kind::Table(&AUDIT), "The audit record."),
+    Field::optional("log", Kind::Table(&LOG), "The process log, on standard error."),
+]);
 
-pub(super) static NODE: &[Field] = &[
+pub(super) static NODE: Group = Group::of(&[
     Field::preset(
         "name",
         TEXT,
@@ -54,9 +47,9 @@ pub(super) static NODE: &[Field] = &[
         "How long the node's claims hold without being renewed; what a dead node leaves is taken over after \
          that. 5s to 10m.",
     ),
-];
+]);
 
-pub(super) static DATABASE: &[Field] = &[
+pub(super) static DATABASE: Group = Group::of(&[
     Field::optional(
         "url",
         SECRET,
@@ -71,9 +64,9 @@ pub(super) static DATABASE: &[Field] = &[
          extension pg_trgm and cost the server about 0.2 ms of processor time for each event. With `false` they \
          are dropped, and such a search looks through all rows of its time range. Say the same on all nodes.",
     ),
-];
+]);
 
-pub(super) static STAGING: &[Field] = &[
+pub(super) static STAGING: Group = Group::of(&[
     Field::optional(
         "directory",
         TEXT,
@@ -86,9 +79,9 @@ pub(super) static STAGING: &[Field] = &[
         "1GiB",
         "Room that staging leaves free: with less, nothing new is taken, and what is under way goes on.",
     ),
-];
+]);
 
-pub(super) static LISTEN: &[Field] = &[
+pub(super) static LISTEN: Group = Group::of(&[
     Field::preset(
         "console",
         TEXT,
@@ -118,7 +111,7 @@ pub(super) static LISTEN: &[Field] = &[
     ),
     Field::preset(
         "proxy_header",
-        FieldKind::Value(OptionKind::Choice(&["either", "x-forwarded-for", "forwarded"])),
+        Kind::Choice(&["either", "x-forwarded-for", "forwarded"]),
         "either",
         "Which header the trusted proxies write. With `either`, a request where the two name different clients is \
          answered 400: a proxy passes on the header that it does not write itself, and the client may have \
@@ -126,14 +119,13 @@ pub(super) static LISTEN: &[Field] = &[
     ),
     Field::optional(
         "http",
-        FieldKind::Named(HTTP_LISTENER),
-        "HTTP servers for what partners send (AS2), by a name of your choice: `[listen.http.partners]`. AS2 \
-         messages are taken at the path `/as2` of each: partners post to `http://ADDRESS/as2` (`https://` with `tls`), or \
-         to the URL at which your reverse proxy passes on to it.",
+        Kind::Map(&Kind::Table(&HTTP_LISTENER)),
+        "HTTP servers for what partners send, by a name of your choice: `[listen.http.partners]`. A `[listener.NAME]` in the \
+         definitions names the server and says at which path messages are taken.",
     ),
-];
+]);
 
-pub(super) static HTTP_LISTENER: &[Field] = &[
+pub(super) static HTTP_LISTENER: Group = Group::of(&[
     Field::required(
         "address",
         LIST,
@@ -148,12 +140,12 @@ pub(super) static HTTP_LISTENER: &[Field] = &[
     ),
     Field::optional(
         "tls",
-        FieldKind::Table(HTTP_TLS),
+        Kind::Table(&HTTP_TLS),
         "HTTPS: TLS from the first byte. Without it the server speaks plain HTTP.",
     ),
-];
+]);
 
-pub(super) static HTTP_TLS: &[Field] = &[
+pub(super) static HTTP_TLS: Group = Group::of(&[
     Field::optional(
         "certificate",
         TEXT,
@@ -170,13 +162,13 @@ pub(super) static HTTP_TLS: &[Field] = &[
     Field::optional("passphrase", SECRET, "The passphrase of a private key that is encrypted."),
     Field::preset(
         "min",
-        FieldKind::Value(OptionKind::Choice(TlsVersion::WORDS)),
+        Kind::Choice(TlsVersion::WORDS),
         "1.2",
         "The lowest version of TLS; 1.3 is the highest.",
     ),
     Field::preset(
         "client_certificates",
-        FieldKind::Value(OptionKind::Choice(ClientCertificates::WORDS)),
+        Kind::Choice(ClientCertificates::WORDS),
         "off",
         "Whether clients are asked for a certificate: with `required` those that show none are refused, with `optional` \
          they are served as well. One that leads to none of `client_authorities`, or is not valid, is refused either \
@@ -188,9 +180,9 @@ pub(super) static HTTP_TLS: &[Field] = &[
         "A file of certificates (PEM) that a client's must lead to; a client's own may be among them. Read at the start. \
          Relative to this file.",
     ),
-];
+]);
 
-pub(super) static LIMITS: &[Field] = &[
+pub(super) static LIMITS: Group = Group::of(&[
     Field::preset(
         "buffers",
         SIZE,
@@ -200,19 +192,19 @@ pub(super) static LIMITS: &[Field] = &[
     ),
     Field::preset(
         "deliveries",
-        FieldKind::Value(OptionKind::Integer { min: 1, max: 4096 }),
+        Kind::Integer { min: 1, max: 4096 },
         "32",
         "Deliveries that this node has under way at once.",
     ),
     Field::preset(
         "stagings",
-        FieldKind::Value(OptionKind::Integer { min: 1, max: 4096 }),
+        Kind::Integer { min: 1, max: 4096 },
         "16",
         "Files that this node takes at once.",
     ),
     Field::preset(
         "connections",
-        FieldKind::Value(OptionKind::Integer { min: 8, max: 65_536 }),
+        Kind::Integer { min: 8, max: 65_536 },
         "1024",
         "Connections that each listen address has at once. For one more, the one that was idle longest is \
          closed; where all are at work, the new one is. Fewer where the system allows too few open files: some \
@@ -220,14 +212,14 @@ pub(super) static LIMITS: &[Field] = &[
     ),
     Field::preset(
         "connections_per_client",
-        FieldKind::Value(OptionKind::Integer { min: 2, max: 65_536 }),
+        Kind::Integer { min: 2, max: 65_536 },
         "256",
         "The same of one client on each listen address: an IPv4 address, or the /64 network of an IPv6 one. \
          Proxies that are trusted are not bounded by it; the requests at once of each client behind them are.",
     ),
-];
+]);
 
-pub(super) static ROOTS: &[Field] = &[
+pub(super) static ROOTS: Group = Group::of(&[
     Field::optional(
         "files",
         LIST,
@@ -253,17 +245,17 @@ pub(super) static ROOTS: &[Field] = &[
          fields for secrets, and into those for certificates and host keys if the file holds that. Relative to \
          this file.",
     ),
-];
+]);
 
-pub(super) static SECRETS: &[Field] = &[Field::preset(
+pub(super) static SECRETS: Group = Group::of(&[Field::preset(
     "allow_inline",
     BOOL,
     "false",
     "Whether definitions may hold passwords, passphrases and private keys themselves instead of references. The \
      documents and the database then show them in clear.",
-)];
+)]);
 
-pub(super) static EGRESS: &[Field] = &[
+pub(super) static EGRESS: Group = Group::of(&[
     Field::optional(
         "allow",
         LIST,
@@ -276,22 +268,22 @@ pub(super) static EGRESS: &[Field] = &[
         "false",
         "Whether endpoints may be on this machine's own loopback addresses.",
     ),
-];
+]);
 
-pub(super) static NETWORK: &[Field] = &[Field::optional(
+pub(super) static NETWORK: Group = Group::of(&[Field::optional(
     "proxy",
-    FieldKind::Table(PROXY),
+    Kind::Table(&PROXY),
     "The proxy that connections go through, such as `proxy = { url = \"http://proxy.acme.example:3128\" }`. An \
      endpoint may name another one, or `\"none\"` to connect directly. It may lie on this machine itself, whatever \
      `egress` says. What `egress` refuses by address is refused behind it as well where an endpoint's URL holds an \
      address; a name is looked up by the proxy, whose own rules decide then. The database, syslog and DNS are not \
      reached through it.",
-)];
+)]);
 
-pub(super) static AUDIT: &[Field] = &[
+pub(super) static AUDIT: Group = Group::of(&[
     Field::preset(
         "retention_months",
-        FieldKind::Value(OptionKind::Integer { min: 0, max: 1200 }),
+        Kind::Integer { min: 0, max: 1200 },
         "0",
         "Whole months that audit events are kept; 0 keeps them for ever. Only what is sealed is dropped, \
          and the seals stay.",
@@ -328,20 +320,20 @@ pub(super) static AUDIT: &[Field] = &[
         "1m",
         "Least time between two time stamps; one proves all seals before it. 1s to 1d.",
     ),
-];
+]);
 
-pub(super) static LOG: &[Field] = &[
+pub(super) static LOG: Group = Group::of(&[
     Field::preset(
         "format",
-        FieldKind::Value(OptionKind::Choice(&["text", "json"])),
+        Kind::Choice(&["text", "json"]),
         "text",
         "Lines for people, or one JSON object a line.",
     ),
     Field::preset(
         "level",
-        FieldKind::Value(OptionKind::Choice(&["error", "warn", "info", "debug", "trace"])),
+        Kind::Choice(&["error", "warn", "info", "debug", "trace"]),
         "info",
         "The least important line that is written; `RUST_LOG` wins over it. Of the libraries inside, whose lines may \
          hold headers and passwords, only warnings and errors are written, whatever either says.",
     ),
-];
+]);

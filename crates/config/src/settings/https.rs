@@ -39,7 +39,7 @@ pub(super) fn http_server(reader: &Reader<'_>, base: &Path, proxy_protocol: bool
         }
     }
     if addresses.is_empty() {
-        if matches!(reader.value("address"), Some(model::OptionValue::List(list)) if list.is_empty()) {
+        if matches!(reader.value("address"), Some(model::schema::Value::List(list)) if list.is_empty()) {
             reader.error("address", "names no address");
         }
         return None;

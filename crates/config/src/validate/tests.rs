@@ -1,10 +1,7 @@
 use super::{Report, validate};
-use crate::check::fixture::{DAY, NOW, catalogue, certificate, machine};
-use crate::settings::Listen;
+use crate::check::fixture::{NOW, catalogue, machine};
 use crate::{ProcessEnvironment, Settings, reference_markdown};
-use openssl::pkey::PKey;
-use openssl::rsa::Rsa;
-use std::collections::BTreeMap;
+use model::schema::{Field, Group, Kind};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -31,45 +28,19 @@ fn report(files: &[(&str, &str)]) -> (tempfile::TempDir, Report) {
 }
 
 #[test]
-fn the_examples_are_valid_with_keys_of_ones_own() {
+fn a_listener_needs_a_server_that_the_settings_have() {
+    let text = "[listener.l]\ntransport = \"as2\"\nserver = \"partnrs\"\n";
     let directory = tempfile::tempdir().unwrap();
-    let put = |name: &str, bytes: &[u8]| fs::write(directory.path().join(name), bytes).unwrap();
-    let key = PKey::from_rsa(Rsa::generate(2048).unwrap()).unwrap();
-    put("acme-2026.key", &key.private_key_to_pem_pkcs8().unwrap());
-    put("acme-2026.pem", &certificate(&key, NOW - DAY, NOW + 400 * DAY));
-    put("globex-2026.pem", &certificate(&key, NOW - DAY, NOW + 400 * DAY));
-    put("acme_key", &key.private_key_to_pem_pkcs8().unwrap());
-    for secret in ["acme-2026.key", "acme_key"] {
-        use std::os::unix::fs::PermissionsExt;
-        fs::set_permissions(directory.path().join(secret), fs::Permissions::from_mode(0o600)).unwrap();
-    }
-    let definitions = tempfile::tempdir().unwrap();
-    let here = directory.path().display().to_string();
-    for entry in fs::read_dir(shipped("examples")).unwrap() {
-        let path = entry.unwrap().path();
-        let text = fs::read_to_string(&path).unwrap();
-        let text = text.replace("/etc/waybill", &here).replace("/run/secrets", &here);
-        fs::write(definitions.path().join(path.file_name().unwrap()), text).unwrap();
-    }
-    let settings = settings(&format!(
-        "[listen.http.partners]\naddress = \"127.0.0.1:8080\"\n[roots]\nfiles = [\"/srv/waybill\"]\nvariables = [\"ACME_HOST\"]\nsecrets = [{here:?}]"
-    ));
-    let environment = ProcessEnvironment::at(model::Timestamp::from_timestamp(NOW, 0).unwrap());
-    let report = validate(definitions.path(), &settings, &catalogue(), &environment);
-    assert!(report.is_valid() && report.problems.is_empty(), "{report}");
-    assert_eq!(report.to_string(), "11 definitions in 3 files: 0 errors, 0 warnings");
-    // Without an address to listen on, what would be received is told where it stands.
-    let deaf = Settings { listen: Listen { http: BTreeMap::new(), ..settings.listen }, ..settings };
-    let report = validate(definitions.path(), &deaf, &catalogue(), &environment);
-    assert_eq!((report.is_valid(), report.problems.len()), (false, 1), "{report}");
-    let problem = report.problems[0].to_string();
-    let line = fs::read_to_string(shipped("examples/inbound.toml"))
-        .unwrap()
-        .lines()
-        .position(|line| line.contains("listener = \"as2\""))
-        .unwrap();
-    assert!(problem.contains(&format!("inbound.toml:{}:", line + 1)), "{problem}");
-    assert!(problem.contains("flow.inbound.source.listener: receives by 'as2'"), "{problem}");
+    fs::write(directory.path().join("a.toml"), text).unwrap();
+    let check = |settings_text: &str| {
+        let report = validate(directory.path(), &settings(settings_text), &catalogue(), &machine());
+        (report.is_valid(), report.to_string())
+    };
+    let (valid, words) = check("[listen.http.partners]\naddress = \"127.0.0.1:8080\"\n");
+    let expected = "a.toml:3:1: error: listener.l.server: there is no [listen.http.partnrs] in waybill.toml; did you mean 'partners'?";
+    assert!(!valid && words.contains(expected), "{words}");
+    let (valid, words) = check("[listen.http.partnrs]\naddress = \"127.0.0.1:8080\"\n");
+    assert!(valid, "{words}");
 }
 
 #[test]
@@ -86,17 +57,18 @@ fn the_shipped_settings_are_the_defaults_and_name_every_key() {
     let used = used.join("\n");
     let all = settings(&used);
     assert_eq!(all.listen.http.len(), 1);
-    for field in declared(crate::settings::SETTINGS) {
+    for field in declared(&crate::settings::SETTINGS) {
         assert!(used.contains(&format!("{field} = ")), "{field} is not shown in waybill.toml");
     }
 }
 
-fn declared(fields: &[crate::Field]) -> Vec<&'static str> {
-    let below = |field: &crate::Field| match field.kind {
-        crate::FieldKind::Table(fields) | crate::FieldKind::Named(fields) => declared(fields),
+fn declared(group: &Group) -> Vec<&'static str> {
+    let below = |field: &Field| match field.kind {
+        Kind::Table(group) => declared(group),
+        Kind::Map(Kind::Table(group)) => declared(group),
         _ => vec![field.name],
     };
-    fields.iter().flat_map(below).collect()
+    group.fields.iter().flat_map(below).collect()
 }
 
 #[test]
@@ -152,9 +124,11 @@ fn the_reference_page_names_everything() {
         "### Top level",
         "### `[listen.http.NAME]`",
         "### `[partner.NAME]`",
+        "#### `[partner.NAME.as2]`",
+        "##### `[partner.NAME.as2.send]`",
         "### `[[flow.NAME.destination]]`",
         "### `[flow.NAME.source.retry]`",
-        "| `as2_id` | text | required |",
+        "| `id` | text | required |",
         "| `every` | a duration such as \"30s\" | `60s` |",
         "| `host_key` | a host key or a list of them | required |",
         "### `transport = \"as2\"`",

@@ -25,7 +25,7 @@ impl DefinedFlow {
         let endpoints = self.refusing()?;
         Some(format!(
             "Files at {endpoints} are not overwritten: a delivery fails if a file with the same name exists there. To change \
-             this, set the endpoint's option overwrite to \"rename\" or \"replace\"."
+             this, set overwrite on the flow's destination to \"rename\" or \"replace\"."
         ))
     }
 }
@@ -61,9 +61,7 @@ fn defined(definitions: &[StoredDefinition], refusing: &[&str]) -> BTreeMap<Stri
     };
     let refuses = |endpoint: &Value| {
         let transport = endpoint.get("transport").and_then(Value::as_str);
-        let overwrite = endpoint.get("options").and_then(|options| options.get("overwrite"));
         transport.is_some_and(|name| refusing.contains(&name))
-            && overwrite.is_none_or(|overwrite| overwrite == "refuse")
     };
     let refusing: BTreeSet<&str> =
         tables("endpoint").filter(|(_, endpoint)| refuses(endpoint)).map(|(name, _)| name.as_str()).collect();
@@ -76,12 +74,20 @@ fn defined_flow(flow: &Value, refusing: &BTreeSet<&str>) -> DefinedFlow {
         name.unwrap_or("?").to_owned()
     };
     let from = flow.get("source").map_or_else(|| "?".to_owned(), name);
-    let to = flow.get("destination").and_then(Value::as_array).into_iter().flatten();
-    let to: Vec<String> = to.map(name).collect();
-    let shown: Vec<String> = to.iter().map(|name| safe(name)).collect();
+    // One alone needs no brackets.
+    let to: Vec<&Value> = match flow.get("destination") {
+        Some(Value::Array(several)) => several.iter().collect(),
+        one => one.into_iter().collect(),
+    };
+    let shown: Vec<String> = to.iter().map(|destination| safe(&name(destination))).collect();
     let shown = if shown.is_empty() { "?".to_owned() } else { shown.join(", ") };
-    let refusing = to.iter().filter(|name| refusing.contains(name.as_str()));
-    let refusing: BTreeSet<String> = refusing.map(|name| safe(name)).collect();
+    let refuses = |destination: &&&Value| {
+        let overwrite = destination.get("overwrite");
+        refusing.contains(name(destination).as_str())
+            && overwrite.is_none_or(|overwrite| overwrite == "refuse")
+    };
+    let refusing: BTreeSet<String> =
+        to.iter().filter(refuses).map(|destination| safe(&name(destination))).collect();
     DefinedFlow {
         route: format!("{} \u{2192} {shown}", safe(&from)),
         refusing: refusing.into_iter().collect(),
@@ -107,11 +113,12 @@ mod tests {
             "b.toml": {"endpoint": {
                 "globex-as2": {"transport": "as2"},
                 "archive": {"transport": "file"},
-                "numbered": {"transport": "file", "options": {"overwrite": "rename"}},
-                "plain": {"transport": "sftp", "options": {"overwrite": "refuse"}},
-                "elsewhere": {"transport": "sftp", "options": {"overwrite": "${env:OVERWRITE}"}},
+                "numbered": {"transport": "file"},
+                "plain": {"transport": "sftp"},
+                "elsewhere": {"transport": "sftp"},
             }, "flow": {"inbound": {"source": {"listener": "as2"}}, "many": {"destination": [
-                {"endpoint": "numbered"}, {"endpoint": "plain"}, {"endpoint": "elsewhere"}, {"endpoint": "plain"},
+                {"endpoint": "numbered", "overwrite": "rename"}, {"endpoint": "plain", "overwrite": "refuse"},
+                {"endpoint": "elsewhere", "overwrite": "${env:OVERWRITE}"}, {"endpoint": "plain"},
             ]}}},
         }});
         let files = documents["files"].as_object().unwrap().iter();

@@ -150,17 +150,12 @@ async fn two_hundred_flows_weigh_little_on(world: World) {
 both!(a_flows_page_says_what_a_name_does_that_is_used_again, check_names_used_again);
 async fn check_names_used_again(world: World) {
     let mut browser = enter(&world).await;
-    let flow =
-        |to: &str| serde_json::json!({"source": {"endpoint": "in"}, "destination": [{"endpoint": to}]});
+    let flow = |to: serde_json::Value| serde_json::json!({"source": {"endpoint": "in"}, "destination": [to]});
     let definitions = [
         ("endpoint", "globex", serde_json::json!({"transport": "sftp"})),
-        (
-            "endpoint",
-            "numbered",
-            serde_json::json!({"transport": "sftp", "options": {"overwrite": "rename"}}),
-        ),
-        ("flow", "orders", flow("globex")),
-        ("flow", "invoices", flow("numbered")),
+        ("endpoint", "numbered", serde_json::json!({"transport": "sftp"})),
+        ("flow", "orders", flow(serde_json::json!({"endpoint": "globex"}))),
+        ("flow", "invoices", flow(serde_json::json!({"endpoint": "numbered", "overwrite": "rename"}))),
     ];
     world
         .define(definitions.map(|(section, name, document)| (section, name.to_owned(), document)).into())
@@ -170,7 +165,7 @@ async fn check_names_used_again(world: World) {
     assert!(!flows.contains("does not overwrite files at numbered"), "{flows}");
     let page = browser.get("/transfers?flow=orders").await.text;
     assert!(page.contains("Files at globex are not overwritten"), "{page}");
-    assert!(page.contains("option overwrite"), "{page}");
+    assert!(page.contains("set overwrite on"), "{page}");
     let page = browser.get("/transfers?flow=invoices").await.text;
     assert!(!page.contains("are not overwritten"), "{page}");
 }

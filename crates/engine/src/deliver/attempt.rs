@@ -7,6 +7,8 @@ use crate::deliver::conclude::{conclude, log_lost, retry_policy};
 use crate::deliver::payload::StagedBytes;
 use crate::guard::guarded;
 use crate::health::Reachability;
+use model::definition::Destination;
+use model::schema::TransportSpec;
 use model::{Error, ErrorKind, Result};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -45,7 +47,8 @@ pub(crate) async fn attempt(context: &Context, claimed: Claimed) {
 
 async fn deliver(context: &Context, claimed: &Claimed, unnoted: &Arc<AtomicBool>) -> Result<Sent> {
     let (endpoint, transport) = context.endpoint(&claimed.delivery.endpoint)?;
-    let destination = transport.destination(endpoint, context.services.clone())?;
+    let defined = destination_of(context, claimed, transport.spec())?;
+    let destination = transport.destination(endpoint, &defined, context.services.clone())?;
     if claimed.delivery.file_name.escapes() || claimed.delivery.file_name.file_name().is_empty() {
         return Err(Error::permanent(ErrorKind::ConfigInvalid, "name the file at the destination")
             .with("file_name", &claimed.delivery.file_name)
@@ -73,4 +76,17 @@ async fn deliver(context: &Context, claimed: &Claimed, unnoted: &Arc<AtomicBool>
         }),
     };
     destination.deliver(deliver).await
+}
+
+/// What the flow says of a delivery's destination. When the flow does not name it any more, what the endpoint's
+/// transport does unless told otherwise: the file was promised to that endpoint.
+fn destination_of(context: &Context, claimed: &Claimed, spec: &TransportSpec) -> Result<Destination> {
+    let (name, endpoint) = (&claimed.delivery.destination, &claimed.delivery.endpoint);
+    let definitions = context.definitions();
+    let flow = definitions.flows.get(&claimed.transfer.flow);
+    let named = |destination: &&Destination| destination.name == *name && destination.endpoint == *endpoint;
+    match flow.and_then(|flow| flow.destinations.iter().find(named)) {
+        Some(found) => Ok(found.clone()),
+        None => Destination::usual(name, endpoint, spec),
+    }
 }

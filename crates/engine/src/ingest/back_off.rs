@@ -23,7 +23,7 @@ pub(crate) async fn back_off(
     };
     // A first doubt is cleared up by a second reading, after the time in which a file must not change.
     let is_first_reading = found.offer.source_data.contains_key(READING) && failures == 1;
-    let wait = wait.map(|wait| if is_first_reading { wait.min(polled.poll.stable_for) } else { wait });
+    let wait = wait.map(|wait| if is_first_reading { wait.min(polled.poll.every / 2) } else { wait });
     if !found.offer.source_data.contains_key(READING)
         && let Some(reading) = earlier.source_data.get(READING)
     {

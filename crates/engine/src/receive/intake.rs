@@ -61,7 +61,7 @@ impl Intake for EngineIntake {
         })
     }
 
-    fn wanted(&self, transport: &str, partner: Option<&str>, file_name: &RemotePath) -> bool {
-        !flows_for(&self.context, transport, partner, file_name).is_empty()
+    fn wanted(&self, listener: &str, partner: Option<&str>, file_name: &RemotePath) -> bool {
+        !flows_for(&self.context, listener, partner, file_name).is_empty()
     }
 }

@@ -118,7 +118,7 @@ impl OpenReception {
         let mut events = message.events;
         for (part, sequence) in message.parts.into_iter().zip(1_u32..) {
             let flows =
-                flows_for(&self.context, message.transport, message.partner.as_deref(), &part.file_name);
+                flows_for(&self.context, &message.listener, message.partner.as_deref(), &part.file_name);
             if flows.is_empty() {
                 return Err(no_flow(&message.partner, &part.file_name));
             }

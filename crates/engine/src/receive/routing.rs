@@ -8,7 +8,7 @@ use std::sync::Arc;
 /// The enabled flows that receive such a file.
 pub(crate) fn flows_for(
     context: &Context,
-    transport: &str,
+    listener: &str,
     partner: Option<&str>,
     file_name: &RemotePath,
 ) -> Vec<Arc<Flow>> {
@@ -19,7 +19,7 @@ pub(crate) fn flows_for(
         .filter(|flow| match &flow.source {
             FlowSource::Receive(source) => {
                 flow.enabled
-                    && source.listener == transport
+                    && source.listener == listener
                     && source.partner.as_deref().is_none_or(|wanted| Some(wanted) == partner)
                     && source.mask.matches(file_name.file_name())
             }

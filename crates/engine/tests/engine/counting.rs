@@ -1,11 +1,12 @@
 //! What the engine asks of its transports.
 
-use model::definition::{Definitions, Endpoint, Flow};
-use model::{OptionSpec, Result};
+use model::Result;
+use model::definition::{Destination, Endpoint, Flow};
+use model::schema::TransportSpec;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use testkit::fake::FakeTransport;
-use transport::{Roles, Services, Source, Transport};
+use transport::{Declaration, Services, Source, Transport};
 
 /// The fake transport, counting the sources it makes.
 pub(crate) struct Counting {
@@ -13,27 +14,13 @@ pub(crate) struct Counting {
     sources: AtomicUsize,
 }
 
+impl Declaration for Counting {
+    fn spec(&self) -> &'static TransportSpec {
+        self.fake.spec()
+    }
+}
+
 impl Transport for Counting {
-    fn name(&self) -> &'static str {
-        self.fake.name()
-    }
-
-    fn schemes(&self) -> &'static [&'static str] {
-        self.fake.schemes()
-    }
-
-    fn options(&self) -> &'static [OptionSpec] {
-        self.fake.options()
-    }
-
-    fn roles(&self) -> Roles {
-        self.fake.roles()
-    }
-
-    fn check(&self, endpoint: &Endpoint) -> Result<()> {
-        self.fake.check(endpoint)
-    }
-
     fn source(
         &self,
         endpoint: Arc<Endpoint>,
@@ -47,17 +34,10 @@ impl Transport for Counting {
     fn destination(
         &self,
         endpoint: Arc<Endpoint>,
+        destination: &Destination,
         services: Services,
     ) -> Result<Arc<dyn transport::Destination>> {
-        self.fake.destination(endpoint, services)
-    }
-
-    fn listener(
-        &self,
-        definitions: Arc<Definitions>,
-        services: Services,
-    ) -> Result<Option<Arc<dyn transport::Listener>>> {
-        self.fake.listener(definitions, services)
+        self.fake.destination(endpoint, destination, services)
     }
 }
 

@@ -83,7 +83,7 @@ both! {
         assert_eq!(memory.files(), ["out/.keep"]);
         assert_eq!((script.count(Act::BeginWrite), script.count(Act::Publish)), (1, 3), "the bytes are sent once");
         let delivery = &scene.waybill(failed[0].id).await.deliveries[0];
-        assert!(delivery.error.as_deref().is_some_and(|words| words.contains("temporary_name = false")), "{delivery:?}");
+        assert!(delivery.error.as_deref().is_some_and(|words| words.contains("temporary = \"none\"")), "{delivery:?}");
     }
 
     what_fails_for_a_while_is_retried_with_growing_waits(scene) {

@@ -50,7 +50,7 @@ async fn a_message_whose_commit_got_no_answer_is_answered_once_it_is_known() {
         connection: None,
     };
     let message = Message {
-        transport: "fake",
+        listener: "fake".into(),
         endpoint: "/as2".into(),
         partner: None,
         parts: vec![part],

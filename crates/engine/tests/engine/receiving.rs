@@ -53,7 +53,7 @@ async fn part(reception: &mut Box<dyn Reception>, name: &str) -> (StagedPart, Pa
 
 fn message(parts: Vec<StagedPart>) -> Message {
     Message {
-        transport: "fake",
+        listener: "fake".into(),
         endpoint: "/as2".into(),
         partner: Some("globex".into()),
         parts,

@@ -5,19 +5,22 @@ use crate::database;
 use crate::relay::Relay;
 use engine::{Engine, EngineSettings, Parts, SystemClock};
 use model::definition::{
-    After, ClaimBy, Definitions, Destination, Endpoint, Flow, FlowSource, Order, PollSource, ReceiveSource,
-    RetryPolicy, SettleWhen,
+    After, Definitions, Destination, Endpoint, Flow, FlowSource, Order, PollSource, ReceiveSource,
+    RetryPolicy,
 };
-use model::{Actor, Error, ErrorKind, Mask, MaskSpec, Options, Result, Timestamp, TransferId, TransferState};
+use model::schema::Values;
+use model::{Actor, Mask, MaskSpec, Timestamp, TransferId, TransferState};
 use staging::{RealDisk, Staging};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use store::{Act, EventFilter, EventView, Page, Store, StoreSettings, TransferFilter, TransferView, Waybill};
 use testkit::clock::{FixedClock, SeededRandom};
-use testkit::fake::{FakeEndpoint, FakeTransport};
+use testkit::defined;
+use testkit::fake::{FakeEndpoint, FakeTransport, SPEC};
 use tokio::sync::watch;
-use transport::{Clock, Directory, IdentityMaterial, PartnerMaterial, Transport};
+use transport::folder::options::Polling;
+use transport::{Clock, Directory, Transport};
 use uuid::Uuid;
 
 /// A test that waits longer has failed.
@@ -44,14 +47,6 @@ struct InForce(watch::Receiver<Arc<Definitions>>);
 impl Directory for InForce {
     fn definitions(&self) -> Arc<Definitions> {
         Arc::clone(&self.0.borrow())
-    }
-
-    fn partner(&self, name: &str) -> Result<PartnerMaterial> {
-        Err(Error::permanent(ErrorKind::NotFound, "find a partner").with("partner", name))
-    }
-
-    fn identity(&self, name: &str) -> Result<IdentityMaterial> {
-        Err(Error::permanent(ErrorKind::NotFound, "find an identity").with("identity", name))
     }
 }
 
@@ -284,16 +279,7 @@ async fn open(url: &str) -> Store {
 }
 
 pub(crate) fn endpoint(name: &str) -> Arc<Endpoint> {
-    Arc::new(Endpoint {
-        name: name.to_owned(),
-        transport: "fake".into(),
-        url: None,
-        username: None,
-        partner: None,
-        identity: None,
-        node: None,
-        options: Options::default(),
-    })
+    Arc::new(defined::endpoint(&SPEC, name, "fake:place", &[]))
 }
 
 /// Three attempts, ten seconds after the first.
@@ -303,39 +289,34 @@ pub(crate) const RETRY: RetryPolicy =
 /// A flow from `in` to these endpoints, polled every ten seconds.
 pub(crate) fn flow(name: &str, to: &[&str]) -> Flow {
     Flow {
-        name: name.to_owned(),
-        enabled: true,
-        source: FlowSource::Poll(poll("in")),
         destinations: to.iter().map(|to| destination(to)).collect(),
-        ordered: false,
-        continue_after_failure: false,
         retention: Duration::from_secs(3600),
+        ..defined::flow(name, poll("in"))
     }
 }
 
 pub(crate) fn poll(endpoint: &str) -> PollSource {
     PollSource {
-        endpoint: endpoint.to_owned(),
-        mask: Mask::new(&MaskSpec::default()).unwrap(),
         every: Duration::from_secs(10),
-        stable_for: Duration::ZERO,
-        read_limit: 0,
         order: Order::Listing,
-        recursive: false,
-        ignore_times: false,
-        after: After::Delete,
-        error_directory: None,
-        settle: SettleWhen::Recorded,
-        claim: ClaimBy::Lease,
         retry: RETRY,
+        ..defined::poll(endpoint, After::Delete)
     }
 }
 
 /// A flow that takes what partners send by the listener `fake`.
 pub(crate) fn receiving(name: &str, to: &[&str]) -> Flow {
     let mask = Mask::new(&MaskSpec::default()).unwrap();
-    let source = ReceiveSource { listener: "fake".into(), partner: None, mask };
+    let source = ReceiveSource { listener: "fake".into(), partner: None, mask, options: Values::default() };
     Flow { source: FlowSource::Receive(source), ..flow(name, to) }
+}
+
+/// The same flow with what it says to the folder changed.
+pub(crate) fn saying(mut flow: Flow, change: impl FnOnce(&mut Polling)) -> Flow {
+    if let FlowSource::Poll(poll) = &mut flow.source {
+        *poll = defined::polling(poll.clone(), change);
+    }
+    flow
 }
 
 /// The same flow with its polling changed.
@@ -347,13 +328,7 @@ pub(crate) fn polling(mut flow: Flow, change: impl FnOnce(&mut PollSource)) -> F
 }
 
 pub(crate) fn destination(endpoint: &str) -> Destination {
-    Destination {
-        name: endpoint.to_owned(),
-        endpoint: endpoint.to_owned(),
-        file_name: None,
-        retry: RETRY,
-        expires_after: None,
-    }
+    Destination { retry: RETRY, ..defined::destination(&SPEC, endpoint, &[]) }
 }
 
 /// Seconds between moments.

@@ -1,7 +1,7 @@
 //! What becomes of files whose time is another at each look.
 
 use crate::database::both;
-use crate::scene::{Scene, flow, polling};
+use crate::scene::{Scene, flow, polling, saying};
 use chrono::TimeDelta;
 use engine::Engine;
 use model::TransferState;
@@ -80,10 +80,8 @@ both! {
             [(false, Duration::from_secs(2)), (true, Duration::from_secs(2)), (false, Duration::ZERO)].into_iter().enumerate()
         {
             let restless = Restless::at(&scene, system_time);
-            scene.flow(polling(flow("orders", &["out"]), |poll| {
-                poll.stable_for = stable_for;
-                poll.error_directory = Some("bad".into());
-            }));
+            let refusing = polling(flow("orders", &["out"]), |poll| poll.error_directory = Some("bad".into()));
+            scene.flow(saying(refusing, |folder| folder.stable_for = stable_for));
             let engine = scene.start().await;
             let begun = scene.events("offer.unstable").await.len();
             scene.pass(Duration::from_secs(500), 100).await;
@@ -115,14 +113,13 @@ both! {
 
     it_is_taken_where_times_are_left_out(scene) {
         let restless = Restless::at(&scene, false);
-        scene.flow(polling(flow("orders", &["out"]), |poll| {
-            (poll.stable_for, poll.after) = (Duration::from_secs(2), After::Keep);
-        }));
+        let keeping = || polling(flow("orders", &["out"]), |poll| poll.after = After::Keep);
+        scene.flow(saying(keeping(), |folder| folder.stable_for = Duration::from_secs(2)));
         let engine = scene.start().await;
         told(&scene, &engine).await;
         untouched(&scene).await;
-        scene.flow(polling(flow("orders", &["out"]), |poll| {
-            (poll.stable_for, poll.after, poll.ignore_times) = (Duration::from_secs(2), After::Keep, true);
+        scene.flow(saying(keeping(), |folder| {
+            (folder.stable_for, folder.ignore_times) = (Duration::from_secs(2), true);
         }));
         delivered(&scene, 1).await;
         scene.pass(Duration::from_secs(100), 20).await;
@@ -136,9 +133,8 @@ both! {
     one_that_is_overwritten_before_it_is_settled_stays(scene) {
         let restless = Restless::at(&scene, false);
         scene.place("out").answer(Answer::Fails(Fault::CUT));
-        scene.flow(polling(flow("orders", &["out"]), |poll| {
-            (poll.settle, poll.ignore_times) = (SettleWhen::AfterDelivery, true);
-        }));
+        let waiting = polling(flow("orders", &["out"]), |poll| poll.settle = SettleWhen::AfterDelivery);
+        scene.flow(saying(waiting, |folder| folder.ignore_times = true));
         let _engine = scene.start().await;
         scene.until("it is recorded", || async { scene.transfers().await.len() == 1 }).await;
         restless.folder.refill("in/po.edi", *b"another to order");
@@ -170,10 +166,10 @@ both! {
         });
         let directory = root.join(&"in".into()).to_text();
         scene.place("in").use_folder(Arc::clone(&folder) as _, directory.as_str(), Overwrite::Refuse);
-        scene.flow(polling(flow("orders", &["out"]), |poll| {
-            poll.stable_for = Duration::from_secs(2);
+        let refusing = polling(flow("orders", &["out"]), |poll| {
             poll.error_directory = Some(root.join(&"bad".into()).to_text());
-        }));
+        });
+        scene.flow(saying(refusing, |folder| folder.stable_for = Duration::from_secs(2)));
         let engine = scene.start().await;
         told(&scene, &engine).await;
         untouched(&scene).await;

@@ -1,15 +1,18 @@
 //! A flow: source, steps, destinations.
 
 use crate::connection::words;
-use crate::{Mask, NameTemplate};
+use crate::schema::{TransportSpec, Values, joined};
+use crate::{Error, ErrorKind, Mask, NameTemplate, Result};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 /// Moves files from one source to its destinations.
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub struct Flow {
     /// Its name.
     pub name: String,
+    /// For people.
+    pub title: Option<String>,
     /// Whether it takes anything now.
     pub enabled: bool,
     /// Where its files come from.
@@ -25,7 +28,7 @@ pub struct Flow {
 }
 
 /// Where a flow's files come from.
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub enum FlowSource {
     /// A place that is looked at now and then.
     Poll(PollSource),
@@ -45,7 +48,7 @@ impl FlowSource {
 }
 
 /// A polled source.
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub struct PollSource {
     /// The endpoint.
     pub endpoint: String,
@@ -53,38 +56,33 @@ pub struct PollSource {
     pub mask: Mask,
     /// Time between the starts of two polls.
     pub every: Duration,
-    /// How long a file must stay the same before it is taken; zero takes it at first sight.
-    pub stable_for: Duration,
     /// Most offers a poll takes; 0 for no limit. Applied after sorting.
     pub read_limit: usize,
     /// In which order.
     pub order: Order,
-    /// Whether directories below are looked into.
-    pub recursive: bool,
-    /// Whether the place's modification times are left out, as at a place that tells none: then a file is told by its path
-    /// and size alone.
-    pub ignore_times: bool,
     /// What becomes of the file at the source.
     pub after: After,
     /// Where refused files go, with their cause beside them; `None` leaves them where they are.
     pub error_directory: Option<String>,
     /// When that happens.
     pub settle: SettleWhen,
-    /// How a file is claimed.
-    pub claim: ClaimBy,
     /// How often a file that cannot be read is tried, and how long between.
     pub retry: RetryPolicy,
+    /// What the endpoint's transport declares for sources, defaults filled in.
+    pub options: Values,
 }
 
 /// A listener as source.
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub struct ReceiveSource {
-    /// The listener's transport, such as `as2`.
+    /// The listener.
     pub listener: String,
     /// Only what this partner sends; `None` for any known partner.
     pub partner: Option<String>,
     /// Which names.
     pub mask: Mask,
+    /// What the listener's transport declares for sources, defaults filled in.
+    pub options: Values,
 }
 
 words! {
@@ -120,6 +118,27 @@ pub enum After {
     Keep,
 }
 
+impl After {
+    /// What a source's field `after` says: `"delete"`, `"keep"`, or a table with `archive` or `move`; `None` when it says
+    /// nothing of these.
+    #[must_use]
+    pub fn of(options: &Values) -> Option<Self> {
+        match options.text("after") {
+            Some("delete") => return Some(Self::Delete),
+            Some("keep") => return Some(Self::Keep),
+            _ => {}
+        }
+        let table = options.table("after");
+        if let Some(directory) = table.text("archive") {
+            return Some(Self::Archive {
+                directory: directory.to_owned(),
+                timestamp: table.bool("timestamp"),
+            });
+        }
+        table.text("move").map(|directory| Self::Move { directory: directory.to_owned() })
+    }
+}
+
 words! {
     /// When the source is settled.
     SettleWhen {
@@ -130,18 +149,8 @@ words! {
     }
 }
 
-words! {
-    /// How a file is claimed at its source.
-    ClaimBy {
-        /// By the poller's lease alone.
-        Lease = "lease",
-        /// By renaming it to `.stage` as well, where the server permits.
-        Rename = "rename",
-    }
-}
-
 /// One destination of a flow.
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub struct Destination {
     /// Its name within the flow; the endpoint's name unless given.
     pub name: String,
@@ -153,6 +162,31 @@ pub struct Destination {
     pub retry: RetryPolicy,
     /// How long a delivery may take from its recording; `None` for ever.
     pub expires_after: Option<Duration>,
+    /// What the endpoint's transport declares for destinations, defaults filled in.
+    pub options: Values,
+}
+
+impl Destination {
+    /// A destination of which nothing is said but its endpoint.
+    ///
+    /// # Errors
+    /// `Internal`: a default that its transport declares does not fit its own field.
+    pub fn usual(name: &str, endpoint: &str, spec: &TransportSpec) -> Result<Self> {
+        let (fields, _) = joined(spec.destination);
+        let options = Values::defaults(&fields).map_err(|reason| {
+            Error::permanent(ErrorKind::Internal, "use a transport's defaults")
+                .with("transport", spec.name)
+                .with("reason", reason)
+        })?;
+        Ok(Self {
+            name: name.to_owned(),
+            endpoint: endpoint.to_owned(),
+            file_name: None,
+            retry: RetryPolicy::default(),
+            expires_after: None,
+            options,
+        })
+    }
 }
 
 /// Exponential back-off with jitter.

@@ -1,15 +1,27 @@
 use super::*;
+use model::Secret;
 use model::definition::{CertificateDefinition, KeyDefinition, ProxyDefinition};
-use model::{OptionValue, Secret};
+use model::schema::{Value, joined};
 
-fn options(set: &[(&str, &str)]) -> Options {
-    let all: Vec<OptionSpec> = CONNECT_FIELDS.into_iter().chain(TLS_FIELDS).collect();
-    let mut options = Options::defaults(&all).unwrap();
-    for (name, text) in set {
-        let spec = OptionSpec::find(&all, name).unwrap();
-        options.set(spec, OptionValue::parse(spec.kind, text).unwrap());
+/// Fields as documents write them; those of a table have its name before them.
+fn options(set: &[(&str, &str)]) -> Values {
+    fn with(fields: &[Field], set: &[(&str, &str)]) -> Values {
+        let mut values = Values::defaults(fields).unwrap();
+        for field in fields {
+            if let Some((_, text)) = set.iter().find(|(name, _)| *name == field.name) {
+                values.set(field, Value::parse(field.kind, text).unwrap());
+            }
+            if let Kind::Table(group) = field.kind {
+                let below = set.iter().filter_map(|(name, text)| {
+                    let (table, name) = name.split_once('.')?;
+                    (table == field.name).then_some((name, *text))
+                });
+                values.set(field, Value::Table(with(group.fields, &below.collect::<Vec<_>>())));
+            }
+        }
+        values
     }
-    options
+    with(&joined(&[&CONNECTION, &TLS]).0, set)
 }
 
 fn definitions() -> Definitions {
@@ -57,12 +69,12 @@ fn every_option_reaches_the_profile() {
         ("connect_timeout", "5s"),
         ("timeout", "0s"),
         ("keep_alive", "0s"),
-        ("trust_authorities", "acme-ca"),
-        ("trust_pins", &pin),
-        ("tls_client_key", "acme-tls"),
-        ("tls_min", "1.3"),
-        ("tls_max", "1.3"),
-        ("tls_ciphers", "TLS_AES_128_GCM_SHA256"),
+        ("trust.authorities", "acme-ca"),
+        ("trust.pins", &pin),
+        ("tls.client_key", "acme-tls"),
+        ("tls.min", "1.3"),
+        ("tls.max", "1.3"),
+        ("tls.ciphers", "TLS_AES_128_GCM_SHA256"),
     ])
     .unwrap();
     let ProxyChoice::Through(proxy) = &profile.proxy else { panic!("{:?}", profile.proxy) };
@@ -87,16 +99,16 @@ fn a_proxy_can_be_switched_off_for_one_endpoint() {
 fn mistakes_name_their_option() {
     for (option, text) in [
         ("proxy", "elsewhere"),
-        ("trust_authorities", "elsewhere"),
-        ("trust_pins", "sha256:ab"),
-        ("tls_client_key", "elsewhere"),
-        ("tls_client_key", "bare"),
-        ("tls_ciphers", "RC4-SHA"),
+        ("trust.authorities", "elsewhere"),
+        ("trust.pins", "sha256:ab"),
+        ("tls.client_key", "elsewhere"),
+        ("tls.client_key", "bare"),
+        ("tls.ciphers", "RC4-SHA"),
     ] {
         let error = profile(&[(option, text)]).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::ConfigInvalid, "{error}");
         assert!(error.to_string().contains(option), "{error}");
     }
-    let error = profile(&[("tls_min", "1.3"), ("tls_max", "1.2")]).unwrap_err().to_string();
-    assert!(error.contains("tls_max") && error.contains("lower than tls_min"), "{error}");
+    let error = profile(&[("tls.min", "1.3"), ("tls.max", "1.2")]).unwrap_err().to_string();
+    assert!(error.contains("tls.max") && error.contains("lower than tls.min"), "{error}");
 }

@@ -7,8 +7,8 @@ use bytes::Bytes;
 use chrono::{DateTime, TimeDelta};
 use futures::StreamExt;
 use futures::future::BoxFuture;
-use model::definition::{After, ClaimBy, Flow, FlowSource, Order, PollSource, RetryPolicy, SettleWhen};
-use model::{Claim, DeliveryId, Mask, MaskSpec, Offer, OfferId, OfferState, RemotePath, Result, Timestamp};
+use model::definition::{After, PollSource};
+use model::{Claim, DeliveryId, Offer, OfferId, OfferState, RemotePath, Result, Timestamp};
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -108,38 +108,18 @@ impl Scene {
 
     /// A flow's polled source as most checks want it; keeps files and waits five seconds.
     pub(super) fn poll(&self) -> PollSource {
-        PollSource {
-            endpoint: "place".into(),
-            mask: Mask::new(&MaskSpec::default()).unwrap(),
-            every: Duration::from_secs(60),
-            stable_for: Duration::from_secs(5),
-            read_limit: 0,
-            order: Order::Name,
-            recursive: false,
-            ignore_times: false,
-            after: After::Keep,
-            error_directory: None,
-            settle: SettleWhen::Recorded,
-            claim: ClaimBy::Lease,
-            retry: RetryPolicy::default(),
-        }
+        crate::defined::polling(crate::defined::poll("place", After::Keep), |polling| {
+            polling.stable_for = Duration::from_secs(5);
+            polling.temporary_suffix = TEMPORARY.into();
+        })
     }
 
     pub(super) fn source(&self, poll: PollSource) -> FolderSource {
-        let flow = Flow {
-            name: "flow".into(),
-            enabled: true,
-            source: FlowSource::Poll(poll),
-            destinations: Vec::new(),
-            ordered: false,
-            continue_after_failure: false,
-            retention: Duration::ZERO,
-        };
+        let flow = crate::defined::flow("flow", poll);
         let options = FolderSourceOptions {
             flow: Arc::new(flow),
             endpoint: "place".into(),
             directory: self.place.directory.clone(),
-            temporary_suffix: TEMPORARY.into(),
         };
         FolderSource::new(Arc::clone(&self.folder) as Arc<dyn Folder>, options, self.services.clone())
             .unwrap()

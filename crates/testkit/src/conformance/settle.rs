@@ -29,6 +29,10 @@ impl Scene {
     }
 }
 
+fn untimed(poll: PollSource) -> PollSource {
+    crate::defined::polling(poll, |polling| polling.ignore_times = true)
+}
+
 /// What the engine notes of what it read.
 fn digest_noted(found: &FoundOffer, content: &[u8]) -> FoundOffer {
     let mut found = found.clone();
@@ -41,7 +45,7 @@ pub(super) async fn without_times_a_file_overwritten_with_as_many_bytes_is_left(
     let scene = Scene::new(place);
     let delete = PollSource { after: After::Delete, ..scene.poll() };
     for (number, poll) in [delete, scene.archiving(true), scene.moving()].into_iter().enumerate() {
-        let (source, found) = scene.found(PollSource { ignore_times: true, ..poll }).await;
+        let (source, found) = scene.found(untimed(poll)).await;
         assert_eq!(found.identity.modified, None);
         let offer = offer(&digest_noted(&found, b"taken"));
         scene.put("a.edi", b"other").await;
@@ -70,7 +74,7 @@ pub(super) async fn without_times_a_file_overwritten_with_as_many_bytes_is_left(
             scene.place.folder.remove(&scene.beside(&name)).await.unwrap();
         }
         // Gone meanwhile.
-        let (source, found) = scene.found(PollSource { ignore_times: true, ..scene.moving() }).await;
+        let (source, found) = scene.found(untimed(scene.moving())).await;
         scene.place.folder.remove(&scene.path("a.edi")).await.unwrap();
         let offer = super::scene::offer(&digest_noted(&found, b"taken"));
         assert_eq!(source.settle(&offer, Outcome::Taken).await.unwrap(), Settled::Gone);

@@ -73,8 +73,7 @@ pub(super) async fn nothing_new_is_listed_once(place: Place) {
 pub(super) async fn without_stability_one_listing_is_enough(place: Place) {
     let scene = Scene::new(place);
     scene.put("a", b"a").await;
-    let mut poll = scene.poll();
-    poll.stable_for = Duration::ZERO;
+    let poll = crate::defined::polling(scene.poll(), |polling| polling.stable_for = Duration::ZERO);
     let source = scene.source(poll);
     assert_eq!(found_names(&scene.discover(&source).await), ["a"]);
     assert_eq!((scene.folder.count(Act::List), scene.clock.slept().len()), (1, 0));
@@ -102,8 +101,7 @@ pub(super) async fn directories_below_are_walked_when_asked(place: Place) {
     for name in ["top", "one/middle", "one/two/deep"] {
         scene.put(name, name.as_bytes()).await;
     }
-    let mut poll = scene.poll();
-    poll.recursive = true;
+    let poll = crate::defined::polling(scene.poll(), |polling| polling.recursive = true);
     let source = scene.source(poll);
     let found = scene.discover(&source).await;
     let mut relative = Vec::new();

@@ -73,6 +73,8 @@ impl Answer {
 
 pub(super) struct FakeDestination {
     pub(super) endpoint: Arc<FakeEndpoint>,
+    /// What the flow's destination says beside what every destination has.
+    pub(super) subject: Option<String>,
     pub(super) services: Services,
 }
 
@@ -180,6 +182,7 @@ impl Destination for FakeDestination {
             file_name: delivery.file_name.clone(),
             notes: delivery.notes.clone(),
             interrupted: delivery.interrupted,
+            subject: self.subject.clone(),
             answer: answer.word(),
             at: self.services.clock.now(),
         });

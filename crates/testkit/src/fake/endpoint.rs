@@ -31,6 +31,8 @@ pub struct DeliverySeen {
     pub notes: BTreeMap<String, Value>,
     /// Whether an earlier attempt was cut off.
     pub interrupted: bool,
+    /// The subject that the flow's destination gives, a field that this transport declares.
+    pub subject: Option<String>,
     /// How it was answered, in a word.
     pub answer: &'static str,
     /// When.
@@ -59,6 +61,7 @@ struct State {
     seen: BTreeMap<RemotePath, AfterRead>,
     failing_looks: BTreeMap<RemotePath, u32>,
     discoveries: Vec<usize>,
+    mailboxes: Vec<String>,
     opened: Vec<RemotePath>,
     settled: Vec<SettleSeen>,
     deliveries: Vec<DeliverySeen>,
@@ -134,6 +137,16 @@ impl FakeEndpoint {
     ) {
         let place = FolderPlace { folder, directory: directory.into(), overwrite };
         locked(&self.state).folder = Some(place);
+    }
+
+    /// The mailboxes that polls asked for, a field that this transport declares for sources.
+    #[must_use]
+    pub fn mailboxes(&self) -> Vec<String> {
+        locked(&self.state).mailboxes.clone()
+    }
+
+    pub(super) fn asked_for(&self, mailbox: &str) {
+        locked(&self.state).mailboxes.push(mailbox.to_owned());
     }
 
     /// Numbers of offers that each poll found.

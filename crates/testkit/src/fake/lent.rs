@@ -12,8 +12,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
 use transport::{
-    AuditLog, BufferBudget, Clock, DeliveryLog, Directory, IdentityMaterial, KnownOffers, PartWriter,
-    PartnerMaterial, Payload, PayloadReader, Services, StagingArea, UnstableFile,
+    AuditLog, BufferBudget, Clock, DeliveryLog, Directory, KnownOffers, PartWriter, Payload, PayloadReader,
+    Services, StagingArea, UnstableFile,
 };
 use uuid::Uuid;
 
@@ -37,20 +37,12 @@ pub fn services(clock: Arc<dyn Clock>) -> Services {
     }
 }
 
-/// A directory without partners and identities.
+/// A directory without definitions.
 pub struct NoDirectory;
 
 impl Directory for NoDirectory {
     fn definitions(&self) -> Arc<Definitions> {
         Arc::default()
-    }
-
-    fn partner(&self, name: &str) -> Result<PartnerMaterial> {
-        Err(Error::permanent(ErrorKind::NotFound, "find a partner").with("partner", name))
-    }
-
-    fn identity(&self, name: &str) -> Result<IdentityMaterial> {
-        Err(Error::permanent(ErrorKind::NotFound, "find an identity").with("identity", name))
     }
 }
 

@@ -4,12 +4,15 @@ use super::destination::FakeDestination;
 use super::endpoint::FakeEndpoint;
 use super::lent::locked;
 use super::source::FakeSource;
-use model::definition::{Definitions, Endpoint, Flow};
-use model::{OptionSpec, Result};
+use model::Result;
+use model::definition::{self, Endpoint, Flow};
+use model::schema::{Field, Group, Kind, Paths, Roles, Scheme, TransportSpec};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
-use transport::folder::{FolderDestination, FolderSource, FolderSourceOptions, WriteOptions};
-use transport::{Destination, Listener, Roles, Services, Source, Transport};
+use transport::folder::{
+    FolderDestination, FolderSource, FolderSourceOptions, WriteOptions, options as folder,
+};
+use transport::{Declaration, Destination, Services, Source, Transport};
 
 /// `transport = "fake"`: its endpoints do what the test says.
 #[derive(Default)]
@@ -31,27 +34,38 @@ impl FakeTransport {
     }
 }
 
+/// `transport = "fake"`, declared: with a field of its own for sources and one for destinations, as a mailbox's folder
+/// and a message's subject are.
+pub static SPEC: TransportSpec = TransportSpec {
+    schemes: &[Scheme { name: "fake", port: None, paths: Paths::None, connects_per_poll: false }],
+    roles: Roles { source: true, destination: true, listener: false },
+    source: &[&folder::SOURCE, &SOURCE],
+    destination: &[&folder::DESTINATION, &DESTINATION],
+    ..TransportSpec::new("fake", "A place of tests.")
+};
+
+static SOURCE: Group = Group::of(&[
+    folder::unfinished(".a"),
+    Field::optional(
+        "mailbox",
+        Kind::Text,
+        "A folder that the source offers from, as a mail server has them.",
+    ),
+]);
+
+static DESTINATION: Group = Group::of(&[Field::optional(
+    "subject",
+    Kind::Template,
+    "What goes with each delivery, as the subject of a message does.",
+)]);
+
+impl Declaration for FakeTransport {
+    fn spec(&self) -> &'static TransportSpec {
+        &SPEC
+    }
+}
+
 impl Transport for FakeTransport {
-    fn name(&self) -> &'static str {
-        "fake"
-    }
-
-    fn schemes(&self) -> &'static [&'static str] {
-        &["fake"]
-    }
-
-    fn options(&self) -> &'static [OptionSpec] {
-        &[]
-    }
-
-    fn roles(&self) -> Roles {
-        Roles { source: true, destination: true, listener: false }
-    }
-
-    fn check(&self, _: &Endpoint) -> Result<()> {
-        Ok(())
-    }
-
     fn source(
         &self,
         endpoint: Arc<Endpoint>,
@@ -62,19 +76,24 @@ impl Transport for FakeTransport {
         let Some(place) = fake.folder() else {
             return Ok(Arc::new(FakeSource { endpoint: fake, flow }));
         };
-        let options = FolderSourceOptions {
-            flow,
-            endpoint: endpoint.name.clone(),
-            directory: place.directory,
-            temporary_suffix: ".a".into(),
-        };
+        let options =
+            FolderSourceOptions { flow, endpoint: endpoint.name.clone(), directory: place.directory };
         Ok(Arc::new(FolderSource::new(place.folder, options, services)?))
     }
 
-    fn destination(&self, endpoint: Arc<Endpoint>, services: Services) -> Result<Arc<dyn Destination>> {
+    fn destination(
+        &self,
+        endpoint: Arc<Endpoint>,
+        destination: &definition::Destination,
+        services: Services,
+    ) -> Result<Arc<dyn Destination>> {
         let fake = self.endpoint(&endpoint.name);
         let Some(place) = fake.folder() else {
-            return Ok(Arc::new(FakeDestination { endpoint: fake, services }));
+            return Ok(Arc::new(FakeDestination {
+                endpoint: fake,
+                subject: destination.options.text("subject").map(str::to_owned),
+                services,
+            }));
         };
         let options = WriteOptions {
             overwrite: place.overwrite,
@@ -82,9 +101,5 @@ impl Transport for FakeTransport {
             ..WriteOptions::new(endpoint.name.clone(), place.directory)
         };
         Ok(Arc::new(FolderDestination::new(place.folder, options, services)?))
-    }
-
-    fn listener(&self, _: Arc<Definitions>, _: Services) -> Result<Option<Arc<dyn Listener>>> {
-        Ok(None)
     }
 }

@@ -179,6 +179,9 @@ impl Source for FakeSource {
         let FlowSource::Poll(poll) = &self.flow.source else {
             return Err(Error::permanent(ErrorKind::ConfigInvalid, "poll for a flow that receives"));
         };
+        if let Some(mailbox) = poll.options.text("mailbox") {
+            self.endpoint.asked_for(mailbox);
+        }
         let mut identities: Vec<_> = self
             .endpoint
             .offers()

@@ -2,11 +2,10 @@
 
 use super::*;
 use crate::clock::FixedClock;
+use crate::defined;
 use futures::StreamExt;
-use model::definition::{
-    After, ClaimBy, Endpoint, Flow, FlowSource, Order, PollSource, RetryPolicy, SettleWhen,
-};
-use model::{Claim, DeliveryId, Mask, MaskSpec, Offer, OfferId, OfferState, Options, Outcome};
+use model::definition::{After, Endpoint, Flow};
+use model::{Claim, DeliveryId, Offer, OfferId, OfferState, Outcome};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,42 +18,15 @@ fn lent() -> Services {
 }
 
 fn endpoint(name: &str) -> Arc<Endpoint> {
-    Arc::new(Endpoint {
-        name: name.into(),
-        transport: "fake".into(),
-        url: None,
-        username: None,
-        partner: None,
-        identity: None,
-        node: None,
-        options: Options::default(),
-    })
+    Arc::new(defined::endpoint(&SPEC, name, "fake:place", &[]))
 }
 
 fn flow() -> Arc<Flow> {
-    Arc::new(Flow {
-        name: "orders".into(),
-        enabled: true,
-        source: FlowSource::Poll(PollSource {
-            endpoint: "in".into(),
-            mask: Mask::new(&MaskSpec::default()).unwrap(),
-            every: Duration::from_secs(60),
-            stable_for: Duration::ZERO,
-            read_limit: 0,
-            order: Order::Listing,
-            recursive: false,
-            ignore_times: false,
-            after: After::Delete,
-            error_directory: None,
-            settle: SettleWhen::Recorded,
-            claim: ClaimBy::Lease,
-            retry: RetryPolicy::default(),
-        }),
-        destinations: Vec::new(),
-        ordered: false,
-        continue_after_failure: false,
-        retention: Duration::ZERO,
-    })
+    Arc::new(defined::flow("orders", defined::poll("in", After::Delete)))
+}
+
+fn destination(fake: &FakeTransport) -> Arc<dyn transport::Destination> {
+    fake.destination(endpoint("out"), &defined::destination(&SPEC, "out", &[]), lent()).unwrap()
 }
 
 fn deliver(attempt: u32, log: &Arc<MemoryLog>) -> Deliver {
@@ -134,7 +106,7 @@ async fn deliveries_are_answered_in_turn_and_kept_in_the_ledger() {
     place.answer(Answer::Fails(Fault::CUT));
     place.answer(Answer::Awaiting { correlation: Some("<1@a>".into()), wait: Duration::from_secs(60) });
     place.answer(Answer::DeliveredAnswerLost);
-    let destination = fake.destination(endpoint("out"), lent()).unwrap();
+    let destination = destination(&fake);
     let log = Arc::new(MemoryLog::default());
     assert!(destination.deliver(deliver(1, &log)).await.is_err());
     assert!(matches!(destination.deliver(deliver(2, &log)).await, Ok(Sent::Awaiting { .. })));
@@ -152,7 +124,7 @@ async fn a_lost_claim_stops_the_act_that_was_noted() {
     let fake = FakeTransport::new();
     let folder = MemoryFolder::new();
     fake.endpoint("out").use_folder(Arc::new(folder.clone()), "out", transport::folder::Overwrite::Refuse);
-    let destination = fake.destination(endpoint("out"), lent()).unwrap();
+    let destination = destination(&fake);
     let log = Arc::new(MemoryLog::default());
     log.lose_claim_after_note();
     assert!(destination.deliver(deliver(1, &log)).await.is_err());

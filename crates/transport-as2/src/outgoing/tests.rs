@@ -1,6 +1,6 @@
 use super::*;
+use crate::agreement::SendSecurity;
 use crate::testing::Key;
-use model::definition::SendSecurity;
 use proptest::prelude::*;
 use smime::{DecryptionKey, KeyTransport, Keys, MicRule, Part, PartReceiver, ReadOptions, Report};
 use std::io::{self, Cursor, Write};

@@ -1,9 +1,9 @@
 use super::*;
+use crate::agreement::SendSecurity;
 use crate::disposition::Disposition;
 use crate::mdn::Mdn;
 use crate::testing::Key;
 use model::Retry;
-use model::definition::SendSecurity;
 use smime::{Digest, MicRule};
 use std::sync::LazyLock;
 

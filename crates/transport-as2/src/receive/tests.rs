@@ -1,7 +1,7 @@
 use super::*;
+use crate::agreement::{Agreement, As2Id, SendSecurity};
 use crate::testing::Key;
 use bytes::Bytes;
-use model::definition::{Agreement, As2Id, SendSecurity};
 use smime::{Entity, KeyTransport, Measured, Payload, SealedContentKey, Signing};
 use std::sync::Mutex;
 use transport::StagedPayload;
@@ -164,7 +164,7 @@ fn no_more_is_staged_than_the_largest_message_may_hold() {
     let (headers, body) = parts_of(binary(&vec![0; 8 << 20]).compress().unwrap().compress().unwrap());
     let (disposition, cause) = scene.refused(headers, &body);
     assert_eq!(disposition, error("unexpected-processing-error"));
-    assert!(cause.contains("largest_message = 1048576 bytes"), "{cause}");
+    assert!(cause.contains("receive.largest = 1048576 bytes"), "{cause}");
     assert!(scene.area.parts().iter().sum::<u64>() <= MIB);
 
     // The same in parts, each of which would be small enough.
@@ -174,7 +174,7 @@ fn no_more_is_staged_than_the_largest_message_may_hold() {
     let headers = Headers::new().with("Content-Type", "multipart/mixed; boundary=b").unwrap();
     let entity = Entity::new(headers, Payload::new(&parts[..], parts.len() as u64));
     let (headers, body) = parts_of(entity.compress().unwrap());
-    assert!(scene.refused(headers, &body).1.contains("largest_message"));
+    assert!(scene.refused(headers, &body).1.contains("receive.largest"));
     let staged = scene.area.parts();
     assert!(staged.iter().sum::<u64>() <= MIB && staged.len() == 3, "{staged:?}");
 
@@ -367,5 +367,5 @@ fn a_content_coding_is_taken_off_before_anything_is_read() {
     let plain = Headers::new().with("Content-Type", "application/octet-stream").unwrap();
     let (disposition, cause) = scene.refused(plain, &bomb.finish().unwrap());
     assert_eq!(disposition, error("unexpected-processing-error"));
-    assert!(cause.contains("largest_message") && scene.area.parts()[0] <= MIB, "{cause}");
+    assert!(cause.contains("receive.largest") && scene.area.parts()[0] <= MIB, "{cause}");
 }

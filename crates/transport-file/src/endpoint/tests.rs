@@ -1,63 +1,44 @@
 //! What is refused when a file endpoint, or a flow that polls it, is saved.
 
 use super::*;
-use model::definition::{ClaimBy, Order, PollSource, RetryPolicy, SettleWhen};
-use model::{Mask, MaskSpec, OptionValue, Options};
+use model::definition::{Order, PollSource};
 use std::time::Duration;
-use url::Url;
+use testkit::defined;
 
 fn transport() -> FileTransport {
     FileTransport::new([PathBuf::from("/srv/waybill"), PathBuf::from("/mnt/exchange")])
 }
 
-fn endpoint(url: &str, set: &[(&str, &str)]) -> Endpoint {
-    let mut options = Options::defaults(OPTIONS).unwrap();
-    for (name, text) in set {
-        let spec = OptionSpec::find(OPTIONS, name).unwrap();
-        options.set(spec, OptionValue::parse(spec.kind, text).unwrap());
-    }
-    Endpoint {
-        name: "place".into(),
-        transport: "file".into(),
-        url: Some(Url::parse(url).unwrap()),
-        username: None,
-        partner: None,
-        identity: None,
-        node: None,
-        options,
-    }
+fn endpoint(url: &str) -> Endpoint {
+    defined::endpoint(&SPEC, "place", url, &[])
+}
+
+fn written(set: &[(&str, &str)]) -> Result<()> {
+    let destination = defined::destination(&SPEC, "place", set);
+    transport().check_destination(&endpoint("file:///srv/waybill/in"), &destination)
 }
 
 fn flow(after: After, error_directory: Option<&str>) -> Flow {
-    Flow {
-        name: "orders".into(),
-        enabled: true,
-        source: FlowSource::Poll(PollSource {
-            endpoint: "place".into(),
-            mask: Mask::new(&MaskSpec::default()).unwrap(),
-            every: Duration::from_secs(60),
-            stable_for: Duration::from_secs(5),
-            read_limit: 10,
-            order: Order::Arrival,
-            recursive: false,
-            ignore_times: false,
-            after,
-            error_directory: error_directory.map(str::to_owned),
-            settle: SettleWhen::Recorded,
-            claim: ClaimBy::Lease,
-            retry: RetryPolicy::default(),
-        }),
-        destinations: Vec::new(),
-        ordered: false,
-        continue_after_failure: false,
-        retention: Duration::ZERO,
-    }
+    defined::flow(
+        "orders",
+        defined::polling(
+            PollSource {
+                read_limit: 10,
+                order: Order::Arrival,
+                error_directory: error_directory.map(str::to_owned),
+                ..defined::poll("place", after)
+            },
+            |polling| {
+                polling.stable_for = Duration::from_secs(5);
+            },
+        ),
+    )
 }
 
 #[test]
 fn an_endpoint_lies_below_an_allowed_root() {
-    assert!(transport().check(&endpoint("file:///srv/waybill/in", &[])).is_ok());
-    assert!(transport().check(&endpoint("file:///srv/waybill", &[])).is_ok());
+    assert!(transport().check_endpoint(&endpoint("file:///srv/waybill/in")).is_ok());
+    assert!(transport().check_endpoint(&endpoint("file:///srv/waybill")).is_ok());
     for (url, words) in [
         ("file:///etc", "/srv/waybill, /mnt/exchange"),
         ("file:///srv/waybills", "allowed roots"),
@@ -66,23 +47,23 @@ fn an_endpoint_lies_below_an_allowed_root() {
         ("file://host/srv/waybill", "name no host"),
         ("sftp://host/srv/waybill", "file:///"),
     ] {
-        let error = transport().check(&endpoint(url, &[])).unwrap_err().to_string();
+        let error = transport().check_endpoint(&endpoint(url)).unwrap_err().to_string();
         assert!(error.contains(words), "{url}: {error}");
     }
 }
 
 #[test]
 fn a_name_in_the_url_may_be_any_bytes() {
-    let directory = transport().directory(&endpoint("file:///srv/waybill/caf%E9%20in", &[])).unwrap();
+    let directory = transport().directory(&endpoint("file:///srv/waybill/caf%E9%20in")).unwrap();
     assert_eq!(directory.as_bytes(), b"/srv/waybill/caf\xe9 in");
 }
 
 #[test]
 fn prefixes_and_suffixes_no_file_can_have_are_refused() {
-    assert!(transport().check(&endpoint("file:///srv/waybill", &[("prefix", "in-")])).is_ok());
-    for option in ["prefix", "suffix", "temporary_suffix"] {
+    assert!(written(&[("prefix", "in-")]).is_ok());
+    for option in ["prefix", "suffix"] {
         for text in ["a*", "a/b", "\u{7}"] {
-            let error = transport().check(&endpoint("file:///srv/waybill", &[(option, text)])).unwrap_err();
+            let error = written(&[(option, text)]).unwrap_err();
             assert!(error.to_string().contains(option), "{error}");
         }
     }
@@ -90,7 +71,7 @@ fn prefixes_and_suffixes_no_file_can_have_are_refused() {
 
 #[test]
 fn archive_and_error_directories_lie_outside_the_polled_one_and_below_a_root() {
-    let place = endpoint("file:///srv/waybill/in", &[]);
+    let place = endpoint("file:///srv/waybill/in");
     let archive = |directory: &str| After::Archive { directory: directory.into(), timestamp: true };
     assert!(
         transport()
@@ -98,13 +79,14 @@ fn archive_and_error_directories_lie_outside_the_polled_one_and_below_a_root() {
             .is_ok()
     );
     for (after, error, words) in [
-        (archive("/srv/waybill/in/done"), None, "lies inside the polled directory"),
-        (archive("/srv/waybill/in"), None, "lies inside the polled directory"),
+        (archive("/srv/waybill/in/done"), Some("/srv/waybill/bad"), "lies inside the polled directory"),
+        (archive("/srv/waybill/in"), Some("/srv/waybill/bad"), "lies inside the polled directory"),
+        (After::Keep, None, "'error_directory' is missing"),
         (After::Keep, Some("/srv/waybill/in/bad"), "lies inside the polled directory"),
-        (After::Move { directory: "done".into() }, None, "absolute"),
-        (archive("/var/done"), None, "allowed roots"),
-        (archive(""), None, "name a directory"),
-        (archive("/srv/waybill/x/../in"), None, "without '..'"),
+        (After::Move { directory: "done".into() }, Some("/srv/waybill/bad"), "absolute"),
+        (archive("/var/done"), Some("/srv/waybill/bad"), "allowed roots"),
+        (archive(""), Some("/srv/waybill/bad"), "name a directory"),
+        (archive("/srv/waybill/x/../in"), Some("/srv/waybill/bad"), "without '..'"),
     ] {
         let error = transport().check_source(&place, &flow(after, error)).unwrap_err().to_string();
         assert!(error.contains(words), "{error}");

@@ -1,33 +1,29 @@
 use super::*;
-use model::{OptionValue, Options};
 use std::time::Duration;
+use testkit::defined;
+use transport::folder::Overwrite;
 
 const PIN: &str = "SHA256:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU";
 
 fn endpoint(url: &str, set: &[(&str, &str)]) -> Endpoint {
-    let mut options = Options::defaults(OPTIONS).unwrap();
-    for (name, value) in set {
-        let spec = OPTIONS.iter().find(|spec| spec.name == *name).unwrap();
-        options.set(spec, OptionValue::parse(spec.kind, value).unwrap());
-    }
-    Endpoint {
-        name: "acme".into(),
-        transport: "sftp".into(),
-        url: Some(url.parse().unwrap()),
-        username: Some("waybill".into()),
-        partner: None,
-        identity: None,
-        node: None,
-        options,
-    }
+    let set = [&[("username", "waybill")], set].concat();
+    defined::endpoint(&SPEC, "acme", url, &set)
 }
 
-fn read(url: &str, set: &[(&str, &str)]) -> Result<Settings> {
+fn all<'a>(set: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
     let mut all = vec![("host_key", PIN), ("password", "secret")];
     all.retain(|(name, _)| !set.iter().any(|(other, _)| other == name));
     all.extend_from_slice(set);
-    all.retain(|(_, value)| !value.is_empty());
-    Settings::read(&endpoint(url, &all))
+    all
+}
+
+fn read(url: &str, set: &[(&str, &str)]) -> Result<Settings> {
+    Settings::read(&endpoint(url, &all(set)))
+}
+
+fn writing(set: &[(&str, &str)]) -> Result<(WriteOptions, Option<u32>)> {
+    let endpoint = endpoint("sftp://host/in", &all(&[]));
+    Settings::read(&endpoint)?.writing(&endpoint, &defined::destination(&SPEC, "acme", set))
 }
 
 #[test]
@@ -57,10 +53,14 @@ fn defaults_are_those_of_the_reference() {
         (settings.port, settings.connecting.timeout, settings.connections),
         (22, Some(Duration::from_secs(60)), 4)
     );
-    assert_eq!(settings.write.temporary_suffix, "_tmp");
-    assert_eq!(settings.write.overwrite, Overwrite::Refuse);
+    let (write, permissions) = writing(&[]).unwrap();
+    assert_eq!((write.temporary_suffix.as_str(), write.temporary_name), ("_tmp", true));
+    assert_eq!((write.overwrite, permissions), (Overwrite::Refuse, None));
+    assert!(!writing(&[("temporary", "none")]).unwrap().0.temporary_name);
     assert_eq!(read("sftp://host/in", &[("timeout", "0s")]).unwrap().connecting.timeout, None);
-    assert_eq!(read("sftp://host/in", &[("permissions", "0640")]).unwrap().permissions, Some(0o640));
+    assert_eq!(writing(&[("permissions", "0640")]).unwrap().1, Some(0o640));
+    assert!(writing(&[("permissions", "rw-r--r--")]).unwrap_err().to_string().contains("octal"));
+    assert!(writing(&[("prefix", "/tmp")]).unwrap_err().to_string().contains("file name"));
 }
 
 #[test]
@@ -79,8 +79,6 @@ fn what_cannot_be_used_is_refused_and_named() {
         ("sftp://host/in", &[("private_key", "PuTTY-User-Key-File-3: ssh-rsa")], "puttygen"),
         ("sftp://host/in", &[("private_key", "-----BEGIN ENCRYPTED PRIVATE KEY-----")], "passphrase"),
         ("sftp://host/in", &[("credential", "x")], "not both"),
-        ("sftp://host/in", &[("permissions", "rw-r--r--")], "octal"),
-        ("sftp://host/in", &[("temporary_suffix", "/tmp")], "file name"),
         ("sftp://host/a/%2e%2e%2fb", &[], "'..'"),
         ("sftp://host/in?x=y", &[], "%3F"),
     ] {
@@ -93,15 +91,6 @@ fn what_cannot_be_used_is_refused_and_named() {
         assert!(error.to_string().contains(words), "{words} in {error}");
         assert!(!error.to_string().contains("secret"), "{error}");
     }
-    let mut nobody = endpoint("sftp://host/in", &[("host_key", PIN), ("password", "x")]);
-    nobody.username = None;
+    let nobody = endpoint("sftp://host/in", &all(&[("username", "")]));
     assert!(Settings::read(&nobody).unwrap_err().to_string().contains("name the user"));
-}
-
-#[test]
-fn every_option_is_declared_well() {
-    Options::defaults(OPTIONS).unwrap();
-    for spec in OPTIONS {
-        assert!(spec.doc.ends_with('.') && spec.doc.len() > 20, "{}", spec.name);
-    }
 }

@@ -10,13 +10,9 @@
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::StreamExt;
-use model::definition::{
-    After, ClaimBy, Definitions, Endpoint, Flow, FlowSource, Order, PollSource, RetryPolicy, SettleWhen,
-};
-use model::{
-    ConnectionClosed, Mask, MaskSpec, NodeName, Offer, OfferId, OfferState, OptionValue, Options, Purpose,
-    RemotePath, Result,
-};
+use model::definition::{After, Definitions, Destination, Endpoint, Flow, PollSource};
+use model::schema::Group;
+use model::{ConnectionClosed, NodeName, Offer, OfferId, OfferState, Purpose, RemotePath, Result};
 use net::{ConnectionFailed, ConnectionLog, Net, NetSettings, Opened};
 use serde_json::Value;
 use std::io;
@@ -26,12 +22,13 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tempfile::TempDir;
 use testkit::clock::FixedClock;
+use testkit::defined;
 use testkit::fake::services;
 use testkit::sftp::SftpServer;
 use tokio::io::AsyncReadExt;
 use transport::folder::{Entry, Folder};
-use transport::{BufferBudget, FoundOffer, Services};
-use transport_sftp::{OPTIONS, SftpTransport};
+use transport::{BufferBudget, FoundOffer, Services, Transport};
+use transport_sftp::{SPEC, SftpTransport};
 
 /// An sshd of this test's own; it dies with this value, or with the test's process.
 pub struct Sshd {
@@ -146,30 +143,8 @@ pub fn refusing(directory: &str) -> Arc<Flow> {
 }
 
 fn polling(after: After, error_directory: Option<String>) -> Arc<Flow> {
-    let poll = PollSource {
-        endpoint: "acme".into(),
-        mask: Mask::new(&MaskSpec::default()).unwrap(),
-        every: Duration::from_secs(60),
-        stable_for: Duration::ZERO,
-        read_limit: 0,
-        order: Order::Name,
-        recursive: false,
-        ignore_times: false,
-        after,
-        error_directory,
-        settle: SettleWhen::Recorded,
-        claim: ClaimBy::Lease,
-        retry: RetryPolicy::default(),
-    };
-    Arc::new(Flow {
-        name: "orders".into(),
-        enabled: true,
-        source: FlowSource::Poll(poll),
-        destinations: Vec::new(),
-        ordered: false,
-        continue_after_failure: false,
-        retention: Duration::ZERO,
-    })
+    let poll = PollSource { error_directory, ..defined::poll("acme", after) };
+    Arc::new(defined::flow("orders", poll))
 }
 
 /// An offer as the engine records it.
@@ -188,59 +163,55 @@ pub fn read_text(path: impl AsRef<Path>) -> String {
     std::fs::read_to_string(path).unwrap()
 }
 
-/// An endpoint being put together.
+/// An endpoint being put together, with what a flow's destination says to it.
 pub struct Build {
-    endpoint: Endpoint,
+    url: String,
+    set: Vec<(String, String)>,
 }
 
 impl Build {
     pub fn new(url: String, user: &str) -> Self {
-        Self {
-            endpoint: Endpoint {
-                name: "acme".into(),
-                transport: "sftp".into(),
-                url: Some(url.parse().unwrap()),
-                username: Some(user.into()),
-                partner: None,
-                identity: None,
-                node: None,
-                options: Options::defaults(OPTIONS).unwrap(),
-            },
-        }
+        Self { url, set: Vec::new() }.user(user)
     }
 
-    /// Sets an option; an empty text stands for an option that was left out.
+    /// Sets a field of the endpoint or of the destination; an empty text stands for one that was left out.
     pub fn set(mut self, name: &str, value: &str) -> Self {
-        let spec = OPTIONS.iter().find(|spec| spec.name == name).unwrap();
-        let value = match spec.kind {
-            model::OptionKind::List | model::OptionKind::Public(model::PublicMaterial::HostKeys)
-                if value.is_empty() =>
-            {
-                OptionValue::List(Vec::new())
-            }
-            kind => OptionValue::parse(kind, value).unwrap(),
-        };
-        self.endpoint.options.set(spec, value);
+        self.set.retain(|(other, _)| other != name);
+        self.set.push((name.to_owned(), value.to_owned()));
         self
     }
 
-    pub fn user(mut self, user: &str) -> Self {
-        self.endpoint.username = Some(user.into());
-        self
+    pub fn user(self, user: &str) -> Self {
+        self.set("username", user)
     }
 
     pub fn url(mut self, url: &str) -> Self {
-        self.endpoint.url = Some(url.parse().unwrap());
+        self.url = url.to_owned();
         self
     }
 
     pub fn port(mut self, port: u16) -> Self {
-        self.endpoint.url.as_mut().unwrap().set_port(Some(port)).unwrap();
+        let mut url: url::Url = self.url.parse().unwrap();
+        url.set_port(Some(port)).unwrap();
+        self.url = url.into();
         self
     }
 
+    fn declared(&self, groups: &[&Group]) -> Vec<(&str, &str)> {
+        let is_there =
+            |name: &str| groups.iter().flat_map(|group| group.fields).any(|field| field.name == name);
+        let set = self.set.iter().filter(|(name, _)| is_there(name));
+        set.map(|(name, value)| (name.as_str(), value.as_str())).collect()
+    }
+
     pub fn done(self) -> Arc<Endpoint> {
-        Arc::new(self.endpoint)
+        Arc::new(defined::endpoint(&SPEC, "acme", &self.url, &self.declared(SPEC.endpoint)))
+    }
+
+    /// The endpoint, and a flow's destination there.
+    pub fn with_destination(self) -> (Arc<Endpoint>, Destination) {
+        let destination = defined::destination(&SPEC, "acme", &self.declared(SPEC.destination));
+        (self.done(), destination)
     }
 }
 
@@ -284,14 +255,6 @@ impl transport::Directory for Defined {
     fn definitions(&self) -> Arc<Definitions> {
         Arc::clone(&self.0)
     }
-
-    fn partner(&self, name: &str) -> Result<transport::PartnerMaterial> {
-        testkit::fake::NoDirectory.partner(name)
-    }
-
-    fn identity(&self, name: &str) -> Result<transport::IdentityMaterial> {
-        testkit::fake::NoDirectory.identity(name)
-    }
 }
 
 impl World {
@@ -311,8 +274,14 @@ impl World {
         self
     }
 
+    /// The place that a flow delivers to.
+    pub fn destination(&self, build: Build) -> Arc<dyn transport::Destination> {
+        let (endpoint, destination) = build.with_destination();
+        self.transport.destination(endpoint, &destination, self.services.clone()).unwrap()
+    }
+
     pub fn folder(&self, endpoint: &Arc<Endpoint>) -> Arc<dyn Folder> {
-        self.transport.folder(endpoint, Purpose::Poll, self.services.clone()).unwrap()
+        self.transport.folder(endpoint, Purpose::Poll, None, self.services.clone()).unwrap()
     }
 
     /// Waits until every connection's end is recorded.

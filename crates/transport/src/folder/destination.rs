@@ -88,7 +88,7 @@ impl WriteOptions {
             endpoint: endpoint.into(),
             address: String::new(),
             directory,
-            temporary_suffix: ".a".into(),
+            temporary_suffix: names::TEMPORARY.into(),
             prefix: String::new(),
             suffix: String::new(),
             overwrite: Overwrite::default(),
@@ -103,7 +103,7 @@ impl WriteOptions {
     /// # Errors
     /// `ConfigInvalid`, naming the option.
     pub fn check(&self) -> Result<()> {
-        check_affix("temporary_suffix", &self.temporary_suffix)?;
+        check_affix("temporary suffix", &self.temporary_suffix)?;
         check_affix("prefix", &self.prefix)?;
         check_affix("suffix", &self.suffix)?;
         if self.directory.is_empty() { Ok(()) } else { parse_directory(&self.directory.to_text()).map(drop) }

@@ -5,6 +5,9 @@ use model::{DeliveryId, Error, ErrorKind, RemotePath, Result, Timestamp};
 /// Longest name of one file or directory that the usual systems take, in bytes.
 pub const NAME_LIMIT: usize = 255;
 
+/// Ends temporary names where nothing else is said.
+pub(super) const TEMPORARY: &str = ".a";
+
 /// Ends the name of a file that another gateway, or an older claim, has put aside. Never polled.
 pub(super) const CLAIMED_SUFFIX: &[u8] = b".stage";
 

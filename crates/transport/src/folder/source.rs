@@ -12,6 +12,7 @@ mod probe;
 mod settle;
 mod taken;
 
+use super::options::Polling;
 use super::selection::{Candidate, Selection};
 use super::walk::{Listed, PassedOver, Walk, is_directory};
 use super::{EntryKind, Folder, names, parse_directory};
@@ -22,7 +23,7 @@ use crate::{
 use async_trait::async_trait;
 use compare::{Gap, Look, Presence, Told, note_changed, note_look, noted_changed, noted_look};
 use futures::StreamExt;
-use model::definition::{After, ClaimBy, Flow, FlowSource, PollSource};
+use model::definition::{After, Flow, FlowSource, PollSource};
 use model::{Error, ErrorKind, Offer, OfferIdentity, Outcome, RemotePath, Result};
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -45,8 +46,6 @@ pub struct FolderSourceOptions {
     pub endpoint: String,
     /// The polled directory (or the one file), as the folder takes it; empty for where a login starts.
     pub directory: RemotePath,
-    /// Files with this suffix are still being written and never taken.
-    pub temporary_suffix: String,
 }
 
 /// Polls a folder.
@@ -54,6 +53,7 @@ pub struct FolderSource {
     folder: Arc<dyn Folder>,
     options: FolderSourceOptions,
     poll: PollSource,
+    polling: Polling,
     services: Services,
     /// Directories already made.
     made: Mutex<HashSet<RemotePath>>,
@@ -62,16 +62,11 @@ pub struct FolderSource {
 }
 
 /// Checks what a flow asks of a polled directory, without any I/O: archive, move and error directories
-/// are named, and none lies inside the polled directory (it would be polled again); claiming is a way
-/// that can be done.
+/// are named, and none lies inside the polled directory (it would be polled again).
 ///
 /// # Errors
 /// `ConfigInvalid` or `Unsupported`, in words for the person who wrote it.
 pub fn check_poll(directory: &RemotePath, poll: &PollSource) -> Result<()> {
-    if poll.claim == ClaimBy::Rename {
-        return Err(Error::permanent(ErrorKind::Unsupported, "claim files by renaming")
-            .advice("leave 'claim' out: files are claimed by the poller's lease"));
-    }
     let after = match &poll.after {
         After::Archive { directory, .. } => Some(("archive", directory)),
         After::Move { directory } => Some(("move", directory)),
@@ -103,16 +98,17 @@ impl FolderSource {
         };
         let poll = poll.clone();
         check_poll(&options.directory, &poll)?;
-        Ok(Self { folder, options, poll, services, made: Mutex::default(), gaps: Mutex::default() })
+        let polling = Polling::of(&poll);
+        Ok(Self { folder, options, poll, polling, services, made: Mutex::default(), gaps: Mutex::default() })
     }
 
     fn walk<'a>(&self) -> Walk<'a> {
-        Walk::new(Arc::clone(&self.folder), self.options.directory.clone(), self.poll.recursive)
+        Walk::new(Arc::clone(&self.folder), self.options.directory.clone(), self.polling.recursive)
     }
 
     /// Why a name is left where it is; `None` for one that is taken.
     fn passes_over(&self, name: &[u8]) -> Option<PassedOver> {
-        let suffix = self.options.temporary_suffix.as_bytes();
+        let suffix = self.polling.temporary_suffix.as_bytes();
         if name.ends_with(names::CLAIMED_SUFFIX) {
             Some(PassedOver::PutAside)
         } else if !suffix.is_empty() && name.ends_with(suffix) {
@@ -141,7 +137,7 @@ impl FolderSource {
     }
 
     fn candidate(&self, listed: Listed, number: i64) -> Candidate {
-        let timed = !self.poll.ignore_times;
+        let timed = !self.polling.ignore_times;
         let identity = OfferIdentity {
             flow: self.options.flow.name.clone(),
             endpoint: self.options.endpoint.clone(),
@@ -242,7 +238,7 @@ async fn admit(batch: &mut Vec<Candidate>, selection: &mut Selection, discovery:
 impl Source for FolderSource {
     async fn discover(&self, discovery: Discovery) -> Result<OfferStream> {
         let mut candidates = self.collect(&discovery).await?;
-        let wait = self.poll.stable_for.min(self.poll.every);
+        let wait = self.polling.stable_for;
         if !candidates.is_empty() && !wait.is_zero() {
             self.services.clock.sleep(wait).await;
             candidates = self.stable(candidates, &discovery).await?;

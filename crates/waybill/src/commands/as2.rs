@@ -5,7 +5,6 @@ use self::threads::ReadAhead;
 use super::write;
 use crate::cli::{Pack, Unpack};
 use crate::process::Ambient;
-use model::definition::{Agreement, As2Id, Cipher, DigestName, MdnRequest, SendSecurity};
 use model::{Error, ErrorKind, RemotePath, Result};
 use openssl::pkey::{PKey, Private};
 use openssl::x509::X509;
@@ -15,6 +14,7 @@ use std::fs::File;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use transport_as2::agreement::{Agreement, As2Id, Cipher, DigestName, MdnRequest, SendSecurity};
 use transport_as2::outgoing::{Envelope, OwnKey, Sealing, build, cipher};
 
 mod message_file;

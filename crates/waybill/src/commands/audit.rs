@@ -12,7 +12,8 @@ use super::{searched, unknown, write};
 use crate::cli::{Output, SearchEvents};
 use crate::gateway::open_guest;
 use crate::process::Ambient;
-use config::{Section, Settings};
+use config::Settings;
+use model::schema::Section;
 use model::{EventKind, Result, quoted};
 use serde_json::{Value, json};
 use std::borrow::Cow;
@@ -51,7 +52,7 @@ async fn write_all(store: &Store, filter: &EventFilter, limit: u32, output: Outp
     }
     if writer.is_empty() {
         let asked =
-            [(Section::Flow, filter.flow.as_deref()), (Section::Endpoint, filter.endpoint.as_deref())];
+            [(Section::FLOW, filter.flow.as_deref()), (Section::ENDPOINT, filter.endpoint.as_deref())];
         unknown::tell(store, &asked).await;
     }
     writer.end::<EventView>(&pages)

@@ -58,7 +58,7 @@ pub(crate) async fn run(demo: Demo) -> Result<ExitCode> {
     globex.revisions.apply_directory(&root.join("globex/definitions")).await?;
     let globex_console = console_room::open(&globex).await?;
     globex.start().await?;
-    let receiver = globex.as2_address().ok_or_else(|| {
+    let receiver = globex.as2_address("as2").ok_or_else(|| {
         Error::permanent(ErrorKind::Internal, "receive AS2 at Globex").advice("the log above says why")
     })?;
 

@@ -4,7 +4,7 @@ use super::{FOUND_WRONG, write};
 use crate::cli::Output;
 use crate::guest::Guest;
 use config::Settings;
-use model::definition::{Definitions, FlowSource};
+use model::definition::{Definitions, Destination, FlowSource};
 use model::{Error, ErrorKind, Result, did_you_mean};
 use serde_json::{Value, json};
 use std::path::Path;
@@ -119,7 +119,7 @@ async fn probes(guest: &Guest, name: &str) -> Result<Vec<(&'static str, Probe)>>
             .with("endpoint", name)
             .advice(advice.trim_start().to_owned())
     })?;
-    let transport = guest.transports.all.iter().find(|t| t.name() == endpoint.transport);
+    let transport = guest.transports.get(&endpoint.transport);
     let transport =
         transport.ok_or_else(|| Error::permanent(ErrorKind::ConfigInvalid, "find a transport"))?;
     let mut probes = Vec::new();
@@ -131,10 +131,14 @@ async fn probes(guest: &Guest, name: &str) -> Result<Vec<(&'static str, Probe)>>
         let source = transport.source(Arc::clone(endpoint), Arc::clone(flow), services.clone())?;
         probes.push(("source", source.probe().await));
     }
-    let delivering =
-        definitions.flows.values().any(|flow| flow.destinations.iter().any(|d| d.endpoint == name));
-    if delivering || probes.is_empty() {
-        let destination = transport.destination(Arc::clone(endpoint), services)?;
+    let mut destinations = definitions.flows.values().flat_map(|flow| &flow.destinations);
+    let delivering = destinations.find(|destination| destination.endpoint == name);
+    if delivering.is_some() || probes.is_empty() {
+        let defined = match delivering {
+            Some(destination) => destination.clone(),
+            None => Destination::usual(name, name, transport.spec())?,
+        };
+        let destination = transport.destination(Arc::clone(endpoint), &defined, services)?;
         probes.push(("destination", destination.probe().await));
     }
     Ok(probes)

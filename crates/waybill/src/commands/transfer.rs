@@ -5,7 +5,8 @@ use super::{receipt, searched, unknown, write};
 use crate::cli::{ListTransfers, Output};
 use crate::gateway::open_guest;
 use crate::process::{Ambient, person};
-use config::{Section, Settings};
+use config::Settings;
+use model::schema::Section;
 use model::{Error, ErrorKind, Result, TransferId, quoted};
 use serde_json::{Value, json};
 use std::process::ExitCode;
@@ -36,7 +37,7 @@ async fn write_all(store: &Store, filter: &TransferFilter, limit: u32, output: O
         writer.page(&pages.take(listing))?;
     }
     if writer.is_empty() {
-        unknown::tell(store, &[(Section::Flow, filter.flow.as_deref())]).await;
+        unknown::tell(store, &[(Section::FLOW, filter.flow.as_deref())]).await;
     }
     writer.end::<TransferView>(&pages)
 }

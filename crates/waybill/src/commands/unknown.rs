@@ -1,7 +1,8 @@
 //! What to say when nothing was found under a name that nothing has.
 
 use super::write;
-use config::{Documents, Section};
+use config::Documents;
+use model::schema::Section;
 use model::{did_you_mean, quoted};
 use store::Store;
 

@@ -201,7 +201,7 @@ impl FolderSource {
     /// What an entry tells, without its times where the flow leaves them out.
     pub(super) fn told(&self, entry: &Entry) -> Told {
         let told = Told::by(entry);
-        if self.poll.ignore_times { told.untimed() } else { told }
+        if self.polling.ignore_times { told.untimed() } else { told }
     }
 
     /// Asks what lies at a path. A refusal is no failure: listings may tell what a look does not.

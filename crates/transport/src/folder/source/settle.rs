@@ -97,7 +97,7 @@ impl FolderSource {
 
     async fn write_cause(&self, offer: &Offer, moved: &RemotePath, cause: &str) -> Result<()> {
         let name = names::wrapped(b"", moved.file_name(), b".cause.txt");
-        let suffix = [b".cause", self.options.temporary_suffix.as_bytes()].concat();
+        let suffix = [b".cause", self.polling.temporary_suffix.as_bytes()].concat();
         let temporary = moved.with_file_name(&names::wrapped(b".", moved.file_name(), &suffix));
         let text = format!(
             "{}\nfile: {}\nflow: {}\noffer: {}\nfailed attempts: {}\n",

@@ -137,7 +137,7 @@ impl<'a> Taken<'a> {
 impl FolderSource {
     /// The file of an offer, as this flow goes by what is told of it.
     pub(super) fn taken<'a>(&self, offer: &'a Offer) -> Taken<'a> {
-        Taken::of(offer, self.poll.ignore_times)
+        Taken::of(offer, self.polling.ignore_times)
     }
 
     /// Whether the file that was taken still lies where it was found.

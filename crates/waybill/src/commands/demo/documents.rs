@@ -9,16 +9,18 @@ use std::path::Path;
 /// Acme polls its folder by SFTP and forwards each file to Globex by AS2.
 pub(crate) fn acme(root: &Path, sshd: &Sshd, receiver: SocketAddr) -> Result<()> {
     let text = format!(
-        r#"[identity.acme]
-as2_id = "ACME"
-key = "acme"
+        r#"[identity.acme.as2]
+id = "ACME"
+keys = ["acme"]
 
 [key.acme]
 private_key = "${{file:{root}/acme/key.pem}}"
 certificate = "${{file:{root}/acme/certificate.pem}}"
 
 [partner.globex]
-as2_id = "GLOBEX"
+title = "Globex Corporation"
+[partner.globex.as2]
+id = "GLOBEX"
 certificates = ["globex"]
 
 [certificate.globex]
@@ -28,7 +30,6 @@ pem = "${{file:{root}/globex/certificate.pem}}"
 transport = "sftp"
 url = "sftp://127.0.0.1:{port}/{folder}"
 username = "{user}"
-[endpoint.acme-folder.options]
 private_key = "${{file:{key}}}"
 host_key = "{host_key}"
 
@@ -57,16 +58,18 @@ retry = {{ attempts = 20, first = "1s", longest = "10s" }}
 /// Globex receives by AS2 and writes into its warehouse's directory.
 pub(crate) fn globex(root: &Path) -> Result<()> {
     let text = format!(
-        r#"[identity.globex]
-as2_id = "GLOBEX"
-key = "globex"
+        r#"[identity.globex.as2]
+id = "GLOBEX"
+keys = ["globex"]
 
 [key.globex]
 private_key = "${{file:{root}/globex/key.pem}}"
 certificate = "${{file:{root}/globex/certificate.pem}}"
 
 [partner.acme]
-as2_id = "ACME"
+title = "Acme Inc"
+[partner.acme.as2]
+id = "ACME"
 certificates = ["acme"]
 
 [certificate.acme]
@@ -75,6 +78,10 @@ pem = "${{file:{root}/acme/certificate.pem}}"
 [endpoint.warehouse]
 transport = "file"
 url = "file://{place}/globex/warehouse"
+
+[listener.as2]
+transport = "as2"
+server = "partners"
 
 [flow.inbound]
 source = {{ listener = "as2", partner = "acme", mask = "*" }}

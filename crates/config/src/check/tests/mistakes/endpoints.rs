@@ -7,7 +7,7 @@ fn endpoints() {
     told(&[
         (
             "[endpoint.e]\nurl = \"x:\"",
-            "x.toml:1:11: error: endpoint.e: 'transport' is missing: The transport",
+            "x.toml:1:11: error: endpoint.e: 'transport' is missing: the transport",
         ),
         (
             "[endpoint.e]\ntransport = \"stfp\"",
@@ -15,7 +15,7 @@ fn endpoints() {
         ),
         (&sftp("ulr = \"x\""), "x.toml:3:1: error: endpoint.e: unknown key 'ulr'; did you mean 'url'?"),
         (&sftp(""), "x.toml:1:11: error: endpoint.e: 'url' is missing: transport 'sftp' needs sftp://…"),
-        (&sftp("url = 5"), "error: endpoint.e.url: takes text, not a whole number; write it in quotes"),
+        (&sftp("url = 5"), "error: endpoint.e.url: takes a URL, or"),
         (
             &sftp("url = \"nowhere\""),
             "error: endpoint.e.url: is no URL: relative URL without a base; write sftp://…",
@@ -36,53 +36,34 @@ fn endpoints() {
         (&sftp("url = \"sftp://h/a/%2e%2E/b\""), "error: endpoint.e.url: contains '..'"),
         (&sftp("url = \"sftp://h/a?b\""), "error: endpoint.e.url: has '?' or '#'"),
         (
-            &sftp("url = \"sftp://h/\"\npartner = \"globex\"\noptions.host_key = \"x\""),
-            "error: endpoint.e.partner: transport 'sftp' has no partner",
+            &sftp("url = \"sftp://h/\"\npartner = \"globex\"\nhost_key = \"x\""),
+            "error: endpoint.e: unknown key 'partner'",
         ),
         (
             &sftp("url = \"sftp://h/\""),
-            "x.toml:1:11: error: endpoint.e.options: option 'host_key' is missing: transport 'sftp' needs it",
-        ),
-        (&sftp("options = 1"), "error: endpoint.e.options: takes a table"),
-        (
-            &sftp("[endpoint.e.options]\nhost_kye = \"x\""),
-            "x.toml:4:1: error: endpoint.e.options: transport 'sftp' has no option 'host_kye'; did you mean 'host_key'?",
+            "x.toml:1:11: error: endpoint.e: 'host_key' is missing: Whose server it is",
         ),
         (
-            &sftp("[endpoint.e.options]\ntimeout = 60"),
-            "x.toml:4:11: error: endpoint.e.options.timeout: takes a duration such as \"30s\", not a whole number; write \"60s\"",
+            &sftp("host_kye = \"x\""),
+            "x.toml:3:1: error: endpoint.e: unknown key 'host_kye'; did you mean 'host_key'?",
         ),
         (
-            &sftp("[endpoint.e.options]\ntimeout = \"60\""),
-            "error: endpoint.e.options.timeout: takes a duration such as",
+            &sftp("timeout = 60"),
+            "x.toml:3:11: error: endpoint.e.timeout: takes a duration such as \"30s\", not a whole number; write \"60s\"",
         ),
+        (&sftp("timeout = \"60\""), "error: endpoint.e.timeout: takes a duration such as"),
         (
-            &sftp("[endpoint.e.options]\nstrict = \"yes\""),
-            "error: endpoint.e.options.strict: takes true or false, not text; write it without quotes",
+            &sftp("strict = \"yes\""),
+            "error: endpoint.e.strict: takes true or false, not text; write it without quotes",
         ),
+        (&sftp("retries = 10"), "error: endpoint.e.retries: takes a whole number from 0 to 9"),
+        (&sftp("compression = \"zilb\""), "takes one of none, zlib, not \"zilb\"; did you mean \"zlib\"?"),
+        (&sftp("window = \"1MB\""), "error: endpoint.e.window: takes a size such as"),
+        (&sftp("host_key = [1]"), "error: endpoint.e.host_key: takes text, not a whole number"),
+        (&sftp("password = 12345"), "error: endpoint.e.password: takes a secret, not a whole number"),
         (
-            &sftp("[endpoint.e.options]\nretries = 10"),
-            "error: endpoint.e.options.retries: takes a whole number from 0 to 9",
-        ),
-        (
-            &sftp("[endpoint.e.options]\ncompression = \"zilb\""),
-            "takes one of none, zlib, not \"zilb\"; did you mean \"zlib\"?",
-        ),
-        (
-            &sftp("[endpoint.e.options]\nwindow = \"1MB\""),
-            "error: endpoint.e.options.window: takes a size such as",
-        ),
-        (
-            &sftp("[endpoint.e.options]\nhost_key = [1]"),
-            "error: endpoint.e.options.host_key: takes text, not a whole number",
-        ),
-        (
-            &sftp("[endpoint.e.options]\npassword = 12345"),
-            "error: endpoint.e.options.password: takes a secret, not a whole number",
-        ),
-        (
-            &sftp("url = \"sftp://h/\"\n[endpoint.e.options]\nhost_key = \"x\"\npassword = \"hunter2\""),
-            "x.toml:6:12: error: endpoint.e.options.password: holds a secret in clear",
+            &sftp("url = \"sftp://h/\"\nhost_key = \"x\"\npassword = \"hunter2\""),
+            "x.toml:5:12: error: endpoint.e.password: holds a secret in clear",
         ),
         (
             &sftp("credential = \"logn\""),
@@ -90,21 +71,21 @@ fn endpoints() {
         ),
         (
             &sftp("credential = \"login\"\nusername = \"u\""),
-            "error: endpoint.e.credential: brings its own user",
+            "error: endpoint.e.credential: stands beside 'username'; give one of the two",
         ),
         (
-            &sftp("credential = \"login\"\noptions.password = \"${file:/secret/password}\""),
-            "error: endpoint.e.credential: brings the option 'password'",
+            &sftp("credential = \"login\"\npassword = \"${file:/secret/password}\""),
+            "error: endpoint.e.credential: stands beside 'password'",
         ),
         (&sftp("key = \"our\""), "error: endpoint.e.key: there is no key 'our'; did you mean 'ours'?"),
         (&sftp("node = \"a b\""), "error: endpoint.e.node: node name \"a b\""),
         (
             "[endpoint.e]\ntransport = \"file\"\nurl = \"file:///srv/a\"\ncredential = \"login\"",
-            "error: endpoint.e.credential: transport 'file' takes no password",
+            "error: endpoint.e: unknown key 'credential'",
         ),
         (
             "[endpoint.e]\ntransport = \"file\"\nurl = \"file:///srv/a\"\nkey = \"ours\"",
-            "error: endpoint.e.key: transport 'file' takes no private_key",
+            "error: endpoint.e: unknown key 'key'",
         ),
         (
             &file("file:///etc"),
@@ -115,16 +96,16 @@ fn endpoints() {
         (&file("file:///srv/%2e%2e/etc"), "error: endpoint.e.url: contains '..'"),
         (&file("file://srv/in"), "error: endpoint.e.url: write file:///absolute/path, with three slashes"),
         (
-            "[endpoint.e]\ntransport = \"file\"\nurl = \"file:///srv/a\"\noptions.suffix = \"*\"",
+            "[endpoint.e]\ntransport = \"file\"\nurl = \"file:///srv/a\"\nsuffix = \"*\"",
             "x.toml:1:11: error: endpoint.e: could not use the suffix",
         ),
         (
             "[endpoint.e]\ntransport = \"as2\"\nurl = \"https://h/\"\nidentity = \"acme\"",
-            "x.toml:1:11: error: endpoint.e: 'partner' is missing: transport 'as2' needs the partner on the other side",
+            "x.toml:1:11: error: endpoint.e: 'partner' is missing: The partner on the other side",
         ),
         (
             "[endpoint.e]\ntransport = \"as2\"\nurl = \"https://h/\"\npartner = \"globex\"",
-            "error: endpoint.e: 'identity' is missing: transport 'as2' needs our own side",
+            "error: endpoint.e: 'identity' is missing: Our own side",
         ),
         (
             "[endpoint.e]\ntransport = \"as2\"\nidentity = \"acme\"\npartner = \"globex\"",
@@ -138,19 +119,45 @@ fn endpoints() {
 }
 
 #[test]
-fn only_rsa_keys_sign_what_is_sent() {
-    let sent = |security: &str| {
-        format!(
-            "[key.k]\nprivate_key = \"${{file:/pem/curve.key}}\"\ncertificate = \"${{file:/pem/curve.pem}}\"\n\
-             [identity.i]\nas2_id = \"I\"\nkey = \"k\"\n\
-             [partner.p]\nas2_id = \"P\"\ncertificates = [\"theirs\"]\nsend_security = \"{security}\"\n\
-             [endpoint.e]\ntransport = \"as2\"\nurl = \"https://h/\"\npartner = \"p\"\nidentity = \"i\"\n"
-        )
+fn several_addresses() {
+    let as2 = |url: &str| {
+        format!("[endpoint.e]\ntransport = \"as2\"\npartner = \"globex\"\nidentity = \"acme\"\nurl = {url}\n")
     };
-    let refused =
-        "x.toml:15:12: error: endpoint.e.identity: signs what is sent to 'p' by key 'k', which is not RSA";
-    told(&[(&sent("signed_encrypted"), refused), (&sent("signed"), refused)]);
-    for security in ["encrypted", "none"] {
-        assert!(super::check(&sent(security)).0.is_some(), "{security}");
-    }
+    let several = "[{ url = \"https://a/\", weight = 2 }, \"https://b/\"]";
+    let (definitions, problems) = super::check(&as2(several));
+    assert!(problems.is_empty(), "{problems:?}");
+    let endpoint = &definitions.unwrap().endpoints["e"];
+    let urls: Vec<_> = endpoint.urls.iter().map(|address| (address.url.as_str(), address.weight)).collect();
+    assert_eq!(urls, [("https://a/", 2), ("https://b/", 1)]);
+    told(&[
+        (&as2("[]"), "x.toml:5:7: error: endpoint.e.url: names no address"),
+        (
+            &as2("[\"https://a/\", \"sftp://b/\"]"),
+            "x.toml:5:22: error: endpoint.e.url: transport 'as2' takes http",
+        ),
+        (
+            &as2("[{ url = \"https://a/\", weigt = 2 }]"),
+            "error: endpoint.e.url[1]: unknown key 'weigt'; did you mean 'weight'?",
+        ),
+        (&as2("[{ weight = 2 }]"), "error: endpoint.e.url[1]: 'url' is missing"),
+        (
+            "[endpoint.e]\ntransport = \"sftp\"\nhost_key = \"x\"\nurl = [\"sftp://a/\", \"sftp://b/\"]",
+            "error: endpoint.e.url: has 2 addresses; transport 'sftp' takes one",
+        ),
+    ]);
+}
+
+#[test]
+fn listeners() {
+    told(&[
+        (
+            "[listener.l]\ntransport = \"as2\"\n",
+            "x.toml:1:11: error: listener.l: 'server' is missing: The HTTP server",
+        ),
+        (
+            "[listener.l]\ntransport = \"sftp\"\n",
+            "error: listener.l.transport: transport 'sftp' has no listeners; those that have: as2",
+        ),
+        ("[listener.l]\nserver = \"x\"\n", "error: listener.l: 'transport' is missing"),
+    ]);
 }

@@ -32,28 +32,31 @@ fn flows() {
             &source("evry = \"5s\""),
             "x.toml:2:33: error: flow.f.source: unknown key 'evry'; did you mean 'every'?",
         ),
-        (&source(""), "x.toml:2:1: error: flow.f.source: 'after' is missing: say what becomes"),
+        (
+            &source(""),
+            "x.toml:2:1: error: flow.f.source: 'after' is missing: What becomes of a file that was taken",
+        ),
         (
             &source("after = \"delte\""),
-            "error: flow.f.source.after: takes no 'delte'; did you mean 'delete'?",
+            "error: flow.f.source.after: takes one of delete, keep, not \"delte\"; did you mean \"delete\"?",
         ),
         (
             &source("after = \"archive\""),
-            "error: flow.f.source.after: 'archive' needs a directory: after = { archive = \"DIR\" }",
+            "error: flow.f.source.after: 'archive' needs a value: write { archive = … }",
         ),
-        (&source("after = {}"), "error: flow.f.source.after: needs a directory"),
+        (&source("after = {}"), "error: flow.f.source.after: needs one of 'archive', 'move'"),
         (
             &source("after = { archiv = \"done\" }"),
-            "error: flow.f.source.after: needs a directory: { archive = \"DIR\" } or { move = \"DIR\" }; did you mean 'archive'?",
+            "error: flow.f.source.after: unknown key 'archiv'; did you mean 'archive'?",
         ),
         (&source("after = { archive = \"\" }"), "error: flow.f.source.after.archive: names no directory"),
         (
             &source("after = { archive = \"a\", move = \"b\" }"),
-            "error: flow.f.source.after: takes 'archive' or 'move', not both",
+            "error: flow.f.source.after.move: stands beside 'archive'; give one of the two",
         ),
         (
             &source("after = { move = \"a\", timestamp = true }"),
-            "error: flow.f.source.after: unknown key 'timestamp'",
+            "error: flow.f.source.after.timestamp: needs 'archive' beside it",
         ),
         (
             &source("after = { archive = \"out/done\" }"),
@@ -66,10 +69,6 @@ fn flows() {
         (
             &source("after = \"keep\", error_directory = \"out/bad\""),
             "error: flow.f.source.error_directory: 'out/bad' lies inside",
-        ),
-        (
-            &from_folder("after = \"keep\""),
-            "error: flow.f.source: 'error_directory' is missing: a folder on this machine needs one",
         ),
         (
             &from_folder("after = \"keep\", error_directory = \"/srv/in/bad\""),
@@ -93,10 +92,6 @@ fn flows() {
             "x.toml:2:57: warning: flow.f.source.every: is under 5s",
         ),
         (
-            &source("after = \"keep\", every = \"10s\", stable_for = \"20s\""),
-            "warning: flow.f.source.every: is shorter than the stability window of 20s",
-        ),
-        (
             &source("after = \"keep\", read_limit = -1"),
             "error: flow.f.source.read_limit: takes a whole number from 0",
         ),
@@ -107,10 +102,6 @@ fn flows() {
         (
             &source("after = \"keep\", settle = \"later\""),
             "error: flow.f.source.settle: takes one of recorded, after_delivery",
-        ),
-        (
-            &source("after = \"keep\", claim = \"rename \""),
-            "error: flow.f.source.claim: takes one of lease, rename",
         ),
         (
             &source("after = \"keep\", mask = \"a/b\""),
@@ -157,7 +148,7 @@ fn flows() {
         ),
         (
             &receive("listener = \"sftp\""),
-            "error: flow.f.source.listener: no transport 'sftp' receives; there are: as2",
+            "error: flow.f.source.listener: there is no listener 'sftp'; there are: as2",
         ),
         (
             &receive("listener = \"as2\", every = \"60s\""),
@@ -169,7 +160,7 @@ fn flows() {
         ),
         (
             &receive("endpoint = \"globex-as2\", after = \"keep\", every = \"60s\""),
-            "error: flow.f.source.endpoint: transport 'as2' cannot be polled: partners push; receive with source = { listener = \"as2\" }",
+            "error: flow.f.source.endpoint: transport 'as2' cannot be polled: partners push; define a listener, and receive with source = { listener = \"NAME\" }",
         ),
         (
             &destination("endpoint = \"foldr\""),

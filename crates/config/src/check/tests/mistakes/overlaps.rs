@@ -5,7 +5,7 @@ use super::told;
 fn directories_polled_twice() {
     let other = |url: &str, user: &str, first: &str, second: &str| {
         format!(
-            "[endpoint.other]\ntransport = \"sftp\"\nurl = \"{url}\"\nusername = \"{user}\"\noptions.host_key = \"x\"\n\
+            "[endpoint.other]\ntransport = \"sftp\"\nurl = \"{url}\"\nusername = \"{user}\"\nhost_key = \"x\"\n\
              [flow.one]\nsource = {{ endpoint = \"orders\", after = \"delete\", {first} }}\n[[flow.one.destination]]\nendpoint = \"folder\"\n\
              [flow.two]\nsource = {{ endpoint = \"other\", after = \"keep\", {second} }}\n[[flow.two.destination]]\nendpoint = \"folder\"\n"
         )

@@ -6,7 +6,7 @@ fn proxies() {
     let endpoint = |option: &str| {
         format!(
             "[proxy.corporate]\nurl = \"http://proxy:3128\"\n[endpoint.e]\ntransport = \"sftp\"\nurl = \"sftp://h/\"\n\
-             options.host_key = \"x\"\noptions.{option}\n"
+             host_key = \"x\"\n{option}\n"
         )
     };
     told(&[
@@ -30,7 +30,7 @@ fn proxies() {
         ),
         (
             &endpoint("proxy = \"corporat\""),
-            "error: endpoint.e.options.proxy: there is no proxy 'corporat'; did you mean 'corporate'?",
+            "error: endpoint.e.proxy: there is no proxy 'corporat'; did you mean 'corporate'?",
         ),
     ]);
 }

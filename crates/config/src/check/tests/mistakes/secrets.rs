@@ -5,17 +5,15 @@ use crate::{Documents, ReadFile, Severity};
 /// Every field for a secret that there is: a document that ends where the value begins.
 fn secret_fields() -> Vec<(String, &'static str)> {
     let sftp = |option: &str| {
-        format!(
-            "[endpoint.e]\ntransport = \"sftp\"\nurl = \"sftp://h/\"\noptions.host_key = \"x\"\noptions.{option} = "
-        )
+        format!("[endpoint.e]\ntransport = \"sftp\"\nurl = \"sftp://h/\"\nhost_key = \"x\"\n{option} = ")
     };
     vec![
         ("[credential.c]\nusername = \"u\"\npassword = ".to_owned(), "credential.c.password"),
         ("[key.k]\nprivate_key = ".to_owned(), "key.k.private_key"),
         ("[key.k]\nprivate_key = \"${file:/pem/good.key}\"\npassphrase = ".to_owned(), "key.k.passphrase"),
-        (sftp("password"), "endpoint.e.options.password"),
-        (sftp("private_key"), "endpoint.e.options.private_key"),
-        (sftp("passphrase"), "endpoint.e.options.passphrase"),
+        (sftp("password"), "endpoint.e.password"),
+        (sftp("private_key"), "endpoint.e.private_key"),
+        (sftp("passphrase"), "endpoint.e.passphrase"),
     ]
 }
 
@@ -69,22 +67,22 @@ fn a_secret_in_the_query_of_a_url_is_told() {
 
 /// Fields that are shown, each a document with `VALUE` where the value stands.
 const SHOWN: &[&str] = &[
-    "[identity.i]\nas2_id = \"VALUE\"\nkey = \"ours\"",
-    "[partner.p]\nas2_id = \"VALUE\"\ncertificates = [\"theirs\"]",
-    "[partner.p]\nas2_id = \"P\"\ncertificates = [\"VALUE\"]",
-    "[partner.p]\nas2_id = \"P\"\ncertificates = [\"theirs\"]\ncipher = \"VALUE\"",
+    "[identity.i.as2]\nid = \"VALUE\"\nkeys = [\"ours\"]",
+    "[partner.p.as2]\nid = \"VALUE\"\ncertificates = [\"theirs\"]",
+    "[partner.p.as2]\nid = \"P\"\ncertificates = [\"VALUE\"]",
+    "[partner.p.as2]\nid = \"P\"\ncertificates = [\"theirs\"]\nsend.cipher = \"VALUE\"",
     "[credential.c]\nusername = \"VALUE\"\npassword = \"${env:PASSWORD}\"",
     "[endpoint.e]\ntransport = \"VALUE\"",
-    "[endpoint.e]\ntransport = \"sftp\"\nurl = \"VALUE\"\noptions.host_key = \"x\"",
-    "[endpoint.e]\ntransport = \"sftp\"\nurl = \"VALUE://h/x\"\noptions.host_key = \"x\"",
-    "[endpoint.e]\ntransport = \"sftp\"\nurl = \"sftp://VALUE:x/\"\noptions.host_key = \"x\"",
-    "[endpoint.e]\ntransport = \"sftp\"\nurl = \"sftp://VALUE@h/\"\noptions.host_key = \"x\"",
+    "[endpoint.e]\ntransport = \"sftp\"\nurl = \"VALUE\"\nhost_key = \"x\"",
+    "[endpoint.e]\ntransport = \"sftp\"\nurl = \"VALUE://h/x\"\nhost_key = \"x\"",
+    "[endpoint.e]\ntransport = \"sftp\"\nurl = \"sftp://VALUE:x/\"\nhost_key = \"x\"",
+    "[endpoint.e]\ntransport = \"sftp\"\nurl = \"sftp://VALUE@h/\"\nhost_key = \"x\"",
     "[endpoint.e]\ntransport = \"file\"\nurl = \"file:///VALUE\"",
-    "[endpoint.e]\ntransport = \"sftp\"\nurl = \"sftp://h/\"\nnode = \"VALUE!\"\noptions.host_key = \"x\"",
-    "[endpoint.e]\ntransport = \"sftp\"\nurl = \"sftp://h/\"\noptions = { host_key = \"x\", timeout = \"VALUE\" }",
-    "[endpoint.e]\ntransport = \"sftp\"\nurl = \"sftp://h/\"\noptions = { host_key = \"x\", strict = \"VALUE\" }",
-    "[endpoint.e]\ntransport = \"sftp\"\nurl = \"sftp://h/\"\noptions = { host_key = \"x\", compression = \"VALUE\" }",
-    "[endpoint.e]\ntransport = \"file\"\nurl = \"file:///srv/a\"\noptions.suffix = \"VALUE\"",
+    "[endpoint.e]\ntransport = \"sftp\"\nurl = \"sftp://h/\"\nnode = \"VALUE!\"\nhost_key = \"x\"",
+    "[endpoint.e]\ntransport = \"sftp\"\nurl = \"sftp://h/\"\nhost_key = \"x\"\ntimeout = \"VALUE\"",
+    "[endpoint.e]\ntransport = \"sftp\"\nurl = \"sftp://h/\"\nhost_key = \"x\"\nstrict = \"VALUE\"",
+    "[endpoint.e]\ntransport = \"sftp\"\nurl = \"sftp://h/\"\nhost_key = \"x\"\ncompression = \"VALUE\"",
+    "[endpoint.e]\ntransport = \"file\"\nurl = \"file:///srv/a\"\nsuffix = \"VALUE\"",
     "[flow.f]\nsource = { endpoint = \"VALUE\", after = \"keep\" }\n[[flow.f.destination]]\nendpoint = \"folder\"",
     "[flow.f]\nsource = { endpoint = \"orders\", after = \"VALUE\" }\n[[flow.f.destination]]\nendpoint = \"folder\"",
     "[flow.f]\nsource = { endpoint = \"orders\", after = { move = \"VALUE\" } }\n[[flow.f.destination]]\nendpoint = \"folder\"",
@@ -160,17 +158,17 @@ fn files_that_anybody_may_see_are_checked_to_be_that() {
         format!("[key.k]\nprivate_key = \"${{file:/pem/good.key}}\"\ncertificate = \"${{file:{file}}}\"")
     };
     let sftp = |option: &str, file: &str| {
-        let pin = if option == "host_key" { "" } else { "host_key = \"x\", " };
+        let pin = if option == "host_key" { "" } else { "host_key = \"x\"\n" };
         format!(
-            "[endpoint.e]\ntransport = \"sftp\"\nurl = \"sftp://h/\"\noptions = {{ {pin}{option} = \"${{file:{file}}}\" }}"
+            "[endpoint.e]\ntransport = \"sftp\"\nurl = \"sftp://h/\"\n{pin}{option} = \"${{file:{file}}}\""
         )
     };
     for (text, key) in [
         (certificate("/secret/password"), "certificate.c.pem"),
         (key("/secret/password"), "key.k.certificate"),
-        (sftp("host_key", "/secret/password"), "endpoint.e.options.host_key"),
-        (sftp("known_hosts", "/secret/password"), "endpoint.e.options.known_hosts"),
-        (sftp("host_key", "/pem/good.pem"), "endpoint.e.options.host_key"),
+        (sftp("host_key", "/secret/password"), "endpoint.e.host_key"),
+        (sftp("known_hosts", "/secret/password"), "endpoint.e.known_hosts"),
+        (sftp("host_key", "/pem/good.pem"), "endpoint.e.host_key"),
     ] {
         let file = if text.contains("/secret/password") { "/secret/password" } else { "/pem/good.pem" };
         told(&[
@@ -253,11 +251,11 @@ fn files_of_other_kinds_are_not_waited_for() {
 
 #[test]
 fn what_is_stored_holds_references_alone() {
-    let text = "[endpoint.e]\ntransport = \"sftp\"\nurl = \"sftp://${env:SHOWN}/\"\nusername = \"u\"\noptions = { host_key = \"x\", password = \"${env:PASSWORD}\" }";
+    let text = "[endpoint.e]\ntransport = \"sftp\"\nurl = \"sftp://${env:SHOWN}/\"\nusername = \"u\"\nhost_key = \"x\"\npassword = \"${env:PASSWORD}\"";
     let (documents, _) = Documents::parse([("base.toml", BASE.as_bytes()), ("x.toml", text.as_bytes())]);
     let (definitions, problems) = documents.check(&catalogue(), &roots(), &machine());
     assert!(problems.is_empty(), "{problems:#?}");
-    assert_eq!(definitions.unwrap().endpoints["e"].url.as_ref().unwrap().host_str(), Some("shownvalue"));
+    assert_eq!(definitions.unwrap().endpoints["e"].url().unwrap().host_str(), Some("shownvalue"));
     let stored = serde_json::to_string(&documents.definitions("/etc/flows")).unwrap();
     for value in ["hunter2", "shownvalue", "BEGIN"] {
         assert!(!stored.contains(value), "{stored}");

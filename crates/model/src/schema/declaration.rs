@@ -1,0 +1,40 @@
+//! What a transport declares, and what it checks beyond the types of its fields.
+
+use super::{Finding, TransportSpec};
+use crate::definition::{Definitions, Destination, Endpoint, Flow};
+use crate::{Result, Timestamp};
+
+/// A transport's declaration with its own checks. No I/O.
+pub trait Declaration: Send + Sync {
+    /// The transport as data.
+    fn spec(&self) -> &'static TransportSpec;
+
+    /// Checks an endpoint further than its fields' kinds can.
+    ///
+    /// # Errors
+    /// What cannot be used, in words for the person who wrote it.
+    fn check_endpoint(&self, _endpoint: &Endpoint) -> Result<()> {
+        Ok(())
+    }
+
+    /// Checks what a flow asks of an endpoint that it polls (archive directories and the like).
+    ///
+    /// # Errors
+    /// `ConfigInvalid` or `Unsupported`, in words for the person who wrote it.
+    fn check_source(&self, _endpoint: &Endpoint, _flow: &Flow) -> Result<()> {
+        Ok(())
+    }
+
+    /// Checks what a flow asks of an endpoint that it delivers to.
+    ///
+    /// # Errors
+    /// `ConfigInvalid` or `Unsupported`, in words for the person who wrote it.
+    fn check_destination(&self, _endpoint: &Endpoint, _destination: &Destination) -> Result<()> {
+        Ok(())
+    }
+
+    /// Checks what several definitions say together, and what people should be warned of. `now` is for validity dates.
+    fn check_definitions(&self, _definitions: &Definitions, _now: Timestamp) -> Vec<Finding> {
+        Vec::new()
+    }
+}

@@ -1,0 +1,102 @@
+//! Definitions for tests, made without documents.
+
+use model::definition::{
+    After, Destination, Endpoint, EndpointUrl, Flow, FlowSource, Order, PollSource, RetryPolicy, SettleWhen,
+};
+use model::schema::{Group, TransportSpec, Value, Values, joined};
+use model::{Mask, MaskSpec};
+use std::time::Duration;
+use transport::folder::options::Polling;
+
+/// Declared fields as documents write them, defaults filled in. An empty text stands for one that was left out.
+///
+/// # Panics
+/// A field is not declared, or its text does not fit.
+#[must_use]
+pub fn values(groups: &[&Group], set: &[(&str, &str)]) -> Values {
+    let (fields, _) = joined(groups);
+    let mut values = Values::defaults(&fields).unwrap();
+    for (name, text) in set.iter().filter(|(_, text)| !text.is_empty()) {
+        let field = fields.iter().find(|field| field.name == *name);
+        let field = field.unwrap_or_else(|| panic!("{name} is not declared"));
+        values.set(field, Value::parse(field.kind, text).unwrap());
+    }
+    values
+}
+
+/// An endpoint without a node.
+///
+/// # Panics
+/// As [`values`]; and the URL is none.
+#[must_use]
+pub fn endpoint(spec: &TransportSpec, name: &str, url: &str, set: &[(&str, &str)]) -> Endpoint {
+    Endpoint {
+        name: name.into(),
+        transport: spec.name.into(),
+        urls: vec![EndpointUrl { url: url.parse().unwrap(), weight: 1 }],
+        node: None,
+        options: values(spec.endpoint, set),
+    }
+}
+
+/// A destination that tries as usual and never expires.
+///
+/// # Panics
+/// As [`values`].
+#[must_use]
+pub fn destination(spec: &TransportSpec, endpoint: &str, set: &[(&str, &str)]) -> Destination {
+    Destination {
+        name: endpoint.into(),
+        endpoint: endpoint.into(),
+        file_name: None,
+        retry: RetryPolicy::default(),
+        expires_after: None,
+        options: values(spec.destination, set),
+    }
+}
+
+/// A polled folder: every name, at first sight, in the order of names, without limit.
+#[must_use]
+pub fn poll(endpoint: &str, after: After) -> PollSource {
+    let polling = Polling {
+        stable_for: Duration::ZERO,
+        recursive: false,
+        ignore_times: false,
+        temporary_suffix: ".a".into(),
+    };
+    PollSource {
+        endpoint: endpoint.into(),
+        mask: Mask::new(&MaskSpec::default()).unwrap_or_else(|error| panic!("{error}")),
+        every: Duration::from_secs(60),
+        read_limit: 0,
+        order: Order::Name,
+        after,
+        error_directory: None,
+        settle: SettleWhen::Recorded,
+        retry: RetryPolicy::default(),
+        options: polling.to_values(),
+    }
+}
+
+/// The same source with something said otherwise to the folder.
+#[must_use]
+pub fn polling(poll: PollSource, change: impl FnOnce(&mut Polling)) -> PollSource {
+    let mut polling = Polling::of(&poll);
+    change(&mut polling);
+    PollSource { options: polling.to_values(), ..poll }
+}
+
+/// A flow with this source and no destination.
+#[must_use]
+pub fn flow(name: &str, source: PollSource) -> Flow {
+    Flow {
+        name: name.into(),
+        title: None,
+        enabled: true,
+        source: FlowSource::Poll(source),
+        destinations: Vec::new(),
+        ordered: false,
+        continue_after_failure: false,
+        retention: Duration::ZERO,
+    }
+}

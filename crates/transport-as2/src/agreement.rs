@@ -1,0 +1,271 @@
+//! What was agreed with a partner, and who both sides are: read from the declared fields of `[partner.NAME.as2]` and
+//! `[identity.NAME.as2]`.
+
+use crate::options::SPEC;
+use model::definition::{self, Definitions};
+use model::schema::Values;
+use model::{Error, ErrorKind, Result, words};
+use std::fmt;
+
+/// An AS2 name: 1 to 128 printable ASCII characters, compared exactly (RFC 4130, 6.2).
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct As2Id(String);
+
+impl As2Id {
+    /// The name without quotes.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl TryFrom<String> for As2Id {
+    type Error = String;
+    fn try_from(text: String) -> Result<Self, String> {
+        let printable = text.bytes().all(|b| (0x20..0x7f).contains(&b));
+        if (1..=128).contains(&text.len()) && printable {
+            Ok(Self(text))
+        } else {
+            Err(format!("AS2 name {text:?}: use 1 to 128 printable ASCII characters (RFC 4130, 6.2)"))
+        }
+    }
+}
+
+impl From<As2Id> for String {
+    fn from(id: As2Id) -> Self {
+        id.0
+    }
+}
+
+impl fmt::Display for As2Id {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Our own side of a partnership.
+#[derive(Clone, Debug)]
+pub struct Identity {
+    /// Its name.
+    pub name: String,
+    /// Our AS2 name.
+    pub as2_id: As2Id,
+    /// The names of our keys: the first signs, any decrypts.
+    pub keys: Vec<String>,
+}
+
+impl Identity {
+    /// The name of the key that signs.
+    pub(crate) fn key(&self) -> &str {
+        self.keys.first().map_or("none", String::as_str)
+    }
+
+    /// Reads an identity.
+    ///
+    /// # Errors
+    /// `ConfigInvalid`: it does not speak AS2, or its name is none.
+    pub(crate) fn of(identity: &definition::Identity) -> Result<Self> {
+        let side = identity.side(SPEC.name).ok_or_else(|| speaks_none("identity", &identity.name))?;
+        Ok(Self {
+            name: identity.name.clone(),
+            as2_id: id(side, "identity", &identity.name)?,
+            keys: side.texts("keys").map(str::to_owned).collect(),
+        })
+    }
+}
+
+/// A trading partner.
+#[derive(Clone, Debug)]
+pub struct Partner {
+    /// Its name.
+    pub name: String,
+    /// Its AS2 name.
+    pub as2_id: As2Id,
+    /// The names of its certificates: the first encrypts, any verifies.
+    pub certificates: Vec<String>,
+    /// What was agreed with it.
+    pub agreement: Agreement,
+}
+
+impl Partner {
+    /// Reads a partner.
+    ///
+    /// # Errors
+    /// `ConfigInvalid`: it does not speak AS2, or its name is none.
+    pub(crate) fn of(partner: &definition::Partner) -> Result<Self> {
+        let side = partner.agreement(SPEC.name).ok_or_else(|| speaks_none("partner", &partner.name))?;
+        Ok(Self {
+            name: partner.name.clone(),
+            as2_id: id(side, "partner", &partner.name)?,
+            certificates: side.texts("certificates").map(str::to_owned).collect(),
+            agreement: Agreement::of(side),
+        })
+    }
+}
+
+fn speaks_none(what: &'static str, name: &str) -> Error {
+    Error::permanent(ErrorKind::ConfigInvalid, "use AS2 with a side that does not speak it")
+        .with(what, name)
+        .advice(format!("add a table [{what}.{name}.as2] with its AS2 name"))
+}
+
+fn id(side: &Values, what: &'static str, name: &str) -> Result<As2Id> {
+    As2Id::try_from(side.text("id").unwrap_or_default().to_owned()).map_err(|reason| {
+        Error::permanent(ErrorKind::ConfigInvalid, "read an AS2 name").with(what, name).with("reason", reason)
+    })
+}
+
+/// Every partner that speaks AS2 and can be read.
+pub(crate) fn partners(definitions: &Definitions) -> impl Iterator<Item = Partner> {
+    definitions.partners.values().filter_map(|partner| {
+        partner.agreement(SPEC.name)?;
+        Partner::of(partner).ok()
+    })
+}
+
+/// Every identity of ours that speaks AS2 and can be read.
+pub(crate) fn identities(definitions: &Definitions) -> impl Iterator<Item = Identity> {
+    definitions.identities.values().filter_map(|identity| {
+        identity.side(SPEC.name)?;
+        Identity::of(identity).ok()
+    })
+}
+
+impl Agreement {
+    /// Reads the declared fields of a partner's table.
+    fn of(side: &Values) -> Self {
+        let word = |table: &Values, name: &str| table.text(name).unwrap_or_default().to_owned();
+        let (send, receive) = (side.table("send"), side.table("receive"));
+        let other = Self::default();
+        // Every word was checked against its declaration, which holds the same words.
+        Self {
+            send_security: SendSecurity::parse(&word(send, "security")).unwrap_or(other.send_security),
+            cipher: Cipher::parse(&word(send, "cipher")).unwrap_or(other.cipher),
+            digest: DigestName::parse(&word(send, "digest")).unwrap_or(other.digest),
+            mdn: MdnRequest::parse(&word(side.table("mdn"), "ask")).unwrap_or(other.mdn),
+            receive_security: SendSecurity::parse(&word(receive, "security"))
+                .unwrap_or(other.receive_security),
+            duplicates: DuplicatePolicy::parse(&word(receive, "duplicates")).unwrap_or(other.duplicates),
+            accept_expired: side.bool("accept_expired"),
+            legacy: side.bool("legacy"),
+            largest_message: receive.size("largest").unwrap_or(other.largest_message),
+        }
+    }
+}
+
+/// What was agreed with a partner.
+#[derive(Clone, Debug)]
+pub struct Agreement {
+    /// How messages to it are protected.
+    pub send_security: SendSecurity,
+    /// The cipher of messages to it.
+    pub cipher: Cipher,
+    /// The digest of signatures to it.
+    pub digest: DigestName,
+    /// The receipt asked for.
+    pub mdn: MdnRequest,
+    /// Least protection of messages from it; less is answered `insufficient-message-security`.
+    pub receive_security: SendSecurity,
+    /// How a repeated Message-ID is answered.
+    pub duplicates: DuplicatePolicy,
+    /// Whether its certificates are used after they expired. One that is not valid yet never is.
+    pub accept_expired: bool,
+    /// Whether MD5, SHA-1 and keys under 2,048 bits are used with it. Each use is an event.
+    pub legacy: bool,
+    /// Largest message taken from it, in bytes.
+    pub largest_message: u64,
+}
+
+words! {
+    /// Which protections a message carries.
+    SendSecurity {
+        /// Signed and encrypted.
+        SignedEncrypted = "signed_encrypted",
+        /// Signed only.
+        Signed = "signed",
+        /// Encrypted only.
+        Encrypted = "encrypted",
+        /// Neither.
+        None = "none",
+    }
+}
+
+impl SendSecurity {
+    /// Whether it includes a signature.
+    #[must_use]
+    pub const fn signs(self) -> bool {
+        matches!(self, Self::SignedEncrypted | Self::Signed)
+    }
+
+    /// Whether it includes encryption.
+    #[must_use]
+    pub const fn encrypts(self) -> bool {
+        matches!(self, Self::SignedEncrypted | Self::Encrypted)
+    }
+}
+
+words! {
+    /// Content encryption.
+    Cipher {
+        /// AES-128 in CBC mode.
+        Aes128Cbc = "aes128-cbc",
+        /// AES-192 in CBC mode.
+        Aes192Cbc = "aes192-cbc",
+        /// AES-256 in CBC mode.
+        Aes256Cbc = "aes256-cbc",
+        /// Triple DES; legacy.
+        TripleDes = "3des",
+    }
+}
+
+words! {
+    /// Digest of signatures and MICs.
+    DigestName {
+        /// SHA-1; legacy.
+        Sha1 = "sha1",
+        /// SHA-256.
+        Sha256 = "sha256",
+        /// SHA-384.
+        Sha384 = "sha384",
+        /// SHA-512.
+        Sha512 = "sha512",
+    }
+}
+
+words! {
+    /// The receipt a message asks for, synchronous.
+    MdnRequest {
+        /// None.
+        None = "none",
+        /// Unsigned.
+        Unsigned = "unsigned",
+        /// Signed.
+        Signed = "signed",
+    }
+}
+
+words! {
+    /// The answer to a Message-ID that was answered before.
+    DuplicatePolicy {
+        /// The stored reply again.
+        Repeat = "repeat",
+        /// `processed/warning: duplicate-document`.
+        Warn = "warn",
+    }
+}
+
+impl Default for Agreement {
+    fn default() -> Self {
+        Self {
+            send_security: SendSecurity::SignedEncrypted,
+            cipher: Cipher::Aes256Cbc,
+            digest: DigestName::Sha256,
+            mdn: MdnRequest::Signed,
+            receive_security: SendSecurity::SignedEncrypted,
+            duplicates: DuplicatePolicy::Repeat,
+            accept_expired: false,
+            legacy: false,
+            largest_message: 64 << 30,
+        }
+    }
+}

@@ -1,0 +1,200 @@
+//! What flows may say to any folder: declared once, read once.
+
+use super::{Overwrite, WriteOptions, names};
+use model::RemotePath;
+use model::definition::{Definitions, Destination, Endpoint, FlowSource, PollSource};
+use model::schema::{Field, Finding, Group, Kind, Rule, Section, Subject, Value, Values};
+use std::time::Duration;
+
+/// Fields of a source that polls a folder.
+pub static SOURCE: Group = Group::of(&[
+    Field::required(
+        "after",
+        AFTER,
+        "What becomes of a file once it is safely recorded: `\"delete\"`, `\"keep\"`, `{ archive = \"DIR\" }` (with \
+         the time in its name unless `timestamp = false`) or `{ move = \"DIR\" }`. Must be written for a polled \
+         source: a default that deletes would surprise, and so would one that leaves a partner's folder to grow.",
+    ),
+    Field::preset(
+        "stable_for",
+        Kind::Duration,
+        "5s",
+        "How long a file must keep its size and time before it is taken; `0s` takes it at first sight. Never longer than \
+         `every`.",
+    ),
+    Field::preset(
+        "recursive",
+        Kind::Bool,
+        "false",
+        "Whether directories below are looked into; their path is kept.",
+    ),
+    Field::preset(
+        "ignore_times",
+        Kind::Bool,
+        "false",
+        "Whether the modification times that the place tells are left out, for places that tell another time of a file at \
+         each look (`offer.unstable` tells so). A file is then told by its path and size alone. What that costs: one that is \
+         filled in place, its size set beforehand, is taken half written; with `after = \"keep\"` another file of the same name \
+         and size is not noticed; `order = \"arrival\"` goes by name; and before a file is deleted, archived or moved it is read \
+         again, to be sure that it is still the one that was taken. Files that are kept at the source are offered anew once \
+         when this is changed.",
+    ),
+    Field::optional(
+        "error_directory",
+        Kind::Directory,
+        "Where a file goes that could not be taken, with its cause beside it. Required for folders on this \
+         machine; elsewhere the file stays where it is without it.",
+    )
+    .per_environment(),
+]);
+
+const AFTER: Kind = Kind::OneOf(&[Kind::Choice(&["delete", "keep"]), Kind::Table(&AFTER_TABLE)]);
+
+static AFTER_TABLE: Group = Group::of(&[
+    Field::optional("archive", Kind::Directory, "The directory that files are archived in.")
+        .per_environment(),
+    Field::preset("timestamp", Kind::Bool, "true", "Whether the archived name gets the time of archiving."),
+    Field::optional("move", Kind::Directory, "The directory that files are moved into under their own name.")
+        .per_environment(),
+])
+.with(&[Rule::ExactlyOne(&["archive", "move"]), Rule::Needs("timestamp", "archive")]);
+
+/// The field of a source that tells which names are still being written, with the protocol's usual suffix.
+#[must_use]
+pub const fn unfinished(suffix: &'static str) -> Field {
+    Field::preset(
+        "temporary_suffix",
+        Kind::Text,
+        suffix,
+        "Files whose names end so are still being written, and are never taken.",
+    )
+}
+
+/// Fields of a destination that is a folder.
+pub static DESTINATION: Group = Group::of(&[
+    Field::preset("prefix", Kind::Text, "", "Goes before the names of delivered files."),
+    Field::preset("suffix", Kind::Text, "", "Goes after the names of delivered files."),
+    Field::preset(
+        "overwrite",
+        Kind::Choice(Overwrite::WORDS),
+        "refuse",
+        "What happens when a file of the name lies there: `refuse` fails the delivery and destroys nothing, `replace` puts \
+         the new file in its place, in one step where the server can, `rename` adds a number.",
+    ),
+    Field::preset(
+        "create_directories",
+        Kind::Bool,
+        "false",
+        "Whether the endpoint's directory is made when it is missing. Off, because a directory that is missing may be a \
+         wrong one, or a file system that is not mounted.",
+    ),
+]);
+
+/// The field of a destination that says how files are named while they are written; `table` holds
+/// [`temporary_suffix`] with the protocol's own default.
+#[must_use]
+pub const fn temporary(forms: &'static [Kind]) -> Field {
+    Field::optional(
+        "temporary",
+        Kind::OneOf(forms),
+        "How files are named while they are written, to be renamed when they are whole. `\"none\"` writes each under its own \
+         name at once, for servers that take files as soon as they are closed (drop boxes) or refuse to rename; whoever looks \
+         there may see a file that is not whole.",
+    )
+}
+
+/// The one field of [`temporary`]'s table.
+#[must_use]
+pub const fn temporary_suffix(suffix: &'static str) -> Field {
+    Field::preset("suffix", Kind::Text, suffix, "Ends the name of a file that is still being written.")
+}
+
+/// What a flow's source says to a folder.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Polling {
+    /// How long a file must stay the same before it is taken; zero takes it at first sight.
+    pub stable_for: Duration,
+    /// Whether directories below are looked into.
+    pub recursive: bool,
+    /// Whether the place's modification times are left out, as at a place that tells none: then a file is told by its
+    /// path and size alone.
+    pub ignore_times: bool,
+    /// Files with this suffix are still being written and never taken; empty for none.
+    pub temporary_suffix: String,
+}
+
+impl Polling {
+    /// Reads a source's declared fields.
+    #[must_use]
+    pub fn of(poll: &PollSource) -> Self {
+        let options = &poll.options;
+        Self {
+            stable_for: options.duration("stable_for").unwrap_or_default().min(poll.every),
+            recursive: options.bool("recursive"),
+            ignore_times: options.bool("ignore_times"),
+            temporary_suffix: options.text("temporary_suffix").unwrap_or_default().to_owned(),
+        }
+    }
+
+    /// The same as the declared fields, for a flow that a program makes.
+    #[must_use]
+    pub fn to_values(&self) -> Values {
+        Values::of([
+            ("stable_for", Value::Duration(self.stable_for)),
+            ("recursive", Value::Bool(self.recursive)),
+            ("ignore_times", Value::Bool(self.ignore_times)),
+            ("temporary_suffix", Value::Text(self.temporary_suffix.clone())),
+        ])
+    }
+}
+
+impl WriteOptions {
+    /// Reads a destination's declared fields. `address` is where the folder is, without secrets.
+    #[must_use]
+    pub fn of(
+        endpoint: &Endpoint,
+        destination: &Destination,
+        address: String,
+        directory: RemotePath,
+    ) -> Self {
+        let options = &destination.options;
+        let text = |name: &str| options.text(name).unwrap_or_default().to_owned();
+        Self {
+            address,
+            temporary_suffix: options
+                .table("temporary")
+                .text("suffix")
+                .unwrap_or(names::TEMPORARY)
+                .to_owned(),
+            prefix: text("prefix"),
+            suffix: text("suffix"),
+            overwrite: Overwrite::from_word(options.text("overwrite").unwrap_or_default()),
+            create_directories: options.bool("create_directories"),
+            temporary_name: options.text("temporary") != Some("none"),
+            ..Self::new(endpoint.name.clone(), directory)
+        }
+    }
+}
+
+/// Warnings about flows that poll endpoints of a transport.
+#[must_use]
+pub fn check_definitions(transport: &str, definitions: &Definitions) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for flow in definitions.flows.values() {
+        let FlowSource::Poll(poll) = &flow.source else { continue };
+        let endpoint = definitions.endpoints.get(&poll.endpoint);
+        if endpoint.is_none_or(|endpoint| endpoint.transport != transport) {
+            continue;
+        }
+        let stable_for = poll.options.duration("stable_for").unwrap_or_default();
+        if stable_for > poll.every {
+            let message = format!(
+                "is shorter than stable_for ({}s), which is cut to it: a file is then taken once it stayed the same for \
+                 one poll",
+                stable_for.as_secs()
+            );
+            findings.push(Subject::new(Section::FLOW, &flow.name).warning(&["source", "every"], message));
+        }
+    }
+    findings
+}

@@ -1,0 +1,315 @@
+//! Documents checked by the declarations of the real transports.
+
+use crate::commands::catalogue;
+use config::{Documents, ProcessEnvironment, Report, Settings, Severity};
+use model::Timestamp;
+use openssl::asn1::Asn1Time;
+use openssl::ec::{EcGroup, EcKey};
+use openssl::hash::MessageDigest;
+use openssl::nid::Nid;
+use openssl::pkey::{PKey, Private};
+use openssl::rsa::Rsa;
+use openssl::x509::{X509, X509NameBuilder};
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use tempfile::TempDir;
+
+/// Keys and certificates in a directory: `good` and `other` (RSA), `small` (1,024 bits), `curve` (no RSA).
+struct Desk {
+    directory: TempDir,
+    settings: Settings,
+}
+
+impl Desk {
+    fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let rsa = |bits| PKey::from_rsa(Rsa::generate(bits).unwrap()).unwrap();
+        let group = EcGroup::from_curve_name(Nid::X9_62_PRIME256V1).unwrap();
+        let curve = PKey::from_ec_key(EcKey::generate(&group).unwrap()).unwrap();
+        for (name, key) in [("good", rsa(2048)), ("other", rsa(2048)), ("small", rsa(1024)), ("curve", curve)]
+        {
+            let put = |end: &str, bytes: &[u8]| {
+                let path = directory.path().join(format!("{name}.{end}"));
+                fs::write(&path, bytes).unwrap();
+                fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+            };
+            put("key", &key.private_key_to_pem_pkcs8().unwrap());
+            put("pem", &certificate(&key));
+        }
+        let text = format!(
+            "[listen.http.partners]\naddress = \"127.0.0.1:8080\"\n[roots]\nfiles = [\"/srv/waybill\"]\n\
+             variables = [\"ACME_HOST\"]\nsecrets = [{:?}]\n",
+            directory.path()
+        );
+        let path = Path::new("/etc/waybill/waybill.toml");
+        let (settings, problems) = Settings::parse(path, text.as_bytes(), [], &now()).unwrap();
+        assert!(problems.is_empty(), "{problems:?}");
+        Self { directory, settings }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    /// Checks definitions without a mistake together with a text.
+    fn check(&self, text: &str) -> (bool, Vec<String>) {
+        let text = text.replace("PEM", &self.directory.path().display().to_string());
+        let base = BASE.replace("PEM", &self.directory.path().display().to_string());
+        let (documents, mut problems) =
+            Documents::parse([("base.toml", base.as_bytes()), ("x.toml", text.as_bytes())]);
+        let (definitions, found) = documents.check(&catalogue(&self.settings), &self.settings.roots, &now());
+        problems.extend(found);
+        let error = problems.iter().any(|problem| problem.severity == Severity::Error);
+        assert_eq!(definitions.is_none(), error, "{text}\n{problems:#?}");
+        (definitions.is_some(), problems.iter().map(ToString::to_string).collect())
+    }
+
+    fn told(&self, table: &[(&str, &str)]) {
+        for (text, expected) in table {
+            let (_, lines) = self.check(text);
+            assert!(
+                lines.iter().any(|line| line.contains(expected)),
+                "{text}\nexpected: {expected}\n{lines:#?}"
+            );
+        }
+    }
+}
+
+fn now() -> ProcessEnvironment {
+    ProcessEnvironment::at(Timestamp::from_timestamp(1_800_000_000, 0).unwrap())
+}
+
+fn certificate(key: &PKey<Private>) -> Vec<u8> {
+    let mut name = X509NameBuilder::new().unwrap();
+    name.append_entry_by_text("CN", "test").unwrap();
+    let name = name.build();
+    let mut builder = X509::builder().unwrap();
+    builder.set_version(2).unwrap();
+    builder.set_subject_name(&name).unwrap();
+    builder.set_issuer_name(&name).unwrap();
+    builder.set_pubkey(key).unwrap();
+    builder.set_not_before(&Asn1Time::from_unix(1_799_000_000).unwrap()).unwrap();
+    builder.set_not_after(&Asn1Time::from_unix(1_900_000_000).unwrap()).unwrap();
+    builder.sign(key, MessageDigest::sha256()).unwrap();
+    builder.build().to_pem().unwrap()
+}
+
+const BASE: &str = r#"
+[key.ours]
+private_key = "${file:PEM/good.key}"
+certificate = "${file:PEM/good.pem}"
+[key.curve]
+private_key = "${file:PEM/curve.key}"
+certificate = "${file:PEM/curve.pem}"
+[key.bare]
+private_key = "${file:PEM/good.key}"
+[certificate.theirs]
+pem = "${file:PEM/other.pem}"
+[certificate.curve]
+pem = "${file:PEM/curve.pem}"
+[identity.acme.as2]
+id = "ACME"
+keys = ["ours"]
+[partner.globex.as2]
+id = "GLOBEX"
+certificates = ["theirs"]
+[endpoint.folder]
+transport = "file"
+url = "file:///srv/waybill/in"
+"#;
+
+#[tokio::test]
+async fn the_base_and_the_examples_are_valid() {
+    let desk = Desk::new();
+    let (valid, lines) = desk.check("");
+    assert!(valid && lines.is_empty(), "{lines:?}");
+    let definitions = tempfile::tempdir().unwrap();
+    let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../config/examples");
+    for (name, key) in
+        [("acme-2026.key", "good.key"), ("acme_key", "good.key"), ("acme-2026.pem", "good.pem")]
+    {
+        fs::copy(desk.path(key), desk.path(name)).unwrap();
+    }
+    fs::copy(desk.path("other.pem"), desk.path("globex-2026.pem")).unwrap();
+    for entry in fs::read_dir(examples).unwrap() {
+        let path = entry.unwrap().path();
+        let here = desk.directory.path().display().to_string();
+        let text =
+            fs::read_to_string(&path).unwrap().replace("/etc/waybill", &here).replace("/run/secrets", &here);
+        fs::write(definitions.path().join(path.file_name().unwrap()), text).unwrap();
+    }
+    let validate = |settings: &Settings| -> Report {
+        config::validate(definitions.path(), settings, &catalogue(settings), &now())
+    };
+    let report = validate(&desk.settings);
+    assert!(report.is_valid() && report.problems.is_empty(), "{report}");
+    assert_eq!(report.to_string(), "12 definitions in 3 files: 0 errors, 0 warnings");
+    // Without a server to listen at, the listener is told of where it stands.
+    let mut deaf = desk.settings.clone();
+    deaf.listen.http.clear();
+    let report = validate(&deaf);
+    assert!(
+        !report.is_valid() && report.to_string().contains("listener.as2.server: there is no"),
+        "{report}"
+    );
+}
+
+#[tokio::test]
+async fn what_partners_and_identities_say_of_as2() {
+    let desk = Desk::new();
+    let partner = |rest: &str| format!("[partner.p.as2]\nid = \"P\"\n{rest}\n");
+    let with = |rest: &str| partner(&format!("certificates = [\"theirs\"]\n{rest}"));
+    let identity = |key: &str| format!("[identity.i.as2]\nid = \"I\"\nkeys = [\"{key}\"]");
+    let small = "[certificate.c]\npem = \"${file:PEM/small.pem}\"\n";
+    desk.told(&[
+        (
+            "[partner.p.as2]\nid = \"ACME\"\ncertificates = [\"theirs\"]",
+            "x.toml:2:1: error: partner.p.as2.id: 'ACME' is the AS2 name of identity.acme already",
+        ),
+        (
+            "[partner.p.as2]\nid = \"GLOBEX\"\ncertificates = [\"theirs\"]",
+            "error: partner.p.as2.id: 'GLOBEX' is the AS2 name of partner.globex already",
+        ),
+        ("[partner.p.as2]\nid = \"\"\n", "error: partner.p.as2.id: AS2 name \"\": use 1 to 128 printable ASCII"),
+        ("[partner.p.as2]\nid = \"Ä\"\n", "error: partner.p.as2.id: AS2 name"),
+        ("[partner.p.as2]\n", "x.toml:1:12: error: partner.p.as2: 'id' is missing"),
+        (
+            &partner(""),
+            "error: partner.p.as2.certificates: at least one certificate is needed: send.security encrypts to it, receive.security verifies its signature, mdn.ask verifies its receipts",
+        ),
+        (
+            &partner("certificates = []\nsend.security = \"none\"\nreceive.security = \"none\""),
+            "error: partner.p.as2.certificates: at least one certificate is needed: mdn.ask verifies its receipts",
+        ),
+        (
+            &with("send.cipher = \"aes256\""),
+            "error: partner.p.as2.send.cipher: takes one of aes128-cbc, aes192-cbc, aes256-cbc, 3des, not \"aes256\"; did you mean \"aes256-cbc\"?",
+        ),
+        (&with("send.cipher = \"3des\""), "x.toml:4:6: warning: partner.p.as2.send.cipher: legacy: '3des' is broken"),
+        (
+            &with("send.digest = \"sha1\""),
+            "error: partner.p.as2.send.digest: 'sha1' can be forged: agree on sha256, or allow it with legacy = true",
+        ),
+        (
+            &with("send.digest = \"sha1\"\nlegacy = true"),
+            "warning: partner.p.as2.send.digest: legacy: 'sha1' can be forged",
+        ),
+        (&with("legacy = true"), "warning: partner.p.as2.legacy: legacy: 'true' lets signatures count that can be forged"),
+        (&with("send.security = \"none\""), "warning: partner.p.as2.send.security: legacy: 'none' sends messages"),
+        (&with("receive.security = \"none\""), "warning: partner.p.as2.receive.security: legacy: 'none' takes messages"),
+        (&with("mdn.ask = \"none\""), "warning: partner.p.as2.mdn.ask: legacy: 'none' leaves no proof"),
+        (&with("accept_expired = true"), "warning: partner.p.as2.accept_expired: legacy: 'true' goes on"),
+        (&with("receive.largest = \"much\""), "error: partner.p.as2.receive.largest: takes a size"),
+        (
+            &format!("{small}{}", partner("certificates = [\"c\"]")),
+            "error: partner.p.as2.certificates: 'c' has a key of 1024 bits, which can be broken",
+        ),
+        (
+            &partner("certificates = [\"curve\"]"),
+            "error: partner.p.as2.certificates: 'curve' comes first and encrypts, but its key is not RSA",
+        ),
+        (&identity("ous"), "x.toml:3:9: error: identity.i.as2.keys: there is no key 'ous'; did you mean 'ours'?"),
+        (&identity("bare"), "error: identity.i.as2.keys: 'bare' is a key without 'certificate'"),
+        (&identity("curve"), "warning: identity.i.as2.keys: 'curve' is a key that is not RSA"),
+        ("[identity.i.as2]\nid = \"I\"\nkeys = []", "error: identity.i.as2.keys: names no key"),
+    ]);
+}
+
+#[tokio::test]
+async fn what_endpoints_and_listeners_say_of_as2() {
+    let desk = Desk::new();
+    let endpoint = |partner: &str, identity: &str| {
+        format!(
+            "[endpoint.e]\ntransport = \"as2\"\nurl = \"https://h/\"\npartner = \"{partner}\"\nidentity = \"{identity}\"\n"
+        )
+    };
+    let curve = |security: &str| {
+        format!(
+            "[identity.i.as2]\nid = \"I\"\nkeys = [\"curve\"]\n[partner.p.as2]\nid = \"P\"\ncertificates = [\"theirs\"]\n\
+             send.security = \"{security}\"\n{}",
+            endpoint("p", "i")
+        )
+    };
+    let refused = "error: endpoint.e.identity: signs what is sent to 'p' by key 'curve', which is not RSA";
+    let listener = |name: &str, rest: &str| {
+        format!("[listener.{name}]\ntransport = \"as2\"\nserver = \"partners\"\n{rest}\n")
+    };
+    desk.told(&[
+        (&curve("signed_encrypted"), refused),
+        (&curve("signed"), refused),
+        (
+            &format!("[partner.mute]\ntitle = \"Mute\"\n{}", endpoint("mute", "acme")),
+            "error: endpoint.e.partner: could not use AS2 with a side that does not speak it",
+        ),
+        (&listener("l", "path = \"as2\""), "x.toml:4:1: error: listener.l.path: begins with '/'"),
+        (
+            &format!("{}{}", listener("a", ""), listener("b", "")),
+            "error: listener.b.path: is the path of listener 'a' at the same server and host already",
+        ),
+    ]);
+    for security in ["encrypted", "none"] {
+        assert!(desk.check(&curve(security)).0, "{security}");
+    }
+    let apart = format!("{}{}", listener("a", ""), listener("b", "host = \"b.example\""));
+    assert!(desk.check(&apart).0);
+}
+
+#[tokio::test]
+async fn what_flows_ask_of_folders() {
+    let desk = Desk::new();
+    let flow = |source: &str, destination: &str| {
+        format!(
+            "[flow.f]\nsource = {{ endpoint = \"folder\", {source} }}\n[[flow.f.destination]]\nendpoint = \"out\"\n{destination}\n\
+             [endpoint.out]\ntransport = \"file\"\nurl = \"file:///srv/waybill/out\"\n"
+        )
+    };
+    let fine = "after = \"keep\", error_directory = \"/srv/waybill/bad\"";
+    desk.told(&[
+        (
+            &flow("after = \"keep\"", ""),
+            "error: flow.f.source.endpoint: could not poll a folder of this machine",
+        ),
+        (
+            &flow(&format!("{fine}, every = \"10s\", stable_for = \"20s\""), ""),
+            "warning: flow.f.source.every: is shorter than stable_for (20s), which is cut to it",
+        ),
+        (
+            &flow(fine, "temporary = \"yes\""),
+            "error: flow.f.destination[1].temporary: takes \"none\", not \"yes\"",
+        ),
+        (&flow(fine, "overwrite = \"renam\""), "did you mean \"rename\"?"),
+        (&flow(fine, "prefix = \"a/b\""), "error: flow.f.destination[1].endpoint: could not"),
+    ]);
+    assert!(desk.check(&flow(fine, "temporary = { suffix = \".part\" }")).0);
+}
+
+/// A preset that does not fit would silently be none at all; and a field says what it is for.
+#[tokio::test]
+async fn every_field_of_every_transport_is_declared_well() {
+    use model::schema::{Field, Group, Kind, Values};
+    fn walk(group: &Group) {
+        for Field { name, kind, doc, .. } in group.fields {
+            assert!(doc.ends_with('.') && doc.len() > 15, "{name}: {doc}");
+            of_kind(*kind);
+        }
+        for field in group.fields {
+            assert!(Values::default_of(field).is_ok(), "{}", field.name);
+        }
+    }
+    fn of_kind(kind: Kind) {
+        match kind {
+            Kind::Table(group) => walk(group),
+            Kind::List(kind) | Kind::Map(kind) => of_kind(*kind),
+            Kind::OneOf(kinds) => kinds.iter().for_each(|kind| of_kind(*kind)),
+            _ => {}
+        }
+    }
+    let desk = Desk::new();
+    for spec in catalogue(&desk.settings).iter() {
+        let places = [spec.endpoint, spec.source, spec.received, spec.destination, spec.listener];
+        for group in places.into_iter().flatten().copied().chain(spec.partner).chain(spec.identity) {
+            walk(group);
+        }
+    }
+}
