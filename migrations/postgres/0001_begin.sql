@@ -368,11 +368,11 @@ CREATE TABLE secrets (
     field   TEXT NOT NULL,
     key_id  TEXT NOT NULL,
     -- Nonce, ciphertext and tag.
-    sealed  BYTEA NOT NULL
+    ciphertext BYTEA NOT NULL
 );
 CREATE INDEX secrets_by_key ON secrets (key_id, id);
 
--- A value encrypted with each master key in use, to tell a wrong key from the right one.
+-- A value made from each master key in use (HMAC), to tell a wrong key from the right one.
 CREATE TABLE master_keys (
     key_id      TEXT  NOT NULL PRIMARY KEY,
     check_value BYTEA NOT NULL

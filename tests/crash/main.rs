@@ -12,6 +12,7 @@ mod books;
 mod database_away;
 mod direct_kills;
 mod kills;
+mod revisions;
 mod staging_full;
 mod trace;
 mod traffic;

@@ -8,6 +8,7 @@ mod commands;
 mod demo;
 mod forwarding;
 mod https;
+mod import;
 mod left_behind;
 mod lost_key;
 mod proxies;

@@ -189,30 +189,123 @@ fn documents_neither_hold_secrets_nor_show_them() {
     }
 }
 
+/// Keys of 32 bytes as `[secrets] master_key` takes them, the newest first, each in a file of its own.
+fn master_keys(root: &Path, ids: &[(&str, u8)]) -> String {
+    let entry = |(id, byte): &(&str, u8)| {
+        let path = root.join(format!("master-{id}-{byte}"));
+        let key =
+            Command::new("sh").arg("-c").arg(format!("printf '%032d' {byte} | base64")).output().unwrap();
+        fs::write(&path, key.stdout).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+        format!("{{ id = \"{id}\", key = \"${{file:{}}}\" }}", path.display())
+    };
+    format!("master_key = [{}]", ids.iter().map(entry).collect::<Vec<_>>().join(", "))
+}
+
+/// Gives the gateway these master keys instead of those it had.
+fn with_keys(pair: &Pair, ids: &[(&str, u8)]) {
+    let config = pair.acme.config();
+    let text = fs::read_to_string(&config).unwrap();
+    let keys = master_keys(pair.root.path(), ids);
+    let line = |line: &str| if line.starts_with("master_key") { keys.clone() } else { line.to_owned() };
+    let text: Vec<String> = text.lines().map(line).collect();
+    fs::write(&config, text.join("\n") + "\n").unwrap();
+}
+
+fn refused(pair: &Pair, words: &str) {
+    let config = pair.acme.config();
+    let (status, out, error) = run(&["--config", config.to_str().unwrap(), "serve"]);
+    assert!(!status.success() && error.contains(words), "{words}: {out} {error}");
+    assert!(!error.contains(pair.sshd.text("password")), "{error}");
+}
+
 #[test]
-fn the_owner_may_allow_secrets_in_documents() {
-    let settings = "[secrets]\nallow_inline = true";
+fn a_secret_in_a_document_is_encrypted_in_the_database() {
+    let settings = "[secrets]\nmaster_key = []";
     let mut pair = Pair::new(&Terms { settings, ..Terms::default() });
-    let login = format!(
-        "password = \"{}\"\nhost_key = \"{}\"",
-        pair.sshd.text("password"),
-        pair.sshd.text("fingerprint")
-    );
-    pair.acme.define("acme.toml", &pair.acme_document(&Terms { login: Some(&login), ..Terms::default() }));
+    with_keys(&pair, &[("k1", 1)]);
+    let password = pair.sshd.text("password").to_owned();
+    let login = format!("password = \"{password}\"\nhost_key = \"{}\"", pair.sshd.text("fingerprint"));
+    let document = pair.acme_document(&Terms { login: Some(&login), ..Terms::default() });
+    pair.acme.define("acme.toml", &document);
     put(&pair.folder(), b"order.edi", b"an order");
     pair.start();
     pair.acme.wait_for("completed", 1, PATIENCE);
     let log = pair.acme.log();
-    assert!(log.contains("holds a secret in clear") && log.contains("secrets.allow_inline"), "{log}");
-    assert!(!log.contains(pair.sshd.text("password")));
-    // Taken back, the revision in the database is not used any more either.
+    assert!(log.contains("holds a secret in clear") && !log.contains(&password), "{log}");
+    let (config, root) = (pair.acme.config(), pair.root.path().to_owned());
+    let config = config.to_str().unwrap();
+    let command = |arguments: &[&str]| {
+        let (status, out, error) = run(&[&["--config", config], arguments].concat());
+        assert!(!out.contains(&password) && !error.contains(&password), "{arguments:?}: {out} {error}");
+        (status.code().unwrap(), out + &error)
+    };
+    // Nothing that is kept or shown holds it; the same document is no change.
+    let definitions = pair.acme.directory().join("definitions");
+    let (code, text) = command(&["plan", definitions.to_str().unwrap()]);
+    assert!(code == 0 && text.ends_with("No change.\n"), "{code} {text}");
+    let (export, stated) = (root.join("export"), "password = { kept = true }");
+    assert_eq!(command(&["export", export.to_str().unwrap()]).0, 0);
+    let exported = fs::read_to_string(export.join("acme.toml")).unwrap();
+    assert_eq!(exported, document.replace(&format!("password = \"{password}\""), stated));
+    assert_eq!(command(&["plan", export.to_str().unwrap()]).0, 0);
+    let (code, text) = command(&["revisions", "1"]);
+    assert!(code == 0, "{text}");
+    // Kept, the gateway starts without the password in any file.
+    pair.acme.define("acme.toml", &exported);
     assert!(pair.acme.stop().success());
-    let config = pair.acme.config();
-    let text = fs::read_to_string(&config).unwrap().replace("allow_inline = true", "allow_inline = false");
-    fs::write(&config, text).unwrap();
-    let (status, out, error) = run(&["--config", config.to_str().unwrap(), "serve"]);
-    assert!(!status.success() && error.contains("holds a secret in clear"), "{out} {error}");
-    assert!(!error.contains(pair.sshd.text("password")), "{error}");
+    for path in files_below(&pair.acme.directory().join("state")) {
+        assert!(!holds(&fs::read(&path).unwrap(), &password), "{}", path.display());
+    }
+    pair.acme.start();
+    put(&pair.folder(), b"second.edi", b"another order");
+    pair.acme.wait_for("completed", 2, PATIENCE);
+    // Nobody who does not know it sends it elsewhere.
+    pair.acme.define("acme.toml", &exported.replace("sftp://127.0.0.1", "sftp://localhost"));
+    let (code, text) = command(&["apply", definitions.to_str().unwrap()]);
+    assert!(code == 2 && text.contains("while the url changes"), "{code} {text}");
+    // Another password is a change of which nothing is shown.
+    pair.acme.define("acme.toml", &document.replace(&password, "correcthorse"));
+    let (code, text) = command(&["plan", definitions.to_str().unwrap()]);
+    assert!(
+        code == 3 && text.contains("the secret changes") && !text.contains("correcthorse"),
+        "{code} {text}"
+    );
+    pair.acme.define("acme.toml", &exported);
+
+    // Keys that are missing or wrong: refused at the start, nothing lost.
+    assert!(pair.acme.stop().success());
+    with_keys(&pair, &[]);
+    refused(&pair, "add it to secrets.master_key");
+    with_keys(&pair, &[("k2", 2)]);
+    refused(&pair, "k1");
+    with_keys(&pair, &[("k1", 2)]);
+    refused(&pair, "another key of this id");
+
+    // Rotated: killed in the middle, run again, and the old key is needed no more.
+    with_keys(&pair, &[("k2", 2), ("k1", 1)]);
+    let killed = Command::new(waybill())
+        .args(["--config", config, "key", "rotate"])
+        .env("WAYBILL_CRASH_AT", "rotate.batch:1")
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    assert!(!killed.status.success(), "{}", String::from_utf8_lossy(&killed.stdout));
+    pair.acme.start();
+    let (code, text) = command(&["key", "rotate"]);
+    assert!(code == 0 && text.contains("master key k2"), "{code} {text}");
+    assert!(pair.acme.stop().success());
+    with_keys(&pair, &[("k2", 2)]);
+    pair.acme.start();
+    put(&pair.folder(), b"third.edi", b"one more");
+    pair.acme.wait_for("completed", 3, PATIENCE);
+    // Also what earlier revisions hold.
+    let (code, text) = command(&["rollback", "1"]);
+    assert!(code == 0, "{text}");
+    let (code, text) = command(&["audit", "verify", "--records"]);
+    assert!(code == 0, "{text}");
+    let (code, text) = command(&["key", "generate"]);
+    assert!(code == 0 && text.trim().len() == 44, "{text}");
 }
 
 /// What a variable holds: named by its reference in every message, wherever it does not fit.

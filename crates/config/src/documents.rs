@@ -16,8 +16,8 @@ use std::sync::Arc;
 /// Largest document, in bytes; thousands of definitions are far smaller.
 const LARGEST_DOCUMENT: u64 = 16 << 20;
 
-/// Documents with their references unresolved. They hold secrets only where `secrets.allow_inline` permits
-/// that, or before they are checked.
+/// Documents with their references unresolved. They may hold secrets: those that a person wrote, and those that the
+/// database keeps once [`Documents::with_kept`] has put them in.
 #[derive(Clone, Default)]
 pub struct Documents {
     pub(crate) files: Vec<Document>,
@@ -113,6 +113,22 @@ impl Documents {
             problems.append(&mut documents.add(name, &shown, &bytes));
         }
         (documents, problems)
+    }
+
+    /// Reads one file, as if it were alone in its directory.
+    #[must_use]
+    pub fn read_file(path: &Path) -> (Self, Vec<Problem>) {
+        let shown = path.display().to_string();
+        match read_bounded(path) {
+            Ok(bytes) => {
+                let mut documents = Self::default();
+                let problems = documents.add(shown.clone(), &shown, &bytes);
+                (documents, problems)
+            }
+            Err(message) => {
+                (Self::default(), vec![Problem::error(&Place::whole(&shown.into()), "", message)])
+            }
+        }
     }
 
     /// Reads texts that stand for files of these names.

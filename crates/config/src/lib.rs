@@ -39,6 +39,7 @@ pub use plan::{Changed, Changes, Conflict, FieldChange, Named, Notice, Plan, Sid
 pub use problem::{Problem, Severity};
 pub use reference_page::reference_markdown;
 pub use roots::Roots;
+pub use secrets::{Held, Put, each_secret};
 pub use sections::SECTIONS;
 pub use settings::Settings;
 pub use validate::{Report, validate};

@@ -162,7 +162,7 @@ impl Context<'_> {
         complete.then(|| std::mem::take(&mut *whole))
     }
 
-    /// Whether a secret is made of references alone, or the host's owner allows more.
+    /// Whether a secret is made of references alone, or is kept encrypted.
     fn is_kept_elsewhere(&self, pieces: &[Piece<'_>], place: &Place, key: &str) -> bool {
         // The settings are the host owner's own file, and nobody stores them.
         if !self.roots.is_bounded() {
@@ -172,14 +172,17 @@ impl Context<'_> {
             return true;
         }
         if self.roots.inline_secrets {
-            let message = "holds a secret in clear: the document, its copies and the database show it to every reader \
-                           (allowed by secrets.allow_inline in waybill.toml)";
-            self.warning(place, key, message);
+            // What the database keeps is encrypted; a file is not, and has lines.
+            if place.line > 0 {
+                let message = "holds a secret in clear: whoever reads the file sees it (the database keeps it encrypted); \
+                               write a reference, or { kept = true } once it is applied";
+                self.warning(place, key, message);
+            }
             return true;
         }
         let message = "holds a secret in clear, and definitions are copied and stored as they are written; keep it in a \
                        file or a variable and write nothing but the reference: ${file:/path} or ${env:NAME} \
-                       (secrets.allow_inline = true in waybill.toml allows it all the same)";
+                       (with secrets.master_key in waybill.toml the database keeps such secrets encrypted)";
         self.error(place, key, message);
         false
     }

@@ -21,9 +21,10 @@ pub fn reference_markdown(catalogue: &Catalogue) -> String {
         "\n## Definitions\n\nThe `*.toml` files of one directory, in any number. `${env:NAME}`, \
          `${env:NAME:-default}` and `${file:/path}` stand for values kept elsewhere, as far as `roots` in \
          `waybill.toml` allows; `$${` writes `${` itself. A field that holds a secret takes nothing but such references \
-         (unless `secrets.allow_inline`). `${file:…}` goes into those fields, and into those for certificates and host \
-         keys if the file holds that: every other field is shown in lists and messages.\n\nWhat a transport adds to endpoints, \
-         sources, destinations, listeners, partners and identities is below, with the transport.\n",
+         (unless `secrets.master_key` is set: then the database keeps what is written encrypted, and `{ kept = true }` \
+         stands for it). `${file:…}` goes into those fields, and into those for certificates and host keys if the file \
+         holds that: every other field is shown in lists and messages.\n\nWhat a transport adds to endpoints, sources, \
+         destinations, listeners, partners and identities is below, with the transport.\n",
     );
     for spec in catalogue.sections() {
         let header = format!("{}.NAME", spec.section);

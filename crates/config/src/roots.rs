@@ -17,7 +17,7 @@ pub struct Roots {
     pub secret_variables: BTreeSet<String>,
     /// Below these lie the files that `${file:…}` may name.
     pub secrets: Vec<PathBuf>,
-    /// Whether secrets may be written into the documents themselves.
+    /// Whether secrets may be written into the documents themselves: a master key encrypts them for the database.
     pub inline_secrets: bool,
     /// No bounds: for the settings, which belong to the host's owner.
     unbounded: bool,

@@ -8,12 +8,14 @@
 mod database;
 mod fields;
 mod https;
+mod master_keys;
 mod network;
 mod overrides;
 mod timestamps;
 
 pub use fields::SETTINGS;
 pub use https::{HttpTls, TlsFiles};
+pub use master_keys::MasterKey;
 pub use network::Network;
 pub use timestamps::Timestamps;
 
@@ -53,6 +55,8 @@ pub struct Settings {
     pub limits: Limits,
     /// What definitions may reach.
     pub roots: Roots,
+    /// What encrypts secrets of definitions, the newest first.
+    pub master_keys: Vec<MasterKey>,
     /// Which addresses may be dialled.
     pub egress: Egress,
     /// The proxy of connections whose endpoints name none.
@@ -291,7 +295,8 @@ fn read(all: &Reader<'_>, base: &Path) -> Option<Settings> {
     let timestamp_certificates = audit.text("timestamp_certificates").map(|text| beside(base, &text.value));
     let timestamps = timestamps::timestamps(&audit, timestamp_certificates.as_ref());
     let mut roots = read_roots(&roots, base);
-    roots.inline_secrets = all.section("secrets").flag("allow_inline");
+    let master_keys = master_keys::read(&all.section("secrets"));
+    roots.inline_secrets = !master_keys.is_empty();
     let allow = networks(&egress, "allow");
     let network = all.section("network");
     let proxy = network.has("proxy").then(|| network.child("proxy").and_then(|proxy| read_proxy(&proxy)));
@@ -324,6 +329,7 @@ fn read(all: &Reader<'_>, base: &Path) -> Option<Settings> {
             connections_per_client: number("connections_per_client")?,
         },
         roots,
+        master_keys,
         egress: Egress { allow, allow_loopback: egress.flag("allow_loopback") },
         proxy: proxy.map_or(Some(None), |proxy| proxy.map(|proxy| Some(Arc::new(proxy))))?,
         audit: Audit {

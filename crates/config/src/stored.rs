@@ -1,7 +1,9 @@
 //! Definitions as the database keeps them: one by one, and the texts of their files.
 
 use crate::documents::{Document, Documents, node_from_json, value_to_json};
+use crate::facts::Facts;
 use crate::problem::Place;
+use crate::secrets::without_secrets;
 use crate::tree::{Entry, Table, Value};
 use model::schema::Section;
 use model::{EDITED, Error, ErrorKind, Result, StoredDefinition, StoredFile};
@@ -39,13 +41,13 @@ impl Documents {
         all
     }
 
-    /// The files' texts, as of an origin.
+    /// The files' texts, as of an origin, with `{ kept = true }` in place of literal secrets.
     #[must_use]
-    pub fn texts(&self, origin: &str) -> Vec<StoredFile> {
+    pub fn texts(&self, origin: &str, facts: Facts<'_>) -> Vec<StoredFile> {
         let file = |document: &Document| StoredFile {
             origin: origin.to_owned(),
             file: document.name.clone(),
-            text: document.text.to_string(),
+            text: without_secrets(&document.text, facts),
         };
         self.files.iter().map(file).collect()
     }
@@ -85,6 +87,19 @@ impl Documents {
     #[must_use]
     pub fn with(mut self, others: Self) -> Self {
         self.files.extend(others.files);
+        self
+    }
+
+    /// These documents but for some definitions, asked by section and name.
+    #[must_use]
+    pub fn without(mut self, leave_out: impl Fn(&str, &str) -> bool) -> Self {
+        for document in &mut self.files {
+            for (section, entry) in &mut document.table {
+                if let Value::Table(named) = &mut entry.node.value {
+                    named.retain(|name, _| !leave_out(section, name));
+                }
+            }
+        }
         self
     }
 

@@ -83,20 +83,23 @@ impl Control {
             if let Some(base) = request.base.filter(|base| *base != current.number) {
                 return self.stale(base, &current).await;
             }
-            let Prepared { plan, changes, problems, definitions } = self.prepare(&current, &request.plan)?;
-            let Some(definitions) = definitions.map(Box::new) else {
-                return Ok(Applied::Invalid { problems });
-            };
+            let Prepared { plan, changes, secrets, problems, definitions } =
+                self.prepare(&current, &request.plan).await?;
             if !plan.conflicts.is_empty() {
                 return Ok(Applied::Conflicts { plan });
             }
+            let Some(definitions) = definitions.map(Box::new) else {
+                return Ok(Applied::Invalid { problems });
+            };
             if plan.is_empty() {
                 return Ok(Applied::Unchanged { revision: current.number, problems, definitions });
             }
             let source = Some(plan.origin.clone());
-            let new =
-                NewRevision { id, ..self.revision(caller, RevisionKind::Apply, source, &plan, changes) };
-            match self.0.store.apply_revision(new).await? {
+            let new = self.revision(caller, RevisionKind::Apply, source, &plan, changes);
+            engine::crash_point("apply.before");
+            let made = self.0.store.apply_revision(NewRevision { id, secrets, ..new }).await?;
+            engine::crash_point("apply.after");
+            match made {
                 store::Applied::Made(revision) => {
                     return Ok(Applied::Made { revision, plan, problems, definitions });
                 }
@@ -128,7 +131,7 @@ impl Control {
             removed: changes.removed,
             files_put: changes.files_put,
             files_removed: changes.files_removed,
-            secrets: Vec::new(),
+            secrets: store::NewSecrets::default(),
             events: vec![self.event(EventKind::DefinitionsApplied)],
         }
     }

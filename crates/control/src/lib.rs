@@ -7,11 +7,14 @@
 mod apply;
 mod caller;
 mod export;
+mod import;
 pub mod password;
 mod plan;
 mod prepare;
 mod revisions;
 mod roll_back;
+mod rotate;
+mod secrets;
 mod users;
 
 pub use apply::{Applied, Apply};
@@ -20,18 +23,29 @@ pub use export::ExportRequest;
 pub use plan::{PlanAnswer, PlanRequest};
 pub use revisions::{RevisionDetail, RevisionLine};
 pub use roll_back::RollBack;
+pub use rotate::Rotated;
 pub use users::{AddUser, SetDisabled, SetRole, UserDetail, UserList};
 
 use config::{Catalogue, Documents, ProcessEnvironment, Settings};
 use model::definition::Definitions;
 use model::{AuditEvent, Error, ErrorKind, EventId, EventKind, Result, StoredDefinition, Timestamp};
 use std::sync::Arc;
-use store::Store;
+use store::{MasterKey, MasterKeys, Store};
 use uuid::Uuid;
 
 /// Everything an operation works with. Cheap to clone.
 #[derive(Clone)]
-pub struct Control(Arc<Parts>);
+pub struct Control(Arc<Inner>);
+
+struct Inner {
+    store: Store,
+    settings: Settings,
+    catalogue: Catalogue,
+    master_keys: MasterKeys,
+    now: Arc<dyn Fn() -> Timestamp + Send + Sync>,
+    ids: Arc<dyn Fn() -> Uuid + Send + Sync>,
+    random: Random,
+}
 
 /// Fills a buffer with random bytes fit for secrets.
 pub type Random = Arc<dyn Fn(&mut [u8]) + Send + Sync>;
@@ -62,7 +76,9 @@ impl Control {
     /// Operations on one gateway's database.
     #[must_use]
     pub fn new(parts: Parts) -> Self {
-        Self(Arc::new(parts))
+        let Parts { store, settings, catalogue, now, ids, random } = parts;
+        let master_keys = master_keys(&settings);
+        Self(Arc::new(Inner { store, settings, catalogue, master_keys, now, ids, random }))
     }
 
     /// The definitions of stored documents as this node would use them: checked, references resolved.
@@ -71,7 +87,7 @@ impl Control {
     /// `ConfigInvalid` with every problem, when they cannot be used here: a variable or a file that they name is
     /// missing on this machine.
     pub async fn resolve(&self, definitions: &[StoredDefinition]) -> Result<Definitions> {
-        let documents = Documents::from_definitions(definitions)?;
+        let documents = self.open_documents(definitions).await?;
         let (found, problems) = self.check(&documents);
         found.ok_or_else(|| {
             Error::permanent(ErrorKind::ConfigInvalid, "use the definitions")
@@ -87,4 +103,11 @@ impl Control {
     fn event(&self, kind: EventKind) -> AuditEvent {
         AuditEvent::new(EventId::new((self.0.ids)()), (self.0.now)(), self.0.settings.node.clone(), kind)
     }
+}
+
+/// The master keys of the settings.
+#[must_use]
+pub fn master_keys(settings: &Settings) -> MasterKeys {
+    let key = |key: &config::settings::MasterKey| MasterKey { id: key.id.clone(), key: key.key.clone() };
+    MasterKeys::new(settings.master_keys.iter().map(key).collect())
 }

@@ -16,6 +16,10 @@ pub struct PlanRequest {
     pub origin: Option<String>,
     /// Whether definitions of other origins become this one's instead of being conflicts.
     pub take_over: bool,
+    /// Whether definitions that are here already keep their logins: user names, credentials, keys.
+    pub keep_credentials: bool,
+    /// A document whose fields take the place of the directory's: only such as differ between environments.
+    pub overlay: Option<PathBuf>,
 }
 
 impl PlanRequest {
@@ -47,7 +51,7 @@ impl Control {
     /// The caller may not see definitions; the database failed.
     pub async fn plan(&self, caller: &Caller, request: &PlanRequest) -> Result<PlanAnswer> {
         caller.require(Permission::ViewDefinitions)?;
-        let prepared = self.prepare(&self.current().await?, request)?;
+        let prepared = self.prepare(&self.current().await?, request).await?;
         let valid = prepared.definitions.is_some() && prepared.plan.conflicts.is_empty();
         Ok(PlanAnswer { valid, plan: prepared.plan, problems: prepared.problems })
     }
@@ -60,6 +64,9 @@ impl fmt::Display for PlanAnswer {
             writeln!(f, "{}", config::Outline::of(&self.problems))?;
         }
         if self.problems.iter().any(|problem| problem.severity == Severity::Error) {
+            for conflict in &self.plan.conflicts {
+                writeln!(f, "{conflict}")?;
+            }
             return f.write_str("The definitions have errors: nothing can be applied.");
         }
         write!(f, "{}", self.plan)

@@ -5,11 +5,13 @@ use config::{Changes, Documents, Facts, Plan, Problem, Side};
 use model::definition::Definitions;
 use model::{Result, StoredDefinition, StoredFile};
 use std::collections::BTreeSet;
+use store::NewSecrets;
 
 /// A directory, compared and checked.
 pub(crate) struct Prepared {
     pub(crate) plan: Plan,
     pub(crate) changes: Changes,
+    pub(crate) secrets: NewSecrets,
     pub(crate) problems: Vec<Problem>,
     /// All definitions as they would be; `None` with an error among the problems.
     pub(crate) definitions: Option<Definitions>,
@@ -47,13 +49,42 @@ impl Control {
     }
 
     /// Compares and checks a directory.
-    pub(crate) fn prepare(&self, current: &Stored, request: &PlanRequest) -> Result<Prepared> {
+    pub(crate) async fn prepare(&self, current: &Stored, request: &PlanRequest) -> Result<Prepared> {
         let (documents, mut problems) = Documents::read(&request.directory);
         let origin = request.origin();
-        let new = documents.definitions(&origin);
-        let texts = documents.texts(&origin);
+        let mut new = documents.definitions(&origin);
+        let mut import = self.import(&mut new, &current.definitions, request)?;
+        problems.append(&mut import.problems);
+        let opened = self.open_secrets(&current.definitions).await?;
+        // As they would be used: what the import changed is no longer what the files say.
+        let is_altered =
+            |section: &str, name: &str| import.altered.contains(&(section.to_owned(), name.to_owned()));
+        let altered: Vec<StoredDefinition> =
+            new.iter().filter(|d| is_altered(&d.section, &d.name)).cloned().collect();
+        let altered_files: BTreeSet<String> = documents
+            .definitions(&origin)
+            .into_iter()
+            .filter(|d| is_altered(&d.section, &d.name))
+            .map(|d| d.file)
+            .collect();
+        let texts: Vec<StoredFile> = documents
+            .texts(&origin, self.facts())
+            .into_iter()
+            .filter(|text| !altered_files.contains(&text.file))
+            .collect();
+        let here: BTreeSet<(&str, &str)> =
+            new.iter().map(|d| (d.section.as_str(), d.name.as_str())).collect();
+        // The others' definitions stay: what the directory names may be there, and names must not meet.
+        let others = current.definitions.iter().filter(|definition| {
+            definition.origin != origin
+                && !here.contains(&(definition.section.as_str(), definition.name.as_str()))
+        });
+        let others = Documents::from_definitions(others)?;
+        let whole = documents.without(is_altered).with(Documents::from_definitions(&altered)?).with(others);
+        let whole = self.put_kept(whole, current, &opened);
+        let hidden = self.hide_secrets(&mut new, current, &opened)?;
         let side = Side { definitions: &new, files: &texts };
-        let (plan, changes) = Plan::of_directory(
+        let (mut plan, changes) = Plan::of_directory(
             current.number,
             current.side(),
             side,
@@ -61,19 +92,13 @@ impl Control {
             request.take_over,
             self.facts(),
         );
-        // The others' definitions stay: what the directory names may be there, and names must not meet.
-        let here: BTreeSet<(&str, &str)> =
-            new.iter().map(|d| (d.section.as_str(), d.name.as_str())).collect();
-        let others = current.definitions.iter().filter(|definition| {
-            definition.origin != origin
-                && !here.contains(&(definition.section.as_str(), definition.name.as_str()))
-        });
-        let whole = documents.with(Documents::from_definitions(others)?);
+        plan.conflicts.extend(import.conflicts);
+        plan.conflicts.extend(hidden.conflicts);
         let (definitions, mut found) = self.check(&whole);
         problems.append(&mut found);
         problems.sort();
         let definitions = definitions
             .filter(|_| problems.iter().all(|problem| problem.severity != config::Severity::Error));
-        Ok(Prepared { plan, changes, problems, definitions })
+        Ok(Prepared { plan, changes, secrets: hidden.secrets, problems, definitions })
     }
 }

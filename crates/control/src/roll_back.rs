@@ -2,7 +2,7 @@
 
 use crate::apply::Applied;
 use crate::{Caller, Control};
-use config::{Documents, Plan, Severity};
+use config::{Plan, Severity};
 use model::{Permission, Result, RevisionKind};
 use serde::{Deserialize, Serialize};
 
@@ -27,7 +27,7 @@ impl Control {
         if let Some(base) = request.base.filter(|base| *base != current.number) {
             return self.stale(base, &current).await;
         }
-        let (found, problems) = self.check(&Documents::from_definitions(&target.definitions)?);
+        let (found, problems) = self.check(&self.open_documents(&target.definitions).await?);
         let Some(definitions) = found.map(Box::new) else { return Ok(Applied::Invalid { problems }) };
         let problems: Vec<_> = problems.into_iter().filter(|p| p.severity == Severity::Warning).collect();
         let (plan, changes) = Plan::between(current.number, current.side(), target.side(), self.facts());

@@ -6,11 +6,11 @@
 
 /// Passes a named point.
 #[cfg(not(feature = "crash-points"))]
-pub(crate) const fn point(_name: &'static str) {}
+pub const fn point(_name: &'static str) {}
 
 /// Passes a named point; dies or stands still there when the test said so.
 #[cfg(feature = "crash-points")]
-pub(crate) fn point(name: &'static str) {
+pub fn point(name: &'static str) {
     use rustix::process::Signal;
 
     static CRASH: wanted::Wanted = wanted::Wanted::new();

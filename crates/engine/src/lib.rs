@@ -34,6 +34,8 @@ mod staged;
 mod transfers;
 
 pub use clock::{SystemClock, SystemRandom};
+#[doc(hidden)]
+pub use crash::point as crash_point;
 pub use engine::Engine;
 pub use health::{EndpointHealth, EndpointState};
 pub use ingest::unstable::{UnstableFiles, WithheldFile};

@@ -24,6 +24,8 @@ words! {
         DefinitionsInForce = "definitions.in_force",
         /// A node could not put a revision of the definitions in force; the one before goes on there.
         DefinitionsRefused = "definitions.refused",
+        /// All stored secrets were encrypted with a new master key.
+        MasterKeyRotated = "secrets.key_rotated",
         /// A poll failed.
         PollFailed = "poll.failed",
         /// An offer could not be staged; it will be tried again.

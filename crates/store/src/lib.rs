@@ -73,7 +73,7 @@ pub use search::{
     RefusedMessages, StoreMetrics, TransferFilter, TransferView, UnreadableRow, UnsettledSource, Waybill,
     WhichMdn,
 };
-pub use secrets::NewSecret;
+pub use secrets::{EncryptedSecret, KeyCheck, MasterKey, MasterKeys, NewSecrets};
 pub use settings::{IdGenerator, StoreSettings};
 pub use slow_disk::{SlowDisk, open_regular};
 pub use text_index::TextIndex;

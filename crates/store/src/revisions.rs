@@ -1,7 +1,7 @@
 //! Revisions of the definitions: what was in force when, by whom, and from where.
 //!
 //! Definitions are kept one by one: a revision that changes one of a thousand writes one row. This room knows
-//! nothing of their meaning. That no secret is in them is the caller's work ([`crate::NewSecret`]).
+//! nothing of their meaning. That no secret is in them is the caller's work ([`crate::NewSecrets`]).
 
 mod apply;
 mod digest;
@@ -12,7 +12,7 @@ pub(crate) use digest::{ChangedRows, document_digest, text_digest};
 pub use node::NodeRevision;
 
 use crate::Store;
-use crate::secrets::NewSecret;
+use crate::secrets::NewSecrets;
 use apply::ApplyRevision;
 use model::{
     Actor, AuditEvent, Error, ErrorKind, Result, RevisionKind, StoredDefinition, StoredFile, Timestamp,
@@ -74,7 +74,7 @@ pub struct NewRevision {
     /// Origin and name of files that are gone.
     pub files_removed: Vec<(String, String)>,
     /// Secrets that the definitions name.
-    pub secrets: Vec<NewSecret>,
+    pub secrets: NewSecrets,
     /// Written with the revision, in one transaction. `definitions.applied` events get its number, digest and
     /// source.
     pub events: Vec<AuditEvent>,

@@ -177,7 +177,7 @@ pub(crate) fn revision(
             text: format!("# revision {}\n", base + 1),
         }],
         files_removed: vec![],
-        secrets: vec![],
+        secrets: crate::NewSecrets::default(),
         events,
     }
 }

@@ -106,6 +106,9 @@ pub(crate) enum Command {
         #[arg(long, value_name = "NUMBER")]
         revision: Option<i64>,
     },
+    /// Make and rotate the master key, which encrypts secrets of definitions.
+    #[command(subcommand)]
+    Key(Key),
     /// Find transfers, show them whole, send failed ones again.
     #[command(subcommand)]
     Transfer(Transfer),
@@ -143,6 +146,16 @@ pub(crate) struct Serve {
     pub(crate) definitions: Option<PathBuf>,
 }
 
+#[derive(Subcommand, Debug)]
+pub(crate) enum Key {
+    /// Write a new master key to standard output: 32 random bytes in base64. Keep it in a file that only the gateway can
+    /// read, and name the file in secrets.master_key of waybill.toml.
+    Generate,
+    /// Encrypt all stored secrets with the first key of secrets.master_key. First give every node both keys and restart it;
+    /// afterwards the old key can be taken out. May be stopped and run again.
+    Rotate,
+}
+
 /// A directory to be compared with what is in force.
 #[derive(Args, Debug)]
 pub(crate) struct Planned {
@@ -156,6 +169,13 @@ pub(crate) struct Planned {
     /// Make definitions that belong to another origin belong to this one.
     #[arg(long)]
     pub(crate) take_over: bool,
+    /// For definitions from another gateway: those that are here already keep their user names, credentials and keys.
+    #[arg(long)]
+    pub(crate) keep_credentials: bool,
+    /// A document whose fields take the place of the directory's. It may set what differs between environments: directories
+    /// for archived and failed files, nodes, preferred algorithms.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) overlay: Option<PathBuf>,
 }
 
 #[derive(Args, Debug)]

@@ -6,6 +6,7 @@ mod command_line;
 mod definitions;
 mod demo;
 mod endpoint;
+mod key;
 mod pages;
 mod receipt;
 mod reference;
@@ -17,7 +18,7 @@ mod user;
 mod validate;
 pub(crate) mod write;
 
-use crate::cli::{As2, Audit, Cli, Command, Endpoint, Output, Transfer};
+use crate::cli::{As2, Audit, Cli, Command, Endpoint, Key, Output, Transfer};
 use crate::logging;
 use crate::process::Ambient;
 use config::settings::LogFormat;
@@ -83,6 +84,8 @@ async fn with_settings(command: Command, settings: Settings, output: Output) -> 
         Command::Validate { definitions } => validate::run(&settings, &definitions, output).await,
         Command::Plan(planned) => definitions::plan(&settings, planned, output).await,
         Command::Apply { planned, base } => definitions::apply(&settings, planned, base, output).await,
+        Command::Key(Key::Generate) => key::generate(),
+        Command::Key(Key::Rotate) => definitions::rotate(&settings, output).await,
         Command::Revisions { number: None, limit } => definitions::list(&settings, limit, output).await,
         Command::Revisions { number: Some(number), .. } => definitions::show(&settings, number, output).await,
         Command::Rollback { number, base } => definitions::roll_back(&settings, number, base, output).await,

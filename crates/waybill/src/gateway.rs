@@ -139,6 +139,7 @@ impl Gateway {
             store::load_or_create_instance(&settings.state_directory.join("instance"), Uuid::new_v4)?;
         let store = open_store(&settings, &ambient).await?;
         store.ensure_partitions(ambient.clock.now()).await?;
+        store.check_master_keys(&control::master_keys(&settings)).await?;
         let staging = open_staging(&settings, &store).await?;
         let sealer = Arc::new(open_sealer(&settings, &ambient)?);
         let journal_settings = JournalSettings::new(settings.state_directory.join("journal"));

@@ -37,7 +37,10 @@ struct World {
 fn world(origin: &str, files: &[(&str, &str)]) -> World {
     let (documents, problems) = Documents::parse(files.iter().map(|(name, text)| (*name, text.as_bytes())));
     assert!(problems.is_empty(), "{problems:?}");
-    World { definitions: documents.definitions(origin), files: documents.texts(origin) }
+    World {
+        definitions: documents.definitions(origin),
+        files: documents.texts(origin, Facts::new(&catalogue())),
+    }
 }
 
 impl World {

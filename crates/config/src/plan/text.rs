@@ -1,6 +1,6 @@
 //! A plan for people to read: removals first, then changes, then additions.
 
-use super::{FieldChange, Plan};
+use super::{Conflict, FieldChange, Plan};
 use std::fmt;
 
 impl fmt::Display for Plan {
@@ -27,8 +27,7 @@ impl fmt::Display for Plan {
             writeln!(f, "  {file}: comments or layout alone")?;
         }
         for conflict in &self.conflicts {
-            let place = join(&conflict.definition, &conflict.field);
-            writeln!(f, "conflict: {place}: {}", conflict.message)?;
+            writeln!(f, "{conflict}")?;
         }
         for warning in &self.warnings {
             writeln!(f, "warning: {}: {}", warning.definition, warning.message)?;
@@ -54,6 +53,12 @@ fn in_file(file: &str) -> String {
 
 fn join(definition: &str, field: &str) -> String {
     if field.is_empty() { definition.to_owned() } else { format!("{definition}.{field}") }
+}
+
+impl fmt::Display for Conflict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "conflict: {}: {}", join(&self.definition, &self.field), self.message)
+    }
 }
 
 impl fmt::Display for FieldChange {

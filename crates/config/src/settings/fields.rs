@@ -247,13 +247,27 @@ pub(super) static ROOTS: Group = Group::of(&[
     ),
 ]);
 
-pub(super) static SECRETS: Group = Group::of(&[Field::preset(
-    "allow_inline",
-    BOOL,
-    "false",
-    "Whether definitions may hold passwords, passphrases and private keys themselves instead of references. The \
-     documents and the database then show them in clear.",
+pub(super) static SECRETS: Group = Group::of(&[Field::optional(
+    "master_key",
+    Kind::List(&Kind::Table(&MASTER_KEY)),
+    "The keys that passwords, passphrases and private keys written into definitions are encrypted with before they reach \
+     the database: the newest first. It encrypts, all decrypt. Without one, definitions hold references alone \
+     (`${file:…}`, `${env:…}`). Such as `master_key = [{ id = \"2026\", key = \"${file:/etc/waybill/master.key}\" }]`; all \
+     nodes need the same.",
 )]);
+
+pub(super) static MASTER_KEY: Group = Group::of(&[
+    Field::required(
+        "id",
+        TEXT,
+        "Its name in the database: 1 to 64 letters, digits, '.', '_' or '-'. A new key has a new one.",
+    ),
+    Field::required(
+        "key",
+        SECRET,
+        "32 bytes in base64, as `waybill key generate` makes them; a reference, `${file:/path}` or `${env:NAME}`.",
+    ),
+]);
 
 pub(super) static EGRESS: Group = Group::of(&[
     Field::optional(

@@ -10,7 +10,10 @@ fn shipped(name: &str) -> PathBuf {
 }
 
 fn settings(text: &str) -> Settings {
-    Settings::parse(Path::new("/etc/waybill/waybill.toml"), text.as_bytes(), [], &machine()).unwrap().0
+    let mut machine = machine();
+    let key = openssl::base64::encode_block(&[7; 32]).into_bytes();
+    machine.files.insert("/etc/waybill/master.key".into(), (key, false));
+    Settings::parse(Path::new("/etc/waybill/waybill.toml"), text.as_bytes(), [], &machine).unwrap().0
 }
 
 /// Files with these texts in a directory of their own, checked on the real machine.

@@ -78,6 +78,12 @@ impl EventWords<'_> {
                 self.with(" and goes on with revision ", "in_force"),
                 self.with(": ", "error")
             ),
+            EventKind::MasterKeyRotated => format!(
+                "{} encrypted all stored secrets with master key{}{}",
+                self.who(),
+                self.with(" ", "key"),
+                self.count("; under another before: ", "secrets", "secret", "secrets")
+            ),
             EventKind::PollFailed => {
                 format!("Polling{}{} failed{}", self.at(), self.for_flow(), self.with(": ", "error"))
             }

@@ -43,7 +43,8 @@ async fn beside<T, F: Future<Output = Result<T>>>(
 }
 
 fn request(planned: Planned) -> PlanRequest {
-    PlanRequest { directory: planned.directory, origin: planned.origin, take_over: planned.take_over }
+    let Planned { directory, origin, take_over, keep_credentials, overlay } = planned;
+    PlanRequest { directory, origin, take_over, keep_credentials, overlay }
 }
 
 fn told(answer: &(impl Display + Serialize), output: Output) -> Result<()> {
@@ -147,6 +148,19 @@ pub(crate) async fn show(settings: &Settings, number: i64, output: Output) -> Re
             ))?;
             write::line(&shown.changes)?;
         }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+pub(crate) async fn rotate(settings: &Settings, output: Output) -> Result<ExitCode> {
+    let done =
+        beside(settings, |control, caller| async move { control.rotate_master_key(&caller).await }).await?;
+    match output {
+        Output::Json => write::json(&as_json(&done)?)?,
+        Output::Text => write::line(format_args!(
+            "All stored secrets are encrypted with master key {}; {} of them were under another before.",
+            done.key, done.secrets
+        ))?,
     }
     Ok(ExitCode::SUCCESS)
 }

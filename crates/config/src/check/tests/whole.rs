@@ -108,7 +108,7 @@ fn stored_documents_are_the_written_ones() {
         all.into_iter().map(|d| (d.section, d.name, d.file, d.document)).collect()
     };
     assert_eq!(documents_of(back.definitions("/etc/flows")), documents_of(stored.clone()));
-    let texts = documents.texts("/etc/flows");
+    let texts = documents.texts("/etc/flows", crate::Facts::new(&super::catalogue()));
     assert!(texts.len() == 2 && texts[0].text == BASE && texts[1].text == text);
     let (definitions, problems) = back.check(&super::catalogue(), &super::roots(), &super::machine());
     assert!(definitions.is_some() && problems.is_empty(), "{problems:?}");

@@ -92,7 +92,7 @@ impl World {
             removed: vec![],
             files_put: vec![],
             files_removed: vec![],
-            secrets: vec![],
+            secrets: store::NewSecrets::default(),
             events: vec![],
         };
         self.store.apply_revision(revision).await.unwrap();

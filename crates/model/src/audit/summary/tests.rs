@@ -27,6 +27,7 @@ fn told(kind: EventKind) -> &'static [&'static str] {
         EventKind::DefinitionsApplied => &["ada", "revision 7", "/etc/flows"],
         EventKind::DefinitionsInForce => &["n1", "revision 7"],
         EventKind::DefinitionsRefused => &["n1", "revision 7", "revision 6", "refused"],
+        EventKind::MasterKeyRotated => &["ada", "master key 2027", "5 secrets"],
         EventKind::PollFailed => &["globex-as2", "orders", "refused"],
         EventKind::OfferBackedOff | EventKind::OfferRefused | EventKind::SettleFailed => {
             &["out/a.edi", "globex-as2", "refused"]
@@ -83,9 +84,10 @@ fn told(kind: EventKind) -> &'static [&'static str] {
 #[test]
 fn every_kind_says_who_where_and_what() {
     let mut detail =
-        object(json!({"refused": 9, "closed_while_idle": 4, "trusted_key": "k7", "alarm": "seal 3 is gone"}));
+        object(json!({"refused": 9, "closed_while_idle": 4, "trusted_key": "k7", "alarm": "seal 3 is gone",
+        "in_force": 6, "key": "2027", "secrets": 5}));
     detail.extend(object(json!({
-        "version": "1.2", "node": "n2", "of_node": "n3", "deliveries": 3, "delivered": 1, "revision": 7, "in_force": 6, "source": "/etc/flows",
+        "version": "1.2", "node": "n2", "of_node": "n3", "deliveries": 3, "delivered": 1, "revision": 7, "source": "/etc/flows",
         "error": "connection refused", "path": "out/a.edi", "failures": 4, "outcome": "done", "file_name": "a.edi",
         "bytes": 700, "why": "as asked", "attempt": 2, "until": "2026-11-20T14:55:00Z", "receipt": "mdn",
         "summary": "processed", "next": "2026-11-20T15:00:00Z", "was": "retrying", "message_id": "<1@globex>",

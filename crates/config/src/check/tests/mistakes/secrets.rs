@@ -38,7 +38,7 @@ fn a_secret_is_a_reference_and_nothing_else() {
 }
 
 #[test]
-fn the_owner_may_allow_secrets_in_documents_and_is_told_each_time() {
+fn with_a_master_key_secrets_may_stand_in_documents_and_are_told_each_time() {
     let mut allowing = roots();
     allowing.inline_secrets = true;
     let text = "[credential.c]\nusername = \"u\"\npassword = \"hunter2\"";
@@ -46,7 +46,7 @@ fn the_owner_may_allow_secrets_in_documents_and_is_told_each_time() {
     let (definitions, problems) = documents.check(&catalogue(), &allowing, &machine());
     assert_eq!(definitions.unwrap().credentials["c"].password.reveal(), "hunter2");
     assert_eq!((problems.len(), problems[0].severity), (1, Severity::Warning), "{problems:#?}");
-    assert!(problems[0].message.contains("secrets.allow_inline") && !problems[0].message.contains("hunter2"));
+    assert!(problems[0].message.contains("keeps it encrypted") && !problems[0].message.contains("hunter2"));
 }
 
 #[test]
