@@ -5,7 +5,7 @@ use crate::{Control, PlanRequest};
 use config::{Conflict, Documents, Problem};
 use model::{Result, StoredDefinition};
 use serde_json::{Map, Value};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What was changed, by section and name, and what could not be.
 #[derive(Default)]
@@ -32,11 +32,10 @@ impl Control {
             }
         }
         if request.keep_credentials {
+            let here: BTreeMap<String, &StoredDefinition> =
+                current.iter().map(|old| (old.key(), old)).collect();
             for definition in new.iter_mut() {
-                let old = current
-                    .iter()
-                    .find(|old| old.section == definition.section && old.name == definition.name);
-                if let Some(old) = old {
+                if let Some(old) = here.get(&definition.key()) {
                     self.keep_login(definition, old, &mut import);
                 }
             }

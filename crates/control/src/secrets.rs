@@ -4,6 +4,7 @@ use crate::Control;
 use crate::prepare::Stored;
 use config::{Conflict, Documents, Held, Put, each_secret};
 use model::{Error, ErrorKind, Result, Secret, StoredDefinition};
+use serde_json::Value;
 use std::collections::BTreeMap;
 use store::{EncryptedSecret, NewSecrets};
 use uuid::Uuid;
@@ -85,14 +86,13 @@ impl Control {
         opened: &Opened,
     ) -> Result<Hidden> {
         let stored = ids(&current.definitions, self);
+        let urls: BTreeMap<String, Option<Value>> =
+            current.definitions.iter().map(|old| (old.key(), old.document.get("url").cloned())).collect();
         let (mut rows, mut conflicts, mut failed) = (Vec::new(), Vec::new(), None);
         for definition in new.iter_mut() {
             let (section, name, key) =
                 (definition.section.clone(), definition.name.clone(), definition.key());
-            let moved = current.definitions.iter().any(|old| {
-                let url = |of: &StoredDefinition| of.document.get("url").cloned();
-                old.section == section && old.name == name && url(old) != url(definition)
-            });
+            let moved = urls.get(&key).is_some_and(|url| url.as_ref() != definition.document.get("url"));
             each_secret(definition, self.facts(), |field, held| {
                 let known = stored.get(&(key.clone(), field.to_owned()));
                 let mut conflict = |message: &str| {
