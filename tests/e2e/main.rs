@@ -14,6 +14,7 @@ mod lost_key;
 mod proxies;
 mod readiness;
 mod revisions;
+mod schema;
 mod seal_copies;
 mod secrets;
 mod settling;

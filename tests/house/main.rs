@@ -157,6 +157,18 @@ fn holds_tests(path: &Path) -> bool {
 }
 
 #[test]
+fn the_schema_of_definitions_is_what_the_code_declares() {
+    let schema =
+        std::fs::read_to_string(suites::repository().join("config/definitions.schema.json")).unwrap();
+    let (status, made, error) = suites::run(&["reference", "--schema"]);
+    assert!(status.success(), "{error}");
+    assert!(
+        made == schema,
+        "config/definitions.schema.json is not current: write it anew with `waybill reference --schema`"
+    );
+}
+
+#[test]
 fn the_reference_page_is_what_the_code_declares() {
     let page = std::fs::read_to_string(suites::repository().join("docs/reference.md")).unwrap();
     let (status, made, error) = suites::run(&["reference"]);

@@ -4,7 +4,8 @@
 //! JSON Schema are written, from each transport's own declaration.
 
 use crate::sections::SECTIONS;
-use model::schema::{Declaration, Section, SectionSpec, TransportSpec};
+use model::Declaration;
+use model::schema::{Section, SectionSpec, TransportSpec};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;

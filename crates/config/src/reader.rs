@@ -1,13 +1,17 @@
 //! Reads a table by its declared fields: unknown keys, missing ones, wrong kinds, references.
 
+mod reading;
+
 use crate::context::{Context, suggestion};
 use crate::problem::Place;
-use crate::reading::{list_of, read, text_of};
 use crate::tree::{Entry, Node, Table, Value as Written, join};
 use model::Secret;
 use model::schema::{Field, Group, Kind, Rule, Value, Values};
 use std::borrow::Cow;
 use std::time::Duration;
+
+pub(crate) use reading::text_of;
+use reading::{list_of, read};
 
 /// A table with its declaration. Every problem goes to the context; a getter whose value is wrong
 /// answers as if the key were left out, so that the rest is still checked.

@@ -62,9 +62,12 @@ pub(crate) static PROXY: Group = Group::of(&[
         Kind::Url,
         "Where it is: `http://HOST:PORT` for an HTTP proxy, which is asked to CONNECT, or `socks5://HOST:PORT`. The \
          proxy finds the addresses of hosts.",
-    )
-    .per_environment(),
-    Field::optional("username", TEXT, "The user to log in to it as: by Basic authentication to an HTTP proxy."),
+    ),
+    Field::optional(
+        "username",
+        TEXT,
+        "The user to log in to it as: by Basic authentication to an HTTP proxy.",
+    ),
     Field::optional("password", SECRET, "The user's password."),
 ]);
 
@@ -85,8 +88,7 @@ pub(crate) static ENDPOINT: Group = Group::of(&[
         Kind::OneOf(&[Kind::Url, Kind::List(&Kind::OneOf(&[Kind::Url, Kind::Table(&ADDRESS)]))]),
         "Where it is, without user or password; several for places that hold the same, where the transport takes several. \
          In `sftp:` and `ftp:` URLs the path is relative to the login directory, and `//` begins an absolute one.",
-    )
-    .per_environment(),
+    ),
     Field::optional(
         "node",
         TEXT,

@@ -14,6 +14,7 @@
 mod audit;
 mod canonical;
 mod connection;
+mod declaration;
 pub mod definition;
 mod error;
 mod id;
@@ -39,6 +40,7 @@ pub use connection::{
     Certificate, ConnectionClosed, ConnectionFailed, ConnectionOpened, Direction, Protocol, Purpose,
     Security, address_text,
 };
+pub use declaration::Declaration;
 pub use error::{Error, ErrorKind, Result, Retry};
 pub use id::{AttemptId, ConnectionId, DeliveryId, EventId, NodeName, OfferId, PayloadId, TransferId};
 pub use mask::{Mask, MaskError, MaskSpec};

@@ -4,14 +4,12 @@
 //! checking documents, the reference page, the JSON Schema for editors, export and forms are made from that one
 //! declaration. What was read is a [`Values`]: only declared fields, each fit for its [`Kind`], defaults filled in.
 
-mod declaration;
 mod finding;
 mod scalar;
 mod suggest;
 mod transport;
 mod value;
 
-pub use declaration::Declaration;
 pub use finding::{Finding, Subject};
 pub use scalar::{parse_duration, parse_size, parse_time};
 pub use suggest::{did_you_mean, nearest, nearest_of};

@@ -20,13 +20,27 @@ pub static CONNECTION: Group = Group::of(&[
         "The name of a [proxy.NAME] that connections go through, or \"none\" to connect directly. Left out: the \
          proxy that waybill.toml names under [network], or none. The proxy finds the host's address, so the record \
          of a connection shows the proxy's address and only the name of the host.",
-    )
-    .per_environment(),
-    Field::preset("connect_timeout", Kind::Duration, "30s", "Longest time until a connection can be used: the host's address, the connection itself, the proxy and \
-         TLS together. \"0s\" sets no limit."),
-    Field::preset("timeout", Kind::Duration, "60s", "Longest silence: how long to wait while the server owes an answer and no byte moves. \"0s\" sets no limit."),
-    Field::preset("keep_alive", Kind::Duration, "60s", "After so long a silence TCP asks whether the other side is still there, so that firewalls do not forget \
-         the connection and a dead server is noticed. \"0s\" never asks."),
+    ),
+    Field::preset(
+        "connect_timeout",
+        Kind::Duration,
+        "30s",
+        "Longest time until a connection can be used: the host's address, the connection itself, the proxy and \
+         TLS together. \"0s\" sets no limit.",
+    ),
+    Field::preset(
+        "timeout",
+        Kind::Duration,
+        "60s",
+        "Longest silence: how long to wait while the server owes an answer and no byte moves. \"0s\" sets no limit.",
+    ),
+    Field::preset(
+        "keep_alive",
+        Kind::Duration,
+        "60s",
+        "After so long a silence TCP asks whether the other side is still there, so that firewalls do not forget \
+         the connection and a dead server is noticed. \"0s\" never asks.",
+    ),
 ]);
 
 /// Fields of every endpoint whose transport does TLS.

@@ -1,11 +1,13 @@
 //! What was agreed with a partner, and who both sides are: read from the declared fields of `[partner.NAME.as2]` and
 //! `[identity.NAME.as2]`.
 
-use crate::options::SPEC;
 use model::definition::{self, Definitions};
 use model::schema::Values;
 use model::{Error, ErrorKind, Result, words};
 use std::fmt;
+
+/// The transport's name in documents.
+pub(crate) const NAME: &str = "as2";
 
 /// An AS2 name: 1 to 128 printable ASCII characters, compared exactly (RFC 4130, 6.2).
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -65,7 +67,7 @@ impl Identity {
     /// # Errors
     /// `ConfigInvalid`: it does not speak AS2, or its name is none.
     pub(crate) fn of(identity: &definition::Identity) -> Result<Self> {
-        let side = identity.side(SPEC.name).ok_or_else(|| speaks_none("identity", &identity.name))?;
+        let side = identity.side(NAME).ok_or_else(|| speaks_none("identity", &identity.name))?;
         Ok(Self {
             name: identity.name.clone(),
             as2_id: id(side, "identity", &identity.name)?,
@@ -93,7 +95,7 @@ impl Partner {
     /// # Errors
     /// `ConfigInvalid`: it does not speak AS2, or its name is none.
     pub(crate) fn of(partner: &definition::Partner) -> Result<Self> {
-        let side = partner.agreement(SPEC.name).ok_or_else(|| speaks_none("partner", &partner.name))?;
+        let side = partner.agreement(NAME).ok_or_else(|| speaks_none("partner", &partner.name))?;
         Ok(Self {
             name: partner.name.clone(),
             as2_id: id(side, "partner", &partner.name)?,
@@ -118,7 +120,7 @@ fn id(side: &Values, what: &'static str, name: &str) -> Result<As2Id> {
 /// Every partner that speaks AS2 and can be read.
 pub(crate) fn partners(definitions: &Definitions) -> impl Iterator<Item = Partner> {
     definitions.partners.values().filter_map(|partner| {
-        partner.agreement(SPEC.name)?;
+        partner.agreement(NAME)?;
         Partner::of(partner).ok()
     })
 }
@@ -126,7 +128,7 @@ pub(crate) fn partners(definitions: &Definitions) -> impl Iterator<Item = Partne
 /// Every identity of ours that speaks AS2 and can be read.
 pub(crate) fn identities(definitions: &Definitions) -> impl Iterator<Item = Identity> {
     definitions.identities.values().filter_map(|identity| {
-        identity.side(SPEC.name)?;
+        identity.side(NAME)?;
         Identity::of(identity).ok()
     })
 }

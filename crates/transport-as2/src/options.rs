@@ -1,6 +1,6 @@
 //! What may be said to AS2, declared.
 
-use crate::agreement::{Cipher, DigestName, DuplicatePolicy, MdnRequest, SendSecurity};
+use crate::agreement::{Cipher, DigestName, DuplicatePolicy, MdnRequest, NAME, SendSecurity};
 use model::schema::{Field, Group, Kind, Paths, Roles, Scheme, Section, TransportSpec};
 
 const fn scheme(name: &'static str, port: u16) -> Scheme {
@@ -16,7 +16,7 @@ pub static SPEC: TransportSpec = TransportSpec {
     partner: Some(&PARTNER),
     identity: Some(&IDENTITY),
     ..TransportSpec::new(
-        "as2",
+        NAME,
         "Messages between trading partners over HTTP, signed, encrypted and receipted (RFC 4130).",
     )
 };
@@ -48,8 +48,7 @@ static LISTENER: Group = Group::of(&[
         "server",
         Kind::Server,
         "The HTTP server, `[listen.http.NAME]` in `waybill.toml`, at which partners post their messages.",
-    )
-    .per_environment(),
+    ),
     Field::preset(
         "path",
         Kind::Text,

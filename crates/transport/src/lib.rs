@@ -31,8 +31,8 @@ pub use services::{
 };
 pub use source::{AfterRead, Discovery, FoundOffer, OfferStream, Opened, Part, PartStream, Settled, Source};
 
+pub use model::Declaration;
 use model::definition::{self, Endpoint, Flow};
-pub use model::schema::Declaration;
 use std::sync::Arc;
 
 /// A transport: its [`Declaration`], and how its parts are made.

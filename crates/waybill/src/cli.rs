@@ -125,7 +125,11 @@ pub(crate) enum Command {
     #[command(subcommand)]
     User(User),
     /// Write the reference of settings, definitions and transports as Markdown.
-    Reference,
+    Reference {
+        /// A JSON Schema of definitions instead, for editors: name it with `#:schema PATH` in the first line of a document.
+        #[arg(long)]
+        schema: bool,
+    },
     /// Write the completion script of a shell to standard output.
     Completions {
         /// The shell.

@@ -103,7 +103,7 @@ async fn with_settings(command: Command, settings: Settings, output: Output) -> 
             endpoint::list(&settings, definitions.as_deref(), output).await
         }
         Command::User(command) => user::run(&settings, command, output).await,
-        Command::Reference => reference::run(&settings),
+        Command::Reference { schema } => reference::run(&settings, schema),
         Command::Audit(Audit::Search(wanted)) => audit::search(&settings, wanted, output).await,
         Command::Audit(Audit::Kinds) => audit::kinds(output),
         Command::Audit(Audit::Verify(wanted)) => audit::verify(&settings, wanted, output).await,

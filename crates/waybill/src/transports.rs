@@ -1,7 +1,8 @@
 //! Every transport there is.
 
 use config::{Catalogue, Settings};
-use model::schema::{Declaration, Field};
+use model::Declaration;
+use model::schema::Field;
 use net::Net;
 use net::http::{HttpServers, ListenSpec};
 use std::sync::Arc;

@@ -3,8 +3,7 @@
 use super::Checker;
 use super::location::Location;
 use crate::context::suggestion;
-use crate::reader::{Declared, Reader, Text};
-use crate::reading::text_of;
+use crate::reader::{Declared, Reader, Text, text_of};
 use crate::reference::is_reference;
 use crate::sections::ENDPOINT;
 use crate::tree::{Entry, Node, Value as Written};

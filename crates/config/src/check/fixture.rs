@@ -1,9 +1,10 @@
 //! For tests: three transports, and a machine with a few files and variables.
 
 use crate::{Catalogue, Environment, ReadFile, Roots};
+use model::Declaration;
 use model::definition::{Definitions, Destination, Endpoint, Flow};
 use model::schema::{
-    Declaration, Field, Finding, Group, Kind, Paths, Roles, Rule, Scheme, Section, Subject, TransportSpec,
+    Field, Finding, Group, Kind, Paths, Roles, Rule, Scheme, Section, Subject, TransportSpec,
 };
 use model::{Error, ErrorKind, PublicMaterial, Result, Timestamp};
 use openssl::asn1::Asn1Time;

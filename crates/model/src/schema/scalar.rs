@@ -1,16 +1,26 @@
 //! Scalars as they are written.
 
-use super::value::is_list;
-use super::{Kind, Value, nearest};
+use super::{Kind, PublicMaterial, Value, nearest};
 use crate::{Secret, Timestamp};
 use std::time::Duration;
 
-/// Reads a scalar as it stands in a document; a single text stands for a list of one.
-pub(super) fn parse(kind: Kind, text: &str) -> Result<Value, String> {
+impl Value {
+    /// Reads a scalar as it stands in a document, and a single text where a list of them is taken.
+    ///
+    /// # Errors
+    /// Says what the field takes.
+    pub fn parse(kind: Kind, text: &str) -> Result<Self, String> {
+        parse(kind, text)
+    }
+}
+
+/// A single text stands for a list of one.
+fn parse(kind: Kind, text: &str) -> Result<Value, String> {
     let wrong = || format!("takes {}, not {text:?}", kind.describe());
     Ok(match kind {
         Kind::List(kind) => Value::List(vec![parse(*kind, text)?]),
-        _ if is_list(kind) => Value::List(vec![Value::Text(text.to_owned())]),
+        // Host keys come one or several to a text.
+        Kind::Public(PublicMaterial::HostKeys) => Value::List(vec![Value::Text(text.to_owned())]),
         Kind::Text | Kind::Public(_) | Kind::Url | Kind::Directory | Kind::Name(_) | Kind::Server => {
             Value::Text(text.to_owned())
         }

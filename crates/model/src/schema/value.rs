@@ -1,6 +1,6 @@
 //! Values that fit their declarations.
 
-use super::{Field, Kind, PublicMaterial, scalar};
+use super::{Field, Kind};
 use crate::{Secret, Timestamp};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -31,14 +31,6 @@ pub enum Value {
 }
 
 impl Value {
-    /// Reads a scalar as it stands in a document, and a single text where a list of them is taken.
-    ///
-    /// # Errors
-    /// Says what the field takes.
-    pub fn parse(kind: Kind, text: &str) -> Result<Self, String> {
-        scalar::parse(kind, text)
-    }
-
     /// The text, when it is one.
     #[must_use]
     pub fn as_text(&self) -> Option<&str> {
@@ -215,9 +207,4 @@ impl Values {
             _ => None,
         }
     }
-}
-
-/// Whether one text stands for a list of texts: host keys come one or several to a text.
-pub(super) fn is_list(kind: Kind) -> bool {
-    matches!(kind, Kind::List(_) | Kind::Public(PublicMaterial::HostKeys))
 }

@@ -1,7 +1,7 @@
 //! What a transport declares, and what it checks beyond the types of its fields.
 
-use super::{Finding, TransportSpec};
 use crate::definition::{Definitions, Destination, Endpoint, Flow};
+use crate::schema::{Finding, TransportSpec};
 use crate::{Result, Timestamp};
 
 /// A transport's declaration with its own checks. No I/O.
