@@ -129,7 +129,9 @@ impl Scene {
             r#"{parties}[endpoint.warehouse]
 transport = "file"
 url = "file://{root}/warehouse"
-options.overwrite = "rename"
+[listener.as2]
+transport = "as2"
+server = "partners"
 [flow.inbound]
 source = {{ listener = "as2", partner = "acme", mask = "*" }}
 [[flow.inbound.destination]]

@@ -51,7 +51,7 @@ fn on_record(gateway: &Gateway, words: &[&str]) {
 #[test]
 fn both_sides_show_certificates_and_have_each_others_on_record() {
     let mut pair = pair();
-    define(&pair, "options.trust_authorities = [\"globex-tls\"]\noptions.tls_client_key = \"acme-tls\"");
+    define(&pair, "trust.authorities = [\"globex-tls\"]\ntls.client_key = \"acme-tls\"");
     put(&pair.folder(), b"order.edi", b"an order");
     pair.start();
     assert_eq!(pair.wait_for_files(1), [("order.edi".to_owned(), b"an order".to_vec())]);
@@ -63,21 +63,21 @@ fn both_sides_show_certificates_and_have_each_others_on_record() {
 #[test]
 fn a_server_that_is_not_trusted_gets_nothing_and_a_client_without_a_certificate_is_refused() {
     let mut pair = pair();
-    define(&pair, "options.trust_authorities = [\"other\"]");
+    define(&pair, "trust.authorities = [\"other\"]");
     put(&pair.folder(), b"order.edi", b"an order");
     pair.start();
     let failed = pair.wait_for_event("delivery.failed", "trust the server").to_string();
     assert!(failed.contains("CN=localhost"), "{failed}");
     pair.acme.stop();
 
-    define(&pair, "options.trust_authorities = [\"globex-tls\"]");
+    define(&pair, "trust.authorities = [\"globex-tls\"]");
     put(&pair.folder(), b"second.edi", b"another order");
     pair.acme.start();
     on_record(&pair.globex, &["this server takes only clients that show a certificate"]);
     pair.acme.stop();
 
     // As soon as both agree a message goes through. Of those before, nothing came.
-    define(&pair, "options.trust_authorities = [\"globex-tls\"]\noptions.tls_client_key = \"acme-tls\"");
+    define(&pair, "trust.authorities = [\"globex-tls\"]\ntls.client_key = \"acme-tls\"");
     put(&pair.folder(), b"third.edi", b"a third order");
     pair.acme.start();
     let came = pair.wait_for_files(1);

@@ -256,3 +256,55 @@ fn definitions_are_applied_before_the_first_start() {
     fs::write(world.root.path().join("in/a"), "a").unwrap();
     world.arrives("out/a");
 }
+
+#[test]
+fn listeners_follow_a_revision_and_other_flows_go_on() {
+    let world = world(None, "");
+    let http = world.gateway.http;
+    let directory = world.directory("definitions");
+    let keys = world.directory("keys");
+    for name in ["acme", "globex"] {
+        suites::KeyPair::make(&keys, name);
+    }
+    let parties = suites::pair::parties(&keys, ("acme", "ACME"), ("globex", "GLOBEX"));
+    fs::write(directory.join("parties.toml"), parties).unwrap();
+    fs::write(directory.join("flow.toml"), world.flow("out", "")).unwrap();
+    let listener = |rest: &str| {
+        let text = format!("[listener.as2]\ntransport = \"as2\"\nserver = \"partners\"\n{rest}\n");
+        fs::write(directory.join("listener.toml"), text).unwrap();
+    };
+    // AS2 refuses what is no POST by 405; a path that nobody listens at is not found.
+    let status = |path: &str| suites::get(http, path).map_or(0, |(status, _)| status);
+    let apply = |revision: i64| {
+        let (code, text) = world.in_directory("apply", &directory, &[]);
+        assert_eq!(code, 0, "{text}");
+        world.follows(revision);
+    };
+    listener("");
+    apply(1);
+    eventually("the listener", PATIENCE, || (status("/as2") == 405).then_some(()));
+    fs::write(world.root.path().join("in/a"), "a").unwrap();
+    world.arrives("out/a");
+    let started = |log: &str| log.matches("receiving AS2").count();
+    assert_eq!(started(&world.gateway.log()), 1);
+
+    // Another path: the old one is gone, the flow goes on.
+    listener("path = \"/in\"");
+    apply(2);
+    eventually("the new path", PATIENCE, || (status("/in") == 405).then_some(()));
+    assert_ne!(status("/as2"), 405);
+    fs::write(world.root.path().join("in/b"), "b").unwrap();
+    world.arrives("out/b");
+
+    // What does not concern it leaves it alone.
+    fs::write(directory.join("flow.toml"), world.flow("more", "")).unwrap();
+    apply(3);
+    fs::write(world.root.path().join("in/c"), "c").unwrap();
+    world.arrives("more/c");
+    assert_eq!(started(&world.gateway.log()), 2);
+
+    // Without it nobody listens.
+    fs::remove_file(directory.join("listener.toml")).unwrap();
+    apply(4);
+    eventually("no listener", PATIENCE, || suites::get(http, "/in").is_none().then_some(()));
+}

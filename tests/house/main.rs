@@ -1,5 +1,6 @@
 //! The house rules that the compiler does not check: who may import whom, and what each room keeps out.
 
+mod declared;
 mod modules;
 
 use serde_json::Value;

@@ -17,7 +17,7 @@ mod watchdog;
 
 pub use console::cookie;
 pub use database::tamper;
-pub use gateway::{Gateway, GatewayBuilder, run, waybill};
+pub use gateway::{Gateway, GatewayBuilder, get, run, waybill};
 pub use keys::KeyPair;
 pub use server::fresh_database;
 pub use testkit::server::{Server, repository};

@@ -1,7 +1,7 @@
 //! Endpoints that keep failing go offline for a while; their files wait in order.
 
 use model::{Error, ErrorKind, Timestamp};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -136,9 +136,10 @@ impl EndpointHealth {
         HealthChange::WentOffline(until)
     }
 
-    /// Tries all endpoints again: the definitions have changed, perhaps just what was wrong.
-    pub(crate) fn bring_all_online(&self, now: Timestamp) {
-        for state in self.states().values_mut() {
+    /// Tries these endpoints again: their definitions have changed, perhaps just what was wrong.
+    pub(crate) fn try_again(&self, endpoints: &BTreeSet<&str>, now: Timestamp) {
+        let mut states = self.states();
+        for (_, state) in states.iter_mut().filter(|(name, _)| endpoints.contains(name.as_str())) {
             // The next result says whether it is online; until then it counts as it did.
             state.offline_until = state.offline_until.map(|until| until.min(now));
         }
@@ -197,7 +198,9 @@ mod tests {
         }
         assert_eq!(waits, [60, 120, 240, 480, 960, 1920, 3600, 3600]);
         health.observe("sftp", Reachability::AccessRefused, now);
-        health.bring_all_online(now);
+        health.try_again(&["other"].into(), now);
+        assert_eq!(health.unavailable(now, 1), ["sftp"]);
+        health.try_again(&["sftp"].into(), now);
         assert!(health.unavailable(now, 1).is_empty());
         assert_eq!(health.observe("sftp", Reachability::Unknown, now), HealthChange::None);
         assert_eq!(health.observe("sftp", Reachability::Answered, now), HealthChange::CameOnline);

@@ -3,6 +3,7 @@
 //! These are the checked forms. Documents are read, and references resolved, by the `config` room. What a transport
 //! declares for itself stands in [`Values`], which it alone reads.
 
+mod changes;
 mod endpoint;
 mod flow;
 mod lookup;

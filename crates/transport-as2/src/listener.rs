@@ -118,6 +118,7 @@ impl Listener for As2Listener {
         // An error means that the engine is gone, which is an end as well.
         drop(shutdown.wait_for(|ended| *ended).await);
         self.routes.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.bound.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.name);
         Ok(())
     }
 }

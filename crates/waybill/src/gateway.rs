@@ -5,6 +5,7 @@ use crate::descriptors;
 use crate::directory::InForce;
 use crate::journal_log::JournalLog;
 use crate::leftovers;
+use crate::listeners::Listeners;
 use crate::process::{Ambient, StateLock};
 use crate::readiness::Readiness;
 use crate::revisions::Revisions;
@@ -205,19 +206,9 @@ impl Gateway {
     /// process lives.
     pub(crate) async fn start(&self) -> Result<()> {
         let definitions = self.revisions.in_force();
-        for defined in definitions.listeners.values() {
-            let services = self.engine.services();
-            let made = match self.transports.get(&defined.transport) {
-                Some(transport) => transport.listener(Arc::clone(defined), services.clone()),
-                None => Err(Error::permanent(ErrorKind::ConfigInvalid, "find a listener's transport")
-                    .with("listener", &defined.name)
-                    .with("transport", &defined.transport)),
-            };
-            match made {
-                Ok(listener) => self.listen(listener, &defined.name).await,
-                Err(error) => self.readiness.listener_failed(&services, &defined.name, &error).await,
-            }
-        }
+        let (services, readiness) = (self.engine.services(), Arc::clone(&self.readiness));
+        let mut listeners = Listeners::new(&self.transports.all, services, self.engine.intake(), readiness);
+        listeners.start(&definitions).await;
         let mut chores: Vec<Arc<dyn Maintenance>> = vec![
             Arc::new(Sealing {
                 store: self.store.clone(),
@@ -239,27 +230,11 @@ impl Gateway {
         self.engine.start(self.revisions.subscribe(), chores).await?;
         let (revisions, ended) = (Arc::clone(&self.revisions), self.engine.shutdown_signal());
         self.listeners.spawn(async move { revisions.follow(ended).await });
+        let followed =
+            listeners.follow(definitions, self.revisions.subscribe(), self.engine.shutdown_signal());
+        self.listeners.spawn(followed);
         self.readiness.started();
         Ok(())
-    }
-
-    async fn listen(&self, listener: Arc<dyn Listener>, name: &str) {
-        let name = name.to_owned();
-        let (readiness, services) = (Arc::clone(&self.readiness), self.engine.services());
-        let intake = self.engine.intake();
-        let first = listener.bind(Arc::clone(&intake)).await;
-        if let Err(error) = &first {
-            readiness.listener_failed(&services, &name, error).await;
-        }
-        let shutdown = self.engine.shutdown_signal();
-        self.listeners.spawn(async move {
-            if first.is_err() && bind_again(&*listener, intake, shutdown.clone(), &name).await {
-                readiness.listener_recovered(&services, &name).await;
-            }
-            if let Err(error) = listener.serve(shutdown).await {
-                readiness.listener_failed(&services, &name, &error).await;
-            }
-        });
     }
 
     /// The address at which a listener receives AS2 messages.
@@ -294,7 +269,7 @@ impl Gateway {
 
 /// Binds until it works: whoever had the port may be gone in a moment, an address may come up later. Answers
 /// whether it worked, or the process ends instead.
-async fn bind_again(
+pub(crate) async fn bind_again(
     listener: &dyn Listener,
     intake: Arc<dyn Intake>,
     mut shutdown: Shutdown,

@@ -13,6 +13,7 @@ mod gateway;
 mod guest;
 mod journal_log;
 mod leftovers;
+mod listeners;
 mod logging;
 mod process;
 mod readiness;

@@ -60,6 +60,11 @@ impl Readiness {
         self.refused.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// A listener is gone, or made anew: what was wrong with it is no reason any more.
+    pub(crate) fn listener_forgotten(&self, listener: &str) {
+        self.down.lock().unwrap_or_else(PoisonError::into_inner).remove(listener);
+    }
+
     /// Listeners that are down: names and why.
     pub(crate) fn down(&self) -> Vec<(String, String)> {
         let down = self.down.lock().unwrap_or_else(PoisonError::into_inner);

@@ -103,6 +103,7 @@ impl Revisions {
 
     async fn put_in_force(&self, mut definitions: Definitions, revision: i64) -> Result<()> {
         definitions.revision = revision;
+        definitions.share_unchanged(&self.in_force());
         let (flows, endpoints) = (definitions.flows.len(), definitions.endpoints.len());
         let before = self.definitions.send_replace(Arc::new(definitions)).revision;
         self.readiness.revision_in_force();

@@ -6,7 +6,7 @@ use crate::ingest::polled_flow::{PolledFlow, Polling};
 use crate::ingest::settle::Settler;
 use crate::ingest::unconfirmed::UnconfirmedReadings;
 use crate::ingest::unstable::UnstableFiles;
-use model::definition::{Definitions, FlowSource};
+use model::definition::{Definitions, Flow, FlowSource};
 use std::collections::HashMap;
 use std::sync::Arc;
 use tokio::sync::watch;
@@ -18,55 +18,101 @@ pub(crate) struct Pollers {
     polling: Polling,
     /// By flow, what was staged and is not recorded yet.
     unrecorded: HashMap<String, TaskTracker>,
+    /// By flow, its poller.
+    running: HashMap<String, Running>,
+}
+
+/// A flow's poller.
+struct Running {
+    flow: Arc<Flow>,
+    stop: watch::Sender<bool>,
+    task: TaskTracker,
+}
+
+impl Running {
+    async fn end(self) {
+        self.stop.send_replace(true);
+        self.task.close();
+        self.task.wait().await;
+    }
 }
 
 impl Pollers {
     pub(crate) fn new(context: Arc<Context>, settler: Arc<Settler>, unstable: Arc<UnstableFiles>) -> Self {
         let unconfirmed = Arc::new(UnconfirmedReadings::default());
-        Self { polling: Polling { context, settler, unstable, unconfirmed }, unrecorded: HashMap::new() }
+        let polling = Polling { context, settler, unstable, unconfirmed };
+        Self { polling, unrecorded: HashMap::new(), running: HashMap::new() }
     }
 
-    /// Runs one poller for each enabled polled flow; a new revision ends them and starts the new ones.
+    /// Runs one poller for each enabled polled flow. A new revision ends the pollers of flows that it changed or removed,
+    /// and starts those of new and changed ones; the others go on. Endpoints that it changed are tried again.
     pub(crate) async fn run(
         mut self,
         mut definitions: watch::Receiver<Arc<Definitions>>,
         mut shutdown: Shutdown,
     ) {
-        let context = Arc::clone(&self.polling.context);
+        let mut current = Arc::clone(&definitions.borrow_and_update());
+        self.follow(&current).await;
         loop {
-            let current = Arc::clone(&definitions.borrow_and_update());
-            let (stop, stopped) = watch::channel(false);
-            let pollers = TaskTracker::new();
-            // No poller runs now: what is empty stays so, and flows that are gone are forgotten.
-            self.unrecorded.retain(|_, unrecorded| !unrecorded.is_empty());
-            let polled =
-                current.flows.values().filter(|flow| flow.enabled).filter_map(|flow| match &flow.source {
-                    FlowSource::Poll(poll) => Some((flow, poll)),
-                    FlowSource::Receive(_) => None,
-                });
-            let ours = polled.filter(|(_, poll)| {
-                current.endpoints.get(&poll.endpoint).is_none_or(|endpoint| context.may_use(endpoint))
-            });
-            let ours: Vec<_> = ours.collect();
-            for (flow, poll) in &ours {
-                let unrecorded = self.unrecorded.entry(flow.name.clone()).or_default().clone();
-                // Closed, so that it can be waited for; what comes later is counted all the same.
-                unrecorded.close();
-                let polled =
-                    PolledFlow::new(self.polling.clone(), Arc::clone(flow), (*poll).clone(), unrecorded);
-                pollers.spawn(Poller::new(polled, ours.len()).run(stopped.clone()));
-            }
             let ended = tokio::select! {
                 changed = definitions.changed() => changed.is_err(),
                 _ = shutdown.wait_for(|ended| *ended) => true,
             };
-            stop.send_replace(true);
-            pollers.close();
-            pollers.wait().await;
             if ended {
+                for (_, running) in self.running.drain() {
+                    running.end().await;
+                }
                 return;
             }
-            context.health.bring_all_online(context.now());
+            let before = std::mem::replace(&mut current, Arc::clone(&definitions.borrow_and_update()));
+            let context = &self.polling.context;
+            context.health.try_again(&current.changed_endpoints(&before), context.now());
+            self.follow(&current).await;
+        }
+    }
+
+    /// Ends and starts pollers so that they are those of these definitions.
+    async fn follow(&mut self, definitions: &Definitions) {
+        let polled = definitions.flows.values().filter(|flow| flow.enabled);
+        let polled = polled.filter_map(|flow| match &flow.source {
+            FlowSource::Poll(poll) => Some((flow, poll)),
+            FlowSource::Receive(_) => None,
+        });
+        let ours = polled.filter(|(_, poll)| {
+            let endpoint = definitions.endpoints.get(&poll.endpoint);
+            endpoint.is_none_or(|endpoint| self.polling.context.may_use(endpoint))
+        });
+        let ours: Vec<_> = ours.collect();
+        let goes_on = |name: &String, running: &Running| {
+            ours.iter().any(|(flow, _)| flow.name == *name && **flow == running.flow)
+        };
+        let ending: Vec<String> = self
+            .running
+            .iter()
+            .filter(|(name, running)| !goes_on(name, running))
+            .map(|(name, _)| name.clone())
+            .collect();
+        for name in ending {
+            if let Some(running) = self.running.remove(&name) {
+                running.end().await;
+            }
+        }
+        // What is empty and has no poller stays so: flows that are gone are forgotten.
+        let running = &self.running;
+        self.unrecorded.retain(|name, unrecorded| running.contains_key(name) || !unrecorded.is_empty());
+        let count = ours.len();
+        for (flow, poll) in ours {
+            if self.running.contains_key(&flow.name) {
+                continue;
+            }
+            let unrecorded = self.unrecorded.entry(flow.name.clone()).or_default().clone();
+            // Closed, so that it can be waited for; what comes later is counted all the same.
+            unrecorded.close();
+            let polled = PolledFlow::new(self.polling.clone(), Arc::clone(flow), poll.clone(), unrecorded);
+            let (stop, stopped) = watch::channel(false);
+            let task = TaskTracker::new();
+            task.spawn(Poller::new(polled, count).run(stopped));
+            self.running.insert(flow.name.clone(), Running { flow: Arc::clone(flow), stop, task });
         }
     }
 }

@@ -1,8 +1,8 @@
 //! Beginning, ending and beginning again; revisions; two nodes on one database.
 
 use crate::database::both;
-use crate::scene::{LEASE, Scene, endpoint, flow};
-use model::definition::Endpoint;
+use crate::scene::{LEASE, Scene, endpoint, flow, polling};
+use model::definition::{Endpoint, Flow};
 use model::{DeliveryState, TransferState};
 use std::sync::Arc;
 use std::time::Duration;
@@ -120,7 +120,7 @@ both! {
         assert!(scene.transfers().await.is_empty());
         scene.flow(flow("orders", &["out"]));
         scene.until_all(1, TransferState::Completed).await;
-        scene.flow(model::definition::Flow { enabled: false, ..flow("orders", &["out"]) });
+        scene.flow(Flow { enabled: false, ..flow("orders", &["out"]) });
         scene.pass(Duration::from_secs(3), 10).await;
         scene.place("in").offer(ScriptedOffer::file("b", *b"x"));
         scene.pass(Duration::from_secs(40), 20).await;
@@ -137,13 +137,29 @@ both! {
             scene.place("in").offer(ScriptedOffer::file(format!("{n}").as_str(), *b"x").settling(settlings));
         }
         let _engine = scene.start().await;
-        for _ in 0..30 {
-            scene.define(|_| ());
+        for n in 0..30 {
+            // Each changes the flow, so that its poller ends in the middle of whatever it does.
+            scene.flow(Flow { title: Some(n.to_string()), ..flow("orders", &["out"]) });
             tokio::time::sleep(Duration::from_millis(7)).await;
         }
         scene.until_all(20, TransferState::Completed).await;
         scene.until("all are settled", || async { scene.place("in").offers().is_empty() }).await;
         assert_eq!(scene.place("out").received().len(), 20);
+    }
+
+    a_revision_touches_only_what_it_changes(scene) {
+        scene.flow(flow("orders", &["out"]));
+        scene.flow(polling(flow("other", &["out"]), |poll| poll.endpoint = "elsewhere".into()));
+        let _engine = scene.start().await;
+        scene.until("both poll", || async { scene.sources_made() >= 2 }).await;
+        let before = scene.sources_made();
+        for n in 0..5 {
+            scene.flow(Flow { title: Some(n.to_string()), ..flow("orders", &["out"]) });
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        scene.until("the changed one polls anew", || async { scene.sources_made() > before }).await;
+        // At most one for each revision: the other flow's poller and its source go on.
+        assert!(scene.sources_made() <= before + 5, "{} then {}", before, scene.sources_made());
     }
 
     what_is_another_nodes_is_left_to_it(scene) {
