@@ -49,8 +49,13 @@ impl Documents {
         let below = |document: &Document| {
             let mut table = &document.table;
             let mut place = None;
-            for word in path {
-                let entry = table.get(*word)?;
+            for (depth, word) in path.iter().enumerate() {
+                let entry = match table.get(*word) {
+                    Some(entry) => entry,
+                    // A field that is left out is told of at the table that it would stand in.
+                    None if depth >= 2 => break,
+                    None => return None,
+                };
                 place = Some(entry.key.clone());
                 match &entry.node.value {
                     Value::Table(inner) => table = inner,

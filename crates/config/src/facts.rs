@@ -83,7 +83,9 @@ impl<'a> Facts<'a> {
             return Vec::new();
         };
         let mut fields = spec.group.fields.to_vec();
-        for of in self.catalogue.iter().filter(|of| transport.is_none_or(|name| name == of.name)) {
+        // A transport that is not known may be any: no secret is to be missed.
+        let known = transport.filter(|name| self.catalogue.get(name).is_some());
+        for of in self.catalogue.iter().filter(|of| known.is_none_or(|name| name == of.name)) {
             let own: &[&Group] = match spec.section {
                 Section::ENDPOINT => of.endpoint,
                 Section::LISTENER => of.listener,

@@ -162,6 +162,23 @@ impl Context<'_> {
         complete.then(|| std::mem::take(&mut *whole))
     }
 
+    /// The text with its references resolved, for a look ahead: nothing is told. `None` when that cannot be done.
+    pub(crate) fn resolve_quietly(&self, text: &str) -> Option<String> {
+        let mut whole = String::new();
+        for piece in pieces(text).ok()? {
+            match piece {
+                Piece::Literal(text) => whole.push_str(text),
+                Piece::Variable { name, default } => {
+                    self.roots.variable(name).ok()?;
+                    let value = self.environment.variable(name).filter(|value| !value.is_empty());
+                    whole.push_str(value.as_deref().or(default)?);
+                }
+                Piece::File(_) => return None,
+            }
+        }
+        Some(whole)
+    }
+
     /// Whether a secret is made of references alone, or is kept encrypted.
     fn is_kept_elsewhere(&self, pieces: &[Piece<'_>], place: &Place, key: &str) -> bool {
         // The settings are the host owner's own file, and nobody stores them.

@@ -86,13 +86,13 @@ impl Control {
         opened: &Opened,
     ) -> Result<Hidden> {
         let stored = ids(&current.definitions, self);
-        let urls: BTreeMap<String, Option<Value>> =
-            current.definitions.iter().map(|old| (old.key(), old.document.get("url").cloned())).collect();
+        let places: BTreeMap<String, Vec<Option<Value>>> =
+            current.definitions.iter().map(|old| (old.key(), place(old))).collect();
         let (mut rows, mut conflicts, mut failed) = (Vec::new(), Vec::new(), None);
         for definition in new.iter_mut() {
             let (section, name, key) =
                 (definition.section.clone(), definition.name.clone(), definition.key());
-            let moved = urls.get(&key).is_some_and(|url| url.as_ref() != definition.document.get("url"));
+            let moved = places.get(&key).is_some_and(|before| *before != place(definition));
             each_secret(definition, self.facts(), |field, held| {
                 let known = stored.get(&(key.clone(), field.to_owned()));
                 let mut conflict = |message: &str| {
@@ -108,8 +108,12 @@ impl Control {
                         "says { kept = true }, but nothing is stored for this field: write the secret or a reference",
                     ),
                     (Held::Kept, Some(_)) if moved => conflict(
-                        "says { kept = true } while the url changes: write the secret again, so that nobody sends it \
-                         elsewhere who does not know it",
+                        "says { kept = true } while the place changes that it is shown to (url, proxy, host key, trust): write \
+                         the secret again, so that nobody sends it elsewhere who does not know it",
+                    ),
+                    (Held::Id(_), _) if moved => conflict(
+                        "would be kept while the place changes that it is shown to (url, proxy, host key, trust): write the \
+                         secret in the document",
                     ),
                     (Held::Kept, Some(id)) => Put::Id(id.clone()),
                     (Held::Id(id), known) if known.is_some_and(|known| known == id) => Put::Nothing,
@@ -154,4 +158,10 @@ impl Control {
             Some(id.and_then(|id| opened.get(definition, field, id)).unwrap_or("kept").to_owned())
         })
     }
+}
+
+/// What decides who is shown an endpoint's secrets.
+fn place(definition: &StoredDefinition) -> Vec<Option<Value>> {
+    let fields = ["url", "transport", "proxy", "host_key", "known_hosts", "trust"];
+    fields.iter().map(|field| definition.document.get(*field).cloned()).collect()
 }

@@ -233,7 +233,25 @@ impl Check<'_> {
                 let message = "begins with '/' and holds no '?', '#' or spaces, such as \"/as2\"";
                 self.findings.push(subject.error(&["path"], message));
             }
-            let place = (text("server"), text("host").to_ascii_lowercase(), path);
+            let host = text("host");
+            let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | ':');
+            let is_host = !host.is_empty()
+                && host.chars().all(plain)
+                && (host.parse::<std::net::Ipv6Addr>().is_ok() || !host.contains(':'));
+            if listener.options.text("host").is_some() && !is_host {
+                let message =
+                    "takes a host name alone, without scheme, port or path, such as \"as2.acme.example\"";
+                self.findings.push(subject.error(&["host"], message));
+            }
+            if let Some(key) =
+                listener.options.text("certificate").and_then(|name| self.definitions.keys.get(name))
+                && key.certificate.is_none()
+            {
+                let message = format!("'{}' is a key without 'certificate'; clients are shown it", key.name);
+                self.findings.push(subject.error(&["certificate"], message));
+            }
+            let path = path.trim_end_matches('/').to_owned();
+            let place = (text("server"), host.to_ascii_lowercase(), path);
             if let Some(other) = taken.insert(place, &listener.name) {
                 let message =
                     format!("is the path of listener '{other}' at the same server and host already");

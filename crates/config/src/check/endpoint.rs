@@ -77,6 +77,13 @@ impl<'a> Checker<'a> {
             return None;
         };
         let text = text_of(self.context, &written.node, &key, Kind::Text)?;
+        if is_reference(text.written) {
+            // Which fields there are, and which of them are secrets, must not depend on where the document is read.
+            let message =
+                "takes no reference: which other fields there are depends on it; write the transport's name";
+            self.context.error(text.place, &key, message);
+            return None;
+        }
         let spec = self.catalogue.get(&text.value);
         if spec.is_none() {
             let near = suggestion(&text.value, self.catalogue.names());

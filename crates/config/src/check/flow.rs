@@ -84,11 +84,16 @@ impl<'a> Checker<'a> {
 
     /// The transport of the endpoint that a table names in a field, as far as that can be told.
     pub(super) fn transport_in(&self, node: &Node) -> Option<&'static TransportSpec> {
+        let name = self.resolved(node, "endpoint")?;
+        self.endpoints.get(&name).map(|facts| facts.transport)
+    }
+
+    /// A text in a table with its references resolved. What cannot be is told when the field is read.
+    pub(super) fn resolved(&self, node: &Node, field: &str) -> Option<String> {
         let Written::Table(table) = &node.value else { return None };
-        match &table.get("endpoint")?.node.value {
-            Written::Text(name) | Written::Word(name) => {
-                self.endpoints.get(name).map(|facts| facts.transport)
-            }
+        let entry = table.get(field)?;
+        match &entry.node.value {
+            Written::Text(text) | Written::Word(text) => self.context.resolve_quietly(text),
             _ => None,
         }
     }

@@ -7,7 +7,7 @@ use super::mask::mask;
 use crate::problem::Place;
 use crate::reader::{Declared, Reader};
 use crate::sections::{POLLED, RECEIVED, SOURCE};
-use crate::tree::{Node, Value as Written};
+use crate::tree::Node;
 use model::definition::{After, FlowSource, Order, PollSource, ReceiveSource, SettleWhen};
 use model::schema::{Group, TransportSpec};
 use model::{Mask, MaskSpec};
@@ -66,13 +66,8 @@ impl<'a> Checker<'a> {
 
     /// The transport of the listener that a source names, as far as that can be told.
     fn listener_in(&self, node: &Node) -> Option<&'static TransportSpec> {
-        let Written::Table(table) = &node.value else { return None };
-        match &table.get("listener")?.node.value {
-            Written::Text(name) | Written::Word(name) => {
-                self.catalogue.get(&self.definitions.listeners.get(name)?.transport)
-            }
-            _ => None,
-        }
+        let name = self.resolved(node, "listener")?;
+        self.catalogue.get(&self.definitions.listeners.get(&name)?.transport)
     }
 
     fn receive(

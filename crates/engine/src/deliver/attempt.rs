@@ -85,8 +85,14 @@ fn destination_of(context: &Context, claimed: &Claimed, spec: &TransportSpec) ->
     let definitions = context.definitions();
     let flow = definitions.flows.get(&claimed.transfer.flow);
     let named = |destination: &&Destination| destination.name == *name && destination.endpoint == *endpoint;
-    match flow.and_then(|flow| flow.destinations.iter().find(named)) {
-        Some(found) => Ok(found.clone()),
-        None => Destination::usual(name, endpoint, spec),
+    let destinations = flow.map(|flow| flow.destinations.as_slice()).unwrap_or_default();
+    if let Some(found) = destinations.iter().find(named) {
+        return Ok(found.clone());
+    }
+    // Renamed: the flow's only destination at that endpoint is the same one.
+    let mut there = destinations.iter().filter(|destination| destination.endpoint == *endpoint);
+    match (there.next(), there.next()) {
+        (Some(only), None) => Ok(only.clone()),
+        _ => Destination::usual(name, endpoint, spec),
     }
 }

@@ -243,6 +243,15 @@ async fn what_endpoints_and_listeners_say_of_as2() {
             "error: endpoint.e.partner: could not use AS2 with a side that does not speak it",
         ),
         (&listener("l", "path = \"as2\""), "x.toml:4:1: error: listener.l.path: begins with '/'"),
+        (&listener("l", "host = \"as2.example:443\""), "error: listener.l.host: takes a host name alone"),
+        (
+            &listener("l", "certificate = \"bare\""),
+            "error: listener.l.certificate: 'bare' is a key without 'certificate'",
+        ),
+        (
+            &format!("{}{}", listener("a", "path = \"/as2/\""), listener("b", "")),
+            "error: listener.b.path: is the path of listener 'a'",
+        ),
         (
             &format!("{}{}", listener("a", ""), listener("b", "")),
             "error: listener.b.path: is the path of listener 'a' at the same server and host already",

@@ -13,6 +13,10 @@ fn endpoints() {
             "[endpoint.e]\ntransport = \"stfp\"",
             "x.toml:2:13: error: endpoint.e.transport: there is no transport 'stfp'; did you mean 'sftp'?",
         ),
+        (
+            "[endpoint.e]\ntransport = \"${env:UNSET:-sftp}\"\npassword = \"hunter2\"",
+            "x.toml:2:13: error: endpoint.e.transport: takes no reference",
+        ),
         (&sftp("ulr = \"x\""), "x.toml:3:1: error: endpoint.e: unknown key 'ulr'; did you mean 'url'?"),
         (&sftp(""), "x.toml:1:11: error: endpoint.e: 'url' is missing: transport 'sftp' needs sftp://…"),
         (&sftp("url = 5"), "error: endpoint.e.url: takes a URL, or"),

@@ -163,6 +163,10 @@ fn flows() {
             "error: flow.f.source.endpoint: transport 'as2' cannot be polled: partners push; define a listener, and receive with source = { listener = \"NAME\" }",
         ),
         (
+            &destination("endpoint = \"${env:UNSET:-folder}\"\noverwrite = \"perhaps\""),
+            "error: flow.f.destination[1].overwrite: takes one of refuse, replace, not \"perhaps\"",
+        ),
+        (
             &destination("endpoint = \"foldr\""),
             "x.toml:4:12: error: flow.f.destination[1].endpoint: there is no endpoint 'foldr'; did you mean 'folder'?",
         ),
