@@ -1,4 +1,9 @@
 //! Definitions for tests, made without documents.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test that makes a definition wrongly should say so and end"
+)]
 
 use model::definition::{
     After, Destination, Endpoint, EndpointUrl, Flow, FlowSource, Order, PollSource, RetryPolicy, SettleWhen,
@@ -66,7 +71,7 @@ pub fn poll(endpoint: &str, after: After) -> PollSource {
     };
     PollSource {
         endpoint: endpoint.into(),
-        mask: Mask::new(&MaskSpec::default()).unwrap_or_else(|error| panic!("{error}")),
+        mask: Mask::new(&MaskSpec::default()).unwrap(),
         every: Duration::from_secs(60),
         read_limit: 0,
         order: Order::Name,
