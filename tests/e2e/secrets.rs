@@ -263,7 +263,7 @@ fn a_secret_in_a_document_is_encrypted_in_the_database() {
     // Nobody who does not know it sends it elsewhere.
     pair.acme.define("acme.toml", &exported.replace("sftp://127.0.0.1", "sftp://localhost"));
     let (code, text) = command(&["apply", definitions.to_str().unwrap()]);
-    assert!(code == 2 && text.contains("while the url changes"), "{code} {text}");
+    assert!(code == 2 && text.contains("while the place changes that it is shown to"), "{code} {text}");
     // Another password is a change of which nothing is shown.
     pair.acme.define("acme.toml", &document.replace(&password, "correcthorse"));
     let (code, text) = command(&["plan", definitions.to_str().unwrap()]);

@@ -151,7 +151,7 @@ fn stamps_prove_the_time(database: Option<&str>) {
     let mut pair = Pair::new(&Terms { settings: &settings, database, ..Terms::default() });
     pair.start();
     let session = pair.acme.first_login();
-    let is_told = || pair.acme.page("/", &session).contains("Audit seals get no time stamps");
+    let is_told = || pair.acme.page("/", &session).contains("Audit seals are not time-stamped");
     let proven = |at_least: i64| {
         eventually("a time stamp", PATIENCE, || {
             let report = pair.acme.json(&["audit", "verify"]);

@@ -69,11 +69,11 @@ fn a_partner_on_pyas2lib_sends_over_https() {
         "{said}"
     );
     assert_eq!(hub.wait_for_file("order.bin"), bytes);
-    let rows = hub.gateway.connections();
-    let row = rows
-        .iter()
-        .find(|row| row.host.as_deref().is_some_and(|host| host.starts_with("localhost")))
-        .unwrap();
+    let named = |host: &str| host.starts_with("localhost");
+    let row = eventually("the connection is on record", PATIENCE, || {
+        let rows = hub.gateway.connections();
+        rows.into_iter().find(|row| row.host.as_deref().is_some_and(named))
+    });
     assert!(format!("{:?}", row.security).contains("TLSv1."), "{row:?}");
 }
 

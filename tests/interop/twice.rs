@@ -28,7 +28,7 @@ fn a_repeated_message_gets_the_stored_reply_and_is_taken_once() {
 #[test]
 fn a_repeated_message_is_warned_of_where_that_was_agreed() {
     let mut hub = Hub::alone();
-    hub.define("http://127.0.0.1:9/as2", "duplicates = \"warn\"");
+    hub.define("http://127.0.0.1:9/as2", "receive.duplicates = \"warn\"");
     hub.gateway.start();
     let message = hub.good("warned.bin", &random(10_000));
     let first = message.post(hub.gateway.http).unwrap();

@@ -81,7 +81,7 @@ impl Declaration for SftpTransport {
         let login = Settings::read(endpoint)?.login;
         match &login.private_key {
             Some(key) => key::try_out(key, login.passphrase.as_ref())
-                .map_err(|error| error.with("endpoint", &endpoint.name).with("field", "private_key")),
+                .map_err(|error| error.with("endpoint", &endpoint.name).with("option", "private_key")),
             None => Ok(()),
         }
     }

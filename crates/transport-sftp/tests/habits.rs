@@ -22,7 +22,8 @@ use transport::{AfterRead, Discovery, FoundOffer, Settled, Source, Transport};
 const LENGTH: usize = 300_001;
 
 fn flow(after: After) -> Arc<Flow> {
-    let poll = defined::poll("acme", after);
+    let poll =
+        defined::polling(defined::poll("acme", after), |polling| polling.temporary_suffix = "_tmp".into());
     Arc::new(defined::flow("orders", poll))
 }
 

@@ -29,17 +29,12 @@ use std::time::Duration;
 use store::{Journal, JournalSettings, Sealer, Store, StoreSettings};
 use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
-use transport::{Intake, Listener, Shutdown};
 use uuid::Uuid;
 
 /// Deliveries under way at once to one endpoint: a slow one leaves room for the others.
 const DELIVERIES_PER_ENDPOINT: usize = 32;
 /// How long work under way may take at an orderly end.
 const PATIENCE: Duration = Duration::from_secs(20);
-
-/// Pauses before a listener that is down is bound again: the first, doubled up to the longest.
-const FIRST_PAUSE: Duration = Duration::from_secs(1);
-const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
 /// A gateway that is up but moves nothing yet: its database, staging, network and lease.
 pub(crate) struct Gateway {
@@ -264,32 +259,6 @@ impl Gateway {
             tracing::warn!(error = %error.chain(), "the last events are sealed at the next start");
         }
         self.store.close().await;
-    }
-}
-
-/// Binds until it works: whoever had the port may be gone in a moment, an address may come up later. Answers
-/// whether it worked, or the process ends instead.
-pub(crate) async fn bind_again(
-    listener: &dyn Listener,
-    intake: Arc<dyn Intake>,
-    mut shutdown: Shutdown,
-    name: &str,
-) -> bool {
-    let mut pause = FIRST_PAUSE;
-    loop {
-        // A closed channel is an end as well.
-        if tokio::time::timeout(pause, shutdown.wait_for(|ended| *ended)).await.is_ok() {
-            return false;
-        }
-        match listener.bind(Arc::clone(&intake)).await {
-            Ok(()) => return true,
-            Err(error) => {
-                pause = (pause * 2).min(LONGEST_PAUSE);
-                tracing::info!(
-                    listener = name, error = %error.chain(), next = ?pause, "a listener is still down"
-                );
-            }
-        }
     }
 }
 

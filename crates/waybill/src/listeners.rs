@@ -2,15 +2,19 @@
 //!
 //! What a listener is receiving when it ends goes on under its old definition; its address answers again at once.
 
-use crate::gateway::bind_again;
 use crate::readiness::Readiness;
 use model::definition::{Definitions, Listener as Defined};
 use model::{Error, ErrorKind, Result};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
 use transport::{Intake, Listener, Services, Shutdown, Transport};
+
+/// Pauses before a listener that is down is bound again: the first, doubled up to the longest.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
 pub(crate) struct Listeners {
     transports: BTreeMap<&'static str, Arc<dyn Transport>>,
@@ -132,5 +136,31 @@ impl Listeners {
             }
         });
         self.running.insert(name, Running { stop, task });
+    }
+}
+
+/// Binds until it works: whoever had the port may be gone in a moment, an address may come up later. Answers
+/// whether it worked, or the process ends instead.
+async fn bind_again(
+    listener: &dyn Listener,
+    intake: Arc<dyn Intake>,
+    mut shutdown: Shutdown,
+    name: &str,
+) -> bool {
+    let mut pause = FIRST_PAUSE;
+    loop {
+        // A closed channel is an end as well.
+        if tokio::time::timeout(pause, shutdown.wait_for(|ended| *ended)).await.is_ok() {
+            return false;
+        }
+        match listener.bind(Arc::clone(&intake)).await {
+            Ok(()) => return true,
+            Err(error) => {
+                pause = (pause * 2).min(LONGEST_PAUSE);
+                tracing::info!(
+                    listener = name, error = %error.chain(), next = ?pause, "a listener is still down"
+                );
+            }
+        }
     }
 }

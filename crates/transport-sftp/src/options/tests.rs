@@ -6,7 +6,10 @@ use transport::folder::Overwrite;
 const PIN: &str = "SHA256:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU";
 
 fn endpoint(url: &str, set: &[(&str, &str)]) -> Endpoint {
-    let set = [&[("username", "waybill")], set].concat();
+    let mut set = set.to_vec();
+    if !set.iter().any(|(name, _)| *name == "username") {
+        set.push(("username", "waybill"));
+    }
     defined::endpoint(&SPEC, "acme", url, &set)
 }
 

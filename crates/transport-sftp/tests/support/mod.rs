@@ -144,6 +144,7 @@ pub fn refusing(directory: &str) -> Arc<Flow> {
 
 fn polling(after: After, error_directory: Option<String>) -> Arc<Flow> {
     let poll = PollSource { error_directory, ..defined::poll("acme", after) };
+    let poll = defined::polling(poll, |polling| polling.temporary_suffix = "_tmp".into());
     Arc::new(defined::flow("orders", poll))
 }
 

@@ -17,7 +17,7 @@ pub(super) const TAKEN: &str =
     "a file of that name lies there; fetch it, or set overwrite on the endpoint to replace or rename";
 
 /// What to do where files go as soon as they are written.
-const GONE: &str = "the place takes files as soon as they are written, and may have taken this one under its temporary name: ask who takes it, and set temporary_name = false on the endpoint";
+const GONE: &str = "the place takes files as soon as they are written, and may have taken this one under its temporary name: ask who takes it, and set temporary = \"none\" on the flow's destination";
 
 /// Times a publication is repeated within an attempt after its answer was lost.
 const UNKNOWN_LIMIT: u32 = 3;
