@@ -117,20 +117,22 @@ fn id(side: &Values, what: &'static str, name: &str) -> Result<As2Id> {
     })
 }
 
-/// Every partner that speaks AS2 and can be read.
-pub(crate) fn partners(definitions: &Definitions) -> impl Iterator<Item = Partner> {
-    definitions.partners.values().filter_map(|partner| {
-        partner.agreement(NAME)?;
-        Partner::of(partner).ok()
-    })
+/// The partner of an AS2 name, if it speaks AS2 and can be read. The others are not read: this is asked for each message.
+pub(crate) fn partner_named(definitions: &Definitions, as2_id: &str) -> Option<Partner> {
+    let has_name = |partner: &definition::Partner| is_named(partner.agreement(NAME), as2_id);
+    let partner = definitions.partners.values().find(|partner| has_name(partner))?;
+    Partner::of(partner).ok()
 }
 
-/// Every identity of ours that speaks AS2 and can be read.
-pub(crate) fn identities(definitions: &Definitions) -> impl Iterator<Item = Identity> {
-    definitions.identities.values().filter_map(|identity| {
-        identity.side(NAME)?;
-        Identity::of(identity).ok()
-    })
+/// The identity of ours of an AS2 name, likewise.
+pub(crate) fn identity_named(definitions: &Definitions, as2_id: &str) -> Option<Identity> {
+    let has_name = |identity: &definition::Identity| is_named(identity.side(NAME), as2_id);
+    let identity = definitions.identities.values().find(|identity| has_name(identity))?;
+    Identity::of(identity).ok()
+}
+
+fn is_named(side: Option<&Values>, as2_id: &str) -> bool {
+    side.is_some_and(|side| side.text("id") == Some(as2_id))
 }
 
 impl Agreement {

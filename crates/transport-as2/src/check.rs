@@ -1,10 +1,7 @@
 //! What partners, identities and endpoints say together.
 
-use crate::agreement::{
-    Agreement, As2Id, Cipher, DigestName, Identity, MdnRequest, Partner, SendSecurity, identities,
-};
+use crate::agreement::{Agreement, As2Id, Cipher, DigestName, Identity, MdnRequest, Partner, SendSecurity};
 use crate::options::SPEC;
-use model::Timestamp;
 use model::definition::{Definitions, Endpoint};
 use model::schema::{Finding, Section, Subject, Values};
 use openssl::pkey::{Id, PKey, Private};
@@ -13,7 +10,7 @@ use smime::Weakness;
 use std::collections::BTreeMap;
 
 /// Problems in the definitions of everybody who speaks AS2.
-pub(crate) fn definitions(definitions: &Definitions, _now: Timestamp) -> Vec<Finding> {
+pub(crate) fn definitions(definitions: &Definitions) -> Vec<Finding> {
     let mut check = Check { definitions, findings: Vec::new(), ids: BTreeMap::new() };
     for identity in definitions.identities.values() {
         if let Some(side) = identity.side(SPEC.name) {
@@ -224,6 +221,10 @@ impl Check<'_> {
     fn listeners(&mut self) {
         let listeners =
             self.definitions.listeners.values().filter(|listener| listener.transport == SPEC.name);
+        let somebody = self.definitions.identities.values();
+        let somebody = somebody
+            .filter(|identity| identity.side(SPEC.name).is_some())
+            .any(|own| Identity::of(own).is_ok());
         let mut taken: BTreeMap<(String, String, String), &str> = BTreeMap::new();
         for listener in listeners {
             let subject = Subject::new(Section::LISTENER, &listener.name);
@@ -257,7 +258,7 @@ impl Check<'_> {
                     format!("is the path of listener '{other}' at the same server and host already");
                 self.findings.push(subject.error(&["path"], message));
             }
-            if identities(self.definitions).next().is_none() {
+            if !somebody {
                 let message =
                     "nobody here speaks AS2: add a table [identity.NAME.as2] with our AS2 name and keys";
                 self.findings.push(subject.error(&[], message));

@@ -1,6 +1,6 @@
 //! Who sends to whom: the two names of a received message, found among the definitions.
 
-use crate::agreement::{Identity, Partner, identities, partners};
+use crate::agreement::{Identity, Partner, identity_named, partner_named};
 use crate::disposition::{Disposition, DispositionError};
 use crate::legacy;
 use crate::material::{own_key, partner_certificates};
@@ -46,12 +46,8 @@ impl Parties {
             disposition: Disposition::Error(DispositionError::UnknownTradingPartner),
             reason: format!("The {who} {name:?} is not known here."),
         };
-        let identity = identities(definitions)
-            .find(|identity| identity.as2_id.as_str() == head.to)
-            .ok_or_else(|| unknown("receiver", &head.to))?;
-        let partner = partners(definitions)
-            .find(|partner| partner.as2_id.as_str() == head.from)
-            .ok_or_else(|| unknown("sender", &head.from))?;
+        let identity = identity_named(definitions, &head.to).ok_or_else(|| unknown("receiver", &head.to))?;
+        let partner = partner_named(definitions, &head.from).ok_or_else(|| unknown("sender", &head.from))?;
         let parties = || {
             let own = own_key(definitions, &identity, identity.key())?;
             let others = identity.keys.iter().skip(1).map(|name| own_key(definitions, &identity, name));

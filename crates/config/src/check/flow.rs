@@ -104,9 +104,10 @@ impl<'a> Checker<'a> {
         key: String,
         source: Option<&CheckedSource>,
     ) -> Option<(Destination, Reader<'a>)> {
-        let own = self.transport_in(node).map(|spec| spec.destination).unwrap_or_default();
+        let spec = self.transport_in(node);
+        let own = spec.map(|spec| spec.destination).unwrap_or_default();
         let declared = Declared::joined(std::iter::once(&DESTINATION).chain(own.iter().copied()));
-        let reader = if self.transport_in(node).is_some() {
+        let reader = if spec.is_some() {
             Reader::open(self.context, &node.place, node, key, declared)?
         } else {
             // Of which transport its other keys are is not known; the endpoint's own problem is told.

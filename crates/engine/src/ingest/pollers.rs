@@ -7,7 +7,7 @@ use crate::ingest::settle::Settler;
 use crate::ingest::unconfirmed::UnconfirmedReadings;
 use crate::ingest::unstable::UnstableFiles;
 use model::definition::{Definitions, Flow, FlowSource};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
@@ -82,9 +82,9 @@ impl Pollers {
             let endpoint = definitions.endpoints.get(&poll.endpoint);
             endpoint.is_none_or(|endpoint| self.polling.context.may_use(endpoint))
         });
-        let ours: Vec<_> = ours.collect();
+        let ours: BTreeMap<&str, _> = ours.map(|(flow, poll)| (flow.name.as_str(), (flow, poll))).collect();
         let goes_on = |name: &String, running: &Running| {
-            ours.iter().any(|(flow, _)| flow.name == *name && **flow == running.flow)
+            ours.get(name.as_str()).is_some_and(|(flow, _)| **flow == running.flow)
         };
         let ending: Vec<String> = self
             .running
@@ -101,7 +101,7 @@ impl Pollers {
         let running = &self.running;
         self.unrecorded.retain(|name, unrecorded| running.contains_key(name) || !unrecorded.is_empty());
         let count = ours.len();
-        for (flow, poll) in ours {
+        for (flow, poll) in ours.into_values() {
             if self.running.contains_key(&flow.name) {
                 continue;
             }

@@ -1,9 +1,6 @@
 //! Definitions by their names, with an error for a person where one is gone.
 
-use super::{
-    CertificateDefinition, Credential, Definitions, Endpoint, Identity, KeyDefinition, Listener, Partner,
-    ProxyDefinition,
-};
+use super::{CertificateDefinition, Definitions, Identity, KeyDefinition, Partner};
 use crate::{Error, ErrorKind, Result};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -19,16 +16,6 @@ fn find<'a, T>(map: &'a BTreeMap<String, Arc<T>>, what: &'static str, name: &str
 /// Each of them fails with `ConfigInvalid` when nothing of that name is defined.
 #[allow(clippy::missing_errors_doc)]
 impl Definitions {
-    /// An endpoint.
-    pub fn endpoint(&self, name: &str) -> Result<&Arc<Endpoint>> {
-        find(&self.endpoints, "endpoint", name)
-    }
-
-    /// A listener.
-    pub fn listener(&self, name: &str) -> Result<&Arc<Listener>> {
-        find(&self.listeners, "listener", name)
-    }
-
     /// A partner.
     pub fn partner(&self, name: &str) -> Result<&Arc<Partner>> {
         find(&self.partners, "partner", name)
@@ -47,15 +34,5 @@ impl Definitions {
     /// A key of ours.
     pub fn key(&self, name: &str) -> Result<&Arc<KeyDefinition>> {
         find(&self.keys, "key", name)
-    }
-
-    /// A credential.
-    pub fn credential(&self, name: &str) -> Result<&Arc<Credential>> {
-        find(&self.credentials, "credential", name)
-    }
-
-    /// A proxy.
-    pub fn proxy(&self, name: &str) -> Result<&Arc<ProxyDefinition>> {
-        find(&self.proxies, "proxy", name)
     }
 }
