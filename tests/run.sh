@@ -24,7 +24,7 @@ stage() { # NAME COMMAND...
 # nextest's summary is left to be last, whether it is good or bad. A process left behind fails the run.
 tests() {
   printf '\n== tests\n'
-  /usr/bin/python3 tests/servers/leftovers.py cargo nextest run "$@"
+  /usr/bin/python3 tests/servers/run_and_check.py cargo nextest run "$@"
 }
 
 stage 'what the build needs' deploy/prepare.sh

@@ -15,7 +15,7 @@
 //! ```
 //!
 //! Where to look: [`Staging`] is the area, [`PartFile`] a part on its way in, [`PayloadFile`] and
-//! [`PayloadStream`] the ways out, [`Staging::sweep`] the broom. [`Disk`] is the thin file layer
+//! [`PayloadStream`] the ways out, [`Staging::sweep`] the sweep. [`Disk`] is the thin file layer
 //! below, so that tests can take the power away. Every call blocks unless it is `async`.
 
 mod area;

@@ -270,7 +270,7 @@ impl PartFile {
         };
         renamed.map_err(|e| self.area.fault("give a staged payload its name", &target, e))?;
         sync_dir(self.area.disk(), &layout.fan_of(self.id)).inspect_err(|_| {
-            // It may or may not survive. Without a row it is a stranger, should this fail as well.
+            // It may or may not survive. Without a row it is an orphan, should this fail as well.
             let _ = self.area.unlink(&target);
         })
     }

@@ -1,4 +1,4 @@
-//! The broom: finds what nobody claims any more. Sealed payloads without a row go to quarantine,
+//! The sweep: finds staged bytes that no row of the database names. Sealed payloads without a row go to quarantine,
 //! never straight to deletion; those whose row says that they were removed are removed indeed, and so
 //! are parts whose writer has died.
 
@@ -40,7 +40,7 @@ impl From<HashSet<PayloadId>> for Rows {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Found {
     /// A sealed payload that is not known: now in quarantine.
-    Stranger {
+    Orphan {
         /// Which.
         id: PayloadId,
         /// Its length in bytes.
@@ -64,7 +64,7 @@ pub enum Found {
         cause: String,
     },
     /// A part whose writer has died: removed.
-    Leftover {
+    AbandonedPart {
         /// Its file name in `partial/`.
         name: String,
         /// Its length in bytes.
@@ -85,13 +85,13 @@ pub struct Swept {
     /// Bytes in them.
     pub bytes: u64,
     /// Payloads put into quarantine.
-    pub strangers: u64,
+    pub orphans: u64,
     /// Payloads brought back from quarantine.
     pub restored: u64,
     /// Payloads removed whose row said so already.
     pub expired: u64,
     /// Parts removed.
-    pub leftovers: u64,
+    pub abandoned_parts: u64,
 }
 
 impl Staging {
@@ -107,14 +107,14 @@ impl Staging {
         mut known: impl FnMut(&[PayloadId]) -> Result<Rows>,
         mut found: impl FnMut(Found),
     ) -> Result<Swept> {
-        let mut broom =
-            Broom { area: self, before: before.timestamp_micros(), known: &mut known, found: &mut found };
+        let mut sweep =
+            Sweep { area: self, before: before.timestamp_micros(), known: &mut known, found: &mut found };
         let mut swept = Swept::default();
-        broom.restore_known(&mut swept)?;
+        sweep.restore_known(&mut swept)?;
         for fan in 0..FANS {
-            broom.sweep_fan(&self.inner.layout.fan(fan), &mut swept)?;
+            sweep.sweep_fan(&self.inner.layout.fan(fan), &mut swept)?;
         }
-        broom.sweep_parts(&mut swept)?;
+        sweep.sweep_parts(&mut swept)?;
         Ok(swept)
     }
 
@@ -190,14 +190,14 @@ impl Staging {
 
 type Known<'a> = &'a mut dyn FnMut(&[PayloadId]) -> Result<Rows>;
 
-struct Broom<'a> {
+struct Sweep<'a> {
     area: &'a Staging,
     before: i64,
     known: Known<'a>,
     found: &'a mut dyn FnMut(Found),
 }
 
-impl Broom<'_> {
+impl Sweep<'_> {
     /// A payload whose row was committed while it was on its way to quarantine, by a process that
     /// died before it could bring it back.
     fn restore_known(&mut self, swept: &mut Swept) -> Result<()> {
@@ -292,8 +292,8 @@ impl Broom<'_> {
             if rows.needed.contains(&id) {
                 self.area.move_back(id)?;
             } else {
-                swept.strangers += 1;
-                (self.found)(Found::Stranger { id, length });
+                swept.orphans += 1;
+                (self.found)(Found::Orphan { id, length });
             }
         }
         Ok(())
@@ -330,8 +330,8 @@ impl Broom<'_> {
                 continue;
             }
             if let Some(length) = self.remove_dead_part(&path)? {
-                swept.leftovers += 1;
-                (self.found)(Found::Leftover { name, length });
+                swept.abandoned_parts += 1;
+                (self.found)(Found::AbandonedPart { name, length });
             }
         }
         Ok(())

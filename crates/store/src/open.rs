@@ -69,17 +69,17 @@ impl Store {
     pub async fn open(settings: &StoreSettings, ids: IdGenerator) -> Result<(Self, Vec<String>)> {
         let target = Target::new(settings)?;
         let lock = match &target.place {
-            Place::Sqlite(_, path) if !settings.guest => Some(Arc::new(lock_file(path)?)),
+            Place::Sqlite(_, path) if !settings.beside_gateway => Some(Arc::new(lock_file(path)?)),
             Place::Sqlite(..) | Place::Postgres(_) => None,
         };
         let mut connection = target.connect().await?;
         let mut warnings = check_durability(&mut connection).await?;
-        if !settings.guest {
+        if !settings.beside_gateway {
             migrate(&mut connection).await?;
             lost_commit::tidy(&mut connection).await?;
         }
         let (text_index, left) =
-            TextIndex::open(&mut connection, settings.text_search_indexes, settings.guest).await?;
+            TextIndex::open(&mut connection, settings.text_search_indexes, settings.beside_gateway).await?;
         warnings.extend(text_index.warning());
         let pool = readers(&target, settings).await?;
         let wake = Wake::new();

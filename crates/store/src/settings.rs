@@ -30,7 +30,7 @@ pub struct StoreSettings {
     pub text_search_indexes: bool,
     /// For a command beside a gateway that may be running: the file's lock is not taken and the schema
     /// is not changed. SQLite's own locks keep its writes apart from the gateway's.
-    pub guest: bool,
+    pub beside_gateway: bool,
 }
 
 impl StoreSettings {
@@ -46,7 +46,7 @@ impl StoreSettings {
             search_within: Duration::from_secs(20),
             away_for: Duration::from_secs(300),
             text_search_indexes: true,
-            guest: false,
+            beside_gateway: false,
         }
     }
 }

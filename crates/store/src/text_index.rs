@@ -37,18 +37,23 @@ pub enum TextIndex {
 }
 
 impl TextIndex {
-    /// Makes the extension where it is missing and, except for a guest, the indexes of tables without rows. Answers
+    /// Makes the extension where it is missing and, except beside a gateway, the indexes of tables without rows. Answers
     /// also whether others are left to [`build_or_drop_all`].
-    pub(crate) async fn open(connection: &mut Connection, wanted: bool, guest: bool) -> Result<(Self, bool)> {
+    pub(crate) async fn open(
+        connection: &mut Connection,
+        wanted: bool,
+        beside_gateway: bool,
+    ) -> Result<(Self, bool)> {
         let Connection::Postgres(c) = connection else { return Ok((Self::Scan, false)) };
         const OPERATION: &str = "build the text search indexes";
         let error = |error| database_error(error, OPERATION);
         if !wanted {
-            let left = !guest && tables(c).await.map_err(error)?.iter().any(|table| table.differs(false));
+            let left =
+                !beside_gateway && tables(c).await.map_err(error)?.iter().any(|table| table.differs(false));
             return Ok((Self::Off, left));
         }
         if !has_extension(c).await.map_err(error)? {
-            if guest {
+            if beside_gateway {
                 return Ok((Self::Missing("it is not installed".to_owned()), false));
             }
             let made = sqlx::query("CREATE EXTENSION IF NOT EXISTS pg_trgm").execute(&mut *c).await;
@@ -59,7 +64,7 @@ impl TextIndex {
                 return Ok((Self::Missing(why.to_string()), false));
             }
         }
-        if guest {
+        if beside_gateway {
             return Ok((Self::Trigrams, false));
         }
         let lock_timeout = |value: &str| AssertSqlSafe(format!("SET lock_timeout = '{value}'"));

@@ -1,6 +1,6 @@
 //! HTTP's content codings (RFC 9110, 8.4.1): taken off as a message streams, within its bound.
 
-use crate::unfit::Unfit;
+use crate::rejection::Rejection;
 use flate2::read::{DeflateDecoder, MultiGzDecoder, ZlibDecoder};
 use http::HeaderMap;
 use http::header::{CONTENT_ENCODING, TRANSFER_ENCODING};
@@ -91,13 +91,13 @@ impl<R: Read> Read for Decoder<R> {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
         let count = self.inner.read(out).map_err(|error| match error.get_ref() {
             // The library's own faults hold nothing of ours.
-            Some(inner) if inner.is::<model::Error>() || inner.is::<Unfit>() => error,
+            Some(inner) if inner.is::<model::Error>() || inner.is::<Rejection>() => error,
             _ if error.kind() == io::ErrorKind::Interrupted => error,
-            _ => io::Error::other(Unfit::Undecodable { coding: self.coding.name() }),
+            _ => io::Error::other(Rejection::Undecodable { coding: self.coding.name() }),
         })?;
         match self.room.checked_sub(count as u64) {
             Some(left) => self.room = left,
-            None => return Err(io::Error::other(Unfit::TooLarge { most: self.most })),
+            None => return Err(io::Error::other(Rejection::TooLarge { most: self.most })),
         }
         Ok(count)
     }
@@ -155,8 +155,8 @@ mod tests {
         coding.decoder(bytes, most).read_to_end(&mut out).map(|_| out)
     }
 
-    fn unfit(result: io::Result<Vec<u8>>) -> Unfit {
-        result.unwrap_err().downcast::<Unfit>().unwrap()
+    fn rejection(result: io::Result<Vec<u8>>) -> Rejection {
+        result.unwrap_err().downcast::<Rejection>().unwrap()
     }
 
     #[test]
@@ -207,14 +207,17 @@ mod tests {
             (Coding::Deflate, bare.finish().unwrap()),
         ] {
             assert!(decoded(coding, &bytes, most).unwrap() == content, "{coding:?}");
-            assert_eq!(unfit(decoded(coding, &bytes, most - 1)), Unfit::TooLarge { most: most - 1 });
-            let cut = unfit(decoded(coding, &bytes[..bytes.len() / 2], most));
-            assert_eq!(cut, Unfit::Undecodable { coding: coding.name() });
+            assert_eq!(rejection(decoded(coding, &bytes, most - 1)), Rejection::TooLarge { most: most - 1 });
+            let cut = rejection(decoded(coding, &bytes[..bytes.len() / 2], most));
+            assert_eq!(cut, Rejection::Undecodable { coding: coding.name() });
         }
-        assert!(matches!(unfit(decoded(Coding::Gzip, b"UNB+UNOA:1", most)), Unfit::Undecodable { .. }));
+        assert!(matches!(
+            rejection(decoded(Coding::Gzip, b"UNB+UNOA:1", most)),
+            Rejection::Undecodable { .. }
+        ));
         // A bomb stops at the bound.
         let bomb = gzip(&vec![0; 50_000_000]);
-        assert_eq!(unfit(decoded(Coding::Gzip, &bomb, 1000)), Unfit::TooLarge { most: 1000 });
+        assert_eq!(rejection(decoded(Coding::Gzip, &bomb, 1000)), Rejection::TooLarge { most: 1000 });
     }
 
     #[test]

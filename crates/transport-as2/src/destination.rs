@@ -3,10 +3,10 @@
 use crate::agreement::{Identity, MdnRequest, Partner};
 use crate::answer_body;
 use crate::legacy;
-use crate::letter::{Earlier, Letter, NOTE};
 use crate::material::{fingerprint, own_key, partner_certificates, recipient, signs_alike};
-use crate::other_mic;
+use crate::mic_mismatch;
 use crate::outgoing::{Envelope, OwnKey, build};
+use crate::prepared::{Earlier, NOTE, PreparedMessage};
 use crate::receipt::{Expected, PartnerResponse, Verdict, assess};
 use crate::streaming::{STREAM_BUFFERS, body_of};
 use async_trait::async_trait;
@@ -48,13 +48,13 @@ impl Destination for As2Destination {
         let partnership = self.partnership()?;
         let url = self.url()?;
         let media_type = self.media_type(&delivery);
-        let mut letter = self.letter(&delivery, &partnership, &url, &media_type).await?;
+        let mut prepared = self.prepare(&delivery, &partnership, &url, &media_type).await?;
         let envelope = Envelope {
             from: &partnership.identity.as2_id,
             to: &partnership.partner.as2_id,
             agreement: &partnership.partner.agreement,
             own: Some(&partnership.own),
-            sealing: &letter.sealing,
+            sealing: &prepared.sealing,
             media_type: &media_type,
             file_name: &delivery.file_name,
         };
@@ -67,8 +67,8 @@ impl Destination for As2Destination {
             own_fingerprint: &partnership.own_fingerprint,
             recipient_fingerprint: &partnership.recipient_fingerprint,
             now: self.services.clock.now(),
-            message_id: &letter.sealing.message_id,
-            earlier: letter.earlier,
+            message_id: &prepared.sealing.message_id,
+            earlier: prepared.earlier,
             mic: sent.mic.get(),
         };
         let verdict = match assess(&answer, &expected) {
@@ -81,9 +81,9 @@ impl Destination for As2Destination {
         let proved = match verdict {
             Verdict::Proved(proof) => Ok(proof),
             Verdict::Unproved(error) => Err(error),
-            Verdict::OtherMic(other) => {
+            Verdict::MicMismatch(other) => {
                 let payload = Arc::clone(&delivery.payload);
-                let every = other_mic::of_payload(payload, sent.content_headers, other.digest()).await;
+                let every = mic_mismatch::of_payload(payload, sent.content_headers, other.digest()).await;
                 other.judge(every)
             }
         };
@@ -98,8 +98,8 @@ impl Destination for As2Destination {
             }
             Err(error) => {
                 let error = answer.on_connection(keep(&answer, &delivery, error).await);
-                letter.earlier = Earlier::Answered;
-                let noted = match letter.to_note(&partnership.own) {
+                prepared.earlier = Earlier::Answered;
+                let noted = match prepared.to_note(&partnership.own) {
                     Ok(note) => delivery.log.note(NOTE, note).await,
                     Err(error) => Err(error),
                 };
@@ -282,27 +282,28 @@ impl As2Destination {
         Ok(format!("{host}:{port} accepts connections"))
     }
 
-    /// The letter of earlier attempts, or a new one, noted and correlated before a byte leaves.
-    async fn letter(
+    /// The message that earlier attempts sent, or a new one, noted and correlated before a byte leaves.
+    async fn prepare(
         &self,
         delivery: &Deliver,
         partnership: &Partnership,
         url: &Url,
         media_type: &str,
-    ) -> Result<Letter> {
+    ) -> Result<PreparedMessage> {
         let terms = terms(partnership, media_type, delivery);
         if let Some(note) = delivery.notes.get(NOTE)
-            && let Some(letter) = Letter::from_note(note, &terms, &partnership.own)?
+            && let Some(prepared) = PreparedMessage::from_note(note, &terms, &partnership.own)?
         {
-            return Ok(letter);
+            return Ok(prepared);
         }
         let host = url.host_str().unwrap_or_default();
         let recipient =
             recipient(&partnership.certificates, &partnership.partner, self.services.clock.now())?;
-        let letter = Letter::draw(&self.services, host, &partnership.partner.agreement, recipient, terms)?;
-        delivery.log.note(NOTE, letter.to_note(&partnership.own)?).await?;
-        delivery.log.correlate(&letter.sealing.message_id).await?;
-        Ok(letter)
+        let prepared =
+            PreparedMessage::new(&self.services, host, &partnership.partner.agreement, recipient, terms)?;
+        delivery.log.note(NOTE, prepared.to_note(&partnership.own)?).await?;
+        delivery.log.correlate(&prepared.sealing.message_id).await?;
+        Ok(prepared)
     }
 }
 

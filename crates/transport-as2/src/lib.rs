@@ -1,6 +1,6 @@
 //! AS2 (RFC 4130): messages between trading partners over HTTP, signed, encrypted, receipted.
 //!
-//! * out: [`outgoing`] makes a message of a payload; `letter` keeps what makes it the same message in
+//! * out: [`outgoing`] makes a message of a payload; `prepared` keeps what makes it the same message in
 //!   every attempt; `destination` sends it; `receipt` and `refusal` read what the partner answers.
 //! * in: `listener` takes messages; `receive` reads one into staging; `reply` answers it.
 //! * [`mdn`] and [`disposition`] are the receipt itself.
@@ -14,29 +14,29 @@ mod check;
 mod coding;
 mod destination;
 pub mod disposition;
-mod kept;
 mod legacy;
-mod letter;
 mod listener;
 mod material;
 pub mod mdn;
+mod mic_mismatch;
 mod names;
 mod options;
-mod other_mic;
 pub mod outgoing;
 mod parties;
+mod prepared;
 mod probe;
+mod readable;
 mod receipt;
 mod receive;
 mod refusal;
-mod refusing;
+mod reject;
+mod rejection;
 mod reply;
 mod request;
-mod shown;
+mod stored_mdn;
 mod streaming;
 #[cfg(test)]
 mod testing;
-mod unfit;
 
 pub use names::read_name;
 pub use receive::disposition_of;

@@ -7,7 +7,7 @@ use crate::disposition::{Disposition, DispositionError};
 use crate::legacy;
 use crate::parties::{Parties, UnknownParty};
 use crate::receive::{ReadMessage, Reading, Unread, read};
-use crate::refusing::{Early, come_again, declined, with_peer};
+use crate::reject::{EarlyRejection, declined, try_again_later, with_peer};
 use crate::reply::{ReplyContent, mic_of, stored_reply, to_response};
 use crate::request::RequestHead;
 use crate::streaming::{Arriving, BodyReader};
@@ -145,17 +145,19 @@ impl Handler for Receiver {
         let head = match RequestHead::read(&parts.headers) {
             Ok(head) => head,
             Err(reason) => {
-                let refusal =
-                    Early::new(StatusCode::BAD_REQUEST, format!("This is no AS2 message: {reason}."));
-                return self.turn_away(None, refusal, arriving, &peer).await;
+                let refusal = EarlyRejection::new(
+                    StatusCode::BAD_REQUEST,
+                    format!("This is no AS2 message: {reason}."),
+                );
+                return self.reject_early(None, refusal, arriving, &peer).await;
             }
         };
-        let coding = match Early::of(&parts.headers, &head) {
+        let coding = match EarlyRejection::of(&parts.headers, &head) {
             Ok(coding) => coding,
-            Err(refusal) => return self.turn_away(Some(&head), refusal, arriving, &peer).await,
+            Err(refusal) => return self.reject_early(Some(&head), refusal, arriving, &peer).await,
         };
         let reply = self.receive(&head, coding, &mut arriving, &peer).await?;
-        arriving.pass_over().await;
+        arriving.drain().await;
         to_response(reply)
     }
 
@@ -191,7 +193,7 @@ impl Receiver {
                 return Err(error);
             }
         };
-        arriving.may_hold(parties.partner.agreement.largest_message);
+        arriving.set_limit(parties.partner.agreement.largest_message);
         if let Some(answer) = declined(head, &parties, arriving.length()) {
             let event = self.refusal(peer, Some(head)).partner(&parties.partner.name);
             self.record(
@@ -276,7 +278,7 @@ impl Receiver {
                 // Nothing was taken: the sender comes again, and is told when.
                 let event = self.refusal(peer, Some(head)).partner(&parties.partner.name).error(&error);
                 self.record(event).await?;
-                return if error.kind() == ErrorKind::Throttled { Ok(come_again()) } else { Err(error) };
+                return if error.kind() == ErrorKind::Throttled { Ok(try_again_later()) } else { Err(error) };
             }
         };
         drop(waits);

@@ -4,7 +4,7 @@
 use crate::disposition::Disposition;
 use crate::legacy;
 use crate::material::hexadecimal;
-use crate::shown::readable;
+use crate::readable::readable;
 use model::{Error, ErrorKind, Result};
 use openssl::x509::X509;
 use smime::{Digest, Entity, Headers, Keys, Limits, Mic, Part, PartReceiver, ReadOptions, Signing, Weakness};

@@ -1,7 +1,7 @@
 //! What answers at an endpoint's address, and whether it looks like AS2.
 
 use crate::destination::As2Destination;
-use crate::shown::readable;
+use crate::readable::readable;
 use bytes::Bytes;
 use http::header::{ALLOW, CONTENT_TYPE, LOCATION, SERVER, WWW_AUTHENTICATE};
 use http::{HeaderMap, Method, Request, Response, StatusCode};

@@ -2,10 +2,10 @@
 
 use crate::agreement::{Agreement, MdnRequest, SendSecurity};
 use crate::legacy;
-use crate::letter::Earlier;
 use crate::mdn::{self, Mdn, ReadMdn, SignatureState, Trust, mic_matches};
+use crate::mic_mismatch::MicMismatch;
 use crate::names::same_message_id;
-use crate::other_mic::OtherMic;
+use crate::prepared::Earlier;
 use crate::refusal::{negative, refused};
 use bytes::Bytes;
 use http::StatusCode;
@@ -99,7 +99,7 @@ pub(crate) enum Verdict {
     /// It gave a receipt that says otherwise, or proves nothing.
     Unproved(Error),
     /// All is well but for the MIC: see what the other rules make of the message.
-    OtherMic(Box<OtherMic>),
+    MicMismatch(Box<MicMismatch>),
 }
 
 /// Whether the answer says, and proves, that the partner has what we sent.
@@ -211,7 +211,7 @@ fn examine(read: &ReadMdn, answer: &PartnerResponse, expected: &Expected<'_>) ->
                 .advice("ask the partner for receipts with a Received-content-MIC (RFC 4130, 7.4.3)"));
         }
         (Some(theirs), Some(ours)) => {
-            return Ok(Verdict::OtherMic(Box::new(OtherMic {
+            return Ok(Verdict::MicMismatch(Box::new(MicMismatch {
                 theirs: theirs.clone(),
                 ours: ours.clone(),
                 unprotected: expected.agreement.send_security == SendSecurity::None,

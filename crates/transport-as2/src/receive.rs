@@ -6,9 +6,9 @@ use crate::agreement::Partner;
 use crate::coding::Coding;
 use crate::disposition::{Disposition, DispositionError};
 use crate::legacy;
+use crate::rejection::Rejection;
 use crate::request::safe_file_name;
 use crate::streaming::BodyReader;
-use crate::unfit::Unfit;
 use model::{Error, ErrorKind, PeerText};
 use openssl::x509::X509;
 use smime::{
@@ -121,22 +121,26 @@ pub(crate) fn read(reading: Reading) -> Result<ReadMessage, Unread> {
     let message = ReadMessage { report, parts: receiver.parts, is_receipt: receiver.is_receipt };
     // By what is proved now, where `Receiver::unwrapped` went by what was claimed.
     let (encrypted, signed) = (message.report.encrypted().is_some(), message.report.signed().is_some());
-    match Unfit::unprotected(agreement.receive_security, encrypted, signed) {
-        Some(unfit) => Err(unfit.into()),
+    match Rejection::unprotected(agreement.receive_security, encrypted, signed) {
+        Some(rejection) => Err(rejection.into()),
         None => Ok(message),
     }
 }
 
-impl From<Unfit> for Unread {
-    fn from(unfit: Unfit) -> Self {
-        Self::Message { disposition: unfit.disposition(), text: unfit.text(), cause: unfit.to_string() }
+impl From<Rejection> for Unread {
+    fn from(rejection: Rejection) -> Self {
+        Self::Message {
+            disposition: rejection.disposition(),
+            text: rejection.text(),
+            cause: rejection.to_string(),
+        }
     }
 }
 
 fn why(error: smime::Error) -> Unread {
     match error {
-        smime::Error::Io(io) => match io.downcast::<Unfit>() {
-            Ok(unfit) => unfit.into(),
+        smime::Error::Io(io) => match io.downcast::<Rejection>() {
+            Ok(rejection) => rejection.into(),
             Err(io) => Unread::Ours(stream_fault(io)),
         },
         error => Unread::Message {
@@ -210,8 +214,8 @@ struct Receiver<'a> {
 
 impl PartReceiver for Receiver<'_> {
     fn unwrapped(&mut self, wrappings: &[Wrapping]) -> io::Result<()> {
-        match Unfit::by_wrappings(self.partner.agreement.receive_security, wrappings) {
-            Some(unfit) => Err(io::Error::other(unfit)),
+        match Rejection::by_wrappings(self.partner.agreement.receive_security, wrappings) {
+            Some(rejection) => Err(io::Error::other(rejection)),
             None => Ok(()),
         }
     }
@@ -268,7 +272,7 @@ impl Receiver<'_> {
     fn place(&self) -> io::Result<Option<OwnedSemaphorePermit>> {
         match self.parts.len() {
             0 => Ok(None),
-            MOST_PARTS.. => Err(io::Error::other(Unfit::TooManyParts { most: MOST_PARTS })),
+            MOST_PARTS.. => Err(io::Error::other(Rejection::TooManyParts { most: MOST_PARTS })),
             _ => Arc::clone(self.more_parts).try_acquire_owned().map(Some).map_err(|_| {
                 io::Error::other(
                     Error::transient(ErrorKind::Throttled, "receive one more part of a message")
@@ -290,7 +294,7 @@ impl Write for Staged<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self.room.checked_sub(bytes.len() as u64) {
             Some(left) => *self.room = left,
-            None => return Err(io::Error::other(Unfit::TooLarge { most: self.most })),
+            None => return Err(io::Error::other(Rejection::TooLarge { most: self.most })),
         }
         self.writer.append(bytes).map_err(io::Error::other)?;
         Ok(bytes.len())

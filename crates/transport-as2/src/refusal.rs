@@ -1,8 +1,8 @@
 //! Answers that say no: what each means, and whether trying again can help.
 
 use crate::disposition::{Disposition, DispositionError};
+use crate::readable::readable;
 use crate::receipt::PartnerResponse;
-use crate::shown::readable;
 use model::{Error, ErrorKind, Retry};
 
 /// What an HTTP status that is no success means.

@@ -2,10 +2,10 @@
 
 use crate::disposition::Disposition;
 use crate::legacy;
-use crate::letter::boundary;
 use crate::mdn::Mdn;
 use crate::names::new_message_id;
 use crate::parties::Parties;
+use crate::prepared::boundary;
 use crate::request::RequestHead;
 use http::Response;
 use model::{Error, ErrorKind, Result};

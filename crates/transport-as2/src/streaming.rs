@@ -1,6 +1,6 @@
 //! Between async HTTP bodies and the blocking streams of `smime`: small bounded channels.
 
-use crate::unfit::Unfit;
+use crate::rejection::Rejection;
 use bytes::Bytes;
 use model::{Error, ErrorKind};
 use net::http::{Body, Standby, Waits};
@@ -140,7 +140,7 @@ impl Arriving {
     }
 
     /// It is a partner's, which may send so many bytes.
-    pub(crate) fn may_hold(&mut self, most: u64) {
+    pub(crate) fn set_limit(&mut self, most: u64) {
         self.patience = most.saturating_add(UNWANTED);
     }
 
@@ -186,7 +186,7 @@ impl Arriving {
                     if let Some(slow) = slow {
                         Err(io::Error::other(slow))
                     } else if received > most {
-                        Err(io::Error::other(Unfit::TooLarge { most }))
+                        Err(io::Error::other(Rejection::TooLarge { most }))
                     } else {
                         Ok(bytes)
                     }
@@ -204,7 +204,7 @@ impl Arriving {
     /// Reads what is left of the body, within bounds, and gives it away. Many senders look for the answer
     /// only when their whole message is sent; a connection that is closed before is a broken pipe to them,
     /// and they come again with the same message, for ever.
-    pub(crate) async fn pass_over(mut self) {
+    pub(crate) async fn drain(mut self) {
         let _waits = self.waits();
         // What is known to be too much is not worth beginning with.
         while !self.held_back && self.body.length().is_none_or(|length| length <= self.patience) {

@@ -1,10 +1,10 @@
 //! One whole gateway, put together from its rooms.
 
-use crate::chores::{Months, Sealing};
+use crate::maintenance::{Months, Sealing};
 use crate::descriptors;
 use crate::directory::InForce;
 use crate::journal_log::JournalLog;
-use crate::leftovers;
+use crate::stale_journals;
 use crate::listeners::Listeners;
 use crate::process::{Ambient, StateLock};
 use crate::readiness::Readiness;
@@ -86,15 +86,15 @@ pub(crate) fn missing_database(settings: &Settings) -> Option<&Path> {
 ///
 /// # Errors
 /// It cannot be reached, or no gateway ever made it.
-pub(crate) async fn open_guest(settings: &Settings, ambient: &Ambient) -> Result<Store> {
+pub(crate) async fn open_command_session(settings: &Settings, ambient: &Ambient) -> Result<Store> {
     let url = settings.database.url.reveal();
     if let Some(path) = missing_database(settings) {
         return Err(Error::permanent(ErrorKind::NotFound, "open the database")
             .with("path", path.display())
             .advice("name the gateway's settings with --config, or start `waybill serve` first"));
     }
-    let guest = StoreSettings {
-        guest: true,
+    let beside = StoreSettings {
+        beside_gateway: true,
         readers: 2,
         writers: 1,
         // Who asks at the command line waits for the answer, and can end it.
@@ -102,7 +102,7 @@ pub(crate) async fn open_guest(settings: &Settings, ambient: &Ambient) -> Result
         text_search_indexes: settings.database.text_search_indexes,
         ..StoreSettings::new(url.as_str())
     };
-    Store::open(&guest, ambient.id_fn()).await.map(|(store, _)| store)
+    Store::open(&beside, ambient.id_fn()).await.map(|(store, _)| store)
 }
 
 /// What may be done to the gateway of a database.
@@ -141,7 +141,7 @@ impl Gateway {
         let journal_settings = JournalSettings::new(settings.state_directory.join("journal"));
         let journal = Journal::open(journal_settings, settings.node.clone(), ambient.clock.now())?;
         let journal = Arc::new(journal);
-        leftovers::ship(&settings.state_directory, &store, &settings.node, &ambient).await;
+        stale_journals::ship(&settings.state_directory, &store, &settings.node, &ambient).await;
         let log = JournalLog { journal: Arc::clone(&journal), ids: Arc::clone(&ambient.random) };
         let net = Net::new(net_settings(&settings, &ambient), Arc::new(log));
         let copies = Arc::new(SealCopies::new(&settings, &net, &ambient));
@@ -204,7 +204,7 @@ impl Gateway {
         let (services, readiness) = (self.engine.services(), Arc::clone(&self.readiness));
         let mut listeners = Listeners::new(&self.transports.all, services, self.engine.intake(), readiness);
         listeners.start(&definitions).await;
-        let mut chores: Vec<Arc<dyn Maintenance>> = vec![
+        let mut maintenance: Vec<Arc<dyn Maintenance>> = vec![
             Arc::new(Sealing {
                 store: self.store.clone(),
                 sealer: Arc::clone(&self.sealer),
@@ -220,9 +220,9 @@ impl Gateway {
                 retention: self.settings.audit.retention_months,
             }),
         ];
-        chores.push(Arc::clone(&self.certificates) as Arc<dyn Maintenance>);
-        chores.extend(self.timestamps.iter().map(|stamps| Arc::clone(stamps) as Arc<dyn Maintenance>));
-        self.engine.start(self.revisions.subscribe(), chores).await?;
+        maintenance.push(Arc::clone(&self.certificates) as Arc<dyn Maintenance>);
+        maintenance.extend(self.timestamps.iter().map(|stamps| Arc::clone(stamps) as Arc<dyn Maintenance>));
+        self.engine.start(self.revisions.subscribe(), maintenance).await?;
         let (revisions, ended) = (Arc::clone(&self.revisions), self.engine.shutdown_signal());
         self.listeners.spawn(async move { revisions.follow(ended).await });
         let followed =

@@ -3,16 +3,16 @@
 //! [`run`] reads the command line. `gateway` puts a whole gateway together from its rooms, for
 //! `serve` and, twice in one process, for `demo`. `commands` holds one file for each command.
 
-mod chores;
+mod maintenance;
 mod cli;
 mod commands;
 mod console_room;
 mod descriptors;
 mod directory;
 mod gateway;
-mod guest;
+mod command_session;
 mod journal_log;
-mod leftovers;
+mod stale_journals;
 mod listeners;
 mod logging;
 mod process;

@@ -63,7 +63,7 @@ mod tests {
             transfers: Vec::new(),
             flows: Vec::new(),
             failing: Vec::new(),
-            in_trouble: 0,
+            failing_total: 0,
             unreadable: Vec::new(),
             offline: Vec::new(),
             unsettled: Vec::new(),

@@ -61,7 +61,7 @@ impl Maintenance for OrphanSweep {
 /// Logs what a sweep found.
 async fn report(context: &Context, find: Found) {
     match find {
-        Found::Stranger { id, length } => {
+        Found::Orphan { id, length } => {
             tracing::warn!(payload = %id, length, "staged bytes without a record were set aside in quarantine");
             let event = context.event(EventKind::PayloadQuarantined).detail("payload", id.to_string());
             context.record_event(event.detail("bytes", length)).await;
@@ -75,7 +75,7 @@ async fn report(context: &Context, find: Found) {
         Found::Stuck { path, cause } => {
             tracing::warn!(path = %path.display(), cause, "staged bytes past their retention could not be removed; it is tried again")
         }
-        Found::Leftover { name, length } => {
+        Found::AbandonedPart { name, length } => {
             tracing::info!(name, length, "a part that was never finished was removed")
         }
         Found::Foreign { path } => {

@@ -1,4 +1,4 @@
-//! What time asks for: retention, strangers, and endpoints that are not to be hammered.
+//! What time asks for: retention, orphans, and endpoints that are not to be hammered.
 
 use crate::database::both;
 use crate::scene::{flow, gaps, polling};
@@ -33,7 +33,7 @@ both! {
         std::fs::create_dir(&stuck).unwrap();
         scene.until_by(Duration::from_secs(60), "the others are removed", || async { scene.staged() == 1 }).await;
         assert_eq!(scene.events("payload.removed").await.len(), 12);
-        // When it can, it goes too, and is no stranger.
+        // When it can, it goes too, and is no orphan.
         std::fs::remove_dir(&stuck).unwrap();
         std::fs::write(&stuck, "x").unwrap();
         scene.until_by(Duration::from_secs(900), "it is removed", || async { scene.staged() == 0 }).await;

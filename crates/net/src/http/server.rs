@@ -12,15 +12,15 @@ mod crowd;
 mod exchange;
 mod forwarded;
 mod handler;
-mod left_over;
 mod limits;
+mod malformed;
 mod numbers;
 mod proxy_header;
 mod routes;
 mod serve;
 mod standby;
-mod unfit;
 mod unfold;
+mod unread_body;
 mod watch;
 
 pub use crowd::client_network;

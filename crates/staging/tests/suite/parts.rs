@@ -134,7 +134,7 @@ fn what_a_killed_process_leaves_is_resumed_by_name_or_swept() {
     let none_known = |_: &[PayloadId]| Ok(Rows::default());
     let mut left = Vec::new();
     staging.sweep(Timestamp::MAX_UTC, none_known, |found| left.push(found)).unwrap();
-    assert!(left.contains(&Found::Leftover { name: id(1).to_string(), length: 4 }));
+    assert!(left.contains(&Found::AbandonedPart { name: id(1).to_string(), length: 4 }));
     assert_eq!(part.seal().unwrap().length, 16 * MIB as u64);
 }
 

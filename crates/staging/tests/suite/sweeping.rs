@@ -1,4 +1,4 @@
-//! The sweep: strangers to quarantine, leftovers away, everything else left alone.
+//! The sweep: orphans to quarantine, abandoned_parts away, everything else left alone.
 
 use crate::{SETTINGS, bytes, content, id, names, open, path_of, real, stage};
 use model::{Error, ErrorKind, PayloadId, Timestamp};
@@ -27,16 +27,16 @@ fn sweep(staging: &Staging, known: &[PayloadId]) -> (Swept, Vec<Found>) {
 #[test]
 fn strangers_go_to_quarantine_whole_and_come_back_when_they_are_known() {
     let (directory, staging) = real();
-    let (known, stranger) = (stage(&staging, id(1), b"known"), stage(&staging, id(2), b"stranger"));
+    let (known, orphan) = (stage(&staging, id(1), b"known"), stage(&staging, id(2), b"orphan"));
     let (swept, found) = sweep(&staging, &[known.id]);
-    assert_eq!(found, [Found::Stranger { id: stranger.id, length: 8 }]);
-    assert_eq!((swept.payloads, swept.bytes, swept.strangers), (2, 13, 1));
-    assert_eq!(names(directory.path(), "quarantine"), [stranger.id.to_string()]);
+    assert_eq!(found, [Found::Orphan { id: orphan.id, length: 8 }]);
+    assert_eq!((swept.payloads, swept.bytes, swept.orphans), (2, 13, 1));
+    assert_eq!(names(directory.path(), "quarantine"), [orphan.id.to_string()]);
     assert_eq!(content(&staging, &known), b"known");
 
-    let (swept, found) = sweep(&staging, &[known.id, stranger.id]);
-    assert_eq!((found, swept.restored), (vec![Found::Restored { id: stranger.id }], 1));
-    assert_eq!(content(&staging, &stranger), b"stranger");
+    let (swept, found) = sweep(&staging, &[known.id, orphan.id]);
+    assert_eq!((found, swept.restored), (vec![Found::Restored { id: orphan.id }], 1));
+    assert_eq!(content(&staging, &orphan), b"orphan");
     assert!(names(directory.path(), "quarantine").is_empty());
 }
 
@@ -59,7 +59,7 @@ fn what_was_removed_by_its_row_is_removed_and_not_set_aside() {
         panic!("{found:?}")
     };
     assert_eq!((*first, path, *second), (aside.id, &stuck, gone.id));
-    assert_eq!((swept.expired, swept.strangers, swept.restored), (2, 0, 0));
+    assert_eq!((swept.expired, swept.orphans, swept.restored), (2, 0, 0));
     assert!(
         names(directory.path(), "quarantine").is_empty() && !directory.path().join(path_of(gone.id)).exists()
     );
@@ -96,7 +96,7 @@ fn a_row_committed_while_its_payload_is_moved_brings_it_back() {
         Ok(if asked == 1 { Rows::default() } else { ids.iter().copied().collect::<HashSet<_>>().into() })
     };
     let swept = staging.sweep(later(), known, |found| panic!("{found:?}")).unwrap();
-    assert_eq!((asked, swept.strangers), (2, 0));
+    assert_eq!((asked, swept.orphans), (2, 0));
     assert_eq!(content(&staging, &payload), b"just in time");
 }
 
@@ -125,10 +125,10 @@ fn parts_of_the_dead_are_removed_and_parts_of_the_living_are_not() {
     fs::write(directory.path().join("payloads/00/README"), "mine").unwrap();
 
     let (swept, found) = sweep(&staging, &[]);
-    let leftovers: Vec<_> = found.iter().filter(|f| matches!(f, Found::Leftover { .. })).collect();
+    let abandoned_parts: Vec<_> = found.iter().filter(|f| matches!(f, Found::AbandonedPart { .. })).collect();
     let foreign = found.iter().filter(|f| matches!(f, Found::Foreign { .. })).count();
-    assert_eq!((leftovers.len(), foreign), (swept.leftovers as usize, 2));
-    assert!(leftovers.contains(&&Found::Leftover { name: id(3).to_string(), length: 4 }));
+    assert_eq!((abandoned_parts.len(), foreign), (swept.abandoned_parts as usize, 2));
+    assert!(abandoned_parts.contains(&&Found::AbandonedPart { name: id(3).to_string(), length: 4 }));
     assert!(!dead.exists() && directory.path().join("partial/README").exists());
     assert_eq!(content(&staging, &alive.seal().unwrap()), b"at work");
     assert_eq!(content(&staging, &named.seal().unwrap()), b"at work");
@@ -189,13 +189,10 @@ fn a_second_file_of_one_id_is_reported_and_stops_nothing() {
     let twice = stage(&staging, id(1), b"in its place");
     let other = directory.path().join(format!("quarantine/{}", twice.id));
     fs::write(&other, "another").unwrap();
-    let stranger = stage(&staging, id(2), b"stranger");
+    let orphan = stage(&staging, id(2), b"orphan");
     let (swept, found) = sweep(&staging, &[twice.id]);
-    assert_eq!((swept.restored, swept.strangers), (0, 1));
-    assert_eq!(
-        found,
-        [Found::Foreign { path: other.clone() }, Found::Stranger { id: stranger.id, length: 8 }]
-    );
+    assert_eq!((swept.restored, swept.orphans), (0, 1));
+    assert_eq!(found, [Found::Foreign { path: other.clone() }, Found::Orphan { id: orphan.id, length: 8 }]);
     let (_, found) = sweep(&staging, &[]);
     assert_eq!(found, [Found::Foreign { path: directory.path().join(path_of(twice.id)) }]);
     assert_eq!(content(&staging, &twice), b"in its place");

@@ -30,10 +30,10 @@ pub struct Overview {
     /// Deliveries that failed or are tried again, the latest 20 of the last 24 hours.
     pub failing: Vec<FailingDelivery>,
     /// How many there are of these.
-    pub in_trouble: u64,
+    pub failing_total: u64,
     /// Rows of these that this version cannot read.
     pub unreadable: Vec<UnreadableRow>,
-    /// Endpoints that are rested after failures.
+    /// Endpoints that are offline after failures.
     pub offline: Vec<OfflineEndpoint>,
     /// Sources with files that could not be settled, those with the most first.
     pub unsettled: Vec<UnsettledSource>,
@@ -176,7 +176,7 @@ impl Store {
             flows: self.flow_days(now).await?,
             failing,
             unreadable,
-            in_trouble: self.in_trouble(now).await?,
+            failing_total: self.failing_total(now).await?,
             offline: self.offline(now).await?,
             unsettled: self.unsettled().await?,
             refused: self.refused_messages(now).await?,
@@ -282,7 +282,7 @@ impl Store {
             .collect())
     }
 
-    async fn in_trouble(&self, now: Timestamp) -> Result<u64> {
+    async fn failing_total(&self, now: Timestamp) -> Result<u64> {
         let mut query = Query::new(
             self,
             "SELECT count(*) AS number FROM deliveries WHERE state IN ('retrying', 'failed', 'expired')",

@@ -204,7 +204,7 @@ both! {
         assert_eq!(overview.transfers, [(TransferState::Delivering, 1)]);
         assert_eq!((overview.flows[0].flow.as_str(), overview.flows[0].recorded), ("orders", 1));
         assert_eq!(overview.flows[0].hours.iter().map(|hour| hour.recorded).sum::<u64>(), 1);
-        assert_eq!((overview.failing.len(), overview.in_trouble), (1, 1));
+        assert_eq!((overview.failing.len(), overview.failing_total), (1, 1));
         let trouble = |since| TransferFilter { trouble_since: Some(since), ..TransferFilter::default() };
         assert_eq!(names(&store, trouble(now() - TimeDelta::hours(1))).await, ["po.edi"]);
         assert!(names(&store, trouble(now() + TimeDelta::hours(1))).await.is_empty());

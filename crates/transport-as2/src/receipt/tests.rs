@@ -79,7 +79,7 @@ fn by_rules(
     match verdict(headers, &body, security, earlier).unwrap() {
         Verdict::Proved(proof) => Ok(proof),
         Verdict::Unproved(error) => Err(error),
-        Verdict::OtherMic(other) => other.judge(every),
+        Verdict::MicMismatch(other) => other.judge(every),
     }
 }
 
@@ -216,7 +216,7 @@ fn a_receipt_signed_by_an_expired_certificate_counts_where_that_was_agreed() {
         };
         match assess(&answer, &expected) {
             Ok(Verdict::Proved(_)) => assert!(accept_expired),
-            Ok(Verdict::OtherMic(_)) => panic!("the MIC is right"),
+            Ok(Verdict::MicMismatch(_)) => panic!("the MIC is right"),
             Ok(Verdict::Unproved(error)) | Err(error) => {
                 assert!(!accept_expired && error.kind() == ErrorKind::TrustFailed, "{error}")
             }
@@ -243,7 +243,7 @@ fn agreed(agreement: &Agreement, told: &Told<'_>) -> Result<Proof, Error> {
     match under(agreement, headers, &body, Earlier::None)? {
         Verdict::Proved(proof) => Ok(proof),
         Verdict::Unproved(error) => Err(error),
-        Verdict::OtherMic(other) => other.judge(Ok(Vec::new())),
+        Verdict::MicMismatch(other) => other.judge(Ok(Vec::new())),
     }
 }
 
@@ -319,7 +319,7 @@ fn a_signature_by_nobody_known_hides_no_refusal_and_is_worth_an_unsigned_receipt
         match under(&agreement, headers, &body, Earlier::None).unwrap() {
             Verdict::Proved(proof) => Ok(proof),
             Verdict::Unproved(error) => Err(error),
-            Verdict::OtherMic(_) => panic!("the MIC is right"),
+            Verdict::MicMismatch(_) => panic!("the MIC is right"),
         }
     };
     for mdn in [MdnRequest::Signed, MdnRequest::Unsigned, MdnRequest::None] {

@@ -30,7 +30,7 @@ async fn what_is_left_of_a_refused_message_is_read_to_its_end() {
             reader.read_exact(&mut [0; 10]).unwrap();
         });
         tokio::join!(arriving.pump(sender, u64::MAX, || false), async { reading.await.unwrap() });
-        arriving.pass_over().await;
+        arriving.drain().await;
         assert_eq!(asked.load(Ordering::Relaxed), 100);
     }
 }
@@ -42,11 +42,11 @@ async fn more_than_agreed_is_refused_by_that_name_and_passed_over() {
     let (sender, mut reader) = BodyReader::channel();
     let reading = tokio::task::spawn_blocking(move || {
         let error = io::copy(&mut reader, &mut io::sink()).unwrap_err();
-        error.downcast::<Unfit>().unwrap()
+        error.downcast::<Rejection>().unwrap()
     });
     let ((), refused) = tokio::join!(arriving.pump(sender, 10 * PIECE, || false), reading);
-    assert_eq!(refused.unwrap(), Unfit::TooLarge { most: 10 * PIECE });
-    arriving.pass_over().await;
+    assert_eq!(refused.unwrap(), Rejection::TooLarge { most: 10 * PIECE });
+    arriving.drain().await;
     assert_eq!(asked.load(Ordering::Relaxed), 100);
 }
 
@@ -54,28 +54,28 @@ async fn more_than_agreed_is_refused_by_that_name_and_passed_over() {
 async fn nobody_is_passed_over_for_ever() {
     let most = UNWANTED / PIECE;
     let (body, asked) = counted(most * 2, false);
-    Arriving::new(body, false).pass_over().await;
+    Arriving::new(body, false).drain().await;
     assert_eq!(asked.load(Ordering::Relaxed), most + 1);
     // Known to be too much: not begun.
     let (body, asked) = counted(most + 1, true);
-    Arriving::new(body, false).pass_over().await;
+    Arriving::new(body, false).drain().await;
     assert_eq!(asked.load(Ordering::Relaxed), 0);
     // A partner's may be larger.
     let (body, asked) = counted(most + 1, true);
     let mut arriving = Arriving::new(body, false);
-    arriving.may_hold(PIECE);
-    arriving.pass_over().await;
+    arriving.set_limit(PIECE);
+    arriving.drain().await;
     assert_eq!(asked.load(Ordering::Relaxed), most + 1);
     // Who waits for a word gets the answer instead of it.
     let (body, asked) = counted(1, true);
-    Arriving::new(body, true).pass_over().await;
+    Arriving::new(body, true).drain().await;
     assert_eq!(asked.load(Ordering::Relaxed), 0);
 }
 
 #[tokio::test]
 async fn a_sender_that_waits_for_us_is_not_waited_for() {
     let never = futures::stream::pending::<model::Result<Bytes>>();
-    Arriving::new(Body::stream(never, None), false).pass_over().await;
+    Arriving::new(Body::stream(never, None), false).drain().await;
 }
 
 #[tokio::test]

@@ -10,7 +10,7 @@ pub(crate) use verify::{export_seals, verify};
 use super::pages::{Pages, Row, Writer};
 use super::{searched, unknown, write};
 use crate::cli::{Output, SearchEvents};
-use crate::gateway::open_guest;
+use crate::gateway::open_command_session;
 use crate::process::Ambient;
 use config::Settings;
 use model::schema::Section;
@@ -37,7 +37,7 @@ pub(crate) async fn search(settings: &Settings, wanted: SearchEvents, output: Ou
         from,
         to,
     };
-    let store = open_guest(settings, &ambient).await?;
+    let store = open_command_session(settings, &ambient).await?;
     searched::tell_index(&store, through_text);
     let written = write_all(&store, &filter, wanted.limit, output).await;
     store.close().await;

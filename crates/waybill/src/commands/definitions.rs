@@ -2,8 +2,8 @@
 
 use super::{FOUND_WRONG, catalogue, write};
 use crate::cli::{Output, Planned};
-use crate::gateway::{control, open_guest};
-use crate::guest::open_or_make;
+use crate::gateway::{control, open_command_session};
+use crate::command_session::open_or_make;
 use crate::process::{Ambient, person};
 use config::{ExportedFile, Settings};
 use control::{Applied, Apply, Caller, Control, ExportRequest, PlanRequest, RevisionLine, RollBack};
@@ -38,7 +38,7 @@ async fn beside<T, F: Future<Output = Result<T>>>(
     operation: impl FnOnce(Control, Caller) -> F,
 ) -> Result<T> {
     let ambient = Ambient::default();
-    let store = open_guest(settings, &ambient).await?;
+    let store = open_command_session(settings, &ambient).await?;
     with_control(settings, store, &ambient, operation).await
 }
 

@@ -2,7 +2,7 @@
 
 use super::{FOUND_WRONG, write};
 use crate::cli::Output;
-use crate::guest::Guest;
+use crate::command_session::CommandSession;
 use config::Settings;
 use model::definition::{Definitions, Destination, FlowSource};
 use model::{Error, ErrorKind, Result, did_you_mean};
@@ -18,9 +18,9 @@ pub(crate) async fn test(
     directory: Option<&Path>,
     output: Output,
 ) -> Result<ExitCode> {
-    let guest = Guest::open(&settings, directory).await?;
-    let probes = probes(&guest, name).await;
-    guest.close().await?;
+    let session = CommandSession::open(&settings, directory).await?;
+    let probes = probes(&session, name).await;
+    session.close().await?;
     let probes = probes?;
     let passed = probes.iter().all(|(_, probe)| probe.passed());
     write::as_far_as_read(match output {
@@ -32,7 +32,7 @@ pub(crate) async fn test(
 
 /// Lists the endpoints with what flows do with them.
 pub(crate) async fn list(settings: &Settings, directory: Option<&Path>, output: Output) -> Result<ExitCode> {
-    let definitions = crate::guest::definitions_alone(settings, directory).await?;
+    let definitions = crate::command_session::definitions_alone(settings, directory).await?;
     let rows = definitions.endpoints.values().map(|endpoint| (endpoint, uses(&definitions, &endpoint.name)));
     match output {
         Output::Json => {
@@ -103,8 +103,8 @@ fn as_json(name: &str, passed: bool, probes: &[(&str, Probe)]) -> Value {
 
 /// Tests an endpoint in each role that a flow gives it; one that no flow uses, as a destination where
 /// it can be one.
-async fn probes(guest: &Guest, name: &str) -> Result<Vec<(&'static str, Probe)>> {
-    let services = guest.services.clone();
+async fn probes(guest: &CommandSession, name: &str) -> Result<Vec<(&'static str, Probe)>> {
+    let services = session.services.clone();
     let definitions = services.directory.definitions();
     let endpoint = definitions.endpoints.get(name).ok_or_else(|| {
         let names = definitions.endpoints.keys().map(String::as_str);
@@ -119,7 +119,7 @@ async fn probes(guest: &Guest, name: &str) -> Result<Vec<(&'static str, Probe)>>
             .with("endpoint", name)
             .advice(advice.trim_start().to_owned())
     })?;
-    let transport = guest.transports.get(&endpoint.transport);
+    let transport = session.transports.get(&endpoint.transport);
     let transport =
         transport.ok_or_else(|| Error::permanent(ErrorKind::ConfigInvalid, "find a transport"))?;
     let mut probes = Vec::new();

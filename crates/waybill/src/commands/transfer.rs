@@ -3,7 +3,7 @@
 use super::pages::{Pages, Row, Writer, unreadable_line};
 use super::{receipt, searched, unknown, write};
 use crate::cli::{ListTransfers, Output};
-use crate::gateway::open_guest;
+use crate::gateway::open_command_session;
 use crate::process::{Ambient, person};
 use config::Settings;
 use model::schema::Section;
@@ -23,7 +23,7 @@ pub(crate) async fn list(settings: &Settings, wanted: ListTransfers, output: Out
         to,
         ..TransferFilter::default()
     };
-    let store = open_guest(settings, &ambient).await?;
+    let store = open_command_session(settings, &ambient).await?;
     searched::tell_index(&store, filter.name_contains.is_some());
     let written = write_all(&store, &filter, wanted.limit, output).await;
     store.close().await;
@@ -65,7 +65,7 @@ impl Row for TransferView {
 }
 
 pub(crate) async fn show(settings: &Settings, id: TransferId, output: Output) -> Result<ExitCode> {
-    let store = open_guest(settings, &Ambient::default()).await?;
+    let store = open_command_session(settings, &Ambient::default()).await?;
     let found = match store.waybill(id).await {
         Ok(waybill) => store.mdns(id).await.map(|mdns| (waybill, mdns)),
         Err(error) => Err(error),
@@ -82,7 +82,7 @@ pub(crate) async fn show(settings: &Settings, id: TransferId, output: Output) ->
 
 pub(crate) async fn retry(settings: &Settings, id: TransferId, output: Output) -> Result<ExitCode> {
     let ambient = Ambient::default();
-    let store = open_guest(settings, &ambient).await?;
+    let store = open_command_session(settings, &ambient).await?;
     let act = Act { actor: person(), node: settings.node.clone(), at: ambient.clock.now() };
     let acted = store.retry_transfer(id, &act).await;
     store.close().await;

@@ -125,7 +125,7 @@ pub(crate) fn problems(state: &AppState, count: &CountedOverview) -> Problems {
     all.extend(offline_endpoints(&count.overview, &state.node.endpoints(), now));
     all.extend(of_this_node(state));
     // More deliveries than were read.
-    let unread = count.overview.in_trouble.saturating_sub(count.overview.failing.len() as u64);
+    let unread = count.overview.failing_total.saturating_sub(count.overview.failing.len() as u64);
     bounded(all, unread)
 }
 

@@ -3,11 +3,11 @@
 use super::crowd::Seat;
 use super::forwarded::{Client, TrustedProxies};
 use super::handler::{PeerInfo, Unserved};
-use super::left_over::{Lender, lend};
 use super::limits::ServerLimits;
+use super::malformed::malformed;
 use super::routes::{Registered, Routes, asked_host, without_port};
 use super::standby::Standby;
-use super::unfit::unfit;
+use super::unread_body::{Lender, lend};
 use super::watch::Activity;
 use crate::connection::ConnectionHandle;
 use crate::http::Body;
@@ -50,7 +50,7 @@ impl Exchange {
         let first = !self.state.recorded.swap(true, Ordering::Relaxed);
         let (peer, refusal) = self.sender(&request, first);
         let host = asked_host(request.uri(), request.headers());
-        let unfit = unfit(&request);
+        let malformed = malformed(&request);
         let found = self.routes.find(host.map(without_port), request.uri().path());
         if first {
             if let Some(host) = host {
@@ -65,7 +65,7 @@ impl Exchange {
         self.handle.request();
         self.seat.counts().requests.fetch_add(1, Ordering::Relaxed);
         let path = PeerText::from(shown_path(request.uri().path()).as_str());
-        let mut answer = if let Some(why) = unfit {
+        let mut answer = if let Some(why) = malformed {
             // Where requests begin and end is in doubt: nothing that follows on the connection is read.
             closing(plain(StatusCode::BAD_REQUEST, why))
         } else if let Some(refusal) = refusal {
@@ -82,7 +82,7 @@ impl Exchange {
                     plain(StatusCode::NOT_FOUND, "There is nothing at this address.\n")
                 }
             };
-            self.pass_over(lender).await;
+            self.drain(lender).await;
             answer
         };
         if answer.status().is_client_error() || answer.status().is_server_error() {
@@ -150,10 +150,10 @@ impl Exchange {
     }
 
     /// Reads what the handler left of the body. Meanwhile the connection may have to go for another one.
-    async fn pass_over(self: &Arc<Self>, lender: Lender) {
-        if let Some(left) = lender.left_over() {
+    async fn drain(self: &Arc<Self>, lender: Lender) {
+        if let Some(left) = lender.unread() {
             let _waits = Standby(Arc::clone(self)).waits();
-            left.pass_over().await;
+            left.drain().await;
         }
     }
 

@@ -258,7 +258,7 @@ both! {
         slow(&store).await;
         let mut settings = StoreSettings::new(&store.url);
         settings.search_within = Duration::from_millis(50);
-        settings.guest = true;
+        settings.beside_gateway = true;
         let (hasty, _) = Store::open(&settings, std::sync::Arc::new(Uuid::now_v7)).await.unwrap();
         let filter = EventFilter { text: Some("nobody says so".into()), ..EventFilter::default() };
         let listing = hasty.events(&filter, Page::first(10)).await.unwrap();

@@ -2,7 +2,7 @@
 
 use crate::cli::Output;
 use crate::commands::write;
-use crate::gateway::{open_guest, open_sealer};
+use crate::gateway::{open_command_session, open_sealer};
 use crate::process::{Ambient, person};
 use config::Settings;
 use model::{Error, ErrorKind, Result};
@@ -33,7 +33,7 @@ pub(crate) async fn accept(settings: &Settings, reason: &str, output: Output) ->
             .advice("say in --reason which backup was restored and why: it goes on record"));
     }
     let sealer = sealer(settings, &ambient)?;
-    let store = open_guest(settings, &ambient).await?;
+    let store = open_command_session(settings, &ambient).await?;
     let accepted = sealer.accept(&store, reason, person(), ambient.clock.now()).await;
     store.close().await;
     let (known, found, keys) = accepted?;
@@ -66,7 +66,7 @@ pub(crate) async fn trust(settings: &Settings, key: &Path, output: Output) -> Re
     let file = std::fs::File::open(key).map_err(failed)?;
     file.take(LONGEST_KEY).read_to_string(&mut pem).map_err(failed)?;
     let sealer = sealer(settings, &ambient)?;
-    let store = open_guest(settings, &ambient).await?;
+    let store = open_command_session(settings, &ambient).await?;
     let trusted = sealer.trust_key(&store, &pem, person(), ambient.clock.now()).await;
     store.close().await;
     let id = trusted.map_err(|error| error.with("path", key.display()))?;

@@ -8,7 +8,7 @@ use std::fmt;
 
 /// Why a message is refused while it is still being read.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Unfit {
+pub(crate) enum Rejection {
     /// It is less protected than agreed.
     Unprotected { lacks: &'static str, agreed: SendSecurity },
     /// It, or what it holds, is larger than agreed, in bytes.
@@ -19,7 +19,7 @@ pub(crate) enum Unfit {
     Undecodable { coding: &'static str },
 }
 
-impl Unfit {
+impl Rejection {
     /// Whether something is missing of what was agreed.
     pub(crate) fn unprotected(agreed: SendSecurity, encrypted: bool, signed: bool) -> Option<Self> {
         let lacks = match () {
@@ -56,7 +56,7 @@ impl Unfit {
     }
 }
 
-impl fmt::Display for Unfit {
+impl fmt::Display for Rejection {
     /// For the operator.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -76,4 +76,4 @@ impl fmt::Display for Unfit {
     }
 }
 
-impl std::error::Error for Unfit {}
+impl std::error::Error for Rejection {}

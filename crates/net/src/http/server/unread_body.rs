@@ -25,11 +25,11 @@ const SILENCE: Duration = Duration::from_secs(5);
 
 /// Where a lent body comes back to.
 pub(super) struct Lender {
-    back: Arc<Mutex<Option<LeftOver>>>,
+    back: Arc<Mutex<Option<UnreadBody>>>,
 }
 
 /// A body that was given back before its end.
-pub(super) struct LeftOver {
+pub(super) struct UnreadBody {
     body: Watched,
     /// The client waits for a word before it sends anything (`Expect: 100-continue`): its body is never asked
     /// for.
@@ -41,20 +41,20 @@ pub(super) fn lend(request: Request<Watched>) -> (Request<Body>, Lender) {
     let back = Arc::default();
     let held_back = request.headers().contains_key(EXPECT);
     let lender = Lender { back: Arc::clone(&back) };
-    let request = request.map(|body| Body::wrap(Lent { left: Some(LeftOver { body, held_back }), back }));
+    let request = request.map(|body| Body::wrap(Lent { left: Some(UnreadBody { body, held_back }), back }));
     (request, lender)
 }
 
 impl Lender {
     /// What came back, unless it is read to its end, or still in use.
-    pub(super) fn left_over(self) -> Option<LeftOver> {
+    pub(super) fn unread(self) -> Option<UnreadBody> {
         lock(&self.back).take().filter(|left| !left.held_back && !left.body.is_end_stream())
     }
 }
 
-impl LeftOver {
+impl UnreadBody {
     /// Reads it to its end, as far as that goes.
-    pub(super) async fn pass_over(mut self) {
+    pub(super) async fn drain(mut self) {
         let (until, mut read) = (Instant::now() + LONGEST, 0);
         // What is known to be too much is not worth beginning with.
         while self.body.size_hint().lower() <= MOST && read <= MOST {
@@ -70,8 +70,8 @@ impl LeftOver {
 
 /// A body that goes back when whoever has it drops it.
 struct Lent {
-    left: Option<LeftOver>,
-    back: Arc<Mutex<Option<LeftOver>>>,
+    left: Option<UnreadBody>,
+    back: Arc<Mutex<Option<UnreadBody>>>,
 }
 
 impl Drop for Lent {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use transport::Payload;
 
 /// A receipt that says all it should, but for its MIC.
-pub(crate) struct OtherMic {
+pub(crate) struct MicMismatch {
     pub(crate) theirs: String,
     pub(crate) ours: Mic,
     /// The message was neither signed nor encrypted.
@@ -22,7 +22,7 @@ pub(crate) struct OtherMic {
     pub(crate) error: Error,
 }
 
-impl OtherMic {
+impl MicMismatch {
     /// The digest that the partner used.
     pub(crate) fn digest(&self) -> Digest {
         Mic::parse(&self.theirs).map_or(self.ours.algorithm, |theirs| theirs.algorithm)

@@ -1,6 +1,6 @@
 """Runs a command, then makes sure that no process of it is left behind.
 
-    leftovers.py COMMAND...
+    run_and_check.py COMMAND...
 
 Exit code: the command's own; 1 when it succeeded and yet left a process. Whatever the command started and lost, however
 it was detached, becomes our child (prctl(2), PR_SET_CHILD_SUBREAPER), so that nothing can be overlooked. Leftovers are

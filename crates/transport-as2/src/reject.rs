@@ -4,10 +4,10 @@ use crate::coding::{ACCEPTED, Coding, transfer_coding};
 use crate::disposition::{Disposition, DispositionError};
 use crate::listener::Receiver;
 use crate::parties::Parties;
+use crate::rejection::Rejection;
 use crate::reply::{ReplyContent, stored_reply};
 use crate::request::RequestHead;
 use crate::streaming::Arriving;
-use crate::unfit::Unfit;
 use http::header::{ACCEPT_ENCODING, ALLOW};
 use http::{HeaderMap, Method, Response, StatusCode};
 use model::{AuditEvent, Error, ErrorKind, EventKind, Result};
@@ -16,12 +16,12 @@ use smime::{Digest, Weakness};
 use transport::{Reception, StoredReply};
 
 /// A refusal by the head alone, before it is known who sends: an HTTP status and a sentence.
-pub(crate) struct Early {
+pub(crate) struct EarlyRejection {
     status: StatusCode,
     reason: String,
 }
 
-impl Early {
+impl EarlyRejection {
     pub(crate) fn new(status: StatusCode, reason: String) -> Self {
         Self { status, reason }
     }
@@ -56,10 +56,10 @@ impl Early {
 
 impl Receiver {
     /// Refuses by the head alone. The body is read to its end all the same, as far as that goes.
-    pub(crate) async fn turn_away(
+    pub(crate) async fn reject_early(
         &self,
         head: Option<&RequestHead>,
-        early: Early,
+        early: EarlyRejection,
         arriving: Arriving,
         peer: &PeerInfo,
     ) -> Result<Response<Body>> {
@@ -69,7 +69,7 @@ impl Receiver {
             None => event,
         };
         self.record(event.peer_detail("reason", &early.reason)).await?;
-        arriving.pass_over().await;
+        arriving.drain().await;
         let mut answer = plain(early.status, &format!("{}\n", early.reason))?;
         if early.status == StatusCode::UNSUPPORTED_MEDIA_TYPE {
             answer.headers_mut().insert(ACCEPT_ENCODING, http::HeaderValue::from_static(ACCEPTED));
@@ -163,7 +163,7 @@ impl Receiver {
 }
 
 /// What a sender is told for whose message there is no place at the moment.
-pub(crate) fn come_again() -> StoredReply {
+pub(crate) fn try_again_later() -> StoredReply {
     let headers = vec![
         ("Content-Type".into(), "text/plain; charset=utf-8".into()),
         ("Retry-After".into(), "60".into()),
@@ -194,7 +194,7 @@ pub(crate) fn declined(head: &RequestHead, parties: &Parties, length: Option<u64
         return Some(ReplyContent {
             disposition: Disposition::Error(DispositionError::UnexpectedProcessingError),
             mic: None,
-            text: Unfit::TooLarge { most }.text(),
+            text: Rejection::TooLarge { most }.text(),
         });
     }
     None

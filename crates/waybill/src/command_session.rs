@@ -4,10 +4,10 @@
 use crate::commands::catalogue;
 use crate::directory::InForce;
 use crate::gateway::{
-    control, invalid, missing_database, net_settings, open_guest, open_staging, open_store,
+    control, invalid, missing_database, net_settings, open_command_session, open_staging, open_store,
 };
 use crate::journal_log::JournalLog;
-use crate::leftovers;
+use crate::stale_journals;
 use crate::process::Ambient;
 use crate::transports::Transports;
 use config::{Catalogue, ProcessEnvironment, Settings};
@@ -25,7 +25,7 @@ use tokio::sync::watch;
 use transport::Services;
 
 /// Endpoints, ready to be tried.
-pub(crate) struct Guest {
+pub(crate) struct CommandSession {
     pub(crate) transports: Transports,
     pub(crate) services: Services,
     net: Net,
@@ -40,7 +40,7 @@ struct OwnJournal {
     directory: PathBuf,
 }
 
-impl Guest {
+impl CommandSession {
     /// Reads the definitions of a directory, or those in force in the database.
     ///
     /// # Errors
@@ -49,9 +49,9 @@ impl Guest {
         let ambient = Ambient::default();
         let store = open_or_make(settings, &ambient).await?;
         let staging = open_staging(settings, &store).await?;
-        leftovers::ship(&settings.state_directory, &store, &settings.node, &ambient).await;
-        let node = leftovers::command_name(&settings.node, std::process::id())?;
-        let place = leftovers::journal_of(&settings.state_directory, std::process::id());
+        stale_journals::ship(&settings.state_directory, &store, &settings.node, &ambient).await;
+        let node = stale_journals::command_name(&settings.node, std::process::id())?;
+        let place = stale_journals::journal_of(&settings.state_directory, std::process::id());
         let journal = Journal::open(JournalSettings::new(&place), node.clone(), ambient.clock.now())?;
         let journal = OwnJournal { journal: Arc::new(journal), directory: place };
         match Self::around(settings, directory, store, staging, node, &journal.journal, &ambient).await {
@@ -123,7 +123,7 @@ impl OwnJournal {
 pub(crate) async fn open_or_make(settings: &Settings, ambient: &Ambient) -> Result<Store> {
     match missing_database(settings) {
         Some(_) => open_new(settings, ambient).await,
-        None => open_guest(settings, ambient).await,
+        None => open_command_session(settings, ambient).await,
     }
 }
 
@@ -149,7 +149,7 @@ pub(crate) async fn definitions_alone(settings: &Settings, directory: Option<&Pa
             config::validate(directory, settings, &catalogue, &ProcessEnvironment::at(ambient.clock.now()));
         return report.definitions.clone().ok_or_else(|| invalid(&report));
     }
-    let store = open_guest(settings, &ambient).await?;
+    let store = open_command_session(settings, &ambient).await?;
     let found = definitions(settings, &store, &catalogue, None, &ambient).await;
     store.close().await;
     found

@@ -43,8 +43,8 @@ pub(crate) enum Earlier {
     Answered,
 }
 
-/// A letter: what makes a message this message.
-pub(crate) struct Letter {
+/// A message that is prepared for sending: what makes it this message, each time it is sent.
+pub(crate) struct PreparedMessage {
     pub(crate) sealing: Sealing,
     /// Under which terms it was drawn. Under other terms (a new certificate, another cipher) the bytes
     /// would differ, and a Message-ID is never used again for other content.
@@ -52,9 +52,9 @@ pub(crate) struct Letter {
     pub(crate) earlier: Earlier,
 }
 
-impl Letter {
+impl PreparedMessage {
     /// Draws a new one.
-    pub(crate) fn draw(
+    pub(crate) fn new(
         services: &Services,
         host: &str,
         agreement: &Agreement,

@@ -9,8 +9,8 @@
 use ::http::header::HOST;
 use ::http::{HeaderValue, Request, Version};
 
-/// Why a request is refused; `None` for one that is fit.
-pub(super) fn unfit<B>(request: &Request<B>) -> Option<&'static str> {
+/// Why a request is refused; `None` for one that is well-formed.
+pub(super) fn malformed<B>(request: &Request<B>) -> Option<&'static str> {
     let headers = request.headers();
     let mut hosts = headers.get_all(HOST).iter();
     match (hosts.next(), hosts.next()) {
@@ -47,7 +47,7 @@ mod tests {
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        unfit(&request.body(()).unwrap())
+        malformed(&request.body(()).unwrap())
     }
 
     #[test]
