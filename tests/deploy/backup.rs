@@ -37,9 +37,10 @@ fn lives(database: Option<&str>) {
     // More come, and seals are made, between every two steps of the backup.
     let mut meanwhile = Vec::new();
     let backup = scene.back_up(|| {
+        let before = scene.newest_seal();
         meanwhile.extend(scene.put(&format!("meanwhile-{}", meanwhile.len()), 1));
         scene.wait_for_row("select count(*) from notes", 12 + i64::try_from(meanwhile.len()).unwrap());
-        scene.wait_for_newer_seals();
+        scene.wait_for_seals_after(before);
     });
     // All of them are delivered after the backup; then the machine is gone.
     scene.partner.signal("CONT");
@@ -70,10 +71,11 @@ fn lives(database: Option<&str>) {
 
     // The database alone is taken back.
     let backup = scene.back_up(|| ());
+    let before = scene.newest_seal();
     let forgotten = scene.put("forgotten", 2);
     scene.wait_until_arrived(&forgotten);
     scene.wait_until_quiet();
-    scene.wait_for_newer_seals();
+    scene.wait_for_seals_after(before);
     scene.stop();
     scene.restore_the_database_alone(&backup);
     let after = scene.put("after", 2);
@@ -348,10 +350,14 @@ retry = {{ attempts = 100, first = "1s", longest = "1s" }}
         eventually("deliveries that are all made", PATIENCE, || (self.number(open) == 0).then_some(()));
     }
 
-    fn wait_for_newer_seals(&self) {
-        let seals = "select max(seq) from audit_seals";
-        let now = self.number(seals);
-        eventually("newer seals", PATIENCE, || (self.number(seals) > now).then_some(()));
+    fn newest_seal(&self) -> i64 {
+        self.number("select coalesce(max(seq), -1) from audit_seals")
+    }
+
+    /// Waits for a seal that was made after another, which was read before something happened: afterwards that may be sealed
+    /// already, and what is quiet is not sealed again.
+    fn wait_for_seals_after(&self, before: i64) {
+        eventually("newer seals", PATIENCE, || (self.newest_seal() > before).then_some(()));
     }
 
     /// How often the partner has each content.

@@ -99,9 +99,9 @@ words! {
         ConnectionWeakened = "connection.weakened",
         /// No connection could be made.
         ConnectionFailed = "connection.failed",
-        /// An endpoint is rested after failures.
+        /// An endpoint goes offline after failures.
         EndpointOffline = "endpoint.offline",
-        /// A rested endpoint is used again.
+        /// An endpoint that was offline is used again.
         EndpointOnline = "endpoint.online",
         /// A payload's bytes were removed at the end of its retention.
         PayloadRemoved = "payload.removed",

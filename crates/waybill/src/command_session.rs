@@ -7,8 +7,8 @@ use crate::gateway::{
     control, invalid, missing_database, net_settings, open_command_session, open_staging, open_store,
 };
 use crate::journal_log::JournalLog;
-use crate::stale_journals;
 use crate::process::Ambient;
+use crate::stale_journals;
 use crate::transports::Transports;
 use config::{Catalogue, ProcessEnvironment, Settings};
 use engine::Parts;

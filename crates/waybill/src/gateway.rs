@@ -1,16 +1,16 @@
 //! One whole gateway, put together from its rooms.
 
-use crate::maintenance::{Months, Sealing};
 use crate::descriptors;
 use crate::directory::InForce;
 use crate::journal_log::JournalLog;
-use crate::stale_journals;
 use crate::listeners::Listeners;
+use crate::maintenance::{Months, Sealing};
 use crate::process::{Ambient, StateLock};
 use crate::readiness::Readiness;
 use crate::revisions::Revisions;
 use crate::seal_copies::SealCopies;
 use crate::servers::{Certificates, Servers};
+use crate::stale_journals;
 use crate::timestamps::Timestamps;
 use crate::transports::Transports;
 use config::settings::ProxyHeader;

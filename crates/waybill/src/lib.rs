@@ -3,23 +3,23 @@
 //! [`run`] reads the command line. `gateway` puts a whole gateway together from its rooms, for
 //! `serve` and, twice in one process, for `demo`. `commands` holds one file for each command.
 
-mod maintenance;
 mod cli;
+mod command_session;
 mod commands;
 mod console_room;
 mod descriptors;
 mod directory;
 mod gateway;
-mod command_session;
 mod journal_log;
-mod stale_journals;
 mod listeners;
 mod logging;
+mod maintenance;
 mod process;
 mod readiness;
 mod revisions;
 mod seal_copies;
 mod servers;
+mod stale_journals;
 mod timestamps;
 mod transports;
 

@@ -90,7 +90,7 @@ pub struct FailingDelivery {
     pub due_at: Timestamp,
 }
 
-/// An endpoint that is rested.
+/// An endpoint that is offline.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct OfflineEndpoint {
     /// The endpoint.

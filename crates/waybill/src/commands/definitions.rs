@@ -2,8 +2,8 @@
 
 use super::{FOUND_WRONG, catalogue, write};
 use crate::cli::{Output, Planned};
-use crate::gateway::{control, open_command_session};
 use crate::command_session::open_or_make;
+use crate::gateway::{control, open_command_session};
 use crate::process::{Ambient, person};
 use config::{ExportedFile, Settings};
 use control::{Applied, Apply, Caller, Control, ExportRequest, PlanRequest, RevisionLine, RollBack};

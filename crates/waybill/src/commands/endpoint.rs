@@ -103,7 +103,7 @@ fn as_json(name: &str, passed: bool, probes: &[(&str, Probe)]) -> Value {
 
 /// Tests an endpoint in each role that a flow gives it; one that no flow uses, as a destination where
 /// it can be one.
-async fn probes(guest: &CommandSession, name: &str) -> Result<Vec<(&'static str, Probe)>> {
+async fn probes(session: &CommandSession, name: &str) -> Result<Vec<(&'static str, Probe)>> {
     let services = session.services.clone();
     let definitions = services.directory.definitions();
     let endpoint = definitions.endpoints.get(name).ok_or_else(|| {

@@ -4,8 +4,8 @@ mod ask;
 
 use super::{catalogue, write};
 use crate::cli::{Output, User};
-use crate::gateway::control;
 use crate::command_session::open_or_make;
+use crate::gateway::control;
 use crate::process::{Ambient, person};
 use config::Settings;
 use control::{AddUser, Caller, Control, SetDisabled, SetRole, UserDetail, UserList};
