@@ -80,12 +80,15 @@ const KNOWN: &[(&str, &[KnownCircle])] = &[
     ),
     (
         "transport-as2",
-        &[("crate", &["listener", "refusing"]), ("crate", &["other_mic", "receipt", "refusal"])],
+        &[("crate", &["listener", "reject"]), ("crate", &["mic_mismatch", "receipt", "refusal"])],
     ),
     ("transport-sftp", &[("crate", &["client", "error", "exchange", "session"])]),
     (
         "waybill",
-        &[("crate", &["commands", "guest", "logging"]), ("crate::commands::as2", &["payloads", "unpack"])],
+        &[
+            ("crate", &["commands", "command_session", "logging"]),
+            ("crate::commands::as2", &["payloads", "unpack"]),
+        ],
     ),
 ];
 

@@ -10,9 +10,10 @@ impl Gateway {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
             let url = self.database_url();
-            let guest = StoreSettings { guest: true, readers: 1, writers: 1, ..StoreSettings::new(url) };
-            // A guest that only reads makes no ids.
-            let (store, _) = Store::open(&guest, Arc::new(Default::default)).await.unwrap();
+            let beside =
+                StoreSettings { beside_gateway: true, readers: 1, writers: 1, ..StoreSettings::new(url) };
+            // Who only reads makes no ids.
+            let (store, _) = Store::open(&beside, Arc::new(Default::default)).await.unwrap();
             let page = Page { after: None, limit: 1000 };
             let found = store.connections(&ConnectionFilter::default(), page).await.unwrap();
             store.close().await;
