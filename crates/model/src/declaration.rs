@@ -1,6 +1,6 @@
 //! What a transport declares, and what it checks beyond the types of its fields.
 
-use crate::definition::{Definitions, Destination, Endpoint, Flow};
+use crate::definition::{Definitions, Destination, Endpoint, Flow, PollEffects, PollSource};
 use crate::schema::{Finding, TransportSpec};
 use crate::{Result, Timestamp};
 
@@ -23,6 +23,12 @@ pub trait Declaration: Send + Sync {
     /// `ConfigInvalid` or `Unsupported`, in words for the person who wrote it.
     fn check_source(&self, _endpoint: &Endpoint, _flow: &Flow) -> Result<()> {
         Ok(())
+    }
+
+    /// What a flow's polling does to its place, by the fields that this transport declares for sources. A transport that
+    /// declares none for it keeps what it has, in its one directory.
+    fn poll_effects(&self, _poll: &PollSource) -> PollEffects {
+        PollEffects { keeps_files: true, ..PollEffects::default() }
     }
 
     /// Checks what a flow asks of an endpoint that it delivers to.

@@ -12,7 +12,7 @@ mod partner;
 
 pub use endpoint::{Endpoint, EndpointUrl, Listener};
 pub use flow::{
-    After, Destination, Flow, FlowSource, Order, PollSource, ReceiveSource, RetryPolicy, SettleWhen,
+    Destination, Flow, FlowSource, Order, PollEffects, PollSource, ReceiveSource, RetryPolicy, SettleWhen,
 };
 pub use material::{CertificateDefinition, Credential, KeyDefinition, ProxyDefinition};
 pub use partner::{Identity, Partner};

@@ -6,12 +6,12 @@
 )]
 
 use model::definition::{
-    After, Destination, Endpoint, EndpointUrl, Flow, FlowSource, Order, PollSource, RetryPolicy, SettleWhen,
+    Destination, Endpoint, EndpointUrl, Flow, FlowSource, Order, PollSource, RetryPolicy, SettleWhen,
 };
 use model::schema::{Group, TransportSpec, Value, Values, joined};
 use model::{Mask, MaskSpec};
 use std::time::Duration;
-use transport::folder::options::Polling;
+use transport::folder::{After, Polling};
 
 /// Declared fields as documents write them, defaults filled in. An empty text stands for one that was left out.
 ///
@@ -64,6 +64,8 @@ pub fn destination(spec: &TransportSpec, endpoint: &str, set: &[(&str, &str)]) -
 #[must_use]
 pub fn poll(endpoint: &str, after: After) -> PollSource {
     let polling = Polling {
+        after,
+        error_directory: None,
         stable_for: Duration::ZERO,
         recursive: false,
         ignore_times: false,
@@ -75,8 +77,6 @@ pub fn poll(endpoint: &str, after: After) -> PollSource {
         every: Duration::from_secs(60),
         read_limit: 0,
         order: Order::Name,
-        after,
-        error_directory: None,
         settle: SettleWhen::Recorded,
         retry: RetryPolicy::default(),
         options: polling.to_values(),

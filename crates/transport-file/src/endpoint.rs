@@ -2,14 +2,14 @@
 
 use crate::options::{SPEC, write_options};
 use crate::{LocalFolder, place};
-use model::definition::{self, After, Definitions, Endpoint, Flow, FlowSource};
+use model::definition::{self, Definitions, Endpoint, Flow, FlowSource, PollEffects, PollSource};
 use model::schema::{Finding, TransportSpec};
 use model::{Error, ErrorKind, RemotePath, Result, Timestamp};
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use transport::folder::{
-    FolderDestination, FolderSource, FolderSourceOptions, check_poll, options, parse_directory,
+    FolderDestination, FolderSource, FolderSourceOptions, Polling, check_poll, options, parse_directory,
 };
 use transport::{Declaration, Destination, Services, Source, Transport};
 
@@ -74,6 +74,10 @@ impl Declaration for FileTransport {
         self.directory(endpoint).map(drop)
     }
 
+    fn poll_effects(&self, poll: &PollSource) -> PollEffects {
+        Polling::of(poll).effects()
+    }
+
     fn check_destination(&self, endpoint: &Endpoint, destination: &definition::Destination) -> Result<()> {
         let directory = self.directory(endpoint)?;
         write_options(endpoint, destination, directory)
@@ -89,16 +93,13 @@ impl Declaration for FileTransport {
     fn check_source(&self, endpoint: &Endpoint, flow: &Flow) -> Result<()> {
         let FlowSource::Poll(poll) = &flow.source else { return Ok(()) };
         let directory = self.directory(endpoint)?;
-        if poll.error_directory.is_none() {
+        let polling = Polling::of(poll);
+        if polling.error_directory.is_none() {
             return Err(Error::permanent(ErrorKind::ConfigInvalid, "poll a folder of this machine")
                 .with("flow", &flow.name)
                 .advice("'error_directory' is missing: name one for files that cannot be taken"));
         }
-        let after = match &poll.after {
-            After::Archive { directory, .. } | After::Move { directory } => Some(directory),
-            After::Delete | After::Keep => None,
-        };
-        for text in after.into_iter().chain(&poll.error_directory) {
+        for text in polling.after.directory().into_iter().chain(polling.error_directory.as_deref()) {
             let path = parse_directory(text)?;
             if !path.is_absolute() {
                 return Err(Error::permanent(ErrorKind::ConfigInvalid, "use a relative directory")

@@ -8,7 +8,6 @@
 
 use futures::StreamExt;
 use model::RemotePath;
-use model::definition::After;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
@@ -18,6 +17,7 @@ use testkit::conformance::Interlude;
 use testkit::defined;
 use testkit::fake::{Known, services};
 use tokio::io::AsyncReadExt;
+use transport::folder::After;
 use transport::folder::{FolderSource, FolderSourceOptions};
 use transport::{AfterRead, Discovery, FoundOffer, Source};
 use transport_file::LocalFolder;

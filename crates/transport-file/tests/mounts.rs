@@ -9,7 +9,6 @@
 )]
 
 use futures::StreamExt;
-use model::definition::After;
 use model::{Claim, DeliveryId, Offer, OfferId, OfferState, Outcome, RemotePath, Result, Retry};
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
@@ -19,6 +18,7 @@ use std::sync::Arc;
 use testkit::conformance::Interlude;
 use testkit::defined;
 use testkit::fake::{Act, BytesPayload, Fault, Known, MemoryLog, PublishAnswer, ScriptedFolder, services};
+use transport::folder::After;
 use transport::folder::{Folder, FolderDestination, FolderSource, FolderSourceOptions, WriteOptions};
 use transport::{Deliver, DeliveryLog, Destination, Discovery, Sent, Settled, Source};
 use transport_file::LocalFolder;

@@ -8,13 +8,13 @@ use crate::options::Settings;
 use crate::pool::Pool;
 use crate::session::Remote;
 use crate::source::SftpSource;
-use model::definition::{self, Definitions, Endpoint, Flow, FlowSource};
+use model::definition::{self, Definitions, Endpoint, Flow, FlowSource, PollEffects, PollSource};
 use model::schema::{Finding, TransportSpec};
 use model::{Purpose, Result, Timestamp};
 use net::Net;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
-use transport::folder::{Folder, check_poll, options};
+use transport::folder::{Folder, Polling, check_poll, options};
 use transport::{Declaration, Destination, Services, Source, Transport};
 
 /// `transport = "sftp"`.
@@ -84,6 +84,10 @@ impl Declaration for SftpTransport {
                 .map_err(|error| error.with("endpoint", &endpoint.name).with("option", "private_key")),
             None => Ok(()),
         }
+    }
+
+    fn poll_effects(&self, poll: &PollSource) -> PollEffects {
+        Polling::of(poll).effects()
     }
 
     fn check_destination(&self, endpoint: &Endpoint, destination: &definition::Destination) -> Result<()> {

@@ -6,12 +6,12 @@ mod support;
 
 use futures::StreamExt;
 use model::Outcome;
-use model::definition::After;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use support::{Sshd, World, flow, is_archived, noise, note_content, offer, partner};
 use testkit::fake::Known;
 use testkit::sftp::{Op, SftpServer, Switch};
+use transport::folder::After;
 use transport::{Discovery, Settled, Source, Transport};
 
 const FOUND: &str = "in/a.edi";

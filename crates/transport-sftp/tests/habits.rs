@@ -6,7 +6,7 @@
 mod support;
 
 use futures::StreamExt;
-use model::definition::{After, Flow, FlowSource};
+use model::definition::{Flow, FlowSource};
 use model::{ErrorKind, Offer, OfferId, OfferState, Outcome};
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,6 +17,7 @@ use testkit::fake::Known;
 use testkit::sftp::{Op, SftpServer, Switch, Told};
 use tokio::io::AsyncReadExt;
 use transport::OfferNotes;
+use transport::folder::After;
 use transport::{AfterRead, Discovery, FoundOffer, Settled, Source, Transport};
 
 const LENGTH: usize = 300_001;

@@ -7,7 +7,6 @@ mod support;
 use bytes::Bytes;
 use futures::StreamExt;
 use futures::future::try_join_all;
-use model::definition::After;
 use model::{ErrorKind, RemotePath, Retry};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
@@ -17,6 +16,7 @@ use support::{Sshd, World, flow, inner, list, noise, read, write};
 use testkit::fake::Known;
 use testkit::proxy::{Behaviour, Direction, Ending, FaultProxy};
 use tokio::io::AsyncReadExt;
+use transport::folder::After;
 use transport::folder::EntryKind;
 use transport::{AfterRead, BufferBudget, Declaration, Discovery, Transport};
 

@@ -16,6 +16,7 @@ pub const RENAME_REFUSED: &str = "the place lets this user write and not rename:
 
 pub use destination::{FolderDestination, Overwrite, PUBLISHING, WRITING, WriteOptions};
 pub use names::{NAME_LIMIT, check_affix, parse_directory};
+pub use options::{After, Polling};
 pub use source::{FolderSource, FolderSourceOptions, check_poll};
 
 use async_trait::async_trait;

@@ -9,7 +9,6 @@
 )]
 
 use futures::StreamExt;
-use model::definition::After;
 use model::{Claim, DeliveryId, Offer, OfferId, OfferState, Outcome, Result, Retry};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -20,6 +19,7 @@ use testkit::fake::{
     Act, BytesPayload, Fault, Known, MemoryFolder, MemoryLog, PublishAnswer, Renames, ScriptedFolder,
     services,
 };
+use transport::folder::After;
 use transport::folder::{
     Folder, FolderCapabilities, FolderDestination, FolderSource, FolderSourceOptions, Overwrite, WRITING,
     WriteOptions,

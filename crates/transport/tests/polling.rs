@@ -10,7 +10,7 @@
 use async_trait::async_trait;
 use futures::stream::BoxStream;
 use futures::{StreamExt, stream};
-use model::definition::{After, PollSource};
+use model::definition::PollSource;
 use model::{Error, ErrorKind, Offer, OfferId, OfferState, Outcome, RemotePath, Result};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -18,6 +18,7 @@ use std::time::Duration;
 use testkit::conformance::Interlude;
 use testkit::defined;
 use testkit::fake::{Fault, Known, MemoryFolder, ScriptedFolder, Way, services};
+use transport::folder::After;
 use transport::folder::{
     Entry, EntryKind, FileReader, Folder, FolderCapabilities, FolderSource, FolderSourceOptions, Published,
     Upload,
@@ -225,7 +226,11 @@ async fn a_new_file_that_looks_the_same_is_not_archived_in_the_old_ones_stead() 
     let memory = MemoryFolder::new();
     memory.put("in/a.edi", *b"taken");
     let after = After::Archive { directory: "done".into(), timestamp: true };
-    let source = source_with(Arc::new(memory.clone()), "in", PollSource { after, ..poll() });
+    let source = source_with(
+        Arc::new(memory.clone()),
+        "in",
+        defined::polling(poll(), |polling| polling.after = after),
+    );
     let offer = offer(&discover(&source, &Arc::default()).await.unwrap()[0]);
     assert_eq!(source.settle(&offer, Outcome::Taken).await.unwrap(), Settled::Done);
     // The answer was lost; meanwhile the partner sent another file within the same second.
@@ -238,7 +243,11 @@ async fn a_new_file_that_looks_the_same_is_not_archived_in_the_old_ones_stead() 
 async fn a_file_of_the_same_size_and_time_is_told_by_its_version() {
     let memory = MemoryFolder::new();
     memory.put("in/a.edi", *b"taken");
-    let source = source_with(Arc::new(memory.clone()), "in", PollSource { after: After::Delete, ..poll() });
+    let source = source_with(
+        Arc::new(memory.clone()),
+        "in",
+        defined::polling(poll(), |polling| polling.after = After::Delete),
+    );
     let found = discover(&source, &Arc::default()).await.unwrap().remove(0);
     memory.exchange("in/a.edi", *b"other");
     assert!(matches!(source.look_again(&found).await.unwrap(), AfterRead::Changed(_)));
@@ -255,7 +264,9 @@ async fn an_archive_keeps_the_directories_below_the_polled_one() {
     let source = source_with(
         Arc::new(memory.clone()),
         "in",
-        defined::polling(PollSource { after, ..poll() }, |polling| polling.recursive = true),
+        defined::polling(defined::polling(poll(), |polling| polling.after = after), |polling| {
+            polling.recursive = true
+        }),
     );
     let offer = offer(&discover(&source, &Arc::default()).await.unwrap()[0]);
     assert_eq!(source.settle(&offer, Outcome::Taken).await.unwrap(), Settled::Done);

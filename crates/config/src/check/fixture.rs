@@ -2,7 +2,7 @@
 
 use crate::{Catalogue, Environment, ReadFile, Roots};
 use model::Declaration;
-use model::definition::{Definitions, Destination, Endpoint, Flow};
+use model::definition::{Definitions, Destination, Endpoint, Flow, PollEffects, PollSource};
 use model::schema::{
     Field, Finding, Group, Kind, Paths, Roles, Rule, Scheme, Section, Subject, TransportSpec,
 };
@@ -159,6 +159,14 @@ impl Declaration for Declared {
         Ok(())
     }
 
+    fn poll_effects(&self, poll: &PollSource) -> PollEffects {
+        PollEffects {
+            is_recursive: poll.options.bool("recursive"),
+            keeps_files: poll.options.text("after") == Some("keep"),
+            moves_refused: poll.options.text("error_directory").is_some(),
+        }
+    }
+
     fn check_destination(&self, _: &Endpoint, destination: &Destination) -> Result<()> {
         if destination.options.text("suffix") == Some("*") {
             return Err(Error::permanent(ErrorKind::Unsupported, "write with the suffix \"*\""));
@@ -176,6 +184,19 @@ impl Declaration for Declared {
             })
             .collect()
     }
+}
+
+/// A transport whose polls have no fields at all: what it polls stays.
+static FEED: TransportSpec = TransportSpec {
+    schemes: &[scheme("feed", 99, Paths::None)],
+    roles: Roles { source: true, destination: false, listener: false },
+    ..TransportSpec::new("feed", "A place whose files stay.")
+};
+
+/// The three, and the one without fields for sources.
+pub(crate) fn catalogue_with_feed() -> Catalogue {
+    let specs = [&SFTP, &FILE, &AS2, &FEED];
+    specs.map(|spec| Arc::new(Declared(spec)) as Arc<dyn Declaration>).into_iter().collect()
 }
 
 pub(crate) fn catalogue() -> Catalogue {

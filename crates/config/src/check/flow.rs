@@ -8,7 +8,7 @@ use crate::reader::{Declared, Reader};
 use crate::sections::DESTINATION;
 use crate::tree::{Node, Value as Written};
 use model::NameTemplate;
-use model::definition::{After, Destination, Flow, FlowSource, RetryPolicy};
+use model::definition::{Destination, Flow, FlowSource, RetryPolicy};
 use model::schema::{Section, TransportSpec, Values};
 use std::sync::Arc;
 
@@ -28,15 +28,13 @@ impl<'a> Checker<'a> {
             }
             let Some(retention) = reader.duration("retention") else { continue };
             let Some((checked, below)) = source else { continue };
-            if let (true, FlowSource::Poll(poll), Some(location)) =
-                (enabled, &checked.source, checked.location)
+            if let (true, FlowSource::Poll(_), Some(location)) = (enabled, &checked.source, checked.location)
             {
                 self.polls.push(Poll {
                     flow: name.to_owned(),
                     place: below.place_of("endpoint").clone(),
                     location,
-                    recursive: poll.options.bool("recursive"),
-                    keeps: poll.after == After::Keep,
+                    effects: checked.effects,
                     mask: checked.mask,
                 });
             }
@@ -165,12 +163,12 @@ impl<'a> Checker<'a> {
 
 /// A flow that writes where it reads would take its own files for ever.
 fn not_into_source(reader: &Reader<'_>, source: &CheckedSource, location: &Location) {
-    let (FlowSource::Poll(poll), Some(from)) = (&source.source, &source.location) else { return };
+    let (FlowSource::Poll(_), Some(from)) = (&source.source, &source.location) else { return };
     if !from.same_machine(location) {
         return;
     }
     let same = from.directory == location.directory;
-    if same || poll.options.bool("recursive") && from.directory.holds(&location.directory) {
+    if same || source.effects.is_recursive && from.directory.holds(&location.directory) {
         reader.error(
             "endpoint",
             "leads into the directory that this flow polls: it would take its own files for ever",

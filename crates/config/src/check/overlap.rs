@@ -6,6 +6,7 @@ use super::glob::{Overlap, overlap};
 use super::location::Location;
 use crate::problem::Place;
 use model::MaskSpec;
+use model::definition::PollEffects;
 use std::collections::BTreeMap;
 
 /// An enabled flow that polls a directory.
@@ -14,9 +15,7 @@ pub(super) struct Poll {
     /// Where its source's endpoint is written.
     pub(super) place: Place,
     pub(super) location: Location,
-    pub(super) recursive: bool,
-    /// Whether files stay where they are once they are taken.
-    pub(super) keeps: bool,
+    pub(super) effects: PollEffects,
     pub(super) mask: MaskSpec,
 }
 
@@ -65,7 +64,7 @@ impl Checker<'_> {
         }
         let key = format!("flow.{}.source.endpoint", second.flow);
         let other = format!("flow '{}' ({})", first.flow, first.place);
-        if !same && !outer.recursive {
+        if !same && !outer.effects.is_recursive {
             let message = format!(
                 "polls a directory nested with that of {other}; with recursive = true on '{}' both would take the same \
                  files",
@@ -74,7 +73,7 @@ impl Checker<'_> {
             return self.context.warning(&second.place, &key, message);
         }
         let place = if same { "the same directory as" } else { "a directory nested with that of" };
-        if first.keeps && second.keeps {
+        if first.effects.keeps_files && second.effects.keeps_files {
             let message = format!(
                 "polls {place} {other}, and both keep what they take: each takes every file that its mask fits, so that \
                  a file of both goes through both flows"

@@ -8,7 +8,7 @@ use crate::problem::Place;
 use crate::reader::{Declared, Reader};
 use crate::sections::{POLLED, RECEIVED, SOURCE};
 use crate::tree::Node;
-use model::definition::{After, FlowSource, Order, PollSource, ReceiveSource, SettleWhen};
+use model::definition::{FlowSource, Order, PollEffects, PollSource, ReceiveSource, SettleWhen};
 use model::schema::{Group, TransportSpec};
 use model::{Mask, MaskSpec};
 use std::time::Duration;
@@ -21,6 +21,8 @@ pub(super) struct CheckedSource {
     pub(super) source: FlowSource,
     pub(super) mask: MaskSpec,
     pub(super) location: Option<Location>,
+    /// What its polls do to their place; of one that receives, nothing.
+    pub(super) effects: PollEffects,
 }
 
 impl<'a> Checker<'a> {
@@ -85,7 +87,7 @@ impl<'a> Checker<'a> {
         let options = reader.values(&fields)?;
         let (spec, mask) = mask?;
         let source = FlowSource::Receive(ReceiveSource { listener, partner, mask, options });
-        Some(CheckedSource { source, mask: spec, location: None })
+        Some(CheckedSource { source, mask: spec, location: None, effects: PollEffects::default() })
     }
 
     fn poll(
@@ -117,26 +119,19 @@ impl<'a> Checker<'a> {
         let options = reader.values(&fields);
         self.directories(reader, &fields, location.as_ref());
         let (spec, mask) = mask?;
-        let options = options?;
-        // Must be written: Waybill neither deletes a partner's files nor lets them pile up unasked.
-        let Some(after) = After::of(&options) else {
-            let message = "'after' is missing: say what becomes of a file that was taken";
-            reader.context.error(reader.place, &reader.path, message);
-            return None;
-        };
-        let source = FlowSource::Poll(PollSource {
+        let poll = PollSource {
             endpoint: endpoint?,
             mask,
             every,
             read_limit,
             order: reader.word("order", Order::parse)?,
-            after,
-            error_directory: options.text("error_directory").map(str::to_owned),
             settle: reader.word("settle", SettleWhen::parse)?,
             retry,
-            options,
-        });
-        Some(CheckedSource { source, mask: spec, location })
+            options: options?,
+        };
+        let declaration = facts.and_then(|facts| self.catalogue.declaration(facts.transport.name));
+        let effects = declaration.map(|own| own.poll_effects(&poll)).unwrap_or_default();
+        Some(CheckedSource { source: FlowSource::Poll(poll), mask: spec, location, effects })
     }
 }
 

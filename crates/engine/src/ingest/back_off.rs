@@ -47,7 +47,7 @@ pub(crate) async fn back_off(
             offer: found.into_offer(OfferId::new(polled.context.ids.next())),
             next_at: wait.map(|wait| now + wait),
             error: error.chain(),
-            settle_refused: polled.poll.error_directory.is_some(),
+            settle_refused: polled.moves_refused(),
             events: vec![event],
             now,
         })

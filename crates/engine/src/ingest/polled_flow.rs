@@ -47,6 +47,12 @@ impl PolledFlow {
         format!("flow/{}", self.flow.name)
     }
 
+    /// Whether the source moves away what cannot be taken. While its endpoint is not defined nothing can be moved.
+    pub(crate) fn moves_refused(&self) -> bool {
+        let endpoint = self.context.endpoint(&self.poll.endpoint);
+        endpoint.is_ok_and(|(_, transport)| transport.poll_effects(&self.poll).moves_refused)
+    }
+
     pub(crate) fn event(&self, kind: EventKind) -> AuditEvent {
         self.context.event(kind).flow(&self.flow.name).endpoint(&self.poll.endpoint)
     }

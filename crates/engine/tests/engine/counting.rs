@@ -1,7 +1,7 @@
 //! What the engine asks of its transports.
 
 use model::Result;
-use model::definition::{Destination, Endpoint, Flow};
+use model::definition::{Destination, Endpoint, Flow, PollEffects, PollSource};
 use model::schema::TransportSpec;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -17,6 +17,10 @@ pub(crate) struct Counting {
 impl Declaration for Counting {
     fn spec(&self) -> &'static TransportSpec {
         self.fake.spec()
+    }
+
+    fn poll_effects(&self, poll: &PollSource) -> PollEffects {
+        self.fake.poll_effects(poll)
     }
 }
 

@@ -1,7 +1,7 @@
 //! What becomes of files whose source tells something else of them than what is read.
 
 use crate::database::both;
-use crate::scene::{Scene, flow, polling};
+use crate::scene::{Scene, flow, saying};
 use model::{Timestamp, TransferState};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -171,7 +171,7 @@ both! {
             refilled.refill("in/po.edi", vec![round.fetch_add(1, Ordering::Relaxed); 16]);
         });
         scene.place("in").use_folder(scripted, "in", Overwrite::Refuse);
-        scene.flow(polling(flow("orders", &["out"]), |poll| poll.error_directory = Some("bad".into())));
+        scene.flow(saying(flow("orders", &["out"]), |polling| polling.error_directory = Some("bad".into())));
         let _engine = scene.start().await;
         scene.until("it is moved away", || async { folder.get("bad/po.edi.cause.txt").is_some() }).await;
         assert_eq!(folder.files(), ["bad/po.edi", "bad/po.edi.cause.txt"]);

@@ -1,7 +1,7 @@
 //! Finding, staging, recording: until a file is ours.
 
 use crate::database::both;
-use crate::scene::{flow, polling};
+use crate::scene::{flow, polling, saying};
 use model::{RemotePath, TransferState};
 use std::sync::Arc;
 use std::time::Duration;
@@ -138,7 +138,7 @@ both! {
         scripted.fail(Act::Read, Fault::REFUSED);
         scene.place("in").use_folder(scripted, "in", Overwrite::Refuse);
         folder.put("in/po.edi", *b"ISA");
-        scene.flow(polling(flow("orders", &["out"]), |poll| poll.error_directory = Some("bad".into())));
+        scene.flow(saying(flow("orders", &["out"]), |polling| polling.error_directory = Some("bad".into())));
         let _engine = scene.start().await;
         scene.until("it is moved away", || async { folder.get("in/po.edi").is_none() }).await;
         scene.until("its cause lies beside it", || async { folder.files().len() == 2 }).await;

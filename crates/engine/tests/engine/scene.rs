@@ -5,8 +5,7 @@ use crate::database;
 use crate::relay::Relay;
 use engine::{Engine, EngineSettings, Parts, SystemClock};
 use model::definition::{
-    After, Definitions, Destination, Endpoint, Flow, FlowSource, Order, PollSource, ReceiveSource,
-    RetryPolicy,
+    Definitions, Destination, Endpoint, Flow, FlowSource, Order, PollSource, ReceiveSource, RetryPolicy,
 };
 use model::schema::Values;
 use model::{Actor, Mask, MaskSpec, Timestamp, TransferId, TransferState};
@@ -19,6 +18,7 @@ use testkit::clock::{FixedClock, SeededRandom};
 use testkit::defined;
 use testkit::fake::{FakeEndpoint, FakeTransport, SPEC};
 use tokio::sync::watch;
+use transport::folder::After;
 use transport::folder::options::Polling;
 use transport::{Clock, Directory, Transport};
 use uuid::Uuid;

@@ -1,19 +1,18 @@
 //! Telling the source: once, when it is time, and again when it was not told.
 
 use crate::database::both;
-use crate::scene::{LEASE, Scene, flow, polling};
-use model::definition::{After, SettleWhen};
+use crate::scene::{LEASE, Scene, flow, polling, saying};
+use model::definition::SettleWhen;
 use model::{Outcome, TransferState};
 use std::sync::Arc;
 use std::time::Duration;
 use testkit::fake::{Answer, Fault, MemoryFolder, ScriptedOffer, Settling};
+use transport::folder::After;
 use transport::folder::Overwrite;
 
 fn after_delivery(scene: &Scene) {
-    scene.flow(polling(flow("orders", &["out"]), |poll| {
-        poll.settle = SettleWhen::AfterDelivery;
-        poll.error_directory = Some("bad".into());
-    }));
+    let flow = polling(flow("orders", &["out"]), |poll| poll.settle = SettleWhen::AfterDelivery);
+    scene.flow(saying(flow, |polling| polling.error_directory = Some("bad".into())));
 }
 
 both! {
@@ -86,7 +85,7 @@ both! {
     }
 
     a_kept_file_is_taken_once_for_as_long_as_it_lies_there(scene) {
-        scene.flow(polling(flow("orders", &["out"]), |poll| poll.after = After::Keep));
+        scene.flow(saying(flow("orders", &["out"]), |polling| polling.after = After::Keep));
         scene.place("in").offer(ScriptedOffer::file("po.edi", *b"x"));
         let _engine = scene.start().await;
         scene.until_all(1, TransferState::Completed).await;

@@ -5,13 +5,14 @@ use crate::scene::{Scene, flow, polling, saying};
 use chrono::TimeDelta;
 use engine::Engine;
 use model::TransferState;
-use model::definition::{After, SettleWhen};
+use model::definition::SettleWhen;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
 use testkit::fake::{Act, Answer, Fault, MemoryFolder, ScriptedFolder, Way};
+use transport::folder::After;
 use transport::folder::{Folder, Overwrite};
 use transport_file::LocalFolder;
 
@@ -80,7 +81,7 @@ both! {
             [(false, Duration::from_secs(2)), (true, Duration::from_secs(2)), (false, Duration::ZERO)].into_iter().enumerate()
         {
             let restless = Restless::at(&scene, system_time);
-            let refusing = polling(flow("orders", &["out"]), |poll| poll.error_directory = Some("bad".into()));
+            let refusing = saying(flow("orders", &["out"]), |polling| polling.error_directory = Some("bad".into()));
             scene.flow(saying(refusing, |folder| folder.stable_for = stable_for));
             let engine = scene.start().await;
             let begun = scene.events("offer.unstable").await.len();
@@ -113,7 +114,7 @@ both! {
 
     it_is_taken_where_times_are_left_out(scene) {
         let restless = Restless::at(&scene, false);
-        let keeping = || polling(flow("orders", &["out"]), |poll| poll.after = After::Keep);
+        let keeping = || saying(flow("orders", &["out"]), |polling| polling.after = After::Keep);
         scene.flow(saying(keeping(), |folder| folder.stable_for = Duration::from_secs(2)));
         let engine = scene.start().await;
         told(&scene, &engine).await;
@@ -166,8 +167,8 @@ both! {
         });
         let directory = root.join(&"in".into()).to_text();
         scene.place("in").use_folder(Arc::clone(&folder) as _, directory.as_str(), Overwrite::Refuse);
-        let refusing = polling(flow("orders", &["out"]), |poll| {
-            poll.error_directory = Some(root.join(&"bad".into()).to_text());
+        let refusing = saying(flow("orders", &["out"]), |polling| {
+            polling.error_directory = Some(root.join(&"bad".into()).to_text());
         });
         scene.flow(saying(refusing, |folder| folder.stable_for = Duration::from_secs(2)));
         let engine = scene.start().await;

@@ -3,7 +3,6 @@
 use crate::connection::words;
 use crate::schema::{TransportSpec, Values, joined};
 use crate::{Error, ErrorKind, Mask, NameTemplate, Result};
-use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 /// Moves files from one source to its destinations.
@@ -60,16 +59,23 @@ pub struct PollSource {
     pub read_limit: usize,
     /// In which order.
     pub order: Order,
-    /// What becomes of the file at the source.
-    pub after: After,
-    /// Where refused files go, with their cause beside them; `None` leaves them where they are.
-    pub error_directory: Option<String>,
-    /// When that happens.
+    /// When files that were taken are settled at the source.
     pub settle: SettleWhen,
     /// How often a file that cannot be read is tried, and how long between.
     pub retry: RetryPolicy,
     /// What the endpoint's transport declares for sources, defaults filled in.
     pub options: Values,
+}
+
+/// What polling does to its place, as far as others must know: flows that use the same place, and the gateway.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct PollEffects {
+    /// Whether it takes files of directories below the polled one too.
+    pub is_recursive: bool,
+    /// Whether files that were taken stay where they are.
+    pub keeps_files: bool,
+    /// Whether files that cannot be taken are moved away.
+    pub moves_refused: bool,
 }
 
 /// A listener as source.
@@ -94,48 +100,6 @@ words! {
         Arrival = "arrival",
         /// By name.
         Name = "name",
-    }
-}
-
-/// What becomes of a file that is ours.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub enum After {
-    /// It is deleted.
-    Delete,
-    /// It is moved into a directory, with the time of archiving in its name unless that is off.
-    Archive {
-        /// The directory, relative to the login directory, or absolute.
-        directory: String,
-        /// Whether the name gets the time.
-        timestamp: bool,
-    },
-    /// It is moved into a directory under its own name.
-    Move {
-        /// The directory.
-        directory: String,
-    },
-    /// It stays; Waybill remembers it.
-    Keep,
-}
-
-impl After {
-    /// What a source's field `after` says: `"delete"`, `"keep"`, or a table with `archive` or `move`; `None` when it says
-    /// nothing of these.
-    #[must_use]
-    pub fn of(options: &Values) -> Option<Self> {
-        match options.text("after") {
-            Some("delete") => return Some(Self::Delete),
-            Some("keep") => return Some(Self::Keep),
-            _ => {}
-        }
-        let table = options.table("after");
-        if let Some(directory) = table.text("archive") {
-            return Some(Self::Archive {
-                directory: directory.to_owned(),
-                timestamp: table.bool("timestamp"),
-            });
-        }
-        table.text("move").map(|directory| Self::Move { directory: directory.to_owned() })
     }
 }
 

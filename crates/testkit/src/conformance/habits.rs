@@ -4,10 +4,10 @@ use super::Place;
 use super::scene::{Scene, offer};
 use crate::fake::{Fault, Way};
 use chrono::TimeDelta;
-use model::definition::{After, PollSource};
 use model::{ErrorKind, Outcome, Retry};
 use std::sync::atomic::{AtomicI64, Ordering};
 use tokio::io::AsyncReadExt;
+use transport::folder::After;
 use transport::folder::{Entry, EntryKind, FolderSource};
 use transport::{AfterRead, FoundOffer, Settled, Source};
 
@@ -39,7 +39,8 @@ impl Scene {
             [After::Delete, After::Archive { directory: self.place.beside.to_text(), timestamp: false }]
         {
             self.put("a.edi", CONTENT).await;
-            let source = self.source(PollSource { after: after.clone(), ..self.poll() });
+            let source =
+                self.source(crate::defined::polling(self.poll(), |polling| polling.after = after.clone()));
             let mut found = self.find_one(&source).await;
             let (content, seen) = self.take(&source, &mut found).await;
             assert_eq!((content.as_slice(), seen), (CONTENT, AfterRead::Unchanged), "{after:?}");
@@ -55,7 +56,7 @@ pub(super) async fn a_file_that_is_given_once_is_gone_and_not_changed(place: Pla
     let scene = Scene::new(place);
     scene.put("a.edi", CONTENT).await;
     scene.folder.give_once();
-    let source = scene.source(PollSource { after: After::Delete, ..scene.poll() });
+    let source = scene.source(crate::defined::polling(scene.poll(), |polling| polling.after = After::Delete));
     let mut found = scene.find_one(&source).await;
     let (content, seen) = scene.take(&source, &mut found).await;
     assert_eq!((content.as_slice(), seen), (CONTENT, AfterRead::Gone));
@@ -133,7 +134,8 @@ pub(super) async fn times_and_sizes_that_listing_and_look_tell_differently_are_n
                 let error = source.open(&found).await.err().expect("a file that changed");
                 assert_eq!((error.kind(), error.retry()), (ErrorKind::NotFound, Retry::Transient));
             }
-            let deleting = scene.source(PollSource { after: After::Delete, ..scene.poll() });
+            let deleting =
+                scene.source(crate::defined::polling(scene.poll(), |polling| polling.after = After::Delete));
             let settled = deleting.settle(&offer(&found), Outcome::Taken).await.unwrap();
             assert_eq!(settled, Settled::Changed);
             scene.clear().await;
@@ -146,7 +148,8 @@ pub(super) async fn looks_that_are_refused_leave_it_to_the_listing(place: Place)
         let scene = Scene::new(place.again());
         scene.put("a.edi", CONTENT).await;
         scene.folder.refuse_looks(Fault { kind, retry: Retry::Permanent });
-        let source = scene.source(PollSource { after: After::Delete, ..scene.poll() });
+        let source =
+            scene.source(crate::defined::polling(scene.poll(), |polling| polling.after = After::Delete));
         let mut found = scene.find_one(&source).await;
         let (content, seen) = scene.take(&source, &mut found).await;
         assert_eq!((content.as_slice(), seen), (CONTENT, AfterRead::Unchanged), "{kind:?}");
@@ -177,7 +180,8 @@ pub(super) async fn looks_that_tell_another_time_each_time_are_doubtful_and_sett
     for after in [After::Delete, After::Archive { directory: scene.place.beside.to_text(), timestamp: true }]
     {
         scene.put("a.edi", CONTENT).await;
-        let source = scene.source(PollSource { after: after.clone(), ..scene.poll() });
+        let source =
+            scene.source(crate::defined::polling(scene.poll(), |polling| polling.after = after.clone()));
         let mut found = scene.find_one(&source).await;
         let (content, seen) = scene.take(&source, &mut found).await;
         assert_eq!(content, CONTENT);

@@ -7,12 +7,13 @@ use bytes::Bytes;
 use chrono::{DateTime, TimeDelta};
 use futures::StreamExt;
 use futures::future::BoxFuture;
-use model::definition::{After, PollSource};
+use model::definition::PollSource;
 use model::{Claim, DeliveryId, Offer, OfferId, OfferState, RemotePath, Result, Timestamp};
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::io::AsyncReadExt;
+use transport::folder::After;
 use transport::folder::{
     EntryKind, Folder, FolderDestination, FolderSource, FolderSourceOptions, Published, WriteOptions,
 };

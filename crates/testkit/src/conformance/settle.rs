@@ -3,10 +3,11 @@
 use super::Place;
 use super::scene::{Scene, offer, put, refused};
 use crate::fake::{Act, Fault, PublishAnswer};
-use model::definition::{After, PollSource};
+use model::definition::PollSource;
 use model::{Outcome, RemotePath};
 use std::sync::Arc;
 use transport::OfferNotes;
+use transport::folder::After;
 use transport::folder::FolderSource;
 use transport::{FoundOffer, Settled, Source};
 
@@ -21,11 +22,15 @@ impl Scene {
 
     fn archiving(&self, timestamp: bool) -> PollSource {
         let directory = self.place.beside.to_text();
-        PollSource { after: After::Archive { directory, timestamp }, ..self.poll() }
+        crate::defined::polling(self.poll(), |polling| {
+            polling.after = After::Archive { directory, timestamp }
+        })
     }
 
     fn moving(&self) -> PollSource {
-        PollSource { after: After::Move { directory: self.place.beside.to_text() }, ..self.poll() }
+        crate::defined::polling(self.poll(), |polling| {
+            polling.after = After::Move { directory: self.place.beside.to_text() }
+        })
     }
 }
 
@@ -43,7 +48,7 @@ fn digest_noted(found: &FoundOffer, content: &[u8]) -> FoundOffer {
 
 pub(super) async fn without_times_a_file_overwritten_with_as_many_bytes_is_left(place: Place) {
     let scene = Scene::new(place);
-    let delete = PollSource { after: After::Delete, ..scene.poll() };
+    let delete = crate::defined::polling(scene.poll(), |polling| polling.after = After::Delete);
     for (number, poll) in [delete, scene.archiving(true), scene.moving()].into_iter().enumerate() {
         let (source, found) = scene.found(untimed(poll)).await;
         assert_eq!(found.identity.modified, None);
@@ -83,7 +88,8 @@ pub(super) async fn without_times_a_file_overwritten_with_as_many_bytes_is_left(
 
 pub(super) async fn delete_is_idempotent_and_leaves_what_is_new(place: Place) {
     let scene = Scene::new(place);
-    let (source, found) = scene.found(PollSource { after: After::Delete, ..scene.poll() }).await;
+    let (source, found) =
+        scene.found(crate::defined::polling(scene.poll(), |polling| polling.after = After::Delete)).await;
     let offer = offer(&found);
     assert_eq!(source.settle(&offer, Outcome::Taken).await.unwrap(), Settled::Done);
     assert!(scene.names().await.is_empty());
@@ -217,7 +223,9 @@ pub(super) async fn a_copy_in_an_archive_is_known_again_after_a_cut(place: Place
 
 pub(super) async fn refused_files_go_to_the_error_directory_with_their_cause(place: Place) {
     let scene = Scene::new(place);
-    let poll = PollSource { error_directory: Some(scene.place.beside.to_text()), ..scene.poll() };
+    let poll = crate::defined::polling(scene.poll(), |polling| {
+        polling.error_directory = Some(scene.place.beside.to_text());
+    });
     let (source, found) = scene.found(poll).await;
     let offer = refused(&found, "could not be read\nat all");
     // Cut off between the move and the writing of the cause.

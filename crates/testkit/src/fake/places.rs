@@ -5,12 +5,12 @@ use super::endpoint::FakeEndpoint;
 use super::lent::locked;
 use super::source::FakeSource;
 use model::Result;
-use model::definition::{self, Endpoint, Flow};
+use model::definition::{self, Endpoint, Flow, PollEffects, PollSource};
 use model::schema::{Field, Group, Kind, Paths, Roles, Scheme, TransportSpec};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use transport::folder::{
-    FolderDestination, FolderSource, FolderSourceOptions, WriteOptions, options as folder,
+    FolderDestination, FolderSource, FolderSourceOptions, Polling, WriteOptions, options as folder,
 };
 use transport::{Declaration, Destination, Services, Source, Transport};
 
@@ -62,6 +62,10 @@ static DESTINATION: Group = Group::of(&[Field::optional(
 impl Declaration for FakeTransport {
     fn spec(&self) -> &'static TransportSpec {
         &SPEC
+    }
+
+    fn poll_effects(&self, poll: &PollSource) -> PollEffects {
+        Polling::of(poll).effects()
     }
 }
 

@@ -4,7 +4,7 @@ use super::Fault;
 use super::endpoint::{FakeEndpoint, SettleSeen};
 use async_trait::async_trait;
 use futures::StreamExt;
-use model::definition::{After, Flow, FlowSource};
+use model::definition::{Flow, FlowSource};
 use model::{Error, ErrorKind, Offer, OfferIdentity, Outcome, RemotePath, Result, Timestamp};
 use serde_json::{Map, Value};
 use std::collections::VecDeque;
@@ -13,6 +13,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, ReadBuf};
+use transport::folder::Polling;
 use transport::{AfterRead, Discovery, FoundOffer, OfferStream, Opened, Part, Probe, Settled, Source};
 
 /// An offer that a fake source has.
@@ -261,8 +262,8 @@ impl Source for FakeSource {
         let path = &offer.identity.path;
         let settling = self.endpoint.next_settling(path);
         let keeps = match (&self.flow.source, outcome) {
-            (FlowSource::Poll(poll), Outcome::Taken) => poll.after == After::Keep,
-            (FlowSource::Poll(poll), Outcome::Refused) => poll.error_directory.is_none(),
+            (FlowSource::Poll(poll), Outcome::Taken) => Polling::of(poll).effects().keeps_files,
+            (FlowSource::Poll(poll), Outcome::Refused) => !Polling::of(poll).effects().moves_refused,
             (FlowSource::Receive(_), _) => true,
         };
         let result = match settling {

@@ -4,12 +4,13 @@ use super::*;
 use crate::clock::FixedClock;
 use crate::defined;
 use futures::StreamExt;
-use model::definition::{After, Endpoint, Flow};
+use model::definition::{Endpoint, Flow};
 use model::{Claim, DeliveryId, Offer, OfferId, OfferState, Outcome};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::AsyncReadExt;
+use transport::folder::After;
 use transport::{AfterRead, Deliver, Discovery, FoundOffer, Sent, Services, Settled, Source, Transport};
 use uuid::Uuid;
 

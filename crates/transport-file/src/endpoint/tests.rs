@@ -4,6 +4,7 @@ use super::*;
 use model::definition::{Order, PollSource};
 use std::time::Duration;
 use testkit::defined;
+use transport::folder::After;
 
 fn transport() -> FileTransport {
     FileTransport::new([PathBuf::from("/srv/waybill"), PathBuf::from("/mnt/exchange")])
@@ -22,13 +23,9 @@ fn flow(after: After, error_directory: Option<&str>) -> Flow {
     defined::flow(
         "orders",
         defined::polling(
-            PollSource {
-                read_limit: 10,
-                order: Order::Arrival,
-                error_directory: error_directory.map(str::to_owned),
-                ..defined::poll("place", after)
-            },
+            PollSource { read_limit: 10, order: Order::Arrival, ..defined::poll("place", after) },
             |polling| {
+                polling.error_directory = error_directory.map(str::to_owned);
                 polling.stable_for = Duration::from_secs(5);
             },
         ),

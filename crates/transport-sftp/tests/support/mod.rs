@@ -10,7 +10,7 @@
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::StreamExt;
-use model::definition::{After, Definitions, Destination, Endpoint, Flow, PollSource};
+use model::definition::{Definitions, Destination, Endpoint, Flow};
 use model::schema::Group;
 use model::{ConnectionClosed, NodeName, Offer, OfferId, OfferState, Purpose, RemotePath, Result};
 use net::{ConnectionFailed, ConnectionLog, Net, NetSettings, Opened};
@@ -26,6 +26,7 @@ use testkit::defined;
 use testkit::fake::services;
 use testkit::sftp::SftpServer;
 use tokio::io::AsyncReadExt;
+use transport::folder::After;
 use transport::folder::{Entry, Folder};
 use transport::{BufferBudget, FoundOffer, Services, Transport};
 use transport_sftp::{SPEC, SftpTransport};
@@ -143,8 +144,10 @@ pub fn refusing(directory: &str) -> Arc<Flow> {
 }
 
 fn polling(after: After, error_directory: Option<String>) -> Arc<Flow> {
-    let poll = PollSource { error_directory, ..defined::poll("acme", after) };
-    let poll = defined::polling(poll, |polling| polling.temporary_suffix = "_tmp".into());
+    let poll = defined::polling(defined::poll("acme", after), |polling| {
+        polling.error_directory = error_directory;
+        polling.temporary_suffix = "_tmp".into();
+    });
     Arc::new(defined::flow("orders", poll))
 }
 

@@ -2,7 +2,7 @@
 
 use super::{Overwrite, WriteOptions, names};
 use model::RemotePath;
-use model::definition::{Definitions, Destination, Endpoint, FlowSource, PollSource};
+use model::definition::{Definitions, Destination, Endpoint, FlowSource, PollEffects, PollSource};
 use model::schema::{Field, Finding, Group, Kind, Rule, Section, Subject, Value, Values};
 use std::time::Duration;
 
@@ -109,9 +109,72 @@ pub const fn temporary_suffix(suffix: &'static str) -> Field {
     Field::preset("suffix", Kind::Text, suffix, "Ends the name of a file that is still being written.")
 }
 
+/// What becomes of a file that is ours.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum After {
+    /// It is deleted.
+    Delete,
+    /// It is moved into a directory, with the time of archiving in its name unless that is off.
+    Archive {
+        /// The directory, relative to the login directory, or absolute.
+        directory: String,
+        /// Whether the name gets the time.
+        timestamp: bool,
+    },
+    /// It is moved into a directory under its own name.
+    Move {
+        /// The directory.
+        directory: String,
+    },
+    /// It stays; Waybill remembers it.
+    Keep,
+}
+
+impl After {
+    /// Reads a source's field `after`. Where nothing is said the file stays: nothing is removed unasked.
+    fn of(options: &Values) -> Self {
+        let table = options.table("after");
+        if options.text("after") == Some("delete") {
+            Self::Delete
+        } else if let Some(directory) = table.text("archive") {
+            Self::Archive { directory: directory.to_owned(), timestamp: table.bool("timestamp") }
+        } else if let Some(directory) = table.text("move") {
+            Self::Move { directory: directory.to_owned() }
+        } else {
+            Self::Keep
+        }
+    }
+
+    /// The directory that files are moved into, where they are.
+    #[must_use]
+    pub fn directory(&self) -> Option<&str> {
+        match self {
+            Self::Archive { directory, .. } | Self::Move { directory } => Some(directory),
+            Self::Delete | Self::Keep => None,
+        }
+    }
+
+    fn to_value(&self) -> Value {
+        let text = |text: &str| Value::Text(text.to_owned());
+        match self {
+            Self::Delete => text("delete"),
+            Self::Keep => text("keep"),
+            Self::Archive { directory, timestamp } => Value::Table(Values::of([
+                ("archive", text(directory)),
+                ("timestamp", Value::Bool(*timestamp)),
+            ])),
+            Self::Move { directory } => Value::Table(Values::of([("move", text(directory))])),
+        }
+    }
+}
+
 /// What a flow's source says to a folder.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Polling {
+    /// What becomes of a file at the source once it is ours.
+    pub after: After,
+    /// Where files go that cannot be taken, with their cause beside them; `None` leaves them where they are.
+    pub error_directory: Option<String>,
     /// How long a file must stay the same before it is taken; zero takes it at first sight.
     pub stable_for: Duration,
     /// Whether directories below are looked into.
@@ -129,6 +192,8 @@ impl Polling {
     pub fn of(poll: &PollSource) -> Self {
         let options = &poll.options;
         Self {
+            after: After::of(options),
+            error_directory: options.text("error_directory").map(str::to_owned),
             stable_for: options.duration("stable_for").unwrap_or_default().min(poll.every),
             recursive: options.bool("recursive"),
             ignore_times: options.bool("ignore_times"),
@@ -139,12 +204,28 @@ impl Polling {
     /// The same as the declared fields, for a flow that a program makes.
     #[must_use]
     pub fn to_values(&self) -> Values {
-        Values::of([
+        let error_directory = self.error_directory.clone();
+        let values = Values::of([
+            ("after", self.after.to_value()),
             ("stable_for", Value::Duration(self.stable_for)),
             ("recursive", Value::Bool(self.recursive)),
             ("ignore_times", Value::Bool(self.ignore_times)),
             ("temporary_suffix", Value::Text(self.temporary_suffix.clone())),
-        ])
+        ]);
+        match error_directory {
+            Some(directory) => values.with("error_directory", Value::Text(directory)),
+            None => values,
+        }
+    }
+
+    /// What this does to the polled place.
+    #[must_use]
+    pub fn effects(&self) -> PollEffects {
+        PollEffects {
+            is_recursive: self.recursive,
+            keeps_files: self.after == After::Keep,
+            moves_refused: self.error_directory.is_some(),
+        }
     }
 }
 

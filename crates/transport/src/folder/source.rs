@@ -12,7 +12,7 @@ mod probe;
 mod settle;
 mod taken;
 
-use super::options::Polling;
+use super::options::{After, Polling};
 use super::selection::{Candidate, Selection};
 use super::walk::{Listed, PassedOver, Walk, is_directory};
 use super::{EntryKind, Folder, names, parse_directory};
@@ -23,7 +23,7 @@ use crate::{
 use async_trait::async_trait;
 use compare::{Gap, Look, Presence, Told, note_changed, note_look, noted_changed, noted_look};
 use futures::StreamExt;
-use model::definition::{After, Flow, FlowSource, PollSource};
+use model::definition::{Flow, FlowSource, PollSource};
 use model::{Error, ErrorKind, Offer, OfferIdentity, Outcome, RemotePath, Result};
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -67,12 +67,13 @@ pub struct FolderSource {
 /// # Errors
 /// `ConfigInvalid` or `Unsupported`, in words for the person who wrote it.
 pub fn check_poll(directory: &RemotePath, poll: &PollSource) -> Result<()> {
-    let after = match &poll.after {
+    let polling = Polling::of(poll);
+    let after = match &polling.after {
         After::Archive { directory, .. } => Some(("archive", directory)),
         After::Move { directory } => Some(("move", directory)),
         After::Delete | After::Keep => None,
     };
-    let error = poll.error_directory.as_ref().map(|directory| ("error", directory));
+    let error = polling.error_directory.as_ref().map(|directory| ("error", directory));
     for (purpose, text) in after.into_iter().chain(error) {
         let other = parse_directory(text).map_err(|e| e.with("purpose", purpose))?;
         if other.is_within(directory) {

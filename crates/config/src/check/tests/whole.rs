@@ -1,6 +1,6 @@
 use super::{BASE, check, flow};
 use crate::{Documents, Environment as _, ReadFile};
-use model::definition::{After, FlowSource, Order, SettleWhen};
+use model::definition::{FlowSource, Order, SettleWhen};
 use std::time::Duration;
 
 #[test]
@@ -73,8 +73,9 @@ endpoint = "folder"
         (Duration::from_secs(10), Some(Duration::from_secs(5)))
     );
     assert_eq!((poll.read_limit, poll.order, poll.options.bool("recursive")), (0, Order::Arrival, true));
-    assert_eq!(poll.after, After::Archive { directory: "done".into(), timestamp: false });
-    assert_eq!(poll.error_directory.as_deref(), Some("../bad"));
+    let after = poll.options.table("after");
+    assert_eq!((after.text("archive"), after.bool("timestamp")), (Some("done"), false));
+    assert_eq!(poll.options.text("error_directory"), Some("../bad"));
     assert_eq!(poll.settle, SettleWhen::AfterDelivery);
     assert_eq!(poll.retry.attempts, 3);
     assert_eq!(full.destinations[0].name, "globex-as2");
@@ -93,6 +94,27 @@ endpoint = "folder"
     assert_eq!(definitions.listeners["as2"].options.text("server"), Some("partners"));
     assert!(definitions.keys["ours"].certificate.as_ref().unwrap().starts_with("-----BEGIN CERTIFICATE"));
     assert!(!format!("{definitions:?}").contains("hunter2"));
+}
+
+#[test]
+fn a_transport_that_declares_nothing_for_sources_is_polled() {
+    let text = r#"
+[endpoint.feed]
+transport = "feed"
+url = "feed://news.example/a"
+[flow.news]
+source = { endpoint = "feed" }
+destination = [{ endpoint = "folder" }]
+"#;
+    let (documents, _) = Documents::parse([("base.toml", BASE.as_bytes()), ("x.toml", text.as_bytes())]);
+    let catalogue = super::super::fixture::catalogue_with_feed();
+    let (definitions, problems) = documents.check(&catalogue, &super::roots(), &super::machine());
+    assert!(problems.is_empty(), "{problems:?}");
+    assert!(definitions.unwrap().flows.contains_key("news"));
+    let text = text.replace("\"feed\" }", "\"feed\", after = \"keep\" }");
+    let (documents, _) = Documents::parse([("base.toml", BASE.as_bytes()), ("x.toml", text.as_bytes())]);
+    let (_, problems) = documents.check(&catalogue, &super::roots(), &super::machine());
+    assert!(problems[0].to_string().contains("unknown key 'after'"), "{}", problems[0]);
 }
 
 #[test]

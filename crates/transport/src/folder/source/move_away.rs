@@ -4,7 +4,7 @@
 use super::compare::{Look, Presence, is_refusal};
 use super::taken::{Likeness, NumberedNames, Taken};
 use super::{FolderSource, names};
-use model::definition::After;
+use crate::folder::After;
 use model::{Error, ErrorKind, Offer, OfferIdentity, RemotePath, Result};
 use std::collections::VecDeque;
 
@@ -127,7 +127,7 @@ impl FolderSource {
     /// is a new file, even where size and time cannot tell it from the one taken. Only a name with the
     /// offer's own time says so: any other may be of an older file that looked the same.
     async fn moved_by_earlier_call(&self, taken: &Taken<'_>, to: &RemotePath) -> Result<bool> {
-        if !matches!(self.poll.after, After::Archive { timestamp: true, .. }) {
+        if !matches!(self.polling.after, After::Archive { timestamp: true, .. }) {
             return Ok(false);
         }
         Ok(self.is_taken_file(taken, to).await? == Some(true))

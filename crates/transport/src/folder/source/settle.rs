@@ -12,8 +12,7 @@ use super::move_away::{Moved, found};
 use super::{FolderSource, RELATIVE};
 use crate::OfferNotes;
 use crate::Settled;
-use crate::folder::{Published, names, parse_directory};
-use model::definition::After;
+use crate::folder::{After, Published, names, parse_directory};
 use model::{Error, ErrorKind, Offer, Outcome, PeerText, RemotePath, Result};
 use serde_json::Value;
 
@@ -22,7 +21,7 @@ const MADE_LIMIT: usize = 1_000;
 
 impl FolderSource {
     pub(super) async fn settle_offer(&self, offer: &Offer, outcome: Outcome) -> Result<Settled> {
-        match (outcome, &self.poll.after, &self.poll.error_directory) {
+        match (outcome, &self.polling.after, &self.polling.error_directory) {
             (Outcome::Refused, _, None) | (Outcome::Taken, After::Keep, _) => Ok(Settled::Kept),
             (Outcome::Refused, _, Some(directory)) => self.refuse(offer, directory).await,
             (Outcome::Taken, After::Delete, _) => self.delete(offer).await,
