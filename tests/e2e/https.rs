@@ -73,7 +73,7 @@ fn a_server_that_is_not_trusted_gets_nothing_and_a_client_without_a_certificate_
     define(&pair, "trust.authorities = [\"globex-tls\"]");
     put(&pair.folder(), b"second.edi", b"another order");
     pair.acme.start();
-    on_record(&pair.globex, &["this server takes only clients that show a certificate"]);
+    on_record(&pair.globex, &["this server requires a client certificate"]);
     pair.acme.stop();
 
     // As soon as both agree a message goes through. Of those before, nothing came.

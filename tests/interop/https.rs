@@ -143,8 +143,7 @@ fn clients_without_a_trusted_certificate_are_refused_and_those_with_one_stand_on
         let rows = hub.gateway.connections();
         (rows.iter().filter(|row| row.failed == Some(true)).count() >= 2).then_some(rows)
     });
-    for words in ["this server takes only clients that show a certificate", "trust the client's certificate"]
-    {
+    for words in ["this server requires a client certificate", "trust the client's certificate"] {
         assert!(rows.iter().any(|row| format!("{row:?}").contains(words)), "{words}: {rows:#?}");
     }
     assert!(rows.iter().any(|row| format!("{:?}", row.security).contains("CN=client")), "{rows:#?}");

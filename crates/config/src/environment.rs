@@ -19,7 +19,7 @@ pub trait Environment {
     /// A regular file, at most `limit` bytes of it.
     ///
     /// # Errors
-    /// The operating system's; `InvalidInput` when it is no regular file.
+    /// The operating system's; `InvalidInput` when it is not a regular file.
     fn read(&self, path: &Path, limit: u64) -> io::Result<ReadFile>;
 
     /// Now: certificates expire.
@@ -83,7 +83,7 @@ pub(crate) fn open_regular(path: &Path) -> io::Result<(File, Metadata)> {
     // Asked of what was opened: the name may lead elsewhere by now.
     let metadata = file.metadata()?;
     if !metadata.is_file() {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file"));
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"));
     }
     Ok((file, metadata))
 }

@@ -146,16 +146,16 @@ impl Engine {
         let tasks = &self.context.tasks;
         tasks.close();
         if tokio::time::timeout(patience, tasks.wait()).await.is_err() {
-            tracing::warn!("running work did not finish in time; it is taken up again at the next start");
+            tracing::warn!("running work did not finish in time; it continues at the next start");
         }
         let event = self.context.event(EventKind::NodeStopped);
         self.context.record_event(event).await;
         self.lease_shutdown.send_replace(true);
         if let Err(error) = self.lease_task.await {
-            tracing::warn!(%error, "the lease's keeper did not end in order");
+            tracing::warn!(%error, "the renewal of the lease did not stop cleanly");
         }
         if let Err(error) = self.context.lease.release().await {
-            tracing::warn!(error = %error.chain(), "the node's lease was not given back; it lapses by itself");
+            tracing::warn!(error = %error.chain(), "the node's lease was not released; it expires by itself");
         }
     }
 }

@@ -18,6 +18,6 @@ pub(crate) async fn guarded<T>(
 /// The error of work that panicked.
 pub(crate) fn broke_down(operation: &'static str) -> Error {
     Error::transient(ErrorKind::Internal, operation)
-        .with("fault", "the code that does it broke down")
-        .advice("this is a fault of Waybill; the log has its place")
+        .with("fault", "the code for it panicked")
+        .advice("this is a bug in Waybill; the log shows where it is")
 }

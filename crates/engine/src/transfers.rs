@@ -80,7 +80,7 @@ pub(crate) fn new_reply(context: &Context, parent: &Transfer, part: StagedPart) 
         ..transfer_of(context, &parent.flow, &part, context.now())
     };
     let event = arrival(context, EventKind::TransferHeld, &transfer, &part)
-        .detail("why", "it came with the answer to a delivery, and the flow has no place for it")
+        .detail("why", "it came as a reply to a delivery, and the flow has no destination for replies")
         .detail("parent", parent.id.to_string());
     let retain_for =
         context.definitions().flows.get(&parent.flow).map_or(DEFAULT_RETENTION, |flow| flow.retention);

@@ -55,13 +55,13 @@ impl Proxy {
     /// Says what is wrong, without the URL itself, which may hold a password.
     pub fn new(url: &str, credentials: Option<(String, Secret<String>)>) -> Result<Self, String> {
         const FORM: &str = "write http://HOST:PORT or socks5://HOST:PORT";
-        let url = Url::parse(url).map_err(|error| format!("is no URL: {error}; {FORM}"))?;
+        let url = Url::parse(url).map_err(|error| format!("is not a URL: {error}; {FORM}"))?;
         let protocol = match url.scheme() {
             "http" => ProxyProtocol::Http,
             // curl's word for "the proxy resolves names", which is what Waybill always lets it do.
             "socks5" | "socks5h" => ProxyProtocol::Socks5,
             "https" => return Err(format!("TLS to the proxy itself is not supported; {FORM}")),
-            other => return Err(format!("{other}:// is no kind of proxy that Waybill knows; {FORM}")),
+            other => return Err(format!("{other}:// is not a kind of proxy that Waybill supports; {FORM}")),
         };
         if !url.username().is_empty() || url.password().is_some() {
             return Err("holds a user or password; write them as username and password".into());

@@ -152,7 +152,9 @@ impl Piece {
                 }
                 Ok(Self::Received(format.to_owned()))
             }
-            (known, Some(_)) if FIELDS.contains(&known) => Err(format!("'{{{known}}}' takes no format")),
+            (known, Some(_)) if FIELDS.contains(&known) => {
+                Err(format!("'{{{known}}}' does not take a format"))
+            }
             (unknown, _) => {
                 let nearest = crate::schema::nearest(unknown, FIELDS.iter().copied());
                 Err(match nearest {
@@ -203,7 +205,7 @@ mod tests {
             ("a/b", "cannot be part"),
             ("{received:%Q}", "time format"),
             ("{received:%D}", "'/'"),
-            ("{name:3}", "takes no format"),
+            ("{name:3}", "does not take a format"),
             ("", "is empty"),
         ] {
             let error = NameTemplate::parse(template).unwrap_err().to_string();

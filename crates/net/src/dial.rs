@@ -113,7 +113,9 @@ impl Net {
             Ok(None) | Err(_) => {
                 return Err(Error::transient(ErrorKind::Throttled, "connect")
                     .with("host", request.target())
-                    .advice("the process has as many connections as it may, or cannot write their records"));
+                    .advice(
+                        "the process has reached its limit of connections, or cannot write their records",
+                    ));
             }
         };
         let mut attempt = Attempt::new(self, request, place);
@@ -144,7 +146,7 @@ struct Attempt<'a> {
 
 impl Drop for Attempt<'_> {
     fn drop(&mut self) {
-        self.end(PeerText::from("given up before there was a connection"));
+        self.end(PeerText::from("cancelled before the connection was established"));
     }
 }
 
@@ -318,7 +320,7 @@ impl<'a> Attempt<'a> {
                 .advice("nothing answered: check the address, and firewalls on the way"),
             io::ErrorKind::NetworkUnreachable | io::ErrorKind::HostUnreachable => {
                 error(ErrorKind::Unreachable)
-                    .advice("there is no way to the address: check this machine's network and routes")
+                    .advice("there is no route to the address: check this machine's network and routes")
             }
             _ => error(ErrorKind::Unreachable),
         }

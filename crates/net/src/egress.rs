@@ -43,7 +43,7 @@ impl EgressRules {
         // RFC 6761, section 6.3. The proxy may run on this machine.
         let loopback = name == "localhost" || name.ends_with(".localhost");
         (loopback && !self.allow_loopback)
-            .then_some("it is a name for loopback addresses, and these are switched off")
+            .then_some("it is a name for loopback addresses, which are not allowed")
     }
 
     /// Why an address must not be connected to; `None` when it may.
@@ -74,7 +74,7 @@ impl EgressRules {
         } else if broadcast || address.is_multicast() {
             Some("it is a multicast or broadcast address")
         } else if address.is_loopback() && !self.allow_loopback {
-            Some("it is a loopback address, and these are switched off")
+            Some("it is a loopback address, which is not allowed")
         } else {
             None
         }

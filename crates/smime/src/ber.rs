@@ -298,7 +298,7 @@ impl<R: Read> BerReader<R> {
             match self.next()? {
                 None => self.leave()?,
                 Some(header) if header.tag & !CONSTRUCTED != OCTET_STRING => {
-                    return Err(Error::malformed(PLACE, "a segment that is no OCTET STRING"));
+                    return Err(Error::malformed(PLACE, "a segment that is not an OCTET STRING"));
                 }
                 Some(header) if header.is_constructed() => self.enter(header)?,
                 Some(header) => self.octets = Some((header.len.unwrap_or(0), floor)),

@@ -139,7 +139,7 @@ impl Journal {
         let last = segments.last().map_or(0, |(number, _)| *number);
         if last > 0 {
             let torn = segment::cut_torn_end(&segment::path(&directory, last))
-                .map_err(failed("mend the connection journal"))?;
+                .map_err(failed("repair the connection journal"))?;
             if torn > 0 {
                 tracing::warn!(bytes = torn, "cut an unfinished entry off the connection journal");
             }

@@ -48,7 +48,7 @@ impl SlowDisk {
         // One that nobody waits for any more may be about to end.
         let turn = Arc::clone(&self.turn).acquire_owned();
         let Ok(Ok(turn)) = tokio::time::timeout(self.patience / 20, turn).await else {
-            return Err(late("not again: an earlier access still hangs"));
+            return Err(late("not tried: an earlier access still hangs"));
         };
         let work = tokio::task::spawn_blocking(move || {
             let _turn = turn;
@@ -66,7 +66,7 @@ impl SlowDisk {
 /// Reads a regular file whole, up to so many bytes and one more. What is no regular file is not waited for.
 ///
 /// # Errors
-/// It cannot be read; [`io::ErrorKind::InvalidInput`] when it is no regular file.
+/// It cannot be read; [`io::ErrorKind::InvalidInput`] when it is not a regular file.
 pub(crate) fn read_regular(path: &Path, at_most: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     open_regular(OpenOptions::new().read(true), path)?
@@ -78,12 +78,12 @@ pub(crate) fn read_regular(path: &Path, at_most: u64) -> io::Result<Vec<u8>> {
 /// Opens a regular file: a pipe, or a device, is not waited for.
 ///
 /// # Errors
-/// It cannot be opened; [`io::ErrorKind::InvalidInput`] when it is no regular file.
+/// It cannot be opened; [`io::ErrorKind::InvalidInput`] when it is not a regular file.
 pub fn open_regular(options: &mut OpenOptions, path: &Path) -> io::Result<std::fs::File> {
     let flags = i32::try_from(rustix::fs::OFlags::NONBLOCK.bits()).unwrap_or_default();
     let file = options.custom_flags(flags).open(path)?;
     if !file.metadata()?.is_file() {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file"));
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"));
     }
     Ok(file)
 }

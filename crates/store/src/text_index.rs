@@ -87,7 +87,7 @@ impl TextIndex {
         let Self::Missing(why) = self else { return None };
         Some(format!(
             "searches for a part of a text look through all rows of their time range, as PostgreSQL's extension \
-             pg_trgm is missing ({why}); have it made with CREATE EXTENSION pg_trgm and start Waybill again"
+             pg_trgm is missing ({why}); create it with CREATE EXTENSION pg_trgm, then restart Waybill"
         ))
     }
 }
@@ -106,7 +106,7 @@ pub(crate) async fn build_or_drop_all(target: Target, wanted: bool) {
                 tracing::warn!(
                     error = error.chain(),
                     again_in_seconds = pause.as_secs(),
-                    "{} failed; searches look through all rows meanwhile. See that the database answers and has room on its disk",
+                    "{} failed; until then searches read all rows. See that the database answers and has room on its disk",
                     if wanted { "building a text search index" } else { "dropping a text search index" }
                 );
                 pause

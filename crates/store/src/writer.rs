@@ -88,13 +88,17 @@ impl Writer {
                     answer(group, failures);
                 }
                 End::Broken(error) if self.pause().await => {
-                    tracing::warn!(error = %error.chain(), commands = group.len(), "database away; trying again");
+                    tracing::warn!(error = %error.chain(), commands = group.len(), "the database cannot be reached; trying again");
                     open.push_front(group);
                 }
                 // Whatever keeps it from connecting, nothing has happened.
                 End::Broken(error) => fail(group, &error.retry_as(Retry::Transient)),
                 End::Undone(fault) if group.len() > 1 => {
-                    tracing::debug!(?fault, commands = group.len(), "a group was undone: each command alone");
+                    tracing::debug!(
+                        ?fault,
+                        commands = group.len(),
+                        "a group of commands was rolled back; each is tried alone"
+                    );
                     open.extend(group.into_iter().map(|command| vec![command]));
                 }
                 End::Undone(fault) if fault.meaning() == Meaning::Conflict && conflicts < CONFLICTS => {

@@ -72,7 +72,7 @@ impl Admission {
                 .with("waited", format!("{} s", self.longest_wait.as_secs()))
                 .with("client_places", self.of_client.each)
                 .with("partner_places", self.of_partner.each)
-                .advice("its client, its partner's name or all together have as many messages under way as they may"))
+                .advice("the limit of messages that are received at once is reached: of its client, of its partner's name, or of all"))
         })
     }
 

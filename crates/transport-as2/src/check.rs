@@ -122,7 +122,7 @@ impl Check<'_> {
             (
                 &["accept_expired"],
                 agreement.accept_expired,
-                "'true' goes on with certificates that the partner may have given up",
+                "'true' accepts certificates that the partner may no longer use",
             ),
             (
                 &["legacy"],

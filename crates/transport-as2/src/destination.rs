@@ -311,16 +311,16 @@ impl As2Destination {
 const LARGEST_KEPT: usize = 256 * 1024;
 
 /// Keeps a receipt that does not prove the delivery, so that it can be looked at. What the partner answered
-/// stays the error, with what came in between when the receipt could not be kept.
+/// stays the error, with what came in between when the receipt could not be stored.
 async fn keep(answer: &PartnerResponse, delivery: &Deliver, error: Error) -> Error {
     let Some(unproven) = answer.unproven_mdn(delivery.claim.attempt, LARGEST_KEPT) else { return error };
     let note = match serde_json::to_value(unproven) {
         Ok(note) => note,
-        Err(failed) => return error.with("the receipt could not be kept", failed),
+        Err(failed) => return error.with("the receipt could not be stored", failed),
     };
     match delivery.log.note(UNPROVEN_MDN, note).await {
         Ok(()) => error,
-        Err(failed) => error.with("the receipt could not be kept", failed.chain()),
+        Err(failed) => error.with("the receipt could not be stored", failed.chain()),
     }
 }
 

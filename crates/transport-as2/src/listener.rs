@@ -147,7 +147,7 @@ impl Handler for Receiver {
             Err(reason) => {
                 let refusal = EarlyRejection::new(
                     StatusCode::BAD_REQUEST,
-                    format!("This is no AS2 message: {reason}."),
+                    format!("This is not an AS2 message: {reason}."),
                 );
                 return self.reject_early(None, refusal, arriving, &peer).await;
             }
@@ -339,7 +339,7 @@ impl Receiver {
             let answer = ReplyContent {
                 disposition: Disposition::Error(DispositionError::UnexpectedProcessingError),
                 mic: None,
-                text: "The message was understood, but nothing here takes such a file.".into(),
+                text: "The message was understood, but no flow here accepts this file.".into(),
             };
             return self.refuse(head, parties, peer, reception, answer, &cause).await;
         }

@@ -136,7 +136,7 @@ impl Unproved {
                  (accept_expired = true)"
             }
             E::CertificateNotYetValid => {
-                "the partner signs with a certificate whose time has not come: check the clocks of both sides"
+                "the partner signs with a certificate that is not valid yet: check the clocks of both sides"
             }
             E::SignerUnknown { .. } => {
                 "ask the partner which certificate signs its receipts, and add it to the partner's certificates"
@@ -151,7 +151,7 @@ impl Unproved {
             }
             E::WeakSignature(_) => legacy::ADVICE,
             E::DigestUnannounced { .. } | E::Unsupported(_) => {
-                "the receipt is signed in a way that is not read here: ask the partner to sign it with SHA-256 and RSA"
+                "the receipt's signature has a form that Waybill cannot read: ask the partner to sign it with SHA-256 and RSA"
             }
             _ => return None,
         };
@@ -298,8 +298,7 @@ pub(crate) fn mic_matches(received: &str, ours: &Mic) -> bool {
 
 /// What to do about an answer that is no receipt: a web server or a load balancer may have written it,
 /// before or after the partner's own system took the message.
-const NO_RECEIPT: &str =
-    "whether the partner has the message is open; should this happen again, ask it what its system answers";
+const NO_RECEIPT: &str = "it is not known whether the partner has the message; if this happens again, ask it what its system answers";
 
 fn media_type(headers: &Headers) -> String {
     headers.content_type().map_or_else(|| "none".to_owned(), |media| media.essence().to_owned())

@@ -41,7 +41,7 @@ impl MicMismatch {
         let Some(found) = found else {
             let error = with_each(self.error, &every);
             return Err(error.advice(
-                "no rule that is known here gives the partner's MIC: either it has other bytes than were sent, or it \
+                "no rule that Waybill knows gives the partner's MIC: either it has other bytes than were sent, or it \
                  computes the MIC over another form of them (line ends, headers); compare the file with the partner's \
                  before it is sent again",
             ));

@@ -43,7 +43,7 @@ impl As2Destination {
             (Look::As2, _) => Ok(format!("{words}: it looks like AS2")),
             (Look::Other(advice), _) => Err(not_as2(&words, advice)),
             (Look::Open, _) => Ok(format!(
-                "{words}: it may be AS2, for it refuses what is no message; only a message would show it"
+                "{words}: it may be AS2, since it rejects what is not a message; only a message would prove it"
             )),
         }
     }
@@ -116,7 +116,7 @@ fn look(method: &Method, answer: &Response<Bytes>) -> Look {
             Look::Other("nothing can be posted to this path; check the url's path with the partner")
         }
         501 if *method == Method::POST => {
-            Look::Other("this server takes no POST at all; check the url's port with the partner")
+            Look::Other("this server does not accept POST at all; check the url's port with the partner")
         }
         502..=504 => Look::Other("a proxy answers, and what stands behind it does not; ask the partner"),
         _ => Look::Open,

@@ -277,7 +277,9 @@ impl Receiver<'_> {
                 io::Error::other(
                     Error::transient(ErrorKind::Throttled, "receive one more part of a message")
                         .with("parts open", MORE_PARTS)
-                        .advice("too many messages of many parts came at once; the sender may come again"),
+                        .advice(
+                            "too many messages with many parts arrived at once; the sender may try again",
+                        ),
                 )
             }),
         }

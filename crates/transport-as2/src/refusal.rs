@@ -19,12 +19,12 @@ pub(crate) fn refused(answer: &PartnerResponse, endpoint: &str) -> Error {
             Retry::Permanent,
             "the partner asks for a login that this endpoint does not have",
         ),
-        403 => (ErrorKind::PermissionDenied, Retry::Permanent, "ask the partner to admit this sender"),
+        403 => (ErrorKind::PermissionDenied, Retry::Permanent, "ask the partner to allow this sender"),
         404 | 410 => (ErrorKind::NotFound, Retry::Permanent, "check the path in the endpoint's url"),
         408 | 425 => (
             ErrorKind::Timeout,
             Retry::Transient,
-            "the partner's system was not ready for it; should this go on, ask the partner",
+            "the partner's system was not ready for it; if this continues, ask the partner",
         ),
         411 => (
             ErrorKind::Unsupported,
@@ -35,12 +35,12 @@ pub(crate) fn refused(answer: &PartnerResponse, endpoint: &str) -> Error {
         429 => (
             ErrorKind::Throttled,
             Retry::Transient,
-            "the partner takes no more for now: send less at once, or agree on more with it",
+            "the partner limits how much it accepts: send fewer messages at once, or agree on a higher limit",
         ),
         421 => (
             ErrorKind::Unreachable,
             Retry::Transient,
-            "another server than the partner's answered; should this go on, ask the partner",
+            "a server other than the partner's answered; if this continues, ask the partner",
         ),
         501 | 505 | 506 | 508 | 510 | 511 => {
             (ErrorKind::Unsupported, Retry::Permanent, "ask the partner what its system expects")
@@ -48,13 +48,13 @@ pub(crate) fn refused(answer: &PartnerResponse, endpoint: &str) -> Error {
         507 => (
             ErrorKind::StorageFull,
             Retry::Transient,
-            "the partner has no room; should this go on, ask it to make some",
+            "the partner has no room; if this continues, ask it to make some",
         ),
         // One that is not known counts as 500, and so does one that is no status (RFC 9110, 15).
         500.. => (
             ErrorKind::Unreachable,
             Retry::Transient,
-            "the partner's system, or what stands before it, has a fault of its own; should this go on, ask the partner",
+            "the partner's system, or a proxy before it, failed; if this continues, ask the partner",
         ),
         _ => (ErrorKind::Rejected, Retry::Permanent, "ask the partner why it refuses the message"),
     };
@@ -71,7 +71,7 @@ pub(crate) fn negative(disposition: &Disposition, message_id: &str) -> Error {
         Disposition::Error(DispositionError::UnexpectedProcessingError) => (
             ErrorKind::Rejected,
             Retry::Transient,
-            "the partner's system had a fault while it read the message; should this go on, ask the partner",
+            "the partner's system had a fault while it read the message; if this continues, ask the partner",
         ),
         Disposition::Error(DispositionError::UnknownTradingPartner) => (
             ErrorKind::Unauthenticated,
@@ -79,12 +79,12 @@ pub(crate) fn negative(disposition: &Disposition, message_id: &str) -> Error {
             "check both AS2 names with the partner, letter by letter",
         ),
         Disposition::Error(DispositionError::AuthenticationFailed) => {
-            (ErrorKind::TrustFailed, Retry::Permanent, "give the partner our present certificate")
+            (ErrorKind::TrustFailed, Retry::Permanent, "give the partner our current certificate")
         }
         Disposition::Error(DispositionError::DecryptionFailed) => (
             ErrorKind::TrustFailed,
             Retry::Permanent,
-            "ask the partner for its present certificate and put it first",
+            "ask the partner for its current certificate and put it first",
         ),
         Disposition::Error(DispositionError::InsufficientMessageSecurity) => (
             ErrorKind::ConfigInvalid,

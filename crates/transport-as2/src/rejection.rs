@@ -51,7 +51,9 @@ impl Rejection {
             Self::Unprotected { lacks, .. } => format!("The message is not {lacks}, as was agreed."),
             Self::TooLarge { most } => format!("The message is larger than the {most} bytes agreed."),
             Self::TooManyParts { most } => format!("The message has more than {most} parts."),
-            Self::Undecodable { coding } => format!("The body is no {coding}, as its Content-Encoding says."),
+            Self::Undecodable { coding } => {
+                format!("The body is not {coding}, although its Content-Encoding says so.")
+            }
         }
     }
 }
@@ -65,7 +67,7 @@ impl fmt::Display for Rejection {
             }
             Self::TooManyParts { most } => write!(f, "the message has more than {most} parts"),
             Self::Undecodable { coding } => {
-                write!(f, "the body is no whole {coding}, although its Content-Encoding says so")
+                write!(f, "the body is not complete {coding}, although its Content-Encoding says so")
             }
             Self::TooLarge { most } => write!(
                 f,

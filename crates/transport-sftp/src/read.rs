@@ -223,7 +223,7 @@ impl Pump {
                     .with("host", &self.lease.target().host)
                     .on_connection(self.lease.target().connection)
                     .with("path", &self.path)
-                    .advice("it is no regular file"),
+                    .advice("it is not a regular file"),
             ));
         }
         self.stated = attributes.size;

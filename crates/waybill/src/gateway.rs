@@ -246,7 +246,7 @@ impl Gateway {
         let cut = self.servers.shutdown(Duration::from_secs(5)).await;
         let open = self.net.drain(Duration::from_secs(5)).await;
         if cut + open > 0 {
-            tracing::warn!(cut, open, "connections were cut at the end");
+            tracing::warn!(cut, open, "open connections were closed when the gateway stopped");
         }
         self.stop_shipping.send_replace(true);
         self.shipping.close();

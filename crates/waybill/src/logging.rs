@@ -45,7 +45,7 @@ pub(crate) fn start(format: LogFormat, level: &str) {
         Some(Ok(filter)) => filter,
         Some(Err((wanted, error))) => {
             note(format_args!(
-                "waybill: RUST_LOG is ignored: {} is no filter: {error}; write a level such as debug, or engine=debug,net=info",
+                "waybill: RUST_LOG is ignored: {} is not a filter: {error}; write a level such as debug, or engine=debug,net=info",
                 quoted(&wanted)
             ));
             EnvFilter::new(level)

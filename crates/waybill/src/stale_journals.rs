@@ -36,12 +36,12 @@ pub(crate) async fn ship(state: &Path, store: &Store, node: &NodeName, ambient: 
             continue;
         };
         match ship_one(&entry.path(), process, store, node, ambient).await {
-            Ok(()) => tracing::info!(process, "the connections of a command that was cut off are on record"),
+            Ok(()) => tracing::info!(process, "the connections of a command that was killed are on record"),
             // It runs: this is its own.
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
             Err(error) => tracing::warn!(
                 path = %entry.path().display(), error = %error.chain(),
-                "the connections of a command that was cut off are not on record yet"
+                "the connections of a command that was killed are not on record yet"
             ),
         }
     }

@@ -160,7 +160,7 @@ impl<'a> Checker<'a> {
         let url = match Url::parse(&text.value) {
             Ok(url) => url,
             // The text may hold a password, so that the reason alone is shown.
-            Err(error) => return wrong(format!("is no URL: {error}; write {}", schemes(spec))),
+            Err(error) => return wrong(format!("is not a URL: {error}; write {}", schemes(spec))),
         };
         if !url.username().is_empty() || url.password().is_some() {
             return wrong(

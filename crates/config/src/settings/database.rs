@@ -47,7 +47,7 @@ pub(super) fn database_url(
         "postgres" | "postgresql" => {
             // The text may hold a password: only the reason is shown.
             if let Err(error) = Url::parse(url.reveal()) {
-                database.error("url", format!("is no URL: {error}{PASSWORD_HINT}"));
+                database.error("url", format!("is not a URL: {error}{PASSWORD_HINT}"));
                 return None;
             }
             // A slash in a password ends the host, and what follows would be shown as a database's name.

@@ -23,7 +23,7 @@ pub(super) fn apply(
             continue;
         }
         if insert(table, &path, &place, value).is_none() {
-            problems.push(Problem::error(&place, "", "leads through a key that is no table"));
+            problems.push(Problem::error(&place, "", "leads through a key that is not a table"));
         }
     }
 }

@@ -109,7 +109,7 @@ fn mistakes_are_named_with_place_and_nearest_name() {
         ("[database]\nurl = \"sqlite::memory:\"", "2:7: error: database.url: names no file"),
         (
             "[database]\nurl = \"postgres://u:hunter2@h:x/d\"",
-            "2:7: error: database.url: is no URL: invalid port",
+            "2:7: error: database.url: is not a URL: invalid port",
         ),
         ("[staging]\nmin_free = \"1GB\"", "2:12: error: staging.min_free: takes a size such as"),
         ("[listen]\nconsole = \"localhost\"", "2:11: error: listen.console: takes an IP address and a port"),

@@ -31,7 +31,7 @@ pub(crate) async fn conclude(context: &Context, claimed: &Claimed, result: Resul
                 let error = Error::permanent(ErrorKind::Internal, "record how an attempt ended")
                     .with("attempt", claim.attempt)
                     .caused_by(error.chain())
-                    .advice("the log tells how it ended; ask the partner whether the file arrived before you send it again");
+                    .advice("the log says how it ended; ask the partner whether the file arrived before you send it again");
                 (finish, events) = outcome(context, claimed, Err(error));
             }
             Err(error) => {
@@ -126,7 +126,7 @@ fn log_end(claimed: &Claimed, finish: &Finish, transfer_ended: Option<TransferSt
         Finish::Fail { error, .. } => {
             tracing::error!(%flow, %file, %endpoint, attempt, error = %error.text, "a delivery failed for good");
         }
-        Finish::Expire { .. } => tracing::error!(%flow, %file, %endpoint, "a delivery's time ran out"),
+        Finish::Expire { .. } => tracing::error!(%flow, %file, %endpoint, "a delivery expired"),
     }
     if let Some(state) = transfer_ended {
         tracing::debug!(%flow, %file, transfer = %claimed.transfer.id, %state, "transfer ended");
@@ -134,7 +134,7 @@ fn log_end(claimed: &Claimed, finish: &Finish, transfer_ended: Option<TransferSt
 }
 
 pub(crate) fn log_lost(claim: &Claim) {
-    tracing::warn!(delivery = %claim.delivery, attempt = claim.attempt, "another node holds this delivery now; its own record stands");
+    tracing::warn!(delivery = %claim.delivery, attempt = claim.attempt, "another node has claimed this delivery; its result counts");
 }
 
 /// A delivery whose receipt is overdue ends as an attempt does.

@@ -57,7 +57,7 @@ async fn decide(
                 .with("path", &found.offer.identity.path)
                 .with("since it was listed", why)
                 .advice(
-                    "find out what writes to the file while it may be taken; a longer stable_for may help",
+                    "find out what writes to the file while it is being read; a longer stable_for may help",
                 )
         }
         Err(error) => error,

@@ -60,7 +60,7 @@ pub(crate) async fn back_off(
 async fn give_up_reading(polled: &PolledFlow, key: &str) {
     let Some(UnconfirmedReading { offer, whole, .. }) = polled.unconfirmed.remove(key) else { return };
     if whole.unseen {
-        let why = "the file was given up, and its source could not be asked whether it is still there";
+        let why = "the file was refused, and its source could not be asked whether it is still there";
         polled.quarantine(&offer.identity.path, whole.parts, why).await;
     } else {
         polled.discard(whole.parts).await;

@@ -80,7 +80,7 @@ impl Poller {
         polled.unstable.forget_flow(&polled.flow.name);
         let lease = polled.context.lease.current();
         if let Err(error) = polled.context.store.release_source(&lease, &polled.source_name()).await {
-            tracing::warn!(flow = %polled.flow.name, error = %error.chain(), "the source's lease was not given back; it lapses by itself");
+            tracing::warn!(flow = %polled.flow.name, error = %error.chain(), "the source's lease was not released; it expires by itself");
         }
     }
 }
@@ -99,7 +99,7 @@ async fn poll_if_ours(polled: &Arc<PolledFlow>) -> Option<bool> {
             return None;
         }
         Err(error) => {
-            tracing::warn!(flow = %polled.flow.name, error = %error.chain(), "the source's lease could not be asked for");
+            tracing::warn!(flow = %polled.flow.name, error = %error.chain(), "the source's lease could not be requested");
             return None;
         }
     }
@@ -197,7 +197,7 @@ fn count_if_missed(polled: &PolledFlow, offer: &FoundOffer, read: &Result<Readin
 async fn warn_of_unstable(polled: &PolledFlow, poll: Timestamp) {
     for withheld in polled.unstable.end_poll(&polled.flow.name, poll) {
         let UnstableFile { path, size, was, is } = &withheld.file;
-        tracing::warn!(flow = %polled.flow.name, %path, size, %was, %is, advice = ADVICE, "a file is not taken: its time is another at each look");
+        tracing::warn!(flow = %polled.flow.name, %path, size, %was, %is, advice = ADVICE, "a file is not taken: its modification time is different each time it is listed");
         let event = polled.event(EventKind::OfferUnstable).detail("path", path.to_text());
         let event = event.detail("was", was.to_string()).detail("is", is.to_string());
         let event = match size {

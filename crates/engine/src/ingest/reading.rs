@@ -117,8 +117,7 @@ impl Whole {
             error = error.with("since it was opened", words);
         }
         error.advice(
-            "what the server tells of the file does not fit what was read to its end; \
-             it is taken once a second reading gives the same bytes",
+            "what the server reports about the file does not match what was read; it is taken once a second reading gives the same bytes",
         )
     }
 }

@@ -112,7 +112,7 @@ fn contradicted(polled: &PolledFlow, found: &FoundOffer, whole: &Whole) -> Optio
     tracing::warn!(
         flow = %polled.flow.name, path = %found.identity.path,
         stated_bytes = whole.wrong_size.map(|size| size.stated), read_bytes = whole.wrong_size.map(|size| size.read),
-        contradiction = whole.contradiction, "a file is taken although what its source tells of it does not fit what was read"
+        contradiction = whole.contradiction, "a file is taken although what its source reports does not match what was read"
     );
     Some(event)
 }

@@ -179,7 +179,7 @@ impl Settler {
         if settled == Settled::Changed {
             event = event.severity(model::Severity::Warning).detail(
                 "note",
-                "the file there is not the one that was taken; it was left alone and will be offered anew",
+                "the file there is not the one that was taken; it was left alone and will be offered again",
             );
         }
         let kept = settled == Settled::Kept;
@@ -227,7 +227,7 @@ impl Settler {
 }
 
 fn log_lost(offer: &Offer) {
-    tracing::warn!(flow = %offer.identity.flow, file = %offer.identity.path, "another node settles this file's source now; its own record stands");
+    tracing::warn!(flow = %offer.identity.flow, file = %offer.identity.path, "another node settles this file's source now; its result counts");
 }
 
 /// An offer that is being settled on this node.

@@ -126,7 +126,7 @@ async fn copy_and_seal(polled: &PolledFlow, source: &dyn Source, found: &FoundOf
 async fn look_after(polled: &PolledFlow, source: &dyn Source, found: &FoundOffer) -> Result<AfterRead> {
     match source.look_again(found).await {
         Err(error) if error.retry() != Retry::Permanent => {
-            tracing::info!(flow = %polled.flow.name, path = %found.identity.path, error = %error.chain(), "a file could not be looked at after it was read; the source is asked once more");
+            tracing::info!(flow = %polled.flow.name, path = %found.identity.path, error = %error.chain(), "a file could not be checked after it was read; checking once more");
             source.look_again(found).await
         }
         seen => seen,

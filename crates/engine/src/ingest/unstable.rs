@@ -20,7 +20,7 @@ const MINUTES: i64 = 10;
 const FORGOTTEN_AFTER: u8 = 3;
 
 /// What a person can do about it.
-pub(crate) const ADVICE: &str = "it is still being written, or the place states another time at each look; if nobody writes to it, set \
+pub(crate) const ADVICE: &str = "it is still being written, or the server reports a different time each time; if nobody writes to it, set \
                       ignore_times = true on the flow's source";
 
 /// A file that is not taken because its time moves, and that a warning was raised about.

@@ -19,7 +19,7 @@ pub(crate) async fn take_vanished(
         let seen = match source.look_again(&offer).await {
             Ok(seen) => seen,
             Err(error) => {
-                tracing::warn!(flow = %polled.flow.name, path = %offer.identity.path, error = %error.chain(), "a file that was read could not be looked at; the next poll tries it again");
+                tracing::warn!(flow = %polled.flow.name, path = %offer.identity.path, error = %error.chain(), "a file that was read could not be checked; the next poll tries it again");
                 return Ok(());
             }
         };

@@ -31,7 +31,7 @@ impl Maintenance for Deadlines {
             conclude(context, &overdue_attempt(waiting), Err(error)).await;
         }
         for delivery in context.store.expire_due(&context.settings.node, context.now(), BATCH).await? {
-            tracing::error!(%delivery, "a delivery's time ran out");
+            tracing::error!(%delivery, "a delivery expired");
         }
         Ok(())
     }

@@ -145,7 +145,7 @@ impl NodeLeaseKeeper {
                 self.renewed_at.store(begun, Ordering::SeqCst);
             }
             Ok(Acquired::HeldUntil(until)) => {
-                tracing::error!(node = %self.node, %until, "another process works under this node's name; this one does nothing until that one ends");
+                tracing::error!(node = %self.node, %until, "another process uses this node's name; this one does nothing until that one ends");
             }
             Err(error) => {
                 tracing::warn!(node = %self.node, error = %error.chain(), "no new lease for this node yet");
@@ -166,7 +166,7 @@ fn taken(node: &NodeName, until: model::Timestamp) -> Error {
     Error::transient(ErrorKind::AlreadyExists, "take this node's lease")
         .with("node", node)
         .with("held until", until)
-        .advice("another process works under this node's name: give each node a name of its own, or wait until the other's lease ends")
+        .advice("another process uses this node's name: give each node a name of its own, or wait until the other's lease ends")
 }
 
 fn micros(duration: Duration) -> u64 {

@@ -94,17 +94,17 @@ impl EventWords<'_> {
                 self.with(": ", "error")
             ),
             EventKind::OfferRefused => {
-                format!("{} is given up{}", self.offer(), self.with(": ", "error"))
+                format!("{} was refused{}", self.offer(), self.with(": ", "error"))
             }
             EventKind::OfferChanged => {
                 format!(
-                    "{} changed while it was read; it is offered anew{}",
+                    "{} changed while it was read; it will be offered again{}",
                     self.offer(),
                     self.with(": ", "why")
                 )
             }
             EventKind::OfferContradicted => format!(
-                "{} was taken although its source tells something else of it{}{}{}",
+                "{} was taken although its source reports something else{}{}{}",
                 self.offer(),
                 self.with(": bytes stated ", "stated_bytes"),
                 self.with(", read ", "read_bytes"),
@@ -119,7 +119,7 @@ impl EventWords<'_> {
             EventKind::OfferSettled => {
                 let outcome = match self.text("outcome").as_deref() {
                     Some("kept") => "is kept at its source",
-                    Some("changed") => "is another file by now: it was left alone and is offered anew",
+                    Some("changed") => "is a different file now: it was left alone and will be offered again",
                     _ => "is settled at its source",
                 };
                 format!("{} {outcome}", self.offer())
@@ -173,12 +173,9 @@ impl EventWords<'_> {
             EventKind::DeliveryCancelled => {
                 format!("{} cancelled the delivery{}{}", self.who(), self.to(), self.with("; it was ", "was"))
             }
-            EventKind::DeliveryRequeued => format!(
-                "{} sent the delivery{} on its way again{}",
-                self.who(),
-                self.to(),
-                self.with("; it was ", "was")
-            ),
+            EventKind::DeliveryRequeued => {
+                format!("{} retried the delivery{}{}", self.who(), self.to(), self.with("; it was ", "was"))
+            }
             EventKind::DeliveryInterrupted => format!(
                 "{}{} was cut off{}",
                 self.attempt(),
@@ -234,9 +231,9 @@ impl EventWords<'_> {
                 format!("Could not connect: {}{}", self.line(), self.with(": ", "error"))
             }
             EventKind::ConnectionLost => {
-                format!("Lost sight of: {}{}", self.line(), self.with("; not heard of node ", "of_node"))
+                format!("Outcome unknown: {}{}", self.line(), self.with("; no word from node ", "of_node"))
             }
-            EventKind::ConnectionFound => format!("Still up: {}", self.line()),
+            EventKind::ConnectionFound => format!("Still open: {}", self.line()),
             EventKind::EndpointOffline => format!(
                 "Endpoint{} is offline after failures{}",
                 self.named(self.endpoint),

@@ -71,7 +71,7 @@ impl Progress {
         Error::new(ErrorKind::Timeout, self.retry(), "get an answer over HTTP")
             .with("waiting for", waiting_for)
             .with("waited", format!("{:.1} s", waited.as_secs_f64()))
-            .advice("the server is there but does not answer in time")
+            .advice("the server is reachable but did not answer in time")
     }
 }
 
@@ -194,7 +194,7 @@ pub(super) fn explain(error: legacy::Error, progress: &Progress, carrier: Option
             .advice("the server closed the connection before the request; it is safe to send it again")
     } else if bad_answer {
         Error::new(ErrorKind::Protocol, progress.retry(), operation)
-            .advice("what the server sent is no HTTP/1.1: check that the URL's port speaks HTTP")
+            .advice("the server's answer is not HTTP/1.1: check that the URL's port speaks HTTP")
     } else if progress.finished_at().is_none() {
         Error::new(ErrorKind::Unreachable, progress.retry(), operation)
             .with("sent", "a part of the request")

@@ -67,7 +67,7 @@ fn could_be_http(head: &[u8]) -> bool {
 fn no_proxy(proxy: &Proxy, target: Target<'_>, head: &[u8]) -> Error {
     failed(proxy, target, ErrorKind::Protocol, Retry::Permanent)
         .said(head)
-        .advice("what answers is no HTTP proxy: check its host, port and kind")
+        .advice("the answer is not that of an HTTP proxy: check its host, port and kind")
 }
 
 fn judge(proxy: &Proxy, target: Target<'_>, head: &[u8]) -> Result<()> {

@@ -76,7 +76,7 @@ fn explain(proxy: &Proxy, target: Target<'_>, error: tokio_socks::Error) -> Erro
         _ => (
             ErrorKind::Protocol,
             Retry::Permanent,
-            "what answers is no SOCKS5 proxy: check its host, port and kind",
+            "the answer is not that of a SOCKS5 proxy: check its host, port and kind",
         ),
     };
     failed(proxy, target, kind, retry).said(error.to_string()).advice(advice)

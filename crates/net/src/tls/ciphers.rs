@@ -61,7 +61,7 @@ pub(crate) fn check_ciphers(names: &[String]) -> Result<(), String> {
         Some(name) => {
             let near = model::did_you_mean(name, TLS_1_3.iter().chain(TLS_1_2).copied());
             Err(format!(
-                "'{}' is no TLS cipher that can be chosen{near}",
+                "'{}' is not a TLS cipher that can be chosen{near}",
                 model::PeerText::from(name.as_str())
             ))
         }

@@ -279,7 +279,7 @@ fn explain(error: openssl::ssl::Error, shown: &Shown, name: &str) -> Error {
     if shown.pin_differs {
         return described(Error::permanent(ErrorKind::TrustFailed, "trust the server").with("name", name))
             .advice(
-                "it shows another certificate than the pinned ones: ask the partner whether it was \
+                "its certificate is not one of the pinned ones: ask the partner whether it was \
                      replaced, and pin the new one only then",
             );
     }
@@ -306,8 +306,9 @@ fn explain(error: openssl::ssl::Error, shown: &Shown, name: &str) -> Error {
             .caused_by(cause),
         Err(error) => match error.ssl_error().and_then(|stack| stack.errors().first()) {
             // No library error: the peer closed the connection.
-            None => failed(ErrorKind::Unreachable, model::Retry::Transient)
-                .advice("the server hung up during the TLS handshake; does it speak TLS on this port?"),
+            None => failed(ErrorKind::Unreachable, model::Retry::Transient).advice(
+                "the server closed the connection during the TLS handshake; does it speak TLS on this port?",
+            ),
             Some(first) => {
                 let said = first.reason().unwrap_or("no reason given").to_owned();
                 let advice = if said.contains("alert") {

@@ -90,9 +90,8 @@ impl ServerTls {
         let authorities = match (clients, options.client_authorities.as_slice()) {
             (ClientCertificates::Off, _) => Vec::new(),
             (_, []) => {
-                return Err(Error::permanent(ErrorKind::ConfigInvalid, "prepare TLS for a server").advice(
-                    "clients are asked for certificates: name the authorities that they must lead to",
-                ));
+                return Err(Error::permanent(ErrorKind::ConfigInvalid, "prepare TLS for a server")
+                    .advice("client certificates are asked for: name the authorities that issue them"));
             }
             (_, texts) => trusted(texts)?,
         };
@@ -316,7 +315,7 @@ fn explain(error: openssl::ssl::Error, shown: &Shown) -> Error {
     match reason.as_deref() {
         Some("peer did not return a certificate") => {
             Error::permanent(ErrorKind::Unauthenticated, "get the client's certificate")
-                .advice("this server takes only clients that show a certificate")
+                .advice("this server requires a client certificate")
         }
         Some("http request") => Error::permanent(ErrorKind::Protocol, "agree on TLS with the client")
             .advice("it speaks plain HTTP: its URL must begin with https://"),

@@ -99,7 +99,7 @@ impl Signers {
         let mut info = Element::parse(bytes)?.expect(der::SEQUENCE, "ContentInfo")?.children();
         let kind = info.required("contentType")?.content;
         if kind != oid::SIGNED_DATA {
-            return Err(Error::malformed("signature part", "it is no SignedData"));
+            return Err(Error::malformed("signature part", "it is not SignedData"));
         }
         let content = info.required("content")?.expect(der::context(0), "content")?;
         let mut fields = content.children().required("SignedData")?.children();

@@ -165,7 +165,7 @@ impl ContentType {
         if !valid {
             return Err(Error::malformed(
                 "Content-Type",
-                format!("'{}' is no media type", essence.escape_debug()),
+                format!("'{}' is not a media type", essence.escape_debug()),
             ));
         }
         Ok(ContentType { essence: essence.to_owned(), parameters: Parameters::default() })

@@ -37,7 +37,7 @@ impl Headers {
     pub fn with(mut self, name: &str, value: impl AsRef<[u8]>) -> Result<Self> {
         let value = value.as_ref();
         if name.is_empty() || !name.bytes().all(is_name_byte) {
-            return Err(Error::malformed(PLACE, format!("'{}' is no field name", name.escape_debug())));
+            return Err(Error::malformed(PLACE, format!("'{}' is not a field name", name.escape_debug())));
         }
         if value.iter().any(|byte| matches!(byte, b'\r' | b'\n' | 0)) {
             return Err(Error::malformed(PLACE, format!("the value of {name} holds a line end")));

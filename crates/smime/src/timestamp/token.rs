@@ -74,7 +74,7 @@ pub(super) fn check(
 fn open(token: &[u8]) -> Result<(Signers, Cow<'_, [u8]>, Vec<X509>)> {
     let mut info = Element::parse(token)?.expect(der::SEQUENCE, "ContentInfo")?.children();
     if info.required("contentType")?.content != oid::SIGNED_DATA {
-        return Err(invalid("it is no SignedData"));
+        return Err(invalid("it is not SignedData"));
     }
     let signed = info.required("content")?.expect(der::context(0), "content")?;
     let mut fields = signed.children().required("SignedData")?.children();
@@ -83,7 +83,7 @@ fn open(token: &[u8]) -> Result<(Signers, Cow<'_, [u8]>, Vec<X509>)> {
     let mut encapsulated = fields.required("encapContentInfo")?.children();
     let content_type = encapsulated.required("contentType")?.content.to_vec();
     if content_type != oid::TST_INFO {
-        return Err(invalid("what is signed is no TSTInfo"));
+        return Err(invalid("what is signed is not a TSTInfo"));
     }
     let content = encapsulated.required("eContent")?.expect(der::context(0), "eContent")?;
     let content = content.children().required("TSTInfo")?.octets()?;
@@ -123,7 +123,7 @@ impl Info {
 
 /// `YYYYMMDDhhmmss[.s…]Z`; the fraction counts to the microsecond.
 fn moment(time: &Element<'_>) -> Result<SystemTime> {
-    let unreadable = || Error::malformed("TSTInfo", "genTime is no time in UTC");
+    let unreadable = || Error::malformed("TSTInfo", "genTime is not a time in UTC");
     let text = std::str::from_utf8(time.content).ok().and_then(|text| text.strip_suffix('Z'));
     let (whole, fraction) =
         text.map(|text| text.split_once('.').unwrap_or((text, "0"))).ok_or_else(unreadable)?;

@@ -175,8 +175,7 @@ impl fmt::Display for Finding {
             }
             Self::MembersAltered { seal, events_intact: false } => write!(
                 f,
-                "the list of events in seal {seal} was altered, and the events are not as sealed; which of \
-                 them cannot be told"
+                "the list of events in seal {seal} was altered, and the events are not as sealed; it cannot be said which of them"
             ),
             Self::EventMissing { seal, event } => write!(f, "event {event} of seal {seal} is missing"),
             Self::EventChanged { seal, event, stored } => {

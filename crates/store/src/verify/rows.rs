@@ -328,7 +328,7 @@ impl Run<'_> {
             let ids: Vec<Uuid> = wanted.iter().map(|(id, _)| *id).collect();
             let there = self.existing(&mut page, table, &ids).await?;
             for (id, event) in wanted.iter().filter(|(id, _)| !there.contains(id)) {
-                self.report.find(table, id, format!("the row is missing that event {event} made"));
+                self.report.find(table, id, format!("the row that event {event} made is missing"));
             }
             match last {
                 Some(last) if !at_end => next = last,

@@ -326,7 +326,7 @@ fn a_signature_by_nobody_known_hides_no_refusal_and_is_worth_an_unsigned_receipt
         let error =
             verdict(mdn, answer("x; processed/error: decryption-failed", false)).unwrap_err().to_string();
         assert!(
-            error.contains("decryption-failed") && error.contains("its present certificate"),
+            error.contains("decryption-failed") && error.contains("its current certificate"),
             "{mdn}: {error}"
         );
         if mdn != MdnRequest::None {

@@ -100,7 +100,7 @@ pub(crate) fn transfer_state(text: &str) -> Result<TransferState, String> {
 pub(crate) fn actor(text: &str) -> Result<String, String> {
     let known = Actor::from_text(text);
     known.map(|actor| actor.to_text()).ok_or_else(|| {
-        format!("'{text}' is no actor: write system, peer, user:NAME (a user of the console) or cli:NAME (a person at the command line)")
+        format!("'{text}' is not an actor: write system, peer, user:NAME (a user of the console) or cli:NAME (a person at the command line)")
     })
 }
 

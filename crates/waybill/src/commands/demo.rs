@@ -37,7 +37,7 @@ impl Drop for Place {
         if self.temporary
             && let Err(error) = std::fs::remove_dir_all(&self.root)
         {
-            eprintln!("{} was left behind: {error}", self.root.display());
+            eprintln!("{} could not be removed: {error}", self.root.display());
         }
     }
 }

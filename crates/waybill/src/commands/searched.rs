@@ -35,7 +35,7 @@ pub(crate) fn tell_index(store: &Store, through_text: bool) {
         TextIndex::Trigrams | TextIndex::Scan => return,
     };
     if through_text {
-        eprintln!("{why}: all rows of that time are looked through");
+        eprintln!("{why}: all rows of that time are searched");
     }
 }
 

@@ -15,7 +15,9 @@ pub(super) fn malformed<B>(request: &Request<B>) -> Option<&'static str> {
     let mut hosts = headers.get_all(HOST).iter();
     match (hosts.next(), hosts.next()) {
         (Some(_), Some(_)) => return Some("The request has more than one Host header.\n"),
-        (Some(host), None) if !is_host(host) => return Some("The request's Host header is no host.\n"),
+        (Some(host), None) if !is_host(host) => {
+            return Some("The request's Host header is not a valid host.\n");
+        }
         // HTTP/1.0 knows no Host.
         (None, _) if request.version() >= Version::HTTP_11 => {
             return Some("The request has no Host header.\n");

@@ -34,7 +34,7 @@ pub(super) async fn read(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Op
         }
         line.push(stream.read_u8().await?);
     }
-    read_line(&line[..line.len() - 2]).ok_or_else(|| wrong("the PROXY header's line makes no sense"))
+    read_line(&line[..line.len() - 2]).ok_or_else(|| wrong("the PROXY header's line is invalid"))
 }
 
 /// Version 1. The inner `None` is a client that the proxy does not know.

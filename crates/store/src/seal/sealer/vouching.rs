@@ -22,7 +22,7 @@ impl Sealer {
         for (id, pem) in found {
             if id != self.key.id() && !mark.keys.contains_key(&id) {
                 self.vouch(store, &id, &pem, Actor::System, now).await?;
-                tracing::info!(key = id, "learned the seal key of another node");
+                tracing::info!(key = id, "the seal key of another node is known now");
                 mark.keys.insert(id, NotedKey { public_pem: pem, newest: None });
             }
         }

@@ -80,7 +80,7 @@ impl Run<'_> {
             let security = row.security.as_ref().map(|Json(value)| model::canonical_json(value));
             self.compare(this, "security", security, opened.detail("security").map(model::canonical_json));
         } else if closed.is_none() || row.direction.is_some() {
-            self.report.find(TABLE, &id, "it lacks the event of its opening");
+            self.report.find(TABLE, &id, "the event of its opening is missing");
         }
         let number = |number: Option<i64>| number.map(|number| number.to_string());
         let ended = vec![

@@ -163,7 +163,7 @@ impl Run<'_> {
             self.report.find(REVISIONS, row.number, "its definitions do not make its digest");
         }
         let Some(events) = told.remove(&row.number) else {
-            self.report.find(REVISIONS, row.number, "it lacks the event of its coming into force");
+            self.report.find(REVISIONS, row.number, "the event that put it in force is missing");
             return;
         };
         self.note_sealing(&events);

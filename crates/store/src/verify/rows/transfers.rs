@@ -272,7 +272,7 @@ impl Run<'_> {
             if self.is_retired(row.created_at) {
                 self.report.retired += 1;
             } else {
-                self.report.find(TRANSFERS, &id, "it lacks the event of its recording");
+                self.report.find(TRANSFERS, &id, "the event that records it is missing");
             }
             return;
         };
@@ -348,7 +348,7 @@ impl Run<'_> {
             let this = (DELIVERIES, id.as_str());
             let Some(told) = listed.iter().find(|told| told.get("id").and_then(Value::as_str) == Some(&id))
             else {
-                self.report.find(DELIVERIES, &id, "no event tells of it");
+                self.report.find(DELIVERIES, &id, "no event is about it");
                 continue;
             };
             let text = |key: &str| told.get(key).and_then(Value::as_str).map(str::to_owned);
@@ -389,7 +389,7 @@ impl Run<'_> {
             self.count(ATTEMPTS);
             let name = format!("{delivery} number {}", row.number);
             let Some(event) = begun.iter().find(|event| number(event) == Some(row.number)) else {
-                self.report.find(ATTEMPTS, &name, "it lacks the event of its beginning");
+                self.report.find(ATTEMPTS, &name, "the event of its beginning is missing");
                 continue;
             };
             let this = (ATTEMPTS, name.as_str());
@@ -412,7 +412,7 @@ impl Run<'_> {
                 self.report.find(
                     ATTEMPTS,
                     name,
-                    format!("the row is missing that event {} made", event.event.id),
+                    format!("the row that event {} made is missing", event.event.id),
                 );
             }
         }

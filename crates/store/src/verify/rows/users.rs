@@ -58,7 +58,7 @@ impl Run<'_> {
             let changes: Vec<Columns> =
                 events.iter().filter(|placed| !placed.event.is_removal()).map(user_told).collect();
             if changes.is_empty() {
-                self.report.find(USERS, &row.name, "it lacks the event of its making");
+                self.report.find(USERS, &row.name, "the event that adds it is missing");
                 continue;
             }
             self.note_sealing(&events);
@@ -82,7 +82,7 @@ impl Run<'_> {
         if let Some(last) = events.last()
             && !events.iter().any(|placed| placed.event.is_removal())
         {
-            let what = format!("the row is missing that event {} speaks of", last.event.id);
+            let what = format!("the row that event {} is about is missing", last.event.id);
             self.report.find(table, row, what);
         }
     }

@@ -65,7 +65,7 @@ pub(super) async fn note_or_remove(
     noting.await.unwrap_or_else(|error| {
         Err(Error::transient(ErrorKind::Internal, "note that a file is about to be published")
             .with("fault", error)
-            .advice("this is a fault of Waybill; the log has its place"))
+            .advice("this is a bug in Waybill; the log shows where it is"))
     })
 }
 

@@ -37,7 +37,7 @@ impl MessageFile {
                 ));
             }
             Ok(there) if !there.is_file() => {
-                return Err(refused("it is there and no regular file: name another with --out"));
+                return Err(refused("it exists and is not a regular file: name another with --out"));
             }
             Ok(_) => {}
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -80,7 +80,7 @@ impl Drop for MessageFile {
             // It has its own name by now.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => {
-                tracing::warn!(path = %self.temporary.display(), %error, "a temporary file was left behind");
+                tracing::warn!(path = %self.temporary.display(), %error, "a temporary file could not be removed");
             }
             Ok(()) => {}
         }

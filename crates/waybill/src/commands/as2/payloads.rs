@@ -91,13 +91,13 @@ impl Drop for Payloads {
     fn drop(&mut self) {
         for path in &self.published {
             if let Err(error) = fs::remove_file(path) {
-                tracing::warn!(path = %path.display(), %error, "a payload was left behind");
+                tracing::warn!(path = %path.display(), %error, "a payload could not be removed");
             }
         }
         for written in &self.written {
             // The published name is another link; this one is only for the way there.
             if let Err(error) = fs::remove_file(&written.temporary) {
-                tracing::warn!(path = %written.temporary.display(), %error, "a temporary file was left behind");
+                tracing::warn!(path = %written.temporary.display(), %error, "a temporary file could not be removed");
             }
         }
     }

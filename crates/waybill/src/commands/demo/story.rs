@@ -106,7 +106,7 @@ fn sentence(event: &EventView, name: &str) -> Option<String> {
         "delivery.delivered" => (format!("delivered to {endpoint}: {}", text("summary")), name.to_owned()),
         "delivery.retrying" => (format!("will be tried again: {}", text("error")), name.to_owned()),
         "delivery.failed" => (format!("failed: {}", text("error")), name.to_owned()),
-        "offer.refused" => (format!("given up: {}", text("error")), text("path")),
+        "offer.refused" => (format!("refused: {}", text("error")), text("path")),
         "poll.failed" => (format!("poll failed: {}", text("error")), endpoint.to_owned()),
         "message.refused" => (format!("message refused: {}", text("reason")), String::new()),
         "offer.settled" => {

@@ -22,7 +22,7 @@ fn endpoints() {
         (&sftp("url = 5"), "error: endpoint.e.url: takes a URL, or"),
         (
             &sftp("url = \"nowhere\""),
-            "error: endpoint.e.url: is no URL: relative URL without a base; write sftp://…",
+            "error: endpoint.e.url: is not a URL: relative URL without a base; write sftp://…",
         ),
         (
             &sftp("url = \"sftp://u:hunter2@h/\""),

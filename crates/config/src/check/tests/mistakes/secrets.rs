@@ -224,7 +224,7 @@ fn files_of_other_kinds_are_not_waited_for() {
     let environment = crate::ProcessEnvironment::at(crate::Environment::now(&machine()));
     let bounded = crate::Roots::new([], [], [root.clone()]);
     for (name, expected) in [
-        ("pipe", "it is no regular file"),
+        ("pipe", "it is not a regular file"),
         ("huge", "is larger than 1 MiB"),
         ("device", "a symbolic link leads to /dev/zero, outside roots.secrets"),
         ("up/outside", "outside roots.secrets"),
