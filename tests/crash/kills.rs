@@ -15,7 +15,7 @@ use suites::{Gateway, GatewayBuilder};
 pub const POINTS: [&str; 15] = [
     "stage.begin",
     "stage.copied",
-    "stage.sealed",
+    "stage.committed",
     "record.before",
     "record.after",
     "settle.before",

@@ -116,7 +116,7 @@ const POINTS: [&str; 10] = [
     "deliver.noted",
     "deliver.before_act",
     "deliver.sent",
-    "stage.sealed",
+    "stage.committed",
     "record.after",
     "settle.after",
     "deliver.claimed",

@@ -47,8 +47,8 @@ impl PartWriter for StagedFile {
         self.0.read_at(into, offset)
     }
 
-    fn seal(self: Box<Self>) -> Result<StagedPayload> {
-        let sealed = self.0.seal()?;
-        Ok(StagedPayload { id: sealed.id, length: sealed.length, sha256: sealed.sha256 })
+    fn commit(self: Box<Self>) -> Result<StagedPayload> {
+        let committed = self.0.commit()?;
+        Ok(StagedPayload { id: committed.id, length: committed.length, sha256: committed.sha256 })
     }
 }

@@ -13,8 +13,8 @@ use openssl::rsa::Rsa;
 use openssl::symm::{Crypter, Mode};
 use openssl::x509::{X509, X509NameBuilder};
 use smime::{
-    Cipher, DecryptionKey, Digest, Entity, Headers, KeyTransport, Keys, Multipart, Part, PartReceiver,
-    Payload, ReadOptions, SealedContentKey, Signing, read_message,
+    Cipher, DecryptionKey, Digest, EncryptedContentKey, Entity, Headers, KeyTransport, Keys, Multipart, Part,
+    PartReceiver, Payload, ReadOptions, Signing, read_message,
 };
 
 const CHUNK: usize = 64 * 1024;
@@ -99,16 +99,16 @@ fn main() {
         (Cipher::Aes256Gcm, openssl::symm::Cipher::aes_256_gcm()),
     ] {
         println!("{} and SHA-256, {mebibytes} MiB", cipher.name());
-        let sealed = || {
+        let encrypted = || {
             let recipients = std::slice::from_ref(&certificate);
-            let key = SealedContentKey::generate(cipher, recipients, KeyTransport::default());
-            entity().sign(signing()).unwrap().seal(key.unwrap()).unwrap().into_parts()
+            let key = EncryptedContentKey::generate(cipher, recipients, KeyTransport::default());
+            entity().sign(signing()).unwrap().encrypt(key.unwrap()).unwrap().into_parts()
         };
         let (write, ()) =
             measure("  raw digest and encryption", len, || raw(&block, len, symm, Mode::Encrypt));
         let mut message = Vec::with_capacity(len as usize + (1 << 20));
         let (ours, headers) = measure("  sign and encrypt", len, || {
-            let (headers, mut body) = sealed();
+            let (headers, mut body) = encrypted();
             let mut piece = vec![0; 2 * CHUNK];
             loop {
                 match body.read(&mut piece).unwrap() {
@@ -120,9 +120,9 @@ fn main() {
             }
         });
         println!("  {:.0} % of the raw operations", 100.0 * ours / write);
-        sealed().1.read_to_end(&mut message).unwrap();
+        encrypted().1.read_to_end(&mut message).unwrap();
         drop(headers);
-        let (headers, body) = sealed();
+        let (headers, body) = encrypted();
         drop(body);
         let (read, ()) =
             measure("  raw digest and decryption", len, || raw(&block, len, symm, Mode::Decrypt));

@@ -320,7 +320,7 @@ impl Cipher {
     }
 
     /// Length of the ciphertext of `plain` bytes, without any tag; none when it overflows.
-    pub(crate) fn sealed_len(self, plain: u64) -> Option<u64> {
+    pub(crate) fn encrypted_len(self, plain: u64) -> Option<u64> {
         if self.is_authenticated() {
             return Some(plain);
         }
@@ -346,11 +346,11 @@ mod tests {
 
     #[test]
     fn padded_length_always_adds_a_block() {
-        assert_eq!(Cipher::Aes256Cbc.sealed_len(0), Some(16));
-        assert_eq!(Cipher::Aes256Cbc.sealed_len(15), Some(16));
-        assert_eq!(Cipher::Aes256Cbc.sealed_len(16), Some(32));
-        assert_eq!(Cipher::TripleDesCbc.sealed_len(8), Some(16));
-        assert_eq!(Cipher::Aes128Gcm.sealed_len(17), Some(17));
-        assert_eq!(Cipher::Aes256Cbc.sealed_len(u64::MAX), None);
+        assert_eq!(Cipher::Aes256Cbc.encrypted_len(0), Some(16));
+        assert_eq!(Cipher::Aes256Cbc.encrypted_len(15), Some(16));
+        assert_eq!(Cipher::Aes256Cbc.encrypted_len(16), Some(32));
+        assert_eq!(Cipher::TripleDesCbc.encrypted_len(8), Some(16));
+        assert_eq!(Cipher::Aes128Gcm.encrypted_len(17), Some(17));
+        assert_eq!(Cipher::Aes256Cbc.encrypted_len(u64::MAX), None);
     }
 }

@@ -5,10 +5,10 @@
 //! with a `Read` from staging or from HTTP at one end.
 //!
 //! **Out.** An [`Entity`] is headers and a body that has not been read yet. [`Entity::compress`],
-//! [`Entity::sign`], [`Entity::sign_opaque`] and [`Entity::seal`] wrap it, in any order; nothing
+//! [`Entity::sign`], [`Entity::sign_opaque`] and [`Entity::encrypt`] wrap it, in any order; nothing
 //! moves until the outermost body is read, and each read pulls the payload through. `body_len`
 //! gives the length of all of it beforehand (not after compression, nor with an EC signature). A
-//! stored [`SealedContentKey`] and a fixed signing time make a second attempt send the same bytes.
+//! stored [`EncryptedContentKey`] and a fixed signing time make a second attempt send the same bytes.
 //!
 //! **In.** [`read_message`] takes off whatever layers a message has and hands its leaves to a
 //! [`PartReceiver`] as they stream. Signature, padding and tag come last on the wire: what was
@@ -55,9 +55,9 @@ mod timestamp;
 
 pub use algorithm::{Cipher, Digest, NameStyle};
 pub use cms::compress::CompressedBody;
+pub use cms::encrypt::{EncryptedContentKey, EnvelopedBody, KeyTransport};
 pub use cms::opaque::OpaqueBody;
 pub use cms::recipient::DecryptionKey;
-pub use cms::seal::{EnvelopedBody, KeyTransport, SealedContentKey};
 pub use cms::sign::{SignedBody, Signing};
 pub use cms::signer::SignatureScheme;
 pub use cms::verify::{Proof, Weakness};

@@ -8,7 +8,7 @@ use std::io::{self, Read, Write};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use smime::{
-    Cipher, Entity, KeyTransport, Keys, Part, PartReceiver, Payload, ReadOptions, SealedContentKey,
+    Cipher, EncryptedContentKey, Entity, KeyTransport, Keys, Part, PartReceiver, Payload, ReadOptions,
     read_message,
 };
 use support::{Party, content_type};
@@ -79,7 +79,7 @@ fn any_length_in_a_few_buffers() {
     // The length known (DER) and not known (BER in segments).
     for compressed in [false, true] {
         let key =
-            SealedContentKey::generate(Cipher::Aes256Cbc, &recipients, KeyTransport::default()).unwrap();
+            EncryptedContentKey::generate(Cipher::Aes256Cbc, &recipients, KeyTransport::default()).unwrap();
         let before = NOW.load(Ordering::Relaxed);
         PEAK.store(before, Ordering::Relaxed);
         let payload = Payload::new(Generated(LEN), LEN);
@@ -88,13 +88,13 @@ fn any_length_in_a_few_buffers() {
         let options = ReadOptions::default();
         let keys = Keys { decrypt: &decrypt, verify: &verify };
         let report = if compressed {
-            let sealed = entity.compress().unwrap().sign(partner.signing()).unwrap().seal(key).unwrap();
-            let (headers, body) = sealed.into_parts();
+            let encrypted = entity.compress().unwrap().sign(partner.signing()).unwrap().encrypt(key).unwrap();
+            let (headers, body) = encrypted.into_parts();
             read_message(&headers, body, keys, &options, &mut counter).unwrap()
         } else {
-            let sealed = entity.sign(partner.signing()).unwrap().seal(key).unwrap();
-            assert!(sealed.body_len().unwrap() > LEN);
-            let (headers, body) = sealed.into_parts();
+            let encrypted = entity.sign(partner.signing()).unwrap().encrypt(key).unwrap();
+            assert!(encrypted.body_len().unwrap() > LEN);
+            let (headers, body) = encrypted.into_parts();
             read_message(&headers, body, keys, &options, &mut counter).unwrap()
         };
         assert!(report.signed().is_some());

@@ -5,7 +5,7 @@
 mod support;
 
 use smime::{
-    Cipher, Digest, Headers, KeyTransport, Limits, MicRule, ReadOptions, SealedContentKey, SignatureScheme,
+    Cipher, Digest, EncryptedContentKey, Headers, KeyTransport, Limits, MicRule, ReadOptions, SignatureScheme,
 };
 use support::{OpenSsl, Party, all, content_type, noise, payload_entity, read, read_with};
 
@@ -79,7 +79,7 @@ fn openssl_verifies_our_opaque_signatures() {
 }
 
 #[test]
-fn openssl_decrypts_what_we_seal() {
+fn openssl_decrypts_what_we_encrypt() {
     let content = noise(200_003);
     let plain = all(payload_entity(&content).into_stream().unwrap());
     let (first, second) = (Party::rsa("First"), Party::rsa("Second"));
@@ -94,8 +94,8 @@ fn openssl_decrypts_what_we_seal() {
     ] {
         for transport in [KeyTransport::Pkcs1v15, KeyTransport::Oaep(Digest::Sha256)] {
             let recipients = [first.certificate.clone(), second.certificate.clone()];
-            let key = SealedContentKey::generate(cipher, &recipients, transport).unwrap();
-            let (_, body) = payload_entity(&content).seal(key).unwrap().into_parts();
+            let key = EncryptedContentKey::generate(cipher, &recipients, transport).unwrap();
+            let (_, body) = payload_entity(&content).encrypt(key).unwrap().into_parts();
             let folder = OpenSsl::new();
             folder.put("message", &all(body)).party("first", &first).party("second", &second);
             for name in ["first", "second"] {
@@ -130,8 +130,8 @@ fn recipients_with_ec_keys_both_ways() {
     }
     for cipher in [Cipher::Aes128Cbc, Cipher::Aes192Cbc, Cipher::Aes256Cbc, Cipher::Aes256Gcm] {
         let recipients = [ours.certificate.clone(), rsa.certificate.clone()];
-        let key = SealedContentKey::generate(cipher, &recipients, KeyTransport::default()).unwrap();
-        let (headers, body) = payload_entity(&content).seal(key).unwrap().into_parts();
+        let key = EncryptedContentKey::generate(cipher, &recipients, KeyTransport::default()).unwrap();
+        let (headers, body) = payload_entity(&content).encrypt(key).unwrap().into_parts();
         let body = all(body);
         folder.put("message", &body);
         for name in ["ours", "rsa"] {
@@ -149,7 +149,7 @@ fn openssl_decrypts_our_indefinite_form() {
     let content = noise(300_000);
     let recipient = Party::rsa("Recipient");
     for cipher in [Cipher::Aes256Cbc, Cipher::Aes256Gcm] {
-        let key = SealedContentKey::generate(
+        let key = EncryptedContentKey::generate(
             cipher,
             std::slice::from_ref(&recipient.certificate),
             KeyTransport::default(),
@@ -158,7 +158,7 @@ fn openssl_decrypts_our_indefinite_form() {
         // An EC signature has no fixed length, so neither has what is around it.
         let signer = Party::ec("Signer");
         let signed = payload_entity(&content).sign(signer.signing()).unwrap();
-        let entity = signed.seal(key).unwrap();
+        let entity = signed.encrypt(key).unwrap();
         assert_eq!(entity.body_len(), None);
         let (headers, body) = entity.into_parts();
         let body = all(body);

@@ -9,13 +9,13 @@ use std::slice::from_ref;
 
 use proptest::prelude::*;
 use smime::{
-    Cipher, Digest, Entity, Headers, KeyTransport, Layer, Measured, MicReader, MicRule, Payload, ReadOptions,
-    SealedContentKey, every_mic,
+    Cipher, Digest, EncryptedContentKey, Entity, Headers, KeyTransport, Layer, Measured, MicReader, MicRule,
+    Payload, ReadOptions, every_mic,
 };
 use support::{Party, all, content_type, noise, payload_entity, read, read_with};
 
-fn key(cipher: Cipher, party: &Party) -> SealedContentKey {
-    SealedContentKey::generate(cipher, from_ref(&party.certificate), KeyTransport::default()).unwrap()
+fn key(cipher: Cipher, party: &Party) -> EncryptedContentKey {
+    EncryptedContentKey::generate(cipher, from_ref(&party.certificate), KeyTransport::default()).unwrap()
 }
 
 /// A layer put on by name: s(ign), e(ncrypt), c(ompress).
@@ -33,7 +33,7 @@ fn wrap(
             (headers, Box::new(body))
         }
         'e' => {
-            let (headers, body) = entity.seal(key(Cipher::default(), ours)).unwrap().into_parts();
+            let (headers, body) = entity.encrypt(key(Cipher::default(), ours)).unwrap().into_parts();
             (headers, Box::new(body))
         }
         _ => {
@@ -102,8 +102,8 @@ fn the_same_inputs_give_the_same_bytes() {
     let content = noise(90_001);
     let stored = key(Cipher::Aes256Cbc, &ours).to_bytes();
     let message = |step: usize| {
-        let key = SealedContentKey::from_bytes(&stored).unwrap();
-        let entity = payload_entity(&content).sign(partner.signing()).unwrap().seal(key).unwrap();
+        let key = EncryptedContentKey::from_bytes(&stored).unwrap();
+        let entity = payload_entity(&content).sign(partner.signing()).unwrap().encrypt(key).unwrap();
         let len = entity.body_len().unwrap();
         let (headers, mut body) = entity.into_parts();
         let mut out = Vec::new();
@@ -121,7 +121,7 @@ fn the_same_inputs_give_the_same_bytes() {
     for step in [1, 17, 4095, 4096, 8192, 70_000] {
         assert!(message(step) == first, "{step}");
     }
-    assert!(format!("{:?}", SealedContentKey::from_bytes(&stored).unwrap()).ends_with(".. }"));
+    assert!(format!("{:?}", EncryptedContentKey::from_bytes(&stored).unwrap()).ends_with(".. }"));
 }
 
 #[test]
@@ -130,7 +130,7 @@ fn every_length_about_a_block() {
     for cipher in [Cipher::Aes128Cbc, Cipher::TripleDesCbc, Cipher::Aes256Gcm] {
         for len in 0..70 {
             let content = noise(len);
-            let entity = payload_entity(&content).seal(key(cipher, &ours)).unwrap();
+            let entity = payload_entity(&content).encrypt(key(cipher, &ours)).unwrap();
             let expected = entity.body_len().unwrap();
             let (headers, body) = entity.into_parts();
             let body = all(body);
@@ -147,7 +147,7 @@ fn gcm_inside_enveloped_data_with_the_tag_behind() {
     let content = noise(100_000);
     // An EC signature inside makes every level indefinite: nothing around has a length to mend.
     let signed = payload_entity(&content).sign(partner.signing()).unwrap();
-    let (headers, body) = signed.seal(key(Cipher::Aes128Gcm, &ours)).unwrap().into_parts();
+    let (headers, body) = signed.encrypt(key(Cipher::Aes128Gcm, &ours)).unwrap().into_parts();
     let body = all(body);
     let kind = b"\x06\x0b\x2a\x86\x48\x86\xf7\x0d\x01\x09\x10\x01\x17";
     assert!(body[2..].starts_with(kind));
@@ -183,7 +183,7 @@ fn a_mic_of_unsigned_content_is_known_to_the_sender() {
     let mut entity = payload_entity(content);
     let header = entity.headers().raw().to_vec();
     let slot = entity.tap_mic(Digest::Sha256);
-    let (headers, body) = entity.seal(key(Cipher::Aes256Gcm, &ours)).unwrap().into_parts();
+    let (headers, body) = entity.encrypt(key(Cipher::Aes256Gcm, &ours)).unwrap().into_parts();
     let body = all(body);
     let (report, _) = read(&headers, &body, &[&ours], &[]).unwrap();
     assert_eq!(report.mic(Digest::Sha256), slot.get());
@@ -287,7 +287,7 @@ proptest! {
         thread_local!(static PARTY: Party = Party::rsa("Both"));
         PARTY.with(|party| {
             let entity = payload_entity(&content).sign(party.signing()).unwrap();
-            let (headers, body) = entity.seal(key(Cipher::default(), party)).unwrap().into_parts();
+            let (headers, body) = entity.encrypt(key(Cipher::default(), party)).unwrap().into_parts();
             let (_, parts) = read(&headers, &all(body), &[party], &[party]).unwrap();
             assert_eq!(parts[0].1, content);
         });

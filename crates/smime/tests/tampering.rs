@@ -8,7 +8,7 @@ use std::slice::from_ref;
 
 use proptest::prelude::*;
 use smime::{
-    Cipher, Error, Headers, KeyTransport, Limits, PartReceiver, ReadOptions, SealedContentKey, Wrapping,
+    Cipher, EncryptedContentKey, Error, Headers, KeyTransport, Limits, PartReceiver, ReadOptions, Wrapping,
 };
 use support::{Party, all, content_type, noise, payload_entity, read, read_with};
 
@@ -22,13 +22,13 @@ impl Sample {
         Sample { ours: Party::rsa("Ours"), partner: Party::rsa("Partner") }
     }
 
-    fn key(&self, cipher: Cipher) -> SealedContentKey {
+    fn key(&self, cipher: Cipher) -> EncryptedContentKey {
         let recipient = from_ref(&self.ours.certificate);
-        SealedContentKey::generate(cipher, recipient, KeyTransport::default()).unwrap()
+        EncryptedContentKey::generate(cipher, recipient, KeyTransport::default()).unwrap()
     }
 
     fn encrypted(&self, cipher: Cipher, content: &[u8]) -> (Headers, Vec<u8>) {
-        let (headers, body) = payload_entity(content).seal(self.key(cipher)).unwrap().into_parts();
+        let (headers, body) = payload_entity(content).encrypt(self.key(cipher)).unwrap().into_parts();
         (headers, all(body))
     }
 
@@ -90,7 +90,7 @@ fn a_flipped_byte_under_gcm_or_a_signature_is_found() {
         assert!(matches!(sample.fault(&headers, &bad), Error::DecryptionFailed));
     }
     let signed = payload_entity(&content).sign(sample.partner.signing()).unwrap();
-    let (headers, body) = signed.seal(sample.key(Cipher::Aes256Cbc)).unwrap().into_parts();
+    let (headers, body) = signed.encrypt(sample.key(Cipher::Aes256Cbc)).unwrap().into_parts();
     let mut bad = all(body);
     let middle = bad.len() / 2;
     bad[middle] ^= 4;
@@ -124,7 +124,7 @@ fn authenticated_attributes_are_refused_by_name() {
     let key = sample.key(Cipher::Aes256Gcm);
     // With an EC signature inside, every level is of indefinite length and easy to add to.
     let signed = payload_entity(b"x").sign(Party::ec("Signer").signing()).unwrap();
-    let (headers, body) = signed.seal(key).unwrap().into_parts();
+    let (headers, body) = signed.encrypt(key).unwrap().into_parts();
     let mut body = all(body);
     let mac = body.len() - 6 - 18;
     body.splice(mac..mac, [0xa1, 0x02, 0x30, 0x00]);
@@ -144,15 +144,15 @@ fn an_unreadable_recipient_does_not_hide_ours() {
     let head = &stored[4..set];
     let inner = [head, &[0x31, 0x82], &len, &infos].concat();
     let outer = (inner.len() as u16).to_be_bytes();
-    let key = SealedContentKey::from_bytes(&[&[0x30, 0x82], &outer[..], &inner].concat()).unwrap();
-    let (headers, body) = payload_entity(b"x").seal(key).unwrap().into_parts();
+    let key = EncryptedContentKey::from_bytes(&[&[0x30, 0x82], &outer[..], &inner].concat()).unwrap();
+    let (headers, body) = payload_entity(b"x").encrypt(key).unwrap().into_parts();
     assert_eq!(read(&headers, &all(body), &[&sample.ours], &[]).unwrap().1[0].1, b"x");
 }
 
 /// What a plaintext that was tampered with is answered, its padding good.
 fn padded_well(sample: &Sample, headers: &Headers, body: &[u8]) -> Result<(), Error> {
     let entity = smime::Entity::new(headers.clone(), smime::Payload::new(body, body.len() as u64));
-    let (headers, body) = message(entity.seal(sample.key(Cipher::Aes256Cbc)).unwrap());
+    let (headers, body) = message(entity.encrypt(sample.key(Cipher::Aes256Cbc)).unwrap());
     read(&headers, &body, &[&sample.ours], &[&sample.partner]).map(drop)
 }
 
@@ -201,7 +201,7 @@ fn good_padding_before_spoilt_content_looks_like_bad_padding() {
     body.extend_from_slice(b"epilogue");
     assert!(read(&headers, &body, &[], &[&sample.partner]).is_ok());
     let entity = smime::Entity::new(headers, smime::Payload::new(&body[..], body.len() as u64));
-    let (headers, body) = message(entity.seal(sample.key(Cipher::Aes256Gcm)).unwrap());
+    let (headers, body) = message(entity.encrypt(sample.key(Cipher::Aes256Gcm)).unwrap());
     assert!(read(&headers, &body, &[&sample.ours], &[&sample.partner]).is_ok());
 }
 
@@ -373,9 +373,9 @@ fn wrappings_are_known_before_the_first_leaf() {
         (message(plain()), vec![]),
         (message(signed()), vec![Signed]),
         (message(opaque()), vec![Signed]),
-        (message(signed().seal(cbc()).unwrap()), vec![Encrypted, Signed]),
+        (message(signed().encrypt(cbc()).unwrap()), vec![Encrypted, Signed]),
         (message(plain().compress().unwrap().compress().unwrap()), vec![Compressed, Compressed]),
-        (message(opaque().compress().unwrap().seal(cbc()).unwrap()), vec![Encrypted, Compressed, Signed]),
+        (message(opaque().compress().unwrap().encrypt(cbc()).unwrap()), vec![Encrypted, Compressed, Signed]),
     ] {
         let decrypt = [sample.ours.decryption()];
         let keys = smime::Keys { decrypt: &decrypt, verify: &[] };

@@ -74,7 +74,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     print("sync alone, after that", mib, syncs);
     print("write and sync", mib, both);
 
-    let (mut appends, mut seals, mut wholes) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut appends, mut commits, mut wholes) = (Vec::new(), Vec::new(), Vec::new());
     let mut payload = None;
     for _ in 0..ROUNDS {
         let started = Moment::now();
@@ -83,17 +83,17 @@ fn main() -> Result<(), Box<dyn Error>> {
             part.append(&block)?;
         }
         appends.push(started.elapsed());
-        let sealing = Moment::now();
-        let sealed = part.seal()?;
-        seals.push(sealing.elapsed());
+        let committing = Moment::now();
+        let committed = part.commit()?;
+        commits.push(committing.elapsed());
         wholes.push(started.elapsed());
-        if let Some(before) = payload.replace(sealed) {
+        if let Some(before) = payload.replace(committed) {
             staging.remove(before.id)?;
         }
     }
     print("staging: append and hash", mib, appends);
-    print("staging: seal, after that", mib, seals);
-    print("staging: begin to sealed", mib, wholes);
+    print("staging: commit, after that", mib, commits);
+    print("staging: begin to committed", mib, wholes);
 
     let payload = payload.ok_or("nothing was staged")?;
     let mut buffer = vec![0; BLOCK];
@@ -124,7 +124,7 @@ fn small(staging: &Staging) -> Result<(), Box<dyn Error>> {
                     for _ in 0..each {
                         let mut part = staging.begin(PayloadId::new(uuid::Uuid::now_v7()))?;
                         part.append(&[7; 4096])?;
-                        part.seal()?;
+                        part.commit()?;
                     }
                     Ok(())
                 })

@@ -1,4 +1,4 @@
-//! The staging area: opening it, its room, and what can be done to sealed payloads by id.
+//! The staging area: opening it, its room, and what can be done to committed payloads by id.
 
 use crate::disk::{Disk, DiskFile, Space};
 use crate::fault::{fault, too_full};
@@ -43,7 +43,7 @@ pub struct StagedPayload {
 }
 
 /// An area, open. Cheap to clone; used from any number of threads, and by any number of processes at
-/// once: parts carry locks, and a sealed payload never changes.
+/// once: parts carry locks, and a committed payload never changes.
 #[derive(Clone)]
 pub struct Staging {
     pub(crate) inner: Arc<Inner>,
@@ -136,7 +136,7 @@ impl Staging {
         Ok(())
     }
 
-    /// Begins a part that is gone when it is dropped unsealed.
+    /// Begins a part that is gone when it is dropped uncommitted.
     ///
     /// # Errors
     /// `StorageFull`; `AlreadyExists` when the id was used before; other local errors.
@@ -173,7 +173,7 @@ impl Staging {
         PartFile::copy_of(self, id, file)
     }
 
-    /// Opens a sealed payload; the range's end is cut to the payload's.
+    /// Opens a committed payload; the range's end is cut to the payload's.
     ///
     /// # Errors
     /// `NotFound` when it is gone, `IntegrityFailed` when it has not the length that it should have.
@@ -210,7 +210,7 @@ impl Staging {
         PayloadStream::open(move || area.read_verified(&payload)).await
     }
 
-    /// Whether a sealed payload is there.
+    /// Whether a committed payload is there.
     ///
     /// # Errors
     /// Local errors other than that it is not.
@@ -223,7 +223,7 @@ impl Staging {
         }
     }
 
-    /// Removes a sealed payload. Removing what is gone is no error. Not synced: a payload that comes
+    /// Removes a committed payload. Removing what is gone is no error. Not synced: a payload that comes
     /// back with a power loss has a row that says so, and the sweep removes it again; or none, and it ends
     /// in quarantine.
     ///

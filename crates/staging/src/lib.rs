@@ -1,16 +1,16 @@
 //! Staged payloads: the bytes that Waybill has taken into its care.
 //!
 //! Bytes come from a source or a listener as parts, are hashed while they are written, and are
-//! *sealed*: file synced, renamed to their final name, directory synced. What is reported sealed is
-//! whole after a kill and after a power loss; what was not sealed was never promised. Destinations
-//! open a sealed payload as often as they like, at any offset.
+//! *committed*: file synced, renamed to their final name, directory synced. What is reported committed is
+//! whole after a kill and after a power loss; what was not committed was never promised. Destinations
+//! open a committed payload as often as they like, at any offset.
 //!
 //! A staging area is one directory, shared by all nodes:
 //!
 //! ```text
 //! partial/            parts being written: <id>, or named-<hash of the name> and its .marks
-//! payloads/ab/<id>    sealed payloads, spread by the last byte of their id
-//! quarantine/<id>     sealed payloads that no row in the database claims
+//! payloads/ab/<id>    committed payloads, spread by the last byte of their id
+//! quarantine/<id>     committed payloads that no row in the database claims
 //! moves.lock          held while payloads are moved to or from quarantine
 //! ```
 //!

@@ -1,7 +1,7 @@
 //! How far a named part can be trusted after a crash.
 //!
 //! Beside the part lies a list of marks, each a length and the SHA-256 of that many bytes. Neither
-//! file is synced before sealing: after a power loss either may be torn, short or empty. A mark whose
+//! file is synced before committing: after a power loss either may be torn, short or empty. A mark whose
 //! hash agrees with what is there proves it; the longest such mark is where a resumed part goes on.
 
 use crate::disk::DiskFile;

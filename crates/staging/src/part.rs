@@ -1,4 +1,4 @@
-//! A part on its way into staging: written, hashed, sealed.
+//! A part on its way into staging: written, hashed, committed.
 
 use crate::area::{StagedPayload, Staging, sync_dir};
 use crate::disk::DiskFile;
@@ -16,13 +16,13 @@ use std::path::{Path, PathBuf};
 /// Bytes written between two questions for free space.
 const SPACE_EVERY: u64 = 1024 * 1024;
 
-/// Bytes after which writing to the medium is started, so that sealing has less to wait for.
+/// Bytes after which writing to the medium is started, so that committing has less to wait for.
 const WRITEBACK_EVERY: u64 = 8 * 1024 * 1024;
 
 /// Bytes read at once where a part is copied or read back.
 const BLOCK: usize = 1024 * 1024;
 
-/// A part that is being written. Dropped unsealed, it is removed; a named one is kept to be resumed.
+/// A part that is being written. Dropped uncommitted, it is removed; a named one is kept to be resumed.
 pub struct PartFile {
     area: Staging,
     id: PayloadId,
@@ -40,16 +40,16 @@ pub struct PartFile {
 enum Content {
     /// Written from front to back: hashed so far.
     InOrder(sha::Sha256),
-    /// Written here and there: hashed when sealed.
+    /// Written here and there: hashed when committed.
     Islands(Extents),
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum State {
     Open,
-    /// A write failed. What is in the file is not known for sure, and it cannot be sealed.
+    /// A write failed. What is in the file is not known for sure, and it cannot be committed.
     Failed,
-    Sealed,
+    Committed,
 }
 
 impl PartFile {
@@ -152,7 +152,7 @@ impl PartFile {
         }
     }
 
-    /// Writes bytes at an offset. Anywhere but at the end makes sealing read the part back to hash it.
+    /// Writes bytes at an offset. Anywhere but at the end makes committing read the part back to hash it.
     ///
     /// # Errors
     /// As [`PartFile::append`]; `Rejected` when there are more than 65,536 gaps.
@@ -212,15 +212,15 @@ impl PartFile {
     ///
     /// # Errors
     /// `IntegrityFailed` when bytes are missing, `AlreadyExists` when the id is taken, `StorageFull`,
-    /// other local errors. Nothing is sealed then.
-    pub fn seal(mut self) -> Result<StagedPayload> {
+    /// other local errors. Nothing is committed then.
+    pub fn commit(mut self) -> Result<StagedPayload> {
         if self.state != State::Open {
-            return Err(Error::transient(ErrorKind::Internal, "seal a part that could not be written"));
+            return Err(Error::transient(ErrorKind::Internal, "commit a part that could not be written"));
         }
         let sha256 = self.digest()?;
         self.file.sync().map_err(|e| self.area.fault("sync a part", &self.path, e))?;
         self.publish()?;
-        self.state = State::Sealed;
+        self.state = State::Committed;
         if self.marks.take().is_some() {
             // The payload is safe; marks that stay prove nothing, and the sweep removes them.
             let _ = self.area.unlink(&Layout::marks_of(&self.path));
@@ -235,7 +235,7 @@ impl PartFile {
             Content::InOrder(_) => None,
         };
         if there != self.length || gap.is_some() {
-            let error = Error::transient(ErrorKind::IntegrityFailed, "seal a part that is not whole")
+            let error = Error::transient(ErrorKind::IntegrityFailed, "commit a part that is not whole")
                 .with("path", self.path.display())
                 .with("written_bytes", self.length)
                 .with("file_bytes", there);
@@ -279,7 +279,7 @@ impl PartFile {
 impl Drop for PartFile {
     fn drop(&mut self) {
         match (&mut self.marks, &self.content) {
-            _ if self.state == State::Sealed => {}
+            _ if self.state == State::Committed => {}
             (Some(marks), Content::InOrder(hash)) => {
                 // Without this mark the part is resumed from the one before.
                 let _ = marks.set(self.length, hash, true);
@@ -313,7 +313,7 @@ fn lock_named(area: &Staging, path: &Path) -> Result<Box<dyn DiskFile>> {
             continue;
         }
         if ours.links > 1 {
-            // Its seal was cut short between two names: these bytes are a payload already.
+            // Its commit was cut short between two names: these bytes are a payload already.
             area.unlink(path)?;
             continue;
         }

@@ -1,4 +1,4 @@
-//! Reading a sealed payload on a blocking thread.
+//! Reading a committed payload on a blocking thread.
 
 use crate::area::StagedPayload;
 use crate::disk::DiskFile;
@@ -7,7 +7,7 @@ use openssl::sha;
 use std::io::{self, Read};
 use std::ops::Range;
 
-/// A range of a sealed payload, read from front to back; each `read` is one system call. Errors that
+/// A range of a committed payload, read from front to back; each `read` is one system call. Errors that
 /// say that the bytes are not the bytes they should be carry a [`model::Error`] inside.
 pub struct PayloadFile {
     file: Box<dyn DiskFile>,

@@ -1,4 +1,4 @@
-//! Reading a sealed payload from async code: blocks are read on blocking threads, one ahead of the
+//! Reading a committed payload from async code: blocks are read on blocking threads, one ahead of the
 //! reader, so that the disk works while the network does.
 
 use crate::read::PayloadFile;
@@ -16,7 +16,7 @@ const BLOCK: u64 = 512 * 1024;
 /// Bytes of buffers that a stream of a large payload holds, to be taken from the process's budget.
 pub const STREAM_BUFFERS: usize = 2 * BLOCK as usize;
 
-/// A range of a sealed payload. Errors are those of [`PayloadFile`]; after one, it has ended.
+/// A range of a committed payload. Errors are those of [`PayloadFile`]; after one, it has ended.
 pub struct PayloadStream {
     block: Vec<u8>,
     at: usize,

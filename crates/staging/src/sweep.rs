@@ -1,4 +1,4 @@
-//! The sweep: finds staged bytes that no row of the database names. Sealed payloads without a row go to quarantine,
+//! The sweep: finds staged bytes that no row of the database names. Committed payloads without a row go to quarantine,
 //! never straight to deletion; those whose row says that they were removed are removed indeed, and so
 //! are parts whose writer has died.
 
@@ -39,7 +39,7 @@ impl From<HashSet<PayloadId>> for Rows {
 /// What a sweep came across.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Found {
-    /// A sealed payload that is not known: now in quarantine.
+    /// A committed payload that is not known: now in quarantine.
     Orphan {
         /// Which.
         id: PayloadId,
@@ -80,7 +80,7 @@ pub enum Found {
 /// What a sweep did.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct Swept {
-    /// Sealed payloads looked at.
+    /// Committed payloads looked at.
     pub payloads: u64,
     /// Bytes in them.
     pub bytes: u64,
@@ -118,7 +118,7 @@ impl Staging {
         Ok(swept)
     }
 
-    /// Puts a sealed payload into quarantine. One that is not there is no error.
+    /// Puts a committed payload into quarantine. One that is not there is no error.
     ///
     /// # Errors
     /// `AlreadyExists` when another file of that id is there; local errors, and the payload is then in
@@ -147,7 +147,7 @@ impl Staging {
         self.relocate(&layout.quarantined(id), &layout.payload(id))
     }
 
-    /// Moves a sealed file, under the lock; `false` when it was not there. A second name is durable
+    /// Moves a committed file, under the lock; `false` when it was not there. A second name is durable
     /// before the first is taken away: a rename between two directories could lose both on a file
     /// system without a journal.
     fn relocate(&self, from: &Path, to: &Path) -> Result<bool> {

@@ -54,7 +54,7 @@ impl Destination for As2Destination {
             to: &partnership.partner.as2_id,
             agreement: &partnership.partner.agreement,
             own: Some(&partnership.own),
-            sealing: &prepared.sealing,
+            seed: &prepared.seed,
             media_type: &media_type,
             file_name: &delivery.file_name,
         };
@@ -67,7 +67,7 @@ impl Destination for As2Destination {
             own_fingerprint: &partnership.own_fingerprint,
             recipient_fingerprint: &partnership.recipient_fingerprint,
             now: self.services.clock.now(),
-            message_id: &prepared.sealing.message_id,
+            message_id: &prepared.seed.message_id,
             earlier: prepared.earlier,
             mic: sent.mic.get(),
         };
@@ -302,7 +302,7 @@ impl As2Destination {
         let prepared =
             PreparedMessage::new(&self.services, host, &partnership.partner.agreement, recipient, terms)?;
         delivery.log.note(NOTE, prepared.to_note(&partnership.own)?).await?;
-        delivery.log.correlate(&prepared.sealing.message_id).await?;
+        delivery.log.correlate(&prepared.seed.message_id).await?;
         Ok(prepared)
     }
 }

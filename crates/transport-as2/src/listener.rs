@@ -350,17 +350,17 @@ impl Receiver {
         let mic = message.report.mic(algorithm).map(|mic| mic.to_text(head.mdn.names));
         let metadata = metadata(head, &message, mic.as_deref());
         let legacy = self.legacy(head, parties, message.report.signed(), peer);
-        let sealed = tokio::task::spawn_blocking(move || {
+        let committed = tokio::task::spawn_blocking(move || {
             message
                 .parts
                 .into_iter()
-                .map(|part| Ok((part.writer.seal()?, part.file_name, part.raw_name, part.media_type)))
+                .map(|part| Ok((part.writer.commit()?, part.file_name, part.raw_name, part.media_type)))
                 .collect::<Result<Vec<(StagedPayload, String, Option<model::PeerText>, Option<String>)>>>()
         });
-        let sealed = sealed
+        let committed = committed
             .await
-            .map_err(|e| Error::transient(ErrorKind::Internal, "seal a message").caused_by(e))??;
-        let parts = sealed
+            .map_err(|e| Error::transient(ErrorKind::Internal, "commit a message").caused_by(e))??;
+        let parts = committed
             .into_iter()
             .map(|(staged, file_name, raw_name, media_type)| StagedPart {
                 staged,

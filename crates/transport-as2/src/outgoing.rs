@@ -7,7 +7,7 @@ use model::{Error, ErrorKind, RemotePath, Result, Timestamp};
 use openssl::pkey::{PKey, Private};
 use openssl::x509::X509;
 use smime::{
-    Digest, Entity, Headers, Measured, MicReader, MicSlot, NameStyle, Payload, SealedContentKey, Signing,
+    Digest, EncryptedContentKey, Entity, Headers, Measured, MicReader, MicSlot, NameStyle, Payload, Signing,
 };
 use std::io::Read;
 use std::time::{Duration, UNIX_EPOCH};
@@ -23,7 +23,7 @@ pub struct OwnKey {
 
 /// What is drawn once for a message and kept for its retries.
 #[derive(Clone, Debug)]
-pub struct Sealing {
+pub struct MessageSeed {
     /// With its angle brackets.
     pub message_id: String,
     /// Boundary of the multipart, random.
@@ -31,7 +31,7 @@ pub struct Sealing {
     /// The Date header and the signing time.
     pub date: Timestamp,
     /// Content key, encrypted for the partner; none when the message is not encrypted.
-    pub content_key: Option<SealedContentKey>,
+    pub content_key: Option<EncryptedContentKey>,
 }
 
 /// Everything a message is made of but its payload.
@@ -45,7 +45,7 @@ pub struct Envelope<'a> {
     /// Our key; needed only to sign.
     pub own: Option<&'a OwnKey>,
     /// What is the same for all attempts.
-    pub sealing: &'a Sealing,
+    pub seed: &'a MessageSeed,
     /// The payload's media type.
     pub media_type: &'a str,
     /// The payload's file name: its last part is sent.
@@ -98,7 +98,7 @@ pub fn build(envelope: &Envelope<'_>, payload: Box<dyn Read + Send>, length: u64
         false if security.encrypts() => {
             let mut entity = Entity::new(headers, content);
             let mic = entity.tap_mic(digest);
-            let (headers, body) = seal(entity, envelope)?;
+            let (headers, body) = encrypt(entity, envelope)?;
             return Ok(Outgoing { headers: http_headers(envelope, &headers)?, body, mic, content_headers });
         }
         false => {
@@ -108,19 +108,19 @@ pub fn build(envelope: &Envelope<'_>, payload: Box<dyn Read + Send>, length: u64
         }
     };
     let (headers, body) =
-        if security.encrypts() { seal(Entity::new(headers, body), envelope)? } else { (headers, body) };
+        if security.encrypts() { encrypt(Entity::new(headers, body), envelope)? } else { (headers, body) };
     Ok(Outgoing { headers: http_headers(envelope, &headers)?, body, mic, content_headers })
 }
 
-fn seal(
+fn encrypt(
     entity: Entity<Box<dyn Measured + Send>>,
     envelope: &Envelope<'_>,
 ) -> Result<(Headers, Box<dyn Measured + Send>)> {
     let key =
-        envelope.sealing.content_key.clone().ok_or_else(|| {
+        envelope.seed.content_key.clone().ok_or_else(|| {
             Error::permanent(ErrorKind::Internal, "encrypt a message that has no content key")
         })?;
-    let (headers, body) = entity.seal(key).map_err(failed)?.into_parts();
+    let (headers, body) = entity.encrypt(key).map_err(failed)?.into_parts();
     Ok((headers, Box::new(body)))
 }
 
@@ -128,12 +128,12 @@ fn signing(envelope: &Envelope<'_>, digest: Digest) -> Result<Signing> {
     let own = envelope
         .own
         .ok_or_else(|| Error::permanent(ErrorKind::ConfigInvalid, "sign a message without a key"))?;
-    let seconds = u64::try_from(envelope.sealing.date.timestamp()).unwrap_or_default();
+    let seconds = u64::try_from(envelope.seed.date.timestamp()).unwrap_or_default();
     let mut signing = Signing::new(
         own.key.clone(),
         own.certificate.clone(),
         UNIX_EPOCH + Duration::from_secs(seconds),
-        &envelope.sealing.boundary,
+        &envelope.seed.boundary,
     );
     signing.digest = digest;
     Ok(signing)
@@ -192,8 +192,8 @@ fn http_headers(envelope: &Envelope<'_>, entity: &Headers) -> Result<Vec<(String
         ("AS2-Version".into(), "1.1".into()),
         ("AS2-From".into(), write_name(envelope.from)),
         ("AS2-To".into(), write_name(envelope.to)),
-        ("Message-ID".into(), envelope.sealing.message_id.clone()),
-        ("Date".into(), envelope.sealing.date.format("%a, %d %b %Y %H:%M:%S GMT").to_string()),
+        ("Message-ID".into(), envelope.seed.message_id.clone()),
+        ("Date".into(), envelope.seed.date.format("%a, %d %b %Y %H:%M:%S GMT").to_string()),
         ("Subject".into(), "EDI".into()),
         ("MIME-Version".into(), "1.0".into()),
     ];

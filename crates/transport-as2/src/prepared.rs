@@ -3,7 +3,7 @@
 
 use crate::agreement::Agreement;
 use crate::names::new_message_id;
-use crate::outgoing::{OwnKey, Sealing, cipher};
+use crate::outgoing::{MessageSeed, OwnKey, cipher};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use model::{Error, ErrorKind, Result, Timestamp};
@@ -11,7 +11,7 @@ use openssl::x509::X509;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use smime::{
-    DecryptionKey, Entity, Headers, KeyTransport, Keys, Part, PartReceiver, ReadOptions, SealedContentKey,
+    DecryptionKey, EncryptedContentKey, Entity, Headers, KeyTransport, Keys, Part, PartReceiver, ReadOptions,
 };
 use std::io::{self, Cursor, Read, Write};
 use transport::Services;
@@ -45,7 +45,7 @@ pub(crate) enum Earlier {
 
 /// A message that is prepared for sending: what makes it this message, each time it is sent.
 pub(crate) struct PreparedMessage {
-    pub(crate) sealing: Sealing,
+    pub(crate) seed: MessageSeed,
     /// Under which terms it was drawn. Under other terms (a new certificate, another cipher) the bytes
     /// would differ, and a Message-ID is never used again for other content.
     terms: String,
@@ -65,7 +65,7 @@ impl PreparedMessage {
         let content_key = match agreement.send_security.encrypts() {
             false => None,
             true => Some(
-                SealedContentKey::generate(
+                EncryptedContentKey::generate(
                     cipher(agreement.cipher),
                     std::slice::from_ref(recipient),
                     KeyTransport::Pkcs1v15,
@@ -77,13 +77,13 @@ impl PreparedMessage {
                 })?,
             ),
         };
-        let sealing = Sealing {
+        let seed = MessageSeed {
             message_id: new_message_id(services.random.uuid(now), host),
             boundary: boundary(services),
             date: now,
             content_key,
         };
-        Ok(Self { sealing, terms, earlier: Earlier::None })
+        Ok(Self { seed, terms, earlier: Earlier::None })
     }
 
     /// Reads the note of an earlier attempt; `None` when it was drawn under other terms.
@@ -97,13 +97,13 @@ impl PreparedMessage {
         }
         let content_key = match &note.content_key {
             None => None,
-            Some(text) => Some(unseal(text, own).map_err(|e| unreadable(e.to_string()))?),
+            Some(text) => Some(decrypt_key(text, own).map_err(|e| unreadable(e.to_string()))?),
         };
         let date = chrono::DateTime::from_timestamp_micros(note.date_micros)
             .ok_or_else(|| unreadable("its date".into()))?;
-        let sealing = Sealing { message_id: note.message_id, boundary: note.boundary, date, content_key };
+        let seed = MessageSeed { message_id: note.message_id, boundary: note.boundary, date, content_key };
         let earlier = if note.answered { Earlier::Answered } else { Earlier::Open };
-        Ok(Some(Self { sealing, terms: note.terms, earlier }))
+        Ok(Some(Self { seed, terms: note.terms, earlier }))
     }
 
     /// The note to keep.
@@ -112,11 +112,11 @@ impl PreparedMessage {
             Error::permanent(ErrorKind::Internal, "keep the content key").caused_by(error)
         };
         let content_key =
-            self.sealing.content_key.as_ref().map(|key| seal(key, own)).transpose().map_err(failed)?;
+            self.seed.content_key.as_ref().map(|key| encrypt_key(key, own)).transpose().map_err(failed)?;
         serde_json::to_value(Note {
-            message_id: self.sealing.message_id.clone(),
-            boundary: self.sealing.boundary.clone(),
-            date_micros: self.sealing.date.timestamp_micros(),
+            message_id: self.seed.message_id.clone(),
+            boundary: self.seed.boundary.clone(),
+            date_micros: self.seed.date.timestamp_micros(),
             content_key,
             terms: self.terms.clone(),
             answered: self.earlier == Earlier::Answered,
@@ -133,8 +133,8 @@ pub(crate) fn boundary(services: &Services) -> String {
 }
 
 /// Encrypts a content key for our own certificate.
-fn seal(key: &SealedContentKey, own: &OwnKey) -> smime::Result<String> {
-    let to_us = SealedContentKey::generate(
+fn encrypt_key(key: &EncryptedContentKey, own: &OwnKey) -> smime::Result<String> {
+    let to_us = EncryptedContentKey::generate(
         key.cipher(),
         std::slice::from_ref(&own.certificate),
         KeyTransport::Pkcs1v15,
@@ -142,20 +142,20 @@ fn seal(key: &SealedContentKey, own: &OwnKey) -> smime::Result<String> {
     // With a header: content that begins without one is taken for the work of a wrong key.
     let headers = Headers::new().with("Content-Type", "application/octet-stream")?;
     let entity = Entity::new(headers, Cursor::new(key.to_bytes().to_vec()));
-    let (_, mut body) = entity.seal(to_us)?.into_parts();
-    let mut sealed = Vec::new();
-    body.read_to_end(&mut sealed)?;
-    Ok(BASE64.encode(sealed))
+    let (_, mut body) = entity.encrypt(to_us)?.into_parts();
+    let mut encrypted = Vec::new();
+    body.read_to_end(&mut encrypted)?;
+    Ok(BASE64.encode(encrypted))
 }
 
-fn unseal(text: &str, own: &OwnKey) -> smime::Result<SealedContentKey> {
-    let sealed = BASE64.decode(text).map_err(|error| smime::Error::from(io::Error::other(error)))?;
+fn decrypt_key(text: &str, own: &OwnKey) -> smime::Result<EncryptedContentKey> {
+    let encrypted = BASE64.decode(text).map_err(|error| smime::Error::from(io::Error::other(error)))?;
     let ours = [DecryptionKey { key: own.key.clone(), certificate: own.certificate.clone() }];
     let headers = Headers::new().with("Content-Type", "application/pkcs7-mime; smime-type=enveloped-data")?;
     let mut bytes = Vec::new();
     let keys = Keys { decrypt: &ours, verify: &[] };
-    smime::read_message(&headers, &sealed[..], keys, &ReadOptions::default(), &mut Only(&mut bytes))?;
-    SealedContentKey::from_bytes(&bytes)
+    smime::read_message(&headers, &encrypted[..], keys, &ReadOptions::default(), &mut Only(&mut bytes))?;
+    EncryptedContentKey::from_bytes(&bytes)
 }
 
 struct Only<'a>(&'a mut Vec<u8>);
@@ -179,12 +179,12 @@ mod tests {
         let stranger = OwnKey { key: partner.key, certificate: partner.certificate.clone() };
         for cipher in [Cipher::Aes256Cbc, Cipher::Aes128Cbc, Cipher::TripleDesCbc] {
             let recipients = [partner.certificate.clone()];
-            let key = SealedContentKey::generate(cipher, &recipients, KeyTransport::Pkcs1v15).unwrap();
-            let kept = seal(&key, &own).unwrap();
-            let read = unseal(&kept, &own).unwrap();
+            let key = EncryptedContentKey::generate(cipher, &recipients, KeyTransport::Pkcs1v15).unwrap();
+            let kept = encrypt_key(&key, &own).unwrap();
+            let read = decrypt_key(&kept, &own).unwrap();
             assert_eq!(*read.to_bytes(), *key.to_bytes());
             // The partner's key, or the database alone, does not open it.
-            assert!(unseal(&kept, &stranger).is_err());
+            assert!(decrypt_key(&kept, &stranger).is_err());
         }
     }
 }

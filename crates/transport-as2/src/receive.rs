@@ -55,7 +55,7 @@ pub(crate) struct ReadMessage {
     pub(crate) is_receipt: bool,
 }
 
-/// A payload of it, not yet sealed.
+/// A payload of it, not yet committed.
 pub(crate) struct ReadPart {
     pub(crate) writer: Box<dyn PartWriter>,
     pub(crate) file_name: String,

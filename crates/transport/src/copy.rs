@@ -12,7 +12,7 @@ pub const COPY_BUFFER: usize = 128 * 1024;
 
 /// What a copy did.
 pub struct Copied {
-    /// The writer, to be sealed.
+    /// The writer, to be committed.
     pub writer: Box<dyn PartWriter>,
     /// Bytes copied.
     pub bytes: u64,

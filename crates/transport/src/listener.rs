@@ -93,7 +93,7 @@ pub trait Reception: Send {
     async fn refuse(self: Box<Self>, events: Vec<AuditEvent>, reply: StoredReply) -> Result<()>;
 }
 
-/// What was received, its parts sealed.
+/// What was received, its parts committed.
 pub struct Message {
     /// The listener's name.
     pub listener: String,

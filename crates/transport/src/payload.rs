@@ -50,7 +50,7 @@ pub trait Payload: Send + Sync {
 /// A part on its way into staging. All methods block: call them on a blocking thread, or let
 /// [`crate::copy_to_staging`] do it.
 ///
-/// What was not sealed is gone after a crash.
+/// What was not committed is gone after a crash.
 pub trait PartWriter: Send {
     /// Appends bytes.
     ///
@@ -70,8 +70,8 @@ pub trait PartWriter: Send {
     /// Makes the bytes durable (file sync, rename, directory sync) and names them.
     ///
     /// # Errors
-    /// Local errors; nothing is sealed then.
-    fn seal(self: Box<Self>) -> Result<StagedPayload>;
+    /// Local errors; nothing is committed then.
+    fn commit(self: Box<Self>) -> Result<StagedPayload>;
 }
 
 /// Bytes that are durable in staging.

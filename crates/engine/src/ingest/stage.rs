@@ -18,10 +18,10 @@ struct CopiedPart {
 
 /// Copies an offer's parts into staging, asks the source what is there now, and makes the parts durable.
 pub(crate) async fn stage(polled: &PolledFlow, source: &dyn Source, found: &FoundOffer) -> Result<Reading> {
-    guarded("read a file", copy_and_seal(polled, source, found)).await
+    guarded("read a file", copy_and_commit(polled, source, found)).await
 }
 
-async fn copy_and_seal(polled: &PolledFlow, source: &dyn Source, found: &FoundOffer) -> Result<Reading> {
+async fn copy_and_commit(polled: &PolledFlow, source: &dyn Source, found: &FoundOffer) -> Result<Reading> {
     crash::point("stage.begin");
     let opened = source.open(found).await?;
     let mut found = found.clone();
@@ -71,11 +71,11 @@ async fn copy_and_seal(polled: &PolledFlow, source: &dyn Source, found: &FoundOf
         && stated.is_some_and(|size| size > 0 && wrong_size.is_none_or(|wrong| wrong.read > wrong.stated));
     let partial = broken.is_some() && !reached_its_size;
     // Durable before anybody is asked: these bytes may be the only copy by now, whatever comes of asking.
-    let parts = seal(copied).await?;
+    let parts = commit(copied).await?;
     if let [only] = parts.as_slice() {
         OfferNotes::change(&mut source_data, |notes| notes.sha256 = Some(only.staged.sha256));
     }
-    crash::point("stage.sealed");
+    crash::point("stage.committed");
     let mut whole = Whole {
         parts,
         source_data,
@@ -133,13 +133,13 @@ async fn look_after(polled: &PolledFlow, source: &dyn Source, found: &FoundOffer
     }
 }
 
-async fn seal(copied: Vec<CopiedPart>) -> Result<Vec<StagedPart>> {
-    let seal_each = move || {
+async fn commit(copied: Vec<CopiedPart>) -> Result<Vec<StagedPart>> {
+    let commit_each = move || {
         copied
             .into_iter()
             .map(|CopiedPart { writer, part }| {
                 Ok(StagedPart {
-                    staged: writer.seal()?,
+                    staged: writer.commit()?,
                     file_name: part.file_name,
                     media_type: part.media_type,
                     metadata: part.metadata,
@@ -148,7 +148,7 @@ async fn seal(copied: Vec<CopiedPart>) -> Result<Vec<StagedPart>> {
             })
             .collect()
     };
-    blocking("seal a staged file", seal_each).await
+    blocking("commit a staged file", commit_each).await
 }
 
 /// An error of a part's stream. A transport wraps its own [`Error`] in the I/O error where it can tell

@@ -38,12 +38,12 @@ async fn a_message_whose_commit_got_no_answer_is_answered_once_it_is_known() {
         panic!("not new")
     };
     let mut writer = reception.part().await.unwrap();
-    let sealed = tokio::task::spawn_blocking(move || {
+    let committed = tokio::task::spawn_blocking(move || {
         writer.append(b"EDI").unwrap();
-        writer.seal().unwrap()
+        writer.commit().unwrap()
     });
     let part = StagedPart {
-        staged: sealed.await.unwrap(),
+        staged: committed.await.unwrap(),
         file_name: "po.edi".into(),
         media_type: None,
         metadata: serde_json::Map::new(),

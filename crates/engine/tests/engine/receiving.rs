@@ -35,7 +35,7 @@ async fn part(reception: &mut Box<dyn Reception>, name: &str) -> (StagedPart, Pa
     let mut writer = reception.part().await.unwrap();
     let staged = tokio::task::spawn_blocking(move || {
         writer.append(b"EDI").unwrap();
-        writer.seal().unwrap()
+        writer.commit().unwrap()
     });
     let staged = staged.await.unwrap();
     let id = staged.id;

@@ -44,7 +44,7 @@ both! {
 
     many_strangers_are_told_one_by_one(scene) {
         for _ in 0..1_050 {
-            scene.staging.begin(PayloadId::new(Uuid::now_v7())).unwrap().seal().unwrap();
+            scene.staging.begin(PayloadId::new(Uuid::now_v7())).unwrap().commit().unwrap();
         }
         scene.clock.advance(Duration::from_secs(90_000));
         let _engine = scene.start().await;
@@ -58,7 +58,7 @@ both! {
     bytes_without_a_record_go_to_quarantine_after_a_day(scene) {
         let mut part = scene.staging.begin(PayloadId::new(Uuid::now_v7())).unwrap();
         part.append(b"whose?").unwrap();
-        part.seal().unwrap();
+        part.commit().unwrap();
         let _engine = scene.start().await;
         scene.pass(Duration::from_secs(80_000), 20).await;
         assert_eq!(scene.staged(), 1);

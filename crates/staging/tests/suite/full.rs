@@ -1,4 +1,4 @@
-//! Disks that are full, or fail: nothing half is sealed, and all goes on when there is room again.
+//! Disks that are full, or fail: nothing half is committed, and all goes on when there is room again.
 
 use crate::{SETTINGS, bytes, content, hash, id, names, open, stage};
 use model::{ErrorKind, Retry};
@@ -30,7 +30,7 @@ fn full_at_any_byte_and_then_not_full() {
         assert!(error.to_string().contains("free_bytes 0"), "{error}");
         assert!(part.append(b"").is_err(), "a part that failed stays failed");
         disk.set_capacity(None);
-        assert!(part.seal().is_err());
+        assert!(part.commit().is_err());
         assert_eq!(list(&disk, "partial"), 0);
     }
     let payload = stage(&staging, id(100), &given);
@@ -53,7 +53,7 @@ fn what_is_kept_free_stops_a_long_part_on_its_way_and_new_ones_at_once() {
     stage(&staging, id(3), b"room again");
 }
 
-/// A call that fails, of each that sealing makes: nothing is sealed, nothing is left behind, and the
+/// A call that fails, of each that committing makes: nothing is committed, nothing is left behind, and the
 /// same id can be used again.
 #[test]
 fn any_call_can_fail_once() {
@@ -69,7 +69,7 @@ fn any_call_can_fail_once() {
             let try_once = || {
                 let mut part = staging.begin(id(2))?;
                 part.append(&bytes(2, 1000))?;
-                part.seal()
+                part.commit()
             };
             let error = try_once().unwrap_err();
             assert_eq!(error.kind() == ErrorKind::StorageFull, kind == io::ErrorKind::StorageFull);

@@ -49,7 +49,7 @@ fn hash(bytes: &[u8]) -> Sha256 {
 fn stage(staging: &Staging, id: PayloadId, bytes: &[u8]) -> StagedPayload {
     let mut part = staging.begin(id).unwrap();
     bytes.chunks(10_000).for_each(|chunk| part.append(chunk).unwrap());
-    part.seal().unwrap()
+    part.commit().unwrap()
 }
 
 fn content(staging: &Staging, payload: &StagedPayload) -> Vec<u8> {

@@ -1,4 +1,4 @@
-//! Parts: written in order and out of order, dropped, resumed, copied, sealed by many at once.
+//! Parts: written in order and out of order, dropped, resumed, copied, committed by many at once.
 
 use crate::{bytes, content, hash, id, names, open, path_of, real, stage};
 use model::{ErrorKind, PayloadId, Retry, Timestamp};
@@ -13,7 +13,7 @@ use testkit::crash::{Death, Victim};
 const MIB: usize = 1024 * 1024;
 
 #[test]
-fn a_sealed_part_has_its_length_and_hash_and_is_the_only_thing_left() {
+fn a_committed_part_has_its_length_and_hash_and_is_the_only_thing_left() {
     let (directory, staging) = real();
     for (n, length) in [0, 1, 10_000, 3 * MIB + 7].into_iter().enumerate() {
         let given = bytes(n as u64, length);
@@ -42,7 +42,7 @@ fn a_payload_is_never_replaced() {
     let mut second = staging.begin(id(1)).unwrap();
     second.append(b"second").unwrap();
     assert!(staging.begin(id(1)).is_err(), "the part's own name is taken as well");
-    assert_eq!(second.seal().unwrap_err().kind(), ErrorKind::AlreadyExists);
+    assert_eq!(second.commit().unwrap_err().kind(), ErrorKind::AlreadyExists);
     assert_eq!(content(&staging, &first), b"first");
     assert!(names(directory.path(), "partial").is_empty());
 }
@@ -51,14 +51,14 @@ fn a_payload_is_never_replaced() {
 fn a_subdirectory_that_somebody_removed_is_made_again() {
     let (directory, staging) = real();
     fs::remove_dir_all(directory.path().join("payloads")).unwrap();
-    assert!(staging.begin(id(1)).unwrap().seal().is_err(), "that was too much");
+    assert!(staging.begin(id(1)).unwrap().commit().is_err(), "that was too much");
     fs::create_dir(directory.path().join("payloads")).unwrap();
     let payload = stage(&staging, id(2), b"x");
     assert_eq!(content(&staging, &payload), b"x");
 }
 
 #[test]
-fn writing_in_any_order_seals_the_same_payload() {
+fn writing_in_any_order_commits_the_same_payload() {
     let (_directory, staging) = real();
     let given = bytes(5, 12_000);
     let places = Just((0..12_usize).collect::<Vec<_>>());
@@ -70,7 +70,7 @@ fn writing_in_any_order_seals_the_same_payload() {
         for place in order.into_iter().chain(again) {
             part.write_at(place as u64 * 1000, &given[place * 1000..(place + 1) * 1000]).unwrap();
         }
-        let payload = part.seal().unwrap();
+        let payload = part.commit().unwrap();
         prop_assert_eq!((payload.length, payload.sha256), (12_000, hash(&given)));
         prop_assert!(content(&staging, &payload) == given);
         staging.remove(payload.id).unwrap();
@@ -78,27 +78,27 @@ fn writing_in_any_order_seals_the_same_payload() {
 }
 
 #[test]
-fn a_part_with_a_gap_is_not_sealed_and_says_where() {
+fn a_part_with_a_gap_is_not_committed_and_says_where() {
     let (directory, staging) = real();
     let mut part = staging.begin(id(1)).unwrap();
     part.append(&[1; 10]).unwrap();
     part.write_at(20, &[1; 10]).unwrap();
     part.append(&[1; 10]).unwrap();
     assert_eq!(part.length(), 40);
-    let error = part.seal().unwrap_err();
+    let error = part.commit().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::IntegrityFailed);
     assert!(error.to_string().contains("missing_from 10, missing_to 20"), "{error}");
     assert!(names(directory.path(), "partial").is_empty());
 }
 
 #[test]
-fn a_part_that_somebody_else_changes_is_not_sealed() {
+fn a_part_that_somebody_else_changes_is_not_committed() {
     let (directory, staging) = real();
     let mut part = staging.begin(id(1)).unwrap();
     part.append(b"mine").unwrap();
     let path = directory.path().join("partial").join(id(1).to_string());
     fs::write(path, b"not mine").unwrap();
-    assert_eq!(part.seal().unwrap_err().kind(), ErrorKind::IntegrityFailed);
+    assert_eq!(part.commit().unwrap_err().kind(), ErrorKind::IntegrityFailed);
 }
 
 #[test]
@@ -112,7 +112,7 @@ fn a_named_part_goes_on_where_it_was_dropped() {
     let mut part = staging.begin_named(id(2), "../from a peer\0").unwrap();
     assert_eq!(part.length(), 9 * MIB as u64 + 5);
     part.append(&given[9 * MIB + 5..]).unwrap();
-    let payload = part.seal().unwrap();
+    let payload = part.commit().unwrap();
     assert_eq!((payload.id, payload.sha256), (id(2), hash(&given)));
     assert!(names(directory.path(), "partial").is_empty(), "the marks are gone too");
     assert_eq!(staging.begin_named(id(3), "../from a peer\0").unwrap().length(), 0);
@@ -135,7 +135,7 @@ fn what_a_killed_process_leaves_is_resumed_by_name_or_swept() {
     let mut left = Vec::new();
     staging.sweep(Timestamp::MAX_UTC, none_known, |found| left.push(found)).unwrap();
     assert!(left.contains(&Found::AbandonedPart { name: id(1).to_string(), length: 4 }));
-    assert_eq!(part.seal().unwrap().length, 16 * MIB as u64);
+    assert_eq!(part.commit().unwrap().length, 16 * MIB as u64);
 }
 
 #[test]
@@ -187,7 +187,7 @@ fn a_named_part_has_one_writer_and_can_be_forgotten() {
 #[test]
 fn a_named_part_that_is_a_payload_already_begins_anew() {
     let (directory, staging) = real();
-    let payload = stage(&staging, id(1), b"sealed");
+    let payload = stage(&staging, id(1), b"committed");
     drop(staging.begin_named(id(2), "a").unwrap());
     let name = names(directory.path(), "partial").into_iter().find(|name| !name.contains('.')).unwrap();
     let part = directory.path().join("partial").join(name);
@@ -196,8 +196,8 @@ fn a_named_part_that_is_a_payload_already_begins_anew() {
     let mut anew = staging.begin_named(id(2), "a").unwrap();
     assert_eq!(anew.length(), 0);
     anew.append(b"other").unwrap();
-    assert_eq!(content(&staging, &anew.seal().unwrap()), b"other");
-    assert_eq!(content(&staging, &payload), b"sealed");
+    assert_eq!(content(&staging, &anew.commit().unwrap()), b"other");
+    assert_eq!(content(&staging, &payload), b"committed");
 }
 
 #[test]
@@ -208,7 +208,7 @@ fn a_local_file_is_copied_and_shares_nothing_with_its_copy() {
     fs::write(&path, &given).unwrap();
     let part = staging.begin_from_file(id(1), &File::open(&path).unwrap()).unwrap();
     assert_eq!(part.length(), given.len() as u64);
-    let payload = part.seal().unwrap();
+    let payload = part.commit().unwrap();
     fs::write(&path, "changed").unwrap();
     assert_eq!((payload.sha256, content(&staging, &payload)), (hash(&given), given));
 }

@@ -1,5 +1,5 @@
 //! The power goes. Whatever a disk may then have kept of what was not synced, what was reported
-//! sealed is whole, and nothing half looks sealed.
+//! committed is whole, and nothing half looks committed.
 //!
 //! The same checks must fail when a sync is left out: that is tried as well.
 
@@ -32,11 +32,11 @@ enum Act {
     Begin {
         pieces: u8,
     },
-    /// Adds to the part of one of three names, then drops it, or seals it.
+    /// Adds to the part of one of three names, then drops it, or commits it.
     Name {
         name: u8,
         pieces: u8,
-        seal: bool,
+        commit: bool,
     },
     /// Puts an earlier payload into quarantine, or takes it out again.
     Quarantine {
@@ -58,7 +58,7 @@ fn acts() -> impl Strategy<Value = Vec<Act>> {
         4 => (0..4_u8).prop_map(|pieces| Act::Stage { pieces }),
         1 => (0..4_u8).prop_map(|pieces| Act::StageBackwards { pieces }),
         1 => (0..4_u8).prop_map(|pieces| Act::Begin { pieces }),
-        4 => (0..3_u8, 0..4_u8, any::<bool>()).prop_map(|(name, pieces, seal)| Act::Name { name, pieces, seal }),
+        4 => (0..3_u8, 0..4_u8, any::<bool>()).prop_map(|(name, pieces, commit)| Act::Name { name, pieces, commit }),
         2 => (0..8_u8).prop_map(|which| Act::Quarantine { which }),
         2 => (0..8_u8).prop_map(|which| Act::Restore { which }),
         1 => (0..8_u8).prop_map(|which| Act::Remove { which }),
@@ -75,9 +75,9 @@ fn piece(of: u64, place: u64) -> Vec<u8> {
 /// What a life remembers having been told.
 #[derive(Default)]
 struct Memory {
-    /// Reported sealed, and not asked to be removed.
-    sealed: BTreeMap<PayloadId, StagedPayload>,
-    /// Everything that may lie in the area as sealed, with its whole content.
+    /// Reported committed, and not asked to be removed.
+    committed: BTreeMap<PayloadId, StagedPayload>,
+    /// Everything that may lie in the area as committed, with its whole content.
     meant: BTreeMap<PayloadId, Vec<u8>>,
     next: u64,
 }
@@ -106,26 +106,26 @@ impl Life {
             Act::Stage { pieces } => {
                 let mut part = staging.begin(new)?;
                 (0..pieces.into()).try_for_each(|n| part.append(&piece(number, n)))?;
-                self.seal(part, number, pieces.into())?;
+                self.commit(part, number, pieces.into())?;
             }
             Act::StageBackwards { pieces } => {
                 let mut part = staging.begin(new)?;
                 (0..u64::from(pieces)).rev().try_for_each(|n| part.write_at(n * 700, &piece(number, n)))?;
-                self.seal(part, number, pieces.into())?;
+                self.commit(part, number, pieces.into())?;
             }
             Act::Begin { pieces } => {
                 let mut part = staging.begin(new)?;
                 (0..pieces.into()).try_for_each(|n| part.append(&piece(number, n)))?;
                 self.open_parts.push(part);
             }
-            Act::Name { name, pieces, seal } => {
+            Act::Name { name, pieces, commit } => {
                 let mut part = staging.begin_named(new, &name.to_string())?;
                 let of = 1_000_000 + u64::from(name);
                 let held = part.length() / 700;
                 let all = held + u64::from(pieces);
                 (held..all).try_for_each(|n| part.append(&piece(of, n)))?;
-                if seal {
-                    self.seal(part, of, all)?;
+                if commit {
+                    self.commit(part, of, all)?;
                 }
             }
             Act::Quarantine { which } => {
@@ -140,40 +140,40 @@ impl Life {
             }
             Act::Remove { which } => {
                 if let Some(id) = self.pick(which) {
-                    self.memory.sealed.remove(&id);
+                    self.memory.committed.remove(&id);
                     staging.remove(id)?;
                 }
             }
             Act::Sweep => {
-                let known: HashSet<_> = self.memory.sealed.keys().copied().step_by(2).collect();
+                let known: HashSet<_> = self.memory.committed.keys().copied().step_by(2).collect();
                 staging.sweep(Timestamp::MAX_UTC, |_| Ok(known.clone().into()), |_| {})?;
             }
         }
         Ok(())
     }
 
-    fn seal(&mut self, part: PartFile, of: u64, pieces: u64) -> model::Result<()> {
+    fn commit(&mut self, part: PartFile, of: u64, pieces: u64) -> model::Result<()> {
         let whole: Vec<u8> = (0..pieces).flat_map(|n| piece(of, n)).collect();
         self.memory.meant.insert(part.id(), whole);
-        let payload = part.seal()?;
-        self.memory.sealed.insert(payload.id, payload);
+        let payload = part.commit()?;
+        self.memory.committed.insert(payload.id, payload);
         Ok(())
     }
 
     fn pick(&self, which: u8) -> Option<PayloadId> {
-        self.memory.sealed.keys().nth(usize::from(which)).copied()
+        self.memory.committed.keys().nth(usize::from(which)).copied()
     }
 }
 
 /// Looks at a disk after the power went, as a new process does.
 fn check(disk: &ForgetfulDisk, memory: &Memory) -> Result<(), String> {
     let staging = Staging::open(Path::new(ROOT), Arc::new(disk.clone()), SETTINGS).map_err(text)?;
-    check_what_looks_sealed(disk, memory)?;
+    check_committed(disk, memory)?;
     // The sweep knows what was reported, and nothing else: it brings back what is in quarantine.
-    let known: HashSet<_> = memory.sealed.keys().copied().collect();
+    let known: HashSet<_> = memory.committed.keys().copied().collect();
     staging.sweep(Timestamp::MAX_UTC, |_| Ok(known.clone().into()), |_| {}).map_err(text)?;
-    check_what_looks_sealed(disk, memory)?;
-    for (id, payload) in &memory.sealed {
+    check_committed(disk, memory)?;
+    for (id, payload) in &memory.committed {
         let mut found = Vec::new();
         let mut reader = staging.read_verified(payload).map_err(|e| format!("lost: {e}"))?;
         reader.read_to_end(&mut found).map_err(|e| format!("damaged: {e}"))?;
@@ -189,7 +189,7 @@ fn check(disk: &ForgetfulDisk, memory: &Memory) -> Result<(), String> {
 }
 
 /// Everything under the name of a payload is that payload, whole, reported or not.
-fn check_what_looks_sealed(disk: &ForgetfulDisk, memory: &Memory) -> Result<(), String> {
+fn check_committed(disk: &ForgetfulDisk, memory: &Memory) -> Result<(), String> {
     let root = Path::new(ROOT);
     let fans = disk.list(&root.join("payloads")).map_err(text)?;
     let mut directories: Vec<_> = fans.map(|fan| root.join("payloads").join(fan.unwrap())).collect();
@@ -202,7 +202,7 @@ fn check_what_looks_sealed(disk: &ForgetfulDisk, memory: &Memory) -> Result<(), 
             let mut found = vec![0; whole.len() + 1];
             let n = file.read_at(&mut found, 0).map_err(text)?;
             if found[..n] != whole[..] {
-                return Err(format!("{name} looks sealed and is not whole"));
+                return Err(format!("{name} looks committed and is not whole"));
             }
         }
     }
@@ -218,12 +218,12 @@ fn check_resumed(disk: &ForgetfulDisk, memory: &mut Memory) -> Result<(), String
         let held = usize::try_from(part.length()).map_err(text)?;
         let whole: Vec<u8> = (0..60).flat_map(|n| piece(1_000_000 + name, n)).collect();
         part.append(&whole[held..]).map_err(text)?;
-        let payload = part.seal().map_err(text)?;
+        let payload = part.commit().map_err(text)?;
         if payload.sha256 != hash(&whole) {
             return Err(format!("resumed at {held} with bytes that were never given"));
         }
         memory.meant.insert(id, whole);
-        memory.sealed.insert(id, payload);
+        memory.committed.insert(id, payload);
     }
     Ok(())
 }
@@ -274,14 +274,14 @@ proptest! {
 fn full_life() -> Vec<Act> {
     vec![
         Act::Stage { pieces: 2 },
-        Act::Name { name: 0, pieces: 2, seal: false },
+        Act::Name { name: 0, pieces: 2, commit: false },
         Act::Stage { pieces: 1 },
         Act::StageBackwards { pieces: 3 },
         Act::Quarantine { which: 0 },
-        Act::Name { name: 0, pieces: 1, seal: true },
+        Act::Name { name: 0, pieces: 1, commit: true },
         Act::Restore { which: 0 },
         Act::Begin { pieces: 1 },
-        Act::Name { name: 1, pieces: 3, seal: false },
+        Act::Name { name: 1, pieces: 3, commit: false },
         Act::Remove { which: 1 },
         Act::Sweep,
         Act::Stage { pieces: 1 },
@@ -330,5 +330,5 @@ fn the_checks_notice_when_the_directory_sync_is_left_out() {
 #[test]
 fn the_checks_notice_when_the_file_sync_is_left_out() {
     let wrong = wrong_outcomes(ForgetfulDisk::skip_file_sync);
-    assert!(wrong.iter().any(|what| what.contains("looks sealed and is not whole")), "{wrong:?}");
+    assert!(wrong.iter().any(|what| what.contains("looks committed and is not whole")), "{wrong:?}");
 }

@@ -1,4 +1,4 @@
-//! Reading sealed payloads: ranges, streams, and bytes that are not what they were.
+//! Reading committed payloads: ranges, streams, and bytes that are not what they were.
 
 use crate::{bytes, content, id, path_of, real, stage};
 use model::{Error, ErrorKind};
@@ -49,7 +49,7 @@ fn integrity(error: io::Error) -> String {
     error.to_string()
 }
 
-/// Changes a byte of a sealed payload behind staging's back.
+/// Changes a byte of a committed payload behind staging's back.
 fn damage(staging: &Staging, payload: model::PayloadId, at: usize) {
     let path = staging.root().join(path_of(payload));
     let mut found = fs::read(&path).unwrap();

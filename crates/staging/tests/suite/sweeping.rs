@@ -130,8 +130,8 @@ fn parts_of_the_dead_are_removed_and_parts_of_the_living_are_not() {
     assert_eq!((abandoned_parts.len(), foreign), (swept.abandoned_parts as usize, 2));
     assert!(abandoned_parts.contains(&&Found::AbandonedPart { name: id(3).to_string(), length: 4 }));
     assert!(!dead.exists() && directory.path().join("partial/README").exists());
-    assert_eq!(content(&staging, &alive.seal().unwrap()), b"at work");
-    assert_eq!(content(&staging, &named.seal().unwrap()), b"at work");
+    assert_eq!(content(&staging, &alive.commit().unwrap()), b"at work");
+    assert_eq!(content(&staging, &named.commit().unwrap()), b"at work");
 }
 
 #[test]
@@ -144,7 +144,7 @@ fn many_payloads_are_asked_about_in_batches() {
             let mut uuid = *id(n).uuid().as_bytes();
             uuid[15] = 7;
             let id = PayloadId::new(uuid::Uuid::from_bytes(uuid));
-            staging.begin(id).unwrap().seal().unwrap().id
+            staging.begin(id).unwrap().commit().unwrap().id
         })
         .collect();
     let (mut most, mut asked) = (0, HashSet::new());

@@ -1,4 +1,4 @@
-//! The system calls that sealing makes, as the kernel saw them, in their order.
+//! The system calls that committing makes, as the kernel saw them, in their order.
 
 use crate::{id, open, path_of, stage};
 use std::fs;
@@ -31,9 +31,9 @@ fn file_sync_then_rename_then_directory_sync_in_the_kernels_eyes() {
 
     let log = fs::read_to_string(log).unwrap();
     let part = root.join("partial").join(id(1).to_string());
-    let sealed = root.join(path_of(id(1)));
-    let (part, sealed) = (part.to_str().unwrap(), sealed.to_str().unwrap());
-    let fan = Path::new(sealed).parent().unwrap().to_str().unwrap();
+    let committed = root.join(path_of(id(1)));
+    let (part, committed) = (part.to_str().unwrap(), committed.to_str().unwrap());
+    let fan = Path::new(committed).parent().unwrap().to_str().unwrap();
     let place = |call: &str, of: &[&str]| {
         let hit = |line: &&str| {
             line.contains(call) && line.ends_with("= 0") && of.iter().all(|text| line.contains(text))
@@ -43,7 +43,7 @@ fn file_sync_then_rename_then_directory_sync_in_the_kernels_eyes() {
         found[0].0
     };
     let file_sync = place("fdatasync(", &[&format!("<{part}>")]);
-    let rename = place("renameat2(", &[part, sealed, "RENAME_NOREPLACE"]);
+    let rename = place("renameat2(", &[part, committed, "RENAME_NOREPLACE"]);
     let dir_sync = place("fsync(", &[&format!("<{fan}>")]);
     assert!(file_sync < rename && rename < dir_sync, "{file_sync} {rename} {dir_sync} in\n{log}");
     // The names above it were synced before anything was taken in.

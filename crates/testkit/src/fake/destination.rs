@@ -110,15 +110,15 @@ impl FakeDestination {
         let mut staged = Vec::new();
         for reply in replies {
             let staging = Arc::clone(&self.services.staging);
-            let sealed = tokio::task::spawn_blocking(move || {
+            let committed = tokio::task::spawn_blocking(move || {
                 let mut part = staging.begin()?;
                 part.append(&reply.bytes)?;
-                part.seal()
+                part.commit()
             })
             .await
             .map_err(|e| Fault::CUT.error("stage a reply").caused_by(e))??;
             staged.push(StagedPart {
-                staged: sealed,
+                staged: committed,
                 file_name: reply.file_name,
                 media_type: None,
                 metadata: Map::new(),

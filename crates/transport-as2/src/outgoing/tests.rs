@@ -21,12 +21,12 @@ static KEYS: LazyLock<(Key, Key)> = LazyLock::new(|| (Key::new("ACME"), Key::new
 fn send(security: SendSecurity, payload: &[u8], name: &[u8]) -> (Outgoing, Key, Key) {
     let (acme, globex) = KEYS.clone();
     let agreement = Agreement { send_security: security, ..Agreement::default() };
-    let sealing = Sealing {
+    let seed = MessageSeed {
         message_id: "<1@acme>".into(),
         boundary: "boundary-1".into(),
         date: chrono::DateTime::from_timestamp(1_700_000_000, 0).unwrap(),
         content_key: Some(
-            SealedContentKey::generate(
+            EncryptedContentKey::generate(
                 cipher(agreement.cipher),
                 std::slice::from_ref(&globex.certificate),
                 KeyTransport::default(),
@@ -40,7 +40,7 @@ fn send(security: SendSecurity, payload: &[u8], name: &[u8]) -> (Outgoing, Key, 
         to: &As2Id::try_from("GLOBEX Inc".to_owned()).unwrap(),
         agreement: &agreement,
         own: Some(&own),
-        sealing: &sealing,
+        seed: &seed,
         media_type: "application/edi-x12",
         file_name: &RemotePath::from_bytes(name),
     };
@@ -100,15 +100,15 @@ fn the_rules_are_computed_from_what_was_sent() {
 }
 
 #[test]
-fn the_same_sealing_gives_the_same_bytes() {
+fn the_same_seed_gives_the_same_bytes() {
     let (acme, globex) = (Key::new("ACME"), Key::new("GLOBEX"));
     let agreement = Agreement::default();
-    let sealing = Sealing {
+    let seed = MessageSeed {
         message_id: "<1@acme>".into(),
         boundary: "b".into(),
         date: chrono::DateTime::from_timestamp(1_700_000_000, 0).unwrap(),
         content_key: Some(
-            SealedContentKey::generate(
+            EncryptedContentKey::generate(
                 cipher(agreement.cipher),
                 &[globex.certificate],
                 KeyTransport::default(),
@@ -116,18 +116,18 @@ fn the_same_sealing_gives_the_same_bytes() {
             .unwrap(),
         ),
     };
-    let kept = SealedContentKey::from_bytes(&sealing.content_key.as_ref().unwrap().to_bytes()).unwrap();
-    let again = Sealing { content_key: Some(kept), ..sealing.clone() };
+    let kept = EncryptedContentKey::from_bytes(&seed.content_key.as_ref().unwrap().to_bytes()).unwrap();
+    let again = MessageSeed { content_key: Some(kept), ..seed.clone() };
     let own = OwnKey { key: acme.key, certificate: acme.certificate };
     let id = As2Id::try_from("ACME".to_owned()).unwrap();
     let name = RemotePath::from("a.edi");
-    let bytes = |sealing: &Sealing| {
+    let bytes = |seed: &MessageSeed| {
         let envelope = Envelope {
             from: &id,
             to: &id,
             agreement: &agreement,
             own: Some(&own),
-            sealing,
+            seed,
             media_type: "text/plain",
             file_name: &name,
         };
@@ -136,7 +136,7 @@ fn the_same_sealing_gives_the_same_bytes() {
         out.body.read_to_end(&mut body).unwrap();
         (out.headers, body)
     };
-    assert_eq!(bytes(&sealing), bytes(&again));
+    assert_eq!(bytes(&seed), bytes(&again));
 }
 
 #[test]

@@ -2,7 +2,7 @@ use super::*;
 use crate::agreement::{Agreement, As2Id, SendSecurity};
 use crate::testing::Key;
 use bytes::Bytes;
-use smime::{Entity, KeyTransport, Measured, Payload, SealedContentKey, Signing};
+use smime::{EncryptedContentKey, Entity, KeyTransport, Measured, Payload, Signing};
 use std::sync::Mutex;
 use transport::StagedPayload;
 
@@ -47,8 +47,8 @@ impl PartWriter for Writer {
         Ok(count)
     }
 
-    fn seal(self: Box<Self>) -> model::Result<StagedPayload> {
-        panic!("nothing is sealed while a message is read")
+    fn commit(self: Box<Self>) -> model::Result<StagedPayload> {
+        panic!("nothing is committed while a message is read")
     }
 }
 
@@ -148,12 +148,12 @@ fn what_is_less_protected_than_agreed_never_reaches_staging() {
     }
     // Encrypted, which anybody can do, and not signed.
     let scene = Scene::new(SendSecurity::SignedEncrypted, MIB);
-    let key = SealedContentKey::generate(
+    let key = EncryptedContentKey::generate(
         smime::Cipher::Aes256Cbc,
         std::slice::from_ref(&scene.ours.certificate),
         KeyTransport::default(),
     );
-    let (headers, body) = parts_of(binary(b"unsigned").seal(key.unwrap()).unwrap());
+    let (headers, body) = parts_of(binary(b"unsigned").encrypt(key.unwrap()).unwrap());
     assert_eq!(scene.refused(headers, &body).0, error("insufficient-message-security"));
     assert_eq!(scene.area.parts(), [0; 0]);
 }
@@ -190,12 +190,12 @@ fn spoilt_plaintext_is_answered_like_a_wrong_key_and_explained_to_the_operator()
     let scene = Scene::new(SendSecurity::SignedEncrypted, MIB);
     let key = || {
         let recipient = std::slice::from_ref(&scene.ours.certificate);
-        SealedContentKey::generate(smime::Cipher::Aes256Cbc, recipient, KeyTransport::default()).unwrap()
+        EncryptedContentKey::generate(smime::Cipher::Aes256Cbc, recipient, KeyTransport::default()).unwrap()
     };
     let (signed, mut body) = parts_of(binary(b"orders").sign(scene.theirs.signing("b-1")).unwrap());
     body.truncate(body.len() / 2);
     let half = Entity::new(signed, Payload::new(&body[..], body.len() as u64));
-    let (headers, body) = parts_of(half.seal(key()).unwrap());
+    let (headers, body) = parts_of(half.encrypt(key()).unwrap());
     let (disposition, cause) = scene.refused(headers, &body);
     assert_eq!(disposition, error("decryption-failed"));
     assert!(cause.contains("it ends too early"), "{cause}");
@@ -345,12 +345,12 @@ fn a_content_coding_is_taken_off_before_anything_is_read() {
     let mut scene = Scene::new(SendSecurity::SignedEncrypted, MIB);
     let order = b"an order\n".repeat(50_000);
     let signed = binary(&order).sign(scene.theirs.signing("b-1")).unwrap();
-    let key = SealedContentKey::generate(
+    let key = EncryptedContentKey::generate(
         smime::Cipher::Aes256Cbc,
         std::slice::from_ref(&scene.ours.certificate),
         KeyTransport::Pkcs1v15,
     );
-    let (headers, body) = parts_of(signed.seal(key.unwrap()).unwrap());
+    let (headers, body) = parts_of(signed.encrypt(key.unwrap()).unwrap());
     let mut coded = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
     coded.write_all(&body).unwrap();
     let coded = coded.finish().unwrap();

@@ -9,13 +9,13 @@ use model::{Error, ErrorKind, RemotePath, Result};
 use openssl::pkey::{PKey, Private};
 use openssl::x509::X509;
 use serde_json::json;
-use smime::{KeyTransport, NameStyle, SealedContentKey};
+use smime::{EncryptedContentKey, KeyTransport, NameStyle};
 use std::fs::File;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use transport_as2::agreement::{Agreement, As2Id, Cipher, DigestName, MdnRequest, SendSecurity};
-use transport_as2::outgoing::{Envelope, OwnKey, Sealing, build, cipher};
+use transport_as2::outgoing::{Envelope, MessageSeed, OwnKey, build, cipher};
 
 mod message_file;
 mod payloads;
@@ -60,7 +60,7 @@ fn pack_file(pack: &Pack) -> Result<ExitCode> {
     let content_key = match &pack.encrypt_cert {
         None => None,
         Some(path) => Some(
-            SealedContentKey::generate(
+            EncryptedContentKey::generate(
                 cipher(agreement.cipher),
                 &[certificate(path)?],
                 KeyTransport::Pkcs1v15,
@@ -76,7 +76,7 @@ fn pack_file(pack: &Pack) -> Result<ExitCode> {
     let ambient = Ambient::default();
     let now = ambient.clock.now();
     let unique = ambient.random.uuid(now);
-    let sealing = Sealing {
+    let seed = MessageSeed {
         message_id: format!("<{unique}@waybill>"),
         boundary: format!("----waybill-{}", ambient.random.uuid(now).simple()),
         date: now,
@@ -94,7 +94,7 @@ fn pack_file(pack: &Pack) -> Result<ExitCode> {
         to: &to,
         agreement: &agreement,
         own: own.as_ref(),
-        sealing: &sealing,
+        seed: &seed,
         media_type: &pack.media_type,
         file_name: &name,
     };
@@ -122,7 +122,7 @@ fn pack_file(pack: &Pack) -> Result<ExitCode> {
     let bytes = out.publish()?;
     let mic = message.mic.get();
     write::json(&json!({
-        "message_id": sealing.message_id,
+        "message_id": seed.message_id,
         "mic": mic.map(smime::Mic::base64),
         "mic_algorithm": mic.map(|mic| mic.algorithm.name(NameStyle::Rfc5751)),
         "bytes": bytes,

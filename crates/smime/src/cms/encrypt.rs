@@ -23,7 +23,7 @@ use crate::mime::headers::Headers;
 const CHUNK: usize = 128 * 1024;
 /// Length of a GCM tag as it is sent.
 const TAG: usize = 16;
-/// One key and nonce may not seal more with GCM (NIST SP 800-38D section 5.2.1.1).
+/// One key and nonce may not encrypt more with GCM (NIST SP 800-38D section 5.2.1.1).
 const GCM_LIMIT: u64 = (1 << 36) - 32;
 
 /// How the content key is encrypted for an RSA recipient.
@@ -39,10 +39,10 @@ pub enum KeyTransport {
 /// A content-encryption key with its IV, encrypted for the recipients.
 ///
 /// Key transport is randomised: kept (see [`to_bytes`](Self::to_bytes)), the block makes a second
-/// attempt send the same bytes. It must never seal anything but the same content: with GCM a
+/// attempt send the same bytes. It must never encrypt anything but the same content: with GCM a
 /// second content under one nonce gives both away.
 #[derive(Clone)]
-pub struct SealedContentKey {
+pub struct EncryptedContentKey {
     cipher: Cipher,
     key: Zeroizing<Vec<u8>>,
     iv: Vec<u8>,
@@ -50,13 +50,13 @@ pub struct SealedContentKey {
     recipient_infos: Vec<u8>,
 }
 
-impl std::fmt::Debug for SealedContentKey {
+impl std::fmt::Debug for EncryptedContentKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("SealedContentKey").field("cipher", &self.cipher).finish_non_exhaustive()
+        f.debug_struct("EncryptedContentKey").field("cipher", &self.cipher).finish_non_exhaustive()
     }
 }
 
-impl SealedContentKey {
+impl EncryptedContentKey {
     /// Draws key and IV from the library's generator.
     pub fn generate(cipher: Cipher, recipients: &[X509], transport: KeyTransport) -> Result<Self> {
         let mut key = Zeroizing::new(vec![0; cipher.key_len()]);
@@ -85,7 +85,7 @@ impl SealedContentKey {
             .iter()
             .map(|recipient| recipient_info(recipient, &key, transport))
             .collect::<Result<Vec<_>>>()?;
-        Ok(SealedContentKey { cipher, key, iv, recipient_infos: der::set_of(der::SET, infos) })
+        Ok(EncryptedContentKey { cipher, key, iv, recipient_infos: der::set_of(der::SET, infos) })
     }
 
     /// The cipher.
@@ -118,7 +118,7 @@ impl SealedContentKey {
         if key.len() != cipher.key_len() || iv.len() != cipher.iv_len() {
             return Err(Error::malformed("content key", "key or IV have another length than the cipher's"));
         }
-        Ok(SealedContentKey { cipher, key, iv, recipient_infos })
+        Ok(EncryptedContentKey { cipher, key, iv, recipient_infos })
     }
 
     fn algorithm(&self) -> Vec<u8> {
@@ -145,10 +145,10 @@ impl SealedContentKey {
     }
 
     /// What stands before the ciphertext of a known length.
-    fn definite_head(&self, sealed: u64) -> Option<Vec<u8>> {
+    fn definite_head(&self, encrypted: u64) -> Option<Vec<u8>> {
         let info = [der::oid(oid::DATA), self.algorithm()].concat();
-        let content = der::header(0x80, sealed);
-        let info_len = ((info.len() + content.len()) as u64).checked_add(sealed)?;
+        let content = der::header(0x80, encrypted);
+        let info_len = ((info.len() + content.len()) as u64).checked_add(encrypted)?;
         let mac_len = if self.cipher.is_authenticated() { 2 + TAG as u64 } else { 0 };
 
         let info_header = der::header(der::SEQUENCE, info_len);
@@ -236,8 +236,8 @@ fn recipient_info(recipient: &X509Ref, key: &[u8], transport: KeyTransport) -> R
 
 impl<B: Measured> Entity<B> {
     /// Wraps this entity in an `application/pkcs7-mime` that only the recipients can read.
-    /// Errors: content longer than one GCM key may seal.
-    pub fn seal(self, key: SealedContentKey) -> Result<Entity<EnvelopedBody<B>>> {
+    /// Errors: content longer than one GCM key may encrypt.
+    pub fn encrypt(self, key: EncryptedContentKey) -> Result<Entity<EnvelopedBody<B>>> {
         let kind = if key.cipher.is_authenticated() { "authEnveloped-data" } else { "enveloped-data" };
         let media =
             ContentType::new("application/pkcs7-mime")?.with("smime-type", kind).with("name", "smime.p7m");
@@ -251,7 +251,7 @@ impl<B: Measured> Entity<B> {
 /// The CMS message of an encrypted entity, pulled from its content.
 pub struct EnvelopedBody<B> {
     content: EntityStream<B>,
-    key: SealedContentKey,
+    key: EncryptedContentKey,
     crypter: Crypter,
     plain: Zeroizing<Vec<u8>>,
     /// Bytes made but not handed out yet.
@@ -265,7 +265,7 @@ pub struct EnvelopedBody<B> {
 }
 
 impl<B: Measured> EnvelopedBody<B> {
-    fn new(content: EntityStream<B>, key: SealedContentKey) -> Result<Self> {
+    fn new(content: EntityStream<B>, key: EncryptedContentKey) -> Result<Self> {
         let mut crypter =
             Crypter::new(key.cipher.symm(), Mode::Encrypt, &key.key, Some(&key.iv)).during("encrypt")?;
         crypter.pad(true);
@@ -276,10 +276,10 @@ impl<B: Measured> EnvelopedBody<B> {
         }
         let (ready, total) = match plain_len {
             Some(len) => {
-                let sealed = key.cipher.sealed_len(len).ok_or_else(too_long)?;
-                let head = key.definite_head(sealed).ok_or_else(too_long)?;
+                let encrypted = key.cipher.encrypted_len(len).ok_or_else(too_long)?;
+                let head = key.definite_head(encrypted).ok_or_else(too_long)?;
                 let mac = if key.cipher.is_authenticated() { 2 + TAG as u64 } else { 0 };
-                let total = sealed.checked_add(head.len() as u64 + mac).ok_or_else(too_long)?;
+                let total = encrypted.checked_add(head.len() as u64 + mac).ok_or_else(too_long)?;
                 (head, Some(total))
             }
             None => (key.indefinite_head(), None),
@@ -317,12 +317,12 @@ impl<B: Measured> EnvelopedBody<B> {
     fn make_ready(&mut self) -> Result<()> {
         let block = self.key.cipher.block_len();
         let count = self.take(CHUNK)?;
-        let mut sealed = vec![0; count + 2 * block];
+        let mut encrypted = vec![0; count + 2 * block];
         let mut len = 0;
         if count > 0 {
-            len = self.crypter.update(&self.plain[..count], &mut sealed).during("encrypt")?;
+            len = self.crypter.update(&self.plain[..count], &mut encrypted).during("encrypt")?;
         } else {
-            len += self.crypter.finalize(&mut sealed).during("encrypt")?;
+            len += self.crypter.finalize(&mut encrypted).during("encrypt")?;
             self.ended = true;
         }
         self.ready.clear();
@@ -330,7 +330,7 @@ impl<B: Measured> EnvelopedBody<B> {
         if self.plain_len.is_none() && len > 0 {
             self.ready.extend(der::header(der::OCTET_STRING, len as u64));
         }
-        self.ready.extend_from_slice(&sealed[..len]);
+        self.ready.extend_from_slice(&encrypted[..len]);
         if self.ended {
             self.finish_structure()?;
         }
