@@ -144,12 +144,12 @@ mod tests {
     fn what_is_no_proxy_is_refused_without_showing_it() {
         for (url, why) in [
             ("https://proxy:3128", "TLS to the proxy"),
-            ("ftp://proxy:21", "ftp:// is no kind"),
+            ("ftp://proxy:21", "ftp:// is not a kind"),
             ("proxy:3128", "no kind of proxy"),
             ("http://ada:lovelace@proxy:3128", "username and password"),
             ("http://proxy:3128/path", "behind the port"),
             ("socks5://", "host"),
-            ("", "no URL"),
+            ("", "not a URL"),
         ] {
             let error = Proxy::new(url, None).unwrap_err();
             assert!(error.contains(why), "{url}: {error}");

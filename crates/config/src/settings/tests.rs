@@ -174,7 +174,7 @@ fn mistakes_are_named_with_place_and_nearest_name() {
         ),
         (
             "[network.proxy]\nurl = \"proxy:3128\"",
-            "2:7: error: network.proxy.url: proxy:// is no kind of proxy that Waybill knows",
+            "2:7: error: network.proxy.url: proxy:// is not a kind of proxy that Waybill supports",
         ),
         (
             "[network.proxy]\nurl = \"socks5://h\"\nusername = \"u\"",

@@ -180,7 +180,7 @@ impl std::fmt::Debug for TlsProfile {
 ///
 /// # Errors
 /// `TrustFailed`, `Permanent`: the server could not prove who it is; what it showed is in the error.
-/// `Protocol`, `Permanent`: it does not speak TLS as we do. `Unreachable`, `Transient`: it hung up.
+/// `Protocol`, `Permanent`: it does not speak TLS as we do. `Unreachable`, `Transient`: it closed the connection.
 pub(crate) async fn handshake(
     profile: &TlsProfile,
     host: &str,

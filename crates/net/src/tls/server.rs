@@ -257,7 +257,7 @@ struct Shown {
 ///
 /// # Errors
 /// `TrustFailed`: its certificate leads to no authority, or is not valid. `Unauthenticated`: it showed none,
-/// although it must. `Protocol`: it does not speak TLS as we do. `Unreachable`: it hung up.
+/// although it must. `Protocol`: it does not speak TLS as we do. `Unreachable`: it closed the connection.
 pub(crate) async fn accept(tls: &ServerTls, socket: Counted) -> Result<Accepted> {
     let broken = unusable("begin TLS");
     let context = lock(&tls.0.table).unnamed().cloned();

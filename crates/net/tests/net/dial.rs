@@ -109,7 +109,7 @@ async fn an_attempt_that_is_given_up_is_recorded() {
     assert!(given_up.is_err());
     let failed = eventually("the failure", || log.failed.lock().unwrap().first().cloned()).await;
     assert_eq!(failed.remote, Some(hole));
-    assert!(failed.error.as_str().contains("given up"), "{failed:?}");
+    assert!(failed.error.as_str().contains("cancelled before"), "{failed:?}");
 }
 
 #[tokio::test]

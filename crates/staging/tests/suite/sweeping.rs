@@ -25,9 +25,9 @@ fn sweep(staging: &Staging, known: &[PayloadId]) -> (Swept, Vec<Found>) {
 }
 
 #[test]
-fn strangers_go_to_quarantine_whole_and_come_back_when_they_are_known() {
+fn orphans_go_to_quarantine_whole_and_come_back_when_they_are_known() {
     let (directory, staging) = real();
-    let (known, orphan) = (stage(&staging, id(1), b"known"), stage(&staging, id(2), b"orphan"));
+    let (known, orphan) = (stage(&staging, id(1), b"known"), stage(&staging, id(2), b"orphaned"));
     let (swept, found) = sweep(&staging, &[known.id]);
     assert_eq!(found, [Found::Orphan { id: orphan.id, length: 8 }]);
     assert_eq!((swept.payloads, swept.bytes, swept.orphans), (2, 13, 1));
@@ -36,7 +36,7 @@ fn strangers_go_to_quarantine_whole_and_come_back_when_they_are_known() {
 
     let (swept, found) = sweep(&staging, &[known.id, orphan.id]);
     assert_eq!((found, swept.restored), (vec![Found::Restored { id: orphan.id }], 1));
-    assert_eq!(content(&staging, &orphan), b"orphan");
+    assert_eq!(content(&staging, &orphan), b"orphaned");
     assert!(names(directory.path(), "quarantine").is_empty());
 }
 
@@ -189,7 +189,7 @@ fn a_second_file_of_one_id_is_reported_and_stops_nothing() {
     let twice = stage(&staging, id(1), b"in its place");
     let other = directory.path().join(format!("quarantine/{}", twice.id));
     fs::write(&other, "another").unwrap();
-    let orphan = stage(&staging, id(2), b"orphan");
+    let orphan = stage(&staging, id(2), b"orphaned");
     let (swept, found) = sweep(&staging, &[twice.id]);
     assert_eq!((swept.restored, swept.orphans), (0, 1));
     assert_eq!(found, [Found::Foreign { path: other.clone() }, Found::Orphan { id: orphan.id, length: 8 }]);

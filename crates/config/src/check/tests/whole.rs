@@ -174,7 +174,7 @@ fn links_of_the_real_file_system_are_followed_before_roots_are_compared() {
     assert!(definitions.is_none());
     assert!(problems[0].message.contains("symbolic link"), "{}", problems[0]);
     let (_, problems) = check(".");
-    assert!(problems[0].message.contains("no regular file"), "{}", problems[0]);
+    assert!(problems[0].message.contains("not a regular file"), "{}", problems[0]);
     let ReadFile { bytes, .. } = environment.read(&root.join("inside"), 3).unwrap();
     assert_eq!(bytes, b"sec");
 }

@@ -248,7 +248,7 @@ async fn clients_show_certificates_that_are_put_on_record_or_are_refused() {
             assert_eq!(recorded(&world, address, None).await, None);
         } else {
             let why = refused(&world, address, None).await;
-            assert!(why.contains("takes only clients that show a certificate"), "{why}");
+            assert!(why.contains("requires a client certificate"), "{why}");
         }
     }
     // Not asked for, it is not shown.

@@ -244,7 +244,7 @@ fn files_of_other_kinds_are_not_waited_for() {
     std::fs::create_dir(&definitions).unwrap();
     assert!(std::process::Command::new("mkfifo").arg(definitions.join("x.toml")).status().unwrap().success());
     let (_, problems) = Documents::read(&definitions);
-    assert!(problems[0].message.contains("no regular file"), "{problems:#?}");
+    assert!(problems[0].message.contains("not a regular file"), "{problems:#?}");
     let read = crate::Environment::read(&environment, &root.join("huge"), 3);
     assert!(matches!(read, Ok(ReadFile { bytes, .. }) if bytes == b"xxx"));
 }

@@ -105,7 +105,7 @@ both! {
         std::fs::remove_file(node.state.path().join("seals.json")).unwrap();
         pipe(node.state.path().join("seals.json"));
         assert_eq!(seal(&store, &sealer).await, 0);
-        assert!(sealer.state().alarm.unwrap().what.contains("no regular file"));
+        assert!(sealer.state().alarm.unwrap().what.contains("not a regular file"));
     }
 }
 
