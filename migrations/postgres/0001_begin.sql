@@ -70,6 +70,8 @@ CREATE TABLE transfers (
     id             UUID   NOT NULL PRIMARY KEY,
     kind           TEXT   NOT NULL,
     flow           TEXT   NOT NULL,
+    -- Of the definitions: it goes through the flow as that revision has it.
+    revision       BIGINT NOT NULL,
     offer_id       UUID REFERENCES offers (id),
     parent_id      UUID,
     partner        TEXT,

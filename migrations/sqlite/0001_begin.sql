@@ -71,6 +71,8 @@ CREATE TABLE transfers (
     id             BLOB   NOT NULL PRIMARY KEY,
     kind           TEXT   NOT NULL,
     flow           TEXT   NOT NULL,
+    -- Of the definitions: it goes through the flow as that revision has it.
+    revision       BIGINT NOT NULL,
     offer_id       BLOB REFERENCES offers (id),
     parent_id      BLOB,
     partner        TEXT,

@@ -4,6 +4,7 @@
 //! definition with an error is left out; whatever names it is checked as far as it can be, so that one
 //! mistake is told once.
 
+mod alone;
 mod directory;
 mod endpoint;
 mod flow;

@@ -7,6 +7,7 @@
 mod apply;
 mod caller;
 mod export;
+mod history;
 mod import;
 pub mod password;
 mod plan;

@@ -2,6 +2,7 @@
 //! It knows none of the parts, and none of their state.
 
 use crate::health::{EndpointHealth, HealthChange};
+use crate::history::{FlowAt, KeptFlows};
 use crate::ids::Ids;
 use crate::node::lease::NodeLeaseKeeper;
 use crate::settings::EngineSettings;
@@ -26,6 +27,8 @@ pub(crate) struct Context {
     pub(crate) ids: Ids,
     pub(crate) transports: BTreeMap<&'static str, Arc<dyn Transport>>,
     pub(crate) health: Arc<EndpointHealth>,
+    /// Flows of other revisions than the one in force.
+    pub(crate) flows: KeptFlows,
     pub(crate) settings: EngineSettings,
     /// All work of the engine: its end is waited for.
     pub(crate) tasks: TaskTracker,
@@ -43,6 +46,14 @@ impl Context {
 
     pub(crate) fn definitions(&self) -> Arc<Definitions> {
         self.services.directory.definitions()
+    }
+
+    /// A flow as a revision has or had it.
+    ///
+    /// # Errors
+    /// The database failed; or, `ConfigInvalid`, the flow cannot be read on this node, or that revision had none.
+    pub(crate) async fn flow_at(&self, flow: &str, revision: i64) -> Result<FlowAt> {
+        self.flows.flow(&self.definitions(), flow, revision).await
     }
 
     /// An endpoint in force, and the transport that speaks to it.

@@ -3,6 +3,7 @@
 use crate::context::Context;
 use crate::deliver::dispatch::dispatch;
 use crate::health::EndpointHealth;
+use crate::history::KeptFlows;
 use crate::ingest::pollers::Pollers;
 use crate::ingest::settle::Settler;
 use crate::ingest::unstable::UnstableFiles;
@@ -59,6 +60,7 @@ impl Engine {
             ids,
             transports: parts.transports.into_iter().map(|t| (t.spec().name, t)).collect(),
             health: Arc::new(EndpointHealth::default()),
+            flows: KeptFlows::new(parts.history),
             settings,
             tasks: TaskTracker::new(),
         });

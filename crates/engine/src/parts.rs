@@ -1,5 +1,6 @@
 //! What an engine is made of.
 
+use crate::history::FlowHistory;
 use crate::ids::Ids;
 use crate::services::{Area, StoreAudit};
 use model::NodeName;
@@ -20,6 +21,8 @@ pub struct Parts {
     pub random: Arc<dyn Random>,
     /// Definitions, partners and keys.
     pub directory: Arc<dyn Directory>,
+    /// Flows of earlier revisions.
+    pub history: Arc<dyn FlowHistory>,
     /// Every transport there is.
     pub transports: Vec<Arc<dyn Transport>>,
 }

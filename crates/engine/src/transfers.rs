@@ -11,7 +11,7 @@ use std::time::Duration;
 use store::{NewDelivery, NewTransfer};
 use transport::StagedPart;
 
-/// How long a reply is kept whose flow is gone; and at least how long an answer to a message.
+/// How long a reply is kept whose flow cannot be read; and at least how long an answer to a message.
 pub(crate) const DEFAULT_RETENTION: Duration = Duration::from_secs(30 * 86_400);
 
 /// What all parts of one offer or message have in common.
@@ -20,6 +20,8 @@ pub(crate) struct Origin<'a> {
     pub(crate) endpoint: &'a str,
     pub(crate) partner: Option<&'a str>,
     pub(crate) received: Timestamp,
+    /// Whose flows take it.
+    pub(crate) revision: i64,
 }
 
 /// One transfer of a part through a flow, with a delivery for each of the flow's destinations,
@@ -31,7 +33,7 @@ pub(crate) fn new_transfer(
     part: &StagedPart,
     sequence: u32,
 ) -> (NewTransfer, AuditEvent) {
-    let mut transfer = transfer_of(context, &flow.name, part, origin.received);
+    let mut transfer = transfer_of(context, &flow.name, origin.revision, part, origin.received);
     transfer.offer = origin.offer;
     transfer.partner = origin.partner.map(str::to_owned);
     let id = transfer.id;
@@ -71,28 +73,38 @@ pub(crate) fn new_transfer(
 /// A payload that came with a delivery's answer: a transfer of its own, child of the one sent. It
 /// goes nowhere by itself: it is held, for a person to see, and kept as long as its parent's flow
 /// keeps payloads.
-pub(crate) fn new_reply(context: &Context, parent: &Transfer, part: StagedPart) -> (NewTransfer, AuditEvent) {
+pub(crate) fn new_reply(
+    context: &Context,
+    parent: &Transfer,
+    retain_for: Duration,
+    part: StagedPart,
+) -> (NewTransfer, AuditEvent) {
     let transfer = Transfer {
         kind: TransferKind::Reply,
         parent: Some(parent.id),
         partner: parent.partner.clone(),
         state: TransferState::Held,
-        ..transfer_of(context, &parent.flow, &part, context.now())
+        ..transfer_of(context, &parent.flow, parent.revision, &part, context.now())
     };
     let event = arrival(context, EventKind::TransferHeld, &transfer, &part)
         .detail("why", "it came as a reply to a delivery, and the flow has no destination for replies")
         .detail("parent", parent.id.to_string());
-    let retain_for =
-        context.definitions().flows.get(&parent.flow).map_or(DEFAULT_RETENTION, |flow| flow.retention);
     (NewTransfer { transfer, deliveries: Vec::new(), retain_for }, event)
 }
 
 /// The transfer of a part; what it came by is the caller's to say.
-fn transfer_of(context: &Context, flow: &str, part: &StagedPart, received: Timestamp) -> Transfer {
+fn transfer_of(
+    context: &Context,
+    flow: &str,
+    revision: i64,
+    part: &StagedPart,
+    received: Timestamp,
+) -> Transfer {
     Transfer {
         id: TransferId::new(context.ids.next()),
         kind: TransferKind::Payload,
         flow: flow.to_owned(),
+        revision,
         offer: None,
         parent: None,
         partner: None,

@@ -26,6 +26,8 @@ use std::sync::Arc;
 pub struct Definitions {
     /// The revision's number; 0 before the first.
     pub revision: i64,
+    /// The revision since which each flow is as it is here; a flow that is not named changed with this one.
+    pub flows_since: BTreeMap<String, i64>,
     /// Own identities by name.
     pub identities: BTreeMap<String, Arc<Identity>>,
     /// Partners by name.

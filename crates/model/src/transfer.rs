@@ -144,6 +144,8 @@ pub struct Transfer {
     pub kind: TransferKind,
     /// The flow it goes through.
     pub flow: String,
+    /// The revision of the definitions whose flow it goes through, to its end; 0 where there is none.
+    pub revision: i64,
     /// The offer it came from.
     pub offer: Option<OfferId>,
     /// The transfer it was made from (part, transform, reply, resubmission, failure route).

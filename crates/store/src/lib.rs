@@ -59,7 +59,7 @@ pub use instance::load_or_create_instance;
 pub use intake::{IntakeBegun, IntakeCommit, IntakeCommitted, Reply};
 pub use journal::{Journal, JournalEntry, JournalSettings, JournalStats, PROCESS_ENDED, connection_event_id};
 pub use lease::{Acquired, NodeLease, Renewal};
-pub use offer::{EarlierTries, OfferFailed, RecordOffer, Recorded};
+pub use offer::{EarlierTries, OfferFailed, OfferToSettle, RecordOffer, Recorded};
 pub use open::Store;
 pub use payload::PayloadRows;
 pub use revisions::{Applied, DefinitionState, NewRevision, NodeRevision, Revision};

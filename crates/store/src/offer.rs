@@ -7,3 +7,4 @@ mod settle;
 pub use known::EarlierTries;
 pub(crate) use record::insert_settled;
 pub use record::{OfferFailed, RecordOffer, Recorded};
+pub use settle::OfferToSettle;

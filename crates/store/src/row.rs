@@ -79,7 +79,7 @@ impl PayloadRow {
 /// The columns of [`TransferRow`], from `transfers t JOIN payloads p ON p.id = t.payload_id`.
 macro_rules! transfer_columns {
     () => {
-        "t.id, t.kind, t.flow, t.offer_id, t.parent_id, t.partner, t.payload_id, t.file_name, t.state, \
+        "t.id, t.kind, t.flow, t.revision, t.offer_id, t.parent_id, t.partner, t.payload_id, t.file_name, t.state, \
          t.created_at, t.metadata, p.length, p.sha256, p.media_type, p.staged_at"
     };
 }
@@ -91,6 +91,7 @@ pub(crate) struct TransferRow {
     id: Uuid,
     kind: String,
     flow: String,
+    revision: i64,
     offer_id: Option<Uuid>,
     parent_id: Option<Uuid>,
     partner: Option<String>,
@@ -115,6 +116,7 @@ impl TransferRow {
             id: TransferId::new(self.id),
             kind: word(TransferKind::parse(&self.kind), "transfers.kind", &self.kind)?,
             flow: self.flow,
+            revision: self.revision,
             offer: self.offer_id.map(OfferId::new),
             parent: self.parent_id.map(TransferId::new),
             partner: self.partner,

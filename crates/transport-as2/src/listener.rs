@@ -335,7 +335,7 @@ impl Receiver {
         message: ReadMessage,
         reception: Box<dyn Reception>,
     ) -> Result<StoredReply> {
-        if let Some(cause) = self.unwanted(parties, &message) {
+        if let Some(cause) = self.unwanted(parties, &message, reception.as_ref()) {
             let answer = ReplyContent {
                 disposition: Disposition::Error(DispositionError::UnexpectedProcessingError),
                 mic: None,
@@ -394,14 +394,19 @@ impl Receiver {
     }
 
     /// Why nothing here takes the message, if so.
-    fn unwanted(&self, parties: &Parties, message: &ReadMessage) -> Option<String> {
+    fn unwanted(
+        &self,
+        parties: &Parties,
+        message: &ReadMessage,
+        reception: &dyn Reception,
+    ) -> Option<String> {
         let partner = &parties.partner.name;
         if message.parts.is_empty() {
             return Some("the message holds no payload".to_owned());
         }
         let mut names = message.parts.iter().map(|part| RemotePath::from(part.file_name.as_str()));
         names
-            .find(|name| !self.intake.wanted(&self.listener, Some(partner), name))
+            .find(|name| !reception.wanted(&self.listener, Some(partner), name))
             .map(|name| format!("no flow receives {name} from partner {partner}"))
     }
 

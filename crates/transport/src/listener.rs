@@ -43,10 +43,6 @@ pub trait Intake: Send + Sync {
     /// # Errors
     /// The database cannot be asked.
     async fn resolve(&self, correlation: &str, receipt: Receipt) -> Result<Resolved>;
-
-    /// Whether some flow takes a file of this name from this partner: asked before the body is read
-    /// where the name is known, and again at commit.
-    fn wanted(&self, listener: &str, partner: Option<&str>, file_name: &RemotePath) -> bool;
 }
 
 /// The answer to a reservation.
@@ -70,7 +66,8 @@ pub struct StoredReply {
     pub body: Vec<u8>,
 }
 
-/// One message being received. Dropping it frees the key.
+/// One message being received. It ends under the definitions that were in force when it began. Dropping it frees the
+/// key.
 #[async_trait]
 pub trait Reception: Send {
     /// Begins a part in staging.
@@ -78,6 +75,10 @@ pub trait Reception: Send {
     /// # Errors
     /// Staging cannot take it (`StorageFull`).
     async fn part(&mut self) -> Result<Box<dyn PartWriter>>;
+
+    /// Whether some flow takes a file of this name from this partner: asked as soon as the name is known; `commit`
+    /// looks again.
+    fn wanted(&self, listener: &str, partner: Option<&str>, file_name: &RemotePath) -> bool;
 
     /// Writes offer, transfers, deliveries, events and the reply in one transaction. Only then may
     /// the peer be answered.

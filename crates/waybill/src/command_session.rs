@@ -92,6 +92,7 @@ impl CommandSession {
             clock: Arc::clone(&ambient.clock),
             random: Arc::clone(&ambient.random),
             directory: Arc::new(InForce(in_force)),
+            history: Arc::new(control(settings, &store, transports.catalogue(), ambient)),
             transports: Vec::new(),
         };
         let services = parts.services(&node, settings.limits.buffers);

@@ -150,18 +150,20 @@ impl Gateway {
         let https = Servers::new(&settings, &ambient)?;
         let transports = Transports::new(&settings, &net, &servers, https.listen);
         let (definitions, in_force) = watch::channel(Arc::new(Definitions::default()));
+        let control = control(&settings, &store, transports.catalogue(), &ambient);
         let parts = Parts {
             store: store.clone(),
             staging: staging.clone(),
             clock: Arc::clone(&ambient.clock),
             random: Arc::clone(&ambient.random),
             directory: Arc::new(InForce(in_force)),
+            history: Arc::new(control.clone()),
             transports: transports.all.clone(),
         };
         let engine = Engine::prepare(parts, engine_settings(&settings, instance)).await?;
         let readiness = Arc::<Readiness>::default();
         let revisions = Arc::new(Revisions::new(
-            control(&settings, &store, transports.catalogue(), &ambient),
+            control,
             store.clone(),
             settings.node.clone(),
             ambient.clone(),

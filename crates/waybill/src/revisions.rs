@@ -5,6 +5,7 @@ use crate::process::Ambient;
 use crate::readiness::Readiness;
 use control::{Applied, Apply, Caller, Control, PlanRequest};
 use model::definition::Definitions;
+use model::schema::Section;
 use model::{AuditEvent, Error, ErrorKind, EventId, EventKind, NodeName, Result};
 use std::path::Path;
 use std::sync::Arc;
@@ -103,6 +104,7 @@ impl Revisions {
 
     async fn put_in_force(&self, mut definitions: Definitions, revision: i64) -> Result<()> {
         definitions.revision = revision;
+        definitions.flows_since = self.store.unchanged_since(revision, Section::FLOW.as_str()).await?;
         definitions.share_unchanged(&self.in_force());
         let (flows, endpoints) = (definitions.flows.len(), definitions.endpoints.len());
         let before = self.definitions.send_replace(Arc::new(definitions)).revision;

@@ -1,5 +1,6 @@
 //! A table of mistakes, each with what is answered; and what comes of documents without one.
 
+mod alone;
 mod mistakes;
 mod seven;
 mod whole;

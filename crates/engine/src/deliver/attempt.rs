@@ -3,12 +3,11 @@
 use crate::context::Context;
 use crate::crash;
 use crate::deliver::claim_log::ClaimLog;
-use crate::deliver::conclude::{conclude, log_lost, retry_policy};
+use crate::deliver::conclude::{conclude, log_lost};
 use crate::deliver::payload::StagedBytes;
 use crate::guard::guarded;
 use crate::health::Reachability;
-use model::definition::Destination;
-use model::schema::TransportSpec;
+use crate::history::FlowAt;
 use model::{Error, ErrorKind, Result};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -23,8 +22,15 @@ pub(crate) async fn attempt(context: &Context, claimed: Claimed) {
     // A transport that panics must not take the others with it, nor leave its delivery `sending`;
     // and one that hangs must not go on with what others have taken up.
     let unnoted = Arc::new(AtomicBool::new(false));
+    // As it was when the file was recorded.
+    let mut flow = None;
+    let delivering = async {
+        let found = context.flow_at(&claimed.transfer.flow, claimed.transfer.revision).await;
+        let found = found.inspect_err(|_| unnoted.store(true, Ordering::SeqCst))?;
+        deliver(context, &claimed, flow.insert(found), &unnoted).await
+    };
     let result = tokio::select! {
-        result = guarded("deliver a file", deliver(context, &claimed, &unnoted)) => result,
+        result = guarded("deliver a file", delivering) => result,
         () = context.lease.lost(epoch) => {
             let change = context.health.end(&endpoint, Reachability::Unknown, context.now());
             context.record_health(&endpoint, change).await;
@@ -42,19 +48,25 @@ pub(crate) async fn attempt(context: &Context, claimed: Claimed) {
     };
     let change = context.health.end(&endpoint, reachability, context.now());
     context.record_health(&endpoint, change).await;
-    conclude(context, &claimed, result).await;
+    conclude(context, &claimed, flow.as_ref(), result).await;
 }
 
-async fn deliver(context: &Context, claimed: &Claimed, unnoted: &Arc<AtomicBool>) -> Result<Sent> {
+/// The flow's destination is that of the transfer's revision: how the file is to be written was settled with it. The
+/// endpoint, and whom to log in as there, is the one in force: the old one may be wrong or gone.
+async fn deliver(
+    context: &Context,
+    claimed: &Claimed,
+    flow: &FlowAt,
+    unnoted: &Arc<AtomicBool>,
+) -> Result<Sent> {
     let (endpoint, transport) = context.endpoint(&claimed.delivery.endpoint)?;
-    let defined = destination_of(context, claimed, transport.spec())?;
-    let destination = transport.destination(endpoint, &defined, context.services.clone())?;
+    let defined = flow.destination(&claimed.delivery, transport.spec().name)?;
+    let destination = transport.destination(endpoint, defined, context.services.clone())?;
     if claimed.delivery.file_name.escapes() || claimed.delivery.file_name.file_name().is_empty() {
         return Err(Error::permanent(ErrorKind::ConfigInvalid, "name the file at the destination")
             .with("file_name", &claimed.delivery.file_name)
             .advice("change the destination's file_name template"));
     }
-    let (policy, _) = retry_policy(context, &claimed.transfer, &claimed.delivery.destination);
     let deliver = Deliver {
         claim: claimed.claim.clone(),
         payload: Arc::new(StagedBytes {
@@ -67,7 +79,7 @@ async fn deliver(context: &Context, claimed: &Claimed, unnoted: &Arc<AtomicBool>
         partner: claimed.transfer.partner.clone(),
         notes: claimed.notes.clone(),
         interrupted: claimed.interrupted,
-        is_last: policy.is_last(claimed.failures.saturating_add(1)),
+        is_last: defined.retry.is_last(claimed.failures.saturating_add(1)),
         log: Arc::new(ClaimLog {
             store: context.store.clone(),
             lease: Arc::clone(&context.lease),
@@ -76,23 +88,4 @@ async fn deliver(context: &Context, claimed: &Claimed, unnoted: &Arc<AtomicBool>
         }),
     };
     destination.deliver(deliver).await
-}
-
-/// What the flow says of a delivery's destination. When the flow does not name it any more, what the endpoint's
-/// transport does unless told otherwise: the file was promised to that endpoint.
-fn destination_of(context: &Context, claimed: &Claimed, spec: &TransportSpec) -> Result<Destination> {
-    let (name, endpoint) = (&claimed.delivery.destination, &claimed.delivery.endpoint);
-    let definitions = context.definitions();
-    let flow = definitions.flows.get(&claimed.transfer.flow);
-    let named = |destination: &&Destination| destination.name == *name && destination.endpoint == *endpoint;
-    let destinations = flow.map(|flow| flow.destinations.as_slice()).unwrap_or_default();
-    if let Some(found) = destinations.iter().find(named) {
-        return Ok(found.clone());
-    }
-    // Renamed: the flow's only destination at that endpoint is the same one.
-    let mut there = destinations.iter().filter(|destination| destination.endpoint == *endpoint);
-    match (there.next(), there.next()) {
-        (Some(only), None) => Ok(only.clone()),
-        _ => Destination::usual(name, endpoint, spec),
-    }
 }

@@ -2,17 +2,24 @@
 
 use crate::context::Context;
 use crate::crash;
-use crate::transfers::new_reply;
+use crate::history::FlowAt;
+use crate::transfers::{DEFAULT_RETENTION, new_reply};
 use model::definition::RetryPolicy;
-use model::{AuditEvent, Claim, Error, ErrorKind, EventKind, Result, Retry, Transfer, TransferState};
+use model::{AuditEvent, Claim, Error, ErrorKind, EventKind, Result, Retry, TransferState};
 use store::{Claimed, Finish, Finished, Overdue};
 use transport::Sent;
 
-/// Records how an attempt ended; also that of one whose receipt never came.
-pub(crate) async fn conclude(context: &Context, claimed: &Claimed, result: Result<Sent>) {
+/// Records how an attempt ended; also that of one whose receipt never came. `flow` is the transfer's, unless it could
+/// not be read.
+pub(crate) async fn conclude(
+    context: &Context,
+    claimed: &Claimed,
+    flow: Option<&FlowAt>,
+    result: Result<Sent>,
+) {
     // When it ended, also when the database is away and only told later.
     let ended = context.now();
-    let (mut finish, mut events) = outcome(context, claimed, result);
+    let (mut finish, mut events) = outcome(context, claimed, flow, result);
     crash::point("finish.before");
     let claim = &claimed.claim;
     loop {
@@ -32,7 +39,7 @@ pub(crate) async fn conclude(context: &Context, claimed: &Claimed, result: Resul
                     .with("attempt", claim.attempt)
                     .caused_by(error.chain())
                     .advice("the log says how it ended; ask the partner whether the file arrived before you send it again");
-                (finish, events) = outcome(context, claimed, Err(error));
+                (finish, events) = outcome(context, claimed, flow, Err(error));
             }
             Err(error) => {
                 tracing::error!(delivery = %claim.delivery, error = %error.chain(), "an attempt's end was not recorded");
@@ -42,7 +49,12 @@ pub(crate) async fn conclude(context: &Context, claimed: &Claimed, result: Resul
     }
 }
 
-fn outcome(context: &Context, claimed: &Claimed, result: Result<Sent>) -> (Finish, Vec<AuditEvent>) {
+fn outcome(
+    context: &Context,
+    claimed: &Claimed,
+    flow: Option<&FlowAt>,
+    result: Result<Sent>,
+) -> (Finish, Vec<AuditEvent>) {
     let event = |kind| {
         let event = context
             .event(kind)
@@ -62,8 +74,11 @@ fn outcome(context: &Context, claimed: &Claimed, result: Result<Sent>) -> (Finis
                 .detail("receipt", receipt.kind.as_str())
                 .peer_detail("summary", &receipt.summary);
             event.connection = receipt.connection;
-            let (replies, arrivals): (Vec<_>, Vec<_>) =
-                replies.into_iter().map(|reply| new_reply(context, &claimed.transfer, reply)).unzip();
+            let retain_for = flow.map_or(DEFAULT_RETENTION, |at| at.flow.retention);
+            let (replies, arrivals): (Vec<_>, Vec<_>) = replies
+                .into_iter()
+                .map(|reply| new_reply(context, &claimed.transfer, retain_for, reply))
+                .unzip();
             let events = std::iter::once(event).chain(arrivals).collect();
             (Finish::Delivered { receipt, replies }, events)
         }
@@ -73,8 +88,7 @@ fn outcome(context: &Context, claimed: &Claimed, result: Result<Sent>) -> (Finis
             (Finish::Awaiting { deadline }, vec![event])
         }
         Err(error) => {
-            let (policy, lane_continues) =
-                retry_policy(context, &claimed.transfer, &claimed.delivery.destination);
+            let (policy, lane_continues) = retry_policy(flow, &claimed.delivery.destination);
             let failures = claimed.failures.saturating_add(1);
             let wait = match error.retry() {
                 Retry::Permanent => None,
@@ -98,14 +112,13 @@ fn outcome(context: &Context, claimed: &Claimed, result: Result<Sent>) -> (Finis
     }
 }
 
-/// How a destination's failures are retried, by the flow in force; the default when it is gone.
-pub(crate) fn retry_policy(context: &Context, transfer: &Transfer, destination: &str) -> (RetryPolicy, bool) {
-    let definitions = context.definitions();
-    let flow = definitions.flows.get(&transfer.flow);
-    let policy = flow
-        .and_then(|flow| flow.destinations.iter().find(|d| d.name == destination))
-        .map_or_else(RetryPolicy::default, |destination| destination.retry);
-    (policy, flow.is_some_and(|flow| flow.continue_after_failure))
+/// How a destination's failures are retried, and whether its lane goes on after one for good; with care where the
+/// transfer's flow could not be read.
+fn retry_policy(flow: Option<&FlowAt>, destination: &str) -> (RetryPolicy, bool) {
+    let Some(FlowAt { flow, .. }) = flow else { return (RetryPolicy::default(), false) };
+    let destination = flow.destinations.iter().find(|other| other.name == destination);
+    let policy = destination.map_or_else(RetryPolicy::default, |destination| destination.retry);
+    (policy, flow.continue_after_failure)
 }
 
 fn log_end(claimed: &Claimed, finish: &Finish, transfer_ended: Option<TransferState>) {

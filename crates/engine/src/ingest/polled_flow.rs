@@ -29,6 +29,8 @@ pub(crate) struct PolledFlow {
     pub(crate) unstable: Arc<UnstableFiles>,
     pub(crate) unconfirmed: Arc<UnconfirmedReadings>,
     pub(crate) flow: Arc<Flow>,
+    /// A revision that has the flow as it is here.
+    pub(crate) revision: i64,
     pub(crate) poll: PollSource,
     /// What was staged and is not recorded yet, also by this flow's pollers of earlier revisions.
     pub(crate) unrecorded: TaskTracker,
@@ -37,9 +39,15 @@ pub(crate) struct PolledFlow {
 }
 
 impl PolledFlow {
-    pub(crate) fn new(polling: Polling, flow: Arc<Flow>, poll: PollSource, unrecorded: TaskTracker) -> Self {
+    pub(crate) fn new(
+        polling: Polling,
+        (flow, revision): (Arc<Flow>, i64),
+        poll: PollSource,
+        unrecorded: TaskTracker,
+    ) -> Self {
         let Polling { context, settler, unstable, unconfirmed } = polling;
-        Self { context, settler, unstable, unconfirmed, flow, poll, unrecorded, missed: Mutex::default() }
+        let missed = Mutex::default();
+        Self { context, settler, unstable, unconfirmed, flow, revision, poll, unrecorded, missed }
     }
 
     /// Under which name nodes lease the polling of this flow's source.

@@ -108,7 +108,8 @@ impl Pollers {
             let unrecorded = self.unrecorded.entry(flow.name.clone()).or_default().clone();
             // Closed, so that it can be waited for; what comes later is counted all the same.
             unrecorded.close();
-            let polled = PolledFlow::new(self.polling.clone(), Arc::clone(flow), poll.clone(), unrecorded);
+            let of = (Arc::clone(flow), definitions.revision);
+            let polled = PolledFlow::new(self.polling.clone(), of, poll.clone(), unrecorded);
             let (stop, stopped) = watch::channel(false);
             let task = TaskTracker::new();
             task.spawn(Poller::new(polled, count).run(stopped));

@@ -24,7 +24,13 @@ pub(crate) async fn record(
     let Whole { parts, source_data, hold, .. } = whole;
     found.offer.source_data.extend(source_data);
     let offer = found.into_offer(OfferId::new(polled.context.ids.next()));
-    let origin = Origin { offer: Some(offer.id), endpoint: &polled.poll.endpoint, partner: None, received };
+    let origin = Origin {
+        offer: Some(offer.id),
+        endpoint: &polled.poll.endpoint,
+        partner: None,
+        received,
+        revision: polled.revision,
+    };
     let (mut transfers, mut events): (Vec<_>, Vec<_>) = parts
         .iter()
         .zip(1_u32..)

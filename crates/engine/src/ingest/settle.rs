@@ -3,12 +3,13 @@
 use crate::context::Context;
 use crate::crash;
 use crate::guard::guarded;
-use model::definition::{Flow, FlowSource, RetryPolicy};
+use crate::history::FlowAt;
+use model::definition::RetryPolicy;
 use model::{Error, EventKind, Offer, OfferId, Outcome, Result};
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use store::{Done, NodeLease};
+use store::{Done, NodeLease, OfferToSettle};
 use transport::{OfferNotes, Settled, Shutdown, Source};
 
 /// Offers looked at in one round.
@@ -66,31 +67,36 @@ impl Settler {
 
     /// Answers whether there is more to do at once: never when nothing could be done.
     async fn settle_round(&self) -> Result<bool> {
-        let definitions = self.context.definitions();
         let (mut most, mut settled) = (0, false);
-        for flow in definitions.flows.values() {
-            let FlowSource::Poll(poll) = &flow.source else { continue };
-            // Another node's folder looks empty from here, and what is not there counts as settled.
-            if definitions
-                .endpoints
-                .get(&poll.endpoint)
-                .is_some_and(|endpoint| !self.context.may_use(endpoint))
-            {
+        let now = self.context.now();
+        for (flow, endpoint) in self.context.store.sources_to_settle(now).await? {
+            let definitions = self.context.definitions();
+            // A place that is no longer defined waits until it is again. Another node's folder looks empty from here,
+            // and what is not there counts as settled.
+            let place = definitions.endpoints.get(&endpoint);
+            if !place.is_some_and(|endpoint| self.context.may_use(endpoint)) {
                 continue;
             }
-            let due = self.context.store.offers_to_settle(&flow.name, self.context.now(), BATCH).await?;
+            let due = self.context.store.offers_to_settle(&flow, &endpoint, now, BATCH).await?;
             most = most.max(due.len());
-            for (offer, outcome) in due {
-                let source = self.source_of(&offer, flow);
+            for OfferToSettle { offer, outcome, revision } in due {
+                // A file of which no transfer was made is settled by the flow in force; once that is gone, not at all.
+                let flow = match (revision, definitions.flows.get(&flow)) {
+                    (Some(revision), _) => self.context.flow_at(&flow, revision).await,
+                    (None, Some(flow)) => Ok(FlowAt::of(flow, &definitions)),
+                    (None, None) => continue,
+                };
+                let source = flow.and_then(|flow| self.source_of(&offer, &flow));
                 settled |= self.settle_as(source.as_deref(), offer, outcome).await;
             }
         }
         Ok(settled && most >= BATCH as usize)
     }
 
-    fn source_of(&self, offer: &Offer, flow: &Arc<Flow>) -> Result<Arc<dyn Source>> {
+    fn source_of(&self, offer: &Offer, at: &FlowAt) -> Result<Arc<dyn Source>> {
         let (endpoint, transport) = self.context.endpoint(&offer.identity.endpoint)?;
-        transport.source(endpoint, Arc::clone(flow), self.context.services.clone())
+        at.speaks(&endpoint.name, transport.spec().name)?;
+        transport.source(endpoint, Arc::clone(&at.flow), self.context.services.clone())
     }
 
     /// Once begun, an offer is this node's to settle until it is recorded how that ended: the node waits for whatever

@@ -28,7 +28,13 @@ impl Maintenance for Deadlines {
                 .with("endpoint", &waiting.delivery.endpoint)
                 .with("attempt", waiting.claim.attempt)
                 .advice("ask the partner whether the file arrived; it is sent again with the same identity");
-            conclude(context, &overdue_attempt(waiting), Err(error)).await;
+            let flow = match context.flow_at(&waiting.transfer.flow, waiting.transfer.revision).await {
+                Ok(flow) => Some(flow),
+                Err(unread) if unread.kind() == ErrorKind::ConfigInvalid => None,
+                // How often it is tried is not known while the database is away.
+                Err(away) => return Err(away),
+            };
+            conclude(context, &overdue_attempt(waiting), flow.as_ref(), Err(error)).await;
         }
         for delivery in context.store.expire_due(&context.settings.node, context.now(), BATCH).await? {
             tracing::error!(%delivery, "a delivery expired");

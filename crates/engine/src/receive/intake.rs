@@ -5,9 +5,8 @@ use crate::crash;
 use crate::receive::keys::{KeyHeld, ReceivingKeys};
 use crate::receive::reception::OpenReception;
 use crate::receive::reply::read_reply;
-use crate::receive::routing::flows_for;
 use async_trait::async_trait;
-use model::{Receipt, RemotePath, Result};
+use model::{Receipt, Result};
 use std::sync::Arc;
 use store::IntakeBegun;
 use transport::{Begin, Intake, Resolved};
@@ -59,9 +58,5 @@ impl Intake for EngineIntake {
             store::Resolved::AlreadyResolved { .. } => Resolved::Already,
             store::Resolved::Unmatched => Resolved::Unmatched,
         })
-    }
-
-    fn wanted(&self, listener: &str, partner: Option<&str>, file_name: &RemotePath) -> bool {
-        !flows_for(&self.context, listener, partner, file_name).is_empty()
     }
 }

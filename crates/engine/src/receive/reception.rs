@@ -8,6 +8,7 @@ use crate::receive::routing::flows_for;
 use crate::staged::{blocking, discard};
 use crate::transfers::{Origin, new_transfer};
 use async_trait::async_trait;
+use model::definition::Definitions;
 use model::{
     AuditEvent, Error, ErrorKind, Offer, OfferId, OfferIdentity, OfferState, PayloadId, RemotePath, Result,
     Timestamp, TransferId,
@@ -26,6 +27,8 @@ pub(crate) struct OpenReception {
     lease: NodeLease,
     pub(crate) held: KeyHeld,
     begun: Timestamp,
+    /// As they were when it began: a message ends under them, however long it takes.
+    definitions: Arc<Definitions>,
 }
 
 #[async_trait]
@@ -35,13 +38,22 @@ impl Reception for OpenReception {
         blocking("begin a part in staging", move || area.begin()).await
     }
 
+    fn wanted(&self, listener: &str, partner: Option<&str>, file_name: &RemotePath) -> bool {
+        !flows_for(&self.definitions, listener, partner, file_name).is_empty()
+    }
+
     async fn commit(mut self: Box<Self>, message: Message, reply: StoredReply) -> Result<Vec<TransferId>> {
         self.context.lease.may_act(self.lease.epoch)?;
         let received = self.context.now();
         let offer = self.offer(&message, received);
         let (endpoint, partner) = (message.endpoint.clone(), message.partner.clone());
-        let origin =
-            Origin { offer: Some(offer.id), endpoint: &endpoint, partner: partner.as_deref(), received };
+        let origin = Origin {
+            offer: Some(offer.id),
+            endpoint: &endpoint,
+            partner: partner.as_deref(),
+            received,
+            revision: self.definitions.revision,
+        };
         let staged: Vec<PayloadId> = message.parts.iter().map(|part| part.staged.id).collect();
         let (transfers, events) = match self.transfers(message, &origin) {
             Ok(made) => made,
@@ -104,6 +116,7 @@ impl OpenReception {
             lease,
             held: KeyHeld::Unknown,
             begun: context.now(),
+            definitions: context.definitions(),
         })
     }
 
@@ -118,7 +131,7 @@ impl OpenReception {
         let mut events = message.events;
         for (part, sequence) in message.parts.into_iter().zip(1_u32..) {
             let flows =
-                flows_for(&self.context, &message.listener, message.partner.as_deref(), &part.file_name);
+                flows_for(&self.definitions, &message.listener, message.partner.as_deref(), &part.file_name);
             if flows.is_empty() {
                 return Err(no_flow(&message.partner, &part.file_name));
             }

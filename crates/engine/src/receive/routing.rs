@@ -1,19 +1,17 @@
 //! Which flows take a received file.
 
-use crate::context::Context;
 use model::RemotePath;
-use model::definition::{Flow, FlowSource};
+use model::definition::{Definitions, Flow, FlowSource};
 use std::sync::Arc;
 
 /// The enabled flows that receive such a file.
 pub(crate) fn flows_for(
-    context: &Context,
+    definitions: &Definitions,
     listener: &str,
     partner: Option<&str>,
     file_name: &RemotePath,
 ) -> Vec<Arc<Flow>> {
-    context
-        .definitions()
+    definitions
         .flows
         .values()
         .filter(|flow| match &flow.source {

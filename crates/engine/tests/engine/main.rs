@@ -12,6 +12,7 @@ mod lanes;
 mod life;
 mod receiving;
 mod relay;
+mod revisions;
 mod scene;
 mod settling;
 mod unstable;

@@ -88,6 +88,19 @@ both! {
         assert_eq!(scene.place("out").received().len() + scene.place("other").received().len(), 2);
     }
 
+    a_message_ends_under_the_definitions_under_which_it_began(scene) {
+        scene.flow(receiving("inbound", &["out"]));
+        let engine = scene.start().await;
+        let mut begun = begin_new(&engine, "A/B/<long>").await;
+        let (part, _) = part(&mut begun, "po.edi").await;
+        scene.define(|all| { all.flows.remove("inbound"); });
+        assert!(begun.wanted("fake", Some("globex"), &"po.edi".into()));
+        begun.commit(message(vec![part]), reply("done")).await.unwrap();
+        scene.until_all(1, TransferState::Completed).await;
+        // The next one finds no flow.
+        assert!(receive(&engine, "A/B/<next>", "po.edi").await.is_err());
+    }
+
     of_two_copies_at_once_one_is_received(scene) {
         scene.flow(receiving("inbound", &["out"]));
         let engine = scene.start().await;

@@ -3,15 +3,17 @@
 use crate::counting::Counting;
 use crate::database;
 use crate::relay::Relay;
-use engine::{Engine, EngineSettings, Parts, SystemClock};
+use async_trait::async_trait;
+use engine::{Engine, EngineSettings, FlowAt, FlowHistory, Parts, SystemClock};
 use model::definition::{
     Definitions, Destination, Endpoint, Flow, FlowSource, Order, PollSource, ReceiveSource, RetryPolicy,
 };
 use model::schema::Values;
 use model::{Actor, Mask, MaskSpec, Timestamp, TransferId, TransferState};
 use staging::{RealDisk, Staging};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use store::{Act, EventFilter, EventView, Page, Store, StoreSettings, TransferFilter, TransferView, Waybill};
 use testkit::clock::{FixedClock, SeededRandom};
@@ -38,6 +40,7 @@ pub(crate) struct Scene {
     pub(crate) store: Store,
     pub(crate) staging: Staging,
     definitions: watch::Sender<Arc<Definitions>>,
+    history: Arc<History>,
     url: String,
     _dir: tempfile::TempDir,
 }
@@ -47,6 +50,29 @@ struct InForce(watch::Receiver<Arc<Definitions>>);
 impl Directory for InForce {
     fn definitions(&self) -> Arc<Definitions> {
         Arc::clone(&self.0.borrow())
+    }
+}
+
+/// Every revision that was in force, and how often one was asked for.
+#[derive(Default)]
+pub(crate) struct History {
+    revisions: Mutex<BTreeMap<i64, Arc<Definitions>>>,
+    asked: Mutex<usize>,
+    broken: Mutex<bool>,
+}
+
+#[async_trait]
+impl FlowHistory for History {
+    async fn flow(&self, name: &str, revision: i64) -> model::Result<Option<FlowAt>> {
+        *self.asked.lock().unwrap() += 1;
+        if *self.broken.lock().unwrap() {
+            return Err(model::Error::transient(
+                model::ErrorKind::ConfigInvalid,
+                "read a flow of an earlier revision",
+            ));
+        }
+        let definitions = self.revisions.lock().unwrap().get(&revision).cloned();
+        Ok(definitions.and_then(|all| all.flows.get(name).map(|flow| FlowAt::of(flow, &all))))
     }
 }
 
@@ -77,6 +103,7 @@ impl Scene {
             store,
             staging,
             definitions: watch::Sender::new(Arc::default()),
+            history: Arc::default(),
             url,
             _dir: dir,
         };
@@ -104,7 +131,13 @@ impl Scene {
             let mut new = Definitions::clone(all);
             new.revision += 1;
             change(&mut new);
+            for (name, flow) in &new.flows {
+                if all.flows.get(name) != Some(flow) {
+                    new.flows_since.insert(name.clone(), new.revision);
+                }
+            }
             *all = Arc::new(new);
+            self.history.revisions.lock().unwrap().insert(all.revision, Arc::clone(all));
         });
     }
 
@@ -113,6 +146,16 @@ impl Scene {
         self.define(|all| {
             all.flows.insert(flow.name.clone(), Arc::new(flow));
         });
+    }
+
+    /// How often a flow of another revision was read.
+    pub(crate) fn flows_read(&self) -> usize {
+        *self.history.asked.lock().unwrap()
+    }
+
+    /// Whether flows of other revisions cannot be read.
+    pub(crate) fn history_broken(&self, broken: bool) {
+        *self.history.broken.lock().unwrap() = broken;
     }
 
     pub(crate) fn place(&self, name: &str) -> Arc<FakeEndpoint> {
@@ -132,6 +175,7 @@ impl Scene {
             clock: Arc::clone(&self.clock) as Arc<dyn Clock>,
             random: Arc::new(SeededRandom::new(Uuid::new_v4().as_u64_pair().0)),
             directory: Arc::new(InForce(self.definitions.subscribe())),
+            history: Arc::clone(&self.history) as Arc<dyn FlowHistory>,
             transports: vec![Arc::clone(&self.counting) as Arc<dyn Transport>],
         };
         let settings = EngineSettings {

@@ -6,6 +6,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 impl Definitions {
+    /// Whether a flow at another revision is the same as here.
+    #[must_use]
+    pub fn has_flow_as_at(&self, name: &str, revision: i64) -> bool {
+        let since = self.flows_since.get(name).copied().unwrap_or(self.revision);
+        self.flows.contains_key(name) && (since..=self.revision).contains(&revision)
+    }
+
     /// Takes over from the revision before every object that is the same, so that whoever holds one sees that it is: two
     /// revisions share what did not change.
     pub fn share_unchanged(&mut self, before: &Self) {

@@ -84,6 +84,7 @@ pub(crate) fn described(events: &[AuditEvent], transfers: &[NewTransfer]) -> Vec
         let mut event = event
             .clone()
             .detail("kind", transfer.kind.as_str())
+            .detail("revision", transfer.revision)
             .detail("payload", transfer.payload.id.to_string())
             .detail("bytes", transfer.payload.length)
             .detail("sha256", transfer.payload.sha256.to_string())
@@ -130,10 +131,10 @@ async fn insert_transfer(tx: &mut Tx<'_>, new: &NewTransfer, now: Timestamp) -> 
     };
     insert_payload(tx, &transfer.payload).await?;
     on!(tx, c => sqlx::query(
-        "INSERT INTO transfers (id, kind, flow, offer_id, parent_id, partner, payload_id, file_name, state, \
+        "INSERT INTO transfers (id, kind, flow, revision, offer_id, parent_id, partner, payload_id, file_name, state, \
            created_at, updated_at, metadata, retain_for, retained_until, released) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, false)")
-        .bind(transfer.id.uuid()).bind(transfer.kind.as_str()).bind(&transfer.flow)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, false)")
+        .bind(transfer.id.uuid()).bind(transfer.kind.as_str()).bind(&transfer.flow).bind(transfer.revision)
         .bind(transfer.offer.map(|id| id.uuid())).bind(transfer.parent.map(|id| id.uuid()))
         .bind(&transfer.partner).bind(transfer.payload.id.uuid()).bind(transfer.payload.file_name.to_text())
         .bind(state.as_str()).bind(transfer.created_at).bind(now).bind(Json(&transfer.metadata))

@@ -17,8 +17,34 @@ use sqlx::FromRow;
 use sqlx::types::Json;
 use uuid::Uuid;
 
+/// An offer whose source is to be settled.
+#[derive(Clone, Debug)]
+pub struct OfferToSettle {
+    /// The offer.
+    pub offer: Offer,
+    /// What the source is to be told.
+    pub outcome: Outcome,
+    /// The revision whose flow its transfers go through; `None` when none was made of it.
+    pub revision: Option<i64>,
+}
+
 impl Store {
-    /// Offers of a flow whose source is to be settled now, oldest first. With `after_delivery` only
+    /// Flow and endpoint of offers that may have to be settled by now, also of flows that are no longer defined:
+    /// [`Store::offers_to_settle`] tells which of them are.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn sources_to_settle(&self, now: Timestamp) -> Result<Vec<(String, String)>> {
+        self.read("look up which sources are to be settled", async {
+            on!(self.pool(), c => sqlx::query_as(
+                "SELECT DISTINCT flow, endpoint FROM offers WHERE settle_outcome IS NOT NULL AND node IS NULL \
+                   AND (next_at IS NULL OR next_at <= $1) ORDER BY flow, endpoint")
+                .bind(now).fetch_all(c).await)
+        })
+        .await
+    }
+
+    /// Offers that a flow had from an endpoint and whose source is to be settled now, oldest first. With `after_delivery` only
     /// when all transfers of it are final; then a transfer that did not complete makes the outcome
     /// `Refused`.
     ///
@@ -27,31 +53,33 @@ impl Store {
     pub async fn offers_to_settle(
         &self,
         flow: &str,
+        endpoint: &str,
         now: Timestamp,
         limit: u32,
-    ) -> Result<Vec<(Offer, Outcome)>> {
+    ) -> Result<Vec<OfferToSettle>> {
         let rows: Vec<ToSettle> = self
             .read("look up offers to settle", async {
                 on!(self.pool(), c => sqlx::query_as(
                     "SELECT o.*, EXISTS (SELECT 1 FROM transfers t WHERE t.offer_id = o.id \
-                       AND t.state <> 'completed') AS unfinished \
-                     FROM offers o WHERE o.settle_outcome IS NOT NULL AND o.flow = $1 AND o.node IS NULL \
+                       AND t.state <> 'completed') AS unfinished, \
+                       (SELECT min(t.revision) FROM transfers t WHERE t.offer_id = o.id) AS revision \
+                     FROM offers o WHERE o.settle_outcome IS NOT NULL AND o.flow = $1 AND o.endpoint = $4 AND o.node IS NULL \
                        AND (o.next_at IS NULL OR o.next_at <= $2) \
                        AND (o.settle_when = 'recorded' OR NOT EXISTS (SELECT 1 FROM transfers t \
                          WHERE t.offer_id = o.id \
                          AND t.state NOT IN ('completed', 'partly_failed', 'failed', 'cancelled'))) \
                      ORDER BY o.found_at, o.id LIMIT $3")
-                    .bind(flow).bind(now).bind(i64::from(limit)).fetch_all(c).await)
+                    .bind(flow).bind(now).bind(i64::from(limit)).bind(endpoint).fetch_all(c).await)
             })
             .await?;
         Ok(rows
             .into_iter()
             .filter_map(|row| {
-                let (outcome, id) = (row.outcome(), row.offer.id());
+                let (outcome, revision, id) = (row.outcome(), row.revision, row.offer.id());
                 let offer = row.offer.offer().inspect_err(|error| {
                     tracing::error!(offer = %id, error = error.chain(), "this offer cannot be settled");
                 });
-                Some((offer.ok()?, outcome))
+                Some(OfferToSettle { offer: offer.ok()?, outcome, revision })
             })
             .collect())
     }
@@ -133,6 +161,7 @@ struct ToSettle {
     settle_when: String,
     settle_outcome: String,
     unfinished: bool,
+    revision: Option<i64>,
 }
 
 impl ToSettle {

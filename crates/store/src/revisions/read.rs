@@ -7,6 +7,7 @@ use model::{Actor, Error, ErrorKind, Result, RevisionKind, StoredDefinition, Sto
 use serde_json::Value;
 use sqlx::FromRow;
 use sqlx::types::Json;
+use std::collections::BTreeMap;
 
 #[derive(FromRow)]
 struct RevisionRow {
@@ -94,6 +95,74 @@ impl Store {
             })
             .await?;
         Ok(DefinitionState { number, definitions: rows.into_iter().map(StoredDefinition::from).collect() })
+    }
+
+    /// The definitions of one kind at a revision, by name.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn definitions_of(&self, number: i64, section: &str) -> Result<Vec<StoredDefinition>> {
+        let rows: Vec<DefinitionRow> = self
+            .read("read the definitions of one kind", async {
+                on!(self.pool(), c => sqlx::query_as(
+                    "SELECT section, name, origin, file, position, document FROM definitions \
+                     WHERE section = $2 AND since_revision <= $1 \
+                       AND (until_revision IS NULL OR until_revision > $1) ORDER BY name",
+                )
+                .bind(number)
+                .bind(section)
+                .fetch_all(c)
+                .await)
+            })
+            .await?;
+        Ok(rows.into_iter().map(StoredDefinition::from).collect())
+    }
+
+    /// One definition as it was at a revision; `None` when that revision did not have it.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn definition_at(
+        &self,
+        number: i64,
+        section: &str,
+        name: &str,
+    ) -> Result<Option<StoredDefinition>> {
+        let row: Option<DefinitionRow> = self
+            .read("read a definition of a revision", async {
+                on!(self.pool(), c => sqlx::query_as(
+                    "SELECT section, name, origin, file, position, document FROM definitions \
+                     WHERE section = $2 AND name = $3 AND since_revision <= $1 \
+                       AND (until_revision IS NULL OR until_revision > $1)",
+                )
+                .bind(number)
+                .bind(section)
+                .bind(name)
+                .fetch_optional(c)
+                .await)
+            })
+            .await?;
+        Ok(row.map(StoredDefinition::from))
+    }
+
+    /// Since which revision each definition of one kind is what it is at a revision, by name.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn unchanged_since(&self, number: i64, section: &str) -> Result<BTreeMap<String, i64>> {
+        let rows: Vec<(String, i64)> = self
+            .read("read since when definitions are in force", async {
+                on!(self.pool(), c => sqlx::query_as(
+                    "SELECT name, since_revision FROM definitions WHERE section = $2 AND since_revision <= $1 \
+                       AND (until_revision IS NULL OR until_revision > $1)",
+                )
+                .bind(number)
+                .bind(section)
+                .fetch_all(c)
+                .await)
+            })
+            .await?;
+        Ok(rows.into_iter().collect())
     }
 
     /// The files of a revision, by origin and name.

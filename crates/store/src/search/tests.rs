@@ -57,6 +57,7 @@ fn new_transfer(name: &str, flow: &str, created_at: Timestamp, offer: Option<Off
             id,
             kind: TransferKind::Payload,
             flow: flow.into(),
+            revision: 1,
             offer,
             parent: None,
             partner: Some("globex".into()),

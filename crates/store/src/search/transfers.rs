@@ -42,6 +42,8 @@ pub struct TransferView {
     pub kind: TransferKind,
     /// Its flow.
     pub flow: String,
+    /// The revision of the definitions whose flow it goes through.
+    pub revision: i64,
     /// Its partner, when there is one.
     pub partner: Option<String>,
     /// The offer it came from.
@@ -75,7 +77,7 @@ pub struct TransferView {
 }
 
 /// The statement that [`TransferRow`] reads, up to its conditions.
-pub(super) const SELECT: &str = "SELECT t.id, t.kind, t.flow, t.partner, t.offer_id, t.parent_id, \
+pub(super) const SELECT: &str = "SELECT t.id, t.kind, t.flow, t.revision, t.partner, t.offer_id, t.parent_id, \
      t.payload_id, t.file_name, t.state, t.created_at, t.updated_at, t.ended_at, p.length, p.sha256, \
      p.media_type, p.removed_at, \
      (SELECT count(*) FROM deliveries d WHERE d.transfer_id = t.id) AS deliveries, \
@@ -87,6 +89,7 @@ pub(super) struct TransferRow {
     id: Uuid,
     kind: String,
     flow: String,
+    revision: i64,
     partner: Option<String>,
     offer_id: Option<Uuid>,
     parent_id: Option<Uuid>,
@@ -111,6 +114,7 @@ impl TransferRow {
             id: TransferId::new(self.id),
             kind: word(TransferKind::parse(&self.kind), "transfers.kind", &self.kind)?,
             flow: self.flow,
+            revision: self.revision,
             partner: self.partner,
             offer: self.offer_id.map(OfferId::new),
             parent: self.parent_id.map(TransferId::new),

@@ -83,6 +83,7 @@ pub(crate) fn transfer(offer: Option<OfferId>, destinations: &[&str]) -> NewTran
             id,
             kind: TransferKind::Payload,
             flow: "orders".into(),
+            revision: 1,
             offer,
             parent: None,
             partner: Some("globex".into()),

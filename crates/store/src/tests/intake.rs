@@ -52,7 +52,7 @@ both! {
         assert_eq!(crate::tests::fixture::events(&store, EventKind::PollFailed).await, 1);
         // A reception hides nothing and has nothing to settle.
         assert!(store.known(&[commit.offer.identity.key()], now()).await.unwrap().is_empty());
-        assert!(store.offers_to_settle("orders", now(), 10).await.unwrap().is_empty());
+        assert!(store.offers_to_settle("orders", "acme", now(), 10).await.unwrap().is_empty());
     }
 
     a_refused_or_abandoned_message_may_begin_again(store) {

@@ -108,7 +108,7 @@ both! {
         assert!(!store.begin_settle(offer, &lives, now()).await.unwrap());
         wait_out().await;
         store.fence_expired(&lives.node, now()).await.unwrap();
-        assert_eq!(store.offers_to_settle("orders", now(), 10).await.unwrap().len(), 1);
+        assert_eq!(store.offers_to_settle("orders", "acme", now(), 10).await.unwrap().len(), 1);
         assert!(store.begin_settle(offer, &lives, now()).await.unwrap());
         assert_eq!(store.intake_begin(&lives, "k", now()).await.unwrap(), IntakeBegun::New);
         assert!(!store.begin_settle(offer, &stopped, now()).await.unwrap());

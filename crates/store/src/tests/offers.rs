@@ -37,11 +37,11 @@ both! {
         let deliveries = store.deliveries(read.id).await.unwrap();
         assert_eq!(deliveries, new.deliveries.iter().map(|new| new.delivery.clone()).collect::<Vec<_>>());
 
-        let to_settle = store.offers_to_settle("orders", now(), 10).await.unwrap();
+        let to_settle = store.offers_to_settle("orders", "acme", now(), 10).await.unwrap();
         assert_eq!(to_settle.len(), 1);
-        assert_eq!((to_settle[0].0.id, to_settle[0].1), (id, Outcome::Taken));
+        assert_eq!((to_settle[0].offer.id, to_settle[0].outcome), (id, Outcome::Taken));
         assert!(store.begin_settle(id, &lease, now()).await.unwrap());
-        assert!(store.offers_to_settle("orders", now(), 10).await.unwrap().is_empty());
+        assert!(store.offers_to_settle("orders", "acme", now(), 10).await.unwrap().is_empty());
         assert!(is_known(&store, "a").await);
         assert_eq!(store.settled(id, &lease, false, vec![], now()).await.unwrap(), Done::Done);
         assert!(!is_known(&store, "a").await);
@@ -96,7 +96,7 @@ both! {
         let third = offer("a");
         assert_eq!(store.offer_failed(failure(&third, None, false)).await.unwrap(), 3);
         assert!(is_known(&store, "a").await);
-        assert!(store.offers_to_settle("orders", now(), 10).await.unwrap().is_empty());
+        assert!(store.offers_to_settle("orders", "acme", now(), 10).await.unwrap().is_empty());
         let anew = record(&lease, offer("a"), vec![transfer(None, &["x"])]);
         assert_eq!(store.record_offer(anew).await.unwrap(), Recorded::AlreadyRecorded);
         // It stays hidden for as long as it lies there.
@@ -113,7 +113,7 @@ both! {
         let found = Offer { found_at: after(now(), 5000), ..offer("a") };
         let new = record(&lease, found.clone(), vec![transfer(Some(found.id), &["x"])]);
         assert_eq!(store.record_offer(new).await.unwrap(), Recorded::Recorded);
-        let (read, _) = store.offers_to_settle("orders", now(), 1).await.unwrap().remove(0);
+        let read = store.offers_to_settle("orders", "acme", now(), 1).await.unwrap().remove(0).offer;
         // Whoever settles it later sees what the first who tried saw: an archived file's name is made of it.
         assert_eq!((read.id, read.failures, read.found_at), (found.id, 0, found.found_at));
     }
@@ -122,7 +122,7 @@ both! {
         let lease = lease(&store, "n1").await;
         let refused = offer("a");
         store.offer_failed(failure(&refused, None, true)).await.unwrap();
-        let (read, outcome) = store.offers_to_settle("orders", now(), 1).await.unwrap().remove(0);
+        let crate::OfferToSettle { offer: read, outcome, .. } = store.offers_to_settle("orders", "acme", now(), 1).await.unwrap().remove(0);
         assert_eq!((read.id, outcome), (refused.id, Outcome::Refused));
         assert!(store.begin_settle(refused.id, &lease, now()).await.unwrap());
         store.settled(refused.id, &lease, false, vec![], now()).await.unwrap();
@@ -136,11 +136,11 @@ both! {
             let mut new = record(&lease, found.clone(), vec![transfer(Some(found.id), &["x"])]);
             new.settle_when = Some(SettleWhen::AfterDelivery);
             store.record_offer(new).await.unwrap();
-            assert!(store.offers_to_settle("orders", now(), 10).await.unwrap().is_empty());
+            assert!(store.offers_to_settle("orders", "acme", now(), 10).await.unwrap().is_empty());
             let claimed = claim_one(&store, &lease).await;
             let finish = if ends_well { delivered() } else { failed(false) };
             store.finish(&claimed.claim, finish, now(), vec![]).await.unwrap();
-            let (read, outcome) = store.offers_to_settle("orders", now(), 10).await.unwrap().remove(0);
+            let crate::OfferToSettle { offer: read, outcome, .. } = store.offers_to_settle("orders", "acme", now(), 10).await.unwrap().remove(0);
             assert_eq!(read.id, found.id);
             assert_eq!(outcome, if ends_well { Outcome::Taken } else { Outcome::Refused });
             assert!(store.begin_settle(found.id, &lease, now()).await.unwrap());
@@ -156,13 +156,13 @@ both! {
         assert_eq!(store.settle_failed(id, &lease, later, "refused", vec![], now()).await.unwrap(), Done::Done);
         let unsettled = store.overview(now()).await.unwrap().unsettled.remove(0);
         assert_eq!((unsettled.flow.as_str(), unsettled.files, unsettled.error.as_deref()), ("orders", 1, Some("refused")));
-        assert!(store.offers_to_settle("orders", now(), 10).await.unwrap().is_empty());
-        assert_eq!(store.offers_to_settle("orders", after(now(), 61_000), 10).await.unwrap().len(), 1);
+        assert!(store.offers_to_settle("orders", "acme", now(), 10).await.unwrap().is_empty());
+        assert_eq!(store.offers_to_settle("orders", "acme", after(now(), 61_000), 10).await.unwrap().len(), 1);
         assert!(is_known(&store, "a").await);
         let mut data = serde_json::Map::new();
         data.insert("claimed".into(), "a.stage".into());
         store.update_offer_source_data(id, data.clone()).await.unwrap();
-        let read = store.offers_to_settle("orders", after(now(), 61_000), 10).await.unwrap().remove(0).0;
+        let read = store.offers_to_settle("orders", "acme", after(now(), 61_000), 10).await.unwrap().remove(0).offer;
         assert_eq!(read.source_data, data);
     }
 
@@ -177,7 +177,7 @@ both! {
         assert_eq!(store.settle_failed(id, &stopped, later, "refused", vec![], now()).await.unwrap(), Done::ClaimLost);
         assert_eq!(store.settled(id, &stopped, false, vec![], now()).await.unwrap(), Done::ClaimLost);
         // It is still the other's, and hides.
-        assert!(store.offers_to_settle("orders", later, 10).await.unwrap().is_empty());
+        assert!(store.offers_to_settle("orders", "acme", later, 10).await.unwrap().is_empty());
         assert!(is_known(&store, "a").await);
         assert_eq!(store.settled(id, &lives, false, vec![], now()).await.unwrap(), Done::Done);
         // Told once more, as its answer was lost; and too late by the first.

@@ -111,8 +111,8 @@ both! {
             (literal(&store, bad.transfer.id.uuid()), literal(&store, bad_offer.uuid()));
         store.tamper(&format!("UPDATE transfers SET kind = 'riddle' WHERE id = {transfer}")).await;
         store.tamper(&format!("UPDATE offers SET path = '%zz' WHERE id = {offer}")).await;
-        let to_settle = store.offers_to_settle("orders", now(), 10).await.unwrap();
-        assert_eq!(to_settle.iter().map(|(offer, _)| offer.id).collect::<Vec<_>>(), [good_offer]);
+        let to_settle = store.offers_to_settle("orders", "acme", now(), 10).await.unwrap();
+        assert_eq!(to_settle.iter().map(|due| due.offer.id).collect::<Vec<_>>(), [good_offer]);
         let one = claim_one(&store, &lease).await;
         assert_eq!(one.transfer.id, good.transfer.id);
         store.finish(&one.claim, delivered(), now(), vec![]).await.unwrap();

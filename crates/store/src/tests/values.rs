@@ -51,7 +51,7 @@ both! {
         store.record_offer(record(&lease, found.clone(), vec![new.clone()])).await.unwrap();
         let read = store.transfer(new.transfer.id).await.unwrap().unwrap();
         assert_eq!(read, model::Transfer { state: read.state, ..new.transfer });
-        let (read, _) = store.offers_to_settle("orders", now(), 1).await.unwrap().remove(0);
+        let read = store.offers_to_settle("orders", "acme", now(), 1).await.unwrap().remove(0).offer;
         assert_eq!(read, model::Offer { state: model::OfferState::Recorded, ..found });
     }
 

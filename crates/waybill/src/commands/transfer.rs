@@ -116,8 +116,8 @@ fn text(waybill: &Waybill, mdns: &[KeptMdn]) -> Result<()> {
     let name = transfer.file_name.to_text();
     write::line(format_args!("{}  {}  {}", quoted(&name), transfer.state, transfer.id))?;
     write::line(format_args!(
-        "  flow {}, {} bytes, SHA-256 {}",
-        transfer.flow, transfer.length, transfer.sha256
+        "  flow {} of revision {}, {} bytes, SHA-256 {}",
+        transfer.flow, transfer.revision, transfer.length, transfer.sha256
     ))?;
     if let Some(offer) = &waybill.offer {
         write::line(format_args!(
@@ -176,7 +176,7 @@ fn text(waybill: &Waybill, mdns: &[KeptMdn]) -> Result<()> {
 
 fn transfer_json(transfer: &TransferView) -> Value {
     json!({
-        "id": transfer.id, "flow": transfer.flow, "partner": transfer.partner, "state": transfer.state.as_str(),
+        "id": transfer.id, "flow": transfer.flow, "revision": transfer.revision, "partner": transfer.partner, "state": transfer.state.as_str(),
         "file_name": transfer.file_name.to_text(), "bytes": transfer.length, "sha256": transfer.sha256.to_string(),
         "media_type": transfer.media_type, "recorded": transfer.created_at, "ended": transfer.ended_at,
         "deliveries": transfer.deliveries, "delivered": transfer.delivered,

@@ -226,6 +226,7 @@ fn transfer(name: &RemotePath, flow: &str, at: Timestamp, offer: &Offer, to: &[&
             id,
             kind: TransferKind::Payload,
             flow: flow.into(),
+            revision: 1,
             offer: Some(offer.id),
             parent: None,
             partner: Some("globex".into()),

@@ -237,13 +237,14 @@ both! {
             ("connections", format!("DELETE FROM connections WHERE id = {}", some("connections"))),
             ("transfers", format!("UPDATE transfers SET file_name = 'other.edi' WHERE id = {}", some("transfers"))),
             ("transfers", format!("UPDATE transfers SET flow = 'other' WHERE id = {}", some("transfers"))),
+            ("transfers", format!("UPDATE transfers SET revision = 7 WHERE id = {}", some("transfers"))),
             ("transfers", format!("UPDATE transfers SET state = 'cancelled' WHERE id = {}", last("transfers", "state = 'completed'"))),
             ("transfers", format!("UPDATE transfers SET state = 'completed' WHERE id = {}", last("transfers", "state = 'delivering'"))),
             ("transfers", format!("UPDATE transfers SET ended_at = created_at WHERE id = {}", last("transfers", "ended_at IS NOT NULL"))),
             ("transfers", format!("UPDATE transfers SET ended_at = NULL WHERE id = {}", last("transfers", "ended_at IS NOT NULL"))),
             ("transfers", format!("UPDATE transfers SET created_at = updated_at, updated_at = created_at WHERE id = {}", last("transfers", "ended_at IS NOT NULL"))),
-            ("transfers", format!("INSERT INTO transfers (id, kind, flow, payload_id, file_name, state, created_at, updated_at, metadata, retain_for, released) \
-                SELECT {nil}, kind, flow, payload_id, file_name, state, created_at, updated_at, metadata, retain_for, released FROM transfers LIMIT 1")),
+            ("transfers", format!("INSERT INTO transfers (id, kind, flow, revision, payload_id, file_name, state, created_at, updated_at, metadata, retain_for, released) \
+                SELECT {nil}, kind, flow, revision, payload_id, file_name, state, created_at, updated_at, metadata, retain_for, released FROM transfers LIMIT 1")),
             ("connections", format!("INSERT INTO connections (id, node, process_started_at, opened_at, direction) \
                 SELECT {nil}, node, process_started_at, opened_at, direction FROM connections LIMIT 1")),
             ("payloads", format!("UPDATE payloads SET file_name = 'other.edi' WHERE id = {}", some("payloads"))),

@@ -22,7 +22,7 @@ const ATTEMPTS: &str = "attempts";
 const RECEIPT: &str = "the digest of its receipt";
 
 /// Transfers with their payloads.
-const SELECT: &str = "SELECT t.id, t.kind, t.flow, t.parent_id, t.partner, t.payload_id, t.file_name, t.state, \
+const SELECT: &str = "SELECT t.id, t.kind, t.flow, t.revision, t.parent_id, t.partner, t.payload_id, t.file_name, t.state, \
      t.created_at, t.ended_at, p.length, p.sha256, p.media_type, p.file_name AS payload_name, p.removed_at \
      FROM transfers t LEFT JOIN payloads p ON p.id = t.payload_id WHERE TRUE";
 
@@ -31,6 +31,7 @@ struct TransferRow {
     id: Uuid,
     kind: String,
     flow: String,
+    revision: i64,
     parent_id: Option<Uuid>,
     partner: Option<String>,
     payload_id: Uuid,
@@ -280,6 +281,8 @@ impl Run<'_> {
         let told = |key: &str| made.text(key).map(str::to_owned);
         self.compare(this, "kind", Some(row.kind.clone()), told("kind"));
         self.compare(this, "flow", Some(row.flow.clone()), made.event.flow.clone());
+        let revision = made.detail("revision").map(Value::to_string);
+        self.compare(this, "revision", Some(row.revision.to_string()), revision);
         self.compare(this, "partner", row.partner.clone(), made.event.partner.clone());
         self.compare(this, "parent", row.parent_id.map(|id| id.to_string()), told("parent"));
         self.compare(this, "payload", Some(row.payload_id.to_string()), told("payload"));

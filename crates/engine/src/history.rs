@@ -1,0 +1,139 @@
+//! Flows as they were at earlier revisions: what is under way ends under the revision that it began with.
+//!
+//! A transfer names the revision whose flow it goes through. While that flow is as it was, the one in force is used;
+//! otherwise it is read from the database again, once, and kept for the transfers behind it.
+
+use async_trait::async_trait;
+use model::definition::{Definitions, Destination, Flow, FlowSource};
+use model::{Delivery, Error, ErrorKind, Result};
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Most flows of other revisions that are kept: a flow takes some kilobytes, and what is let go is read again.
+const KEPT: usize = 256;
+
+/// Knows the flows of each revision.
+#[async_trait]
+pub trait FlowHistory: Send + Sync {
+    /// A flow as a revision had it; `None` when that revision had no such flow.
+    ///
+    /// # Errors
+    /// The database failed; or, `ConfigInvalid`, it cannot be read on this node: a variable or a file that it refers
+    /// to is gone.
+    async fn flow(&self, name: &str, revision: i64) -> Result<Option<FlowAt>>;
+}
+
+/// A flow at a revision.
+#[derive(Clone, Debug)]
+pub struct FlowAt {
+    /// The flow.
+    pub flow: Arc<Flow>,
+    /// By endpoint that it names, the transport whose fields its source or destination there has.
+    pub transports: BTreeMap<String, String>,
+}
+
+impl FlowAt {
+    /// A flow of definitions, which have the endpoints that it names.
+    #[must_use]
+    pub fn of(flow: &Arc<Flow>, definitions: &Definitions) -> Self {
+        let source = match &flow.source {
+            FlowSource::Poll(poll) => Some(&poll.endpoint),
+            FlowSource::Receive(_) => None,
+        };
+        let names = flow.destinations.iter().map(|destination| &destination.endpoint).chain(source);
+        let transports = names.filter_map(|name| {
+            definitions.endpoints.get(name).map(|endpoint| (name.clone(), endpoint.transport.clone()))
+        });
+        Self { flow: Arc::clone(flow), transports: transports.collect() }
+    }
+
+    /// What it says of a delivery's destination, for an endpoint that speaks a transport now.
+    ///
+    /// # Errors
+    /// `ConfigInvalid`: it has no such destination, or the endpoint spoke another transport then.
+    pub(crate) fn destination(&self, delivery: &Delivery, transport: &str) -> Result<&Destination> {
+        let Delivery { destination, endpoint, .. } = delivery;
+        let named = |other: &&Destination| other.name == *destination && other.endpoint == *endpoint;
+        let found = self.flow.destinations.iter().find(named).ok_or_else(|| {
+            Error::permanent(ErrorKind::ConfigInvalid, "find a delivery's destination in its flow")
+                .with("flow", &self.flow.name)
+                .with("destination", destination)
+                .with("endpoint", endpoint)
+                .advice("resubmit the transfer: it then goes through the flow in force")
+        })?;
+        self.speaks(endpoint, transport).map(|()| found)
+    }
+
+    /// Whether an endpoint, which speaks a transport now, did so at this revision: else the flow's words are not its.
+    ///
+    /// # Errors
+    /// `ConfigInvalid`: it spoke another transport then.
+    pub(crate) fn speaks(&self, endpoint: &str, transport: &str) -> Result<()> {
+        match self.transports.get(endpoint) {
+            Some(then) if then != transport => Err(Error::permanent(
+                ErrorKind::ConfigInvalid,
+                "use an endpoint that spoke another transport when the file was recorded",
+            )
+            .with("endpoint", endpoint)
+            .with("transport then", then)
+            .with("transport now", transport)
+            .advice("resubmit the transfer: it then goes through the flow in force")),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The flows of other revisions that were read last.
+pub(crate) struct KeptFlows {
+    history: Arc<dyn FlowHistory>,
+    kept: Mutex<Kept>,
+}
+
+#[derive(Default)]
+struct Kept {
+    flows: BTreeMap<(String, i64), FlowAt>,
+    /// Oldest first.
+    order: VecDeque<(String, i64)>,
+}
+
+impl KeptFlows {
+    pub(crate) fn new(history: Arc<dyn FlowHistory>) -> Self {
+        Self { history, kept: Mutex::default() }
+    }
+
+    /// A flow as a revision had it.
+    ///
+    /// # Errors
+    /// The database failed; or, `ConfigInvalid`, this node cannot read it, or no revision of that number had it.
+    pub(crate) async fn flow(&self, in_force: &Definitions, name: &str, revision: i64) -> Result<FlowAt> {
+        if in_force.has_flow_as_at(name, revision)
+            && let Some(flow) = in_force.flows.get(name)
+        {
+            return Ok(FlowAt::of(flow, in_force));
+        }
+        let key = (name.to_owned(), revision);
+        if let Some(flow) = self.kept.lock().unwrap_or_else(PoisonError::into_inner).flows.get(&key) {
+            return Ok(flow.clone());
+        }
+        let flow = self.history.flow(name, revision).await?.ok_or_else(|| {
+            Error::permanent(ErrorKind::ConfigInvalid, "find the flow that a transfer goes through")
+                .with("flow", name)
+                .with("revision", revision)
+                .advice("resubmit the transfer: it then goes through the flow in force")
+        })?;
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        if kept.flows.insert(key.clone(), flow.clone()).is_none() {
+            kept.order.push_back(key);
+        }
+        while kept.order.len() > KEPT {
+            if let Some(oldest) = kept.order.pop_front() {
+                kept.flows.remove(&oldest);
+            }
+        }
+        drop(kept);
+        Ok(flow)
+    }
+}
+
+#[cfg(test)]
+mod tests;
