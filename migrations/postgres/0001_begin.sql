@@ -361,6 +361,40 @@ CREATE TABLE node_revisions (
     problem     TEXT
 );
 
+-- Flows that a person paused and endpoints that a person set offline, by name. Revisions change nothing about them: a
+-- flow that is removed and defined again is still paused. A row stays when a person has ended it, so that nodes find it.
+CREATE TABLE suspensions (
+    -- flow or endpoint
+    kind       TEXT    NOT NULL,
+    name       TEXT    NOT NULL,
+    in_force   BOOLEAN NOT NULL,
+    actor      TEXT    NOT NULL,
+    reason     TEXT,
+    changed_at TIMESTAMPTZ NOT NULL,
+    -- Grows with every change of any row, in the order of commits: nodes ask for what is newer than they know.
+    change     BIGINT  NOT NULL,
+    PRIMARY KEY (kind, name)
+);
+CREATE UNIQUE INDEX suspensions_by_change ON suspensions (change);
+
+-- Runs of flows that people ask for: whichever node polls the source begins it. Kept for a day.
+CREATE TABLE flow_runs (
+    id           UUID NOT NULL PRIMARY KEY,
+    flow         TEXT   NOT NULL,
+    actor        TEXT   NOT NULL,
+    requested_at TIMESTAMPTZ NOT NULL,
+    -- No node begins it after this moment.
+    begin_by     TIMESTAMPTZ NOT NULL,
+    -- Who began it; another node may begin it again when that one no longer lives.
+    node         TEXT,
+    epoch        BIGINT,
+    started_at   TIMESTAMPTZ,
+    ended_at     TIMESTAMPTZ,
+    -- What it came to.
+    result       JSONB
+);
+CREATE INDEX flow_runs_open ON flow_runs (requested_at) WHERE ended_at IS NULL;
+
 -- Secrets of definitions, encrypted with a master key that is not in the database (AES-256-GCM; section, name,
 -- field, id and key id are authenticated with them).
 CREATE TABLE secrets (

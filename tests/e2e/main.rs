@@ -11,6 +11,7 @@ mod https;
 mod import;
 mod left_behind;
 mod lost_key;
+mod operating;
 mod own_revision;
 mod proxies;
 mod readiness;

@@ -15,7 +15,7 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::header::{CONTENT_TYPE, FORWARDED, HeaderName};
 use http::{Extensions, HeaderMap, StatusCode};
-use model::{DeliveryState, Lifecycle, Permission, Result, Timestamp, TransferState};
+use model::{DeliveryState, Lifecycle, Permission, Result, SuspensionKind, Timestamp, TransferState};
 use net::http::{ListenerNumbers, PeerInfo};
 use std::sync::Arc;
 use std::time::Duration;
@@ -135,6 +135,7 @@ fn own_numbers(state: &AppState, text: &mut Exposition) {
         text.gauge("waybill_staging_free_bytes", "Bytes free for staging.", staging.free_bytes);
     }
     endpoint_numbers(state, text);
+    suspended(state, text);
     listener_numbers(&state.node.listeners(), text);
 }
 
@@ -173,6 +174,23 @@ fn listener_numbers(listeners: &[ListenerNumbers], text: &mut Exposition) {
                 [(listener.0, listener.1.as_str()), (address.0, address.1.as_str()), ("limit_of", reason)];
             let help = "Connections refused because the client or the address had too many.";
             text.counter_of("waybill_listener_refused_total", help, &labels, count);
+        }
+    }
+}
+
+/// What people have paused or set offline, as this node follows it.
+fn suspended(state: &AppState, text: &mut Exposition) {
+    let suspensions = state.node.suspensions();
+    for (kind, name, help) in [
+        (SuspensionKind::Flow, "waybill_flow_paused", "Flows that a person paused, as this node knows it."),
+        (
+            SuspensionKind::Endpoint,
+            "waybill_endpoint_set_offline",
+            "Endpoints that a person set offline, as this node knows it.",
+        ),
+    ] {
+        for suspension in suspensions.iter().filter(|suspension| suspension.kind == kind) {
+            text.gauge_of(name, help, &[(kind.as_str(), suspension.name.as_str())], 1);
         }
     }
 }

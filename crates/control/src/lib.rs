@@ -6,7 +6,10 @@
 
 mod apply;
 mod caller;
+mod endpoints;
 mod export;
+mod flow_document;
+mod flows;
 mod history;
 mod import;
 pub mod password;
@@ -16,11 +19,20 @@ mod revisions;
 mod roll_back;
 mod rotate;
 mod secrets;
+mod suspensions;
 mod users;
 
 pub use apply::{Applied, Apply};
 pub use caller::Caller;
+pub use endpoints::{
+    EndpointDetail, EndpointList, EndpointRole, EndpointTest, EndpointTestStep, EndpointUse, ListEndpoints,
+    SetOffline, SetOnline, TestEndpoint,
+};
 pub use export::ExportRequest;
+pub use flows::{
+    DryRunAnswer, DryRunFile, DryRunFlow, FlowDetail, FlowList, FlowRunAnswer, FlowSourceDetail, PauseFlow,
+    ResumeFlow, RunFlow,
+};
 pub use plan::{PlanAnswer, PlanRequest};
 pub use revisions::{RevisionDetail, RevisionLine};
 pub use roll_back::RollBack;

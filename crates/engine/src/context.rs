@@ -6,13 +6,15 @@ use crate::history::{FlowAt, KeptFlows};
 use crate::ids::Ids;
 use crate::node::lease::NodeLeaseKeeper;
 use crate::settings::EngineSettings;
+use crate::suspensions::Suspensions;
 use model::definition::{Definitions, Endpoint};
 use model::{AuditEvent, Error, ErrorKind, EventKind, Result, Retry, Timestamp};
 use staging::Staging;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
-use store::Store;
+use store::{OpenFlowRun, Store};
+use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
 use transport::{Services, Transport};
 
@@ -29,6 +31,10 @@ pub(crate) struct Context {
     pub(crate) health: Arc<EndpointHealth>,
     /// Flows of other revisions than the one in force.
     pub(crate) flows: KeptFlows,
+    /// What people have paused or set offline.
+    pub(crate) suspensions: watch::Sender<Arc<Suspensions>>,
+    /// Runs that people asked for, and no living node has begun.
+    pub(crate) flow_runs: watch::Sender<Arc<Vec<OpenFlowRun>>>,
     pub(crate) settings: EngineSettings,
     /// All work of the engine: its end is waited for.
     pub(crate) tasks: TaskTracker,
@@ -70,6 +76,10 @@ impl Context {
                 .with("transport", &endpoint.transport)
         })?;
         Ok((Arc::clone(endpoint), Arc::clone(transport)))
+    }
+
+    pub(crate) fn suspensions(&self) -> Arc<Suspensions> {
+        Arc::clone(&self.suspensions.borrow())
     }
 
     /// Endpoints that only another node may use.

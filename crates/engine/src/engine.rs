@@ -14,11 +14,13 @@ use crate::maintenance::repeat::{Maintenance, repeat};
 use crate::maintenance::retention::Retention;
 use crate::maintenance::sweep::OrphanSweep;
 use crate::node::lease::NodeLeaseKeeper;
+use crate::operate::{self, follow_suspensions};
 use crate::parts::Parts;
 use crate::receive::intake::EngineIntake;
 use crate::settings::EngineSettings;
+use crate::trial::Trial;
 use model::definition::Definitions;
-use model::{EventKind, Result};
+use model::{EventKind, Result, Suspension};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -61,9 +63,13 @@ impl Engine {
             transports: parts.transports.into_iter().map(|t| (t.spec().name, t)).collect(),
             health: Arc::new(EndpointHealth::default()),
             flows: KeptFlows::new(parts.history),
+            suspensions: watch::Sender::default(),
+            flow_runs: watch::Sender::default(),
             settings,
             tasks: TaskTracker::new(),
         });
+        // Before anything moves: what was paused stays so.
+        follow_suspensions(&context).await?;
         let (lease_shutdown, ended) = watch::channel(false);
         let lease_task = tokio::spawn(async move { lease.keep(ended).await });
         let (shutdown, _) = watch::channel(false);
@@ -88,6 +94,22 @@ impl Engine {
     #[must_use]
     pub fn health(&self) -> Arc<EndpointHealth> {
         Arc::clone(&self.context.health)
+    }
+
+    /// What people have paused or set offline, as this node knows it: asked for each page that shows it.
+    pub fn suspensions(&self) -> impl Fn() -> Vec<Suspension> + Send + Sync + 'static {
+        let context = Arc::clone(&self.context);
+        move || context.suspensions().all()
+    }
+
+    /// What endpoints are tried with, and sources looked at, for a person who asks.
+    #[must_use]
+    pub fn trial(&self) -> Trial {
+        Trial {
+            store: self.context.store.clone(),
+            transports: self.context.transports.values().cloned().collect(),
+            services: self.context.services.clone(),
+        }
     }
 
     /// Files that are not taken because their time moves, for pages.
@@ -133,6 +155,7 @@ impl Engine {
         for maintenance in all {
             context.tasks.spawn(repeat(Arc::clone(context), maintenance, self.shutdown.subscribe()));
         }
+        context.tasks.spawn(operate::follow(Arc::clone(context), self.shutdown.subscribe()));
         context.tasks.spawn(dispatch(Arc::clone(context), self.shutdown.subscribe()));
         let settler = Arc::new(Settler::new(Arc::clone(context)));
         context.tasks.spawn(Arc::clone(&settler).settle_due(self.shutdown.subscribe()));

@@ -85,6 +85,12 @@ impl EndpointHealth {
             .collect()
     }
 
+    /// Until when an endpoint is offline after failures.
+    pub(crate) fn offline_until(&self, endpoint: &str, now: Timestamp) -> Option<Timestamp> {
+        let states = self.states();
+        states.get(endpoint).and_then(|state| state.offline_until).filter(|until| *until > now)
+    }
+
     /// The earliest moment at which an offline endpoint may be used again.
     pub(crate) fn next_return(&self, now: Timestamp) -> Option<Timestamp> {
         self.states().values().filter_map(|state| state.offline_until).filter(|until| *until > now).min()

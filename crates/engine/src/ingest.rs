@@ -8,6 +8,7 @@
 
 mod accept;
 mod back_off;
+pub(crate) mod dry_run;
 mod known;
 mod poll;
 mod poll_error;
@@ -15,8 +16,10 @@ mod polled_flow;
 pub(crate) mod pollers;
 mod reading;
 mod record;
+mod runs;
 pub(crate) mod settle;
 mod stage;
+mod tally;
 pub(crate) mod unconfirmed;
 pub(crate) mod unstable;
 mod vanished;

@@ -27,12 +27,15 @@ mod ids;
 mod ingest;
 mod maintenance;
 mod node;
+mod operate;
 mod parts;
 mod receive;
 mod services;
 mod settings;
 mod staged;
+mod suspensions;
 mod transfers;
+mod trial;
 
 pub use clock::{SystemClock, SystemRandom};
 #[doc(hidden)]
@@ -40,7 +43,9 @@ pub use crash::point as crash_point;
 pub use engine::Engine;
 pub use health::{EndpointHealth, EndpointState};
 pub use history::{FlowAt, FlowHistory};
+pub use ingest::dry_run::{DryRun, FileLeft, FileSeen};
 pub use ingest::unstable::{UnstableFiles, WithheldFile};
 pub use maintenance::repeat::Maintenance;
 pub use parts::Parts;
 pub use settings::EngineSettings;
+pub use trial::{Trial, TrialRole};

@@ -103,6 +103,22 @@ words! {
         EndpointOffline = "endpoint.offline",
         /// An endpoint that was offline is used again.
         EndpointOnline = "endpoint.online",
+        /// A person set an endpoint offline.
+        EndpointSetOffline = "endpoint.set_offline",
+        /// A person set an endpoint online again.
+        EndpointSetOnline = "endpoint.set_online",
+        /// A person paused a flow: it takes no new files.
+        FlowPaused = "flow.paused",
+        /// A person resumed a paused flow.
+        FlowResumed = "flow.resumed",
+        /// A person asked for a poll of a flow's source at once.
+        FlowRunRequested = "flow.run_requested",
+        /// A poll that a person asked for has ended.
+        FlowRun = "flow.run",
+        /// A person looked at what a poll of a flow's source would do.
+        FlowDryRun = "flow.dry_run",
+        /// A person tested an endpoint.
+        EndpointTested = "endpoint.tested",
         /// A payload's bytes were removed at the end of its retention.
         PayloadRemoved = "payload.removed",
         /// Staged bytes that no row refers to were set aside.
@@ -167,6 +183,17 @@ impl Actor {
             Self::Peer => "peer".into(),
             Self::User(name) => format!("user:{name}"),
             Self::CommandLine(name) => format!("cli:{name}"),
+        }
+    }
+
+    /// The actor for people: `ada`, `root at the command line`, `Waybill`.
+    #[must_use]
+    pub fn name(&self) -> String {
+        match self {
+            Self::System => "Waybill".into(),
+            Self::Peer => "The peer".into(),
+            Self::User(name) => name.clone(),
+            Self::CommandLine(name) => format!("{name} at the command line"),
         }
     }
 
@@ -338,6 +365,8 @@ impl EventKind {
             | Self::ConnectionFailed
             | Self::ConnectionLost
             | Self::EndpointOffline
+            | Self::EndpointSetOffline
+            | Self::FlowPaused
             | Self::TransferHeld
             | Self::PayloadQuarantined
             | Self::NodeFenced

@@ -28,7 +28,9 @@ mod revision;
 pub mod role;
 pub mod schema;
 mod secret;
+mod skip_reason;
 mod state;
+mod suspension;
 mod syslog;
 mod template;
 mod tls;
@@ -53,10 +55,12 @@ pub use revision::{EDITED, RevisionKind, StoredDefinition, StoredFile};
 pub use role::{Permission, Role};
 pub use schema::{PublicMaterial, did_you_mean, nearest, nearest_of, parse_duration, parse_size};
 pub use secret::Secret;
+pub use skip_reason::{PollReport, SkipCount, SkipReason};
 pub use state::{
     DeliveryEvent, DeliveryState, IllegalTransition, Lifecycle, OfferEvent, OfferState, TransferEvent,
     TransferState, transition,
 };
+pub use suspension::{Suspension, SuspensionKind};
 pub use syslog::SyslogTarget;
 pub use template::{NameTemplate, TemplateError, TemplateValues};
 pub use tls::{ClientCertificates, TlsVersion};

@@ -9,8 +9,12 @@ use crate::row::later;
 use crate::tx::Tx;
 use async_trait::async_trait;
 use model::{NodeName, Result, Timestamp};
+use std::collections::BTreeMap;
 use std::time::Duration;
 use uuid::Uuid;
+
+/// What the name of a flow's source begins with; the flow's name follows.
+pub const FLOW_SOURCE: &str = "flow/";
 
 /// A node's right to write. One renewal serves all its claims.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
@@ -81,6 +85,23 @@ impl Store {
     /// The database failed.
     pub async fn acquire_source(&self, lease: &NodeLease, source: &str, now: Timestamp) -> Result<bool> {
         self.write(AcquireSource { lease: lease.clone(), source: source.to_owned(), now }).await
+    }
+
+    /// The flows whose sources are polled, each with the node that polls it and lives.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn polled_sources(&self, now: Timestamp) -> Result<BTreeMap<String, String>> {
+        let rows: Vec<(String, String)> = self
+            .read("read which node polls which source", async {
+                on!(self.pool(), c => sqlx::query_as(
+                    "SELECT s.source, s.node FROM source_leases s JOIN leases l ON l.node = s.node AND l.epoch = s.epoch \
+                     WHERE l.held AND l.until_at > $1")
+                    .bind(now).fetch_all(c).await)
+            })
+            .await?;
+        let flow = |source: String| source.strip_prefix(FLOW_SOURCE).map(str::to_owned);
+        Ok(rows.into_iter().filter_map(|(source, node)| Some((flow(source)?, node))).collect())
     }
 
     /// Gives the right to poll a source back.
@@ -252,6 +273,22 @@ impl Command for ReleaseSource {
         on!(tx, c => sqlx::query("DELETE FROM source_leases WHERE source = $1 AND node = $2 AND epoch = $3")
             .bind(&self.source).bind(self.lease.node.as_str()).bind(self.lease.epoch)
             .execute(c).await.map(|_| ()))?;
+        if let Some(flow) = self.source.strip_prefix(FLOW_SOURCE) {
+            give_back_runs(tx, flow, &self.lease).await?;
+        }
         Ok(())
     }
+}
+
+/// Gives runs of a flow back that a lease began and did not end (`flow_runs`): another poller may begin them.
+async fn give_back_runs(tx: &mut Tx<'_>, flow: &str, lease: &NodeLease) -> Result<(), Fault> {
+    let given = on!(tx, c => sqlx::query(
+        "UPDATE flow_runs SET node = NULL, epoch = NULL, started_at = NULL \
+         WHERE flow = $1 AND node = $2 AND epoch = $3 AND ended_at IS NULL")
+        .bind(flow).bind(lease.node.as_str()).bind(lease.epoch)
+        .execute(c).await.map(|done| done.rows_affected()))?;
+    if given > 0 {
+        tx.wake();
+    }
+    Ok(())
 }

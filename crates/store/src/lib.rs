@@ -19,6 +19,7 @@ mod either;
 mod event;
 mod fault;
 mod fence;
+mod flow_runs;
 mod instance;
 mod intake;
 mod journal;
@@ -34,6 +35,7 @@ mod search;
 mod secrets;
 mod settings;
 mod slow_disk;
+mod suspensions;
 mod target;
 #[cfg(test)]
 mod testing;
@@ -55,11 +57,12 @@ pub use delivery::{
 };
 pub use either::Backend;
 pub use fence::Fenced;
+pub use flow_runs::{FlowRun, FlowRunResult, NewFlowRun, OpenFlowRun};
 pub use instance::load_or_create_instance;
 pub use intake::{IntakeBegun, IntakeCommit, IntakeCommitted, Reply};
 pub use journal::{Journal, JournalEntry, JournalSettings, JournalStats, PROCESS_ENDED, connection_event_id};
-pub use lease::{Acquired, NodeLease, Renewal};
-pub use offer::{EarlierTries, OfferFailed, OfferToSettle, RecordOffer, Recorded};
+pub use lease::{Acquired, FLOW_SOURCE, NodeLease, Renewal};
+pub use offer::{EarlierTries, KnownOffer, OfferFailed, OfferToSettle, RecordOffer, Recorded};
 pub use open::Store;
 pub use payload::PayloadRows;
 pub use revisions::{Applied, DefinitionState, NewRevision, NodeRevision, Revision};
@@ -76,6 +79,7 @@ pub use search::{
 pub use secrets::{EncryptedSecret, KeyCheck, MasterKey, MasterKeys, NewSecrets};
 pub use settings::{IdGenerator, StoreSettings};
 pub use slow_disk::{SlowDisk, open_regular};
+pub use suspensions::{EndSuspension, SuspensionChange};
 pub use text_index::TextIndex;
 pub use users::{NewUser, Session, User, UserChange};
 pub use verify::{CopiedSeal, Finding, RowOptions, RowReport, VerifyOptions, VerifyReport};

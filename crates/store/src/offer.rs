@@ -4,7 +4,7 @@ mod known;
 mod record;
 mod settle;
 
-pub use known::EarlierTries;
+pub use known::{EarlierTries, KnownOffer};
 pub(crate) use record::insert_settled;
 pub use record::{OfferFailed, RecordOffer, Recorded};
 pub use settle::OfferToSettle;

@@ -7,7 +7,7 @@ use crate::disposition::{Disposition, DispositionError};
 use crate::legacy;
 use crate::parties::{Parties, UnknownParty};
 use crate::receive::{ReadMessage, Reading, Unread, read};
-use crate::reject::{EarlyRejection, declined, try_again_later, with_peer};
+use crate::reject::{CROWDED, EarlyRejection, declined, try_again_later, with_peer};
 use crate::reply::{ReplyContent, mic_of, stored_reply, to_response};
 use crate::request::RequestHead;
 use crate::streaming::{Arriving, BodyReader};
@@ -25,6 +25,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, UNIX_EPOCH};
 use transport::{
     Begin, Intake, Listener, Message, Reception, Services, Shutdown, StagedPart, StagedPayload, StoredReply,
+    Wanted,
 };
 
 /// How long a second copy of a message waits for the first one's answer.
@@ -278,7 +279,11 @@ impl Receiver {
                 // Nothing was taken: the sender comes again, and is told when.
                 let event = self.refusal(peer, Some(head)).partner(&parties.partner.name).error(&error);
                 self.record(event).await?;
-                return if error.kind() == ErrorKind::Throttled { Ok(try_again_later()) } else { Err(error) };
+                return if error.kind() == ErrorKind::Throttled {
+                    Ok(try_again_later(CROWDED))
+                } else {
+                    Err(error)
+                };
             }
         };
         drop(waits);
@@ -335,7 +340,12 @@ impl Receiver {
         message: ReadMessage,
         reception: Box<dyn Reception>,
     ) -> Result<StoredReply> {
-        if let Some(cause) = self.unwanted(parties, &message, reception.as_ref()) {
+        let cause = match self.takes(parties, &message, reception.as_ref()) {
+            Takes::Yes => None,
+            Takes::Not(cause) => Some(cause),
+            Takes::Later(cause) => return self.come_again(head, parties, peer, &cause).await,
+        };
+        if let Some(cause) = cause {
             let answer = ReplyContent {
                 disposition: Disposition::Error(DispositionError::UnexpectedProcessingError),
                 mic: None,
@@ -389,25 +399,43 @@ impl Receiver {
             metadata,
             events: legacy,
         };
-        reception.commit(message, reply.clone()).await?;
-        Ok(reply)
+        match reception.commit(message, reply.clone()).await {
+            Ok(_) => Ok(reply),
+            Err(error) if error.kind() == ErrorKind::Throttled => {
+                self.come_again(head, parties, peer, &error.chain()).await
+            }
+            Err(error) => Err(error),
+        }
     }
 
-    /// Why nothing here takes the message, if so.
-    fn unwanted(
-        &self,
-        parties: &Parties,
-        message: &ReadMessage,
-        reception: &dyn Reception,
-    ) -> Option<String> {
+    /// Whether a flow here takes each part of the message.
+    fn takes(&self, parties: &Parties, message: &ReadMessage, reception: &dyn Reception) -> Takes {
         let partner = &parties.partner.name;
         if message.parts.is_empty() {
-            return Some("the message holds no payload".to_owned());
+            return Takes::Not("the message holds no payload".to_owned());
         }
-        let mut names = message.parts.iter().map(|part| RemotePath::from(part.file_name.as_str()));
-        names
-            .find(|name| !reception.wanted(&self.listener, Some(partner), name))
-            .map(|name| format!("no flow receives {name} from partner {partner}"))
+        for part in &message.parts {
+            let name = RemotePath::from(part.file_name.as_str());
+            match reception.wanted(&self.listener, Some(partner), &name) {
+                Wanted::Yes => {}
+                Wanted::No => return Takes::Not(format!("no flow receives {name} from partner {partner}")),
+                Wanted::Paused(cause) => return Takes::Later(cause),
+            }
+        }
+        Takes::Yes
+    }
+
+    /// Takes nothing for the moment: the sender keeps the message, and is told to send it again later.
+    async fn come_again(
+        &self,
+        head: &RequestHead,
+        parties: &Parties,
+        peer: &PeerInfo,
+        cause: &str,
+    ) -> Result<StoredReply> {
+        let event = self.refusal(peer, Some(head)).partner(&parties.partner.name);
+        self.record(event.peer_detail("reason", cause).detail("status", 503)).await?;
+        Ok(try_again_later("This message cannot be taken at the moment: send it again later."))
     }
 
     /// The event of what of an exchange was too weak for today, though allowed; none when nothing was.
@@ -430,6 +458,15 @@ impl Receiver {
             .into_iter()
             .collect()
     }
+}
+
+/// Whether the flows here take a message.
+enum Takes {
+    Yes,
+    /// Never, for this reason.
+    Not(String),
+    /// Not at the moment, for this reason.
+    Later(String),
 }
 
 fn metadata(head: &RequestHead, message: &ReadMessage, mic: Option<&str>) -> Map<String, Value> {

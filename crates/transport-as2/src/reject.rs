@@ -162,13 +162,16 @@ impl Receiver {
     }
 }
 
-/// What a sender is told for whose message there is no place at the moment.
-pub(crate) fn try_again_later() -> StoredReply {
+/// Why a message is not taken when many arrive at once.
+pub(crate) const CROWDED: &str = "Too many messages arrive at this moment: send this one again later.";
+
+/// What a sender is told whose message is not taken at the moment, and why.
+pub(crate) fn try_again_later(why: &str) -> StoredReply {
     let headers = vec![
         ("Content-Type".into(), "text/plain; charset=utf-8".into()),
         ("Retry-After".into(), "60".into()),
     ];
-    let body = b"Too many messages arrive at this moment: send this one again later.\n".to_vec();
+    let body = format!("{why}\n").into_bytes();
     StoredReply { status: StatusCode::SERVICE_UNAVAILABLE.as_u16(), headers, body }
 }
 

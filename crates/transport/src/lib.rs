@@ -21,13 +21,13 @@ mod source;
 pub use budget::{BufferBudget, BufferLease};
 pub use copy::{COPY_BUFFER, Copied, copy_to_staging};
 pub use destination::{Deliver, Destination, Sent};
-pub use listener::{Begin, Intake, Listener, Message, Reception, Resolved, Shutdown, StoredReply};
+pub use listener::{Begin, Intake, Listener, Message, Reception, Resolved, Shutdown, StoredReply, Wanted};
 pub use offer_notes::OfferNotes;
 pub use payload::{PartWriter, Payload, PayloadReader, StagedPart, StagedPayload};
 pub use probe::{Probe, ProbeStep};
 pub use services::{
-    AuditLog, Clock, DeliveryLog, Directory, KnownOffers, Random, Services, StagingArea, UNSTABLE_LIMIT,
-    UnstableFile,
+    AuditLog, Clock, DeliveryLog, Directory, KnownOffers, Random, Services, SkippedFile, StagingArea,
+    UNSTABLE_LIMIT, UnstableFile,
 };
 pub use source::{AfterRead, Discovery, FoundOffer, OfferStream, Opened, Part, PartStream, Settled, Source};
 

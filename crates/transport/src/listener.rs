@@ -45,6 +45,18 @@ pub trait Intake: Send + Sync {
     async fn resolve(&self, correlation: &str, receipt: Receipt) -> Result<Resolved>;
 }
 
+/// Whether a received file is taken.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Wanted {
+    /// Some flow takes it, and no flow that would is paused.
+    Yes,
+    /// No flow takes it.
+    No,
+    /// A flow that takes it is paused, in these words: the peer is asked to send the message again later, and nothing of
+    /// it is taken, also not by other flows, which would otherwise take it twice.
+    Paused(String),
+}
+
 /// The answer to a reservation.
 pub enum Begin {
     /// It is new, or was answered with an error: receive it.
@@ -78,13 +90,14 @@ pub trait Reception: Send {
 
     /// Whether some flow takes a file of this name from this partner: asked as soon as the name is known; `commit`
     /// looks again.
-    fn wanted(&self, listener: &str, partner: Option<&str>, file_name: &RemotePath) -> bool;
+    fn wanted(&self, listener: &str, partner: Option<&str>, file_name: &RemotePath) -> Wanted;
 
     /// Writes offer, transfers, deliveries, events and the reply in one transaction. Only then may
     /// the peer be answered.
     ///
     /// # Errors
-    /// Nothing was taken; or, `Ambiguous`, it is not known: the peer gets no answer and comes again.
+    /// Nothing was taken; or, `Ambiguous`, it is not known: the peer gets no answer and comes again. `Throttled` when a
+    /// flow that takes it was paused meanwhile: the peer is asked to come again later.
     async fn commit(self: Box<Self>, message: Message, reply: StoredReply) -> Result<Vec<TransferId>>;
 
     /// Records why the message was refused, with the answer given; the key may begin again.

@@ -3,7 +3,7 @@
 use crate::{BufferBudget, PartWriter};
 use async_trait::async_trait;
 use model::definition::Definitions;
-use model::{AuditEvent, EventKind, NodeName, RemotePath, Result, Timestamp};
+use model::{AuditEvent, EventKind, NodeName, OfferIdentity, RemotePath, Result, SkipReason, Timestamp};
 use serde_json::Value;
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -118,6 +118,25 @@ pub struct UnstableFile {
     pub is: Timestamp,
 }
 
+/// A file, or something else that a listing shows, that a poll leaves where it is.
+#[derive(Clone, Copy, Debug)]
+pub struct SkippedFile<'a> {
+    /// Its path below the polled directory.
+    pub path: &'a RemotePath,
+    /// Why.
+    pub why: SkipReason,
+    /// What it would be as an offer; `None` where the poll did not look further than at its name and kind.
+    pub identity: Option<&'a OfferIdentity>,
+}
+
+impl<'a> SkippedFile<'a> {
+    /// One that was listed and not looked at further.
+    #[must_use]
+    pub const fn listed(path: &'a RemotePath, why: SkipReason) -> Self {
+        Self { path, why, identity: None }
+    }
+}
+
 /// Which offers are known already.
 #[async_trait]
 pub trait KnownOffers: Send + Sync {
@@ -130,6 +149,9 @@ pub trait KnownOffers: Send + Sync {
     /// Told, after both listings, which files the poll leaves to the next one though only their time moved in between: at most
     /// [`UNSTABLE_LIMIT`], the first in the flow's order. They are no offers; the engine counts them, and warns.
     fn unstable(&self, files: Vec<UnstableFile>);
+
+    /// Told of each file that the poll leaves where it is, and why; of known ones right after they were asked about.
+    fn skipped(&self, _file: &SkippedFile<'_>) {}
 
     /// Told once the listing was complete, so that kept files that are gone can be forgotten.
     ///

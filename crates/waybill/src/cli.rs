@@ -1,10 +1,14 @@
 //! The command line, as clap reads it.
 
+mod endpoint;
+mod flow;
 mod user;
 pub(crate) mod values;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
+pub(crate) use endpoint::Endpoint;
+pub(crate) use flow::Flow;
 use model::{ConnectionId, DeliveryId, Severity, Sha256, Timestamp, TransferId, TransferState};
 use std::path::PathBuf;
 use transport_as2::agreement::{Cipher, DigestName};
@@ -112,7 +116,10 @@ pub(crate) enum Command {
     /// Find transfers, show them whole, send failed ones again.
     #[command(subcommand)]
     Transfer(Transfer),
-    /// List endpoints and test them.
+    /// List flows, run them now, pause and resume them.
+    #[command(subcommand)]
+    Flow(Flow),
+    /// List endpoints, test them, set them offline and online.
     #[command(subcommand)]
     Endpoint(Endpoint),
     /// Make and read AS2 messages as files.
@@ -236,24 +243,6 @@ pub(crate) enum MdnKind {
     Accepted,
     NotAccepted,
     Sent,
-}
-
-#[derive(Subcommand, Debug)]
-pub(crate) enum Endpoint {
-    /// List the endpoints and what flows do with them.
-    List {
-        /// The definitions they are in; without it those in force in the database.
-        #[arg(long, value_name = "DIR")]
-        definitions: Option<PathBuf>,
-    },
-    /// Try every step of reaching an endpoint and report each.
-    Test {
-        /// Its name.
-        name: String,
-        /// The definitions it is in; without it those in force in the database.
-        #[arg(long, value_name = "DIR")]
-        definitions: Option<PathBuf>,
-    },
 }
 
 #[derive(Subcommand, Debug)]

@@ -1,7 +1,6 @@
 //! A command that uses endpoints beside a gateway that may be running: it takes no lease and no lock,
 //! stores no revision and moves nothing. Its connections are on record all the same.
 
-use crate::commands::catalogue;
 use crate::directory::InForce;
 use crate::gateway::{
     control, invalid, missing_database, net_settings, open_command_session, open_staging, open_store,
@@ -11,7 +10,8 @@ use crate::process::Ambient;
 use crate::stale_journals;
 use crate::transports::Transports;
 use config::{Catalogue, ProcessEnvironment, Settings};
-use engine::Parts;
+use control::Control;
+use engine::{Parts, Trial};
 use model::definition::Definitions;
 use model::{Error, ErrorKind, NodeName, Result};
 use net::Net;
@@ -99,6 +99,20 @@ impl CommandSession {
         Ok((transports, services, net, store))
     }
 
+    /// What endpoints are tried with.
+    pub(crate) fn trial(&self) -> Trial {
+        Trial {
+            store: self.store.clone(),
+            transports: self.transports.all.clone(),
+            services: self.services.clone(),
+        }
+    }
+
+    /// What may be done to the gateway.
+    pub(crate) fn control(&self, settings: &Settings) -> Control {
+        control(settings, &self.store, self.transports.catalogue(), &self.ambient)
+    }
+
     /// Closes what was opened and puts it on record.
     pub(crate) async fn close(self) -> Result<()> {
         self.net.drain(Duration::from_secs(5)).await;
@@ -136,24 +150,6 @@ async fn open_new(settings: &Settings, ambient: &Ambient) -> Result<Store> {
     let store = open_store(settings, ambient).await?;
     store.ensure_partitions(ambient.clock.now()).await?;
     Ok(store)
-}
-
-/// The definitions of a directory, or those in force in the database, without anything to use them with.
-///
-/// # Errors
-/// They cannot be used; the database cannot be reached.
-pub(crate) async fn definitions_alone(settings: &Settings, directory: Option<&Path>) -> Result<Definitions> {
-    let ambient = Ambient::default();
-    let catalogue = catalogue(settings);
-    if let Some(directory) = directory {
-        let report =
-            config::validate(directory, settings, &catalogue, &ProcessEnvironment::at(ambient.clock.now()));
-        return report.definitions.clone().ok_or_else(|| invalid(&report));
-    }
-    let store = open_command_session(settings, &ambient).await?;
-    let found = definitions(settings, &store, &catalogue, None, &ambient).await;
-    store.close().await;
-    found
 }
 
 async fn definitions(

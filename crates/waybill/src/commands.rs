@@ -6,7 +6,9 @@ mod command_line;
 mod definitions;
 mod demo;
 mod endpoint;
+mod flow;
 mod key;
+mod operation;
 mod pages;
 mod receipt;
 mod reference;
@@ -18,7 +20,7 @@ mod user;
 mod validate;
 pub(crate) mod write;
 
-use crate::cli::{As2, Audit, Cli, Command, Endpoint, Key, Output, Transfer};
+use crate::cli::{As2, Audit, Cli, Command, Key, Output, Transfer};
 use crate::logging;
 use crate::process::Ambient;
 use config::settings::LogFormat;
@@ -96,12 +98,8 @@ async fn with_settings(command: Command, settings: Settings, output: Output) -> 
         Command::Transfer(Transfer::Show { id }) => transfer::show(&settings, id, output).await,
         Command::Transfer(Transfer::Receipt(wanted)) => receipt::receipt(&settings, wanted).await,
         Command::Transfer(Transfer::Retry { id }) => transfer::retry(&settings, id, output).await,
-        Command::Endpoint(Endpoint::Test { name, definitions }) => {
-            endpoint::test(settings, &name, definitions.as_deref(), output).await
-        }
-        Command::Endpoint(Endpoint::List { definitions }) => {
-            endpoint::list(&settings, definitions.as_deref(), output).await
-        }
+        Command::Flow(command) => flow::run(&settings, command, output).await,
+        Command::Endpoint(command) => endpoint::run(settings, command, output).await,
         Command::User(command) => user::run(&settings, command, output).await,
         Command::Reference { schema } => reference::run(&settings, schema),
         Command::Audit(Audit::Search(wanted)) => audit::search(&settings, wanted, output).await,

@@ -10,7 +10,7 @@ use console::{
     StagingStatus,
 };
 use engine::{EndpointHealth, UnstableFiles, WithheldFile};
-use model::{Error, Protocol, Purpose, Result, Severity};
+use model::{Error, Protocol, Purpose, Result, Severity, Suspension};
 use net::http::{HttpServers, ListenSpec, ListenerNumbers, Route, RouteGuard, TowerHandler};
 use staging::Staging;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -78,6 +78,7 @@ pub(crate) async fn open(gateway: &Gateway) -> Result<ConsoleRoom> {
         copies: Arc::clone(&gateway.copies),
         servers: gateway.servers.clone(),
         may_act: Box::new(gateway.engine.may_act()),
+        suspensions: Box::new(gateway.engine.suspensions()),
     };
     let console = Console::with_node(
         gateway.store.clone(),
@@ -119,6 +120,8 @@ struct ThisNode {
     servers: HttpServers,
     /// Whether the node has its lease.
     may_act: Box<dyn Fn() -> Result<()> + Send + Sync>,
+    /// What people have paused or set offline.
+    suspensions: Box<dyn Fn() -> Vec<Suspension> + Send + Sync>,
 }
 
 impl NodeStatus for ThisNode {
@@ -136,6 +139,10 @@ impl NodeStatus for ThisNode {
             .collect();
         endpoints.sort_by(|a, b| a.name.cmp(&b.name));
         endpoints
+    }
+
+    fn suspensions(&self) -> Vec<Suspension> {
+        (self.suspensions)()
     }
 
     fn journal(&self) -> Option<JournalStatus> {

@@ -36,11 +36,6 @@ impl Transports {
         Self { as2, all }
     }
 
-    /// The transport of a name.
-    pub(crate) fn get(&self, name: &str) -> Option<&Arc<dyn Transport>> {
-        self.all.iter().find(|transport| transport.spec().name == name)
-    }
-
     /// Those whose destinations refuse a name that is taken, unless their field `overwrite` says otherwise.
     pub(crate) fn refusing(&self) -> Vec<&'static str> {
         let refuses = |field: &Field| field.name == "overwrite" && field.default == Some("refuse");

@@ -14,6 +14,7 @@ use crate::web::pager::Pager;
 use askama::Template;
 use axum::extract::State;
 use axum::response::{Html, IntoResponse, Response};
+use model::SuspensionKind;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use store::FlowDay;
@@ -75,6 +76,12 @@ pub(crate) async fn page(
     let mut flows: BTreeMap<&str, Option<&FlowDay>> =
         defined.keys().map(|name| (name.as_str(), None)).collect();
     flows.extend(count.overview.flows.iter().map(|day| (day.flow.as_str(), Some(day))));
+    let suspensions = state.node.suspensions();
+    let paused = suspensions.iter().filter(|found| found.kind == SuspensionKind::Flow);
+    for flow in paused {
+        // It may be one that is not defined at the moment.
+        flows.entry(&flow.name).or_default();
+    }
     let known = flows.len();
     flows.retain(|flow, day| {
         which.is_none_or(|which| which.holds(*day))
@@ -85,7 +92,7 @@ pub(crate) async fn page(
     let rows: Vec<FlowRow> = flows[from..]
         .iter()
         .take(ROWS as usize)
-        .map(|(name, day)| FlowRow::new(name, defined.get(*name), *day, now))
+        .map(|(name, day)| FlowRow::new(name, defined.get(*name), *day, now).paused(&suspensions))
         .collect();
     let table = FlowTable { caption: "Flows by name, with their transfers of the last 24 hours", rows };
     let list = List {

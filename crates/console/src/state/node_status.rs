@@ -1,7 +1,7 @@
 //! What a node tells its console that is not in the database.
 
 use crate::state::active_problem::ActiveProblem;
-use model::Timestamp;
+use model::{Suspension, Timestamp};
 use store::SealAlarm;
 
 /// What this node knows that is not in the database. Asked for each page or scrape that shows it:
@@ -9,6 +9,11 @@ use store::SealAlarm;
 pub trait NodeStatus: Send + Sync {
     /// Endpoints that have failed or are in use.
     fn endpoints(&self) -> Vec<EndpointStatus> {
+        Vec::new()
+    }
+
+    /// Flows that are paused and endpoints that were set offline by a person, as this node knows it.
+    fn suspensions(&self) -> Vec<Suspension> {
         Vec::new()
     }
 

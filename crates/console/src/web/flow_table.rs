@@ -1,13 +1,14 @@
 //! Flows as a table, with their transfers of the last 24 hours.
 
 use crate::state::flow_definitions::DefinedFlow;
+use crate::web::badge::{Badge, Icon, Tone};
 use crate::web::chart::Spark;
 use crate::web::format::{cut, grouped, safe_text};
 use crate::web::list_query::ListQuery;
 use crate::web::state_counts::ANY_FAILED;
 use crate::web::transfer_table::TRANSFERS;
 use askama::Template;
-use model::Timestamp;
+use model::{Suspension, SuspensionKind, Timestamp};
 use store::FlowDay;
 
 /// The longest name and route that are shown, in characters.
@@ -32,6 +33,8 @@ pub(crate) struct FlowRow {
     pub(crate) url: String,
     /// Source and destinations, where the flow is defined.
     pub(crate) route: Option<String>,
+    /// Who paused it, since when and why.
+    pub(crate) paused: Option<String>,
     /// Endpoints that refuse a name that is taken.
     pub(crate) refusing: Option<String>,
     pub(crate) recorded: String,
@@ -54,12 +57,26 @@ impl FlowRow {
             name: cut(&safe_text(name), LONGEST),
             url: ListQuery::default().with(TRANSFERS, "flow", name),
             route: defined.map(|flow| cut(&flow.route, LONGEST)),
+            paused: None,
             refusing: defined.and_then(DefinedFlow::refusing).map(|endpoints| cut(&endpoints, LONGEST)),
             recorded: grouped(day.map_or(0, |day| day.recorded)),
             failed: grouped(failed),
             failed_url: (failed > 0).then(|| ListQuery::default().url(TRANSFERS, &any_failed)),
             chart: day.map(|day| Spark::day(now, &day.hours)),
         }
+    }
+}
+
+impl FlowRow {
+    /// The same, saying who paused the flow.
+    pub(crate) fn paused(mut self, suspensions: &[Suspension]) -> Self {
+        let of_flow = |found: &&Suspension| found.kind == SuspensionKind::Flow && found.name == self.name;
+        self.paused = suspensions.iter().find(of_flow).map(Suspension::words);
+        self
+    }
+
+    pub(crate) fn paused_badge() -> Badge {
+        Badge::new(Tone::Warn, Icon::Pause, "Paused")
     }
 }
 
@@ -93,6 +110,26 @@ mod tests {
 
     fn day(flow: &str, recorded: u64, failed: u64) -> FlowDay {
         FlowDay { flow: flow.into(), recorded, failed, hours: Default::default() }
+    }
+
+    #[test]
+    fn a_paused_flow_says_who_paused_it_and_why() {
+        let paused = Suspension {
+            kind: SuspensionKind::Flow,
+            name: "orders".into(),
+            by: model::Actor::User("anna".into()),
+            reason: Some("the partner <moves>".into()),
+            since: Timestamp::UNIX_EPOCH,
+        };
+        let row =
+            |name: &str| FlowRow::new(name, None, None, Timestamp::UNIX_EPOCH).paused(&[paused.clone()]);
+        let table = FlowTable { caption: "Flows", rows: vec![row("orders"), row("invoices")] };
+        let html = table.render().unwrap();
+        assert_eq!(html.matches("Paused").count(), 1, "{html}");
+        assert!(
+            html.contains("paused by anna since 1970-01-01 00:00:00 UTC: the partner &#60;moves&#62;"),
+            "{html}"
+        );
     }
 
     #[test]

@@ -272,6 +272,7 @@ async fn probes_tell_machines_how_it_is() {
     assert_eq!(inside.get("/metrics").await.status, StatusCode::OK);
     let mut local = outside.clone().from("127.0.0.1:40000");
     let text = local.get("/metrics").await.text;
+    assert!(text.contains("waybill_endpoint_set_offline{endpoint=\"initech-as2\"} 1"), "{text}");
     for line in [
         "waybill_build_info{version=\"0.1.0\",node=\"acme-1\"} 1",
         "waybill_deliveries{state=\"awaiting_receipt\"} 0",

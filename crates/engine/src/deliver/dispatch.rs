@@ -22,6 +22,7 @@ pub(crate) async fn dispatch(context: Arc<Context>, mut shutdown: Shutdown) {
     // Told whenever an attempt ends: its place is free, in all and at its endpoint.
     let freed = Arc::new(Notify::new());
     let mut woken = context.store.wakeups();
+    let mut suspensions = context.suspensions.subscribe();
     loop {
         // A wake-up between the claim and the wait must not be lost: mark what is seen before looking.
         woken.mark_unchanged();
@@ -41,6 +42,7 @@ pub(crate) async fn dispatch(context: Arc<Context>, mut shutdown: Shutdown) {
         let pause = pause(&context).await;
         tokio::select! {
             _ = woken.changed() => {}
+            _ = suspensions.changed() => {}
             () = freed.notified() => {}
             () = context.services.clock.sleep(pause) => {}
             _ = shutdown.wait_for(|ended| *ended) => break,
@@ -66,6 +68,7 @@ async fn claim(
     let now = context.now();
     let mut skip_endpoints = context.health.unavailable(now, most);
     skip_endpoints.extend(context.endpoints_of_other_nodes());
+    skip_endpoints.extend(context.suspensions().endpoints().map(str::to_owned));
     let claimed =
         context.store.claim(&lease, free.min(MOST_CLAIMED), ClaimFilter { skip_endpoints }, now).await;
     let claimed = match claimed {

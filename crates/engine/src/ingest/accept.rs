@@ -6,6 +6,7 @@ use crate::ingest::poll_error::PollError;
 use crate::ingest::polled_flow::PolledFlow;
 use crate::ingest::reading::{Discovered, READING, Reading, Whole};
 use crate::ingest::record::record;
+use crate::ingest::tally::Became;
 use crate::ingest::unconfirmed::NotKept;
 use model::definition::SettleWhen;
 use model::{Error, ErrorKind, EventKind, Result};
@@ -48,6 +49,7 @@ async fn decide(
         }
         Ok(Reading::Changed(why)) => {
             if polled.is_first_miss(&found.offer) {
+                polled.tally.count(Became::Changed);
                 let event = polled.offer_event(EventKind::OfferChanged, &found.offer);
                 polled.context.record_event(event.peer_detail("why", why)).await;
                 return Ok(());
@@ -66,6 +68,7 @@ async fn decide(
         // Gone before it was ours: whoever took it had the right to. One that is listed again and
         // gone again is not, and must not stand before the others for ever.
         ErrorKind::NotFound if polled.is_first_miss(&found.offer) => {
+            polled.tally.count(Became::Changed);
             tracing::info!(flow = %polled.flow.name, path = %found.offer.identity.path, error = %error.chain(), "a file was gone or changed before it was read");
             Ok(())
         }

@@ -2,6 +2,7 @@
 
 use crate::ingest::polled_flow::PolledFlow;
 use crate::ingest::reading::{Discovered, READING, WrongSize, with_sizes};
+use crate::ingest::tally::Became;
 use crate::ingest::unconfirmed::UnconfirmedReading;
 use model::{Error, ErrorKind, EventKind, OfferId, Result, Retry};
 use store::OfferFailed;
@@ -33,6 +34,7 @@ pub(crate) async fn back_off(
     let kind = if wait.is_some() { EventKind::OfferBackedOff } else { EventKind::OfferRefused };
     let event = polled.offer_event(kind, &found.offer).error(&error).detail("failures", failures);
     let event = with_sizes(event, wrong_size);
+    polled.tally.count(if wait.is_some() { Became::BackedOff } else { Became::Refused });
     tracing::warn!(flow = %polled.flow.name, file = %found.offer.identity.path, failures, error = %error.chain(), "a file could not be staged");
     if wait.is_none() {
         // The source puts it beside the file in the error directory.

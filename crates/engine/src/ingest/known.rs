@@ -1,5 +1,6 @@
 //! Which offers a flow knows already.
 
+use crate::ingest::tally::Tally;
 use crate::ingest::unstable::UnstableFiles;
 use async_trait::async_trait;
 use model::{Result, Timestamp};
@@ -7,7 +8,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use store::Store;
-use transport::{KnownOffers, UnstableFile};
+use transport::{KnownOffers, SkippedFile, UnstableFile};
 
 /// Which offers one poll of one flow knows already.
 pub(crate) struct Known {
@@ -18,6 +19,8 @@ pub(crate) struct Known {
     pub(crate) listing: Timestamp,
     /// Where files of which only the time moves are counted.
     pub(crate) unstable: Arc<UnstableFiles>,
+    /// Counts what the poll leaves.
+    pub(crate) tally: Arc<Tally>,
     /// Whether the database could not be asked: then the poll's failure is not the source's.
     pub(crate) failed: AtomicBool,
 }
@@ -46,6 +49,10 @@ impl KnownOffers for Known {
         for file in files {
             self.unstable.count(&self.flow, &self.endpoint, file, self.listing);
         }
+    }
+
+    fn skipped(&self, file: &SkippedFile<'_>) {
+        self.tally.skip(file.why);
     }
 
     async fn listing_complete(&self) -> Result<()> {

@@ -1,6 +1,7 @@
 //! Polls one flow's source: when, and what follows from a poll that fails. What becomes of each offer
 //! is in `accept`.
 
+use crate::crash;
 use crate::guard::guarded;
 use crate::health::Reachability;
 use crate::ingest::accept::accept;
@@ -8,16 +9,17 @@ use crate::ingest::known::Known;
 use crate::ingest::poll_error::PollError;
 use crate::ingest::polled_flow::PolledFlow;
 use crate::ingest::reading::{Discovered, Reading};
+use crate::ingest::runs::{RunsOfFlow, begin, end};
 use crate::ingest::stage::stage;
 use crate::ingest::unstable::ADVICE;
 use crate::ingest::vanished::take_vanished;
 use futures::{StreamExt, TryStreamExt};
-use model::{ErrorKind, EventKind, Result, Retry, Timestamp};
+use model::{ErrorKind, EventKind, PeerText, Result, Retry, Timestamp};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use store::NodeLease;
-use transport::{Discovery, FoundOffer, Shutdown, UnstableFile};
+use store::{FlowRunResult, NodeLease, OpenFlowRun};
+use transport::{Clock, Discovery, FoundOffer, Shutdown, UnstableFile};
 
 /// Longest wait after polls that failed for good, unless the flow's own interval is longer.
 const LONGEST_WAIT: Duration = Duration::from_secs(3600);
@@ -28,6 +30,9 @@ pub(crate) struct Poller {
     /// How long the first poll waits, so that many flows do not begin at once.
     first_after: Duration,
 }
+
+/// Between two tries to begin a run that people asked for, while another node polls the source.
+const ASK_AGAIN: Duration = Duration::from_secs(1);
 
 /// The share of each flow in the time over which the first polls of many are spread.
 const SHARE: Duration = Duration::from_millis(10);
@@ -48,34 +53,45 @@ impl Poller {
         Self { polled: Arc::new(polled), first_after }
     }
 
-    /// Polls at each interval while this node holds the source's lease. After a poll that failed for
-    /// good the waits grow.
+    /// Polls at each interval while this node holds the source's lease, and at once when a person asks for it. After a
+    /// poll that failed for good the waits grow.
     pub(crate) async fn run(self, mut shutdown: Shutdown) {
         let polled = &self.polled;
         let clock = Arc::clone(&polled.context.services.clock);
+        let mut runs = RunsOfFlow::new(polled);
         let mut refusals = 0_u32;
-        let mut pause = self.first_after;
+        let mut due = clock.monotonic() + self.first_after;
         loop {
-            if !pause.is_zero() {
-                tokio::select! {
-                    () = clock.sleep(pause) => {}
-                    _ = shutdown.wait_for(|ended| *ended) => break,
-                }
-            }
-            let begun = clock.monotonic();
-            tokio::select! {
-                // What is being recorded or settled goes on in tasks of its own; the rest is dropped.
-                refused = poll_if_ours(polled) => match refused {
-                    Some(true) => refusals = refusals.saturating_add(1),
-                    Some(false) => refusals = 0,
-                    None => {}
-                },
+            let pause = due.saturating_sub(clock.monotonic());
+            let asked = tokio::select! {
                 _ = shutdown.wait_for(|ended| *ended) => break,
+                asked = runs.asked_for() => asked,
+                () = sleep_unless_zero(clock.as_ref(), pause) => Vec::new(),
+            };
+            let begun = clock.monotonic();
+            let done = tokio::select! {
+                // What is being recorded or settled goes on in tasks of its own; the rest is dropped.
+                done = poll_if_ours(polled, &asked) => done,
+                _ = shutdown.wait_for(|ended| *ended) => break,
+            };
+            match &done {
+                Done::Polled { refused: true } => refusals = refusals.saturating_add(1),
+                Done::Polled { refused: false } => refusals = 0,
+                Done::Offline => {}
+                Done::NotOurs if !asked.is_empty() => {
+                    // Whoever polls it runs it. If that node dies, the run is still there.
+                    tokio::select! {
+                        () = clock.sleep(ASK_AGAIN) => {}
+                        _ = shutdown.wait_for(|ended| *ended) => break,
+                    }
+                    continue;
+                }
+                Done::NotOurs => {}
             }
-            let spent = clock.monotonic().saturating_sub(begun);
+            runs.are_done(&asked);
             let every = polled.poll.every;
             let grown = every.saturating_mul(1 << refusals.min(16)).min(LONGEST_WAIT).max(every);
-            pause = grown.saturating_sub(spent);
+            due = begun + grown;
         }
         polled.unstable.forget_flow(&polled.flow.name);
         let lease = polled.context.lease.current();
@@ -85,9 +101,25 @@ impl Poller {
     }
 }
 
-/// Polls once, if it is this node's to do. Answers whether it failed for good; `None` when nothing
-/// was learned.
-async fn poll_if_ours(polled: &Arc<PolledFlow>) -> Option<bool> {
+/// No turn is given to others where there is nothing to wait for.
+async fn sleep_unless_zero(clock: &dyn Clock, pause: Duration) {
+    if !pause.is_zero() {
+        clock.sleep(pause).await;
+    }
+}
+
+/// What came of a poll.
+enum Done {
+    /// Another node polls the source, or that is not known.
+    NotOurs,
+    /// The endpoint is offline after failures.
+    Offline,
+    /// It was polled; whether the poll failed for good.
+    Polled { refused: bool },
+}
+
+/// Polls once, if it is this node's to do, for the runs that people asked for and begins with it.
+async fn poll_if_ours(polled: &Arc<PolledFlow>, asked: &[OpenFlowRun]) -> Done {
     let context = &polled.context;
     polled.unrecorded.wait().await;
     let lease = context.lease.current();
@@ -96,15 +128,20 @@ async fn poll_if_ours(polled: &Arc<PolledFlow>) -> Option<bool> {
         Ok(false) => {
             // Another node polls it, and counts.
             polled.unstable.forget_flow(&polled.flow.name);
-            return None;
+            return Done::NotOurs;
         }
         Err(error) => {
             tracing::warn!(flow = %polled.flow.name, error = %error.chain(), "the source's lease could not be requested");
-            return None;
+            return Done::NotOurs;
         }
     }
-    if context.health.unavailable(context.now(), usize::MAX).contains(&polled.poll.endpoint) {
-        return None;
+    let begun = begin(polled, asked, &lease).await;
+    if !begun.is_empty() {
+        crash::point("run.begun");
+    }
+    if let Some(until) = context.health.offline_until(&polled.poll.endpoint, context.now()) {
+        end(polled, begun, &lease, &FlowRunResult::EndpointOffline { until }).await;
+        return Done::Offline;
     }
     let outcome = guarded("poll a source", async { Ok(poll_once(polled, &lease).await) }).await;
     let (error, reachability) = match outcome.unwrap_or_else(|error| Err(PollError::Source(error))) {
@@ -121,11 +158,21 @@ async fn poll_if_ours(polled: &Arc<PolledFlow>) -> Option<bool> {
         context.record_event(polled.event(EventKind::PollFailed).error(error)).await;
     }
     context.record_health(&polled.poll.endpoint, change).await;
-    Some(error.is_some_and(|error| error.retry() == Retry::Permanent))
+    let report = polled.tally.take();
+    let result = match &error {
+        None => FlowRunResult::Polled(report),
+        Some(error) => FlowRunResult::Failed {
+            error: PeerText::from(error.chain().as_str()).as_str().to_owned(),
+            report,
+        },
+    };
+    end(polled, begun, &lease, &result).await;
+    Done::Polled { refused: error.is_some_and(|error| error.retry() == Retry::Permanent) }
 }
 
 async fn poll_once(polled: &Arc<PolledFlow>, lease: &NodeLease) -> Result<(), PollError> {
     polled.forget_missed();
+    drop(polled.tally.take());
     let (endpoint, transport) = polled.context.endpoint(&polled.poll.endpoint).map_err(PollError::Source)?;
     let source = transport
         .source(endpoint, Arc::clone(&polled.flow), polled.context.services.clone())
@@ -136,6 +183,7 @@ async fn poll_once(polled: &Arc<PolledFlow>, lease: &NodeLease) -> Result<(), Po
         endpoint: polled.poll.endpoint.clone(),
         listing: polled.context.now(),
         unstable: Arc::clone(&polled.unstable),
+        tally: Arc::clone(&polled.tally),
         failed: AtomicBool::new(false),
     });
     let trouble = |error| match known.failed.load(Ordering::SeqCst) {

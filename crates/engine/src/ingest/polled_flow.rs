@@ -2,6 +2,7 @@
 
 use crate::context::Context;
 use crate::ingest::settle::Settler;
+use crate::ingest::tally::Tally;
 use crate::ingest::unconfirmed::UnconfirmedReadings;
 use crate::ingest::unstable::UnstableFiles;
 use crate::staged::discard;
@@ -9,6 +10,7 @@ use model::definition::{Flow, PollSource};
 use model::{AuditEvent, EventKind, RemotePath, Severity};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use store::FLOW_SOURCE;
 use tokio_util::task::TaskTracker;
 use transport::FoundOffer;
 use transport::StagedPart;
@@ -34,6 +36,8 @@ pub(crate) struct PolledFlow {
     pub(crate) poll: PollSource,
     /// What was staged and is not recorded yet, also by this flow's pollers of earlier revisions.
     pub(crate) unrecorded: TaskTracker,
+    /// What becomes of the files of the poll that runs.
+    pub(crate) tally: Arc<Tally>,
     /// Offers that were gone or changed when they were read, and how many polls ago.
     missed: Mutex<HashMap<String, u8>>,
 }
@@ -46,13 +50,13 @@ impl PolledFlow {
         unrecorded: TaskTracker,
     ) -> Self {
         let Polling { context, settler, unstable, unconfirmed } = polling;
-        let missed = Mutex::default();
-        Self { context, settler, unstable, unconfirmed, flow, revision, poll, unrecorded, missed }
+        let (tally, missed) = (Arc::default(), Mutex::default());
+        Self { context, settler, unstable, unconfirmed, flow, revision, poll, unrecorded, tally, missed }
     }
 
     /// Under which name nodes lease the polling of this flow's source.
     pub(crate) fn source_name(&self) -> String {
-        format!("flow/{}", self.flow.name)
+        format!("{FLOW_SOURCE}{}", self.flow.name)
     }
 
     /// Whether the source moves away what cannot be taken. While its endpoint is not defined nothing can be moved.

@@ -44,18 +44,20 @@ impl Pollers {
         Self { polling, unrecorded: HashMap::new(), running: HashMap::new() }
     }
 
-    /// Runs one poller for each enabled polled flow. A new revision ends the pollers of flows that it changed or removed,
+    /// Runs one poller for each enabled polled flow that is not paused, and whose endpoint nobody set offline. A new revision ends the pollers of flows that it changed or removed,
     /// and starts those of new and changed ones; the others go on. Endpoints that it changed are tried again.
     pub(crate) async fn run(
         mut self,
         mut definitions: watch::Receiver<Arc<Definitions>>,
         mut shutdown: Shutdown,
     ) {
+        let mut suspensions = self.polling.context.suspensions.subscribe();
         let mut current = Arc::clone(&definitions.borrow_and_update());
         self.follow(&current).await;
         loop {
             let ended = tokio::select! {
                 changed = definitions.changed() => changed.is_err(),
+                changed = suspensions.changed() => changed.is_err(),
                 _ = shutdown.wait_for(|ended| *ended) => true,
             };
             if ended {
@@ -78,9 +80,12 @@ impl Pollers {
             FlowSource::Poll(poll) => Some((flow, poll)),
             FlowSource::Receive(_) => None,
         });
-        let ours = polled.filter(|(_, poll)| {
+        let suspensions = self.polling.context.suspensions();
+        let ours = polled.filter(|(flow, poll)| {
             let endpoint = definitions.endpoints.get(&poll.endpoint);
             endpoint.is_none_or(|endpoint| self.polling.context.may_use(endpoint))
+                && suspensions.flow(&flow.name).is_none()
+                && suspensions.endpoint(&poll.endpoint).is_none()
         });
         let ours: BTreeMap<&str, _> = ours.map(|(flow, poll)| (flow.name.as_str(), (flow, poll))).collect();
         let goes_on = |name: &String, running: &Running| {

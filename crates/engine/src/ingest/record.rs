@@ -4,6 +4,7 @@ use crate::context::Context;
 use crate::crash;
 use crate::ingest::polled_flow::PolledFlow;
 use crate::ingest::reading::{Discovered, Whole, with_sizes};
+use crate::ingest::tally::Became;
 use crate::transfers::{Origin, new_transfer};
 use model::{AuditEvent, Error, ErrorKind, EventKind, Offer, OfferId, Result, Severity, TransferState};
 use store::{RecordOffer, Recorded};
@@ -60,6 +61,7 @@ pub(crate) async fn record(
     crash::point("record.after");
     match recorded {
         Recorded::Recorded => {
+            polled.tally.count(Became::Taken);
             drop_reading(polled, &key).await;
             polled.unstable.forget(&polled.flow.name, &offer.identity.path);
             tracing::info!(flow = %polled.flow.name, file = %offer.identity.path, "taken");

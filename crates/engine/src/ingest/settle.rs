@@ -108,6 +108,10 @@ impl Settler {
         mut offer: Offer,
         outcome: Outcome,
     ) -> bool {
+        // It stays due: the round tries it once the endpoint is online.
+        if self.context.suspensions().endpoint(&offer.identity.endpoint).is_some() {
+            return false;
+        }
         // The poller that took it and the round that looks for what is due must not both settle it: the
         // second could meet a new file under the same name.
         let Some(_in_progress) = InProgress::begin(self, offer.id) else { return false };

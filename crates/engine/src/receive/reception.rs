@@ -4,20 +4,20 @@ use crate::context::Context;
 use crate::crash;
 use crate::receive::keys::{KeyHeld, ReceivingKeys};
 use crate::receive::reply::write_reply;
-use crate::receive::routing::flows_for;
+use crate::receive::routing::Routes;
 use crate::staged::{blocking, discard};
 use crate::transfers::{Origin, new_transfer};
 use async_trait::async_trait;
 use model::definition::Definitions;
 use model::{
     AuditEvent, Error, ErrorKind, Offer, OfferId, OfferIdentity, OfferState, PayloadId, RemotePath, Result,
-    Timestamp, TransferId,
+    Suspension, Timestamp, TransferId,
 };
 use serde_json::Map;
 use std::sync::Arc;
 use store::{IntakeCommit, IntakeCommitted, NewTransfer, NodeLease};
 use transport::StagedPart;
-use transport::{Message, PartWriter, Reception, StagedPayload, StoredReply};
+use transport::{Message, PartWriter, Reception, StagedPayload, StoredReply, Wanted};
 
 /// One message being received. Its key is freed when it is dropped without an end.
 pub(crate) struct OpenReception {
@@ -38,8 +38,12 @@ impl Reception for OpenReception {
         blocking("begin a part in staging", move || area.begin()).await
     }
 
-    fn wanted(&self, listener: &str, partner: Option<&str>, file_name: &RemotePath) -> bool {
-        !flows_for(&self.definitions, listener, partner, file_name).is_empty()
+    fn wanted(&self, listener: &str, partner: Option<&str>, file_name: &RemotePath) -> Wanted {
+        match self.routes(listener, partner, file_name) {
+            Routes::To(_) => Wanted::Yes,
+            Routes::Nowhere => Wanted::No,
+            Routes::Paused(paused) => Wanted::Paused(format!("flow {} is {}", paused.name, paused.words())),
+        }
     }
 
     async fn commit(mut self: Box<Self>, message: Message, reply: StoredReply) -> Result<Vec<TransferId>> {
@@ -120,6 +124,12 @@ impl OpenReception {
         })
     }
 
+    /// Flows of the definitions under which it began; what is paused is so at once.
+    fn routes(&self, listener: &str, partner: Option<&str>, file_name: &RemotePath) -> Routes {
+        let suspensions = self.context.suspensions();
+        Routes::of(&self.definitions, &suspensions, listener, partner, file_name)
+    }
+
     /// What is made of a message. A file that no flow wants, and a message without any, is refused:
     /// never acknowledged and dropped.
     fn transfers(
@@ -130,11 +140,12 @@ impl OpenReception {
         let mut transfers = Vec::new();
         let mut events = message.events;
         for (part, sequence) in message.parts.into_iter().zip(1_u32..) {
-            let flows =
-                flows_for(&self.definitions, &message.listener, message.partner.as_deref(), &part.file_name);
-            if flows.is_empty() {
-                return Err(no_flow(&message.partner, &part.file_name));
-            }
+            let partner = message.partner.as_deref();
+            let flows = match self.routes(&message.listener, partner, &part.file_name) {
+                Routes::To(flows) => flows,
+                Routes::Nowhere => return Err(no_flow(&message.partner, &part.file_name)),
+                Routes::Paused(paused) => return Err(flow_paused(&paused, &part.file_name)),
+            };
             let own = part.metadata.iter();
             let metadata =
                 message.metadata.iter().chain(own).map(|(key, value)| (key.clone(), value.clone()));
@@ -195,6 +206,15 @@ impl Drop for OpenReception {
             });
         }
     }
+}
+
+/// Paused between the listener's question and the record.
+fn flow_paused(paused: &Suspension, file_name: &RemotePath) -> Error {
+    Error::transient(ErrorKind::Throttled, "take a received file for a paused flow")
+        .with("flow", &paused.name)
+        .with("state", paused.words())
+        .with("file_name", file_name)
+        .advice("the sender is asked to send it again later; `waybill flow resume` resumes the flow")
 }
 
 fn no_flow(partner: &Option<String>, file_name: &RemotePath) -> Error {

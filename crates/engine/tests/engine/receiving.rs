@@ -12,7 +12,7 @@ async fn begin(engine: &Engine, key: &str) -> Begin {
     engine.intake().begin(key).await.unwrap()
 }
 
-async fn begin_new(engine: &Engine, key: &str) -> Box<dyn Reception> {
+pub(crate) async fn begin_new(engine: &Engine, key: &str) -> Box<dyn Reception> {
     match begin(engine, key).await {
         Begin::New(reception) => reception,
         _ => panic!("not new: {key}"),
@@ -62,14 +62,14 @@ fn message(parts: Vec<StagedPart>) -> Message {
     }
 }
 
-async fn receive(engine: &Engine, key: &str, name: &str) -> model::Result<Vec<TransferId>> {
+pub(crate) async fn receive(engine: &Engine, key: &str, name: &str) -> model::Result<Vec<TransferId>> {
     let mut reception = begin_new(engine, key).await;
     let (part, _) = part(&mut reception, name).await;
     reception.commit(message(vec![part]), reply("done")).await
 }
 
 /// What is freed in the background is free soon.
-async fn until_new(scene: &Scene, engine: &Engine, key: &str) {
+pub(crate) async fn until_new(scene: &Scene, engine: &Engine, key: &str) {
     scene.until("the key is free", || async { word(&begin(engine, key).await) == "new" }).await;
 }
 
@@ -94,7 +94,7 @@ both! {
         let mut begun = begin_new(&engine, "A/B/<long>").await;
         let (part, _) = part(&mut begun, "po.edi").await;
         scene.define(|all| { all.flows.remove("inbound"); });
-        assert!(begun.wanted("fake", Some("globex"), &"po.edi".into()));
+        assert_eq!(begun.wanted("fake", Some("globex"), &"po.edi".into()), transport::Wanted::Yes);
         begun.commit(message(vec![part]), reply("done")).await.unwrap();
         scene.until_all(1, TransferState::Completed).await;
         // The next one finds no flow.

@@ -1,6 +1,6 @@
 //! One line that says what an event is about: who, where, to what, and why.
 
-use super::EventKind;
+use super::{Actor, EventKind};
 use crate::Purpose;
 use serde_json::{Map, Value};
 
@@ -240,6 +240,50 @@ impl EventWords<'_> {
                 self.with(", until ", "until")
             ),
             EventKind::EndpointOnline => format!("Endpoint{} is used again", self.named(self.endpoint)),
+            EventKind::EndpointSetOffline => format!(
+                "{} set endpoint{} offline{}",
+                self.who(),
+                self.named(self.endpoint),
+                self.with(": ", "reason")
+            ),
+            EventKind::EndpointSetOnline => format!(
+                "{} set endpoint{} online{}",
+                self.who(),
+                self.named(self.endpoint),
+                self.with(": ", "reason")
+            ),
+            EventKind::FlowRunRequested => {
+                format!("{} asked for a run of flow{}", self.who(), self.named(self.flow))
+            }
+            EventKind::FlowRun => format!(
+                "Flow{} was run for {} on node {}{}{}{}",
+                self.named(self.flow),
+                self.who(),
+                self.node,
+                self.count(": ", "taken", "file taken", "files taken"),
+                self.with("; ", "outcome"),
+                self.with(": ", "error")
+            ),
+            EventKind::FlowDryRun => format!(
+                "{} looked at what flow{} would take{}{}",
+                self.who(),
+                self.named(self.flow),
+                self.count(": ", "takes", "file", "files"),
+                self.with(": ", "error")
+            ),
+            EventKind::EndpointTested => format!(
+                "{} tested endpoint{}{}{}",
+                self.who(),
+                self.named(self.endpoint),
+                self.with(": ", "outcome"),
+                self.with(": ", "error")
+            ),
+            EventKind::FlowPaused => {
+                format!("{} paused flow{}{}", self.who(), self.named(self.flow), self.with(": ", "reason"))
+            }
+            EventKind::FlowResumed => {
+                format!("{} resumed flow{}{}", self.who(), self.named(self.flow), self.with(": ", "reason"))
+            }
             EventKind::PayloadRemoved => {
                 format!("The bytes of {} were removed at the end of their retention", self.file())
             }
@@ -449,14 +493,9 @@ impl EventWords<'_> {
     }
 }
 
-/// An actor, for people.
+/// An actor, for people. One of a newer Waybill is Waybill's.
 fn named(actor: &str) -> String {
-    match actor.split_once(':') {
-        Some(("user", name)) => name.to_owned(),
-        Some(("cli", name)) => format!("{name} at the command line"),
-        _ if actor == "peer" => "The peer".to_owned(),
-        _ => "Waybill".to_owned(),
-    }
+    Actor::from_text(actor).unwrap_or(Actor::System).name()
 }
 
 #[cfg(test)]

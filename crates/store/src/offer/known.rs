@@ -4,11 +4,12 @@ use crate::command::Command;
 use crate::either::on;
 use crate::fault::Fault;
 use crate::open::Store;
-use crate::row::digest;
+use crate::row::{digest, word};
 use crate::tx::Tx;
 use async_trait::async_trait;
-use model::{Result, Timestamp};
+use model::{OfferState, Result, SkipReason, Timestamp};
 use serde_json::{Map, Value};
+use sqlx::FromRow;
 use sqlx::types::Json;
 use std::collections::{HashMap, HashSet};
 
@@ -22,6 +23,41 @@ pub struct EarlierTries {
     pub failures: u32,
     /// What the last one left in the offer's `source_data`.
     pub source_data: Map<String, Value>,
+}
+
+/// What is on record of an offer that must not be offered now.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct KnownOffer {
+    /// Where it stands.
+    pub state: OfferState,
+    /// Whether it is left at the source for good: kept as the flow says, or refused.
+    pub kept: bool,
+    /// When it is tried again.
+    pub next_at: Option<Timestamp>,
+    /// What went wrong last.
+    pub error: Option<String>,
+}
+
+impl KnownOffer {
+    /// Why a poll leaves it where it is.
+    #[must_use]
+    pub const fn skip_reason(&self) -> SkipReason {
+        match self.state {
+            OfferState::BackedOff => SkipReason::BackedOff,
+            OfferState::Refused => SkipReason::Refused,
+            _ if self.kept => SkipReason::Kept,
+            _ => SkipReason::TakenAlready,
+        }
+    }
+}
+
+#[derive(FromRow)]
+struct KnownRow {
+    identity: String,
+    state: String,
+    kept: bool,
+    next_at: Option<Timestamp>,
+    error: Option<String>,
 }
 
 impl Store {
@@ -50,6 +86,38 @@ impl Store {
                 })
                 .await?;
             known.extend(found.iter().filter_map(|digest| by_digest.get(digest)).map(|key| (*key).clone()));
+        }
+        Ok(known)
+    }
+
+    /// What is on record of these identity keys, by key: of those that hide an offer.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn known_offers(&self, keys: &[String]) -> Result<HashMap<String, KnownOffer>> {
+        let mut known = HashMap::new();
+        for keys in keys.chunks(BATCH) {
+            let by_digest: HashMap<String, &String> = keys.iter().map(|key| (digest(key), key)).collect();
+            let digests: Vec<&str> = by_digest.keys().map(String::as_str).collect();
+            let found: Vec<KnownRow> = self
+                .read("look up known offers", async {
+                    on!(self.pool(),
+                        sqlite c => sqlx::query_as(
+                            "SELECT identity, state, kept, next_at, error FROM offers \
+                             WHERE hides AND identity IN (SELECT value FROM json_each($1))")
+                            .bind(Json(&digests)).fetch_all(c).await,
+                        postgres c => sqlx::query_as(
+                            "SELECT identity, state, kept, next_at, error FROM offers \
+                             WHERE hides AND identity = ANY($1)")
+                            .bind(&digests).fetch_all(c).await,
+                    )
+                })
+                .await?;
+            for row in found {
+                let state = word(OfferState::parse(&row.state), "offers.state", &row.state)?;
+                let offer = KnownOffer { state, kept: row.kept, next_at: row.next_at, error: row.error };
+                known.extend(by_digest.get(&row.identity).map(|key| ((*key).clone(), offer)));
+            }
         }
         Ok(known)
     }

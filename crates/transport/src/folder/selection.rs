@@ -1,7 +1,8 @@
 //! What a poll holds of a listing: the first so many in the flow's order, whatever its length.
 
+use crate::SkippedFile;
 use model::definition::Order;
-use model::{OfferIdentity, RemotePath, Timestamp};
+use model::{OfferIdentity, RemotePath, SkipReason, Timestamp};
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
 
@@ -32,6 +33,13 @@ impl Candidate {
             Order::Name => (0, relative.clone()),
         };
         Self { place, relative, identity, changed }
+    }
+}
+
+impl Candidate {
+    /// What is told of one that a poll leaves where it is.
+    pub(super) fn skipped(&self, why: SkipReason) -> SkippedFile<'_> {
+        SkippedFile { path: &self.relative, why, identity: Some(&self.identity) }
     }
 }
 
@@ -66,11 +74,10 @@ impl Selection {
         Self { heap: BinaryHeap::new(), bound }
     }
 
-    pub(super) fn push(&mut self, candidate: Candidate) {
+    /// Takes a candidate in; answers the one that there is no room for.
+    pub(super) fn push(&mut self, candidate: Candidate) -> Option<Candidate> {
         self.heap.push(candidate);
-        if self.heap.len() > self.bound {
-            self.heap.pop();
-        }
+        if self.heap.len() > self.bound { self.heap.pop() } else { None }
     }
 
     /// All of them, in order.

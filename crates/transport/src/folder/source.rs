@@ -14,17 +14,17 @@ mod taken;
 
 use super::options::{After, Polling};
 use super::selection::{Candidate, Selection};
-use super::walk::{Listed, PassedOver, Walk, is_directory};
+use super::walk::{Listed, Walk, is_directory};
 use super::{EntryKind, Folder, names, parse_directory};
 use crate::{
-    AfterRead, Discovery, FoundOffer, OfferStream, Opened, Part, Probe, Services, Settled, Source,
-    UNSTABLE_LIMIT, UnstableFile,
+    AfterRead, Discovery, FoundOffer, OfferStream, Opened, Part, Probe, Services, Settled, SkippedFile,
+    Source, UNSTABLE_LIMIT, UnstableFile,
 };
 use async_trait::async_trait;
 use compare::{Gap, Look, Presence, Told, note_changed, note_look, noted_changed, noted_look};
 use futures::StreamExt;
 use model::definition::{Flow, FlowSource, PollSource};
-use model::{Error, ErrorKind, Offer, OfferIdentity, Outcome, RemotePath, Result};
+use model::{Error, ErrorKind, Offer, OfferIdentity, Outcome, RemotePath, Result, SkipReason};
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex};
@@ -108,14 +108,14 @@ impl FolderSource {
     }
 
     /// Why a name is left where it is; `None` for one that is taken.
-    fn passes_over(&self, name: &[u8]) -> Option<PassedOver> {
+    fn passes_over(&self, name: &[u8]) -> Option<SkipReason> {
         let suffix = self.polling.temporary_suffix.as_bytes();
         if name.ends_with(names::CLAIMED_SUFFIX) {
-            Some(PassedOver::PutAside)
+            Some(SkipReason::SetAside)
         } else if !suffix.is_empty() && name.ends_with(suffix) {
-            Some(PassedOver::BeingWritten)
+            Some(SkipReason::TemporaryName)
         } else if !self.poll.mask.matches(name) {
-            Some(PassedOver::Masked)
+            Some(SkipReason::Mask)
         } else {
             None
         }
@@ -129,7 +129,7 @@ impl FolderSource {
             } else if listed.entry.kind == EntryKind::Unknown
                 && is_directory(self.folder.as_ref(), &listed.path).await?
             {
-                walk.pass_over(PassedOver::Directory, &listed.relative);
+                walk.pass_over(SkipReason::Directory, &listed.relative);
             } else {
                 return Ok(Some(listed));
             }
@@ -153,7 +153,8 @@ impl FolderSource {
 
     /// The first listing: what matches and is not known.
     async fn collect(&self, discovery: &Discovery) -> Result<Vec<Candidate>> {
-        let mut walk = self.walk();
+        let known = Arc::clone(&discovery.known);
+        let mut walk = self.walk().observed(move |why, path| known.skipped(&SkippedFile::listed(path, why)));
         let mut selection = Selection::new(CANDIDATE_LIMIT);
         let mut batch = Vec::with_capacity(KNOWN_BATCH);
         let mut number = 0;
@@ -180,6 +181,7 @@ impl FolderSource {
         let mut stable = Vec::new();
         let mut moved = BTreeMap::new();
         let mut walk = self.walk();
+        let skipped = |candidate: &Candidate, why| discovery.known.skipped(&candidate.skipped(why));
         while !waiting.is_empty() {
             let Some(listed) = walk.next().await? else { break };
             let Some(candidate) = waiting.remove(&listed.path) else { continue };
@@ -188,12 +190,18 @@ impl FolderSource {
             if found.contradictions(&now).is_empty() {
                 stable.push(candidate);
             } else if let Some((was, is)) = found.times_moved(&now) {
+                skipped(&candidate, SkipReason::Changing);
                 let OfferIdentity { path, size, .. } = candidate.identity.clone();
                 moved.insert(candidate, UnstableFile { path, size, was, is });
                 if moved.len() > UNSTABLE_LIMIT {
                     moved.pop_last();
                 }
+            } else {
+                skipped(&candidate, SkipReason::Changing);
             }
+        }
+        for gone in waiting.values() {
+            skipped(gone, SkipReason::Gone);
         }
         if stable.len() < count {
             let (flow, changing) = (&self.options.flow.name, count - stable.len());
@@ -228,8 +236,12 @@ async fn admit(batch: &mut Vec<Candidate>, selection: &mut Selection, discovery:
     let keys: Vec<String> = batch.iter().map(|candidate| candidate.identity.key()).collect();
     let known = discovery.known.known(keys.clone()).await?;
     for (candidate, key) in batch.drain(..).zip(keys) {
-        if !known.contains(&key) {
-            selection.push(candidate);
+        let left = match known.contains(&key) {
+            true => Some((candidate, SkipReason::Known)),
+            false => selection.push(candidate).map(|candidate| (candidate, SkipReason::ListingLimit)),
+        };
+        if let Some((candidate, why)) = left {
+            discovery.known.skipped(&candidate.skipped(why));
         }
     }
     Ok(())
@@ -244,8 +256,10 @@ impl Source for FolderSource {
             self.services.clock.sleep(wait).await;
             candidates = self.stable(candidates, &discovery).await?;
         }
-        if self.poll.read_limit > 0 {
-            candidates.truncate(self.poll.read_limit);
+        if self.poll.read_limit > 0 && candidates.len() > self.poll.read_limit {
+            for candidate in candidates.drain(self.poll.read_limit..) {
+                discovery.known.skipped(&candidate.skipped(SkipReason::ReadLimit));
+            }
         }
         Ok(futures::stream::iter(candidates.into_iter().map(|candidate| Ok(found_offer(candidate)))).boxed())
     }

@@ -3,7 +3,7 @@
 use super::{Entry, EntryKind, Folder};
 use futures::StreamExt;
 use futures::stream::BoxStream;
-use model::{Error, ErrorKind, RemotePath, Result};
+use model::{Error, ErrorKind, RemotePath, Result, SkipReason};
 use std::sync::Arc;
 
 /// Deepest directory looked into, counted from the polled one. A loop made of links or mounts ends here.
@@ -22,34 +22,8 @@ pub(super) struct Listed {
     pub(super) entry: Entry,
 }
 
-/// Why a poll leaves something where it is.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub(super) enum PassedOver {
-    Directory,
-    Link,
-    Special,
-    NotOneName,
-    Masked,
-    BeingWritten,
-    PutAside,
-}
-
-impl PassedOver {
-    pub(super) fn words(self) -> &'static str {
-        match self {
-            Self::Directory => "directories (the flow is not recursive)",
-            Self::Link => "symbolic links",
-            Self::Special => "devices, pipes or sockets",
-            Self::NotOneName => "names that are no file name",
-            Self::Masked => "names that the mask does not take",
-            Self::BeingWritten => "files still being written, by their temporary suffix",
-            Self::PutAside => "files that another gateway has put aside",
-        }
-    }
-}
-
 /// What is told of each entry that a walk passes over.
-type Observer<'a> = Box<dyn FnMut(PassedOver, &RemotePath) + Send + 'a>;
+type Observer<'a> = Box<dyn FnMut(SkipReason, &RemotePath) + Send + 'a>;
 
 /// One walk over a directory. Only files come out, and what may be one.
 pub(super) struct Walk<'a> {
@@ -78,13 +52,13 @@ impl<'a> Walk<'a> {
     }
 
     /// The same, telling what it passes over.
-    pub(super) fn observed(mut self, observer: impl FnMut(PassedOver, &RemotePath) + Send + 'a) -> Self {
+    pub(super) fn observed(mut self, observer: impl FnMut(SkipReason, &RemotePath) + Send + 'a) -> Self {
         self.observer = Some(Box::new(observer));
         self
     }
 
     /// Tells the observer that an entry is passed over.
-    pub(super) fn pass_over(&mut self, why: PassedOver, relative: &RemotePath) {
+    pub(super) fn pass_over(&mut self, why: SkipReason, relative: &RemotePath) {
         if let Some(observer) = &mut self.observer {
             observer(why, relative);
         }
@@ -132,7 +106,7 @@ impl<'a> Walk<'a> {
             };
             if !is_plain_name(&entry.path) {
                 tracing::warn!(directory = %self.base, name = %entry.path, "listing holds an invalid file name; skipped");
-                self.pass_over(PassedOver::NotOneName, &entry.path);
+                self.pass_over(SkipReason::InvalidName, &entry.path);
                 continue;
             }
             let (below, depth) = (relative.join(&entry.path), *depth);
@@ -157,9 +131,9 @@ impl<'a> Walk<'a> {
                         self.pending.push((below, depth + 1));
                     }
                 }
-                EntryKind::Directory => self.pass_over(PassedOver::Directory, &below),
-                EntryKind::Link => self.pass_over(PassedOver::Link, &below),
-                EntryKind::Other => self.pass_over(PassedOver::Special, &below),
+                EntryKind::Directory => self.pass_over(SkipReason::Directory, &below),
+                EntryKind::Link => self.pass_over(SkipReason::Link, &below),
+                EntryKind::Other => self.pass_over(SkipReason::SpecialFile, &below),
             }
         }
     }

@@ -1,46 +1,21 @@
 //! `waybill plan`, `apply`, `revisions`, `rollback`, `export`: the definitions and their revisions.
 
-use super::{FOUND_WRONG, catalogue, write};
+use super::operation::{as_json, beside, with_control};
+use super::{FOUND_WRONG, write};
 use crate::cli::{Output, Planned};
 use crate::command_session::open_or_make;
-use crate::gateway::{control, open_command_session};
-use crate::process::{Ambient, person};
+use crate::process::Ambient;
 use config::{ExportedFile, Settings};
-use control::{Applied, Apply, Caller, Control, ExportRequest, PlanRequest, RevisionLine, RollBack};
+use control::{Applied, Apply, ExportRequest, PlanRequest, RevisionLine, RollBack};
 use model::{Error, ErrorKind, Result};
 use serde::Serialize;
 use serde_json::json;
 use std::fmt::Display;
-use std::future::Future;
 use std::path::Path;
 use std::process::ExitCode;
-use store::Store;
 
 /// Exit code of a plan that would change something.
 const WOULD_CHANGE: u8 = 3;
-
-/// Runs an operation beside a gateway that may be running.
-async fn with_control<T, F: Future<Output = Result<T>>>(
-    settings: &Settings,
-    store: Store,
-    ambient: &Ambient,
-    operation: impl FnOnce(Control, Caller) -> F,
-) -> Result<T> {
-    let control = control(settings, &store, catalogue(settings), ambient);
-    let done = operation(control, Caller::command_line(person())).await;
-    store.close().await;
-    done
-}
-
-/// The same in a database that is there.
-async fn beside<T, F: Future<Output = Result<T>>>(
-    settings: &Settings,
-    operation: impl FnOnce(Control, Caller) -> F,
-) -> Result<T> {
-    let ambient = Ambient::default();
-    let store = open_command_session(settings, &ambient).await?;
-    with_control(settings, store, &ambient, operation).await
-}
 
 fn request(planned: Planned) -> PlanRequest {
     let Planned { directory, origin, take_over, keep_credentials, overlay } = planned;
@@ -52,11 +27,6 @@ fn told(answer: &(impl Display + Serialize), output: Output) -> Result<()> {
         Output::Text => write::line(answer),
         Output::Json => write::json(&as_json(answer)?),
     })
-}
-
-fn as_json(answer: &impl Serialize) -> Result<serde_json::Value> {
-    serde_json::to_value(answer)
-        .map_err(|error| Error::permanent(ErrorKind::Internal, "write the result").caused_by(error))
 }
 
 pub(crate) async fn plan(settings: &Settings, planned: Planned, output: Output) -> Result<ExitCode> {

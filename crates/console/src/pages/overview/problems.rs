@@ -11,7 +11,7 @@ use crate::web::badge::{Badge, Icon, Tone};
 use crate::web::format::{Moment, cut, duration_text, grouped, one_line, path_text, size_text};
 use crate::web::list_query::ListQuery;
 use crate::web::transfer_table::TRANSFERS;
-use model::{DeliveryState, Severity, Timestamp};
+use model::{DeliveryState, Severity, Suspension, SuspensionKind, Timestamp};
 use std::time::Duration;
 use store::{FailingDelivery, Overview};
 
@@ -24,11 +24,12 @@ const WHY: usize = 320;
 pub(crate) const LONG_LAG: Duration = Duration::from_secs(300);
 
 /// In the order of the list.
-const KINDS: [ProblemKind; 7] = [
+const KINDS: [ProblemKind; 8] = [
     ProblemKind::Audit,
     ProblemKind::Node,
     ProblemKind::Listener,
     ProblemKind::Endpoint,
+    ProblemKind::Flow,
     ProblemKind::Source,
     ProblemKind::Message,
     ProblemKind::Delivery,
@@ -40,6 +41,7 @@ const fn list_of(kind: ProblemKind) -> Option<&'static str> {
         ProblemKind::Audit | ProblemKind::Node => None,
         ProblemKind::Listener => Some("/audit?kind=listener.&within=7d"),
         ProblemKind::Endpoint => Some("/audit?kind=endpoint.&within=7d"),
+        ProblemKind::Flow => Some("/flows"),
         ProblemKind::Source => Some("/audit?kind=offer.settle_failed&within=24h"),
         ProblemKind::Message => Some("/audit?kind=message.refused&within=24h"),
         ProblemKind::Delivery => Some("/transfers?problem=24h"),
@@ -52,6 +54,7 @@ const fn plural(kind: ProblemKind) -> &'static str {
         ProblemKind::Node => "problems of nodes",
         ProblemKind::Listener => "listeners",
         ProblemKind::Endpoint => "endpoints",
+        ProblemKind::Flow => "flows",
         ProblemKind::Source => "sources",
         ProblemKind::Message => "reasons why messages were refused",
         ProblemKind::Delivery => "deliveries",
@@ -96,6 +99,7 @@ fn badge(problem: &ActiveProblem) -> Badge {
         ProblemKind::Node => "Node",
         ProblemKind::Listener => "Listener",
         ProblemKind::Endpoint => "Endpoint",
+        ProblemKind::Flow => "Flow",
         ProblemKind::Source => "Source",
         ProblemKind::Message => "Message",
         ProblemKind::Delivery => "Delivery",
@@ -123,6 +127,7 @@ pub(crate) fn problems(state: &AppState, count: &CountedOverview) -> Problems {
     let now = state.now();
     let mut all = from_database(&count.overview, now);
     all.extend(offline_endpoints(&count.overview, &state.node.endpoints(), now));
+    all.extend(state.node.suspensions().iter().map(suspended));
     all.extend(of_this_node(state));
     // More deliveries than were read.
     let unread = count.overview.failing_total.saturating_sub(count.overview.failing.len() as u64);
@@ -235,6 +240,31 @@ fn offline_endpoints(overview: &Overview, here: &[EndpointStatus], now: Timestam
         all[place].next = Some(until);
     }
     all
+}
+
+/// What a person has paused or set offline.
+fn suspended(suspension: &Suspension) -> ActiveProblem {
+    let name = suspension.name.as_str();
+    let (kind, what, advice, event) = match suspension.kind {
+        SuspensionKind::Flow => (
+            ProblemKind::Flow,
+            format!("Flow {name} is paused"),
+            format!("It takes no new files. To resume it, run: waybill flow resume {name}"),
+            [("kind", Some("flow.")), ("flow", Some(name))],
+        ),
+        SuspensionKind::Endpoint => (
+            ProblemKind::Endpoint,
+            format!("Endpoint {name} was set offline"),
+            format!("Its files wait in order. To set it online, run: waybill endpoint online {name}"),
+            [("kind", Some("endpoint.")), ("endpoint", Some(name))],
+        ),
+    };
+    // An endpoint may be offline after failures as well.
+    ActiveProblem::new(kind, Severity::Warning, &format!("{name}/suspended"), what)
+        .why(sentence(&suspension.words()))
+        .advice(advice)
+        .since(suspension.since)
+        .page(ListQuery::default().url("/audit", &event))
 }
 
 fn delivery(failing: &FailingDelivery) -> ActiveProblem {

@@ -8,7 +8,7 @@ use console::{
 };
 use model::{
     Certificate, ConnectionClosed, ConnectionId, ConnectionOpened, Direction, PeerText, Protocol, Purpose,
-    Security, Severity, Timestamp,
+    Security, Severity, Suspension, SuspensionKind, Timestamp,
 };
 pub(crate) use record::{Filler, Way};
 use std::sync::{Arc, Mutex};
@@ -54,6 +54,16 @@ impl NodeStatus for Said {
             in_flight,
         };
         vec![said("globex-as2", 0, 1), said("initech-as2", 5, 0)]
+    }
+
+    fn suspensions(&self) -> Vec<Suspension> {
+        vec![Suspension {
+            kind: SuspensionKind::Endpoint,
+            name: "initech-as2".into(),
+            by: model::Actor::User("anna".into()),
+            reason: Some("the partner <moves>".into()),
+            since: Timestamp::from_timestamp_micros(1_795_183_800_000_000).unwrap(),
+        }]
     }
 
     fn journal(&self) -> Option<JournalStatus> {

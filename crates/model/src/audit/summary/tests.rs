@@ -67,6 +67,12 @@ fn told(kind: EventKind) -> &'static [&'static str] {
         EventKind::ConnectionFound => &["203.0.113.9:443", "globex-as2"],
         EventKind::EndpointOffline => &["globex-as2", "2026-11-20T14:55:00Z"],
         EventKind::EndpointOnline => &["globex-as2"],
+        EventKind::EndpointSetOffline | EventKind::EndpointSetOnline => &["ada", "globex-as2", "done"],
+        EventKind::FlowPaused | EventKind::FlowResumed => &["ada", "orders", "done"],
+        EventKind::FlowRunRequested => &["ada", "orders"],
+        EventKind::FlowRun => &["orders", "ada", "n1", "2 files taken", "refused"],
+        EventKind::FlowDryRun => &["ada", "orders", "5 files"],
+        EventKind::EndpointTested => &["ada", "globex-as2", "done"],
         EventKind::PayloadRemoved => &["a.edi"],
         EventKind::PayloadQuarantined => &["0192f7a0", "700 bytes"],
         EventKind::AuditRemoved => &["2026-01", "12 events"],
@@ -85,7 +91,7 @@ fn told(kind: EventKind) -> &'static [&'static str] {
 fn every_kind_says_who_where_and_what() {
     let mut detail =
         object(json!({"refused": 9, "closed_while_idle": 4, "trusted_key": "k7", "alarm": "seal 3 is gone",
-        "in_force": 6, "key": "2027", "secrets": 5}));
+        "in_force": 6, "key": "2027", "secrets": 5, "taken": 2, "takes": 5}));
     detail.extend(object(json!({
         "version": "1.2", "node": "n2", "of_node": "n3", "deliveries": 3, "delivered": 1, "revision": 7, "source": "/etc/flows",
         "error": "connection refused", "path": "out/a.edi", "failures": 4, "outcome": "done", "file_name": "a.edi",

@@ -1,10 +1,10 @@
 //! The test of an endpoint as a source: what a poll would take, what it would pass over and why, and whether the
 //! first file opens.
 
-use super::super::walk::{Listed, PassedOver};
+use super::super::walk::Listed;
 use super::FolderSource;
 use crate::{Probe, ProbeStep};
-use model::{RemotePath, Result};
+use model::{RemotePath, Result, SkipReason};
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -22,7 +22,7 @@ struct Passed {
 impl FolderSource {
     pub(super) async fn probe_steps(&self) -> Probe {
         let mut probe = Probe::default();
-        let passed = Mutex::new(BTreeMap::<PassedOver, Passed>::new());
+        let passed = Mutex::new(BTreeMap::<SkipReason, Passed>::new());
         let clock = &self.services.clock;
         let began = clock.monotonic();
         let listed = self.list_for_probe(&passed).await;
@@ -56,7 +56,7 @@ impl FolderSource {
     /// How many files the flow would take, and the first of the listing.
     async fn list_for_probe(
         &self,
-        passed: &Mutex<BTreeMap<PassedOver, Passed>>,
+        passed: &Mutex<BTreeMap<SkipReason, Passed>>,
     ) -> Result<(usize, Option<Listed>)> {
         let mut walk = self.walk().observed(|why, relative: &RemotePath| {
             let mut passed = passed.lock().unwrap_or_else(PoisonError::into_inner);
@@ -87,7 +87,7 @@ impl FolderSource {
     }
 }
 
-fn in_words(why: PassedOver, passed: &Passed) -> String {
+fn in_words(why: SkipReason, passed: &Passed) -> String {
     let more = if passed.count > passed.names.len() { ", …" } else { "" };
     format!("{} {}: {}{more}", passed.count, why.words(), passed.names.join(", "))
 }

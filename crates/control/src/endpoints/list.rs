@@ -1,0 +1,100 @@
+//! The list of endpoints.
+
+use crate::flow_document::FlowDocument;
+use crate::{Caller, Control};
+use config::Documents;
+use model::schema::Section;
+use model::{Permission, Result, StoredDefinition, Suspension, SuspensionKind};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::path::PathBuf;
+
+/// Which endpoints.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct ListEndpoints {
+    /// Those of a directory of definitions; without it those in force.
+    pub directory: Option<PathBuf>,
+}
+
+/// Endpoints by name.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct EndpointList {
+    /// Those that are defined, and those that are set offline and not defined at the moment.
+    pub endpoints: Vec<EndpointDetail>,
+}
+
+/// An endpoint.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct EndpointDetail {
+    /// Its name.
+    pub name: String,
+    /// Its transport; empty for one that is not defined.
+    pub transport: String,
+    /// What flows do with it.
+    pub used_by: Vec<EndpointUse>,
+    /// Who set it offline, since when and why.
+    pub offline: Option<Suspension>,
+}
+
+/// What a flow does with an endpoint.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct EndpointUse {
+    /// The flow.
+    pub flow: String,
+    /// Whether it is its source; else a destination.
+    pub source: bool,
+}
+
+impl Control {
+    /// The endpoints by name, as their documents define them, with what people have done to them.
+    ///
+    /// # Errors
+    /// The caller may not see endpoints; the database failed.
+    pub async fn endpoints(&self, caller: &Caller, request: &ListEndpoints) -> Result<EndpointList> {
+        caller.require(Permission::ViewTransfers)?;
+        let definitions = match &request.directory {
+            // Problems of other documents keep nobody from listing these.
+            Some(directory) => Documents::read(directory).0.definitions(""),
+            None => self.0.store.current_definitions().await?.definitions,
+        };
+        let suspensions = self.0.store.suspensions().await?;
+        let offline: Vec<Suspension> =
+            suspensions.into_iter().filter(|found| found.kind == SuspensionKind::Endpoint).collect();
+        let of = |section: Section| definitions.iter().filter(move |d| d.section == section.as_str());
+        let mut endpoints: Vec<EndpointDetail> = of(Section::ENDPOINT)
+            .map(|endpoint| EndpointDetail {
+                name: endpoint.name.clone(),
+                transport: transport(endpoint),
+                used_by: of(Section::FLOW).flat_map(|flow| uses(flow, &endpoint.name)).collect(),
+                offline: offline.iter().find(|found| found.name == endpoint.name).cloned(),
+            })
+            .collect();
+        let gone = offline.iter().filter(|found| endpoints.iter().all(|known| known.name != found.name));
+        let gone: Vec<EndpointDetail> = gone
+            .map(|found| EndpointDetail {
+                name: found.name.clone(),
+                transport: String::new(),
+                used_by: Vec::new(),
+                offline: Some(found.clone()),
+            })
+            .collect();
+        if request.directory.is_none() {
+            endpoints.extend(gone);
+        }
+        endpoints.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(EndpointList { endpoints })
+    }
+}
+
+fn transport(endpoint: &StoredDefinition) -> String {
+    endpoint.document.get("transport").and_then(Value::as_str).unwrap_or_default().to_owned()
+}
+
+/// What a flow does with an endpoint.
+fn uses(flow: &StoredDefinition, endpoint: &str) -> Vec<EndpointUse> {
+    let document = FlowDocument::of(flow);
+    let as_source = (document.source("endpoint") == Some(endpoint)).then_some(true);
+    let as_destination = document.destinations().contains(&endpoint).then_some(false);
+    let uses = as_source.into_iter().chain(as_destination);
+    uses.map(|source| EndpointUse { flow: flow.name.clone(), source }).collect()
+}

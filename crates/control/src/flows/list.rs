@@ -1,0 +1,126 @@
+//! The list of flows.
+
+use crate::flow_document::FlowDocument;
+use crate::flows::of_name;
+use crate::{Caller, Control};
+use model::schema::Section;
+use model::{Permission, Result, StoredDefinition, Suspension, SuspensionKind};
+use serde::Serialize;
+
+/// Flows by name.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct FlowList {
+    /// Those that are defined, and those that are paused and not defined at the moment.
+    pub flows: Vec<FlowDetail>,
+}
+
+/// A flow.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct FlowDetail {
+    /// Its name.
+    pub name: String,
+    /// Whether it is in the definitions in force. One that is not and is listed is paused, and stays so when it is
+    /// defined again.
+    pub defined: bool,
+    /// What its document says; not for references to variables, which are `false`.
+    pub enabled: bool,
+    /// Where its files come from.
+    pub source: Option<FlowSourceDetail>,
+    /// The endpoints that it delivers to.
+    pub destinations: Vec<String>,
+    /// Who paused it, since when and why.
+    pub paused: Option<Suspension>,
+    /// Its source's endpoint was set offline: nothing is polled.
+    pub source_offline: Option<Suspension>,
+    /// The node that polls its source, if one does.
+    pub polled_by: Option<String>,
+}
+
+impl FlowDetail {
+    /// Whether its source is an endpoint that is polled.
+    #[must_use]
+    pub const fn is_polled(&self) -> bool {
+        matches!(self.source, Some(FlowSourceDetail::Endpoint(_)))
+    }
+}
+
+/// Where a flow's files come from.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FlowSourceDetail {
+    /// An endpoint that is polled.
+    Endpoint(String),
+    /// A listener.
+    Listener(String),
+}
+
+impl FlowSourceDetail {
+    /// The name of the endpoint or listener.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Endpoint(name) | Self::Listener(name) => name,
+        }
+    }
+}
+
+impl Control {
+    /// The flows by name, as their documents define them, with what people have done to them.
+    ///
+    /// # Errors
+    /// The caller may not see flows; the database failed.
+    pub async fn flows(&self, caller: &Caller) -> Result<FlowList> {
+        caller.require(Permission::ViewTransfers)?;
+        let definitions = self.0.store.current_definitions().await?.definitions;
+        let suspensions = self.0.store.suspensions().await?;
+        let (paused, offline): (Vec<_>, Vec<_>) =
+            suspensions.into_iter().partition(|suspension| suspension.kind == SuspensionKind::Flow);
+        let polled = self.0.store.polled_sources((self.0.now)()).await?;
+        let defined = definitions.iter().filter(|definition| definition.section == Section::FLOW.as_str());
+        let mut flows: Vec<FlowDetail> = defined
+            .map(|definition| {
+                let mut flow = flow(definition);
+                flow.paused = of_name(&paused, &flow.name);
+                if let Some(FlowSourceDetail::Endpoint(endpoint)) = &flow.source {
+                    flow.source_offline = of_name(&offline, endpoint);
+                }
+                flow.polled_by = polled.get(&flow.name).map(ToString::to_string);
+                flow
+            })
+            .collect();
+        let gone = paused.iter().filter(|paused| flows.iter().all(|flow| flow.name != paused.name));
+        let gone: Vec<FlowDetail> = gone.map(|paused| undefined(paused.clone())).collect();
+        flows.extend(gone);
+        flows.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(FlowList { flows })
+    }
+}
+
+fn flow(definition: &StoredDefinition) -> FlowDetail {
+    let document = FlowDocument::of(definition);
+    let named = |field: &str| document.source(field).map(str::to_owned);
+    let listener = || Some(FlowSourceDetail::Listener(named("listener")?));
+    FlowDetail {
+        name: definition.name.clone(),
+        defined: true,
+        enabled: document.enabled(),
+        source: named("endpoint").map(FlowSourceDetail::Endpoint).or_else(listener),
+        destinations: document.destinations().into_iter().map(str::to_owned).collect(),
+        paused: None,
+        source_offline: None,
+        polled_by: None,
+    }
+}
+
+fn undefined(paused: Suspension) -> FlowDetail {
+    FlowDetail {
+        name: paused.name.clone(),
+        defined: false,
+        enabled: false,
+        source: None,
+        destinations: Vec::new(),
+        paused: Some(paused),
+        source_offline: None,
+        polled_by: None,
+    }
+}

@@ -1,0 +1,102 @@
+//! Trying an endpoint, or looking at a flow's source, without moving a file: for a person who asks.
+
+use crate::ingest::dry_run::{DryRun, dry_run};
+use model::definition::{Definitions, Destination, Endpoint, FlowSource, PollSource};
+use model::{Error, ErrorKind, Result};
+use std::sync::Arc;
+use store::Store;
+use transport::{Probe, Services, Transport};
+
+/// What is needed to try endpoints: in a gateway, or in a command beside it.
+#[derive(Clone)]
+pub struct Trial {
+    /// The database.
+    pub store: Store,
+    /// Every transport there is.
+    pub transports: Vec<Arc<dyn Transport>>,
+    /// What transports are lent; the definitions are its directory's.
+    pub services: Services,
+}
+
+/// In which role an endpoint is tried.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum TrialRole {
+    /// As a flow's source.
+    Source,
+    /// As a flow's destination.
+    Destination,
+}
+
+impl Trial {
+    /// The definitions that are tried.
+    #[must_use]
+    pub fn definitions(&self) -> Arc<Definitions> {
+        self.services.directory.definitions()
+    }
+
+    /// Tries an endpoint in each role that a flow gives it; one that no flow uses, as a destination where it can be one.
+    ///
+    /// # Errors
+    /// It is not defined; it can have no role.
+    pub async fn test(&self, name: &str) -> Result<Vec<(TrialRole, Probe)>> {
+        let definitions = self.definitions();
+        let (endpoint, transport) = self.endpoint(&definitions, name)?;
+        let mut probes = Vec::new();
+        let polling = definitions.flows.values().find(|flow| match &flow.source {
+            FlowSource::Poll(poll) => poll.endpoint == name,
+            FlowSource::Receive(_) => false,
+        });
+        if let Some(flow) = polling {
+            let source = transport.source(Arc::clone(&endpoint), Arc::clone(flow), self.services.clone())?;
+            probes.push((TrialRole::Source, source.probe().await));
+        }
+        let mut destinations = definitions.flows.values().flat_map(|flow| &flow.destinations);
+        let delivering = destinations.find(|destination| destination.endpoint == name);
+        if delivering.is_some() || probes.is_empty() {
+            let defined = match delivering {
+                Some(destination) => destination.clone(),
+                None => Destination::usual(name, name, transport.spec())?,
+            };
+            let destination = transport.destination(endpoint, &defined, self.services.clone())?;
+            probes.push((TrialRole::Destination, destination.probe().await));
+        }
+        Ok(probes)
+    }
+
+    /// What a poll of a flow's source would do now. Nothing is changed at the source or in the database.
+    ///
+    /// # Errors
+    /// The flow is not defined, or does not poll; the source cannot be asked; the database failed.
+    pub async fn dry_run(&self, name: &str) -> Result<DryRun> {
+        let definitions = self.definitions();
+        let flow = definitions
+            .flows
+            .get(name)
+            .ok_or_else(|| Error::permanent(ErrorKind::NotFound, "find the flow").with("flow", name))?;
+        let FlowSource::Poll(PollSource { endpoint, .. }) = &flow.source else {
+            return Err(Error::permanent(ErrorKind::Unsupported, "look at a flow's source")
+                .with("flow", name)
+                .advice("it receives by a listener: there is nothing to poll"));
+        };
+        let (endpoint, transport) = self.endpoint(&definitions, endpoint)?;
+        dry_run(self.store.clone(), transport.as_ref(), endpoint, Arc::clone(flow), self.services.clone())
+            .await
+    }
+
+    fn endpoint(
+        &self,
+        definitions: &Definitions,
+        name: &str,
+    ) -> Result<(Arc<Endpoint>, &Arc<dyn Transport>)> {
+        let endpoint = definitions.endpoints.get(name).ok_or_else(|| {
+            Error::permanent(ErrorKind::NotFound, "find the endpoint").with("endpoint", name)
+        })?;
+        let transport = self.transports.iter().find(|known| known.spec().name == endpoint.transport);
+        let transport = transport.ok_or_else(|| {
+            Error::permanent(ErrorKind::ConfigInvalid, "find an endpoint's transport")
+                .with("endpoint", name)
+                .with("transport", &endpoint.transport)
+        })?;
+        Ok((Arc::clone(endpoint), transport))
+    }
+}

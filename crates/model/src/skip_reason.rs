@@ -1,0 +1,103 @@
+//! Why a poll leaves a file where it is.
+
+use crate::connection::words;
+use serde::{Deserialize, Serialize};
+
+words! {
+    /// Why a poll leaves a file, or something else that a listing shows, where it is.
+    SkipReason {
+        /// It is a directory, and the flow is not recursive.
+        Directory = "directory",
+        /// It is a symbolic link.
+        Link = "link",
+        /// It is a device, a pipe or a socket.
+        SpecialFile = "special_file",
+        /// The server lists a name that is no file name.
+        InvalidName = "invalid_name",
+        /// The flow's mask does not take its name.
+        Mask = "mask",
+        /// Its name ends as the names of files do that are still being written.
+        TemporaryName = "temporary_name",
+        /// Another gateway has set it aside under a name of its own.
+        SetAside = "set_aside",
+        /// It is known already, in a way that the source does not tell.
+        Known = "known",
+        /// It was taken, and is not yet deleted, archived or moved at the source.
+        TakenAlready = "taken_already",
+        /// It was taken, and is kept at the source as the flow says.
+        Kept = "kept",
+        /// It could not be taken, and is tried again later.
+        BackedOff = "backed_off",
+        /// It could not be taken, and was given up.
+        Refused = "refused",
+        /// Its size or time changed between two looks: somebody writes to it.
+        Changing = "changing",
+        /// It was gone at the second look.
+        Gone = "gone",
+        /// The poll has as many files as `read_limit` permits: the next poll takes it.
+        ReadLimit = "read_limit",
+        /// The listing is longer than a poll can hold in memory: a later poll takes it.
+        ListingLimit = "listing_limit",
+    }
+}
+
+impl SkipReason {
+    /// What is left for this reason, in the plural: `symbolic links`.
+    #[must_use]
+    pub const fn words(self) -> &'static str {
+        match self {
+            Self::Directory => "directories (the flow is not recursive)",
+            Self::Link => "symbolic links",
+            Self::SpecialFile => "devices, pipes or sockets",
+            Self::InvalidName => "invalid file names",
+            Self::Mask => "names that the mask does not take",
+            Self::TemporaryName => "files still being written, by their temporary suffix",
+            Self::SetAside => "files that another gateway has set aside",
+            Self::Known => "files that are known already",
+            Self::TakenAlready => "files that were taken already and are not yet settled at the source",
+            Self::Kept => "files that were taken already and are kept at the source",
+            Self::BackedOff => "files that could not be taken and are tried again later",
+            Self::Refused => "files that could not be taken and were given up",
+            Self::Changing => "files that change while they are looked at",
+            Self::Gone => "files that were gone at the second look",
+            Self::ReadLimit => "files over the flow's read_limit, left to the next poll",
+            Self::ListingLimit => "files of a listing too long for one poll",
+        }
+    }
+}
+
+impl PartialOrd for SkipReason {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for SkipReason {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        (*self as u8).cmp(&(*other as u8))
+    }
+}
+
+/// What a poll came to.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct PollReport {
+    /// Files that were taken.
+    pub taken: u64,
+    /// Files that could not be read and are tried again later.
+    pub backed_off: u64,
+    /// Files that could not be read and were given up.
+    pub refused: u64,
+    /// Files that were gone, or others, when they were read.
+    pub changed: u64,
+    /// What was left where it is, by reason.
+    pub skipped: Vec<SkipCount>,
+}
+
+/// How many were left for a reason.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct SkipCount {
+    /// Why.
+    pub reason: SkipReason,
+    /// How many.
+    pub files: u64,
+}

@@ -1,0 +1,243 @@
+//! Runs of flows that people ask for: a poll at once, on whichever node polls the flow's source.
+
+#[cfg(test)]
+mod tests;
+
+use crate::Store;
+use crate::command::{Command, place_of};
+use crate::either::on;
+use crate::fault::Fault;
+use crate::lease::NodeLease;
+use crate::tx::Tx;
+use async_trait::async_trait;
+use chrono::TimeDelta;
+use model::{Actor, AuditEvent, PollReport, Result, Timestamp};
+use serde::{Deserialize, Serialize};
+use sqlx::FromRow;
+use sqlx::types::Json;
+use uuid::Uuid;
+
+/// How long an answer is kept.
+const KEPT: TimeDelta = TimeDelta::days(1);
+
+/// A run that a person asks for.
+#[derive(Clone, Debug)]
+pub struct NewFlowRun {
+    /// From the caller, who asks for the answer by it.
+    pub id: Uuid,
+    /// The flow.
+    pub flow: String,
+    /// Who asks.
+    pub by: Actor,
+    /// When.
+    pub at: Timestamp,
+    /// No node begins it after this moment.
+    pub begin_by: Timestamp,
+    /// The events that say so.
+    pub events: Vec<AuditEvent>,
+}
+
+/// A run that waits for a node, or has been cut off.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct OpenFlowRun {
+    /// Which.
+    pub id: Uuid,
+    /// The flow.
+    pub flow: String,
+    /// Who asked for it.
+    pub by: Actor,
+}
+
+/// What a run came to.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(tag = "outcome", rename_all = "snake_case")]
+pub enum FlowRunResult {
+    /// The source was polled.
+    Polled(PollReport),
+    /// The poll failed, after this much of it.
+    Failed {
+        /// Why.
+        error: String,
+        /// What had become of files by then.
+        report: PollReport,
+    },
+    /// The source's endpoint is offline after failures; it was not tried.
+    EndpointOffline {
+        /// Until when.
+        until: Timestamp,
+    },
+}
+
+/// A run as far as it has come.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct FlowRun {
+    /// The node that began it.
+    pub node: Option<String>,
+    /// When it began.
+    pub started_at: Option<Timestamp>,
+    /// When it ended, and with what.
+    pub ended: Option<(Timestamp, FlowRunResult)>,
+}
+
+#[derive(FromRow)]
+struct OpenRow {
+    id: Uuid,
+    flow: String,
+    actor: String,
+}
+
+#[derive(FromRow)]
+struct Row {
+    node: Option<String>,
+    started_at: Option<Timestamp>,
+    ended_at: Option<Timestamp>,
+    result: Option<Json<FlowRunResult>>,
+}
+
+impl Store {
+    /// Asks for a run. Answers of earlier ones are forgotten after a day.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn request_flow_run(&self, run: NewFlowRun) -> Result<()> {
+        self.write(run).await
+    }
+
+    /// Runs that a node may begin now.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn open_flow_runs(&self, now: Timestamp) -> Result<Vec<OpenFlowRun>> {
+        let rows: Vec<OpenRow> = self
+            .read("read which flows are to run", async {
+                on!(self.pool(), c => sqlx::query_as(
+                    "SELECT r.id, r.flow, r.actor FROM flow_runs r WHERE r.ended_at IS NULL AND r.begin_by > $1 \
+                     AND NOT EXISTS (SELECT 1 FROM leases l WHERE l.node = r.node AND l.epoch = r.epoch AND l.held) \
+                     ORDER BY r.requested_at LIMIT 1000")
+                    .bind(now).fetch_all(c).await)
+            })
+            .await?;
+        let run = |row: OpenRow| OpenFlowRun {
+            id: row.id,
+            flow: row.flow,
+            by: Actor::from_text(&row.actor).unwrap_or(Actor::System),
+        };
+        Ok(rows.into_iter().map(run).collect())
+    }
+
+    /// Begins a run under a node's lease; false when another node has begun it and lives, or it is over. A run whose
+    /// node died may be begun again.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn begin_flow_run(&self, id: Uuid, lease: &NodeLease, now: Timestamp) -> Result<bool> {
+        self.write(Begin { id, lease: lease.clone(), now }).await
+    }
+
+    /// Ends a run that this lease began, with the events that say so.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn end_flow_run(
+        &self,
+        id: Uuid,
+        lease: &NodeLease,
+        result: FlowRunResult,
+        now: Timestamp,
+        events: Vec<AuditEvent>,
+    ) -> Result<bool> {
+        self.write(End { id, lease: lease.clone(), result, now, events }).await
+    }
+
+    /// How far a run has come; `None` when it is not known, or no longer.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn flow_run(&self, id: Uuid) -> Result<Option<FlowRun>> {
+        let row: Option<Row> = self
+            .read("read a run of a flow", async {
+                on!(self.pool(), c => sqlx::query_as(
+                    "SELECT node, started_at, ended_at, result FROM flow_runs WHERE id = $1")
+                    .bind(id).fetch_optional(c).await)
+            })
+            .await?;
+        Ok(row.map(|row| FlowRun {
+            node: row.node,
+            started_at: row.started_at,
+            ended: row.ended_at.zip(row.result.map(|Json(result)| result)),
+        }))
+    }
+}
+
+#[async_trait]
+impl Command for NewFlowRun {
+    type Answer = ();
+
+    fn place(&self) -> u128 {
+        place_of(&self.flow)
+    }
+
+    async fn apply(&self, tx: &mut Tx<'_>) -> Result<(), Fault> {
+        on!(tx, c => sqlx::query("DELETE FROM flow_runs WHERE requested_at < $1")
+            .bind(self.at - KEPT).execute(c).await.map(|_| ()))?;
+        on!(tx, c => sqlx::query(
+            "INSERT INTO flow_runs (id, flow, actor, requested_at, begin_by) VALUES ($1, $2, $3, $4, $5) \
+             ON CONFLICT (id) DO NOTHING")
+            .bind(self.id).bind(&self.flow).bind(self.by.to_text()).bind(self.at).bind(self.begin_by)
+            .execute(c).await.map(|_| ()))?;
+        tx.events(&self.events);
+        // Nodes look when they are woken.
+        tx.wake();
+        Ok(())
+    }
+}
+
+struct Begin {
+    id: Uuid,
+    lease: NodeLease,
+    now: Timestamp,
+}
+
+#[async_trait]
+impl Command for Begin {
+    type Answer = bool;
+
+    async fn apply(&self, tx: &mut Tx<'_>) -> Result<bool, Fault> {
+        if !tx.holds(&self.lease, self.now).await? {
+            return Ok(false);
+        }
+        let begun = on!(tx, c => sqlx::query(
+            "UPDATE flow_runs SET node = $2, epoch = $3, started_at = $4 \
+             WHERE id = $1 AND ended_at IS NULL AND begin_by > $4 \
+             AND NOT EXISTS (SELECT 1 FROM leases l WHERE l.node = flow_runs.node AND l.epoch = flow_runs.epoch AND l.held)")
+            .bind(self.id).bind(self.lease.node.as_str()).bind(self.lease.epoch).bind(self.now)
+            .execute(c).await.map(|done| done.rows_affected()))?;
+        Ok(begun == 1)
+    }
+}
+
+struct End {
+    id: Uuid,
+    lease: NodeLease,
+    result: FlowRunResult,
+    now: Timestamp,
+    events: Vec<AuditEvent>,
+}
+
+#[async_trait]
+impl Command for End {
+    type Answer = bool;
+
+    async fn apply(&self, tx: &mut Tx<'_>) -> Result<bool, Fault> {
+        let ended = on!(tx, c => sqlx::query(
+            "UPDATE flow_runs SET ended_at = $4, result = $5 \
+             WHERE id = $1 AND node = $2 AND epoch = $3 AND ended_at IS NULL")
+            .bind(self.id).bind(self.lease.node.as_str()).bind(self.lease.epoch).bind(self.now)
+            .bind(Json(&self.result)).execute(c).await.map(|done| done.rows_affected()))?;
+        if ended == 1 {
+            tx.events(&self.events);
+            tx.wake();
+        }
+        Ok(ended == 1)
+    }
+}

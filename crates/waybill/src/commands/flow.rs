@@ -1,0 +1,206 @@
+//! `waybill flow list|show|run|pause|resume`.
+
+use super::operation::{as_json, beside};
+use super::{FOUND_WRONG, write};
+use crate::cli::{Flow, Output};
+use crate::command_session::CommandSession;
+use crate::process::person;
+use config::Settings;
+use control::{
+    Caller, Control, DryRunAnswer, DryRunFlow, FlowDetail, FlowList, FlowRunAnswer, FlowSourceDetail,
+    PauseFlow, ResumeFlow, RunFlow,
+};
+use model::{PollReport, Result, SkipCount, SkipReason, Suspension, quoted};
+use serde::Serialize;
+use std::path::Path;
+use std::process::ExitCode;
+
+pub(crate) async fn run(settings: &Settings, command: Flow, output: Output) -> Result<ExitCode> {
+    match command {
+        Flow::List => {
+            let operation = |control: Control, caller| async move { control.flows(&caller).await };
+            list(&beside(settings, operation).await?, output)?;
+        }
+        Flow::Show { name } => {
+            let operation = |control: Control, caller| async move { control.flow(&caller, &name).await };
+            let flow = beside(settings, operation).await?;
+            told(&flow, output, |flow| show(flow))?;
+        }
+        Flow::Run { name, dry_run: true, definitions, .. } => {
+            return dry_run(settings, name, definitions.as_deref(), output).await;
+        }
+        Flow::Run { name, wait, .. } => {
+            let request = RunFlow { flow: name, wait_seconds: wait.as_secs().max(1) };
+            let operation = {
+                let request = request.clone();
+                |control: Control, caller| async move { control.run_flow(&caller, &request).await }
+            };
+            let answer = beside(settings, operation).await?;
+            write::as_far_as_read(told(&answer, output, |answer| ran(&request, answer)))?;
+            return Ok(if answer.succeeded() { ExitCode::SUCCESS } else { ExitCode::from(FOUND_WRONG) });
+        }
+        Flow::Pause { name, reason } => {
+            let request = PauseFlow { flow: name, reason };
+            let operation =
+                |control: Control, caller| async move { control.pause_flow(&caller, &request).await };
+            let paused = beside(settings, operation).await?;
+            told(&paused, output, |paused: &Suspension| {
+                let name = &paused.name;
+                write::line(format_args!(
+                    "flow {name} is paused: it takes no new files until `waybill flow resume {name}`"
+                ))
+            })?;
+        }
+        Flow::Resume { name, reason } => {
+            let request = ResumeFlow { flow: name, reason };
+            let operation =
+                |control: Control, caller| async move { control.resume_flow(&caller, &request).await };
+            let ended = beside(settings, operation).await?;
+            told(&ended, output, |ended: &Suspension| {
+                write::line(format_args!("flow {} is resumed; it had been {}", ended.name, ended.words()))
+            })?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn dry_run(
+    settings: &Settings,
+    name: String,
+    directory: Option<&Path>,
+    output: Output,
+) -> Result<ExitCode> {
+    let session = CommandSession::open(settings, directory).await?;
+    let caller = Caller::command_line(person());
+    let request = DryRunFlow { flow: name };
+    let answer = session.control(settings).dry_run_flow(&caller, &session.trial(), &request).await;
+    session.close().await?;
+    told(&answer?, output, looked)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn looked(answer: &DryRunAnswer) -> Result<()> {
+    for file in &answer.files {
+        let what = file.left.map_or("take", SkipReason::as_str);
+        let size = file.size.map(|size| format!("  {size} bytes")).unwrap_or_default();
+        let modified = file.modified.map(|at| format!("  {}", write::time(at))).unwrap_or_default();
+        let next = file.next.map(|at| format!("  tried again {}", write::time(at))).unwrap_or_default();
+        let error = file.error.as_deref().map(|error| format!("  {error}")).unwrap_or_default();
+        write::line(format_args!("{what:<15} {}{size}{modified}{next}{error}", quoted(&file.path)))?;
+    }
+    if answer.not_listed > 0 {
+        write::line(format_args!("… and {} more", answer.not_listed))?;
+    }
+    write::line(format_args!("A poll of {} would take {} now.", answer.endpoint, files(answer.takes)))?;
+    skipped(&answer.skipped)?;
+    for suspension in answer.paused.iter().chain(&answer.source_offline) {
+        let (kind, name) = (suspension.kind, &suspension.name);
+        write::line(format_args!("No poll takes anything: {kind} {name} is {}.", suspension.words()))?;
+    }
+    if !answer.enabled {
+        write::line(format_args!("No poll takes anything: flow {} is disabled.", answer.flow))?;
+    }
+    Ok(())
+}
+
+fn files(count: u64) -> String {
+    if count == 1 { "1 file".to_owned() } else { format!("{count} files") }
+}
+
+fn skipped(counts: &[SkipCount]) -> Result<()> {
+    let line =
+        |count: &SkipCount| write::line(format_args!("  left: {} {}", count.files, count.reason.words()));
+    counts.iter().try_for_each(line)
+}
+
+/// What a run came to, for people.
+fn ran(request: &RunFlow, answer: &FlowRunAnswer) -> Result<()> {
+    let name = &request.flow;
+    let counts = |report: &PollReport| {
+        let PollReport { taken, backed_off, refused, changed, skipped: left } = report;
+        write::line(format_args!("  taken: {}", files(*taken)))?;
+        for (count, words) in [
+            (backed_off, "could not be read, tried again later"),
+            (refused, "could not be read, given up"),
+            (changed, "gone or changed when they were read"),
+        ] {
+            if *count > 0 {
+                write::line(format_args!("  {}: {words}", files(*count)))?;
+            }
+        }
+        skipped(left)
+    };
+    match answer {
+        FlowRunAnswer::Polled { node, report } => {
+            write::line(format_args!("flow {name} was run on node {node}"))?;
+            counts(report)
+        }
+        FlowRunAnswer::Failed { node, error, report } => {
+            write::line(format_args!("the run of flow {name} on node {node} failed: {error}"))?;
+            counts(report)
+        }
+        FlowRunAnswer::EndpointOffline { node, until } => write::line(format_args!(
+            "flow {name} was not run: on node {node} its source is offline after failures, until {}; `waybill endpoint \
+             online` ends that",
+            write::time(*until)
+        )),
+        FlowRunAnswer::Running { node } => write::line(format_args!(
+            "node {node} runs flow {name}, and had not ended after {} s; `waybill audit search --kind flow.run --flow \
+             {name}` shows its end",
+            request.wait_seconds
+        )),
+        FlowRunAnswer::NotBegun => write::line(format_args!(
+            "no node began to run flow {name} within {} s: none that polls its source is running",
+            request.wait_seconds
+        )),
+    }
+}
+
+fn told<T: Serialize>(answer: &T, output: Output, text: impl FnOnce(&T) -> Result<()>) -> Result<()> {
+    match output {
+        Output::Json => write::json(&as_json(answer)?),
+        Output::Text => text(answer),
+    }
+}
+
+fn list(list: &FlowList, output: Output) -> Result<()> {
+    if output == Output::Json {
+        return write::json(&as_json(&list.flows)?);
+    }
+    let row = |flow: &FlowDetail| {
+        let source = flow.source.as_ref().map_or("-", FlowSourceDetail::name).to_owned();
+        vec![flow.name.clone(), source, flow.destinations.join(", "), state(flow)]
+    };
+    let rows: Vec<Vec<String>> = list.flows.iter().map(row).collect();
+    if rows.is_empty() {
+        write::line("no flows")?;
+    }
+    write::Columns::new(&["FLOW", "FROM", "TO", "STATE"]).write(rows)
+}
+
+fn state(flow: &FlowDetail) -> String {
+    let own = match (&flow.paused, flow.defined, flow.enabled, &flow.source_offline) {
+        (Some(paused), true, ..) => paused.words(),
+        (Some(paused), false, ..) => format!("not defined; {}", paused.words()),
+        (None, _, false, _) => "disabled".to_owned(),
+        (None, _, true, Some(offline)) => format!("source {}: {}", offline.name, offline.words()),
+        (None, _, true, None) => match &flow.polled_by {
+            Some(node) => format!("polled by {node}"),
+            None => "-".to_owned(),
+        },
+    };
+    own
+}
+
+fn show(flow: &FlowDetail) -> Result<()> {
+    write::line(format_args!("flow {}", flow.name))?;
+    match &flow.source {
+        Some(FlowSourceDetail::Endpoint(name)) => write::line(format_args!("  polls endpoint {name}"))?,
+        Some(FlowSourceDetail::Listener(name)) => write::line(format_args!("  receives by listener {name}"))?,
+        None => {}
+    }
+    for destination in &flow.destinations {
+        write::line(format_args!("  delivers to endpoint {destination}"))?;
+    }
+    write::line(format_args!("  state: {}", state(flow)))
+}

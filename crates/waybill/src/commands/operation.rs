@@ -1,0 +1,40 @@
+//! Carrying out operations of `control` at the command line, beside a gateway that may be running.
+
+use super::catalogue;
+use crate::gateway::{control, open_command_session};
+use crate::process::{Ambient, person};
+use config::Settings;
+use control::{Caller, Control};
+use model::{Error, ErrorKind, Result};
+use serde::Serialize;
+use std::future::Future;
+use store::Store;
+
+/// Runs an operation beside a gateway that may be running.
+pub(super) async fn with_control<T, F: Future<Output = Result<T>>>(
+    settings: &Settings,
+    store: Store,
+    ambient: &Ambient,
+    operation: impl FnOnce(Control, Caller) -> F,
+) -> Result<T> {
+    let control = control(settings, &store, catalogue(settings), ambient);
+    let done = operation(control, Caller::command_line(person())).await;
+    store.close().await;
+    done
+}
+
+/// The same in a database that is there.
+pub(super) async fn beside<T, F: Future<Output = Result<T>>>(
+    settings: &Settings,
+    operation: impl FnOnce(Control, Caller) -> F,
+) -> Result<T> {
+    let ambient = Ambient::default();
+    let store = open_command_session(settings, &ambient).await?;
+    with_control(settings, store, &ambient, operation).await
+}
+
+/// An answer as JSON.
+pub(super) fn as_json(answer: &impl Serialize) -> Result<serde_json::Value> {
+    serde_json::to_value(answer)
+        .map_err(|error| Error::permanent(ErrorKind::Internal, "write the result").caused_by(error))
+}
