@@ -356,6 +356,8 @@ CREATE UNIQUE INDEX definition_files_in_force ON definition_files (origin, file)
 CREATE TABLE node_revisions (
     node        TEXT   NOT NULL PRIMARY KEY,
     revision    BIGINT NOT NULL,
+    -- When it came into force there; and when the node said something of it last.
+    since_at    TIMESTAMPTZ NOT NULL,
     reported_at TIMESTAMPTZ NOT NULL,
     -- Why a newer revision is not in force on the node; null when there is none.
     problem     TEXT

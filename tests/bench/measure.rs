@@ -19,6 +19,15 @@ pub(crate) fn status_kib(pid: u32, key: &str) -> Option<u64> {
     line.split_whitespace().nth(1)?.parse().ok()
 }
 
+/// The processor time that a process has used so far, in all its threads.
+pub(crate) fn processor_time(pid: u32) -> Duration {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    // Behind the name, which may hold spaces: utime and stime are the 14th and 15th field, in hundredths of a second.
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
+    let ticks: u64 = fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap();
+    Duration::from_millis(ticks * 10)
+}
+
 /// Waits for a child: how long it took, and its peak of resident memory in MiB.
 pub(crate) fn watch(mut child: Child) -> (Duration, f64) {
     let begun = Instant::now();

@@ -25,5 +25,6 @@ mod sftp_faults;
 mod sftp_habits;
 mod strangers;
 mod timestamps;
+mod under_way;
 mod users;
 mod validate;

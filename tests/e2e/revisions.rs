@@ -308,3 +308,119 @@ fn listeners_follow_a_revision_and_other_flows_go_on() {
     apply(4);
     eventually("no listener", PATIENCE, || suites::get(http, "/in").is_none().then_some(()));
 }
+
+#[test]
+fn what_is_in_force_is_told_again_when_it_could_not_be_put_on_record_on_sqlite() {
+    what_is_in_force_is_told_again(None);
+}
+
+#[test]
+fn what_is_in_force_is_told_again_when_it_could_not_be_put_on_record_on_postgres() {
+    what_is_in_force_is_told_again(Some(&fresh_database("told_again")));
+}
+
+fn what_is_in_force_is_told_again(database: Option<&str>) {
+    let world = world(database, "");
+    let one = world.directory("one");
+    fs::write(one.join("flow.toml"), world.flow("out", "")).unwrap();
+    assert_eq!(world.in_directory("apply", &one, &[]).0, 0);
+    world.follows(1);
+    let change = |sql: &str| suites::tamper(&world.gateway, database, sql);
+    change("ALTER TABLE node_revisions RENAME TO out_of_reach");
+    fs::write(one.join("flow.toml"), world.flow("more", "")).unwrap();
+    assert_eq!(world.in_directory("apply", &one, &[]).0, 0);
+    eventually("a report that failed", PATIENCE, || {
+        world.gateway.log().contains("is not on record yet; it is tried again").then_some(())
+    });
+    // It is in force all the same.
+    fs::write(world.root.path().join("in/a"), "a").unwrap();
+    world.arrives("more/a");
+    change("ALTER TABLE out_of_reach RENAME TO node_revisions");
+    world.follows(2);
+    let told = events(&world.gateway, "definitions.in_force");
+    let revisions: Vec<&Value> = told.iter().map(|event| &event["detail"]["revision"]).collect();
+    assert_eq!(revisions, [2, 1], "newest first, each once");
+}
+
+#[test]
+fn a_listener_whose_port_is_taken_is_down_and_the_rest_of_its_revision_is_in_force() {
+    let world = world(None, "");
+    let taken = std::net::TcpListener::bind(("127.0.0.1", world.gateway.http)).unwrap();
+    let one = world.directory("one");
+    let keys = world.directory("keys");
+    for name in ["acme", "globex"] {
+        suites::KeyPair::make(&keys, name);
+    }
+    let parties = suites::pair::parties(&keys, ("acme", "ACME"), ("globex", "GLOBEX"));
+    let listener = "[listener.as2]\ntransport = \"as2\"\nserver = \"partners\"\n";
+    fs::write(one.join("all.toml"), world.flow("out", "") + &parties + listener).unwrap();
+    assert_eq!(world.in_directory("apply", &one, &[]).0, 0);
+    world.follows(1);
+    world.gateway.wait_until_not_ready("listener as2 is down");
+    fs::write(world.root.path().join("in/a"), "a").unwrap();
+    world.arrives("out/a");
+    drop(taken);
+    world.gateway.wait_until_ready();
+}
+
+#[test]
+fn a_listener_whose_new_certificate_cannot_be_used_goes_on_with_the_old_one() {
+    let root = tempfile::tempdir().unwrap();
+    let tls = root.path().join("tls");
+    for name in ["localhost", "next", "acme", "globex"] {
+        suites::KeyPair::make(&tls, name);
+    }
+    let settings = format!(
+        "[listen.http.partners.tls]\ncertificate = \"{tls}/localhost.cert.pem\"\nprivate_key = \"{tls}/localhost.key.pem\"\n",
+        tls = tls.display()
+    );
+    fs::create_dir(root.path().join("out")).unwrap();
+    let mut gateway = GatewayBuilder::new(root.path(), "n1").settings(&settings).build();
+    gateway.start();
+    let world = World { root, gateway };
+    let one = world.directory("one");
+    let parties = suites::pair::parties(&tls, ("acme", "ACME"), ("globex", "GLOBEX"));
+    let apply = |key: &str, certificate: &str| {
+        let key = format!(
+            "[key.as2-tls]\nprivate_key = \"${{file:{tls}/{key}.key.pem}}\"\ncertificate = \"${{file:{tls}/{certificate}.cert.pem}}\"\n\
+             [listener.as2]\ntransport = \"as2\"\nserver = \"partners\"\ncertificate = \"as2-tls\"\n",
+            tls = tls.display(),
+        );
+        fs::write(one.join("all.toml"), parties.clone() + &key).unwrap();
+        world.in_directory("apply", &one, &[])
+    };
+    let shown = || {
+        let port = format!("127.0.0.1:{}", world.gateway.http);
+        let client = Command::new("openssl")
+            .args(["s_client", "-connect", &port, "-servername", "next"])
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        String::from_utf8_lossy(&client.stdout)
+            .lines()
+            .find(|line| line.contains("subject="))
+            .map(str::to_owned)
+    };
+    let (code, text) = apply("next", "next");
+    assert_eq!(code, 0, "{text}");
+    world.follows(1);
+    eventually("its certificate", PATIENCE, || shown().filter(|subject| subject.contains("next")));
+
+    // Of another key: refused before anything is stored.
+    let (code, text) = apply("next", "localhost");
+    assert!(code == 2 && text.contains("key.as2-tls"), "{code} {text}");
+    // Out of date: whatever else is in the revision is in force, and this listener as it was.
+    suites::KeyPair::make_valid(&tls, "expired", -10, -5);
+    let (code, text) = apply("expired", "expired");
+    assert_eq!(code, 0, "{text}");
+    world.follows(2);
+    world.gateway.wait_until_not_ready("listener as2 goes on under its old definition");
+    assert!(world.gateway.readiness().unwrap().1.contains("it has expired: renew it"));
+    assert!(shown().unwrap().contains("next"));
+    let event = &events(&world.gateway, "listener.failed")[0];
+    assert_eq!(event["detail"]["in_force"], "the definition before", "{event}");
+    let (code, text) = apply("next", "next");
+    assert_eq!(code, 0, "{text}");
+    world.follows(3);
+    world.gateway.wait_until_ready();
+}

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::time::{Duration, Instant};
 use suites::pair::{Pair, Terms};
 use suites::{GatewayBuilder, KeyPair, repository, run};
 
@@ -122,6 +123,105 @@ fn folders_outside_the_roots_and_folders_that_overlap_are_refused() {
         said.contains("flow.two.source.endpoint") && said.contains("same directory as flow 'one'"),
         "{said}"
     );
+}
+
+/// A document of this many flows, each with two folders of its own.
+fn many(root: &Path, flows: usize) -> String {
+    let root = root.display();
+    (0..flows)
+        .map(|n| {
+            format!(
+                "[endpoint.in-{n}]\ntransport = \"file\"\nurl = \"file://{root}/in/{n}\"\n\
+                 [endpoint.out-{n}]\ntransport = \"file\"\nurl = \"file://{root}/out/{n}\"\n\
+                 [flow.f-{n}]\nsource = {{ endpoint = \"in-{n}\", mask = \"*\", every = \"60s\", after = \"delete\", \
+                 error_directory = \"{root}/bad\" }}\n[[flow.f-{n}.destination]]\nendpoint = \"out-{n}\"\n"
+            )
+        })
+        .collect()
+}
+
+/// Whatever is asked, it is answered while a person waits.
+const AT_ONCE: Duration = Duration::from_secs(60);
+
+#[test]
+fn ten_thousand_definitions_are_checked_while_one_waits() {
+    let desk = Desk::new();
+    let sound = many(desk.pair.root.path(), 3334);
+    let check = |what: &str, document: &str| {
+        let begun = Instant::now();
+        let (code, said) = desk.said(document);
+        println!("{what}: {:?}", begun.elapsed());
+        assert!(begun.elapsed() < AT_ONCE, "{what}: {:?}", begun.elapsed());
+        (code, said)
+    };
+    let (code, said) = check("10,002 sound definitions", &sound);
+    assert!(code == 0 && said.contains("10002 definitions"), "{said}");
+    // One mistake among them is told where it stands, and nothing else.
+    let wrong = sound.replace("endpoint = \"out-3333\"", "endpoint = \"out-3334\"");
+    let line = 1 + wrong.lines().position(|line| line.contains("out-3334")).unwrap();
+    let (code, said) = check("one of them wrong", &wrong);
+    assert!(code == 2 && said.contains(&format!("acme.toml:{line}:")) && said.contains("1 error"), "{said}");
+    // A mistake in each is not told ten thousand times.
+    let (code, said) = check("all of them wrong", &sound.replace("transport =", "transprt ="));
+    assert!(code == 2 && said.contains("more errors like this") && said.lines().count() < 100, "{said}");
+}
+
+#[test]
+fn texts_of_a_mebibyte_are_told_in_a_few_lines() {
+    let desk = Desk::new();
+    let long = |part: &str| part.repeat((1 << 20) / part.len());
+    for (from, to, words) in [
+        ("mask = \"*\"", format!("mask = \"{}\"", long("x*")), "flow.orders.source.mask"),
+        ("endpoint = \"globex-as2\"", format!("endpoint = \"{}\"", long("b")), "there is no endpoint"),
+        ("[flow.orders]", format!("[flow.{}]", long("f")), "cannot be used: 1 to 64 of a-z"),
+        ("every = \"1s\"", format!("{} = \"1s\"", long("e")), "unknown key"),
+        ("id = \"ACME\"", format!("id = \"{}\"", long("A")), "identity.acme.as2"),
+    ] {
+        assert!(desk.document.contains(from), "{from}");
+        let begun = Instant::now();
+        let (code, said) = desk.said(&desk.document.replacen(from, &to, 1));
+        println!("{words}: {:?}", begun.elapsed());
+        assert!(begun.elapsed() < AT_ONCE, "{words}: {:?}", begun.elapsed());
+        assert_eq!(code, 2, "{words}");
+        assert!(said.contains(words) && said.len() < 10_000, "{words}: {} bytes: {:.2000}", said.len(), said);
+    }
+    // Where any text may stand, a long one may.
+    let (code, said) = desk.said(&desk.document.replacen(
+        "[flow.orders]",
+        &format!("[flow.orders]\ntitle = \"{}\"", long("t")),
+        1,
+    ));
+    assert_eq!(code, 0, "{said:.2000}");
+}
+
+#[test]
+fn flows_that_pass_files_on_in_a_circle_are_told() {
+    let desk = Desk::new();
+    let root = desk.pair.root.path().display().to_string();
+    let flow = |name: &str, from: &str, to: &str, mask: &str| {
+        format!(
+            "[flow.{name}]\nsource = {{ endpoint = \"{from}\", mask = \"{mask}\", after = \"delete\", \
+             error_directory = \"{root}/bad\" }}\n[[flow.{name}.destination]]\nendpoint = \"{to}\"\n"
+        )
+    };
+    let places: String = ["one", "two", "three"]
+        .map(|name| format!("[endpoint.{name}]\ntransport = \"file\"\nurl = \"file://{root}/{name}\"\n"))
+        .concat();
+    let circle =
+        flow("a", "one", "two", "*") + &flow("b", "two", "three", "*") + &flow("c", "three", "one", "*");
+    let (code, said) = desk.said(&(places.clone() + &circle));
+    assert_eq!(code, 0, "{said}");
+    assert!(said.contains("pass their files on in a circle (a → b → c → a)"), "{said}");
+    // A mask that none of the others' files fits ends it.
+    let open =
+        flow("a", "one", "two", "*.x") + &flow("b", "two", "three", "*") + &flow("c", "three", "one", "*.y");
+    let (code, said) = desk.said(&(places.clone() + &open));
+    assert!(code == 0 && !said.contains("circle"), "{said}");
+    // What names itself where only another may be named is no endless search.
+    let (code, said) = desk.said(
+        &(places + "[partner.p.as2]\nid = \"P\"\ncertificates = [\"p\"]\n[certificate.p]\npem = \"p\"\n"),
+    );
+    assert!(code == 2 && said.contains("certificate.p.pem"), "{said}");
 }
 
 #[test]

@@ -23,3 +23,11 @@ pub fn tamper(gateway: &Gateway, url: Option<&str>, sql: &str) {
     let done = command.output().unwrap();
     assert!(done.status.success(), "{sql}: {}", String::from_utf8_lossy(&done.stderr));
 }
+
+/// Rows that a statement finds on PostgreSQL, their columns separated by `|`.
+pub fn query(url: &str, sql: &str) -> Vec<String> {
+    let found =
+        Command::new(PSQL).args(["-qAtXw", "-v", "ON_ERROR_STOP=1", "-c", sql, url]).output().unwrap();
+    assert!(found.status.success(), "{sql}: {}", String::from_utf8_lossy(&found.stderr));
+    String::from_utf8_lossy(&found.stdout).lines().map(str::to_owned).collect()
+}

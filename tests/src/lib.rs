@@ -16,7 +16,7 @@ mod wait;
 mod watchdog;
 
 pub use console::cookie;
-pub use database::tamper;
+pub use database::{query, tamper};
 pub use gateway::{Gateway, GatewayBuilder, get, run, waybill};
 pub use keys::KeyPair;
 pub use server::fresh_database;

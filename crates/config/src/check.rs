@@ -5,6 +5,7 @@
 //! mistake is told once.
 
 mod alone;
+mod circle;
 mod directory;
 mod endpoint;
 mod flow;
@@ -68,6 +69,7 @@ impl Documents {
         checker.endpoints();
         checker.flows();
         checker.overlaps();
+        checker.circles();
         for transport in catalogue.declarations() {
             for finding in transport.check_definitions(&checker.definitions, environment.now()) {
                 tell(&context, self, &finding);

@@ -73,8 +73,8 @@ impl Problem {
             line: place.line,
             column: place.column,
             severity,
-            key: key.to_owned(),
-            message: message.into(),
+            key: shortened(key.to_owned()),
+            message: shortened(message.into()),
         }
     }
 
@@ -85,6 +85,23 @@ impl Problem {
     pub(crate) fn warning(place: &Place, key: &str, message: impl Into<String>) -> Self {
         Self::new(Severity::Warning, place, key, message)
     }
+}
+
+/// Longest text of a problem, in characters: what a document holds may be of any length, and a person is to read it.
+const LONGEST: usize = 1000;
+/// What is left of a longer one, at its beginning and at its end.
+const SHOWN: usize = 300;
+
+/// A text as it is, or without its middle when it is too long to be read.
+fn shortened(text: String) -> String {
+    // Bytes first: counting characters takes time.
+    let length = if text.len() > LONGEST { text.chars().count() } else { 0 };
+    if length <= LONGEST {
+        return text;
+    }
+    let first: String = text.chars().take(SHOWN).collect();
+    let last: String = text.chars().skip(length - SHOWN).collect();
+    format!("{first} … [{} characters are left out] … {last}", length - 2 * SHOWN)
 }
 
 impl fmt::Display for Problem {

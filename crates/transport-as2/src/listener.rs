@@ -96,6 +96,16 @@ impl As2Listener {
 
 #[async_trait]
 impl Listener for As2Listener {
+    fn check(&self) -> Result<()> {
+        match (self.certificate()?, self.listen.iter().find(|listen| listen.tls.is_none())) {
+            (Some(_), Some(listen)) => Err(Error::permanent(ErrorKind::ConfigInvalid, "show a certificate")
+                .with("listener", &self.name)
+                .with("server", &listen.name)
+                .advice("the server does no TLS: set 'tls' of the server in waybill.toml")),
+            _ => Ok(()),
+        }
+    }
+
     async fn bind(&self, intake: Arc<dyn Intake>) -> Result<()> {
         let certificate = self.certificate()?;
         let handler: Arc<dyn Handler> = Arc::new(Receiver {

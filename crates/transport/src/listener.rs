@@ -14,6 +14,15 @@ pub type Shutdown = watch::Receiver<bool>;
 /// Something that takes messages from partners.
 #[async_trait]
 pub trait Listener: Send + Sync {
+    /// Whether it could be served as it is defined: its certificate fits its key and is in date. Asked before another
+    /// listener ends for it, which goes on when it could not.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    fn check(&self) -> Result<()> {
+        Ok(())
+    }
+
     /// Takes its addresses, or registers its routes with `net`'s server. A failure takes this listener
     /// down and says so; the process lives, and calls it again after a while, until it works: what is
     /// taken already stays so.

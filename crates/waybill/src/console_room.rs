@@ -181,6 +181,13 @@ impl NodeStatus for ThisNode {
                 .advice("It receives nothing until it is open again.")
                 .page("/audit?kind=listener.&within=7d")
         };
+        let kept = |(name, why): (String, String)| {
+            let what = format!("Listener {name} goes on under its old definition");
+            ActiveProblem::new(ProblemKind::Listener, error, &format!("{name}-kept"), what)
+                .why(why)
+                .advice("Correct its definition, and apply it.")
+                .page("/audit?kind=listener.&within=7d")
+        };
         let fault = |(room, fault): (&str, Error)| {
             let what = format!("This node accepts no files: {room}");
             ActiveProblem::new(ProblemKind::Node, error, room, what).why(fault.chain())
@@ -189,7 +196,8 @@ impl NodeStatus for ThisNode {
         let down = self.readiness.down().into_iter().map(listener);
         let faults = self.faults().into_iter().map(fault);
         let unstable = withheld(&self.unstable.snapshot());
-        down.chain(faults).chain(stamps).chain(self.copies.problems()).chain(unstable).collect()
+        let kept = self.readiness.kept().into_iter().map(kept);
+        down.chain(kept).chain(faults).chain(stamps).chain(self.copies.problems()).chain(unstable).collect()
     }
 }
 

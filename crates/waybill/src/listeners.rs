@@ -5,7 +5,7 @@
 use crate::readiness::Readiness;
 use model::definition::{Definitions, Listener as Defined};
 use model::{Error, ErrorKind, Result};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -86,6 +86,7 @@ impl Listeners {
     async fn change(&mut self, before: &Definitions, now: &Definitions) {
         let changed = now.changed_listeners(before);
         let gone = before.listeners.keys().filter(|name| !now.listeners.contains_key(*name));
+        let changed = self.usable(changed, now).await;
         let ending: Vec<&str> = gone.map(String::as_str).chain(changed.iter().copied()).collect();
         // All end before the first begins: two may change places.
         for name in ending {
@@ -100,6 +101,20 @@ impl Listeners {
                 self.listen(defined).await;
             }
         }
+    }
+
+    /// Of changed listeners those that could be served as they are defined now. One that could not goes on as it was, and
+    /// says so.
+    async fn usable<'a>(&self, changed: BTreeSet<&'a str>, now: &Definitions) -> Vec<&'a str> {
+        let mut usable = Vec::new();
+        for name in changed {
+            let defined = now.listeners.get(name).filter(|_| self.running.contains_key(name));
+            match defined.map(|defined| self.made(defined).and_then(|listener| listener.check())) {
+                Some(Err(error)) => self.readiness.listener_kept(&self.services, name, &error).await,
+                Some(Ok(())) | None => usable.push(name),
+            }
+        }
+        usable
     }
 
     fn made(&self, defined: &Arc<Defined>) -> Result<Arc<dyn Listener>> {

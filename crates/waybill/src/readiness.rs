@@ -13,6 +13,8 @@ pub(crate) struct Readiness {
     is_started: AtomicBool,
     /// Listeners that are down, by name, and why.
     down: Mutex<BTreeMap<String, String>>,
+    /// Listeners that go on under their old definitions, and why.
+    kept: Mutex<BTreeMap<String, String>>,
     /// The newest revision, when it cannot be used on this node, and why.
     refused: Mutex<Option<(i64, String)>>,
 }
@@ -45,6 +47,25 @@ impl Readiness {
         }
     }
 
+    /// A listener cannot be served as a revision defines it, and goes on as it was: on record, and a reason not to be
+    /// ready.
+    pub(crate) async fn listener_kept(&self, services: &Services, listener: &str, error: &Error) {
+        let error = error.chain();
+        tracing::error!(listener, %error, "a listener goes on under its old definition");
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner).insert(listener.to_owned(), error.clone());
+        let event = services.event(EventKind::ListenerFailed).detail("listener", listener);
+        let event = event.detail("error", error).detail("in_force", "the definition before");
+        if let Err(error) = services.audit.record(vec![event]).await {
+            tracing::error!(listener, error = %error.chain(), "that a listener goes on under its old definition is not on record");
+        }
+    }
+
+    /// Listeners that go on under their old definitions: names and why.
+    pub(crate) fn kept(&self) -> Vec<(String, String)> {
+        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.iter().map(|(listener, why)| (listener.clone(), why.clone())).collect()
+    }
+
     /// The newest revision is in force.
     pub(crate) fn revision_in_force(&self) {
         *self.refused.lock().unwrap_or_else(PoisonError::into_inner) = None;
@@ -63,6 +84,7 @@ impl Readiness {
     /// A listener is gone, or made anew: what was wrong with it is no reason any more.
     pub(crate) fn listener_forgotten(&self, listener: &str) {
         self.down.lock().unwrap_or_else(PoisonError::into_inner).remove(listener);
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner).remove(listener);
     }
 
     /// Listeners that are down: names and why.
@@ -76,10 +98,19 @@ impl Readiness {
         let starting = !self.is_started.load(Ordering::SeqCst);
         let down = self.down.lock().unwrap_or_else(PoisonError::into_inner);
         let down = down.iter().map(|(listener, why)| format!("listener {listener} is down: {why}"));
+        let kept = self.kept().into_iter();
+        let kept = kept
+            .map(|(listener, why)| format!("listener {listener} goes on under its old definition: {why}"));
         let refused = self.refused().map(|(number, why)| {
             // A line each: the probe's answer is read by machines.
             format!("revision {number} cannot be used on this node: {}", why.replace('\n', "; "))
         });
-        starting.then(|| "the node is starting".to_owned()).into_iter().chain(down).chain(refused).collect()
+        starting
+            .then(|| "the node is starting".to_owned())
+            .into_iter()
+            .chain(down)
+            .chain(kept)
+            .chain(refused)
+            .collect()
     }
 }

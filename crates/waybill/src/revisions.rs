@@ -6,7 +6,7 @@ use crate::readiness::Readiness;
 use control::{Applied, Apply, Caller, Control, PlanRequest};
 use model::definition::Definitions;
 use model::schema::Section;
-use model::{AuditEvent, Error, ErrorKind, EventId, EventKind, NodeName, Result};
+use model::{AuditEvent, Error, ErrorKind, EventId, EventKind, NodeName, Result, Timestamp};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,8 +30,25 @@ pub(crate) struct Revisions {
     ambient: Ambient,
     readiness: Arc<Readiness>,
     definitions: watch::Sender<Arc<Definitions>>,
-    /// One change at a time; holds the revision that was refused last, and when.
-    turn: Mutex<Option<(i64, Instant)>>,
+    /// One change at a time.
+    turn: Mutex<Turn>,
+}
+
+/// What is known from one change to the next.
+#[derive(Default)]
+struct Turn {
+    /// The revision that was refused last, and when.
+    refused: Option<(i64, Instant)>,
+    /// What is not on record yet.
+    unreported: Option<Report>,
+}
+
+/// What is in force here, for the database.
+struct Report {
+    revision: i64,
+    problem: Option<String>,
+    at: Timestamp,
+    events: Vec<AuditEvent>,
 }
 
 impl Revisions {
@@ -43,7 +60,7 @@ impl Revisions {
         readiness: Arc<Readiness>,
         definitions: watch::Sender<Arc<Definitions>>,
     ) -> Self {
-        Self { control, store, node, ambient, readiness, definitions, turn: Mutex::new(None) }
+        Self { control, store, node, ambient, readiness, definitions, turn: Mutex::default() }
     }
 
     /// What is in force, as it changes.
@@ -77,8 +94,8 @@ impl Revisions {
                 for problem in &problems {
                     tracing::warn!("{problem}");
                 }
-                *turn = None;
-                self.put_in_force(*definitions, revision).await
+                turn.refused = None;
+                self.put_in_force(&mut turn, *definitions, revision).await
             }
             Applied::Invalid { problems } => Err(refused(config::Outline::of(&problems).to_string())),
             other => Err(refused(other.to_string())),
@@ -90,7 +107,7 @@ impl Revisions {
     /// # Errors
     /// It can no longer be used as it is: a variable or a file that it refers to is gone.
     pub(crate) async fn apply_stored(&self) -> Result<()> {
-        let _turn = self.turn.lock().await;
+        let mut turn = self.turn.lock().await;
         let state = self.store.current_definitions().await?;
         if state.number == 0 {
             tracing::warn!(
@@ -99,20 +116,40 @@ impl Revisions {
             return Ok(());
         }
         let definitions = self.control.resolve(&state.definitions).await?;
-        self.put_in_force(definitions, state.number).await
+        self.put_in_force(&mut turn, definitions, state.number).await
     }
 
-    async fn put_in_force(&self, mut definitions: Definitions, revision: i64) -> Result<()> {
+    async fn put_in_force(&self, turn: &mut Turn, mut definitions: Definitions, revision: i64) -> Result<()> {
         definitions.revision = revision;
         definitions.flows_since = self.store.unchanged_since(revision, Section::FLOW.as_str()).await?;
         definitions.share_unchanged(&self.in_force());
         let (flows, endpoints) = (definitions.flows.len(), definitions.endpoints.len());
+        engine::crash_point("follow.before");
         let before = self.definitions.send_replace(Arc::new(definitions)).revision;
+        engine::crash_point("follow.in_force");
         self.readiness.revision_in_force();
         tracing::info!(revision, flows, endpoints, "definitions in force");
         let event = self.event(EventKind::DefinitionsInForce).detail("revision", revision);
         let events = if before == revision { Vec::new() } else { vec![event] };
-        self.store.report_revision(&self.node, revision, None, self.ambient.clock.now(), events).await
+        let report = Report { revision, problem: None, at: self.ambient.clock.now(), events };
+        self.report(turn, report).await;
+        engine::crash_point("follow.reported");
+        Ok(())
+    }
+
+    /// Puts on record what is in force here. What the database does not take is told again at the next look, with what
+    /// comes until then.
+    async fn report(&self, turn: &mut Turn, mut report: Report) {
+        if let Some(earlier) = turn.unreported.take() {
+            report.events = earlier.events.into_iter().chain(report.events).collect();
+        }
+        let Report { revision, problem, at, events } = &report;
+        let told =
+            self.store.report_revision(&self.node, *revision, problem.clone(), *at, events.clone()).await;
+        if let Err(error) = told {
+            tracing::warn!(revision, error = %error.chain(), "which revision is in force on this node is not on record yet; it is tried again");
+            turn.unreported = Some(report);
+        }
     }
 
     fn event(&self, kind: EventKind) -> AuditEvent {
@@ -148,30 +185,34 @@ impl Revisions {
     async fn look(&self) -> Result<()> {
         let mut turn = self.turn.lock().await;
         let newest = self.store.current_revision_number().await?;
+        if let Some(report) = turn.unreported.take() {
+            self.report(&mut turn, report).await;
+        }
         if newest == self.in_force().revision {
             return Ok(());
         }
-        let known = turn.filter(|(number, _)| *number == newest);
+        let known = turn.refused.filter(|(number, _)| *number == newest);
         if known.is_some_and(|(_, tried)| tried.elapsed() < TRY_AGAIN_EVERY) {
             return Ok(());
         }
         let state = self.store.definitions_at(newest).await?;
         match self.control.resolve(&state.definitions).await {
             Ok(definitions) => {
-                *turn = None;
-                self.put_in_force(definitions, newest).await
+                turn.refused = None;
+                self.put_in_force(&mut turn, definitions, newest).await
             }
             Err(error) => {
-                *turn = Some((newest, Instant::now()));
+                turn.refused = Some((newest, Instant::now()));
                 if known.is_some() {
                     return Ok(());
                 }
-                self.refuse(newest, &error).await
+                self.refuse(&mut turn, newest, &error).await;
+                Ok(())
             }
         }
     }
 
-    async fn refuse(&self, revision: i64, error: &Error) -> Result<()> {
+    async fn refuse(&self, turn: &mut Turn, revision: i64, error: &Error) {
         let (error, in_force) = (error.chain(), self.in_force().revision);
         tracing::error!(revision, in_force, %error, "a new revision cannot be put in force on this node");
         self.readiness.revision_refused(revision, &error);
@@ -180,7 +221,8 @@ impl Revisions {
             .detail("revision", revision)
             .detail("in_force", in_force)
             .detail("error", error.as_str());
-        let now = self.ambient.clock.now();
-        self.store.report_revision(&self.node, in_force, Some(error), now, vec![event]).await
+        let at = self.ambient.clock.now();
+        let report = Report { revision: in_force, problem: Some(error), at, events: vec![event] };
+        self.report(turn, report).await;
     }
 }

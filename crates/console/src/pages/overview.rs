@@ -1,8 +1,10 @@
 //! `/`: numbers, problems, flows and the condition of the node.
 
 mod problems;
+mod revisions;
 
 use crate::pages::overview::problems::{LONG_LAG, Problems, problems};
+use crate::pages::overview::revisions::{InForce, in_force};
 use crate::state::AppState;
 use crate::state::overview_cache::CountedOverview;
 use crate::web::access::{Authorized, ViewTransfers};
@@ -44,6 +46,7 @@ struct OverviewBody {
     journal: Option<String>,
     free: Option<String>,
     up: String,
+    in_force: InForce,
     at: Moment,
 }
 
@@ -84,6 +87,7 @@ fn body(state: &AppState, count: &CountedOverview) -> OverviewBody {
         journal: state.node.journal().map(|journal| size_text(journal.backlog_bytes)),
         free: state.node.staging().map(|staging| size_text(staging.free_bytes)),
         up: between(state.started, now),
+        in_force: in_force(&count.revisions),
         at: Moment(count.at),
     }
 }

@@ -3,7 +3,7 @@
 use model::{Result, Timestamp};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use store::{Overview, Store};
+use store::{NodeRevision, Overview, Revision, Store};
 
 /// How long numbers are shown again without being counted again, for all who look at them.
 const FRESH_FOR: Duration = Duration::from_secs(4);
@@ -23,6 +23,22 @@ pub(crate) struct OverviewCache {
 pub(crate) struct CountedOverview {
     pub(crate) at: Timestamp,
     pub(crate) overview: Arc<Overview>,
+    pub(crate) revisions: Arc<NodeRevisions>,
+}
+
+/// The newest revision of the definitions, and which one each node has in force.
+#[derive(Default)]
+pub(crate) struct NodeRevisions {
+    /// `None` before the first.
+    pub(crate) newest: Option<Revision>,
+    pub(crate) nodes: Vec<NodeRevision>,
+}
+
+impl NodeRevisions {
+    async fn read(store: &Store, now: Timestamp) -> Result<Self> {
+        let newest = store.revision(store.current_revision_number().await?).await?;
+        Ok(Self { newest, nodes: store.node_revisions(now).await? })
+    }
 }
 
 impl OverviewCache {
@@ -43,7 +59,8 @@ impl OverviewCache {
         if let Some(count) = self.still_fresh(now, turn.is_err()) {
             return Ok(count);
         }
-        let count = CountedOverview { at: now, overview: Arc::new(store.overview(now).await?) };
+        let revisions = Arc::new(NodeRevisions::read(store, now).await?);
+        let count = CountedOverview { at: now, overview: Arc::new(store.overview(now).await?), revisions };
         *self.last() = Some(count.clone());
         Ok(count)
     }
@@ -71,7 +88,8 @@ mod tests {
             seal_lag: SealLag { events: 0, oldest: None, lag: Duration::ZERO, last: None },
             live_connections: 0,
         };
-        *counted.last() = Some(CountedOverview { at, overview: Arc::new(overview) });
+        *counted.last() =
+            Some(CountedOverview { at, overview: Arc::new(overview), revisions: Arc::default() });
         for (seconds, free, counting) in [(3, true, true), (10, false, true), (61, false, false)] {
             let now = at + Duration::from_secs(seconds);
             assert_eq!(counted.still_fresh(now, false).is_some(), free, "{seconds} s");

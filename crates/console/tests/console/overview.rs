@@ -94,6 +94,57 @@ async fn every_problem_has_its_row_on(world: World) {
     assert_eq!(events.text.matches("<details class=\"event\">").count(), 3);
 }
 
+both!(which_revision_each_node_has_in_force, which_revision_each_node_has_in_force_on);
+
+async fn which_revision_each_node_has_in_force_on(world: World) {
+    let mut browser = enter(&world).await;
+    assert!(browser.get("/").await.text.contains("No revision yet"));
+    let mut revision = 0;
+    let mut leases = Vec::new();
+    for name in ["n1", "n2"] {
+        let node = name.parse().unwrap();
+        let term = Duration::from_secs(86_400 * 365 * 20);
+        leases.push(world.store.acquire_node(&node, term, world.now(), Uuid::now_v7()).await.unwrap());
+    }
+    let report = async |node: &str, revision: i64, problem: Option<&str>| {
+        let (node, problem) = (node.parse().unwrap(), problem.map(str::to_owned));
+        world.store.report_revision(&node, revision, problem, world.now(), vec![]).await.unwrap();
+    };
+    let mut make = async || {
+        revision += 1;
+        let flow = serde_json::json!({"source": {"endpoint": "in"}, "title": revision.to_string()});
+        world.define(vec![("flow", "orders".into(), flow)]).await;
+        world.pass(Duration::from_secs(10));
+        revision
+    };
+    make().await;
+    report("n1", 1, None).await;
+    report("n2", 1, None).await;
+    let page = browser.get("/").await.text;
+    assert!(page.contains("Revision 1 on all 2 nodes") && !page.contains("of the definitions"), "{page}");
+    // Nodes follow within seconds: for that long one that has not is no problem, but seen.
+    make().await;
+    report("n1", 2, None).await;
+    let page = browser.get("/").await.text;
+    assert!(page.contains("Revision 2 on 1 of 2 nodes") && page.contains("Not the newest yet"), "{page}");
+    assert!(!page.contains("Node n2 has not put"), "{page}");
+    world.pass(Duration::from_secs(60));
+    let page = browser.get("/").await.text;
+    assert!(page.contains("Node n2 has not put revision 2 of the definitions in force"), "{page}");
+    // It says why, and since when it has had which.
+    report("n2", 1, Some("the variable PLACE is not set")).await;
+    world.pass(Duration::from_secs(10));
+    let page = browser.get("/").await.text;
+    assert!(page.contains("Node n2 cannot use revision 2 of the definitions"), "{page}");
+    assert!(page.contains("the variable PLACE is not set") && page.contains("Refused the newest"), "{page}");
+    let nodes = world.store.node_revisions(world.now()).await.unwrap();
+    assert!(nodes[1].lives && nodes[1].since < nodes[0].since && nodes[1].at > nodes[0].at, "{nodes:?}");
+    report("n2", 2, None).await;
+    world.pass(Duration::from_secs(10));
+    let page = browser.get("/").await.text;
+    assert!(page.contains("Revision 2 on all 2 nodes") && !page.contains("Node n2"), "{page}");
+}
+
 both!(two_hundred_flows_weigh_little, two_hundred_flows_weigh_little_on);
 
 /// 200 flows with a transfer each, some failed, and two hundred definitions beside them.

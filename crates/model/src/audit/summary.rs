@@ -188,6 +188,11 @@ impl EventWords<'_> {
                 self.with(": message ", "message_id"),
                 self.with(": ", "key")
             ),
+            EventKind::ListenerFailed if self.text("in_force").is_some() => format!(
+                "Listener{} goes on under its old definition{}",
+                self.with(" ", "listener"),
+                self.with(": ", "error")
+            ),
             EventKind::ListenerFailed => {
                 format!("Listener{} is down{}", self.with(" ", "listener"), self.with(": ", "error"))
             }

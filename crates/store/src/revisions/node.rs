@@ -16,7 +16,10 @@ pub struct NodeRevision {
     pub node: String,
     /// The revision in force on it.
     pub revision: i64,
-    /// When it said so.
+    /// Since when it is in force there.
+    #[sqlx(rename = "since_at")]
+    pub since: Timestamp,
+    /// When the node told of it last.
     #[sqlx(rename = "reported_at")]
     pub at: Timestamp,
     /// Why a newer revision is not in force on it.
@@ -48,7 +51,7 @@ impl Store {
     pub async fn node_revisions(&self, now: Timestamp) -> Result<Vec<NodeRevision>> {
         self.read("read which revision each node has in force", async {
             on!(self.pool(), c => sqlx::query_as(
-                "SELECT n.node, n.revision, n.reported_at, n.problem, \
+                "SELECT n.node, n.revision, n.since_at, n.reported_at, n.problem, \
                  coalesce(l.held AND l.until_at > $1, false) AS lives \
                  FROM node_revisions n LEFT JOIN leases l ON l.node = n.node ORDER BY n.node",
             )
@@ -78,8 +81,9 @@ impl Command for Report {
 
     async fn apply(&self, tx: &mut Tx<'_>) -> Result<(), Fault> {
         on!(tx, c => sqlx::query(
-            "INSERT INTO node_revisions (node, revision, reported_at, problem) VALUES ($1, $2, $3, $4) \
-             ON CONFLICT (node) DO UPDATE SET revision = excluded.revision, \
+            "INSERT INTO node_revisions (node, revision, since_at, reported_at, problem) VALUES ($1, $2, $3, $3, $4) \
+             ON CONFLICT (node) DO UPDATE SET since_at = CASE WHEN node_revisions.revision = excluded.revision \
+               THEN node_revisions.since_at ELSE excluded.since_at END, revision = excluded.revision, \
              reported_at = excluded.reported_at, problem = excluded.problem",
         )
         .bind(self.node.as_str())

@@ -3,6 +3,7 @@
 //! Rows come from the database ([`from_database`]: all nodes), and from this node itself
 //! ([`crate::NodeStatus::problems`]: what only it knows). To add a row, make an [`ActiveProblem`] in one of the two.
 
+use crate::pages::overview::revisions::behind;
 use crate::state::AppState;
 use crate::state::active_problem::{ActiveProblem, ProblemKind};
 use crate::state::node_status::EndpointStatus;
@@ -126,6 +127,7 @@ pub(crate) struct Problems {
 pub(crate) fn problems(state: &AppState, count: &CountedOverview) -> Problems {
     let now = state.now();
     let mut all = from_database(&count.overview, now);
+    all.extend(behind(&count.revisions, now));
     all.extend(offline_endpoints(&count.overview, &state.node.endpoints(), now));
     all.extend(state.node.suspensions().iter().map(suspended));
     all.extend(of_this_node(state));
