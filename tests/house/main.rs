@@ -2,6 +2,7 @@
 
 mod declared;
 mod modules;
+mod transports;
 
 use serde_json::Value;
 use std::collections::BTreeMap;

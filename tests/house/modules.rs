@@ -82,7 +82,6 @@ const KNOWN: &[(&str, &[KnownCircle])] = &[
         "transport-as2",
         &[("crate", &["listener", "reject"]), ("crate", &["mic_mismatch", "receipt", "refusal"])],
     ),
-    ("transport-sftp", &[("crate", &["client", "error", "exchange", "session"])]),
     (
         "waybill",
         &[

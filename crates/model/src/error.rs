@@ -3,7 +3,7 @@
 //! Each protocol's boundary chooses kind and retry class from its own reply codes. The engine is the
 //! only place that acts on the class.
 
-use crate::{ConnectionId, PeerText, quoted};
+use crate::{ConnectionId, PeerText, Step, quoted};
 use std::borrow::Cow;
 use std::fmt;
 
@@ -143,6 +143,7 @@ struct Inner {
     operation: Cow<'static, str>,
     context: Vec<(&'static str, String)>,
     connection: Option<ConnectionId>,
+    step: Option<Step>,
     said: Option<PeerText>,
     advice: Option<Cow<'static, str>>,
     source: Option<Box<dyn std::error::Error + Send + Sync + 'static>>,
@@ -158,6 +159,7 @@ impl Error {
             operation: operation.into(),
             context: Vec::new(),
             connection: None,
+            step: None,
             said: None,
             advice: None,
             source: None,
@@ -193,6 +195,13 @@ impl Error {
     #[must_use]
     pub fn on_connection(mut self, connection: impl Into<Option<ConnectionId>>) -> Self {
         self.0.connection = connection.into().or(self.0.connection);
+        self
+    }
+
+    /// Adds the step of reaching a place that failed.
+    #[must_use]
+    pub fn at_step(mut self, step: Step) -> Self {
+        self.0.step = Some(step);
         self
     }
 
@@ -262,6 +271,12 @@ impl Error {
     pub fn connection(&self) -> Option<ConnectionId> {
         let causes = std::iter::successors(std::error::Error::source(self), |cause| cause.source());
         std::iter::once(self).chain(causes.filter_map(own)).find_map(|error| error.0.connection)
+    }
+
+    /// The step of reaching a place that failed, where it is known.
+    #[must_use]
+    pub fn step(&self) -> Option<Step> {
+        self.0.step
     }
 
     /// The peer's own words.

@@ -1,17 +1,17 @@
 //! Outbound connections: name, egress rules, socket, proxy, TLS, record.
 
 use crate::connection::ConnectionHandle;
+use crate::dialling::Dialling;
 use crate::meter::Meter;
 use crate::options::{ConnectProfile, ProxyChoice};
 use crate::proxy;
 use crate::record::{Ending, Opened, Place};
-use crate::step::{CONNECT, CONNECT_PROXY, FIND_HOST, FIND_PROXY, TUNNEL};
 use crate::stream::{Counted, Io, Stream};
 use crate::tls::{self, TlsProfile};
 use crate::{Net, socket};
 use model::{
     ConnectionFailed, ConnectionId, ConnectionOpened, Direction, Error, ErrorKind, PeerText, Protocol, Proxy,
-    Purpose, Result, Retry, Security, Timestamp,
+    Purpose, Result, Retry, Security, Step, Timestamp,
 };
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -72,7 +72,7 @@ impl DialRequest {
     }
 
     /// The host and port asked for, as `host:port`, brackets around an IPv6 address.
-    fn target(&self) -> String {
+    pub(crate) fn target(&self) -> String {
         match self.bare_host() {
             host if host.contains(':') => format!("[{host}]:{}", self.port),
             host => format!("{host}:{}", self.port),
@@ -184,8 +184,8 @@ impl<'a> Attempt<'a> {
         self.proxy.as_ref().map(|proxy| proxy.address())
     }
 
-    fn error(&self, kind: ErrorKind, retry: Retry, operation: &'static str) -> Error {
-        let error = Error::new(kind, retry, operation).with("host", self.request.target());
+    fn error(&self, kind: ErrorKind, retry: Retry, act: Dialling) -> Error {
+        let error = act.error(kind, retry).with("host", self.request.target());
         match &self.proxy {
             Some(proxy) => error.with("proxy", proxy),
             None => error,
@@ -193,8 +193,8 @@ impl<'a> Attempt<'a> {
     }
 
     /// What is done until there is a socket: of the host, or of the proxy before it.
-    fn connecting(&self) -> &'static str {
-        if self.proxy.is_some() { CONNECT_PROXY } else { CONNECT }
+    fn connecting(&self) -> Dialling {
+        if self.proxy.is_some() { Dialling::ConnectProxy } else { Dialling::Connect }
     }
 
     /// The first of the host's addresses (the proxy's, if there is one) that takes a connection.
@@ -247,8 +247,8 @@ impl<'a> Attempt<'a> {
         Err(last.unwrap_or_else(|| self.error(ErrorKind::Unreachable, Retry::Transient, self.finding())))
     }
 
-    fn finding(&self) -> &'static str {
-        if self.proxy.is_some() { FIND_PROXY } else { FIND_HOST }
+    fn finding(&self) -> Dialling {
+        if self.proxy.is_some() { Dialling::FindProxy } else { Dialling::FindHost }
     }
 
     async fn resolve(&self, host: &str, port: u16, deadline: Instant) -> Result<Vec<SocketAddr>> {
@@ -280,7 +280,7 @@ impl<'a> Attempt<'a> {
         match self.net.egress().forbids(address.ip()) {
             None => Ok(()),
             Some(why) => Err(self
-                .error(ErrorKind::PermissionDenied, Retry::Permanent, CONNECT)
+                .error(ErrorKind::PermissionDenied, Retry::Permanent, Dialling::Connect)
                 .with("address", address)
                 .with("reason", why)
                 .advice(
@@ -303,7 +303,7 @@ impl<'a> Attempt<'a> {
         match self.net.egress().forbids_name(host) {
             None => Ok(()),
             Some(why) => Err(self
-                .error(ErrorKind::PermissionDenied, Retry::Permanent, CONNECT)
+                .error(ErrorKind::PermissionDenied, Retry::Permanent, Dialling::Connect)
                 .with("reason", why)
                 .advice("nothing was sent: what egress rules refuse by address is not dialled by name through a proxy")),
         }
@@ -347,7 +347,8 @@ impl<'a> Attempt<'a> {
         };
         let weakened = request.tls.iter().filter_map(TlsProfile::weakened).collect();
         let Some(place) = self.place.take() else {
-            return Err(self.error(ErrorKind::Internal, Retry::Transient, "record a connection"));
+            return Err(Error::transient(ErrorKind::Internal, "record a connection")
+                .with("host", self.request.target()));
         };
         let (handle, ender) = ConnectionHandle::new(
             Opened { record, weakened },
@@ -377,8 +378,8 @@ impl<'a> Attempt<'a> {
         deadline: Instant,
     ) -> Result<Io> {
         let request = self.request;
-        let late = |operation, advice| {
-            self.error(ErrorKind::Timeout, Retry::Transient, operation)
+        let late = |act, advice| {
+            self.error(ErrorKind::Timeout, Retry::Transient, act)
                 .with("waited", format!("{:.1} s", request.timeout.as_secs_f64()))
                 .advice(advice)
         };
@@ -388,16 +389,17 @@ impl<'a> Attempt<'a> {
             timeout_at(deadline, proxy::open_tunnel(proxy, target, &mut socket)).await.unwrap_or_else(|_| {
                 let advice = "the proxy took the connection but did not answer: it may still be trying to reach the \
                               host; check the host, and the proxy's own log";
-                Err(late(TUNNEL, advice))
+                Err(late(Dialling::Tunnel, advice))
             })?;
         }
         let Some(profile) = &request.tls else { return Ok(Io::Plain(socket)) };
         let handshake = tls::handshake(profile, request.bare_host(), socket);
-        let (session, security) = timeout_at(deadline, handshake).await.unwrap_or_else(|_| {
+        let shaken = timeout_at(deadline, handshake).await.unwrap_or_else(|_| {
             let advice =
                 "the peer took the connection but does not answer on it; does it speak TLS on this port?";
-            Err(late("finish the TLS handshake", advice))
-        })?;
+            Err(late(Dialling::Tls, advice))
+        });
+        let (session, security) = shaken.map_err(|error| error.at_step(Step::Tls))?;
         handle.set_security(security);
         Ok(Io::Tls(session))
     }

@@ -7,6 +7,7 @@
 //! Where to look:
 //! * out: [`Net::dial`], [`DialRequest`], [`TlsProfile`], [`EgressRules`]
 //! * what an endpoint may say of its connections: [`ConnectOptions`], [`CONNECTION`], [`TLS`]
+//! * connections that are kept and shared: [`Pool`], [`Connector`], [`POOL`]
 //! * syslog out: [`Net::send_syslog`]
 //! * HTTP out: [`http::HttpClient`]
 //! * HTTP in: [`http::HttpServers`], [`http::Handler`], over TLS with [`ServerTls`] and [`ServerCertificate`]
@@ -14,15 +15,17 @@
 
 mod connection;
 mod dial;
+mod dialling;
 mod egress;
 pub mod http;
 mod meter;
 mod options;
+mod pool;
+mod probe;
 mod proxy;
 mod record;
 mod resolve;
 mod socket;
-mod step;
 mod stream;
 mod syslog;
 mod tls;
@@ -32,10 +35,10 @@ pub use dial::DialRequest;
 pub use egress::{EgressRules, Network};
 pub use model::ConnectionFailed;
 pub use model::{ClientCertificates, Proxy, ProxyProtocol, SyslogTarget, TlsVersion};
-pub use options::{CONNECTION, ConnectOptions, ConnectProfile, NO_PROXY, ProxyChoice, TLS};
+pub use options::{CONNECTION, ConnectOptions, ConnectProfile, NO_PROXY, POOL, ProxyChoice, TLS};
+pub use pool::{Connector, Pool, PoolLease, PoolLimits, PooledConnection, Pools, Sharing};
 pub use record::{ConnectionLog, Opened, TurnedAway};
 pub use resolve::{Resolver, SystemResolver};
-pub use step::DialStep;
 pub use stream::Stream;
 pub use syslog::syslog_message;
 pub use tls::{

@@ -43,6 +43,22 @@ pub static CONNECTION: Group = Group::of(&[
     ),
 ]);
 
+/// Fields of every endpoint whose transport keeps connections open ([`crate::PoolLimits::read`]).
+pub static POOL: Group = Group::of(&[
+    Field::preset(
+        "connections",
+        Kind::Integer { min: 1, max: 16 },
+        "4",
+        "Most connections to the server at a time, for polling and for delivering each.",
+    ),
+    Field::preset(
+        "keep_open",
+        Kind::Duration,
+        "60s",
+        "How long a connection that nobody uses stays open for the next poll or delivery.",
+    ),
+]);
+
 /// Fields of every endpoint whose transport does TLS.
 pub static TLS: Group = Group::of(&[
     Field::optional("trust", Kind::Table(&TRUST), "Whom connections trust."),

@@ -4,7 +4,7 @@
 mod http_connect;
 mod socks5;
 
-use crate::step::TUNNEL;
+use crate::dialling::Dialling;
 use crate::stream::Counted;
 use model::{Error, ErrorKind, Proxy, ProxyProtocol, Result, Retry};
 
@@ -32,7 +32,7 @@ pub(crate) async fn open_tunnel(proxy: &Proxy, target: Target<'_>, socket: &mut 
 }
 
 fn failed(proxy: &Proxy, target: Target<'_>, kind: ErrorKind, retry: Retry) -> Error {
-    Error::new(kind, retry, TUNNEL).with("proxy", proxy).with("host", target.text)
+    Dialling::Tunnel.error(kind, retry).with("proxy", proxy).with("host", target.text)
 }
 
 /// Nothing was answered, or not all of it.

@@ -213,7 +213,7 @@ suite! {
         directories_below_are_walked_when_asked,
         the_oldest_come_first,
         an_offer_opens_as_it_was_found_or_not_at_all,
-        a_test_tells_what_is_passed_over_and_opens_the_first_file,
+        a_test_tells_what_is_ignored_and_opens_the_first_file,
     ],
     habits: [
         a_file_that_is_given_once_is_gone_and_not_changed,

@@ -19,7 +19,7 @@ use openssl::x509::X509;
 use smime::{Headers, MicSlot};
 use std::sync::Arc;
 use std::time::Duration;
-use transport::{Deliver, Destination, Probe, ProbeStep, Sent, Services};
+use transport::{Deliver, Destination, Probe, ProbeStep, Sent, Services, Step};
 use url::Url;
 
 /// An AS2 endpoint as a place to send to.
@@ -114,8 +114,8 @@ impl Destination for As2Destination {
     async fn probe(&self) -> Probe {
         let mut probe = Probe::default();
         let begun = self.services.clock.monotonic();
-        let step = |name, result| ProbeStep {
-            name,
+        let tried = |step, result| ProbeStep {
+            step,
             took: self.services.clock.monotonic().saturating_sub(begun),
             result,
         };
@@ -129,16 +129,16 @@ impl Destination for As2Destination {
             ))
         });
         let keys_fine = keys.is_ok();
-        probe.steps.push(step("keys", keys));
+        probe.steps.push(tried(Step::Keys, keys));
         if !keys_fine {
             return probe;
         }
         let connected = self.connect().await;
         let reached = connected.is_ok();
-        probe.steps.push(step("connection", connected));
+        probe.steps.push(tried(Step::Connection, connected));
         if reached {
             let answer = self.ask().await;
-            probe.steps.push(step("answer", answer));
+            probe.steps.push(tried(Step::Answer, answer));
         }
         probe
     }

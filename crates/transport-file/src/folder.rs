@@ -2,18 +2,23 @@
 
 mod listing;
 mod naming;
+mod place;
 mod upload;
 
-use crate::place::{self, Spot, failed};
+pub(crate) use place::root_of;
+
+use crate::error::failed;
 use async_trait::async_trait;
 use chrono::DateTime;
 use futures::StreamExt;
 use futures::stream::BoxStream;
 use model::{Error, ErrorKind, RemotePath, Result, Timestamp};
+use place::Spot;
 use rustix::fs::{AtFlags, FileType, Stat};
 use rustix::io::Errno;
 use std::io::{Seek, SeekFrom};
 use std::sync::Arc;
+use transport::Probe;
 use transport::folder::{Entry, EntryKind, FileReader, Folder, FolderCapabilities, Published, Upload};
 
 /// Bytes a reader holds: what `tokio`'s file reads ahead.
@@ -23,6 +28,8 @@ const READ_BUFFER: usize = transport::folder::READER_BUFFERS;
 #[derive(Clone)]
 pub struct LocalFolder {
     place: Arc<Bounds>,
+    /// Of files that are written; `None` leaves them to the process's umask.
+    permissions: Option<u32>,
 }
 
 pub(crate) struct Bounds {
@@ -41,7 +48,13 @@ impl LocalFolder {
     /// outside the roots is refused when it is used.
     #[must_use]
     pub fn new(directory: RemotePath, roots: Vec<RemotePath>) -> Self {
-        Self { place: Arc::new(Bounds { base: directory, roots }) }
+        Self { place: Arc::new(Bounds { base: directory, roots }), permissions: None }
+    }
+
+    /// The same, giving the files that it writes these permissions.
+    #[must_use]
+    pub fn with_permissions(self, permissions: Option<u32>) -> Self {
+        Self { permissions, ..self }
     }
 
     /// Runs file-system work where it may block.
@@ -65,6 +78,10 @@ async fn blocking<T: Send + 'static>(act: impl FnOnce() -> Result<T> + Send + 's
 
 #[async_trait]
 impl Folder for LocalFolder {
+    async fn probe(self: Arc<Self>, _: &mut Probe) -> Option<Arc<dyn Folder>> {
+        Some(self)
+    }
+
     async fn capabilities(&self) -> Result<FolderCapabilities> {
         Ok(FolderCapabilities { rename_no_replace: true, set_modified: true })
     }
@@ -115,10 +132,10 @@ impl Folder for LocalFolder {
     }
 
     async fn begin_write(&self, path: &RemotePath, _length: Option<u64>) -> Result<Box<dyn Upload>> {
-        let path = path.clone();
+        let (path, permissions) = (path.clone(), self.permissions);
         self.run(move |place| {
             let spot = place.spot(&path)?;
-            let upload = upload::LocalUpload::begin(spot, place.base.join(&path))?;
+            let upload = upload::LocalUpload::begin(spot, place.base.join(&path), permissions)?;
             Ok(Box::new(upload) as Box<dyn Upload>)
         })
         .await
@@ -129,10 +146,10 @@ impl Folder for LocalFolder {
         path: &RemotePath,
         _length: Option<u64>,
     ) -> Result<Option<Box<dyn Upload>>> {
-        let path = path.clone();
+        let (path, permissions) = (path.clone(), self.permissions);
         self.run(move |place| {
             let spot = place.spot(&path)?;
-            let upload = upload::LocalUpload::begin_new(spot, place.base.join(&path))?;
+            let upload = upload::LocalUpload::begin_new(spot, place.base.join(&path), permissions)?;
             Ok(upload.map(|upload| Box::new(upload) as Box<dyn Upload>))
         })
         .await
@@ -147,15 +164,15 @@ impl Folder for LocalFolder {
                 Ok(()) => {}
                 Err(Errno::EXIST) if !overwrite => return Ok(Published::Exists),
                 Err(error) if naming::leaves_open(error) => {
-                    tracing::warn!(path = %whole, %error, "not known whether a file got its name");
+                    tracing::warn!(path = %whole, %error, "not known whether a file was published");
                     return Ok(Published::Unknown);
                 }
-                Err(error) => return Err(failed("give a file its name", &whole, error)),
+                Err(error) => return Err(failed("publish a file", &whole, error)),
             }
             match naming::sync_both(&from, &to) {
                 Ok(()) => Ok(Published::Published),
                 Err(error) => {
-                    tracing::warn!(path = %whole, %error, "directory not synced after a file got its name");
+                    tracing::warn!(path = %whole, %error, "a directory was not synced after a file was published");
                     Ok(Published::Unknown)
                 }
             }

@@ -1,9 +1,10 @@
-//! What may be said to the file transport.
+//! What may be said to the file transport, and reading it.
 
-use model::RemotePath;
-use model::definition::{Destination, Endpoint};
+use model::definition::Endpoint;
 use model::schema::{Group, Kind, Paths, Roles, Scheme, TransportSpec};
-use transport::folder::{WriteOptions, options as folder};
+use model::{Error, ErrorKind, RemotePath, Result};
+use std::os::unix::ffi::OsStringExt;
+use transport::folder::options as folder;
 
 /// Ends the names of files that are still being written, unless another suffix is given.
 const TEMPORARY: &str = ".a";
@@ -13,7 +14,7 @@ pub static SPEC: TransportSpec = TransportSpec {
     schemes: &[Scheme { name: "file", port: None, paths: Paths::Host, connects_per_poll: false }],
     roles: Roles { source: true, destination: true, listener: false },
     source: &[&folder::SOURCE, &UNFINISHED],
-    destination: &[&folder::DESTINATION, &WRITING],
+    destination: &[&folder::DESTINATION, &WRITING, &folder::PERMISSIONS],
     ..TransportSpec::new("file", "A directory of this machine, or one that is mounted on it.")
 };
 
@@ -21,12 +22,25 @@ static UNFINISHED: Group = Group::of(&[folder::unfinished(TEMPORARY)]);
 static WRITING: Group = Group::of(&[folder::temporary(&[Kind::Choice(&["none"]), Kind::Table(&SUFFIX)])]);
 static SUFFIX: Group = Group::of(&[folder::temporary_suffix(TEMPORARY)]);
 
-/// How deliveries to an endpoint are written.
-pub(crate) fn write_options(
-    endpoint: &Endpoint,
-    destination: &Destination,
-    directory: RemotePath,
-) -> WriteOptions {
-    let address = endpoint.url().map(ToString::to_string).unwrap_or_default();
-    WriteOptions::of(endpoint, destination, address, directory)
+/// The directory that an endpoint names.
+///
+/// # Errors
+/// `ConfigInvalid`: it is no `file:///abs/dir`, or leads upwards.
+pub(crate) fn directory(endpoint: &Endpoint) -> Result<RemotePath> {
+    let wrong = |advice: &'static str| {
+        Error::permanent(ErrorKind::ConfigInvalid, "use a file endpoint")
+            .with("endpoint", &endpoint.name)
+            .with("url", endpoint.url().map_or("none", |url| url.as_str()))
+            .advice(advice)
+    };
+    let url = endpoint.url().ok_or_else(|| wrong("give its directory: file:///abs/dir"))?;
+    if url.scheme() != "file" {
+        return Err(wrong("its URL begins with file:///"));
+    }
+    let path = url.to_file_path().map_err(|()| wrong("name no host: file:///abs/dir"))?;
+    let path = RemotePath::from_bytes(path.into_os_string().into_vec());
+    if path.escapes() || path.parts().next().is_none() {
+        return Err(wrong("name a directory below one of the allowed roots"));
+    }
+    Ok(path)
 }

@@ -12,6 +12,7 @@ use futures::StreamExt;
 use model::{ErrorKind, RemotePath, Retry};
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -192,4 +193,20 @@ async fn a_file_moves_to_another_file_system_whole_and_with_its_time() {
     assert_eq!(error.kind(), ErrorKind::AlreadyExists);
     assert_eq!(fs::read_to_string(&from).unwrap(), "another");
     assert_eq!(fs::read_dir(other.path()).unwrap().count(), 1);
+}
+
+#[tokio::test]
+async fn written_files_get_the_permissions_that_are_given_whatever_the_umask() {
+    let ground = Ground::new();
+    let in_directory = path(ground.at("in"));
+    let folder = LocalFolder::new(in_directory.clone(), vec![path(ground.root.path())]);
+    for (mode, name) in [(0o640, "a"), (0o666, "b"), (0o400, "c")] {
+        let folder = folder.clone().with_permissions(Some(mode));
+        let file = in_directory.join(&name.into());
+        let mut upload = folder.begin_write(&file, None).await.unwrap();
+        upload.write(bytes::Bytes::from_static(b"ISA")).await.unwrap();
+        upload.finish().await.unwrap();
+        let found = fs::metadata(ground.at("in").join(name)).unwrap().permissions().mode();
+        assert_eq!(found & 0o7777, mode, "{name}");
+    }
 }

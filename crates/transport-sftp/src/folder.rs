@@ -4,35 +4,38 @@
 //! so the target is looked for first, where the server shows it; on OpenSSH the server itself refuses what appears in between.
 //! Replacing is `posix-rename@openssh.com`, in one step, where it is offered.
 
-use crate::error::{Fault, code};
-use crate::list::{self, entry};
-use crate::look::{Look, look, refine};
-use crate::pool::{Lease, Pool};
-use crate::read;
-use crate::upload::SftpUpload;
+mod list;
+mod look;
+mod read;
+mod upload;
+
+use crate::connection::{Connection, Remote};
+use crate::protocol::fault::{Fault, code};
 use async_trait::async_trait;
 use futures::stream::BoxStream;
-use model::{Error, ErrorKind, RemotePath, Result, Retry, Timestamp};
+use list::entry;
+use look::{Look, look, refine};
+use model::{Error, ErrorKind, Probe, Purpose, RemotePath, Result, Retry, Timestamp};
+use net::{Pool, PoolLease};
 use std::sync::Arc;
 use transport::folder::{
     Entry, EntryKind, FileReader, Folder, FolderCapabilities, Published, RENAME_REFUSED, Upload,
 };
 
+/// The use of a connection for an operation.
+type Lease = PoolLease<Connection>;
+
 /// A folder over pooled connections.
 pub(crate) struct SftpFolder {
-    pool: Arc<Pool>,
+    pool: Arc<Pool<Remote>>,
     /// Of files that are written; `None` leaves them to the server.
     permissions: Option<u32>,
 }
 
 impl SftpFolder {
-    pub(crate) fn new(pool: Arc<Pool>) -> Self {
-        Self { pool, permissions: None }
-    }
-
-    /// The same, giving the files that it writes these permissions.
-    pub(crate) fn with_permissions(self, permissions: Option<u32>) -> Self {
-        Self { permissions, ..self }
+    /// Files that it writes get these permissions, where some are given.
+    pub(crate) const fn new(pool: Arc<Pool<Remote>>, permissions: Option<u32>) -> Self {
+        Self { pool, permissions }
     }
 
     async fn take(&self) -> Result<Lease> {
@@ -47,7 +50,7 @@ async fn missing_told<T>(lease: &Lease, result: Result<T>, path: &RemotePath) ->
     match result {
         Err(error) if error.kind() == ErrorKind::Rejected => match look(lease.client(), path).await {
             Ok(Look::Missing(fault)) => {
-                let told = fault.error("open what lies at a path", lease.target(), Some(path));
+                let told = fault.error("open a path", lease.target(), Some(path));
                 Err(told.caused_by(error))
             }
             _ => Err(error),
@@ -123,6 +126,16 @@ async fn rename_replacing(
 
 #[async_trait]
 impl Folder for SftpFolder {
+    async fn probe(self: Arc<Self>, probe: &mut Probe) -> Option<Arc<dyn Folder>> {
+        let remote = self.pool.connector();
+        let connection = remote.connect_for_test(probe).await?;
+        // The pool lives as long as the folder, and the connection as long as the pool.
+        let (endpoint, limits) = (&remote.settings.endpoint, remote.settings.limits);
+        let pool = Pool::new(Arc::clone(remote), endpoint, Purpose::Test, limits);
+        drop(pool.admit(connection));
+        Some(Arc::new(Self { pool, permissions: self.permissions }))
+    }
+
     async fn capabilities(&self) -> Result<FolderCapabilities> {
         Ok(FolderCapabilities { rename_no_replace: true, set_modified: true })
     }
@@ -144,7 +157,7 @@ impl Folder for SftpFolder {
     }
 
     async fn read(&self, path: &RemotePath, offset: u64) -> Result<FileReader> {
-        let budget = self.pool.remote().services.budget.clone();
+        let budget = self.pool.connector().services.budget.clone();
         let lease = self.pool.take().await?;
         let bytes = missing_told(&lease, read::open(lease.clone(), path, offset, budget).await, path).await?;
         Ok(FileReader { bytes, connection: Some(lease.target().connection) })
@@ -156,7 +169,7 @@ impl Folder for SftpFolder {
 
     async fn begin_write(&self, path: &RemotePath, _length: Option<u64>) -> Result<Box<dyn Upload>> {
         let lease = self.pool.take().await?;
-        let begun = SftpUpload::begin(lease.clone(), path, self.permissions).await;
+        let begun = upload::SftpUpload::begin(lease.clone(), path, self.permissions).await;
         Ok(Box::new(missing_told(&lease, begun, &path.parent().unwrap_or_default()).await?))
     }
 
@@ -166,7 +179,7 @@ impl Folder for SftpFolder {
         _length: Option<u64>,
     ) -> Result<Option<Box<dyn Upload>>> {
         let lease = self.pool.take().await?;
-        let begun = SftpUpload::begin_new(lease.clone(), path, self.permissions).await;
+        let begun = upload::SftpUpload::begin_new(lease.clone(), path, self.permissions).await;
         let begun = missing_told(&lease, begun, &path.parent().unwrap_or_default()).await?;
         Ok(begun.map(|upload| Box::new(upload) as Box<dyn Upload>))
     }
@@ -183,7 +196,7 @@ impl Folder for SftpFolder {
             Ok(Renamed::Exists) => Ok(Published::Exists),
             Ok(Renamed::Unknown(_)) => Ok(Published::Unknown),
             Err(fault) => {
-                let error = fault.error("give a file its name", lease.target(), Some(name));
+                let error = fault.error("publish a file", lease.target(), Some(name));
                 let error = error.with("temporary", temporary);
                 Err(match error.kind() {
                     // Servers answer so to a right that is not given, more often than to a full disk.

@@ -1,37 +1,81 @@
-//! SFTP: polling and delivering over SSH.
+//! `transport = "sftp"`: directories of SSH servers as sources and destinations.
 //!
-//! The SSH layer is russh over a stream of the `net` room; SFTP version 3 is spoken here, with names as
-//! bytes and many requests on their way. Reading order: `session` (connect, trust) and `login`, `client`
-//! (requests and answers), `read`, `list` and `upload`, `folder` (the contract), `pool`.
-//! Polling and safe writing themselves are the `transport` room's.
+//! The SSH layer is russh over a stream of the `net` room; SFTP version 3 is spoken here, with names as bytes and many
+//! requests on their way. Reading order: `options` (what an endpoint says), `connection` (dial, trust, log in), `folder` (the
+//! contract, over pooled connections), `error`; below them `protocol`. Polling and safe writing are
+//! [`transport::folder`]'s.
 //!
-//! An endpoint's directory, `sftp://host:port/dir`, is taken from where the login starts;
-//! `sftp://host:port//dir` is absolute. Not here yet: host certificates, keyboard-interactive and host-based
-//! logins, options for algorithms and compression, proxies.
+//! An endpoint's directory, `sftp://host:port/dir`, is taken from where the login starts; `sftp://host:port//dir` is
+//! absolute. Not here yet: host certificates, keyboard-interactive and host-based logins, options for algorithms and
+//! compression.
 
-mod client;
-mod destination;
-mod endpoint;
+mod connection;
 mod error;
-mod exchange;
 mod folder;
-mod handshake;
-mod host_key;
-mod identification;
-mod key;
-mod known_hosts;
-mod list;
-mod login;
-mod look;
 mod options;
-mod packet;
-mod pool;
-mod probe;
-mod read;
-mod session;
-mod source;
-mod stream;
-mod upload;
+mod protocol;
 
-pub use endpoint::SftpTransport;
 pub use options::SPEC;
+
+use connection::Remote;
+use folder::SftpFolder;
+use model::Result;
+use model::definition::Endpoint;
+use model::schema::TransportSpec;
+use net::{Net, Pool, Pools};
+use options::Settings;
+use protocol::key;
+use std::sync::Arc;
+use transport::Services;
+use transport::folder::{Folder, FolderPlace, FolderProtocol, FolderTransport, FolderUse};
+
+/// `transport = "sftp"`.
+pub type SftpTransport = FolderTransport<Sftp>;
+
+/// SSH servers, over a network.
+pub struct Sftp {
+    net: Net,
+    pools: Pools<Remote>,
+}
+
+impl Sftp {
+    /// The protocol over a network.
+    #[must_use]
+    pub fn new(net: Net) -> Self {
+        Self { net, pools: Pools::default() }
+    }
+}
+
+impl FolderProtocol for Sftp {
+    fn spec(&self) -> &'static TransportSpec {
+        &SPEC
+    }
+
+    fn place(&self, endpoint: &Endpoint) -> Result<FolderPlace> {
+        Settings::read(endpoint).map(Settings::place)
+    }
+
+    fn folder(
+        &self,
+        endpoint: &Arc<Endpoint>,
+        opened: FolderUse,
+        services: &Services,
+    ) -> Result<Arc<dyn Folder>> {
+        let pool = self.pools.get(endpoint, opened.purpose, || {
+            let settings = Settings::read(endpoint)?;
+            let limits = settings.limits;
+            let remote = Remote::new(self.net.clone(), settings, services.clone());
+            Ok(Pool::new(Arc::new(remote), &endpoint.name, opened.purpose, limits))
+        })?;
+        Ok(Arc::new(SftpFolder::new(pool, opened.permissions)))
+    }
+
+    fn check_endpoint(&self, endpoint: &Endpoint) -> Result<()> {
+        let login = Settings::read(endpoint)?.login;
+        match &login.private_key {
+            Some(private_key) => key::try_out(private_key, login.passphrase.as_ref())
+                .map_err(|error| error.with("endpoint", &endpoint.name).with("option", "private_key")),
+            None => Ok(()),
+        }
+    }
+}

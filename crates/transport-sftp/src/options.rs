@@ -1,18 +1,20 @@
 //! What an SFTP endpoint can be told, and what it was told.
 
-use crate::host_key::{HostTrust, Pin};
-use crate::key;
-use crate::known_hosts::KnownHosts;
-use model::definition::Destination;
+use crate::protocol::host_key::{HostTrust, Pin};
+use crate::protocol::key;
+use crate::protocol::known_hosts::KnownHosts;
 use model::definition::{Credential, Endpoint, KeyDefinition};
 use model::schema::{Field, Group, Kind, Paths, Roles, Rule, Scheme, Section, TransportSpec};
 use model::{Error, ErrorKind, PublicMaterial, RemotePath, Result, Secret};
-use net::ConnectOptions;
+use net::{ConnectOptions, PoolLimits, Sharing};
 use percent_encoding::percent_decode_str;
-use transport::folder::{WriteOptions, options as folder};
+use transport::folder::{FolderPlace, options as folder};
 
 /// The port of SSH.
 const PORT: u16 = 22;
+
+/// Operations on a connection from which on another one is made.
+const BUSY: usize = 8;
 
 /// Ends the names of files that are still being written, unless another suffix is given.
 const TEMPORARY: &str = "_tmp";
@@ -21,9 +23,9 @@ const TEMPORARY: &str = "_tmp";
 pub static SPEC: TransportSpec = TransportSpec {
     schemes: &[Scheme { name: "sftp", port: Some(PORT), paths: Paths::Login, connects_per_poll: true }],
     roles: Roles { source: true, destination: true, listener: false },
-    endpoint: &[&LOGIN, &SERVER, &net::CONNECTION],
+    endpoint: &[&LOGIN, &SERVER, &net::CONNECTION, &net::POOL],
     source: &[&folder::SOURCE, &UNFINISHED],
-    destination: &[&folder::DESTINATION, &WRITING],
+    destination: &[&folder::DESTINATION, &WRITING, &folder::PERMISSIONS],
     ..TransportSpec::new("sftp", "A directory of an SSH server.")
 };
 
@@ -69,30 +71,15 @@ static SERVER: Group = Group::of(&[
         "known_hosts",
         Kind::Public(PublicMaterial::KnownHosts),
         "The content of an OpenSSH known_hosts file, usually \"${file:/path/known_hosts}\": plain and hashed names, [host]:port, \
-         addresses, patterns, @revoked. A line that cannot be read is passed over when it is surely of another host. Key types on file for the host are asked for first. @cert-authority lines are read, \
+         addresses, patterns, @revoked. A line that cannot be read is ignored when it is surely of another host. Key types on file for the host are asked for first. @cert-authority lines are read, \
          but host certificates are not supported yet.",
-    ),
-    Field::preset(
-        "connections",
-        Kind::Integer { min: 1, max: 16 },
-        "4",
-        "Most connections to the server at a time, for polling and for delivering each. One carries many transfers; another is \
-         made when it is busy.",
     ),
 ])
 .with(&[Rule::ExactlyOne(&["host_key", "known_hosts"])]);
 
 static UNFINISHED: Group = Group::of(&[folder::unfinished(TEMPORARY)]);
 
-static WRITING: Group = Group::of(&[
-    folder::temporary(&[Kind::Choice(&["none"]), Kind::Table(&SUFFIX)]),
-    Field::optional(
-        "permissions",
-        Kind::Text,
-        "Permissions of delivered files, in octal (\"0640\"); without it the server decides. A server that cannot set them is \
-         ignored.",
-    ),
-]);
+static WRITING: Group = Group::of(&[folder::temporary(&[Kind::Choice(&["none"]), Kind::Table(&SUFFIX)])]);
 
 static SUFFIX: Group = Group::of(&[folder::temporary_suffix(TEMPORARY)]);
 
@@ -108,7 +95,8 @@ pub(crate) struct Settings {
     pub(crate) trust: HostTrust,
     /// How to connect.
     pub(crate) connecting: ConnectOptions,
-    pub(crate) connections: usize,
+    /// How many connections are kept, and how long.
+    pub(crate) limits: PoolLimits,
     pub(crate) login: Login,
 }
 
@@ -155,40 +143,17 @@ impl Settings {
         let port = url.port().unwrap_or(PORT);
         let trust = trust(endpoint, &host, port)?;
         let login = Login::read(endpoint)?;
-        Ok(Self {
-            endpoint: endpoint.name.clone(),
-            host,
-            port,
-            directory,
-            trust,
-            connecting: ConnectOptions::read(options)
-                .map_err(|error| error.with("endpoint", &endpoint.name))?,
-            connections: options.integer("connections").and_then(|n| usize::try_from(n).ok()).unwrap_or(4),
-            login,
-        })
+        let connecting =
+            ConnectOptions::read(options).map_err(|error| error.with("endpoint", &endpoint.name))?;
+        let limits = PoolLimits::read(options, Sharing::Shared(BUSY), connecting.timeout);
+        let endpoint = endpoint.name.clone();
+        Ok(Self { endpoint, host, port, directory, trust, connecting, limits, login })
     }
 
-    /// How deliveries are written, and the permissions that their files get.
-    ///
-    /// # Errors
-    /// `ConfigInvalid`, naming the field.
-    pub(crate) fn writing(
-        &self,
-        endpoint: &Endpoint,
-        destination: &Destination,
-    ) -> Result<(WriteOptions, Option<u32>)> {
+    /// Where the folder is.
+    pub(crate) fn place(self) -> FolderPlace {
         let user = self.login.username.as_deref().unwrap_or_default();
-        let address = format!("sftp://{user}@{}", self.target());
-        let write = WriteOptions::of(endpoint, destination, address, self.directory.clone());
-        write.check().map_err(|error| error.with("endpoint", &endpoint.name))?;
-        let permissions = match destination.options.text("permissions") {
-            None | Some("") => None,
-            Some(text) => match u32::from_str_radix(text, 8) {
-                Ok(mode) if mode <= 0o7777 => Some(mode),
-                _ => return Err(invalid(endpoint, "permissions", "write them in octal, such as \"0640\"")),
-            },
-        };
-        Ok((write, permissions))
+        FolderPlace { address: format!("sftp://{user}@{}", self.target()), directory: self.directory }
     }
 
     /// The host and port, for people.

@@ -381,7 +381,7 @@ async fn a_size_that_is_told_late_is_no_proof_after_a_cut() {
             for attempt in [2, 3] {
                 let error = scene.attempt_of(direct(), attempt, attempt == 3).await.unwrap_err();
                 assert_eq!(error.retry(), Retry::Ambiguous, "{overwrite} {stated} {error}");
-                assert!(error.to_string().contains("looks again"), "{error}");
+                assert!(error.to_string().contains("checks again"), "{error}");
             }
             assert_eq!((scene.server.names("out"), scene.uploads()), (vec!["a.edi".to_owned()], 1));
             // Counted at last.

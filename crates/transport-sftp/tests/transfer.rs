@@ -17,7 +17,7 @@ use testkit::fake::Known;
 use testkit::proxy::{Behaviour, Direction, Ending, FaultProxy};
 use tokio::io::AsyncReadExt;
 use transport::folder::After;
-use transport::folder::EntryKind;
+use transport::folder::{EntryKind, FolderUse};
 use transport::{AfterRead, BufferBudget, Declaration, Discovery, Transport};
 
 const MIB: usize = 1 << 20;
@@ -96,8 +96,8 @@ async fn large_files_come_and_go_whole_through_changes_of_keys() {
     std::fs::write(server.files().join("large"), &content).unwrap();
     let world = World::new();
     let endpoint = server.endpoint().done();
-    let services = world.services.clone();
-    let folder = world.transport.folder(&endpoint, model::Purpose::Deliver, Some(0o640), services).unwrap();
+    let opened = FolderUse { purpose: model::Purpose::Deliver, permissions: Some(0o640) };
+    let folder = world.transport.folder(&endpoint, opened, &world.services).unwrap();
     assert!(read(&folder, "large", 0).await.unwrap() == content);
     assert!(read(&folder, "large", 60 * MIB as u64 + 7).await.unwrap() == content[60 * MIB + 7..]);
     assert_eq!(write(&folder, "copy", &content).await.unwrap(), content.len() as u64);
@@ -262,8 +262,9 @@ async fn a_test_of_an_endpoint_tells_each_step() {
     let server = Sshd::start();
     std::fs::write(server.files().join("a"), "content").unwrap();
     let world = World::new();
-    let names =
-        |probe: &transport::Probe| -> Vec<&str> { probe.steps.iter().map(|step| step.name).collect() };
+    let names = |probe: &transport::Probe| -> Vec<&str> {
+        probe.steps.iter().map(|step| step.step.as_str()).collect()
+    };
     let endpoint = server.endpoint().done();
     let source = world.transport.source(endpoint.clone(), flow(After::Keep), world.services.clone()).unwrap();
     let probe = source.probe().await;

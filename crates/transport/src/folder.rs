@@ -1,8 +1,11 @@
 //! Folders: what file, SFTP, FTP and WebDAV have in common, and polling and safe writing over it.
 
+mod adapter;
+mod check;
 mod destination;
 mod names;
 pub mod options;
+mod place;
 mod selection;
 mod source;
 mod walk;
@@ -14,11 +17,15 @@ pub const READER_BUFFERS: usize = 256 * 1024;
 /// What a person can do where files can be written and are refused their names.
 pub const RENAME_REFUSED: &str = "the place lets this user write and not rename: ask its operator for the right, or set temporary = \"none\" on the flow's destination";
 
+pub use adapter::{FolderProtocol, FolderTransport, FolderUse};
+pub use check::check_poll;
 pub use destination::{FolderDestination, Overwrite, PUBLISHING, WRITING, WriteOptions};
 pub use names::{NAME_LIMIT, check_affix, parse_directory};
 pub use options::{After, Polling};
-pub use source::{FolderSource, FolderSourceOptions, check_poll};
+pub use place::FolderPlace;
+pub use source::{FolderSource, FolderSourceOptions};
 
+use crate::Probe;
 use async_trait::async_trait;
 use futures::stream::BoxStream;
 use model::{ConnectionId, Error, ErrorKind, RemotePath, Result, Timestamp};
@@ -26,6 +33,7 @@ use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, ReadBuf};
 
@@ -37,6 +45,11 @@ use tokio::io::{AsyncRead, ReadBuf};
 /// with listings, and looks with looks.
 #[async_trait]
 pub trait Folder: Send + Sync {
+    /// Begins the test of an endpoint: makes a connection for the test alone and adds each step of that, such as name, TCP,
+    /// trust and login. Answers the folder over that connection, with which the test goes on; `None` where a step failed.
+    /// A place without connections adds nothing and answers itself.
+    async fn probe(self: Arc<Self>, probe: &mut Probe) -> Option<Arc<dyn Folder>>;
+
     /// What the place can do. Asked after a connection was made where it depends on the server.
     ///
     /// # Errors

@@ -14,7 +14,6 @@ pub mod folder;
 mod listener;
 mod offer_notes;
 mod payload;
-mod probe;
 mod services;
 mod source;
 
@@ -24,15 +23,14 @@ pub use destination::{Deliver, Destination, Sent};
 pub use listener::{Begin, Intake, Listener, Message, Reception, Resolved, Shutdown, StoredReply, Wanted};
 pub use offer_notes::OfferNotes;
 pub use payload::{PartWriter, Payload, PayloadReader, StagedPart, StagedPayload};
-pub use probe::{Probe, ProbeStep};
 pub use services::{
     AuditLog, Clock, DeliveryLog, Directory, KnownOffers, Random, Services, SkippedFile, StagingArea,
     UNSTABLE_LIMIT, UnstableFile,
 };
 pub use source::{AfterRead, Discovery, FoundOffer, OfferStream, Opened, Part, PartStream, Settled, Source};
 
-pub use model::Declaration;
 use model::definition::{self, Endpoint, Flow};
+pub use model::{Declaration, Probe, ProbeStep, Step};
 use std::sync::Arc;
 
 /// A transport: its [`Declaration`], and how its parts are made.
@@ -70,7 +68,7 @@ pub trait Transport: Declaration {
     ) -> model::Result<Arc<dyn Listener>> {
         Err(model::Error::permanent(
             model::ErrorKind::Unsupported,
-            "listen by a transport that has no listeners",
+            "use a listener of a transport that has none",
         )
         .with("listener", &listener.name)
         .with("transport", &listener.transport))

@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use futures::stream::BoxStream;
 use futures::{StreamExt, stream};
 use model::definition::PollSource;
-use model::{Error, ErrorKind, Offer, OfferId, OfferState, Outcome, RemotePath, Result};
+use model::{Error, ErrorKind, Offer, OfferId, OfferState, Outcome, Probe, RemotePath, Result};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -35,8 +35,11 @@ fn nothing<T>() -> Result<T> {
 #[async_trait]
 impl<F> Folder for Strange<F>
 where
-    F: Fn(&RemotePath) -> BoxStream<'static, Result<Entry>> + Send + Sync,
+    F: Fn(&RemotePath) -> BoxStream<'static, Result<Entry>> + Send + Sync + 'static,
 {
+    async fn probe(self: Arc<Self>, _: &mut Probe) -> Option<Arc<dyn Folder>> {
+        Some(self)
+    }
     async fn capabilities(&self) -> Result<FolderCapabilities> {
         nothing()
     }
@@ -166,6 +169,10 @@ struct Denied {
 
 #[async_trait]
 impl Folder for Denied {
+    async fn probe(self: Arc<Self>, _: &mut Probe) -> Option<Arc<dyn Folder>> {
+        Some(self)
+    }
+
     async fn capabilities(&self) -> Result<FolderCapabilities> {
         self.inner.capabilities().await
     }

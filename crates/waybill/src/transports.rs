@@ -7,9 +7,10 @@ use net::Net;
 use net::http::{HttpServers, ListenSpec};
 use std::sync::Arc;
 use transport::Transport;
+use transport::folder::FolderTransport;
 use transport_as2::As2;
-use transport_file::FileTransport;
-use transport_sftp::SftpTransport;
+use transport_file::LocalFiles;
+use transport_sftp::Sftp;
 
 /// The transports of one gateway.
 pub(crate) struct Transports {
@@ -29,8 +30,8 @@ impl Transports {
     ) -> Self {
         let as2 = Arc::new(As2::new(net.clone(), servers.clone(), listen));
         let all: Vec<Arc<dyn Transport>> = vec![
-            Arc::new(FileTransport::new(settings.roots.files.clone())),
-            Arc::new(SftpTransport::new(net.clone())),
+            Arc::new(FolderTransport::of(LocalFiles::new(settings.roots.files.clone()))),
+            Arc::new(FolderTransport::of(Sftp::new(net.clone()))),
             Arc::clone(&as2) as Arc<dyn Transport>,
         ];
         Self { as2, all }

@@ -3,7 +3,7 @@
 use crate::suspensions::find_among;
 use crate::{Caller, Control};
 use engine::{Trial, TrialRole};
-use model::{Error, EventKind, Permission, Result, Severity, SuspensionKind};
+use model::{Error, EventKind, Permission, Result, Severity, Step, SuspensionKind};
 use serde::{Deserialize, Serialize};
 
 /// An endpoint to be tested.
@@ -29,8 +29,8 @@ pub struct EndpointTest {
 pub struct EndpointTestStep {
     /// As what the endpoint was tested.
     pub role: EndpointRole,
-    /// What was tried: `name`, `tcp`, `host key`, `login`, `list` and the like.
-    pub step: String,
+    /// What was tried.
+    pub step: Step,
     /// Whether it succeeded.
     pub passed: bool,
     /// How long it took, in milliseconds.
@@ -91,11 +91,11 @@ impl Control {
             for step in &probe.steps {
                 let error = step.result.as_ref().err();
                 if let Some(error) = error {
-                    failed.get_or_insert((step.name.to_string(), error));
+                    failed.get_or_insert((step.step, error));
                 }
                 steps.push(EndpointTestStep {
                     role,
-                    step: step.name.to_string(),
+                    step: step.step,
                     passed: step.result.is_ok(),
                     millis: u64::try_from(step.took.as_millis()).unwrap_or(u64::MAX),
                     words: step.result.as_ref().map_or_else(Error::chain, Clone::clone),

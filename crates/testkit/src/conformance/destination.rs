@@ -7,7 +7,7 @@ use model::{ErrorKind, RemotePath, Result, Retry};
 use std::sync::Arc;
 use std::time::Duration;
 use transport::folder::{Folder, FolderDestination, Overwrite, WriteOptions};
-use transport::{BufferBudget, Destination, Sent};
+use transport::{BufferBudget, Destination, Sent, Step};
 
 const CONTENT: &[u8] = b"the payload";
 
@@ -310,7 +310,7 @@ pub(super) async fn a_probe_leaves_nothing(place: Place) {
     let destination = FolderDestination::new(folder, scene.write_options(), scene.services.clone()).unwrap();
     let probe = destination.probe().await;
     assert!(probe.passed(), "{probe:?}");
-    let steps: Vec<_> = probe.steps.iter().map(|step| step.name).collect();
-    assert_eq!(steps, ["write", "publish", "delete"]);
+    let steps: Vec<_> = probe.steps.iter().map(|step| step.step).collect();
+    assert_eq!(steps, [Step::Write, Step::Publish, Step::Delete]);
     assert!(scene.names().await.is_empty());
 }

@@ -9,7 +9,7 @@ use model::{ErrorKind, Mask, MaskSpec, RemotePath, Retry};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::AsyncReadExt;
-use transport::{AfterRead, Source};
+use transport::{AfterRead, Source, Step};
 
 pub(super) async fn stable_files_are_offered_and_growing_ones_are_not(place: Place) {
     let scene = Scene::new(place);
@@ -158,7 +158,7 @@ pub(super) async fn an_offer_opens_as_it_was_found_or_not_at_all(place: Place) {
     assert_eq!((error.kind(), error.retry()), (ErrorKind::NotFound, Retry::Transient));
 }
 
-pub(super) async fn a_test_tells_what_is_passed_over_and_opens_the_first_file(place: Place) {
+pub(super) async fn a_test_tells_what_is_ignored_and_opens_the_first_file(place: Place) {
     let scene = Scene::new(place);
     scene.place.folder.make_directory(&scene.path("archive")).await.unwrap();
     for name in ["a.edi", "b.edi", "c.txt", "d.edi.part", "e.stage"] {
@@ -171,21 +171,21 @@ pub(super) async fn a_test_tells_what_is_passed_over_and_opens_the_first_file(pl
     let source = scene.source(poll);
     let probe = source.probe().await;
     assert!(probe.passed(), "{probe:?}");
-    let words = |name: &str| {
-        let step = probe.steps.iter().find(|step| step.name == name).unwrap();
+    let words = |wanted: Step| {
+        let step = probe.steps.iter().find(|step| step.step == wanted).unwrap();
         step.result.as_ref().unwrap().clone()
     };
-    assert_eq!(words("list"), "2 files to take");
+    assert_eq!(words(Step::List), "2 files to take");
     for expected in
         ["1 directories", "archive", "1 names that the mask does not take: c.txt", "d.edi.part", "e.stage"]
     {
-        assert!(words("pass over").contains(expected), "{expected} in {}", words("pass over"));
+        assert!(words(Step::Ignored).contains(expected), "{expected} in {}", words(Step::Ignored));
     }
-    assert!(words("open").contains("opened, not read"), "{}", words("open"));
+    assert!(words(Step::Open).contains("opened, not read"), "{}", words(Step::Open));
     assert_eq!((scene.folder.count(Act::Read), scene.folder.count(Act::TryOpen)), (0, 1));
     assert_eq!(scene.names().await.len(), 5);
     // A file that cannot be taken as a poll takes it fails the test.
     scene.folder.fail(Act::TryOpen, crate::fake::Fault::REFUSED);
     let probe = source.probe().await;
-    assert_eq!(probe.steps.last().map(|step| (step.name, step.result.is_ok())), Some(("open", false)));
+    assert_eq!(probe.steps.last().map(|step| (step.step, step.result.is_ok())), Some((Step::Open, false)));
 }

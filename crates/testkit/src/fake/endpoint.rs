@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use transport::folder::{Folder, Overwrite};
-use transport::{AfterRead, Deliver, Probe, ProbeStep, Settled};
+use transport::{AfterRead, Deliver, Probe, ProbeStep, Settled, Step};
 
 /// One attempt, as the destination saw it begin.
 #[derive(Clone, Debug)]
@@ -270,6 +270,6 @@ impl FakeEndpoint {
 
     pub(super) fn probe(&self) -> Probe {
         let result = self.check_reachable("probe").map(|()| "reached".to_owned());
-        Probe { steps: vec![ProbeStep { name: "reach", took: Duration::ZERO, result }] }
+        Probe { steps: vec![ProbeStep { step: Step::Connection, took: Duration::ZERO, result }] }
     }
 }

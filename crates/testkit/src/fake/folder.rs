@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
-use model::{ConnectionId, ErrorKind, RemotePath, Result, Retry, Timestamp};
+use model::{ConnectionId, ErrorKind, Probe, RemotePath, Result, Retry, Timestamp};
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, Weak};
 use transport::folder::{Entry, FileReader, Folder, FolderCapabilities, Published, Upload, Written};
@@ -239,6 +239,10 @@ impl ScriptedFolder {
 
 #[async_trait]
 impl Folder for ScriptedFolder {
+    async fn probe(self: Arc<Self>, _: &mut Probe) -> Option<Arc<dyn Folder>> {
+        Some(self)
+    }
+
     async fn capabilities(&self) -> Result<FolderCapabilities> {
         self.inner.capabilities().await
     }

@@ -5,7 +5,7 @@ use async_trait::async_trait;
 use chrono::{DateTime, TimeDelta};
 use futures::StreamExt;
 use futures::stream::BoxStream;
-use model::{ConnectionId, Error, ErrorKind, RemotePath, Result, Timestamp};
+use model::{ConnectionId, Error, ErrorKind, Probe, RemotePath, Result, Timestamp};
 use std::collections::BTreeMap;
 use std::io::Cursor;
 use std::sync::{Arc, Mutex};
@@ -197,6 +197,10 @@ impl State {
 
 #[async_trait]
 impl Folder for MemoryFolder {
+    async fn probe(self: Arc<Self>, _: &mut Probe) -> Option<Arc<dyn Folder>> {
+        Some(self)
+    }
+
     async fn capabilities(&self) -> Result<FolderCapabilities> {
         Ok(locked(&self.state).capabilities)
     }

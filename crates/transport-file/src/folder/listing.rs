@@ -1,7 +1,8 @@
 //! Listing a directory of any length in bounded memory.
 
 use super::entry;
-use crate::place::{self, failed};
+use super::place;
+use crate::error::failed;
 use futures::stream::{self, Stream};
 use model::{Error, RemotePath, Result};
 use rustix::fs::{AtFlags, OFlags, RawDir};

@@ -1,6 +1,6 @@
 //! Giving files their names: without replacing, replacing, and across file systems.
 
-use crate::place::{self, Spot, os};
+use super::place::{self, Spot, os};
 use rustix::fs::{AtFlags, Mode, OFlags, RenameFlags, Timespec, Timestamps};
 use rustix::io::Errno;
 use std::fs::File;

@@ -1,7 +1,8 @@
 //! A file being written.
 
 use super::blocking;
-use crate::place::{Spot, failed, os, stat_at};
+use super::place::{Spot, os, stat_at};
+use crate::error::failed;
 use async_trait::async_trait;
 use model::{ConnectionId, Error, ErrorKind, RemotePath, Result};
 use rustix::fs::{AtFlags, Mode, OFlags};
@@ -27,33 +28,40 @@ pub(super) struct LocalUpload {
 impl LocalUpload {
     /// Makes the file anew: what has the name goes first, so that nothing is written through a link or
     /// into a file that somebody else holds open.
-    pub(super) fn begin(spot: Spot, path: RemotePath) -> Result<Self> {
+    pub(super) fn begin(spot: Spot, path: RemotePath, permissions: Option<u32>) -> Result<Self> {
         match rustix::fs::unlinkat(&spot.directory, os(&spot.name), AtFlags::empty()) {
             Ok(()) | Err(Errno::NOENT) => {}
             Err(error) => return Err(failed("replace a temporary file", &path, error)),
         }
-        Self::open(spot, &path).map_err(|e| failed("write a file", &path, e))
+        Self::open(spot, &path, permissions).map_err(|e| failed("write a file", &path, e))
     }
 
     /// Makes the file; `None` when something has the name.
-    pub(super) fn begin_new(spot: Spot, path: RemotePath) -> Result<Option<Self>> {
-        match Self::open(spot, &path) {
+    pub(super) fn begin_new(spot: Spot, path: RemotePath, permissions: Option<u32>) -> Result<Option<Self>> {
+        match Self::open(spot, &path, permissions) {
             Ok(upload) => Ok(Some(upload)),
             Err(Errno::EXIST) => Ok(None),
             Err(error) => Err(failed("write a file", &path, error)),
         }
     }
 
-    fn open(spot: Spot, path: &RemotePath) -> std::result::Result<Self, Errno> {
+    fn open(spot: Spot, path: &RemotePath, permissions: Option<u32>) -> std::result::Result<Self, Errno> {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let opened = rustix::fs::openat(&spot.directory, os(&spot.name), flags, Mode::from_raw_mode(0o666))?;
+        let mode = Mode::from_raw_mode(permissions.unwrap_or(0o666));
+        let opened = rustix::fs::openat(&spot.directory, os(&spot.name), flags, mode)?;
+        // Once more, past the process's umask.
+        if permissions.is_some()
+            && let Err(error) = rustix::fs::fchmod(&opened, mode)
+        {
+            tracing::debug!(%path, %error, "the file system does not set permissions");
+        }
         let id = file_id(&rustix::fs::fstat(&opened)?);
         Ok(Self { spot: Arc::new(spot), id, path: path.clone(), file: Some(opened.into()), is_done: false })
     }
 
     fn take(&mut self) -> Result<File> {
         self.file.take().ok_or_else(|| {
-            Error::transient(ErrorKind::Internal, "go on with a write that was cut off")
+            Error::transient(ErrorKind::Internal, "continue a write that was cut off")
                 .with("path", &self.path)
         })
     }

@@ -1,7 +1,7 @@
 use super::*;
 use std::time::Duration;
 use testkit::defined;
-use transport::folder::Overwrite;
+use transport::folder::{Overwrite, WriteOptions};
 
 const PIN: &str = "SHA256:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU";
 
@@ -26,7 +26,9 @@ fn read(url: &str, set: &[(&str, &str)]) -> Result<Settings> {
 
 fn writing(set: &[(&str, &str)]) -> Result<(WriteOptions, Option<u32>)> {
     let endpoint = endpoint("sftp://host/in", &all(&[]));
-    Settings::read(&endpoint)?.writing(&endpoint, &defined::destination(&SPEC, "acme", set))
+    let destination = defined::destination(&SPEC, "acme", set);
+    let write = WriteOptions::read(&endpoint, &destination, Settings::read(&endpoint)?.place())?;
+    Ok((write, folder::permissions(&destination)?))
 }
 
 #[test]
@@ -53,7 +55,7 @@ fn one_slash_is_relative_to_the_login_and_two_are_absolute() {
 fn defaults_are_those_of_the_reference() {
     let settings = read("sftp://host/in", &[]).unwrap();
     assert_eq!(
-        (settings.port, settings.connecting.timeout, settings.connections),
+        (settings.port, settings.connecting.timeout, settings.limits.connections),
         (22, Some(Duration::from_secs(60)), 4)
     );
     let (write, permissions) = writing(&[]).unwrap();
@@ -62,7 +64,9 @@ fn defaults_are_those_of_the_reference() {
     assert!(!writing(&[("temporary", "none")]).unwrap().0.temporary_name);
     assert_eq!(read("sftp://host/in", &[("timeout", "0s")]).unwrap().connecting.timeout, None);
     assert_eq!(writing(&[("permissions", "0640")]).unwrap().1, Some(0o640));
-    assert!(writing(&[("permissions", "rw-r--r--")]).unwrap_err().to_string().contains("octal"));
+    for wrong in ["rw-r--r--", "+640", "-640", "64", "0888", "00640", " 640"] {
+        assert!(writing(&[("permissions", wrong)]).unwrap_err().to_string().contains("octal"), "{wrong}");
+    }
     assert!(writing(&[("prefix", "/tmp")]).unwrap_err().to_string().contains("file name"));
 }
 

@@ -27,9 +27,9 @@ use testkit::fake::services;
 use testkit::sftp::SftpServer;
 use tokio::io::AsyncReadExt;
 use transport::folder::After;
-use transport::folder::{Entry, Folder};
+use transport::folder::{Entry, Folder, FolderUse};
 use transport::{BufferBudget, FoundOffer, Services, Transport};
-use transport_sftp::{SPEC, SftpTransport};
+use transport_sftp::{SPEC, Sftp, SftpTransport};
 
 /// An sshd of this test's own; it dies with this value, or with the test's process.
 pub struct Sshd {
@@ -270,7 +270,7 @@ impl World {
         let net = Net::new(settings, Arc::clone(&records) as Arc<dyn ConnectionLog>);
         let mut services = services(Arc::new(FixedClock::default()));
         services.budget = BufferBudget::new(256 << 20);
-        Self { transport: SftpTransport::new(net.clone()), records, net, services }
+        Self { transport: SftpTransport::of(Sftp::new(net.clone())), records, net, services }
     }
 
     pub fn defining(mut self, definitions: Definitions) -> Self {
@@ -285,7 +285,7 @@ impl World {
     }
 
     pub fn folder(&self, endpoint: &Arc<Endpoint>) -> Arc<dyn Folder> {
-        self.transport.folder(endpoint, Purpose::Poll, None, self.services.clone()).unwrap()
+        self.transport.folder(endpoint, FolderUse::of(Purpose::Poll), &self.services).unwrap()
     }
 
     /// Waits until every connection's end is recorded.

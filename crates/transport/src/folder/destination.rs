@@ -7,18 +7,18 @@
 
 mod direct;
 mod dropped;
+mod probe;
 mod publish;
 mod write;
 
 use super::{Folder, check_affix, names, parse_directory};
-use crate::{Deliver, Destination, Probe, ProbeStep, Sent, Services};
+use crate::{Deliver, Destination, Probe, Sent, Services};
 use async_trait::async_trait;
-use bytes::Bytes;
 pub use direct::WRITING;
 use dropped::{Unnoted, note_or_remove};
 use model::{Error, ErrorKind, RemotePath, Result};
 pub use publish::PUBLISHING;
-use publish::{Look, Publishing, with_advice};
+use publish::{Look, Publishing};
 use std::sync::Arc;
 
 /// What happens when the name is taken already.
@@ -160,25 +160,6 @@ impl FolderDestination {
             self.options.name_limit,
         ))
     }
-
-    async fn timed<T>(
-        &self,
-        probe: &mut Probe,
-        name: &'static str,
-        act: impl Future<Output = Result<T>>,
-        seen: impl FnOnce(&T) -> String,
-    ) -> Option<T> {
-        let clock = &self.services.clock;
-        let began = clock.monotonic();
-        let result = act.await;
-        let took = clock.monotonic().saturating_sub(began);
-        let (result, value) = match result {
-            Ok(value) => (Ok(seen(&value)), Some(value)),
-            Err(error) => (Err(error), None),
-        };
-        probe.steps.push(ProbeStep { name, took, result });
-        value
-    }
 }
 
 #[async_trait]
@@ -214,55 +195,10 @@ impl Destination for FolderDestination {
 
     async fn probe(&self) -> Probe {
         let mut probe = Probe::default();
-        if !self.options.temporary_name {
-            // Whatever is written there may be taken for a delivery.
-            let seen = "not tried: without temporary names a test's file would be a file for whoever takes files there";
-            probe.steps.push(ProbeStep {
-                name: "write",
-                took: std::time::Duration::ZERO,
-                result: Ok(seen.into()),
-            });
-            return probe;
+        if let Some(folder) = Arc::clone(&self.folder).probe(&mut probe).await {
+            let (options, services) = (self.options.clone(), self.services.clone());
+            Self { folder, options, services }.probe_steps(&mut probe).await;
         }
-        let mut random = [0_u8; 6];
-        self.services.random.fill(&mut random);
-        let id: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
-        let name = self.options.directory.join(&format!("waybill-probe-{id}").as_str().into());
-        let temporary = name.with_file_name(&names::wrapped(
-            b".",
-            name.file_name(),
-            self.options.temporary_suffix.as_bytes(),
-        ));
-        let content = Bytes::from_static(b"written by a test of this endpoint; may be deleted\n");
-        let length = content.len();
-        let write = async {
-            let mut upload = self.begin(&temporary, &name, Some(length as u64)).await?;
-            upload.write(content).await?;
-            upload.finish().await
-        };
-        let wrote = self
-            .timed(&mut probe, "write", write, |written| match written.size {
-                Some(size) => format!("{temporary}: {size} bytes"),
-                None => format!("{temporary}: {}", written.evidence.words()),
-            })
-            .await;
-        let Some(written) = wrote else {
-            // Whatever came of it must not stay; that it cannot be removed either was said already.
-            let _ = self.folder.remove(&temporary).await;
-            return probe;
-        };
-        let publish = async {
-            if written.gone {
-                return Err(self.gone(&temporary, &name));
-            }
-            self.folder.publish(&temporary, &name, false).await.map_err(with_advice)
-        };
-        if self.timed(&mut probe, "publish", publish, |how| format!("{name}: {how:?}")).await.is_none() {
-            let _ = self.folder.remove(&temporary).await;
-            return probe;
-        }
-        let delete = self.folder.remove(&name);
-        self.timed(&mut probe, "delete", delete, |()| name.to_text()).await;
         probe
     }
 }

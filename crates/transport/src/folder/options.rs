@@ -1,9 +1,9 @@
 //! What flows may say to any folder: declared once, read once.
 
-use super::{Overwrite, WriteOptions, names};
-use model::RemotePath;
-use model::definition::{Definitions, Destination, Endpoint, FlowSource, PollEffects, PollSource};
-use model::schema::{Field, Finding, Group, Kind, Rule, Section, Subject, Value, Values};
+use super::{FolderPlace, Overwrite, WriteOptions, names};
+use model::definition::{Destination, Endpoint, PollEffects, PollSource};
+use model::schema::{Field, Group, Kind, Rule, Value, Values};
+use model::{Error, ErrorKind, Result};
 use std::time::Duration;
 
 /// Fields of a source that polls a folder.
@@ -89,6 +89,14 @@ pub static DESTINATION: Group = Group::of(&[
          wrong one, or a file system that is not mounted.",
     ),
 ]);
+
+/// Of a destination whose place has permissions as Unix has them.
+pub static PERMISSIONS: Group = Group::of(&[Field::optional(
+    "permissions",
+    Kind::Text,
+    "Permissions of delivered files, in octal (\"0640\"); left out, the place decides. A server that cannot set them is \
+     ignored.",
+)]);
 
 /// The field of a destination that says how files are named while they are written; `table` holds
 /// [`temporary_suffix`] with the protocol's own default.
@@ -230,52 +238,46 @@ impl Polling {
 }
 
 impl WriteOptions {
-    /// Reads a destination's declared fields. `address` is where the folder is, without secrets.
-    #[must_use]
-    pub fn of(
-        endpoint: &Endpoint,
-        destination: &Destination,
-        address: String,
-        directory: RemotePath,
-    ) -> Self {
+    /// Reads and checks a destination's declared fields, for a place.
+    ///
+    /// # Errors
+    /// `ConfigInvalid`, naming the field.
+    pub fn read(endpoint: &Endpoint, destination: &Destination, place: FolderPlace) -> Result<Self> {
         let options = &destination.options;
         let text = |name: &str| options.text(name).unwrap_or_default().to_owned();
-        Self {
-            address,
-            temporary_suffix: options
-                .table("temporary")
-                .text("suffix")
-                .unwrap_or(names::TEMPORARY)
-                .to_owned(),
+        let temporary_suffix = options.table("temporary").text("suffix").unwrap_or(names::TEMPORARY);
+        let read = Self {
+            address: place.address,
+            temporary_suffix: temporary_suffix.to_owned(),
             prefix: text("prefix"),
             suffix: text("suffix"),
             overwrite: Overwrite::from_word(options.text("overwrite").unwrap_or_default()),
             create_directories: options.bool("create_directories"),
             temporary_name: options.text("temporary") != Some("none"),
-            ..Self::new(endpoint.name.clone(), directory)
-        }
+            ..Self::new(endpoint.name.clone(), place.directory)
+        };
+        read.check()?;
+        permissions(destination)?;
+        Ok(read)
     }
 }
 
-/// Warnings about flows that poll endpoints of a transport.
-#[must_use]
-pub fn check_definitions(transport: &str, definitions: &Definitions) -> Vec<Finding> {
-    let mut findings = Vec::new();
-    for flow in definitions.flows.values() {
-        let FlowSource::Poll(poll) = &flow.source else { continue };
-        let endpoint = definitions.endpoints.get(&poll.endpoint);
-        if endpoint.is_none_or(|endpoint| endpoint.transport != transport) {
-            continue;
-        }
-        let stable_for = poll.options.duration("stable_for").unwrap_or_default();
-        if stable_for > poll.every {
-            let message = format!(
-                "is shorter than stable_for ({}s), which is cut to it: a file is then taken once it stayed the same for \
-                 one poll",
-                stable_for.as_secs()
-            );
-            findings.push(Subject::new(Section::FLOW, &flow.name).warning(&["source", "every"], message));
-        }
+/// The permissions that delivered files get, by [`PERMISSIONS`]; `None` leaves them to the place.
+///
+/// # Errors
+/// `ConfigInvalid`: what is written is no octal number of three or four digits.
+pub fn permissions(destination: &Destination) -> Result<Option<u32>> {
+    let text = destination.options.text("permissions").unwrap_or_default();
+    if text.is_empty() {
+        return Ok(None);
     }
-    findings
+    // Digits alone: reading a number takes a sign, too.
+    let is_octal = matches!(text.len(), 3 | 4) && text.bytes().all(|digit| matches!(digit, b'0'..=b'7'));
+    let mode = u32::from_str_radix(text, 8).ok().filter(|_| is_octal);
+    mode.map(Some).ok_or_else(|| {
+        Error::permanent(ErrorKind::ConfigInvalid, "use an option")
+            .with("option", "permissions")
+            .with("value", text)
+            .advice("write them in octal, with three or four digits, such as \"0640\"")
+    })
 }

@@ -12,10 +12,10 @@ mod probe;
 mod settle;
 mod taken;
 
-use super::options::{After, Polling};
+use super::options::Polling;
 use super::selection::{Candidate, Selection};
 use super::walk::{Listed, Walk, is_directory};
-use super::{EntryKind, Folder, names, parse_directory};
+use super::{EntryKind, Folder, check_poll, names};
 use crate::{
     AfterRead, Discovery, FoundOffer, OfferStream, Opened, Part, Probe, Services, Settled, SkippedFile,
     Source, UNSTABLE_LIMIT, UnstableFile,
@@ -61,32 +61,6 @@ pub struct FolderSource {
     gaps: Mutex<Vec<Gap>>,
 }
 
-/// Checks what a flow asks of a polled directory, without any I/O: archive, move and error directories
-/// are named, and none lies inside the polled directory (it would be polled again).
-///
-/// # Errors
-/// `ConfigInvalid` or `Unsupported`, in words for the person who wrote it.
-pub fn check_poll(directory: &RemotePath, poll: &PollSource) -> Result<()> {
-    let polling = Polling::of(poll);
-    let after = match &polling.after {
-        After::Archive { directory, .. } => Some(("archive", directory)),
-        After::Move { directory } => Some(("move", directory)),
-        After::Delete | After::Keep => None,
-    };
-    let error = polling.error_directory.as_ref().map(|directory| ("error", directory));
-    for (purpose, text) in after.into_iter().chain(error) {
-        let other = parse_directory(text).map_err(|e| e.with("purpose", purpose))?;
-        if other.is_within(directory) {
-            return Err(Error::permanent(ErrorKind::ConfigInvalid, "use a directory")
-                .with("purpose", purpose)
-                .with("directory", &other)
-                .with("polled directory", directory)
-                .advice("it lies inside the polled directory; name one outside"));
-        }
-    }
-    Ok(())
-}
-
 impl FolderSource {
     /// A source over a folder. Opens nothing.
     ///
@@ -98,9 +72,22 @@ impl FolderSource {
                 .with("flow", &options.flow.name));
         };
         let poll = poll.clone();
-        check_poll(&options.directory, &poll)?;
         let polling = Polling::of(&poll);
+        check_poll(&options.directory, &polling)?;
         Ok(Self { folder, options, poll, polling, services, made: Mutex::default(), gaps: Mutex::default() })
+    }
+
+    /// The same source over another connection.
+    fn over(&self, folder: Arc<dyn Folder>) -> Self {
+        Self {
+            folder,
+            options: self.options.clone(),
+            poll: self.poll.clone(),
+            polling: self.polling.clone(),
+            services: self.services.clone(),
+            made: Mutex::default(),
+            gaps: Mutex::default(),
+        }
     }
 
     fn walk<'a>(&self) -> Walk<'a> {
@@ -311,7 +298,11 @@ impl Source for FolderSource {
     }
 
     async fn probe(&self) -> Probe {
-        self.probe_steps().await
+        let mut probe = Probe::default();
+        if let Some(folder) = Arc::clone(&self.folder).probe(&mut probe).await {
+            self.over(folder).probe_steps(&mut probe).await;
+        }
+        probe
     }
 }
 

@@ -42,7 +42,12 @@ fn text(tested: &EndpointTest) -> Result<()> {
         write::line(format_args!("{} as a {}:", tested.endpoint, role.as_str()))?;
         steps.iter().try_for_each(|step| {
             let mark = if step.passed { "ok" } else { "FAILED" };
-            write::line(format_args!("{mark:<7}{:<12}{:>6} ms  {}", step.step, step.millis, step.words))
+            write::line(format_args!(
+                "{mark:<7}{:<12}{:>6} ms  {}",
+                step.step.as_str(),
+                step.millis,
+                step.words
+            ))
         })
     })
 }

@@ -203,12 +203,12 @@ impl FolderDestination {
             Some(false) if self.options.overwrite == Overwrite::Replace => return Ok(EarlierUpload::Nothing),
             Some(false) | None => {}
         }
-        let error = Error::ambiguous(ErrorKind::IntegrityFailed, "learn whether a file was written whole")
+        let error = Error::ambiguous(ErrorKind::IntegrityFailed, "check whether a file was written whole")
             .with("endpoint", &self.options.endpoint)
             .with("path", &earlier.name)
             .with("expected bytes", length)
             .with("bytes there", stated)
-            .advice("every byte of it was acknowledged, and the connection ended before the file was closed; it is not written again, and the next attempt looks again: ask whoever takes it whether it is whole");
+            .advice("every byte of it was acknowledged, and the connection ended before the file was closed; it is not written again, and the next attempt checks again: ask whoever takes it whether it is whole");
         Err(error.on_connection(earlier.connection))
     }
 
@@ -287,7 +287,7 @@ impl FolderDestination {
         let is_gone =
             matches!(self.folder.stat(&writing.name).await, Err(e) if e.kind() == ErrorKind::NotFound);
         if is_gone && let Err(error) = delivery.log.note(WRITING, Value::Null).await {
-            tracing::warn!(path = %writing.name, error = %error.chain(), "not noted that an unfinished file is gone");
+            tracing::warn!(path = %writing.name, error = %error.chain(), "could not note that an unfinished file is gone");
         }
     }
 

@@ -192,7 +192,7 @@ impl FolderDestination {
             return publishing.note(&*delivery.log).await;
         }
         self.retract(delivery, publishing).await?;
-        let error = Error::permanent(ErrorKind::AlreadyExists, "give a file its name")
+        let error = Error::permanent(ErrorKind::AlreadyExists, "publish a file")
             .with("endpoint", &self.options.endpoint)
             .with("path", &publishing.name)
             .advice(TAKEN);
@@ -228,7 +228,7 @@ impl FolderDestination {
     }
 
     pub(super) fn gone(&self, temporary: &RemotePath, name: &RemotePath) -> Error {
-        Error::permanent(ErrorKind::NotFound, "give a file its name: it is gone")
+        Error::permanent(ErrorKind::NotFound, "publish a file: it is gone")
             .with("endpoint", &self.options.endpoint)
             .with("path", name)
             .with("temporary", temporary)
@@ -257,20 +257,20 @@ impl FolderDestination {
                 }
             }
             Ok(_) => Ok(Look::Elsewhere),
-            Err(error) => Err(Error::ambiguous(error.kind(), "learn whether a file got its name")
+            Err(error) => Err(Error::ambiguous(error.kind(), "check whether a file was published")
                 .with("endpoint", &self.options.endpoint)
                 .with("directory", directory)
-                .advice("see that the directory is there and mounted; the next attempt looks again")
+                .advice("check that the directory is there and mounted; the next attempt checks again")
                 .caused_by(error)),
         }
     }
 
     fn unknown(&self, publishing: &Publishing) -> Error {
-        let error = Error::ambiguous(ErrorKind::Unreachable, "learn whether a file got its name")
+        let error = Error::ambiguous(ErrorKind::Unreachable, "check whether a file was published")
             .with("endpoint", &self.options.endpoint)
             .with("path", &publishing.name)
             .with("temporary", &publishing.temporary)
-            .advice("the next attempt looks again");
+            .advice("the next attempt checks again");
         error.on_connection(publishing.connection)
     }
 

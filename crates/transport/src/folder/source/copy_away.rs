@@ -43,7 +43,7 @@ impl FolderSource {
             _ if error.operation() == REMOVE_ORIGINAL => error,
             _ => refused
                 .with("copying it instead", error.chain())
-                .advice("see that the directory takes files; is it on another file system, it is copied there and the original removed"),
+                .advice("check that files may be written to the directory; if it is on another file system, the file is copied there and the original removed"),
         })
     }
 
@@ -278,7 +278,7 @@ pub(super) fn read_early(taken: &Taken<'_>, copy: &RemotePath, read: &Content) -
         Some(expected) => error.with("expected bytes", expected),
         None => error.with("expected bytes", "not known"),
     };
-    error.advice("the original was not removed, for its copy may lack its end: read it by other means, and move it by hand")
+    error.advice("the original was not removed, because its copy may be incomplete: read it by other means, and move it by hand")
 }
 
 /// The file is gone, and it is not known whether its copy is whole.
@@ -290,5 +290,5 @@ pub(super) fn left_unverified(taken: &Taken<'_>, copy: &RemotePath, size: Option
         Some(size) => error.with("bytes of the copy", size),
         None => error,
     };
-    error.advice("this copy may be all that is left of the file, and may lack its end: look at it, and keep or remove it by hand")
+    error.advice("this copy may be the only one left of the file, and may be incomplete: check it, and keep or remove it by hand")
 }

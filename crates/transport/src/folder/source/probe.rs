@@ -3,11 +3,10 @@
 
 use super::super::walk::Listed;
 use super::FolderSource;
-use crate::{Probe, ProbeStep};
+use crate::{Probe, Step};
 use model::{RemotePath, Result, SkipReason};
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
 
 /// Names shown of each kind of what is passed over.
 const SHOWN: usize = 3;
@@ -20,37 +19,31 @@ struct Passed {
 }
 
 impl FolderSource {
-    pub(super) async fn probe_steps(&self) -> Probe {
-        let mut probe = Probe::default();
+    /// Adds the steps of a poll to a test whose connection was made.
+    pub(super) async fn probe_steps(&self, probe: &mut Probe) {
         let passed = Mutex::new(BTreeMap::<SkipReason, Passed>::new());
         let clock = &self.services.clock;
         let began = clock.monotonic();
         let listed = self.list_for_probe(&passed).await;
         let took = clock.monotonic().saturating_sub(began);
         let passed = passed.into_inner().unwrap_or_else(PoisonError::into_inner);
-        let (result, first) = match listed {
-            Ok((0, _)) => (Ok("no file to take there now".to_owned()), None),
-            Ok((1, first)) => (Ok("1 file to take".to_owned()), first),
-            Ok((count, first)) => (Ok(format!("{count} files to take")), first),
-            Err(error) => (Err(error), None),
-        };
-        let failed = result.is_err();
-        probe.steps.push(ProbeStep { name: "list", took, result });
-        if failed {
-            return probe;
-        }
+        let listed = probe.add(Step::List, took, listed, |(count, _)| match count {
+            0 => "no file to take there now".to_owned(),
+            1 => "1 file to take".to_owned(),
+            count => format!("{count} files to take"),
+        });
+        let Some((_, first)) = listed else { return };
         if !passed.is_empty() {
             let words =
                 passed.iter().map(|(why, passed)| in_words(*why, passed)).collect::<Vec<_>>().join("; ");
-            probe.steps.push(ProbeStep { name: "pass over", took: Duration::ZERO, result: Ok(words) });
+            probe.note(Step::Ignored, words);
         }
         if let Some(first) = first {
             let began = clock.monotonic();
             let result = self.open_for_probe(first).await;
             let took = clock.monotonic().saturating_sub(began);
-            probe.steps.push(ProbeStep { name: "open", took, result });
+            probe.add(Step::Open, took, result, Clone::clone);
         }
-        probe
     }
 
     /// How many files the flow would take, and the first of the listing.

@@ -1,10 +1,10 @@
 //! Listing a directory as the server sends it, and what it tells of an entry.
 
-use crate::client::{self, FileHandle};
-use crate::error::Fault;
-use crate::exchange::Awaited;
-use crate::packet::{Attributes, Named};
-use crate::pool::Lease;
+use super::Lease;
+use crate::protocol::client::{self, FileHandle};
+use crate::protocol::exchange::Awaited;
+use crate::protocol::fault::Fault;
+use crate::protocol::packet::{Attributes, Named};
 use chrono::DateTime;
 use futures::future::try_join_all;
 use futures::stream::{self, BoxStream, StreamExt, TryStreamExt};

@@ -4,7 +4,7 @@ mod pin;
 
 pub(crate) use pin::Pin;
 
-use crate::known_hosts::{Found, KnownHosts};
+use super::known_hosts::{Found, KnownHosts};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 use model::{Error, ErrorKind, Result};

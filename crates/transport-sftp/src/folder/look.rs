@@ -3,9 +3,9 @@
 //! Some answer 'failure' for a name that is not there, and some let nobody look. The two must not be mixed up: what is
 //! missing may be written, settled, given up; of what is not shown nothing is known.
 
-use crate::client::{self, Client};
-use crate::error::Fault;
-use crate::packet::Attributes;
+use crate::protocol::client::{self, Client};
+use crate::protocol::fault::Fault;
+use crate::protocol::packet::Attributes;
 use model::RemotePath;
 
 /// A name that nobody gives to a file: how a server answers it is how it answers for what is missing.

@@ -1,7 +1,7 @@
 //! What the SSH library asks us during a session: whether the server is trusted, and what may come from it.
 
-use crate::host_key::{HostTrust, Place, fingerprint};
-use crate::stream::Cut;
+use super::host_key::{HostTrust, Place, fingerprint};
+use super::stream::Cut;
 use model::{Error, PeerText, Security};
 use net::ConnectionHandle;
 use russh::client::{ChannelOpenHandle, DisconnectReason, Handler, Msg, Session};

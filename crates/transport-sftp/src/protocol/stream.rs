@@ -6,7 +6,7 @@
 //! Cutting is the last resort against a server that takes nothing any more: the SSH library waits in a
 //! write then and hears nobody, and only an error from below makes it end and close the socket.
 
-use crate::identification::{Finder, NoIdentification};
+use super::identification::{Finder, NoIdentification};
 use bytes::Bytes;
 use futures::task::AtomicWaker;
 use std::io;

@@ -7,11 +7,11 @@
 //! that are too small, too large, or 0. The size only tells how far to ask ahead; one more request goes beyond it.
 //! An answer without data says nothing of an end: before the stated one it is asked once more, and fails.
 
-use crate::client::{self, FileHandle};
-use crate::error::{Fault, code};
-use crate::exchange::Awaited;
-use crate::packet::{self, DATA, Malformed};
-use crate::pool::Lease;
+use super::Lease;
+use crate::protocol::client::{self, FileHandle};
+use crate::protocol::exchange::Awaited;
+use crate::protocol::fault::{Fault, code};
+use crate::protocol::packet::{self, DATA, Malformed};
 use bytes::{Buf, Bytes};
 use futures::stream::{self, BoxStream};
 use futures::{FutureExt, StreamExt};

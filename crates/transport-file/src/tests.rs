@@ -1,13 +1,14 @@
 //! What is refused when a file endpoint, or a flow that polls it, is saved.
 
 use super::*;
-use model::definition::{Order, PollSource};
+use model::Declaration;
+use model::definition::{Flow, Order, PollSource};
 use std::time::Duration;
 use testkit::defined;
 use transport::folder::After;
 
 fn transport() -> FileTransport {
-    FileTransport::new([PathBuf::from("/srv/waybill"), PathBuf::from("/mnt/exchange")])
+    FolderTransport::of(LocalFiles::new(["/srv/waybill", "/mnt/exchange"].map(PathBuf::from)))
 }
 
 fn endpoint(url: &str) -> Endpoint {
@@ -51,7 +52,7 @@ fn an_endpoint_lies_below_an_allowed_root() {
 
 #[test]
 fn a_name_in_the_url_may_be_any_bytes() {
-    let directory = transport().directory(&endpoint("file:///srv/waybill/caf%E9%20in")).unwrap();
+    let directory = options::directory(&endpoint("file:///srv/waybill/caf%E9%20in")).unwrap();
     assert_eq!(directory.as_bytes(), b"/srv/waybill/caf\xe9 in");
 }
 

@@ -4,8 +4,8 @@
 //! hands each to whoever waits for it. Handing over never waits, so a slow reader cannot hold up the
 //! others; what can be in memory is bounded by what was asked for.
 
-use crate::error::Fault;
-use crate::packet::{self, Assembler, Fields, Request, Response};
+use super::fault::Fault;
+use super::packet::{self, Assembler, Fields, Request, Response};
 use bytes::Bytes;
 use russh::client::Msg;
 use russh::{Channel, ChannelMsg, ChannelReadHalf, ChannelWriteHalf};

@@ -1,14 +1,19 @@
-//! A connection from nothing to a logged-in SFTP session: reach, greet, log in.
+//! A connection from nothing to a logged-in SFTP session: dial, trust the host key, log in; and what the pool asks of it.
 
-use crate::client::Client;
-use crate::error::Fault;
-use crate::handshake::{Ended, Guard, Seen};
-use crate::host_key::Place;
-use crate::identification::NoIdentification;
+mod login;
+mod probe;
+
+use crate::error::Target;
 use crate::options::Settings;
-use crate::stream::{Cut, CutStream};
-use model::{ConnectionId, Error, ErrorKind, PeerText, Protocol, Purpose, Result, Retry, Secret};
-use net::{ConnectionHandle, DialRequest, Net, Stream};
+use crate::protocol::client::Client;
+use crate::protocol::fault::Fault;
+use crate::protocol::handshake::{Ended, Guard, Seen};
+use crate::protocol::host_key::Place;
+use crate::protocol::identification::NoIdentification;
+use crate::protocol::stream::{Cut, CutStream};
+use async_trait::async_trait;
+use model::{Error, ErrorKind, PeerText, Protocol, Purpose, RemotePath, Result, Retry, Secret};
+use net::{ConnectionHandle, Connector, DialRequest, Net, PooledConnection, Stream};
 use russh::client::{Config, Handle};
 use russh::keys::{Algorithm, PrivateKey};
 use russh::{ChannelMsg, Disconnect, Preferred, SshId, cipher, compression, kex, mac};
@@ -32,7 +37,7 @@ const STUCK: Duration = Duration::from_secs(180);
 
 /// An endpoint's server: makes connections to it.
 pub(crate) struct Remote {
-    net: Net,
+    pub(crate) net: Net,
     pub(crate) settings: Settings,
     pub(crate) services: Services,
     /// The private key as read, with the text it was read from: reading takes long on purpose.
@@ -55,20 +60,6 @@ pub(crate) struct Ending {
     armed: bool,
 }
 
-/// Where a connection leads, and which one it is: what errors tell of it.
-pub(crate) struct Target {
-    /// Host and port.
-    pub(crate) host: String,
-    pub(crate) connection: ConnectionId,
-}
-
-impl Target {
-    /// The error, with the connection it happened on.
-    fn on_connection(&self, error: Error) -> Error {
-        if error.connection().is_some() { error } else { error.on_connection(self.connection) }
-    }
-}
-
 impl Drop for Ending {
     fn drop(&mut self) {
         // The SSH library's task may wait for a server that says nothing; it must not wait alone.
@@ -88,20 +79,13 @@ pub(crate) struct Connection {
 impl Remote {
     pub(crate) fn new(net: Net, settings: Settings, services: Services) -> Self {
         for line in settings.trust.passed_over() {
-            tracing::warn!(endpoint = %settings.endpoint, %line, "known_hosts: line passed over, it cannot be read");
+            tracing::warn!(endpoint = %settings.endpoint, %line, "known_hosts: a line that cannot be read is ignored");
         }
         Self { net, settings, services, key: Mutex::new(None) }
     }
 
-    /// Connects and logs in.
-    pub(crate) async fn connect(&self, purpose: Purpose) -> Result<Connection> {
-        let stream = self.reach(purpose).await?;
-        let greeted = self.greet(stream).await?;
-        self.log_in(greeted).await
-    }
-
-    /// The socket.
-    pub(crate) async fn reach(&self, purpose: Purpose) -> Result<Stream> {
+    /// How the server is dialled.
+    pub(crate) fn request(&self, purpose: Purpose) -> Result<DialRequest> {
         let settings = &self.settings;
         let definitions = self.services.directory.definitions();
         let connecting = settings
@@ -111,7 +95,7 @@ impl Remote {
         let mut request =
             DialRequest::new(Protocol::Sftp, purpose, &settings.host, settings.port, &connecting);
         request.endpoint = Some(settings.endpoint.clone());
-        self.net.dial_deferred(&request).await
+        Ok(request)
     }
 
     /// The key exchange and the server's key. A server that is not trusted is sent nothing after it.
@@ -290,6 +274,37 @@ impl Remote {
     }
 }
 
+#[async_trait]
+impl Connector for Remote {
+    type Connection = Connection;
+
+    async fn connect(&self, purpose: Purpose) -> Result<Connection> {
+        let stream = self.net.dial_deferred(&self.request(purpose)?).await?;
+        let greeted = self.greet(stream).await?;
+        self.log_in(greeted).await
+    }
+}
+
+#[async_trait]
+impl PooledConnection for Connection {
+    fn is_lost(&self) -> bool {
+        self.client.lost().is_some()
+    }
+
+    async fn is_alive(&self) -> bool {
+        // That it refuses to answer is a sign of life too.
+        self.client.absolute(&RemotePath::default()).await.is_ok() || !self.is_lost()
+    }
+
+    fn lose(&self, why: &'static str) {
+        self.client.lose(why);
+    }
+
+    fn closing(&self, reason: &'static str) {
+        self.ending.record.closing(reason);
+    }
+}
+
 /// The SSH library's settings for one connection.
 fn config(host_keys: Vec<Algorithm>) -> Config {
     const KEX: &[kex::Name] = &[
@@ -349,11 +364,6 @@ impl Connection {
     /// Counts a file operation for the connection's record.
     pub(crate) fn count(&self) {
         self.ending.record.request();
-    }
-
-    /// Says why the connection ends, for its record.
-    pub(crate) fn closing(&self, reason: &str) {
-        self.ending.record.closing(reason);
     }
 }
 

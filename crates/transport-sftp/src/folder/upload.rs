@@ -1,11 +1,11 @@
 //! Writing a file: many requests on their way, all answered before it counts as written.
 
-use crate::client::{self, FileHandle};
-use crate::error::{Fault, code};
-use crate::exchange::Awaited;
-use crate::look::{Look, look, refine};
-use crate::packet::{Attributes, OPEN_CREATE, OPEN_EXCLUSIVE, OPEN_TRUNCATE, OPEN_WRITE};
-use crate::pool::Lease;
+use super::Lease;
+use super::look::{Look, look, refine};
+use crate::protocol::client::{self, FileHandle};
+use crate::protocol::exchange::Awaited;
+use crate::protocol::fault::{Fault, code};
+use crate::protocol::packet::{Attributes, OPEN_CREATE, OPEN_EXCLUSIVE, OPEN_TRUNCATE, OPEN_WRITE};
 use async_trait::async_trait;
 use bytes::Bytes;
 use model::{ConnectionId, Error, RemotePath, Result};
@@ -96,7 +96,7 @@ impl SftpUpload {
     }
 }
 
-const LEARN: &str = "learn the size of a written file";
+const LEARN: &str = "check the size of a written file";
 
 const CLOSE: &str = "close a written file";
 

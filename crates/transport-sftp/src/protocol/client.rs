@@ -3,9 +3,9 @@
 //!
 //! What goes back and forth beneath is in `exchange`.
 
-use crate::error::{Fault, Refusal, code};
-use crate::exchange::{self, Awaited, Shared, UNAWAITED, close_unawaited};
-use crate::packet::{self, Attributes, Fields, Malformed, Named, Request, Response};
+use super::exchange::{self, Awaited, Shared, UNAWAITED, close_unawaited};
+use super::fault::{Fault, Refusal, code};
+use super::packet::{self, Attributes, Fields, Malformed, Named, Request, Response};
 use bytes::Bytes;
 use model::RemotePath;
 use russh::Channel;

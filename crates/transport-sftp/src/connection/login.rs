@@ -1,9 +1,9 @@
 //! Telling a trusted server who we are: by private key, by password, each tried once.
 
-use crate::handshake::{Guard, Speaker};
-use crate::key;
+use crate::connection::{Ending, Remote};
 use crate::options::ResolvedLogin;
-use crate::session::{Ending, Remote};
+use crate::protocol::handshake::{Guard, Speaker};
+use crate::protocol::key;
 use model::{Error, ErrorKind, Result};
 use russh::client::{AuthResult, Handle};
 use russh::keys::{Algorithm, HashAlg, PrivateKey, PrivateKeyWithHashAlg};

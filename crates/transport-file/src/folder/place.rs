@@ -3,6 +3,7 @@
 //! Paths are resolved by the kernel (`openat2` with `RESOLVE_BENEATH`); where it cannot, part by part
 //! without following any link. All functions block.
 
+use crate::error::{failed, outside};
 use model::{Error, ErrorKind, RemotePath, Result};
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, Stat};
 use rustix::io::Errno;
@@ -181,34 +182,6 @@ pub(crate) fn make_directories(anchor: &Anchor) -> Result<(), Errno> {
 /// The bytes as the system takes them.
 pub(crate) fn os(bytes: &[u8]) -> &Path {
     Path::new(OsStr::from_bytes(bytes))
-}
-
-/// The system's answer as Waybill's error.
-pub(crate) fn failed(operation: &'static str, path: &RemotePath, errno: Errno) -> Error {
-    let error = match errno {
-        Errno::XDEV => outside(path),
-        Errno::LOOP => Error::permanent(ErrorKind::PermissionDenied, operation)
-            .advice("it is a link or a special file; only regular files are touched"),
-        Errno::NAMETOOLONG => Error::permanent(ErrorKind::Rejected, operation)
-            .advice("the name is longer than the place allows"),
-        Errno::NOTDIR => {
-            Error::permanent(ErrorKind::NotFound, operation).advice("something above it is no directory")
-        }
-        Errno::ISDIR | Errno::NOTEMPTY => {
-            Error::permanent(ErrorKind::Rejected, operation).advice("a directory has that name")
-        }
-        Errno::DQUOT | Errno::NOSPC => Error::transient(ErrorKind::StorageFull, operation),
-        Errno::INVAL => {
-            Error::permanent(ErrorKind::Rejected, operation).advice("the file system does not take the name")
-        }
-        other => return Error::local_io(operation, other.into()).with("path", path),
-    };
-    error.with("path", path).caused_by(std::io::Error::from(errno))
-}
-
-fn outside(path: &RemotePath) -> Error {
-    Error::permanent(ErrorKind::PermissionDenied, "reach a path outside the allowed directory")
-        .with("path", path)
 }
 
 fn parts_below(directory: &RemotePath, path: &RemotePath) -> Vec<Vec<u8>> {

@@ -1,0 +1,29 @@
+//! What dialling does, one after the other: which of it failed is known by its type.
+
+use model::{Error, ErrorKind, Retry, Step};
+
+/// An act of dialling.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Dialling {
+    FindHost,
+    FindProxy,
+    Connect,
+    ConnectProxy,
+    Tunnel,
+    Tls,
+}
+
+impl Dialling {
+    /// Its error.
+    pub(crate) fn error(self, kind: ErrorKind, retry: Retry) -> Error {
+        let (words, step) = match self {
+            Self::FindHost => ("find the host's address", Step::Name),
+            Self::FindProxy => ("find the proxy's address", Step::Proxy),
+            Self::Connect => ("connect", Step::Tcp),
+            Self::ConnectProxy => ("connect to the proxy", Step::Proxy),
+            Self::Tunnel => ("open a tunnel through the proxy", Step::Proxy),
+            Self::Tls => ("finish the TLS handshake", Step::Tls),
+        };
+        Error::new(kind, retry, words).at_step(step)
+    }
+}

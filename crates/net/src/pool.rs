@@ -1,0 +1,332 @@
+//! Connections to one endpoint for one purpose, kept for a while: for protocols whose connections cost a login.
+//!
+//! A transport says how a connection is made ([`Connector`]) and what can be asked of one ([`PooledConnection`]);
+//! [`PoolLimits`] says how many there may be, how many operations share one, and how long it is kept. A connection that
+//! broke is dropped and whoever used it gets the error; one that was idle is asked for a sign of life first, so that a server
+//! which closed it meanwhile fails nobody's operation.
+//!
+//! When none can be made, all who waited for it get the same error: were each to try for itself, a wrong password would
+//! lock the account, and a silent server would hold them up one after the other.
+
+mod failure;
+mod lease;
+mod shared;
+
+pub use lease::PoolLease;
+pub use shared::Pools;
+
+use async_trait::async_trait;
+use failure::Failure;
+use lease::Member;
+use model::schema::Values;
+use model::{Error, ErrorKind, Purpose, Result};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
+
+/// Makes connections to one endpoint.
+#[async_trait]
+pub trait Connector: Send + Sync + 'static {
+    /// What it makes.
+    type Connection: PooledConnection;
+
+    /// Connects and logs in. Tries once.
+    ///
+    /// # Errors
+    /// By the protocol's own answers.
+    async fn connect(&self, purpose: Purpose) -> Result<Self::Connection>;
+}
+
+/// A connection that is logged in. Dropped, it ends, with a good-bye where the protocol has one.
+#[async_trait]
+pub trait PooledConnection: Send + Sync + 'static {
+    /// Whether it broke: no operation can be begun on it.
+    fn is_lost(&self) -> bool;
+
+    /// Asks the server for a sign of life; a refusal is one too.
+    async fn is_alive(&self) -> bool;
+
+    /// Gives it up, for its record: it is not used again.
+    fn lose(&self, why: &'static str);
+
+    /// Says for its record why it is closed; it is dropped next.
+    fn closing(&self, reason: &'static str);
+}
+
+/// How operations share connections.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Sharing {
+    /// One carries one operation at a time, as in FTP. Who finds all in use waits.
+    Exclusive,
+    /// One carries many at once, as in SFTP. Another is made from so many operations on; beyond the pool's limit they
+    /// share further.
+    Shared(usize),
+}
+
+/// What a pool may hold, and for how long.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct PoolLimits {
+    /// Most connections at a time; at least 1.
+    pub connections: usize,
+    /// How operations share them.
+    pub sharing: Sharing,
+    /// An idle connection is closed after so long, within a quarter of it more.
+    pub idle: Duration,
+    /// A connection is given to no further operation once it is so old, and closed when it is idle.
+    pub lifetime: Duration,
+    /// A connection that was idle for longer is asked for a sign of life before it is used.
+    pub trusted_idle: Duration,
+    /// How long that may take.
+    pub sign_of_life: Duration,
+    /// How long an operation waits for a connection where each carries one alone. Operations that hold one and wait for a
+    /// second end so, instead of waiting for each other for ever.
+    pub longest_wait: Duration,
+}
+
+impl PoolLimits {
+    /// As an endpoint says in the fields of [`crate::POOL`]; `timeout` is its longest silence.
+    #[must_use]
+    pub fn read(options: &Values, sharing: Sharing, timeout: Option<Duration>) -> Self {
+        let connections = options.integer("connections").and_then(|n| usize::try_from(n).ok());
+        let usual = Self::new(sharing);
+        Self {
+            connections: connections.unwrap_or(usual.connections).max(1),
+            idle: options.duration("keep_open").unwrap_or_default(),
+            sign_of_life: timeout.unwrap_or(usual.sign_of_life).min(usual.sign_of_life),
+            ..usual
+        }
+    }
+
+    /// The defaults.
+    #[must_use]
+    pub const fn new(sharing: Sharing) -> Self {
+        Self {
+            connections: 4,
+            sharing,
+            idle: Duration::from_secs(60),
+            // Long enough to cost nothing; short enough that a login that was taken back ends within the day.
+            lifetime: Duration::from_secs(12 * 3600),
+            trusted_idle: Duration::from_secs(1),
+            sign_of_life: Duration::from_secs(10),
+            longest_wait: Duration::from_secs(600),
+        }
+    }
+}
+
+/// Connections to one endpoint for one purpose.
+pub struct Pool<C: Connector> {
+    connector: Arc<C>,
+    endpoint: String,
+    purpose: Purpose,
+    limits: PoolLimits,
+    members: Mutex<Vec<Arc<Member<C::Connection>>>>,
+    /// One connection is made at a time: those who wait find it, or why there is none.
+    making: tokio::sync::Mutex<()>,
+    failed: Mutex<Option<Failure>>,
+    /// As many operations at a time as connections, where each has one for itself.
+    exclusive: Option<Arc<Semaphore>>,
+    /// Told whenever a connection is no longer in use.
+    released: Arc<Notify>,
+}
+
+/// Nothing panics while it holds one of these locks.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl<C: Connector> Pool<C> {
+    /// A pool without connections; `endpoint` is its name, for the log.
+    #[must_use]
+    pub fn new(
+        connector: Arc<C>,
+        endpoint: impl Into<String>,
+        purpose: Purpose,
+        limits: PoolLimits,
+    ) -> Arc<Self> {
+        let exclusive = match limits.sharing {
+            Sharing::Exclusive => Some(Arc::new(Semaphore::new(limits.connections.max(1)))),
+            Sharing::Shared(_) => None,
+        };
+        Arc::new(Self {
+            connector,
+            endpoint: endpoint.into(),
+            purpose,
+            limits,
+            members: Mutex::default(),
+            making: tokio::sync::Mutex::default(),
+            failed: Mutex::default(),
+            exclusive,
+            released: Arc::default(),
+        })
+    }
+
+    /// What makes its connections.
+    #[must_use]
+    pub const fn connector(&self) -> &Arc<C> {
+        &self.connector
+    }
+
+    /// Connections that it holds, in use or idle.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        lock(&self.members).len()
+    }
+
+    /// Takes in a connection made elsewhere.
+    pub fn admit(self: &Arc<Self>, connection: C::Connection) -> PoolLease<C::Connection> {
+        self.add(connection, None)
+    }
+
+    /// A connection, perhaps a new one.
+    ///
+    /// # Errors
+    /// None could be made, by this operation or by one that it waited for. `Throttled`: none was free for
+    /// [`PoolLimits::longest_wait`].
+    pub async fn take(self: &Arc<Self>) -> Result<PoolLease<C::Connection>> {
+        let since = Instant::now();
+        let permit = self.permit(since).await?;
+        loop {
+            // Registered before the look, so that no release falls in between.
+            let mut released = std::pin::pin!(self.released.notified());
+            released.as_mut().enable();
+            if let Some(lease) = self.choose(&permit) {
+                match self.checked(lease).await {
+                    Some(lease) => return Ok(lease),
+                    None => continue,
+                }
+            }
+            if permit.is_some() && self.keeps_from_further() && self.size() > 0 {
+                let waited = tokio::time::timeout_at(since + self.limits.longest_wait, released).await;
+                waited.map_err(|_| self.none_free())?;
+                continue;
+            }
+            let making = self.making.lock().await;
+            // Whoever made one while we waited made it for us too, if it is not busy already; and whoever
+            // failed to make one found out for us.
+            if let Some(lease) = self.choose(&permit) {
+                drop(making);
+                match self.checked(lease).await {
+                    Some(lease) => return Ok(lease),
+                    None => continue,
+                }
+            }
+            if let Some(failed) = lock(&self.failed).as_ref().filter(|failed| failed.answers(since)) {
+                return Err(failed.for_another());
+            }
+            let error = match self.connector.connect(self.purpose).await {
+                Ok(connection) => {
+                    *lock(&self.failed) = None;
+                    return Ok(self.add(connection, permit));
+                }
+                Err(error) => error,
+            };
+            *lock(&self.failed) = Some(Failure::now(&error));
+            // A server that lets in fewer connections than we may make, or nobody any more: those there are
+            // carry the load as long as they live.
+            let Some(lease) = self.choose(&permit) else { return Err(error) };
+            tracing::warn!(endpoint = %self.endpoint, error = %error.chain(), "no further connection for a while; going on with those there are");
+            return Ok(lease);
+        }
+    }
+
+    /// The right to use one connection alone, where connections are not shared.
+    async fn permit(&self, since: Instant) -> Result<Option<Arc<OwnedSemaphorePermit>>> {
+        let Some(semaphore) = &self.exclusive else { return Ok(None) };
+        let acquiring = Arc::clone(semaphore).acquire_owned();
+        match tokio::time::timeout_at(since + self.limits.longest_wait, acquiring).await {
+            Ok(Ok(permit)) => Ok(Some(Arc::new(permit))),
+            Ok(Err(_)) | Err(_) => Err(self.none_free()),
+        }
+    }
+
+    fn none_free(&self) -> Error {
+        Error::transient(ErrorKind::Throttled, "get a connection")
+            .with("endpoint", &self.endpoint)
+            .with("connections", self.limits.connections)
+            .with("waited", format!("{} s", self.limits.longest_wait.as_secs()))
+            .advice("all are in use; allow the endpoint more with 'connections', if its server takes more")
+    }
+
+    fn keeps_from_further(&self) -> bool {
+        lock(&self.failed).as_ref().is_some_and(Failure::keeps_from_further)
+    }
+
+    fn add(
+        self: &Arc<Self>,
+        connection: C::Connection,
+        permit: Option<Arc<OwnedSemaphorePermit>>,
+    ) -> PoolLease<C::Connection> {
+        let member = Member::new(connection, Arc::clone(&self.released));
+        let lease = PoolLease::new(&member, permit);
+        lock(&self.members).push(Arc::clone(&member));
+        tokio::spawn(retire(Arc::downgrade(self), Arc::downgrade(&member)));
+        lease
+    }
+
+    /// A connection for an operation; `None` when a further one may be made instead.
+    fn choose(&self, permit: &Option<Arc<OwnedSemaphorePermit>>) -> Option<PoolLease<C::Connection>> {
+        let no_further = self.keeps_from_further();
+        let mut members = lock(&self.members);
+        members.retain(|member| {
+            let is_old = member.uses() == 0 && member.is_older_than(self.limits.lifetime);
+            if is_old {
+                member.connection().closing(LIFETIME_OVER);
+            }
+            !is_old && !member.connection().is_lost()
+        });
+        let may_grow = !no_further && members.len() < self.limits.connections;
+        let young = members.iter().filter(|member| !member.is_older_than(self.limits.lifetime));
+        let best = young.min_by_key(|member| member.uses());
+        let chosen = match (self.limits.sharing, best) {
+            (Sharing::Exclusive, best) => best.filter(|member| member.uses() == 0),
+            (Sharing::Shared(busy), Some(best)) => Some(best).filter(|best| best.uses() < busy || !may_grow),
+            // All that there are have had their time, and are in use.
+            (Sharing::Shared(_), None) if may_grow => None,
+            (Sharing::Shared(_), None) => members.iter().min_by_key(|member| member.uses()),
+        };
+        chosen.map(|member| PoolLease::new(member, permit.clone()))
+    }
+
+    /// Asks a connection that was idle for a sign of life.
+    async fn checked(&self, lease: PoolLease<C::Connection>) -> Option<PoolLease<C::Connection>> {
+        if lease.is_shared() || lease.idle_for() < self.limits.trusted_idle {
+            return Some(lease);
+        }
+        match tokio::time::timeout(self.limits.sign_of_life, lease.is_alive()).await {
+            Ok(true) => Some(lease),
+            Ok(false) | Err(_) => {
+                lease.lose("no answer after it was idle");
+                None
+            }
+        }
+    }
+}
+
+const LIFETIME_OVER: &str = "open for as long as connections are kept";
+
+/// Closes a connection that nobody uses any more, or that broke.
+async fn retire<C: Connector>(pool: Weak<Pool<C>>, member: Weak<Member<C::Connection>>) {
+    loop {
+        let Some(limits) = pool.upgrade().map(|pool| pool.limits) else { return };
+        tokio::time::sleep((limits.idle / 4).max(Duration::from_millis(100))).await;
+        let (Some(pool), Some(member)) = (pool.upgrade(), member.upgrade()) else { return };
+        let mut members = lock(&pool.members);
+        let reason = match member.uses() {
+            _ if member.connection().is_lost() => Some(None),
+            0 if member.is_older_than(limits.lifetime) => Some(Some(LIFETIME_OVER)),
+            0 if member.idle_for() >= limits.idle => Some(Some("not used any more")),
+            _ => None,
+        };
+        if let Some(reason) = reason {
+            members.retain(|other| !Arc::ptr_eq(other, &member));
+            if let Some(reason) = reason {
+                member.connection().closing(reason);
+            }
+            return;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

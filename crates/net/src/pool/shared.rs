@@ -1,0 +1,48 @@
+//! The pools of one transport: flows that share an endpoint share its connections.
+
+use super::{Connector, Pool, lock};
+use model::definition::Endpoint;
+use model::{Purpose, Result};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, Weak};
+
+/// Pools in use, by endpoint and purpose.
+pub struct Pools<C: Connector>(Mutex<HashMap<(String, Purpose), InUse<C>>>);
+
+/// A pool, and the endpoint that it was made for: another revision's endpoint gets its own.
+struct InUse<C: Connector> {
+    endpoint: Weak<Endpoint>,
+    pool: Weak<Pool<C>>,
+}
+
+impl<C: Connector> Default for Pools<C> {
+    fn default() -> Self {
+        Self(Mutex::default())
+    }
+}
+
+impl<C: Connector> Pools<C> {
+    /// The endpoint's pool for a purpose; made where none is in use. It lasts as long as somebody holds it.
+    ///
+    /// # Errors
+    /// Those of `make`.
+    pub fn get(
+        &self,
+        endpoint: &Arc<Endpoint>,
+        purpose: Purpose,
+        make: impl FnOnce() -> Result<Arc<Pool<C>>>,
+    ) -> Result<Arc<Pool<C>>> {
+        let mut pools = lock(&self.0);
+        pools.retain(|_, in_use| in_use.pool.strong_count() > 0);
+        let key = (endpoint.name.clone(), purpose);
+        if let Some(in_use) = pools.get(&key)
+            && in_use.endpoint.ptr_eq(&Arc::downgrade(endpoint))
+            && let Some(pool) = in_use.pool.upgrade()
+        {
+            return Ok(pool);
+        }
+        let pool = make()?;
+        pools.insert(key, InUse { endpoint: Arc::downgrade(endpoint), pool: Arc::downgrade(&pool) });
+        Ok(pool)
+    }
+}

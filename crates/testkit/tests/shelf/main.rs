@@ -1,0 +1,59 @@
+//! `transport = "shelf"`: the example of `docs/adding-a-transport.md`, file for file; only that this file is a crate's `lib.rs`.
+//!
+//! A shelf is an invented server in memory that lets users in by password and carries one operation on a connection, as
+//! FTP does.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test: a failed expectation is how it speaks"
+)]
+
+mod connection;
+mod error;
+mod folder;
+mod options;
+mod tests;
+
+use connection::{Remote, Server};
+use folder::ShelfFolder;
+use model::Result;
+use model::definition::Endpoint;
+use model::schema::TransportSpec;
+use net::{Pool, Pools};
+use options::{SPEC, Settings};
+use std::sync::Arc;
+use transport::Services;
+use transport::folder::{Folder, FolderPlace, FolderProtocol, FolderUse};
+
+/// Shelves, by the one server that there is.
+struct Shelves {
+    server: Server,
+    pools: Pools<Remote>,
+}
+
+impl Shelves {
+    fn new(server: Server) -> Self {
+        Self { server, pools: Pools::default() }
+    }
+}
+
+impl FolderProtocol for Shelves {
+    fn spec(&self) -> &'static TransportSpec {
+        &SPEC
+    }
+
+    fn place(&self, endpoint: &Endpoint) -> Result<FolderPlace> {
+        Settings::read(endpoint).map(Settings::place)
+    }
+
+    fn folder(&self, endpoint: &Arc<Endpoint>, opened: FolderUse, _: &Services) -> Result<Arc<dyn Folder>> {
+        let pool = self.pools.get(endpoint, opened.purpose, || {
+            let settings = Settings::read(endpoint)?;
+            let limits = settings.limits;
+            let remote = Remote { server: self.server.clone(), settings };
+            Ok(Pool::new(Arc::new(remote), &endpoint.name, opened.purpose, limits))
+        })?;
+        Ok(Arc::new(ShelfFolder::new(pool)))
+    }
+}

@@ -1,0 +1,120 @@
+use super::*;
+use model::definition::{Destination, EndpointUrl, Order, RetryPolicy, SettleWhen};
+use model::schema::{Value, Values};
+use model::{Mask, MaskSpec};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// An endpoint in a directory of one server, for one node where that is said.
+fn endpoint(name: &str, directory: &str, node: Option<&str>) -> Endpoint {
+    let url = EndpointUrl { url: format!("place://server/{directory}").parse().unwrap(), weight: 1 };
+    Endpoint {
+        name: name.into(),
+        transport: "place".into(),
+        urls: vec![url],
+        node: node.map(str::to_owned),
+        options: Values::default(),
+    }
+}
+
+fn place(endpoint: &Endpoint) -> Option<FolderPlace> {
+    let directory = endpoint.url()?.path().trim_start_matches('/').into();
+    Some(FolderPlace { address: "place://server".into(), directory })
+}
+
+fn polling(suffix: &str, recursive: bool) -> Polling {
+    Polling {
+        after: After::Delete,
+        error_directory: None,
+        stable_for: Duration::ZERO,
+        recursive,
+        ignore_times: false,
+        temporary_suffix: suffix.into(),
+    }
+}
+
+fn flow(name: &str, from: &str, polling: &Polling, to: &str, temporary: Value) -> Arc<Flow> {
+    let source = PollSource {
+        endpoint: from.into(),
+        mask: Mask::new(&MaskSpec::default()).unwrap(),
+        every: Duration::from_secs(60),
+        read_limit: 0,
+        order: Order::Name,
+        settle: SettleWhen::Recorded,
+        retry: RetryPolicy::default(),
+        options: polling.to_values(),
+    };
+    let destination = Destination {
+        name: to.into(),
+        endpoint: to.into(),
+        file_name: None,
+        retry: RetryPolicy::default(),
+        expires_after: None,
+        options: Values::of([("temporary", temporary)]),
+    };
+    Arc::new(Flow {
+        name: name.into(),
+        title: None,
+        enabled: true,
+        source: FlowSource::Poll(source),
+        destinations: vec![destination],
+        ordered: false,
+        continue_after_failure: false,
+        retention: Duration::ZERO,
+    })
+}
+
+fn suffix(suffix: &str) -> Value {
+    Value::Table(Values::of([("suffix", Value::Text(suffix.into()))]))
+}
+
+/// What is found of a flow that writes to `written` so, where another polls `in` so.
+fn found(written: Endpoint, temporary: Value, polled: &Polling, polled_by: Option<&str>) -> Vec<String> {
+    let mut all = Definitions::default();
+    for endpoint in [written, endpoint("in", "in", polled_by), endpoint("elsewhere", "elsewhere", None)] {
+        all.endpoints.insert(endpoint.name.clone(), Arc::new(endpoint));
+    }
+    let writer = flow("writer", "elsewhere", &polling(".a", false), "written", temporary);
+    let poller = flow("poller", "in", polled, "elsewhere", suffix(".a"));
+    for flow in [writer, poller] {
+        all.flows.insert(flow.name.clone(), flow);
+    }
+    let found = definitions("place", &all, place);
+    assert!(found.iter().all(|finding| finding.is_warning && finding.subject.name == "writer"), "{found:?}");
+    found.into_iter().map(|finding| finding.message).collect()
+}
+
+#[test]
+fn a_delivery_into_a_polled_directory_is_warned_of_where_unfinished_files_are_not_known() {
+    let here = || endpoint("written", "in", None);
+    let by_a = polling(".a", false);
+    assert_eq!(found(here(), suffix(".a"), &by_a, None), [""; 0]);
+    assert_eq!(found(here(), suffix(".part.a"), &by_a, None), [""; 0]);
+    for (temporary, polled, words) in [
+        (suffix(".part"), &by_a, "give both the same suffix"),
+        (suffix(".a"), &polling("", false), "give both the same suffix"),
+        (Value::Text("none".into()), &by_a, "temporary = \"none\""),
+    ] {
+        let found = found(here(), temporary, polled, None);
+        assert!(matches!(&found[..], [one] if one.contains(words) && one.contains("'poller'")), "{found:?}");
+    }
+}
+
+#[test]
+fn a_delivery_below_a_polled_directory_counts_where_polls_are_recursive_and_another_machine_does_not() {
+    let below = || endpoint("written", "in/deep/er", None);
+    assert_eq!(found(below(), suffix(".part"), &polling(".a", false), None), [""; 0]);
+    assert_eq!(found(below(), suffix(".part"), &polling(".a", true), None).len(), 1);
+    let on = |node| endpoint("written", "in", Some(node));
+    assert_eq!(found(on("a"), suffix(".part"), &polling(".a", false), Some("b")), [""; 0]);
+    assert_eq!(found(on("a"), suffix(".part"), &polling(".a", false), Some("a")).len(), 1);
+}
+
+#[test]
+fn a_temporary_suffix_that_no_name_can_have_is_refused_of_a_source_too() {
+    for wrong in ["a/b", "*", "a\n"] {
+        let error = check_poll(&"in".into(), &polling(wrong, false)).unwrap_err();
+        assert!(error.to_string().contains("temporary_suffix"), "{error}");
+    }
+    check_poll(&"in".into(), &polling("_tmp", false)).unwrap();
+}
