@@ -146,7 +146,7 @@ fn flows(root: &Path) -> String {
         let errors = root.join(format!("errors-{number}"));
         writeln!(
             text,
-            "[flow.f-{number}]\nsource = {{ endpoint = \"in-{number}\", every = \"60s\", after = \"delete\", error_directory = \"{}\" }}\n\
+            "[flow.f-{number}]\nsource = {{ endpoint = \"in-{number}\", every = \"60s\", stable_for = \"0s\", after = \"delete\", error_directory = \"{}\" }}\n\
              [[flow.f-{number}.destination]]\nendpoint = \"out-{number}\"",
             errors.display()
         )
