@@ -23,6 +23,7 @@ mod settling;
 mod sftp_connections;
 mod sftp_faults;
 mod sftp_habits;
+mod start;
 mod strangers;
 mod timestamps;
 mod under_way;

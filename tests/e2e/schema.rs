@@ -60,6 +60,15 @@ fn good_documents_pass_and_bad_ones_do_not() {
         "[flow.f]\nsource = { listener = \"as2\", partner = \"p\" }\ndestination = { endpoint = \"o\" }\n"
             .into(),
         "[partner.p.as2]\nid = \"P\"\nsend = { cipher = \"aes128-cbc\" }\nreceive.largest = 4096\n".into(),
+        // A reference in every kind of field that takes one.
+        "[endpoint.e]\ntransport = \"sftp\"\nurl = { url = \"${env:U}\", weight = \"${env:W}\" }\nusername = \"${env:U}\"\n\
+         password = \"${env:P}\"\nhost_key = \"${file:/k}\"\nproxy = \"${env:X}\"\ntimeout = \"${env:T}\"\n\
+         connections = \"${env:N}\"\nnode = \"${env:NODE}\"\n\
+         [flow.f]\nenabled = \"${env:B}\"\nsource = { endpoint = \"${env:E}\", mask = \"${env:M}\", order = \"${env:O}\", \
+         after = \"${env:A}\", every = \"${env:T}\" }\n\
+         destination = { endpoint = \"${env:E}\", overwrite = \"${env:O}\", temporary = \"${env:T}\", file_name = \"${env:F}\" }\n\
+         [partner.p.as2]\nid = \"${env:I}\"\ncertificates = \"${env:C}\"\nreceive.largest = \"${env:L}\"\nlegacy = \"${env:B}\"\n"
+            .into(),
         "[credential.c]\nusername = \"u\"\npassword = { kept = true }\n".into(),
         "[listener.l]\ntransport = \"as2\"\nserver = \"partners\"\n".into(),
     ] {

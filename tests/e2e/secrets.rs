@@ -278,6 +278,11 @@ fn a_secret_in_a_document_is_encrypted_in_the_database() {
     with_keys(&pair, &[]);
     refused(&pair, "add it to secrets.master_key");
     with_keys(&pair, &[("k2", 2)]);
+    let (code, text) = command(&["key", "forget", "k1"]);
+    assert!(
+        code == 3 && text.contains("endpoint.acme-folder.password: in force; write it again"),
+        "{code} {text}"
+    );
     refused(&pair, "k1");
     with_keys(&pair, &[("k1", 2)]);
     refused(&pair, "another key of this id");

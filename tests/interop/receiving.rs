@@ -1,6 +1,7 @@
 //! pyas2lib → Waybill, in every protection, receipt, digest, cipher, and compressed.
 
-use crate::hub::{Hub, random, start_peer};
+use crate::hub::{Hub, random, start_peer, tell};
+use serde_json::json;
 use std::fs;
 
 #[test]
@@ -88,4 +89,31 @@ fn the_log_names_the_url_that_messages_are_sent_to() {
         "{url}"
     );
     assert_eq!(hub.good("a.bin", b"a").post(hub.gateway.http).unwrap().status, 200);
+}
+
+/// Nothing is signed or encrypted, so no certificate is needed; what is signed all the same proves nothing, and is refused.
+#[test]
+fn a_partner_without_certificates_sends_and_receives() {
+    let peer = start_peer();
+    let mut hub = Hub::for_peer(&peer);
+    tell(&peer, &json!({ "partner_cert": hub.own.certificate }));
+    let agreement = "send.security = \"none\"\nreceive.security = \"none\"\nmdn.ask = \"unsigned\"";
+    hub.define(peer.text("url"), agreement);
+    let document = hub.gateway.directory().join("definitions/hub.toml");
+    let text = fs::read_to_string(&document).unwrap();
+    assert!(text.contains("certificates = [\"peer\"]\n"));
+    hub.gateway.define("hub.toml", &text.replace("certificates = [\"peer\"]\n", ""));
+    hub.gateway.start();
+    hub.put("out.bin", b"to a partner without certificates");
+    let way = hub.ended("out.bin");
+    assert_eq!(way["state"], "completed", "{way}");
+    let file = hub.root.path().join("in.bin");
+    fs::write(&file, b"from a partner without certificates").unwrap();
+    let said = hub.send(file.to_str().unwrap(), &["--no-sign", "--no-encrypt"]);
+    assert!(said["disposition"].as_str().unwrap().ends_with("; processed"), "{said}");
+    assert_eq!(hub.wait_for_file("in.bin"), b"from a partner without certificates");
+    fs::write(&file, b"signed by nobody knows whom").unwrap();
+    let said = hub.send(file.to_str().unwrap(), &["--no-encrypt", "--file-name", "signed.bin"]);
+    assert!(said["disposition"].as_str().unwrap().contains("authentication-failed"), "{said}");
+    assert!(hub.inbox().iter().all(|(name, _)| name != "signed.bin"), "{:?}", hub.inbox());
 }

@@ -103,6 +103,7 @@ impl GatewayBuilder {
             http,
             database_url,
             variables: self.variables,
+            serve: Vec::new(),
             program: waybill(),
             user: None,
             child: None,
@@ -120,6 +121,7 @@ pub struct Gateway {
     pub http: u16,
     database_url: Option<String>,
     variables: Vec<(String, String)>,
+    serve: Vec<String>,
     program: PathBuf,
     user: Option<u32>,
     child: Option<Child>,
@@ -155,6 +157,11 @@ impl Gateway {
         self.variables.extend(value.map(|value| (name.to_owned(), value.to_owned())));
     }
 
+    /// Starts with these arguments of `serve` from the next time on.
+    pub fn serve_with(&mut self, arguments: &[&str]) {
+        self.serve = arguments.iter().map(|argument| (*argument).to_owned()).collect();
+    }
+
     /// Runs as another user from the next start on. A copy of the program lies in its own directory: that user may not
     /// reach the one under test.
     pub fn run_as(&mut self, user: u32) {
@@ -175,7 +182,8 @@ impl Gateway {
             .arg(self.config())
             .arg("serve")
             .arg("--definitions")
-            .arg(self.own.join("definitions"));
+            .arg(self.own.join("definitions"))
+            .args(&self.serve);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
         command.envs(self.variables.iter().map(|(name, value)| (name, value)));
         let child = command.spawn().unwrap();

@@ -35,8 +35,8 @@ use model::schema::{Finding, Section};
 use std::collections::{BTreeMap, BTreeSet};
 
 impl Documents {
-    /// Checks everything and resolves the references. The definitions are there when no problem is an
-    /// error; their revision is 0. Problems are sorted by file and line, and each is told once.
+    /// Checks everything and resolves the references. The definitions are there when no problem is an error and no
+    /// secret is missing that the database keeps; their revision is 0. Problems are sorted by file and line, and each is told once.
     #[must_use]
     pub fn check(
         &self,
@@ -44,6 +44,16 @@ impl Documents {
         roots: &Roots,
         environment: &dyn Environment,
     ) -> (Option<Definitions>, Vec<Problem>) {
+        let Checked { definitions, complete, problems } = self.check_all(catalogue, roots, environment);
+        (definitions.filter(|_| complete), problems)
+    }
+
+    pub(crate) fn check_all(
+        &self,
+        catalogue: &Catalogue,
+        roots: &Roots,
+        environment: &dyn Environment,
+    ) -> Checked {
         let mut context = Context::new(roots, environment);
         let index = index(&context, self, catalogue);
         context.among(
@@ -77,6 +87,7 @@ impl Documents {
         }
         context.keep_apart();
         let definitions = checker.definitions;
+        let complete = context.is_complete();
         let mut problems = context.into_problems();
         let failed = any_error(&problems) || self.files.iter().any(|file| file.broken);
         // What a half-read file lacks is no news: its syntax error is told already.
@@ -85,8 +96,18 @@ impl Documents {
         problems.retain(|problem| !broken.contains(problem.file.as_str()));
         problems.sort();
         problems.dedup();
-        ((!failed).then_some(definitions), problems)
+        Checked { definitions: (!failed).then_some(definitions), complete, problems }
     }
+}
+
+/// What a check found.
+pub(crate) struct Checked {
+    /// What was made of the documents, when no problem is an error.
+    pub(crate) definitions: Option<Definitions>,
+    /// Whether every secret was at hand: else the definitions lack what needs one.
+    pub(crate) complete: bool,
+    /// Sorted by file and line.
+    pub(crate) problems: Vec<Problem>,
 }
 
 /// All definitions by kind and name.
@@ -108,6 +129,9 @@ fn tell(context: &Context<'_>, documents: &Documents, finding: &Finding) {
     path.extend(finding.path.iter().map(String::as_str));
     let place = documents.place(&path);
     let key = path.join(".");
+    if finding.for_want_of.is_some_and(|section| context.has_error_in(section)) {
+        return;
+    }
     if finding.is_warning {
         context.warning(&place, &key, finding.message.clone());
     } else {

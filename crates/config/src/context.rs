@@ -5,7 +5,7 @@ use crate::problem::{Place, Problem, Severity};
 use crate::reference::Use;
 use crate::roots::Roots;
 use model::schema::{Kind, Section};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use zeroize::Zeroizing;
 
@@ -18,6 +18,8 @@ pub(crate) struct Context<'a> {
     /// The names of the definitions of each kind; `None` while settings are read, which name none.
     names: Option<BTreeMap<Section, BTreeSet<&'a str>>>,
     problems: RefCell<Vec<Problem>>,
+    /// Secrets that the database keeps and that are not at hand.
+    unknown: Cell<usize>,
     /// What references stood for, and the reference: no message shows the one, it names the other.
     hidden: RefCell<Vec<(Zeroizing<String>, String)>>,
     /// Variables that definitions name, and what for.
@@ -38,6 +40,7 @@ impl<'a> Context<'a> {
             environment,
             names: None,
             problems: RefCell::new(Vec::new()),
+            unknown: Cell::new(0),
             hidden: RefCell::new(Vec::new()),
             variables: RefCell::new(BTreeMap::new()),
         }
@@ -118,8 +121,36 @@ impl<'a> Context<'a> {
         }
     }
 
+    /// A secret stands there that the database keeps and that is not at hand. What needs it is not checked.
+    pub(crate) fn unknown(&self, place: &Place, key: &str, by_id: bool) {
+        self.unknown.set(self.unknown.get() + 1);
+        // What comes from the database itself has no lines, and is told by whoever read it.
+        if place.line > 0 {
+            if by_id {
+                self.error(place, key, "takes { kept = true }, not the id of a secret");
+            } else {
+                self.warning(place, key, "is known only to the database: what it holds is not checked here");
+            }
+        }
+    }
+
+    /// Whether everything was at hand: else what was made of the documents lacks something.
+    pub(crate) const fn is_complete(&self) -> bool {
+        self.unknown.get() == 0
+    }
+
+    /// Whether a definition of a kind has an error.
+    pub(crate) fn has_error_in(&self, section: Section) -> bool {
+        let of_kind =
+            |key: &str| key.strip_prefix(section.as_str()).is_some_and(|rest| rest.starts_with('.'));
+        let is_error = |problem: &Problem| problem.severity == Severity::Error && of_kind(&problem.key);
+        self.problems.borrow().iter().any(is_error)
+    }
+
+    /// Values that could not be read, for whatever reason.
     pub(crate) fn error_count(&self) -> usize {
-        self.problems.borrow().iter().filter(|problem| problem.severity == Severity::Error).count()
+        let is_error = |problem: &&Problem| problem.severity == Severity::Error;
+        self.problems.borrow().iter().filter(is_error).count() + self.unknown.get()
     }
 
     pub(crate) fn into_problems(self) -> Vec<Problem> {

@@ -81,7 +81,15 @@ impl Documents {
                 for entry in entries {
                     match entry.map(|entry| entry.file_name().into_string()) {
                         Ok(Ok(name)) if !name.starts_with('.') => names.push(name),
-                        Ok(_) => {}
+                        Ok(Ok(_)) => {}
+                        Ok(Err(name)) if has_extension(Path::new(&name)) => {
+                            let message = format!(
+                                "the file name {:?} is not UTF-8: rename it, its definitions would be missing",
+                                name.display().to_string()
+                            );
+                            problems.push(Problem::error(&whole, "", message));
+                        }
+                        Ok(Err(_)) => {}
                         Err(error) => {
                             problems.push(Problem::error(&whole, "", format!("cannot be listed: {error}")))
                         }
@@ -197,7 +205,7 @@ fn read_bounded(path: &Path) -> Result<Vec<u8>, String> {
 
 pub(crate) fn value_to_json(value: &Value) -> Json {
     match value {
-        Value::Text(text) | Value::Word(text) => Json::from(text.as_str()),
+        Value::Text(text) | Value::Word(text) | Value::Opened(text) => Json::from(text.as_str()),
         Value::Integer(number) => Json::from(*number),
         Value::Bool(value) => Json::from(*value),
         Value::List(items) => items.iter().map(|item| value_to_json(&item.value)).collect(),

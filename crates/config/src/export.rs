@@ -1,10 +1,11 @@
 //! Stored definitions as documents again: files as they were written where their text is known, others in one
 //! canonical form. Secrets that the database keeps are written as `{ kept = true }`.
 
+use crate::documents::Documents;
 use crate::facts::Facts;
 use crate::plan::Side;
-use crate::secrets::hide_kept;
-use model::{Error, ErrorKind, Result, StoredDefinition, did_you_mean};
+use crate::secrets::{Held, Put, each_secret};
+use model::{Error, ErrorKind, Result, StoredDefinition, StoredFile, did_you_mean};
 use serde::Serialize;
 use serde_json::{Map, Value as Json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,23 +19,28 @@ pub struct ExportedFile {
     pub text: String,
 }
 
-/// Everything, as files of one directory.
+/// Everything, as files of one directory. A file's text is given back as it was written where it says what is in force;
+/// definitions that it lacks are written in another file, and where it says anything else all of its definitions are.
 ///
 /// # Errors
 /// A stored definition cannot be written as TOML.
-pub fn export(side: Side<'_>) -> Result<Vec<ExportedFile>> {
+pub fn export(side: Side<'_>, facts: Facts<'_>) -> Result<Vec<ExportedFile>> {
+    let mut of_file: BTreeMap<(&str, &str), Vec<&StoredDefinition>> = BTreeMap::new();
+    for definition in side.definitions {
+        of_file.entry((&definition.origin, &definition.file)).or_default().push(definition);
+    }
     let mut files = Vec::new();
     let mut names = BTreeSet::new();
     for file in side.files {
-        files.push(ExportedFile { name: free_name(&mut names, &file.file), text: file.text.clone() });
-    }
-    let texts: BTreeSet<(&str, &str)> =
-        side.files.iter().map(|file| (file.origin.as_str(), file.file.as_str())).collect();
-    let mut others: BTreeMap<(&str, String), Vec<&StoredDefinition>> = BTreeMap::new();
-    for definition in side.definitions {
-        if texts.contains(&(definition.origin.as_str(), definition.file.as_str())) {
-            continue;
+        let key = (file.origin.as_str(), file.file.as_str());
+        let here = of_file.get(&key).map(Vec::as_slice).unwrap_or_default();
+        if let Some(lacking) = lacking(file, here, facts) {
+            files.push(ExportedFile { name: free_name(&mut names, &file.file), text: file.text.clone() });
+            of_file.insert(key, lacking);
         }
+    }
+    let mut others: BTreeMap<(&str, String), Vec<&StoredDefinition>> = BTreeMap::new();
+    for definition in of_file.into_values().flatten() {
         let name = match definition.file.as_str() {
             "" => format!("{}.toml", definition.section),
             file => file.to_owned(),
@@ -42,10 +48,42 @@ pub fn export(side: Side<'_>) -> Result<Vec<ExportedFile>> {
         others.entry((&definition.origin, name)).or_default().push(definition);
     }
     for ((_, name), definitions) in others {
-        files.push(ExportedFile { name: free_name(&mut names, &name), text: canonical_toml(definitions)? });
+        let text = canonical_toml(definitions, facts)?;
+        files.push(ExportedFile { name: free_name(&mut names, &name), text });
     }
     files.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(files)
+}
+
+/// The definitions of a file that its text lacks; `None` when the text says anything else than what is in force.
+fn lacking<'d>(
+    file: &StoredFile,
+    here: &[&'d StoredDefinition],
+    facts: Facts<'_>,
+) -> Option<Vec<&'d StoredDefinition>> {
+    let (documents, problems) = Documents::parse([(file.file.as_str(), file.text.as_bytes())]);
+    if !problems.is_empty() {
+        return None;
+    }
+    let written = documents.definitions(&file.origin);
+    let mut lacking: BTreeMap<String, &StoredDefinition> = here.iter().map(|d| (d.key(), *d)).collect();
+    for written in written {
+        let stored = lacking.remove(&written.key())?;
+        if hidden(stored, facts).document != written.document {
+            return None;
+        }
+    }
+    Some(lacking.into_values().collect())
+}
+
+/// A definition with `{ kept = true }` for each secret that the database keeps.
+fn hidden(definition: &StoredDefinition, facts: Facts<'_>) -> StoredDefinition {
+    let mut hidden = definition.clone();
+    each_secret(&mut hidden, facts, |_, held| match held {
+        Held::Id(_) => Put::Kept,
+        Held::Kept | Held::Literal(_) => Put::Nothing,
+    });
+    hidden
 }
 
 /// One definition and all that it refers to, in one file.
@@ -71,7 +109,7 @@ pub fn export_one(definitions: &[StoredDefinition], object: &str, facts: Facts<'
         }
     }
     let chosen = wanted.iter().filter_map(|key| all.get(key).copied()).collect();
-    Ok(ExportedFile { name: format!("{object}.toml"), text: canonical_toml(chosen)? })
+    Ok(ExportedFile { name: format!("{object}.toml"), text: canonical_toml(chosen, facts)? })
 }
 
 /// A name that no file has yet: `orders.toml`, then `orders-2.toml`.
@@ -86,7 +124,7 @@ fn free_name(names: &mut BTreeSet<String>, wanted: &str) -> String {
     name
 }
 
-fn canonical_toml(mut definitions: Vec<&StoredDefinition>) -> Result<String> {
+fn canonical_toml(mut definitions: Vec<&StoredDefinition>, facts: Facts<'_>) -> Result<String> {
     definitions.sort_by_key(|definition| (&definition.section, definition.position, &definition.name));
     let mut text = String::new();
     for definition in definitions {
@@ -95,7 +133,7 @@ fn canonical_toml(mut definitions: Vec<&StoredDefinition>) -> Result<String> {
                 .with("definition", definition.key())
                 .caused_by(error)
         };
-        let document = hide_kept(definition.document.clone());
+        let document = hidden(definition, facts).document;
         let named = Json::Object(Map::from_iter([(definition.name.clone(), document)]));
         let whole = Json::Object(Map::from_iter([(definition.section.clone(), named)]));
         if !text.is_empty() {

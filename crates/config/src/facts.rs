@@ -3,9 +3,11 @@
 
 use crate::catalogue::Catalogue;
 use crate::sections::{DESTINATION, POLLED, RECEIVED, SOURCE};
+use crate::tree::join;
 use model::StoredDefinition;
 use model::schema::{Field, Group, Kind, Section, TransportSpec, joined};
 use serde_json::Value as Json;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The declared fields, asked by their path within a definition: `["source", "after", "archive"]`, without the
 /// numbers of list entries.
@@ -21,10 +23,11 @@ impl<'a> Facts<'a> {
         Self { catalogue }
     }
 
-    /// Whether a field holds a secret. `transport` is the definition's, where it has one.
+    /// Whether a field holds a secret, several, or one in one of its forms. `transport` is the definition's, where it
+    /// has one.
     #[must_use]
     pub fn is_secret(&self, section: &str, transport: Option<&str>, path: &[&str]) -> bool {
-        self.find(section, transport, path).iter().any(|field| matches!(field.kind, Kind::Secret))
+        self.find(section, transport, path).iter().any(|field| takes_secret(field.kind))
     }
 
     /// Whether an overlay for an environment may set a field: it, or the table that it stands in, is declared so.
@@ -38,6 +41,24 @@ impl<'a> Facts<'a> {
     #[must_use]
     pub fn is_login(&self, section: &str, transport: Option<&str>, path: &[&str]) -> bool {
         self.find(section, transport, path).iter().any(|field| field.login)
+    }
+
+    /// The names of all fields for secrets, wherever they stand.
+    pub(crate) fn secret_names(&self) -> BTreeSet<&'static str> {
+        let mut found = BTreeSet::new();
+        for spec in self.catalogue.sections() {
+            secret_names(&self.fields(spec.section.as_str(), None), &mut found);
+        }
+        secret_names(&self.source(), &mut found);
+        secret_names(&self.destination(), &mut found);
+        found
+    }
+
+    /// The first field of a definition, by its path, that holds a secret or refers to one.
+    #[must_use]
+    pub fn secret_field(&self, definition: &StoredDefinition) -> Option<String> {
+        let transport = definition.document.get("transport").and_then(Json::as_str);
+        first_secret(&self.fields(&definition.section, transport), &definition.document, "")
     }
 
     /// Whether definitions of a kind are nothing but a login: an import keeps them whole when asked.
@@ -62,6 +83,18 @@ impl<'a> Facts<'a> {
         found.sort();
         found.dedup();
         found
+    }
+
+    /// What decides to whom the secrets of a definition are shown: the fields that are declared so, by their paths, and
+    /// the definitions that they name, each as section and name.
+    #[must_use]
+    pub fn address(&self, definition: &StoredDefinition) -> Address {
+        let transport = definition.document.get("transport").and_then(Json::as_str);
+        let mut address = Address::default();
+        collect_address(&self.fields(&definition.section, transport), &definition.document, "", &mut address);
+        address.names.sort();
+        address.names.dedup();
+        address
     }
 
     /// Every declared field of a path: several where transports differ and none is said.
@@ -123,21 +156,116 @@ impl<'a> Facts<'a> {
     }
 }
 
+/// What decides to whom the secrets of a definition are shown.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Address {
+    /// What the fields hold, by their paths within the definition.
+    pub fields: BTreeMap<String, Json>,
+    /// The definitions that they name, each as section and name.
+    pub names: Vec<(&'static str, String)>,
+}
+
+fn secret_names(fields: &[Field], found: &mut BTreeSet<&'static str>) {
+    fn below(kind: Kind, found: &mut BTreeSet<&'static str>) {
+        match kind {
+            Kind::Table(group) => secret_names(group.fields, found),
+            Kind::List(kind) | Kind::Map(kind) => below(*kind, found),
+            Kind::OneOf(kinds) => kinds.iter().for_each(|kind| below(*kind, found)),
+            _ => {}
+        }
+    }
+    for field in fields {
+        if takes_secret(field.kind) {
+            found.insert(field.name);
+        }
+        below(field.kind, found);
+    }
+}
+
+fn first_secret(fields: &[Field], table: &Json, path: &str) -> Option<String> {
+    fields.iter().find_map(|field| {
+        let value = table.get(field.name)?;
+        let path = join(path, field.name);
+        if takes_secret(field.kind) { Some(path) } else { secret_below(field.kind, value, &path) }
+    })
+}
+
+fn secret_below(kind: Kind, value: &Json, path: &str) -> Option<String> {
+    match kind {
+        Kind::Table(group) => first_secret(group.fields, value, path),
+        Kind::List(kind) => {
+            let mut items = items(value).enumerate();
+            items.find_map(|(at, item)| secret_below(*kind, item, &format!("{path}[{}]", at + 1)))
+        }
+        Kind::Map(kind) if takes_secret(*kind) => Some(path.to_owned()),
+        Kind::Map(kind) => {
+            let mut named = value.as_object().into_iter().flatten();
+            named.find_map(|(key, value)| secret_below(*kind, value, &join(path, key)))
+        }
+        Kind::OneOf(kinds) => kinds.iter().find_map(|kind| secret_below(*kind, value, path)),
+        _ => None,
+    }
+}
+
+fn collect_address(fields: &[Field], table: &Json, path: &str, found: &mut Address) {
+    for field in fields {
+        let Some(value) = table.get(field.name) else { continue };
+        let path = join(path, field.name);
+        if field.address {
+            named(field.kind, value, &mut found.names);
+            found.fields.insert(path, value.clone());
+        } else {
+            address_below(field.kind, value, &path, found);
+        }
+    }
+}
+
+fn address_below(kind: Kind, value: &Json, path: &str, found: &mut Address) {
+    match kind {
+        Kind::Table(group) => collect_address(group.fields, value, path, found),
+        Kind::List(kind) => {
+            for (at, item) in items(value).enumerate() {
+                address_below(*kind, item, &format!("{path}[{}]", at + 1), found);
+            }
+        }
+        Kind::Map(kind) => {
+            for (key, value) in value.as_object().into_iter().flatten() {
+                address_below(*kind, value, &join(path, key), found);
+            }
+        }
+        Kind::OneOf(kinds) => kinds.iter().for_each(|kind| address_below(*kind, value, path, found)),
+        _ => {}
+    }
+}
+
+/// Whether a text in a field of a kind may be a secret.
+fn takes_secret(kind: Kind) -> bool {
+    match kind {
+        Kind::Secret => true,
+        Kind::List(kind) => takes_secret(*kind),
+        Kind::OneOf(kinds) => kinds.iter().any(|kind| takes_secret(*kind)),
+        _ => false,
+    }
+}
+
 /// The fields that a path leads to.
 fn within(fields: &[Field], path: &[&str]) -> Vec<Field> {
     let Some((name, rest)) = path.split_first() else { return Vec::new() };
     let named = fields.iter().filter(|field| field.name == *name);
-    named.flat_map(|field| if rest.is_empty() { vec![*field] } else { below(field.kind, rest) }).collect()
+    named
+        .flat_map(|field| if rest.is_empty() { vec![*field] } else { below(field, field.kind, rest) })
+        .collect()
 }
 
-/// The fields that a path leads to within a field's value.
-fn below(kind: Kind, path: &[&str]) -> Vec<Field> {
-    match kind {
-        Kind::Table(group) => within(group.fields, path),
-        Kind::List(kind) => below(*kind, path),
+/// The fields that a path leads to within the value of a field of a kind.
+fn below(field: &Field, kind: Kind, path: &[&str]) -> Vec<Field> {
+    match (kind, path) {
+        (Kind::Table(group), _) => within(group.fields, path),
+        (Kind::List(kind), _) => below(field, *kind, path),
         // The first word is a key that a person chose.
-        Kind::Map(kind) => below(*kind, path.get(1..).unwrap_or_default()),
-        Kind::OneOf(kinds) => kinds.iter().flat_map(|kind| below(*kind, path)).collect(),
+        (Kind::Map(kind), [_]) => vec![Field { kind: *kind, ..*field }],
+        (Kind::Map(kind), [_, rest @ ..]) => below(field, *kind, rest),
+        (Kind::OneOf(kinds), _) => kinds.iter().flat_map(|kind| below(field, *kind, path)).collect(),
         _ => Vec::new(),
     }
 }

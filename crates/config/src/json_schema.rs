@@ -164,7 +164,7 @@ fn of_kind(kind: Kind) -> Json {
         }] }),
         Kind::Public(PublicMaterial::HostKeys) => of_kind(Kind::List(&Kind::Text)),
         Kind::Bool => json!({ "anyOf": [{ "type": "boolean" }, reference()] }),
-        Kind::Off => json!({ "const": false }),
+        Kind::Off => json!({ "anyOf": [{ "const": false }, reference()] }),
         Kind::Integer { min, max } => {
             json!({ "anyOf": [{ "type": "integer", "minimum": min, "maximum": max }, reference()] })
         }

@@ -7,6 +7,7 @@
 
 mod catalogue;
 mod check;
+mod comments;
 mod context;
 mod documents;
 mod environment;
@@ -33,10 +34,10 @@ pub use catalogue::Catalogue;
 pub use documents::Documents;
 pub use environment::{Environment, ProcessEnvironment, ReadFile};
 pub use export::{ExportedFile, export, export_one};
-pub use facts::Facts;
+pub use facts::{Address, Facts};
 pub use json_schema::json_schema;
 pub use outline::Outline;
-pub use plan::{Changed, Changes, Conflict, FieldChange, Named, Notice, Plan, Side};
+pub use plan::{Changed, Changes, Conflict, FieldChange, Named, Notice, Origin, Plan, Side};
 pub use problem::{Problem, Severity};
 pub use reference_page::reference_markdown;
 pub use roots::Roots;

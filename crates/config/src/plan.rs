@@ -102,6 +102,18 @@ pub struct Side<'a> {
     pub files: &'a [StoredFile],
 }
 
+/// Where the definitions of a directory come from.
+#[derive(Clone, Copy, Debug)]
+pub struct Origin<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// Definitions of other origins become this one's instead of being conflicts.
+    pub take_over: bool,
+    /// Somebody chose the name. Else it is the directory's path, and a directory that holds what is in force already is
+    /// taken for a copy of it, not for somebody else's definitions.
+    pub is_named: bool,
+}
+
 type Key<'a> = (&'a str, &'a str);
 
 fn by_key(definitions: &[StoredDefinition]) -> BTreeMap<Key<'_>, &StoredDefinition> {
@@ -119,19 +131,31 @@ impl Plan {
             && self.conflicts.is_empty()
     }
 
-    /// The difference that a directory makes. `take_over`: definitions of other origins become this one's instead of
-    /// being conflicts.
+    /// Whether this and another change touch the same definition, or the text of the same file.
+    #[must_use]
+    pub fn meets(&self, other: &Self) -> bool {
+        let touched: BTreeSet<&str> = self.touched().collect();
+        other.touched().any(|key| touched.contains(key))
+    }
+
+    /// Definitions that change, and files whose text alone does.
+    fn touched(&self) -> impl Iterator<Item = &str> {
+        let named = self.removed.iter().chain(&self.added).map(|named| named.definition.as_str());
+        let changed = self.changed.iter().map(|changed| changed.definition.as_str());
+        named.chain(changed).chain(self.layout.iter().map(String::as_str))
+    }
+
+    /// The difference that a directory makes.
     #[must_use]
     pub fn of_directory(
         base: i64,
         current: Side<'_>,
         new: Side<'_>,
-        origin: &str,
-        take_over: bool,
+        Origin { name: origin, take_over, is_named }: Origin<'_>,
         facts: Facts<'_>,
     ) -> (Self, Changes) {
         let plan = Self { base, origin: origin.to_owned(), ..Self::default() };
-        if is_copy(current, new, origin) {
+        if !take_over && !is_named && is_copy(current, new, origin) {
             return (plan, Changes::default());
         }
         let (before, after) = (by_key(current.definitions), by_key(new.definitions));
@@ -266,7 +290,7 @@ fn named(definition: &StoredDefinition) -> Named {
     Named { definition: definition.key(), file: definition.file.clone() }
 }
 
-/// Whether a directory that nothing came from holds what is in force already, whoever it belongs to: an export
+/// Whether a directory that nothing came from holds what is in force already, whoever that belongs to: an export
 /// that was not changed.
 fn is_copy(current: Side<'_>, new: Side<'_>, origin: &str) -> bool {
     let before = by_key(current.definitions);
@@ -279,7 +303,8 @@ fn is_copy(current: Side<'_>, new: Side<'_>, origin: &str) -> bool {
         && new.definitions.iter().all(same)
 }
 
-/// The stored files of the origin, and those of other origins whose definitions all go over to it.
+/// The stored files of the origin, and those of other origins of which a definition goes over to it: such a text would
+/// say what is not in force any more.
 fn files_of(files: &[StoredFile], compared: &[StoredDefinition], origin: &str) -> Vec<StoredFile> {
     let over: BTreeSet<(&str, &str)> =
         compared.iter().map(|d| (d.origin.as_str(), d.file.as_str())).collect();

@@ -131,10 +131,11 @@ impl<'a> Reader<'a> {
                 if let [first, second, ..] = given[..] {
                     self.error(second, format!("stands beside '{first}'; give one of the two"));
                 } else if given.is_empty() && matches!(rule, Rule::ExactlyOne(_)) {
+                    // A key that is declared says what it says; one that is not may be meant for one of these.
+                    let unknown = self.table.keys().find(|key| self.field(key).is_none());
+                    let hint = unknown
+                        .map_or_else(String::new, |key| model::did_you_mean(key, names.iter().copied()));
                     let names: Vec<String> = names.iter().map(|name| format!("'{name}'")).collect();
-                    let hint = self.table.keys().next().map_or_else(String::new, |key| {
-                        model::did_you_mean(key, self.fields.iter().map(|field| field.name))
-                    });
                     self.context.error(
                         self.place,
                         &self.path,

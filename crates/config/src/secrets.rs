@@ -5,7 +5,7 @@
 use crate::documents::Documents;
 use crate::facts::Facts;
 use crate::reference::is_only_references;
-use crate::tree::{Table, Value};
+use crate::tree::{Table, Value, join};
 use model::StoredDefinition;
 use serde_json::{Map, Value as Json};
 use std::ops::Range;
@@ -35,6 +35,8 @@ pub enum Put {
     Nothing,
     /// `{"kept": "ID"}`.
     Id(String),
+    /// `{"kept": true}`.
+    Kept,
 }
 
 /// Goes through the fields for secrets of a stored definition, but for those that hold references alone. `field` is
@@ -57,19 +59,15 @@ fn walk_json(
     visit: &mut impl FnMut(&str, Held<'_>) -> Put,
 ) {
     let plain: Vec<&str> = names.iter().map(String::as_str).collect();
-    if is_secret(&plain) {
-        let held = match &*value {
-            Json::String(text) if !is_only_references(text) => Some(Held::Literal(text)),
-            Json::Object(fields) => match kept(fields) {
-                Some(Json::String(id)) => Some(Held::Id(id)),
-                Some(Json::Bool(true)) => Some(Held::Kept),
-                _ => None,
-            },
-            _ => None,
+    if let Some(held) = held(value)
+        && is_secret(&plain)
+    {
+        let put = match visit(path, held) {
+            Put::Nothing => return,
+            Put::Id(id) => Json::String(id),
+            Put::Kept => Json::Bool(true),
         };
-        if let Some(Put::Id(id)) = held.map(|held| visit(path, held)) {
-            *value = Json::Object(Map::from_iter([(KEPT.to_owned(), Json::String(id))]));
-        }
+        *value = Json::Object(Map::from_iter([(KEPT.to_owned(), put)]));
         return;
     }
     let length = path.len();
@@ -97,21 +95,16 @@ fn walk_json(
     }
 }
 
-fn kept(fields: &Map<String, Json>) -> Option<&Json> {
-    if fields.len() == 1 { fields.get(KEPT) } else { None }
-}
-
-/// Writes `{"kept": true}` for every secret that is named by its id.
-pub(crate) fn hide_kept(value: Json) -> Json {
+/// What a value holds, were it in a field for a secret; `None` for references, and for what no such field takes.
+fn held(value: &Json) -> Option<Held<'_>> {
     match value {
-        Json::Object(fields) if kept(&fields).is_some_and(Json::is_string) => {
-            Json::Object(Map::from_iter([(KEPT.to_owned(), Json::Bool(true))]))
-        }
-        Json::Object(fields) => {
-            Json::Object(fields.into_iter().map(|(key, value)| (key, hide_kept(value))).collect())
-        }
-        Json::Array(items) => items.into_iter().map(hide_kept).collect(),
-        other => other,
+        Json::String(text) if !is_only_references(text) => Some(Held::Literal(text)),
+        Json::Object(fields) if fields.len() == 1 => match fields.get(KEPT) {
+            Some(Json::String(id)) => Some(Held::Id(id)),
+            Some(Json::Bool(true)) => Some(Held::Kept),
+            _ => None,
+        },
+        _ => None,
     }
 }
 
@@ -153,35 +146,46 @@ fn walk_tree(
     secret: &mut impl FnMut(&str, Option<&str>) -> Option<String>,
 ) {
     for (key, entry) in table {
-        let field = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
         names.push(key.clone());
-        let plain: Vec<&str> = names.iter().map(String::as_str).collect();
-        if is_secret(&plain) {
-            let id = match &entry.node.value {
-                Value::Table(inner) if inner.len() == 1 => match inner.get(KEPT).map(|e| &e.node.value) {
-                    Some(Value::Text(id)) => Some(Some(id.clone())),
-                    Some(Value::Bool(true)) => Some(None),
-                    _ => None,
-                },
-                _ => None,
-            };
-            if let Some(text) = id.and_then(|id| secret(&field, id.as_deref())) {
-                entry.node.value = Value::Text(text);
-            }
-        } else {
-            match &mut entry.node.value {
-                Value::Table(inner) => walk_tree(inner, names, &field, is_secret, secret),
-                Value::List(items) => {
-                    for (at, item) in items.iter_mut().enumerate() {
-                        if let Value::Table(inner) = &mut item.value {
-                            walk_tree(inner, names, &format!("{field}[{}]", at + 1), is_secret, secret);
-                        }
-                    }
-                }
-                _ => {}
+        walk_value(&mut entry.node.value, names, &join(path, key), is_secret, secret);
+        names.pop();
+    }
+}
+
+fn walk_value(
+    value: &mut Value,
+    names: &mut Vec<String>,
+    path: &str,
+    is_secret: &impl Fn(&[&str]) -> bool,
+    secret: &mut impl FnMut(&str, Option<&str>) -> Option<String>,
+) {
+    let plain: Vec<&str> = names.iter().map(String::as_str).collect();
+    if let Some(id) = kept(value)
+        && is_secret(&plain)
+    {
+        if let Some(text) = secret(path, id) {
+            *value = Value::Opened(text);
+        }
+        return;
+    }
+    match value {
+        Value::Table(inner) => walk_tree(inner, names, path, is_secret, secret),
+        Value::List(items) => {
+            for (at, item) in items.iter_mut().enumerate() {
+                walk_value(&mut item.value, names, &format!("{path}[{}]", at + 1), is_secret, secret);
             }
         }
-        names.pop();
+        _ => {}
+    }
+}
+
+/// Whether a value stands for a secret that the database keeps: its id, or `None` for `{ kept = true }`.
+pub(crate) fn kept(value: &Value) -> Option<Option<&str>> {
+    let Value::Table(fields) = value else { return None };
+    match fields.get(KEPT).map(|entry| &entry.node.value) {
+        Some(Value::Text(id)) if fields.len() == 1 => Some(Some(id)),
+        Some(Value::Bool(true)) if fields.len() == 1 => Some(None),
+        _ => None,
     }
 }
 
@@ -190,15 +194,7 @@ fn walk_tree(
 pub(crate) fn without_secrets(text: &str, facts: Facts<'_>) -> String {
     let Ok(root) = DeTable::parse(text) else { return text.to_owned() };
     let mut spans = Vec::new();
-    for (section, named) in root.get_ref() {
-        let DeValue::Table(named) = named.get_ref() else { continue };
-        for fields in named.values() {
-            let DeValue::Table(fields) = fields.get_ref() else { continue };
-            let transport = fields.get("transport").and_then(|transport| transport.get_ref().as_str());
-            let is_secret = |names: &[&str]| facts.is_secret(section.get_ref(), transport, names);
-            spans_below(fields, &mut Vec::new(), &is_secret, &mut spans);
-        }
-    }
+    each_literal(root.get_ref(), facts, |_, span| spans.push(span));
     spans.sort_by_key(|span| span.start);
     let mut whole = String::with_capacity(text.len());
     let mut at = 0;
@@ -211,29 +207,42 @@ pub(crate) fn without_secrets(text: &str, facts: Facts<'_>) -> String {
     whole
 }
 
-fn spans_below<'t>(
+/// Goes through the literal secrets of a document, each with its place.
+pub(crate) fn each_literal(root: &DeTable<'_>, facts: Facts<'_>, mut visit: impl FnMut(&str, Range<usize>)) {
+    for (section, named) in root {
+        let DeValue::Table(named) = named.get_ref() else { continue };
+        for fields in named.values() {
+            let DeValue::Table(fields) = fields.get_ref() else { continue };
+            let transport = fields.get("transport").and_then(|transport| transport.get_ref().as_str());
+            let is_secret = |names: &[&str]| facts.is_secret(section.get_ref(), transport, names);
+            literals_below(fields, &mut Vec::new(), &is_secret, &mut visit);
+        }
+    }
+}
+
+fn literals_below<'t>(
     table: &'t DeTable<'_>,
     names: &mut Vec<&'t str>,
     is_secret: &impl Fn(&[&str]) -> bool,
-    spans: &mut Vec<Range<usize>>,
+    visit: &mut impl FnMut(&str, Range<usize>),
 ) {
     for (key, value) in table {
         names.push(key.get_ref());
-        spans_of(value, names, is_secret, spans);
+        literals_of(value, names, is_secret, visit);
         names.pop();
     }
 }
 
-fn spans_of<'t>(
+fn literals_of<'t>(
     value: &'t Spanned<DeValue<'_>>,
     names: &mut Vec<&'t str>,
     is_secret: &impl Fn(&[&str]) -> bool,
-    spans: &mut Vec<Range<usize>>,
+    visit: &mut impl FnMut(&str, Range<usize>),
 ) {
     match value.get_ref() {
-        DeValue::String(text) if !is_only_references(text) && is_secret(names) => spans.push(value.span()),
-        DeValue::Table(inner) => spans_below(inner, names, is_secret, spans),
-        DeValue::Array(items) => items.iter().for_each(|item| spans_of(item, names, is_secret, spans)),
+        DeValue::String(text) if !is_only_references(text) && is_secret(names) => visit(text, value.span()),
+        DeValue::Table(inner) => literals_below(inner, names, is_secret, visit),
+        DeValue::Array(items) => items.iter().for_each(|item| literals_of(item, names, is_secret, visit)),
         _ => {}
     }
 }

@@ -33,7 +33,8 @@ static CERTIFICATE: Group = Group::of(&[Field::required(
     CERTIFICATE_PEM,
     "The certificate in PEM form, best as a reference such as `${file:/etc/waybill/globex.pem}`. Of several \
      in one file the first is used.",
-)]);
+)
+.address()]);
 
 static KEY: Group = Group::of(&[
     Field::required(
@@ -62,13 +63,15 @@ pub(crate) static PROXY: Group = Group::of(&[
         Kind::Url,
         "Where it is: `http://HOST:PORT` for an HTTP proxy, which is asked to CONNECT, or `socks5://HOST:PORT`. The \
          proxy finds the addresses of hosts.",
-    ),
+    )
+    .address(),
     Field::optional(
         "username",
         TEXT,
         "The user to log in to it as: by Basic authentication to an HTTP proxy.",
-    ),
-    Field::optional("password", SECRET, "The user's password."),
+    )
+    .login(),
+    Field::optional("password", SECRET, "The user's password.").login(),
 ]);
 
 static IDENTITY: Group = Group::of(&[Field::optional("title", TEXT, "Its name for people.")]);
@@ -82,13 +85,14 @@ pub(crate) static LISTENER: Group =
     Group::of(&[Field::required("transport", TEXT, "The transport that it speaks.")]);
 
 pub(crate) static ENDPOINT: Group = Group::of(&[
-    Field::required("transport", TEXT, "The transport that speaks to it."),
+    Field::required("transport", TEXT, "The transport that speaks to it.").address(),
     Field::optional(
         "url",
         Kind::OneOf(&[Kind::Url, Kind::List(&Kind::OneOf(&[Kind::Url, Kind::Table(&ADDRESS)]))]),
         "Where it is, without user or password; several for places that hold the same, where the transport takes several. \
          In `sftp:` and `ftp:` URLs the path is relative to the login directory, and `//` begins an absolute one.",
-    ),
+    )
+    .address(),
     Field::optional(
         "node",
         TEXT,

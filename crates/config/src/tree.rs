@@ -22,6 +22,8 @@ pub(crate) enum Value {
     Text(String),
     /// Text of an environment variable, which may stand for any scalar or for a list.
     Word(String),
+    /// A secret that the database keeps, decrypted.
+    Opened(String),
     Integer(i64),
     Bool(bool),
     List(Vec<Node>),
@@ -32,7 +34,7 @@ impl Value {
     /// What it is, in words for a message; never its content.
     pub(crate) const fn describe(&self) -> &'static str {
         match self {
-            Self::Text(_) | Self::Word(_) => "text",
+            Self::Text(_) | Self::Word(_) | Self::Opened(_) => "text",
             Self::Integer(_) => "a whole number",
             Self::Bool(_) => "true or false",
             Self::List(_) => "a list",
@@ -182,19 +184,19 @@ pub(crate) fn join(path: &str, name: &str) -> String {
 }
 
 /// Turns offsets into lines and columns.
-struct Lines<'a> {
+pub(crate) struct Lines<'a> {
     file: Arc<str>,
     text: &'a str,
     starts: Vec<usize>,
 }
 
 impl<'a> Lines<'a> {
-    fn new(file: &Arc<str>, text: &'a str) -> Self {
+    pub(crate) fn new(file: &Arc<str>, text: &'a str) -> Self {
         let starts = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
         Self { file: file.clone(), text, starts }
     }
 
-    fn place(&self, offset: usize) -> Place {
+    pub(crate) fn place(&self, offset: usize) -> Place {
         let line = self.starts.partition_point(|start| *start <= offset).max(1);
         let start = self.starts.get(line - 1).copied().unwrap_or(0);
         let characters = self.text.get(start..offset).map_or(0, |before| before.chars().count());

@@ -1,6 +1,7 @@
 //! `waybill validate`: a directory of definitions, checked and reported.
 
 use crate::catalogue::Catalogue;
+use crate::check::Checked;
 use crate::context::suggestion;
 use crate::documents::Documents;
 use crate::environment::Environment;
@@ -8,7 +9,7 @@ use crate::outline::Outline;
 use crate::problem::{Problem, Severity};
 use crate::settings::Settings;
 use model::definition::Definitions;
-use model::schema::Kind;
+use model::schema::{Kind, Section};
 use serde_json::{Value as Json, json};
 use std::fmt;
 use std::path::Path;
@@ -18,7 +19,7 @@ use std::path::Path;
 pub struct Report {
     /// The documents as read.
     pub documents: Documents,
-    /// The definitions, when nothing is wrong with them.
+    /// The definitions, when nothing is wrong with them and no secret in them is known only to the database.
     pub definitions: Option<Definitions>,
     /// Problems by file and line.
     pub problems: Vec<Problem>,
@@ -49,17 +50,18 @@ impl Documents {
         catalogue: &Catalogue,
         environment: &dyn Environment,
     ) -> (Option<Definitions>, Vec<Problem>) {
-        let (definitions, mut problems) = self.check(catalogue, &settings.roots, environment);
+        let Checked { definitions, complete, mut problems } =
+            self.check_all(catalogue, &settings.roots, environment);
         if let Some(definitions) = &definitions {
             problems.append(&mut without_server(self, definitions, settings, catalogue));
             problems.sort();
         }
-        let definitions = definitions.filter(|_| !crate::problem::any_error(&problems));
+        let definitions = definitions.filter(|_| complete && !crate::problem::any_error(&problems));
         (definitions, problems)
     }
 }
 
-/// Listeners at HTTP servers that these settings do not have.
+/// Listeners at HTTP servers that these settings do not have, or that do no TLS and are to show a certificate.
 fn without_server(
     documents: &Documents,
     definitions: &Definitions,
@@ -72,6 +74,20 @@ fn without_server(
         let fields = spec.listener.iter().flat_map(|group| group.fields);
         for field in fields.filter(|field| matches!(field.kind, Kind::Server)) {
             let Some(name) = listener.options.text(field.name) else { continue };
+            if let Some(server) = settings.listen.http.get(name) {
+                let keys = spec.listener.iter().flat_map(|group| group.fields);
+                let keys = keys.filter(|key| matches!(key.kind, Kind::Name(Section::KEY)));
+                for key in
+                    keys.filter(|key| server.tls.is_none() && listener.options.text(key.name).is_some())
+                {
+                    let path = ["listener", &listener.name, key.name];
+                    let message = format!(
+                        "cannot be shown: [listen.http.{name}] in waybill.toml does no TLS; give the server a tls table, or \
+                         take this out"
+                    );
+                    problems.push(Problem::error(&documents.place(&path), &path.join("."), message));
+                }
+            }
             if !settings.listen.http.contains_key(name) {
                 let path = ["listener", &listener.name, field.name];
                 let near = suggestion(name, settings.listen.http.keys().map(String::as_str));
@@ -87,10 +103,10 @@ fn without_server(
 }
 
 impl Report {
-    /// Whether the definitions can be used.
+    /// Whether nothing is wrong with the documents.
     #[must_use]
-    pub const fn is_valid(&self) -> bool {
-        self.definitions.is_some()
+    pub fn is_valid(&self) -> bool {
+        !crate::problem::any_error(&self.problems)
     }
 
     fn count(&self, severity: Severity) -> usize {

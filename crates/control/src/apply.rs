@@ -1,7 +1,7 @@
 //! Putting a directory of definitions in force.
 
 use crate::prepare::{Prepared, Stored};
-use crate::{Caller, Control, PlanRequest};
+use crate::{Caller, Control, PlanAnswer, PlanRequest};
 use config::{Changes, Plan, Problem};
 use model::definition::Definitions;
 use model::{EventKind, Permission, Result, RevisionKind};
@@ -33,9 +33,10 @@ pub enum Applied {
         plan: Plan,
         /// What a person should know of the documents.
         problems: Vec<Problem>,
-        /// The definitions as they are now.
+        /// The definitions as they are now; `None` while a stored secret of another origin cannot be decrypted, which
+        /// the plan's warnings tell.
         #[serde(skip)]
-        definitions: Box<Definitions>,
+        definitions: Option<Box<Definitions>>,
     },
     /// Everything was in force already.
     Unchanged {
@@ -43,9 +44,9 @@ pub enum Applied {
         revision: i64,
         /// What a person should know of the documents.
         problems: Vec<Problem>,
-        /// The definitions in force.
+        /// The definitions in force; `None` while a stored secret cannot be decrypted.
         #[serde(skip)]
-        definitions: Box<Definitions>,
+        definitions: Option<Box<Definitions>>,
     },
     /// The documents have errors. Nothing changed.
     Invalid {
@@ -56,6 +57,8 @@ pub enum Applied {
     Conflicts {
         /// The difference, with its conflicts.
         plan: Plan,
+        /// What is wrong with the documents besides.
+        problems: Vec<Problem>,
     },
     /// Someone else made a revision since the base. Nothing changed.
     Stale {
@@ -69,33 +72,49 @@ pub enum Applied {
 }
 
 impl Control {
-    /// Puts a directory in force as a new revision, unless it is in force already. `progress` is told before
-    /// anything is written.
+    /// Puts a directory in force as a new revision, unless it is in force already. Another revision that was made at
+    /// the same moment is no obstacle, unless both touch the same definitions.
     ///
     /// # Errors
-    /// The caller may not change definitions; the database failed.
+    /// The caller may not change definitions, or not reuse secrets; there is no such base; the database failed.
     pub async fn apply(&self, caller: &Caller, request: &Apply) -> Result<Applied> {
         caller.require(Permission::ChangeDefinitions)?;
+        if request.plan.reuse_secrets {
+            caller.require(Permission::ManageSecrets)?;
+        }
         let id = (self.0.ids)();
         let mut tries = 0;
+        let mut first: Option<Stored> = None;
         loop {
             let current = self.current().await?;
             if let Some(base) = request.base.filter(|base| *base != current.number) {
                 return self.stale(base, &current).await;
             }
-            let Prepared { plan, changes, secrets, problems, definitions } =
-                self.prepare(&current, &request.plan).await?;
+            let prepared = self.prepare(&current, &request.plan).await?;
+            let is_valid = prepared.is_valid();
+            let Prepared { plan, changes, secrets, problems, reused, definitions } = prepared;
             if !plan.conflicts.is_empty() {
-                return Ok(Applied::Conflicts { plan });
+                return Ok(Applied::Conflicts { plan, problems });
             }
-            let Some(definitions) = definitions.map(Box::new) else {
+            if !is_valid {
                 return Ok(Applied::Invalid { problems });
-            };
+            }
+            let definitions = definitions.map(Box::new);
             if plan.is_empty() {
                 return Ok(Applied::Unchanged { revision: current.number, problems, definitions });
             }
+            if let Some(first) = &first {
+                let (meanwhile, _) = Plan::between(first.number, first.side(), current.side(), self.facts());
+                if plan.meets(&meanwhile) {
+                    return Ok(Applied::Stale { base: first.number, in_force: current.number, meanwhile });
+                }
+            }
             let source = Some(plan.origin.clone());
-            let new = self.revision(caller, RevisionKind::Apply, source, &plan, changes);
+            let mut new = self.revision(caller, RevisionKind::Apply, source, &plan, changes);
+            if reused > 0 {
+                let applied = self.event(EventKind::DefinitionsApplied).detail("secrets_reused", reused);
+                new.events = vec![applied];
+            }
             engine::crash_point("apply.before");
             let made = self.0.store.apply_revision(NewRevision { id, secrets, ..new }).await?;
             engine::crash_point("apply.after");
@@ -104,7 +123,10 @@ impl Control {
                     return Ok(Applied::Made { revision, plan, problems, definitions });
                 }
                 // Compared again with what the other one made.
-                store::Applied::Stale(_) if tries < TRIES => tries += 1,
+                store::Applied::Stale(_) if tries < TRIES => {
+                    tries += 1;
+                    first.get_or_insert(current);
+                }
                 store::Applied::Stale(_) => return self.stale(current.number, &self.current().await?).await,
             }
         }
@@ -137,6 +159,9 @@ impl Control {
     }
 
     pub(crate) async fn stale(&self, base: i64, current: &Stored) -> Result<Applied> {
+        if base != 0 {
+            self.find(base, "compare with the revision that the request was made against").await?;
+        }
         let before = self.stored(base).await?;
         let (meanwhile, _) = Plan::between(base, before.side(), current.side(), self.facts());
         Ok(Applied::Stale { base, in_force: current.number, meanwhile })
@@ -173,7 +198,10 @@ impl fmt::Display for Applied {
                 told(f, problems)?;
                 f.write_str("The definitions have errors: nothing was changed.")
             }
-            Self::Conflicts { plan } => write!(f, "{plan}\nNothing was changed."),
+            Self::Conflicts { plan, problems } => {
+                let (plan, problems) = (plan.clone(), problems.clone());
+                write!(f, "{}\nNothing was changed.", PlanAnswer { valid: false, plan, problems })
+            }
             Self::Stale { base, in_force, meanwhile } => write!(
                 f,
                 "Nothing was changed: the request was made against revision {base}, but revision {in_force} is in \

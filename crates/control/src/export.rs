@@ -31,7 +31,7 @@ impl Control {
         };
         match &request.object {
             Some(object) => Ok(vec![config::export_one(&stored.definitions, object, self.facts())?]),
-            None => config::export(stored.side()),
+            None => config::export(stored.side(), self.facts()),
         }
     }
 }

@@ -11,6 +11,8 @@ use std::collections::{BTreeMap, BTreeSet};
 #[derive(Default)]
 pub(crate) struct Import {
     pub(crate) altered: BTreeSet<(String, String)>,
+    /// Definitions whose secrets, or references to them, stayed, with the field.
+    pub(crate) kept: BTreeMap<String, String>,
     pub(crate) conflicts: Vec<Conflict>,
     pub(crate) problems: Vec<Problem>,
 }
@@ -39,7 +41,7 @@ impl Control {
                     self.keep_login(definition, old, &mut import);
                 }
             }
-            self.keep_login_definitions(new, current, &request.origin(), &mut import);
+            self.keep_login_definitions(new, current, request, &mut import);
             self.find_missing_logins(new, current, &mut import);
         }
         Ok(import)
@@ -88,6 +90,9 @@ impl Control {
             let is_login = |path: &[&str]| facts.is_login(section, transport, path);
             keep(new_fields, old_fields, &mut Vec::new(), &is_login);
         }
+        if let Some(field) = facts.secret_field(new) {
+            import.kept.insert(new.key(), field);
+        }
         if new.document != before {
             import.altered.insert((new.section.clone(), new.name.clone()));
         }
@@ -98,12 +103,15 @@ impl Control {
         &self,
         new: &mut Vec<StoredDefinition>,
         current: &[StoredDefinition],
-        origin: &str,
+        request: &PlanRequest,
         import: &mut Import,
     ) {
-        let facts = self.facts();
+        let (facts, origin) = (self.facts(), request.origin());
         let key = |of: &StoredDefinition| (of.section.clone(), of.name.clone());
         let old: BTreeSet<_> = current.iter().map(key).collect();
+        // Those of another origin stay there: nothing would change them.
+        let theirs: BTreeSet<_> =
+            current.iter().filter(|old| old.origin != origin && !request.take_over).map(key).collect();
         let named: BTreeSet<(String, String)> = new
             .iter()
             .flat_map(|definition| facts.references(definition))
@@ -111,17 +119,24 @@ impl Control {
             .collect();
         new.retain(|definition| {
             let key = key(definition);
-            let stays = !facts.is_login_section(&key.0) || old.contains(&key) || named.contains(&key);
+            let stays = !facts.is_login_section(&key.0)
+                || !theirs.contains(&key) && (old.contains(&key) || named.contains(&key));
             if !stays {
                 import.altered.insert(key);
             }
             stays
         });
         let there: BTreeSet<_> = new.iter().map(key).collect();
+        let keys: BTreeSet<String> = new.iter().map(StoredDefinition::key).collect();
+        import.kept.retain(|key, _| keys.contains(key));
+        let files: BTreeSet<String> = new.iter().map(|definition| definition.file.clone()).collect();
         for definition in current.iter().filter(|definition| definition.origin == origin) {
             if facts.is_login_section(&definition.section) && !there.contains(&key(definition)) {
                 import.altered.insert(key(definition));
-                new.push(definition.clone());
+                import.kept.extend(facts.secret_field(definition).map(|field| (definition.key(), field)));
+                // The file of its name, if there is one, does not hold it.
+                let file = Some(&definition.file).filter(|file| !files.contains(*file));
+                new.push(StoredDefinition { file: file.cloned().unwrap_or_default(), ..definition.clone() });
             }
         }
     }

@@ -6,10 +6,13 @@
 
 mod apply;
 mod caller;
+mod directory;
+mod disclosure;
 mod endpoints;
 mod export;
 mod flow_document;
 mod flows;
+mod forget_key;
 mod history;
 mod import;
 pub mod password;
@@ -33,6 +36,7 @@ pub use flows::{
     DryRunAnswer, DryRunFile, DryRunFlow, FlowDetail, FlowList, FlowRunAnswer, FlowSourceDetail, PauseFlow,
     ResumeFlow, RunFlow,
 };
+pub use forget_key::{ForgetKey, ForgottenKey};
 pub use plan::{PlanAnswer, PlanRequest};
 pub use revisions::{RevisionDetail, RevisionLine};
 pub use roll_back::RollBack;

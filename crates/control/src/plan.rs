@@ -18,6 +18,12 @@ pub struct PlanRequest {
     pub take_over: bool,
     /// Whether definitions that are here already keep their logins: user names, credentials, keys.
     pub keep_credentials: bool,
+    /// Whether stored secrets may be shown to addresses that they were not given for: for administrators.
+    #[serde(default)]
+    pub reuse_secrets: bool,
+    /// Whether a directory without definitions removes all that came from it.
+    #[serde(default)]
+    pub allow_empty: bool,
     /// A document whose fields take the place of the directory's: only such as differ between environments.
     pub overlay: Option<PathBuf>,
 }
@@ -52,7 +58,7 @@ impl Control {
     pub async fn plan(&self, caller: &Caller, request: &PlanRequest) -> Result<PlanAnswer> {
         caller.require(Permission::ViewDefinitions)?;
         let prepared = self.prepare(&self.current().await?, request).await?;
-        let valid = prepared.definitions.is_some() && prepared.plan.conflicts.is_empty();
+        let valid = prepared.is_valid() && prepared.plan.conflicts.is_empty();
         Ok(PlanAnswer { valid, plan: prepared.plan, problems: prepared.problems })
     }
 }
@@ -64,6 +70,7 @@ impl fmt::Display for PlanAnswer {
             writeln!(f, "{}", config::Outline::of(&self.problems))?;
         }
         if self.problems.iter().any(|problem| problem.severity == Severity::Error) {
+            // What a file with errors lacks would be told as removed.
             for conflict in &self.plan.conflicts {
                 writeln!(f, "{conflict}")?;
             }

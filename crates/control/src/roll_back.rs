@@ -28,7 +28,9 @@ impl Control {
             return self.stale(base, &current).await;
         }
         let (found, problems) = self.check(&self.open_documents(&target.definitions).await?);
-        let Some(definitions) = found.map(Box::new) else { return Ok(Applied::Invalid { problems }) };
+        let Some(definitions) = found.map(Box::new).map(Some) else {
+            return Ok(Applied::Invalid { problems });
+        };
         let problems: Vec<_> = problems.into_iter().filter(|p| p.severity == Severity::Warning).collect();
         let (plan, changes) = Plan::between(current.number, current.side(), target.side(), self.facts());
         if plan.is_empty() {

@@ -1,7 +1,7 @@
 //! Encrypting all stored secrets with the newest master key.
 
 use crate::{Caller, Control};
-use model::{EventKind, Permission, Result};
+use model::{Error, ErrorKind, EventKind, Permission, Result};
 use serde::Serialize;
 
 /// Secrets of one transaction.
@@ -21,11 +21,17 @@ impl Control {
     /// and begun again: until it ends, both keys are needed.
     ///
     /// # Errors
-    /// The caller may not change definitions; there is no master key, or an older one is missing; the database failed.
+    /// The caller may not manage secrets; there is no master key, or an older one is missing; the database failed.
     pub async fn rotate_master_key(&self, caller: &Caller) -> Result<Rotated> {
-        caller.require(Permission::ManageUsers)?;
+        caller.require(Permission::ManageSecrets)?;
         let keys = &self.0.master_keys;
-        self.0.store.check_master_keys(keys).await?;
+        let missing = self.0.store.check_master_keys(keys, &[]).await?;
+        if !missing.is_empty() {
+            return Err(Error::permanent(ErrorKind::ConfigInvalid, "rotate the master key").advice(format!(
+                "add the missing key to the settings, or forget it: {}",
+                missing.join("; ")
+            )));
+        }
         let mut secrets = 0;
         loop {
             let done = self.0.store.reencrypt_secrets(keys, BATCH).await?;

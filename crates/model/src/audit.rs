@@ -26,6 +26,8 @@ words! {
         DefinitionsRefused = "definitions.refused",
         /// All stored secrets were encrypted with a new master key.
         MasterKeyRotated = "secrets.key_rotated",
+        /// A master key that is lost was forgotten, with all secrets that were encrypted with it.
+        MasterKeyForgotten = "secrets.key_forgotten",
         /// A poll failed.
         PollFailed = "poll.failed",
         /// An offer could not be staged; it will be tried again.

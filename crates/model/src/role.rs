@@ -40,6 +40,8 @@ words! {
         ChangeDefinitions = "change_definitions",
         /// Users are added, disabled and enabled; they are given passwords and roles.
         ManageUsers = "manage_users",
+        /// Master keys are rotated and forgotten; stored secrets may be shown to addresses that they were not given for.
+        ManageSecrets = "manage_secrets",
     }
 }
 
@@ -56,7 +58,7 @@ impl Role {
                 matches!(self, Self::Operator | Self::Designer | Self::Admin)
             }
             P::ChangeDefinitions => matches!(self, Self::Designer | Self::Admin),
-            P::ManageUsers => matches!(self, Self::Admin),
+            P::ManageUsers | P::ManageSecrets => matches!(self, Self::Admin),
         }
     }
 }
@@ -75,6 +77,9 @@ impl Permission {
             Self::OperateTransfers => "Retry, hold, release, cancel and resubmit transfers.",
             Self::OperateFlows => "Run, pause and resume flows; test endpoints, set them online or offline.",
             Self::ChangeDefinitions => "Apply and roll back definitions.",
+            Self::ManageSecrets => {
+                "Rotate and forget master keys; let stored secrets go to addresses that they were not given for."
+            }
             Self::ManageUsers => "Add, disable and enable users; set their passwords and roles.",
         }
     }
@@ -88,11 +93,11 @@ mod tests {
     #[test]
     fn each_role_may_do_what_its_line_says() {
         let table = [
-            (Role::Viewer, "x-------"),
-            (Role::Auditor, "xxxx----"),
-            (Role::Operator, "xxx-xx--"),
-            (Role::Designer, "xxx-xxx-"),
-            (Role::Admin, "xxxxxxxx"),
+            (Role::Viewer, "x--------"),
+            (Role::Auditor, "xxxx-----"),
+            (Role::Operator, "xxx-xx---"),
+            (Role::Designer, "xxx-xxx--"),
+            (Role::Admin, "xxxxxxxxx"),
         ];
         for (role, line) in table {
             let may: String = Permission::ALL

@@ -32,6 +32,9 @@ pub struct Field {
     pub per_environment: bool,
     /// Whether it says how to log in, so that an import may keep what the receiving gateway has.
     pub login: bool,
+    /// Whether it decides to whom the secrets of its definition, and of those that it names, are shown: where to
+    /// connect, and whom to trust there. A stored secret is kept only while these stay as they are.
+    pub address: bool,
     /// One paragraph for the reference page and for forms.
     pub doc: &'static str,
 }
@@ -40,33 +43,41 @@ impl Field {
     /// A field that must be given.
     #[must_use]
     pub const fn required(name: &'static str, kind: Kind, doc: &'static str) -> Self {
-        Self { name, kind, default: None, required: true, per_environment: false, login: false, doc }
+        Self { required: true, ..Self::optional(name, kind, doc) }
     }
 
     /// A field that may be left out, and has no default.
     #[must_use]
     pub const fn optional(name: &'static str, kind: Kind, doc: &'static str) -> Self {
-        Self { name, kind, default: None, required: false, per_environment: false, login: false, doc }
+        Self {
+            name,
+            kind,
+            default: None,
+            required: false,
+            per_environment: false,
+            login: false,
+            address: false,
+            doc,
+        }
     }
 
     /// A field with a default.
     #[must_use]
     pub const fn preset(name: &'static str, kind: Kind, default: &'static str, doc: &'static str) -> Self {
-        Self {
-            name,
-            kind,
-            default: Some(default),
-            required: false,
-            per_environment: false,
-            login: false,
-            doc,
-        }
+        Self { default: Some(default), ..Self::optional(name, kind, doc) }
     }
 
     /// The same field, which says how to log in.
     #[must_use]
     pub const fn login(mut self) -> Self {
         self.login = true;
+        self
+    }
+
+    /// The same field, which decides to whom secrets are shown.
+    #[must_use]
+    pub const fn address(mut self) -> Self {
+        self.address = true;
         self
     }
 
@@ -208,7 +219,7 @@ impl Kind {
             Self::Url => "a URL".into(),
             Self::Template => "text with fields such as {name}".into(),
             Self::Directory => "a directory".into(),
-            Self::Name(section) => format!("the name of a {section}"),
+            Self::Name(section) => format!("the name of {} {section}", article(section.as_str())),
             Self::Server => "the name of a [listen.http.NAME] in waybill.toml".into(),
             Self::NameOf(sections) => {
                 let forms: Vec<String> =
@@ -217,7 +228,7 @@ impl Kind {
             }
             Self::List(Self::Text) => "a list of texts".into(),
             Self::List(Self::Table(_)) => "a list of tables".into(),
-            Self::List(Self::Name(section)) => format!("a list of names of {section}s"),
+            Self::List(Self::Name(section)) => format!("a list of names of {}", plural(section.as_str())),
             Self::List(kind) => format!("{}, or a list of such", kind.describe()),
             Self::Table(group) => {
                 let names: Vec<&str> = group.fields.iter().map(|field| field.name).collect();
@@ -226,7 +237,13 @@ impl Kind {
             Self::Map(Self::Table(_)) => "tables by name".into(),
             Self::Map(kind) => format!("a table of keys, each with {}", kind.describe()),
             Self::OneOf(kinds) => {
-                let forms: Vec<String> = kinds.iter().map(|kind| kind.describe()).collect();
+                let mut forms: Vec<String> = Vec::new();
+                for kind in kinds {
+                    // What a list takes alone as well is said once.
+                    let alone = if let Self::List(item) = kind { item.describe() } else { String::new() };
+                    forms.retain(|form| !alone.split(", or ").any(|known| known == form));
+                    forms.push(kind.describe());
+                }
                 forms.join(", or ")
             }
         }
@@ -242,6 +259,14 @@ impl Kind {
             _ => true,
         }
     }
+}
+
+fn article(word: &str) -> &'static str {
+    if word.starts_with(['a', 'e', 'i', 'o']) { "an" } else { "a" }
+}
+
+fn plural(word: &str) -> String {
+    word.strip_suffix('y').map_or_else(|| format!("{word}s"), |stem| format!("{stem}ies"))
 }
 
 /// A kind of definition: the first part of a table's header, such as `endpoint` in `[endpoint.NAME]`.

@@ -20,7 +20,8 @@ pub static CONNECTION: Group = Group::of(&[
         "The name of a [proxy.NAME] that connections go through, or \"none\" to connect directly. Left out: the \
          proxy that waybill.toml names under [network], or none. The proxy finds the host's address, so the record \
          of a connection shows the proxy's address and only the name of the host.",
-    ),
+    )
+    .address(),
     Field::preset(
         "connect_timeout",
         Kind::Duration,
@@ -61,7 +62,7 @@ pub static POOL: Group = Group::of(&[
 
 /// Fields of every endpoint whose transport does TLS.
 pub static TLS: Group = Group::of(&[
-    Field::optional("trust", Kind::Table(&TRUST), "Whom connections trust."),
+    Field::optional("trust", Kind::Table(&TRUST), "Whom connections trust.").address(),
     Field::optional("tls", Kind::Table(&VERSIONS), "How TLS is spoken."),
 ]);
 

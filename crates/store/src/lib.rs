@@ -76,7 +76,7 @@ pub use search::{
     RefusedMessages, StoreMetrics, TransferFilter, TransferView, UnreadableRow, UnsettledSource, Waybill,
     WhichMdn,
 };
-pub use secrets::{EncryptedSecret, KeyCheck, MasterKey, MasterKeys, NewSecrets};
+pub use secrets::{EncryptedSecret, KeyCheck, MasterKey, MasterKeys, NewSecrets, SecretPlace};
 pub use settings::{IdGenerator, StoreSettings};
 pub use slow_disk::{SlowDisk, open_regular};
 pub use suspensions::{EndSuspension, SuspensionChange};

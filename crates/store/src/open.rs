@@ -74,6 +74,14 @@ impl Store {
         };
         let mut connection = target.connect().await?;
         let mut warnings = check_durability(&mut connection).await?;
+        if settings.beside_gateway && is_empty(&mut connection).await? {
+            if !settings.make_tables {
+                return Err(Error::permanent(ErrorKind::NotFound, "open the database").advice(
+                    "it has no tables yet: start `waybill serve` first, or name the gateway's settings with --config",
+                ));
+            }
+            migrate(&mut connection).await?;
+        }
         if !settings.beside_gateway {
             migrate(&mut connection).await?;
             lost_commit::tidy(&mut connection).await?;
@@ -267,6 +275,16 @@ fn lock_file(database: &Path) -> Result<File> {
     // Password digests and encrypted secrets are in it; SQLite gives its log files the same mode.
     private(database).map_err(io)?;
     Ok(lock)
+}
+
+/// Whether no gateway has used a PostgreSQL database yet.
+async fn is_empty(connection: &mut Connection) -> Result<bool> {
+    let Connection::Postgres(c) = connection else { return Ok(false) };
+    let empty: bool = sqlx::query_scalar("SELECT to_regclass('_sqlx_migrations') IS NULL")
+        .fetch_one(c)
+        .await
+        .map_err(|error| database_error(error, "open the database"))?;
+    Ok(empty)
 }
 
 async fn migrate(connection: &mut Connection) -> Result<()> {

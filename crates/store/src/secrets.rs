@@ -1,9 +1,11 @@
 //! Secrets of definitions, encrypted. The master keys are the host's, and never in the database.
 
 mod cipher;
+mod forget;
 mod rotate;
 
 pub use cipher::{MasterKey, MasterKeys};
+pub use forget::SecretPlace;
 
 use crate::Store;
 use crate::either::on;
@@ -53,12 +55,13 @@ pub struct NewSecrets {
 }
 
 impl Store {
-    /// Refuses master keys that do not fit what the database holds.
+    /// Compares master keys with what the database holds. `needed`: the secrets that are in force. What only earlier
+    /// revisions hold, under a key that is missing, is a warning, one a key.
     ///
     /// # Errors
-    /// `ConfigInvalid` when a key that secrets are encrypted with is missing, or another key has its id; or the
+    /// `ConfigInvalid` when a key that needed secrets are encrypted with is missing, or another key has its id; or the
     /// database failed.
-    pub async fn check_master_keys(&self, keys: &MasterKeys) -> Result<()> {
+    pub async fn check_master_keys(&self, keys: &MasterKeys, needed: &[Uuid]) -> Result<Vec<String>> {
         let (used, checks) = self
             .read("read which master keys are in use", async {
                 let used: Vec<(String, i64)> = on!(self.pool(), c => sqlx::query_as(
@@ -73,12 +76,37 @@ impl Store {
                 return Err(wrong_key(&check.key_id));
             }
         }
-        for (key_id, count) in &used {
-            if keys.check(key_id).is_none() {
-                return Err(missing_key(key_id, &keys.ids()).with("secrets", count));
-            }
+        let missing: Vec<&(String, i64)> = used.iter().filter(|(id, _)| keys.check(id).is_none()).collect();
+        if missing.is_empty() {
+            return Ok(Vec::new());
         }
-        Ok(())
+        let mut in_force: BTreeMap<String, usize> = BTreeMap::new();
+        for secret in self.secrets(needed).await?.into_values() {
+            *in_force.entry(secret.key_id).or_default() += 1;
+        }
+        if let Some((id, _)) = missing.iter().find(|(id, _)| in_force.contains_key(id)) {
+            let count = in_force.get(id).copied().unwrap_or_default();
+            return Err(missing_key(id, &keys.ids()).with("secrets in force", count));
+        }
+        let warning = |(id, count): &&(String, i64)| {
+            format!(
+                "{count} secrets of earlier revisions are encrypted with master key {id}, which is not in the settings: \
+                 those revisions cannot be put in force again; `waybill key forget {id}` removes them"
+            )
+        };
+        Ok(missing.iter().map(warning).collect())
+    }
+
+    /// The ids of the master keys that are in use.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn master_keys_in_use(&self) -> Result<Vec<String>> {
+        self.read("read which master keys are in use", async {
+            on!(self.pool(), c => sqlx::query_scalar("SELECT key_id FROM master_keys ORDER BY key_id")
+                .fetch_all(c).await)
+        })
+        .await
     }
 
     /// Encrypted secrets by their ids. One that is not there is left out.
@@ -122,13 +150,15 @@ fn missing_key(key_id: &str, known: &[&str]) -> Error {
         .with("keys in the settings", known)
         .advice(
             "the database holds secrets that are encrypted with this master key: add it to secrets.master_key in \
-             waybill.toml; without it they are lost",
+             waybill.toml. If it is lost, forget it (`waybill key forget`), then apply the definitions with these \
+             secrets written again",
         )
 }
 
 /// Writes secrets; those that are there already are left alone.
 pub(crate) async fn insert(tx: &mut Tx<'_>, secrets: &NewSecrets) -> Result<(), Fault> {
     if let Some(check) = &secrets.check {
+        refuse_new_key(tx, check).await?;
         register(tx, check).await?;
     }
     for rows in secrets.rows.chunks(ROWS) {
@@ -148,6 +178,23 @@ pub(crate) async fn insert(tx: &mut Tx<'_>, secrets: &NewSecrets) -> Result<(), 
         })?;
     }
     Ok(())
+}
+
+/// A key that is in use for nothing yet begins with a rotation, unless it is the first of all: a command run once with
+/// the wrong settings would else leave a secret that no gateway can decrypt.
+async fn refuse_new_key(tx: &mut Tx<'_>, check: &KeyCheck) -> Result<(), Fault> {
+    let known: Vec<String> = on!(tx, c => sqlx::query_scalar("SELECT key_id FROM master_keys ORDER BY key_id").fetch_all(c).await)?;
+    if known.is_empty() || known.contains(&check.key_id) {
+        return Ok(());
+    }
+    Err(Error::permanent(ErrorKind::ConfigInvalid, "encrypt secrets with a new master key")
+        .with("key", &check.key_id)
+        .with("keys in use", known.join(", "))
+        .advice(
+            "put the keys in use into secrets.master_key of waybill.toml. `waybill key rotate` goes over to a new key, \
+             and `waybill key forget` gives up one that is lost",
+        )
+        .into())
 }
 
 /// Notes that a master key is in use, unless another key of its id is.

@@ -31,6 +31,8 @@ pub struct StoreSettings {
     /// For a command beside a gateway that may be running: the file's lock is not taken and the schema
     /// is not changed. SQLite's own locks keep its writes apart from the gateway's.
     pub beside_gateway: bool,
+    /// With `beside_gateway`: makes the tables of a PostgreSQL database that no gateway has used yet.
+    pub make_tables: bool,
 }
 
 impl StoreSettings {
@@ -47,6 +49,7 @@ impl StoreSettings {
             away_for: Duration::from_secs(300),
             text_search_indexes: true,
             beside_gateway: false,
+            make_tables: false,
         }
     }
 }

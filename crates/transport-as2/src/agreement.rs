@@ -25,10 +25,13 @@ impl TryFrom<String> for As2Id {
     type Error = String;
     fn try_from(text: String) -> Result<Self, String> {
         let printable = text.bytes().all(|b| (0x20..0x7f).contains(&b));
-        if (1..=128).contains(&text.len()) && printable {
+        let is_blank = text.bytes().all(|b| b == b' ');
+        if (1..=128).contains(&text.len()) && printable && !is_blank {
             Ok(Self(text))
         } else {
-            Err(format!("AS2 name {text:?}: use 1 to 128 printable ASCII characters (RFC 4130, 6.2)"))
+            Err(format!(
+                "AS2 name {text:?}: use 1 to 128 printable ASCII characters, not spaces alone (RFC 4130, 6.2)"
+            ))
         }
     }
 }

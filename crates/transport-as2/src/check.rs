@@ -87,6 +87,10 @@ impl Check<'_> {
             return;
         };
         let agreement = &partner.agreement;
+        if agreement.largest_message == 0 {
+            let message = "takes at least 1: with 0 every message is refused";
+            self.findings.push(subject.error(&[SPEC.name, "receive", "largest"], message));
+        }
         self.weak_words(&subject, agreement);
         self.trust(&subject, &partner);
     }
@@ -185,10 +189,37 @@ impl Check<'_> {
         }
     }
 
+    /// What an endpoint says of its messages and connections.
+    fn connection(&mut self, subject: &Subject, endpoint: &Endpoint) {
+        if let Some(media_type) = endpoint.options.text("media_type")
+            && !is_media_type(media_type)
+        {
+            let message = "takes a media type such as \"application/edi-x12\"";
+            self.findings.push(subject.error(&["media_type"], message));
+        }
+        let key = endpoint.options.table("tls").text("client_key");
+        if let Some(key) = key.and_then(|name| self.definitions.keys.get(name))
+            && key.certificate.is_none()
+        {
+            let message = format!("'{}' is a key without 'certificate'; servers are shown it", key.name);
+            self.findings.push(subject.error(&["tls", "client_key"], message));
+        }
+        let over_tls = endpoint.url().is_some_and(|url| url.scheme() == "https");
+        let (trust, tls) = (endpoint.options.table("trust"), endpoint.options.table("tls"));
+        let trusts = trust.texts("authorities").next().is_some() || trust.texts("pins").next().is_some();
+        for (field, given) in [("trust", trusts), ("tls", tls.text("client_key").is_some())] {
+            if given && !over_tls {
+                let message = "has no effect: the URL is http://, so that nothing is encrypted on the way";
+                self.findings.push(subject.warning(&[field], message));
+            }
+        }
+    }
+
     /// Both sides of an endpoint speak AS2, and a message that goes out again is the same to the last byte: only RSA
     /// signs so.
     fn endpoint(&mut self, endpoint: &Endpoint) {
         let subject = Subject::new(Section::ENDPOINT, &endpoint.name);
+        self.connection(&subject, endpoint);
         let partner = endpoint.partner().and_then(|name| self.definitions.partners.get(name));
         let identity =
             endpoint.options.text("identity").and_then(|name| self.definitions.identities.get(name));
@@ -261,10 +292,20 @@ impl Check<'_> {
             if !somebody {
                 let message =
                     "nobody here speaks AS2: add a table [identity.NAME.as2] with our AS2 name and keys";
-                self.findings.push(subject.error(&[], message));
+                self.findings.push(subject.error(&[], message).for_want_of(Section::IDENTITY));
             }
         }
     }
+}
+
+/// Whether a text is `type/subtype`, with parameters perhaps (RFC 2045, 5.1), and fits a header line.
+fn is_media_type(text: &str) -> bool {
+    let is_token = |text: &str| {
+        !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$&^_.+-".contains(&b))
+    };
+    let (essence, parameters) = text.split_once(';').map_or((text, ""), |(before, after)| (before, after));
+    let whole = essence.trim_end().split_once('/').is_some_and(|(kind, sub)| is_token(kind) && is_token(sub));
+    whole && parameters.chars().all(|c| c.is_ascii_graphic() || c == ' ')
 }
 
 fn private_key(definitions: &Definitions, name: &str) -> Option<PKey<Private>> {

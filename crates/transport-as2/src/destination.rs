@@ -206,10 +206,7 @@ impl As2Destination {
         let identity = Identity::of(definitions.identity(name)?)?;
         let certificates = partner_certificates(&definitions, &partner)?;
         let key = own_key(&definitions, &identity, identity.key())?;
-        let mut legacy = match certificates.first() {
-            Some(recipient) => legacy::of_message(&partner, recipient)?,
-            None => Vec::new(),
-        };
+        let mut legacy = legacy::of_message(&partner, certificates.first())?;
         if partner.agreement.send_security.signs() {
             legacy.extend(legacy::of_own_key(&key, &identity, &partner)?);
         }

@@ -33,7 +33,7 @@ pub(crate) fn of_own_key(own: &OwnKey, identity: &Identity, partner: &Partner) -
 ///
 /// # Errors
 /// `ConfigInvalid`: the agreement does not allow it.
-pub(crate) fn of_message(partner: &Partner, recipient: &X509) -> Result<Vec<String>> {
+pub(crate) fn of_message(partner: &Partner, recipient: Option<&X509>) -> Result<Vec<String>> {
     let agreement = &partner.agreement;
     let mut found = Vec::new();
     if let (true, Some(weakness)) =
@@ -42,7 +42,8 @@ pub(crate) fn of_message(partner: &Partner, recipient: &X509) -> Result<Vec<Stri
         found.push(format!("a signature of ours by {weakness}"));
     }
     if agreement.send_security.encrypts()
-        && let Some(weakness) = recipient.public_key().ok().as_deref().and_then(Weakness::of_key)
+        && let Some(weakness) =
+            recipient.and_then(|recipient| recipient.public_key().ok()).as_deref().and_then(Weakness::of_key)
     {
         found.push(format!("the partner's certificate, {weakness}"));
     }

@@ -74,13 +74,13 @@ pub(crate) fn signs_alike(own: &OwnKey, identity: &Identity, agreement: &Agreeme
         ))
 }
 
-/// Reads a partner's certificates, the encrypting one first.
+/// Reads a partner's certificates, the encrypting one first; none for a partner with whom nothing is signed or encrypted.
 ///
 /// # Errors
-/// `ConfigInvalid`: a PEM text is wrong, or there is none.
+/// `ConfigInvalid`: a PEM text is wrong.
 pub(crate) fn partner_certificates(definitions: &Definitions, partner: &Partner) -> Result<Vec<X509>> {
     let name = &partner.name;
-    let certificates: Vec<X509> = partner
+    partner
         .certificates
         .iter()
         .map(|certificate| {
@@ -91,26 +91,26 @@ pub(crate) fn partner_certificates(definitions: &Definitions, partner: &Partner)
                     .caused_by(error)
             })
         })
-        .collect::<Result<_>>()?;
-    if certificates.is_empty() {
-        return Err(Error::permanent(ErrorKind::ConfigInvalid, "find a partner's certificate")
-            .with("partner", name)
-            .advice("add the certificate that the partner signs and decrypts with"));
-    }
-    Ok(certificates)
+        .collect()
 }
 
-/// The certificate that messages are encrypted for: the partner's first.
+/// The certificate that messages are encrypted for: the partner's first. `None` when they are not encrypted.
 ///
 /// # Errors
-/// `ConfigInvalid`: it is not valid yet, or has expired and the agreement does not take such ones.
-pub(crate) fn recipient<'a>(certificates: &'a [X509], partner: &Partner, now: Timestamp) -> Result<&'a X509> {
+/// `ConfigInvalid`: there is none, it is not valid yet, or has expired and the agreement does not take such ones.
+pub(crate) fn recipient<'a>(
+    certificates: &'a [X509],
+    partner: &Partner,
+    now: Timestamp,
+) -> Result<Option<&'a X509>> {
     let unusable =
         |what: &'static str| Error::permanent(ErrorKind::ConfigInvalid, what).with("partner", &partner.name);
-    let first = certificates.first().ok_or_else(|| unusable("find a partner's certificate"))?;
     if !partner.agreement.send_security.encrypts() {
-        return Ok(first);
+        return Ok(None);
     }
+    let first = certificates.first().ok_or_else(|| {
+        unusable("find a partner's certificate").advice("add the certificate that the partner decrypts with")
+    })?;
     let now = Asn1Time::from_unix(now.timestamp())
         .map_err(|error| unusable("compare a certificate's dates").caused_by(error))?;
     let (what, advice) = if first.not_before() > now {
@@ -125,7 +125,7 @@ pub(crate) fn recipient<'a>(certificates: &'a [X509], partner: &Partner, now: Ti
              (accept_expired = true)",
         )
     } else {
-        return Ok(first);
+        return Ok(Some(first));
     };
     Err(unusable(what).with("from", first.not_before()).with("until", first.not_after()).advice(advice))
 }

@@ -33,7 +33,7 @@ static ENDPOINT: Group = Group::of(&[
         "answer_timeout",
         Kind::Duration,
         "300s",
-        "Longest wait for the partner's answer after the last byte was sent.",
+        "Longest wait for the partner's answer after the last byte was sent. \"0s\" waits for 24 hours.",
     ),
     Field::preset(
         "chunked",
@@ -74,7 +74,8 @@ static IDENTITY: Group = Group::of(&[
         "keys",
         Kind::List(&Kind::Name(Section::KEY)),
         "Our keys: the first signs, any decrypts. Each needs a certificate. To change keys, add the new one behind the old, and put it first once the partners have its certificate.",
-    ),
+    )
+    .login(),
 ]);
 
 static PARTNER: Group = Group::of(&[
@@ -138,7 +139,12 @@ static RECEIVE: Group = Group::of(&[
         "signed_encrypted",
         "The least protection of messages from it; one with less is answered `insufficient-message-security`.",
     ),
-    Field::preset("largest", Kind::Size, "64GiB", "Largest message taken from it; more is refused."),
+    Field::preset(
+        "largest",
+        Kind::Size,
+        "64GiB",
+        "Largest message taken from it, at least one byte; more is refused.",
+    ),
     Field::preset(
         "duplicates",
         DUPLICATES,

@@ -58,13 +58,13 @@ impl PreparedMessage {
         services: &Services,
         host: &str,
         agreement: &Agreement,
-        recipient: &X509,
+        recipient: Option<&X509>,
         terms: String,
     ) -> Result<Self> {
         let now: Timestamp = services.clock.now();
-        let content_key = match agreement.send_security.encrypts() {
-            false => None,
-            true => Some(
+        let content_key = match recipient {
+            None => None,
+            Some(recipient) => Some(
                 EncryptedContentKey::generate(
                     cipher(agreement.cipher),
                     std::slice::from_ref(recipient),

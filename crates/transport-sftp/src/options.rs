@@ -66,14 +66,16 @@ static SERVER: Group = Group::of(&[
          keys of several types and the pinned one is not its ed25519 key), or the public key itself (\"ssh-ed25519 AAAA…\", as in \
          key files and from ssh-keyscan). A list accepts any of them, for a change of keys. \
          Give this or known_hosts: the server is always verified.",
-    ),
+    )
+    .address(),
     Field::optional(
         "known_hosts",
         Kind::Public(PublicMaterial::KnownHosts),
         "The content of an OpenSSH known_hosts file, usually \"${file:/path/known_hosts}\": plain and hashed names, [host]:port, \
          addresses, patterns, @revoked. A line that cannot be read is ignored when it is surely of another host. Key types on file for the host are asked for first. @cert-authority lines are read, \
          but host certificates are not supported yet.",
-    ),
+    )
+    .address(),
 ])
 .with(&[Rule::ExactlyOne(&["host_key", "known_hosts"])]);
 

@@ -110,7 +110,7 @@ pub(crate) enum Command {
         #[arg(long, value_name = "NUMBER")]
         revision: Option<i64>,
     },
-    /// Make and rotate the master key, which encrypts secrets of definitions.
+    /// Make, rotate and forget master keys, which encrypt secrets of definitions.
     #[command(subcommand)]
     Key(Key),
     /// Find transfers, show them whole, send failed ones again.
@@ -152,9 +152,19 @@ pub(crate) enum Command {
 
 #[derive(Args, Debug)]
 pub(crate) struct Serve {
-    /// A directory of definitions, applied at the start as a revision, and again on SIGHUP.
+    /// A directory of definitions, applied at the start as a revision, and again on SIGHUP. If it cannot be applied at
+    /// the start, the newest stored revision goes on, and the node says on /readyz that it is not ready.
     #[arg(long, value_name = "DIR")]
     pub(crate) definitions: Option<PathBuf>,
+    /// As for `apply`: what the definitions are said to come from.
+    #[arg(long, value_name = "TEXT", requires = "definitions")]
+    pub(crate) origin: Option<String>,
+    /// As for `apply`: definitions that are here already keep their user names, credentials and keys.
+    #[arg(long, requires = "definitions")]
+    pub(crate) keep_credentials: bool,
+    /// As for `apply`: a document whose fields take the place of the directory's.
+    #[arg(long, value_name = "FILE", requires = "definitions")]
+    pub(crate) overlay: Option<PathBuf>,
 }
 
 #[derive(Subcommand, Debug)]
@@ -165,6 +175,17 @@ pub(crate) enum Key {
     /// Encrypt all stored secrets with the first key of secrets.master_key. First give every node both keys and restart it;
     /// afterwards the old key can be taken out. May be stopped and run again.
     Rotate,
+    /// Give up a master key that is lost, with every secret that is encrypted with it: lists their fields, and removes
+    /// them with --yes. Then apply the definitions again with these secrets written in them.
+    ///
+    /// Exit code: 0 when they are removed, 3 when they are only listed, 1 when the command could not run.
+    Forget {
+        /// The key's id.
+        id: String,
+        /// Remove them.
+        #[arg(long)]
+        yes: bool,
+    },
 }
 
 /// A directory to be compared with what is in force.
@@ -183,6 +204,13 @@ pub(crate) struct Planned {
     /// For definitions from another gateway: those that are here already keep their user names, credentials and keys.
     #[arg(long)]
     pub(crate) keep_credentials: bool,
+    /// Let stored secrets be shown to addresses that they were not given for, such as an endpoint that is new or whose
+    /// URL, proxy, host key or trust changes. The plan lists them.
+    #[arg(long)]
+    pub(crate) reuse_secrets: bool,
+    /// Let a directory without definitions remove all that came from it.
+    #[arg(long)]
+    pub(crate) allow_empty: bool,
     /// A document whose fields take the place of the directory's. It may set what differs between environments: directories
     /// for archived and failed files, nodes, preferred algorithms.
     #[arg(long, value_name = "FILE")]

@@ -2,14 +2,12 @@
 //! stores no revision and moves nothing. Its connections are on record all the same.
 
 use crate::directory::InForce;
-use crate::gateway::{
-    control, invalid, missing_database, net_settings, open_command_session, open_staging, open_store,
-};
+use crate::gateway::{control, missing_database, net_settings, open_beside, open_staging, open_store};
 use crate::journal_log::JournalLog;
 use crate::process::Ambient;
 use crate::stale_journals;
 use crate::transports::Transports;
-use config::{Catalogue, ProcessEnvironment, Settings};
+use config::{Catalogue, Settings};
 use control::Control;
 use engine::{Parts, Trial};
 use model::definition::Definitions;
@@ -138,7 +136,12 @@ impl OwnJournal {
 pub(crate) async fn open_or_make(settings: &Settings, ambient: &Ambient) -> Result<Store> {
     match missing_database(settings) {
         Some(_) => open_new(settings, ambient).await,
-        None => open_command_session(settings, ambient).await,
+        None => {
+            let store = open_beside(settings, ambient, true).await?;
+            // Of this month, where the tables were made just now.
+            store.ensure_partitions(ambient.clock.now()).await?;
+            Ok(store)
+        }
     }
 }
 
@@ -159,15 +162,14 @@ async fn definitions(
     directory: Option<&Path>,
     ambient: &Ambient,
 ) -> Result<Definitions> {
-    let environment = ProcessEnvironment::at(ambient.clock.now());
+    let control = control(settings, store, catalogue.clone(), ambient);
     if let Some(directory) = directory {
-        let report = config::validate(directory, settings, catalogue, &environment);
-        return report.definitions.clone().ok_or_else(|| invalid(&report));
+        return control.definitions_of(directory).await;
     }
     let state = store.current_definitions().await?;
     if state.number == 0 {
         return Err(Error::permanent(ErrorKind::NotFound, "find definitions in the database")
             .advice("name their directory with --definitions"));
     }
-    control(settings, store, catalogue.clone(), ambient).resolve(&state.definitions).await
+    control.resolve(&state.definitions).await
 }

@@ -87,6 +87,7 @@ async fn with_settings(command: Command, settings: Settings, output: Output) -> 
         Command::Plan(planned) => definitions::plan(&settings, planned, output).await,
         Command::Apply { planned, base } => definitions::apply(&settings, planned, base, output).await,
         Command::Key(Key::Generate) => key::generate(),
+        Command::Key(Key::Forget { id, yes }) => definitions::forget(&settings, id, yes, output).await,
         Command::Key(Key::Rotate) => definitions::rotate(&settings, output).await,
         Command::Revisions { number: None, limit } => definitions::list(&settings, limit, output).await,
         Command::Revisions { number: Some(number), .. } => definitions::show(&settings, number, output).await,

@@ -87,6 +87,14 @@ pub(crate) fn missing_database(settings: &Settings) -> Option<&Path> {
 /// # Errors
 /// It cannot be reached, or no gateway ever made it.
 pub(crate) async fn open_command_session(settings: &Settings, ambient: &Ambient) -> Result<Store> {
+    open_beside(settings, ambient, false).await
+}
+
+/// The same; `make_tables`: in a PostgreSQL database that no gateway has used yet as well.
+///
+/// # Errors
+/// It cannot be reached.
+pub(crate) async fn open_beside(settings: &Settings, ambient: &Ambient, make_tables: bool) -> Result<Store> {
     let url = settings.database.url.reveal();
     if let Some(path) = missing_database(settings) {
         return Err(Error::permanent(ErrorKind::NotFound, "open the database")
@@ -95,6 +103,7 @@ pub(crate) async fn open_command_session(settings: &Settings, ambient: &Ambient)
     }
     let beside = StoreSettings {
         beside_gateway: true,
+        make_tables,
         readers: 2,
         writers: 1,
         // Who asks at the command line waits for the answer, and can end it.
@@ -135,7 +144,6 @@ impl Gateway {
             store::load_or_create_instance(&settings.state_directory.join("instance"), Uuid::new_v4)?;
         let store = open_store(&settings, &ambient).await?;
         store.ensure_partitions(ambient.clock.now()).await?;
-        store.check_master_keys(&control::master_keys(&settings)).await?;
         let staging = open_staging(&settings, &store).await?;
         let sealer = Arc::new(open_sealer(&settings, &ambient)?);
         let journal_settings = JournalSettings::new(settings.state_directory.join("journal"));
@@ -160,6 +168,9 @@ impl Gateway {
             history: Arc::new(control.clone()),
             transports: transports.all.clone(),
         };
+        for warning in control.check_master_keys().await? {
+            tracing::warn!("{warning}");
+        }
         let engine = Engine::prepare(parts, engine_settings(&settings, instance)).await?;
         let readiness = Arc::<Readiness>::default();
         let revisions = Arc::new(Revisions::new(
@@ -354,15 +365,4 @@ fn engine_settings(settings: &Settings, instance: Uuid) -> EngineSettings {
         buffers: settings.limits.buffers,
         retention_every: Duration::from_secs(600),
     }
-}
-
-pub(crate) fn invalid(report: &config::Report) -> Error {
-    refused(&report.problems).with("found", report.summary())
-}
-
-pub(crate) fn refused(problems: &[config::Problem]) -> Error {
-    Error::permanent(ErrorKind::ConfigInvalid, "use the definitions").advice(format!(
-        "correct them; `waybill validate` shows the same:\n{}",
-        config::Outline::of(problems)
-    ))
 }

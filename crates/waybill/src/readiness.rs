@@ -17,6 +17,8 @@ pub(crate) struct Readiness {
     kept: Mutex<BTreeMap<String, String>>,
     /// The newest revision, when it cannot be used on this node, and why.
     refused: Mutex<Option<(i64, String)>>,
+    /// Why the directory of definitions could not be applied at the start.
+    directory: Mutex<Option<String>>,
 }
 
 impl Readiness {
@@ -69,6 +71,12 @@ impl Readiness {
     /// The newest revision is in force.
     pub(crate) fn revision_in_force(&self) {
         *self.refused.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        *self.directory.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// The directory of definitions could not be applied at the start: what was stored goes on.
+    pub(crate) fn directory_refused(&self, error: &str) {
+        *self.directory.lock().unwrap_or_else(PoisonError::into_inner) = Some(error.to_owned());
     }
 
     /// The newest revision cannot be used on this node: the one before goes on.
@@ -105,12 +113,11 @@ impl Readiness {
             // A line each: the probe's answer is read by machines.
             format!("revision {number} cannot be used on this node: {}", why.replace('\n', "; "))
         });
-        starting
-            .then(|| "the node is starting".to_owned())
-            .into_iter()
-            .chain(down)
-            .chain(kept)
-            .chain(refused)
-            .collect()
+        let directory = self.directory.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let directory = directory.map(|why| {
+            format!("the directory of definitions cannot be applied: {}", why.replace('\n', "; "))
+        });
+        let starting = starting.then(|| "the node is starting".to_owned());
+        starting.into_iter().chain(down).chain(kept).chain(refused).chain(directory).collect()
     }
 }

@@ -7,7 +7,6 @@ use control::{Applied, Apply, Caller, Control, PlanRequest};
 use model::definition::Definitions;
 use model::schema::Section;
 use model::{AuditEvent, Error, ErrorKind, EventId, EventKind, NodeName, Result, Timestamp};
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use store::Store;
@@ -73,20 +72,57 @@ impl Revisions {
         Arc::clone(&self.definitions.borrow())
     }
 
+    /// At the start: applies a directory of definitions. One that cannot be applied does not keep the node from going on
+    /// with the newest revision that is stored; it is not ready then, and says why.
+    ///
+    /// # Errors
+    /// The directory cannot be applied, and no revision is stored that can be used; the database failed.
+    pub(crate) async fn begin_with(&self, request: &PlanRequest) -> Result<()> {
+        let Err(refused) = self.try_directory(request).await? else { return Ok(()) };
+        if self.store.current_revision_number().await? == 0 {
+            return Err(refused);
+        }
+        if let Err(error) = self.apply_stored().await {
+            tracing::error!(error = %error.chain(), "the newest stored revision cannot be used either");
+            return Err(refused);
+        }
+        let (error, revision) = (refused.chain(), self.in_force().revision);
+        tracing::error!(
+            revision,
+            %error,
+            "the directory of definitions cannot be applied: the stored revision goes on, and this node is not ready"
+        );
+        self.readiness.directory_refused(&error);
+        let event = self
+            .event(EventKind::DefinitionsRefused)
+            .detail("directory", request.directory.display().to_string())
+            .detail("in_force", revision)
+            .detail("error", error.as_str());
+        let report = Report { revision, problem: None, at: self.ambient.clock.now(), events: vec![event] };
+        self.report(&mut *self.turn.lock().await, report).await;
+        Ok(())
+    }
+
     /// Checks a directory of definitions, stores it as a revision unless it is in force already, and puts it in
     /// force here.
     ///
     /// # Errors
     /// The problems or conflicts found, one a line; nothing changed then.
-    pub(crate) async fn apply_directory(&self, directory: &Path) -> Result<()> {
+    pub(crate) async fn apply_directory(&self, request: &PlanRequest) -> Result<()> {
+        self.try_directory(request).await?
+    }
+
+    /// The inner error: the directory is refused.
+    async fn try_directory(&self, request: &PlanRequest) -> Result<Result<()>> {
         let mut turn = self.turn.lock().await;
-        let plan = PlanRequest { directory: directory.to_path_buf(), ..PlanRequest::default() };
-        let request = Apply { plan, base: None };
+        let directory = &request.directory;
+        let request = Apply { plan: request.clone(), base: None };
         let applied = self.control.apply(&Caller::system(), &request).await?;
         let refused = |text: String| {
-            Error::permanent(ErrorKind::ConfigInvalid, "apply the definitions")
+            let error = Error::permanent(ErrorKind::ConfigInvalid, "apply the definitions")
                 .with("directory", directory.display())
-                .advice(format!("correct them; `waybill plan` shows the same:\n{text}"))
+                .advice(format!("correct them; `waybill plan` shows the same:\n{text}"));
+            Ok(Err(error))
         };
         match applied {
             Applied::Made { revision, problems, definitions, .. }
@@ -95,10 +131,13 @@ impl Revisions {
                     tracing::warn!("{problem}");
                 }
                 turn.refused = None;
-                self.put_in_force(&mut turn, *definitions, revision).await
+                let Some(definitions) = definitions else {
+                    return refused("a stored secret of another origin cannot be decrypted".to_owned());
+                };
+                self.put_in_force(&mut turn, *definitions, revision).await.map(Ok)
             }
-            Applied::Invalid { problems } => Err(refused(config::Outline::of(&problems).to_string())),
-            other => Err(refused(other.to_string())),
+            Applied::Invalid { problems } => refused(config::Outline::of(&problems).to_string()),
+            other => refused(other.to_string()),
         }
     }
 

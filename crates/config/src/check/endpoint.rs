@@ -134,6 +134,10 @@ impl<'a> Checker<'a> {
                 let weight = match table.get("weight").map(|entry| &entry.node.value) {
                     // Its bounds were checked when the table was read.
                     Some(Written::Integer(weight)) => u32::try_from(*weight).unwrap_or(1),
+                    Some(Written::Text(text) | Written::Word(text)) => {
+                        let resolved = self.context.resolve_quietly(text);
+                        resolved.and_then(|weight| weight.parse().ok()).unwrap_or(1)
+                    }
                     _ => 1,
                 };
                 (&table.get("url")?.node, weight)

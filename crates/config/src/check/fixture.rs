@@ -117,7 +117,10 @@ static SIDES: Group = Group::of(&[
     Field::required("identity", Kind::Name(Section::IDENTITY), "Our own side."),
 ]);
 
-static AT: Group = Group::of(&[Field::required("server", Kind::Server, "The HTTP server.")]);
+static AT: Group = Group::of(&[
+    Field::required("server", Kind::Server, "The HTTP server."),
+    field("certificate", Kind::Name(Section::KEY)),
+]);
 
 static PARTNER: Group = Group::of(&[
     Field::required("id", Kind::Text, "Its AS2 name."),

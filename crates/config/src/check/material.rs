@@ -40,6 +40,9 @@ impl Checker<'_> {
             else {
                 continue;
             };
+            if username.value.is_empty() {
+                reader.error("username", "is empty");
+            }
             let credential = Credential { name: name.to_owned(), username: username.value, password };
             self.definitions.credentials.insert(name.to_owned(), Arc::new(credential));
         }

@@ -31,7 +31,12 @@ pub(crate) fn read_proxy(reader: &Reader<'_>) -> Option<Proxy> {
     let (username, password) = (reader.text("username"), reader.secret("password"));
     let credentials = match (username, password) {
         (None, None) => None,
-        (Some(username), Some(password)) => Some((username.value, password)),
+        (Some(username), Some(password)) => {
+            if username.value.is_empty() {
+                reader.error("username", "is empty");
+            }
+            Some((username.value, password))
+        }
         (Some(_), None) => {
             if !reader.has("password") {
                 reader.error("username", "needs a 'password' beside it");

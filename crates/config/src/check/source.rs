@@ -83,6 +83,17 @@ impl<'a> Checker<'a> {
         }
         let partner = self.name_in(reader, "partner");
         let listener = self.name_in(reader, "listener")?;
+        let spec =
+            self.definitions.listeners.get(&listener).and_then(|own| self.catalogue.get(&own.transport));
+        if let (Some(spec), Some(name)) = (spec.filter(|spec| spec.partner.is_some()), &partner)
+            && self.definitions.partners.get(name).is_some_and(|other| other.agreement(spec.name).is_none())
+        {
+            let message = format!(
+                "'{name}' has no [partner.{name}.{}], so nothing that comes by this listener is from it",
+                spec.name
+            );
+            reader.error("partner", message);
+        }
         let (fields, _) = model::schema::joined(own);
         let options = reader.values(&fields)?;
         let (spec, mask) = mask?;

@@ -18,12 +18,14 @@ static EMPTY: LazyLock<Json> = LazyLock::new(|| Json::Object(Map::new()));
 pub struct FieldChange {
     /// Its path within the definition, such as `destination[2].file_name`.
     pub field: String,
-    /// What it held, as JSON; `None` when it was not there, or is a secret.
+    /// What it held, as JSON; `None` when it was not there, or held a secret.
     pub before: Option<String>,
-    /// What it will hold, as JSON; `None` when it is taken out, or is a secret.
+    /// What it will hold, as JSON; `None` when it is taken out, or will hold a secret.
     pub after: Option<String>,
-    /// Whether it holds a secret, of which nothing is shown but that it changes.
-    pub secret: bool,
+    /// Whether it held a secret, of which nothing else is shown.
+    pub secret_before: bool,
+    /// Whether it will hold a secret, of which nothing else is shown.
+    pub secret_after: bool,
 }
 
 /// The fields in which two versions of a definition differ.
@@ -119,7 +121,8 @@ impl<'a> Walk<'a> {
             field: path.to_owned(),
             before: before.filter(|value| shown(value)).map(text),
             after: after.filter(|value| shown(value)).map(text),
-            secret,
+            secret_before: before.is_some_and(|value| !shown(value)),
+            secret_after: after.is_some_and(|value| !shown(value)),
         });
     }
 }

@@ -70,7 +70,8 @@ impl World {
 
 fn plan(current: &World, new: &World, origin: &str) -> (Plan, Changes) {
     let catalogue = catalogue();
-    Plan::of_directory(7, current.side(), new.side(), origin, false, Facts::new(&catalogue))
+    let origin = Origin { name: origin, take_over: false, is_named: false };
+    Plan::of_directory(7, current.side(), new.side(), origin, Facts::new(&catalogue))
 }
 
 fn start() -> World {
@@ -145,8 +146,8 @@ fn what_belongs_to_another_is_a_conflict_until_it_is_taken_over() {
             && refused.conflicts[0].message.contains("--take-over")
     );
     let catalogue = catalogue();
-    let (taken, changes) =
-        Plan::of_directory(7, current.side(), new.side(), "/new", true, Facts::new(&catalogue));
+    let origin = Origin { name: "/new", take_over: true, is_named: false };
+    let (taken, changes) = Plan::of_directory(7, current.side(), new.side(), origin, Facts::new(&catalogue));
     assert!(taken.conflicts.is_empty() && taken.changed.len() == 4, "{taken:?}");
     assert_eq!(taken.changed[0].origin_before.as_deref(), Some("/defs"));
     let after = current.changed(&changes);
@@ -162,9 +163,9 @@ fn an_export_comes_back_byte_for_byte_and_changes_nothing() {
         origin: model::EDITED.into(),
         file: String::new(),
         position: 0,
-        document: serde_json::json!({"transport": "sftp", "url": "sftp://h/a.b", "options": {"password": {"kept": "x"}, "host_key": "k\n\"'"}}),
+        document: serde_json::json!({"transport": "sftp", "url": "sftp://h/a.b", "password": {"kept": "x"}, "host_key": "k\n\"'"}),
     });
-    let files = export(current.side()).unwrap();
+    let files = export(current.side(), Facts::new(&catalogue())).unwrap();
     let names: Vec<&str> = files.iter().map(|file| file.name.as_str()).collect();
     assert_eq!(names, ["base.toml", "endpoint.toml", "flows.toml"]);
     assert_eq!((files[0].text.as_str(), files[2].text.as_str()), (BASE, FLOWS));
@@ -179,7 +180,7 @@ fn an_export_comes_back_byte_for_byte_and_changes_nothing() {
     // What `{ kept = true }` stands for is put in before the comparison.
     for definition in &mut back.definitions {
         if definition.name == "edited" {
-            definition.document["options"]["password"] = serde_json::json!({"kept": "x"});
+            definition.document["password"] = serde_json::json!({"kept": "x"});
         }
     }
     let (plan, changes) = plan(&current, &back, "/elsewhere");
@@ -217,8 +218,8 @@ fn secrets_are_never_shown() {
         assert!(!text.contains(secret) && !json.contains(secret), "{text}\n{json}");
     }
     assert!(text.contains("password: the secret changes"), "{text}");
-    assert!(text.contains("private_key: the secret changes"), "{text}");
-    assert!(text.contains("password: -> \"${env:P}\""), "{text}");
+    assert!(text.contains("private_key: the secret is added"), "{text}");
+    assert!(text.contains("password: (secret) -> \"${env:P}\""), "{text}");
     // A whole table that comes new, and goes.
     let without = world(
         "/defs",
@@ -243,6 +244,10 @@ fn kept_files_that_will_be_taken_again_are_told_before() {
     let (plan_endpoint, _) =
         plan(&start(), &world("/defs", &[("base.toml", &base), ("flows.toml", &flows)]), "/defs");
     assert!(plan_endpoint.to_string().contains("polls endpoint acme instead of in"), "{plan_endpoint}");
+    let timeless = FLOWS.replace("after = \"keep\"", "after = \"keep\", ignore_times = true");
+    let (told, _) =
+        plan(&start(), &world("/defs", &[("base.toml", BASE), ("flows.toml", &timeless)]), "/defs");
+    assert!(told.to_string().contains("its ignore_times changes"), "{told}");
     let deleting = FLOWS.replace("\"keep\"", "\"delete\"");
     let start = world("/defs", &[("base.toml", BASE), ("flows.toml", &deleting)]);
     let renamed = deleting.replace("flow.orders", "flow.purchases");
@@ -258,4 +263,33 @@ fn a_file_that_is_renamed_moves_its_definitions() {
     assert!(plan.layout.is_empty(), "{plan:?}");
     let after = start().changed(&changes);
     assert_eq!((after.definitions, after.files), (new.definitions, new.files));
+}
+
+#[test]
+fn thousands_of_flows_that_keep_may_change_their_names_at_once() {
+    // As definitions alone: what reading and writing so many costs is no matter of the comparison.
+    let all = |word: &str| -> World {
+        let definition = |section: &str, name: String, document: serde_json::Value| StoredDefinition {
+            section: section.to_owned(),
+            name,
+            origin: "/defs".to_owned(),
+            file: "all.toml".to_owned(),
+            position: 0,
+            document,
+        };
+        let definitions = (0..10_000).map(|n| {
+            let document = serde_json::json!({
+                "source": {"endpoint": format!("{word}{n}"), "after": "keep"},
+                "destination": [{"endpoint": format!("out{n}")}],
+            });
+            definition("flow", format!("{word}{n}"), document)
+        });
+        World { definitions: definitions.collect(), files: Vec::new() }
+    };
+    let (renamed, _) = plan(&all("k"), &all("j"), "/defs");
+    assert_eq!(
+        (renamed.added.len(), renamed.removed.len(), renamed.warnings.len()),
+        (10_000, 10_000, 10_000)
+    );
+    assert!(renamed.warnings[7].message.contains("it looks like flow k"), "{:?}", renamed.warnings[7]);
 }

@@ -57,20 +57,28 @@ fn join(definition: &str, field: &str) -> String {
 
 impl fmt::Display for Conflict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "conflict: {}: {}", join(&self.definition, &self.field), self.message)
+        f.write_str("conflict: ")?;
+        match join(&self.definition, &self.field).as_str() {
+            "" => f.write_str(&self.message),
+            place => write!(f, "{place}: {}", self.message),
+        }
     }
 }
 
 impl fmt::Display for FieldChange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: ", self.field)?;
-        match (&self.before, &self.after) {
-            (None, None) => f.write_str("the secret changes"),
+        let hidden = |secret: bool| secret.then_some("(secret)");
+        let before = self.before.as_deref().or(hidden(self.secret_before));
+        let after = self.after.as_deref().or(hidden(self.secret_after));
+        match (before, after) {
+            _ if self.secret_before && self.secret_after => f.write_str("the secret changes"),
+            (None, _) if self.secret_after => f.write_str("the secret is added"),
+            (_, None) if self.secret_before => f.write_str("the secret is taken out"),
             (Some(before), Some(after)) => write!(f, "{before} -> {after}"),
-            (None, Some(after)) if self.secret => write!(f, "-> {after}"),
-            (Some(before), None) if self.secret => write!(f, "{before} -> (secret)"),
             (None, Some(after)) => write!(f, "added {after}"),
             (Some(before), None) => write!(f, "taken out, was {before}"),
+            (None, None) => Ok(()),
         }
     }
 }

@@ -1,8 +1,10 @@
 //! Reads values by their declared kinds.
 
 use crate::context::Context;
+use crate::problem::Place;
 use crate::reader::{Reader, Text};
 use crate::reference::{Use, is_reference};
+use crate::secrets::kept;
 use crate::tree::{Node, Value as Written, join};
 use model::Secret;
 use model::schema::{Kind, PublicMaterial, Value};
@@ -20,6 +22,16 @@ pub(crate) fn read(context: &Context<'_>, node: &Node, key: &str, kind: Kind) ->
         (_, Kind::Table(group)) => {
             let reader = Reader::open(context, &node.place, node, key.to_owned(), group)?;
             reader.values(group.fields).map(Value::Table)
+        }
+        (Written::Opened(written), Kind::Secret) => {
+            // It stands in no file, whatever the place says.
+            let place = Place::whole(&node.place.file);
+            let text = context.resolve(written, &place, key, Use::Secret)?;
+            Some(Value::Secret(Secret::new(text)))
+        }
+        (written, Kind::Secret) if let Some(id) = kept(written) => {
+            context.unknown(&node.place, key, id.is_some());
+            None
         }
         (Written::Table(table), Kind::Map(kind)) => {
             let mut map = BTreeMap::new();
@@ -97,7 +109,13 @@ fn parsed(
 /// Reads by the form that the value's shape fits.
 fn read_one_of(context: &Context<'_>, node: &Node, key: &str, kinds: &'static [Kind]) -> Option<Value> {
     let fits = |kind: &&Kind| match &node.value {
+        Written::Table(_)
+            if kept(&node.value).is_some() && kinds.iter().any(|kind| matches!(kind, Kind::Secret)) =>
+        {
+            matches!(kind, Kind::Secret)
+        }
         Written::Table(_) => matches!(kind, Kind::Table(_) | Kind::Map(_)),
+        Written::Opened(_) => matches!(kind, Kind::Secret),
         Written::List(_) => matches!(kind, Kind::List(_)),
         Written::Bool(value) => matches!(kind, Kind::Bool) || matches!(kind, Kind::Off) && !value,
         Written::Integer(_) => matches!(kind, Kind::Integer { .. } | Kind::Size),
@@ -106,6 +124,9 @@ fn read_one_of(context: &Context<'_>, node: &Node, key: &str, kinds: &'static [K
     // A list takes one alone as well, of any shape; only its own shape prefers it.
     let in_list = |kind: &&Kind| match kind {
         Kind::List(Kind::Table(_)) => matches!(node.value, Written::Table(_)),
+        Kind::List(Kind::OneOf(kinds)) => {
+            matches!(node.value, Written::Table(_)) && kinds.iter().any(|kind| matches!(kind, Kind::Table(_)))
+        }
         _ => false,
     };
     let mut forms: Vec<Kind> = kinds.iter().filter(fits).copied().collect();
@@ -120,6 +141,12 @@ fn read_one_of(context: &Context<'_>, node: &Node, key: &str, kinds: &'static [K
     match (&forms[..], &node.value) {
         ([], _) => wrong(context, node, key, Kind::OneOf(kinds)),
         ([form], _) => read(context, node, key, *form),
+        // What may be a secret is read as one: it is shown nowhere then.
+        (forms, Written::Text(_) | Written::Word(_))
+            if forms.iter().any(|kind| matches!(kind, Kind::Secret)) =>
+        {
+            read(context, node, key, Kind::Secret)
+        }
         (forms, Written::Text(written) | Written::Word(written)) => {
             let text = context.resolve(written, &node.place, key, Use::Plain)?;
             let plain = |kind: &&Kind| !matches!(kind, Kind::Name(_) | Kind::NameOf(_));
@@ -157,7 +184,7 @@ fn read_list(context: &Context<'_>, node: &Node, key: &str, kind: Kind) -> Optio
                 .collect::<Option<_>>()
                 .map(Value::List);
         }
-        Written::Text(_) | Written::Word(_) if kind.takes_text() => vec![node],
+        Written::Text(_) | Written::Word(_) | Written::Opened(_) if kind.takes_text() => vec![node],
         Written::Table(_) if !matches!(kind, Kind::Text | Kind::Name(_)) => vec![node],
         other => {
             let message = format!("takes {}, not {}", Kind::List(&Kind::Text).describe(), other.describe());

@@ -44,6 +44,40 @@ fn a_listener_needs_a_server_that_the_settings_have() {
     assert!(!valid && words.contains(expected), "{words}");
     let (valid, words) = check("[listen.http.partnrs]\naddress = \"127.0.0.1:8080\"\n");
     assert!(valid, "{words}");
+    // A certificate that a server without TLS cannot show.
+    fs::write(
+        directory.path().join("a.toml"),
+        format!("{text}certificate = \"k\"\n[key.k]\nprivate_key = {{ kept = true }}\n"),
+    )
+    .unwrap();
+    let (valid, words) = check("[listen.http.partnrs]\naddress = \"127.0.0.1:8080\"\n");
+    let expected = "a.toml:4:1: error: listener.l.certificate: cannot be shown: [listen.http.partnrs] in waybill.toml does no TLS";
+    assert!(!valid && words.contains(expected), "{words}");
+}
+
+#[test]
+fn a_secret_that_the_database_keeps_is_passed_over() {
+    let text = "[credential.c]\nusername = \"u\"\npassword = { kept = true }\n[key.k]\nprivate_key = { kept = true }\n\
+                [endpoint.e]\ntransport = \"sftp\"\nurl = \"sftp://h/\"\nhost_key = \"k\"\ncredential = \"c\"\nkey = \"k\"\n";
+    let (_keep, report_kept) = report(&[("a.toml", text)]);
+    let words = report_kept.to_string();
+    assert!(report_kept.is_valid() && report_kept.definitions.is_none(), "{words}");
+    assert!(
+        words.contains("a.toml:3:12: warning: credential.c.password: is known only to the database"),
+        "{words}"
+    );
+    assert!(!words.contains("error:") && !words.contains("PEM"), "{words}");
+    for (wrong, said) in [
+        ("{ kept = false }", "takes a secret"),
+        ("{ kept = true, more = 1 }", "takes a secret"),
+        ("{ kept = \"0195\" }", "not the id of a secret"),
+    ] {
+        let (_keep, report) = report(&[("a.toml", &text.replacen("{ kept = true }", wrong, 1))]);
+        assert!(!report.is_valid() && report.to_string().contains(said), "{wrong}: {report}");
+    }
+    // Only where a secret belongs.
+    let (_keep, report) = report(&[("a.toml", &text.replace("\"u\"", "{ kept = true }"))]);
+    assert!(!report.is_valid(), "{report}");
 }
 
 #[test]

@@ -72,9 +72,10 @@ impl EventWords<'_> {
                 format!("Node {} put definitions in force{}", self.node, self.with(": revision ", "revision"))
             }
             EventKind::DefinitionsRefused => format!(
-                "Node {} cannot use revision{}{}{}",
+                "Node {} cannot use the definitions{}{}{}{}",
                 self.node,
-                self.with(" ", "revision"),
+                self.with(" of revision ", "revision"),
+                self.with(" of ", "directory"),
                 self.with(" and goes on with revision ", "in_force"),
                 self.with(": ", "error")
             ),
@@ -83,6 +84,13 @@ impl EventWords<'_> {
                 self.who(),
                 self.with(" ", "key"),
                 self.count("; under another before: ", "secrets", "secret", "secrets")
+            ),
+            EventKind::MasterKeyForgotten => format!(
+                "{} forgot master key{}{}{}",
+                self.who(),
+                self.with(" ", "key"),
+                self.count("; lost with it: ", "secrets", "secret", "secrets"),
+                self.with(": ", "fields")
             ),
             EventKind::PollFailed => {
                 format!("Polling{}{} failed{}", self.at(), self.for_flow(), self.with(": ", "error"))

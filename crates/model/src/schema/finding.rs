@@ -13,6 +13,18 @@ pub struct Finding {
     pub message: String,
     /// Whether it is only a warning.
     pub is_warning: bool,
+    /// Whether it only says that a definition of this kind is missing: it is not told while one of them has an error,
+    /// which may be the one.
+    pub for_want_of: Option<Section>,
+}
+
+impl Finding {
+    /// The same, told only while every definition of a kind could be read.
+    #[must_use]
+    pub fn for_want_of(mut self, section: Section) -> Self {
+        self.for_want_of = Some(section);
+        self
+    }
 }
 
 /// Which definition a finding is about.
@@ -45,6 +57,6 @@ impl Subject {
 
     fn finding(&self, path: &[&str], message: String, is_warning: bool) -> Finding {
         let path = path.iter().map(|key| (*key).to_owned()).collect();
-        Finding { subject: self.clone(), path, message, is_warning }
+        Finding { subject: self.clone(), path, message, is_warning, for_want_of: None }
     }
 }

@@ -55,6 +55,17 @@ impl MasterKeys {
         self.0.first().map(|key| key.id.as_str())
     }
 
+    /// The same keys, of which the first that is in use encrypts; the newest while none is.
+    #[must_use]
+    pub fn by_use(&self, in_use: &[String]) -> Self {
+        let mut keys = self.0.clone();
+        if let Some(at) = keys.iter().position(|key| in_use.contains(&key.id)) {
+            let key = keys.remove(at);
+            keys.insert(0, key);
+        }
+        Self(keys)
+    }
+
     fn key(&self, id: &str) -> Option<&MasterKey> {
         self.0.iter().find(|key| key.id == id)
     }

@@ -74,19 +74,22 @@ async fn all_open(store: &TestStore, keys: &MasterKeys, ids: &[Uuid]) {
 both! {
     a_missing_or_wrong_key_is_refused_only_where_secrets_are(store) {
         for some in [MasterKeys::default(), keys(&["a"]), keys(&["b"])] {
-            store.check_master_keys(&some).await.unwrap();
+            assert!(store.check_master_keys(&some, &[]).await.unwrap().is_empty());
         }
         let (new, ids) = with_secrets(0, &keys(&["a"]), 3);
         assert_eq!(store.apply_revision(new).await.unwrap(), Applied::Made(1));
         all_open(&store, &keys(&["b", "a"]), &ids).await;
-        store.check_master_keys(&keys(&["a"])).await.unwrap();
-        store.check_master_keys(&keys(&["b", "a"])).await.unwrap();
-        let missing = store.check_master_keys(&keys(&["b"])).await.unwrap_err().chain();
+        store.check_master_keys(&keys(&["a"]), &ids).await.unwrap();
+        store.check_master_keys(&keys(&["b", "a"]), &ids).await.unwrap();
+        let missing = store.check_master_keys(&keys(&["b"]), &ids).await.unwrap_err().chain();
         assert!(missing.contains("key: a") || missing.contains("a") && missing.contains("add it"), "{missing}");
-        assert!(store.check_master_keys(&MasterKeys::default()).await.is_err());
+        assert!(store.check_master_keys(&MasterKeys::default(), &ids).await.is_err());
         let wrong = MasterKeys::new(vec![MasterKey { id: "a".into(), key: Secret::new(vec![7; 32]) }]);
-        let error = store.check_master_keys(&wrong).await.unwrap_err().chain();
+        let error = store.check_master_keys(&wrong, &ids).await.unwrap_err().chain();
         assert!(error.contains("another key of this id"), "{error}");
+        // What no revision in force needs, a history alone, is a warning.
+        let told = store.check_master_keys(&keys(&["b"]), &[]).await.unwrap();
+        assert!(told.len() == 1 && told[0].contains("3 secrets of earlier revisions"), "{told:?}");
         // Nothing is ever encrypted with the wrong one, whoever forgets to ask.
         let (new, _) = with_secrets(1, &wrong, 1);
         assert!(store.apply_revision(new).await.is_err());
@@ -100,19 +103,19 @@ both! {
         assert_eq!(store.reencrypt_secrets(&both, 10).await.unwrap(), 10);
         // Halfway: each is under one key or the other, and both are needed.
         all_open(&store, &both, &ids).await;
-        assert!(store.check_master_keys(&keys(&["new"])).await.is_err());
-        assert!(store.check_master_keys(&keys(&["old"])).await.is_err());
+        assert!(store.check_master_keys(&keys(&["new"]), &ids).await.is_err());
+        assert!(store.check_master_keys(&keys(&["old"]), &ids).await.is_err());
         store.forget_old_master_keys(&both, vec![]).await.unwrap();
-        assert!(store.check_master_keys(&keys(&["new"])).await.is_err(), "an old key in use is not forgotten");
+        assert!(store.check_master_keys(&keys(&["new"]), &ids).await.is_err(), "an old key in use is not forgotten");
         assert_eq!(store.reencrypt_secrets(&both, 10).await.unwrap(), 10);
         assert_eq!(store.reencrypt_secrets(&both, 10).await.unwrap(), 5);
         assert_eq!(store.reencrypt_secrets(&both, 10).await.unwrap(), 0);
         store.forget_old_master_keys(&both, vec![]).await.unwrap();
-        store.check_master_keys(&keys(&["new"])).await.unwrap();
+        store.check_master_keys(&keys(&["new"]), &ids).await.unwrap();
         all_open(&store, &keys(&["new"]), &ids).await;
         // An old id may be used again once nothing is under it.
         let other = MasterKey { id: "old".into(), key: Secret::new(vec![9; 32]) };
-        store.check_master_keys(&MasterKeys::new(vec![other])).await.unwrap_err();
+        store.check_master_keys(&MasterKeys::new(vec![other]), &ids).await.unwrap_err();
         let wrong = MasterKeys::new(vec![MasterKey { id: "new".into(), key: Secret::new(vec![7; 32]) }]);
         assert!(store.reencrypt_secrets(&wrong, 10).await.unwrap() == 0);
         assert!(store.forget_old_master_keys(&wrong, vec![]).await.is_err());
@@ -125,5 +128,36 @@ both! {
         let rotate = || async { while store.reencrypt_secrets(&both, 7).await.unwrap() > 0 {} };
         tokio::join!(rotate(), rotate(), rotate());
         all_open(&store, &keys(&["new"]), &ids).await;
+    }
+
+    only_a_rotation_begins_with_a_new_key(store) {
+        let (new, ids) = with_secrets(0, &keys(&["old"]), 2);
+        store.apply_revision(new).await.unwrap();
+        let (stray, _) = with_secrets(1, &keys(&["stray", "old"]), 1);
+        let error = store.apply_revision(stray).await.unwrap_err().chain();
+        assert!(error.contains("stray") && error.contains("key rotate"), "{error}");
+        assert_eq!(store.current_revision_number().await.unwrap(), 1);
+        let both = keys(&["new", "old"]);
+        assert_eq!(both.by_use(&store.master_keys_in_use().await.unwrap()).newest(), Some("old"));
+        assert_eq!(store.reencrypt_secrets(&both, 10).await.unwrap(), 2);
+        store.forget_old_master_keys(&both, vec![]).await.unwrap();
+        assert_eq!(both.by_use(&store.master_keys_in_use().await.unwrap()).newest(), Some("new"));
+        all_open(&store, &keys(&["new"]), &ids).await;
+    }
+
+    a_lost_key_is_forgotten_with_what_it_encrypted(store) {
+        let (new, ids) = with_secrets(0, &keys(&["lost"]), 3);
+        store.apply_revision(new).await.unwrap();
+        assert_eq!(store.secrets_under("other").await.unwrap(), None);
+        let places = store.secrets_under("lost").await.unwrap().unwrap();
+        assert_eq!(places.iter().map(|place| place.field.as_str()).collect::<Vec<_>>(),
+            ["options.password0", "options.password1", "options.password2"]);
+        assert_eq!(store.forget_master_key("lost", vec![]).await.unwrap(), 3);
+        assert!(store.secrets(&ids).await.unwrap().is_empty());
+        assert_eq!(store.secrets_under("lost").await.unwrap(), None);
+        // Another one may begin.
+        let (again, ids) = with_secrets(1, &keys(&["found"]), 2);
+        assert_eq!(store.apply_revision(again).await.unwrap(), Applied::Made(2));
+        all_open(&store, &keys(&["found"]), &ids).await;
     }
 }

@@ -6,7 +6,7 @@ use crate::cli::{Output, Planned};
 use crate::command_session::open_or_make;
 use crate::process::Ambient;
 use config::{ExportedFile, Settings};
-use control::{Applied, Apply, ExportRequest, PlanRequest, RevisionLine, RollBack};
+use control::{Applied, Apply, ExportRequest, ForgetKey, PlanRequest, RevisionLine, RollBack};
 use model::{Error, ErrorKind, Result};
 use serde::Serialize;
 use serde_json::json;
@@ -18,8 +18,37 @@ use std::process::ExitCode;
 const WOULD_CHANGE: u8 = 3;
 
 fn request(planned: Planned) -> PlanRequest {
-    let Planned { directory, origin, take_over, keep_credentials, overlay } = planned;
-    PlanRequest { directory, origin, take_over, keep_credentials, overlay }
+    let Planned { directory, origin, take_over, keep_credentials, reuse_secrets, allow_empty, overlay } =
+        planned;
+    PlanRequest { directory, origin, take_over, keep_credentials, reuse_secrets, allow_empty, overlay }
+}
+
+/// The command that applies what was planned, unless somebody changes something meanwhile.
+fn apply_command(request: &PlanRequest, base: i64) -> String {
+    let quoted = |text: &str| {
+        let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-+:@%".contains(c);
+        if !text.is_empty() && text.chars().all(is_plain) {
+            text.to_owned()
+        } else {
+            format!("'{}'", text.replace('\'', "'\\''"))
+        }
+    };
+    let mut command = format!("waybill apply {} --base {base}", quoted(&request.directory.to_string_lossy()));
+    if let Some(origin) = &request.origin {
+        command.push_str(&format!(" --origin {}", quoted(origin)));
+    }
+    for (given, option) in [
+        (request.take_over, " --take-over"),
+        (request.keep_credentials, " --keep-credentials"),
+        (request.reuse_secrets, " --reuse-secrets"),
+        (request.allow_empty, " --allow-empty"),
+    ] {
+        command.push_str(if given { option } else { "" });
+    }
+    if let Some(overlay) = &request.overlay {
+        command.push_str(&format!(" --overlay {}", quoted(&overlay.to_string_lossy())));
+    }
+    command
 }
 
 fn told(answer: &(impl Display + Serialize), output: Output) -> Result<()> {
@@ -31,9 +60,22 @@ fn told(answer: &(impl Display + Serialize), output: Output) -> Result<()> {
 
 pub(crate) async fn plan(settings: &Settings, planned: Planned, output: Output) -> Result<ExitCode> {
     let request = request(planned);
-    let answer =
-        beside(settings, |control, caller| async move { control.plan(&caller, &request).await }).await?;
+    let asked = request.clone();
+    // Before the first apply there is nothing to compare with, and perhaps no database yet.
+    let ambient = Ambient::default();
+    let store = open_or_make(settings, &ambient).await?;
+    let answer = with_control(settings, store, &ambient, |control, caller| async move {
+        control.plan(&caller, &asked).await
+    });
+    let answer = answer.await?;
     told(&answer, output)?;
+    if matches!(output, Output::Text) && answer.valid && !answer.plan.is_empty() {
+        let base = answer.plan.base;
+        write::as_far_as_read(write::line(format_args!(
+            "Compared with revision {base}. To apply exactly this:\n{}",
+            apply_command(&request, base)
+        )))?;
+    }
     Ok(match (answer.valid, answer.plan.is_empty()) {
         (false, _) => ExitCode::from(FOUND_WRONG),
         (true, true) => ExitCode::SUCCESS,
@@ -133,6 +175,33 @@ pub(crate) async fn rotate(settings: &Settings, output: Output) -> Result<ExitCo
         ))?,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+pub(crate) async fn forget(settings: &Settings, key: String, yes: bool, output: Output) -> Result<ExitCode> {
+    let request = ForgetKey { key, confirmed: yes };
+    let done =
+        beside(settings, |control, caller| async move { control.forget_master_key(&caller, &request).await });
+    let done = done.await?;
+    match output {
+        Output::Json => write::json(&as_json(&done)?)?,
+        Output::Text => {
+            for field in &done.in_force {
+                write::line(format_args!("{field}: in force; write it again"))?;
+            }
+            for field in &done.earlier {
+                write::line(format_args!("{field}: in earlier revisions alone"))?;
+            }
+            let (count, key) = (done.secrets, &done.key);
+            write::line(if done.forgotten {
+                format!("Master key {key} is forgotten, and {count} secrets with it.")
+            } else {
+                format!(
+                    "{count} secrets are encrypted with master key {key}. With --yes they are removed for good."
+                )
+            })?;
+        }
+    }
+    Ok(if done.forgotten { ExitCode::SUCCESS } else { ExitCode::from(WOULD_CHANGE) })
 }
 
 pub(crate) async fn export(

@@ -15,6 +15,7 @@ use crate::gateway::Gateway;
 use crate::logging;
 use config::settings::LogFormat;
 use config::{ProcessEnvironment, Settings};
+use control::PlanRequest;
 use model::{Error, ErrorKind, Result};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -53,9 +54,11 @@ pub(crate) async fn run(demo: Demo) -> Result<ExitCode> {
     keys::make_pair(&root.join("acme"), "ACME")?;
     keys::make_pair(&root.join("globex"), "GLOBEX")?;
 
+    let definitions =
+        |name: &str| PlanRequest { directory: root.join(name).join("definitions"), ..PlanRequest::default() };
     let globex = open(root, "globex").await?;
     documents::globex(root)?;
-    globex.revisions.apply_directory(&root.join("globex/definitions")).await?;
+    globex.revisions.apply_directory(&definitions("globex")).await?;
     let globex_console = console_room::open(&globex).await?;
     globex.start().await?;
     let receiver = globex.as2_address("as2").ok_or_else(|| {
@@ -64,7 +67,7 @@ pub(crate) async fn run(demo: Demo) -> Result<ExitCode> {
 
     let acme = open(root, "acme").await?;
     documents::acme(root, &sshd, receiver)?;
-    acme.revisions.apply_directory(&root.join("acme/definitions")).await?;
+    acme.revisions.apply_directory(&definitions("acme")).await?;
     let acme_console = console_room::open(&acme).await?;
 
     let samples = samples::drop_into(&sshd.folder)?;

@@ -4,16 +4,17 @@ use crate::cli::Serve;
 use crate::console_room;
 use crate::gateway::Gateway;
 use config::Settings;
+use control::PlanRequest;
 use model::{Error, Result};
-use std::path::Path;
 use std::process::ExitCode;
 use tokio::signal::unix::{SignalKind, signal};
 
 pub(crate) async fn run(settings: Settings, serve: Serve) -> Result<ExitCode> {
     let begun = std::time::Instant::now();
     let gateway = Gateway::open(settings).await?;
-    match &serve.definitions {
-        Some(directory) => gateway.revisions.apply_directory(directory).await?,
+    let request = request(serve);
+    match &request {
+        Some(request) => gateway.revisions.begin_with(request).await?,
         None => gateway.revisions.apply_stored().await?,
     }
     let console = console_room::open(&gateway).await?;
@@ -32,7 +33,7 @@ pub(crate) async fn run(settings: Settings, serve: Serve) -> Result<ExitCode> {
     }
     tokio::select! {
         stopped = stop_asked() => stopped?,
-        failed = apply_when_asked(&gateway, serve.definitions.as_deref()) => return failed,
+        failed = apply_when_asked(&gateway, request.as_ref()) => return failed,
     }
     tracing::info!("stopping: waiting for running work to finish");
     drop(console);
@@ -41,9 +42,21 @@ pub(crate) async fn run(settings: Settings, serve: Serve) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// How the directory of definitions is applied, where there is one.
+fn request(serve: Serve) -> Option<PlanRequest> {
+    let Serve { definitions, origin, keep_credentials, overlay } = serve;
+    definitions.map(|directory| PlanRequest {
+        directory,
+        origin,
+        keep_credentials,
+        overlay,
+        ..PlanRequest::default()
+    })
+}
+
 /// Applies the directory of definitions again at each SIGHUP. What is wrong with it is in the log; the definitions
 /// in force go on.
-async fn apply_when_asked(gateway: &Gateway, directory: Option<&Path>) -> Result<ExitCode> {
+async fn apply_when_asked(gateway: &Gateway, request: Option<&PlanRequest>) -> Result<ExitCode> {
     let mut hangup =
         signal(SignalKind::hangup()).map_err(|error| Error::local_io("wait for signals", error))?;
     loop {
@@ -51,12 +64,12 @@ async fn apply_when_asked(gateway: &Gateway, directory: Option<&Path>) -> Result
             // No more signals can come: only the end is waited for.
             std::future::pending::<()>().await;
         }
-        let Some(directory) = directory else {
+        let Some(request) = request else {
             tracing::warn!("SIGHUP does nothing here: the gateway was started without --definitions");
             continue;
         };
-        tracing::info!(directory = %directory.display(), "applying the definitions again, as SIGHUP asks");
-        if let Err(error) = gateway.revisions.apply_directory(directory).await {
+        tracing::info!(directory = %request.directory.display(), "applying the definitions again, as SIGHUP asks");
+        if let Err(error) = gateway.revisions.apply_directory(request).await {
             tracing::error!(error = %error.chain(), "the definitions in force go on unchanged");
         }
     }

@@ -172,6 +172,7 @@ async fn what_partners_and_identities_say_of_as2() {
             "error: partner.p.as2.id: 'GLOBEX' is the AS2 name of partner.globex already",
         ),
         ("[partner.p.as2]\nid = \"\"\n", "error: partner.p.as2.id: AS2 name \"\": use 1 to 128 printable ASCII"),
+        ("[partner.p.as2]\nid = \"  \"\n", "error: partner.p.as2.id: AS2 name \"  \": use 1 to 128 printable ASCII"),
         ("[partner.p.as2]\nid = \"Ä\"\n", "error: partner.p.as2.id: AS2 name"),
         ("[partner.p.as2]\n", "error: partner.p.as2: 'id' is missing"),
         (
@@ -199,7 +200,8 @@ async fn what_partners_and_identities_say_of_as2() {
         (&with("send.security = \"none\""), "warning: partner.p.as2.send.security: legacy: 'none' sends messages"),
         (&with("receive.security = \"none\""), "warning: partner.p.as2.receive.security: legacy: 'none' takes messages"),
         (&with("mdn.ask = \"none\""), "warning: partner.p.as2.mdn.ask: legacy: 'none' leaves no proof"),
-        (&with("accept_expired = true"), "warning: partner.p.as2.accept_expired: legacy: 'true' goes on"),
+        (&with("accept_expired = true"), "warning: partner.p.as2.accept_expired: legacy: 'true' accepts certificates"),
+        (&with("receive.largest = 0"), "error: partner.p.as2.receive.largest: takes at least 1"),
         (&with("receive.largest = \"much\""), "error: partner.p.as2.receive.largest: takes a size"),
         (
             &format!("{small}{}", partner("certificates = [\"c\"]")),
@@ -241,6 +243,22 @@ async fn what_endpoints_and_listeners_say_of_as2() {
         (
             &format!("[partner.mute]\ntitle = \"Mute\"\n{}", endpoint("mute", "acme")),
             "error: endpoint.e.partner: could not use AS2 with a side that does not speak it",
+        ),
+        (
+            &(endpoint("globex", "acme") + "media_type = \"bad type\\r\\nX-Evil: 1\""),
+            "x.toml:6:1: error: endpoint.e.media_type: takes a media type such as",
+        ),
+        (
+            &(endpoint("globex", "acme") + "media_type = \" \""),
+            "error: endpoint.e.media_type: takes a media type",
+        ),
+        (
+            &(endpoint("globex", "acme") + "tls.client_key = \"bare\""),
+            "error: endpoint.e.tls.client_key: 'bare' is a key without 'certificate'",
+        ),
+        (
+            &(endpoint("globex", "acme").replace("https", "http") + "trust.authorities = \"theirs\""),
+            "warning: endpoint.e.trust: has no effect: the URL is http://",
         ),
         (&listener("l", "path = \"as2\""), "x.toml:4:1: error: listener.l.path: begins with '/'"),
         (&listener("l", "host = \"as2.example:443\""), "error: listener.l.host: takes a host name alone"),
@@ -291,6 +309,67 @@ async fn what_flows_ask_of_folders() {
         (&flow(fine, "prefix = \"a/b\""), "error: flow.f.destination[1].endpoint: could not"),
     ]);
     assert!(desk.check(&flow(fine, "temporary = { suffix = \".part\" }")).0);
+}
+
+/// What is wrong with an identity is told there, and not once more at everything that needs one.
+#[tokio::test]
+async fn a_mistake_is_told_once() {
+    let desk = Desk::new();
+    let text = "[listener.l]\ntransport = \"as2\"\nserver = \"partners\"\n";
+    let alone = |identity: &str| {
+        let (documents, _) = Documents::parse([("x.toml", format!("{text}{identity}").as_bytes())]);
+        let (_, problems) = documents.examine(&desk.settings, &catalogue(&desk.settings), &now());
+        problems.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    let lines = alone("[identity.i.as2]\nid = \"I\"\nkeys = [\"missing\"]\n");
+    assert_eq!(lines.len(), 1, "{lines:#?}");
+    assert!(lines[0].contains("there is no key 'missing'"), "{lines:#?}");
+    let lines = alone("");
+    assert!(lines.len() == 1 && lines[0].contains("nobody here speaks AS2"), "{lines:#?}");
+}
+
+/// An import keeps what logs in on our side; each transport must say what that is.
+#[tokio::test]
+async fn every_secret_and_every_credential_is_a_login() {
+    use model::schema::{Group, Kind, Section};
+    fn is_login(kind: Kind) -> bool {
+        match kind {
+            Kind::Secret => true,
+            Kind::Name(section) => [Section::CREDENTIAL, Section::KEY].contains(&section),
+            Kind::List(kind) | Kind::Map(kind) => is_login(*kind),
+            Kind::OneOf(kinds) => kinds.iter().any(|kind| is_login(*kind)),
+            _ => false,
+        }
+    }
+    fn walk(group: &Group, missing: &mut Vec<&'static str>) {
+        for field in group.fields.iter().filter(|field| !field.login) {
+            if is_login(field.kind) {
+                missing.push(field.name);
+            }
+            below(field.kind, missing);
+        }
+    }
+    fn below(kind: Kind, missing: &mut Vec<&'static str>) {
+        match kind {
+            Kind::Table(group) => walk(group, missing),
+            Kind::List(kind) | Kind::Map(kind) => below(*kind, missing),
+            Kind::OneOf(kinds) => kinds.iter().for_each(|kind| below(*kind, missing)),
+            _ => {}
+        }
+    }
+    let desk = Desk::new();
+    let catalogue = catalogue(&desk.settings);
+    let mut missing = Vec::new();
+    for spec in catalogue.iter() {
+        for group in spec.endpoint.iter().chain(spec.listener).copied().chain(spec.identity) {
+            walk(group, &mut missing);
+        }
+    }
+    let login = [Section::CREDENTIAL, Section::KEY];
+    for spec in catalogue.sections().filter(|spec| !login.contains(&spec.section)) {
+        walk(spec.group, &mut missing);
+    }
+    assert!(missing.is_empty(), "{missing:?}");
 }
 
 /// A preset that does not fit would silently be none at all; and a field says what it is for.

@@ -187,3 +187,20 @@ fn every_preset_fits_its_own_field() {
         crate::check::fixture::presets_fit(group);
     }
 }
+
+#[test]
+fn one_address_with_its_weight_needs_no_list() {
+    let text = "[endpoint.e]\ntransport = \"as2\"\npartner = \"globex\"\nidentity = \"acme\"\n";
+    for (url, weights) in [
+        ("{ url = \"https://one.example/\", weight = 2 }", &[2][..]),
+        (
+            "[{ url = \"https://one.example/\", weight = \"${env:UNSET:-7}\" }, \"https://two.example/\"]",
+            &[7, 1],
+        ),
+    ] {
+        let (definitions, problems) = check(&format!("{text}url = {url}\n"));
+        let endpoint = &definitions.unwrap_or_else(|| panic!("{problems:#?}")).endpoints["e"];
+        let found: Vec<u32> = endpoint.urls.iter().map(|url| url.weight).collect();
+        assert_eq!(found, weights);
+    }
+}

@@ -28,6 +28,7 @@ fn told(kind: EventKind) -> &'static [&'static str] {
         EventKind::DefinitionsInForce => &["n1", "revision 7"],
         EventKind::DefinitionsRefused => &["n1", "revision 7", "revision 6", "refused"],
         EventKind::MasterKeyRotated => &["ada", "master key 2027", "5 secrets"],
+        EventKind::MasterKeyForgotten => &["ada", "master key 2027", "5 secrets"],
         EventKind::PollFailed => &["globex-as2", "orders", "refused"],
         EventKind::OfferBackedOff | EventKind::OfferRefused | EventKind::SettleFailed => {
             &["out/a.edi", "globex-as2", "refused"]

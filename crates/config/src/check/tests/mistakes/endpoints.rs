@@ -19,7 +19,14 @@ fn endpoints() {
         ),
         (&sftp("ulr = \"x\""), "x.toml:3:1: error: endpoint.e: unknown key 'ulr'; did you mean 'url'?"),
         (&sftp(""), "x.toml:1:11: error: endpoint.e: 'url' is missing: transport 'sftp' needs sftp://…"),
-        (&sftp("url = 5"), "error: endpoint.e.url: takes a URL, or"),
+        (
+            &sftp("url = 5"),
+            "error: endpoint.e.url: takes a URL, or a table with url, weight, or a list of such, not a whole number",
+        ),
+        (
+            &sftp("url = \"sftp://h/\"\nhost_key = \"x\"\nproxy = 5"),
+            "error: endpoint.e.proxy: takes \"none\", or the name of a proxy, not a whole number",
+        ),
         (
             &sftp("url = \"nowhere\""),
             "error: endpoint.e.url: is not a URL: relative URL without a base; write sftp://…",

@@ -155,6 +155,13 @@ fn flows() {
             "error: flow.f.source.every: has no meaning with 'listener'",
         ),
         (
+            &format!(
+                "[partner.mute]\ntitle = \"No AS2\"\n{}",
+                receive("listener = \"as2\", partner = \"mute\"")
+            ),
+            "error: flow.f.source.partner: 'mute' has no [partner.mute.as2], so nothing that comes by this listener",
+        ),
+        (
             &receive("listener = \"as2\", partner = \"gloex\""),
             "error: flow.f.source.partner: there is no partner 'gloex'; did you mean 'globex'?",
         ),

@@ -23,6 +23,14 @@ fn partners_and_material() {
             &partner("send.cipher = \"aes256\""),
             "error: partner.p.as2.send.cipher: takes one of aes128-cbc, aes256-cbc, not \"aes256\"; did you mean \"aes256-cbc\"?",
         ),
+        (
+            "[partner.p.as2]\nid = \"P\"\ncertificates = 5",
+            "x.toml:3:16: error: partner.p.as2.certificates: takes the name of a certificate",
+        ),
+        (
+            "[credential.c]\nusername = \"\"\npassword = \"${file:/secret/password}\"",
+            "error: credential.c.username: is empty",
+        ),
         ("[partner.p.as2]\nid = \"UNWANTED\"", "x.toml:2:1: error: partner.p.as2.id: is not wanted"),
         (
             "[identity.i.as2]\nid = \"I\"\nkeys = [\"ous\"]",
