@@ -199,6 +199,10 @@ fn two_nodes_keep_a_flow_paused() {
     eventually(&format!("1\n{}", two.log()), PATIENCE, || root.path().join("out/1").is_file().then_some(()));
     one.start();
     follows(&one, PAUSED, false);
+    // Asked for beside the one, run by whichever polls: once.
+    let run = one.json(&["flow", "run", "orders"]);
+    assert_eq!(run["outcome"], "polled", "{run}\n{}\n{}", one.log(), two.log());
+    assert_eq!(events(&two, "flow.run").len(), 1);
     two.stop();
     one.stop();
 }

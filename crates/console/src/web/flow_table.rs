@@ -121,8 +121,9 @@ mod tests {
             reason: Some("the partner <moves>".into()),
             since: Timestamp::UNIX_EPOCH,
         };
-        let row =
-            |name: &str| FlowRow::new(name, None, None, Timestamp::UNIX_EPOCH).paused(&[paused.clone()]);
+        let row = |name: &str| {
+            FlowRow::new(name, None, None, Timestamp::UNIX_EPOCH).paused(std::slice::from_ref(&paused))
+        };
         let table = FlowTable { caption: "Flows", rows: vec![row("orders"), row("invoices")] };
         let html = table.render().unwrap();
         assert_eq!(html.matches("Paused").count(), 1, "{html}");

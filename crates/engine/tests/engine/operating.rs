@@ -84,7 +84,7 @@ both! {
         put(&scene, "b");
         scene.until("the delivery goes on", || async { scene.place("out").received().len() == 1 }).await;
         // The other flow of the same source goes on.
-        scene.until("the other flow takes both", || async { scene.place("other").received().len() >= 1 }).await;
+        scene.until("the other flow takes both", || async { !scene.place("other").received().is_empty() }).await;
         scene.pass(Duration::from_secs(60), 30).await;
         let orders = scene.transfers().await.into_iter().filter(|transfer| transfer.flow == "orders").count();
         assert_eq!(orders, 1);

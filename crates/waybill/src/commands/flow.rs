@@ -24,7 +24,7 @@ pub(crate) async fn run(settings: &Settings, command: Flow, output: Output) -> R
         Flow::Show { name } => {
             let operation = |control: Control, caller| async move { control.flow(&caller, &name).await };
             let flow = beside(settings, operation).await?;
-            told(&flow, output, |flow| show(flow))?;
+            told(&flow, output, show)?;
         }
         Flow::Run { name, dry_run: true, definitions, .. } => {
             return dry_run(settings, name, definitions.as_deref(), output).await;
@@ -109,7 +109,7 @@ fn files(count: u64) -> String {
 
 fn skipped(counts: &[SkipCount]) -> Result<()> {
     let line =
-        |count: &SkipCount| write::line(format_args!("  left: {} {}", count.files, count.reason.words()));
+        |count: &SkipCount| write::line(format_args!("  {} left: {}", count.files, count.reason.words()));
     counts.iter().try_for_each(line)
 }
 
@@ -179,7 +179,7 @@ fn list(list: &FlowList, output: Output) -> Result<()> {
 }
 
 fn state(flow: &FlowDetail) -> String {
-    let own = match (&flow.paused, flow.defined, flow.enabled, &flow.source_offline) {
+    match (&flow.paused, flow.defined, flow.enabled, &flow.source_offline) {
         (Some(paused), true, ..) => paused.words(),
         (Some(paused), false, ..) => format!("not defined; {}", paused.words()),
         (None, _, false, _) => "disabled".to_owned(),
@@ -188,8 +188,7 @@ fn state(flow: &FlowDetail) -> String {
             Some(node) => format!("polled by {node}"),
             None => "-".to_owned(),
         },
-    };
-    own
+    }
 }
 
 fn show(flow: &FlowDetail) -> Result<()> {
