@@ -31,6 +31,7 @@ pub mod schema;
 mod secret;
 mod skip_reason;
 mod state;
+mod step;
 mod suspension;
 mod syslog;
 mod template;
@@ -50,7 +51,7 @@ pub use mask::{Mask, MaskError, MaskSpec};
 pub use mdn::{MdnEntity, UNPROVEN_MDN, UnprovenMdn};
 pub use path::RemotePath;
 pub use peer_text::PeerText;
-pub use probe::{Probe, ProbeStep, Step};
+pub use probe::{Probe, ProbeStep};
 pub use proxy::{Proxy, ProxyProtocol};
 pub use quoted::{Quoted, quoted};
 pub use revision::{EDITED, RevisionKind, StoredDefinition, StoredFile};
@@ -62,6 +63,7 @@ pub use state::{
     DeliveryEvent, DeliveryState, IllegalTransition, Lifecycle, OfferEvent, OfferState, TransferEvent,
     TransferState, transition,
 };
+pub use step::Step;
 pub use suspension::{Suspension, SuspensionKind};
 pub use syslog::SyslogTarget;
 pub use template::{NameTemplate, TemplateError, TemplateValues};

@@ -1,44 +1,7 @@
 //! The test of an endpoint, step by step.
 
-use crate::connection::words;
-use crate::{Error, Result};
+use crate::{Error, Result, Step};
 use std::time::Duration;
-
-words! {
-    /// A step of a test.
-    Step {
-        /// The host's address is found.
-        Name = "name",
-        /// The proxy is reached, and opens a tunnel to the host.
-        Proxy = "proxy",
-        /// A TCP connection is made.
-        Tcp = "tcp",
-        /// TLS is agreed on, and the server's certificate trusted.
-        Tls = "tls",
-        /// The SSH key exchange is done, and the server's host key trusted.
-        HostKey = "host key",
-        /// The server lets us in.
-        Login = "login",
-        /// The directory is listed.
-        List = "list",
-        /// What the flow ignores of the listing, and why.
-        Ignored = "ignored",
-        /// The first file that would be taken is opened.
-        Open = "open",
-        /// A file is written.
-        Write = "write",
-        /// It gets its name.
-        Publish = "publish",
-        /// It is deleted.
-        Delete = "delete",
-        /// Keys and certificates are there and valid.
-        Keys = "keys",
-        /// The server is reached, with all that the transport does before it sends anything.
-        Connection = "connection",
-        /// The server answers a harmless question.
-        Answer = "answer",
-    }
-}
 
 /// The steps that were tried, in order; the first that failed is the last.
 #[derive(Debug, Default)]
