@@ -10,7 +10,7 @@ fn the_demonstration_ends_well_and_says_so() {
     let (status, out, error) = run(&["demo", "--exit-when-done", "--directory", place]);
     assert!(status.success(), "{status}\n{out}\n{error}");
     for words in
-        ["arrived whole", "MICs matched", "connections audited", "seals verified   yes", "all is well"]
+        ["arrived complete", "MICs matched", "connections audited", "seals verified   yes", "all is well"]
     {
         assert!(out.contains(words), "no {words:?} in\n{out}");
     }

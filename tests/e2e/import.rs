@@ -120,5 +120,5 @@ fn a_login_that_is_not_there_is_a_conflict_that_is_listed() {
     let login = "[credential.acme]\nusername = \"u\"\npassword = { kept = true }\n";
     fs::write(from.join("login.toml"), login).unwrap();
     let (code, text) = command(&production, &["apply", from.to_str().unwrap(), "--keep-credentials"]);
-    assert!(code == 2 && text.contains("nothing is stored for this field"), "{text}");
+    assert!(code == 2 && text.contains("no secret is stored for this field"), "{text}");
 }

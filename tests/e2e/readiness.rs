@@ -53,7 +53,7 @@ fn receiving_without_an_address_to_listen_on_is_refused() {
     ]);
     assert_eq!(status.code(), Some(2), "{out} {error}");
     assert!(
-        out.contains("globex.toml:") && out.contains("there is no [listen.http.partners] in waybill.toml"),
+        out.contains("globex.toml:") && out.contains("waybill.toml has no [listen.http.partners]"),
         "{out} {error}"
     );
 }

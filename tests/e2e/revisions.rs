@@ -163,7 +163,7 @@ fn changed_beside_a_running_gateway(database: Option<&str>) {
     assert!(code == 0, "{text}");
     assert_eq!(fs::read_to_string(export.join("flow.toml")).unwrap(), world.flow("out", ""));
     assert_eq!(world.in_directory("plan", &export, &[]), (0, "No change.\n".to_owned()));
-    assert_eq!(world.in_directory("export", &export, &[]).0, 1, "nothing is overwritten");
+    assert_eq!(world.in_directory("export", &export, &[]).0, 1, "does not overwrite files");
     let one_object = world.root.path().join("object");
     let (code, text) = world.in_directory("export", &one_object, &["--object", "flow.orders"]);
     assert!(code == 0 && text.contains("flow.orders.toml"), "{text}");
@@ -189,7 +189,7 @@ fn sighup_applies_the_directory_again() {
     world.gateway.define("flow.toml", &world.flow("out", "nonsense = 1\n"));
     world.gateway.signal("HUP");
     eventually("an error in the log", PATIENCE, || {
-        world.gateway.log().contains("the definitions in force go on unchanged").then_some(())
+        world.gateway.log().contains("the definitions in force stay unchanged").then_some(())
     });
     fs::write(world.root.path().join("in/b"), "b").unwrap();
     world.arrives("out/b");

@@ -150,19 +150,19 @@ fn documents_neither_hold_secrets_nor_show_them() {
     let config = pair.acme.config();
     let inline_key = fs::read_to_string(&key).unwrap().replace('\n', "\\n");
     for (from, to, expected) in [
-        (ssh_key.as_str(), "hunter2-written-down", "holds a secret in clear"),
-        (&ssh_key, "${env:NOT_SET:-hunter2-written-down}", "holds a secret in clear"),
-        (&ssh_key, &inline_key, "holds a secret in clear"),
-        (&key_file, &inline_key, "holds a secret in clear"),
-        ("id = \"ACME\"", &format!("id = \"{key_file}\""), "takes no ${file:…}"),
-        ("id = \"ACME\"", &format!("id = \"{password_file}\""), "takes no ${file:…}"),
-        ("id = \"ACME\"", &format!("id = \"{inline_key}\""), "holds a private key"),
-        (&user, &format!("username = \"{password_file}\""), "takes no ${file:…}"),
-        ("mask = \"*\"", &format!("mask = \"{password_file}\""), "takes no ${file:…}"),
-        (&certificate, &key_file, "holds a private key"),
-        (&certificate, &password_file, "stands for is none"),
-        ("url = \"sftp://", &format!("url = \"sftp://{password_file}@"), "takes no ${file:…}"),
-        ("url = \"sftp://", "url = \"sftp://waybill:hunter2-written-down@", "holds a user or password"),
+        (ssh_key.as_str(), "hunter2-written-down", "contains a secret in plain text"),
+        (&ssh_key, "${env:NOT_SET:-hunter2-written-down}", "contains a secret in plain text"),
+        (&ssh_key, &inline_key, "contains a secret in plain text"),
+        (&key_file, &inline_key, "contains a secret in plain text"),
+        ("id = \"ACME\"", &format!("id = \"{key_file}\""), "cannot use ${file:…}"),
+        ("id = \"ACME\"", &format!("id = \"{password_file}\""), "cannot use ${file:…}"),
+        ("id = \"ACME\"", &format!("id = \"{inline_key}\""), "contains a private key"),
+        (&user, &format!("username = \"{password_file}\""), "cannot use ${file:…}"),
+        ("mask = \"*\"", &format!("mask = \"{password_file}\""), "cannot use ${file:…}"),
+        (&certificate, &key_file, "contains a private key"),
+        (&certificate, &password_file, "but the value of"),
+        ("url = \"sftp://", &format!("url = \"sftp://{password_file}@"), "cannot use ${file:…}"),
+        ("url = \"sftp://", "url = \"sftp://waybill:hunter2-written-down@", "contains a user or password"),
     ] {
         assert!(document.contains(from), "no {from:?} in\n{document}");
         pair.acme.define("acme.toml", &document.replacen(from, to, 1));
@@ -232,7 +232,7 @@ fn a_secret_in_a_document_is_encrypted_in_the_database() {
     pair.start();
     pair.acme.wait_for("completed", 1, PATIENCE);
     let log = pair.acme.log();
-    assert!(log.contains("holds a secret in clear") && !log.contains(&password), "{log}");
+    assert!(log.contains("contains a secret in plain text") && !log.contains(&password), "{log}");
     let (config, root) = (pair.acme.config(), pair.root.path().to_owned());
     let config = config.to_str().unwrap();
     let command = |arguments: &[&str]| {
@@ -263,7 +263,7 @@ fn a_secret_in_a_document_is_encrypted_in_the_database() {
     // Nobody who does not know it sends it elsewhere.
     pair.acme.define("acme.toml", &exported.replace("sftp://127.0.0.1", "sftp://localhost"));
     let (code, text) = command(&["apply", definitions.to_str().unwrap()]);
-    assert!(code == 2 && text.contains("while the place changes that it is shown to"), "{code} {text}");
+    assert!(code == 2 && text.contains("would send the stored secret to another server"), "{code} {text}");
     // Another password is a change of which nothing is shown.
     pair.acme.define("acme.toml", &document.replace(&password, "correcthorse"));
     let (code, text) = command(&["plan", definitions.to_str().unwrap()]);

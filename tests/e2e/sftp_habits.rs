@@ -155,7 +155,7 @@ fn a_wrong_size_neither_cuts_a_file_nor_keeps_it() {
         for (name, stated, read) in
             [("a-too-small", 60_000, 300_001), ("b-too-large", 70_016, 70_000), ("c-zero", 0, 5_000)]
         {
-            for kind in ["offer.backed_off", "offer.contradicted"] {
+            for kind in ["offer.backed_off", "offer.mismatch"] {
                 let events = ground.about(kind, name);
                 assert_eq!(events.len(), 1, "{kind} of {name}");
                 let detail = &events[0]["detail"];
@@ -222,7 +222,7 @@ fn files_of_no_told_kind_and_other_times_are_taken_and_archived() {
     let said = endpoint_test(&ground.gateway);
     assert_eq!(said["passed"], true, "{said:#}");
     let text = said.to_string();
-    for words in ["6 files to take", "directory", "symbolic links: link", "opened, not read"] {
+    for words in ["6 files for this flow", "directory", "symbolic links: link", "opened, not read"] {
         assert!(text.contains(words), "{words} in {said:#}");
     }
     assert_eq!(ground.server.count(Op::Read, "*"), 0, "nothing is read by a test");

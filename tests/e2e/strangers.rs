@@ -57,7 +57,7 @@ fn messages_that_are_announced_and_not_sent_and_idle_connections_stop_nobody() {
     assert!(refused >= 900, "{metrics}");
     drop(held);
     assert!(pair.globex.stop().success());
-    let crowded = events(&pair.globex, "listener.crowded");
+    let crowded = events(&pair.globex, "listener.limit_reached");
     assert!((1..10).contains(&crowded.len()), "{crowded:?}");
 }
 

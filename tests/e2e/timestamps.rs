@@ -26,9 +26,9 @@ enum Mood {
 }
 
 const WRONG: [(Mood, &str); 6] = [
-    (Mood::Refusing, "it does not take SHA-256"),
+    (Mood::Refusing, "it does not accept SHA-256"),
     (Mood::Old, "proves nothing"),
-    (Mood::Stranger, "leads to none of the trusted certificates"),
+    (Mood::Stranger, "was not certified by any of the trusted"),
     (Mood::Endless, "65536 bytes"),
     (Mood::Page, "text/html"),
     (Mood::Busy, "503"),
@@ -204,14 +204,14 @@ fn stamps_prove_the_time(database: Option<&str>) {
     let root = root.to_str().unwrap();
     let (code, out, error) = pair.command(&["audit", "verify", "--timestamp-certificates", root]);
     assert!(
-        code == 0 && out.contains(&format!("seal {last} and all before it were there at 2")),
+        code == 0 && out.contains(&format!("seal {last} and all seals before it existed at 2")),
         "{out} {error}"
     );
     assert!(out.contains("O=Test, CN=Time Stamps"), "{out}");
     let stranger = directory.path().join("stranger/root.pem");
     let (code, out, _) =
         pair.command(&["audit", "verify", "--timestamp-certificates", stranger.to_str().unwrap()]);
-    assert!(code == 2 && out.contains("leads to none of the trusted"), "{code} {out}");
+    assert!(code == 2 && out.contains("was not certified by any of the trusted"), "{code} {out}");
 
     // The copy of the seals holds them, and proves them when the database has lost them.
     let (_, copy, _) = pair.command(&["audit", "export-seals"]);
@@ -228,22 +228,25 @@ fn stamps_prove_the_time(database: Option<&str>) {
     token(if database.is_some() { "'\\x30820100'" } else { "x'30820100'" });
     let (code, out, _) = pair.command(&["audit", "verify"]);
     assert!(
-        code == 2 && out.contains(&format!("the time stamp of seal {last} does not hold")),
+        code == 2 && out.contains(&format!("the time stamp of seal {last} is not valid")),
         "{code} {out}"
     );
     token(&format!("(SELECT token FROM audit_timestamps WHERE seal = {first})"));
     let (code, out, _) = pair.command(&["audit", "verify"]);
-    assert!(code == 2 && out.contains("it was made over something else"), "{code} {out}");
+    assert!(code == 2 && out.contains("it is for other data"), "{code} {out}");
     tamper(&pair.acme, database, "DELETE FROM audit_timestamps");
     let (code, out, _) = pair.command(&["audit", "verify", "--seals", kept.to_str().unwrap()]);
-    assert!(code == 0 && out.contains(&format!("seal {last} and all before it")), "{code} {out}");
+    assert!(code == 0 && out.contains(&format!("seal {last} and all seals before it")), "{code} {out}");
 }
 
 #[test]
 fn an_authority_whose_certificates_are_not_there_keeps_the_gateway_from_starting() {
     for (settings, why) in [
         ("timestamp_url = \"http://127.0.0.1:1/\"", "needs audit.timestamp_certificates"),
-        ("timestamp_url = \"ftp://tsa.example/\"\ntimestamp_certificates = \"a.pem\"", "begins with http"),
+        (
+            "timestamp_url = \"ftp://tsa.example/\"\ntimestamp_certificates = \"a.pem\"",
+            "must begin with http",
+        ),
         ("timestamp_url = \"http://tsa.example/\"\ntimestamp_certificates = \"none.pem\"", "none.pem"),
     ] {
         let settings = format!("[audit]\n{settings}");

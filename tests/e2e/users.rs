@@ -77,7 +77,7 @@ fn users_come_and_go(database: Option<&str>) {
 
     // A lost administrator.
     let (code, _, error) = user(&gateway, &["disable", "ada"], "");
-    assert!(code == 0 && error.contains("no user can manage users now"), "{error}");
+    assert!(code == 0 && error.contains("no enabled user can manage users"), "{error}");
     assert_eq!(user(&gateway, &["enable", "ada"], "").0, 0);
     let passwd = [&["passwd", "ada"], &stdin[..]].concat();
     assert_eq!(user(&gateway, &passwd, &format!("{SECOND}\r\n")).0, 0);
@@ -159,7 +159,7 @@ fn the_password_is_asked_for_at_the_terminal_and_not_shown() {
         .expect("script is part of bsdutils");
     let (mut keyboard, mut screen) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
     let mut seen = String::new();
-    for (prompt, typed) in [("Password of ada: ", FIRST), ("The same again: ", FIRST)] {
+    for (prompt, typed) in [("Password of ada: ", FIRST), ("Repeat the password: ", FIRST)] {
         while !seen.ends_with(prompt) {
             let mut byte = [0];
             assert_eq!(screen.read(&mut byte).unwrap(), 1, "{seen}");

@@ -93,7 +93,10 @@ fn a_certificate_is_renewed_while_a_large_message_is_received() {
     let renewed = KeyPair::make(&hub.root.path().join("renewed"), "localhost");
     replace(&renewed.certificate, &tls.join("localhost.cert.pem"));
     eventually("the mismatch is told", PATIENCE, || {
-        hub.gateway.log().contains("certificate and private key do not belong together").then_some(())
+        hub.gateway
+            .log()
+            .contains("the certificate does not belong to the private key: give the key's own certificate")
+            .then_some(())
     });
     assert_eq!(connect(&hub, None).unwrap().1, before);
     replace(&renewed.key, &tls.join("localhost.key.pem"));

@@ -60,7 +60,7 @@ fn an_unsigned_receipt_without_a_mic_ends_a_delivery_that_asked_for_no_more() {
         let receipt = &way["deliveries"][0]["receipt"];
         assert_eq!(receipt["detail"]["signed"], mdn == "signed", "{receipt}");
         let said = receipt["summary"].as_str().unwrap();
-        assert_eq!(said.contains("the partner gave no MIC"), mic == "missing", "{said}");
+        assert_eq!(said.contains("the partner sent no MIC"), mic == "missing", "{said}");
         // Once, and with the algorithm of the MIC that is wished for.
         let seen = received(&peer);
         assert_eq!(seen.len(), number + 1);

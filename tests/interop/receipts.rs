@@ -79,11 +79,11 @@ fn openssl_verifies_an_mdn_that_was_downloaded_an_accepting_and_a_refusing_one()
     let (config, id) = (hub.gateway.config(), bad["id"].as_str().unwrap());
     let command = ["--config", config.to_str().unwrap(), "transfer", "receipt", id];
     let (status, _, error) = suites::run(&[&command[..], &["--out", refusing.to_str().unwrap()]].concat());
-    assert!(status.code() == Some(1) && error.contains("name another file"), "{error}");
+    assert!(status.code() == Some(1) && error.contains("choose another file"), "{error}");
     let (status, out, error) = suites::run(&command);
     assert!(status.success() && out.as_bytes() == fs::read(&refusing).unwrap(), "{error}");
     let (status, out, error) = suites::run(&[&command[..], &["--which", "accepted"]].concat());
-    assert!(status.code() == Some(1) && out.is_empty() && error.contains("none is kept"), "{error}");
+    assert!(status.code() == Some(1) && out.is_empty() && error.contains("no MDN is stored"), "{error}");
     let unknown = [&command[..4], &["0192f7a0-0000-7000-8000-000000000000"]].concat();
     let (status, _, error) = suites::run(&unknown);
     assert!(status.code() == Some(1) && error.contains("find a transfer"), "{error}");

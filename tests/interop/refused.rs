@@ -61,13 +61,13 @@ fn what_is_no_whole_message_is_refused() {
     let whole = plain.bytes();
     let head = plain.headers.len();
     let cases: [(&str, Vec<u8>, &str); 9] = [
-        ("an empty file", Vec::new(), "no header block"),
-        ("no message at all", b"UNB+UNOA:1+A+B'\nUNZ+1'\n".to_vec(), "no header block"),
+        ("an empty file", Vec::new(), "no HTTP headers"),
+        ("no message at all", b"UNB+UNOA:1+A+B'\nUNZ+1'\n".to_vec(), "no HTTP headers"),
         ("headers of something else", b"Subject: hello\r\nFrom: a@b\r\n\r\nhello".to_vec(), "AS2-From"),
         ("no receiver", plain.with("AS2-To", None).bytes(), "AS2-To"),
         ("no id", plain.with("Message-ID", None).bytes(), "Message-ID"),
-        ("cut inside its headers", whole[..head / 2].to_vec(), "inside its header block"),
-        ("cut before the empty line", whole[..head].to_vec(), "inside its header block"),
+        ("cut inside its headers", whole[..head / 2].to_vec(), "within its HTTP headers"),
+        ("cut before the empty line", whole[..head].to_vec(), "within its HTTP headers"),
         ("cut inside its body", whole[..whole.len() - 1].to_vec(), "the body is cut"),
         ("with something after it", [whole.as_slice(), b"x"].concat(), "the body is too long"),
     ];

@@ -149,7 +149,7 @@ fn index<'a>(context: &Context<'_>, documents: &'a Documents, catalogue: &Catalo
                 continue;
             };
             let Value::Table(table) = &entry.node.value else {
-                let message = format!("takes tables, written [{word}.NAME]");
+                let message = format!("must be tables, written [{word}.NAME]");
                 context.error(&entry.node.place, word, message);
                 continue;
             };
@@ -178,7 +178,7 @@ fn index<'a>(context: &Context<'_>, documents: &'a Documents, catalogue: &Catalo
 
 fn unknown_section(word: &str, sections: &[Section]) -> String {
     if SETTINGS.fields.iter().any(|setting| setting.name == word) {
-        return format!("'{word}' is a setting of the process; it belongs in waybill.toml");
+        return format!("'{word}' is a setting of the gateway; write it in waybill.toml");
     }
     let words = sections.iter().map(|section| section.as_str());
     format!("unknown kind of definition '{word}'{}", suggestion(word, words))

@@ -115,7 +115,9 @@ impl<'a> Context<'a> {
     pub(crate) fn keep_apart(&self) {
         for (name, uses) in self.variables.borrow().iter() {
             if let (Some((place, key)), Some(secret)) = (&uses.shown, &uses.secret) {
-                let message = format!("would show the variable {name}, which {secret} uses as a secret");
+                let message = format!(
+                    "would show the variable {name}, which {secret} uses as a secret; use another variable"
+                );
                 self.error(place, key, message);
             }
         }
@@ -127,7 +129,7 @@ impl<'a> Context<'a> {
         // What comes from the database itself has no lines, and is told by whoever read it.
         if place.line > 0 {
             if by_id {
-                self.error(place, key, "takes { kept = true }, not the id of a secret");
+                self.error(place, key, "must be { kept = true }, not the id of a secret");
             } else {
                 self.warning(place, key, "is known only to the database: what it holds is not checked here");
             }
@@ -175,7 +177,7 @@ pub(crate) fn suggestion<'a>(word: &str, candidates: impl Iterator<Item = &'a st
     let all: Vec<&str> = candidates.collect();
     match all.len() {
         0 => String::new(),
-        1..=12 => format!("; there are: {}", all.join(", ")),
+        1..=12 => format!("; choose one of: {}", all.join(", ")),
         // A list that nobody reads is no help.
         many => format!("; there are {many} others"),
     }

@@ -105,7 +105,7 @@ impl Documents {
             if path.is_dir() {
                 if holds_documents(&path) {
                     let place = Place::whole(&path.display().to_string().into());
-                    let message = "is not read: definitions are the *.toml files of one directory alone";
+                    let message = "is not read: only the *.toml files of the directory itself are definitions, not those of subdirectories";
                     problems.push(Problem::warning(&place, "", message));
                 }
             } else if has_extension(&path) {

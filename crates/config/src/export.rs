@@ -100,7 +100,7 @@ pub fn export_one(definitions: &[StoredDefinition], object: &str, facts: Facts<'
             return Err(Error::permanent(ErrorKind::NotFound, "export a definition")
                 .with("definition", &key)
                 .advice(format!(
-                    "there is none of that name{near}; write it as SECTION.NAME, such as flow.orders"
+                    "no definition has this name{near}; write it as SECTION.NAME, such as flow.orders"
                 )));
         };
         if wanted.insert(key) {

@@ -1,9 +1,10 @@
-//! Process settings, and definitions as TOML documents: read, checked, stored as written.
+//! Configuration: the settings of the process, and definitions as TOML documents.
 //!
-//! [`Settings`] are the host owner's: `waybill.toml` and the environment over it. [`Documents`] are what
-//! people define: endpoints, partners, flows. Both are read by fields that are declared as data
-//! ([`model::schema`]); a transport's own fields come from the [`Catalogue`] that the binary hands in, so this
-//! room names no transport. Every problem is collected with its file, line and the nearest valid name.
+//! [`Settings`] belong to the administrator of the machine: `waybill.toml`, and environment variables that
+//! override it. [`Documents`] contain the definitions: endpoints, partners, flows. Both are read by declared
+//! fields ([`model::schema`]). A transport's own fields come from the [`Catalogue`] that the binary passes
+//! in, so this crate names no transport. All problems are collected, each with its file, line and the nearest
+//! valid name.
 
 mod catalogue;
 mod check;

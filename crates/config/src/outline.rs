@@ -68,7 +68,7 @@ fn line(severity: Severity, kind: &str, group: &Group<'_>) -> String {
     let (count, word) = (group.left_out, if group.left_out == 1 { "" } else { "s" });
     if group.first.key.is_empty() {
         return format!(
-            "… and {count} more {severity}{word} in {}, which may follow from the first",
+            "… and {count} more {severity}{word} in {}, perhaps caused by the first one",
             group.first.file
         );
     }
@@ -164,7 +164,7 @@ mod tests {
         let text = Outline::of(&all).to_string();
         assert!(text.starts_with("partners.toml:1:1: error: invalid key"), "{text}");
         assert!(
-            text.contains("… and 1017 more errors in partners.toml, which may follow from the first"),
+            text.contains("… and 1017 more errors in partners.toml, perhaps caused by the first one"),
             "{text}"
         );
     }

@@ -169,8 +169,8 @@ impl Plan {
                         definition: old.key(),
                         field: String::new(),
                         message: format!(
-                            "it came from {}, and only that may change it; take it out here, or apply with --take-over \
-                             to make it belong to {origin}",
+                            "it belongs to {}; remove it from these documents, or apply with --take-over to \
+                            move it to {origin}",
                             old.origin
                         ),
                     });

@@ -64,7 +64,7 @@ impl<'a> Reader<'a> {
         declared: impl Into<Declared>,
     ) -> Option<Self> {
         let Written::Table(table) = &node.value else {
-            context.error(&node.place, &path, format!("takes a table, not {}", node.value.describe()));
+            context.error(&node.place, &path, format!("must be a table, not {}", node.value.describe()));
             return None;
         };
         Some(Self::of(context, place, table, path, declared))
@@ -129,7 +129,7 @@ impl<'a> Reader<'a> {
                 let given: Vec<&str> =
                     names.iter().copied().filter(|name| self.table.contains_key(*name)).collect();
                 if let [first, second, ..] = given[..] {
-                    self.error(second, format!("stands beside '{first}'; give one of the two"));
+                    self.error(second, format!("cannot be used together with '{first}'; remove one of them"));
                 } else if given.is_empty() && matches!(rule, Rule::ExactlyOne(_)) {
                     // A key that is declared says what it says; one that is not may be meant for one of these.
                     let unknown = self.table.keys().find(|key| self.field(key).is_none());
@@ -145,7 +145,7 @@ impl<'a> Reader<'a> {
             }
             Rule::Needs(name, with) => {
                 if self.table.contains_key(name) && !self.table.contains_key(with) {
-                    self.error(name, format!("needs '{with}' beside it"));
+                    self.error(name, format!("needs '{with}' as well"));
                 }
             }
         }
@@ -224,7 +224,7 @@ impl<'a> Reader<'a> {
             }
             Written::Table(_) => vec![(&entry.node, key)],
             other => {
-                self.error(name, format!("takes tables, written [[{key}]], not {}", other.describe()));
+                self.error(name, format!("must be tables, written [[{key}]], not {}", other.describe()));
                 Vec::new()
             }
         }
@@ -237,7 +237,7 @@ impl<'a> Reader<'a> {
         };
         let key = self.key(name);
         let Written::Table(tables) = &entry.node.value else {
-            self.error(name, format!("takes tables, written [{key}.NAME]"));
+            self.error(name, format!("must be tables, written [{key}.NAME]"));
             return Vec::new();
         };
         let open = |(name, entry): (&'a String, &'a Entry)| {

@@ -76,7 +76,7 @@ fn pieces(text: &str) -> Result<Vec<Piece<'_>>, String> {
         }
         pieces.push(Piece::Literal(before));
         let Some((inner, after)) = from[2..].split_once('}') else {
-            return Err("'${' is not closed with '}'; write '$${' for the characters themselves".into());
+            return Err("'${' has no closing '}'; write '$${' for a literal '${'".into());
         };
         pieces.push(piece(inner)?);
         rest = after;
@@ -104,10 +104,10 @@ fn piece(inner: &str) -> Result<Piece<'_>, String> {
         "file" if !rest.is_empty() => Ok(Piece::File(rest)),
         "file" => Err(format!("'${{{inner}}}': write ${{file:/absolute/path}}")),
         other => Err(match model::nearest(other, ["env", "file"].into_iter()) {
-            Some(near) => format!("'${{{inner}}}' is no reference; did you mean '${{{near}:…}}'?"),
+            Some(near) => format!("'${{{inner}}}' is not a reference; did you mean '${{{near}:…}}'?"),
             None => format!(
-                "'${{{inner}}}' is no reference; there are ${{env:NAME}} and ${{file:/path}}, and '$${{' \
-                 writes the characters themselves"
+                "'${{{inner}}}' is not a reference; write ${{env:NAME}} or ${{file:/path}}, or '$${{' for a \
+                literal '${{'"
             ),
         }),
     }
@@ -137,8 +137,8 @@ impl Context<'_> {
                 Piece::Literal(text) => Ok(text.to_owned()),
                 Piece::Variable { name, default } => self.variable(name, default, place, key, to),
                 Piece::File(_) if to == Use::Plain => {
-                    Err("takes no ${file:…}: this field is shown in lists and \
-                    messages. What files hold goes into fields for secrets, certificates and host keys"
+                    Err("cannot use ${file:…}, because this field is shown in lists and messages: ${file:…} \
+                        is allowed in fields for secrets, certificates and host keys only"
                         .to_owned())
                 }
                 Piece::File(path) => self.file(path, place, key, to),
@@ -191,15 +191,16 @@ impl Context<'_> {
         if self.roots.inline_secrets {
             // What the database keeps is encrypted; a file is not, and has lines.
             if place.line > 0 {
-                let message = "holds a secret in clear: whoever reads the file sees it (the database keeps it encrypted); \
-                               write a reference, or { kept = true } once it is applied";
+                let message = "contains a secret in plain text: everyone who can read the file sees it (the \
+                    database stores it encrypted); write a reference, or { kept = true } after it was \
+                    applied";
                 self.warning(place, key, message);
             }
             return true;
         }
-        let message = "holds a secret in clear, and definitions are copied and stored as they are written; keep it in a \
-                       file or a variable and write nothing but the reference: ${file:/path} or ${env:NAME} \
-                       (with secrets.master_key in waybill.toml the database keeps such secrets encrypted)";
+        let message = "contains a secret in plain text, and definitions are stored as they are written; put \
+            the secret into a file or variable and write only the reference: ${file:/path} or ${env:NAME} \
+            (or set secrets.master_key in waybill.toml: then the database stores secrets encrypted)";
         self.error(place, key, message);
         false
     }
@@ -219,8 +220,8 @@ impl Context<'_> {
                     place,
                     key,
                     format!(
-                        "the variable {name} holds a secret, but roots.variables lets any field show it; move it to \
-                         roots.secret_variables in waybill.toml"
+                        "the variable {name} contains a secret, but roots.variables allows it in every \
+                        field; move it to roots.secret_variables in waybill.toml"
                     ),
                 );
             }
@@ -263,7 +264,7 @@ impl Context<'_> {
             self.warning(
                 place,
                 key,
-                format!("every user of this machine can read {path}; take that away with: chmod o-r {path}"),
+                format!("every user of this machine can read {path}; prevent that with: chmod o-r {path}"),
             );
         }
         if to == Use::Secret {
@@ -296,14 +297,14 @@ fn fits(text: &str, to: Use, reference: Option<&str>) -> Result<(), String> {
     }
     if public::holds_private_key(text) {
         return Err(
-            "holds a private key, which this field would show; take it out, and think of the key as known \
-                    to others if the document was kept or sent anywhere"
+            "contains a private key, and this field is shown in lists and messages; remove it, and treat \
+            the key as compromised if the document was stored or sent anywhere"
                 .to_owned(),
         );
     }
     match (to, reference) {
         (Use::Public(material), Some(reference)) if !public::is(material, text) => {
-            Err(format!("takes {}; what {reference} stands for is none", Kind::Public(material).describe()))
+            Err(format!("must be {}, but the value of {reference} is not", Kind::Public(material).describe()))
         }
         _ => Ok(()),
     }
@@ -339,9 +340,9 @@ mod tests {
     #[test]
     fn what_is_no_reference_is_named() {
         for (text, words) in [
-            ("${env:X", "not closed"),
+            ("${env:X", "no closing"),
             ("${evn:X}", "did you mean '${env:…}'"),
-            ("${vault:x}", "there are ${env:NAME}"),
+            ("${vault:x}", "write ${env:NAME} or"),
             ("${env:1X}", "write ${env:NAME}"),
             ("${env:}", "write ${env:NAME}"),
             ("${file:}", "write ${file:/absolute/path}"),

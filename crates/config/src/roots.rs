@@ -69,8 +69,8 @@ impl Roots {
         }
         if self.secret_variables.contains(name) {
             return Err(format!(
-                "the variable {name} is among roots.secret_variables in waybill.toml: it goes into fields for secrets \
-                 alone, and this field is shown in lists and messages"
+                "the variable {name} is listed in roots.secret_variables in waybill.toml, so only fields \
+                for secrets may use it; this field is shown in lists and messages"
             ));
         }
         Err(unknown_variable(name, "roots.variables", self.variables.iter()))
@@ -121,7 +121,7 @@ pub(crate) fn plain(path: &Path) -> Result<PathBuf, String> {
         return Err(format!("{} is not an absolute path", path.display()));
     }
     if path.components().any(|part| part == Component::ParentDir) {
-        return Err(format!("{} contains '..'; write the path that it leads to", path.display()));
+        return Err(format!("{} contains '..'; write the path without it", path.display()));
     }
     Ok(path.components().collect())
 }
@@ -134,17 +134,17 @@ fn inside(path: &Path, roots: &[PathBuf]) -> bool {
 fn unknown_variable<'a>(name: &str, setting: &str, known: impl Iterator<Item = &'a String>) -> String {
     match model::nearest(name, known.map(String::as_str)) {
         Some(near) => {
-            format!("the variable {name} is not among {setting} in waybill.toml; did you mean {near}?")
+            format!("the variable {name} is not listed in {setting} in waybill.toml; did you mean {near}?")
         }
-        None => format!("the variable {name} is not among {setting} in waybill.toml; add it there"),
+        None => format!("the variable {name} is not listed in {setting} in waybill.toml; add it there"),
     }
 }
 
 fn outside(setting: &str, path: &Path, roots: &[PathBuf]) -> String {
     let path = path.display();
     if roots.is_empty() {
-        return format!("{path} is not allowed: {setting} in waybill.toml names no directory yet");
+        return format!("{path} is not allowed: {setting} in waybill.toml lists no directory yet");
     }
     let roots: Vec<String> = roots.iter().map(|root| root.display().to_string()).collect();
-    format!("{path} lies outside {setting} in waybill.toml ({})", roots.join(", "))
+    format!("{path} is outside the directories in {setting} in waybill.toml ({})", roots.join(", "))
 }

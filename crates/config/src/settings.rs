@@ -51,7 +51,7 @@ pub struct Settings {
     pub staging: Staging,
     /// Addresses to listen on.
     pub listen: Listen,
-    /// How much is done at once.
+    /// How much Waybill does at the same time.
     pub limits: Limits,
     /// What definitions may reach.
     pub roots: Roots,
@@ -124,7 +124,7 @@ pub enum ProxyHeader {
     Forwarded,
 }
 
-/// How much is done at once.
+/// How much Waybill does at the same time.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
     /// Bytes of memory for buffers.
@@ -207,8 +207,8 @@ impl Settings {
                 for key in open.unwrap_or_default() {
                     let place = Place::whole(&path.display().to_string().into());
                     let message = format!(
-                        "holds a password that every user of this machine can read; keep it in a file and write \
-                         ${{file:/path}} in its place, or take reading away with: chmod o-r {}",
+                        "contains a password that every user of this machine can read; put it into a file \
+                        and write ${{file:/path}} instead, or prevent reading with: chmod o-r {}",
                         path.display()
                     );
                     problems.push(Problem::warning(&place, key, message));
@@ -271,7 +271,8 @@ fn read(all: &Reader<'_>, base: &Path) -> Option<Settings> {
     let by_proxies_alone = |section: &Reader<'_>, name: &str| {
         let asked = section.flag(name);
         if asked && !listen.has("trusted_proxies") {
-            let advice = "lets trusted proxies alone connect, and none is named: set listen.trusted_proxies";
+            let advice =
+                "allows only trusted proxies to connect, but none is set: set listen.trusted_proxies";
             section.error(name, advice);
         }
         asked
@@ -286,7 +287,8 @@ fn read(all: &Reader<'_>, base: &Path) -> Option<Settings> {
     }
     let buffers = limits.size("buffers")?;
     if buffers < 16 << 20 {
-        limits.error("buffers", "takes at least \"16MiB\": fewer cannot carry one transfer of each kind");
+        limits
+            .error("buffers", "must be at least \"16MiB\": with less, one transfer of each kind cannot run");
     }
     let number = |name: &str| limits.integer(name).and_then(|n| usize::try_from(n).ok());
     let seal_every = within(&audit, "seal_every", 1..=86_400);
@@ -357,17 +359,19 @@ fn parsed<T>(reader: &Reader<'_>, name: &str, parse: impl Fn(&str) -> Result<T, 
 
 fn address(text: &str) -> Result<SocketAddr, String> {
     text.parse().map_err(|_| {
-        format!("takes an IP address and a port, such as \"127.0.0.1:8420\" or \"[::1]:8420\", not {text:?}")
+        format!(
+            "must be an IP address and a port, such as \"127.0.0.1:8420\" or \"[::1]:8420\", not {text:?}"
+        )
     })
 }
 
 /// A URL of scheme, host and port alone.
 fn origin(text: &str) -> Result<Url, String> {
     let wrong =
-        |why: &str| format!("takes a URL such as \"https://waybill.acme.example\", not {text:?}: {why}");
+        |why: &str| format!("must be a URL such as \"https://waybill.acme.example\", not {text:?}: {why}");
     let url = server_url(text).map_err(|why| wrong(&why))?;
     if url.path() != "/" || url.query().is_some() || url.fragment().is_some() {
-        return Err(wrong("the console is at the root of its host, so nothing follows the host and port"));
+        return Err(wrong("write only scheme, host and port: the console is at the root of its host"));
     }
     Ok(url)
 }
@@ -376,10 +380,10 @@ fn origin(text: &str) -> Result<Url, String> {
 fn server_url(text: &str) -> Result<Url, String> {
     let url = Url::parse(text).map_err(|error| error.to_string())?;
     if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
-        return Err("it begins with http:// or https:// and a host".to_owned());
+        return Err("it must begin with http:// or https:// and a host".to_owned());
     }
     if !url.username().is_empty() || url.password().is_some() {
-        return Err("a user has no place in it".to_owned());
+        return Err("it must not contain a user or password".to_owned());
     }
     Ok(url)
 }
@@ -390,7 +394,7 @@ fn within(reader: &Reader<'_>, name: &str, seconds: std::ops::RangeInclusive<u64
     if (least..=most).contains(&duration) {
         return Some(duration);
     }
-    reader.error(name, format!("takes {}s to {}s", least.as_secs(), most.as_secs()));
+    reader.error(name, format!("must be {}s to {}s", least.as_secs(), most.as_secs()));
     None
 }
 
@@ -417,7 +421,7 @@ fn read_roots(reader: &Reader<'_>, base: &Path) -> Roots {
     if let Some(both) = roots.secret_variables.iter().find(|name| roots.variables.contains(*name)) {
         reader.error(
             "secret_variables",
-            format!("names {both}, which roots.variables lets any field show; leave it out there"),
+            format!("contains {both}, which is in roots.variables as well, where every field may use it; remove it there"),
         );
     }
     roots

@@ -74,7 +74,7 @@ pub(crate) fn parse(file: &Arc<str>, bytes: &[u8]) -> (Table, Vec<Problem>) {
             && let Some(first) =
                 text.get(span.clone()).and_then(|key| reader.earlier(&table, key, span.start))
         {
-            message = format!("{message}: written first on line {}", first.line);
+            message = format!("{message}: first written on line {}", first.line);
         }
         reader.problems.push(Problem::error(&reader.lines.place(span.start), "", message));
     }
@@ -108,7 +108,7 @@ impl TomlReader<'_> {
             DeValue::Integer(number) => {
                 match i64::from_str_radix(&number.as_str().replace('_', ""), number.radix()) {
                     Ok(number) => Value::Integer(number),
-                    Err(_) => return self.refuse(&place, path, "is a larger number than Waybill takes"),
+                    Err(_) => return self.refuse(&place, path, "is a larger number than Waybill supports"),
                 }
             }
             DeValue::Boolean(value) => Value::Bool(value),
@@ -121,10 +121,14 @@ impl TomlReader<'_> {
             ),
             DeValue::Table(table) => Value::Table(self.table(table, path)),
             DeValue::Float(_) => {
-                return self.refuse(&place, path, "takes no number with a fraction; write text in quotes");
+                return self.refuse(&place, path, "cannot be a number with a fraction; write text in quotes");
             }
             DeValue::Datetime(_) => {
-                return self.refuse(&place, path, "takes no bare date or time; write text in quotes");
+                return self.refuse(
+                    &place,
+                    path,
+                    "cannot be a date or time without quotes; write text in quotes",
+                );
             }
         };
         Some(Node { place, value })

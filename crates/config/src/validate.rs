@@ -92,8 +92,8 @@ fn without_server(
                 let path = ["listener", &listener.name, field.name];
                 let near = suggestion(name, settings.listen.http.keys().map(String::as_str));
                 let message = format!(
-                    "there is no [listen.http.{name}] in waybill.toml{near}; the host's owner decides there which \
-                     addresses are listened on"
+                    "waybill.toml has no [listen.http.{name}]{near}; the administrator of this machine sets \
+                    there which addresses Waybill listens on"
                 );
                 problems.push(Problem::error(&documents.place(&path), &path.join("."), message));
             }

@@ -1,7 +1,7 @@
-//! The `console` room: web pages for people, and probes for machines.
+//! The web console for people, and health checks and metrics for monitoring.
 //!
-//! Pages are rendered on the server and work without scripts; what comes in is a request by way of
-//! `net`'s HTTP server, what goes out is read from `store`. Nothing here changes a transfer.
+//! Pages are rendered on the server and work without scripts. Requests come through `net`'s HTTP server; the
+//! data is read from `store`. Nothing here changes a transfer.
 //!
 //! Where to look, from the bottom up; each imports only what stands above it:
 //! * `auth`: cookies, password hashes, the delay after failed logins

@@ -65,7 +65,7 @@ pub(crate) async fn metrics(
     if !is_local(&headers, &extensions) && !may_read(&state, &headers).await {
         return plain(
             StatusCode::FORBIDDEN,
-            "metrics are open to this machine itself and to users who are logged in\n".to_owned(),
+            "Only this machine and logged-in users can read the metrics.\n".to_owned(),
         );
     }
     let mut text = Exposition::default();
@@ -116,10 +116,10 @@ fn own_numbers(state: &AppState, text: &mut Exposition) {
     );
     text.gauge(
         "waybill_start_time_seconds",
-        "When this console began, in seconds since 1970.",
+        "When this process started, in seconds since 1970.",
         state.started.timestamp(),
     );
-    let help = "Whether the audit trail has an alarm: altered, sealed with an unknown key, or not sealed.";
+    let help = "Whether the audit trail has an alarm: altered, unknown key, or events that cannot be sealed.";
     text.gauge("waybill_audit_alarm", help, u64::from(state.node.audit_alarm().is_some()));
     if let Some(bytes) = process::resident_bytes() {
         text.gauge("process_resident_memory_bytes", "Memory in use.", bytes);
@@ -155,9 +155,11 @@ fn listener_numbers(listeners: &[ListenerNumbers], text: &mut Exposition) {
             text.counter_of(name, help, &labels, value(of));
         }
     };
-    counter("waybill_listener_accepted_total", "Connections accepted, those refused included.", |of| {
-        of.accepted
-    });
+    counter(
+        "waybill_listener_accepted_total",
+        "Connections accepted, including those that were refused afterwards.",
+        |of| of.accepted,
+    );
     counter("waybill_listener_closed_idle_total", "Idle connections closed to make room for others.", |of| {
         of.closed_for_others
     });
@@ -250,7 +252,7 @@ impl DatabaseNumbers {
             text.gauge_of("waybill_transfers", help, &[("state", state.as_str())], count);
         }
         let age = numbers.oldest_due.and_then(|due| (*now - due).to_std().ok()).unwrap_or_default();
-        let help = "How long the oldest delivery that nobody has claimed has been due.";
+        let help = "How long the oldest unclaimed delivery has been due, in seconds.";
         text.gauge("waybill_oldest_due_seconds", help, age.as_secs_f64());
         let help = "Files whose source must still be settled (deleted, archived, moved or marked).";
         text.gauge("waybill_offers_to_settle", help, numbers.offers_to_settle);

@@ -192,7 +192,7 @@ impl fmt::Display for Applied {
             }
             Self::Unchanged { revision, problems, .. } => {
                 told(f, problems)?;
-                write!(f, "No change: revision {revision} says the same.")
+                write!(f, "No change: revision {revision} has the same definitions.")
             }
             Self::Invalid { problems } => {
                 told(f, problems)?;

@@ -37,6 +37,6 @@ impl Caller {
             permission.permits().trim_end_matches('.').to_lowercase(),
         )
         .with("role", self.role)
-        .advice("ask an administrator for a role that may do it"))
+        .advice("ask an administrator for a role that permits this"))
     }
 }

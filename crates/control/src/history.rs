@@ -26,14 +26,16 @@ impl FlowHistory for Control {
         match read {
             Ok((flow, transports)) => Ok(Some(FlowAt { flow, transports })),
             // Transient: what is missing may come back, and another node may have it.
-            Err(problems) => Err(Error::transient(ErrorKind::ConfigInvalid, "read a flow of an earlier revision")
-                .with("flow", name)
-                .with("revision", revision)
-                .advice(format!(
-                    "bring back what it refers to, or resubmit the transfer: it then goes through the flow in force. \
-                     Found:\n{}",
-                    config::Outline::of(&problems)
-                ))),
+            Err(problems) => {
+                Err(Error::transient(ErrorKind::ConfigInvalid, "read a flow of an earlier revision")
+                    .with("flow", name)
+                    .with("revision", revision)
+                    .advice(format!(
+                        "define again what it refers to, or resubmit the transfer: it then goes through the \
+                    flow in force. Found:\n{}",
+                        config::Outline::of(&problems)
+                    )))
+            }
         }
     }
 }

@@ -158,8 +158,8 @@ impl Control {
                         definition: definition.key(),
                         field: section.to_owned(),
                         message: format!(
-                            "names {section} '{name}', which is not defined here: define [{section}.{name}], then apply \
-                             again"
+                            "refers to {section} '{name}', which is not defined on this gateway: define \
+                            [{section}.{name}], then apply again"
                         ),
                     });
                 }

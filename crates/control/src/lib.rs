@@ -1,8 +1,8 @@
-//! What a person or a program may do to a gateway, each operation written once.
+//! Operations: what a person or a program can do with a gateway.
 //!
-//! The command line, the console and the API call the same operations. Each is a file: its request, its answer and
-//! the function. Each names the permission that it needs (`model::Permission`) and writes audit events with who did
-//! it. Requests and answers can be serialised.
+//! The command line, the console and the API call the same operations. Each operation has its own file, with
+//! its request, its answer and the function. Each checks the permission that it needs (`model::Permission`)
+//! and writes audit events that name the person. Requests and answers can be serialised.
 
 mod apply;
 mod caller;

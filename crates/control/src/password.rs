@@ -92,7 +92,7 @@ pub fn verify(
         return Err(failed(&"the stored hash is not complete"));
     };
     if stored.algorithm != Algorithm::Argon2id.ident() {
-        return Err(failed(&"the stored hash is of another kind than Argon2id"));
+        return Err(failed(&"the stored hash is not an Argon2id hash"));
     }
     let version = stored.version.map_or(Ok(Version::V0x13), Version::try_from);
     let version = version.map_err(|cause| failed(&cause))?;

@@ -22,7 +22,7 @@ impl Control {
     /// The caller may not change definitions; `NotFound`; the database failed.
     pub async fn roll_back(&self, caller: &Caller, request: RollBack) -> Result<Applied> {
         caller.require(Permission::ChangeDefinitions)?;
-        self.find(request.to, "go back to a revision").await?;
+        self.find(request.to, "roll back to a revision").await?;
         let (current, target) = (self.current().await?, self.stored(request.to).await?);
         if let Some(base) = request.base.filter(|base| *base != current.number) {
             return self.stale(base, &current).await;
@@ -37,7 +37,7 @@ impl Control {
             return Ok(Applied::Unchanged { revision: current.number, problems, definitions });
         }
         let mut new = self.revision(caller, RevisionKind::Rollback, None, &plan, changes);
-        new.summary = format!("back to revision {}: {}", request.to, new.summary);
+        new.summary = format!("roll back to revision {}: {}", request.to, new.summary);
         match self.0.store.apply_revision(new).await? {
             store::Applied::Made(revision) => Ok(Applied::Made { revision, plan, problems, definitions }),
             store::Applied::Stale(_) => self.stale(current.number, &self.current().await?).await,

@@ -116,7 +116,7 @@ impl Control {
                 if !matches!(held, Held::Id(_)) {
                     return Put::Nothing;
                 }
-                let message = "takes { kept = true }, not the id of a secret".to_owned();
+                let message = "must be { kept = true }, not the id of a secret".to_owned();
                 conflicts.push(Conflict { definition: key.clone(), field: field.to_owned(), message });
                 Put::Kept
             });
@@ -151,12 +151,15 @@ impl Control {
                 };
                 match (held, known) {
                     (Held::Kept | Held::Id(_), None) => conflict(
-                        "says { kept = true }, but nothing is stored for this field: write the secret or a reference"
+                        "is { kept = true }, but no secret is stored for this field: write the secret or a \
+                        reference"
                             .to_owned(),
                     ),
                     (Held::Kept | Held::Id(_), Some(id)) if plain.is_none() => {
                         let why = opened.why(&key, field, id).chain();
-                        conflict(format!("would be kept, but cannot be decrypted: write the secret again ({why})"))
+                        conflict(format!(
+                            "would be kept, but cannot be decrypted: write the secret again ({why})"
+                        ))
                     }
                     (Held::Kept | Held::Id(_), Some(id)) => {
                         hidden.kept.entry(key.clone()).or_insert_with(|| field.to_owned());

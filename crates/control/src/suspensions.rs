@@ -78,7 +78,7 @@ impl Control {
 pub(crate) fn reason(operation: &'static str, text: &str) -> Result<String> {
     let text = text.trim();
     let advice = if text.is_empty() {
-        "give a reason: whoever finds it later needs to know"
+        "give a reason, for the people who find it later"
     } else if text.chars().count() > LONGEST_REASON {
         "give a reason of 500 characters at most"
     } else if text.chars().any(char::is_control) {

@@ -43,7 +43,9 @@ impl Random for SystemRandom {
         // OpenSSL's generator fails only when the system has no entropy at all. Going on with
         // predictable bytes would be worse than ending: ids would repeat, boundaries be guessable.
         if openssl::rand::rand_bytes(bytes).is_err() {
-            tracing::error!("the system's random generator failed; ending rather than going on without it");
+            tracing::error!(
+                "the system's random number generator failed; Waybill stops, because it cannot work safely without it"
+            );
             std::process::abort();
         }
     }

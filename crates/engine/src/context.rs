@@ -136,7 +136,7 @@ impl Context {
                     return Err(error);
                 }
                 Err(error) => {
-                    tracing::warn!(what, error = %error.chain(), "could not be recorded yet; it is tried again");
+                    tracing::warn!(what, error = %error.chain(), "could not be recorded yet; this is tried again");
                 }
             }
             tokio::select! {

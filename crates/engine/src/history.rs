@@ -72,7 +72,7 @@ impl FlowAt {
         match self.transports.get(endpoint) {
             Some(then) if then != transport => Err(Error::permanent(
                 ErrorKind::ConfigInvalid,
-                "use an endpoint that spoke another transport when the file was recorded",
+                "use an endpoint that had another transport when the file was recorded",
             )
             .with("endpoint", endpoint)
             .with("transport then", then)

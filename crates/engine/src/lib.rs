@@ -1,6 +1,6 @@
 //! The flow engine: schedule, claim, stage, deliver, retry, settle, recover.
 //!
-//! A file's way through this room (design, section 4):
+//! The steps of a file in the engine:
 //!
 //! ```text
 //! ingest:  poll ── discover ─▶ stage ── copy, hash, sync ─▶ record ── one transaction ─▶ settle
@@ -10,10 +10,10 @@
 //!              └─▶ attempt ── destination.deliver ─▶ conclude ── receipt, events, replies in one transaction
 //! ```
 //!
-//! The database is the queue; nothing that matters lives only in memory. `maintenance` does what time asks
-//! for: lapsed leases, late receipts, retention, seals; `node` keeps this node's lease. What all of them hold is
-//! `context`, which knows none of them: modules use those above them in the list of `docs/architecture.md`, never back.
-//! The engine knows no protocol by name.
+//! The database is the queue; nothing important is only in memory. `maintenance` does the periodic work:
+//! lapsed leases, late receipts, retention, seals; `node` renews this node's lease. All of them share
+//! `context`, which does not depend on them: modules use only those above them in the list in
+//! `docs/architecture.md`. The engine names no protocol.
 
 mod clock;
 mod context;

@@ -29,10 +29,10 @@ pub(crate) async fn follow(context: Arc<Context>, mut shutdown: Shutdown) {
             () = tokio::time::sleep(LOOK_EVERY) => {}
         }
         if let Err(error) = follow_suspensions(&context).await {
-            tracing::warn!(error = %error.chain(), "cannot look which flows are paused and which endpoints are offline");
+            tracing::warn!(error = %error.chain(), "cannot read which flows are paused and which endpoints are offline");
         }
         if let Err(error) = follow_runs(&context).await {
-            tracing::warn!(error = %error.chain(), "cannot look which flows are to run now");
+            tracing::warn!(error = %error.chain(), "cannot read which flows are to run now");
         }
     }
 }

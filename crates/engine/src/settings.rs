@@ -15,9 +15,9 @@ pub struct EngineSettings {
     pub instance: Uuid,
     /// Offers of one poll staged at once.
     pub stagings_at_once: usize,
-    /// Deliveries under way at once.
+    /// The highest number of deliveries that run at the same time.
     pub deliveries_at_once: usize,
-    /// Deliveries under way at once to one endpoint.
+    /// The highest number of deliveries that run at the same time to one endpoint.
     pub deliveries_per_endpoint: usize,
     /// Bytes of all buffers.
     pub buffers: u64,

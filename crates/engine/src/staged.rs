@@ -13,7 +13,7 @@ pub(crate) async fn discard(staging: &Staging, payloads: Vec<PayloadId>) {
     let staging = staging.clone();
     let removed = blocking("remove staged bytes", move || remove_all(&staging, payloads)).await;
     if let Err(error) = removed {
-        tracing::warn!(error = %error.chain(), "staged bytes that nobody needs were not removed; the sweep sets them aside");
+        tracing::warn!(error = %error.chain(), "staged bytes that are no longer needed were not removed; the sweep moves them to quarantine");
     }
 }
 

@@ -87,7 +87,7 @@ pub(crate) fn new_reply(
         ..transfer_of(context, &parent.flow, parent.revision, &part, context.now())
     };
     let event = arrival(context, EventKind::TransferHeld, &transfer, &part)
-        .detail("why", "it came as a reply to a delivery, and the flow has no destination for replies")
+        .detail("why", "it is a reply to a delivery, and the flow has no destination for replies")
         .detail("parent", parent.id.to_string());
     (NewTransfer { transfer, deliveries: Vec::new(), retain_for }, event)
 }

@@ -74,9 +74,9 @@ impl Trial {
             .get(name)
             .ok_or_else(|| Error::permanent(ErrorKind::NotFound, "find the flow").with("flow", name))?;
         let FlowSource::Poll(PollSource { endpoint, .. }) = &flow.source else {
-            return Err(Error::permanent(ErrorKind::Unsupported, "look at a flow's source")
+            return Err(Error::permanent(ErrorKind::Unsupported, "check a flow's source")
                 .with("flow", name)
-                .advice("it receives by a listener: there is nothing to poll"));
+                .advice("it receives from a listener, so there is nothing to poll"));
         };
         let (endpoint, transport) = self.endpoint(&definitions, endpoint)?;
         dry_run(self.store.clone(), transport.as_ref(), endpoint, Arc::clone(flow), self.services.clone())

@@ -1,4 +1,4 @@
-//! The audit trail's line.
+//! Audit events: the entries of the audit trail.
 
 mod summary;
 
@@ -12,17 +12,19 @@ use serde_json::{Map, Value};
 words! {
     /// What happened.
     EventKind {
-        /// A node began its work.
+        /// A node started.
         NodeStarted = "node.started",
-        /// A node ended in order.
+        /// A node stopped in the ordinary way.
         NodeStopped = "node.stopped",
-        /// A node's lease ended without a word of the node; its claims were given up. It may live.
+        /// A node did not renew its lease in time, so its claims were released to other nodes. It may still
+        /// be running.
         NodeFenced = "node.fenced",
-        /// A revision of the definitions was made.
+        /// A revision of the definitions was stored.
         DefinitionsApplied = "definitions.applied",
         /// A node put a revision of the definitions in force.
         DefinitionsInForce = "definitions.in_force",
-        /// A node could not put a revision of the definitions in force; the one before goes on there.
+        /// A node could not put a revision of the definitions in force; the previous one stays in force
+        /// there.
         DefinitionsRefused = "definitions.refused",
         /// All stored secrets were encrypted with a new master key.
         MasterKeyRotated = "secrets.key_rotated",
@@ -32,20 +34,20 @@ words! {
         PollFailed = "poll.failed",
         /// An offer could not be staged; it will be tried again.
         OfferBackedOff = "offer.backed_off",
-        /// An offer was given up.
+        /// An offer was refused: Waybill does not try it again.
         OfferRefused = "offer.refused",
-        /// An offer changed while it was read; it will be offered anew.
+        /// An offer changed while it was read; it will be offered again.
         OfferChanged = "offer.changed",
-        /// An offer was taken although what its place tells of it does not fit what was read: a wrong size, or times
-        /// that change.
-        OfferContradicted = "offer.contradicted",
-        /// A file is not taken, because its time is another at each look: it is being written, or its place tells it so.
+        /// An offer was accepted although its source reports another size than was read, or a different time
+        /// on each request.
+        OfferMismatch = "offer.mismatch",
+        /// A file is not accepted yet, because its modification time is different each time it is listed.
         OfferUnstable = "offer.unstable",
         /// The source was settled: file deleted, archived, moved or kept.
         OfferSettled = "offer.settled",
         /// The source could not be settled yet.
         SettleFailed = "offer.settle_failed",
-        /// A payload was staged and a transfer made of it.
+        /// A payload was staged, and a transfer was created for it.
         TransferRecorded = "transfer.recorded",
         /// All deliveries of a transfer succeeded.
         TransferCompleted = "transfer.completed",
@@ -53,57 +55,57 @@ words! {
         TransferFailed = "transfer.failed",
         /// A person cancelled a transfer.
         TransferCancelled = "transfer.cancelled",
-        /// A transfer waits for a person.
+        /// A person held a transfer: it waits until a person releases or cancels it.
         TransferHeld = "transfer.held",
-        /// A person let a transfer go on.
+        /// A person released a held transfer.
         TransferReleased = "transfer.released",
-        /// A delivery began an attempt.
+        /// An attempt of a delivery began.
         DeliveryAttempted = "delivery.attempted",
         /// A delivery waits for its receipt.
         DeliveryAwaiting = "delivery.awaiting_receipt",
         /// A delivery succeeded, with its receipt.
         DeliveryDelivered = "delivery.delivered",
-        /// An attempt failed; there will be another.
+        /// An attempt failed; the delivery will be tried again.
         DeliveryRetrying = "delivery.retrying",
-        /// A delivery failed for good.
+        /// A delivery failed permanently: it is not tried again by itself.
         DeliveryFailed = "delivery.failed",
-        /// A delivery's time ran out.
+        /// A delivery expired: it was not finished within its time.
         DeliveryExpired = "delivery.expired",
         /// A person cancelled or skipped a delivery.
         DeliveryCancelled = "delivery.cancelled",
-        /// A person sent a failed delivery on its way again.
+        /// A person retried a delivery.
         DeliveryRequeued = "delivery.requeued",
-        /// The outcome of an attempt is not known: the lease of its node ended before it was told.
+        /// The outcome of an attempt is unknown: the lease of its node ended before the outcome was recorded.
         DeliveryInterrupted = "delivery.interrupted",
-        /// A receipt came that no delivery waits for.
+        /// A receipt arrived, but no delivery waits for it.
         ReceiptUnmatched = "receipt.unmatched",
-        /// A listener could not be opened, or ended before its time: nothing is received by it.
+        /// A listener could not start, or stopped unexpectedly: it receives nothing.
         ListenerFailed = "listener.failed",
-        /// A listener had more connections than it may have: some were refused, or closed while idle.
-        ListenerCrowded = "listener.crowded",
+        /// A listener reached its limit of connections: some were refused, or closed while idle.
+        ListenerLimitReached = "listener.limit_reached",
         /// A listener that was down is up again.
         ListenerRecovered = "listener.recovered",
         /// A listener refused a message.
         MessageRefused = "message.refused",
-        /// MD5, SHA-1 or a key under 2,048 bits was used, as the partner's `legacy` allows.
+        /// MD5, SHA-1 or a key under 2,048 bits was used, as the partner's `legacy = true` allows.
         LegacyUsed = "message.legacy_used",
-        /// A message that had been answered before was answered again.
+        /// A message that had been answered before was received and answered again.
         MessageRepeated = "message.repeated",
-        /// A connection came up.
+        /// A connection was established.
         ConnectionOpened = "connection.opened",
         /// A connection ended.
         ConnectionClosed = "connection.closed",
-        /// Whether a connection still lives is not known: the lease of its node ended without a word.
+        /// It is unknown whether a connection is still open: its node did not renew its lease.
         ConnectionLost = "connection.lost",
-        /// A connection that had been lost sight of lives: its own node says so.
-        ConnectionFound = "connection.found",
-        /// A connection is used although its peer was not verified, as configured.
+        /// A connection whose state was unknown is still open, as its own node reports.
+        ConnectionStillOpen = "connection.still_open",
+        /// A connection is used although the peer was not verified, as configured.
         ConnectionWeakened = "connection.weakened",
-        /// No connection could be made.
+        /// A connection could not be established.
         ConnectionFailed = "connection.failed",
         /// An endpoint goes offline after failures.
         EndpointOffline = "endpoint.offline",
-        /// An endpoint that was offline is used again.
+        /// An endpoint that was offline is online again.
         EndpointOnline = "endpoint.online",
         /// A person set an endpoint offline.
         EndpointSetOffline = "endpoint.set_offline",
@@ -123,17 +125,17 @@ words! {
         EndpointTested = "endpoint.tested",
         /// A payload's bytes were removed at the end of its retention.
         PayloadRemoved = "payload.removed",
-        /// Staged bytes that no row refers to were set aside.
+        /// Staged bytes without a record were moved to quarantine.
         PayloadQuarantined = "payload.quarantined",
         /// A month of audit events was removed at the end of its retention.
         AuditRemoved = "audit.removed",
-        /// A node vouched for another's seal key.
+        /// A node or an administrator confirmed that a seal key belongs to this installation.
         AuditKeyTrusted = "audit.key_trusted",
         /// An administrator accepted the audit trail of a restored database.
         AuditRestored = "audit.restored",
-        /// A node refused to seal: the trail is not the one that it sealed before.
+        /// A node stopped sealing: the audit trail is not the one that it sealed before.
         AuditAlarm = "audit.alarm",
-        /// A seal got no time stamp: the first failure of a row.
+        /// A seal got no time stamp. Recorded for the first failure in a row only.
         TimestampFailed = "audit.timestamp_failed",
         /// Seals are time-stamped again after failures.
         TimestampRecovered = "audit.timestamp_recovered",
@@ -141,11 +143,12 @@ words! {
         LoginSucceeded = "login.succeeded",
         /// Someone failed to log in.
         LoginFailed = "login.failed",
-        /// A login was refused unread after failed ones: the first of each wait.
+        /// A login attempt was delayed after failed ones, and its password not checked. Recorded once for
+        /// each delay.
         LoginThrottled = "login.throttled",
         /// Someone logged out.
         LoginEnded = "login.ended",
-        /// A user was made or changed.
+        /// A user was added or changed.
         UserChanged = "user.changed",
     }
 }
@@ -153,7 +156,7 @@ words! {
 words! {
     /// How much an event matters.
     Severity {
-        /// All is well.
+        /// Nothing to do.
         Info = "info",
         /// Worth a look.
         Warning = "warning",
@@ -177,7 +180,7 @@ pub enum Actor {
 }
 
 impl Actor {
-    /// One column's worth: `system`, `peer`, `user:ada`, `cli:root`.
+    /// The text form in a database column: `system`, `peer`, `user:ada`, `cli:root`.
     #[must_use]
     pub fn to_text(&self) -> String {
         match self {
@@ -212,7 +215,8 @@ impl Actor {
     }
 }
 
-/// One line of the audit trail. Never changed once written; sealed with its neighbours.
+/// One event of the audit trail. It is never changed after it was written, and is sealed together with its
+/// neighbours.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct AuditEvent {
     /// This event.
@@ -316,7 +320,7 @@ impl AuditEvent {
         self
     }
 
-    /// Adds a detail of our own making.
+    /// Adds a detail in Waybill's own words.
     #[must_use]
     pub fn detail(mut self, key: &str, value: impl Into<Value>) -> Self {
         self.detail.insert(key.to_owned(), value.into());
@@ -347,14 +351,14 @@ impl AuditEvent {
 }
 
 impl EventKind {
-    /// How much an event of this kind matters unless its maker says otherwise.
+    /// The usual severity of an event of this kind.
     #[must_use]
     pub const fn usual_severity(self) -> Severity {
         match self {
             Self::PollFailed
             | Self::OfferBackedOff
             | Self::OfferChanged
-            | Self::OfferContradicted
+            | Self::OfferMismatch
             | Self::OfferUnstable
             | Self::SettleFailed
             | Self::DeliveryRetrying
@@ -373,7 +377,7 @@ impl EventKind {
             | Self::PayloadQuarantined
             | Self::NodeFenced
             | Self::LoginFailed
-            | Self::ListenerCrowded
+            | Self::ListenerLimitReached
             | Self::LoginThrottled
             | Self::TimestampFailed
             | Self::AuditRestored => Severity::Warning,

@@ -1,4 +1,5 @@
-//! The record of one connection: every socket that Waybill opens or accepts gives one of each.
+//! The records of a connection. Every socket that Waybill opens or accepts has one of opening and one of
+//! closing.
 
 use crate::{ConnectionId, NodeName, PeerText, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -51,7 +52,7 @@ words! {
 }
 
 words! {
-    /// What is spoken on a connection.
+    /// The protocol of a connection.
     Protocol {
         /// SSH file transfer.
         Sftp = "sftp",
@@ -79,9 +80,9 @@ words! {
     Purpose {
         /// Looking for offers and reading them.
         Poll = "poll",
-        /// Pushing payloads.
+        /// Delivering payloads.
         Deliver = "deliver",
-        /// Taking in what a peer sends.
+        /// Receiving what a peer sends.
         Receive = "receive",
         /// A test that a person asked for.
         Test = "test",
@@ -94,12 +95,12 @@ words! {
     }
 }
 
-/// A connection that is up, or that failed after the socket was there.
+/// A connection that was established, or that failed after its socket was opened.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct ConnectionOpened {
     /// This connection.
     pub id: ConnectionId,
-    /// When the socket was there.
+    /// When the socket was opened.
     pub at: Timestamp,
     /// The node it belongs to.
     pub node: NodeName,
@@ -135,7 +136,7 @@ pub enum Security {
         version: String,
         /// Such as `TLS_AES_256_GCM_SHA384`.
         cipher: String,
-        /// What the peer showed; boxed, as most connections of a list have none to show.
+        /// The peer's certificate. Boxed, because most connections have none.
         peer: Option<Box<Certificate>>,
     },
     /// By SSH.
@@ -193,8 +194,8 @@ pub struct ConnectionClosed {
     pub failed: bool,
 }
 
-/// An attempt that gave no socket: the name was not found, egress rules forbade the address, nobody
-/// answered, the proxy refused.
+/// An attempt to connect that failed: the name was not found, egress rules refused the address, there was no
+/// answer, or the proxy refused.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct ConnectionFailed {
     /// The attempt. No other record has this id.

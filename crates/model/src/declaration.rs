@@ -4,12 +4,12 @@ use crate::definition::{Definitions, Destination, Endpoint, Flow, PollEffects, P
 use crate::schema::{Finding, TransportSpec};
 use crate::{Result, Timestamp};
 
-/// A transport's declaration with its own checks. No I/O.
+/// A transport's declaration and its own checks. Does no I/O.
 pub trait Declaration: Send + Sync {
     /// The transport as data.
     fn spec(&self) -> &'static TransportSpec;
 
-    /// Checks an endpoint further than its fields' kinds can.
+    /// Checks an endpoint beyond the kinds of its fields.
     ///
     /// # Errors
     /// What cannot be used, in words for the person who wrote it.
@@ -25,8 +25,8 @@ pub trait Declaration: Send + Sync {
         Ok(())
     }
 
-    /// What a flow's polling does to its place, by the fields that this transport declares for sources. A transport that
-    /// declares none for it keeps what it has, in its one directory.
+    /// The effects of a flow's polling on the source: whether it polls subdirectories, keeps files, and moves
+    /// refused ones. By default: files of one directory, which are kept.
     fn poll_effects(&self, _poll: &PollSource) -> PollEffects {
         PollEffects { keeps_files: true, ..PollEffects::default() }
     }
@@ -39,7 +39,7 @@ pub trait Declaration: Send + Sync {
         Ok(())
     }
 
-    /// Checks what several definitions say together, and what people should be warned of. `now` is for validity dates.
+    /// Checks several definitions together, and adds warnings. `now` is for validity dates.
     fn check_definitions(&self, _definitions: &Definitions, _now: Timestamp) -> Vec<Finding> {
         Vec::new()
     }

@@ -1,7 +1,7 @@
-//! The one error of Waybill: what was tried, where, what the peer said, what to do next.
+//! Waybill's error type: what was tried, where, what the peer answered, what to do next.
 //!
-//! Each protocol's boundary chooses kind and retry class from its own reply codes. The engine is the
-//! only place that acts on the class.
+//! Each transport chooses kind and retry class from its protocol's reply codes. Only the engine acts on the
+//! class.
 
 use crate::{ConnectionId, PeerText, Step, quoted};
 use std::borrow::Cow;
@@ -15,19 +15,19 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 pub enum ErrorKind {
     /// A definition or setting cannot be used as written.
     ConfigInvalid,
-    /// The peer does not accept who we say we are.
+    /// The peer does not accept our login.
     Unauthenticated,
-    /// The peer knows us and says no.
+    /// The peer accepts our login, but does not permit this.
     PermissionDenied,
     /// The peer could not prove who it is (host key, certificate, signature).
     TrustFailed,
-    /// The named thing is not there.
+    /// The named thing does not exist.
     NotFound,
-    /// The name is taken.
+    /// The name exists already.
     AlreadyExists,
     /// The peer, or this build, cannot do what was asked.
     Unsupported,
-    /// No connection could be made, or it broke.
+    /// A connection could not be established, or was lost.
     Unreachable,
     /// No answer within the time allowed.
     Timeout,
@@ -35,15 +35,15 @@ pub enum ErrorKind {
     Throttled,
     /// The peer understood and refused the content.
     Rejected,
-    /// Bytes are not the bytes they should be.
+    /// The bytes are not the expected ones.
     IntegrityFailed,
-    /// No room, here or there.
+    /// The storage is full, on this machine or at the peer.
     StorageFull,
     /// The peer does not speak the protocol as specified.
     Protocol,
-    /// Another node holds the work now: what this one began counts for nothing.
+    /// Another node has taken over the work. What this node has begun has no effect.
     ClaimLost,
-    /// A fault of ours.
+    /// An error inside Waybill.
     Internal,
 }
 
@@ -105,7 +105,7 @@ pub enum Retry {
     Transient,
     /// The same act will fail again until a person changes something.
     Permanent,
-    /// The act may or may not have taken effect; find out before doing it again.
+    /// The act may have taken effect or not; find out before doing it again.
     Ambiguous,
 }
 
@@ -229,7 +229,7 @@ impl Error {
         self
     }
 
-    /// Changes the retry class, for a caller who knows more than the place the error came from.
+    /// Changes the retry class, if the caller knows more than the code that created the error.
     #[must_use]
     pub fn retry_as(mut self, retry: Retry) -> Self {
         self.0.retry = retry;
@@ -330,7 +330,7 @@ impl Inner {
 const NAMES: [&str; 9] =
     ["path", "file", "file_name", "name", "temporary", "directory", "target", "back", "user"];
 
-/// Where it happened and what to do, of an error and its causes, each once.
+/// Where it happened and what to do, for an error and its causes, each text once.
 fn place_and_advice(levels: &[&Inner]) -> String {
     let mut places: Vec<String> = Vec::new();
     let mut advice: Vec<&str> = Vec::new();

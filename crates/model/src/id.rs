@@ -1,5 +1,5 @@
-//! Identifiers. All but the node's name are UUIDs made by the caller (version 7, so that they sort by
-//! time): a write whose answer was lost can be looked up by the id it carried.
+//! Identifiers. All except the node's name are UUIDs that the caller creates (version 7, so that they sort by
+//! time). So a write whose answer was lost can be looked up by its id.
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -49,7 +49,7 @@ macro_rules! ids {
 }
 
 ids! {
-    /// Something a source has, as found by one poll or one reception.
+    /// A file that a poll has found, or a message that a listener has received.
     OfferId,
     /// One payload's journey through a flow.
     TransferId,

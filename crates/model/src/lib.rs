@@ -1,15 +1,16 @@
-//! The nouns of Waybill and the rules that need nothing but themselves.
+//! The types of Waybill's world (flows, transfers, deliveries, events, errors) and the rules that need no
+//! I/O.
 //!
-//! Every other room speaks in these types. Nothing here does I/O, reads a clock or draws a random
-//! number: times and ids come in from the caller, so every rule can be tested as plain data.
+//! All other crates use these types. Nothing here does I/O, reads a clock or uses randomness: the caller
+//! passes times and ids in, so every rule can be tested with plain data.
 //!
 //! Where to look:
-//! * what moves: [`Offer`], [`Transfer`], [`Delivery`], [`Receipt`]
-//! * how it may move on: [`transition`] and the three state machines
-//! * what a person defines: [`definition`]
-//! * what an auditor reads: [`AuditEvent`], [`ConnectionOpened`], [`ConnectionClosed`]
+//! * what is transferred: [`Offer`], [`Transfer`], [`Delivery`], [`Receipt`]
+//! * how states change: [`transition`] and the three state machines
+//! * what people define: [`definition`]
+//! * the audit trail: [`AuditEvent`], [`ConnectionOpened`], [`ConnectionClosed`]
 //! * who may do what: [`role`]
-//! * what goes wrong: [`Error`]
+//! * errors: [`Error`]
 
 mod audit;
 mod canonical;
@@ -73,6 +74,6 @@ pub use transfer::{
     TransferKind,
 };
 
-/// A moment in UTC. Waybill keeps microseconds, the precision of both databases; whoever reads a
-/// clock cuts the rest off, so that a time read back equals the time written.
+/// A time in UTC, in whole microseconds, the precision of both databases. Code that reads a clock cuts the
+/// rest off, so that a time that is read back equals the time that was written.
 pub type Timestamp = chrono::DateTime<chrono::Utc>;

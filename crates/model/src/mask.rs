@@ -1,4 +1,4 @@
-//! Which names a flow takes.
+//! Masks: which file names a flow accepts.
 
 use regex::bytes::{Regex as BytesRegex, RegexBuilder as BytesRegexBuilder};
 use serde::{Deserialize, Serialize};
@@ -6,9 +6,10 @@ use serde::{Deserialize, Serialize};
 /// A mask as a person writes it.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct MaskSpec {
-    /// Names to take; none means all. `*` and `?`, or regular expressions when `is_regex`.
+    /// Masks of names that the flow accepts; an empty list means all names. `*` and `?`, or regular
+    /// expressions if `is_regex`.
     pub include: Vec<String>,
-    /// Names never to take; wins over `include`.
+    /// Masks of names that the flow never accepts, even if `include` matches them.
     pub exclude: Vec<String>,
     /// Whether both lists are regular expressions (over the whole name) instead of wildcards.
     pub is_regex: bool,
@@ -87,7 +88,7 @@ impl Pattern {
         }
         if !is_regex && text.contains('/') {
             return Err(error(
-                "a mask is matched against the name alone; put the directory in the endpoint's URL".into(),
+                "a mask is compared with the file name only; put the directory in the endpoint's URL".into(),
             ));
         }
         let expression = if is_regex { format!("^(?:{text})$") } else { wildcards(text) };

@@ -64,15 +64,15 @@ impl Proxy {
             other => return Err(format!("{other}:// is not a kind of proxy that Waybill supports; {FORM}")),
         };
         if !url.username().is_empty() || url.password().is_some() {
-            return Err("holds a user or password; write them as username and password".into());
+            return Err("contains a user or password; write them as username and password".into());
         }
         if !matches!(url.path(), "" | "/") || url.query().is_some() || url.fragment().is_some() {
-            return Err(format!("has something behind the port; {FORM}"));
+            return Err(format!("has text after the port; {FORM}"));
         }
         let host = match url.host() {
             Some(Host::Ipv6(address)) => address.to_string(),
             Some(host) if !host.to_string().is_empty() => host.to_string(),
-            _ => return Err(format!("names no host; {FORM}")),
+            _ => return Err(format!("has no host; {FORM}")),
         };
         if let Some((user, password)) = &credentials {
             check_credentials(protocol, user, password.reveal())?;
@@ -96,7 +96,7 @@ fn check_credentials(protocol: ProxyProtocol, user: &str, password: &str) -> Res
         ProxyProtocol::Socks5
             if [user, password].iter().any(|word| !(1..=LONGEST_SOCKS5_WORD).contains(&word.len())) =>
         {
-            Err("user name and password of a SOCKS5 proxy have 1 to 255 bytes each".into())
+            Err("user name and password of a SOCKS5 proxy must have 1 to 255 bytes each".into())
         }
         _ if [user, password].iter().any(|word| word.chars().any(char::is_control)) => {
             Err("user name and password cannot contain line ends or other control characters".into())
@@ -145,9 +145,9 @@ mod tests {
         for (url, why) in [
             ("https://proxy:3128", "TLS to the proxy"),
             ("ftp://proxy:21", "ftp:// is not a kind"),
-            ("proxy:3128", "no kind of proxy"),
+            ("proxy:3128", "not a kind of proxy"),
             ("http://ada:lovelace@proxy:3128", "username and password"),
-            ("http://proxy:3128/path", "behind the port"),
+            ("http://proxy:3128/path", "after the port"),
             ("socks5://", "host"),
             ("", "not a URL"),
         ] {

@@ -8,7 +8,7 @@ use zeroize::Zeroize;
 pub struct Secret<T: Zeroize>(T);
 
 impl<T: Zeroize> Secret<T> {
-    /// Takes a value into hiding.
+    /// Wraps a secret value.
     #[must_use]
     pub const fn new(value: T) -> Self {
         Self(value)

@@ -50,18 +50,18 @@ impl SkipReason {
             Self::Link => "symbolic links",
             Self::SpecialFile => "devices, pipes or sockets",
             Self::InvalidName => "invalid file names",
-            Self::Mask => "names that the mask does not take",
-            Self::TemporaryName => "files still being written, by their temporary suffix",
-            Self::SetAside => "files that another gateway has set aside",
+            Self::Mask => "names that do not match the mask",
+            Self::TemporaryName => "files still being written (temporary suffix)",
+            Self::SetAside => "files that another gateway has reserved",
             Self::Known => "files that are known already",
-            Self::TakenAlready => "files that were taken already and are not yet settled at the source",
-            Self::Kept => "files that were taken already and are kept at the source",
-            Self::BackedOff => "files that could not be taken and are tried again later",
-            Self::Refused => "files that could not be taken and were given up",
-            Self::Changing => "files that change while they are looked at",
-            Self::Gone => "files that were gone at the second look",
-            Self::ReadLimit => "files over the flow's read_limit, left to the next poll",
-            Self::ListingLimit => "files of a listing too long for one poll",
+            Self::TakenAlready => "files that were read already and are not settled at the source yet",
+            Self::Kept => "files that were read already and are kept at the source",
+            Self::BackedOff => "files that could not be staged and will be tried again",
+            Self::Refused => "files that could not be staged and were refused",
+            Self::Changing => "files that are changing",
+            Self::Gone => "files that disappeared between two listings",
+            Self::ReadLimit => "files beyond the flow's read_limit, left to the next poll",
+            Self::ListingLimit => "files of a listing that is too long for one poll",
         }
     }
 }
@@ -96,7 +96,7 @@ pub struct PollReport {
 /// How many were left for a reason.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct SkipCount {
-    /// Why.
+    /// The reason.
     pub reason: SkipReason,
     /// How many.
     pub files: u64,

@@ -17,7 +17,7 @@ pub trait Lifecycle: Copy + Eq + Debug + Display + 'static {
 
 /// An event that cannot happen in a state.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
-#[error("{event} cannot happen to a {machine} that is {from}")]
+#[error("a {machine} in state '{from}' does not allow '{event}'")]
 pub struct IllegalTransition {
     /// Offer, transfer or delivery.
     pub machine: &'static str,
@@ -68,7 +68,7 @@ pub enum OfferEvent {
     Record,
     /// It could not be read this time.
     BackOff,
-    /// It is given up.
+    /// It is refused, and not tried again.
     Refuse,
     /// Settling begins, or begins again.
     Settle,
@@ -113,7 +113,7 @@ words! {
         Staged = "staged",
         /// Its steps run.
         Processing = "processing",
-        /// Its deliveries are under way.
+        /// Its deliveries are running.
         Delivering = "delivering",
         /// Every delivery succeeded.
         Completed = "completed",
@@ -145,7 +145,7 @@ pub enum TransferEvent {
     Cancel,
     /// A person, or a rule, stops it.
     Hold,
-    /// A person lets it go on.
+    /// A person releases it.
     Release,
     /// A delivery was sent back to pending.
     Reopen,
@@ -231,7 +231,7 @@ words! {
         Delivered = "delivered",
         /// The last attempt failed; may be claimed when it is due again.
         Retrying = "retrying",
-        /// Failed for good.
+        /// Failed permanently.
         Failed = "failed",
         /// Its time ran out.
         Expired = "expired",
@@ -247,7 +247,7 @@ pub enum DeliveryEvent {
     Claim,
     /// Sent; a receipt is awaited.
     Await,
-    /// The receipt is there and good; it may overtake the answer to the sending.
+    /// A positive receipt has arrived, perhaps before the answer to the sending.
     Deliver,
     /// The attempt failed, another follows.
     Retry,

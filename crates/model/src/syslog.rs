@@ -19,7 +19,7 @@ impl FromStr for SyslogTarget {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let wrong =
-            || format!("takes \"udp://HOST:514\", \"tcp://HOST:601\" or \"unix:/dev/log\", not {text:?}");
+            || format!("must be \"udp://HOST:514\", \"tcp://HOST:601\" or \"unix:/dev/log\", not {text:?}");
         if let Some(path) = text.strip_prefix("unix:").filter(|path| path.starts_with('/')) {
             return Ok(Self::Unix(path.into()));
         }

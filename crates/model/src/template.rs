@@ -159,7 +159,7 @@ impl Piece {
                 let nearest = crate::schema::nearest(unknown, FIELDS.iter().copied());
                 Err(match nearest {
                     Some(name) => format!("no field '{{{unknown}}}'; did you mean '{{{name}}}'?"),
-                    None => format!("no field '{{{unknown}}}'; there are: {}", FIELDS.join(", ")),
+                    None => format!("no field '{{{unknown}}}'; the fields are: {}", FIELDS.join(", ")),
                 })
             }
         }

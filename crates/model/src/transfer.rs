@@ -232,7 +232,7 @@ pub struct Receipt {
     pub detail: Map<String, Value>,
 }
 
-/// How a source's offer ended, told to the source when it is settled.
+/// How an offer ended, which the source needs to settle it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Outcome {
     /// Ours: recorded (and, with `settle = "after_delivery"`, delivered).

@@ -149,7 +149,7 @@ impl ConnectionHandle {
         self.decide(false);
     }
 
-    /// Notes that nobody reads the rest of an answer.
+    /// Notes that the rest of an answer is not read.
     pub(crate) fn answer_abandoned(&self) {
         self.decide(true);
     }
@@ -264,7 +264,7 @@ impl ConnectionHandle {
             Ok(written) => written.map_err(|error| {
                 Error::transient(ErrorKind::Internal, "record a connection")
                     .on_connection(self.shared.id)
-                    .advice("the connection was not used; see why the connection journal takes nothing")
+                    .advice("the connection was not used, because it could not be recorded; see the cause")
                     .caused_by(error)
             }),
             Err(gone) => Err(Error::new(ErrorKind::Internal, Retry::Transient, "record a connection")

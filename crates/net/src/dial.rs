@@ -114,7 +114,7 @@ impl Net {
                 return Err(Error::transient(ErrorKind::Throttled, "connect")
                     .with("host", request.target())
                     .advice(
-                        "the process has reached its limit of connections, or cannot write their records",
+                        "the process has reached its limit of connections, or cannot record connections",
                     ));
             }
         };
@@ -239,7 +239,7 @@ impl<'a> Attempt<'a> {
                         self.error(ErrorKind::Timeout, Retry::Transient, self.connecting())
                             .with("address", address)
                             .with("waited", format!("{:.1} s", share.as_secs_f64()))
-                            .advice("nothing answered: check the address, and firewalls on the way"),
+                            .advice("no answer: check the address, and firewalls between here and there"),
                     );
                 }
             }
@@ -262,7 +262,7 @@ impl<'a> Attempt<'a> {
                 return Err(if unanswered {
                     error.advice("no name server answered: check this machine's resolver and network")
                 } else {
-                    error.advice("no such name is known: check the spelling of the host")
+                    error.advice("this name does not exist: check the spelling of the host")
                 });
             }
             Err(_) => {
@@ -283,9 +283,7 @@ impl<'a> Attempt<'a> {
                 .error(ErrorKind::PermissionDenied, Retry::Permanent, Dialling::Connect)
                 .with("address", address)
                 .with("reason", why)
-                .advice(
-                    "nothing was sent; if it is meant, allow the network under [egress] in waybill.toml",
-                )),
+                .advice("nothing was sent; to allow this address, change [egress] in waybill.toml")),
         }
     }
 
@@ -305,19 +303,23 @@ impl<'a> Attempt<'a> {
             Some(why) => Err(self
                 .error(ErrorKind::PermissionDenied, Retry::Permanent, Dialling::Connect)
                 .with("reason", why)
-                .advice("nothing was sent: what egress rules refuse by address is not dialled by name through a proxy")),
+                .advice(
+                    "nothing was sent: egress rules refuse this address, and a proxy is no way around them",
+                )),
         }
     }
 
     fn explain(&self, address: SocketAddr, cause: io::Error) -> Error {
         let error = |kind| self.error(kind, Retry::Transient, self.connecting()).with("address", address);
         match cause.kind() {
-            io::ErrorKind::ConnectionRefused if self.proxy.is_some() => error(ErrorKind::Unreachable)
-                .advice("the proxy refused the connection: check that it runs and listens on this port"),
-            io::ErrorKind::ConnectionRefused => error(ErrorKind::Unreachable)
-                .advice("the host refused: check that the server runs and listens on this port"),
+            io::ErrorKind::ConnectionRefused if self.proxy.is_some() => error(ErrorKind::Unreachable).advice(
+                "the proxy refused the connection: check that it is running and listens on this port",
+            ),
+            io::ErrorKind::ConnectionRefused => error(ErrorKind::Unreachable).advice(
+                "the host refused the connection: check that the server is running and listens on this port",
+            ),
             io::ErrorKind::TimedOut => error(ErrorKind::Timeout)
-                .advice("nothing answered: check the address, and firewalls on the way"),
+                .advice("no answer: check the address, and firewalls between here and there"),
             io::ErrorKind::NetworkUnreachable | io::ErrorKind::HostUnreachable => {
                 error(ErrorKind::Unreachable)
                     .advice("there is no route to the address: check this machine's network and routes")
@@ -387,8 +389,8 @@ impl<'a> Attempt<'a> {
             let text = request.target();
             let target = proxy::Target { host: request.bare_host(), port: request.port, text: &text };
             timeout_at(deadline, proxy::open_tunnel(proxy, target, &mut socket)).await.unwrap_or_else(|_| {
-                let advice = "the proxy took the connection but did not answer: it may still be trying to reach the \
-                              host; check the host, and the proxy's own log";
+                let advice = "the proxy accepted the connection but did not answer; perhaps it cannot reach \
+                    the host: check the host and the proxy's log";
                 Err(late(Dialling::Tunnel, advice))
             })?;
         }
@@ -396,7 +398,7 @@ impl<'a> Attempt<'a> {
         let handshake = tls::handshake(profile, request.bare_host(), socket);
         let shaken = timeout_at(deadline, handshake).await.unwrap_or_else(|_| {
             let advice =
-                "the peer took the connection but does not answer on it; does it speak TLS on this port?";
+                "the server accepted the connection but did not answer; check that it uses TLS on this port";
             Err(late(Dialling::Tls, advice))
         });
         let (session, security) = shaken.map_err(|error| error.at_step(Step::Tls))?;

@@ -1,16 +1,17 @@
-//! Every socket of Waybill: dialling, names, egress rules, proxies, TLS and trust, the HTTP client and
-//! the HTTP server, and the record of each connection.
+//! The network: all sockets of Waybill. Connecting, name resolution, egress rules, proxies, TLS and trust,
+//! the HTTP client and server, and the record of each connection.
 //!
-//! A connection enters the record before it is used and its end follows whatever becomes of it, so
-//! "every connection is audited" holds by construction: no other room makes sockets.
+//! A connection is recorded before it is used, and its end is recorded in every case. No other crate creates
+//! sockets, so no connection can be missing in the audit trail.
 //!
 //! Where to look:
-//! * out: [`Net::dial`], [`DialRequest`], [`TlsProfile`], [`EgressRules`]
-//! * what an endpoint may say of its connections: [`ConnectOptions`], [`CONNECTION`], [`TLS`]
+//! * connecting: [`Net::dial`], [`DialRequest`], [`TlsProfile`], [`EgressRules`]
+//! * an endpoint's connection options: [`ConnectOptions`], [`CONNECTION`], [`TLS`]
 //! * connections that are kept and shared: [`Pool`], [`Connector`], [`POOL`]
-//! * syslog out: [`Net::send_syslog`]
-//! * HTTP out: [`http::HttpClient`]
-//! * HTTP in: [`http::HttpServers`], [`http::Handler`], over TLS with [`ServerTls`] and [`ServerCertificate`]
+//! * sending syslog messages: [`Net::send_syslog`]
+//! * the HTTP client: [`http::HttpClient`]
+//! * the HTTP server: [`http::HttpServers`], [`http::Handler`], with TLS [`ServerTls`] and
+//! [`ServerCertificate`]
 //! * the record: [`ConnectionLog`], [`ConnectionHandle`]
 
 mod connection;

@@ -1,4 +1,4 @@
-//! Connection options: what every transport that dials can be told of its connections, declared once.
+//! Connection options, declared once for every transport that opens connections.
 //!
 //! A transport puts [`CONNECTION`] (and [`TLS`], if it does TLS) among its endpoint's fields,
 //! reads them with [`ConnectOptions::read`] when an endpoint is checked, and gets from
@@ -17,30 +17,30 @@ pub static CONNECTION: Group = Group::of(&[
     Field::optional(
         "proxy",
         Kind::OneOf(&[Kind::Choice(&[NO_PROXY]), Kind::Name(Section::PROXY)]),
-        "The name of a [proxy.NAME] that connections go through, or \"none\" to connect directly. Left out: the \
-         proxy that waybill.toml names under [network], or none. The proxy finds the host's address, so the record \
-         of a connection shows the proxy's address and only the name of the host.",
+        "The name of a [proxy.NAME] for the connections, or \"none\" to connect directly. Left out, the \
+        proxy under [network] in waybill.toml, if there is one. The proxy looks up the host's address, so \
+        the record of a connection shows the proxy's address and the host's name only.",
     )
     .address(),
     Field::preset(
         "connect_timeout",
         Kind::Duration,
         "30s",
-        "Longest time until a connection can be used: the host's address, the connection itself, the proxy and \
-         TLS together. \"0s\" sets no limit.",
+        "The longest time to establish a connection, including name resolution, proxy and TLS. \"0s\" means \
+        no limit.",
     ),
     Field::preset(
         "timeout",
         Kind::Duration,
         "60s",
-        "Longest silence: how long to wait while the server owes an answer and no byte moves. \"0s\" sets no limit.",
+        "The longest wait for the server while it owes an answer and no data moves. \"0s\" means no limit.",
     ),
     Field::preset(
         "keep_alive",
         Kind::Duration,
         "60s",
-        "After so long a silence TCP asks whether the other side is still there, so that firewalls do not forget \
-         the connection and a dead server is noticed. \"0s\" never asks.",
+        "After this time without data, TCP checks whether the other side still answers (keep-alive), so \
+        that firewalls do not drop the connection and a dead server is noticed. \"0s\" switches this off.",
     ),
 ]);
 
@@ -62,35 +62,51 @@ pub static POOL: Group = Group::of(&[
 
 /// Fields of every endpoint whose transport does TLS.
 pub static TLS: Group = Group::of(&[
-    Field::optional("trust", Kind::Table(&TRUST), "Whom connections trust.").address(),
-    Field::optional("tls", Kind::Table(&VERSIONS), "How TLS is spoken."),
+    Field::optional("trust", Kind::Table(&TRUST), "Which servers are trusted.").address(),
+    Field::optional("tls", Kind::Table(&VERSIONS), "TLS settings."),
 ]);
 
 static TRUST: Group = Group::of(&[
     Field::optional(
         "authorities",
         Kind::List(&Kind::Name(Section::CERTIFICATE)),
-        "Names of [certificate.NAME]: the authorities that may vouch for the server. A server's own certificate may \
-         stand here, too. Left out: the authorities of this system. Apart from the certificates that sign and \
-         encrypt messages.",
+        "Names of [certificate.NAME]: the certificate authorities that are trusted to issue the server's \
+        certificate. The server's own certificate is possible, too. Left out, the authorities of this \
+        system. Certificates for signing and encrypting messages are set elsewhere.",
     ),
     Field::optional(
         "pins",
         TEXTS,
-        "The server must show one of these. \"sha256:…\" is the SHA-256 of its certificate in hexadecimal, as \
-         `openssl x509 -fingerprint -sha256` prints it; \"sha256//…\" is the SHA-256 of its public key in base64, as \
-         curl's --pinnedpubkey takes it. With authorities both must be right; alone, a pin is enough, \
-         whoever issued the certificate and whatever name it carries.",
+        "Pins: the server must have one of these certificates or keys. \"sha256:…\" is the SHA-256 of its \
+        certificate in hexadecimal, as `openssl x509 -fingerprint -sha256` prints it; \"sha256//…\" is the \
+        SHA-256 of its public key in base64, as for curl's --pinnedpubkey. With `authorities`, both must \
+        match. Without them, the pin alone is enough, and issuer and host name are not checked.",
     ),
 ]);
 
 static VERSIONS: Group = Group::of(&[
-    Field::optional("client_key", Kind::Name(Section::KEY), "The name of a [key.NAME] with a certificate: shown to a server that asks for a client certificate.").login(),
+    Field::optional(
+        "client_key",
+        Kind::Name(Section::KEY),
+        "The name of a [key.NAME] with a certificate, for servers that ask for a client certificate.",
+    )
+    .login(),
     Field::preset("min", Kind::Choice(TlsVersion::WORDS), "1.2", "The lowest TLS version."),
-    Field::preset("max", Kind::Choice(TlsVersion::WORDS), "1.3", "The highest TLS version. Lower it only for a server that fails with 1.3."),
-    Field::optional("ciphers", TEXTS, "TLS ciphers in the order of preference, by OpenSSL's names or IANA's, such as \
-         ECDHE-RSA-AES256-GCM-SHA384 or TLS_AES_256_GCM_SHA384. Names that begin with TLS_AES_ or TLS_CHACHA20_ are \
-         those of TLS 1.3; a version of which none is named keeps its usual ones.").per_environment(),
+    Field::preset(
+        "max",
+        Kind::Choice(TlsVersion::WORDS),
+        "1.3",
+        "The highest TLS version. Lower it only for a server that fails with 1.3.",
+    ),
+    Field::optional(
+        "ciphers",
+        TEXTS,
+        "TLS ciphers in the order of preference, by OpenSSL's names or IANA's, such as \
+         ECDHE-RSA-AES256-GCM-SHA384 or TLS_AES_256_GCM_SHA384. Names that begin with TLS_AES_ or \
+         TLS_CHACHA20_ are ciphers of TLS 1.3. If the list has no cipher of a TLS version, that version \
+         keeps its default ciphers.",
+    )
+    .per_environment(),
 ]);
 
 /// Stands for "no limit" where a limit must be given: it keeps a dead peer from holding a slot for ever.
@@ -226,7 +242,7 @@ impl ConnectOptions {
                 let key =
                     definitions.keys.get(name).ok_or_else(|| undefined("tls.client_key", "key", name))?;
                 let Some(certificates) = key.certificate.clone() else {
-                    return Err(invalid("tls.client_key", "give the key its certificate").with("key", name));
+                    return Err(invalid("tls.client_key", "add the certificate to the key").with("key", name));
                 };
                 let (private_key, passphrase) = (key.private_key.clone(), key.passphrase.clone());
                 Some(OwnCertificate { certificates, private_key, passphrase })

@@ -225,7 +225,7 @@ impl<C: Connector> Pool<C> {
             // A server that lets in fewer connections than we may make, or nobody any more: those there are
             // carry the load as long as they live.
             let Some(lease) = self.choose(&permit) else { return Err(error) };
-            tracing::warn!(endpoint = %self.endpoint, error = %error.chain(), "no further connection for a while; going on with those there are");
+            tracing::warn!(endpoint = %self.endpoint, error = %error.chain(), "another connection could not be opened; the existing ones are used");
             return Ok(lease);
         }
     }

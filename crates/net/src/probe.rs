@@ -18,7 +18,7 @@ impl Net {
                 let address = stream.handle().remote().map(|address| address.to_string()).unwrap_or_default();
                 let (step, seen) = match stream.handle().proxy() {
                     Some(proxy) => {
-                        probe.note(Step::Name, format!("{target}: found by the proxy"));
+                        probe.note(Step::Name, format!("{target}: the proxy finds the address"));
                         (Step::Proxy, format!("connected through {proxy}"))
                     }
                     None => {

@@ -38,6 +38,6 @@ fn failed(proxy: &Proxy, target: Target<'_>, kind: ErrorKind, retry: Retry) -> E
 /// Nothing was answered, or not all of it.
 fn hung_up(proxy: &Proxy, target: Target<'_>, cause: std::io::Error) -> Error {
     failed(proxy, target, ErrorKind::Unreachable, Retry::Transient)
-        .advice("the proxy ended the connection instead of answering: check its port and its own log")
+        .advice("the proxy closed the connection without an answer: check its port and its log")
         .caused_by(cause)
 }

@@ -186,7 +186,7 @@ async fn write_endings(
 async fn write_until_taken(log: &dyn ConnectionLog, ending: Ending) {
     let mut pause = FIRST_PAUSE;
     while let Err(error) = write(log, &ending).await {
-        tracing::error!(%error, "a connection record is not written yet; trying again");
+        tracing::error!(%error, "a connection record could not be written yet; trying again");
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(LONGEST_PAUSE);
     }

@@ -144,7 +144,7 @@ impl AsyncRead for Stream {
         if ended && matches!(self.io, Io::Tls(_)) && meter.is_at_end() {
             result = Err(io::Error::new(
                 io::ErrorKind::UnexpectedEof,
-                "the peer closed the socket without ending TLS: what it sent may be cut",
+                "the peer closed the connection without ending TLS: the data may be incomplete",
             ));
         }
         match &result {

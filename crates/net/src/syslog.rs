@@ -99,7 +99,7 @@ impl Net {
         let Some(address) = allowed else {
             return Err(Error::permanent(ErrorKind::PermissionDenied, "send syslog messages")
                 .with("to", &name)
-                .advice("no address of it is allowed: allow its network under [egress] in waybill.toml"));
+                .advice("its addresses are not allowed: to allow them, change [egress] in waybill.toml"));
         };
         let any: SocketAddr =
             if address.is_ipv4() { ([0, 0, 0, 0], 0).into() } else { ([0_u16; 8], 0).into() };

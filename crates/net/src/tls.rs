@@ -27,7 +27,7 @@ fn private_key(pem: &Secret<String>, passphrase: Option<&Secret<String>>) -> Res
     let passphrase = passphrase.map_or(&b""[..], |secret| secret.reveal().as_bytes());
     PKey::private_key_from_pem_passphrase(pem.reveal().as_bytes(), passphrase).map_err(|cause| {
         Error::permanent(ErrorKind::ConfigInvalid, "read a TLS private key")
-            .advice("give a PEM private key, and its passphrase when it is encrypted")
+            .advice("give the private key in PEM form, and its passphrase if it is encrypted")
             .caused_by(cause)
     })
 }

@@ -134,13 +134,11 @@ impl<R: Read> BerReader<R> {
 
     /// An element must end within the one around it.
     fn check_inside(&self, len: u64) -> Result<()> {
-        let end = self
-            .offset
-            .checked_add(len)
-            .ok_or_else(|| Error::malformed(PLACE, "a length that no stream can have"))?;
+        let end =
+            self.offset.checked_add(len).ok_or_else(|| Error::malformed(PLACE, "an impossible length"))?;
         match self.frames.iter().rev().find_map(|frame| *frame) {
             Some(outer) if end > outer => {
-                Err(Error::malformed(PLACE, "an element reaches beyond the one around it"))
+                Err(Error::malformed(PLACE, "an element is longer than the one that contains it"))
             }
             _ => Ok(()),
         }
@@ -173,7 +171,7 @@ impl<R: Read> BerReader<R> {
     /// Goes inside a constructed element.
     pub(crate) fn enter(&mut self, header: Header) -> Result<()> {
         if !header.is_constructed() {
-            return Err(Error::malformed(PLACE, "a constructed element expected"));
+            return Err(Error::malformed(PLACE, "a constructed element is expected"));
         }
         if self.frames.len() >= self.depth_limit {
             return Err(Error::limit("ASN.1 nesting", self.depth_limit as u64));

@@ -82,7 +82,7 @@ impl<'a> Element<'a> {
     /// A small non-negative INTEGER.
     pub(crate) fn small_integer(&self) -> Result<u64> {
         if self.tag & 0x1f != INTEGER && self.tag & 0xc0 == 0 {
-            return Err(Error::malformed(PLACE, "an INTEGER expected"));
+            return Err(Error::malformed(PLACE, "an INTEGER is expected"));
         }
         if self.content.is_empty() || self.content.len() > 8 || self.content[0] & 0x80 != 0 {
             return Err(Error::malformed(PLACE, "an INTEGER out of range"));
@@ -130,7 +130,7 @@ pub(crate) fn parse_header(bytes: &[u8]) -> Result<Option<(u8, usize, Option<u64
     let Some(&tag) = bytes.first() else { return Ok(None) };
     if tag & 0x1f == 0x1f {
         // CMS uses no tag number above 30.
-        return Err(Error::malformed(PLACE, "a tag number that CMS does not have"));
+        return Err(Error::malformed(PLACE, "a tag number that CMS does not use"));
     }
     let Some(&first) = bytes.get(1) else { return Ok(None) };
     match first {

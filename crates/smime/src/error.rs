@@ -30,18 +30,16 @@ pub enum Error {
         cause: Box<Error>,
     },
     /// No recipient of the message is one of our keys. To the peer this is a failed decryption.
-    #[error(
-        "the message is encrypted for {recipients} recipient(s), none of which is one of our certificates"
-    )]
+    #[error("the message is encrypted for {recipients} recipient(s), but for none of our certificates")]
     NoRecipient {
         /// How many recipients the message named.
         recipients: usize,
     },
     /// A pinned certificate was named as the signer, but the signature does not verify.
-    #[error("the signature does not verify with the certificate it names")]
+    #[error("the signature is not valid for the certificate that it names")]
     SignatureInvalid,
     /// No pinned certificate made this signature.
-    #[error("the signature was made by {signer}, which is none of the {pinned} pinned certificate(s)")]
+    #[error("the signature is from {signer}, which is not one of the {pinned} known certificate(s)")]
     SignerUnknown {
         /// Serial number or key identifier that the message names, in hexadecimal.
         signer: String,
@@ -56,7 +54,7 @@ pub enum Error {
     CertificateNotYetValid,
     /// The signature is made with what is too weak today, and that was not allowed
     /// ([`ReadOptions::accept_weak`](crate::ReadOptions)).
-    #[error("the signature uses {0}, which is too weak to prove anything")]
+    #[error("the signature uses {0}, which is too weak")]
     WeakSignature(Weakness),
     /// The signature is genuine, but the content is not what was signed.
     #[error("the content does not match its signed digest ({algorithm})")]
@@ -73,7 +71,7 @@ pub enum Error {
     /// The signature uses a digest that was not computed: the message announces another, and its
     /// content is too long for computing all of them. Read again with this one in
     /// [`ReadOptions::digests`](crate::ReadOptions), the message can be verified.
-    #[error("the signature uses {digest:?}, while the message announces another digest")]
+    #[error("the signature uses {digest:?}, but the message announces another digest")]
     DigestUnannounced {
         /// What the signature uses.
         digest: Digest,
@@ -82,7 +80,7 @@ pub enum Error {
     #[error("the time-stamping authority refused: {0}")]
     TimestampRefused(String),
     /// A time stamp that is not what was asked for, or by nobody who is trusted for it.
-    #[error("the time stamp proves nothing: {0}")]
+    #[error("the time stamp is not valid: {0}")]
     TimestampInvalid(String),
     /// The message breaks its format.
     #[error("malformed {place}: {what}")]

@@ -1,26 +1,25 @@
-//! The `smime` room of Waybill: MIME and CMS as streams, written and read in constant memory.
+//! S/MIME: MIME and CMS as streams, written and read in constant memory.
 //!
-//! It knows the formats and nothing of AS2: no AS2 headers, no receipts, no partners. It opens
-//! no file and no socket, has no clock, and is synchronous: callers run it on a blocking thread,
-//! with a `Read` from staging or from HTTP at one end.
+//! This crate knows the formats, but nothing about AS2: no AS2 headers, receipts or partners. It opens no
+//! files and no sockets, and has no clock. It is synchronous: callers run it on a blocking thread, with a
+//! `Read` from staging or from HTTP.
 //!
-//! **Out.** An [`Entity`] is headers and a body that has not been read yet. [`Entity::compress`],
-//! [`Entity::sign`], [`Entity::sign_opaque`] and [`Entity::encrypt`] wrap it, in any order; nothing
-//! moves until the outermost body is read, and each read pulls the payload through. `body_len`
-//! gives the length of all of it beforehand (not after compression, nor with an EC signature). A
-//! stored [`EncryptedContentKey`] and a fixed signing time make a second attempt send the same bytes.
+//! **Writing.** An [`Entity`] consists of headers and a body that has not been read yet.
+//! [`Entity::compress`], [`Entity::sign`], [`Entity::sign_opaque`] and [`Entity::encrypt`] wrap it, in any
+//! order. The payload is only read while the outermost body is read. `body_len` gives the total length in
+//! advance (not after compression, and not with an EC signature). With a stored [`EncryptedContentKey`] and a
+//! fixed signing time, a second attempt sends the same bytes.
 //!
-//! **In.** [`read_message`] takes off whatever layers a message has and hands its leaves to a
-//! [`PartReceiver`] as they stream. Signature, padding and tag come last on the wire: what was
-//! received may be published only when the [`Report`] is there. The report holds the layers,
-//! the proof of the signature, and the MIC under every rule.
+//! **Reading.** [`read_message`] removes all layers of a message and passes its parts to a [`PartReceiver`]
+//! while they arrive. Signature, padding and tag come last, so nothing may be published before the [`Report`]
+//! is returned. The report has the layers, the proof of the signature, and the MIC by every rule.
 //!
-//! **Time.** [`TimestampRequest`] asks an authority for a stamp over a digest (RFC 3161), and
-//! [`TimestampAuthorities`] checks what was answered, also years later.
+//! **Time stamps.** [`TimestampRequest`] asks an authority to stamp a digest (RFC 3161), and
+//! [`TimestampAuthorities`] verifies the answer, also years later.
 //!
-//! What is deliberately absent: trust in certificates that travel with a message (only pinned
-//! ones verify; a time stamp's must lead to configured ones), detail about failed decryption (a peer could use it), allocation by a length
-//! that a peer claims, and sanitising of file names (the caller's).
+//! Deliberately absent: trust in certificates that are sent with a message (only known ones verify; a time
+//! stamp's must be issued under configured ones), details about failed decryption (an attacker could use
+//! them), allocation of a length that the peer claims, and cleaning of file names (the caller does that).
 //!
 //! ```
 //! use smime::{Entity, Headers, Keys, Part, PartReceiver, Payload, ReadOptions, read_message};

@@ -17,14 +17,14 @@ use crate::error::{CryptoContext, Error, Result};
 const SHA256: &[u8] = b"\x30\x0d\x06\x09\x60\x86\x48\x01\x65\x03\x04\x02\x01\x05\x00";
 /// `PKIFailureInfo` of RFC 3161 section 2.4.2.
 const FAILURES: [(usize, &str); 8] = [
-    (0, "it does not take SHA-256"),
+    (0, "it does not accept SHA-256"),
     (2, "the request is not permitted or supported"),
     (5, "the request had the wrong format"),
     (14, "its time source is not available"),
     (15, "it does not support the policy"),
     (16, "it does not support the extension"),
     (17, "it does not have the additional information"),
-    (25, "a failure of its system"),
+    (25, "its system failed"),
 ];
 /// Characters of an authority's own words that are repeated.
 const WORDS: usize = 200;
@@ -59,7 +59,7 @@ impl TimestampAuthorities {
     pub fn from_pem(pem: &[u8]) -> Result<Self> {
         let certificates = X509::stack_from_pem(pem).during("read the authority's certificates")?;
         if certificates.is_empty() {
-            return Err(Error::malformed("PEM file", "there is no certificate in it"));
+            return Err(Error::malformed("PEM file", "it contains no certificate"));
         }
         Ok(Self(certificates))
     }

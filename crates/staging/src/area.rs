@@ -90,7 +90,7 @@ impl Staging {
         match disk.stat(&payloads) {
             Ok(found) => Ok(found.is_dir),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-            Err(error) => Err(fault("look for staging", &payloads, error)),
+            Err(error) => Err(fault("open the staging directory", &payloads, error)),
         }
     }
 
@@ -108,7 +108,8 @@ impl Staging {
         let layout = &self.inner.layout;
         for path in [&layout.partial, &layout.payloads, &layout.quarantine] {
             self.disk().stat(path).map_err(|e| {
-                fault("find staging where it was opened", path, e).advice("mount its disk, or put it back")
+                fault("find the staging directory again", path, e)
+                    .advice("mount its disk, or restore the directory")
             })?;
         }
         Ok(())
@@ -120,7 +121,7 @@ impl Staging {
     /// Local errors.
     pub fn space(&self) -> Result<Space> {
         let root = self.root();
-        self.disk().space(root).map_err(|e| fault("ask for the free space of staging", root, e))
+        self.disk().space(root).map_err(|e| fault("get the free space of staging", root, e))
     }
 
     /// Whether a payload of this length (bytes; 0 when it is not known) can be taken in now.
@@ -219,7 +220,7 @@ impl Staging {
         match self.disk().stat(&path) {
             Ok(_) => Ok(true),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-            Err(error) => Err(fault("look for a staged payload", &path, error)),
+            Err(error) => Err(fault("check for a staged payload", &path, error)),
         }
     }
 
@@ -301,7 +302,7 @@ impl Staging {
             // No room to create a file is for `begin` to report, when there may be room again.
             Err(error) if error.kind() == io::ErrorKind::StorageFull => Ok(()),
             Err(error) => Err(fault("write to staging", &path, error)
-                .advice("give the user that runs waybill write permission on the staging directory")),
+                .advice("give the user that runs waybill write permission for the staging directory")),
         }
     }
 }
@@ -311,7 +312,7 @@ fn lost(path: &Path, error: io::Error) -> Error {
     let gone = error.kind() == io::ErrorKind::NotFound;
     let error = fault("open a staged payload", path, error);
     if gone {
-        error.advice("its retention has ended, or the staging directory is not the one that was used before; look in quarantine/ too")
+        error.advice("its retention has ended, or the staging directory is not the one that was used before; look in its quarantine/ directory as well")
     } else {
         error
     }
@@ -344,12 +345,12 @@ fn parent_of(path: &Path) -> &Path {
     path.parent().filter(|parent| *parent != Path::new("")).unwrap_or(Path::new("."))
 }
 
-/// Makes a directory where there is none.
+/// Creates a directory if it does not exist.
 fn make_dir(disk: &dyn Disk, path: &Path, mode: u32) -> Result<()> {
     match disk.create_dir(path, mode) {
         Ok(()) => Ok(()),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-        Err(error) => Err(fault("make a staging directory", path, error)),
+        Err(error) => Err(fault("create a staging directory", path, error)),
     }
 }
 

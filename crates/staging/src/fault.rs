@@ -10,7 +10,8 @@ pub(crate) fn fault(operation: &'static str, path: &Path, source: io::Error) -> 
     let error = Error::local_io(operation, source).with("path", path.display());
     if error.kind() == ErrorKind::StorageFull {
         error.advice(
-            "make room on the file system, or shorten the retention of flows; transfers go on by themselves",
+            "free space on the file system, or shorten the retention of flows; transfers then continue by \
+            themselves",
         )
     } else {
         error
@@ -25,6 +26,7 @@ pub(crate) fn too_full(root: &Path, space: Space, min_free: u64, wanted: u64) ->
         .with("kept_free_bytes", min_free);
     let error = if wanted > 0 { error.with("wanted_bytes", wanted) } else { error };
     error.advice(
-        "make room on the file system, or shorten the retention of flows; transfers go on by themselves",
+        "free space on the file system, or shorten the retention of flows; transfers then continue by \
+        themselves",
     )
 }

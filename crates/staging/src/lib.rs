@@ -1,22 +1,22 @@
-//! Staged payloads: the bytes that Waybill has taken into its care.
+//! Staging: the bytes that Waybill has received and is responsible for.
 //!
-//! Bytes come from a source or a listener as parts, are hashed while they are written, and are
-//! *committed*: file synced, renamed to their final name, directory synced. What is reported committed is
-//! whole after a kill and after a power loss; what was not committed was never promised. Destinations
-//! open a committed payload as often as they like, at any offset.
+//! Bytes arrive from a source or a listener as parts, are hashed while they are written, and are then
+//! *committed*: the file is synced, renamed to its final name, and the directory is synced. A committed
+//! payload survives a killed process and a power failure; a part that was not committed may be lost.
+//! Destinations can open a committed payload any number of times, at any offset.
 //!
 //! A staging area is one directory, shared by all nodes:
 //!
 //! ```text
 //! partial/            parts being written: <id>, or named-<hash of the name> and its .marks
 //! payloads/ab/<id>    committed payloads, spread by the last byte of their id
-//! quarantine/<id>     committed payloads that no row in the database claims
+//! quarantine/<id>     committed payloads without a row in the database
 //! moves.lock          held while payloads are moved to or from quarantine
 //! ```
 //!
-//! Where to look: [`Staging`] is the area, [`PartFile`] a part on its way in, [`PayloadFile`] and
-//! [`PayloadStream`] the ways out, [`Staging::sweep`] the sweep. [`Disk`] is the thin file layer
-//! below, so that tests can take the power away. Every call blocks unless it is `async`.
+//! Where to look: [`Staging`] is the staging area, [`PartFile`] a part that is being written; [`PayloadFile`]
+//! and [`PayloadStream`] read payloads; [`Staging::sweep`] cleans up. [`Disk`] is a thin layer over files, so
+//! that tests can simulate a power failure. Every call blocks unless it is `async`.
 
 mod area;
 mod disk;

@@ -147,7 +147,7 @@ impl PartFile {
         loop {
             match self.file.read_at(into, offset) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                read => return read.map_err(|e| fault("read a part back", &self.path, e)),
+                read => return read.map_err(|e| fault("read a part again", &self.path, e)),
             }
         }
     }
@@ -166,7 +166,7 @@ impl PartFile {
 
     fn try_write(&mut self, offset: u64, bytes: &[u8]) -> Result<()> {
         if self.state != State::Open {
-            return Err(Error::transient(ErrorKind::Internal, "write to a part that failed before"));
+            return Err(Error::transient(ErrorKind::Internal, "write to a part that has failed before"));
         }
         if bytes.is_empty() {
             return Ok(());
@@ -235,7 +235,7 @@ impl PartFile {
             Content::InOrder(_) => None,
         };
         if there != self.length || gap.is_some() {
-            let error = Error::transient(ErrorKind::IntegrityFailed, "commit a part that is not whole")
+            let error = Error::transient(ErrorKind::IntegrityFailed, "commit an incomplete part")
                 .with("path", self.path.display())
                 .with("written_bytes", self.length)
                 .with("file_bytes", there);
@@ -268,7 +268,7 @@ impl PartFile {
             }
             other => other,
         };
-        renamed.map_err(|e| self.area.fault("give a staged payload its name", &target, e))?;
+        renamed.map_err(|e| self.area.fault("move a staged payload into place", &target, e))?;
         sync_dir(self.area.disk(), &layout.fan_of(self.id)).inspect_err(|_| {
             // It may or may not survive. Without a row it is an orphan, should this fail as well.
             let _ = self.area.unlink(&target);
@@ -287,7 +287,7 @@ impl Drop for PartFile {
             (Some(_), Content::Islands(_)) => {}
             (None, _) => {
                 if let Err(error) = self.area.unlink(&self.path) {
-                    tracing::warn!(%error, "a part that was given up stays until the sweep");
+                    tracing::warn!(%error, "an unfinished part could not be removed; the sweep removes it");
                 }
             }
         }
@@ -319,7 +319,7 @@ fn lock_named(area: &Staging, path: &Path) -> Result<Box<dyn DiskFile>> {
         }
         return Ok(file);
     }
-    Err(Error::transient(ErrorKind::AlreadyExists, "resume a part that another writer holds")
+    Err(Error::transient(ErrorKind::AlreadyExists, "resume a part that is in use")
         .with("path", path.display())
-        .advice("wait until the other reception of the same name has ended"))
+        .advice("wait until the other transmission of the same file has ended"))
 }

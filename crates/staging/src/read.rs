@@ -73,7 +73,7 @@ impl Read for PayloadFile {
 }
 
 fn damaged(payload: &StagedPayload) -> Error {
-    Error::permanent(ErrorKind::IntegrityFailed, "read a staged payload that has changed")
+    Error::permanent(ErrorKind::IntegrityFailed, "read a staged payload, because its content has changed")
         .with("payload", payload.id)
         .with("length", payload.length)
         .advice("check the staging disk; send the file again from its source")

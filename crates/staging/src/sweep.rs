@@ -60,7 +60,7 @@ pub enum Found {
     Stuck {
         /// Where.
         path: PathBuf,
-        /// Why.
+        /// The reason.
         cause: String,
     },
     /// A part whose writer has died: removed.
@@ -165,7 +165,7 @@ impl Staging {
 
     /// Whether two names are of one file.
     fn same(&self, one: &Path, other: &Path) -> Result<bool> {
-        let look = |path| self.disk().stat(path).map_err(|e| fault("look at a staged payload", path, e));
+        let look = |path| self.disk().stat(path).map_err(|e| fault("examine a staged payload", path, e));
         let (one, other) = (look(one)?, look(other)?);
         Ok((one.device, one.inode) == (other.device, other.inode))
     }
@@ -174,7 +174,7 @@ impl Staging {
     /// another brings it back would leave none.
     fn hold_moves(&self) -> Result<Box<dyn DiskFile>> {
         let path = self.inner.layout.moves_lock();
-        let open = |e| fault("lock the moves of staging", &path, e);
+        let open = |e| fault("lock staging for moving payloads", &path, e);
         let file = self.open_or_create(&path).map_err(open)?;
         for _ in 0..LOCK_TRIES {
             if file.try_lock().map_err(open)? {
@@ -182,9 +182,9 @@ impl Staging {
             }
             std::thread::sleep(LOCK_PAUSE);
         }
-        Err(Error::transient(ErrorKind::Timeout, "lock the moves of staging")
+        Err(Error::transient(ErrorKind::Timeout, "lock staging for moving payloads")
             .with("path", path.display())
-            .advice("another node is moving payloads; see whether it hangs"))
+            .advice("another node is moving payloads; check whether it hangs"))
     }
 }
 
@@ -337,13 +337,13 @@ impl Sweep<'_> {
         Ok(())
     }
 
-    /// Removes a part that has not changed and that nobody holds; its length when it was removed.
+    /// Removes a part that has not changed and is not in use. Returns its length if it was removed.
     fn remove_dead_part(&self, path: &Path) -> Result<Option<u64>> {
         let old = |changed: i64| changed < self.before;
         if !self.stat(path)?.is_some_and(|stat| old(stat.changed_micros)) {
             return Ok(None);
         }
-        let open = |e| fault("look at a part", path, e);
+        let open = |e| fault("examine a part", path, e);
         let file = match self.area.disk().open_write(path) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -381,7 +381,7 @@ impl Sweep<'_> {
         match self.area.disk().stat(path) {
             Ok(stat) => Ok(Some(stat)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(fault("look at a staged file", path, error)),
+            Err(error) => Err(fault("examine a staged file", path, error)),
         }
     }
 }

@@ -139,10 +139,10 @@ async fn reopen(tx: &mut Tx<'_>, head: &Head, act: &Act) -> Result<(), Fault> {
     let removed: Option<Timestamp> =
         on!(tx, c => sqlx::query_scalar(sql).bind(head.payload_id).fetch_one(c).await)?;
     if let Some(at) = removed {
-        return Err(Error::permanent(ErrorKind::NotFound, "send a transfer on its way again")
+        return Err(Error::permanent(ErrorKind::NotFound, "retry a transfer")
             .with("transfer", head.id())
             .with("payload removed", at)
-            .advice("its retention ended; let the source offer the file anew")
+            .advice("its content was removed at the end of its retention; put the file at its source again")
             .into());
     }
     change::set_transfer_state(tx, head, state, act.at).await
@@ -203,7 +203,7 @@ impl Command for RetryTransfer {
             }
         }
         if count == 0 {
-            return Err(Error::permanent(ErrorKind::Rejected, "send a transfer on its way again")
+            return Err(Error::permanent(ErrorKind::Rejected, "retry a transfer")
                 .with("transfer", self.transfer)
                 .advice("none of its deliveries has failed, expired or been cancelled")
                 .into());
@@ -297,7 +297,7 @@ async fn hold(
     if rows.is_empty() {
         return Err(Error::permanent(ErrorKind::Rejected, "hold or release a transfer")
             .with("transfer", transfer)
-            .advice("it goes nowhere: download it, or cancel it")
+            .advice("it has no destination: download it, or cancel it")
             .into());
     }
     change::set_transfer_state(tx, &head, state, act.at).await?;

@@ -8,7 +8,7 @@ use model::{Error, ErrorKind, IllegalTransition};
 pub(crate) enum Fault {
     Sql(sqlx::Error),
     Told(Error),
-    /// No answer in time; the connection is given up.
+    /// No answer in time; the connection is closed.
     Silent(Error),
 }
 
@@ -40,7 +40,7 @@ impl From<IllegalTransition> for Fault {
         Self::Told(
             Error::permanent(ErrorKind::Rejected, "change a state")
                 .with("cause", &refused)
-                .advice("look at its present state; it changed in the meantime"),
+                .advice("its state has changed in the meantime; look at it again"),
         )
     }
 }
@@ -102,7 +102,7 @@ pub(crate) fn database_error(error: sqlx::Error, operation: &'static str) -> Err
         };
         return Error::transient(kind, operation)
             .with("at", "database")
-            .advice("see that the database runs and can be reached")
+            .advice("check that the database is running and reachable")
             .caused_by(error);
     }
     if meaning(&error) == Meaning::Conflict {

@@ -63,7 +63,7 @@ impl Command for FenceExpired {
     }
 }
 
-/// Gives up all claims of a node that ended without doing so itself, and says so.
+/// Releases all claims of a node that ended without releasing them, and records it.
 pub(crate) async fn fence(
     tx: &mut Tx<'_>,
     node: &NodeName,
@@ -81,7 +81,7 @@ pub(crate) async fn fence(
     Ok(deliveries)
 }
 
-/// Gives up all claims of one life of a node. The lease's row must be locked.
+/// Releases all claims of one epoch of a node. The lease's row must be locked.
 pub(crate) async fn release_claims(
     tx: &mut Tx<'_>,
     node: &NodeName,

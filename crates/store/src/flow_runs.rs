@@ -56,7 +56,7 @@ pub enum FlowRunResult {
     Polled(PollReport),
     /// The poll failed, after this much of it.
     Failed {
-        /// Why.
+        /// The reason.
         error: String,
         /// What had become of files by then.
         report: PollReport,

@@ -35,7 +35,7 @@ fn read(path: &Path, text: &str) -> Result<Uuid> {
         Error::permanent(ErrorKind::ConfigInvalid, "use the node's instance id")
             .with("path", path.display())
             .caused_by(error)
-            .advice("remove the file: a new id is made, and the start waits until the node's earlier lease has ended")
+            .advice("remove the file: Waybill creates a new id, and the start waits until the earlier lease of this node has ended")
     })
 }
 

@@ -238,7 +238,7 @@ impl IntakeBegin {
 
 fn lease_lost(operation: &'static str) -> Fault {
     Error::transient(ErrorKind::Unreachable, operation)
-        .advice("this node's lease has ended; it must take a new one first")
+        .advice("this node's lease has ended; try again when it has a new one")
         .into()
 }
 

@@ -57,7 +57,8 @@ impl JournalSettings {
 pub struct JournalStats {
     /// Entries written.
     pub appended: u64,
-    /// Entries refused: disk full, or the cap reached. Their callers were told.
+    /// The number of entries that were refused because the disk or the journal was full. The callers got an
+    /// error.
     pub refused: u64,
     /// Entries in the database.
     pub shipped: u64,
@@ -127,7 +128,7 @@ impl Journal {
             let directory = directory.clone();
             move |error| Error::local_io(operation, error).with("directory", directory.display())
         };
-        std::fs::create_dir_all(&directory).map_err(failed("make the connection journal's directory"))?;
+        std::fs::create_dir_all(&directory).map_err(failed("create the connection journal's directory"))?;
         let lock = File::create(directory.join("lock")).map_err(failed("open the connection journal"))?;
         let lock = Arc::new(lock);
         if lock.try_lock().is_err() {
@@ -141,7 +142,7 @@ impl Journal {
             let torn = segment::cut_torn_end(&segment::path(&directory, last))
                 .map_err(failed("repair the connection journal"))?;
             if torn > 0 {
-                tracing::warn!(bytes = torn, "cut an unfinished entry off the connection journal");
+                tracing::warn!(bytes = torn, "remove an unfinished entry from the connection journal");
             }
         }
         let shipping = ship::Shipping::resume(&directory).map_err(failed("read the connection journal"))?;
@@ -200,13 +201,13 @@ impl Journal {
         if line.len() > LONGEST {
             return Err(Error::permanent(ErrorKind::Rejected, operation)
                 .with("bytes", line.len())
-                .advice("one entry has at most 1 MiB"));
+                .advice("an entry must not be larger than 1 MiB"));
         }
         let backlog = self.shared.counts.backlog.load(Ordering::Relaxed);
         if backlog + line.len() as u64 > self.settings.cap_bytes {
             return Err(Error::transient(ErrorKind::StorageFull, operation)
                 .with("bytes waiting", backlog)
-                .advice("the database has been away too long: bring it back, or raise the journal's cap"));
+                .advice("the journal is full, because the database has been unreachable for too long: make the database reachable again"));
         }
         Ok(line)
     }

@@ -1,12 +1,11 @@
-//! The `store` room: the database. Queries, migrations, the writer, leases, audit, seals, search.
+//! The database: queries, migrations, the writer, leases, audit, seals, search.
 //!
-//! Writes are **commands**: plain values that say what changes and which events go with it. They wait
-//! in a bounded queue; a writer takes all that wait, applies each under its own savepoint, commits
-//! once, and only then answers. No open transaction leaves this room, and no clock is in it: times and
-//! ids come from the caller.
+//! Writes are **commands**: plain values with a change and its events. They wait in a bounded queue. A writer
+//! takes all waiting commands, applies each one under its own savepoint, commits once, and only then answers.
+//! No open transaction leaves this crate. It reads no clock: times and ids come from the caller.
 //!
-//! Every query is written once and runs on SQLite and on PostgreSQL (`on!` in `either.rs`); only
-//! claiming, notification and partitions differ.
+//! Every query is written once and runs on SQLite and PostgreSQL (`on!` in `either.rs`); only claiming,
+//! notification and partitions differ.
 //!
 //! Where to look: `writer` (grouping, lost commits), `lease` and `fence` (who may write), `offer`,
 //! `delivery`, `intake`, `payload` (a transfer's way), `action` (what a person does to it).

@@ -28,7 +28,7 @@ pub(crate) enum Fate {
     Committed,
     /// Nothing of it stands.
     Aborted,
-    /// Nobody can tell.
+    /// It cannot be found out.
     Unknown,
 }
 
@@ -76,6 +76,6 @@ pub(crate) async fn tidy(connection: &mut Connection) -> Result<(), Error> {
     sqlx::query("DELETE FROM commits WHERE at < now() - interval '30 days'")
         .execute(connection)
         .await
-        .map_err(|error| database_error(error, "forget writers that ended long ago"))?;
+        .map_err(|error| database_error(error, "remove the records of writers that ended long ago"))?;
     Ok(())
 }

@@ -160,7 +160,7 @@ impl Store {
         let writers = std::mem::take(&mut *self.0.writers.lock().unwrap_or_else(PoisonError::into_inner));
         for writer in writers {
             if let Err(error) = writer.await {
-                tracing::error!(%error, "a database writer ended in disorder");
+                tracing::error!(%error, "a database writer ended with an error");
             }
         }
         for task in [&self.0.listener, &self.0.indexing].into_iter().flatten() {
@@ -298,14 +298,16 @@ async fn migrate(connection: &mut Connection) -> Result<()> {
             database_error(error, "bring the database's schema up to date")
         }
         other => Error::permanent(ErrorKind::Internal, "bring the database's schema up to date")
-            .advice("the database may be of a newer Waybill, or its schema was changed by hand")
+            .advice(
+                "the database may belong to a newer version of Waybill, or its schema was changed by hand",
+            )
             .caused_by(other),
     })
 }
 
 /// A server that does not sync may lose what was acknowledged.
 async fn check_durability(connection: &mut Connection) -> Result<Vec<String>> {
-    const OPERATION: &str = "check how the database keeps its data";
+    const OPERATION: &str = "check the durability settings of the database";
     let Connection::Postgres(c) = connection else { return Ok(Vec::new()) };
     let setting = "SELECT current_setting('fsync'), current_setting('synchronous_commit'), \
                    current_setting('full_page_writes')";

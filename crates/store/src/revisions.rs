@@ -102,7 +102,7 @@ impl Store {
         if let Some(place) = nul {
             return Err(Error::permanent(ErrorKind::ConfigInvalid, "store the definitions")
                 .with("in", place)
-                .advice("a text in it holds a NUL character; take it out"));
+                .advice("a text contains a NUL character; remove it"));
         }
         self.write(ApplyRevision(revision)).await
     }

@@ -360,7 +360,7 @@ fn unreadable(bound: Bound) -> Error {
     Error::permanent(ErrorKind::IntegrityFailed, "seal the audit trail")
         .with("event", bound.id)
         .with("position", bound.position)
-        .advice("this row is no event: it was not written by Waybill; look at it, and remove it by hand")
+        .advice("this row of audit_events was not written by Waybill: look at it, and remove it by hand")
 }
 
 /// A seal as it is stored.

@@ -138,8 +138,8 @@ impl Store {
 
 fn wrong_key(key_id: &str) -> Error {
     Error::permanent(ErrorKind::ConfigInvalid, "use the master key").with("key", key_id).advice(
-        "the database holds secrets that were encrypted with another key of this id: put the right key back under \
-         this id in secrets.master_key of waybill.toml; a new key needs an id of its own",
+        "the database contains secrets that were encrypted with another key of this id: restore the right \
+        key under this id in secrets.master_key of waybill.toml; a new key needs a new id",
     )
 }
 
@@ -147,7 +147,7 @@ fn missing_key(key_id: &str, known: &[&str]) -> Error {
     let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
     Error::permanent(ErrorKind::ConfigInvalid, "decrypt the secrets of the definitions")
         .with("key", key_id)
-        .with("keys in the settings", known)
+        .with("keys in waybill.toml", known)
         .advice(
             "the database holds secrets that are encrypted with this master key: add it to secrets.master_key in \
              waybill.toml. If it is lost, forget it (`waybill key forget`), then apply the definitions with these \

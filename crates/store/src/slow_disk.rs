@@ -1,4 +1,5 @@
-//! File work that may never come back: on a shared file system whose server is away, or on a file that is none.
+//! File operations that may never return: on a shared file system whose server does not answer, or on a file
+//! that is not a regular file.
 
 use model::{Error, ErrorKind, Result};
 use std::fs::OpenOptions;
@@ -43,7 +44,9 @@ impl SlowDisk {
             Error::transient(ErrorKind::Timeout, operation)
                 .with("path", path.display())
                 .with("waited", what)
-                .advice("its file system does not answer: look at its server, and at the log of the machine")
+                .advice(
+                    "the file system does not answer: check its server and the system log of this machine",
+                )
         };
         // One that nobody waits for any more may be about to end.
         let turn = Arc::clone(&self.turn).acquire_owned();

@@ -35,7 +35,7 @@ pub struct EndSuspension {
     pub name: String,
     /// Who ends it.
     pub by: Actor,
-    /// Why.
+    /// The reason.
     pub reason: Option<String>,
     /// When.
     pub at: Timestamp,

@@ -110,7 +110,7 @@ impl Connection {
             Self::Postgres(connection) => connection.close().await,
         };
         if let Err(error) = closed {
-            tracing::debug!(error = %error, "the database connection did not close in order");
+            tracing::debug!(error = %error, "the database connection was not closed cleanly");
         }
     }
 }

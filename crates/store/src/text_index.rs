@@ -74,7 +74,7 @@ impl TextIndex {
             if is_empty(c, &table.name).await.map_err(error)?
                 && let Err(why) = make(c, &table.name, "").await
             {
-                tracing::debug!(table = table.name, error = %why, "its text search index is built later");
+                tracing::debug!(table = table.name, error = %why, "its text search index will be built later");
             }
         }
         sqlx::raw_sql(lock_timeout("0")).execute(&mut *c).await.map_err(error)?;
@@ -86,8 +86,9 @@ impl TextIndex {
     pub(crate) fn warning(&self) -> Option<String> {
         let Self::Missing(why) = self else { return None };
         Some(format!(
-            "searches for a part of a text look through all rows of their time range, as PostgreSQL's extension \
-             pg_trgm is missing ({why}); create it with CREATE EXTENSION pg_trgm, then restart Waybill"
+            "searches for a part of a text read all rows of their time range, because PostgreSQL's \
+            extension pg_trgm is missing ({why}); install it with CREATE EXTENSION pg_trgm, then restart \
+            Waybill"
         ))
     }
 }
@@ -106,7 +107,8 @@ pub(crate) async fn build_or_drop_all(target: Target, wanted: bool) {
                 tracing::warn!(
                     error = error.chain(),
                     again_in_seconds = pause.as_secs(),
-                    "{} failed; until then searches read all rows. See that the database answers and has room on its disk",
+                    "{} failed; until it succeeds, searches read all rows. Check that the database answers \
+                    and has free disk space",
                     if wanted { "building a text search index" } else { "dropping a text search index" }
                 );
                 pause

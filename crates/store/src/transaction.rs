@@ -140,7 +140,7 @@ async fn within<T>(
             Error::transient(ErrorKind::Timeout, OPERATION)
                 .with("at", "database")
                 .with("waited", format_args!("{limit:?}"))
-                .advice("see that the database answers"),
+                .advice("check that the database answers"),
         )),
     }
 }

@@ -44,7 +44,7 @@ pub(crate) async fn listen(options: PgConnectOptions, wake: Wake) {
     let mut pause = Duration::from_millis(100);
     loop {
         if let Err(error) = hear(&options, &wake).await {
-            tracing::debug!(error = %error, "not listening for other nodes; they are found by polling");
+            tracing::debug!(error = %error, "notifications from other nodes are not available; Waybill polls the database instead");
         }
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(Duration::from_secs(10));

@@ -88,7 +88,7 @@ impl Writer {
                     answer(group, failures);
                 }
                 End::Broken(error) if self.pause().await => {
-                    tracing::warn!(error = %error.chain(), commands = group.len(), "the database cannot be reached; trying again");
+                    tracing::warn!(error = %error.chain(), commands = group.len(), "the database is unreachable; trying again");
                     open.push_front(group);
                 }
                 // Whatever keeps it from connecting, nothing has happened.
@@ -97,7 +97,7 @@ impl Writer {
                     tracing::debug!(
                         ?fault,
                         commands = group.len(),
-                        "a group of commands was rolled back; each is tried alone"
+                        "a group of writes was rolled back; each write is repeated separately"
                     );
                     open.extend(group.into_iter().map(|command| vec![command]));
                 }
@@ -176,10 +176,12 @@ impl Writer {
         loop {
             match lost_commit::ask(&self.target, self.mark).await {
                 Ok(fate) => {
-                    tracing::warn!(?fate, "looked up a commit whose answer was lost");
+                    tracing::warn!(?fate, "the result of a commit whose answer was lost was looked up");
                     return fate;
                 }
-                Err(error) => tracing::warn!(error = %error.chain(), "cannot look up a commit yet"),
+                Err(error) => {
+                    tracing::warn!(error = %error.chain(), "the result of a commit cannot be looked up yet")
+                }
             }
             if !self.pause().await {
                 return Fate::Unknown;
@@ -226,6 +228,6 @@ fn again(error: &Error) -> Error {
         .context()
         .iter()
         .fold(copy, |copy, (key, value)| copy.with(key, value))
-        .advice("see that the database runs and can be reached, and has room")
+        .advice("check that the database is running, is reachable and has free space")
         .caused_by(error.chain())
 }

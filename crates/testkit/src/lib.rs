@@ -1,5 +1,5 @@
-//! What Waybill's tests are made with. Nothing here is part of the product, and a test that uses it
-//! should fail rather than wait: every wait has a limit.
+//! Test tools for Waybill, which are not part of the product. Every wait has a limit, so that a test fails
+//! instead of waiting without end.
 
 #![allow(
     clippy::disallowed_methods,

@@ -72,14 +72,14 @@ impl Admission {
                 .with("waited", format!("{} s", self.longest_wait.as_secs()))
                 .with("client_places", self.of_client.each)
                 .with("partner_places", self.of_partner.each)
-                .advice("the limit of messages that are received at once is reached: of its client, of its partner's name, or of all"))
+                .advice("too many messages are being received at the same time: from this address, from this partner, or in all"))
         })
     }
 
     async fn wait_in_line(&self, client: IpAddr, partner: &str) -> Result<Admitted<'_>> {
         let _waits = Waits::new(&self.waiting);
         let ended = |error| {
-            Error::transient(ErrorKind::Internal, "wait for a place to read a message").caused_by(error)
+            Error::transient(ErrorKind::Internal, "wait until a message may be read").caused_by(error)
         };
         // Always in this order, so that nobody holds what another one waits for.
         let of_client = self.of_client.of(client_network(client)).acquire_owned().await.map_err(ended)?;

@@ -109,9 +109,9 @@ impl Partner {
 }
 
 fn speaks_none(what: &'static str, name: &str) -> Error {
-    Error::permanent(ErrorKind::ConfigInvalid, "use AS2 with a side that does not speak it")
+    Error::permanent(ErrorKind::ConfigInvalid, "use a partner or identity for AS2")
         .with(what, name)
-        .advice(format!("add a table [{what}.{name}.as2] with its AS2 name"))
+        .advice(format!("it has no AS2 name: add a table [{what}.{name}.as2] with an id"))
 }
 
 fn id(side: &Values, what: &'static str, name: &str) -> Result<As2Id> {
@@ -163,19 +163,19 @@ impl Agreement {
 /// What was agreed with a partner.
 #[derive(Clone, Debug)]
 pub struct Agreement {
-    /// How messages to it are protected.
+    /// How messages to the partner are protected.
     pub send_security: SendSecurity,
     /// The cipher of messages to it.
     pub cipher: Cipher,
     /// The digest of signatures to it.
     pub digest: DigestName,
-    /// The receipt asked for.
+    /// The receipt to ask for.
     pub mdn: MdnRequest,
     /// Least protection of messages from it; less is answered `insufficient-message-security`.
     pub receive_security: SendSecurity,
     /// How a repeated Message-ID is answered.
     pub duplicates: DuplicatePolicy,
-    /// Whether its certificates are used after they expired. One that is not valid yet never is.
+    /// Whether the partner's certificates are still used after they have expired. A certificate that is not valid yet is never used.
     pub accept_expired: bool,
     /// Whether MD5, SHA-1 and keys under 2,048 bits are used with it. Each use is an event.
     pub legacy: bool,
@@ -212,7 +212,7 @@ impl SendSecurity {
 }
 
 words! {
-    /// Content encryption.
+    /// The cipher.
     Cipher {
         /// AES-128 in CBC mode.
         Aes128Cbc = "aes128-cbc",

@@ -38,7 +38,7 @@ fn uncoded(head: &Parts, body: Bytes, beginning_will_do: bool) -> Result<Bytes> 
     let unreadable = |what: String| {
         Error::ambiguous(ErrorKind::Protocol, "read the answer's body")
             .with("Content-Encoding", what)
-            .advice("ask the partner to answer without Content-Encoding")
+            .advice("ask the partner to send its answers without Content-Encoding")
     };
     let coding =
         Coding::of(&head.headers).map_err(|name| unreadable(PeerText::from(name.as_str()).to_string()))?;

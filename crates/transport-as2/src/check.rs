@@ -49,7 +49,7 @@ impl Check<'_> {
         };
         let owner = format!("{}.{}", subject.section, subject.name);
         if let Some(other) = self.ids.insert(id.as_str().to_owned(), owner) {
-            self.findings.push(subject.error(&path, format!("'{id}' is the AS2 name of {other} already")));
+            self.findings.push(subject.error(&path, format!("{other} already has the AS2 name '{id}'")));
         }
         true
     }
@@ -60,18 +60,21 @@ impl Check<'_> {
         let path = [SPEC.name, "keys"];
         let mut keys = side.texts("keys").peekable();
         if keys.peek().is_none() {
-            self.findings
-                .push(subject.error(&path, "names no key; messages are signed and decrypted by one"));
+            self.findings.push(
+                subject
+                    .error(&path, "must contain at least one key; messages are signed and decrypted with it"),
+            );
         }
         for key in keys {
             let Some(definition) = self.definitions.keys.get(key) else { continue };
             if definition.certificate.is_none() {
-                let message =
-                    format!("'{key}' is a key without 'certificate'; partners verify and encrypt by it");
+                let message = format!(
+                    "key '{key}' has no 'certificate'; partners need it to verify and encrypt messages"
+                );
                 self.findings.push(subject.error(&path, message));
             } else if private_key(self.definitions, key).is_some_and(|key| key.id() != Id::RSA) {
                 let message =
-                    format!("'{key}' is a key that is not RSA: partners cannot encrypt messages to it");
+                    format!("key '{key}' is not an RSA key: partners cannot encrypt messages for it");
                 self.findings.push(subject.warning(&path, message));
             }
         }
@@ -88,7 +91,7 @@ impl Check<'_> {
         };
         let agreement = &partner.agreement;
         if agreement.largest_message == 0 {
-            let message = "takes at least 1: with 0 every message is refused";
+            let message = "must be at least 1: with 0 every message is refused";
             self.findings.push(subject.error(&[SPEC.name, "receive", "largest"], message));
         }
         self.weak_words(&subject, agreement);
@@ -101,27 +104,27 @@ impl Check<'_> {
             (
                 &["send", "security"],
                 agreement.send_security == SendSecurity::None,
-                "'none' sends messages that anyone can read and change",
+                "'none' sends messages that anyone on the network can read and change",
             ),
             (
                 &["send", "cipher"],
                 agreement.cipher == Cipher::TripleDes,
-                "'3des' is broken for large messages; agree on aes256-cbc",
+                "'3des' is not safe for large messages; agree on aes256-cbc with the partner",
             ),
             (
                 &["send", "digest"],
                 agreement.digest == DigestName::Sha1 && agreement.legacy,
-                "'sha1' can be forged; agree on sha256",
+                "'sha1' signatures can be forged; agree on sha256 with the partner",
             ),
             (
                 &["mdn", "ask"],
                 agreement.mdn == MdnRequest::None,
-                "'none' leaves no proof that the partner has the message",
+                "'none' gives no proof that the partner received the message",
             ),
             (
                 &["receive", "security"],
                 agreement.receive_security == SendSecurity::None,
-                "'none' takes messages from anyone who knows the partner's name",
+                "'none' accepts messages from anyone who knows the partner's AS2 name",
             ),
             (
                 &["accept_expired"],
@@ -131,7 +134,7 @@ impl Check<'_> {
             (
                 &["legacy"],
                 agreement.legacy,
-                "'true' lets signatures count that can be forged: MD5, SHA-1, keys under 2048 bits",
+                "'true' accepts signatures that can be forged: MD5, SHA-1, keys under 2048 bits",
             ),
         ];
         for (path, applies, message) in found {
@@ -141,7 +144,7 @@ impl Check<'_> {
             }
         }
         if agreement.digest == DigestName::Sha1 && !agreement.legacy {
-            let message = "'sha1' can be forged: agree on sha256, or allow it with legacy = true";
+            let message = "'sha1' signatures can be forged: agree on sha256 with the partner, or allow them with legacy = true";
             self.findings.push(subject.error(&[SPEC.name, "send", "digest"], message));
         }
     }
@@ -152,13 +155,13 @@ impl Check<'_> {
         let path = [SPEC.name, "certificates"];
         let mut uses = Vec::new();
         if agreement.send_security.encrypts() {
-            uses.push("send.security encrypts to it");
+            uses.push("to encrypt messages (send.security)");
         }
         if agreement.receive_security.signs() {
-            uses.push("receive.security verifies its signature");
+            uses.push("to verify the signatures of messages (receive.security)");
         }
         if agreement.mdn == MdnRequest::Signed {
-            uses.push("mdn.ask verifies its receipts");
+            uses.push("to verify the signatures of receipts (mdn.ask)");
         }
         if partner.certificates.is_empty() && !uses.is_empty() {
             let message = format!("at least one certificate is needed: {}", uses.join(", "));
@@ -176,14 +179,15 @@ impl Check<'_> {
         let first = first.and_then(|name| Some((name, certificate(name)?.id() == Id::RSA)));
         if let Some((name, bits)) = weak {
             let message = format!(
-                "'{name}' has a key of {bits} bits, which can be broken: ask for a certificate with 2048 or more, or \
-                 allow it with legacy = true"
+                "certificate '{name}' has a key of {bits} bits, which can be broken: ask the partner for a \
+                certificate with a key of 2048 bits or more, or allow it with legacy = true"
             );
             self.findings.push(subject.error(&path, message));
         }
         if let (true, Some((name, false))) = (agreement.send_security.encrypts(), first) {
             let message = format!(
-                "'{name}' comes first and encrypts, but its key is not RSA; put an RSA certificate first"
+                "'{name}' is the first certificate and is used to encrypt, but its key is not RSA; put a \
+                certificate with an RSA key first"
             );
             self.findings.push(subject.error(&path, message));
         }
@@ -194,7 +198,7 @@ impl Check<'_> {
         if let Some(media_type) = endpoint.options.text("media_type")
             && !is_media_type(media_type)
         {
-            let message = "takes a media type such as \"application/edi-x12\"";
+            let message = "must be a media type such as \"application/edi-x12\"";
             self.findings.push(subject.error(&["media_type"], message));
         }
         let key = endpoint.options.table("tls").text("client_key");
@@ -238,8 +242,8 @@ impl Check<'_> {
         let rsa = private_key(self.definitions, identity.key()).is_none_or(|key| key.id() == Id::RSA);
         if partner.agreement.send_security.signs() && !rsa {
             let message = format!(
-                "signs what is sent to '{}' by key '{}', which is not RSA: its signatures differ each time, so that a \
-                 message could not be repeated unchanged; give '{}' an RSA key",
+                "messages to '{}' would be signed with key '{}', which is not an RSA key: such signatures \
+                differ each time, so a retry could not send the same bytes again; give '{}' an RSA key",
                 partner.name,
                 identity.key(),
                 identity.name
@@ -262,7 +266,7 @@ impl Check<'_> {
             let text = |name: &str| listener.options.text(name).unwrap_or_default().to_owned();
             let path = text("path");
             if !path.starts_with('/') || path.contains(['?', '#']) || path.chars().any(char::is_whitespace) {
-                let message = "begins with '/' and holds no '?', '#' or spaces, such as \"/as2\"";
+                let message = "must begin with '/' and contain no '?', '#' or spaces, such as \"/as2\"";
                 self.findings.push(subject.error(&["path"], message));
             }
             let host = text("host");
@@ -272,26 +276,26 @@ impl Check<'_> {
                 && (host.parse::<std::net::Ipv6Addr>().is_ok() || !host.contains(':'));
             if listener.options.text("host").is_some() && !is_host {
                 let message =
-                    "takes a host name alone, without scheme, port or path, such as \"as2.acme.example\"";
+                    "must be a host name without scheme, port or path, such as \"as2.acme.example\"";
                 self.findings.push(subject.error(&["host"], message));
             }
             if let Some(key) =
                 listener.options.text("certificate").and_then(|name| self.definitions.keys.get(name))
                 && key.certificate.is_none()
             {
-                let message = format!("'{}' is a key without 'certificate'; clients are shown it", key.name);
+                let message = format!("key '{}' has no 'certificate'; TLS needs it", key.name);
                 self.findings.push(subject.error(&["certificate"], message));
             }
             let path = path.trim_end_matches('/').to_owned();
             let place = (text("server"), host.to_ascii_lowercase(), path);
             if let Some(other) = taken.insert(place, &listener.name) {
                 let message =
-                    format!("is the path of listener '{other}' at the same server and host already");
+                    format!("listener '{other}' already uses this path at the same server and host");
                 self.findings.push(subject.error(&["path"], message));
             }
             if !somebody {
-                let message =
-                    "nobody here speaks AS2: add a table [identity.NAME.as2] with our AS2 name and keys";
+                let message = "no identity has an AS2 name: add a table [identity.NAME.as2] with your own AS2 name \
+                    and keys";
                 self.findings.push(subject.error(&[], message).for_want_of(Section::IDENTITY));
             }
         }

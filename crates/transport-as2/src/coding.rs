@@ -34,7 +34,7 @@ impl Coding {
                 "gzip" | "x-gzip" => Self::Gzip,
                 "deflate" => Self::Deflate,
                 _ if NO_CODINGS.contains(&name.as_str()) => {
-                    tracing::debug!(name, "a Content-Encoding names no content coding and is ignored");
+                    tracing::debug!(name, "a Content-Encoding that is not a content coding was ignored");
                     continue;
                 }
                 _ => return Err(name),
@@ -225,10 +225,7 @@ mod tests {
         struct Broken;
         impl Read for Broken {
             fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
-                Err(io::Error::other(Error::transient(
-                    ErrorKind::Unreachable,
-                    "receive a message to its end",
-                )))
+                Err(io::Error::other(Error::transient(ErrorKind::Unreachable, "receive the whole message")))
             }
         }
         for coding in [Coding::Gzip, Coding::Deflate] {

@@ -105,7 +105,7 @@ impl Destination for As2Destination {
                 };
                 Err(match noted {
                     Ok(()) => error,
-                    Err(failed) => error.with("could not be noted", failed.chain()),
+                    Err(failed) => error.with("a note could not be stored", failed.chain()),
                 })
             }
         }
@@ -195,7 +195,7 @@ impl As2Destination {
 
     fn partnership(&self) -> Result<Partnership> {
         let missing = |what: &'static str| {
-            Error::permanent(ErrorKind::ConfigInvalid, "find both sides of an AS2 endpoint")
+            Error::permanent(ErrorKind::ConfigInvalid, "find the partner and identity of an AS2 endpoint")
                 .with("endpoint", &self.endpoint.name)
                 .with("missing", what)
         };

@@ -19,9 +19,9 @@ pub(crate) const ADVICE: &str =
 pub(crate) fn of_own_key(own: &OwnKey, identity: &Identity, partner: &Partner) -> Result<Option<String>> {
     let Some(weakness) = Weakness::of_key(&own.key) else { return Ok(None) };
     if partner.agreement.legacy {
-        return Ok(Some(format!("our own key {}, {weakness}", identity.key())));
+        return Ok(Some(format!("our key {}: {weakness}", identity.key())));
     }
-    Err(Error::permanent(ErrorKind::ConfigInvalid, "use our own key, which is too weak")
+    Err(Error::permanent(ErrorKind::ConfigInvalid, "use our own key, because it is too weak")
         .with("identity", &identity.name)
         .with("key", identity.key())
         .with("found", weakness)
@@ -39,17 +39,17 @@ pub(crate) fn of_message(partner: &Partner, recipient: Option<&X509>) -> Result<
     if let (true, Some(weakness)) =
         (agreement.send_security.signs(), Weakness::of_digest(digest(agreement.digest)))
     {
-        found.push(format!("a signature of ours by {weakness}"));
+        found.push(format!("our signature by {weakness}"));
     }
     if agreement.send_security.encrypts()
         && let Some(weakness) =
             recipient.and_then(|recipient| recipient.public_key().ok()).as_deref().and_then(Weakness::of_key)
     {
-        found.push(format!("the partner's certificate, {weakness}"));
+        found.push(format!("the partner's certificate: {weakness}"));
     }
     match found.first() {
         Some(first) if !agreement.legacy => {
-            Err(Error::permanent(ErrorKind::ConfigInvalid, "protect a message as well as is needed today")
+            Err(Error::permanent(ErrorKind::ConfigInvalid, "protect a message well enough")
                 .with("partner", &partner.name)
                 .with("found", first)
                 .advice(ADVICE))
@@ -78,7 +78,7 @@ pub(crate) fn receipt_digest(asked: &[Digest], agreement: &Agreement) -> Digest 
 /// The event of such uses; none when there was none.
 pub(crate) fn event(services: &Services, partner: &Partner, uses: &[String]) -> Option<AuditEvent> {
     (!uses.is_empty()).then(|| {
-        tracing::warn!(partner = %partner.name, used = uses.join("; "), "legacy algorithms or keys were used");
+        tracing::warn!(partner = %partner.name, used = uses.join("; "), "weak algorithms or keys were used, as legacy = true allows");
         services
             .event(EventKind::LegacyUsed)
             .partner(&partner.name)
@@ -95,7 +95,7 @@ pub(crate) async fn record(audit: &dyn AuditLog, event: AuditEvent) {
         tracing::error!(
             %used,
             error = %error.chain(),
-            "the use of legacy algorithms or keys could not be recorded; the delivery's receipt names it"
+            "the event about weak algorithms or keys could not be recorded; the delivery's receipt lists them"
         );
     }
 }

@@ -1,11 +1,12 @@
-//! AS2 (RFC 4130): messages between trading partners over HTTP, signed, encrypted, receipted.
+//! AS2 (RFC 4130): messages between trading partners over HTTP, signed, encrypted and confirmed with
+//! receipts.
 //!
-//! * out: [`outgoing`] makes a message of a payload; `prepared` keeps what makes it the same message in
-//!   every attempt; `destination` sends it; `receipt` and `refusal` read what the partner answers.
-//! * in: `listener` takes messages; `receive` reads one into staging; `reply` answers it.
-//! * [`mdn`] and [`disposition`] are the receipt itself.
+//! * sending: [`outgoing`] creates a message from a payload; `prepared` stores what is needed to send the same message
+//!   in every attempt; `destination` sends it; `receipt` and `refusal` read the partner's answer.
+//! * receiving: `listener` accepts messages; `receive` reads one into staging; `reply` answers it.
+//! * receipts: [`mdn`] and [`disposition`].
 //!
-//! Bytes stream through the `smime` room both ways; nothing here holds a payload.
+//! Bytes are streamed through the `smime` crate in both directions; no payload is held in memory.
 
 mod admission;
 pub mod agreement;
@@ -104,7 +105,7 @@ impl Transport for As2 {
     fn source(&self, endpoint: Arc<Endpoint>, _: Arc<Flow>, _: Services) -> Result<Arc<dyn Source>> {
         Err(Error::permanent(ErrorKind::Unsupported, "poll an AS2 endpoint")
             .with("endpoint", &endpoint.name)
-            .advice("AS2 is push only: define a listener, and receive with source = { listener = \"NAME\" }"))
+            .advice("AS2 partners send messages by themselves, so there is nothing to poll: define a listener, and receive with source = { listener = \"NAME\" }"))
     }
 
     fn destination(
@@ -124,7 +125,7 @@ impl Transport for As2 {
                 .with("listener", &listener.name)
                 .with("server", &server)
                 .advice(
-                    "there is no such HTTP server: add [listen.http.NAME] with its address to waybill.toml",
+                    "this HTTP server is not set up: add [listen.http.NAME] with its address to waybill.toml",
                 )
         })?;
         Ok(Arc::new(As2Listener {

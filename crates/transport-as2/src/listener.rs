@@ -72,7 +72,7 @@ impl As2Listener {
         let guard = self.servers.route(listen, route, Arc::clone(handler))?;
         let scheme = if listen.tls.is_some() { "https" } else { "http" };
         let url = format!("{scheme}://{}{}", guard.local_addr(), self.path);
-        tracing::info!(listener = %self.name, server = %listen.name, url, "receiving AS2: partners post their messages to this path");
+        tracing::info!(listener = %self.name, server = %listen.name, url, "receiving AS2 messages at this path");
         let mut addresses = self.bound.lock().unwrap_or_else(PoisonError::into_inner);
         addresses.entry(self.name.clone()).or_insert(guard.local_addr());
         routes.insert(listen.address, guard);
@@ -178,7 +178,7 @@ impl Handler for Receiver {
 }
 
 impl Receiver {
-    /// Takes a message and gives the reply, which is recorded by then.
+    /// Receives a message and returns the reply, which is already recorded.
     async fn receive(
         &self,
         head: &RequestHead,
@@ -359,7 +359,7 @@ impl Receiver {
             let answer = ReplyContent {
                 disposition: Disposition::Error(DispositionError::UnexpectedProcessingError),
                 mic: None,
-                text: "The message was understood, but no flow here accepts this file.".into(),
+                text: "The message was read, but no flow accepts this file.".into(),
             };
             return self.refuse(head, parties, peer, reception, answer, &cause).await;
         }
@@ -422,13 +422,17 @@ impl Receiver {
     fn takes(&self, parties: &Parties, message: &ReadMessage, reception: &dyn Reception) -> Takes {
         let partner = &parties.partner.name;
         if message.parts.is_empty() {
-            return Takes::Not("the message holds no payload".to_owned());
+            return Takes::Not("the message contains no payload".to_owned());
         }
         for part in &message.parts {
             let name = RemotePath::from(part.file_name.as_str());
             match reception.wanted(&self.listener, Some(partner), &name) {
                 Wanted::Yes => {}
-                Wanted::No => return Takes::Not(format!("no flow receives {name} from partner {partner}")),
+                Wanted::No => {
+                    return Takes::Not(format!(
+                        "no flow accepts {name} from partner {partner}: define one whose source has this listener, this partner and a mask for this name"
+                    ));
+                }
                 Wanted::Paused(cause) => return Takes::Later(cause),
             }
         }
@@ -445,7 +449,7 @@ impl Receiver {
     ) -> Result<StoredReply> {
         let event = self.refusal(peer, Some(head)).partner(&parties.partner.name);
         self.record(event.peer_detail("reason", cause).detail("status", 503)).await?;
-        Ok(try_again_later("This message cannot be taken at the moment: send it again later."))
+        Ok(try_again_later("This message cannot be accepted at the moment: send it again later."))
     }
 
     /// The event of what of an exchange was too weak for today, though allowed; none when nothing was.
@@ -460,7 +464,9 @@ impl Receiver {
         if head.mdn.wanted && head.mdn.signed {
             uses.extend(parties.legacy.clone());
             let digest = legacy::receipt_digest(&head.mdn.digests, &parties.partner.agreement);
-            uses.extend(Weakness::of_digest(digest).map(|weak| format!("our receipt's signature by {weak}")));
+            uses.extend(
+                Weakness::of_digest(digest).map(|weak| format!("the signature of our receipt: {weak}")),
+            );
         }
         let event = legacy::event(&self.services, &parties.partner, &uses);
         event

@@ -21,7 +21,7 @@ pub(crate) fn own_key(definitions: &Definitions, identity: &Identity, name: &str
             .advice(advice)
     };
     let unreadable = |what: &'static str, error: openssl::error::ErrorStack| {
-        invalid(what, "check the key's PEM text and its passphrase").caused_by(error)
+        invalid(what, "check the key's PEM text and passphrase").caused_by(error)
     };
     let definition = definitions.key(name)?;
     let certificate = definition
@@ -65,12 +65,12 @@ pub(crate) fn signs_alike(own: &OwnKey, identity: &Identity, agreement: &Agreeme
     if !agreement.send_security.signs() || own.key.id() == Id::RSA {
         return Ok(());
     }
-    Err(Error::permanent(ErrorKind::ConfigInvalid, "sign messages by a key that is not RSA")
+    Err(Error::permanent(ErrorKind::ConfigInvalid, "sign messages with a key that is not RSA")
         .with("identity", &identity.name)
         .with("key", identity.key())
         .advice(
-            "give the identity an RSA key: signatures by other keys differ each time, so that a message could \
-             not go out again unchanged",
+            "give the identity an RSA key: signatures with other keys differ each time, so a retry could \
+            not send the same bytes again",
         ))
 }
 
@@ -116,13 +116,14 @@ pub(crate) fn recipient<'a>(
     let (what, advice) = if first.not_before() > now {
         (
             "encrypt for a certificate that is not valid yet",
-            "put the certificate that the partner decrypts with now first, and check the clock of this machine",
+            "put the certificate that the partner uses now first in its list, and check the clock of this \
+            machine",
         )
     } else if first.not_after() < now && !partner.agreement.accept_expired {
         (
             "encrypt for a certificate that has expired",
-            "put the certificate that the partner decrypts with now first, or go on with the old one \
-             (accept_expired = true)",
+            "put the certificate that the partner uses now first in its list, or allow expired ones \
+            (accept_expired = true)",
         )
     } else {
         return Ok(Some(first));

@@ -100,7 +100,7 @@ pub enum SignatureState {
     None,
     /// One of the given certificates proves it.
     Proved(Signature),
-    /// There is one, and it proves nothing. What the receipt says may still be the partner's word.
+    /// There is one, but it proves nothing. The receipt may still come from the partner.
     Unproved(Unproved),
 }
 
@@ -122,7 +122,7 @@ pub struct Unproved {
     pub reason: String,
     /// What a person can do about it.
     pub advice: &'static str,
-    /// It says that these are not the bytes that were signed, not merely that it is nobody's we know.
+    /// Whether the bytes are not the signed ones, instead of the signer being unknown.
     pub contradicts: bool,
 }
 
@@ -132,8 +132,7 @@ impl Unproved {
         use smime::Error as E;
         let advice = match error {
             E::CertificateExpired => {
-                "add the certificate that the partner signs with now, or go on with the old one \
-                 (accept_expired = true)"
+                "add the certificate that the partner uses now, or allow expired ones (accept_expired = true)"
             }
             E::CertificateNotYetValid => {
                 "the partner signs with a certificate that is not valid yet: check the clocks of both sides"
@@ -142,16 +141,18 @@ impl Unproved {
                 "ask the partner which certificate signs its receipts, and add it to the partner's certificates"
             }
             E::SignatureInvalid => {
-                "the signature names a certificate that is known, but was not made with its key, or was changed on \
-                 its way: ask the partner whether it has a new key under the old name"
+                "the signature names a known certificate, but was made with another key, or the receipt was \
+                changed in transit: ask the partner whether it replaced its key but kept the certificate's \
+                name and serial number"
             }
             E::IntegrityFailed { .. } => {
-                "the receipt was changed after it was signed, on its way or by the partner's own system: ask the \
-                 partner; another certificate would not help"
+                "the receipt was changed after it was signed, in transit or by the partner's own system: \
+                ask the partner to find out where; another certificate does not help"
             }
             E::WeakSignature(_) => legacy::ADVICE,
             E::DigestUnannounced { .. } | E::Unsupported(_) => {
-                "the receipt's signature has a form that Waybill cannot read: ask the partner to sign it with SHA-256 and RSA"
+                "Waybill does not support the form of the receipt's signature: ask the partner to sign with \
+                SHA-256 and RSA"
             }
             _ => return None,
         };
@@ -167,7 +168,7 @@ impl Unproved {
     }
 }
 
-/// What a receipt's signature is held against.
+/// How a receipt's signature is verified.
 #[derive(Clone, Copy)]
 pub struct Trust<'a> {
     /// The partner's certificates, any of which may prove it.
@@ -270,7 +271,7 @@ fn parse_fields(bytes: &[u8], text: String) -> Result<Mdn> {
     let parsed = Disposition::parse(&disposition).ok_or_else(|| {
         Error::permanent(ErrorKind::Protocol, "understand the receipt's disposition")
             .said(&disposition)
-            .advice("ask the partner what it means by that, and whether it has the message")
+            .advice("ask the partner what this disposition means, and whether it has the message")
     })?;
     let recipient = field("Final-Recipient").or_else(|| field("Original-Recipient")).unwrap_or_default();
     Ok(Mdn {
@@ -298,7 +299,7 @@ pub(crate) fn mic_matches(received: &str, ours: &Mic) -> bool {
 
 /// What to do about an answer that is no receipt: a web server or a load balancer may have written it,
 /// before or after the partner's own system took the message.
-const NO_RECEIPT: &str = "it is not known whether the partner has the message; if this happens again, ask it what its system answers";
+const NO_RECEIPT: &str = "it is unknown whether the partner has the message; a retry uses the same Message-ID, so that the partner can recognise it. If this happens again, ask the partner what its system answers";
 
 fn media_type(headers: &Headers) -> String {
     headers.content_type().map_or_else(|| "none".to_owned(), |media| media.essence().to_owned())

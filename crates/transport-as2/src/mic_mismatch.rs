@@ -28,22 +28,22 @@ impl MicMismatch {
         Mic::parse(&self.theirs).map_or(self.ours.algorithm, |theirs| theirs.algorithm)
     }
 
-    /// Whether the MIC may stand, now that it is known what each rule makes of the message.
+    /// Decides whether the MIC is acceptable, given the MIC by every rule.
     ///
     /// # Errors
-    /// It may not: with every rule's MIC, and which of them the partner used.
+    /// It is not acceptable. The error lists the MIC by every rule, and which rule the partner used.
     pub(crate) fn judge(self, every: Result<Vec<RuledMic>>) -> Result<Proof> {
         let every = match every {
             Ok(every) => every,
-            Err(failed) => return Err(self.error.with("MIC by other rules", failed.chain())),
+            Err(failed) => return Err(self.error.with("computing the MIC by other rules", failed.chain())),
         };
         let found = every.iter().find(|ruled| mic_matches(&self.theirs, &ruled.mic));
         let Some(found) = found else {
             let error = with_each(self.error, &every);
             return Err(error.advice(
-                "no rule that Waybill knows gives the partner's MIC: either it has other bytes than were sent, or it \
-                 computes the MIC over another form of them (line ends, headers); compare the file with the partner's \
-                 before it is sent again",
+                "no known rule gives the partner's MIC: either the partner received other bytes than were \
+                sent, or it computes the MIC in an unusual way (line ends, headers); compare the file with \
+                the partner's copy before you send it again",
             ));
         };
         // RFC 4130, 7.3.1 leaves the headers of an unprotected message out of its MIC, RFC 5402, 4.3 puts
@@ -60,17 +60,18 @@ impl MicMismatch {
             let mut proof = self.proof.by_rule(found);
             proof
                 .legacy
-                .extend(weakness.filter(|_| !same_digest).map(|weak| format!("the receipt's MIC by {weak}")));
+                .extend(weakness.filter(|_| !same_digest).map(|weak| format!("the receipt's MIC: {weak}")));
             return Ok(proof);
         }
         let advice = match (right_form, same_digest) {
             (false, _) => {
-                "the partner has the same text, but computes the MIC over another form of it; ask it to follow RFC \
-                 4130, 7.3.1"
+                "the partner has the same text, but computes the MIC over a different form of it (line \
+                ends, headers); ask it to follow RFC 4130, section 7.3.1"
             }
             (true, _) => {
-                "the partner has the same bytes, but computes the MIC with a digest too weak to prove it; ask it to \
-                 use the one that was asked for, or allow its own for this partner (legacy = true)"
+                "the partner has the same bytes, but computes the MIC with a digest that is too weak to \
+                prove it; ask it to use the requested digest, or allow weak ones for this partner (legacy = \
+                true)"
             }
         };
         let rule = found.rule.describe();
@@ -95,9 +96,9 @@ pub(crate) async fn of_payload(
     let compute = move || {
         let reader = payload.open_blocking(0..payload.length())?;
         every_mic(&headers, reader, digest)
-            .map_err(|error| failed("compute the MIC under other rules").caused_by(error))
+            .map_err(|error| failed("compute the MIC by other rules").caused_by(error))
     };
     tokio::task::spawn_blocking(compute)
         .await
-        .map_err(|error| failed("compute the MIC under other rules").caused_by(error))?
+        .map_err(|error| failed("compute the MIC by other rules").caused_by(error))?
 }

@@ -17,29 +17,32 @@ pub static SPEC: TransportSpec = TransportSpec {
     identity: Some(&IDENTITY),
     ..TransportSpec::new(
         NAME,
-        "Messages between trading partners over HTTP, signed, encrypted and receipted (RFC 4130).",
+        "Messages between trading partners over HTTP, signed, encrypted and confirmed with receipts (RFC \
+        4130).",
     )
 };
 
 static ENDPOINT: Group = Group::of(&[
-    Field::required("partner", Kind::Name(Section::PARTNER), "The partner on the other side."),
-    Field::required("identity", Kind::Name(Section::IDENTITY), "Our own side."),
+    Field::required("partner", Kind::Name(Section::PARTNER), "The partner that the files go to."),
+    Field::required("identity", Kind::Name(Section::IDENTITY), "The identity under which we send."),
     Field::optional(
         "media_type",
         Kind::Text,
-        "Media type of what is sent, such as application/edi-x12. Left out: the one the source told, else by the file's extension, else application/octet-stream.",
+        "Media type of the files, such as application/edi-x12. Left out: the media type from the source; if \
+        there is none, the one for the file's extension; otherwise application/octet-stream.",
     ),
     Field::preset(
         "answer_timeout",
         Kind::Duration,
         "300s",
-        "Longest wait for the partner's answer after the last byte was sent. \"0s\" waits for 24 hours.",
+        "The longest wait for the partner's answer after the last byte was sent. \"0s\" waits for 24 hours.",
     ),
     Field::preset(
         "chunked",
         Kind::Bool,
         "false",
-        "Send without Content-Length. Some partners refuse that; needed only for those that ask for it.",
+        "Whether messages are sent without Content-Length (chunked). Some partners refuse that; use it only \
+        for partners that ask for it.",
     ),
 ]);
 
@@ -53,17 +56,20 @@ static LISTENER: Group = Group::of(&[
         "path",
         Kind::Text,
         "/as2",
-        "The path at which messages are taken: partners post to `http://ADDRESS/PATH`, or to the URL at which your reverse proxy passes on to it.",
+        "The path that partners send messages to: `http://ADDRESS/PATH`, or the URL that your reverse proxy \
+        forwards to it.",
     ),
     Field::optional(
         "host",
         Kind::Text,
-        "The host name that requests must be for; left out, any. Several listeners with different hosts may share a server and path.",
+        "The host name in the partners' URL; left out, any host name is accepted. Several listeners with \
+        different hosts may share a server and path.",
     ),
     Field::optional(
         "certificate",
         Kind::Name(Section::KEY),
-        "The key whose certificate clients are shown that ask for this listener's host (SNI), where the server does TLS. Left out, they are shown the server's own.",
+        "The name of the [key.NAME] whose certificate TLS clients get when they ask for this listener's \
+        host (SNI). Left out, they get the server's own certificate.",
     )
     .login(),
 ]);
@@ -73,7 +79,8 @@ static IDENTITY: Group = Group::of(&[
     Field::required(
         "keys",
         Kind::List(&Kind::Name(Section::KEY)),
-        "Our keys: the first signs, any decrypts. Each needs a certificate. To change keys, add the new one behind the old, and put it first once the partners have its certificate.",
+        "Our keys. The first one signs; all of them decrypt. Each needs a certificate. To change keys, add \
+        the new one at the end, and move it to the first place when the partners have its certificate.",
     )
     .login(),
 ]);
@@ -87,22 +94,26 @@ static PARTNER: Group = Group::of(&[
     Field::optional(
         "certificates",
         Kind::List(&Kind::Name(Section::CERTIFICATE)),
-        "Its certificates: the first encrypts, any verifies. For a rollover, put the new one first once the partner has it.",
+        "The partner's certificates. The first one encrypts; all of them verify signatures. When the \
+        partner changes its certificate, put the new one first as soon as the partner uses it.",
     ),
-    Field::optional("send", Kind::Table(&SEND), "How messages to it are protected."),
-    Field::optional("receive", Kind::Table(&RECEIVE), "What is taken from it."),
-    Field::optional("mdn", Kind::Table(&MDN), "The receipts of messages to it."),
+    Field::optional("send", Kind::Table(&SEND), "How messages to the partner are protected."),
+    Field::optional("receive", Kind::Table(&RECEIVE), "Which messages from the partner are accepted."),
+    Field::optional("mdn", Kind::Table(&MDN), "The receipts that we ask the partner for."),
     Field::preset(
         "accept_expired",
         Kind::Bool,
         "false",
-        "Whether its certificates are used after they expired. One that is not valid yet never is.",
+        "Whether the partner's certificates are still used after they have expired. A certificate that is \
+        not valid yet is never used.",
     ),
     Field::preset(
         "legacy",
         Kind::Bool,
         "false",
-        "Whether MD5, SHA-1 and RSA keys under 2,048 bits are used with it: its signatures and receipts by them count, `digest = \"sha1\"` may be sent. Each use is a warning event, `message.legacy_used`.",
+        "Whether MD5, SHA-1 and RSA keys under 2,048 bits are allowed with this partner: its signatures and \
+        receipts may use them, and `digest = \"sha1\"` may be set. Each use is recorded as a warning event, \
+        `message.legacy_used`.",
     ),
 ]);
 
@@ -115,19 +126,20 @@ model::choice_of! {
 }
 
 static SEND: Group = Group::of(&[
-    Field::preset("security", SECURITY, "signed_encrypted", "How messages to it are protected."),
+    Field::preset("security", SECURITY, "signed_encrypted", "How messages to the partner are protected."),
     Field::preset(
         "cipher",
         CIPHER,
         "aes256-cbc",
-        "The cipher of messages to it. `3des` is for old partners only.",
+        "The cipher of messages to the partner. `3des` is for old partners only.",
     )
     .per_environment(),
     Field::preset(
         "digest",
         DIGEST,
         "sha256",
-        "The digest of signatures to it, and of the MIC. `sha1` is for old partners only, and needs `legacy = true`.",
+        "The digest of our signatures and of the MIC. `sha1` is for old partners only, and needs `legacy = \
+        true`.",
     )
     .per_environment(),
 ]);
@@ -137,7 +149,14 @@ static RECEIVE: Group = Group::of(&[
         "security",
         SECURITY,
         "signed_encrypted",
-        "The least protection of messages from it; one with less is answered `insufficient-message-security`.",
+        "How messages from the partner must be protected at least. A message with less protection is \
+        refused with `insufficient-message-security`.",
+    ),
+    Field::preset(
+        "largest",
+        Kind::Size,
+        "64GiB",
+        "The largest message that is accepted from the partner; a larger one is refused.",
     ),
     Field::preset(
         "largest",
@@ -149,7 +168,8 @@ static RECEIVE: Group = Group::of(&[
         "duplicates",
         DUPLICATES,
         "repeat",
-        "How a Message-ID that was answered before is answered: the stored reply again, or a warning. The payload is processed once either way.",
+        "How a message is answered whose Message-ID was answered before: `repeat` sends the stored reply \
+        again, `warn` sends a warning. The payload is processed only once in both cases.",
     ),
 ]);
 
@@ -157,5 +177,6 @@ static MDN: Group = Group::of(&[Field::preset(
     "ask",
     ASK,
     "signed",
-    "The receipt that is asked for, in the answer to the message itself.",
+    "Which receipt (MDN) we ask for: `signed`, `unsigned` or `none`. It comes in the answer to the message \
+    (synchronous).",
 )]);

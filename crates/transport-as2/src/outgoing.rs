@@ -118,7 +118,7 @@ fn encrypt(
 ) -> Result<(Headers, Box<dyn Measured + Send>)> {
     let key =
         envelope.seed.content_key.clone().ok_or_else(|| {
-            Error::permanent(ErrorKind::Internal, "encrypt a message that has no content key")
+            Error::permanent(ErrorKind::Internal, "encrypt a message without a content key")
         })?;
     let (headers, body) = entity.encrypt(key).map_err(failed)?.into_parts();
     Ok((headers, Box::new(body)))
@@ -242,7 +242,7 @@ pub fn cipher(name: Cipher) -> smime::Cipher {
 }
 
 fn failed(error: smime::Error) -> Error {
-    Error::permanent(ErrorKind::ConfigInvalid, "make an AS2 message").caused_by(error)
+    Error::permanent(ErrorKind::ConfigInvalid, "create an AS2 message").caused_by(error)
 }
 
 #[cfg(test)]

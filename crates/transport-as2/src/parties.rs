@@ -24,7 +24,7 @@ pub(crate) struct Parties {
     pub(crate) legacy: Option<String>,
 }
 
-/// A message that is not for us, or from nobody we know.
+/// A message that is not for us, or whose sender is unknown.
 pub(crate) struct UnknownParty {
     pub(crate) disposition: Disposition,
     pub(crate) reason: String,
@@ -34,7 +34,7 @@ impl Parties {
     /// Finds both by their names. The inner error is a fault of our own definitions.
     ///
     /// # Errors
-    /// What a stranger is told.
+    /// The answer to an unknown sender.
     pub(crate) fn of(definitions: &Definitions, head: &RequestHead) -> Result<Result<Self>, UnknownParty> {
         if head.from == head.to {
             return Err(UnknownParty {
@@ -44,7 +44,7 @@ impl Parties {
         }
         let unknown = |who: &str, name: &str| UnknownParty {
             disposition: Disposition::Error(DispositionError::UnknownTradingPartner),
-            reason: format!("The {who} {name:?} is not known here."),
+            reason: format!("The {who} {name:?} is unknown to this system."),
         };
         let identity = identity_named(definitions, &head.to).ok_or_else(|| unknown("receiver", &head.to))?;
         let partner = partner_named(definitions, &head.from).ok_or_else(|| unknown("sender", &head.from))?;

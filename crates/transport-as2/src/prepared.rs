@@ -109,7 +109,7 @@ impl PreparedMessage {
     /// The note to keep.
     pub(crate) fn to_note(&self, own: &OwnKey) -> Result<Value> {
         let failed = |error: smime::Error| {
-            Error::permanent(ErrorKind::Internal, "keep the content key").caused_by(error)
+            Error::permanent(ErrorKind::Internal, "encrypt the content key for its note").caused_by(error)
         };
         let content_key =
             self.seed.content_key.as_ref().map(|key| encrypt_key(key, own)).transpose().map_err(failed)?;
@@ -121,7 +121,9 @@ impl PreparedMessage {
             terms: self.terms.clone(),
             answered: self.earlier == Earlier::Answered,
         })
-        .map_err(|error| Error::permanent(ErrorKind::Internal, "keep a message's note").caused_by(error))
+        .map_err(|error| {
+            Error::permanent(ErrorKind::Internal, "write the note of a message").caused_by(error)
+        })
     }
 }
 

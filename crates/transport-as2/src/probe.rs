@@ -33,17 +33,18 @@ impl As2Destination {
     pub(crate) async fn ask(&self) -> Result<String> {
         let (got, words) = self.answer_to(Method::GET).await?;
         match got {
-            Look::As2 => return Ok(format!("{words}: it looks like AS2")),
+            Look::As2 => return Ok(format!("{words}: the server seems to speak AS2")),
             Look::Other(advice) if advice == LOGIN => return Err(not_as2(&words, advice)),
             _ => {}
         }
         let (posted, more) = self.answer_to(Method::POST).await?;
         let words = format!("{words}; {more}");
         match (posted, got) {
-            (Look::As2, _) => Ok(format!("{words}: it looks like AS2")),
+            (Look::As2, _) => Ok(format!("{words}: the server seems to speak AS2")),
             (Look::Other(advice), _) => Err(not_as2(&words, advice)),
             (Look::Open, _) => Ok(format!(
-                "{words}: it may be AS2, since it rejects what is not a message; only a message would prove it"
+                "{words}: the server may speak AS2, because it rejects what is not a message; only a real \
+                message can show it"
             )),
         }
     }
@@ -74,7 +75,7 @@ impl As2Destination {
     }
 }
 
-const LOGIN: &str = "it asks for a login that this endpoint does not have";
+const LOGIN: &str = "the server asks for a login, but this endpoint has none";
 
 fn not_as2(words: &str, advice: &'static str) -> Error {
     Error::permanent(ErrorKind::Protocol, "find an AS2 system at the url")
@@ -107,18 +108,22 @@ fn look(method: &Method, answer: &Response<Bytes>) -> Look {
     match answer.status().as_u16() {
         401 | 407 => Look::Other(LOGIN),
         200..=299 => Look::Other(
-            "a web server answers there, and nothing in its answer says AS2; check the url's port and path with the \
-             partner",
+            "a web server answered, but nothing in its answer shows AS2; check the url's port and path with \
+            the partner",
         ),
-        300..=399 => Look::Other("the address has moved; ask the partner for the new one"),
-        404 | 410 => Look::Other("there is nothing at this path; check the url's path with the partner"),
+        300..=399 => {
+            Look::Other("the server redirects to another address; ask the partner for the right URL")
+        }
+        404 | 410 => {
+            Look::Other("the server has nothing at this path; check the url's path with the partner")
+        }
         405 if *method == Method::POST => {
-            Look::Other("nothing can be posted to this path; check the url's path with the partner")
+            Look::Other("this path does not accept POST; check the url's path with the partner")
         }
         501 if *method == Method::POST => {
             Look::Other("this server does not accept POST at all; check the url's port with the partner")
         }
-        502..=504 => Look::Other("a proxy answers, and what stands behind it does not; ask the partner"),
+        502..=504 => Look::Other("a proxy answered, but the server behind it did not; ask the partner"),
         _ => Look::Open,
     }
 }
@@ -126,7 +131,7 @@ fn look(method: &Method, answer: &Response<Bytes>) -> Look {
 /// Who answered what.
 fn describe(method: &Method, answer: &Response<Bytes>) -> String {
     let headers = answer.headers();
-    let mut words = format!("{method} gets {}", answer.status());
+    let mut words = format!("{method} was answered with {}", answer.status());
     for (name, header) in [
         ("server", &SERVER),
         ("type", &CONTENT_TYPE),

@@ -45,7 +45,7 @@ pub(crate) struct Expected<'a> {
     pub(crate) mic: Option<&'a Mic>,
 }
 
-/// That the partner has the message, and by what it is known.
+/// The proof that the partner has the message.
 #[derive(Debug)]
 pub(crate) struct Proof {
     kind: ReceiptKind,
@@ -57,8 +57,9 @@ pub(crate) struct Proof {
     pub(crate) legacy: Vec<String>,
 }
 
-/// What a receipt says that names no MIC.
-const WITHOUT_MIC: &str = "the partner gave no MIC: it confirms the message, not its bytes";
+/// The summary of a receipt without a MIC.
+const WITHOUT_MIC: &str =
+    "the partner sent no MIC: it confirms that it received the message, but not which bytes";
 
 impl Proof {
     fn new(kind: ReceiptKind, summary: &str, answer: &PartnerResponse, expected: &Expected<'_>) -> Self {
@@ -92,20 +93,20 @@ impl Proof {
     }
 }
 
-/// What an answer comes to.
+/// The result of examining an answer.
 pub(crate) enum Verdict {
-    /// The partner has what we sent, and proves it.
+    /// The partner has what we sent, and has proved it.
     Proved(Proof),
-    /// It gave a receipt that says otherwise, or proves nothing.
+    /// The receipt is negative, or proves nothing.
     Unproved(Error),
-    /// All is well but for the MIC: see what the other rules make of the message.
+    /// Everything is right except the MIC: compare with the MIC by other rules.
     MicMismatch(Box<MicMismatch>),
 }
 
-/// Whether the answer says, and proves, that the partner has what we sent.
+/// Examines whether the answer says and proves that the partner has what we sent.
 ///
 /// # Errors
-/// There is no receipt, with what that means for another attempt.
+/// There is no receipt; the error's class says whether to try again.
 pub(crate) fn assess(answer: &PartnerResponse, expected: &Expected<'_>) -> Result<Verdict> {
     if !answer.status.is_success() {
         return Err(refused(answer, expected.endpoint));
@@ -143,7 +144,7 @@ pub(crate) fn assess(answer: &PartnerResponse, expected: &Expected<'_>) -> Resul
     Ok(examine(&read()?, answer, expected).unwrap_or_else(Verdict::Unproved))
 }
 
-/// What a receipt that says no comes to.
+/// The error for a negative receipt.
 fn refusal(mdn: &Mdn, expected: &Expected<'_>) -> Error {
     negative(&mdn.disposition, expected.message_id).said(format!("{} {}", mdn.disposition, mdn.text))
 }
@@ -189,7 +190,7 @@ fn examine(read: &ReadMdn, answer: &PartnerResponse, expected: &Expected<'_>) ->
     if let Some(id) = &mdn.original_message_id
         && !same_message_id(id, expected.message_id)
     {
-        return Err(wrong("accept a receipt (MDN) for another message").said(id));
+        return Err(wrong("accept a receipt (MDN) that names another message").said(id));
     }
     match (&mdn.mic, expected.mic) {
         (Some(theirs), Some(ours)) if mic_matches(theirs, ours) => {}
@@ -199,7 +200,8 @@ fn examine(read: &ReadMdn, answer: &PartnerResponse, expected: &Expected<'_>) ->
         }
         (None, Some(_)) if mdn.disposition.is_duplicate() => {
             return Err(wrong("accept a duplicate notice without a MIC").said(&mdn.text).advice(
-                "nothing shows that the partner has this message; ask it what it has under this Message-ID",
+                "nothing proves that the partner has this message; ask it what it received under this \
+                Message-ID",
             ));
         }
         // RFC 4130, 7.4.3 asks for a MIC in signed receipts for signed content only; the receipt says that
@@ -217,9 +219,11 @@ fn examine(read: &ReadMdn, answer: &PartnerResponse, expected: &Expected<'_>) ->
                 unprotected: expected.agreement.send_security == SendSecurity::None,
                 legacy: expected.agreement.legacy,
                 proof: proof(read, &disposition, answer, expected),
-                error: wrong("match the receipt's MIC with the message that was sent")
-                    .with("our MIC", ours)
-                    .with("their MIC", PeerText::from(theirs.as_str())),
+                error: wrong(
+                    "verify the receipt's MIC: it differs from the MIC of the message that was sent",
+                )
+                .with("our MIC", ours)
+                .with("their MIC", PeerText::from(theirs.as_str())),
             })));
         }
     }

@@ -241,7 +241,7 @@ impl PartReceiver for Receiver<'_> {
                 room: &mut self.room,
                 most: self.partner.agreement.largest_message,
             })),
-            None => Err(io::Error::other("no part was begun")),
+            None => Err(io::Error::other("a part has no beginning")),
         }
     }
 
@@ -278,7 +278,7 @@ impl Receiver<'_> {
                     Error::transient(ErrorKind::Throttled, "receive one more part of a message")
                         .with("parts open", MORE_PARTS)
                         .advice(
-                            "too many messages with many parts arrived at once; the sender may try again",
+                            "too many messages with many parts arrived at the same time; the sender may try again",
                         ),
                 )
             }),

@@ -12,26 +12,30 @@ pub(crate) fn refused(answer: &PartnerResponse, endpoint: &str) -> Error {
         300..=399 => (
             ErrorKind::ConfigInvalid,
             Retry::Permanent,
-            "the partner's address has moved; ask for the new one",
+            "the partner's server redirects to another address; ask the partner for the right URL",
         ),
         401 => (
             ErrorKind::Unauthenticated,
             Retry::Permanent,
-            "the partner asks for a login that this endpoint does not have",
+            "the partner's server asks for a login, but this endpoint has none",
         ),
-        403 => (ErrorKind::PermissionDenied, Retry::Permanent, "ask the partner to allow this sender"),
+        403 => (ErrorKind::PermissionDenied, Retry::Permanent, "ask the partner to give this gateway access"),
         404 | 410 => (ErrorKind::NotFound, Retry::Permanent, "check the path in the endpoint's url"),
         408 | 425 => (
             ErrorKind::Timeout,
             Retry::Transient,
-            "the partner's system was not ready for it; if this continues, ask the partner",
+            "the partner's system was not ready; if this continues, ask the partner",
         ),
         411 => (
             ErrorKind::Unsupported,
             Retry::Permanent,
-            "the partner wants Content-Length; set chunked = false",
+            "the partner needs Content-Length; set chunked = false",
         ),
-        413 => (ErrorKind::Rejected, Retry::Permanent, "the partner does not take files of this size"),
+        413 => (
+            ErrorKind::Rejected,
+            Retry::Permanent,
+            "the partner does not accept files of this size; agree on a higher limit",
+        ),
         429 => (
             ErrorKind::Throttled,
             Retry::Transient,
@@ -40,7 +44,8 @@ pub(crate) fn refused(answer: &PartnerResponse, endpoint: &str) -> Error {
         421 => (
             ErrorKind::Unreachable,
             Retry::Transient,
-            "a server other than the partner's answered; if this continues, ask the partner",
+            "a server that is not the partner's AS2 system answered (wrong host or port); if this \
+            continues, ask the partner",
         ),
         501 | 505 | 506 | 508 | 510 | 511 => {
             (ErrorKind::Unsupported, Retry::Permanent, "ask the partner what its system expects")
@@ -48,15 +53,15 @@ pub(crate) fn refused(answer: &PartnerResponse, endpoint: &str) -> Error {
         507 => (
             ErrorKind::StorageFull,
             Retry::Transient,
-            "the partner has no room; if this continues, ask it to make some",
+            "the partner's storage is full; if this continues, ask the partner",
         ),
         // One that is not known counts as 500, and so does one that is no status (RFC 9110, 15).
         500.. => (
             ErrorKind::Unreachable,
             Retry::Transient,
-            "the partner's system, or a proxy before it, failed; if this continues, ask the partner",
+            "the partner's system, or a proxy in front of it, failed; if this continues, ask the partner",
         ),
-        _ => (ErrorKind::Rejected, Retry::Permanent, "ask the partner why it refuses the message"),
+        _ => (ErrorKind::Rejected, Retry::Permanent, "ask the partner why it refused the message"),
     };
     Error::new(kind, retry, "deliver an AS2 message")
         .with("endpoint", endpoint)
@@ -65,13 +70,13 @@ pub(crate) fn refused(answer: &PartnerResponse, endpoint: &str) -> Error {
         .advice(advice)
 }
 
-/// What a receipt that says no means.
+/// The error for a negative disposition.
 pub(crate) fn negative(disposition: &Disposition, message_id: &str) -> Error {
     let (kind, retry, advice) = match disposition {
         Disposition::Error(DispositionError::UnexpectedProcessingError) => (
             ErrorKind::Rejected,
             Retry::Transient,
-            "the partner's system had a fault while it read the message; if this continues, ask the partner",
+            "the partner's system had an error while it read the message; if this continues, ask the partner",
         ),
         Disposition::Error(DispositionError::UnknownTradingPartner) => (
             ErrorKind::Unauthenticated,
@@ -84,16 +89,16 @@ pub(crate) fn negative(disposition: &Disposition, message_id: &str) -> Error {
         Disposition::Error(DispositionError::DecryptionFailed) => (
             ErrorKind::TrustFailed,
             Retry::Permanent,
-            "ask the partner for its current certificate and put it first",
+            "ask the partner for its current certificate and put it first in the partner's certificates",
         ),
         Disposition::Error(DispositionError::InsufficientMessageSecurity) => (
             ErrorKind::ConfigInvalid,
             Retry::Permanent,
-            "the partner wants messages signed or encrypted; change the partner's send.security",
+            "the partner expects messages to be signed or encrypted; change the partner's send.security",
         ),
-        _ => (ErrorKind::Rejected, Retry::Permanent, "ask the partner why it refuses the message"),
+        _ => (ErrorKind::Rejected, Retry::Permanent, "ask the partner why it refused the message"),
     };
-    Error::new(kind, retry, "deliver an AS2 message: the partner's receipt (MDN) refuses it")
+    Error::new(kind, retry, "deliver an AS2 message: the partner refused it with its receipt (MDN)")
         .with("message_id", message_id)
         .advice(advice)
 }

@@ -1,4 +1,4 @@
-//! Messages that are not taken: what their senders are told, the audit event, and the line in the log.
+//! Refused messages: the answer to the sender, the audit event, and the log line.
 
 use crate::coding::{ACCEPTED, Coding, transfer_coding};
 use crate::disposition::{Disposition, DispositionError};
@@ -36,26 +36,27 @@ impl EarlyRejection {
         if let (true, Some(_)) = (head.mdn.wanted, &head.mdn.deliver_to) {
             return Err(Self::new(
                 StatusCode::NOT_IMPLEMENTED,
-                "Asynchronous receipts (Receipt-Delivery-Option) are not supported: ask for a synchronous one, \
-                 which comes with the answer to the message."
+                "Asynchronous receipts (Receipt-Delivery-Option) are not supported: ask for a synchronous \
+                receipt, which comes in the answer to the message."
                     .into(),
             ));
         }
         if let Some(name) = transfer_coding(headers) {
             let reason = format!(
-                "The Transfer-Encoding {name} is not supported: send chunked or with Content-Length."
+                "The Transfer-Encoding {name} is not supported: send the message chunked or with \
+                Content-Length."
             );
             return Err(Self::new(StatusCode::NOT_IMPLEMENTED, reason));
         }
         Coding::of(headers).map_err(|name| {
-            let reason = format!("The Content-Encoding {name} is not supported: send one of {ACCEPTED}.");
+            let reason = format!("The Content-Encoding {name} is not supported: use one of {ACCEPTED}.");
             Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, reason)
         })
     }
 }
 
 impl Receiver {
-    /// Refuses by the head alone. The body is read to its end all the same, as far as that goes.
+    /// Refuses a message because of its headers. The body is still read, as far as possible.
     pub(crate) async fn reject_early(
         &self,
         head: Option<&RequestHead>,
@@ -93,10 +94,13 @@ impl Receiver {
         let Unserved { status, path, peer } = unserved;
         let reason = match status {
             StatusCode::NOT_FOUND => {
-                format!("there is nothing at {path}: AS2 messages are taken at {}", self.path)
+                format!(
+                    "wrong path {path}: AS2 messages are received at {}; tell the sender the right URL",
+                    self.path
+                )
             }
-            StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => "the request's head is too large".to_owned(),
-            _ => "the request's head cannot be read".to_owned(),
+            StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => "the request's header is too large".to_owned(),
+            _ => "the request's header cannot be read".to_owned(),
         };
         let event = self.refusal(peer, None).detail("status", status.as_u16()).peer_detail("reason", reason);
         if let Err(error) = self.record(event).await {
@@ -135,8 +139,8 @@ impl Receiver {
     ) -> Result<StoredReply> {
         let event = self.services.event(EventKind::ReceiptUnmatched).partner(&parties.partner.name);
         let event = with_peer(event, peer).peer_detail("message_id", &head.message_id);
-        log(&event.clone().detail("reason", "it is a receipt, and no message waits for one"));
-        let body = b"No message waits for this receipt.\n".to_vec();
+        log(&event.clone().detail("reason", "it is a receipt, but no message is waiting for one"));
+        let body = b"No message is waiting for this receipt.\n".to_vec();
         let headers = vec![("Content-Type".into(), "text/plain; charset=utf-8".into())];
         let reply = StoredReply { status: 400, headers, body };
         reception.refuse(vec![event], reply.clone()).await?;
@@ -163,7 +167,7 @@ impl Receiver {
 }
 
 /// Why a message is not taken when many arrive at once.
-pub(crate) const CROWDED: &str = "Too many messages arrive at this moment: send this one again later.";
+pub(crate) const CROWDED: &str = "Too many messages are arriving at the moment: send this one again later.";
 
 /// What a sender is told whose message is not taken at the moment, and why.
 pub(crate) fn try_again_later(why: &str) -> StoredReply {
@@ -181,7 +185,7 @@ pub(crate) fn declined(head: &RequestHead, parties: &Parties, length: Option<u64
         Some(ReplyContent { disposition: Disposition::Failure(text.into()), mic: None, text: reason })
     };
     if let Some(unsupported) = head.mdn.unsupported {
-        return failure(unsupported, "The receipt asked for cannot be given.".into());
+        return failure(unsupported, "The requested kind of receipt is not supported.".into());
     }
     let digests = &head.mdn.digests;
     let allowed =
@@ -189,7 +193,7 @@ pub(crate) fn declined(head: &RequestHead, parties: &Parties, length: Option<u64
     if head.mdn.signed && head.mdn.digest_required && !digests.iter().any(allowed) {
         return failure(
             "unsupported MIC-algorithms",
-            "The receipt may be signed by none of the algorithms that are required: allow SHA-256.".into(),
+            "None of the required algorithms may be used to sign the receipt: allow SHA-256.".into(),
         );
     }
     let most = parties.partner.agreement.largest_message;
@@ -236,5 +240,5 @@ fn plain(status: StatusCode, text: &str) -> Result<Response<Body>> {
         .status(status)
         .header("Content-Type", "text/plain; charset=utf-8")
         .body(Body::bytes(text.to_owned()))
-        .map_err(|error| Error::permanent(ErrorKind::Internal, "write an answer").caused_by(error))
+        .map_err(|error| Error::permanent(ErrorKind::Internal, "write the answer").caused_by(error))
 }

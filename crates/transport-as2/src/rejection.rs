@@ -1,5 +1,5 @@
-//! What our own side of a stream refuses about a message. It travels up through `smime` inside an I/O
-//! error, and must not be taken for a fault of ours when it arrives.
+//! Rejections of a message while it is being read. They pass through `smime` inside an I/O error, and must
+//! not be mistaken for an error of Waybill.
 
 use crate::agreement::SendSecurity;
 use crate::disposition::{Disposition, DispositionError};
@@ -36,7 +36,7 @@ impl Rejection {
         Self::unprotected(agreed, has(Wrapping::Encrypted), has(Wrapping::Signed))
     }
 
-    /// What the sender is told.
+    /// The answer to the sender.
     pub(crate) fn disposition(self) -> Disposition {
         Disposition::Error(match self {
             Self::Unprotected { .. } => DispositionError::InsufficientMessageSecurity,
@@ -48,11 +48,15 @@ impl Rejection {
     /// The same in words.
     pub(crate) fn text(self) -> String {
         match self {
-            Self::Unprotected { lacks, .. } => format!("The message is not {lacks}, as was agreed."),
-            Self::TooLarge { most } => format!("The message is larger than the {most} bytes agreed."),
+            Self::Unprotected { lacks, .. } => {
+                format!("The message is not {lacks}, although that was agreed.")
+            }
+            Self::TooLarge { most } => {
+                format!("The message is larger than the agreed limit of {most} bytes.")
+            }
             Self::TooManyParts { most } => format!("The message has more than {most} parts."),
             Self::Undecodable { coding } => {
-                format!("The body is not {coding}, although its Content-Encoding says so.")
+                format!("The Content-Encoding is {coding}, but the body is not valid {coding} data.")
             }
         }
     }
@@ -63,16 +67,19 @@ impl fmt::Display for Rejection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unprotected { lacks, agreed } => {
-                write!(f, "the message is not {lacks}, as receive.security = \"{agreed}\" asks")
+                write!(f, "the message is not {lacks}, but receive.security = \"{agreed}\" requires it")
             }
             Self::TooManyParts { most } => write!(f, "the message has more than {most} parts"),
             Self::Undecodable { coding } => {
-                write!(f, "the body is not complete {coding}, although its Content-Encoding says so")
+                write!(
+                    f,
+                    "the Content-Encoding is {coding}, but the body is not valid or not complete {coding} data"
+                )
             }
             Self::TooLarge { most } => write!(
                 f,
-                "the message holds more than receive.largest = {most} bytes: raise the partner's \
-                 receive.largest if such messages are expected"
+                "the message is larger than receive.largest = {most} bytes: raise the partner's \
+                receive.largest if such messages are expected"
             ),
         }
     }

@@ -14,7 +14,7 @@ use smime::Signing;
 use std::time::{Duration, UNIX_EPOCH};
 use transport::{Services, StoredReply};
 
-/// What the sender is told.
+/// The answer to the sender.
 pub(crate) struct ReplyContent {
     pub(crate) disposition: Disposition,
     /// As written into the receipt; never with an error.
@@ -94,7 +94,7 @@ pub(crate) fn to_response(reply: StoredReply) -> Result<Response<Body>> {
     }
     response
         .body(Body::bytes(reply.body))
-        .map_err(|error| Error::permanent(ErrorKind::Internal, "write a reply").caused_by(error))
+        .map_err(|error| Error::permanent(ErrorKind::Internal, "write the reply").caused_by(error))
 }
 
 /// A peer's name, written back; one that is no AS2 name is left out rather than breaking the line.

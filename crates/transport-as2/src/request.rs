@@ -70,7 +70,7 @@ impl RequestHead {
         })
     }
 
-    /// What makes the message this message, for all nodes and for good.
+    /// The message's unique key, the same on all nodes.
     pub(crate) fn key(&self) -> String {
         serde_json::json!(["as2", self.from, self.to, self.message_id]).to_string()
     }

@@ -85,7 +85,7 @@ impl Read for BodyReader {
                     self.ended = true;
                     return Err(io::Error::other(Error::transient(
                         ErrorKind::Unreachable,
-                        "receive a message to its end",
+                        "receive the whole message",
                     )));
                 }
             }
@@ -248,7 +248,7 @@ fn too_slow(held: Duration, silent: Duration, received: u64) -> Option<Error> {
         Error::transient(ErrorKind::Timeout, "receive a message")
             .with("received", format!("{received} bytes"))
             .with("least", format!("{} bytes/s", pace(held)))
-            .advice("the sender was too slow while other messages waited for its place")
+            .advice("the sender was too slow while other messages were waiting")
     })
 }
 

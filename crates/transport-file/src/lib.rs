@@ -48,7 +48,7 @@ impl LocalFiles {
         Err(Error::permanent(ErrorKind::ConfigInvalid, "use a directory outside the allowed roots")
             .with("directory", path)
             .with("roots", if roots.is_empty() { "none".into() } else { roots.join(", ") })
-            .advice("name it below one of them, or add its root to waybill.toml"))
+            .advice("use a directory below one of them, or add its root to roots.files in waybill.toml"))
     }
 }
 
@@ -71,15 +71,16 @@ impl FolderProtocol for LocalFiles {
     /// Archive and error directories are absolute, and below an allowed root too.
     fn check_polling(&self, _: &Endpoint, polling: &Polling) -> Result<()> {
         if polling.error_directory.is_none() {
-            return Err(Error::permanent(ErrorKind::ConfigInvalid, "poll a folder of this machine")
-                .advice("'error_directory' is missing: name one for files that cannot be taken"));
+            return Err(Error::permanent(ErrorKind::ConfigInvalid, "poll a folder of this machine").advice(
+                "'error_directory' is missing: set it to a directory for files that cannot be staged",
+            ));
         }
         for text in polling.after.directory().into_iter().chain(polling.error_directory.as_deref()) {
             let path = parse_directory(text)?;
             if !path.is_absolute() {
-                return Err(Error::permanent(ErrorKind::ConfigInvalid, "use a relative directory")
+                return Err(Error::permanent(ErrorKind::ConfigInvalid, "use a relative path")
                     .with("directory", &path)
-                    .advice("directories of a file endpoint are absolute"));
+                    .advice("write an absolute path: a file endpoint has no other starting point"));
             }
             self.allowed(&path)?;
         }

@@ -15,7 +15,7 @@ pub static SPEC: TransportSpec = TransportSpec {
     roles: Roles { source: true, destination: true, listener: false },
     source: &[&folder::SOURCE, &UNFINISHED],
     destination: &[&folder::DESTINATION, &WRITING, &folder::PERMISSIONS],
-    ..TransportSpec::new("file", "A directory of this machine, or one that is mounted on it.")
+    ..TransportSpec::new("file", "A directory of this machine, or a file system that is mounted on it.")
 };
 
 static UNFINISHED: Group = Group::of(&[folder::unfinished(TEMPORARY)]);

@@ -77,10 +77,10 @@ fn archive_and_error_directories_lie_outside_the_polled_one_and_below_a_root() {
             .is_ok()
     );
     for (after, error, words) in [
-        (archive("/srv/waybill/in/done"), Some("/srv/waybill/bad"), "lies inside the polled directory"),
-        (archive("/srv/waybill/in"), Some("/srv/waybill/bad"), "lies inside the polled directory"),
+        (archive("/srv/waybill/in/done"), Some("/srv/waybill/bad"), "is inside the polled directory"),
+        (archive("/srv/waybill/in"), Some("/srv/waybill/bad"), "is inside the polled directory"),
         (After::Keep, None, "'error_directory' is missing"),
-        (After::Keep, Some("/srv/waybill/in/bad"), "lies inside the polled directory"),
+        (After::Keep, Some("/srv/waybill/in/bad"), "is inside the polled directory"),
         (After::Move { directory: "done".into() }, Some("/srv/waybill/bad"), "absolute"),
         (archive("/var/done"), Some("/srv/waybill/bad"), "allowed roots"),
         (archive(""), Some("/srv/waybill/bad"), "name a directory"),

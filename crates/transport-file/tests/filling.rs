@@ -84,7 +84,7 @@ async fn a_file_that_is_filled_behind_its_time_while_it_is_read_is_not_taken() {
     fill(&path, 99_000);
     let seen = source.look_again(&found).await.unwrap();
     assert!(
-        matches!(&seen, AfterRead::Changed(words) if words.contains("the system last changed it")),
+        matches!(&seen, AfterRead::Changed(words) if words.contains("its status time (ctime) was")),
         "{seen:?}"
     );
     assert!(source.open(&found).await.is_err(), "what was listed is no longer what is there");

@@ -124,7 +124,7 @@ impl Remote {
             Err(waited) => Err(self
                 .error(ErrorKind::Timeout, "complete the SSH handshake", &ending)
                 .with("waited", format!("{:.1} s", waited.as_secs_f64()))
-                .advice("the server took the connection but did not finish the key exchange")),
+                .advice("the server accepted the connection but did not finish the key exchange")),
         };
         ending.record.set_security(ending.seen.security(&ending.cut.first_words()));
         match shaken {
@@ -182,7 +182,7 @@ impl Remote {
                 }
                 _ => self.error(ErrorKind::Unreachable, "open an SFTP session", ending),
             };
-            error.advice("the server let us log in and then gave no session")
+            error.advice("the login succeeded, but the server opened no session")
         };
         let mut channel = ssh.channel_open_session().await.map_err(&refused)?;
         channel.request_subsystem(true, "sftp").await.map_err(&refused)?;
@@ -192,7 +192,7 @@ impl Remote {
                 Some(ChannelMsg::Failure) => {
                     return Err(Error::permanent(ErrorKind::Unsupported, "open an SFTP session")
                         .with("host", self.settings.target())
-                        .advice("the server takes logins but offers this user no SFTP subsystem; ask its operator"));
+                        .advice("the login succeeded, but the server has no SFTP subsystem for this user; ask its operator to enable SFTP"));
                 }
                 Some(ChannelMsg::Eof | ChannelMsg::Close) | None => {
                     return Err(refused(russh::Error::Disconnect));
@@ -238,20 +238,20 @@ impl Remote {
         }
         match &error {
             russh::Error::NoCommonAlgo { kind, ours, theirs } => {
-                return Error::permanent(ErrorKind::Unsupported, "agree with the server on SSH algorithms")
+                return Error::permanent(ErrorKind::Unsupported, "agree on SSH algorithms with the server")
                     .with("host", self.settings.target())
                     .with("for", format_args!("{kind:?}"))
                     .with("ours", ours.join(", "))
                     .with("server's", PeerText::new(theirs.join(", ").as_bytes()))
-                    .advice("the server has only algorithms that are no longer safe; ask its operator for newer ones");
+                    .advice("the server offers only algorithms that are no longer safe; ask its operator to enable newer ones");
             }
             russh::Error::WrongServerSig => {
                 return Error::permanent(
                     ErrorKind::TrustFailed,
-                    "trust the server: wrong signature by its host key",
+                    "trust the server: its host key's signature is wrong",
                 )
                 .with("host", self.settings.target())
-                .advice("nothing was sent; the server does not own the key that it shows");
+                .advice("nothing was sent; the server does not have the private half of the host key that it shows");
             }
             _ => {}
         }
@@ -266,7 +266,7 @@ impl Remote {
                 .advice("did not complete: the server ended the connection during the key exchange"),
             russh::Error::Version => self
                 .error(ErrorKind::Protocol, operation, ending)
-                .advice("did not complete: what answers on this port is no SSH server"),
+                .advice("did not complete: the server on this port is not an SSH server"),
             _ => self.error(ErrorKind::Protocol, operation, ending).advice("did not complete"),
         }
         .caused_by(error);

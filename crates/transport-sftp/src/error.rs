@@ -41,12 +41,12 @@ impl Fault {
             }
             Self::Lost(why) => place(Error::transient(ErrorKind::Unreachable, operation))
                 .with("reason", why)
-                .advice("the connection broke; the next attempt makes a new one"),
+                .advice("the connection was lost; the next attempt opens a new one"),
             Self::Silent(waited) => place(Error::transient(ErrorKind::Timeout, operation))
                 .with("waited", format!("{:.1} s", waited.as_secs_f64()))
-                .advice("the server took the request and did not answer; see the endpoint's option timeout"),
+                .advice("the server received the request and did not answer in time; see the endpoint's option timeout"),
             Self::Malformed(malformed) => place(Error::transient(ErrorKind::Protocol, operation))
-                .advice("the server's answer is no SFTP version 3; check what runs on this port")
+                .advice("the server's answer is not SFTP version 3; check which server runs on this port")
                 .caused_by(malformed),
         }
     }
@@ -89,10 +89,11 @@ impl Refusal {
         match self.code {
             _ if self.missing => None,
             code::PERMISSION_DENIED | code::WRITE_PROTECT => {
-                Some("ask the server's operator for the right on this path")
+                Some("ask the server's operator for permission on this path")
             }
             code::FAILURE => Some(
-                "the server gives no better reason: look for a full disk or quota, too many open files, or a name that is taken",
+                "the server gives no reason: check for a full disk or quota, too many open files, or a name \
+                that exists already",
             ),
             code::OP_UNSUPPORTED => Some("the server cannot do this"),
             _ => None,

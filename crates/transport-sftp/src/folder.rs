@@ -201,7 +201,8 @@ impl Folder for SftpFolder {
                 Err(match error.kind() {
                     // Servers answer so to a right that is not given, more often than to a full disk.
                     ErrorKind::Rejected => error.advice(format!(
-                        "{RENAME_REFUSED}; if others may rename there, look for a full disk or quota"
+                        "{RENAME_REFUSED}; if other users can rename files there, check for a full disk or \
+                        quota"
                     )),
                     ErrorKind::PermissionDenied | ErrorKind::Unsupported => error.advice(RENAME_REFUSED),
                     _ => error,
@@ -220,7 +221,7 @@ impl Folder for SftpFolder {
                 .on_connection(lease.target().connection)
                 .with("path", from)
                 .with("to", to)
-                .advice("the name is taken")),
+                .advice("a file of that name exists already")),
             Ok(Renamed::Unknown(fault)) => {
                 let error = fault.error(OPERATION, lease.target(), Some(from)).with("to", to);
                 Err(error.retry_as(Retry::Ambiguous))
@@ -236,7 +237,7 @@ impl Folder for SftpFolder {
             return Err(Error::permanent(ErrorKind::Unsupported, OPERATION)
                 .with("path", path)
                 .with("time", modified)
-                .advice("SFTP version 3 has times from 1970 to 2106"));
+                .advice("SFTP version 3 can express times from 1970 to 2106 only"));
         };
         let lease = self.take().await?;
         match lease.client().set_modified(path, seconds).await {

@@ -26,21 +26,23 @@ pub static SPEC: TransportSpec = TransportSpec {
     endpoint: &[&LOGIN, &SERVER, &net::CONNECTION, &net::POOL],
     source: &[&folder::SOURCE, &UNFINISHED],
     destination: &[&folder::DESTINATION, &WRITING, &folder::PERMISSIONS],
-    ..TransportSpec::new("sftp", "A directory of an SSH server.")
+    ..TransportSpec::new("sftp", "A directory of an SFTP server.")
 };
 
 static LOGIN: Group = Group::of(&[
     Field::optional("username", Kind::Text, "The user to log in as.").login(),
-    Field::optional("password", Kind::Secret, "The user's password. Tried once, after the private key if both are given.").login(),
+    Field::optional("password", Kind::Secret, "The user's password. It is tried once; if a private key is given too, after the key.").login(),
     Field::optional(
         "credential",
         Kind::Name(Section::CREDENTIAL),
-        "The user with the password, defined for several endpoints: instead of `username` and `password`.",
+        "The name of a [credential.NAME], which several endpoints can share: used instead of `username` and \
+        `password`.",
     ).login(),
     Field::optional(
         "key",
         Kind::Name(Section::KEY),
-        "The private key to log in with, defined for several endpoints: instead of `private_key` and `passphrase`.",
+        "The name of a [key.NAME], which several endpoints can share: used instead of `private_key` and \
+        `passphrase`.",
     ).login(),
     Field::optional(
         "private_key",
@@ -64,7 +66,7 @@ static SERVER: Group = Group::of(&[
         "The server's host key, as a fingerprint (\"SHA256:…\"), the whole line that ssh-keygen -l shows (\"256 SHA256:… comment \
          (ED25519)\"), a fingerprint with its key type before it (\"ssh-rsa SHA256:…\"; the type is needed when the server has \
          keys of several types and the pinned one is not its ed25519 key), or the public key itself (\"ssh-ed25519 AAAA…\", as in \
-         key files and from ssh-keyscan). A list accepts any of them, for a change of keys. \
+         key files and from ssh-keyscan). With a list, each of its keys is accepted, so that a server can change its key. \
          Give this or known_hosts: the server is always verified.",
     )
     .address(),
@@ -114,7 +116,7 @@ pub(crate) struct Login {
 }
 
 /// How a URL is written, for whoever wrote it otherwise.
-const URL_FORM: &str = "write it as sftp://host:port/directory (from where the login starts) or sftp://host:port//directory (absolute)";
+const URL_FORM: &str = "write it as sftp://host:port/directory (relative to the login directory) or sftp://host:port//directory (absolute)";
 
 fn invalid(endpoint: &Endpoint, option: &'static str, advice: impl Into<String>) -> Error {
     Error::permanent(ErrorKind::ConfigInvalid, "use an SFTP endpoint")
@@ -188,13 +190,9 @@ fn trust(endpoint: &Endpoint, host: &str, port: u16) -> Result<HostTrust> {
         ([], None) => Err(invalid(
             endpoint,
             "host_key",
-            "give host_key (its fingerprint, \"SHA256:…\") or known_hosts: the server is always verified, and this cannot be switched off",
+            "set host_key (its fingerprint, \"SHA256:…\") or known_hosts: Waybill always verifies the server",
         )),
-        ([_, ..], Some(_)) => Err(invalid(
-            endpoint,
-            "host_key",
-            "give host_key or known_hosts, not both: only one can have the last word",
-        )),
+        ([_, ..], Some(_)) => Err(invalid(endpoint, "host_key", "set host_key or known_hosts, not both")),
         (pins, None) => {
             let pins: std::result::Result<Vec<_>, _> = pins.iter().map(|text| Pin::parse(text)).collect();
             Ok(HostTrust::Pinned(pins.map_err(|why| invalid(endpoint, "host_key", why))?.concat()))
@@ -205,14 +203,14 @@ fn trust(endpoint: &Endpoint, host: &str, port: u16) -> Result<HostTrust> {
                 return Err(invalid(
                     endpoint,
                     "known_hosts",
-                    format!("{line}; it may be a line of this host: correct it or take it out"),
+                    format!("{line}; it may belong to this host: correct or remove it"),
                 ));
             }
             if hosts.is_empty() {
                 return Err(invalid(
                     endpoint,
                     "known_hosts",
-                    "it holds no key; give the content of a known_hosts file",
+                    "it contains no key; give the content of a known_hosts file",
                 ));
             }
             Ok(HostTrust::Known(hosts))
@@ -267,7 +265,7 @@ impl Login {
         key: impl Fn(&str) -> Option<std::sync::Arc<KeyDefinition>>,
     ) -> Result<ResolvedLogin> {
         let missing = |what: &'static str, name: &str| {
-            Error::permanent(ErrorKind::ConfigInvalid, "log in by what the endpoint names")
+            Error::permanent(ErrorKind::ConfigInvalid, "log in with the endpoint's credential or key")
                 .with(what, name)
                 .advice("define it, or correct the name")
         };

@@ -210,7 +210,7 @@ async fn where_only_deleting_is_refused_the_error_says_that_the_copy_is_whole() 
         note_content(&mut offer, &content);
         for _ in 0..2 {
             let error = source.settle(&offer, Outcome::Taken).await.unwrap_err().chain();
-            for part in ["remove a file", FOUND, "is whole", "right to delete", "after = keep"] {
+            for part in ["remove a file", FOUND, "is complete", "right to delete", "after = \"keep\""] {
                 assert!(error.contains(part), "{part} in {error}");
             }
             assert!(!error.contains("takes files"), "{error}");

@@ -89,7 +89,7 @@ async fn where_nobody_may_look_the_open_file_or_its_acknowledgement_is_evidence(
         let scene =
             Scene::new(&[Switch::Status(Op::Stat, code, "no"), Switch::Status(Op::Fstat, code, "no")]);
         let receipt = scene.attempt(scene.endpoint(), 1).await.unwrap();
-        assert!(verified_by(&receipt).starts_with("acknowledged writes"), "{receipt:?}");
+        assert!(verified_by(&receipt).starts_with("every write was acknowledged"), "{receipt:?}");
         assert_eq!(scene.server.get("out/a.edi").unwrap(), scene.content);
     }
     let scene = Scene::new(&[]);
@@ -105,14 +105,17 @@ async fn a_size_that_is_told_late_is_a_remark() {
         for (switches, remark) in [
             // The look after closing tells the right size, or what is read there is whole, or nobody may look.
             (vec![late(Told::FSTAT)], "size after closing"),
-            (vec![late(Told::EVERYWHERE)], "end read after closing; the place states 0 bytes"),
+            (
+                vec![late(Told::EVERYWHERE)],
+                "the end of the file was read after closing; the server reports a wrong size of 0 bytes",
+            ),
             (
                 vec![late(Told::FSTAT), hidden.clone()],
-                "acknowledged writes; the place told another size, 0 bytes",
+                "every write was acknowledged; the server reported another size, 0 bytes",
             ),
             (
                 vec![Switch::SizeOff(Told::FSTAT, 7), hidden.clone()],
-                "acknowledged writes; the place told another size, 300008 bytes",
+                "every write was acknowledged; the server reported another size, 300008 bytes",
             ),
         ] {
             let scene = Scene::new(&switches);
@@ -137,7 +140,10 @@ async fn a_size_that_is_told_late_is_a_remark() {
         };
         let direct = scene();
         let receipt = direct.attempt(direct.endpoint().set("temporary", "none"), 1).await.unwrap();
-        assert_eq!(verified_by(&receipt), "acknowledged writes; the place told another size, 0 bytes");
+        assert_eq!(
+            verified_by(&receipt),
+            "every write was acknowledged; the server reported another size, 0 bytes"
+        );
         assert_eq!(direct.server.get("taken/a.edi").unwrap(), direct.content);
         let temporary = scene();
         let error = temporary.attempt(temporary.endpoint(), 1).await.unwrap_err();

@@ -41,7 +41,7 @@ async fn lines_before_the_identification_keep_nobody_out() {
 async fn what_comes_instead_of_an_identification_is_told_as_it_is() {
     let server = SftpServer::start().unwrap();
     for (before, retry, words) in [
-        (b"x\n".repeat(1025), Retry::Transient, "no SSH server"),
+        (b"x\n".repeat(1025), Retry::Transient, "not an SSH server"),
         (vec![b'x'; 9000], Retry::Transient, "8 KiB"),
         ([b"SSH-2.0-", &[b'x'; 300][..], b"\n"].concat(), Retry::Permanent, "255 bytes"),
         (b"SSH-2.0-caf\xe9\r\n".to_vec(), Retry::Permanent, "no text"),

@@ -152,7 +152,7 @@ async fn an_answer_without_data_before_the_stated_end_is_no_end() {
             );
             let error = read(&folder, "in/a", 0).await.map(|came| came.len()).unwrap_err();
             assert_eq!(inner(&error).kind(), ErrorKind::Protocol, "{size:?} {from}");
-            assert!(error.to_string().contains("without saying that the file ends"), "{error}");
+            assert!(error.to_string().contains("without reporting the end of the file"), "{error}");
         }
     }
     // At the stated end, or beyond it, it says that there is no more.
@@ -334,7 +334,7 @@ async fn a_test_of_an_endpoint_opens_as_a_poll_does_and_reads_nothing() {
     assert!(probe.passed(), "{probe:?}");
     let said = format!("{probe:?}");
     for words in [
-        "1 file to take",
+        "1 file for this flow",
         "directories (the flow is not recursive): directory",
         "symbolic links: link",
         "opened, not read",

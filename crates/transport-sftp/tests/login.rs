@@ -321,8 +321,8 @@ async fn a_key_that_cannot_be_read_is_found_before_anybody_logs_in() {
     let cut: String =
         plain.lines().enumerate().filter(|(at, _)| *at != 2).map(|(_, line)| format!("{line}\n")).collect();
     for (key, passphrase, words) in [
-        (&encrypted, "not it", "does not decrypt with this passphrase"),
-        (&encrypted, "", "give its passphrase"),
+        (&encrypted, "not it", "cannot be decrypted with this passphrase"),
+        (&encrypted, "", "set its passphrase"),
         (&cut, "", "whole"),
     ] {
         let endpoint = server.endpoint().set("private_key", key).set("passphrase", passphrase).done();

@@ -1,4 +1,4 @@
-//! Moving bytes from a source into staging.
+//! Copying bytes from a source into staging.
 
 use crate::folder::READER_BUFFERS;
 use crate::{BufferBudget, PartWriter};
@@ -10,13 +10,14 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 /// took half as much processor time again.
 pub const COPY_BUFFER: usize = 128 * 1024;
 
-/// What a copy did.
+/// The result of a copy.
 pub struct Copied {
     /// The writer, to be committed.
     pub writer: Box<dyn PartWriter>,
     /// Bytes copied.
     pub bytes: u64,
-    /// Why the reader ended before its end. What it gave until then is in the writer: it may be the only copy.
+    /// The error that ended the reader early, if any. The bytes read before it are in the writer; they may be
+    /// the only copy.
     pub broken: Option<Error>,
 }
 

@@ -1,4 +1,4 @@
-//! Where payloads go.
+//! Destinations: where payloads are delivered to.
 
 use crate::{DeliveryLog, Payload, Probe, StagedPart};
 use async_trait::async_trait;
@@ -7,9 +7,9 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// One attempt at a delivery, as the engine hands it to a destination.
+/// One attempt of a delivery, as the engine gives it to a destination.
 pub struct Deliver {
-    /// The right to act; its attempt number names temporary files.
+    /// The claim under which this attempt acts. Its attempt number is part of the names of temporary files.
     pub claim: Claim,
     /// The bytes.
     pub payload: Arc<dyn Payload>,
@@ -19,44 +19,45 @@ pub struct Deliver {
     pub flow: String,
     /// The partner, when the transfer has one.
     pub partner: Option<String>,
-    /// What earlier attempts noted, by key.
+    /// The notes of earlier attempts, by key.
     pub notes: BTreeMap<String, Value>,
-    /// Whether an earlier attempt was cut off, so that its effect is not known.
+    /// Whether an earlier attempt was interrupted, so that its effect is unknown.
     pub interrupted: bool,
-    /// Whether no further attempt follows by itself if this one fails: what surely had no effect is taken back then.
+    /// Whether this is the last automatic attempt. If it fails without effect, it must remove what it has
+    /// written.
     pub is_last: bool,
     /// Durable state of this delivery.
     pub log: Arc<dyn DeliveryLog>,
 }
 
-/// How an attempt ended that did not fail.
+/// The result of an attempt that did not fail.
 #[derive(Debug)]
 pub enum Sent {
-    /// The destination has it, and said so.
+    /// The destination has the payload and confirmed it.
     Delivered {
-        /// Its evidence.
+        /// The evidence.
         receipt: Receipt,
-        /// Payloads that came with the answer, already staged.
+        /// Payloads that arrived with the answer, already staged.
         replies: Vec<StagedPart>,
     },
-    /// The receipt will come later, at the latest then.
+    /// The receipt will arrive later.
     Awaiting {
-        /// When the wait is over.
+        /// When the delivery stops waiting for it.
         deadline: Timestamp,
     },
 }
 
-/// A place that takes payloads.
+/// A destination: a place to which payloads are delivered.
 #[async_trait]
 pub trait Destination: Send + Sync {
-    /// Makes one attempt. Before any act whose effect cannot be taken back it notes what it is about
-    /// to do ([`DeliveryLog::note`]) and asks whether it still may ([`DeliveryLog::may_act`]).
+    /// Makes one attempt. Before each act that cannot be undone, it notes what it is going to do
+    /// ([`DeliveryLog::note`]) and asks whether it is still allowed to ([`DeliveryLog::may_act`]).
     ///
     /// # Errors
-    /// With the retry class of the protocol's own answer. `Ambiguous` when the effect is not known:
-    /// the next attempt finds the notes and finds out.
+    /// The retry class follows from the protocol's own answer. `Ambiguous` if the effect is unknown: the next
+    /// attempt finds out, with the help of the notes.
     async fn deliver(&self, delivery: Deliver) -> Result<Sent>;
 
-    /// Tries every step of a delivery and reports each; what it writes it removes.
+    /// Tests every step of a delivery and reports each. Removes what it writes.
     async fn probe(&self) -> Probe;
 }

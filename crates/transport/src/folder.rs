@@ -15,7 +15,7 @@ mod walk;
 pub const READER_BUFFERS: usize = 256 * 1024;
 
 /// What a person can do where files can be written and are refused their names.
-pub const RENAME_REFUSED: &str = "the place lets this user write and not rename: ask its operator for the right, or set temporary = \"none\" on the flow's destination";
+pub const RENAME_REFUSED: &str = "the server lets this user write files but not rename them: ask its operator for the right to rename, or set temporary = \"none\" on the flow's destination";
 
 pub use adapter::{FolderProtocol, FolderTransport, FolderUse};
 pub use check::check_poll;
@@ -294,10 +294,10 @@ impl Evidence {
         match self {
             Self::Size => "size after closing".into(),
             Self::SizeBeforeClose => "size before closing".into(),
-            Self::End(stated) => format!("end read after closing; the place states {stated} bytes").into(),
-            Self::Acknowledged => "acknowledged writes; the place shows no sizes".into(),
+            Self::End(stated) => format!("the end of the file was read after closing; the server reports a wrong size of {stated} bytes").into(),
+            Self::Acknowledged => "every write was acknowledged; the server shows no sizes".into(),
             Self::AcknowledgedAgainst(told) => {
-                format!("acknowledged writes; the place told another size, {told} bytes").into()
+                format!("every write was acknowledged; the server reported another size, {told} bytes").into()
             }
         }
     }

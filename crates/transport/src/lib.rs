@@ -1,11 +1,11 @@
 //! The contract between the engine and every transport.
 //!
-//! A transport implements [`Source`], [`Destination`] or [`Listener`] and is made by its [`Transport`].
-//! The engine calls them and lends them [`Services`]; neither knows the other's names. The rules in
-//! words are in `docs/transport-contract.md`; the conformance suite in `testkit` is their other half.
+//! A transport implements [`Source`], [`Destination`] or [`Listener`]; its [`Transport`] creates them. The
+//! engine calls them and gives them [`Services`]. The rules are written in `docs/transport-contract.md`, and
+//! the conformance suite in `testkit` tests them.
 //!
-//! [`folder`] holds polling and safe writing, written once: a transport that can list, read and write
-//! a folder implements [`folder::Folder`] and gets a whole source and destination.
+//! [`folder`] has polling and safe writing for all transports with folders: a transport that can list, read
+//! and write a folder implements [`folder::Folder`] and gets a complete source and destination.
 
 mod budget;
 mod copy;
@@ -33,9 +33,9 @@ use model::definition::{self, Endpoint, Flow};
 pub use model::{Declaration, Probe, ProbeStep, Step};
 use std::sync::Arc;
 
-/// A transport: its [`Declaration`], and how its parts are made.
+/// A transport: its [`Declaration`], and the functions that create its sources, destinations and listeners.
 pub trait Transport: Declaration {
-    /// A source for a flow that polls this endpoint. Opens nothing yet.
+    /// Creates the source for a flow that polls this endpoint. Opens no connection.
     ///
     /// # Errors
     /// `Unsupported` when the transport has no source; `ConfigInvalid`.
@@ -46,7 +46,7 @@ pub trait Transport: Declaration {
         services: Services,
     ) -> model::Result<Arc<dyn Source>>;
 
-    /// A destination for a flow's deliveries to this endpoint. Opens nothing yet.
+    /// Creates the destination for a flow's deliveries to this endpoint. Opens no connection.
     ///
     /// # Errors
     /// `Unsupported` when the transport has no destination; `ConfigInvalid`.
@@ -57,7 +57,7 @@ pub trait Transport: Declaration {
         services: Services,
     ) -> model::Result<Arc<dyn Destination>>;
 
-    /// A defined listener. Opens nothing yet.
+    /// Creates a defined listener. Opens no port.
     ///
     /// # Errors
     /// `Unsupported` when the transport has no listeners; `ConfigInvalid`.

@@ -1,4 +1,4 @@
-//! What partners send to us.
+//! Listeners: receiving what partners send.
 
 use crate::{PartWriter, StagedPart};
 use async_trait::async_trait;
@@ -8,10 +8,10 @@ use serde_json::{Map, Value};
 use std::sync::Arc;
 use tokio::sync::watch;
 
-/// Becomes true when the process is asked to end.
+/// Becomes true when the process is to stop.
 pub type Shutdown = watch::Receiver<bool>;
 
-/// Something that takes messages from partners.
+/// A listener: receives messages from partners.
 #[async_trait]
 pub trait Listener: Send + Sync {
     /// Whether it could be served as it is defined: its certificate fits its key and is in date. Asked before another
@@ -23,34 +23,34 @@ pub trait Listener: Send + Sync {
         Ok(())
     }
 
-    /// Takes its addresses, or registers its routes with `net`'s server. A failure takes this listener
-    /// down and says so; the process lives, and calls it again after a while, until it works: what is
-    /// taken already stays so.
+    /// Opens its addresses, or registers its routes with `net`'s server. If that fails, this listener is down
+    /// and the failure is reported; the process goes on and calls this method again after some time, until it
+    /// succeeds. What is open already stays open.
     ///
     /// # Errors
-    /// The address is taken, or may not be used.
+    /// The address is in use, or may not be used.
     async fn bind(&self, intake: Arc<dyn Intake>) -> Result<()>;
 
-    /// Serves until shutdown, then lets what is under way end.
+    /// Serves until shutdown, then waits for running requests to finish.
     ///
     /// # Errors
-    /// The listener cannot go on.
+    /// The listener cannot continue.
     async fn serve(&self, shutdown: Shutdown) -> Result<()>;
 }
 
-/// The engine's side of a reception.
+/// The engine's side of receiving messages.
 #[async_trait]
 pub trait Intake: Send + Sync {
-    /// Reserves a key (for AS2: sender, receiver, Message-ID), unique over all nodes.
+    /// Reserves the key of a message (for AS2: sender, receiver, Message-ID), unique over all nodes.
     ///
     /// # Errors
-    /// The database cannot be asked: the peer must not be answered.
+    /// The database does not answer: the peer must not be answered.
     async fn begin(&self, key: &str) -> Result<Begin>;
 
-    /// Ends a waiting delivery with its receipt; also one that is still being sent.
+    /// Ends a delivery that waits for this receipt, or is still being sent.
     ///
     /// # Errors
-    /// The database cannot be asked.
+    /// The database does not answer.
     async fn resolve(&self, correlation: &str, receipt: Receipt) -> Result<Resolved>;
 }
 
@@ -66,20 +66,21 @@ pub enum Wanted {
     Paused(String),
 }
 
-/// The answer to a reservation.
+/// The result of reserving a message's key.
 pub enum Begin {
-    /// It is new, or was answered with an error: receive it.
+    /// The message is new, or was answered with an error before: receive it.
     New(Box<dyn Reception>),
-    /// Another connection, here or on another node, is receiving it now: ask the peer to come again.
+    /// Another connection, here or on another node, is receiving the message now: ask the peer to send it
+    /// again later.
     InProgress,
-    /// It was answered: give the same answer.
+    /// The message was answered before: give the same answer.
     Answered(StoredReply),
 }
 
-/// A reply kept so that it can be given again, byte for byte.
+/// A reply that is stored, so that it can be sent again byte for byte.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct StoredReply {
-    /// HTTP status, or the protocol's like.
+    /// HTTP status, or a similar number of another protocol.
     pub status: u16,
     /// Header fields in order.
     pub headers: Vec<(String, String)>,
@@ -87,40 +88,41 @@ pub struct StoredReply {
     pub body: Vec<u8>,
 }
 
-/// One message being received. It ends under the definitions that were in force when it began. Dropping it frees the
-/// key.
+/// One message that is being received. It is handled under the definitions that were in force when it began.
+/// Dropping it releases the key.
 #[async_trait]
 pub trait Reception: Send {
     /// Begins a part in staging.
     ///
     /// # Errors
-    /// Staging cannot take it (`StorageFull`).
+    /// Staging has no space (`StorageFull`), or another local error.
     async fn part(&mut self) -> Result<Box<dyn PartWriter>>;
 
-    /// Whether some flow takes a file of this name from this partner: asked as soon as the name is known; `commit`
-    /// looks again.
+    /// Whether a flow accepts a file of this name from this partner. Asked as soon as the name is known;
+    /// `commit` checks again.
     fn wanted(&self, listener: &str, partner: Option<&str>, file_name: &RemotePath) -> Wanted;
 
     /// Writes offer, transfers, deliveries, events and the reply in one transaction. Only then may
     /// the peer be answered.
     ///
     /// # Errors
-    /// Nothing was taken; or, `Ambiguous`, it is not known: the peer gets no answer and comes again. `Throttled` when a
+    /// Nothing was stored, or, if `Ambiguous`, that is unknown. The peer gets no answer, and will send the message again. `Throttled` when a
     /// flow that takes it was paused meanwhile: the peer is asked to come again later.
     async fn commit(self: Box<Self>, message: Message, reply: StoredReply) -> Result<Vec<TransferId>>;
 
-    /// Records why the message was refused, with the answer given; the key may begin again.
+    /// Records why the message was refused, and the answer. A message with the same key can be received
+    /// again.
     ///
     /// # Errors
-    /// It could not be recorded: the peer gets no answer.
+    /// The refusal could not be recorded: the peer gets no answer.
     async fn refuse(self: Box<Self>, events: Vec<AuditEvent>, reply: StoredReply) -> Result<()>;
 }
 
-/// What was received, its parts committed.
+/// A received message whose parts are committed.
 pub struct Message {
     /// The listener's name.
     pub listener: String,
-    /// The endpoint or path it came in by.
+    /// The endpoint or path at which it arrived.
     pub endpoint: String,
     /// Who sent it.
     pub partner: Option<String>,
@@ -132,13 +134,13 @@ pub struct Message {
     pub events: Vec<AuditEvent>,
 }
 
-/// What a receipt found.
+/// The result of resolving a receipt.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Resolved {
-    /// It ended its delivery.
+    /// The receipt ended its delivery.
     Matched,
-    /// The delivery had ended already, the same way.
+    /// The delivery had already ended in the same way.
     Already,
-    /// No delivery waits for it; recorded.
+    /// No delivery waits for the receipt; this was recorded.
     Unmatched,
 }

@@ -1,4 +1,4 @@
-//! What the engine notes of an offer for the source that settles it.
+//! The engine's notes about an offer, for the source that settles it.
 
 use model::Sha256;
 use serde::{Deserialize, Serialize};
@@ -7,18 +7,18 @@ use serde_json::{Map, Value};
 /// The key of the notes in an offer's `source_data`.
 const KEY: &str = "engine";
 
-/// What the engine notes of an offer for the source that settles it, perhaps days later on another node: kept in the
-/// offer's `source_data`.
+/// The engine's notes about an offer. The source that settles it reads them, perhaps days later on another
+/// node. They are kept in the offer's `source_data`.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct OfferNotes {
-    /// Whether the file was gone after it was read: what was read may be the only copy.
+    /// Whether the file no longer existed after it was read: the bytes that were read may be the only copy.
     pub gone: bool,
-    /// How many bytes were read, where another size is stated.
+    /// How many bytes were read, if the source reports another size.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub read_bytes: Option<u64>,
-    /// The SHA-256 of what was read, of an offer that is one file: by it the file is known again where a move does not
-    /// keep its time.
+    /// The SHA-256 of the bytes that were read, for an offer that is one file. It identifies the file if a
+    /// move changes its time.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sha256: Option<Sha256>,
     /// Why the offer was refused.
@@ -27,7 +27,7 @@ pub struct OfferNotes {
 }
 
 impl OfferNotes {
-    /// The notes in `source_data`; empty where there are none.
+    /// The notes in `source_data`; empty if there are none.
     #[must_use]
     pub fn of(source_data: &Map<String, Value>) -> Self {
         source_data.get(KEY).and_then(|notes| Self::deserialize(notes).ok()).unwrap_or_default()

@@ -10,16 +10,16 @@ use tokio::io::AsyncRead;
 /// A stream of a payload's bytes.
 pub type PayloadReader = Box<dyn AsyncRead + Send + Unpin>;
 
-/// A handle to staged bytes. Cheap to clone behind its `Arc`; opened any number of times.
+/// A handle to staged bytes, which can be opened any number of times. Cheap to clone behind its `Arc`.
 #[async_trait]
 pub trait Payload: Send + Sync {
-    /// Which bytes.
+    /// The payload's id.
     fn id(&self) -> PayloadId;
 
-    /// How many.
+    /// The length in bytes.
     fn length(&self) -> u64;
 
-    /// Their hash.
+    /// The SHA-256 of the bytes.
     fn sha256(&self) -> Sha256;
 
     /// The file name as received.
@@ -31,13 +31,14 @@ pub trait Payload: Send + Sync {
     /// Metadata of the transfer, for destinations that pass it on.
     fn metadata(&self) -> &Map<String, Value>;
 
-    /// Bytes of buffers that a reader from [`Payload::open`] holds: to be leased with the destination's own.
+    /// The size in bytes of the buffers that a reader from [`Payload::open`] holds. The destination leases
+    /// them with its own.
     fn reader_buffers(&self) -> usize;
 
-    /// Reads a range; the range's end is cut to the payload's.
+    /// Reads a range. If the range goes past the end of the payload, it is shortened.
     ///
     /// # Errors
-    /// `NotFound` when the bytes are gone, `IntegrityFailed` when staging finds them changed.
+    /// `NotFound` if the bytes were removed, `IntegrityFailed` if they have changed in staging.
     async fn open(&self, range: Range<u64>) -> Result<PayloadReader>;
 
     /// The same for code that runs on a blocking thread.
@@ -50,7 +51,7 @@ pub trait Payload: Send + Sync {
 /// A part on its way into staging. All methods block: call them on a blocking thread, or let
 /// [`crate::copy_to_staging`] do it.
 ///
-/// What was not committed is gone after a crash.
+/// A part that was not committed is lost after a crash.
 pub trait PartWriter: Send {
     /// Appends bytes.
     ///
@@ -58,16 +59,16 @@ pub trait PartWriter: Send {
     /// `StorageFull`, or another local error; the part must then be dropped.
     fn append(&mut self, bytes: &[u8]) -> Result<()>;
 
-    /// Bytes held so far.
+    /// The number of bytes written so far.
     fn length(&self) -> u64;
 
-    /// Reads back some of the bytes at an offset; 0 at the end of what was appended.
+    /// Reads some of the written bytes again, from an offset. Returns 0 at the end.
     ///
     /// # Errors
     /// Local errors.
     fn read_at(&self, into: &mut [u8], offset: u64) -> Result<usize>;
 
-    /// Makes the bytes durable (file sync, rename, directory sync) and names them.
+    /// Makes the bytes durable (file sync, rename, directory sync) and returns their id, length and hash.
     ///
     /// # Errors
     /// Local errors; nothing is committed then.
@@ -77,18 +78,19 @@ pub trait PartWriter: Send {
 /// Bytes that are durable in staging.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct StagedPayload {
-    /// Their name.
+    /// The payload's id.
     pub id: PayloadId,
-    /// Their number.
+    /// The length in bytes.
     pub length: u64,
-    /// Their hash.
+    /// The SHA-256 of the bytes.
     pub sha256: Sha256,
 }
 
-/// A part that is durable in staging: of an offer, of a received message, or of the answer to a delivery.
+/// A part that is durable in staging. It belongs to an offer, a received message, or the answer to a
+/// delivery.
 #[derive(Debug)]
 pub struct StagedPart {
-    /// Its bytes.
+    /// The bytes.
     pub staged: StagedPayload,
     /// Its name.
     pub file_name: RemotePath,
@@ -96,6 +98,6 @@ pub struct StagedPart {
     pub media_type: Option<String>,
     /// Its metadata.
     pub metadata: Map<String, Value>,
-    /// The connection that it came over; `None` where there is none, as for a file of this machine.
+    /// The connection over which it was received; `None` if there was none, as for a file of this machine.
     pub connection: Option<ConnectionId>,
 }

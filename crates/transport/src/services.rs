@@ -1,4 +1,4 @@
-//! What the engine lends a transport, so that none needs the store.
+//! What the engine gives to a transport, so that no transport needs the store.
 
 use crate::{BufferBudget, PartWriter};
 use async_trait::async_trait;
@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use uuid::Uuid;
 
-/// Everything lent for longer than one attempt. Cheap to clone.
+/// The engine's services for transports. They live longer than one attempt. Cheap to clone.
 #[derive(Clone)]
 pub struct Services {
     /// This node.
@@ -42,7 +42,7 @@ impl Services {
     }
 }
 
-/// Where parts can be staged.
+/// The part of staging that transports use.
 pub trait StagingArea: Send + Sync {
     /// Begins a part without a name. Blocks briefly (creates a file).
     ///
@@ -51,22 +51,22 @@ pub trait StagingArea: Send + Sync {
     fn begin(&self) -> Result<Box<dyn PartWriter>>;
 }
 
-/// Time, so that it can be tested and not slept.
+/// The clock. A parameter, so that tests need not wait.
 #[async_trait]
 pub trait Clock: Send + Sync {
-    /// Now, in UTC, cut to microseconds.
+    /// The present time in UTC, in whole microseconds.
     fn now(&self) -> Timestamp;
 
-    /// Time that only grows, for leases and durations; from an arbitrary beginning.
+    /// A time that never goes back, for leases and durations. It starts at an arbitrary point.
     fn monotonic(&self) -> Duration;
 
     /// Waits.
     async fn sleep(&self, duration: Duration);
 }
 
-/// Randomness, so that it can be repeated.
+/// The source of randomness. A parameter, so that tests can repeat it.
 pub trait Random: Send + Sync {
-    /// Fills with random bytes, fit for keys.
+    /// Fills the buffer with random bytes that are good enough for keys.
     fn fill(&self, bytes: &mut [u8]);
 
     /// A version 7 UUID for this moment.
@@ -91,30 +91,30 @@ pub trait Directory: Send + Sync {
     fn definitions(&self) -> Arc<Definitions>;
 }
 
-/// The audit trail, for events that are no part of a state change.
+/// The audit trail, for events that do not belong to a state change.
 #[async_trait]
 pub trait AuditLog: Send + Sync {
-    /// Writes events; durable when it returns.
+    /// Writes events. They are durable when it returns.
     ///
     /// # Errors
     /// They could not be written.
     async fn record(&self, events: Vec<AuditEvent>) -> Result<()>;
 }
 
-/// Most files of one poll that are told to be unstable.
+/// The highest number of unstable files that one poll reports.
 pub const UNSTABLE_LIMIT: usize = 100;
 
-/// A file of which nothing but the time differed between two looks at it: it is still being written, or its place tells
-/// another time at each look.
+/// A file whose modification time differed between two listings, while nothing else did. Either it is still
+/// being written, or the server reports a different time on each request.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct UnstableFile {
     /// Its path.
     pub path: RemotePath,
-    /// Its size in bytes, where the place tells it.
+    /// Its size in bytes, if the server reports it.
     pub size: Option<u64>,
-    /// The time it was told with first.
+    /// The time in the first listing.
     pub was: Timestamp,
-    /// The time it was told with then.
+    /// The time in the second listing.
     pub is: Timestamp,
 }
 
@@ -123,7 +123,7 @@ pub struct UnstableFile {
 pub struct SkippedFile<'a> {
     /// Its path below the polled directory.
     pub path: &'a RemotePath,
-    /// Why.
+    /// The reason.
     pub why: SkipReason,
     /// What it would be as an offer; `None` where the poll did not look further than at its name and kind.
     pub identity: Option<&'a OfferIdentity>,
@@ -137,47 +137,47 @@ impl<'a> SkippedFile<'a> {
     }
 }
 
-/// Which offers are known already.
+/// The offers that are already known.
 #[async_trait]
 pub trait KnownOffers: Send + Sync {
-    /// Of these identity keys (at most 1,000 a call), those that must not be offered now.
+    /// Returns which of these identity keys (at most 1,000 per call) must not be offered now.
     ///
     /// # Errors
-    /// The database cannot be asked: the poll ends.
+    /// The database does not answer: the poll ends.
     async fn known(&self, keys: Vec<String>) -> Result<HashSet<String>>;
 
-    /// Told, after both listings, which files the poll leaves to the next one though only their time moved in between: at most
-    /// [`UNSTABLE_LIMIT`], the first in the flow's order. They are no offers; the engine counts them, and warns.
+    /// Reports, after both listings, the files that are not offered because only their time changed in
+    /// between: at most [`UNSTABLE_LIMIT`], the first in the flow's order. The engine counts them, and warns.
     fn unstable(&self, files: Vec<UnstableFile>);
 
     /// Told of each file that the poll leaves where it is, and why; of known ones right after they were asked about.
     fn skipped(&self, _file: &SkippedFile<'_>) {}
 
-    /// Told once the listing was complete, so that kept files that are gone can be forgotten.
+    /// Reports that the listing was complete, so that kept files that no longer exist can be forgotten.
     ///
     /// # Errors
-    /// The database cannot be asked.
+    /// The database does not answer.
     async fn listing_complete(&self) -> Result<()>;
 }
 
-/// Durable state of one delivery, bound to the claim that lends it.
+/// The durable state of one delivery, bound to the claim of the present attempt.
 #[async_trait]
 pub trait DeliveryLog: Send + Sync {
-    /// Writes a note; durable when it returns. Written **before** the act that it describes.
+    /// Writes a note, which is durable when it returns. Write it **before** the act that it describes.
     ///
     /// # Errors
-    /// The claim was lost, or the database cannot be asked: do not act.
+    /// The claim was lost, or the database does not answer: do not act.
     async fn note(&self, key: &str, value: Value) -> Result<()>;
 
-    /// Binds a key (a Message-ID) to this delivery, before the first byte leaves.
+    /// Binds a key (a Message-ID) to this delivery. Call it before the first byte is sent.
     ///
     /// # Errors
     /// As [`DeliveryLog::note`].
     async fn correlate(&self, key: &str) -> Result<()>;
 
-    /// Whether the claim still holds, by the monotonic clock: asked right before a publish or POST.
+    /// Whether the claim is still valid by the monotonic clock. Ask immediately before a publish or POST.
     ///
     /// # Errors
-    /// The lease could not be renewed for half its time: do not act; `Transient`.
+    /// `Transient`: the lease could not be renewed for half its time. Do not act.
     fn may_act(&self) -> Result<()>;
 }

@@ -1,4 +1,4 @@
-//! Where files come from.
+//! Sources: where files come from.
 
 use crate::{KnownOffers, Probe};
 use async_trait::async_trait;
@@ -14,44 +14,45 @@ pub type OfferStream = BoxStream<'static, Result<FoundOffer>>;
 /// The parts of one offer: one for a file, several for a mail or a multipart.
 pub type PartStream = BoxStream<'static, Result<Part>>;
 
-/// What one poll is told.
+/// The input of one poll.
 pub struct Discovery {
-    /// Tells which identities are known already, in batches; asked before sorting and limiting.
+    /// Answers which identities are already known. Asked in batches, before sorting and limiting.
     pub known: Arc<dyn KnownOffers>,
 }
 
-/// Something a source has, not yet ours.
+/// A file (or message) that a poll has found, and that is not staged yet.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct FoundOffer {
     /// What it is.
     pub identity: OfferIdentity,
-    /// What the source needs to find it again, in its own words.
+    /// Data by which the source finds it again, in the source's own format.
     pub source_data: Map<String, Value>,
 }
 
-/// An offer that was opened.
+/// An opened offer.
 pub struct Opened {
     /// Its parts.
     pub parts: PartStream,
-    /// The size in bytes that the place states when the offer is opened, where it is one file and the place tells
-    /// it. It may be wrong: whether the parts were read to their end is told by their bytes alone.
+    /// The size in bytes that the server reports when the offer is opened, if it is one file. It may be
+    /// wrong: only the end of the data shows that a part was read completely.
     pub size: Option<u64>,
-    /// What the source wants to know when it looks again or settles: added to the offer's `source_data`.
+    /// Data that the source needs to check the offer again or to settle it. It is added to the offer's
+    /// `source_data`.
     pub source_data: Map<String, Value>,
 }
 
-/// What a source finds of an offer after its last byte was read.
+/// The state of an offer at its source after its last byte was read.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum AfterRead {
-    /// It is there as it was found.
+    /// The file is unchanged.
     Unchanged,
-    /// Nothing is there any more: a mailbox that gives each file once, or somebody else took it. What was read to
-    /// its end may be the only copy.
+    /// The file no longer exists: the server gives each file only once, or somebody else removed it. The
+    /// bytes that were read may be the only copy.
     Gone,
-    /// Listings show it as it was found, but what a look at it tells has changed: in these words. What was read may
-    /// be whole or not.
+    /// Listings show the file unchanged, but a direct request (stat) shows the change that the text
+    /// describes. The bytes that were read may be complete or not.
     Doubtful(String),
-    /// Another file is there now, or this one was written to: in these words. It is offered anew.
+    /// The file was replaced or changed, as the text describes. It will be offered again.
     Changed(String),
 }
 
@@ -59,60 +60,61 @@ pub enum AfterRead {
 pub struct Part {
     /// The file name, relative to the polled directory (with its directories when recursive).
     pub file_name: RemotePath,
-    /// The media type, when the source tells it.
+    /// The media type, if the source reports it.
     pub media_type: Option<String>,
     /// Metadata for templates and destinations.
     pub metadata: Map<String, Value>,
     /// The bytes.
     pub reader: Box<dyn AsyncRead + Send + Unpin>,
-    /// The connection that they are read over; `None` where there is none, as for a file of this machine.
+    /// The connection over which they are read; `None` if there is none, as for a file of this machine.
     pub connection: Option<ConnectionId>,
 }
 
-/// What settling found.
+/// The result of settling.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Settled {
-    /// Done, now or by an earlier call: settling is idempotent.
+    /// The file was deleted, archived or moved, now or by an earlier call.
     Done,
-    /// Kept at the source: its identity hides it as long as complete listings still show it.
+    /// The file was kept at the source. It is not offered again as long as complete listings show it.
     Kept,
-    /// Nothing was left to settle: the file had gone by itself, or somebody else took it away.
+    /// The file no longer exists: it disappeared by itself, or somebody else removed it.
     Gone,
-    /// What lies there is not what was taken. It was left alone, and will be offered anew.
+    /// The file there is not the one that was read. It was not touched, and will be offered again.
     Changed,
 }
 
-/// A place that has offers.
+/// A source: a place that is polled for files.
 #[async_trait]
 pub trait Source: Send + Sync {
-    /// Looks for offers: stable, matching, not known, in order, up to the limit.
+    /// Looks for offers: files that are stable, match the mask and are not known, in order, up to the limit.
     ///
-    /// The stream ends when the poll is done. An error item ends the poll; what came before it stands.
+    /// The stream ends when the poll is done. An error item ends the poll; the offers before it remain valid.
     ///
     /// # Errors
-    /// The place could not be looked at.
+    /// The source could not be listed.
     async fn discover(&self, discovery: Discovery) -> Result<OfferStream>;
 
-    /// Opens an offer. Its parts are read to the end of their data, whatever size was stated. The engine calls
-    /// [`Source::look_again`] after the last part's last byte.
+    /// Opens an offer. Its parts are read to the end of their data, whatever size was reported. The engine
+    /// calls [`Source::look_again`] after the last byte of the last part.
     ///
     /// # Errors
-    /// `NotFound` when it is gone or another file is there; the others by the protocol's codes.
+    /// `NotFound` if the file no longer exists or was replaced; otherwise by the protocol's codes.
     async fn open(&self, offer: &FoundOffer) -> Result<Opened>;
 
-    /// Looks at an offer after it was read; its `source_data` holds what [`Source::open`] added.
+    /// Checks an offer at its source after it was read. Its `source_data` contains what [`Source::open`]
+    /// added.
     ///
     /// # Errors
-    /// The place could not be asked.
+    /// The source does not answer.
     async fn look_again(&self, offer: &FoundOffer) -> Result<AfterRead>;
 
-    /// Deletes, archives, moves or keeps, as the flow says. Idempotent, and needs nothing but the
-    /// offer: any node may call it days later.
+    /// Deletes, archives, moves or keeps the file, as the flow says. Idempotent. Needs only the offer, so any
+    /// node can call it days later.
     ///
     /// # Errors
-    /// Nothing was settled, or it is not known whether; the engine calls again.
+    /// The file was not settled, or that is unknown; the engine calls again.
     async fn settle(&self, offer: &Offer, outcome: Outcome) -> Result<Settled>;
 
-    /// Tries every step of a poll and reports each, without taking anything.
+    /// Tests every step of a poll and reports each. Does not read any file.
     async fn probe(&self) -> Probe;
 }

@@ -21,8 +21,9 @@ const EVERYWHERE: &str = "Options of every command";
 #[derive(Parser, Debug)]
 #[command(name = "waybill", version, arg_required_else_help = true)]
 pub(crate) struct Cli {
-    /// The process settings. Without it waybill.toml, config/waybill.toml or /etc/waybill/waybill.toml, the first
-    /// that exists; variables WAYBILL__SECTION__KEY go before the file.
+    /// The settings file. Left out, the first of waybill.toml, config/waybill.toml and
+    /// /etc/waybill/waybill.toml
+    /// that exists. Environment variables WAYBILL__SECTION__KEY override the file.
     #[arg(
         long,
         short = 'c',
@@ -33,7 +34,7 @@ pub(crate) struct Cli {
     )]
     #[arg(help_heading = EVERYWHERE)]
     pub(crate) config: Option<PathBuf>,
-    /// How results are written: text for people, json for programs.
+    /// The form of the results: text for people, json for programs.
     #[arg(long, global = true, value_enum, default_value_t = Output::Text, value_name = "FORM")]
     #[arg(help_heading = EVERYWHERE, hide_possible_values = true)]
     pub(crate) output: Output,
@@ -52,17 +53,17 @@ pub(crate) enum Output {
 
 #[derive(Subcommand, Debug)]
 pub(crate) enum Command {
-    /// Run the gateway until it is told to stop (SIGTERM or Ctrl-C).
+    /// Run the gateway until SIGTERM or Ctrl-C.
     Serve(Serve),
-    /// Show files on their way between two gateways and an SFTP server on this machine.
+    /// Run a demonstration on this machine: files move between two gateways and an SFTP server.
     Demo(Demo),
-    /// Check a directory of definitions without opening a connection.
+    /// Check a directory of definitions. Opens no connections.
     Validate {
-        /// The directory: its *.toml files are checked, those of directories below are not.
+        /// The directory. Its *.toml files are checked; subdirectories are ignored.
         #[arg(long, value_name = "DIR", default_value = "definitions")]
         definitions: PathBuf,
     },
-    /// Show what would change if a directory of definitions were applied.
+    /// Show what `apply` would change, and change nothing.
     ///
     /// Exit code: 0 when nothing would change, 3 when something would, 2 when the definitions have errors or
     /// conflicts, 1 when the command could not run.
@@ -74,15 +75,15 @@ pub(crate) enum Command {
     Apply {
         #[command(flatten)]
         planned: Planned,
-        /// Refuse when another revision than this one, which `plan` named, is in force by now.
+        /// Change nothing unless this revision, which `plan` showed, is still in force.
         #[arg(long, value_name = "NUMBER")]
         base: Option<i64>,
     },
-    /// List the revisions of the definitions, newest first; or show what one changed.
+    /// List the revisions of the definitions, newest first, or show what one of them changed.
     Revisions {
         /// Show what this revision changed.
         number: Option<i64>,
-        /// At most this many.
+        /// Show at most this many.
         #[arg(long, value_name = "COUNT", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
         limit: u32,
     },
@@ -91,19 +92,20 @@ pub(crate) enum Command {
     ///
     /// Exit code: as for `apply`.
     Rollback {
-        /// The revision to go back to.
+        /// The revision to roll back to.
         number: i64,
-        /// Refuse when another revision than this one is in force by now.
+        /// Change nothing unless this revision is still in force.
         #[arg(long, value_name = "NUMBER")]
         base: Option<i64>,
     },
-    /// Write the definitions in force as documents: files that came from a directory as they were, others in one
-    /// form. Secrets are written as references or as { kept = true }.
+    /// Write the definitions in force to files. Files that were applied from a directory are written
+    /// unchanged, other
+    /// definitions in a standard form. Secrets are written as references or as { kept = true }.
     Export {
-        /// The directory to write into; made when missing. It must not hold *.toml files.
+        /// The directory to write to. It is created if it is missing, and must not contain *.toml files.
         #[arg(value_name = "DIR")]
         directory: PathBuf,
-        /// Only this definition, such as flow.orders, and all that it refers to.
+        /// Only this definition, such as flow.orders, and all definitions that it refers to.
         #[arg(long, value_name = "SECTION.NAME")]
         object: Option<String>,
         /// The definitions of this revision instead of those in force.
@@ -113,7 +115,7 @@ pub(crate) enum Command {
     /// Make, rotate and forget master keys, which encrypt secrets of definitions.
     #[command(subcommand)]
     Key(Key),
-    /// Find transfers, show them whole, send failed ones again.
+    /// List and show transfers, retry failed ones, and save receipts.
     #[command(subcommand)]
     Transfer(Transfer),
     /// List flows, run them now, pause and resume them.
@@ -122,18 +124,19 @@ pub(crate) enum Command {
     /// List endpoints, test them, set them offline and online.
     #[command(subcommand)]
     Endpoint(Endpoint),
-    /// Make and read AS2 messages as files.
+    /// Create and read AS2 messages as files.
     #[command(subcommand)]
     As2(As2),
-    /// Search the audit trail, prove it, export its seals.
+    /// Search and verify the audit trail, and export its seals.
     #[command(subcommand)]
     Audit(Audit),
-    /// Add users of the console, disable them, set their passwords and roles.
+    /// Manage the users of the console: add, disable, set passwords and roles.
     #[command(subcommand)]
     User(User),
     /// Write the reference of settings, definitions and transports as Markdown.
     Reference {
-        /// A JSON Schema of definitions instead, for editors: name it with `#:schema PATH` in the first line of a document.
+        /// Write a JSON Schema of definitions for editors instead. Refer to it with `#:schema PATH` in the
+        /// first line of a document.
         #[arg(long)]
         schema: bool,
     },
@@ -142,9 +145,9 @@ pub(crate) enum Command {
         /// The shell.
         shell: Shell,
     },
-    /// Write the manual pages: waybill.1, and a page for each command.
+    /// Write the manual pages: waybill.1 and a page for each command.
     Man {
-        /// The directory they are written into; made when missing.
+        /// The directory to write to. It is created if it is missing.
         #[arg(value_name = "DIR")]
         directory: PathBuf,
     },
@@ -170,10 +173,11 @@ pub(crate) struct Serve {
 #[derive(Subcommand, Debug)]
 pub(crate) enum Key {
     /// Write a new master key to standard output: 32 random bytes in base64. Keep it in a file that only the gateway can
-    /// read, and name the file in secrets.master_key of waybill.toml.
+    /// read, and refer to that file in secrets.master_key of waybill.toml.
     Generate,
-    /// Encrypt all stored secrets with the first key of secrets.master_key. First give every node both keys and restart it;
-    /// afterwards the old key can be taken out. May be stopped and run again.
+    /// Encrypt all stored secrets with the first key of secrets.master_key. Before that, give every node both
+    /// keys and restart it;
+    /// afterwards the old key can be removed. The command can be interrupted and run again.
     Rotate,
     /// Give up a master key that is lost, with every secret that is encrypted with it: lists their fields, and removes
     /// them with --yes. Then apply the definitions again with these secrets written in them.
@@ -188,20 +192,22 @@ pub(crate) enum Key {
     },
 }
 
-/// A directory to be compared with what is in force.
+/// A directory that is compared with the definitions in force.
 #[derive(Args, Debug)]
 pub(crate) struct Planned {
-    /// The directory: its *.toml files are read, those of directories below are not.
+    /// The directory. Its *.toml files are read; subdirectories are ignored.
     #[arg(value_name = "DIR")]
     pub(crate) directory: PathBuf,
-    /// What the definitions are said to come from, such as the name of a repository; the directory's absolute path
-    /// unless given. Only definitions of the same origin are changed and removed.
+    /// A name for where the definitions come from, such as the name of a repository. Left out, the
+    /// directory's absolute
+    /// path. Only definitions of the same origin are changed and removed.
     #[arg(long, value_name = "TEXT")]
     pub(crate) origin: Option<String>,
-    /// Make definitions that belong to another origin belong to this one.
+    /// Take over definitions that belong to another origin.
     #[arg(long)]
     pub(crate) take_over: bool,
-    /// For definitions from another gateway: those that are here already keep their user names, credentials and keys.
+    /// For definitions from another gateway: definitions that exist here keep their user names, credentials
+    /// and keys.
     #[arg(long)]
     pub(crate) keep_credentials: bool,
     /// Let stored secrets be shown to addresses that they were not given for, such as an endpoint that is new or whose
@@ -211,7 +217,8 @@ pub(crate) struct Planned {
     /// Let a directory without definitions remove all that came from it.
     #[arg(long)]
     pub(crate) allow_empty: bool,
-    /// A document whose fields take the place of the directory's. It may set what differs between environments: directories
+    /// A document that overrides fields of the directory's documents. It may set only what differs between
+    /// environments: directories
     /// for archived and failed files, nodes, preferred algorithms.
     #[arg(long, value_name = "FILE")]
     pub(crate) overlay: Option<PathBuf>,
@@ -219,10 +226,10 @@ pub(crate) struct Planned {
 
 #[derive(Args, Debug)]
 pub(crate) struct Demo {
-    /// End when every file has arrived, with a summary; otherwise the gateways go on until Ctrl-C.
+    /// Stop with a summary when every file has arrived. Otherwise the gateways run until Ctrl-C.
     #[arg(long)]
     pub(crate) exit_when_done: bool,
-    /// Where keys, databases and folders go; a temporary directory unless given.
+    /// The directory for keys, databases and folders. Left out, a temporary directory.
     #[arg(long, value_name = "DIR")]
     pub(crate) directory: Option<PathBuf>,
 }
@@ -231,16 +238,16 @@ pub(crate) struct Demo {
 pub(crate) enum Transfer {
     /// List transfers, newest first.
     List(ListTransfers),
-    /// Show one transfer's whole way.
+    /// Show one transfer with its source, deliveries, attempts and events.
     Show {
         /// Its id, as `transfer list` shows it.
         #[arg(value_parser = values::id::<TransferId>)]
         id: TransferId,
     },
-    /// Write a transfer's receipt (MDN) as it came or was sent: a whole MIME entity, byte for byte, as
-    /// `openssl smime -verify` takes it.
+    /// Save a transfer's receipt (MDN) exactly as it was received or sent: a complete MIME entity, as
+    /// `openssl smime -verify` accepts it.
     Receipt(TransferReceipt),
-    /// Send the failed deliveries of a transfer on their way again.
+    /// Retry the failed deliveries of a transfer.
     Retry {
         /// Its id, as `transfer list` shows it.
         #[arg(value_parser = values::id::<TransferId>)]
@@ -253,14 +260,14 @@ pub(crate) struct TransferReceipt {
     /// The transfer's id, as `transfer list` shows it.
     #[arg(value_parser = values::id::<TransferId>)]
     pub(crate) id: TransferId,
-    /// Which MDN, where there are several: the one that proves a delivery, the last one that did not
-    /// prove it (it says no, or its signature or MIC proves nothing), or the one that we sent.
+    /// Which MDN, if there are several: the one that proves a delivery, the last one that did not
+    /// prove it (it is negative, or its signature or MIC is not valid), or the one that we sent.
     #[arg(long, value_enum)]
     pub(crate) which: Option<MdnKind>,
     /// Only of this delivery.
     #[arg(long, value_name = "ID", value_parser = values::id::<DeliveryId>)]
     pub(crate) delivery: Option<DeliveryId>,
-    /// Where it goes, a file that is not there yet; standard output unless given.
+    /// The file to write, which must not exist yet. Left out, standard output.
     #[arg(long, value_name = "FILE")]
     pub(crate) out: Option<PathBuf>,
 }
@@ -279,24 +286,24 @@ pub(crate) enum Audit {
     Search(SearchEvents),
     /// List the kinds of events, for `audit search --kind`.
     Kinds,
-    /// Prove that no sealed event was removed or changed, against what this node has noted outside the
+    /// Verify that no sealed event was removed or changed, using what this node has noted outside the
     /// database.
     Verify(Verify),
     /// Accept the audit trail of a restored database, after `audit verify` or the overview has raised an
-    /// alarm: the decision is put on record, signed, and this node and the others seal again. Seals by keys that
-    /// are lost are accepted too, and named.
+    /// alarm. The decision is recorded and signed, and all nodes seal again. Seals with lost keys
+    /// are accepted as well, and listed.
     AcceptRestored {
-        /// Why, for the record: which backup was restored, by whom, what for.
+        /// The reason, which is recorded: which backup was restored, by whom, and why.
         #[arg(long, value_name = "TEXT")]
         reason: String,
     },
     /// Trust the seals of a node that does not share this one's staging directory.
     Trust {
-        /// The public half of its seal key, `seal.key.pub` of its state directory.
+        /// The public half of that node's seal key: `seal.key.pub` in its state directory.
         #[arg(value_name = "FILE")]
         key: PathBuf,
     },
-    /// Write the seals to standard output, a JSON object on each line: a copy to be kept elsewhere, for
+    /// Write the seals to standard output, one JSON object per line: a copy to keep elsewhere, for
     /// `audit verify --seals`.
     ExportSeals {
         /// The first seal to write.
@@ -307,27 +314,29 @@ pub(crate) enum Audit {
 
 #[derive(Args, Debug)]
 pub(crate) struct ListTransfers {
-    /// Only those in this state: staged, processing, delivering, held, completed, partly_failed, failed or
+    /// Only transfers in this state: staged, processing, delivering, held, completed, partly_failed, failed
+    /// or
     /// cancelled.
     #[arg(long, value_parser = values::transfer_state)]
     pub(crate) state: Option<TransferState>,
-    /// Only those of this flow.
+    /// Only transfers of this flow.
     #[arg(long, value_name = "NAME")]
     pub(crate) flow: Option<String>,
-    /// Only those whose file name contains this text, in capitals or not; of the last day, unless --from says
+    /// Only transfers whose file name contains this text (capital and small letters are the same). Searches
+    /// the last day, unless --from says
     /// otherwise.
     #[arg(long, value_name = "TEXT")]
     pub(crate) file: Option<String>,
     #[command(flatten)]
     pub(crate) span: Span,
-    /// At most this many.
+    /// Show at most this many.
     #[arg(long, value_name = "COUNT", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) limit: u32,
 }
 
 #[derive(Args, Debug)]
 pub(crate) struct SearchEvents {
-    /// A kind, such as `delivery.failed`, or what several begin with, such as `delivery`; `audit kinds` lists
+    /// A kind, such as `delivery.failed`, or a group of kinds, such as `delivery`; `audit kinds` lists
     /// them.
     #[arg(long, value_parser = values::event_kind)]
     pub(crate) kind: Option<String>,
@@ -349,62 +358,64 @@ pub(crate) struct SearchEvents {
     /// Only by this actor: system, peer, user:NAME, cli:NAME.
     #[arg(long, value_parser = values::actor)]
     pub(crate) actor: Option<String>,
-    /// Only those that contain this text in their detail or peer address; of the last day, unless --from says
+    /// Only events that contain this text in their detail or peer address. Searches the last day, unless
+    /// --from says
     /// otherwise.
     #[arg(long, value_name = "TEXT")]
     pub(crate) text: Option<String>,
     #[command(flatten)]
     pub(crate) span: Span,
-    /// At most this many.
+    /// Show at most this many.
     #[arg(long, value_name = "COUNT", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) limit: u32,
 }
 
-/// A stretch of time.
+/// A time range.
 #[derive(Args, Debug)]
 pub(crate) struct Span {
-    /// Only at or after this moment, such as 2027-01-31 or "2027-01-31 17:30" (UTC).
+    /// Only from this time on, such as 2027-01-31 or "2027-01-31 17:30" (UTC).
     #[arg(long, value_name = "MOMENT", value_parser = values::moment)]
     pub(crate) from: Option<Timestamp>,
-    /// Only before this moment.
+    /// Only before this time.
     #[arg(long, value_name = "MOMENT", value_parser = values::moment)]
     pub(crate) to: Option<Timestamp>,
 }
 
 fn severity(text: &str) -> Result<Severity, String> {
-    Severity::parse(text).ok_or_else(|| "there are info, warning and error".to_owned())
+    Severity::parse(text).ok_or_else(|| "use info, warning or error".to_owned())
 }
 
 #[derive(Args, Debug)]
 pub(crate) struct Verify {
-    /// Public keys (PEM) to trust besides the one beside this node's own seal key.
+    /// Public seal keys (PEM) to trust in addition to this node's own.
     #[arg(long, value_name = "FILE")]
     pub(crate) trust: Vec<PathBuf>,
-    /// A seal that must be there, as an earlier `audit verify` named it: a trail that was cut off before
-    /// it does not pass.
+    /// A seal that must exist, as an earlier `audit verify` printed it. If the end of the trail was removed
+    /// before
+    /// this seal, the verification fails.
     #[arg(long, value_name = "NUMBER:DIGEST", value_parser = values::seal)]
     pub(crate) expect: Vec<(i64, Sha256)>,
-    /// Seals that must all be there, as `audit export-seals` wrote them.
+    /// A copy of seals that must all exist, as `audit export-seals` wrote it.
     #[arg(long, value_name = "FILE")]
     pub(crate) seals: Vec<PathBuf>,
-    /// Certificates (PEM) of the authority that time-stamped the seals; left out: those of the setting
+    /// Certificates (PEM) of the authority that time-stamped the seals. Left out, those of the setting
     /// audit.timestamp_certificates.
     #[arg(long, value_name = "FILE")]
     pub(crate) timestamp_certificates: Option<PathBuf>,
     /// Compare the rows that pages and lists show (connections, transfers, deliveries, attempts, receipts,
-    /// payloads, users, definitions) with the sealed events that made them as well.
+    /// payloads, users, definitions) with the sealed events about them as well.
     #[arg(long)]
     pub(crate) records: bool,
-    /// With --records: only rows of this time. Users and definitions are not compared then.
+    /// With --records: only rows of this time range. Users and definitions are not compared then.
     #[command(flatten)]
     pub(crate) span: Span,
 }
 
 #[derive(Subcommand, Debug)]
 pub(crate) enum As2 {
-    /// Make an AS2 message of a file: signed, encrypted, with its HTTP header block.
+    /// Create an AS2 message from a file: signed and encrypted, with its HTTP headers.
     Pack(Pack),
-    /// Read an AS2 message: decrypt, verify, write its payloads into a directory.
+    /// Read an AS2 message: decrypt it, verify it, and write its payloads to a directory.
     Unpack(Unpack),
 }
 
@@ -416,59 +427,59 @@ pub(crate) struct Pack {
     /// AS2-To.
     #[arg(long)]
     pub(crate) to: String,
-    /// The private key that signs, PEM; left out: not signed.
+    /// The private key that signs (PEM). Left out, the message is not signed.
     #[arg(long, value_name = "FILE")]
     pub(crate) sign_key: Option<PathBuf>,
-    /// Its certificate, PEM.
+    /// The certificate of the signing key (PEM).
     #[arg(long, value_name = "FILE", requires = "sign_key")]
     pub(crate) sign_cert: Option<PathBuf>,
-    /// The partner's certificate, PEM; left out: not encrypted.
+    /// The partner's certificate (PEM). Left out, the message is not encrypted.
     #[arg(long, value_name = "FILE")]
     pub(crate) encrypt_cert: Option<PathBuf>,
-    /// Content encryption.
+    /// The cipher.
     #[arg(long, default_value = "aes256-cbc", value_parser = values::words(Cipher::ALL.iter().map(|word| word.as_str())))]
     pub(crate) cipher: String,
-    /// Digest of signature and MIC.
+    /// The digest of signature and MIC.
     #[arg(long, default_value = "sha256", value_parser = values::words(DigestName::ALL.iter().map(|word| word.as_str())))]
     pub(crate) digest: String,
-    /// The receipt asked for.
+    /// The receipt to ask for.
     #[arg(long, default_value = "signed", value_parser = ["signed", "unsigned", "none"])]
     pub(crate) mdn: String,
-    /// Media type of the payload.
+    /// The payload's media type.
     #[arg(long, default_value = "application/octet-stream")]
     pub(crate) media_type: String,
-    /// The payload.
+    /// The payload file.
     pub(crate) file: PathBuf,
-    /// Where the message goes.
+    /// The file to write the message to.
     #[arg(long, value_name = "MSG")]
     pub(crate) out: PathBuf,
 }
 
 #[derive(Args, Debug)]
 pub(crate) struct Unpack {
-    /// Our private key, PEM. With it only an encrypted message is taken, unless --require says otherwise.
+    /// Our private key (PEM). With it, the message must be encrypted, unless --require says otherwise.
     #[arg(long, value_name = "FILE", requires = "cert")]
     pub(crate) key: Option<PathBuf>,
-    /// Our certificate, PEM.
+    /// Our certificate (PEM).
     #[arg(long, value_name = "FILE", requires = "key")]
     pub(crate) cert: Option<PathBuf>,
-    /// The partner's certificate, PEM; any of several verifies. With it only a signed message is taken,
+    /// The partner's certificate (PEM); can be given several times. With it, the message must be signed,
     /// unless --require says otherwise.
     #[arg(long, value_name = "FILE")]
     pub(crate) partner_cert: Vec<PathBuf>,
-    /// What the message must be: signed, encrypted, both with a comma between, or none. Left out: what the
+    /// What the message must be: signed, encrypted, both with a comma between, or none. Left out, what the
     /// given keys are for.
     #[arg(long, value_name = "PROTECTIONS", value_parser = values::protections)]
     pub(crate) require: Option<values::Protections>,
-    /// Verify also by a partner's certificate that has expired.
+    /// Accept certificates of the partner that have expired.
     #[arg(long)]
     pub(crate) accept_expired: bool,
-    /// Verify also signatures by MD5, SHA-1 and keys under 2,048 bits.
+    /// Accept signatures with MD5, SHA-1 and keys under 2,048 bits.
     #[arg(long)]
     pub(crate) legacy: bool,
-    /// The message: HTTP header block, empty line, body.
+    /// The message file: HTTP headers, an empty line, and the body.
     pub(crate) message: PathBuf,
-    /// Directory for the payloads; made when missing.
+    /// The directory for the payloads. It is created if it is missing.
     #[arg(long, value_name = "DIR")]
     pub(crate) out: PathBuf,
 }

@@ -147,7 +147,7 @@ pub(crate) async fn open_or_make(settings: &Settings, ambient: &Ambient) -> Resu
 
 async fn open_new(settings: &Settings, ambient: &Ambient) -> Result<Store> {
     std::fs::create_dir_all(&settings.state_directory).map_err(|error| {
-        Error::local_io("make the state directory", error)
+        Error::local_io("create the state directory", error)
             .with("directory", settings.state_directory.display())
     })?;
     let store = open_store(settings, ambient).await?;
@@ -169,7 +169,7 @@ async fn definitions(
     let state = store.current_definitions().await?;
     if state.number == 0 {
         return Err(Error::permanent(ErrorKind::NotFound, "find definitions in the database")
-            .advice("name their directory with --definitions"));
+            .advice("give their directory with --definitions DIR"));
     }
     control.resolve(&state.definitions).await
 }

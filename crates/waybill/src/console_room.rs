@@ -178,7 +178,7 @@ impl NodeStatus for ThisNode {
         let listener = |(name, why): (String, String)| {
             ActiveProblem::new(ProblemKind::Listener, error, &name, format!("Listener {name} is down"))
                 .why(why)
-                .advice("It receives nothing until it is open again.")
+                .advice("It receives nothing until it is up again.")
                 .page("/audit?kind=listener.&within=7d")
         };
         let kept = |(name, why): (String, String)| {
@@ -211,12 +211,12 @@ fn withheld(files: &[WithheldFile]) -> Vec<ActiveProblem> {
             1 => "1 file is".to_owned(),
             count => format!("{count} files are"),
         };
-        let what = format!("{which} not taken from {}", first.endpoint);
+        let what = format!("{which} not accepted from {}", first.endpoint);
         let key = format!("{}/{}/unstable", first.flow, first.endpoint);
         let page = format!("/audit?kind=offer.unstable&flow={}", first.flow);
         let row = ActiveProblem::new(ProblemKind::Source, Severity::Warning, &key, what)
             .why(format!("{}: {}", first.file.path.to_text(), first.words()))
-            .advice("A file is taken when its modification time no longer changes. If nobody writes to it, the audit event says what to do.")
+            .advice("A file is accepted when its modification time no longer changes. If nobody writes to it, see the audit event for what to do.")
             .since(since)
             .page(page);
         Some(row)

@@ -42,7 +42,8 @@ pub(crate) fn connections_each(allowed: u64, settings: &Settings) -> usize {
             connections = each,
             configured = limits.connections,
             open_files = allowed,
-            "fewer connections than limits.connections are taken: the system allows too few open files (ulimit -n)"
+            "fewer connections than limits.connections are possible: the system allows too few open files; \
+            raise the limit (ulimit -n)"
         );
     }
     each.min(limits.connections)

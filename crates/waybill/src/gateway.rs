@@ -266,7 +266,7 @@ impl Gateway {
         self.shipping.wait().await;
         let now = self.ambient.clock.now();
         if let Err(error) = self.journal.ship_pending(&self.store, now).await {
-            tracing::warn!(error = %error.chain(), "connection records wait in the journal for the next start");
+            tracing::warn!(error = %error.chain(), "connection records stay in the journal and are stored at the next start");
         }
         if let Err(error) = self.sealer.seal(&self.store, now).await {
             tracing::warn!(error = %error.chain(), "the last events are sealed at the next start");
@@ -304,11 +304,11 @@ pub(crate) async fn open_staging(settings: &Settings, store: &Store) -> Result<S
     {
         return Err(Error::permanent(ErrorKind::NotFound, "find staging")
             .with("directory", root.display())
-            .with("payload on record", payload)
+            .with("a payload in the database", payload)
             .advice(format!(
-                "the database knows staged files, but there is nothing here: mount the staging disk, or name the \
-                 directory that was used before in staging.directory. Only if the staged files are lost for good, \
-                 make {} yourself: what was still to be delivered of them will fail",
+                "the database lists staged files, but this directory has none: mount the staging disk, or \
+                set staging.directory to the directory that was used before. Only if the staged files are \
+                permanently lost, create {} yourself; their open deliveries will then fail",
                 root.join("payloads").display()
             )));
     }

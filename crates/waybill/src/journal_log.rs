@@ -38,7 +38,7 @@ impl ConnectionLog for JournalLog {
     }
     async fn turned_away(&self, report: TurnedAway) -> Result<()> {
         let id = EventId::new(self.ids.uuid(report.at));
-        let mut event = AuditEvent::new(id, report.at, report.node, EventKind::ListenerCrowded)
+        let mut event = AuditEvent::new(id, report.at, report.node, EventKind::ListenerLimitReached)
             .detail("listener", report.listener)
             .detail("address", report.address.to_string())
             .detail("refused", report.refused)

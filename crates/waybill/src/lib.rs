@@ -1,7 +1,8 @@
-//! The command line and the wiring: the only crate that names every transport.
+//! The `waybill` program: the command line, and the code that connects all crates. Only this crate names
+//! every transport.
 //!
-//! [`run`] reads the command line. `gateway` puts a whole gateway together from its rooms, for
-//! `serve` and, twice in one process, for `demo`. `commands` holds one file for each command.
+//! [`run`] reads the command line. `gateway` starts a complete gateway, for `serve` and, twice in one
+//! process, for `demo`. `commands` has one file for each command.
 
 mod cli;
 mod command_session;

@@ -78,7 +78,7 @@ impl Maintenance for Months {
                     Some(reason) => tracing::info!(
                         month = month.month,
                         ?reason,
-                        "a month of audit events is kept for now"
+                        "a month of audit events cannot be removed yet"
                     ),
                 }
             }

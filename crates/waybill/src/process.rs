@@ -8,7 +8,7 @@ use std::sync::Arc;
 use transport::{Clock, Random};
 use uuid::Uuid;
 
-/// Time and randomness, in the shapes the rooms ask for.
+/// The clock and the source of randomness, in the forms that the crates need.
 #[derive(Clone)]
 pub(crate) struct Ambient {
     pub(crate) clock: Arc<dyn Clock>,

@@ -1,4 +1,4 @@
-//! Whether this node can take in work: what `/readyz` is told beside the database, the journal and the
+//! Readiness of this node: what `/readyz` reports in addition to the database, the journal and the
 //! room in staging.
 
 use model::{Error, EventKind};
@@ -35,7 +35,7 @@ impl Readiness {
         let event =
             services.event(EventKind::ListenerFailed).detail("listener", listener).detail("error", error);
         if let Err(error) = services.audit.record(vec![event]).await {
-            tracing::error!(listener, error = %error.chain(), "that a listener is down is not on record");
+            tracing::error!(listener, error = %error.chain(), "the event about a listener that is down could not be recorded");
         }
     }
 
@@ -45,7 +45,7 @@ impl Readiness {
         self.down.lock().unwrap_or_else(PoisonError::into_inner).remove(listener);
         let event = services.event(EventKind::ListenerRecovered).detail("listener", listener);
         if let Err(error) = services.audit.record(vec![event]).await {
-            tracing::error!(listener, error = %error.chain(), "that a listener is up again is not on record");
+            tracing::error!(listener, error = %error.chain(), "the event about a listener that is up again could not be recorded");
         }
     }
 

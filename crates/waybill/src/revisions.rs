@@ -149,9 +149,7 @@ impl Revisions {
         let mut turn = self.turn.lock().await;
         let state = self.store.current_definitions().await?;
         if state.number == 0 {
-            tracing::warn!(
-                "no definitions yet: start with --definitions DIR, or put some in force with `waybill apply DIR`"
-            );
+            tracing::warn!("no definitions yet: start with --definitions DIR, or run `waybill apply DIR`");
             return Ok(());
         }
         let definitions = self.control.resolve(&state.definitions).await?;

@@ -121,7 +121,7 @@ impl SealCopies {
             let what = format!("Audit seals are not copied: {}", copy.setting());
             let row = ActiveProblem::new(ProblemKind::Audit, Severity::Warning, copy.setting(), what)
                 .why(failing.why)
-                .advice("Events are still sealed. The copy gets all seals when it works again.");
+                .advice("Events are still sealed. All missing seals are copied when it works again.");
             Some(row.since(failing.since).next_try(failing.next))
         };
         [Copy::File, Copy::Syslog].into_iter().filter_map(row).collect()

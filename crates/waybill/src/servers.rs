@@ -153,7 +153,7 @@ impl Maintenance for Certificates {
                     certificate.tls.certificate_failed(&error);
                     tracing::warn!(
                         server = %certificate.server, error = %error.chain(),
-                        "a server's new certificate cannot be used; the one before, if there is one, stays in force"
+                        "a server's new certificate cannot be used; the previous one stays in use"
                     );
                 }
             }

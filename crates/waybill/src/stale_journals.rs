@@ -22,7 +22,8 @@ pub(crate) fn command_name(node: &NodeName, process: u32) -> Result<NodeName> {
     // Names are ASCII.
     let begin = node.as_str().get(..room).unwrap_or(node.as_str());
     NodeName::try_from(format!("{begin}{end}")).map_err(|reason| {
-        Error::permanent(ErrorKind::ConfigInvalid, "name this command").with("reason", reason)
+        Error::permanent(ErrorKind::ConfigInvalid, "create a node name for this command")
+            .with("reason", reason)
     })
 }
 
@@ -36,12 +37,12 @@ pub(crate) async fn ship(state: &Path, store: &Store, node: &NodeName, ambient: 
             continue;
         };
         match ship_one(&entry.path(), process, store, node, ambient).await {
-            Ok(()) => tracing::info!(process, "the connections of a command that was killed are on record"),
+            Ok(()) => tracing::info!(process, "the connections of a command that was killed were recorded"),
             // It runs: this is its own.
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
             Err(error) => tracing::warn!(
                 path = %entry.path().display(), error = %error.chain(),
-                "the connections of a command that was killed are not on record yet"
+                "the connections of a command that was killed could not be recorded yet"
             ),
         }
     }

@@ -65,7 +65,7 @@ pub(crate) fn read_certificates(path: &Path) -> Result<TimestampAuthorities> {
         Error::permanent(ErrorKind::ConfigInvalid, OPERATION)
             .caused_by(error)
             .with("path", path.display())
-            .advice("it takes certificates as PEM (-----BEGIN CERTIFICATE-----)")
+            .advice("the file must contain certificates in PEM form (-----BEGIN CERTIFICATE-----)")
     })
 }
 
@@ -158,7 +158,7 @@ impl Timestamps {
         let pause = self.every.saturating_mul(1 << before.failures.min(16));
         let next = now + pause.min(LONGEST_PAUSE.max(self.every));
         let why = error.chain();
-        tracing::warn!(seal, error = why, %next, "an audit seal got no time stamp; it is tried again");
+        tracing::warn!(seal, error = why, %next, "an audit seal got no time stamp; this is tried again");
         self.stand(Standing {
             failures: before.failures.saturating_add(1),
             since: before.since.or(Some(now)),

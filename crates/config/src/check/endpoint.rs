@@ -66,21 +66,21 @@ impl<'a> Checker<'a> {
     ) -> Option<&'static TransportSpec> {
         let path = crate::tree::join(section.as_str(), name);
         let Written::Table(table) = &entry.node.value else {
-            let message = format!("takes a table, not {}", entry.node.value.describe());
+            let message = format!("must be a table, not {}", entry.node.value.describe());
             self.context.error(&entry.node.place, &path, message);
             return None;
         };
         let key = crate::tree::join(&path, "transport");
         let Some(written) = table.get("transport") else {
-            let message = "'transport' is missing: the transport that it speaks";
+            let message = "'transport' is missing: the name of its transport, such as \"sftp\"";
             self.context.error(&entry.key, &path, message);
             return None;
         };
         let text = text_of(self.context, &written.node, &key, Kind::Text)?;
         if is_reference(text.written) {
             // Which fields there are, and which of them are secrets, must not depend on where the document is read.
-            let message =
-                "takes no reference: which other fields there are depends on it; write the transport's name";
+            let message = "cannot be a reference, because it decides which other fields are allowed; write the \
+                transport's name";
             self.context.error(text.place, &key, message);
             return None;
         }
@@ -118,11 +118,13 @@ impl<'a> Checker<'a> {
         let alone = std::slice::from_ref(&entry.node);
         let nodes: &[Node] = if let Written::List(items) = &entry.node.value { items } else { alone };
         if nodes.is_empty() {
-            reader.error("url", "names no address");
+            reader.error("url", "contains no address");
         }
         if nodes.len() > 1 && !spec.several_urls {
-            reader
-                .error("url", format!("has {} addresses; transport '{}' takes one", nodes.len(), spec.name));
+            reader.error(
+                "url",
+                format!("has {} addresses, but transport '{}' supports only one", nodes.len(), spec.name),
+            );
         }
         nodes.iter().filter_map(|node| self.address(reader, spec, node)).collect()
     }
@@ -155,7 +157,7 @@ impl<'a> Checker<'a> {
             None
         };
         if spec.schemes.is_empty() {
-            return wrong(format!("transport '{}' takes no URL", spec.name));
+            return wrong(format!("transport '{}' has no URL", spec.name));
         }
         if text.value.chars().any(char::is_control) {
             // Reading a URL drops line ends and tabs without a word, and leads elsewhere.
@@ -168,14 +170,16 @@ impl<'a> Checker<'a> {
         };
         if !url.username().is_empty() || url.password().is_some() {
             return wrong(
-                "holds a user or password; write username = \"…\" and password = \"…\", or credential = \"NAME\""
+                "contains a user or password; write username = \"…\" and password = \"…\", or credential = \
+                \"NAME\""
                     .into(),
             );
         }
         if let Some(name) = secret_in_query(&url).filter(|_| !is_reference(text.written)) {
             let advice = format!(
-                "has '{name}' behind its '?', which looks like a secret: the document, its copies and the database show it \
-                 to every reader; keep it in a variable and write ${{env:NAME}} in its place"
+                "has '{name}' after the '?', which looks like a secret: everyone who can read the document, \
+                its copies or the database sees it; put the value into a variable and write ${{env:NAME}} \
+                instead"
             );
             reader.warning("url", advice);
         }
@@ -186,16 +190,16 @@ impl<'a> Checker<'a> {
                 None => suggestion(url.scheme(), spec.schemes.iter().map(|scheme| scheme.name)),
             };
             let message =
-                format!("transport '{}' takes {}, not {}://{hint}", spec.name, schemes(spec), url.scheme());
+                format!("transport '{}' needs {}, not {}://{hint}", spec.name, schemes(spec), url.scheme());
             return wrong(message);
         };
         if scheme.paths == Paths::Host {
             self.local(&url, &text.value).map_err(wrong).ok()?;
         } else if url.host_str().is_none_or(str::is_empty) {
-            return wrong("names no host".into());
+            return wrong("has no host".into());
         }
         if scheme.paths != Paths::None && climbs(&text.value) {
-            return wrong("contains '..'; write the directory that it leads to".into());
+            return wrong("contains '..'; write the directory without it".into());
         }
         let plain = matches!(scheme.paths, Paths::Host | Paths::Login);
         if url.fragment().is_some() || plain && url.query().is_some() {
@@ -212,9 +216,9 @@ impl<'a> Checker<'a> {
         }
         if climbs(written) {
             // The URL's own reading has taken the `..` away already.
-            return Err("contains '..'; write the directory that it leads to".to_owned());
+            return Err("contains '..'; write the directory without it".to_owned());
         }
-        let path = url.to_file_path().map_err(|()| "is no path of this machine".to_owned())?;
+        let path = url.to_file_path().map_err(|()| "is not a path of this machine".to_owned())?;
         self.context.roots.folder(&path)
     }
 }

@@ -113,8 +113,8 @@ static AS2: TransportSpec = TransportSpec {
 };
 
 static SIDES: Group = Group::of(&[
-    Field::required("partner", Kind::Name(Section::PARTNER), "The partner on the other side."),
-    Field::required("identity", Kind::Name(Section::IDENTITY), "Our own side."),
+    Field::required("partner", Kind::Name(Section::PARTNER), "The partner that the files go to."),
+    Field::required("identity", Kind::Name(Section::IDENTITY), "The identity under which we send."),
 ]);
 
 static AT: Group = Group::of(&[

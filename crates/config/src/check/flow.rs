@@ -62,7 +62,7 @@ impl<'a> Checker<'a> {
     fn destinations(&self, flow: &Reader<'a>, source: Option<&CheckedSource>) -> Vec<Destination> {
         let items = flow.items("destination");
         if items.is_empty() && flow.has("destination") {
-            flow.error("destination", "names none; a flow has at least one");
+            flow.error("destination", "is empty; a flow needs at least one destination");
         }
         let mut destinations: Vec<Destination> = Vec::new();
         for (node, key) in items {
@@ -70,7 +70,7 @@ impl<'a> Checker<'a> {
             if destinations.iter().any(|other| other.name == destination.name) {
                 let field = if reader.has("name") { "name" } else { "endpoint" };
                 let message = format!(
-                    "a second destination '{}' in this flow; give it a 'name' of its own",
+                    "this flow has another destination '{}'; give this one a different 'name'",
                     destination.name
                 );
                 reader.error(field, message);
@@ -137,7 +137,7 @@ impl<'a> Checker<'a> {
         });
         let expires_after = if reader.has("expires_after") { reader.duration("expires_after") } else { None };
         if expires_after.is_some_and(|time| time.is_zero()) {
-            reader.error("expires_after", "would expire at once; leave it out for no end");
+            reader.error("expires_after", "must be longer than 0s; leave it out for no limit");
         }
         let retry = retry(&reader.section("retry"));
         let name = reader.text("name");
@@ -171,7 +171,8 @@ fn not_into_source(reader: &Reader<'_>, source: &CheckedSource, location: &Locat
     if same || source.effects.is_recursive && from.directory.holds(&location.directory) {
         reader.error(
             "endpoint",
-            "leads into the directory that this flow polls: it would take its own files for ever",
+            "is the directory that this flow polls, or is below it: the flow would transfer its own files \
+            again and again",
         );
     }
 }
@@ -180,11 +181,11 @@ fn not_into_source(reader: &Reader<'_>, source: &CheckedSource, location: &Locat
 pub(super) fn retry(reader: &Reader<'_>) -> Option<RetryPolicy> {
     let (first, longest) = (reader.duration("first")?, reader.duration("longest")?);
     if first.is_zero() {
-        reader.error("first", "takes more than no time at all");
+        reader.error("first", "must be longer than 0s");
     }
     if longest < first {
         let field = if reader.has("longest") { "longest" } else { "first" };
-        reader.error(field, "the longest wait is shorter than the first");
+        reader.error(field, "the longest wait must not be shorter than the first");
     }
     let attempts = reader.integer("attempts").and_then(|attempts| u32::try_from(attempts).ok())?;
     Some(RetryPolicy { attempts, first, longest })

@@ -20,7 +20,7 @@ impl Checker<'_> {
                     self.catalogue.iter().filter(|spec| spec.roles.listener).map(|spec| spec.name);
                 let listening: Vec<&str> = listening.collect();
                 let message = format!(
-                    "transport '{}' has no listeners; those that have: {}",
+                    "transport '{}' has no listeners; transports with listeners: {}",
                     spec.name,
                     listening.join(", ")
                 );

@@ -85,7 +85,7 @@ impl Checker<'_> {
         // What cannot be resolved was told when the field was read, and is told once.
         let Some(text) = self.context.resolve(written, &node.place, key, Use::Plain) else { return };
         if text.trim().is_empty() || text.chars().any(char::is_control) {
-            return self.context.error(&node.place, key, "names no directory");
+            return self.context.error(&node.place, key, "must be the name of a directory");
         }
         let Some(location) = location else { return };
         let directory = match location.scheme.paths {
@@ -101,7 +101,8 @@ impl Checker<'_> {
         };
         if location.directory.holds(&directory) {
             let message = format!(
-                "'{written}' lies inside the polled directory, where its files would be taken again; name one beside it"
+                "'{written}' is inside the polled directory, so its files would be polled again; choose a \
+                directory outside"
             );
             self.context.error(&node.place, key, message);
         }

@@ -37,7 +37,10 @@ pub(super) fn mask(reader: &Reader<'_>) -> Option<(MaskSpec, Mask)> {
         && (exclude.iter().any(is_every)
             || (!include.is_empty() && include.iter().all(|one| exclude.contains(one))));
     if all_excluded && whole {
-        reader.warning("exclude", "leaves out every name that the mask takes: no file will ever be taken");
+        reader.warning(
+            "exclude",
+            "excludes every name that the mask matches: no file will ever be transferred",
+        );
     }
     let spec = MaskSpec { include, exclude, is_regex };
     let mask = Mask::new(&spec).ok().filter(|_| whole)?;
@@ -49,12 +52,13 @@ fn doubt(field: &str, pattern: &str, is_regex: bool) -> Option<String> {
     let trimmed = pattern.trim();
     if trimmed.len() != pattern.len() && !trimmed.is_empty() {
         return Some(format!(
-            "{pattern:?} begins or ends with a space, and fits only names that do so too; write {trimmed:?}"
+            "{pattern:?} begins or ends with a space and matches only names that do so too; write {trimmed:?}"
         ));
     }
     if let Some(odd) = pattern.chars().find(|c| c.is_control() || is_unseen(*c)) {
         return Some(format!(
-            "{pattern:?} holds the character U+{:04X}, which cannot be seen, and fits only names that hold it too",
+            "{pattern:?} contains the invisible character U+{:04X} and matches only names that contain it \
+            too; remove it",
             u32::from(odd)
         ));
     }
@@ -63,13 +67,14 @@ fn doubt(field: &str, pattern: &str, is_regex: bool) -> Option<String> {
     }
     if pattern.len() > 1 && pattern.starts_with(['"', '\'']) && pattern.ends_with(['"', '\'']) {
         return Some(format!(
-            "{pattern:?} holds quotes, and fits only names with quotes; write it without them"
+            "{pattern:?} contains quotes and matches only names with quotes; write it without them"
         ));
     }
     if let Some(pieces) = list_of(pattern) {
         let written: Vec<String> = pieces.iter().map(|piece| format!("{piece:?}")).collect();
         return Some(format!(
-            "{pattern:?} is one mask, and fits only names that hold the separator; write a list: {field} = [{}]",
+            "{pattern:?} is one mask and matches only names that contain the separator; write a list: \
+            {field} = [{}]",
             written.join(", ")
         ));
     }
@@ -77,14 +82,15 @@ fn doubt(field: &str, pattern: &str, is_regex: bool) -> Option<String> {
         let written: Vec<String> =
             alternatives.iter().map(|one| format!("{:?}", format!("{before}{one}{after}"))).collect();
         return Some(format!(
-            "{pattern:?} fits only names with braces, which have no meaning in a mask; write a list: {field} = [{}]",
+            "{pattern:?} matches only names with braces, which have no special meaning in a mask; write a \
+            list: {field} = [{}]",
             written.join(", ")
         ));
     }
     is_like_regex(pattern).then(|| {
         format!(
-            "{pattern:?} looks like a regular expression, but in a mask only * and ? have a meaning; set \
-             mask_is_regex = true, or write it with * and ?"
+            "{pattern:?} looks like a regular expression, but in a mask only * and ? have a special \
+            meaning; set mask_is_regex = true, or write it with * and ?"
         )
     })
 }

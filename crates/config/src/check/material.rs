@@ -76,8 +76,8 @@ impl Checker<'_> {
                 if certificate_text.is_some() {
                     reader.error(
                         "private_key",
-                        "is in OpenSSH's own form, which cannot go with a certificate; convert a copy with \
-                         ssh-keygen -p -m PKCS8 -f KEY",
+                        "is in OpenSSH's own format, which cannot be used with a certificate; convert a \
+                        copy with ssh-keygen -p -m PKCS8 -f KEY",
                     );
                 }
             } else {
@@ -121,7 +121,7 @@ fn is_openssh(pem: &str) -> bool {
 fn alone(reader: &Reader<'_>, field: &str, certificate: &X509) -> Option<String> {
     let pem = certificate.to_pem().ok().and_then(|pem| String::from_utf8(pem).ok());
     if pem.is_none() {
-        reader.error(field, "cannot be written in PEM form again");
+        reader.error(field, "cannot be converted to PEM");
     }
     pem
 }
@@ -130,7 +130,7 @@ fn alone(reader: &Reader<'_>, field: &str, certificate: &X509) -> Option<String>
 fn certificate(reader: &Reader<'_>, field: &str, pem: &str) -> Option<X509> {
     let stack = chain(reader, field, pem)?;
     if stack.len() > 1 {
-        reader.warning(field, format!("holds {} certificates; the first is used", stack.len()));
+        reader.warning(field, format!("contains {} certificates; only the first one is used", stack.len()));
     }
     stack.into_iter().next()
 }
@@ -139,12 +139,12 @@ fn certificate(reader: &Reader<'_>, field: &str, pem: &str) -> Option<X509> {
 fn chain(reader: &Reader<'_>, field: &str, pem: &str) -> Option<Vec<X509>> {
     match X509::stack_from_pem(pem.as_bytes()) {
         Ok(stack) if stack.is_empty() => {
-            reader.error(field, "holds no certificate; give it in PEM form, -----BEGIN CERTIFICATE-----");
+            reader.error(field, "contains no certificate; write it in PEM form, -----BEGIN CERTIFICATE-----");
             None
         }
         Ok(stack) => Some(stack),
         Err(error) => {
-            reader.error(field, format!("is no certificate in PEM form: {}", reason(&error)));
+            reader.error(field, format!("is not a certificate in PEM form: {}", reason(&error)));
             None
         }
     }
@@ -162,11 +162,11 @@ fn private(pem: &Secret<String>, passphrase: Option<&Secret<String>>) -> Result<
     });
     match (key, asked, passphrase) {
         (Ok(key), ..) => Ok(key),
-        (Err(_), true, None) => Err("is encrypted; give its 'passphrase'".into()),
+        (Err(_), true, None) => Err("is encrypted; set its 'passphrase'".into()),
         (Err(_), true, Some(_)) => {
             Err("cannot be decrypted: the passphrase is wrong, or the key is damaged".into())
         }
-        (Err(error), ..) => Err(format!("is no private key in PEM form: {}", reason(&error))),
+        (Err(error), ..) => Err(format!("is not a private key in PEM form: {}", reason(&error))),
     }
 }
 
@@ -179,7 +179,7 @@ fn reason(error: &openssl::error::ErrorStack) -> String {
 fn weak<T: HasPublic>(reader: &Reader<'_>, field: &str, key: &PKeyRef<T>) {
     if matches!(key.id(), Id::RSA | Id::DSA) && key.bits() < 2048 {
         let bits = key.bits();
-        reader.warning(field, format!("has a key of {bits} bits; 2048 are the least that is safe today"));
+        reader.warning(field, format!("has a key of {bits} bits; less than 2048 bits is not safe"));
     }
 }
 

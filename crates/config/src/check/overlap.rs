@@ -66,29 +66,30 @@ impl Checker<'_> {
         let other = format!("flow '{}' ({})", first.flow, first.place);
         if !same && !outer.effects.is_recursive {
             let message = format!(
-                "polls a directory nested with that of {other}; with recursive = true on '{}' both would take the same \
-                 files",
+                "polls a directory above or below that of {other}; if you set recursive = true on '{}', \
+                both poll the same files",
                 outer.flow
             );
             return self.context.warning(&second.place, &key, message);
         }
-        let place = if same { "the same directory as" } else { "a directory nested with that of" };
+        let place = if same { "the same directory as" } else { "a directory above or below that of" };
         if first.effects.keeps_files && second.effects.keeps_files {
             let message = format!(
-                "polls {place} {other}, and both keep what they take: each takes every file that its mask fits, so that \
-                 a file of both goes through both flows"
+                "polls {place} {other}, and both have after = \"keep\": a file that both masks match goes \
+                through both flows"
             );
             return self.context.warning(&second.place, &key, message);
         }
         if masks == Overlap::Yes {
             let message = format!(
-                "polls {place} {other}, and their masks overlap: each would lose files to the other; use one flow with \
-                 two destinations, masks that no name fits both of, or after = \"keep\" in both"
+                "polls {place} {other}, and both masks match the same names, so each flow would remove \
+                files before the other has read them; use one flow with two destinations, masks that never \
+                match the same name, or after = \"keep\" in both"
             );
             self.context.error(&second.place, &key, message);
         } else {
             let message =
-                format!("polls {place} {other}; make sure that no name fits both regular expressions");
+                format!("polls {place} {other}; make sure that no name matches both regular expressions");
             self.context.warning(&second.place, &key, message);
         }
     }

@@ -14,7 +14,7 @@ impl Checker<'_> {
     pub(super) fn proxies(&mut self) {
         for (name, reader) in self.section(Section::PROXY) {
             if name == NONE {
-                let message = "the name 'none' stands for no proxy at all; choose another";
+                let message = "the name 'none' means no proxy; choose another name";
                 reader.context.error(reader.place, &reader.path, message);
                 continue;
             }
@@ -39,13 +39,13 @@ pub(crate) fn read_proxy(reader: &Reader<'_>) -> Option<Proxy> {
         }
         (Some(_), None) => {
             if !reader.has("password") {
-                reader.error("username", "needs a 'password' beside it");
+                reader.error("username", "needs a 'password' as well");
             }
             return None;
         }
         (None, Some(_)) => {
             if !reader.has("username") {
-                reader.error("password", "needs a 'username' beside it");
+                reader.error("password", "needs a 'username' as well");
             }
             return None;
         }

@@ -53,12 +53,13 @@ impl<'a> Checker<'a> {
             (true, true) => {
                 reader.error(
                     "listener",
-                    "stands beside 'endpoint'; a source polls one or receives by the other",
+                    "cannot be used together with 'endpoint': a source either polls an endpoint or receives \
+                    from a listener",
                 );
                 return None;
             }
             (false, false) => {
-                let message = "needs 'endpoint' (to poll a place) or 'listener' (to receive from partners)";
+                let message = "needs 'endpoint' (to poll it) or 'listener' (to receive from partners)";
                 reader.context.error(reader.place, &reader.path, message);
                 return None;
             }
@@ -79,7 +80,7 @@ impl<'a> Checker<'a> {
         own: &[&Group],
     ) -> Option<CheckedSource> {
         for field in POLLED.fields.iter().filter(|field| field.name != "endpoint" && reader.has(field.name)) {
-            reader.error(field.name, "has no meaning with 'listener': partners push, and nothing is polled");
+            reader.error(field.name, "has no effect with 'listener': partners send files by themselves, so nothing is polled; remove it");
         }
         let partner = self.name_in(reader, "partner");
         let listener = self.name_in(reader, "listener")?;
@@ -108,14 +109,15 @@ impl<'a> Checker<'a> {
         own: &[&Group],
     ) -> Option<CheckedSource> {
         if reader.has("partner") {
-            reader.error("partner", "goes with 'listener'; a polled place has no partner");
+            reader.error("partner", "can be used with 'listener' only: a polled endpoint has no partner");
         }
         let endpoint = self.name_in(reader, "endpoint");
         let facts = endpoint.as_ref().and_then(|name| self.endpoints.get(name));
         if let Some(facts) = facts.filter(|facts| !facts.transport.roles.source) {
             let name = facts.transport.name;
             let hint = if facts.transport.roles.listener {
-                ": partners push; define a listener, and receive with source = { listener = \"NAME\" }"
+                ": partners send files by themselves; define a listener, and receive with source = { \
+                listener = \"NAME\" }"
             } else {
                 ""
             };
@@ -149,11 +151,11 @@ impl<'a> Checker<'a> {
 fn every(reader: &Reader<'_>, location: Option<&Location>) -> Option<Duration> {
     let every = reader.duration("every")?;
     if every < Duration::from_secs(1) {
-        reader.error("every", "takes at least \"1s\"");
+        reader.error("every", "must be at least \"1s\"");
         return None;
     }
     if every < OFTEN && location.is_some_and(|location| location.scheme.connects_per_poll) {
-        reader.warning("every", "is under 5s, and each poll opens a connection of its own");
+        reader.warning("every", "is less than 5s, and each poll opens a new connection");
     }
     Some(every)
 }

@@ -15,7 +15,9 @@ pub(super) fn taken_again(current: &[StoredDefinition], changes: &Changes) -> Ve
         let message = match earlier(flow) {
             Some(old) if keeps(old) && endpoint(old) != endpoint(flow) => {
                 let (from, to) = (endpoint(old).unwrap_or("?"), endpoint(flow).unwrap_or("?"));
-                Some(format!("it polls endpoint {to} instead of {from}: files that were kept there are taken again"))
+                Some(format!(
+                    "it polls endpoint {to} instead of {from}: files that were kept there will be transferred again"
+                ))
             }
             Some(old) if keeps(old) && ignores_times(old) != ignores_times(flow) => Some(
                 "its ignore_times changes: files that were kept at the source are taken again".to_owned(),
@@ -23,7 +25,8 @@ pub(super) fn taken_again(current: &[StoredDefinition], changes: &Changes) -> Ve
             Some(_) => None,
             None => gone.like(flow).map(|old| {
                 format!(
-                    "it looks like flow {} under another name: files that were kept at the source are taken again",
+                    "it looks like flow {} under another name: files that were kept at the source will be \
+                    transferred again",
                     old.name
                 )
             }),
@@ -36,8 +39,8 @@ pub(super) fn taken_again(current: &[StoredDefinition], changes: &Changes) -> Ve
         let Some(old) = earlier(changed) else { continue };
         let url = |of: &StoredDefinition| of.document.get("url").cloned();
         if polled.contains(changed.name.as_str()) && url(old) != url(changed) {
-            let message = "its url changes: files that flows keep there and that have the same path are not taken \
-                           again, all others are";
+            let message = "its url changes: of the files that flows keep there, those with the same path \
+                are not transferred again, all others are";
             notices.push(Notice { definition: changed.key(), message: message.to_owned() });
         }
     }

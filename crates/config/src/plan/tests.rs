@@ -118,7 +118,10 @@ fn comments_alone_are_told_and_kept() {
         (plan.layout.as_slice(), changes.put.len(), changes.files_put.len()),
         (&["base.toml".to_owned()][..], 0, 1)
     );
-    assert!(!plan.is_empty() && plan.to_string().contains("base.toml: comments or layout alone"), "{plan}");
+    assert!(
+        !plan.is_empty() && plan.to_string().contains("base.toml: only comments or layout change"),
+        "{plan}"
+    );
 }
 
 #[test]

@@ -24,7 +24,7 @@ impl fmt::Display for Plan {
             writeln!(f, "+ {}{}", added.definition, in_file(&added.file))?;
         }
         for file in &self.layout {
-            writeln!(f, "  {file}: comments or layout alone")?;
+            writeln!(f, "  {file}: only comments or layout change")?;
         }
         for conflict in &self.conflicts {
             writeln!(f, "{conflict}")?;
@@ -41,8 +41,8 @@ impl fmt::Display for Plan {
         write!(f, "{}", counts.join(", "))?;
         match self.conflicts.len() {
             0 => f.write_str("."),
-            1 => f.write_str(". 1 conflict keeps this from being applied."),
-            many => write!(f, ". {many} conflicts keep this from being applied."),
+            1 => f.write_str(". This cannot be applied because of 1 conflict."),
+            many => write!(f, ". This cannot be applied because of {many} conflicts."),
         }
     }
 }
@@ -77,7 +77,7 @@ impl fmt::Display for FieldChange {
             (_, None) if self.secret_before => f.write_str("the secret is taken out"),
             (Some(before), Some(after)) => write!(f, "{before} -> {after}"),
             (None, Some(after)) => write!(f, "added {after}"),
-            (Some(before), None) => write!(f, "taken out, was {before}"),
+            (Some(before), None) => write!(f, "removed, was {before}"),
             (None, None) => Ok(()),
         }
     }

@@ -70,7 +70,7 @@ fn wrong(context: &Context<'_>, node: &Node, key: &str, kind: Kind) -> Option<Va
         }
         _ => String::new(),
     };
-    let message = format!("takes {}, not {}{hint}", kind.describe(), node.value.describe());
+    let message = format!("must be {}, not {}{hint}", kind.describe(), node.value.describe());
     context.error(&node.place, key, message);
     None
 }
@@ -97,7 +97,7 @@ fn parsed(
             // The text may come from a variable, and is not to be shown then.
             let message = match written.filter(|written| is_reference(written)) {
                 Some(written) => {
-                    format!("takes {}; what {written:?} stands for does not fit", kind.describe())
+                    format!("must be {}, but the value of {written:?} is not", kind.describe())
                 }
                 None => message,
             };
@@ -187,9 +187,9 @@ fn read_list(context: &Context<'_>, node: &Node, key: &str, kind: Kind) -> Optio
         Written::Text(_) | Written::Word(_) | Written::Opened(_) if kind.takes_text() => vec![node],
         Written::Table(_) if !matches!(kind, Kind::Text | Kind::Name(_)) => vec![node],
         other => {
-            let message = format!("takes {}, not {}", Kind::List(&Kind::Text).describe(), other.describe());
+            let message = format!("must be {}, not {}", Kind::List(&Kind::Text).describe(), other.describe());
             let message =
-                if matches!(kind, Kind::Text) { message } else { format!("takes {}", kind.describe()) };
+                if matches!(kind, Kind::Text) { message } else { format!("must be {}", kind.describe()) };
             context.error(&node.place, key, message);
             return None;
         }
@@ -201,7 +201,11 @@ fn read_list(context: &Context<'_>, node: &Node, key: &str, kind: Kind) -> Optio
         let key = if of_tables { format!("{key}[{}]", at + 1) } else { key.to_owned() };
         if matches!(item.value, Written::List(_)) && !matches!(kind, Kind::List(_)) {
             // A list in a list would be read as one more list.
-            context.error(&item.place, &key, format!("takes {} in its list, not a list", plural(kind)));
+            context.error(
+                &item.place,
+                &key,
+                format!("must be a list of {} without lists inside", plural(kind)),
+            );
             whole = false;
             continue;
         }
@@ -246,7 +250,7 @@ pub(crate) fn list_of<'a>(context: &Context<'_>, node: &'a Node, key: &str, kind
             let item = |item: &'a Node| match item.value {
                 // A list in a list would be read as one more list.
                 Written::List(_) => {
-                    context.error(&item.place, key, "takes texts in its list, not a list");
+                    context.error(&item.place, key, "must be a list of texts without lists inside");
                     None
                 }
                 _ => text_of(context, item, key, kind),
@@ -262,7 +266,7 @@ pub(crate) fn list_of<'a>(context: &Context<'_>, node: &'a Node, key: &str, kind
             .collect(),
         Written::Text(_) => text_of(context, node, key, kind).into_iter().collect(),
         other => {
-            context.error(&node.place, key, format!("takes a list of texts, not {}", other.describe()));
+            context.error(&node.place, key, format!("must be a list of texts, not {}", other.describe()));
             Vec::new()
         }
     }

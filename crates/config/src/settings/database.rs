@@ -56,7 +56,7 @@ pub(super) fn database_url(
                 .and_then(|rest| rest.split_once(['/', '?', '#']))
                 .is_some_and(|(_, after)| after.contains('@'))
             {
-                database.error("url", format!("has an '@' behind its host{PASSWORD_HINT}"));
+                database.error("url", format!("has an '@' after its host{PASSWORD_HINT}"));
                 return None;
             }
             Some(url)
@@ -68,17 +68,19 @@ pub(super) fn database_url(
             };
             let path = path.strip_prefix("//").unwrap_or(path);
             if path.is_empty() || path == ":memory:" {
-                database.error("url", "names no file: a database in memory would lose every transfer");
+                database.error("url", "has no file name: a database in memory would lose every transfer");
                 return None;
             }
             if query.is_some() {
-                database
-                    .warning("url", "what follows '?' has no effect: the file is opened as Waybill needs it");
+                database.warning(
+                    "url",
+                    "the part after '?' has no effect: Waybill opens the file with its own options",
+                );
             }
             Some(Secret::new(sqlite_url(&beside(base, path))))
         }
         _ => {
-            database.error("url", "takes postgres://user:password@host/database or sqlite:PATH");
+            database.error("url", "must be postgres://user:password@host/database or sqlite:PATH");
             None
         }
     }

@@ -40,7 +40,7 @@ pub(super) fn http_server(reader: &Reader<'_>, base: &Path, proxy_protocol: bool
     }
     if addresses.is_empty() {
         if matches!(reader.value("address"), Some(model::schema::Value::List(list)) if list.is_empty()) {
-            reader.error("address", "names no address");
+            reader.error("address", "contains no address");
         }
         return None;
     }
@@ -58,11 +58,11 @@ fn http_tls(reader: &Reader<'_>, base: &Path) -> Option<HttpTls> {
         (Some(certificate), Some(private_key)) => Some(TlsFiles { certificate, private_key, passphrase }),
         (None, None) => None,
         (Some(_), None) => {
-            reader.error("certificate", "needs the 'private_key' that belongs to it");
+            reader.error("certificate", "needs its 'private_key' as well");
             return None;
         }
         (None, Some(_)) => {
-            reader.error("private_key", "needs the 'certificate' that belongs to it");
+            reader.error("private_key", "needs its 'certificate' as well");
             return None;
         }
     };
@@ -71,7 +71,7 @@ fn http_tls(reader: &Reader<'_>, base: &Path) -> Option<HttpTls> {
     if client_certificates != ClientCertificates::Off && client_authorities.is_none() {
         reader.error(
             "client_certificates",
-            "needs 'client_authorities': the certificates that a client's must lead to",
+            "needs 'client_authorities': the certificates of the authorities that issue client certificates",
         );
         return None;
     }

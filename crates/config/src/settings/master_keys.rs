@@ -31,10 +31,10 @@ pub(super) fn read(secrets: &Reader<'_>) -> Vec<MasterKey> {
                 && id.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
         };
         if id.as_ref().is_some_and(|id| !good(id)) {
-            entry.error("id", "takes 1 to 64 letters, digits, '.', '_' or '-'");
+            entry.error("id", "must be 1 to 64 letters, digits, '.', '_' or '-'");
         }
         if keys.iter().any(|key| Some(&key.id) == id.as_ref()) {
-            entry.error("id", "is the id of two keys: a new key needs an id of its own");
+            entry.error("id", "is the id of two keys: give each key its own id");
         }
         // What the settings file holds itself is copied with it; a variable may hold the key.
         if let Some(Value::Text(written)) = entry.entry("key").map(|found| &found.node.value)
@@ -42,14 +42,15 @@ pub(super) fn read(secrets: &Reader<'_>) -> Vec<MasterKey> {
         {
             entry.error(
                 "key",
-                "takes a reference alone, ${file:/path} or ${env:NAME}: settings files are copied",
+                "must be a reference, ${file:/path} or ${env:NAME}: a key must not be in a settings file, \
+                which is copied and backed up",
             );
             continue;
         }
         let key = entry.secret("key").and_then(|text| {
             let bytes = decode(text.reveal());
             if bytes.is_none() {
-                entry.error("key", "takes 32 bytes in base64, as `waybill key generate` makes them");
+                entry.error("key", "must be 32 bytes in base64, as `waybill key generate` makes them");
             }
             bytes
         });

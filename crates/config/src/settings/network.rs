@@ -27,7 +27,7 @@ impl FromStr for Network {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let wrong =
-            || format!("takes a network such as \"10.0.0.0/8\", \"fd00::/8\" or an address, not {text:?}");
+            || format!("must be a network such as \"10.0.0.0/8\", \"fd00::/8\" or an address, not {text:?}");
         let (address, prefix) = match text.split_once('/') {
             Some((address, prefix)) => (address, Some(prefix)),
             None => (text, None),
@@ -39,7 +39,9 @@ impl FromStr for Network {
             None => longest,
         };
         if masked(address, prefix) != bits(address) {
-            return Err(format!("{text:?} has bits behind its prefix; write the network's first address"));
+            return Err(format!(
+                "{text:?} has address bits after its prefix; write the network's first address"
+            ));
         }
         Ok(Self { address, prefix })
     }

@@ -23,7 +23,11 @@ pub(super) fn apply(
             continue;
         }
         if insert(table, &path, &place, value).is_none() {
-            problems.push(Problem::error(&place, "", "leads through a key that is not a table"));
+            problems.push(Problem::error(
+                &place,
+                "",
+                "is not a setting: a part of the name before the last '__' is not a table",
+            ));
         }
     }
 }

@@ -101,48 +101,54 @@ fn mistakes_are_named_with_place_and_nearest_name() {
         ("[node]\nname = \"a b\"", "waybill.toml:2:8: error: node.name: node name \"a b\": use 1 to 64"),
         (
             "[node]\nlease = 30",
-            "2:9: error: node.lease: takes a duration such as \"30s\", not a whole number; write \"30s\"",
+            "2:9: error: node.lease: must be a duration such as \"30s\", not a whole number; write \"30s\"",
         ),
-        ("[node]\nlease = \"1s\"", "2:9: error: node.lease: takes 5s to 600s"),
-        ("node = 1", "1:8: error: node: takes a table, not a whole number"),
-        ("[database]\nurl = \"mysql://u:hunter2@h/d\"", "2:7: error: database.url: takes postgres://"),
-        ("[database]\nurl = \"sqlite::memory:\"", "2:7: error: database.url: names no file"),
+        ("[node]\nlease = \"1s\"", "2:9: error: node.lease: must be 5s to 600s"),
+        ("node = 1", "1:8: error: node: must be a table, not a whole number"),
+        ("[database]\nurl = \"mysql://u:hunter2@h/d\"", "2:7: error: database.url: must be postgres://"),
+        ("[database]\nurl = \"sqlite::memory:\"", "2:7: error: database.url: has no file name"),
         (
             "[database]\nurl = \"postgres://u:hunter2@h:x/d\"",
             "2:7: error: database.url: is not a URL: invalid port",
         ),
-        ("[staging]\nmin_free = \"1GB\"", "2:12: error: staging.min_free: takes a size such as"),
-        ("[listen]\nconsole = \"localhost\"", "2:11: error: listen.console: takes an IP address and a port"),
-        ("[listen.http.a]\nport = 1", "2:1: error: listen.http.a: unknown key 'port'; there are: address"),
+        ("[staging]\nmin_free = \"1GB\"", "2:12: error: staging.min_free: must be a size such as"),
+        (
+            "[listen]\nconsole = \"localhost\"",
+            "2:11: error: listen.console: must be an IP address and a port",
+        ),
+        (
+            "[listen.http.a]\nport = 1",
+            "2:1: error: listen.http.a: unknown key 'port'; choose one of: address",
+        ),
         (
             "[listen]\ntrusted_proxies = [\"10.0.0.1/8\"]",
-            "2:20: error: listen.trusted_proxies: \"10.0.0.1/8\" has bits",
+            "2:20: error: listen.trusted_proxies: \"10.0.0.1/8\" has address bits",
         ),
         (
             "[listen]\nproxy_header = \"xff\"",
-            "listen.proxy_header: takes one of either, x-forwarded-for, forwarded",
+            "listen.proxy_header: must be one of either, x-forwarded-for, forwarded",
         ),
         (
             "[listen]\nconsole_proxy_protocol = true",
-            "listen.console_proxy_protocol: lets trusted proxies alone connect",
+            "listen.console_proxy_protocol: allows only trusted proxies to connect",
         ),
         (
             "[listen.http.a]\naddress = \"0.0.0.0:1\"\nproxy_protocol = true",
-            "3:18: error: listen.http.a.proxy_protocol: lets trusted proxies alone connect, and none is named",
+            "3:18: error: listen.http.a.proxy_protocol: allows only trusted proxies to connect, but none is set",
         ),
         (
             "[limits]\nconnections = 4",
-            "2:15: error: limits.connections: takes a whole number from 8 to 65536",
+            "2:15: error: limits.connections: must be a whole number from 8 to 65536",
         ),
         ("[listen.http.a]", "1:14: error: listen.http.a: 'address' is missing: Address and port"),
-        ("[listen.http.a]\naddress = []", "2:11: error: listen.http.a.address: names no address"),
+        ("[listen.http.a]\naddress = []", "2:11: error: listen.http.a.address: contains no address"),
         (
             "[listen.http.a]\naddress = [\"1\"]",
-            "error: listen.http.a.address: takes an IP address and a port",
+            "error: listen.http.a.address: must be an IP address and a port",
         ),
         (
             "[listen.http.a]\naddress = \"0.0.0.0:1\"\ntls = { certificate = \"c.pem\" }",
-            "error: listen.http.a.tls.certificate: needs the 'private_key' that belongs to it",
+            "error: listen.http.a.tls.certificate: needs its 'private_key' as well",
         ),
         (
             "[listen.http.a]\naddress = \"0.0.0.0:1\"\ntls = { client_certificates = \"required\" }",
@@ -150,27 +156,33 @@ fn mistakes_are_named_with_place_and_nearest_name() {
         ),
         (
             "[listen.http.a]\naddress = \"0.0.0.0:1\"\ntls = { min = \"1.1\" }",
-            "error: listen.http.a.tls.min: takes one of 1.2, 1.3",
+            "error: listen.http.a.tls.min: must be one of 1.2, 1.3",
         ),
-        ("[limits]\nbuffers = \"1MiB\"", "2:11: error: limits.buffers: takes at least \"16MiB\""),
-        ("[limits]\ndeliveries = 0", "2:14: error: limits.deliveries: takes a whole number from 1 to 4096"),
+        ("[limits]\nbuffers = \"1MiB\"", "2:11: error: limits.buffers: must be at least \"16MiB\""),
+        ("[limits]\ndeliveries = 0", "2:14: error: limits.deliveries: must be a whole number from 1 to 4096"),
         (
             "[limits]\ndeliveries = \"8\"",
-            "2:14: error: limits.deliveries: takes a whole number from 1 to 4096, not text; write it without quotes",
+            "2:14: error: limits.deliveries: must be a whole number from 1 to 4096, not text; write it without quotes",
         ),
-        ("[egress]\nallow = [\"10.0.0.1/8\"]", "2:10: error: egress.allow: \"10.0.0.1/8\" has bits behind"),
+        (
+            "[egress]\nallow = [\"10.0.0.1/8\"]",
+            "2:10: error: egress.allow: \"10.0.0.1/8\" has address bits after",
+        ),
         (
             "[listen]\nconsole_url = \"waybill.acme.example\"",
-            "2:15: error: listen.console_url: takes a URL such as \"https://waybill.acme.example\"",
+            "2:15: error: listen.console_url: must be a URL such as \"https://waybill.acme.example\"",
         ),
-        ("[listen]\nconsole_url = \"ftp://acme.example\"", "it begins with http:// or https:// and a host"),
-        ("[listen]\nconsole_url = \"https://acme.example/waybill\"", "nothing follows the host and port"),
-        ("[listen]\nconsole_url = \"https://acme.example?x\"", "nothing follows the host and port"),
-        ("[listen]\nconsole_url = \"https://ada@acme.example\"", "a user has no place in it"),
-        ("[audit]\nseal_every = \"2d\"", "2:14: error: audit.seal_every: takes 1s to 86400s"),
+        (
+            "[listen]\nconsole_url = \"ftp://acme.example\"",
+            "it must begin with http:// or https:// and a host",
+        ),
+        ("[listen]\nconsole_url = \"https://acme.example/waybill\"", "write only scheme, host and port"),
+        ("[listen]\nconsole_url = \"https://acme.example?x\"", "write only scheme, host and port"),
+        ("[listen]\nconsole_url = \"https://ada@acme.example\"", "it must not contain a user or password"),
+        ("[audit]\nseal_every = \"2d\"", "2:14: error: audit.seal_every: must be 1s to 86400s"),
         (
             "[log]\nformat = \"jsn\"",
-            "2:10: error: log.format: takes one of text, json, not \"jsn\"; did you mean \"json\"?",
+            "2:10: error: log.format: must be one of text, json, not \"jsn\"; did you mean \"json\"?",
         ),
         (
             "[network.proxy]\nurl = \"proxy:3128\"",
@@ -178,7 +190,7 @@ fn mistakes_are_named_with_place_and_nearest_name() {
         ),
         (
             "[network.proxy]\nurl = \"socks5://h\"\nusername = \"u\"",
-            "3:12: error: network.proxy.username: needs a 'password' beside it",
+            "3:12: error: network.proxy.username: needs a 'password' as well",
         ),
         ("[log\nformat", "1:5: error: "),
         (
@@ -202,9 +214,13 @@ fn a_wrong_variable_is_named_itself() {
             "x",
             "WAYBILL__NODE__NAEM: error: node: unknown key 'naem'; did you mean 'name'?",
         ),
-        ("WAYBILL__LIMITS__BUFFERS", "much", "WAYBILL__LIMITS__BUFFERS: error: limits.buffers: takes a size"),
+        (
+            "WAYBILL__LIMITS__BUFFERS",
+            "much",
+            "WAYBILL__LIMITS__BUFFERS: error: limits.buffers: must be a size",
+        ),
         ("WAYBILL__", "x", "WAYBILL__: error: write WAYBILL__SECTION__KEY"),
-        ("WAYBILL__STATE_DIRECTORY__X", "x", "WAYBILL__STATE_DIRECTORY__X: error: leads through a key"),
+        ("WAYBILL__STATE_DIRECTORY__X", "x", "WAYBILL__STATE_DIRECTORY__X: error: is not a setting"),
     ] {
         let problems = parse("state_directory = \"s\"", &[(name, value)]).unwrap_err();
         assert!(problems[0].to_string().starts_with(expected), "{}", problems[0]);

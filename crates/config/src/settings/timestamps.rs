@@ -24,16 +24,17 @@ pub(super) fn timestamps(audit: &Reader<'_>, certificates: Option<&PathBuf>) -> 
         return every.map(|_| None);
     }
     let url = parsed(audit, "timestamp_url", |text| {
-        let url = server_url(text)
-            .map_err(|why| format!("takes a URL such as \"http://tsa.example/tsr\", not {text:?}: {why}"))?;
+        let url = server_url(text).map_err(|why| {
+            format!("must be a URL such as \"http://tsa.example/tsr\", not {text:?}: {why}")
+        })?;
         if url.fragment().is_some() {
-            Err("takes a URL without a fragment (#…)".to_owned())
+            Err("must be a URL without a fragment (#…)".to_owned())
         } else {
             Ok(url)
         }
     });
     if certificates.is_none() {
-        let advice = "needs audit.timestamp_certificates: without them no time stamp proves anything";
+        let advice = "needs audit.timestamp_certificates: without them, time stamps cannot be verified";
         audit.error("timestamp_url", advice);
     }
     Some(Some(Timestamps { url: url?, certificates: certificates?.clone(), every: every? }))

@@ -40,7 +40,7 @@ fn a_listener_needs_a_server_that_the_settings_have() {
         (report.is_valid(), report.to_string())
     };
     let (valid, words) = check("[listen.http.partners]\naddress = \"127.0.0.1:8080\"\n");
-    let expected = "a.toml:3:1: error: listener.l.server: there is no [listen.http.partnrs] in waybill.toml; did you mean 'partners'?";
+    let expected = "a.toml:3:1: error: listener.l.server: waybill.toml has no [listen.http.partnrs]; did you mean 'partners'?";
     assert!(!valid && words.contains(expected), "{words}");
     let (valid, words) = check("[listen.http.partnrs]\naddress = \"127.0.0.1:8080\"\n");
     assert!(valid, "{words}");
@@ -68,8 +68,8 @@ fn a_secret_that_the_database_keeps_is_passed_over() {
     );
     assert!(!words.contains("error:") && !words.contains("PEM"), "{words}");
     for (wrong, said) in [
-        ("{ kept = false }", "takes a secret"),
-        ("{ kept = true, more = 1 }", "takes a secret"),
+        ("{ kept = false }", "must be a secret"),
+        ("{ kept = true, more = 1 }", "must be a secret"),
         ("{ kept = \"0195\" }", "not the id of a secret"),
     ] {
         let (_keep, report) = report(&[("a.toml", &text.replacen("{ kept = true }", wrong, 1))]);
@@ -121,7 +121,8 @@ fn a_report_names_file_and_line_and_counts() {
     let text = report.to_string().replace(&directory.path().display().to_string(), "DIR");
     let lines: Vec<&str> = text.lines().collect();
     assert!(
-        lines[0].starts_with("DIR/a.toml:3:12: error: credential.c.password: holds a secret in clear"),
+        lines[0]
+            .starts_with("DIR/a.toml:3:12: error: credential.c.password: contains a secret in plain text"),
         "{text}"
     );
     assert!(lines[1].starts_with("DIR/b.toml:1:7: error: flow.f: 'destination' is missing"), "{text}");

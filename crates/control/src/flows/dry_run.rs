@@ -71,7 +71,7 @@ impl Control {
         trial: &Trial,
         request: &DryRunFlow,
     ) -> Result<DryRunAnswer> {
-        const OPERATION: &str = "look at a flow's source";
+        const OPERATION: &str = "check a flow's source";
         caller.require(Permission::OperateFlows)?;
         let name = &request.flow;
         let definitions = trial.definitions();
@@ -86,7 +86,7 @@ impl Control {
             FlowSource::Receive(_) => {
                 return Err(Error::permanent(ErrorKind::Rejected, OPERATION)
                     .with("flow", name)
-                    .advice("it receives by a listener: there is nothing to poll"));
+                    .advice("it receives from a listener, so there is nothing to poll"));
             }
         };
         if let Some(node) = node.filter(|node| *node != self.0.settings.node.as_str()) {

@@ -37,7 +37,7 @@ pub enum FlowRunAnswer {
     Failed {
         /// The node that polled it.
         node: String,
-        /// Why.
+        /// The reason.
         error: String,
         /// What had become of files by then.
         report: PollReport,
@@ -85,14 +85,14 @@ impl Control {
             return Err(rejected(format!("it is {}; {resume}", paused.words())));
         }
         if !flow.enabled {
-            return Err(rejected("its definition says enabled = false".to_owned()));
+            return Err(rejected("its definition has enabled = false".to_owned()));
         }
         if let Some(offline) = &flow.source_offline {
             let online = format!("`waybill endpoint online {}` ends that", offline.name);
             return Err(rejected(format!("its source {} was {}; {online}", offline.name, offline.words())));
         }
         if !flow.is_polled() {
-            return Err(rejected("it receives by a listener: there is nothing to poll".to_owned()));
+            return Err(rejected("it receives from a listener, so there is nothing to poll".to_owned()));
         }
         let wait = Duration::from_secs(request.wait_seconds).min(LONGEST_WAIT);
         let (id, at) = ((self.0.ids)(), (self.0.now)());

@@ -11,7 +11,7 @@ use store::UserChange;
 pub struct SetRole {
     /// The user's name.
     pub name: String,
-    /// What the user may do from now on.
+    /// The new role.
     pub role: Role,
 }
 

@@ -63,7 +63,7 @@ async fn a_kept_secret_is_not_in_clear() {
     let text = endpoint("t", "1s") + "password = \"hunter2\"\n";
     let applied = world.put("edi", &text).await;
     made(&applied);
-    assert!(applied.to_string().contains("holds a secret in clear"), "{applied}");
+    assert!(applied.to_string().contains("contains a secret in plain text"), "{applied}");
     let kept = world.put("edi", &text.replace("\"hunter2\"", "{ kept = true }")).await;
     assert!(!kept.to_string().contains("in clear"), "{kept}");
 }
@@ -80,7 +80,7 @@ async fn secrets_that_come_change_and_go_are_told_as_that() {
         ("password = \"hunter3\"\n", "password: \"${env:HOME}\" -> (secret)"),
         ("", "password: the secret is taken out"),
         ("password = \"${env:HOME}\"\n", "password: added \"${env:HOME}\""),
-        ("", "password: taken out, was \"${env:HOME}\""),
+        ("", "password: removed, was \"${env:HOME}\""),
     ] {
         let applied = world.put("edi", &with(password)).await;
         assert!(applied.to_string().contains(words), "{words}: {applied}");

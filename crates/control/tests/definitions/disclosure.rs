@@ -145,5 +145,5 @@ async fn an_id_keeps_nothing() {
     let stored = world.store.current_definitions().await.unwrap();
     let id = stored.definitions[0].document["password"]["kept"].as_str().unwrap().to_owned();
     let text = with(&format!("password = {{ kept = \"{id}\" }}"));
-    conflict(&world.put("edi", &text).await, &["endpoint.t.password: takes { kept = true }, not the id"]);
+    conflict(&world.put("edi", &text).await, &["endpoint.t.password: must be { kept = true }, not the id"]);
 }

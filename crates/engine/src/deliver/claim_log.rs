@@ -51,7 +51,7 @@ impl DeliveryLog for ClaimLog {
 fn held(answer: Done, claim: &Claim) -> Result<()> {
     match answer {
         Done::Done => Ok(()),
-        Done::ClaimLost => Err(Error::transient(ErrorKind::ClaimLost, "go on with this delivery")
+        Done::ClaimLost => Err(Error::transient(ErrorKind::ClaimLost, "continue this delivery")
             .with("delivery", claim.delivery)
             .with("attempt", claim.attempt)
             .advice("another node holds it now; nothing needs to be done")),

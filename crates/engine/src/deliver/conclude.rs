@@ -34,15 +34,15 @@ pub(crate) async fn conclude(
             Err(error) if error.retry() == Retry::Permanent && !matches!(finish, Finish::Fail { .. }) => {
                 // What it ended with cannot be kept. That it ended is told all the same, so that a
                 // person sees it; the delivery must not stay `sending` for ever.
-                tracing::error!(delivery = %claim.delivery, ?finish, error = %error.chain(), "an attempt's end cannot be recorded as it was");
+                tracing::error!(delivery = %claim.delivery, ?finish, error = %error.chain(), "the outcome of an attempt cannot be recorded; the attempt is recorded as failed");
                 let error = Error::permanent(ErrorKind::Internal, "record how an attempt ended")
                     .with("attempt", claim.attempt)
                     .caused_by(error.chain())
-                    .advice("the log says how it ended; ask the partner whether the file arrived before you send it again");
+                    .advice("the log shows how the attempt ended; ask the partner whether the file arrived before you send it again");
                 (finish, events) = outcome(context, claimed, flow, Err(error));
             }
             Err(error) => {
-                tracing::error!(delivery = %claim.delivery, error = %error.chain(), "an attempt's end was not recorded");
+                tracing::error!(delivery = %claim.delivery, error = %error.chain(), "the outcome of an attempt was not recorded");
                 return;
             }
         }
@@ -137,7 +137,7 @@ fn log_end(claimed: &Claimed, finish: &Finish, transfer_ended: Option<TransferSt
             tracing::warn!(%flow, %file, %endpoint, attempt, next = %due_at.format("%Y-%m-%dT%H:%M:%SZ"), error = %error.text, "a delivery will be tried again");
         }
         Finish::Fail { error, .. } => {
-            tracing::error!(%flow, %file, %endpoint, attempt, error = %error.text, "a delivery failed for good");
+            tracing::error!(%flow, %file, %endpoint, attempt, error = %error.text, "a delivery failed permanently");
         }
         Finish::Expire { .. } => tracing::error!(%flow, %file, %endpoint, "a delivery expired"),
     }
@@ -147,7 +147,7 @@ fn log_end(claimed: &Claimed, finish: &Finish, transfer_ended: Option<TransferSt
 }
 
 pub(crate) fn log_lost(claim: &Claim) {
-    tracing::warn!(delivery = %claim.delivery, attempt = claim.attempt, "another node has claimed this delivery; its result counts");
+    tracing::warn!(delivery = %claim.delivery, attempt = claim.attempt, "another node has claimed this delivery; nothing needs to be done");
 }
 
 /// A delivery whose receipt is overdue ends as an attempt does.

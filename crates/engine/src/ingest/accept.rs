@@ -55,11 +55,11 @@ async fn decide(
                 return Ok(());
             }
             // Listed as before, and changed while it was read once more: it must not go on for ever unseen.
-            Error::transient(ErrorKind::IntegrityFailed, "read a file that stays as it was listed")
+            Error::transient(ErrorKind::IntegrityFailed, "read a file, because it changed while it was read")
                 .with("path", &found.offer.identity.path)
                 .with("since it was listed", why)
                 .advice(
-                    "find out what writes to the file while it is being read; a longer stable_for may help",
+                    "find out what writes to the file while Waybill reads it; a longer stable_for may help",
                 )
         }
         Err(error) => error,
@@ -123,7 +123,7 @@ async fn keep_reading(polled: &PolledFlow, found: &Discovered, whole: Whole) {
         None => {}
         Some(NotKept::Superseded(whole)) => polled.discard(whole.parts).await,
         Some(NotKept::NoRoom(reading)) => {
-            let why = "too many files wait to be read a second time";
+            let why = "too many files are waiting to be read a second time";
             polled.quarantine(&reading.offer.identity.path, reading.whole.parts, why).await;
         }
     }

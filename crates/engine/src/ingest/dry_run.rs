@@ -45,7 +45,7 @@ pub struct FileSeen {
 pub struct FileLeft {
     /// The file.
     pub file: FileSeen,
-    /// Why.
+    /// The reason.
     pub why: SkipReason,
     /// When it is tried again, where that is known.
     pub next: Option<Timestamp>,

@@ -245,7 +245,7 @@ fn count_if_missed(polled: &PolledFlow, offer: &FoundOffer, read: &Result<Readin
 async fn warn_of_unstable(polled: &PolledFlow, poll: Timestamp) {
     for withheld in polled.unstable.end_poll(&polled.flow.name, poll) {
         let UnstableFile { path, size, was, is } = &withheld.file;
-        tracing::warn!(flow = %polled.flow.name, %path, size, %was, %is, advice = ADVICE, "a file is not taken: its modification time is different each time it is listed");
+        tracing::warn!(flow = %polled.flow.name, %path, size, %was, %is, advice = ADVICE, "a file is not accepted yet: its modification time is different each time it is listed");
         let event = polled.event(EventKind::OfferUnstable).detail("path", path.to_text());
         let event = event.detail("was", was.to_string()).detail("is", is.to_string());
         let event = match size {

@@ -100,9 +100,9 @@ impl PolledFlow {
             let staging = self.context.staging.clone();
             let moved = tokio::task::spawn_blocking(move || staging.quarantine(id)).await;
             if let Ok(Err(error)) = &moved {
-                tracing::warn!(payload = %id, error = %error.chain(), "staged bytes could not be set aside; the sweep tries it again");
+                tracing::warn!(payload = %id, error = %error.chain(), "staged bytes could not be moved to quarantine; the sweep tries again");
             }
-            tracing::error!(flow = %self.flow.name, %path, payload = %id, bytes, why, "a file that was read is not taken; its bytes are set aside in quarantine");
+            tracing::error!(flow = %self.flow.name, %path, payload = %id, bytes, why, "a file that was read is not accepted; its bytes were moved to quarantine");
             let event = self.event(EventKind::PayloadQuarantined).detail("path", path.to_text());
             let event = event.detail("payload", id.to_string()).detail("bytes", bytes).detail("why", why);
             self.context.record_event(event.severity(Severity::Error)).await;

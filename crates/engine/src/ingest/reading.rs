@@ -85,13 +85,13 @@ impl Whole {
         OfferNotes::change(&mut self.source_data, |notes| notes.gone = true);
         self.hold = match (self.wrong_size, self.partial) {
             (Some(size), _) if size.read < size.stated => Some(format!(
-                "the source stated {} bytes, {} were read, and the file is gone there: these bytes may be the only \
-                 copy, and not all of it",
+                "the source reported {} bytes, {} were read, and the file no longer exists there: the bytes \
+                that were read may be the only copy, and may be incomplete",
                 size.stated, size.read
             )),
             (_, true) => Some(
-                "reading broke off, the source stated no size, and the file is gone there: these bytes may be the only \
-                 copy, and not all of it"
+                "reading was interrupted, the source reported no size, and the file no longer exists there: \
+                the bytes that were read may be the only copy, and may be incomplete"
                     .to_owned(),
             ),
             _ => None,
@@ -101,23 +101,26 @@ impl Whole {
     /// Why it was not taken at the first reading.
     pub(crate) fn doubt(&self, path: &RemotePath) -> Error {
         if let Some(failed) = &self.failed {
-            let error = Error::transient(ErrorKind::Unreachable, "check that a file was read whole");
+            let error = Error::transient(ErrorKind::Unreachable, "check whether a file was read completely");
             let error = error.with("path", path).caused_by(failed.chain());
             return error.advice(
-                "what was read of it is kept: it is read again if it is still there, and taken as it was read if it is gone",
+                "Waybill keeps what it has read: if the file still exists at the next poll, it is read \
+                again; if not, these bytes are accepted",
             );
         }
-        let mut error = Error::transient(ErrorKind::IntegrityFailed, "be sure that a file was read whole")
-            .with("path", path);
+        let mut error =
+            Error::transient(ErrorKind::IntegrityFailed, "make sure that a file was read completely")
+                .with("path", path);
         if let Some(size) = self.wrong_size {
-            error = error.with("stated bytes", size.stated).with("read bytes", size.read);
+            error = error.with("reported bytes", size.stated).with("read bytes", size.read);
         }
         error = error.on_connection(self.connection());
         if let Some(words) = &self.contradiction {
             error = error.with("since it was opened", words);
         }
         error.advice(
-            "what the server reports about the file does not match what was read; it is taken once a second reading gives the same bytes",
+            "what the server reports about the file does not match what was read; it is accepted when a \
+            second reading gives the same bytes",
         )
     }
 }

@@ -75,12 +75,12 @@ pub(crate) async fn record(
         }
         Recorded::LeaseLost => {
             if is_gone {
-                let why = "the source gave the file only once, and the lease of this node ended before it was recorded";
+                let why = "the source allows each file to be read only once, and the lease of this node ended before the file was recorded";
                 polled.quarantine(&path, parts, why).await;
             } else {
                 polled.discard(parts).await;
             }
-            Err(Error::transient(ErrorKind::Unreachable, "go on with this poll")
+            Err(Error::transient(ErrorKind::Unreachable, "continue this poll")
                 .with("flow", &polled.flow.name)
                 .advice("another node polls this source now; nothing needs to be done"))
         }
@@ -99,7 +99,7 @@ async fn drop_reading(polled: &PolledFlow, key: &str) {
 async fn write(context: &Context, record: RecordOffer) -> Result<Recorded> {
     let write = || context.store.record_offer(record.clone());
     let (epoch, first) = (record.lease.epoch, record.transfers.first().map(|new| new.transfer.id));
-    let answer = context.write_until_known("a file that was taken", epoch, write).await?;
+    let answer = context.write_until_known("a file that was read", epoch, write).await?;
     match (answer, first) {
         (Recorded::Recorded, _) | (_, None) => Ok(answer),
         (_, Some(id)) if context.store.transfer(id).await?.is_some() => Ok(Recorded::Recorded),
@@ -107,12 +107,12 @@ async fn write(context: &Context, record: RecordOffer) -> Result<Recorded> {
     }
 }
 
-/// What a file that is taken all the same was not told to be.
+/// The event about a file that is accepted although its source reports something else.
 fn contradicted(polled: &PolledFlow, found: &FoundOffer, whole: &Whole) -> Option<AuditEvent> {
     if whole.wrong_size.is_none() && whole.contradiction.is_none() {
         return None;
     }
-    let mut event = with_sizes(polled.offer_event(EventKind::OfferContradicted, found), whole.wrong_size);
+    let mut event = with_sizes(polled.offer_event(EventKind::OfferMismatch, found), whole.wrong_size);
     event.connection = whole.connection();
     if let Some(words) = &whole.contradiction {
         event = event.peer_detail("why", words.clone());
@@ -120,7 +120,7 @@ fn contradicted(polled: &PolledFlow, found: &FoundOffer, whole: &Whole) -> Optio
     tracing::warn!(
         flow = %polled.flow.name, path = %found.identity.path,
         stated_bytes = whole.wrong_size.map(|size| size.stated), read_bytes = whole.wrong_size.map(|size| size.read),
-        contradiction = whole.contradiction, "a file is taken although what its source reports does not match what was read"
+        contradiction = whole.contradiction, "a file is accepted although what its source reports does not match what was read"
     );
     Some(event)
 }

@@ -54,7 +54,7 @@ pub(crate) async fn begin(polled: &PolledFlow, asked: &[OpenFlowRun], lease: &No
             Ok(true) => begun.push(run.clone()),
             Ok(false) => {}
             Err(error) => {
-                tracing::warn!(flow = %polled.flow.name, error = %error.chain(), "a run that a person asked for could not be begun");
+                tracing::warn!(flow = %polled.flow.name, error = %error.chain(), "a requested run of a flow could not begin");
             }
         }
     }
@@ -94,7 +94,7 @@ pub(crate) async fn end(
         let (store, now) = (&polled.context.store, polled.context.now());
         let write = || store.end_flow_run(run.id, lease, result.clone(), now, vec![event.clone()]);
         if let Err(error) = polled.context.write_until_done("the end of a run", lease.epoch, write).await {
-            tracing::warn!(flow = %polled.flow.name, error = %error.chain(), "the end of a run that a person asked for is not on record");
+            tracing::warn!(flow = %polled.flow.name, error = %error.chain(), "the result of a requested run of a flow could not be recorded");
         }
     }
 }

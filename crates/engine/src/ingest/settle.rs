@@ -120,11 +120,11 @@ impl Settler {
             return false;
         }
         let begin = || self.context.store.begin_settle(offer.id, &lease, self.context.now());
-        match self.context.write_until_done("that settling a source begins", lease.epoch, begin).await {
+        match self.context.write_until_done("the beginning of settling a source", lease.epoch, begin).await {
             Ok(true) => {}
             Ok(false) => return false,
             Err(error) => {
-                tracing::warn!(file = %offer.identity.path, error = %error.chain(), "settling a source could not be begun; it is tried again");
+                tracing::warn!(file = %offer.identity.path, error = %error.chain(), "settling a source could not begin; it will be tried again");
                 return false;
             }
         }
@@ -189,17 +189,18 @@ impl Settler {
         if settled == Settled::Changed {
             event = event.severity(model::Severity::Warning).detail(
                 "note",
-                "the file there is not the one that was taken; it was left alone and will be offered again",
+                "the file there is not the one that was read: it was left there and will be offered as a \
+                new file",
             );
         }
         let kept = settled == Settled::Kept;
         let write =
             || self.context.store.settled(offer.id, lease, kept, vec![event.clone()], self.context.now());
-        match self.context.write_until_done("that a source is settled", lease.epoch, write).await {
+        match self.context.write_until_done("the settling of a source", lease.epoch, write).await {
             Ok(Done::Done) => {}
             Ok(Done::ClaimLost) => log_lost(offer),
             Err(error) => {
-                tracing::warn!(file = %offer.identity.path, error = %error.chain(), "a settled source was not recorded; it is settled again later");
+                tracing::warn!(file = %offer.identity.path, error = %error.chain(), "the settling of a source was not recorded; the source is settled again later");
             }
         }
     }
@@ -226,18 +227,18 @@ impl Settler {
                 self.context.now(),
             )
         };
-        match self.context.write_until_done("that a source was not settled", lease.epoch, write).await {
+        match self.context.write_until_done("the failed settling of a source", lease.epoch, write).await {
             Ok(Done::Done) => {}
             Ok(Done::ClaimLost) => log_lost(offer),
             Err(error) => {
-                tracing::warn!(file = %offer.identity.path, error = %error.chain(), "a failed settling was not recorded; it is tried again");
+                tracing::warn!(file = %offer.identity.path, error = %error.chain(), "the failed settling of a source was not recorded; settling is tried again");
             }
         }
     }
 }
 
 fn log_lost(offer: &Offer) {
-    tracing::warn!(flow = %offer.identity.flow, file = %offer.identity.path, "another node settles this file's source now; its result counts");
+    tracing::warn!(flow = %offer.identity.flow, file = %offer.identity.path, "another node is settling this file's source; nothing needs to be done");
 }
 
 /// An offer that is being settled on this node.

@@ -1,4 +1,4 @@
-//! Reading an offer into staging, and what the source tells of it afterwards.
+//! Staging an offer: reading it, then checking it at its source.
 
 use crate::crash;
 use crate::guard::guarded;
@@ -16,7 +16,7 @@ struct CopiedPart {
     part: transport::Part,
 }
 
-/// Copies an offer's parts into staging, asks the source what is there now, and makes the parts durable.
+/// Copies an offer's parts into staging, makes them durable, and checks the offer at its source again.
 pub(crate) async fn stage(polled: &PolledFlow, source: &dyn Source, found: &FoundOffer) -> Result<Reading> {
     guarded("read a file", copy_and_commit(polled, source, found)).await
 }
@@ -53,7 +53,7 @@ async fn copy_and_commit(polled: &PolledFlow, source: &dyn Source, found: &Found
     if copied.is_empty() {
         return match look_after(polled, source, &found).await? {
             AfterRead::Changed(why) => Ok(Reading::Changed(why)),
-            _ => Err(Error::permanent(ErrorKind::Rejected, "take an offer that holds no file")
+            _ => Err(Error::permanent(ErrorKind::Rejected, "accept an offer that contains no file")
                 .with("path", &found.identity.path)),
         };
     }
@@ -111,7 +111,7 @@ async fn copy_and_commit(polled: &PolledFlow, source: &dyn Source, found: &Found
         }
         Some(error) => {
             whole.contradiction.get_or_insert_with(|| {
-                format!("reading broke off where its stated size ends: {}", error.chain())
+                format!("reading was interrupted at the size that the source had reported: {}", error.chain())
             });
             whole.failed = Some(error);
             Ok(Reading::Doubtful(whole))

@@ -20,8 +20,8 @@ const MINUTES: i64 = 10;
 const FORGOTTEN_AFTER: u8 = 3;
 
 /// What a person can do about it.
-pub(crate) const ADVICE: &str = "it is still being written, or the server reports a different time each time; if nobody writes to it, set \
-                      ignore_times = true on the flow's source";
+pub(crate) const ADVICE: &str = "the file is still being written, or the server reports a different time on \
+    each request; if nobody writes to it, set ignore_times = true on the flow's source";
 
 /// A file that is not taken because its time moves, and that a warning was raised about.
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use store::NodeLease;
 use transport::{AfterRead, Source};
 
-/// Takes the kept readings of files that are gone by now.
+/// Accepts the kept readings of files that no longer exist.
 pub(crate) async fn take_vanished(
     polled: &Arc<PolledFlow>,
     source: &Arc<dyn Source>,

@@ -1,4 +1,4 @@
-//! Rows that nobody can ask for any more.
+//! Removing rows that are no longer needed.
 
 use crate::context::Context;
 use crate::maintenance::repeat::Maintenance;
@@ -15,7 +15,7 @@ pub(crate) struct Purge(pub(crate) Arc<Context>);
 #[async_trait]
 impl Maintenance for Purge {
     fn name(&self) -> &'static str {
-        "old answers and logins"
+        "old replies and sessions"
     }
 
     fn every(&self) -> Duration {

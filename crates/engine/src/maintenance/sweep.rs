@@ -62,24 +62,24 @@ impl Maintenance for OrphanSweep {
 async fn report(context: &Context, find: Found) {
     match find {
         Found::Orphan { id, length } => {
-            tracing::warn!(payload = %id, length, "staged bytes without a record were set aside in quarantine");
+            tracing::warn!(payload = %id, length, "staged bytes without a record were moved to quarantine");
             let event = context.event(EventKind::PayloadQuarantined).detail("payload", id.to_string());
             context.record_event(event.detail("bytes", length)).await;
         }
         Found::Restored { id } => {
-            tracing::warn!(payload = %id, "quarantined bytes have a record after all; they are back in place")
+            tracing::warn!(payload = %id, "quarantined bytes have a record now; they were moved back to staging")
         }
         Found::Expired { id } => {
             tracing::info!(payload = %id, "staged bytes past their retention, which had not been removed, were removed")
         }
         Found::Stuck { path, cause } => {
-            tracing::warn!(path = %path.display(), cause, "staged bytes past their retention could not be removed; it is tried again")
+            tracing::warn!(path = %path.display(), cause, "staged bytes past their retention could not be removed; this is tried again")
         }
         Found::AbandonedPart { name, length } => {
             tracing::info!(name, length, "a part that was never finished was removed")
         }
         Found::Foreign { path } => {
-            tracing::warn!(path = %path.display(), "something in the staging directory is not Waybill's; it was left alone")
+            tracing::warn!(path = %path.display(), "a file in the staging directory does not belong to Waybill; it was left there")
         }
     }
 }

@@ -70,11 +70,12 @@ impl NodeLeaseKeeper {
         if self.holds(epoch) && idle < micros(self.length) / 2 {
             return Ok(());
         }
-        Err(Error::transient(ErrorKind::Unreachable, "go on with this work")
+        Err(Error::transient(ErrorKind::Unreachable, "continue this work")
             .with("node", &self.node)
             .with("seconds without a renewed lease", idle / 1_000_000)
             .advice(
-                "another node may have taken it over; this node waits until it can reach the database again",
+                "another node may have taken over the work; this node continues when it can reach the \
+                database again",
             ))
     }
 
@@ -145,7 +146,7 @@ impl NodeLeaseKeeper {
                 self.renewed_at.store(begun, Ordering::SeqCst);
             }
             Ok(Acquired::HeldUntil(until)) => {
-                tracing::error!(node = %self.node, %until, "another process uses this node's name; this one does nothing until that one ends");
+                tracing::error!(node = %self.node, %until, "another process uses this node's name; this process waits until the other one stops");
             }
             Err(error) => {
                 tracing::warn!(node = %self.node, error = %error.chain(), "no new lease for this node yet");
@@ -163,10 +164,10 @@ impl NodeLeaseKeeper {
 }
 
 fn taken(node: &NodeName, until: model::Timestamp) -> Error {
-    Error::transient(ErrorKind::AlreadyExists, "take this node's lease")
+    Error::transient(ErrorKind::AlreadyExists, "get this node's lease")
         .with("node", node)
         .with("held until", until)
-        .advice("another process uses this node's name: give each node a name of its own, or wait until the other's lease ends")
+        .advice("another process uses this node's name: give each node its own name, or wait until the lease of the other process ends")
 }
 
 fn micros(duration: Duration) -> u64 {

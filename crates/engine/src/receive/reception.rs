@@ -89,7 +89,7 @@ impl Reception for OpenReception {
             IntakeCommitted::Lost => {
                 Err(Error::transient(ErrorKind::Unreachable, "record a received message")
                     .with("key", &self.key)
-                    .advice("another node took the reception over; the peer will send again"))
+                    .advice("another node receives this message now; the sender will send it again"))
             }
         }
     }
@@ -163,7 +163,7 @@ impl OpenReception {
             }
         }
         if transfers.is_empty() {
-            return Err(Error::permanent(ErrorKind::Rejected, "take a message that holds no file")
+            return Err(Error::permanent(ErrorKind::Rejected, "accept a message that contains no file")
                 .with("partner", message.partner.as_deref().unwrap_or("none")));
         }
         Ok((transfers, events))
@@ -200,7 +200,7 @@ impl Drop for OpenReception {
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             runtime.spawn(async move {
                 if let Err(error) = context.store.intake_abandon(&lease, &key).await {
-                    tracing::warn!(%key, error = %error.chain(), "an abandoned reception's key is still held; it is freed with the node's lease");
+                    tracing::warn!(%key, error = %error.chain(), "a message whose reception was cancelled still counts as being received; it can be sent again when the node's lease ends");
                 }
                 keys.freed(&key);
             });
@@ -210,7 +210,7 @@ impl Drop for OpenReception {
 
 /// Paused between the listener's question and the record.
 fn flow_paused(paused: &Suspension, file_name: &RemotePath) -> Error {
-    Error::transient(ErrorKind::Throttled, "take a received file for a paused flow")
+    Error::transient(ErrorKind::Throttled, "accept a received file for a paused flow")
         .with("flow", &paused.name)
         .with("state", paused.words())
         .with("file_name", file_name)

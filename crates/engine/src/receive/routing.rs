@@ -1,4 +1,4 @@
-//! Which flows take a received file.
+//! Routing: which flows accept a received file.
 
 use crate::suspensions::Suspensions;
 use model::definition::{Definitions, Flow, FlowSource};

@@ -35,7 +35,7 @@ both! {
         delivered_whole(&scene).await;
         scene.until("its source is settled", || async { scene.events("offer.settled").await.len() == 1 }).await;
         assert!(scene.events("offer.changed").await.is_empty());
-        assert!(scene.events("offer.contradicted").await.is_empty());
+        assert!(scene.events("offer.mismatch").await.is_empty());
     }
 
     what_is_gone_and_longer_than_stated_is_taken_with_a_warning(scene) {
@@ -43,7 +43,7 @@ both! {
         scene.place("in").offer(stating(6).opening([Opening::Once]));
         let _engine = scene.start().await;
         delivered_whole(&scene).await;
-        let events = scene.events("offer.contradicted").await;
+        let events = scene.events("offer.mismatch").await;
         assert_eq!(events.iter().map(sizes).collect::<Vec<_>>(), [(6, 16)]);
     }
 
@@ -94,8 +94,8 @@ both! {
         let _engine = scene.start().await;
         delivered_whole(&scene).await;
         assert_eq!(scene.events("offer.backed_off").await.len(), 1);
-        let taken = scene.events("offer.contradicted").await;
-        assert!(taken[0].detail["why"].as_str().unwrap().contains("broke off where its stated size ends"), "{taken:?}");
+        let taken = scene.events("offer.mismatch").await;
+        assert!(taken[0].detail["why"].as_str().unwrap().contains("interrupted at the size that the source had reported"), "{taken:?}");
     }
 
     what_came_of_a_file_that_is_given_once_is_held_when_its_reading_breaks_off(scene) {
@@ -115,7 +115,7 @@ both! {
         scene.until("it was read", || async { scene.events("offer.backed_off").await.len() == 1 }).await;
         scene.place("in").remove_offer(&"in/po.edi".into());
         delivered_whole(&scene).await;
-        assert_eq!(scene.events("offer.contradicted").await.iter().map(sizes).collect::<Vec<_>>(), [(0, 16)]);
+        assert_eq!(scene.events("offer.mismatch").await.iter().map(sizes).collect::<Vec<_>>(), [(0, 16)]);
         scene.until("its source is settled", || async { scene.events("offer.settled").await.len() == 1 }).await;
     }
 
@@ -152,7 +152,7 @@ both! {
             assert_eq!(refused.len(), taken);
             assert_eq!(sizes(&refused[taken - 1]), (size, 16));
             assert!(refused[taken - 1].detail["error"].as_str().unwrap().contains(&format!("stated bytes {size}")), "{refused:?}");
-            assert_eq!(sizes(&scene.events("offer.contradicted").await[taken - 1]), (size, 16));
+            assert_eq!(sizes(&scene.events("offer.mismatch").await[taken - 1]), (size, 16));
         }
         assert!(scene.place("out").received().iter().all(|(_, _, bytes)| **bytes == *BYTES));
         assert_eq!(scene.place("in").opened().len(), 6, "each was read twice");
@@ -189,7 +189,7 @@ both! {
         let _engine = scene.start().await;
         delivered_whole(&scene).await;
         assert_eq!(scene.events("offer.backed_off").await.len(), 1);
-        assert_eq!(scene.events("offer.contradicted").await.len(), 1);
+        assert_eq!(scene.events("offer.mismatch").await.len(), 1);
     }
 
     one_that_changes_at_every_reading_is_refused_in_the_end(scene) {

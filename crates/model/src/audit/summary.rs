@@ -46,12 +46,12 @@ impl EventWords<'_> {
             }
             EventKind::NodeStopped => format!("Node {} stopped", self.node),
             EventKind::NodeFenced => format!(
-                "Node {} did not renew its lease; others take over its work{}",
+                "Node {} did not renew its lease; other nodes take over its work{}",
                 self.text("node").unwrap_or_else(|| "?".into()),
                 self.count(": ", "deliveries", "delivery", "deliveries"),
             ),
             EventKind::DefinitionsApplied if self.is_carried() => format!(
-                "The record of revision{} was carried over: applied by {}{}",
+                "The record of revision{} was copied before its month was removed: applied by {}{}",
                 self.with(" ", "revision"),
                 self.first_actor(),
                 self.with(" at ", "first_at")
@@ -76,14 +76,14 @@ impl EventWords<'_> {
                 self.node,
                 self.with(" of revision ", "revision"),
                 self.with(" of ", "directory"),
-                self.with(" and goes on with revision ", "in_force"),
+                self.with("; it still uses revision ", "in_force"),
                 self.with(": ", "error")
             ),
             EventKind::MasterKeyRotated => format!(
                 "{} encrypted all stored secrets with master key{}{}",
                 self.who(),
                 self.with(" ", "key"),
-                self.count("; under another before: ", "secrets", "secret", "secrets")
+                self.count("; encrypted with another key before: ", "secrets", "secret", "secrets")
             ),
             EventKind::MasterKeyForgotten => format!(
                 "{} forgot master key{}{}{}",
@@ -96,7 +96,7 @@ impl EventWords<'_> {
                 format!("Polling{}{} failed{}", self.at(), self.for_flow(), self.with(": ", "error"))
             }
             EventKind::OfferBackedOff => format!(
-                "{} could not be staged{}{}; it is tried again",
+                "{} could not be staged{}{}; it will be tried again",
                 self.offer(),
                 self.with(", failure ", "failures"),
                 self.with(": ", "error")
@@ -111,24 +111,26 @@ impl EventWords<'_> {
                     self.with(": ", "why")
                 )
             }
-            EventKind::OfferContradicted => format!(
-                "{} was taken although its source reports something else{}{}{}",
+            EventKind::OfferMismatch => format!(
+                "{} was accepted although its source reports another size or time than was read{}{}{}",
                 self.offer(),
-                self.with(": bytes stated ", "stated_bytes"),
+                self.with(": bytes reported ", "stated_bytes"),
                 self.with(", read ", "read_bytes"),
                 self.with(": ", "why")
             ),
             EventKind::OfferUnstable => format!(
-                "{} is not taken{}{}",
+                "{} is not accepted yet: its modification time keeps changing{}{}",
                 self.offer(),
-                self.with(": its time was ", "was"),
+                self.with(", it was ", "was"),
                 self.with(" and is ", "is")
             ),
             EventKind::OfferSettled => {
                 let outcome = match self.text("outcome").as_deref() {
-                    Some("kept") => "is kept at its source",
-                    Some("changed") => "is a different file now: it was left alone and will be offered again",
-                    _ => "is settled at its source",
+                    Some("kept") => "was kept at its source",
+                    Some("changed") => {
+                        "was replaced at its source: the new file was left there and will be offered as a new file"
+                    }
+                    _ => "was settled at its source",
                 };
                 format!("{} {outcome}", self.offer())
             }
@@ -136,7 +138,7 @@ impl EventWords<'_> {
                 format!("{} could not be settled at its source{}", self.offer(), self.with(": ", "error"))
             }
             EventKind::TransferRecorded => format!(
-                "{}{}{} is on record{}",
+                "{}{}{} was staged and recorded{}",
                 self.file(),
                 self.origin(),
                 self.for_flow(),
@@ -157,7 +159,7 @@ impl EventWords<'_> {
                 format!("{}{} began on node {}", self.attempt(), self.to(), self.node)
             }
             EventKind::DeliveryAwaiting => {
-                format!("Sent{}; its receipt is awaited{}", self.to(), self.with(" until ", "until"))
+                format!("Sent{}; waiting for the receipt{}", self.to(), self.with(" until ", "until"))
             }
             EventKind::DeliveryDelivered => format!(
                 "Delivered{}{}{}",
@@ -176,22 +178,32 @@ impl EventWords<'_> {
                 format!("Delivery{} failed{}", self.to(), self.with(": ", "error"))
             }
             EventKind::DeliveryExpired => {
-                format!("Delivery{} ran out of time{}", self.to(), self.with("; it was ", "was"))
+                format!("Delivery{} expired{}", self.to(), self.with("; its state was ", "was"))
             }
             EventKind::DeliveryCancelled => {
-                format!("{} cancelled the delivery{}{}", self.who(), self.to(), self.with("; it was ", "was"))
+                format!(
+                    "{} cancelled the delivery{}{}",
+                    self.who(),
+                    self.to(),
+                    self.with("; its state was ", "was")
+                )
             }
             EventKind::DeliveryRequeued => {
-                format!("{} retried the delivery{}{}", self.who(), self.to(), self.with("; it was ", "was"))
+                format!(
+                    "{} retried the delivery{}{}",
+                    self.who(),
+                    self.to(),
+                    self.with("; its state was ", "was")
+                )
             }
             EventKind::DeliveryInterrupted => format!(
-                "{}{} was cut off{}",
+                "{}{} was interrupted{}",
                 self.attempt(),
                 self.to(),
-                self.with(" by the end of node ", "node")
+                self.with(" because the lease ended of node ", "node")
             ),
             EventKind::ReceiptUnmatched => format!(
-                "A receipt{} came that no delivery waits for{}{}",
+                "A receipt{} arrived, but no delivery waits for it{}{}",
                 self.sender(),
                 self.with(": message ", "message_id"),
                 self.with(": ", "key")
@@ -204,13 +216,13 @@ impl EventWords<'_> {
             EventKind::ListenerFailed => {
                 format!("Listener{} is down{}", self.with(" ", "listener"), self.with(": ", "error"))
             }
-            EventKind::ListenerCrowded => format!(
+            EventKind::ListenerLimitReached => format!(
                 "Listener{} has too many connections{}{}",
                 self.with(" ", "listener"),
                 self.count(": ", "refused", "was refused", "were refused"),
                 self.count(", ", "closed_while_idle", "was closed while idle", "were closed while idle")
             ),
-            EventKind::ListenerRecovered => format!("Listener{} is open again", self.with(" ", "listener")),
+            EventKind::ListenerRecovered => format!("Listener{} is up again", self.with(" ", "listener")),
             EventKind::MessageRefused => format!(
                 "A message{} was refused{}{}",
                 self.sender(),
@@ -218,12 +230,12 @@ impl EventWords<'_> {
                 self.with(": ", "error")
             ),
             EventKind::LegacyUsed => format!(
-                "Weak cryptography was used in an exchange{}, as its legacy allows{}",
+                "Weak algorithms or keys were used{}, as legacy = true allows{}",
                 self.partner.map(|partner| format!(" with partner {partner}")).unwrap_or_default(),
                 self.with(": ", "used")
             ),
             EventKind::MessageRepeated => format!(
-                "A message{} came again and was answered as before{}",
+                "A message{} was received again; it was answered and not processed again{}",
                 self.sender(),
                 self.with(": ", "message_id")
             ),
@@ -244,15 +256,15 @@ impl EventWords<'_> {
                 format!("Could not connect: {}{}", self.line(), self.with(": ", "error"))
             }
             EventKind::ConnectionLost => {
-                format!("Outcome unknown: {}{}", self.line(), self.with("; no word from node ", "of_node"))
+                format!("Outcome unknown: {}{}", self.line(), self.with("; no news from node ", "of_node"))
             }
-            EventKind::ConnectionFound => format!("Still open: {}", self.line()),
+            EventKind::ConnectionStillOpen => format!("Still open: {}", self.line()),
             EventKind::EndpointOffline => format!(
                 "Endpoint{} is offline after failures{}",
                 self.named(self.endpoint),
                 self.with(", until ", "until")
             ),
-            EventKind::EndpointOnline => format!("Endpoint{} is used again", self.named(self.endpoint)),
+            EventKind::EndpointOnline => format!("Endpoint{} is online again", self.named(self.endpoint)),
             EventKind::EndpointSetOffline => format!(
                 "{} set endpoint{} offline{}",
                 self.who(),
@@ -273,12 +285,12 @@ impl EventWords<'_> {
                 self.named(self.flow),
                 self.who(),
                 self.node,
-                self.count(": ", "taken", "file taken", "files taken"),
+                self.count(": ", "taken", "file accepted", "files accepted"),
                 self.with("; ", "outcome"),
                 self.with(": ", "error")
             ),
             EventKind::FlowDryRun => format!(
-                "{} looked at what flow{} would take{}{}",
+                "{} made a dry run of flow{}{}{}",
                 self.who(),
                 self.named(self.flow),
                 self.count(": ", "takes", "file", "files"),
@@ -301,7 +313,7 @@ impl EventWords<'_> {
                 format!("The bytes of {} were removed at the end of their retention", self.file())
             }
             EventKind::PayloadQuarantined => format!(
-                "Staged bytes without a record were set aside{}{}",
+                "Staged bytes without a record were moved to quarantine{}{}",
                 self.with(": ", "payload"),
                 self.count(", ", "bytes", "byte", "bytes")
             ),
@@ -311,7 +323,11 @@ impl EventWords<'_> {
                 self.count(": ", "events", "event", "events")
             ),
             EventKind::AuditKeyTrusted => {
-                format!("Node {} vouched for the seal key{}", self.node, self.with(" ", "trusted_key"))
+                format!(
+                    "Node {} confirmed that a seal key belongs to this installation{}",
+                    self.node,
+                    self.with(": ", "trusted_key")
+                )
             }
             EventKind::AuditRestored => format!(
                 "{} accepted the audit trail of a restored database{}",
@@ -335,14 +351,14 @@ impl EventWords<'_> {
                 self.with(": ", "why")
             ),
             EventKind::LoginThrottled => format!(
-                "Logins{}{} must wait{}",
+                "Login attempts{}{} are delayed{}",
                 self.with(" as ", "user"),
                 self.by_peer(),
                 self.with(": ", "why")
             ),
             EventKind::LoginEnded => format!("{} logged out{}", self.who(), self.by_peer()),
             EventKind::UserChanged if self.is_carried() => format!(
-                "The record of user{} was carried over: last changed by {}{}",
+                "The record of user{} was copied before its month was removed: last changed by {}{}",
                 self.with(" ", "user"),
                 self.first_actor(),
                 self.with(" at ", "first_at")
@@ -353,7 +369,7 @@ impl EventWords<'_> {
         }
     }
 
-    /// Whether it tells once more what an event of a month told that retention removes.
+    /// Whether this event copies an older one, whose month retention removes.
     fn is_carried(&self) -> bool {
         self.detail.contains_key("first_event")
     }

@@ -41,7 +41,7 @@ impl Endpoint {
     }
 }
 
-/// A place at which partners reach us.
+/// An address at which partners send files to us.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Listener {
     /// Its name.

@@ -14,15 +14,15 @@ pub struct Flow {
     pub title: Option<String>,
     /// Whether it takes anything now.
     pub enabled: bool,
-    /// Where its files come from.
+    /// Where the files come from.
     pub source: FlowSource,
     /// Where they go; at least one.
     pub destinations: Vec<Destination>,
     /// Whether deliveries keep the order of arrival, in one lane per destination.
     pub ordered: bool,
-    /// In an ordered flow: whether a delivery that failed for good lets the next one pass.
+    /// In an ordered flow: whether the next file is delivered after a delivery has failed permanently. Otherwise the destination waits until a person retries or cancels that delivery.
     pub continue_after_failure: bool,
-    /// How long payloads are kept after their transfer ended.
+    /// How long the content of files is kept after their transfer has ended.
     pub retention: Duration,
 }
 
@@ -31,7 +31,7 @@ pub struct Flow {
 pub enum FlowSource {
     /// A place that is looked at now and then.
     Poll(PollSource),
-    /// A listener that takes what partners send.
+    /// A listener that receives what partners send.
     Receive(ReceiveSource),
 }
 
@@ -116,13 +116,13 @@ words! {
 /// One destination of a flow.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Destination {
-    /// Its name within the flow; the endpoint's name unless given.
+    /// The name of this destination within the flow. Left out, the endpoint's name.
     pub name: String,
     /// The endpoint.
     pub endpoint: String,
     /// How files are named there; `None` keeps the name.
     pub file_name: Option<NameTemplate>,
-    /// How failures are retried.
+    /// How failed deliveries are retried.
     pub retry: RetryPolicy,
     /// How long a delivery may take from its recording; `None` for ever.
     pub expires_after: Option<Duration>,

@@ -16,7 +16,7 @@ impl Value {
 
 /// A single text stands for a list of one.
 fn parse(kind: Kind, text: &str) -> Result<Value, String> {
-    let wrong = || format!("takes {}, not {text:?}", kind.describe());
+    let wrong = || format!("must be {}, not {text:?}", kind.describe());
     Ok(match kind {
         Kind::List(kind) => Value::List(vec![parse(*kind, text)?]),
         // Host keys come one or several to a text.
@@ -108,7 +108,7 @@ pub fn parse_time(text: &str) -> Result<Timestamp, String> {
     use chrono::SubsecRound as _;
     chrono::DateTime::parse_from_rfc3339(text)
         .map(|time| time.to_utc().trunc_subsecs(6))
-        .map_err(|_| format!("takes a time such as \"2027-01-01T00:00:00Z\", not {text:?}"))
+        .map_err(|_| format!("must be a time such as \"2027-01-01T00:00:00Z\", not {text:?}"))
 }
 
 /// Reads a duration: a whole number and `ms`, `s`, `m`, `h` or `d`.
@@ -116,7 +116,7 @@ pub fn parse_time(text: &str) -> Result<Timestamp, String> {
 /// # Errors
 /// Says how a duration is written.
 pub fn parse_duration(text: &str) -> Result<Duration, String> {
-    let wrong = || format!("takes a duration such as \"30s\", \"5m\", \"12h\" or \"7d\", not {text:?}");
+    let wrong = || format!("must be a duration such as \"30s\", \"5m\", \"12h\" or \"7d\", not {text:?}");
     let digits = text.find(|c: char| !c.is_ascii_digit()).ok_or_else(wrong)?;
     let number: u64 = text[..digits].parse().map_err(|_| wrong())?;
     let millis = match &text[digits..] {
@@ -140,7 +140,7 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
 /// # Errors
 /// Says how a size is written.
 pub fn parse_size(text: &str) -> Result<u64, String> {
-    let wrong = || format!("takes a size such as 4096, \"64KiB\", \"16MiB\" or \"1GiB\", not {text:?}");
+    let wrong = || format!("must be a size such as 4096, \"64KiB\", \"16MiB\" or \"1GiB\", not {text:?}");
     let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let number: u64 = text[..digits].parse().map_err(|_| wrong())?;
     let shift = match &text[digits..] {

@@ -50,7 +50,7 @@ fn a_person_alone_moves_what_is_final() {
 #[test]
 fn a_refused_event_says_what_and_where() {
     let error = transition(DeliveryState::Delivered, DeliveryEvent::Claim).unwrap_err();
-    assert_eq!(error.to_string(), "Claim cannot happen to a Delivery that is delivered");
+    assert_eq!(error.to_string(), "a Delivery in state 'delivered' does not allow 'Claim'");
 }
 
 #[test]

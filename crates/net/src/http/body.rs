@@ -55,7 +55,7 @@ impl Body {
     #[must_use]
     pub fn reader(reader: impl AsyncRead + Send + 'static, length: Option<u64>) -> Self {
         let pieces = ReaderStream::with_capacity(reader, READ_SIZE)
-            .map(|piece| piece.map_err(|cause| Error::local_io("read what is to be sent", cause)));
+            .map(|piece| piece.map_err(|cause| Error::local_io("read the data to send", cause)));
         Self::stream(pieces, length)
     }
 
@@ -77,7 +77,7 @@ impl Body {
     /// The next bytes; `None` at the end. Trailers are passed over.
     ///
     /// # Errors
-    /// `Timeout`, `Unreachable`: the peer stopped sending in the middle.
+    /// `Timeout`, `Unreachable`: the peer stopped sending before the end.
     pub async fn next(&mut self) -> Result<Option<Bytes>> {
         loop {
             match self.frame().await {
@@ -102,7 +102,7 @@ impl Body {
             if all.len() + bytes.len() > bound {
                 return Err(Error::permanent(ErrorKind::Rejected, "read the body of a message")
                     .with("bound", format!("{bound} bytes"))
-                    .advice("the peer sent more than belongs here"));
+                    .advice("the peer sent more than is allowed here"));
             }
             all.extend_from_slice(&bytes);
         }
@@ -173,7 +173,7 @@ impl HttpBody for Exact {
         let wrong = |what: &'static str| {
             Err(Error::transient(ErrorKind::IntegrityFailed, "send a body of known length")
                 .with("difference", what)
-                .advice("the source changed while it was sent"))
+                .advice("the file changed while it was sent"))
         };
         match ready!(Pin::new(&mut self.body).poll_frame(cx)) {
             Some(Ok(frame)) => {

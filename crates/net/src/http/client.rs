@@ -307,7 +307,7 @@ impl HttpClient {
                     return progress.late("an answer", meta.answer_timeout);
                 }
                 None if now - moved.1 > meta.idle_timeout => {
-                    return progress.late("the server to take the request", meta.idle_timeout);
+                    return progress.late("the server to receive the request", meta.idle_timeout);
                 }
                 _ => {}
             }

@@ -75,12 +75,10 @@ fn target(uri: &Uri, tls: Option<TlsProfile>) -> Result<(String, u16, Option<Tls
             .with("url", ShownUrl(uri))
             .advice(advice)
     };
-    let host = uri.host().ok_or_else(|| wrong("the URL names no host"))?;
+    let host = uri.host().ok_or_else(|| wrong("the URL has no host"))?;
     let (port, tls) = match uri.scheme_str() {
         Some("http") => (80, None),
-        Some("https") => {
-            (443, Some(tls.ok_or_else(|| wrong("this profile has no TLS: give it a trust for https"))?))
-        }
+        Some("https") => (443, Some(tls.ok_or_else(|| wrong("https is not set up for this connection"))?)),
         _ => return Err(wrong("the URL must begin with http:// or https://")),
     };
     Ok((host.to_owned(), uri.port_u16().unwrap_or(port), tls))

@@ -185,24 +185,24 @@ pub(super) fn explain(error: legacy::Error, progress: &Progress, carrier: Option
     let outcome = if let Some(alert) = alert {
         // With TLS 1.3 the server judges our certificate after the handshake is done on our side.
         // What it refused there it did not read on.
-        Error::permanent(ErrorKind::Unauthenticated, operation)
-            .said(alert)
-            .advice("the server refused with a TLS alert: it may want a client certificate, or another one")
+        Error::permanent(ErrorKind::Unauthenticated, operation).said(alert).advice(
+            "the server refused the request (TLS alert): it may need a client certificate, or another one",
+        )
     } else if unsent {
         Error::transient(ErrorKind::Unreachable, operation)
             .with("sent", "nothing")
-            .advice("the server closed the connection before the request; it is safe to send it again")
+            .advice("the server closed the connection before it received the request, so the request can be sent again")
     } else if bad_answer {
         Error::new(ErrorKind::Protocol, progress.retry(), operation)
             .advice("the server's answer is not HTTP/1.1: check that the URL's port speaks HTTP")
     } else if progress.finished_at().is_none() {
         Error::new(ErrorKind::Unreachable, progress.retry(), operation)
             .with("sent", "a part of the request")
-            .advice("the connection broke while the request was sent")
+            .advice("the connection was lost while the request was being sent")
     } else {
         Error::new(ErrorKind::Unreachable, progress.retry(), operation)
             .with("sent", "the whole request")
-            .advice("the connection broke before the answer: the server may have taken the request")
+            .advice("the connection was lost before the answer: the server may have received the request")
     };
     outcome.caused_by(error)
 }
@@ -275,7 +275,7 @@ impl Watched {
             Some(pace) if pace.left() < self.idle => pace.too_slow(self.operation),
             _ => Error::transient(ErrorKind::Timeout, self.operation)
                 .with("waited", format!("{:.1} s", self.idle.as_secs_f64()))
-                .advice("the peer stopped sending in the middle"),
+                .advice("the peer stopped sending before the end"),
         }
     }
 
@@ -314,7 +314,7 @@ impl HttpBody for Watched {
         match Pin::new(&mut self.body).poll_frame(cx) {
             Poll::Ready(Some(Err(cause))) => {
                 let error = Error::transient(ErrorKind::Unreachable, self.operation)
-                    .advice("the peer ended the connection in the middle")
+                    .advice("the peer closed the connection before the end")
                     .caused_by(cause);
                 Poll::Ready(Some(Err(self.failed(error))))
             }

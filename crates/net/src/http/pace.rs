@@ -36,7 +36,7 @@ impl Pace {
         Error::transient(ErrorKind::Timeout, operation)
             .with("received", format!("{} bytes", self.received))
             .with("least", format!("{} bytes/s", self.bytes_per_second))
-            .advice("the peer sends too slowly to be waited for any longer")
+            .advice("the peer sends too slowly")
     }
 }
 

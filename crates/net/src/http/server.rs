@@ -145,7 +145,7 @@ impl HttpServers {
         if is.tls != asked.tls || is.proxy_protocol != asked.proxy_protocol {
             return Err(Error::permanent(ErrorKind::ConfigInvalid, "listen")
                 .with("address", listen.address)
-                .advice("the address is in use in another way: by another server, with TLS or without, with PROXY headers or without"));
+                .advice("another server of Waybill uses this address with other settings (TLS or PROXY headers): give them the same settings, or different addresses"));
         }
         let id = address.routes().add(route, handler)?;
         Ok(RouteGuard { inner: inner.clone(), asked: listen.address, address, id, certificate })
@@ -200,7 +200,8 @@ fn certificate_for(listen: &ListenSpec, route: &Route) -> Result<Option<Register
         (Some(tls), None) => tls.check_own().map(|()| None),
         (None, None) => Ok(None),
         (None, Some(_)) => Err(Error::permanent(ErrorKind::ConfigInvalid, "listen").advice(
-            "the listener has a certificate, but its server does no TLS: set 'tls' of the server in waybill.toml",
+            "the listener has a certificate, but its server does not use TLS: set 'tls' of the server in \
+            waybill.toml",
         )),
     };
     registered.map_err(|error| error.with("server", &listen.name).with("address", listen.address))
@@ -228,7 +229,7 @@ fn bind_error(address: SocketAddr, cause: io::Error) -> Error {
         io::ErrorKind::AddrInUse => (
             ErrorKind::AlreadyExists,
             Retry::Transient,
-            "another process listens there: end it, or choose another port",
+            "another process uses this address: stop it, or choose another port",
         ),
         io::ErrorKind::AddrNotAvailable => {
             (ErrorKind::ConfigInvalid, Retry::Permanent, "this machine has no such address")
@@ -236,7 +237,7 @@ fn bind_error(address: SocketAddr, cause: io::Error) -> Error {
         io::ErrorKind::PermissionDenied => (
             ErrorKind::PermissionDenied,
             Retry::Permanent,
-            "ports below 1024 need the right to bind them (CAP_NET_BIND_SERVICE)",
+            "ports below 1024 need a permission (CAP_NET_BIND_SERVICE): grant it, or choose another port",
         ),
         _ => (ErrorKind::Internal, Retry::Transient, "see the cause"),
     };

@@ -49,8 +49,9 @@ impl Failure {
 
     /// The same error for one who did not try.
     pub(super) fn for_another(&self) -> Error {
-        let error = Error::new(self.kind, self.retry, "get the connection that another operation asked for")
-            .caused_by(self.chain.as_str());
+        let error =
+            Error::new(self.kind, self.retry, "get a connection that another operation had requested")
+                .caused_by(self.chain.as_str());
         error.on_connection(self.connection)
     }
 }

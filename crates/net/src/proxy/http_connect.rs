@@ -28,7 +28,7 @@ pub(super) async fn open_tunnel(proxy: &Proxy, target: Target<'_>, socket: &mut 
     while !head.ends_with(b"\r\n\r\n") {
         if head.len() == LONGEST_ANSWER {
             let error = failed(proxy, target, ErrorKind::Protocol, Retry::Permanent);
-            return Err(error.advice("the proxy's answer has no end: check its host and port"));
+            return Err(error.advice("the proxy's answer is too long: check the proxy's host and port"));
         }
         head.push(socket.read_u8().await.map_err(|cause| hung_up(proxy, target, cause))?);
         if !could_be_http(&head) {
@@ -67,7 +67,7 @@ fn could_be_http(head: &[u8]) -> bool {
 fn no_proxy(proxy: &Proxy, target: Target<'_>, head: &[u8]) -> Error {
     failed(proxy, target, ErrorKind::Protocol, Retry::Permanent)
         .said(head)
-        .advice("the answer is not that of an HTTP proxy: check its host, port and kind")
+        .advice("the answer is not that of an HTTP proxy: check the proxy's host, port and kind")
 }
 
 fn judge(proxy: &Proxy, target: Target<'_>, head: &[u8]) -> Result<()> {
@@ -82,24 +82,26 @@ fn judge(proxy: &Proxy, target: Target<'_>, head: &[u8]) -> Result<()> {
         403 | 405 => (
             ErrorKind::PermissionDenied,
             Retry::Permanent,
-            "the proxy does not allow this: ask its operator to allow CONNECT to this host and port".into(),
+            "the proxy does not allow this connection: ask its operator to allow CONNECT to this host and \
+            port"
+                .into(),
         ),
         502..=504 => (
             ErrorKind::Unreachable,
             Retry::Transient,
-            "the proxy answers, but could not reach the host: check the host's name and port; the proxy's log has \
-             the cause"
+            "the proxy could not reach the host: check the host's name and port; the proxy's log shows the \
+            cause"
                 .into(),
         ),
         400..=499 => (
             ErrorKind::Rejected,
             Retry::Permanent,
-            "the proxy refused the request: see what it answered, and its log".into(),
+            "the proxy refused the request: see its answer and its log".into(),
         ),
         _ => (
             ErrorKind::Unreachable,
             Retry::Transient,
-            "the proxy opened no tunnel: see what it answered, and its log".into(),
+            "the proxy did not open a tunnel: see its answer and its log".into(),
         ),
     };
     let mut said = line.to_vec();
@@ -119,10 +121,12 @@ fn login_advice(proxy: &Proxy, head: &[u8]) -> String {
         .collect();
     if !asked.is_empty() && !asked.iter().any(|scheme| scheme.eq_ignore_ascii_case("basic")) {
         let asked = model::PeerText::new(asked.join(", ").as_bytes());
-        return format!("the proxy asks for a login by {asked}; Waybill can log in by Basic alone");
+        return format!(
+            "the proxy asks for a login with {asked}, but Waybill supports Basic authentication only"
+        );
     }
     match proxy.credentials {
-        None => "the proxy asks for a user and password: give it 'username' and 'password'".into(),
+        None => "the proxy asks for a user and password: set its 'username' and 'password'".into(),
         Some(_) => "the proxy does not accept this user and password: correct them".into(),
     }
 }

@@ -17,7 +17,7 @@ pub(super) async fn open_tunnel(proxy: &Proxy, target: Target<'_>, socket: &mut 
         Ok(address) => TargetAddr::Ip(SocketAddr::new(address, target.port)),
         Err(_) if target.host.len() > LONGEST_NAME => {
             let error = failed(proxy, target, ErrorKind::ConfigInvalid, Retry::Permanent);
-            return Err(error.advice("the host's name is longer than SOCKS5 can carry (255 bytes)"));
+            return Err(error.advice("the host's name is longer than SOCKS5 allows (255 bytes)"));
         }
         Err(_) => TargetAddr::Domain(target.host.into(), target.port),
     };
@@ -38,12 +38,12 @@ fn explain(proxy: &Proxy, target: Target<'_>, error: tokio_socks::Error) -> Erro
         Socks::NoAcceptableAuthMethods | Socks::AuthorizationRequired if proxy.credentials.is_none() => (
             ErrorKind::Unauthenticated,
             Retry::Permanent,
-            "the proxy asks for a login: give it 'username' and 'password'",
+            "the proxy asks for a login: set its 'username' and 'password'",
         ),
         Socks::NoAcceptableAuthMethods | Socks::AuthorizationRequired => (
             ErrorKind::Unauthenticated,
             Retry::Permanent,
-            "the proxy takes neither user and password nor no login at all: ask its operator",
+            "the proxy accepts neither a user and password nor connections without login: ask its operator",
         ),
         Socks::PasswordAuthFailure(_) => (
             ErrorKind::Unauthenticated,
@@ -53,7 +53,7 @@ fn explain(proxy: &Proxy, target: Target<'_>, error: tokio_socks::Error) -> Erro
         Socks::ConnectionNotAllowedByRuleset => (
             ErrorKind::PermissionDenied,
             Retry::Permanent,
-            "the proxy does not allow this: ask its operator to allow this host and port",
+            "the proxy does not allow this connection: ask its operator to allow this host and port",
         ),
         Socks::GeneralSocksServerFailure
         | Socks::NetworkUnreachable
@@ -62,21 +62,21 @@ fn explain(proxy: &Proxy, target: Target<'_>, error: tokio_socks::Error) -> Erro
         | Socks::TtlExpired => (
             ErrorKind::Unreachable,
             Retry::Transient,
-            "the proxy answers, but could not reach the host: check the host's name and port; the proxy's log has \
-             the cause",
+            "the proxy could not reach the host: check the host's name and port; the proxy's log shows the \
+            cause",
         ),
         Socks::CommandNotSupported | Socks::AddressTypeNotSupported => (
             ErrorKind::Unsupported,
             Retry::Permanent,
-            "the proxy cannot do what is asked: it may know IPv4 addresses only, or no CONNECT",
+            "the proxy does not support this request; perhaps it supports IPv4 addresses only, or no CONNECT",
         ),
         Socks::InvalidTargetAddress(_) | Socks::InvalidAuthValues(_) => {
-            (ErrorKind::ConfigInvalid, Retry::Permanent, "SOCKS5 cannot carry this: correct it")
+            (ErrorKind::ConfigInvalid, Retry::Permanent, "SOCKS5 cannot transmit this value: correct it")
         }
         _ => (
             ErrorKind::Protocol,
             Retry::Permanent,
-            "the answer is not that of a SOCKS5 proxy: check its host, port and kind",
+            "the answer is not that of a SOCKS5 proxy: check the proxy's host, port and kind",
         ),
     };
     failed(proxy, target, kind, retry).said(error.to_string()).advice(advice)

@@ -36,7 +36,9 @@ impl OwnCertificate {
         if !leaf.public_key().is_ok_and(|public| public.public_eq(&key)) {
             return Err(Error::permanent(ErrorKind::ConfigInvalid, "use a certificate with its key")
                 .with("certificate", shown(&leaf))
-                .advice("certificate and private key do not belong together"));
+                .advice(
+                    "the certificate does not belong to the private key: give the key's own certificate",
+                ));
         }
         Ok(Parts { leaf, above: chain.collect(), key })
     }

@@ -54,16 +54,13 @@ fn known(name: &str) -> Option<&'static str> {
 /// Checks that all are names of ciphers that can be chosen.
 ///
 /// # Errors
-/// Says which is none, and what is near.
+/// The error for an unknown cipher, with the nearest known name.
 pub(crate) fn check_ciphers(names: &[String]) -> Result<(), String> {
     match names.iter().find(|name| known(name).is_none()) {
         None => Ok(()),
         Some(name) => {
             let near = model::did_you_mean(name, TLS_1_3.iter().chain(TLS_1_2).copied());
-            Err(format!(
-                "'{}' is not a TLS cipher that can be chosen{near}",
-                model::PeerText::from(name.as_str())
-            ))
+            Err(format!("'{}' is not a supported TLS cipher{near}", model::PeerText::from(name.as_str())))
         }
     }
 }

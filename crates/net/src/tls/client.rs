@@ -130,7 +130,7 @@ impl TlsProfile {
                 let pins = pins.iter().map(|text| PeerPin::read(text)).collect::<Result<Vec<_>>>()?;
                 if pins.is_empty() {
                     return Err(Error::permanent(ErrorKind::ConfigInvalid, "prepare TLS")
-                        .advice("name at least one certificate to pin"));
+                        .advice("give at least one certificate to pin"));
                 }
                 let chain = !texts.is_empty();
                 if chain {
@@ -279,16 +279,20 @@ fn explain(error: openssl::ssl::Error, shown: &Shown, name: &str) -> Error {
     if shown.pin_differs {
         return described(Error::permanent(ErrorKind::TrustFailed, "trust the server").with("name", name))
             .advice(
-                "its certificate is not one of the pinned ones: ask the partner whether it was \
-                     replaced, and pin the new one only then",
+                "its certificate is not one of the pinned ones: ask the partner whether it replaced its \
+                certificate, and pin the new one only after that",
             );
     }
     if let Some((fault, depth)) = shown.fault {
         let advice = match fault.as_raw() {
-            9 | 10 => "the certificate is not valid today: the partner must renew it; check this clock too",
+            9 | 10 => {
+                "the certificate has expired or is not valid yet: ask the partner to renew it, and check the clock of this machine"
+            }
             // X509_V_ERR_HOSTNAME_MISMATCH, X509_V_ERR_IP_ADDRESS_MISMATCH.
-            62 | 64 => "the certificate is for another name: check the host, or set the server name",
-            _ => "if this is the right server, add its authority to the endpoint, or pin its certificate",
+            62 | 64 => "the certificate is for another host name: check the host in the url",
+            _ => {
+                "if this is the right server, add its authority to trust.authorities of the endpoint, or pin its certificate"
+            }
         };
         return described(
             Error::permanent(ErrorKind::TrustFailed, "trust the server")
@@ -301,21 +305,24 @@ fn explain(error: openssl::ssl::Error, shown: &Shown, name: &str) -> Error {
     match error.into_io_error() {
         Ok(cause) => failed(ErrorKind::Unreachable, model::Retry::Transient)
             .advice(
-                "the server ended the connection during the TLS handshake; does it speak TLS on this port?",
+                "the server closed the connection during the TLS handshake; check that it uses TLS on this \
+                port",
             )
             .caused_by(cause),
         Err(error) => match error.ssl_error().and_then(|stack| stack.errors().first()) {
             // No library error: the peer closed the connection.
             None => failed(ErrorKind::Unreachable, model::Retry::Transient).advice(
-                "the server closed the connection during the TLS handshake; does it speak TLS on this port?",
+                "the server closed the connection during the TLS handshake; check that it uses TLS on this \
+                port",
             ),
             Some(first) => {
                 let said = first.reason().unwrap_or("no reason given").to_owned();
                 let advice = if said.contains("alert") {
-                    "the server refused with a TLS alert: it may want a client certificate, another name \
-                     or another TLS version"
+                    "the server refused the handshake (TLS alert): it may need a client certificate, \
+                    another host name or another TLS version"
                 } else {
-                    "server and Waybill do not agree on TLS (1.2 or newer); does it speak TLS on this port?"
+                    "the server and Waybill have no common TLS settings (1.2 or newer); check that the \
+                    server uses TLS on this port"
                 };
                 let kind = if said.contains("alert") && said.contains("certificate") {
                     ErrorKind::Unauthenticated

@@ -19,7 +19,7 @@ impl PeerPin {
     /// Reads `sha256:HEX`, bare hexadecimal with or without colons, or `sha256//BASE64`.
     ///
     /// # Errors
-    /// `ConfigInvalid`: it is none of them.
+    /// `ConfigInvalid`: it has none of these forms.
     pub(super) fn read(text: &str) -> Result<Self> {
         let wrong = || {
             Error::permanent(ErrorKind::ConfigInvalid, "read a certificate pin").with("pin", text).advice(
@@ -68,7 +68,7 @@ pub(super) fn public_key(certificate: &X509Ref) -> Option<[u8; 32]> {
 /// Checks that all are pins.
 ///
 /// # Errors
-/// `ConfigInvalid`, naming the first that is none.
+/// `ConfigInvalid`, naming the first one that is not valid.
 pub(crate) fn check_pins(pins: &[String]) -> Result<()> {
     pins.iter().try_for_each(|text| PeerPin::read(text).map(drop))
 }

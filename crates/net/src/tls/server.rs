@@ -90,8 +90,8 @@ impl ServerTls {
         let authorities = match (clients, options.client_authorities.as_slice()) {
             (ClientCertificates::Off, _) => Vec::new(),
             (_, []) => {
-                return Err(Error::permanent(ErrorKind::ConfigInvalid, "prepare TLS for a server")
-                    .advice("client certificates are asked for: name the authorities that issue them"));
+                return Err(Error::permanent(ErrorKind::ConfigInvalid, "set up TLS for a server")
+                    .advice("the server asks for client certificates: set the authorities that issue them"));
             }
             (_, texts) => trusted(texts)?,
         };
@@ -212,7 +212,7 @@ impl Table {
 
 impl Server {
     fn context(&self, weak: &Weak<Self>, certificate: &ServerCertificate) -> Result<SslContext> {
-        let broken = unusable("prepare TLS for a server");
+        let broken = unusable("set up TLS for a server");
         let mut builder = SslAcceptor::mozilla_intermediate_v5(SslMethod::tls_server()).map_err(&broken)?;
         builder.set_min_proto_version(Some(of_library(self.min))).map_err(&broken)?;
         certificate.put_into(&mut builder).map_err(&broken)?;
@@ -318,7 +318,7 @@ fn explain(error: openssl::ssl::Error, shown: &Shown) -> Error {
                 .advice("this server requires a client certificate")
         }
         Some("http request") => Error::permanent(ErrorKind::Protocol, "agree on TLS with the client")
-            .advice("it speaks plain HTTP: its URL must begin with https://"),
+            .advice("the client uses plain HTTP: its URL must begin with https://"),
         Some(reason) => {
             Error::new(ErrorKind::Protocol, Retry::Permanent, "agree on TLS with the client").said(reason)
         }

@@ -88,7 +88,7 @@ async fn a_proxy_that_refuses_is_told_apart() {
             b"HTTP/1.1 407 Who are you\r\nProxy-Authenticate: NTLM\r\n\r\n",
             ErrorKind::Unauthenticated,
             Retry::Permanent,
-            "by NTLM; Waybill can log in by Basic alone",
+            "with NTLM, but Waybill supports Basic authentication only",
         ),
         (b"HTTP/1.1 403 Forbidden\r\n\r\n", ErrorKind::PermissionDenied, Retry::Permanent, "403 Forbidden"),
         (
@@ -99,7 +99,7 @@ async fn a_proxy_that_refuses_is_told_apart() {
         ),
         (b"HTTP/1.1 400 Bad\r\n\r\n", ErrorKind::Rejected, Retry::Permanent, "400 Bad"),
         (b"220 mail.example\r\n\r\n", ErrorKind::Protocol, Retry::Permanent, "220 mail.example"),
-        (b"", ErrorKind::Unreachable, Retry::Transient, "ended the connection instead of answering"),
+        (b"", ErrorKind::Unreachable, Retry::Transient, "closed the connection without an answer"),
     ];
     for (answer, kind, retry, words) in cases {
         let (net, log) = net();
@@ -142,7 +142,10 @@ async fn a_proxy_that_never_answers_is_named_in_the_end() {
         let error = net.dial(&request).await.unwrap_err();
         assert_eq!((error.kind(), error.retry()), (ErrorKind::Timeout, Retry::Transient), "{error}");
         assert_eq!(error.operation(), "open a tunnel through the proxy");
-        assert!(error.to_string().contains("the proxy took the connection but did not answer"), "{error}");
+        assert!(
+            error.to_string().contains("the proxy accepted the connection but did not answer"),
+            "{error}"
+        );
         log.wait_pairs(1).await;
         drop(listener);
     }

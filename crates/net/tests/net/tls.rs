@@ -115,13 +115,13 @@ async fn untrusted_wrong_name_and_expired() {
 
     let elsewhere = server(&["elsewhere.example"], Some(&ca));
     let error = refused(&net, &log, echo(&elsewhere, |_| {}).await, trust()).await;
-    assert!(error.to_string().contains("for another name"), "{error}");
+    assert!(error.to_string().contains("for another host name"), "{error}");
 
     let spec = Spec { name: "old", names: &["127.0.0.1"], authority: false, valid: (-7200, -3600) };
     let expired = make(&spec, Some(&ca));
     let error = refused(&net, &log, echo(&expired, |_| {}).await, trust()).await;
     assert!(error.to_string().contains("has expired"), "{error}");
-    assert!(error.to_string().contains("must renew"), "{error}");
+    assert!(error.to_string().contains("to renew it"), "{error}");
     log.wait_pairs(4).await;
 
     // The name can be set apart from the host.
@@ -323,7 +323,7 @@ async fn a_pin_beside_authorities_must_be_right_as_well() {
     assert!(error.to_string().contains("unable to get local issuer certificate"), "{error}");
     let elsewhere = server(&["elsewhere.example"], Some(&ca));
     let error = refused(&net, &log, echo(&elsewhere, |_| {}).await, trust(&elsewhere, &ca)).await;
-    assert!(error.to_string().contains("for another name"), "{error}");
+    assert!(error.to_string().contains("for another host name"), "{error}");
     // Nor is the chain.
     let error = refused(&net, &log, address, trust(&elsewhere, &ca)).await;
     assert!(error.to_string().contains("not one of the pinned ones"), "{error}");

@@ -76,7 +76,7 @@ impl EncryptedContentKey {
         transport: KeyTransport,
     ) -> Result<Self> {
         if key.len() != cipher.key_len() || iv.len() != cipher.iv_len() {
-            return Err(Error::malformed("content key", "key or IV have another length than the cipher's"));
+            return Err(Error::malformed("content key", "the key or IV does not have the cipher's length"));
         }
         if recipients.is_empty() {
             return Err(Error::malformed("content key", "no recipient"));
@@ -108,7 +108,7 @@ impl EncryptedContentKey {
     pub fn from_bytes(bytes: &[u8]) -> Result<Self> {
         let mut fields = Element::parse(bytes)?.expect(der::SEQUENCE, "a stored content key")?.children();
         if fields.required("version")?.small_integer()? != 1 {
-            return Err(Error::unsupported("a stored content key of another version"));
+            return Err(Error::unsupported("a stored content key of an unknown version"));
         }
         let cipher = fields.required("cipher")?.content;
         let cipher = Cipher::from_oid(cipher).ok_or_else(|| Error::unsupported(der::dotted(cipher)))?;
@@ -116,7 +116,7 @@ impl EncryptedContentKey {
         let iv = fields.required("IV")?.content.to_vec();
         let recipient_infos = fields.required("recipients")?.expect(der::SET, "recipients")?.raw.to_vec();
         if key.len() != cipher.key_len() || iv.len() != cipher.iv_len() {
-            return Err(Error::malformed("content key", "key or IV have another length than the cipher's"));
+            return Err(Error::malformed("content key", "the key or IV does not have the cipher's length"));
         }
         Ok(EncryptedContentKey { cipher, key, iv, recipient_infos })
     }
@@ -201,7 +201,7 @@ fn recipient_info(recipient: &X509Ref, key: &[u8], transport: KeyTransport) -> R
     match public.id() {
         Id::RSA => {}
         Id::EC => return agreement::recipient_info(recipient, key),
-        _ => return Err(Error::unsupported("encrypting for a key that is neither RSA nor EC")),
+        _ => return Err(Error::unsupported("encryption for a key that is neither RSA nor EC")),
     }
     let mut encrypter = Encrypter::new(&public).during("encrypt a content key")?;
     let algorithm = match transport {
@@ -308,7 +308,7 @@ impl<B: Measured> EnvelopedBody<B> {
             None => self.key.cipher.is_authenticated() && self.taken > GCM_LIMIT,
         };
         if wrong {
-            return Err(Error::malformed("content", "it is not as long as was announced"));
+            return Err(Error::malformed("content", "it does not have the announced length"));
         }
         Ok(count)
     }

@@ -70,7 +70,7 @@ impl<'b, R: Read> Expander<'b, R> {
 
     fn finish(&mut self) -> Result<()> {
         if !self.ber.octets()?.is_empty() {
-            return Err(Error::malformed("CompressedData", "bytes follow the compressed content"));
+            return Err(Error::malformed("CompressedData", "there is data after the compressed content"));
         }
         // The explicit tag, EncapsulatedContentInfo, CompressedData, its explicit tag, ContentInfo.
         for _ in 0..5 {

@@ -36,12 +36,12 @@ pub(crate) fn begin<R: Read>(source: R, limits: &Limits) -> Result<(Vec<u8>, Ber
 /// Goes into `[0] EXPLICIT OCTET STRING`, ready to stream it.
 pub(crate) fn enter_content<R: Read>(ber: &mut BerReader<R>) -> Result<()> {
     let Some(explicit) = ber.optional(der::context(0))? else {
-        return Err(Error::malformed("EncapsulatedContentInfo", "there is no content in it"));
+        return Err(Error::malformed("EncapsulatedContentInfo", "it has no content"));
     };
     ber.enter(explicit)?;
     match ber.next()? {
         Some(header) if header.tag & !der::CONSTRUCTED == der::OCTET_STRING => ber.begin_octets(header),
-        _ => Err(Error::malformed("EncapsulatedContentInfo", "an OCTET STRING expected")),
+        _ => Err(Error::malformed("EncapsulatedContentInfo", "an OCTET STRING is expected")),
     }
 }
 

@@ -85,7 +85,7 @@ impl<B: Measured> OpaqueBody<B> {
         let count = read_full(&mut self.content, &mut self.chunk)?;
         self.taken += count as u64;
         if self.lengths.is_some_and(|(len, _)| self.taken > len || count == 0 && self.taken < len) {
-            return Err(Error::malformed("content", "it is not as long as was announced"));
+            return Err(Error::malformed("content", "it does not have the announced length"));
         }
         self.ready.clear();
         self.at = 0;

@@ -172,7 +172,7 @@ impl<'b, R: Read> Decryptor<'b, R> {
     }
 }
 
-/// What is wrong with the ciphertext is nobody's business; a failing connection is.
+/// Errors in the ciphertext must not be distinguishable; connection errors may be.
 fn uniform(error: Error) -> Error {
     match error {
         Error::Io(_) => error,

@@ -189,7 +189,10 @@ impl<B: Measured> Entity<B> {
         let boundary = signing.boundary.as_bytes();
         let allowed = |byte: &u8| byte.is_ascii_alphanumeric() || b"'()+_,-./:=?".contains(byte);
         if boundary.is_empty() || boundary.len() > 70 || !boundary.iter().all(allowed) {
-            return Err(Error::malformed("boundary", "1 to 70 characters of RFC 2046 are wanted"));
+            return Err(Error::malformed(
+                "boundary",
+                "it must be 1 to 70 of the characters that RFC 2046 allows",
+            ));
         }
         let media = ContentType::new("multipart/signed")?
             .with("protocol", "application/pkcs7-signature")

@@ -122,7 +122,7 @@ impl Signers {
         pinned: &[X509],
         demands: Demands,
     ) -> Result<Proof> {
-        let mut result = Err(Error::malformed("SignedData", "nobody has signed"));
+        let mut result = Err(Error::malformed("SignedData", "it has no signature"));
         for signer in &self.infos {
             match self.verify_one(signer, digests, first, pinned, demands) {
                 Ok(proof) if proof.weaknesses.is_empty() => return Ok(proof),
@@ -235,7 +235,7 @@ impl<'a> Candidates<'a> {
         let computed;
         let value = match made {
             Some(_) if algorithm != digest => {
-                return Err(Error::unsupported("a signature over another digest than the content's"));
+                return Err(Error::unsupported("a signature over another digest than that of the content"));
             }
             Some(made) => made,
             None => {

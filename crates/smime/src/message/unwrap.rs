@@ -187,7 +187,7 @@ impl Reader<'_> {
     fn multipart_signed(&mut self, media: Option<&ContentType>, body: &mut dyn BufRead) -> Result<()> {
         let parameter = |name| media.and_then(|media| media.parameter(name));
         let boundary = parameter("boundary")
-            .ok_or_else(|| Error::malformed("multipart/signed", "it names no boundary"))?;
+            .ok_or_else(|| Error::malformed("multipart/signed", "it has no boundary parameter"))?;
         if let Some(other) = parameter("protocol").filter(|name| name.contains("pgp")) {
             return Err(Error::unsupported(format!("multipart/signed by {other}")));
         }
@@ -207,7 +207,7 @@ impl Reader<'_> {
         if !self.malleable {
             parts.finish()?;
         } else if !parts.finish_blank()? {
-            return Err(Error::malformed("multipart/signed", "bytes follow its last boundary"));
+            return Err(Error::malformed("multipart/signed", "there is data after its last boundary"));
         }
         self.prove(place, &signers, digests.into_inner())
     }
@@ -313,7 +313,7 @@ impl Reader<'_> {
         // Whatever a proof has said, it spoke of nothing behind the structure.
         let told = result.is_ok() || result.as_ref().is_err_and(speaks_of_a_signature);
         if self.malleable && told && !ber.is_blank_to_end()? {
-            return Err(Error::malformed("CMS structure", "bytes follow it"));
+            return Err(Error::malformed("CMS structure", "there is data after it"));
         }
         result
     }

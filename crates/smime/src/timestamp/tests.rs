@@ -93,9 +93,9 @@ fn an_answer_to_something_else_is_refused() {
     let answer = authority.reply(&TimestampRequest::new(DIGEST, [0; 16]));
     refused(request().open(&answer, &trusted), "nonce");
     let answer = authority.reply(&TimestampRequest::new([1; 32], [0xff; 16]));
-    refused(request().open(&answer, &trusted), "something else");
+    refused(request().open(&answer, &trusted), "other data");
     let error = trusted.check(&token_of(&answer), &DIGEST).unwrap_err().to_string();
-    assert!(error.contains("something else"), "{error}");
+    assert!(error.contains("other data"), "{error}");
     // A request without a nonce gets an answer without one.
     let without = der::sequence(&[&der::integer(1), &der::sequence(&[SHA256, &der::octet_string(&DIGEST)])]);
     refused(request().open(&authority.ask("reply", &without, "sha256"), &trusted), "nonce");
@@ -106,7 +106,7 @@ fn a_refusal_is_told_in_the_authoritys_words() {
     let authority = Authority::good();
     let answer = authority.ask("refuse", &request().encode(), "sha256");
     refused(request().open(&answer, &authority.trusted()), "status 2");
-    refused(request().open(&answer, &authority.trusted()), "it does not take SHA-256");
+    refused(request().open(&answer, &authority.trusted()), "it does not accept SHA-256");
 }
 
 #[test]
@@ -122,8 +122,8 @@ fn a_certificate_that_is_not_for_time_stamping_alone_is_refused() {
     check("critical,timeStamping").unwrap();
     for (usage, why) in [
         ("", "no extended key usage"),
-        ("critical,serverAuth", "not for time stamping alone"),
-        ("critical,timeStamping,serverAuth", "not for time stamping alone"),
+        ("critical,serverAuth", "not for time stamping only"),
+        ("critical,timeStamping,serverAuth", "not for time stamping only"),
         ("timeStamping", "not critical"),
     ] {
         let error = check(usage).unwrap_err();
@@ -140,7 +140,10 @@ fn a_signer_that_had_expired_or_that_nobody_trusts_is_refused() {
     let error = expired.trusted().check(&token, &DIGEST).unwrap_err().to_string();
     assert!(error.contains("expired"), "{error}");
     let stranger = Authority::good();
-    refused(request().open(&stranger.reply(&request()), &good.trusted()), "leads to none of the trusted");
+    refused(
+        request().open(&stranger.reply(&request()), &good.trusted()),
+        "was not certified by any of the trusted",
+    );
     // The same name and another key: the chain is by signature.
     let (token, _) = request().open(&stranger.reply(&request()), &stranger.trusted()).unwrap();
     assert!(good.trusted().check(&token, &DIGEST).is_err());

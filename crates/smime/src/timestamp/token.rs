@@ -43,10 +43,10 @@ pub(super) fn check(
     let (signers, content, carried) = open(token)?;
     let info = Info::parse(&content)?;
     if info.digest != Digest::Sha256 || info.imprint != digest {
-        return Err(invalid("it was made over something else"));
+        return Err(invalid("it is for other data"));
     }
     if nonce.is_some() && info.nonce.as_deref() != nonce {
-        return Err(invalid("it answers another request (nonce)"));
+        return Err(invalid("it answers another request (the nonce differs)"));
     }
     let [signer] = signers.infos.as_slice() else {
         return Err(invalid("it is not signed by exactly one authority"));
@@ -83,7 +83,7 @@ fn open(token: &[u8]) -> Result<(Signers, Cow<'_, [u8]>, Vec<X509>)> {
     let mut encapsulated = fields.required("encapContentInfo")?.children();
     let content_type = encapsulated.required("contentType")?.content.to_vec();
     if content_type != oid::TST_INFO {
-        return Err(invalid("what is signed is not a TSTInfo"));
+        return Err(invalid("its signed content is not a TSTInfo"));
     }
     let content = encapsulated.required("eContent")?.expect(der::context(0), "eContent")?;
     let content = content.children().required("TSTInfo")?.octets()?;
@@ -106,7 +106,7 @@ impl Info {
     fn parse(content: &[u8]) -> Result<Info> {
         let mut fields = Element::parse(content)?.expect(der::SEQUENCE, "TSTInfo")?.children();
         if fields.required("version")?.small_integer()? != 1 {
-            return Err(Error::unsupported("a TSTInfo of another version than 1"));
+            return Err(Error::unsupported("a TSTInfo whose version is not 1"));
         }
         fields.required("policy")?.expect(der::OID, "policy")?;
         let mut imprint = fields.required("messageImprint")?.children();
@@ -171,12 +171,12 @@ fn check_attributes(signer: &SignerInfo, certificate: &X509Ref) -> Result<()> {
         (Some(_), Some(algorithm)) => digest_of(&algorithm)?,
         (Some(_), None) => Digest::Sha256,
         (None, None) => Digest::Sha1,
-        (None, Some(_)) => return Err(Error::malformed("ESSCertID", "an OCTET STRING expected")),
+        (None, Some(_)) => return Err(Error::malformed("ESSCertID", "an OCTET STRING is expected")),
     };
     let named = first.required("certHash")?.octets()?;
     let own = certificate.digest(algorithm.md()).during("fingerprint")?;
     if *named != *own {
-        return Err(invalid("it names another certificate than the one that signed it (ESSCertID)"));
+        return Err(invalid("it names another certificate than its signer's (ESSCertID)"));
     }
     Ok(())
 }
@@ -186,7 +186,7 @@ fn check_usage(certificate: &X509Ref) -> Result<()> {
     let what = match extension(certificate, oid::EXTENDED_KEY_USAGE)? {
         None => "has no extended key usage",
         Some((_, value)) if value != der::sequence(&[&der::oid(oid::TIME_STAMPING)]) => {
-            "is not for time stamping alone (extended key usage)"
+            "is not for time stamping only (extended key usage)"
         }
         Some((false, _)) => "has an extended key usage that is not critical",
         Some((true, _)) => return Ok(()),
@@ -223,7 +223,7 @@ fn check_chain(certificate: &X509, carried: Vec<X509>, authorities: &[X509], at:
     let subject = subject(certificate);
     let why = result.error_string();
     Err(Error::TimestampInvalid(format!(
-        "its signer ({subject}) leads to none of the trusted certificates: {why}"
+        "its signer ({subject}) was not certified by any of the trusted certificates: {why}"
     )))
 }
 

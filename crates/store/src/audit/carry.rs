@@ -1,8 +1,9 @@
-//! The last word on things that outlive the events about them: users, and revisions of the definitions.
+//! Copies of the last events about users and revisions of the definitions, which are kept longer than their
+//! events.
 //!
-//! Their rows stay when the month goes in which they were last changed. Before it goes, the event of that
-//! change is told once more by another, so that there is always one to compare a row with: without it,
-//! a forged row could not be told from an old one.
+//! Their rows stay when the month of their last change is removed. Before that, the event of that change is
+//! copied into a new event, so that there is always an event to compare a row with. Without it, a forged row
+//! could not be distinguished from an old one.
 
 use super::{EventColumns, StoredRow, columns};
 use crate::Store;

@@ -128,8 +128,8 @@ pub(super) fn busy(error: sqlx::Error) -> Fault {
     if error.as_database_error().and_then(|e| e.code()).as_deref() != Some("55P03") {
         return error.into();
     }
-    Error::transient(ErrorKind::Throttled, "change the months of the audit trail")
-        .advice("something reads the audit trail for long, such as a backup; this is tried again later")
+    Error::transient(ErrorKind::Throttled, "add or remove a month of the audit trail")
+        .advice("another session has been reading the audit trail for a long time, perhaps a backup; this is tried again later")
         .caused_by(error)
         .into()
 }

@@ -16,7 +16,7 @@ use model::{Error, ErrorKind, Result};
 impl Store {
     /// The first position that can still get an event.
     pub(crate) async fn audit_horizon(&self) -> Result<i64> {
-        self.read("read the audit trail's horizon", async {
+        self.read("read how far the audit trail is complete", async {
             on!(self.pool(),
                 sqlite c => sqlx::query_scalar(
                     "SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'audit_events'), 0) + 1",
@@ -91,9 +91,9 @@ impl Command for RaisePositions {
             let oldest: i64 = sqlx::query_scalar(oldest).fetch_one(&mut *c).await?;
             let last = sealed.max(last);
             if last > HIGHEST {
-                return Err(Error::permanent(ErrorKind::IntegrityFailed, "continue the audit trail's positions")
+                return Err(Error::permanent(ErrorKind::IntegrityFailed, "set the next position of the audit trail")
                     .with("position", last)
-                    .advice("Waybill wrote no event there: keep a copy of the row in audit_events, and remove it by hand")
+                    .advice("Waybill did not write the event with this position: keep a copy of this row of audit_events, and remove it by hand")
                     .into());
             }
             let sql = "SELECT prosrc FROM pg_proc WHERE oid = to_regprocedure('audit_position(bigint)')";
@@ -104,7 +104,7 @@ impl Command for RaisePositions {
                 Some(offset) if here > last && offset >= 0 => offset,
                 _ => last + 1 - oldest,
             };
-            tracing::warn!(offset, "audit positions continue behind the newest seal");
+            tracing::warn!(offset, "audit positions continue after the newest seal");
             sqlx::raw_sql(sqlx::AssertSqlSafe(format!(
                 "CREATE OR REPLACE FUNCTION audit_position(transaction bigint) RETURNS bigint \
                  LANGUAGE sql IMMUTABLE PARALLEL SAFE AS 'SELECT transaction + {offset}'; \

@@ -284,7 +284,7 @@ fn not_as_sealed(month: Month, event: Uuid) -> Error {
 
 fn refused() -> Error {
     Error::permanent(ErrorKind::IntegrityFailed, "remove audit events at the end of their retention")
-        .advice("they are not as they were sealed and are kept as evidence: run `waybill audit verify`")
+        .advice("they differ from what was sealed, so they are kept as evidence: run `waybill audit verify`")
 }
 
 enum Dropped {

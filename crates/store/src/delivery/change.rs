@@ -99,7 +99,7 @@ impl<'a> Change<'a> {
     }
 }
 
-/// Writes a change. Whoever waits in its lane is woken.
+/// Writes a change, and wakes the next delivery of its lane.
 pub(crate) async fn write(tx: &mut Tx<'_>, row: &DeliveryRow, change: &Change<'_>) -> Result<(), Fault> {
     let (kind, text) = change.error.unzip();
     let (node, epoch) = if change.claimed { (row.node.as_deref(), row.epoch) } else { (None, None) };

@@ -208,7 +208,7 @@ impl ClaimDue {
             match read {
                 Ok(()) => readable.push(row),
                 Err(error) => {
-                    tracing::error!(delivery = %row.id, error = error.chain(), "this delivery is put off");
+                    tracing::error!(delivery = %row.id, error = error.chain(), "this delivery is postponed");
                     others.push((row, error));
                 }
             }

@@ -36,9 +36,9 @@ pub enum Finish {
         /// Why it failed.
         error: Failure,
     },
-    /// Failed for good.
+    /// Failed permanently.
     Fail {
-        /// Why.
+        /// The reason.
         error: Failure,
         /// A receipt that says no, if that is why.
         receipt: Option<Receipt>,
@@ -150,13 +150,13 @@ impl Command for FinishAttempt {
     }
 }
 
-/// What a claim is worth.
+/// The state of a claim.
 pub(crate) enum Standing {
-    /// It holds.
+    /// It is valid.
     Ours,
     /// A receipt settled the attempt.
     Resolved(DeliveryState),
-    /// Another has the delivery, or nobody.
+    /// Another node has claimed the delivery, or no node has.
     Lost,
 }
 
@@ -190,7 +190,7 @@ impl Finish {
         }
     }
 
-    /// The kind of the event that tells of it.
+    /// The kind of the event about it.
     fn kind(&self) -> EventKind {
         match self {
             Self::Delivered { .. } => EventKind::DeliveryDelivered,

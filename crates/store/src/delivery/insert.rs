@@ -193,7 +193,9 @@ pub(crate) async fn insert_payload(tx: &mut Tx<'_>, payload: &PayloadRecord) -> 
             return Err(Error::permanent(ErrorKind::NotFound, "use staged bytes again")
                 .with("payload", payload.id)
                 .with("removed", at)
-                .advice("their retention ended; let the source offer the file anew")
+                .advice(
+                    "their content was removed at the end of its retention; put the file at its source again",
+                )
                 .into());
         }
     }

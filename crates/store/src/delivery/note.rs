@@ -94,11 +94,14 @@ impl Command for Correlate {
         let bound: Uuid = on!(tx, c => sqlx::query_scalar("SELECT delivery_id FROM correlations WHERE key = $1")
             .bind(&self.key).fetch_one(c).await)?;
         if bound != self.claim.delivery.uuid() {
-            return Err(Error::permanent(ErrorKind::AlreadyExists, "bind a receipt's key to a delivery")
-                .with("key", &self.key)
-                .with("delivery", self.claim.delivery)
-                .with("bound to", bound)
-                .into());
+            return Err(Error::permanent(
+                ErrorKind::AlreadyExists,
+                "note which receipt a delivery waits for",
+            )
+            .with("key", &self.key)
+            .with("delivery", self.claim.delivery)
+            .with("bound to", bound)
+            .into());
         }
         Ok(Done::Done)
     }

@@ -55,7 +55,7 @@ impl Store {
             let (id, failures) = (row.id, small(row.failures));
             // One row that this version cannot read must not keep the others from being looked at.
             let unread = |error: &Error| {
-                tracing::error!(delivery = %id, error = error.chain(), "this overdue receipt is passed over");
+                tracing::error!(delivery = %id, error = error.chain(), "this overdue receipt is skipped");
             };
             let node = NodeName::try_from(node).map_err(|error| unreadable("deliveries.node", &error));
             let read = node.and_then(|node| Ok((node, row.delivery()?))).inspect_err(unread);

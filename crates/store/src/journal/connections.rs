@@ -287,7 +287,7 @@ impl Command for EndConnections {
 }
 
 /// Marks up to [`ENDED`] connections of a node that is not heard of as lost sight of; answers how many.
-/// Nobody here knows whether they ended: the node may only be slow, or cut off from the database.
+/// It is unknown whether they ended: the node may only be slow, or unable to reach the database.
 pub(crate) struct LoseConnections {
     pub(crate) node: NodeName,
     pub(crate) started_before: Timestamp,
@@ -351,7 +351,7 @@ impl Command for FindConnections {
         .await)?;
         for place in &found {
             let event = tx
-                .derived(at, &self.node, EventKind::ConnectionFound)
+                .derived(at, &self.node, EventKind::ConnectionStillOpen)
                 .connection(ConnectionId::new(place.id));
             tx.event(place.name_in(event));
         }

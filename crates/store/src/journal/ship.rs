@@ -158,7 +158,7 @@ impl Journal {
                     Err(error) => {
                         tracing::warn!(
                             error = error.chain(),
-                            "the connection journal waits for the database"
+                            "connection records wait in the journal, because the database does not answer"
                         );
                         tokio::time::sleep(pause).await;
                         pause = (pause * 2).min(LONGEST_PAUSE);
@@ -222,7 +222,10 @@ impl Journal {
         shipping.set_aside("damaged", &batch.damaged).map_err(|e| self.failed(e))?;
         let lines = batch.damaged.len();
         self.shared.counts.damaged.fetch_add(lines as u64, Ordering::Relaxed);
-        tracing::error!(lines, "lines of the connection journal are damaged; they are in its file `damaged`");
+        tracing::error!(
+            lines,
+            "lines of the connection journal are damaged; they were moved to its file `damaged`"
+        );
         Ok(())
     }
 
@@ -270,20 +273,23 @@ impl Journal {
         }
         let mut lines = vec![encode(&Line::Segment(header.clone()))];
         for (entry, error) in &entries {
-            tracing::error!(error = error.chain(), "an entry of the connection journal is set aside");
+            tracing::error!(
+                error = error.chain(),
+                "an entry of the connection journal cannot be stored in the database; it was moved aside"
+            );
             lines.push(encode(&Line::Entry(Box::new(entry.clone()))));
         }
         let lines: Vec<Vec<u8>> = lines
             .into_iter()
             .collect::<serde_json::Result<_>>()
-            .map_err(|e| Error::permanent(ErrorKind::Internal, "set journal entries aside").caused_by(e))?;
+            .map_err(|e| Error::permanent(ErrorKind::Internal, "move journal entries aside").caused_by(e))?;
         shipping.set_aside("unshippable", &lines).map_err(|e| self.failed(e))?;
         counts.unshippable.fetch_add(entries.len() as u64, Ordering::Relaxed);
         Ok(())
     }
 
     fn failed(&self, error: io::Error) -> Error {
-        Error::local_io("ship the connection journal", error)
+        Error::local_io("copy the connection journal to the database", error)
             .with("directory", self.settings.directory.display())
     }
 }

@@ -192,7 +192,7 @@ both! {
         assert_eq!(rows(&store).await[1].reason.as_deref(), Some("done"));
         assert_eq!(live(true).await.iter().map(|row| row.id.uuid().as_u128()).collect::<Vec<_>>(), [3]);
         assert_eq!(kinds().await.iter().filter(|kind| *kind == "connection.closed").count(), 2);
-        assert_eq!(kinds().await.iter().filter(|kind| *kind == "connection.found").count(), 1);
+        assert_eq!(kinds().await.iter().filter(|kind| *kind == "connection.still_open").count(), 1);
         // Lost sight of again, and this time its process is dead: its next one knows that, and says it.
         assert_eq!(lose(&other).await, 1);
         drop(journal);

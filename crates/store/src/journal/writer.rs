@@ -57,7 +57,7 @@ impl Writer {
         let timer = match tokio::runtime::Builder::new_current_thread().enable_time().build() {
             Ok(timer) => timer,
             Err(error) => {
-                tracing::error!(%error, "the connection journal's thread could not begin");
+                tracing::error!(%error, "the connection journal's thread could not start");
                 return;
             }
         };
@@ -168,7 +168,7 @@ impl Writer {
             // The kernel may have dropped the bytes and will say so only once (fsync(2)). They are
             // shipped from the page cache while it has them; that they are not safe here is on record.
             self.shared.counts.sync_failures.fetch_add(1, Ordering::Relaxed);
-            tracing::error!(%error, "the connection journal could not be forced to the disk");
+            tracing::error!(%error, "the connection journal could not be synced to disk");
         }
         synced
     }

@@ -50,7 +50,7 @@ pub struct OfferFailed {
     pub offer: Offer,
     /// When it may be offered again; `None` gives it up for good.
     pub next_at: Option<Timestamp>,
-    /// Why.
+    /// The reason.
     pub error: String,
     /// Whether a refused one is to be settled at the source (moved to the error directory).
     pub settle_refused: bool,

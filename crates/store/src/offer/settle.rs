@@ -22,7 +22,7 @@ use uuid::Uuid;
 pub struct OfferToSettle {
     /// The offer.
     pub offer: Offer,
-    /// What the source is to be told.
+    /// How the offer ended, for the source.
     pub outcome: Outcome,
     /// The revision whose flow its transfers go through; `None` when none was made of it.
     pub revision: Option<i64>,

@@ -48,7 +48,7 @@ impl SealHistory {
         self.0.retain(|number, _| *number <= seal);
     }
 
-    /// Notes the next one; what was noted from that number on was given up.
+    /// Notes the next seal; noted seals from that number on are discarded.
     pub fn note(&mut self, seal: i64, digest: Sha256) {
         let _given_up = self.0.split_off(&seal);
         self.0.insert(seal, digest);

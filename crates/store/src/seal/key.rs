@@ -38,7 +38,7 @@ impl SealKey {
         let key = match read_regular(path, LONGEST) {
             Ok(pem) => Self::read(path, &pem)?,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                let made = PKey::generate_ed25519().map_err(|e| crypto("make a seal key", e))?;
+                let made = PKey::generate_ed25519().map_err(|e| crypto("create a seal key", e))?;
                 let pem = made.private_key_to_pem_pkcs8().map_err(|e| crypto("write a seal key", e))?;
                 match place(path, &pem, 0o600, false) {
                     Ok(()) => Self::of(made)?,
@@ -68,7 +68,7 @@ impl SealKey {
             return Err(Error::permanent(ErrorKind::ConfigInvalid, "use the seal key")
                 .with("path", path.display())
                 .with("mode", format!("{:o}", mode & 0o777))
-                .advice("other users may read it: chmod 600, and think of it as disclosed"));
+                .advice("other users can read this private key: set its mode to 600 (chmod 600), and treat the key as compromised"));
         }
         let key = PKey::private_key_from_pem(pem)
             .map_err(|e| crypto("read the seal key", e).with("path", path.display()))?;
@@ -78,7 +78,7 @@ impl SealKey {
     fn of(key: PKey<Private>) -> Result<Self> {
         if key.id() != Id::ED25519 {
             return Err(Error::permanent(ErrorKind::ConfigInvalid, "use the seal key")
-                .advice("seals are signed with Ed25519; point to another file to have a key made"));
+                .advice("it is not an Ed25519 key: move the file away, and Waybill creates a new key"));
         }
         let raw = key.raw_public_key().map_err(|e| crypto("read the seal key", e))?;
         let pem = key.public_key_to_pem().map_err(|e| crypto("read the seal key", e))?;

@@ -52,7 +52,7 @@ pub struct NotedKey {
 /// The note of one node.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct SealMark {
-    /// The newest seal that this node knows, whoever made it: it binds all before it.
+    /// The newest seal that this node knows, of any node. It covers all seals before it.
     pub newest: NotedSeal,
     /// It and some of those before it: where an older database forks off is found by them.
     pub history: SealHistory,
@@ -62,7 +62,7 @@ pub struct SealMark {
     pub keys: BTreeMap<String, NotedKey>,
     /// Records of restored databases that were followed: each counts once.
     pub accepted: BTreeSet<Uuid>,
-    /// What is told until it ends ([`AlarmCause`]).
+    /// The alarm, until it ends ([`AlarmCause`]).
     pub alarm: Option<SealAlarm>,
     /// What keeps events from being sealed, as long as that is no alarm yet.
     pub halt: Option<Halt>,

@@ -52,7 +52,8 @@ impl Directory {
     fn publish(&self, id: &str, pem: &str) -> Result<()> {
         let path = self.0.join(format!("{id}.pub"));
         let failed = |error| {
-            Error::local_io("show the other nodes this node's seal key", error).with("path", path.display())
+            Error::local_io("publish this node's seal key for the other nodes", error)
+                .with("path", path.display())
         };
         std::fs::create_dir_all(&self.0).map_err(failed)?;
         if read_regular(&path, LONGEST).ok().as_deref() == Some(pem.as_bytes()) {
@@ -79,7 +80,7 @@ impl Directory {
             match read.and_then(|pem| Ok((TrustedKeys::id_of_pem(&pem)?, pem))) {
                 Ok((id, pem)) => drop(keys.insert(id, String::from_utf8_lossy(&pem).into_owned())),
                 Err(error) => {
-                    tracing::warn!(path = %path.display(), error = error.chain(), "this is no node's seal key");
+                    tracing::warn!(path = %path.display(), error = error.chain(), "this file is not a seal key of a node");
                 }
             }
         }

@@ -215,7 +215,7 @@ impl Sealer {
             tracing::warn!(
                 seal = last.seq,
                 path = %self.file.path().display(),
-                "this node has no note of the newest seal yet: it takes the trail as it finds it"
+                "this node has no note of the newest seal yet: it accepts the audit trail as it is now"
             );
         }
         Ok(SealMark::default())
@@ -322,7 +322,10 @@ impl Sealer {
                 .detail("alarm", alarm.what.as_str())
                 .detail("advice", alarm.advice());
         if let Err(error) = store.append_events(vec![event]).await {
-            tracing::error!(error = error.chain(), "the alarm of the audit trail is not in the trail itself");
+            tracing::error!(
+                error = error.chain(),
+                "the audit alarm could not be recorded in the audit trail"
+            );
         }
     }
 

@@ -67,7 +67,7 @@ pub struct HourCount {
     pub failed: u64,
 }
 
-/// A delivery in trouble.
+/// A delivery with problems.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct FailingDelivery {
     /// The delivery.
@@ -104,9 +104,9 @@ pub struct OfflineEndpoint {
 pub struct StoreMetrics {
     /// Deliveries that are not final, by state.
     pub deliveries: Vec<(DeliveryState, u64)>,
-    /// Since when the oldest delivery is due that nobody has claimed.
+    /// When the oldest unclaimed delivery became due.
     pub oldest_due: Option<Timestamp>,
-    /// Offers whose source must still be told.
+    /// Offers whose source is not settled yet.
     pub offers_to_settle: u64,
     /// Transfers that wait for a person.
     pub held: u64,

@@ -1,5 +1,5 @@
 //! Searches that may look through very many rows: bounded in time, few at once, and ended in the database
-//! as soon as nobody waits for them any more.
+//! as soon as their results are no longer needed.
 //!
 //! A driver that is dropped in the middle of a statement leaves it running: on PostgreSQL the server goes on
 //! to the last row, on SQLite the driver's thread does. So a search runs in a task of its own, which has its
@@ -42,7 +42,7 @@ impl Query {
         let Ok(Ok(turn)) = turn.await else {
             return Err(Error::transient(ErrorKind::Throttled, operation)
                 .with("waited", format_args!("{within:?}"))
-                .advice("other searches are running: try again when they have ended"));
+                .advice("too many searches are running: try again in a moment"));
         };
         let (mut answer, rows) = oneshot::channel();
         let store = store.clone();
@@ -148,7 +148,7 @@ where
         ended = &mut rows => ended,
         () = answer.closed() => {
             if let Err(error) = store.cancel(server_process).await {
-                tracing::warn!(error = %error.chain(), "a search that nobody waits for could not be cancelled; it ends by itself in time");
+                tracing::warn!(error = %error.chain(), "a search that is no longer needed could not be cancelled; it ends by itself");
             }
             rows.as_mut().await
         }

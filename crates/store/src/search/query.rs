@@ -40,7 +40,7 @@ impl FromStr for Cursor {
             let at = chrono::DateTime::from_timestamp_micros(micros.parse().ok()?)?;
             Some(Self { at, id: id.parse().ok()? })
         };
-        read().ok_or("not a cursor of this list")
+        read().ok_or("this is not a position in this list")
     }
 }
 

@@ -1,4 +1,4 @@
-//! What the overview shows as being in trouble, beside deliveries and offline endpoints.
+//! Problems that the overview shows, in addition to deliveries and offline endpoints.
 
 use super::query::{Bind, Query};
 use crate::Store;
@@ -34,7 +34,7 @@ pub struct UnsettledSource {
 pub struct RefusedMessages {
     /// The partner that sent them, as far as it is known.
     pub partner: Option<String>,
-    /// Why.
+    /// The reason.
     pub why: String,
     /// How many, among the latest 500.
     pub count: u64,

@@ -67,9 +67,9 @@ pub struct OfferView {
     pub endpoint: String,
     /// Its path there.
     pub path: RemotePath,
-    /// Its size, where the place told it.
+    /// Its size, if the source reported it.
     pub size: Option<u64>,
-    /// When it last changed, where the place told it.
+    /// When it last changed, if the source reported it.
     pub modified_at: Option<Timestamp>,
     /// Where it stands.
     pub state: OfferState,

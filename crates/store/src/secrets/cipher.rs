@@ -84,7 +84,7 @@ impl MasterKeys {
     pub fn encrypt(&self, id: Uuid, place: (&str, &str, &str), plaintext: &str) -> Result<EncryptedSecret> {
         let key = self.0.first().ok_or_else(|| {
             Error::permanent(ErrorKind::ConfigInvalid, "encrypt a secret")
-                .advice("set secrets.master_key in waybill.toml; `waybill key generate` makes one")
+                .advice("set secrets.master_key in waybill.toml; `waybill key generate` creates one")
         })?;
         let (section, name, field) = place;
         let mut secret = EncryptedSecret {
@@ -125,7 +125,7 @@ impl MasterKeys {
             Error::permanent(ErrorKind::IntegrityFailed, "decrypt a secret")
                 .with("field", format_args!("{}.{}.{}", secret.section, secret.name, secret.field))
                 .with("key", &secret.key_id)
-                .advice("the master key of this id is another one, or the database was altered")
+                .advice("the master key with this id is not the one that encrypted the secret, or the database was altered")
         };
         let body = secret.ciphertext.len().checked_sub(NONCE + TAG).ok_or_else(failed)?;
         let (nonce, rest) = secret.ciphertext.split_at(NONCE);

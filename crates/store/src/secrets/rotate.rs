@@ -53,7 +53,7 @@ impl Store {
 fn newest(keys: &MasterKeys) -> Result<KeyCheck> {
     keys.newest().and_then(|id| keys.check(id)).ok_or_else(|| {
         Error::permanent(ErrorKind::ConfigInvalid, "rotate the master key")
-            .advice("set secrets.master_key in waybill.toml; `waybill key generate` makes one")
+            .advice("set secrets.master_key in waybill.toml; `waybill key generate` creates one")
     })
 }
 

@@ -32,7 +32,7 @@ impl Command for CreateUser {
         .await
         .map(|done| done.rows_affected()))?;
         if made == 0 {
-            return Err(Error::permanent(ErrorKind::AlreadyExists, "make a user")
+            return Err(Error::permanent(ErrorKind::AlreadyExists, "add a user")
                 .with("name", &self.user.name)
                 .into());
         }

@@ -1,4 +1,4 @@
-//! Keys that an administrator accepted though nobody vouches for them: those of an installation whose state directory is
+//! Unknown keys that an administrator accepted: those of an installation whose state directory is
 //! lost, above all.
 //!
 //! Without the key no seal by it can be checked. What was accepted is bound all the same: the record names the newest seal
@@ -41,8 +41,9 @@ impl AcceptedKeys {
         is_known: impl Fn(&str) -> bool,
     ) -> Result<Option<Self>> {
         let too_many = || {
-            Error::permanent(ErrorKind::ConfigInvalid, "accept the audit trail as it is")
-                .advice("it has seals or records by more unknown keys than any installation could have had")
+            Error::permanent(ErrorKind::ConfigInvalid, "accept the audit trail as it is").advice(
+                "its seals and records are signed with more unknown keys than an installation can have",
+            )
         };
         let known = BTreeSet::new();
         let all = store.keys_of_seals(1, found.seal, 10 * KEYS).await?;

@@ -1,4 +1,4 @@
-//! Events at places that no seal reaches, and what gives events their places.
+//! Events at positions that no seal covers, and the database function that assigns positions.
 
 use super::{Finding, VerifyReport};
 use crate::Store;
@@ -44,7 +44,7 @@ impl Store {
             columns(self.backend())
         );
         let rows: Vec<StoredRow> = self
-            .read("look for events beyond the trail's end", async {
+            .read("look for events after the end of the trail", async {
                 on!(self.pool(), c => sqlx::query_as(AssertSqlSafe(sql)).bind(at_most).fetch_all(c).await)
             })
             .await?;
@@ -56,7 +56,7 @@ impl Store {
     async fn altered_positions(&self) -> Result<Option<String>> {
         let Either::Postgres(pool) = self.pool() else { return Ok(None) };
         let (body, default): (Option<String>, Option<String>) = self
-            .read("read how events get their places", async {
+            .read("read how the database assigns positions to events", async {
                 sqlx::query_as(
                     "SELECT (SELECT prosrc FROM pg_proc WHERE oid = to_regprocedure('audit_position(bigint)')), \
                      (SELECT pg_get_expr(d.adbin, d.adrelid) FROM pg_attrdef d JOIN pg_attribute a \

@@ -93,7 +93,8 @@ impl Copies {
         self.unlike.extend(unlike.map(|copy| (*copy, Some(found.digest))));
     }
 
-    /// After the last seal: what was given up on record is counted, what else is not as in the copies is a finding.
+    /// Called after the last seal: discarded seals are counted; every other difference from the copies is a
+    /// finding.
     pub(super) fn end(
         mut self,
         beyond: impl Fn(i64) -> bool,
@@ -218,7 +219,7 @@ mod tests {
         Restored::plain(at(time), NotedSeal::of(known), NotedSeal::of(found), NotedSeal::of(found))
     }
 
-    /// Findings, and how many were given up.
+    /// Findings, and how many seals were discarded.
     fn compare(copies: &[CopiedSeal], database: &[Seal], restored: &[Restored]) -> (Vec<Finding>, u64) {
         let (mut copies, mut report) = (Copies::new(copies), VerifyReport::default());
         database.iter().for_each(|seal| copies.seal(seal));

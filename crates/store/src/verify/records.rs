@@ -14,7 +14,7 @@ use uuid::Uuid;
 /// What the signed records say.
 pub(crate) struct Records {
     pub(crate) removed: Removed,
-    /// The keys that were trusted from the beginning, and those that they have vouched for.
+    /// The keys that were trusted from the beginning, and those that these have confirmed.
     pub(crate) trusted: TrustedKeys,
     /// Keys among these that a record made known.
     pub(crate) vouched: Vec<String>,
@@ -22,7 +22,7 @@ pub(crate) struct Records {
     /// Months whose events retention removed, as `2026-11`.
     pub(crate) removed_months: BTreeSet<String>,
     pub(crate) count: usize,
-    /// Keys that nobody vouches for, accepted up to a seal, which is as it was then.
+    /// Unknown keys that were accepted up to a seal, which is unchanged since then.
     pub(crate) accepted: Vec<AcceptedKeys>,
     /// Records by such keys.
     pub(crate) accepted_records: u64,
@@ -43,18 +43,19 @@ pub(crate) struct Restored {
     pub(crate) found: NotedSeal,
     /// The newest seal that the known ones and the found ones have in common, as far as the accepting node remembered.
     pub(crate) common: NotedSeal,
-    /// Keys that nobody vouches for, and that were accepted with it.
+    /// Unknown keys that were accepted with it.
     pub(crate) keys: AcceptedKeys,
 }
 
 impl Restored {
-    /// That the seals behind `common` were given up.
+    /// The seals after `common` were discarded.
     #[cfg(test)]
     pub(crate) fn plain(at: Timestamp, known: NotedSeal, found: NotedSeal, common: NotedSeal) -> Self {
         Self { event: Uuid::now_v7(), at, known, found, common, keys: AcceptedKeys::default() }
     }
 
-    /// Whether a seal of this number was given up by this; another of the same number may have been made since.
+    /// Whether a seal with this number was discarded by this record. Another one with the same number may
+    /// have been created since.
     pub(crate) fn gives_up(&self, seal: i64) -> bool {
         seal <= self.known.seal && seal > self.common.seal
     }
@@ -101,7 +102,7 @@ impl Restored {
     }
 }
 
-/// The detail of an event by which a node vouches for another's key.
+/// The detail of an event with which a node confirms another node's key.
 pub(crate) fn key_record(
     event: Uuid,
     trusted_key: &str,
@@ -177,7 +178,7 @@ pub(crate) async fn load_records(store: &Store, trusted: &TrustedKeys) -> Result
     Ok(records)
 }
 
-/// Takes in what was accepted of keys that nobody vouches for.
+/// Reads which unknown keys were accepted.
 async fn accept_records(store: &Store, records: &mut Records) -> Result<()> {
     for restored in records.restored.iter().filter(|restored| !restored.keys.is_empty()) {
         // It binds all before it; where it is another now, nothing is accepted.

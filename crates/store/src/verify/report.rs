@@ -111,7 +111,8 @@ pub enum Finding {
         /// What is stored.
         stored: String,
     },
-    /// What gives events their places was replaced: no seal would take the events that it places.
+    /// The database function or default that assigns positions to events was replaced: no seal would cover
+    /// the events that it places.
     PositionsAltered {
         /// What it is now.
         found: String,
@@ -163,7 +164,9 @@ impl fmt::Display for Finding {
             Self::RangeBroken { seal } => {
                 write!(f, "seal {seal} does not begin where the seal before it ends")
             }
-            Self::SealAltered { seal } => write!(f, "seal {seal} was altered: its digest does not fit"),
+            Self::SealAltered { seal } => {
+                write!(f, "seal {seal} was altered: its digest does not match its content")
+            }
             Self::SignatureInvalid { seal, key } => {
                 write!(f, "seal {seal} is not signed by key {key}, which it names")
             }
@@ -193,11 +196,15 @@ impl fmt::Display for Finding {
             Self::EventBeyond { event, stored } => {
                 write!(
                     f,
-                    "event {event} was put where no event can be yet, out of reach of all seals: {stored}"
+                    "event {event} has a position that Waybill has not assigned yet, so no seal covers it: \
+                    {stored}"
                 )
             }
             Self::PositionsAltered { found } => {
-                write!(f, "what gives events their places in the database was replaced: {found}")
+                write!(
+                    f,
+                    "the database function or default that assigns positions to events was replaced: {found}"
+                )
             }
             Self::RecordInvalid { event, kind } => {
                 write!(f, "the record {event} ({kind}) is not signed by a trusted key")
@@ -215,10 +222,16 @@ impl fmt::Display for Finding {
                 write!(f, "the events that this node was about to put under seal {seal} were changed")
             }
             Self::ExpectedMissing { seal } => {
-                write!(f, "seal {seal}, known from outside the database, is missing: the trail was cut")
+                write!(
+                    f,
+                    "seal {seal}, which is known from outside the database, is missing: the end of the trail was removed"
+                )
             }
             Self::ExpectedDiffers { seal, found } => {
-                write!(f, "seal {seal} has the digest {found}, not the one known from outside the database")
+                write!(
+                    f,
+                    "seal {seal} has the digest {found}, which differs from the one known from outside the database"
+                )
             }
         }
     }
@@ -239,7 +252,7 @@ pub struct VerifyReport {
     pub newest: Option<(i64, Sha256)>,
     /// What is not as it was sealed; at most [`VerifyReport::KEPT`] of them.
     pub findings: Vec<Finding>,
-    /// Keys that are trusted because a trusted key vouched for them.
+    /// Keys that are trusted because a trusted key confirmed them.
     pub vouched: Vec<String>,
     /// Seals known from outside that an administrator gave up, by signed record, with a restored database.
     pub given_up: u64,

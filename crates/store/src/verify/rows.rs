@@ -241,7 +241,7 @@ impl Run<'_> {
             self.report.find(
                 table,
                 row,
-                format!("{column} is {}, and its event says {}", shown(stored), shown(of_event)),
+                format!("{column} is {}, but its event says {}", shown(stored), shown(of_event)),
             );
         }
     }
@@ -311,7 +311,7 @@ impl Run<'_> {
             let mut page = Snapshot::begin(self.store).await?;
             let rows: Vec<StoredRow> = self
                 .store
-                .read("read the events that made rows", async {
+                .read("read the events about rows", async {
                     on!(page, c => sqlx::query_as(AssertSqlSafe(sql))
                         .bind(kind.as_str()).bind(next.0).bind(next.1).bind(end).bind(PAGE)
                         .fetch_all(c).await)
@@ -328,7 +328,7 @@ impl Run<'_> {
             let ids: Vec<Uuid> = wanted.iter().map(|(id, _)| *id).collect();
             let there = self.existing(&mut page, table, &ids).await?;
             for (id, event) in wanted.iter().filter(|(id, _)| !there.contains(id)) {
-                self.report.find(table, id, format!("the row that event {event} made is missing"));
+                self.report.find(table, id, format!("the row for event {event} is missing"));
             }
             match last {
                 Some(last) if !at_end => next = last,

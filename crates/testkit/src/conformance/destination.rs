@@ -64,7 +64,7 @@ pub(super) async fn a_taken_name_is_refused_and_nothing_destroyed(place: Place) 
     let error = scene.send(1).await.unwrap_err();
     assert_eq!((error.kind(), error.retry()), (ErrorKind::AlreadyExists, Retry::Permanent));
     let said = error.to_string();
-    assert!(said.contains("a.edi") && said.contains("set overwrite on the endpoint"), "{said}");
+    assert!(said.contains("a.edi") && said.contains("set overwrite ="), "{said}");
     assert_eq!(scene.names().await, ["a.edi"]);
     let content = scene.content(&scene.path("a.edi")).await.unwrap();
     assert_eq!(content, b"the partner has not fetched it yet");

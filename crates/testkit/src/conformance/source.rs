@@ -175,9 +175,9 @@ pub(super) async fn a_test_tells_what_is_ignored_and_opens_the_first_file(place:
         let step = probe.steps.iter().find(|step| step.step == wanted).unwrap();
         step.result.as_ref().unwrap().clone()
     };
-    assert_eq!(words(Step::List), "2 files to take");
+    assert_eq!(words(Step::List), "2 files for this flow");
     for expected in
-        ["1 directories", "archive", "1 names that the mask does not take: c.txt", "d.edi.part", "e.stage"]
+        ["1 directories", "archive", "1 names that do not match the mask: c.txt", "d.edi.part", "e.stage"]
     {
         assert!(words(Step::Ignored).contains(expected), "{expected} in {}", words(Step::Ignored));
     }

@@ -178,7 +178,10 @@ impl Source for FakeSource {
     async fn discover(&self, discovery: Discovery) -> Result<OfferStream> {
         self.endpoint.check_reachable("list")?;
         let FlowSource::Poll(poll) = &self.flow.source else {
-            return Err(Error::permanent(ErrorKind::ConfigInvalid, "poll for a flow that receives"));
+            return Err(Error::permanent(
+                ErrorKind::ConfigInvalid,
+                "poll for a flow whose source is a listener",
+            ));
         };
         if let Some(mailbox) = poll.options.text("mailbox") {
             self.endpoint.asked_for(mailbox);

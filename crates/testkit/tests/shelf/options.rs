@@ -20,7 +20,7 @@ pub(crate) static SPEC: TransportSpec = TransportSpec {
 };
 
 static LOGIN: Group = Group::of(&[
-    Field::required("username", Kind::Text, "The user to log in as.").login(),
+    Field::required("username", Kind::Text, "The user name.").login(),
     Field::required("password", Kind::Secret, "The user's password.").login(),
 ]);
 

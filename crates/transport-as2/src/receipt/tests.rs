@@ -187,7 +187,8 @@ fn a_mic_by_no_rule_is_shown_beside_all_of_them() {
         assert!(text.contains(&format!("{} {}", ruled.rule.describe(), ruled.mic)), "{text}");
     }
     assert!(
-        text.contains("either it has other bytes than were sent, or") && error.retry() == Retry::Permanent,
+        text.contains("either the partner received other bytes than were sent, or")
+            && error.retry() == Retry::Permanent,
         "{text}"
     );
     // What cannot be computed does not hide that the MIC is wrong.
@@ -264,7 +265,7 @@ fn an_unsigned_receipt_may_leave_the_mic_out_and_says_so() {
                     }
                     Ok(proof) => {
                         assert!(taken, "{security} {mdn} {signed}");
-                        assert!(proof.summary.contains("the partner gave no MIC"), "{}", proof.summary);
+                        assert!(proof.summary.contains("the partner sent no MIC"), "{}", proof.summary);
                         assert!(proof.detail["mic_absent"].as_str().unwrap().contains("no MIC"));
                         assert_eq!(proof.detail["mic_matched"], false);
                         assert_eq!(proof.detail["signed"], signed);
@@ -330,14 +331,14 @@ fn a_signature_by_nobody_known_hides_no_refusal_and_is_worth_an_unsigned_receipt
             "{mdn}: {error}"
         );
         if mdn != MdnRequest::None {
-            assert!(error.contains("none of the 1 pinned certificate(s)"), "{error}");
+            assert!(error.contains("not one of the 1 known certificate(s)"), "{error}");
         }
     }
     let error = verdict(MdnRequest::Signed, answer("x; processed", false)).unwrap_err();
     assert_eq!((error.kind(), error.retry()), (ErrorKind::TrustFailed, Retry::Permanent));
     let proof = verdict(MdnRequest::Unsigned, answer("x; processed", false)).unwrap();
     assert_eq!(proof.detail["signed"], false);
-    assert!(proof.detail["signature_unproved"].as_str().unwrap().contains("pinned"));
+    assert!(proof.detail["signature_unproved"].as_str().unwrap().contains("known certificate"));
     // What was changed after it was signed is no receipt at all.
     for mdn in [MdnRequest::Signed, MdnRequest::Unsigned] {
         let error = verdict(mdn, answer("x; processed", true)).unwrap_err().to_string();

@@ -101,7 +101,7 @@ impl Upload for LocalUpload {
         let path = self.path.clone();
         let file = blocking(move || match file.sync_all() {
             Ok(()) => Ok(file),
-            Err(error) => Err(Error::local_io("make a file durable", error).with("path", path)),
+            Err(error) => Err(Error::local_io("sync a file to disk", error).with("path", path)),
         })
         .await?;
         self.file = Some(file);
@@ -112,7 +112,7 @@ impl Upload for LocalUpload {
         let file = self.take()?;
         let path = self.path.clone();
         let length = blocking(move || {
-            let wrong = |e| Error::local_io("make a file durable", e).with("path", &path);
+            let wrong = |e| Error::local_io("sync a file to disk", e).with("path", &path);
             file.sync_all().map_err(wrong)?;
             Ok(file.metadata().map_err(wrong)?.len())
         })

@@ -62,9 +62,11 @@ impl Remote {
         let only_prompts =
             methods.contains(&MethodKind::KeyboardInteractive) && !methods.contains(&MethodKind::Password);
         error.advice(if only_prompts && login.password.is_some() {
-            "the server takes passwords by keyboard-interactive only, which is not supported yet; ask its operator for password or key"
+            "the server accepts passwords by the keyboard-interactive method only, which is not supported \
+            yet; ask its operator for password or key authentication"
         } else {
-            "check user name, password and key; it is not tried again by itself, as servers lock accounts"
+            "check user name, password and key; Waybill does not try again by itself, because many servers \
+            lock accounts after failed logins"
         })
     }
 
@@ -83,12 +85,10 @@ impl Remote {
                     )
             }
             Some(farewell) if farewell.speaker == Speaker::HereOfText => {
-                farewell.tell(self.error(ErrorKind::Unsupported, "log in: did not complete", ending))
+                farewell.tell(self.error(ErrorKind::Unsupported, "complete the login", ending))
             }
-            Some(farewell) => {
-                farewell.tell(self.error(ErrorKind::Unreachable, "log in: did not complete", ending))
-            }
-            None => self.error(ErrorKind::Unreachable, "log in: did not complete", ending),
+            Some(farewell) => farewell.tell(self.error(ErrorKind::Unreachable, "complete the login", ending)),
+            None => self.error(ErrorKind::Unreachable, "complete the login", ending),
         }
     }
 
@@ -117,9 +117,9 @@ impl Remote {
         }
         match ssh.best_supported_rsa_hash().await {
             Ok(Some(Some(hash))) => Ok(Some(hash)),
-            Ok(Some(None)) => Err(Error::permanent(ErrorKind::Unsupported, "log in by an RSA key")
+            Ok(Some(None)) => Err(Error::permanent(ErrorKind::Unsupported, "log in with an RSA key")
                 .with("host", self.settings.target())
-                .advice("the server takes RSA signatures with SHA-1 only, which is broken; use an ed25519 or ECDSA key")),
+                .advice("the server accepts RSA signatures with SHA-1 only, which is broken; use an ed25519 or ECDSA key")),
             // It does not say what it takes: SHA-2 is what RFC 8332 recommends to try.
             Ok(None) | Err(_) => Ok(Some(HashAlg::Sha512)),
         }

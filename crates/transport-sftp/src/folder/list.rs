@@ -30,7 +30,7 @@ pub(crate) async fn list(lease: Lease, directory: &RemotePath) -> Result<BoxStre
         .map_err(|fault| {
             let error = fault.error(OPERATION, lease.target(), Some(directory));
             if error.kind() == ErrorKind::NotFound && !directory.is_absolute() {
-                error.advice("the path is taken from where the login starts; with two slashes after the host it is absolute")
+                error.advice("the path is relative to the login directory; write two slashes after the host for an absolute path")
             } else {
                 error
             }

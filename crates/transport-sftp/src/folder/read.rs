@@ -140,7 +140,7 @@ impl Pump {
         self.learn_size().await?;
         self.ask_ahead().await?;
         let Some(asked) = self.asked.pop_front() else {
-            return Err(Fault::from(Malformed("nothing was asked for")).into());
+            return Err(Fault::from(Malformed("nothing was requested")).into());
         };
         let answer = asked.answer.await?;
         self.outstanding -= u64::from(asked.length);
@@ -155,7 +155,7 @@ impl Pump {
         }
         let came = answer.len() as u64;
         if came > u64::from(asked.length) {
-            return Err(Fault::from(Malformed("more data than asked for")).into());
+            return Err(Fault::from(Malformed("more data than requested")).into());
         }
         if came == 0 {
             // Neither data nor an end: an end only where the file ends by its stated size too.
@@ -194,8 +194,8 @@ impl Pump {
             None => error,
         };
         error.on_connection(self.lease.target().connection).advice(
-            "the server answered twice without data and without saying that the file ends; \
-             ask its operator what keeps it from reading the file",
+            "the server answered twice without data and without reporting the end of the file; ask its \
+            operator why it cannot read the file",
         )
     }
 

@@ -74,12 +74,12 @@ fn defaults_are_those_of_the_reference() {
 fn what_cannot_be_used_is_refused_and_named() {
     let hosts = "host ssh-ed25519 nonsense!";
     for (url, set, words) in [
-        ("sftp://host/in", &[("host_key", "")][..], "cannot be switched off"),
+        ("sftp://host/in", &[("host_key", "")][..], "always verifies"),
         ("sftp://host/in", &[("host_key", "SHA256:short")], "ssh-keygen"),
         ("sftp://host/in", &[("known_hosts", "x")], "not both"),
         ("sftp://host/in", &[("host_key", ""), ("known_hosts", hosts)], "line 1"),
-        ("sftp://host/in", &[("host_key", ""), ("known_hosts", "# empty")], "holds no key"),
-        ("sftp://host/in", &[("host_key", ""), ("known_hosts", "other ssh-ed25519 x")], "holds no key"),
+        ("sftp://host/in", &[("host_key", ""), ("known_hosts", "# empty")], "contains no key"),
+        ("sftp://host/in", &[("host_key", ""), ("known_hosts", "other ssh-ed25519 x")], "contains no key"),
         ("sftp://host/in", &[("password", "")], "to log in with"),
         ("sftp://host/in", &[("private_key", "ssh-ed25519 AAAA me")], "public half"),
         ("sftp://host/in", &[("private_key", "rubbish")], "neither"),

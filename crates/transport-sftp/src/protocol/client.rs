@@ -193,7 +193,7 @@ impl Client {
         let handle = Fields::new(answer.flat()).string()?;
         // The draft's bound; a longer one would not leave room for data in a packet.
         if handle.len() > 256 {
-            return Err(Malformed("handle longer than 256 bytes").into());
+            return Err(Malformed("a handle longer than 256 bytes").into());
         }
         Ok(FileHandle { handle, outgoing: self.outgoing.downgrade(), open: true })
     }
@@ -303,11 +303,11 @@ fn wire(path: &RemotePath) -> &[u8] {
 /// The server's no, or its yes where something else was asked for.
 pub(crate) fn unexpected(answer: Response) -> Fault {
     if answer.kind != packet::STATUS {
-        return Malformed("answer of another kind").into();
+        return Malformed("an answer of an unexpected type").into();
     }
     let mut fields = Fields::new(answer.flat());
     match fields.u32() {
-        Ok(code::OK) => Malformed("'OK' where something was asked for").into(),
+        Ok(code::OK) => Malformed("'OK' without the requested data").into(),
         // Some servers leave the words out.
         Ok(code) => {
             Fault::Refused(Refusal { code, words: fields.string().unwrap_or_default(), missing: false })

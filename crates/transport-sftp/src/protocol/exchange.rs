@@ -133,7 +133,7 @@ impl Future for Awaited {
             Poll::Ready(Ok(answer)) => return Poll::Ready(Ok(answer)),
             Poll::Ready(Err(_)) => {
                 let why = self.shared.lost();
-                return Poll::Ready(Err(Fault::Lost(why.unwrap_or_else(|| "no answer came".into()))));
+                return Poll::Ready(Err(Fault::Lost(why.unwrap_or_else(|| "no answer".into()))));
             }
             Poll::Pending => {}
         }

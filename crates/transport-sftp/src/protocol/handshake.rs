@@ -62,7 +62,10 @@ impl Farewell {
             // A banner comes at every login, words of good-bye (too many connections, say) perhaps at this one
             // alone, and nothing tells which of them it was: so it is tried again.
             Speaker::HereOfText => error.caused_by(self.words).advice(
-                "the server sent a text that is not UTF-8, and the SSH library reads no other. If it is so at every login, it is most likely the login banner: ask the server's operator for a banner in UTF-8 (RFC 4252, 5.4) or for none. If it happens now and then, it is the server's reason for closing the connection: see its log",
+                "the server sent a text that is not UTF-8, which Waybill's SSH library cannot read. If this \
+                happens at every login, the text is most likely the login banner: ask the server's operator \
+                to remove it or to write it in UTF-8 (RFC 4252, 5.4). If it happens only sometimes, the \
+                text is the server's reason for closing the connection: see the server's log",
             ),
         }
     }

@@ -152,7 +152,8 @@ fn on_file(found: &Found<'_>) -> String {
 
 fn advice(found: &Found<'_>, changed: bool) -> String {
     let what = if changed {
-        "nothing was sent. Somebody may be in between, or the server's key was replaced: let its operator confirm the new fingerprint, then change known_hosts"
+        "nothing was sent. Either the server's key was replaced, or another machine pretends to be the \
+        server: let its operator confirm the new fingerprint, then change known_hosts"
     } else {
         "nothing was sent. Let the server's operator confirm the fingerprint, then add the key to known_hosts"
     };

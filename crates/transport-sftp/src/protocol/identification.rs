@@ -31,16 +31,18 @@ impl NoIdentification {
     pub(crate) fn describe(self) -> &'static str {
         match self {
             Self::TooMuch => {
-                "the server sent more than 1,024 lines, or one of more than 8 KiB, and no SSH identification: what answers on this port is no SSH server"
+                "the server sent more than 1,024 lines, or a line of more than 8 KiB, and no SSH \
+                identification: the server on this port is not an SSH server"
             }
             Self::TooLong => {
                 "the server's identification is longer than the 255 bytes that SSH allows (RFC 4253, 4.2); ask its operator to shorten it"
             }
             Self::NoText => {
-                "the server's identification holds bytes that are no text, which SSH does not allow (RFC 4253, 4.2); ask its operator to correct it"
+                "the server's identification contains bytes that are not text, which SSH does not allow \
+                (RFC 4253, 4.2); ask its operator to correct it"
             }
             Self::OtherVersion => {
-                "the server speaks an old version of SSH; version 2 is needed, ask its operator for it"
+                "the server supports only an old version of SSH; ask its operator for version 2"
             }
         }
     }

@@ -16,18 +16,18 @@ pub(crate) fn check(text: &Secret<String>, passphrase: Option<&Secret<String>>) 
     let text = text.reveal().trim_start();
     if text.starts_with("PuTTY-User-Key-File-") {
         return Err(invalid("use the private key")
-            .advice("it is in PuTTY's form; export it as an OpenSSH key with puttygen"));
+            .advice("it is in PuTTY's format; export it as an OpenSSH key with puttygen"));
     }
     if !text.contains("PRIVATE KEY-----") {
         let error = invalid("use the private key");
         return Err(if text.starts_with("ssh-") || text.starts_with("ecdsa-") {
-            error.advice("it is the public half; give the file without .pub")
+            error.advice("it is a public key; use the file without .pub")
         } else {
             error.advice("it is neither an OpenSSH key nor PEM; a private key begins with '-----BEGIN'")
         });
     }
     if is_encrypted(text) && passphrase.is_none() {
-        return Err(invalid("use the private key").advice("it is encrypted: give its passphrase too"));
+        return Err(invalid("use the private key").advice("it is encrypted: set its passphrase too"));
     }
     Ok(())
 }
@@ -125,10 +125,10 @@ const LINE: usize = 70;
 
 fn not_decrypted(key: &PrivateKey, error: ssh_key::Error) -> Error {
     match error {
-        ssh_key::Error::Crypto => unreadable().caused_by("it does not decrypt with this passphrase"),
+        ssh_key::Error::Crypto => unreadable().caused_by("it cannot be decrypted with this passphrase"),
         error => invalid("read the private key")
             .with("encrypted with", key.cipher())
-            .advice("this way of encrypting is not supported; encrypt it anew: ssh-keygen -p -Z aes256-ctr -f KEY")
+            .advice("this encryption is not supported; change it with: ssh-keygen -p -Z aes256-ctr -f KEY")
             .caused_by(error),
     }
 }
@@ -153,7 +153,8 @@ fn invalid(operation: &'static str) -> Error {
 
 fn unreadable() -> Error {
     invalid("read the private key").advice(
-        "check that it is whole and that the passphrase is its own; SSH takes ed25519, ECDSA (P-256, P-384, P-521) and RSA keys",
+        "check that it is complete and that the passphrase is right; SSH accepts ed25519, ECDSA (P-256, \
+        P-384, P-521) and RSA keys",
     )
 }
 

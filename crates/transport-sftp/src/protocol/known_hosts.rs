@@ -167,15 +167,15 @@ fn parse_line(number: usize, line: &str) -> Result<Option<Line>, String> {
         "@revoked" => Mark::Revoked,
         "@cert-authority" => Mark::Authority,
         mark if mark.starts_with('@') => {
-            return Err(format!("unknown mark {mark:?}; there are @revoked and @cert-authority"));
+            return Err(format!("unknown marker {mark:?}; use @revoked or @cert-authority"));
         }
         _ => Mark::None,
     };
     if mark != Mark::None {
-        first = words.next().ok_or("a mark without hosts")?;
+        first = words.next().ok_or("a marker without hosts")?;
     }
     let (Some(key_type), Some(key)) = (words.next(), words.next()) else {
-        return Err("write hosts, key type and key, with spaces between".into());
+        return Err("write hosts, key type and key, separated by spaces".into());
     };
     if key_type.bytes().all(|b| b.is_ascii_digit()) && key.bytes().all(|b| b.is_ascii_digit()) {
         // A key of SSH version 1, which nobody speaks any more; OpenSSH passes over them too.

@@ -91,7 +91,7 @@ impl Cut {
         waker.register(cx.waker());
         self.done
             .load(Ordering::Acquire)
-            .then(|| io::Error::new(io::ErrorKind::ConnectionAborted, "given up by Waybill"))
+            .then(|| io::Error::new(io::ErrorKind::ConnectionAborted, "closed by Waybill"))
     }
 }
 

@@ -27,7 +27,7 @@ pub fn check_poll(directory: &RemotePath, polling: &Polling) -> Result<()> {
                 .with("purpose", purpose)
                 .with("directory", &other)
                 .with("polled directory", directory)
-                .advice("it lies inside the polled directory; name one outside"));
+                .advice("it is inside the polled directory; choose one outside"));
         }
     }
     Ok(())
@@ -95,7 +95,8 @@ pub(super) fn definitions(
 fn polled_too_often(polled: &Polled<'_>) -> Option<Finding> {
     let stable_for = polled.poll.options.duration("stable_for").unwrap_or_default();
     let message = format!(
-        "is shorter than stable_for ({}s), which is cut to it: a file is then taken once it stayed the same for one poll",
+        "is shorter than stable_for ({}s), so stable_for is reduced to it: a file is read when it has not \
+        changed between two polls",
         stable_for.as_secs()
     );
     let subject = Subject::new(Section::FLOW, &polled.flow.name);

@@ -144,7 +144,8 @@ impl FolderDestination {
         let limit = self.options.name_limit;
         match named.parts().map(<[u8]>::len).max() {
             Some(longest) if longest > limit => Err(refused(format!(
-                "a part of it has {longest} bytes, the place takes {limit}; shorten it with the destination's file_name"
+                "a part of it has {longest} bytes, and at most {limit} are allowed there; shorten it with \
+                the destination's file_name"
             ))),
             _ => Ok(self.options.directory.join(&named)),
         }
@@ -175,7 +176,8 @@ impl Destination for FolderDestination {
                 Look::Elsewhere => {
                     tracing::warn!(
                         endpoint = %self.options.endpoint, path = %earlier.name, address = %earlier.address,
-                        "the endpoint leads to another directory than when the file was written: it is sent again"
+                        "the endpoint now points to another directory than when the file was written: the \
+                        file is sent again"
                     );
                 }
             }

@@ -11,39 +11,41 @@ pub static SOURCE: Group = Group::of(&[
     Field::required(
         "after",
         AFTER,
-        "What becomes of a file once it is safely recorded: `\"delete\"`, `\"keep\"`, `{ archive = \"DIR\" }` (with \
-         the time in its name unless `timestamp = false`) or `{ move = \"DIR\" }`. Must be written for a polled \
-         source: a default that deletes would surprise, and so would one that leaves a partner's folder to grow.",
+        "What happens to a source file after Waybill has stored it safely: `\"delete\"`, `\"keep\"`, `{ \
+        archive = \"DIR\" }` (with the time in its name unless `timestamp = false`) or `{ move = \"DIR\" \
+        }`. Required for a polled source; there is no default.",
     ),
     Field::preset(
         "stable_for",
         Kind::Duration,
         "5s",
-        "How long a file must keep its size and time before it is taken; `0s` takes it at first sight. Never longer than \
-         `every`.",
+        "How long the size and modification time of a file must stay the same before it is read; `0s` reads \
+        it at once. Never longer than `every`.",
     ),
     Field::preset(
         "recursive",
         Kind::Bool,
         "false",
-        "Whether directories below are looked into; their path is kept.",
+        "Whether subdirectories are polled as well; a file's path below the polled directory is kept.",
     ),
     Field::preset(
         "ignore_times",
         Kind::Bool,
         "false",
-        "Whether the modification times that the place tells are left out, for places that tell another time of a file at \
-         each look (`offer.unstable` tells so). A file is then told by its path and size alone. What that costs: one that is \
-         filled in place, its size set beforehand, is taken half written; with `after = \"keep\"` another file of the same name \
-         and size is not noticed; `order = \"arrival\"` goes by name; and before a file is deleted, archived or moved it is read \
-         again, to be sure that it is still the one that was taken. Files that are kept at the source are offered anew once \
-         when this is changed.",
+        "Whether modification times are ignored, for servers that report a different time of a file on each \
+        request (the audit event `offer.unstable` shows this). A file is then recognised by its path and \
+        size alone. The consequences: a file whose size is set before its content is written may be read \
+        half written; with `after = \"keep\"` a new file with the same name and size is not noticed; `order \
+        = \"arrival\"` sorts by name; and before a file is deleted, archived or moved, it is read again to \
+        make sure that it is still the same file. When this option is changed, files that are kept at the \
+        source are transferred once more.",
     ),
     Field::optional(
         "error_directory",
         Kind::Directory,
-        "Where a file goes that could not be taken, with its cause beside it. Required for folders on this \
-         machine; elsewhere the file stays where it is without it.",
+        "The directory that files are moved to when they could not be staged; the cause is written to a \
+        file beside each. Required for folders on this machine. For other sources, without it the file \
+        stays where it is.",
     )
     .per_environment(),
 ]);
@@ -51,10 +53,15 @@ pub static SOURCE: Group = Group::of(&[
 const AFTER: Kind = Kind::OneOf(&[Kind::Choice(&["delete", "keep"]), Kind::Table(&AFTER_TABLE)]);
 
 static AFTER_TABLE: Group = Group::of(&[
-    Field::optional("archive", Kind::Directory, "The directory that files are archived in.")
+    Field::optional("archive", Kind::Directory, "The directory that files are archived to.")
         .per_environment(),
-    Field::preset("timestamp", Kind::Bool, "true", "Whether the archived name gets the time of archiving."),
-    Field::optional("move", Kind::Directory, "The directory that files are moved into under their own name.")
+    Field::preset(
+        "timestamp",
+        Kind::Bool,
+        "true",
+        "Whether the time at which the file was found is added to its name.",
+    ),
+    Field::optional("move", Kind::Directory, "The directory that files are moved to under their own names.")
         .per_environment(),
 ])
 .with(&[Rule::ExactlyOne(&["archive", "move"]), Rule::Needs("timestamp", "archive")]);
@@ -66,27 +73,28 @@ pub const fn unfinished(suffix: &'static str) -> Field {
         "temporary_suffix",
         Kind::Text,
         suffix,
-        "Files whose names end so are still being written, and are never taken.",
+        "Files whose names end with this are still being written, and are never read.",
     )
 }
 
 /// Fields of a destination that is a folder.
 pub static DESTINATION: Group = Group::of(&[
-    Field::preset("prefix", Kind::Text, "", "Goes before the names of delivered files."),
-    Field::preset("suffix", Kind::Text, "", "Goes after the names of delivered files."),
+    Field::preset("prefix", Kind::Text, "", "Text that is put before the names of delivered files."),
+    Field::preset("suffix", Kind::Text, "", "Text that is put after the names of delivered files."),
     Field::preset(
         "overwrite",
         Kind::Choice(Overwrite::WORDS),
         "refuse",
-        "What happens when a file of the name lies there: `refuse` fails the delivery and destroys nothing, `replace` puts \
-         the new file in its place, in one step where the server can, `rename` adds a number.",
+        "What happens when a file with the same name exists: with `refuse` the delivery fails and the \
+        existing file stays, `replace` replaces it, in one step where the server supports that, `rename` \
+        adds a number to the new file's name.",
     ),
     Field::preset(
         "create_directories",
         Kind::Bool,
         "false",
-        "Whether the endpoint's directory is made when it is missing. Off, because a directory that is missing may be a \
-         wrong one, or a file system that is not mounted.",
+        "Whether the endpoint's directory is created when it is missing. Off by default, because a missing \
+        directory may mean a wrong path or a file system that is not mounted.",
     ),
 ]);
 
@@ -105,16 +113,16 @@ pub const fn temporary(forms: &'static [Kind]) -> Field {
     Field::optional(
         "temporary",
         Kind::OneOf(forms),
-        "How files are named while they are written, to be renamed when they are whole. `\"none\"` writes each under its own \
-         name at once, for servers that take files as soon as they are closed (drop boxes) or refuse to rename; whoever looks \
-         there may see a file that is not whole.",
+        "How files are named while they are written; a complete file is then renamed. `\"none\"` writes \
+        each file under its final name from the start, for servers that collect files as soon as they are \
+        closed (drop boxes) or do not allow renaming; the receiver may then see incomplete files.",
     )
 }
 
 /// The one field of [`temporary`]'s table.
 #[must_use]
 pub const fn temporary_suffix(suffix: &'static str) -> Field {
-    Field::preset("suffix", Kind::Text, suffix, "Ends the name of a file that is still being written.")
+    Field::preset("suffix", Kind::Text, suffix, "The end of a file's name while the file is being written.")
 }
 
 /// What becomes of a file that is ours.

@@ -68,8 +68,11 @@ impl FolderSource {
     /// As [`check_poll`]; `ConfigInvalid` when the flow does not poll.
     pub fn new(folder: Arc<dyn Folder>, options: FolderSourceOptions, services: Services) -> Result<Self> {
         let FlowSource::Poll(poll) = &options.flow.source else {
-            return Err(Error::permanent(ErrorKind::ConfigInvalid, "poll for a flow that receives")
-                .with("flow", &options.flow.name));
+            return Err(Error::permanent(
+                ErrorKind::ConfigInvalid,
+                "poll for a flow whose source is a listener",
+            )
+            .with("flow", &options.flow.name));
         };
         let poll = poll.clone();
         let polling = Polling::of(&poll);
@@ -192,7 +195,7 @@ impl FolderSource {
         }
         if stable.len() < count {
             let (flow, changing) = (&self.options.flow.name, count - stable.len());
-            tracing::debug!(flow = %flow, changing, "files that changed or went away between two listings are left to the next poll");
+            tracing::debug!(flow = %flow, changing, "files that changed or disappeared between two listings are left to the next poll");
         }
         if !moved.is_empty() {
             discovery.known.unstable(moved.into_values().collect());
@@ -321,9 +324,9 @@ impl FolderSource {
         };
         match self.presence(identity, &told_when_found(offer), None).await? {
             Presence::Same(look) => Ok(look),
-            Presence::Missing => Err(not_found("it is gone since it was listed".into())),
+            Presence::Missing => Err(not_found("it disappeared after it was listed".into())),
             Presence::Doubtful(words) | Presence::Different(words) => Err(not_found(format!(
-                "it changed since it was listed ({words}); what is there now is offered anew"
+                "it changed after it was listed ({words}); the file as it is now will be offered again"
             ))),
         }
     }

@@ -125,7 +125,7 @@ impl<'a> Walk<'a> {
                 }
                 EntryKind::Directory if self.recursive => {
                     if depth >= DEPTH_LIMIT || self.pending.len() >= PENDING_LIMIT {
-                        tracing::warn!(directory = %self.base.join(&below), "too deep or too many directories; not looked into");
+                        tracing::warn!(directory = %self.base.join(&below), "the directory is too deep, or there are too many directories; skipped");
                         self.complete = false;
                     } else {
                         self.pending.push((below, depth + 1));
@@ -150,7 +150,7 @@ impl<'a> Walk<'a> {
                 }
                 Err(error) if error.kind() == ErrorKind::NotFound => {}
                 Err(error) if error.kind() == ErrorKind::PermissionDenied => {
-                    tracing::warn!(directory = %path, error = %error.chain(), "directory may not be read; skipped");
+                    tracing::warn!(directory = %path, error = %error.chain(), "no permission to read the directory; skipped");
                     self.complete = false;
                 }
                 Err(error) => return Err(error),

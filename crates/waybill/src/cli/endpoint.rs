@@ -5,33 +5,34 @@ use std::path::PathBuf;
 
 #[derive(Subcommand, Debug)]
 pub(crate) enum Endpoint {
-    /// List the endpoints, what flows do with them, and which are set offline.
+    /// List the endpoints, the flows that use them, and which are set offline.
     List {
-        /// The definitions they are in; without it those in force in the database.
+        /// A directory of definitions. Left out, the definitions in force in the database.
         #[arg(long, value_name = "DIR")]
         definitions: Option<PathBuf>,
     },
-    /// Try every step of reaching an endpoint and report each.
+    /// Test an endpoint step by step, from name resolution to reading and writing, and report each step.
     Test {
         /// Its name.
         name: String,
-        /// The definitions it is in; without it those in force in the database.
+        /// A directory of definitions. Left out, the definitions in force in the database.
         #[arg(long, value_name = "DIR")]
         definitions: Option<PathBuf>,
     },
-    /// Set an endpoint offline on every node until it is set online: nothing is tried there, and its files wait in order.
+    /// Set an endpoint offline on every node until it is set online: nothing is sent or polled there, and its
+    /// files wait in order.
     Offline {
         /// Its name.
         name: String,
-        /// Why, for whoever finds it offline.
+        /// The reason, which others see.
         #[arg(long, value_name = "TEXT")]
         reason: String,
     },
-    /// Let an endpoint be tried again: one that was set offline, and one that is offline after failures.
+    /// Set an endpoint online, whether it was set offline or is offline after failures.
     Online {
         /// Its name.
         name: String,
-        /// Why.
+        /// The reason.
         #[arg(long, value_name = "TEXT")]
         reason: Option<String>,
     },

@@ -13,18 +13,20 @@ pub(crate) enum Flow {
         /// Its name.
         name: String,
     },
-    /// Poll a flow's source at once, on whichever node polls it, and tell what was found.
+    /// Poll a flow's source now, on the node that polls it, and show the result.
     ///
-    /// Exit code: 0 when the source was polled, 2 when the poll failed, the endpoint is offline, or the wait was over first;
-    /// with --dry-run 0 when the source was looked at; 1 when the command could not run.
+    /// Exit code: 0 when the source was polled, 2 when the poll failed, the endpoint is offline, or the poll
+    /// did not end in time;
+    /// with --dry-run, 0 when the source could be listed; 1 when the command could not run.
     Run {
         /// Its name.
         name: String,
-        /// List each file and whether a poll would take it, or why not, and take nothing. This command looks at the source
+        /// List each file, with whether a poll would read it or why not. Reads no files. This command
+        /// connects to the source
         /// itself.
         #[arg(long)]
         dry_run: bool,
-        /// With --dry-run: the definitions the flow is in; without it those in force in the database.
+        /// With --dry-run: a directory of definitions. Left out, the definitions in force in the database.
         #[arg(long, value_name = "DIR", requires = "dry_run")]
         definitions: Option<PathBuf>,
         /// How long to wait for the end of the poll.
@@ -32,12 +34,12 @@ pub(crate) enum Flow {
         #[arg(conflicts_with = "dry_run")]
         wait: Duration,
     },
-    /// Pause a flow on every node until it is resumed: it takes no new files, and messages that it would receive are
-    /// refused for the time being. What it has taken is delivered.
+    /// Pause a flow on every node until it is resumed: it accepts no new files, and messages for it are
+    /// refused until then. Files that it has accepted before are delivered.
     Pause {
         /// Its name.
         name: String,
-        /// Why, for whoever finds it paused.
+        /// The reason, which others see.
         #[arg(long, value_name = "TEXT")]
         reason: String,
     },
@@ -45,7 +47,7 @@ pub(crate) enum Flow {
     Resume {
         /// Its name.
         name: String,
-        /// Why.
+        /// The reason.
         #[arg(long, value_name = "TEXT")]
         reason: Option<String>,
     },

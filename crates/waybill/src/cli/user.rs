@@ -4,40 +4,41 @@ use clap::{Args, Subcommand};
 use model::Role;
 use std::path::PathBuf;
 
-/// Whoever can run these on the host is an administrator: a lost password is set again here.
+/// Everyone who can run these commands on the host is an administrator, so a lost password can be replaced
+/// here.
 #[derive(Subcommand, Debug)]
 pub(crate) enum User {
     /// Add a user of the console.
     Add {
         /// The name to log in with: letters, digits and . - _ @
         name: String,
-        /// What the user may do; docs/roles.md has the table.
+        /// The user's role; docs/roles.md explains the roles.
         #[arg(long, value_parser = role, value_name = "ROLE")]
         role: Role,
         #[command(flatten)]
         password: PasswordFrom,
     },
-    /// Set another password. The user's sessions end.
+    /// Set a new password. The user's sessions end.
     Passwd {
         /// The user's name.
         name: String,
         #[command(flatten)]
         password: PasswordFrom,
     },
-    /// Give a user another role.
+    /// Change a user's role.
     Role {
         /// The user's name.
         name: String,
-        /// What the user may do from now on.
+        /// The new role.
         #[arg(value_parser = role)]
         role: Role,
     },
-    /// Disable a user: no login any more, and the sessions end.
+    /// Disable a user: the user cannot log in, and the user's sessions end.
     Disable {
         /// The user's name.
         name: String,
     },
-    /// Let a disabled user log in again.
+    /// Enable a disabled user.
     Enable {
         /// The user's name.
         name: String,
@@ -49,7 +50,8 @@ pub(crate) enum User {
 /// Where a password comes from; never from an argument, which other users of the host could see.
 #[derive(Args, Debug)]
 pub(crate) struct PasswordFrom {
-    /// Read the password from a file, without the line break at its end; - is standard input. Without this option
+    /// Read the password from a file, without the line break at its end; - is standard input. Without this
+    /// option,
     /// Waybill asks for it at the terminal.
     #[arg(long, value_name = "FILE")]
     pub(crate) password_file: Option<PathBuf>,

@@ -7,7 +7,7 @@ use std::str::FromStr;
 
 /// A seal as `audit verify` names it: `NUMBER:DIGEST`.
 pub(crate) fn seal(text: &str) -> Result<(i64, Sha256), String> {
-    let wrong = || "a seal is NUMBER:DIGEST, as `audit verify` prints it".to_owned();
+    let wrong = || "write a seal as NUMBER:DIGEST, as `audit verify` prints it".to_owned();
     let (number, digest) = text.split_once(':').ok_or_else(wrong)?;
     let number = number.parse().ok().filter(|number| *number > 0).ok_or_else(wrong)?;
     Ok((number, sha256(digest).ok_or_else(wrong)?))
@@ -30,7 +30,7 @@ pub(crate) fn protections(text: &str) -> Result<Protections, String> {
         match word.trim() {
             "signed" => found.signed = true,
             "encrypted" => found.encrypted = true,
-            _ => return Err("one of signed, encrypted, signed,encrypted, none".to_owned()),
+            _ => return Err("use signed, encrypted, signed,encrypted or none".to_owned()),
         }
     }
     Ok(found)
@@ -54,7 +54,9 @@ pub(crate) fn moment(text: &str) -> Result<Timestamp, String> {
         .or_else(|| Some(NaiveDate::parse_from_str(text, "%Y-%m-%d").ok()?.and_time(NaiveTime::MIN)))
         .map(|moment| moment.and_utc())
         .ok_or_else(|| {
-            "a moment is a date with or without a time, in UTC (2027-01-31, \"2027-01-31 17:30\"), or RFC 3339".into()
+            "write a date with or without a time, in UTC (2027-01-31, \"2027-01-31 17:30\"), or an RFC 3339 \
+            time"
+                .into()
         })
 }
 

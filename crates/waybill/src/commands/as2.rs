@@ -70,7 +70,7 @@ fn pack_file(pack: &Pack) -> Result<ExitCode> {
     };
     let own = match (&pack.sign_key, &pack.sign_cert) {
         (Some(key), Some(cert)) => Some(OwnKey { key: private_key(key)?, certificate: certificate(cert)? }),
-        (Some(_), None) => return Err(wrong("sign-cert", "it goes with --sign-key".into())),
+        (Some(_), None) => return Err(wrong("sign-cert", "use it together with --sign-key".into())),
         _ => None,
     };
     let ambient = Ambient::default();
@@ -112,7 +112,7 @@ fn pack_file(pack: &Pack) -> Result<ExitCode> {
     loop {
         let count = message.body.read(&mut chunk).map_err(|error| match smime::Error::from(error) {
             smime::Error::Io(error) => read_failed(error),
-            error => message_error("make the message", &error),
+            error => message_error("create the message", &error),
         })?;
         if count == 0 {
             break;

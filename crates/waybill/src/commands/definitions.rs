@@ -170,7 +170,7 @@ pub(crate) async fn rotate(settings: &Settings, output: Output) -> Result<ExitCo
     match output {
         Output::Json => write::json(&as_json(&done)?)?,
         Output::Text => write::line(format_args!(
-            "All stored secrets are encrypted with master key {}; {} of them were under another before.",
+            "All stored secrets are encrypted with master key {}; {} of them used another key before.",
             done.key, done.secrets
         ))?,
     }
@@ -245,7 +245,7 @@ fn refuse_documents(directory: &Path) -> Result<()> {
         if path.extension().is_some_and(|extension| extension == "toml") {
             return Err(Error::permanent(ErrorKind::AlreadyExists, "export the definitions")
                 .with("path", path.display())
-                .advice("name a directory without *.toml files: nothing is overwritten"));
+                .advice("choose a directory without *.toml files: export does not overwrite files"));
         }
     }
     Ok(())
@@ -256,7 +256,7 @@ fn place(directory: &Path, file: &ExportedFile) -> Result<()> {
     if file.name.contains(['/', '\0']) || path.file_name().is_none_or(|name| name != file.name.as_str()) {
         return Err(Error::permanent(ErrorKind::Internal, "export the definitions")
             .with("file", &file.name)
-            .advice("the database names a file that is none of one directory"));
+            .advice("the database contains a file name that is not a plain name"));
     }
     let written = std::fs::File::create_new(&path)
         .and_then(|mut out| std::io::Write::write_all(&mut out, file.text.as_bytes()));

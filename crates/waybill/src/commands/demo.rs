@@ -47,7 +47,7 @@ pub(crate) async fn run(demo: Demo) -> Result<ExitCode> {
     logging::start(LogFormat::Text, "warn");
     let place = place(demo.directory)?;
     let root = place.root.as_path();
-    write::line(format_args!("Everything lies in {}", root.display()))?;
+    write::line(format_args!("All files are in {}", root.display()))?;
 
     let sshd = sshd::Sshd::start(&root.join("sshd")).await?;
     write::line(format_args!("sshd serves Acme's folder on 127.0.0.1:{}", sshd.port))?;
@@ -72,7 +72,7 @@ pub(crate) async fn run(demo: Demo) -> Result<ExitCode> {
 
     let samples = samples::drop_into(&sshd.folder)?;
     write::line(format_args!(
-        "{} sample files lie in Acme's folder ({})",
+        "{} sample files are in Acme's folder ({})",
         samples.len(),
         sshd.folder.display()
     ))?;
@@ -140,7 +140,7 @@ fn place(named: Option<PathBuf>) -> Result<Place> {
         // Its keys and databases would be those of another demonstration, or somebody's own.
         return Err(Error::permanent(ErrorKind::AlreadyExists, "use the directory")
             .with("path", root.display())
-            .advice("it is not empty: name another one, or remove what is in it"));
+            .advice("it is not empty: choose another directory, or empty this one"));
     }
     let root = root.canonicalize().map_err(|error| failed("use the directory", &root, error))?;
     Ok(Place { root, temporary })

@@ -123,7 +123,7 @@ impl Writer {
             Output::Text => {}
         }
         if pages.are_cut() && self.rows > 0 {
-            write::note(format_args!("there are more {}: a greater --limit shows them", R::NAME));
+            write::note(format_args!("there are more {}: use a higher --limit to see them", R::NAME));
         }
         Ok(())
     }

@@ -1,4 +1,4 @@
-//! `waybill transfer receipt`: an MDN's own bytes, for whoever checks its signature.
+//! `waybill transfer receipt`: saves the bytes of an MDN, so that its signature can be checked.
 
 use super::write;
 use crate::cli::{MdnKind, TransferReceipt};
@@ -47,8 +47,8 @@ async fn find(store: &Store, wanted: &TransferReceipt) -> Result<Vec<u8>> {
 
 fn none(id: TransferId) -> Error {
     Error::permanent(ErrorKind::NotFound, "find an MDN").with("transfer", id).advice(
-        "none is kept: no delivery of it was answered with one (as asked for here), or it was received without \
-         one being asked for; `waybill transfer show` has its receipts",
+        "no MDN is stored for your options: the partner sent none, or the sender asked for none; `waybill \
+        transfer show` lists the receipts",
     )
 }
 
@@ -75,7 +75,7 @@ fn write_new(path: &Path, bytes: &[u8]) -> Result<()> {
     let failed = |error: std::io::Error| {
         let there = error.kind() == std::io::ErrorKind::AlreadyExists;
         let error = Error::local_io("write the MDN", error).with("path", path.display());
-        if there { error.advice("name another file with --out, or remove this one first") } else { error }
+        if there { error.advice("choose another file with --out, or remove this one first") } else { error }
     };
     let mut file = File::create_new(path).map_err(failed)?;
     file.write_all(bytes).and_then(|()| file.sync_all()).map_err(|error| {

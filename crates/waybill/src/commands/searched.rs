@@ -1,5 +1,4 @@
-//! Searches through text from the command line: of the last day unless asked otherwise, and ended after a
-//! while.
+//! Text searches from the command line: of the last day by default, and stopped after some time.
 
 use crate::cli::Span;
 use chrono::TimeDelta;
@@ -21,7 +20,7 @@ pub(crate) fn span(
     }
     let from = chosen.to.map_or(now, |to| to.min(now)) - UNLESS_CHOSEN;
     eprintln!(
-        "looking through one day, from {} on: --from looks further back",
+        "searching one day, from {} on; use --from to search further back",
         from.format("%Y-%m-%d %H:%M UTC")
     );
     (Some(from), chosen.to)
@@ -35,7 +34,7 @@ pub(crate) fn tell_index(store: &Store, through_text: bool) {
         TextIndex::Trigrams | TextIndex::Scan => return,
     };
     if through_text {
-        eprintln!("{why}: all rows of that time are searched");
+        eprintln!("{why}: the search reads all rows of that time range");
     }
 }
 
@@ -48,6 +47,8 @@ pub(crate) fn whole<T>(listing: Listing<T>, what: &'static str) -> Result<Listin
         None => Ok(listing),
         Some(within) => Err(Error::permanent(ErrorKind::Timeout, what)
             .with("ended after", format_args!("{} s", within.as_secs()))
-            .advice("choose a shorter time with --from and --to, or a flow, an endpoint or a kind as well")),
+            .advice(
+                "choose a shorter time range with --from and --to, or add a flow, an endpoint or a kind",
+            )),
     }
 }

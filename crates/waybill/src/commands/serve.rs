@@ -1,4 +1,4 @@
-//! `waybill serve`: the gateway, until it is told to stop.
+//! `waybill serve`: runs the gateway until it is stopped.
 
 use crate::cli::Serve;
 use crate::console_room;
@@ -65,12 +65,12 @@ async fn apply_when_asked(gateway: &Gateway, request: Option<&PlanRequest>) -> R
             std::future::pending::<()>().await;
         }
         let Some(request) = request else {
-            tracing::warn!("SIGHUP does nothing here: the gateway was started without --definitions");
+            tracing::warn!("SIGHUP has no effect: the gateway was started without --definitions");
             continue;
         };
         tracing::info!(directory = %request.directory.display(), "applying the definitions again, as SIGHUP asks");
         if let Err(error) = gateway.revisions.apply_directory(request).await {
-            tracing::error!(error = %error.chain(), "the definitions in force go on unchanged");
+            tracing::error!(error = %error.chain(), "the definitions in force stay unchanged");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What to say when nothing was found under a name that nothing has.
+//! The hint for a name that is not defined.
 
 use super::write;
 use config::Documents;

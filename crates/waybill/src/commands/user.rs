@@ -51,7 +51,8 @@ async fn carry_out(control: &Control, command: User, output: Output) -> Result<(
     }
     if !control.users(&caller).await?.has_administrator() {
         write::note(
-            "no user can manage users now: add an administrator with `waybill user add NAME --role admin`",
+            "no enabled user can manage users: add an administrator with `waybill user add NAME --role \
+            admin`",
         );
     }
     Ok(())

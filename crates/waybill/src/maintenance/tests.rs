@@ -75,7 +75,7 @@ async fn no_month_goes_before_the_first_look(urls: [String; 2], directory: &Path
     assert!(new.state().alarm.is_none() && !new.state().good);
     let run = months(&there, Arc::clone(&new));
     run.run().await.unwrap();
-    assert_eq!(count(&there).await, 3, "the trail is not the one that was sealed");
+    assert_eq!(count(&there).await, 3, "the audit trail is not the one that was sealed");
     assert!(new.state().alarm.is_some());
     run.run().await.unwrap();
     assert_eq!(count(&there).await, 3);

@@ -150,7 +150,7 @@ async fn the_base_and_the_examples_are_valid() {
     deaf.listen.http.clear();
     let report = validate(&deaf);
     assert!(
-        !report.is_valid() && report.to_string().contains("listener.as2.server: there is no"),
+        !report.is_valid() && report.to_string().contains("listener.as2.server: waybill.toml has no"),
         "{report}"
     );
 }
@@ -165,11 +165,11 @@ async fn what_partners_and_identities_say_of_as2() {
     desk.told(&[
         (
             "[partner.p.as2]\nid = \"ACME\"\ncertificates = [\"theirs\"]",
-            "x.toml:2:1: error: partner.p.as2.id: 'ACME' is the AS2 name of identity.acme already",
+            "x.toml:2:1: error: partner.p.as2.id: identity.acme already has the AS2 name 'ACME'",
         ),
         (
             "[partner.p.as2]\nid = \"GLOBEX\"\ncertificates = [\"theirs\"]",
-            "error: partner.p.as2.id: 'GLOBEX' is the AS2 name of partner.globex already",
+            "error: partner.p.as2.id: partner.globex already has the AS2 name 'GLOBEX'",
         ),
         ("[partner.p.as2]\nid = \"\"\n", "error: partner.p.as2.id: AS2 name \"\": use 1 to 128 printable ASCII"),
         ("[partner.p.as2]\nid = \"  \"\n", "error: partner.p.as2.id: AS2 name \"  \": use 1 to 128 printable ASCII"),
@@ -177,44 +177,45 @@ async fn what_partners_and_identities_say_of_as2() {
         ("[partner.p.as2]\n", "error: partner.p.as2: 'id' is missing"),
         (
             &partner(""),
-            "error: partner.p.as2.certificates: at least one certificate is needed: send.security encrypts to it, receive.security verifies its signature, mdn.ask verifies its receipts",
+            "error: partner.p.as2.certificates: at least one certificate is needed: to encrypt messages (send.security), to verify the signatures of messages (receive.security), to verify the signatures of receipts (mdn.ask)",
         ),
         (
             &partner("certificates = []\nsend.security = \"none\"\nreceive.security = \"none\""),
-            "error: partner.p.as2.certificates: at least one certificate is needed: mdn.ask verifies its receipts",
+            "error: partner.p.as2.certificates: at least one certificate is needed: to verify the signatures of receipts (mdn.ask)",
         ),
         (
             &with("send.cipher = \"aes256\""),
-            "error: partner.p.as2.send.cipher: takes one of aes128-cbc, aes192-cbc, aes256-cbc, 3des, not \"aes256\"; did you mean \"aes256-cbc\"?",
+            "error: partner.p.as2.send.cipher: must be one of aes128-cbc, aes192-cbc, aes256-cbc, 3des, not \"aes256\"; did you mean \"aes256-cbc\"?",
         ),
-        (&with("send.cipher = \"3des\""), "x.toml:4:6: warning: partner.p.as2.send.cipher: legacy: '3des' is broken"),
+        (&with("send.cipher = \"3des\""), "x.toml:4:6: warning: partner.p.as2.send.cipher: legacy: '3des' is not safe"),
         (
             &with("send.digest = \"sha1\""),
-            "error: partner.p.as2.send.digest: 'sha1' can be forged: agree on sha256, or allow it with legacy = true",
+            "error: partner.p.as2.send.digest: 'sha1' signatures can be forged: agree on sha256 with the \
+            partner, or allow them with legacy = true",
         ),
         (
             &with("send.digest = \"sha1\"\nlegacy = true"),
-            "warning: partner.p.as2.send.digest: legacy: 'sha1' can be forged",
+            "warning: partner.p.as2.send.digest: legacy: 'sha1' signatures can be forged",
         ),
-        (&with("legacy = true"), "warning: partner.p.as2.legacy: legacy: 'true' lets signatures count that can be forged"),
+        (&with("legacy = true"), "warning: partner.p.as2.legacy: legacy: 'true' accepts signatures that can be forged"),
         (&with("send.security = \"none\""), "warning: partner.p.as2.send.security: legacy: 'none' sends messages"),
-        (&with("receive.security = \"none\""), "warning: partner.p.as2.receive.security: legacy: 'none' takes messages"),
-        (&with("mdn.ask = \"none\""), "warning: partner.p.as2.mdn.ask: legacy: 'none' leaves no proof"),
+        (&with("receive.security = \"none\""), "warning: partner.p.as2.receive.security: legacy: 'none' accepts messages"),
+        (&with("mdn.ask = \"none\""), "warning: partner.p.as2.mdn.ask: legacy: 'none' gives no proof"),
         (&with("accept_expired = true"), "warning: partner.p.as2.accept_expired: legacy: 'true' accepts certificates"),
-        (&with("receive.largest = 0"), "error: partner.p.as2.receive.largest: takes at least 1"),
-        (&with("receive.largest = \"much\""), "error: partner.p.as2.receive.largest: takes a size"),
+        (&with("receive.largest = 0"), "error: partner.p.as2.receive.largest: must be at least 1"),
+        (&with("receive.largest = \"much\""), "error: partner.p.as2.receive.largest: must be a size"),
         (
             &format!("{small}{}", partner("certificates = [\"c\"]")),
-            "error: partner.p.as2.certificates: 'c' has a key of 1024 bits, which can be broken",
+            "error: partner.p.as2.certificates: certificate 'c' has a key of 1024 bits, which can be broken",
         ),
         (
             &partner("certificates = [\"curve\"]"),
-            "error: partner.p.as2.certificates: 'curve' comes first and encrypts, but its key is not RSA",
+            "error: partner.p.as2.certificates: 'curve' is the first certificate and is used to encrypt, but its key is not RSA",
         ),
         (&identity("ous"), "x.toml:3:9: error: identity.i.as2.keys: there is no key 'ous'; did you mean 'ours'?"),
-        (&identity("bare"), "error: identity.i.as2.keys: 'bare' is a key without 'certificate'"),
-        (&identity("curve"), "warning: identity.i.as2.keys: 'curve' is a key that is not RSA"),
-        ("[identity.i.as2]\nid = \"I\"\nkeys = []", "error: identity.i.as2.keys: names no key"),
+        (&identity("bare"), "error: identity.i.as2.keys: key 'bare' has no 'certificate'"),
+        (&identity("curve"), "warning: identity.i.as2.keys: key 'curve' is not an RSA key"),
+        ("[identity.i.as2]\nid = \"I\"\nkeys = []", "error: identity.i.as2.keys: must contain at least one key"),
     ]);
 }
 
@@ -233,7 +234,7 @@ async fn what_endpoints_and_listeners_say_of_as2() {
             endpoint("p", "i")
         )
     };
-    let refused = "error: endpoint.e.identity: signs what is sent to 'p' by key 'curve', which is not RSA";
+    let refused = "error: endpoint.e.identity: messages to 'p' would be signed with key 'curve', which is not an RSA key";
     let listener = |name: &str, rest: &str| {
         format!("[listener.{name}]\ntransport = \"as2\"\nserver = \"partners\"\n{rest}\n")
     };
@@ -242,15 +243,15 @@ async fn what_endpoints_and_listeners_say_of_as2() {
         (&curve("signed"), refused),
         (
             &format!("[partner.mute]\ntitle = \"Mute\"\n{}", endpoint("mute", "acme")),
-            "error: endpoint.e.partner: could not use AS2 with a side that does not speak it",
+            "error: endpoint.e.partner: could not use a partner or identity for AS2",
         ),
         (
             &(endpoint("globex", "acme") + "media_type = \"bad type\\r\\nX-Evil: 1\""),
-            "x.toml:6:1: error: endpoint.e.media_type: takes a media type such as",
+            "x.toml:6:1: error: endpoint.e.media_type: must be a media type such as",
         ),
         (
             &(endpoint("globex", "acme") + "media_type = \" \""),
-            "error: endpoint.e.media_type: takes a media type",
+            "error: endpoint.e.media_type: must be a media type",
         ),
         (
             &(endpoint("globex", "acme") + "tls.client_key = \"bare\""),
@@ -260,19 +261,19 @@ async fn what_endpoints_and_listeners_say_of_as2() {
             &(endpoint("globex", "acme").replace("https", "http") + "trust.authorities = \"theirs\""),
             "warning: endpoint.e.trust: has no effect: the URL is http://",
         ),
-        (&listener("l", "path = \"as2\""), "x.toml:4:1: error: listener.l.path: begins with '/'"),
-        (&listener("l", "host = \"as2.example:443\""), "error: listener.l.host: takes a host name alone"),
+        (&listener("l", "path = \"as2\""), "x.toml:4:1: error: listener.l.path: must begin with '/'"),
+        (&listener("l", "host = \"as2.example:443\""), "error: listener.l.host: must be a host name"),
         (
             &listener("l", "certificate = \"bare\""),
-            "error: listener.l.certificate: 'bare' is a key without 'certificate'",
+            "error: listener.l.certificate: key 'bare' has no 'certificate'",
         ),
         (
             &format!("{}{}", listener("a", "path = \"/as2/\""), listener("b", "")),
-            "error: listener.b.path: is the path of listener 'a'",
+            "error: listener.b.path: listener 'a' already uses this path",
         ),
         (
             &format!("{}{}", listener("a", ""), listener("b", "")),
-            "error: listener.b.path: is the path of listener 'a' at the same server and host already",
+            "error: listener.b.path: listener 'a' already uses this path at the same server and host",
         ),
     ]);
     for security in ["encrypted", "none"] {
@@ -299,11 +300,11 @@ async fn what_flows_ask_of_folders() {
         ),
         (
             &flow(&format!("{fine}, every = \"10s\", stable_for = \"20s\""), ""),
-            "warning: flow.f.source.every: is shorter than stable_for (20s), which is cut to it",
+            "warning: flow.f.source.every: is shorter than stable_for (20s), so stable_for is reduced to it",
         ),
         (
             &flow(fine, "temporary = \"yes\""),
-            "error: flow.f.destination[1].temporary: takes \"none\", not \"yes\"",
+            "error: flow.f.destination[1].temporary: must be \"none\", not \"yes\"",
         ),
         (&flow(fine, "overwrite = \"renam\""), "did you mean \"rename\"?"),
         (&flow(fine, "prefix = \"a/b\""), "error: flow.f.destination[1].endpoint: could not"),
@@ -325,7 +326,7 @@ async fn a_mistake_is_told_once() {
     assert_eq!(lines.len(), 1, "{lines:#?}");
     assert!(lines[0].contains("there is no key 'missing'"), "{lines:#?}");
     let lines = alone("");
-    assert!(lines.len() == 1 && lines[0].contains("nobody here speaks AS2"), "{lines:#?}");
+    assert!(lines.len() == 1 && lines[0].contains("no identity has an AS2 name"), "{lines:#?}");
 }
 
 /// An import keeps what logs in on our side; each transport must say what that is.

@@ -199,7 +199,7 @@ fn one_transports_words_are_unknown_to_another() {
         ),
         ("attach = true", "method = \"PUT\"", "unknown key 'method'"),
         ("server = \"relay\"", "server = \"rely\"", "there is no smtp_server 'rely'; did you mean 'relay'?"),
-        ("attachments = \"each\"", "attachments = \"every\"", "flow.invoices.source.attachments: takes"),
+        ("attachments = \"each\"", "attachments = \"every\"", "flow.invoices.source.attachments: must be"),
         (
             "response = { flow = \"invoices\" }",
             "response = { flow = \"invoice\" }",
@@ -208,7 +208,7 @@ fn one_transports_words_are_unknown_to_another() {
         (
             "after_delivery = \"30s\"",
             "after_delivery = 30",
-            "listener.uploads.respond.after_delivery: takes a duration",
+            "listener.uploads.respond.after_delivery: must be a duration",
         ),
     ] {
         let text = DOCUMENT.replacen(from, to, 1);

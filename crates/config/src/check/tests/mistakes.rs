@@ -33,9 +33,9 @@ fn names_and_sections() {
             "[endpont.x]\n",
             "x.toml:1:2: error: unknown kind of definition 'endpont'; did you mean 'endpoint'?",
         ),
-        ("[listen]\n", "x.toml:1:2: error: 'listen' is a setting of the process; it belongs in waybill.toml"),
-        ("flow = 1\n", "x.toml:1:8: error: flow: takes tables, written [flow.NAME]"),
-        ("[flow]\nf = 1\n", "x.toml:2:5: error: flow.f: takes a table, not a whole number"),
+        ("[listen]\n", "x.toml:1:2: error: 'listen' is a setting of the gateway; write it in waybill.toml"),
+        ("flow = 1\n", "x.toml:1:8: error: flow: must be tables, written [flow.NAME]"),
+        ("[flow]\nf = 1\n", "x.toml:2:5: error: flow.f: must be a table, not a whole number"),
         ("[flow.\"A b\"]\n", "x.toml:1:7: error: flow: the name \"A b\" cannot be used: 1 to 64 of a-z"),
         ("[flow.\"..\"]\n", "x.toml:1:7: error: flow: the name \"..\" cannot be used"),
         (
@@ -44,14 +44,14 @@ fn names_and_sections() {
         ),
         (
             "[credential.a]\nusername=\"u\"\n[credential.a]\n",
-            "x.toml:3:13: error: duplicate key: written first on line 1",
+            "x.toml:3:13: error: duplicate key: first written on line 1",
         ),
         ("[flow.f\n", "x.toml:1:8: error: unclosed table"),
         (
             "[credential.a]\nusername = 1.5\n",
-            "x.toml:2:12: error: credential.a.username: takes no number with a fraction",
+            "x.toml:2:12: error: credential.a.username: cannot be a number with a fraction",
         ),
-        ("[credential.a]\nusername = 2020-01-01\n", "error: credential.a.username: takes no bare date"),
+        ("[credential.a]\nusername = 2020-01-01\n", "error: credential.a.username: cannot be a date"),
         (
             "[credential.a]\nusername = 99999999999999999999\n",
             "x.toml:2:12: error: credential.a.username: is a larger number",
@@ -65,11 +65,14 @@ fn references() {
     let table = [
         (
             "${env:HOME}",
-            "x.toml:3:12: error: credential.c.password: the variable HOME is not among roots.secret_variables",
+            "x.toml:3:12: error: credential.c.password: the variable HOME is not listed in roots.secret_variables",
         ),
-        ("${env:HOTS}", "not among roots.secret_variables in waybill.toml; did you mean HOST?"),
+        ("${env:HOTS}", "not listed in roots.secret_variables in waybill.toml; did you mean HOST?"),
         ("${env:UNSET}", " error: credential.c.password: the variable UNSET is not set"),
-        ("${file:/etc/shadow}", " error: credential.c.password: /etc/shadow lies outside roots.secrets"),
+        (
+            "${file:/etc/shadow}",
+            " error: credential.c.password: /etc/shadow is outside the directories in roots.secrets",
+        ),
         (
             "${file:/secret/../etc/shadow}",
             " error: credential.c.password: /secret/../etc/shadow contains '..'",
@@ -84,10 +87,10 @@ fn references() {
         ("${file:/secret/huge}", " error: credential.c.password: /secret/huge is larger than 1 MiB"),
         (
             "${fiel:/secret/x}",
-            " error: credential.c.password: '${…}' is no reference; did you mean '${file:…}'",
+            " error: credential.c.password: '${…}' is not a reference; did you mean '${file:…}'",
         ),
-        ("${env:HOST", " error: credential.c.password: '${' is not closed"),
-        ("${hunter2}", " error: credential.c.password: '${…}' is no reference"),
+        ("${env:HOST", " error: credential.c.password: '${' has no closing"),
+        ("${hunter2}", " error: credential.c.password: '${…}' is not a reference"),
         (
             "${file:/secret/open}",
             "warning: credential.c.password: every user of this machine can read /secret/open",
@@ -99,8 +102,11 @@ fn references() {
     // What a reference brings is not shown when it does not fit.
     let endpoint = "[endpoint.e]\ntransport = \"sftp\"\nurl = \"sftp://h/\"\nhost_key = \"x\"\nretries = \"${file:/secret/password}\"";
     told(
-        &[(endpoint, "x.toml:5:11: error: endpoint.e.retries: takes no ${file:…}: this field is shown")]
-            .map(|(text, words)| (text, words)),
+        &[(
+            endpoint,
+            "x.toml:5:11: error: endpoint.e.retries: cannot use ${file:…}, because this field is shown",
+        )]
+        .map(|(text, words)| (text, words)),
     );
 }
 

@@ -334,20 +334,20 @@ fn what_does_not_fit_is_told_of_each_field() {
         (
             "offline = false",
             "offline = true",
-            "endpoint.never-offline.offline: takes false, or a table with after, for",
+            "endpoint.never-offline.offline: must be false, or a table with after, for",
         ),
         ("pool = \"slow\"", "pool = \"fast\"", "endpoint.everything.pool: there is no worker_pool 'fast'"),
         (
             "every = \"60s\"",
             "every = \"60s\"\ncron = \"* * * * *\"",
-            "flow.orders.source.cron: stands beside 'every'; give one of the two",
+            "flow.orders.source.cron: cannot be used together with 'every'; remove one of them",
         ),
         (
             "steps = [{ convert_charset",
             "steps = [{ unzip = true, convert_charset",
-            "flow.orders.steps[1].unzip: stands beside 'convert_charset'",
+            "flow.orders.steps[1].unzip: cannot be used together with 'convert_charset'",
         ),
-        ("keep_for = \"90d\"", "keep_for = \"90\"", "flow.orders.source.after.keep_for: takes a duration"),
+        ("keep_for = \"90d\"", "keep_for = \"90\"", "flow.orders.source.after.keep_for: must be a duration"),
         (
             "temporary = { prefix = \".\" }",
             "temporary = { prefx = \".\" }",
@@ -361,14 +361,18 @@ fn what_does_not_fit_is_told_of_each_field() {
         (
             "respond = \"stored\"",
             "respond = \"later\"",
-            "listener.uploads.respond: takes \"stored\", not \"later\"",
+            "listener.uploads.respond: must be \"stored\", not \"later\"",
         ),
         (
             "{ header = \"x-client-token\" }",
             "{ haeder = \"x\" }",
             "listener.uploads.authenticate[3]: unknown key 'haeder'",
         ),
-        ("color = \"black\"", "color = 5", "flow.uploads.destination[1].query.color: takes text with fields"),
+        (
+            "color = \"black\"",
+            "color = 5",
+            "flow.uploads.destination[1].query.color: must be text with fields",
+        ),
         (
             "\"{http.method:-POST}\"",
             "\"{http.method\"",
@@ -382,12 +386,12 @@ fn what_does_not_fit_is_told_of_each_field() {
         (
             "from = \"2027-01-01T00:00:00Z\"",
             "from = \"2027-01-01\"",
-            "identity.acme.any.keys[2].from: takes a time",
+            "identity.acme.any.keys[2].from: must be a time",
         ),
         (
             "reply_to = \"listener:uploads\"",
             "reply_to = \"uploads\"",
-            "partner.ajax.any.mdn.reply_to: takes \"listener:NAME\"",
+            "partner.ajax.any.mdn.reply_to: must be \"listener:NAME\"",
         ),
         (
             "reply_to = \"listener:uploads\"",
@@ -397,7 +401,7 @@ fn what_does_not_fit_is_told_of_each_field() {
         (
             "weight = 2",
             "weight = 0",
-            "endpoint.everything.url[1].weight: takes a whole number from 1 to 1000",
+            "endpoint.everything.url[1].weight: must be a whole number from 1 to 1000",
         ),
     ] {
         let text = DOCUMENT.replacen(from, to, 1);

@@ -34,7 +34,7 @@ fn told(kind: EventKind) -> &'static [&'static str] {
             &["out/a.edi", "globex-as2", "refused"]
         }
         EventKind::OfferChanged
-        | EventKind::OfferContradicted
+        | EventKind::OfferMismatch
         | EventKind::OfferUnstable
         | EventKind::OfferSettled => &["out/a.edi", "globex-as2"],
         EventKind::TransferRecorded => &["a.edi", "globex-as2", "orders", "700 bytes"],
@@ -51,7 +51,7 @@ fn told(kind: EventKind) -> &'static [&'static str] {
         EventKind::DeliveryInterrupted => &["Attempt 2", "globex-as2", "n2"],
         EventKind::ReceiptUnmatched => &["globex", "<1@globex>"],
         EventKind::ListenerFailed => &["partners", "refused"],
-        EventKind::ListenerCrowded => &["partners", "9 were refused", "4 were closed"],
+        EventKind::ListenerLimitReached => &["partners", "9 were refused", "4 were closed"],
         EventKind::ListenerRecovered => &["partners"],
         EventKind::MessageRefused => &["globex", "203.0.113.9", "no such name"],
         EventKind::LegacyUsed => &["globex", "SHA-1"],
@@ -65,13 +65,13 @@ fn told(kind: EventKind) -> &'static [&'static str] {
         EventKind::ConnectionWeakened => &["203.0.113.9:443", "globex-as2", "any host key"],
         EventKind::ConnectionFailed => &["AS2", "as2.globex.example:443", "globex-as2", "refused"],
         EventKind::ConnectionLost => &["203.0.113.9:443", "globex-as2", "n3"],
-        EventKind::ConnectionFound => &["203.0.113.9:443", "globex-as2"],
+        EventKind::ConnectionStillOpen => &["203.0.113.9:443", "globex-as2"],
         EventKind::EndpointOffline => &["globex-as2", "2026-11-20T14:55:00Z"],
         EventKind::EndpointOnline => &["globex-as2"],
         EventKind::EndpointSetOffline | EventKind::EndpointSetOnline => &["ada", "globex-as2", "done"],
         EventKind::FlowPaused | EventKind::FlowResumed => &["ada", "orders", "done"],
         EventKind::FlowRunRequested => &["ada", "orders"],
-        EventKind::FlowRun => &["orders", "ada", "n1", "2 files taken", "refused"],
+        EventKind::FlowRun => &["orders", "ada", "n1", "2 files accepted", "refused"],
         EventKind::FlowDryRun => &["ada", "orders", "5 files"],
         EventKind::EndpointTested => &["ada", "globex-as2", "done"],
         EventKind::PayloadRemoved => &["a.edi"],

@@ -193,7 +193,7 @@ impl Accepting {
             "more connections than are allowed at once: see limits.connections and limits.connections_per_client"
         );
         if let Err(error) = self.net.recorder().log().turned_away(report).await {
-            tracing::error!(error = %error.chain(), "that connections were refused is not on record");
+            tracing::error!(error = %error.chain(), "the event about refused connections could not be recorded");
         }
     }
 }

@@ -1,5 +1,5 @@
-//! Who is connected to one listen address: how many at once, how many of one client, who goes first when
-//! there are too many, and the numbers of all that for whoever watches.
+//! The open connections of one listen address: the limits in all and per client, which connection is closed
+//! when there are too many, and the numbers for metrics.
 
 use super::limits::ServerLimits;
 use crate::connection::lock;
@@ -34,8 +34,8 @@ pub(super) enum Full {
 impl Full {
     pub(super) const fn reason(self) -> &'static str {
         match self {
-            Self::Client => "too many connections of its client, all of them at work",
-            Self::Listener => "too many connections to this address, all of them at work",
+            Self::Client => "too many connections from this client, all of them in use",
+            Self::Listener => "too many connections to this address, all of them in use",
         }
     }
 }

@@ -79,7 +79,7 @@ impl Exchange {
                 None => {
                     drop(request);
                     self.unserved(StatusCode::NOT_FOUND, path.as_str(), &peer).await;
-                    plain(StatusCode::NOT_FOUND, "There is nothing at this address.\n")
+                    plain(StatusCode::NOT_FOUND, "There is no page at this address.\n")
                 }
             };
             self.drain(lender).await;
@@ -114,9 +114,9 @@ impl Exchange {
                 if self.seat.counts().may_warn(self.limits.report_every) {
                     tracing::warn!(
                         connection = %peer.connection, proxy = %peer.remote, why,
-                        "it is unclear which client a trusted proxy passes a request on for, so the request is \
-                         refused: set listen.proxy_header to the header that the proxy writes, and let it \
-                         remove the other one"
+                        "a trusted proxy sent two headers that name different clients, so the request is \
+                        refused: set listen.proxy_header to the header that the proxy writes, and configure \
+                        the proxy to remove the other one"
                     );
                 }
                 (peer, Some(Refusal::Unclear(why)))
@@ -143,8 +143,8 @@ impl Exchange {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(error)) => Err(self.no_answer(&error)),
             Err(_) => {
-                tracing::error!(connection = %self.peer.connection, "a handler panicked");
-                Ok(closing(plain(StatusCode::INTERNAL_SERVER_ERROR, "Something went wrong here.\n")))
+                tracing::error!(connection = %self.peer.connection, "a request handler panicked");
+                Ok(closing(plain(StatusCode::INTERNAL_SERVER_ERROR, "An internal error occurred.\n")))
             }
         }
     }
@@ -219,7 +219,7 @@ impl Refusal {
         match self {
             Self::Unclear(why) => closing(plain(StatusCode::BAD_REQUEST, format!("{why}.\n"))),
             Self::TooMany => {
-                let text = "Too many requests of this client are at work: try again later.\n";
+                let text = "Too many requests from this client are running: try again later.\n";
                 let mut answer = closing(plain(StatusCode::TOO_MANY_REQUESTS, text));
                 answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("10"));
                 answer

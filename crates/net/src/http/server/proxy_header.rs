@@ -30,7 +30,7 @@ pub(super) async fn read(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Op
     let mut line = begin.to_vec();
     while !line.ends_with(b"\r\n") {
         if line.len() == LONGEST_LINE {
-            return Err(wrong("the PROXY header's line does not end"));
+            return Err(wrong("the PROXY header's line has no end"));
         }
         line.push(stream.read_u8().await?);
     }
@@ -64,7 +64,7 @@ async fn read_binary(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Option
     let [version, family] = [stream.read_u8().await?, stream.read_u8().await?];
     let length = usize::from(stream.read_u16().await?);
     if version >> 4 != 2 {
-        return Err(wrong("the PROXY header has a version that is not known"));
+        return Err(wrong("the PROXY header has an unknown version"));
     }
     if length > LONGEST_REST {
         return Err(wrong("the PROXY header is too long"));
@@ -91,7 +91,7 @@ async fn read_binary(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Option
         }
         // Neither TCP over IP nor anything we listen on: the client is not known.
         (1, _) => Ok(None),
-        _ => Err(wrong("the PROXY header has a command that is not known")),
+        _ => Err(wrong("the PROXY header has an unknown command")),
     }
 }
 
@@ -144,7 +144,7 @@ mod tests {
         }
         let endless = [&b"PROXY UNKNOWN "[..], &[b'x'; 500]].concat();
         let (read, left) = read_all(&endless).await;
-        assert!(read.unwrap_err().contains("does not end") && left.len() > 350);
+        assert!(read.unwrap_err().contains("has no end") && left.len() > 350);
     }
 
     #[tokio::test]

@@ -65,7 +65,7 @@ impl Routes {
             return Err(Error::permanent(ErrorKind::AlreadyExists, "register a route")
                 .with("host", route.host.as_deref().unwrap_or("any"))
                 .with("path", if route.path.is_empty() { "/" } else { &route.path })
-                .advice("two listeners ask for the same host and path: change one"));
+                .advice("two listeners have the same host and path: change one of them"));
         }
         table.first.get_or_insert((route.protocol, route.purpose));
         let id = table.next;
@@ -75,7 +75,7 @@ impl Routes {
         Ok(id)
     }
 
-    /// Takes a route away; true when no route is left.
+    /// Removes a route; true if no route is left.
     pub(super) fn remove(&self, id: u64) -> bool {
         let mut table = lock(&self.table);
         table.entries.retain(|entry| entry.id != id);

@@ -118,7 +118,7 @@ async fn introduced(
 ) -> std::result::Result<Option<SocketAddr>, String> {
     if !proxies.trusts(proxy.ip()) {
         return Err(
-            "this address takes connections of trusted proxies alone (listen.trusted_proxies)".to_owned()
+            "this address accepts connections from trusted proxies only (listen.trusted_proxies)".to_owned()
         );
     }
     let client = match timeout(time, proxy_header::read(socket)).await {
@@ -231,7 +231,7 @@ async fn run(
                 connection.as_mut().graceful_shutdown();
             }
             () = &mut cut => {
-                handle.fail("cut at the end of the server's time to stop");
+                handle.fail("closed because the server was stopping and its time was over");
                 return;
             }
         }

@@ -1,4 +1,5 @@
-//! A request that waits for others of its kind: its connection may go for another one meanwhile.
+//! A request that waits for other requests. Its connection may be closed meanwhile to make room for another
+//! one.
 
 use super::exchange::Exchange;
 use std::sync::Arc;

@@ -46,7 +46,7 @@ impl Exchange {
             if meter.bytes_out() != written.0 || !meter.is_write_blocked() {
                 written = (meter.bytes_out(), now);
             } else if now - written.1 > limits.write_timeout {
-                return Late::Failed("the client does not take its answer");
+                return Late::Failed("the client does not read its answer");
             }
             let count = self.state.served.load(Ordering::Relaxed);
             if self.state.under_way.load(Ordering::Relaxed) > 0 || count != served {
@@ -61,7 +61,7 @@ impl Exchange {
             }
             match head_since {
                 Some(since) if now - since > limits.header_timeout => {
-                    return Late::Failed("the request's head did not come in time");
+                    return Late::Failed("the request's header did not arrive in time");
                 }
                 None if now - quiet_since > limits.idle_timeout => return Late::Idle,
                 _ => {}

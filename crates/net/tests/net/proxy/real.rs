@@ -133,7 +133,7 @@ async fn what_the_proxy_cannot_reach_or_does_not_allow_is_told_with_its_words() 
         let error = world.refused(closed, Some(LOGIN)).await;
         assert_eq!((error.kind(), error.retry()), (ErrorKind::Unreachable, Retry::Transient), "{error}");
         assert!(error.to_string().contains(words), "{error}");
-        assert!(error.to_string().contains("the proxy answers, but could not reach the host"), "{error}");
+        assert!(error.to_string().contains("the proxy could not reach the host"), "{error}");
     }
     let error = squid.refused(9, Some(LOGIN)).await;
     assert_eq!((error.kind(), error.retry()), (ErrorKind::PermissionDenied, Retry::Permanent), "{error}");

@@ -168,7 +168,7 @@ async fn what_cannot_be_served_is_refused_before_it_is_in_force() {
     let mixed = OwnCertificate { private_key: Secret::new(other.key_pem()), ..pair.own() };
     let empty = OwnCertificate { certificates: String::new(), ..pair.own() };
     for (wrong, words) in [
-        (mixed, "certificate and private key do not belong together"),
+        (mixed, "the certificate does not belong to the private key: give the key's own certificate"),
         (empty, "-----BEGIN CERTIFICATE-----"),
         (dated((-7200, -3600)).own(), "it has expired: renew it"),
         (dated((3600, 7200)).own(), "it is not valid yet"),
@@ -188,11 +188,11 @@ async fn what_cannot_be_served_is_refused_before_it_is_in_force() {
     assert!(error.to_string().contains("correct the server's certificate"), "{error}");
     let plain = anywhere();
     let error = refused(&plain, Route { certificate: Some(pair.served()), ..route(None, "/") });
-    assert!(error.to_string().contains("does no TLS"), "{error}");
+    assert!(error.to_string().contains("does not use TLS"), "{error}");
     let options =
         ServerTlsOptions { client_certificates: ClientCertificates::Required, ..Default::default() };
     let error = ServerTls::new(&options).unwrap_err();
-    assert!(error.to_string().contains("name the authorities"), "{error}");
+    assert!(error.to_string().contains("set the authorities"), "{error}");
 }
 
 /// Whether a client is served, and its subject on record.
@@ -300,7 +300,7 @@ async fn tls_of_today_is_served_and_old_tls_refused() {
         world.log.closed.lock().unwrap().iter().filter(|closed| closed.failed).cloned().collect();
     assert_eq!(failed.len(), 3, "{failed:?}");
     assert!(failed.iter().all(|closed| closed.reason.as_str().contains("TLS")), "{failed:?}");
-    assert!(failed.iter().any(|closed| closed.reason.as_str().contains("speaks plain HTTP")), "{failed:?}");
+    assert!(failed.iter().any(|closed| closed.reason.as_str().contains("uses plain HTTP")), "{failed:?}");
 }
 
 #[tokio::test]

@@ -161,7 +161,7 @@ async fn who_says_nothing_or_speaks_slowly_is_not_waited_for() {
     }
     f.log.wait_pairs(2).await;
     let closed = f.log.closed.lock().unwrap()[1].clone();
-    assert!(closed.reason.as_str().starts_with("the request's head did not come in time"), "{closed:?}");
+    assert!(closed.reason.as_str().starts_with("the request's header did not arrive in time"), "{closed:?}");
 }
 
 pub(super) fn behind(proxies: &[&str], header: ForwardedHeader, spec: ListenSpec) -> Fixture {
@@ -326,7 +326,7 @@ async fn a_proxy_header_comes_first_where_it_is_switched_on() {
         f.log.closed.lock().unwrap().iter().filter(|closed| closed.failed).cloned().collect();
     assert_eq!(failed.len(), 3, "{failed:?}");
     assert!(
-        failed.iter().any(|closed| closed.reason.as_str().contains("trusted proxies alone")),
+        failed.iter().any(|closed| closed.reason.as_str().contains("trusted proxies only")),
         "{failed:?}"
     );
 }

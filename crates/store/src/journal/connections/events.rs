@@ -1,4 +1,4 @@
-//! What is told of connections: their events, and what rows and events have in common.
+//! The events about connections, and what rows and events have in common.
 
 use crate::audit::clean_detail;
 use model::{

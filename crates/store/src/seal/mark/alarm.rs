@@ -1,4 +1,4 @@
-//! What a node tells of a trail that is not as it should be, and what it waits for before it does.
+//! The audit alarm of a node: its causes, and how long a node waits before it raises the alarm.
 
 use super::{bound_json, bound_of};
 use crate::seal::Bound;
@@ -16,13 +16,13 @@ const UNSEALED: TimeDelta = TimeDelta::minutes(10);
 pub enum AlarmCause {
     /// The trail is not the one that was sealed. Ends when an administrator accepts it as it is.
     Altered,
-    /// Seals are by a key, named here, that nobody has vouched for. Ends when the key is made known, or as above.
+    /// Seals are signed with this unknown key. Ends when the key is trusted, or as above.
     UnknownKey(String),
     /// Events stay unsealed. Ends when they are sealed.
     Unsealed,
 }
 
-/// Why a node tells of its trail, and since when.
+/// Why a node raises the alarm, and since when.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct SealAlarm {
     /// Since when.
@@ -44,9 +44,9 @@ impl SealAlarm {
     #[must_use]
     pub const fn title(&self) -> &'static str {
         match self.cause {
-            AlarmCause::Altered => "the trail is not the one that was sealed",
-            AlarmCause::UnknownKey(_) => "seals are by a key that no node vouched for",
-            AlarmCause::Unsealed => "events stay unsealed",
+            AlarmCause::Altered => "the audit trail is not the one that was sealed",
+            AlarmCause::UnknownKey(_) => "seals are signed with an unknown key",
+            AlarmCause::Unsealed => "some events cannot be sealed",
         }
     }
 
@@ -55,13 +55,13 @@ impl SealAlarm {
     pub const fn advice(&self) -> &'static str {
         match self.cause {
             AlarmCause::Altered => {
-                "find out who changed the database: `waybill audit verify` names what was changed. After an older backup \
-                 was restored on purpose: `waybill audit accept-restored --reason TEXT`"
+                "find out who changed the database: `waybill audit verify` shows what was changed. If you \
+                restored an older backup on purpose: `waybill audit accept-restored --reason TEXT`"
             }
             AlarmCause::UnknownKey(_) => {
-                "if the key is another node's, `waybill audit trust FILE` with its seal.key.pub makes it known. If it was \
-                 this installation's and is lost: `waybill audit accept-restored --reason TEXT`. If it is nobody's, find \
-                 out who wrote to the database"
+                "if the key belongs to another node, run `waybill audit trust FILE` with that node's \
+                seal.key.pub. If it was a key of this installation and is lost: `waybill audit \
+                accept-restored --reason TEXT`. If it is neither, find out who wrote to the database"
             }
             AlarmCause::Unsealed => {
                 "a transaction of the database server has been open since before these events: find it in \
@@ -93,7 +93,7 @@ impl SealAlarm {
     }
 }
 
-/// What keeps events from being sealed, run after run.
+/// Something that prevents events from being sealed, in several runs.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Halt {
     /// Since when.
@@ -113,7 +113,7 @@ impl Halt {
         }
     }
 
-    /// Whether it has lasted so long that it is told.
+    /// Whether it has lasted long enough to raise the alarm.
     pub(crate) fn is_alarming(&self, now: Timestamp) -> bool {
         self.runs >= RUNS && (self.oldest.is_none() || now - self.since >= UNSEALED)
     }

@@ -51,8 +51,9 @@ impl MarkFile {
             let failed = |error| Error::local_io(OPERATION, error).with("path", path.display());
             let unread = || {
                 Error::permanent(ErrorKind::IntegrityFailed, OPERATION).with("path", path.display()).advice(
-                    "the file was changed: put it back from a backup of the state directory, or, when nothing was \
-                     tampered with, accept the trail as it is with `waybill audit accept-restored`",
+                    "the file was changed: restore it from a backup of the state directory, or, if you are \
+                    sure that nobody tampered with the trail, accept the trail as it is with `waybill audit \
+                    accept-restored`",
                 )
             };
             let bytes = match read_regular(&path, LARGEST) {
@@ -112,6 +113,6 @@ impl MarkFile {
         }
         Err(Error::transient(ErrorKind::Timeout, OPERATION)
             .with("path", path.display())
-            .advice("another process of Waybill holds it: a command that hangs?"))
+            .advice("another process of Waybill has locked it; perhaps a command hangs"))
     }
 }

@@ -10,7 +10,7 @@ use model::{Result, Sha256};
 /// Seals looked at in one go; without their members they are small.
 const PAGE: i64 = 500;
 
-/// What comparing the database with the note gave.
+/// The result of comparing the database with the note.
 pub(super) enum Standing {
     /// All is as noted and holds; this is the newest seal.
     Good(Option<Box<Seal>>),
@@ -20,7 +20,7 @@ pub(super) enum Standing {
     Wrong(String),
 }
 
-/// Whose seals are believed.
+/// The keys whose seals are accepted.
 struct Believed {
     trusted: TrustedKeys,
     /// By signed record, up to a seal.
@@ -30,7 +30,7 @@ struct Believed {
 }
 
 impl Believed {
-    /// `None` when nobody vouches for the seal's key.
+    /// `None` if the seal's key is unknown.
     async fn holds(&mut self, store: &Store, seal: &Seal) -> Result<Option<bool>> {
         if !self.trusted.has(&seal.key_id) && !self.complete {
             // Vouched for by a node that this one trusts, perhaps.
@@ -59,8 +59,8 @@ impl Sealer {
         let newest = store.last_seal().await?.map_or(0, |seal| seal.seq);
         if newest < known.seal {
             return Ok(Standing::Wrong(format!(
-                "seal {} is noted here, and the newest in the database is {newest}: seals were removed, or an \
-                 older database was restored",
+                "this node has noted seal {}, but the newest seal in the database is {newest}: seals were \
+                removed, or an older backup was restored",
                 known.seal
             )));
         }
@@ -104,7 +104,10 @@ impl Sealer {
             }
         }
         if known.seal > 0 && last.is_none() {
-            return Ok(Standing::Wrong(format!("seal {} is noted here and is missing", known.seal)));
+            return Ok(Standing::Wrong(format!(
+                "seal {}, which this node has noted, is missing",
+                known.seal
+            )));
         }
         self.resolve_pending(store, mark, last).await
     }
@@ -125,7 +128,7 @@ impl Sealer {
             if made.first().is_some_and(|made| made.digest != pending.digest && made.key_id == pending.key_id)
             {
                 return Ok(Standing::Wrong(format!(
-                    "seal {} is by this node's key and is not the one that this node made",
+                    "seal {} is signed with this node's key, but this node did not create it",
                     pending.seq
                 )));
             }
@@ -159,16 +162,16 @@ impl Sealer {
 
 pub(super) fn unknown_key(seal: i64, key: &str) -> String {
     format!(
-        "seal {seal} is by key {key}, which nobody has vouched for: if it is another node's, `waybill audit trust FILE` \
-         with its seal.key.pub makes it known; if it was this installation's and is lost, \
-         `waybill audit accept-restored --reason TEXT`"
+        "seal {seal} is signed with the unknown key {key}: if the key belongs to another node, run `waybill \
+        audit trust FILE` with that node's seal.key.pub; if it was a key of this installation and is lost, \
+        run `waybill audit accept-restored --reason TEXT`"
     )
 }
 
 fn unlike_noted(seal: &Seal, noted: &NotedSeal) -> Option<String> {
     if seal.digest != noted.digest {
         return Some(format!(
-            "seal {} has the digest {}, and {} is noted here: it was replaced",
+            "seal {} has the digest {}, but this node has noted {}: the seal was replaced",
             seal.seq, seal.digest, noted.digest
         ));
     }

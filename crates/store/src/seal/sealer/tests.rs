@@ -165,7 +165,7 @@ both! {
         write(&store, 20..22).await;
         assert_eq!(seal(&store, &sealer).await, 0, "it does not seal behind its own seal");
         let alarm = sealer.state().alarm.unwrap();
-        assert!(alarm.what.contains("seal 5 is noted here"), "{}", alarm.what);
+        assert!(alarm.what.contains("this node has noted seal 5"), "{}", alarm.what);
         assert_eq!(kinds(&store, EventKind::AuditAlarm).await, 1);
         let findings = node.verify(&store).await.findings;
         assert!(findings.contains(&Finding::ExpectedMissing { seal: 5 }), "{findings:?}");

@@ -1,4 +1,5 @@
-//! What a node, or a person at it, vouches for on signed record: other nodes' keys, and a restored database.
+//! Trust that a node or an administrator confirms with signed records: other nodes' keys, and a restored
+//! database.
 
 use super::super::TrustedKeys;
 use super::super::mark::{AlarmCause, NotedKey, NotedSeal, SealAlarm, SealMark};
@@ -11,18 +12,18 @@ use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 
 impl Sealer {
-    /// Learns the keys of the nodes that share the directory, and vouches for them in the trail.
+    /// Reads the keys of the nodes that share the directory, and confirms them in the trail.
     pub(super) async fn learn_keys(&self, store: &Store, mark: &mut SealMark, now: Timestamp) -> Result<()> {
         let Some(peers) = &self.peers else { return Ok(()) };
         // Its own may have been taken away, or the directory made anew. A disk that is away stops no seal.
         let found = peers.exchange(&self.key).await.unwrap_or_else(|error| {
-            tracing::warn!(error = error.chain(), "the nodes' seal keys cannot be exchanged");
+            tracing::warn!(error = error.chain(), "seal keys cannot be exchanged with the other nodes");
             BTreeMap::new()
         });
         for (id, pem) in found {
             if id != self.key.id() && !mark.keys.contains_key(&id) {
                 self.vouch(store, &id, &pem, Actor::System, now).await?;
-                tracing::info!(key = id, "the seal key of another node is known now");
+                tracing::info!(key = id, "the seal key of another node is trusted now");
                 mark.keys.insert(id, NotedKey { public_pem: pem, newest: None });
             }
         }
@@ -94,8 +95,9 @@ impl Sealer {
             (None, None, Standing::Wrong(what)) => what,
             (None, None, Standing::UnknownKey { seal, key }) => unknown_key(seal, &key),
             (None, None, Standing::Good(_)) => {
-                return Err(Error::permanent(ErrorKind::ConfigInvalid, OPERATION)
-                    .advice("the trail is the one that this node has noted: there is nothing to accept"));
+                return Err(Error::permanent(ErrorKind::ConfigInvalid, OPERATION).advice(
+                    "there is nothing to accept: the audit trail is the one that this node has noted",
+                ));
             }
         };
         store.take_in_all_positions().await?;
@@ -141,7 +143,7 @@ impl Sealer {
         if let Some(SealAlarm { cause: AlarmCause::UnknownKey(key), .. }) = &mark.alarm {
             let mut accepted = records.accepted.iter().flat_map(AcceptedKeys::keys);
             if records.trusted.has(key) || accepted.any(|accepted| accepted == *key) {
-                tracing::warn!(key, "the key that the alarm is about is known now");
+                tracing::warn!(key, "the unknown key of the audit alarm is trusted now");
                 mark.alarm = None;
             }
         }

@@ -80,7 +80,7 @@ impl Run<'_> {
             let security = row.security.as_ref().map(|Json(value)| model::canonical_json(value));
             self.compare(this, "security", security, opened.detail("security").map(model::canonical_json));
         } else if closed.is_none() || row.direction.is_some() {
-            self.report.find(TABLE, &id, "the event of its opening is missing");
+            self.report.find(TABLE, &id, "the event about its opening is missing");
         }
         let number = |number: Option<i64>| number.map(|number| number.to_string());
         let ended = vec![
@@ -101,7 +101,7 @@ impl Run<'_> {
         let lost = events
             .iter()
             .rev()
-            .find(|event| event.is(EventKind::ConnectionLost) || event.is(EventKind::ConnectionFound))
+            .find(|event| event.is(EventKind::ConnectionLost) || event.is(EventKind::ConnectionStillOpen))
             .filter(|event| event.is(EventKind::ConnectionLost) && closed.or(dial).is_none());
         let told = lost.map(|lost| lost.event.at.to_string());
         self.compare(this, "lost_at", row.lost_at.map(micros), told);

@@ -160,10 +160,10 @@ impl Run<'_> {
         let this = (REVISIONS, name.as_str());
         let (changed, wrong) = changes.of(row.number);
         if wrong || changed.digest(previous) != row.digest {
-            self.report.find(REVISIONS, row.number, "its definitions do not make its digest");
+            self.report.find(REVISIONS, row.number, "its definitions do not match its digest");
         }
         let Some(events) = told.remove(&row.number) else {
-            self.report.find(REVISIONS, row.number, "the event that put it in force is missing");
+            self.report.find(REVISIONS, row.number, "the event about applying it is missing");
             return;
         };
         self.note_sealing(&events);
@@ -196,7 +196,7 @@ impl Run<'_> {
             })
             .await?;
         for (number, count) in rows {
-            let what = format!("there is no such revision, but {count} rows of definitions name it");
+            let what = format!("the revision is missing, but {count} rows of definitions belong to it");
             self.report.find(REVISIONS, number, what);
         }
         Ok(())
@@ -220,7 +220,7 @@ impl Run<'_> {
             })
             .await?;
         for (number, name) in rows {
-            let what = format!("the end of its version of {name} does not fit the revisions after it");
+            let what = format!("the end of its version of {name} does not match the later revisions");
             self.report.find(REVISIONS, number, what);
         }
         Ok(())

@@ -299,7 +299,7 @@ impl Run<'_> {
             self.report.find(
                 TRANSFERS,
                 &id,
-                format!("its state is {:?}, and its last event is {last}", row.state),
+                format!("its state is {:?}, but its last event is {last}", row.state),
             );
         }
         let is_final = TransferState::parse(&row.state).is_some_and(TransferState::is_final);
@@ -351,7 +351,7 @@ impl Run<'_> {
             let this = (DELIVERIES, id.as_str());
             let Some(told) = listed.iter().find(|told| told.get("id").and_then(Value::as_str) == Some(&id))
             else {
-                self.report.find(DELIVERIES, &id, "no event is about it");
+                self.report.find(DELIVERIES, &id, "it has no event");
                 continue;
             };
             let text = |key: &str| told.get(key).and_then(Value::as_str).map(str::to_owned);
@@ -392,7 +392,7 @@ impl Run<'_> {
             self.count(ATTEMPTS);
             let name = format!("{delivery} number {}", row.number);
             let Some(event) = begun.iter().find(|event| number(event) == Some(row.number)) else {
-                self.report.find(ATTEMPTS, &name, "the event of its beginning is missing");
+                self.report.find(ATTEMPTS, &name, "the event about its beginning is missing");
                 continue;
             };
             let this = (ATTEMPTS, name.as_str());
@@ -412,11 +412,7 @@ impl Run<'_> {
         for event in begun {
             if !rows.iter().any(|row| Some(row.number) == number(event)) {
                 let name = format!("{delivery} number {}", number(event).unwrap_or_default());
-                self.report.find(
-                    ATTEMPTS,
-                    name,
-                    format!("the row that event {} made is missing", event.event.id),
-                );
+                self.report.find(ATTEMPTS, name, format!("the row for event {} is missing", event.event.id));
             }
         }
     }

@@ -82,7 +82,7 @@ impl Run<'_> {
         if let Some(last) = events.last()
             && !events.iter().any(|placed| placed.event.is_removal())
         {
-            let what = format!("the row that event {} is about is missing", last.event.id);
+            let what = format!("the row for event {} is missing", last.event.id);
             self.report.find(table, row, what);
         }
     }

@@ -35,8 +35,8 @@ const TYPES: &[(&str, &[&str])] = &[
 /// Types that keys have and that no connection is made by.
 const NOT_TAKEN: &[&str] = &["dsa", "ssh-dss", "ed25519-sk", "ecdsa-sk", "rsa1"];
 
-const FORMS: &str = "write its fingerprint as ssh-keygen -l shows it (\"SHA256:…\", with a key type before it if you \
-                     like), or the public key (\"ssh-ed25519 AAAA…\")";
+const FORMS: &str = "write the fingerprint as ssh-keygen -l shows it (\"SHA256:…\", optionally with a key \
+    type before it), or the public key (\"ssh-ed25519 AAAA…\")";
 
 /// A pinned key: its fingerprint, and the types it may be of; none for any.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,7 +64,7 @@ impl Pin {
             }
         }
         if pins.is_empty() {
-            return Err(format!("{text:?} holds no host key; {FORMS}"));
+            return Err(format!("{text:?} contains no host key; {FORMS}"));
         }
         Ok(pins)
     }
@@ -81,18 +81,22 @@ impl Pin {
 fn parse_one(line: &str) -> Result<Pin, String> {
     let words: Vec<&str> = line.split_ascii_whitespace().collect();
     if words.iter().any(|word| word.starts_with('@')) {
-        return Err("a line with a mark (@revoked, @cert-authority) belongs into known_hosts".into());
+        return Err("a line with a marker (@revoked, @cert-authority) belongs in known_hosts".into());
     }
     if let Some(place) = words.iter().position(|word| digest_of(word, "SHA256").is_some()) {
         return by_fingerprint(&words[..place], words[place], &words[place + 1..]);
     }
     for kind in ["MD5", "SHA1", "SHA384", "SHA512"] {
         if words.iter().any(|word| digest_of(word, kind).is_some()) {
-            return Err(format!("fingerprints by {kind} are not taken; ask ssh-keygen for -E sha256"));
+            return Err(format!(
+                "{kind} fingerprints are not accepted; get a SHA-256 one with ssh-keygen -l -E sha256"
+            ));
         }
     }
     if words.iter().any(|word| is_hex_pairs(word)) {
-        return Err("fingerprints by MD5 are not taken; ask ssh-keygen for -E sha256".into());
+        return Err(
+            "MD5 fingerprints are not accepted; get a SHA-256 one with ssh-keygen -l -E sha256".into()
+        );
     }
     let whole = |word: &&str| word.starts_with("AAAA") && word.len() > 43;
     if let Some(place) = words.iter().position(whole) {
@@ -127,7 +131,7 @@ fn by_fingerprint(before: &[&str], word: &str, after: &[&str]) -> Result<Pin, St
     let hash = digest_of(word, "SHA256").unwrap_or_default().trim_end_matches('.');
     let bytes = BASE64.decode(hash).map_err(|_| "the fingerprint is not base64".to_owned())?;
     if bytes.len() != 32 {
-        return Err(format!("the fingerprint has {} bytes and not 32", bytes.len()));
+        return Err(format!("the fingerprint has {} bytes instead of 32", bytes.len()));
     }
     if after.iter().any(|word| digest_of(word, "SHA256").is_some()) {
         return Err("several fingerprints; write each as an item of the list".into());
@@ -142,7 +146,7 @@ fn by_fingerprint(before: &[&str], word: &str, after: &[&str]) -> Result<Pin, St
         if let Ok(number) = word.parse::<u32>() {
             bits = Some(number);
         } else {
-            narrow(&mut types, key_types(word)?.ok_or_else(|| format!("{word:?} is no key type"))?)?;
+            narrow(&mut types, key_types(word)?.ok_or_else(|| format!("{word:?} is not a key type"))?)?;
         }
     }
     if let Some(last) = after.last()
@@ -151,7 +155,7 @@ fn by_fingerprint(before: &[&str], word: &str, after: &[&str]) -> Result<Pin, St
         match key_types(word)? {
             Some(of) => narrow(&mut types, of)?,
             // In parentheses after a number of bits stands the type, and else what the comment is.
-            None if bits.is_some() => return Err(format!("{word:?} is no key type")),
+            None if bits.is_some() => return Err(format!("{word:?} is not a key type")),
             None => {}
         }
     }
@@ -171,12 +175,12 @@ fn by_public_key(before: &[&str], word: &str) -> Result<Pin, String> {
     let bytes = BASE64.decode(word).map_err(|_| "the public key is not base64".to_owned())?;
     let key = PublicKey::from_bytes(&bytes).map_err(|_| "the public key is cut off or damaged".to_owned())?;
     let own = key.algorithm().as_str().to_owned();
-    let types = key_types(&own)?.ok_or_else(|| format!("keys of type {own} are not taken"))?;
+    let types = key_types(&own)?.ok_or_else(|| format!("keys of type {own} are not accepted"))?;
     // What ssh-keyscan prints has the host in front; whose key it is, the endpoint says.
     if let Some(word) = before.last() {
-        let named = key_types(word)?.ok_or_else(|| format!("{word:?} is no key type"))?;
+        let named = key_types(word)?.ok_or_else(|| format!("{word:?} is not a key type"))?;
         if !named.contains(&own.as_str()) {
-            return Err(format!("the public key is of type {own} and not {word}"));
+            return Err(format!("the public key is of type {own}, not {word}"));
         }
     }
     if before.len() > 2 {
@@ -190,7 +194,7 @@ fn key_types(word: &str) -> Result<Option<Types>, String> {
     let word = word.to_ascii_lowercase();
     if NOT_TAKEN.contains(&word.as_str()) || word.contains("-cert") || word.starts_with("sk-") {
         return Err(format!(
-            "keys of type {word} are not taken; ask for the server's ed25519, ECDSA or RSA key"
+            "keys of type {word} are not accepted; ask for the server's ed25519, ECDSA or RSA key"
         ));
     }
     Ok(TYPES.iter().find(|(name, _)| *name == word).map(|(_, types)| types.to_vec()))
@@ -203,7 +207,7 @@ fn narrow(types: &mut Option<Types>, further: Types) -> Result<(), String> {
         Some(types) => types.iter().copied().filter(|name| further.contains(name)).collect(),
     };
     if both.is_empty() {
-        return Err("two key types that are not the same".into());
+        return Err("two different key types".into());
     }
     *types = Some(both);
     Ok(())

@@ -54,12 +54,12 @@ fn every_way_of_encrypting_is_read() {
         for _ in 0..2 {
             let error = tried(&private, Some("wrong")).unwrap_err();
             assert!(
-                error.chain().contains("does not decrypt with this passphrase"),
+                error.chain().contains("cannot be decrypted with this passphrase"),
                 "{cipher}: {}",
                 error.chain()
             );
         }
-        assert!(tried(&private, None).unwrap_err().chain().contains("give its passphrase"), "{cipher}");
+        assert!(tried(&private, None).unwrap_err().chain().contains("set its passphrase"), "{cipher}");
     }
 }
 
@@ -79,7 +79,7 @@ fn a_key_that_cannot_be_read_is_found_out() {
     ] {
         let error = tried(&text, None).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::ConfigInvalid, "{text}");
-        assert!(error.chain().contains("check that it is whole"), "{}", error.chain());
+        assert!(error.chain().contains("check that it is complete"), "{}", error.chain());
     }
     let (rsa, _) = made(&["-t", "rsa", "-b", "2048", "-m", "PKCS8", "-N", "right"]);
     tried(&rsa, Some("right")).unwrap();

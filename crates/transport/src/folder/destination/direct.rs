@@ -18,7 +18,7 @@ use serde_json::{Map, Value};
 pub const WRITING: &str = "writing";
 
 /// What to do where a name seems taken, and what has it is not shown.
-const MAYBE_OURS: &str = "an attempt that was cut off may have left an empty file of that name, which the place does not show: have it removed if it is empty, or set overwrite on the endpoint to replace or rename";
+const MAYBE_OURS: &str = "an interrupted attempt may have left an empty file of that name, which the server does not show to this user: have it removed if it is empty, or set overwrite = \"replace\" or \"rename\" on the flow's destination";
 
 /// A file that is being written.
 struct Writing {
@@ -111,7 +111,7 @@ impl FolderDestination {
                 self.give_up(delivery, upload, &writing).await;
                 return Err(Error::transient(
                     ErrorKind::IntegrityFailed,
-                    "read a payload whole from staging",
+                    "read a payload completely from staging",
                 )
                 .with("payload", delivery.payload.id())
                 .with("expected bytes", length)

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use model::{RemotePath, Result};
 
 /// What the file of a test says to whoever finds it.
-const CONTENT: &[u8] = b"written by a test of this endpoint; may be deleted\n";
+const CONTENT: &[u8] = b"This file was written by a test of a Waybill endpoint. It may be deleted.\n";
 
 impl FolderDestination {
     /// Adds the steps of a delivery to a test whose connection was made.
@@ -17,7 +17,7 @@ impl FolderDestination {
             // Whatever is written there may be taken for a delivery.
             probe.note(
                 Step::Write,
-                "not tried: without temporary names a test's file would be a file for whoever takes files there",
+                "not tried: without temporary names, the receiver could take the test file for a delivery",
             );
             return;
         }

@@ -13,11 +13,11 @@ use std::collections::BTreeMap;
 pub const PUBLISHING: &str = "publishing";
 
 /// What to do where a name is taken.
-pub(super) const TAKEN: &str =
-    "a file of that name lies there; fetch it, or set overwrite on the endpoint to replace or rename";
+pub(super) const TAKEN: &str = "a file of that name exists already; move it away, or set overwrite = \"replace\" or \"rename\" on the \
+    flow's destination";
 
 /// What to do where files go as soon as they are written.
-const GONE: &str = "the place takes files as soon as they are written, and may have taken this one under its temporary name: ask who takes it, and set temporary = \"none\" on the flow's destination";
+const GONE: &str = "the server seems to collect files as soon as they are written, and may have collected this one under its temporary name: ask its operator whether the file was received, and set temporary = \"none\" on the flow's destination";
 
 /// Times a publication is repeated within an attempt after its answer was lost.
 const UNKNOWN_LIMIT: u32 = 3;
@@ -35,9 +35,9 @@ pub(super) struct Publishing {
     pub(super) number: u32,
     /// The attempt that wrote them.
     pub(super) attempt: u32,
-    /// Their number.
+    /// The length in bytes.
     pub(super) size: u64,
-    /// Their hash.
+    /// The SHA-256 of the bytes.
     pub(super) sha256: Sha256,
     /// Where it was: the endpoint's address, its directory, and what told that directory from another one.
     pub(super) address: String,

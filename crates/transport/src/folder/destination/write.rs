@@ -37,10 +37,13 @@ impl FolderDestination {
         };
         if copied != length {
             upload.abort().await;
-            return Err(Error::transient(ErrorKind::IntegrityFailed, "read a payload whole from staging")
-                .with("payload", delivery.payload.id())
-                .with("expected bytes", length)
-                .with("read bytes", copied));
+            return Err(Error::transient(
+                ErrorKind::IntegrityFailed,
+                "read a payload completely from staging",
+            )
+            .with("payload", delivery.payload.id())
+            .with("expected bytes", length)
+            .with("read bytes", copied));
         }
         // Asked beside the last answer: no more waiting for a distant server.
         let directory = &self.options.directory;
@@ -86,7 +89,7 @@ impl FolderDestination {
             return Ok(written);
         };
         if self.ends_at(path, length).await {
-            tracing::warn!(endpoint = %self.options.endpoint, %path, stated, written = length, "the place states a wrong size; the file was read at its end and is whole");
+            tracing::warn!(endpoint = %self.options.endpoint, %path, stated, written = length, "the server reports a wrong size; the end of the file was read, and the file is complete");
             return Ok(Written { evidence: Evidence::End(stated), ..written });
         }
         // The size was told as the file was closed: since then it may have been counted, or the file been taken.
@@ -96,12 +99,12 @@ impl FolderDestination {
                 let evidence = Evidence::AcknowledgedAgainst(stated);
                 Ok(Written { size: None, evidence, gone: true })
             }
-            _ => Err(Error::transient(ErrorKind::IntegrityFailed, "write a file whole")
+            _ => Err(Error::transient(ErrorKind::IntegrityFailed, "write a file completely")
                 .with("endpoint", &self.options.endpoint)
                 .with("path", path)
                 .with("expected bytes", length)
                 .with("bytes there", stated)
-                .advice("look for a full disk or quota at the destination")),
+                .advice("check whether a disk or quota is full at the destination")),
         }
     }
 
@@ -170,7 +173,7 @@ impl FolderDestination {
             return Err(Error::transient(ErrorKind::NotFound, "write to a directory")
                 .with("endpoint", &self.options.endpoint)
                 .with("directory", directory)
-                .advice("make it, or set create_directories on the endpoint")
+                .advice("create it, or set create_directories on the flow's destination")
                 .caused_by(missing));
         }
         let Some(parent) = path.parent() else { return Err(missing) };

@@ -61,27 +61,27 @@ impl Told {
     pub(super) fn contradictions(&self, later: &Self) -> Vec<String> {
         let mut found = Vec::new();
         if let Some(kind) = later.other_kind {
-            found.push(format!("it is a {} now", kind_words(kind)));
+            found.push(format!("it is now a {}", kind_words(kind)));
         }
         if let (Some(a), Some(b)) = (self.size, later.size)
             && a != b
         {
-            found.push(format!("its size was {a} bytes and is {b} bytes"));
+            found.push(format!("its size was {a} bytes and is now {b} bytes"));
         }
         if let (Some(a), Some(b)) = (self.modified, later.modified)
             && a != b
         {
-            found.push(format!("its time was {a} and is {b}"));
+            found.push(format!("its modification time was {a} and is now {b}"));
         }
         if let (Some(a), Some(b)) = (&self.version, &later.version)
             && a != b
         {
-            found.push("another file has its name".to_owned());
+            found.push("another file has this name now".to_owned());
         }
         if let (Some(a), Some(b)) = (self.changed, later.changed)
             && a != b
         {
-            found.push(format!("the system last changed it at {a} and then at {b}"));
+            found.push(format!("its status time (ctime) was {a} and is now {b}"));
         }
         found
     }

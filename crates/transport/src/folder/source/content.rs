@@ -191,6 +191,6 @@ pub(super) async fn fill(reader: &mut (impl AsyncRead + Unpin)) -> Result<BytesM
 fn read_error(error: std::io::Error) -> Error {
     match error.downcast::<Error>() {
         Ok(error) => error,
-        Err(error) => Error::local_io("read a file that is to be moved", error),
+        Err(error) => Error::local_io("read a file to move it", error),
     }
 }

@@ -60,7 +60,7 @@ impl FolderSource {
                 }
                 Copied::Changed => return Ok(Moved::Changed),
             }
-            tracing::info!(path = %taken.path(), target = %target, "the place does not rename this file to its directory: it was copied");
+            tracing::info!(path = %taken.path(), target = %target, "the server does not rename this file into its directory: it was copied");
         }
         self.remove_original(taken, &copied).await?;
         match self.name_copy(&copied, target).await? {
@@ -201,12 +201,12 @@ impl FolderSource {
         if is_equal {
             return Ok(true);
         }
-        Err(Error::transient(ErrorKind::IntegrityFailed, "copy a file whole")
+        Err(Error::transient(ErrorKind::IntegrityFailed, "copy a file completely")
             .with("path", taken.path())
             .with("copy", copy)
             .with("read bytes", read.bytes)
             .with("bytes of the copy", bytes)
-            .advice("look for a full disk or quota where the copy is; the original was not removed, and it is copied anew"))
+            .advice("check whether a disk or quota is full where the copy is; the original was not removed and will be copied again"))
     }
 
     async fn is_replaced(&self, taken: &Taken<'_>) -> Result<bool> {
@@ -225,7 +225,7 @@ impl FolderSource {
                 Ok(()) if self.likeness(taken, copy).await? == Likeness::Same => return Ok(()),
                 Ok(()) => {}
                 Err(error) if is_refusal(&error) || error.kind() == ErrorKind::NotFound => {
-                    tracing::debug!(path = %copy, error = %error.chain(), "the place does not set the time of a copy");
+                    tracing::debug!(path = %copy, error = %error.chain(), "the server does not set the time of a copy");
                     return Ok(());
                 }
                 Err(error) => return Err(error),
@@ -246,7 +246,7 @@ impl FolderSource {
                 Err(Error::new(error.kind(), error.retry(), REMOVE_ORIGINAL)
                     .with("path", taken.path())
                     .with("copy", copy)
-                    .advice("the copy is whole, and only removing the original is refused: ask the operator of the place for the right to delete it, or set after = keep on the flow and no error directory")
+                    .advice("the copy is complete, but the original cannot be removed: ask the server's operator for the right to delete it, or set after = \"keep\" on the flow and remove its error_directory")
                     .caused_by(error))
             }
             removed => removed.map(drop),
@@ -270,7 +270,7 @@ impl FolderSource {
 
 /// The file was not read whole, as far as is known.
 pub(super) fn read_early(taken: &Taken<'_>, copy: &RemotePath, read: &Content) -> Error {
-    let error = Error::transient(ErrorKind::IntegrityFailed, "verify that a file was read whole")
+    let error = Error::transient(ErrorKind::IntegrityFailed, "verify that a file was read completely")
         .with("path", taken.path())
         .with("copy", copy)
         .with("read bytes", read.bytes);
@@ -283,7 +283,7 @@ pub(super) fn read_early(taken: &Taken<'_>, copy: &RemotePath, read: &Content) -
 
 /// The file is gone, and it is not known whether its copy is whole.
 pub(super) fn left_unverified(taken: &Taken<'_>, copy: &RemotePath, size: Option<u64>) -> Error {
-    let error = Error::transient(ErrorKind::IntegrityFailed, "verify a copy whose original is gone")
+    let error = Error::transient(ErrorKind::IntegrityFailed, "verify a copy whose original no longer exists")
         .with("path", taken.path())
         .with("copy", copy);
     let error = match size {

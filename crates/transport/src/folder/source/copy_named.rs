@@ -111,7 +111,7 @@ impl FolderSource {
         if !self.verify_copy(taken, &copy, &read, &written).await? {
             return Ok(self.finish_named_copy(offer, taken, target).await?.unwrap_or(Moved::Changed));
         }
-        tracing::info!(path = %taken.path(), copy = %copy, "the place renames nothing: the file was copied under its name");
+        tracing::info!(path = %taken.path(), copy = %copy, "the server does not rename files: the file was copied under its final name");
         self.finish_verified_copy(taken, copy, &notes).await
     }
 
@@ -244,7 +244,9 @@ impl FolderSource {
                 let read = reader.take(u64::from(NUMBER_LIMIT) + 1).read_to_end(&mut bytes).await;
                 read.map(|count| Some(count as u64)).map_err(|error| match error.downcast::<Error>() {
                     Ok(error) => error,
-                    Err(error) => Error::local_io("read which copy was begun", error).with("path", note),
+                    Err(error) => {
+                        Error::local_io("read the note about an earlier copy", error).with("path", note)
+                    }
                 })
             }
             Err(error) => Err(error),

@@ -158,7 +158,7 @@ impl FolderSource {
             }
         }
         self.went_before(taken.path()).await?;
-        tracing::warn!(path = %taken.path(), target = %target, "file to be moved is gone; somebody else took it");
+        tracing::warn!(path = %taken.path(), target = %target, "the file to be moved no longer exists; somebody else moved or removed it");
         Ok(Moved::Gone)
     }
 
@@ -175,19 +175,16 @@ impl FolderSource {
             let back = numbered(&identity.path, number);
             match self.rename_new(aside, &back).await {
                 Ok(()) => {
-                    tracing::warn!(path = %identity.path, back = %back, "file was replaced before it was moved; put back");
+                    tracing::warn!(path = %identity.path, back = %back, "the file had been replaced before it was moved; the new file was put back");
                     return Ok(Moved::Changed);
                 }
                 Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
                 Err(error) => return Err(error),
             }
         }
-        Err(Error::transient(
-            ErrorKind::AlreadyExists,
-            "put back a file that was replaced before it was moved",
-        )
-        .with("path", &identity.path)
-        .with("now at", aside))
+        Err(Error::transient(ErrorKind::AlreadyExists, "put back a new file that was moved by mistake")
+            .with("path", &identity.path)
+            .with("now at", aside))
     }
 
     /// Renames without replacing; where the place cannot promise that, looks first.
@@ -220,9 +217,9 @@ pub(super) fn numbered(path: &RemotePath, number: u32) -> RemotePath {
 }
 
 pub(super) fn no_free_name(target: &RemotePath) -> Error {
-    Error::transient(ErrorKind::AlreadyExists, "find a free name for a file that is to be moved")
+    Error::transient(ErrorKind::AlreadyExists, "find a free name for a moved file")
         .with("target", target)
-        .advice("clear the directory of files with the same name")
+        .advice("remove files with the same name from the directory")
 }
 
 /// `None` for what is not there.

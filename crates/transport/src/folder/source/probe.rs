@@ -28,9 +28,9 @@ impl FolderSource {
         let took = clock.monotonic().saturating_sub(began);
         let passed = passed.into_inner().unwrap_or_else(PoisonError::into_inner);
         let listed = probe.add(Step::List, took, listed, |(count, _)| match count {
-            0 => "no file to take there now".to_owned(),
-            1 => "1 file to take".to_owned(),
-            count => format!("{count} files to take"),
+            0 => "no files for this flow".to_owned(),
+            1 => "1 file for this flow".to_owned(),
+            count => format!("{count} files for this flow"),
         });
         let Some((_, first)) = listed else { return };
         if !passed.is_empty() {

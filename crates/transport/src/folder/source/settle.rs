@@ -70,7 +70,7 @@ impl FolderSource {
         let moved = self.move_away(offer, &target).await?;
         if let Moved::To(path) = &moved {
             let cause = OfferNotes::of(&offer.source_data).cause;
-            self.write_cause(offer, path, cause.as_deref().unwrap_or("cause not recorded")).await?;
+            self.write_cause(offer, path, cause.as_deref().unwrap_or("the cause was not recorded")).await?;
         }
         Ok(settled(moved))
     }
@@ -112,10 +112,10 @@ impl FolderSource {
             Ok(Published::Published) => Ok(()),
             // Settling is asked for again, and writes it again.
             Ok(Published::Exists | Published::Unknown) => {
-                Err(Error::transient(ErrorKind::Unreachable, "put the cause beside a refused file")
+                Err(Error::transient(ErrorKind::Unreachable, "write the cause beside a refused file")
                     .with("endpoint", &self.options.endpoint)
                     .with("path", name)
-                    .advice("the place did not confirm the rename; it is written again"))
+                    .advice("the server did not confirm the rename; the file is written again"))
             }
             // The place renames nothing. Cut off, it is written again too.
             Err(error) if is_refusal(&error) => {

@@ -24,20 +24,20 @@ impl MessageFile {
     /// # Errors
     /// The place is the payload's own, or no place for a file; nothing is written then.
     pub(crate) fn begin(place: &Path, payload: &Metadata) -> Result<Self> {
-        let failed = |error| file_error("make the message's file", place, error);
+        let failed = |error| file_error("create the message file", place, error);
         let refused = |advice: &'static str| {
-            Error::permanent(ErrorKind::ConfigInvalid, "make the message's file")
+            Error::permanent(ErrorKind::ConfigInvalid, "create the message file")
                 .with("path", place.display())
                 .advice(advice)
         };
         match fs::metadata(place) {
             Ok(there) if (there.dev(), there.ino()) == (payload.dev(), payload.ino()) => {
                 return Err(refused(
-                    "it is the payload itself, which would be lost: name another file with --out",
+                    "this is the payload file, which would be overwritten: choose another file with --out",
                 ));
             }
             Ok(there) if !there.is_file() => {
-                return Err(refused("it exists and is not a regular file: name another with --out"));
+                return Err(refused("it exists and is not a regular file: choose another file with --out"));
             }
             Ok(_) => {}
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}

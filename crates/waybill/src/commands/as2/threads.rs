@@ -12,7 +12,7 @@ const CHUNK: usize = 256 * 1024;
 /// Chunks between the two threads: so many are in memory, at most, and one more on either side.
 const CHUNKS: usize = 8;
 
-/// Reads ahead of whoever reads it.
+/// A reader that reads ahead in its own thread.
 pub(crate) struct ReadAhead {
     full: Receiver<io::Result<Vec<u8>>>,
     empty: SyncSender<Vec<u8>>,
@@ -68,7 +68,7 @@ impl Read for ReadAhead {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         if self.at == self.chunk.len() && !self.at_end {
             // An empty chunk is the end. A thread that is gone without one is not: it must not pass for it.
-            let next = self.full.recv().map_err(|_| io::Error::other("the thread that reads is gone"))??;
+            let next = self.full.recv().map_err(|_| io::Error::other("the reading thread has ended"))??;
             self.at_end = next.is_empty();
             let used = std::mem::replace(&mut self.chunk, next);
             self.at = 0;
@@ -102,7 +102,7 @@ impl Sink for File {
 }
 
 fn joined<T>(thread: JoinHandle<io::Result<T>>) -> io::Result<T> {
-    thread.join().unwrap_or_else(|_| Err(io::Error::other("a thread that writes broke down")))
+    thread.join().unwrap_or_else(|_| Err(io::Error::other("a writing thread failed")))
 }
 
 /// Writes behind whoever writes to it. What was written is in the file only after [`WriteBehind::finish`].

@@ -161,8 +161,9 @@ fn unprotected(lacks: &str) -> Refused {
     Refused {
         disposition: Disposition::Error(DispositionError::InsufficientMessageSecurity),
         reason: format!(
-            "the message is not {lacks}, although a key for that was given: it may have been stripped of it on its way; \
-             take it all the same with --require none, or name what it must be"
+            "the message is not {lacks}, although you gave a key for that: somebody may have removed the \
+            protection in transit. To unpack it anyway, use --require none, or --require with what the \
+            message must be"
         ),
         lacks: None,
     }
@@ -194,13 +195,15 @@ impl Head {
     /// one whose head was cut.
     fn check(self, headers: &Headers) -> std::result::Result<(String, Option<u64>), Refused> {
         if headers.is_empty() {
-            return Err(Refused::because("there is no header block, with which every AS2 message begins"));
+            return Err(Refused::because(
+                "the file has no HTTP headers, with which every AS2 message begins",
+            ));
         }
         if headers.end().is_empty() {
-            return Err(Refused::because("the message ends inside its header block: it was cut"));
+            return Err(Refused::because("the message ends within its HTTP headers: it is incomplete"));
         }
         let missing =
-            |name| Refused::because(format!("the header {name} is missing: this is no AS2 message"));
+            |name| Refused::because(format!("the header {name} is missing: this is not an AS2 message"));
         self.from.ok_or_else(|| missing("AS2-From"))?;
         self.to.ok_or_else(|| missing("AS2-To"))?;
         let message_id = self.message_id.ok_or_else(|| missing("Message-ID"))?;
@@ -209,12 +212,12 @@ impl Head {
         if let Some(coding) = coding.filter(|name| !name.is_empty() && !name.eq_ignore_ascii_case("identity"))
         {
             return Err(Refused::because(format!(
-                "the body is coded (Content-Encoding: {coding:?}): decode it first"
+                "the body is compressed (Content-Encoding: {coding:?}): decompress it first"
             )));
         }
         let length = self.length.map(|text| {
             text.parse::<u64>()
-                .map_err(|_| Refused::because(format!("the Content-Length {text:?} is no number")))
+                .map_err(|_| Refused::because(format!("the Content-Length {text:?} is not a number")))
         });
         Ok((message_id, length.transpose()?))
     }
@@ -232,7 +235,7 @@ impl<R> Measured<R> {
     fn differs_from(&self, announced: Option<u64>) -> Option<String> {
         let announced = announced.filter(|announced| self.at_end && *announced != self.count)?;
         let what = if self.count < announced { "is cut" } else { "is too long" };
-        Some(format!("the body {what}: it has {} bytes, Content-Length says {announced}", self.count))
+        Some(format!("the body {what}: it has {} bytes, but Content-Length is {announced}", self.count))
     }
 }
 

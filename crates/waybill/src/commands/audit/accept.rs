@@ -21,7 +21,7 @@ fn sealer(settings: &Settings, ambient: &Ambient) -> Result<Sealer> {
     if !key.exists() {
         return Err(Error::permanent(ErrorKind::NotFound, "find this node's seal key")
             .with("path", key.display())
-            .advice("run this on the node, with its settings (--config) and as its user"));
+            .advice("run this command on the node, with its settings (--config) and as its user"));
     }
     open_sealer(settings, ambient)
 }
@@ -30,7 +30,7 @@ pub(crate) async fn accept(settings: &Settings, reason: &str, output: Output) ->
     let ambient = Ambient::default();
     if reason.trim().is_empty() {
         return Err(Error::permanent(ErrorKind::ConfigInvalid, "accept the audit trail as it is")
-            .advice("say in --reason which backup was restored and why: it goes on record"));
+            .advice("write in --reason which backup was restored and why; the reason is recorded"));
     }
     let sealer = sealer(settings, &ambient)?;
     let store = open_command_session(settings, &ambient).await?;
@@ -45,12 +45,12 @@ pub(crate) async fn accept(settings: &Settings, reason: &str, output: Output) ->
         }))?,
         Output::Text => {
             write::line(format_args!(
-                "accepted, on record: the trail goes on behind seal {}; this node had noted seal {}:{}",
+                "accepted and recorded: the trail continues after seal {}; this node had noted seal {}:{}",
                 found.seal, known.seal, known.digest
             ))?;
             if !keys.is_empty() {
                 write::line(format_args!(
-                    "seals up to that one by keys that nobody vouched for are accepted as they are, unproved: {}",
+                    "seals up to that one with unknown keys were accepted without proof: {}",
                     keys.join(", ")
                 ))?;
             }
@@ -72,7 +72,7 @@ pub(crate) async fn trust(settings: &Settings, key: &Path, output: Output) -> Re
     let id = trusted.map_err(|error| error.with("path", key.display()))?;
     match output {
         Output::Json => write::json(&json!({ "key": id }))?,
-        Output::Text => write::line(format_args!("key {id} is trusted from now on, on record"))?,
+        Output::Text => write::line(format_args!("key {id} is trusted from now on; this was recorded"))?,
     }
     Ok(ExitCode::SUCCESS)
 }

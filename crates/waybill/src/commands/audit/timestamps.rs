@@ -58,7 +58,7 @@ impl Stamps {
                 self.newest = Some((seal, proof));
             }
             Ok(_) => {}
-            Err(error) => self.find(format!("the time stamp of seal {seal} does not hold: {error}")),
+            Err(error) => self.find(format!("the time stamp of seal {seal} is not valid: {error}")),
         }
     }
 
@@ -87,7 +87,8 @@ impl Stamps {
         }
         if self.authorities.is_none() {
             return Some(format!(
-                "{} time stamps were not checked: name the authority's certificates with --timestamp-certificates",
+                "{} time stamps were not checked: give the authority's certificates with \
+                --timestamp-certificates",
                 self.found
             ));
         }
@@ -96,7 +97,10 @@ impl Stamps {
             || "none of them proves a time".to_owned(),
             |(seal, proof)| {
                 let at = Timestamp::from(proof.at).to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
-                format!("seal {seal} and all before it were there at {at}, by {}", proof.authority)
+                format!(
+                    "seal {seal} and all seals before it existed at {at}, according to {}",
+                    proof.authority
+                )
             },
         );
         Some(format!("{} time stamps, {wrong} of them wrong: {proven}", self.found))

@@ -39,7 +39,7 @@ fn trusted(settings: &Settings, trust: &[PathBuf]) -> Result<TrustedKeys> {
         Err(_) if trust.is_empty() => {
             return Err(Error::permanent(ErrorKind::NotFound, "find a key to verify with")
                 .with("path", own.display())
-                .advice("name the public half of the node's seal key (seal.key.pub) with --trust"));
+                .advice("give the public half of the node's seal key (seal.key.pub) with --trust"));
         }
         Err(_) => {}
     }
@@ -199,16 +199,17 @@ pub(crate) async fn verify(settings: &Settings, wanted: Verify, output: Output) 
             findings.iter().try_for_each(write::line)?;
             copied.torn.iter().try_for_each(|torn| {
                 write::line(format_args!(
-                    "warning: {torn}: no whole seal, passed over (cut off by a crash or a full disk?)"
+                    "warning: {torn}: not a complete seal; skipped (perhaps written during a crash or with \
+                    a full disk)"
                 ))
             })?;
             if copied.more_torn > 0 {
-                write::line(format_args!("warning: {} more lines are no whole seals", copied.more_torn))?;
+                write::line(format_args!("warning: {} more lines are not complete seals", copied.more_torn))?;
             }
             let verdict = if trail_holds {
                 "the audit trail is as it was sealed"
             } else if report.is_only_unsealed() && !note_is_unread {
-                "the audit trail is as it was sealed, and its newest events cannot be sealed"
+                "the audit trail is as it was sealed, but its newest events cannot be sealed"
             } else {
                 "the audit trail was changed"
             };
@@ -227,7 +228,7 @@ pub(crate) async fn verify(settings: &Settings, wanted: Verify, output: Output) 
                 ))?;
                 if !rows.skipped.is_empty() {
                     write::line(format_args!(
-                        "not compared: {}, which belong to no span of time; leave out --from and --to",
+                        "not compared: {}, which have no time; leave out --from and --to to compare them",
                         rows.skipped.join(" and ")
                     ))?;
                 }
@@ -241,40 +242,42 @@ pub(crate) async fn verify(settings: &Settings, wanted: Verify, output: Output) 
                     file.path().display()
                 ))?,
                 None => write::line(format_args!(
-                    "compared with no note of a node: there is no {}",
+                    "not compared with a node's note: {} does not exist",
                     file.path().display()
                 ))?,
             }
             if report.given_up > 0 {
                 write::line(format_args!(
-                    "{} seals were given up when a restored database was accepted, by signed record",
+                    "{} seals were discarded when a restored database was accepted, as a signed record shows",
                     report.given_up
                 ))?;
             }
             report.by_number.iter().try_for_each(|(seal, accepted)| {
                 write::line(format_args!(
-                    "warning: seal {seal} (--expect) is taken for one that was given up at {}, by its number alone; if it was \
-                     made after that, the trail was cut: compare with a copy of the seals (--seals)",
+                    "warning: by its number, seal {seal} (--expect) is one of those discarded at {}. If it \
+                    was created later, the end of the trail was removed: compare with a copy of the seals \
+                    (--seals)",
                     accepted.format("%Y-%m-%d %H:%M:%SZ")
                 ))
             })?;
             if report.accepted > 0 {
                 write::line(format_args!(
-                    "{} seals and records are by keys that nobody vouched for ({}), accepted as they were by signed \
-                     record: that a node of yours made them is not proved",
+                    "{} seals and records are signed with unknown keys ({}), which were accepted in a \
+                    signed record: nothing proves that one of your nodes created them",
                     report.accepted,
                     report.accepted_keys.join(", ")
                 ))?;
             }
             if report.is_behind_note() {
                 write::line(
-                    "if an older backup of the database was restored on purpose: \
-                     `waybill audit accept-restored --reason TEXT`",
+                    "if you restored an older backup of the database on purpose, run `waybill audit \
+                    accept-restored --reason TEXT`",
                 )?;
             }
             if let Some((number, digest)) = report.newest {
                 write::line(format_args!(
-                    "newest seal: {number}:{digest} (keep it elsewhere: `audit verify --expect` proves later that nothing was cut off)"
+                    "newest seal: {number}:{digest} (write it down elsewhere: `audit verify --expect` can \
+                    show later that no newer part of the trail was removed)"
                 ))?;
             }
         }

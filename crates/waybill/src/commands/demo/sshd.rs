@@ -76,7 +76,7 @@ impl Sshd {
 
     #[expect(
         clippy::disallowed_methods,
-        reason = "asks whether the demonstration's own sshd is up; carries nothing"
+        reason = "checks whether the demonstration's own sshd is running; transfers nothing"
     )]
     /// Waits until it answers; what it said before it ended, if it did.
     async fn wait(&mut self, errors: Option<std::process::ChildStderr>) -> Result<()> {
@@ -113,7 +113,7 @@ impl Drop for Sshd {
 
 #[expect(
     clippy::disallowed_methods,
-    reason = "finds a free port for the demonstration's own sshd; carries nothing"
+    reason = "finds a free port for the demonstration's own sshd; transfers nothing"
 )]
 fn free_port() -> Result<u16> {
     let failed = |error| Error::local_io("find a free port", error);

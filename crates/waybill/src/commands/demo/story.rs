@@ -62,9 +62,9 @@ impl Story {
             let settled = arrived.len() == samples.len() && self.settled().await?;
             if settled && !said_done {
                 write::line(format_args!(
-                    "\nAll {} files arrived whole. {}",
+                    "\nAll {} files arrived complete. {}",
                     samples.len(),
-                    if end_there { "" } else { "Drop more into Acme's folder; Ctrl-C ends." }
+                    if end_there { "" } else { "Put more files into Acme's folder, or stop with Ctrl-C." }
                 ))?;
                 said_done = true;
             }

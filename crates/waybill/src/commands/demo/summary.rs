@@ -83,9 +83,9 @@ impl Summary {
     /// Prints the summary; the exit code says whether all is well.
     pub(crate) fn print(&self) -> Result<ExitCode> {
         let mut wrong: Vec<String> =
-            self.missing.iter().map(|name| format!("{name} did not arrive whole")).collect();
+            self.missing.iter().map(|name| format!("{name} did not arrive, or is incomplete")).collect();
         write::line(format_args!(
-            "files            {} dropped, {} arrived whole",
+            "files            {} dropped, {} arrived complete",
             self.samples,
             self.samples - self.missing.len()
         ))?;
@@ -102,7 +102,10 @@ impl Summary {
             let checks = [
                 (books.completed == self.samples, "not every transfer is completed"),
                 (*side != "Acme" || books.mics_matched == self.samples, "not every MIC matched"),
-                (books.connections > 0 && books.connections_open == 0, "a connection's end is not on record"),
+                (
+                    books.connections > 0 && books.connections_open == 0,
+                    "the end of a connection is not recorded",
+                ),
                 (books.seals > 0 && books.unsealed == 0, "events are not sealed"),
                 (books.findings == 0, "the audit trail does not verify"),
             ];

@@ -49,7 +49,7 @@ fn at_terminal(user: &str) -> Result<Secret<String>> {
     if let Some(problem) = password_problem(user, &password) {
         return refused(problem);
     }
-    if ask("The same again: ")?.reveal() != password.reveal() {
+    if ask("Repeat the password: ")?.reveal() != password.reveal() {
         return refused("The passwords do not match.".to_owned());
     }
     Ok(password)

@@ -7,7 +7,7 @@ fn endpoints() {
     told(&[
         (
             "[endpoint.e]\nurl = \"x:\"",
-            "x.toml:1:11: error: endpoint.e: 'transport' is missing: the transport",
+            "x.toml:1:11: error: endpoint.e: 'transport' is missing: the name of its transport",
         ),
         (
             "[endpoint.e]\ntransport = \"stfp\"",
@@ -15,17 +15,17 @@ fn endpoints() {
         ),
         (
             "[endpoint.e]\ntransport = \"${env:UNSET:-sftp}\"\npassword = \"hunter2\"",
-            "x.toml:2:13: error: endpoint.e.transport: takes no reference",
+            "x.toml:2:13: error: endpoint.e.transport: cannot be a reference",
         ),
         (&sftp("ulr = \"x\""), "x.toml:3:1: error: endpoint.e: unknown key 'ulr'; did you mean 'url'?"),
         (&sftp(""), "x.toml:1:11: error: endpoint.e: 'url' is missing: transport 'sftp' needs sftp://…"),
         (
             &sftp("url = 5"),
-            "error: endpoint.e.url: takes a URL, or a table with url, weight, or a list of such, not a whole number",
+            "error: endpoint.e.url: must be a URL, or a table with url, weight, or a list of such, not a whole number",
         ),
         (
             &sftp("url = \"sftp://h/\"\nhost_key = \"x\"\nproxy = 5"),
-            "error: endpoint.e.proxy: takes \"none\", or the name of a proxy, not a whole number",
+            "error: endpoint.e.proxy: must be \"none\", or the name of a proxy, not a whole number",
         ),
         (
             &sftp("url = \"nowhere\""),
@@ -33,16 +33,16 @@ fn endpoints() {
         ),
         (
             &sftp("url = \"sftp://u:hunter2@h/\""),
-            "x.toml:3:7: error: endpoint.e.url: holds a user or password; write username",
+            "x.toml:3:7: error: endpoint.e.url: contains a user or password; write username",
         ),
-        (&sftp("url = \"sftp://hunter2@h/\""), "error: endpoint.e.url: holds a user"),
+        (&sftp("url = \"sftp://hunter2@h/\""), "error: endpoint.e.url: contains a user"),
         (
             &sftp("url = \"file:///srv\""),
-            "error: endpoint.e.url: transport 'sftp' takes sftp://…, not file://; file:// belongs to transport = \"file\"",
+            "error: endpoint.e.url: transport 'sftp' needs sftp://…, not file://; file:// belongs to transport = \"file\"",
         ),
         (&sftp("url = \"sfpt://h/\""), "not sfpt://; did you mean 'sftp'?"),
         (&sftp("url = \"sftp://h/a\\nb\""), "error: endpoint.e.url: has a line end"),
-        (&sftp("url = \"sftp:///x\""), "error: endpoint.e.url: names no host"),
+        (&sftp("url = \"sftp:///x\""), "error: endpoint.e.url: has no host"),
         (&sftp("url = \"sftp://h/a/../b\""), "error: endpoint.e.url: contains '..'"),
         (&sftp("url = \"sftp://h/a/%2e%2E/b\""), "error: endpoint.e.url: contains '..'"),
         (&sftp("url = \"sftp://h/a?b\""), "error: endpoint.e.url: has '?' or '#'"),
@@ -60,21 +60,21 @@ fn endpoints() {
         ),
         (
             &sftp("timeout = 60"),
-            "x.toml:3:11: error: endpoint.e.timeout: takes a duration such as \"30s\", not a whole number; write \"60s\"",
+            "x.toml:3:11: error: endpoint.e.timeout: must be a duration such as \"30s\", not a whole number; write \"60s\"",
         ),
-        (&sftp("timeout = \"60\""), "error: endpoint.e.timeout: takes a duration such as"),
+        (&sftp("timeout = \"60\""), "error: endpoint.e.timeout: must be a duration such as"),
         (
             &sftp("strict = \"yes\""),
-            "error: endpoint.e.strict: takes true or false, not text; write it without quotes",
+            "error: endpoint.e.strict: must be true or false, not text; write it without quotes",
         ),
-        (&sftp("retries = 10"), "error: endpoint.e.retries: takes a whole number from 0 to 9"),
-        (&sftp("compression = \"zilb\""), "takes one of none, zlib, not \"zilb\"; did you mean \"zlib\"?"),
-        (&sftp("window = \"1MB\""), "error: endpoint.e.window: takes a size such as"),
-        (&sftp("host_key = [1]"), "error: endpoint.e.host_key: takes text, not a whole number"),
-        (&sftp("password = 12345"), "error: endpoint.e.password: takes a secret, not a whole number"),
+        (&sftp("retries = 10"), "error: endpoint.e.retries: must be a whole number from 0 to 9"),
+        (&sftp("compression = \"zilb\""), "must be one of none, zlib, not \"zilb\"; did you mean \"zlib\"?"),
+        (&sftp("window = \"1MB\""), "error: endpoint.e.window: must be a size such as"),
+        (&sftp("host_key = [1]"), "error: endpoint.e.host_key: must be text, not a whole number"),
+        (&sftp("password = 12345"), "error: endpoint.e.password: must be a secret, not a whole number"),
         (
             &sftp("url = \"sftp://h/\"\nhost_key = \"x\"\npassword = \"hunter2\""),
-            "x.toml:5:12: error: endpoint.e.password: holds a secret in clear",
+            "x.toml:5:12: error: endpoint.e.password: contains a secret in plain text",
         ),
         (
             &sftp("credential = \"logn\""),
@@ -82,11 +82,11 @@ fn endpoints() {
         ),
         (
             &sftp("credential = \"login\"\nusername = \"u\""),
-            "error: endpoint.e.credential: stands beside 'username'; give one of the two",
+            "error: endpoint.e.credential: cannot be used together with 'username'; remove one of them",
         ),
         (
             &sftp("credential = \"login\"\npassword = \"${file:/secret/password}\""),
-            "error: endpoint.e.credential: stands beside 'password'",
+            "error: endpoint.e.credential: cannot be used together with 'password'",
         ),
         (&sftp("key = \"our\""), "error: endpoint.e.key: there is no key 'our'; did you mean 'ours'?"),
         (&sftp("node = \"a b\""), "error: endpoint.e.node: node name \"a b\""),
@@ -100,9 +100,9 @@ fn endpoints() {
         ),
         (
             &file("file:///etc"),
-            "x.toml:3:7: error: endpoint.e.url: /etc lies outside roots.files in waybill.toml (/srv)",
+            "x.toml:3:7: error: endpoint.e.url: /etc is outside the directories in roots.files in waybill.toml (/srv)",
         ),
-        (&file("file:///srvx"), "error: endpoint.e.url: /srvx lies outside roots.files"),
+        (&file("file:///srvx"), "error: endpoint.e.url: /srvx is outside the directories in roots.files"),
         (&file("file:///srv/../etc"), "error: endpoint.e.url: contains '..'"),
         (&file("file:///srv/%2e%2e/etc"), "error: endpoint.e.url: contains '..'"),
         (&file("file://srv/in"), "error: endpoint.e.url: write file:///absolute/path, with three slashes"),
@@ -112,11 +112,11 @@ fn endpoints() {
         ),
         (
             "[endpoint.e]\ntransport = \"as2\"\nurl = \"https://h/\"\nidentity = \"acme\"",
-            "x.toml:1:11: error: endpoint.e: 'partner' is missing: The partner on the other side",
+            "x.toml:1:11: error: endpoint.e: 'partner' is missing: The partner that the files go to",
         ),
         (
             "[endpoint.e]\ntransport = \"as2\"\nurl = \"https://h/\"\npartner = \"globex\"",
-            "error: endpoint.e: 'identity' is missing: Our own side",
+            "error: endpoint.e: 'identity' is missing: The identity under which we send",
         ),
         (
             "[endpoint.e]\ntransport = \"as2\"\nidentity = \"acme\"\npartner = \"globex\"",
@@ -141,10 +141,10 @@ fn several_addresses() {
     let urls: Vec<_> = endpoint.urls.iter().map(|address| (address.url.as_str(), address.weight)).collect();
     assert_eq!(urls, [("https://a/", 2), ("https://b/", 1)]);
     told(&[
-        (&as2("[]"), "x.toml:5:7: error: endpoint.e.url: names no address"),
+        (&as2("[]"), "x.toml:5:7: error: endpoint.e.url: contains no address"),
         (
             &as2("[\"https://a/\", \"sftp://b/\"]"),
-            "x.toml:5:22: error: endpoint.e.url: transport 'as2' takes http",
+            "x.toml:5:22: error: endpoint.e.url: transport 'as2' needs http",
         ),
         (
             &as2("[{ url = \"https://a/\", weigt = 2 }]"),
@@ -153,7 +153,7 @@ fn several_addresses() {
         (&as2("[{ weight = 2 }]"), "error: endpoint.e.url[1]: 'url' is missing"),
         (
             "[endpoint.e]\ntransport = \"sftp\"\nhost_key = \"x\"\nurl = [\"sftp://a/\", \"sftp://b/\"]",
-            "error: endpoint.e.url: has 2 addresses; transport 'sftp' takes one",
+            "error: endpoint.e.url: has 2 addresses, but transport 'sftp' supports only one",
         ),
     ]);
 }
@@ -167,7 +167,7 @@ fn listeners() {
         ),
         (
             "[listener.l]\ntransport = \"sftp\"\n",
-            "error: listener.l.transport: transport 'sftp' has no listeners; those that have: as2",
+            "error: listener.l.transport: transport 'sftp' has no listeners; transports with listeners: as2",
         ),
         ("[listener.l]\nserver = \"x\"\n", "error: listener.l: 'transport' is missing"),
     ]);

@@ -15,18 +15,18 @@ fn flows() {
         format!("[flow.f]\nsource = {{ {fields} }}\n[[flow.f.destination]]\nendpoint = \"folder\"")
     };
     told(&[
-        ("[flow.f]\n", "x.toml:1:7: error: flow.f: 'source' is missing: Where its files come from"),
+        ("[flow.f]\n", "x.toml:1:7: error: flow.f: 'source' is missing: Where the files come from"),
         (
             "[flow.f]\nsource = { endpoint = \"orders\", after = \"keep\" }",
             "error: flow.f: 'destination' is missing",
         ),
         (
             "[flow.f]\ndestination = []\nsource = { endpoint = \"orders\", after = \"keep\" }",
-            "error: flow.f.destination: names none",
+            "error: flow.f.destination: is empty",
         ),
         (
             "[flow.f]\nsource = {}\ndestination = 1",
-            "error: flow.f.destination: takes tables, written [[flow.f.destination]]",
+            "error: flow.f.destination: must be tables, written [[flow.f.destination]]",
         ),
         (
             &source("evry = \"5s\""),
@@ -38,7 +38,7 @@ fn flows() {
         ),
         (
             &source("after = \"delte\""),
-            "error: flow.f.source.after: takes one of delete, keep, not \"delte\"; did you mean \"delete\"?",
+            "error: flow.f.source.after: must be one of delete, keep, not \"delte\"; did you mean \"delete\"?",
         ),
         (
             &source("after = \"archive\""),
@@ -49,30 +49,30 @@ fn flows() {
             &source("after = { archiv = \"done\" }"),
             "error: flow.f.source.after: unknown key 'archiv'; did you mean 'archive'?",
         ),
-        (&source("after = { archive = \"\" }"), "error: flow.f.source.after.archive: names no directory"),
+        (
+            &source("after = { archive = \"\" }"),
+            "error: flow.f.source.after.archive: must be the name of a directory",
+        ),
         (
             &source("after = { archive = \"a\", move = \"b\" }"),
-            "error: flow.f.source.after.move: stands beside 'archive'; give one of the two",
+            "error: flow.f.source.after.move: cannot be used together with 'archive'; remove one of them",
         ),
         (
             &source("after = { move = \"a\", timestamp = true }"),
-            "error: flow.f.source.after.timestamp: needs 'archive' beside it",
+            "error: flow.f.source.after.timestamp: needs 'archive' as well",
         ),
         (
             &source("after = { archive = \"out/done\" }"),
-            "x.toml:2:53: error: flow.f.source.after.archive: 'out/done' lies inside the polled directory",
+            "x.toml:2:53: error: flow.f.source.after.archive: 'out/done' is inside the polled directory",
         ),
-        (
-            &source("after = { move = \"x/../out\" }"),
-            "error: flow.f.source.after.move: 'x/../out' lies inside",
-        ),
+        (&source("after = { move = \"x/../out\" }"), "error: flow.f.source.after.move: 'x/../out' is inside"),
         (
             &source("after = \"keep\", error_directory = \"out/bad\""),
-            "error: flow.f.source.error_directory: 'out/bad' lies inside",
+            "error: flow.f.source.error_directory: 'out/bad' is inside",
         ),
         (
             &from_folder("after = \"keep\", error_directory = \"/srv/in/bad\""),
-            "error: flow.f.source.error_directory: '/srv/in/bad' lies inside",
+            "error: flow.f.source.error_directory: '/srv/in/bad' is inside",
         ),
         (
             &from_folder("after = \"keep\", error_directory = \"bad\""),
@@ -80,32 +80,35 @@ fn flows() {
         ),
         (
             &from_folder("error_directory = \"/srv/bad\", after = { archive = \"/var/done\" }"),
-            "error: flow.f.source.after.archive: /var/done lies outside roots.files",
+            "error: flow.f.source.after.archive: /var/done is outside the directories in roots.files",
         ),
         (
             &from_folder("error_directory = \"/srv/bad\", after = { archive = \"/srv/x/../in/a\" }"),
             "error: flow.f.source.after.archive: /srv/x/../in/a contains '..'",
         ),
-        (&source("after = \"keep\", every = \"500ms\""), "error: flow.f.source.every: takes at least \"1s\""),
+        (
+            &source("after = \"keep\", every = \"500ms\""),
+            "error: flow.f.source.every: must be at least \"1s\"",
+        ),
         (
             &source("after = \"keep\", every = \"4s\", stable_for = \"1s\""),
-            "x.toml:2:57: warning: flow.f.source.every: is under 5s",
+            "x.toml:2:57: warning: flow.f.source.every: is less than 5s",
         ),
         (
             &source("after = \"keep\", read_limit = -1"),
-            "error: flow.f.source.read_limit: takes a whole number from 0",
+            "error: flow.f.source.read_limit: must be a whole number from 0",
         ),
         (
             &source("after = \"keep\", order = \"arival\""),
-            "error: flow.f.source.order: takes one of listing, arrival, name, not \"arival\"; did you mean \"arrival\"?",
+            "error: flow.f.source.order: must be one of listing, arrival, name, not \"arival\"; did you mean \"arrival\"?",
         ),
         (
             &source("after = \"keep\", settle = \"later\""),
-            "error: flow.f.source.settle: takes one of recorded, after_delivery",
+            "error: flow.f.source.settle: must be one of recorded, after_delivery",
         ),
         (
             &source("after = \"keep\", mask = \"a/b\""),
-            "error: flow.f.source.mask: mask \"a/b\": a mask is matched against the name alone",
+            "error: flow.f.source.mask: mask \"a/b\": a mask is compared with the file name only",
         ),
         (
             &source("after = \"keep\", mask = [\"*\", \"(\"], mask_is_regex = true"),
@@ -113,7 +116,7 @@ fn flows() {
         ),
         (
             &source("after = \"keep\", mask = \"*.edi,*.csv\""),
-            "warning: flow.f.source.mask: \"*.edi,*.csv\" is one mask, and fits only names that hold the separator; \
+            "warning: flow.f.source.mask: \"*.edi,*.csv\" is one mask and matches only names that contain the separator; \
              write a list: mask = [\"*.edi\", \"*.csv\"]",
         ),
         (
@@ -122,37 +125,37 @@ fn flows() {
         ),
         (
             &receive("listener = \"as2\", mask = \"*.{edi,csv}\""),
-            "warning: flow.f.source.mask: \"*.{edi,csv}\" fits only names with braces",
+            "warning: flow.f.source.mask: \"*.{edi,csv}\" matches only names with braces",
         ),
         (
             &source("after = \"keep\", mask = \"*.edi\", exclude = \"*\""),
-            "warning: flow.f.source.exclude: leaves out every name that the mask takes",
+            "warning: flow.f.source.exclude: excludes every name that the mask matches",
         ),
         (&source("after = \"keep\", exclude = [\"\"]"), "error: flow.f.source.exclude: mask \"\": is empty"),
         (
             &source("after = \"keep\", retry = { attempts = 0 }"),
-            "error: flow.f.source.retry.attempts: takes a whole number from 1",
+            "error: flow.f.source.retry.attempts: must be a whole number from 1",
         ),
         (
             &source("after = \"keep\", partner = \"globex\""),
-            "error: flow.f.source.partner: goes with 'listener'",
+            "error: flow.f.source.partner: can be used with 'listener' only",
         ),
         (
             &receive("endpoint = \"order\", after = \"keep\""),
             "error: flow.f.source.endpoint: there is no endpoint 'order'; did you mean 'orders'?",
         ),
-        (&receive("mask = \"*\""), "error: flow.f.source: needs 'endpoint' (to poll a place) or 'listener'"),
+        (&receive("mask = \"*\""), "error: flow.f.source: needs 'endpoint' (to poll it) or 'listener'"),
         (
             &receive("listener = \"as2\", endpoint = \"orders\""),
-            "error: flow.f.source.listener: stands beside 'endpoint'",
+            "error: flow.f.source.listener: cannot be used together with 'endpoint'",
         ),
         (
             &receive("listener = \"sftp\""),
-            "error: flow.f.source.listener: there is no listener 'sftp'; there are: as2",
+            "error: flow.f.source.listener: there is no listener 'sftp'; choose one of: as2",
         ),
         (
             &receive("listener = \"as2\", every = \"60s\""),
-            "error: flow.f.source.every: has no meaning with 'listener'",
+            "error: flow.f.source.every: has no effect with 'listener'",
         ),
         (
             &format!(
@@ -167,11 +170,12 @@ fn flows() {
         ),
         (
             &receive("endpoint = \"globex-as2\", after = \"keep\", every = \"60s\""),
-            "error: flow.f.source.endpoint: transport 'as2' cannot be polled: partners push; define a listener, and receive with source = { listener = \"NAME\" }",
+            "error: flow.f.source.endpoint: transport 'as2' cannot be polled: partners send files by \
+            themselves; define a listener, and receive with source = { listener = \"NAME\" }",
         ),
         (
             &destination("endpoint = \"${env:UNSET:-folder}\"\noverwrite = \"perhaps\""),
-            "error: flow.f.destination[1].overwrite: takes one of refuse, replace, not \"perhaps\"",
+            "error: flow.f.destination[1].overwrite: must be one of refuse, replace, not \"perhaps\"",
         ),
         (
             &destination("endpoint = \"foldr\""),
@@ -184,7 +188,7 @@ fn flows() {
         ),
         (
             &destination("endpoint = \"folder\"\n[[flow.f.destination]]\nendpoint = \"folder\""),
-            "error: flow.f.destination[2].endpoint: a second destination 'folder'",
+            "error: flow.f.destination[2].endpoint: this flow has another destination 'folder'",
         ),
         (
             &destination("endpoint = \"folder\"\nname = \"A\""),
@@ -200,15 +204,15 @@ fn flows() {
         ),
         (
             &destination("endpoint = \"folder\"\nexpires_after = \"0s\""),
-            "error: flow.f.destination[1].expires_after: would expire at once",
+            "error: flow.f.destination[1].expires_after: must be longer than 0s",
         ),
         (
             &destination("endpoint = \"folder\"\nretry = { first = \"0s\" }"),
-            "error: flow.f.destination[1].retry.first: takes more than no time",
+            "error: flow.f.destination[1].retry.first: must be longer than 0s",
         ),
         (
             &destination("endpoint = \"folder\"\nretry = { first = \"2h\" }"),
-            "error: flow.f.destination[1].retry.first: the longest wait is shorter",
+            "error: flow.f.destination[1].retry.first: the longest wait must not be shorter",
         ),
         (
             "[flow.impossible]\n[flow.impossible.source]\nafter = \"keep\"\nendpoint = \"orders\"\n\
@@ -217,9 +221,9 @@ fn flows() {
         ),
         (
             &destination("endpoint = \"orders\""),
-            "error: flow.f.destination[1].endpoint: leads into the directory that this flow polls",
+            "error: flow.f.destination[1].endpoint: is the directory that this flow polls",
         ),
-        (&format!("{}[flow.f]\nretention = \"month\"", ""), "error: flow.f.retention: takes a duration"),
+        (&format!("{}[flow.f]\nretention = \"month\"", ""), "error: flow.f.retention: must be a duration"),
         (
             &format!(
                 "{}\n",

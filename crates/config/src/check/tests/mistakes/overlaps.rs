@@ -12,11 +12,11 @@ fn directories_polled_twice() {
     };
     let same = "sftp://SFTP.example:22/out/";
     told(&[
-        (&other(same, "u", "", ""), "x.toml:11:23: error: flow.two.source.endpoint: polls the same directory as flow 'one' (x.toml:7), and their masks overlap"),
+        (&other(same, "u", "", ""), "x.toml:11:23: error: flow.two.source.endpoint: polls the same directory as flow 'one' (x.toml:7), and both masks match the same names"),
         (&other(same, "u", "mask = \"*.edi\"", "mask = \"ORD*\""), "masks overlap"),
-        (&other("sftp://sftp.example/out/sub", "u", "recursive = true", ""), "error: flow.two.source.endpoint: polls a directory nested with that of flow 'one'"),
-        (&other("sftp://sftp.example/", "u", "", "recursive = true"), "error: flow.two.source.endpoint: polls a directory nested"),
-        (&other("sftp://sftp.example/out/sub", "u", "", ""), "warning: flow.two.source.endpoint: polls a directory nested with that of flow 'one' (x.toml:7); with recursive = true on 'one'"),
+        (&other("sftp://sftp.example/out/sub", "u", "recursive = true", ""), "error: flow.two.source.endpoint: polls a directory above or below that of flow 'one'"),
+        (&other("sftp://sftp.example/", "u", "", "recursive = true"), "error: flow.two.source.endpoint: polls a directory above or below"),
+        (&other("sftp://sftp.example/out/sub", "u", "", ""), "warning: flow.two.source.endpoint: polls a directory above or below that of flow 'one' (x.toml:7); if you set recursive = true on 'one'"),
         (&other(same, "u", "mask = \"a.*\", mask_is_regex = true", "mask = \"b.*\", mask_is_regex = true"), "warning: flow.two.source.endpoint: polls the same directory as flow 'one' (x.toml:7); make sure"),
     ].map(|(text, words)| (text.as_str(), if words == "masks overlap" { " error: flow.two.source.endpoint: polls the same" } else { words })));
     for fine in [
@@ -46,7 +46,7 @@ fn directories_that_two_flows_keep() {
     told(&[
         (
             &flows(keep, keep),
-            "warning: flow.two.source.endpoint: polls the same directory as flow 'one' (x.toml:2), and both keep what they take: each takes every file",
+            "warning: flow.two.source.endpoint: polls the same directory as flow 'one' (x.toml:2), and both have after = \"keep\": a file that both masks match",
         ),
         (&flows(keep, "after = \"delete\""), " error: flow.two.source.endpoint: polls the same directory"),
         (

@@ -8,7 +8,7 @@ fn partners_and_material() {
     told(&[
         (
             "[partner.p]\ntitle = 5",
-            "x.toml:2:9: error: partner.p.title: takes text, not a whole number; write it in quotes",
+            "x.toml:2:9: error: partner.p.title: must be text, not a whole number; write it in quotes",
         ),
         ("[partner.p]\nas3 = {}", "x.toml:2:1: error: partner.p: unknown key 'as3'; did you mean 'as2'?"),
         (
@@ -21,11 +21,11 @@ fn partners_and_material() {
         ),
         (
             &partner("send.cipher = \"aes256\""),
-            "error: partner.p.as2.send.cipher: takes one of aes128-cbc, aes256-cbc, not \"aes256\"; did you mean \"aes256-cbc\"?",
+            "error: partner.p.as2.send.cipher: must be one of aes128-cbc, aes256-cbc, not \"aes256\"; did you mean \"aes256-cbc\"?",
         ),
         (
             "[partner.p.as2]\nid = \"P\"\ncertificates = 5",
-            "x.toml:3:16: error: partner.p.as2.certificates: takes the name of a certificate",
+            "x.toml:3:16: error: partner.p.as2.certificates: must be the name of a certificate",
         ),
         (
             "[credential.c]\nusername = \"\"\npassword = \"${file:/secret/password}\"",
@@ -49,12 +49,15 @@ fn partners_and_material() {
             "warning: certificate.c.pem: the certificate is not valid before 2027-01-16",
         ),
         (&certificate("small.pem"), "warning: certificate.c.pem: has a key of 1024 bits"),
-        (&certificate("two.pem"), "warning: certificate.c.pem: holds 2 certificates; the first is used"),
-        (&certificate("good.key"), "error: certificate.c.pem: holds a private key"),
+        (
+            &certificate("two.pem"),
+            "warning: certificate.c.pem: contains 2 certificates; only the first one is used",
+        ),
+        (&certificate("good.key"), "error: certificate.c.pem: contains a private key"),
         ("[certificate.c]\npem = \"hello\"", "x.toml:2:7: error: certificate.c.pem: "),
         (
             "[certificate.c]\npem = \"-----BEGIN CERTIFICATE-----\\nAAAA\\n-----END CERTIFICATE-----\"",
-            "error: certificate.c.pem: is no certificate in PEM form",
+            "error: certificate.c.pem: is not a certificate in PEM form",
         ),
         (
             &key("/pem/good.key", "certificate = \"${file:/pem/other.pem}\""),
@@ -65,8 +68,8 @@ fn partners_and_material() {
             "warning: key.k.certificate: the certificate expired on",
         ),
         (&key("/pem/small.key", ""), "warning: key.k.private_key: has a key of 1024 bits"),
-        (&key("/pem/good.pem", ""), "error: key.k.private_key: is no private key in PEM form"),
-        (&key("/pem/locked.key", ""), "error: key.k.private_key: is encrypted; give its 'passphrase'"),
+        (&key("/pem/good.pem", ""), "error: key.k.private_key: is not a private key in PEM form"),
+        (&key("/pem/locked.key", ""), "error: key.k.private_key: is encrypted; set its 'passphrase'"),
         (
             &key("/pem/locked.key", "passphrase = \"${file:/secret/password}\""),
             "error: key.k.private_key: cannot be decrypted: the passphrase is wrong",

@@ -15,19 +15,16 @@ fn proxies() {
             &proxy("url = \"https://proxy:3128\""),
             "error: proxy.p.url: TLS to the proxy itself is not supported",
         ),
-        (&proxy("url = \"http://u:hunter2@proxy\""), "error: proxy.p.url: holds a user or password"),
+        (&proxy("url = \"http://u:hunter2@proxy\""), "error: proxy.p.url: contains a user or password"),
         (
             &proxy("url = \"http://proxy\"\nusername = \"ada\""),
-            "error: proxy.p.username: needs a 'password' beside it",
+            "error: proxy.p.username: needs a 'password' as well",
         ),
         (
             &proxy("url = \"http://proxy\"\npassword = \"${file:/secret/password}\""),
-            "error: proxy.p.password: needs a 'username' beside it",
+            "error: proxy.p.password: needs a 'username' as well",
         ),
-        (
-            "[proxy.none]\nurl = \"http://proxy\"",
-            "error: proxy.none: the name 'none' stands for no proxy at all",
-        ),
+        ("[proxy.none]\nurl = \"http://proxy\"", "error: proxy.none: the name 'none' means no proxy"),
         (
             &endpoint("proxy = \"corporat\""),
             "error: endpoint.e.proxy: there is no proxy 'corporat'; did you mean 'corporate'?",

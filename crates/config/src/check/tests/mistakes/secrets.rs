@@ -29,7 +29,7 @@ fn a_secret_is_a_reference_and_nothing_else() {
             "${env:PASSWORD:-hunter2}",
             "-----BEGIN PRIVATE KEY-----\\nhunter2",
         ] {
-            let expected = format!("error: {key}: holds a secret in clear");
+            let expected = format!("error: {key}: contains a secret in plain text");
             told(&[(&format!("{before}\"{value}\""), &expected)]);
         }
     }
@@ -46,7 +46,7 @@ fn with_a_master_key_secrets_may_stand_in_documents_and_are_told_each_time() {
     let (definitions, problems) = documents.check(&catalogue(), &allowing, &machine());
     assert_eq!(definitions.unwrap().credentials["c"].password.reveal(), "hunter2");
     assert_eq!((problems.len(), problems[0].severity), (1, Severity::Warning), "{problems:#?}");
-    assert!(problems[0].message.contains("keeps it encrypted") && !problems[0].message.contains("hunter2"));
+    assert!(problems[0].message.contains("stores it encrypted") && !problems[0].message.contains("hunter2"));
 }
 
 #[test]
@@ -98,7 +98,7 @@ const SHOWN: &[&str] = &[
 fn a_file_goes_into_no_field_that_is_shown() {
     for document in SHOWN {
         let text = document.replace("VALUE", "${file:/secret/password}");
-        told(&[(&text, "takes no ${file:…}: this field is shown in lists and messages")]);
+        told(&[(&text, "cannot use ${file:…}, because this field is shown in lists and messages")]);
         // A private key has many lines, and any of them would be too much.
         let text = document.replace("VALUE", "${file:/pem/good.key}");
         let (definitions, problems) = check(&text);
@@ -116,9 +116,9 @@ fn a_variable_for_secrets_goes_into_no_field_that_is_shown() {
         let text = document
             .replace("VALUE", "${env:PASSWORD}")
             .replace("password = \"${env:PASSWORD}\"", "password = \"${file:/secret/password}\"");
-        told(&[(&text, "the variable PASSWORD is among roots.secret_variables in waybill.toml")]);
+        told(&[(&text, "the variable PASSWORD is listed in roots.secret_variables in waybill.toml")]);
         let text = document.replace("VALUE", "${env:PASSWORD:-x}");
-        told(&[(&text, "the variable PASSWORD is among roots.secret_variables in waybill.toml")]);
+        told(&[(&text, "the variable PASSWORD is listed in roots.secret_variables in waybill.toml")]);
     }
 }
 
@@ -146,7 +146,7 @@ fn a_variable_is_a_secret_or_shown_never_both() {
         ),
         (
             both,
-            "warning: credential.c.password: the variable HOST holds a secret, but roots.variables lets any field show it",
+            "warning: credential.c.password: the variable HOST contains a secret, but roots.variables allows it in every field",
         ),
     ]);
 }
@@ -172,13 +172,13 @@ fn files_that_anybody_may_see_are_checked_to_be_that() {
     ] {
         let file = if text.contains("/secret/password") { "/secret/password" } else { "/pem/good.pem" };
         told(&[
-            (&text, &format!("error: {key}: takes ")),
-            (&text, &format!("what ${{file:{file}}} stands for is none")),
+            (&text, &format!("error: {key}: must be ")),
+            (&text, &format!("the value of ${{file:{file}}} is not")),
         ]);
     }
     for file in ["/pem/good.key", "/pem/locked.key", "/secret/ssh", "/pem/beside.pem"] {
         for text in [certificate(file), key(file), sftp("host_key", file), sftp("known_hosts", file)] {
-            told(&[(&text, ": holds a private key, which this field would show")]);
+            told(&[(&text, ": contains a private key, and this field is shown")]);
         }
     }
     for text in [
@@ -204,7 +204,7 @@ fn a_private_key_is_refused_wherever_it_is_written() {
             check(&document.replace("VALUE", "-----BEGIN RSA PRIVATE KEY-----hunter2"));
         let lines = format!("{problems:#?}");
         assert!(
-            definitions.is_none() && lines.contains("holds a private key") && !lines.contains("hunter2"),
+            definitions.is_none() && lines.contains("contains a private key") && !lines.contains("hunter2"),
             "{document}\n{lines}"
         );
     }

@@ -52,7 +52,7 @@ both! {
         store.tamper(&format!("UPDATE audit_events SET position = 4611686018427387904 WHERE position = {newest}")).await;
         assert_eq!(sealer.seal(&store, at(100)).await.unwrap().events, 0);
         let alarm = sealer.state().alarm.unwrap();
-        assert!(alarm.what.contains("out of reach"), "{}", alarm.what);
+        assert!(alarm.what.contains("no seal covers it"), "{}", alarm.what);
         assert_eq!(kinds(&store, EventKind::AuditAlarm).await, 1);
         // Accepted, it is taken under a seal as it is, and the trail goes on behind it.
         sealer.accept(&store, "a test of ours", Actor::System, at(200)).await.unwrap();
@@ -131,7 +131,7 @@ async fn a_replaced_source_of_places_is_an_alarm_and_mended_when_accepted() {
             "{sql}: {findings:?}"
         );
         assert_eq!(sealer.seal(&store, at(100)).await.unwrap().events, 0, "{sql}");
-        assert!(sealer.state().alarm.unwrap().what.contains("places"), "{sql}");
+        assert!(sealer.state().alarm.unwrap().what.contains("assigns positions"), "{sql}");
         sealer.accept(&store, "a test of ours", Actor::System, at(200)).await.unwrap();
         write(&store, 30..32).await;
         assert!(seal(&store, &sealer).await > 0, "{sql}");
