@@ -215,7 +215,7 @@ impl Control {
                 {
                     let why = opened.why(&key, field, id).chain();
                     let message = format!(
-                        "{field} cannot be decrypted, so no node can use these definitions until it is written again                          in {} ({why})",
+                        "{field} cannot be decrypted, so no node can use these definitions until you write it again in {} ({why})",
                         definition.origin
                     );
                     found.push(Notice { definition: key.clone(), message });

@@ -113,10 +113,10 @@ impl RemotePath {
         self.0.rsplit(|b| *b == b'/').next().unwrap_or_default()
     }
 
-    /// All but the last part; `None` when there is only one.
+    /// All but the last part; `None` when there is only one, and for `/` itself.
     #[must_use]
     pub fn parent(&self) -> Option<Self> {
-        let slash = self.0.iter().rposition(|b| *b == b'/')?;
+        let slash = self.0.iter().rposition(|b| *b == b'/').filter(|_| self.0 != b"/")?;
         Some(Self(self.0[..slash.max(1)].to_vec()))
     }
 
@@ -205,6 +205,7 @@ mod tests {
         assert_eq!(dir.join(&"/abs".into()).to_text(), "/abs");
         assert_eq!(RemotePath::from("/a").parent(), Some("/".into()));
         assert_eq!(RemotePath::from("a").parent(), None);
+        assert_eq!(RemotePath::from("/").parent(), None);
         assert_eq!(RemotePath::from("/in/a").with_file_name(b"b").to_text(), "/in/b");
         assert!(RemotePath::from("/in/sub/a").is_within(&"/in/".into()));
         assert!(!RemotePath::from("/inbox/a").is_within(&"/in".into()));

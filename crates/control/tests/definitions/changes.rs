@@ -47,7 +47,7 @@ async fn conflicts_and_errors_are_told_together() {
     let applied = world.put("edi", &text).await;
     conflict(
         &applied,
-        &["key.k.private_key: says { kept = true }", "credential.c.password", "unknown key 'timeuot'"],
+        &["key.k.private_key: is { kept = true }", "credential.c.password", "unknown key 'timeuot'"],
     );
     // What is not there is no text that could be wrong.
     assert!(!applied.to_string().contains("PEM") && !applied.to_string().contains("in clear"), "{applied}");

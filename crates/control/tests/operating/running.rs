@@ -59,7 +59,7 @@ async fn what_cannot_run_is_refused_with_what_helps() {
     );
     assert!(refused("order").await.chain().contains("did you mean 'orders'?"));
     let receives = refused("inbound").await;
-    assert!(receives.kind() == ErrorKind::Rejected && receives.chain().contains("receives by a listener"));
+    assert!(receives.kind() == ErrorKind::Rejected && receives.chain().contains("receives from a listener"));
     let offline = SetOffline { endpoint: "dock".into(), reason: "inventory".into() };
     control.set_endpoint_offline(&operator, &offline).await.unwrap();
     assert!(refused("orders").await.chain().contains("`waybill endpoint online dock` ends that"));

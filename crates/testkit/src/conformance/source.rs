@@ -147,7 +147,7 @@ pub(super) async fn an_offer_opens_as_it_was_found_or_not_at_all(place: Place) {
     scene.put("a.edi", b"another content").await;
     let seen = source.look_again(&found).await.unwrap();
     assert!(
-        matches!(&seen, AfterRead::Changed(words) if words.contains("7 bytes and is 15 bytes")),
+        matches!(&seen, AfterRead::Changed(words) if words.contains("7 bytes and is now 15 bytes")),
         "{seen:?}"
     );
     let error = source.open(&found).await.err().expect("a file that changed");

@@ -114,11 +114,14 @@ fn unfinished_taken(
     let poller = &taker.flow.name;
     let message = if !write.temporary_name {
         format!(
-            "destination '{destination}' writes files under their own names (temporary = \"none\") into a directory that              flow '{poller}' polls: it may take one that is half written; leave 'temporary' out"
+            "destination '{destination}' writes files under their final names (temporary = \"none\") into a directory \
+             that flow '{poller}' polls, so that flow may read a half-written file; remove temporary = \"none\""
         )
     } else if suffix.is_empty() || !write.temporary_suffix.ends_with(suffix.as_str()) {
         format!(
-            "destination '{destination}' writes into a directory that flow '{poller}' polls, with temporary names that end              in \"{}\"; flow '{poller}' leaves out names that end in \"{suffix}\", and may take a file that is half              written: give both the same suffix",
+            "destination '{destination}' writes into a directory that flow '{poller}' polls, with temporary names that end \
+             in \"{}\", but flow '{poller}' only ignores names that end in \"{suffix}\", so it may read a half-written \
+             file: give both the same suffix",
             write.temporary_suffix
         )
     } else {
