@@ -82,6 +82,8 @@ CREATE TABLE transfers (
     updated_at     TIMESTAMPTZ   NOT NULL,
     ended_at       TIMESTAMPTZ,
     metadata       JSONB   NOT NULL,
+    -- Its part's place in its offer or message, from 1.
+    sequence       BIGINT NOT NULL,
     -- How long its payloads are kept after its end, in microseconds, and until when that is.
     retain_for     BIGINT NOT NULL,
     retained_until TIMESTAMPTZ,

@@ -9,6 +9,7 @@
 mod as2_kills;
 mod as2_sender;
 mod books;
+mod bulk;
 mod database_away;
 mod direct_kills;
 mod kills;

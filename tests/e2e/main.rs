@@ -26,6 +26,7 @@ mod sftp_habits;
 mod start;
 mod strangers;
 mod timestamps;
+mod transfers;
 mod under_way;
 mod users;
 mod validate;

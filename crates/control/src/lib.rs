@@ -23,6 +23,7 @@ mod roll_back;
 mod rotate;
 mod secrets;
 mod suspensions;
+mod transfers;
 mod users;
 
 pub use apply::{Applied, Apply};
@@ -41,6 +42,10 @@ pub use plan::{PlanAnswer, PlanRequest};
 pub use revisions::{RevisionDetail, RevisionLine};
 pub use roll_back::RollBack;
 pub use rotate::Rotated;
+pub use transfers::{
+    BulkAnswer, BulkRequest, CountAnswer, CountRequest, RefusedTransfer, ResubmitRequest, TransferAnswer,
+    TransferRequest,
+};
 pub use users::{AddUser, SetDisabled, SetRole, UserDetail, UserList};
 
 use config::{Catalogue, Documents, ProcessEnvironment, Settings};

@@ -48,4 +48,5 @@ pub use ingest::unstable::{UnstableFiles, WithheldFile};
 pub use maintenance::repeat::Maintenance;
 pub use parts::Parts;
 pub use settings::EngineSettings;
+pub use transfers::new_deliveries;
 pub use trial::{Trial, TrialRole};

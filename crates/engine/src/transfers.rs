@@ -2,7 +2,7 @@
 //! received, or a payload that came with the answer to a delivery.
 
 use crate::context::Context;
-use model::definition::Flow;
+use model::definition::{Destination, Flow};
 use model::{
     AuditEvent, Delivery, DeliveryId, DeliveryState, EventKind, OfferId, PayloadRecord, TemplateValues,
     Timestamp, Transfer, TransferId, TransferKind, TransferState,
@@ -10,6 +10,7 @@ use model::{
 use std::time::Duration;
 use store::{NewDelivery, NewTransfer};
 use transport::StagedPart;
+use uuid::Uuid;
 
 /// How long a reply is kept whose flow cannot be read; and at least how long an answer to a message.
 pub(crate) const DEFAULT_RETENTION: Duration = Duration::from_secs(30 * 86_400);
@@ -36,38 +37,45 @@ pub(crate) fn new_transfer(
     let mut transfer = transfer_of(context, &flow.name, origin.revision, part, origin.received);
     transfer.offer = origin.offer;
     transfer.partner = origin.partner.map(str::to_owned);
-    let id = transfer.id;
-    let deliveries = flow.destinations.iter().map(|destination| {
+    transfer.sequence = sequence;
+    let deliveries = new_deliveries(flow, &transfer, || context.ids.next());
+    let event = arrival(context, EventKind::TransferRecorded, &transfer, part).endpoint(origin.endpoint);
+    (NewTransfer { transfer, deliveries, retain_for: flow.retention }, event)
+}
+
+/// A transfer's deliveries: one to each destination of its flow, due at the time of its record.
+pub fn new_deliveries(flow: &Flow, transfer: &Transfer, mut ids: impl FnMut() -> Uuid) -> Vec<NewDelivery> {
+    let payload = &transfer.payload;
+    let due = transfer.created_at;
+    let to = |destination: &Destination| {
         let values = TemplateValues {
-            name: part.file_name.file_name(),
-            received: origin.received,
+            name: payload.file_name.file_name(),
+            received: payload.staged_at,
             flow: &flow.name,
-            transfer: id,
-            sequence,
+            transfer: transfer.id,
+            sequence: transfer.sequence,
         };
         let file_name = match &destination.file_name {
-            Some(template) => part.file_name.with_file_name(&template.render(&values)),
-            None => part.file_name.clone(),
+            Some(template) => payload.file_name.with_file_name(&template.render(&values)),
+            None => payload.file_name.clone(),
         };
         NewDelivery {
             lane_continues: flow.continue_after_failure,
             delivery: Delivery {
-                id: DeliveryId::new(context.ids.next()),
-                transfer: id,
+                id: DeliveryId::new(ids()),
+                transfer: transfer.id,
                 destination: destination.name.clone(),
                 endpoint: destination.endpoint.clone(),
                 file_name,
                 state: DeliveryState::Pending,
                 attempt: 0,
                 lane: flow.ordered.then(|| format!("{}/{}", flow.name, destination.name)),
-                due_at: origin.received,
-                expires_at: destination.expires_after.map(|wait| origin.received + wait),
+                due_at: due,
+                expires_at: destination.expires_after.map(|wait| due + wait),
             },
         }
-    });
-    let event = arrival(context, EventKind::TransferRecorded, &transfer, part).endpoint(origin.endpoint);
-    let deliveries = deliveries.collect();
-    (NewTransfer { transfer, deliveries, retain_for: flow.retention }, event)
+    };
+    flow.destinations.iter().map(to).collect()
 }
 
 /// A payload that came with a delivery's answer: a transfer of its own, child of the one sent. It
@@ -107,6 +115,7 @@ fn transfer_of(
         revision,
         offer: None,
         parent: None,
+        sequence: 1,
         partner: None,
         payload: PayloadRecord {
             id: part.staged.id,

@@ -59,6 +59,8 @@ words! {
         TransferHeld = "transfer.held",
         /// A person released a held transfer.
         TransferReleased = "transfer.released",
+        /// A person sent a transfer's payload once more, as a transfer of its own.
+        TransferResubmitted = "transfer.resubmitted",
         /// An attempt of a delivery began.
         DeliveryAttempted = "delivery.attempted",
         /// A delivery waits for its receipt.

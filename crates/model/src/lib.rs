@@ -57,12 +57,14 @@ pub use proxy::{Proxy, ProxyProtocol};
 pub use quoted::{Quoted, quoted};
 pub use revision::{EDITED, RevisionKind, StoredDefinition, StoredFile};
 pub use role::{Permission, Role};
-pub use schema::{PublicMaterial, did_you_mean, nearest, nearest_of, parse_duration, parse_size};
+pub use schema::{
+    PublicMaterial, did_you_mean, duration_text, nearest, nearest_of, parse_duration, parse_size,
+};
 pub use secret::Secret;
 pub use skip_reason::{PollReport, SkipCount, SkipReason};
 pub use state::{
-    DeliveryEvent, DeliveryState, IllegalTransition, Lifecycle, OfferEvent, OfferState, TransferEvent,
-    TransferState, transition,
+    DeliveryEvent, DeliveryState, IllegalTransition, Lifecycle, OfferEvent, OfferState, TransferAction,
+    TransferEvent, TransferState, transition,
 };
 pub use step::Step;
 pub use suspension::{Suspension, SuspensionKind};

@@ -11,7 +11,7 @@ mod transport;
 mod value;
 
 pub use finding::{Finding, Subject};
-pub use scalar::{parse_duration, parse_size, parse_time};
+pub use scalar::{duration_text, parse_duration, parse_size, parse_time};
 pub use suggest::{did_you_mean, nearest, nearest_of};
 pub use transport::{Paths, Roles, Scheme, TransportSpec, joined};
 pub use value::{Value, Values};

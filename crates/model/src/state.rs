@@ -149,11 +149,13 @@ pub enum TransferEvent {
     Release,
     /// A delivery was sent back to pending.
     Reopen,
+    /// A person sends its payload once more, as a transfer of its own.
+    Resubmit,
 }
 
 impl TransferEvent {
     /// All events.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Process,
         Self::Deliver,
         Self::Complete,
@@ -163,6 +165,7 @@ impl TransferEvent {
         Self::Hold,
         Self::Release,
         Self::Reopen,
+        Self::Resubmit,
     ];
 }
 
@@ -174,20 +177,26 @@ impl Lifecycle for TransferState {
         match (self, event) {
             (Self::Staged, E::Process) => Some(Self::Processing),
             (Self::Processing, E::Deliver) => Some(Self::Delivering),
-            // A held transfer whose last delivery was under way when it was stopped ends all the same,
-            // and a later negative receipt changes the end of one that was completed.
-            (Self::Delivering | Self::Held, E::Complete) => Some(Self::Completed),
-            (Self::Delivering | Self::Held | Self::Completed, E::PartlyFail) => Some(Self::PartlyFailed),
+            // A held transfer whose last delivery was being sent when it was held ends all the same; so does a
+            // cancelled one, if that delivery arrives. A later negative receipt changes the end of a completed one.
+            (Self::Delivering | Self::Held | Self::Cancelled, E::Complete) => Some(Self::Completed),
+            (Self::Delivering | Self::Held | Self::Cancelled | Self::Completed, E::PartlyFail) => {
+                Some(Self::PartlyFailed)
+            }
             (Self::Delivering | Self::Held | Self::Completed | Self::PartlyFailed, E::Fail) => {
                 Some(Self::Failed)
             }
-            (Self::Staged | Self::Processing | Self::Delivering | Self::Held, E::Cancel) => {
+            // Of one that failed, what failed is given up: its lanes go on.
+            (Self::Staged | Self::Processing | Self::Delivering | Self::Held | Self::Failed, E::Cancel) => {
                 Some(Self::Cancelled)
             }
+            (Self::PartlyFailed, E::Cancel) => Some(self),
             (Self::Staged | Self::Processing | Self::Delivering, E::Hold) => Some(Self::Held),
             (Self::Held, E::Release) => Some(Self::Delivering),
             (Self::Failed | Self::PartlyFailed | Self::Cancelled, E::Reopen) => Some(Self::Delivering),
             (Self::Delivering | Self::Held, E::Reopen) => Some(self),
+            // While it is under way its payload would be sent twice.
+            (state, E::Resubmit) if state.is_final() => Some(self),
             _ => None,
         }
     }
@@ -296,7 +305,10 @@ impl Lifecycle for DeliveryState {
                 Self::Pending | Self::AwaitingReceipt | Self::Retrying | Self::Failed | Self::Expired,
                 E::Cancel,
             ) => Some(Self::Cancelled),
-            (Self::Failed | Self::Expired | Self::Cancelled, E::Requeue) => Some(Self::Pending),
+            // One that waits for its next attempt is due at once.
+            (Self::Retrying | Self::Failed | Self::Expired | Self::Cancelled, E::Requeue) => {
+                Some(Self::Pending)
+            }
             _ => None,
         }
     }
@@ -305,6 +317,10 @@ impl Lifecycle for DeliveryState {
         matches!(self, Self::Delivered | Self::Failed | Self::Expired | Self::Cancelled)
     }
 }
+
+mod action;
+
+pub use action::TransferAction;
 
 #[cfg(test)]
 mod tests;

@@ -150,6 +150,8 @@ pub struct Transfer {
     pub offer: Option<OfferId>,
     /// The transfer it was made from (part, transform, reply, resubmission, failure route).
     pub parent: Option<TransferId>,
+    /// The part's place in its offer or message, from 1.
+    pub sequence: u32,
     /// The partner it came from or goes to, when there is one.
     pub partner: Option<String>,
     /// Its bytes.

@@ -1,6 +1,7 @@
 //! Taking everything from a node that no longer lives.
 
 use crate::command::Command;
+use crate::delivery::change;
 use crate::either::on;
 use crate::fault::Fault;
 use crate::open::Store;
@@ -8,7 +9,8 @@ use crate::row::DeliveryRow;
 use crate::tx::Tx;
 use async_trait::async_trait;
 use model::{
-    DeliveryEvent, DeliveryId, DeliveryState, EventKind, NodeName, Result, Timestamp, TransferId, transition,
+    Actor, DeliveryEvent, DeliveryId, DeliveryState, EventKind, NodeName, Result, Timestamp, TransferId,
+    TransferState, transition,
 };
 
 /// A node whose lease ended without it.
@@ -81,6 +83,27 @@ pub(crate) async fn fence(
     Ok(deliveries)
 }
 
+/// What a person cancelled while it was being sent is not tried again.
+async fn give_up_cancelled(
+    tx: &mut Tx<'_>,
+    rows: &[DeliveryRow],
+    by: &NodeName,
+    now: Timestamp,
+) -> Result<(), Fault> {
+    for row in rows {
+        let state: String = on!(tx, c => sqlx::query_scalar("SELECT state FROM transfers WHERE id = $1")
+            .bind(row.transfer_id).fetch_one(c).await)?;
+        let delivery = DeliveryId::new(row.id);
+        if state == TransferState::Cancelled.as_str()
+            && let Some((head, _)) = change::lock(tx, delivery).await?
+        {
+            change::give_up(tx, &head, delivery, now, by).await?;
+            change::end_transfer(tx, &head, now, by, &Actor::System).await?;
+        }
+    }
+    Ok(())
+}
+
 /// Releases all claims of one epoch of a node. The lease's row must be locked.
 pub(crate) async fn release_claims(
     tx: &mut Tx<'_>,
@@ -110,6 +133,7 @@ pub(crate) async fn release_claims(
             .detail("epoch", epoch);
         tx.event(event);
     }
+    give_up_cancelled(tx, &rows, by, now).await?;
     for sql in [
         "DELETE FROM intake_keys WHERE node = $1 AND epoch = $2 AND state = 'in_progress'",
         "DELETE FROM source_leases WHERE node = $1 AND epoch = $2",

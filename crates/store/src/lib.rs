@@ -49,7 +49,7 @@ mod wake;
 mod whole_file;
 mod writer;
 
-pub use action::{Act, Acted};
+pub use action::{Act, Acted, Resubmitted, child_id};
 pub use audit::{MonthKept, RemovedMonth, event_hash};
 pub use delivery::{
     ClaimFilter, Claimed, Done, Failure, Finish, Finished, NewDelivery, NewTransfer, Overdue, Resolved,
@@ -72,8 +72,8 @@ pub use seal::{
 pub use search::{
     AttemptView, ConnectionFilter, ConnectionView, Cursor, DeliveryView, EventFilter, EventGap, EventView,
     FailingDelivery, FlowDay, HourCount, KeptMdn, Listing, OfferView, OfflineEndpoint, Overview, Page,
-    RefusedMessages, StoreMetrics, TransferFilter, TransferView, UnreadableRow, UnsettledSource, Waybill,
-    WhichMdn,
+    RefusedMessages, Selection, StoreMetrics, TransferFilter, TransferView, UnreadableRow, UnsettledSource,
+    Waybill, WhichMdn,
 };
 pub use secrets::{EncryptedSecret, KeyCheck, MasterKey, MasterKeys, NewSecrets, SecretPlace};
 pub use settings::{IdGenerator, StoreSettings};

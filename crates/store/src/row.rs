@@ -80,7 +80,7 @@ impl PayloadRow {
 macro_rules! transfer_columns {
     () => {
         "t.id, t.kind, t.flow, t.revision, t.offer_id, t.parent_id, t.partner, t.payload_id, t.file_name, t.state, \
-         t.created_at, t.metadata, p.length, p.sha256, p.media_type, p.staged_at"
+         t.created_at, t.metadata, t.sequence, p.length, p.sha256, p.media_type, p.staged_at"
     };
 }
 pub(crate) use transfer_columns;
@@ -100,6 +100,7 @@ pub(crate) struct TransferRow {
     state: String,
     created_at: Timestamp,
     metadata: Json<Map<String, Value>>,
+    sequence: i64,
     length: i64,
     sha256: Vec<u8>,
     media_type: Option<String>,
@@ -119,6 +120,7 @@ impl TransferRow {
             revision: self.revision,
             offer: self.offer_id.map(OfferId::new),
             parent: self.parent_id.map(TransferId::new),
+            sequence: small(self.sequence),
             partner: self.partner,
             payload: PayloadRecord {
                 id: PayloadId::new(self.payload_id),

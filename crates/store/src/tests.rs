@@ -1,6 +1,7 @@
 //! The behaviour of the store, each test on both databases.
 
 mod actions;
+mod cancelling;
 mod claims;
 mod commits;
 mod crash;
@@ -13,7 +14,9 @@ mod offers;
 mod payloads;
 mod proxy;
 mod receipts;
+mod resubmitting;
 mod schema;
+mod selecting;
 mod server;
 mod unreadable;
 mod values;

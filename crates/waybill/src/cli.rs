@@ -2,6 +2,7 @@
 
 mod endpoint;
 mod flow;
+mod transfer;
 mod user;
 pub(crate) mod values;
 
@@ -9,8 +10,11 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 pub(crate) use endpoint::Endpoint;
 pub(crate) use flow::Flow;
-use model::{ConnectionId, DeliveryId, Severity, Sha256, Timestamp, TransferId, TransferState};
+use model::{ConnectionId, Severity, Sha256, Timestamp, TransferId};
 use std::path::PathBuf;
+pub(crate) use transfer::{
+    ActOnTransfers, ListTransfers, MdnKind, Transfer, TransferReceipt, WhichTransfers,
+};
 use transport_as2::agreement::{Cipher, DigestName};
 pub(crate) use user::User;
 
@@ -115,7 +119,7 @@ pub(crate) enum Command {
     /// Make, rotate and forget master keys, which encrypt secrets of definitions.
     #[command(subcommand)]
     Key(Key),
-    /// List and show transfers, retry failed ones, and save receipts.
+    /// List and show transfers, save receipts; retry, hold, release, cancel and resubmit transfers.
     #[command(subcommand)]
     Transfer(Transfer),
     /// List flows, run them now, pause and resume them.
@@ -235,52 +239,6 @@ pub(crate) struct Demo {
 }
 
 #[derive(Subcommand, Debug)]
-pub(crate) enum Transfer {
-    /// List transfers, newest first.
-    List(ListTransfers),
-    /// Show one transfer with its source, deliveries, attempts and events.
-    Show {
-        /// Its id, as `transfer list` shows it.
-        #[arg(value_parser = values::id::<TransferId>)]
-        id: TransferId,
-    },
-    /// Save a transfer's receipt (MDN) exactly as it was received or sent: a complete MIME entity, as
-    /// `openssl smime -verify` accepts it.
-    Receipt(TransferReceipt),
-    /// Retry the failed deliveries of a transfer.
-    Retry {
-        /// Its id, as `transfer list` shows it.
-        #[arg(value_parser = values::id::<TransferId>)]
-        id: TransferId,
-    },
-}
-
-#[derive(Args, Debug)]
-pub(crate) struct TransferReceipt {
-    /// The transfer's id, as `transfer list` shows it.
-    #[arg(value_parser = values::id::<TransferId>)]
-    pub(crate) id: TransferId,
-    /// Which MDN, if there are several: the one that proves a delivery, the last one that did not
-    /// prove it (it is negative, or its signature or MIC is not valid), or the one that we sent.
-    #[arg(long, value_enum)]
-    pub(crate) which: Option<MdnKind>,
-    /// Only of this delivery.
-    #[arg(long, value_name = "ID", value_parser = values::id::<DeliveryId>)]
-    pub(crate) delivery: Option<DeliveryId>,
-    /// The file to write, which must not exist yet. Left out, standard output.
-    #[arg(long, value_name = "FILE")]
-    pub(crate) out: Option<PathBuf>,
-}
-
-/// Which MDN of a transfer.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
-pub(crate) enum MdnKind {
-    Accepted,
-    NotAccepted,
-    Sent,
-}
-
-#[derive(Subcommand, Debug)]
 pub(crate) enum Audit {
     /// Search events, newest first.
     Search(SearchEvents),
@@ -310,28 +268,6 @@ pub(crate) enum Audit {
         #[arg(long, value_name = "NUMBER", default_value_t = 1)]
         from: i64,
     },
-}
-
-#[derive(Args, Debug)]
-pub(crate) struct ListTransfers {
-    /// Only transfers in this state: staged, processing, delivering, held, completed, partly_failed, failed
-    /// or
-    /// cancelled.
-    #[arg(long, value_parser = values::transfer_state)]
-    pub(crate) state: Option<TransferState>,
-    /// Only transfers of this flow.
-    #[arg(long, value_name = "NAME")]
-    pub(crate) flow: Option<String>,
-    /// Only transfers whose file name contains this text (capital and small letters are the same). Searches
-    /// the last day, unless --from says
-    /// otherwise.
-    #[arg(long, value_name = "TEXT")]
-    pub(crate) file: Option<String>,
-    #[command(flatten)]
-    pub(crate) span: Span,
-    /// Show at most this many.
-    #[arg(long, value_name = "COUNT", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..))]
-    pub(crate) limit: u32,
 }
 
 #[derive(Args, Debug)]

@@ -26,7 +26,7 @@ use crate::process::Ambient;
 use config::settings::LogFormat;
 use config::{ProcessEnvironment, Settings, Severity};
 use control::ExportRequest;
-use model::{Error, ErrorKind, Result};
+use model::{Error, ErrorKind, Result, TransferAction};
 use std::path::Path;
 use std::process::ExitCode;
 pub(crate) use validate::catalogue;
@@ -98,7 +98,21 @@ async fn with_settings(command: Command, settings: Settings, output: Output) -> 
         Command::Transfer(Transfer::List(wanted)) => transfer::list(&settings, wanted, output).await,
         Command::Transfer(Transfer::Show { id }) => transfer::show(&settings, id, output).await,
         Command::Transfer(Transfer::Receipt(wanted)) => receipt::receipt(&settings, wanted).await,
-        Command::Transfer(Transfer::Retry { id }) => transfer::retry(&settings, id, output).await,
+        Command::Transfer(Transfer::Retry(wanted)) => {
+            transfer::act(&settings, TransferAction::Retry, wanted, None, output).await
+        }
+        Command::Transfer(Transfer::Hold(wanted)) => {
+            transfer::act(&settings, TransferAction::Hold, wanted, None, output).await
+        }
+        Command::Transfer(Transfer::Release(wanted)) => {
+            transfer::act(&settings, TransferAction::Release, wanted, None, output).await
+        }
+        Command::Transfer(Transfer::Cancel(wanted)) => {
+            transfer::act(&settings, TransferAction::Cancel, wanted, None, output).await
+        }
+        Command::Transfer(Transfer::Resubmit { act, request }) => {
+            transfer::act(&settings, TransferAction::Resubmit, act, request, output).await
+        }
         Command::Flow(command) => flow::run(&settings, command, output).await,
         Command::Endpoint(command) => endpoint::run(settings, command, output).await,
         Command::User(command) => user::run(&settings, command, output).await,

@@ -55,7 +55,7 @@ impl Search for Transfers {
 
     fn read(reader: &mut FilterReader<'_>, now: Timestamp) -> (TransferFilter, bool) {
         let filter = filter(reader, now);
-        let through_text = filter.name_contains.is_some();
+        let through_text = filter.searches();
         (filter, through_text)
     }
 
@@ -83,17 +83,22 @@ fn filter(reader: &mut FilterReader<'_>, now: Timestamp) -> TransferFilter {
     });
     let flow = reader.text("flow", "Flow");
     let partner = reader.text("partner", "Partner");
+    let endpoint = reader.text("endpoint", "Delivered to endpoint");
     let name = reader.text("name", "File name");
+    let name_mask = reader.text("mask", "File name mask");
     // Of two states together no index has the order in time: all of the range are put in order.
-    let span = reader.span(now, name.is_some() || state == Some(None));
+    let searches = name.is_some() || name_mask.is_some() || endpoint.is_some();
+    let span = reader.span(now, searches || state == Some(None));
     TransferFilter {
         state: state.flatten(),
         failed: state == Some(None),
         trouble_since: problem_since,
         flow,
         partner,
+        endpoint,
         name_contains: name,
         name_begins: None,
+        name_mask,
         from: span.from,
         to: span.to,
     }
@@ -131,7 +136,7 @@ pub(crate) async fn page(
         times: times(&query),
         flows: names(&overview.flows, SUGGESTED),
         chart: Chart::day(state.now(), overview.flows.iter().map(|flow| &flow.hours)),
-        more: ["from", "to", "partner"].iter().any(|key| query.get(key).is_some()),
+        more: ["from", "to", "partner", "endpoint", "mask"].iter().any(|key| query.get(key).is_some()),
         query,
         results,
     };

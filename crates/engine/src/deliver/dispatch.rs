@@ -10,8 +10,9 @@ use tokio::sync::{Notify, Semaphore};
 use tokio_util::task::TaskTracker;
 use transport::Shutdown;
 
-/// Longest time without a look at the database: wake-ups may be lost, polling is the truth.
-const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+/// Longest time without a look at the database: wake-ups may be lost, and other processes that write to a SQLite file
+/// send none. Polling is the truth.
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 /// Most deliveries taken by one claim.
 const MOST_CLAIMED: u32 = 64;
 

@@ -276,7 +276,7 @@ impl Scene {
 
     /// What a person does now.
     pub(crate) fn act(&self) -> Act {
-        Act { actor: Actor::User("ada".into()), node: "n1".parse().unwrap(), at: self.clock.now() }
+        Act::new(Actor::User("ada".into()), "n1".parse().unwrap(), self.clock.now())
     }
 
     /// What the trail tells, for a test that failed.

@@ -137,6 +137,14 @@ impl EventWords<'_> {
             EventKind::SettleFailed => {
                 format!("{} could not be settled at its source{}", self.offer(), self.with(": ", "error"))
             }
+            EventKind::TransferRecorded if self.detail.contains_key("resubmission") => format!(
+                "{} sends {} once more{}{}{}",
+                self.who(),
+                self.file(),
+                self.for_flow(),
+                self.with("; it was sent with transfer ", "parent"),
+                self.with(": ", "reason")
+            ),
             EventKind::TransferRecorded => format!(
                 "{}{}{} was staged and recorded{}",
                 self.file(),
@@ -149,12 +157,27 @@ impl EventWords<'_> {
                 format!("Transfer{} {end}{}", self.of_flow(), self.delivered())
             }
             EventKind::TransferCancelled => {
-                format!("{} cancelled the transfer{}", self.who(), self.of_flow())
+                format!(
+                    "{} cancelled the transfer{}{}",
+                    self.who(),
+                    self.of_flow(),
+                    self.with(": ", "reason")
+                )
             }
             EventKind::TransferHeld => {
-                format!("{} holds {}{}", self.who(), self.file(), self.with(": ", "why"))
+                let why = if self.detail.contains_key("why") { "why" } else { "reason" };
+                format!("{} holds {}{}", self.who(), self.file(), self.with(": ", why))
             }
-            EventKind::TransferReleased => format!("{} released the transfer{}", self.who(), self.of_flow()),
+            EventKind::TransferReleased => {
+                format!("{} released the transfer{}{}", self.who(), self.of_flow(), self.with(": ", "reason"))
+            }
+            EventKind::TransferResubmitted => format!(
+                "{} resubmitted the transfer{}{}{}",
+                self.who(),
+                self.of_flow(),
+                self.with(" as transfer ", "child"),
+                self.with(": ", "reason")
+            ),
             EventKind::DeliveryAttempted => {
                 format!("{}{} began on node {}", self.attempt(), self.to(), self.node)
             }
@@ -181,21 +204,22 @@ impl EventWords<'_> {
                 format!("Delivery{} expired{}", self.to(), self.with("; its state was ", "was"))
             }
             EventKind::DeliveryCancelled => {
+                let why = if self.detail.contains_key("why") { "why" } else { "reason" };
                 format!(
-                    "{} cancelled the delivery{}{}",
+                    "{} cancelled the delivery{}{}{}",
                     self.who(),
                     self.to(),
-                    self.with("; its state was ", "was")
+                    self.with("; its state was ", "was"),
+                    self.with(": ", why)
                 )
             }
-            EventKind::DeliveryRequeued => {
-                format!(
-                    "{} retried the delivery{}{}",
-                    self.who(),
-                    self.to(),
-                    self.with("; its state was ", "was")
-                )
-            }
+            EventKind::DeliveryRequeued => format!(
+                "{} retried the delivery{}{}{}",
+                self.who(),
+                self.to(),
+                self.with("; its state was ", "was"),
+                self.with(": ", "reason")
+            ),
             EventKind::DeliveryInterrupted => format!(
                 "{}{} was interrupted{}",
                 self.attempt(),

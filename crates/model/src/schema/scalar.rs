@@ -135,6 +135,19 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
         .ok_or_else(wrong)
 }
 
+/// A duration as documents write it, such as `30d`; read back by [`parse_duration`]. Less than a millisecond is left out.
+#[must_use]
+pub fn duration_text(duration: Duration) -> String {
+    let millis = duration.as_millis();
+    let units = [(86_400_000, "d"), (3_600_000, "h"), (60_000, "m"), (1_000, "s")];
+    let whole = units.iter().find(|(unit, _)| millis > 0 && millis % unit == 0);
+    match whole {
+        Some((unit, name)) => format!("{}{name}", millis / unit),
+        None if millis == 0 => "0s".to_owned(),
+        None => format!("{millis}ms"),
+    }
+}
+
 /// Reads a size: a whole number of bytes, or with `KiB`, `MiB`, `GiB`, `TiB`.
 ///
 /// # Errors
@@ -165,6 +178,9 @@ mod tests {
         assert_eq!(parse_duration("7d"), Ok(Duration::from_secs(604_800)));
         for wrong in ["", "90", "s", "-1s", "1.5h", "99999999999d", "1 s"] {
             assert!(parse_duration(wrong).is_err(), "{wrong}");
+        }
+        for text in ["0s", "250ms", "90s", "5m", "36h", "30d"] {
+            assert_eq!(duration_text(parse_duration(text).unwrap()), text);
         }
         assert_eq!(parse_size("64KiB"), Ok(65_536));
         for wrong in ["", "KiB", "1kb", "99999999999TiB"] {

@@ -7,8 +7,8 @@ use crate::row::{DeliveryRow, later, word};
 use crate::tx::{Tx, locking};
 use chrono::TimeDelta;
 use model::{
-    Actor, AuditEvent, DeliveryId, DeliveryState, EventKind, Lifecycle, NodeName, Timestamp, TransferEvent,
-    TransferId, TransferState, transition,
+    Actor, AuditEvent, DeliveryEvent, DeliveryId, DeliveryState, EventKind, Lifecycle, NodeName, Timestamp,
+    TransferEvent, TransferId, TransferState, transition,
 };
 use sqlx::FromRow;
 use sqlx::types::Json;
@@ -21,7 +21,7 @@ pub(crate) struct Head {
     flow: String,
     partner: Option<String>,
     state: String,
-    retain_for: i64,
+    pub(crate) retain_for: i64,
     pub(crate) payload_id: Uuid,
 }
 
@@ -32,6 +32,12 @@ impl Head {
 
     pub(crate) fn state(&self) -> Result<TransferState, Fault> {
         Ok(word(TransferState::parse(&self.state), "transfers.state", &self.state)?)
+    }
+
+    /// Until when its payloads are kept when it ends at a time.
+    fn retained_until(&self, ended: Timestamp) -> Timestamp {
+        let micros = TimeDelta::microseconds(self.retain_for);
+        later(ended, micros.to_std().unwrap_or_default())
     }
 
     /// Names flow, partner and transfer in an event.
@@ -80,6 +86,8 @@ pub(crate) struct Change<'a> {
     pub(crate) claimed: bool,
     pub(crate) receipt: Option<&'a model::Receipt>,
     pub(crate) error: Option<(&'a str, &'a str)>,
+    /// Whether its last attempt was cut off by the end of a node, and what that did is still to be found out.
+    pub(crate) interrupted: bool,
 }
 
 impl<'a> Change<'a> {
@@ -95,6 +103,7 @@ impl<'a> Change<'a> {
             claimed: false,
             receipt: None,
             error: None,
+            interrupted: false,
         }
     }
 }
@@ -107,10 +116,10 @@ pub(crate) async fn write(tx: &mut Tx<'_>, row: &DeliveryRow, change: &Change<'_
     on!(tx, c => sqlx::query(
         "UPDATE deliveries SET state = $2, updated_at = $3, failures = $4, lane_open = $5, due_at = $6, \
            receipt_deadline = $7, node = $8, epoch = $9, receipt = $10, error = $11, error_kind = $12, \
-           ended_at = $13, interrupted = false WHERE id = $1")
+           ended_at = $13, interrupted = $14 WHERE id = $1")
         .bind(row.id).bind(change.state.as_str()).bind(change.now).bind(change.failures)
         .bind(change.lane_open).bind(change.due_at).bind(change.receipt_deadline).bind(node).bind(epoch)
-        .bind(change.receipt.map(Json)).bind(text).bind(kind).bind(ended)
+        .bind(change.receipt.map(Json)).bind(text).bind(kind).bind(ended).bind(change.interrupted)
         .execute(c).await.map(|_| ()))?;
     if (row.lane.is_some() && !change.lane_open)
         || matches!(change.state, DeliveryState::Retrying | DeliveryState::Pending)
@@ -174,8 +183,14 @@ pub(crate) async fn end_transfer(
         .map(|found| word(DeliveryState::parse(found), "deliveries.state", found))
         .collect::<Result<Vec<_>, _>>()?;
     let Some(event) = TransferState::ended_by(&states) else { return Ok(None) };
-    // A transfer that a person cancelled stays so, whatever became of a delivery that was under way.
-    let Ok(state) = transition(head.state()?, event) else { return Ok(None) };
+    let was = head.state()?;
+    let Ok(state) = transition(was, event) else {
+        // It stays cancelled: what was being sent then did not arrive.
+        if was == TransferState::Cancelled {
+            retain(tx, head, now).await?;
+        }
+        return Ok(None);
+    };
     set_transfer_state(tx, head, state, now).await?;
     let kind = match event {
         TransferEvent::Complete => EventKind::TransferCompleted,
@@ -194,6 +209,51 @@ pub(crate) async fn end_transfer(
     Ok(Some(state))
 }
 
+/// Gives up a delivery that did not arrive and whose transfer a person cancelled while it was being sent: it is not
+/// tried again, and its lane goes on.
+pub(crate) async fn give_up(
+    tx: &mut Tx<'_>,
+    head: &Head,
+    delivery: DeliveryId,
+    now: Timestamp,
+    by: &NodeName,
+) -> Result<(), Fault> {
+    if head.state()? != TransferState::Cancelled {
+        return Ok(());
+    }
+    let Some((_, row)) = lock(tx, delivery).await? else { return Ok(()) };
+    let was = row.state()?;
+    if !matches!(was, DeliveryState::Retrying | DeliveryState::Failed | DeliveryState::Expired) {
+        return Ok(());
+    }
+    let state = transition(was, DeliveryEvent::Cancel)?;
+    let change = Change { lane_open: false, interrupted: row.interrupted, ..Change::to(&row, state, now) };
+    write(tx, &row, &change).await?;
+    let event = tx
+        .derived(now, by, EventKind::DeliveryCancelled)
+        .delivery(delivery)
+        .endpoint(&row.endpoint)
+        .detail("was", was.as_str())
+        .detail("why", "its transfer was cancelled while it was being sent");
+    tx.event(head.named_in(told(event, &row, &change, false)));
+    Ok(())
+}
+
+/// Keeps the payload of a cancelled transfer as long as a delivery of it is being sent.
+pub(crate) async fn retain_while_sending(tx: &mut Tx<'_>, head: &Head) -> Result<(), Fault> {
+    on!(tx, c => sqlx::query("UPDATE transfers SET retained_until = NULL WHERE id = $1")
+        .bind(head.id).execute(c).await.map(|_| ()))?;
+    Ok(())
+}
+
+/// Lets the retention of a cancelled transfer begin, unless it has begun: nothing of it is being sent any more.
+pub(crate) async fn retain(tx: &mut Tx<'_>, head: &Head, now: Timestamp) -> Result<(), Fault> {
+    on!(tx, c => sqlx::query(
+        "UPDATE transfers SET retained_until = $2 WHERE id = $1 AND retained_until IS NULL")
+        .bind(head.id).bind(head.retained_until(now)).execute(c).await.map(|_| ()))?;
+    Ok(())
+}
+
 /// Sets a transfer's state; its retention runs from its end, and stops when it is opened again.
 pub(crate) async fn set_transfer_state(
     tx: &mut Tx<'_>,
@@ -202,10 +262,7 @@ pub(crate) async fn set_transfer_state(
     now: Timestamp,
 ) -> Result<(), Fault> {
     let ended = state.is_final().then_some(now);
-    let retained = ended.map(|at| {
-        let micros = TimeDelta::microseconds(head.retain_for);
-        later(at, micros.to_std().unwrap_or_default())
-    });
+    let retained = ended.map(|at| head.retained_until(at));
     on!(tx, c => sqlx::query(
         "UPDATE transfers SET state = $2, updated_at = $3, ended_at = $4, retained_until = $5 WHERE id = $1")
         .bind(head.id).bind(state.as_str()).bind(now).bind(ended).bind(retained)

@@ -141,7 +141,9 @@ impl Command for FinishAttempt {
             let own = event.delivery == Some(self.claim.delivery) && event.kind == self.finish.kind();
             tx.event(if own { change::told(event, &row, &change, true) } else { event });
         }
-        let transfer_ended = if state.is_final() {
+        change::give_up(tx, &head, self.claim.delivery, self.now, &self.claim.node).await?;
+        let given_up = head.state()? == TransferState::Cancelled && state == DeliveryState::Retrying;
+        let transfer_ended = if state.is_final() || given_up {
             change::end_transfer(tx, &head, self.now, &self.claim.node, &Actor::System).await?
         } else {
             None

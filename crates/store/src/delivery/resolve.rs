@@ -121,6 +121,7 @@ impl Command for Resolve {
         };
         let event = change::told(self.event(tx, kind), &row, &change, true).detail("was", was.as_str());
         tx.event(named_in(&head, &row, event));
+        change::give_up(tx, &head, delivery, self.now, &self.by).await?;
         let transfer_ended = change::end_transfer(tx, &head, self.now, &self.by, &Actor::System).await?;
         Ok(Resolved::Resolved { delivery, transfer, was, transfer_ended })
     }
@@ -147,10 +148,15 @@ fn resolved(was: DeliveryState, positive: bool) -> Result<Option<DeliveryState>,
         (S::Pending | S::Retrying, true) => {
             Some(transition(transition(was, DeliveryEvent::Claim)?, DeliveryEvent::Deliver)?)
         }
+        // A person cancelled it while its receipt was awaited: it had arrived.
+        (S::Cancelled, true) => {
+            let pending = transition(was, DeliveryEvent::Requeue)?;
+            Some(transition(transition(pending, DeliveryEvent::Claim)?, DeliveryEvent::Deliver)?)
+        }
         (S::Pending | S::Sending | S::AwaitingReceipt | S::Retrying | S::Delivered, false) => {
             Some(transition(was, DeliveryEvent::Fail)?)
         }
-        (S::Delivered, true) | (S::Failed | S::Expired | S::Cancelled, _) => None,
+        (S::Delivered, true) | (S::Failed | S::Expired, _) | (S::Cancelled, false) => None,
     })
 }
 

@@ -5,6 +5,7 @@ use super::unreadable::{Attempted, UnreadableRow};
 use crate::Store;
 use crate::either::{Backend, on};
 use model::{Result, Timestamp};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use sqlx::postgres::PgRow;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{AssertSqlSafe, FromRow};
@@ -28,6 +29,18 @@ pub struct Cursor {
 impl fmt::Display for Cursor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}.{}", self.at.timestamp_micros(), self.id.simple())
+    }
+}
+
+impl Serialize for Cursor {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Cursor {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
     }
 }
 
@@ -223,6 +236,24 @@ impl Query {
         }
         let limit = self.bind(Bind::Whole(page.rows() as i64 + 1));
         self.sql.push_str(&format!(" ORDER BY {at} DESC, {id} DESC LIMIT {limit}"));
+    }
+
+    /// The same, oldest first.
+    pub(super) fn page_oldest_first(&mut self, at: &str, id: &str, page: Page) {
+        if let Some(after) = page.after {
+            let (time, row) = (self.bind(Bind::Time(after.at)), self.bind(Bind::Id(after.id)));
+            self.sql.push_str(&format!(" AND ({at}, {id}) > ({time}, {row})"));
+        }
+        let limit = self.bind(Bind::Whole(page.rows() as i64 + 1));
+        self.sql.push_str(&format!(" ORDER BY {at}, {id} LIMIT {limit}"));
+    }
+
+    /// The text for the database that the statement is for.
+    pub(super) const fn pick(&self, sqlite: &'static str, postgres: &'static str) -> &'static str {
+        match self.backend {
+            Backend::Sqlite => sqlite,
+            Backend::Postgres => postgres,
+        }
     }
 
     /// The statement and its values.

@@ -60,6 +60,7 @@ fn new_transfer(name: &str, flow: &str, created_at: Timestamp, offer: Option<Off
             revision: 1,
             offer,
             parent: None,
+            sequence: 1,
             partner: Some("globex".into()),
             payload: PayloadRecord {
                 id: PayloadId::new(Uuid::now_v7()),

@@ -6,11 +6,13 @@ use crate::row::{path, unreadable, word};
 use model::{
     OfferId, PayloadId, RemotePath, Result, Sha256, Timestamp, TransferId, TransferKind, TransferState,
 };
+use serde::{Deserialize, Serialize};
 use sqlx::FromRow;
 use uuid::Uuid;
 
-/// Which transfers.
-#[derive(Clone, Debug, Default)]
+/// Which transfers: what lists and actions in bulk have in common.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct TransferFilter {
     /// In this state.
     pub state: Option<TransferState>,
@@ -22,11 +24,15 @@ pub struct TransferFilter {
     pub flow: Option<String>,
     /// Of this partner.
     pub partner: Option<String>,
+    /// With a delivery to this endpoint.
+    pub endpoint: Option<String>,
     /// Whose file name contains this, whatever its case. May look through all that the other
     /// conditions leave ([`Store::text_index`]): give a time range with it.
     pub name_contains: Option<String>,
     /// Whose file name begins with this.
     pub name_begins: Option<String>,
+    /// Whose file name, without directories, matches this mask: `*` and `?`, capitals count, as in flows.
+    pub name_mask: Option<String>,
     /// Recorded at or after.
     pub from: Option<Timestamp>,
     /// Recorded before.
@@ -136,8 +142,29 @@ impl TransferRow {
     }
 }
 
+impl TransferFilter {
+    /// Whether every transfer is meant.
+    #[must_use]
+    pub fn is_everything(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Whether it looks at text or at deliveries, and so perhaps through all that its other conditions leave.
+    #[must_use]
+    pub const fn searches(&self) -> bool {
+        self.name_contains.is_some() || self.name_mask.is_some() || self.endpoint.is_some()
+    }
+}
+
 pub(super) fn statement(store: &Store, filter: &TransferFilter, page: Page) -> Query {
     let mut query = Query::new(store, SELECT);
+    restrict(&mut query, filter);
+    query.page("t.created_at", "t.id", page);
+    query
+}
+
+/// Adds the conditions of a filter to a statement over `transfers t`.
+pub(super) fn restrict(query: &mut Query, filter: &TransferFilter) {
     query.and_text("t.state = ?", filter.state.map(TransferState::as_str));
     if filter.failed {
         query.sql.push_str(" AND t.state IN ('failed', 'partly_failed')");
@@ -149,6 +176,10 @@ pub(super) fn statement(store: &Store, filter: &TransferFilter, page: Page) -> Q
     );
     query.and_text("t.flow = ?", filter.flow.as_deref());
     query.and_text("t.partner = ?", filter.partner.as_deref());
+    query.and_text(
+        "EXISTS (SELECT 1 FROM deliveries d WHERE d.transfer_id = t.id AND d.endpoint = ?)",
+        filter.endpoint.as_deref(),
+    );
     // Names are stored in their text form, which escapes some characters.
     let stored = |name: &String| RemotePath::from(name.as_str()).to_text();
     query.contains(&[Column::Text("t.file_name")], filter.name_contains.as_ref().map(stored).as_deref());
@@ -156,9 +187,8 @@ pub(super) fn statement(store: &Store, filter: &TransferFilter, page: Page) -> Q
     let prefix: Option<String> =
         filter.name_begins.as_ref().map(|name| stored(name).chars().take(200).collect());
     query.begins("substr(t.file_name, 1, 200)", prefix.as_deref());
+    query.matches_mask("t.file_name", filter.name_mask.as_deref());
     query.between("t.created_at", filter.from, filter.to);
-    query.page("t.created_at", "t.id", page);
-    query
 }
 
 impl Store {
@@ -168,7 +198,7 @@ impl Store {
     /// The database failed.
     pub async fn transfers(&self, filter: &TransferFilter, page: Page) -> Result<Listing<TransferView>> {
         let query = statement(self, filter, page);
-        query.list(self, "list transfers", filter.name_contains.is_some(), page, TransferRow::view).await
+        query.list(self, "list transfers", filter.searches(), page, TransferRow::view).await
     }
 
     /// One transfer.

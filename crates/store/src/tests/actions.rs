@@ -6,7 +6,7 @@ use crate::{Act, Acted, Finished};
 use model::{Actor, DeliveryState, ErrorKind, EventKind, TransferState};
 
 fn act() -> Act {
-    Act { actor: Actor::User("ada".into()), node: crate::tests::fixture::node("n1"), at: now() }
+    Act::new(Actor::User("ada".into()), crate::tests::fixture::node("n1"), now())
 }
 
 both! {
@@ -15,11 +15,15 @@ both! {
         let (_, new) = recorded(&store, &lease, "a", &["x", "lane-a"]).await;
         let id = new.transfer.id;
         let held = store.hold_transfer(id, &act()).await.unwrap();
-        assert_eq!(held, Acted { deliveries: 2, transfer: TransferState::Held });
+        assert_eq!(held, Acted { changed: true, deliveries: 2, sending: 0, transfer: TransferState::Held });
         assert!(claim(&store, &lease).await.is_empty());
         assert_eq!(store.next_due().await.unwrap(), None);
-        assert!(store.hold_transfer(id, &act()).await.is_err());
+        // Another person holds it too: it is held, and one release lets it go on.
+        let again = store.hold_transfer(id, &act()).await.unwrap();
+        assert_eq!(again, Acted { changed: false, deliveries: 0, ..held });
         store.release_transfer(id, &act()).await.unwrap();
+        let again = store.release_transfer(id, &act()).await.unwrap();
+        assert_eq!((again.changed, again.transfer), (false, TransferState::Delivering));
         assert_eq!(claim(&store, &lease).await.len(), 2);
         assert_eq!(events(&store, EventKind::TransferHeld).await, 1);
         assert_eq!(events(&store, EventKind::TransferReleased).await, 1);
@@ -39,11 +43,15 @@ both! {
         let (_, new) = recorded(&store, &lease, "a", &["x", "y"]).await;
         let id = new.transfer.id;
         let cancelled = store.cancel_transfer(id, &act()).await.unwrap();
-        assert_eq!(cancelled, Acted { deliveries: 2, transfer: TransferState::Cancelled });
+        let acted = Acted { changed: true, deliveries: 2, sending: 0, transfer: TransferState::Cancelled };
+        assert_eq!(cancelled, acted);
         assert!(claim(&store, &lease).await.is_empty());
-        assert_eq!(store.cancel_transfer(id, &act()).await.unwrap_err().kind(), ErrorKind::Rejected);
+        let twice = store.cancel_transfer(id, &act()).await.unwrap();
+        assert_eq!(twice, Acted { changed: false, deliveries: 0, ..acted });
         let again = store.retry_transfer(id, &act()).await.unwrap();
-        assert_eq!(again, Acted { deliveries: 2, transfer: TransferState::Delivering });
+        assert_eq!(again, Acted { transfer: TransferState::Delivering, ..acted });
+        let twice = store.retry_transfer(id, &act()).await.unwrap();
+        assert_eq!((twice.changed, twice.deliveries), (false, 0), "it is on its way already");
         assert_eq!(claim(&store, &lease).await.len(), 2);
         assert_eq!(events(&store, EventKind::DeliveryRequeued).await, 2);
     }
@@ -55,8 +63,8 @@ both! {
         assert_eq!(store.cancel_delivery(one.delivery.id, &act()).await.unwrap_err().kind(), ErrorKind::Rejected);
         store.cancel_transfer(new.transfer.id, &act()).await.unwrap();
         let end = store.finish(&one.claim, delivered(), now(), vec![]).await.unwrap();
-        assert_eq!(end, Finished::Done { transfer_ended: None });
-        assert_eq!(transfer_state(&store, new.transfer.id).await, TransferState::Cancelled);
+        assert_eq!(end, Finished::Done { transfer_ended: Some(TransferState::Completed) });
+        assert_eq!(transfer_state(&store, new.transfer.id).await, TransferState::Completed);
         assert_eq!(delivery_states(&store, new.transfer.id).await, [DeliveryState::Delivered]);
     }
 
@@ -66,7 +74,8 @@ both! {
         let one = claim_one(&store, &lease).await;
         store.finish(&one.claim, failed(false), now(), vec![]).await.unwrap();
         let skipped = store.cancel_delivery(one.delivery.id, &act()).await.unwrap();
-        assert_eq!(skipped, Acted { deliveries: 1, transfer: TransferState::Failed });
+        let acted = Acted { changed: true, deliveries: 1, sending: 0, transfer: TransferState::Cancelled };
+        assert_eq!(skipped, acted);
         let cancelled = recorded(&store, &lease, "b", &["x"]).await.1;
         let acted = store.cancel_delivery(cancelled.deliveries[0].delivery.id, &act()).await.unwrap();
         assert_eq!(acted.transfer, TransferState::Cancelled);
@@ -80,6 +89,16 @@ both! {
         assert!(error.to_string().contains(&id.to_string()), "{error}");
         let lease = lease(&store, "n1").await;
         let (_, new) = recorded(&store, &lease, "a", &["x"]).await;
-        assert_eq!(store.retry_transfer(new.transfer.id, &act()).await.unwrap_err().kind(), ErrorKind::Rejected);
+        let one = claim_one(&store, &lease).await;
+        store.finish(&one.claim, delivered(), now(), vec![]).await.unwrap();
+        for error in [
+            store.retry_transfer(new.transfer.id, &act()).await.unwrap_err(),
+            store.hold_transfer(new.transfer.id, &act()).await.unwrap_err(),
+            store.release_transfer(new.transfer.id, &act()).await.unwrap_err(),
+            store.cancel_transfer(new.transfer.id, &act()).await.unwrap_err(),
+        ] {
+            assert_eq!(error.kind(), ErrorKind::Rejected);
+            assert!(error.to_string().contains("state completed"), "{error}");
+        }
     }
 }

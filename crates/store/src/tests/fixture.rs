@@ -86,6 +86,7 @@ pub(crate) fn transfer(offer: Option<OfferId>, destinations: &[&str]) -> NewTran
             revision: 1,
             offer,
             parent: None,
+            sequence: 1,
             partner: Some("globex".into()),
             payload: payload(),
             state: TransferState::Staged,

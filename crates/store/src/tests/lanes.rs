@@ -4,7 +4,7 @@ use crate::{Act, ClaimFilter, Finish};
 use model::{Actor, DeliveryState, Timestamp};
 
 fn act() -> Act {
-    Act { actor: Actor::User("ada".into()), node: crate::tests::fixture::node("n1"), at: now() }
+    Act::new(Actor::User("ada".into()), crate::tests::fixture::node("n1"), now())
 }
 
 both! {

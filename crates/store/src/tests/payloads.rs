@@ -69,7 +69,7 @@ both! {
         store.finish(&one.claim, crate::tests::fixture::failed(false), now(), vec![]).await.unwrap();
         let end = after(now(), 3_601_000);
         assert_eq!(past(&store, end).await, [payload]);
-        let act = Act { actor: Actor::User("ada".into()), node: lease.node.clone(), at: now() };
+        let act = Act::new(Actor::User("ada".into()), lease.node.clone(), now());
         store.retry_transfer(id, &act).await.unwrap();
         assert!(past(&store, end).await.is_empty());
         assert!(store.mark_payloads_removed(vec![removal(payload)], end).await.unwrap().is_empty());

@@ -2,7 +2,7 @@
 
 use chrono::{NaiveDate, NaiveDateTime, NaiveTime};
 use clap::builder::PossibleValuesParser;
-use model::{Actor, EventKind, Sha256, Timestamp, TransferState, did_you_mean};
+use model::{Actor, EventKind, Mask, MaskSpec, Sha256, Timestamp, TransferState, did_you_mean};
 use std::str::FromStr;
 
 /// A seal as `audit verify` names it: `NUMBER:DIGEST`.
@@ -74,6 +74,12 @@ pub(crate) fn event_kind(text: &str) -> Result<String, String> {
     let near = did_you_mean(text, known().chain(groups));
     let near = if near.is_empty() { "." } else { &near };
     Err(format!("there is no kind of event '{text}'{near} `waybill audit kinds` lists them all"))
+}
+
+/// A mask for file names.
+pub(crate) fn file_mask(text: &str) -> Result<String, String> {
+    let spec = MaskSpec { include: vec![text.to_owned()], ..MaskSpec::default() };
+    Mask::new(&spec).map(|_| text.to_owned()).map_err(|error| error.reason)
 }
 
 /// An id.

@@ -1,33 +1,58 @@
-//! `waybill transfer list|show|retry`.
+//! `waybill transfer list|show`.
+
+mod act;
+
+pub(crate) use act::act;
 
 use super::pages::{Pages, Row, Writer, unreadable_line};
 use super::{receipt, searched, unknown, write};
-use crate::cli::{ListTransfers, Output};
+use crate::cli::{ListTransfers, Output, WhichTransfers};
 use crate::gateway::open_command_session;
-use crate::process::{Ambient, person};
+use crate::process::Ambient;
 use config::Settings;
 use model::schema::Section;
-use model::{Error, ErrorKind, Result, TransferId, quoted};
+use model::{Error, ErrorKind, Result, Timestamp, TransferId, quoted};
 use serde_json::{Value, json};
 use std::process::ExitCode;
-use store::{Act, DeliveryView, KeptMdn, Store, TransferFilter, TransferView, Waybill};
+use store::{DeliveryView, KeptMdn, Store, TransferFilter, TransferView, Waybill};
 
 pub(crate) async fn list(settings: &Settings, wanted: ListTransfers, output: Output) -> Result<ExitCode> {
     let ambient = Ambient::default();
-    let (from, to) = searched::span(&wanted.span, wanted.file.is_some(), ambient.clock.now());
-    let filter = TransferFilter {
-        state: wanted.state,
-        flow: wanted.flow,
-        name_contains: wanted.file,
-        from,
-        to,
-        ..TransferFilter::default()
-    };
+    let filter = filter(&wanted.which, ambient.clock.now());
     let store = open_command_session(settings, &ambient).await?;
-    searched::tell_index(&store, filter.name_contains.is_some());
+    searched::tell_index(&store, filter.searches());
     let written = write_all(&store, &filter, wanted.limit, output).await;
     store.close().await;
     written.map(|()| ExitCode::SUCCESS)
+}
+
+/// The filter that options ask for; what searches looks through the last day unless they say otherwise.
+fn filter(which: &WhichTransfers, now: Timestamp) -> TransferFilter {
+    let mut filter = TransferFilter {
+        state: which.state,
+        failed: which.any_failed,
+        flow: which.flow.clone(),
+        partner: which.partner.clone(),
+        endpoint: which.endpoint.clone(),
+        name_contains: which.file.clone(),
+        name_mask: which.mask.clone(),
+        ..TransferFilter::default()
+    };
+    (filter.from, filter.to) = searched::span(&which.span, filter.searches(), now);
+    filter
+}
+
+impl WhichTransfers {
+    /// Whether no option was given.
+    fn is_empty(&self) -> bool {
+        let Self { state, any_failed, flow, partner, endpoint, file, mask, span } = self;
+        let texts = [flow, partner, endpoint, file, mask];
+        let times = [span.from, span.to];
+        state.is_none()
+            && !any_failed
+            && texts.iter().all(|text| text.is_none())
+            && times.iter().all(Option::is_none)
+    }
 }
 
 async fn write_all(store: &Store, filter: &TransferFilter, limit: u32, output: Output) -> Result<()> {
@@ -80,31 +105,6 @@ pub(crate) async fn show(settings: &Settings, id: TransferId, output: Output) ->
     Ok(ExitCode::SUCCESS)
 }
 
-pub(crate) async fn retry(settings: &Settings, id: TransferId, output: Output) -> Result<ExitCode> {
-    let ambient = Ambient::default();
-    let store = open_command_session(settings, &ambient).await?;
-    let act = Act { actor: person(), node: settings.node.clone(), at: ambient.clock.now() };
-    let acted = store.retry_transfer(id, &act).await;
-    store.close().await;
-    let acted = acted?;
-    match output {
-        Output::Json => write::json(
-            &json!({ "transfer": id, "deliveries": acted.deliveries, "state": acted.transfer.as_str() }),
-        )?,
-        Output::Text => write::line(format_args!(
-            "{} of {id} sent on {} way again; the transfer is {}",
-            if acted.deliveries == 1 {
-                "1 delivery".to_owned()
-            } else {
-                format!("{} deliveries", acted.deliveries)
-            },
-            if acted.deliveries == 1 { "its" } else { "their" },
-            acted.transfer
-        ))?,
-    }
-    Ok(ExitCode::SUCCESS)
-}
-
 pub(super) fn unknown(id: TransferId) -> Error {
     Error::permanent(ErrorKind::NotFound, "find a transfer")
         .with("transfer", id)
@@ -119,6 +119,12 @@ fn text(waybill: &Waybill, mdns: &[KeptMdn]) -> Result<()> {
         "  flow {} of revision {}, {} bytes, SHA-256 {}",
         transfer.flow, transfer.revision, transfer.length, transfer.sha256
     ))?;
+    if let Some(parent) = &waybill.parent {
+        write::line(format_args!("  made from transfer {}", parent.id))?;
+    }
+    for child in &waybill.children {
+        write::line(format_args!("  made into transfer {}: {} {}", child.id, child.kind, child.state))?;
+    }
     if let Some(offer) = &waybill.offer {
         write::line(format_args!(
             "  from {} at {}, found {}, source {}",
@@ -179,7 +185,8 @@ fn transfer_json(transfer: &TransferView) -> Value {
         "id": transfer.id, "flow": transfer.flow, "revision": transfer.revision, "partner": transfer.partner, "state": transfer.state.as_str(),
         "file_name": transfer.file_name.to_text(), "bytes": transfer.length, "sha256": transfer.sha256.to_string(),
         "media_type": transfer.media_type, "recorded": transfer.created_at, "ended": transfer.ended_at,
-        "deliveries": transfer.deliveries, "delivered": transfer.delivered,
+        "deliveries": transfer.deliveries, "delivered": transfer.delivered, "kind": transfer.kind.as_str(),
+        "parent": transfer.parent,
     })
 }
 
@@ -200,6 +207,7 @@ fn waybill_json(waybill: &Waybill, mdns: &[KeptMdn]) -> Value {
     let mut json = transfer_json(&waybill.transfer);
     json["deliveries"] = waybill.deliveries.iter().map(delivery_json).collect();
     let mdn = |kept: &KeptMdn| json!({ "which": kept.which.as_str(), "delivery": kept.which.delivery(), "attempt": kept.attempt });
+    json["children"] = waybill.children.iter().map(transfer_json).collect();
     json["mdns"] = mdns.iter().map(mdn).collect();
     json["events"] = waybill.events.iter().map(super::audit::event_json).collect();
     json["events_left_out"] = waybill.gap.map_or(0, |gap| gap.count).into();

@@ -87,11 +87,8 @@ impl Filler {
         match way {
             Way::Pending => {}
             Way::Held => {
-                let act = Act {
-                    actor: model::Actor::User("ada".into()),
-                    node: "acme-1".parse().unwrap(),
-                    at: at + Duration::from_secs(2),
-                };
+                let ada = model::Actor::User("ada".into());
+                let act = Act::new(ada, "acme-1".parse().unwrap(), at + Duration::from_secs(2));
                 self.store.hold_transfer(id, &act).await.unwrap();
             }
             _ => self.deliver(id, way, at + Duration::from_millis(420), &event).await,
@@ -229,6 +226,7 @@ fn transfer(name: &RemotePath, flow: &str, at: Timestamp, offer: &Offer, to: &[&
             revision: 1,
             offer: Some(offer.id),
             parent: None,
+            sequence: 1,
             partner: Some("globex".into()),
             payload: PayloadRecord {
                 id: PayloadId::new(Uuid::now_v7()),

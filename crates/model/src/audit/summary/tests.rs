@@ -40,6 +40,7 @@ fn told(kind: EventKind) -> &'static [&'static str] {
         EventKind::TransferRecorded => &["a.edi", "globex-as2", "orders", "700 bytes"],
         EventKind::TransferCompleted | EventKind::TransferFailed => &["orders", "1 of 2"],
         EventKind::TransferCancelled | EventKind::TransferReleased => &["ada", "orders"],
+        EventKind::TransferResubmitted => &["ada", "orders", "0192f7a1"],
         EventKind::TransferHeld => &["ada", "a.edi", "as asked"],
         EventKind::DeliveryAttempted => &["Attempt 2", "globex-as2", "n1"],
         EventKind::DeliveryAwaiting => &["globex-as2", "2026-11-20T14:55:00Z"],
@@ -101,7 +102,7 @@ fn every_kind_says_who_where_and_what() {
         "listener": "partners", "used": "a signature by SHA-1", "reason": "done", "direction": "outbound", "protocol": "as2", "purpose": "deliver",
         "host": "as2.globex.example:443", "security": {"type": "tls", "version": "TLSv1.3"}, "duration_micros": 1_254_000,
         "requests": 3, "bytes_in": 900, "bytes_out": 1200, "weakened": "any host key", "payload": "0192f7a0",
-        "month": "2026-01", "events": 12, "user": "bob", "change": "made",
+        "month": "2026-01", "child": "0192f7a1", "events": 12, "user": "bob", "change": "made",
     })));
     let nothing = Map::new();
     for kind in EventKind::ALL {

@@ -243,8 +243,8 @@ both! {
             ("transfers", format!("UPDATE transfers SET ended_at = created_at WHERE id = {}", last("transfers", "ended_at IS NOT NULL"))),
             ("transfers", format!("UPDATE transfers SET ended_at = NULL WHERE id = {}", last("transfers", "ended_at IS NOT NULL"))),
             ("transfers", format!("UPDATE transfers SET created_at = updated_at, updated_at = created_at WHERE id = {}", last("transfers", "ended_at IS NOT NULL"))),
-            ("transfers", format!("INSERT INTO transfers (id, kind, flow, revision, payload_id, file_name, state, created_at, updated_at, metadata, retain_for, released) \
-                SELECT {nil}, kind, flow, revision, payload_id, file_name, state, created_at, updated_at, metadata, retain_for, released FROM transfers LIMIT 1")),
+            ("transfers", format!("INSERT INTO transfers (id, kind, flow, revision, payload_id, file_name, state, created_at, updated_at, metadata, sequence, retain_for, released) \
+                SELECT {nil}, kind, flow, revision, payload_id, file_name, state, created_at, updated_at, metadata, sequence, retain_for, released FROM transfers LIMIT 1")),
             ("connections", format!("INSERT INTO connections (id, node, process_started_at, opened_at, direction) \
                 SELECT {nil}, node, process_started_at, opened_at, direction FROM connections LIMIT 1")),
             ("payloads", format!("UPDATE payloads SET file_name = 'other.edi' WHERE id = {}", some("payloads"))),
@@ -332,7 +332,7 @@ both! {
         let books = Books { store, key };
         let store = &books.store;
         let n1 = lease(store, "n1").await;
-        let act = || Act { actor: Actor::User("ada".into()), node: node("n1"), at: now() };
+        let act = || Act::new(Actor::User("ada".into()), node("n1"), now());
         let resolve = async |one: &Claimed, positive| {
             store.resolve(&one.delivery.id.to_string(), receipt(positive), &node("n2"), vec![], now()).await.unwrap();
         };
@@ -418,6 +418,33 @@ both! {
         books.agree("cancelled beside one under way").await;
         end(store, &claimed[1], delivered(), EventKind::DeliveryDelivered).await;
         books.agree("ended after it was cancelled").await;
+
+        // Cancelled while it is being sent: it fails, its node ends, its receipt comes too late.
+        let one = one_claimed(store, &n1, "cancelled, then failed").await;
+        store.cancel_transfer(one.transfer.id, &act()).await.unwrap();
+        end(store, &one, retry(now()), EventKind::DeliveryRetrying).await;
+        books.agree("given up").await;
+        let one = one_claimed(store, &n1, "cancelled, then cut off").await;
+        store.cancel_transfer(one.transfer.id, &act()).await.unwrap();
+        let n1 = lease(store, "n1").await;
+        books.agree("given up with its node").await;
+        let one = one_claimed(store, &n1, "cancelled, then received").await;
+        store.correlate(&one.claim, &one.delivery.id.to_string()).await.unwrap();
+        end(store, &one, Finish::Awaiting { deadline: later }, EventKind::DeliveryAwaiting).await;
+        store.cancel_transfer(one.transfer.id, &act()).await.unwrap();
+        books.agree("cancelled while its receipt was awaited").await;
+        resolve(&one, true).await;
+        books.agree("received after it was cancelled").await;
+
+        // Sent once more.
+        let mut child = transfer(None, &["x"]);
+        child.transfer.parent = Some(one.transfer.id);
+        child.transfer.payload = one.transfer.payload.clone();
+        assert!(matches!(store.resubmit(vec![child], &act()).await.unwrap()[0].made, Ok(true)));
+        books.agree("resubmitted").await;
+        let again = claim_one(store, &n1).await;
+        end(store, &again, delivered(), EventKind::DeliveryDelivered).await;
+        books.agree("delivered once more").await;
 
         // What came with the answer, and the end of what is kept.
         let one = one_claimed(store, &n1, "replied").await;

@@ -1,0 +1,79 @@
+//! Keeping a transfer from going on, and letting it go on.
+
+use super::{Act, Acted, acted, open, place, refused, transfer_of};
+use crate::command::Command;
+use crate::delivery::change;
+use crate::either::on;
+use crate::fault::Fault;
+use crate::open::Store;
+use crate::tx::Tx;
+use async_trait::async_trait;
+use model::{
+    Error, ErrorKind, EventKind, Lifecycle, Result, TransferAction, TransferId, TransferState, transition,
+};
+
+impl Store {
+    /// Holds a transfer: none of its deliveries is begun until it is released, and those behind it in an ordered lane
+    /// wait. One that is being sent ends as it will, and is not tried again meanwhile. A transfer is held or it is
+    /// not, whoever asked for it: one release lets it go on.
+    ///
+    /// # Errors
+    /// There is no such transfer; it has ended; it has no delivery; the database failed.
+    pub async fn hold_transfer(&self, transfer: TransferId, act: &Act) -> Result<Acted> {
+        self.write(HoldTransfer { transfer, act: act.clone(), action: TransferAction::Hold }).await
+    }
+
+    /// Lets a held transfer go on.
+    ///
+    /// # Errors
+    /// There is no such transfer; it has ended; it has no delivery; the database failed.
+    pub async fn release_transfer(&self, transfer: TransferId, act: &Act) -> Result<Acted> {
+        self.write(HoldTransfer { transfer, act: act.clone(), action: TransferAction::Release }).await
+    }
+}
+
+struct HoldTransfer {
+    transfer: TransferId,
+    act: Act,
+    /// Hold or release.
+    action: TransferAction,
+}
+
+#[async_trait]
+impl Command for HoldTransfer {
+    type Answer = Acted;
+
+    fn place(&self) -> u128 {
+        place(self.transfer)
+    }
+
+    async fn apply(&self, tx: &mut Tx<'_>) -> Result<Acted, Fault> {
+        let (head, rows) = transfer_of(tx, self.transfer).await?;
+        let was = head.state()?;
+        let Ok(state) = transition(was, self.action.event()) else {
+            // Held already, or not held.
+            if was.is_final() {
+                return Err(refused(self.action, &head, was));
+            }
+            return acted(tx, &head, false, 0).await;
+        };
+        if rows.is_empty() {
+            return Err(Error::permanent(ErrorKind::Rejected, super::operation(self.action))
+                .with("transfer", self.transfer)
+                .advice("it has no destination: download it, or cancel it")
+                .into());
+        }
+        change::set_transfer_state(tx, &head, state, self.act.at).await?;
+        let is_held = state == TransferState::Held;
+        on!(tx, c => sqlx::query("UPDATE deliveries SET held = $2 WHERE transfer_id = $1")
+            .bind(self.transfer.uuid()).bind(is_held).execute(c).await.map(|_| ()))?;
+        let kind = if is_held { EventKind::TransferHeld } else { EventKind::TransferReleased };
+        let event = self.act.event(tx, kind);
+        tx.event(head.named_in(event));
+        if !is_held {
+            tx.wake();
+        }
+        let waiting = open(&rows)?;
+        acted(tx, &head, true, waiting).await
+    }
+}

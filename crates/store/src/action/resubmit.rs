@@ -1,0 +1,115 @@
+//! Sending a payload once more, as a transfer of its own whose parent is the one that it was sent with.
+
+use super::{Act, no_such, payload_is_kept, refused};
+use crate::command::Command;
+use crate::delivery::change;
+use crate::delivery::{NewTransfer, described, insert_transfers};
+use crate::either::on;
+use crate::fault::Fault;
+use crate::open::Store;
+use crate::tx::Tx;
+use async_trait::async_trait;
+use model::{
+    Error, ErrorKind, EventKind, PeerText, Result, TransferAction, TransferEvent, TransferId, transition,
+};
+use uuid::Uuid;
+
+/// What came of one resubmission.
+#[derive(Debug)]
+pub struct Resubmitted {
+    /// The transfer that was resubmitted.
+    pub parent: TransferId,
+    /// The new one.
+    pub child: TransferId,
+    /// Whether it was made by this request, or was there before; or why there is none.
+    pub made: Result<bool>,
+}
+
+/// The id of the transfer that a request makes of another: the same for the same request and parent, so that a
+/// repeated request makes no second one.
+#[must_use]
+pub fn child_id(request: Uuid, parent: TransferId) -> TransferId {
+    let both = [*request.as_bytes(), *parent.uuid().as_bytes()].concat();
+    let digest = openssl::sha::sha256(&both);
+    let bytes = std::array::from_fn(|at| digest[at]);
+    TransferId::new(uuid::Builder::from_random_bytes(bytes).into_uuid())
+}
+
+impl Store {
+    /// Records transfers that send payloads once more, in their order, which is their order in their lanes. Each names its
+    /// parent, which has ended and has its payload still; both then need it. A child whose id is there already is left
+    /// as it is. One that is refused keeps no other from being recorded.
+    ///
+    /// # Errors
+    /// The database failed; nothing was recorded.
+    pub async fn resubmit(&self, children: Vec<NewTransfer>, act: &Act) -> Result<Vec<Resubmitted>> {
+        self.write(Resubmit { children, act: act.clone() }).await
+    }
+}
+
+struct Resubmit {
+    children: Vec<NewTransfer>,
+    act: Act,
+}
+
+#[async_trait]
+impl Command for Resubmit {
+    type Answer = Vec<Resubmitted>;
+
+    async fn apply(&self, tx: &mut Tx<'_>) -> Result<Vec<Resubmitted>, Fault> {
+        let mut answers = Vec::with_capacity(self.children.len());
+        for new in &self.children {
+            let child = new.transfer.id;
+            let Some(parent) = new.transfer.parent else {
+                return Err(Error::permanent(ErrorKind::Internal, "resubmit a transfer without a parent")
+                    .with("transfer", child)
+                    .into());
+            };
+            // Whatever is refused is refused before anything of it is written.
+            let made = match self.resubmit(tx, parent, new).await {
+                Ok(made) => Ok(made),
+                Err(Fault::Told(error)) => Err(error),
+                Err(fault) => return Err(fault),
+            };
+            answers.push(Resubmitted { parent, child, made });
+        }
+        Ok(answers)
+    }
+}
+
+impl Resubmit {
+    async fn resubmit(&self, tx: &mut Tx<'_>, parent: TransferId, new: &NewTransfer) -> Result<bool, Fault> {
+        let child = &new.transfer;
+        let head =
+            change::lock_transfer(tx, parent.uuid()).await?.ok_or_else(|| no_such("transfer", parent))?;
+        let there: Option<Option<Uuid>> = on!(tx, c => sqlx::query_scalar("SELECT parent_id FROM transfers WHERE id = $1")
+            .bind(child.id.uuid()).fetch_optional(c).await)?;
+        match there {
+            Some(of) if of == Some(parent.uuid()) => return Ok(false),
+            Some(_) => {
+                return Err(Error::permanent(ErrorKind::AlreadyExists, "resubmit a transfer")
+                    .with("transfer", parent)
+                    .with("new id", child.id)
+                    .advice("another transfer has this id: choose another one")
+                    .into());
+            }
+            None => {}
+        }
+        let state = head.state()?;
+        transition(state, TransferEvent::Resubmit)
+            .map_err(|_| refused(TransferAction::Resubmit, &head, state))?;
+        payload_is_kept(tx, TransferAction::Resubmit, &head).await?;
+        insert_transfers(tx, std::slice::from_ref(new), self.act.at).await?;
+        let named = PeerText::from(child.payload.file_name.to_text().as_str()).as_str().to_owned();
+        let recorded = self
+            .act
+            .event(tx, EventKind::TransferRecorded)
+            .transfer(child.id)
+            .detail("file_name", named)
+            .detail("resubmission", true);
+        tx.events(&described(&[recorded], std::slice::from_ref(new)));
+        let event = self.act.event(tx, EventKind::TransferResubmitted).detail("child", child.id.to_string());
+        tx.event(head.named_in(event));
+        Ok(true)
+    }
+}
