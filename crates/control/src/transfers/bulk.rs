@@ -5,7 +5,7 @@ use crate::{Caller, Control};
 use futures::future::join_all;
 use model::{Error, ErrorKind, Permission, Result, Retry, TransferAction, TransferId};
 use serde::{Deserialize, Serialize};
-use store::{Act, Cursor, Listing, Selection, TransferFilter, TransferView, child_id};
+use store::{Act, Cursor, Listing, Selection, TransferFilter, TransferView};
 use uuid::Uuid;
 
 /// Transfers of a batch, at most.
@@ -130,11 +130,7 @@ impl Control {
         let results = match request.action {
             TransferAction::Resubmit => {
                 let definitions = self.definitions_in_force().await?;
-                // A child of this same request, asked for again, is no parent.
-                let is_own = |row: &&TransferView| {
-                    row.parent.is_none_or(|parent| child_id(request.request, parent) != row.id)
-                };
-                let parents: Vec<TransferId> = batch.rows.iter().filter(is_own).map(|row| row.id).collect();
+                let parents: Vec<TransferId> = batch.rows.iter().map(|row| row.id).collect();
                 self.resubmit(&parents, request.request, act, &definitions).await?
             }
             TransferAction::Retry => {

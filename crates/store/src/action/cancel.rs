@@ -9,8 +9,8 @@ use crate::row::DeliveryRow;
 use crate::tx::Tx;
 use async_trait::async_trait;
 use model::{
-    DeliveryEvent, DeliveryId, DeliveryState, EventKind, Lifecycle, Result, TransferAction, TransferEvent,
-    TransferId, TransferState, transition,
+    DeliveryEvent, DeliveryId, DeliveryState, EventKind, Result, TransferAction, TransferEvent, TransferId,
+    TransferState, transition,
 };
 
 impl Store {
@@ -112,7 +112,6 @@ impl Command for CancelTransfer {
             change::retain_while_sending(tx, &head).await?;
         }
         let event = self.act.event(tx, EventKind::TransferCancelled).detail("deliveries", count);
-        debug_assert!(state.is_final());
         tx.event(head.named_in(event));
         acted(tx, &head, true, count).await
     }

@@ -45,7 +45,8 @@ impl Store {
     }
 
     /// Offers that a flow had from an endpoint and whose source is to be settled now, oldest first. With `after_delivery` only
-    /// when all transfers of it are final; then a transfer that did not complete makes the outcome
+    /// when all transfers of it are final, and nothing of them is being sent any more; then a transfer that did not complete
+    /// makes the outcome
     /// `Refused`.
     ///
     /// # Errors
@@ -66,8 +67,8 @@ impl Store {
                      FROM offers o WHERE o.settle_outcome IS NOT NULL AND o.flow = $1 AND o.endpoint = $4 AND o.node IS NULL \
                        AND (o.next_at IS NULL OR o.next_at <= $2) \
                        AND (o.settle_when = 'recorded' OR NOT EXISTS (SELECT 1 FROM transfers t \
-                         WHERE t.offer_id = o.id \
-                         AND t.state NOT IN ('completed', 'partly_failed', 'failed', 'cancelled'))) \
+                         WHERE t.offer_id = o.id AND (t.retained_until IS NULL \
+                           OR t.state NOT IN ('completed', 'partly_failed', 'failed', 'cancelled')))) \
                      ORDER BY o.found_at, o.id LIMIT $3")
                     .bind(flow).bind(now).bind(i64::from(limit)).bind(endpoint).fetch_all(c).await)
             })

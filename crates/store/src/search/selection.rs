@@ -56,7 +56,11 @@ impl Selection {
             TransferAction::Cancel => {}
             TransferAction::Resubmit => {
                 let payload = TransferKind::Payload.as_str();
-                query.sql.push_str(&format!(" AND t.kind = '{payload}'"));
+                // Of a payload that was resubmitted before, its first transfer is meant alone.
+                query.sql.push_str(&format!(
+                    " AND t.kind = '{payload}' AND NOT EXISTS (SELECT 1 FROM transfers p \
+                     WHERE p.id = t.parent_id AND p.payload_id = t.payload_id)"
+                ));
             }
         }
     }

@@ -1,12 +1,13 @@
 //! Cancelling and holding what is being sent, and what awaits its receipt: nothing is lost, nothing is sent twice.
 
 use super::fixture::{
-    after, claim, claim_one, delivered, delivery_states, events, failed, lease, node, now, receipt, recorded,
-    retry, transfer_state,
+    after, claim, claim_one, delivered, delivery_states, events, failed, lease, node, now, offer, receipt,
+    record, recorded, retry, transfer, transfer_state,
 };
 use crate::testing::both;
-use crate::{Act, ClaimFilter, Claimed, Finish, Finished, NodeLease, Resolved, Store};
-use model::{Actor, DeliveryState, EventKind, TransferState};
+use crate::{Act, ClaimFilter, Claimed, Finish, Finished, NodeLease, RecordOffer, Resolved, Store};
+use model::definition::SettleWhen;
+use model::{Actor, DeliveryState, EventKind, Outcome, TransferState};
 
 fn act() -> Act {
     Act::new(Actor::User("ada".into()), node("n1"), now())
@@ -89,6 +90,25 @@ both! {
                 assert!(matches!(resolved, Resolved::AlreadyResolved { state: DeliveryState::Cancelled, .. }), "{resolved:?}");
                 assert_eq!(transfer_state(&store, one.transfer.id).await, TransferState::Cancelled);
             }
+        }
+    }
+
+    a_source_waits_for_the_end_of_what_was_being_sent_when_it_was_cancelled(store) {
+        let lease = lease(&store, "n1").await;
+        for (finish, outcome) in [(delivered(), Outcome::Taken), (retry(now()), Outcome::Refused)] {
+            let offer = offer(if outcome == Outcome::Taken { "taken" } else { "refused" });
+            let new = transfer(Some(offer.id), &["x"]);
+            let record = RecordOffer { settle_when: Some(SettleWhen::AfterDelivery), ..record(&lease, offer.clone(), vec![new]) };
+            store.record_offer(record).await.unwrap();
+            let one = claim_one(&store, &lease).await;
+            store.cancel_transfer(one.transfer.id, &act()).await.unwrap();
+            let settled = async || {
+                let found = store.offers_to_settle("orders", now(), 10).await.unwrap();
+                found.into_iter().find(|(found, _)| found.id == offer.id).map(|(_, outcome)| outcome)
+            };
+            assert_eq!(settled().await, None);
+            store.finish(&one.claim, finish, now(), vec![]).await.unwrap();
+            assert_eq!(settled().await, Some(outcome));
         }
     }
 

@@ -40,13 +40,18 @@ pub(crate) async fn act(
         output,
     };
     let refused = beside(settings, |control, caller| async move {
-        let mut results = Results::begin(act.request, act.output)?;
-        if wanted.ids.is_empty() {
-            act.all(&control, &caller, &filter, &mut results).await?;
+        let mut results = Results::new(act.request, act.output);
+        let done = if wanted.ids.is_empty() {
+            act.all(&control, &caller, &filter, &mut results).await
         } else {
-            act.each(&control, &caller, &wanted.ids, &mut results).await?;
+            act.each(&control, &caller, &wanted.ids, &mut results).await
+        };
+        match done {
+            Ok(()) => results.end(act.action),
+            // What was done until then is told before the error is.
+            Err(error) if results.begun => results.end(act.action).and(Err(error)),
+            Err(error) => Err(error),
         }
-        results.end(&act)
     })
     .await?;
     Ok(if refused { ExitCode::from(FOUND_WRONG) } else { ExitCode::SUCCESS })
@@ -177,20 +182,28 @@ fn capital(word: &str) -> String {
 /// Writes the results as they come: none is kept.
 struct Results {
     output: Output,
+    request: Uuid,
+    begun: bool,
     changed: u64,
     unchanged: u64,
     refused: u64,
 }
 
 impl Results {
-    fn begin(request: Uuid, output: Output) -> Result<Self> {
-        if output == Output::Json {
-            write::line(format_args!("{{\"request\": \"{request}\", \"transfers\": ["))?;
-        }
-        Ok(Self { output, changed: 0, unchanged: 0, refused: 0 })
+    const fn new(request: Uuid, output: Output) -> Self {
+        Self { output, request, begun: false, changed: 0, unchanged: 0, refused: 0 }
     }
 
-    fn element(&self, value: &Value) -> Result<()> {
+    fn begin(&mut self) -> Result<()> {
+        if self.output == Output::Json && !self.begun {
+            write::line(format_args!("{{\"request\": \"{}\", \"transfers\": [", self.request))?;
+        }
+        self.begun = true;
+        Ok(())
+    }
+
+    fn element(&mut self, value: &Value) -> Result<()> {
+        self.begin()?;
         let before = if self.changed + self.unchanged + self.refused == 0 { "" } else { "," };
         write::line(format_args!("{before}{value}"))
     }
@@ -224,15 +237,15 @@ impl Results {
     }
 
     /// Whether one or more were refused.
-    fn end(self, act: &Act) -> Result<bool> {
+    fn end(mut self, action: TransferAction) -> Result<bool> {
+        self.begin()?;
         let (changed, unchanged, refused) = (self.changed, self.unchanged, self.refused);
         match self.output {
             Output::Json => write::line(format_args!(
                 "], \"done\": {changed}, \"unchanged\": {unchanged}, \"refused\": {refused}}}"
             ))?,
             Output::Text if changed + unchanged + refused > 1 => write::line(format_args!(
-                "{}: done to {}, {unchanged} unchanged, {refused} refused",
-                act.action,
+                "{action}: done to {}, {unchanged} unchanged, {refused} refused",
                 transfers(changed)
             ))?,
             Output::Text => {}
