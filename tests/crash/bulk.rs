@@ -57,7 +57,7 @@ fn killed(database: Database) {
         &format!(
             "[endpoint.in]\ntransport = \"file\"\nurl = \"file://{root}/in\"\n\
              [endpoint.out]\ntransport = \"file\"\nurl = \"file://{root}/out\"\n\
-             [flow.orders]\nsource = {{ endpoint = \"in\", mask = \"*\", every = \"1s\", stable_for = \"0s\", read_limit = 0, after = \"delete\" }}\n\
+             [flow.orders]\nsource = {{ endpoint = \"in\", mask = \"*\", every = \"1s\", stable_for = \"0s\", read_limit = 0, after = \"delete\", error_directory = \"{root}/bad\" }}\n\
              [[flow.orders.destination]]\nendpoint = \"out\"\noverwrite = \"rename\"\nretry = {{ attempts = 1 }}\n",
             root = root.display()
         ),

@@ -44,7 +44,7 @@ fn node() -> NodeName {
 /// A flow from `in` to `out`, and whatever else a test says.
 const ORDERS: &str = r#"
 [flow.orders]
-source = { endpoint = "in", mask = "*", after = "delete" }
+source = { endpoint = "in", mask = "*", after = "delete", error_directory = "ROOT/bad" }
 [[flow.orders.destination]]
 endpoint = "out"
 "#;
@@ -94,6 +94,7 @@ impl World {
             .collect();
         let definitions = place.join("definitions");
         std::fs::create_dir_all(&definitions).unwrap();
+        let flows = flows.replace("ROOT", &place.display().to_string());
         std::fs::write(definitions.join("all.toml"), format!("{endpoints}{flows}")).unwrap();
         let plan = PlanRequest { directory: definitions, ..PlanRequest::default() };
         let applied = self.control.apply(&Caller::system(), &Apply { plan, base: None }).await.unwrap();
@@ -333,7 +334,7 @@ async fn a_resubmission_goes_where_the_flow_says_now_and_is_one_however_often_it
     world.attempted(true).await;
     world
         .define(
-            "[flow.orders]\nsource = { endpoint = \"in\", mask = \"*\", after = \"delete\" }\nretention = \"7d\"\n\
+            "[flow.orders]\nsource = { endpoint = \"in\", mask = \"*\", after = \"delete\", error_directory = \"ROOT/bad\" }\nretention = \"7d\"\n\
              [[flow.orders.destination]]\nendpoint = \"out\"\nfile_name = \"{stem}-{sequence}-{received:%Y}{ext}\"\n\
              [[flow.orders.destination]]\nendpoint = \"other\"\n",
         )
