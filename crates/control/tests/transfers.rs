@@ -124,6 +124,7 @@ impl World {
             id,
             kind: TransferKind::Payload,
             flow: "orders".into(),
+            revision: 1,
             offer: Some(offer.id),
             parent: None,
             sequence: 3,
@@ -364,6 +365,7 @@ async fn a_resubmission_goes_where_the_flow_says_now_and_is_one_however_often_it
         (child.parent, child.payload.id, child.partner),
         (Some(id), parent.payload.id, parent.partner)
     );
+    assert_eq!((parent.revision, child.revision), (1, 2), "each goes through the flow of its own revision");
     assert!(world.store.waybill(id).await.unwrap().unwrap().children.len() == 1);
     // Another request is another transfer.
     let other = world.control.resubmit_transfer(&operator(), &resubmit(id, Uuid::now_v7())).await.unwrap();

@@ -129,9 +129,9 @@ impl Control {
         }
         let results = match request.action {
             TransferAction::Resubmit => {
-                let definitions = self.definitions_in_force().await?;
+                let (revision, definitions) = self.definitions_in_force().await?;
                 let parents: Vec<TransferId> = batch.rows.iter().map(|row| row.id).collect();
-                self.resubmit(&parents, request.request, act, &definitions).await?
+                self.resubmit(&parents, request.request, act, (revision, &definitions)).await?
             }
             TransferAction::Retry => {
                 let endpoints = self.defined_endpoints().await?;

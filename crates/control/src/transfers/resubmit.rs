@@ -37,8 +37,9 @@ impl Control {
         request: &ResubmitRequest,
     ) -> Result<TransferAnswer> {
         let act = self.act(caller, request.reason.as_deref(), Some(request.request))?;
-        let definitions = self.definitions_in_force().await?;
-        let mut answers = self.resubmit(&[request.transfer], request.request, &act, &definitions).await?;
+        let (revision, definitions) = self.definitions_in_force().await?;
+        let in_force = (revision, &definitions);
+        let mut answers = self.resubmit(&[request.transfer], request.request, &act, in_force).await?;
         let missing = || Error::permanent(ErrorKind::Internal, "resubmit a transfer");
         answers.pop().map_or_else(|| Err(missing()), |(_, answer)| answer)
     }
@@ -49,7 +50,7 @@ impl Control {
         parents: &[TransferId],
         request: Uuid,
         act: &Act,
-        definitions: &Definitions,
+        in_force: (i64, &Definitions),
     ) -> Result<Vec<(TransferId, Result<TransferAnswer>)>> {
         let (mut children, mut refused) = (Vec::with_capacity(parents.len()), Vec::new());
         let mut states = Vec::with_capacity(parents.len());
@@ -57,7 +58,7 @@ impl Control {
             let found = self.0.store.transfer(*id).await?;
             let child = found
                 .ok_or_else(|| Error::permanent(ErrorKind::NotFound, "find a transfer").with("transfer", id))
-                .and_then(|parent| Ok((parent.state, self.child(&parent, request, act, definitions)?)));
+                .and_then(|parent| Ok((parent.state, self.child(&parent, request, act, in_force)?)));
             match child {
                 Ok((state, child)) => {
                     states.push(state);
@@ -82,9 +83,10 @@ impl Control {
         Ok(made.into_iter().zip(states).map(answer).chain(refused).collect())
     }
 
-    pub(super) async fn definitions_in_force(&self) -> Result<Definitions> {
+    /// The revision in force and its definitions.
+    pub(super) async fn definitions_in_force(&self) -> Result<(i64, Definitions)> {
         let current = self.0.store.current_definitions().await?;
-        self.resolve(&current.definitions).await
+        Ok((current.number, self.resolve(&current.definitions).await?))
     }
 
     /// The transfer that sends a payload once more.
@@ -93,7 +95,7 @@ impl Control {
         parent: &Transfer,
         request: Uuid,
         act: &Act,
-        definitions: &Definitions,
+        in_force: (i64, &Definitions),
     ) -> Result<NewTransfer> {
         let refused = |kind| Error::permanent(kind, "resubmit a transfer").with("transfer", parent.id);
         match parent.kind {
@@ -107,6 +109,7 @@ impl Control {
                     .advice("it came as the answer to a delivery, and no flow says where it goes"));
             }
         }
+        let (revision, definitions) = in_force;
         let flow = definitions.flows.get(&parent.flow).ok_or_else(|| {
             refused(ErrorKind::ConfigInvalid)
                 .with("flow", &parent.flow)
@@ -114,6 +117,7 @@ impl Control {
         })?;
         let transfer = Transfer {
             id: child_id(request, parent.id),
+            revision,
             offer: None,
             parent: Some(parent.id),
             state: TransferState::Staged,

@@ -140,7 +140,7 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
 pub fn duration_text(duration: Duration) -> String {
     let millis = duration.as_millis();
     let units = [(86_400_000, "d"), (3_600_000, "h"), (60_000, "m"), (1_000, "s")];
-    let whole = units.iter().find(|(unit, _)| millis > 0 && millis % unit == 0);
+    let whole = units.iter().find(|(unit, _)| millis > 0 && millis.is_multiple_of(*unit));
     match whole {
         Some((unit, name)) => format!("{}{name}", millis / unit),
         None if millis == 0 => "0s".to_owned(),

@@ -103,8 +103,8 @@ both! {
             let one = claim_one(&store, &lease).await;
             store.cancel_transfer(one.transfer.id, &act()).await.unwrap();
             let settled = async || {
-                let found = store.offers_to_settle("orders", now(), 10).await.unwrap();
-                found.into_iter().find(|(found, _)| found.id == offer.id).map(|(_, outcome)| outcome)
+                let found = store.offers_to_settle("orders", "acme", now(), 10).await.unwrap();
+                found.into_iter().find(|found| found.offer.id == offer.id).map(|found| found.outcome)
             };
             assert_eq!(settled().await, None);
             store.finish(&one.claim, finish, now(), vec![]).await.unwrap();
