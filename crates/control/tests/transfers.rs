@@ -21,7 +21,7 @@ use store::{
     Acquired, ClaimFilter, EventFilter, EventView, Failure, Finish, NewDelivery, NewTransfer, NodeLease,
     Page, RecordOffer, Recorded, Store, StoreSettings, TransferFilter,
 };
-use transport_file::FileTransport;
+use transport_file::{FileTransport, LocalFiles};
 use uuid::Uuid;
 
 struct World {
@@ -60,7 +60,8 @@ async fn world() -> World {
     let (settings, _) = Settings::load(Some(&place.join("waybill.toml")), Vec::new(), &environment).unwrap();
     let clock = Arc::new(AtomicI64::new(0));
     let time = Arc::clone(&clock);
-    let transport: Arc<dyn Declaration> = Arc::new(FileTransport::new([PathBuf::from(place)]));
+    let transport: Arc<dyn Declaration> =
+        Arc::new(FileTransport::of(LocalFiles::new([PathBuf::from(place)])));
     let control = Control::new(Parts {
         store: store.clone(),
         settings,
