@@ -86,7 +86,7 @@ fn literals(root: &DeTable<'_>, facts: Facts<'_>) -> Vec<Zeroizing<String>> {
 }
 
 /// The comments of a text that is TOML: from a `#` outside of keys and values to the end of its line.
-fn comments<'t>(text: &'t str, values: &'t mut Vec<Range<usize>>) -> impl Iterator<Item = Range<usize>> + 't {
+fn comments<'t>(text: &'t str, values: &'t mut [Range<usize>]) -> impl Iterator<Item = Range<usize>> + 't {
     values.sort_by_key(|span| span.start);
     let mut at = 0;
     let mut next = 0;

@@ -11,7 +11,7 @@
 //! * sending syslog messages: [`Net::send_syslog`]
 //! * the HTTP client: [`http::HttpClient`]
 //! * the HTTP server: [`http::HttpServers`], [`http::Handler`], with TLS [`ServerTls`] and
-//! [`ServerCertificate`]
+//!   [`ServerCertificate`]
 //! * the record: [`ConnectionLog`], [`ConnectionHandle`]
 
 mod connection;

@@ -52,9 +52,7 @@ fn takers<'a, 'b>(
     place: &FolderPlace,
 ) -> impl Iterator<Item = &'b Polled<'a>> {
     let address = place.address.clone();
-    // The root is above itself.
-    let above = |directory: &RemotePath| directory.parent().filter(|parent| parent != directory);
-    let upwards = std::iter::successors(Some(place.directory.clone()), above);
+    let upwards = std::iter::successors(Some(place.directory.clone()), RemotePath::parent);
     let found = upwards.enumerate().flat_map(move |(above, directory)| {
         let polled = pollers.get(&(address.clone(), directory)).into_iter().flatten();
         polled.filter(move |polled| above == 0 || polled.polling.recursive)
