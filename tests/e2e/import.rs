@@ -111,7 +111,7 @@ fn a_login_that_is_not_there_is_a_conflict_that_is_listed() {
     fs::write(from.join("all.toml"), without).unwrap();
     let (code, text) = command(&production, &["apply", from.to_str().unwrap(), "--keep-credentials"]);
     assert!(
-        code == 2 && text.contains("conflict: endpoint.acme.credential: names credential 'acme'"),
+        code == 2 && text.contains("conflict: endpoint.acme.credential: refers to credential 'acme'"),
         "{text}"
     );
     // Nothing is in force until it is there.

@@ -68,7 +68,7 @@ fn staging_that_is_gone_and_a_lease_that_is_lost_are_said() {
     gateway.start();
     let (staging, away) = (gateway.directory().join("state/staging"), gateway.directory().join("away"));
     fs::rename(&staging, &away).unwrap();
-    gateway.wait_until_not_ready("staging: could not find staging");
+    gateway.wait_until_not_ready("staging: could not find the staging directory");
     fs::rename(&away, &staging).unwrap();
     gateway.wait_until_ready();
     database.command("pause", &[]);

@@ -133,7 +133,7 @@ fn changed_beside_a_running_gateway(database: Option<&str>) {
     let two = world.directory("two");
     fs::write(two.join("x.toml"), world.flow("out", "")).unwrap();
     let (code, text) = world.in_directory("apply", &two, &[]);
-    assert!(code == 2 && text.contains("conflict: flow.orders: it came from"), "{code} {text}");
+    assert!(code == 2 && text.contains("conflict: flow.orders: it belongs to"), "{code} {text}");
     let root = world.root.path().display();
     fs::write(
         two.join("x.toml"),

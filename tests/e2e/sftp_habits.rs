@@ -189,7 +189,7 @@ fn a_file_that_reads_otherwise_each_time_ends_in_the_error_directory() {
         ground.server.get("bad/a.cause.txt")
     });
     let cause = String::from_utf8(ground.server.get("bad/a.cause.txt").unwrap()).unwrap();
-    assert!(cause.contains("stated bytes 20000, read bytes 10000"), "{cause}");
+    assert!(cause.contains("reported bytes 20000, read bytes 10000"), "{cause}");
     assert_eq!(ground.server.names("bad"), ["a", "a.cause.txt"]);
     assert_eq!(ground.about("offer.backed_off", "a").len(), 2);
     assert_eq!(ground.about("offer.refused", "a").len(), 1);

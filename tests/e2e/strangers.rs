@@ -119,7 +119,7 @@ fn who_finds_no_place_for_its_message_is_told_to_come_again() {
     assert!(pair.globex.stop().success());
     let refused = events(&pair.globex, "message.refused");
     assert!(
-        refused.iter().any(|event| event.to_string().contains("as many messages under way as they may")),
+        refused.iter().any(|event| event.to_string().contains("too many messages are being received")),
         "{refused:?}"
     );
 }

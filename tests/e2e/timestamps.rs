@@ -27,7 +27,7 @@ enum Mood {
 
 const WRONG: [(Mood, &str); 6] = [
     (Mood::Refusing, "it does not accept SHA-256"),
-    (Mood::Old, "proves nothing"),
+    (Mood::Old, "it is for other data"),
     (Mood::Stranger, "was not certified by any of the trusted"),
     (Mood::Endless, "65536 bytes"),
     (Mood::Page, "text/html"),

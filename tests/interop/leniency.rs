@@ -176,7 +176,7 @@ fn a_content_encoding_is_taken_off_or_refused() {
     let mut bomb = GzEncoder::new(Vec::new(), Compression::best());
     bomb.write_all(&vec![0; 50_000_000]).unwrap();
     let answer = with("gzip", "bomb.edi", &bomb.finish().unwrap());
-    assert!(answer.text().contains("larger than the 1048576 bytes"), "{}", answer.text());
+    assert!(answer.text().contains("larger than the agreed limit of 1048576 bytes"), "{}", answer.text());
     // A transfer coding that nobody takes off must not become the payload either.
     let mut stream = raw::connect(port);
     let head = plain("coded", "", b"").with("Content-Length", None).headers;

@@ -129,7 +129,7 @@ fn packing_destroys_no_payload_and_leaves_no_half_message() {
     std::os::unix::fs::symlink("order", bench.path("same")).unwrap();
     for out in ["order", "same"] {
         let (code, said) = pack("order", out);
-        assert!(code == Some(1) && said.contains("payload itself"), "{out}: {code:?} {said}");
+        assert!(code == Some(1) && said.contains("is the payload file"), "{out}: {code:?} {said}");
     }
     assert_eq!(fs::read(bench.path("order")).unwrap(), b"an order");
     // A directory can be opened, but not read: the message fails half-way. What was there before stays.

@@ -120,23 +120,23 @@ impl Control {
                         owner.clone(),
                         field.clone(),
                         format!(
-                            "would be kept while the place changes that it is shown to ({why}): write the secret in the \
-                             document, so that nobody sends it elsewhere who does not know it"
+                            "cannot be kept, because this change would send the stored secret to another server ({why}): \
+                             write the secret in the document"
                         ),
                     ),
                     Some(field) => (
                         owner.clone(),
                         field.clone(),
                         format!(
-                            "would be kept while {key} shows it to an address that it was not given for ({why}): write \
-                             the secret in the document, so that nobody sends it elsewhere who does not know it"
+                            "cannot be kept, because {key} would send the stored secret to an address for which it was not \
+                             entered ({why}): write the secret in the document"
                         ),
                     ),
                     None => {
                         let origin = is.all.get(owner).map_or("", |owner| owner.origin.as_str());
                         let message = format!(
-                            "would show the secret of {owner}, which belongs to {origin}, to an address that it was not \
-                             given for ({why}): an administrator may allow that with --reuse-secrets"
+                            "would send the secret of {owner}, which belongs to {origin}, to an address for which it was not \
+                             entered ({why}): an administrator can allow this with --reuse-secrets"
                         );
                         (key, String::new(), message)
                     }

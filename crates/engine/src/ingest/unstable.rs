@@ -40,7 +40,7 @@ impl WithheldFile {
     /// Why it is not taken, and what helps: one sentence.
     #[must_use]
     pub fn words(&self) -> String {
-        format!("its time was {} and is {}: {ADVICE}", self.file.was, self.file.is)
+        format!("its modification time was {} and is now {}: {ADVICE}", self.file.was, self.file.is)
     }
 }
 

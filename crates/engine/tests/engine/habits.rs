@@ -151,7 +151,7 @@ both! {
             let refused = scene.events("offer.backed_off").await;
             assert_eq!(refused.len(), taken);
             assert_eq!(sizes(&refused[taken - 1]), (size, 16));
-            assert!(refused[taken - 1].detail["error"].as_str().unwrap().contains(&format!("stated bytes {size}")), "{refused:?}");
+            assert!(refused[taken - 1].detail["error"].as_str().unwrap().contains(&format!("reported bytes {size}")), "{refused:?}");
             assert_eq!(sizes(&scene.events("offer.mismatch").await[taken - 1]), (size, 16));
         }
         assert!(scene.place("out").received().iter().all(|(_, _, bytes)| **bytes == *BYTES));
@@ -176,7 +176,7 @@ both! {
         scene.until("it is moved away", || async { folder.get("bad/po.edi.cause.txt").is_some() }).await;
         assert_eq!(folder.files(), ["bad/po.edi", "bad/po.edi.cause.txt"]);
         let cause = String::from_utf8(folder.get("bad/po.edi.cause.txt").unwrap().to_vec()).unwrap();
-        assert!(cause.contains("stated bytes 1000, read bytes 16"), "{cause}");
+        assert!(cause.contains("reported bytes 1000, read bytes 16"), "{cause}");
         assert_eq!(scene.events("offer.backed_off").await.len(), 2);
         assert_eq!(scene.events("offer.refused").await.iter().map(sizes).collect::<Vec<_>>(), [(1_000, 16)]);
         assert!(scene.transfers().await.is_empty());

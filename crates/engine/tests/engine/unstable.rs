@@ -97,7 +97,7 @@ both! {
             assert!(detail["advice"].as_str().unwrap().contains("ignore_times = true"), "{detail:?}");
             let kept_back = engine.unstable().snapshot();
             assert_eq!((kept_back.len(), kept_back[0].flow.as_str()), (1, "orders"));
-            assert!(kept_back[0].words().contains(", it was 2"), "{}", kept_back[0].words());
+            assert!(kept_back[0].words().contains("its modification time was 2"), "{}", kept_back[0].words());
             assert!(kept_back[0].since < scene.events("offer.unstable").await[round].at);
             assert_eq!(restless.scripted.count(Act::Read), 0, "it is not opened");
             assert_eq!(restless.folder.files(), ["in/po.edi"]);
