@@ -44,7 +44,7 @@ async fn what_comes_instead_of_an_identification_is_told_as_it_is() {
         (b"x\n".repeat(1025), Retry::Transient, "not an SSH server"),
         (vec![b'x'; 9000], Retry::Transient, "8 KiB"),
         ([b"SSH-2.0-", &[b'x'; 300][..], b"\n"].concat(), Retry::Permanent, "255 bytes"),
-        (b"SSH-2.0-caf\xe9\r\n".to_vec(), Retry::Permanent, "no text"),
+        (b"SSH-2.0-caf\xe9\r\n".to_vec(), Retry::Permanent, "not text"),
         (b"SSH-1.5-old\r\n".to_vec(), Retry::Permanent, "old version"),
     ] {
         server.greeting(|greeting| greeting.before = before.clone());

@@ -323,7 +323,7 @@ async fn a_key_that_cannot_be_read_is_found_before_anybody_logs_in() {
     for (key, passphrase, words) in [
         (&encrypted, "not it", "cannot be decrypted with this passphrase"),
         (&encrypted, "", "set its passphrase"),
-        (&cut, "", "whole"),
+        (&cut, "", "complete"),
     ] {
         let endpoint = server.endpoint().set("private_key", key).set("passphrase", passphrase).done();
         let error = world.transport.check_endpoint(&endpoint).unwrap_err();

@@ -81,7 +81,7 @@ fn what_cannot_be_used_is_refused_and_named() {
         ("sftp://host/in", &[("host_key", ""), ("known_hosts", "# empty")], "contains no key"),
         ("sftp://host/in", &[("host_key", ""), ("known_hosts", "other ssh-ed25519 x")], "contains no key"),
         ("sftp://host/in", &[("password", "")], "to log in with"),
-        ("sftp://host/in", &[("private_key", "ssh-ed25519 AAAA me")], "public half"),
+        ("sftp://host/in", &[("private_key", "ssh-ed25519 AAAA me")], "it is a public key"),
         ("sftp://host/in", &[("private_key", "rubbish")], "neither"),
         ("sftp://host/in", &[("private_key", "PuTTY-User-Key-File-3: ssh-rsa")], "puttygen"),
         ("sftp://host/in", &[("private_key", "-----BEGIN ENCRYPTED PRIVATE KEY-----")], "passphrase"),
