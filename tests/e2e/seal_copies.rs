@@ -103,7 +103,7 @@ fn copies_follow_a_restored_database(database: Option<&str>) {
     });
     let (code, out, error) = against(&gateway);
     assert!(
-        code == 0 && out.contains("were given up") && out.contains("no whole seal"),
+        code == 0 && out.contains("were discarded") && out.contains("not a complete seal"),
         "{code} {out} {error}"
     );
 
