@@ -76,6 +76,9 @@ fn run(database: Database) {
     globex.start();
     acme.start();
     traffic.settle(Duration::from_secs(90), &|| log(&acme, &globex));
+    for (gateway, url) in [(&acme, &acme_url), (&globex, &globex_url)] {
+        Books { gateway, url: url.as_deref() }.wait_until_settled();
+    }
     assert!(acme.stop().success() && globex.stop().success(), "{}", log(&acme, &globex));
     let (files, _) = traffic.counts();
     for (gateway, url) in [(&acme, &acme_url), (&globex, &globex_url)] {

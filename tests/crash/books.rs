@@ -3,11 +3,15 @@
 use crate::victim::tail;
 use serde_json::Value;
 use std::process::Command;
+use std::time::{Duration, Instant};
 use suites::Gateway;
 
 const PSQL: &str = "/usr/lib/postgresql/15/bin/psql";
 const SQLITE: &str = "import sqlite3, sys
 for row in sqlite3.connect(sys.argv[1], timeout=20).execute(sys.argv[2]): print('|'.join(str(v) for v in row))";
+
+/// Longer than two rounds of settling and the release of a lost lease's claims.
+const SETTLING_PATIENCE: Duration = Duration::from_secs(60);
 
 /// The books of a gateway, read with the database's own tools.
 pub struct Books<'a> {
@@ -41,6 +45,21 @@ impl Books<'_> {
     pub fn count(&self, sql: &str) -> usize {
         let rows = self.ask(sql);
         rows[0].parse().unwrap_or_else(|e| panic!("{sql}: {rows:?}: {e}"))
+    }
+
+    /// Waits until the running gateways have settled every source: what a stopped node had claimed is settled by
+    /// another one only in its next round, some seconds after the file's delivery.
+    pub fn wait_until_settled(&self) {
+        let begun = Instant::now();
+        loop {
+            let left =
+                self.ask("select path, state, node, error from offers where settle_outcome is not null");
+            if left.is_empty() {
+                return;
+            }
+            assert!(begun.elapsed() < SETTLING_PATIENCE, "not settled: {left:?}\n{}", tail(self.gateway));
+            std::thread::sleep(Duration::from_millis(200));
+        }
     }
 
     /// Every transfer completed, so many in all; every delivery delivered; no claim left.

@@ -41,7 +41,7 @@ impl Drop for EndsWith<'_> {
 
 /// What the partner saw.
 #[derive(Default)]
-struct Told {
+struct PartnerView {
     connections: usize,
     positive: usize,
     while_away: Vec<Answer>,
@@ -83,11 +83,12 @@ fn run(outage: impl Fn(&Server, Duration)) {
     std::thread::sleep(Duration::from_secs(2));
     ledger.collect(&inbound, |name| name.starts_with('.')).unwrap();
     assert!(ledger.balance().is_exact(), "by AS2: {}\n{}", ledger.balance(), tail(&gateway));
+    Books { gateway: &gateway, url: Some(&url) }.wait_until_settled();
     assert!(gateway.stop().success(), "{}", tail(&gateway));
     check(&gateway, &url, &traffic, &told);
 }
 
-fn check(gateway: &Gateway, url: &str, traffic: &Traffic, told: &Told) {
+fn check(gateway: &Gateway, url: &str, traffic: &Traffic, told: &PartnerView) {
     let books = Books { gateway, url: Some(url) };
     let (files, _) = traffic.counts();
     books.assert_complete(files + told.positive, &traffic.account());
@@ -111,8 +112,13 @@ fn check(gateway: &Gateway, url: &str, traffic: &Traffic, told: &Told) {
 }
 
 /// Sends letter after letter, each until it is acknowledged.
-fn send(root: &std::path::Path, port: u16, ended: &AtomicBool, is_away: &AtomicBool) -> (Told, Vec<Letter>) {
-    let (mut told, mut sent) = (Told::default(), Vec::new());
+fn send(
+    root: &std::path::Path,
+    port: u16,
+    ended: &AtomicBool,
+    is_away: &AtomicBool,
+) -> (PartnerView, Vec<Letter>) {
+    let (mut told, mut sent) = (PartnerView::default(), Vec::new());
     while !ended.load(Ordering::SeqCst) {
         let content = format!("letter {} {}", sent.len(), crate::random(u64::MAX)).into_bytes();
         let letter =

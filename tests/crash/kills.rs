@@ -99,6 +99,7 @@ fn run(database: Database) {
     gateway.start();
     traffic.settle(Duration::from_secs(60), &|| log(&gateway));
     traffic.assert_in_order("lane", &|| log(&gateway));
+    Books { gateway: &gateway, url: url.as_deref() }.wait_until_settled();
     assert!(gateway.stop().success(), "{}", log(&gateway));
     let books = Books { gateway: &gateway, url: url.as_deref() };
     let (files, _) = traffic.counts();

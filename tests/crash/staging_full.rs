@@ -178,6 +178,7 @@ fn run(database: Database, min_free: &str, user: Option<u32>) {
     assert!(ledger.balance().is_exact(), "by AS2: {}\n{}", ledger.balance(), log(&gateway));
     let parts = fs::read_dir(staging.join("partial")).unwrap().count();
     assert_eq!(parts, 0, "parts of files that could not be staged are left\n{}", log(&gateway));
+    Books { gateway: &gateway, url: url.as_deref() }.wait_until_settled();
     assert!(gateway.stop().success(), "{}", log(&gateway));
     let books = Books { gateway: &gateway, url: url.as_deref() };
     let (files, _) = traffic.counts();

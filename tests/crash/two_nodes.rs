@@ -55,6 +55,7 @@ impl Pair {
     fn check(mut self, traffic: Traffic, what: &str) {
         traffic.settle(Duration::from_secs(60), &|| self.log());
         traffic.assert_in_order("lane", &|| self.log());
+        Books { gateway: &self.two, url: Some(&self.url) }.wait_until_settled();
         assert!(self.one.stop().success() && self.two.stop().success(), "{}", self.log());
         let books = Books { gateway: &self.two, url: Some(&self.url) };
         let (files, _) = traffic.counts();

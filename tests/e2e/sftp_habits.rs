@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use suites::pair::{PATIENCE, events, files_in, random};
 use suites::{Gateway, GatewayBuilder, eventually, fresh_database};
 use tempfile::TempDir;
-use testkit::sftp::{Op, PASSWORD, SftpServer, Switch, Told, USER};
+use testkit::sftp::{Op, PASSWORD, ReportedIn, SftpServer, Switch, USER};
 
 /// A gateway between the server's directory `in` and a directory of this machine.
 struct Ground {
@@ -110,7 +110,7 @@ fn a_mailbox_that_gives_each_file_once_loses_none() {
         }
         // Not a byte more than was stated: it may be all that is left.
         ground.server.switch("in/9-short", Switch::GoneWhenOpened);
-        ground.server.switch("in/9-short", Switch::SizeIs(Told::EVERYWHERE, 5_000));
+        ground.server.switch("in/9-short", Switch::SizeIs(ReportedIn::EVERYWHERE, 5_000));
         sent.sort();
         for (name, bytes) in &sent {
             ground.server.put(&format!("in/{name}"), bytes);
@@ -132,12 +132,12 @@ fn a_wrong_size_neither_cuts_a_file_nor_keeps_it() {
         let mut ground = Ground::new(database, "{ archive = \"done\", timestamp = false }");
         let mut sent = Vec::new();
         for (name, switch, length) in [
-            ("a-too-small", Switch::SizeIs(Told::EVERYWHERE, 60_000), 300_001),
-            ("b-too-large", Switch::SizeOff(Told::EVERYWHERE, 16), 70_000),
-            ("c-zero", Switch::SizeIs(Told::EVERYWHERE, 0), 5_000),
-            ("d-not-told", Switch::NoSize(Told::EVERYWHERE), 200_000),
-            ("e-listed-larger", Switch::SizeOff(Told::LISTING, 16), 9_000),
-            ("f-looked-zero", Switch::SizeIs(Told::STAT | Told::FSTAT, 0), 9_000),
+            ("a-too-small", Switch::SizeIs(ReportedIn::EVERYWHERE, 60_000), 300_001),
+            ("b-too-large", Switch::SizeOff(ReportedIn::EVERYWHERE, 16), 70_000),
+            ("c-zero", Switch::SizeIs(ReportedIn::EVERYWHERE, 0), 5_000),
+            ("d-not-told", Switch::NoSize(ReportedIn::EVERYWHERE), 200_000),
+            ("e-listed-larger", Switch::SizeOff(ReportedIn::LISTING, 16), 9_000),
+            ("f-looked-zero", Switch::SizeIs(ReportedIn::STAT | ReportedIn::FSTAT, 0), 9_000),
         ] {
             ground.server.switch(&format!("in/{name}"), switch);
             sent.push((name.to_owned(), random(length)));
@@ -176,7 +176,7 @@ fn a_wrong_size_neither_cuts_a_file_nor_keeps_it() {
 fn a_file_that_reads_otherwise_each_time_ends_in_the_error_directory() {
     let mut ground = Ground::new(None, "\"delete\"");
     ground.server.put("in/a", &random(10_000));
-    ground.server.switch("in/a", Switch::SizeIs(Told::EVERYWHERE, 20_000));
+    ground.server.switch("in/a", Switch::SizeIs(ReportedIn::EVERYWHERE, 20_000));
     let modified = fs::metadata(ground.server.at("in/a")).unwrap().modified().unwrap();
     ground.gateway.start();
     let path = ground.server.at("in/a");
@@ -200,12 +200,12 @@ fn a_file_that_reads_otherwise_each_time_ends_in_the_error_directory() {
 fn files_of_no_told_kind_and_other_times_are_taken_and_archived() {
     let mut ground = Ground::new(None, "{ archive = \"done\", timestamp = false }");
     let plays: [(&str, &[Switch]); 6] = [
-        ("a-no-type", &[Switch::NoType(Told::STAT | Told::FSTAT)]),
-        ("b-no-mode", &[Switch::NoMode(Told::EVERYWHERE)]),
-        ("c-nothing", &[Switch::NoMode(Told::EVERYWHERE), Switch::LineIs("")]),
-        ("d-an-hour", &[Switch::TimeOff(Told::LISTING, 3600)]),
-        ("e-no-time", &[Switch::NoTime(Told::STAT)]),
-        ("f-no-size", &[Switch::NoSize(Told::LISTING), Switch::NoType(Told::EVERYWHERE)]),
+        ("a-no-type", &[Switch::NoType(ReportedIn::STAT | ReportedIn::FSTAT)]),
+        ("b-no-mode", &[Switch::NoMode(ReportedIn::EVERYWHERE)]),
+        ("c-nothing", &[Switch::NoMode(ReportedIn::EVERYWHERE), Switch::LineIs("")]),
+        ("d-an-hour", &[Switch::TimeOff(ReportedIn::LISTING, 3600)]),
+        ("e-no-time", &[Switch::NoTime(ReportedIn::STAT)]),
+        ("f-no-size", &[Switch::NoSize(ReportedIn::LISTING), Switch::NoType(ReportedIn::EVERYWHERE)]),
     ];
     let mut sent = Vec::new();
     for (name, switches) in plays {

@@ -38,7 +38,7 @@ pub use model::ConnectionFailed;
 pub use model::{ClientCertificates, Proxy, ProxyProtocol, SyslogTarget, TlsVersion};
 pub use options::{CONNECTION, ConnectOptions, ConnectProfile, NO_PROXY, POOL, ProxyChoice, TLS};
 pub use pool::{Connector, Pool, PoolLease, PoolLimits, PooledConnection, Pools, Sharing};
-pub use record::{ConnectionLog, Opened, TurnedAway};
+pub use record::{ConnectionLog, Opened, RefusedConnections};
 pub use resolve::{Resolver, SystemResolver};
 pub use stream::Stream;
 pub use syslog::syslog_message;

@@ -44,14 +44,14 @@ pub trait ConnectionLog: Send + Sync {
     ///
     /// # Errors
     /// It could not be recorded; the caller says so and goes on.
-    async fn turned_away(&self, _: TurnedAway) -> Result<()> {
+    async fn turned_away(&self, _: RefusedConnections) -> Result<()> {
         Ok(())
     }
 }
 
 /// What a listener did with connections beyond its limits, in a while.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct TurnedAway {
+pub struct RefusedConnections {
     /// When it was summed up.
     pub at: Timestamp,
     /// On which node.

@@ -4,7 +4,7 @@
 //! ([`crate::Store::append_events`]). What is written can be sealed ([`crate::seal`]) and verified
 //! ([`crate::verify`]).
 
-mod carry;
+mod carry_over;
 mod clean;
 mod hash;
 mod partition;
@@ -12,7 +12,7 @@ mod position;
 mod removal;
 mod stored;
 
-pub(crate) use carry::last_events;
+pub(crate) use carry_over::last_events;
 pub(crate) use hash::EventColumns;
 pub use hash::event_hash;
 pub use removal::{MonthKept, RemovedMonth};

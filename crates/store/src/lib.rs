@@ -66,8 +66,8 @@ pub use open::Store;
 pub use payload::PayloadRows;
 pub use revisions::{Applied, DefinitionState, NewRevision, NodeRevision, Revision};
 pub use seal::{
-    AlarmCause, Bound, EVENTS as SEAL_EVENTS, Halt, MarkFile, NotedKey, NotedSeal, Seal, SealAlarm,
-    SealHistory, SealKey, SealLag, SealMark, SealState, Sealed, Sealer, Timestamped, TrustedKeys,
+    AlarmCause, Bound, EVENTS as SEAL_EVENTS, MarkFile, NotedKey, NotedSeal, Seal, SealAlarm, SealHistory,
+    SealKey, SealLag, SealMark, SealState, Sealed, Sealer, SealingBlocked, Timestamped, TrustedKeys,
 };
 pub use search::{
     AttemptView, ConnectionFilter, ConnectionView, Cursor, DeliveryView, EventFilter, EventGap, EventView,

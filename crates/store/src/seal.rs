@@ -19,7 +19,7 @@ mod timestamp;
 
 pub use history::SealHistory;
 pub use key::{SealKey, TrustedKeys};
-pub use mark::{AlarmCause, Halt, MarkFile, NotedKey, NotedSeal, SealAlarm, SealMark};
+pub use mark::{AlarmCause, MarkFile, NotedKey, NotedSeal, SealAlarm, SealMark, SealingBlocked};
 pub use record::{Bound, Seal};
 pub(crate) use record::{push_member, read_members};
 pub use sealer::{SealState, Sealer};

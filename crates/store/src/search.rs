@@ -5,15 +5,15 @@
 //! statement has only the conditions that its filter names, and is planned for their values each time:
 //! with `$1 IS NULL OR …` SQLite would find no index, and Postgres would forget them after five runs.
 
+mod bounded;
 mod connections;
 mod events;
 mod mdn;
 mod overview;
-mod patient;
+mod problems;
 mod query;
 mod selection;
 mod transfers;
-mod trouble;
 mod unreadable;
 mod waybill;
 
@@ -22,11 +22,11 @@ pub(crate) use connections::{ConnectionRow, SELECT as CONNECTIONS};
 pub use events::{EventFilter, EventView};
 pub use mdn::{KeptMdn, WhichMdn};
 pub use overview::{FailingDelivery, FlowDay, HourCount, OfflineEndpoint, Overview, StoreMetrics};
+pub use problems::{RefusedMessages, UnsettledSource};
 pub(crate) use query::split;
 pub use query::{Cursor, Listing, Page};
 pub use selection::Selection;
 pub use transfers::{TransferFilter, TransferView};
-pub use trouble::{RefusedMessages, UnsettledSource};
 pub(crate) use unreadable::Attempted;
 pub use unreadable::UnreadableRow;
 pub(crate) use waybill::AttemptRow;

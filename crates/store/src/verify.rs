@@ -8,7 +8,6 @@
 //! ([`VerifyOptions::expected`]).
 
 mod accepted;
-mod beyond;
 mod check;
 mod copies;
 mod records;
@@ -16,6 +15,7 @@ mod removal;
 mod report;
 mod rows;
 mod signed;
+mod unsealed;
 
 pub use copies::CopiedSeal;
 pub use report::{Finding, VerifyOptions, VerifyReport};

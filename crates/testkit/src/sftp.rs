@@ -4,10 +4,10 @@
 //! code, so that a client's mistakes are not shared. A test sets [`Switch`]es for paths while it runs:
 //!
 //! ```
-//! use testkit::sftp::{Op, SftpServer, Switch, Told};
+//! use testkit::sftp::{Op, SftpServer, Switch, ReportedIn};
 //! let server = SftpServer::start().unwrap();
 //! server.put("in/order.edi", b"UNB+...");
-//! server.switch("in/*", Switch::SizeOff(Told::EVERYWHERE, 16));
+//! server.switch("in/*", Switch::SizeOff(ReportedIn::EVERYWHERE, 16));
 //! server.switch("*", Switch::Status(Op::Rename, 3, "Permission denied"));
 //! ```
 //!
@@ -20,7 +20,7 @@ mod ssh;
 mod switches;
 mod wire;
 
-pub use switches::{Greeting, Op, Seen, Switch, Told};
+pub use switches::{Greeting, Op, ReportedIn, Seen, Switch};
 
 use russh::keys::PrivateKey;
 use russh::keys::ssh_key::private::Ed25519Keypair;

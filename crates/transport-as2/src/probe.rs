@@ -15,7 +15,7 @@ const TIME: Duration = Duration::from_secs(30);
 
 /// What an answer tells.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Look {
+enum ProbeAnswer {
     /// An AS2 system answered.
     As2,
     /// Something that no AS2 system answers.
@@ -33,23 +33,23 @@ impl As2Destination {
     pub(crate) async fn ask(&self) -> Result<String> {
         let (got, words) = self.answer_to(Method::GET).await?;
         match got {
-            Look::As2 => return Ok(format!("{words}: the server seems to speak AS2")),
-            Look::Other(advice) if advice == LOGIN => return Err(not_as2(&words, advice)),
+            ProbeAnswer::As2 => return Ok(format!("{words}: the server seems to speak AS2")),
+            ProbeAnswer::Other(advice) if advice == LOGIN => return Err(not_as2(&words, advice)),
             _ => {}
         }
         let (posted, more) = self.answer_to(Method::POST).await?;
         let words = format!("{words}; {more}");
         match (posted, got) {
-            (Look::As2, _) => Ok(format!("{words}: the server seems to speak AS2")),
-            (Look::Other(advice), _) => Err(not_as2(&words, advice)),
-            (Look::Open, _) => Ok(format!(
+            (ProbeAnswer::As2, _) => Ok(format!("{words}: the server seems to speak AS2")),
+            (ProbeAnswer::Other(advice), _) => Err(not_as2(&words, advice)),
+            (ProbeAnswer::Open, _) => Ok(format!(
                 "{words}: the server may speak AS2, because it rejects what is not a message; only a real \
                 message can show it"
             )),
         }
     }
 
-    async fn answer_to(&self, method: Method) -> Result<(Look, String)> {
+    async fn answer_to(&self, method: Method) -> Result<(ProbeAnswer, String)> {
         let url = self.url()?;
         let empty = method == Method::POST;
         let request = Request::builder()
@@ -88,7 +88,7 @@ fn text<'a>(headers: &'a HeaderMap, name: &http::HeaderName) -> Option<&'a str> 
 }
 
 /// Judges an answer.
-fn look(method: &Method, answer: &Response<Bytes>) -> Look {
+fn look(method: &Method, answer: &Response<Bytes>) -> ProbeAnswer {
     let headers = answer.headers();
     let speaks = headers.keys().any(|name| name.as_str().starts_with("as2-") || name == "ediint-features");
     let words =
@@ -103,28 +103,30 @@ fn look(method: &Method, answer: &Response<Bytes>) -> Look {
             allowed.contains("POST") && !allowed.contains("GET")
         });
     if speaks || mentions || post_only {
-        return Look::As2;
+        return ProbeAnswer::As2;
     }
     match answer.status().as_u16() {
-        401 | 407 => Look::Other(LOGIN),
-        200..=299 => Look::Other(
+        401 | 407 => ProbeAnswer::Other(LOGIN),
+        200..=299 => ProbeAnswer::Other(
             "a web server answered, but nothing in its answer shows AS2; check the url's port and path with \
             the partner",
         ),
         300..=399 => {
-            Look::Other("the server redirects to another address; ask the partner for the right URL")
+            ProbeAnswer::Other("the server redirects to another address; ask the partner for the right URL")
         }
         404 | 410 => {
-            Look::Other("the server has nothing at this path; check the url's path with the partner")
+            ProbeAnswer::Other("the server has nothing at this path; check the url's path with the partner")
         }
         405 if *method == Method::POST => {
-            Look::Other("this path does not accept POST; check the url's path with the partner")
+            ProbeAnswer::Other("this path does not accept POST; check the url's path with the partner")
         }
-        501 if *method == Method::POST => {
-            Look::Other("this server does not accept POST at all; check the url's port with the partner")
+        501 if *method == Method::POST => ProbeAnswer::Other(
+            "this server does not accept POST at all; check the url's port with the partner",
+        ),
+        502..=504 => {
+            ProbeAnswer::Other("a proxy answered, but the server behind it did not; ask the partner")
         }
-        502..=504 => Look::Other("a proxy answered, but the server behind it did not; ask the partner"),
-        _ => Look::Open,
+        _ => ProbeAnswer::Open,
     }
 }
 
@@ -186,9 +188,9 @@ mod tests {
         ] {
             let method: Method = method.parse().unwrap();
             let found = match look(&method, &answer) {
-                Look::As2 => Some(true),
-                Look::Other(_) => Some(false),
-                Look::Open => None,
+                ProbeAnswer::As2 => Some(true),
+                ProbeAnswer::Other(_) => Some(false),
+                ProbeAnswer::Open => None,
             };
             assert_eq!(found, as2, "{}", describe(&method, &answer));
         }

@@ -5,8 +5,8 @@
 //! Replacing is `posix-rename@openssh.com`, in one step, where it is offered.
 
 mod list;
-mod look;
 mod read;
+mod stat;
 mod upload;
 
 use crate::connection::{Connection, Remote};
@@ -14,9 +14,9 @@ use crate::protocol::fault::{Fault, code};
 use async_trait::async_trait;
 use futures::stream::BoxStream;
 use list::entry;
-use look::{Look, look, refine};
 use model::{Error, ErrorKind, Probe, Purpose, RemotePath, Result, Retry, Timestamp};
 use net::{Pool, PoolLease};
+use stat::{Stat, look, refine};
 use std::sync::Arc;
 use transport::folder::{
     Entry, EntryKind, FileReader, Folder, FolderCapabilities, Published, RENAME_REFUSED, Upload,
@@ -49,7 +49,7 @@ impl SftpFolder {
 async fn missing_told<T>(lease: &Lease, result: Result<T>, path: &RemotePath) -> Result<T> {
     match result {
         Err(error) if error.kind() == ErrorKind::Rejected => match look(lease.client(), path).await {
-            Ok(Look::Missing(fault)) => {
+            Ok(Stat::Missing(fault)) => {
                 let told = fault.error("open a path", lease.target(), Some(path));
                 Err(told.caused_by(error))
             }
@@ -74,7 +74,7 @@ async fn rename_without_replacing(
 ) -> std::result::Result<Renamed, Fault> {
     let client = lease.client();
     // That it is not shown does not keep from asking: RENAME itself refuses a name that is taken.
-    if matches!(look(client, to).await?, Look::There(_)) {
+    if matches!(look(client, to).await?, Stat::Found(_)) {
         return Ok(Renamed::Exists);
     }
     match client.rename(from, to).await {
@@ -82,10 +82,10 @@ async fn rename_without_replacing(
         Err(fault) if fault.says_taken() => Ok(Renamed::Exists),
         // "Failure" can be anything; what lies there now tells which.
         Err(fault) if fault.is_vague() => {
-            if matches!(look(client, to).await, Ok(Look::There(_))) {
+            if matches!(look(client, to).await, Ok(Stat::Found(_))) {
                 return Ok(match look(client, from).await {
                     // It was done all the same.
-                    Ok(Look::Missing(_)) => Renamed::Unknown(fault),
+                    Ok(Stat::Missing(_)) => Renamed::Unknown(fault),
                     _ => Renamed::Exists,
                 });
             }
@@ -111,7 +111,7 @@ async fn rename_replacing(
         }
         // In two steps, as the server has no better: for a moment there is no file of that name. What
         // is to take its place must be there first.
-        if let Look::Missing(fault) = look(lease.client(), from).await? {
+        if let Stat::Missing(fault) = look(lease.client(), from).await? {
             return Err(fault);
         }
         lease.client().remove(to).await?;
@@ -149,8 +149,8 @@ impl Folder for SftpFolder {
         let lease = self.take().await?;
         let looked = look(lease.client(), path).await;
         match looked {
-            Ok(Look::There(told)) => Ok(entry(path.clone(), &told, b"")),
-            Ok(Look::Missing(fault) | Look::NotShown(fault)) | Err(fault) => {
+            Ok(Stat::Found(told)) => Ok(entry(path.clone(), &told, b"")),
+            Ok(Stat::Missing(fault) | Stat::Refused(fault)) | Err(fault) => {
                 Err(fault.error("look at a file", lease.target(), Some(path)))
             }
         }
@@ -279,13 +279,13 @@ impl Folder for SftpFolder {
             }
             // Where nobody may look into it either, whoever writes there finds out.
             let is_there = match look(lease.client(), &made).await {
-                Ok(Look::There(told)) => {
+                Ok(Stat::Found(told)) => {
                     list::kind(&told, b"").is_none_or(|kind| kind == EntryKind::Directory)
                 }
-                Ok(Look::NotShown(_)) => {
+                Ok(Stat::Refused(_)) => {
                     fault.is_vague() || fault.says_taken() || fault.is(code::PERMISSION_DENIED)
                 }
-                Ok(Look::Missing(_)) | Err(_) => false,
+                Ok(Stat::Missing(_)) | Err(_) => false,
             };
             if !is_there {
                 return Err(fault.error("make a directory", lease.target(), Some(&made)));

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use support::{World, is_archived, noise, note_content, offer, partner};
 use testkit::fake::Known;
-use testkit::sftp::{Op, SftpServer, Switch, Told};
+use testkit::sftp::{Op, ReportedIn, SftpServer, Switch};
 use transport::folder::After;
 use transport::{Discovery, Settled, Source, Transport};
 
@@ -47,7 +47,7 @@ async fn first(source: &Arc<dyn Source>) -> model::Offer {
 /// Nothing but the digest of what was read, or a size, tells a whole file from a reading that ended early.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_file_whose_reading_ends_early_is_never_removed_for_its_copy() {
-    let empty = [Switch::EmptyFrom(100), Switch::SizeIs(Told::FSTAT, 0)];
+    let empty = [Switch::EmptyFrom(100), Switch::SizeIs(ReportedIn::FSTAT, 0)];
     for pattern in [OUT, EVERYWHERE] {
         for early in [&[Switch::EndsAt(100)][..], &empty] {
             for outcome in [Outcome::Taken, Outcome::Refused] {
@@ -93,9 +93,12 @@ async fn a_file_whose_reading_ends_early_is_never_removed_for_its_copy() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_copy_that_is_all_that_is_left_is_never_removed_for_its_size() {
     for pattern in [OUT, EVERYWHERE] {
-        for told in [None, Some(Switch::SizeOff(Told::EVERYWHERE, 7)), Some(Switch::NoSize(Told::EVERYWHERE))]
-        {
-            for late in [None, Some(Switch::SizeIs(Told::STAT, 0))] {
+        for told in [
+            None,
+            Some(Switch::SizeOff(ReportedIn::EVERYWHERE, 7)),
+            Some(Switch::NoSize(ReportedIn::EVERYWHERE)),
+        ] {
+            for late in [None, Some(Switch::SizeIs(ReportedIn::STAT, 0))] {
                 for digest in [true, false] {
                     let play = format!("{pattern} {told:?} {late:?} {digest}");
                     let world = World::new();

@@ -8,7 +8,7 @@ use model::{Claim, ConnectionId, DeliveryId, ErrorKind, Receipt, Result, Retry};
 use std::sync::Arc;
 use support::{Build, World, noise, partner};
 use testkit::fake::{BytesPayload, MemoryLog};
-use testkit::sftp::{Op, SftpServer, Switch, Told};
+use testkit::sftp::{Op, ReportedIn, SftpServer, Switch};
 use transport::{Deliver, DeliveryLog, Probe, Sent};
 use uuid::Uuid;
 
@@ -104,17 +104,17 @@ async fn a_size_that_is_told_late_is_a_remark() {
     for direct in ["", "none"] {
         for (switches, remark) in [
             // The look after closing tells the right size, or what is read there is whole, or nobody may look.
-            (vec![late(Told::FSTAT)], "size after closing"),
+            (vec![late(ReportedIn::FSTAT)], "size after closing"),
             (
-                vec![late(Told::EVERYWHERE)],
+                vec![late(ReportedIn::EVERYWHERE)],
                 "the end of the file was read after closing; the server reports a wrong size of 0 bytes",
             ),
             (
-                vec![late(Told::FSTAT), hidden.clone()],
+                vec![late(ReportedIn::FSTAT), hidden.clone()],
                 "every write was acknowledged; the server reported another size, 0 bytes",
             ),
             (
-                vec![Switch::SizeOff(Told::FSTAT, 7), hidden.clone()],
+                vec![Switch::SizeOff(ReportedIn::FSTAT, 7), hidden.clone()],
                 "every write was acknowledged; the server reported another size, 300008 bytes",
             ),
         ] {
@@ -126,7 +126,7 @@ async fn a_size_that_is_told_late_is_a_remark() {
         }
         // The look sets out with the request to close: it comes too early, and nobody may read.
         let scene = Scene::new(&[Switch::Status(Op::OpenRead, 3, "no")]);
-        scene.server.switch_times("out/*", 1, late(Told::STAT));
+        scene.server.switch_times("out/*", 1, late(ReportedIn::STAT));
         let receipt = scene.attempt(scene.endpoint().set("temporary", direct), 1).await;
         // Without a temporary name the first look is the one that finds the name free: it tells no size.
         assert_eq!((verified_by(&receipt.unwrap()), scene.uploads()), ("size after closing", 1));
@@ -134,7 +134,7 @@ async fn a_size_that_is_told_late_is_a_remark() {
     // Taken as soon as it is closed: it was delivered under its own name, and is not sent again under a temporary one.
     for stat in [None, Some(Switch::MissingIs(4, "Failure")), Some(Switch::MissingIs(3, "no"))] {
         let scene = || {
-            let scene = Scene::new(&[Switch::MovedWhenWritten("taken/a.edi"), late(Told::FSTAT)]);
+            let scene = Scene::new(&[Switch::MovedWhenWritten("taken/a.edi"), late(ReportedIn::FSTAT)]);
             stat.iter().for_each(|switch| scene.server.switch("out/*", switch.clone()));
             scene
         };
@@ -282,7 +282,8 @@ async fn what_was_cut_off_is_found_out_without_temporary_names() {
     // Cut off while it was made, before or after: the empty file there is ours.
     for cut in [Switch::CutAfter(Op::OpenWrite), Switch::CutBefore(Op::OpenWrite)] {
         for overwrite in ["refuse", "rename", "replace"] {
-            for (further, length) in [(None, 300_001), (Some(Switch::NoSize(Told::STAT)), 5), (None, 0)] {
+            for (further, length) in [(None, 300_001), (Some(Switch::NoSize(ReportedIn::STAT)), 5), (None, 0)]
+            {
                 let scene = Scene { content: noise(length), ..Scene::new(&[]) };
                 further.iter().for_each(|switch| scene.server.switch("out/*", switch.clone()));
                 let direct = || scene.endpoint().set("temporary", "none").set("overwrite", overwrite);
@@ -321,7 +322,7 @@ async fn what_was_cut_off_is_found_out_without_temporary_names() {
         None,
         Some(Switch::GoneWhenWritten),
         Some(Switch::Status(Op::Stat, 3, "no")),
-        Some(Switch::SizeIs(Told::EVERYWHERE, 0)),
+        Some(Switch::SizeIs(ReportedIn::EVERYWHERE, 0)),
     ] {
         let scene = Scene::new(&[]);
         let direct = || scene.endpoint().set("temporary", "none");
@@ -361,7 +362,7 @@ async fn a_test_gives_nothing_to_a_drop_box() {
 /// A size that is told late proves neither that a file is empty, nor that it is not whole.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_size_that_is_told_late_is_no_proof_after_a_cut() {
-    let late = Switch::SizeIs(Told::STAT, 0);
+    let late = Switch::SizeIs(ReportedIn::STAT, 0);
     for overwrite in ["refuse", "rename"] {
         // The name was noted and not made; then somebody else made it.
         for length in [1, 4000] {
@@ -383,7 +384,7 @@ async fn a_size_that_is_told_late_is_no_proof_after_a_cut() {
             let direct = || scene.endpoint().set("temporary", "none").set("overwrite", overwrite);
             scene.server.switch_times("out/*", 1, Switch::CutAfter(Op::CloseWrite));
             assert_eq!(scene.attempt(direct(), 1).await.unwrap_err().retry(), Retry::Ambiguous);
-            scene.server.switch("out/a.edi", Switch::SizeIs(Told::STAT, stated));
+            scene.server.switch("out/a.edi", Switch::SizeIs(ReportedIn::STAT, stated));
             for attempt in [2, 3] {
                 let error = scene.attempt_of(direct(), attempt, attempt == 3).await.unwrap_err();
                 assert_eq!(error.retry(), Retry::Ambiguous, "{overwrite} {stated} {error}");

@@ -14,7 +14,7 @@ use support::{World, inner, noise, partner, read};
 use testkit::conformance::Interlude;
 use testkit::defined;
 use testkit::fake::Known;
-use testkit::sftp::{Op, SftpServer, Switch, Told};
+use testkit::sftp::{Op, ReportedIn, SftpServer, Switch};
 use tokio::io::AsyncReadExt;
 use transport::OfferNotes;
 use transport::folder::After;
@@ -79,7 +79,9 @@ async fn a_stated_size_neither_cuts_a_file_nor_ends_a_resumed_read() {
             server.unswitch("in/*");
             server.switch(
                 "in/*",
-                size.map_or(Switch::NoSize(Told::EVERYWHERE), |size| Switch::SizeIs(Told::EVERYWHERE, size)),
+                size.map_or(Switch::NoSize(ReportedIn::EVERYWHERE), |size| {
+                    Switch::SizeIs(ReportedIn::EVERYWHERE, size)
+                }),
             );
             if let Some(most) = short {
                 server.switch("in/*", Switch::ShortReads(most));
@@ -148,7 +150,9 @@ async fn an_answer_without_data_before_the_stated_end_is_no_end() {
             server.switch("in/*", Switch::EmptyFrom(from));
             server.switch(
                 "in/*",
-                size.map_or(Switch::NoSize(Told::EVERYWHERE), |size| Switch::SizeIs(Told::EVERYWHERE, size)),
+                size.map_or(Switch::NoSize(ReportedIn::EVERYWHERE), |size| {
+                    Switch::SizeIs(ReportedIn::EVERYWHERE, size)
+                }),
             );
             let error = read(&folder, "in/a", 0).await.map(|came| came.len()).unwrap_err();
             assert_eq!(inner(&error).kind(), ErrorKind::Protocol, "{size:?} {from}");
@@ -159,7 +163,7 @@ async fn an_answer_without_data_before_the_stated_end_is_no_end() {
     for size in [0, 60_000, 65_536, 199_999, 200_000] {
         server.unswitch("in/*");
         server.switch("in/*", Switch::EndIsEmpty);
-        server.switch("in/*", Switch::SizeIs(Told::EVERYWHERE, size));
+        server.switch("in/*", Switch::SizeIs(ReportedIn::EVERYWHERE, size));
         assert!(read(&folder, "in/a", 0).await.unwrap() == content, "{size}");
     }
 }
@@ -190,22 +194,22 @@ async fn a_file_that_can_be_read_once_is_whole_and_gone() {
 async fn what_listing_and_look_tell_differently_keeps_no_file_from_being_taken() {
     let file = "01-02-26 10:00 a";
     let plays: [&[Switch]; 13] = [
-        &[Switch::NoType(Told::EVERYWHERE)],
-        &[Switch::NoType(Told::STAT)],
-        &[Switch::NoType(Told::LISTING), Switch::LineIs(file)],
-        &[Switch::NoMode(Told::EVERYWHERE)],
-        &[Switch::NoMode(Told::EVERYWHERE), Switch::LineIs(file)],
-        &[Switch::NoType(Told::EVERYWHERE), Switch::LineIs("")],
-        &[Switch::NoTime(Told::STAT)],
-        &[Switch::NoTime(Told::LISTING), Switch::NoSize(Told::STAT)],
+        &[Switch::NoType(ReportedIn::EVERYWHERE)],
+        &[Switch::NoType(ReportedIn::STAT)],
+        &[Switch::NoType(ReportedIn::LISTING), Switch::LineIs(file)],
+        &[Switch::NoMode(ReportedIn::EVERYWHERE)],
+        &[Switch::NoMode(ReportedIn::EVERYWHERE), Switch::LineIs(file)],
+        &[Switch::NoType(ReportedIn::EVERYWHERE), Switch::LineIs("")],
+        &[Switch::NoTime(ReportedIn::STAT)],
+        &[Switch::NoTime(ReportedIn::LISTING), Switch::NoSize(ReportedIn::STAT)],
         &[
-            Switch::NoSize(Told::EVERYWHERE),
-            Switch::NoTime(Told::EVERYWHERE),
-            Switch::NoMode(Told::EVERYWHERE),
+            Switch::NoSize(ReportedIn::EVERYWHERE),
+            Switch::NoTime(ReportedIn::EVERYWHERE),
+            Switch::NoMode(ReportedIn::EVERYWHERE),
         ],
-        &[Switch::TimeOff(Told::LISTING, 3600)],
-        &[Switch::TimeOff(Told::STAT, -3600), Switch::NoType(Told::STAT)],
-        &[Switch::SizeIs(Told::STAT, 0)],
+        &[Switch::TimeOff(ReportedIn::LISTING, 3600)],
+        &[Switch::TimeOff(ReportedIn::STAT, -3600), Switch::NoType(ReportedIn::STAT)],
+        &[Switch::SizeIs(ReportedIn::STAT, 0)],
         &[Switch::Status(Op::Stat, 3, "Permission denied")],
     ];
     for switches in plays {
@@ -245,7 +249,7 @@ async fn a_file_with_another_time_at_each_look_is_taken_where_times_are_left_out
         let server = SftpServer::start().unwrap();
         let world = World::new();
         server.put("in/a", b"content");
-        server.switch("*", Switch::TimeRuns(Told::EVERYWHERE));
+        server.switch("*", Switch::TimeRuns(ReportedIn::EVERYWHERE));
         let mut services = world.services.clone();
         services.clock = Arc::new(Interlude::default());
         let source_with = |ignore_times| {
@@ -293,9 +297,9 @@ async fn without_a_time_what_breaks_off_where_it_did_is_the_same_file() {
     let world = World::new();
     let content = noise(200_000);
     server.put("in/a", &content);
-    server.switch("in/a", Switch::NoTime(Told::EVERYWHERE));
+    server.switch("in/a", Switch::NoTime(ReportedIn::EVERYWHERE));
     server.switch("in/a", Switch::EndIs(4, "Failure"));
-    server.switch("in/a", Switch::NoSize(Told::EVERYWHERE));
+    server.switch("in/a", Switch::NoSize(ReportedIn::EVERYWHERE));
     let source = source(&world, &server, After::Delete);
     let mut found = discover(&source).await.remove(0);
     let digest = model::Sha256(openssl::sha::sha256(&content));
@@ -315,7 +319,7 @@ async fn a_directory_of_no_told_kind_is_no_file() {
     let world = World::new();
     server.put("in/a", b"content");
     server.put("in/directory/b", b"below");
-    server.switch("*", Switch::NoMode(Told::EVERYWHERE));
+    server.switch("*", Switch::NoMode(ReportedIn::EVERYWHERE));
     server.switch("*", Switch::LineIs("no words about it"));
     let source = source(&world, &server, After::Keep);
     let found = discover(&source).await;

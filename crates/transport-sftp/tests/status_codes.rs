@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use support::{World, list, partner, read, write};
 use testkit::conformance::{Place, all};
-use testkit::sftp::{Op, SftpServer, Switch, Told};
+use testkit::sftp::{Op, ReportedIn, SftpServer, Switch};
 use transport::folder::{EntryKind, Published};
 
 /// The whole suite, with names that are not there answered like this.
@@ -74,7 +74,7 @@ async fn flags_of_later_versions_shift_nothing() {
     }
     // The time of the later flag counts where there is no other.
     server.unswitch("*");
-    server.switch("*", Switch::NoTime(Told::EVERYWHERE));
+    server.switch("*", Switch::NoTime(ReportedIn::EVERYWHERE));
     server.switch("*", Switch::LaterTimes(0x20));
     assert_eq!(folder.stat(&"in/07.edi".into()).await.unwrap().modified.unwrap().timestamp(), 1);
 }

@@ -71,14 +71,14 @@ pub(crate) enum Command {
     ///
     /// Exit code: 0 when nothing would change, 3 when something would, 2 when the definitions have errors or
     /// conflicts, 1 when the command could not run.
-    Plan(Planned),
+    Plan(DirectoryArgs),
     /// Put a directory of definitions in force as a new revision. A running gateway follows within seconds.
     ///
     /// Exit code: 0 when the definitions are in force, 2 when they have errors or conflicts or somebody else made a
     /// revision meanwhile (nothing changed then), 1 when the command could not run.
     Apply {
         #[command(flatten)]
-        planned: Planned,
+        planned: DirectoryArgs,
         /// Change nothing unless this revision, which `plan` showed, is still in force.
         #[arg(long, value_name = "NUMBER")]
         base: Option<i64>,
@@ -198,7 +198,7 @@ pub(crate) enum Key {
 
 /// A directory that is compared with the definitions in force.
 #[derive(Args, Debug)]
-pub(crate) struct Planned {
+pub(crate) struct DirectoryArgs {
     /// The directory. Its *.toml files are read; subdirectories are ignored.
     #[arg(value_name = "DIR")]
     pub(crate) directory: PathBuf,

@@ -4,7 +4,7 @@
 use crate::directory::InForce;
 use crate::gateway::{control, missing_database, net_settings, open_beside, open_staging, open_store};
 use crate::journal_log::JournalLog;
-use crate::process::Ambient;
+use crate::process::ClockAndRandom;
 use crate::stale_journals;
 use crate::transports::Transports;
 use config::{Catalogue, Settings};
@@ -29,7 +29,7 @@ pub(crate) struct CommandSession {
     net: Net,
     store: Store,
     journal: OwnJournal,
-    ambient: Ambient,
+    ambient: ClockAndRandom,
 }
 
 /// The journal of this command alone: the gateway's own belongs to the gateway.
@@ -44,7 +44,7 @@ impl CommandSession {
     /// # Errors
     /// The definitions cannot be used; the database cannot be reached.
     pub(crate) async fn open(settings: &Settings, directory: Option<&Path>) -> Result<Self> {
-        let ambient = Ambient::default();
+        let ambient = ClockAndRandom::default();
         let store = open_or_make(settings, &ambient).await?;
         let staging = open_staging(settings, &store).await?;
         stale_journals::ship(&settings.state_directory, &store, &settings.node, &ambient).await;
@@ -72,7 +72,7 @@ impl CommandSession {
         staging: Staging,
         node: NodeName,
         journal: &Arc<Journal>,
-        ambient: &Ambient,
+        ambient: &ClockAndRandom,
     ) -> Result<(Transports, Services, Net, Store)> {
         let mut net_settings = net_settings(settings, ambient);
         net_settings.node = node.clone();
@@ -133,7 +133,7 @@ impl OwnJournal {
 ///
 /// # Errors
 /// It cannot be reached or made.
-pub(crate) async fn open_or_make(settings: &Settings, ambient: &Ambient) -> Result<Store> {
+pub(crate) async fn open_or_make(settings: &Settings, ambient: &ClockAndRandom) -> Result<Store> {
     match missing_database(settings) {
         Some(_) => open_new(settings, ambient).await,
         None => {
@@ -145,7 +145,7 @@ pub(crate) async fn open_or_make(settings: &Settings, ambient: &Ambient) -> Resu
     }
 }
 
-async fn open_new(settings: &Settings, ambient: &Ambient) -> Result<Store> {
+async fn open_new(settings: &Settings, ambient: &ClockAndRandom) -> Result<Store> {
     std::fs::create_dir_all(&settings.state_directory).map_err(|error| {
         Error::local_io("create the state directory", error)
             .with("directory", settings.state_directory.display())
@@ -160,7 +160,7 @@ async fn definitions(
     store: &Store,
     catalogue: &Catalogue,
     directory: Option<&Path>,
-    ambient: &Ambient,
+    ambient: &ClockAndRandom,
 ) -> Result<Definitions> {
     let control = control(settings, store, catalogue.clone(), ambient);
     if let Some(directory) = directory {

@@ -12,17 +12,17 @@ mod operation;
 mod pages;
 mod receipt;
 mod reference;
-mod searched;
 mod serve;
+mod text_search;
 mod transfer;
-mod unknown;
+mod unknown_name;
 mod user;
 mod validate;
 pub(crate) mod write;
 
 use crate::cli::{As2, Audit, Cli, Command, Key, Output, Transfer};
 use crate::logging;
-use crate::process::Ambient;
+use crate::process::ClockAndRandom;
 use config::settings::LogFormat;
 use config::{ProcessEnvironment, Settings, Severity};
 use control::ExportRequest;
@@ -139,8 +139,11 @@ const USUAL_SETTINGS: [&str; 3] = ["waybill.toml", "config/waybill.toml", "/etc/
 fn settings(file: Option<&Path>) -> Result<Settings> {
     let usual = USUAL_SETTINGS.map(Path::new);
     let file = file.or_else(|| usual.into_iter().find(|path| path.is_file()));
-    let loaded =
-        Settings::load(file, std::env::vars(), &ProcessEnvironment::at(Ambient::default().clock.now()));
+    let loaded = Settings::load(
+        file,
+        std::env::vars(),
+        &ProcessEnvironment::at(ClockAndRandom::default().clock.now()),
+    );
     let (settings, problems) = loaded.map_err(|problems| {
         Error::permanent(ErrorKind::ConfigInvalid, "use the settings")
             .advice(format!("correct them:\n{}", config::Outline::of(&problems)))

@@ -5,7 +5,7 @@ use crate::directory::InForce;
 use crate::journal_log::JournalLog;
 use crate::listeners::Listeners;
 use crate::maintenance::{Months, Sealing};
-use crate::process::{Ambient, StateLock};
+use crate::process::{ClockAndRandom, StateLock};
 use crate::readiness::Readiness;
 use crate::revisions::Revisions;
 use crate::seal_copies::SealCopies;
@@ -49,7 +49,7 @@ pub(crate) struct Gateway {
     pub(crate) servers: HttpServers,
     certificates: Arc<Certificates>,
     pub(crate) transports: Transports,
-    pub(crate) ambient: Ambient,
+    pub(crate) ambient: ClockAndRandom,
     pub(crate) readiness: Arc<Readiness>,
     pub(crate) revisions: Arc<Revisions>,
     net: Net,
@@ -64,7 +64,7 @@ pub(crate) struct Gateway {
 ///
 /// # Errors
 /// It cannot be reached, or another process uses its file.
-pub(crate) async fn open_store(settings: &Settings, ambient: &Ambient) -> Result<Store> {
+pub(crate) async fn open_store(settings: &Settings, ambient: &ClockAndRandom) -> Result<Store> {
     let store_settings = StoreSettings {
         text_search_indexes: settings.database.text_search_indexes,
         ..StoreSettings::new(settings.database.url.reveal().as_str())
@@ -86,7 +86,7 @@ pub(crate) fn missing_database(settings: &Settings) -> Option<&Path> {
 ///
 /// # Errors
 /// It cannot be reached, or no gateway ever made it.
-pub(crate) async fn open_command_session(settings: &Settings, ambient: &Ambient) -> Result<Store> {
+pub(crate) async fn open_command_session(settings: &Settings, ambient: &ClockAndRandom) -> Result<Store> {
     open_beside(settings, ambient, false).await
 }
 
@@ -94,7 +94,11 @@ pub(crate) async fn open_command_session(settings: &Settings, ambient: &Ambient)
 ///
 /// # Errors
 /// It cannot be reached.
-pub(crate) async fn open_beside(settings: &Settings, ambient: &Ambient, make_tables: bool) -> Result<Store> {
+pub(crate) async fn open_beside(
+    settings: &Settings,
+    ambient: &ClockAndRandom,
+    make_tables: bool,
+) -> Result<Store> {
     let url = settings.database.url.reveal();
     if let Some(path) = missing_database(settings) {
         return Err(Error::permanent(ErrorKind::NotFound, "open the database")
@@ -119,7 +123,7 @@ pub(crate) fn control(
     settings: &Settings,
     store: &Store,
     catalogue: Catalogue,
-    ambient: &Ambient,
+    ambient: &ClockAndRandom,
 ) -> Control {
     let random = Arc::clone(&ambient.random);
     Control::new(control::Parts {
@@ -138,7 +142,7 @@ impl Gateway {
     /// # Errors
     /// Whatever keeps a room from opening; nothing moves then.
     pub(crate) async fn open(settings: Settings) -> Result<Self> {
-        let ambient = Ambient::default();
+        let ambient = ClockAndRandom::default();
         let lock = StateLock::take(&settings.state_directory)?;
         let instance =
             store::load_or_create_instance(&settings.state_directory.join("instance"), Uuid::new_v4)?;
@@ -275,7 +279,12 @@ impl Gateway {
     }
 }
 
-async fn ship(journal: Arc<Journal>, store: Store, ambient: Ambient, mut stopped: watch::Receiver<bool>) {
+async fn ship(
+    journal: Arc<Journal>,
+    store: Store,
+    ambient: ClockAndRandom,
+    mut stopped: watch::Receiver<bool>,
+) {
     let stop = async move {
         // A closed channel is an end as well.
         drop(stopped.wait_for(|stopped| *stopped).await);
@@ -288,7 +297,7 @@ async fn ship(journal: Arc<Journal>, store: Store, ambient: Ambient, mut stopped
 ///
 /// # Errors
 /// The key cannot be used, or staging not written.
-pub(crate) fn open_sealer(settings: &Settings, ambient: &Ambient) -> Result<Sealer> {
+pub(crate) fn open_sealer(settings: &Settings, ambient: &ClockAndRandom) -> Result<Sealer> {
     let shared = Some(settings.staging.directory.as_path());
     Sealer::open(&settings.state_directory, shared, settings.node.clone(), ambient.id_fn())
 }
@@ -343,7 +352,7 @@ fn networks(networks: &[config::settings::Network]) -> Vec<net::Network> {
     networks.iter().filter_map(|network| network.to_string().parse().ok()).collect()
 }
 
-pub(crate) fn net_settings(settings: &Settings, ambient: &Ambient) -> NetSettings {
+pub(crate) fn net_settings(settings: &Settings, ambient: &ClockAndRandom) -> NetSettings {
     let mut net = NetSettings::new(settings.node.clone(), ambient.now_fn(), ambient.id_fn());
     net.egress = EgressRules {
         allow_loopback: settings.egress.allow_loopback,

@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use model::{AuditEvent, ConnectionClosed, EventId, EventKind, Result};
-use net::{ConnectionFailed, ConnectionLog, Opened, TurnedAway};
+use net::{ConnectionFailed, ConnectionLog, Opened, RefusedConnections};
 use std::sync::Arc;
 use store::{Journal, JournalEntry, connection_event_id};
 use transport::Random;
@@ -36,7 +36,7 @@ impl ConnectionLog for JournalLog {
     async fn failed(&self, failed: ConnectionFailed) -> Result<()> {
         self.journal.append(JournalEntry::Failed(failed)).await
     }
-    async fn turned_away(&self, report: TurnedAway) -> Result<()> {
+    async fn turned_away(&self, report: RefusedConnections) -> Result<()> {
         let id = EventId::new(self.ids.uuid(report.at));
         let mut event = AuditEvent::new(id, report.at, report.node, EventKind::ListenerLimitReached)
             .detail("listener", report.listener)

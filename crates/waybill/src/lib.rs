@@ -7,7 +7,7 @@
 mod cli;
 mod command_session;
 mod commands;
-mod console_room;
+mod console_server;
 mod descriptors;
 mod directory;
 mod gateway;

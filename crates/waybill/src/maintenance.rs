@@ -1,6 +1,6 @@
 //! Maintenance of the audit trail, run by the engine.
 
-use crate::process::Ambient;
+use crate::process::ClockAndRandom;
 use crate::seal_copies::SealCopies;
 use async_trait::async_trait;
 use engine::Maintenance;
@@ -13,7 +13,7 @@ use store::{Sealer, Store};
 pub(crate) struct Sealing {
     pub(crate) store: Store,
     pub(crate) sealer: Arc<Sealer>,
-    pub(crate) ambient: Ambient,
+    pub(crate) ambient: ClockAndRandom,
     pub(crate) every: Duration,
     pub(crate) copies: Arc<SealCopies>,
 }
@@ -38,7 +38,7 @@ impl Maintenance for Sealing {
 pub(crate) struct Months {
     pub(crate) store: Store,
     pub(crate) sealer: Arc<Sealer>,
-    pub(crate) ambient: Ambient,
+    pub(crate) ambient: ClockAndRandom,
     pub(crate) node: model::NodeName,
     /// Months kept; for ever when none.
     pub(crate) retention: Option<u32>,

@@ -10,18 +10,18 @@ use uuid::Uuid;
 
 /// The clock and the source of randomness, in the forms that the crates need.
 #[derive(Clone)]
-pub(crate) struct Ambient {
+pub(crate) struct ClockAndRandom {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) random: Arc<dyn Random>,
 }
 
-impl Default for Ambient {
+impl Default for ClockAndRandom {
     fn default() -> Self {
         Self { clock: Arc::new(SystemClock::default()), random: Arc::new(SystemRandom) }
     }
 }
 
-impl Ambient {
+impl ClockAndRandom {
     /// Time as a function.
     pub(crate) fn now_fn(&self) -> Arc<dyn Fn() -> Timestamp + Send + Sync> {
         let clock = Arc::clone(&self.clock);

@@ -1,7 +1,7 @@
 //! The revision that is in force on this node, and how it comes to be: at the start, by SIGHUP, and when another
 //! node or a person made a new one.
 
-use crate::process::Ambient;
+use crate::process::ClockAndRandom;
 use crate::readiness::Readiness;
 use control::{Applied, Apply, Caller, Control, PlanRequest};
 use model::definition::Definitions;
@@ -26,7 +26,7 @@ pub(crate) struct Revisions {
     control: Control,
     store: Store,
     node: NodeName,
-    ambient: Ambient,
+    ambient: ClockAndRandom,
     readiness: Arc<Readiness>,
     definitions: watch::Sender<Arc<Definitions>>,
     /// One change at a time.
@@ -55,7 +55,7 @@ impl Revisions {
         control: Control,
         store: Store,
         node: NodeName,
-        ambient: Ambient,
+        ambient: ClockAndRandom,
         readiness: Arc<Readiness>,
         definitions: watch::Sender<Arc<Definitions>>,
     ) -> Self {

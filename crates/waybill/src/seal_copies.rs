@@ -6,7 +6,7 @@
 //! it forks off, and those that are made anew follow in the copy those that were given up. Only seals that this node has
 //! found in order are sent, whichever node made them.
 
-use crate::process::Ambient;
+use crate::process::ClockAndRandom;
 use config::Settings;
 use console::{ActiveProblem, ProblemKind};
 use model::{Error, NodeName, Result, Severity, Timestamp};
@@ -65,7 +65,7 @@ pub(crate) struct SealCopies {
     syslog: Option<SyslogTarget>,
     every: Duration,
     net: Net,
-    ambient: Ambient,
+    ambient: ClockAndRandom,
     node: NodeName,
     mark: MarkFile,
     /// What each has.
@@ -77,7 +77,7 @@ pub(crate) struct SealCopies {
 }
 
 impl SealCopies {
-    pub(crate) fn new(settings: &Settings, net: &Net, ambient: &Ambient) -> Self {
+    pub(crate) fn new(settings: &Settings, net: &Net, ambient: &ClockAndRandom) -> Self {
         Self {
             file: settings.audit.seal_file.clone(),
             syslog: settings.audit.seal_syslog.clone(),

@@ -3,7 +3,7 @@
 //! A certificate lies in files, which somebody else renews. They are looked at every few seconds; what fits together
 //! and is valid is shown from the next handshake on, and connections that are open go on.
 
-use crate::process::Ambient;
+use crate::process::ClockAndRandom;
 use async_trait::async_trait;
 use config::Settings;
 use config::settings::{HttpTls, TlsFiles};
@@ -31,7 +31,7 @@ impl Servers {
     /// # Errors
     /// `ConfigInvalid`: the authorities of a server's clients cannot be read. A server's own certificate that cannot be
     /// used keeps its addresses from being bound, and says so then.
-    pub(crate) fn new(settings: &Settings, ambient: &Ambient) -> Result<Self> {
+    pub(crate) fn new(settings: &Settings, ambient: &ClockAndRandom) -> Result<Self> {
         let (mut listen, mut all) = (Vec::new(), Vec::new());
         for (name, server) in &settings.listen.http {
             let tls = server.tls.as_ref().map(|tls| server_tls(name, tls)).transpose()?;
@@ -78,7 +78,7 @@ fn read(path: &Path) -> Result<String> {
 /// The certificates that servers have of their own.
 pub(crate) struct Certificates {
     all: Vec<Certificate>,
-    ambient: Ambient,
+    ambient: ClockAndRandom,
 }
 
 struct Certificate {
@@ -103,7 +103,7 @@ impl Certificate {
     /// # Errors
     /// It cannot be used; what was in force stays so. The same content is tried again, for its time may come, but is
     /// no error a second time.
-    fn look(&self, ambient: &Ambient) -> Result<Option<ServerCertificate>> {
+    fn look(&self, ambient: &ClockAndRandom) -> Result<Option<ServerCertificate>> {
         let certificates = read(&self.files.certificate)?;
         let private_key = Secret::new(read(&self.files.private_key)?);
         let digests = (digest(&certificates), digest(private_key.reveal()));

@@ -1,7 +1,7 @@
 //! The journals of commands beside the gateway, and what is left of commands that were cut off: their
 //! connections go on record at the gateway's next start, or with the next command.
 
-use crate::process::Ambient;
+use crate::process::ClockAndRandom;
 use model::{Error, ErrorKind, NodeName, Result};
 use std::path::{Path, PathBuf};
 use store::{Journal, JournalSettings, Store};
@@ -29,7 +29,7 @@ pub(crate) fn command_name(node: &NodeName, process: u32) -> Result<NodeName> {
 
 /// Ships and removes the journals whose commands have ended; those of running ones are locked. What cannot be
 /// shipped waits for the next time.
-pub(crate) async fn ship(state: &Path, store: &Store, node: &NodeName, ambient: &Ambient) {
+pub(crate) async fn ship(state: &Path, store: &Store, node: &NodeName, ambient: &ClockAndRandom) {
     let found = std::fs::read_dir(state).into_iter().flatten().filter_map(std::result::Result::ok);
     for entry in found {
         let name = entry.file_name();
@@ -53,7 +53,7 @@ async fn ship_one(
     process: u32,
     store: &Store,
     node: &NodeName,
-    ambient: &Ambient,
+    ambient: &ClockAndRandom,
 ) -> Result<()> {
     let now = ambient.clock.now();
     let journal = Journal::open(JournalSettings::new(path), command_name(node, process)?, now)?;
@@ -74,7 +74,7 @@ mod tests {
     }
 
     /// A journal with one connection that is open.
-    async fn begun(state: &Path, process: u32, ambient: &Ambient) -> Journal {
+    async fn begun(state: &Path, process: u32, ambient: &ClockAndRandom) -> Journal {
         let (now, name) = (ambient.clock.now(), command_name(&node(), process).unwrap());
         let settings = JournalSettings::new(journal_of(state, process));
         let journal = Journal::open(settings, name.clone(), now).unwrap();
@@ -99,7 +99,7 @@ mod tests {
     #[tokio::test]
     async fn what_a_cut_off_command_left_goes_on_record_and_a_running_one_keeps_its_own() {
         let directory = tempfile::tempdir().unwrap();
-        let (state, ambient) = (directory.path(), Ambient::default());
+        let (state, ambient) = (directory.path(), ClockAndRandom::default());
         let url = format!("sqlite://{}/waybill.db", state.display());
         let (store, _) = Store::open(&StoreSettings::new(url.as_str()), ambient.id_fn()).await.unwrap();
         drop(begun(state, 1_000_001, &ambient).await);

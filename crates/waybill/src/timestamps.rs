@@ -4,7 +4,7 @@
 //! the authority answers is nothing that sealing waits for: this is a chore of its own, tried again at growing
 //! intervals, with one event when it begins to fail and one when it works again.
 
-use crate::process::Ambient;
+use crate::process::ClockAndRandom;
 use async_trait::async_trait;
 use config::Settings;
 use console::{ActiveProblem, ProblemKind};
@@ -35,7 +35,7 @@ const LOOK: Duration = Duration::from_secs(5);
 /// One node's time stamps.
 pub(crate) struct Timestamps {
     store: Store,
-    ambient: Ambient,
+    ambient: ClockAndRandom,
     node: NodeName,
     mark: MarkFile,
     authority: Authority,
@@ -78,7 +78,7 @@ impl Timestamps {
         settings: &Settings,
         net: &Net,
         store: &Store,
-        ambient: &Ambient,
+        ambient: &ClockAndRandom,
     ) -> Result<Option<Self>> {
         let Some(wanted) = &settings.audit.timestamps else { return Ok(None) };
         let authority = Authority::new(wanted.url.as_str(), read_certificates(&wanted.certificates)?, net)?;

@@ -8,26 +8,26 @@
 //! count as its requests, whichever route they go to.
 
 mod accept;
-mod crowd;
 mod exchange;
 mod forwarded;
 mod handler;
 mod limits;
 mod malformed;
 mod numbers;
+mod obs_fold;
+mod open_connections;
 mod proxy_header;
 mod routes;
 mod serve;
 mod standby;
-mod unfold;
 mod unread_body;
 mod watch;
 
-pub use crowd::client_network;
 pub use forwarded::{ForwardedHeader, TrustedProxies};
 pub use handler::{Handler, PeerInfo, TowerHandler, Unserved};
 pub use limits::ServerLimits;
 pub use numbers::ListenerNumbers;
+pub use open_connections::client_network;
 pub use routes::Route;
 pub use standby::{Standby, Waits};
 

@@ -5,7 +5,8 @@ pub(crate) mod certificates;
 use async_trait::async_trait;
 use model::{ConnectionClosed, ConnectionId, Error, ErrorKind, Protocol, Purpose, Result};
 use net::{
-    ConnectionFailed, ConnectionLog, DialRequest, Net, NetSettings, Opened, ProxyChoice, Resolver, TurnedAway,
+    ConnectionFailed, ConnectionLog, DialRequest, Net, NetSettings, Opened, ProxyChoice, RefusedConnections,
+    Resolver,
 };
 use std::collections::HashMap;
 use std::io;
@@ -20,7 +21,7 @@ pub(crate) struct MemoryLog {
     pub(crate) opened: Mutex<Vec<Opened>>,
     pub(crate) closed: Mutex<Vec<ConnectionClosed>>,
     pub(crate) failed: Mutex<Vec<ConnectionFailed>>,
-    pub(crate) turned_away: Mutex<Vec<TurnedAway>>,
+    pub(crate) turned_away: Mutex<Vec<RefusedConnections>>,
     pub(crate) refuse: AtomicBool,
     pub(crate) slow: AtomicBool,
 }
@@ -49,7 +50,7 @@ impl ConnectionLog for MemoryLog {
         Ok(())
     }
 
-    async fn turned_away(&self, report: TurnedAway) -> Result<()> {
+    async fn turned_away(&self, report: RefusedConnections) -> Result<()> {
         self.pass().await?;
         self.turned_away.lock().unwrap().push(report);
         Ok(())

@@ -62,7 +62,7 @@ impl Weakness {
 
 /// What is asked of a signature beside that a pinned certificate verifies it.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Demands {
+pub(crate) struct SignatureRequirements {
     /// When the certificate must be valid; none does not ask.
     pub(crate) valid_at: Option<SystemTime>,
     /// It may have expired by then.
@@ -120,7 +120,7 @@ impl Signers {
         digests: &[Finished],
         first: &[u8],
         pinned: &[X509],
-        demands: Demands,
+        demands: SignatureRequirements,
     ) -> Result<Proof> {
         let mut result = Err(Error::malformed("SignedData", "it has no signature"));
         for signer in &self.infos {
@@ -141,7 +141,7 @@ impl Signers {
         digests: &[Finished],
         first: &[u8],
         pinned: &[X509],
-        demands: Demands,
+        demands: SignatureRequirements,
     ) -> Result<Proof> {
         let digest = signer.digest.clone().map_err(Error::unsupported)?;
         let both = [digest, signer.algorithm.digest.unwrap_or(digest)];
@@ -287,7 +287,7 @@ fn verifies(
     context.verify(value, &signer.signature)
 }
 
-fn check_dates(certificate: &X509Ref, demands: Demands) -> Result<()> {
+fn check_dates(certificate: &X509Ref, demands: SignatureRequirements) -> Result<()> {
     let Some(time) = demands.valid_at else { return Ok(()) };
     let seconds = time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
     let now = Asn1Time::from_unix(i64::try_from(seconds).unwrap_or(i64::MAX)).during("compare dates")?;

@@ -15,7 +15,7 @@ use crate::cms::expand::Expander;
 use crate::cms::open::Decryptor;
 use crate::cms::recipient::DecryptionKey;
 use crate::cms::signer::SignerInfo;
-use crate::cms::verify::{Demands, Signers, Weakness};
+use crate::cms::verify::{SignatureRequirements, Signers, Weakness};
 use crate::cms::{self, Octets};
 use crate::der::{self, Element};
 use crate::error::{Error, Result};
@@ -256,9 +256,9 @@ impl Reader<'_> {
         Digests::with_short(&algorithms, &self.options.doubtful_digests, true)
     }
 
-    fn demands(&self) -> Demands {
+    fn demands(&self) -> SignatureRequirements {
         let ReadOptions { valid_at, accept_expired, accept_weak, .. } = *self.options;
-        Demands { valid_at, accept_expired, accept_weak }
+        SignatureRequirements { valid_at, accept_expired, accept_weak }
     }
 
     fn prove(&mut self, place: usize, signers: &Signers, digests: Digests) -> Result<()> {

@@ -16,7 +16,7 @@ use crate::cms::attributes;
 use crate::cms::certificate::{CertificateId, extension};
 use crate::cms::recipient::digest_of;
 use crate::cms::signer::SignerInfo;
-use crate::cms::verify::{Demands, Signers};
+use crate::cms::verify::{SignatureRequirements, Signers};
 use crate::der::{self, Element};
 use crate::error::{CryptoContext, Error, Result};
 use crate::mic::Finished;
@@ -59,7 +59,8 @@ pub(super) fn check(
         exact: hash(made_by.md(), &content).during("digest")?.to_vec(),
         canonical: None,
     };
-    let demands = Demands { valid_at: Some(info.at), accept_expired: false, accept_weak: false };
+    let demands =
+        SignatureRequirements { valid_at: Some(info.at), accept_expired: false, accept_weak: false };
     signers.verify(&[finished], &content, std::slice::from_ref(&certificate), demands)?;
     check_usage(&certificate)?;
     check_chain(&certificate, carried, authorities, info.at)?;

@@ -9,7 +9,7 @@
 mod alarm;
 mod file;
 
-pub use alarm::{AlarmCause, Halt, SealAlarm};
+pub use alarm::{AlarmCause, SealAlarm, SealingBlocked};
 pub use file::MarkFile;
 pub(crate) use file::MarkLock;
 
@@ -65,7 +65,7 @@ pub struct SealMark {
     /// The alarm, until it ends ([`AlarmCause`]).
     pub alarm: Option<SealAlarm>,
     /// What keeps events from being sealed, as long as that is no alarm yet.
-    pub halt: Option<Halt>,
+    pub halt: Option<SealingBlocked>,
 }
 
 impl Default for SealMark {
@@ -142,7 +142,7 @@ impl SealMark {
             "keys": keys,
             "accepted": self.accepted.iter().map(Uuid::to_string).collect::<Vec<_>>(),
             "alarm": self.alarm.as_ref().map(SealAlarm::json),
-            "halt": self.halt.as_ref().map(Halt::json),
+            "halt": self.halt.as_ref().map(SealingBlocked::json),
         })
     }
 
@@ -184,7 +184,7 @@ impl SealMark {
             },
             halt: match value.get("halt")? {
                 Value::Null => None,
-                halt => Some(Halt::of_json(halt)?),
+                halt => Some(SealingBlocked::of_json(halt)?),
             },
         })
     }
@@ -261,7 +261,7 @@ mod tests {
                 what: "seal 3 is gone".into(),
                 cause: AlarmCause::UnknownKey("ab".into()),
             }),
-            halt: Some(Halt { since: at, runs: 3, oldest: Some(range.1) }),
+            halt: Some(SealingBlocked { since: at, runs: 3, oldest: Some(range.1) }),
         };
         file.write(&mark, &file.lock().await.unwrap()).await.unwrap();
         assert_eq!(file.read().await.unwrap(), Some(mark));

@@ -7,9 +7,9 @@
 //! ([`Sealer::accept`]). Whoever altered the trail must therefore change the note as well, and on every node.
 
 mod compare;
-mod vouching;
+mod trust;
 
-use super::mark::{AlarmCause, Halt, MarkFile, MarkLock, SealAlarm, SealMark};
+use super::mark::{AlarmCause, MarkFile, MarkLock, SealAlarm, SealMark, SealingBlocked};
 use super::peers::PeerKeys;
 use super::{Seal, SealKey, SealMaker, Sealed};
 use crate::Store;
@@ -158,7 +158,7 @@ impl Sealer {
             Standing::Good(_) => return false,
             Standing::Wrong(what) => (AlarmCause::Altered, what.clone()),
             Standing::UnknownKey { seal, key } => {
-                let halt = Halt::again(mark.halt.as_ref(), None, now);
+                let halt = SealingBlocked::again(mark.halt.as_ref(), None, now);
                 let is_alarming = halt.is_alarming(now);
                 mark.halt = Some(halt);
                 if !is_alarming {
@@ -296,7 +296,7 @@ impl Sealer {
             mark.alarm = None;
             return Ok(false);
         };
-        let halt = Halt::again(before.as_ref(), Some(oldest), now);
+        let halt = SealingBlocked::again(before.as_ref(), Some(oldest), now);
         let (is_alarming, since) = (halt.is_alarming(now), halt.since);
         mark.halt = Some(halt);
         if !is_alarming {

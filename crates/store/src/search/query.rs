@@ -1,6 +1,6 @@
 //! One statement from the conditions of a filter, and pages by keyset.
 
-use super::patient::Searched;
+use super::bounded::Searched;
 use super::unreadable::{Attempted, UnreadableRow};
 use crate::Store;
 use crate::either::{Backend, on};

@@ -4,7 +4,7 @@ use super::query::{Bind, Cursor, Listing, Page, Query};
 use super::transfers::{SELECT, TransferRow, restrict};
 use super::{TransferFilter, TransferView};
 use crate::Store;
-use crate::search::patient::Searched;
+use crate::search::bounded::Searched;
 use model::{DeliveryState, Error, ErrorKind, Result, TransferAction, TransferKind, TransferState};
 use sqlx::FromRow;
 

@@ -105,7 +105,7 @@ pub enum Finding {
         stored: String,
     },
     /// An event lies where none can have been written yet: no seal would ever take it.
-    EventBeyond {
+    EventWithoutSeal {
         /// The event.
         event: Uuid,
         /// What is stored.
@@ -193,7 +193,7 @@ impl fmt::Display for Finding {
             Self::EventAdded { seal: None, event, stored } => {
                 write!(f, "event {event} was added before the first seal: {stored}")
             }
-            Self::EventBeyond { event, stored } => {
+            Self::EventWithoutSeal { event, stored } => {
                 write!(
                     f,
                     "event {event} has a position that Waybill has not assigned yet, so no seal covers it: \

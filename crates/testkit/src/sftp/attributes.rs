@@ -1,6 +1,6 @@
 //! What is told of a file, as the switches would have it.
 
-use super::switches::{Switch, Switches, Told};
+use super::switches::{ReportedIn, Switch, Switches};
 use super::wire::Packet;
 use std::ffi::OsStr;
 use std::fs::Metadata;
@@ -22,7 +22,7 @@ pub(super) struct Attributes {
 }
 
 impl Attributes {
-    pub(super) fn of(switches: &Switches, path: &Path, found: &Metadata, place: Told) -> Self {
+    pub(super) fn of(switches: &Switches, path: &Path, found: &Metadata, place: ReportedIn) -> Self {
         let size = switches.find(path, |switch| match switch {
             Switch::SizeOff(told, by) if told.covers(place) => {
                 Some(Some(found.len().saturating_add_signed(*by)))

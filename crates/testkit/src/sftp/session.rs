@@ -3,7 +3,7 @@
 mod request;
 
 use super::attributes::Attributes;
-use super::switches::{Op, Switch, Switches, Told};
+use super::switches::{Op, ReportedIn, Switch, Switches};
 use super::wire::{self, Fields, Packet};
 use request::Request;
 use std::collections::HashMap;
@@ -154,11 +154,11 @@ impl Session {
             }
             Op::Stat => {
                 let found = fs::symlink_metadata(&path)?;
-                Ok(self.attributes(id, &path, &found, Told::STAT))
+                Ok(self.attributes(id, &path, &found, ReportedIn::STAT))
             }
             Op::Fstat => {
                 let found = self.file(request)?.metadata()?;
-                Ok(self.attributes(id, &path, &found, Told::FSTAT))
+                Ok(self.attributes(id, &path, &found, ReportedIn::FSTAT))
             }
             Op::Setstat => {
                 let flags = request.rest.u32()?;
@@ -222,7 +222,7 @@ impl Session {
         }
     }
 
-    fn attributes(&self, id: u32, path: &Path, found: &Metadata, place: Told) -> Packet {
+    fn attributes(&self, id: u32, path: &Path, found: &Metadata, place: ReportedIn) -> Packet {
         Attributes::of(&self.switches, path, found, place).write(Packet::new(105).u32(id))
     }
 
@@ -349,7 +349,7 @@ impl Session {
         let mut packet = Packet::new(104).u32(request.id).u32(u32::try_from(entries.len()).unwrap_or(0));
         for (path, found) in entries {
             let name = path.file_name().map(OsStr::as_bytes).unwrap_or_default();
-            let told = Attributes::of(&self.switches, &path, &found, Told::LISTING);
+            let told = Attributes::of(&self.switches, &path, &found, ReportedIn::LISTING);
             packet = packet.string(name).string(&told.line(&self.switches, &path, &found));
             packet = told.write(packet);
         }

@@ -23,23 +23,23 @@ pub enum Switch {
     NotListed,
 
     /// Its size is told so much larger or smaller than it is.
-    SizeOff(Told, i64),
+    SizeOff(ReportedIn, i64),
     /// Its size is told as this.
-    SizeIs(Told, u64),
+    SizeIs(ReportedIn, u64),
     /// Its size is not told.
-    NoSize(Told),
+    NoSize(ReportedIn),
     /// Its mode (type and permissions) is told as this.
-    ModeIs(Told, u32),
+    ModeIs(ReportedIn, u32),
     /// Its permissions are told without a type.
-    NoType(Told),
+    NoType(ReportedIn),
     /// Neither type nor permissions are told.
-    NoMode(Told),
+    NoMode(ReportedIn),
     /// Its times are told so many seconds later or earlier.
-    TimeOff(Told, i64),
+    TimeOff(ReportedIn, i64),
     /// Its times are told another second later at each telling.
-    TimeRuns(Told),
+    TimeRuns(ReportedIn),
     /// Its times are not told.
-    NoTime(Told),
+    NoTime(ReportedIn),
     /// The line of a listing, as `ls -l` would show it, is this; with no type letter when it is empty.
     LineIs(&'static str),
     /// Flags that version 3 does not have (0x10, 0x20), each with a time in 64 bits after the ordinary times, as WS_FTP
@@ -76,9 +76,9 @@ pub enum Switch {
 
 /// Where an attribute is told.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Told(u8);
+pub struct ReportedIn(u8);
 
-impl Told {
+impl ReportedIn {
     /// In the answer to READDIR.
     pub const LISTING: Self = Self(1);
     /// In the answers to STAT and LSTAT.
@@ -95,7 +95,7 @@ impl Told {
     }
 }
 
-impl std::ops::BitOr for Told {
+impl std::ops::BitOr for ReportedIn {
     type Output = Self;
 
     fn bitor(self, other: Self) -> Self {

@@ -50,7 +50,7 @@ fn switches_are_for_their_paths_and_taken_back() {
     server.put("in/once.edi", b"once");
     server.put("in/wrong.edi", b"wrong");
     server.switch("in/once*", Switch::GoneAfterReading);
-    server.switch("in/wrong.edi", Switch::SizeOff(Told::LISTING, 16));
+    server.switch("in/wrong.edi", Switch::SizeOff(ReportedIn::LISTING, 16));
     let (done, said) = sftp(&server, "ls -l in\nget in/once.edi once\n");
     assert!(done && said.contains(" 21 "), "{said}");
     assert_eq!(server.names("in"), ["wrong.edi"]);

@@ -1,7 +1,7 @@
 //! Writing a file: many requests on their way, all answered before it counts as written.
 
 use super::Lease;
-use super::look::{Look, look, refine};
+use super::stat::{Stat, look, refine};
 use crate::protocol::client::{self, FileHandle};
 use crate::protocol::exchange::Awaited;
 use crate::protocol::fault::{Fault, code};
@@ -53,7 +53,7 @@ impl SftpUpload {
             Err(fault) if fault.says_taken() => Ok(None),
             Err(fault) => {
                 let is_there =
-                    fault.code().is_some() && matches!(look(lease.client(), path).await, Ok(Look::There(_)));
+                    fault.code().is_some() && matches!(look(lease.client(), path).await, Ok(Stat::Found(_)));
                 if is_there {
                     Ok(None)
                 } else {

@@ -18,7 +18,7 @@ pub use direct::WRITING;
 use dropped::{Unnoted, note_or_remove};
 use model::{Error, ErrorKind, RemotePath, Result};
 pub use publish::PUBLISHING;
-use publish::{Look, Publishing};
+use publish::{Publishing, TemporaryFile};
 use std::sync::Arc;
 
 /// What happens when the name is taken already.
@@ -169,11 +169,13 @@ impl Destination for FolderDestination {
         let path = self.final_path(&delivery.file_name)?;
         if let Some(earlier) = Publishing::noted(&delivery.notes) {
             match self.look(&earlier).await? {
-                Look::Gone => return Ok(self.delivered(&delivery, &earlier)),
-                Look::Ready | Look::NotShown => return self.publish(&delivery, earlier, true).await,
-                Look::Damaged => self.retract(&delivery, &earlier).await?,
+                TemporaryFile::Gone => return Ok(self.delivered(&delivery, &earlier)),
+                TemporaryFile::Ready | TemporaryFile::Unknown => {
+                    return self.publish(&delivery, earlier, true).await;
+                }
+                TemporaryFile::Damaged => self.retract(&delivery, &earlier).await?,
                 // It may have arrived there; here it has not. Rather twice than never.
-                Look::Elsewhere => {
+                TemporaryFile::Elsewhere => {
                     tracing::warn!(
                         endpoint = %self.options.endpoint, path = %earlier.name, address = %earlier.address,
                         "the endpoint now points to another directory than when the file was written: the \

@@ -21,7 +21,9 @@ use crate::{
     Source, UNSTABLE_LIMIT, UnstableFile,
 };
 use async_trait::async_trait;
-use compare::{Gap, Look, Presence, Told, note_changed, note_look, noted_changed, noted_look};
+use compare::{
+    Comparison, Metadata, Stat, StatDifference, note_changed, note_stat, noted_changed, noted_stat,
+};
 use futures::StreamExt;
 use model::definition::{Flow, FlowSource, PollSource};
 use model::{Error, ErrorKind, Offer, OfferIdentity, Outcome, RemotePath, Result, SkipReason};
@@ -58,7 +60,7 @@ pub struct FolderSource {
     /// Directories already made.
     made: Mutex<HashSet<RemotePath>>,
     /// How looks differ from listings at this place, as far as this source has met it.
-    gaps: Mutex<Vec<Gap>>,
+    stat_differences: Mutex<Vec<StatDifference>>,
 }
 
 impl FolderSource {
@@ -77,7 +79,15 @@ impl FolderSource {
         let poll = poll.clone();
         let polling = Polling::of(&poll);
         check_poll(&options.directory, &polling)?;
-        Ok(Self { folder, options, poll, polling, services, made: Mutex::default(), gaps: Mutex::default() })
+        Ok(Self {
+            folder,
+            options,
+            poll,
+            polling,
+            services,
+            made: Mutex::default(),
+            stat_differences: Mutex::default(),
+        })
     }
 
     /// The same source over another connection.
@@ -89,7 +99,7 @@ impl FolderSource {
             polling: self.polling.clone(),
             services: self.services.clone(),
             made: Mutex::default(),
-            gaps: Mutex::default(),
+            stat_differences: Mutex::default(),
         }
     }
 
@@ -175,8 +185,8 @@ impl FolderSource {
         while !waiting.is_empty() {
             let Some(listed) = walk.next().await? else { break };
             let Some(candidate) = waiting.remove(&listed.path) else { continue };
-            let found = Told::when_found(&candidate.identity, candidate.changed);
-            let now = self.told(&listed.entry);
+            let found = Metadata::when_found(&candidate.identity, candidate.changed);
+            let now = self.metadata(&listed.entry);
             if found.contradictions(&now).is_empty() {
                 stable.push(candidate);
             } else if let Some((was, is)) = found.times_moved(&now) {
@@ -214,8 +224,8 @@ fn found_offer(candidate: Candidate) -> FoundOffer {
 }
 
 /// What the listing told of an offer when it was found.
-fn told_when_found(offer: &FoundOffer) -> Told {
-    Told::when_found(&offer.identity, noted_changed(&offer.source_data))
+fn metadata_when_found(offer: &FoundOffer) -> Metadata {
+    Metadata::when_found(&offer.identity, noted_changed(&offer.source_data))
 }
 
 /// Asks which of a batch are known, and takes the others into the selection.
@@ -275,24 +285,24 @@ impl Source for FolderSource {
         let (reader, connection) = (file.bytes, file.connection);
         let part = Part { file_name, media_type: None, metadata, reader, connection };
         let looked_size = match &look {
-            Look::Told(told) => told.size,
-            Look::Untold | Look::Missing => None,
+            Stat::Found(told) => told.size,
+            Stat::Refused | Stat::Missing => None,
         };
         // A look that tells 0 tells nothing where the listing tells more.
         let size = looked_size.filter(|size| *size > 0).or(identity.size).or(looked_size);
         let mut source_data = Map::new();
-        note_look(&mut source_data, &told_when_found(offer), &look);
+        note_stat(&mut source_data, &metadata_when_found(offer), &look);
         Ok(Opened { parts: futures::stream::iter([Ok(part)]).boxed(), size, source_data })
     }
 
     async fn look_again(&self, offer: &FoundOffer) -> Result<AfterRead> {
-        let found = told_when_found(offer);
-        let before = noted_look(&offer.source_data, &found);
-        Ok(match self.presence(&offer.identity, &found, Some(&before)).await? {
-            Presence::Same(_) => AfterRead::Unchanged,
-            Presence::Missing => AfterRead::Gone,
-            Presence::Doubtful(words) => AfterRead::Doubtful(words),
-            Presence::Different(words) => AfterRead::Changed(words),
+        let found = metadata_when_found(offer);
+        let before = noted_stat(&offer.source_data, &found);
+        Ok(match self.compare(&offer.identity, &found, Some(&before)).await? {
+            Comparison::Same(_) => AfterRead::Unchanged,
+            Comparison::Missing => AfterRead::Gone,
+            Comparison::Doubtful(words) => AfterRead::Doubtful(words),
+            Comparison::Different(words) => AfterRead::Changed(words),
         })
     }
 
@@ -314,7 +324,7 @@ impl FolderSource {
     ///
     /// # Errors
     /// `NotFound`, transient, when it is not what was found.
-    async fn find(&self, offer: &FoundOffer) -> Result<Look> {
+    async fn find(&self, offer: &FoundOffer) -> Result<Stat> {
         let identity = &offer.identity;
         let not_found = |advice: String| {
             Error::transient(ErrorKind::NotFound, "read a file as it was found")
@@ -322,10 +332,10 @@ impl FolderSource {
                 .with("path", &identity.path)
                 .advice(advice)
         };
-        match self.presence(identity, &told_when_found(offer), None).await? {
-            Presence::Same(look) => Ok(look),
-            Presence::Missing => Err(not_found("it disappeared after it was listed".into())),
-            Presence::Doubtful(words) | Presence::Different(words) => Err(not_found(format!(
+        match self.compare(identity, &metadata_when_found(offer), None).await? {
+            Comparison::Same(look) => Ok(look),
+            Comparison::Missing => Err(not_found("it disappeared after it was listed".into())),
+            Comparison::Doubtful(words) | Comparison::Different(words) => Err(not_found(format!(
                 "it changed after it was listed ({words}); the file as it is now will be offered again"
             ))),
         }

@@ -4,7 +4,7 @@ use self::message_file::MessageFile;
 use self::threads::ReadAhead;
 use super::write;
 use crate::cli::{Pack, Unpack};
-use crate::process::Ambient;
+use crate::process::ClockAndRandom;
 use model::{Error, ErrorKind, RemotePath, Result};
 use openssl::pkey::{PKey, Private};
 use openssl::x509::X509;
@@ -73,7 +73,7 @@ fn pack_file(pack: &Pack) -> Result<ExitCode> {
         (Some(_), None) => return Err(wrong("sign-cert", "use it together with --sign-key".into())),
         _ => None,
     };
-    let ambient = Ambient::default();
+    let ambient = ClockAndRandom::default();
     let now = ambient.clock.now();
     let unique = ambient.random.uuid(now);
     let seed = MessageSeed {

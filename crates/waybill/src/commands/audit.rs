@@ -8,10 +8,10 @@ pub(crate) use accept::{accept, trust};
 pub(crate) use verify::{export_seals, verify};
 
 use super::pages::{Pages, Row, Writer};
-use super::{searched, unknown, write};
+use super::{text_search, unknown_name, write};
 use crate::cli::{Output, SearchEvents};
 use crate::gateway::open_command_session;
-use crate::process::Ambient;
+use crate::process::ClockAndRandom;
 use config::Settings;
 use model::schema::Section;
 use model::{EventKind, Result, quoted};
@@ -21,9 +21,9 @@ use std::process::ExitCode;
 use store::{EventFilter, EventView, Store};
 
 pub(crate) async fn search(settings: &Settings, wanted: SearchEvents, output: Output) -> Result<ExitCode> {
-    let ambient = Ambient::default();
+    let ambient = ClockAndRandom::default();
     let through_text = wanted.text.is_some() && wanted.transfer.is_none() && wanted.connection.is_none();
-    let (from, to) = searched::span(&wanted.span, through_text, ambient.clock.now());
+    let (from, to) = text_search::span(&wanted.span, through_text, ambient.clock.now());
     let filter = EventFilter {
         kind: wanted.kind,
         severity: wanted.severity,
@@ -38,7 +38,7 @@ pub(crate) async fn search(settings: &Settings, wanted: SearchEvents, output: Ou
         to,
     };
     let store = open_command_session(settings, &ambient).await?;
-    searched::tell_index(&store, through_text);
+    text_search::tell_index(&store, through_text);
     let written = write_all(&store, &filter, wanted.limit, output).await;
     store.close().await;
     written.map(|()| ExitCode::SUCCESS)
@@ -47,13 +47,13 @@ pub(crate) async fn search(settings: &Settings, wanted: SearchEvents, output: Ou
 async fn write_all(store: &Store, filter: &EventFilter, limit: u32, output: Output) -> Result<()> {
     let (mut pages, mut writer) = (Pages::up_to(limit), Writer::new::<EventView>(output));
     while let Some(page) = pages.next() {
-        let listing = searched::whole(store.events(filter, page).await?, "search the audit trail")?;
+        let listing = text_search::whole(store.events(filter, page).await?, "search the audit trail")?;
         writer.page(&pages.take(listing))?;
     }
     if writer.is_empty() {
         let asked =
             [(Section::FLOW, filter.flow.as_deref()), (Section::ENDPOINT, filter.endpoint.as_deref())];
-        unknown::tell(store, &asked).await;
+        unknown_name::tell(store, &asked).await;
     }
     writer.end::<EventView>(&pages)
 }

@@ -2,9 +2,9 @@
 
 use super::operation::{as_json, beside, with_control};
 use super::{FOUND_WRONG, write};
-use crate::cli::{Output, Planned};
+use crate::cli::{DirectoryArgs, Output};
 use crate::command_session::open_or_make;
-use crate::process::Ambient;
+use crate::process::ClockAndRandom;
 use config::{ExportedFile, Settings};
 use control::{Applied, Apply, ExportRequest, ForgetKey, PlanRequest, RevisionLine, RollBack};
 use model::{Error, ErrorKind, Result};
@@ -17,8 +17,8 @@ use std::process::ExitCode;
 /// Exit code of a plan that would change something.
 const WOULD_CHANGE: u8 = 3;
 
-fn request(planned: Planned) -> PlanRequest {
-    let Planned { directory, origin, take_over, keep_credentials, reuse_secrets, allow_empty, overlay } =
+fn request(planned: DirectoryArgs) -> PlanRequest {
+    let DirectoryArgs { directory, origin, take_over, keep_credentials, reuse_secrets, allow_empty, overlay } =
         planned;
     PlanRequest { directory, origin, take_over, keep_credentials, reuse_secrets, allow_empty, overlay }
 }
@@ -58,11 +58,11 @@ fn told(answer: &(impl Display + Serialize), output: Output) -> Result<()> {
     })
 }
 
-pub(crate) async fn plan(settings: &Settings, planned: Planned, output: Output) -> Result<ExitCode> {
+pub(crate) async fn plan(settings: &Settings, planned: DirectoryArgs, output: Output) -> Result<ExitCode> {
     let request = request(planned);
     let asked = request.clone();
     // Before the first apply there is nothing to compare with, and perhaps no database yet.
-    let ambient = Ambient::default();
+    let ambient = ClockAndRandom::default();
     let store = open_or_make(settings, &ambient).await?;
     let answer = with_control(settings, store, &ambient, |control, caller| async move {
         control.plan(&caller, &asked).await
@@ -85,11 +85,11 @@ pub(crate) async fn plan(settings: &Settings, planned: Planned, output: Output) 
 
 pub(crate) async fn apply(
     settings: &Settings,
-    planned: Planned,
+    planned: DirectoryArgs,
     base: Option<i64>,
     output: Output,
 ) -> Result<ExitCode> {
-    let ambient = Ambient::default();
+    let ambient = ClockAndRandom::default();
     let store = open_or_make(settings, &ambient).await?;
     let request = Apply { plan: request(planned), base };
     let applied = with_control(settings, store, &ambient, |control, caller| async move {

@@ -3,14 +3,14 @@
 
 mod documents;
 mod keys;
+mod progress;
 mod samples;
 mod sshd;
-mod story;
 mod summary;
 
 use crate::cli::Demo;
 use crate::commands::serve::stop_asked;
-use crate::console_room;
+use crate::console_server;
 use crate::gateway::Gateway;
 use crate::logging;
 use config::settings::LogFormat;
@@ -59,7 +59,7 @@ pub(crate) async fn run(demo: Demo) -> Result<ExitCode> {
     let globex = open(root, "globex").await?;
     documents::globex(root)?;
     globex.revisions.apply_directory(&definitions("globex")).await?;
-    let globex_console = console_room::open(&globex).await?;
+    let globex_console = console_server::open(&globex).await?;
     globex.start().await?;
     let receiver = globex.as2_address("as2").ok_or_else(|| {
         Error::permanent(ErrorKind::Internal, "receive AS2 at Globex").advice("the log above says why")
@@ -68,7 +68,7 @@ pub(crate) async fn run(demo: Demo) -> Result<ExitCode> {
     let acme = open(root, "acme").await?;
     documents::acme(root, &sshd, receiver)?;
     acme.revisions.apply_directory(&definitions("acme")).await?;
-    let acme_console = console_room::open(&acme).await?;
+    let acme_console = console_server::open(&acme).await?;
 
     let samples = samples::drop_into(&sshd.folder)?;
     write::line(format_args!(
@@ -81,7 +81,7 @@ pub(crate) async fn run(demo: Demo) -> Result<ExitCode> {
     write::line("")?;
     acme.start().await?;
 
-    let story = story::Story::new([("Acme", acme.store.clone()), ("Globex", globex.store.clone())]);
+    let story = progress::Progress::new([("Acme", acme.store.clone()), ("Globex", globex.store.clone())]);
     let warehouse = root.join("globex/warehouse");
     let arrived = tokio::select! {
         arrived = story.tell(&samples, &warehouse, demo.exit_when_done, PATIENCE) => Some(arrived?),
@@ -121,7 +121,7 @@ async fn open(root: &Path, name: &str) -> Result<Gateway> {
         root = root.display(),
     );
     write_file(&file, &text)?;
-    let environment = ProcessEnvironment::at(crate::process::Ambient::default().clock.now());
+    let environment = ProcessEnvironment::at(crate::process::ClockAndRandom::default().clock.now());
     let (settings, _) = Settings::load(Some(&file), [], &environment).map_err(|problems| {
         let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
         Error::permanent(ErrorKind::Internal, "use the demonstration's settings")

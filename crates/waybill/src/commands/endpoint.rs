@@ -4,7 +4,7 @@ use super::operation::{as_json, beside, with_control};
 use super::{FOUND_WRONG, write};
 use crate::cli::{Endpoint, Output};
 use crate::command_session::{CommandSession, open_or_make};
-use crate::process::{Ambient, person};
+use crate::process::{ClockAndRandom, person};
 use config::Settings;
 use control::{
     Caller, Control, EndpointDetail, EndpointList, EndpointTest, EndpointUse, ListEndpoints, SetOffline,
@@ -60,7 +60,7 @@ pub(crate) async fn run(settings: Settings, command: Endpoint, output: Output) -
             let operation =
                 |control: Control, caller| async move { control.endpoints(&caller, &request).await };
             // Documents can be listed before the first start.
-            let ambient = Ambient::default();
+            let ambient = ClockAndRandom::default();
             let store = open_or_make(&settings, &ambient).await?;
             list(&with_control(&settings, store, &ambient, operation).await?, output)
         }

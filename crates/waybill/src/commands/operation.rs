@@ -2,7 +2,7 @@
 
 use super::catalogue;
 use crate::gateway::{control, open_command_session};
-use crate::process::{Ambient, person};
+use crate::process::{ClockAndRandom, person};
 use config::Settings;
 use control::{Caller, Control};
 use model::{Error, ErrorKind, Result};
@@ -14,7 +14,7 @@ use store::Store;
 pub(super) async fn with_control<T, F: Future<Output = Result<T>>>(
     settings: &Settings,
     store: Store,
-    ambient: &Ambient,
+    ambient: &ClockAndRandom,
     operation: impl FnOnce(Control, Caller) -> F,
 ) -> Result<T> {
     let control = control(settings, &store, catalogue(settings), ambient);
@@ -28,7 +28,7 @@ pub(super) async fn beside<T, F: Future<Output = Result<T>>>(
     settings: &Settings,
     operation: impl FnOnce(Control, Caller) -> F,
 ) -> Result<T> {
-    let ambient = Ambient::default();
+    let ambient = ClockAndRandom::default();
     let store = open_command_session(settings, &ambient).await?;
     with_control(settings, store, &ambient, operation).await
 }

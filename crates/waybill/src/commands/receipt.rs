@@ -3,7 +3,7 @@
 use super::write;
 use crate::cli::{MdnKind, TransferReceipt};
 use crate::gateway::open_command_session;
-use crate::process::Ambient;
+use crate::process::ClockAndRandom;
 use config::Settings;
 use model::{Error, ErrorKind, Result, TransferId};
 use std::fs::{self, File};
@@ -13,7 +13,7 @@ use std::process::ExitCode;
 use store::{KeptMdn, Store, WhichMdn};
 
 pub(crate) async fn receipt(settings: &Settings, wanted: TransferReceipt) -> Result<ExitCode> {
-    let store = open_command_session(settings, &Ambient::default()).await?;
+    let store = open_command_session(settings, &ClockAndRandom::default()).await?;
     let found = find(&store, &wanted).await;
     store.close().await;
     let entity = found?;

@@ -1,7 +1,7 @@
 //! `waybill serve`: runs the gateway until it is stopped.
 
 use crate::cli::Serve;
-use crate::console_room;
+use crate::console_server;
 use crate::gateway::Gateway;
 use config::Settings;
 use control::PlanRequest;
@@ -17,7 +17,7 @@ pub(crate) async fn run(settings: Settings, serve: Serve) -> Result<ExitCode> {
         Some(request) => gateway.revisions.begin_with(request).await?,
         None => gateway.revisions.apply_stored().await?,
     }
-    let console = console_room::open(&gateway).await?;
+    let console = console_server::open(&gateway).await?;
     gateway.start().await?;
     tracing::info!(
         node = %gateway.settings.node,

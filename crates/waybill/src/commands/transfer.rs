@@ -5,10 +5,10 @@ mod act;
 pub(crate) use act::act;
 
 use super::pages::{Pages, Row, Writer, unreadable_line};
-use super::{receipt, searched, unknown, write};
+use super::{receipt, text_search, unknown_name, write};
 use crate::cli::{ListTransfers, Output, WhichTransfers};
 use crate::gateway::open_command_session;
-use crate::process::Ambient;
+use crate::process::ClockAndRandom;
 use config::Settings;
 use model::schema::Section;
 use model::{Error, ErrorKind, Result, Timestamp, TransferId, quoted};
@@ -17,10 +17,10 @@ use std::process::ExitCode;
 use store::{DeliveryView, KeptMdn, Store, TransferFilter, TransferView, Waybill};
 
 pub(crate) async fn list(settings: &Settings, wanted: ListTransfers, output: Output) -> Result<ExitCode> {
-    let ambient = Ambient::default();
+    let ambient = ClockAndRandom::default();
     let filter = filter(&wanted.which, ambient.clock.now());
     let store = open_command_session(settings, &ambient).await?;
-    searched::tell_index(&store, filter.searches());
+    text_search::tell_index(&store, filter.searches());
     let written = write_all(&store, &filter, wanted.limit, output).await;
     store.close().await;
     written.map(|()| ExitCode::SUCCESS)
@@ -38,7 +38,7 @@ fn filter(which: &WhichTransfers, now: Timestamp) -> TransferFilter {
         name_mask: which.mask.clone(),
         ..TransferFilter::default()
     };
-    (filter.from, filter.to) = searched::span(&which.span, filter.searches(), now);
+    (filter.from, filter.to) = text_search::span(&which.span, filter.searches(), now);
     filter
 }
 
@@ -58,11 +58,11 @@ impl WhichTransfers {
 async fn write_all(store: &Store, filter: &TransferFilter, limit: u32, output: Output) -> Result<()> {
     let (mut pages, mut writer) = (Pages::up_to(limit), Writer::new::<TransferView>(output));
     while let Some(page) = pages.next() {
-        let listing = searched::whole(store.transfers(filter, page).await?, "search file names")?;
+        let listing = text_search::whole(store.transfers(filter, page).await?, "search file names")?;
         writer.page(&pages.take(listing))?;
     }
     if writer.is_empty() {
-        unknown::tell(store, &[(Section::FLOW, filter.flow.as_deref())]).await;
+        unknown_name::tell(store, &[(Section::FLOW, filter.flow.as_deref())]).await;
     }
     writer.end::<TransferView>(&pages)
 }
@@ -90,7 +90,7 @@ impl Row for TransferView {
 }
 
 pub(crate) async fn show(settings: &Settings, id: TransferId, output: Output) -> Result<ExitCode> {
-    let store = open_command_session(settings, &Ambient::default()).await?;
+    let store = open_command_session(settings, &ClockAndRandom::default()).await?;
     let found = match store.waybill(id).await {
         Ok(waybill) => store.mdns(id).await.map(|mdns| (waybill, mdns)),
         Err(error) => Err(error),

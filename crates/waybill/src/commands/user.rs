@@ -6,14 +6,14 @@ use super::{catalogue, write};
 use crate::cli::{Output, User};
 use crate::command_session::open_or_make;
 use crate::gateway::control;
-use crate::process::{Ambient, person};
+use crate::process::{ClockAndRandom, person};
 use config::Settings;
 use control::{AddUser, Caller, Control, SetDisabled, SetRole, UserDetail, UserList};
 use model::{ErrorKind, Result};
 use std::process::ExitCode;
 
 pub(crate) async fn run(settings: &Settings, command: User, output: Output) -> Result<ExitCode> {
-    let ambient = Ambient::default();
+    let ambient = ClockAndRandom::default();
     let store = open_or_make(settings, &ambient).await?;
     let control = control(settings, &store, catalogue(settings), &ambient);
     let done = carry_out(&control, command, output).await;

@@ -3,7 +3,7 @@
 use super::{FOUND_WRONG, write};
 use crate::cli::Output;
 use crate::gateway::net_settings;
-use crate::process::Ambient;
+use crate::process::ClockAndRandom;
 use crate::transports::Transports;
 use async_trait::async_trait;
 use config::{Catalogue, ProcessEnvironment, Settings};
@@ -15,7 +15,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 pub(crate) async fn run(settings: &Settings, directory: &Path, output: Output) -> Result<ExitCode> {
-    let environment = ProcessEnvironment::at(Ambient::default().clock.now());
+    let environment = ProcessEnvironment::at(ClockAndRandom::default().clock.now());
     let report = config::validate(directory, settings, &catalogue(settings), &environment);
     write::as_far_as_read(match output {
         Output::Json => write::json(&report.to_json()),
@@ -26,7 +26,7 @@ pub(crate) async fn run(settings: &Settings, directory: &Path, output: Output) -
 
 /// What definitions may say about transports, from transports that open no connection.
 pub(crate) fn catalogue(settings: &Settings) -> Catalogue {
-    let net = Net::new(net_settings(settings, &Ambient::default()), Arc::new(NoConnections));
+    let net = Net::new(net_settings(settings, &ClockAndRandom::default()), Arc::new(NoConnections));
     let servers = HttpServers::new(&net, ServerLimits::default());
     Transports::new(settings, &net, &servers, Vec::new()).catalogue()
 }

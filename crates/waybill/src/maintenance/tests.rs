@@ -18,17 +18,17 @@ fn postgres(directory: &Path) -> [String; 2] {
     ["one", "two"].map(|name| call(&["database", place, name]))
 }
 
-async fn open(url: &str, ambient: &Ambient) -> Store {
+async fn open(url: &str, ambient: &ClockAndRandom) -> Store {
     Store::open(&StoreSettings::new(url), ambient.id_fn()).await.unwrap().0
 }
 
-fn sealer(state: &Path, ambient: &Ambient) -> Arc<Sealer> {
+fn sealer(state: &Path, ambient: &ClockAndRandom) -> Arc<Sealer> {
     std::fs::create_dir_all(state).unwrap();
     Arc::new(Sealer::open(state, None, "n1".parse().unwrap(), ambient.id_fn()).unwrap())
 }
 
 /// Events of a month long past, all under seals.
-async fn past(store: &Store, sealer: &Sealer, ambient: &Ambient) {
+async fn past(store: &Store, sealer: &Sealer, ambient: &ClockAndRandom) {
     let now = ambient.clock.now();
     let event = |_| {
         let at = now - chrono::TimeDelta::days(100);
@@ -53,7 +53,7 @@ async fn count(store: &Store) -> usize {
 
 /// A month goes once this process has found the trail in order, and not before: what it would find otherwise is evidence.
 async fn no_month_goes_before_the_first_look(urls: [String; 2], directory: &Path) {
-    let ambient = Ambient::default();
+    let ambient = ClockAndRandom::default();
     let (here, there) = (open(&urls[0], &ambient).await, open(&urls[1], &ambient).await);
     let states = [directory.join("here"), directory.join("there")];
     let before = sealer(&states[0], &ambient);

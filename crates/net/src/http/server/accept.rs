@@ -1,13 +1,13 @@
 //! One listen address: accepts connections and looks after them until they end.
 
-use super::crowd::{Crowd, Seat};
 use super::forwarded::TrustedProxies;
 use super::limits::ServerLimits;
+use super::open_connections::{Connections, Slot};
 use super::routes::Routes;
 use super::serve::{Accepted, plain_address, serve};
 use super::{ListenSpec, ListenerNumbers};
 use crate::Net;
-use crate::record::{Place, TurnedAway};
+use crate::record::{Place, RefusedConnections};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -21,7 +21,7 @@ use tokio_util::task::TaskTracker;
 pub(super) struct Address {
     local: SocketAddr,
     spec: ListenSpec,
-    crowd: Arc<Crowd>,
+    connections: Arc<Connections>,
     routes: Arc<Routes>,
     /// No more connections, no more requests on those there are.
     stopping: CancellationToken,
@@ -47,7 +47,7 @@ impl Address {
         let address = Arc::new(Self {
             local,
             spec: spec.clone(),
-            crowd: Crowd::new(limits.clone()),
+            connections: Connections::new(limits.clone()),
             routes: Arc::new(Routes::default()),
             stopping: CancellationToken::new(),
             cutting: CancellationToken::new(),
@@ -57,7 +57,7 @@ impl Address {
             net: net.clone(),
             limits,
             proxies: proxies.clone(),
-            crowd: address.crowd.clone(),
+            connections: address.connections.clone(),
             local,
             spec,
             routes: address.routes.clone(),
@@ -79,7 +79,7 @@ impl Address {
     }
 
     pub(super) fn numbers(&self) -> ListenerNumbers {
-        ListenerNumbers::of(&self.spec.name, self.local, &self.crowd)
+        ListenerNumbers::of(&self.spec.name, self.local, &self.connections)
     }
 
     pub(super) fn routes(&self) -> &Routes {
@@ -113,7 +113,7 @@ struct Accepting {
     net: Net,
     limits: Arc<ServerLimits>,
     proxies: Arc<TrustedProxies>,
-    crowd: Arc<Crowd>,
+    connections: Arc<Connections>,
     local: SocketAddr,
     spec: ListenSpec,
     routes: Arc<Routes>,
@@ -150,15 +150,15 @@ impl Accepting {
                 }
             };
             let client = (!self.proxies.trusts(remote.ip())).then_some(remote.ip());
-            match self.crowd.join(remote, client) {
-                Ok(seat) => self.serve(socket, remote, place.taken(), seat),
+            match self.connections.join(remote, client) {
+                Ok(slot) => self.serve(socket, remote, place.taken(), slot),
                 // Closed at once. Records are made of all that happened in a while.
                 Err(full) => tracing::debug!(%remote, reason = full.reason(), "a connection was refused"),
             }
         }
     }
 
-    fn serve(&self, socket: TcpStream, remote: SocketAddr, place: Place, seat: Seat) {
+    fn serve(&self, socket: TcpStream, remote: SocketAddr, place: Place, slot: Slot) {
         let accepted = Accepted {
             net: self.net.clone(),
             limits: self.limits.clone(),
@@ -168,7 +168,7 @@ impl Accepting {
             socket,
             remote,
             place,
-            seat,
+            slot,
             proxies: self.proxies.clone(),
             proxy_protocol: self.spec.proxy_protocol,
         };
@@ -177,8 +177,8 @@ impl Accepting {
 
     /// Puts on record, in one line for all of them, that connections were refused or closed for others.
     async fn report(&self) {
-        let Some(sum) = self.crowd.unreported() else { return };
-        let report = TurnedAway {
+        let Some(sum) = self.connections.unreported() else { return };
+        let report = RefusedConnections {
             at: self.net.now(),
             node: self.net.node().clone(),
             listener: self.spec.name.clone(),

@@ -1,10 +1,10 @@
 //! The requests of one accepted connection, and their answers.
 
-use super::crowd::Seat;
 use super::forwarded::{Client, TrustedProxies};
 use super::handler::{PeerInfo, Unserved};
 use super::limits::ServerLimits;
 use super::malformed::malformed;
+use super::open_connections::Slot;
 use super::routes::{Registered, Routes, asked_host, without_port};
 use super::standby::Standby;
 use super::unread_body::{Lender, lend};
@@ -35,7 +35,7 @@ pub(super) struct Exchange {
     pub(super) routes: Arc<Routes>,
     pub(super) limits: Arc<ServerLimits>,
     pub(super) proxies: Arc<TrustedProxies>,
-    pub(super) seat: Seat,
+    pub(super) slot: Slot,
     pub(super) state: Activity,
 }
 
@@ -63,7 +63,7 @@ impl Exchange {
             self.handle.record_opened().await.map_err(|error| self.no_answer(&error))?;
         }
         self.handle.request();
-        self.seat.counts().requests.fetch_add(1, Ordering::Relaxed);
+        self.slot.counts().requests.fetch_add(1, Ordering::Relaxed);
         let path = PeerText::from(shown_path(request.uri().path()).as_str());
         let mut answer = if let Some(why) = malformed {
             // Where requests begin and end is in doubt: nothing that follows on the connection is read.
@@ -107,11 +107,11 @@ impl Exchange {
                     self.handle.came_through(proxy, client);
                 }
                 // Of a proxy that names nobody the clients are not known.
-                let full = !self.proxies.trusts(client.ip()) && self.seat.counts_for(client).is_err();
+                let full = !self.proxies.trusts(client.ip()) && self.slot.counts_for(client).is_err();
                 (peer, full.then_some(Refusal::TooMany))
             }
             Client::Unclear(why) => {
-                if self.seat.counts().may_warn(self.limits.report_every) {
+                if self.slot.counts().may_warn(self.limits.report_every) {
                     tracing::warn!(
                         connection = %peer.connection, proxy = %peer.remote, why,
                         "a trusted proxy sent two headers that name different clients, so the request is \
@@ -160,7 +160,7 @@ impl Exchange {
     /// A request was refused: on record with the connection, and for whoever reads the log.
     fn refused(&self, peer: &PeerInfo, status: StatusCode, path: &str) {
         self.handle.meter().refused(status.as_u16());
-        self.seat.counts().requests_refused.fetch_add(1, Ordering::Relaxed);
+        self.slot.counts().requests_refused.fetch_add(1, Ordering::Relaxed);
         let (connection, remote) = (peer.connection, peer.address());
         tracing::info!(%connection, remote, status = status.as_u16(), path, "a request was refused");
     }
@@ -259,7 +259,7 @@ impl Guard {
     fn new(exchange: Arc<Exchange>) -> Self {
         exchange.state.under_way.fetch_add(1, Ordering::Relaxed);
         exchange.state.served.fetch_add(1, Ordering::Relaxed);
-        exchange.seat.at_work(true);
+        exchange.slot.at_work(true);
         Self(exchange)
     }
 }
@@ -267,8 +267,8 @@ impl Guard {
 impl Drop for Guard {
     fn drop(&mut self) {
         self.0.state.under_way.fetch_sub(1, Ordering::Relaxed);
-        self.0.seat.at_work(false);
-        self.0.seat.returned();
+        self.0.slot.at_work(false);
+        self.0.slot.returned();
     }
 }
 

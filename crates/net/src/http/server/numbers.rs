@@ -1,6 +1,6 @@
 //! What a listen address has seen, for metrics.
 
-use super::crowd::Crowd;
+use super::open_connections::Connections;
 use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
 
@@ -32,13 +32,13 @@ pub struct ListenerNumbers {
 }
 
 impl ListenerNumbers {
-    pub(super) fn of(name: &str, address: SocketAddr, crowd: &Crowd) -> Self {
-        let counts = &crowd.counts;
+    pub(super) fn of(name: &str, address: SocketAddr, connections: &Connections) -> Self {
+        let counts = &connections.counts;
         Self {
             listener: name.to_owned(),
             address,
             accepted: counts.accepted.load(Ordering::Relaxed),
-            open: crowd.open() as u64,
+            open: connections.open() as u64,
             refused_client: counts.refused_client.load(Ordering::Relaxed),
             refused_listener: counts.refused_listener.load(Ordering::Relaxed),
             closed_for_others: counts.closed_for_others.load(Ordering::Relaxed),

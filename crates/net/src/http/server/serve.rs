@@ -1,13 +1,13 @@
 //! One accepted connection from its handshake to its end.
 
-use super::crowd::Seat;
 use super::exchange::Exchange;
 use super::forwarded::TrustedProxies;
 use super::handler::PeerInfo;
 use super::limits::ServerLimits;
+use super::obs_fold::Unfold;
+use super::open_connections::Slot;
 use super::proxy_header;
 use super::routes::Routes;
-use super::unfold::Unfold;
 use super::watch::{Activity, Late};
 use crate::connection::ConnectionHandle;
 use crate::http::outcome::find;
@@ -37,7 +37,7 @@ pub(super) struct Accepted {
     pub(super) socket: TcpStream,
     pub(super) remote: SocketAddr,
     pub(super) place: Place,
-    pub(super) seat: Seat,
+    pub(super) slot: Slot,
     pub(super) proxies: Arc<TrustedProxies>,
     /// Whether the connection must begin with a PROXY header.
     pub(super) proxy_protocol: bool,
@@ -45,11 +45,11 @@ pub(super) struct Accepted {
 
 /// Serves the connection until it ends or is cut.
 pub(super) async fn serve(accepted: Accepted, cutting: CancellationToken) {
-    let Accepted { net, limits, tls, routes, stopping, socket, remote, place, seat, proxies, proxy_protocol } =
+    let Accepted { net, limits, tls, routes, stopping, socket, remote, place, slot, proxies, proxy_protocol } =
         accepted;
     let (protocol, purpose) = routes.default_use();
     let local = socket.local_addr().ok().map(plain_address);
-    let meter = Arc::new(Meter::within(seat.counts().bytes.clone()));
+    let meter = Arc::new(Meter::within(slot.counts().bytes.clone()));
     let record = ConnectionOpened {
         id: ConnectionId::new(net.new_id()),
         at: net.now(),
@@ -83,7 +83,7 @@ pub(super) async fn serve(accepted: Accepted, cutting: CancellationToken) {
     let mut counted = Counted::new(socket, meter);
     let mut peer = PeerInfo { connection: handle.id(), remote, proxy: None, local, security: Security::None };
     if proxy_protocol {
-        match introduced(&mut counted, remote, &proxies, &seat, limits.first_byte_timeout).await {
+        match introduced(&mut counted, remote, &proxies, &slot, limits.first_byte_timeout).await {
             Ok(None) => {}
             Ok(Some(client)) => {
                 (peer.remote, peer.proxy) = (client, Some(remote));
@@ -104,7 +104,7 @@ pub(super) async fn serve(accepted: Accepted, cutting: CancellationToken) {
     };
     peer.security = handle.security();
     let exchange =
-        Arc::new(Exchange { handle, peer, routes, limits, proxies, seat, state: Activity::default() });
+        Arc::new(Exchange { handle, peer, routes, limits, proxies, slot, state: Activity::default() });
     run(Stream::new(io, ender), exchange, stopping, cutting).await;
 }
 
@@ -113,7 +113,7 @@ async fn introduced(
     socket: &mut Counted,
     proxy: SocketAddr,
     proxies: &TrustedProxies,
-    seat: &Seat,
+    slot: &Slot,
     time: Duration,
 ) -> std::result::Result<Option<SocketAddr>, String> {
     if !proxies.trusts(proxy.ip()) {
@@ -127,7 +127,7 @@ async fn introduced(
         Err(_) => return Err(format!("no PROXY header within {} s", time.as_secs_f64())),
     };
     if let Some(client) = client {
-        seat.is_of(client).map_err(|full| full.reason().to_owned())?;
+        slot.is_of(client).map_err(|full| full.reason().to_owned())?;
     }
     Ok(client)
 }
@@ -189,7 +189,7 @@ async fn run(
     let mut watch = pin!(exchange.watch());
     let mut stopped = pin!(stopping.cancelled_owned());
     let mut cut = pin!(cutting.cancelled_owned());
-    let mut pushed_out = pin!(exchange.seat.must_leave().cancelled_owned());
+    let mut pushed_out = pin!(exchange.slot.must_leave().cancelled_owned());
     let (mut ending, mut leaving) = (false, false);
     loop {
         tokio::select! {

@@ -14,7 +14,7 @@ impl Standby {
     /// many, one that waits so is closed like an idle one; the handler is then dropped, and no answer given.
     pub fn waits(&self) -> Waits {
         self.0.state.waiting.fetch_add(1, Ordering::Relaxed);
-        self.0.seat.at_work(false);
+        self.0.slot.at_work(false);
         Waits(Arc::clone(&self.0))
     }
 }
@@ -32,7 +32,7 @@ pub struct Waits(Arc<Exchange>);
 impl Drop for Waits {
     fn drop(&mut self) {
         self.0.state.waiting.fetch_sub(1, Ordering::Relaxed);
-        self.0.seat.at_work(true);
+        self.0.slot.at_work(true);
     }
 }
 

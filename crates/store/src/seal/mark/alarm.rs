@@ -95,7 +95,7 @@ impl SealAlarm {
 
 /// Something that prevents events from being sealed, in several runs.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Halt {
+pub struct SealingBlocked {
     /// Since when.
     pub since: Timestamp,
     /// Runs that found it so.
@@ -104,7 +104,7 @@ pub struct Halt {
     pub oldest: Option<Bound>,
 }
 
-impl Halt {
+impl SealingBlocked {
     /// One run more; what another event waits for is another halt.
     pub(crate) fn again(before: Option<&Self>, oldest: Option<Bound>, now: Timestamp) -> Self {
         match before.filter(|before| before.oldest == oldest) {

@@ -52,7 +52,7 @@ pub(super) struct Publishing {
 }
 
 /// What lies under a temporary name.
-pub(super) enum Look {
+pub(super) enum TemporaryFile {
     /// Nothing, in the directory it was written to: with a note, the file was published.
     Gone,
     /// Nothing, but the directory is another one than it was: nothing can be said of the file.
@@ -62,7 +62,7 @@ pub(super) enum Look {
     /// Something of another size.
     Damaged,
     /// The place shows nothing.
-    NotShown,
+    Unknown,
 }
 
 /// Whether the place refuses to show what lies at a path.
@@ -127,30 +127,33 @@ impl FolderDestination {
                     publishing.note_lost(delivery).await?;
                     unknown += 1;
                     match self.look(&publishing).await? {
-                        Look::Gone => return Ok(self.delivered(delivery, &publishing)),
-                        Look::Ready | Look::NotShown if unknown < UNKNOWN_LIMIT => {}
-                        Look::Ready | Look::NotShown | Look::Damaged | Look::Elsewhere => {
+                        TemporaryFile::Gone => return Ok(self.delivered(delivery, &publishing)),
+                        TemporaryFile::Ready | TemporaryFile::Unknown if unknown < UNKNOWN_LIMIT => {}
+                        TemporaryFile::Ready
+                        | TemporaryFile::Unknown
+                        | TemporaryFile::Damaged
+                        | TemporaryFile::Elsewhere => {
                             return Err(self.unknown(&publishing));
                         }
                     }
                 }
                 Ok(Published::Exists) => {
-                    if unsure && matches!(self.look(&publishing).await?, Look::Gone) {
+                    if unsure && matches!(self.look(&publishing).await?, TemporaryFile::Gone) {
                         return Ok(self.delivered(delivery, &publishing));
                     }
                     self.next_name(delivery, &mut publishing).await?;
                 }
                 Err(error) if error.kind() == ErrorKind::NotFound => {
                     match self.look(&publishing).await? {
-                        Look::Gone | Look::NotShown if unsure => {
+                        TemporaryFile::Gone | TemporaryFile::Unknown if unsure => {
                             return Ok(self.delivered(delivery, &publishing));
                         }
                         // Nobody but this attempt could have published it, and it was there a moment ago.
-                        Look::Gone | Look::NotShown => {
+                        TemporaryFile::Gone | TemporaryFile::Unknown => {
                             delivery.log.note(PUBLISHING, Value::Null).await?;
                             return Err(self.taken(&publishing).caused_by(error));
                         }
-                        Look::Ready | Look::Damaged | Look::Elsewhere => {}
+                        TemporaryFile::Ready | TemporaryFile::Damaged | TemporaryFile::Elsewhere => {}
                     }
                     return Err(error.retry_as(Retry::Transient));
                 }
@@ -174,9 +177,9 @@ impl FolderDestination {
     /// refused and the place shows nothing.
     async fn is_unpublished(&self, publishing: &Publishing, is_refused: bool) -> bool {
         match self.look(publishing).await {
-            Ok(Look::Ready | Look::Damaged) => true,
-            Ok(Look::NotShown) => is_refused,
-            Ok(Look::Gone | Look::Elsewhere) | Err(_) => false,
+            Ok(TemporaryFile::Ready | TemporaryFile::Damaged) => true,
+            Ok(TemporaryFile::Unknown) => is_refused,
+            Ok(TemporaryFile::Gone | TemporaryFile::Elsewhere) | Err(_) => false,
         }
     }
 
@@ -207,16 +210,16 @@ impl FolderDestination {
     }
 
     /// What lies under the temporary name. That it cannot be found out leaves the delivery ambiguous.
-    pub(super) async fn look(&self, publishing: &Publishing) -> Result<Look> {
+    pub(super) async fn look(&self, publishing: &Publishing) -> Result<TemporaryFile> {
         if publishing.address != self.options.address || publishing.directory != self.options.directory {
-            return Ok(Look::Elsewhere);
+            return Ok(TemporaryFile::Elsewhere);
         }
         match self.folder.stat(&publishing.temporary).await {
-            Ok(entry) if entry.size.is_none_or(|size| size == publishing.size) => Ok(Look::Ready),
-            Ok(_) if self.ends_at(&publishing.temporary, publishing.size).await => Ok(Look::Ready),
-            Ok(_) => Ok(Look::Damaged),
+            Ok(entry) if entry.size.is_none_or(|size| size == publishing.size) => Ok(TemporaryFile::Ready),
+            Ok(_) if self.ends_at(&publishing.temporary, publishing.size).await => Ok(TemporaryFile::Ready),
+            Ok(_) => Ok(TemporaryFile::Damaged),
             Err(error) if error.kind() == ErrorKind::NotFound => self.look_around(publishing).await,
-            Err(error) if is_not_shown(&error) => Ok(Look::NotShown),
+            Err(error) if is_not_shown(&error) => Ok(TemporaryFile::Unknown),
             Err(error) if error.retry() == Retry::Permanent => Err(error),
             Err(error) => Err(error.retry_as(Retry::Ambiguous)),
         }
@@ -237,7 +240,7 @@ impl FolderDestination {
 
     /// Nothing lies under the temporary name. That tells something only of the directory it was written to: a file
     /// system that is not mounted, or another one mounted there, holds neither.
-    async fn look_around(&self, publishing: &Publishing) -> Result<Look> {
+    async fn look_around(&self, publishing: &Publishing) -> Result<TemporaryFile> {
         let directory = &self.options.directory;
         let found = async {
             if !directory.is_empty() {
@@ -253,10 +256,10 @@ impl FolderDestination {
                     Err(error) if error.kind() != ErrorKind::NotFound => {
                         Err(error.retry_as(Retry::Ambiguous))
                     }
-                    _ => Ok(Look::Gone),
+                    _ => Ok(TemporaryFile::Gone),
                 }
             }
-            Ok(_) => Ok(Look::Elsewhere),
+            Ok(_) => Ok(TemporaryFile::Elsewhere),
             Err(error) => Err(Error::ambiguous(error.kind(), "check whether a file was published")
                 .with("endpoint", &self.options.endpoint)
                 .with("directory", directory)

@@ -1,10 +1,9 @@
-//! Whether what lies at a path is still the file that was found.
+//! Whether the file at a path is still the file that was found.
 //!
-//! A place tells of a file in two ways: in the listing of its directory, and when it is asked about the path (a
-//! look, `stat`). Many servers tell less in one of them, some tell other times or sizes in each. So what only one
-//! of them tells contradicts nothing, and where they contradict each other the directory is listed once more: a file
-//! that the listing still shows as it was found has not changed, and what the look tells of it now is what later
-//! looks are compared with.
+//! A server reports a file's metadata in two ways: in the listing of its directory, and in the answer to `stat`. Many
+//! servers report less in one of the two, some report different times or sizes. So a value that only one of them
+//! reports is not a difference. Where the two contradict each other, the directory is listed once more: a file that the
+//! listing still shows as it was found has not changed, and later answers to `stat` are compared with this one.
 
 use super::FolderSource;
 use crate::folder::{Entry, EntryKind};
@@ -14,19 +13,19 @@ use model::{Error, ErrorKind, OfferIdentity, RemotePath, Result, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-/// The key in `source_data` of what the look told when the offer was opened.
-const LOOKED: &str = "looked";
+/// The key in `source_data` of the answer to `stat` when the offer was opened.
+const STAT_WHEN_OPENED: &str = "stat_when_opened";
 
 /// The key in `source_data` of the time of the system's last change (ctime), in microseconds.
 const CHANGED: &str = "changed";
 
-/// Most ways in which looks may differ from listings that one poll remembers.
-const GAP_LIMIT: usize = 16;
+/// Most differences between `stat` and listings that one poll remembers.
+const STAT_DIFFERENCE_LIMIT: usize = 16;
 
-/// What is told of a file in one of the two ways.
+/// The metadata of a file, from a listing or from `stat`. A value that was not reported is `None`.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
-pub(super) struct Told {
-    /// It is told to be something else than a file.
+pub(super) struct Metadata {
+    /// What it is, when it is not a file.
     #[serde(skip)]
     pub(super) other_kind: Option<EntryKind>,
     pub(super) size: Option<u64>,
@@ -35,7 +34,7 @@ pub(super) struct Told {
     changed: Option<Timestamp>,
 }
 
-impl Told {
+impl Metadata {
     fn by(entry: &Entry) -> Self {
         Self {
             other_kind: Some(entry.kind).filter(|kind| !matches!(kind, EntryKind::File | EntryKind::Unknown)),
@@ -46,7 +45,7 @@ impl Told {
         }
     }
 
-    /// What the listing told when the offer was found.
+    /// The metadata in the listing when the offer was found.
     pub(super) fn when_found(identity: &OfferIdentity, changed: Option<Timestamp>) -> Self {
         Self {
             other_kind: None,
@@ -57,7 +56,7 @@ impl Told {
         }
     }
 
-    /// What contradicts what is told later, in words; nothing for the same file.
+    /// The differences to later metadata, as text; empty for the same file.
     pub(super) fn contradictions(&self, later: &Self) -> Vec<String> {
         let mut found = Vec::new();
         if let Some(kind) = later.other_kind {
@@ -86,8 +85,8 @@ impl Told {
         found
     }
 
-    /// Both times, where nothing else differs: of a file that is being filled in place, or of any file at a place that tells
-    /// another time at each look. The system's own time of the last change counts as one, where only that moved.
+    /// The two times, where only the time differs: the file is being written in place, or the server reports another time
+    /// in each answer. Where the modification time is the same, the status time (ctime) is compared.
     pub(super) fn times_moved(&self, later: &Self) -> Option<(Timestamp, Timestamp)> {
         if !self.clone().untimed().agrees_with(later) {
             return None;
@@ -97,12 +96,12 @@ impl Told {
         of_both(self.modified, later.modified).or_else(|| of_both(self.changed, later.changed))
     }
 
-    /// The same with no time at all.
+    /// The same without times.
     pub(super) fn untimed(self) -> Self {
         Self { modified: None, changed: None, ..self }
     }
 
-    /// The same without what changes with permissions and names too: for looks long after the file was read.
+    /// The same without the status time, which also changes with permissions and names: for comparing long after the file was read.
     pub(super) fn lasting(mut self) -> Self {
         self.changed = None;
         self
@@ -113,26 +112,26 @@ impl Told {
         Self { size: Some(size), ..self.clone() }
     }
 
-    /// Whether a look tells less than the listing did: then only another listing shows whether the file changed.
-    fn leaves_out(&self, looked: &Self) -> bool {
-        let no_size = match (self.size, looked.size) {
+    /// Whether `stat` reports less than the listing did: then only another listing shows whether the file changed.
+    fn leaves_out(&self, by_stat: &Self) -> bool {
+        let no_size = match (self.size, by_stat.size) {
             (Some(listed), Some(0)) => listed > 0,
             (Some(_), None) => true,
             _ => false,
         };
         no_size
-            || (self.modified.is_some() && looked.modified.is_none())
-            || (self.version.is_some() && looked.version.is_none())
-            || (self.changed.is_some() && looked.changed.is_none())
+            || (self.modified.is_some() && by_stat.modified.is_none())
+            || (self.version.is_some() && by_stat.version.is_none())
+            || (self.changed.is_some() && by_stat.changed.is_none())
     }
 
-    /// Whether what is told of a path is this file after a move, which may give it another version, but not another
+    /// Whether the metadata of a path is that of this file after a move, which may change its version, but not its
     /// size or time.
     pub(super) fn is_moved_to(&self, there: &Self) -> bool {
         Self { version: None, changed: None, ..self.clone() }.agrees_with(there)
     }
 
-    /// The same, whatever time is told.
+    /// The same, ignoring the modification time.
     pub(super) fn may_be_moved_to(&self, there: &Self) -> bool {
         Self { modified: None, ..self.clone() }.is_moved_to(there)
     }
@@ -142,7 +141,7 @@ impl Told {
     }
 }
 
-/// The word for what is no file.
+/// The word for a kind of directory entry.
 pub(super) fn kind_words(kind: EntryKind) -> &'static str {
     match kind {
         EntryKind::File => "file",
@@ -153,123 +152,123 @@ pub(super) fn kind_words(kind: EntryKind) -> &'static str {
     }
 }
 
-/// A look at a path.
+/// The answer to `stat` for a path.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) enum Look {
-    /// What the place told.
-    Told(Told),
-    /// It does not tell: looking is refused.
-    Untold,
-    /// Nothing is there, it says.
+pub(super) enum Stat {
+    /// The metadata.
+    Found(Metadata),
+    /// The server refuses `stat`.
+    Refused,
+    /// The server says that no file is there.
     Missing,
 }
 
-/// How looks differ from listings at a place, learned from a file that both tell of.
+/// How `stat` differs from listings on a server, learned from a file that both report.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Gap {
+pub(super) struct StatDifference {
     time: Option<TimeDelta>,
     size: Option<i128>,
 }
 
-impl Gap {
-    /// `None` where they differ in what no place may differ in.
-    fn between(listed: &Told, looked: &Told) -> Option<Self> {
-        let same_file = Told { size: None, modified: None, ..listed.clone() };
-        if !same_file.agrees_with(looked) {
+impl StatDifference {
+    /// `None` where they differ in more than time and size: it is another file.
+    fn between(listed: &Metadata, by_stat: &Metadata) -> Option<Self> {
+        let same_file = Metadata { size: None, modified: None, ..listed.clone() };
+        if !same_file.agrees_with(by_stat) {
             return None;
         }
-        let time = listed.modified.zip(looked.modified).map(|(a, b)| b - a).filter(|gap| !gap.is_zero());
-        let sizes = listed.size.zip(looked.size).filter(|(a, b)| a != b);
+        let time = listed.modified.zip(by_stat.modified).map(|(a, b)| b - a).filter(|gap| !gap.is_zero());
+        let sizes = listed.size.zip(by_stat.size).filter(|(a, b)| a != b);
         Some(Self { time, size: sizes.map(|(a, b)| i128::from(b) - i128::from(a)) })
     }
 }
 
-/// What is at an offer's path.
+/// What is at an offer's path now, compared with the file that was found.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) enum Presence {
-    /// The file that was found, with what a look told of it now.
-    Same(Look),
-    /// The listing shows the file that was found, but looks at it contradict each other, in these words.
+pub(super) enum Comparison {
+    /// The file that was found, with the answer to `stat` now.
+    Same(Stat),
+    /// The listing shows the file that was found, but answers to `stat` contradict each other; the differences.
     Doubtful(String),
-    /// Something else, in these words.
+    /// Another or a changed file; the differences.
     Different(String),
-    /// Nothing.
+    /// No file.
     Missing,
 }
 
 impl FolderSource {
-    /// What an entry tells, without its times where the flow leaves them out.
-    pub(super) fn told(&self, entry: &Entry) -> Told {
-        let told = Told::by(entry);
-        if self.polling.ignore_times { told.untimed() } else { told }
+    /// The metadata of an entry, without its times where the flow ignores them.
+    pub(super) fn metadata(&self, entry: &Entry) -> Metadata {
+        let metadata = Metadata::by(entry);
+        if self.polling.ignore_times { metadata.untimed() } else { metadata }
     }
 
-    /// Asks what lies at a path. A refusal is no failure: listings may tell what a look does not.
-    pub(super) async fn look(&self, path: &RemotePath) -> Result<Look> {
+    /// Asks for the metadata of a path. A refusal is not an error: listings may report what `stat` does not.
+    pub(super) async fn stat(&self, path: &RemotePath) -> Result<Stat> {
         match self.folder.stat(path).await {
-            Ok(entry) => Ok(Look::Told(self.told(&entry))),
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(Look::Missing),
-            Err(error) if is_refusal(&error) => Ok(Look::Untold),
+            Ok(entry) => Ok(Stat::Found(self.metadata(&entry))),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(Stat::Missing),
+            Err(error) if is_refusal(&error) => Ok(Stat::Refused),
             Err(error) => Err(error),
         }
     }
 
-    /// Whether the file that was found is still at its path, as far as listing and looks tell. `before` is what the
-    /// look told when the offer was opened; `None` when it is being opened.
-    pub(super) async fn presence(
+    /// Compares the file that was found with what is at its path now, by listing and `stat`. `before` is the answer to
+    /// `stat` when the offer was opened; `None` when it is being opened.
+    pub(super) async fn compare(
         &self,
         identity: &OfferIdentity,
-        found: &Told,
-        before: Option<&Look>,
-    ) -> Result<Presence> {
-        let now = self.look(&identity.path).await?;
+        found: &Metadata,
+        before: Option<&Stat>,
+    ) -> Result<Comparison> {
+        let now = self.stat(&identity.path).await?;
         let expected = match before {
-            Some(Look::Told(told)) => told,
-            Some(Look::Untold | Look::Missing) | None => found,
+            Some(Stat::Found(metadata)) => metadata,
+            Some(Stat::Refused | Stat::Missing) | None => found,
         };
         let mut words = Vec::new();
         match &now {
-            Look::Told(told) => {
-                words = expected.contradictions(told);
-                if before.is_none() && (words.is_empty() || self.is_known_gap(found, told)) {
-                    return Ok(Presence::Same(now));
+            Stat::Found(metadata) => {
+                words = expected.contradictions(metadata);
+                if before.is_none() && (words.is_empty() || self.is_known_difference(found, metadata)) {
+                    return Ok(Comparison::Same(now));
                 }
-                if words.is_empty() && !found.leaves_out(told) {
-                    return Ok(Presence::Same(now));
+                if words.is_empty() && !found.leaves_out(metadata) {
+                    return Ok(Comparison::Same(now));
                 }
                 let other_size = before.is_some()
-                    && expected.size.is_some_and(|size| told.size.is_some_and(|now| now != size));
-                if told.other_kind.is_some() || other_size {
-                    return Ok(Presence::Different(words.join(", ")));
+                    && expected.size.is_some_and(|size| metadata.size.is_some_and(|now| now != size));
+                if metadata.other_kind.is_some() || other_size {
+                    return Ok(Comparison::Different(words.join(", ")));
                 }
             }
-            // It was told before, so that nothing is there now means what it says.
-            Look::Missing if matches!(before, Some(Look::Told(_))) => return Ok(Presence::Missing),
-            Look::Missing | Look::Untold => {}
+            // The server answered `stat` for this file before, so "no such file" can be believed.
+            Stat::Missing if matches!(before, Some(Stat::Found(_))) => return Ok(Comparison::Missing),
+            Stat::Missing | Stat::Refused => {}
         }
-        let Some(listed) = self.list_again(&identity.path).await? else { return Ok(Presence::Missing) };
+        let Some(listed) = self.list_again(&identity.path).await? else { return Ok(Comparison::Missing) };
         let differences = found.contradictions(&listed);
         Ok(match &now {
             _ if !differences.is_empty() => {
                 let words = if words.is_empty() { differences } else { words };
-                Presence::Different(words.join(", "))
+                Comparison::Different(words.join(", "))
             }
-            Look::Told(told) if before.is_none() => {
-                self.learn_gap(found, told);
-                Presence::Same(now)
+            Stat::Found(metadata) if before.is_none() => {
+                self.learn_difference(found, metadata);
+                Comparison::Same(now)
             }
-            Look::Told(_) if !words.is_empty() => Presence::Doubtful(words.join(", ")),
-            Look::Told(_) | Look::Missing | Look::Untold => Presence::Same(now),
+            Stat::Found(_) if !words.is_empty() => Comparison::Doubtful(words.join(", ")),
+            Stat::Found(_) | Stat::Missing | Stat::Refused => Comparison::Same(now),
         })
     }
 
-    /// What the listing of its directory tells of a path now; `None` when it does not show it.
-    pub(super) async fn list_again(&self, path: &RemotePath) -> Result<Option<Told>> {
+    /// The metadata of a path in the listing of its directory now; `None` when the listing does not show it.
+    pub(super) async fn list_again(&self, path: &RemotePath) -> Result<Option<Metadata>> {
         if *path == self.options.directory {
-            // The endpoint names this one file: there is no listing but the look.
-            return Ok(match self.look(path).await? {
-                Look::Told(told) => Some(told),
-                Look::Untold | Look::Missing => None,
+            // The endpoint names this one file: it is in no listing.
+            return Ok(match self.stat(path).await? {
+                Stat::Found(metadata) => Some(metadata),
+                Stat::Refused | Stat::Missing => None,
             });
         }
         let mut listing = match self.folder.list(&path.parent().unwrap_or_default()).await {
@@ -279,21 +278,21 @@ impl FolderSource {
         };
         while let Some(entry) = listing.next().await.transpose()? {
             if entry.path.as_bytes() == path.file_name() {
-                return Ok(Some(self.told(&entry)));
+                return Ok(Some(self.metadata(&entry)));
             }
         }
         Ok(None)
     }
 
-    fn is_known_gap(&self, listed: &Told, looked: &Told) -> bool {
-        let Some(gap) = Gap::between(listed, looked) else { return false };
-        self.gaps.lock().is_ok_and(|gaps| gaps.contains(&gap))
+    fn is_known_difference(&self, listed: &Metadata, by_stat: &Metadata) -> bool {
+        let Some(gap) = StatDifference::between(listed, by_stat) else { return false };
+        self.stat_differences.lock().is_ok_and(|gaps| gaps.contains(&gap))
     }
 
-    fn learn_gap(&self, listed: &Told, looked: &Told) {
-        let Some(gap) = Gap::between(listed, looked) else { return };
-        if let Ok(mut gaps) = self.gaps.lock()
-            && gaps.len() < GAP_LIMIT
+    fn learn_difference(&self, listed: &Metadata, by_stat: &Metadata) {
+        let Some(gap) = StatDifference::between(listed, by_stat) else { return };
+        if let Ok(mut gaps) = self.stat_differences.lock()
+            && gaps.len() < STAT_DIFFERENCE_LIMIT
             && !gaps.contains(&gap)
         {
             gaps.push(gap);
@@ -301,29 +300,29 @@ impl FolderSource {
     }
 }
 
-/// Whether the place answered and said no: not that a connection broke, nor that nothing is there.
+/// Whether the server refused the request: not a broken connection, nor a missing file.
 pub(super) fn is_refusal(error: &Error) -> bool {
     matches!(error.kind(), ErrorKind::PermissionDenied | ErrorKind::Rejected | ErrorKind::Unsupported)
 }
 
-/// Notes in `source_data` what a look told when the offer was opened, where it says more than the identity does.
-pub(super) fn note_look(source_data: &mut Map<String, Value>, found: &Told, look: &Look) {
+/// Notes in `source_data` the answer to `stat` when the offer was opened, where it differs from the offer's identity.
+pub(super) fn note_stat(source_data: &mut Map<String, Value>, found: &Metadata, look: &Stat) {
     let noted = match look {
-        Look::Told(told) if told == found => return,
-        Look::Told(told) => serde_json::to_value(told).unwrap_or_default(),
-        Look::Untold => Value::from("untold"),
-        Look::Missing => Value::from("missing"),
+        Stat::Found(metadata) if metadata == found => return,
+        Stat::Found(metadata) => serde_json::to_value(metadata).unwrap_or_default(),
+        Stat::Refused => Value::from("refused"),
+        Stat::Missing => Value::from("missing"),
     };
-    source_data.insert(LOOKED.to_owned(), noted);
+    source_data.insert(STAT_WHEN_OPENED.to_owned(), noted);
 }
 
-/// What the look told when the offer was opened: as the listing told, unless it was noted otherwise.
-pub(super) fn noted_look(source_data: &Map<String, Value>, found: &Told) -> Look {
-    match source_data.get(LOOKED) {
-        Some(Value::String(word)) if word == "untold" => Look::Untold,
-        Some(Value::String(word)) if word == "missing" => Look::Missing,
-        Some(value) => Look::Told(Told::deserialize(value).unwrap_or_else(|_| found.clone())),
-        None => Look::Told(found.clone()),
+/// The answer to `stat` when the offer was opened: the metadata of the listing, unless something else was noted.
+pub(super) fn noted_stat(source_data: &Map<String, Value>, found: &Metadata) -> Stat {
+    match source_data.get(STAT_WHEN_OPENED) {
+        Some(Value::String(word)) if word == "refused" => Stat::Refused,
+        Some(Value::String(word)) if word == "missing" => Stat::Missing,
+        Some(value) => Stat::Found(Metadata::deserialize(value).unwrap_or_else(|_| found.clone())),
+        None => Stat::Found(found.clone()),
     }
 }
 

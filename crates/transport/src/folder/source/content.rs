@@ -1,7 +1,7 @@
 //! Reading files to compare what they hold.
 
 use super::FolderSource;
-use super::compare::{Told, is_refusal};
+use super::compare::{Metadata, is_refusal};
 use super::taken::Taken;
 use crate::folder::READER_BUFFERS;
 use bytes::BytesMut;
@@ -98,7 +98,7 @@ impl FolderSource {
         &self,
         taken: &Taken<'_>,
         copy: &RemotePath,
-        told: &Told,
+        told: &Metadata,
     ) -> Result<Wholeness> {
         let content = match self.content(copy).await {
             Ok(content) => content,

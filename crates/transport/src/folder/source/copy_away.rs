@@ -6,7 +6,7 @@
 //! then it gets its name. So a call that was cut off anywhere is simply made again, and no moment leaves less than one
 //! whole file. Where nothing is renamed in the target's directory either, `copy_named` does it.
 
-use super::compare::{Presence, is_refusal};
+use super::compare::{Comparison, is_refusal};
 use super::content::{Content, READING, Summing, Wholeness, fill};
 use super::move_away::{Moved, NUMBER_LIMIT, beside, found, numbered};
 use super::taken::{Likeness, Taken};
@@ -211,7 +211,7 @@ impl FolderSource {
 
     async fn is_replaced(&self, taken: &Taken<'_>) -> Result<bool> {
         // Gone is fine: there are places whose files go when they are read.
-        Ok(matches!(self.presence_of(taken).await?, Presence::Different(_)))
+        Ok(matches!(self.compare_taken(taken).await?, Comparison::Different(_)))
     }
 
     /// Gives a copy the time of its original, where the place can: by it the copy is known again. What is set is not
@@ -236,10 +236,10 @@ impl FolderSource {
 
     /// Removes the file, of which a whole copy lies elsewhere.
     pub(super) async fn remove_original(&self, taken: &Taken<'_>, copy: &RemotePath) -> Result<()> {
-        match self.presence_of(taken).await? {
-            Presence::Same(_) | Presence::Doubtful(_) => {}
+        match self.compare_taken(taken).await? {
+            Comparison::Same(_) | Comparison::Doubtful(_) => {}
             // Gone: an earlier call removed it. Another one: it is offered anew.
-            Presence::Missing | Presence::Different(_) => return Ok(()),
+            Comparison::Missing | Comparison::Different(_) => return Ok(()),
         }
         match found(self.folder.remove(taken.path()).await) {
             Err(error) if is_refusal(&error) => {

@@ -7,7 +7,7 @@
 //! where it is empty.
 
 use super::FolderSource;
-use super::compare::{Told, is_refusal};
+use super::compare::{Metadata, is_refusal};
 use super::content::{Agreement, Wholeness};
 use super::copy_away::{left_unverified, read_early};
 use super::move_away::{Moved, NUMBER_LIMIT, beside, found, no_free_name, numbered};
@@ -140,7 +140,7 @@ impl FolderSource {
         &self,
         taken: &Taken<'_>,
         copy: &RemotePath,
-        told: &Told,
+        told: &Metadata,
         is_made: bool,
     ) -> Result<EarlierCopy> {
         let agreement = self.agreement(taken.path(), copy).await?;

@@ -1,7 +1,7 @@
 //! Moving a file to another directory of its place, whatever is cut off: by renaming, and where that is refused by
 //! copying.
 
-use super::compare::{Look, Presence, is_refusal};
+use super::compare::{Comparison, Stat, is_refusal};
 use super::taken::{Likeness, NumberedNames, Taken};
 use super::{FolderSource, names};
 use crate::folder::After;
@@ -30,10 +30,10 @@ impl FolderSource {
     pub(super) async fn move_away(&self, offer: &Offer, target: &RemotePath) -> Result<Moved> {
         let taken = &self.taken(offer);
         let aside = beside(offer, target, ".moving");
-        match self.presence_of(taken).await? {
-            Presence::Same(_) | Presence::Doubtful(_) => {}
-            Presence::Missing => return self.go_on(offer, taken, target, false).await,
-            Presence::Different(_) => return self.go_on(offer, taken, target, true).await,
+        match self.compare_taken(taken).await? {
+            Comparison::Same(_) | Comparison::Doubtful(_) => {}
+            Comparison::Missing => return self.go_on(offer, taken, target, false).await,
+            Comparison::Different(_) => return self.go_on(offer, taken, target, true).await,
         }
         match self.still_holds(taken).await? {
             Some(true) => {}
@@ -191,10 +191,10 @@ impl FolderSource {
     pub(super) async fn rename_new(&self, from: &RemotePath, to: &RemotePath) -> Result<()> {
         let guarded = self.folder.capabilities().await?.rename_no_replace;
         if !guarded {
-            let is_taken = match self.look(to).await? {
-                Look::Told(_) => true,
-                Look::Missing => false,
-                Look::Untold => self.list_again(to).await?.is_some(),
+            let is_taken = match self.stat(to).await? {
+                Stat::Found(_) => true,
+                Stat::Missing => false,
+                Stat::Refused => self.list_again(to).await?.is_some(),
             };
             if is_taken {
                 return Err(Error::permanent(ErrorKind::AlreadyExists, "move a file").with("path", to));

@@ -7,7 +7,7 @@
 //! delete another program may replace the file, and so it may before the `remove` that ends a copy. Archive and
 //! move by renaming have no such gap: what was moved is looked at, and put back when it is not what was taken.
 
-use super::compare::{Presence, is_refusal};
+use super::compare::{Comparison, is_refusal};
 use super::move_away::{Moved, found};
 use super::{FolderSource, RELATIVE};
 use crate::OfferNotes;
@@ -38,15 +38,15 @@ impl FolderSource {
 
     async fn delete(&self, offer: &Offer) -> Result<Settled> {
         let taken = self.taken(offer);
-        match self.presence_of(&taken).await? {
-            Presence::Missing => {
+        match self.compare_taken(&taken).await? {
+            Comparison::Missing => {
                 self.went_before(taken.path()).await?;
                 let was_gone = OfferNotes::of(&offer.source_data).gone;
                 return Ok(if was_gone { Settled::Gone } else { Settled::Done });
             }
-            Presence::Different(_) => return Ok(Settled::Changed),
+            Comparison::Different(_) => return Ok(Settled::Changed),
             // Listings show it as it was found; that looks at it contradict each other must not keep it for ever.
-            Presence::Same(_) | Presence::Doubtful(_) => {}
+            Comparison::Same(_) | Comparison::Doubtful(_) => {}
         }
         match self.still_holds(&taken).await? {
             Some(true) => {}

@@ -5,7 +5,7 @@
 //! digest of what was read, which the engine notes.
 
 use super::FolderSource;
-use super::compare::{Look, Presence, Told, noted_look};
+use super::compare::{Comparison, Metadata, Stat, noted_stat};
 use super::content::Content;
 use super::move_away::{NUMBER_LIMIT, found, numbered};
 use crate::OfferNotes;
@@ -17,8 +17,8 @@ use std::collections::{HashMap, HashSet};
 /// the time of the system's last change: permissions may have been changed since.
 pub(super) struct Taken<'a> {
     pub(super) identity: &'a OfferIdentity,
-    pub(super) found: Told,
-    pub(super) before: Look,
+    pub(super) found: Metadata,
+    pub(super) before: Stat,
     /// The bytes that were read of it, where the place states another size. After a move it may state this one.
     pub(super) read: Option<u64>,
     sha256: Option<Sha256>,
@@ -45,7 +45,7 @@ pub(super) enum Likeness {
 pub(super) struct NumberedNames<'a> {
     target: &'a RemotePath,
     /// What the directory tells of them, once it was listed.
-    listed: Option<HashMap<Vec<u8>, Told>>,
+    listed: Option<HashMap<Vec<u8>, Metadata>>,
 }
 
 impl<'a> NumberedNames<'a> {
@@ -56,10 +56,10 @@ impl<'a> NumberedNames<'a> {
 
 impl<'a> Taken<'a> {
     fn of(offer: &'a Offer, ignore_times: bool) -> Self {
-        let mut found = Told::when_found(&offer.identity, None);
-        let before = match noted_look(&offer.source_data, &found) {
-            Look::Told(told) if ignore_times => Look::Told(told.untimed()),
-            Look::Told(told) => Look::Told(told.lasting()),
+        let mut found = Metadata::when_found(&offer.identity, None);
+        let before = match noted_stat(&offer.source_data, &found) {
+            Stat::Found(told) if ignore_times => Stat::Found(told.untimed()),
+            Stat::Found(told) => Stat::Found(told.lasting()),
             other => other,
         };
         if ignore_times {
@@ -82,10 +82,10 @@ impl<'a> Taken<'a> {
     }
 
     /// What a look told of it when it was opened; else what the listing told.
-    pub(super) fn looked(&self) -> &Told {
+    pub(super) fn looked(&self) -> &Metadata {
         match &self.before {
-            Look::Told(told) => told,
-            Look::Untold | Look::Missing => &self.found,
+            Stat::Found(told) => told,
+            Stat::Refused | Stat::Missing => &self.found,
         }
     }
 
@@ -105,9 +105,9 @@ impl<'a> Taken<'a> {
     }
 
     /// The place may state any of the sizes at another path that it stated, or that was read.
-    fn likeness(&self, before: &Told, there: &Told) -> Likeness {
+    fn likeness(&self, before: &Metadata, there: &Metadata) -> Likeness {
         let sizes = [self.found.size, self.read].into_iter().flatten();
-        let each: Vec<Told> = sizes.map(|size| before.with_size(size)).chain([before.clone()]).collect();
+        let each: Vec<Metadata> = sizes.map(|size| before.with_size(size)).chain([before.clone()]).collect();
         if each.iter().any(|told| told.is_moved_to(there)) {
             if self.needs_content() { Likeness::OtherTime } else { Likeness::Same }
         } else if each.iter().any(|told| told.may_be_moved_to(there)) {
@@ -118,7 +118,7 @@ impl<'a> Taken<'a> {
     }
 
     /// What the listing says where a look was not sure.
-    fn likeness_by_listing(&self, by_look: Likeness, listed: Option<&Told>) -> Likeness {
+    fn likeness_by_listing(&self, by_look: Likeness, listed: Option<&Metadata>) -> Likeness {
         match listed.map_or(Likeness::Nothing, |listed| self.likeness(&self.found, listed)) {
             // A listing without times does not vouch for a look that tells another one.
             Likeness::Same if by_look == Likeness::OtherTime && self.found.modified.is_none() => {
@@ -141,8 +141,8 @@ impl FolderSource {
     }
 
     /// Whether the file that was taken still lies where it was found.
-    pub(super) async fn presence_of(&self, taken: &Taken<'_>) -> Result<Presence> {
-        self.presence(taken.identity, &taken.found, Some(&taken.before)).await
+    pub(super) async fn compare_taken(&self, taken: &Taken<'_>) -> Result<Comparison> {
+        self.compare(taken.identity, &taken.found, Some(&taken.before)).await
     }
 
     /// Whether the file is still the one that was read, where neither its place nor the flow goes by times: there a file that
@@ -165,11 +165,11 @@ impl FolderSource {
     }
 
     /// What lies at a path. Where a look is refused, or shows nothing of what listings show, the listing tells.
-    pub(super) async fn lying(&self, taken: &Taken<'_>, path: &RemotePath) -> Result<Option<Told>> {
-        match self.look(path).await? {
-            Look::Told(told) => Ok(Some(told)),
-            Look::Missing if matches!(taken.before, Look::Told(_)) => Ok(None),
-            Look::Missing | Look::Untold => self.list_again(path).await,
+    pub(super) async fn lying(&self, taken: &Taken<'_>, path: &RemotePath) -> Result<Option<Metadata>> {
+        match self.stat(path).await? {
+            Stat::Found(told) => Ok(Some(told)),
+            Stat::Missing if matches!(taken.before, Stat::Found(_)) => Ok(None),
+            Stat::Missing | Stat::Refused => self.list_again(path).await,
         }
     }
 
@@ -204,10 +204,10 @@ impl FolderSource {
 
     /// What a look says, and whether the listing has nothing to add.
     async fn likeness_by_look(&self, taken: &Taken<'_>, path: &RemotePath) -> Result<(Likeness, bool)> {
-        Ok(match self.look(path).await? {
-            Look::Missing => (Likeness::Nothing, matches!(taken.before, Look::Told(_))),
-            Look::Untold => (Likeness::Nothing, false),
-            Look::Told(told) => {
+        Ok(match self.stat(path).await? {
+            Stat::Missing => (Likeness::Nothing, matches!(taken.before, Stat::Found(_))),
+            Stat::Refused => (Likeness::Nothing, false),
+            Stat::Found(told) => {
                 let likeness = taken.likeness(taken.looked(), &told);
                 // Some servers tell another time at each look; the listing may not.
                 (likeness, likeness != Likeness::OtherTime || taken.needs_content())
@@ -216,7 +216,7 @@ impl FolderSource {
     }
 
     /// What the directory of a target tells of the target and its numbered names, by name.
-    async fn list_numbered(&self, target: &RemotePath) -> Result<HashMap<Vec<u8>, Told>> {
+    async fn list_numbered(&self, target: &RemotePath) -> Result<HashMap<Vec<u8>, Metadata>> {
         let names = (1..=NUMBER_LIMIT).map(|number| numbered(target, number).file_name().to_vec());
         let names: HashSet<Vec<u8>> = names.collect();
         let mut told = HashMap::new();
@@ -225,7 +225,7 @@ impl FolderSource {
         };
         while let Some(entry) = listing.next().await.transpose()? {
             if let Some(name) = names.get(entry.path.as_bytes()) {
-                told.insert(name.clone(), self.told(&entry));
+                told.insert(name.clone(), self.metadata(&entry));
             }
         }
         Ok(told)

@@ -105,21 +105,21 @@ impl Drop for Payloads {
 
 /// The message does not even claim a protection that it must have.
 #[derive(Debug)]
-pub(crate) struct Lacking(pub(crate) &'static str);
+pub(crate) struct MissingProtection(pub(crate) &'static str);
 
-impl std::fmt::Display for Lacking {
+impl std::fmt::Display for MissingProtection {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "the message is not {}", self.0)
     }
 }
 
-impl std::error::Error for Lacking {}
+impl std::error::Error for MissingProtection {}
 
 impl PartReceiver for Payloads {
     fn unwrapped(&mut self, wrappings: &[Wrapping]) -> io::Result<()> {
         let has = |wrapping| wrappings.contains(&wrapping);
         match lacking(self.required, has(Wrapping::Signed), has(Wrapping::Encrypted)) {
-            Some(lacks) => Err(io::Error::other(Lacking(lacks))),
+            Some(lacks) => Err(io::Error::other(MissingProtection(lacks))),
             None => Ok(()),
         }
     }

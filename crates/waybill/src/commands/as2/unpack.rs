@@ -1,12 +1,12 @@
 //! `waybill as2 unpack`: a message out of a file, its payloads into a directory.
 
-use super::payloads::{Lacking, Payloads};
+use super::payloads::{MissingProtection, Payloads};
 use super::threads::ReadAhead;
 use super::{certificate, file_error, private_key};
 use crate::cli::Unpack;
 use crate::cli::values::Protections;
 use crate::commands::{FOUND_WRONG, write};
-use crate::process::Ambient;
+use crate::process::ClockAndRandom;
 use model::{Error, ErrorKind, Result};
 use serde_json::{Value, json};
 use smime::{DecryptionKey, Digest, Headers, Keys, Limits, NameStyle, ReadOptions, Weakness};
@@ -35,7 +35,7 @@ impl Refused {
 impl From<smime::Error> for Refused {
     fn from(error: smime::Error) -> Self {
         if let smime::Error::Io(io) = &error
-            && let Some(Lacking(lacks)) = io.get_ref().and_then(|inner| inner.downcast_ref())
+            && let Some(MissingProtection(lacks)) = io.get_ref().and_then(|inner| inner.downcast_ref())
         {
             return unprotected(lacks);
         }
@@ -109,7 +109,7 @@ fn read(
     let options = ReadOptions {
         digests: digests.to_vec(),
         alternatives: false,
-        valid_at: Some(Ambient::default().clock.now().into()),
+        valid_at: Some(ClockAndRandom::default().clock.now().into()),
         accept_expired: unpack.accept_expired,
         accept_weak: unpack.legacy,
         ..ReadOptions::default()

@@ -3,7 +3,7 @@
 use crate::cli::Output;
 use crate::commands::write;
 use crate::gateway::{open_command_session, open_sealer};
-use crate::process::{Ambient, person};
+use crate::process::{ClockAndRandom, person};
 use config::Settings;
 use model::{Error, ErrorKind, Result};
 use serde_json::json;
@@ -16,7 +16,7 @@ use store::Sealer;
 const LONGEST_KEY: u64 = 4096;
 
 /// The node's own sealing: only where it has run before, as a key made now would prove nothing.
-fn sealer(settings: &Settings, ambient: &Ambient) -> Result<Sealer> {
+fn sealer(settings: &Settings, ambient: &ClockAndRandom) -> Result<Sealer> {
     let key = settings.state_directory.join("seal.key");
     if !key.exists() {
         return Err(Error::permanent(ErrorKind::NotFound, "find this node's seal key")
@@ -27,7 +27,7 @@ fn sealer(settings: &Settings, ambient: &Ambient) -> Result<Sealer> {
 }
 
 pub(crate) async fn accept(settings: &Settings, reason: &str, output: Output) -> Result<ExitCode> {
-    let ambient = Ambient::default();
+    let ambient = ClockAndRandom::default();
     if reason.trim().is_empty() {
         return Err(Error::permanent(ErrorKind::ConfigInvalid, "accept the audit trail as it is")
             .advice("write in --reason which backup was restored and why; the reason is recorded"));
@@ -60,7 +60,7 @@ pub(crate) async fn accept(settings: &Settings, reason: &str, output: Output) ->
 }
 
 pub(crate) async fn trust(settings: &Settings, key: &Path, output: Output) -> Result<ExitCode> {
-    let ambient = Ambient::default();
+    let ambient = ClockAndRandom::default();
     let failed = |error| Error::local_io("read a public key", error).with("path", key.display());
     let mut pem = String::new();
     let file = std::fs::File::open(key).map_err(failed)?;

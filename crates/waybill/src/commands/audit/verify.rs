@@ -4,7 +4,7 @@ use super::timestamps::Stamps;
 use crate::cli::{Output, Verify};
 use crate::commands::{FOUND_WRONG, write};
 use crate::gateway::open_command_session;
-use crate::process::Ambient;
+use crate::process::ClockAndRandom;
 use config::Settings;
 use model::{Error, ErrorKind, Result};
 use serde_json::{Value, json};
@@ -21,7 +21,7 @@ const TORN: usize = 100;
 
 /// Writes the seals from a number on, a line each.
 pub(crate) async fn export_seals(settings: &Settings, from: i64) -> Result<ExitCode> {
-    let store = open_command_session(settings, &Ambient::default()).await?;
+    let store = open_command_session(settings, &ClockAndRandom::default()).await?;
     let written = store.export_seals(from, write::line).await;
     store.close().await;
     written.map(|_| ExitCode::SUCCESS)
@@ -140,7 +140,7 @@ pub(crate) async fn verify(settings: &Settings, wanted: Verify, output: Output) 
     for path in &wanted.seals {
         copied.read(path, &mut stamps)?;
     }
-    let store = open_command_session(settings, &Ambient::default()).await?;
+    let store = open_command_session(settings, &ClockAndRandom::default()).await?;
     let noted = mark.as_ref().map(|mark| mark.newest.seal);
     let (expected, copies) = (wanted.expect, copied.seals);
     let options = VerifyOptions { trusted, expected, copies, mark, ..VerifyOptions::default() };

@@ -4,7 +4,7 @@ use super::samples::Sample;
 use crate::commands::pages::Pages;
 use crate::commands::{FOUND_WRONG, write};
 use crate::gateway::open_store;
-use crate::process::Ambient;
+use crate::process::ClockAndRandom;
 use config::Settings;
 use model::{Result, TransferState};
 use std::collections::HashSet;
@@ -27,7 +27,7 @@ pub(crate) struct Books {
 
 impl Books {
     pub(crate) async fn read(settings: &Settings, key: &SealKey) -> Result<Self> {
-        let store = open_store(settings, &Ambient::default()).await?;
+        let store = open_store(settings, &ClockAndRandom::default()).await?;
         let mut books = Self::default();
         let mut pages = Pages::all();
         while let Some(page) = pages.next() {

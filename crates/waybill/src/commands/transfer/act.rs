@@ -4,7 +4,7 @@ use super::super::operation::beside;
 use super::super::{FOUND_WRONG, write};
 use super::filter;
 use crate::cli::{ActOnTransfers, Output};
-use crate::process::Ambient;
+use crate::process::ClockAndRandom;
 use config::Settings;
 use control::{
     BulkRequest, Caller, Control, CountRequest, RefusedTransfer, ResubmitRequest, TransferAnswer,
@@ -24,7 +24,7 @@ pub(crate) async fn act(
     request: Option<Uuid>,
     output: Output,
 ) -> Result<ExitCode> {
-    let ambient = Ambient::default();
+    let ambient = ClockAndRandom::default();
     let filter = filter(&wanted.which, ambient.clock.now());
     let by_filter = !wanted.which.is_empty();
     if by_filter != wanted.ids.is_empty() {

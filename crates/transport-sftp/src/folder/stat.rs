@@ -15,27 +15,27 @@ const NO_NAME: &str = ".waybill-looks-for-a-name-that-is-not-there";
 const PAGES: usize = 3;
 
 /// What a look at a path found.
-pub(crate) enum Look {
+pub(crate) enum Stat {
     /// This.
-    There(Attributes),
+    Found(Attributes),
     /// Nothing; the answer that says so.
     Missing(Fault),
     /// The server does not say; its answer.
-    NotShown(Fault),
+    Refused(Fault),
 }
 
 /// Looks at a path, symbolic links not followed.
 ///
 /// # Errors
 /// No answer, or one that cannot be understood.
-pub(crate) async fn look(client: &Client, path: &RemotePath) -> Result<Look, Fault> {
+pub(crate) async fn look(client: &Client, path: &RemotePath) -> Result<Stat, Fault> {
     match client.stat(path).await {
-        Ok(attributes) => Ok(Look::There(attributes)),
-        Err(fault) if fault.says_missing() => Ok(Look::Missing(fault.missing())),
+        Ok(attributes) => Ok(Stat::Found(attributes)),
+        Err(fault) if fault.says_missing() => Ok(Stat::Missing(fault.missing())),
         Err(fault) if fault.is_vague() && stands_for_missing(client, path, &fault).await? => {
-            Ok(Look::Missing(fault.missing()))
+            Ok(Stat::Missing(fault.missing()))
         }
-        Err(fault @ Fault::Refused(_)) => Ok(Look::NotShown(fault)),
+        Err(fault @ Fault::Refused(_)) => Ok(Stat::Refused(fault)),
         Err(fault) => Err(fault),
     }
 }
@@ -49,7 +49,7 @@ pub(crate) async fn refine(client: &Client, fault: Fault, path: &RemotePath) -> 
         return fault;
     }
     match look(client, path).await {
-        Ok(Look::Missing(_)) => fault.missing(),
+        Ok(Stat::Missing(_)) => fault.missing(),
         _ => fault,
     }
 }

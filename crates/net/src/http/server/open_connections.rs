@@ -41,7 +41,7 @@ impl Full {
 }
 
 /// The connections of one address.
-pub(super) struct Crowd {
+pub(super) struct Connections {
     limits: Arc<ServerLimits>,
     members: Mutex<Members>,
     pub(super) counts: Counts,
@@ -102,13 +102,13 @@ struct Member {
 }
 
 /// A connection's place among the others, given back when dropped.
-pub(super) struct Seat {
-    crowd: Arc<Crowd>,
+pub(super) struct Slot {
+    connections: Arc<Connections>,
     number: u64,
     leave: CancellationToken,
 }
 
-impl Crowd {
+impl Connections {
     pub(super) fn new(limits: Arc<ServerLimits>) -> Arc<Self> {
         Arc::new(Self { limits, members: Mutex::default(), counts: Counts::default() })
     }
@@ -120,7 +120,7 @@ impl Crowd {
 
     /// Takes a new connection in, of this client unless it is a trusted proxy's; another one may have to go
     /// for it.
-    pub(super) fn join(self: &Arc<Self>, remote: SocketAddr, client: Option<IpAddr>) -> Result<Seat, Full> {
+    pub(super) fn join(self: &Arc<Self>, remote: SocketAddr, client: Option<IpAddr>) -> Result<Slot, Full> {
         self.counts.accepted.fetch_add(1, Ordering::Relaxed);
         let mut members = lock(&self.members);
         let client = client.map(client_network);
@@ -133,7 +133,7 @@ impl Crowd {
         let leave = CancellationToken::new();
         let member = Member { owner: client, client, idle_since: Some(Instant::now()), leave: leave.clone() };
         members.all.insert(number, member);
-        Ok(Seat { crowd: self.clone(), number, leave })
+        Ok(Slot { connections: self.clone(), number, leave })
     }
 
     fn make_room(
@@ -219,7 +219,7 @@ impl Members {
     }
 }
 
-impl Seat {
+impl Slot {
     /// Resolves when the connection has to go for another one.
     pub(super) fn must_leave(&self) -> CancellationToken {
         self.leave.clone()
@@ -236,13 +236,13 @@ impl Seat {
     }
 
     fn count_for(&self, client: SocketAddr, owned: bool) -> Result<(), Full> {
-        let crowd = &self.crowd;
-        let mut members = lock(&crowd.members);
+        let connections = &self.connections;
+        let mut members = lock(&connections.members);
         let key = client_network(client.ip());
         if members.all.get(&self.number).is_some_and(|member| member.client == Some(key)) {
             return Ok(());
         }
-        crowd.make_room(&mut members, client, Some(key), false)?;
+        connections.make_room(&mut members, client, Some(key), false)?;
         let Some(member) = members.all.get_mut(&self.number) else { return Ok(()) };
         if owned {
             member.owner = Some(key);
@@ -253,7 +253,7 @@ impl Seat {
 
     /// The request that a proxy passed on is answered.
     pub(super) fn returned(&self) {
-        let mut members = lock(&self.crowd.members);
+        let mut members = lock(&self.connections.members);
         let Some(member) = members.all.get(&self.number) else { return };
         let owner = member.owner;
         members.recount(self.number, owner);
@@ -261,20 +261,20 @@ impl Seat {
 
     /// A request is at work on it, or none is.
     pub(super) fn at_work(&self, working: bool) {
-        if let Some(member) = lock(&self.crowd.members).all.get_mut(&self.number) {
+        if let Some(member) = lock(&self.connections.members).all.get_mut(&self.number) {
             member.idle_since = (!working).then(Instant::now);
         }
     }
 
     pub(super) fn counts(&self) -> &Counts {
-        &self.crowd.counts
+        &self.connections.counts
     }
 }
 
-impl Drop for Seat {
+impl Drop for Slot {
     fn drop(&mut self) {
         // One that had to leave has no place any more.
-        lock(&self.crowd.members).remove(self.number);
+        lock(&self.connections.members).remove(self.number);
     }
 }
 
@@ -282,8 +282,8 @@ impl Drop for Seat {
 mod tests {
     use super::*;
 
-    fn crowd(connections: usize, per_client: usize) -> Arc<Crowd> {
-        Crowd::new(Arc::new(ServerLimits {
+    fn connections(connections: usize, per_client: usize) -> Arc<Connections> {
+        Connections::new(Arc::new(ServerLimits {
             connections,
             connections_per_client: per_client,
             idle_before_closed: Duration::ZERO,
@@ -296,62 +296,62 @@ mod tests {
         (address, Some(address.ip()))
     }
 
-    fn join(crowd: &Arc<Crowd>, text: &str) -> Result<Seat, Full> {
+    fn join(connections: &Arc<Connections>, text: &str) -> Result<Slot, Full> {
         let (address, client) = from(text);
-        crowd.join(address, client)
+        connections.join(address, client)
     }
 
     #[test]
     fn the_longest_idle_one_of_the_same_client_goes_first() {
-        let crowd = crowd(10, 2);
-        let other = join(&crowd, "192.0.2.9:1").unwrap();
-        let first = join(&crowd, "192.0.2.1:1").unwrap();
-        let second = join(&crowd, "192.0.2.1:2").unwrap();
+        let connections = connections(10, 2);
+        let other = join(&connections, "192.0.2.9:1").unwrap();
+        let first = join(&connections, "192.0.2.1:1").unwrap();
+        let second = join(&connections, "192.0.2.1:2").unwrap();
         first.at_work(true);
         first.at_work(false);
-        let third = join(&crowd, "192.0.2.1:3").unwrap();
+        let third = join(&connections, "192.0.2.1:3").unwrap();
         assert!(second.leave.is_cancelled() && !first.leave.is_cancelled() && !other.leave.is_cancelled());
         // Who is at work stays, and the new one goes.
         first.at_work(true);
         third.at_work(true);
-        assert_eq!(join(&crowd, "192.0.2.1:4").err(), Some(Full::Client));
+        assert_eq!(join(&connections, "192.0.2.1:4").err(), Some(Full::Client));
         assert!(!other.leave.is_cancelled());
-        assert_eq!(crowd.open(), 3);
+        assert_eq!(connections.open(), 3);
         drop((second, third));
-        assert!(join(&crowd, "192.0.2.1:5").is_ok());
-        let report = crowd.unreported().unwrap();
+        assert!(join(&connections, "192.0.2.1:5").is_ok());
+        let report = connections.unreported().unwrap();
         assert_eq!((report.refused, report.closed, report.last), (1, 1, "192.0.2.1:4".parse().unwrap()));
-        assert_eq!(crowd.unreported(), None);
+        assert_eq!(connections.unreported(), None);
     }
 
     #[test]
     fn an_address_has_a_bound_of_its_own() {
-        let crowd = crowd(2, 2);
+        let connections = connections(2, 2);
         let proxy: SocketAddr = "127.0.0.1:1".parse().unwrap();
-        let first = crowd.join(proxy, None).unwrap();
-        let second = join(&crowd, "192.0.2.1:1").unwrap();
-        let third = crowd.join(proxy, None).unwrap();
+        let first = connections.join(proxy, None).unwrap();
+        let second = join(&connections, "192.0.2.1:1").unwrap();
+        let third = connections.join(proxy, None).unwrap();
         assert!(first.leave.is_cancelled() && !second.leave.is_cancelled());
         second.at_work(true);
         third.at_work(true);
-        assert_eq!(join(&crowd, "192.0.2.7:1").err(), Some(Full::Listener));
-        assert_eq!(crowd.open(), 2);
+        assert_eq!(join(&connections, "192.0.2.7:1").err(), Some(Full::Listener));
+        assert_eq!(connections.open(), 2);
         drop((first, second, third));
-        assert_eq!(crowd.open(), 0);
-        assert!(lock(&crowd.members).by_client.is_empty());
+        assert_eq!(connections.open(), 0);
+        assert!(lock(&connections.members).by_client.is_empty());
     }
 
     #[test]
     fn one_machine_has_many_addresses_of_version_6_and_a_proxy_many_clients() {
-        let crowd = crowd(10, 1);
-        let first = join(&crowd, "[2001:db8::1]:1").unwrap();
-        let _second = join(&crowd, "[2001:db8::ffff:1]:2").unwrap();
+        let connections = connections(10, 1);
+        let first = join(&connections, "[2001:db8::1]:1").unwrap();
+        let _second = join(&connections, "[2001:db8::ffff:1]:2").unwrap();
         assert!(first.leave.is_cancelled());
-        let _elsewhere = join(&crowd, "[2001:db8:0:1::1]:1").unwrap();
-        let mapped = join(&crowd, "[::ffff:192.0.2.1]:1").unwrap();
-        let _plain = join(&crowd, "192.0.2.1:2").unwrap();
+        let _elsewhere = join(&connections, "[2001:db8:0:1::1]:1").unwrap();
+        let mapped = join(&connections, "[::ffff:192.0.2.1]:1").unwrap();
+        let _plain = join(&connections, "192.0.2.1:2").unwrap();
         assert!(mapped.leave.is_cancelled());
-        let proxied = [0, 1].map(|_| crowd.join("127.0.0.1:1".parse().unwrap(), None).unwrap());
+        let proxied = [0, 1].map(|_| connections.join("127.0.0.1:1".parse().unwrap(), None).unwrap());
         proxied[0].is_of("203.0.113.1:1".parse().unwrap()).unwrap();
         proxied[0].at_work(true);
         assert_eq!(proxied[1].is_of("203.0.113.1:2".parse().unwrap()), Err(Full::Client));
@@ -361,11 +361,11 @@ mod tests {
 
     #[test]
     fn a_proxys_connection_counts_for_each_client_while_its_request_is_at_work() {
-        let crowd = crowd(10, 1);
-        let [one, two] = [0, 1].map(|_| crowd.join("127.0.0.1:1".parse().unwrap(), None).unwrap());
+        let connections = connections(10, 1);
+        let [one, two] = [0, 1].map(|_| connections.join("127.0.0.1:1".parse().unwrap(), None).unwrap());
         let [ada, bob] = ["203.0.113.1:0", "203.0.113.2:0"].map(|client| client.parse().unwrap());
-        for seat in [&one, &two] {
-            seat.at_work(true);
+        for slot in [&one, &two] {
+            slot.at_work(true);
         }
         one.counts_for(ada).unwrap();
         one.counts_for(ada).unwrap();
@@ -376,20 +376,21 @@ mod tests {
         two.returned();
         two.counts_for(ada).unwrap();
         drop((one, two));
-        assert!(lock(&crowd.members).by_client.is_empty());
+        assert!(lock(&connections.members).by_client.is_empty());
         // One that came with a PROXY header is its owner's again.
-        let seat = crowd.join("127.0.0.1:1".parse().unwrap(), None).unwrap();
-        seat.is_of(ada).unwrap();
-        seat.counts_for(bob).unwrap();
-        seat.returned();
-        let owners: Vec<IpAddr> = lock(&crowd.members).by_client.keys().copied().collect();
+        let slot = connections.join("127.0.0.1:1".parse().unwrap(), None).unwrap();
+        slot.is_of(ada).unwrap();
+        slot.counts_for(bob).unwrap();
+        slot.returned();
+        let owners: Vec<IpAddr> = lock(&connections.members).by_client.keys().copied().collect();
         assert_eq!(owners, [ada.ip()]);
     }
 
     #[test]
     fn nobody_is_closed_who_has_just_come() {
-        let crowd = Crowd::new(Arc::new(ServerLimits { connections: 1, ..ServerLimits::default() }));
-        let _first = join(&crowd, "192.0.2.1:1").unwrap();
-        assert_eq!(join(&crowd, "192.0.2.2:1").err(), Some(Full::Listener));
+        let connections =
+            Connections::new(Arc::new(ServerLimits { connections: 1, ..ServerLimits::default() }));
+        let _first = join(&connections, "192.0.2.1:1").unwrap();
+        assert_eq!(join(&connections, "192.0.2.2:1").err(), Some(Full::Listener));
     }
 }

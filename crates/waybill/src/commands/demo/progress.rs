@@ -14,11 +14,11 @@ const PAUSE: Duration = Duration::from_millis(300);
 /// Events looked at each time; more than happen in one pause.
 const LOOK: u32 = 500;
 
-pub(crate) struct Story {
+pub(crate) struct Progress {
     sides: [(&'static str, Store); 2],
 }
 
-impl Story {
+impl Progress {
     pub(crate) fn new(sides: [(&'static str, Store); 2]) -> Self {
         Self { sides }
     }

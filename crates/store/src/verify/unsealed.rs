@@ -48,7 +48,8 @@ impl Store {
                 on!(self.pool(), c => sqlx::query_as(AssertSqlSafe(sql)).bind(at_most).fetch_all(c).await)
             })
             .await?;
-        let beyond = |row: StoredRow| Finding::EventBeyond { event: row.bound.id, stored: row.summary() };
+        let beyond =
+            |row: StoredRow| Finding::EventWithoutSeal { event: row.bound.id, stored: row.summary() };
         Ok(rows.into_iter().map(beyond).collect())
     }
 
