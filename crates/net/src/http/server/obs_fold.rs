@@ -140,7 +140,7 @@ impl AsyncWrite for Unfold {
 
 #[cfg(test)]
 mod tests {
-    use super::obs_fold;
+    use super::unfold;
 
     #[test]
     fn folds_become_spaces_and_nothing_else_changes() {
