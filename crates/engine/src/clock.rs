@@ -40,8 +40,8 @@ pub struct SystemRandom;
 
 impl Random for SystemRandom {
     fn fill(&self, bytes: &mut [u8]) {
-        // OpenSSL's generator fails only when the system has no entropy at all. Going on with
-        // predictable bytes would be worse than ending: ids would repeat, boundaries be guessable.
+        // OpenSSL's generator fails only if the system has no entropy. Predictable bytes would be worse than
+        // stopping: ids would repeat, and boundaries could be guessed.
         if openssl::rand::rand_bytes(bytes).is_err() {
             tracing::error!(
                 "the system's random number generator failed; Waybill stops, because it cannot work safely without it"

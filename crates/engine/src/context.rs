@@ -1,5 +1,5 @@
-//! What every part of the engine holds: the database, staging, the node's lease, the clock, the definitions in force.
-//! It knows none of the parts, and none of their state.
+//! The state that every part of the engine uses: the database, staging, the node's lease, the clock, the definitions
+//! in force. It does not depend on the parts.
 
 use crate::health::{EndpointHealth, HealthChange};
 use crate::history::{FlowAt, KeptFlows};
@@ -18,7 +18,7 @@ use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
 use transport::{Services, Transport};
 
-/// Between two tries to record what has happened, while the database is away.
+/// Wait between two attempts to record a result while the database is unreachable.
 const RECORD_AGAIN: Duration = Duration::from_secs(2);
 
 pub(crate) struct Context {
@@ -29,14 +29,14 @@ pub(crate) struct Context {
     pub(crate) ids: Ids,
     pub(crate) transports: BTreeMap<&'static str, Arc<dyn Transport>>,
     pub(crate) health: Arc<EndpointHealth>,
-    /// Flows of other revisions than the one in force.
+    /// Flows of earlier revisions.
     pub(crate) flows: KeptFlows,
     /// What people have paused or set offline.
     pub(crate) suspensions: watch::Sender<Arc<Suspensions>>,
-    /// Runs that people asked for, and no living node has begun.
+    /// Runs that people requested and that no living node has started.
     pub(crate) flow_runs: watch::Sender<Arc<Vec<OpenFlowRun>>>,
     pub(crate) settings: EngineSettings,
-    /// All work of the engine: its end is waited for.
+    /// Tracks all tasks of the engine, so that shutdown can wait for them.
     pub(crate) tasks: TaskTracker,
 }
 
@@ -54,15 +54,16 @@ impl Context {
         self.services.directory.definitions()
     }
 
-    /// A flow as a revision has or had it.
+    /// A flow as it is at a revision.
     ///
     /// # Errors
-    /// The database failed; or, `ConfigInvalid`, the flow cannot be read on this node, or that revision had none.
+    /// The database failed; or, `ConfigInvalid`, the flow cannot be read on this node, or the revision does not have
+    /// it.
     pub(crate) async fn flow_at(&self, flow: &str, revision: i64) -> Result<FlowAt> {
         self.flows.flow(&self.definitions(), flow, revision).await
     }
 
-    /// An endpoint in force, and the transport that speaks to it.
+    /// An endpoint in force, and its transport.
     pub(crate) fn endpoint(&self, name: &str) -> Result<(Arc<Endpoint>, Arc<dyn Transport>)> {
         let definitions = self.definitions();
         let endpoint = definitions.endpoints.get(name).ok_or_else(|| {
@@ -82,7 +83,7 @@ impl Context {
         Arc::clone(&self.suspensions.borrow())
     }
 
-    /// Endpoints that only another node may use.
+    /// Endpoints that are bound to other nodes.
     pub(crate) fn endpoints_of_other_nodes(&self) -> Vec<String> {
         let definitions = self.definitions();
         let pinned = definitions.endpoints.values().filter(|endpoint| !self.may_use(endpoint));
@@ -98,8 +99,8 @@ impl Context {
         self.services.event(kind)
     }
 
-    /// Writes an event that is no part of a state change. A failure is logged with the event itself:
-    /// it must not stop the work, and must not vanish.
+    /// Writes an event that is not part of a state change. If that fails, the event itself is logged: the work
+    /// continues, and the event is not lost.
     pub(crate) async fn record_event(&self, event: AuditEvent) {
         let kind = event.kind;
         let detail = serde_json::Value::Object(event.detail.clone());
@@ -120,9 +121,9 @@ impl Context {
         self.record_event(event.endpoint(endpoint)).await;
     }
 
-    /// Records what has happened, and repeats it while the database is away: forgetting it would repeat the act
-    /// itself. Gives up when the epoch is over, since another node then finds out what happened, and on errors that a
-    /// repetition cannot help.
+    /// Records a result, and repeats this while the database is unreachable: if the result were lost, the act itself
+    /// would be repeated. Gives up when the lease's epoch is over, because another node then checks what happened,
+    /// and on errors that a repetition cannot solve.
     pub(crate) async fn write_until_done<T, F: Future<Output = Result<T>>>(
         &self,
         what: &'static str,
@@ -146,7 +147,7 @@ impl Context {
         }
     }
 
-    /// The same for a write that is repeated only when it is not known whether it took effect.
+    /// The same for a write that is repeated only if it is unknown whether it took effect.
     pub(crate) async fn write_until_known<T, F: Future<Output = Result<T>>>(
         &self,
         what: &'static str,
@@ -159,7 +160,7 @@ impl Context {
             }
             answer => return answer,
         }
-        // From now on an error says nothing of the first try.
+        // From here on, an error says nothing about the first attempt.
         let answer = self.write_until_done(what, epoch, write).await;
         answer.map_err(|error| error.retry_as(Retry::Ambiguous))
     }

@@ -1,14 +1,14 @@
-//! Named points at which a crash test kills the process, or stops it.
+//! Named points at which a crash test kills or stops the process.
 //!
-//! `WAYBILL_CRASH_AT=record.before:3` kills the process, as a power switch would, when it passes the
-//! point `record.before` for the third time. `WAYBILL_STOP_AT=deliver.noted:1` stops it there (SIGSTOP)
-//! until the test lets it go on, past its lease. Without the feature `crash-points` there is nothing here.
+//! `WAYBILL_CRASH_AT=record.before:3` kills the process, like a power failure, when it passes the point
+//! `record.before` for the third time. `WAYBILL_STOP_AT=deliver.noted:1` stops it there (SIGSTOP), beyond its lease,
+//! until the test continues it. Without the feature `crash-points` this does nothing.
 
 /// Passes a named point.
 #[cfg(not(feature = "crash-points"))]
 pub const fn point(_name: &'static str) {}
 
-/// Passes a named point; dies or stands still there when the test said so.
+/// Passes a named point; kills or stops the process there if the test requested it.
 #[cfg(feature = "crash-points")]
 pub fn point(name: &'static str) {
     use rustix::process::Signal;
@@ -17,7 +17,7 @@ pub fn point(name: &'static str) {
     static STOP: wanted::Wanted = wanted::Wanted::new();
 
     if CRASH.is_here("WAYBILL_CRASH_AT", name) {
-        // A kill that cannot be caught, so that no destructor tidies up.
+        // SIGKILL cannot be caught, so no destructor runs.
         let _ = rustix::process::kill_process(rustix::process::getpid(), Signal::KILL);
         loop {
             std::thread::park();
@@ -33,7 +33,7 @@ mod wanted {
     use std::sync::OnceLock;
     use std::sync::atomic::{AtomicU32, Ordering};
 
-    /// A point that a variable names, and how often it was passed.
+    /// A point that an environment variable names, and how often it was passed.
     pub(super) struct Wanted {
         point: OnceLock<Option<(String, u32)>>,
         passed: AtomicU32,
@@ -44,7 +44,7 @@ mod wanted {
             Self { point: OnceLock::new(), passed: AtomicU32::new(0) }
         }
 
-        /// Whether this is the passing that was asked for.
+        /// Whether this is the requested pass.
         pub(super) fn is_here(&self, variable: &str, name: &str) -> bool {
             let wanted = self.point.get_or_init(|| {
                 let setting = std::env::var(variable).ok()?;

@@ -1,4 +1,4 @@
-//! Deliveries: claimed when they are due, attempted, and their end recorded.
+//! Deliveries: claiming those that are due, attempting them, and recording the result.
 
 mod attempt;
 mod claim_log;

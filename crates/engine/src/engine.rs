@@ -1,4 +1,4 @@
-//! Starting the engine, and ending in order.
+//! Starting and stopping the engine.
 
 use crate::context::Context;
 use crate::deliver::dispatch::dispatch;
@@ -38,7 +38,7 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// Takes the node's lease and recovers what an earlier process of it left. Nothing moves yet.
+    /// Takes the node's lease and recovers what an earlier process of this node left. Starts no work yet.
     ///
     /// # Errors
     /// The database cannot be reached, or another process holds the node's lease.
@@ -68,7 +68,7 @@ impl Engine {
             settings,
             tasks: TaskTracker::new(),
         });
-        // Before anything moves: what was paused stays so.
+        // Before any work starts: what was paused must stay paused.
         follow_suspensions(&context).await?;
         let (lease_shutdown, ended) = watch::channel(false);
         let lease_task = tokio::spawn(async move { lease.keep(ended).await });
@@ -78,31 +78,31 @@ impl Engine {
         Ok(Self { context, intake, unstable, shutdown, lease_shutdown, lease_task })
     }
 
-    /// What transports and listeners are lent.
+    /// The services for transports and listeners.
     #[must_use]
     pub fn services(&self) -> Services {
         self.context.services.clone()
     }
 
-    /// The engine's side of receptions.
+    /// The interface for listeners that receive messages.
     #[must_use]
     pub fn intake(&self) -> Arc<dyn Intake> {
         Arc::clone(&self.intake) as Arc<dyn Intake>
     }
 
-    /// Health of the endpoints, for pages and metrics.
+    /// The health of the endpoints, for pages and metrics.
     #[must_use]
     pub fn health(&self) -> Arc<EndpointHealth> {
         Arc::clone(&self.context.health)
     }
 
-    /// What people have paused or set offline, as this node knows it: asked for each page that shows it.
+    /// What people have paused or set offline, as this node knows it, for pages.
     pub fn suspensions(&self) -> impl Fn() -> Vec<Suspension> + Send + Sync + 'static {
         let context = Arc::clone(&self.context);
         move || context.suspensions().all()
     }
 
-    /// What endpoints are tried with, and sources looked at, for a person who asks.
+    /// Tests endpoints and makes dry runs for a person.
     #[must_use]
     pub fn trial(&self) -> Trial {
         Trial {
@@ -112,27 +112,26 @@ impl Engine {
         }
     }
 
-    /// Files that are not taken because their time moves, for pages.
+    /// Files that are not read because their modification time keeps changing, for pages.
     #[must_use]
     pub fn unstable(&self) -> Arc<UnstableFiles> {
         Arc::clone(&self.unstable)
     }
 
-    /// Tells, whenever it is asked, whether this node has its lease: without it, nothing is taken in and
-    /// nothing delivered.
+    /// Whether this node has its lease. Without a lease it accepts and delivers nothing.
     pub fn may_act(&self) -> impl Fn() -> Result<()> + Send + Sync + 'static {
         let lease = Arc::clone(&self.context.lease);
         move || lease.may_act(lease.current().epoch)
     }
 
-    /// Becomes true when the engine ends; for listeners that live with it.
+    /// Becomes true when the engine stops; for listeners that must stop with it.
     #[must_use]
     pub fn shutdown_signal(&self) -> Shutdown {
         self.shutdown.subscribe()
     }
 
-    /// Starts the work: deliveries, settling, maintenance, and the flows' pollers, which follow each new
-    /// revision of the definitions.
+    /// Starts the work: deliveries, settling, maintenance, and the flows' pollers, which follow each new revision of
+    /// the definitions.
     ///
     /// # Errors
     /// The start could not be recorded.
@@ -164,8 +163,7 @@ impl Engine {
         Ok(())
     }
 
-    /// Ends in order: no new work is begun, running work gets `patience` to finish, then the lease is
-    /// given back.
+    /// Stops in order: starts no new work, gives running work `patience` to finish, then releases the lease.
     pub async fn stop(self, patience: Duration) {
         self.shutdown.send_replace(true);
         let tasks = &self.context.tasks;

@@ -1,10 +1,10 @@
-//! Work that must not take its surroundings with it when it breaks down.
+//! Running work whose panic must not stop anything else.
 
 use futures::FutureExt;
 use model::{Error, ErrorKind, Result};
 use std::panic::AssertUnwindSafe;
 
-/// Runs work of a transport or of maintenance; a panic in it becomes an error of this operation.
+/// Runs work of a transport or of maintenance. A panic becomes an error of this operation.
 pub(crate) async fn guarded<T>(
     operation: &'static str,
     work: impl Future<Output = Result<T>> + Send,

@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// What this node knows of its endpoints' health. In memory: a restart simply tries again.
+/// The health of the endpoints, as this node knows it. Kept in memory: after a restart every endpoint is tried again.
 #[derive(Debug, Default)]
 pub struct EndpointHealth {
     states: Mutex<HashMap<String, EndpointState>>,
@@ -14,39 +14,39 @@ pub struct EndpointHealth {
 /// One endpoint's health.
 #[derive(Clone, Debug, Default)]
 pub struct EndpointState {
-    /// Failures since the last success.
+    /// The number of failures since the last success.
     pub failures: u32,
-    /// Not used before then.
+    /// It is not used before this time.
     pub offline_until: Option<Timestamp>,
-    /// Attempts under way on this node.
+    /// The number of running attempts on this node.
     pub in_flight: usize,
 }
 
 /// Failures in a row before an endpoint goes offline.
 const FAILURES_BEFORE_OFFLINE: u32 = 5;
-/// How long it is offline the first time; doubles up to the longest.
+/// How long it is offline the first time. The time doubles up to the longest.
 const FIRST_OFFLINE: Duration = Duration::from_secs(15);
 const LONGEST_OFFLINE: Duration = Duration::from_secs(600);
-/// The same where it refuses our login, or cannot prove who it is: only a person can fix that, and
-/// repeated logins often lock accounts.
+/// The same if it refuses our login or cannot prove its identity: only a person can fix that, and repeated logins
+/// often lock accounts.
 const FIRST_OFFLINE_REFUSED: Duration = Duration::from_secs(60);
 const LONGEST_OFFLINE_REFUSED: Duration = Duration::from_secs(3600);
 
-/// What using an endpoint showed about the endpoint itself.
+/// What the use of an endpoint showed about the endpoint.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Reachability {
-    /// It answered, whatever it said.
+    /// It answered, with success or an error.
     Answered,
-    /// It did not answer, or asked us to come back later.
+    /// It did not answer, or asked us to try again later.
     NoAnswer,
-    /// It refused our login, or could not prove who it is.
+    /// It refused our login, or could not prove its identity.
     AccessRefused,
-    /// Nothing: the use ended for reasons of this node's own.
+    /// Nothing: the use ended for reasons on this node.
     Unknown,
 }
 
 impl Reachability {
-    /// What an error of a transport shows.
+    /// What a transport's error shows.
     pub(crate) fn of(error: &Error) -> Self {
         match error.kind() {
             ErrorKind::Unreachable | ErrorKind::Timeout | ErrorKind::Throttled => Self::NoAnswer,
@@ -57,24 +57,24 @@ impl Reachability {
     }
 }
 
-/// What an observation changed.
+/// The change that an observation caused.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum HealthChange {
-    /// Nothing worth an event.
+    /// None that needs an event.
     None,
-    /// It is offline until then.
+    /// It is offline until this time.
     WentOffline(Timestamp),
-    /// It works again.
+    /// It is online again.
     CameOnline,
 }
 
 impl EndpointHealth {
     fn states(&self) -> MutexGuard<'_, HashMap<String, EndpointState>> {
-        // A panic elsewhere leaves counters at worst one off; they heal with the next result.
+        // After a panic elsewhere a counter is wrong by at most one; the next result corrects it.
         self.states.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Endpoints that must not be used now: offline, or with `most` attempts under way.
+    /// The endpoints that must not be used now: those that are offline, and those with `most` running attempts.
     pub(crate) fn unavailable(&self, now: Timestamp, most: usize) -> Vec<String> {
         self.states()
             .iter()
@@ -85,31 +85,31 @@ impl EndpointHealth {
             .collect()
     }
 
-    /// Until when an endpoint is offline after failures.
+    /// The time until which an endpoint is offline after failures.
     pub(crate) fn offline_until(&self, endpoint: &str, now: Timestamp) -> Option<Timestamp> {
         let states = self.states();
         states.get(endpoint).and_then(|state| state.offline_until).filter(|until| *until > now)
     }
 
-    /// The earliest moment at which an offline endpoint may be used again.
+    /// The earliest time at which an offline endpoint may be used again.
     pub(crate) fn next_return(&self, now: Timestamp) -> Option<Timestamp> {
         self.states().values().filter_map(|state| state.offline_until).filter(|until| *until > now).min()
     }
 
-    /// Counts an attempt in.
+    /// Counts a started attempt.
     pub(crate) fn begin(&self, endpoint: &str) {
         self.states().entry(endpoint.to_owned()).or_default().in_flight += 1;
     }
 
-    /// How many more attempts may begin at once, so that no endpoint gets more than `most`, whichever
-    /// the attempts are for.
+    /// How many more attempts may be started at the same time so that no endpoint gets more than `most`, whichever
+    /// endpoints the attempts use.
     pub(crate) fn free_slots(&self, most: usize) -> usize {
         let states = self.states();
         let rooms = states.values().map(|state| most.saturating_sub(state.in_flight));
         rooms.filter(|room| *room > 0).min().unwrap_or(most)
     }
 
-    /// Counts an attempt out.
+    /// Counts a finished attempt.
     pub(crate) fn end(&self, endpoint: &str, reachability: Reachability, now: Timestamp) -> HealthChange {
         if let Some(state) = self.states().get_mut(endpoint) {
             state.in_flight = state.in_flight.saturating_sub(1);
@@ -117,7 +117,7 @@ impl EndpointHealth {
         self.observe(endpoint, reachability, now)
     }
 
-    /// Notes what using an endpoint showed about it.
+    /// Records what the use of an endpoint showed about it.
     pub(crate) fn observe(&self, endpoint: &str, reachability: Reachability, now: Timestamp) -> HealthChange {
         let mut states = self.states();
         let state = states.entry(endpoint.to_owned()).or_default();
@@ -142,11 +142,12 @@ impl EndpointHealth {
         HealthChange::WentOffline(until)
     }
 
-    /// Tries these endpoints again: their definitions have changed, perhaps just what was wrong.
+    /// Lets these endpoints be tried again at once: their definitions have changed, and that may have fixed the
+    /// failure.
     pub(crate) fn try_again(&self, endpoints: &BTreeSet<&str>, now: Timestamp) {
         let mut states = self.states();
         for (_, state) in states.iter_mut().filter(|(name, _)| endpoints.contains(name.as_str())) {
-            // The next result says whether it is online; until then it counts as it did.
+            // The next result decides whether it is online; until then its failures count as before.
             state.offline_until = state.offline_until.map(|until| until.min(now));
         }
     }

@@ -1,7 +1,7 @@
-//! Flows as they were at earlier revisions: what is under way ends under the revision that it began with.
+//! Flows of earlier revisions: a transfer ends under the revision under which it began.
 //!
-//! A transfer names the revision whose flow it goes through. While that flow is as it was, the one in force is used;
-//! otherwise it is read from the database again, once, and kept for the transfers behind it.
+//! A transfer stores the revision of its flow. If the flow has not changed since, the one in force is used; otherwise
+//! it is read from the database once, and kept in memory for other transfers.
 
 use async_trait::async_trait;
 use model::definition::{Definitions, Destination, Flow, FlowSource};
@@ -9,17 +9,18 @@ use model::{Delivery, Error, ErrorKind, Result};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Most flows of other revisions that are kept: a flow takes some kilobytes, and what is let go is read again.
+/// The most flows of earlier revisions in memory. A flow takes some kilobytes; one that was dropped is read again
+/// when it is needed.
 const KEPT: usize = 256;
 
-/// Knows the flows of each revision.
+/// Reads the flows of each revision.
 #[async_trait]
 pub trait FlowHistory: Send + Sync {
-    /// A flow as a revision had it; `None` when that revision had no such flow.
+    /// The flow at a revision; `None` if that revision does not have it.
     ///
     /// # Errors
-    /// The database failed; or, `ConfigInvalid`, it cannot be read on this node: a variable or a file that it refers
-    /// to is gone.
+    /// The database failed; or, `ConfigInvalid`, it cannot be read on this node: an environment variable or file that
+    /// it refers to is missing.
     async fn flow(&self, name: &str, revision: i64) -> Result<Option<FlowAt>>;
 }
 
@@ -28,12 +29,13 @@ pub trait FlowHistory: Send + Sync {
 pub struct FlowAt {
     /// The flow.
     pub flow: Arc<Flow>,
-    /// By endpoint that it names, the transport whose fields its source or destination there has.
+    /// The transports of the endpoints that it names, by endpoint, at that revision. Its source and destination
+    /// options are theirs.
     pub transports: BTreeMap<String, String>,
 }
 
 impl FlowAt {
-    /// A flow of definitions, which have the endpoints that it names.
+    /// A flow of these definitions, which contain the endpoints that it names.
     #[must_use]
     pub fn of(flow: &Arc<Flow>, definitions: &Definitions) -> Self {
         let source = match &flow.source {
@@ -47,10 +49,10 @@ impl FlowAt {
         Self { flow: Arc::clone(flow), transports: transports.collect() }
     }
 
-    /// What it says of a delivery's destination, for an endpoint that speaks a transport now.
+    /// The destination of a delivery, for an endpoint that has this transport now.
     ///
     /// # Errors
-    /// `ConfigInvalid`: it has no such destination, or the endpoint spoke another transport then.
+    /// `ConfigInvalid`: the flow has no such destination, or the endpoint had another transport then.
     pub(crate) fn destination(&self, delivery: &Delivery, transport: &str) -> Result<&Destination> {
         let Delivery { destination, endpoint, .. } = delivery;
         let named = |other: &&Destination| other.name == *destination && other.endpoint == *endpoint;
@@ -64,10 +66,11 @@ impl FlowAt {
         self.speaks(endpoint, transport).map(|()| found)
     }
 
-    /// Whether an endpoint, which speaks a transport now, did so at this revision: else the flow's words are not its.
+    /// Checks that an endpoint already had its present transport at this revision. If not, the flow's options belong
+    /// to another transport.
     ///
     /// # Errors
-    /// `ConfigInvalid`: it spoke another transport then.
+    /// `ConfigInvalid`: it had another transport then.
     pub(crate) fn speaks(&self, endpoint: &str, transport: &str) -> Result<()> {
         match self.transports.get(endpoint) {
             Some(then) if then != transport => Err(Error::permanent(
@@ -83,7 +86,7 @@ impl FlowAt {
     }
 }
 
-/// The flows of other revisions that were read last.
+/// The flows of earlier revisions that were read last.
 pub(crate) struct KeptFlows {
     history: Arc<dyn FlowHistory>,
     kept: Mutex<Kept>,
@@ -101,10 +104,10 @@ impl KeptFlows {
         Self { history, kept: Mutex::default() }
     }
 
-    /// A flow as a revision had it.
+    /// The flow at a revision.
     ///
     /// # Errors
-    /// The database failed; or, `ConfigInvalid`, this node cannot read it, or no revision of that number had it.
+    /// The database failed; or, `ConfigInvalid`, this node cannot read it, or that revision does not have it.
     pub(crate) async fn flow(&self, in_force: &Definitions, name: &str, revision: i64) -> Result<FlowAt> {
         if in_force.has_flow_as_at(name, revision)
             && let Some(flow) = in_force.flows.get(name)

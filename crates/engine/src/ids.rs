@@ -4,7 +4,7 @@ use std::sync::Arc;
 use transport::{Clock, Random};
 use uuid::Uuid;
 
-/// Makes ids: version 7 UUIDs of this moment.
+/// Creates ids: version 7 UUIDs with the present time.
 #[derive(Clone)]
 pub(crate) struct Ids {
     pub(crate) clock: Arc<dyn Clock>,

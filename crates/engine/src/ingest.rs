@@ -1,4 +1,4 @@
-//! Files that a poll finds: from a source's listing to the record, and the settling of the source.
+//! Files that a poll finds: from the listing to the record, and settling at the source.
 //!
 //! ```text
 //! pollers ─▶ poll ─▶ stage ─▶ accept ─▶ record ─▶ settle

@@ -1,5 +1,5 @@
-//! What has to be done now and then: lapsed leases, late receipts, expired deliveries, retention, orphaned files in
-//! staging; and what other crates have the engine run, such as the sealing of the audit trail.
+//! Periodic work: lapsed leases, late receipts, expired deliveries, retention, orphaned files in staging; and work
+//! that other crates add, such as sealing the audit trail.
 
 pub(crate) mod deadlines;
 pub(crate) mod fencing;

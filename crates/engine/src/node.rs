@@ -1,4 +1,4 @@
-//! This node among the others: its own lease, and what becomes of the work of nodes whose lease has lapsed.
+//! This node among the others: its own lease, and the release of claims of nodes whose lease has lapsed.
 
 pub(crate) mod fencing;
 pub(crate) mod lease;

@@ -1,4 +1,5 @@
-//! Follows what people decide about flows and endpoints, on whichever node they say it: the database tells.
+//! Follows what people pause, resume or set offline or online. They may do so on any node; this node reads it from
+//! the database.
 
 use crate::context::Context;
 use model::{Result, SuspensionKind};
@@ -7,18 +8,18 @@ use std::sync::Arc;
 use std::time::Duration;
 use transport::Shutdown;
 
-/// Time between two looks. SQLite tells nobody of what another process wrote.
+/// The longest time between two queries. SQLite does not notify about writes of other processes.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// Least time between two looks: a busy gateway is woken hundreds of times a second.
+/// The shortest time between two queries: on a busy gateway there are hundreds of wake-ups a second.
 const LOOK_AT_MOST_EVERY: Duration = Duration::from_millis(200);
 
-/// Looks for new decisions until shutdown.
+/// Reads new decisions until shutdown.
 pub(crate) async fn follow(context: Arc<Context>, mut shutdown: Shutdown) {
     let mut wakeups = context.store.wakeups();
     loop {
         let woken = async {
             tokio::time::sleep(LOOK_AT_MOST_EVERY).await;
-            // Nobody wakes any more once the store is closed.
+            // The store is closed, so there are no more wake-ups.
             if wakeups.changed().await.is_err() {
                 std::future::pending::<()>().await;
             }
@@ -37,7 +38,7 @@ pub(crate) async fn follow(context: Arc<Context>, mut shutdown: Shutdown) {
     }
 }
 
-/// Tells the pollers which runs wait for them.
+/// Tells the pollers which runs are requested.
 async fn follow_runs(context: &Context) -> Result<()> {
     let open = Arc::new(context.store.open_flow_runs(context.now()).await?);
     context.flow_runs.send_if_modified(|known| {
@@ -48,10 +49,10 @@ async fn follow_runs(context: &Context) -> Result<()> {
     Ok(())
 }
 
-/// Takes over what was paused, resumed, set offline or online since the last look.
+/// Applies what was paused, resumed, or set offline or online since the last query.
 ///
 /// # Errors
-/// The database failed: what was known stays in force.
+/// The database failed: the known state stays in force.
 pub(crate) async fn follow_suspensions(context: &Context) -> Result<()> {
     let known = context.suspensions.borrow().newest;
     let changes = context.store.suspension_changes(known).await?;
@@ -68,7 +69,7 @@ pub(crate) async fn follow_suspensions(context: &Context) -> Result<()> {
     let online =
         changes.iter().filter(|change| change.kind == SuspensionKind::Endpoint && change.now.is_none());
     let online: BTreeSet<&str> = online.map(|change| change.name.as_str()).collect();
-    // Who sets an endpoint online wants it tried, also where failures had taken it offline.
+    // Setting an endpoint online also ends an offline time that failures caused.
     context.health.try_again(&online, context.now());
     context.suspensions.send_modify(|suspensions| {
         let mut new = (**suspensions).clone();

@@ -1,4 +1,4 @@
-//! What an engine is made of.
+//! The parts of an engine.
 
 use crate::history::FlowHistory;
 use crate::ids::Ids;
@@ -9,7 +9,7 @@ use std::sync::Arc;
 use store::Store;
 use transport::{BufferBudget, Clock, Directory, Random, Services, Transport};
 
-/// What the engine is made of.
+/// The parts of an engine.
 pub struct Parts {
     /// The database.
     pub store: Store,
@@ -23,7 +23,7 @@ pub struct Parts {
     pub directory: Arc<dyn Directory>,
     /// Flows of earlier revisions.
     pub history: Arc<dyn FlowHistory>,
-    /// Every transport there is.
+    /// All transports.
     pub transports: Vec<Arc<dyn Transport>>,
 }
 
@@ -32,8 +32,8 @@ impl Parts {
         Ids { clock: Arc::clone(&self.clock), random: Arc::clone(&self.random) }
     }
 
-    /// What transports are lent, for a node of this name with so many bytes of buffers: also for a
-    /// command that only tries an endpoint and moves nothing.
+    /// The services for transports, for a node with this name and this number of bytes for buffers; also for a
+    /// command that only tests an endpoint.
     #[must_use]
     pub fn services(&self, node: &NodeName, buffers: u64) -> Services {
         Services {

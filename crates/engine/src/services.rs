@@ -1,4 +1,4 @@
-//! What transports are lent of the database and of staging, in the shapes of the transport contract.
+//! Implements the services of the transport contract with the database and staging.
 
 use crate::ids::Ids;
 use async_trait::async_trait;
@@ -17,7 +17,7 @@ impl AuditLog for StoreAudit {
     }
 }
 
-/// Lends staging to transports.
+/// Implements staging for transports.
 #[derive(Clone)]
 pub(crate) struct Area {
     pub(crate) staging: Staging,

@@ -1,26 +1,26 @@
-//! How the engine works.
+//! The engine's settings.
 
 use model::NodeName;
 use std::time::Duration;
 use uuid::Uuid;
 
-/// How the engine works; from the process settings.
+/// The engine's settings, from the process settings.
 #[derive(Clone, Debug)]
 pub struct EngineSettings {
     /// This node.
     pub node: NodeName,
-    /// Length of the node's lease.
+    /// The duration of the node's lease.
     pub lease: Duration,
-    /// Which installation of the node this is; a lock proves that no other process of it lives.
+    /// The installation of the node. A lock proves that no other process of it is running.
     pub instance: Uuid,
-    /// Offers of one poll staged at once.
+    /// How many offers of one poll are staged at the same time.
     pub stagings_at_once: usize,
     /// The highest number of deliveries that run at the same time.
     pub deliveries_at_once: usize,
     /// The highest number of deliveries that run at the same time to one endpoint.
     pub deliveries_per_endpoint: usize,
-    /// Bytes of all buffers.
+    /// The bytes for all buffers.
     pub buffers: u64,
-    /// Time between two checks for payloads past their retention, and between two sweeps of staging.
+    /// The time between two checks for payloads past their retention, and between two sweeps of staging.
     pub retention_every: Duration,
 }

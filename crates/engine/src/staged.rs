@@ -3,12 +3,12 @@
 use model::{Error, ErrorKind, PayloadId, Result};
 use staging::Staging;
 
-/// Removes staged bytes, each whatever becomes of the others; the first error.
+/// Removes staged bytes. A failure does not stop the others; the first error is returned.
 pub(crate) fn remove_all(staging: &Staging, payloads: impl IntoIterator<Item = PayloadId>) -> Result<()> {
     payloads.into_iter().map(|payload| staging.remove(payload)).fold(Ok(()), Result::and)
 }
 
-/// Removes staged bytes of which it is certain that no row refers to them.
+/// Removes staged bytes that certainly have no row in the database.
 pub(crate) async fn discard(staging: &Staging, payloads: Vec<PayloadId>) {
     let staging = staging.clone();
     let removed = blocking("remove staged bytes", move || remove_all(&staging, payloads)).await;
@@ -17,7 +17,7 @@ pub(crate) async fn discard(staging: &Staging, payloads: Vec<PayloadId>) {
     }
 }
 
-/// Runs work on the disk on a thread that may block.
+/// Runs disk work on a blocking thread.
 pub(crate) async fn blocking<T: Send + 'static>(
     what: &'static str,
     work: impl FnOnce() -> Result<T> + Send + 'static,

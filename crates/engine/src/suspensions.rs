@@ -1,11 +1,11 @@
-//! Which flows are paused and which endpoints were set offline by a person, as this node knows it.
+//! The flows that are paused and the endpoints that a person set offline, as this node knows them.
 
 use model::{Suspension, SuspensionKind};
 use std::collections::BTreeMap;
 use store::SuspensionChange;
 
-/// What a person has suspended. [`crate::operate`] keeps it up to date; whoever is about to take files in, or to try an
-/// endpoint, asks.
+/// What people have suspended. [`crate::operate`] keeps it up to date; it is checked before files are accepted and
+/// before an endpoint is used.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Suspensions {
     flows: BTreeMap<String, Suspension>,
@@ -30,12 +30,12 @@ impl Suspensions {
         }
     }
 
-    /// Why a flow takes no new files; `None` for one that is not paused.
+    /// Why a flow accepts no new files; `None` if it is not paused.
     pub(crate) fn flow(&self, name: &str) -> Option<&Suspension> {
         self.flows.get(name)
     }
 
-    /// Why nothing is tried at an endpoint; `None` for one that nobody set offline.
+    /// Why an endpoint is not used; `None` if it is not set offline.
     pub(crate) fn endpoint(&self, name: &str) -> Option<&Suspension> {
         self.endpoints.get(name)
     }

@@ -1,5 +1,5 @@
-//! Makes transfers and deliveries of staged parts: what is recorded of a file that a poll took, a message that was
-//! received, or a payload that came with the answer to a delivery.
+//! Creates transfers and deliveries from staged parts: a file that a poll read, a message that was received, or a
+//! payload that came with the answer to a delivery.
 
 use crate::context::Context;
 use model::definition::{Destination, Flow};
@@ -12,21 +12,21 @@ use store::{NewDelivery, NewTransfer};
 use transport::StagedPart;
 use uuid::Uuid;
 
-/// How long a reply is kept whose flow cannot be read; and at least how long an answer to a message.
+/// How long a reply is kept if its flow cannot be read; and the shortest time for which the answer to a message is
+/// kept.
 pub(crate) const DEFAULT_RETENTION: Duration = Duration::from_secs(30 * 86_400);
 
-/// What all parts of one offer or message have in common.
+/// The data that all parts of one offer or message share.
 pub(crate) struct Origin<'a> {
     pub(crate) offer: Option<OfferId>,
     pub(crate) endpoint: &'a str,
     pub(crate) partner: Option<&'a str>,
     pub(crate) received: Timestamp,
-    /// Whose flows take it.
+    /// The definitions whose flows accept it.
     pub(crate) revision: i64,
 }
 
-/// One transfer of a part through a flow, with a delivery for each of the flow's destinations,
-/// and the event that says so.
+/// Creates one transfer of a part through a flow, a delivery for each of the flow's destinations, and the event.
 pub(crate) fn new_transfer(
     context: &Context,
     flow: &Flow,
@@ -43,7 +43,7 @@ pub(crate) fn new_transfer(
     (NewTransfer { transfer, deliveries, retain_for: flow.retention }, event)
 }
 
-/// A transfer's deliveries: one to each destination of its flow, due at the time of its record.
+/// Creates a transfer's deliveries, one to each destination of its flow, due at once.
 pub fn new_deliveries(flow: &Flow, transfer: &Transfer, mut ids: impl FnMut() -> Uuid) -> Vec<NewDelivery> {
     let payload = &transfer.payload;
     let due = transfer.created_at;
@@ -78,9 +78,8 @@ pub fn new_deliveries(flow: &Flow, transfer: &Transfer, mut ids: impl FnMut() ->
     flow.destinations.iter().map(to).collect()
 }
 
-/// A payload that came with a delivery's answer: a transfer of its own, child of the one sent. It
-/// goes nowhere by itself: it is held, for a person to see, and kept as long as its parent's flow
-/// keeps payloads.
+/// Creates the transfer of a payload that came with a delivery's answer, as a child of the transfer that was sent. It
+/// is held for a person and not delivered by itself. It is kept as long as its parent's flow keeps payloads.
 pub(crate) fn new_reply(
     context: &Context,
     parent: &Transfer,
@@ -100,7 +99,7 @@ pub(crate) fn new_reply(
     (NewTransfer { transfer, deliveries: Vec::new(), retain_for }, event)
 }
 
-/// The transfer of a part; what it came by is the caller's to say.
+/// Creates the transfer of a part; the caller adds how it arrived.
 fn transfer_of(
     context: &Context,
     flow: &str,
@@ -131,7 +130,7 @@ fn transfer_of(
     }
 }
 
-/// The event of a transfer's beginning.
+/// The event of a new transfer.
 fn arrival(context: &Context, kind: EventKind, transfer: &Transfer, part: &StagedPart) -> AuditEvent {
     let payload = &transfer.payload;
     let mut event = context

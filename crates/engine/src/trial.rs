@@ -1,4 +1,4 @@
-//! Trying an endpoint, or looking at a flow's source, without moving a file: for a person who asks.
+//! Tests of endpoints, and dry runs of flows, for a person. No file is moved.
 
 use crate::ingest::dry_run::{DryRun, dry_run};
 use model::definition::{Definitions, Destination, Endpoint, FlowSource, PollSource};
@@ -7,18 +7,18 @@ use std::sync::Arc;
 use store::Store;
 use transport::{Probe, Services, Transport};
 
-/// What is needed to try endpoints: in a gateway, or in a command beside it.
+/// What tests of endpoints need, in the gateway or in a command.
 #[derive(Clone)]
 pub struct Trial {
     /// The database.
     pub store: Store,
-    /// Every transport there is.
+    /// All transports.
     pub transports: Vec<Arc<dyn Transport>>,
-    /// What transports are lent; the definitions are its directory's.
+    /// The services for transports; their directory has the definitions.
     pub services: Services,
 }
 
-/// In which role an endpoint is tried.
+/// The role in which an endpoint is tested.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum TrialRole {
     /// As a flow's source.
@@ -28,16 +28,17 @@ pub enum TrialRole {
 }
 
 impl Trial {
-    /// The definitions that are tried.
+    /// The definitions with the endpoints to test.
     #[must_use]
     pub fn definitions(&self) -> Arc<Definitions> {
         self.services.directory.definitions()
     }
 
-    /// Tries an endpoint in each role that a flow gives it; one that no flow uses, as a destination where it can be one.
+    /// Tests an endpoint in each role that it has in flows; if no flow uses it, as a destination if its transport has
+    /// destinations.
     ///
     /// # Errors
-    /// It is not defined; it can have no role.
+    /// The endpoint is not defined, or its transport has neither role.
     pub async fn test(&self, name: &str) -> Result<Vec<(TrialRole, Probe)>> {
         let definitions = self.definitions();
         let (endpoint, transport) = self.endpoint(&definitions, name)?;
@@ -63,10 +64,10 @@ impl Trial {
         Ok(probes)
     }
 
-    /// What a poll of a flow's source would do now. Nothing is changed at the source or in the database.
+    /// Makes a dry run of a flow's source. Changes nothing at the source or in the database.
     ///
     /// # Errors
-    /// The flow is not defined, or does not poll; the source cannot be asked; the database failed.
+    /// The flow is not defined, or does not poll; the source does not answer; the database failed.
     pub async fn dry_run(&self, name: &str) -> Result<DryRun> {
         let definitions = self.definitions();
         let flow = definitions

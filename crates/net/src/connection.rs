@@ -1,9 +1,9 @@
-//! One connection from its first moment to its ending, whatever becomes of the future that holds it.
+//! One connection from its socket to the record of its end. The end is recorded even if the future that holds the
+//! connection is dropped.
 //!
-//! A connection is *pending* from the moment its socket is there, *open* once it is recorded as
-//! opened, and *ended* when its [`crate::Stream`] is dropped. The stream's own handshake may lie
-//! between the first two: TLS is done by this room, SSH by the transport, which then calls
-//! [`ConnectionHandle::established`].
+//! A connection is *pending* when its socket exists, *open* when it is recorded as opened, and *ended* when its
+//! [`crate::Stream`] is dropped. The stream's own handshake may happen between the first two: TLS is done by this
+//! crate, SSH by the transport, which then calls [`ConnectionHandle::established`].
 
 use crate::meter::{Meter, Seen};
 use crate::record::{ConnectionLog, Ending, Opened, Place};
@@ -16,14 +16,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// The user of an answer has so long to read it, once its connection is gone, before the connection's end is
-/// recorded without waiting for that.
+/// The time in which the reader of an answer may finish after its connection closed, before the connection's end is
+/// recorded without its result.
 const DECIDED_WITHIN: Duration = Duration::from_secs(30);
 
-/// A clock as [`crate::NetSettings`] lends it.
+/// The clock of [`crate::NetSettings`].
 pub type NowFn = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 
-/// No code panics while it holds one of these locks; a poisoned one is as good as any.
+/// No code panics while it holds one of these locks, so a poisoned one is still consistent.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -38,37 +38,37 @@ pub(crate) struct Shared {
 }
 
 struct State {
-    /// What is known for the opened record.
+    /// The data known for the opened record.
     opened: Opened,
     phase: Phase,
     place: Option<Place>,
     reason: Option<(PeerText, bool)>,
-    /// When its stream went, and how long it had been up.
+    /// When its stream was dropped, and how long the connection had been open.
     ended: Option<(Timestamp, Duration)>,
 }
 
 enum Phase {
-    /// The socket is there; not recorded.
+    /// The socket exists; nothing is recorded.
     Pending,
-    /// The opened record is being written; the ending, if it came meanwhile.
+    /// The opened record is being written; the end, if it came in the meantime.
     Recording(Option<Box<ConnectionClosed>>),
     /// Recorded.
     Open,
-    /// Its stream is gone. Whether its last exchange was answered to the end is not known yet: the HTTP
-    /// library closes a connection as soon as the answer has come, before whoever asked has seen it.
+    /// Its stream was dropped. It is not yet known whether its last exchange was completed: the HTTP library closes a
+    /// connection when the answer has arrived, before the caller has read it.
     Undecided,
-    /// The ending was handed over.
+    /// The end was handed to the record.
     Ended,
 }
 
-/// A view of one connection that can be kept apart from its stream: counts requests, says why it
-/// ends, completes its record. Cheap to clone; keeps nothing open.
+/// A handle of one connection, separate from its stream: counts requests, sets the reason why it ends, completes its
+/// record. Cheap to clone; does not keep the connection open.
 #[derive(Clone)]
 pub struct ConnectionHandle {
     shared: Arc<Shared>,
 }
 
-/// Ends the connection's record when dropped; lives in the stream, behind the socket.
+/// Ends the connection's record when it is dropped. The stream owns it, after the socket.
 pub(crate) struct Ender(ConnectionHandle);
 
 impl Ender {
@@ -84,7 +84,7 @@ impl Drop for Ender {
 }
 
 impl ConnectionHandle {
-    /// A connection whose socket is there. The ender goes into the stream.
+    /// A connection whose socket exists. The stream owns the ender.
     pub(crate) fn new(
         opened: Opened,
         now: NowFn,
@@ -111,24 +111,23 @@ impl ConnectionHandle {
         (handle.clone(), Ender(handle))
     }
 
-    /// The connection's id, as it is recorded.
+    /// The connection's id in the records.
     #[must_use]
     pub fn id(&self) -> ConnectionId {
         self.shared.id
     }
 
-    /// Counts one request (HTTP) or file operation (SFTP). This room's HTTP counts by itself.
+    /// Counts one request (HTTP) or file operation (SFTP). The HTTP code of this crate counts by itself.
     pub fn request(&self) {
         self.shared.meter.request();
     }
 
-    /// Says why the connection ends, when it ends in order. The first reason given stays, unless an
-    /// error follows.
+    /// Sets the reason why the connection ends, if it ends normally. The first reason stays, unless an error follows.
     pub fn closing(&self, reason: impl AsRef<[u8]>) {
         lock(&self.shared.state).reason.get_or_insert((PeerText::new(reason.as_ref()), false));
     }
 
-    /// Says what went wrong; the connection's end is recorded as failed. The first error stays.
+    /// Sets the error; the connection's end is recorded as failed. The first error stays.
     pub fn fail(&self, reason: impl AsRef<[u8]>) {
         let mut state = lock(&self.shared.state);
         if !matches!(state.reason, Some((_, true))) {
@@ -137,19 +136,19 @@ impl ConnectionHandle {
         self.shared.decide(&mut state, true);
     }
 
-    /// Notes the head of an answer; `whole` when its request had been written whole by then.
+    /// Notes that the head of an answer arrived; `whole` if its request had been completely written by then.
     pub(crate) fn answer_began(&self, whole: bool) {
         self.shared.meter.answer_began(whole);
         self.decide(false);
     }
 
-    /// Notes that an answer was read to its end. Once for each.
+    /// Notes that an answer was read to its end. Called once for each answer.
     pub(crate) fn answer_ended(&self) {
         self.shared.meter.answer_ended();
         self.decide(false);
     }
 
-    /// Notes that the rest of an answer is not read.
+    /// Notes that the rest of an answer will not be read.
     pub(crate) fn answer_abandoned(&self) {
         self.decide(true);
     }
@@ -158,7 +157,7 @@ impl ConnectionHandle {
         self.shared.decide(&mut lock(&self.shared.state), finally);
     }
 
-    /// Notes how the connection is protected, for its record, without recording it yet.
+    /// Notes how the connection is protected, without recording it yet.
     pub fn set_security(&self, security: Security) {
         lock(&self.shared.state).opened.record.security = security;
     }
@@ -169,19 +168,19 @@ impl ConnectionHandle {
         lock(&self.shared.state).opened.record.security.clone()
     }
 
-    /// The real address of the other side of the socket (the proxy's, when there is one).
+    /// The address at the other end of the socket (the proxy's, if there is one).
     #[must_use]
     pub fn remote(&self) -> Option<SocketAddr> {
         lock(&self.shared.state).opened.record.remote
     }
 
-    /// The proxy that it goes or came through, as recorded.
+    /// The proxy that it uses, as recorded.
     #[must_use]
     pub fn proxy(&self) -> Option<String> {
         lock(&self.shared.state).opened.record.proxy.clone()
     }
 
-    /// Our side of the socket.
+    /// The local address of the socket.
     #[must_use]
     pub fn local(&self) -> Option<SocketAddr> {
         lock(&self.shared.state).opened.record.local
@@ -205,20 +204,19 @@ impl ConnectionHandle {
         self.shared.meter.requests()
     }
 
-    /// Records the connection as opened, protected as given; returns when that is durable. Needed
-    /// once, after [`crate::Net::dial_deferred`], when the handshake is done and before the connection
-    /// is used for anything else; asked again, it does nothing. Goes on to its end when the caller
-    /// stops waiting.
+    /// Records the connection as opened, with this protection; returns when that is durable. Call it once after
+    /// [`crate::Net::dial_deferred`], after the handshake and before any other use of the connection; a second call
+    /// does nothing. The record is completed even if the caller stops waiting.
     ///
     /// # Errors
-    /// `Internal`, `Transient`: the record could not be written. Drop the stream; the connection is
-    /// recorded with its end as soon as the log takes it.
+    /// `Internal`, `Transient`: the record could not be written. Drop the stream; both records are written as soon as
+    /// the log accepts them.
     pub async fn established(&self, security: Security) -> Result<()> {
         self.set_security(security);
         self.record_opened().await
     }
 
-    /// Completes an accepted connection's record by what its first request showed.
+    /// Completes an accepted connection's record with data of its first request.
     pub(crate) fn belongs_to(&self, protocol: Protocol, purpose: Purpose, endpoint: Option<String>) {
         let record = &mut lock(&self.shared.state).opened.record;
         record.protocol = protocol;
@@ -226,13 +224,13 @@ impl ConnectionHandle {
         record.endpoint = endpoint;
     }
 
-    /// Notes whose connection it is that a proxy made.
+    /// Notes the client for which a proxy made the connection.
     pub(crate) fn came_through(&self, proxy: SocketAddr, client: SocketAddr) {
         let record = &mut lock(&self.shared.state).opened.record;
         (record.remote, record.proxy) = (Some(client), Some(proxy.to_string()));
     }
 
-    /// Notes the host that the peer asked for.
+    /// Notes the host that the peer requested.
     pub(crate) fn asked_for(&self, host: &[u8]) {
         lock(&self.shared.state).opened.record.host = Some(PeerText::new(host));
     }
@@ -241,7 +239,7 @@ impl ConnectionHandle {
         &self.shared.meter
     }
 
-    /// Writes the opened record, if that was not done.
+    /// Writes the opened record, unless it is already written.
     pub(crate) async fn record_opened(&self) -> Result<()> {
         let opened = {
             let mut state = lock(&self.shared.state);
@@ -251,8 +249,8 @@ impl ConnectionHandle {
             state.phase = Phase::Recording(None);
             state.opened.clone()
         };
-        // In a task of its own: when the caller stops waiting, whether the record was written must
-        // still be known, or the ending could be written without it.
+        // In its own task: if the caller stops waiting, it must still be known whether the record was written, or the
+        // end could be recorded without it.
         let handle = self.clone();
         let written = tokio::spawn(async move {
             let written = handle.shared.log.opened(opened).await;
@@ -324,7 +322,7 @@ impl ConnectionHandle {
         }
     }
 
-    /// An answer that nobody reads and nobody drops must not keep the record open.
+    /// An answer that is neither read nor dropped must not keep the record open.
     fn decide_in_time(&self) {
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
         let shared = Arc::downgrade(&self.shared);
@@ -346,7 +344,7 @@ impl State {
     }
 }
 
-/// Whoever could have said what became of the last exchange is gone.
+/// Nothing can report the result of the last exchange any more.
 impl Drop for Shared {
     fn drop(&mut self) {
         let closed = {
@@ -360,13 +358,13 @@ impl Drop for Shared {
 }
 
 impl Shared {
-    /// Whether what becomes of the last exchange can still turn out well.
+    /// Whether the last exchange may still be completed.
     fn is_undecided(&self, state: &State) -> bool {
         self.meter.cut_short() && !matches!(state.reason, Some((_, true))) && !std::thread::panicking()
     }
 
-    /// Hands over the ending of a connection whose stream is gone, if its last exchange is decided by now, or
-    /// has to be.
+    /// Hands over the end of a connection whose stream was dropped, if the result of its last exchange is known or
+    /// the time for it is over.
     fn decide(&self, state: &mut State, finally: bool) {
         if matches!(state.phase, Phase::Undecided) && (finally || !self.is_undecided(state)) {
             let closed = self.closed(state);
@@ -379,7 +377,8 @@ impl Shared {
         let (reason, failed) = match (&state.reason, self.meter.seen()) {
             (Some((reason, true)), _) => (reason.clone(), true),
             _ if std::thread::panicking() => ("the task that used the connection panicked".into(), true),
-            // All that was asked had been answered: it was over, however rudely the peer says so.
+            // Everything requested had been answered: the connection was finished, even if the peer closed it
+            // abruptly.
             (None, Some(Seen::Broke(error))) if idle => {
                 (PeerText::new(format!("ended by the peer while idle: {error}").as_bytes()), false)
             }
@@ -401,7 +400,7 @@ impl Shared {
         } else {
             (reason, false)
         };
-        // Requests that no handler sees (no such path, a head too large) leave no other trace.
+        // Requests that no handler receives (unknown path, head too large) are recorded nowhere else.
         let reason = match self.meter.last_refusal() {
             Some(status) => PeerText::new(format!("{reason}; a request was answered {status}").as_bytes()),
             None => reason,

@@ -1,4 +1,4 @@
-//! Outbound connections: name, egress rules, socket, proxy, TLS, record.
+//! Outbound connections: name resolution, egress rules, socket, proxy, TLS, record.
 
 use crate::connection::ConnectionHandle;
 use crate::dialling::Dialling;
@@ -20,31 +20,31 @@ use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 
-/// What to connect to, for whom and how.
+/// The target and purpose of a connection.
 #[derive(Clone, Debug)]
 pub struct DialRequest {
     /// The endpoint that the connection belongs to.
     pub endpoint: Option<String>,
-    /// What will be spoken.
+    /// The protocol.
     pub protocol: Protocol,
-    /// What it is for.
+    /// The purpose.
     pub purpose: Purpose,
-    /// A name or an address; IPv6 with or without brackets.
+    /// A host name or an address; IPv6 with or without brackets.
     pub host: String,
     /// The port.
     pub port: u16,
-    /// TLS from the first byte, or none.
+    /// TLS from the first byte; `None` for no TLS.
     pub tls: Option<TlsProfile>,
-    /// How to leave.
+    /// The way out: direct or through a proxy.
     pub proxy: ProxyChoice,
-    /// For everything together: name, socket, proxy, TLS.
+    /// The time for everything together: name resolution, socket, proxy, TLS.
     pub timeout: Duration,
-    /// When TCP asks after a silent peer; `None` for never.
+    /// TCP keepalive: after how much silence the peer is probed; `None` for never.
     pub keep_alive: Option<Duration>,
 }
 
 impl DialRequest {
-    /// A connection without TLS as an endpoint's options say.
+    /// A connection without TLS, from an endpoint's options.
     #[must_use]
     pub fn new(
         protocol: Protocol,
@@ -71,7 +71,7 @@ impl DialRequest {
         bare(&self.host)
     }
 
-    /// The host and port asked for, as `host:port`, brackets around an IPv6 address.
+    /// The requested `host:port`, with brackets around an IPv6 address.
     pub(crate) fn target(&self) -> String {
         match self.bare_host() {
             host if host.contains(':') => format!("[{host}]:{}", self.port),
@@ -85,24 +85,24 @@ fn bare(host: &str) -> &str {
 }
 
 impl Net {
-    /// Connects. The stream that comes back is recorded as opened, with its TLS if any.
+    /// Connects. The returned stream is recorded as opened, with its TLS if any.
     ///
-    /// Names are resolved here, each address is judged by the egress rules, and those that pass are
-    /// tried in turn, each with its share of the time left.
+    /// Names are resolved here. Each address is checked by the egress rules; those that are allowed are tried one
+    /// after the other, each with its share of the remaining time.
     ///
     /// # Errors
-    /// `Unreachable` (name unknown, refused, unroutable, reset), `Timeout`, `PermissionDenied` (egress
-    /// rules), `TrustFailed` and `Protocol` (TLS), `Throttled` (no room for another connection),
-    /// `Internal` (it could not be recorded). Each attempt is recorded.
+    /// `Unreachable` (unknown name, refused, no route, reset), `Timeout`, `PermissionDenied` (egress rules),
+    /// `TrustFailed` and `Protocol` (TLS), `Throttled` (too many connections), `Internal` (it could not be recorded).
+    /// Each attempt is recorded.
     pub async fn dial(&self, request: &DialRequest) -> Result<Stream> {
         let stream = self.dial_deferred(request).await?;
         stream.handle().record_opened().await?;
         Ok(stream)
     }
 
-    /// Connects for a protocol that protects the connection by a handshake of its own (SSH). The
-    /// caller does the handshake and then awaits [`ConnectionHandle::established`] before it uses the
-    /// connection. Dropped before that, the connection is recorded as opened and failed.
+    /// Connects for a protocol with its own protecting handshake (SSH). The caller does the handshake and then awaits
+    /// [`ConnectionHandle::established`] before it uses the connection. If the stream is dropped before that, the
+    /// connection is recorded as opened and failed.
     ///
     /// # Errors
     /// As [`Net::dial`].
@@ -129,13 +129,12 @@ impl Net {
     }
 }
 
-/// An attempt without a socket yet. Dropped in the middle (the caller gave up), it is recorded as
-/// failed all the same.
+/// An attempt that has no socket yet. If it is dropped (the caller gave up), it is recorded as failed.
 struct Attempt<'a> {
     net: &'a Net,
     request: &'a DialRequest,
     proxy: Option<Arc<Proxy>>,
-    /// Whether the proxy's own address is held against the egress rules.
+    /// Whether the egress rules apply to the proxy's own address.
     judge_proxy: bool,
     id: ConnectionId,
     at: Timestamp,
@@ -192,12 +191,12 @@ impl<'a> Attempt<'a> {
         }
     }
 
-    /// What is done until there is a socket: of the host, or of the proxy before it.
+    /// The steps before there is a socket to the host or to its proxy.
     fn connecting(&self) -> Dialling {
         if self.proxy.is_some() { Dialling::ConnectProxy } else { Dialling::Connect }
     }
 
-    /// The first of the host's addresses (the proxy's, if there is one) that takes a connection.
+    /// Connects to the first of the host's addresses (or the proxy's, if there is one) that accepts.
     async fn socket(&mut self, deadline: Instant) -> Result<TcpStream> {
         let request = self.request;
         let proxy = self.proxy.clone();
@@ -256,7 +255,7 @@ impl<'a> Attempt<'a> {
         let addresses = match timeout_at(deadline, self.net.resolver().resolve(host, port)).await {
             Ok(Ok(addresses)) => addresses,
             Ok(Err(cause)) => {
-                // The resolver's error carries no code, only its words.
+                // The resolver's error has no code, only text.
                 let unanswered = cause.to_string().contains("Temporary failure");
                 let error = failed(ErrorKind::Unreachable).caused_by(cause);
                 return Err(if unanswered {
@@ -287,8 +286,8 @@ impl<'a> Attempt<'a> {
         }
     }
 
-    /// The proxy finds the host's address: what can be judged here is an address in text form, in whatever form
-    /// resolvers take one ("2852039166" is 169.254.169.254), and the names of metadata services.
+    /// The proxy resolves the host. What can be checked here: an address in any text form that resolvers accept
+    /// ("2852039166" is 169.254.169.254), and the names of metadata services.
     fn judge_behind_proxy(&self) -> Result<()> {
         let host = self.request.bare_host();
         let written = match url::Host::parse(host) {
@@ -329,7 +328,7 @@ impl<'a> Attempt<'a> {
         .caused_by(cause)
     }
 
-    /// From here there is a socket, and with it a record of opened and closed.
+    /// From here on there is a socket, so its opening and end are recorded.
     async fn protect(mut self, socket: TcpStream, deadline: Instant) -> Result<Stream> {
         let request = self.request;
         let meter = Arc::new(Meter::default());

@@ -1,8 +1,8 @@
-//! What dialling does, one after the other: which of it failed is known by its type.
+//! The steps of dialling, as types: an error's type says which step failed.
 
 use model::{Error, ErrorKind, Retry, Step};
 
-/// An act of dialling.
+/// A step of dialling.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Dialling {
     FindHost,

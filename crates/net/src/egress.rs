@@ -1,11 +1,11 @@
-//! Where Waybill may connect to. Whoever may edit an endpoint must not thereby reach the cloud's
-//! metadata service or the machines on the same wire that answer only to link-local addresses.
+//! Egress rules: the addresses that Waybill may connect to. A person who may edit an endpoint must not be able to
+//! reach the cloud's metadata service, or machines that answer only to link-local addresses.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
-/// The rules for addresses that connections go to, applied to every address after resolution.
+/// Rules for target addresses. They are applied to every address after name resolution.
 #[derive(Clone, Debug)]
 pub struct EgressRules {
     /// Whether loopback addresses may be used. Default: yes.
@@ -33,7 +33,7 @@ const METADATA_NAMES: &[&str] =
     &["metadata.google.internal", "metadata.goog", "metadata", "instance-data", "instance-data.ec2.internal"];
 
 impl EgressRules {
-    /// Why a name must not be asked for through a proxy; `None` when it may.
+    /// Why a proxy must not be asked for a name; `None` if it may.
     #[must_use]
     pub fn forbids_name(&self, host: &str) -> Option<&'static str> {
         let name = host.trim_end_matches('.').to_ascii_lowercase();
@@ -46,13 +46,13 @@ impl EgressRules {
             .then_some("it is a name for loopback addresses, which are not allowed")
     }
 
-    /// Why an address must not be connected to; `None` when it may.
+    /// Why an address must not be used; `None` if it may.
     #[must_use]
     pub fn forbids(&self, address: IpAddr) -> Option<&'static str> {
         if self.allow.iter().any(|network| network.contains(address)) {
             return None;
         }
-        // An IPv6 address that carries an IPv4 one ends there: judged by what it carries.
+        // An IPv6 address with an embedded IPv4 address is checked as that IPv4 address.
         match embedded(address) {
             Some(inner) => self.judge(IpAddr::V4(inner)),
             None => self.judge(address),
@@ -100,7 +100,7 @@ fn embedded(address: IpAddr) -> Option<Ipv4Addr> {
     }
 }
 
-/// A network in prefix notation, such as `169.254.7.0/24` or `fe80::/10`; a bare address is itself alone.
+/// A network in prefix notation, such as `169.254.7.0/24` or `fe80::/10`; a bare address stands for itself.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Network {
     address: IpAddr,
@@ -108,7 +108,7 @@ pub struct Network {
 }
 
 impl Network {
-    /// Whether an address lies within. IPv4 addresses in mapped form count as IPv4.
+    /// Whether the network contains an address. IPv4 addresses in mapped form are treated as IPv4.
     #[must_use]
     pub fn contains(&self, address: IpAddr) -> bool {
         let shift = |width: u8| u32::from(width.saturating_sub(self.prefix));

@@ -1,4 +1,4 @@
-//! HTTP/1.1 out and in, over this room's connections.
+//! HTTP/1.1 client and server over the recorded connections of this crate.
 
 mod body;
 mod client;

@@ -52,10 +52,10 @@ use std::sync::Arc;
 use std::time::Duration;
 use uuid::Uuid;
 
-/// A source of ids as [`NetSettings`] lends it: version 7 UUIDs.
+/// The id source of [`NetSettings`]: version 7 UUIDs.
 pub type NewIdFn = Arc<dyn Fn() -> Uuid + Send + Sync>;
 
-/// What the process lends to this room.
+/// The settings that the process gives to this crate.
 #[derive(Clone)]
 pub struct NetSettings {
     /// This node.
@@ -64,19 +64,19 @@ pub struct NetSettings {
     pub now: NowFn,
     /// Ids for connections.
     pub new_id: NewIdFn,
-    /// Where connections may go.
+    /// The rules for target addresses.
     pub egress: EgressRules,
-    /// The proxy that connections go through unless their options say otherwise. Its own address is not held
-    /// against the egress rules: the host's owner named it.
+    /// The proxy for connections whose options name no other. The egress rules do not apply to its own address,
+    /// because the administrator of this machine configured it.
     pub proxy: Option<Arc<Proxy>>,
-    /// How names are resolved.
+    /// The name resolver.
     pub resolver: Arc<dyn Resolver>,
-    /// Connections at once, in and out together, counting those whose end is not written yet.
+    /// The most connections at a time, inbound and outbound together, including those whose end is not recorded yet.
     pub max_connections: usize,
 }
 
 impl NetSettings {
-    /// Settings with the defaults: usual egress rules, the system's resolver, 16,384 connections.
+    /// The default settings: usual egress rules, the system's resolver, 16,384 connections.
     #[must_use]
     pub fn new(node: NodeName, now: NowFn, new_id: NewIdFn) -> Self {
         Self {
@@ -105,7 +105,7 @@ struct Inner {
 }
 
 impl Net {
-    /// Starts the network's record. Must be called within a tokio runtime.
+    /// Starts recording. Must be called within a tokio runtime.
     #[must_use]
     pub fn new(settings: NetSettings, log: Arc<dyn ConnectionLog>) -> Self {
         let recorder = Recorder::start(log, settings.max_connections);
@@ -113,17 +113,17 @@ impl Net {
         Self { inner: Arc::new(Inner { settings, recorder, clients, tls }) }
     }
 
-    /// Connections that are open, being opened, or whose end is not written yet.
+    /// The number of connections that are open, being opened, or whose end is not recorded yet.
     #[must_use]
     pub fn connections(&self) -> usize {
         self.inner.recorder.pending()
     }
 
-    /// For the end of the process: lets go of pooled connections and waits until every connection's
-    /// end is written. Returns the number of connections still there at the deadline.
+    /// For the end of the process: closes pooled connections and waits until every connection's end is recorded.
+    /// Returns the number of connections that remain at the deadline.
     pub async fn drain(&self, deadline: Duration) -> usize {
         self.inner.clients.clear();
-        // Running out of time is no error: the number says it.
+        // A timeout is not an error: the returned number shows it.
         let _ = tokio::time::timeout(deadline, self.inner.recorder.drained()).await;
         self.connections()
     }
@@ -136,8 +136,8 @@ impl Net {
         &self.inner.clients
     }
 
-    /// TLS as these options say, checked and ready. The same options give the same profile while it is in use
-    /// and a while longer: reading the system's authorities takes milliseconds.
+    /// A TLS profile with these options, checked. The same options return the same profile while it is in use and for
+    /// some time after: reading the system's authorities takes milliseconds.
     ///
     /// # Errors
     /// As [`TlsProfile::new`].
@@ -145,7 +145,7 @@ impl Net {
         self.inner.tls.get(options)
     }
 
-    /// The proxy that a choice comes to, and whether the host's owner named it.
+    /// The chosen proxy, and whether the administrator of this machine configured it.
     pub(crate) fn proxy(&self, choice: &ProxyChoice) -> Option<(Arc<Proxy>, bool)> {
         match choice {
             ProxyChoice::Process => self.inner.settings.proxy.clone().map(|proxy| (proxy, true)),

@@ -1,45 +1,45 @@
-//! What passes through a socket, and what ended it.
+//! Counts the bytes of a socket, and notes how it ended.
 
 use crate::connection::lock;
 use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 
-/// Bytes of many connections together.
+/// The byte counts of many connections together.
 #[derive(Default)]
 pub(crate) struct Totals {
     pub(crate) bytes_in: AtomicU64,
     pub(crate) bytes_out: AtomicU64,
 }
 
-/// Counts what passes through a socket, and notes what ended it.
+/// Counts the bytes of a socket, and notes how it ended.
 #[derive(Default)]
 pub(crate) struct Meter {
-    /// Where it is counted as well.
+    /// Totals that include this connection.
     totals: Option<Arc<Totals>>,
     bytes_in: AtomicU64,
     bytes_out: AtomicU64,
     requests: AtomicU64,
     /// The connection carries exchanges of request and answer, and should end between two of them.
     exchanges: AtomicBool,
-    /// `bytes_out` when something was last heard from the peer, TLS's own messages apart.
+    /// `bytes_out` when the peer last sent something, not counting TLS's own messages.
     out_when_heard: AtomicU64,
-    /// `bytes_out` when the last exchange was answered: more than that means another has begun.
+    /// `bytes_out` when the last exchange was answered: if it is higher now, another exchange has begun.
     out_when_answered: AtomicU64,
-    /// Answers that are being read. A connection may be in use again for the next request before the
-    /// first one's user has seen its answer, so this is a count.
+    /// The number of answers that are being read. A count, because a connection may be used for the next request
+    /// before the reader of the first answer has finished.
     answers: AtomicU64,
-    /// `bytes_out` when it began to end; what is written after that (TLS says goodbye) is no request.
+    /// `bytes_out` when the end began; what is written after that (the TLS close message) belongs to no request.
     out_at_end: OnceLock<u64>,
-    /// The socket did not take what we last wanted to write.
+    /// The socket did not accept the last write.
     write_blocked: AtomicBool,
-    /// The socket has no more to read: the peer has closed its side of it.
+    /// The socket is at its end: the peer has closed its side.
     at_end: AtomicBool,
-    /// The status of the last request that was answered with a refusal; 0 is none.
+    /// The status of the last request that was answered with a refusal; 0 for none.
     refused: AtomicU16,
     seen: Mutex<Option<Seen>>,
 }
 
-/// What the socket showed at its end, the telling one kept.
+/// What the socket showed at its end; the most significant observation is kept.
 #[derive(Clone, Debug)]
 pub(crate) enum Seen {
     ShutDown,
@@ -48,7 +48,7 @@ pub(crate) enum Seen {
 }
 
 impl Meter {
-    /// One whose bytes count in these totals too.
+    /// Also counts in these totals.
     pub(crate) fn within(totals: Arc<Totals>) -> Self {
         Self { totals: Some(totals), ..Self::default() }
     }
@@ -67,7 +67,7 @@ impl Meter {
         }
     }
 
-    /// Notes that something came that is meant for the user of the connection.
+    /// Notes that bytes arrived for the user of the connection.
     pub(crate) fn heard(&self) {
         self.out_when_heard.store(self.bytes_out(), Ordering::Relaxed);
     }
@@ -89,7 +89,7 @@ impl Meter {
         self.requests.load(Ordering::Relaxed)
     }
 
-    /// Notes that a request was answered with a status that refuses it.
+    /// Notes that a request was answered with a refusing status.
     pub(crate) fn refused(&self, status: u16) {
         self.refused.store(status, Ordering::Relaxed);
     }
@@ -106,13 +106,13 @@ impl Meter {
         self.bytes_out.load(Ordering::Relaxed)
     }
 
-    /// From now on, what leaves the socket belongs to a request.
+    /// From now on, bytes that are written belong to a request.
     pub(crate) fn carries_exchanges(&self) {
         self.exchanges.store(true, Ordering::Relaxed);
         self.out_when_answered.store(self.bytes_out(), Ordering::Relaxed);
     }
 
-    /// Counts an answer. If its request is written whole, the next write begins another.
+    /// Counts an answer. If its request is completely written, the next write begins another.
     pub(crate) fn answer_began(&self, whole: bool) {
         self.request();
         self.answers.fetch_add(1, Ordering::Relaxed);
@@ -121,14 +121,13 @@ impl Meter {
         }
     }
 
-    /// Notes that an answer was read to its end. Once for each.
+    /// Notes that an answer was read to its end. Called once for each answer.
     pub(crate) fn answer_ended(&self) {
         self.answers.fetch_sub(1, Ordering::Relaxed);
     }
 
-    /// Whether the connection carries exchanges and none of them is unanswered: neither asked and not
-    /// answered, nor answered in part. While it ends, the user of its last answer may not have seen that
-    /// answer yet, so this may still become true.
+    /// Whether the connection carries exchanges and all of them are completely answered. While the connection ends,
+    /// the user of its last answer may not have read it yet, so this may still become true.
     pub(crate) fn is_between_exchanges(&self) -> bool {
         self.exchanges.load(Ordering::Relaxed) && !self.is_asking() && !self.is_answering()
     }
@@ -138,7 +137,7 @@ impl Meter {
         self.exchanges.load(Ordering::Relaxed) && (self.is_asking() || self.is_answering())
     }
 
-    /// Whether the exchange that was cut short had no answer yet: nobody counted it as a request.
+    /// Whether the interrupted exchange had no answer yet, so that it was not counted as a request.
     pub(crate) fn is_uncounted(&self) -> bool {
         self.cut_short() && !self.is_answering()
     }
@@ -152,7 +151,7 @@ impl Meter {
         self.answers.load(Ordering::Relaxed) > 0
     }
 
-    /// The connection ends: what is written from now on belongs to no request. Asked again, it does nothing.
+    /// The connection is ending: what is written from now on belongs to no request. A second call does nothing.
     pub(crate) fn ends(&self) {
         self.out_at_end.get_or_init(|| self.bytes_out());
     }
@@ -163,7 +162,7 @@ impl Meter {
         lock(&self.seen).get_or_insert(Seen::ShutDown);
     }
 
-    /// Notes that the socket has no more to read.
+    /// Notes that the socket is at its end.
     pub(crate) fn peer_closed(&self) {
         self.at_end.store(true, Ordering::Relaxed);
         let mut seen = lock(&self.seen);
@@ -172,14 +171,14 @@ impl Meter {
         }
     }
 
-    /// Whether the socket has no more to read.
+    /// Whether the socket is at its end.
     pub(crate) fn is_at_end(&self) -> bool {
         self.at_end.load(Ordering::Relaxed)
     }
 
     pub(crate) fn broke(&self, error: &std::io::Error) {
         let mut seen = lock(&self.seen);
-        // Once our side ends it, the peer may be gone already: no TLS goodbye reaches it then.
+        // After our side has ended it, the peer may have disconnected already, without a TLS close message.
         if !matches!(*seen, Some(Seen::Broke(_) | Seen::ShutDown)) {
             *seen = Some(Seen::Broke(error.to_string()));
         }

@@ -12,7 +12,7 @@ use model::{Error, ErrorKind, Proxy, Result, TlsVersion};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Fields of every endpoint whose transport dials.
+/// The options of every endpoint whose transport opens connections.
 pub static CONNECTION: Group = Group::of(&[
     Field::optional(
         "proxy",
@@ -44,7 +44,7 @@ pub static CONNECTION: Group = Group::of(&[
     ),
 ]);
 
-/// Fields of every endpoint whose transport keeps connections open ([`crate::PoolLimits::read`]).
+/// The options of every endpoint whose transport keeps connections open ([`crate::PoolLimits::read`]).
 pub static POOL: Group = Group::of(&[
     Field::preset(
         "connections",
@@ -60,7 +60,7 @@ pub static POOL: Group = Group::of(&[
     ),
 ]);
 
-/// Fields of every endpoint whose transport does TLS.
+/// The options of every endpoint whose transport uses TLS.
 pub static TLS: Group = Group::of(&[
     Field::optional("trust", Kind::Table(&TRUST), "Which servers are trusted.").address(),
     Field::optional("tls", Kind::Table(&VERSIONS), "TLS settings."),
@@ -109,52 +109,52 @@ static VERSIONS: Group = Group::of(&[
     .per_environment(),
 ]);
 
-/// Stands for "no limit" where a limit must be given: it keeps a dead peer from holding a slot for ever.
+/// The value for "no limit" where a limit is required, so that a dead peer does not hold a slot forever.
 pub(crate) const NO_LIMIT: Duration = Duration::from_secs(24 * 3600);
 
 /// The name that overrides the process's own proxy.
 pub const NO_PROXY: &str = "none";
 
-/// Connection options as an endpoint gives them: checked, the names in them not looked up yet.
+/// An endpoint's connection options, checked; the names in them are not looked up yet.
 #[derive(Clone, Debug)]
 pub struct ConnectOptions {
-    /// The name of a proxy, or [`NO_PROXY`]; `None` leaves it to the process's settings.
+    /// The name of a proxy, or [`NO_PROXY`]; `None` for the process's settings.
     pub proxy: Option<String>,
-    /// Names of certificates of authorities; none for the system's.
+    /// The names of authorities' certificates; empty for the system's.
     pub authorities: Vec<String>,
     /// Pins, as [`Trust::Pinned`] takes them.
     pub pins: Vec<String>,
-    /// The name of the key to show.
+    /// The name of our key for TLS.
     pub client_key: Option<String>,
     /// Lowest and highest version.
     pub versions: (TlsVersion, TlsVersion),
-    /// Ciphers; none for the usual ones.
+    /// Ciphers; empty for the default ones.
     pub ciphers: Vec<String>,
-    /// Until a connection can be used; `None` for no limit.
+    /// The time until a connection can be used; `None` for no limit.
     pub connect_timeout: Option<Duration>,
-    /// Longest silence while an answer is owed; `None` for no limit.
+    /// The longest silence while an answer is due; `None` for no limit.
     pub timeout: Option<Duration>,
-    /// When TCP asks after a silent peer; `None` for never.
+    /// TCP keepalive: after how much silence the peer is probed; `None` for never.
     pub keep_alive: Option<Duration>,
 }
 
-/// How to connect, everything that options name looked up.
+/// How to connect, with everything that the options name.
 #[derive(Clone, Debug)]
 pub struct ConnectProfile {
-    /// How connections leave.
+    /// The way out: direct or through a proxy.
     pub proxy: ProxyChoice,
-    /// For connections that do TLS.
+    /// For connections with TLS.
     pub tls: TlsOptions,
-    /// For name, socket, proxy and TLS together.
+    /// The time for name resolution, socket, proxy and TLS together.
     pub connect_timeout: Duration,
-    /// Longest silence while an answer is owed. The protocol's own room carries it out, as only it knows when
-    /// an answer is owed.
+    /// The longest silence while an answer is due. The protocol's own crate enforces it, because only that knows when
+    /// an answer is due.
     pub timeout: Duration,
-    /// When TCP asks after a silent peer; `None` for never.
+    /// TCP keepalive: after how much silence the peer is probed; `None` for never.
     pub keep_alive: Option<Duration>,
 }
 
-/// How connections leave.
+/// The way out: direct or through a proxy.
 #[derive(Clone, Debug, Default)]
 pub enum ProxyChoice {
     /// Through the process's own proxy ([`crate::NetSettings::proxy`]), if it has one.
@@ -188,7 +188,7 @@ impl ConnectOptions {
     /// Reads an endpoint's options. No I/O.
     ///
     /// # Errors
-    /// `ConfigInvalid`, naming the option: a pin or cipher that is none, versions in the wrong order.
+    /// `ConfigInvalid`, naming the option: an invalid pin or cipher, or versions in the wrong order.
     pub fn read(options: &Values) -> Result<Self> {
         let (trust, tls) = (options.table("trust"), options.table("tls"));
         let owned = |values: &Values, name: &str| values.texts(name).map(str::to_owned).collect::<Vec<_>>();
@@ -212,10 +212,10 @@ impl ConnectOptions {
         Ok(read)
     }
 
-    /// The same with all that it names.
+    /// The same with everything that it names.
     ///
     /// # Errors
-    /// `ConfigInvalid`: a proxy, certificate or key that is not defined; a key without a certificate.
+    /// `ConfigInvalid`: an undefined proxy, certificate or key, or a key without a certificate.
     pub fn profile(&self, definitions: &Definitions) -> Result<ConnectProfile> {
         let undefined = |option, kind: &str, name: &str| {
             invalid(option, format!("define [{kind}.{name}], or correct the name")).with("name", name)

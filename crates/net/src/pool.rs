@@ -1,12 +1,12 @@
-//! Connections to one endpoint for one purpose, kept for a while: for protocols whose connections cost a login.
+//! A pool of connections to one endpoint for one purpose, for protocols whose connections need a login.
 //!
-//! A transport says how a connection is made ([`Connector`]) and what can be asked of one ([`PooledConnection`]);
-//! [`PoolLimits`] says how many there may be, how many operations share one, and how long it is kept. A connection that
-//! broke is dropped and whoever used it gets the error; one that was idle is asked for a sign of life first, so that a server
-//! which closed it meanwhile fails nobody's operation.
+//! A transport implements how a connection is made ([`Connector`]) and used ([`PooledConnection`]); [`PoolLimits`]
+//! sets how many there may be, how many operations share one, and how long it is kept. A broken connection is
+//! dropped, and the operation that used it gets the error. An idle connection is first checked for a sign of life, so
+//! that no operation fails because the server closed it in the meantime.
 //!
-//! When none can be made, all who waited for it get the same error: were each to try for itself, a wrong password would
-//! lock the account, and a silent server would hold them up one after the other.
+//! If no connection can be made, all operations that waited for it get the same error: if each tried for itself, a
+//! wrong password would lock the account, and a silent server would delay them one after the other.
 
 mod failure;
 mod lease;
@@ -28,7 +28,7 @@ use tokio::time::Instant;
 /// Makes connections to one endpoint.
 #[async_trait]
 pub trait Connector: Send + Sync + 'static {
-    /// What it makes.
+    /// The type of the connections.
     type Connection: PooledConnection;
 
     /// Connects and logs in. Tries once.
@@ -38,54 +38,54 @@ pub trait Connector: Send + Sync + 'static {
     async fn connect(&self, purpose: Purpose) -> Result<Self::Connection>;
 }
 
-/// A connection that is logged in. Dropped, it ends, with a good-bye where the protocol has one.
+/// A connection that is logged in. When it is dropped, it closes, in the protocol's own way if there is one.
 #[async_trait]
 pub trait PooledConnection: Send + Sync + 'static {
-    /// Whether it broke: no operation can be begun on it.
+    /// Whether it broke, so that no operation can be started on it.
     fn is_lost(&self) -> bool;
 
-    /// Asks the server for a sign of life; a refusal is one too.
+    /// Checks that the server still answers; a refusal is an answer too.
     async fn is_alive(&self) -> bool;
 
-    /// Gives it up, for its record: it is not used again.
+    /// Records why it failed; it is not used again.
     fn lose(&self, why: &'static str);
 
-    /// Says for its record why it is closed; it is dropped next.
+    /// Records why it is closed; it is dropped next.
     fn closing(&self, reason: &'static str);
 }
 
 /// How operations share connections.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Sharing {
-    /// One carries one operation at a time, as in FTP. Who finds all in use waits.
+    /// Each connection carries one operation at a time, as in FTP. If all are in use, operations wait.
     Exclusive,
-    /// One carries many at once, as in SFTP. Another is made from so many operations on; beyond the pool's limit they
-    /// share further.
+    /// Each connection carries many operations at once, as in SFTP. From this number of operations on, another
+    /// connection is made; at the pool's limit they continue to share.
     Shared(usize),
 }
 
-/// What a pool may hold, and for how long.
+/// The limits of a pool.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct PoolLimits {
-    /// Most connections at a time; at least 1.
+    /// The most connections at a time; at least 1.
     pub connections: usize,
     /// How operations share them.
     pub sharing: Sharing,
-    /// An idle connection is closed after so long, within a quarter of it more.
+    /// An idle connection is closed after this time, or up to a quarter later.
     pub idle: Duration,
-    /// A connection is given to no further operation once it is so old, and closed when it is idle.
+    /// A connection of this age is not used for further operations, and is closed when it is idle.
     pub lifetime: Duration,
-    /// A connection that was idle for longer is asked for a sign of life before it is used.
+    /// A connection that has been idle for longer is checked for a sign of life before it is used.
     pub trusted_idle: Duration,
-    /// How long that may take.
+    /// How long this check may take.
     pub sign_of_life: Duration,
-    /// How long an operation waits for a connection where each carries one alone. Operations that hold one and wait for a
-    /// second end so, instead of waiting for each other for ever.
+    /// How long an operation waits for a connection, if each carries one operation. It ends deadlocks of operations
+    /// that hold one connection and wait for a second.
     pub longest_wait: Duration,
 }
 
 impl PoolLimits {
-    /// As an endpoint says in the fields of [`crate::POOL`]; `timeout` is its longest silence.
+    /// The limits in an endpoint's fields [`crate::POOL`]; `timeout` is its longest silence.
     #[must_use]
     pub fn read(options: &Values, sharing: Sharing, timeout: Option<Duration>) -> Self {
         let connections = options.integer("connections").and_then(|n| usize::try_from(n).ok());
@@ -105,7 +105,7 @@ impl PoolLimits {
             connections: 4,
             sharing,
             idle: Duration::from_secs(60),
-            // Long enough to cost nothing; short enough that a login that was taken back ends within the day.
+            // Long enough to cost nothing; short enough that a revoked login loses access within the day.
             lifetime: Duration::from_secs(12 * 3600),
             trusted_idle: Duration::from_secs(1),
             sign_of_life: Duration::from_secs(10),
@@ -121,12 +121,12 @@ pub struct Pool<C: Connector> {
     purpose: Purpose,
     limits: PoolLimits,
     members: Mutex<Vec<Arc<Member<C::Connection>>>>,
-    /// One connection is made at a time: those who wait find it, or why there is none.
+    /// One connection is made at a time: the operations that wait for it get it, or its error.
     making: tokio::sync::Mutex<()>,
     failed: Mutex<Option<Failure>>,
-    /// As many operations at a time as connections, where each has one for itself.
+    /// As many permits as connections, if each operation has its own.
     exclusive: Option<Arc<Semaphore>>,
-    /// Told whenever a connection is no longer in use.
+    /// Notified when a connection is no longer in use.
     released: Arc<Notify>,
 }
 
@@ -161,33 +161,33 @@ impl<C: Connector> Pool<C> {
         })
     }
 
-    /// What makes its connections.
+    /// The connector.
     #[must_use]
     pub const fn connector(&self) -> &Arc<C> {
         &self.connector
     }
 
-    /// Connections that it holds, in use or idle.
+    /// The number of its connections, in use or idle.
     #[must_use]
     pub fn size(&self) -> usize {
         lock(&self.members).len()
     }
 
-    /// Takes in a connection made elsewhere.
+    /// Adds a connection that was made elsewhere.
     pub fn admit(self: &Arc<Self>, connection: C::Connection) -> PoolLease<C::Connection> {
         self.add(connection, None)
     }
 
-    /// A connection, perhaps a new one.
+    /// Returns a connection, perhaps a new one.
     ///
     /// # Errors
-    /// None could be made, by this operation or by one that it waited for. `Throttled`: none was free for
+    /// None could be made, by this operation or by one that it waited for. `Throttled`: none was free within
     /// [`PoolLimits::longest_wait`].
     pub async fn take(self: &Arc<Self>) -> Result<PoolLease<C::Connection>> {
         let since = Instant::now();
         let permit = self.permit(since).await?;
         loop {
-            // Registered before the look, so that no release falls in between.
+            // Registered before the check, so that a release in between is not missed.
             let mut released = std::pin::pin!(self.released.notified());
             released.as_mut().enable();
             if let Some(lease) = self.choose(&permit) {
@@ -202,8 +202,8 @@ impl<C: Connector> Pool<C> {
                 continue;
             }
             let making = self.making.lock().await;
-            // Whoever made one while we waited made it for us too, if it is not busy already; and whoever
-            // failed to make one found out for us.
+            // Another operation may have made a connection while this one waited: it is used if it is not busy. If
+            // that operation failed, its error is ours.
             if let Some(lease) = self.choose(&permit) {
                 drop(making);
                 match self.checked(lease).await {
@@ -222,15 +222,15 @@ impl<C: Connector> Pool<C> {
                 Err(error) => error,
             };
             *lock(&self.failed) = Some(Failure::now(&error));
-            // A server that lets in fewer connections than we may make, or nobody any more: those there are
-            // carry the load as long as they live.
+            // The server allows fewer connections than our limit, or none any more: the existing ones carry the load
+            // as long as they live.
             let Some(lease) = self.choose(&permit) else { return Err(error) };
             tracing::warn!(endpoint = %self.endpoint, error = %error.chain(), "another connection could not be opened; the existing ones are used");
             return Ok(lease);
         }
     }
 
-    /// The right to use one connection alone, where connections are not shared.
+    /// The right to use one connection alone, if connections are not shared.
     async fn permit(&self, since: Instant) -> Result<Option<Arc<OwnedSemaphorePermit>>> {
         let Some(semaphore) = &self.exclusive else { return Ok(None) };
         let acquiring = Arc::clone(semaphore).acquire_owned();
@@ -264,7 +264,7 @@ impl<C: Connector> Pool<C> {
         lease
     }
 
-    /// A connection for an operation; `None` when a further one may be made instead.
+    /// A connection for an operation; `None` if a further one may be made instead.
     fn choose(&self, permit: &Option<Arc<OwnedSemaphorePermit>>) -> Option<PoolLease<C::Connection>> {
         let no_further = self.keeps_from_further();
         let mut members = lock(&self.members);
@@ -281,14 +281,14 @@ impl<C: Connector> Pool<C> {
         let chosen = match (self.limits.sharing, best) {
             (Sharing::Exclusive, best) => best.filter(|member| member.uses() == 0),
             (Sharing::Shared(busy), Some(best)) => Some(best).filter(|best| best.uses() < busy || !may_grow),
-            // All that there are have had their time, and are in use.
+            // All existing connections are too old, and in use.
             (Sharing::Shared(_), None) if may_grow => None,
             (Sharing::Shared(_), None) => members.iter().min_by_key(|member| member.uses()),
         };
         chosen.map(|member| PoolLease::new(member, permit.clone()))
     }
 
-    /// Asks a connection that was idle for a sign of life.
+    /// Checks whether an idle connection still works.
     async fn checked(&self, lease: PoolLease<C::Connection>) -> Option<PoolLease<C::Connection>> {
         if lease.is_shared() || lease.idle_for() < self.limits.trusted_idle {
             return Some(lease);
@@ -305,7 +305,7 @@ impl<C: Connector> Pool<C> {
 
 const LIFETIME_OVER: &str = "open for as long as connections are kept";
 
-/// Closes a connection that nobody uses any more, or that broke.
+/// Closes a connection that is no longer used, or broke.
 async fn retire<C: Connector>(pool: Weak<Pool<C>>, member: Weak<Member<C::Connection>>) {
     loop {
         let Some(limits) = pool.upgrade().map(|pool| pool.limits) else { return };

@@ -5,13 +5,13 @@ use model::{Probe, ProbeStep, Security, Step};
 use tokio::time::Instant;
 
 impl Net {
-    /// Connects as [`Net::dial_deferred`] does and tells each step: name, TCP or proxy, and TLS where the request asks for
-    /// it. `None` when one failed, which is the last step then.
+    /// Connects as [`Net::dial_deferred`] does and adds each step: name, TCP or proxy, and TLS if the request asks
+    /// for it. `None` if one failed, which is then the last step.
     pub async fn dial_for_test(&self, request: &DialRequest, probe: &mut Probe) -> Option<Stream> {
         let target = request.target();
         let began = Instant::now();
         let dialled = self.dial_deferred(request).await;
-        // All was one act: its time is shown once.
+        // It was one operation, so its time is shown once.
         let took = began.elapsed();
         match dialled {
             Ok(stream) => {

@@ -1,5 +1,5 @@
-//! Going through a proxy: HTTP CONNECT and SOCKS5. What stands in an error here is said of the proxy; what it
-//! says of the host behind it is told as its words.
+//! Connecting through a proxy: HTTP CONNECT and SOCKS5. Errors here are about the proxy; what the proxy reports about
+//! the host is quoted.
 
 mod http_connect;
 mod socks5;
@@ -8,7 +8,7 @@ use crate::dialling::Dialling;
 use crate::stream::Counted;
 use model::{Error, ErrorKind, Proxy, ProxyProtocol, Result, Retry};
 
-/// Where a tunnel leads.
+/// The target of a tunnel.
 #[derive(Clone, Copy)]
 pub(crate) struct Target<'a> {
     /// Without brackets.
@@ -18,12 +18,11 @@ pub(crate) struct Target<'a> {
     pub(crate) text: &'a str,
 }
 
-/// Asks the proxy for a tunnel. The caller's deadline bounds it.
+/// Asks the proxy for a tunnel. The caller's deadline limits it.
 ///
 /// # Errors
-/// `Unauthenticated` (it wants a login, or another one), `PermissionDenied` (it does not allow the host),
-/// `Unreachable` for what the proxy could not reach and for a proxy that hangs up, `Protocol` for what is no such
-/// proxy.
+/// `Unauthenticated` (the login is missing or wrong), `PermissionDenied` (the proxy does not allow the host),
+/// `Unreachable` (the proxy could not reach the host, or closed the connection), `Protocol` (it is not such a proxy).
 pub(crate) async fn open_tunnel(proxy: &Proxy, target: Target<'_>, socket: &mut Counted) -> Result<()> {
     match proxy.protocol {
         ProxyProtocol::Http => http_connect::open_tunnel(proxy, target, socket).await,
@@ -35,7 +34,7 @@ fn failed(proxy: &Proxy, target: Target<'_>, kind: ErrorKind, retry: Retry) -> E
     Dialling::Tunnel.error(kind, retry).with("proxy", proxy).with("host", target.text)
 }
 
-/// Nothing was answered, or not all of it.
+/// There was no answer, or only a part of it.
 fn hung_up(proxy: &Proxy, target: Target<'_>, cause: std::io::Error) -> Error {
     failed(proxy, target, ErrorKind::Unreachable, Retry::Transient)
         .advice("the proxy closed the connection without an answer: check its port and its log")

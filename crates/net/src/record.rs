@@ -1,11 +1,10 @@
-//! The record of every connection: what came up, what ended, what never came up.
+//! The record of every connection: opened, ended, or never established.
 //!
-//! Records come from [`crate::Net`] and from its HTTP server, and go to a [`ConnectionLog`] (the
-//! binary wires it to the store's journal). An ending is written even when the future that held the
-//! connection is dropped: each connection holds a place in a bounded queue from its first moment, so
-//! handing its ending over can neither wait nor fail, and a task of its own writes it, trying again
-//! until the log takes it. When the log takes nothing more the places run out, and no further
-//! connection can be opened: what cannot be recorded is not done.
+//! Records come from [`crate::Net`] and from its HTTP server, and go to a [`ConnectionLog`] (the binary connects it
+//! to the store's journal). An end is recorded even if the future that held the connection is dropped: each
+//! connection has a place in a bounded queue from the beginning, so handing over its end can neither wait nor fail,
+//! and a separate task writes it and repeats until the log accepts it. If the log accepts nothing more, the places
+//! run out, and no further connection can be opened: there is no connection without a record.
 
 use async_trait::async_trait;
 use futures::future::join_all;
@@ -15,13 +14,13 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 
-/// Where connection records go.
+/// The target of connection records.
 ///
-/// The log must be idempotent by connection id and kind of record: after an error the same record is
-/// handed over again.
+/// The log must be idempotent by connection id and kind of record: after an error the same record is handed over
+/// again.
 #[async_trait]
 pub trait ConnectionLog: Send + Sync {
-    /// Records a connection that is up. Durable when it returns; the connection is used only then.
+    /// Records an established connection. Durable when it returns; only then the connection is used.
     ///
     /// # Errors
     /// It could not be recorded: the connection is dropped unused.
@@ -30,31 +29,31 @@ pub trait ConnectionLog: Send + Sync {
     /// Records the end of a connection that was recorded as opened.
     ///
     /// # Errors
-    /// It could not be recorded; it is handed over again after a while.
+    /// It could not be recorded; it is handed over again after some time.
     async fn closed(&self, closed: ConnectionClosed) -> Result<()>;
 
-    /// Records an attempt that gave no socket.
+    /// Records an attempt that did not get a socket.
     ///
     /// # Errors
-    /// It could not be recorded; it is handed over again after a while.
+    /// It could not be recorded; it is handed over again after some time.
     async fn failed(&self, failed: ConnectionFailed) -> Result<()>;
 
-    /// Records that connections were refused or closed for others: one call for all that a listener did so
-    /// to in a while, as whoever floods it must not flood the record. A log may leave it at the numbers.
+    /// Records that connections were refused or closed to make room: one call for all of a listener's in a period, so
+    /// that a flood of connections does not flood the records. A log may store only the numbers.
     ///
     /// # Errors
-    /// It could not be recorded; the caller says so and goes on.
+    /// It could not be recorded; the caller logs that and continues.
     async fn turned_away(&self, _: RefusedConnections) -> Result<()> {
         Ok(())
     }
 }
 
-/// What a listener did with connections beyond its limits, in a while.
+/// The connections beyond its limits that a listener refused or closed in a period.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct RefusedConnections {
-    /// When it was summed up.
+    /// The end of the period.
     pub at: Timestamp,
-    /// On which node.
+    /// The node.
     pub node: NodeName,
     /// The listener's name.
     pub listener: String,
@@ -62,33 +61,32 @@ pub struct RefusedConnections {
     pub address: SocketAddr,
     /// Connections that were closed as soon as they were accepted.
     pub refused: u64,
-    /// Connections that were closed while idle, for others.
+    /// Idle connections that were closed to make room.
     pub closed: u64,
-    /// The client of the last of them, or for which it was closed.
+    /// The client of the last refused connection, or of the one for which another was closed.
     pub last: SocketAddr,
 }
 
-/// A connection that came up.
+/// An established connection.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Opened {
     /// The record.
     pub record: ConnectionOpened,
-    /// What was switched off by configuration and makes the connection weaker, such as
-    /// `certificate not verified`; empty when nothing was.
+    /// Protections that the configuration has switched off, such as `certificate not verified`; empty if none is.
     pub weakened: Vec<&'static str>,
 }
 
-/// What is left to write when a connection is over.
+/// What remains to be written when a connection is over.
 pub(crate) enum Ending {
-    /// It had been recorded as opened.
+    /// It was recorded as opened.
     Closed(ConnectionClosed),
     /// It ended before it was recorded as opened: both records are written now.
     Unrecorded(Box<(Opened, ConnectionClosed)>),
-    /// There never was a socket.
+    /// It never had a socket.
     Failed(Box<ConnectionFailed>),
 }
 
-/// A place in the queue of endings, held from a connection's first moment.
+/// A place in the queue of ends, held from a connection's beginning.
 pub(crate) struct Place {
     permit: Option<mpsc::OwnedPermit<Ending>>,
     pending: Arc<watch::Sender<usize>>,
@@ -96,7 +94,7 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    /// From now on it stands for a connection, or an attempt at one. Before, it is merely kept free.
+    /// Marks the place as used by a connection or an attempt. Before, it is only reserved.
     pub(crate) fn taken(mut self) -> Self {
         if !std::mem::replace(&mut self.taken, true) {
             self.pending.send_modify(|pending| *pending += 1);
@@ -104,7 +102,7 @@ impl Place {
         self
     }
 
-    /// Hands over the ending. Neither waits nor fails.
+    /// Hands over the end. Neither waits nor fails.
     pub(crate) fn end(self, ending: Ending) {
         let mut place = self.taken();
         if let Some(permit) = place.permit.take() {
@@ -115,14 +113,14 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        // Given back unused. An ending that was handed over counts until it is written.
+        // Returned unused. An end that was handed over counts until it is written.
         if self.permit.take().is_some() && self.taken {
             self.pending.send_modify(|pending| *pending -= 1);
         }
     }
 }
 
-/// Hands out places and writes endings.
+/// Gives out places and writes ends.
 #[derive(Clone)]
 pub(crate) struct Recorder {
     log: Arc<dyn ConnectionLog>,
@@ -130,13 +128,13 @@ pub(crate) struct Recorder {
     pending: Arc<watch::Sender<usize>>,
 }
 
-/// Endings written side by side, so that a log that syncs in groups is not waited for one by one.
+/// The number of ends that are written at the same time, so that a log that syncs in groups can group them.
 const BATCH: usize = 256;
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 impl Recorder {
-    /// Starts the task that writes endings; it ends when the last place and the last recorder are gone.
+    /// Starts the task that writes ends. It stops when the last place and the last recorder are dropped.
     pub(crate) fn start(log: Arc<dyn ConnectionLog>, places: usize) -> Self {
         let (queue, endings) = mpsc::channel(places.max(1));
         let pending = Arc::new(watch::Sender::new(0));
@@ -144,7 +142,7 @@ impl Recorder {
         Self { log, queue, pending }
     }
 
-    /// The log itself, for records that are waited for.
+    /// The log itself, for records whose writing is awaited.
     pub(crate) fn log(&self) -> &Arc<dyn ConnectionLog> {
         &self.log
     }
@@ -155,14 +153,14 @@ impl Recorder {
         Some(Place { permit: Some(permit), pending: self.pending.clone(), taken: false })
     }
 
-    /// Connections that are open, being opened, or whose ending is not yet written.
+    /// The number of connections that are open, being opened, or whose end is not written yet.
     pub(crate) fn pending(&self) -> usize {
         *self.pending.borrow()
     }
 
     /// Waits until [`Recorder::pending`] is zero.
     pub(crate) async fn drained(&self) {
-        // The sender lives in `self`: the wait cannot fail.
+        // `self` owns the sender, so the wait cannot fail.
         let _ = self.pending.subscribe().wait_for(|pending| *pending == 0).await;
     }
 }

@@ -1,4 +1,4 @@
-//! The bytes of a connection: a socket, perhaps under TLS, counted and recorded.
+//! The stream of a connection: a socket, with or without TLS, counted and recorded.
 
 use crate::connection::{ConnectionHandle, Ender};
 use crate::meter::Meter;
@@ -11,14 +11,14 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_openssl::SslStream;
 
-/// A recorded connection. Dropping it closes the socket and hands its ending over to the record.
+/// A recorded connection. Dropping it closes the socket and hands its end to the record.
 pub struct Stream {
-    // Order matters: the socket closes first, then the ending is handed over.
+    // The order matters: the socket closes first, then the end is handed over.
     io: Io,
     ender: Ender,
 }
 
-/// A socket as it is used: bare, or under TLS.
+/// A socket, with or without TLS.
 pub(crate) enum Io {
     Plain(Counted),
     Tls(Pin<Box<SslStream<Counted>>>),
@@ -35,7 +35,7 @@ impl Stream {
         self.ender.handle().clone()
     }
 
-    /// The connection's id, as it is recorded.
+    /// The connection's id in the records.
     #[must_use]
     pub fn id(&self) -> ConnectionId {
         self.ender.handle().id()
@@ -50,7 +50,7 @@ impl Stream {
     }
 }
 
-/// A socket that counts, below TLS: what really passed, handshakes included.
+/// A socket below TLS that counts all bytes, including handshakes.
 pub(crate) struct Counted {
     socket: TcpStream,
     meter: Arc<Meter>,
@@ -138,8 +138,9 @@ impl AsyncRead for Stream {
             Io::Tls(session) => session.as_mut().poll_read(cx, buf),
         });
         let meter = self.ender.handle().meter();
-        // TLS ends by its own goodbye, after which the library does not look at the socket again. An end of the
-        // socket without one may be anybody's (RFC 8446, section 6.1), yet the library passes it on as the end.
+        // TLS ends with its own close message, after which the library does not read the socket again. If the socket
+        // ends without one, anybody may have ended it (RFC 8446, section 6.1), but the library reports it as a normal
+        // end.
         let ended = result.is_ok() && room > 0 && buf.filled().len() == before;
         if ended && matches!(self.io, Io::Tls(_)) && meter.is_at_end() {
             result = Err(io::Error::new(
@@ -150,7 +151,7 @@ impl AsyncRead for Stream {
         match &result {
             Ok(()) if buf.filled().len() > before => meter.heard(),
             Ok(()) => {}
-            // Also what is no error of the socket: a TLS alert, say.
+            // Also for errors that are not the socket's, for example a TLS alert.
             Err(error) => meter.broke(error),
         }
         Poll::Ready(result)
@@ -188,7 +189,7 @@ impl AsyncWrite for Stream {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        // Before TLS writes its goodbye.
+        // Before TLS writes its close message.
         self.ender.handle().meter().shut_down();
         match &mut self.io {
             Io::Plain(socket) => Pin::new(socket).poll_shutdown(cx),

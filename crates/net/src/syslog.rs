@@ -1,5 +1,5 @@
-//! Messages to a syslog server: RFC 5424 over UDP (RFC 5426), TCP (RFC 6587, octet counting) or this machine's
-//! own socket. Each sending is a connection on record like every other.
+//! Messages to a syslog server: RFC 5424 over UDP (RFC 5426), TCP (RFC 6587, octet counting) or this machine's own
+//! socket. Each call is a recorded connection like any other.
 
 use crate::record::{Ending, Opened};
 use crate::{DialRequest, Net, ProxyChoice};
@@ -16,10 +16,10 @@ use tokio::time::{Instant, timeout};
 
 /// Facility 13 (log audit), severity 5 (notice): RFC 5424, 6.2.1.
 const PRIORITY: u8 = 13 * 8 + 5;
-/// For everything together.
+/// The time for everything together.
 const WITHIN: Duration = Duration::from_secs(10);
 
-/// One message in the form of RFC 5424: what it is about (`id`, a word) and its text, which must be one line.
+/// Formats one message of RFC 5424: `id` is a word that names its subject; the text must be one line.
 #[must_use]
 pub fn syslog_message(at: Timestamp, node: &NodeName, id: &str, text: &str) -> String {
     let time = at.to_rfc3339_opts(chrono::SecondsFormat::Micros, true);
@@ -42,10 +42,10 @@ impl Datagrams {
 }
 
 impl Net {
-    /// Sends messages ([`syslog_message`]), in their order.
+    /// Sends messages ([`syslog_message`]) in order.
     ///
     /// # Errors
-    /// As [`Net::dial`]; or the socket did not take them. Some may have gone out then.
+    /// As [`Net::dial`]; or the socket did not accept the messages. Some may have been sent.
     pub async fn send_syslog(&self, target: &SyslogTarget, messages: &[String]) -> Result<()> {
         let sending = async {
             match target {
@@ -84,7 +84,7 @@ impl Net {
             stream.write_all(framed.as_bytes()).await.map_err(failed)?;
         }
         stream.shutdown().await.map_err(failed)?;
-        // The server closes its side once it has read all; what it might say is nothing to us.
+        // The server closes its side after it has read everything; its answer, if any, is ignored.
         let mut rest = [0; 64];
         while stream.read(&mut rest).await.map_err(failed)? > 0 {}
         Ok(())

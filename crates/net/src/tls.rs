@@ -1,4 +1,4 @@
-//! TLS both ways: whom we believe, who we are, and what is recorded of it.
+//! TLS as client and as server: trust, our certificates, and what is recorded.
 
 mod certificate;
 mod ciphers;
@@ -21,7 +21,7 @@ pub(crate) use server::{Registered, accept};
 use model::{Error, ErrorKind, Secret};
 use openssl::pkey::{PKey, Private};
 
-/// Reads a private key: PEM in PKCS #8, PKCS #1 or SEC 1 form, perhaps encrypted.
+/// Reads a private key: PEM in PKCS #8, PKCS #1 or SEC 1 form, possibly encrypted.
 fn private_key(pem: &Secret<String>, passphrase: Option<&Secret<String>>) -> Result<PKey<Private>, Error> {
     // Without a passphrase OpenSSL would ask for one on the terminal: an empty one makes it fail instead.
     let passphrase = passphrase.map_or(&b""[..], |secret| secret.reveal().as_bytes());
@@ -32,7 +32,7 @@ fn private_key(pem: &Secret<String>, passphrase: Option<&Secret<String>>) -> Res
     })
 }
 
-/// An error of the TLS library while a configuration is put together.
+/// An error of the TLS library while it is configured.
 fn unusable(what: &'static str) -> impl Fn(openssl::error::ErrorStack) -> Error {
     move |cause| Error::permanent(ErrorKind::ConfigInvalid, what).caused_by(cause)
 }

@@ -1,7 +1,7 @@
 //! The audit trail: writing events, reading them back as they are stored, partitions and retention.
 //!
-//! Events come with the commands that cause them ([`crate::tx::Tx::event`]), or alone
-//! ([`crate::Store::append_events`]). What is written can be sealed ([`crate::seal`]) and verified
+//! Events are written with the commands that cause them ([`crate::tx::Tx::event`]), or alone
+//! ([`crate::Store::append_events`]). Written events can be sealed ([`crate::seal`]) and verified
 //! ([`crate::verify`]).
 
 mod carry_over;
@@ -40,11 +40,11 @@ impl Command for AppendEvents {
 }
 
 impl Store {
-    /// Writes events that go with no other change. An event that is there already (same time, same id)
-    /// is left as it is.
+    /// Writes events that do not belong to another change. An event that already exists (same time, same id) is not
+    /// changed.
     ///
     /// # Errors
-    /// The database did not take them; then none is written.
+    /// The database failed; then none is written.
     pub async fn append_events(&self, events: Vec<AuditEvent>) -> Result<()> {
         if events.is_empty() {
             return Ok(());

@@ -1,4 +1,4 @@
-//! What a write is: a plain value, applied within a writer's transaction, answered after its commit.
+//! Commands: a write is a plain value that is applied in a writer's transaction and answered after the commit.
 
 use crate::fault::Fault;
 use crate::tx::Tx;
@@ -7,42 +7,41 @@ use model::{Error, Result};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use tokio::sync::oneshot;
 
-/// A write. It must be repeatable: when a connection breaks, or a group meets a deadlock, `apply` runs
-/// again in a new transaction, after the first was undone.
+/// A write. It must be repeatable: if a connection breaks, or a group meets a deadlock, the transaction is undone,
+/// and `apply` runs again in a new one.
 #[async_trait]
 pub(crate) trait Command: Send + Sync + 'static {
-    /// What its caller learns after the commit.
+    /// The result, which the caller gets after the commit.
     type Answer: Send + 'static;
 
-    /// Where it stands in its group. Two writers that lock the same rows in the same order cannot
-    /// wait for each other for ever: commands that lock a row of a transfer or a lane give a place
-    /// that goes with it.
+    /// The sort key of the command in its group. Two writers that lock the same rows in the same order cannot
+    /// deadlock: commands that lock a row of a transfer or a lane return a key that depends on it.
     fn place(&self) -> u128 {
         0
     }
 
-    /// Makes the change. An error undoes this command alone.
+    /// Makes the change. An error undoes only this command.
     async fn apply(&self, tx: &mut Tx<'_>) -> Result<Self::Answer, Fault>;
 }
 
-/// A place for commands that are ordered by a name; behind all that are ordered by an id.
+/// The sort key of commands that are ordered by a name; after all that are ordered by an id.
 pub(crate) fn place_of(name: &str) -> u128 {
     let mut hasher = DefaultHasher::new();
     name.hash(&mut hasher);
     u128::MAX - u128::from(hasher.finish())
 }
 
-/// A command in the queue, its kind forgotten.
+/// A command in the queue, without its type.
 #[async_trait]
 pub(crate) trait Queued: Send {
     fn place(&self) -> u128;
-    /// Whether anyone still waits for the answer.
+    /// Whether the caller still waits for the answer.
     fn wanted(&self) -> bool;
-    /// Applies it and keeps the answer back.
+    /// Applies it and keeps the answer.
     async fn apply(&mut self, tx: &mut Tx<'_>) -> Result<(), Fault>;
-    /// Gives the answer that was kept back.
+    /// Sends the answer that was kept.
     fn answer(self: Box<Self>);
-    /// Gives an error in its place.
+    /// Sends an error instead.
     fn fail(self: Box<Self>, error: Error);
 }
 
@@ -52,7 +51,7 @@ struct Waiting<C: Command> {
     to: oneshot::Sender<Result<C::Answer>>,
 }
 
-/// Puts a command into the queue's form.
+/// Wraps a command for the queue.
 pub(crate) fn queued<C: Command>(command: C) -> (Box<dyn Queued>, oneshot::Receiver<Result<C::Answer>>) {
     let (to, answer) = oneshot::channel();
     (Box::new(Waiting { command, answer: None, to }), answer)
@@ -76,7 +75,7 @@ impl<C: Command> Queued for Waiting<C> {
 
     fn answer(self: Box<Self>) {
         if let Some(answer) = self.answer {
-            // A caller who went away in the meantime no longer wants to know.
+            // The caller may have stopped waiting in the meantime.
             let _ = self.to.send(Ok(answer));
         }
     }

@@ -1,4 +1,4 @@
-//! Deliveries: claim, attempt, receipt.
+//! Deliveries: claims, attempts, receipts.
 
 pub(crate) mod change;
 mod claim;
@@ -22,16 +22,16 @@ use model::{Error, ErrorKind, PeerText};
 pub enum Done {
     /// It did.
     Done,
-    /// The claim is another's by now: stop this attempt.
+    /// Another node holds the claim now: stop this attempt.
     ClaimLost,
 }
 
-/// Why an attempt failed.
+/// The failure of an attempt.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Failure {
-    /// What went wrong.
+    /// The error's kind.
     pub kind: ErrorKind,
-    /// The error with its causes, in one line, as the event of it has it.
+    /// The error with its causes, in one line, as in its event.
     pub text: String,
 }
 
@@ -42,7 +42,7 @@ impl From<&Error> for Failure {
 }
 
 impl Failure {
-    /// Kind and text, as the columns want them.
+    /// Kind and text, as they are stored.
     fn columns(&self) -> (&str, &str) {
         (self.kind.as_str(), &self.text)
     }

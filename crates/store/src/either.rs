@@ -1,8 +1,8 @@
-//! One statement, two databases.
+//! One statement for both databases.
 
 use sqlx::{PgConnection, PgPool, SqliteConnection, SqlitePool};
 
-/// Which database is behind the store.
+/// The kind of database.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Backend {
     /// One file, one process.
@@ -11,7 +11,7 @@ pub enum Backend {
     Postgres,
 }
 
-/// The same thing of either database.
+/// A value for either database.
 #[derive(Clone, Debug)]
 pub(crate) enum Either<S, P> {
     Sqlite(S),
@@ -42,10 +42,9 @@ impl Connection {
     }
 }
 
-/// Expands one expression for either driver: `on!(tx, c => sqlx::query("…").execute(c).await?)`.
-/// The first word is anything with a method `either()` (a pool, a connection, a `Tx`); within the
-/// expression, `Db` names the driver. Where the statements must differ, give two:
-/// `on!(tx, sqlite c => …, postgres c => …)`.
+/// Expands an expression for both drivers: `on!(tx, c => sqlx::query("…").execute(c).await?)`. The first argument is
+/// any value with a method `either()` (a pool, a connection, a `Tx`); within the expression, `Db` is the driver. If
+/// the statements must differ, give two: `on!(tx, sqlite c => …, postgres c => …)`.
 macro_rules! on {
     ($of:expr, $c:ident => $body:expr) => {
         match $of.either() {

@@ -1,4 +1,4 @@
-//! Audit events into the database: many rows, one statement.
+//! Writing audit events: many rows in one statement.
 
 use crate::either::on;
 use crate::fault::Fault;
@@ -6,13 +6,13 @@ use crate::tx::Tx;
 use model::{AuditEvent, canonical_object};
 use sqlx::QueryBuilder;
 
-/// Rows of one statement; 14 values each, and SQLite binds 32,766 at most.
+/// Rows of one statement; 14 values each, and SQLite binds at most 32,766.
 const ROWS: usize = 1000;
 
-/// Writes events into a transaction. An event that is there already (same time, same id) is left
-/// alone, so a journal can be replayed.
+/// Writes events in a transaction. An event that already exists (same time, same id) is not changed, so a journal can
+/// be replayed.
 pub(crate) async fn append(tx: &mut Tx<'_>, events: &[AuditEvent]) -> Result<(), Fault> {
-    // The text that is stored is the text that is hashed; PostgreSQL keeps a form of its own.
+    // The stored text is the text that is hashed; PostgreSQL also keeps its own form.
     let json = tx.pick(" AS TEXT)", " AS JSONB)");
     for rows in events.chunks(ROWS) {
         let rows: Vec<AuditEvent> = rows.iter().map(crate::audit::clean).collect();
@@ -40,7 +40,7 @@ pub(crate) async fn append(tx: &mut Tx<'_>, events: &[AuditEvent]) -> Result<(),
                     .push_unseparated(json);
             });
             insert.push(" ON CONFLICT (at, id) DO NOTHING");
-            // Statements of few rows come again and again; the long ones are not worth keeping.
+            // Statements with few rows are repeated often; long ones are not worth caching.
             insert.build().persistent(rows.len() <= 8).execute(c).await.map(|_| ())
         })?;
     }

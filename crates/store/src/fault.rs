@@ -1,25 +1,24 @@
-//! What can go wrong within a transaction, and what the writer does about it.
+//! Errors within a transaction, and what the writer does about them.
 
 use model::{Error, ErrorKind, IllegalTransition};
 
-/// An error on its way to the writer: the driver's own, still to be judged, or one that is ready for
-/// the caller.
+/// An error before it is classified: the driver's own, or one that is ready for the caller.
 #[derive(Debug)]
 pub(crate) enum Fault {
     Sql(sqlx::Error),
     Told(Error),
-    /// No answer in time; the connection is closed.
+    /// There was no answer in time; the connection is closed.
     Silent(Error),
 }
 
-/// What a driver's error means for the transaction that met it.
+/// What a driver's error means for its transaction.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Meaning {
-    /// The connection is gone; before a commit nothing happened.
+    /// The connection is lost; before a commit, nothing happened.
     Broken,
-    /// Another transaction was in the way; again, alone.
+    /// It conflicts with another transaction; the command is repeated alone.
     Conflict,
-    /// This command cannot be done.
+    /// This command cannot be executed.
     Refused,
 }
 
@@ -54,7 +53,7 @@ impl Fault {
         }
     }
 
-    /// SQLite could not write or sync during a commit: what is on disk may or may not hold it.
+    /// SQLite could not write or sync during a commit: the change may or may not be on disk.
     pub(crate) fn is_torn_write(&self) -> bool {
         let Self::Sql(sqlx::Error::Database(error)) = self else { return false };
         error
@@ -80,8 +79,8 @@ fn meaning(error: &sqlx::Error) -> Meaning {
         | sqlx::Error::PoolClosed
         | sqlx::Error::WorkerCrashed => Meaning::Broken,
         sqlx::Error::Database(database) => match database.code().as_deref() {
-            // PostgreSQL: connection exceptions, too many connections, shut down or starting up,
-            // an idle transaction that the server ended.
+            // PostgreSQL: connection exceptions, too many connections, shutting down or starting up, an idle
+            // transaction that the server ended.
             Some("57P01" | "57P02" | "57P03" | "57P05" | "25P03" | "53300") => Meaning::Broken,
             Some(code) if code.len() == 5 && code.starts_with("08") => Meaning::Broken,
             // Serialization failure, deadlock; SQLite's busy and locked with their extended codes.
@@ -92,7 +91,7 @@ fn meaning(error: &sqlx::Error) -> Meaning {
     }
 }
 
-/// Sorts a driver's error into Waybill's kinds.
+/// Converts a driver's error to one of Waybill's kinds.
 pub(crate) fn database_error(error: sqlx::Error, operation: &'static str) -> Error {
     if meaning(&error) == Meaning::Broken {
         let kind = if matches!(error, sqlx::Error::PoolTimedOut) {

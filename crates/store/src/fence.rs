@@ -1,4 +1,4 @@
-//! Taking everything from a node that no longer lives.
+//! Fencing: releasing everything that a dead node holds.
 
 use crate::command::Command;
 use crate::delivery::change;
@@ -13,21 +13,21 @@ use model::{
     TransferState, transition,
 };
 
-/// A node whose lease ended without it.
+/// A node whose lease lapsed.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Fenced {
     /// The node.
     pub node: NodeName,
-    /// The epoch that it lost.
+    /// The epoch of the lapsed lease.
     pub epoch: i64,
-    /// Deliveries that were taken from it and are due again.
+    /// Deliveries whose claims were released and that are due again.
     pub deliveries: u64,
 }
 
 impl Store {
-    /// Takes everything from nodes whose lease has ended: deliveries under way become due again
-    /// (`interrupted`), messages in progress may begin again, sources and offers are free.
-    /// `by` is the node that does it, for the record.
+    /// Releases everything that nodes with lapsed leases hold: running deliveries become due again (`interrupted`),
+    /// messages in progress may be received again, sources and offers are free. `by` is the node that does it, for
+    /// the record.
     ///
     /// # Errors
     /// The database failed.
@@ -83,7 +83,7 @@ pub(crate) async fn fence(
     Ok(deliveries)
 }
 
-/// What a person cancelled while it was being sent is not tried again.
+/// A delivery that was cancelled while it was being sent is not tried again.
 async fn give_up_cancelled(
     tx: &mut Tx<'_>,
     rows: &[DeliveryRow],
@@ -112,7 +112,7 @@ pub(crate) async fn release_claims(
     by: &NodeName,
     now: Timestamp,
 ) -> Result<u64, Fault> {
-    // Commands behind this one in the group must look again.
+    // Later commands in the group must query the lease again.
     tx.held.clear();
     let state = transition(DeliveryState::Sending, DeliveryEvent::Retry)?;
     let rows: Vec<DeliveryRow> = on!(tx, c => sqlx::query_as(

@@ -1,4 +1,4 @@
-//! Runs of flows that people ask for: a poll at once, on whichever node polls the flow's source.
+//! Runs of flows that people request: a poll at once, on the node that polls the flow's source.
 
 #[cfg(test)]
 mod tests;
@@ -17,48 +17,48 @@ use sqlx::FromRow;
 use sqlx::types::Json;
 use uuid::Uuid;
 
-/// How long an answer is kept.
+/// How long a result is kept.
 const KEPT: TimeDelta = TimeDelta::days(1);
 
-/// A run that a person asks for.
+/// A request for a run.
 #[derive(Clone, Debug)]
 pub struct NewFlowRun {
-    /// From the caller, who asks for the answer by it.
+    /// The caller's id, by which it asks for the result.
     pub id: Uuid,
     /// The flow.
     pub flow: String,
-    /// Who asks.
+    /// Who requests it.
     pub by: Actor,
     /// When.
     pub at: Timestamp,
-    /// No node begins it after this moment.
+    /// No node starts it after this time.
     pub begin_by: Timestamp,
-    /// The events that say so.
+    /// The events of the request.
     pub events: Vec<AuditEvent>,
 }
 
-/// A run that waits for a node, or has been cut off.
+/// A run that waits for a node, or was interrupted.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct OpenFlowRun {
-    /// Which.
+    /// Its id.
     pub id: Uuid,
     /// The flow.
     pub flow: String,
-    /// Who asked for it.
+    /// Who requested it.
     pub by: Actor,
 }
 
-/// What a run came to.
+/// The result of a run.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(tag = "outcome", rename_all = "snake_case")]
 pub enum FlowRunResult {
     /// The source was polled.
     Polled(PollReport),
-    /// The poll failed, after this much of it.
+    /// The poll failed, after these counts.
     Failed {
         /// The reason.
         error: String,
-        /// What had become of files by then.
+        /// The counts of files by result so far.
         report: PollReport,
     },
     /// The source's endpoint is offline after failures; it was not tried.
@@ -68,14 +68,14 @@ pub enum FlowRunResult {
     },
 }
 
-/// A run as far as it has come.
+/// The progress of a run.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct FlowRun {
-    /// The node that began it.
+    /// The node that started it.
     pub node: Option<String>,
     /// When it began.
     pub started_at: Option<Timestamp>,
-    /// When it ended, and with what.
+    /// When it ended, with its result.
     pub ended: Option<(Timestamp, FlowRunResult)>,
 }
 
@@ -95,7 +95,7 @@ struct Row {
 }
 
 impl Store {
-    /// Asks for a run. Answers of earlier ones are forgotten after a day.
+    /// Requests a run. Results of earlier runs are deleted after a day.
     ///
     /// # Errors
     /// The database failed.
@@ -103,7 +103,7 @@ impl Store {
         self.write(run).await
     }
 
-    /// Runs that a node may begin now.
+    /// The runs that a node may start now.
     ///
     /// # Errors
     /// The database failed.
@@ -125,8 +125,8 @@ impl Store {
         Ok(rows.into_iter().map(run).collect())
     }
 
-    /// Begins a run under a node's lease; false when another node has begun it and lives, or it is over. A run whose
-    /// node died may be begun again.
+    /// Starts a run under a node's lease; false if another living node has started it, or it is over. A run whose
+    /// node died may be started again.
     ///
     /// # Errors
     /// The database failed.
@@ -134,7 +134,7 @@ impl Store {
         self.write(Begin { id, lease: lease.clone(), now }).await
     }
 
-    /// Ends a run that this lease began, with the events that say so.
+    /// Ends a run that was started under this lease, with its events.
     ///
     /// # Errors
     /// The database failed.
@@ -149,7 +149,7 @@ impl Store {
         self.write(End { id, lease: lease.clone(), result, now, events }).await
     }
 
-    /// How far a run has come; `None` when it is not known, or no longer.
+    /// The progress of a run; `None` if it is unknown or was deleted.
     ///
     /// # Errors
     /// The database failed.
@@ -186,7 +186,7 @@ impl Command for NewFlowRun {
             .bind(self.id).bind(&self.flow).bind(self.by.to_text()).bind(self.at).bind(self.begin_by)
             .execute(c).await.map(|_| ()))?;
         tx.events(&self.events);
-        // Nodes look when they are woken.
+        // Nodes query for runs when they are woken.
         tx.wake();
         Ok(())
     }

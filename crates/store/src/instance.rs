@@ -1,15 +1,15 @@
-//! Which installation of a node this is: tells an earlier process of the same state directory, which its
-//! lock proves dead, from a living node elsewhere that was given the same name.
+//! The installation id of a node. It distinguishes an earlier process of the same state directory (its lock proves
+//! that it ended) from a living node elsewhere with the same name.
 
 use crate::whole_file::place;
 use model::{Error, ErrorKind, Result};
 use std::path::Path;
 use uuid::Uuid;
 
-/// Reads the id in `path`, or makes one and keeps it there.
+/// Reads the id in `path`, or creates one there.
 ///
 /// # Errors
-/// The file cannot be read or written, or holds no id.
+/// The file cannot be read or written, or contains no id.
 pub fn load_or_create_instance(path: &Path, make: impl FnOnce() -> Uuid) -> Result<Uuid> {
     let failed = |error| Error::local_io("use the node's instance id", error).with("path", path.display());
     let text = match std::fs::read_to_string(path) {
@@ -18,7 +18,7 @@ pub fn load_or_create_instance(path: &Path, make: impl FnOnce() -> Uuid) -> Resu
             let id = make();
             return match place(path, format!("{id}\n").as_bytes(), 0o644, false) {
                 Ok(()) => Ok(id),
-                // Another was faster: its id is the id.
+                // Another process was faster: its id counts.
                 Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
                     read(path, &std::fs::read_to_string(path).map_err(failed)?)
                 }

@@ -1,4 +1,4 @@
-//! Messages that peers send: begun once, answered once, answered again with the same bytes.
+//! Messages from peers: received once, answered once, and answered again with the same bytes.
 
 use crate::command::{Command, place_of};
 use crate::delivery::{NewTransfer, described, insert_transfers};
@@ -16,13 +16,13 @@ use sqlx::FromRow;
 use sqlx::types::Json;
 use uuid::Uuid;
 
-/// Keys forgotten in one transaction.
+/// The most keys deleted in one transaction.
 const PURGED: i64 = 1000;
 
-/// What the peer was answered.
+/// The answer to a peer.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Reply {
-    /// `status`, and `headers` as pairs in their order; else in the listener's own form.
+    /// `status`, and `headers` as ordered pairs; otherwise in the listener's own form.
     pub head: Value,
     /// The exact bytes of the body.
     pub body: Vec<u8>,
@@ -33,26 +33,26 @@ pub struct Reply {
 pub enum IntakeBegun {
     /// Reserved for this caller.
     New,
-    /// Another copy is being received, here or on another node that lives.
+    /// Another copy is being received, on this or another living node.
     InProgress,
-    /// It was received and answered: answer the same.
+    /// It was received and answered: give the same answer.
     Answered(Reply),
 }
 
-/// A received message with what is made of it.
+/// A received message and the records made from it.
 #[derive(Clone, Debug)]
 pub struct IntakeCommit {
-    /// Who received it. No longer held: nothing is written.
+    /// The receiving node's lease. If it is no longer held, nothing is written.
     pub lease: NodeLease,
     /// The key that [`Store::intake_begin`] reserved.
     pub key: String,
-    /// The reception as an offer; `state` must be `staging`. There is nothing to settle.
+    /// The reception as an offer. Its `state` must be `staging`. It needs no settling.
     pub offer: Offer,
     /// One for each part.
     pub transfers: Vec<NewTransfer>,
-    /// What the peer will be answered, once this is committed.
+    /// The answer that the peer gets after the commit.
     pub reply: Reply,
-    /// What the audit trail says about it.
+    /// The events.
     pub events: Vec<AuditEvent>,
     /// The time.
     pub now: Timestamp,
@@ -61,18 +61,18 @@ pub struct IntakeCommit {
 /// The answer to [`Store::intake_commit`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum IntakeCommitted {
-    /// It is ours: answer the peer.
+    /// It is recorded: answer the peer.
     Committed,
-    /// The key is another's by now: nothing was written; give the peer no answer.
+    /// Another node holds the key now: nothing was written; do not answer the peer.
     Lost,
 }
 
 impl Store {
-    /// Reserves a key (for AS2: sender, receiver, Message-ID), unique over all nodes. A key that was
-    /// refused, or whose node no longer lives, begins anew.
+    /// Reserves a key (for AS2: sender, receiver, Message-ID), unique over all nodes. A key that was refused, or
+    /// whose node has died, can be reserved again.
     ///
     /// # Errors
-    /// The node's lease is not held any more; the database failed.
+    /// The node no longer holds its lease; or the database failed.
     pub async fn intake_begin(&self, lease: &NodeLease, key: &str, now: Timestamp) -> Result<IntakeBegun> {
         self.write(IntakeBegin { lease: lease.clone(), key: key.to_owned(), now }).await
     }
@@ -81,13 +81,13 @@ impl Store {
     /// transaction.
     ///
     /// # Errors
-    /// The database failed. `Ambiguous`: ask [`Store::intake_answer`]; until it tells, give the peer no
-    /// answer.
+    /// The database failed. If `Ambiguous`, call [`Store::intake_answer`]; until it returns the result, do not answer
+    /// the peer.
     pub async fn intake_commit(&self, commit: IntakeCommit) -> Result<IntakeCommitted> {
         self.write(commit).await
     }
 
-    /// The message was answered with an error: the key may begin again. The reply is kept for the
+    /// Records that the message was answered with an error: the key can be reserved again. The reply is kept for the
     /// record.
     ///
     /// # Errors
@@ -103,7 +103,7 @@ impl Store {
         self.write(IntakeRefuse { lease: lease.clone(), key: key.to_owned(), reply, events, now }).await
     }
 
-    /// The message did not arrive whole: the key is free again.
+    /// Frees the key of a message that did not arrive completely.
     ///
     /// # Errors
     /// The database failed.
@@ -111,7 +111,7 @@ impl Store {
         self.write(IntakeAbandon { lease: lease.clone(), key: key.to_owned() }).await
     }
 
-    /// Reads the answer of a message back; `None` when it was not committed.
+    /// Reads the stored answer to a message; `None` if it was not committed.
     ///
     /// # Errors
     /// The database failed.
@@ -126,7 +126,7 @@ impl Store {
         Ok(found.map(ReplyRow::reply))
     }
 
-    /// Forgets keys that were answered or refused before a time. Answers how many.
+    /// Deletes keys that were answered or refused before a time. Returns their number.
     ///
     /// # Errors
     /// The database failed.
@@ -193,8 +193,8 @@ impl Command for IntakeBegin {
             return Err(lease_lost("begin a message"));
         }
         let digest = digest(&self.key);
-        // A copy that is begun on another node at this moment makes this wait for that one's commit.
-        // Its row may be gone again when we look; then the next round takes the place.
+        // If another node is receiving a copy at this moment, this waits for its commit. The row may be deleted when
+        // it is read; then the next iteration inserts it.
         for _ in 0..3 {
             let new = on!(tx, c => sqlx::query(
                 "INSERT INTO intake_keys (digest, key, state, node, epoch, began_at) \
@@ -213,7 +213,7 @@ impl Command for IntakeBegin {
 }
 
 impl IntakeBegin {
-    /// The key is known: what came of it decides.
+    /// The key is known: its state decides.
     async fn again(&self, tx: &mut Tx<'_>, digest: &str, row: KeyRow) -> Result<IntakeBegun, Fault> {
         if row.state == "answered" {
             return Ok(IntakeBegun::Answered(row.reply.reply()));
@@ -247,7 +247,7 @@ impl Command for IntakeCommit {
     type Answer = IntakeCommitted;
 
     fn place(&self) -> u128 {
-        // With the lanes of its flow; the key's own row is nobody else's. The offer has no flow of its own.
+        // Sorted like the lanes of its flow; no other command uses the key's own row. The offer has no flow.
         place_of(self.transfers.first().map_or("", |new| &new.transfer.flow))
     }
 

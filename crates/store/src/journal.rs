@@ -1,15 +1,15 @@
-//! The connection journal: every socket on record, also while the database is away.
+//! The connection journal: every connection is recorded, even while the database is unreachable.
 //!
-//! `net` reports connections from wherever they live. Their records go first to an append-only file of
-//! this node ([`Journal::append`] returns when the operating system has the bytes), then in batches to
-//! the database ([`Journal::ship`]), as rows of `connections` and as audit events whose ids follow from
-//! the connection's id: what is shipped twice is there once. A process that dies leaves its entries in
-//! the file; the next one ships them, then closes what the dead one had open as 'process ended'. Another
-//! node knows only that a lease ended, not what became of the sockets: it marks them as lost sight of,
-//! and their own node closes them, or says that they live.
+//! `net` reports connections. Their records are first appended to a file of this node ([`Journal::append`] returns
+//! when the operating system has the bytes), then written to the database in batches ([`Journal::ship`]), as rows of
+//! `connections` and as audit events. The events' ids are derived from the connection's id, so repeated shipping
+//! creates no duplicates. If a process dies, its entries stay in the file; the next process ships them, and then
+//! closes the connections of the dead one as 'process ended'. Another node knows only that a lease lapsed, not what
+//! happened to the sockets: it marks them as lost, and their own node later closes them, or reports that they are
+//! alive.
 //!
-//! Not lost: what `append` returned `Ok` for, after a crash of the process at any moment. After a power
-//! failure up to the last 100 ms may be missing, unless [`Journal::flush`] was called.
+//! An entry for which `append` returned `Ok` survives a crash of the process at any moment. After a power failure up
+//! to the last 100 ms may be missing, unless [`Journal::flush`] was called.
 
 mod connections;
 mod entry;
@@ -30,29 +30,29 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::{Notify, mpsc, oneshot};
 use writer::{Request, Writer};
 
-/// Entries waiting for the writing thread; beyond these, callers wait.
+/// The most entries waiting for the writing thread; with more, callers wait.
 const QUEUE: usize = 1024;
 
-/// Where the journal lies and how large it grows.
+/// The journal's directory and limits.
 #[derive(Clone, Debug)]
 pub struct JournalSettings {
-    /// A directory of this node's own.
+    /// A directory that only this node uses.
     pub directory: PathBuf,
-    /// Size at which a new segment begins, in bytes.
+    /// The size at which a new segment begins, in bytes.
     pub segment_bytes: u64,
-    /// Most bytes kept for a database that is away; beyond them entries are refused.
+    /// The most bytes kept while the database is unreachable; then entries are refused.
     pub cap_bytes: u64,
 }
 
 impl JournalSettings {
-    /// The defaults: segments of 16 MiB, 1 GiB in all.
+    /// The defaults: segments of 16 MiB, 1 GiB in total.
     #[must_use]
     pub fn new(directory: impl Into<PathBuf>) -> Self {
         Self { directory: directory.into(), segment_bytes: 16 << 20, cap_bytes: 1 << 30 }
     }
 }
 
-/// What the journal has done since it was opened.
+/// The journal's counters since it was opened.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct JournalStats {
     /// Entries written.
@@ -62,11 +62,11 @@ pub struct JournalStats {
     pub refused: u64,
     /// Entries in the database.
     pub shipped: u64,
-    /// Lines that could not be read back; they are in the file `damaged`.
+    /// Lines that could not be read; they are in the file `damaged`.
     pub damaged: u64,
-    /// Entries that the database will never take; they are in the file `unshippable`.
+    /// Entries that the database refused permanently; they are in the file `unshippable`.
     pub unshippable: u64,
-    /// Times the disk did not confirm a sync.
+    /// How often the disk did not confirm a sync.
     pub sync_failures: u64,
     /// Bytes that are not in the database yet.
     pub backlog_bytes: u64,
@@ -85,9 +85,9 @@ pub(crate) struct Counts {
 
 pub(crate) struct Shared {
     counts: Counts,
-    /// Up to here the bytes are written and may be read.
+    /// The bytes up to here are written and may be read.
     end: Mutex<Place>,
-    /// Rung when there is more to ship.
+    /// Notified when there is more to ship.
     more: Notify,
 }
 
@@ -110,15 +110,15 @@ pub struct Journal {
     settings: JournalSettings,
     process: Header,
     shipping: tokio::sync::Mutex<ship::Shipping>,
-    /// Held as long as the journal is open, and by the thread until its last write: two processes must
-    /// not write one journal.
+    /// Held as long as the journal is open, and by the thread until its last write: two processes must not write to
+    /// one journal.
     _lock: Arc<File>,
 }
 
 impl Journal {
-    /// Opens the journal of a node, made if it is not there. The torn end that a crash may have left is
-    /// cut off; all whole entries are kept for shipping. `started` is when this process began: it
-    /// tells its connections from those of an earlier process of the same node.
+    /// Opens the journal of a node; creates it if it is missing. An incomplete last line from a crash is removed; all
+    /// complete entries are kept for shipping. `started` is when this process began: it distinguishes its connections
+    /// from those of an earlier process of the same node.
     ///
     /// # Errors
     /// The directory cannot be written, or another process has it open.
@@ -176,11 +176,11 @@ impl Journal {
         })
     }
 
-    /// Writes an entry; it outlives this process once this returns `Ok`.
+    /// Writes an entry. When this returns `Ok`, the entry survives the process.
     ///
     /// # Errors
-    /// The disk is full or broken, or as much as the cap allows waits for the database: the entry is
-    /// not kept, and [`JournalStats::refused`] counts it.
+    /// The disk is full or broken, or the entries that wait for the database have reached the limit: the entry is not
+    /// kept, and [`JournalStats::refused`] counts it.
     pub async fn append(&self, entry: JournalEntry) -> Result<()> {
         let line = self.line(entry).inspect_err(|_| {
             self.shared.counts.refused.fetch_add(1, Ordering::Relaxed);
@@ -212,17 +212,17 @@ impl Journal {
         Ok(line)
     }
 
-    /// Forces everything that was written to the disk.
+    /// Syncs everything that was written to the disk.
     ///
     /// # Errors
-    /// The disk did not confirm.
+    /// The disk did not confirm it.
     pub async fn flush(&self) -> Result<()> {
         let (done, answer) = oneshot::channel();
         self.queue.send(Request::Flush(done)).await.map_err(|_| writer::ended())?;
         answer.await.map_err(|_| writer::ended())?
     }
 
-    /// What was done so far.
+    /// The counters so far.
     #[must_use]
     pub fn stats(&self) -> JournalStats {
         let read = |count: &AtomicU64| count.load(Ordering::Relaxed);

@@ -1,4 +1,4 @@
-//! Leases: which node lives, and which node polls which source.
+//! Leases: which node is alive, and which node polls which source.
 
 use crate::command::Command;
 use crate::either::on;
@@ -13,42 +13,43 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 use uuid::Uuid;
 
-/// What the name of a flow's source begins with; the flow's name follows.
+/// The prefix of the name of a flow's source; the flow's name follows.
 pub const FLOW_SOURCE: &str = "flow/";
 
-/// A node's right to write. One renewal serves all its claims.
+/// A node's right to write. One renewal covers all its claims.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct NodeLease {
     /// The node.
     pub node: NodeName,
-    /// Which of its lives: grows with each.
+    /// The epoch: increases each time the lease is taken.
     pub epoch: i64,
-    /// How long a renewal lasts.
+    /// How long a renewal is valid.
     pub lease: Duration,
 }
 
-/// The answer to a wish for a lease.
+/// The result of taking a lease.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Acquired {
-    /// It is ours.
+    /// It is taken.
     Held(NodeLease),
-    /// Another installation's node of this name lives; its lease ends then, unless it renews it.
+    /// Another installation's node with this name is alive; its lease ends then, unless it renews it.
     HeldUntil(Timestamp),
 }
 
-/// The answer to a renewal.
+/// The result of a renewal.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Renewal {
-    /// Good for another term.
+    /// Renewed.
     Renewed,
-    /// Another has taken it, or fenced it off: stop all work under it.
+    /// Another process has taken it, or it was fenced: stop all work under it.
     Lost,
 }
 
 impl Store {
-    /// Takes the lease of a node's name: `epoch` = the one before + 1. `instance` is this installation's
-    /// own id ([`crate::load_or_create_instance`]): a lease of it that still runs is an earlier process's,
-    /// which is dead, or the caller's own; it is taken over, with all its claims. Another's is not.
+    /// Takes the lease of a node's name, with `epoch` = the previous + 1. `instance` is this installation's id
+    /// ([`crate::load_or_create_instance`]). A running lease with the same instance belongs to an earlier process,
+    /// which has ended, or to the caller itself; it is taken over, with all its claims. Another installation's lease
+    /// is not.
     ///
     /// # Errors
     /// The database failed.
@@ -70,7 +71,7 @@ impl Store {
         self.write(RenewNode { lease: lease.clone(), now }).await
     }
 
-    /// Gives a lease back, and with it whatever was still claimed under it.
+    /// Releases a lease, with all claims under it.
     ///
     /// # Errors
     /// The database failed.
@@ -78,8 +79,7 @@ impl Store {
         self.write(ReleaseNode { lease: lease.clone(), now }).await
     }
 
-    /// Takes the right to poll a source: true when it is free, ours already, or its holder no longer
-    /// lives.
+    /// Takes the right to poll a source: true if it is free, already held, or its holder is dead.
     ///
     /// # Errors
     /// The database failed.
@@ -87,7 +87,7 @@ impl Store {
         self.write(AcquireSource { lease: lease.clone(), source: source.to_owned(), now }).await
     }
 
-    /// The flows whose sources are polled, each with the node that polls it and lives.
+    /// The flows whose sources are polled, each with the living node that polls it.
     ///
     /// # Errors
     /// The database failed.
@@ -104,7 +104,7 @@ impl Store {
         Ok(rows.into_iter().filter_map(|(source, node)| Some((flow(source)?, node))).collect())
     }
 
-    /// Gives the right to poll a source back.
+    /// Releases the right to poll a source.
     ///
     /// # Errors
     /// The database failed.
@@ -114,10 +114,10 @@ impl Store {
 }
 
 impl Tx<'_> {
-    /// Whether a lease is held now. It stays so until the commit: whoever takes it must wait.
+    /// Whether a lease is held now. It stays so until the commit, because taking it waits for the commit.
     ///
-    /// The lock is PostgreSQL's weakest, which a renewal passes and only taking the lease waits for, so
-    /// that a node at work never keeps its own renewal waiting.
+    /// The lock is PostgreSQL's weakest: renewing does not wait for it, only taking the lease does, so that a busy
+    /// node never delays its own renewal.
     pub(crate) async fn holds(&mut self, lease: &NodeLease, now: Timestamp) -> Result<bool, Fault> {
         if self.held.contains(lease) {
             return Ok(true);
@@ -136,7 +136,7 @@ impl Tx<'_> {
         Ok(found.is_some())
     }
 
-    /// Whether a source is polled under a lease, until the commit.
+    /// Whether a source is polled under a lease; locked until the commit.
     pub(crate) async fn holds_source(&mut self, lease: &NodeLease, source: &str) -> Result<bool, Fault> {
         let sql = self.pick(
             "SELECT epoch FROM source_leases WHERE source = $1 AND node = $2 AND epoch = $3",
@@ -280,7 +280,8 @@ impl Command for ReleaseSource {
     }
 }
 
-/// Gives runs of a flow back that a lease began and did not end (`flow_runs`): another poller may begin them.
+/// Releases runs of a flow that were started under a lease and not ended (`flow_runs`): another poller may start
+/// them.
 async fn give_back_runs(tx: &mut Tx<'_>, flow: &str, lease: &NodeLease) -> Result<(), Fault> {
     let given = on!(tx, c => sqlx::query(
         "UPDATE flow_runs SET node = NULL, epoch = NULL, started_at = NULL \

@@ -7,8 +7,8 @@
 //! Every query is written once and runs on SQLite and PostgreSQL (`on!` in `either.rs`); only claiming,
 //! notification and partitions differ.
 //!
-//! Where to look: `writer` (grouping, lost commits), `lease` and `fence` (who may write), `offer`,
-//! `delivery`, `intake`, `payload` (a transfer's way), `action` (what a person does to it).
+//! Modules: `writer` (grouping, lost commits), `lease` and `fence` (which node may write), `offer`, `delivery`,
+//! `intake`, `payload` (a transfer from beginning to end), `action` (what a person does to it).
 
 mod action;
 mod audit;

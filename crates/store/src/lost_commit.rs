@@ -1,9 +1,9 @@
-//! Whether a transaction was committed whose COMMIT was not answered (PostgreSQL).
+//! Finding out whether a transaction was committed if the answer to COMMIT was lost (PostgreSQL).
 //!
-//! Each transaction of a writer leaves its number in the writer's row of `commits`. Whoever asks for the
-//! row waits for a transaction that is still under way, and then reads the number of the last one that
-//! stands. `pg_xact_status` would not do: when the server crashes, a transaction whose log had not reached
-//! the disk is gone, and its id is given to another, whose fate would be told for ours.
+//! Each transaction of a writer stores its number in the writer's row of `commits`. A query that locks this row waits
+//! for a running transaction, and then reads the number of the last committed one. `pg_xact_status` is not enough:
+//! when the server crashes, a transaction whose log had not reached the disk is lost, and its id is given to another
+//! one, whose status would then be returned.
 
 use crate::either::Connection;
 use crate::fault::{Fault, database_error};
@@ -12,31 +12,31 @@ use model::{Error, ErrorKind, Timestamp};
 use sqlx::{PgConnection, Row};
 use uuid::Uuid;
 
-/// What a transaction is known by after it ended.
+/// The identification of a transaction after it ended.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Mark {
     /// Who wrote it.
     pub(crate) writer: Uuid,
-    /// Which of the writer's transactions.
+    /// The number among the writer's transactions.
     pub(crate) number: i64,
 }
 
-/// What became of it.
+/// The result of a transaction.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Fate {
-    /// It stands.
+    /// It was committed.
     Committed,
-    /// Nothing of it stands.
+    /// Nothing was committed.
     Aborted,
-    /// It cannot be found out.
+    /// It cannot be determined.
     Unknown,
 }
 
-/// Begins a transaction with its mark and the first savepoint, in one exchange; answers the server's time.
-/// The mark comes before the savepoint, so that no command's failure undoes it.
+/// Begins a transaction with its number and the first savepoint, in one round trip; returns the server's time. The
+/// number is written before the savepoint, so that a failed command does not undo it.
 pub(crate) async fn begin(connection: &mut PgConnection, mark: Mark) -> Result<Timestamp, Fault> {
     let Mark { writer, number } = mark;
-    // Several statements take no parameters; these two values cannot be anything but digits.
+    // Several statements in one query take no parameters; these two values can only be digits.
     let sql = format!(
         "BEGIN; \
          INSERT INTO commits (writer, number, at) VALUES ('{writer}', {number}, now()) \
@@ -49,13 +49,13 @@ pub(crate) async fn begin(connection: &mut PgConnection, mark: Mark) -> Result<T
     Ok(row.try_get(0)?)
 }
 
-/// Asks on a new connection. While the transaction is under way, the answer waits for its end.
+/// Queries over a new connection. While the transaction is running, the answer waits for its end.
 pub(crate) async fn ask(target: &Target, mark: Mark) -> Result<Fate, Error> {
     const OPERATION: &str = "find out whether a commit took effect";
     let Connection::Postgres(mut connection) = target.connect().await? else {
         return Ok(Fate::Unknown);
     };
-    // Writing is what waits also for a row that is not there yet.
+    // Only a write also waits for a row that is not committed yet.
     let question = sqlx::query_scalar::<_, i64>(
         "INSERT INTO commits (writer, number, at) VALUES ($1, 0, now()) \
          ON CONFLICT (writer) DO UPDATE SET at = excluded.at RETURNING number",
@@ -70,7 +70,7 @@ pub(crate) async fn ask(target: &Target, mark: Mark) -> Result<Fate, Error> {
     Ok(if last == mark.number { Fate::Committed } else { Fate::Aborted })
 }
 
-/// Forgets writers that ended long ago.
+/// Deletes writers that ended long ago.
 pub(crate) async fn tidy(connection: &mut Connection) -> Result<(), Error> {
     let Connection::Postgres(connection) = connection else { return Ok(()) };
     sqlx::query("DELETE FROM commits WHERE at < now() - interval '30 days'")

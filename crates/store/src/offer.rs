@@ -1,4 +1,4 @@
-//! Offers: what sources have, and how far we are with it.
+//! Offers: the files that sources have, and their state.
 
 mod known;
 mod record;

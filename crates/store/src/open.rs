@@ -1,4 +1,4 @@
-//! Opening and closing the store, and the two ways in: a command to the writer, a query to a reader.
+//! Opening and closing the store. Commands go to the writer, queries to a reader.
 
 use crate::command::{Command, Queued, queued};
 use crate::either::{Backend, Connection, Pool, on};
@@ -21,7 +21,7 @@ use std::time::Duration;
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinHandle;
 
-/// The database. Cheap to clone; all clones are one.
+/// The database. Cheap to clone; all clones share one store.
 #[derive(Clone)]
 pub struct Store(Arc<Inner>);
 
@@ -30,18 +30,18 @@ struct Inner {
     pool: Pool,
     answer_within: Option<Duration>,
     target: Target,
-    /// Turns for searches: some connections stay free for everything else.
+    /// Permits for searches: some connections stay free for everything else.
     searches: Arc<Semaphore>,
     search_within: Duration,
     text_index: TextIndex,
-    /// Gone once the store is closed.
+    /// Dropped when the store is closed.
     queue: RwLock<Option<mpsc::Sender<Box<dyn Queued>>>>,
     writers: Mutex<Vec<JoinHandle<()>>>,
     listener: Option<JoinHandle<()>>,
-    /// Sees to indexes in the background.
+    /// The background task that builds indexes.
     indexing: Option<JoinHandle<()>>,
     wake: Wake,
-    /// Held for as long as the file is used.
+    /// Held as long as the file is used.
     lock: Mutex<Option<Arc<File>>>,
 }
 
@@ -60,8 +60,7 @@ impl std::fmt::Debug for Store {
 }
 
 impl Store {
-    /// Opens the database, brings its schema up to date, and starts the writers. Answers with
-    /// warnings for the operator.
+    /// Opens the database, updates its schema, and starts the writers. Returns warnings for the operator.
     ///
     /// # Errors
     /// The URL cannot be read; the database cannot be reached; another process uses the file; the
@@ -132,7 +131,7 @@ impl Store {
         Ok((Self(Arc::new(inner)), warnings))
     }
 
-    /// Which database is behind it.
+    /// The kind of database.
     #[must_use]
     pub fn backend(&self) -> Backend {
         self.0.backend
@@ -141,7 +140,7 @@ impl Store {
     /// A cheap query, for `/readyz`.
     ///
     /// # Errors
-    /// The database does not answer, or nothing can be written any more.
+    /// The database does not answer, or cannot be written to.
     pub async fn ready(&self) -> Result<()> {
         let queue = self.0.queue.read().unwrap_or_else(PoisonError::into_inner).clone();
         if queue.is_none_or(|queue| queue.is_closed()) {
@@ -154,7 +153,7 @@ impl Store {
         .await
     }
 
-    /// Takes no more commands, brings those that wait to their answers, and lets go of the database.
+    /// Accepts no more commands, completes those that wait, and closes the database.
     pub async fn close(&self) {
         drop(self.0.queue.write().unwrap_or_else(PoisonError::into_inner).take());
         let writers = std::mem::take(&mut *self.0.writers.lock().unwrap_or_else(PoisonError::into_inner));
@@ -170,8 +169,8 @@ impl Store {
         drop(self.0.lock.lock().unwrap_or_else(PoisonError::into_inner).take());
     }
 
-    /// Changes each time something could be claimed after a commit, here or on another node. A hint:
-    /// polling remains the truth.
+    /// Changes each time something can be claimed after a commit, here or on another node. Only a hint: polling is
+    /// still needed.
     #[must_use]
     pub fn wakeups(&self) -> watch::Receiver<u64> {
         self.0.wake.subscribe()
@@ -185,7 +184,7 @@ impl Store {
         &self.0.target
     }
 
-    /// Turns for searches.
+    /// Permits for searches.
     pub(crate) fn searches(&self) -> Arc<Semaphore> {
         Arc::clone(&self.0.searches)
     }
@@ -195,13 +194,13 @@ impl Store {
         self.0.search_within
     }
 
-    /// Whether parts of texts are found by an index.
+    /// Whether an index is used to find parts of texts.
     #[must_use]
     pub fn text_index(&self) -> &TextIndex {
         &self.0.text_index
     }
 
-    /// Hands a command to the writers and waits for its answer. Waits for room in the queue first.
+    /// Sends a command to the writers and waits for its answer. Waits first if the queue is full.
     pub(crate) async fn write<C: Command>(&self, command: C) -> Result<C::Answer> {
         let closed = || {
             Error::transient(ErrorKind::Unreachable, "write to the database")
@@ -211,12 +210,12 @@ impl Store {
         let (command, answer) = queued(command);
         queue.ok_or_else(closed)?.send(command).await.map_err(|_| closed())?;
         answer.await.map_err(|_| {
-            // The writer ended with the command in hand.
+            // The writer ended before it answered the command.
             Error::ambiguous(ErrorKind::Internal, "write to the database")
         })?
     }
 
-    /// Runs a query on a reader, not for longer than the database may take to answer.
+    /// Runs a query on a reader, with the time limit for one answer.
     pub(crate) async fn read<T>(
         &self,
         operation: &'static str,
@@ -253,7 +252,7 @@ async fn readers(target: &Target, settings: &StoreSettings) -> Result<Pool> {
     pool.map_err(|error| database_error(error, "connect to the database"))
 }
 
-/// One process for one file: a lock on a file beside it, released by the system whatever happens.
+/// One process for one file: a lock on a file beside it, which the system releases in any case.
 fn lock_file(database: &Path) -> Result<File> {
     const OPERATION: &str = "open the database file";
     let mut name = database.as_os_str().to_owned();
@@ -272,12 +271,12 @@ fn lock_file(database: &Path) -> Result<File> {
         }
         Err(TryLockError::Error(error)) => return Err(io(error)),
     }
-    // Password digests and encrypted secrets are in it; SQLite gives its log files the same mode.
+    // The file contains password hashes and encrypted secrets; SQLite gives its log files the same mode.
     private(database).map_err(io)?;
     Ok(lock)
 }
 
-/// Whether no gateway has used a PostgreSQL database yet.
+/// Whether no gateway has used this PostgreSQL database yet.
 async fn is_empty(connection: &mut Connection) -> Result<bool> {
     let Connection::Postgres(c) = connection else { return Ok(false) };
     let empty: bool = sqlx::query_scalar("SELECT to_regclass('_sqlx_migrations') IS NULL")
@@ -305,7 +304,7 @@ async fn migrate(connection: &mut Connection) -> Result<()> {
     })
 }
 
-/// A server that does not sync may lose what was acknowledged.
+/// A server that does not sync may lose acknowledged data.
 async fn check_durability(connection: &mut Connection) -> Result<Vec<String>> {
     const OPERATION: &str = "check the durability settings of the database";
     let Connection::Postgres(c) = connection else { return Ok(Vec::new()) };

@@ -1,4 +1,4 @@
-//! Staged bytes: who needs them, and until when.
+//! Payloads: which transfers need them, and until when.
 
 use crate::command::Command;
 use crate::either::on;
@@ -11,18 +11,17 @@ use model::{AuditEvent, EventId, PayloadId, PayloadRecord, Result, Timestamp, Tr
 use std::collections::HashSet;
 use uuid::Uuid;
 
-/// What is on record of some payloads: of the others there is no row.
+/// The known payloads among some ids; the others have no row.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub struct PayloadRows {
-    /// Those that are there.
+    /// Those that exist.
     pub present: HashSet<PayloadId>,
     /// Those that were removed at the end of their retention.
     pub removed: HashSet<PayloadId>,
 }
 
 impl Store {
-    /// Payloads that nothing needs any more: every transfer that refers to them has ended, and its
-    /// retention too.
+    /// Payloads that are no longer needed: every transfer that refers to them has ended, and its retention too.
     ///
     /// # Errors
     /// The database failed.
@@ -42,8 +41,9 @@ impl Store {
         rows.into_iter().map(PayloadRow::payload).collect()
     }
 
-    /// Marks payloads as removed at `now`, each with its event, once for each transfer that needed it; commits before the caller unlinks. Answers those
-    /// that may be unlinked: one that a transfer came to need in the meantime is not among them.
+    /// Marks payloads as removed at `now`, with an event for each transfer that needed one; commits before the caller
+    /// removes the files. Returns those whose files may be removed: a payload that a transfer has come to need in the
+    /// meantime is not among them.
     ///
     /// # Errors
     /// The database failed.
@@ -52,12 +52,12 @@ impl Store {
         mut payloads: Vec<(PayloadId, AuditEvent)>,
         now: Timestamp,
     ) -> Result<HashSet<PayloadId>> {
-        // Another that marks the same ones locks them in the same order.
+        // Another writer that marks the same payloads locks them in the same order.
         payloads.sort_by_key(|(id, _)| *id);
         self.write(MarkRemoved { payloads, now }).await
     }
 
-    /// The newest payload whose bytes are to be in staging.
+    /// The newest payload whose bytes must be in staging.
     ///
     /// # Errors
     /// The database failed.
@@ -72,7 +72,7 @@ impl Store {
         Ok(newest.map(PayloadId::new))
     }
 
-    /// Which of these have a row: the others' bytes belong to nothing.
+    /// Which of these have a row; the bytes of the others are orphaned.
     ///
     /// # Errors
     /// The database failed.
@@ -107,7 +107,7 @@ struct MarkRemoved {
 }
 
 impl MarkRemoved {
-    /// Tells each transfer that needed the payload: what is shown of it is found among its events.
+    /// Adds an event to each transfer that needed the payload, because a transfer's page shows its own events.
     async fn tell(&self, tx: &mut Tx<'_>, payload: PayloadId, event: &AuditEvent) -> Result<(), Fault> {
         let of: Vec<(Uuid, String, Option<String>)> = on!(tx, c => sqlx::query_as(
             "SELECT t.id, t.flow, t.partner FROM payload_references r JOIN transfers t ON t.id = r.transfer_id \
@@ -130,7 +130,7 @@ impl Command for MarkRemoved {
     async fn apply(&self, tx: &mut Tx<'_>) -> Result<HashSet<PayloadId>, Fault> {
         let mut removed = HashSet::new();
         for (id, event) in &self.payloads {
-            // Whoever comes to need it must write its reference before this lock, or see it removed.
+            // A transfer that comes to need it must write its reference before this lock, or see that it was removed.
             let sql = locking!(tx, "SELECT id FROM payloads WHERE id = $1");
             let _: Option<Uuid> =
                 on!(tx, c => sqlx::query_scalar(sql).bind(id.uuid()).fetch_optional(c).await)?;

@@ -30,7 +30,7 @@ impl BufferBudget {
     /// they could wait for each other without end.
     pub async fn take(&self, bytes: usize) -> BufferLease {
         let units = u32::try_from(bytes.div_ceil(UNIT)).unwrap_or(u32::MAX).clamp(1, self.total);
-        // The semaphore is never closed; a lease without a permit would only be a lost bound.
+        // The semaphore is never closed, so a lease always has its permit.
         BufferLease { _permit: Arc::clone(&self.units).acquire_many_owned(units).await.ok() }
     }
 

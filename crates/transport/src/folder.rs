@@ -1,4 +1,6 @@
-//! Folders: what file, SFTP, FTP and WebDAV have in common, and polling and safe writing over it.
+//! Folders: the interface that file, SFTP, FTP and WebDAV share, and polling and safe writing over it.
+//!
+//! "The server" means the remote server, or this machine for a local directory.
 
 mod adapter;
 mod check;
@@ -10,11 +12,11 @@ mod selection;
 mod source;
 mod walk;
 
-/// Bytes of buffers that a reader from [`Folder::read`] may hold without a lease of its own: whoever copies
-/// from it takes them with its own.
+/// The most bytes that a reader from [`Folder::read`] may buffer without its own lease. The code that copies from the
+/// reader includes them in its lease.
 pub const READER_BUFFERS: usize = 256 * 1024;
 
-/// What a person can do where files can be written and are refused their names.
+/// Advice for a server that lets files be written but not renamed.
 pub const RENAME_REFUSED: &str = "the server lets this user write files but not rename them: ask its operator for the right to rename, or set temporary = \"none\" on the flow's destination";
 
 pub use adapter::{FolderProtocol, FolderTransport, FolderUse};
@@ -37,27 +39,27 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, ReadBuf};
 
-/// A place with files in directories. Paths are as the place itself takes them: absolute, or relative
-/// to where a login starts; the empty path is that start itself.
+/// A tree of directories with files. Paths have the server's own form: absolute, or relative to the login directory;
+/// the empty path is the login directory.
 ///
-/// `list` and `stat` should tell the same size, time and version of an unchanged file: offers are compared by
-/// them. What only one of them tells contradicts nothing. Where they contradict each other, listings are compared
-/// with listings, and looks with looks.
+/// `list` and `stat` should report the same size, time and version of an unchanged file, because offers are compared
+/// by them. A value that only one of them reports is not a difference. If they always differ on a server, listings
+/// are compared with listings, and `stat` results with `stat` results.
 #[async_trait]
 pub trait Folder: Send + Sync {
-    /// Begins the test of an endpoint: makes a connection for the test alone and adds each step of that, such as name, TCP,
-    /// trust and login. Answers the folder over that connection, with which the test goes on; `None` where a step failed.
-    /// A place without connections adds nothing and answers itself.
+    /// Begins the test of an endpoint: opens a connection for this test only and adds each step (name lookup, TCP,
+    /// trust, login) to the probe. Returns the folder over that connection, for the next steps of the test; `None` if
+    /// a step failed. A folder without connections adds no steps and returns itself.
     async fn probe(self: Arc<Self>, probe: &mut Probe) -> Option<Arc<dyn Folder>>;
 
-    /// What the place can do. Asked after a connection was made where it depends on the server.
+    /// What the server supports. Where it depends on the server, this is known only after a connection was made.
     ///
     /// # Errors
-    /// The place cannot be reached.
+    /// The server cannot be reached.
     async fn capabilities(&self) -> Result<FolderCapabilities>;
 
-    /// What tells a directory from another that takes its path: of a file system that is mounted there or not, the
-    /// inode. `None` where the place cannot tell.
+    /// An id that distinguishes a directory from another one at the same path, for example the inode, which shows
+    /// whether a file system is mounted. `None` if the server has no such id.
     ///
     /// # Errors
     /// As [`Folder::stat`].
@@ -68,23 +70,23 @@ pub trait Folder: Send + Sync {
     /// Lists a directory as the server sends it, without `.` and `..`, in bounded memory.
     ///
     /// # Errors
-    /// `NotFound`, `PermissionDenied`, and what breaks connections.
+    /// `NotFound`, `PermissionDenied`, and connection errors.
     async fn list(&self, directory: &RemotePath) -> Result<BoxStream<'static, Result<Entry>>>;
 
-    /// What lies at a path, symbolic links followed only where that leads to no place outside.
+    /// Returns the entry at a path. A symbolic link is followed only if its target is inside the folder.
     ///
     /// # Errors
-    /// `NotFound` when nothing does.
+    /// `NotFound` if nothing exists there.
     async fn stat(&self, path: &RemotePath) -> Result<Entry>;
 
-    /// Reads from an offset to the end of the data, which is where the place says that there is no more: a size
-    /// that it states elsewhere may be wrong.
+    /// Reads from an offset to the end of the data. Only the server's end-of-data answer ends the reading; a size
+    /// that it reported before may be wrong.
     ///
     /// # Errors
     /// By the protocol's codes.
     async fn read(&self, path: &RemotePath, offset: u64) -> Result<FileReader>;
 
-    /// Opens a file as for reading, and closes it without reading: a mailbox may give each file only once.
+    /// Opens a file for reading and closes it without reading: some servers give each file only once.
     ///
     /// # Errors
     /// As [`Folder::read`].
@@ -92,14 +94,13 @@ pub trait Folder: Send + Sync {
         self.read(path, 0).await.map(drop)
     }
 
-    /// Begins to write a new file; what lies there under that name is replaced. The name is a
-    /// temporary one.
+    /// Begins to write a file under a temporary name; a file that already has this name is replaced.
     ///
     /// # Errors
     /// By the protocol's codes.
     async fn begin_write(&self, path: &RemotePath, length: Option<u64>) -> Result<Box<dyn Upload>>;
 
-    /// Begins to write a file under a name that must be free; `None` when it is taken.
+    /// Begins to write a file under a name that must be free; `None` if it exists.
     ///
     /// # Errors
     /// By the protocol's codes.
@@ -117,36 +118,37 @@ pub trait Folder: Send + Sync {
         }
     }
 
-    /// Gives a finished upload its name. Decides by capability how: rename without replacing, rename,
-    /// atomic put.
+    /// Publishes a finished upload: renames it to its final name. Uses what the server supports: rename without
+    /// replacing, rename, or atomic put.
     ///
     /// # Errors
-    /// Only when nothing was published for sure; [`Published::Unknown`] when an answer was lost.
+    /// Only if it is certain that nothing was published. If the answer was lost, the result is
+    /// [`Published::Unknown`].
     async fn publish(&self, temporary: &RemotePath, name: &RemotePath, overwrite: bool) -> Result<Published>;
 
-    /// Renames a file within the place, replacing nothing where the server can promise it.
+    /// Renames a file within the folder. Where the server can guarantee it, an existing file is not replaced.
     ///
     /// # Errors
     /// `AlreadyExists`, `NotFound`, and by the protocol's codes.
     async fn rename(&self, from: &RemotePath, to: &RemotePath) -> Result<()>;
 
-    /// Sets when a file was last changed, as exactly as the place keeps times: what is told of it afterwards. Its
-    /// bytes stay. Only where [`FolderCapabilities::set_modified`].
+    /// Sets a file's modification time, as precisely as the server stores it; `list` and `stat` report it from then
+    /// on. The content does not change. Called only with [`FolderCapabilities::set_modified`].
     ///
     /// # Errors
-    /// `NotFound`; `Unsupported`, `PermissionDenied` or `Rejected` when the place does not set times.
+    /// `NotFound`; `Unsupported`, `PermissionDenied` or `Rejected` if the server does not set times.
     async fn set_modified(&self, path: &RemotePath, _modified: Timestamp) -> Result<()> {
         Err(Error::permanent(ErrorKind::Unsupported, "set the time of a file").with("path", path))
     }
 
-    /// Removes a file. Idempotent callers treat `NotFound` as done.
+    /// Removes a file. Callers that must be idempotent treat `NotFound` as success.
     ///
     /// # Errors
     /// By the protocol's codes.
     async fn remove(&self, path: &RemotePath) -> Result<()>;
 
-    /// Makes durable which names a directory holds, where the place can: asked when a name is found given or gone by
-    /// an earlier call, which may have been cut off before it was durable.
+    /// Makes the entries of a directory durable, where the server can. Called when an earlier call may have renamed
+    /// or removed a file there and was interrupted before the change was durable.
     ///
     /// # Errors
     /// By the protocol's codes.
@@ -154,37 +156,37 @@ pub trait Folder: Send + Sync {
         Ok(())
     }
 
-    /// Makes a directory and those above it; one that exists is fine.
+    /// Creates a directory and its parents; an existing directory is not an error.
     ///
     /// # Errors
     /// By the protocol's codes.
     async fn make_directory(&self, path: &RemotePath) -> Result<()>;
 }
 
-/// What a folder can do.
+/// What a folder's server supports.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct FolderCapabilities {
-    /// A rename that fails when the target exists.
+    /// Whether a rename fails if the target exists.
     pub rename_no_replace: bool,
-    /// Times of files can be set, as far as the protocol knows: a server may refuse it all the same.
+    /// Whether the protocol can set modification times. The server may still refuse it.
     pub set_modified: bool,
 }
 
-/// What lies at a path.
+/// A file, directory or other entry at a path.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Entry {
-    /// Its name within its directory (from `list`), or the path asked for (from `stat`).
+    /// Its name within its directory (from `list`), or the requested path (from `stat`).
     pub path: RemotePath,
-    /// File, directory or neither.
+    /// Whether it is a file, a directory or something else.
     pub kind: EntryKind,
     /// Size in bytes.
     pub size: Option<u64>,
-    /// Last change.
+    /// Modification time.
     pub modified: Option<Timestamp>,
-    /// An inode, etag or the like, that changes when another file takes the name.
+    /// An inode, ETag or similar id that changes when another file gets this name.
     pub version: Option<String>,
-    /// When the system last noted any change to the file, which a program cannot set back as it can `modified`: a
-    /// local file system's ctime. It also changes with permissions, so it is no part of an offer's identity.
+    /// The status change time (ctime) of a local file system. Unlike `modified`, programs cannot set it back. It also
+    /// changes with permissions, so it is not part of an offer's identity.
     pub changed: Option<Timestamp>,
 }
 
@@ -195,11 +197,11 @@ pub enum EntryKind {
     File,
     /// A directory.
     Directory,
-    /// A symbolic link: never taken.
+    /// A symbolic link. Never read.
     Link,
-    /// A device, pipe or socket: never taken.
+    /// A device, pipe or socket. Never read.
     Other,
-    /// The place does not tell. It is taken for a file if it cannot be listed as a directory.
+    /// The server does not report the kind. The entry is treated as a file if it cannot be listed as a directory.
     Unknown,
 }
 
@@ -207,7 +209,7 @@ pub enum EntryKind {
 pub struct FileReader {
     /// The bytes.
     pub bytes: Box<dyn AsyncRead + Send + Unpin>,
-    /// The connection that they come over; `None` where there is none, as for a directory of this machine.
+    /// The connection over which they are read; `None` if there is none, as for a local directory.
     pub connection: Option<ConnectionId>,
 }
 
@@ -224,7 +226,7 @@ impl AsyncRead for FileReader {
 /// A file being written under a temporary name.
 #[async_trait]
 pub trait Upload: Send {
-    /// The connection that the bytes go over; `None` where there is none, as for a directory of this machine.
+    /// The connection over which the bytes are sent; `None` if there is none, as for a local directory.
     fn connection(&self) -> Option<ConnectionId>;
 
     /// Writes the next bytes.
@@ -233,7 +235,7 @@ pub trait Upload: Send {
     /// By the protocol's codes; the upload must then be aborted or dropped.
     async fn write(&mut self, bytes: bytes::Bytes) -> Result<()>;
 
-    /// Waits until all bytes written so far are acknowledged, and durable where they are on this machine.
+    /// Waits until the server has acknowledged all bytes written so far; on this machine, until they are durable.
     ///
     /// # Errors
     /// As [`Upload::write`].
@@ -241,54 +243,57 @@ pub trait Upload: Send {
         Ok(())
     }
 
-    /// Ends the file: all bytes acknowledged and, where the place can, synced. Tells what the place shows of it.
+    /// Closes the file after all bytes were acknowledged and, where the server can, synced to disk. Returns what the
+    /// server reports about the file.
     ///
     /// # Errors
     /// By the protocol's codes.
     async fn finish(self: Box<Self>) -> Result<Written>;
 
-    /// Gives up and removes the temporary file as far as possible.
+    /// Aborts the upload and removes the temporary file if possible.
     async fn abort(self: Box<Self>);
 }
 
-/// What a place shows of a file that was written, all of whose bytes it acknowledged.
+/// What the server reports about a written file. It has acknowledged all its bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Written {
-    /// Its size there; `None` where nobody may look.
+    /// Its size on the server; `None` if this user may not query it.
     pub size: Option<u64>,
-    /// By what it is known that the file is whole.
+    /// What proves that the file is complete.
     pub evidence: Evidence,
-    /// Whether it was taken away as soon as it was closed.
+    /// Whether the file disappeared as soon as it was closed.
     pub gone: bool,
 }
 
 impl Written {
-    /// A file that lies there with this size.
+    /// A file that still exists and has this size.
     #[must_use]
     pub fn there(size: u64) -> Self {
         Self { size: Some(size), evidence: Evidence::Size, gone: false }
     }
 }
 
-/// By what it is known that a written file is whole.
+/// What proves that a written file is complete.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Evidence {
-    /// Its size, told after it was closed.
+    /// Its size, reported after it was closed.
     Size,
-    /// Its size, told before it was closed: afterwards nobody may look, or it was taken.
+    /// Its size, reported before it was closed. After that, the size could not be queried, or the file had been
+    /// collected.
     SizeBeforeClose,
-    /// Its end, read after it was closed; the place states this size, which is wrong.
+    /// The end of the file, read after it was closed. The server reports this wrong size.
     End(u64),
-    /// The acknowledgement of every write: nobody may look at all.
+    /// The acknowledgement of every write; the server shows no sizes.
     Acknowledged,
-    /// The acknowledgement of every write. The place told this size, which is another, before the file was closed or as
-    /// it was; afterwards nobody may look, or it was taken. Places that count late do so.
+    /// The acknowledgement of every write, although the server reported this different size before or while the file
+    /// was closed. After that, the size could not be queried, or the file had been collected. Servers that update
+    /// sizes late do so.
     AcknowledgedAgainst(u64),
 }
 
 impl Evidence {
-    /// The words of a receipt.
+    /// The text for a receipt.
     #[must_use]
     pub fn words(self) -> Cow<'static, str> {
         match self {
@@ -303,13 +308,13 @@ impl Evidence {
     }
 }
 
-/// How publishing ended.
+/// The result of a publication.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Published {
-    /// The file has its name.
+    /// The file has its final name.
     Published,
-    /// The name is taken, and replacing was not asked for.
+    /// A file with this name exists, and replacing was not requested.
     Exists,
-    /// The answer was lost: the caller finds out by looking.
+    /// The answer was lost: the caller must check.
     Unknown,
 }

@@ -4,7 +4,7 @@
 //! engine calls them and gives them [`Services`]. The rules are written in `docs/transport-contract.md`, and
 //! the conformance suite in `testkit` tests them.
 //!
-//! [`folder`] has polling and safe writing for all transports with folders: a transport that can list, read
+//! [`folder`] implements polling and safe writing for all transports with folders: a transport that can list, read
 //! and write a folder implements [`folder::Folder`] and gets a complete source and destination.
 
 mod budget;

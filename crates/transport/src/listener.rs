@@ -14,18 +14,18 @@ pub type Shutdown = watch::Receiver<bool>;
 /// A listener: receives messages from partners.
 #[async_trait]
 pub trait Listener: Send + Sync {
-    /// Whether it could be served as it is defined: its certificate fits its key and is in date. Asked before another
-    /// listener ends for it, which goes on when it could not.
+    /// Checks whether it could be served as it is defined, for example whether its certificate is valid now and
+    /// matches its key. Called before it replaces a running listener, which keeps running if this fails.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// The reason why it could not be served.
     fn check(&self) -> Result<()> {
         Ok(())
     }
 
-    /// Opens its addresses, or registers its routes with `net`'s server. If that fails, this listener is down
-    /// and the failure is reported; the process goes on and calls this method again after some time, until it
-    /// succeeds. What is open already stays open.
+    /// Opens its addresses, or registers its routes with `net`'s server. If that fails, this listener is down and the
+    /// failure is reported; the process continues and calls this method again after some time, until it succeeds.
+    /// Addresses that are already open stay open.
     ///
     /// # Errors
     /// The address is in use, or may not be used.
@@ -54,15 +54,15 @@ pub trait Intake: Send + Sync {
     async fn resolve(&self, correlation: &str, receipt: Receipt) -> Result<Resolved>;
 }
 
-/// Whether a received file is taken.
+/// Whether a received file is accepted.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Wanted {
-    /// Some flow takes it, and no flow that would is paused.
+    /// A flow accepts it, and no flow that accepts it is paused.
     Yes,
-    /// No flow takes it.
+    /// No flow accepts it.
     No,
-    /// A flow that takes it is paused, in these words: the peer is asked to send the message again later, and nothing of
-    /// it is taken, also not by other flows, which would otherwise take it twice.
+    /// A flow that accepts it is paused, as the text says. The peer is asked to send the message again later; until
+    /// then no flow accepts any part of it, because the other flows would receive it twice.
     Paused(String),
 }
 
@@ -106,8 +106,9 @@ pub trait Reception: Send {
     /// the peer be answered.
     ///
     /// # Errors
-    /// Nothing was stored, or, if `Ambiguous`, that is unknown. The peer gets no answer, and will send the message again. `Throttled` when a
-    /// flow that takes it was paused meanwhile: the peer is asked to come again later.
+    /// Nothing was stored, or, if `Ambiguous`, that is unknown. The peer gets no answer, and will send the message
+    /// again. `Throttled` if a flow that accepts it was paused in the meantime: the peer is asked to send it again
+    /// later.
     async fn commit(self: Box<Self>, message: Message, reply: StoredReply) -> Result<Vec<TransferId>>;
 
     /// Records why the message was refused, and the answer. A message with the same key can be received

@@ -118,19 +118,19 @@ pub struct UnstableFile {
     pub is: Timestamp,
 }
 
-/// A file, or something else that a listing shows, that a poll leaves where it is.
+/// A file, or another entry of a listing, that a poll skips.
 #[derive(Clone, Copy, Debug)]
 pub struct SkippedFile<'a> {
     /// Its path below the polled directory.
     pub path: &'a RemotePath,
     /// The reason.
     pub why: SkipReason,
-    /// What it would be as an offer; `None` where the poll did not look further than at its name and kind.
+    /// Its identity as an offer; `None` if the poll skipped it by its name and kind alone.
     pub identity: Option<&'a OfferIdentity>,
 }
 
 impl<'a> SkippedFile<'a> {
-    /// One that was listed and not looked at further.
+    /// An entry that was skipped by its name and kind alone.
     #[must_use]
     pub const fn listed(path: &'a RemotePath, why: SkipReason) -> Self {
         Self { path, why, identity: None }
@@ -150,7 +150,7 @@ pub trait KnownOffers: Send + Sync {
     /// between: at most [`UNSTABLE_LIMIT`], the first in the flow's order. The engine counts them, and warns.
     fn unstable(&self, files: Vec<UnstableFile>);
 
-    /// Told of each file that the poll leaves where it is, and why; of known ones right after they were asked about.
+    /// Called for each file that the poll skips, with the reason; for known files right after [`KnownOffers::known`].
     fn skipped(&self, _file: &SkippedFile<'_>) {}
 
     /// Reports that the listing was complete, so that kept files that no longer exist can be forgotten.

@@ -14,15 +14,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use store::Claimed;
 use transport::{Deliver, Sent};
 
-/// Makes one attempt and records its end, whatever it is.
+/// Makes one attempt and records its result in every case.
 pub(crate) async fn attempt(context: &Context, claimed: Claimed) {
     crash::point("deliver.claimed");
     let endpoint = claimed.delivery.endpoint.clone();
     let epoch = claimed.claim.epoch;
-    // A transport that panics must not take the others with it, nor leave its delivery `sending`;
-    // and one that hangs must not go on with what others have taken up.
+    // A transport that panics must not stop other deliveries or leave its own in the state `sending`. A transport
+    // that hangs must not continue with a delivery that another node has claimed.
     let unnoted = Arc::new(AtomicBool::new(false));
-    // As it was when the file was recorded.
+    // The size when the file was recorded.
     let mut flow = None;
     let delivering = async {
         let found = context.flow_at(&claimed.transfer.flow, claimed.transfer.revision).await;
@@ -40,9 +40,9 @@ pub(crate) async fn attempt(context: &Context, claimed: Claimed) {
     crash::point("deliver.sent");
     let reachability = match &result {
         Ok(_) => Reachability::Answered,
-        // The transport may only have been told to stop.
+        // The transport may have failed only because it was asked to stop.
         Err(_) if context.lease.may_act(epoch).is_err() => Reachability::Unknown,
-        // Nor is the database the endpoint.
+        // A database failure is not the endpoint's failure either.
         Err(_) if unnoted.load(Ordering::SeqCst) => Reachability::Unknown,
         Err(error) => Reachability::of(error),
     };
@@ -51,8 +51,8 @@ pub(crate) async fn attempt(context: &Context, claimed: Claimed) {
     conclude(context, &claimed, flow.as_ref(), result).await;
 }
 
-/// The flow's destination is that of the transfer's revision: how the file is to be written was settled with it. The
-/// endpoint, and whom to log in as there, is the one in force: the old one may be wrong or gone.
+/// The destination comes from the flow at the transfer's revision, which determines how the file is written. The
+/// endpoint, with its login, is the one in force: the old one may be wrong or removed.
 async fn deliver(
     context: &Context,
     claimed: &Claimed,

@@ -15,7 +15,7 @@ pub(crate) struct ClaimLog {
     pub(crate) store: Store,
     pub(crate) lease: Arc<NodeLeaseKeeper>,
     pub(crate) claim: Claim,
-    /// Whether the database did not take something: then the attempt's failure is not the endpoint's.
+    /// Whether the database failed to store something: then the failure of the attempt is not the endpoint's.
     pub(crate) failed: Arc<AtomicBool>,
 }
 

@@ -1,4 +1,5 @@
-//! Records how an attempt ended: receipt, state, events and replies in one transaction, or when it is tried again.
+//! Records the result of an attempt: receipt, state, events and replies in one transaction, or the time of the next
+//! attempt.
 
 use crate::context::Context;
 use crate::crash;
@@ -9,15 +10,15 @@ use model::{AuditEvent, Claim, Error, ErrorKind, EventKind, Result, Retry, Trans
 use store::{Claimed, Finish, Finished, Overdue};
 use transport::Sent;
 
-/// Records how an attempt ended; also that of one whose receipt never came. `flow` is the transfer's, unless it could
-/// not be read.
+/// Records the result of an attempt, including one whose receipt never came. `flow` is the transfer's flow; `None` if
+/// it could not be read.
 pub(crate) async fn conclude(
     context: &Context,
     claimed: &Claimed,
     flow: Option<&FlowAt>,
     result: Result<Sent>,
 ) {
-    // When it ended, also when the database is away and only told later.
+    // The time when it ended, even if the database is unreachable and stores it later.
     let ended = context.now();
     let (mut finish, mut events) = outcome(context, claimed, flow, result);
     crash::point("finish.before");
@@ -32,8 +33,8 @@ pub(crate) async fn conclude(
             Ok(Finished::AlreadyResolved(_)) => return,
             Ok(Finished::ClaimLost) => return log_lost(claim),
             Err(error) if error.retry() == Retry::Permanent && !matches!(finish, Finish::Fail { .. }) => {
-                // What it ended with cannot be kept. That it ended is told all the same, so that a
-                // person sees it; the delivery must not stay `sending` for ever.
+                // The result cannot be stored. The attempt is recorded as failed, so that a person sees it and the
+                // delivery does not stay in the state `sending`.
                 tracing::error!(delivery = %claim.delivery, ?finish, error = %error.chain(), "the outcome of an attempt cannot be recorded; the attempt is recorded as failed");
                 let error = Error::permanent(ErrorKind::Internal, "record how an attempt ended")
                     .with("attempt", claim.attempt)
@@ -112,8 +113,8 @@ fn outcome(
     }
 }
 
-/// How a destination's failures are retried, and whether its lane goes on after one for good; with care where the
-/// transfer's flow could not be read.
+/// The retry policy of a destination, and whether its lane continues after a permanent failure. The cautious values
+/// if the transfer's flow could not be read.
 fn retry_policy(flow: Option<&FlowAt>, destination: &str) -> (RetryPolicy, bool) {
     let Some(FlowAt { flow, .. }) = flow else { return (RetryPolicy::default(), false) };
     let destination = flow.destinations.iter().find(|other| other.name == destination);
@@ -150,7 +151,7 @@ pub(crate) fn log_lost(claim: &Claim) {
     tracing::warn!(delivery = %claim.delivery, attempt = claim.attempt, "another node has claimed this delivery; nothing needs to be done");
 }
 
-/// A delivery whose receipt is overdue ends as an attempt does.
+/// Ends a delivery whose receipt is overdue, as an attempt ends.
 pub(crate) fn overdue_attempt(overdue: Overdue) -> Claimed {
     Claimed {
         attempt: model::AttemptId::new(uuid::Uuid::nil()),

@@ -1,4 +1,4 @@
-//! Claims deliveries that are due and hands each to an attempt.
+//! Claims deliveries that are due and starts an attempt for each.
 
 use crate::context::Context;
 use crate::deliver::attempt::attempt;
@@ -10,22 +10,23 @@ use tokio::sync::{Notify, Semaphore};
 use tokio_util::task::TaskTracker;
 use transport::Shutdown;
 
-/// Longest time without a look at the database: wake-ups may be lost, and other processes that write to a SQLite file
-/// send none. Polling is the truth.
+/// The longest time between two queries. Wake-ups may be lost, and other processes that write to an SQLite file send
+/// none, so polling is what guarantees progress.
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
-/// Most deliveries taken by one claim.
+/// The most deliveries in one claim.
 const MOST_CLAIMED: u32 = 64;
 
-/// Claims and attempts until shutdown, then waits for the attempts under way.
+/// Claims deliveries and starts attempts until shutdown, then waits for running attempts.
 pub(crate) async fn dispatch(context: Arc<Context>, mut shutdown: Shutdown) {
     let slots = Arc::new(Semaphore::new(context.settings.deliveries_at_once));
     let attempts = TaskTracker::new();
-    // Told whenever an attempt ends: its place is free, in all and at its endpoint.
+    // Notified when an attempt ends, which frees a slot in total and at its endpoint.
     let freed = Arc::new(Notify::new());
     let mut woken = context.store.wakeups();
     let mut suspensions = context.suspensions.subscribe();
     loop {
-        // A wake-up between the claim and the wait must not be lost: mark what is seen before looking.
+        // A wake-up between the claim and the wait must not be lost, so the current value is marked as seen before
+        // the query.
         woken.mark_unchanged();
         let claimed = match claim(&context, &slots, &attempts, &freed).await {
             Ok(claimed) => claimed,
@@ -76,7 +77,7 @@ async fn claim(
         Ok(claimed) => claimed,
         Err(error) => {
             if error.retry() == Retry::Ambiguous {
-                // Deliveries may be ours without our knowing which: nobody would ever attempt them.
+                // Deliveries may be claimed by this node without its knowing which: nobody would attempt them.
                 context.lease.doubt(lease.epoch);
             }
             return Err(error);
@@ -97,7 +98,7 @@ async fn claim(
     Ok(count)
 }
 
-/// How long until something becomes due.
+/// The time until the next delivery is due.
 async fn pause(context: &Context) -> Duration {
     let now = context.now();
     let due = context.store.next_due().await.unwrap_or(None);

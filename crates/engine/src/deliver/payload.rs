@@ -1,4 +1,4 @@
-//! Staged bytes, as destinations see them.
+//! The staged bytes that destinations read.
 
 use async_trait::async_trait;
 use model::{PayloadId, PayloadRecord, RemotePath, Result, Sha256};
@@ -7,7 +7,7 @@ use staging::Staging;
 use std::ops::Range;
 use transport::{Payload, PayloadReader};
 
-/// A staged payload, as a destination sees it.
+/// A staged payload, as destinations read it.
 pub(crate) struct StagedBytes {
     pub(crate) staging: Staging,
     pub(crate) record: PayloadRecord,
@@ -44,7 +44,7 @@ impl Payload for StagedBytes {
         staging::STREAM_BUFFERS
     }
 
-    /// The whole of it is verified while it is read: its end is an error when its hash is another one.
+    /// A reader of the whole payload verifies its hash: if it differs, reading ends with an error.
     async fn open(&self, range: Range<u64>) -> Result<PayloadReader> {
         let staged = self.staged();
         if self.is_whole(&range) {

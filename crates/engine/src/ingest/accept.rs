@@ -1,4 +1,4 @@
-//! Decides what becomes of an offer that was read: recorded and settled, read once more, or backed off.
+//! Decides what happens to an offer that was read: it is recorded and settled, read once more, or backed off.
 
 use crate::guard::broke_down;
 use crate::ingest::back_off::back_off;
@@ -14,8 +14,8 @@ use std::sync::Arc;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 use transport::{FoundOffer, Source};
 
-/// Records what was staged, or why it was not, in a task of its own: a poll that is ended must not
-/// leave a file half recorded or half settled. An error ends the poll.
+/// Records what was staged, or why it was not, in its own task: if the poll is cancelled, no file may be left half
+/// recorded or half settled. An error ends the poll.
 pub(crate) async fn accept(
     polled: Arc<PolledFlow>,
     source: Arc<dyn Source>,
@@ -23,8 +23,8 @@ pub(crate) async fn accept(
     read: Result<Reading>,
 ) -> Result<(), PollError> {
     let tasks = polled.context.tasks.clone();
-    // Until it is recorded, the next poll of this flow must not look: it would find the file unknown,
-    // and record it once more when this one is settled.
+    // The next poll of this flow must wait until this is recorded. Otherwise it would find the file unknown, and
+    // record it again when this one is settled.
     let unrecorded = polled.unrecorded.token();
     let decided = tasks.spawn(async move { decide(&polled, source.as_ref(), found, read, unrecorded).await });
     decided.await.unwrap_or_else(|_| Err(PollError::Node(broke_down("record a file"))))
@@ -54,7 +54,8 @@ async fn decide(
                 polled.context.record_event(event.peer_detail("why", why)).await;
                 return Ok(());
             }
-            // Listed as before, and changed while it was read once more: it must not go on for ever unseen.
+            // The listing shows it unchanged, but it changed while it was read again: this must not go on forever
+            // without anyone noticing.
             Error::transient(ErrorKind::IntegrityFailed, "read a file, because it changed while it was read")
                 .with("path", &found.offer.identity.path)
                 .with("since it was listed", why)
@@ -65,21 +66,21 @@ async fn decide(
         Err(error) => error,
     };
     match error.kind() {
-        // Gone before it was ours: whoever took it had the right to. One that is listed again and
-        // gone again is not, and must not stand before the others for ever.
+        // It disappeared before it was read: another reader may take it. But a file that is listed again and
+        // disappears again must not block the others forever.
         ErrorKind::NotFound if polled.is_first_miss(&found.offer) => {
             polled.tally.count(Became::Changed);
             tracing::info!(flow = %polled.flow.name, path = %found.offer.identity.path, error = %error.chain(), "a file was gone or changed before it was read");
             Ok(())
         }
-        // Trouble of our own, or with the place as a whole, says nothing about the file.
+        // A failure of this node, or of the whole server, says nothing about the file.
         ErrorKind::StorageFull => Err(PollError::Node(error)),
         ErrorKind::Unauthenticated | ErrorKind::TrustFailed => Err(PollError::Source(error)),
         _ => back_off(polled, found, error, None).await.map_err(PollError::Node),
     }
 }
 
-/// Makes ours what was read, and settles its source if that is due.
+/// Records what was read, and settles its source if that is due.
 async fn record_and_settle(
     polled: &PolledFlow,
     source: &dyn Source,
@@ -106,8 +107,8 @@ async fn is_confirmed(polled: &PolledFlow, found: &FoundOffer, whole: &Whole) ->
     Ok(earlier.source_data.get(READING) == Some(&whole.fingerprint()))
 }
 
-/// A failed attempt: nothing about the file changed, but what was read does not fit what is told of it. It is
-/// read once more soon, and refused in the end if each reading gives other bytes.
+/// Records a failed attempt: the file did not change, but what was read does not match its metadata. It is read again
+/// soon, and refused in the end if each reading gives other bytes.
 async fn doubt(polled: &PolledFlow, mut found: Discovered, whole: Whole) -> Result<()> {
     found.offer.source_data.insert(READING.to_owned(), whole.fingerprint());
     found.offer.source_data.extend(whole.source_data.clone());
@@ -117,7 +118,7 @@ async fn doubt(polled: &PolledFlow, mut found: Discovered, whole: Whole) -> Resu
     back_off(polled, found, error, wrong_size).await
 }
 
-/// Keeps a reading until there is a second one, in place of an earlier one of the same offer.
+/// Keeps a reading until there is a second one. It replaces an earlier reading of the same offer.
 async fn keep_reading(polled: &PolledFlow, found: &Discovered, whole: Whole) {
     match polled.unconfirmed.keep(found, whole) {
         None => {}

@@ -1,4 +1,4 @@
-//! An offer that could not be taken: tried again later, refused in the end.
+//! An offer that could not be staged: it is tried again later, and refused in the end.
 
 use crate::ingest::polled_flow::PolledFlow;
 use crate::ingest::reading::{Discovered, READING, WrongSize, with_sizes};
@@ -8,7 +8,7 @@ use model::{Error, ErrorKind, EventKind, OfferId, Result, Retry};
 use store::OfferFailed;
 use transport::OfferNotes;
 
-/// Records a failed attempt to take an offer, and when the next one is due; or that it is refused.
+/// Records a failed attempt to stage an offer and the time of the next one, or that the offer is refused.
 pub(crate) async fn back_off(
     polled: &PolledFlow,
     mut found: Discovered,
@@ -22,13 +22,13 @@ pub(crate) async fn back_off(
         Retry::Permanent if error.kind() != ErrorKind::PermissionDenied => None,
         _ => polled.poll.retry.wait_after(failures, polled.context.jitter()),
     };
-    // A first doubt is cleared up by a second reading, after the time in which a file must not change.
+    // After a first doubtful reading there is a second one, after the stability time of the flow.
     let is_first_reading = found.offer.source_data.contains_key(READING) && failures == 1;
     let wait = wait.map(|wait| if is_first_reading { wait.min(polled.poll.every / 2) } else { wait });
     if !found.offer.source_data.contains_key(READING)
         && let Some(reading) = earlier.source_data.get(READING)
     {
-        // A connection that broke in between leaves the first reading to be compared with.
+        // If the connection breaks in between, the first reading is kept for comparison.
         found.offer.source_data.insert(READING.to_owned(), reading.clone());
     }
     let kind = if wait.is_some() { EventKind::OfferBackedOff } else { EventKind::OfferRefused };
@@ -37,9 +37,9 @@ pub(crate) async fn back_off(
     polled.tally.count(if wait.is_some() { Became::BackedOff } else { Became::Refused });
     tracing::warn!(flow = %polled.flow.name, file = %found.offer.identity.path, failures, error = %error.chain(), "a file could not be staged");
     if wait.is_none() {
-        // The source puts it beside the file in the error directory.
+        // The source writes it to a file beside the refused file in the error directory.
         OfferNotes::change(&mut found.offer.source_data, |notes| notes.cause = Some(error.chain()));
-        // The file is there, or was when it was read: it is given up as it lies there.
+        // The file exists, or existed when it was read: it is refused and stays at its source.
         give_up_reading(polled, &found.offer.identity.key()).await;
     }
     polled
@@ -57,8 +57,8 @@ pub(crate) async fn back_off(
         .map(drop)
 }
 
-/// Drops the kept reading of an offer that was given up as it lies at its source. One after which nobody could look
-/// whether the file is still there is set aside instead.
+/// Drops the kept reading of an offer that was refused and is still at its source. If it could not be checked whether
+/// the file still exists, the reading is moved to quarantine.
 async fn give_up_reading(polled: &PolledFlow, key: &str) {
     let Some(UnconfirmedReading { offer, whole, .. }) = polled.unconfirmed.remove(key) else { return };
     if whole.unseen {

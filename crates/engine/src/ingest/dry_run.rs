@@ -1,7 +1,7 @@
-//! Looks at a source as a poll does, and takes nothing.
+//! Dry run: examines a source as a poll does, and changes nothing.
 //!
-//! The source is asked by the same call as in a poll, and which offers are known is asked by the same query. What differs
-//! is what is written: nothing.
+//! It calls the source, and queries the known offers, exactly as a poll does. The only difference: nothing is
+//! written.
 
 use async_trait::async_trait;
 use futures::TryStreamExt;
@@ -12,51 +12,51 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use store::{KnownOffer, Store};
 use transport::{Discovery, KnownOffers, Services, SkippedFile, Transport, UnstableFile};
 
-/// Most files that are listed one by one; of the others only the counts are told.
+/// The most files that are listed individually; the others are only counted.
 pub(crate) const LISTED: usize = 100_000;
 
 /// What a poll would do now.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct DryRun {
-    /// What it would take, in the order of processing.
+    /// The files that it would read, in the order of processing.
     pub takes: Vec<FileSeen>,
-    /// What it would leave where it is, as a poll meets it; what is over the flow's `read_limit` in the order of
+    /// The files that it would skip, as a poll finds them; those over the flow's `read_limit` in the order of
     /// processing.
     pub leaves: Vec<FileLeft>,
-    /// How many it would leave for each reason, those included that are not listed.
+    /// The number of skipped files for each reason, including those that are not listed.
     pub skipped: Vec<SkipCount>,
-    /// How many are counted and not listed, because there are more than 100,000.
+    /// The number of files that are counted and not listed, because there are more than 100,000.
     pub not_listed: u64,
 }
 
 /// A file at the source.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct FileSeen {
-    /// Its path; of what was not looked at further, below the polled directory.
+    /// Its path; below the polled directory if it was skipped by its name alone.
     pub path: RemotePath,
-    /// Its size in bytes, where the place tells it.
+    /// Its size in bytes, if the server reports it.
     pub size: Option<u64>,
-    /// When it was changed last, where the place tells it.
+    /// Its modification time, if the server reports it.
     pub modified: Option<Timestamp>,
 }
 
-/// A file that a poll leaves where it is.
+/// A file that a poll skips.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct FileLeft {
     /// The file.
     pub file: FileSeen,
     /// The reason.
     pub why: SkipReason,
-    /// When it is tried again, where that is known.
+    /// When it is tried again, if that is known.
     pub next: Option<Timestamp>,
-    /// Why it could not be taken, of one that was tried.
+    /// Why it could not be staged, if it was tried.
     pub error: Option<String>,
 }
 
-/// Looks at a flow's source.
+/// Makes a dry run of a flow's source.
 ///
 /// # Errors
-/// The source cannot be asked, or the database.
+/// The source does not answer, or the database.
 pub(crate) async fn dry_run(
     store: Store,
     transport: &dyn Transport,
@@ -90,14 +90,14 @@ impl FileSeen {
 
 #[derive(Default)]
 struct Lists {
-    /// What is on record of the offers asked about last, by key.
+    /// The records of the offers that were queried last, by key.
     known: HashMap<String, KnownOffer>,
     leaves: Vec<FileLeft>,
     counts: BTreeMap<SkipReason, u64>,
     not_listed: u64,
 }
 
-/// Hears what a poll leaves where it is. Writes nothing.
+/// Collects what a poll skips. Writes nothing.
 struct Seen {
     store: Store,
     looked_at: Timestamp,
@@ -122,7 +122,7 @@ impl KnownOffers for Seen {
     }
 
     fn unstable(&self, _files: Vec<UnstableFile>) {
-        // Each of them is told as a file that changes.
+        // Each of them is reported as a changing file.
     }
 
     fn skipped(&self, file: &SkippedFile<'_>) {

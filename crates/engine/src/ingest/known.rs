@@ -15,13 +15,13 @@ pub(crate) struct Known {
     pub(crate) store: Store,
     pub(crate) flow: String,
     pub(crate) endpoint: String,
-    /// When the poll began: kept files not listed since then are gone.
+    /// When the poll began: kept files that are not listed from then on no longer exist.
     pub(crate) listing: Timestamp,
-    /// Where files of which only the time moves are counted.
+    /// The counter of files of which only the time changes.
     pub(crate) unstable: Arc<UnstableFiles>,
-    /// Counts what the poll leaves.
+    /// Counts what the poll skips.
     pub(crate) tally: Arc<Tally>,
-    /// Whether the database could not be asked: then the poll's failure is not the source's.
+    /// Whether the database query failed: then the failure of the poll is not the source's.
     pub(crate) failed: AtomicBool,
 }
 

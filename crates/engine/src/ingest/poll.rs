@@ -1,5 +1,4 @@
-//! Polls one flow's source: when, and what follows from a poll that fails. What becomes of each offer
-//! is in `accept`.
+//! Polling one flow's source: when, and what follows from a failed poll. `accept` decides about each offer.
 
 use crate::crash;
 use crate::guard::guarded;
@@ -21,24 +20,24 @@ use std::time::Duration;
 use store::{FlowRunResult, NodeLease, OpenFlowRun};
 use transport::{Clock, Discovery, FoundOffer, Shutdown, UnstableFile};
 
-/// Longest wait after polls that failed for good, unless the flow's own interval is longer.
+/// The longest wait after polls that failed permanently, unless the flow's interval is longer.
 const LONGEST_WAIT: Duration = Duration::from_secs(3600);
 
 /// Polls one flow until shutdown.
 pub(crate) struct Poller {
     polled: Arc<PolledFlow>,
-    /// How long the first poll waits, so that many flows do not begin at once.
+    /// How long the first poll waits, so that many flows do not start at once.
     first_after: Duration,
 }
 
-/// Between two tries to begin a run that people asked for, while another node polls the source.
+/// Wait between two attempts to start a requested run while another node polls the source.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
 
-/// The share of each flow in the time over which the first polls of many are spread.
+/// The share of each flow in the period over which the first polls of many flows are spread.
 const SHARE: Duration = Duration::from_millis(10);
 
-/// When a flow is first polled after a start or a revision: by its name, within its interval and a
-/// moment that grows with the number of flows. A single flow waits for nobody.
+/// The time of a flow's first poll after a start or a revision. It depends on the flow's name, and is within its
+/// interval and a period that grows with the number of flows. A single flow does not wait.
 fn first_after(flow: &str, every: Duration, pollers: usize) -> Duration {
     let others = u32::try_from(pollers.saturating_sub(1)).unwrap_or(u32::MAX);
     let spread = every.min(SHARE.saturating_mul(others));
@@ -47,14 +46,14 @@ fn first_after(flow: &str, every: Duration, pollers: usize) -> Duration {
 }
 
 impl Poller {
-    /// The poller of a flow, one of so many.
+    /// The poller of a flow; the argument is the number of flows.
     pub(crate) fn new(polled: PolledFlow, pollers: usize) -> Self {
         let first_after = first_after(&polled.flow.name, polled.poll.every, pollers);
         Self { polled: Arc::new(polled), first_after }
     }
 
-    /// Polls at each interval while this node holds the source's lease, and at once when a person asks for it. After a
-    /// poll that failed for good the waits grow.
+    /// Polls at each interval while this node holds the source's lease, and at once if a person requests it. After
+    /// polls that fail permanently, the waits grow.
     pub(crate) async fn run(self, mut shutdown: Shutdown) {
         let polled = &self.polled;
         let clock = Arc::clone(&polled.context.services.clock);
@@ -70,7 +69,7 @@ impl Poller {
             };
             let begun = clock.monotonic();
             let done = tokio::select! {
-                // What is being recorded or settled goes on in tasks of its own; the rest is dropped.
+                // Recording and settling continue in their own tasks; everything else is cancelled.
                 done = poll_if_ours(polled, &asked) => done,
                 _ = shutdown.wait_for(|ended| *ended) => break,
             };
@@ -79,7 +78,7 @@ impl Poller {
                 Done::Polled { refused: false } => refusals = 0,
                 Done::Offline => {}
                 Done::NotOurs if !asked.is_empty() => {
-                    // Whoever polls it runs it. If that node dies, the run is still there.
+                    // The node that polls the source executes the run. If that node dies, the run is still open.
                     tokio::select! {
                         () = clock.sleep(ASK_AGAIN) => {}
                         _ = shutdown.wait_for(|ended| *ended) => break,
@@ -101,24 +100,24 @@ impl Poller {
     }
 }
 
-/// No turn is given to others where there is nothing to wait for.
+/// Without other flows there is no need to yield.
 async fn sleep_unless_zero(clock: &dyn Clock, pause: Duration) {
     if !pause.is_zero() {
         clock.sleep(pause).await;
     }
 }
 
-/// What came of a poll.
+/// The result of a poll.
 enum Done {
-    /// Another node polls the source, or that is not known.
+    /// Another node polls the source, or that is unknown.
     NotOurs,
     /// The endpoint is offline after failures.
     Offline,
-    /// It was polled; whether the poll failed for good.
+    /// It was polled; whether the poll failed permanently.
     Polled { refused: bool },
 }
 
-/// Polls once, if it is this node's to do, for the runs that people asked for and begins with it.
+/// Polls once, if this node may do so, and for the requested runs with it.
 async fn poll_if_ours(polled: &Arc<PolledFlow>, asked: &[OpenFlowRun]) -> Done {
     let context = &polled.context;
     polled.unrecorded.wait().await;
@@ -126,7 +125,7 @@ async fn poll_if_ours(polled: &Arc<PolledFlow>, asked: &[OpenFlowRun]) -> Done {
     match context.store.acquire_source(&lease, &polled.source_name(), context.now()).await {
         Ok(true) => {}
         Ok(false) => {
-            // Another node polls it, and counts.
+            // Another node polls it, and reports the count.
             polled.unstable.forget_flow(&polled.flow.name);
             return Done::NotOurs;
         }
@@ -191,9 +190,9 @@ async fn poll_once(polled: &Arc<PolledFlow>, lease: &NodeLease) -> Result<(), Po
         false => PollError::Source(error),
     };
     let offers = source.discover(Discovery { known: Arc::clone(&known) as _ }).await.map_err(trouble)?;
-    // The listing came: that a file is gone is not that the whole place is away.
+    // The listing succeeded: a missing file does not mean that the server is down.
     take_vanished(polled, &source, lease).await?;
-    // What came before an error stands: it is taken before the poll fails.
+    // The offers before an error are valid: they are staged before the poll fails.
     let broken = Arc::new(Mutex::new(None));
     let offers = offers.scan(Arc::clone(&broken), |broken, item| {
         std::future::ready(match item {
@@ -216,8 +215,8 @@ async fn poll_once(polled: &Arc<PolledFlow>, lease: &NodeLease) -> Result<(), Po
         }
     });
     let take = |(found, read)| accept(Arc::clone(polled), Arc::clone(&source), found, read);
-    // Staging runs ahead in both cases. In an ordered flow recording keeps the order of the
-    // offers; otherwise whatever is staged first is recorded first.
+    // Staging runs ahead in both cases. In an ordered flow, offers are recorded in their order; otherwise the first
+    // that is staged is recorded first.
     if polled.flow.ordered {
         staged.buffered(most).map(Ok).try_for_each(take).await?;
     } else {
@@ -228,8 +227,8 @@ async fn poll_once(polled: &Arc<PolledFlow>, lease: &NodeLease) -> Result<(), Po
     broken.map_or(Ok(()), |error| Err(trouble(error)))
 }
 
-/// Counts an offer that was gone or another when it was to be read: where files are taken at first sight there is no
-/// second listing that tells whose time moves.
+/// Counts an offer that no longer existed or had changed when it was opened. If files are read when they are first
+/// seen, no second listing shows whose time changes.
 fn count_if_missed(polled: &PolledFlow, offer: &FoundOffer, read: &Result<Reading>, poll: Timestamp) {
     let is_missed = match read {
         Ok(Reading::Changed(_)) => true,
@@ -241,7 +240,7 @@ fn count_if_missed(polled: &PolledFlow, offer: &FoundOffer, read: &Result<Readin
     }
 }
 
-/// Warns, once for each, of files that have been unstable for long.
+/// Warns, once per file, about files that have been unstable for a long time.
 async fn warn_of_unstable(polled: &PolledFlow, poll: Timestamp) {
     for withheld in polled.unstable.end_poll(&polled.flow.name, poll) {
         let UnstableFile { path, size, was, is } = &withheld.file;

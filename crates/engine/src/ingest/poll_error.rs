@@ -1,8 +1,8 @@
-//! What ended a poll.
+//! Why a poll ended.
 
 use model::Error;
 
-/// What ended a poll.
+/// Why a poll ended.
 pub(crate) enum PollError {
     /// The source failed.
     Source(Error),

@@ -1,4 +1,4 @@
-//! One flow whose source is polled, and what all polled flows of this node share.
+//! One flow whose source is polled, and the state that all polled flows of this node share.
 
 use crate::context::Context;
 use crate::ingest::settle::Settler;
@@ -15,7 +15,7 @@ use tokio_util::task::TaskTracker;
 use transport::FoundOffer;
 use transport::StagedPart;
 
-/// What the polled flows of this node share.
+/// The state that the polled flows of this node share.
 #[derive(Clone)]
 pub(crate) struct Polling {
     pub(crate) context: Arc<Context>,
@@ -31,14 +31,15 @@ pub(crate) struct PolledFlow {
     pub(crate) unstable: Arc<UnstableFiles>,
     pub(crate) unconfirmed: Arc<UnconfirmedReadings>,
     pub(crate) flow: Arc<Flow>,
-    /// A revision that has the flow as it is here.
+    /// A revision at which the flow is as it is here.
     pub(crate) revision: i64,
     pub(crate) poll: PollSource,
-    /// What was staged and is not recorded yet, also by this flow's pollers of earlier revisions.
+    /// The number of offers that are staged and not recorded yet, including those of this flow's pollers of earlier
+    /// revisions.
     pub(crate) unrecorded: TaskTracker,
-    /// What becomes of the files of the poll that runs.
+    /// Counts the files of the running poll by result.
     pub(crate) tally: Arc<Tally>,
-    /// Offers that were gone or changed when they were read, and how many polls ago.
+    /// Offers that no longer existed or had changed when they were opened, and how many polls ago.
     missed: Mutex<HashMap<String, u8>>,
 }
 
@@ -54,12 +55,12 @@ impl PolledFlow {
         Self { context, settler, unstable, unconfirmed, flow, revision, poll, unrecorded, tally, missed }
     }
 
-    /// Under which name nodes lease the polling of this flow's source.
+    /// The name of the lease for polling this flow's source.
     pub(crate) fn source_name(&self) -> String {
         format!("{FLOW_SOURCE}{}", self.flow.name)
     }
 
-    /// Whether the source moves away what cannot be taken. While its endpoint is not defined nothing can be moved.
+    /// Whether the source moves refused files to an error directory. False while its endpoint is not defined.
     pub(crate) fn moves_refused(&self) -> bool {
         let endpoint = self.context.endpoint(&self.poll.endpoint);
         endpoint.is_ok_and(|(_, transport)| transport.poll_effects(&self.poll).moves_refused)
@@ -73,13 +74,14 @@ impl PolledFlow {
         self.event(kind).detail("path", found.identity.path.to_text())
     }
 
-    /// Notes that an offer was gone or changed when it was read; false when it was so at the last poll already.
+    /// Notes that an offer no longer existed or had changed when it was opened; false if that was already so at the
+    /// last poll.
     pub(crate) fn is_first_miss(&self, found: &FoundOffer) -> bool {
         let mut missed = self.missed.lock().unwrap_or_else(PoisonError::into_inner);
         missed.insert(found.identity.key(), 0).is_none()
     }
 
-    /// Forgets offers that were gone or changed and are no longer listed as they were.
+    /// Forgets offers that had disappeared or changed and are no longer listed unchanged.
     pub(crate) fn forget_missed(&self) {
         let mut missed = self.missed.lock().unwrap_or_else(PoisonError::into_inner);
         missed.retain(|_, polls| {
@@ -88,12 +90,12 @@ impl PolledFlow {
         });
     }
 
-    /// Removes parts of which it is certain that no row refers to them.
+    /// Removes parts that certainly have no row in the database.
     pub(crate) async fn discard(&self, parts: Vec<StagedPart>) {
         discard(&self.context.staging, parts.into_iter().map(|part| part.staged.id).collect()).await;
     }
 
-    /// Moves parts that may be the only copy of a file to quarantine, and says so.
+    /// Moves parts that may be the only copy of a file to quarantine, and writes an event.
     pub(crate) async fn quarantine(&self, path: &RemotePath, parts: Vec<StagedPart>, why: &'static str) {
         for part in parts {
             let (id, bytes) = (part.staged.id, part.staged.length);

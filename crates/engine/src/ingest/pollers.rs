@@ -16,9 +16,9 @@ use transport::Shutdown;
 /// The pollers of this node's flows.
 pub(crate) struct Pollers {
     polling: Polling,
-    /// By flow, what was staged and is not recorded yet.
+    /// The numbers of offers that are staged and not recorded yet, by flow.
     unrecorded: HashMap<String, TaskTracker>,
-    /// By flow, its poller.
+    /// The pollers, by flow.
     running: HashMap<String, Running>,
 }
 
@@ -44,8 +44,9 @@ impl Pollers {
         Self { polling, unrecorded: HashMap::new(), running: HashMap::new() }
     }
 
-    /// Runs one poller for each enabled polled flow that is not paused, and whose endpoint nobody set offline. A new revision ends the pollers of flows that it changed or removed,
-    /// and starts those of new and changed ones; the others go on. Endpoints that it changed are tried again.
+    /// Runs one poller for each enabled polled flow that is not paused and whose endpoint is not set offline. A new
+    /// revision stops the pollers of flows that it changed or removed, and starts those of new and changed flows; the
+    /// others continue. Endpoints that it changed are tried again.
     pub(crate) async fn run(
         mut self,
         mut definitions: watch::Receiver<Arc<Definitions>>,
@@ -73,7 +74,7 @@ impl Pollers {
         }
     }
 
-    /// Ends and starts pollers so that they are those of these definitions.
+    /// Stops and starts pollers to match these definitions.
     async fn follow(&mut self, definitions: &Definitions) {
         let polled = definitions.flows.values().filter(|flow| flow.enabled);
         let polled = polled.filter_map(|flow| match &flow.source {
@@ -102,7 +103,7 @@ impl Pollers {
                 running.end().await;
             }
         }
-        // What is empty and has no poller stays so: flows that are gone are forgotten.
+        // An empty counter without a poller stays empty, so counters of removed flows are dropped.
         let running = &self.running;
         self.unrecorded.retain(|name, unrecorded| running.contains_key(name) || !unrecorded.is_empty());
         let count = ours.len();
@@ -111,7 +112,7 @@ impl Pollers {
                 continue;
             }
             let unrecorded = self.unrecorded.entry(flow.name.clone()).or_default().clone();
-            // Closed, so that it can be waited for; what comes later is counted all the same.
+            // A closed tracker can be waited for; tasks that are added later still count.
             unrecorded.close();
             let of = (Arc::clone(flow), definitions.revision);
             let polled = PolledFlow::new(self.polling.clone(), of, poll.clone(), unrecorded);

@@ -1,4 +1,4 @@
-//! What reading an offer came to.
+//! The result of reading an offer.
 
 use model::{AuditEvent, ConnectionId, Error, ErrorKind, Offer, OfferId, OfferState, RemotePath, Timestamp};
 use serde_json::{Map, Value, json};
@@ -6,11 +6,11 @@ use store::NodeLease;
 use transport::StagedPart;
 use transport::{FoundOffer, OfferNotes};
 
-/// The key in `source_data` of what a doubtful reading gave, to be compared with the next one.
+/// The key in `source_data` for the result of a doubtful reading, which is compared with the next one.
 pub(crate) const READING: &str = "reading";
 
-/// An offer, when its source's listing gave it, and the lease under which it was asked for: found under one
-/// life of the node, it is not recorded under the next, when others may have taken it in between.
+/// An offer, the time when it was listed, and the lease under which it was queried: an offer that was found under one
+/// lease is not recorded under the next, because other nodes may have recorded it in between.
 pub(crate) struct Discovered {
     pub(crate) offer: FoundOffer,
     pub(crate) at: Timestamp,
@@ -18,7 +18,7 @@ pub(crate) struct Discovered {
 }
 
 impl Discovered {
-    /// The offer that is recorded of it.
+    /// The record of the offer.
     pub(crate) fn into_offer(self, id: OfferId) -> Offer {
         Offer {
             id,
@@ -34,53 +34,54 @@ impl Discovered {
 /// An offer that was read, durable in staging.
 pub(crate) struct Whole {
     pub(crate) parts: Vec<StagedPart>,
-    /// What opening it and looking at it added to its `source_data`.
+    /// What opening and checking added to its `source_data`.
     pub(crate) source_data: Map<String, Value>,
-    /// The size that the place states, where it is not the number of bytes read.
+    /// The size that the server reports, if it is not the number of bytes read.
     pub(crate) wrong_size: Option<WrongSize>,
-    /// What else contradicts that it is whole, in words.
+    /// Other reasons why it may be incomplete, as text.
     pub(crate) contradiction: Option<String>,
-    /// Whether reading broke off before the size that the place states, or where it states none: as long as the file
-    /// is there, these bytes are only kept in case it goes.
+    /// Whether reading broke off before the reported size, or no size is reported. As long as the file exists, these
+    /// bytes are kept only in case it disappears.
     pub(crate) partial: bool,
-    /// Why it could not be read to its end, or could not be looked at afterwards.
+    /// Why it could not be read to its end, or could not be checked afterwards.
     pub(crate) failed: Option<Error>,
-    /// Whether the place could not be asked, after the last byte, if the file is still there.
+    /// Whether the server could not be asked, after the last byte, if the file still exists.
     pub(crate) unseen: bool,
-    /// Why a person has to look at it before it is delivered.
+    /// Why a person must check it before it is delivered.
     pub(crate) hold: Option<String>,
 }
 
-/// A stated size that is not the number of bytes read to the end of the data.
+/// A reported size that differs from the number of bytes read to the end of the data.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct WrongSize {
     pub(crate) stated: u64,
     pub(crate) read: u64,
 }
 
-/// What reading an offer came to.
+/// The result of reading an offer.
 pub(crate) enum Reading {
-    /// It is whole.
+    /// It was read completely.
     Whole(Whole),
-    /// What the place tells of it contradicts that it is whole, though nothing about it changed, or the connection broke
-    /// before the place could be asked: taken once a second reading gave the same bytes, or once the file is gone.
+    /// The server's metadata contradicts that it is complete, although it did not change; or the connection broke
+    /// before it could be checked. It is accepted if a second reading gives the same bytes, or if the file no longer
+    /// exists.
     Doubtful(Whole),
-    /// Another file is there now: it is offered anew.
+    /// Another file has its path now, and will be offered.
     Changed(String),
 }
 
 impl Whole {
-    /// What tells one reading from another: length and hash of each part.
+    /// What identifies a reading: the length and hash of each part.
     pub(crate) fn fingerprint(&self) -> Value {
         self.parts.iter().map(|part| json!([part.staged.length, part.staged.sha256.to_string()])).collect()
     }
 
-    /// The connection that its first part was read over.
+    /// The connection over which its first part was read.
     pub(crate) fn connection(&self) -> Option<ConnectionId> {
         self.parts.first().and_then(|part| part.connection)
     }
 
-    /// Notes that the file is gone from its place: what was read may be the only copy.
+    /// Notes that the file no longer exists: what was read may be the only copy.
     pub(crate) fn note_gone(&mut self) {
         OfferNotes::change(&mut self.source_data, |notes| notes.gone = true);
         self.hold = match (self.wrong_size, self.partial) {
@@ -98,7 +99,7 @@ impl Whole {
         };
     }
 
-    /// Why it was not taken at the first reading.
+    /// Why it was not accepted after the first reading.
     pub(crate) fn doubt(&self, path: &RemotePath) -> Error {
         if let Some(failed) = &self.failed {
             let error = Error::transient(ErrorKind::Unreachable, "check whether a file was read completely");
@@ -125,7 +126,7 @@ impl Whole {
     }
 }
 
-/// The event with both sizes, where they differ.
+/// The event with both sizes, if they differ.
 pub(crate) fn with_sizes(event: AuditEvent, wrong_size: Option<WrongSize>) -> AuditEvent {
     match wrong_size {
         Some(size) => event.detail("stated_bytes", size.stated).detail("read_bytes", size.read),

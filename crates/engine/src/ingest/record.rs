@@ -1,4 +1,4 @@
-//! Records an offer that was read: from its commit on, the file is ours.
+//! Recording an offer that was read: after the commit, Waybill is responsible for the file.
 
 use crate::context::Context;
 use crate::crash;
@@ -10,7 +10,7 @@ use model::{AuditEvent, Error, ErrorKind, EventKind, Offer, OfferId, Result, Sev
 use store::{RecordOffer, Recorded};
 use transport::{FoundOffer, OfferNotes};
 
-/// Makes it ours; `None` when it was so already.
+/// Records the offer; `None` if it was already recorded.
 pub(crate) async fn record(
     polled: &PolledFlow,
     mut found: Discovered,
@@ -56,7 +56,7 @@ pub(crate) async fn record(
         events,
         now: received,
     };
-    // An error leaves the staged bytes alone: they may have a row. If not, the sweep finds them.
+    // After an error the staged bytes stay: a row may refer to them. If not, the sweep finds them.
     let recorded = write(&polled.context, offer_record).await?;
     crash::point("record.after");
     match recorded {
@@ -68,7 +68,7 @@ pub(crate) async fn record(
             Ok(Some(offer))
         }
         Recorded::AlreadyRecorded => {
-            // These bytes have no row and never will: the same file is ours by another copy.
+            // These bytes have no row and never will: the same file was recorded with another copy.
             drop_reading(polled, &key).await;
             polled.discard(parts).await;
             Ok(None)
@@ -87,15 +87,14 @@ pub(crate) async fn record(
     }
 }
 
-/// Drops the kept reading of an offer that was taken.
+/// Drops the kept reading of an offer that was recorded.
 async fn drop_reading(polled: &PolledFlow, key: &str) {
     if let Some(reading) = polled.unconfirmed.remove(key) {
         polled.discard(reading.whole.parts).await;
     }
 }
 
-/// Writes the record. An answer that was lost is looked up before it is believed: what is on record under these ids
-/// is ours, whatever a repetition says.
+/// Writes the record. If the answer was lost, the records with these ids decide, not the answer to a repetition.
 async fn write(context: &Context, record: RecordOffer) -> Result<Recorded> {
     let write = || context.store.record_offer(record.clone());
     let (epoch, first) = (record.lease.epoch, record.transfers.first().map(|new| new.transfer.id));

@@ -1,4 +1,4 @@
-//! Runs of flows that people ask for: begun and ended under this node's lease, with what they came to.
+//! Runs of flows that people request: started and finished under this node's lease, and recorded with their results.
 
 use crate::ingest::polled_flow::PolledFlow;
 use model::{EventKind, PollReport, Severity};
@@ -12,7 +12,7 @@ use uuid::Uuid;
 pub(crate) struct RunsOfFlow {
     flow: String,
     open: watch::Receiver<Arc<Vec<OpenFlowRun>>>,
-    /// Those that are done here and may be listed for a moment.
+    /// Runs that are finished here and may still be listed for a moment.
     done: BTreeSet<Uuid>,
 }
 
@@ -22,7 +22,7 @@ impl RunsOfFlow {
         Self { flow: polled.flow.name.clone(), open, done: BTreeSet::new() }
     }
 
-    /// Waits until somebody asks for a run of the flow.
+    /// Waits until a person requests a run of the flow.
     pub(crate) async fn asked_for(&mut self) -> Vec<OpenFlowRun> {
         let Self { flow, open, done } = self;
         let is_new = |run: &&OpenFlowRun| run.flow == *flow && !done.contains(&run.id);
@@ -32,12 +32,12 @@ impl RunsOfFlow {
             .map(|open| open.iter().filter(is_new).cloned().collect());
         match found {
             Ok(runs) => runs,
-            // The engine ends.
+            // The engine is stopping.
             Err(_) => std::future::pending().await,
         }
     }
 
-    /// Forgets runs: they were begun here, or are over.
+    /// Forgets runs that were started here or are over.
     pub(crate) fn are_done(&mut self, runs: &[OpenFlowRun]) {
         let open = self.open.borrow();
         self.done.retain(|id| open.iter().any(|run| run.id == *id));
@@ -46,7 +46,7 @@ impl RunsOfFlow {
     }
 }
 
-/// Begins runs; answers those that are this node's.
+/// Starts runs; returns those that this node executes.
 pub(crate) async fn begin(polled: &PolledFlow, asked: &[OpenFlowRun], lease: &NodeLease) -> Vec<OpenFlowRun> {
     let mut begun = Vec::new();
     for run in asked {
@@ -61,7 +61,7 @@ pub(crate) async fn begin(polled: &PolledFlow, asked: &[OpenFlowRun], lease: &No
     begun
 }
 
-/// Ends runs, on record. A failure is logged: whoever asked learns that nothing is known of the end.
+/// Records the end of runs. A failure is logged: the person who requested the run then sees no result.
 pub(crate) async fn end(
     polled: &PolledFlow,
     runs: Vec<OpenFlowRun>,

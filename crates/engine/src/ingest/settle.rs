@@ -1,4 +1,4 @@
-//! Settles sources: delete, archive, move or keep what is ours.
+//! Settling sources: recorded files are deleted, archived, moved or kept there.
 
 use crate::context::Context;
 use crate::crash;
@@ -12,19 +12,19 @@ use std::time::Duration;
 use store::{Done, NodeLease, OfferToSettle};
 use transport::{OfferNotes, Settled, Shutdown, Source};
 
-/// Offers looked at in one round.
+/// The most offers in one round.
 const BATCH: u32 = 100;
-/// Between two looks when nothing was due.
+/// Wait between two queries if nothing was due.
 const PAUSE: Duration = Duration::from_secs(5);
-/// How often settling is tried: practically for ever. The file is ours already; only its copy at the
-/// source is left, and a person sees it in the list.
+/// How often settling is tried: practically without limit. The file is already recorded; only its copy at the source
+/// remains, and a person sees it in the list.
 const PATIENCE: RetryPolicy =
     RetryPolicy { attempts: u32::MAX, first: Duration::from_secs(10), longest: Duration::from_secs(3600) };
 
 /// Settles the sources of this node's offers.
 pub(crate) struct Settler {
     context: Arc<Context>,
-    /// Offers that are being settled.
+    /// Offers that are being settled now.
     in_progress: Mutex<HashSet<OfferId>>,
 }
 
@@ -34,7 +34,7 @@ impl Settler {
     }
 
     fn in_progress(&self) -> MutexGuard<'_, HashSet<OfferId>> {
-        // Whoever is in it takes it out by a guard of its own, also when it panics.
+        // Each entry is removed by its own guard, even after a panic.
         self.in_progress.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -65,14 +65,14 @@ impl Settler {
         }
     }
 
-    /// Answers whether there is more to do at once: never when nothing could be done.
+    /// Settles one batch. Returns whether there is more to do at once: never if nothing could be settled.
     async fn settle_round(&self) -> Result<bool> {
         let (mut most, mut settled) = (0, false);
         let now = self.context.now();
         for (flow, endpoint) in self.context.store.sources_to_settle(now).await? {
             let definitions = self.context.definitions();
-            // A place that is no longer defined waits until it is again. Another node's folder looks empty from here,
-            // and what is not there counts as settled.
+            // If the endpoint is not defined, the offer waits until it is. If it is bound to another node, its folder
+            // looks empty from here, and a missing file would count as settled.
             let place = definitions.endpoints.get(&endpoint);
             if !place.is_some_and(|endpoint| self.context.may_use(endpoint)) {
                 continue;
@@ -80,7 +80,7 @@ impl Settler {
             let due = self.context.store.offers_to_settle(&flow, &endpoint, now, BATCH).await?;
             most = most.max(due.len());
             for OfferToSettle { offer, outcome, revision } in due {
-                // A file of which no transfer was made is settled by the flow in force; once that is gone, not at all.
+                // A file without a transfer is settled by the flow in force; if that was removed, it is not settled.
                 let flow = match (revision, definitions.flows.get(&flow)) {
                     (Some(revision), _) => self.context.flow_at(&flow, revision).await,
                     (None, Some(flow)) => Ok(FlowAt::of(flow, &definitions)),
@@ -99,21 +99,20 @@ impl Settler {
         transport.source(endpoint, Arc::clone(&at.flow), self.context.services.clone())
     }
 
-    /// Once begun, an offer is this node's to settle until it is recorded how that ended: the node waits for whatever
-    /// keeps it from recording; unless it loses its lease, and another node settles the offer.
-    /// Answers whether the source was settled.
+    /// Once settling has started, this node must record its result: it waits for whatever prevents the record, unless
+    /// it loses its lease and another node settles the offer. Returns whether the source was settled.
     async fn settle_as(
         &self,
         source: Result<&dyn Source, &Error>,
         mut offer: Offer,
         outcome: Outcome,
     ) -> bool {
-        // It stays due: the round tries it once the endpoint is online.
+        // It stays due: the next round tries it when the endpoint is online.
         if self.context.suspensions().endpoint(&offer.identity.endpoint).is_some() {
             return false;
         }
-        // The poller that took it and the round that looks for what is due must not both settle it: the
-        // second could meet a new file under the same name.
+        // The poller that recorded it and the settling round must not both settle it: the second could delete a new
+        // file with the same name.
         let Some(_in_progress) = InProgress::begin(self, offer.id) else { return false };
         let lease = self.context.lease.current();
         if self.context.lease.may_act(lease.epoch).is_err() {
@@ -163,7 +162,7 @@ impl Settler {
             OfferNotes::change(&mut offer.source_data, |notes| notes.cause = Some(cause));
         }
         crash::point("settle.before");
-        // Another node may have settled it since, and its name be a new file's.
+        // Another node may have settled it in the meantime, and a new file may have its name.
         self.context.lease.may_act(epoch)?;
         let settled = guarded("settle a source", source.settle(offer, outcome)).await;
         crash::point("settle.after");
@@ -245,7 +244,7 @@ fn log_lost(offer: &Offer) {
 struct InProgress<'a>(&'a Settler, OfferId);
 
 impl<'a> InProgress<'a> {
-    /// `None` while it is being settled already.
+    /// `None` if it is already being settled.
     fn begin(settler: &'a Settler, offer: OfferId) -> Option<Self> {
         let new = settler.in_progress().insert(offer);
         new.then(|| Self(settler, offer))

@@ -39,7 +39,7 @@ async fn copy_and_commit(polled: &PolledFlow, source: &dyn Source, found: &Found
         });
         let copy = copy.await?;
         match copy.broken {
-            // Nothing of it came: nothing can be lost.
+            // No bytes were read: nothing can be lost.
             Some(error) if copy.bytes == 0 => return Err(error),
             error => broken = error,
         }
@@ -70,7 +70,7 @@ async fn copy_and_commit(polled: &PolledFlow, source: &dyn Source, found: &Found
     let reached_its_size = copied.len() == 1
         && stated.is_some_and(|size| size > 0 && wrong_size.is_none_or(|wrong| wrong.read > wrong.stated));
     let partial = broken.is_some() && !reached_its_size;
-    // Durable before anybody is asked: these bytes may be the only copy by now, whatever comes of asking.
+    // The bytes must be durable before the source is asked: they may be the only copy now, whatever it answers.
     let parts = commit(copied).await?;
     if let [only] = parts.as_slice() {
         OfferNotes::change(&mut source_data, |notes| notes.sha256 = Some(only.staged.sha256));
@@ -104,7 +104,7 @@ async fn copy_and_commit(polled: &PolledFlow, source: &dyn Source, found: &Found
         }
     }
     match whole.failed.take() {
-        // It is there to be read again.
+        // The file still exists and can be read again.
         Some(error) if whole.partial => {
             polled.discard(whole.parts).await;
             Err(error)
@@ -121,8 +121,7 @@ async fn copy_and_commit(polled: &PolledFlow, source: &dyn Source, found: &Found
     }
 }
 
-/// Asks the source what is there after an offer was read. A connection that broke is no answer: it is asked once more,
-/// over another one.
+/// Checks an offer at its source after it was read. If the connection breaks, asks once more over another connection.
 async fn look_after(polled: &PolledFlow, source: &dyn Source, found: &FoundOffer) -> Result<AfterRead> {
     match source.look_again(found).await {
         Err(error) if error.retry() != Retry::Permanent => {
@@ -151,8 +150,8 @@ async fn commit(copied: Vec<CopiedPart>) -> Result<Vec<StagedPart>> {
     blocking("commit a staged file", commit_each).await
 }
 
-/// An error of a part's stream. A transport wraps its own [`Error`] in the I/O error where it can tell
-/// more; anything else is a broken stream, worth another try.
+/// The error of a part's stream. A transport wraps its own [`Error`] in the I/O error if it knows more; any other
+/// error is a broken stream, which is transient.
 fn read_failed(path: &RemotePath, error: std::io::Error) -> Error {
     match error.downcast::<Error>() {
         Ok(own) => own,

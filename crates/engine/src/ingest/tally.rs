@@ -1,26 +1,26 @@
-//! Counts what becomes of the files of one poll.
+//! Counts the files of one poll by result.
 
 use model::{PollReport, SkipCount, SkipReason};
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// What became of a file that a poll found.
+/// What happened to a file that a poll found.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Became {
     Taken,
     BackedOff,
     Refused,
-    /// It was gone, or another, when it was read.
+    /// It had disappeared or changed when it was opened.
     Changed,
 }
 
-/// The counts of the poll that runs. Polls of one flow follow each other.
+/// The counts of the running poll. Polls of one flow never overlap.
 #[derive(Default)]
 pub(crate) struct Tally(Mutex<(PollReport, BTreeMap<SkipReason, u64>)>);
 
 impl Tally {
     fn counts(&self) -> MutexGuard<'_, (PollReport, BTreeMap<SkipReason, u64>)> {
-        // A panic elsewhere leaves at worst a count one off.
+        // After a panic elsewhere a count is wrong by at most one.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -38,7 +38,7 @@ impl Tally {
         *self.counts().1.entry(why).or_default() += 1;
     }
 
-    /// Takes the counts out, and begins anew.
+    /// Returns the counts and resets them.
     pub(crate) fn take(&self) -> PollReport {
         let (report, skipped) = std::mem::take(&mut *self.counts());
         let skipped = skipped.into_iter().map(|(reason, files)| SkipCount { reason, files }).collect();

@@ -1,8 +1,8 @@
-//! Readings that are kept until it is known what became of the file: it may be gone when it is read again, and then what
-//! was read before is the only copy.
+//! Readings that are kept until it is known whether the file still exists: if it has disappeared when it is to be
+//! read again, the earlier reading is the only copy.
 //!
-//! They are known in memory only. What a process that ends leaves of them lies in staging without a row, and the sweep
-//! sets it aside, where a person finds it.
+//! The list is kept in memory. After a process ends, its readings are in staging without a row; the sweep moves them
+//! to quarantine, where a person finds them.
 
 use crate::ingest::reading::{Discovered, Whole};
 use model::Timestamp;
@@ -10,10 +10,10 @@ use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use transport::FoundOffer;
 
-/// Most readings kept at a time. One more is set aside in quarantine.
+/// The most readings at a time. One more is moved to quarantine.
 const LIMIT: usize = 1_000;
 
-/// A reading, and of what.
+/// A reading and its offer.
 pub(crate) struct UnconfirmedReading {
     pub(crate) offer: FoundOffer,
     pub(crate) at: Timestamp,
@@ -26,25 +26,25 @@ pub(crate) struct UnconfirmedReadings(Mutex<HashMap<String, UnconfirmedReading>>
 
 /// A reading that is not kept.
 pub(crate) enum NotKept {
-    /// A better one of the same offer is kept: this one may go.
+    /// A better reading of the same offer is kept; this one may be removed.
     Superseded(Whole),
-    /// There is no room for it, and it may be the only copy.
+    /// The limit is reached, and this reading may be the only copy.
     NoRoom(UnconfirmedReading),
 }
 
 impl UnconfirmedReadings {
     fn readings(&self) -> MutexGuard<'_, HashMap<String, UnconfirmedReading>> {
-        // A map of plain values is whole whatever panics.
+        // A map of plain values is consistent after any panic.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Keeps a reading, in place of an earlier one of the same offer. Answers the reading that is not kept.
+    /// Keeps a reading; it replaces an earlier one of the same offer. Returns the reading that is not kept.
     pub(crate) fn keep(&self, found: &Discovered, whole: Whole) -> Option<NotKept> {
         let key = found.offer.identity.key();
         let mut readings = self.readings();
         let earlier = readings.remove(&key);
         match earlier {
-            // What is known to be less than the file does not replace what may be all of it.
+            // A reading that is known to be incomplete does not replace one that may be complete.
             Some(earlier) if whole.partial && !earlier.whole.partial => {
                 readings.insert(key, earlier);
                 Some(NotKept::Superseded(whole))
@@ -60,12 +60,12 @@ impl UnconfirmedReadings {
         }
     }
 
-    /// Takes out the reading of an offer.
+    /// Removes and returns the reading of an offer.
     pub(crate) fn remove(&self, key: &str) -> Option<UnconfirmedReading> {
         self.readings().remove(key)
     }
 
-    /// The offers of a flow's source of which a reading is kept, with their keys.
+    /// The offers of a flow's source with a kept reading, with their keys.
     pub(crate) fn offers_of(&self, flow: &str, endpoint: &str) -> Vec<(String, FoundOffer)> {
         let readings = self.readings();
         let of_this_flow = readings.iter().filter(|(_, reading)| {

@@ -1,8 +1,8 @@
-//! Files that are not taken because their modification time differs at each look, though nothing else about them
-//! changes: somebody writes them in place, or their place states the present time for every file. The two cases cannot
-//! be distinguished, so the files wait as long as that goes on, and a warning is raised.
+//! Files that are not read because their modification time differs each time, although nothing else changes: either a
+//! program writes them in place, or their server reports the present time for every file. The two cases cannot be
+//! distinguished, so the files wait as long as this continues, and a warning is raised.
 //!
-//! They are counted in memory, by path and size: a restart begins the count anew.
+//! They are counted in memory, by path and size; a restart resets the counts.
 
 use chrono::TimeDelta;
 use model::{RemotePath, Timestamp};
@@ -10,34 +10,34 @@ use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use transport::{FoundOffer, UNSTABLE_LIMIT, UnstableFile};
 
-/// Polls at which a file was unstable, before the warning.
+/// The number of polls at which a file is unstable before the warning.
 const POLLS: u32 = 5;
 
-/// Minutes for which it was unstable, before the warning: files that are written for some minutes are normal.
+/// The number of minutes that it is unstable before the warning: writing a file may take some minutes.
 const MINUTES: i64 = 10;
 
-/// Polls in a row at which it was not unstable, after which it is forgotten.
+/// The number of successive polls at which it is stable before it is forgotten.
 const FORGOTTEN_AFTER: u8 = 3;
 
 /// What a person can do about it.
 pub(crate) const ADVICE: &str = "the file is still being written, or the server reports a different time on \
     each request; if nobody writes to it, set ignore_times = true on the flow's source";
 
-/// A file that is not taken because its time moves, and that a warning was raised about.
+/// A file that is not read because its time changes, and for which a warning was raised.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct WithheldFile {
     /// The flow.
     pub flow: String,
     /// Its source's endpoint.
     pub endpoint: String,
-    /// The file, with the last two times it was told with.
+    /// The file, with its last two times.
     pub file: UnstableFile,
-    /// When it was first seen so.
+    /// When it was first seen as unstable.
     pub since: Timestamp,
 }
 
 impl WithheldFile {
-    /// Why it is not taken, and what helps: one sentence.
+    /// Why it is not read and what helps, in one sentence.
     #[must_use]
     pub fn words(&self) -> String {
         format!("its modification time was {} and is now {}: {ADVICE}", self.file.was, self.file.is)
@@ -47,26 +47,26 @@ impl WithheldFile {
 struct Counted {
     withheld: WithheldFile,
     polls: u32,
-    /// The poll at which it was counted last.
+    /// The poll at which it was last counted.
     last: Timestamp,
-    /// Polls since then.
+    /// The number of polls since then.
     quiet: u8,
     warned: bool,
 }
 
 type Counts = HashMap<(RemotePath, Option<u64>), Counted>;
 
-/// What this node's polls have seen of such files: of each flow at most [`UNSTABLE_LIMIT`].
+/// The unstable files that this node's polls have seen: at most [`UNSTABLE_LIMIT`] of each flow.
 #[derive(Default)]
 pub struct UnstableFiles(Mutex<HashMap<String, Counts>>);
 
 impl UnstableFiles {
     fn flows(&self) -> MutexGuard<'_, HashMap<String, Counts>> {
-        // A panic elsewhere leaves at worst a count one off.
+        // After a panic elsewhere a count is wrong by at most one.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The files that a warning was raised about, as long as they are unstable: by flow and path.
+    /// The files for which a warning was raised, as long as they are unstable: by flow and path.
     #[must_use]
     pub fn snapshot(&self) -> Vec<WithheldFile> {
         let flows = self.flows();
@@ -91,7 +91,7 @@ impl UnstableFiles {
         }
     }
 
-    /// Counts a file that was not as it was listed when it was to be read, if it was listed with another time before.
+    /// Counts a file that had changed when it was opened, if it was listed with another time before.
     pub(crate) fn count_missed(&self, flow: &str, endpoint: &str, offer: &FoundOffer, poll: Timestamp) {
         let identity = &offer.identity;
         let Some(is) = identity.modified else { return };
@@ -105,7 +105,7 @@ impl UnstableFiles {
         }
     }
 
-    /// Ends a poll: forgets files that are stable again, and answers those to warn about now.
+    /// Ends a poll: forgets files that are stable again, and returns those to warn about now.
     pub(crate) fn end_poll(&self, flow: &str, poll: Timestamp) -> Vec<WithheldFile> {
         let mut flows = self.flows();
         let Some(counts) = flows.get_mut(flow) else { return Vec::new() };
@@ -129,14 +129,14 @@ impl UnstableFiles {
         due
     }
 
-    /// Forgets a file that was taken.
+    /// Forgets a file that was recorded.
     pub(crate) fn forget(&self, flow: &str, path: &RemotePath) {
         if let Some(counts) = self.flows().get_mut(flow) {
             counts.retain(|(of, _), _| of != path);
         }
     }
 
-    /// Forgets a flow that this node polls no more.
+    /// Forgets a flow that this node no longer polls.
     pub(crate) fn forget_flow(&self, flow: &str) {
         self.flows().remove(flow);
     }

@@ -1,4 +1,4 @@
-//! Files that are gone before they could be read a second time: their first reading is taken.
+//! Files that disappeared before they could be read a second time: their first reading is accepted.
 
 use crate::ingest::accept::accept;
 use crate::ingest::poll_error::PollError;
@@ -31,7 +31,7 @@ pub(crate) async fn take_vanished(
             continue;
         };
         if seen != AfterRead::Gone || earlier.source_data.get(READING) != Some(&whole.fingerprint()) {
-            // Another file took its name; or it was read once more, or taken, by another node.
+            // Another file has its name now, or it was read again or recorded by another node.
             let why = "the file was replaced, or another node read it, before it could be read a second time";
             polled.quarantine(&offer.identity.path, whole.parts, why).await;
             continue;

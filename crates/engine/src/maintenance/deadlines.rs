@@ -1,4 +1,4 @@
-//! Deliveries whose time runs out.
+//! Deliveries whose time has run out.
 
 use crate::context::Context;
 use crate::deliver::conclude::{conclude, overdue_attempt};
@@ -8,7 +8,7 @@ use model::{Error, ErrorKind, Result};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Ends waits for receipts that did not come, and deliveries whose time ran out.
+/// Ends deliveries that wait for a receipt that did not come, and deliveries that have expired.
 pub(crate) struct Deadlines(pub(crate) Arc<Context>);
 
 #[async_trait]
@@ -31,7 +31,7 @@ impl Maintenance for Deadlines {
             let flow = match context.flow_at(&waiting.transfer.flow, waiting.transfer.revision).await {
                 Ok(flow) => Some(flow),
                 Err(unread) if unread.kind() == ErrorKind::ConfigInvalid => None,
-                // How often it is tried is not known while the database is away.
+                // While the database is unreachable, the number of repetitions is unknown.
                 Err(away) => return Err(away),
             };
             conclude(context, &overdue_attempt(waiting), flow.as_ref(), Err(error)).await;

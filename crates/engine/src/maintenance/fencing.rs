@@ -1,4 +1,4 @@
-//! Takes over from nodes whose lease has lapsed.
+//! Runs `node::fencing` periodically.
 
 use crate::context::Context;
 use crate::maintenance::repeat::Maintenance;

@@ -9,7 +9,7 @@ use model::definition::FlowSource;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Deletes answers to messages that came long ago, and logins that are over.
+/// Deletes old answers to messages, and expired logins.
 pub(crate) struct Purge(pub(crate) Arc<Context>);
 
 #[async_trait]
@@ -24,7 +24,7 @@ impl Maintenance for Purge {
 
     async fn run(&self) -> Result<()> {
         let Context { store, .. } = &*self.0;
-        // A message that is repeated gets its answer again for as long as what came of it is kept.
+        // The answer to a message is kept, for repetitions of it, as long as its transfers are kept.
         let definitions = self.0.definitions();
         let receiving =
             definitions.flows.values().filter(|flow| matches!(flow.source, FlowSource::Receive(_)));

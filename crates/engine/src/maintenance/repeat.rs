@@ -1,4 +1,4 @@
-//! Runs each kind of maintenance again and again.
+//! Runs each kind of maintenance periodically.
 
 use crate::context::Context;
 use crate::guard::guarded;
@@ -8,21 +8,21 @@ use std::sync::Arc;
 use std::time::Duration;
 use transport::Shutdown;
 
-/// Rows handled in one round.
+/// The most rows in one round.
 pub(crate) const BATCH: u32 = 500;
 
-/// Work that the engine runs now and then, also for other crates: sealing the audit trail, making its
+/// Work that the engine runs periodically, including work of other crates: sealing the audit trail, creating its
 /// partitions, removing what is past its retention.
 #[async_trait]
 pub trait Maintenance: Send + Sync {
     /// Its name in the log.
     fn name(&self) -> &'static str;
-    /// Time between two runs.
+    /// The wait between two runs.
     fn every(&self) -> Duration;
-    /// Runs once.
+    /// Runs it once.
     ///
     /// # Errors
-    /// Logged; it runs again.
+    /// It is logged, and the work runs again.
     async fn run(&self) -> Result<()>;
 }
 

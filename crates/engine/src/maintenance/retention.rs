@@ -9,7 +9,7 @@ use model::{EventKind, Result};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Removes payloads past their retention: row first, bytes after.
+/// Removes payloads past their retention: first the row, then the bytes.
 pub(crate) struct Retention(pub(crate) Arc<Context>);
 
 #[async_trait]
@@ -24,7 +24,7 @@ impl Maintenance for Retention {
 
     async fn run(&self) -> Result<()> {
         let context = &self.0;
-        // One that cannot be unlinked keeps no other from going; the sweep tries it again.
+        // A payload that cannot be removed does not stop the others; the sweep tries it again.
         let mut failed = Ok(());
         loop {
             let past = context.store.payloads_past_retention(context.now(), BATCH).await?;
@@ -43,7 +43,7 @@ impl Maintenance for Retention {
             let removed = context.store.mark_payloads_removed(marks.collect(), context.now()).await?;
             crash::point("retain.marked");
             if removed.is_empty() {
-                // Something came to need them all in the meantime.
+                // All of them have become needed again in the meantime.
                 return failed;
             }
             let staging = context.staging.clone();

@@ -1,4 +1,4 @@
-//! Staged bytes that no row refers to.
+//! Staged bytes without a row in the database.
 
 use crate::context::Context;
 use crate::maintenance::repeat::Maintenance;
@@ -10,12 +10,12 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
 
-/// Finds of a sweep that wait to be reported.
+/// The most finds of a sweep that wait to be reported.
 const FINDS: usize = 100;
-/// Staged bytes without a row are set aside after this.
+/// Staged bytes without a row are moved to quarantine after this time.
 const ORPHAN_AGE: Duration = Duration::from_secs(86_400);
 
-/// Sets staged bytes aside that no row refers to.
+/// Moves staged bytes without a row to quarantine.
 pub(crate) struct OrphanSweep(pub(crate) Arc<Context>);
 
 #[async_trait]
@@ -34,14 +34,14 @@ impl Maintenance for OrphanSweep {
         let store = context.store.clone();
         let runtime = tokio::runtime::Handle::current();
         let before = context.now() - ORPHAN_AGE;
-        // The sweep waits while what it found is reported: each find has its line, however many there are.
+        // The sweep waits while its finds are reported: each gets its own line, however many there are.
         let (report_to, mut finds) = mpsc::channel(FINDS);
         let sweep = tokio::spawn(blocking("sweep staging", move || {
             let known = |ids: &[PayloadId]| {
                 let rows = runtime.block_on(store.payload_rows(ids))?;
                 Ok(Rows { needed: rows.present, removed: rows.removed })
             };
-            // Nobody receives it any more when the process ends; then the log is all there is.
+            // When the process stops, nothing receives the finds any more; then they are only logged.
             let send = |find| {
                 if let Err(unsent) = report_to.blocking_send(find) {
                     tracing::warn!(find = ?unsent.0, "found in staging");

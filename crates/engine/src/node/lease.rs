@@ -1,4 +1,4 @@
-//! This node's lease: the right to act, and the moment it ends.
+//! This node's lease: the right to act, and the time at which it ends.
 
 use model::{Error, ErrorKind, NodeName, Result};
 use std::sync::Arc;
@@ -9,11 +9,11 @@ use tokio::sync::watch;
 use transport::{Clock, Shutdown};
 use uuid::Uuid;
 
-/// Keeps the node's lease renewed and tells everyone whether it still holds.
+/// Renews the node's lease and knows whether it is still valid.
 ///
-/// One renewal serves all claims. Whoever is about to publish, POST or settle asks
-/// [`NodeLeaseKeeper::may_act`]: after half a lease without renewal, by the monotonic clock, the answer is
-/// no, so that a node that was stopped and goes on does nothing another node may be doing already.
+/// One renewal covers all claims. Before a publish, POST or settle, callers ask [`NodeLeaseKeeper::may_act`]. After
+/// half a lease without renewal, by the monotonic clock, it refuses: so a node that was stopped and continues cannot
+/// do what another node may already be doing.
 pub(crate) struct NodeLeaseKeeper {
     store: Store,
     clock: Arc<dyn Clock>,
@@ -23,17 +23,17 @@ pub(crate) struct NodeLeaseKeeper {
     current: watch::Sender<NodeLease>,
     /// When the last successful renewal was *begun*, in monotonic microseconds.
     renewed_at: AtomicU64,
-    /// An epoch under which claims may stand that nobody knows of: it is replaced, not renewed.
+    /// An epoch under which there may be claims that are not known here: it is replaced, not renewed.
     doubtful: watch::Sender<Option<i64>>,
-    /// Given back: nothing may be done under it any more.
+    /// Released: nothing may be done under it any more.
     over: AtomicBool,
 }
 
-/// Between two tries to replace a doubtful epoch.
+/// Wait between two attempts to replace a doubtful epoch.
 const REPLACE_AGAIN: Duration = Duration::from_secs(2);
 
 impl NodeLeaseKeeper {
-    /// Takes the node's lease. No earlier process of this `instance` may live.
+    /// Takes the node's lease. No earlier process of this `instance` may be running.
     pub(crate) async fn acquire(
         store: Store,
         clock: Arc<dyn Clock>,
@@ -59,7 +59,7 @@ impl NodeLeaseKeeper {
         })
     }
 
-    /// The lease as it stands.
+    /// The present lease.
     pub(crate) fn current(&self) -> NodeLease {
         self.current.borrow().clone()
     }
@@ -79,27 +79,27 @@ impl NodeLeaseKeeper {
             ))
     }
 
-    /// Whether this epoch is still the one that this node works under.
+    /// Whether this node still works under this epoch.
     pub(crate) fn holds(&self, epoch: i64) -> bool {
         !self.over.load(Ordering::SeqCst) && self.current.borrow().epoch == epoch
     }
 
-    /// Waits until this epoch is over: what was claimed under it is others' to do.
+    /// Waits until this epoch is over: then its claims belong to other nodes.
     pub(crate) async fn lost(&self, epoch: i64) {
         let mut current = self.current.subscribe();
-        // The sender is ours, so the channel cannot close while this waits.
+        // This struct owns the sender, so the channel cannot close while this waits.
         let _ = current.wait_for(|lease| lease.epoch != epoch || self.over.load(Ordering::SeqCst)).await;
     }
 
-    /// Renews until shutdown. A lost lease is taken anew under a new epoch: what was claimed under the
-    /// old one has been given to others.
+    /// Renews until shutdown. A lost lease is replaced by one with a new epoch: the claims of the old one have been
+    /// released to other nodes.
     pub(crate) async fn keep(&self, mut shutdown: Shutdown) {
         let mut doubtful = self.doubtful.subscribe();
         loop {
             let pause = if self.is_doubtful(self.current().epoch) { REPLACE_AGAIN } else { self.length / 4 };
             tokio::select! {
                 () = self.clock.sleep(pause.min(self.length / 4)) => {}
-                // The sender is ours, so the channel cannot close while this waits.
+                // This struct owns the sender, so the channel cannot close while this waits.
                 _ = doubtful.changed() => {}
                 _ = shutdown.wait_for(|ended| *ended) => return,
             }
@@ -125,23 +125,23 @@ impl NodeLeaseKeeper {
         }
     }
 
-    /// Says that it is not known what was claimed under this epoch: it is ended and the next one begun,
-    /// as soon as the database lets it, so that all of it is free again.
+    /// Marks this epoch as doubtful: it is unknown what was claimed under it. As soon as the database answers, it is
+    /// ended and a new one begun, so that all its claims are released.
     pub(crate) fn doubt(&self, epoch: i64) {
         self.doubtful.send_replace(Some(epoch));
     }
 
-    /// Whether this epoch is to be replaced: nothing more should be claimed under it.
+    /// Whether this epoch will be replaced: nothing more should be claimed under it.
     pub(crate) fn is_doubtful(&self, epoch: i64) -> bool {
         *self.doubtful.borrow() == Some(epoch)
     }
 
-    /// Replaces this process's own lease, or one that has ended. One that another installation holds
-    /// under this node's name stays with it.
+    /// Replaces this process's own lease, or one that has ended. A lease that another installation holds under this
+    /// node's name is left alone.
     async fn take_anew(&self, begun: u64) {
         match self.store.acquire_node(&self.node, self.length, self.clock.now(), self.instance).await {
             Ok(Acquired::Held(lease)) => {
-                // In this order: the epoch that is over must not look renewed for an instant.
+                // In this order: the epoch that is over must never look renewed.
                 self.current.send_replace(lease);
                 self.renewed_at.store(begun, Ordering::SeqCst);
             }
@@ -154,8 +154,8 @@ impl NodeLeaseKeeper {
         }
     }
 
-    /// Gives the lease back at an orderly end, so that others need not wait for it to lapse.
-    /// Work that did not end before is stopped first: others may take it up at once.
+    /// Releases the lease at shutdown, so that other nodes need not wait for it to lapse. Work that has not finished
+    /// is cancelled first, because other nodes may take it over at once.
     pub(crate) async fn release(&self) -> Result<()> {
         self.over.store(true, Ordering::SeqCst);
         self.current.send_modify(|_| {});

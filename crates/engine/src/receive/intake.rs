@@ -1,4 +1,4 @@
-//! What listeners hand in: the engine's side of a reception.
+//! What listeners call: the engine's side of a reception.
 
 use crate::context::Context;
 use crate::crash;
@@ -11,7 +11,7 @@ use std::sync::Arc;
 use store::IntakeBegun;
 use transport::{Begin, Intake, Resolved};
 
-/// The engine, as listeners see it.
+/// The engine's interface for listeners.
 pub(crate) struct EngineIntake {
     context: Arc<Context>,
     keys: Arc<ReceivingKeys>,

@@ -1,5 +1,5 @@
-//! The keys under which this node is receiving messages: so that a key whose reservation got no answer can be freed
-//! without taking it from another connection.
+//! The keys under which this node is receiving messages. If the answer to a key's reservation was lost, the key can
+//! be freed without taking it from another connection.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -8,7 +8,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum KeyHeld {
     Yes,
-    /// The reservation got no answer.
+    /// The answer to the reservation was lost.
     Unknown,
     No,
 }
@@ -16,9 +16,9 @@ pub(crate) enum KeyHeld {
 /// How this node uses a key.
 #[derive(Debug, Default)]
 struct KeyUse {
-    /// Connections that ask for it or receive under it.
+    /// The number of connections that request it or receive under it.
     connections: u32,
-    /// It is being freed: who asks now must come again.
+    /// It is being freed: further connections are asked to come again.
     freeing: bool,
 }
 
@@ -28,11 +28,11 @@ pub(crate) struct ReceivingKeys(Mutex<HashMap<String, KeyUse>>);
 
 impl ReceivingKeys {
     fn keys(&self) -> MutexGuard<'_, HashMap<String, KeyUse>> {
-        // A panic elsewhere leaves at worst a key in it, whose sender is asked to come again.
+        // After a panic elsewhere at most one key stays in it, whose sender is asked to send again.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Counts a connection in; false while the key is being freed.
+    /// Adds a connection; false while the key is being freed.
     pub(crate) fn enter(&self, key: &str) -> bool {
         let mut keys = self.keys();
         let used = keys.entry(key.to_owned()).or_default();
@@ -43,8 +43,8 @@ impl ReceivingKeys {
         true
     }
 
-    /// Counts a connection out. Answers whether the key has to be freed in the database, and notes that it is being
-    /// freed then.
+    /// Removes a connection. Returns whether the key must be freed in the database; if so, it is marked as being
+    /// freed.
     pub(crate) fn leave(&self, key: &str, held: KeyHeld) -> bool {
         let mut keys = self.keys();
         let Some(used) = keys.get_mut(key) else { return false };

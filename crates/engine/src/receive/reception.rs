@@ -1,4 +1,4 @@
-//! One message being received.
+//! Receiving one message.
 
 use crate::context::Context;
 use crate::crash;
@@ -19,7 +19,7 @@ use store::{IntakeCommit, IntakeCommitted, NewTransfer, NodeLease};
 use transport::StagedPart;
 use transport::{Message, PartWriter, Reception, StagedPayload, StoredReply, Wanted};
 
-/// One message being received. Its key is freed when it is dropped without an end.
+/// One message that is being received. Its key is freed if this is dropped without a commit or a refusal.
 pub(crate) struct OpenReception {
     context: Arc<Context>,
     keys: Arc<ReceivingKeys>,
@@ -27,7 +27,7 @@ pub(crate) struct OpenReception {
     lease: NodeLease,
     pub(crate) held: KeyHeld,
     begun: Timestamp,
-    /// As they were when it began: a message ends under them, however long it takes.
+    /// The definitions in force when it began. The message ends under them, however long it takes.
     definitions: Arc<Definitions>,
 }
 
@@ -77,8 +77,8 @@ impl Reception for OpenReception {
             events,
             now: received,
         };
-        // A commit whose answer was lost is asked for again: it answers for itself, by its offer's id.
-        // Until then the peer gets no answer, and the bytes stay.
+        // A commit whose answer was lost is repeated; it is idempotent by the offer's id. Until then the peer gets no
+        // answer, and the bytes are kept.
         let write = || self.context.store.intake_commit(commit.clone());
         match self.context.write_until_known("a received message", self.lease.epoch, write).await? {
             IntakeCommitted::Committed => {
@@ -124,14 +124,14 @@ impl OpenReception {
         })
     }
 
-    /// Flows of the definitions under which it began; what is paused is so at once.
+    /// Routes by the definitions under which it began; pausing takes effect at once.
     fn routes(&self, listener: &str, partner: Option<&str>, file_name: &RemotePath) -> Routes {
         let suspensions = self.context.suspensions();
         Routes::of(&self.definitions, &suspensions, listener, partner, file_name)
     }
 
-    /// What is made of a message. A file that no flow wants, and a message without any, is refused:
-    /// never acknowledged and dropped.
+    /// The records of a message. If no flow accepts a file, or the message has no file, it is refused: it is never
+    /// acknowledged and dropped.
     fn transfers(
         &self,
         message: Message,
@@ -196,7 +196,7 @@ impl Drop for OpenReception {
         }
         let (context, keys) = (Arc::clone(&self.context), Arc::clone(&self.keys));
         let (key, lease) = (std::mem::take(&mut self.key), self.lease.clone());
-        // The runtime is gone only when the process ends; then the key is freed with the lease.
+        // There is no runtime only when the process ends; then the key is freed with the lease.
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             runtime.spawn(async move {
                 if let Err(error) = context.store.intake_abandon(&lease, &key).await {
@@ -208,7 +208,7 @@ impl Drop for OpenReception {
     }
 }
 
-/// Paused between the listener's question and the record.
+/// The error if a flow was paused between the listener's question and the record.
 fn flow_paused(paused: &Suspension, file_name: &RemotePath) -> Error {
     Error::transient(ErrorKind::Throttled, "accept a received file for a paused flow")
         .with("flow", &paused.name)

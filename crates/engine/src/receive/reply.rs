@@ -1,4 +1,4 @@
-//! Replies to messages, as the database keeps them.
+//! The replies to messages, as they are stored in the database.
 
 use model::{Error, ErrorKind, Result};
 use serde_json::json;

@@ -5,18 +5,18 @@ use model::definition::{Definitions, Flow, FlowSource};
 use model::{RemotePath, Suspension};
 use std::sync::Arc;
 
-/// The flows that take a received file.
+/// The flows that accept a received file.
 pub(crate) enum Routes {
-    /// All of these do.
+    /// All of these accept it.
     To(Vec<Arc<Flow>>),
-    /// One of them is paused: nothing may take the file now.
+    /// One of them is paused: no flow may accept the file now.
     Paused(Suspension),
-    /// There are none.
+    /// No flow accepts it.
     Nowhere,
 }
 
 impl Routes {
-    /// The enabled flows that receive such a file, whichever of them are paused by now.
+    /// The enabled flows that accept such a file, paused or not.
     pub(crate) fn of(
         definitions: &Definitions,
         suspensions: &Suspensions,

@@ -1,4 +1,4 @@
-//! The bytes of a request or an answer, as a stream.
+//! The body of a request or an answer, as a stream.
 
 use crate::connection::lock;
 use bytes::{Bytes, BytesMut};
@@ -13,14 +13,14 @@ use std::task::{Context, Poll, ready};
 use tokio::io::AsyncRead;
 use tokio_util::io::ReaderStream;
 
-/// A body in either direction. With a known length it is sent with Content-Length, else chunked.
+/// A body in either direction. If its length is known, it is sent with Content-Length, otherwise chunked.
 pub struct Body {
-    /// The lock makes it `Sync`, so that a handler may keep a reference to its request while it waits.
-    /// It is never contended.
+    /// The lock makes it `Sync`, so that a handler can keep a reference to its request while it waits. There is never
+    /// contention.
     inner: Mutex<UnsyncBoxBody<Bytes, Error>>,
 }
 
-/// Bytes read at once from a reader.
+/// The number of bytes read from a reader at once.
 const READ_SIZE: usize = 64 * 1024;
 
 impl Body {
@@ -34,14 +34,14 @@ impl Body {
         Self::new(Empty::new().map_err(|never| match never {}))
     }
 
-    /// A few bytes that are in memory already.
+    /// Some bytes in memory.
     #[must_use]
     pub fn bytes(bytes: impl Into<Bytes>) -> Self {
         Self::new(Full::new(bytes.into()).map_err(|never| match never {}))
     }
 
-    /// A stream. With a length it is sent with Content-Length, and a stream that turns out shorter or
-    /// longer breaks the exchange instead of passing for whole.
+    /// A stream. With a length it is sent with Content-Length; a stream that is shorter or longer breaks the
+    /// exchange, so that it is never accepted as complete.
     #[must_use]
     pub fn stream(stream: impl Stream<Item = Result<Bytes>> + Send + 'static, length: Option<u64>) -> Self {
         let body = StreamBody::new(stream.map_ok(Frame::data));
@@ -68,13 +68,13 @@ impl Body {
         Self::new(body.map_err(into_error))
     }
 
-    /// The length, if it is known beforehand.
+    /// The length, if it is known.
     #[must_use]
     pub fn length(&self) -> Option<u64> {
         lock(&self.inner).size_hint().exact()
     }
 
-    /// The next bytes; `None` at the end. Trailers are passed over.
+    /// The next bytes; `None` at the end. Trailers are ignored.
     ///
     /// # Errors
     /// `Timeout`, `Unreachable`: the peer stopped sending before the end.
@@ -92,10 +92,10 @@ impl Body {
         }
     }
 
-    /// All of it, up to a bound in bytes.
+    /// The whole body, up to a bound in bytes.
     ///
     /// # Errors
-    /// As [`Body::next`]; `Rejected`, `Permanent` when it is longer than the bound.
+    /// As [`Body::next`]; `Rejected`, `Permanent` if it is longer than the bound.
     pub async fn collect(mut self, bound: usize) -> Result<Bytes> {
         let mut all = BytesMut::new();
         while let Some(bytes) = self.next().await? {
@@ -109,7 +109,7 @@ impl Body {
         Ok(all.freeze())
     }
 
-    /// As a reader, for whoever copies it into a file or a parser.
+    /// The body as a reader, for copying and parsing.
     #[must_use]
     pub fn into_reader(self) -> impl AsyncRead + Send {
         let pieces = futures::stream::try_unfold(self, |mut body| async move {
@@ -121,7 +121,7 @@ impl Body {
     }
 }
 
-/// Keeps an error of ours as it is; wraps any other.
+/// Keeps an [`Error`] of Waybill as it is; wraps any other.
 fn into_error(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
     match error.into().downcast::<Error>() {
         Ok(ours) => *ours,
@@ -159,7 +159,7 @@ impl std::fmt::Debug for Body {
     }
 }
 
-/// Holds a body to its promised length.
+/// Checks that a body has its declared length.
 struct Exact {
     body: UnsyncBoxBody<Bytes, Error>,
     left: u64,
@@ -193,7 +193,7 @@ impl HttpBody for Exact {
     }
 
     fn is_end_stream(&self) -> bool {
-        // Not before the stream itself says so: one that is too long must be noticed.
+        // Not before the stream itself ends: a stream that is too long must be noticed.
         self.left == 0 && self.body.is_end_stream()
     }
 

@@ -1,4 +1,4 @@
-//! Requests to servers: one pool of connections for each profile, no retries of the library's own.
+//! The HTTP client: one connection pool for each profile, without the library's own retries.
 
 use super::connector::{Carrier, Connector};
 use super::outcome::{Progress, Tracked, carrier, explain, is_unsent};
@@ -20,24 +20,24 @@ use tokio::time::{Instant, sleep};
 use super::Body;
 pub use super::connector::ConnectionInfo;
 
-/// What connections have in common that may carry each other's requests.
+/// The properties that connections share if they can carry each other's requests.
 #[derive(Clone, Debug)]
 pub struct HttpProfile {
     /// The endpoint that the connections belong to.
     pub endpoint: Option<String>,
-    /// What is spoken over HTTP.
+    /// The protocol over HTTP.
     pub protocol: Protocol,
-    /// What it is for.
+    /// The purpose.
     pub purpose: Purpose,
-    /// For `https` URLs; without it they are refused.
+    /// TLS for `https` URLs; without it they are refused.
     pub tls: Option<TlsProfile>,
-    /// How connections leave.
+    /// The way out: direct or through a proxy.
     pub proxy: ProxyChoice,
-    /// For name, socket, proxy and TLS together. Default 30 s.
+    /// The time for name resolution, socket, proxy and TLS together. Default 30 s.
     pub connect_timeout: Duration,
-    /// When TCP asks after a silent peer; `None` for never. Default 60 s.
+    /// TCP keepalive: after how much silence the peer is probed; `None` for never. Default 60 s.
     pub keep_alive: Option<Duration>,
-    /// Idle connections kept for each host. Default 8.
+    /// The number of idle connections kept for each host. Default 8.
     pub max_idle: usize,
     /// How long an idle connection is kept. Default 60 s.
     pub idle_timeout: Duration,
@@ -60,8 +60,7 @@ impl HttpProfile {
         }
     }
 
-    /// The same with what an endpoint's options say of its connections. TLS is set apart, as not every URL
-    /// needs it.
+    /// The same with an endpoint's connection options. TLS is set separately, because not every URL needs it.
     #[must_use]
     pub fn connecting(mut self, options: &ConnectProfile) -> Self {
         self.proxy = options.proxy.clone();
@@ -70,7 +69,7 @@ impl HttpProfile {
         self
     }
 
-    /// Everything that makes it another pool.
+    /// The key of its pool.
     fn key(&self, net: &Net) -> Key {
         let proxy = net.proxy(&self.proxy).map(|(proxy, _)| {
             let credentials = proxy
@@ -90,7 +89,7 @@ impl HttpProfile {
     }
 }
 
-/// Address, and user with the digest of the password.
+/// The proxy's address, and user with the digest of the password.
 type ProxyKey = (String, Option<(String, [u8; 32])>);
 
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -103,19 +102,18 @@ struct Key {
     limits: (Duration, Option<Duration>, usize, Duration),
 }
 
-/// What a request is for, and how long it may take.
+/// The purpose and time limits of a request.
 #[derive(Clone, Debug)]
 pub struct RequestMeta {
     /// The flow.
     pub flow: Option<String>,
     /// The delivery.
     pub delivery: Option<DeliveryId>,
-    /// Longest time without a byte moving while the request is sent or the answer's body is read.
-    /// Default 60 s.
+    /// The longest time without progress while the request is sent or the answer's body is read. Default 60 s.
     pub idle_timeout: Duration,
-    /// Longest time from the request's last byte to the answer's head. Default 300 s.
+    /// The longest time from the request's last byte to the answer's head. Default 300 s.
     pub answer_timeout: Duration,
-    /// Longest time from the beginning to the answer's head, whatever moves. Default: none.
+    /// The longest time from the beginning to the answer's head, even with progress. Default: none.
     pub whole_timeout: Option<Duration>,
 }
 
@@ -143,8 +141,8 @@ struct Pool {
 }
 
 impl Net {
-    /// The client for a profile. The same profile gives the same pool, for as long as it is in use
-    /// and a while longer.
+    /// The client for a profile. The same profile returns the same pool while it is in use, and for some time after
+    /// that.
     #[must_use]
     pub fn http_client(&self, profile: &HttpProfile) -> HttpClient {
         self.clients().get(profile.key(self), || Pool::new(self, profile))
@@ -169,10 +167,10 @@ impl Pool {
             .pool_idle_timeout(profile.idle_timeout)
             .pool_max_idle_per_host(profile.max_idle)
             .retry_canceled_requests(false)
-            // RFC 9112, section 5.2: a user agent unfolds what old servers still fold.
+            // RFC 9112, section 5.2: a user agent unfolds header lines, which old servers may still fold.
             .http1_allow_obsolete_multiline_headers_in_responses(true)
-            // An answer counts by what can be read of its head: a partner's receipt must not be lost for a
-            // line that somebody's proxy has garbled.
+            // The readable part of an answer's head is used: a partner's receipt must not be lost because a proxy
+            // garbled one header line.
             .http1_allow_spaces_after_header_name_in_responses(true)
             .http1_ignore_invalid_headers_in_responses(true)
             .build(connector);
@@ -186,7 +184,7 @@ pub(crate) struct Clients {
     pools: Mutex<HashMap<Key, (Arc<Pool>, Instant)>>,
 }
 
-/// A pool that nobody holds is forgotten after this time, with its idle connections.
+/// A pool that is not in use is dropped after this time, with its idle connections.
 const FORGOTTEN_AFTER: Duration = Duration::from_secs(300);
 
 impl Clients {
@@ -205,27 +203,27 @@ impl Clients {
 }
 
 impl HttpClient {
-    /// Sends a request; its URL is absolute. Returns when the answer's head is there; the answer's
-    /// body follows as it is read. [`ConnectionInfo`] is in the answer's extensions.
+    /// Sends a request with an absolute URL. Returns when the answer's head has arrived; the answer's body is read
+    /// afterwards. [`ConnectionInfo`] is in the answer's extensions.
     ///
-    /// Nothing is followed and nothing repeated: any status is an answer. A length known to the body
-    /// is sent as Content-Length, else the body goes chunked.
+    /// Redirects are not followed, and nothing is retried: any status is an answer. A body with a known length is
+    /// sent with Content-Length, otherwise chunked.
     ///
     /// # Errors
-    /// Those of [`Net::dial`] when no connection could be made, the body's own when it could not be
-    /// read, and else by how far the request had come. `Transient` when nothing of it was written, or
-    /// not all of it, or when its method is safe (RFC 9110, section 9.2.1): the server cannot have
-    /// acted. `Ambiguous` when it was written whole and no answer came.
+    /// As [`Net::dial`] if no connection could be made; the body's own if it could not be read; otherwise it depends
+    /// on how much of the request was sent. `Transient` if nothing or not all of it was written, or if its method is
+    /// safe (RFC 9110, section 9.2.1): the server cannot have acted. `Ambiguous` if it was completely written and no
+    /// answer came.
     ///
-    /// That nothing was written is known from the library, which hands back a request it had not
-    /// begun, and from the socket's own count of bytes, taken before the request's first: so a pooled
-    /// connection that the server closed in the meantime counts as that even if the library had
-    /// begun. (For a request without a body, only the former is known.)
+    /// That nothing was written is known in two ways: the library returns a request that it had not begun, and the
+    /// socket's count of bytes is compared with the count before the request. So a pooled connection that the server
+    /// closed in the meantime counts as not written even if the library had begun. (For a request without a body,
+    /// only the former is known.)
     pub async fn request(&self, request: Request<Body>, meta: &RequestMeta) -> Result<Response<Body>> {
         let (mut parts, body) = request.into_parts();
         let url = parts.uri.clone();
         let method = parts.method.clone();
-        // The library announces no length for an empty body; some servers answer that with 411.
+        // The library sends no Content-Length for an empty body; some servers answer that with 411.
         if body.length() == Some(0) && matches!(method, Method::POST | Method::PUT | Method::PATCH) {
             parts.headers.entry(CONTENT_LENGTH).or_insert(HeaderValue::from_static("0"));
         }
@@ -249,7 +247,7 @@ impl HttpClient {
         let carrier = carrier(&captured);
         match (result, carrier) {
             (Ok(mut answer), Some(carrier)) => {
-                // Whoever keeps the extensions must not keep the connection's record open.
+                // Keeping the extensions must not keep the connection's record open.
                 answer.extensions_mut().remove::<Carrier>();
                 carrier.handle.answer_began(progress.finished_at().is_some());
                 tracing::debug!(
@@ -264,7 +262,7 @@ impl HttpClient {
             (Err(error), carrier) => {
                 let mut error = error.with("method", &method).with("url", ShownUrl(&url));
                 if let Some(carrier) = carrier {
-                    // One that ended while nothing was asked of it is none the worse for this request.
+                    // A connection that ended while it was idle has not failed because of this request.
                     if !unsent || carrier.handle.requests() == 0 {
                         carrier.handle.fail(error.chain());
                     }
@@ -291,7 +289,7 @@ impl HttpClient {
                 return progress.late("the whole request", now - begun);
             }
             let Some(carrier) = carrier(captured) else {
-                // The dial has its own deadline; this one is for what the pool may do beside it.
+                // Dialling has its own deadline; this one is for other work of the pool.
                 if now - begun > self.pool.connect_timeout * 2 {
                     return progress.late("a connection", now - begun);
                 }

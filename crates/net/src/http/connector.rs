@@ -1,4 +1,4 @@
-//! Gives the HTTP client's pool its connections, dialled and recorded by this room.
+//! Dials connections for the HTTP client's pool.
 
 use super::shown::ShownUrl;
 use crate::{DialRequest, Net, ProxyChoice, Stream, TlsProfile};
@@ -18,17 +18,17 @@ use std::time::Duration;
 /// The connection that carried an exchange; in the extensions of each answer.
 #[derive(Clone, Debug)]
 pub struct ConnectionInfo {
-    /// The connection, as it is recorded.
+    /// The connection's id in the records.
     pub id: ConnectionId,
-    /// The other side of the socket (the proxy's, when there is one).
+    /// The address at the other end of the socket (the proxy's, if there is one).
     pub remote: Option<SocketAddr>,
-    /// Our side.
+    /// The local address.
     pub local: Option<SocketAddr>,
     /// How it is protected.
     pub security: Security,
 }
 
-/// What the client keeps with each pooled connection.
+/// What the client stores with each pooled connection.
 #[derive(Clone)]
 pub(super) struct Carrier {
     pub(super) info: ConnectionInfo,
@@ -68,7 +68,7 @@ impl Connector {
     }
 }
 
-/// Host, port and TLS that a URL asks for.
+/// The host, port and TLS of a URL.
 fn target(uri: &Uri, tls: Option<TlsProfile>) -> Result<(String, u16, Option<TlsProfile>)> {
     let wrong = |advice: &'static str| {
         Error::permanent(ErrorKind::ConfigInvalid, "send an HTTP request")
@@ -99,7 +99,7 @@ impl tower::Service<Uri> for Connector {
     }
 }
 
-/// Carries an error of ours through the HTTP library, which lends causes but does not give them back.
+/// Carries an [`Error`] of Waybill through the HTTP library, which shows causes but does not return them.
 #[derive(Clone, Debug)]
 pub(super) struct DialError {
     text: String,

@@ -1,4 +1,4 @@
-//! How far an exchange came, and what its failure therefore means.
+//! How much of an exchange was completed, and the retry class of its failure.
 
 use super::Body;
 use super::connector::{Carrier, DialError};
@@ -18,7 +18,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::time::{Instant, Sleep};
 
-/// How far a request has come.
+/// How much of a request was sent.
 pub(super) struct Progress {
     safe: bool,
     state: Mutex<State>,
@@ -26,16 +26,16 @@ pub(super) struct Progress {
 
 #[derive(Default)]
 struct State {
-    /// What the connection had written before this request.
+    /// The number of bytes that the connection had written before this request.
     written_before: Option<u64>,
-    /// When the last of the body was handed to the library.
+    /// When the last of the body was given to the library.
     finished: Option<Instant>,
     /// Why the body could not be read.
     failure: Option<Error>,
 }
 
 impl Progress {
-    /// Of a request whose method is safe or not.
+    /// The progress of a request whose method is safe or not.
     pub(super) fn new(safe: bool) -> Self {
         Self { safe, state: Mutex::default() }
     }
@@ -48,7 +48,7 @@ impl Progress {
         lock(&self.state).finished
     }
 
-    /// Whether nothing of the request has left the socket, for sure.
+    /// Whether certainly no byte of the request was sent.
     fn is_unsent(&self, carrier: Option<&Carrier>) -> bool {
         match (carrier, lock(&self.state).written_before) {
             (None, _) => true,
@@ -61,12 +61,12 @@ impl Progress {
         lock(&self.state).failure.take()
     }
 
-    /// What a failure without an answer means, as far as the request had come.
+    /// The retry class of a failure without an answer, from how much of the request was sent.
     fn retry(&self) -> Retry {
         if self.safe || self.finished_at().is_none() { Retry::Transient } else { Retry::Ambiguous }
     }
 
-    /// The error for an exchange that took too long.
+    /// The error of an exchange that took too long.
     pub(super) fn late(&self, waiting_for: &'static str, waited: Duration) -> Error {
         Error::new(ErrorKind::Timeout, self.retry(), "get an answer over HTTP")
             .with("waiting for", waiting_for)
@@ -75,17 +75,17 @@ impl Progress {
     }
 }
 
-/// A request's body, watched.
+/// A request's body that records its progress.
 pub(super) struct Tracked {
     body: Body,
     progress: Arc<Progress>,
-    /// Which connection the request is on; taken at the first look.
+    /// The connection that carries the request; taken at the first poll.
     captured: Option<CaptureConnection>,
 }
 
 impl Tracked {
     pub(super) fn new(body: Body, progress: Arc<Progress>) -> Self {
-        // The library never asks an empty body for its end.
+        // The library never polls an empty body for its end.
         if body.is_end_stream() {
             progress.finish();
         }
@@ -96,9 +96,8 @@ impl Tracked {
         self.captured = Some(captured);
     }
 
-    /// Notes what the connection had written before. The library asks for the first piece of the body
-    /// once the head is in its buffer and before it writes any of it, on a connection that by then is
-    /// this request's alone.
+    /// Notes how much the connection had written before. The library asks for the first piece of the body after the
+    /// head is in its buffer and before it writes any of it; by then only this request uses the connection.
     fn note_beginning(&mut self) {
         if let Some(carrier) = self.captured.take().as_ref().and_then(carrier) {
             lock(&self.progress.state).written_before = Some(carrier.handle.bytes_out());
@@ -106,7 +105,7 @@ impl Tracked {
     }
 }
 
-/// The connection that a request was put on, once it was.
+/// The connection that carries a request, if it was assigned.
 pub(super) fn carrier(captured: &CaptureConnection) -> Option<Carrier> {
     let metadata = captured.connection_metadata();
     let mut extensions = ::http::Extensions::new();
@@ -125,7 +124,7 @@ impl HttpBody for Tracked {
         self.note_beginning();
         match ready!(Pin::new(&mut self.body).poll_frame(cx)) {
             Some(Ok(frame)) => {
-                // With a known length the library stops asking at the last byte.
+                // If the length is known, the library stops polling after the last byte.
                 if self.body.length() == Some(0) || self.body.is_end_stream() {
                     self.progress.finish();
                 }
@@ -151,7 +150,7 @@ impl HttpBody for Tracked {
     }
 }
 
-/// Tells the library that the body could not be read; why is kept in [`Progress`].
+/// Tells the library that the body could not be read; the reason is in [`Progress`].
 #[derive(Debug)]
 pub(super) struct BodyFailed;
 
@@ -163,12 +162,12 @@ impl std::fmt::Display for BodyFailed {
 
 impl std::error::Error for BodyFailed {}
 
-/// Whether nothing of the request has left the socket, for sure.
+/// Whether certainly no byte of the request was sent.
 pub(super) fn is_unsent(error: &legacy::Error, progress: &Progress, carrier: Option<&Carrier>) -> bool {
     progress.is_unsent(carrier) || find::<hyper::Error>(error).is_some_and(hyper::Error::is_canceled)
 }
 
-/// Puts a failed exchange into words and a class.
+/// Builds the error of a failed exchange, with its retry class.
 pub(super) fn explain(error: legacy::Error, progress: &Progress, carrier: Option<&Carrier>) -> Error {
     if let Some(failure) = progress.take_failure() {
         return failure;
@@ -183,8 +182,8 @@ pub(super) fn explain(error: legacy::Error, progress: &Progress, carrier: Option
     let first = carrier.is_none_or(|carrier| carrier.handle.requests() <= 1);
     let alert = find::<io::Error>(&error).and_then(alert).filter(|_| first);
     let outcome = if let Some(alert) = alert {
-        // With TLS 1.3 the server judges our certificate after the handshake is done on our side.
-        // What it refused there it did not read on.
+        // With TLS 1.3 the server checks our certificate after our side has finished the handshake. If it refuses the
+        // certificate, it has not read the request.
         Error::permanent(ErrorKind::Unauthenticated, operation).said(alert).advice(
             "the server refused the request (TLS alert): it may need a client certificate, or another one",
         )
@@ -215,14 +214,14 @@ fn alert(error: &io::Error) -> Option<&'static str> {
     (reason.contains("alert") && refused.iter().any(|word| reason.contains(word))).then_some(reason)
 }
 
-/// The first of an error's causes that is of a type.
+/// The first cause of an error that has this type.
 pub(super) fn find<'a, T: std::error::Error + 'static>(
     error: &'a (dyn std::error::Error + 'static),
 ) -> Option<&'a T> {
     std::iter::successors(Some(error), |error| error.source()).find_map(|error| error.downcast_ref())
 }
 
-/// An answer's body: its errors in our words, and no silence longer than allowed.
+/// An answer's body: converts its errors, and limits silence.
 pub(super) fn answer_body(body: Incoming, idle: Duration, handle: ConnectionHandle) -> Body {
     let mut watched = Watched::new(body, idle, "read the answer's body", handle);
     watched.answer = true;
@@ -230,17 +229,17 @@ pub(super) fn answer_body(body: Incoming, idle: Duration, handle: ConnectionHand
     Body::wrap(watched)
 }
 
-/// A body that comes from the network, with a bound on silence, and on slowness where that is wanted.
+/// A body from the network, with a limit on silence and, if wanted, on slowness.
 pub(super) struct Watched {
     body: Incoming,
     idle: Duration,
     operation: &'static str,
     sleep: Pin<Box<Sleep>>,
-    /// Since when its reader waits; the sleep is set then.
+    /// Since when its reader has been waiting; the timer is then set.
     waiting: Option<Instant>,
     pace: Option<Pace>,
     handle: ConnectionHandle,
-    /// It is an answer whose end is still to be noted.
+    /// It is an answer whose end is not noted yet.
     answer: bool,
 }
 
@@ -255,13 +254,13 @@ impl Watched {
         Self { body, idle, operation, sleep, waiting: None, pace: None, handle, answer: false }
     }
 
-    /// Holds the sender to a least pace.
+    /// Enforces a minimum pace of the sender.
     pub(super) fn at(mut self, pace: Pace) -> Self {
         self.pace = Some(pace);
         self
     }
 
-    /// What was waited for has come.
+    /// The awaited bytes have arrived.
     fn came(&mut self, frame: &Frame<Bytes>) {
         let waited = self.waiting.take().map(|since| since.elapsed()).unwrap_or_default();
         if let Some(pace) = &mut self.pace {
@@ -269,7 +268,7 @@ impl Watched {
         }
     }
 
-    /// Why it is waited for no longer.
+    /// Why it is no longer awaited.
     fn late(&self) -> Error {
         match &self.pace {
             Some(pace) if pace.left() < self.idle => pace.too_slow(self.operation),
@@ -279,7 +278,7 @@ impl Watched {
         }
     }
 
-    /// Who reads a body of known length need not ask for its end.
+    /// A reader of a body with a known length may not poll for its end.
     fn note_end(&mut self) {
         if self.body.is_end_stream() {
             self.ended();

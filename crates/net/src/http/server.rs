@@ -1,11 +1,10 @@
-//! The HTTP server: one for each listen address, shared by listeners and console, which register
-//! routes by host and path while it runs.
+//! The HTTP server: one for each listen address. Listeners and the console share it, and register routes by host and
+//! path while it runs.
 //!
-//! An accepted connection is recorded when its first request's head is there, so that the record
-//! says what it is for, whose endpoint it is and which host was asked for; the handler runs after
-//! that. One that ends before (a failed handshake, a port scan, headers that never end) is recorded
-//! with its end, as the address's first route would have been. Later requests on the same connection
-//! count as its requests, whichever route they go to.
+//! An accepted connection is recorded when its first request's head has arrived, so that the record contains its
+//! purpose, its endpoint and the requested host; then the handler runs. A connection that ends earlier (a failed
+//! handshake, a port scan, an endless head) is recorded with its end, with the data of the address's first route.
+//! Later requests on the same connection count as its requests, whatever their route.
 
 mod accept;
 mod exchange;
@@ -47,11 +46,11 @@ use tokio::time::Instant;
 /// Where to listen.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ListenSpec {
-    /// What it is called in the log and the metrics.
+    /// Its name in the log and the metrics.
     pub name: String,
-    /// The address; port 0 takes a free one, the same for all that ask for this address and port 0.
+    /// The address; port 0 takes a free port, the same for all that use this address with port 0.
     pub address: SocketAddr,
-    /// TLS from the first byte, or none.
+    /// TLS from the first byte; `None` for no TLS.
     pub tls: Option<ServerTls>,
     /// Whether each connection begins with a PROXY header (version 1 or 2), before TLS. Only trusted proxies
     /// may connect then.
@@ -82,12 +81,12 @@ struct Inner {
 #[derive(Default)]
 struct Addresses {
     bound: HashMap<SocketAddr, Arc<Address>>,
-    /// Given up, while their last requests go on.
+    /// Stopping, while their last requests finish.
     retired: Vec<Arc<Address>>,
 }
 
-/// A registered route. Dropping it takes the route away; requests that have begun go on to their
-/// end. With its last route an address is given up.
+/// A registered route. Dropping it removes the route; requests that have begun are finished. When the last route of
+/// an address is removed, the address is closed.
 pub struct RouteGuard {
     inner: Arc<Inner>,
     asked: SocketAddr,
@@ -97,20 +96,20 @@ pub struct RouteGuard {
 }
 
 impl HttpServers {
-    /// Servers with these limits; nothing is bound yet.
+    /// Servers with these limits. Nothing is bound yet.
     #[must_use]
     pub fn new(net: &Net, limits: ServerLimits) -> Self {
         Self::behind(net, limits, TrustedProxies::default())
     }
 
-    /// The same, with proxies that are believed about their clients.
+    /// The same with trusted proxies, whose headers about their clients are believed.
     #[must_use]
     pub fn behind(net: &Net, limits: ServerLimits, proxies: TrustedProxies) -> Self {
         let (net, proxies) = (net.clone(), Arc::new(proxies));
         Self { inner: Arc::new(Inner { net, limits, proxies, addresses: Mutex::default() }) }
     }
 
-    /// The numbers of every address that is bound, by name.
+    /// The metrics of every bound address, by name.
     #[must_use]
     pub fn numbers(&self) -> Vec<ListenerNumbers> {
         let mut all: Vec<_> =
@@ -119,13 +118,13 @@ impl HttpServers {
         all
     }
 
-    /// Registers a route, and binds its address if it is the first there. In force when it returns.
-    /// Must be called within a tokio runtime.
+    /// Registers a route, and binds its address if it is the first there. The route is active when this returns. Must
+    /// be called within a tokio runtime.
     ///
     /// # Errors
-    /// `AlreadyExists`: the address is taken by another process, or the route by another handler.
-    /// `PermissionDenied`, `ConfigInvalid`: the address may not be used, is not this machine's, is in use in
-    /// another way, or there is no certificate to show there. Other routes are not touched.
+    /// `AlreadyExists`: another process uses the address, or another handler the route. `PermissionDenied`,
+    /// `ConfigInvalid`: the address may not be used, is not an address of this machine, is used with other settings,
+    /// or there is no certificate for it. Other routes are not affected.
     pub fn route(&self, listen: &ListenSpec, route: Route, handler: Arc<dyn Handler>) -> Result<RouteGuard> {
         let inner = &self.inner;
         let certificate = certificate_for(listen, &route)?;
@@ -151,8 +150,8 @@ impl HttpServers {
         Ok(RouteGuard { inner: inner.clone(), asked: listen.address, address, id, certificate })
     }
 
-    /// Stops accepting, lets requests that have begun go on until the deadline, then cuts what is
-    /// left. Returns the number of connections that were cut.
+    /// Stops accepting, lets running requests finish until the deadline, then closes the remaining connections.
+    /// Returns their number.
     pub async fn shutdown(&self, deadline: Duration) -> usize {
         let addresses: Vec<_> = {
             let mut addresses = lock(&self.inner.addresses);
@@ -172,17 +171,17 @@ impl HttpServers {
 }
 
 impl RouteGuard {
-    /// The address that is bound, with the port that was found for port 0.
+    /// The bound address, with the port that was found for port 0.
     #[must_use]
     pub fn local_addr(&self) -> SocketAddr {
         self.address.local_addr()
     }
 
-    /// Replaces the route's certificate: in force for the next handshake, connections that are open go on.
+    /// Replaces the route's certificate. The next handshake uses the new one; open connections continue.
     ///
     /// # Errors
-    /// `ConfigInvalid`: the route was registered without a certificate, or the TLS library refuses this one. What was
-    /// in force stays so.
+    /// `ConfigInvalid`: the route was registered without a certificate, or the TLS library refuses this one. The old
+    /// certificate stays in force.
     pub fn replace_certificate(&self, certificate: &ServerCertificate) -> Result<()> {
         match &self.certificate {
             Some(registered) => registered.replace(certificate),
@@ -193,7 +192,7 @@ impl RouteGuard {
     }
 }
 
-/// What the route is to show, put in force.
+/// The certificate of a route, after it was put in force.
 fn certificate_for(listen: &ListenSpec, route: &Route) -> Result<Option<Registered>> {
     let registered = match (&listen.tls, &route.certificate) {
         (Some(tls), Some(certificate)) => tls.add(route.host.as_deref(), certificate).map(Some),
@@ -209,7 +208,7 @@ fn certificate_for(listen: &ListenSpec, route: &Route) -> Result<Option<Register
 
 impl Drop for RouteGuard {
     fn drop(&mut self) {
-        // Under the lock that `route` takes: no route can be added to an address that is given up.
+        // Under the lock that `route` takes: no route can be added to an address that is being closed.
         let mut addresses = lock(&self.inner.addresses);
         if !self.address.routes().remove(self.id) {
             return;

@@ -1,12 +1,12 @@
-//! Paths and URLs as logs, errors and records show them: without what may be a secret.
+//! Paths and URLs as logs, errors and records show them, without possible secrets.
 
 use http::Uri;
 use std::fmt;
 
-/// Longest part of a path that is shown; a UUID has as many characters, and tokens have more.
+/// The longest part of a path that is shown: as long as a UUID; tokens are longer.
 const LONGEST_PART: usize = 36;
 
-/// A path whose parts that look like tokens are left out: one-time links and the like.
+/// A path without the parts that look like tokens, for example one-time links.
 pub(crate) fn shown_path(path: &str) -> String {
     let part = |part: &str| {
         let alike = |byte: u8| byte.is_ascii_alphanumeric() || b"-_=%+~".contains(&byte);

@@ -1,16 +1,16 @@
-//! That no connection could be made, for all who wait for one.
+//! The failure to make a connection, for all operations that wait for it.
 
 use model::{ConnectionId, Error, ErrorKind, Retry};
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// After one could not be made, those there are carry the load for so long before another is tried.
+/// After a failure, the existing connections carry the load for this time before another is tried.
 const NO_FURTHER: Duration = Duration::from_secs(15);
 
-/// The same where the server did not let us in or was not trusted: trying often locks accounts.
+/// The same after a refused login or failed trust: repeated attempts often lock accounts.
 const NO_FURTHER_REFUSED: Duration = Duration::from_secs(600);
 
-/// Who asks so soon after a refusal gets it as well.
+/// An operation that asks within this time after a refusal gets the same error.
 const REFUSAL_HOLDS: Duration = Duration::from_secs(5);
 
 /// An error of connecting, and when it happened.
@@ -37,17 +37,17 @@ impl Failure {
         matches!(self.kind, ErrorKind::Unauthenticated | ErrorKind::TrustFailed)
     }
 
-    /// Whether another connection beside those there are would only fail again.
+    /// Whether another connection beside the existing ones would only fail again.
     pub(super) fn keeps_from_further(&self) -> bool {
         self.at.elapsed() < if self.is_refusal() { NO_FURTHER_REFUSED } else { NO_FURTHER }
     }
 
-    /// Whether it answers an operation that began then.
+    /// Whether it also applies to an operation that began at this time.
     pub(super) fn answers(&self, since: Instant) -> bool {
         since <= self.at || self.is_refusal() && self.at.elapsed() < REFUSAL_HOLDS
     }
 
-    /// The same error for one who did not try.
+    /// The same error for an operation that did not try itself.
     pub(super) fn for_another(&self) -> Error {
         let error =
             Error::new(self.kind, self.retry, "get a connection that another operation had requested")

@@ -1,4 +1,4 @@
-//! A pooled connection, and the use of it.
+//! A pooled connection, and its use by an operation.
 
 use super::{PooledConnection, lock};
 use std::ops::Deref;
@@ -46,10 +46,10 @@ impl<T: PooledConnection> Member<T> {
     }
 }
 
-/// The use of a connection, until it and all its clones are dropped.
+/// The use of a connection; it ends when this and all its clones are dropped.
 pub struct PoolLease<T: PooledConnection> {
     member: Arc<Member<T>>,
-    /// Given back after the use was counted out, as fields are dropped after [`Drop::drop`].
+    /// Returned after the use was counted out, because fields are dropped after [`Drop::drop`].
     permit: Option<Arc<OwnedSemaphorePermit>>,
 }
 
@@ -59,7 +59,7 @@ impl<T: PooledConnection> PoolLease<T> {
         Self { member: Arc::clone(member), permit }
     }
 
-    /// Whether others use the connection too.
+    /// Whether other operations also use the connection.
     pub(super) fn is_shared(&self) -> bool {
         self.member.uses() > 1
     }

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, Weak};
 /// Pools in use, by endpoint and purpose.
 pub struct Pools<C: Connector>(Mutex<HashMap<(String, Purpose), InUse<C>>>);
 
-/// A pool, and the endpoint that it was made for: another revision's endpoint gets its own.
+/// A pool, and the endpoint that it was made for: the endpoint of another revision gets its own.
 struct InUse<C: Connector> {
     endpoint: Weak<Endpoint>,
     pool: Weak<Pool<C>>,
@@ -22,7 +22,7 @@ impl<C: Connector> Default for Pools<C> {
 }
 
 impl<C: Connector> Pools<C> {
-    /// The endpoint's pool for a purpose; made where none is in use. It lasts as long as somebody holds it.
+    /// The endpoint's pool for a purpose; created if none is in use. It exists as long as it is in use.
     ///
     /// # Errors
     /// Those of `make`.

@@ -7,14 +7,14 @@ use model::{Error, ErrorKind, Proxy, Result, Retry, Secret};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-/// Longest answer that is read, in bytes.
+/// The longest answer that is read, in bytes.
 const LONGEST_ANSWER: usize = 16 * 1024;
 
-/// What is read of an answer that is no HTTP, and how long for it.
+/// The limits for reading an answer that is not HTTP: bytes and time.
 const LONGEST_GREETING: usize = 256;
 const GREETING_WITHIN: Duration = Duration::from_millis(500);
 
-/// Fields by which proxies say why they could not reach a host: RFC 9209's, and Squid's own.
+/// Header fields in which proxies report why they could not reach a host: RFC 9209's, and Squid's own.
 const REASONS: [&str; 2] = ["proxy-status", "x-squid-error"];
 
 /// # Errors
@@ -32,7 +32,7 @@ pub(super) async fn open_tunnel(proxy: &Proxy, target: Target<'_>, socket: &mut 
         }
         head.push(socket.read_u8().await.map_err(|cause| hung_up(proxy, target, cause))?);
         if !could_be_http(&head) {
-            // Whatever greets so, its first line tells most.
+            // The first line of such a greeting says most.
             let line = async {
                 while head.len() < LONGEST_GREETING && head.last() != Some(&b'\n') {
                     let Ok(byte) = socket.read_u8().await else { break };
@@ -58,7 +58,7 @@ fn request(proxy: &Proxy, target: &str) -> Secret<String> {
     Secret::new(request)
 }
 
-/// A server of another protocol greets, or answers with something of its own: no need to wait for its end.
+/// A server of another protocol sends a greeting or another answer: its end is not awaited.
 fn could_be_http(head: &[u8]) -> bool {
     let begins = b"HTTP/1.";
     head.iter().zip(begins).all(|(is, wanted)| is == wanted)
@@ -131,7 +131,7 @@ fn login_advice(proxy: &Proxy, head: &[u8]) -> String {
     }
 }
 
-/// The header fields of an answer that can be read.
+/// The header fields of an answer, as far as they can be read.
 fn fields(head: &[u8]) -> impl Iterator<Item = (&str, &str)> {
     head.split(|byte| *byte == b'\n')
         .skip(1)

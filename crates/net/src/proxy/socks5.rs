@@ -1,4 +1,4 @@
-//! SOCKS5 (RFC 1928) with user name and password (RFC 1929). Names are sent as they are: the proxy resolves them.
+//! SOCKS5 (RFC 1928) with user name and password (RFC 1929). Host names are sent unresolved: the proxy resolves them.
 
 use super::{Target, failed, hung_up};
 use crate::stream::Counted;

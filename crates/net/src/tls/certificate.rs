@@ -1,4 +1,4 @@
-//! Certificates of ours with their keys: what we show to servers and to clients.
+//! Our own certificates with their keys, for servers and clients.
 
 use super::shown::{fingerprint, hex, time};
 use super::{private_key, unusable};
@@ -13,7 +13,7 @@ use std::sync::Arc;
 /// A certificate of ours with its key, as configured.
 #[derive(Clone, Debug)]
 pub struct OwnCertificate {
-    /// Our certificate and the chain above it, PEM.
+    /// Our certificate and its chain, PEM.
     pub certificates: String,
     /// Its private key, PEM.
     pub private_key: Secret<String>,
@@ -23,7 +23,7 @@ pub struct OwnCertificate {
 
 impl OwnCertificate {
     /// # Errors
-    /// `ConfigInvalid`: certificate or key cannot be read, or do not belong together.
+    /// `ConfigInvalid`: certificate or key cannot be read, or they do not match.
     pub(super) fn read(&self) -> Result<Parts> {
         let chain =
             X509::stack_from_pem(self.certificates.as_bytes()).map_err(unusable("read a certificate"))?;
@@ -44,7 +44,7 @@ impl OwnCertificate {
     }
 }
 
-/// A certificate, the chain above it, and its key, which belong together.
+/// A certificate, its chain, and the matching key.
 pub(super) struct Parts {
     pub(super) leaf: X509,
     pub(super) above: Vec<X509>,
@@ -62,7 +62,7 @@ impl Parts {
     }
 }
 
-/// A certificate that a server shows, checked: its key fits, and it is valid today. Cheap to clone.
+/// A server's certificate, checked: its key matches, and it is valid now. Cheap to clone.
 #[derive(Clone)]
 pub struct ServerCertificate(Arc<Served>);
 
@@ -72,11 +72,11 @@ struct Served {
 }
 
 impl ServerCertificate {
-    /// Checks a certificate before it is in force.
+    /// Checks a certificate before it is used.
     ///
     /// # Errors
-    /// `ConfigInvalid`: certificate or key cannot be read, do not belong together, or the certificate has expired or
-    /// is not valid yet.
+    /// `ConfigInvalid`: certificate or key cannot be read, they do not match, or the certificate has expired or is
+    /// not valid yet.
     pub fn new(own: &OwnCertificate, now: Timestamp) -> Result<Self> {
         let parts = own.read()?;
         let (from, until) = (time(parts.leaf.not_before()), time(parts.leaf.not_after()));
@@ -96,19 +96,19 @@ impl ServerCertificate {
         Ok(Self(Arc::new(Served { parts, names })))
     }
 
-    /// The host names that it is for, in lower case; wildcards begin with `*.`.
+    /// Its host names, in lower case; wildcards begin with `*.`.
     #[must_use]
     pub fn names(&self) -> &[String] {
         &self.0.names
     }
 
-    /// SHA-256 over its DER, in hexadecimal.
+    /// SHA-256 of its DER, in hexadecimal.
     #[must_use]
     pub fn sha256(&self) -> String {
         fingerprint(&self.0.parts.leaf).map(|print| hex(&print)).unwrap_or_default()
     }
 
-    /// When it ends.
+    /// The end of its validity.
     #[must_use]
     pub fn not_after(&self) -> Timestamp {
         time(self.0.parts.leaf.not_after())
@@ -136,7 +136,7 @@ impl PartialEq for ServerCertificate {
 
 impl Eq for ServerCertificate {}
 
-/// The DNS names of the subject's alternative names; where there are none, the common name (RFC 6125, section 6.4.4).
+/// The DNS names of the subject's alternative names; if there are none, the common name (RFC 6125, section 6.4.4).
 fn names(certificate: &X509) -> Vec<String> {
     let alternatives: Vec<String> = certificate
         .subject_alt_names()
@@ -151,7 +151,7 @@ fn names(certificate: &X509) -> Vec<String> {
     common.filter_map(|entry| Some(entry.data().to_string().ok()?.to_ascii_lowercase())).collect()
 }
 
-/// The subject, for people.
+/// The subject, for display.
 fn shown(certificate: &X509) -> model::PeerText {
     super::shown::certificate_record(certificate).subject
 }

@@ -12,11 +12,11 @@ pub(super) fn of_library(version: TlsVersion) -> SslVersion {
     }
 }
 
-/// Ciphers of TLS 1.3 that can be chosen.
+/// The TLS 1.3 ciphers that can be configured.
 const TLS_1_3: &[&str] =
     &["TLS_AES_256_GCM_SHA384", "TLS_CHACHA20_POLY1305_SHA256", "TLS_AES_128_GCM_SHA256"];
 
-/// Ciphers of TLS 1.2 that can be chosen, by OpenSSL's names: all encrypt and authenticate.
+/// The TLS 1.2 ciphers that can be configured, by OpenSSL's names: all encrypt and authenticate.
 const TLS_1_2: &[&str] = &[
     "ECDHE-ECDSA-AES256-GCM-SHA384",
     "ECDHE-RSA-AES256-GCM-SHA384",
@@ -51,10 +51,10 @@ fn known(name: &str) -> Option<&'static str> {
     find(name).or_else(|| find(cipher_name(name)))
 }
 
-/// Checks that all are names of ciphers that can be chosen.
+/// Checks that all names are known ciphers.
 ///
 /// # Errors
-/// The error for an unknown cipher, with the nearest known name.
+/// The error for an unknown cipher, with the most similar name.
 pub(crate) fn check_ciphers(names: &[String]) -> Result<(), String> {
     match names.iter().find(|name| known(name).is_none()) {
         None => Ok(()),
@@ -65,7 +65,7 @@ pub(crate) fn check_ciphers(names: &[String]) -> Result<(), String> {
     }
 }
 
-/// Sets the ciphers in this order; a version of which none is named keeps its own.
+/// Sets the ciphers in this order; a TLS version without a named cipher keeps its default ones.
 pub(super) fn set_ciphers(builder: &mut SslContextBuilder, names: &[String]) -> Result<(), ErrorStack> {
     let (new, old): (Vec<&str>, Vec<&str>) =
         names.iter().filter_map(|name| known(name)).partition(|name| TLS_1_3.contains(name));

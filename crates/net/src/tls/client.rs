@@ -1,4 +1,4 @@
-//! TLS towards servers: TLS 1.2 or newer, chain and name verified unless a profile says otherwise.
+//! TLS to servers: TLS 1.2 or newer; chain and name are verified unless a profile says otherwise.
 
 use super::certificate::OwnCertificate;
 use super::ciphers::{check_ciphers, of_library, set_ciphers};
@@ -18,40 +18,40 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use tokio_openssl::SslStream;
 
-/// Which servers are believed.
+/// Which servers are trusted.
 #[derive(Clone, Debug)]
 pub enum Trust {
-    /// Those with a chain to one of the system's authorities, and the name asked for.
+    /// Servers with a chain to one of the system's authorities and the requested name.
     System,
-    /// Those with a chain to one of these certificates (PEM; any number in each text), and the name
-    /// asked for. An intermediate or the server's own certificate may stand here too.
+    /// Servers with a chain to one of these certificates (PEM; any number in each text) and the requested name. They
+    /// may include an intermediate or the server's own certificate.
     Authorities(Vec<String>),
-    /// Those that show one of these certificates, or a certificate with one of these public keys.
+    /// Servers with one of these certificates or public keys.
     Pinned {
         /// `sha256:HEX` for the certificate (colons and spaces allowed), `sha256//BASE64` for the public key.
         pins: Vec<String>,
-        /// Certificates (PEM) to which the chain must lead as well, for the name asked for. None: a pin is
-        /// enough, whoever issued the certificate and whatever name it carries.
+        /// Certificates (PEM) to which the chain must also lead, for the requested name. Empty: a pin is enough,
+        /// whatever the certificate's issuer and name.
         authorities: Vec<String>,
-        /// Whether a pinned certificate is good after it expired.
+        /// Whether a pinned certificate is accepted after it has expired.
         accept_expired: bool,
     },
-    /// Anyone. Recorded with each connection as a weakening.
+    /// Any server. Recorded as a weakness with each connection.
     Unverified,
 }
 
-/// How to do TLS with a server, as configured.
+/// The TLS settings for a server.
 #[derive(Clone, Debug)]
 pub struct TlsOptions {
-    /// Which servers are believed.
+    /// Which servers are trusted.
     pub trust: Trust,
-    /// Who we are, if the server asks.
+    /// Our certificate, if the server asks for one.
     pub client_certificate: Option<OwnCertificate>,
     /// Lowest and highest version.
     pub versions: (TlsVersion, TlsVersion),
-    /// Ciphers in the order of preference; none for the usual ones.
+    /// Ciphers in the order of preference; empty for the default ones.
     pub ciphers: Vec<String>,
-    /// The name to ask for and to verify, when it is not the host that is dialled.
+    /// The name to request and verify, if it is not the host that is dialled.
     pub server_name: Option<String>,
 }
 
@@ -67,8 +67,7 @@ impl Default for TlsOptions {
     }
 }
 
-/// How to do TLS with a server, checked and ready. Cheap to clone; two with the same options are the
-/// same profile.
+/// Checked TLS settings for a server. Cheap to clone; two profiles with the same options are equal.
 #[derive(Clone)]
 pub struct TlsProfile(Arc<Profile>);
 
@@ -85,20 +84,20 @@ enum Check {
     Pins {
         pins: Arc<Vec<PeerPin>>,
         accept_expired: bool,
-        /// Whether the chain must be good, too.
+        /// Whether the chain is also verified.
         chain: bool,
     },
     Nothing,
 }
 
 impl Check {
-    /// Whether the chain must lead to an authority, and the certificate be for the name.
+    /// Whether the chain must lead to an authority and the name must match.
     fn wants_chain(&self) -> bool {
         matches!(self, Self::Chain | Self::Pins { chain: true, .. })
     }
 }
 
-/// What the peer showed, noted while it was verified: after a failure OpenSSL no longer has it.
+/// The certificate that the peer sent, noted during verification: after a failure OpenSSL no longer has it.
 #[derive(Default)]
 struct Shown {
     chain: Vec<Certificate>,
@@ -151,12 +150,12 @@ impl TlsProfile {
         })))
     }
 
-    /// What the profile switches off.
+    /// The protections that the profile switches off.
     pub(crate) fn weakened(&self) -> Option<&'static str> {
         matches!(self.0.check, Check::Nothing).then_some("the server's certificate is not verified")
     }
 
-    /// Tells profiles apart without showing what is in them.
+    /// Identifies a profile without showing its content.
     pub(crate) fn identity(&self) -> [u8; 32] {
         self.0.identity
     }
@@ -176,11 +175,12 @@ impl std::fmt::Debug for TlsProfile {
     }
 }
 
-/// Does the handshake over a connected socket. The caller's deadline bounds it.
+/// Does the handshake over a connected socket. The caller's deadline limits it.
 ///
 /// # Errors
-/// `TrustFailed`, `Permanent`: the server could not prove who it is; what it showed is in the error.
-/// `Protocol`, `Permanent`: it does not speak TLS as we do. `Unreachable`, `Transient`: it closed the connection.
+/// `TrustFailed`, `Permanent`: the server could not prove its identity; the error contains its certificate.
+/// `Protocol`, `Permanent`: there is no common TLS version or cipher. `Unreachable`, `Transient`: it closed the
+/// connection.
 pub(crate) async fn handshake(
     profile: &TlsProfile,
     host: &str,
@@ -204,7 +204,7 @@ pub(crate) async fn handshake(
     let shown = std::mem::take(&mut *lock(&shown));
     match result {
         Ok(()) => {
-            // The callback has seen to it already; asked again because everything depends on it.
+            // The callback has already verified this; it is checked again because everything depends on it.
             check_pin(&profile.check, session.ssl(), name)?;
             let security = security(session.ssl());
             Ok((session, security))
@@ -213,7 +213,7 @@ pub(crate) async fn handshake(
     }
 }
 
-/// Called by OpenSSL for each certificate of the chain, and for each fault of it.
+/// Called by OpenSSL for each certificate of the chain, and for each error in it.
 fn verify(check: &Check, shown: &Mutex<Shown>, good: bool, context: &mut X509StoreContextRef) -> bool {
     let mut shown = lock(shown);
     if shown.chain.is_empty() {
@@ -233,7 +233,7 @@ fn verify(check: &Check, shown: &Mutex<Shown>, good: bool, context: &mut X509Sto
             } else if *chain {
                 good
             } else {
-                // Who issued it does not matter. Whether it is valid by now, and still is, does.
+                // Its issuer does not matter, but its validity period does.
                 !leaf || !is_date_fault(context.error(), *accept_expired)
             }
         }
@@ -266,7 +266,7 @@ fn check_pin(check: &Check, ssl: &SslRef, name: &str) -> Result<()> {
     ))
 }
 
-/// Puts a failed handshake into words.
+/// Builds the error of a failed handshake.
 fn explain(error: openssl::ssl::Error, shown: &Shown, name: &str) -> Error {
     let described = |error: Error| match shown.chain.first() {
         None => error,
@@ -310,7 +310,7 @@ fn explain(error: openssl::ssl::Error, shown: &Shown, name: &str) -> Error {
             )
             .caused_by(cause),
         Err(error) => match error.ssl_error().and_then(|stack| stack.errors().first()) {
-            // No library error: the peer closed the connection.
+            // There is no library error: the peer closed the connection.
             None => failed(ErrorKind::Unreachable, model::Retry::Transient).advice(
                 "the server closed the connection during the TLS handshake; check that it uses TLS on this \
                 port",
@@ -339,7 +339,7 @@ fn authorities(texts: &[String]) -> Result<X509Store> {
     store_of(&trusted(texts)?).map_err(unusable("prepare TLS"))
 }
 
-/// A store of certificates to trust. An intermediate or the other side's own certificate may be among them.
+/// A store of trusted certificates. They may include an intermediate or the peer's own certificate.
 pub(super) fn store_of(certificates: &[X509]) -> std::result::Result<X509Store, ErrorStack> {
     let mut store = X509StoreBuilder::new()?;
     store.set_flags(X509VerifyFlags::PARTIAL_CHAIN)?;
@@ -363,7 +363,7 @@ pub(super) fn trusted(texts: &[String]) -> Result<Vec<X509>> {
     Ok(all)
 }
 
-/// A digest over everything that makes one profile differ from another, each part with its length.
+/// A digest over everything that distinguishes profiles, each part with its length.
 pub(super) fn identity(options: &TlsOptions) -> [u8; 32] {
     let mut parts: Vec<(u8, &[u8])> = Vec::new();
     match &options.trust {

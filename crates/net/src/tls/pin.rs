@@ -1,4 +1,4 @@
-//! Pins: the one certificate, or the one public key, that a server may show.
+//! Pins: the only certificate or public key that is accepted from a server.
 
 use super::shown::fingerprint;
 use base64::Engine as _;
@@ -6,12 +6,12 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use model::{Error, ErrorKind, Result};
 use openssl::x509::X509Ref;
 
-/// What a server must show.
+/// What a server's certificate must match.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum PeerPin {
-    /// SHA-256 over the certificate's DER.
+    /// SHA-256 of the certificate's DER.
     Certificate([u8; 32]),
-    /// SHA-256 over the DER of its SubjectPublicKeyInfo (RFC 7469, section 2.4).
+    /// SHA-256 of the DER of its SubjectPublicKeyInfo (RFC 7469, section 2.4).
     PublicKey([u8; 32]),
 }
 
@@ -59,13 +59,13 @@ impl PeerPin {
     }
 }
 
-/// SHA-256 over the DER of the public key with its algorithm.
+/// SHA-256 of the DER of the public key with its algorithm.
 pub(super) fn public_key(certificate: &X509Ref) -> Option<[u8; 32]> {
     let der = certificate.public_key().and_then(|key| key.public_key_to_der()).ok()?;
     Some(openssl::sha::sha256(&der))
 }
 
-/// Checks that all are pins.
+/// Checks that all pins are valid.
 ///
 /// # Errors
 /// `ConfigInvalid`, naming the first one that is not valid.

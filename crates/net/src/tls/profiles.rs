@@ -1,4 +1,4 @@
-//! TLS profiles by their options: what is read once need not be read for each connection.
+//! TLS profiles by their options, so that certificates are not read again for each connection.
 
 use super::client::{TlsOptions, TlsProfile, identity};
 use crate::connection::lock;
@@ -8,7 +8,7 @@ use std::sync::Mutex;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// A profile is made anew after this time, so that changes to the system's authorities are seen.
+/// A profile is created again after this time, so that changes to the system's authorities take effect.
 const RENEWED_AFTER: Duration = Duration::from_secs(300);
 
 /// The profiles of a [`crate::Net`], by the digest of their options.

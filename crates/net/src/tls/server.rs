@@ -1,10 +1,10 @@
-//! TLS towards clients that connect to us: one [`ServerTls`] for each HTTP server, with the certificates of all
-//! names that it serves.
+//! TLS for clients that connect to us: one [`ServerTls`] for each HTTP server, with the certificates of all its
+//! names.
 //!
-//! Which certificate a client is shown, by the name it asks for (SNI, RFC 6066, section 3): that of the route with
-//! this host; else one that carries the name; else one with a wildcard for it; else the server's own, which is also for clients
-//! that ask for no name, or, where the server has none, the first route's. Certificates can be replaced
-//! at any time: handshakes that begin afterwards use the new one, connections that are open go on.
+//! The certificate for a client is chosen by the name that it requests (SNI, RFC 6066, section 3): that of the route
+//! with this host; otherwise one that contains the name; otherwise one with a matching wildcard; otherwise the
+//! server's own, which is also for clients that request no name; if the server has none, the first route's.
+//! Certificates can be replaced at any time: later handshakes use the new one, open connections continue.
 
 use super::certificate::ServerCertificate;
 use super::ciphers::of_library;
@@ -22,14 +22,14 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, Weak};
 use tokio_openssl::SslStream;
 
-/// How a server does TLS, as configured.
+/// The TLS settings of a server.
 #[derive(Clone, Debug)]
 pub struct ServerTlsOptions {
     /// The lowest version; 1.3 is the highest.
     pub min: TlsVersion,
     /// Whether clients are asked for a certificate.
     pub client_certificates: ClientCertificates,
-    /// Certificates (PEM) that a client's must lead to. A client's own may be among them.
+    /// Certificates (PEM) to which a client's chain must lead. They may include a client's own certificate.
     pub client_authorities: Vec<String>,
 }
 
@@ -43,8 +43,7 @@ impl Default for ServerTlsOptions {
     }
 }
 
-/// TLS of one server with its certificates. Cheap to clone; clones are one and the same server's, and only those
-/// are equal.
+/// The TLS of one server with its certificates. Cheap to clone; only clones of the same server's are equal.
 #[derive(Clone)]
 pub struct ServerTls(Arc<Server>);
 
@@ -58,7 +57,7 @@ struct Server {
 #[derive(Default)]
 struct Table {
     next: u64,
-    /// The server's own certificate; or why there is none.
+    /// The server's own certificate, or why there is none.
     own: Option<std::result::Result<SslContext, String>>,
     /// In the order of registration.
     entries: Vec<Entry>,
@@ -68,23 +67,23 @@ struct Entry {
     id: u64,
     /// The route's host, in lower case.
     host: Option<String>,
-    /// The names that the certificate carries, in lower case.
+    /// The names in the certificate, in lower case.
     names: Vec<String>,
     context: SslContext,
 }
 
-/// A route's certificate in its server's table. Dropped, it is shown no more.
+/// A route's certificate in its server's table. It is removed when this is dropped.
 pub(crate) struct Registered {
     server: Weak<Server>,
     id: u64,
 }
 
 impl ServerTls {
-    /// Checks options and prepares them. Certificates come with [`ServerTls::set_certificate`] and with routes.
+    /// Checks options and prepares them. Certificates are added with [`ServerTls::set_certificate`] and with routes.
     ///
     /// # Errors
-    /// `ConfigInvalid`: an authority's certificate cannot be read, or clients must show certificates and there
-    /// is no authority.
+    /// `ConfigInvalid`: an authority's certificate cannot be read, or client certificates are required and there is
+    /// no authority.
     pub fn new(options: &ServerTlsOptions) -> Result<Self> {
         let clients = options.client_certificates;
         let authorities = match (clients, options.client_authorities.as_slice()) {
@@ -98,7 +97,7 @@ impl ServerTls {
         Ok(Self(Arc::new(Server { min: options.min, clients, authorities, table: Mutex::default() })))
     }
 
-    /// Sets or replaces the server's own certificate. In force for the next handshake.
+    /// Sets or replaces the server's own certificate. The next handshake uses it.
     ///
     /// # Errors
     /// `ConfigInvalid`: the TLS library refuses it. The one before stays in force.
@@ -108,8 +107,8 @@ impl ServerTls {
         Ok(())
     }
 
-    /// Notes why the server's own certificate cannot be used, for whoever registers a route without one. A
-    /// certificate that is in force stays so.
+    /// Notes why the server's own certificate cannot be used, for the error of a route without one. A certificate in
+    /// force stays in force.
     pub fn certificate_failed(&self, error: &Error) {
         let mut table = lock(&self.0.table);
         if !matches!(table.own, Some(Ok(_))) {
@@ -117,10 +116,10 @@ impl ServerTls {
         }
     }
 
-    /// Whether the server has a certificate of its own.
+    /// Checks that the server has its own certificate.
     ///
     /// # Errors
-    /// `ConfigInvalid`: it has none, and why.
+    /// `ConfigInvalid`: it has none, with the reason.
     pub(crate) fn check_own(&self) -> Result<()> {
         let missing = |advice: &'static str| {
             Error::permanent(ErrorKind::ConfigInvalid, "listen with TLS").advice(advice)
@@ -162,7 +161,7 @@ impl std::fmt::Debug for ServerTls {
 }
 
 impl Registered {
-    /// Replaces the certificate. In force for the next handshake.
+    /// Replaces the certificate. The next handshake uses it.
     ///
     /// # Errors
     /// `ConfigInvalid`: the TLS library refuses it. The one before stays in force.
@@ -186,7 +185,7 @@ impl Drop for Registered {
     }
 }
 
-/// A name as it is compared.
+/// Normalises a name for comparison.
 fn normal(name: &str) -> String {
     name.trim_end_matches('.').to_ascii_lowercase()
 }
@@ -218,7 +217,7 @@ impl Server {
         certificate.put_into(&mut builder).map_err(&broken)?;
         builder.set_session_id_context(b"waybill").map_err(&broken)?;
         if self.clients != ClientCertificates::Off {
-            // A resumed session would bring a certificate that nobody verified anew.
+            // A resumed session would bring a certificate that was not verified again.
             builder.set_options(SslOptions::NO_TICKET);
             builder.set_num_tickets(0).map_err(&broken)?;
             builder.set_session_cache_mode(SslSessionCacheMode::OFF);
@@ -234,7 +233,7 @@ impl Server {
             let named =
                 ssl.servername(NameType::HOST_NAME).and_then(|name| lock(&server.table).named(name).cloned());
             match named {
-                // Fails only without memory; the certificate shown is then the unnamed one.
+                // Fails only without memory; then the default certificate is used.
                 Some(context) => ssl.set_ssl_context(&context).or(Ok(())),
                 None => Ok(()),
             }
@@ -243,21 +242,22 @@ impl Server {
     }
 }
 
-/// What a handshake gave: the session, how it is protected, and the name the client asked for.
+/// The result of a handshake: the session, its protection, and the name that the client requested.
 pub(crate) type Accepted = (Pin<Box<SslStream<Counted>>>, Security, Option<String>);
 
-/// What a client showed, noted while it was verified.
+/// The certificate that a client sent, noted while it was verified.
 #[derive(Default)]
 struct Shown {
     leaf: Option<Certificate>,
     fault: Option<X509VerifyResult>,
 }
 
-/// Does the handshake with a client. The caller's deadline bounds it.
+/// Does the handshake with a client. The caller's deadline limits it.
 ///
 /// # Errors
-/// `TrustFailed`: its certificate leads to no authority, or is not valid. `Unauthenticated`: it showed none,
-/// although it must. `Protocol`: it does not speak TLS as we do. `Unreachable`: it closed the connection.
+/// `TrustFailed`: its certificate does not lead to an authority, or is not valid. `Unauthenticated`: it sent none,
+/// although one is required. `Protocol`: there is no common TLS version or cipher. `Unreachable`: it closed the
+/// connection.
 pub(crate) async fn accept(tls: &ServerTls, socket: Counted) -> Result<Accepted> {
     let broken = unusable("begin TLS");
     let context = lock(&tls.0.table).unnamed().cloned();
@@ -294,7 +294,7 @@ pub(crate) async fn accept(tls: &ServerTls, socket: Counted) -> Result<Accepted>
     }
 }
 
-/// Puts a failed handshake into words, for the connection's record.
+/// Builds the error of a failed handshake, for the connection's record.
 fn explain(error: openssl::ssl::Error, shown: &Shown) -> Error {
     if let Some(fault) = shown.fault {
         let untrusted = Error::permanent(ErrorKind::TrustFailed, "trust the client's certificate")

@@ -1,4 +1,4 @@
-//! What a peer showed during a handshake, for the record and for error messages.
+//! A peer's certificate and protection, for the record and for error messages.
 
 use chrono::DateTime;
 use model::{Certificate, PeerText, Security, Timestamp};
@@ -16,7 +16,7 @@ pub(crate) fn security(ssl: &SslRef) -> Security {
     }
 }
 
-/// What is recorded of a certificate.
+/// The recorded data of a certificate.
 pub(crate) fn certificate_record(certificate: &X509Ref) -> Certificate {
     Certificate {
         subject: name(certificate.subject_name()),
@@ -32,7 +32,7 @@ pub(crate) fn certificate_record(certificate: &X509Ref) -> Certificate {
     }
 }
 
-/// SHA-256 over the DER.
+/// SHA-256 of the DER.
 pub(crate) fn fingerprint(certificate: &X509Ref) -> Option<[u8; 32]> {
     certificate.digest(MessageDigest::sha256()).ok().and_then(|digest| (*digest).try_into().ok())
 }
@@ -62,7 +62,7 @@ fn name(name: &X509NameRef) -> PeerText {
     PeerText::new(&text)
 }
 
-/// A certificate's time; the epoch for one that cannot be read.
+/// A certificate's time; the epoch if it cannot be read.
 pub(super) fn time(time: &Asn1TimeRef) -> Timestamp {
     Asn1Time::from_unix(0)
         .and_then(|epoch| epoch.diff(time))

@@ -19,7 +19,7 @@ use uuid::Uuid;
 
 const KINDS: [EventKind; 2] = [EventKind::UserChanged, EventKind::DefinitionsApplied];
 
-/// Where the carried event is from: its id, its place in the trail, its time, and who did it.
+/// The origin of the carried event: its id, its position in the trail, its time, and its actor.
 const EVENT: &str = "first_event";
 const POSITION: &str = "first_position";
 const AT: &str = "first_at";
@@ -30,14 +30,13 @@ impl EventColumns {
         self.detail.get(key)?.as_str()
     }
 
-    /// When what it tells happened, in microseconds since 1970: its own time, or that of the event which
-    /// it carries over.
+    /// When the event happened, in microseconds since 1970: its own time, or that of the event that it carries over.
     pub(crate) fn happened_at(&self) -> i64 {
         let first = self.first(AT).and_then(|at| DateTime::parse_from_rfc3339(at).ok());
         first.map_or(self.at, |at| at.timestamp_micros())
     }
 
-    /// Who did what it tells.
+    /// The actor of the event.
     pub(crate) fn done_by(&self) -> &str {
         self.first(ACTOR).unwrap_or(&self.actor)
     }
@@ -50,12 +49,12 @@ impl EventColumns {
         self.detail.get(POSITION).and_then(Value::as_i64).unwrap_or(bound.position)
     }
 
-    /// Whether it tells that what it is about is no more.
+    /// Whether the event says that its object was removed.
     pub(crate) fn is_removal(&self) -> bool {
         self.detail.get("removed") == Some(&Value::Bool(true))
     }
 
-    /// The user or the revision it is about.
+    /// The user or the revision of the event.
     fn object(&self) -> Option<String> {
         self.detail.get("user").or_else(|| self.detail.get("revision")).map(Value::to_string)
     }
@@ -74,9 +73,10 @@ impl EventColumns {
     }
 }
 
-/// Of events about one object those that may be the last, by the order of time and by the order of writing: the
+/// From the events of one object, those that may be the last: the last by time and the last by position, because the
 /// clocks of two nodes may differ, and transactions are not always numbered in the order of their commits. Of an
-/// event and those that carry it over, the newest. One or two, the last written behind; none of none.
+/// event and its carried copies, the newest counts. The result has one or two events, the last written one at the
+/// end; it is empty if there are none.
 pub(crate) fn last_events<T>(events: Vec<T>, of: impl Fn(&T) -> (Bound, &EventColumns)) -> Vec<T> {
     let time = |event: &T| {
         let (bound, event) = of(event);
@@ -96,7 +96,7 @@ pub(crate) fn last_events<T>(events: Vec<T>, of: impl Fn(&T) -> (Bound, &EventCo
 }
 
 impl Store {
-    /// Events that carry over what a month, ending at `end`, tells last of users and revisions.
+    /// Creates events that carry over the last events about users and revisions of a month that ends at `end`.
     pub(super) async fn last_events_to_carry(
         &self,
         end: Timestamp,

@@ -1,28 +1,28 @@
-//! What an event must look like before it is written.
+//! The form that every event gets before it is written.
 //!
-//! An event is written in the same transaction as the change it records. A value that the database
-//! refuses, or gives back differently, would undo the change or break the seal over the event. So every
-//! event is brought into a form that both databases take and return unchanged, whatever its maker put in:
-//! no NUL (refused in Postgres text and jsonb), no fractions (jsonb keeps another spelling), no whole
-//! number beyond 2^53-1 (RFC 8785 counts in doubles), nothing too long for an index or too deep to read.
+//! An event is written in the same transaction as the change it records. A value that the database refuses, or
+//! returns differently, would undo the change or break the seal over the event. So every event is converted to a form
+//! that both databases accept and return unchanged: no NUL (Postgres refuses it in text and jsonb), no fractions
+//! (jsonb changes their spelling), no whole number above 2^53-1 (RFC 8785 uses doubles), no text that is too long for
+//! an index, and no detail that is nested too deeply.
 
 use chrono::SubsecRound;
 use model::{Actor, AuditEvent, PeerText, Timestamp, canonical_json};
 use serde_json::{Map, Value};
 
-/// Longest text of a column that is indexed, in bytes. Postgres refuses index rows above 2,704.
+/// The longest text of an indexed column, in bytes. Postgres refuses index rows above 2,704.
 const COLUMN: usize = 512;
-/// Longest text inside the detail, in bytes.
+/// The longest text inside the detail, in bytes.
 const TEXT: usize = 64 * 1024;
-/// Longest key inside the detail, in bytes.
+/// The longest key inside the detail, in bytes.
 const KEY: usize = 256;
-/// Longest detail, in bytes of its canonical form.
+/// The longest detail, in bytes of its canonical form.
 const DETAIL: usize = 256 * 1024;
-/// Most members that are kept of a longer detail.
+/// The most members that are kept of a longer detail.
 const MEMBERS: usize = 64;
-/// Deepest detail; what is deeper becomes its own JSON text.
+/// The deepest nesting of the detail; a deeper value is replaced by its JSON text.
 const DEPTH: usize = 24;
-/// Largest whole number that every reader of JSON agrees about (RFC 7493, 2.2).
+/// The largest whole number on which all JSON readers agree (RFC 7493, 2.2).
 const SAFE: u64 = (1 << 53) - 1;
 
 /// The end of the year 9999.
@@ -31,12 +31,12 @@ const END_OF_TIME: Timestamp = match chrono::DateTime::from_timestamp(253_402_30
     None => Timestamp::MAX_UTC,
 };
 
-/// The event as it is written and hashed. Applying it twice changes nothing more.
+/// The event as it is written and hashed. A second application changes nothing.
 pub(crate) fn clean(event: &AuditEvent) -> AuditEvent {
     let column = |text: &Option<String>| text.as_deref().map(clean_column);
     AuditEvent {
         id: event.id,
-        // Years that both databases hold, and that sort as text.
+        // The years that both databases can store and that sort correctly as text.
         at: event.at.trunc_subsecs(6).clamp(chrono::DateTime::UNIX_EPOCH, END_OF_TIME),
         node: event.node.clone(),
         kind: event.kind,
@@ -63,7 +63,7 @@ pub(crate) fn clean_column(text: &str) -> String {
     cut(PeerText::from(text).as_str(), COLUMN)
 }
 
-/// A detail of bounded size. One that is too large keeps its smallest members, by which its event is compared with
+/// A detail of limited size. If it is too large, its smallest members are kept, by which its event is compared with
 /// rows, and the beginning of the whole as text.
 pub(crate) fn clean_detail(detail: &Map<String, Value>) -> Map<String, Value> {
     let cleaned = clean_object(detail, 1);
@@ -99,7 +99,7 @@ fn clean_object(object: &Map<String, Value>, depth: usize) -> Map<String, Value>
     let mut cleaned = Map::new();
     for (key, value) in object {
         let mut key = clean_text(key, KEY);
-        // Two keys that differ only in what was cut or escaped must not hide one another.
+        // Two keys that differ only in the part that was cut or escaped must both be kept.
         while cleaned.contains_key(&key) {
             key.push('_');
         }

@@ -1,18 +1,17 @@
-//! What a seal proves of an event.
+//! The hash of an event, which a seal covers.
 //!
-//! The hash of an event is SHA-256 over the canonical JSON (RFC 8785) of **all** its fields, absent ones
-//! as null, the time as whole microseconds since 1970, the actor as its column's text, and `"v": 1`.
-//! Not covered is the event's position: it is the database's own numbering, known only after the event
-//! is written, so that whoever holds an event (the journal, a log shipper) can compute its hash alone.
-//! An event moved to another position falls out of its seal's range, or out of the order that the seal's
-//! members have, and both are found.
+//! The hash is SHA-256 over the canonical JSON (RFC 8785) of **all** the event's fields: absent ones as null, the
+//! time as whole microseconds since 1970, the actor as its column's text, and `"v": 1`. The event's position is not
+//! covered: the database assigns it when the event is written, and the journal or a log shipper must be able to
+//! compute the hash of an event without it. An event that was moved to another position is outside its seal's range,
+//! or not in the order of the seal's members; verification finds both.
 
 use model::{AuditEvent, Sha256, canonical_json};
 use serde_json::Value;
 use uuid::Uuid;
 
-/// The columns of an event as they are stored: what is hashed, also when a tampering hand left words
-/// that no [`AuditEvent`] can have.
+/// The columns of an event as they are stored. They are what is hashed, even if somebody changed them to values that
+/// no [`AuditEvent`] can have.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct EventColumns {
     pub(crate) id: Uuid,
@@ -32,7 +31,7 @@ pub(crate) struct EventColumns {
 }
 
 impl EventColumns {
-    /// The columns of an event that was cleaned for writing.
+    /// The columns of an event in its cleaned form.
     pub(crate) fn of(event: &AuditEvent) -> Self {
         Self {
             id: event.id.uuid(),
@@ -54,7 +53,8 @@ impl EventColumns {
 
     /// The text that is hashed.
     pub(crate) fn canonical(&self) -> String {
-        // Written in the order of RFC 8785, by name: this is done for every event, sealed or verified.
+        // Written by hand in the order of RFC 8785 (by name), because this runs for every event that is sealed or
+        // verified.
         let mut text = String::with_capacity(512);
         let id = |text: &mut String, key: &str, id: Option<Uuid>| match id {
             Some(id) => text.push_str(&format!(",\"{key}\":\"{id}\"")),
@@ -87,8 +87,8 @@ impl EventColumns {
     }
 }
 
-/// The hash of an event as it is stored: cleaned first, so that the caller's copy and the database's
-/// agree.
+/// The hash of an event as it is stored. The event is cleaned first, so that the caller's copy and the database's
+/// have the same hash.
 #[must_use]
 pub fn event_hash(event: &AuditEvent) -> Sha256 {
     EventColumns::of(&super::clean::clean(event)).hash()
@@ -99,7 +99,7 @@ mod tests {
     use super::*;
     use model::{EventId, EventKind};
 
-    /// The form is a promise to whoever verifies with other tools: it must not drift.
+    /// The form must never change: other tools verify it.
     #[test]
     fn canonical_form_is_fixed() {
         let at = chrono::DateTime::from_timestamp_micros(1_700_000_000_000_001).unwrap();

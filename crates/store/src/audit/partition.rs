@@ -1,4 +1,4 @@
-//! Months of the audit trail on Postgres: one partition each, made ahead, dropped whole.
+//! Monthly partitions of the audit trail on Postgres: created ahead, dropped as a whole.
 
 use crate::Store;
 use crate::command::Command;
@@ -21,7 +21,7 @@ impl Month {
         Self(date.with_day(1).unwrap_or(date))
     }
 
-    /// The month after; the last of all stays where it is.
+    /// The next month; the last possible month returns itself.
     pub(crate) fn next(self) -> Self {
         Self(self.0.checked_add_months(Months::new(1)).unwrap_or(self.0))
     }
@@ -45,15 +45,15 @@ impl Month {
 }
 
 impl Store {
-    /// Makes the partitions of this month and the next two, where they are not there yet, and sees to it
-    /// that new events come behind the newest seal. To be called at the start, before anything is
-    /// written, and once a day. Any node may, at any time. On SQLite there is nothing to do.
+    /// Creates the partitions of this month and the next two if they are missing, and makes sure that new events get
+    /// positions after the newest seal. Call it at the start, before anything is written, and once a day. Any node
+    /// may do so, at any time. On SQLite it does nothing.
     ///
-    /// An event outside of every month that was made (a clock far off, or nobody called this in time)
-    /// goes to the default partition, and from there to its month's when that is made.
+    /// An event outside all partitions (a wrong clock, or this was not called in time) goes to the default partition,
+    /// and is moved when its month's partition is created.
     ///
     /// # Errors
-    /// The database did not do it, or something held the table for more than five seconds; try later.
+    /// The database failed, or another transaction held the table for more than five seconds; try later.
     pub async fn ensure_partitions(&self, now: Timestamp) -> Result<()> {
         self.raise_positions().await?;
         let first = Month::of(now);
@@ -79,7 +79,7 @@ impl Command for EnsurePartitions {
                     continue;
                 }
                 impatient(c).await?;
-                // Nodes take turns; the second finds the table.
+                // Nodes do this one after the other; the second finds the partition.
                 sqlx::query("SELECT pg_advisory_xact_lock(hashtext('waybill audit partitions'))")
                     .execute(&mut *c)
                     .await
@@ -97,8 +97,8 @@ impl Command for EnsurePartitions {
     }
 }
 
-/// By the statement's own snapshot: `to_regclass` may answer from a cache that is older than a lock
-/// which was waited for.
+/// In the statement's own snapshot: `to_regclass` may answer from a cache that is older than a lock that was waited
+/// for.
 async fn is_there(c: &mut PgConnection, month: Month) -> Result<bool, sqlx::Error> {
     sqlx::query_scalar(
         "SELECT EXISTS (SELECT 1 FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid \
@@ -111,8 +111,8 @@ async fn is_there(c: &mut PgConnection, month: Month) -> Result<bool, sqlx::Erro
 
 async fn make(c: &mut PgConnection, month: Month) -> Result<(), sqlx::Error> {
     let (table, begin, end) = (month.table(), month.begin().to_rfc3339(), month.end().to_rfc3339());
-    // Attaching looks through the default partition: nothing may come in between. What it has of this
-    // month moves, positions and all.
+    // Attaching scans the default partition, and no row may be added meanwhile. Its rows of this month are moved,
+    // with their positions.
     let statements = format!(
         "LOCK TABLE audit_events_default IN ACCESS EXCLUSIVE MODE; \
          CREATE TABLE {table} (LIKE audit_events INCLUDING ALL); \
@@ -123,7 +123,7 @@ async fn make(c: &mut PgConnection, month: Month) -> Result<(), sqlx::Error> {
     sqlx::raw_sql(AssertSqlSafe(statements)).execute(c).await.map(|_| ())
 }
 
-/// The lock was not to be had in time.
+/// The lock was not granted in time.
 pub(super) fn busy(error: sqlx::Error) -> Fault {
     if error.as_database_error().and_then(|e| e.code()).as_deref() != Some("55P03") {
         return error.into();
@@ -134,7 +134,7 @@ pub(super) fn busy(error: sqlx::Error) -> Fault {
         .into()
 }
 
-/// A lock that is not to be had soon (a backup reads the table) must not hold up every writer behind it.
+/// If the lock is not granted soon (a backup reads the table), waiting for it would block every writer.
 pub(super) async fn impatient(c: &mut PgConnection) -> Result<(), sqlx::Error> {
     sqlx::query("SELECT set_config('lock_timeout', '5s', true)").execute(c).await.map(|_| ())
 }
@@ -143,8 +143,7 @@ pub(super) async fn patient(c: &mut PgConnection) -> Result<(), sqlx::Error> {
     sqlx::query("SELECT set_config('lock_timeout', '0', true)").execute(c).await.map(|_| ())
 }
 
-/// Drops a month whose events are all among the `count` that were looked at, up to `last`; answers
-/// false when others have come.
+/// Drops a month if all its events are among the `count` checked ones, up to `last`; false if others were added.
 pub(super) async fn drop_month(
     c: &mut PgConnection,
     month: Month,

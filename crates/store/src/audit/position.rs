@@ -1,9 +1,9 @@
-//! The order in which events became part of the trail, and up to where it is complete.
+//! The positions of events in the trail, and the horizon below which the trail is complete.
 //!
-//! An event's position is the number of the transaction that wrote it (Postgres) or its sequence
-//! (SQLite). Below the horizon nothing can appear any more. A Postgres database that was restored from a
-//! dump lives in a server that counts transactions from the beginning again: then the function
-//! `audit_position` gets an offset, so that new events come behind all that is sealed.
+//! An event's position is the number of the transaction that wrote it (Postgres) or its sequence (SQLite). No new
+//! event can appear below the horizon. If a Postgres database is restored from a dump into another server, that
+//! server counts transactions from the beginning: then the function `audit_position` gets an offset, so that new
+//! events come after everything that is sealed.
 
 use crate::Store;
 use crate::command::Command;
@@ -14,7 +14,7 @@ use async_trait::async_trait;
 use model::{Error, ErrorKind, Result};
 
 impl Store {
-    /// The first position that can still get an event.
+    /// The lowest position that a new event can still get.
     pub(crate) async fn audit_horizon(&self) -> Result<i64> {
         self.read("read how far the audit trail is complete", async {
             on!(self.pool(),
@@ -32,7 +32,7 @@ impl Store {
         .await
     }
 
-    /// Sees to it that new events come behind the newest seal.
+    /// Makes sure that new events get positions after the newest seal.
     pub(crate) async fn raise_positions(&self) -> Result<()> {
         match self.backend() {
             Backend::Sqlite => Ok(()),
@@ -40,18 +40,18 @@ impl Store {
         }
     }
 
-    /// Sees to it that every event that is there can be sealed, wherever it was put: new ones come behind all of them, by
-    /// the function that Waybill made.
+    /// Makes sure that every existing event can be sealed, whatever its position: new events come after all of them.
+    /// Uses the function that Waybill created.
     pub(crate) async fn take_in_all_positions(&self) -> Result<()> {
         match self.backend() {
-            // New events come behind the last row by themselves.
+            // New events come after the last row without further action.
             Backend::Sqlite => Ok(()),
             Backend::Postgres => self.write(RaisePositions { all: true }).await,
         }
     }
 }
 
-/// An event beyond this leaves too few places for those that follow.
+/// An event above this position leaves too few positions for later ones.
 const HIGHEST: i64 = i64::MAX / 4 * 3;
 
 struct RaisePositions {
@@ -71,7 +71,7 @@ impl Command for RaisePositions {
             if !self.all && !behind(sqlx::query_scalar(sealed).fetch_one(&mut *c).await?, here) {
                 return Ok(());
             }
-            // Writers end first; another node may have done it in the meantime.
+            // Running writers must end first; another node may have done it in the meantime.
             sqlx::query("SELECT set_config('lock_timeout', '5s', true)").execute(&mut *c).await?;
             sqlx::query("LOCK TABLE audit_events IN ACCESS EXCLUSIVE MODE")
                 .execute(&mut *c)
@@ -86,7 +86,8 @@ impl Command for RaisePositions {
             let last: i64 = sqlx::query_scalar("SELECT coalesce(max(position), 0) FROM audit_events")
                 .fetch_one(&mut *c)
                 .await?;
-            // Older transactions that have written no event yet will, and must come behind the newest seal as well.
+            // Older transactions that have not written an event yet still will, and those events must also come after
+            // the newest seal.
             let oldest = "SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint";
             let oldest: i64 = sqlx::query_scalar(oldest).fetch_one(&mut *c).await?;
             let last = sealed.max(last);
@@ -100,7 +101,7 @@ impl Command for RaisePositions {
             let body: Option<String> = sqlx::query_scalar(sql).fetch_optional(&mut *c).await?;
             let offset = body.as_deref().and_then(|body| body.strip_prefix("SELECT transaction + ")?.parse::<i64>().ok());
             let offset = match offset {
-                // It is as Waybill made it, and far enough.
+                // It is the function that Waybill created, and its offset is large enough.
                 Some(offset) if here > last && offset >= 0 => offset,
                 _ => last + 1 - oldest,
             };

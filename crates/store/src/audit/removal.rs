@@ -1,12 +1,12 @@
-//! Removal of old months, at the end of their retention.
+//! Removing old months at the end of their retention.
 //!
-//! A month goes whole or not at all: every event of it must be sealed and be as it was sealed. First the
-//! record of what goes is written and signed ([`crate::verify`] believes no other), then the events go,
-//! then the lists of members of seals that have no events left. A crash between these leaves a record
-//! of events that are still there, which is no harm, and the next run goes on.
+//! A month is removed completely or not at all: every event must be sealed and unchanged since. First the record of
+//! the removal is written and signed ([`crate::verify`] accepts no other), then the events are removed, then the
+//! member lists of seals without events. After a crash in between there is a record of events that still exist, which
+//! is harmless, and the next run continues.
 //!
-//! Records of earlier removals that lie in the month are carried over first: without them, what they
-//! speak of would seem to be missing. So is the last event of each user and revision ([`super::carry`]).
+//! Records of earlier removals in the month are carried over first: without them, the events that they name would
+//! seem to be missing. The last event of each user and revision is carried over as well ([`super::carry`]).
 
 use super::EventCursor;
 use super::partition::{Month, busy, drop_month};
@@ -23,26 +23,26 @@ use serde_json::{Map, Value};
 use std::collections::{HashMap, HashSet};
 use uuid::Uuid;
 
-/// Rows deleted in one transaction; of the trail on SQLite only.
+/// The most rows deleted in one transaction; of the trail on SQLite only.
 const ROWS: i64 = 5000;
 
-/// One month that was removed.
+/// A month that was removed, or could not be.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct RemovedMonth {
     /// As `2026-11`.
     pub month: String,
-    /// Events that went.
+    /// The number of removed events.
     pub events: u64,
-    /// Why the month is still there; `None` when it went.
+    /// Why the month was not removed; `None` if it was.
     pub kept: Option<MonthKept>,
 }
 
-/// Why a month could not go yet.
+/// Why a month could not be removed yet.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum MonthKept {
-    /// Not every event of it is sealed.
+    /// Some of its events are not sealed.
     Unsealed,
-    /// Events came in while it was looked at.
+    /// Events were added while it was checked.
     Busy,
 }
 
@@ -53,12 +53,11 @@ struct Extent {
 }
 
 impl Store {
-    /// Removes every month that ends at or before `before`, oldest first, and the connections that were
-    /// closed in it. `id` makes the ids of the
-    /// `audit.removed` events that record it.
+    /// Removes every month that ends at or before `before`, oldest first, with the rows of connections that were
+    /// closed in it. `id` creates the ids of the `audit.removed` events that record it.
     ///
     /// # Errors
-    /// An event is not what was sealed (nothing of its month is removed: it is evidence), or the
+    /// An event differs from what was sealed (nothing of its month is removed, because it is evidence), or the
     /// database failed.
     pub async fn remove_audit_before(
         &self,
@@ -71,7 +70,7 @@ impl Store {
         let mut removed = load_records(self, &TrustedKeys::of(key)?).await?.removed;
         let mut months = vec![];
         let mut since = None;
-        // Rows of connections go no further than the events that made them.
+        // Rows of connections are removed together with their events, not earlier.
         let mut gone_before = Month::of(before).begin();
         while let Some(oldest) = self.oldest_event(since).await? {
             let month = Month::of(oldest);
@@ -83,7 +82,7 @@ impl Store {
             let is_kept = done.kept.is_some();
             months.push(done);
             if is_kept {
-                // Later ones wait for it: their events go on with what it tells.
+                // Later months wait for it, because their connections' events refer to it.
                 gone_before = gone_before.min(month.begin());
                 break;
             }
@@ -91,7 +90,7 @@ impl Store {
         for (first, last) in removed.whole_ranges().collect::<Vec<_>>() {
             self.write(ClearMembers { first, last }).await?;
         }
-        // The rows of connections are a view of the trail, and go with it.
+        // The rows of connections are derived from the trail, and are removed with it.
         while self.write(RemoveConnections { before: gone_before }).await? > 0 {}
         Ok(months)
     }
@@ -146,8 +145,8 @@ impl Store {
         Ok(RemovedMonth { month: name, events: u64::try_from(extent.count).unwrap_or(0), kept: None })
     }
 
-    /// Events that carry the records of a month over. Whoever signed one, it stays as it was signed: what
-    /// this node cannot check another's auditor can.
+    /// Creates events that carry the records of a month over. Signatures stay as they are: another node's auditor can
+    /// check one that this node cannot.
     async fn records_to_carry(
         &self,
         month: Month,
@@ -164,7 +163,7 @@ impl Store {
                 staying.insert(row.first_event());
             }
         }
-        // An earlier run may have come so far and no further.
+        // An earlier run may have stopped here.
         going.retain(|row| staying.insert(row.first_event()));
         let carry = |row: RecordRow| {
             let event = AuditEvent::new(EventId::new(id()), now, node.clone(), row.kind);
@@ -173,8 +172,8 @@ impl Store {
         Ok(going.into_iter().map(carry).collect())
     }
 
-    /// Finds each event of the month among the members of its seal; `None` when another number of them
-    /// was there than counted before.
+    /// Finds each event of the month among the members of its seal; `None` if their number differs from the earlier
+    /// count.
     async fn members_of(&self, month: Month, extent: &Extent, removed: &Removed) -> Result<Option<Removed>> {
         let span = month.begin().timestamp_micros()..month.end().timestamp_micros();
         let end = Bound::position(extent.last + 1);
@@ -256,7 +255,7 @@ impl Store {
         Ok(Extent { count, first: first.unwrap_or(0), last: last.unwrap_or(0) })
     }
 
-    /// The number of the first seal that can have events of a position.
+    /// The number of the first seal that can contain events of a position.
     async fn seal_at(&self, position: i64) -> Result<Option<i64>> {
         self.read("read the audit seals", async {
             on!(self.pool(), c => sqlx::query_scalar(

@@ -1,5 +1,5 @@
-//! Events as they are stored, in the order of their positions: what sealing, verification and retention
-//! read. A row that was tampered with until it is no event any more is still read as a row.
+//! Stored events in the order of their positions, for sealing, verification and retention. A row that was changed so
+//! that it is no longer a valid event is still read as a row.
 
 use super::hash::EventColumns;
 use crate::Store;
@@ -15,18 +15,18 @@ use sqlx::sqlite::SqliteRow;
 use std::collections::VecDeque;
 use uuid::Uuid;
 
-/// Rows read at once.
+/// The number of rows read at once.
 const PAGE: i64 = 1000;
-/// Longest summary of a row in a finding, in characters.
+/// The longest summary of a row in a finding, in characters.
 const SUMMARY: usize = 1000;
 
 /// One row.
 pub(crate) struct StoredRow {
     pub(crate) bound: Bound,
-    /// `None` when a column cannot be read as what it should be, or is stored in a form that Waybill never
-    /// writes: another reader would see something else in it than what was hashed.
+    /// `None` if a column cannot be read, or is stored in a form that Waybill never writes: another reader could read
+    /// another value than the one that was hashed.
     pub(crate) columns: Option<EventColumns>,
-    /// The detail as text, for a finding about a row that has no columns.
+    /// The detail as text, for a finding about a row without valid columns.
     raw: Option<String>,
 }
 
@@ -36,12 +36,12 @@ impl StoredRow {
         Self { bound, columns: Some(columns), raw: None }
     }
 
-    /// The hash of what is stored; `None` when it is no event any more.
+    /// The hash of what is stored; `None` if it is no longer a valid event.
     pub(crate) fn hash(&self) -> Option<Sha256> {
         self.columns.as_ref().map(EventColumns::hash)
     }
 
-    /// What is stored in one line, for a finding.
+    /// A one-line summary of the row, for a finding.
     pub(crate) fn summary(&self) -> String {
         let text = match (&self.columns, &self.raw) {
             (Some(columns), _) => columns.canonical(),
@@ -53,9 +53,8 @@ impl StoredRow {
     }
 }
 
-/// The columns that [`StoredRow`] is read from. SQLite keeps whatever kind of value a column is given, a time in
-/// any spelling, and an object with a key twice, of which readers choose differently: so it is asked for
-/// the kinds and the texts themselves.
+/// The columns that [`StoredRow`] reads. SQLite stores a value of any type in any column, a time in any spelling, and
+/// JSON with duplicate keys, which readers treat differently: so the types and raw texts are read.
 pub(crate) const fn columns(backend: Backend) -> &'static str {
     match backend {
         Backend::Sqlite => {
@@ -75,7 +74,7 @@ pub(crate) const fn columns(backend: Backend) -> &'static str {
     }
 }
 
-/// A column's value where it is in the way of being read as it was written.
+/// A column whose value cannot be read as Waybill wrote it.
 fn unlike(what: &'static str) -> sqlx::Error {
     sqlx::Error::Decode(format!("{what} is not in the form that Waybill writes").into())
 }
@@ -111,7 +110,7 @@ where
     })
 }
 
-/// Waybill writes whole numbers only: `1.0` equals 1 in the database and is another text.
+/// Waybill writes whole numbers only: `1.0` equals 1 in the database but is another text.
 fn has_fraction(value: &Value) -> bool {
     match value {
         Value::Number(number) => number.is_f64(),
@@ -121,7 +120,7 @@ fn has_fraction(value: &Value) -> bool {
     }
 }
 
-/// Whether SQLite holds exactly what Waybill writes.
+/// Whether SQLite stores exactly what Waybill writes.
 fn as_written(row: &SqliteRow, columns: &EventColumns, detail: &str) -> Result<(), sqlx::Error> {
     let whole = |name, kinds: &str| Ok::<_, sqlx::Error>(row.try_get::<String, _>(name)? == kinds);
     if !whole("kinds", "blob text text text text text text")?
@@ -146,7 +145,7 @@ macro_rules! from_row {
             fn from_row(row: &'r $row) -> Result<Self, sqlx::Error> {
                 let bound = Bound {
                     position: row.try_get("position")?,
-                    // An id that is no UUID is found as an added event without a name.
+                    // An id that is not a UUID is reported as an added event without a name.
                     id: row.try_get("id").unwrap_or_default(),
                 };
                 let raw: Result<String, _> = row.try_get("detail");
@@ -164,10 +163,10 @@ from_row! {
     PgRow, |_: &PgRow, _: &EventColumns, _: &str| Ok::<(), sqlx::Error>(());
 }
 
-/// Walks through a range of the trail in order, a page at a time.
+/// Iterates over a range of the trail in order, one page at a time.
 pub(crate) struct EventCursor<'a> {
     store: &'a Store,
-    /// Where the next page begins; the row there is already read when `after` is set.
+    /// Where the next page begins; with `after`, the row at this place was already read.
     next: Bound,
     after: bool,
     to: Bound,
@@ -181,7 +180,7 @@ impl<'a> EventCursor<'a> {
         Self { store, next: from, after: false, to, page: VecDeque::new(), at_end: false }
     }
 
-    /// The next row, left where it is.
+    /// The next row, without consuming it.
     pub(crate) async fn peek(&mut self) -> Result<Option<&StoredRow>> {
         if self.page.is_empty() && !self.at_end {
             self.fetch().await?;

@@ -1,4 +1,4 @@
-//! What every change of a delivery shares: its rows, locked in one order, and the end of its transfer.
+//! The steps that every change of a delivery shares: locking its rows in one order, and ending its transfer.
 
 use crate::delivery::insert::receipt_digest;
 use crate::either::on;
@@ -14,7 +14,7 @@ use sqlx::FromRow;
 use sqlx::types::Json;
 use uuid::Uuid;
 
-/// What a change of a delivery needs to know of its transfer.
+/// The data of a transfer that a change of a delivery needs.
 #[derive(FromRow, Clone, Debug)]
 pub(crate) struct Head {
     id: Uuid,
@@ -34,13 +34,13 @@ impl Head {
         Ok(word(TransferState::parse(&self.state), "transfers.state", &self.state)?)
     }
 
-    /// Until when its payloads are kept when it ends at a time.
+    /// Until when its payloads are kept if it ends at this time.
     fn retained_until(&self, ended: Timestamp) -> Timestamp {
         let micros = TimeDelta::microseconds(self.retain_for);
         later(ended, micros.to_std().unwrap_or_default())
     }
 
-    /// Names flow, partner and transfer in an event.
+    /// Sets flow, partner and transfer of an event.
     pub(crate) fn named_in(&self, mut event: AuditEvent) -> AuditEvent {
         event.partner = event.partner.or_else(|| self.partner.clone());
         event.flow = event.flow.or_else(|| Some(self.flow.clone()));
@@ -48,14 +48,14 @@ impl Head {
     }
 }
 
-/// A transfer's head, its row locked.
+/// A transfer's head. Its row is locked.
 pub(crate) async fn lock_transfer(tx: &mut Tx<'_>, id: Uuid) -> Result<Option<Head>, Fault> {
     let sql =
         locking!(tx, "SELECT id, flow, partner, state, retain_for, payload_id FROM transfers WHERE id = $1");
     Ok(on!(tx, c => sqlx::query_as(sql).bind(id).fetch_optional(c).await)?)
 }
 
-/// A delivery and its transfer, both rows locked: the transfer's first, as everywhere.
+/// A delivery and its transfer. Both rows are locked, the transfer's first, as everywhere.
 pub(crate) async fn lock(
     tx: &mut Tx<'_>,
     delivery: DeliveryId,
@@ -73,7 +73,7 @@ pub(crate) async fn lock(
     Ok(row.map(|row| (head, row)))
 }
 
-/// The columns that a change sets, whatever it is.
+/// The columns that every change sets.
 #[derive(Debug)]
 pub(crate) struct Change<'a> {
     pub(crate) state: DeliveryState,
@@ -82,16 +82,16 @@ pub(crate) struct Change<'a> {
     pub(crate) lane_open: bool,
     pub(crate) due_at: Timestamp,
     pub(crate) receipt_deadline: Option<Timestamp>,
-    /// Whether the claim goes on: sent, the receipt awaited.
+    /// Whether the claim stays: the file was sent, and the receipt is awaited.
     pub(crate) claimed: bool,
     pub(crate) receipt: Option<&'a model::Receipt>,
     pub(crate) error: Option<(&'a str, &'a str)>,
-    /// Whether its last attempt was cut off by the end of a node, and what that did is still to be found out.
+    /// Whether the last attempt was interrupted by the end of its node, so that its effect is still unknown.
     pub(crate) interrupted: bool,
 }
 
 impl<'a> Change<'a> {
-    /// A change to a state that leaves all else as it is, and ends the claim.
+    /// A change of the state alone, which ends the claim.
     pub(crate) fn to(row: &DeliveryRow, state: DeliveryState, now: Timestamp) -> Self {
         Self {
             state,
@@ -129,8 +129,8 @@ pub(crate) async fn write(tx: &mut Tx<'_>, row: &DeliveryRow, change: &Change<'_
     Ok(())
 }
 
-/// The event of a change, with what verification compares the rows with later: the time, the error, the
-/// digest of the receipt, and with `of_attempt` the number of the attempt that it speaks of.
+/// The event of a change, with the values that verification compares with the rows: the time, the error, the digest
+/// of the receipt, and with `of_attempt` the number of its attempt.
 pub(crate) fn told(
     event: AuditEvent,
     row: &DeliveryRow,
@@ -150,7 +150,8 @@ pub(crate) fn told(
     }
 }
 
-/// Ends the row of a delivery's last attempt, unless it has ended; an awaited receipt keeps it open.
+/// Ends the row of a delivery's last attempt, unless it has already ended; while a receipt is awaited, the row stays
+/// open.
 pub(crate) async fn end_attempt(
     tx: &mut Tx<'_>,
     row: &DeliveryRow,
@@ -167,8 +168,8 @@ pub(crate) async fn end_attempt(
     Ok(())
 }
 
-/// Moves the transfer on when all its deliveries are final, with its event; `None` while one is not, or
-/// when the transfer stays as it is.
+/// Sets the transfer's state when all its deliveries are final, with its event; `None` if one is not final, or the
+/// transfer does not change.
 pub(crate) async fn end_transfer(
     tx: &mut Tx<'_>,
     head: &Head,
@@ -185,7 +186,7 @@ pub(crate) async fn end_transfer(
     let Some(event) = TransferState::ended_by(&states) else { return Ok(None) };
     let was = head.state()?;
     let Ok(state) = transition(was, event) else {
-        // It stays cancelled: what was being sent then did not arrive.
+        // It stays cancelled: the delivery that was being sent did not arrive.
         if was == TransferState::Cancelled {
             retain(tx, head, now).await?;
         }
@@ -209,8 +210,8 @@ pub(crate) async fn end_transfer(
     Ok(Some(state))
 }
 
-/// Gives up a delivery that did not arrive and whose transfer a person cancelled while it was being sent: it is not
-/// tried again, and its lane goes on.
+/// Cancels a delivery that did not arrive and whose transfer was cancelled while it was being sent: it is not tried
+/// again, and its lane continues.
 pub(crate) async fn give_up(
     tx: &mut Tx<'_>,
     head: &Head,
@@ -246,7 +247,7 @@ pub(crate) async fn retain_while_sending(tx: &mut Tx<'_>, head: &Head) -> Result
     Ok(())
 }
 
-/// Lets the retention of a cancelled transfer begin, unless it has begun: nothing of it is being sent any more.
+/// Starts the retention of a cancelled transfer, unless it has started: no delivery of it is being sent any more.
 pub(crate) async fn retain(tx: &mut Tx<'_>, head: &Head, now: Timestamp) -> Result<(), Fault> {
     on!(tx, c => sqlx::query(
         "UPDATE transfers SET retained_until = $2 WHERE id = $1 AND retained_until IS NULL")
@@ -254,7 +255,7 @@ pub(crate) async fn retain(tx: &mut Tx<'_>, head: &Head, now: Timestamp) -> Resu
     Ok(())
 }
 
-/// Sets a transfer's state; its retention runs from its end, and stops when it is opened again.
+/// Sets a transfer's state. Its retention starts at its end, and is cancelled if the transfer is opened again.
 pub(crate) async fn set_transfer_state(
     tx: &mut Tx<'_>,
     head: &Head,

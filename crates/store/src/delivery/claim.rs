@@ -1,4 +1,4 @@
-//! Claiming: which node works on which delivery.
+//! Claims: which node works on which delivery.
 
 use crate::command::Command;
 use crate::delivery::Failure;
@@ -20,38 +20,38 @@ use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 use uuid::Uuid;
 
-/// How long a delivery that this version cannot read is put off.
+/// How long a delivery that this version cannot read is postponed.
 const PUT_OFF: Duration = Duration::from_secs(300);
 
-/// A delivery that is ours to attempt.
+/// A delivery that this node has claimed.
 #[derive(Clone, Debug)]
 pub struct Claimed {
     /// The delivery, now `sending`.
     pub delivery: Delivery,
     /// Its transfer, with its payload.
     pub transfer: Transfer,
-    /// What every write about it must show.
+    /// The claim, which every later write about it must contain.
     pub claim: Claim,
     /// The attempt's row.
     pub attempt: AttemptId,
     /// The transport's notes, by key.
     pub notes: BTreeMap<String, Value>,
-    /// The attempt before was cut off by the end of its node: what it did is uncertain.
+    /// The previous attempt was interrupted by the end of its node: its effect is unknown.
     pub interrupted: bool,
-    /// Attempts that failed since a person last sent it on its way, or ever.
+    /// The number of failed attempts since a person last retried it, or in total.
     pub failures: u32,
 }
 
-/// Which deliveries may be claimed.
+/// The limits of what may be claimed.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct ClaimFilter {
-    /// Not those to these endpoints (offline, busy, or another node's).
+    /// No deliveries to these endpoints (offline, busy, or another node's).
     pub skip_endpoints: Vec<String>,
 }
 
 impl Store {
-    /// Claims due deliveries, oldest due first, at most `limit`: none when the node's lease is not
-    /// held any more. In a lane only the lowest that is not done with.
+    /// Claims due deliveries, oldest due first, at most `limit`; none if the node no longer holds its lease. In a
+    /// lane, only the first delivery that is not finished can be claimed.
     ///
     /// # Errors
     /// The database failed.
@@ -129,8 +129,8 @@ impl Command for ClaimDue {
 }
 
 impl ClaimDue {
-    /// Due deliveries that wait for none before them. On PostgreSQL those that another writer is about
-    /// to claim are passed over, not waited for.
+    /// Due deliveries that need not wait for an earlier one. On PostgreSQL, those that another writer is claiming are
+    /// skipped.
     async fn without_lane(&self, tx: &mut Tx<'_>) -> Result<Vec<(Uuid, Timestamp)>, Fault> {
         let limit = i64::from(self.limit);
         Ok(on!(tx,
@@ -147,7 +147,7 @@ impl ClaimDue {
         )?)
     }
 
-    /// The lowest delivery of each lane that is not done with, where it is due.
+    /// The first unfinished delivery of each lane, if it is due.
     async fn heads_of_lanes(&self, tx: &mut Tx<'_>) -> Result<Vec<(Uuid, Timestamp)>, Fault> {
         let limit = i64::from(self.limit);
         Ok(on!(tx,
@@ -169,9 +169,9 @@ impl ClaimDue {
         )?)
     }
 
-    /// Makes them ours; answers in the order of `ids`.
+    /// Claims them; returns them in the order of `ids`.
     async fn take(&self, tx: &mut Tx<'_>, ids: &[Uuid]) -> Result<Vec<DeliveryRow>, Fault> {
-        // From pending and from retrying alike.
+        // From `pending` and from `retrying`.
         let sending = transition(DeliveryState::Pending, DeliveryEvent::Claim)?;
         let (node, epoch) = (self.lease.node.as_str(), self.lease.epoch);
         let mut rows: Vec<DeliveryRow> = on!(tx,
@@ -191,8 +191,8 @@ impl ClaimDue {
         Ok(rows)
     }
 
-    /// Leaves out what this version cannot read, so that it keeps no other delivery waiting: it goes back,
-    /// to be tried later, perhaps by a node that can.
+    /// Removes those that this version cannot read, so that they do not block others: they are released, to be tried
+    /// later, perhaps by a node that can read them.
     async fn readable(
         &self,
         tx: &mut Tx<'_>,
@@ -234,7 +234,7 @@ impl ClaimDue {
 
     async fn begin_attempts(&self, tx: &mut Tx<'_>, rows: &[DeliveryRow]) -> Result<Vec<AttemptId>, Fault> {
         let ids: Vec<Uuid> = rows.iter().map(|_| tx.id()).collect();
-        // Six values each; SQLite binds 32,766 at most.
+        // Six values each; SQLite binds at most 32,766.
         for (rows, ids) in rows.chunks(1000).zip(ids.chunks(1000)) {
             on!(tx, c => {
                 let mut insert = QueryBuilder::<Db>::new(

@@ -14,40 +14,40 @@ use model::{
     TransferState, transition,
 };
 
-/// How an attempt ended.
+/// The result of an attempt.
 #[derive(Clone, Debug)]
 pub enum Finish {
-    /// The destination has it.
+    /// The destination confirmed it.
     Delivered {
         /// Its evidence.
         receipt: Receipt,
-        /// What came back and becomes transfers.
+        /// Payloads that came with the answer and become transfers.
         replies: Vec<NewTransfer>,
     },
-    /// Sent; the receipt comes later.
+    /// It was sent; the receipt comes later.
     Awaiting {
-        /// Until when it is awaited.
+        /// Until when the receipt is awaited.
         deadline: Timestamp,
     },
-    /// Failed; another attempt follows.
+    /// It failed; another attempt follows.
     Retry {
         /// When.
         due_at: Timestamp,
         /// Why it failed.
         error: Failure,
     },
-    /// Failed permanently.
+    /// It failed permanently.
     Fail {
         /// The reason.
         error: Failure,
-        /// A receipt that says no, if that is why.
+        /// The negative receipt, if that is the reason.
         receipt: Option<Receipt>,
-        /// In a lane: whether the next one may pass.
+        /// In a lane: whether the next delivery may continue.
         lane_continues: bool,
     },
-    /// Its time ran out.
+    /// The delivery expired.
     Expire {
-        /// In a lane: whether the next one may pass.
+        /// In a lane: whether the next delivery may continue.
         lane_continues: bool,
     },
 }
@@ -55,26 +55,26 @@ pub enum Finish {
 /// The answer to [`Store::finish`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Finished {
-    /// It is on record.
+    /// It is recorded.
     Done {
-        /// How the transfer ended, if this was its last delivery.
+        /// The transfer's final state, if this was its last delivery.
         transfer_ended: Option<TransferState>,
     },
-    /// A receipt that overtook this answer had settled it already: replies were recorded, with the
-    /// events about them; the rest was not needed.
+    /// A receipt that arrived before this answer has already settled it: replies were recorded, with their events;
+    /// the rest was not needed.
     AlreadyResolved(DeliveryState),
-    /// The claim is another's by now: nothing was written.
+    /// Another node holds the claim now: nothing was written.
     ClaimLost,
 }
 
 impl Store {
-    /// Ends an attempt, at `now`; the one among `events` that tells of it gets that time, and the error and
-    /// the receipt's digest as the rows show them. While the delivery is `sending`, the claim's node, epoch and attempt must be
-    /// the row's; once it is `awaiting_receipt`, the attempt alone.
+    /// Ends an attempt at `now`. The event of the attempt among `events` gets that time, and the error and the
+    /// receipt's digest as they are in the rows. While the delivery is `sending`, node, epoch and attempt of the
+    /// claim must match the row; once it is `awaiting_receipt`, the attempt alone.
     ///
     /// # Errors
-    /// The database failed. `Ambiguous`: ask again with the same claim; `ClaimLost` or
-    /// `AlreadyResolved` then says that it took effect, or that another has it.
+    /// The database failed. If `Ambiguous`, call again with the same claim: `ClaimLost` or `AlreadyResolved` then
+    /// means that the first call took effect, or that another node has the claim.
     pub async fn finish(
         &self,
         claim: &Claim,
@@ -110,7 +110,7 @@ impl Command for FinishAttempt {
             Standing::Resolved(state) => {
                 if let Finish::Delivered { replies, .. } = &self.finish {
                     insert_replies(tx, replies, self.now).await?;
-                    // The receipt has told the rest.
+                    // The receipt has recorded the rest.
                     let of_reply = |event: &&AuditEvent| {
                         replies.iter().any(|reply| event.transfer == Some(reply.transfer.id))
                     };
@@ -121,7 +121,7 @@ impl Command for FinishAttempt {
             }
             Standing::Lost => return Ok(Finished::ClaimLost),
         }
-        // The same answer once more, as its first commit was not answered.
+        // A repetition of the same answer, because its first commit was not confirmed.
         let awaited = row.state()? == DeliveryState::AwaitingReceipt;
         if awaited && matches!(self.finish, Finish::Awaiting { .. }) {
             return Ok(Finished::Done { transfer_ended: None });
@@ -162,8 +162,8 @@ pub(crate) enum Standing {
     Lost,
 }
 
-/// While sending, node, epoch and attempt must agree. After that the attempt alone: its number is given
-/// once, and a receipt may come to any node.
+/// While sending, node, epoch and attempt must match. After that only the attempt: its number is unique, and a
+/// receipt may arrive at any node.
 pub(crate) fn standing(row: &DeliveryRow, claim: &Claim) -> Result<Standing, Fault> {
     let state = row.state()?;
     if small(row.attempt) != claim.attempt {
@@ -192,7 +192,7 @@ impl Finish {
         }
     }
 
-    /// The kind of the event about it.
+    /// The kind of its event.
     fn kind(&self) -> EventKind {
         match self {
             Self::Delivered { .. } => EventKind::DeliveryDelivered,

@@ -1,4 +1,4 @@
-//! New transfers with their deliveries, within whatever transaction makes them.
+//! Inserting new transfers with their deliveries, in the caller's transaction.
 
 use crate::either::on;
 use crate::fault::Fault;
@@ -12,10 +12,10 @@ use serde_json::{Value, json};
 use sqlx::types::Json;
 use std::time::Duration;
 
-/// A transfer to be recorded. Its payload's row is written with it, unless it is there already.
+/// A transfer to be recorded. The row of its payload is written with it, if it does not exist.
 #[derive(Clone, Debug)]
 pub struct NewTransfer {
-    /// The transfer; `state` is `staged` and becomes `delivering`, or `held` and stays so.
+    /// The transfer. Its state is `staged` and becomes `delivering`, or is `held` and stays so.
     pub transfer: Transfer,
     /// How long its payload is kept after its end.
     pub retain_for: Duration,
@@ -26,13 +26,13 @@ pub struct NewTransfer {
 /// A delivery to be recorded.
 #[derive(Clone, Debug)]
 pub struct NewDelivery {
-    /// The delivery; `state` must be `pending`, and `attempt` 0.
+    /// The delivery. Its `state` must be `pending`, its `attempt` 0.
     pub delivery: Delivery,
-    /// In a lane: whether the next one may pass when this one has expired, or failed by a later receipt.
+    /// In a lane: whether the next delivery may continue when this one has expired, or has failed by a later receipt.
     pub lane_continues: bool,
 }
 
-/// Writes transfers in their order, which is their order in their lanes.
+/// Writes transfers in order; this is their order in their lanes.
 pub(crate) async fn insert_transfers(
     tx: &mut Tx<'_>,
     transfers: &[NewTransfer],
@@ -47,7 +47,7 @@ pub(crate) async fn insert_transfers(
     Ok(())
 }
 
-/// The same for replies, which may be there already when their receipt is told twice.
+/// The same for replies, which may already exist if their receipt is reported twice.
 pub(crate) async fn insert_replies(
     tx: &mut Tx<'_>,
     replies: &[NewTransfer],
@@ -63,7 +63,7 @@ pub(crate) async fn insert_replies(
     Ok(())
 }
 
-/// The events of transfers' beginnings, with what verification compares their rows with later.
+/// The events of new transfers, with the values that verification compares with their rows.
 pub(crate) fn described(events: &[AuditEvent], transfers: &[NewTransfer]) -> Vec<AuditEvent> {
     let describe = |event: &AuditEvent| {
         let begins = matches!(event.kind, EventKind::TransferRecorded | EventKind::TransferHeld);
@@ -104,7 +104,7 @@ pub(crate) fn described(events: &[AuditEvent], transfers: &[NewTransfer]) -> Vec
     events.iter().map(describe).collect()
 }
 
-/// A time with all that a column keeps of it, as events hold it.
+/// A time in the precision of a column, as events contain it.
 pub(crate) fn precise(at: Timestamp) -> String {
     at.to_rfc3339_opts(chrono::SecondsFormat::Micros, true)
 }
@@ -117,14 +117,14 @@ pub(crate) fn receipt_digest(receipt: &Receipt) -> String {
 
 async fn insert_transfer(tx: &mut Tx<'_>, new: &NewTransfer, now: Timestamp) -> Result<(), Fault> {
     let transfer = &new.transfer;
-    // What goes nowhere is for a person to see: it would never end by itself.
+    // A transfer without a delivery is held for a person: it would never end by itself.
     let goes_nowhere = new.deliveries.is_empty();
     if goes_nowhere && transfer.state != TransferState::Held {
         return Err(Error::permanent(ErrorKind::Internal, "record a transfer without a destination")
             .with("transfer", transfer.id)
             .into());
     }
-    // There are no steps yet between staging and delivering.
+    // There are no steps between staging and delivering yet.
     let state = match transfer.state {
         TransferState::Held => TransferState::Held,
         state => transition(transition(state, TransferEvent::Process)?, TransferEvent::Deliver)?,
@@ -157,8 +157,7 @@ async fn insert_delivery(
     let delivery = &new.delivery;
     let lane_seq: Option<i64> = match &delivery.lane {
         None => None,
-        // The lane's row is locked from here to the commit: the next number is given after this one
-        // stands or is undone.
+        // The lane's row is locked until the commit: the next number is given when this one is committed or undone.
         Some(lane) => Some(on!(tx, c => sqlx::query_scalar(
             "INSERT INTO lanes (lane, next_seq) VALUES ($1, 2) \
              ON CONFLICT (lane) DO UPDATE SET next_seq = lanes.next_seq + 1 RETURNING next_seq - 1")
@@ -176,7 +175,7 @@ async fn insert_delivery(
     Ok(())
 }
 
-/// Writes the row of staged bytes, unless it is there. Bytes that were removed cannot be used again.
+/// Writes the row of staged bytes, if it does not exist. Removed bytes cannot be used again.
 pub(crate) async fn insert_payload(tx: &mut Tx<'_>, payload: &PayloadRecord) -> Result<(), Fault> {
     let length = signed(payload.length)?;
     let new = on!(tx, c => sqlx::query(
@@ -186,7 +185,7 @@ pub(crate) async fn insert_payload(tx: &mut Tx<'_>, payload: &PayloadRecord) -> 
         .bind(payload.file_name.to_text()).bind(payload.staged_at)
         .execute(c).await.map(|done| done.rows_affected()))?;
     if new == 0 {
-        // Locked, so that its removal sees the reference that is about to be written.
+        // Locked, so that a removal sees the reference that is about to be written.
         let sql = locking!(tx, "SELECT removed_at FROM payloads WHERE id = $1");
         let removed: Option<Timestamp> =
             on!(tx, c => sqlx::query_scalar(sql).bind(payload.id.uuid()).fetch_one(c).await)?;
@@ -203,7 +202,7 @@ pub(crate) async fn insert_payload(tx: &mut Tx<'_>, payload: &PayloadRecord) -> 
     Ok(())
 }
 
-/// Says that a transfer needs a payload.
+/// Records that a transfer needs a payload.
 pub(crate) async fn refer(
     tx: &mut Tx<'_>,
     payload: &PayloadRecord,

@@ -1,4 +1,4 @@
-//! What a transport must not forget about a delivery.
+//! A transport's notes about a delivery.
 
 use crate::command::Command;
 use crate::delivery::Done;
@@ -15,7 +15,7 @@ use sqlx::types::Json;
 use uuid::Uuid;
 
 impl Store {
-    /// Writes a note, durable before this answers.
+    /// Writes a note. It is durable when this returns.
     ///
     /// # Errors
     /// The database failed.
@@ -23,17 +23,17 @@ impl Store {
         self.write(Note { claim: claim.clone(), key: key.to_owned(), value }).await
     }
 
-    /// Binds a key (a Message-ID) to the delivery, so that a receipt finds it. The same key again for
-    /// the same delivery is no error.
+    /// Binds a key (a Message-ID) to the delivery, so that a receipt can find it. Binding it again to the same
+    /// delivery is not an error.
     ///
     /// # Errors
-    /// The key belongs to another delivery; the database failed.
+    /// The key is bound to another delivery; or the database failed.
     pub async fn correlate(&self, claim: &Claim, key: &str) -> Result<Done> {
         self.write(Correlate { claim: claim.clone(), key: key.to_owned() }).await
     }
 }
 
-/// Whether the attempt may still write about its delivery. One that a receipt has overtaken may.
+/// Whether the attempt may still write about its delivery. It may if a receipt arrived before its answer.
 async fn may_write(tx: &mut Tx<'_>, claim: &Claim) -> Result<bool, Fault> {
     let sql = locking!(tx, "SELECT * FROM deliveries WHERE id = $1");
     let row: Option<DeliveryRow> =

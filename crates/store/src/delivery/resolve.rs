@@ -1,4 +1,4 @@
-//! A receipt that comes later, from any node.
+//! Receipts that arrive later, at any node.
 
 use crate::command::{Command, place_of};
 use crate::delivery::change::{self, Change, Head};
@@ -24,29 +24,29 @@ pub enum Resolved {
         delivery: DeliveryId,
         /// Its transfer.
         transfer: TransferId,
-        /// Where the delivery stood.
+        /// Its earlier state.
         was: DeliveryState,
-        /// How the transfer ended, if it did by this.
+        /// The transfer's final state, if it ended with this.
         transfer_ended: Option<TransferState>,
     },
     /// No delivery waits for it.
     Unmatched,
-    /// The delivery had its receipt already, or has ended otherwise: nothing changed.
+    /// The delivery already had its receipt, or has ended in another way: nothing changed.
     AlreadyResolved {
         /// The delivery.
         delivery: DeliveryId,
         /// Its transfer.
         transfer: TransferId,
-        /// Where it stands.
+        /// Its state.
         state: DeliveryState,
     },
 }
 
 impl Store {
-    /// Ends the delivery that a key was bound to: delivered by a positive receipt, failed by a
-    /// negative one, also when it was `delivered` before. `events` are written in each case; those that
-    /// name no delivery get the one found, with its transfer, flow and endpoint. The store adds
-    /// `delivery.delivered`, `delivery.failed` or `receipt.unmatched`.
+    /// Ends the delivery that a key is bound to: `delivered` by a positive receipt, `failed` by a negative one, even
+    /// if it was `delivered` before. `events` are written in each case; those without a delivery get the one that was
+    /// found, with its transfer, flow and endpoint. The store adds `delivery.delivered`, `delivery.failed` or
+    /// `receipt.unmatched`.
     ///
     /// # Errors
     /// The database failed.
@@ -79,7 +79,7 @@ impl Command for Resolve {
     }
 
     async fn apply(&self, tx: &mut Tx<'_>) -> Result<Resolved, Fault> {
-        // A partner chose it; PostgreSQL does not take a NUL, not even to look for.
+        // The partner chose the key; PostgreSQL refuses a NUL even in a query.
         let key = Some(&self.key).filter(|key| !key.contains('\0'));
         let found: Option<Uuid> = on!(tx, c => sqlx::query_scalar("SELECT delivery_id FROM correlations WHERE key = $1")
             .bind(key).fetch_optional(c).await)?;
@@ -139,16 +139,16 @@ impl Resolve {
     }
 }
 
-/// Where a receipt moves a delivery; `None` when it changes nothing.
+/// The state to which a receipt moves a delivery; `None` if it changes nothing.
 fn resolved(was: DeliveryState, positive: bool) -> Result<Option<DeliveryState>, Fault> {
     use DeliveryState as S;
     Ok(match (was, positive) {
         (S::Sending | S::AwaitingReceipt, true) => Some(transition(was, DeliveryEvent::Deliver)?),
-        // The attempt was given up too early; its receipt came all the same.
+        // The attempt was given up too early; its receipt still arrived.
         (S::Pending | S::Retrying, true) => {
             Some(transition(transition(was, DeliveryEvent::Claim)?, DeliveryEvent::Deliver)?)
         }
-        // A person cancelled it while its receipt was awaited: it had arrived.
+        // It was cancelled while its receipt was awaited, but it had arrived.
         (S::Cancelled, true) => {
             let pending = transition(was, DeliveryEvent::Requeue)?;
             Some(transition(transition(pending, DeliveryEvent::Claim)?, DeliveryEvent::Deliver)?)

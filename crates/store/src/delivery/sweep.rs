@@ -1,4 +1,4 @@
-//! What the passing of time does to deliveries.
+//! Deliveries whose time has come: overdue receipts, expiry.
 
 use crate::command::Command;
 use crate::delivery::change::{self, Change};
@@ -14,19 +14,18 @@ use model::{
 };
 use uuid::Uuid;
 
-/// A delivery whose receipt did not come in time, for the engine to retry or fail with
-/// [`Store::finish`].
+/// A delivery whose receipt did not arrive in time. The engine retries it or fails it with [`Store::finish`].
 #[derive(Clone, Debug)]
 pub struct Overdue {
     /// The delivery, `awaiting_receipt`.
     pub delivery: Delivery,
     /// Its transfer.
     pub transfer: Transfer,
-    /// What [`Store::finish`] wants.
+    /// The claim for [`Store::finish`].
     pub claim: Claim,
     /// Until when the receipt was awaited.
     pub deadline: Timestamp,
-    /// Attempts that failed before this one.
+    /// The number of failed attempts before this one.
     pub failures: u32,
 }
 
@@ -53,7 +52,7 @@ impl Store {
                 continue;
             };
             let (id, failures) = (row.id, small(row.failures));
-            // One row that this version cannot read must not keep the others from being looked at.
+            // A row that this version cannot read must not block the others.
             let unread = |error: &Error| {
                 tracing::error!(delivery = %id, error = error.chain(), "this overdue receipt is skipped");
             };
@@ -91,7 +90,7 @@ impl Store {
         row.map(TransferRow::transfer).transpose()
     }
 
-    /// The deliveries of a transfer, in the order of their recording.
+    /// The deliveries of a transfer, in the order in which they were recorded.
     ///
     /// # Errors
     /// The database failed.
@@ -106,8 +105,8 @@ impl Store {
         rows.into_iter().map(DeliveryRow::delivery).collect()
     }
 
-    /// When the next delivery is due, a receipt overdue or a delivery expired; `None` when nothing
-    /// waits for a time. May lie in the past.
+    /// The earliest time at which a delivery or receipt is due or a delivery expires; `None` if there is none. May be
+    /// in the past.
     ///
     /// # Errors
     /// The database failed.
@@ -132,7 +131,7 @@ impl Store {
         Ok(due.into_iter().flatten().min())
     }
 
-    /// Expires deliveries that are past their time and not under way, with their events.
+    /// Expires deliveries that are past their time and not being sent, with their events.
     ///
     /// # Errors
     /// The database failed.
@@ -160,7 +159,7 @@ impl Command for ExpireDue {
         for id in due.into_iter().map(DeliveryId::new) {
             let Some((head, row)) = change::lock(tx, id).await? else { continue };
             let was = row.state()?;
-            // Another may have taken it between the look and the lock.
+            // Another node may have claimed it between the query and the lock.
             if !matches!(
                 was,
                 DeliveryState::Pending | DeliveryState::Retrying | DeliveryState::AwaitingReceipt

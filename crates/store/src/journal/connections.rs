@@ -1,4 +1,4 @@
-//! Rows and events of connections.
+//! Writing rows and events of connections.
 
 mod events;
 
@@ -25,17 +25,17 @@ use sqlx::types::Json;
 use std::collections::BTreeMap;
 use uuid::Uuid;
 
-/// The reason of a connection whose process is known to have ended before it.
+/// The reason of a connection whose process ended before it was closed.
 pub const PROCESS_ENDED: &str = "process ended";
 
-/// Connections closed in one transaction.
+/// The most connections closed in one transaction.
 const ENDED: i64 = 500;
 
-/// Writes a batch of journal entries, in whatever order and however often they come.
+/// Writes a batch of journal entries. They may be in any order and repeated.
 pub(crate) struct ShipConnections {
     node: NodeName,
     process: Timestamp,
-    // By id: a statement may touch a row only once, and rows are locked in one order.
+    // By id: a statement may change a row only once, and rows are locked in one order.
     opened: BTreeMap<ConnectionId, ConnectionOpened>,
     closed: BTreeMap<ConnectionId, ConnectionClosed>,
     failed: BTreeMap<ConnectionId, ConnectionFailed>,
@@ -107,7 +107,7 @@ impl ShipConnections {
         Ok(())
     }
 
-    /// Ends rows; an end whose beginning is not there makes the row, for the beginning to fill.
+    /// Ends rows. If the opened entry has not arrived yet, the row is created, and completed by that entry.
     async fn insert_closed(&self, tx: &mut Tx<'_>) -> Result<(), Fault> {
         if self.closed.is_empty() {
             return Ok(());
@@ -143,7 +143,7 @@ impl ShipConnections {
         Ok(())
     }
 
-    /// Rows of what never came up: begun and ended at once.
+    /// Writes rows of failed connections: opened and ended at once.
     async fn insert_failed(&self, tx: &mut Tx<'_>) -> Result<(), Fault> {
         if self.failed.is_empty() {
             return Ok(());
@@ -180,7 +180,7 @@ impl ShipConnections {
         Ok(())
     }
 
-    /// Where the closed ones had gone to, for their events: a close names only its connection.
+    /// The targets of the closed connections, for their events: a close entry names only the connection.
     async fn places(&self, tx: &mut Tx<'_>) -> Result<BTreeMap<Uuid, Place>, Fault> {
         let unknown: Vec<Uuid> =
             self.closed.keys().filter(|id| !self.opened.contains_key(id)).map(|id| id.uuid()).collect();
@@ -243,7 +243,7 @@ impl Command for ShipConnections {
     }
 }
 
-/// Closes up to [`ENDED`] connections of a dead process; answers how many.
+/// Closes up to [`ENDED`] connections of a dead process; returns their number.
 pub(crate) struct EndConnections {
     pub(crate) node: NodeName,
     pub(crate) started_before: Timestamp,
@@ -286,8 +286,8 @@ impl Command for EndConnections {
     }
 }
 
-/// Marks up to [`ENDED`] connections of a node that is not heard of as lost sight of; answers how many.
-/// It is unknown whether they ended: the node may only be slow, or unable to reach the database.
+/// Marks up to [`ENDED`] connections of a silent node as lost; returns their number. It is unknown whether they
+/// ended: the node may only be slow, or unable to reach the database.
 pub(crate) struct LoseConnections {
     pub(crate) node: NodeName,
     pub(crate) started_before: Timestamp,
@@ -324,8 +324,7 @@ impl Command for LoseConnections {
     }
 }
 
-/// Takes back what another node supposed of up to [`ENDED`] connections of a process that lives; answers
-/// how many.
+/// Removes the lost mark of up to [`ENDED`] connections of a living process; returns their number.
 pub(crate) struct FindConnections {
     pub(crate) node: NodeName,
     pub(crate) process: Timestamp,
@@ -359,7 +358,7 @@ impl Command for FindConnections {
     }
 }
 
-/// Whose a connection is: for the events about it that name only the connection.
+/// The node, flow and endpoint of a connection, for events that name only the connection.
 #[derive(Clone, sqlx::FromRow)]
 struct Place {
     id: Uuid,
@@ -369,7 +368,7 @@ struct Place {
 }
 
 impl Place {
-    /// Names it in an event.
+    /// Sets them in an event.
     fn name_in(&self, mut event: AuditEvent) -> AuditEvent {
         (event.endpoint, event.peer) = (self.endpoint.clone(), self.remote.clone());
         match &self.purpose {

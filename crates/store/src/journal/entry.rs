@@ -1,36 +1,36 @@
 //! One line of the journal: sixteen hexadecimal digits of a checksum, a space, JSON, a line break.
 //!
-//! JSON has no raw line breaks, so a line is a record: after damage the next line is found again, and a
-//! person can read the file. The checksum is the beginning of SHA-256 over the JSON.
+//! JSON has no raw line breaks, so a line is an entry: after damage the next line can be found, and a person can read
+//! the file. The checksum is the beginning of SHA-256 over the JSON.
 
 use model::{AuditEvent, ConnectionClosed, ConnectionFailed, ConnectionOpened, NodeName, Timestamp};
 use serde::{Deserialize, Serialize};
 
-/// Longest line, in bytes; what an event can be at most, with room.
+/// The longest line, in bytes: the largest possible event, with a margin.
 pub(crate) const LONGEST: usize = 1024 * 1024;
 
-/// What the journal takes.
+/// An entry of the journal.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum JournalEntry {
-    /// A connection came up.
+    /// A connection was opened.
     Opened(ConnectionOpened),
     /// A connection ended.
     Closed(ConnectionClosed),
-    /// No connection came up.
+    /// A connection failed.
     Failed(ConnectionFailed),
-    /// An event about connections that has no row of its own.
+    /// An event about connections without its own row.
     Event(AuditEvent),
 }
 
-/// First line of a segment: whose entries follow.
+/// The first line of a segment: the process that wrote it.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub(crate) struct Header {
-    /// 1.
+    /// Format version: 1.
     pub(crate) version: u32,
     /// The node.
     pub(crate) node: NodeName,
-    /// When the process began that wrote the segment.
+    /// When the process that wrote the segment began.
     pub(crate) process: Timestamp,
 }
 
@@ -52,7 +52,7 @@ pub(crate) fn encode(line: &Line) -> serde_json::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Reads a line without its line break; `None` when it is not whole.
+/// Reads a line without its line break; `None` if it is incomplete or damaged.
 pub(crate) fn decode(line: &[u8]) -> Option<Line> {
     let (sum, json) = line.split_at_checked(17)?;
     let json = (sum[..16] == *checksum(json).as_bytes() && sum[16] == b' ').then_some(json)?;

@@ -1,11 +1,11 @@
-//! Segment files: their names, their reading, and the end of one that was cut off by a crash.
+//! Segment files: their names, reading them, and removing an incomplete last line after a crash.
 
 use super::entry::{Header, JournalEntry, LONGEST, Line, decode};
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead as _, BufReader, Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
 
-/// A place in the journal: the segment's number and the byte within it.
+/// A position in the journal: the segment's number and the byte in it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
 pub(crate) struct Place {
     pub(crate) segment: u64,
@@ -17,7 +17,7 @@ pub(crate) fn path(directory: &Path, segment: u64) -> PathBuf {
     directory.join(format!("{segment:012}.journal"))
 }
 
-/// Numbers and sizes of the segments that are there, in order.
+/// Numbers and sizes of the existing segments, in order.
 pub(crate) fn list(directory: &Path) -> io::Result<Vec<(u64, u64)>> {
     let mut found = vec![];
     for entry in std::fs::read_dir(directory)? {
@@ -33,8 +33,8 @@ pub(crate) fn list(directory: &Path) -> io::Result<Vec<(u64, u64)>> {
     Ok(found)
 }
 
-/// Cuts what follows the last whole line: the rest of a write that a crash interrupted. Returns the
-/// number of bytes cut. A broken line with whole ones behind it stays; it is damage, not a torn end.
+/// Cuts off what follows the last complete line: the rest of a write that a crash interrupted. Returns the number of
+/// bytes cut. A damaged line before complete ones stays, because it is not an interrupted write.
 pub(crate) fn cut_torn_end(path: &Path) -> io::Result<u64> {
     let mut reader = BufReader::new(OpenOptions::new().read(true).write(true).open(path)?);
     let (mut at, mut whole, mut line) = (0, 0, vec![]);
@@ -56,21 +56,21 @@ pub(crate) fn cut_torn_end(path: &Path) -> io::Result<u64> {
     Ok(at - whole)
 }
 
-/// What one call of [`Reader::read`] gave.
+/// The result of one call of [`Reader::read`].
 #[derive(Default)]
 pub(crate) struct Batch {
     pub(crate) entries: Vec<JournalEntry>,
-    /// Lines that are not whole, verbatim: to be set aside, never dropped.
+    /// Damaged lines, unchanged: they are set aside, never dropped.
     pub(crate) damaged: Vec<Vec<u8>>,
-    /// Where the next batch begins.
+    /// The position of the next batch.
     pub(crate) end: Place,
 }
 
-/// Reads one segment from a place on.
+/// Reads one segment from a position.
 pub(crate) struct Reader {
     file: BufReader<File>,
     place: Place,
-    /// Whose segment it is; `None` when its first line is damaged.
+    /// The process that wrote the segment; `None` if its first line is damaged.
     pub(crate) header: Option<Header>,
 }
 
@@ -88,7 +88,7 @@ impl Reader {
         Ok(Self { file, place: from, header })
     }
 
-    /// Reads whole lines up to byte `until`, at most so many entries or about so many bytes.
+    /// Reads complete lines up to byte `until`, at most this number of entries or about this number of bytes.
     pub(crate) fn read(&mut self, until: u64, entries: usize, bytes: u64) -> io::Result<Batch> {
         let begin = self.place.offset;
         let mut batch = Batch { end: self.place, ..Batch::default() };
@@ -117,7 +117,7 @@ impl Reader {
     }
 }
 
-/// One line with its break; what is longer than any line that was ever written is cut into several.
+/// One line with its line break; a line longer than any valid one is split.
 fn next_line(reader: &mut BufReader<File>, line: &mut Vec<u8>) -> io::Result<u64> {
     let read = reader.by_ref().take(2 * LONGEST as u64).read_until(b'\n', line)?;
     Ok(read as u64)

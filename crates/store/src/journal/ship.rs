@@ -1,4 +1,4 @@
-//! From the journal's files to the database.
+//! Shipping: from the journal's files to the database.
 
 use super::connections::{EndConnections, FindConnections, LoseConnections, ShipConnections};
 use super::entry::{Header, JournalEntry, Line, encode};
@@ -14,31 +14,31 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-/// Entries of one transaction.
+/// The most entries of one transaction.
 const ENTRIES: usize = 1000;
-/// About the most bytes of one transaction.
+/// The approximate most bytes of one transaction.
 const BYTES: u64 = 1 << 20;
-/// How long to wait for company once there is an entry.
+/// How long to wait for further entries after the first one.
 const LINGER: Duration = Duration::from_millis(50);
-/// How often connections that another node lost sight of are looked for, while there is something to ship.
+/// How often connections that another node marked as lost are queried while there are entries to ship.
 const LOOK_AGAIN: chrono::TimeDelta = chrono::TimeDelta::seconds(10);
-/// Longest wait between two tries while the database is away.
+/// The longest wait between two attempts while the database is unreachable.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
-/// How far shipping has come.
+/// The progress of shipping.
 pub(crate) struct Shipping {
     directory: PathBuf,
     place: Place,
     reader: Option<Reader>,
-    /// Whether what an earlier process left open was closed.
+    /// Whether the open connections of an earlier process were closed.
     others_ended: bool,
-    /// When connections that another node lost sight of were last looked for.
+    /// When connections that another node marked as lost were last queried.
     looked_at: Option<Timestamp>,
 }
 
 impl Shipping {
-    /// Continues where the last process was. A mark that is missing or torn means from the beginning of
-    /// what is there: shipping twice changes nothing.
+    /// Continues where the last process stopped. If the stored position is missing or damaged, starts from the
+    /// beginning of the existing segments: shipping twice changes nothing.
     pub(crate) fn resume(directory: &Path) -> io::Result<Self> {
         let first = segment::list(directory)?.first().map_or(1, |(number, _)| *number);
         let beginning = Place { segment: first, offset: 0 };
@@ -59,7 +59,7 @@ impl Shipping {
         })
     }
 
-    /// Bytes of these segments that are not shipped.
+    /// The number of bytes of these segments that are not shipped.
     pub(crate) fn backlog(&self, segments: &[(u64, u64)]) -> u64 {
         segments
             .iter()
@@ -71,13 +71,13 @@ impl Shipping {
             .sum()
     }
 
-    /// The next entries before `end`, and whose they are; `None` when there are no more.
+    /// The next entries before `end`, and the process that wrote them; `None` if there are no more.
     fn next(&mut self, end: Place) -> io::Result<Option<(Option<Header>, Batch)>> {
         while self.place < end {
             if self.reader.is_none() {
                 match Reader::open(&self.directory, self.place) {
                     Ok(reader) => self.reader = Some(reader),
-                    // A number without a file: its making failed, or it was shipped and removed.
+                    // A number without a file: its creation failed, or it was shipped and removed.
                     Err(error)
                         if error.kind() == io::ErrorKind::NotFound && self.place.segment < end.segment =>
                     {
@@ -102,11 +102,11 @@ impl Shipping {
         Ok(None)
     }
 
-    /// After the commit: remembers the place and removes what lies before it.
+    /// After the commit: stores the position and removes earlier segments.
     fn done(&mut self, end: Place) -> io::Result<()> {
         let before = self.place;
         self.place = end;
-        // A mark that is behind costs a repetition, so it is written without a sync, and not each time.
+        // An old position only causes a repetition, so it is written without a sync, and not each time.
         if before.segment != end.segment || end.offset / (256 << 10) != before.offset / (256 << 10) {
             self.mark()?;
         }
@@ -124,7 +124,7 @@ impl Shipping {
         std::fs::rename(&temporary, self.directory.join("shipped"))
     }
 
-    /// Puts lines into a file of their own, for a person.
+    /// Writes lines to their own file, for a person.
     fn set_aside(&self, name: &str, lines: &[Vec<u8>]) -> io::Result<()> {
         let mut file = OpenOptions::new().append(true).create(true).open(self.directory.join(name))?;
         for line in lines {
@@ -138,8 +138,8 @@ impl Shipping {
 }
 
 impl Journal {
-    /// Ships until `stop` is ready: waits for entries, gathers them for 50 ms, writes them together, and
-    /// tries again as long as the database is away. Cancel-safe: what was on its way is shipped again.
+    /// Ships until `stop` is ready: waits for entries, collects them for 50 ms, writes them together, and repeats as
+    /// long as the database is unreachable. Cancel-safe: a cancelled batch is shipped again.
     pub async fn ship(
         &self,
         store: &Store,
@@ -172,18 +172,18 @@ impl Journal {
         }
     }
 
-    /// Ships all that is written now; returns the number of entries. The first time, connections that an
-    /// earlier process of this node left open are closed as 'process ended' at `now`.
+    /// Ships everything that is written now; returns the number of entries. The first call also closes the open
+    /// connections of an earlier process of this node as 'process ended' at `now`.
     ///
     /// # Errors
-    /// The database did not take them, or the files could not be read; nothing is lost.
+    /// The database failed, or the files could not be read; nothing is lost.
     pub async fn ship_pending(&self, store: &Store, now: Timestamp) -> Result<u64> {
         let mut shipping = self.shipping.lock().await;
         let end = self.shared.end();
         let mut shipped = 0;
         while let Some((header, batch)) = shipping.next(end).map_err(|e| self.failed(e))? {
             let header = header.unwrap_or_else(|| self.process.clone());
-            // The reader is ahead of the place until the commit: after an error it must go back.
+            // The reader is ahead of the stored position until the commit: after an error it must go back.
             let reader = shipping.reader.take();
             self.set_damaged_aside(&shipping, &batch)?;
             let entries = batch.entries.len() as u64;
@@ -207,7 +207,7 @@ impl Journal {
             shipping.others_ended = true;
         }
         if shipped > 0 && shipping.looked_at.is_none_or(|at| now - at > LOOK_AGAIN) {
-            // This process lives and reaches the database: what was supposed meanwhile is put right.
+            // This process is alive and reaches the database: lost marks of its connections are removed.
             let Header { node, process, .. } = &self.process;
             store.find_connections(node, *process, now).await?;
             shipping.looked_at = Some(now);
@@ -229,8 +229,8 @@ impl Journal {
         Ok(())
     }
 
-    /// Writes one batch. When the database refuses it for good, each entry is tried alone: one that is
-    /// refused while others are taken is set aside, so that it does not keep the rest waiting for ever.
+    /// Writes one batch. If the database refuses it permanently, each entry is tried alone: if one is refused while
+    /// others are accepted, it is set aside, so that it does not block the rest.
     async fn ship_batch(
         &self,
         store: &Store,
@@ -295,13 +295,13 @@ impl Journal {
 }
 
 impl Store {
-    /// Marks as lost sight of what nodes had open whose lease ended and was not taken again: they were
-    /// fenced, or stopped. That says nothing of the connections themselves: their own node does, when it
-    /// comes back or is started again. `by` is the node that says so: it lives, whatever became of its own
-    /// lease. Returns how many.
+    /// Marks as lost the open connections of nodes whose lease lapsed and was not taken again: they were fenced, or
+    /// stopped. The connections themselves may still exist: their own node decides when it comes back or is started
+    /// again. `by` is the node that does this; it is alive, whatever the state of its own lease. Returns their
+    /// number.
     ///
     /// # Errors
-    /// The database did not take it.
+    /// The database failed.
     pub async fn lose_connections_of_lapsed_nodes(&self, at: Timestamp, by: &model::NodeName) -> Result<u64> {
         let lapsed: Vec<(String, Timestamp)> = self
             .read("look up connections of lapsed nodes", async {
@@ -323,7 +323,7 @@ impl Store {
             let node = NodeName::try_from(name).map_err(|error| {
                 Error::permanent(ErrorKind::Internal, "read a node's name").caused_by(error)
             })?;
-            // What began later is a command's that tries an endpoint in the stopped node's name.
+            // A later connection belongs to a command that tests an endpoint in the stopped node's name.
             loop {
                 let (node, by) = (node.clone(), by.clone());
                 match self.write(LoseConnections { node, started_before: until, at, by }).await? {
@@ -335,11 +335,11 @@ impl Store {
         Ok(lost)
     }
 
-    /// Closes as 'process ended' what earlier processes of this node had open: those that began before
-    /// `started_before`. The caller holds the lock that proves them dead. Returns how many.
+    /// Closes as 'process ended' the open connections of earlier processes of this node: those that began before
+    /// `started_before`. The caller holds the lock that proves that they ended. Returns their number.
     ///
     /// # Errors
-    /// The database did not take it.
+    /// The database failed.
     pub async fn end_connections(
         &self,
         node: &model::NodeName,
@@ -355,10 +355,10 @@ impl Store {
         }
     }
 
-    /// Takes back that another node lost sight of connections of this process. Returns how many.
+    /// Removes the lost marks, set by another node, of connections of this process. Returns their number.
     ///
     /// # Errors
-    /// The database did not take it.
+    /// The database failed.
     pub(crate) async fn find_connections(
         &self,
         node: &model::NodeName,

@@ -1,4 +1,4 @@
-//! The one thread that writes the journal.
+//! The only thread that writes the journal.
 
 use super::entry::{Header, Line, encode};
 use super::segment::{Place, path};
@@ -12,16 +12,16 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
 
-/// Entries written with one call, at most.
+/// The most entries written with one call.
 const TOGETHER: usize = 256;
-/// How often written bytes are forced to the disk.
+/// How often written bytes are synced to the disk.
 const SYNC_EVERY: Duration = Duration::from_millis(100);
 
-/// What callers ask of the thread.
+/// Requests to the thread.
 pub(crate) enum Request {
-    /// Write a line; answer when write(2) has taken it.
+    /// Write a line; answer when write(2) has accepted it.
     Append(Vec<u8>, oneshot::Sender<Result<()>>),
-    /// Force what was written to the disk; answer when it is there.
+    /// Sync what was written; answer when it is on the disk.
     Flush(oneshot::Sender<Result<()>>),
 }
 
@@ -32,7 +32,7 @@ pub(crate) struct Writer {
     settings: JournalSettings,
     file: File,
     place: Place,
-    /// When the oldest byte was written that is not known to be on the disk.
+    /// When the oldest byte was written that may not be on the disk.
     dirty_since: Option<Instant>,
 }
 
@@ -51,9 +51,9 @@ impl Writer {
         Ok(Self { shared, header, settings, file, place, dirty_since: None })
     }
 
-    /// Serves until every sender is gone; then forces the last bytes to the disk.
+    /// Serves until every sender is dropped; then syncs the last bytes to the disk.
     pub(crate) fn run(mut self, mut requests: mpsc::Receiver<Request>) {
-        // A runtime of this thread's own: only its timer is needed, to wait for a request or the next sync.
+        // This thread's own runtime: only its timer is needed, to wait for a request or the next sync.
         let timer = match tokio::runtime::Builder::new_current_thread().enable_time().build() {
             Ok(timer) => timer,
             Err(error) => {
@@ -132,8 +132,8 @@ impl Writer {
             self.next_segment()?;
         }
         if let Err(error) = self.file.write_all(bytes) {
-            // Part of the bytes may be there. Whole lines of it would be entries that their callers
-            // believe refused: take them back, or leave the segment.
+            // A part of the bytes may have been written. Complete lines of it would be entries that their callers
+            // believe refused: cut them off, or leave the segment.
             if self.file.set_len(self.place.offset).is_err() {
                 let _ = self.next_segment();
             }
@@ -165,8 +165,8 @@ impl Writer {
         }
         let synced = self.file.sync_data();
         if let Err(error) = &synced {
-            // The kernel may have dropped the bytes and will say so only once (fsync(2)). They are
-            // shipped from the page cache while it has them; that they are not safe here is on record.
+            // The kernel may have dropped the bytes, and reports it only once (fsync(2)). They are shipped from the
+            // page cache while it has them; the failure is recorded.
             self.shared.counts.sync_failures.fetch_add(1, Ordering::Relaxed);
             tracing::error!(%error, "the connection journal could not be synced to disk");
         }
@@ -178,11 +178,11 @@ impl Writer {
     }
 }
 
-/// Makes a segment with its header; both are on the disk when this returns.
+/// Creates a segment with its header; both are on the disk when this returns.
 fn create(directory: &Path, segment: u64, header: &Header) -> std::io::Result<(File, u64)> {
     let line = encode(&Line::Segment(header.clone())).map_err(std::io::Error::other)?;
     let path = path(directory, segment);
-    // A try that failed half-way may have left the file: it has no entries.
+    // An attempt that failed half-way may have left the file; it has no entries.
     let mut file = OpenOptions::new().append(true).create(true).open(&path)?;
     file.set_len(0)?;
     let made =

@@ -1,4 +1,4 @@
-//! Which offers need not be looked at.
+//! Which offers a poll may skip.
 
 use crate::command::Command;
 use crate::either::on;
@@ -13,33 +13,33 @@ use sqlx::FromRow;
 use sqlx::types::Json;
 use std::collections::{HashMap, HashSet};
 
-/// Keys of one query.
+/// The most keys of one query.
 const BATCH: usize = 5000;
 
-/// Earlier tries to stage or settle an offer.
+/// Earlier attempts to stage or settle an offer.
 #[derive(Clone, Debug, Default)]
 pub struct EarlierTries {
-    /// Those that failed.
+    /// The number of failed attempts.
     pub failures: u32,
-    /// What the last one left in the offer's `source_data`.
+    /// What the last one stored in the offer's `source_data`.
     pub source_data: Map<String, Value>,
 }
 
-/// What is on record of an offer that must not be offered now.
+/// The record of an offer that must not be offered now.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct KnownOffer {
-    /// Where it stands.
+    /// Its state.
     pub state: OfferState,
-    /// Whether it is left at the source for good: kept as the flow says, or refused.
+    /// Whether it stays at the source: kept as the flow says, or refused.
     pub kept: bool,
     /// When it is tried again.
     pub next_at: Option<Timestamp>,
-    /// What went wrong last.
+    /// The last error.
     pub error: Option<String>,
 }
 
 impl KnownOffer {
-    /// Why a poll leaves it where it is.
+    /// Why a poll skips it.
     #[must_use]
     pub const fn skip_reason(&self) -> SkipReason {
         match self.state {
@@ -61,8 +61,8 @@ struct KnownRow {
 }
 
 impl Store {
-    /// Of these identity keys ([`model::OfferIdentity::key`]), those that must not be offered now:
-    /// recorded and not yet settled, refused, backed off until later, or kept at the source.
+    /// The identity keys ([`model::OfferIdentity::key`]) of these that must not be offered now: recorded and not yet
+    /// settled, refused, backed off until later, or kept at the source.
     ///
     /// # Errors
     /// The database failed.
@@ -90,7 +90,7 @@ impl Store {
         Ok(known)
     }
 
-    /// What is on record of these identity keys, by key: of those that hide an offer.
+    /// The records of those identity keys that must not be offered now, by key.
     ///
     /// # Errors
     /// The database failed.
@@ -122,8 +122,7 @@ impl Store {
         Ok(known)
     }
 
-    /// What is on record of earlier tries to stage or settle an offer with this identity key; nothing when it is not
-    /// known.
+    /// The record of earlier attempts to stage or settle an offer with this identity key; empty if it is unknown.
     ///
     /// # Errors
     /// The database failed.
@@ -153,9 +152,8 @@ impl Store {
         Ok(())
     }
 
-    /// Forgets the offers that stayed at the source (kept, or refused) and were not listed since `at`,
-    /// so that the same name, size and time is a new file. Only after a complete listing. Answers how
-    /// many.
+    /// Deletes the offers that stayed at the source (kept or refused) and were not listed since `at`, so that a file
+    /// with the same name, size and time is new. Call it only after a complete listing. Returns their number.
     ///
     /// # Errors
     /// The database failed.

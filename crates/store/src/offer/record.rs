@@ -1,4 +1,4 @@
-//! The transaction from which a file is ours.
+//! Recording an offer: after this transaction Waybill is responsible for the file.
 
 use crate::command::{Command, place_of};
 use crate::delivery::{NewTransfer, described, insert_transfers};
@@ -13,20 +13,20 @@ use model::definition::SettleWhen;
 use model::{AuditEvent, Offer, OfferEvent, OfferState, Result, Timestamp, transition};
 use sqlx::types::Json;
 
-/// A staged offer with what is made of it. `offer.state` must be `staging`.
+/// A staged offer and the records made from it. `offer.state` must be `staging`.
 #[derive(Clone, Debug)]
 pub struct RecordOffer {
-    /// Who records. No longer held: nothing is written.
+    /// The recording node's lease. If it is no longer held, nothing is written.
     pub lease: NodeLease,
-    /// The source, when it is polled under a lease of its own; no longer held: nothing is written.
+    /// The lease of the source, if it is polled; if it is no longer held, nothing is written.
     pub source: Option<String>,
-    /// What was found.
+    /// The offer.
     pub offer: Offer,
-    /// When the source is settled; `None` when there is nothing to settle.
+    /// When the source is settled; `None` if it needs no settling.
     pub settle_when: Option<SettleWhen>,
     /// One for each part.
     pub transfers: Vec<NewTransfer>,
-    /// What the audit trail says about it.
+    /// The events.
     pub events: Vec<AuditEvent>,
     /// The time.
     pub now: Timestamp,
@@ -35,45 +35,42 @@ pub struct RecordOffer {
 /// The answer to [`RecordOffer`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Recorded {
-    /// It is ours.
+    /// It is recorded.
     Recorded,
-    /// It was ours already (the same offer id or identity): nothing was written; do not settle.
+    /// It was already recorded (the same offer id or identity): nothing was written; do not settle.
     AlreadyRecorded,
-    /// The node's or the source's lease is not held any more: nothing was written.
+    /// The node's or the source's lease is no longer held: nothing was written.
     LeaseLost,
 }
 
 /// An offer that could not be staged.
 #[derive(Clone, Debug)]
 pub struct OfferFailed {
-    /// What was found; its `failures` are counted by the store.
+    /// The offer. The store counts its `failures`.
     pub offer: Offer,
-    /// When it may be offered again; `None` gives it up for good.
+    /// When it may be offered again; `None` refuses it permanently.
     pub next_at: Option<Timestamp>,
     /// The reason.
     pub error: String,
-    /// Whether a refused one is to be settled at the source (moved to the error directory).
+    /// Whether a refused offer is settled at the source (moved to the error directory).
     pub settle_refused: bool,
-    /// What the audit trail says about it.
+    /// The events.
     pub events: Vec<AuditEvent>,
     /// The time.
     pub now: Timestamp,
 }
 
 impl Store {
-    /// Makes an offer ours: offer, payloads, transfers, deliveries and events in one transaction.
-    /// Lanes are numbered in the order in which these calls are answered; for an ordered flow, await
-    /// one before the next.
+    /// Records an offer: offer, payloads, transfers, deliveries and events in one transaction. Lanes are numbered in
+    /// the order in which these calls return; for an ordered flow, await each call before the next.
     ///
     /// # Errors
-    /// The database failed. `Ambiguous`: it may be recorded; the same call again answers
-    /// `AlreadyRecorded` then.
+    /// The database failed. If `Ambiguous`, it may be recorded; the same call then returns `AlreadyRecorded`.
     pub async fn record_offer(&self, offer: RecordOffer) -> Result<Recorded> {
         self.write(offer).await
     }
 
-    /// Notes that an offer could not be staged: attempts are counted (the answer), and it is backed
-    /// off or refused.
+    /// Records that an offer could not be staged: counts attempts (the result), and backs it off or refuses it.
     ///
     /// # Errors
     /// The database failed.
@@ -133,7 +130,7 @@ impl Command for OfferFailed {
         let row = NewRow {
             state: transition(self.offer.state, event)?,
             hides: true,
-            // It stays where it is, and hides for as long as it does; unless it is moved away.
+            // It stays at the source and is skipped as long as it exists, unless it is moved away.
             kept: refused && !self.settle_refused,
             settle_when: (refused && self.settle_refused).then_some(SettleWhen::Recorded),
             settle_outcome: (refused && self.settle_refused).then_some("refused"),
@@ -150,14 +147,14 @@ impl Command for OfferFailed {
     }
 }
 
-/// What a message from a peer leaves as its offer: there is nothing to settle, and it hides nothing.
-/// False when it is there already.
+/// Inserts the offer of a message from a peer: it needs no settling, and no other offer is skipped because of it.
+/// False if it already exists.
 pub(crate) async fn insert_settled(tx: &mut Tx<'_>, offer: &Offer, now: Timestamp) -> Result<bool, Fault> {
     let recorded = transition(staging(offer.state)?, OfferEvent::Record)?;
     upsert(tx, &NewRow { state: settled(recorded)?, ..NewRow::of(offer, now)? }).await
 }
 
-/// An offer that was found and read in one go has been staged all the same.
+/// An offer that was found and read in one step has also been staged.
 fn staging(state: OfferState) -> Result<OfferState, Fault> {
     Ok(match state {
         OfferState::Seen | OfferState::BackedOff => transition(state, OfferEvent::Stage)?,
@@ -202,8 +199,8 @@ impl<'a> NewRow<'a> {
     }
 }
 
-/// Writes an offer's row, in the place of one of the same identity that could not be staged before.
-/// False, and nothing written, when the identity or the id is taken by one that is further on.
+/// Writes an offer's row; it replaces one with the same identity that could not be staged before. False, and nothing
+/// written, if a row with this identity or id is in a later state.
 async fn upsert(tx: &mut Tx<'_>, row: &NewRow<'_>) -> Result<bool, Fault> {
     let offer = row.offer;
     let identity = &offer.identity;

@@ -1,4 +1,4 @@
-//! Telling the source: delete, archive, move or keep.
+//! Settling offers at their sources: delete, archive, move or keep.
 
 use crate::command::Command;
 use crate::delivery::Done;
@@ -22,15 +22,15 @@ use uuid::Uuid;
 pub struct OfferToSettle {
     /// The offer.
     pub offer: Offer,
-    /// How the offer ended, for the source.
+    /// The outcome, for the source.
     pub outcome: Outcome,
-    /// The revision whose flow its transfers go through; `None` when none was made of it.
+    /// The revision of the flow of its transfers; `None` if it has no transfer.
     pub revision: Option<i64>,
 }
 
 impl Store {
-    /// Flow and endpoint of offers that may have to be settled by now, also of flows that are no longer defined:
-    /// [`Store::offers_to_settle`] tells which of them are.
+    /// Flow and endpoint of offers that may have to be settled now, including flows that are no longer defined.
+    /// [`Store::offers_to_settle`] returns the offers.
     ///
     /// # Errors
     /// The database failed.
@@ -44,10 +44,9 @@ impl Store {
         .await
     }
 
-    /// Offers that a flow had from an endpoint and whose source is to be settled now, oldest first. With `after_delivery` only
-    /// when all transfers of it are final, and nothing of them is being sent any more; then a transfer that did not complete
-    /// makes the outcome
-    /// `Refused`.
+    /// The offers of a flow from an endpoint whose source must be settled now, oldest first. With `after_delivery`,
+    /// only if all their transfers are final and no delivery is being sent; then a transfer that did not complete
+    /// makes the outcome `Refused`.
     ///
     /// # Errors
     /// The database failed.
@@ -85,7 +84,7 @@ impl Store {
             .collect())
     }
 
-    /// Why a delivery of an offer failed; the last one's words when there are several.
+    /// Why a delivery of an offer failed; with several, the last error.
     ///
     /// # Errors
     /// The database failed.
@@ -99,7 +98,7 @@ impl Store {
         .await
     }
 
-    /// Takes an offer for settling; false when another lives that has it, or it is done.
+    /// Reserves an offer for settling; false if another living node has it, or it is settled.
     ///
     /// # Errors
     /// The database failed.
@@ -107,9 +106,9 @@ impl Store {
         self.write(BeginSettle { offer, lease: lease.clone(), now }).await
     }
 
-    /// The source confirmed, to whom [`Store::begin_settle`] gave the offer under this lease. With `kept`
-    /// the file is still there and its identity hides as long as listings show it; otherwise the same
-    /// identity is from now on a new file. `ClaimLost`: another settles it by now; nothing was written.
+    /// Records that the source confirmed an offer that [`Store::begin_settle`] reserved under this lease. With `kept`
+    /// the file still exists, and is skipped as long as listings show it; otherwise a file with the same identity is
+    /// new from now on. `ClaimLost`: another node is settling it; nothing was written.
     ///
     /// # Errors
     /// The database failed.
@@ -124,8 +123,9 @@ impl Store {
         self.write(Settled { offer, lease: lease.clone(), kept, events, now }).await
     }
 
-    /// The source could not be settled, because of `error`, by whom [`Store::begin_settle`] gave the offer
-    /// under this lease: again at `next_at`. `ClaimLost`: another settles it by now; nothing was written.
+    /// Records that the source of an offer that [`Store::begin_settle`] reserved under this lease could not be
+    /// settled, because of `error`: it is tried again at `next_at`. `ClaimLost`: another node is settling it; nothing
+    /// was written.
     ///
     /// # Errors
     /// The database failed.
@@ -142,7 +142,7 @@ impl Store {
         self.write(SettleFailed { offer, lease, next_at, error, events, now }).await
     }
 
-    /// Replaces what the source needs to find an offer again.
+    /// Replaces the data by which the source finds an offer.
     ///
     /// # Errors
     /// The database failed.
@@ -172,7 +172,7 @@ impl ToSettle {
     }
 }
 
-/// An offer's state, its row locked; `None` when there is no such offer or nothing to settle.
+/// An offer's state, with its row locked; `None` if there is no such offer or it needs no settling.
 async fn pending(tx: &mut Tx<'_>, offer: OfferId) -> Result<Option<OfferState>, Fault> {
     let sql = locking!(tx, "SELECT state FROM offers WHERE id = $1 AND settle_outcome IS NOT NULL");
     let state: Option<String> =
@@ -180,12 +180,12 @@ async fn pending(tx: &mut Tx<'_>, offer: OfferId) -> Result<Option<OfferState>, 
     state.map(|state| Ok(word(OfferState::parse(&state), "offers.state", &state)?)).transpose()
 }
 
-/// A refused offer stays refused while it is moved away; all others go through `settling`.
+/// A refused offer stays refused while it is moved away; all others are `settling`.
 fn settling(state: OfferState) -> Result<OfferState, Fault> {
     Ok(if state == OfferState::Refused { state } else { transition(state, OfferEvent::Settle)? })
 }
 
-/// Writes events about settling an offer, with the transfer that was made of it (the first of several).
+/// Writes events about settling an offer, with its transfer (the first of several).
 async fn settle_events(tx: &mut Tx<'_>, offer: OfferId, events: &[AuditEvent]) -> Result<(), Fault> {
     let transfer: Option<Uuid> = on!(tx, c => sqlx::query_scalar(
         "SELECT id FROM transfers WHERE offer_id = $1 ORDER BY created_at, id LIMIT 1")
@@ -235,7 +235,7 @@ impl Command for Settled {
     type Answer = Done;
 
     async fn apply(&self, tx: &mut Tx<'_>) -> Result<Done, Fault> {
-        // Nothing to settle: it is on record already, as an earlier try that got no answer.
+        // It needs no settling: an earlier call, whose answer was lost, has recorded it.
         let Some(state) = pending(tx, self.offer).await? else { return Ok(Done::Done) };
         let state = match settling(state)? {
             OfferState::Refused => OfferState::Refused,

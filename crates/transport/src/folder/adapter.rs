@@ -1,8 +1,8 @@
-//! From a folder protocol to a whole transport.
+//! Makes a complete transport from a folder protocol.
 //!
-//! A protocol says what it is ([`FolderProtocol::spec`]), where an endpoint's folder is, and opens a [`Folder`] there.
-//! [`FolderTransport`] makes the rest of it: declaration, checks, source, destination, tests of endpoints.
-//! `docs/adding-a-transport.md` goes through it step by step.
+//! A protocol declares its options ([`FolderProtocol::spec`]), reads where an endpoint's folder is, and opens a
+//! [`Folder`] there. [`FolderTransport`] does the rest: declaration, checks, source, destination, tests of endpoints.
+//! `docs/adding-a-transport.md` explains it step by step.
 
 use super::options::{self, Polling};
 use super::{
@@ -15,19 +15,19 @@ use model::schema::{Finding, TransportSpec};
 use model::{Declaration, Purpose, Result, Timestamp};
 use std::sync::Arc;
 
-/// What a folder protocol adds to polling and safe writing.
+/// What a folder protocol implements.
 pub trait FolderProtocol: Send + Sync + 'static {
-    /// The transport as data. Its groups for sources and destinations begin with [`options::SOURCE`] and
+    /// The declaration of the transport. Its groups for sources and destinations begin with [`options::SOURCE`] and
     /// [`options::DESTINATION`].
     fn spec(&self) -> &'static TransportSpec;
 
-    /// Reads and checks all that an endpoint says: where its folder is. No I/O.
+    /// Reads and checks an endpoint's options, and returns where its folder is. No I/O.
     ///
     /// # Errors
-    /// `ConfigInvalid`, naming the field, in words for the person who wrote it.
+    /// `ConfigInvalid`, naming the field, for the person who wrote the definition.
     fn place(&self, endpoint: &Endpoint) -> Result<FolderPlace>;
 
-    /// Opens nothing yet: the folder connects when it is first used.
+    /// Creates the folder. It connects only when it is first used.
     ///
     /// # Errors
     /// As [`FolderProtocol::place`].
@@ -38,7 +38,8 @@ pub trait FolderProtocol: Send + Sync + 'static {
         services: &Services,
     ) -> Result<Arc<dyn Folder>>;
 
-    /// Checks of an endpoint that take long, such as decrypting a private key; once, when it is defined.
+    /// Makes the checks of an endpoint that take long, such as decrypting a private key. Called once, when the
+    /// endpoint is defined.
     ///
     /// # Errors
     /// As [`FolderProtocol::place`].
@@ -46,7 +47,7 @@ pub trait FolderProtocol: Send + Sync + 'static {
         Ok(())
     }
 
-    /// Checks what a flow says of its polling further than [`check_poll`] does.
+    /// Checks a flow's polling options, beyond what [`check_poll`] checks.
     ///
     /// # Errors
     /// As [`FolderProtocol::place`].
@@ -55,36 +56,36 @@ pub trait FolderProtocol: Send + Sync + 'static {
     }
 }
 
-/// What a folder is opened for.
+/// The use for which a folder is opened.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct FolderUse {
-    /// What its connections are for, for their record.
+    /// The purpose of its connections, for the connection records.
     pub purpose: Purpose,
-    /// Permissions of the files that it writes, as of `chmod`; `None` leaves them to the place.
+    /// The mode (as of `chmod`) of the files that it writes; with `None` the server decides.
     pub permissions: Option<u32>,
 }
 
 impl FolderUse {
-    /// A use that says nothing of permissions.
+    /// A use without permissions.
     #[must_use]
     pub const fn of(purpose: Purpose) -> Self {
         Self { purpose, permissions: None }
     }
 }
 
-/// A folder protocol as a transport.
+/// A transport made from a folder protocol.
 pub struct FolderTransport<P> {
     protocol: P,
 }
 
 impl<P: FolderProtocol> FolderTransport<P> {
-    /// The transport of a protocol.
+    /// Creates the transport of a protocol.
     #[must_use]
     pub const fn of(protocol: P) -> Self {
         Self { protocol }
     }
 
-    /// The endpoint's folder itself. Paths are as the place takes them: the endpoint's directory is not put before them.
+    /// The endpoint's folder. Paths are the server's own; they are not relative to the endpoint's directory.
     ///
     /// # Errors
     /// As [`FolderProtocol::folder`].

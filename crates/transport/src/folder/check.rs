@@ -1,4 +1,5 @@
-//! What flows say of folders that their fields alone cannot show: each flow's polling, and flows beside each other.
+//! Checks of flows with folders that a single field cannot show: the polling options of each flow, and flows that use
+//! the same directory.
 
 use super::options::{After, Polling};
 use super::{FolderPlace, WriteOptions, check_affix, parse_directory};
@@ -7,11 +8,12 @@ use model::schema::{Finding, Section, Subject};
 use model::{Error, ErrorKind, RemotePath, Result};
 use std::collections::HashMap;
 
-/// Checks what a flow asks of a polled directory, without any I/O: its temporary suffix can end a file's name, archive,
-/// move and error directories are named, and none lies inside the polled directory (it would be polled again).
+/// Checks a flow's polling options without I/O: the temporary suffix is valid in a file name; the archive, move and
+/// error directories are not empty, and none of them is inside the polled directory (its files would be polled
+/// again).
 ///
 /// # Errors
-/// `ConfigInvalid`, in words for the person who wrote it.
+/// `ConfigInvalid`, for the person who wrote the definition.
 pub fn check_poll(directory: &RemotePath, polling: &Polling) -> Result<()> {
     check_affix("temporary_suffix", &polling.temporary_suffix)?;
     let after = match &polling.after {
@@ -38,14 +40,14 @@ struct Polled<'a> {
     flow: &'a Flow,
     poll: &'a PollSource,
     polling: Polling,
-    /// The node that its endpoint belongs to.
+    /// The node that its endpoint is bound to.
     node: Option<&'a str>,
 }
 
-/// Who polls each place.
+/// The flows that poll each directory.
 type Pollers<'a> = HashMap<(String, RemotePath), Vec<Polled<'a>>>;
 
-/// The flows that take files which are delivered to a place: there, and recursively from directories above it.
+/// The flows that poll a directory: this directory itself, or recursively one of its parents.
 fn takers<'a, 'b>(
     pollers: &'b Pollers<'a>,
     endpoint: &'b Endpoint,
@@ -60,7 +62,8 @@ fn takers<'a, 'b>(
     found.filter(|polled| !matches!((polled.node, endpoint.node.as_deref()), (Some(a), Some(b)) if a != b))
 }
 
-/// Warnings about flows that poll endpoints of a transport or deliver to them; `place` says where an endpoint's folder is.
+/// Warnings about flows that poll endpoints of this transport or deliver to them; `place` returns where an endpoint's
+/// folder is.
 pub(super) fn definitions(
     transport: &str,
     definitions: &Definitions,
@@ -103,7 +106,8 @@ fn polled_too_often(polled: &Polled<'_>) -> Option<Finding> {
     (stable_for > polled.poll.every).then(|| subject.warning(&["source", "every"], message))
 }
 
-/// A file that one flow is still writing where another one polls must be known by its name.
+/// If one flow writes files into a directory that another flow polls, the poller must recognise unfinished files by
+/// their names.
 fn unfinished_taken(
     flow: &Flow,
     destination: &str,

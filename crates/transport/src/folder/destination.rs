@@ -1,9 +1,9 @@
-//! Safe writing, written once over any [`Folder`].
+//! Safe writing to any [`Folder`].
 //!
-//! A file is written under a temporary name that carries delivery and attempt, its size is verified,
-//! the publication is noted, and only then does it get its name. A later attempt finds the note and
-//! looks: the temporary file still there is published, one that is gone was published already, even if
-//! the partner has fetched it since. Without a note everything is sent again under a new temporary name.
+//! A file is written under a temporary name that contains delivery and attempt. Then its size is verified, the
+//! publication is noted, and the file is renamed to its final name. A later attempt that finds the note checks the
+//! temporary file: if it exists, it is published; if not, it was published before, even if the partner has already
+//! collected it. Without a note the whole file is sent again under a new temporary name.
 
 mod direct;
 mod dropped;
@@ -21,24 +21,24 @@ pub use publish::PUBLISHING;
 use publish::{Publishing, TemporaryFile};
 use std::sync::Arc;
 
-/// What happens when the name is taken already.
+/// What happens if the file name exists.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Overwrite {
-    /// The delivery fails for good and names the file. The default: nothing that lies at a partner is
-    /// destroyed unless somebody said so.
+    /// The delivery fails permanently, and the error names the file. This is the default: a partner's file is never
+    /// destroyed unless the definition allows it.
     #[default]
     Refuse,
     /// The file is replaced, in one step where the server can.
     Replace,
-    /// A number goes before the extension, up to this one (`name-2.edi`, `name-3.edi`, …).
+    /// A number is put before the extension, up to this one (`name-2.edi`, `name-3.edi`, …).
     Rename(u32),
 }
 
 impl Overwrite {
-    /// The words of an endpoint's `overwrite` option.
+    /// The values of the `overwrite` option.
     pub const WORDS: &'static [&'static str] = &["refuse", "replace", "rename"];
 
-    /// Numbers tried by `rename`.
+    /// The highest number that `rename` tries.
     pub const NUMBERS: u32 = 1_000;
 
     /// Reads one of [`Overwrite::WORDS`]; anything else is the default.
@@ -52,36 +52,36 @@ impl Overwrite {
     }
 }
 
-/// What writing needs to know.
+/// The options of writing.
 #[derive(Clone, Debug)]
 pub struct WriteOptions {
     /// The endpoint's name, for errors.
     pub endpoint: String,
-    /// Where the folder is, without secrets (`sftp://user@host:22`): what was noted of a publication counts only at
-    /// the same address.
+    /// The server and account, without secrets (`sftp://user@host:22`). Notes of publications apply only to the same
+    /// address.
     pub address: String,
-    /// The directory written to, as the folder takes it; empty for where a login starts.
+    /// The directory to write to, in the server's form; empty for the login directory.
     pub directory: RemotePath,
-    /// Ends the temporary name, so that others can leave it alone (`.a`, `_tmp`).
+    /// The end of temporary names, by which other programs ignore them (`.a`, `_tmp`).
     pub temporary_suffix: String,
-    /// Goes before the file name.
+    /// Text before the file name.
     pub prefix: String,
-    /// Goes after the file name.
+    /// Text after the file name.
     pub suffix: String,
-    /// What happens when the name is taken.
+    /// What happens if the name exists.
     pub overwrite: Overwrite,
-    /// Whether the directory is made when it is missing. Those below it, of a name with directories,
-    /// always are.
+    /// Whether the directory is created if it is missing. Directories below it, from a file name with directories,
+    /// are always created.
     pub create_directories: bool,
-    /// Whether files are written under a temporary name first. Without it a file has its name from its first byte on: for
-    /// places that take files as soon as they are closed, or refuse to rename.
+    /// Whether files are first written under a temporary name. If not, a file has its final name from the first byte:
+    /// for servers that collect files as soon as they are closed, or do not allow renaming.
     pub temporary_name: bool,
-    /// Longest name of one file, in bytes.
+    /// The longest file name, in bytes.
     pub name_limit: usize,
 }
 
 impl WriteOptions {
-    /// The defaults, for a directory.
+    /// The default options for a directory.
     #[must_use]
     pub fn new(endpoint: impl Into<String>, directory: RemotePath) -> Self {
         Self {
@@ -98,7 +98,7 @@ impl WriteOptions {
         }
     }
 
-    /// Checks what a person wrote.
+    /// Checks options that a person wrote.
     ///
     /// # Errors
     /// `ConfigInvalid`, naming the option.
@@ -110,7 +110,7 @@ impl WriteOptions {
     }
 }
 
-/// Writes to a folder.
+/// Delivers files to a folder.
 pub struct FolderDestination {
     folder: Arc<dyn Folder>,
     options: WriteOptions,
@@ -118,7 +118,7 @@ pub struct FolderDestination {
 }
 
 impl FolderDestination {
-    /// A destination over a folder. Opens nothing.
+    /// Creates a destination over a folder. Opens no connection.
     ///
     /// # Errors
     /// As [`WriteOptions::check`].
@@ -127,7 +127,7 @@ impl FolderDestination {
         Ok(Self { folder, options, services })
     }
 
-    /// Where a delivery's file goes, as the folder takes it.
+    /// The path of a delivery's file in the folder.
     fn final_path(&self, file_name: &RemotePath) -> Result<RemotePath> {
         let refused = |advice: String| {
             Error::permanent(ErrorKind::Rejected, "use a file name")
@@ -151,7 +151,7 @@ impl FolderDestination {
         }
     }
 
-    /// The temporary name of an attempt, beside the final one.
+    /// The temporary path of an attempt, in the same directory as the final path.
     fn temporary_path(&self, path: &RemotePath, delivery: &Deliver, attempt: u32) -> RemotePath {
         path.with_file_name(&names::temporary_name(
             path.file_name(),
@@ -174,7 +174,8 @@ impl Destination for FolderDestination {
                     return self.publish(&delivery, earlier, true).await;
                 }
                 TemporaryFile::Damaged => self.retract(&delivery, &earlier).await?,
-                // It may have arrived there; here it has not. Rather twice than never.
+                // The file may have arrived in the other directory, but not in this one: duplicate delivery is better
+                // than loss.
                 TemporaryFile::Elsewhere => {
                     tracing::warn!(
                         endpoint = %self.options.endpoint, path = %earlier.name, address = %earlier.address,

@@ -1,20 +1,20 @@
-//! The names that polling and writing give to files: temporary, numbered, with a time.
+//! The file names that polling and writing create: temporary, numbered, with a time.
 
 use model::{DeliveryId, Error, ErrorKind, RemotePath, Result, Timestamp};
 
-/// Longest name of one file or directory that the usual systems take, in bytes.
+/// The longest name of a file or directory on common systems, in bytes.
 pub const NAME_LIMIT: usize = 255;
 
-/// Ends temporary names where nothing else is said.
+/// The default end of temporary names.
 pub(super) const TEMPORARY: &str = ".a";
 
-/// Ends the name of a file that another gateway, or an older claim, has put aside. Never polled.
+/// The end of the names of files that another gateway, or an older claim, has set aside. Such files are never polled.
 pub(super) const CLAIMED_SUFFIX: &[u8] = b".stage";
 
-/// `.<name>.<delivery>-<attempt><suffix>`, the name cut so that the whole stays within `limit`.
+/// `.<name>.<delivery>-<attempt><suffix>`. The name is shortened so that the whole stays within `limit`.
 ///
-/// The delivery is told by the last 12 hex digits of its id: the first ones are a time, which
-/// deliveries of the same minute share.
+/// The delivery is identified by the last 12 hex digits of its id: the first digits are a time, which deliveries of
+/// the same minute share.
 pub(super) fn temporary_name(
     name: &[u8],
     delivery: DeliveryId,
@@ -28,7 +28,7 @@ pub(super) fn temporary_name(
     [b".", cut(name, room), tail.as_bytes(), suffix].concat()
 }
 
-/// `<before><name><after>`, the name cut so that the whole stays within [`NAME_LIMIT`].
+/// `<before><name><after>`. The name is shortened so that the whole stays within [`NAME_LIMIT`].
 pub(super) fn wrapped(before: &[u8], name: &[u8], after: &[u8]) -> Vec<u8> {
     let room = NAME_LIMIT.saturating_sub(before.len() + after.len());
     [before, cut(name, room), after].concat()
@@ -54,7 +54,7 @@ fn inserted(name: &[u8], text: &str, limit: usize) -> Vec<u8> {
     [cut(stem, room), text.as_bytes(), extension].concat()
 }
 
-/// At most so many bytes, and whole characters where the name is text.
+/// Shortens a name to this number of bytes, at a character boundary if it is text.
 fn cut(name: &[u8], room: usize) -> &[u8] {
     let Some(start) = name.get(..room) else { return name };
     match std::str::from_utf8(name) {
@@ -63,8 +63,8 @@ fn cut(name: &[u8], room: usize) -> &[u8] {
     }
 }
 
-/// Checks a prefix, suffix or temporary suffix as an option gives it: what no file name may hold is
-/// refused when the endpoint is saved, not at run time.
+/// Checks a prefix, suffix or temporary suffix option. A character that is not allowed in file names is refused when
+/// the endpoint is defined, not at run time.
 ///
 /// # Errors
 /// `ConfigInvalid`, naming the option and the character.
@@ -80,10 +80,10 @@ pub fn check_affix(option: &'static str, text: &str) -> Result<()> {
     }
 }
 
-/// Reads a directory as a definition writes it.
+/// Reads a directory from a definition.
 ///
 /// # Errors
-/// `ConfigInvalid` when it is empty, is no path, or has `..` in it.
+/// `ConfigInvalid` if it is empty, is not a path, or contains `..`.
 pub fn parse_directory(text: &str) -> Result<RemotePath> {
     let wrong = |advice: String| {
         Error::permanent(ErrorKind::ConfigInvalid, "use a directory").with("directory", text).advice(advice)

@@ -1,4 +1,4 @@
-//! What flows may say to any folder: declared once, read once.
+//! The options of flows for any folder transport: declared and read here.
 
 use super::{FolderPlace, Overwrite, WriteOptions, names};
 use model::definition::{Destination, Endpoint, PollEffects, PollSource};
@@ -66,7 +66,7 @@ static AFTER_TABLE: Group = Group::of(&[
 ])
 .with(&[Rule::ExactlyOne(&["archive", "move"]), Rule::Needs("timestamp", "archive")]);
 
-/// The field of a source that tells which names are still being written, with the protocol's usual suffix.
+/// The source option for the end of unfinished files' names, with the protocol's usual suffix as default.
 #[must_use]
 pub const fn unfinished(suffix: &'static str) -> Field {
     Field::preset(
@@ -98,7 +98,7 @@ pub static DESTINATION: Group = Group::of(&[
     ),
 ]);
 
-/// Of a destination whose place has permissions as Unix has them.
+/// The destination option for Unix permissions.
 pub static PERMISSIONS: Group = Group::of(&[Field::optional(
     "permissions",
     Kind::Text,
@@ -106,8 +106,8 @@ pub static PERMISSIONS: Group = Group::of(&[Field::optional(
      ignored.",
 )]);
 
-/// The field of a destination that says how files are named while they are written; `table` holds
-/// [`temporary_suffix`] with the protocol's own default.
+/// The destination option for temporary names; `forms` contains a table with [`temporary_suffix`] and the protocol's
+/// own default.
 #[must_use]
 pub const fn temporary(forms: &'static [Kind]) -> Field {
     Field::optional(
@@ -119,25 +119,25 @@ pub const fn temporary(forms: &'static [Kind]) -> Field {
     )
 }
 
-/// The one field of [`temporary`]'s table.
+/// The only field of the table in [`temporary`].
 #[must_use]
 pub const fn temporary_suffix(suffix: &'static str) -> Field {
     Field::preset("suffix", Kind::Text, suffix, "The end of a file's name while the file is being written.")
 }
 
-/// What becomes of a file that is ours.
+/// What happens to a source file after Waybill has stored it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum After {
     /// It is deleted.
     Delete,
-    /// It is moved into a directory, with the time of archiving in its name unless that is off.
+    /// It is moved to a directory. Unless `timestamp` is false, the time when it was found is added to its name.
     Archive {
         /// The directory, relative to the login directory, or absolute.
         directory: String,
-        /// Whether the name gets the time.
+        /// Whether the time is added to the name.
         timestamp: bool,
     },
-    /// It is moved into a directory under its own name.
+    /// It is moved to a directory under its own name.
     Move {
         /// The directory.
         directory: String,
@@ -147,7 +147,7 @@ pub enum After {
 }
 
 impl After {
-    /// Reads a source's field `after`. Where nothing is said the file stays: nothing is removed unasked.
+    /// Reads the option `after`. The default is `Keep`, so that no file is removed unless the definition says so.
     fn of(options: &Values) -> Self {
         let table = options.table("after");
         if options.text("after") == Some("delete") {
@@ -161,7 +161,7 @@ impl After {
         }
     }
 
-    /// The directory that files are moved into, where they are.
+    /// The directory that files are moved to, if they are moved.
     #[must_use]
     pub fn directory(&self) -> Option<&str> {
         match self {
@@ -184,26 +184,26 @@ impl After {
     }
 }
 
-/// What a flow's source says to a folder.
+/// The polling options of a flow.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Polling {
-    /// What becomes of a file at the source once it is ours.
+    /// What happens to a source file after Waybill has stored it.
     pub after: After,
-    /// Where files go that cannot be taken, with their cause beside them; `None` leaves them where they are.
+    /// The directory for files that could not be staged, each with a file that states the cause; with `None` they
+    /// stay where they are.
     pub error_directory: Option<String>,
-    /// How long a file must stay the same before it is taken; zero takes it at first sight.
+    /// How long a file must stay unchanged before it is read; zero reads it when it is first seen.
     pub stable_for: Duration,
-    /// Whether directories below are looked into.
+    /// Whether subdirectories are polled.
     pub recursive: bool,
-    /// Whether the place's modification times are left out, as at a place that tells none: then a file is told by its
-    /// path and size alone.
+    /// Whether modification times are ignored. A file is then identified by its path and size alone.
     pub ignore_times: bool,
-    /// Files with this suffix are still being written and never taken; empty for none.
+    /// Files with this suffix are still being written and are never read; empty for none.
     pub temporary_suffix: String,
 }
 
 impl Polling {
-    /// Reads a source's declared fields.
+    /// Reads the options of a polled source.
     #[must_use]
     pub fn of(poll: &PollSource) -> Self {
         let options = &poll.options;
@@ -217,7 +217,7 @@ impl Polling {
         }
     }
 
-    /// The same as the declared fields, for a flow that a program makes.
+    /// The same as option values, for a flow that is created by code.
     #[must_use]
     pub fn to_values(&self) -> Values {
         let error_directory = self.error_directory.clone();
@@ -234,7 +234,7 @@ impl Polling {
         }
     }
 
-    /// What this does to the polled place.
+    /// What polling with these options does to the polled directory.
     #[must_use]
     pub fn effects(&self) -> PollEffects {
         PollEffects {
@@ -246,7 +246,7 @@ impl Polling {
 }
 
 impl WriteOptions {
-    /// Reads and checks a destination's declared fields, for a place.
+    /// Reads and checks a destination's options.
     ///
     /// # Errors
     /// `ConfigInvalid`, naming the field.
@@ -270,16 +270,16 @@ impl WriteOptions {
     }
 }
 
-/// The permissions that delivered files get, by [`PERMISSIONS`]; `None` leaves them to the place.
+/// The mode of delivered files, from [`PERMISSIONS`]; with `None` the server decides.
 ///
 /// # Errors
-/// `ConfigInvalid`: what is written is no octal number of three or four digits.
+/// `ConfigInvalid`: the value is not an octal number with three or four digits.
 pub fn permissions(destination: &Destination) -> Result<Option<u32>> {
     let text = destination.options.text("permissions").unwrap_or_default();
     if text.is_empty() {
         return Ok(None);
     }
-    // Digits alone: reading a number takes a sign, too.
+    // Checked separately, because `from_str_radix` also accepts a sign.
     let is_octal = matches!(text.len(), 3 | 4) && text.bytes().all(|digit| matches!(digit, b'0'..=b'7'));
     let mode = u32::from_str_radix(text, 8).ok().filter(|_| is_octal);
     mode.map(Some).ok_or_else(|| {

@@ -1,13 +1,13 @@
-//! Where a folder is.
+//! The location of a folder.
 
 use model::RemotePath;
 
-/// Where an endpoint's folder is.
+/// The location of an endpoint's folder.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct FolderPlace {
-    /// The server and the account there, without secrets (`sftp://user@host:22`): two endpoints with the same address and
-    /// directory are one place, and what was noted of a publication counts only there.
+    /// The server and account, without secrets (`sftp://user@host:22`). Two endpoints with the same address and
+    /// directory are the same location; notes of publications apply only to it.
     pub address: String,
-    /// The directory, as the folder takes it; empty for where a login starts.
+    /// The directory, in the server's form; empty for the login directory.
     pub directory: RemotePath,
 }

@@ -1,4 +1,4 @@
-//! What a poll holds of a listing: the first so many in the flow's order, whatever its length.
+//! The part of a listing that a poll keeps in memory: a limited number of files, the first in the flow's order.
 
 use crate::SkippedFile;
 use model::definition::Order;
@@ -11,12 +11,12 @@ pub(super) struct Candidate {
     place: (i64, RemotePath),
     pub(super) relative: RemotePath,
     pub(super) identity: OfferIdentity,
-    /// When the system last changed it.
+    /// Its status change time (ctime).
     pub(super) changed: Option<Timestamp>,
 }
 
 impl Candidate {
-    /// A candidate with its place in the order; `listed` is its number in the listing.
+    /// A candidate with its position in the order; `listed` is its number in the listing.
     pub(super) fn new(
         order: Order,
         listed: i64,
@@ -26,7 +26,7 @@ impl Candidate {
     ) -> Self {
         let place = match order {
             Order::Listing => (listed, RemotePath::default()),
-            // A file without a time has no known arrival: it comes after those that have one.
+            // A file without a time comes after those with a time.
             Order::Arrival => {
                 (identity.modified.map_or(i64::MAX, |at| at.timestamp_micros()), relative.clone())
             }
@@ -37,7 +37,7 @@ impl Candidate {
 }
 
 impl Candidate {
-    /// What is told of one that a poll leaves where it is.
+    /// The report about a candidate that the poll does not offer.
     pub(super) fn skipped(&self, why: SkipReason) -> SkippedFile<'_> {
         SkippedFile { path: &self.relative, why, identity: Some(&self.identity) }
     }
@@ -63,7 +63,7 @@ impl Ord for Candidate {
     }
 }
 
-/// The lowest candidates seen so far, at most `bound` of them.
+/// The lowest candidates so far, at most `bound` of them.
 pub(super) struct Selection {
     heap: BinaryHeap<Candidate>,
     bound: usize,
@@ -74,7 +74,7 @@ impl Selection {
         Self { heap: BinaryHeap::new(), bound }
     }
 
-    /// Takes a candidate in; answers the one that there is no room for.
+    /// Adds a candidate; returns the one that is dropped if there are too many.
     pub(super) fn push(&mut self, candidate: Candidate) -> Option<Candidate> {
         self.heap.push(candidate);
         if self.heap.len() > self.bound { self.heap.pop() } else { None }

@@ -1,7 +1,7 @@
-//! Polling, written once over any [`Folder`].
+//! Polling of any [`Folder`].
 //!
-//! A poll lists, takes out what is known, waits, lists again and offers what stayed the same. Nothing is kept
-//! between polls that another node would need: any node can go on with any offer.
+//! A poll lists the directory, skips known files, waits, lists again, and offers the files that did not change. A
+//! source keeps nothing between polls that another node would need: any node can continue with any offer.
 
 mod compare;
 mod content;
@@ -31,40 +31,40 @@ use serde_json::{Map, Value};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex};
 
-/// Most candidates a poll holds in memory; of a longer listing the first in order.
+/// The most candidates that a poll keeps in memory; from a longer listing, the first in order.
 const CANDIDATE_LIMIT: usize = 100_000;
 
-/// Identities asked about at a time: the bound of [`crate::KnownOffers::known`].
+/// The number of identities in one question: the limit of [`crate::KnownOffers::known`].
 const KNOWN_BATCH: usize = 1_000;
 
 const RELATIVE: &str = "relative";
 
-/// What polling needs to know.
+/// The options of a polled source.
 #[derive(Clone)]
 pub struct FolderSourceOptions {
-    /// The flow; its source must be a polled one.
+    /// The flow. Its source must be polled.
     pub flow: Arc<Flow>,
     /// The endpoint's name, for identities.
     pub endpoint: String,
-    /// The polled directory (or the one file), as the folder takes it; empty for where a login starts.
+    /// The polled directory (or single file), in the server's form; empty for the login directory.
     pub directory: RemotePath,
 }
 
-/// Polls a folder.
+/// A source that polls a folder.
 pub struct FolderSource {
     folder: Arc<dyn Folder>,
     options: FolderSourceOptions,
     poll: PollSource,
     polling: Polling,
     services: Services,
-    /// Directories already made.
+    /// Directories that are known to exist.
     made: Mutex<HashSet<RemotePath>>,
-    /// How looks differ from listings at this place, as far as this source has met it.
+    /// The differences between `stat` and listings on this server that this source has seen.
     stat_differences: Mutex<Vec<StatDifference>>,
 }
 
 impl FolderSource {
-    /// A source over a folder. Opens nothing.
+    /// Creates a source over a folder. Opens no connection.
     ///
     /// # Errors
     /// As [`check_poll`]; `ConfigInvalid` when the flow does not poll.
@@ -107,7 +107,7 @@ impl FolderSource {
         Walk::new(Arc::clone(&self.folder), self.options.directory.clone(), self.polling.recursive)
     }
 
-    /// Why a name is left where it is; `None` for one that is taken.
+    /// Why a file is skipped; `None` if it is not.
     fn passes_over(&self, name: &[u8]) -> Option<SkipReason> {
         let suffix = self.polling.temporary_suffix.as_bytes();
         if name.ends_with(names::CLAIMED_SUFFIX) {
@@ -121,7 +121,7 @@ impl FolderSource {
         }
     }
 
-    /// The walk's next file that the flow takes, or `None` at the end.
+    /// The next file of the walk that the flow accepts, or `None` at the end.
     async fn next_taken(&self, walk: &mut Walk<'_>) -> Result<Option<Listed>> {
         while let Some(listed) = walk.next().await? {
             if let Some(why) = self.passes_over(listed.relative.file_name()) {
@@ -151,7 +151,7 @@ impl FolderSource {
         Candidate::new(self.poll.order, number, listed.relative, identity, changed)
     }
 
-    /// The first listing: what matches and is not known.
+    /// The first listing: the files that match and are not known.
     async fn collect(&self, discovery: &Discovery) -> Result<Vec<Candidate>> {
         let known = Arc::clone(&discovery.known);
         let mut walk = self.walk().observed(move |why, path| known.skipped(&SkippedFile::listed(path, why)));
@@ -172,8 +172,8 @@ impl FolderSource {
         Ok(selection.into_sorted())
     }
 
-    /// The second listing: of the candidates, those that stayed the same. The engine is told of those of which only the
-    /// time moved.
+    /// The second listing: the candidates that did not change. The engine is told about those of which only the time
+    /// changed.
     async fn stable(&self, candidates: Vec<Candidate>, discovery: &Discovery) -> Result<Vec<Candidate>> {
         let count = candidates.len();
         let mut waiting: HashMap<RemotePath, Candidate> =
@@ -215,7 +215,7 @@ impl FolderSource {
     }
 }
 
-/// A candidate as the engine is told of it.
+/// The file of a candidate, for the report of unstable files.
 fn found_offer(candidate: Candidate) -> FoundOffer {
     let mut source_data = Map::new();
     source_data.insert(RELATIVE.into(), Value::from(candidate.relative.to_text()));
@@ -223,12 +223,12 @@ fn found_offer(candidate: Candidate) -> FoundOffer {
     FoundOffer { identity: candidate.identity, source_data }
 }
 
-/// What the listing told of an offer when it was found.
+/// The metadata in the listing when the offer was found.
 fn metadata_when_found(offer: &FoundOffer) -> Metadata {
     Metadata::when_found(&offer.identity, noted_changed(&offer.source_data))
 }
 
-/// Asks which of a batch are known, and takes the others into the selection.
+/// Asks which files of a batch are known, and adds the others to the selection.
 async fn admit(batch: &mut Vec<Candidate>, selection: &mut Selection, discovery: &Discovery) -> Result<()> {
     if batch.is_empty() {
         return Ok(());
@@ -266,7 +266,7 @@ impl Source for FolderSource {
 
     async fn open(&self, offer: &FoundOffer) -> Result<Opened> {
         let identity = &offer.identity;
-        let look = self.find(offer).await?;
+        let stat = self.find(offer).await?;
         let file = self.folder.read(&identity.path, 0).await?;
         let file_name = offer
             .source_data
@@ -284,14 +284,14 @@ impl Source for FolderSource {
         }
         let (reader, connection) = (file.bytes, file.connection);
         let part = Part { file_name, media_type: None, metadata, reader, connection };
-        let looked_size = match &look {
-            Stat::Found(told) => told.size,
+        let stat_size = match &stat {
+            Stat::Found(metadata) => metadata.size,
             Stat::Refused | Stat::Missing => None,
         };
-        // A look that tells 0 tells nothing where the listing tells more.
-        let size = looked_size.filter(|size| *size > 0).or(identity.size).or(looked_size);
+        // A size of 0 from `stat` is no information if the listing reports more.
+        let size = stat_size.filter(|size| *size > 0).or(identity.size).or(stat_size);
         let mut source_data = Map::new();
-        note_stat(&mut source_data, &metadata_when_found(offer), &look);
+        note_stat(&mut source_data, &metadata_when_found(offer), &stat);
         Ok(Opened { parts: futures::stream::iter([Ok(part)]).boxed(), size, source_data })
     }
 
@@ -320,10 +320,10 @@ impl Source for FolderSource {
 }
 
 impl FolderSource {
-    /// Looks at an offer before it is read: what the look tells of it.
+    /// Calls `stat` for an offer before it is read, and returns the answer.
     ///
     /// # Errors
-    /// `NotFound`, transient, when it is not what was found.
+    /// `NotFound`, transient, if it is not the file that was found.
     async fn find(&self, offer: &FoundOffer) -> Result<Stat> {
         let identity = &offer.identity;
         let not_found = |advice: String| {
@@ -333,7 +333,7 @@ impl FolderSource {
                 .advice(advice)
         };
         match self.compare(identity, &metadata_when_found(offer), None).await? {
-            Comparison::Same(look) => Ok(look),
+            Comparison::Same(stat) => Ok(stat),
             Comparison::Missing => Err(not_found("it disappeared after it was listed".into())),
             Comparison::Doubtful(words) | Comparison::Different(words) => Err(not_found(format!(
                 "it changed after it was listed ({words}); the file as it is now will be offered again"

@@ -1,4 +1,4 @@
-//! Walking a directory, and those below it, entry by entry.
+//! Walking through a directory and its subdirectories.
 
 use super::{Entry, EntryKind, Folder};
 use futures::StreamExt;
@@ -6,26 +6,26 @@ use futures::stream::BoxStream;
 use model::{Error, ErrorKind, RemotePath, Result, SkipReason};
 use std::sync::Arc;
 
-/// Deepest directory looked into, counted from the polled one. A loop made of links or mounts ends here.
+/// The deepest level of subdirectories, counted from the polled directory. It ends loops of links or mounts.
 const DEPTH_LIMIT: usize = 64;
 
-/// Most directories waiting to be looked into at a time.
+/// The most directories that wait to be listed.
 const PENDING_LIMIT: usize = 100_000;
 
 /// A file that a walk found.
 pub(super) struct Listed {
     /// Its path below the polled directory.
     pub(super) relative: RemotePath,
-    /// Its path as the folder takes it.
+    /// Its path in the folder.
     pub(super) path: RemotePath,
-    /// What the listing tells of it.
+    /// Its entry in the listing.
     pub(super) entry: Entry,
 }
 
-/// What is told of each entry that a walk passes over.
+/// The callback for each entry that a walk skips.
 type Observer<'a> = Box<dyn FnMut(SkipReason, &RemotePath) + Send + 'a>;
 
-/// One walk over a directory. Only files come out, and what may be one.
+/// A walk through one directory. It returns files, and entries that may be files.
 pub(super) struct Walk<'a> {
     folder: Arc<dyn Folder>,
     base: RemotePath,
@@ -51,20 +51,20 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// The same, telling what it passes over.
+    /// The same, with a callback for each entry that it skips.
     pub(super) fn observed(mut self, observer: impl FnMut(SkipReason, &RemotePath) + Send + 'a) -> Self {
         self.observer = Some(Box::new(observer));
         self
     }
 
-    /// Tells the observer that an entry is passed over.
+    /// Calls the callback for an entry that is skipped.
     pub(super) fn pass_over(&mut self, why: SkipReason, relative: &RemotePath) {
         if let Some(observer) = &mut self.observer {
             observer(why, relative);
         }
     }
 
-    /// Whether every directory was listed to its end. Asked when [`Walk::next`] said `None`.
+    /// Whether every directory was listed completely. Valid after [`Walk::next`] returned `None`.
     pub(super) fn complete(&self) -> bool {
         self.complete
     }
@@ -75,10 +75,10 @@ impl<'a> Walk<'a> {
             self.started = true;
             match self.folder.list(&self.base).await {
                 Ok(stream) => self.current = Some((RemotePath::default(), 0, stream)),
-                // Whoever did not let us in, or did not answer, is not asked again: a wrong password tried
-                // twice counts twice.
+                // If the login failed or the server did not answer, it is not asked again: a wrong password that is
+                // tried twice counts twice.
                 Err(error) if never_asked(&error) => return Err(error),
-                // The endpoint may name one file instead of a directory.
+                // The endpoint may name a single file.
                 Err(error) => {
                     return match self.folder.stat(&self.base).await {
                         Ok(entry) if matches!(entry.kind, EntryKind::File | EntryKind::Unknown) => {
@@ -138,8 +138,8 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// Opens the next waiting directory; false when there is none. One that vanished has no files; one
-    /// that may not be read must not keep the others from being polled.
+    /// Opens the next directory; false if there is none. A directory that no longer exists has no files. One that may
+    /// not be read must not stop the others from being polled.
     async fn descend(&mut self) -> Result<bool> {
         while let Some((relative, depth)) = self.pending.pop() {
             let path = self.base.join(&relative);
@@ -160,10 +160,11 @@ impl<'a> Walk<'a> {
     }
 }
 
-/// Whether something of unknown kind is a directory: only then can it be listed. What cannot is tried as a file.
+/// Whether an entry of unknown kind is a directory: only a directory can be listed. Any other entry is treated as a
+/// file.
 ///
 /// # Errors
-/// The question did not reach the place.
+/// The request did not reach the server.
 pub(super) async fn is_directory(folder: &dyn Folder, path: &RemotePath) -> Result<bool> {
     match folder.list(path).await {
         Ok(_) => Ok(true),
@@ -172,13 +173,13 @@ pub(super) async fn is_directory(folder: &dyn Folder, path: &RemotePath) -> Resu
     }
 }
 
-/// Whether a listed name is one name: a hostile server could send a path.
+/// Whether a listed name is a single name: a hostile server could send a path.
 fn is_plain_name(name: &RemotePath) -> bool {
     let bytes = name.as_bytes();
     !bytes.is_empty() && bytes != b"." && !name.escapes() && !bytes.contains(&b'/')
 }
 
-/// Whether a failure says nothing about what lies at the path: the question did not get there.
+/// Whether an error says nothing about the path, because the request did not reach the server.
 fn never_asked(error: &Error) -> bool {
     matches!(
         error.kind(),

@@ -1,4 +1,4 @@
-//! One listen address: accepts connections and looks after them until they end.
+//! One listen address: accepts connections and tracks them until they end.
 
 use super::forwarded::TrustedProxies;
 use super::limits::ServerLimits;
@@ -23,18 +23,18 @@ pub(super) struct Address {
     spec: ListenSpec,
     connections: Arc<Connections>,
     routes: Arc<Routes>,
-    /// No more connections, no more requests on those there are.
+    /// Accept no more connections, and no more requests on the open ones.
     stopping: CancellationToken,
-    /// No more time.
+    /// The deadline is over.
     cutting: CancellationToken,
     tasks: TaskTracker,
 }
 
-/// After an error of `accept` itself (no descriptors left, say).
+/// The wait after an error of `accept` itself (for example no free descriptors).
 const PAUSE: Duration = Duration::from_millis(100);
 
 impl Address {
-    /// Begins to accept.
+    /// Starts accepting.
     pub(super) fn start(
         net: &Net,
         limits: &ServerLimits,
@@ -73,7 +73,7 @@ impl Address {
         self.local
     }
 
-    /// How it listens.
+    /// Its settings.
     pub(super) fn spec(&self) -> &ListenSpec {
         &self.spec
     }
@@ -86,7 +86,7 @@ impl Address {
         &self.routes
     }
 
-    /// Stops accepting; connections end after the request they are at.
+    /// Stops accepting; connections end after their current request.
     pub(super) fn stop(&self) {
         self.stopping.cancel();
         self.tasks.close();
@@ -97,7 +97,7 @@ impl Address {
         self.tasks.is_closed() && self.tasks.is_empty()
     }
 
-    /// Waits for the connections to end, and cuts those that are left at the deadline.
+    /// Waits for the connections to end, and closes the remaining ones at the deadline.
     pub(super) async fn finish(&self, until: Instant) -> usize {
         if timeout_at(until, self.tasks.wait()).await.is_ok() {
             return 0;
@@ -152,7 +152,7 @@ impl Accepting {
             let client = (!self.proxies.trusts(remote.ip())).then_some(remote.ip());
             match self.connections.join(remote, client) {
                 Ok(slot) => self.serve(socket, remote, place.taken(), slot),
-                // Closed at once. Records are made of all that happened in a while.
+                // Closed at once. All refusals of a period are recorded together.
                 Err(full) => tracing::debug!(%remote, reason = full.reason(), "a connection was refused"),
             }
         }
@@ -175,7 +175,7 @@ impl Accepting {
         self.tasks.spawn(serve(accepted, self.cutting.clone()));
     }
 
-    /// Puts on record, in one line for all of them, that connections were refused or closed for others.
+    /// Records, in one line, the connections that were refused or closed to make room.
     async fn report(&self) {
         let Some(sum) = self.connections.unreported() else { return };
         let report = RefusedConnections {

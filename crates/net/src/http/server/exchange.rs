@@ -30,7 +30,7 @@ use std::task::{Context, Poll};
 /// A connection's requests, one after the other.
 pub(super) struct Exchange {
     pub(super) handle: ConnectionHandle,
-    /// The other side, as the connection itself has it.
+    /// The address at the other end of the socket.
     pub(super) peer: PeerInfo,
     pub(super) routes: Arc<Routes>,
     pub(super) limits: Arc<ServerLimits>,
@@ -66,7 +66,7 @@ impl Exchange {
         self.slot.counts().requests.fetch_add(1, Ordering::Relaxed);
         let path = PeerText::from(shown_path(request.uri().path()).as_str());
         let mut answer = if let Some(why) = malformed {
-            // Where requests begin and end is in doubt: nothing that follows on the connection is read.
+            // It is uncertain where requests begin and end, so nothing that follows on the connection is read.
             closing(plain(StatusCode::BAD_REQUEST, why))
         } else if let Some(refusal) = refusal {
             let answer = refusal.answer();
@@ -89,13 +89,14 @@ impl Exchange {
             self.refused(&peer, answer.status(), path.as_str());
         }
         if folded.swap(false, Ordering::Relaxed) {
-            // Only a connection's first head is unfolded: whoever folds gets a new one each time.
+            // Only a connection's first head is unfolded, so a client that folds lines gets a new connection for each
+            // request.
             answer = closing(answer);
         }
         Ok(answer.map(|body| UnderWay { body, _guard: under_way }))
     }
 
-    /// Who sent a request: the other side of the connection, or who is behind it; and why it is refused.
+    /// The client of a request: the peer, or a client behind it; or why the request is refused.
     fn sender(&self, request: &Request<Incoming>, first: bool) -> (PeerInfo, Option<Refusal>) {
         let mut peer = self.peer.clone();
         match self.proxies.client(peer.remote, request.headers()) {
@@ -106,7 +107,7 @@ impl Exchange {
                 if first {
                     self.handle.came_through(proxy, client);
                 }
-                // Of a proxy that names nobody the clients are not known.
+                // If a proxy names no client, its clients are unknown.
                 let full = !self.proxies.trusts(client.ip()) && self.slot.counts_for(client).is_err();
                 (peer, full.then_some(Refusal::TooMany))
             }
@@ -149,7 +150,7 @@ impl Exchange {
         }
     }
 
-    /// Reads what the handler left of the body. Meanwhile the connection may have to go for another one.
+    /// Reads what the handler left of the body. In the meantime the connection may be closed to make room.
     async fn drain(self: &Arc<Self>, lender: Lender) {
         if let Some(left) = lender.unread() {
             let _waits = Standby(Arc::clone(self)).waits();
@@ -157,7 +158,7 @@ impl Exchange {
         }
     }
 
-    /// A request was refused: on record with the connection, and for whoever reads the log.
+    /// Records and logs a refused request.
     fn refused(&self, peer: &PeerInfo, status: StatusCode, path: &str) {
         self.handle.meter().refused(status.as_u16());
         self.slot.counts().requests_refused.fetch_add(1, Ordering::Relaxed);
@@ -165,7 +166,7 @@ impl Exchange {
         tracing::info!(%connection, remote, status = status.as_u16(), path, "a request was refused");
     }
 
-    /// The same of a request whose head the library could not read, and answered by itself.
+    /// The same for a request whose head the library could not read and has answered itself.
     pub(super) async fn unread(&self, error: &hyper::Error) {
         let status = if error.is_parse_too_large() {
             StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE
@@ -178,14 +179,14 @@ impl Exchange {
         self.unserved(status, "", &self.peer).await;
     }
 
-    /// Tells this address's handlers of a request that came to none of them.
+    /// Tells this address's handlers about a request that reached none of them.
     async fn unserved(&self, status: StatusCode, path: &str, peer: &PeerInfo) {
         for handler in self.routes.handlers() {
             handler.unserved(Unserved { status, path, peer }).await;
         }
     }
 
-    /// Whether it has answered whatever was asked, at least one request.
+    /// Whether it has answered every request, at least one.
     pub(super) fn is_idle(&self) -> bool {
         self.state.served.load(Ordering::Relaxed) > 0 && !self.is_at_work()
     }
@@ -195,7 +196,7 @@ impl Exchange {
         self.state.under_way.load(Ordering::Relaxed) > 0
     }
 
-    /// Whether its request waits for others, or is only read to its end.
+    /// Whether its request waits for others, or its rest is only being read.
     pub(super) fn is_waiting(&self) -> bool {
         self.state.waiting.load(Ordering::Relaxed) > 0
     }
@@ -206,11 +207,11 @@ impl Exchange {
     }
 }
 
-/// Why a request is refused because of who sent it.
+/// Why a request is refused because of its client.
 enum Refusal {
-    /// Who that is cannot be said.
+    /// The client cannot be determined.
     Unclear(&'static str),
-    /// Its client has as many requests at work as it may have.
+    /// Its client has as many running requests as allowed.
     TooMany,
 }
 
@@ -240,7 +241,7 @@ fn closing(mut answer: Response<Body>) -> Response<Body> {
     answer
 }
 
-/// Closes a connection without an answer; the reason is noted already.
+/// Closes a connection without an answer; the reason is already noted.
 #[derive(Debug)]
 pub(super) struct NoAnswer;
 
@@ -252,7 +253,7 @@ impl std::fmt::Display for NoAnswer {
 
 impl std::error::Error for NoAnswer {}
 
-/// Counts a request as under way until its answer's body is gone.
+/// Counts a request as running until its answer's body is dropped.
 struct Guard(Arc<Exchange>);
 
 impl Guard {
@@ -272,7 +273,7 @@ impl Drop for Guard {
     }
 }
 
-/// An answer's body that keeps its request under way.
+/// An answer's body that keeps its request counted.
 pub(super) struct UnderWay {
     body: Body,
     _guard: Guard,

@@ -1,8 +1,8 @@
-//! Who sent a request that came through reverse proxies: `Forwarded` (RFC 7239) and `X-Forwarded-For`.
+//! The client of a request that came through reverse proxies: `Forwarded` (RFC 7239) and `X-Forwarded-For`.
 //!
-//! Such a header is believed as far as it was written by proxies that are trusted: read from its end, the
-//! first address that is no trusted proxy's is the client. What stands before it the client may have written
-//! itself. A header from anybody else is ignored.
+//! Such a header is believed as far as trusted proxies wrote it: read from its end, the first address that is not a
+//! trusted proxy's is the client. The client may have written what comes before. The header of any other peer is
+//! ignored.
 
 use crate::Network;
 use ::http::HeaderMap;
@@ -11,10 +11,10 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
-/// Which header the trusted proxies write. What they do not write they pass on as it came from the client.
+/// Which header the trusted proxies write. A header that they do not write is passed on as the client sent it.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub enum ForwardedHeader {
-    /// Whichever is there; a request where both are, and name different clients, is refused.
+    /// Whichever exists. A request with both, naming different clients, is refused.
     #[default]
     Either,
     /// `X-Forwarded-For` alone.
@@ -23,24 +23,24 @@ pub enum ForwardedHeader {
     Forwarded,
 }
 
-/// The reverse proxies that tell the truth about their clients. None by default.
+/// The trusted reverse proxies. None by default.
 #[derive(Clone, Default, Debug)]
 pub struct TrustedProxies {
     /// Their addresses.
     pub networks: Vec<Network>,
-    /// What they write.
+    /// The header that they write.
     pub header: ForwardedHeader,
 }
 
-/// What the proxies say of a request's client.
+/// The client of a request, from the proxies' headers.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Client {
-    /// It is the other side of the connection.
+    /// It is the peer of the connection.
     Peer,
-    /// It came through trusted proxies; its port is 0 where they do not tell it.
+    /// It came through trusted proxies; its port is 0 if they do not report it.
     Behind(SocketAddr),
-    /// It cannot be said: two headers name two clients, of which one may be the client's own invention, or a
-    /// header cannot be read. Were the proxy's address taken, a client could hide behind it.
+    /// It cannot be determined: two headers name two clients, one of which the client may have invented, or a header
+    /// cannot be read. If the proxy's address were used instead, a client could hide behind it.
     Unclear(&'static str),
 }
 
@@ -51,7 +51,7 @@ impl TrustedProxies {
         self.networks.iter().any(|network| network.contains(address))
     }
 
-    /// Whose request it is that `peer` sent.
+    /// The client of a request that `peer` sent.
     pub(super) fn client(&self, peer: SocketAddr, headers: &HeaderMap) -> Client {
         if !self.trusts(peer.ip()) {
             return Client::Peer;
@@ -80,7 +80,8 @@ impl TrustedProxies {
         }
     }
 
-    /// From the end, past the trusted ones. Ends at what is no address: whoever wrote it hides, or lies.
+    /// From the end, skipping trusted addresses. Stops at an entry that is not an address, because its writer hides
+    /// or lies.
     fn last_untrusted(&self, hops: &[Option<SocketAddr>]) -> Option<SocketAddr> {
         let mut last = None;
         for hop in hops.iter().rev() {
@@ -94,8 +95,8 @@ impl TrustedProxies {
     }
 }
 
-/// The hops of all `X-Forwarded-For` lines, in order; `None` for one that is no address. Split as bytes: what
-/// a client wrote before its proxy's own entry may be in any character set.
+/// The hops of all `X-Forwarded-For` lines, in order; `None` for an entry that is not an address. Split as bytes: the
+/// part that a client wrote, before its proxy's own entry, may be in any character set.
 fn listed_hops(headers: &HeaderMap) -> Vec<Option<SocketAddr>> {
     let lines = headers.get_all(X_FORWARDED_FOR).iter();
     lines
@@ -104,8 +105,8 @@ fn listed_hops(headers: &HeaderMap) -> Vec<Option<SocketAddr>> {
         .collect()
 }
 
-/// The hops of all `Forwarded` lines, in order; `None` when one of the lines makes no sense: where a quote
-/// does not end, it cannot be said which of what follows the proxy wrote.
+/// The hops of all `Forwarded` lines, in order; `None` if one of the lines is malformed: after a quote that does not
+/// end, it is unknown which part the proxy wrote.
 fn forwarded_hops(headers: &HeaderMap) -> Option<Vec<Option<SocketAddr>>> {
     let mut hops = Vec::new();
     for line in headers.get_all(FORWARDED) {
@@ -114,7 +115,7 @@ fn forwarded_hops(headers: &HeaderMap) -> Option<Vec<Option<SocketAddr>>> {
     Some(hops)
 }
 
-/// The `for` of each element (RFC 7239, section 4); `None` when the line itself makes no sense.
+/// The `for` of each element (RFC 7239, section 4); `None` if the line is malformed.
 fn read_forwarded(line: &str) -> Option<Vec<Option<SocketAddr>>> {
     let mut hops = Vec::new();
     for element in split_quoted(line, b',')? {
@@ -126,7 +127,7 @@ fn read_forwarded(line: &str) -> Option<Vec<Option<SocketAddr>>> {
             }
             let (name, value) = pair.split_once('=')?;
             if name.trim().eq_ignore_ascii_case("for") {
-                // Twice in one element: which of them is meant?
+                // Twice in one element: ambiguous.
                 if node.is_some() {
                     return None;
                 }
@@ -138,7 +139,7 @@ fn read_forwarded(line: &str) -> Option<Vec<Option<SocketAddr>>> {
     Some(hops)
 }
 
-/// Splits at a byte outside of quotes; `None` when a quote does not end.
+/// Splits at a byte outside quotes; `None` if a quote does not end.
 fn split_quoted(text: &str, at: u8) -> Option<Vec<&str>> {
     let (mut parts, mut from, mut quoted, mut escaped) = (Vec::new(), 0, false, false);
     for (place, byte) in text.bytes().enumerate() {
@@ -174,8 +175,8 @@ fn unquoted(value: &str) -> Option<String> {
     Some(text)
 }
 
-/// An address, alone or with a port; one of version 6 in brackets, or bare without a port. `unknown` and
-/// made-up names (RFC 7239, section 6) are no addresses.
+/// An address, with or without a port; IPv6 in brackets, or bare without a port. `unknown` and obfuscated names (RFC
+/// 7239, section 6) are not addresses.
 fn read_node(text: &str) -> Option<SocketAddr> {
     let plain = |address: IpAddr, port| SocketAddr::new(address.to_canonical(), port);
     if let Some(rest) = text.strip_prefix('[') {
@@ -191,7 +192,7 @@ fn read_node(text: &str) -> Option<SocketAddr> {
     Some(plain(address.into(), read_port(&text[text.find(':')?..])?))
 }
 
-/// What follows an address: nothing, or a colon and a port, which may be made up (RFC 7239, section 6.3).
+/// The part after an address: empty, or a colon and a port, which may be obfuscated (RFC 7239, section 6.3).
 fn read_port(text: &str) -> Option<u16> {
     match text.strip_prefix(':') {
         None => text.is_empty().then_some(0),
@@ -246,9 +247,9 @@ mod tests {
             ("[2001:db8::7]:443", "[2001:db8::7]:443"),
             ("::ffff:203.0.113.9", "203.0.113.9:0"),
             ("[::ffff:203.0.113.9]:5", "203.0.113.9:5"),
-            // A trusted address in another form is still one.
+            // A trusted address in another form is still trusted.
             ("203.0.113.9, ::ffff:10.1.1.1", "203.0.113.9:0"),
-            // All of them trusted: the first is where it came from.
+            // All of them are trusted: the first is the origin.
             ("10.3.3.3, 10.2.2.2", "10.3.3.3:0"),
         ] {
             assert_eq!(client(PROXY, &[(XFF, value)]), wanted, "{value}");
@@ -279,7 +280,7 @@ mod tests {
         ] {
             assert_eq!(client(PROXY, &[(XFF, value)]), "peer", "{value}");
         }
-        // Behind a hop that can be read, it is that hop.
+        // Behind a readable hop, the client is that hop.
         assert_eq!(client(PROXY, &[(XFF, "203.0.113.9, nonsense, 10.1.1.1")]), "10.1.1.1:0");
         for peer in ["203.0.113.1:5", "127.0.0.1:5", "[2001:db8::1]:5", "[fe80::1]:5"] {
             assert_eq!(
@@ -304,7 +305,7 @@ mod tests {
             ("for=203.0.113.9:_port", "203.0.113.9:0"),
             ("for=\"203.0.113\\.9\"", "203.0.113.9:0"),
             ("for=203.0.113.9;", "203.0.113.9:0"),
-            // No `for`, a hidden one, or nonsense: nothing is known.
+            // No `for`, an obfuscated one, or malformed: unknown.
             ("proto=https", "peer"),
             ("for=unknown", "peer"),
             ("for=_hidden", "peer"),
@@ -313,7 +314,7 @@ mod tests {
         ] {
             assert_eq!(client(PROXY, &[("forwarded", value)]), wanted, "{value}");
         }
-        // What cannot be read may have been begun by the client, so that nobody sees what its proxy added.
+        // The client may have begun an unreadable part, to hide what its proxy added.
         for value in
             ["for=\"203.0.113.9", "for=203.0.113.9;for=1.2.3.4", "203.0.113.9", "for=\"x, for=203.0.113.9"]
         {

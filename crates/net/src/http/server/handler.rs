@@ -1,4 +1,4 @@
-//! Who answers requests.
+//! The handlers of requests.
 
 use crate::http::Body;
 use ::http::{Request, Response, StatusCode};
@@ -8,24 +8,24 @@ use model::{ConnectionId, Error, ErrorKind, Result, Retry, Security};
 use std::net::SocketAddr;
 use tower::{Service, ServiceExt as _};
 
-/// The other side of an accepted connection. Also in each request's extensions.
+/// The peer of an accepted connection. Also in each request's extensions.
 #[derive(Clone, Debug)]
 pub struct PeerInfo {
-    /// The connection, as it is recorded.
+    /// The connection's id in the records.
     pub connection: ConnectionId,
-    /// The client's address: the other side of the connection, or behind trusted proxies the last address
-    /// that is none of theirs. Its port is 0 where a proxy does not tell it.
+    /// The client's address: the peer's, or behind trusted proxies the last address that is not a trusted proxy's.
+    /// Its port is 0 if a proxy does not report it.
     pub remote: SocketAddr,
-    /// The proxy that the connection comes from, if it is one that is trusted and named a client.
+    /// The trusted proxy that made the connection, if it named a client.
     pub proxy: Option<SocketAddr>,
-    /// Our address.
+    /// The local address.
     pub local: SocketAddr,
     /// How the connection is protected.
     pub security: Security,
 }
 
 impl PeerInfo {
-    /// The client's address in text, without a port where none is known.
+    /// The client's address as text, without a port if it is unknown.
     #[must_use]
     pub fn address(&self) -> String {
         model::address_text(self.remote)
@@ -40,38 +40,37 @@ impl PeerInfo {
 
 /// Answers the requests of a route.
 ///
-/// The body comes as it is read. To refuse by the head alone, return without reading it: a client
-/// that sent `Expect: 100-continue` is told so before it sends anything (RFC 9110, section 10.1.1),
-/// as the go-ahead is sent only when the body is first asked for. The connection is then closed.
+/// The body is read as it arrives. To refuse a request because of its head, return without reading the body: a client
+/// that sent `Expect: 100-continue` is then refused before it sends the body (RFC 9110, section 10.1.1), because the
+/// go-ahead is sent only when the body is first read. The connection is then closed.
 ///
-/// A client that goes away while the request is handled does not stop the handler: what was received
-/// whole can be recorded, and a repetition be given the same answer.
+/// The handler continues if the client disconnects: a completely received message can be recorded, so that a
+/// repetition gets the same answer.
 #[async_trait]
 pub trait Handler: Send + Sync {
     /// Answers one request. A panic gives the client a 500.
     ///
     /// # Errors
-    /// No answer may be given (it is not known whether the message was recorded): the connection is
-    /// closed without one, and the error is its recorded reason.
+    /// No answer may be given (it is unknown whether the message was recorded): the connection is closed without an
+    /// answer, and the error is its recorded reason.
     async fn handle(&self, request: Request<Body>, peer: PeerInfo) -> Result<Response<Body>>;
 
-    /// Hears of a request at its address that came to no handler. For those who keep a record of what was
-    /// refused; the answer is the server's.
+    /// Called for a request at its address that reached no handler, for example to record it. The server answers it.
     async fn unserved(&self, _: Unserved<'_>) {}
 }
 
-/// A request that came to no handler.
+/// A request that reached no handler.
 #[derive(Clone, Copy, Debug)]
 pub struct Unserved<'a> {
-    /// What it was answered: 404 where no route has its path; 400 or 431 where its head could not be read.
+    /// The status of its answer: 404 if no route has its path; 400 or 431 if its head could not be read.
     pub status: StatusCode,
-    /// Its path, made safe; empty where the head could not be read.
+    /// Its path, made safe; empty if the head could not be read.
     pub path: &'a str,
     /// Who sent it.
     pub peer: &'a PeerInfo,
 }
 
-/// Makes a [`Handler`] of a tower service, such as axum's router.
+/// Makes a [`Handler`] from a tower service, such as axum's router.
 #[derive(Clone, Debug)]
 pub struct TowerHandler<S>(S);
 

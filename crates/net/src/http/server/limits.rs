@@ -1,43 +1,43 @@
-//! What one client may take from everyone else.
+//! Limits that protect the server from single clients.
 
 use std::time::Duration;
 
-/// Bounds on accepted connections. The size of a body is the handler's to bound.
+/// Limits on accepted connections. The handler limits the size of a body.
 #[derive(Clone, Debug)]
 pub struct ServerLimits {
-    /// Request line and headers together, in bytes; beyond it the answer is 431. Default 64 KiB, at
-    /// least 8 KiB.
+    /// The size of request line and headers together, in bytes; a larger head is answered with 431. Default 64 KiB,
+    /// at least 8 KiB.
     pub header_bytes: usize,
-    /// Header fields of a request; beyond it the answer is 431. Default 200.
+    /// The number of header fields of a request; more are answered with 431. Default 200.
     pub header_count: usize,
-    /// For the first byte of a new connection, or of its PROXY header. Default 10 s.
+    /// The time until the first byte of a new connection, or of its PROXY header. Default 10 s.
     pub first_byte_timeout: Duration,
-    /// For a request's head, from its first byte (or from the connection's beginning) to its last.
-    /// Default 30 s.
+    /// The time for a request's head, from its first byte (or from the connection's beginning) to its last. Default
+    /// 30 s.
     pub header_timeout: Duration,
-    /// For a TLS handshake. Default 10 s.
+    /// The time for a TLS handshake. Default 10 s.
     pub handshake_timeout: Duration,
-    /// For the next request on a connection that is kept. Default 75 s.
+    /// The time until the next request on a kept connection. Default 75 s.
     pub idle_timeout: Duration,
-    /// Longest silence while a body is received. Default 60 s.
+    /// The longest silence while a body is received. Default 60 s.
     pub body_idle_timeout: Duration,
-    /// Time that any body may take, and bytes for each second on top of it. Without this a byte now and
-    /// then would hold a connection, and what its handler holds for it, for ever. Default 15 s and 4 KiB.
+    /// The time that any body may take, and the number of bytes that extend it by a second. Without this, single
+    /// bytes now and then would hold a connection and its handler's resources forever. Default 15 s and 4 KiB.
     pub body_grace: Duration,
-    /// See there.
+    /// See `body_grace`.
     pub body_bytes_per_second: u64,
-    /// Longest time in which a client takes nothing of an answer that waits to be written. Default 60 s.
+    /// The longest time in which a client reads nothing of an answer. Default 60 s.
     pub write_timeout: Duration,
-    /// Connections at once on each address. For one more, the connection that was idle longest is closed;
-    /// where none is idle, the new one is. Default 1,024.
+    /// The number of open connections on each address. For a further one, the connection that has been idle longest
+    /// is closed; if none is idle, the new one is refused. Default 1,024.
     pub connections: usize,
-    /// The same of one client on each address: an IPv4 address, or the /64 network of an IPv6 one. Trusted
-    /// proxies are not bounded by it, but each client's requests that they pass on are. Default 256.
+    /// The same for each client: an IPv4 address, or the /64 network of an IPv6 address. It does not apply to trusted
+    /// proxies, but to each client whose requests they pass on. Default 256.
     pub connections_per_client: usize,
-    /// A connection is not closed for another one before it was idle for so long: whoever opens thousands in
-    /// a second does not fill the record with them. Default 1 s.
+    /// A connection must be idle for this time before it is closed to make room, so that a client that opens
+    /// thousands of connections a second does not fill the records. Default 1 s.
     pub idle_before_closed: Duration,
-    /// How often it is put on record that connections were refused or closed for others. Default 30 s.
+    /// How often refused connections, and connections closed to make room, are recorded. Default 30 s.
     pub report_every: Duration,
 }
 

@@ -1,15 +1,15 @@
-//! Requests that another server on the way may understand otherwise than we do. One that takes the end of a
-//! request elsewhere lets a client smuggle a second request past it; one that takes another host leads it
-//! past its rules. Such requests are answered 400 (RFC 9112, section 3.2).
+//! Requests that another server on the way may interpret differently (request smuggling): if it sees the end of a
+//! request elsewhere, a client can hide a second request from it; if it sees another host, its rules are bypassed.
+//! Such requests are answered with 400 (RFC 9112, section 3.2).
 //!
-//! The library does the rest by itself (section 6.3): it refuses two different lengths, a length that is no
-//! number, a coding whose last is not `chunked` or in HTTP/1.0, white space before a colon, and what is no
-//! header line; with both a length and a coding the coding counts, and the connection ends with the answer.
+//! The library does the rest (section 6.3): it refuses two different lengths, a length that is not a number, a coding
+//! that does not end with `chunked` or is in HTTP/1.0, white space before a colon, and malformed header lines; with
+//! both a length and a coding, the coding is used, and the connection ends with the answer.
 
 use ::http::header::HOST;
 use ::http::{HeaderValue, Request, Version};
 
-/// Why a request is refused; `None` for one that is well-formed.
+/// Why a request is refused; `None` if it is well-formed.
 pub(super) fn malformed<B>(request: &Request<B>) -> Option<&'static str> {
     let headers = request.headers();
     let mut hosts = headers.get_all(HOST).iter();
@@ -18,7 +18,7 @@ pub(super) fn malformed<B>(request: &Request<B>) -> Option<&'static str> {
         (Some(host), None) if !is_host(host) => {
             return Some("The request's Host header is not a valid host.\n");
         }
-        // HTTP/1.0 knows no Host.
+        // HTTP/1.0 has no Host.
         (None, _) if request.version() >= Version::HTTP_11 => {
             return Some("The request has no Host header.\n");
         }
@@ -27,7 +27,7 @@ pub(super) fn malformed<B>(request: &Request<B>) -> Option<&'static str> {
     None
 }
 
-/// Whether it is a host with or without a port (RFC 9110, section 7.2), or empty, as for a target without one.
+/// Whether it is a host with or without a port (RFC 9110, section 7.2), or empty, as for a target without a host.
 fn is_host(value: &HeaderValue) -> bool {
     let Ok(text) = value.to_str() else { return false };
     let of_host = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=:[]".contains(&byte);

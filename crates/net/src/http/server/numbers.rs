@@ -1,27 +1,28 @@
-//! What a listen address has seen, for metrics.
+//! The metrics of a listen address.
 
 use super::open_connections::Connections;
 use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
 
-/// Numbers of one listen address since it was bound.
+/// The metrics of one listen address since it was bound.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ListenerNumbers {
     /// Its name.
     pub listener: String,
-    /// Where it listens.
+    /// Its address.
     pub address: SocketAddr,
-    /// Connections accepted, those refused included.
+    /// Accepted connections, including refused ones.
     pub accepted: u64,
-    /// Connections that are open.
+    /// Open connections.
     pub open: u64,
-    /// Connections refused as their client had too many, and those of proxies closed after a 429 for that reason.
+    /// Connections refused because their client had too many, and proxies' connections closed after a 429 for that
+    /// reason.
     pub refused_client: u64,
-    /// Connections refused as the address had too many.
+    /// Connections refused because the address had too many.
     pub refused_listener: u64,
-    /// Connections closed while idle, for others.
+    /// Idle connections closed to make room.
     pub closed_for_others: u64,
-    /// Bytes read, those of handshakes included.
+    /// Bytes read, including handshakes.
     pub bytes_in: u64,
     /// Bytes written.
     pub bytes_out: u64,

@@ -1,10 +1,9 @@
-//! Header lines that go on in the next line (obs-fold, RFC 9112, section 5.2), as some partners' old
-//! software still sends them; the HTTP library refuses them in requests.
+//! Header lines that continue on the next line (obs-fold, RFC 9112, section 5.2), as some partners' old software
+//! sends them; the HTTP library refuses them in requests.
 //!
-//! The line break of each fold is replaced by spaces, length unchanged. Only a connection's first
-//! head is looked at: it begins with the first byte and ends with the first empty line, so nothing
-//! about bodies has to be known, and no byte of one can be touched. A client that folds is asked to
-//! use a new connection for its next request.
+//! The line break of each fold is replaced by spaces; the length does not change. Only a connection's first head is
+//! changed: it begins with the first byte and ends with the first empty line, so nothing must be known about bodies,
+//! and no byte of a body can be changed. A client that folds must use a new connection for its next request.
 
 use crate::Stream;
 use std::io;
@@ -22,11 +21,11 @@ pub(super) struct Unfold {
 }
 
 enum Head {
-    /// Being collected, up to a bound.
+    /// The head is being collected, up to a bound.
     Reading { bytes: Vec<u8>, bound: usize },
-    /// Complete (or beyond the bound, and then as it came); handed on from here.
+    /// The head is complete (or over the bound, and then unchanged); bytes are returned from here.
     Ready { bytes: Vec<u8>, from: usize },
-    /// Past.
+    /// The head is over.
     Done,
 }
 
@@ -61,7 +60,7 @@ impl AsyncRead for Unfold {
                     let mut piece = ReadBuf::new(&mut piece);
                     ready!(Pin::new(&mut this.stream).poll_read(cx, &mut piece))?;
                     let piece = piece.filled();
-                    // The empty line may have begun in the piece before.
+                    // The empty line may have begun in the previous piece.
                     let look_from = bytes.len().saturating_sub(2);
                     bytes.extend_from_slice(piece);
                     let end = empty_line(&bytes[look_from..]).map(|at| look_from + at);
@@ -82,8 +81,8 @@ impl AsyncRead for Unfold {
     }
 }
 
-/// The line break before the first empty line. A bare line feed ends a line too (RFC 9112, section
-/// 2.2): the library takes it, so it must not be waited past.
+/// The line break before the first empty line. A bare line feed also ends a line (RFC 9112, section 2.2): the library
+/// accepts it, so it must be recognised here.
 fn empty_line(bytes: &[u8]) -> Option<usize> {
     (0..bytes.len()).find(|at| {
         let rest = &bytes[*at..];
@@ -95,8 +94,8 @@ fn find(bytes: &[u8], wanted: &[u8]) -> Option<usize> {
     bytes.windows(wanted.len()).position(|window| window == wanted)
 }
 
-/// Replaces the line break of each fold by spaces. A line that begins with white space right after
-/// the request line is no fold of anything and stays, to be refused.
+/// Replaces the line break of each fold by spaces. A line that begins with white space directly after the request
+/// line is not a fold and stays; it will be refused.
 fn unfold(head: &mut [u8]) -> bool {
     let Some(first) = find(head, b"\r\n") else { return false };
     let mut folded = false;

@@ -1,5 +1,5 @@
-//! The open connections of one listen address: the limits in all and per client, which connection is closed
-//! when there are too many, and the numbers for metrics.
+//! The open connections of one listen address: the limits in total and per client, the choice of a connection to
+//! close if there are too many, and the metrics.
 
 use super::limits::ServerLimits;
 use crate::connection::lock;
@@ -12,8 +12,8 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-/// What a client is counted by: an IPv4 address, or the /64 network of an IPv6 one, which one machine has
-/// whole.
+/// The unit by which clients are counted: an IPv4 address, or the /64 network of an IPv6 address, because one machine
+/// usually has all of it.
 #[must_use]
 pub fn client_network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
@@ -22,12 +22,12 @@ pub fn client_network(address: IpAddr) -> IpAddr {
     }
 }
 
-/// Why a connection was turned away at once.
+/// Why a connection was refused at once.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Full {
-    /// Its client has as many as one client may have, all of them at work.
+    /// Its client has as many connections as allowed, all of them busy.
     Client,
-    /// The address has as many as it may have, all of them at work.
+    /// The address has as many connections as allowed, all of them busy.
     Listener,
 }
 
@@ -47,7 +47,7 @@ pub(super) struct Connections {
     pub(super) counts: Counts,
 }
 
-/// Numbers since the address was bound.
+/// Metrics since the address was bound.
 #[derive(Default)]
 pub(super) struct Counts {
     pub(super) accepted: AtomicU64,
@@ -57,14 +57,14 @@ pub(super) struct Counts {
     pub(super) requests: AtomicU64,
     pub(super) requests_refused: AtomicU64,
     pub(super) bytes: Arc<Totals>,
-    /// What was not reported yet, and the client that it happened to last.
+    /// Numbers that were not reported yet, and the client that was last affected.
     unreported: Mutex<Option<Unreported>>,
-    /// When it was last warned of requests whose client is unclear.
+    /// When the last warning about requests with an unclear client was logged.
     warned: Mutex<Option<Instant>>,
 }
 
 impl Counts {
-    /// Whether it may be warned once more of requests whose client is unclear: once in this time.
+    /// Whether another warning about requests with an unclear client may be logged: one in each period.
     pub(super) fn may_warn(&self, every: Duration) -> bool {
         let now = Instant::now();
         let mut warned = lock(&self.warned);
@@ -76,7 +76,7 @@ impl Counts {
     }
 }
 
-/// Connections that were turned away or closed for others since the last report.
+/// Connections that were refused or closed to make room since the last report.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Unreported {
     pub(super) refused: u64,
@@ -92,16 +92,16 @@ struct Members {
 }
 
 struct Member {
-    /// Whose it is. `None`: a trusted proxy's, whose clients are others.
+    /// The client that made it. `None`: a trusted proxy, which has many clients.
     owner: Option<IpAddr>,
-    /// Whom it counts for now: its owner, or the client whose request the proxy passes on.
+    /// The client for which it counts now: its owner, or the client whose request the proxy passes on.
     client: Option<IpAddr>,
-    /// Since when nothing is asked of it; `None` while it is at work.
+    /// Since when it has been idle; `None` while it is busy.
     idle_since: Option<Instant>,
     leave: CancellationToken,
 }
 
-/// A connection's place among the others, given back when dropped.
+/// A connection's slot, released when dropped.
 pub(super) struct Slot {
     connections: Arc<Connections>,
     number: u64,
@@ -113,13 +113,12 @@ impl Connections {
         Arc::new(Self { limits, members: Mutex::default(), counts: Counts::default() })
     }
 
-    /// Connections at once.
+    /// The most open connections.
     pub(super) fn open(&self) -> usize {
         lock(&self.members).all.len()
     }
 
-    /// Takes a new connection in, of this client unless it is a trusted proxy's; another one may have to go
-    /// for it.
+    /// Adds a new connection of this client, or of a trusted proxy; another one may be closed for it.
     pub(super) fn join(self: &Arc<Self>, remote: SocketAddr, client: Option<IpAddr>) -> Result<Slot, Full> {
         self.counts.accepted.fetch_add(1, Ordering::Relaxed);
         let mut members = lock(&self.members);
@@ -153,7 +152,7 @@ impl Connections {
         Ok(())
     }
 
-    /// Closes the connection that was idle longest, of this client or of all.
+    /// Closes the connection that has been idle longest, of this client or of all.
     fn close_one(&self, members: &mut Members, remote: SocketAddr, client: Option<IpAddr>) -> Option<()> {
         let now = Instant::now();
         let (_, number) = members
@@ -185,7 +184,7 @@ impl Connections {
         *sum = Unreported { refused: sum.refused + refused, closed: sum.closed + closed, last: remote };
     }
 
-    /// What is to be reported, once.
+    /// The numbers to report, which are then reset.
     pub(super) fn unreported(&self) -> Option<Unreported> {
         lock(&self.counts.unreported).take()
     }
@@ -198,7 +197,7 @@ impl Members {
         Some(member)
     }
 
-    /// Lets a member count for somebody else, or for nobody.
+    /// Counts a connection for another client, or for none.
     fn recount(&mut self, number: u64, client: Option<IpAddr>) {
         let Some(member) = self.all.get_mut(&number) else { return };
         let before = std::mem::replace(&mut member.client, client);
@@ -220,17 +219,18 @@ impl Members {
 }
 
 impl Slot {
-    /// Resolves when the connection has to go for another one.
+    /// Resolves when the connection must close to make room for another one.
     pub(super) fn must_leave(&self) -> CancellationToken {
         self.leave.clone()
     }
 
-    /// Says whose connection it is that came through a proxy.
+    /// Sets the client of a connection that came through a proxy.
     pub(super) fn is_of(&self, client: SocketAddr) -> Result<(), Full> {
         self.count_for(client, true)
     }
 
-    /// Says whose request a proxy passes on: until [`Self::returned`] the connection counts for that client.
+    /// Sets the client whose request a proxy passes on: until [`Self::returned`] the connection counts for that
+    /// client.
     pub(super) fn counts_for(&self, client: SocketAddr) -> Result<(), Full> {
         self.count_for(client, false)
     }
@@ -259,7 +259,7 @@ impl Slot {
         members.recount(self.number, owner);
     }
 
-    /// A request is at work on it, or none is.
+    /// Sets whether a request is running on it.
     pub(super) fn at_work(&self, working: bool) {
         if let Some(member) = lock(&self.connections.members).all.get_mut(&self.number) {
             member.idle_since = (!working).then(Instant::now);
@@ -273,7 +273,7 @@ impl Slot {
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        // One that had to leave has no place any more.
+        // A connection that had to close no longer has a slot.
         lock(&self.connections.members).remove(self.number);
     }
 }
@@ -311,7 +311,7 @@ mod tests {
         first.at_work(false);
         let third = join(&connections, "192.0.2.1:3").unwrap();
         assert!(second.leave.is_cancelled() && !first.leave.is_cancelled() && !other.leave.is_cancelled());
-        // Who is at work stays, and the new one goes.
+        // The busy connection stays, and the new one is refused.
         first.at_work(true);
         third.at_work(true);
         assert_eq!(join(&connections, "192.0.2.1:4").err(), Some(Full::Client));
@@ -377,7 +377,7 @@ mod tests {
         two.counts_for(ada).unwrap();
         drop((one, two));
         assert!(lock(&connections.members).by_client.is_empty());
-        // One that came with a PROXY header is its owner's again.
+        // A connection with a PROXY header counts for its owner again.
         let slot = connections.join("127.0.0.1:1".parse().unwrap(), None).unwrap();
         slot.is_of(ada).unwrap();
         slot.counts_for(bob).unwrap();

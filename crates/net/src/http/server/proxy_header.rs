@@ -1,22 +1,22 @@
-//! The PROXY protocol, versions 1 and 2: what a load balancer writes before the client's first byte
-//! (<https://www.haproxy.org/download/3.0/doc/proxy-protocol.txt>). Never guessed: an address has it by its
-//! settings, and then each of its connections must begin with it.
+//! The PROXY protocol, versions 1 and 2: a header that a load balancer writes before the client's first byte
+//! (<https://www.haproxy.org/download/3.0/doc/proxy-protocol.txt>). It is never guessed: an address expects it by its
+//! settings, and then every connection must begin with it.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use tokio::io::{AsyncRead, AsyncReadExt};
 
 const SIGNATURE: &[u8; 12] = b"\r\n\r\n\0\r\nQUIT\n";
-/// Longest line of version 1, with its line break.
+/// The longest line of version 1, with its line break.
 const LONGEST_LINE: usize = 107;
-/// Most that version 2 may announce here, in bytes: addresses, and what proxies add to them (TLS, names).
+/// The longest version 2 header accepted here, in bytes: addresses, and what proxies add (TLS, names).
 const LONGEST_REST: usize = 4096;
 
-/// Reads the header and nothing after it. `None`: the proxy speaks for itself, as in its health checks, or
-/// does not know its client.
+/// Reads exactly the header. `None`: the connection is the proxy's own, for example a health check, or the proxy does
+/// not know its client.
 ///
 /// # Errors
-/// What came is no such header.
+/// There is no valid header.
 pub(super) async fn read(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Option<SocketAddr>> {
     // The shortest header of either version is longer.
     let mut begin = [0; 12];
@@ -37,7 +37,7 @@ pub(super) async fn read(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Op
     read_line(&line[..line.len() - 2]).ok_or_else(|| wrong("the PROXY header's line is invalid"))
 }
 
-/// Version 1. The inner `None` is a client that the proxy does not know.
+/// Version 1. The inner `None` means that the proxy does not know the client.
 fn read_line(line: &[u8]) -> Option<Option<SocketAddr>> {
     let line = std::str::from_utf8(line).ok()?;
     let words: Vec<&str> = line.split(' ').collect();
@@ -89,7 +89,7 @@ async fn read_binary(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Option
             rest.get(..36).ok_or_else(short)?;
             Ok(Some(SocketAddr::new(IpAddr::from(Ipv6Addr::from(address)).to_canonical(), port(32)?)))
         }
-        // Neither TCP over IP nor anything we listen on: the client is not known.
+        // Neither TCP over IPv4 nor over IPv6: the client is unknown.
         (1, _) => Ok(None),
         _ => Err(wrong("the PROXY header has an unknown command")),
     }
@@ -103,7 +103,7 @@ fn wrong(what: &'static str) -> io::Error {
 mod tests {
     use super::*;
 
-    /// What is read, and what is left for the client's protocol.
+    /// The bytes read, and those left for the client's protocol.
     async fn read_all(bytes: &[u8]) -> (Result<Option<String>, String>, Vec<u8>) {
         let mut left = bytes;
         let read = read(&mut left).await;

@@ -1,4 +1,4 @@
-//! Which handler answers which request.
+//! Which handler answers a request.
 
 use super::Handler;
 use crate::ServerCertificate;
@@ -8,23 +8,22 @@ use ::http::{HeaderMap, Uri};
 use model::{Error, ErrorKind, Protocol, Purpose, Result};
 use std::sync::{Arc, Mutex};
 
-/// What a route answers, and how connections that first come to it are recorded.
+/// The requests that a route answers, and the data for the records of connections whose first request it gets.
 #[derive(Clone, Debug)]
 pub struct Route {
-    /// The host to answer for, without port, in any case; none answers for all that no other route
-    /// names.
+    /// The host, without port, in any case; with `None` the route answers for all hosts without a route of their own.
     pub host: Option<String>,
-    /// The path and all below it, by whole segments: `/as2` answers for `/as2` and `/as2/x`, not for
-    /// `/as2x`. Compared as sent, without decoding. `/` answers for everything.
+    /// The path and everything below it, by whole segments: `/as2` answers for `/as2` and `/as2/x`, not for `/as2x`.
+    /// Compared as sent, without decoding. `/` answers for everything.
     pub path: String,
-    /// What is spoken.
+    /// The protocol.
     pub protocol: Protocol,
-    /// What it is for.
+    /// The purpose.
     pub purpose: Purpose,
-    /// Whose connections these are.
+    /// The endpoint of these connections.
     pub endpoint: Option<String>,
-    /// What clients are shown that ask for the route's host or for a name in it; only for a server that does
-    /// TLS. Without one they are shown the server's own.
+    /// The certificate for clients that request the route's host or a name in the certificate; only for a server with
+    /// TLS. Without one, clients get the server's own certificate.
     pub certificate: Option<ServerCertificate>,
 }
 
@@ -37,9 +36,9 @@ pub(super) struct Routes {
 #[derive(Default)]
 struct Table {
     next: u64,
-    /// Best match first: named hosts before any host, longer paths before shorter.
+    /// Best match first: named hosts before any host, longer paths before shorter ones.
     entries: Vec<Arc<Registered>>,
-    /// How a connection without a request is recorded: as the first route ever registered says.
+    /// The data for recording a connection without a request: those of the first route ever registered.
     first: Option<(Protocol, Purpose)>,
 }
 
@@ -51,7 +50,7 @@ pub(super) struct Registered {
 
 impl Routes {
     /// # Errors
-    /// `ConfigInvalid`: the path does not begin with `/`. `AlreadyExists`: host and path are taken.
+    /// `ConfigInvalid`: the path does not begin with `/`. `AlreadyExists`: there is a route with this host and path.
     pub(super) fn add(&self, mut route: Route, handler: Arc<dyn Handler>) -> Result<u64> {
         if !route.path.starts_with('/') {
             return Err(Error::permanent(ErrorKind::ConfigInvalid, "register a route")
@@ -98,12 +97,12 @@ impl Routes {
             .cloned()
     }
 
-    /// Whether only pages are served here: whatever comes is a browser's.
+    /// Whether only pages are served here, so that every client is a browser.
     pub(super) fn are_pages(&self) -> bool {
         lock(&self.table).entries.iter().all(|entry| entry.route.purpose == Purpose::Console)
     }
 
-    /// Everybody who answers at this address.
+    /// All handlers of this address.
     pub(super) fn handlers(&self) -> Vec<Arc<dyn Handler>> {
         lock(&self.table).entries.iter().map(|entry| Arc::clone(&entry.handler)).collect()
     }
@@ -113,8 +112,8 @@ impl Routes {
     }
 }
 
-/// The host that a request asks for, with its port as sent: from an absolute URL, else from the Host
-/// header (RFC 9112, section 3.2).
+/// The host that a request names, with its port as sent: from an absolute URL, otherwise from the Host header (RFC
+/// 9112, section 3.2).
 pub(super) fn asked_host<'a>(uri: &'a Uri, headers: &'a HeaderMap) -> Option<&'a str> {
     match uri.authority() {
         Some(authority) => Some(authority.as_str()),

@@ -27,7 +27,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-/// A socket that was just accepted, with all it needs.
+/// A socket that was just accepted, with everything it needs.
 pub(super) struct Accepted {
     pub(super) net: Net,
     pub(super) limits: Arc<ServerLimits>,
@@ -43,7 +43,7 @@ pub(super) struct Accepted {
     pub(super) proxy_protocol: bool,
 }
 
-/// Serves the connection until it ends or is cut.
+/// Serves the connection until it ends or is closed.
 pub(super) async fn serve(accepted: Accepted, cutting: CancellationToken) {
     let Accepted { net, limits, tls, routes, stopping, socket, remote, place, slot, proxies, proxy_protocol } =
         accepted;
@@ -108,7 +108,7 @@ pub(super) async fn serve(accepted: Accepted, cutting: CancellationToken) {
     run(Stream::new(io, ender), exchange, stopping, cutting).await;
 }
 
-/// Who made the connection, as the proxy's header says; `None` when it is the proxy itself.
+/// The client from the proxy's header; `None` if it is the proxy's own connection.
 async fn introduced(
     socket: &mut Counted,
     proxy: SocketAddr,
@@ -132,7 +132,7 @@ async fn introduced(
     Ok(client)
 }
 
-/// IPv4 in its own form, also when it came in on an IPv6 address.
+/// Converts an IPv4 address that arrived on an IPv6 socket to IPv4.
 pub(super) fn plain_address(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(address.ip().to_canonical(), address.port())
 }
@@ -176,13 +176,13 @@ async fn run(
     };
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        // Both times are watched below, each by its own rule; this one counts them together.
+        // Both times are checked below, each by its own rule; this one counts them together.
         .header_read_timeout(limits.header_timeout + limits.idle_timeout)
         .max_header_size(limits.header_bytes)
         .max_buf_size(limits.header_bytes.max(128 * 1024))
         .max_headers(limits.header_count)
-        // See `Handler`: who has sent a whole request and closed its side still gets its answer. A browser
-        // that closes its side has left its page: what it asked for is given up.
+        // See `Handler`: a client that has sent a whole request and closed its side still gets its answer. A browser
+        // that closes its side has left the page: its request is cancelled.
         .half_close(!exchange.routes.are_pages())
         .serve_connection(TokioIo::new(stream), service);
     let mut connection = pin!(connection);
@@ -197,7 +197,7 @@ async fn run(
                 if let Err(error) = result {
                     exchange.unread(&error).await;
                     if exchange.is_idle() && find::<std::io::Error>(&error).is_some() {
-                        // All its requests had been answered, however rudely the client leaves.
+                        // All its requests had been answered, even if the client disconnects abruptly.
                         handle.closing(format!("ended by the peer while idle: {}", describe(&error)));
                     } else {
                         handle.fail(describe(&error));

@@ -1,17 +1,16 @@
-//! A request that waits for other requests. Its connection may be closed meanwhile to make room for another
-//! one.
+//! A request that waits for other requests. Its connection may be closed to make room for another one.
 
 use super::exchange::Exchange;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-/// In each request's extensions: its connection's place among those of its address.
+/// The slot of its connection; in each request's extensions.
 #[derive(Clone)]
 pub struct Standby(pub(super) Arc<Exchange>);
 
 impl Standby {
-    /// Says that nothing is done for the request until the answer is dropped. Where connections become too
-    /// many, one that waits so is closed like an idle one; the handler is then dropped, and no answer given.
+    /// Marks the request as waiting until the returned value is dropped. If there are too many connections, a waiting
+    /// one is closed like an idle one; its handler is then dropped, and no answer is given.
     pub fn waits(&self) -> Waits {
         self.0.state.waiting.fetch_add(1, Ordering::Relaxed);
         self.0.slot.at_work(false);
@@ -25,7 +24,7 @@ impl std::fmt::Debug for Standby {
     }
 }
 
-/// A request waits until this is dropped.
+/// The request is marked as waiting until this is dropped.
 #[must_use]
 pub struct Waits(Arc<Exchange>);
 

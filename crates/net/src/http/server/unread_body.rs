@@ -1,7 +1,7 @@
-//! What a handler leaves of a request's body is read and thrown away before its answer goes out.
+//! Reading the rest of a request's body that the handler did not read, before the answer is sent.
 //!
-//! Many senders look for the answer only when their whole message is sent. A connection that is closed before
-//! is a broken pipe to them: they never see the 404 or the 405, and come again with the same message.
+//! Many senders read the answer only after they have sent the whole message. If the connection is closed before, they
+//! see a broken pipe instead of the 404 or 405, and send the same message again.
 
 use crate::connection::lock;
 use crate::http::Body;
@@ -17,22 +17,22 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::time::{Instant, timeout, timeout_at};
 
-/// Most that is read so, in bytes, and the longest time for it.
+/// The most bytes that are read for this, and the longest time.
 const MOST: u64 = 1 << 30;
 const LONGEST: Duration = Duration::from_secs(300);
-/// Longest silence meanwhile: who is silent may be waiting for the answer.
+/// The longest silence: a silent client may be waiting for the answer.
 const SILENCE: Duration = Duration::from_secs(5);
 
-/// Where a lent body comes back to.
+/// Where a lent body is returned.
 pub(super) struct Lender {
     back: Arc<Mutex<Option<UnreadBody>>>,
 }
 
-/// A body that was given back before its end.
+/// A body that was returned before its end.
 pub(super) struct UnreadBody {
     body: Watched,
-    /// The client waits for a word before it sends anything (`Expect: 100-continue`): its body is never asked
-    /// for.
+    /// The client waits for permission before it sends the body (`Expect: 100-continue`): its body is never
+    /// requested.
     held_back: bool,
 }
 
@@ -46,29 +46,30 @@ pub(super) fn lend(request: Request<Watched>) -> (Request<Body>, Lender) {
 }
 
 impl Lender {
-    /// What came back, unless it is read to its end, or still in use.
+    /// The returned body, unless it was read to its end or is still in use.
     pub(super) fn unread(self) -> Option<UnreadBody> {
         lock(&self.back).take().filter(|left| !left.held_back && !left.body.is_end_stream())
     }
 }
 
 impl UnreadBody {
-    /// Reads it to its end, as far as that goes.
+    /// Reads it to its end, within the limits.
     pub(super) async fn drain(mut self) {
         let (until, mut read) = (Instant::now() + LONGEST, 0);
-        // What is known to be too much is not worth beginning with.
+        // A body that is known to be too large is not read at all.
         while self.body.size_hint().lower() <= MOST && read <= MOST {
             let frame = std::future::poll_fn(|cx| Pin::new(&mut self.body).poll_frame(cx));
             match timeout_at(until, timeout(SILENCE, frame)).await {
                 Ok(Ok(Some(Ok(frame)))) => read += frame.data_ref().map_or(0, Bytes::len) as u64,
-                // Its end, or a client that is gone, late or silent: the connection's record says which.
+                // The end of the body, or a client that disconnected, is late or silent: the connection's record says
+                // which.
                 Ok(Ok(Some(Err(_)) | None) | Err(_)) | Err(_) => return,
             }
         }
     }
 }
 
-/// A body that goes back when whoever has it drops it.
+/// A body that is returned when it is dropped.
 struct Lent {
     left: Option<UnreadBody>,
     back: Arc<Mutex<Option<UnreadBody>>>,
@@ -89,7 +90,7 @@ impl HttpBody for Lent {
         left.held_back = false;
         let polled = Pin::new(&mut left.body).poll_frame(cx);
         if matches!(polled, Poll::Ready(Some(Err(_)) | None)) {
-            // Nothing more comes of it.
+            // Nothing more will arrive.
             self.left = None;
         }
         polled

@@ -1,16 +1,16 @@
-//! How long a client may take with what it owes.
+//! The time limits for a client.
 
 use super::exchange::Exchange;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// What a connection is at, for the one who watches its times.
+/// The state of a connection, for the task that checks its time limits.
 #[derive(Default)]
 pub(super) struct Activity {
-    /// Requests whose answer is not written yet: 0 or 1.
+    /// The number of requests whose answer is not written yet: 0 or 1.
     pub(super) under_way: AtomicUsize,
-    /// Counts requests, so that the watcher sees that one came and went between two looks.
+    /// Counts requests, so that a request that came and went between two checks is noticed.
     pub(super) served: AtomicUsize,
     pub(super) recorded: AtomicBool,
     /// Whether its request waits ([`super::Standby`]): 0, or more.
@@ -24,7 +24,7 @@ pub(super) enum Late {
 }
 
 impl Exchange {
-    /// Resolves when the client is late with what it owes.
+    /// Resolves when the client is late.
     pub(super) async fn watch(&self) -> Late {
         let limits = &self.limits;
         let meter = self.handle.meter();
@@ -32,13 +32,13 @@ impl Exchange {
             [limits.first_byte_timeout, limits.header_timeout, limits.idle_timeout, limits.write_timeout];
         let shortest = shortest.into_iter().min().unwrap_or_default();
         let tick = (shortest / 8).clamp(Duration::from_millis(10), Duration::from_secs(1));
-        // A new connection owes its first head.
+        // A new connection must first send a head.
         let mut head_since = Some(Instant::now());
         let mut quiet_since = Instant::now();
         let mut heard = meter.bytes_in();
         let mut served = 0;
         let mut written = (meter.bytes_out(), Instant::now());
-        // What came before (a PROXY header, TLS's handshake) is no word of the client's.
+        // What came before (a PROXY header, the TLS handshake) does not count as sent by the client.
         let (begun, silent) = (Instant::now(), meter.bytes_in());
         loop {
             tokio::time::sleep(tick).await;

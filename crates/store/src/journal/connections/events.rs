@@ -1,4 +1,4 @@
-//! The events about connections, and what rows and events have in common.
+//! The events about connections, and the data that rows and events share.
 
 use crate::audit::clean_detail;
 use model::{
@@ -7,8 +7,8 @@ use model::{
 };
 use serde_json::{Map, Value};
 
-/// The id of the event about a connection: it follows from the connection, so that the same entry
-/// shipped twice is one event. A UUID of version 8 (RFC 9562) from SHA-256.
+/// The id of the event about a connection: it is derived from the connection's id, so that an entry that is shipped
+/// twice is one event. A UUID of version 8 (RFC 9562) from SHA-256.
 #[must_use]
 pub fn connection_event_id(connection: ConnectionId, what: &str) -> EventId {
     let mut name = b"waybill connection event ".to_vec();

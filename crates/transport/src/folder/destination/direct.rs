@@ -1,9 +1,10 @@
-//! Writing a file under its own name at once: for places that take files as soon as they are closed, or refuse to rename.
+//! Writing a file directly under its final name, for servers that collect files as soon as they are closed or do not
+//! allow renaming.
 //!
-//! Three notes tell a later attempt what to think of what lies there. Before the file is made, where a look says that the
-//! name is free: an empty file of that name is ours, whose making was cut off. After it was made: it is ours, and may be
-//! partial; it is written anew. After the place acknowledged its last byte, and before it is closed: it is whole, and if
-//! it is gone it was taken.
+//! Three notes tell a later attempt what a file with this name is. (1) Before the file is created, when `stat`
+//! reports that the name is free: an empty file is ours; its creation was interrupted. (2) After it was created: the
+//! file is ours and may be incomplete; it is written again. (3) After the server acknowledged the last byte, before
+//! the file is closed: the file is complete, and if it no longer exists, it was collected.
 
 use super::publish::{TAKEN, is_not_shown, to_note};
 use super::write::{CHUNK, copy};
@@ -14,62 +15,63 @@ use model::{ConnectionId, Error, ErrorKind, Receipt, ReceiptKind, RemotePath, Re
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-/// The key of the note about a file that is written under its own name; null when there is none.
+/// The key of the note about a file that is written under its final name; null if there is none.
 pub const WRITING: &str = "writing";
 
-/// What to do where a name seems taken, and what has it is not shown.
+/// Advice if the name seems to exist, but the server does not show the file.
 const MAYBE_OURS: &str = "an interrupted attempt may have left an empty file of that name, which the server does not show to this user: have it removed if it is empty, or set overwrite = \"replace\" or \"rename\" on the flow's destination";
 
 /// A file that is being written.
 struct Writing {
     name: RemotePath,
-    /// Whether it is known to be made: what lies there is ours, whatever its size.
+    /// Whether the file is known to have been created: the file with this name is ours, whatever its size.
     made: bool,
-    /// Whether the place acknowledged its last byte.
+    /// Whether the server has acknowledged the last byte.
     whole: bool,
     evidence: Evidence,
-    /// The connection that it is written over.
+    /// The connection over which it is written.
     connection: Option<ConnectionId>,
 }
 
-/// What is noted of it.
+/// The content of the note about it.
 #[derive(Serialize, Deserialize)]
 struct WritingNote {
     name: RemotePath,
     made: bool,
     whole: bool,
-    /// Where it is: the endpoint's address and its directory.
+    /// The endpoint's address and directory.
     address: String,
     directory: RemotePath,
     connection: Option<ConnectionId>,
 }
 
-/// Whether it is not known if the place did what it was asked.
+/// Whether it is unknown if the server carried out the request.
 fn is_unanswered(error: &Error) -> bool {
     matches!(error.kind(), ErrorKind::Unreachable | ErrorKind::Timeout | ErrorKind::Protocol)
 }
 
-/// Removes a file that is not whole. Not where another node may hold the delivery by now: it writes under this very name.
+/// Removes an incomplete file, unless another node may have claimed the delivery: that node writes under the same
+/// name.
 async fn discard(delivery: &Deliver, upload: Box<dyn Upload>) {
     if delivery.log.may_act().is_ok() {
         upload.abort().await;
     }
 }
 
-/// What is known of a file that an earlier attempt noted.
+/// What has become of a file that an earlier attempt noted.
 enum EarlierUpload {
     /// It was delivered.
     Delivered(Writing),
-    /// It lies there and is ours: it is written anew.
+    /// It exists and is ours: it is written again.
     Ours(RemotePath),
-    /// It is not there, or no longer ours.
+    /// It does not exist, or is not ours.
     Nothing,
-    /// The place shows nothing. An empty file of the name may be there, and be ours.
+    /// The server does not show it. An empty file of ours may exist.
     Unknown,
 }
 
 impl FolderDestination {
-    /// Writes the payload under its name, and finds out first what an earlier attempt did.
+    /// Writes the payload under its final name, after checking what an earlier attempt did.
     pub(super) async fn deliver_direct(&self, delivery: &Deliver, path: RemotePath) -> Result<Sent> {
         let earlier = match self.noted_writing(delivery) {
             Some(earlier) => self.find_earlier_upload(delivery, earlier).await?,
@@ -122,17 +124,18 @@ impl FolderDestination {
                 return Err(error);
             }
         }
-        // Asked before the note here: once it is noted that the file is whole, it must not be dropped any more.
+        // Asked here, before the note: once the note says that the file is complete, this attempt must not stop.
         delivery.log.may_act()?;
         writing.whole = true;
         if let Err(error) = self.note_writing(delivery, &writing).await {
-            // It may be noted all the same: then the file must be there, so it is not dropped half.
+            // The note may have been written although the call failed. Then the file must exist, so it is closed
+            // normally.
             let _ = upload.finish().await;
             return Err(error);
         }
         let finished = match upload.finish().await {
             Ok(finished) => self.confirmed(&writing.name, length, finished).await,
-            // Whether it was closed is not known; that it is whole is noted.
+            // Whether the file was closed is unknown, but the note says that it is complete.
             Err(error) if is_unanswered(&error) => return Err(error.retry_as(Retry::Ambiguous)),
             Err(error) => Err(error),
         };
@@ -149,7 +152,7 @@ impl FolderDestination {
         }
     }
 
-    /// Finds out what became of a file that an earlier attempt was writing.
+    /// Checks what became of a file that an earlier attempt was writing.
     async fn find_earlier_upload(&self, delivery: &Deliver, earlier: Writing) -> Result<EarlierUpload> {
         let length = delivery.payload.length();
         let found = match self.folder.stat(&earlier.name).await {
@@ -167,7 +170,7 @@ impl FolderDestination {
                 Err(_) => Ok(EarlierUpload::Delivered(earlier)),
             };
         }
-        // There are places that tell sizes late: a byte that can be read is not ours, whatever size is told.
+        // Some servers report sizes late. If a byte can be read, the file is not ours, whatever size is reported.
         let is_empty = match &found {
             Ok(Entry { size: None | Some(0), .. }) if !earlier.made => {
                 self.is_end(&earlier.name, 0).await.map_err(|error| error.retry_as(Retry::Ambiguous))?
@@ -177,9 +180,9 @@ impl FolderDestination {
         Ok(match found {
             Ok(_) if earlier.made => EarlierUpload::Ours(earlier.name),
             Ok(_) if is_empty == Some(true) => EarlierUpload::Ours(earlier.name),
-            // Nobody may read there: then the size has to do.
+            // Reading is not allowed there, so the size must be enough.
             Ok(Entry { size: Some(0), .. }) if is_empty.is_none() => EarlierUpload::Ours(earlier.name),
-            // Somebody else's, who came between the look and the making.
+            // Another program created the file after `stat` reported that the name is free.
             Ok(_) => EarlierUpload::Nothing,
             Err(error) if error.kind() == ErrorKind::NotFound => EarlierUpload::Nothing,
             Err(_) if earlier.made => EarlierUpload::Ours(earlier.name),
@@ -187,11 +190,11 @@ impl FolderDestination {
         })
     }
 
-    /// Every byte of a file was acknowledged, whether it was closed is not known, and the place tells another size than it
-    /// should have.
+    /// The error if every byte was acknowledged, the result of closing the file is unknown, and the server now
+    /// reports another size than expected.
     ///
     /// # Errors
-    /// Ambiguous: the size alone is no proof. The next attempt looks again.
+    /// Ambiguous, because the size alone proves nothing. The next attempt checks again.
     async fn look_closer(&self, delivery: &Deliver, earlier: Writing, stated: u64) -> Result<EarlierUpload> {
         let length = delivery.payload.length();
         let is_end = self.is_end(&earlier.name, length).await;
@@ -199,7 +202,7 @@ impl FolderDestination {
             Some(true) => {
                 return Ok(EarlierUpload::Delivered(Writing { evidence: Evidence::End(stated), ..earlier }));
             }
-            // It may be written over, whosever it is.
+            // The name may be overwritten, whoever created the file.
             Some(false) if self.options.overwrite == Overwrite::Replace => return Ok(EarlierUpload::Nothing),
             Some(false) | None => {}
         }
@@ -212,7 +215,7 @@ impl FolderDestination {
         Err(error.on_connection(earlier.connection))
     }
 
-    /// Begins the file under its name, or one with a number, as `overwrite` says.
+    /// Begins the file under its final name, or under one with a number, as `overwrite` says.
     async fn begin_named(
         &self,
         delivery: &Deliver,
@@ -239,8 +242,8 @@ impl FolderDestination {
             .advice(TAKEN))
     }
 
-    /// Begins the file under a name that must be free; `None` when it is taken. Noted first, where a look says that it
-    /// is free: when the answer is lost, the empty file there is known to be ours.
+    /// Begins the file under a name that must be free; `None` if it exists. If `stat` reports that the name is free,
+    /// this is noted first: if the answer is then lost, an empty file with this name is known to be ours.
     async fn begin_new(
         &self,
         delivery: &Deliver,
@@ -275,13 +278,13 @@ impl FolderDestination {
             Err(error) => is_unanswered(error),
         };
         if is_free && !is_made {
-            // Nothing of ours lies there: what appears under the name later is somebody else's.
+            // We have no file there: a file that appears under this name later is not ours.
             delivery.log.note(WRITING, Value::Null).await?;
         }
         begun
     }
 
-    /// Gives a file up that is not whole. What cannot be removed now is written anew by the next attempt.
+    /// Gives up an incomplete file. If it cannot be removed now, the next attempt writes it again.
     async fn give_up(&self, delivery: &Deliver, upload: Box<dyn Upload>, writing: &Writing) {
         discard(delivery, upload).await;
         let is_gone =
@@ -303,7 +306,7 @@ impl FolderDestination {
         delivery.log.note(WRITING, to_note(&note)?).await
     }
 
-    /// What an earlier attempt noted of a file at this very place.
+    /// The note of an earlier attempt about a file in this same directory.
     fn noted_writing(&self, delivery: &Deliver) -> Option<Writing> {
         let note = WritingNote::deserialize(delivery.notes.get(WRITING)?).ok()?;
         let WritingNote { name, made, whole, address, directory, connection } = note;

@@ -1,10 +1,11 @@
-//! Temporary files of attempts that are dropped, as when their node loses its lease.
+//! Temporary files of attempts that are dropped, for example when their node loses its lease.
 //!
-//! An attempt that was stopped for longer than its lease may write its file after the attempt that follows has looked for
-//! it: nobody else would remove it. Until the note about the publication is asked for, nobody can rely on the file, and it
-//! goes with its attempt. From then on only the answer tells: with the note written, the attempt that follows publishes
-//! the file or finds it published; with the claim lost, there is no note and the file goes. So that answer is waited for
-//! also after the attempt was dropped. Nothing else of the attempt goes on, and the final name is never touched.
+//! A node that was stopped for longer than its lease may write its file after the next attempt has removed older
+//! files; nobody else would remove that file. Until the attempt starts to write the note about the publication, no
+//! other attempt can rely on the file, so it is removed when the attempt is dropped. After that, the answer to the
+//! note decides: if the note was written, the next attempt publishes the file or finds it published; if the claim was
+//! lost, there is no note, and the file is removed. So the answer is awaited even if the attempt is dropped. No other
+//! part of the attempt continues, and the final name is never touched.
 
 use super::Publishing;
 use crate::Deliver;
@@ -13,10 +14,10 @@ use model::{Error, ErrorKind, RemotePath, Result};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Longest time for removing what a dropped attempt wrote.
+/// The longest time for removing the file of a dropped attempt.
 const LONGEST: Duration = Duration::from_secs(10);
 
-/// The temporary file of an attempt that has noted nothing of it. Dropped, the file is removed.
+/// The temporary file of an attempt that has not noted it yet. The file is removed when this is dropped.
 pub(super) struct Unnoted {
     folder: Arc<dyn Folder>,
     temporary: Option<RemotePath>,
@@ -27,7 +28,7 @@ impl Unnoted {
         Self { folder: Arc::clone(folder), temporary: Some(temporary.clone()) }
     }
 
-    /// Writing ended by itself, and has removed or kept the file as it should.
+    /// Writing has ended; it has already removed the file or decided to keep it.
     pub(super) fn disarm(mut self) {
         self.temporary = None;
     }
@@ -47,7 +48,7 @@ impl Drop for Unnoted {
     }
 }
 
-/// Notes a publication; removes the file when the claim was lost, also when nobody waits for the answer any more.
+/// Notes a publication. If the claim was lost, removes the file, even if the attempt was dropped in the meantime.
 pub(super) async fn note_or_remove(
     folder: &Arc<dyn Folder>,
     delivery: &Deliver,
@@ -57,7 +58,8 @@ pub(super) async fn note_or_remove(
     let noting = tokio::spawn(async move {
         let noted = publishing.note(&*log).await;
         if noted.as_ref().is_err_and(|error| error.kind() == ErrorKind::ClaimLost) {
-            // Nothing was noted, so nobody relies on the file; whoever holds the claim has looked for it already.
+            // There is no note, so no attempt relies on the file; the attempt that holds the claim has already
+            // removed older files.
             remove_temporary(&*folder, &publishing.temporary).await;
         }
         noted
@@ -69,7 +71,7 @@ pub(super) async fn note_or_remove(
     })
 }
 
-/// As far as possible: what stays takes room, and is taken for whole by nobody.
+/// Removes the file if possible. A file that stays takes space but is never treated as complete.
 pub(super) async fn remove_temporary(folder: &dyn Folder, temporary: &RemotePath) {
     if let Err(error) = folder.remove(temporary).await
         && error.kind() != ErrorKind::NotFound

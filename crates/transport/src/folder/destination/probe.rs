@@ -1,4 +1,4 @@
-//! The test of an endpoint as a destination: a small file is written, gets its name, and is deleted.
+//! The test of an endpoint as a destination: a small file is written, published and deleted.
 
 use super::FolderDestination;
 use super::publish::with_advice;
@@ -7,14 +7,14 @@ use crate::{Probe, Step};
 use bytes::Bytes;
 use model::{RemotePath, Result};
 
-/// What the file of a test says to whoever finds it.
+/// The content of the test file, for a person who finds it.
 const CONTENT: &[u8] = b"This file was written by a test of a Waybill endpoint. It may be deleted.\n";
 
 impl FolderDestination {
     /// Adds the steps of a delivery to a test whose connection was made.
     pub(super) async fn probe_steps(&self, probe: &mut Probe) {
         if !self.options.temporary_name {
-            // Whatever is written there may be taken for a delivery.
+            // Another program could take any file that is written there for a delivery.
             probe.note(
                 Step::Write,
                 "not tried: without temporary names, the receiver could take the test file for a delivery",
@@ -30,7 +30,7 @@ impl FolderDestination {
                 None => format!("{temporary}: {}", written.evidence.words()),
             });
         let Some(written) = written.await else {
-            // Whatever came of it must not stay; that it cannot be removed either was said already.
+            // The test file must not stay, whatever the result. If it cannot be removed, the report already says so.
             let _ = self.folder.remove(&temporary).await;
             return;
         };
@@ -47,7 +47,7 @@ impl FolderDestination {
         self.timed(probe, Step::Delete, self.folder.remove(&name), |()| name.to_text()).await;
     }
 
-    /// A name that nothing else has, and the temporary one beside it.
+    /// A unique name, and its temporary name.
     fn probe_names(&self) -> (RemotePath, RemotePath) {
         let mut random = [0_u8; 6];
         self.services.random.fill(&mut random);

@@ -1,4 +1,4 @@
-//! Giving a written file its name, and finding out whether an earlier attempt did.
+//! Publishing a written file, and checking whether an earlier attempt has published it.
 
 use super::dropped::remove_temporary;
 use super::{FolderDestination, Overwrite, names};
@@ -9,98 +9,99 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 
-/// The key of the note written before a publication; null once it is certain that there was none.
+/// The key of the note written before a publication; null once it is certain that nothing was published.
 pub const PUBLISHING: &str = "publishing";
 
-/// What to do where a name is taken.
+/// Advice if the name exists.
 pub(super) const TAKEN: &str = "a file of that name exists already; move it away, or set overwrite = \"replace\" or \"rename\" on the \
     flow's destination";
 
-/// What to do where files go as soon as they are written.
+/// Advice if files disappear as soon as they are written.
 const GONE: &str = "the server seems to collect files as soon as they are written, and may have collected this one under its temporary name: ask its operator whether the file was received, and set temporary = \"none\" on the flow's destination";
 
-/// Times a publication is repeated within an attempt after its answer was lost.
+/// How often an attempt repeats a publication whose answer was lost.
 const UNKNOWN_LIMIT: u32 = 3;
 
-/// A publication about to be made: what its note holds.
+/// A planned publication: the content of its note.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Publishing {
-    /// Where the bytes lie.
+    /// The path of the temporary file.
     pub(super) temporary: RemotePath,
-    /// The name they were to have, before any number.
+    /// The requested final path, without a number.
     pub(super) base: RemotePath,
-    /// The name they are given.
+    /// The final path.
     pub(super) name: RemotePath,
-    /// The number in that name; 1 for none.
+    /// The number in the final name; 1 if it has none.
     pub(super) number: u32,
-    /// The attempt that wrote them.
+    /// The attempt that wrote the file.
     pub(super) attempt: u32,
     /// The length in bytes.
     pub(super) size: u64,
     /// The SHA-256 of the bytes.
     pub(super) sha256: Sha256,
-    /// Where it was: the endpoint's address, its directory, and what told that directory from another one.
+    /// The endpoint's address, its directory, and the directory's id
+    /// ([`Folder::identity`](crate::folder::Folder::identity)).
     pub(super) address: String,
     pub(super) directory: RemotePath,
     pub(super) identity: Option<String>,
-    /// By what it is known that they are whole.
+    /// What proves that the file is complete.
     pub(super) evidence: Evidence,
-    /// The connection they were written over.
+    /// The connection over which the file was written.
     pub(super) connection: Option<ConnectionId>,
-    /// Whether the place refused to publish them, after no answer of it was lost.
+    /// Whether the server refused every request to publish, and no answer was lost.
     pub(super) refused: bool,
 }
 
-/// What lies under a temporary name.
+/// What was found under a temporary name.
 pub(super) enum TemporaryFile {
-    /// Nothing, in the directory it was written to: with a note, the file was published.
+    /// No file, in the directory that it was written to: if the publication was noted, the file was published.
     Gone,
-    /// Nothing, but the directory is another one than it was: nothing can be said of the file.
+    /// No file, but the directory is not the one that it was written to: nothing is known about the file.
     Elsewhere,
-    /// The whole file.
+    /// The complete file.
     Ready,
-    /// Something of another size.
+    /// A file with another size.
     Damaged,
-    /// The place shows nothing.
+    /// The server refuses to show it.
     Unknown,
 }
 
-/// Whether the place refuses to show what lies at a path.
+/// Whether the server refuses to show what exists at a path.
 pub(super) fn is_not_shown(error: &Error) -> bool {
     matches!(error.kind(), ErrorKind::PermissionDenied | ErrorKind::Unsupported | ErrorKind::Rejected)
 }
 
-/// What to do where a file could be written and is refused its name, unless the place itself knew better.
+/// Advice if a file could be written but not renamed, unless the transport already gave advice.
 pub(super) fn with_advice(error: Error) -> Error {
     if is_not_shown(&error) && error.advised().is_none() { error.advice(RENAME_REFUSED) } else { error }
 }
 
-/// A note's JSON.
+/// The JSON form of a note.
 pub(super) fn to_note<T: Serialize>(note: &T) -> Result<Value> {
     serde_json::to_value(note)
         .map_err(|error| Error::permanent(ErrorKind::Internal, "write a delivery's note").caused_by(error))
 }
 
 impl Publishing {
-    /// The note of an earlier attempt, when there is one that still counts.
+    /// The note of an earlier attempt, if one exists and still applies.
     pub(super) fn noted(notes: &BTreeMap<String, Value>) -> Option<Self> {
         Self::deserialize(notes.get(PUBLISHING)?).ok()
     }
 
-    /// Writes the note; durable when it returns.
+    /// Writes the note. It is durable when this returns.
     pub(super) async fn note(&self, log: &dyn DeliveryLog) -> Result<()> {
         log.note(PUBLISHING, to_note(self)?).await
     }
 
-    /// Notes that an answer may have been lost, where it was noted that none was.
+    /// Notes that an answer may have been lost, if the note said that none was.
     async fn note_lost(&mut self, delivery: &Deliver) -> Result<()> {
         if std::mem::take(&mut self.refused) { self.note(&*delivery.log).await } else { Ok(()) }
     }
 }
 
 impl FolderDestination {
-    /// Publishes what lies ready. `unsure` tells that an earlier publication of the same file may have
-    /// taken effect, or may still: then a temporary file that is gone was published.
+    /// Publishes a written file. `unsure` means that an earlier publication of the same file may have taken effect or
+    /// may still do so: then a missing temporary file means that it was published.
     pub(super) async fn publish(
         &self,
         delivery: &Deliver,
@@ -109,7 +110,7 @@ impl FolderDestination {
     ) -> Result<Sent> {
         let overwrite = self.options.overwrite;
         let mut unknown = 0;
-        // Whether an answer of the place may have been lost, so that a refusal says nothing of what was done before it.
+        // Whether an answer may have been lost. Then a refusal does not show what happened before it.
         let mut is_lost = unsure && (!publishing.refused || delivery.interrupted);
         if is_lost {
             publishing.note_lost(delivery).await?;
@@ -148,7 +149,7 @@ impl FolderDestination {
                         TemporaryFile::Gone | TemporaryFile::Unknown if unsure => {
                             return Ok(self.delivered(delivery, &publishing));
                         }
-                        // Nobody but this attempt could have published it, and it was there a moment ago.
+                        // Only this attempt could have published it, and it existed a moment ago.
                         TemporaryFile::Gone | TemporaryFile::Unknown => {
                             delivery.log.note(PUBLISHING, Value::Null).await?;
                             return Err(self.taken(&publishing).caused_by(error));
@@ -173,8 +174,8 @@ impl FolderDestination {
         }
     }
 
-    /// Whether a file is surely not published: it lies there under its temporary name, or every try is known to have been
-    /// refused and the place shows nothing.
+    /// Whether a file is certainly not published: it exists under its temporary name, or the server refused every
+    /// request and shows nothing.
     async fn is_unpublished(&self, publishing: &Publishing, is_refused: bool) -> bool {
         match self.look(publishing).await {
             Ok(TemporaryFile::Ready | TemporaryFile::Damaged) => true,
@@ -183,7 +184,7 @@ impl FolderDestination {
         }
     }
 
-    /// The name is taken: the next one, or the end.
+    /// The name exists: tries the next number, or fails.
     async fn next_name(&self, delivery: &Deliver, publishing: &mut Publishing) -> Result<()> {
         if let Overwrite::Rename(most) = self.options.overwrite
             && publishing.number < most
@@ -202,14 +203,14 @@ impl FolderDestination {
         Err(error.on_connection(publishing.connection))
     }
 
-    /// Gives a written file up: first the note, so that its absence is never taken for success.
+    /// Gives up a written file. The note is removed first, so that the missing file is never treated as published.
     pub(super) async fn retract(&self, delivery: &Deliver, publishing: &Publishing) -> Result<()> {
         delivery.log.note(PUBLISHING, Value::Null).await?;
         remove_temporary(&*self.folder, &publishing.temporary).await;
         Ok(())
     }
 
-    /// What lies under the temporary name. That it cannot be found out leaves the delivery ambiguous.
+    /// Checks what exists under the temporary name. If that fails, the delivery is ambiguous.
     pub(super) async fn look(&self, publishing: &Publishing) -> Result<TemporaryFile> {
         if publishing.address != self.options.address || publishing.directory != self.options.directory {
             return Ok(TemporaryFile::Elsewhere);
@@ -225,7 +226,8 @@ impl FolderDestination {
         }
     }
 
-    /// The file went as soon as it was written, under its temporary name. Sending it again would only give it away again.
+    /// The error for a file that disappeared as soon as it was written under its temporary name. It must not be sent
+    /// again: it would be collected again.
     pub(super) fn taken(&self, publishing: &Publishing) -> Error {
         self.gone(&publishing.temporary, &publishing.name).on_connection(publishing.connection)
     }
@@ -238,8 +240,8 @@ impl FolderDestination {
             .advice(GONE)
     }
 
-    /// Nothing lies under the temporary name. That tells something only of the directory it was written to: a file
-    /// system that is not mounted, or another one mounted there, holds neither.
+    /// Called if no file exists under the temporary name. This proves something only if the directory is the one that
+    /// the file was written to, not an empty mount point or another file system.
     async fn look_around(&self, publishing: &Publishing) -> Result<TemporaryFile> {
         let directory = &self.options.directory;
         let found = async {
@@ -250,7 +252,7 @@ impl FolderDestination {
         };
         match found.await {
             Ok(identity) if identity == publishing.identity => {
-                // Whoever published it may have been cut off before its name was durable.
+                // The attempt that published the file may have been interrupted before the new name was durable.
                 let parent = publishing.temporary.parent().unwrap_or_else(|| directory.clone());
                 match self.folder.sync_directory(&parent).await {
                     Err(error) if error.kind() != ErrorKind::NotFound => {

@@ -1,4 +1,4 @@
-//! Writing a payload under its temporary name.
+//! Writing a payload under a temporary name.
 
 use super::publish::is_not_shown;
 use super::{FolderDestination, Publishing};
@@ -8,15 +8,15 @@ use bytes::{Bytes, BytesMut};
 use model::{Error, ErrorKind, RemotePath, Result};
 use tokio::io::AsyncReadExt;
 
-/// Bytes read from staging and handed on at a time. Two such buffers are in use.
+/// The number of bytes that are read from staging and sent at a time. Two such buffers are in use.
 pub(super) const CHUNK: usize = 256 * 1024;
 
-/// Earlier attempts whose temporary files are looked for. Each attempt removes those before it, so more
-/// than one is left only where removing failed.
+/// The number of earlier attempts whose temporary files are removed. Each attempt removes those before it, so more
+/// than one remains only if removing failed.
 const OLDER_LIMIT: u32 = 16;
 
 impl FolderDestination {
-    /// Writes the payload whole under its temporary name and verifies its size there.
+    /// Writes the complete payload under its temporary name and verifies its size on the server.
     pub(super) async fn write(
         &self,
         delivery: &Deliver,
@@ -45,14 +45,14 @@ impl FolderDestination {
             .with("expected bytes", length)
             .with("read bytes", copied));
         }
-        // Asked beside the last answer: no more waiting for a distant server.
+        // Requested together with closing the file, to save one round trip.
         let directory = &self.options.directory;
         let (written, identity) = tokio::join!(upload.finish(), self.folder.identity(directory));
         let (written, identity) = (written?, identity?);
         let written = match self.confirmed(&temporary, length, written).await {
             Ok(written) => written,
             Err(error) => {
-                // Left behind it would be taken for whole by nobody: it was not noted. Still it takes room.
+                // The file was not noted, so no attempt would use it, but it would take space.
                 let _ = self.folder.remove(&temporary).await;
                 return Err(error.on_connection(connection));
             }
@@ -75,10 +75,11 @@ impl FolderDestination {
         if written.gone { Err(self.taken(&publishing)) } else { Ok(publishing) }
     }
 
-    /// What a place shows of a written file, looked at more closely where it states another size than was written.
+    /// Checks the reported size of a written file. If it differs from the number of bytes written, checks the file
+    /// more closely.
     ///
     /// # Errors
-    /// `IntegrityFailed`, transient: the file is not whole there.
+    /// `IntegrityFailed`, transient: the file is incomplete on the server.
     pub(super) async fn confirmed(
         &self,
         path: &RemotePath,
@@ -92,7 +93,8 @@ impl FolderDestination {
             tracing::warn!(endpoint = %self.options.endpoint, %path, stated, written = length, "the server reports a wrong size; the end of the file was read, and the file is complete");
             return Ok(Written { evidence: Evidence::End(stated), ..written });
         }
-        // The size was told as the file was closed: since then it may have been counted, or the file been taken.
+        // The size was reported while the file was closed. Since then the server may have updated it, or the file may
+        // have been collected.
         match self.folder.stat(path).await {
             Ok(entry) if entry.size == Some(length) => Ok(Written::there(length)),
             Err(error) if error.kind() == ErrorKind::NotFound => {
@@ -108,18 +110,18 @@ impl FolderDestination {
         }
     }
 
-    /// Whether a file ends after so many bytes, found out by reading there: a stated size may be wrong. False also
-    /// where it cannot be read.
+    /// Whether a file ends after this number of bytes. Checked by reading, because the reported size may be wrong.
+    /// Also false if the file cannot be read.
     pub(super) async fn ends_at(&self, path: &RemotePath, length: u64) -> bool {
         matches!(self.is_end(path, length).await, Ok(Some(true)))
     }
 
-    /// The same; `None` where reading is refused.
+    /// Like [`Self::ends_at`], but `None` if the server refuses to read.
     ///
     /// # Errors
-    /// The place did not answer.
+    /// The server did not answer.
     pub(super) async fn is_end(&self, path: &RemotePath, length: u64) -> Result<Option<bool>> {
-        // The last byte is there, and nothing follows it.
+        // The last byte exists, and no byte follows it.
         let (offset, expected) = (length.saturating_sub(1), usize::from(length > 0));
         let mut last = [0_u8; 2];
         let read = async {
@@ -148,7 +150,7 @@ impl FolderDestination {
         }
     }
 
-    /// Begins the temporary file; makes the directories that the name asks for.
+    /// Begins the temporary file, and creates the directories of its name if they are missing.
     pub(super) async fn begin(
         &self,
         temporary: &RemotePath,
@@ -163,13 +165,13 @@ impl FolderDestination {
         self.folder.begin_write(temporary, length).await
     }
 
-    /// Makes the directories that a name asks for, after a file could not be written there.
+    /// Creates the directories of a file name, after writing failed because they were missing.
     pub(super) async fn make_way(&self, path: &RemotePath, missing: Error) -> Result<()> {
         let directory = &self.options.directory;
         let base_is_missing = !directory.is_empty()
             && matches!(self.folder.stat(directory).await, Err(e) if e.kind() == ErrorKind::NotFound);
         if base_is_missing && !self.options.create_directories {
-            // Not permanent: a file system that is not mounted, or a partner who is setting up.
+            // Not permanent: a file system may not be mounted, or the partner may still be setting up the directory.
             return Err(Error::transient(ErrorKind::NotFound, "write to a directory")
                 .with("endpoint", &self.options.endpoint)
                 .with("directory", directory)
@@ -180,7 +182,7 @@ impl FolderDestination {
         self.folder.make_directory(&parent).await
     }
 
-    /// Removes what earlier attempts of this delivery left. Failing to is no reason not to deliver.
+    /// Removes the temporary files of earlier attempts of this delivery. A failure does not stop the delivery.
     pub(super) async fn remove_older(&self, delivery: &Deliver, path: &RemotePath) {
         let attempt = delivery.claim.attempt;
         for older in attempt.saturating_sub(OLDER_LIMIT).max(1)..attempt {
@@ -195,7 +197,7 @@ impl FolderDestination {
     }
 }
 
-/// Copies to the end; reading the next chunk and writing this one overlap.
+/// Copies to the end. The next chunk is read while this one is written.
 pub(super) async fn copy(mut reader: PayloadReader, upload: &mut dyn Upload) -> Result<u64> {
     let mut copied = 0;
     let mut chunk = fill(&mut reader).await?;

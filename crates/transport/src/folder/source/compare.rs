@@ -306,8 +306,8 @@ pub(super) fn is_refusal(error: &Error) -> bool {
 }
 
 /// Notes in `source_data` the answer to `stat` when the offer was opened, where it differs from the offer's identity.
-pub(super) fn note_stat(source_data: &mut Map<String, Value>, found: &Metadata, look: &Stat) {
-    let noted = match look {
+pub(super) fn note_stat(source_data: &mut Map<String, Value>, found: &Metadata, stat: &Stat) {
+    let noted = match stat {
         Stat::Found(metadata) if metadata == found => return,
         Stat::Found(metadata) => serde_json::to_value(metadata).unwrap_or_default(),
         Stat::Refused => Value::from("refused"),

@@ -1,4 +1,4 @@
-//! Reading files to compare what they hold.
+//! Reading files to compare their content.
 
 use super::FolderSource;
 use super::compare::{Metadata, is_refusal};
@@ -8,44 +8,44 @@ use bytes::BytesMut;
 use model::{Error, ErrorKind, RemotePath, Result, Sha256};
 use tokio::io::{AsyncRead, AsyncReadExt};
 
-/// Bytes read and written at a time.
+/// The number of bytes that are read and written at a time.
 pub(super) const CHUNK: usize = 128 * 1024;
 
-/// Room for reading one file, in bytes: to be leased before.
+/// The buffer space for reading one file, in bytes. Lease it before reading.
 pub(super) const READING: usize = CHUNK + READER_BUFFERS;
 
-/// What a file holds: how much, and its digest.
+/// The content of a file: its length and digest.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Content {
     pub(super) bytes: u64,
     pub(super) sha256: Sha256,
 }
 
-/// How far one file goes as another does.
+/// The result of comparing a copy with its original.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Agreement {
-    /// They are equal, as far as both can be read: this is what they hold.
+    /// They are equal, and this is their content.
     Whole(Content),
-    /// It ends too early, after so many bytes, and holds the same as far as it goes.
+    /// The copy is the beginning of the original, with this number of bytes.
     Part(u64),
-    /// It holds something else.
+    /// The copy has other content.
     Other,
-    /// Nobody may read it.
+    /// The server refuses to read the copy.
     Unread,
 }
 
-/// Whether bytes are all of the file that was taken.
+/// Whether bytes are the complete file that was read.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Wholeness {
     /// They are.
     Whole,
     /// They are not.
     Other,
-    /// Nothing that was noted or stated tells.
+    /// Nothing that was noted or reported decides it.
     Unknown,
 }
 
-/// Sums up what it is given.
+/// Counts and hashes bytes.
 pub(super) struct Summing {
     bytes: u64,
     hash: openssl::sha::Sha256,
@@ -67,20 +67,22 @@ impl Summing {
 }
 
 impl Taken<'_> {
-    /// The largest size that the place stated: where a look tells less than the listing, it tells nothing.
+    /// The larger of the sizes that listing and `stat` reported.
     fn stated(&self) -> Option<u64> {
-        self.identity.size.max(self.looked().size)
+        self.identity.size.max(self.at_open().size)
     }
 
-    /// How many bytes the file has, as far as that is known.
+    /// The number of bytes of the file, as far as it is known.
     pub(super) fn expected_bytes(&self) -> Option<u64> {
         let stated = self.stated();
-        // A file is also given up because its readings ended early: then what was read last is no measure.
+        // A file may have been refused because its readings ended too early. Then the last number read proves
+        // nothing.
         let read = self.read.filter(|read| !self.is_refused || stated.is_none_or(|stated| *read >= stated));
         read.or(stated)
     }
 
-    /// Whether what was read, here or of a copy, is all of the file: by the digest of what was taken, else by its size.
+    /// Whether this content, of the file or of a copy, is complete: by the digest of what was read before, otherwise
+    /// by its size.
     pub(super) fn wholeness(&self, content: &Content) -> Wholeness {
         let is_long_enough = self.stated().is_none_or(|stated| content.bytes >= stated);
         match self.is_content(content) {
@@ -93,23 +95,23 @@ impl Taken<'_> {
 }
 
 impl FolderSource {
-    /// Whether a copy, of which the place tells this, is all of the file. Only a copy that was read is known not to be.
+    /// Whether a copy with this metadata is complete. `Other` only if the copy could be read.
     pub(super) async fn wholeness_of(
         &self,
         taken: &Taken<'_>,
         copy: &RemotePath,
-        told: &Metadata,
+        metadata: &Metadata,
     ) -> Result<Wholeness> {
         let content = match self.content(copy).await {
             Ok(content) => content,
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Wholeness::Other),
             Err(error) if is_refusal(&error) => {
-                let is_its_size = told.size.is_some() && told.size == taken.expected_bytes();
+                let is_its_size = metadata.size.is_some() && metadata.size == taken.expected_bytes();
                 return Ok(if is_its_size { Wholeness::Whole } else { Wholeness::Unknown });
             }
             Err(error) => return Err(error),
         };
-        let ended_early = told.size.is_some_and(|size| size > content.bytes);
+        let ended_early = metadata.size.is_some_and(|size| size > content.bytes);
         Ok(match taken.wholeness(&content) {
             Wholeness::Other | Wholeness::Unknown if ended_early => Wholeness::Unknown,
             Wholeness::Unknown if content.bytes == 0 => Wholeness::Other,
@@ -125,10 +127,10 @@ impl FolderSource {
         }
     }
 
-    /// Reads a file as far as it goes, and tells why it did not go to its end.
+    /// Reads a file as far as possible, and returns the error that ended the reading, if any.
     ///
     /// # Errors
-    /// Nothing came of it.
+    /// Nothing could be read.
     pub(super) async fn content_or_part(&self, path: &RemotePath) -> Result<(Content, Option<Error>)> {
         let _lease = self.services.budget.take(READING).await;
         let mut reader = self.folder.read(path, 0).await?;
@@ -145,7 +147,7 @@ impl FolderSource {
         }
     }
 
-    /// Reads two files side by side.
+    /// Reads two files in parallel and compares them.
     pub(super) async fn agreement(&self, original: &RemotePath, copy: &RemotePath) -> Result<Agreement> {
         let _lease = self.services.budget.take(2 * READING).await;
         let mut of_copy = match self.folder.read(copy, 0).await {
@@ -174,7 +176,7 @@ impl FolderSource {
     }
 }
 
-/// The next chunk; shorter only at the end.
+/// Reads the next chunk. Only the last one is shorter than [`CHUNK`].
 pub(super) async fn fill(reader: &mut (impl AsyncRead + Unpin)) -> Result<BytesMut> {
     let mut chunk = BytesMut::with_capacity(CHUNK);
     while chunk.len() < CHUNK {
@@ -187,7 +189,7 @@ pub(super) async fn fill(reader: &mut (impl AsyncRead + Unpin)) -> Result<BytesM
     Ok(chunk)
 }
 
-/// A reader's error carries the folder's own.
+/// Takes the folder's own error out of a reader's error.
 fn read_error(error: std::io::Error) -> Error {
     match error.downcast::<Error>() {
         Ok(error) => error,

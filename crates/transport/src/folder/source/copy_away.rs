@@ -1,34 +1,35 @@
-//! Moving a file by copying it, where the place does not rename it: an archive on another file system, a server that
-//! refuses to rename or cannot.
+//! Moving a file by copying it, if the server does not rename it: an archive on another file system, or a server that
+//! refuses to rename.
 //!
-//! Beside the target lie, one after the other, `.<name>.<offer>.copying`, which is unfinished and is written anew by the
-//! next call, and `.<name>.<offer>.copied`, which is whole and verified: only when it is there the file is removed, and
-//! then it gets its name. So a call that was cut off anywhere is simply made again, and no moment leaves less than one
-//! whole file. Where nothing is renamed in the target's directory either, `copy_named` does it.
+//! Two files are created one after the other beside the target: `.<name>.<offer>.copying`, which is incomplete and is
+//! written again by the next call, and `.<name>.<offer>.copied`, which is complete and verified. Only when the second
+//! exists, the original is removed; then the copy gets its final name. So an interrupted call can always be repeated,
+//! and there is always at least one complete file. If the server does not rename in the target directory either,
+//! `copy_named` does the copy.
 
 use super::compare::{Comparison, is_refusal};
 use super::content::{Content, READING, Summing, Wholeness, fill};
 use super::move_away::{Moved, NUMBER_LIMIT, beside, found, numbered};
-use super::taken::{Likeness, Taken};
+use super::taken::{Match, Taken};
 use super::{FolderSource, names};
 use crate::folder::{Upload, Written};
 use model::{Error, ErrorKind, Offer, RemotePath, Result};
 
-/// The operation of the error where a file was copied and may not be removed.
+/// The operation of the error if a file was copied but may not be removed.
 const REMOVE_ORIGINAL: &str = "remove a file that was copied";
 
-/// How copying ended.
+/// The result of copying.
 enum Copied {
-    /// It lies beside the target, whole.
+    /// The complete copy is beside the target.
     Whole,
-    /// Whoever takes files there has it already.
+    /// Another program has already collected the copy.
     Fetched,
-    /// The file changed meanwhile; nothing was left of the copy.
+    /// The file changed during the copy; the copy was removed.
     Changed,
 }
 
 impl FolderSource {
-    /// Moves a file that the place would not rename, and tells the refusal when it cannot be copied either.
+    /// Moves a file that the server did not rename. If it cannot be copied either, returns the error of the rename.
     pub(super) async fn copy_away(
         &self,
         offer: &Offer,
@@ -38,7 +39,7 @@ impl FolderSource {
     ) -> Result<Moved> {
         self.copy_over(offer, taken, target).await.map_err(|error| match error.kind() {
             ErrorKind::Unreachable | ErrorKind::Timeout | ErrorKind::Throttled => error,
-            // These tell what was done, and what is missing.
+            // These errors already say what was done and what is missing.
             ErrorKind::IntegrityFailed => error,
             _ if error.operation() == REMOVE_ORIGINAL => error,
             _ => refused
@@ -49,7 +50,7 @@ impl FolderSource {
 
     async fn copy_over(&self, offer: &Offer, taken: &Taken<'_>, target: &RemotePath) -> Result<Moved> {
         let copied = beside(offer, target, ".copied");
-        if self.lying(taken, &copied).await?.is_none() {
+        if self.stat_or_list(taken, &copied).await?.is_none() {
             if !self.renames_beside(offer, taken, target).await? {
                 return self.copy_under_name(offer, taken, target).await;
             }
@@ -69,7 +70,7 @@ impl FolderSource {
         }
     }
 
-    /// Goes on with what an earlier call copied, when the file itself is gone or replaced.
+    /// Continues with the copy of an earlier call, if the file itself no longer exists or was replaced.
     pub(super) async fn finish_copy(
         &self,
         offer: &Offer,
@@ -77,42 +78,42 @@ impl FolderSource {
         target: &RemotePath,
     ) -> Result<Option<Moved>> {
         let copied = beside(offer, target, ".copied");
-        if self.lying(taken, &copied).await?.is_none() {
+        if self.stat_or_list(taken, &copied).await?.is_none() {
             let copying = beside(offer, target, ".copying");
-            let Some(told) = self.lying(taken, &copying).await? else {
+            let Some(metadata) = self.stat_or_list(taken, &copying).await? else {
                 return self.finish_named_copy(offer, taken, target).await;
             };
-            match self.wholeness_of(taken, &copying, &told).await? {
+            match self.wholeness_of(taken, &copying, &metadata).await? {
                 Wholeness::Whole => self.folder.rename(&copying, &copied).await?,
                 Wholeness::Other => {
                     found(self.folder.remove(&copying).await)?;
                     return Ok(None);
                 }
-                // There are places whose files go when they are read: then this may be all that is left of it.
+                // Some servers remove a file when it is read. Then this copy may be the only one.
                 Wholeness::Unknown => {
                     let name = names::wrapped(b"", target.file_name(), b".unverified");
                     let Some(kept) = self.name_copy(&copying, &target.with_file_name(&name)).await? else {
                         return Ok(None);
                     };
-                    return Err(left_unverified(taken, &kept, told.size));
+                    return Err(left_unverified(taken, &kept, metadata.size));
                 }
             }
         }
         Ok(self.name_copy(&copied, target).await?.map(Moved::To))
     }
 
-    /// Whether names beside the target can be given and taken away: tried with an empty file, so that no whole one is
-    /// written in vain. What comes of it is the beginning of a copy.
+    /// Whether files beside the target can be renamed. Tested with an empty file, so that no complete copy is written
+    /// in vain. The renamed test file becomes the beginning of the copy.
     async fn renames_beside(&self, offer: &Offer, taken: &Taken<'_>, target: &RemotePath) -> Result<bool> {
         let copying = beside(offer, target, ".copying");
-        if self.lying(taken, &copying).await?.is_some() {
+        if self.stat_or_list(taken, &copying).await?.is_some() {
             return Ok(true);
         }
         let trial = beside(offer, target, ".trial");
         self.folder.begin_write(&trial, Some(0)).await?.finish().await?;
         match self.folder.rename(&trial, &copying).await {
             Ok(()) => Ok(true),
-            // Where files are taken as soon as they are closed, only their own names do.
+            // The server collects files as soon as they are closed: then only their final names can be used.
             Err(error) if is_refusal(&error) || error.kind() == ErrorKind::NotFound => {
                 found(self.folder.remove(&trial).await)?;
                 Ok(false)
@@ -143,8 +144,8 @@ impl FolderSource {
         self.folder.rename(&copying, copied).await.map(|()| Copied::Whole)
     }
 
-    /// Writes what a file holds into another one. What was written stays when that fails: of a file that goes when it is
-    /// read it is all that is left, and else the next call writes it anew.
+    /// Copies the content of a file into an upload. If that fails, what was written stays: if the server removed the
+    /// file when it was read, it is the only copy; otherwise the next call writes it again.
     pub(super) async fn copy_bytes(
         &self,
         from: &RemotePath,
@@ -164,11 +165,11 @@ impl FolderSource {
         Ok((read.content(), upload.finish().await?))
     }
 
-    /// Verifies that all of the file was read, and that its copy holds what was read; false when the file itself changed
-    /// meanwhile, so that the copy is of no use. Nothing is removed here.
+    /// Verifies that the file was read completely, and that the copy has the same content. False if the file itself
+    /// changed in the meantime, so that the copy is useless. Removes nothing.
     ///
     /// # Errors
-    /// `IntegrityFailed`: either is not so, or not known.
+    /// `IntegrityFailed`: one of them is not true, or not known.
     pub(super) async fn verify_copy(
         &self,
         taken: &Taken<'_>,
@@ -178,7 +179,7 @@ impl FolderSource {
     ) -> Result<bool> {
         let wholeness = taken.wholeness(read);
         let is_another = wholeness == Wholeness::Other && taken.expected_bytes() == Some(read.bytes);
-        // What is read of a file that is replaced may be part of each: only a digest says that it is not.
+        // A file that is replaced while it is read may give bytes of both files: only a digest can exclude that.
         if is_another || taken.is_content(read) != Some(true) && self.is_replaced(taken).await? {
             return Ok(false);
         }
@@ -188,10 +189,10 @@ impl FolderSource {
         if written.gone {
             return Ok(true);
         }
-        // The size that is stated may be wrong; what is read of the copy is not.
+        // The reported size may be wrong; the content that was read is not.
         let (is_equal, bytes) = match self.content(copy).await {
             Ok(there) => (there == *read, there.bytes),
-            // Nobody may read there: every write was acknowledged, and the size shown has to do.
+            // Reading is not allowed there. Every write was acknowledged, so the reported size must be enough.
             Err(error) if is_refusal(&error) => {
                 let bytes = written.size.unwrap_or(read.bytes);
                 (bytes == read.bytes, bytes)
@@ -210,19 +211,19 @@ impl FolderSource {
     }
 
     async fn is_replaced(&self, taken: &Taken<'_>) -> Result<bool> {
-        // Gone is fine: there are places whose files go when they are read.
-        Ok(matches!(self.compare_taken(taken).await?, Comparison::Different(_)))
+        // A missing file is not replaced: some servers remove a file when it is read.
+        Ok(matches!(self.compare_with_taken(taken).await?, Comparison::Different(_)))
     }
 
-    /// Gives a copy the time of its original, where the place can: by it the copy is known again. What is set is not
-    /// always what is told, so it is looked at.
+    /// Sets the copy's time to the original's, where the server can, so that the next call recognises the copy. The
+    /// server may report another time than was set, so this is checked.
     pub(super) async fn keep_time(&self, taken: &Taken<'_>, copy: &RemotePath) -> Result<()> {
         if !self.folder.capabilities().await?.set_modified {
             return Ok(());
         }
         for time in taken.times() {
             match self.folder.set_modified(copy, time).await {
-                Ok(()) if self.likeness(taken, copy).await? == Likeness::Same => return Ok(()),
+                Ok(()) if self.match_at(taken, copy).await? == Match::Same => return Ok(()),
                 Ok(()) => {}
                 Err(error) if is_refusal(&error) || error.kind() == ErrorKind::NotFound => {
                     tracing::debug!(path = %copy, error = %error.chain(), "the server does not set the time of a copy");
@@ -234,11 +235,11 @@ impl FolderSource {
         Ok(())
     }
 
-    /// Removes the file, of which a whole copy lies elsewhere.
+    /// Removes the original, of which a complete copy exists.
     pub(super) async fn remove_original(&self, taken: &Taken<'_>, copy: &RemotePath) -> Result<()> {
-        match self.compare_taken(taken).await? {
+        match self.compare_with_taken(taken).await? {
             Comparison::Same(_) | Comparison::Doubtful(_) => {}
-            // Gone: an earlier call removed it. Another one: it is offered anew.
+            // Missing: an earlier call removed it. Different: the new file will be offered.
             Comparison::Missing | Comparison::Different(_) => return Ok(()),
         }
         match found(self.folder.remove(taken.path()).await) {
@@ -253,7 +254,7 @@ impl FolderSource {
         }
     }
 
-    /// Gives the copy its name, or one with a number; `None` when it is gone.
+    /// Gives the copy its final name, with a number if that name exists; `None` if the copy no longer exists.
     async fn name_copy(&self, copied: &RemotePath, target: &RemotePath) -> Result<Option<RemotePath>> {
         for number in 1..=NUMBER_LIMIT {
             let to = numbered(target, number);
@@ -268,7 +269,7 @@ impl FolderSource {
     }
 }
 
-/// The file was not read whole, as far as is known.
+/// The error if it is not certain that the file was read completely.
 pub(super) fn read_early(taken: &Taken<'_>, copy: &RemotePath, read: &Content) -> Error {
     let error = Error::transient(ErrorKind::IntegrityFailed, "verify that a file was read completely")
         .with("path", taken.path())
@@ -281,7 +282,7 @@ pub(super) fn read_early(taken: &Taken<'_>, copy: &RemotePath, read: &Content) -
     error.advice("the original was not removed, because its copy may be incomplete: read it by other means, and move it by hand")
 }
 
-/// The file is gone, and it is not known whether its copy is whole.
+/// The error if the file no longer exists, and it is not known whether its copy is complete.
 pub(super) fn left_unverified(taken: &Taken<'_>, copy: &RemotePath, size: Option<u64>) -> Error {
     let error = Error::transient(ErrorKind::IntegrityFailed, "verify a copy whose original no longer exists")
         .with("path", taken.path())

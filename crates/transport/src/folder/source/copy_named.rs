@@ -1,10 +1,10 @@
-//! Moving a file by copying it, where the place renames nothing at all: the copy is written under its own name.
+//! Moving a file by copying it, if the server renames nothing at all: the copy is written under its final name.
 //!
-//! Before it is begun, its number is noted beside it, as the size of `.<name>.<offer>.naming`: a directory that nobody may
-//! read may still tell sizes. Once the name was made by this offer, and not before, `.<name>.<offer>.made` is put there. So the
-//! call after one that was cut off knows which file may be unfinished and its own, and touches no other: it is removed
-//! only where it was made here and holds nothing but the beginning of the file; noted and not made, it is written to only
-//! where it is empty.
+//! Before the copy begins, its number is noted beside it, as the size of `.<name>.<offer>.naming`: a server that does
+//! not let files be read may still report sizes. Once this offer has created the copy's file, and not before,
+//! `.<name>.<offer>.made` is written there. So the next call knows which file may be an incomplete copy of this
+//! offer, and touches no other file: a file is removed only if this offer created it and it contains nothing but the
+//! beginning of the original. If it was noted but not marked as created, it is written to only if it is empty.
 
 use super::FolderSource;
 use super::compare::{Metadata, is_refusal};
@@ -16,23 +16,23 @@ use crate::folder::Upload;
 use model::{Error, Offer, RemotePath, Result};
 use tokio::io::AsyncReadExt;
 
-/// What an earlier call left under a name that it noted.
+/// What an earlier call left under the name that it noted.
 enum EarlierCopy {
-    /// All of the file.
+    /// The complete copy.
     Whole,
-    /// The beginning of it, made by that call.
+    /// The beginning of the copy, created by that call.
     Part,
-    /// Nothing: that call may have made it.
+    /// An empty file: that call may have created it.
     Empty,
-    /// What is not this offer's, or not known to be.
+    /// A file that is not this offer's, or is not known to be.
     Other,
 }
 
-/// The notes of a copy beside it.
+/// The two notes beside a copy.
 struct Notes {
-    /// Tells its number.
+    /// The note with its number.
     number: RemotePath,
-    /// Tells that its name was made by this offer.
+    /// The note that this offer created the copy's file.
     made: RemotePath,
 }
 
@@ -50,13 +50,13 @@ impl FolderSource {
         target: &RemotePath,
     ) -> Result<Moved> {
         let notes = Notes::of(offer, target);
-        let is_made = self.lying(taken, &notes.made).await?.is_some();
+        let is_made = self.stat_or_list(taken, &notes.made).await?.is_some();
         let mut first = 1;
         if let Some(number) = self.noted_number(taken, &notes.number).await? {
             let copy = numbered(target, number);
             first = number;
-            if let Some(told) = self.lying(taken, &copy).await? {
-                match self.earlier_copy(taken, &copy, &told, is_made).await? {
+            if let Some(metadata) = self.stat_or_list(taken, &copy).await? {
+                match self.earlier_copy(taken, &copy, &metadata, is_made).await? {
                     EarlierCopy::Whole => return self.finish_verified_copy(taken, copy, &notes).await,
                     EarlierCopy::Part => {
                         found(self.folder.remove(&copy).await)?;
@@ -75,13 +75,13 @@ impl FolderSource {
         }
         for number in first..=NUMBER_LIMIT {
             let copy = numbered(target, number);
-            if self.lying(taken, &copy).await?.is_some() {
+            if self.stat_or_list(taken, &copy).await?.is_some() {
                 continue;
             }
             self.write_note(&notes.number, number as usize).await?;
             match self.folder.begin_new_write(&copy, offer.identity.size).await {
                 Ok(Some(upload)) => return self.write_named_copy(offer, taken, target, copy, upload).await,
-                // What appears under this name is somebody else's.
+                // A file that appears under this name later is not ours.
                 Ok(None) => {
                     found(self.folder.remove(&notes.number).await)?;
                 }
@@ -95,7 +95,7 @@ impl FolderSource {
         Err(no_free_name(target))
     }
 
-    /// Writes the copy under a name that was just made.
+    /// Writes the copy under a name that was just created.
     async fn write_named_copy(
         &self,
         offer: &Offer,
@@ -106,7 +106,7 @@ impl FolderSource {
     ) -> Result<Moved> {
         let notes = Notes::of(offer, target);
         self.write_note(&notes.made, 1).await?;
-        // One that is not whole is left to the next call, or to its end: another node may have finished it by now.
+        // An incomplete copy is left for the next call or for cleaning up: another node may have completed it by now.
         let (read, written) = self.copy_bytes(taken.path(), upload).await?;
         if !self.verify_copy(taken, &copy, &read, &written).await? {
             return Ok(self.finish_named_copy(offer, taken, target).await?.unwrap_or(Moved::Changed));
@@ -132,15 +132,15 @@ impl FolderSource {
         found(self.folder.remove(&notes.number).await).map(drop)
     }
 
-    /// What an earlier call left, while the file itself is still there.
+    /// What an earlier call left, while the file itself still exists.
     ///
     /// # Errors
-    /// `IntegrityFailed`: the file cannot be read whole, so that nothing can be said.
+    /// `IntegrityFailed`: the file cannot be read completely, so the copy cannot be judged.
     async fn earlier_copy(
         &self,
         taken: &Taken<'_>,
         copy: &RemotePath,
-        told: &Metadata,
+        metadata: &Metadata,
         is_made: bool,
     ) -> Result<EarlierCopy> {
         let agreement = self.agreement(taken.path(), copy).await?;
@@ -156,32 +156,33 @@ impl FolderSource {
         };
         match taken.wholeness(&content) {
             Wholeness::Whole => {}
-            // Another file lies there now: copying it anew finds that out.
+            // Another file has this path now. Copying it again will show that.
             Wholeness::Other if taken.expected_bytes() == Some(content.bytes) => {
                 return Ok(EarlierCopy::Part);
             }
             Wholeness::Other | Wholeness::Unknown => return Err(read_early(taken, copy, &content)),
         }
-        let size = if agreement == Agreement::Unread { told.size } else { Some(content.bytes) };
+        let size = if agreement == Agreement::Unread { metadata.size } else { Some(content.bytes) };
         Ok(match size {
             Some(size) if size == content.bytes => EarlierCopy::Whole,
-            // Told too late it may be whole: it is written anew all the same, for nobody may look.
+            // It may be complete if the server reports sizes late. It is written again anyway, because it cannot be
+            // read.
             Some(size) if size < content.bytes => EarlierCopy::Part,
             Some(_) | None => EarlierCopy::Other,
         })
     }
 
-    /// Whether a copy is whole that goes on where the file, as it is read now, does not.
+    /// Whether a copy is complete that is longer than the file as it is read now.
     async fn holds_its_digest(&self, taken: &Taken<'_>, copy: &RemotePath) -> Result<bool> {
         let there = found(self.content(copy).await)?;
         let is_equal = there.is_some_and(|content| taken.is_content(&content) == Some(true));
         Ok(is_equal && there.is_some_and(|content| taken.wholeness(&content) == Wholeness::Whole))
     }
 
-    /// Goes on with what an earlier call wrote under its name, when the file itself is gone or replaced.
+    /// Continues with the copy of an earlier call, if the file itself no longer exists or was replaced.
     ///
     /// # Errors
-    /// `IntegrityFailed`, once: it is not known whether what lies there is whole.
+    /// `IntegrityFailed`, once: it is not known whether the copy is complete.
     pub(super) async fn finish_named_copy(
         &self,
         offer: &Offer,
@@ -189,36 +190,36 @@ impl FolderSource {
         target: &RemotePath,
     ) -> Result<Option<Moved>> {
         let trial = beside(offer, target, ".trial");
-        if self.lying(taken, &trial).await?.is_some() {
+        if self.stat_or_list(taken, &trial).await?.is_some() {
             found(self.folder.remove(&trial).await)?;
         }
         let notes = Notes::of(offer, target);
-        if self.lying(taken, &notes.number).await?.is_none() {
+        if self.stat_or_list(taken, &notes.number).await?.is_none() {
             return Ok(None);
         }
-        let is_made = self.lying(taken, &notes.made).await?.is_some();
+        let is_made = self.stat_or_list(taken, &notes.made).await?.is_some();
         let Some(number) = self.noted_number(taken, &notes.number).await? else {
             self.forget_notes(&notes).await?;
             return Ok(None);
         };
         let copy = numbered(target, number);
-        let told = self.lying(taken, &copy).await?;
-        let wholeness = match &told {
-            Some(told) => self.wholeness_of(taken, &copy, told).await?,
+        let metadata = self.stat_or_list(taken, &copy).await?;
+        let wholeness = match &metadata {
+            Some(metadata) => self.wholeness_of(taken, &copy, metadata).await?,
             None => Wholeness::Other,
         };
         match wholeness {
-            // Whether it was made here or not: an earlier call may have been cut off between the notes' removals.
+            // Both notes are removed, because an earlier call may have been interrupted between removing them.
             Wholeness::Whole => {
                 self.forget_notes(&notes).await?;
                 Ok(Some(Moved::To(copy)))
             }
             Wholeness::Unknown if is_made => {
                 self.forget_notes(&notes).await?;
-                Err(left_unverified(taken, &copy, told.and_then(|told| told.size)))
+                Err(left_unverified(taken, &copy, metadata.and_then(|metadata| metadata.size)))
             }
             _ => {
-                if is_made && told.is_some() {
+                if is_made && metadata.is_some() {
                     found(self.folder.remove(&copy).await)?;
                 }
                 self.forget_notes(&notes).await?;
@@ -227,17 +228,17 @@ impl FolderSource {
         }
     }
 
-    /// Writes a note of so many bytes.
+    /// Writes a note with this number of bytes.
     async fn write_note(&self, note: &RemotePath, bytes: usize) -> Result<()> {
         let mut upload = self.folder.begin_write(note, Some(bytes as u64)).await?;
         upload.write(vec![b'.'; bytes].into()).await?;
         upload.finish().await.map(drop)
     }
 
-    /// The number of the copy that an earlier call began; `None` where it began none, or where nobody may read the note
-    /// nor learn its size.
+    /// The number of the copy that an earlier call began; `None` if there is none, or if the note can neither be read
+    /// nor its size be queried.
     async fn noted_number(&self, taken: &Taken<'_>, note: &RemotePath) -> Result<Option<u32>> {
-        let Some(told) = self.lying(taken, note).await? else { return Ok(None) };
+        let Some(metadata) = self.stat_or_list(taken, note).await? else { return Ok(None) };
         let bytes = match self.folder.read(note, 0).await {
             Ok(reader) => {
                 let mut bytes = Vec::new();
@@ -252,10 +253,10 @@ impl FolderSource {
             Err(error) => Err(error),
         };
         let bytes = match bytes {
-            Err(error) if is_refusal(&error) => told.size,
+            Err(error) if is_refusal(&error) => metadata.size,
             other => found(other)?.flatten(),
         };
-        // None: it was cut off while it was written, and nothing was begun then.
+        // No valid number: the note's writing was interrupted, so no copy was begun.
         let number = bytes.and_then(|bytes| u32::try_from(bytes).ok());
         Ok(number.filter(|number| (1..=NUMBER_LIMIT).contains(number)))
     }

@@ -1,50 +1,51 @@
-//! Moving a file to another directory of its place, whatever is cut off: by renaming, and where that is refused by
-//! copying.
+//! Moving a file to another directory on its server so that any interruption is safe: by renaming, or by copying if
+//! renaming is refused.
 
 use super::compare::{Comparison, Stat, is_refusal};
-use super::taken::{Likeness, NumberedNames, Taken};
+use super::taken::{Match, NumberedNames, Taken};
 use super::{FolderSource, names};
 use crate::folder::After;
 use model::{Error, ErrorKind, Offer, OfferIdentity, RemotePath, Result};
 use std::collections::VecDeque;
 
-/// Most names tried for a file whose name is taken in the directory it is moved to.
+/// The highest number that is tried if the name exists in the target directory.
 pub(super) const NUMBER_LIMIT: u32 = 1_000;
 
-/// Most files read to find the one that an earlier call moved.
+/// The most files that are read to find the one that an earlier call moved.
 const READ_LIMIT: usize = 8;
 
-/// How a move ended.
+/// The result of a move.
 pub(super) enum Moved {
-    /// It lies there, by this call or an earlier one.
+    /// The file has this path now, by this call or an earlier one.
     To(RemotePath),
-    /// Neither the file nor what an earlier call made of it is to be found.
+    /// Neither the file nor a result of an earlier call was found.
     Gone,
-    /// Something else lies at its path; left alone, or put back.
+    /// Another file has its path. It was not touched, or was put back.
     Changed,
 }
 
 impl FolderSource {
-    /// Moves the file to `target`, by way of a name beside it that is this offer's alone: whatever is cut
-    /// off, the next call finds under that name what was moved, and whether it is what was taken.
+    /// Moves the file to `target`. It is first renamed to a name beside the target that only this offer uses: after
+    /// an interruption, the next call finds the moved file under that name and checks whether it is the file that was
+    /// read.
     pub(super) async fn move_away(&self, offer: &Offer, target: &RemotePath) -> Result<Moved> {
         let taken = &self.taken(offer);
         let aside = beside(offer, target, ".moving");
-        match self.compare_taken(taken).await? {
+        match self.compare_with_taken(taken).await? {
             Comparison::Same(_) | Comparison::Doubtful(_) => {}
-            Comparison::Missing => return self.go_on(offer, taken, target, false).await,
-            Comparison::Different(_) => return self.go_on(offer, taken, target, true).await,
+            Comparison::Missing => return self.resume(offer, taken, target, false).await,
+            Comparison::Different(_) => return self.resume(offer, taken, target, true).await,
         }
-        match self.still_holds(taken).await? {
+        match self.has_same_content(taken).await? {
             Some(true) => {}
-            Some(false) => return self.go_on(offer, taken, target, true).await,
-            None => return self.go_on(offer, taken, target, false).await,
+            Some(false) => return self.resume(offer, taken, target, true).await,
+            None => return self.resume(offer, taken, target, false).await,
         }
         self.make_parent(target).await?;
         let mut renamed = self.rename_new(taken.path(), &aside).await;
         if matches!(&renamed, Err(error) if error.kind() == ErrorKind::NotFound) {
-            // Either the file went, or somebody removed the directory since it was made.
-            if self.lying(taken, taken.path()).await?.is_none() {
+            // Either the file no longer exists, or somebody removed the target directory after it was created.
+            if self.stat_or_list(taken, taken.path()).await?.is_none() {
                 return self.moved_before(taken, target).await;
             }
             self.forget_made();
@@ -52,25 +53,26 @@ impl FolderSource {
             renamed = self.rename_new(taken.path(), &aside).await;
         }
         match renamed {
-            // Whoever watches that directory may have been quick: then there is nothing to finish.
+            // A program that watches that directory may already have taken the file: then there is nothing to finish.
             Ok(()) => Ok(self.finish(taken, &aside, target).await?.unwrap_or(Moved::Gone)),
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {
-                // An earlier call got as far as that, so what lies at the source now is a new file.
+                // An earlier call has already renamed the file, so the file at the source is a new one.
                 let moved = self.finish(taken, &aside, target).await?;
-                // Where versions tell files apart it is still the old one: the folder copied it to another file
-                // system, and was cut off before it removed it.
+                // With a version, it is known to be the old file: the folder copied it to another file system and was
+                // interrupted before it removed it.
                 if taken.identity.version.is_some() && matches!(moved, Some(Moved::To(_))) {
                     found(self.folder.remove(taken.path()).await)?;
                     return Ok(moved.unwrap_or(Moved::Gone));
                 }
                 Ok(Moved::Changed)
             }
-            // Over the border of a file system, by an account that may not, on a server that cannot: SFTP has no code
-            // for the first, and servers use any for the others.
+            // The target is on another file system, the account lacks the right, or the server cannot rename. SFTP
+            // has no code for the first, and servers use any code for the others.
             Err(error) if is_refusal(&error) => {
-                // Done all the same, or taken by somebody meanwhile: then there is nothing to copy.
-                if self.lying(taken, taken.path()).await?.is_none() {
-                    return self.go_on(offer, taken, target, false).await;
+                // The rename took effect anyway, or somebody took the file in the meantime: then there is nothing to
+                // copy.
+                if self.stat_or_list(taken, taken.path()).await?.is_none() {
+                    return self.resume(offer, taken, target, false).await;
                 }
                 self.copy_away(offer, taken, target, error).await
             }
@@ -78,8 +80,8 @@ impl FolderSource {
         }
     }
 
-    /// The file is gone from its place, or another one is there: finishes what an earlier call began.
-    async fn go_on(
+    /// Called if the file no longer exists or was replaced: finishes what an earlier call began.
+    async fn resume(
         &self,
         offer: &Offer,
         taken: &Taken<'_>,
@@ -95,8 +97,8 @@ impl FolderSource {
         if replaced { Ok(Moved::Changed) } else { self.moved_before(taken, target).await }
     }
 
-    /// Looks at what was moved aside: the file that was taken gets its name, any other goes back to where
-    /// it lay. `None` when nothing lies aside.
+    /// Checks the file that was moved aside: if it is the one that was read, it gets its final name; any other file
+    /// is put back. `None` if there is no file aside.
     async fn finish(
         &self,
         taken: &Taken<'_>,
@@ -123,9 +125,9 @@ impl FolderSource {
         Err(no_free_name(target).with("path", taken.path()))
     }
 
-    /// Whether a name that is taken was taken by an earlier call for this very offer. Then what was moved
-    /// is a new file, even where size and time cannot tell it from the one taken. Only a name with the
-    /// offer's own time says so: any other may be of an older file that looked the same.
+    /// Whether the file that has this name was put there by an earlier call for this same offer. Then the file that
+    /// was moved now is a new one, even if size and time are the same. Only a name with the offer's own time proves
+    /// it; any other name may belong to an older file with the same size and time.
     async fn moved_by_earlier_call(&self, taken: &Taken<'_>, to: &RemotePath) -> Result<bool> {
         if !matches!(self.polling.after, After::Archive { timestamp: true, .. }) {
             return Ok(false);
@@ -133,43 +135,43 @@ impl FolderSource {
         Ok(self.is_taken_file(taken, to).await? == Some(true))
     }
 
-    /// The file is gone from its place, and nothing lies aside: finds what an earlier call made of it.
+    /// Called if the file no longer exists and there is no file aside: finds the result of an earlier call.
     async fn moved_before(&self, taken: &Taken<'_>, target: &RemotePath) -> Result<Moved> {
         let mut of_its_size = VecDeque::new();
         let mut names = NumberedNames::of(target);
-        // One that was gone when it was read was moved by no call.
+        // If the file had disappeared when it was read, no call has moved it.
         let most = if taken.was_gone { 0 } else { NUMBER_LIMIT };
         for number in 1..=most {
             let to = numbered(target, number);
-            match self.likeness_of_name(taken, &mut names, &to).await? {
-                Likeness::Nothing => break,
-                Likeness::Same => return self.moved_to(taken, to).await,
-                Likeness::OtherTime => of_its_size.push_back(to),
-                Likeness::Other => {}
+            match self.match_numbered_name(taken, &mut names, &to).await? {
+                Match::Missing => break,
+                Match::Same => return self.moved_to(taken, to).await,
+                Match::OtherTime => of_its_size.push_back(to),
+                Match::Other => {}
             }
             if of_its_size.len() > READ_LIMIT {
                 of_its_size.pop_front();
             }
         }
-        // The place does not keep times. The newest name is the likeliest.
+        // The server does not keep times. The newest name is the most likely.
         for to in of_its_size.into_iter().rev() {
-            if self.has_its_content(taken, &to).await? == Some(true) {
+            if self.copy_has_content(taken, &to).await? == Some(true) {
                 return self.moved_to(taken, to).await;
             }
         }
-        self.went_before(taken.path()).await?;
+        self.sync_parent(taken.path()).await?;
         tracing::warn!(path = %taken.path(), target = %target, "the file to be moved no longer exists; somebody else moved or removed it");
         Ok(Moved::Gone)
     }
 
     async fn moved_to(&self, taken: &Taken<'_>, to: RemotePath) -> Result<Moved> {
-        self.went_before(&to).await?;
-        self.went_before(taken.path()).await?;
+        self.sync_parent(&to).await?;
+        self.sync_parent(taken.path()).await?;
         Ok(Moved::To(to))
     }
 
-    /// Puts a file that was not taken back to where it lay; where a still newer one has the name,
-    /// beside it, where it is offered too.
+    /// Puts back a file that is not the one that was read. If its path is in use again, it gets a name with a number,
+    /// and is offered too.
     async fn put_back(&self, identity: &OfferIdentity, aside: &RemotePath) -> Result<Moved> {
         for number in 1..=NUMBER_LIMIT {
             let back = numbered(&identity.path, number);
@@ -187,7 +189,7 @@ impl FolderSource {
             .with("now at", aside))
     }
 
-    /// Renames without replacing; where the place cannot promise that, looks first.
+    /// Renames without replacing. If the server cannot guarantee that, checks first whether the target exists.
     pub(super) async fn rename_new(&self, from: &RemotePath, to: &RemotePath) -> Result<()> {
         let guarded = self.folder.capabilities().await?.rename_no_replace;
         if !guarded {
@@ -204,7 +206,7 @@ impl FolderSource {
     }
 }
 
-/// A name beside the target that is this offer's alone.
+/// A name beside the target that only this offer uses.
 pub(super) fn beside(offer: &Offer, target: &RemotePath, what: &str) -> RemotePath {
     let id = offer.id.uuid().simple().to_string();
     let tail = format!(".{}{what}", &id[id.len() - 12..]);
@@ -222,7 +224,7 @@ pub(super) fn no_free_name(target: &RemotePath) -> Error {
         .advice("remove files with the same name from the directory")
 }
 
-/// `None` for what is not there.
+/// `None` if the error is `NotFound`.
 pub(super) fn found<T>(result: Result<T>) -> Result<Option<T>> {
     match result {
         Ok(value) => Ok(Some(value)),

@@ -1,5 +1,5 @@
-//! The test of an endpoint as a source: what a poll would take, what it would pass over and why, and whether the
-//! first file opens.
+//! The test of an endpoint as a source: which files a poll would accept, which it would skip and why, and whether the
+//! first file can be opened.
 
 use super::super::walk::Listed;
 use super::FolderSource;
@@ -8,10 +8,10 @@ use model::{RemotePath, Result, SkipReason};
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
-/// Names shown of each kind of what is passed over.
+/// The number of names shown for each reason.
 const SHOWN: usize = 3;
 
-/// What was passed over for one reason: how many, and the first names.
+/// The files skipped for one reason: their number, and the first names.
 #[derive(Default)]
 struct Passed {
     count: usize,
@@ -46,7 +46,7 @@ impl FolderSource {
         }
     }
 
-    /// How many files the flow would take, and the first of the listing.
+    /// The number of files that the flow would accept, and the first of the listing.
     async fn list_for_probe(
         &self,
         passed: &Mutex<BTreeMap<SkipReason, Passed>>,
@@ -67,7 +67,7 @@ impl FolderSource {
         Ok((count, first))
     }
 
-    /// Opens a file as a poll does, up to its first byte: a mailbox may give each file only once.
+    /// Opens a file as a poll does, but reads nothing: some servers give each file only once.
     async fn open_for_probe(&self, listed: Listed) -> Result<String> {
         let relative = listed.relative.clone();
         let offer = super::found_offer(self.candidate(listed, 0));

@@ -1,11 +1,10 @@
-//! What becomes of a file at its source, once it is ours or given up.
+//! Settling: what happens to a source file after it was staged or refused.
 //!
-//! Everything is decided from the offer alone, so that a settle that was cut off anywhere is simply
-//! called again, by any node.
+//! Everything is decided from the offer alone, so any node can repeat a call that was interrupted.
 //!
-//! One gap stays where a server has no handles: between the last `stat` and the `remove` of a plain
-//! delete another program may replace the file, and so it may before the `remove` that ends a copy. Archive and
-//! move by renaming have no such gap: what was moved is looked at, and put back when it is not what was taken.
+//! Known gap, if a server has no file handles: another program may replace the file between the last `stat` and the
+//! `remove`, in a plain delete and at the end of a copy. Archiving and moving by renaming have no such gap: the moved
+//! file is checked, and put back if it is not the one that was read.
 
 use super::compare::{Comparison, is_refusal};
 use super::move_away::{Moved, found};
@@ -16,7 +15,7 @@ use crate::folder::{After, Published, names, parse_directory};
 use model::{Error, ErrorKind, Offer, Outcome, PeerText, RemotePath, Result};
 use serde_json::Value;
 
-/// Most directories remembered as made.
+/// The most directories that are remembered as existing.
 const MADE_LIMIT: usize = 1_000;
 
 impl FolderSource {
@@ -38,29 +37,30 @@ impl FolderSource {
 
     async fn delete(&self, offer: &Offer) -> Result<Settled> {
         let taken = self.taken(offer);
-        match self.compare_taken(&taken).await? {
+        match self.compare_with_taken(&taken).await? {
             Comparison::Missing => {
-                self.went_before(taken.path()).await?;
+                self.sync_parent(taken.path()).await?;
                 let was_gone = OfferNotes::of(&offer.source_data).gone;
                 return Ok(if was_gone { Settled::Gone } else { Settled::Done });
             }
             Comparison::Different(_) => return Ok(Settled::Changed),
-            // Listings show it as it was found; that looks at it contradict each other must not keep it for ever.
+            // The listing shows the file unchanged. `stat` results that contradict each other must not keep it
+            // forever.
             Comparison::Same(_) | Comparison::Doubtful(_) => {}
         }
-        match self.still_holds(&taken).await? {
+        match self.has_same_content(&taken).await? {
             Some(true) => {}
             Some(false) => return Ok(Settled::Changed),
             None => return Ok(Settled::Gone),
         }
         if found(self.folder.remove(taken.path()).await)?.is_none() {
-            self.went_before(taken.path()).await?;
+            self.sync_parent(taken.path()).await?;
         }
         Ok(Settled::Done)
     }
 
-    /// A name is found gone, or given, by an earlier call: that call may have been cut off before it was durable.
-    pub(super) async fn went_before(&self, path: &RemotePath) -> Result<()> {
+    /// Called if an earlier call renamed or removed a file: it may have been interrupted before that was durable.
+    pub(super) async fn sync_parent(&self, path: &RemotePath) -> Result<()> {
         let parent = path.parent().unwrap_or_default();
         found(self.folder.sync_directory(&parent).await).map(drop)
     }
@@ -75,8 +75,8 @@ impl FolderSource {
         Ok(settled(moved))
     }
 
-    /// Where the file goes: below the directory as it lay below the polled one. The time in a name is
-    /// when the file was found, so that a second call finds what the first one moved.
+    /// The path to move the file to: the same path below the target directory as it had below the polled one. A time
+    /// in the name is the time when the file was found, so that a second call finds what the first one moved.
     fn target(&self, offer: &Offer, directory: &str, timestamp: bool) -> Result<RemotePath> {
         let relative = offer
             .source_data
@@ -110,14 +110,14 @@ impl FolderSource {
         let name = moved.with_file_name(&name);
         match self.folder.publish(&temporary, &name, true).await {
             Ok(Published::Published) => Ok(()),
-            // Settling is asked for again, and writes it again.
+            // The engine settles again, and the file is then written again.
             Ok(Published::Exists | Published::Unknown) => {
                 Err(Error::transient(ErrorKind::Unreachable, "write the cause beside a refused file")
                     .with("endpoint", &self.options.endpoint)
                     .with("path", name)
                     .advice("the server did not confirm the rename; the file is written again"))
             }
-            // The place renames nothing. Cut off, it is written again too.
+            // The server does not rename. If this is interrupted, it is also written again.
             Err(error) if is_refusal(&error) => {
                 self.write_text(&name, &text).await?;
                 found(self.folder.remove(&temporary).await).map(drop)
