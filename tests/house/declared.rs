@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 const MAKERS: [&str; 3] = ["Field::required(", "Field::optional(", "Field::preset("];
 
 /// The sources of the product, without tests and what tests are made with.
-fn sources() -> Vec<(PathBuf, String)> {
+pub(crate) fn sources() -> Vec<(PathBuf, String)> {
     fn walk(directory: &Path, found: &mut Vec<PathBuf>) {
         for entry in fs::read_dir(directory).unwrap() {
             let path = entry.unwrap().path();

@@ -2,6 +2,7 @@
 
 mod declared;
 mod modules;
+mod plain_words;
 mod transports;
 
 use serde_json::Value;

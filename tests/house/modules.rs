@@ -66,7 +66,7 @@ const KNOWN: &[(&str, &[KnownCircle])] = &[
                     "writer",
                 ],
             ),
-            ("crate::search", &["patient", "query", "unreadable"]),
+            ("crate::search", &["bounded", "query", "unreadable"]),
             ("crate::verify", &["copies", "report"]),
         ],
     ),
@@ -535,19 +535,19 @@ fn code(text: &str) -> String {
 }
 
 /// How many hashes a raw string that begins here has.
-fn raw_string(text: &str) -> Option<usize> {
+pub(crate) fn raw_string(text: &str) -> Option<usize> {
     let text = text.strip_prefix('b').or_else(|| text.strip_prefix('c')).unwrap_or(text).strip_prefix('r')?;
     let hashes = text.len() - text.trim_start_matches('#').len();
     text[hashes..].starts_with('"').then_some(hashes)
 }
 
 /// Whether a quote begins a character, and no lifetime.
-fn is_character(text: &str) -> bool {
+pub(crate) fn is_character(text: &str) -> bool {
     let mut chars = text.chars().skip(1);
     chars.next() == Some('\\') || chars.next() == Some('\'')
 }
 
-fn end_of_quoted(text: &str, quote: char) -> usize {
+pub(crate) fn end_of_quoted(text: &str, quote: char) -> usize {
     let mut chars = text.char_indices().skip(1);
     while let Some((place, c)) = chars.next() {
         if c == '\\' {

@@ -162,7 +162,7 @@ impl Context<'_> {
         complete.then(|| std::mem::take(&mut *whole))
     }
 
-    /// The text with its references resolved, for a look ahead: nothing is told. `None` when that cannot be done.
+    /// The text with its references resolved, for checking in advance; reports no findings. `None` when that cannot be done.
     pub(crate) fn resolve_quietly(&self, text: &str) -> Option<String> {
         let mut whole = String::new();
         for piece in pieces(text).ok()? {

@@ -151,7 +151,7 @@ pub struct Egress {
 /// The audit record.
 #[derive(Clone, Debug)]
 pub struct Audit {
-    /// Months that events are kept; `None` for ever.
+    /// Months that events are kept; `None` for no limit.
     pub retention_months: Option<u32>,
     /// Time between two seals.
     pub seal_every: Duration,

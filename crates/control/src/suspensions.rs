@@ -101,7 +101,7 @@ pub(crate) fn find_defined(
     find_among(operation, kind, name, of_kind.map(|definition| definition.name.as_str()))
 }
 
-/// Refuses a name that is none of these, with those that are near.
+/// Refuses an unknown name, and suggests similar ones.
 pub(crate) fn find_among<'a>(
     operation: &'static str,
     kind: SuspensionKind,

@@ -33,7 +33,7 @@ pub struct TransferRequest {
     pub reason: Option<String>,
 }
 
-/// What came of an action.
+/// The result of an action.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct TransferAnswer {
     /// The transfer that it was asked for.

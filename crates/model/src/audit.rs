@@ -160,7 +160,7 @@ words! {
     Severity {
         /// Nothing to do.
         Info = "info",
-        /// Worth a look.
+        /// Worth checking.
         Warning = "warning",
         /// Something failed.
         Error = "error",

@@ -159,7 +159,7 @@ pub enum Kind {
     Size,
     /// A moment in UTC or with its offset (RFC 3339), such as `"2027-01-01T00:00:00Z"`.
     Time,
-    /// One of these words.
+    /// One of a list of words.
     Choice(&'static [&'static str]),
     /// An address; which schemes it may have is declared by the transport.
     Url,

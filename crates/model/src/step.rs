@@ -25,7 +25,7 @@ words! {
         Open = "open",
         /// A file is written.
         Write = "write",
-        /// It gets its name.
+        /// The file is published.
         Publish = "publish",
         /// It is deleted.
         Delete = "delete",

@@ -36,7 +36,7 @@ pub trait Disk: Send + Sync {
     /// Removes a file's name.
     fn unlink(&self, path: &Path) -> io::Result<()>;
 
-    /// What lies under a name; symbolic links are not followed.
+    /// The metadata of a name; symbolic links are not followed.
     fn stat(&self, path: &Path) -> io::Result<Stat>;
 
     /// The names in a directory, without `.` and `..`.

@@ -1,10 +1,10 @@
-//! What a person does to transfers and deliveries: one command each, in one transaction with its audit events.
+//! A person's actions on transfers and deliveries: one command each, in one transaction with its audit events.
 //!
-//! A delivery that is being sent is left alone, since what it has done cannot be called back: its end is recorded as
-//! it is. What follows from it is the transfer's state to say: of a held one nothing is begun again, of a cancelled one
-//! nothing is tried again ([`change::give_up`]).
+//! A delivery that is being sent is not changed, because its effect cannot be undone: its result is recorded
+//! normally. What follows depends on the transfer's state: a held one starts nothing, a cancelled one retries nothing
+//! ([`change::give_up`]).
 //!
-//! Each can be asked for again, also when its answer was lost: it then says that nothing changed.
+//! Each action can be repeated, for example if its answer was lost: it then reports that nothing changed.
 
 mod cancel;
 mod hold;
@@ -25,36 +25,36 @@ use model::{
 use std::time::Duration;
 use uuid::Uuid;
 
-/// Who does it, where and when, and why.
+/// Who acts, where and when, and why.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Act {
-    /// Who.
+    /// The actor.
     pub actor: Actor,
-    /// The node that was asked.
+    /// The node that received the request.
     pub node: NodeName,
     /// When.
     pub at: Timestamp,
-    /// Why, in that person's words; for the audit trail.
+    /// The reason that the person gave, for the audit trail.
     pub reason: Option<String>,
-    /// The request that it is part of, where that has an id; for the audit trail.
+    /// The id of the request, if it has one, for the audit trail.
     pub request: Option<Uuid>,
 }
 
-/// What came of it.
+/// The result of an action.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Acted {
-    /// Whether anything changed: not when it was so already.
+    /// Whether anything changed; false if the state was already reached.
     pub changed: bool,
-    /// Deliveries that it concerns: those sent again, cancelled, or kept from being begun.
+    /// The number of deliveries that were retried, cancelled, held or released.
     pub deliveries: u32,
-    /// Deliveries that are being sent at this moment: they end as they will.
+    /// The number of deliveries that are being sent at this moment; they are not changed.
     pub sending: u32,
-    /// Where the transfer stands now.
+    /// The transfer's state now.
     pub transfer: TransferState,
 }
 
 impl Act {
-    /// Without a reason.
+    /// An action without a reason.
     #[must_use]
     pub const fn new(actor: Actor, node: NodeName, at: Timestamp) -> Self {
         Self { actor, node, at, reason: None, request: None }
@@ -73,7 +73,7 @@ impl Act {
     }
 }
 
-/// The operation, as errors name it.
+/// The operation's name in errors.
 const fn operation(action: TransferAction) -> &'static str {
     match action {
         TransferAction::Retry => "retry a transfer",
@@ -84,7 +84,7 @@ const fn operation(action: TransferAction) -> &'static str {
     }
 }
 
-/// The error of an action that does not fit the transfer's state.
+/// The error if the transfer's state does not allow the action.
 fn refused(action: TransferAction, head: &Head, state: TransferState) -> Fault {
     let advice = match action {
         TransferAction::Retry => {
@@ -108,7 +108,7 @@ fn no_such(what: &'static str, id: impl std::fmt::Display) -> Fault {
     Error::permanent(ErrorKind::NotFound, format!("find a {what}")).with(what, id).into()
 }
 
-/// Where a command of a transfer stands in its group, so that those that lock several meet in one order.
+/// The sort key of a command on a transfer, so that commands that lock several rows lock them in one order.
 fn place(transfer: TransferId) -> u128 {
     transfer.uuid().as_u128()
 }
@@ -124,7 +124,7 @@ async fn transfer_of(tx: &mut Tx<'_>, id: TransferId) -> Result<(Head, Vec<Deliv
     Ok((head, rows))
 }
 
-/// What the rows say now; `deliveries` is how many changed.
+/// The result from the rows; `deliveries` is the number of changed ones.
 async fn acted(tx: &mut Tx<'_>, head: &Head, changed: bool, deliveries: u32) -> Result<Acted, Fault> {
     let found: String = on!(tx, c => sqlx::query_scalar("SELECT state FROM transfers WHERE id = $1")
         .bind(head.id().uuid()).fetch_one(c).await)?;
@@ -135,7 +135,7 @@ async fn acted(tx: &mut Tx<'_>, head: &Head, changed: bool, deliveries: u32) -> 
     Ok(Acted { changed, deliveries, sending: crate::row::small(sending), transfer })
 }
 
-/// How many deliveries have not ended.
+/// The number of deliveries that are not final.
 fn open(rows: &[DeliveryRow]) -> Result<u32, Fault> {
     let mut count = 0;
     for row in rows {
@@ -144,7 +144,7 @@ fn open(rows: &[DeliveryRow]) -> Result<u32, Fault> {
     Ok(count)
 }
 
-/// Refuses to send what is not there any more: a payload that was removed at the end of its retention.
+/// Refuses to send a payload that was removed at the end of its retention.
 async fn payload_is_kept(tx: &mut Tx<'_>, action: TransferAction, head: &Head) -> Result<(), Fault> {
     // Locked, so that its removal sees that it is needed again.
     let sql = locking!(tx, "SELECT removed_at FROM payloads WHERE id = $1");

@@ -1,7 +1,7 @@
-//! Revisions of the definitions: what was in force when, by whom, and from where.
+//! Revisions of the definitions: which definitions were in force when, by whom, and from where.
 //!
-//! Definitions are kept one by one: a revision that changes one of a thousand writes one row. This room knows
-//! nothing of their meaning. That no secret is in them is the caller's work ([`crate::NewSecrets`]).
+//! Definitions are stored one by one: a revision that changes one of a thousand writes one row. This module does not
+//! know their meaning. The caller makes sure that they contain no secret ([`crate::NewSecrets`]).
 
 mod apply;
 mod digest;
@@ -23,7 +23,7 @@ use uuid::Uuid;
 /// One revision, without its definitions.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Revision {
-    /// From 1, without holes.
+    /// The number, from 1, without gaps.
     pub number: i64,
     /// When it was made.
     pub at: Timestamp,
@@ -31,11 +31,11 @@ pub struct Revision {
     pub author: Actor,
     /// How it was made.
     pub kind: RevisionKind,
-    /// The directory it came from; `None` for edits and rollbacks.
+    /// The directory that it came from; `None` for edits and rollbacks.
     pub source: Option<String>,
-    /// What it changed, in a line.
+    /// A one-line summary of its changes.
     pub summary: String,
-    /// SHA-256 over the digest of the revision before and over what this one changed, in hexadecimal.
+    /// SHA-256 over the digest of the previous revision and this one's changes, in hexadecimal.
     pub digest: String,
 }
 
@@ -48,52 +48,51 @@ pub struct DefinitionState {
     pub definitions: Vec<StoredDefinition>,
 }
 
-/// A revision to be made.
+/// A new revision.
 #[derive(Clone, Debug)]
 pub struct NewRevision {
-    /// The caller's id: the same request twice makes one revision.
+    /// The caller's id: a repeated request creates no second revision.
     pub id: Uuid,
-    /// The revision that the changes were made against.
+    /// The revision on which the changes are based.
     pub base: i64,
     /// Now.
     pub at: Timestamp,
-    /// Who makes it.
+    /// Who creates it.
     pub author: Actor,
-    /// How it is made.
+    /// How it is created.
     pub kind: RevisionKind,
-    /// The directory it comes from.
+    /// The directory that it comes from.
     pub source: Option<String>,
-    /// What it changes, in a line.
+    /// A one-line summary of its changes.
     pub summary: String,
-    /// Definitions that are added, or that take the place of those of the same name.
+    /// Definitions that are added or replace those with the same name.
     pub put: Vec<StoredDefinition>,
-    /// Section and name of those that are removed.
+    /// Section and name of the removed definitions.
     pub removed: Vec<(String, String)>,
     /// Files whose text is new or changed.
     pub files_put: Vec<StoredFile>,
-    /// Origin and name of files that are gone.
+    /// Origin and name of the removed files.
     pub files_removed: Vec<(String, String)>,
-    /// Secrets that the definitions name.
+    /// Secrets to which the definitions refer.
     pub secrets: NewSecrets,
-    /// Written with the revision, in one transaction. `definitions.applied` events get its number, digest and
-    /// source.
+    /// Events written in the same transaction. `definitions.applied` events get its number, digest and source.
     pub events: Vec<AuditEvent>,
 }
 
-/// What [`Store::apply_revision`] did.
+/// The result of [`Store::apply_revision`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Applied {
-    /// The revision of that number was made, now or by an earlier try of the same request.
+    /// The revision with this number was created, now or by an earlier attempt of the same request.
     Made(i64),
-    /// Nothing happened: the revision in force is not the base, but this one.
+    /// Nothing was changed: the revision in force is not the base, but this one.
     Stale(i64),
 }
 
 impl Store {
-    /// Makes a revision, unless another was made since its base.
+    /// Creates a revision, unless another was created since its base.
     ///
     /// # Errors
-    /// A text holds a NUL, which the database cannot keep; or the database failed.
+    /// A text contains a NUL, which the database cannot store; or the database failed.
     pub async fn apply_revision(&self, revision: NewRevision) -> Result<Applied> {
         let nul =
             revision.put.iter().find(|definition| has_nul(&definition.document)).map(StoredDefinition::key);

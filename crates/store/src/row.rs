@@ -1,4 +1,4 @@
-//! Rows into nouns, and what is bound where a noun has another form in the database.
+//! Conversions between rows and the types of `model`.
 
 use crate::fault::Fault;
 use model::{
@@ -137,7 +137,7 @@ impl TransferRow {
     }
 }
 
-/// A row of `deliveries`, with what only the store knows of it.
+/// A row of `deliveries`, with the columns that only the store uses.
 #[derive(FromRow, Clone, Debug)]
 pub(crate) struct DeliveryRow {
     pub(crate) id: Uuid,
@@ -179,7 +179,7 @@ impl DeliveryRow {
     }
 }
 
-/// A word of a closed list, read back. One that is not on the list was not written by this Waybill.
+/// Reads a word of a closed list. An unknown word was not written by this version.
 pub(crate) fn word<T>(parsed: Option<T>, column: &'static str, found: &str) -> Result<T> {
     parsed.ok_or_else(|| unreadable(column, found))
 }
@@ -203,14 +203,14 @@ pub(crate) fn unreadable(column: &'static str, found: &str) -> Error {
         .advice("the database was written by a newer Waybill, or changed by hand")
 }
 
-/// A row whose columns do not hold what they should.
+/// The error of a row with invalid columns.
 pub(crate) fn undecodable(error: sqlx::Error) -> Error {
     Error::permanent(ErrorKind::IntegrityFailed, "read a row of the database")
         .caused_by(error)
         .advice("the database was written by a newer Waybill, or changed by hand")
 }
 
-/// A count; larger ones than fit are as good as the largest.
+/// A count; a larger one is reduced to the largest possible.
 pub(crate) fn small(count: i64) -> u32 {
     u32::try_from(count).unwrap_or(if count < 0 { 0 } else { u32::MAX })
 }
@@ -221,12 +221,12 @@ pub(crate) fn signed(length: u64) -> Result<i64, Fault> {
         .map_err(|_| Error::permanent(ErrorKind::Unsupported, "record a length").with("bytes", length).into())
 }
 
-/// A time later by a duration; the end of time when there is none.
+/// A time plus a duration; at most the end of time.
 pub(crate) fn later(at: Timestamp, by: Duration) -> Timestamp {
     chrono::TimeDelta::from_std(by)
         .ok()
         .and_then(|by| at.checked_add_signed(by))
-        // The last moment both databases can hold and sort as text.
+        // The last time that both databases can store and sort as text.
         .filter(|at| *at < END_OF_TIME)
         .unwrap_or(END_OF_TIME)
 }
@@ -241,12 +241,12 @@ pub(crate) fn micros(duration: Duration) -> i64 {
     i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
 }
 
-/// SHA-256 in hexadecimal: for keys that may be longer than an index entry.
+/// SHA-256 in hexadecimal, for keys that may be longer than an index entry.
 pub(crate) fn digest(key: &str) -> String {
     Sha256(openssl::sha::sha256(key.as_bytes())).to_string()
 }
 
-/// Ids for `IN (SELECT unhex(value) FROM json_each($1))`, SQLite's way to bind a list.
+/// Ids for `IN (SELECT unhex(value) FROM json_each($1))`: this is how SQLite binds a list.
 pub(crate) fn hex_list(ids: &[Uuid]) -> Json<Vec<String>> {
     Json(ids.iter().map(|id| id.simple().to_string()).collect())
 }

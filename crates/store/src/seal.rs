@@ -1,13 +1,12 @@
-//! Seals: what makes removal and change of audit events evident.
+//! Seals: they make removal and change of audit events evident.
 //!
-//! A seal takes all events of a range of positions below the horizon, where nothing can appear any more,
-//! so no writer waits for it and no event is touched. It holds each event's id and hash, the digest of
-//! the seal before, and a signature by a key that is not in the database.
+//! A seal covers all events in a range of positions below the horizon, where nothing can be added any more, so no
+//! writer waits for it and no event is changed. It contains each event's id and hash, the digest of the previous
+//! seal, and a signature by a key that is not in the database.
 //!
-//! A seal has at most [`EVENTS`] events; a longer stretch becomes several seals in a row, split between
-//! any two events, also within one transaction's: below the horizon the order (position, id) is final.
-//! A stretch without events becomes a seal only when the last one is a day old: so that the trail of a
-//! quiet gateway still says, every day, that nothing was there to say.
+//! A seal has at most [`EVENTS`] events; a longer range becomes several seals, split between any two events, even
+//! within one transaction: below the horizon the order (position, id) is final. A range without events is sealed only
+//! when the last seal is a day old, so that the trail of a quiet gateway shows every day that there were no events.
 
 mod history;
 mod key;
@@ -38,16 +37,16 @@ use model::{Error, ErrorKind, Result, Sha256, Timestamp};
 use std::time::Duration;
 use uuid::Uuid;
 
-/// Events of one seal, at most.
+/// The most events of one seal.
 pub const EVENTS: usize = 10_000;
 
-/// Age of the last seal at which an empty one is made.
+/// The age of the last seal at which an empty one is created.
 const QUIET: TimeDelta = TimeDelta::days(1);
 
 /// Unsealed events are counted up to here.
 const COUNTED: i64 = 100_000;
 
-/// What a sealing run did.
+/// The result of a sealing run.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Sealed {
     /// Seals made.
@@ -63,7 +62,7 @@ impl Sealed {
     }
 }
 
-/// How far the seals are behind.
+/// The backlog of sealing.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct SealLag {
     /// Events that no seal covers yet, counted up to 100,000.
@@ -77,7 +76,7 @@ pub struct SealLag {
 }
 
 impl Store {
-    /// Seals everything below the horizon, without a look at any note: for tests of the seals themselves.
+    /// Seals everything below the horizon without reading any note, for tests of the seals themselves.
     #[cfg(test)]
     pub(crate) async fn seal(&self, now: Timestamp, key: &SealKey) -> Result<Sealed> {
         let mut done = Sealed::default();
@@ -93,12 +92,12 @@ impl Store {
         Ok(done)
     }
 
-    /// What makes the seals that follow `last`, up to the horizon of now.
+    /// Prepares the seals after `last`, up to the present horizon.
     pub(crate) async fn seal_maker(&self, last: Option<&Seal>) -> Result<SealMaker<'_>> {
         let from = last.map_or(Bound::START, |seal| seal.to);
         let mut horizon = self.audit_horizon().await?;
         if horizon < from.position {
-            // Restored into a server whose transactions are counted anew.
+            // The database was restored into a server that counts transactions from the beginning.
             self.raise_positions().await?;
             horizon = self.audit_horizon().await?;
         }
@@ -106,7 +105,7 @@ impl Store {
         Ok(SealMaker { cursor: EventCursor::new(self, from, end), end, at_end: end < from, made: 0 })
     }
 
-    /// Puts a seal in its place; false when another node has made the one of its number.
+    /// Stores a seal; false if another node has created the one with its number.
     pub(crate) async fn insert_seal(&self, seal: &Seal) -> Result<bool> {
         let made = self.write(InsertSeal(seal.clone())).await?;
         if !made {
@@ -115,7 +114,7 @@ impl Store {
         Ok(made)
     }
 
-    /// The members that the stored events of a seal's range make; `None` when they do not make its digest.
+    /// The members from the stored events of a seal's range; `None` if they do not match its digest.
     pub(crate) async fn members_of_range(&self, seal: &Seal) -> Result<Option<Vec<u8>>> {
         let mut cursor = EventCursor::new(self, seal.from, seal.to);
         let (mut members, mut count) = (vec![], 0);
@@ -130,12 +129,12 @@ impl Store {
         Ok((count == seal.count && fits).then_some(members))
     }
 
-    /// Whether the stored events of a seal's range make its digest.
+    /// Whether the stored events of a seal's range match its digest.
     pub(crate) async fn members_make(&self, seal: &Seal) -> Result<bool> {
         Ok(self.members_of_range(seal).await?.is_some())
     }
 
-    /// How far the seals are behind.
+    /// The backlog of sealing.
     ///
     /// # Errors
     /// The database failed.
@@ -154,7 +153,7 @@ impl Store {
                 .await)
             })
             .await?;
-        // A time that cannot be read is verification's to name; here it only tells nothing.
+        // Verification reports a time that cannot be read; here it is ignored.
         let oldest = oldest.and_then(|row| row.view(Ok).ok()).map(|(at,)| at);
         let events = self.unsealed_events(from, COUNTED).await?;
         let lag = oldest.and_then(|oldest| (now - oldest).to_std().ok()).unwrap_or_default();
@@ -244,7 +243,7 @@ impl Store {
         Ok(rows.into_iter().map(SealRow::into_seal).collect())
     }
 
-    /// Seals by number, members and all: a seal may have half a megabyte of them.
+    /// Seals by number, with all members: a seal may have half a megabyte of them.
     pub(crate) async fn seals_from(&self, from: i64, to: Option<i64>, at_most: i64) -> Result<Vec<Seal>> {
         let rows: Vec<SealRow> = self
             .read("read the audit seals", async {
@@ -287,8 +286,8 @@ impl Store {
         Ok(seal.map(|seal| seal.digest))
     }
 
-    /// Gives each seal from number `from` on as a line of JSON, to be kept elsewhere ([`Seal::export`]), with its
-    /// time stamp as `timestamp` (DER in hexadecimal) if it has one. Returns how many.
+    /// Passes each seal from number `from` on as a line of JSON, for a copy elsewhere ([`Seal::export`]), with its
+    /// time stamp as `timestamp` (DER in hexadecimal) if it has one. Returns their number.
     ///
     /// # Errors
     /// The database failed, or `each` did.
@@ -312,7 +311,7 @@ impl Store {
     }
 }
 
-/// Makes seals over what a run found below the horizon, one after the other.
+/// Creates seals over the events that a run found below the horizon, one after the other.
 pub(crate) struct SealMaker<'a> {
     cursor: EventCursor<'a>,
     end: Bound,
@@ -321,7 +320,7 @@ pub(crate) struct SealMaker<'a> {
 }
 
 impl SealMaker<'_> {
-    /// The seal that follows `last`; `None` when there is nothing more to seal. It is not stored yet.
+    /// The seal that follows `last`; `None` if there is nothing more to seal. It is not stored yet.
     pub(crate) async fn next(
         &mut self,
         last: Option<&Seal>,
@@ -399,12 +398,12 @@ impl SealRow {
     }
 }
 
-/// A digest of the wrong length was tampered with: zeros fit nothing.
+/// A digest of the wrong length was changed by somebody: zeros match nothing.
 fn sha256(bytes: &[u8]) -> Sha256 {
     Sha256(bytes.try_into().unwrap_or([0; 32]))
 }
 
-/// Answers whether this seal is now the one of its number.
+/// Returns whether this seal is now the one with its number.
 struct InsertSeal(Seal);
 
 #[async_trait]
@@ -413,7 +412,7 @@ impl Command for InsertSeal {
 
     async fn apply(&self, tx: &mut Tx<'_>) -> Result<bool, Fault> {
         let seal = &self.0;
-        // The node notes what it has sealed: a seal that a crash of the server took back would raise an alarm.
+        // The node notes what it has sealed: if a crash of the server undid a seal, an alarm would be raised.
         on!(tx,
             sqlite _c => (),
             postgres c => sqlx::query("SET LOCAL synchronous_commit = on").execute(c).await.map(|_| ())?,

@@ -1,9 +1,9 @@
-//! What pages, command line and API read: lists by filter, one transfer's waybill, the overview.
+//! Queries for pages, the command line and the API: filtered lists, one transfer's waybill, the overview.
 //!
-//! Every list is newest first and paged by keyset: a page begins behind the last row of the one before,
-//! so that a deep page costs what the first does and nothing is seen twice while rows come in. A
-//! statement has only the conditions that its filter names, and is planned for their values each time:
-//! with `$1 IS NULL OR …` SQLite would find no index, and Postgres would forget them after five runs.
+//! Every list is newest first and paged by keyset: a page begins after the last row of the previous one, so that a
+//! deep page costs as much as the first, and no row is shown twice while rows are added. A statement has only the
+//! conditions of its filter, and is planned for their values each time: with `$1 IS NULL OR …` SQLite would find no
+//! index, and Postgres would stop using it after five runs.
 
 mod bounded;
 mod connections;

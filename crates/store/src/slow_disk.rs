@@ -10,11 +10,11 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Semaphore;
 
-/// Longest wait for one piece of work.
+/// The longest wait for one operation.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// One place on disk, for one user of it. What is done there runs on a thread of its own, one piece at a time, and is not
-/// waited for longer than 30 seconds. As long as a piece hangs, further ones fail soon: there is never more than one
+/// One location on disk, for one user of it. Operations run on a separate thread, one at a time, and are not waited
+/// for longer than 30 seconds. While one does not return, further ones fail soon: there is never more than one
 /// thread.
 #[derive(Clone, Debug)]
 pub struct SlowDisk {
@@ -29,11 +29,11 @@ impl Default for SlowDisk {
 }
 
 impl SlowDisk {
-    /// Does a piece of work.
+    /// Runs an operation.
     ///
     /// # Errors
-    /// The work's own; [`ErrorKind::Timeout`] when it, or an earlier one, does not come back. It may be done all the same,
-    /// later.
+    /// The operation's own; [`ErrorKind::Timeout`] if it, or an earlier one, does not return. It may still be
+    /// completed later.
     pub async fn run<T: Send + 'static>(
         &self,
         operation: &'static str,
@@ -48,7 +48,7 @@ impl SlowDisk {
                     "the file system does not answer: check its server and the system log of this machine",
                 )
         };
-        // One that nobody waits for any more may be about to end.
+        // An operation that is no longer waited for may be about to end.
         let turn = Arc::clone(&self.turn).acquire_owned();
         let Ok(Ok(turn)) = tokio::time::timeout(self.patience / 20, turn).await else {
             return Err(late("not tried: an earlier access still hangs"));
@@ -66,7 +66,7 @@ impl SlowDisk {
     }
 }
 
-/// Reads a regular file whole, up to so many bytes and one more. What is no regular file is not waited for.
+/// Reads a complete regular file, at most this number of bytes and one more. Other kinds of files are not read.
 ///
 /// # Errors
 /// It cannot be read; [`io::ErrorKind::InvalidInput`] when it is not a regular file.
@@ -78,7 +78,7 @@ pub(crate) fn read_regular(path: &Path, at_most: u64) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Opens a regular file: a pipe, or a device, is not waited for.
+/// Opens a regular file; does not wait for a pipe or a device.
 ///
 /// # Errors
 /// It cannot be opened; [`io::ErrorKind::InvalidInput`] when it is not a regular file.

@@ -1,4 +1,4 @@
-//! Flows that a person paused and endpoints that a person set offline. Nodes follow by the number of each change.
+//! Flows that a person paused and endpoints that a person set offline. Nodes follow the changes by their numbers.
 
 #[cfg(test)]
 mod tests;
@@ -13,23 +13,23 @@ use async_trait::async_trait;
 use model::{Actor, AuditEvent, Error, ErrorKind, PeerText, Result, Suspension, SuspensionKind, Timestamp};
 use sqlx::FromRow;
 
-/// A change of what is suspended, as nodes follow it.
+/// A change of a suspension.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct SuspensionChange {
     /// Its number. A later change has a higher one, also on another node.
     pub number: i64,
-    /// What is suspended.
+    /// The kind of the suspended object.
     pub kind: SuspensionKind,
     /// The name of the flow or endpoint.
     pub name: String,
-    /// The suspension that is in force now; `None` once it has ended.
+    /// The suspension in force; `None` if it has ended.
     pub now: Option<Suspension>,
 }
 
 /// The end of a suspension.
 #[derive(Clone, Debug)]
 pub struct EndSuspension {
-    /// What is suspended.
+    /// The kind of the suspended object.
     pub kind: SuspensionKind,
     /// The name of the flow or endpoint.
     pub name: String,
@@ -39,9 +39,9 @@ pub struct EndSuspension {
     pub reason: Option<String>,
     /// When.
     pub at: Timestamp,
-    /// Whether it must be in force; otherwise its end is a change that nodes follow all the same.
+    /// Whether it must be in force; if not, its end is still a change that nodes follow.
     pub must_be_in_force: bool,
-    /// The events that say so.
+    /// The events of the change.
     pub events: Vec<AuditEvent>,
 }
 
@@ -59,7 +59,7 @@ struct Row {
 impl Row {
     fn change(self) -> Result<SuspensionChange> {
         let kind = word(SuspensionKind::parse(&self.kind), "suspensions.kind", &self.kind)?;
-        // An actor of a newer Waybill is shown by its text.
+        // An actor of a newer version is shown by its text.
         let by = Actor::from_text(&self.actor)
             .unwrap_or_else(|| Actor::User(PeerText::from(self.actor.as_str()).as_str().to_owned()));
         let now = self.in_force.then(|| Suspension {
@@ -82,7 +82,7 @@ impl Store {
         self.write(Suspend { suspension, events }).await
     }
 
-    /// Ends a suspension, and answers which one was in force.
+    /// Ends a suspension, and returns the one that was in force.
     ///
     /// # Errors
     /// `NotFound` when none is in force and one must be; the database failed.
@@ -184,14 +184,14 @@ const fn operation(kind: SuspensionKind) -> &'static str {
     }
 }
 
-/// One change at a time, until the commit: numbers are given in the order of commits, so that a node that has seen one
-/// has seen all below it. SQLite has one writer.
+/// Changes are made one at a time, until the commit: numbers are given in the order of commits, so that a node that
+/// has seen one has seen all lower ones. SQLite has one writer.
 async fn lock(tx: &mut Tx<'_>) -> Result<(), Fault> {
     on!(tx,
         sqlite _c => Ok(()),
         postgres c => sqlx::query("LOCK TABLE suspensions IN SHARE ROW EXCLUSIVE MODE").execute(c).await.map(|_| ()),
     )?;
-    // Nodes look when they are woken.
+    // Nodes query for changes when they are woken.
     tx.wake();
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! Where the database is, and how a connection to it is made.
+//! The location of the database, and making connections to it.
 
 use crate::either::{Backend, Connection};
 use crate::fault::database_error;
@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-/// A database and the patience that is had with it.
+/// A database and its time limits.
 #[derive(Clone, Debug)]
 pub(crate) struct Target {
     pub(crate) place: Place,
@@ -31,7 +31,7 @@ impl Target {
     pub(crate) fn new(settings: &StoreSettings) -> Result<Self> {
         let url = settings.url.reveal();
         let wrong = |error: sqlx::Error| {
-            // The driver's message may repeat the URL, and with it a password.
+            // The driver's message may contain the URL with a password.
             drop(error);
             Error::permanent(ErrorKind::ConfigInvalid, "read the database's URL")
                 .advice("write sqlite:/path/file.db or postgres://user@host/database")
@@ -42,7 +42,7 @@ impl Target {
                 options
                     .application_name("waybill")
                     .statement_cache_capacity(256)
-                    // A writer that vanished must not hold its locks for ever.
+                    // A writer that disappeared must not hold its locks forever.
                     .options([("idle_in_transaction_session_timeout", "30s"), ("TimeZone", "UTC")])
                     .disable_statement_logging(),
             ))
@@ -103,7 +103,7 @@ impl Target {
 }
 
 impl Connection {
-    /// Says goodbye, so that the server, or the file's log, is left in order.
+    /// Closes the connection properly, so that the server, or the file's log, is in order.
     pub(crate) async fn close(self) {
         let closed = match self {
             Self::Sqlite(connection) => connection.close().await,

@@ -13,15 +13,15 @@ use model::{Error, ErrorKind, Timestamp};
 use std::future::Future;
 use std::time::Duration;
 
-/// How a transaction ended.
+/// The result of a transaction.
 pub(crate) enum End {
-    /// Committed; the errors of the commands that failed, by their place in the group.
+    /// Committed; the errors of the commands that failed, by their index in the group.
     Committed { failures: Vec<Option<Error>>, wakes: bool },
-    /// Undone as a whole, for the group's own reason.
+    /// Undone as a whole, for a reason of the group.
     Undone(Fault),
     /// The connection broke before the commit: nothing happened.
     Broken(Error),
-    /// The answer to the commit is lost.
+    /// The answer to the commit was lost.
     Unknown { error: Error, failures: Vec<Option<Error>>, wakes: bool },
 }
 
@@ -68,8 +68,8 @@ async fn apply_all(
     let last = group.len().saturating_sub(1);
     for (place, command) in group.iter_mut().enumerate() {
         let mark = tx.mark();
-        // An error that a command swallowed has left PostgreSQL's transaction unable to go on, and its
-        // COMMIT would undo it without a word: releasing the savepoint brings that to light.
+        // If a command ignored an error, PostgreSQL's transaction cannot continue, and its COMMIT would silently undo
+        // it: releasing the savepoint shows the error.
         let next = if place == last { "RELEASE SAVEPOINT c" } else { "RELEASE SAVEPOINT c; SAVEPOINT c" };
         let applied = within(limit, async {
             command.apply(&mut tx).await?;
@@ -101,7 +101,7 @@ async fn apply_all(
     Ok(Applied { failures, wakes })
 }
 
-/// Begins, with the first savepoint; on PostgreSQL with the transaction's mark, and tells the time there.
+/// Begins with the first savepoint; on PostgreSQL also with the transaction's number, and returns the server's time.
 async fn begin(connection: &mut Connection, mark: Mark) -> Result<Option<Timestamp>, Fault> {
     on!(connection,
         sqlite c => {
@@ -118,7 +118,7 @@ async fn undo(connection: &mut Connection, limit: Option<Duration>, fault: Fault
     }
     match within(limit, execute(connection, "ROLLBACK")).await {
         Err(lost) if lost.meaning() == Meaning::Broken => End::Broken(lost.told(OPERATION)),
-        // SQLite says so when the error itself undid the transaction.
+        // SQLite reports this if the error itself undid the transaction.
         _ => End::Undone(fault),
     }
 }

@@ -1,4 +1,4 @@
-//! What a command works on: the writer's transaction.
+//! The writer's transaction, in which commands are applied.
 
 use crate::either::{Connection, Either};
 use crate::lease::NodeLease;
@@ -15,13 +15,13 @@ pub(crate) struct Tx<'a> {
     database_time: Option<Timestamp>,
     /// Events are written together, just before the commit.
     events: Vec<AuditEvent>,
-    /// Leases found to be held, and locked until the commit.
+    /// Leases that are held, locked until the commit.
     pub(crate) held: Vec<NodeLease>,
-    /// A delivery became claimable.
+    /// A delivery became due.
     wakes: bool,
 }
 
-/// Where a command began, to go back to.
+/// The savepoint of a command.
 pub(crate) struct Mark {
     events: usize,
     wakes: bool,
@@ -54,8 +54,8 @@ impl<'a> Tx<'a> {
         (self.ids)()
     }
 
-    /// The time that leases are measured by: the database's where there are several nodes, so that a
-    /// node whose clock is wrong harms nobody; otherwise the one given.
+    /// The clock by which leases are measured: the database's if there are several nodes, so that a node with a wrong
+    /// clock does no harm; otherwise the given time.
     pub(crate) fn lease_time(&self, given: Timestamp) -> Timestamp {
         self.database_time.unwrap_or(given)
     }
@@ -70,12 +70,12 @@ impl<'a> Tx<'a> {
         self.events.extend_from_slice(events);
     }
 
-    /// An event that follows from a change, to be filled in and given to [`Tx::event`].
+    /// An event that follows from a change, to be completed and passed to [`Tx::event`].
     pub(crate) fn derived(&self, at: Timestamp, node: &NodeName, kind: EventKind) -> AuditEvent {
         AuditEvent::new(EventId::new(self.id()), at, node.clone(), kind)
     }
 
-    /// Says that a delivery can be claimed once this is committed.
+    /// Marks that a delivery can be claimed after the commit.
     pub(crate) fn wake(&mut self) {
         self.wakes = true;
     }

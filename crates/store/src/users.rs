@@ -1,7 +1,7 @@
 //! Users of console and API, their sessions, and the links by which the first of them is made.
 //!
-//! Passwords come as the text of their hash and are never seen here in the clear; of tokens only
-//! SHA-256 is stored, so that who reads the database can be nobody.
+//! Passwords arrive as hashes and are never seen here in clear text; of tokens only the SHA-256 is stored, so that
+//! reading the database does not allow to log in.
 
 mod change;
 mod session;
@@ -21,7 +21,7 @@ pub struct User {
     pub name: String,
     /// What the user may do.
     pub role: Role,
-    /// Whether the user is kept out.
+    /// Whether the user is locked out.
     pub disabled: bool,
     /// When the user was made.
     pub created_at: Timestamp,
@@ -47,7 +47,7 @@ pub struct UserChange {
     pub password_hash: Option<Secret<String>>,
     /// Another role.
     pub role: Option<Role>,
-    /// Keeps the user out, and ends the sessions; or lets the user in again.
+    /// Locks the user out and ends the sessions, or allows the user in again.
     pub disabled: Option<bool>,
 }
 
@@ -64,7 +64,8 @@ pub struct Session {
     pub expires_at: Timestamp,
 }
 
-/// What an event tells of a password: SHA-256 of its Argon2 hash, which is salted and no help to guess it.
+/// The value of a password in events: SHA-256 of its Argon2 hash, which is salted, so that it does not help to guess
+/// the password.
 pub(crate) fn password_digest(password_hash: &str) -> String {
     Sha256(openssl::sha::sha256(password_hash.as_bytes())).to_string()
 }
@@ -278,8 +279,8 @@ impl Store {
         .await
     }
 
-    /// Uses up a link and makes its user, both or neither. False when the link is unknown, used or
-    /// expired: of two that come at once, one wins.
+    /// Uses a link and creates its user, both or neither. False if the link is unknown, used or expired: if two
+    /// requests come at once, one succeeds.
     ///
     /// # Errors
     /// `AlreadyExists` when the name is taken (the link can be used again); or the database failed.

@@ -1,11 +1,10 @@
 //! Verification of the audit trail: the chain of seals, and every sealed event against its seal.
 //!
-//! Proved: that no sealed event was changed, removed, added or moved since, that no seal was, and that
-//! the seals were signed by a trusted key, or by one that a trusted key has vouched for. Not proved: that
-//! an event was true when it was written, and what happened to events before they were sealed (see
-//! [`crate::SealLag`]). A tail that was cut off, seals and events together, shows only against a seal that
-//! was kept outside the database: in a node's state directory ([`VerifyOptions::mark`]) or elsewhere
-//! ([`VerifyOptions::expected`]).
+//! Proved: no sealed event was changed, removed, added or moved, no seal was changed, and the seals were signed by a
+//! trusted key, or by one that a trusted key has confirmed. Not proved: that an event was true when it was written,
+//! and what happened to events before they were sealed (see [`crate::SealLag`]). If the end of the trail was removed,
+//! seals and events together, this shows only against a seal that was kept outside the database: in a node's state
+//! directory ([`VerifyOptions::mark`]) or elsewhere ([`VerifyOptions::expected`]).
 
 mod accepted;
 mod check;
@@ -34,16 +33,16 @@ use model::Result;
 
 /// Seals read at once.
 const PAGE: i64 = 8;
-/// Before everything that a tampering hand could have inserted.
+/// Before everything that somebody could have inserted.
 const BEGIN: Bound = Bound::position(i64::MIN);
 const END: Bound = Bound::position(i64::MAX);
 
 impl Store {
-    /// Verifies seals and events, one after the other, in constant memory. `progress` is told the
-    /// report as it grows, once per seal.
+    /// Verifies seals and events, one after the other, in constant memory. `progress` gets the growing report, once
+    /// per seal.
     ///
     /// # Errors
-    /// The database failed. What is not as it was sealed is no error but a finding.
+    /// The database failed. A difference from what was sealed is a finding, not an error.
     pub async fn verify_audit(
         &self,
         options: &VerifyOptions,

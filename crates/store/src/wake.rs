@@ -1,4 +1,4 @@
-//! Waking the engine: something can be claimed. A hint only; polling remains the truth.
+//! Waking the engine when something can be claimed. Only a hint: polling guarantees progress.
 
 use crate::either::on;
 use crate::fault::Fault;
@@ -10,7 +10,7 @@ use tokio::sync::watch;
 
 const CHANNEL: &str = "waybill_claimable";
 
-/// Counts the commits after which something could be claimed.
+/// Counts the commits after which something can be claimed.
 #[derive(Clone, Debug)]
 pub(crate) struct Wake(Arc<watch::Sender<u64>>);
 
@@ -28,7 +28,7 @@ impl Wake {
     }
 }
 
-/// Tells the other nodes at the commit: one notification for a whole group.
+/// Notifies the other nodes at the commit: one notification for a whole group.
 pub(crate) async fn notify(tx: &mut Tx<'_>) -> Result<(), Fault> {
     on!(tx,
         sqlite _c => Ok(()),
@@ -39,7 +39,7 @@ pub(crate) async fn notify(tx: &mut Tx<'_>) -> Result<(), Fault> {
     )
 }
 
-/// Hears what other nodes tell, for as long as the store is open.
+/// Receives other nodes' notifications as long as the store is open.
 pub(crate) async fn listen(options: PgConnectOptions, wake: Wake) {
     let mut pause = Duration::from_millis(100);
     loop {
@@ -56,7 +56,7 @@ async fn hear(options: &PgConnectOptions, wake: &Wake) -> Result<(), sqlx::Error
     let mut listener = PgListener::connect_with(&pool).await?;
     listener.listen(CHANNEL).await?;
     loop {
-        // Whatever was said while nobody listened: look.
+        // Notifications may have been missed: query.
         wake.fire();
         listener.recv().await?;
     }

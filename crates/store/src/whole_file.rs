@@ -1,14 +1,14 @@
-//! Small files outside the database that are there whole or not at all.
+//! Writing small files outside the database atomically.
 
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
-/// Writes a file whole: temporary name, sync, the final name, sync of the directory. After a power cut it is there as it
-/// was before, or as it was to be.
+/// Writes a file atomically: temporary name, sync, final name, sync of the directory. After a power failure it has
+/// its old or its new content.
 ///
 /// # Errors
-/// The disk did not take it; without `replace`, also when there is one of that name.
+/// The disk failed; without `replace`, also if a file with that name exists.
 pub fn place(path: &Path, content: &[u8], mode: u32, replace: bool) -> std::io::Result<()> {
     let directory = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let mut temporary = path.as_os_str().to_owned();
@@ -19,7 +19,7 @@ pub fn place(path: &Path, content: &[u8], mode: u32, replace: bool) -> std::io::
             std::fs::OpenOptions::new().write(true).create_new(true).mode(mode).open(&temporary)?;
         file.write_all(content)?;
         file.sync_all()?;
-        // A link does not replace what is there, a rename does.
+        // A link does not replace an existing file; a rename does.
         if replace { std::fs::rename(&temporary, path) } else { std::fs::hard_link(&temporary, path) }
     })();
     let _ = std::fs::remove_file(&temporary); // gone already after a rename

@@ -1,11 +1,10 @@
-//! The writer: takes all commands that wait, applies each under its own savepoint, commits once, and
-//! then answers.
+//! The writer: takes all waiting commands, applies each under its own savepoint, commits once, and then answers.
 //!
 //! What can go wrong and what follows:
-//! * one command fails: it alone is undone, and gets its own error after the commit;
+//! * one command fails: only this command is undone, and it gets its own error after the commit;
 //! * the connection breaks before the commit: nothing happened, the group is repeated;
-//! * the answer to the commit is lost: `lost_commit` finds out, nobody is answered before;
-//! * another transaction is in the way: each command of the group is repeated alone.
+//! * the answer to the commit is lost: `lost_commit` determines the result before anything is answered;
+//! * it conflicts with another transaction: each command of the group is repeated alone.
 
 use crate::command::Queued;
 use crate::either::Connection;
@@ -22,15 +21,15 @@ use std::time::Duration;
 use tokio::sync::{Mutex, mpsc};
 use tokio::time::Instant;
 
-/// Commands that wait at most; then callers wait.
+/// The most waiting commands; with more, callers wait.
 pub(crate) const QUEUE: usize = 1024;
 /// Commands of one transaction at most.
 const GROUP: usize = 256;
-/// A writer leaves commands to the others only beyond these: a commit has its price.
+/// A writer leaves commands to the others only above this number, because a commit is expensive.
 const LEAST_SHARE: usize = 16;
-/// Tries of a lone command that meets another transaction each time.
+/// How often a single command that conflicts with another transaction is tried.
 const CONFLICTS: u32 = 20;
-/// Longest pause between two tries to reach a database that is away.
+/// The longest wait between two attempts to reach the database.
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
 /// All writers take from one queue.
@@ -71,9 +70,9 @@ impl Writer {
         }
     }
 
-    /// Brings a group of commands to their answers.
+    /// Executes a group of commands and answers them.
     async fn write(&mut self, mut group: Group) {
-        // Nobody waits for these any more, and nothing of them has happened.
+        // Nobody waits for these any more, and nothing of them was executed.
         group.retain(|command| command.wanted());
         group.sort_by_key(|command| command.place());
         let mut open = VecDeque::from([group]);
@@ -91,7 +90,7 @@ impl Writer {
                     tracing::warn!(error = %error.chain(), commands = group.len(), "the database is unreachable; trying again");
                     open.push_front(group);
                 }
-                // Whatever keeps it from connecting, nothing has happened.
+                // Whatever prevents the connection, nothing was executed.
                 End::Broken(error) => fail(group, &error.retry_as(Retry::Transient)),
                 End::Undone(fault) if group.len() > 1 => {
                     tracing::debug!(
@@ -150,15 +149,15 @@ impl Writer {
                 self.away = None;
                 self.connection = Some(connection);
             }
-            // A broken connection is dropped, not closed: closing would wait for its answer. Its transaction
-            // may hold the mark's row until the server notices, so the next one uses another.
+            // A broken connection is dropped, not closed: closing would wait for its answer. Its transaction may lock
+            // the writer's row until the server notices, so the next one uses another.
             End::Broken(_) => self.mark = Mark { writer: (self.ids)(), number: 0 },
             End::Unknown { .. } => {}
         }
         end
     }
 
-    /// Waits a little longer each time; false once the database has been away for too long.
+    /// Waits a little longer each time; false when the time limit for an unreachable database is over.
     async fn pause(&mut self) -> bool {
         let away = self.away.get_or_insert(Away { since: Instant::now(), pause: Duration::from_millis(20) });
         if away.since.elapsed() + away.pause > self.target.away_for() {
@@ -170,8 +169,8 @@ impl Writer {
         true
     }
 
-    /// What became of the transaction whose commit was not answered. Asks until it is known, or the
-    /// database has been away for too long.
+    /// The result of a transaction whose commit was not answered. Repeats until it is known, or the time limit is
+    /// over.
     async fn fate(&mut self) -> Fate {
         loop {
             match lost_commit::ask(&self.target, self.mark).await {
@@ -190,7 +189,7 @@ impl Writer {
     }
 }
 
-/// The next group: waits for one command, takes this writer's share of those that wait behind it.
+/// The next group: waits for one command, then takes this writer's share of the waiting ones.
 async fn take(queue: &Queue, writers: usize) -> Option<Group> {
     let mut queue = queue.lock().await;
     let mut group = vec![queue.recv().await?];
@@ -221,7 +220,7 @@ fn fail(group: Group, error: &Error) {
     }
 }
 
-/// The same error once more, for each caller of a group.
+/// A copy of an error, for each caller of a group.
 fn again(error: &Error) -> Error {
     let copy = Error::new(error.kind(), error.retry(), error.operation().to_owned());
     error

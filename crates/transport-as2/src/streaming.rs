@@ -203,7 +203,7 @@ impl Arriving {
 
     /// Reads what is left of the body, within bounds, and gives it away. Many senders look for the answer
     /// only when their whole message is sent; a connection that is closed before is a broken pipe to them,
-    /// and they come again with the same message, for ever.
+    /// and they send the same message again and again.
     pub(crate) async fn drain(mut self) {
         let _waits = self.waits();
         // What is known to be too much is not worth beginning with.

@@ -37,7 +37,7 @@ const OWN: [&str; 15] = [
     "waybill",
 ];
 
-/// Starts logging. `RUST_LOG` wins over the level in the settings, for a look closer for once.
+/// Starts logging. `RUST_LOG` wins over the level in the settings.
 pub(crate) fn start(format: LogFormat, level: &str) {
     let wanted = std::env::var("RUST_LOG").ok().filter(|wanted| !wanted.trim().is_empty());
     let filter = wanted.map(|wanted| EnvFilter::try_new(&wanted).map_err(|error| (wanted, error)));

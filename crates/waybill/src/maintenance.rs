@@ -40,7 +40,7 @@ pub(crate) struct Months {
     pub(crate) sealer: Arc<Sealer>,
     pub(crate) ambient: ClockAndRandom,
     pub(crate) node: model::NodeName,
-    /// Months kept; for ever when none.
+    /// The number of months that events are kept; `None` for no limit.
     pub(crate) retention: Option<u32>,
 }
 

@@ -1,5 +1,5 @@
 //! Copies of the seals, sent out as they are made: to an append-only file, and to a syslog server. Each is a
-//! place that a hand in the database does not reach; `audit verify --seals` compares with them.
+//! place that somebody who can write to the database cannot change; `audit verify --seals` compares with them.
 //!
 //! Which seals each copy has is noted in the state directory, by number and digest, after they were sent: what a crash
 //! leaves unnoted is sent twice, which harms nothing. After a restored database was accepted the seals go on from where

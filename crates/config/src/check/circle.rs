@@ -1,4 +1,4 @@
-//! Flows that pass their files on to each other in a circle: a file that all their masks fit goes round for ever.
+//! Flows that pass their files on to each other in a circle: a file that all their masks fit is transferred again and again.
 
 use super::Checker;
 use super::directory::Directory;
@@ -85,7 +85,7 @@ impl Checker<'_> {
             flows.iter().chain(flows.first()).map(|at| self.polls[*at].flow.as_str()).collect();
         let key = format!("flow.{}.source.endpoint", last.flow);
         let message = format!(
-            "flows pass their files on in a circle ({}): a file that all their masks fit goes round for ever; deliver into \
+            "flows pass their files on in a circle ({}): a file that all their masks fit is transferred again and again; deliver into \
              another directory, or let masks or file_name keep out what was there already",
             names.join(" → ")
         );

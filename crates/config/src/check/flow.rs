@@ -161,7 +161,7 @@ impl<'a> Checker<'a> {
     }
 }
 
-/// A flow that writes where it reads would take its own files for ever.
+/// A flow that writes where it reads would transfer its own files again and again.
 fn not_into_source(reader: &Reader<'_>, source: &CheckedSource, location: &Location) {
     let (FlowSource::Poll(_), Some(from)) = (&source.source, &source.location) else { return };
     if !from.same_machine(location) {

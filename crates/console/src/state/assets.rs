@@ -1,5 +1,5 @@
 //! Style, scripts and pictures: embedded, and served under names that carry their hash, so that a
-//! browser keeps each for ever and gets a new one with a new Waybill.
+//! browser caches each without limit and gets a new one with a new Waybill.
 
 use bytes::Bytes;
 use model::Sha256;

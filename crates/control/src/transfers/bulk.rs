@@ -48,7 +48,7 @@ pub struct BulkRequest {
     pub after: Option<Cursor>,
 }
 
-/// What came of a batch. Each transfer was changed whole or not at all.
+/// The result of a batch. Each transfer was changed completely or not at all.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct BulkAnswer {
     /// Those to which it was done, in the order of their recording.

@@ -124,7 +124,7 @@ pub struct Destination {
     pub file_name: Option<NameTemplate>,
     /// How failed deliveries are retried.
     pub retry: RetryPolicy,
-    /// How long a delivery may take from its recording; `None` for ever.
+    /// How long a delivery may take from its recording; `None` for no limit.
     pub expires_after: Option<Duration>,
     /// What the endpoint's transport declares for destinations, defaults filled in.
     pub options: Values,

@@ -21,7 +21,7 @@ pub fn nearest_of<'a>(word: &str, candidates: impl Iterator<Item = &'a str>, mos
     near.into_iter().map(|(_, candidate)| candidate).collect()
 }
 
-/// What to say of a word that is none of the known ones: `; did you mean 'a', 'b' or 'c'?`, or nothing when
+/// The advice for an unknown word: `; did you mean 'a', 'b' or 'c'?`, or nothing when
 /// none is near.
 #[must_use]
 pub fn did_you_mean<'a>(word: &str, candidates: impl Iterator<Item = &'a str>) -> String {

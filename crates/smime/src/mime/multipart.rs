@@ -1,6 +1,6 @@
 //! Multipart bodies as a stream (RFC 2046 section 5.1).
 //!
-//! A part is what lies strictly between two boundary lines: the line end before a boundary belongs
+//! A part is the text strictly between two boundary lines: the line end before a boundary belongs
 //! to the boundary. Bare LF does as well as CRLF; preamble and epilogue are passed over.
 
 use std::io::{self, BufRead, Read};

@@ -1,4 +1,4 @@
-//! Giving up what is not delivered.
+//! Cancelling what is not delivered.
 
 use super::{Act, Acted, acted, delivery_of, place, refused, transfer_of};
 use crate::command::Command;
@@ -14,27 +14,27 @@ use model::{
 };
 
 impl Store {
-    /// Cancels a delivery that is not being sent; one that failed is skipped: its lane goes on.
+    /// Cancels a delivery that is not being sent. A failed one is skipped, and its lane continues.
     ///
     /// # Errors
-    /// There is no such delivery; it is being sent or done; the database failed.
+    /// There is no such delivery; it is being sent or delivered; or the database failed.
     pub async fn cancel_delivery(&self, delivery: DeliveryId, act: &Act) -> Result<Acted> {
         self.write(CancelDelivery { delivery, act: act.clone() }).await
     }
 
-    /// Cancels all deliveries of a transfer that are neither being sent nor delivered, and with them the transfer. One
-    /// that is being sent ends as it will: arrived, the transfer is completed after all, or partly failed; not
-    /// arrived, it is not tried again. One that awaits its receipt is cancelled too; a receipt that comes later says that
-    /// it arrived. Of a transfer that has failed, what failed is given up, and lanes go on.
+    /// Cancels all deliveries of a transfer that are neither being sent nor delivered, and the transfer. A delivery
+    /// that is being sent is finished: if it arrives, the transfer is completed or partly failed; if not, it is not
+    /// retried. A delivery that awaits its receipt is cancelled too; a later receipt records that it arrived. In a
+    /// failed transfer, the failed deliveries are cancelled, and their lanes continue.
     ///
     /// # Errors
-    /// There is no such transfer; all of it was delivered; the database failed.
+    /// There is no such transfer; it was completely delivered; or the database failed.
     pub async fn cancel_transfer(&self, transfer: TransferId, act: &Act) -> Result<Acted> {
         self.write(CancelTransfer { transfer, act: act.clone() }).await
     }
 }
 
-/// Cancels one delivery; the caller sees to the transfer.
+/// Cancels one delivery; the caller updates the transfer.
 async fn cancel(tx: &mut Tx<'_>, head: &Head, row: &DeliveryRow, act: &Act) -> Result<(), Fault> {
     let was = row.state()?;
     let state = transition(was, DeliveryEvent::Cancel)?;
@@ -101,7 +101,7 @@ impl Command for CancelTransfer {
         }
         let state = next.unwrap_or(was);
         if state == was {
-            // Cancelled before, or partly failed: some of it was delivered, and that stays so.
+            // Cancelled before, or partly failed: a part was delivered, and stays so.
             if was == TransferState::Cancelled && !sending {
                 change::retain(tx, &head, self.act.at).await?;
             }

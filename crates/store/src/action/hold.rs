@@ -1,4 +1,4 @@
-//! Keeping a transfer from going on, and letting it go on.
+//! Holding and releasing transfers.
 
 use super::{Act, Acted, acted, open, place, refused, transfer_of};
 use crate::command::Command;
@@ -13,9 +13,9 @@ use model::{
 };
 
 impl Store {
-    /// Holds a transfer: none of its deliveries is begun until it is released, and those behind it in an ordered lane
-    /// wait. One that is being sent ends as it will, and is not tried again meanwhile. A transfer is held or it is
-    /// not, whoever asked for it: one release lets it go on.
+    /// Holds a transfer: none of its deliveries is started until it is released, and later ones in an ordered lane
+    /// wait. A delivery that is being sent is finished, and not retried while the transfer is held. Holds do not add
+    /// up: one release ends all.
     ///
     /// # Errors
     /// There is no such transfer; it has ended; it has no delivery; the database failed.
@@ -23,7 +23,7 @@ impl Store {
         self.write(HoldTransfer { transfer, act: act.clone(), action: TransferAction::Hold }).await
     }
 
-    /// Lets a held transfer go on.
+    /// Releases a held transfer.
     ///
     /// # Errors
     /// There is no such transfer; it has ended; it has no delivery; the database failed.
@@ -51,7 +51,7 @@ impl Command for HoldTransfer {
         let (head, rows) = transfer_of(tx, self.transfer).await?;
         let was = head.state()?;
         let Ok(state) = transition(was, self.action.event()) else {
-            // Held already, or not held.
+            // Already held, or not held.
             if was.is_final() {
                 return Err(refused(self.action, &head, was));
             }

@@ -1,4 +1,4 @@
-//! Sending a payload once more, as a transfer of its own whose parent is the one that it was sent with.
+//! Sending a payload again, as a new transfer whose parent is the original one.
 
 use super::{Act, no_such, payload_is_kept, refused};
 use crate::command::Command;
@@ -14,19 +14,19 @@ use model::{
 };
 use uuid::Uuid;
 
-/// What came of one resubmission.
+/// The result of one resubmission.
 #[derive(Debug)]
 pub struct Resubmitted {
     /// The transfer that was resubmitted.
     pub parent: TransferId,
-    /// The new one.
+    /// The new transfer.
     pub child: TransferId,
-    /// Whether it was made by this request, or was there before; or why there is none.
+    /// Whether this request created it, or it existed before; or why it was refused.
     pub made: Result<bool>,
 }
 
-/// The id of the transfer that a request makes of another: the same for the same request and parent, so that a
-/// repeated request makes no second one.
+/// The id of the transfer that a request creates from another: the same for the same request and parent, so that a
+/// repeated request creates no second one.
 #[must_use]
 pub fn child_id(request: Uuid, parent: TransferId) -> TransferId {
     let both = [*request.as_bytes(), *parent.uuid().as_bytes()].concat();
@@ -36,9 +36,9 @@ pub fn child_id(request: Uuid, parent: TransferId) -> TransferId {
 }
 
 impl Store {
-    /// Records transfers that send payloads once more, in their order, which is their order in their lanes. Each names its
-    /// parent, which has ended and has its payload still; both then need it. A child whose id is there already is left
-    /// as it is. One that is refused keeps no other from being recorded.
+    /// Records transfers that send payloads again, in order; this is their order in their lanes. Each has a parent
+    /// that has ended and whose payload still exists; both then need the payload. A transfer that already exists is
+    /// not changed. If one is refused, the others are still recorded.
     ///
     /// # Errors
     /// The database failed; nothing was recorded.
@@ -65,7 +65,7 @@ impl Command for Resubmit {
                     .with("transfer", child)
                     .into());
             };
-            // Whatever is refused is refused before anything of it is written.
+            // All refusals happen before anything is written.
             let made = match self.resubmit(tx, parent, new).await {
                 Ok(made) => Ok(made),
                 Err(Fault::Told(error)) => Err(error),

@@ -1,4 +1,4 @@
-//! Sending again what failed.
+//! Retrying what failed.
 
 use super::{Act, Acted, acted, delivery_of, payload_is_kept, place, refused, transfer_of};
 use crate::command::Command;
@@ -15,34 +15,35 @@ use model::{
 };
 
 impl Store {
-    /// Sends a delivery again that failed, expired, was cancelled or waits for its next attempt: due now, failures
-    /// forgotten, its place in its lane taken again.
+    /// Retries a delivery that failed, expired, was cancelled or waits for its next attempt: it is due now, its
+    /// failures are reset, and it returns to its place in its lane.
     ///
     /// # Errors
-    /// There is no such delivery; it is in no such state; its payload was removed; the database failed.
+    /// There is no such delivery; its state does not allow it; its payload was removed; or the database failed.
     pub async fn retry_delivery(&self, delivery: DeliveryId, act: &Act) -> Result<Acted> {
         self.write(RetryDelivery { delivery, act: act.clone() }).await
     }
 
-    /// The same for all deliveries of a transfer that failed, expired or wait for their next attempt; where there is none,
-    /// for those that were cancelled.
+    /// Retries all deliveries of a transfer that failed, expired or wait for their next attempt; if there are none,
+    /// those that were cancelled.
     ///
     /// # Errors
-    /// There is no such transfer; it has ended, and has no such delivery; its payload was removed; the database failed.
+    /// There is no such transfer; it has ended without such a delivery; its payload was removed; or the database
+    /// failed.
     pub async fn retry_transfer(&self, transfer: TransferId, act: &Act) -> Result<Acted> {
         self.write(RetryTransfer { transfer, act: act.clone() }).await
     }
 }
 
-/// Sends a delivery on its way again.
+/// Makes a delivery due again.
 async fn requeue(tx: &mut Tx<'_>, head: &Head, row: &DeliveryRow, act: &Act) -> Result<(), Fault> {
     let was = row.state()?;
     let state = transition(was, DeliveryEvent::Requeue)?;
-    // Whether its last attempt was cut off is not forgotten: what that did is still to be found out.
+    // Whether its last attempt was interrupted is kept: the effect of that attempt must still be checked.
     let interrupted = row.interrupted;
     let change = Change { due_at: act.at, failures: 0, interrupted, ..Change::to(row, state, act.at) };
     change::write(tx, row, &change).await?;
-    // Its time may have run out; the person who wants it sent knows better.
+    // It may have expired; the person who retries it overrides that.
     on!(tx, c => sqlx::query("UPDATE deliveries SET held = $2, expires_at = NULL WHERE id = $1")
         .bind(row.id).bind(head.state()? == TransferState::Held).execute(c).await.map(|_| ()))?;
     let event = act
@@ -103,7 +104,7 @@ impl Command for RetryTransfer {
             again = retried(true)?;
         }
         if again.is_empty() && !was.is_final() && !rows.is_empty() {
-            // It is on its way already.
+            // It is already being sent.
             return acted(tx, &head, false, 0).await;
         }
         let state = transition(was, TransferEvent::Reopen);

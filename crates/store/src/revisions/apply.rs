@@ -32,7 +32,7 @@ impl Command for ApplyRevision {
         let number = in_force + 1;
         let digest = changed(new).digest(&previous);
         if !insert(tx, new, number, &digest).await? {
-            // Another node was faster: either with the same request or with its own.
+            // Another node was faster, with the same request or with its own.
             return Ok(match made_before(tx, new).await? {
                 Some(number) => Applied::Made(number),
                 None => Applied::Stale(newest(tx).await?.0),
@@ -60,7 +60,7 @@ impl Command for ApplyRevision {
                 _ => event,
             });
         }
-        // Nodes look for a new revision when they are woken.
+        // Nodes query for a new revision when they are woken.
         tx.wake();
         Ok(Applied::Made(number))
     }
@@ -92,7 +92,7 @@ fn changed(new: &NewRevision) -> ChangedRows {
     }
 }
 
-/// Whether the revision could be written: false when its number was taken in the meantime.
+/// Whether the revision was written: false if its number was used in the meantime.
 async fn insert(tx: &mut Tx<'_>, new: &NewRevision, number: i64, digest: &str) -> Result<bool, Fault> {
     let made = on!(tx, c => sqlx::query(
         "INSERT INTO revisions (number, id, applied_at, author, kind, source, summary, digest) \
@@ -112,7 +112,7 @@ async fn insert(tx: &mut Tx<'_>, new: &NewRevision, number: i64, digest: &str) -
     Ok(made == 1)
 }
 
-/// Ends rows that are in force, by two columns that name them.
+/// Ends the rows in force that two columns identify.
 async fn end(
     tx: &mut Tx<'_>,
     number: i64,

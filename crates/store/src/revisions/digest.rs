@@ -1,10 +1,10 @@
-//! The digest of a revision: it covers the one before, so that no row of any of them can be changed unseen.
+//! The digest of a revision. It covers the previous one, so that a change of any row of any revision is found.
 
 use model::{Sha256, canonical_json};
 use serde_json::{Value, json};
 
-/// What a revision changed, as far as its digest says it. `put` holds section, name, origin, file, position and
-/// the document's digest; `files` origin, file and the text's digest.
+/// The changes of a revision that its digest covers. `put` contains section, name, origin, file, position and the
+/// document's digest; `files` origin, file and the text's digest.
 #[derive(Default)]
 pub(crate) struct ChangedRows {
     pub(crate) put: Vec<(String, String, String, String, i64, String)>,

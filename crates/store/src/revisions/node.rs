@@ -19,7 +19,7 @@ pub struct NodeRevision {
     /// Since when it is in force there.
     #[sqlx(rename = "since_at")]
     pub since: Timestamp,
-    /// When the node told of it last.
+    /// When the node last reported it.
     #[sqlx(rename = "reported_at")]
     pub at: Timestamp,
     /// Why a newer revision is not in force on it.
@@ -29,7 +29,7 @@ pub struct NodeRevision {
 }
 
 impl Store {
-    /// Notes which revision a node has in force, and why it is not the newest, with the events that say so.
+    /// Records which revision a node has in force, and why it is not the newest, with the events.
     ///
     /// # Errors
     /// The database failed.
@@ -44,7 +44,7 @@ impl Store {
         self.write(Report { node: node.clone(), revision, problem, at, events }).await
     }
 
-    /// Which revision each node reported, by name. Nodes that ended stay listed, as not living.
+    /// Which revision each node reported, by name. Nodes that have stopped stay listed, as not living.
     ///
     /// # Errors
     /// The database failed.

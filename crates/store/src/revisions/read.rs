@@ -55,7 +55,7 @@ impl From<DefinitionRow> for StoredDefinition {
 }
 
 impl Store {
-    /// The number of the newest revision; 0 before the first. Cheap: nodes look for a new one by it.
+    /// The number of the newest revision; 0 before the first. Cheap: nodes poll it.
     ///
     /// # Errors
     /// The database failed.
@@ -68,7 +68,7 @@ impl Store {
         .await
     }
 
-    /// The definitions of the newest revision; revision 0 without any before the first.
+    /// The definitions of the newest revision; before the first, revision 0 without definitions.
     ///
     /// # Errors
     /// The database failed.
@@ -77,7 +77,7 @@ impl Store {
         self.definitions_at(number).await
     }
 
-    /// The definitions of a revision; none when there was no such revision.
+    /// The definitions of a revision; empty if there is no such revision.
     ///
     /// # Errors
     /// The database failed.
@@ -145,7 +145,7 @@ impl Store {
         Ok(row.map(StoredDefinition::from))
     }
 
-    /// Since which revision each definition of one kind is what it is at a revision, by name.
+    /// Since which revision each definition of one kind has been unchanged, by name.
     ///
     /// # Errors
     /// The database failed.

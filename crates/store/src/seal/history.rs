@@ -1,14 +1,14 @@
-//! Seals that a node or a copy has had, as far as that must be known to find where a restored database forked off.
+//! Earlier seals that a node or a copy remembers, to find where a restored database diverged.
 
 use model::Sha256;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
-/// How far back every seal is remembered; twice as far every second, and so on: a few dozen in all, and what is found is
-/// never further back from the last one than twice as far as the fork.
+/// Up to this distance from the last seal, every seal is remembered; up to twice this distance every second one, and
+/// so on: a few dozen in total. The seal that is found is at most twice as far from the last one as the fork.
 const NEAR: i64 = 4;
 
-/// Seals of one chain, by number: the last one, and some of those before it.
+/// Seals of one chain, by number: the last one, and some earlier ones.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct SealHistory(BTreeMap<i64, Sha256>);
 
@@ -33,17 +33,17 @@ impl SealHistory {
         self.0.last_key_value().map_or(0, |(seal, _)| *seal)
     }
 
-    /// What is remembered, the newest first.
+    /// The remembered seals, newest first.
     pub fn newest_first(&self) -> impl Iterator<Item = (i64, Sha256)> {
         self.0.iter().rev().map(|(seal, digest)| (*seal, *digest))
     }
 
-    /// Whether it remembers this very seal.
+    /// Whether it contains exactly this seal.
     pub(crate) fn has(&self, seal: i64, digest: Sha256) -> bool {
         self.0.get(&seal) == Some(&digest)
     }
 
-    /// Forgets what comes after a number.
+    /// Forgets the seals after a number.
     pub(crate) fn cut_after(&mut self, seal: i64) {
         self.0.retain(|number, _| *number <= seal);
     }

@@ -1,7 +1,7 @@
 //! The key that signs seals: Ed25519, in a file outside the database.
 //!
-//! Whoever can write the database cannot make a seal without this file; whoever keeps the public half
-//! elsewhere can check every seal without trusting the host.
+//! A person who can write to the database cannot create a seal without this file; a person who keeps the public key
+//! elsewhere can check every seal without trusting this machine.
 
 use crate::slow_disk::read_regular;
 use crate::whole_file::place;
@@ -29,8 +29,8 @@ impl std::fmt::Debug for SealKey {
 }
 
 impl SealKey {
-    /// Reads the key of `path`, or makes one there (mode 0600, written whole or not at all, also when two
-    /// processes start at once). The public half lies beside it as `<path>.pub`.
+    /// Reads the key of `path`, or creates one there (mode 0600, written atomically, also when two processes start at
+    /// once). The public key is beside it as `<path>.pub`.
     ///
     /// # Errors
     /// The file cannot be read or written, is open to other users, or holds no Ed25519 key.
@@ -42,7 +42,7 @@ impl SealKey {
                 let pem = made.private_key_to_pem_pkcs8().map_err(|e| crypto("write a seal key", e))?;
                 match place(path, &pem, 0o600, false) {
                     Ok(()) => Self::of(made)?,
-                    // Another process was faster: its key is the key.
+                    // Another process was faster: its key counts.
                     Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
                         let pem =
                             read_regular(path, LONGEST).map_err(|e| local("read the seal key", path, e))?;
@@ -108,12 +108,12 @@ impl SealKey {
     }
 }
 
-/// Public keys whose seals are believed, by key id.
+/// Public keys whose seals are trusted, by key id.
 #[derive(Clone, Default)]
 pub struct TrustedKeys(BTreeMap<String, PKey<Public>>);
 
 impl TrustedKeys {
-    /// Nobody's.
+    /// An empty set.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
@@ -160,12 +160,12 @@ impl TrustedKeys {
         Ok(trusted)
     }
 
-    /// Whether the signature is good; `None` when no key has that id.
+    /// Whether the signature is valid; `None` if no key has that id.
     pub(crate) fn check(&self, key_id: &str, message: &[u8], signature: &[u8]) -> Option<bool> {
         let key = self.0.get(key_id)?;
         let good = Verifier::new_without_digest(key)
             .and_then(|mut verifier| verifier.verify_oneshot(signature, message));
-        // An error says that the signature is malformed, which is to say: not good.
+        // An error means that the signature is malformed, so it is not valid.
         Some(good.unwrap_or(false))
     }
 }

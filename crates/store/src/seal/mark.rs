@@ -1,10 +1,10 @@
-//! What a node notes of the seals in its state directory, outside the database that they guard: the newest
-//! seal it knows, the one it is about to make, other nodes' keys and newest seals, and an alarm.
+//! A node's notes about seals in its state directory, outside the database that the seals protect: the newest known
+//! seal, the seal that is about to be stored, other nodes' keys and newest seals, and an alarm.
 //!
-//! A seal is noted as *pending*, durably, before it is committed, and as the newest after. So there is no
-//! moment at which a seal exists of which nothing is noted: a crash in between leaves a pending seal, which
-//! the next run finds committed, or makes again as it was. What the database then lacks of the noted, or
-//! holds differently, was changed behind the node's back, or restored.
+//! A seal is noted durably as *pending* before it is committed, and as the newest after that. So there is never a
+//! seal without a note: after a crash in between there is a pending seal, which the next run finds committed or
+//! creates again unchanged. If the database lacks a noted seal, or has another one, it was changed without this node,
+//! or restored.
 
 mod alarm;
 mod file;
@@ -20,14 +20,14 @@ use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use uuid::Uuid;
 
-/// A seal as far as it is noted.
+/// The noted data of a seal.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct NotedSeal {
     /// Its number; 0 stands for the beginning, before every seal.
     pub seal: i64,
     /// Its digest; zeros for the beginning.
     pub digest: Sha256,
-    /// The digest that its row's fields give: the same, unless the row was altered and accepted so.
+    /// The digest of its row's fields: the same, unless the row was changed and accepted so.
     pub row: Sha256,
 }
 
@@ -40,7 +40,7 @@ impl NotedSeal {
     }
 }
 
-/// What is noted of another node's key.
+/// The notes about another node's key.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct NotedKey {
     /// The public half, PEM.
@@ -52,11 +52,11 @@ pub struct NotedKey {
 /// The note of one node.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct SealMark {
-    /// The newest seal that this node knows, of any node. It covers all seals before it.
+    /// The newest seal that this node knows, of any node. It covers all earlier seals.
     pub newest: NotedSeal,
-    /// It and some of those before it: where an older database forks off is found by them.
+    /// This seal and some earlier ones, to find where an older database diverged.
     pub history: SealHistory,
-    /// A seal that this node was about to make; without its members.
+    /// A seal that this node was about to store, without its members.
     pub pending: Option<Seal>,
     /// Keys that this node trusts besides its own, by id.
     pub keys: BTreeMap<String, NotedKey>,
@@ -64,7 +64,7 @@ pub struct SealMark {
     pub accepted: BTreeSet<Uuid>,
     /// The alarm, until it ends ([`AlarmCause`]).
     pub alarm: Option<SealAlarm>,
-    /// What keeps events from being sealed, as long as that is no alarm yet.
+    /// What prevents events from being sealed, before that becomes an alarm.
     pub halt: Option<SealingBlocked>,
 }
 
@@ -83,7 +83,7 @@ impl Default for SealMark {
 }
 
 impl SealMark {
-    /// Whether the database's seals up to the newest are those that this node has found in order.
+    /// Whether this node has verified the database's seals up to the newest.
     #[must_use]
     pub fn is_in_order(&self) -> bool {
         self.alarm.as_ref().is_none_or(|alarm| !alarm.stops_sealing())
@@ -95,17 +95,17 @@ impl SealMark {
         self.history.note(seal.seq, seal.digest);
     }
 
-    /// Whether this node has seen this very seal after it had followed a record of an accepted database: that record did
-    /// not give it up.
+    /// Whether this node saw exactly this seal after it had followed a record of an accepted database: then that
+    /// record did not discard it.
     pub(crate) fn has_outlived(&self, record: Uuid, seal: i64, digest: Sha256) -> bool {
         self.accepted.contains(&record)
             && (self.history.has(seal, digest) || self.known().contains(&(seal, digest)))
     }
 
-    /// The seals that must be there, as number and digest.
+    /// The seals that must exist, by number and digest.
     pub(crate) fn known(&self) -> Vec<(i64, Sha256)> {
         let newest = Some((self.newest.seal, self.newest.digest)).filter(|(seal, _)| *seal > 0);
-        // The newest binds those before it; named each for itself, what is gone is told by its number.
+        // The newest covers the earlier ones; listed separately, a missing seal is reported by its number.
         let others = self.keys.values().filter_map(|key| key.newest).filter(|other| Some(*other) != newest);
         others.chain(newest).collect()
     }

@@ -1,8 +1,7 @@
 //! The public keys of the nodes that share a staging directory.
 //!
-//! Each node puts the public half of its seal key there, and so learns the others'. The directory is the
-//! nodes' own and no part of the database: a hand that can only write the database cannot pass a key of its
-//! own off as a node's.
+//! Each node writes its public seal key there, and reads the others'. The directory is not part of the database: a
+//! person who can only write to the database cannot add a key as a node's.
 
 use super::{SealKey, TrustedKeys};
 use crate::slow_disk::{SlowDisk, read_regular};
@@ -17,7 +16,7 @@ const KEYS: usize = 1000;
 /// Longest file that is read, in bytes; a public key has 113.
 const LONGEST: u64 = 4096;
 
-/// The directory with the keys. It may lie on another machine, and hang.
+/// The directory with the keys. It may be on another machine, and not answer.
 #[derive(Clone, Debug)]
 pub(crate) struct PeerKeys {
     directory: PathBuf,
@@ -30,7 +29,7 @@ impl PeerKeys {
         Self { directory: shared.join("seal-keys"), disk: SlowDisk::default() }
     }
 
-    /// Puts a node's key there, and answers with all keys that lie there, by id; what is no key is passed over with a
+    /// Writes a node's key there, and returns all keys in the directory, by id; an invalid key is skipped with a
     /// warning.
     ///
     /// # Errors

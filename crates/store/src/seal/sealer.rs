@@ -1,10 +1,10 @@
-//! Sealing by a node that trusts its own note more than the database.
+//! Sealing by a node that trusts its own notes more than the database.
 //!
-//! Each run compares the database's seals with what the node noted in its state directory ([`SealMark`]),
-//! follows what other nodes have sealed since, and only then seals. What the note knows and the database
-//! lacks, or holds differently, raises an alarm: the node seals nothing more, says so in the log, in an
-//! event and in [`SealState`], until an administrator has accepted the trail as it is
-//! ([`Sealer::accept`]). Whoever altered the trail must therefore change the note as well, and on every node.
+//! Each run compares the database's seals with the node's notes in its state directory ([`SealMark`]), follows what
+//! other nodes have sealed since, and only then seals. If the database lacks a noted seal, or has another one, an
+//! alarm is raised: the node stops sealing and reports this in the log, in an event and in [`SealState`], until an
+//! administrator has accepted the trail as it is ([`Sealer::accept`]). So a person who changes the trail must also
+//! change the notes, on every node.
 
 mod compare;
 mod trust;
@@ -21,12 +21,12 @@ use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 use tokio::sync::watch;
 
-/// How sealing stands on this node.
+/// The state of sealing on this node.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct SealState {
-    /// What is not as it should be, until it ends ([`AlarmCause`]).
+    /// The alarm, until it ends ([`AlarmCause`]).
     pub alarm: Option<SealAlarm>,
-    /// Why the last run made no seal, when that is no alarm.
+    /// Why the last run created no seal, if that is not an alarm.
     pub stopped: Option<String>,
     /// Whether the last run found the trail as it was sealed; false before the first.
     pub good: bool,
@@ -40,14 +40,14 @@ pub struct Sealer {
     file: MarkFile,
     peers: Option<PeerKeys>,
     state: watch::Sender<SealState>,
-    /// Since when the note cannot be read, in which nothing can be noted then.
+    /// Since when the notes cannot be read; then this cannot be noted.
     unread: Mutex<Option<Timestamp>>,
     turn: tokio::sync::Mutex<()>,
 }
 
 impl Sealer {
-    /// Opens the note and the key of a node (`seal.key`, made if there is none) in its state directory. In
-    /// the directory that it shares with the other nodes it shows its key and learns theirs, run by run.
+    /// Opens the notes and the key of a node (`seal.key`, created if it is missing) in its state directory. Each run
+    /// publishes its key in the directory shared with other nodes, and reads theirs.
     ///
     /// # Errors
     /// The key cannot be used.
@@ -77,8 +77,8 @@ impl Sealer {
         self.state.borrow().clone()
     }
 
-    /// Seals everything below the horizon, unless the trail is not the one that is noted. Any node may, at any
-    /// time: when two do at once, one wins and the other stops.
+    /// Seals everything below the horizon, unless the trail differs from the notes. Any node may do so, at any time:
+    /// if two do at once, one succeeds and the other stops.
     ///
     /// # Errors
     /// The database or the state directory failed; what was sealed before that stays sealed. An alarm is no
@@ -106,7 +106,7 @@ impl Sealer {
             Ok(Some(mark)) => mark,
             Ok(None) => self.first_mark(store).await?,
             Err(error) if error.kind() == ErrorKind::IntegrityFailed => {
-                // It cannot be written to without losing what it was to guard.
+                // It cannot be overwritten without losing what it protects.
                 let alarm = self.note_is_unread(store, now, error.chain()).await;
                 self.tell(Some(alarm), None, false);
                 return Ok(Sealed::default());
@@ -118,7 +118,7 @@ impl Sealer {
         let standing = self.look(store, &mut mark).await?;
         let raised = self.judge(&mut mark, &standing, now);
         if mark != noted {
-            // First the note, which stays; the event lies in the very database that was altered.
+            // First the notes, which stay; the event is in the database that was changed.
             self.file.write(&mark, &lock).await?;
         }
         if raised {
@@ -152,7 +152,7 @@ impl Sealer {
         Ok(standing)
     }
 
-    /// Puts into the note what a look makes of it; true when an alarm was raised.
+    /// Adds the result of a check to the notes; true if an alarm was raised.
     fn judge(&self, mark: &mut SealMark, standing: &Standing, now: Timestamp) -> bool {
         let alarm = match standing {
             Standing::Good(_) => return false,
@@ -167,7 +167,7 @@ impl Sealer {
                 (AlarmCause::UnknownKey(key.clone()), compare::unknown_key(*seal, key))
             }
         };
-        // One that ends by itself hides none that does not.
+        // An alarm that ends by itself does not hide one that does not.
         let outweighs = |known: &SealAlarm| {
             alarm.0 == AlarmCause::Altered && known.cause != AlarmCause::Altered || !known.stops_sealing()
         };
@@ -179,7 +179,7 @@ impl Sealer {
         true
     }
 
-    /// The alarm of a note that cannot be read: begun once, also over restarts, though it cannot be noted.
+    /// The alarm that the notes cannot be read: raised once, also over restarts, although it cannot be noted.
     async fn note_is_unread(&self, store: &Store, now: Timestamp, what: String) -> SealAlarm {
         let known = *self.unread.lock().unwrap_or_else(PoisonError::into_inner);
         let since = match known {
@@ -195,7 +195,7 @@ impl Sealer {
         alarm
     }
 
-    /// When an earlier process of this node told of the same, if nothing was accepted since.
+    /// When an earlier process of this node reported the same, if nothing was accepted since.
     async fn raised_before(&self, store: &Store, what: &str) -> Option<Timestamp> {
         let filter = EventFilter { kind: Some("audit.".into()), ..EventFilter::default() };
         let events = store.events(&filter, Page::first(200)).await.ok()?.rows;
@@ -209,7 +209,7 @@ impl Sealer {
         same.map(|event| event.at)
     }
 
-    /// A node that has noted nothing yet begins with the trail as it is, as far as that holds.
+    /// A node without notes begins with the trail as it is, as far as that is valid.
     async fn first_mark(&self, store: &Store) -> Result<SealMark> {
         if let Some(last) = store.last_seal().await? {
             tracing::warn!(
@@ -259,7 +259,7 @@ impl Sealer {
         Ok(done)
     }
 
-    /// The seal that follows; a row that no event of Waybill's can be raises the alarm.
+    /// The next seal; a row that cannot be a valid event raises the alarm.
     async fn next_seal(
         &self,
         store: &Store,
@@ -280,8 +280,8 @@ impl Sealer {
         }
     }
 
-    /// Notes which event waits longest to be sealed; true when that has become an alarm. What is left after a run lies
-    /// at the horizon or beyond it: something holds the horizon back.
+    /// Notes which event has waited longest; true if that has become an alarm. Events that remain after a run are at
+    /// or above the horizon: something holds the horizon back.
     async fn watch_unsealed(
         &self,
         store: &Store,
@@ -314,7 +314,7 @@ impl Sealer {
         Ok(true)
     }
 
-    /// Tells of the alarm that is noted, once.
+    /// Reports the noted alarm, once.
     async fn raise(&self, store: &Store, now: Timestamp, mark: &SealMark) {
         let Some(alarm) = &mark.alarm else { return };
         let event =
@@ -343,7 +343,7 @@ impl Sealer {
     }
 }
 
-/// Where a test cuts a run off.
+/// Where a test interrupts a run.
 #[cfg_attr(not(test), expect(clippy::missing_const_for_fn, reason = "tests do something here"))]
 fn crash_point(_node: &NodeName, _name: &'static str) {
     #[cfg(test)]

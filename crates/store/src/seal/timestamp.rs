@@ -1,4 +1,4 @@
-//! Time stamps of an authority over seals. This room keeps the tokens; what they prove is read elsewhere.
+//! Time stamps over seals. This module stores the tokens; they are verified elsewhere.
 
 use super::{Seal, sha256};
 use crate::Store;
@@ -21,7 +21,7 @@ pub struct Timestamped {
 }
 
 impl Store {
-    /// Keeps a token beside its seal; false when the seal has one.
+    /// Stores a token for its seal; false if the seal has one.
     ///
     /// # Errors
     /// The database failed.
@@ -54,10 +54,9 @@ impl Store {
         Ok(rows.into_iter().map(stamped).collect())
     }
 
-    /// The seal that is to be stamped next: the newest up to `newest`, by number and digest. `None` when it is
-    /// stamped, and also when nothing lies between the newest stamped seal and it but events of connections
-    /// that sent seals out or had them stamped: else each stamp would ask for the next one, for ever. An empty
-    /// seal, which a quiet day ends with, is stamped.
+    /// The seal to stamp next: the newest up to `newest`, by number and digest. `None` if it is stamped, or if the
+    /// only events since the newest stamped seal are those of connections that sent or stamped seals: otherwise each
+    /// stamp would cause the next one without end. An empty seal, which is created on a quiet day, is stamped.
     ///
     /// # Errors
     /// The database failed.
@@ -86,8 +85,8 @@ impl Store {
         Ok(due.then_some((seal.seq, seal.digest)))
     }
 
-    /// Whether what was sealed since the seal `sent`, up to the seal `newest`, asks for a connection of its own: as in
-    /// [`Store::seal_to_stamp`], what only tells of such connections does not.
+    /// Whether the events since the seal `sent`, up to the seal `newest`, are a reason for a connection: as in
+    /// [`Store::seal_to_stamp`], events of such connections are not.
     ///
     /// # Errors
     /// The database failed.
@@ -189,7 +188,7 @@ mod tests {
             store.seal_all(at(30 + 86_400_000_000), &key).await;
             assert_eq!(store.seal_to_stamp(4).await.unwrap().map(|(seal, _)| seal), Some(4));
 
-            // Who removes a stamped seal leaves the stamp behind.
+            // If a stamped seal is removed, its stamp remains.
             store.tamper("DELETE FROM audit_seals WHERE seq = 3").await;
             assert_eq!(store.timestamps_from(3, 10).await.unwrap()[0].digest, None);
         }

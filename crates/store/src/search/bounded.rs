@@ -1,9 +1,9 @@
-//! Searches that may look through very many rows: bounded in time, few at once, and ended in the database
-//! as soon as their results are no longer needed.
+//! Searches that may read very many rows: limited in time and number, and cancelled in the database when their
+//! results are no longer needed.
 //!
-//! A driver that is dropped in the middle of a statement leaves it running: on PostgreSQL the server goes on
-//! to the last row, on SQLite the driver's thread does. So a search runs in a task of its own, which has its
-//! connection until the statement has ended, and interrupts it when its caller has gone.
+//! If a driver's future is dropped in the middle of a statement, the statement continues: on PostgreSQL in the
+//! server, on SQLite in the driver's thread. So a search runs in its own task, which has its connection until the
+//! statement has ended, and interrupts it when the caller has gone.
 
 use super::query::{Bind, Query};
 use crate::Store;
@@ -18,12 +18,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::sync::oneshot::{self, Sender};
 
-/// How many steps SQLite makes between two looks at whether it is to stop: less than a millisecond's worth.
+/// The number of SQLite steps between two checks for cancellation: less than a millisecond.
 const STEPS: i32 = 20_000;
 /// PostgreSQL's code for a statement that was cancelled or took too long.
 const CANCELLED: &str = "57014";
 
-/// How a search ended.
+/// The result of a search.
 pub(super) enum Searched<R> {
     /// All rows that were asked for.
     Rows(Vec<R>),
@@ -49,7 +49,7 @@ impl Query {
         tokio::spawn(async move {
             let searched = run(&store, self, operation, within, &mut answer).await;
             drop(turn);
-            // Whoever asked may have gone meanwhile.
+            // The caller may have gone in the meantime.
             drop(answer.send(searched));
         });
         rows.await.map_err(|error| Error::transient(ErrorKind::Internal, operation).caused_by(error))?
@@ -117,7 +117,7 @@ where
         Some(rows) => rows.map(Searched::Rows),
         None => {
             stop.store(true, Ordering::Relaxed);
-            // Interrupted it answers with an error, unless it had ended just before.
+            // An interrupted statement returns an error, unless it had just ended.
             rows.as_mut().await.map_or(Ok(Searched::TooLong(within)), |rows| Ok(Searched::Rows(rows)))
         }
     };
@@ -167,8 +167,8 @@ fn is_cancelled(error: &sqlx::Error) -> bool {
 }
 
 impl Store {
-    /// Cancels what a process of the server is doing, over a connection of its own: those for reading may
-    /// all be in use by searches.
+    /// Cancels the statement of a server process, over another connection: those for reading may all be in use by
+    /// searches.
     async fn cancel(&self, server_process: i32) -> Result<()> {
         let mut connection = self.target().connect().await?;
         if let Either::Postgres(c) = connection.either() {

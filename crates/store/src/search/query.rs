@@ -57,12 +57,12 @@ impl FromStr for Cursor {
     }
 }
 
-/// Which part of a list.
+/// A part of a list.
 #[derive(Clone, Copy, Debug)]
 pub struct Page {
-    /// Begin behind this row; at the newest when absent.
+    /// Begin after this row; without it, at the newest.
     pub after: Option<Cursor>,
-    /// So many rows, from 1 to 500.
+    /// The number of rows, from 1 to 500.
     pub limit: u32,
 }
 
@@ -87,7 +87,7 @@ pub struct Listing<T> {
     pub unreadable: Vec<UnreadableRow>,
     /// Where the next page begins; `None` at the end.
     pub next: Option<Cursor>,
-    /// The search was ended after so long, before its end: what there is beside these rows is not known.
+    /// The search was ended after this time: it is unknown whether there are more rows.
     pub ended_after: Option<Duration>,
 }
 
@@ -107,12 +107,12 @@ pub(super) enum Bind {
     Whole(i64),
 }
 
-/// What a text is looked for in.
+/// How a column is searched for a text.
 #[derive(Clone, Copy)]
 pub(super) enum Column {
     /// Text as it is.
     Text(&'static str),
-    /// JSON, or an expression with some in it.
+    /// JSON, or an expression that contains some.
     Json(&'static str),
 }
 
@@ -147,7 +147,7 @@ impl Query {
         format!("${}", self.binds.len())
     }
 
-    /// Adds ` AND condition`, with `?` for the value. Nothing without a value.
+    /// Adds ` AND condition`, with `?` for the value. Does nothing without a value.
     pub(super) fn and(&mut self, condition: &str, value: Option<Bind>) {
         if let Some(value) = value {
             let place = self.bind(value);
@@ -156,7 +156,7 @@ impl Query {
         }
     }
 
-    /// The same with a text. No row holds a NUL, which PostgreSQL does not take even to look for.
+    /// The same with a text. No row contains a NUL, which PostgreSQL refuses even in a query.
     pub(super) fn and_text(&mut self, condition: &str, value: Option<&str>) {
         match value {
             Some(text) if text.contains('\0') => self.sql.push_str(" AND FALSE"),
@@ -164,9 +164,8 @@ impl Query {
         }
     }
 
-    /// Adds that one of the columns contains a text, whatever its case. On PostgreSQL the condition is the
-    /// expression of an index ([`crate::TextIndex`]) where there is one. In a column that holds JSON the text
-    /// is looked for as it is written there too.
+    /// Adds that one of the columns contains a text, ignoring case. On PostgreSQL the condition is the expression of
+    /// an index ([`crate::TextIndex`]) if there is one. A JSON column is searched for the text in its JSON form.
     pub(super) fn contains(&mut self, columns: &[Column], text: Option<&str>) {
         let Some(text) = text else { return };
         if text.contains('\0') {
@@ -290,14 +289,14 @@ impl Query {
 fn listing<R, T>(mut rows: Vec<Attempted<R>>, page: Page, view: impl Fn(R) -> Result<T>) -> Listing<T> {
     let more = rows.len() > page.rows();
     rows.truncate(page.rows());
-    // A row whose own place cannot be read is seen again on the next page; without any place the list ends.
+    // A row without a readable place is shown again on the next page; without any readable place the list ends.
     let next = if more { rows.iter().rev().find_map(Attempted::place) } else { None };
     let (rows, unreadable) = split(rows, view);
     Listing { rows, unreadable, next, ended_after: None }
 }
 
 impl Query {
-    /// Runs it and makes a page of its rows; with `through_text` as a search, which has an end in time.
+    /// Runs it and makes a page of its rows; with `through_text` as a search with a time limit.
     pub(super) async fn list<R, T>(
         self,
         store: &Store,
@@ -321,7 +320,7 @@ impl Query {
     }
 }
 
-/// Sets apart what cannot be read, so that one row never hides the others.
+/// Separates rows that cannot be read, so that one of them never hides the others.
 pub(crate) fn split<R, T>(
     rows: Vec<Attempted<R>>,
     view: impl Fn(R) -> Result<T>,

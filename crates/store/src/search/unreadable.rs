@@ -1,5 +1,5 @@
-//! Rows that this version cannot read: a newer node wrote a word that it does not know, or a hand changed
-//! them. A list shows such a row as what it is and every other row as usual.
+//! Rows that this version cannot read: a newer node wrote an unknown word, or somebody changed them. A list shows
+//! such a row as unreadable and all others as usual.
 
 use super::query::Cursor;
 use crate::row::undecodable;
@@ -12,9 +12,9 @@ use uuid::Uuid;
 /// A row that this version cannot read.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct UnreadableRow {
-    /// The row's id, if that at least can be read.
+    /// The row's id, if it can be read.
     pub id: Option<Uuid>,
-    /// The time that lists are ordered by, if that at least can be read.
+    /// The time by which lists are ordered, if it can be read.
     pub at: Option<Timestamp>,
     /// Which column holds what, and what to do.
     pub error: String,
@@ -38,7 +38,7 @@ impl<R> Attempted<R> {
         Some(Cursor { at: self.at?, id: self.id? })
     }
 
-    /// The row as a noun, or what is known of one that cannot be read.
+    /// The row, or what is known about it if it cannot be read.
     pub(crate) fn view<T>(self, view: impl FnOnce(R) -> Result<T>) -> std::result::Result<T, UnreadableRow> {
         let (id, at) = (self.id, self.at);
         self.row.map_err(undecodable).and_then(view).map_err(|error| UnreadableRow {

@@ -1,10 +1,9 @@
-//! Unknown keys that an administrator accepted: those of an installation whose state directory is
-//! lost, above all.
+//! Unknown keys that an administrator accepted, mainly those of an installation whose state directory is lost.
 //!
-//! Without the key no seal by it can be checked. What was accepted is bound all the same: the record names the newest seal
-//! that was found, whose digest holds all before it, and each signed record by such a key. So nothing that is made with
-//! the key later is believed, nor is a record by it that removes what other keys have sealed, vouches for a key, or gives
-//! seals up.
+//! Without the key, its seals cannot be checked. What was accepted is still bound: the record names the newest seal
+//! that was found, whose digest covers all earlier ones, and each signed record by such a key. So nothing that is
+//! created with the key later is trusted, nor is a record by it that removes what other keys have sealed, confirms a
+//! key, or discards seals.
 
 use super::removal::Removed;
 use super::signed::RecordRow;

@@ -1,4 +1,4 @@
-//! Seals as a copy that is kept elsewhere has them, compared with those of the database.
+//! Comparing seals in a copy that is kept elsewhere with those of the database.
 //!
 //! After a restored database was accepted the copy has a fork: the seals that were given up, and those that were made
 //! in their place. Each line of a copy names the seal before it, so that a branch of the fork is told by its ends: what

@@ -116,8 +116,8 @@ pub(crate) fn key_record(
     sign(EventKind::AuditKeyTrusted, event, detail, key)
 }
 
-/// Reads all signed records and believes those that a trusted key has signed, or a key that such a one has
-/// vouched for.
+/// Reads all signed records and trusts those that a trusted key has signed, or a key that a trusted key has
+/// confirmed.
 pub(crate) async fn load_records(store: &Store, trusted: &TrustedKeys) -> Result<Records> {
     let rows = record_rows(store).await?;
     let count = rows.len();
@@ -200,7 +200,7 @@ async fn accept_records(store: &Store, records: &mut Records) -> Result<()> {
                 records.invalid.push(row);
                 continue;
             }
-            // Vouching for keys, or giving up seals, is not among what was accepted.
+            // Confirming keys, and discarding seals, is not among what was accepted.
             None => {}
         }
         records.accepted_records += 1;

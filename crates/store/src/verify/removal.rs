@@ -1,10 +1,9 @@
 //! The record of events that retention removed.
 //!
-//! Events go by month, seals by the order of writing: a month's events fill some seals whole and share
-//! others with the next month. The record (an `audit.removed` event) says which members of which seals
-//! went: whole seals as ranges of numbers, parts as runs of members. It is a signed record
-//! ([`super::signed`]), so that a hand which can only write the database cannot pass off its own removal as
-//! retention.
+//! Events are removed by month; seals follow the order of writing: a month's events fill some seals completely and
+//! share others with the next month. The record (an `audit.removed` event) lists the removed members of seals:
+//! complete seals as ranges of numbers, parts as runs of members. It is a signed record ([`super::signed`]), so that
+//! a person who can only write to the database cannot present a removal as retention.
 
 use super::signed::sign;
 use crate::seal::SealKey;

@@ -125,7 +125,7 @@ pub enum Finding {
         /// What it speaks of.
         kind: EventKind,
     },
-    /// A row that people look at does not agree with the events that made it.
+    /// A row does not match the events that made it.
     Row {
         /// Its table.
         table: &'static str,
@@ -259,8 +259,8 @@ pub struct VerifyReport {
     /// Those among [`VerifyOptions::expected`] that count as given up by their number alone, with the time of the record: one
     /// that was made after that time is gone without leave.
     pub by_number: Vec<(i64, Timestamp)>,
-    /// Seals and signed records by keys that nobody vouched for, accepted as they were by signed record: that they are
-    /// those of a node is not proved.
+    /// Seals and signed records with unknown keys, accepted in a signed record: nothing proves that a node created
+    /// them.
     pub accepted: u64,
     /// Those keys.
     pub accepted_keys: Vec<String>,

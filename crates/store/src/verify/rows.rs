@@ -1,13 +1,13 @@
 //! Verification of rows: what pages and lists show of connections, transfers, deliveries, attempts, receipts,
 //! payloads, users and definitions, against the sealed events that made them.
 //!
-//! The seals prove the events ([`Store::verify_audit`]); this compares each row with its events, and looks
-//! for the row of each event that made one. A row whose events went with their month at the end of
-//! retention is counted apart. Whoever writes an event *and* its row before the next seal is not found: an
-//! event is proved to be what was sealed, not to be true.
+//! The seals prove the events ([`Store::verify_audit`]); this compares each row with its events, and searches for the
+//! row of each event that made one. A row whose events were removed with their month is counted separately. If
+//! somebody writes an event *and* its row before the next seal, this is not found: an event is proved to be what was
+//! sealed, not to be true.
 //!
-//! Pages by id, a few hundred rows with their events at a time, so memory does not grow with the tables. Each
-//! page is read from one snapshot: the gateway goes on, and changes rows and writes their events meanwhile.
+//! Pages by id, a few hundred rows with their events at a time, so memory does not grow with the tables. Each page is
+//! read from one snapshot, because the gateway continues to change rows and write events.
 
 mod connections;
 mod revisions;

@@ -1,9 +1,9 @@
-//! Records that nodes sign with their seal keys: what retention removed, whose keys are trusted, which
-//! restored database was accepted. A hand that can only write the database can write none of them.
+//! Records that nodes sign with their seal keys: what retention removed, whose keys are trusted, which restored
+//! database was accepted. A person who can only write to the database cannot create one.
 //!
-//! A record is the detail of an event and is signed together with the event's kind and id. It goes itself
-//! one day, with the month it was written in. Before that it is carried over: another event takes it in as
-//! it is, signature and all, so that it proves the same for ever, whichever node signed it.
+//! A record is the detail of an event and is signed together with the event's kind and id. Its event is removed with
+//! its month. Before that the record is carried over: another event contains it unchanged, with its signature, so
+//! that it remains valid without limit, whichever node signed it.
 
 use crate::Store;
 use crate::audit::{StoredRow, columns};

@@ -38,7 +38,7 @@ pub(crate) fn root_of<'a>(roots: &'a [RemotePath], path: &RemotePath) -> Option<
     roots.iter().filter(|root| path.is_within(root)).max_by_key(|root| root.parts().count())
 }
 
-/// Resolves against the endpoint's directory what lies below it, and against the allowed root the rest:
+/// Resolves against the endpoint's directory a path below it, and against the allowed root the rest:
 /// a link in a polled directory cannot lead out of that directory, whatever else is allowed.
 pub(crate) fn anchor(base: &RemotePath, roots: &[RemotePath], path: &RemotePath) -> Result<Anchor> {
     let whole = base.join(path);
@@ -118,7 +118,7 @@ fn open_part_by_part(below: &OwnedFd, parts: &[Vec<u8>], flags: OFlags) -> Resul
     Ok(current)
 }
 
-/// What lies under a name; a link is seen as such.
+/// The entry of a name; a link is not followed.
 pub(crate) fn stat_at(spot: &Spot) -> Result<Stat, Errno> {
     rustix::fs::statat(&spot.directory, os(&spot.name), AtFlags::SYMLINK_NOFOLLOW)
 }

@@ -50,7 +50,7 @@ pub(crate) async fn try_open(lease: Lease, path: &RemotePath) -> Result<()> {
 /// Opens a file and reads it from an offset to its end.
 ///
 /// # Errors
-/// By the server's codes; what lies there is no regular file.
+/// By the server's codes; the path is not a regular file.
 pub(crate) async fn open(
     lease: Lease,
     path: &RemotePath,

@@ -1,30 +1,30 @@
-//! What lies at a path, on servers that tell it in other codes than the draft's.
+//! The metadata of a path, on servers that answer with other codes than the draft's.
 //!
-//! Some answer 'failure' for a name that is not there, and some let nobody look. The two must not be mixed up: what is
-//! missing may be written, settled, given up; of what is not shown nothing is known.
+//! Some answer 'failure' for a missing name, and some refuse the request. The two must not be confused: a missing file
+//! may be written, settled or given up; about a file that the server does not show, nothing is known.
 
 use crate::protocol::client::{self, Client};
 use crate::protocol::fault::Fault;
 use crate::protocol::packet::Attributes;
 use model::RemotePath;
 
-/// A name that nobody gives to a file: how a server answers it is how it answers for what is missing.
+/// A name that no file has: the server's answer for it is its answer for missing files.
 const NO_NAME: &str = ".waybill-looks-for-a-name-that-is-not-there";
 
-/// Pages of a listing that are looked through for a name that is there: the first may hold no more than `.` and `..`.
+/// The pages of a listing that are searched for an existing name: the first may contain only `.` and `..`.
 const PAGES: usize = 3;
 
-/// What a look at a path found.
+/// The answer to a request for the metadata of a path.
 pub(crate) enum Stat {
-    /// This.
+    /// The metadata.
     Found(Attributes),
-    /// Nothing; the answer that says so.
+    /// No file exists there; the server's answer.
     Missing(Fault),
-    /// The server does not say; its answer.
+    /// The server refuses; its answer.
     Refused(Fault),
 }
 
-/// Looks at a path, symbolic links not followed.
+/// Requests the metadata of a path; symbolic links are not followed.
 ///
 /// # Errors
 /// No answer, or one that cannot be understood.

@@ -31,7 +31,7 @@ pub(crate) struct SftpUpload {
 }
 
 impl SftpUpload {
-    /// Creates the file, or empties the one that lies there.
+    /// Creates the file, or empties an existing one.
     pub(crate) async fn begin(lease: Lease, path: &RemotePath, permissions: Option<u32>) -> Result<Self> {
         lease.count();
         let flags = OPEN_WRITE | OPEN_CREATE | OPEN_TRUNCATE;

@@ -247,7 +247,7 @@ impl Client {
         self.send(packet::CLOSE, 260, |r| r.string(&handle.handle)).await
     }
 
-    /// What lies at a path, symbolic links not followed.
+    /// Requests the attributes of a path; symbolic links are not followed.
     pub(crate) async fn stat(&self, path: &RemotePath) -> Result<Attributes, Fault> {
         attributes(self.send_stat(path).await?.await?)
     }

@@ -6,19 +6,19 @@ use chrono::{DateTime, TimeDelta};
 use model::Timestamp;
 use serde_json::{Value, json};
 
-/// Runs in a row without a way to seal after which that is an alarm.
+/// The number of successive runs without sealing after which an alarm is raised.
 const RUNS: u32 = 5;
-/// How long events stay unsealed at least before that is an alarm: a long transaction is honest work.
+/// The shortest time for which events are unsealed before an alarm is raised: a long transaction is normal.
 const UNSEALED: TimeDelta = TimeDelta::minutes(10);
 
-/// What raised an alarm, and so what ends it.
+/// The cause of an alarm, which also decides what ends it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum AlarmCause {
-    /// The trail is not the one that was sealed. Ends when an administrator accepts it as it is.
+    /// The trail differs from what was sealed. Ends when an administrator accepts it as it is.
     Altered,
     /// Seals are signed with this unknown key. Ends when the key is trusted, or as above.
     UnknownKey(String),
-    /// Events stay unsealed. Ends when they are sealed.
+    /// Events are not sealed. Ends when they are sealed.
     Unsealed,
 }
 
@@ -34,7 +34,7 @@ pub struct SealAlarm {
 }
 
 impl SealAlarm {
-    /// Whether nothing is sealed as long as it lasts.
+    /// Whether sealing stops as long as it lasts.
     #[must_use]
     pub fn stops_sealing(&self) -> bool {
         self.cause != AlarmCause::Unsealed
@@ -93,19 +93,19 @@ impl SealAlarm {
     }
 }
 
-/// Something that prevents events from being sealed, in several runs.
+/// What prevents events from being sealed, over several runs.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct SealingBlocked {
     /// Since when.
     pub since: Timestamp,
-    /// Runs that found it so.
+    /// The number of runs that found it.
     pub runs: u32,
-    /// The event that waits longest, where events wait; `None` where a seal by an unknown key is in the way.
+    /// The event that has waited longest, if events wait; `None` if the reason is a seal with an unknown key.
     pub oldest: Option<Bound>,
 }
 
 impl SealingBlocked {
-    /// One run more; what another event waits for is another halt.
+    /// One more run; if another event waits, it is counted anew.
     pub(crate) fn again(before: Option<&Self>, oldest: Option<Bound>, now: Timestamp) -> Self {
         match before.filter(|before| before.oldest == oldest) {
             Some(before) => Self { runs: before.runs.saturating_add(1), ..before.clone() },
@@ -113,7 +113,7 @@ impl SealingBlocked {
         }
     }
 
-    /// Whether it has lasted long enough to raise the alarm.
+    /// Whether it has lasted long enough for an alarm.
     pub(crate) fn is_alarming(&self, now: Timestamp) -> bool {
         self.runs >= RUNS && (self.oldest.is_none() || now - self.since >= UNSEALED)
     }

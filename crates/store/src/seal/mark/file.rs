@@ -1,4 +1,4 @@
-//! The file of a node's note, and who may write it.
+//! The file of a node's notes, and its lock.
 
 use super::SealMark;
 use crate::slow_disk::{SlowDisk, read_regular};
@@ -13,18 +13,18 @@ use std::time::Duration;
 
 /// Largest file that is read, in bytes: a node's note has a few hundred for each node.
 const LARGEST: u64 = 1 << 20;
-/// Looks for a lock that another process holds, and the time between two.
+/// How often a lock that another process holds is tried, and the time between two attempts.
 const LOOKS: u32 = 600;
 const LOOK: Duration = Duration::from_millis(50);
 
-/// The file of a node's note, `seals.json` in its state directory.
+/// The file of a node's notes, `seals.json` in its state directory.
 #[derive(Clone, Debug)]
 pub struct MarkFile {
     path: PathBuf,
     disk: SlowDisk,
 }
 
-/// The right to change the note: of one process at a time, as long as it is held.
+/// The right to change the notes: only one process at a time has it.
 pub(crate) struct MarkLock(Arc<File>);
 
 impl MarkFile {
@@ -40,10 +40,10 @@ impl MarkFile {
         &self.path
     }
 
-    /// Reads the note; `None` when none was ever written.
+    /// Reads the notes; `None` if none were ever written.
     ///
     /// # Errors
-    /// It cannot be read, or says nothing that this version understands ([`ErrorKind::IntegrityFailed`]).
+    /// They cannot be read, or this version does not understand them ([`ErrorKind::IntegrityFailed`]).
     pub async fn read(&self) -> Result<Option<SealMark>> {
         const OPERATION: &str = "read the node's note of its newest seal";
         let path = self.path.clone();
@@ -71,8 +71,8 @@ impl MarkFile {
         self.disk.run(OPERATION, &self.path, work).await
     }
 
-    /// Writes the note, durably: it is there whole, or as it was before. The lock is held until the disk has answered,
-    /// also where nobody waits for that any more.
+    /// Writes the notes durably and atomically. The lock is held until the disk has answered, even if the caller no
+    /// longer waits.
     ///
     /// # Errors
     /// The disk did not take it, or did not confirm.
@@ -88,7 +88,7 @@ impl MarkFile {
         self.disk.run(OPERATION, &self.path, work).await
     }
 
-    /// Keeps other processes (a command beside the gateway) from changing the note meanwhile.
+    /// Prevents other processes (a command beside the gateway) from changing the notes in the meantime.
     ///
     /// # Errors
     /// The state directory cannot be written, or another process holds the lock for half a minute.

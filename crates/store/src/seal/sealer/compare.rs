@@ -1,4 +1,4 @@
-//! A look at the database's seals, with the note beside it.
+//! Comparing the database's seals with the notes.
 
 use super::super::mark::{NotedSeal, SealMark};
 use super::super::{Bound, Seal, TrustedKeys};
@@ -12,11 +12,11 @@ const PAGE: i64 = 500;
 
 /// The result of comparing the database with the note.
 pub(super) enum Standing {
-    /// All is as noted and holds; this is the newest seal.
+    /// Everything matches and is valid; this is the newest seal.
     Good(Option<Box<Seal>>),
-    /// A seal is by a key that this node does not know.
+    /// A seal is signed with a key that this node does not know.
     UnknownKey { seal: i64, key: String },
-    /// The trail is not what was noted.
+    /// The trail differs from the notes.
     Wrong(String),
 }
 
@@ -33,7 +33,7 @@ impl Believed {
     /// `None` if the seal's key is unknown.
     async fn holds(&mut self, store: &Store, seal: &Seal) -> Result<Option<bool>> {
         if !self.trusted.has(&seal.key_id) && !self.complete {
-            // Vouched for by a node that this one trusts, perhaps.
+            // Perhaps confirmed by a node that this one trusts.
             let records = load_records(store, &self.trusted).await?;
             (self.trusted, self.accepted, self.complete) = (records.trusted, records.accepted, true);
         }
@@ -43,7 +43,8 @@ impl Believed {
 }
 
 impl Sealer {
-    /// Walks the seals from the noted one on, notes how far they hold, and looks for events that none can reach.
+    /// Verifies the seals after the noted one, notes how far they are valid, and searches for events that no seal can
+    /// cover.
     pub(super) async fn compare(&self, store: &Store, mark: &mut SealMark) -> Result<Standing> {
         let standing = self.walk(store, mark).await?;
         if let Standing::Good(_) = &standing
@@ -112,7 +113,7 @@ impl Sealer {
         self.resolve_pending(store, mark, last).await
     }
 
-    /// What became of a seal that was about to be made.
+    /// What happened to a seal that was about to be stored.
     async fn resolve_pending(
         &self,
         store: &Store,
@@ -132,11 +133,11 @@ impl Sealer {
                     pending.seq
                 )));
             }
-            // Committed after all; or another node's came first.
+            // It was committed, or another node's was committed first.
             mark.pending = None;
             return Ok(Standing::Good(last.map(Box::new)));
         }
-        // Its commit was lost, or never began: the events lie still as they did, and make the same seal.
+        // Its commit was lost, or never began: the events are unchanged, and give the same seal.
         let Some(members) = store.members_of_range(&pending).await? else {
             return Ok(Standing::Wrong(format!(
                 "the events that were about to be put under seal {} were changed or removed",

@@ -300,7 +300,7 @@ both! {
         let forger = Node::new();
         let forged = forger.alone();
         let pem = forged.key().public_pem().to_owned();
-        forged.vouch(&store, forged.key().id(), &pem, Actor::System, at(60)).await.unwrap();
+        forged.confirm_key(&store, forged.key().id(), &pem, Actor::System, at(60)).await.unwrap();
         store.quiet().await;
         let last = store.last_seal().await.unwrap();
         let mut maker = store.seal_maker(last.as_ref()).await.unwrap();
@@ -370,7 +370,7 @@ both! {
 
 /// Puts a seal there by a key that nobody knows, with a record by which it vouches for itself.
 async fn forge(store: &TestStore, by: &Sealer) {
-    by.vouch(store, by.key().id(), by.key().public_pem(), Actor::System, at(60)).await.unwrap();
+    by.confirm_key(store, by.key().id(), by.key().public_pem(), Actor::System, at(60)).await.unwrap();
     store.quiet().await;
     let last = store.last_seal().await.unwrap();
     let mut maker = store.seal_maker(last.as_ref()).await.unwrap();

@@ -22,7 +22,7 @@ impl Sealer {
         });
         for (id, pem) in found {
             if id != self.key.id() && !mark.keys.contains_key(&id) {
-                self.vouch(store, &id, &pem, Actor::System, now).await?;
+                self.confirm_key(store, &id, &pem, Actor::System, now).await?;
                 tracing::info!(key = id, "the seal key of another node is trusted now");
                 mark.keys.insert(id, NotedKey { public_pem: pem, newest: None });
             }
@@ -30,7 +30,7 @@ impl Sealer {
         Ok(())
     }
 
-    pub(super) async fn vouch(
+    pub(super) async fn confirm_key(
         &self,
         store: &Store,
         id: &str,
@@ -45,8 +45,7 @@ impl Sealer {
         store.append_events(vec![AuditEvent { detail, ..record }]).await
     }
 
-    /// Vouches for a key that a person names: that of a node which shares no directory with this one.
-    /// Returns its id.
+    /// Confirms a key that a person names: that of a node without a shared directory. Returns its id.
     ///
     /// # Errors
     /// It is no Ed25519 public key; the database or the state directory failed.
@@ -54,7 +53,7 @@ impl Sealer {
         let id = TrustedKeys::id_of_pem(pem.as_bytes())?;
         let lock = self.file.lock().await?;
         let mut mark = self.file.read().await?.unwrap_or_default();
-        self.vouch(store, &id, pem, actor, now).await?;
+        self.confirm_key(store, &id, pem, actor, now).await?;
         if id != self.key.id() {
             mark.keys.entry(id.clone()).or_insert(NotedKey { public_pem: pem.to_owned(), newest: None });
             self.file.write(&mark, &lock).await?;
@@ -62,10 +61,9 @@ impl Sealer {
         Ok(id)
     }
 
-    /// Accepts the trail as it is found, though this node has noted another: after an older database was
-    /// restored, above all. The decision is a signed record in the trail, which the other nodes follow;
-    /// what had raised the alarm is named in it. Answers the seal that was known, the one that was
-    /// found, and keys up to it that nobody vouches for.
+    /// Accepts the trail as it is, although this node has noted another one, mainly after an older database was
+    /// restored. The decision is a signed record in the trail, which the other nodes follow; it names the cause of
+    /// the alarm. Returns the known seal, the found one, and the unknown keys up to it.
     ///
     /// # Errors
     /// There is nothing to accept; the database or the state directory failed.
@@ -115,7 +113,7 @@ impl Sealer {
         let id = EventId::new(restored.event);
         let record = AuditEvent::new(id, now, self.node.clone(), EventKind::AuditRestored).by(actor);
         store.append_events(vec![AuditEvent { detail, ..record }]).await?;
-        // Cut off here, the next run follows the record by itself.
+        // If this is interrupted, the next run follows the record by itself.
         follow(&mut mark, &restored);
         self.file.write(&mark, &lock).await?;
         self.tell(None, None, false);
@@ -135,8 +133,8 @@ impl Sealer {
         Ok(true)
     }
 
-    /// Notes records that needed no following here: they must not be followed later, when the trail has gone
-    /// on from what was accepted.
+    /// Notes records that need no following here: they must not be followed later, after further seals were added to
+    /// the accepted trail.
     pub(super) async fn use_up_accepted(&self, store: &Store, mark: &mut SealMark) -> Result<()> {
         let records = load_records(store, &self.trusted(mark)?).await?;
         mark.accepted.extend(records.restored.iter().map(|restored| restored.event));
@@ -151,7 +149,7 @@ impl Sealer {
     }
 }
 
-/// The newest seal that a note and the database have in common, as far as the note remembers; the beginning when there is
+/// The newest seal that the notes and the database share, as far as the notes remember; the beginning if there is
 /// none.
 async fn last_in_common(store: &Store, mark: &SealMark, known: NotedSeal) -> Result<NotedSeal> {
     for (seal, digest) in mark.history.newest_first().filter(|(seal, _)| *seal <= known.seal) {

@@ -46,7 +46,7 @@ impl Payloads {
     /// Gives every payload its name, replacing nothing: a name that is taken gets a number.
     ///
     /// # Errors
-    /// The directory cannot be written; no payload has its name then.
+    /// The directory cannot be written; then no payload is published.
     pub(crate) fn publish(mut self) -> Result<Vec<PathBuf>> {
         let failed = |name: &str, error| Error::local_io("write a payload", error).with("name", name);
         for written in &mut self.written {

@@ -254,7 +254,7 @@ impl Results {
     }
 }
 
-/// What came of it, for people.
+/// The result as text.
 fn words(answer: &TransferAnswer) -> String {
     let deliveries = match answer.deliveries {
         1 => "1 delivery".to_owned(),

@@ -120,7 +120,7 @@ both! {
         let lost = Node::new();
         let before = lost.alone();
         sealed(&store, &before).await;
-        before.vouch(&store, "x", "no key", Actor::System, at(60)).await.unwrap();
+        before.confirm_key(&store, "x", "no key", Actor::System, at(60)).await.unwrap();
         seal(&store, &before).await;
         // Retention removed a month, by a record of the key that is lost.
         let later = at(0) + chrono::TimeDelta::days(40);
