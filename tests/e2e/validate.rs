@@ -94,6 +94,30 @@ fn mistakes_are_refused_where_they_stand() {
     );
 }
 
+/// What only a transport can judge is told as everything else is: all of it in one run, each at its line.
+#[test]
+fn what_transports_find_is_told_at_its_own_line() {
+    let desk = Desk::new();
+    let host_key = desk.document.lines().find(|line| line.starts_with("host_key = ")).unwrap();
+    let sftp = "host_key = \"SHA256:short\"";
+    let as2 = "media_type = \"none at all\"\nidentity = ";
+    let document = desk.document.replacen(host_key, sftp, 1).replacen("identity = ", as2, 1);
+    let (code, said) = desk.said(&document);
+    assert_eq!(code, 2, "{said}");
+    let at = |wrong: &str| 1 + document.lines().position(|line| line.starts_with(wrong)).unwrap();
+    for (line, words) in [
+        (at("host_key = "), "error: endpoint.acme-folder.host_key: \"SHA256:short\": "),
+        (at("media_type = "), "error: endpoint.globex-as2.media_type: must be a media type"),
+    ] {
+        let told = said.lines().filter(|told| told.contains(&format!("acme.toml:{line}:")));
+        assert!(
+            told.clone().count() == 1 && told.clone().all(|told| told.contains(words)),
+            "{words}:\n{said}"
+        );
+    }
+    assert!(said.contains("2 errors") && !said.contains("config_invalid"), "{said}");
+}
+
 #[test]
 fn folders_outside_the_roots_and_folders_that_overlap_are_refused() {
     let desk = Desk::new();

@@ -8,6 +8,7 @@ mod alone;
 mod circle;
 mod directory;
 mod endpoint;
+mod findings;
 mod flow;
 mod glob;
 mod listener;
@@ -30,9 +31,10 @@ use crate::reader::{Declared, Reader};
 use crate::roots::Roots;
 use crate::settings::SETTINGS;
 use crate::tree::{Entry, Value, join};
-use model::definition::Definitions;
-use model::schema::{Finding, Section};
+use model::definition::{Definitions, Listener};
+use model::schema::Section;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 impl Documents {
     /// Checks everything and resolves the references. The definitions are there when no problem is an error and no
@@ -60,14 +62,7 @@ impl Documents {
             index.iter().map(|(section, named)| (*section, named.keys().copied().collect())).collect(),
         );
         let context = context;
-        let mut checker = Checker {
-            context: &context,
-            catalogue,
-            index,
-            definitions: Definitions::default(),
-            endpoints: BTreeMap::new(),
-            polls: Vec::new(),
-        };
+        let mut checker = Checker::new(&context, self, catalogue, index);
         checker.certificates();
         checker.keys();
         checker.credentials();
@@ -81,9 +76,7 @@ impl Documents {
         checker.overlaps();
         checker.circles();
         for transport in catalogue.declarations() {
-            for finding in transport.check_definitions(&checker.definitions, environment.now()) {
-                tell(&context, self, &finding);
-            }
+            checker.report(transport.check_definitions(&checker.definitions, environment.now()));
         }
         context.keep_apart();
         let definitions = checker.definitions;
@@ -115,28 +108,14 @@ type Index<'a> = BTreeMap<Section, BTreeMap<&'a str, &'a Entry>>;
 
 struct Checker<'a> {
     context: &'a Context<'a>,
+    documents: &'a Documents,
     catalogue: &'a Catalogue,
     index: Index<'a>,
     definitions: Definitions,
     endpoints: BTreeMap<String, endpoint::EndpointFacts>,
+    /// Listeners whose fields could be read, also those that their transport refuses.
+    listeners: BTreeMap<String, Arc<Listener>>,
     polls: Vec<overlap::Poll>,
-}
-
-/// Tells what a transport's own check found, at the place where it is written.
-fn tell(context: &Context<'_>, documents: &Documents, finding: &Finding) {
-    let subject = &finding.subject;
-    let mut path = vec![subject.section.as_str(), subject.name.as_str()];
-    path.extend(finding.path.iter().map(String::as_str));
-    let place = documents.place(&path);
-    let key = path.join(".");
-    if finding.for_want_of.is_some_and(|section| context.has_error_in(section)) {
-        return;
-    }
-    if finding.is_warning {
-        context.warning(&place, &key, finding.message.clone());
-    } else {
-        context.error(&place, &key, finding.message.clone());
-    }
 }
 
 fn index<'a>(context: &Context<'_>, documents: &'a Documents, catalogue: &Catalogue) -> Index<'a> {
@@ -193,6 +172,24 @@ fn is_name(name: &str) -> bool {
 }
 
 impl<'a> Checker<'a> {
+    fn new(
+        context: &'a Context<'a>,
+        documents: &'a Documents,
+        catalogue: &'a Catalogue,
+        index: Index<'a>,
+    ) -> Self {
+        Self {
+            context,
+            documents,
+            catalogue,
+            index,
+            definitions: Definitions::default(),
+            endpoints: BTreeMap::new(),
+            listeners: BTreeMap::new(),
+            polls: Vec::new(),
+        }
+    }
+
     /// The definitions of a kind, as they are written.
     fn written(&self, section: Section) -> Vec<(&'a str, &'a Entry)> {
         let named = self.index.get(&section).into_iter().flatten();

@@ -18,6 +18,8 @@ pub(crate) struct Context<'a> {
     /// The names of the definitions of each kind; `None` while settings are read, which name none.
     names: Option<BTreeMap<Section, BTreeSet<&'a str>>>,
     problems: RefCell<Vec<Problem>>,
+    /// The keys at which there is an error.
+    wrong: RefCell<BTreeSet<String>>,
     /// Secrets that the database keeps and that are not at hand.
     unknown: Cell<usize>,
     /// What references stood for, and the reference: no message shows the one, it names the other.
@@ -40,6 +42,7 @@ impl<'a> Context<'a> {
             environment,
             names: None,
             problems: RefCell::new(Vec::new()),
+            wrong: RefCell::new(BTreeSet::new()),
             unknown: Cell::new(0),
             hidden: RefCell::new(Vec::new()),
             variables: RefCell::new(BTreeMap::new()),
@@ -86,6 +89,9 @@ impl<'a> Context<'a> {
     fn problem(&self, severity: Severity, place: &Place, key: &str, mut message: String) {
         for (value, reference) in self.hidden.borrow().iter() {
             message = without(message, value, reference);
+        }
+        if severity == Severity::Error {
+            self.wrong.borrow_mut().insert(key.to_owned());
         }
         self.problems.borrow_mut().push(Problem::new(severity, place, key, message));
     }
@@ -147,6 +153,18 @@ impl<'a> Context<'a> {
             |key: &str| key.strip_prefix(section.as_str()).is_some_and(|rest| rest.starts_with('.'));
         let is_error = |problem: &Problem| problem.severity == Severity::Error && of_kind(&problem.key);
         self.problems.borrow().iter().any(is_error)
+    }
+
+    /// Whether there is an error at a key.
+    pub(crate) fn has_error_at(&self, key: &str) -> bool {
+        self.wrong.borrow().contains(key)
+    }
+
+    /// Whether there is an error at a key, or within what it holds.
+    pub(crate) fn has_error_within(&self, key: &str) -> bool {
+        let wrong = self.wrong.borrow();
+        let mut longer = wrong.range(key.to_owned()..).map_while(|other| other.strip_prefix(key));
+        longer.any(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
     }
 
     /// Values that could not be read, for whatever reason.

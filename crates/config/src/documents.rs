@@ -6,7 +6,7 @@
 use crate::environment::open_regular;
 use crate::problem::{Place, Problem, any_error};
 use crate::tree::{self, Entry, Node, Table, Value};
-use model::schema::Section;
+use model::schema::{FieldPath, FieldStep, Section, Subject};
 use serde_json::Value as Json;
 use std::fmt;
 use std::io::Read;
@@ -44,29 +44,42 @@ impl fmt::Debug for Documents {
 }
 
 impl Documents {
-    /// Where a key of a definition stands.
-    pub(crate) fn place(&self, path: &[&str]) -> Place {
-        let below = |document: &Document| {
-            let mut table = &document.table;
-            let mut place = None;
-            for (depth, word) in path.iter().enumerate() {
-                let entry = match table.get(*word) {
-                    Some(entry) => entry,
-                    // A field that is left out is told of at the table that it would stand in.
-                    None if depth >= 2 => break,
-                    None => return None,
-                };
-                place = Some(entry.key.clone());
-                match &entry.node.value {
-                    Value::Table(inner) => table = inner,
-                    _ => break,
-                }
-            }
-            place
+    /// Where a field of a definition stands, and its path as messages write it. A field that is left out is at the table, or
+    /// the list item, that it would stand in.
+    pub(crate) fn find(&self, subject: &Subject, path: &FieldPath) -> (Place, String) {
+        let sections = self.files.iter().filter_map(|file| file.table.get(subject.section.as_str()));
+        let mut definitions = sections.filter_map(|section| match &section.node.value {
+            Value::Table(named) => named.get(&subject.name),
+            _ => None,
+        });
+        let Some(definition) = definitions.next() else {
+            let file = self.files.first().map_or_else(|| "".into(), |file| file.shown.clone());
+            return (Place::whole(&file), path.to_string());
         };
-        let unknown =
-            || Place::whole(&self.files.first().map_or_else(|| "".into(), |file| file.shown.clone()));
-        self.files.iter().find_map(below).unwrap_or_else(unknown)
+        let mut place = &definition.key;
+        let mut node = Some(&definition.node);
+        let mut shown = String::new();
+        for step in path.steps() {
+            match (step, node.map(|node| &node.value)) {
+                (FieldStep::Key(key), value) => {
+                    shown = tree::join(&shown, key);
+                    let below = if let Some(Value::Table(table)) = value { table.get(key) } else { None };
+                    node = below.map(|entry| &entry.node);
+                    place = below.map_or(place, |entry| &entry.key);
+                }
+                (FieldStep::Item(number), Some(Value::List(items))) => {
+                    node = items.get(number.saturating_sub(1));
+                    place = node.map_or(place, |node| &node.place);
+                    // Texts in a list are told by what is said of them.
+                    if node.is_none_or(|node| matches!(node.value, Value::Table(_))) {
+                        shown = format!("{shown}[{number}]");
+                    }
+                }
+                // One alone, as a list takes it.
+                (FieldStep::Item(_), _) => {}
+            }
+        }
+        (place.clone(), shown)
     }
 
     /// Reads a directory's `*.toml` files, not those of directories below and none whose name begins with

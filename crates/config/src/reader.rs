@@ -21,6 +21,7 @@ pub(crate) struct Reader<'a> {
     pub(crate) path: String,
     table: &'a Table,
     fields: Cow<'static, [Field]>,
+    complete: bool,
 }
 
 static NOTHING: Table = Table::new();
@@ -108,6 +109,7 @@ impl<'a> Reader<'a> {
         path: String,
         Declared { fields, rules }: Declared,
     ) -> Self {
+        let errors = context.error_count();
         for field in fields.iter().filter(|field| field.required && !table.contains_key(field.name)) {
             context.error(
                 place,
@@ -115,11 +117,17 @@ impl<'a> Reader<'a> {
                 format!("'{}' is missing: {}", field.name, first_sentence(field.doc)),
             );
         }
-        let reader = Self { context, place, path, table, fields };
+        let mut reader = Self { context, place, path, table, fields, complete: true };
         for rule in rules.iter() {
             reader.hold(*rule);
         }
+        reader.complete = context.error_count() == errors;
         reader
+    }
+
+    /// Whether no required field is missing and no rule between fields is broken.
+    pub(crate) const fn is_complete(&self) -> bool {
+        self.complete
     }
 
     /// What must hold between fields.
@@ -209,8 +217,8 @@ impl<'a> Reader<'a> {
     pub(crate) fn section(&self, name: &str) -> Self {
         self.child(name).unwrap_or_else(|| {
             let fields = if let Some(Kind::Table(group)) = self.kind(name) { group.fields } else { &[] };
-            let (context, place) = (self.context, self.place);
-            Self { context, place, path: self.key(name), table: &NOTHING, fields: Cow::Borrowed(fields) }
+            let (context, place, path) = (self.context, self.place, self.key(name));
+            Self { context, place, path, table: &NOTHING, fields: Cow::Borrowed(fields), complete: true }
         })
     }
 

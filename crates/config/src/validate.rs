@@ -9,7 +9,7 @@ use crate::outline::Outline;
 use crate::problem::{Problem, Severity};
 use crate::settings::Settings;
 use model::definition::Definitions;
-use model::schema::{Kind, Section};
+use model::schema::{Kind, Section, Subject};
 use serde_json::{Value as Json, json};
 use std::fmt;
 use std::path::Path;
@@ -71,6 +71,11 @@ fn without_server(
     let mut problems = Vec::new();
     for listener in definitions.listeners.values() {
         let Some(spec) = catalogue.get(&listener.transport) else { continue };
+        let at = |field: &str, message: String| {
+            let subject = Subject { section: Section::LISTENER, name: listener.name.clone() };
+            let (place, path) = documents.find(&subject, &field.into());
+            Problem::error(&place, &format!("listener.{}.{path}", listener.name), message)
+        };
         let fields = spec.listener.iter().flat_map(|group| group.fields);
         for field in fields.filter(|field| matches!(field.kind, Kind::Server)) {
             let Some(name) = listener.options.text(field.name) else { continue };
@@ -80,22 +85,20 @@ fn without_server(
                 for key in
                     keys.filter(|key| server.tls.is_none() && listener.options.text(key.name).is_some())
                 {
-                    let path = ["listener", &listener.name, key.name];
                     let message = format!(
                         "cannot be shown: [listen.http.{name}] in waybill.toml does no TLS; give the server a tls table, or \
                          take this out"
                     );
-                    problems.push(Problem::error(&documents.place(&path), &path.join("."), message));
+                    problems.push(at(key.name, message));
                 }
             }
             if !settings.listen.http.contains_key(name) {
-                let path = ["listener", &listener.name, field.name];
                 let near = suggestion(name, settings.listen.http.keys().map(String::as_str));
                 let message = format!(
                     "waybill.toml has no [listen.http.{name}]{near}; the administrator of this machine sets \
                     there which addresses Waybill listens on"
                 );
-                problems.push(Problem::error(&documents.place(&path), &path.join("."), message));
+                problems.push(at(field.name, message));
             }
         }
     }

@@ -1,29 +1,19 @@
 //! What a transport declares, and what it checks beyond the types of its fields.
 
-use crate::definition::{Definitions, Destination, Endpoint, Flow, PollEffects, PollSource};
-use crate::schema::{Finding, TransportSpec};
-use crate::{Result, Timestamp};
+use crate::Timestamp;
+use crate::definition::{
+    Definitions, Destination, Endpoint, Identity, Listener, Partner, PollEffects, PollSource, ReceiveSource,
+};
+use crate::schema::{Finding, Findings, TransportSpec};
 
-/// A transport's declaration and its own checks. Does no I/O.
+/// A transport's declaration and its own checks.
+///
+/// A check is asked of each definition once its fields could be read. It does no I/O, and reports every mistake at its
+/// own field, in words for the person who wrote it. `definitions` holds what was read before and had no error:
+/// certificates, keys, credentials and proxies, then identities, partners, listeners and endpoints, in this order.
 pub trait Declaration: Send + Sync {
     /// The transport as data.
     fn spec(&self) -> &'static TransportSpec;
-
-    /// Checks an endpoint beyond the kinds of its fields.
-    ///
-    /// # Errors
-    /// What cannot be used, in words for the person who wrote it.
-    fn check_endpoint(&self, _endpoint: &Endpoint) -> Result<()> {
-        Ok(())
-    }
-
-    /// Checks what a flow asks of an endpoint that it polls (archive directories and the like).
-    ///
-    /// # Errors
-    /// `ConfigInvalid` or `Unsupported`, in words for the person who wrote it.
-    fn check_source(&self, _endpoint: &Endpoint, _flow: &Flow) -> Result<()> {
-        Ok(())
-    }
 
     /// The effects of a flow's polling on the source: whether it polls subdirectories, keeps files, and moves
     /// refused ones. By default: files of one directory, which are kept.
@@ -31,16 +21,32 @@ pub trait Declaration: Send + Sync {
         PollEffects { keeps_files: true, ..PollEffects::default() }
     }
 
-    /// Checks what a flow asks of an endpoint that it delivers to.
-    ///
-    /// # Errors
-    /// `ConfigInvalid` or `Unsupported`, in words for the person who wrote it.
-    fn check_destination(&self, _endpoint: &Endpoint, _destination: &Destination) -> Result<()> {
-        Ok(())
-    }
+    /// Checks an identity that has a table of this transport. Paths begin at that table.
+    fn check_identity(&self, _: &Identity, _definitions: &Definitions, _: &mut Findings<'_>) {}
 
-    /// Checks several definitions together, and adds warnings. `now` is for validity dates.
-    fn check_definitions(&self, _definitions: &Definitions, _now: Timestamp) -> Vec<Finding> {
+    /// Checks a partner that has a table of this transport. Paths begin at that table.
+    fn check_partner(&self, _: &Partner, _definitions: &Definitions, _: &mut Findings<'_>) {}
+
+    /// Checks a listener.
+    fn check_listener(&self, _: &Listener, _definitions: &Definitions, _: &mut Findings<'_>) {}
+
+    /// Checks an endpoint. Its addresses may be left out: those that cannot be read are reported already.
+    fn check_endpoint(&self, _: &Endpoint, _definitions: &Definitions, _: &mut Findings<'_>) {}
+
+    /// Checks the source of a flow that polls an endpoint. Paths begin at the source. The endpoint's own mistakes are
+    /// reported already, and it is not used if it has some.
+    fn check_source(&self, _: &Endpoint, _: &PollSource, _: &mut Findings<'_>) {}
+
+    /// Checks the source of a flow that receives by a listener. Paths begin at the source.
+    fn check_received(&self, _: &Listener, _: &ReceiveSource, _: &mut Findings<'_>) {}
+
+    /// Checks one destination of a flow. Paths begin at the destination; of the endpoint as for
+    /// [`Declaration::check_source`].
+    fn check_destination(&self, _: &Endpoint, _: &Destination, _: &mut Findings<'_>) {}
+
+    /// Checks definitions beside each other, of all kinds, those of the transport's own sections included. `now` is for
+    /// validity dates.
+    fn check_definitions(&self, _: &Definitions, _now: Timestamp) -> Vec<Finding> {
         Vec::new()
     }
 }

@@ -4,13 +4,15 @@
 //! checking documents, the reference page, the JSON Schema for editors, export and forms are made from that one
 //! declaration. What was read is a [`Values`]: only declared fields, each fit for its [`Kind`], defaults filled in.
 
+mod field_path;
 mod finding;
 mod scalar;
 mod suggest;
 mod transport;
 mod value;
 
-pub use finding::{Finding, Subject};
+pub use field_path::{FieldPath, FieldStep};
+pub use finding::{Finding, Findings, Subject};
 pub use scalar::{duration_text, parse_duration, parse_size, parse_time};
 pub use suggest::{did_you_mean, nearest, nearest_of};
 pub use transport::{Paths, Roles, Scheme, TransportSpec, joined};

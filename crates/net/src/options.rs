@@ -1,13 +1,13 @@
 //! Connection options, declared once for every transport that opens connections.
 //!
 //! A transport puts [`CONNECTION`] (and [`TLS`], if it does TLS) among its endpoint's fields,
-//! reads them with [`ConnectOptions::read`] when an endpoint is checked, and gets from
+//! reads them with [`ConnectOptions::read`], checks what they name with [`ConnectOptions::check`], and gets from
 //! [`ConnectOptions::profile`] what [`crate::DialRequest`] and [`crate::http::HttpProfile`] take, with the
 //! proxy, the certificates and the key that the options name.
 
 use crate::tls::{self, OwnCertificate, TlsOptions, Trust};
 use model::definition::Definitions;
-use model::schema::{Field, Group, Kind, Section, TEXTS, Values};
+use model::schema::{Field, FieldPath, Findings, Group, Kind, Section, TEXTS, Values};
 use model::{Error, ErrorKind, Proxy, Result, TlsVersion};
 use std::sync::Arc;
 use std::time::Duration;
@@ -184,12 +184,14 @@ fn invalid(option: &'static str, advice: impl Into<String>) -> Error {
         .advice(advice.into())
 }
 
+fn without_certificate(key: &str) -> String {
+    format!("key '{key}' has no 'certificate', which the server is shown; add it to [key.{key}]")
+}
+
 impl ConnectOptions {
-    /// Reads an endpoint's options. No I/O.
-    ///
-    /// # Errors
-    /// `ConfigInvalid`, naming the option: an invalid pin or cipher, or versions in the wrong order.
-    pub fn read(options: &Values) -> Result<Self> {
+    /// Reads an endpoint's options, and reports pins and ciphers that cannot be used, and versions in the wrong order.
+    /// No I/O.
+    pub fn read(options: &Values, findings: &mut Findings<'_>) -> Self {
         let (trust, tls) = (options.table("trust"), options.table("tls"));
         let owned = |values: &Values, name: &str| values.texts(name).map(str::to_owned).collect::<Vec<_>>();
         let version = |name, other| tls.text(name).and_then(TlsVersion::from_word).unwrap_or(other);
@@ -204,12 +206,24 @@ impl ConnectOptions {
             timeout: options.duration("timeout"),
             keep_alive: options.duration("keep_alive"),
         };
-        tls::check_pins(&read.pins).map_err(|error| error.with("option", "trust.pins"))?;
-        tls::check_ciphers(&read.ciphers).map_err(|why| invalid("tls.ciphers", why))?;
-        if read.versions.0 > read.versions.1 {
-            return Err(invalid("tls.max", "is lower than tls.min"));
+        for (pin, number) in read.pins.iter().zip(1..) {
+            findings.accept(FieldPath::from("trust.pins").item(number), tls::check_pin(pin));
         }
-        Ok(read)
+        for (cipher, number) in read.ciphers.iter().zip(1..) {
+            findings.accept(FieldPath::from("tls.ciphers").item(number), tls::check_cipher(cipher));
+        }
+        if read.versions.0 > read.versions.1 {
+            findings.error("tls.max", "is lower than tls.min");
+        }
+        read
+    }
+
+    /// Checks what the options name, as far as it is defined.
+    pub fn check(&self, definitions: &Definitions, findings: &mut Findings<'_>) {
+        let key = self.client_key.as_ref().and_then(|name| definitions.keys.get(name));
+        if let Some(key) = key.filter(|key| key.certificate.is_none()) {
+            findings.error("tls.client_key", without_certificate(&key.name));
+        }
     }
 
     /// The same with everything that it names.
@@ -242,7 +256,7 @@ impl ConnectOptions {
                 let key =
                     definitions.keys.get(name).ok_or_else(|| undefined("tls.client_key", "key", name))?;
                 let Some(certificates) = key.certificate.clone() else {
-                    return Err(invalid("tls.client_key", "add the certificate to the key").with("key", name));
+                    return Err(invalid("tls.client_key", without_certificate(name)));
                 };
                 let (private_key, passphrase) = (key.private_key.clone(), key.passphrase.clone());
                 Some(OwnCertificate { certificates, private_key, passphrase })

@@ -12,9 +12,9 @@ pub use certificate::{OwnCertificate, ServerCertificate};
 pub use client::{TlsOptions, TlsProfile, Trust};
 pub use server::{ServerTls, ServerTlsOptions};
 
-pub(crate) use ciphers::check_ciphers;
+pub(crate) use ciphers::check_cipher;
 pub(crate) use client::handshake;
-pub(crate) use pin::check_pins;
+pub(crate) use pin::check_pin;
 pub(crate) use profiles::Profiles;
 pub(crate) use server::{Registered, accept};
 

@@ -8,7 +8,7 @@
 use model::definition::{
     Destination, Endpoint, EndpointUrl, Flow, FlowSource, Order, PollSource, RetryPolicy, SettleWhen,
 };
-use model::schema::{Group, TransportSpec, Value, Values, joined};
+use model::schema::{Finding, Findings, Group, Section, TransportSpec, Value, Values, joined};
 use model::{Mask, MaskSpec};
 use std::time::Duration;
 use transport::folder::{After, Polling};
@@ -42,6 +42,17 @@ pub fn endpoint(spec: &TransportSpec, name: &str, url: &str, set: &[(&str, &str)
         node: None,
         options: values(spec.endpoint, set),
     }
+}
+
+/// What a reader or check reports, each as `FIELD: MESSAGE`, warnings with `warning: ` before it.
+pub fn findings(check: impl FnOnce(&mut Findings<'_>)) -> Vec<String> {
+    let mut found = Vec::new();
+    check(&mut Findings::of(&mut found, Section::ENDPOINT, "checked"));
+    let shown = |finding: Finding| {
+        let warning = if finding.is_warning { "warning: " } else { "" };
+        format!("{warning}{}: {}", finding.path, finding.message)
+    };
+    found.into_iter().map(shown).collect()
 }
 
 /// A destination that tries as usual and never expires.

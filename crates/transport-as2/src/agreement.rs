@@ -140,7 +140,7 @@ fn is_named(side: Option<&Values>, as2_id: &str) -> bool {
 
 impl Agreement {
     /// Reads the declared fields of a partner's table.
-    fn of(side: &Values) -> Self {
+    pub(crate) fn of(side: &Values) -> Self {
         let word = |table: &Values, name: &str| table.text(name).unwrap_or_default().to_owned();
         let (send, receive) = (side.table("send"), side.table("receive"));
         let other = Self::default();

@@ -12,6 +12,7 @@ use crate::streaming::{STREAM_BUFFERS, body_of};
 use async_trait::async_trait;
 use http::Request;
 use model::definition::Endpoint;
+use model::schema::{Findings, Section};
 use model::{Error, ErrorKind, Protocol, Purpose, Result, UNPROVEN_MDN};
 use net::http::{ConnectionInfo, HttpProfile, RequestMeta};
 use net::{ConnectOptions, ConnectProfile, DialRequest, Net};
@@ -237,9 +238,11 @@ impl As2Destination {
 
     /// How to connect, as the definitions in force say.
     fn connecting(&self) -> Result<ConnectProfile> {
-        ConnectOptions::read(&self.endpoint.options)
-            .and_then(|options| options.profile(&self.services.directory.definitions()))
-            .map_err(|error| error.with("endpoint", &self.endpoint.name))
+        let name = &self.endpoint.name;
+        let read = |findings: &mut Findings<'_>| Some(ConnectOptions::read(&self.endpoint.options, findings));
+        Findings::required(Section::ENDPOINT, name, read)?
+            .profile(&self.services.directory.definitions())
+            .map_err(|error| error.with("endpoint", name))
     }
 
     fn media_type(&self, delivery: &Deliver) -> String {

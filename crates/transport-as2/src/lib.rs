@@ -44,13 +44,14 @@ pub use receive::disposition_of;
 pub use request::safe_file_name;
 
 use crate::admission::Admission;
+use crate::check::Check;
 use crate::destination::As2Destination;
 use crate::listener::As2Listener;
 use model::definition::{self, Definitions, Endpoint, Flow};
-use model::schema::{Finding, TransportSpec};
+use model::schema::{Finding, Findings, TransportSpec};
 use model::{Error, ErrorKind, Result, Timestamp};
+use net::Net;
 use net::http::{HttpServers, ListenSpec};
-use net::{ConnectOptions, Net};
 pub use options::SPEC;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -91,9 +92,35 @@ impl Declaration for As2 {
         &SPEC
     }
 
-    fn check_endpoint(&self, endpoint: &Endpoint) -> Result<()> {
-        let options = ConnectOptions::read(&endpoint.options);
-        options.map(drop).map_err(|error| error.with("endpoint", &endpoint.name))
+    fn check_identity(
+        &self,
+        identity: &definition::Identity,
+        definitions: &Definitions,
+        findings: &mut Findings<'_>,
+    ) {
+        Check { definitions, findings }.identity(identity);
+    }
+
+    fn check_partner(
+        &self,
+        partner: &definition::Partner,
+        definitions: &Definitions,
+        findings: &mut Findings<'_>,
+    ) {
+        Check { definitions, findings }.partner(partner);
+    }
+
+    fn check_listener(
+        &self,
+        listener: &definition::Listener,
+        definitions: &Definitions,
+        findings: &mut Findings<'_>,
+    ) {
+        Check { definitions, findings }.listener(listener);
+    }
+
+    fn check_endpoint(&self, endpoint: &Endpoint, definitions: &Definitions, findings: &mut Findings<'_>) {
+        Check { definitions, findings }.endpoint(endpoint);
     }
 
     fn check_definitions(&self, definitions: &Definitions, _: Timestamp) -> Vec<Finding> {

@@ -156,13 +156,7 @@ static RECEIVE: Group = Group::of(&[
         "largest",
         Kind::Size,
         "64GiB",
-        "The largest message that is accepted from the partner; a larger one is refused.",
-    ),
-    Field::preset(
-        "largest",
-        Kind::Size,
-        "64GiB",
-        "Largest message taken from it, at least one byte; more is refused.",
+        "The largest message that is accepted from the partner, at least one byte; a larger one is refused.",
     ),
     Field::preset(
         "duplicates",

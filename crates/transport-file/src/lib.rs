@@ -13,8 +13,8 @@ pub use options::SPEC;
 
 use folder::root_of;
 use model::definition::Endpoint;
-use model::schema::TransportSpec;
-use model::{Error, ErrorKind, RemotePath, Result};
+use model::schema::{Findings, Section, TransportSpec};
+use model::{RemotePath, Result};
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -40,15 +40,26 @@ impl LocalFiles {
         Self { roots }
     }
 
-    fn allowed(&self, path: &RemotePath) -> Result<()> {
-        if root_of(&self.roots, path).is_some() {
-            return Ok(());
+    /// A directory that may be used.
+    fn allowed(&self, path: RemotePath) -> Result<RemotePath, String> {
+        if root_of(&self.roots, &path).is_some() {
+            return Ok(path);
         }
         let roots: Vec<_> = self.roots.iter().map(RemotePath::to_text).collect();
-        Err(Error::permanent(ErrorKind::ConfigInvalid, "use a directory outside the allowed roots")
-            .with("directory", path)
-            .with("roots", if roots.is_empty() { "none".into() } else { roots.join(", ") })
-            .advice("use a directory below one of them, or add its root to roots.files in waybill.toml"))
+        let roots = if roots.is_empty() { "none".into() } else { roots.join(", ") };
+        Err(format!(
+            "{path} is outside the allowed roots ({roots}); use a directory below one of them, or add its root to \
+             roots.files in waybill.toml"
+        ))
+    }
+
+    /// An archive or error directory: absolute, and below an allowed root too.
+    fn other_directory(&self, text: &str) -> Result<RemotePath, String> {
+        let path = parse_directory(text)?;
+        if !path.is_absolute() {
+            return Err("must be an absolute path: a file endpoint has no other starting point".into());
+        }
+        self.allowed(path)
     }
 }
 
@@ -57,34 +68,28 @@ impl FolderProtocol for LocalFiles {
         &SPEC
     }
 
-    fn place(&self, endpoint: &Endpoint) -> Result<FolderPlace> {
-        let directory = options::directory(endpoint)?;
-        self.allowed(&directory).map_err(|error| error.with("endpoint", &endpoint.name))?;
-        Ok(FolderPlace { address: "file://".into(), directory })
+    fn place(&self, endpoint: &Endpoint, findings: &mut Findings<'_>) -> Option<FolderPlace> {
+        let directory = findings.accept("url", options::directory(endpoint))?;
+        let directory = findings.accept("url", self.allowed(directory))?;
+        Some(FolderPlace { address: "file://".into(), directory })
     }
 
     fn folder(&self, endpoint: &Arc<Endpoint>, opened: FolderUse, _: &Services) -> Result<Arc<dyn Folder>> {
-        let folder = LocalFolder::new(self.place(endpoint)?.directory, self.roots.clone());
+        let place = |findings: &mut Findings<'_>| self.place(endpoint, findings);
+        let place = Findings::required(Section::ENDPOINT, &endpoint.name, place)?;
+        let folder = LocalFolder::new(place.directory, self.roots.clone());
         Ok(Arc::new(folder.with_permissions(opened.permissions)))
     }
 
-    /// Archive and error directories are absolute, and below an allowed root too.
-    fn check_polling(&self, _: &Endpoint, polling: &Polling) -> Result<()> {
+    fn check_polling(&self, _: &Endpoint, polling: &Polling, findings: &mut Findings<'_>) {
         if polling.error_directory.is_none() {
-            return Err(Error::permanent(ErrorKind::ConfigInvalid, "poll a folder of this machine").advice(
-                "'error_directory' is missing: set it to a directory for files that cannot be staged",
-            ));
+            let message =
+                "'error_directory' is missing: set it to a directory for files that cannot be staged";
+            findings.error("", message);
         }
-        for text in polling.after.directory().into_iter().chain(polling.error_directory.as_deref()) {
-            let path = parse_directory(text)?;
-            if !path.is_absolute() {
-                return Err(Error::permanent(ErrorKind::ConfigInvalid, "use a relative path")
-                    .with("directory", &path)
-                    .advice("write an absolute path: a file endpoint has no other starting point"));
-            }
-            self.allowed(&path)?;
+        for (path, text) in polling.directories() {
+            findings.accept(path, self.other_directory(text));
         }
-        Ok(())
     }
 }
 

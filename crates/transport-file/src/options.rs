@@ -1,8 +1,8 @@
 //! What may be said to the file transport, and reading it.
 
+use model::RemotePath;
 use model::definition::Endpoint;
 use model::schema::{Group, Kind, Paths, Roles, Scheme, TransportSpec};
-use model::{Error, ErrorKind, RemotePath, Result};
 use std::os::unix::ffi::OsStringExt;
 use transport::folder::options as folder;
 
@@ -25,22 +25,16 @@ static SUFFIX: Group = Group::of(&[folder::temporary_suffix(TEMPORARY)]);
 /// The directory that an endpoint names.
 ///
 /// # Errors
-/// `ConfigInvalid`: it is no `file:///abs/dir`, or leads upwards.
-pub(crate) fn directory(endpoint: &Endpoint) -> Result<RemotePath> {
-    let wrong = |advice: &'static str| {
-        Error::permanent(ErrorKind::ConfigInvalid, "use a file endpoint")
-            .with("endpoint", &endpoint.name)
-            .with("url", endpoint.url().map_or("none", |url| url.as_str()))
-            .advice(advice)
-    };
-    let url = endpoint.url().ok_or_else(|| wrong("give its directory: file:///abs/dir"))?;
+/// What is wrong with the URL: it is no `file:///abs/dir`, or leads upwards.
+pub(crate) fn directory(endpoint: &Endpoint) -> Result<RemotePath, &'static str> {
+    let url = endpoint.url().ok_or("is missing; write the directory as file:///abs/dir")?;
     if url.scheme() != "file" {
-        return Err(wrong("its URL begins with file:///"));
+        return Err("must begin with file:///");
     }
-    let path = url.to_file_path().map_err(|()| wrong("name no host: file:///abs/dir"))?;
+    let path = url.to_file_path().map_err(|()| "names a host; write the directory as file:///abs/dir")?;
     let path = RemotePath::from_bytes(path.into_os_string().into_vec());
     if path.escapes() || path.parts().next().is_none() {
-        return Err(wrong("name a directory below one of the allowed roots"));
+        return Err("must be a directory below one of the allowed roots, without '..'");
     }
     Ok(path)
 }

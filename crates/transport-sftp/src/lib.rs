@@ -20,8 +20,8 @@ pub use options::SPEC;
 use connection::Remote;
 use folder::SftpFolder;
 use model::Result;
-use model::definition::Endpoint;
-use model::schema::TransportSpec;
+use model::definition::{Definitions, Endpoint};
+use model::schema::{Findings, TransportSpec};
 use net::{Net, Pool, Pools};
 use options::Settings;
 use protocol::key;
@@ -51,8 +51,8 @@ impl FolderProtocol for Sftp {
         &SPEC
     }
 
-    fn place(&self, endpoint: &Endpoint) -> Result<FolderPlace> {
-        Settings::read(endpoint).map(Settings::place)
+    fn place(&self, endpoint: &Endpoint, findings: &mut Findings<'_>) -> Option<FolderPlace> {
+        Settings::read(endpoint, findings).map(Settings::place)
     }
 
     fn folder(
@@ -62,7 +62,7 @@ impl FolderProtocol for Sftp {
         services: &Services,
     ) -> Result<Arc<dyn Folder>> {
         let pool = self.pools.get(endpoint, opened.purpose, || {
-            let settings = Settings::read(endpoint)?;
+            let settings = Settings::of(endpoint)?;
             let limits = settings.limits;
             let remote = Remote::new(self.net.clone(), settings, services.clone());
             Ok(Pool::new(Arc::new(remote), &endpoint.name, opened.purpose, limits))
@@ -70,12 +70,13 @@ impl FolderProtocol for Sftp {
         Ok(Arc::new(SftpFolder::new(pool, opened.permissions)))
     }
 
-    fn check_endpoint(&self, endpoint: &Endpoint) -> Result<()> {
-        let login = Settings::read(endpoint)?.login;
-        match &login.private_key {
-            Some(private_key) => key::try_out(private_key, login.passphrase.as_ref())
-                .map_err(|error| error.with("endpoint", &endpoint.name).with("option", "private_key")),
-            None => Ok(()),
+    fn check_endpoint(&self, endpoint: &Endpoint, _: &Definitions, findings: &mut Findings<'_>) {
+        let options = &endpoint.options;
+        if let Some(private_key) = options.secret("private_key").filter(|key| !key.reveal().is_empty()) {
+            let passphrase =
+                options.secret("passphrase").filter(|passphrase| !passphrase.reveal().is_empty());
+            let read = key::try_out(private_key, passphrase);
+            findings.accept("private_key", read.map_err(|error| key::reason(&error)));
         }
     }
 }

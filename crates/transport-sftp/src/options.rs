@@ -4,7 +4,9 @@ use crate::protocol::host_key::{HostTrust, Pin};
 use crate::protocol::key;
 use crate::protocol::known_hosts::KnownHosts;
 use model::definition::{Credential, Endpoint, KeyDefinition};
-use model::schema::{Field, Group, Kind, Paths, Roles, Rule, Scheme, Section, TransportSpec};
+use model::schema::{
+    Field, FieldPath, Findings, Group, Kind, Paths, Roles, Rule, Scheme, Section, TransportSpec,
+};
 use model::{Error, ErrorKind, PublicMaterial, RemotePath, Result, Secret};
 use net::{ConnectOptions, PoolLimits, Sharing};
 use percent_encoding::percent_decode_str;
@@ -118,40 +120,46 @@ pub(crate) struct Login {
 /// How a URL is written, for whoever wrote it otherwise.
 const URL_FORM: &str = "write it as sftp://host:port/directory (relative to the login directory) or sftp://host:port//directory (absolute)";
 
-fn invalid(endpoint: &Endpoint, option: &'static str, advice: impl Into<String>) -> Error {
-    Error::permanent(ErrorKind::ConfigInvalid, "use an SFTP endpoint")
-        .with("endpoint", &endpoint.name)
-        .with("option", option)
-        .advice(advice.into())
+/// The host and directory of an endpoint's address.
+///
+/// # Errors
+/// What is wrong with the address.
+fn address(endpoint: &Endpoint) -> Result<(String, u16, RemotePath), String> {
+    let url = endpoint.url().ok_or_else(|| format!("is missing: {URL_FORM}"))?;
+    let host =
+        url.host_str().filter(|host| !host.is_empty()).ok_or_else(|| format!("has no host: {URL_FORM}"))?;
+    if url.query().is_some() || url.fragment().is_some() {
+        return Err("has '?' or '#'; in a directory's name write %3F and %23".into());
+    }
+    let directory = directory(url.path());
+    if directory.escapes() {
+        return Err("contains '..'; write the directory without it".into());
+    }
+    let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
+    Ok((host, url.port().unwrap_or(PORT), directory))
 }
 
 impl Settings {
-    /// Reads an endpoint. No I/O.
+    /// Reads an endpoint, and reports each mistake at its field. No I/O.
+    pub(crate) fn read(endpoint: &Endpoint, findings: &mut Findings<'_>) -> Option<Self> {
+        let options = &endpoint.options;
+        let address = findings.accept("url", address(endpoint));
+        let server = address.as_ref().map(|(host, port, _)| (host.as_str(), *port));
+        let trust = trust(endpoint, server, findings);
+        let login = Login::read(endpoint, findings);
+        let connecting = ConnectOptions::read(options, findings);
+        let limits = PoolLimits::read(options, Sharing::Shared(BUSY), connecting.timeout);
+        let (host, port, directory) = address?;
+        let endpoint = endpoint.name.clone();
+        Some(Self { endpoint, host, port, directory, trust: trust?, connecting, limits, login })
+    }
+
+    /// The settings of an endpoint that is used now.
     ///
     /// # Errors
-    /// `ConfigInvalid`, naming the option.
-    pub(crate) fn read(endpoint: &Endpoint) -> Result<Self> {
-        let url = endpoint.url().ok_or_else(|| invalid(endpoint, "url", URL_FORM))?;
-        let host = match url.host_str() {
-            Some(host) if !host.is_empty() => host.trim_start_matches('[').trim_end_matches(']').to_owned(),
-            _ => return Err(invalid(endpoint, "url", URL_FORM)),
-        };
-        if url.query().is_some() || url.fragment().is_some() {
-            return Err(invalid(endpoint, "url", "write '?' and '#' within a directory as %3F and %23"));
-        }
-        let directory = directory(url.path());
-        if directory.escapes() {
-            return Err(invalid(endpoint, "url", "write the directory without '..'"));
-        }
-        let options = &endpoint.options;
-        let port = url.port().unwrap_or(PORT);
-        let trust = trust(endpoint, &host, port)?;
-        let login = Login::read(endpoint)?;
-        let connecting =
-            ConnectOptions::read(options).map_err(|error| error.with("endpoint", &endpoint.name))?;
-        let limits = PoolLimits::read(options, Sharing::Shared(BUSY), connecting.timeout);
-        let endpoint = endpoint.name.clone();
-        Ok(Self { endpoint, host, port, directory, trust, connecting, limits, login })
+    /// `ConfigInvalid`, naming the field.
+    pub(crate) fn of(endpoint: &Endpoint) -> Result<Self> {
+        Findings::required(Section::ENDPOINT, &endpoint.name, |findings| Self::read(endpoint, findings))
     }
 
     /// Where the folder is.
@@ -183,43 +191,46 @@ fn directory(path: &str) -> RemotePath {
     RemotePath::from_bytes(&bytes[..end])
 }
 
-fn trust(endpoint: &Endpoint, host: &str, port: u16) -> Result<HostTrust> {
+/// Whom to trust; `server` is the host and port, where they could be read.
+fn trust(endpoint: &Endpoint, server: Option<(&str, u16)>, findings: &mut Findings<'_>) -> Option<HostTrust> {
     let pins: Vec<&str> = endpoint.options.texts("host_key").collect();
     let known = endpoint.options.text("known_hosts").filter(|text| !text.trim().is_empty());
     match (&pins[..], known) {
-        ([], None) => Err(invalid(
-            endpoint,
-            "host_key",
-            "set host_key (its fingerprint, \"SHA256:…\") or known_hosts: Waybill always verifies the server",
-        )),
-        ([_, ..], Some(_)) => Err(invalid(endpoint, "host_key", "set host_key or known_hosts, not both")),
+        ([], None) => {
+            let message = "is empty: give the server's fingerprint (\"SHA256:…\"), or known_hosts: Waybill always \
+                verifies the server";
+            findings.error("host_key", message);
+            None
+        }
+        ([_, ..], Some(_)) => {
+            findings.error("known_hosts", "cannot be used together with 'host_key'; remove one of them");
+            None
+        }
         (pins, None) => {
-            let pins: std::result::Result<Vec<_>, _> = pins.iter().map(|text| Pin::parse(text)).collect();
-            Ok(HostTrust::Pinned(pins.map_err(|why| invalid(endpoint, "host_key", why))?.concat()))
+            let mut read = |(text, number): (&&str, usize)| {
+                findings.accept(FieldPath::from("host_key").item(number), Pin::parse(text))
+            };
+            let pins: Vec<_> = pins.iter().zip(1..).map(&mut read).collect();
+            Some(HostTrust::Pinned(pins.into_iter().collect::<Option<Vec<_>>>()?.concat()))
         }
         ([], Some(text)) => {
             let hosts = KnownHosts::parse(text);
-            if let Some(line) = hosts.unreadable_for(host, port) {
-                return Err(invalid(
-                    endpoint,
-                    "known_hosts",
-                    format!("{line}; it may belong to this host: correct or remove it"),
-                ));
+            if let Some(line) = server.and_then(|(host, port)| hosts.unreadable_for(host, port)) {
+                let message = format!("{line}; it may belong to this host: correct or remove it");
+                findings.error("known_hosts", message);
+                return None;
             }
             if hosts.is_empty() {
-                return Err(invalid(
-                    endpoint,
-                    "known_hosts",
-                    "it contains no key; give the content of a known_hosts file",
-                ));
+                findings.error("known_hosts", "contains no key; give the content of a known_hosts file");
+                return None;
             }
-            Ok(HostTrust::Known(hosts))
+            Some(HostTrust::Known(hosts))
         }
     }
 }
 
 impl Login {
-    fn read(endpoint: &Endpoint) -> Result<Self> {
+    fn read(endpoint: &Endpoint, findings: &mut Findings<'_>) -> Self {
         let options = &endpoint.options;
         let text = |name: &str| options.text(name).filter(|text| !text.is_empty()).map(str::to_owned);
         let secret = |name: &str| options.secret(name).filter(|secret| !secret.reveal().is_empty()).cloned();
@@ -231,28 +242,16 @@ impl Login {
             private_key: secret("private_key"),
             passphrase: secret("passphrase"),
         };
-        if login.credential.is_some() && login.password.is_some() {
-            return Err(invalid(endpoint, "credential", "give credential or password, not both"));
-        }
-        if login.key.is_some() && login.private_key.is_some() {
-            return Err(invalid(endpoint, "key", "give key or private_key, not both"));
-        }
         if login.username.is_none() && login.credential.is_none() {
-            return Err(invalid(endpoint, "username", "name the user to log in as"));
+            findings.error("username", "is empty: name the user to log in as");
         }
-        match &login.private_key {
-            Some(private_key) => key::check(private_key, login.passphrase.as_ref())
-                .map_err(|error| error.with("endpoint", &endpoint.name).with("option", "private_key"))?,
-            None if login.key.is_none() && login.password.is_none() && login.credential.is_none() => {
-                return Err(invalid(
-                    endpoint,
-                    "password",
-                    "give password, credential, private_key or key to log in with",
-                ));
-            }
-            None => {}
+        if let Some(private_key) = &login.private_key {
+            let checked = key::check(private_key, login.passphrase.as_ref());
+            findings.accept("private_key", checked.map_err(|error| key::reason(&error)));
+        } else if login.key.is_none() && login.password.is_none() && login.credential.is_none() {
+            findings.error("", "has nothing to log in with: give password, credential, private_key or key");
         }
-        Ok(login)
+        login
     }
 
     /// What to log in with, its names looked up.

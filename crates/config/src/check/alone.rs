@@ -7,7 +7,7 @@ use crate::documents::Documents;
 use crate::environment::Environment;
 use crate::problem::Problem;
 use crate::roots::Roots;
-use model::definition::{Definitions, Flow, Listener};
+use model::definition::{Flow, Listener};
 use model::schema::{Section, Values};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -31,14 +31,7 @@ impl Documents {
     ) -> Result<FlowAlone, Vec<Problem>> {
         let context = Context::new(roots, environment);
         let index = index(&context, self, catalogue);
-        let mut checker = Checker {
-            context: &context,
-            catalogue,
-            index,
-            definitions: Definitions::default(),
-            endpoints: BTreeMap::new(),
-            polls: Vec::new(),
-        };
+        let mut checker = Checker::new(&context, self, catalogue, index);
         checker.transports_alone();
         checker.flows();
         let flow = checker.definitions.flows.remove(name);
@@ -58,8 +51,8 @@ impl Checker<'_> {
     fn transports_alone(&mut self) {
         for (name, entry) in self.written(Section::ENDPOINT) {
             if let Some(transport) = self.transport_of(Section::ENDPOINT, name, entry) {
-                self.endpoints
-                    .insert(name.to_owned(), super::endpoint::EndpointFacts { transport, location: None });
+                let facts = super::endpoint::EndpointFacts { transport, location: None, read: None };
+                self.endpoints.insert(name.to_owned(), facts);
             }
         }
         for (name, entry) in self.written(Section::LISTENER) {
@@ -69,7 +62,7 @@ impl Checker<'_> {
                     transport: spec.name.to_owned(),
                     options: Values::default(),
                 };
-                self.definitions.listeners.insert(name.to_owned(), Arc::new(listener));
+                self.listeners.insert(name.to_owned(), Arc::new(listener));
             }
         }
     }

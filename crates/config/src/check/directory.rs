@@ -7,6 +7,9 @@ pub(super) struct Directory {
     parts: Vec<String>,
 }
 
+/// Whether a directory is absolute, and the words of its path.
+pub(super) type Words<'a> = (bool, &'a [String]);
+
 impl Directory {
     /// An absolute directory, or one relative to the login directory.
     pub(super) fn new(absolute: bool, text: &str) -> Self {
@@ -27,14 +30,33 @@ impl Directory {
         Self::new(text.starts_with('/'), text)
     }
 
+    /// Its words, by which directories are looked up.
+    pub(super) fn words(&self) -> Words<'_> {
+        (self.absolute, &self.parts)
+    }
+
+    /// The words of all directories above it, as far as its own words tell.
+    pub(super) fn above(&self) -> impl Iterator<Item = Words<'_>> {
+        (self.climbs()..self.parts.len()).map(|end| (self.absolute, &self.parts[..end]))
+    }
+
+    /// How many directories above the login directory its words begin.
+    pub(super) fn climbs(&self) -> usize {
+        self.parts.iter().take_while(|part| *part == "..").count()
+    }
+
+    /// Whether it is nothing but a way up: it holds every directory whose words begin less far above.
+    pub(super) fn only_climbs(&self) -> bool {
+        !self.absolute && !self.parts.is_empty() && self.climbs() == self.parts.len()
+    }
+
     /// Whether the other one is this one or lies below it. An absolute and a relative one cannot be
     /// compared: the login directory is the server's to know.
     pub(super) fn holds(&self, other: &Self) -> bool {
         if self.absolute != other.absolute {
             return false;
         }
-        let climbs = |parts: &[String]| parts.iter().take_while(|part| *part == "..").count();
-        let (own, others) = (climbs(&self.parts), climbs(&other.parts));
+        let (own, others) = (self.climbs(), other.climbs());
         if own == others {
             other.parts.starts_with(&self.parts)
         } else {

@@ -18,6 +18,8 @@ use url::Url;
 pub(super) struct EndpointFacts {
     pub(super) transport: &'static TransportSpec,
     pub(super) location: Option<Location>,
+    /// The endpoint, when its fields could be read.
+    pub(super) read: Option<Arc<Endpoint>>,
 }
 
 impl<'a> Checker<'a> {
@@ -40,19 +42,19 @@ impl<'a> Checker<'a> {
             let location = urls
                 .first()
                 .and_then(|address| Location::of(spec, &address.url, username.as_deref(), node.clone()));
-            self.endpoints.insert(name.to_owned(), EndpointFacts { transport: spec, location });
-            let Some(options) = options else { continue };
-            let endpoint =
-                Endpoint { name: name.to_owned(), transport: spec.name.to_owned(), urls, node, options };
-            if self.context.error_count() > errors {
-                continue;
-            }
-            let checked = self.catalogue.declaration(spec.name).map(|own| own.check_endpoint(&endpoint));
-            match checked {
-                Some(Err(error)) => reader.context.error(reader.place, &reader.path, error.to_string()),
-                _ => {
-                    self.definitions.endpoints.insert(name.to_owned(), Arc::new(endpoint));
-                }
+            let has_fields = reader.is_complete() && (reader.has("url") || spec.schemes.is_empty());
+            let read = options.filter(|_| has_fields).map(|options| {
+                let (name, transport) = (name.to_owned(), spec.name.to_owned());
+                Arc::new(Endpoint { name, transport, urls, node, options })
+            });
+            let facts = EndpointFacts { transport: spec, location, read: read.clone() };
+            self.endpoints.insert(name.to_owned(), facts);
+            let Some(endpoint) = read else { continue };
+            self.ask(spec.name, (Section::ENDPOINT, name), "", |own, findings| {
+                own.check_endpoint(&endpoint, &self.definitions, findings);
+            });
+            if self.context.error_count() == errors {
+                self.definitions.endpoints.insert(name.to_owned(), endpoint);
             }
         }
     }
@@ -195,10 +197,14 @@ impl<'a> Checker<'a> {
         };
         if scheme.paths == Paths::Host {
             self.local(&url, &text.value).map_err(wrong).ok()?;
+        } else if scheme.paths == Paths::Address {
+            if url.path().is_empty() {
+                return wrong("has no address".into());
+            }
         } else if url.host_str().is_none_or(str::is_empty) {
             return wrong("has no host".into());
         }
-        if scheme.paths != Paths::None && climbs(&text.value) {
+        if !matches!(scheme.paths, Paths::None | Paths::Address) && climbs(&text.value) {
             return wrong("contains '..'; write the directory without it".into());
         }
         let plain = matches!(scheme.paths, Paths::Host | Paths::Login);

@@ -2,11 +2,13 @@
 
 use crate::{Catalogue, Environment, ReadFile, Roots};
 use model::Declaration;
-use model::definition::{Definitions, Destination, Endpoint, Flow, PollEffects, PollSource};
-use model::schema::{
-    Field, Finding, Group, Kind, Paths, Roles, Rule, Scheme, Section, Subject, TransportSpec,
+use model::definition::{
+    Definitions, Destination, Endpoint, Identity, Listener, Partner, PollEffects, PollSource, ReceiveSource,
 };
-use model::{Error, ErrorKind, PublicMaterial, Result, Timestamp};
+use model::schema::{
+    Field, FieldPath, Findings, Group, Kind, Paths, Roles, Rule, Scheme, Section, TransportSpec,
+};
+use model::{PublicMaterial, Timestamp};
 use openssl::asn1::Asn1Time;
 use openssl::bn::BigNum;
 use openssl::ec::{EcGroup, EcKey};
@@ -107,6 +109,7 @@ static AS2: TransportSpec = TransportSpec {
     roles: Roles { source: false, destination: true, listener: true },
     endpoint: &[&SIDES],
     listener: &[&AT],
+    received: &[&RECEIVED],
     partner: Some(&PARTNER),
     identity: Some(&IDENTITY),
     ..TransportSpec::new("as2", "Messages.")
@@ -121,6 +124,8 @@ static AT: Group = Group::of(&[
     Field::required("server", Kind::Server, "The HTTP server."),
     field("certificate", Kind::Name(Section::KEY)),
 ]);
+
+static RECEIVED: Group = Group::of(&[field("strict", Kind::Bool)]);
 
 static PARTNER: Group = Group::of(&[
     Field::required("id", Kind::Text, "Its AS2 name."),
@@ -148,18 +153,31 @@ impl Declaration for Declared {
         self.0
     }
 
-    fn check_endpoint(&self, endpoint: &Endpoint) -> Result<()> {
+    fn check_endpoint(&self, endpoint: &Endpoint, _: &Definitions, findings: &mut Findings<'_>) {
         if endpoint.options.text("suffix") == Some("*") {
-            return Err(Error::permanent(ErrorKind::ConfigInvalid, "use the suffix \"*\""));
+            findings.error("suffix", "cannot be used");
         }
-        Ok(())
     }
 
-    fn check_source(&self, _: &Endpoint, flow: &Flow) -> Result<()> {
-        if flow.name == "impossible" {
-            return Err(Error::permanent(ErrorKind::Unsupported, "poll for this flow"));
+    fn check_source(&self, _: &Endpoint, poll: &PollSource, findings: &mut Findings<'_>) {
+        if poll.options.table("after").text("move") == Some("nowhere") {
+            findings.error("after.move", "is nowhere");
         }
-        Ok(())
+        if poll.options.text("error_directory") == Some("far") {
+            findings.warning("error_directory", "is far away");
+        }
+    }
+
+    fn check_received(&self, _: &Listener, source: &ReceiveSource, findings: &mut Findings<'_>) {
+        if source.partner.as_deref() == Some("globex") && source.options.bool("strict") {
+            findings.error("strict", "is too strict for globex");
+        }
+    }
+
+    fn check_listener(&self, listener: &Listener, _: &Definitions, findings: &mut Findings<'_>) {
+        if listener.options.text("server") == Some("cellar") {
+            findings.error("server", "is in the cellar");
+        }
     }
 
     fn poll_effects(&self, poll: &PollSource) -> PollEffects {
@@ -170,22 +188,28 @@ impl Declaration for Declared {
         }
     }
 
-    fn check_destination(&self, _: &Endpoint, destination: &Destination) -> Result<()> {
+    fn check_destination(&self, _: &Endpoint, destination: &Destination, findings: &mut Findings<'_>) {
         if destination.options.text("suffix") == Some("*") {
-            return Err(Error::permanent(ErrorKind::Unsupported, "write with the suffix \"*\""));
+            findings.error("suffix", "cannot end a file's name");
         }
-        Ok(())
     }
 
-    fn check_definitions(&self, definitions: &Definitions, _: Timestamp) -> Vec<Finding> {
-        let unwanted = definitions.partners.values().filter(|partner| {
-            partner.agreement(self.0.name).is_some_and(|side| side.text("id") == Some("UNWANTED"))
-        });
-        unwanted
-            .map(|partner| {
-                Subject::new(Section::PARTNER, &partner.name).error(&["as2", "id"], "is not wanted")
-            })
-            .collect()
+    fn check_partner(&self, partner: &Partner, _: &Definitions, findings: &mut Findings<'_>) {
+        let Some(side) = partner.agreement(self.0.name) else { return };
+        if side.text("id") == Some("UNWANTED") {
+            findings.error("id", "is not wanted");
+        }
+        for (name, number) in side.texts("certificates").zip(1..) {
+            if name == "odd" {
+                findings.warning(FieldPath::from("certificates").item(number), "'odd' is odd");
+            }
+        }
+    }
+
+    fn check_identity(&self, identity: &Identity, _: &Definitions, findings: &mut Findings<'_>) {
+        if identity.side(self.0.name).is_some_and(|side| side.text("id") == Some("NOBODY")) {
+            findings.error("id", "is nobody");
+        }
     }
 }
 

@@ -9,7 +9,7 @@ use crate::sections::DESTINATION;
 use crate::tree::{Node, Value as Written};
 use model::NameTemplate;
 use model::definition::{Destination, Flow, FlowSource, RetryPolicy};
-use model::schema::{Section, TransportSpec, Values};
+use model::schema::{FieldPath, Section, TransportSpec, Values};
 use std::sync::Arc;
 
 impl<'a> Checker<'a> {
@@ -17,8 +17,8 @@ impl<'a> Checker<'a> {
         for (name, reader) in self.section(Section::FLOW) {
             let source = reader
                 .entry("source")
-                .and_then(|entry| self.source(&entry.key, &entry.node, reader.key("source")));
-            let destinations = self.destinations(&reader, source.as_ref().map(|(source, _)| source));
+                .and_then(|entry| self.source(name, &entry.key, &entry.node, reader.key("source")));
+            let destinations = self.destinations(name, &reader, source.as_ref().map(|(source, _)| source));
             let title = reader.text("title").map(|text| text.value);
             let enabled = reader.flag("enabled");
             let ordered = reader.flag("ordered");
@@ -48,25 +48,30 @@ impl<'a> Checker<'a> {
                 continue_after_failure,
                 retention,
             };
-            if let FlowSource::Poll(poll) = &flow.source
-                && let Some(endpoint) = self.definitions.endpoints.get(&poll.endpoint)
-                && let Some(transport) = self.catalogue.declaration(&endpoint.transport)
-                && let Err(error) = transport.check_source(endpoint, &flow)
-            {
-                below.error("endpoint", error.chain());
-            }
             self.definitions.flows.insert(name.to_owned(), Arc::new(flow));
         }
     }
 
-    fn destinations(&self, flow: &Reader<'a>, source: Option<&CheckedSource>) -> Vec<Destination> {
+    fn destinations(
+        &self,
+        name: &str,
+        flow: &Reader<'a>,
+        source: Option<&CheckedSource>,
+    ) -> Vec<Destination> {
         let items = flow.items("destination");
         if items.is_empty() && flow.has("destination") {
             flow.error("destination", "is empty; a flow needs at least one destination");
         }
         let mut destinations: Vec<Destination> = Vec::new();
-        for (node, key) in items {
+        for ((node, key), number) in items.into_iter().zip(1..) {
             let Some((destination, reader)) = self.destination(node, key, source) else { continue };
+            let endpoint = self.endpoints.get(&destination.endpoint).and_then(|facts| facts.read.as_ref());
+            if let Some(endpoint) = endpoint.filter(|_| reader.is_complete()) {
+                let table = FieldPath::from("destination").item(number);
+                self.ask(&endpoint.transport, (Section::FLOW, name), table, |own, findings| {
+                    own.check_destination(endpoint, &destination, findings);
+                });
+            }
             if destinations.iter().any(|other| other.name == destination.name) {
                 let field = if reader.has("name") { "name" } else { "endpoint" };
                 let message = format!(
@@ -114,12 +119,6 @@ impl<'a> Checker<'a> {
         let (fields, _) = model::schema::joined(own);
         let options = reader.values(&fields);
         let destination = self.common(&reader, source, options)?;
-        if let Some(endpoint) = self.definitions.endpoints.get(&destination.endpoint)
-            && let Some(transport) = self.catalogue.declaration(&endpoint.transport)
-            && let Err(error) = transport.check_destination(endpoint, &destination)
-        {
-            reader.error("endpoint", error.chain());
-        }
         Some((destination, reader))
     }
 
@@ -139,7 +138,8 @@ impl<'a> Checker<'a> {
         if expires_after.is_some_and(|time| time.is_zero()) {
             reader.error("expires_after", "must be longer than 0s; leave it out for no limit");
         }
-        let retry = retry(&reader.section("retry"));
+        // A mistake in it is an error already; the transport's own fields are checked all the same.
+        let retry = retry(&reader.section("retry")).unwrap_or_default();
         let name = reader.text("name");
         if let Some(text) = name.as_ref().filter(|text| !is_name(&text.value)) {
             let message =
@@ -157,7 +157,7 @@ impl<'a> Checker<'a> {
             }
         }
         let name = name.map_or_else(|| endpoint.clone(), |text| text.value);
-        Some(Destination { name, endpoint, file_name, retry: retry?, expires_after, options: options? })
+        Some(Destination { name, endpoint, file_name, retry, expires_after, options: options? })
     }
 }
 

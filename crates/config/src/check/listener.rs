@@ -29,8 +29,16 @@ impl Checker<'_> {
             }
             let (fields, _) = model::schema::joined(spec.listener);
             let Some(options) = reader.values(&fields) else { continue };
-            let listener = Listener { name: name.to_owned(), transport: spec.name.to_owned(), options };
-            self.definitions.listeners.insert(name.to_owned(), Arc::new(listener));
+            let (own_name, transport) = (name.to_owned(), spec.name.to_owned());
+            let listener = Arc::new(Listener { name: own_name, transport, options });
+            self.listeners.insert(name.to_owned(), Arc::clone(&listener));
+            let is_usable = !reader.is_complete()
+                || self.ask(spec.name, (Section::LISTENER, name), "", |own, findings| {
+                    own.check_listener(&listener, &self.definitions, findings);
+                });
+            if is_usable {
+                self.definitions.listeners.insert(name.to_owned(), listener);
+            }
         }
     }
 }

@@ -32,7 +32,7 @@ impl Location {
         let scheme = spec.scheme(url.scheme())?;
         let path = percent_decode_str(url.path()).decode_utf8_lossy();
         let directory = match scheme.paths {
-            Paths::None => return None,
+            Paths::None | Paths::Address => return None,
             Paths::Host | Paths::Server => Directory::new(true, &path),
             Paths::Login => Directory::new(path.starts_with("//"), &path),
         };
@@ -89,7 +89,7 @@ impl Checker<'_> {
         }
         let Some(location) = location else { return };
         let directory = match location.scheme.paths {
-            Paths::None => return,
+            Paths::None | Paths::Address => return,
             Paths::Host => {
                 if let Err(message) = self.context.roots.folder(Path::new(&text)) {
                     return self.context.error(&node.place, key, message);

@@ -2,12 +2,13 @@
 //! keep what they take, each takes every file for itself.
 
 use super::Checker;
+use super::directory::{Directory, Words};
 use super::glob::{Overlap, overlap};
 use super::location::Location;
 use crate::problem::Place;
 use model::MaskSpec;
 use model::definition::PollEffects;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 /// An enabled flow that polls a directory.
 pub(super) struct Poll {
@@ -36,28 +37,21 @@ impl Checker<'_> {
         for mut polls in sites.into_values() {
             // Told at the later one of the two, wherever they stand.
             polls.sort_by(|a, b| a.place.cmp(&b.place));
-            for (at, second) in polls.iter().enumerate() {
-                for first in &polls[..at] {
-                    self.compare(first, second);
-                }
+            let directories: Vec<&Directory> = polls.iter().map(|poll| &poll.location.directory).collect();
+            for (first, second) in nested(&directories) {
+                self.compare(polls[first], polls[second]);
             }
         }
     }
 
+    /// Reports what two flows do to each other, of which one polls the other's directory or one above it.
     fn compare(&self, first: &Poll, second: &Poll) {
         let (a, b) = (&first.location, &second.location);
         if !a.same_machine(b) {
             return;
         }
         let same = a.directory == b.directory;
-        let (outer, nested) = if a.directory.holds(&b.directory) {
-            (first, true)
-        } else {
-            (second, b.directory.holds(&a.directory))
-        };
-        if !same && !nested {
-            return;
-        }
+        let outer = if a.directory.holds(&b.directory) { first } else { second };
         let masks = overlap(&first.mask, &second.mask);
         if masks == Overlap::No {
             return;
@@ -91,6 +85,55 @@ impl Checker<'_> {
             let message =
                 format!("polls {place} {other}; make sure that no name matches both regular expressions");
             self.context.warning(&second.place, &key, message);
+        }
+    }
+}
+
+/// The pairs of directories of which one is the other or holds it, each as two numbers, the smaller first. Looked up by the
+/// words of each path and of those above it: comparing all with all would take the square of the time.
+fn nested(directories: &[&Directory]) -> Vec<(usize, usize)> {
+    let mut by_words: HashMap<Words<'_>, Vec<usize>> = HashMap::new();
+    for (number, directory) in directories.iter().enumerate() {
+        by_words.entry(directory.words()).or_default().push(number);
+    }
+    let ways_up: Vec<usize> = (0..directories.len()).filter(|at| directories[*at].only_climbs()).collect();
+    let mut pairs = Vec::new();
+    for (number, directory) in directories.iter().enumerate() {
+        let same = by_words.get(&directory.words()).into_iter().flatten();
+        pairs.extend(same.take_while(|other| **other < number).map(|other| (*other, number)));
+        let above = directory.above().filter_map(|words| by_words.get(&words)).flatten();
+        let further_up = ways_up
+            .iter()
+            .filter(|other| !directory.words().0 && directories[**other].climbs() > directory.climbs());
+        pairs.extend(above.chain(further_up).map(|other| (number.min(*other), number.max(*other))));
+    }
+    pairs
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn the_pairs_are_those_that_comparing_all_with_all_finds(
+            texts in proptest::collection::vec("/?((a|b|\\.\\.)/){0,4}", 0..12)
+        ) {
+            let directories: Vec<Directory> = texts.iter().map(|text| Directory::written(text)).collect();
+            let directories: Vec<&Directory> = directories.iter().collect();
+            let mut expected = Vec::new();
+            for (second, b) in directories.iter().enumerate() {
+                for (first, a) in directories[..second].iter().enumerate() {
+                    if a.holds(b) || b.holds(a) {
+                        expected.push((first, second));
+                    }
+                }
+            }
+            let mut found = nested(&directories);
+            found.sort_unstable();
+            expected.sort_unstable();
+            prop_assert_eq!(found, expected);
         }
     }
 }

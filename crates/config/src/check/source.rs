@@ -9,7 +9,7 @@ use crate::reader::{Declared, Reader};
 use crate::sections::{POLLED, RECEIVED, SOURCE};
 use crate::tree::Node;
 use model::definition::{FlowSource, Order, PollEffects, PollSource, ReceiveSource, SettleWhen};
-use model::schema::{Group, TransportSpec};
+use model::schema::{Group, Section, TransportSpec};
 use model::{Mask, MaskSpec};
 use std::time::Duration;
 
@@ -28,6 +28,7 @@ pub(super) struct CheckedSource {
 impl<'a> Checker<'a> {
     pub(super) fn source(
         &self,
+        flow: &str,
         place: &'a Place,
         node: &'a Node,
         key: String,
@@ -48,8 +49,8 @@ impl<'a> Checker<'a> {
         };
         let mask = mask(&reader);
         let source = match (reader.has("endpoint"), reader.has("listener")) {
-            (true, false) => self.poll(&reader, mask, own)?,
-            (false, true) => self.receive(&reader, mask, own)?,
+            (true, false) => self.poll(flow, &reader, mask, own)?,
+            (false, true) => self.receive(flow, &reader, mask, own)?,
             (true, true) => {
                 reader.error(
                     "listener",
@@ -70,11 +71,12 @@ impl<'a> Checker<'a> {
     /// The transport of the listener that a source names, as far as that can be told.
     fn listener_in(&self, node: &Node) -> Option<&'static TransportSpec> {
         let name = self.resolved(node, "listener")?;
-        self.catalogue.get(&self.definitions.listeners.get(&name)?.transport)
+        self.catalogue.get(&self.listeners.get(&name)?.transport)
     }
 
     fn receive(
         &self,
+        flow: &str,
         reader: &Reader<'a>,
         mask: Option<(MaskSpec, Mask)>,
         own: &[&Group],
@@ -84,8 +86,8 @@ impl<'a> Checker<'a> {
         }
         let partner = self.name_in(reader, "partner");
         let listener = self.name_in(reader, "listener")?;
-        let spec =
-            self.definitions.listeners.get(&listener).and_then(|own| self.catalogue.get(&own.transport));
+        let defined = self.listeners.get(&listener);
+        let spec = defined.and_then(|own| self.catalogue.get(&own.transport));
         if let (Some(spec), Some(name)) = (spec.filter(|spec| spec.partner.is_some()), &partner)
             && self.definitions.partners.get(name).is_some_and(|other| other.agreement(spec.name).is_none())
         {
@@ -98,12 +100,19 @@ impl<'a> Checker<'a> {
         let (fields, _) = model::schema::joined(own);
         let options = reader.values(&fields)?;
         let (spec, mask) = mask?;
-        let source = FlowSource::Receive(ReceiveSource { listener, partner, mask, options });
+        let source = ReceiveSource { listener, partner, mask, options };
+        if let Some(listener) = defined.filter(|_| reader.is_complete()) {
+            self.ask(&listener.transport, (Section::FLOW, flow), "source", |own, findings| {
+                own.check_received(listener, &source, findings);
+            });
+        }
+        let source = FlowSource::Receive(source);
         Some(CheckedSource { source, mask: spec, location: None, effects: PollEffects::default() })
     }
 
     fn poll(
         &self,
+        flow: &str,
         reader: &Reader<'a>,
         mask: Option<(MaskSpec, Mask)>,
         own: &[&Group],
@@ -125,8 +134,9 @@ impl<'a> Checker<'a> {
             return None;
         }
         let location = facts.and_then(|facts| facts.location.clone());
-        let every = every(reader, location.as_ref())?;
-        let retry = retry(&reader.section("retry"))?;
+        // What is wrong here is an error already; the transport's own fields are checked all the same.
+        let every = every(reader, location.as_ref()).unwrap_or(OFTEN);
+        let retry = retry(&reader.section("retry")).unwrap_or_default();
         let read_limit = reader.integer("read_limit").and_then(|limit| usize::try_from(limit).ok())?;
         let (fields, _) = model::schema::joined(own);
         let options = reader.values(&fields);
@@ -142,6 +152,11 @@ impl<'a> Checker<'a> {
             retry,
             options: options?,
         };
+        if let Some(endpoint) = facts.and_then(|facts| facts.read.as_ref()).filter(|_| reader.is_complete()) {
+            self.ask(&endpoint.transport, (Section::FLOW, flow), "source", |own, findings| {
+                own.check_source(endpoint, &poll, findings);
+            });
+        }
         let declaration = facts.and_then(|facts| self.catalogue.declaration(facts.transport.name));
         let effects = declaration.map(|own| own.poll_effects(&poll)).unwrap_or_default();
         Some(CheckedSource { source: FlowSource::Poll(poll), mask: spec, location, effects })

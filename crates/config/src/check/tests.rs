@@ -1,7 +1,7 @@
 //! A table of mistakes, each with what is answered; and what comes of documents without one.
 
 mod alone;
-mod checked;
+mod found;
 mod mistakes;
 mod seven;
 mod whole;

@@ -93,6 +93,8 @@ pub enum Paths {
     Server,
     /// There are no directories.
     None,
+    /// There is no host either: the URL is an address, as in `mailto:`.
+    Address,
 }
 
 /// What endpoints and listeners of a transport can be used for.

@@ -9,7 +9,10 @@ fn options(set: &[(&str, &str)]) -> Values {
         let mut values = Values::defaults(fields).unwrap();
         for field in fields {
             if let Some((_, text)) = set.iter().find(|(name, _)| *name == field.name) {
-                values.set(field, Value::parse(field.kind, text).unwrap());
+                let read = |text: &str| Value::parse(field.kind, text).unwrap();
+                let items = || text.split(',').flat_map(|item| read(item).items().to_vec()).collect();
+                let value = if text.contains(',') { Value::List(items()) } else { read(text) };
+                values.set(field, value);
             }
             if let Kind::Table(group) = field.kind {
                 let below = set.iter().filter_map(|(name, text)| {
@@ -44,7 +47,16 @@ fn definitions() -> Definitions {
 }
 
 fn profile(set: &[(&str, &str)]) -> Result<ConnectProfile> {
-    ConnectOptions::read(&options(set))?.profile(&definitions())
+    let read = |findings: &mut Findings<'_>| Some(ConnectOptions::read(&options(set), findings));
+    Findings::required(Section::ENDPOINT, "acme", read)?.profile(&definitions())
+}
+
+/// What is found of options, each as field and message.
+fn found(set: &[(&str, &str)]) -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    let mut findings = Findings::of(&mut found, Section::ENDPOINT, "acme");
+    ConnectOptions::read(&options(set), &mut findings).check(&definitions(), &mut findings);
+    found.into_iter().map(|finding| (finding.path.to_string(), finding.message)).collect()
 }
 
 #[test]
@@ -111,4 +123,27 @@ fn mistakes_name_their_option() {
     }
     let error = profile(&[("tls.min", "1.3"), ("tls.max", "1.2")]).unwrap_err().to_string();
     assert!(error.contains("tls.max") && error.contains("lower than tls.min"), "{error}");
+}
+
+#[test]
+fn every_mistake_is_found_at_its_own_field() {
+    let good = format!("sha256:{}", "ab".repeat(32));
+    let found = found(&[
+        ("trust.pins", &format!("{good},sha256:ab,x")),
+        ("tls.ciphers", "TLS_AES_128_GCM_SHA256,ECDHE-RSA-AES256-GCM-SHA385"),
+        ("tls.min", "1.3"),
+        ("tls.max", "1.2"),
+        ("tls.client_key", "bare"),
+    ]);
+    let expected = [
+        ("trust.pins[2]", "'sha256:ab' is not a pin"),
+        ("trust.pins[3]", "'x' is not a pin"),
+        ("tls.ciphers[2]", "did you mean 'ECDHE-RSA-AES256-GCM-SHA384'"),
+        ("tls.max", "is lower than tls.min"),
+        ("tls.client_key", "key 'bare' has no 'certificate'"),
+    ];
+    assert_eq!(found.len(), expected.len(), "{found:#?}");
+    for ((path, message), (field, words)) in found.iter().zip(expected) {
+        assert!(path == field && message.contains(words), "{field}: {path}: {message}");
+    }
 }

@@ -51,18 +51,16 @@ fn known(name: &str) -> Option<&'static str> {
     find(name).or_else(|| find(cipher_name(name)))
 }
 
-/// Checks that all names are known ciphers.
+/// Checks that a text is the name of a cipher that can be chosen.
 ///
 /// # Errors
-/// The error for an unknown cipher, with the most similar name.
-pub(crate) fn check_ciphers(names: &[String]) -> Result<(), String> {
-    match names.iter().find(|name| known(name).is_none()) {
-        None => Ok(()),
-        Some(name) => {
-            let near = model::did_you_mean(name, TLS_1_3.iter().chain(TLS_1_2).copied());
-            Err(format!("'{}' is not a supported TLS cipher{near}", model::PeerText::from(name.as_str())))
-        }
+/// That it is not, with the nearest known name.
+pub(crate) fn check_cipher(name: &str) -> Result<(), String> {
+    if known(name).is_some() {
+        return Ok(());
     }
+    let near = model::did_you_mean(name, TLS_1_3.iter().chain(TLS_1_2).copied());
+    Err(format!("'{}' is not a supported TLS cipher{near}", model::PeerText::from(name)))
 }
 
 /// Sets the ciphers in this order; a TLS version without a named cipher keeps its default ones.
@@ -102,9 +100,9 @@ mod tests {
         for wrong in
             ["ALL", "NULL", "ECDHE-RSA-AES256-GCM-SHA384:NULL", "@SECLEVEL=0", "RC4-SHA", "aNULL", ""]
         {
-            assert!(check_ciphers(&[wrong.to_owned()]).is_err(), "{wrong}");
+            assert!(check_cipher(wrong).is_err(), "{wrong}");
         }
-        let error = check_ciphers(&["ECDHE-RSA-AES256-GCM-SHA385".to_owned()]).unwrap_err();
+        let error = check_cipher("ECDHE-RSA-AES256-GCM-SHA385").unwrap_err();
         assert!(error.contains("did you mean 'ECDHE-RSA-AES256-GCM-SHA384'"), "{error}");
     }
 }

@@ -1,7 +1,7 @@
 //! TLS to servers: TLS 1.2 or newer; chain and name are verified unless a profile says otherwise.
 
 use super::certificate::OwnCertificate;
-use super::ciphers::{check_ciphers, of_library, set_ciphers};
+use super::ciphers::{check_cipher, of_library, set_ciphers};
 use super::pin::{PeerPin, public_key};
 use super::shown::{certificate_record, hex, security};
 use super::unusable;
@@ -116,8 +116,8 @@ impl TlsProfile {
         let (lowest, highest) = options.versions;
         builder.set_min_proto_version(Some(of_library(lowest))).map_err(&broken)?;
         builder.set_max_proto_version(Some(of_library(highest))).map_err(&broken)?;
-        check_ciphers(&options.ciphers)
-            .map_err(|why| Error::permanent(ErrorKind::ConfigInvalid, "prepare TLS").advice(why))?;
+        let invalid = |why: String| Error::permanent(ErrorKind::ConfigInvalid, "prepare TLS").advice(why);
+        options.ciphers.iter().try_for_each(|name| check_cipher(name)).map_err(invalid)?;
         set_ciphers(&mut builder, &options.ciphers).map_err(&broken)?;
         let check = match &options.trust {
             Trust::System => Check::Chain,
@@ -126,7 +126,8 @@ impl TlsProfile {
                 Check::Chain
             }
             Trust::Pinned { pins, authorities: texts, accept_expired } => {
-                let pins = pins.iter().map(|text| PeerPin::read(text)).collect::<Result<Vec<_>>>()?;
+                let pins = pins.iter().map(|text| PeerPin::read(text).map_err(invalid));
+                let pins = pins.collect::<Result<Vec<_>>>()?;
                 if pins.is_empty() {
                     return Err(Error::permanent(ErrorKind::ConfigInvalid, "prepare TLS")
                         .advice("give at least one certificate to pin"));

@@ -3,7 +3,7 @@
 use super::shown::fingerprint;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use model::{Error, ErrorKind, Result};
+use model::PeerText;
 use openssl::x509::X509Ref;
 
 /// What a server's certificate must match.
@@ -19,12 +19,13 @@ impl PeerPin {
     /// Reads `sha256:HEX`, bare hexadecimal with or without colons, or `sha256//BASE64`.
     ///
     /// # Errors
-    /// `ConfigInvalid`: it has none of these forms.
-    pub(super) fn read(text: &str) -> Result<Self> {
+    /// What it must be: it has none of these forms.
+    pub(super) fn read(text: &str) -> Result<Self, String> {
         let wrong = || {
-            Error::permanent(ErrorKind::ConfigInvalid, "read a certificate pin").with("pin", text).advice(
-                "write \"sha256:\" and the SHA-256 of the certificate as 64 hexadecimal digits, or \"sha256//\" and \
-                 the SHA-256 of its public key in base64",
+            format!(
+                "'{}' is not a pin: write \"sha256:\" and the SHA-256 of the certificate as 64 hexadecimal digits, or \
+                 \"sha256//\" and the SHA-256 of its public key in base64",
+                PeerText::from(text)
             )
         };
         let text = text.trim();
@@ -42,7 +43,7 @@ impl PeerPin {
             .chars()
             .filter(|c| !matches!(c, ':' | ' '))
             .map(|c| c.to_digit(16).and_then(|digit| u8::try_from(digit).ok()).ok_or_else(wrong))
-            .collect::<Result<_>>()?;
+            .collect::<Result<_, _>>()?;
         if digits.len() != 64 {
             return Err(wrong());
         }
@@ -65,12 +66,12 @@ pub(super) fn public_key(certificate: &X509Ref) -> Option<[u8; 32]> {
     Some(openssl::sha::sha256(&der))
 }
 
-/// Checks that all pins are valid.
+/// Checks that a text is a pin.
 ///
 /// # Errors
-/// `ConfigInvalid`, naming the first one that is not valid.
-pub(crate) fn check_pins(pins: &[String]) -> Result<()> {
-    pins.iter().try_for_each(|text| PeerPin::read(text).map(drop))
+/// As [`PeerPin::read`].
+pub(crate) fn check_pin(text: &str) -> Result<(), String> {
+    PeerPin::read(text).map(drop)
 }
 
 #[cfg(test)]

@@ -18,9 +18,9 @@ mod tests;
 use connection::{Remote, Server};
 use folder::ShelfFolder;
 use model::Result;
-use model::definition::Endpoint;
-use model::schema::TransportSpec;
-use net::{Pool, Pools};
+use model::definition::{Definitions, Endpoint};
+use model::schema::{Findings, Section, TransportSpec};
+use net::{ConnectOptions, Pool, Pools};
 use options::{SPEC, Settings};
 use std::sync::Arc;
 use transport::Services;
@@ -43,13 +43,18 @@ impl FolderProtocol for Shelves {
         &SPEC
     }
 
-    fn place(&self, endpoint: &Endpoint) -> Result<FolderPlace> {
-        Settings::read(endpoint).map(Settings::place)
+    fn place(&self, endpoint: &Endpoint, findings: &mut Findings<'_>) -> Option<FolderPlace> {
+        Settings::read(endpoint, findings).map(Settings::place)
+    }
+
+    fn check_endpoint(&self, endpoint: &Endpoint, definitions: &Definitions, findings: &mut Findings<'_>) {
+        ConnectOptions::read(&endpoint.options, findings).check(definitions, findings);
     }
 
     fn folder(&self, endpoint: &Arc<Endpoint>, opened: FolderUse, _: &Services) -> Result<Arc<dyn Folder>> {
         let pool = self.pools.get(endpoint, opened.purpose, || {
-            let settings = Settings::read(endpoint)?;
+            let read = |findings: &mut Findings<'_>| Settings::read(endpoint, findings);
+            let settings = Findings::required(Section::ENDPOINT, &endpoint.name, read)?;
             let limits = settings.limits;
             let remote = Remote { server: self.server.clone(), settings };
             Ok(Pool::new(Arc::new(remote), &endpoint.name, opened.purpose, limits))

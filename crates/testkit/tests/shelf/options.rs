@@ -1,9 +1,9 @@
 //! What may be said to a shelf, and reading it.
 
 use model::definition::Endpoint;
-use model::schema::{Field, Group, Kind, Paths, Roles, Scheme, TransportSpec};
-use model::{Error, ErrorKind, RemotePath, Result, Secret};
-use net::{PoolLimits, Sharing};
+use model::schema::{Field, Findings, Group, Kind, Paths, Roles, Scheme, TransportSpec};
+use model::{RemotePath, Secret};
+use net::{ConnectOptions, PoolLimits, Sharing};
 use transport::folder::{FolderPlace, options as folder};
 
 /// Ends the names of files that are still being written, unless another suffix is given.
@@ -38,25 +38,22 @@ pub(crate) struct Settings {
 }
 
 impl Settings {
-    /// Reads an endpoint. No I/O.
-    ///
-    /// # Errors
-    /// `ConfigInvalid`, naming the field.
-    pub(crate) fn read(endpoint: &Endpoint) -> Result<Self> {
-        let missing = |field: &'static str| {
-            Error::permanent(ErrorKind::ConfigInvalid, "use a shelf endpoint")
-                .with("endpoint", &endpoint.name)
-                .with("option", field)
-                .advice("it is missing")
-        };
+    /// Reads an endpoint, and reports each mistake at its field. No I/O.
+    pub(crate) fn read(endpoint: &Endpoint, findings: &mut Findings<'_>) -> Option<Self> {
         let options = &endpoint.options;
-        let url = endpoint.url().ok_or_else(|| missing("url"))?;
-        Ok(Self {
-            host: url.host_str().ok_or_else(|| missing("url"))?.to_owned(),
-            directory: url.path().trim_matches('/').into(),
-            username: options.text("username").ok_or_else(|| missing("username"))?.to_owned(),
-            password: options.secret("password").ok_or_else(|| missing("password"))?.clone(),
-            limits: PoolLimits::read(options, Sharing::Exclusive, options.duration("timeout")),
+        let url = endpoint.url();
+        let host = findings.accept("url", url.and_then(|url| url.host_str()).ok_or("has no host"));
+        let username = options.text("username").filter(|name| !name.is_empty());
+        let username = findings.accept("username", username.ok_or("is empty: name the user to log in as"));
+        let password = options.secret("password").filter(|password| !password.reveal().is_empty());
+        let password = findings.accept("password", password.ok_or("is empty: shelves let nobody in without"));
+        let connecting = ConnectOptions::read(options, findings);
+        Some(Self {
+            host: host?.to_owned(),
+            directory: url?.path().trim_matches('/').into(),
+            username: username?.to_owned(),
+            password: password?.clone(),
+            limits: PoolLimits::read(options, Sharing::Exclusive, connecting.timeout),
         })
     }
 

@@ -3,7 +3,7 @@
 use crate::Shelves;
 use crate::connection::Server;
 use crate::options::SPEC;
-use model::definition::Endpoint;
+use model::definition::{Definitions, Endpoint};
 use model::{ErrorKind, Purpose, Step};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -52,13 +52,7 @@ async fn the_declaration_makes_it_a_whole_transport() {
     let transport = FolderTransport::of(Shelves::new(server.clone()));
     let endpoint = endpoint("open sesame");
     let flow = Arc::new(defined::flow("orders", defined::poll("acme", After::Keep)));
-    transport.check_endpoint(&endpoint).unwrap();
-    transport.check_source(&endpoint, &flow).unwrap();
     let defined = defined::destination(&SPEC, "acme", &[("prefix", "in-")]);
-    transport.check_destination(&endpoint, &defined).unwrap();
-    let wrong = defined::destination(&SPEC, "acme", &[("prefix", "a/b")]);
-    assert!(transport.check_destination(&endpoint, &wrong).is_err());
-
     let source = transport.source(Arc::clone(&endpoint), flow, lent()).unwrap();
     let destination = transport.destination(endpoint, &defined, lent()).unwrap();
     let steps = |probe: &model::Probe| probe.steps.iter().map(|step| step.step).collect::<Vec<_>>();
@@ -70,6 +64,42 @@ async fn the_declaration_makes_it_a_whole_transport() {
     let expected = [Step::Name, Step::Tcp, Step::Login, Step::Write, Step::Publish, Step::Delete];
     assert_eq!(steps(&probe), expected);
     assert_eq!(server.files.files(), ["in/a.edi"]);
+}
+
+#[test]
+fn every_mistake_is_found_at_its_own_field() {
+    let transport = FolderTransport::of(Shelves::new(server()));
+    let all = Definitions::default();
+    let found = |endpoint: &Endpoint| {
+        defined::findings(|findings| transport.check_endpoint(endpoint, &all, findings))
+    };
+    let good = endpoint("open sesame");
+    assert_eq!(found(&good), [""; 0]);
+    let nobody = defined::endpoint(&SPEC, "acme", "shelf://shelf.example/in", &[]);
+    let expected = [
+        "username: is empty: name the user to log in as",
+        "password: is empty: shelves let nobody in without",
+    ];
+    assert_eq!(found(&nobody), expected);
+    let archive = After::Archive { directory: "in/done".into(), timestamp: true };
+    let poll = defined::polling(defined::poll("acme", archive), |polling| {
+        polling.error_directory = Some("../bad".into());
+    });
+    let found = defined::findings(|findings| transport.check_source(&good, &poll, findings));
+    assert!(
+        matches!(&found[..], [archive, error] if archive.starts_with("after.archive: ") && error.starts_with("error_directory: ")),
+        "{found:?}"
+    );
+    let write = |set: &[(&str, &str)]| {
+        let destination = defined::destination(&SPEC, "acme", set);
+        defined::findings(|findings| transport.check_destination(&good, &destination, findings))
+    };
+    assert_eq!(write(&[("prefix", "in-")]), [""; 0]);
+    let found = write(&[("prefix", "a/b"), ("suffix", "*")]);
+    assert!(
+        matches!(&found[..], [prefix, suffix] if prefix.starts_with("prefix: ") && suffix.starts_with("suffix: ")),
+        "{found:?}"
+    );
 }
 
 #[tokio::test]

@@ -1,7 +1,8 @@
 use super::*;
+use model::ErrorKind;
 use std::time::Duration;
 use testkit::defined;
-use transport::folder::{Overwrite, WriteOptions};
+use transport::folder::{FolderPlace, Overwrite, WriteOptions};
 
 const PIN: &str = "SHA256:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU";
 
@@ -21,14 +22,29 @@ fn all<'a>(set: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
 }
 
 fn read(url: &str, set: &[(&str, &str)]) -> Result<Settings> {
-    Settings::read(&endpoint(url, &all(set)))
+    Settings::of(&endpoint(url, &all(set)))
 }
 
-fn writing(set: &[(&str, &str)]) -> Result<(WriteOptions, Option<u32>)> {
+fn writing(set: &[(&str, &str)]) -> (WriteOptions, Option<u32>) {
     let endpoint = endpoint("sftp://host/in", &all(&[]));
     let destination = defined::destination(&SPEC, "acme", set);
-    let write = WriteOptions::read(&endpoint, &destination, Settings::read(&endpoint)?.place())?;
-    Ok((write, folder::permissions(&destination)?))
+    let place = Settings::of(&endpoint).unwrap().place();
+    let read = |findings: &mut Findings<'_>| WriteOptions::read(&endpoint, &destination, place, findings);
+    let write = Findings::required(Section::ENDPOINT, "acme", read).unwrap();
+    (write, folder::permissions(&destination).unwrap())
+}
+
+/// What is found of an endpoint, and of a destination.
+fn found(url: &str, set: &[(&str, &str)]) -> Vec<String> {
+    let endpoint = endpoint(url, &all(set));
+    defined::findings(|findings| drop(Settings::read(&endpoint, findings)))
+}
+
+fn found_of_writing(set: &[(&str, &str)]) -> Vec<String> {
+    let endpoint = endpoint("sftp://host/in", &all(&[]));
+    let destination = defined::destination(&SPEC, "acme", set);
+    let place = FolderPlace::default();
+    defined::findings(|findings| drop(WriteOptions::read(&endpoint, &destination, place, findings)))
 }
 
 #[test]
@@ -58,37 +74,56 @@ fn defaults_are_those_of_the_reference() {
         (settings.port, settings.connecting.timeout, settings.limits.connections),
         (22, Some(Duration::from_secs(60)), 4)
     );
-    let (write, permissions) = writing(&[]).unwrap();
+    let (write, permissions) = writing(&[]);
     assert_eq!((write.temporary_suffix.as_str(), write.temporary_name), ("_tmp", true));
     assert_eq!((write.overwrite, permissions), (Overwrite::Refuse, None));
-    assert!(!writing(&[("temporary", "none")]).unwrap().0.temporary_name);
+    assert!(!writing(&[("temporary", "none")]).0.temporary_name);
     assert_eq!(read("sftp://host/in", &[("timeout", "0s")]).unwrap().connecting.timeout, None);
-    assert_eq!(writing(&[("permissions", "0640")]).unwrap().1, Some(0o640));
+    assert_eq!(writing(&[("permissions", "0640")]).1, Some(0o640));
     for wrong in ["rw-r--r--", "+640", "-640", "64", "0888", "00640", " 640"] {
-        assert!(writing(&[("permissions", wrong)]).unwrap_err().to_string().contains("octal"), "{wrong}");
+        let found = found_of_writing(&[("permissions", wrong)]);
+        assert!(
+            found.len() == 1 && found[0].starts_with(&format!("permissions: '{wrong}' cannot")),
+            "{found:?}"
+        );
     }
-    assert!(writing(&[("prefix", "/tmp")]).unwrap_err().to_string().contains("file name"));
+    let found = found_of_writing(&[("prefix", "/tmp"), ("suffix", "*"), ("permissions", "9")]);
+    let fields: Vec<&str> = found.iter().filter_map(|line| line.split(':').next()).collect();
+    assert_eq!(fields, ["prefix", "suffix", "permissions"], "{found:?}");
 }
 
 #[test]
-fn what_cannot_be_used_is_refused_and_named() {
+fn what_cannot_be_used_is_found_at_its_field() {
     let hosts = "host ssh-ed25519 nonsense!";
-    for (url, set, words) in [
-        ("sftp://host/in", &[("host_key", "")][..], "always verifies"),
-        ("sftp://host/in", &[("host_key", "SHA256:short")], "ssh-keygen"),
-        ("sftp://host/in", &[("known_hosts", "x")], "not both"),
-        ("sftp://host/in", &[("host_key", ""), ("known_hosts", hosts)], "line 1"),
-        ("sftp://host/in", &[("host_key", ""), ("known_hosts", "# empty")], "contains no key"),
-        ("sftp://host/in", &[("host_key", ""), ("known_hosts", "other ssh-ed25519 x")], "contains no key"),
-        ("sftp://host/in", &[("password", "")], "to log in with"),
-        ("sftp://host/in", &[("private_key", "ssh-ed25519 AAAA me")], "it is a public key"),
-        ("sftp://host/in", &[("private_key", "rubbish")], "neither"),
-        ("sftp://host/in", &[("private_key", "PuTTY-User-Key-File-3: ssh-rsa")], "puttygen"),
-        ("sftp://host/in", &[("private_key", "-----BEGIN ENCRYPTED PRIVATE KEY-----")], "passphrase"),
-        ("sftp://host/in", &[("credential", "x")], "not both"),
-        ("sftp://host/a/%2e%2e%2fb", &[], "'..'"),
-        ("sftp://host/in?x=y", &[], "%3F"),
+    for (url, set, field, words) in [
+        ("sftp://host/in", &[("host_key", "")][..], "host_key", "always verifies"),
+        ("sftp://host/in", &[("host_key", "SHA256:short")], "host_key[1]", "ssh-keygen"),
+        ("sftp://host/in", &[("known_hosts", "x")], "known_hosts", "together with 'host_key'"),
+        ("sftp://host/in", &[("host_key", ""), ("known_hosts", hosts)], "known_hosts", "line 1"),
+        ("sftp://host/in", &[("host_key", ""), ("known_hosts", "# none")], "known_hosts", "contains no key"),
+        (
+            "sftp://host/in",
+            &[("host_key", ""), ("known_hosts", "other ssh-ed25519 x")],
+            "known_hosts",
+            "contains no key",
+        ),
+        ("sftp://host/in", &[("password", "")], "", "nothing to log in with"),
+        ("sftp://host/in", &[("private_key", "ssh-ed25519 AAAA me")], "private_key", "it is a public key"),
+        ("sftp://host/in", &[("private_key", "rubbish")], "private_key", "neither"),
+        ("sftp://host/in", &[("private_key", "PuTTY-User-Key-File-3: ssh-rsa")], "private_key", "puttygen"),
+        (
+            "sftp://host/in",
+            &[("private_key", "-----BEGIN ENCRYPTED PRIVATE KEY-----")],
+            "private_key",
+            "passphrase",
+        ),
+        ("sftp://host/a/%2e%2e%2fb", &[], "url", "'..'"),
+        ("sftp://host/in?x=y", &[], "url", "%3F"),
     ] {
+        let found = found(url, set);
+        let [line] = &found[..] else { panic!("{set:?}: {found:?}") };
+        assert!(line.starts_with(&format!("{field}: ")) && line.contains(words), "{words} in {line}");
+        assert!(!line.contains("secret"), "{line}");
         let error = read(url, set).unwrap_err();
         assert_eq!(
             (error.kind(), error.retry()),
@@ -96,8 +131,14 @@ fn what_cannot_be_used_is_refused_and_named() {
             "{error}"
         );
         assert!(error.to_string().contains(words), "{words} in {error}");
-        assert!(!error.to_string().contains("secret"), "{error}");
     }
     let nobody = endpoint("sftp://host/in", &all(&[("username", "")]));
-    assert!(Settings::read(&nobody).unwrap_err().to_string().contains("name the user"));
+    assert!(Settings::of(&nobody).unwrap_err().to_string().contains("name the user"));
+}
+
+#[test]
+fn all_mistakes_of_an_endpoint_are_found_at_once() {
+    let found = found("sftp://host/in?x", &[("host_key", "MD5:00"), ("password", ""), ("username", "")]);
+    let fields: Vec<&str> = found.iter().filter_map(|line| line.split(':').next()).collect();
+    assert_eq!(fields, ["url", "host_key[1]", "username", ""], "{found:?}");
 }

@@ -32,6 +32,13 @@ pub(crate) fn check(text: &Secret<String>, passphrase: Option<&Secret<String>>) 
     Ok(())
 }
 
+/// Why a key cannot be used, for a finding at its field.
+pub(crate) fn reason(error: &Error) -> String {
+    let cause = std::error::Error::source(error).map(ToString::to_string);
+    let words: Vec<String> = cause.into_iter().chain(error.advised().map(str::to_owned)).collect();
+    format!("cannot be used: {}", words.join("; "))
+}
+
 fn is_encrypted(text: &str) -> bool {
     if is_openssh(text) {
         openssh(text).is_ok_and(|key| key.is_encrypted())

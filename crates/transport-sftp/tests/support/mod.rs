@@ -279,6 +279,14 @@ impl World {
     }
 
     /// The place that a flow delivers to.
+    /// What the transport's check of an endpoint finds.
+    pub fn found(&self, endpoint: &model::definition::Endpoint) -> Vec<String> {
+        let all = model::definition::Definitions::default();
+        testkit::defined::findings(|findings| {
+            model::Declaration::check_endpoint(&self.transport, endpoint, &all, findings);
+        })
+    }
+
     pub fn destination(&self, build: Build) -> Arc<dyn transport::Destination> {
         let (endpoint, destination) = build.with_destination();
         self.transport.destination(endpoint, &destination, self.services.clone()).unwrap()

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{Destination, Services, Source, Transport};
 use model::definition::{self, Definitions, Endpoint, Flow, FlowSource, PollEffects, PollSource};
-use model::schema::{Finding, TransportSpec};
+use model::schema::{Finding, Findings, Section, TransportSpec};
 use model::{Declaration, Purpose, Result, Timestamp};
 use std::sync::Arc;
 
@@ -21,16 +21,13 @@ pub trait FolderProtocol: Send + Sync + 'static {
     /// [`options::DESTINATION`].
     fn spec(&self) -> &'static TransportSpec;
 
-    /// Reads and checks an endpoint's options, and returns where its folder is. No I/O.
-    ///
-    /// # Errors
-    /// `ConfigInvalid`, naming the field, for the person who wrote the definition.
-    fn place(&self, endpoint: &Endpoint) -> Result<FolderPlace>;
+    /// Reads and checks an endpoint's options, reports each mistake at its field, and returns where its folder is. No I/O.
+    fn place(&self, endpoint: &Endpoint, findings: &mut Findings<'_>) -> Option<FolderPlace>;
 
     /// Creates the folder. It connects only when it is first used.
     ///
     /// # Errors
-    /// As [`FolderProtocol::place`].
+    /// `ConfigInvalid`: what [`FolderProtocol::place`] reports ([`Findings::required`]).
     fn folder(
         &self,
         endpoint: &Arc<Endpoint>,
@@ -38,22 +35,12 @@ pub trait FolderProtocol: Send + Sync + 'static {
         services: &Services,
     ) -> Result<Arc<dyn Folder>>;
 
-    /// Makes the checks of an endpoint that take long, such as decrypting a private key. Called once, when the
-    /// endpoint is defined.
-    ///
-    /// # Errors
-    /// As [`FolderProtocol::place`].
-    fn check_endpoint(&self, _endpoint: &Endpoint) -> Result<()> {
-        Ok(())
-    }
+    /// Makes the checks of an endpoint that take long, such as decrypting a private key, or need other definitions.
+    /// Called once, when the endpoint is defined.
+    fn check_endpoint(&self, _: &Endpoint, _definitions: &Definitions, _: &mut Findings<'_>) {}
 
-    /// Checks a flow's polling options, beyond what [`check_poll`] checks.
-    ///
-    /// # Errors
-    /// As [`FolderProtocol::place`].
-    fn check_polling(&self, _endpoint: &Endpoint, _polling: &Polling) -> Result<()> {
-        Ok(())
-    }
+    /// Checks a flow's polling options, beyond what [`check_poll`] checks. Paths begin at the source.
+    fn check_polling(&self, _: &Endpoint, _: &Polling, _: &mut Findings<'_>) {}
 }
 
 /// The use for which a folder is opened.
@@ -98,10 +85,14 @@ impl<P: FolderProtocol> FolderTransport<P> {
         self.protocol.folder(endpoint, opened, services)
     }
 
-    fn writing(&self, endpoint: &Endpoint, destination: &definition::Destination) -> Result<WriteOptions> {
-        let place = self.protocol.place(endpoint)?;
-        WriteOptions::read(endpoint, destination, place)
-            .map_err(|error| error.with("endpoint", &endpoint.name))
+    fn required_place(&self, endpoint: &Endpoint) -> Result<FolderPlace> {
+        Findings::required(Section::ENDPOINT, &endpoint.name, |findings| {
+            self.protocol.place(endpoint, findings)
+        })
+    }
+
+    fn known_place(&self, endpoint: &Endpoint) -> Option<FolderPlace> {
+        Findings::ignored(|ignored| self.protocol.place(endpoint, ignored))
     }
 }
 
@@ -110,31 +101,35 @@ impl<P: FolderProtocol> Declaration for FolderTransport<P> {
         self.protocol.spec()
     }
 
-    fn check_endpoint(&self, endpoint: &Endpoint) -> Result<()> {
-        self.protocol.place(endpoint)?;
-        self.protocol.check_endpoint(endpoint)
-    }
-
     fn poll_effects(&self, poll: &PollSource) -> PollEffects {
         Polling::of(poll).effects()
     }
 
-    fn check_source(&self, endpoint: &Endpoint, flow: &Flow) -> Result<()> {
-        let FlowSource::Poll(poll) = &flow.source else { return Ok(()) };
-        let place = self.protocol.place(endpoint)?;
-        let polling = Polling::of(poll);
-        self.protocol
-            .check_polling(endpoint, &polling)
-            .and_then(|()| check_poll(&place.directory, &polling))
-            .map_err(|error| error.with("flow", &flow.name))
+    fn check_endpoint(&self, endpoint: &Endpoint, definitions: &Definitions, findings: &mut Findings<'_>) {
+        self.protocol.place(endpoint, findings);
+        self.protocol.check_endpoint(endpoint, definitions, findings);
     }
 
-    fn check_destination(&self, endpoint: &Endpoint, destination: &definition::Destination) -> Result<()> {
-        self.writing(endpoint, destination).map(drop)
+    fn check_source(&self, endpoint: &Endpoint, poll: &PollSource, findings: &mut Findings<'_>) {
+        let polling = Polling::of(poll);
+        let directory = self.known_place(endpoint).map(|place| place.directory);
+        check_poll(directory.as_ref(), &polling, findings);
+        check::check_stable_for(poll, findings);
+        self.protocol.check_polling(endpoint, &polling, findings);
+    }
+
+    fn check_destination(
+        &self,
+        endpoint: &Endpoint,
+        destination: &definition::Destination,
+        findings: &mut Findings<'_>,
+    ) {
+        let place = self.known_place(endpoint).unwrap_or_default();
+        WriteOptions::read(endpoint, destination, place, findings);
     }
 
     fn check_definitions(&self, definitions: &Definitions, _: Timestamp) -> Vec<Finding> {
-        check::definitions(self.spec().name, definitions, |endpoint| self.protocol.place(endpoint).ok())
+        check::definitions(self.spec().name, definitions, |endpoint| self.known_place(endpoint))
     }
 }
 
@@ -145,8 +140,12 @@ impl<P: FolderProtocol> Transport for FolderTransport<P> {
         flow: Arc<Flow>,
         services: Services,
     ) -> Result<Arc<dyn Source>> {
-        self.check_source(&endpoint, &flow)?;
-        let directory = self.protocol.place(&endpoint)?.directory;
+        let directory = self.required_place(&endpoint)?.directory;
+        Findings::required(Section::FLOW, &flow.name, |findings| {
+            let FlowSource::Poll(poll) = &flow.source else { return Some(()) };
+            self.check_source(&endpoint, poll, findings);
+            Some(())
+        })?;
         let folder = self.protocol.folder(&endpoint, FolderUse::of(Purpose::Poll), &services)?;
         let options = FolderSourceOptions { flow, endpoint: endpoint.name.clone(), directory };
         Ok(Arc::new(FolderSource::new(folder, options, services)?))
@@ -158,8 +157,11 @@ impl<P: FolderProtocol> Transport for FolderTransport<P> {
         destination: &definition::Destination,
         services: Services,
     ) -> Result<Arc<dyn Destination>> {
-        let write = self.writing(&endpoint, destination)?;
-        let permissions = options::permissions(destination)?;
+        let place = self.required_place(&endpoint)?;
+        let (write, permissions) = Findings::required(Section::ENDPOINT, &endpoint.name, |findings| {
+            let write = WriteOptions::read(&endpoint, destination, place, findings)?;
+            Some((write, findings.accept("permissions", options::permissions(destination))?))
+        })?;
         let opened = FolderUse { purpose: Purpose::Deliver, permissions };
         let folder = self.protocol.folder(&endpoint, opened, &services)?;
         Ok(Arc::new(FolderDestination::new(folder, write, services)?))

@@ -1,44 +1,45 @@
 //! Checks of flows with folders that a single field cannot show: the polling options of each flow, and flows that use
 //! the same directory.
 
-use super::options::{After, Polling};
+use super::options::Polling;
 use super::{FolderPlace, WriteOptions, check_affix, parse_directory};
+use model::RemotePath;
 use model::definition::{Definitions, Endpoint, Flow, FlowSource, PollSource};
-use model::schema::{Finding, Section, Subject};
-use model::{Error, ErrorKind, RemotePath, Result};
+use model::schema::{FieldPath, Finding, Findings, Section};
 use std::collections::HashMap;
 
 /// Checks a flow's polling options without I/O: the temporary suffix is valid in a file name; the archive, move and
 /// error directories are not empty, and none of them is inside the polled directory (its files would be polled
-/// again).
-///
-/// # Errors
-/// `ConfigInvalid`, for the person who wrote the definition.
-pub fn check_poll(directory: &RemotePath, polling: &Polling) -> Result<()> {
-    check_affix("temporary_suffix", &polling.temporary_suffix)?;
-    let after = match &polling.after {
-        After::Archive { directory, .. } => Some(("archive", directory)),
-        After::Move { directory } => Some(("move", directory)),
-        After::Delete | After::Keep => None,
-    };
-    let error = polling.error_directory.as_ref().map(|directory| ("error", directory));
-    for (purpose, text) in after.into_iter().chain(error) {
-        let other = parse_directory(text).map_err(|e| e.with("purpose", purpose))?;
-        if other.is_within(directory) {
-            return Err(Error::permanent(ErrorKind::ConfigInvalid, "use a directory")
-                .with("purpose", purpose)
-                .with("directory", &other)
-                .with("polled directory", directory)
-                .advice("it is inside the polled directory; choose one outside"));
+/// again). `directory` is `None` if it could not be read. Paths begin at the source.
+pub fn check_poll(directory: Option<&RemotePath>, polling: &Polling, findings: &mut Findings<'_>) {
+    findings.accept("temporary_suffix", check_affix(&polling.temporary_suffix));
+    for (path, text) in polling.directories() {
+        let Some(other) = findings.accept(path, parse_directory(text)) else { continue };
+        if directory.is_some_and(|directory| other.is_within(directory)) {
+            let message = format!(
+                "'{text}' is inside the polled directory, so its files would be polled again; choose a directory outside"
+            );
+            findings.error(path, message);
         }
     }
-    Ok(())
+}
+
+/// Warns of a flow that polls more often than its files can be seen to be stable.
+pub(super) fn check_stable_for(poll: &PollSource, findings: &mut Findings<'_>) {
+    let stable_for = poll.options.duration("stable_for").unwrap_or_default();
+    if stable_for > poll.every {
+        let message = format!(
+            "is shorter than stable_for ({}s), so stable_for is reduced to it: a file is read when it has not \
+            changed between two polls",
+            stable_for.as_secs()
+        );
+        findings.warning("every", message);
+    }
 }
 
 /// A flow that polls a folder.
 struct Polled<'a> {
     flow: &'a Flow,
-    poll: &'a PollSource,
     polling: Polling,
     /// The node that its endpoint is bound to.
     node: Option<&'a str>,
@@ -71,67 +72,55 @@ pub(super) fn definitions(
 ) -> Vec<Finding> {
     let endpoint =
         |name: &str| definitions.endpoints.get(name).filter(|endpoint| endpoint.transport == transport);
-    let mut findings = Vec::new();
+    let mut found = Vec::new();
     let mut pollers = Pollers::new();
     for flow in definitions.flows.values() {
         let FlowSource::Poll(poll) = &flow.source else { continue };
         let Some(endpoint) = endpoint(&poll.endpoint) else { continue };
-        let polled = Polled { flow, poll, polling: Polling::of(poll), node: endpoint.node.as_deref() };
-        findings.extend(polled_too_often(&polled));
+        let polled = Polled { flow, polling: Polling::of(poll), node: endpoint.node.as_deref() };
         if let Some(FolderPlace { address, directory }) = place(endpoint) {
             pollers.entry((address, directory)).or_default().push(polled);
         }
     }
     for flow in definitions.flows.values() {
-        for destination in &flow.destinations {
+        for (destination, number) in flow.destinations.iter().zip(1..) {
             let Some(endpoint) = endpoint(&destination.endpoint) else { continue };
             let Some(written) = place(endpoint) else { continue };
-            let Ok(write) = WriteOptions::read(endpoint, destination, written.clone()) else { continue };
+            let read = |ignored: &mut Findings<'_>| {
+                WriteOptions::read(endpoint, destination, written.clone(), ignored)
+            };
+            let Some(write) = Findings::ignored(read) else { continue };
+            let mut findings = Findings::of(&mut found, Section::FLOW, &flow.name);
             for taker in takers(&pollers, endpoint, &written) {
-                findings.extend(unfinished_taken(flow, &destination.name, &write, taker));
+                if let Some(message) = unfinished_taken(&destination.name, &write, taker) {
+                    findings.warning(FieldPath::from("destination").item(number).key("temporary"), message);
+                }
             }
         }
     }
-    findings
-}
-
-fn polled_too_often(polled: &Polled<'_>) -> Option<Finding> {
-    let stable_for = polled.poll.options.duration("stable_for").unwrap_or_default();
-    let message = format!(
-        "is shorter than stable_for ({}s), so stable_for is reduced to it: a file is read when it has not \
-        changed between two polls",
-        stable_for.as_secs()
-    );
-    let subject = Subject::new(Section::FLOW, &polled.flow.name);
-    (stable_for > polled.poll.every).then(|| subject.warning(&["source", "every"], message))
+    found
 }
 
 /// If one flow writes files into a directory that another flow polls, the poller must recognise unfinished files by
-/// their names.
-fn unfinished_taken(
-    flow: &Flow,
-    destination: &str,
-    write: &WriteOptions,
-    taker: &Polled<'_>,
-) -> Option<Finding> {
+/// their names. Returns the warning if it does not.
+fn unfinished_taken(destination: &str, write: &WriteOptions, taker: &Polled<'_>) -> Option<String> {
     let suffix = &taker.polling.temporary_suffix;
     let poller = &taker.flow.name;
-    let message = if !write.temporary_name {
-        format!(
+    if !write.temporary_name {
+        Some(format!(
             "destination '{destination}' writes files under their final names (temporary = \"none\") into a directory \
              that flow '{poller}' polls, so that flow may read a half-written file; remove temporary = \"none\""
-        )
+        ))
     } else if suffix.is_empty() || !write.temporary_suffix.ends_with(suffix.as_str()) {
-        format!(
+        Some(format!(
             "destination '{destination}' writes into a directory that flow '{poller}' polls, with temporary names that end \
              in \"{}\", but flow '{poller}' only ignores names that end in \"{suffix}\", so it may read a half-written \
              file: give both the same suffix",
             write.temporary_suffix
-        )
+        ))
     } else {
-        return None;
-    };
-    Some(Subject::new(Section::FLOW, &flow.name).warning(&["destination"], message))
+        None
+    }
 }
 
 #[cfg(test)]

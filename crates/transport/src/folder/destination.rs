@@ -16,6 +16,7 @@ use crate::{Deliver, Destination, Probe, Sent, Services};
 use async_trait::async_trait;
 pub use direct::WRITING;
 use dropped::{Unnoted, note_or_remove};
+use model::schema::{Findings, Section};
 use model::{Error, ErrorKind, RemotePath, Result};
 pub use publish::PUBLISHING;
 use publish::{Publishing, TemporaryFile};
@@ -99,14 +100,15 @@ impl WriteOptions {
     }
 
     /// Checks options that a person wrote.
-    ///
-    /// # Errors
-    /// `ConfigInvalid`, naming the option.
-    pub fn check(&self) -> Result<()> {
-        check_affix("temporary suffix", &self.temporary_suffix)?;
-        check_affix("prefix", &self.prefix)?;
-        check_affix("suffix", &self.suffix)?;
-        if self.directory.is_empty() { Ok(()) } else { parse_directory(&self.directory.to_text()).map(drop) }
+    pub fn check(&self, findings: &mut Findings<'_>) {
+        for (path, text) in
+            [("temporary.suffix", &self.temporary_suffix), ("prefix", &self.prefix), ("suffix", &self.suffix)]
+        {
+            findings.accept(path, check_affix(text));
+        }
+        if !self.directory.is_empty() {
+            findings.accept("", parse_directory(&self.directory.to_text()));
+        }
     }
 }
 
@@ -121,9 +123,12 @@ impl FolderDestination {
     /// Creates a destination over a folder. Opens no connection.
     ///
     /// # Errors
-    /// As [`WriteOptions::check`].
+    /// `ConfigInvalid`, by [`WriteOptions::check`].
     pub fn new(folder: Arc<dyn Folder>, options: WriteOptions, services: Services) -> Result<Self> {
-        options.check()?;
+        Findings::required(Section::ENDPOINT, &options.endpoint, |findings| {
+            options.check(findings);
+            Some(())
+        })?;
         Ok(Self { folder, options, services })
     }
 

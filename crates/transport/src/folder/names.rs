@@ -1,6 +1,6 @@
 //! The file names that polling and writing create: temporary, numbered, with a time.
 
-use model::{DeliveryId, Error, ErrorKind, RemotePath, Result, Timestamp};
+use model::{DeliveryId, RemotePath, Timestamp};
 
 /// The longest name of a file or directory on common systems, in bytes.
 pub const NAME_LIMIT: usize = 255;
@@ -64,36 +64,29 @@ fn cut(name: &[u8], room: usize) -> &[u8] {
 }
 
 /// Checks a prefix, suffix or temporary suffix option. A character that is not allowed in file names is refused when
-/// the endpoint is defined, not at run time.
+/// the flow is defined, not at run time.
 ///
 /// # Errors
-/// `ConfigInvalid`, naming the option and the character.
-pub fn check_affix(option: &'static str, text: &str) -> Result<()> {
+/// What is wrong with it, for a finding at the field.
+pub fn check_affix(text: &str) -> Result<(), String> {
     match text.chars().find(|c| matches!(c, '/' | '\\' | '*' | '?') || c.is_control()) {
         None if text.len() <= 64 => Ok(()),
-        None => Err(Error::permanent(ErrorKind::ConfigInvalid, "use an option")
-            .with("option", option)
-            .advice("give at most 64 bytes")),
-        Some(character) => Err(Error::permanent(ErrorKind::ConfigInvalid, "use an option")
-            .with("option", option)
-            .advice(format!("{character:?} cannot be part of a file name"))),
+        None => Err(format!("has {} bytes; give at most 64", text.len())),
+        Some(character) => Err(format!("contains {character:?}, which cannot be part of a file name")),
     }
 }
 
 /// Reads a directory from a definition.
 ///
 /// # Errors
-/// `ConfigInvalid` if it is empty, is not a path, or contains `..`.
-pub fn parse_directory(text: &str) -> Result<RemotePath> {
-    let wrong = |advice: String| {
-        Error::permanent(ErrorKind::ConfigInvalid, "use a directory").with("directory", text).advice(advice)
-    };
-    let path = RemotePath::from_text(text).map_err(wrong)?;
+/// What is wrong with it, for a finding at the field: it is empty, is not a path, or contains `..`.
+pub fn parse_directory(text: &str) -> Result<RemotePath, String> {
+    let path = RemotePath::from_text(text)?;
     if path.is_empty() {
-        return Err(wrong("name a directory".into()));
+        return Err("is empty; name a directory".into());
     }
     if path.escapes() {
-        return Err(wrong("write the directory without '..'".into()));
+        return Err("contains '..'; write the directory without it".into());
     }
     Ok(path)
 }
@@ -131,9 +124,9 @@ mod tests {
 
     #[test]
     fn affixes_and_directories_are_checked_before_use() {
-        assert!(check_affix("prefix", "in-").is_ok());
+        assert!(check_affix("in-").is_ok());
         for wrong in ["a/b", "*", "a\0", "a\n", "\\"] {
-            assert!(check_affix("prefix", wrong).is_err(), "{wrong:?}");
+            assert!(check_affix(wrong).is_err(), "{wrong:?}");
         }
         assert!(parse_directory("done/é").is_ok());
         for wrong in ["", "a/../b", "a%", "a%00"] {

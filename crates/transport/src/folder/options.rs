@@ -2,8 +2,7 @@
 
 use super::{FolderPlace, Overwrite, WriteOptions, names};
 use model::definition::{Destination, Endpoint, PollEffects, PollSource};
-use model::schema::{Field, Group, Kind, Rule, Value, Values};
-use model::{Error, ErrorKind, Result};
+use model::schema::{Field, Findings, Group, Kind, Rule, Value, Values};
 use std::time::Duration;
 
 /// Fields of a source that polls a folder.
@@ -217,6 +216,17 @@ impl Polling {
         }
     }
 
+    /// The directories that files are moved into, each with its field.
+    pub fn directories(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        let after = match &self.after {
+            After::Archive { directory, .. } => Some(("after.archive", directory)),
+            After::Move { directory } => Some(("after.move", directory)),
+            After::Delete | After::Keep => None,
+        };
+        let error = self.error_directory.as_ref().map(|directory| ("error_directory", directory));
+        after.into_iter().chain(error).map(|(path, directory)| (path, directory.as_str()))
+    }
+
     /// The same as option values, for a flow that is created by code.
     #[must_use]
     pub fn to_values(&self) -> Values {
@@ -246,11 +256,13 @@ impl Polling {
 }
 
 impl WriteOptions {
-    /// Reads and checks a destination's options.
-    ///
-    /// # Errors
-    /// `ConfigInvalid`, naming the field.
-    pub fn read(endpoint: &Endpoint, destination: &Destination, place: FolderPlace) -> Result<Self> {
+    /// Reads and checks a destination's options, and reports each mistake at its field.
+    pub fn read(
+        endpoint: &Endpoint,
+        destination: &Destination,
+        place: FolderPlace,
+        findings: &mut Findings<'_>,
+    ) -> Option<Self> {
         let options = &destination.options;
         let text = |name: &str| options.text(name).unwrap_or_default().to_owned();
         let temporary_suffix = options.table("temporary").text("suffix").unwrap_or(names::TEMPORARY);
@@ -264,17 +276,17 @@ impl WriteOptions {
             temporary_name: options.text("temporary") != Some("none"),
             ..Self::new(endpoint.name.clone(), place.directory)
         };
-        read.check()?;
-        permissions(destination)?;
-        Ok(read)
+        read.check(findings);
+        findings.accept("permissions", permissions(destination))?;
+        Some(read)
     }
 }
 
 /// The mode of delivered files, from [`PERMISSIONS`]; with `None` the server decides.
 ///
 /// # Errors
-/// `ConfigInvalid`: the value is not an octal number with three or four digits.
-pub fn permissions(destination: &Destination) -> Result<Option<u32>> {
+/// What is wrong, for a finding at the field: the value is not an octal number with three or four digits.
+pub fn permissions(destination: &Destination) -> Result<Option<u32>, String> {
     let text = destination.options.text("permissions").unwrap_or_default();
     if text.is_empty() {
         return Ok(None);
@@ -282,10 +294,10 @@ pub fn permissions(destination: &Destination) -> Result<Option<u32>> {
     // Checked separately, because `from_str_radix` also accepts a sign.
     let is_octal = matches!(text.len(), 3 | 4) && text.bytes().all(|digit| matches!(digit, b'0'..=b'7'));
     let mode = u32::from_str_radix(text, 8).ok().filter(|_| is_octal);
-    mode.map(Some).ok_or_else(|| {
-        Error::permanent(ErrorKind::ConfigInvalid, "use an option")
-            .with("option", "permissions")
-            .with("value", text)
-            .advice("write them in octal, with three or four digits, such as \"0640\"")
-    })
+    let wrong = || {
+        format!(
+            "'{text}' cannot be used: write permissions in octal, with three or four digits, such as \"0640\""
+        )
+    };
+    mode.map(Some).ok_or_else(wrong)
 }

@@ -26,6 +26,7 @@ use compare::{
 };
 use futures::StreamExt;
 use model::definition::{Flow, FlowSource, PollSource};
+use model::schema::{Findings, Section};
 use model::{Error, ErrorKind, Offer, OfferIdentity, Outcome, RemotePath, Result, SkipReason};
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -67,7 +68,7 @@ impl FolderSource {
     /// Creates a source over a folder. Opens no connection.
     ///
     /// # Errors
-    /// As [`check_poll`]; `ConfigInvalid` when the flow does not poll.
+    /// `ConfigInvalid`, by [`check_poll`], and when the flow does not poll.
     pub fn new(folder: Arc<dyn Folder>, options: FolderSourceOptions, services: Services) -> Result<Self> {
         let FlowSource::Poll(poll) = &options.flow.source else {
             return Err(Error::permanent(
@@ -78,7 +79,10 @@ impl FolderSource {
         };
         let poll = poll.clone();
         let polling = Polling::of(&poll);
-        check_poll(&options.directory, &polling)?;
+        Findings::required(Section::FLOW, &options.flow.name, |findings| {
+            check_poll(Some(&options.directory), &polling, findings);
+            Some(())
+        })?;
         Ok(Self {
             folder,
             options,

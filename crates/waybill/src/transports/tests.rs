@@ -243,7 +243,7 @@ async fn what_endpoints_and_listeners_say_of_as2() {
         (&curve("signed"), refused),
         (
             &format!("[partner.mute]\ntitle = \"Mute\"\n{}", endpoint("mute", "acme")),
-            "error: endpoint.e.partner: could not use a partner or identity for AS2",
+            "error: endpoint.e.partner: 'mute' has no AS2 name: add a table [partner.mute.as2] with an id",
         ),
         (
             &(endpoint("globex", "acme") + "media_type = \"bad type\\r\\nX-Evil: 1\""),
@@ -255,7 +255,7 @@ async fn what_endpoints_and_listeners_say_of_as2() {
         ),
         (
             &(endpoint("globex", "acme") + "tls.client_key = \"bare\""),
-            "error: endpoint.e.tls.client_key: 'bare' is a key without 'certificate'",
+            "error: endpoint.e.tls.client_key: key 'bare' has no 'certificate'",
         ),
         (
             &(endpoint("globex", "acme").replace("https", "http") + "trust.authorities = \"theirs\""),
@@ -284,6 +284,32 @@ async fn what_endpoints_and_listeners_say_of_as2() {
 }
 
 #[tokio::test]
+async fn what_endpoints_say_of_connections_is_told_all_at_once_each_at_its_line() {
+    let desk = Desk::new();
+    let text = "[endpoint.e]\ntransport = \"as2\"\nurl = \"https://h/\"\npartner = \"globex\"\nidentity = \"acme\"\n\
+         media_type = \" \"\ntrust.pins = [\n  \"sha256:zz\",\n  \"x\",\n]\ntls.min = \"1.3\"\ntls.max = \"1.2\"\n\
+         [endpoint.s]\ntransport = \"sftp\"\nurl = \"sftp://h/in\"\nusername = \"u\"\npassword = \"${file:PEM/good.pem}\"\n\
+         host_key = [\n  \"MD5:00\",\n]\nprivate_key = \"${file:PEM/good.pem}\"\n";
+    let (_, lines) = desk.check(text);
+    for expected in [
+        "x.toml:6:1: error: endpoint.e.media_type: must be a media type",
+        "x.toml:8:3: error: endpoint.e.trust.pins: 'sha256:zz' is not a pin",
+        "x.toml:9:3: error: endpoint.e.trust.pins: 'x' is not a pin",
+        "x.toml:12:5: error: endpoint.e.tls.max: is lower than tls.min",
+        "x.toml:19:3: error: endpoint.s.host_key: \"MD5:00\": MD5 fingerprints are not accepted",
+        "x.toml:21:1: error: endpoint.s.private_key: cannot be used: it is neither an OpenSSH key nor PEM",
+    ] {
+        assert_eq!(
+            lines.iter().filter(|line| line.starts_with(expected)).count(),
+            1,
+            "{expected}\n{lines:#?}"
+        );
+    }
+    assert_eq!(lines.len(), 6, "{lines:#?}");
+    assert!(!lines.iter().any(|line| line.contains("config_invalid")), "{lines:#?}");
+}
+
+#[tokio::test]
 async fn what_flows_ask_of_folders() {
     let desk = Desk::new();
     let flow = |source: &str, destination: &str| {
@@ -294,10 +320,7 @@ async fn what_flows_ask_of_folders() {
     };
     let fine = "after = \"keep\", error_directory = \"/srv/waybill/bad\"";
     desk.told(&[
-        (
-            &flow("after = \"keep\"", ""),
-            "error: flow.f.source.endpoint: could not poll a folder of this machine",
-        ),
+        (&flow("after = \"keep\"", ""), "x.toml:2:1: error: flow.f.source: 'error_directory' is missing"),
         (
             &flow(&format!("{fine}, every = \"10s\", stable_for = \"20s\""), ""),
             "warning: flow.f.source.every: is shorter than stable_for (20s), so stable_for is reduced to it",
@@ -307,7 +330,15 @@ async fn what_flows_ask_of_folders() {
             "error: flow.f.destination[1].temporary: must be \"none\", not \"yes\"",
         ),
         (&flow(fine, "overwrite = \"renam\""), "did you mean \"rename\"?"),
-        (&flow(fine, "prefix = \"a/b\""), "error: flow.f.destination[1].endpoint: could not"),
+        (&flow(fine, "prefix = \"a/b\""), "x.toml:5:1: error: flow.f.destination[1].prefix: contains '/'"),
+        (
+            &flow(fine, "permissions = \"0999\""),
+            "x.toml:5:1: error: flow.f.destination[1].permissions: '0999' cannot",
+        ),
+        (
+            &flow(&format!("{fine}, temporary_suffix = \"a/b\""), "suffix = \"*\""),
+            "error: flow.f.source.temporary_suffix: contains '/'",
+        ),
     ]);
     assert!(desk.check(&flow(fine, "temporary = { suffix = \".part\" }")).0);
 }

@@ -1,4 +1,5 @@
 use super::*;
+use crate::folder::After;
 use model::definition::{Destination, EndpointUrl, Order, RetryPolicy, SettleWhen};
 use model::schema::{Value, Values};
 use model::{Mask, MaskSpec};
@@ -81,6 +82,7 @@ fn found(written: Endpoint, temporary: Value, polled: &Polling, polled_by: Optio
     }
     let found = definitions("place", &all, place);
     assert!(found.iter().all(|finding| finding.is_warning && finding.subject.name == "writer"), "{found:?}");
+    assert!(found.iter().all(|finding| finding.path.to_string() == "destination[1].temporary"), "{found:?}");
     found.into_iter().map(|finding| finding.message).collect()
 }
 
@@ -110,11 +112,40 @@ fn a_delivery_below_a_polled_directory_counts_where_polls_are_recursive_and_anot
     assert_eq!(found(on("a"), suffix(".part"), &polling(".a", false), Some("a")).len(), 1);
 }
 
+/// What is found of a source, each as field and message.
+fn found_of_poll(directory: Option<&str>, polling: &Polling) -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    let directory = directory.map(RemotePath::from);
+    check_poll(directory.as_ref(), polling, &mut Findings::of(&mut found, Section::FLOW, "f"));
+    found.into_iter().map(|finding| (finding.path.to_string(), finding.message)).collect()
+}
+
+#[test]
+fn every_mistake_of_a_source_is_found_at_its_own_field() {
+    let after = |directory: &str| After::Archive { directory: directory.into(), timestamp: true };
+    let inside =
+        Polling { after: after("in/done"), error_directory: Some("in/bad".into()), ..polling("a/b", false) };
+    let found = found_of_poll(Some("in"), &inside);
+    let paths: Vec<&str> = found.iter().map(|(path, _)| path.as_str()).collect();
+    assert_eq!(paths, ["temporary_suffix", "after.archive", "error_directory"], "{found:?}");
+    assert!(found[1].1.contains("'in/done' is inside the polled directory"), "{found:?}");
+    // Where the endpoint's directory is not known, the rest is found all the same.
+    assert_eq!(found_of_poll(None, &inside).len(), 1);
+    let moved = Polling {
+        after: After::Move { directory: String::new() },
+        error_directory: Some("../bad".into()),
+        ..polling("", false)
+    };
+    let found = found_of_poll(None, &moved);
+    assert_eq!(found[0], ("after.move".into(), "is empty; name a directory".into()));
+    assert!(found[1].0 == "error_directory" && found[1].1.contains("'..'"), "{found:?}");
+}
+
 #[test]
 fn a_temporary_suffix_that_no_name_can_have_is_refused_of_a_source_too() {
     for wrong in ["a/b", "*", "a\n"] {
-        let error = check_poll(&"in".into(), &polling(wrong, false)).unwrap_err();
-        assert!(error.to_string().contains("temporary_suffix"), "{error}");
+        let found = found_of_poll(Some("in"), &polling(wrong, false));
+        assert!(matches!(&found[..], [(path, _)] if path == "temporary_suffix"), "{found:?}");
     }
-    check_poll(&"in".into(), &polling("_tmp", false)).unwrap();
+    assert_eq!(found_of_poll(Some("in"), &polling("_tmp", false)), []);
 }

@@ -91,7 +91,12 @@ impl FolderSource {
         } else {
             relative
         };
-        Ok(parse_directory(directory)?.join(&relative))
+        let invalid = |why: String| {
+            Error::permanent(ErrorKind::ConfigInvalid, "use a directory")
+                .with("directory", directory)
+                .advice(why)
+        };
+        Ok(parse_directory(directory).map_err(invalid)?.join(&relative))
     }
 
     async fn write_cause(&self, offer: &Offer, moved: &RemotePath, cause: &str) -> Result<()> {

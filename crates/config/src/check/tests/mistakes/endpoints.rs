@@ -108,7 +108,7 @@ fn endpoints() {
         (&file("file://srv/in"), "error: endpoint.e.url: write file:///absolute/path, with three slashes"),
         (
             "[endpoint.e]\ntransport = \"file\"\nurl = \"file:///srv/a\"\nsuffix = \"*\"",
-            "x.toml:1:11: error: endpoint.e: could not use the suffix",
+            "x.toml:4:1: error: endpoint.e.suffix: cannot be used",
         ),
         (
             "[endpoint.e]\ntransport = \"as2\"\nurl = \"https://h/\"\nidentity = \"acme\"",

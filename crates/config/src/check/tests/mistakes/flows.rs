@@ -215,9 +215,9 @@ fn flows() {
             "error: flow.f.destination[1].retry.first: the longest wait must not be shorter",
         ),
         (
-            "[flow.impossible]\n[flow.impossible.source]\nafter = \"keep\"\nendpoint = \"orders\"\n\
-             [[flow.impossible.destination]]\nendpoint = \"folder\"",
-            "x.toml:4:12: error: flow.impossible.source.endpoint: could not poll for this flow",
+            "[flow.f]\n[flow.f.source]\nafter = { move = \"nowhere\" }\nendpoint = \"orders\"\n\
+             [[flow.f.destination]]\nendpoint = \"folder\"",
+            "x.toml:3:11: error: flow.f.source.after.move: is nowhere",
         ),
         (
             &destination("endpoint = \"orders\""),
