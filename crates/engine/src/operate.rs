@@ -5,29 +5,15 @@ use crate::context::Context;
 use model::{Result, SuspensionKind};
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Duration;
 use transport::Shutdown;
-
-/// The longest time between two queries. SQLite does not notify about writes of other processes.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// The shortest time between two queries: on a busy gateway there are hundreds of wake-ups a second.
-const LOOK_AT_MOST_EVERY: Duration = Duration::from_millis(200);
 
 /// Reads new decisions until shutdown.
 pub(crate) async fn follow(context: Arc<Context>, mut shutdown: Shutdown) {
-    let mut wakeups = context.store.wakeups();
+    let mut wakeups = context.store.decision_wakeups();
     loop {
-        let woken = async {
-            tokio::time::sleep(LOOK_AT_MOST_EVERY).await;
-            // The store is closed, so there are no more wake-ups.
-            if wakeups.changed().await.is_err() {
-                std::future::pending::<()>().await;
-            }
-        };
         tokio::select! {
             _ = shutdown.wait_for(|ended| *ended) => return,
-            () = woken => {}
-            () = tokio::time::sleep(LOOK_EVERY) => {}
+            () = wakeups.next() => {}
         }
         if let Err(error) = follow_suspensions(&context).await {
             tracing::warn!(error = %error.chain(), "cannot read which flows are paused and which endpoints are offline");

@@ -7,6 +7,7 @@ use crate::fault::Fault;
 use crate::open::Store;
 use crate::row::DeliveryRow;
 use crate::tx::Tx;
+use crate::wake::Topic;
 use async_trait::async_trait;
 use model::{
     Actor, DeliveryEvent, DeliveryId, DeliveryState, EventKind, NodeName, Result, Timestamp, TransferId,
@@ -142,7 +143,7 @@ pub(crate) async fn release_claims(
         on!(tx, c => sqlx::query(sql).bind(node.as_str()).bind(epoch).execute(c).await.map(|_| ()))?;
     }
     if !rows.is_empty() {
-        tx.wake();
+        tx.wake(Topic::Deliveries);
     }
     Ok(rows.len() as u64)
 }

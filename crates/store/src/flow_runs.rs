@@ -9,6 +9,7 @@ use crate::either::on;
 use crate::fault::Fault;
 use crate::lease::NodeLease;
 use crate::tx::Tx;
+use crate::wake::Topic;
 use async_trait::async_trait;
 use chrono::TimeDelta;
 use model::{Actor, AuditEvent, PollReport, Result, Timestamp};
@@ -187,7 +188,7 @@ impl Command for NewFlowRun {
             .execute(c).await.map(|_| ()))?;
         tx.events(&self.events);
         // Nodes query for runs when they are woken.
-        tx.wake();
+        tx.wake(Topic::Decisions);
         Ok(())
     }
 }
@@ -236,7 +237,7 @@ impl Command for End {
             .bind(Json(&self.result)).execute(c).await.map(|done| done.rows_affected()))?;
         if ended == 1 {
             tx.events(&self.events);
-            tx.wake();
+            tx.wake(Topic::Decisions);
         }
         Ok(ended == 1)
     }

@@ -7,6 +7,7 @@ use crate::fence::{fence, release_claims};
 use crate::open::Store;
 use crate::row::later;
 use crate::tx::Tx;
+use crate::wake::Topic;
 use async_trait::async_trait;
 use model::{NodeName, Result, Timestamp};
 use std::collections::BTreeMap;
@@ -289,7 +290,7 @@ async fn give_back_runs(tx: &mut Tx<'_>, flow: &str, lease: &NodeLease) -> Resul
         .bind(flow).bind(lease.node.as_str()).bind(lease.epoch)
         .execute(c).await.map(|done| done.rows_affected()))?;
     if given > 0 {
-        tx.wake();
+        tx.wake(Topic::Deliveries);
     }
     Ok(())
 }

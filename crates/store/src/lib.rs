@@ -82,4 +82,5 @@ pub use suspensions::{EndSuspension, SuspensionChange};
 pub use text_index::TextIndex;
 pub use users::{NewUser, Session, User, UserChange};
 pub use verify::{CopiedSeal, Finding, RowOptions, RowReport, VerifyOptions, VerifyReport};
+pub use wake::DecisionWakeups;
 pub use whole_file::place as place_file;

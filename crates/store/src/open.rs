@@ -7,7 +7,7 @@ use crate::lost_commit;
 use crate::settings::{IdGenerator, StoreSettings};
 use crate::target::{Place, Target};
 use crate::text_index::{self, TextIndex};
-use crate::wake::{self, Wake};
+use crate::wake::{self, DecisionWakeups, Topic, Wake};
 use crate::writer::{QUEUE, Writer};
 use model::{Error, ErrorKind, Result};
 use sqlx::postgres::PgPoolOptions;
@@ -173,7 +173,17 @@ impl Store {
     /// still needed.
     #[must_use]
     pub fn wakeups(&self) -> watch::Receiver<u64> {
-        self.0.wake.subscribe()
+        self.subscribe(Topic::Deliveries)
+    }
+
+    /// Says when to query for new revisions, for what was paused or set offline, and for requested runs.
+    #[must_use]
+    pub fn decision_wakeups(&self) -> DecisionWakeups {
+        DecisionWakeups::new(self.subscribe(Topic::Decisions))
+    }
+
+    pub(crate) fn subscribe(&self, topic: Topic) -> watch::Receiver<u64> {
+        self.0.wake.subscribe(topic)
     }
 
     pub(crate) fn pool(&self) -> &Pool {

@@ -9,6 +9,7 @@ use crate::either::on;
 use crate::fault::Fault;
 use crate::row::word;
 use crate::tx::Tx;
+use crate::wake::Topic;
 use async_trait::async_trait;
 use model::{Actor, AuditEvent, Error, ErrorKind, PeerText, Result, Suspension, SuspensionKind, Timestamp};
 use sqlx::FromRow;
@@ -192,7 +193,7 @@ async fn lock(tx: &mut Tx<'_>) -> Result<(), Fault> {
         postgres c => sqlx::query("LOCK TABLE suspensions IN SHARE ROW EXCLUSIVE MODE").execute(c).await.map(|_| ()),
     )?;
     // Nodes query for changes when they are woken.
-    tx.wake();
+    tx.wake(Topic::Decisions);
     Ok(())
 }
 

@@ -7,7 +7,7 @@ use crate::lost_commit::{self, Mark};
 use crate::settings::IdGenerator;
 use crate::target::Target;
 use crate::tx::Tx;
-use crate::wake;
+use crate::wake::{self, Topics};
 use crate::writer::Group;
 use model::{Error, ErrorKind, Timestamp};
 use std::future::Future;
@@ -16,18 +16,18 @@ use std::time::Duration;
 /// The result of a transaction.
 pub(crate) enum End {
     /// Committed; the errors of the commands that failed, by their index in the group.
-    Committed { failures: Vec<Option<Error>>, wakes: bool },
+    Committed { failures: Vec<Option<Error>>, topics: Topics },
     /// Undone as a whole, for a reason of the group.
     Undone(Fault),
     /// The connection broke before the commit: nothing happened.
     Broken(Error),
     /// The answer to the commit was lost.
-    Unknown { error: Error, failures: Vec<Option<Error>>, wakes: bool },
+    Unknown { error: Error, failures: Vec<Option<Error>>, topics: Topics },
 }
 
 struct Applied {
     failures: Vec<Option<Error>>,
-    wakes: bool,
+    topics: Topics,
 }
 
 const OPERATION: &str = "write to the database";
@@ -45,11 +45,11 @@ pub(crate) async fn run(
         Ok(applied) => applied,
         Err(fault) => return undo(connection, limit, fault).await,
     };
-    let Applied { failures, wakes } = applied;
+    let Applied { failures, topics } = applied;
     match within(limit, execute(connection, "COMMIT")).await {
-        Ok(()) => End::Committed { failures, wakes },
+        Ok(()) => End::Committed { failures, topics },
         Err(fault) if fault.meaning() == Meaning::Broken || fault.is_torn_write() => {
-            End::Unknown { error: fault.told("commit to the database"), failures, wakes }
+            End::Unknown { error: fault.told("commit to the database"), failures, topics }
         }
         Err(fault) => undo(connection, limit, fault).await,
     }
@@ -94,11 +94,9 @@ async fn apply_all(
     }
     let events = tx.take_events();
     within(limit, event::append(&mut tx, &events)).await?;
-    let wakes = tx.wakes();
-    if wakes {
-        within(limit, wake::notify(&mut tx)).await?;
-    }
-    Ok(Applied { failures, wakes })
+    let topics = tx.topics();
+    within(limit, wake::notify(&mut tx, topics)).await?;
+    Ok(Applied { failures, topics })
 }
 
 /// Begins with the first savepoint; on PostgreSQL also with the transaction's number, and returns the server's time.

@@ -3,6 +3,7 @@
 use crate::either::{Connection, Either};
 use crate::lease::NodeLease;
 use crate::settings::IdGenerator;
+use crate::wake::{Topic, Topics};
 use model::{AuditEvent, EventId, EventKind, NodeName, Timestamp};
 use sqlx::{PgConnection, SqliteConnection};
 use uuid::Uuid;
@@ -17,14 +18,14 @@ pub(crate) struct Tx<'a> {
     events: Vec<AuditEvent>,
     /// Leases that are held, locked until the commit.
     pub(crate) held: Vec<NodeLease>,
-    /// A delivery became due.
-    wakes: bool,
+    /// What others are notified of at the commit.
+    topics: Topics,
 }
 
 /// The savepoint of a command.
 pub(crate) struct Mark {
     events: usize,
-    wakes: bool,
+    topics: Topics,
 }
 
 impl<'a> Tx<'a> {
@@ -33,7 +34,14 @@ impl<'a> Tx<'a> {
         ids: &'a IdGenerator,
         database_time: Option<Timestamp>,
     ) -> Self {
-        Self { connection, ids, database_time, events: Vec::new(), held: Vec::new(), wakes: false }
+        Self {
+            connection,
+            ids,
+            database_time,
+            events: Vec::new(),
+            held: Vec::new(),
+            topics: Topics::default(),
+        }
     }
 
     /// For `on!`.
@@ -75,13 +83,13 @@ impl<'a> Tx<'a> {
         AuditEvent::new(EventId::new(self.id()), at, node.clone(), kind)
     }
 
-    /// Marks that a delivery can be claimed after the commit.
-    pub(crate) fn wake(&mut self) {
-        self.wakes = true;
+    /// Notifies tasks and nodes that wait for changes of this topic, once this is committed.
+    pub(crate) fn wake(&mut self, topic: Topic) {
+        self.topics.insert(topic);
     }
 
-    pub(crate) fn wakes(&self) -> bool {
-        self.wakes
+    pub(crate) fn topics(&self) -> Topics {
+        self.topics
     }
 
     pub(crate) fn take_events(&mut self) -> Vec<AuditEvent> {
@@ -89,12 +97,12 @@ impl<'a> Tx<'a> {
     }
 
     pub(crate) fn mark(&self) -> Mark {
-        Mark { events: self.events.len(), wakes: self.wakes }
+        Mark { events: self.events.len(), topics: self.topics }
     }
 
     pub(crate) fn back_to(&mut self, mark: &Mark) {
         self.events.truncate(mark.events);
-        self.wakes = mark.wakes;
+        self.topics = mark.topics;
         // Locks taken since the savepoint are gone with it.
         self.held.clear();
     }

@@ -1,4 +1,4 @@
-//! Waking the engine when something can be claimed. Only a hint: polling guarantees progress.
+//! Notifications between nodes: something changed that others wait for. Only hints: polling is still needed.
 
 use crate::either::on;
 use crate::fault::Fault;
@@ -8,42 +8,112 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
 
-const CHANNEL: &str = "waybill_claimable";
+const CHANNEL: &str = "waybill_changes";
 
-/// Counts the commits after which something can be claimed.
+/// The longest time between two queries for decisions. SQLite does not notify about writes of other processes.
+const QUERY_EVERY: Duration = Duration::from_secs(1);
+/// The shortest time between two queries for decisions.
+const QUERY_AT_MOST_EVERY: Duration = Duration::from_millis(200);
+
+/// What a commit changed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Topic {
+    /// A delivery may be claimable: hundreds a second on a busy gateway.
+    Deliveries,
+    /// A person decided something that every node follows: a revision, a paused flow, a run.
+    Decisions,
+}
+
+impl Topic {
+    const ALL: [Self; 2] = [Self::Deliveries, Self::Decisions];
+
+    const fn payload(self) -> &'static str {
+        match self {
+            Self::Deliveries => "deliveries",
+            Self::Decisions => "decisions",
+        }
+    }
+}
+
+/// The topics of one transaction.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Topics([bool; 2]);
+
+impl Topics {
+    pub(crate) fn insert(&mut self, topic: Topic) {
+        self.0[topic as usize] = true;
+    }
+
+    fn each(self) -> impl Iterator<Item = Topic> {
+        Topic::ALL.into_iter().filter(move |topic| self.0[*topic as usize])
+    }
+}
+
+/// Counts the commits by topic.
 #[derive(Clone, Debug)]
-pub(crate) struct Wake(Arc<watch::Sender<u64>>);
+pub(crate) struct Wake(Arc<[watch::Sender<u64>; 2]>);
 
 impl Wake {
     pub(crate) fn new() -> Self {
-        Self(Arc::new(watch::Sender::new(0)))
+        Self(Arc::new([watch::Sender::new(0), watch::Sender::new(0)]))
     }
 
-    pub(crate) fn fire(&self) {
-        self.0.send_modify(|count| *count += 1);
+    pub(crate) fn fire(&self, topics: Topics) {
+        topics.each().for_each(|topic| self.0[topic as usize].send_modify(|count| *count += 1));
     }
 
-    pub(crate) fn subscribe(&self) -> watch::Receiver<u64> {
-        self.0.subscribe()
+    fn fire_all(&self) {
+        self.fire(Topics([true; 2]));
+    }
+
+    pub(crate) fn subscribe(&self, topic: Topic) -> watch::Receiver<u64> {
+        self.0[topic as usize].subscribe()
     }
 }
 
-/// Notifies the other nodes at the commit: one notification for a whole group.
-pub(crate) async fn notify(tx: &mut Tx<'_>) -> Result<(), Fault> {
-    on!(tx,
-        sqlite _c => Ok(()),
-        postgres c => {
-            sqlx::query("SELECT pg_notify($1, '')").bind(CHANNEL).execute(c).await?;
-            Ok(())
-        },
-    )
+/// Tells a task when to query for what people decided: soon after a decision was committed on any node, and each
+/// second.
+#[derive(Debug)]
+pub struct DecisionWakeups(watch::Receiver<u64>);
+
+impl DecisionWakeups {
+    pub(crate) fn new(decisions: watch::Receiver<u64>) -> Self {
+        Self(decisions)
+    }
+
+    /// Returns when the next query is due: at most 5 times a second, at least once a second. Cancel safe.
+    pub async fn next(&mut self) {
+        let woken = async {
+            tokio::time::sleep(QUERY_AT_MOST_EVERY).await;
+            // After the store is closed there are no more notifications.
+            if self.0.changed().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        };
+        tokio::select! {
+            () = woken => {}
+            () = tokio::time::sleep(QUERY_EVERY) => {}
+        }
+    }
 }
 
-/// Receives other nodes' notifications as long as the store is open.
+/// Notifies the other nodes at the commit: one notification by topic for a whole group of commands.
+pub(crate) async fn notify(tx: &mut Tx<'_>, topics: Topics) -> Result<(), Fault> {
+    for topic in topics.each() {
+        on!(tx,
+            sqlite _c => Ok::<_, sqlx::Error>(()),
+            postgres c => sqlx::query("SELECT pg_notify($1, $2)")
+                .bind(CHANNEL).bind(topic.payload()).execute(c).await.map(|_| ()),
+        )?;
+    }
+    Ok(())
+}
+
+/// Receives the notifications of other nodes, for as long as the store is open.
 pub(crate) async fn listen(options: PgConnectOptions, wake: Wake) {
     let mut pause = Duration::from_millis(100);
     loop {
-        if let Err(error) = hear(&options, &wake).await {
+        if let Err(error) = receive(&options, &wake).await {
             tracing::debug!(error = %error, "notifications from other nodes are not available; Waybill polls the database instead");
         }
         tokio::time::sleep(pause).await;
@@ -51,13 +121,18 @@ pub(crate) async fn listen(options: PgConnectOptions, wake: Wake) {
     }
 }
 
-async fn hear(options: &PgConnectOptions, wake: &Wake) -> Result<(), sqlx::Error> {
+async fn receive(options: &PgConnectOptions, wake: &Wake) -> Result<(), sqlx::Error> {
     let pool = PgPoolOptions::new().max_connections(1).connect_with(options.clone()).await?;
     let mut listener = PgListener::connect_with(&pool).await?;
     listener.listen(CHANNEL).await?;
+    // What was sent before this connection listened is lost.
+    wake.fire_all();
     loop {
-        // Notifications may have been missed: query.
-        wake.fire();
-        listener.recv().await?;
+        // `None`: the connection was lost and made again, and what was sent meanwhile is lost.
+        match listener.try_recv().await?.as_ref().map(|notification| notification.payload()) {
+            Some("deliveries") => wake.fire(Topics([true, false])),
+            Some("decisions") => wake.fire(Topics([false, true])),
+            _ => wake.fire_all(),
+        }
     }
 }

@@ -109,12 +109,10 @@ impl Writer {
                     conflicts = 0;
                     fail(group, &fault.told("write to the database"));
                 }
-                End::Unknown { error, failures, wakes } => match self.fate().await {
+                End::Unknown { error, failures, topics } => match self.fate().await {
                     Fate::Committed => {
                         self.away = None;
-                        if wakes {
-                            self.wake.fire();
-                        }
+                        self.wake.fire(topics);
                         answer(group, failures);
                     }
                     // Nothing happened: as if the connection had broken before.
@@ -138,12 +136,10 @@ impl Writer {
         self.mark.number += 1;
         let end = transaction::run(&mut connection, &self.target, &self.ids, self.mark, group).await;
         match &end {
-            End::Committed { wakes, .. } => {
+            End::Committed { topics, .. } => {
                 self.away = None;
                 self.connection = Some(connection);
-                if *wakes {
-                    self.wake.fire();
-                }
+                self.wake.fire(*topics);
             }
             End::Undone(_) => {
                 self.away = None;

@@ -14,10 +14,6 @@ use tokio::sync::{Mutex, watch};
 use tokio::time::Instant;
 use transport::Shutdown;
 
-/// Time between two looks for a new revision. SQLite tells nobody of what another process wrote.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// Least time between two looks: a busy gateway is woken hundreds of times a second.
-const LOOK_AT_MOST_EVERY: Duration = Duration::from_millis(200);
 /// Time between two tries of a revision that cannot be used here: a missing file may have come.
 const TRY_AGAIN_EVERY: Duration = Duration::from_secs(30);
 
@@ -197,20 +193,12 @@ impl Revisions {
     /// Follows new revisions until the process ends. One that cannot be used here stays out of force, with an
     /// event, and the one before goes on.
     pub(crate) async fn follow(&self, mut shutdown: Shutdown) {
-        let mut wakeups = self.store.wakeups();
+        let mut wakeups = self.store.decision_wakeups();
         loop {
-            let woken = async {
-                tokio::time::sleep(LOOK_AT_MOST_EVERY).await;
-                // Nobody wakes any more once the store is closed; then there is nothing to look for either.
-                if wakeups.changed().await.is_err() {
-                    std::future::pending::<()>().await;
-                }
-            };
             tokio::select! {
                 // A closed channel is an end as well.
                 _ = shutdown.wait_for(|ended| *ended) => return,
-                () = woken => {}
-                () = tokio::time::sleep(LOOK_EVERY) => {}
+                () = wakeups.next() => {}
             }
             if let Err(error) = self.look().await {
                 tracing::warn!(error = %error.chain(), "cannot look for a new revision of the definitions");

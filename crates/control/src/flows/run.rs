@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 use std::time::Duration;
 use store::{FlowRunResult, NewFlowRun};
 
-/// Time between two looks for the answer.
-const LOOK_EVERY: Duration = Duration::from_millis(200);
+/// Time between two queries for the answer.
+const QUERY_EVERY: Duration = Duration::from_millis(200);
 
 /// Longest wait for the answer.
 const LONGEST_WAIT: Duration = Duration::from_secs(3600);
@@ -106,18 +106,13 @@ impl Control {
             events: vec![event.detail("run", id.to_string())],
         };
         self.0.store.request_flow_run(run).await?;
-        let mut wakeups = self.0.store.wakeups();
         let answered = tokio::time::timeout(wait, async {
             loop {
                 let run = self.0.store.flow_run(id).await?;
                 if let Some((node, result)) = run.and_then(|run| Some((run.node?, run.ended?.1))) {
                     return Ok(answer(node, result));
                 }
-                // Another process wakes nobody on SQLite.
-                let woken = tokio::time::timeout(LOOK_EVERY, wakeups.changed()).await;
-                if matches!(woken, Ok(Err(_))) {
-                    tokio::time::sleep(LOOK_EVERY).await;
-                }
+                tokio::time::sleep(QUERY_EVERY).await;
             }
         });
         match answered.await {

@@ -7,6 +7,7 @@ use crate::either::on;
 use crate::fault::Fault;
 use crate::open::Store;
 use crate::tx::Tx;
+use crate::wake::Topic;
 use async_trait::async_trait;
 use model::{
     Error, ErrorKind, EventKind, Lifecycle, Result, TransferAction, TransferId, TransferState, transition,
@@ -71,7 +72,7 @@ impl Command for HoldTransfer {
         let event = self.act.event(tx, kind);
         tx.event(head.named_in(event));
         if !is_held {
-            tx.wake();
+            tx.wake(Topic::Deliveries);
         }
         let waiting = open(&rows)?;
         acted(tx, &head, true, waiting).await

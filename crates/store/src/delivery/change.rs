@@ -5,6 +5,7 @@ use crate::either::on;
 use crate::fault::Fault;
 use crate::row::{DeliveryRow, later, word};
 use crate::tx::{Tx, locking};
+use crate::wake::Topic;
 use chrono::TimeDelta;
 use model::{
     Actor, AuditEvent, DeliveryEvent, DeliveryId, DeliveryState, EventKind, Lifecycle, NodeName, Timestamp,
@@ -124,7 +125,7 @@ pub(crate) async fn write(tx: &mut Tx<'_>, row: &DeliveryRow, change: &Change<'_
     if (row.lane.is_some() && !change.lane_open)
         || matches!(change.state, DeliveryState::Retrying | DeliveryState::Pending)
     {
-        tx.wake();
+        tx.wake(Topic::Deliveries);
     }
     Ok(())
 }

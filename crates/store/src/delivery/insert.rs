@@ -4,6 +4,7 @@ use crate::either::on;
 use crate::fault::Fault;
 use crate::row::{later, micros, signed};
 use crate::tx::{Tx, locking};
+use crate::wake::Topic;
 use model::{
     AuditEvent, Delivery, Error, ErrorKind, EventKind, PayloadRecord, PeerText, Receipt, RemotePath, Sha256,
     Timestamp, Transfer, TransferEvent, TransferId, TransferState, canonical_json, transition,
@@ -42,7 +43,7 @@ pub(crate) async fn insert_transfers(
         insert_transfer(tx, new, now).await?;
     }
     if !transfers.is_empty() {
-        tx.wake();
+        tx.wake(Topic::Deliveries);
     }
     Ok(())
 }

@@ -7,6 +7,7 @@ use crate::either::on;
 use crate::fault::Fault;
 use crate::secrets;
 use crate::tx::Tx;
+use crate::wake::Topic;
 use async_trait::async_trait;
 use model::{AuditEvent, EventKind, canonical_json};
 use sqlx::QueryBuilder;
@@ -61,7 +62,7 @@ impl Command for ApplyRevision {
             });
         }
         // Nodes query for a new revision when they are woken.
-        tx.wake();
+        tx.wake(Topic::Decisions);
         Ok(Applied::Made(number))
     }
 }

@@ -1,6 +1,7 @@
 use super::*;
 use crate::either::on;
 use crate::testing::{TestStore, at, both, event, revision};
+use crate::wake::Topic;
 use model::EventKind;
 
 fn applied(n: i64) -> AuditEvent {
@@ -84,10 +85,14 @@ both! {
     }
 
     a_revision_wakes_who_waits(store) {
-        let mut wakeups = store.wakeups();
+        let mut wakeups = store.subscribe(Topic::Decisions);
+        let deliveries = store.subscribe(Topic::Deliveries);
+        tokio::time::sleep(std::time::Duration::from_millis(300)).await;
         wakeups.mark_unchanged();
+        let before = *deliveries.borrow();
         store.apply_revision(revision(0, &["a"], at(1), vec![])).await.unwrap();
         tokio::time::timeout(std::time::Duration::from_secs(20), wakeups.changed()).await.unwrap().unwrap();
+        assert_eq!(*deliveries.borrow(), before, "who waits for deliveries is not woken");
     }
 
     nodes_say_what_is_in_force_on_them(store) {
