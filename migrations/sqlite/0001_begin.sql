@@ -120,6 +120,8 @@ CREATE TABLE deliveries (
     transfer_id      BLOB    NOT NULL REFERENCES transfers (id),
     destination      TEXT    NOT NULL,
     endpoint         TEXT    NOT NULL,
+    -- Whose flow it goes through since a person retried it; null: that of its transfer.
+    revision         BIGINT,
     file_name        TEXT    NOT NULL,
     state            TEXT    NOT NULL,
     created_at       TEXT    NOT NULL,

@@ -15,6 +15,7 @@ mod operating;
 mod own_revision;
 mod proxies;
 mod readiness;
+mod retried;
 mod revisions;
 mod schema;
 mod seal_copies;

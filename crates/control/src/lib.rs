@@ -43,8 +43,8 @@ pub use revisions::{RevisionDetail, RevisionLine};
 pub use roll_back::RollBack;
 pub use rotate::Rotated;
 pub use transfers::{
-    BulkAnswer, BulkRequest, CountAnswer, CountRequest, RefusedTransfer, ResubmitRequest, TransferAnswer,
-    TransferRequest,
+    BulkAnswer, BulkRequest, CountAnswer, CountRequest, KeptRevision, RefusedTransfer, ResubmitRequest,
+    RetriedDelivery, TransferAnswer, TransferRequest,
 };
 pub use users::{AddUser, SetDisabled, SetRole, UserDetail, UserList};
 

@@ -12,6 +12,7 @@ mod retry;
 
 pub use bulk::{BulkAnswer, BulkRequest, CountAnswer, CountRequest, RefusedTransfer};
 pub use resubmit::ResubmitRequest;
+pub use retry::{KeptRevision, RetriedDelivery};
 
 use crate::{Caller, Control};
 use model::{Error, ErrorKind, Permission, Result, TransferAction, TransferId, TransferState};
@@ -50,12 +51,16 @@ pub struct TransferAnswer {
     pub sending: u32,
     /// The new transfer, of one that was resubmitted.
     pub child: Option<TransferId>,
+    /// The deliveries that are sent again, of one that was retried, and through which flow each goes.
+    #[serde(default)]
+    pub retried: Vec<RetriedDelivery>,
 }
 
 impl TransferAnswer {
     fn new(transfer: TransferId, action: TransferAction, acted: Acted) -> Self {
         let Acted { changed, deliveries, sending, transfer: state } = acted;
-        Self { transfer, action, changed, state, deliveries, sending, child: None }
+        let (child, retried) = (None, Vec::new());
+        Self { transfer, action, changed, state, deliveries, sending, child, retried }
     }
 }
 

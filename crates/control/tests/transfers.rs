@@ -4,8 +4,8 @@
 
 use config::{Catalogue, Settings};
 use control::{
-    Apply, BulkAnswer, BulkRequest, Caller, Control, CountRequest, Parts, PlanRequest, ResubmitRequest,
-    TransferAnswer, TransferRequest,
+    Apply, BulkAnswer, BulkRequest, Caller, Control, CountRequest, KeptRevision, Parts, PlanRequest,
+    ResubmitRequest, TransferAnswer, TransferRequest,
 };
 use model::{
     Actor, Declaration, Delivery, DeliveryId, DeliveryState, ErrorKind, EventKind, NodeName, Offer, OfferId,
@@ -147,6 +147,7 @@ impl World {
             transfer: id,
             destination: "out".into(),
             endpoint: "out".into(),
+            revision: None,
             file_name: name.into(),
             state: DeliveryState::Pending,
             attempt: 0,
@@ -371,6 +372,60 @@ async fn a_resubmission_goes_where_the_flow_says_now_and_is_one_however_often_it
     // Another request is another transfer.
     let other = world.control.resubmit_transfer(&operator(), &resubmit(id, Uuid::now_v7())).await.unwrap();
     assert_ne!(other.child, Some(child.id));
+}
+
+#[tokio::test]
+async fn a_retry_goes_through_the_flow_in_force_and_says_where_it_cannot() {
+    let world = world().await;
+    let ids = [world.recorded("a.edi").await, world.recorded("b.edi").await];
+    world.attempted(false).await;
+    // Unchanged, whatever else is new.
+    world.define(&format!("{ORDERS}# Beside the endpoint \"other\".\n")).await;
+    let retry = async |id| {
+        let answer = world.control.retry_transfer(&operator(), &of(id)).await.unwrap();
+        assert_eq!(answer.retried.len(), 1, "{answer:?}");
+        let text = serde_json::to_string(&answer).unwrap();
+        assert_eq!(serde_json::from_str::<TransferAnswer>(&text).unwrap(), answer);
+        (answer.retried[0].revision, answer.retried[0].kept)
+    };
+    assert_eq!(retry(ids[0]).await, (1, None));
+    world.attempted(false).await;
+    world.define(&format!("{ORDERS}prefix = \"new-\"\n")).await;
+    assert_eq!(retry(ids[0]).await, (3, None));
+    let delivery = &world.store.deliveries(ids[0]).await.unwrap()[0];
+    assert_eq!((delivery.revision, delivery.file_name.to_text()), (Some(3), "a.edi".into()));
+    assert_eq!(
+        world.store.transfer(ids[0]).await.unwrap().unwrap().revision,
+        1,
+        "the transfer keeps its own"
+    );
+    world.attempted(false).await;
+
+    // The destination is gone, its endpoint is not; then the flow.
+    world
+        .define(&format!(
+            "{}[[flow.orders.destination]]\nendpoint = \"out\"\nname = \"renamed\"\n",
+            ORDERS.replace("\"out\"", "\"other\"")
+        ))
+        .await;
+    assert_eq!(retry(ids[0]).await, (3, Some(KeptRevision::DestinationRemoved)));
+    world.attempted(false).await;
+    world.define(&ORDERS.replace("flow.orders", "flow.others")).await;
+    let bulk = world.in_bulk(TransferAction::Retry, in_flow(), Uuid::now_v7()).await;
+    let mut told: Vec<_> =
+        bulk.done.iter().map(|one| (one.transfer, one.retried[0].revision, one.retried[0].kept)).collect();
+    told.sort_unstable_by_key(|(id, ..)| *id);
+    let gone = Some(KeptRevision::FlowRemoved);
+    assert_eq!(told, [(ids[0], 3, gone), (ids[1], 1, gone)]);
+    world.attempted(false).await;
+
+    // In bulk as one by one.
+    world.define(ORDERS).await;
+    let bulk = world.in_bulk(TransferAction::Retry, in_flow(), Uuid::now_v7()).await;
+    assert!(
+        bulk.done.iter().all(|one| (one.retried[0].revision, one.retried[0].kept) == (6, None)),
+        "{bulk:?}"
+    );
 }
 
 #[tokio::test]

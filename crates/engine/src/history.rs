@@ -1,7 +1,8 @@
 //! Flows of earlier revisions: a transfer ends under the revision under which it began.
 //!
-//! A transfer stores the revision of its flow. If the flow has not changed since, the one in force is used; otherwise
-//! it is read from the database once, and kept in memory for other transfers.
+//! A transfer stores the revision of its flow, and a delivery that a person retried stores its own. If the flow has not
+//! changed since, the one in force is used; otherwise it is read from the database once, and kept in memory for other
+//! transfers.
 
 use async_trait::async_trait;
 use model::definition::{Definitions, Destination, Flow, FlowSource};

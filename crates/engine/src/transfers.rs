@@ -66,6 +66,7 @@ pub fn new_deliveries(flow: &Flow, transfer: &Transfer, mut ids: impl FnMut() ->
                 transfer: transfer.id,
                 destination: destination.name.clone(),
                 endpoint: destination.endpoint.clone(),
+                revision: None,
                 file_name,
                 state: DeliveryState::Pending,
                 attempt: 0,

@@ -175,6 +175,8 @@ pub struct Delivery {
     pub destination: String,
     /// The endpoint it goes to.
     pub endpoint: String,
+    /// The revision whose flow it goes through since a person retried it; `None`: that of its transfer.
+    pub revision: Option<i64>,
     /// The name it is given there, relative to the endpoint's directory.
     pub file_name: RemotePath,
     /// Where it stands.
@@ -187,6 +189,14 @@ pub struct Delivery {
     pub due_at: Timestamp,
     /// When it is no longer wanted.
     pub expires_at: Option<Timestamp>,
+}
+
+impl Delivery {
+    /// The revision of the definitions whose flow it goes through.
+    #[must_use]
+    pub fn revision_of(&self, transfer: &Transfer) -> i64 {
+        self.revision.unwrap_or(transfer.revision)
+    }
 }
 
 /// The right to work on a delivery: every write about it names this, and is refused once another

@@ -12,6 +12,7 @@ mod resubmit;
 mod retry;
 
 pub use resubmit::{Resubmitted, child_id};
+pub use retry::{DestinationInForce, FlowInForce, Requeued, Retried};
 
 use crate::delivery::change::{self, Head};
 use crate::either::on;

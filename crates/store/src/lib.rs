@@ -49,7 +49,7 @@ mod wake;
 mod whole_file;
 mod writer;
 
-pub use action::{Act, Acted, Resubmitted, child_id};
+pub use action::{Act, Acted, DestinationInForce, FlowInForce, Requeued, Resubmitted, Retried, child_id};
 pub use audit::{MonthKept, RemovedMonth, event_hash};
 pub use delivery::{
     ClaimFilter, Claimed, Done, Failure, Finish, Finished, NewDelivery, NewTransfer, Overdue, Resolved,

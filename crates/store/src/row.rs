@@ -142,8 +142,9 @@ impl TransferRow {
 pub(crate) struct DeliveryRow {
     pub(crate) id: Uuid,
     pub(crate) transfer_id: Uuid,
-    destination: String,
+    pub(crate) destination: String,
     pub(crate) endpoint: String,
+    pub(crate) revision: Option<i64>,
     file_name: String,
     state: String,
     pub(crate) attempt: i64,
@@ -170,6 +171,7 @@ impl DeliveryRow {
             state: self.state()?,
             destination: self.destination,
             endpoint: self.endpoint,
+            revision: self.revision,
             file_name: path(&self.file_name)?,
             attempt: small(self.attempt),
             lane: self.lane,

@@ -134,12 +134,15 @@ impl Control {
                 self.resubmit(&parents, request.request, act, (revision, &definitions)).await?
             }
             TransferAction::Retry => {
-                let endpoints = self.defined_endpoints().await?;
-                each(&batch.rows, |id| self.retry(id, act, &endpoints)).await
+                let mut in_force = self.retry_in_force().await?;
+                for row in &batch.rows {
+                    self.read_flow(&mut in_force, &row.flow).await?;
+                }
+                each(&batch.rows, |row| self.retry(row.id, &row.flow, act, &in_force)).await
             }
-            TransferAction::Hold => each(&batch.rows, |id| self.hold(id, act)).await,
-            TransferAction::Release => each(&batch.rows, |id| self.release(id, act)).await,
-            TransferAction::Cancel => each(&batch.rows, |id| self.cancel(id, act)).await,
+            TransferAction::Hold => each(&batch.rows, |row| self.hold(row.id, act)).await,
+            TransferAction::Release => each(&batch.rows, |row| self.release(row.id, act)).await,
+            TransferAction::Cancel => each(&batch.rows, |row| self.cancel(row.id, act)).await,
         };
         for (transfer, result) in results {
             match result {
@@ -155,12 +158,12 @@ impl Control {
 }
 
 /// Does something to each; the store writes what is asked for at once in one commit.
-async fn each<F: Future<Output = Result<TransferAnswer>>>(
-    rows: &[TransferView],
-    act: impl Fn(TransferId) -> F,
+async fn each<'a, F: Future<Output = Result<TransferAnswer>>>(
+    rows: &'a [TransferView],
+    act: impl Fn(&'a TransferView) -> F,
 ) -> Vec<(TransferId, Result<TransferAnswer>)> {
     join_all(rows.iter().map(|row| {
-        let done = act(row.id);
+        let done = act(row);
         async move { (row.id, done.await) }
     }))
     .await

@@ -77,6 +77,7 @@ impl Control {
                 deliveries: 0,
                 sending: 0,
                 child: Some(child),
+                retried: Vec::new(),
             });
             (parent, answer)
         };

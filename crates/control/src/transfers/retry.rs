@@ -2,30 +2,90 @@
 
 use super::{TransferAnswer, TransferRequest};
 use crate::{Caller, Control};
+use engine::FlowHistory;
+use model::definition::Flow;
 use model::schema::Section;
-use model::{Delivery, Error, ErrorKind, Result, TransferAction, TransferId};
-use std::collections::BTreeSet;
-use store::Act;
+use model::{Delivery, DeliveryId, Error, ErrorKind, Result, TransferAction, TransferId};
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+use store::{Act, DestinationInForce, FlowInForce, Requeued};
+
+/// A delivery that is sent again.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct RetriedDelivery {
+    /// The delivery.
+    pub delivery: DeliveryId,
+    /// The flow's name for its destination.
+    pub destination: String,
+    /// The endpoint that it goes to.
+    pub endpoint: String,
+    /// The revision whose flow it goes through.
+    pub revision: i64,
+    /// Why that is not the flow in force; none where it is.
+    pub kept: Option<KeptRevision>,
+}
+
+/// Why a delivery that is sent again keeps the revision that it had.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum KeptRevision {
+    /// Its flow is no longer defined.
+    FlowRemoved,
+    /// Its flow no longer has a destination of this name and endpoint.
+    DestinationRemoved,
+}
+
+impl KeptRevision {
+    /// The reason in words, about a flow.
+    #[must_use]
+    pub const fn words(self) -> &'static str {
+        match self {
+            Self::FlowRemoved => "its flow is no longer defined",
+            Self::DestinationRemoved => "its flow no longer has this destination at this endpoint",
+        }
+    }
+}
+
+/// What is in force, as far as a retry needs to know it.
+pub(super) struct RetryInForce {
+    revision: i64,
+    /// The names of the endpoints.
+    endpoints: BTreeSet<String>,
+    /// Since which revision each flow is as it is.
+    flows_since: BTreeMap<String, i64>,
+    /// The flows that were read; none for those that are not defined, the problem of those that cannot be read here.
+    flows: BTreeMap<String, std::result::Result<Option<FlowInForce>, String>>,
+}
 
 impl Control {
     /// Sends again what of a transfer failed, expired or waits for its next attempt; where there is none, what was
-    /// cancelled. Each delivery goes to the endpoint and under the name that it had.
+    /// cancelled. These deliveries go through the flow in force, where that still has their destination: the one of the
+    /// same name and the same endpoint. Otherwise they keep the revision that they had, and the answer says why. Each
+    /// goes to the endpoint and under the file name that it had.
     ///
     /// # Errors
     /// The caller may not work on transfers; there is no such transfer; nothing of it failed; its payload was removed at the
-    /// end of its retention; an endpoint that it goes to is no longer defined; the database failed.
+    /// end of its retention; an endpoint that it goes to is no longer defined; its flow in force cannot be read on this
+    /// machine; the database failed.
     pub async fn retry_transfer(&self, caller: &Caller, request: &TransferRequest) -> Result<TransferAnswer> {
         let act = self.act(caller, request.reason.as_deref(), None)?;
-        let endpoints = self.defined_endpoints().await?;
-        self.retry(request.transfer, &act, &endpoints).await
+        let transfer = self.0.store.transfer(request.transfer).await?.ok_or_else(|| {
+            Error::permanent(ErrorKind::NotFound, "find a transfer").with("transfer", request.transfer)
+        })?;
+        let mut in_force = self.retry_in_force().await?;
+        self.read_flow(&mut in_force, &transfer.flow).await?;
+        self.retry(transfer.id, &transfer.flow, &act, &in_force).await
     }
 
     pub(super) async fn retry(
         &self,
         transfer: TransferId,
+        flow: &str,
         act: &Act,
-        endpoints: &BTreeSet<String>,
+        in_force: &RetryInForce,
     ) -> Result<TransferAnswer> {
+        let refused =
+            || Error::permanent(ErrorKind::ConfigInvalid, "retry a transfer").with("transfer", transfer);
         let deliveries = self.0.store.deliveries(transfer).await?;
         let retried = |cancelled| {
             deliveries.iter().filter(move |one| one.state.is_retried(cancelled)).collect::<Vec<&Delivery>>()
@@ -35,24 +95,69 @@ impl Control {
             again = retried(true);
         }
         // It would fail at once.
-        if let Some(gone) = again.iter().find(|one| !endpoints.contains(&one.endpoint)) {
-            return Err(Error::permanent(ErrorKind::ConfigInvalid, "retry a transfer")
-                .with("transfer", transfer)
-                .with("endpoint", &gone.endpoint)
-                .advice(
-                    "the endpoint is no longer defined: define it again and retry; or resubmit the transfer, which then \
-                     goes to the destinations that its flow has now",
-                ));
+        if let Some(gone) = again.iter().find(|one| !in_force.endpoints.contains(&one.endpoint)) {
+            return Err(refused().with("endpoint", &gone.endpoint).advice(
+                "the endpoint is no longer defined: define it again and retry; or resubmit the transfer, which then \
+                 goes to the destinations that its flow has now",
+            ));
         }
-        let acted = self.0.store.retry_transfer(transfer, act).await?;
-        Ok(TransferAnswer::new(transfer, TransferAction::Retry, acted))
+        let through = match in_force.flows.get(flow) {
+            Some(Ok(found)) => found.clone(),
+            // Under the revision that it had it would be sent in a way that was corrected since.
+            Some(Err(problem)) => {
+                return Err(refused().with("flow", flow).caused_by(problem.clone()));
+            }
+            None => None,
+        };
+        let kept =
+            if through.is_some() { KeptRevision::DestinationRemoved } else { KeptRevision::FlowRemoved };
+        let done = self.0.store.retry_transfer(transfer, act, through).await?;
+        let retried = done.deliveries.into_iter().map(|one| {
+            let Requeued { delivery, destination, endpoint, revision, in_force } = one;
+            RetriedDelivery { delivery, destination, endpoint, revision, kept: (!in_force).then_some(kept) }
+        });
+        let answer = TransferAnswer::new(transfer, TransferAction::Retry, done.acted);
+        Ok(TransferAnswer { retried: retried.collect(), ..answer })
     }
 
-    /// The names of the endpoints in force.
-    pub(super) async fn defined_endpoints(&self) -> Result<BTreeSet<String>> {
-        let current = self.0.store.current_definitions().await?;
-        let endpoints =
-            current.definitions.into_iter().filter(|one| one.section == Section::ENDPOINT.as_str());
-        Ok(endpoints.map(|one| one.name).collect())
+    /// What is in force, without the flows.
+    pub(super) async fn retry_in_force(&self) -> Result<RetryInForce> {
+        let store = &self.0.store;
+        let revision = store.current_revision_number().await?;
+        let endpoints = store.unchanged_since(revision, Section::ENDPOINT.as_str()).await?;
+        let flows_since = store.unchanged_since(revision, Section::FLOW.as_str()).await?;
+        let endpoints = endpoints.into_keys().collect();
+        Ok(RetryInForce { revision, endpoints, flows_since, flows: BTreeMap::new() })
     }
+
+    /// Reads a flow in force, unless that was done before.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub(super) async fn read_flow(&self, in_force: &mut RetryInForce, name: &str) -> Result<()> {
+        if in_force.flows.contains_key(name) {
+            return Ok(());
+        }
+        let revision = in_force.revision;
+        let found = match in_force.flows_since.get(name) {
+            None => Ok(None),
+            Some(since) => match FlowHistory::flow(self, name, revision).await {
+                Ok(found) => Ok(found.map(|at| flow_in_force(&at.flow, revision, *since))),
+                Err(error) if error.kind() == ErrorKind::ConfigInvalid => Err(error.chain()),
+                Err(error) => return Err(error),
+            },
+        };
+        in_force.flows.insert(name.to_owned(), found);
+        Ok(())
+    }
+}
+
+fn flow_in_force(flow: &Flow, revision: i64, since: i64) -> FlowInForce {
+    let destinations = flow.destinations.iter().map(|destination| DestinationInForce {
+        name: destination.name.clone(),
+        endpoint: destination.endpoint.clone(),
+        expires_after: destination.expires_after,
+        lane_continues: flow.continue_after_failure,
+    });
+    FlowInForce { revision, since, destinations: destinations.collect() }
 }

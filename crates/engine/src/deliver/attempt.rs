@@ -22,10 +22,11 @@ pub(crate) async fn attempt(context: &Context, claimed: Claimed) {
     // A transport that panics must not stop other deliveries or leave its own in the state `sending`. A transport
     // that hangs must not continue with a delivery that another node has claimed.
     let unnoted = Arc::new(AtomicBool::new(false));
-    // The size when the file was recorded.
+    // As it was when the file was recorded, or when a person retried the delivery.
     let mut flow = None;
     let delivering = async {
-        let found = context.flow_at(&claimed.transfer.flow, claimed.transfer.revision).await;
+        let revision = claimed.delivery.revision_of(&claimed.transfer);
+        let found = context.flow_at(&claimed.transfer.flow, revision).await;
         let found = found.inspect_err(|_| unnoted.store(true, Ordering::SeqCst))?;
         deliver(context, &claimed, flow.insert(found), &unnoted).await
     };
@@ -51,7 +52,7 @@ pub(crate) async fn attempt(context: &Context, claimed: Claimed) {
     conclude(context, &claimed, flow.as_ref(), result).await;
 }
 
-/// The destination comes from the flow at the transfer's revision, which determines how the file is written. The
+/// The destination comes from the flow at the delivery's revision, which determines how the file is written. The
 /// endpoint, with its login, is the one in force: the old one may be wrong or removed.
 async fn deliver(
     context: &Context,

@@ -10,7 +10,7 @@ use model::{AuditEvent, Claim, Error, ErrorKind, EventKind, Result, Retry, Trans
 use store::{Claimed, Finish, Finished, Overdue};
 use transport::Sent;
 
-/// Records the result of an attempt, including one whose receipt never came. `flow` is the transfer's flow; `None` if
+/// Records the result of an attempt, including one whose receipt never came. `flow` is the delivery's flow; `None` if
 /// it could not be read.
 pub(crate) async fn conclude(
     context: &Context,

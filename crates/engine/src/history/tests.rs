@@ -24,6 +24,7 @@ fn delivery(destination: &str) -> Delivery {
         transfer: model::TransferId::new(uuid::Uuid::nil()),
         destination: destination.into(),
         endpoint: "out".into(),
+        revision: None,
         file_name: "po.edi".into(),
         state: model::DeliveryState::Pending,
         attempt: 0,

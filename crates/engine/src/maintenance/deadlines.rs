@@ -28,7 +28,8 @@ impl Maintenance for Deadlines {
                 .with("endpoint", &waiting.delivery.endpoint)
                 .with("attempt", waiting.claim.attempt)
                 .advice("ask the partner whether the file arrived; it is sent again with the same identity");
-            let flow = match context.flow_at(&waiting.transfer.flow, waiting.transfer.revision).await {
+            let revision = waiting.delivery.revision_of(&waiting.transfer);
+            let flow = match context.flow_at(&waiting.transfer.flow, revision).await {
                 Ok(flow) => Some(flow),
                 Err(unread) if unread.kind() == ErrorKind::ConfigInvalid => None,
                 // While the database is unreachable, the number of repetitions is unknown.

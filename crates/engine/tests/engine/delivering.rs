@@ -100,7 +100,7 @@ both! {
         let _engine = under_way(&scene, [Answer::Fails(REFUSED)]).await;
         let failed = scene.until_all(1, TransferState::Failed).await;
         assert_eq!(scene.place("out").deliveries().len(), 1);
-        scene.store.retry_transfer(failed[0].id, &scene.act()).await.unwrap();
+        scene.store.retry_transfer(failed[0].id, &scene.act(), None).await.unwrap();
         scene.until_all(1, TransferState::Completed).await;
         assert_eq!(scene.place("out").deliveries().len(), 2);
     }
@@ -109,7 +109,7 @@ both! {
         let _engine = under_way(&scene, (0..5).map(|_| Answer::Fails(Fault::CUT))).await;
         let failed = scene.until_all(1, TransferState::Failed).await;
         assert_eq!(scene.place("out").deliveries().len(), 3);
-        scene.store.retry_transfer(failed[0].id, &scene.act()).await.unwrap();
+        scene.store.retry_transfer(failed[0].id, &scene.act(), None).await.unwrap();
         scene.until_all(1, TransferState::Completed).await;
         assert_eq!(scene.place("out").deliveries().len(), 6);
         assert_eq!(scene.place("out").received().len(), 1);
@@ -242,7 +242,7 @@ both! {
         assert!(error.contains("out") && error.contains("define it again"), "{error}");
         scene.place("out").otherwise(Answer::Delivered);
         scene.define(|all| drop(all.endpoints.insert("out".into(), crate::scene::endpoint("out"))));
-        scene.store.retry_transfer(failed[0].id, &scene.act()).await.unwrap();
+        scene.store.retry_transfer(failed[0].id, &scene.act(), None).await.unwrap();
         scene.until_all(1, TransferState::Completed).await;
     }
 

@@ -214,10 +214,14 @@ impl EventWords<'_> {
                 )
             }
             EventKind::DeliveryRequeued => format!(
-                "{} retried the delivery{}{}{}",
+                "{} retried the delivery{}{}{}{}",
                 self.who(),
                 self.to(),
                 self.with("; its state was ", "was"),
+                match self.text("revision_before") {
+                    Some(_) => self.with(", now through the flow of revision ", "revision"),
+                    None => String::new(),
+                },
                 self.with(": ", "reason")
             ),
             EventKind::DeliveryInterrupted => format!(
@@ -289,6 +293,13 @@ impl EventWords<'_> {
                 self.with(", until ", "until")
             ),
             EventKind::EndpointOnline => format!("Endpoint{} is online again", self.named(self.endpoint)),
+            EventKind::EndpointSetOffline if self.is_carried() => format!(
+                "The record that endpoint{} was set offline was copied before its month was removed: by {}{}{}",
+                self.named(self.endpoint),
+                self.first_actor(),
+                self.with(" at ", "first_at"),
+                self.with(": ", "reason")
+            ),
             EventKind::EndpointSetOffline => format!(
                 "{} set endpoint{} offline{}",
                 self.who(),
@@ -326,6 +337,13 @@ impl EventWords<'_> {
                 self.named(self.endpoint),
                 self.with(": ", "outcome"),
                 self.with(": ", "error")
+            ),
+            EventKind::FlowPaused if self.is_carried() => format!(
+                "The record that flow{} was paused was copied before its month was removed: by {}{}{}",
+                self.named(self.flow),
+                self.first_actor(),
+                self.with(" at ", "first_at"),
+                self.with(": ", "reason")
             ),
             EventKind::FlowPaused => {
                 format!("{} paused flow{}{}", self.who(), self.named(self.flow), self.with(": ", "reason"))

@@ -20,6 +20,7 @@ use uuid::Uuid;
 pub(crate) struct Head {
     id: Uuid,
     flow: String,
+    pub(crate) revision: i64,
     partner: Option<String>,
     state: String,
     pub(crate) retain_for: i64,
@@ -51,8 +52,10 @@ impl Head {
 
 /// A transfer's head. Its row is locked.
 pub(crate) async fn lock_transfer(tx: &mut Tx<'_>, id: Uuid) -> Result<Option<Head>, Fault> {
-    let sql =
-        locking!(tx, "SELECT id, flow, partner, state, retain_for, payload_id FROM transfers WHERE id = $1");
+    let sql = locking!(
+        tx,
+        "SELECT id, flow, revision, partner, state, retain_for, payload_id FROM transfers WHERE id = $1"
+    );
     Ok(on!(tx, c => sqlx::query_as(sql).bind(id).fetch_optional(c).await)?)
 }
 
@@ -63,7 +66,7 @@ pub(crate) async fn lock(
 ) -> Result<Option<(Head, DeliveryRow)>, Fault> {
     let sql = locking!(
         tx,
-        "SELECT id, flow, partner, state, retain_for, payload_id FROM transfers \
+        "SELECT id, flow, revision, partner, state, retain_for, payload_id FROM transfers \
          WHERE id = (SELECT transfer_id FROM deliveries WHERE id = $1)"
     );
     let head: Option<Head> = on!(tx, c => sqlx::query_as(sql).bind(delivery.uuid()).fetch_optional(c).await)?;

@@ -27,7 +27,7 @@ pub struct NewTransfer {
 /// A delivery to be recorded.
 #[derive(Clone, Debug)]
 pub struct NewDelivery {
-    /// The delivery. Its `state` must be `pending`, its `attempt` 0.
+    /// The delivery. Its `state` must be `pending`, its `attempt` 0, its `revision` none.
     pub delivery: Delivery,
     /// In a lane: whether the next delivery may continue when this one has expired, or has failed by a later receipt.
     pub lane_continues: bool,

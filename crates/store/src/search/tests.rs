@@ -43,6 +43,7 @@ fn new_transfer(name: &str, flow: &str, created_at: Timestamp, offer: Option<Off
             transfer: id,
             destination: destination.into(),
             endpoint: format!("{destination}-as2"),
+            revision: None,
             file_name: name.into(),
             state: DeliveryState::Pending,
             attempt: 0,

@@ -94,6 +94,8 @@ pub struct DeliveryView {
     pub destination: String,
     /// The endpoint it goes to.
     pub endpoint: String,
+    /// The revision whose flow it goes through since a person retried it; `None`: that of its transfer.
+    pub revision: Option<i64>,
     /// The name it is given there.
     pub file_name: RemotePath,
     /// Where it stands.
@@ -313,8 +315,8 @@ impl Store {
     ) -> Result<Vec<DeliveryView>> {
         let mut query = Query::new(
             self,
-            "SELECT id, destination, endpoint, file_name, state, created_at, updated_at, lane, due_at, \
-             expires_at, receipt_deadline, receipt, error, error_kind, ended_at FROM deliveries WHERE TRUE",
+            "SELECT id, destination, endpoint, revision, file_name, state, created_at, updated_at, lane, \
+             due_at, expires_at, receipt_deadline, receipt, error, error_kind, ended_at FROM deliveries WHERE TRUE",
         );
         query.and("transfer_id = ?", Some(Bind::Id(transfer.uuid())));
         query.sql.push_str(" ORDER BY created_at, id");

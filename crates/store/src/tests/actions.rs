@@ -2,8 +2,9 @@ use super::fixture::{
     claim, claim_one, delivered, delivery_states, events, failed, lease, now, recorded, transfer_state,
 };
 use crate::testing::both;
-use crate::{Act, Acted, Finished};
+use crate::{Act, Acted, DestinationInForce, Finished, FlowInForce};
 use model::{Actor, DeliveryState, ErrorKind, EventKind, TransferState};
+use std::time::Duration;
 
 fn act() -> Act {
     Act::new(Actor::User("ada".into()), crate::tests::fixture::node("n1"), now())
@@ -48,10 +49,10 @@ both! {
         assert!(claim(&store, &lease).await.is_empty());
         let twice = store.cancel_transfer(id, &act()).await.unwrap();
         assert_eq!(twice, Acted { changed: false, deliveries: 0, ..acted });
-        let again = store.retry_transfer(id, &act()).await.unwrap();
-        assert_eq!(again, Acted { transfer: TransferState::Delivering, ..acted });
-        let twice = store.retry_transfer(id, &act()).await.unwrap();
-        assert_eq!((twice.changed, twice.deliveries), (false, 0), "it is on its way already");
+        let again = store.retry_transfer(id, &act(), None).await.unwrap();
+        assert_eq!(again.acted, Acted { transfer: TransferState::Delivering, ..acted });
+        let twice = store.retry_transfer(id, &act(), None).await.unwrap();
+        assert_eq!((twice.acted.changed, twice.deliveries.len()), (false, 0), "it is on its way already");
         assert_eq!(claim(&store, &lease).await.len(), 2);
         assert_eq!(events(&store, EventKind::DeliveryRequeued).await, 2);
     }
@@ -92,7 +93,7 @@ both! {
         let one = claim_one(&store, &lease).await;
         store.finish(&one.claim, delivered(), now(), vec![]).await.unwrap();
         for error in [
-            store.retry_transfer(new.transfer.id, &act()).await.unwrap_err(),
+            store.retry_transfer(new.transfer.id, &act(), None).await.unwrap_err(),
             store.hold_transfer(new.transfer.id, &act()).await.unwrap_err(),
             store.release_transfer(new.transfer.id, &act()).await.unwrap_err(),
             store.cancel_transfer(new.transfer.id, &act()).await.unwrap_err(),
@@ -100,5 +101,67 @@ both! {
             assert_eq!(error.kind(), ErrorKind::Rejected);
             assert!(error.to_string().contains("state completed"), "{error}");
         }
+    }
+
+    what_is_retried_goes_through_the_flow_in_force_where_it_has_the_destination(store) {
+        let lease = lease(&store, "n1").await;
+        let (_, new) = recorded(&store, &lease, "a", &["x", "y", "gone", "lane-a"]).await;
+        let id = new.transfer.id;
+        let to = |name: &str, endpoint: &str| DestinationInForce {
+            name: name.into(),
+            endpoint: endpoint.into(),
+            expires_after: (name == "x").then_some(Duration::from_secs(3600)),
+            lane_continues: true,
+        };
+        // In another order than it was, and `y` at another endpoint: that is another destination.
+        let destinations = vec![to("lane-a", "lane-a"), to("y", "elsewhere"), to("x", "x")];
+        let flow = |revision, since| Some(FlowInForce { revision, since, destinations: destinations.clone() });
+        for one in claim(&store, &lease).await {
+            // One is still on its way: it keeps the revision that it began under.
+            if one.delivery.endpoint != "lane-a" {
+                store.finish(&one.claim, failed(false), now(), vec![]).await.unwrap();
+            }
+        }
+        let asked = act();
+        let retried = store.retry_transfer(id, &asked, flow(4, 3)).await.unwrap();
+        let mut told: Vec<_> =
+            retried.deliveries.iter().map(|one| (one.destination.as_str(), one.revision, one.in_force)).collect();
+        told.sort_unstable();
+        assert_eq!(told, [("gone", 1, false), ("x", 4, true), ("y", 1, false)]);
+        let deliveries = store.deliveries(id).await.unwrap();
+        let stored = |name: &str| deliveries.iter().find(|one| one.destination == name).unwrap();
+        assert_eq!((stored("x").revision, stored("x").file_name.to_text()), (Some(4), "po.edi".into()));
+        assert_eq!(stored("x").expires_at, Some(crate::tests::fixture::after(asked.at, 3_600_000)));
+        assert_eq!(["y", "gone", "lane-a"].map(|name| stored(name).revision), [None; 3]);
+        let waybill = store.waybill(id).await.unwrap().unwrap();
+        assert_eq!(waybill.deliveries.iter().filter(|one| one.revision == Some(4)).count(), 1);
+        // What is claimed says so, and its transfer is what it was.
+        let claimed = claim(&store, &lease).await;
+        let x = claimed.iter().find(|one| one.delivery.destination == "x").unwrap();
+        assert_eq!((x.delivery.revision_of(&x.transfer), x.transfer.revision), (4, 1));
+
+        // A flow that is unchanged since leaves the revision; one that changed again is taken again.
+        for (flow, revision) in [(flow(5, 3), 4), (flow(6, 6), 6)] {
+            let x = store.deliveries(id).await.unwrap().into_iter().find(|one| one.destination == "x").unwrap();
+            if x.state == DeliveryState::Pending {
+                for one in claim(&store, &lease).await {
+                    store.finish(&one.claim, failed(false), now(), vec![]).await.unwrap();
+                }
+            } else {
+                for one in &claimed {
+                    store.finish(&one.claim, failed(false), now(), vec![]).await.unwrap();
+                }
+            }
+            let retried = store.retry_transfer(id, &act(), flow).await.unwrap();
+            let x = retried.deliveries.iter().find(|one| one.destination == "x").unwrap();
+            assert_eq!((x.revision, x.in_force), (revision, true));
+        }
+        // Without the flow each keeps what it had.
+        for one in claim(&store, &lease).await {
+            store.finish(&one.claim, failed(false), now(), vec![]).await.unwrap();
+        }
+        let retried = store.retry_transfer(id, &act(), None).await.unwrap();
+        let x = retried.deliveries.iter().find(|one| one.destination == "x").unwrap();
+        assert_eq!((x.revision, x.in_force), (6, false));
     }
 }

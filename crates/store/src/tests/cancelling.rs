@@ -64,7 +64,7 @@ both! {
         is_given_up(&store, &second, &one).await;
         assert_eq!(events(&store, EventKind::DeliveryInterrupted).await, 1);
         // A person sends it all the same: that its last attempt was cut off is not forgotten.
-        store.retry_transfer(one.transfer.id, &act()).await.unwrap();
+        store.retry_transfer(one.transfer.id, &act(), None).await.unwrap();
         let again = claim_one(&store, &second).await;
         assert!(again.interrupted);
         assert_eq!(again.claim.attempt, 2);
@@ -184,8 +184,8 @@ both! {
             }
         }
         assert!(claim(&store, &lease).await.is_empty());
-        let acted = store.retry_transfer(new.transfer.id, &act()).await.unwrap();
-        assert_eq!((acted.deliveries, acted.transfer), (2, TransferState::Delivering));
+        let acted = store.retry_transfer(new.transfer.id, &act(), None).await.unwrap();
+        assert_eq!((acted.deliveries.len(), acted.acted.transfer), (2, TransferState::Delivering));
         let mut again: Vec<String> = claim(&store, &lease).await.into_iter().map(|one| one.delivery.endpoint).collect();
         again.sort();
         assert_eq!(again, ["x", "y"]);

@@ -105,6 +105,7 @@ fn delivery(transfer: TransferId, to: &str) -> NewDelivery {
             transfer,
             destination: to.into(),
             endpoint: to.into(),
+            revision: None,
             file_name: "po.edi".into(),
             state: DeliveryState::Pending,
             attempt: 0,

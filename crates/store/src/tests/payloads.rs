@@ -70,7 +70,7 @@ both! {
         let end = after(now(), 3_601_000);
         assert_eq!(past(&store, end).await, [payload]);
         let act = Act::new(Actor::User("ada".into()), lease.node.clone(), now());
-        store.retry_transfer(id, &act).await.unwrap();
+        store.retry_transfer(id, &act, None).await.unwrap();
         assert!(past(&store, end).await.is_empty());
         assert!(store.mark_payloads_removed(vec![removal(payload)], end).await.unwrap().is_empty());
         deliver_all(&store, &lease).await;

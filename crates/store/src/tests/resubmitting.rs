@@ -111,7 +111,7 @@ both! {
         let one = claim_one(&store, &lease).await;
         store.finish(&one.claim, failed(false), now(), vec![]).await.unwrap();
         assert!(removed(&store, &new.transfer, after(now(), 3_700_000)).await);
-        let error = store.retry_transfer(new.transfer.id, &act()).await.unwrap_err();
+        let error = store.retry_transfer(new.transfer.id, &act(), None).await.unwrap_err();
         assert!(error.to_string().contains("retention 1h"), "{error}");
         assert_eq!(events(&store, EventKind::DeliveryRequeued).await, 0);
         assert!(claim(&store, &lease).await.is_empty());

@@ -5,6 +5,7 @@
 //! temporary file: if it exists, it is published; if not, it was published before, even if the partner has already
 //! collected it. Without a note the whole file is sent again under a new temporary name.
 
+mod corrected;
 mod direct;
 mod dropped;
 mod probe;
@@ -173,7 +174,15 @@ impl Destination for FolderDestination {
     async fn deliver(&self, delivery: Deliver) -> Result<Sent> {
         let path = self.final_path(&delivery.file_name)?;
         if let Some(earlier) = Publishing::noted(&delivery.notes) {
-            match self.look(&earlier).await? {
+            let look = self.look(&earlier).await?;
+            let is_rewritten =
+                self.is_corrected(&earlier, &path) && Self::is_surely_unpublished(&delivery, &earlier, &look);
+            match look {
+                _ if is_rewritten => {
+                    if let Some(sent) = self.take_back(&delivery, &earlier).await? {
+                        return Ok(sent);
+                    }
+                }
                 TemporaryFile::Gone => return Ok(self.delivered(&delivery, &earlier)),
                 TemporaryFile::Ready | TemporaryFile::Unknown => {
                     return self.publish(&delivery, earlier, true).await;
@@ -192,6 +201,9 @@ impl Destination for FolderDestination {
         }
         if !self.options.temporary_name {
             return self.deliver_direct(&delivery, path).await;
+        }
+        if let Some(sent) = self.find_written_directly(&delivery).await? {
+            return Ok(sent);
         }
         self.remove_older(&delivery, &path).await;
         let temporary = self.temporary_path(&path, &delivery, delivery.claim.attempt);

@@ -21,6 +21,10 @@ pub(crate) enum Transfer {
     Receipt(TransferReceipt),
     /// Retry the deliveries that failed, expired or wait for their next attempt; of a cancelled transfer, the cancelled ones.
     ///
+    /// They go through the flow as it is defined now, if it still has a destination with the same name and endpoint:
+    /// correct and apply the flow's definition first, then retry. Otherwise they go through the flow as it was, and the
+    /// answer says so. Each keeps its file name and its endpoint.
+    ///
     /// Exit code: 0 when it was done to all transfers that are meant, 2 when one or more were refused, 1 when the command
     /// could not run.
     Retry(ActOnTransfers),

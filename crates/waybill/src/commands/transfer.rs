@@ -144,6 +144,11 @@ fn text(waybill: &Waybill, mdns: &[KeptMdn]) -> Result<()> {
             quoted(&delivery.file_name.to_text()),
             delivery.state
         ))?;
+        if let Some(revision) = delivery.revision {
+            write::line(format_args!(
+                "    goes through the flow of revision {revision} since it was retried"
+            ))?;
+        }
         for attempt in &delivery.attempts {
             let outcome = attempt.outcome.as_deref().unwrap_or("under way");
             let words = attempt.error.as_deref().unwrap_or_default();
@@ -197,7 +202,7 @@ fn delivery_json(delivery: &DeliveryView) -> Value {
         .map(|a| json!({ "number": a.number, "node": a.node, "started": a.started_at, "ended": a.ended_at, "outcome": a.outcome, "error": a.error }))
         .collect();
     json!({
-        "id": delivery.id, "destination": delivery.destination, "endpoint": delivery.endpoint,
+        "id": delivery.id, "destination": delivery.destination, "endpoint": delivery.endpoint, "revision": delivery.revision,
         "file_name": delivery.file_name.to_text(), "state": delivery.state.as_str(), "attempts": attempts,
         "receipt": delivery.receipt, "error": delivery.error,
     })

@@ -12,6 +12,8 @@ pub(crate) struct DeliverySection {
     pub(crate) id: String,
     pub(crate) destination: String,
     pub(crate) endpoint: String,
+    /// The revision whose flow it goes through, where that is not its transfer's.
+    pub(crate) revision: Option<i64>,
     pub(crate) file_name: String,
     pub(crate) badge: Badge,
     /// Whether nothing more is done for it, unless a person asks for it.
@@ -65,6 +67,7 @@ impl DeliverySection {
             id: delivery.id.to_string(),
             destination: safe_text(&delivery.destination),
             endpoint: safe_text(&delivery.endpoint),
+            revision: delivery.revision,
             file_name: path_text(&delivery.file_name),
             badge: Badge::delivery(delivery.state),
             ended: !open,

@@ -249,6 +249,7 @@ fn transfer(name: &RemotePath, flow: &str, at: Timestamp, offer: &Offer, to: &[&
                     transfer: id,
                     destination: endpoint.split('-').next().unwrap().into(),
                     endpoint: (*endpoint).into(),
+                    revision: None,
                     file_name: name.clone(),
                     state: DeliveryState::Pending,
                     attempt: 0,

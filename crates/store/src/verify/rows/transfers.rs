@@ -52,6 +52,7 @@ struct DeliveryRow {
     transfer_id: Uuid,
     destination: String,
     endpoint: String,
+    revision: Option<i64>,
     file_name: String,
     state: String,
     receipt: Option<Json<Value>>,
@@ -215,8 +216,8 @@ impl Run<'_> {
         let rows: Vec<Attempted<DeliveryRow>> = self
             .select_of(
                 page,
-                "SELECT id, transfer_id, destination, endpoint, file_name, state, receipt, error, error_kind, ended_at \
-                 FROM deliveries WHERE transfer_id IN (",
+                "SELECT id, transfer_id, destination, endpoint, revision, file_name, state, receipt, error, error_kind, \
+                 ended_at FROM deliveries WHERE transfer_id IN (",
                 transfers,
             )
             .await?;
@@ -344,6 +345,7 @@ impl Run<'_> {
         deliveries: &[DeliveryRow],
         attempts: &HashMap<Uuid, Vec<AttemptRow>>,
     ) {
+        let begun_under = made.detail("revision").map(Value::to_string);
         let listed = made.detail("deliveries").and_then(Value::as_array).cloned().unwrap_or_default();
         for row in deliveries {
             self.count(DELIVERIES);
@@ -373,6 +375,15 @@ impl Run<'_> {
                 (RECEIPT, receipt_of(row.receipt.as_ref())),
             ];
             self.compare_with_last(this, &stored, &told);
+            // Where no person retried it, that of its transfer, which stands in the row as nothing.
+            let retried = lasts(&own, |event| event.is(EventKind::DeliveryRequeued));
+            let under = |event: &Placed| vec![("revision", event.detail("revision").map(Value::to_string))];
+            let mut told: Vec<Columns> = retried.into_iter().map(under).collect();
+            if told.is_empty() {
+                told.push(under(made));
+            }
+            let revision = row.revision.map(|number| number.to_string()).or_else(|| begun_under.clone());
+            self.compare_with_last(this, &vec![("revision", revision)], &told);
             let mut told: Vec<Columns> =
                 lasts(&own, |event| error_told(event).is_some()).into_iter().filter_map(error_told).collect();
             if told.is_empty() {

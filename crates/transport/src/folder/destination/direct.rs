@@ -22,7 +22,7 @@ pub const WRITING: &str = "writing";
 const MAYBE_OURS: &str = "an interrupted attempt may have left an empty file of that name, which the server does not show to this user: have it removed if it is empty, or set overwrite = \"replace\" or \"rename\" on the flow's destination";
 
 /// A file that is being written.
-struct Writing {
+pub(super) struct Writing {
     name: RemotePath,
     /// Whether the file is known to have been created: the file with this name is ours, whatever its size.
     made: bool,
@@ -59,7 +59,7 @@ async fn discard(delivery: &Deliver, upload: Box<dyn Upload>) {
 }
 
 /// What has become of a file that an earlier attempt noted.
-enum EarlierUpload {
+pub(super) enum EarlierUpload {
     /// It was delivered.
     Delivered(Writing),
     /// It exists and is ours: it is written again.
@@ -77,9 +77,15 @@ impl FolderDestination {
             Some(earlier) => self.find_earlier_upload(delivery, earlier).await?,
             None => EarlierUpload::Nothing,
         };
-        if let EarlierUpload::Delivered(writing) = earlier {
-            return Ok(self.written(delivery, &writing));
-        }
+        let limit = self.options.name_limit;
+        let earlier = match earlier {
+            EarlierUpload::Delivered(writing) => return Ok(self.written(delivery, &writing)),
+            EarlierUpload::Ours(name) if !Self::has_name(&name, &path, limit) => {
+                self.remove_unfinished(delivery, &name).await?;
+                EarlierUpload::Nothing
+            }
+            earlier => earlier,
+        };
         let length = delivery.payload.length();
         let _lease = self.services.budget.take(2 * CHUNK + delivery.payload.reader_buffers()).await;
         let reader = delivery.payload.open(0..length).await?;
@@ -153,7 +159,11 @@ impl FolderDestination {
     }
 
     /// Checks what became of a file that an earlier attempt was writing.
-    async fn find_earlier_upload(&self, delivery: &Deliver, earlier: Writing) -> Result<EarlierUpload> {
+    pub(super) async fn find_earlier_upload(
+        &self,
+        delivery: &Deliver,
+        earlier: Writing,
+    ) -> Result<EarlierUpload> {
         let length = delivery.payload.length();
         let found = match self.folder.stat(&earlier.name).await {
             Err(error) if error.kind() != ErrorKind::NotFound && !is_not_shown(&error) => {
@@ -307,14 +317,14 @@ impl FolderDestination {
     }
 
     /// The note of an earlier attempt about a file in this same directory.
-    fn noted_writing(&self, delivery: &Deliver) -> Option<Writing> {
+    pub(super) fn noted_writing(&self, delivery: &Deliver) -> Option<Writing> {
         let note = WritingNote::deserialize(delivery.notes.get(WRITING)?).ok()?;
         let WritingNote { name, made, whole, address, directory, connection } = note;
         let here = address == self.options.address && directory == self.options.directory;
         here.then_some(Writing { name, made, whole, evidence: Evidence::Acknowledged, connection })
     }
 
-    fn written(&self, delivery: &Deliver, writing: &Writing) -> Sent {
+    pub(super) fn written(&self, delivery: &Deliver, writing: &Writing) -> Sent {
         let mut detail = Map::new();
         detail.insert("path".into(), Value::from(writing.name.to_text()));
         detail.insert("size".into(), Value::from(delivery.payload.length()));

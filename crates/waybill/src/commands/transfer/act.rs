@@ -7,8 +7,8 @@ use crate::cli::{ActOnTransfers, Output};
 use crate::process::ClockAndRandom;
 use config::Settings;
 use control::{
-    BulkRequest, Caller, Control, CountRequest, RefusedTransfer, ResubmitRequest, TransferAnswer,
-    TransferRequest,
+    BulkRequest, Caller, Control, CountRequest, RefusedTransfer, ResubmitRequest, RetriedDelivery,
+    TransferAnswer, TransferRequest,
 };
 use model::{Error, ErrorKind, Result, TransferAction, TransferId};
 use serde_json::{Value, json};
@@ -187,11 +187,13 @@ struct Results {
     changed: u64,
     unchanged: u64,
     refused: u64,
+    /// Deliveries that were retried and do not go through the flow in force.
+    kept: usize,
 }
 
 impl Results {
     const fn new(request: Uuid, output: Output) -> Self {
-        Self { output, request, begun: false, changed: 0, unchanged: 0, refused: 0 }
+        Self { output, request, begun: false, changed: 0, unchanged: 0, refused: 0, kept: 0 }
     }
 
     fn begin(&mut self) -> Result<()> {
@@ -218,9 +220,13 @@ impl Results {
                 value["outcome"] = if answer.changed { "done" } else { "unchanged" }.into();
                 self.element(&value)?;
             }
-            Output::Text if told => write::line(format_args!("{}: {}", answer.transfer, words(answer)))?,
+            Output::Text if told => {
+                write::line(format_args!("{}: {}", answer.transfer, words(answer)))?;
+                answer.retried.iter().try_for_each(kept_revision)?;
+            }
             Output::Text => {}
         }
+        self.kept += answer.retried.iter().filter(|one| one.kept.is_some()).count();
         *if answer.changed { &mut self.changed } else { &mut self.unchanged } += 1;
         Ok(())
     }
@@ -244,14 +250,44 @@ impl Results {
             Output::Json => write::line(format_args!(
                 "], \"done\": {changed}, \"unchanged\": {unchanged}, \"refused\": {refused}}}"
             ))?,
-            Output::Text if changed + unchanged + refused > 1 => write::line(format_args!(
-                "{action}: done to {}, {unchanged} unchanged, {refused} refused",
-                transfers(changed)
-            ))?,
+            Output::Text if changed + unchanged + refused > 1 => {
+                write::line(format_args!(
+                    "{action}: done to {}, {unchanged} unchanged, {refused} refused",
+                    transfers(changed)
+                ))?;
+                if self.kept > 0 {
+                    write::line(format_args!(
+                        "{} through the flow of an earlier revision: the flow in force is gone, or no longer has \
+                         their destination; --output json names them",
+                        match self.kept {
+                            1 => "1 delivery goes".to_owned(),
+                            many => format!("{many} deliveries go"),
+                        }
+                    ))?;
+                }
+            }
             Output::Text => {}
         }
         Ok(refused > 0)
     }
+}
+
+/// Says of a delivery that was retried why it does not go through the flow in force.
+fn kept_revision(retried: &RetriedDelivery) -> Result<()> {
+    let Some(kept) = retried.kept else { return Ok(()) };
+    let RetriedDelivery { destination, revision, .. } = retried;
+    write::line(format_args!(
+        "  the delivery to {destination} goes through the flow of revision {revision} as before: {}; `waybill \
+         transfer resubmit` sends the file through the flow in force",
+        kept.words()
+    ))
+}
+
+/// The revision that all retried deliveries go through, where that is the one in force for each.
+fn revision_in_force(answer: &TransferAnswer) -> Option<i64> {
+    let first = answer.retried.first()?.revision;
+    let all = answer.retried.iter().all(|one| one.kept.is_none() && one.revision == first);
+    all.then_some(first)
 }
 
 /// The result as text.
@@ -265,7 +301,12 @@ fn words(answer: &TransferAnswer) -> String {
         _ if !answer.changed && answer.child.is_none() => {
             format!("nothing to change; the transfer is {state}")
         }
-        TransferAction::Retry => format!("{deliveries} sent again; the transfer is {state}"),
+        TransferAction::Retry => match revision_in_force(answer) {
+            Some(revision) => format!(
+                "{deliveries} sent again; the transfer is {state}; it goes through the flow of revision {revision}"
+            ),
+            None => format!("{deliveries} sent again; the transfer is {state}"),
+        },
         TransferAction::Hold => "held".to_owned(),
         TransferAction::Release => format!("released; the transfer is {state}"),
         TransferAction::Cancel => format!("{deliveries} cancelled; the transfer is {state}"),
