@@ -19,7 +19,9 @@ impl Control {
         name: &str,
         reason: String,
     ) -> Result<Suspension> {
-        let (event, since) = (self.suspension_event(caller, kind, true, name, Some(&reason)), (self.0.now)());
+        let event = self.suspension_event(caller, kind, true, name, Some(&reason));
+        // The moment of its event, with which verification compares it.
+        let since = event.at;
         let by = caller.actor.clone();
         let suspension = Suspension { kind, name: name.to_owned(), by, reason: Some(reason), since };
         self.0.store.suspend(suspension.clone(), vec![event]).await?;
@@ -42,7 +44,7 @@ impl Control {
                 name: name.to_owned(),
                 by: caller.actor.clone(),
                 reason,
-                at: (self.0.now)(),
+                at: event.at,
                 must_be_in_force: kind == SuspensionKind::Flow,
                 events: vec![event],
             })

@@ -1,5 +1,5 @@
-//! Copies of the last events about users and revisions of the definitions, which are kept longer than their
-//! events.
+//! Copies of the last events about users, revisions of the definitions, paused flows and endpoints set offline, which are
+//! kept longer than their events.
 //!
 //! Their rows stay when the month of their last change is removed. Before that, the event of that change is
 //! copied into a new event, so that there is always an event to compare a row with. Without it, a forged row
@@ -17,7 +17,13 @@ use sqlx::AssertSqlSafe;
 use std::collections::BTreeMap;
 use uuid::Uuid;
 
-const KINDS: [EventKind; 2] = [EventKind::UserChanged, EventKind::DefinitionsApplied];
+/// Kinds of events about the same things: of each thing the last event is carried.
+const KINDS: [&[EventKind]; 4] = [
+    &[EventKind::UserChanged],
+    &[EventKind::DefinitionsApplied],
+    &[EventKind::FlowPaused, EventKind::FlowResumed],
+    &[EventKind::EndpointSetOffline, EventKind::EndpointSetOnline],
+];
 
 /// The origin of the carried event: its id, its position in the trail, its time, and its actor.
 const EVENT: &str = "first_event";
@@ -49,14 +55,20 @@ impl EventColumns {
         self.detail.get(POSITION).and_then(Value::as_i64).unwrap_or(bound.position)
     }
 
-    /// Whether the event says that its object was removed.
+    /// Whether the event says that its object was removed: a user, or a suspension.
     pub(crate) fn is_removal(&self) -> bool {
+        let ends = [EventKind::FlowResumed, EventKind::EndpointSetOnline];
         self.detail.get("removed") == Some(&Value::Bool(true))
+            || ends.iter().any(|kind| kind.as_str() == self.kind)
     }
 
-    /// The user or the revision of the event.
+    /// The user, revision, flow or endpoint of the event.
     fn object(&self) -> Option<String> {
-        self.detail.get("user").or_else(|| self.detail.get("revision")).map(Value::to_string)
+        match EventKind::parse(&self.kind)? {
+            EventKind::FlowPaused | EventKind::FlowResumed => self.flow.clone(),
+            EventKind::EndpointSetOffline | EventKind::EndpointSetOnline => self.endpoint.clone(),
+            _ => self.detail.get("user").or_else(|| self.detail.get("revision")).map(Value::to_string),
+        }
     }
 
     fn carried(self, bound: Bound, carrier: AuditEvent) -> AuditEvent {
@@ -68,8 +80,10 @@ impl EventColumns {
             (ACTOR, self.done_by().into()),
         ];
         let detail = self.detail.as_object().cloned().unwrap_or_default();
-        from.into_iter()
-            .fold(AuditEvent { detail, ..carrier }, |event, (key, value)| event.detail(key, value))
+        from.into_iter().fold(
+            AuditEvent { detail, flow: self.flow, endpoint: self.endpoint, ..carrier },
+            |event, (key, value)| event.detail(key, value),
+        )
     }
 }
 
@@ -96,7 +110,8 @@ pub(crate) fn last_events<T>(events: Vec<T>, of: impl Fn(&T) -> (Bound, &EventCo
 }
 
 impl Store {
-    /// Creates events that carry over the last events about users and revisions of a month that ends at `end`.
+    /// Creates events that carry over the last events about users, revisions and suspensions of a month that ends at
+    /// `end`.
     pub(super) async fn last_events_to_carry(
         &self,
         end: Timestamp,
@@ -105,12 +120,14 @@ impl Store {
         id: &(impl Fn() -> Uuid + Send + Sync),
     ) -> Result<Vec<AuditEvent>> {
         let mut carried = vec![];
-        for kind in KINDS {
+        for kinds in KINDS {
             let mut told: BTreeMap<String, Vec<(Bound, EventColumns)>> = BTreeMap::new();
-            for row in self.events_of_kind(kind).await? {
-                let Some(event) = row.columns else { continue };
-                let Some(object) = event.object() else { continue };
-                told.entry(object).or_default().push((row.bound, event));
+            for kind in kinds {
+                for row in self.events_of_kind(*kind).await? {
+                    let Some(event) = row.columns else { continue };
+                    let Some(object) = event.object() else { continue };
+                    told.entry(object).or_default().push((row.bound, event));
+                }
             }
             for events in told.into_values() {
                 let last = last_events(events, |(bound, event)| (*bound, event));
@@ -118,7 +135,8 @@ impl Store {
                     continue;
                 }
                 for (bound, event) in last {
-                    if event.at < end.timestamp_micros() {
+                    let kind = EventKind::parse(&event.kind).filter(|_| event.at < end.timestamp_micros());
+                    if let Some(kind) = kind {
                         let carrier = AuditEvent::new(EventId::new(id()), now, node.clone(), kind);
                         carried.push(event.carried(bound, carrier));
                     }
@@ -130,7 +148,7 @@ impl Store {
 
     async fn events_of_kind(&self, kind: EventKind) -> Result<Vec<StoredRow>> {
         let sql = format!("SELECT {} FROM audit_events WHERE kind = $1", columns(self.backend()));
-        self.read("read the events of users and definitions", async {
+        self.read("read the events of users, definitions and suspensions", async {
             on!(self.pool(), c => sqlx::query_as(AssertSqlSafe(sql)).bind(kind.as_str()).fetch_all(c).await)
         })
         .await

@@ -1,5 +1,5 @@
 //! Verification of rows: what pages and lists show of connections, transfers, deliveries, attempts, receipts,
-//! payloads, users and definitions, against the sealed events that made them.
+//! payloads, users, definitions and suspensions, against the sealed events that made them.
 //!
 //! The seals prove the events ([`Store::verify_audit`]); this compares each row with its events, and searches for the
 //! row of each event that made one. A row whose events were removed with their month is counted separately. If
@@ -12,6 +12,7 @@
 mod connections;
 mod revisions;
 mod snapshot;
+mod suspensions;
 mod transfers;
 mod users;
 
@@ -126,9 +127,10 @@ impl Store {
         if options.from.is_none() && options.to.is_none() {
             run.users().await?;
             run.revisions().await?;
+            run.suspensions().await?;
             progress(&run.report);
         } else {
-            run.report.skipped = vec![users::USERS, users::REVISIONS];
+            run.report.skipped = vec![users::USERS, users::REVISIONS, users::SUSPENSIONS];
         }
         Ok(run.report)
     }

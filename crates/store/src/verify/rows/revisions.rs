@@ -93,7 +93,7 @@ impl Run<'_> {
     pub(super) async fn revisions(&mut self) -> Result<()> {
         let mut page = Snapshot::begin(self.store).await?;
         let numbered = |event: &Placed| event.detail("revision").and_then(Value::as_i64);
-        let mut told = self.last_of_each(&mut page, EventKind::DefinitionsApplied, numbered).await?;
+        let mut told = self.last_of_each(&mut page, &[EventKind::DefinitionsApplied], numbered).await?;
         let mut from = i64::MIN;
         let mut previous = String::new();
         loop {

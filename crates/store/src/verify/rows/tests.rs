@@ -6,11 +6,13 @@ use crate::tests::fixture::{
     recorded_with_event, retry, transfer,
 };
 use crate::{
-    Act, Claimed, Finish, Finished, Journal, JournalEntry, JournalSettings, NewTransfer, NewUser, NodeLease,
+    Act, Claimed, DestinationInForce, Finish, Finished, FlowInForce, Journal, JournalEntry, JournalSettings,
+    NewTransfer, NewUser, NodeLease,
 };
 use model::{
     Actor, AuditEvent, ConnectionClosed, ConnectionFailed, ConnectionId, ConnectionOpened, Direction,
-    EventId, NodeName, PeerText, Protocol, Purpose, Role, Secret, Security, TransferKind, TransferState,
+    EventId, NodeName, PeerText, Protocol, Purpose, Role, Secret, Security, Suspension, SuspensionKind,
+    TransferKind, TransferState,
 };
 use std::time::Duration;
 
@@ -61,8 +63,43 @@ async fn books(store: TestStore) -> Books {
         EventKind::DefinitionsApplied,
     );
     store.apply_revision(crate::testing::revision(0, &["orders"], now(), vec![event])).await.unwrap();
+    suspensions(&store).await;
     store.seal_all(now(), &key).await;
     Books { store, key }
+}
+
+/// A flow that is paused, and an endpoint that was set offline and online again.
+async fn suspensions(store: &TestStore) {
+    let event = |kind, at| {
+        AuditEvent::new(EventId::new(Uuid::now_v7()), at, node("n1"), kind).by(Actor::User("ada".into()))
+    };
+    let begun = |kind, name: &str| Suspension {
+        kind,
+        name: name.into(),
+        by: Actor::User("ada".into()),
+        reason: Some("the partner moves".into()),
+        since: now(),
+    };
+    let paused = begun(SuspensionKind::Flow, "orders");
+    let told =
+        event(EventKind::FlowPaused, paused.since).flow("orders").detail("reason", "the partner moves");
+    store.suspend(paused, vec![told]).await.unwrap();
+    let offline = begun(SuspensionKind::Endpoint, "globex");
+    let told = event(EventKind::EndpointSetOffline, offline.since)
+        .endpoint("globex")
+        .detail("reason", "the partner moves");
+    store.suspend(offline, vec![told]).await.unwrap();
+    let at = now();
+    let end = crate::EndSuspension {
+        kind: SuspensionKind::Endpoint,
+        name: "globex".into(),
+        by: Actor::User("ada".into()),
+        reason: None,
+        at,
+        must_be_in_force: true,
+        events: vec![event(EventKind::EndpointSetOnline, at).endpoint("globex")],
+    };
+    store.end_suspension(end).await.unwrap();
 }
 
 /// Ends an attempt, with its event.
@@ -180,12 +217,12 @@ both! {
         assert!(report.holds(), "{:?}", report.findings);
         assert_eq!((report.rows["transfers"], report.rows["deliveries"], report.rows["connections"]), (4, 8, 4));
         assert_eq!((report.rows["attempts"], report.rows["users"], report.rows["revisions"]), (10, 2, 1));
-        assert_eq!((report.unsealed, report.retired), (0, 0));
+        assert_eq!((report.rows["suspensions"], report.unsealed, report.retired), (2, 0, 0));
         let range = RowOptions { from: Some(at(2)), to: Some(at(3)) };
         let report = books.verify(&range).await;
         assert!(report.holds(), "{:?}", report.findings);
         assert_eq!(report.rows, std::collections::BTreeMap::from([("connections", 1)]));
-        assert_eq!(report.skipped, ["users", "revisions"]);
+        assert_eq!(report.skipped, ["users", "revisions", "suspensions"]);
     }
 
     rows_of_a_gateway_at_work_agree(store) {
@@ -219,7 +256,7 @@ both! {
         // The delivery that was delivered by its second attempt, and the receipt of that.
         let again = "delivery_id = (SELECT delivery_id FROM attempts WHERE number = 2 AND outcome = 'delivered')";
         let given = "(SELECT receipt FROM attempts WHERE number = 2 AND outcome = 'delivered')";
-        let tables = ["connections", "transfers", "deliveries", "attempts", "payloads", "users", "revisions", "definitions", "definition_files"];
+        let tables = ["connections", "transfers", "deliveries", "attempts", "payloads", "users", "revisions", "definitions", "definition_files", "suspensions"];
         for (table, sql) in [
             ("connections", format!("UPDATE connections SET remote = '203.0.113.9:22' WHERE id = {}", some("connections"))),
             ("connections", format!("UPDATE connections SET protocol = 'as2' WHERE id = {}", some("connections"))),
@@ -267,6 +304,16 @@ both! {
             ("deliveries", "UPDATE deliveries SET ended_at = created_at WHERE state = 'failed'".to_owned()),
             ("deliveries", "UPDATE deliveries SET ended_at = NULL WHERE state = 'failed'".to_owned()),
             ("deliveries", "UPDATE deliveries SET ended_at = created_at WHERE state = 'sending'".to_owned()),
+            ("deliveries", format!("UPDATE deliveries SET revision = 7 WHERE id = {}", some("deliveries"))),
+            ("suspensions", "UPDATE suspensions SET in_force = FALSE WHERE kind = 'flow'".to_owned()),
+            ("suspensions", "UPDATE suspensions SET in_force = TRUE WHERE kind = 'endpoint'".to_owned()),
+            ("suspensions", "UPDATE suspensions SET actor = 'user:eve' WHERE kind = 'flow'".to_owned()),
+            ("suspensions", "UPDATE suspensions SET reason = 'nothing' WHERE kind = 'flow'".to_owned()),
+            ("suspensions", "UPDATE suspensions SET changed_at = '2020-01-01T00:00:00Z' WHERE kind = 'flow'".to_owned()),
+            ("suspensions", "UPDATE suspensions SET name = 'others' WHERE kind = 'flow'".to_owned()),
+            ("suspensions", "DELETE FROM suspensions WHERE kind = 'flow'".to_owned()),
+            ("suspensions", "INSERT INTO suspensions (kind, name, in_force, actor, changed_at, change) \
+                SELECT 'flow', 'others', TRUE, actor, changed_at, 99 FROM suspensions WHERE kind = 'flow'".to_owned()),
             ("attempts", "UPDATE attempts SET error = '551 other' WHERE outcome = 'failed'".to_owned()),
             ("attempts", "UPDATE attempts SET error_kind = NULL WHERE outcome = 'failed'".to_owned()),
             ("attempts", "UPDATE attempts SET ended_at = started_at WHERE outcome = 'failed'".to_owned()),
@@ -310,7 +357,7 @@ both! {
             );
             // In the order in which they refer to one another.
             for table in tables {
-                let key = match table { "users" | "definitions" => "name", "definition_files" => "file", "revisions" => "number", _ => "id" };
+                let key = match table { "users" | "definitions" | "suspensions" => "name", "definition_files" => "file", "revisions" => "number", _ => "id" };
                 if books.store.url.starts_with("sqlite:") {
                     let off = "PRAGMA foreign_keys = OFF";
                     books.store.tamper(&format!("{off}; DELETE FROM {table}; INSERT INTO {table} SELECT * FROM saved_{table}")).await;
@@ -362,6 +409,23 @@ both! {
         books.agree("under way again").await;
         end(store, &again, failed(false), EventKind::DeliveryFailed).await;
         books.agree("failed after that").await;
+        let destination = DestinationInForce {
+            name: "x".into(),
+            endpoint: "x".into(),
+            expires_after: None,
+            lane_continues: false,
+        };
+        let flow = FlowInForce { revision: 9, since: 5, destinations: vec![destination] };
+        store.retry_transfer(delivered_late[2].transfer.id, &act(), Some(flow)).await.unwrap();
+        books.agree("sent again through the flow in force").await;
+        for (revision, agrees) in [("NULL", false), ("8", false), ("9", true)] {
+            let of = delivered_late[2].delivery.attempt + 1;
+            store.tamper(&format!("UPDATE deliveries SET revision = {revision} WHERE state = 'pending' AND attempt = {of}")).await;
+            assert_eq!(books.verify(&RowOptions::default()).await.holds(), agrees, "{revision}");
+        }
+        let again = claim_one(store, &n1).await;
+        end(store, &again, failed(false), EventKind::DeliveryFailed).await;
+        books.agree("failed through the flow in force").await;
 
         // A receipt that never came; then one that comes after all, to an attempt that was given up.
         let one = waiting("overdue", now()).await;
@@ -470,7 +534,7 @@ both! {
         books.agree("put off").await;
     }
 
-    users_and_revisions_have_their_last_event_whatever_was_removed(store) {
+    users_revisions_and_suspensions_have_their_last_event_whatever_was_removed(store) {
         let books = books(store).await;
         let n1 = node("n1");
         let days = |n| now() + chrono::TimeDelta::days(n);
@@ -481,7 +545,7 @@ both! {
             books.store.seal_all(at, &books.key).await;
             let report = books.verify(&RowOptions::default()).await;
             assert!(report.holds(), "{:?}", report.findings);
-            assert_eq!((report.rows["users"], report.rows["revisions"]), (2, 1));
+            assert_eq!((report.rows["users"], report.rows["revisions"], report.rows["suspensions"]), (2, 1, 2));
         }
         let event = AuditEvent::new(EventId::new(Uuid::now_v7()), days(141), n1.clone(), EventKind::UserChanged);
         let change = crate::UserChange { role: Some(Role::Operator), ..crate::UserChange::default() };
@@ -498,6 +562,8 @@ both! {
             ("users", "UPDATE users SET role = 'operator' WHERE name = 'ada'"),
             ("users", "INSERT INTO users SELECT 'bob', password_hash, role, disabled, created_at, changed_at FROM users"),
             ("users", "DELETE FROM users WHERE name = 'bob'"),
+            ("suspensions", "UPDATE suspensions SET in_force = FALSE WHERE kind = 'flow'"),
+            ("suspensions", "UPDATE suspensions SET in_force = TRUE WHERE kind = 'flow'"),
             ("revisions", "UPDATE revisions SET author = 'user:eve'"),
             ("revisions", "UPDATE revisions SET author = 'system'"),
             ("revisions", "INSERT INTO revisions SELECT 2, OTHER, applied_at, author, kind, source, summary, digest FROM revisions"),
@@ -505,7 +571,7 @@ both! {
             let other = if books.store.url.starts_with("sqlite:") { "x'00'" } else { "gen_random_uuid()" };
             books.store.tamper(&sql.replace("OTHER", other)).await;
             let findings = books.verify(&RowOptions::default()).await.findings;
-            let restores = sql.contains("'operator'") || sql.contains("'system'") || sql.starts_with("DELETE");
+            let restores = sql.contains("'operator'") || sql.contains("'system'") || sql.contains("TRUE") || sql.starts_with("DELETE");
             let named = findings.iter().any(|finding| matches!(finding, Finding::Row { table: named, .. } if *named == table));
             assert_eq!(named, !restores, "{sql}: {findings:?}");
         }
@@ -560,8 +626,8 @@ both! {
         books.store.seal_all(later, &books.key).await;
         let report = books.verify(&RowOptions::default()).await;
         assert!(report.holds(), "{:?}", report.findings);
-        // And a connection that is still open.
-        assert_eq!(report.retired, transfers + 1);
+        // And a connection that is still open, and an endpoint that was set online again.
+        assert_eq!(report.retired, transfers + 2);
     }
 
     rows_without_any_event_are_named_and_retired_ones_are_told_apart(store) {

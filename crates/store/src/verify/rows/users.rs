@@ -11,23 +11,29 @@ use std::collections::BTreeMap;
 
 pub(super) const USERS: &str = "users";
 pub(super) const REVISIONS: &str = "revisions";
+pub(super) const SUSPENSIONS: &str = "suspensions";
 
 impl Run<'_> {
-    /// What events of a kind, of which there are few, tell last of each thing: `about` names the thing.
+    /// What events of some kinds, of which there are few, tell last of each thing: `about` names the thing.
     pub(super) async fn last_of_each<K: Ord>(
         &self,
         page: &mut Snapshot,
-        kind: EventKind,
+        kinds: &[EventKind],
         about: impl Fn(&Placed) -> Option<K>,
     ) -> Result<BTreeMap<K, Vec<Placed>>> {
         let sql = format!("SELECT {} FROM audit_events WHERE kind = $1", columns(self.store.backend()));
-        let rows: Vec<StoredRow> = self
-            .store
-            .read("read the events of users and definitions", async {
-                on!(page, c => sqlx::query_as(AssertSqlSafe(sql))
-                    .bind(kind.as_str()).fetch_all(c).await)
-            })
-            .await?;
+        let mut rows: Vec<StoredRow> = Vec::new();
+        for kind in kinds {
+            let sql = sql.clone();
+            rows.extend(
+                self.store
+                    .read("read the events of users, definitions and suspensions", async {
+                        on!(page, c => sqlx::query_as::<_, StoredRow>(AssertSqlSafe(sql))
+                            .bind(kind.as_str()).fetch_all(c).await)
+                    })
+                    .await?,
+            );
+        }
         let mut told: BTreeMap<K, Vec<Placed>> = BTreeMap::new();
         for row in rows {
             let Some(event) = row.columns else { continue };
@@ -43,7 +49,7 @@ impl Run<'_> {
     pub(super) async fn users(&mut self) -> Result<()> {
         let mut page = Snapshot::begin(self.store).await?;
         let named = |event: &Placed| event.text("user").map(str::to_owned);
-        let mut told = self.last_of_each(&mut page, EventKind::UserChanged, named).await?;
+        let mut told = self.last_of_each(&mut page, &[EventKind::UserChanged], named).await?;
         let rows: Vec<UserRow> = self
             .store
             .read("read the users", async {
