@@ -1,7 +1,9 @@
-//! What an operator does to flows and endpoints, by way of the operations.
+//! What people do to flows, endpoints and users, by way of the operations.
 
 #![allow(clippy::unwrap_used, reason = "what goes wrong here fails a test")]
 
 mod running;
 mod support;
 mod suspensions;
+mod trying;
+mod users;

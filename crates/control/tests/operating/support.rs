@@ -22,8 +22,8 @@ pub(crate) fn caller(role: Role) -> Caller {
     Caller { actor: Actor::CommandLine("anna".into()), role }
 }
 
-/// With the flow `orders` from the folder `dock` to two folders, and `inbound` from a listener.
-pub(crate) async fn world() -> World {
+/// Without definitions.
+pub(crate) async fn bare_world() -> World {
     let directory = tempfile::tempdir().unwrap();
     let url = format!("sqlite:{}", directory.path().join("waybill.db").display());
     let (store, _) = Store::open(&StoreSettings::new(url), Arc::new(Uuid::now_v7)).await.unwrap();
@@ -37,7 +37,12 @@ pub(crate) async fn world() -> World {
         ids: Arc::new(Uuid::now_v7),
         random: Arc::new(|bytes: &mut [u8]| bytes.fill(7)),
     });
-    let world = World { control, store, _directory: directory };
+    World { control, store, _directory: directory }
+}
+
+/// With the flow `orders` from the folder `dock` to two folders, and `inbound` from a listener.
+pub(crate) async fn world() -> World {
+    let world = bare_world().await;
     let folder = |name: &str| definition("endpoint", name, json!({"transport": "file", "url": "file:///x"}));
     let orders = json!({
         "source": {"endpoint": "dock", "every": "${env:EVERY}"},

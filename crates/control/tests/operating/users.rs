@@ -1,48 +1,13 @@
 //! Users by way of the operations: what they change, what they refuse, what they put on record.
 
-#![allow(clippy::unwrap_used)] // What goes wrong here fails a test.
-
-use config::{Catalogue, Settings};
+use crate::support::{World, bare_world, caller, start};
 use control::password::{HashMemory, verify};
-use control::{AddUser, Caller, Control, Parts, SetDisabled, SetRole};
-use model::{Actor, ErrorKind, EventKind, Role, Secret, Sha256, Timestamp};
-use std::sync::Arc;
+use control::{AddUser, SetDisabled, SetRole};
+use model::{ErrorKind, EventKind, Role, Secret, Sha256};
 use std::time::Duration;
-use store::{EventFilter, Page, Store, StoreSettings};
-use uuid::Uuid;
+use store::{EventFilter, Page};
 
 const PASSWORD: &str = "correct-horse-battery";
-
-struct World {
-    control: Control,
-    store: Store,
-    _directory: tempfile::TempDir,
-}
-
-fn start() -> Timestamp {
-    Timestamp::from_timestamp_micros(1_795_183_800_000_000).unwrap()
-}
-
-async fn world() -> World {
-    let directory = tempfile::tempdir().unwrap();
-    let url = format!("sqlite:{}", directory.path().join("waybill.db").display());
-    let (store, _) = Store::open(&StoreSettings::new(url), Arc::new(Uuid::now_v7)).await.unwrap();
-    let environment = config::ProcessEnvironment::at(start());
-    let (settings, _) = Settings::load(None, Vec::new(), &environment).unwrap();
-    let control = Control::new(Parts {
-        store: store.clone(),
-        settings,
-        catalogue: Catalogue::from_iter([]),
-        now: Arc::new(start),
-        ids: Arc::new(Uuid::now_v7),
-        random: Arc::new(|bytes: &mut [u8]| bytes.fill(7)),
-    });
-    World { control, store, _directory: directory }
-}
-
-fn caller(role: Role) -> Caller {
-    Caller { actor: Actor::CommandLine("root".into()), role }
-}
 
 fn password(text: &str) -> Secret<String> {
     Secret::new(text.to_owned())
@@ -54,7 +19,7 @@ fn ada() -> AddUser {
 
 #[tokio::test]
 async fn a_user_is_added_changed_and_disabled_on_record() {
-    let World { control, store, _directory } = world().await;
+    let World { control, store, .. } = &bare_world().await;
     let admin = caller(Role::Admin);
     let added = control.add_user(&admin, &ada(), password(PASSWORD)).await.unwrap();
     assert_eq!((added.name.as_str(), added.role, added.disabled), ("ada", Role::Operator, false));
@@ -91,7 +56,7 @@ async fn a_user_is_added_changed_and_disabled_on_record() {
     changes.sort_unstable();
     assert_eq!(changes, ["added", "disabled", "enabled", "password changed", "role changed"]);
     for event in &events {
-        assert_eq!((event.actor.as_str(), event.detail["user"].as_str()), ("cli:root", Some("ada")));
+        assert_eq!((event.actor.as_str(), event.detail["user"].as_str()), ("cli:anna", Some("ada")));
         let text = serde_json::to_string(&event.detail).unwrap();
         assert!(!text.contains("horse") && !text.contains("$argon2"), "{text}");
     }
@@ -99,7 +64,7 @@ async fn a_user_is_added_changed_and_disabled_on_record() {
 
 #[tokio::test]
 async fn what_is_not_accepted_changes_nothing() {
-    let World { control, store, _directory } = world().await;
+    let World { control, store, .. } = &bare_world().await;
     let admin = caller(Role::Admin);
     for (name, text, said) in [
         ("a b", PASSWORD, "A user name has"),
@@ -123,7 +88,7 @@ async fn what_is_not_accepted_changes_nothing() {
 
 #[tokio::test]
 async fn only_administrators_manage_users_and_auditors_see_them() {
-    let World { control, store, _directory } = world().await;
+    let World { control, store, .. } = &bare_world().await;
     control.add_user(&caller(Role::Admin), &ada(), password(PASSWORD)).await.unwrap();
     for role in Role::ALL.iter().copied().filter(|role| *role != Role::Admin) {
         let caller = caller(role);
