@@ -28,6 +28,11 @@ fn failed_ones_are_retried_and_completed_ones_resubmitted(database: Option<&str>
     let failed = pair.acme.wait_for("failed", 3, PATIENCE);
     pair.globex.start();
     let again = ["transfer", "retry", "--any-failed", "--endpoint", "globex-as2", "--mask", "*.edi"];
+    // What is changed is never silently that of one day.
+    let (code, out, error) = pair.command(&again);
+    assert_eq!((code, out.as_str()), (1, ""), "{error}");
+    assert!(error.contains("say from when on with --from") && !error.contains("2 transfers"), "{error}");
+    let again = [&again[..], &["--from", "2020-01-01"]].concat();
     // Without a terminal there is nobody to ask.
     let (code, out, error) = pair.command(&again);
     assert_eq!((code, out.as_str()), (1, ""), "{error}");

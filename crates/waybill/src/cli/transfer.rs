@@ -96,14 +96,16 @@ pub(crate) struct WhichTransfers {
     /// Only those of this partner.
     #[arg(long, value_name = "NAME")]
     pub(crate) partner: Option<String>,
-    /// Only those with a delivery to this endpoint; of the last day, unless --from says otherwise.
+    /// Only those with a delivery to this endpoint. A list shows the last day, unless --from says otherwise; an action
+    /// needs --from.
     #[arg(long, value_name = "NAME")]
     pub(crate) endpoint: Option<String>,
-    /// Only those whose file name contains this text, in capitals or not; of the last day, unless --from says
-    /// otherwise.
+    /// Only those whose file name contains this text, in capitals or not. A list shows the last day, unless
+    /// --from says otherwise; an action needs --from.
     #[arg(long, value_name = "TEXT")]
     pub(crate) file: Option<String>,
-    /// Only those whose file name matches this mask, such as '*.edi'; of the last day, unless --from says otherwise.
+    /// Only those whose file name matches this mask, such as '*.edi'. A list shows the last day, unless --from
+    /// says otherwise; an action needs --from.
     #[arg(long, value_name = "MASK", value_parser = values::file_mask)]
     pub(crate) mask: Option<String>,
     #[command(flatten)]

@@ -1,14 +1,12 @@
 //! `waybill flow list|show|run|pause|resume`.
 
-use super::operation::{as_json, beside};
+use super::operation::{as_json, beside, with_endpoints};
 use super::{FOUND_WRONG, write};
 use crate::cli::{Flow, Output};
-use crate::command_session::CommandSession;
-use crate::process::person;
 use config::Settings;
 use control::{
-    Caller, Control, DryRunAnswer, DryRunFlow, FlowDetail, FlowList, FlowRunAnswer, FlowSourceDetail,
-    PauseFlow, ResumeFlow, RunFlow,
+    Control, DryRunAnswer, DryRunFlow, FlowDetail, FlowList, FlowRunAnswer, FlowSourceDetail, PauseFlow,
+    ResumeFlow, RunFlow,
 };
 use model::{PollReport, Result, SkipCount, SkipReason, Suspension, quoted};
 use serde::Serialize;
@@ -70,12 +68,12 @@ async fn dry_run(
     directory: Option<&Path>,
     output: Output,
 ) -> Result<ExitCode> {
-    let session = CommandSession::open(settings, directory).await?;
-    let caller = Caller::command_line(person());
     let request = DryRunFlow { flow: name };
-    let answer = session.control(settings).dry_run_flow(&caller, &session.trial(), &request).await;
-    session.close().await?;
-    told(&answer?, output, looked)?;
+    let operation = |control: Control, caller, trial| async move {
+        control.dry_run_flow(&caller, &trial, &request).await
+    };
+    let answer = with_endpoints(settings, directory, operation).await?;
+    told(&answer, output, looked)?;
     Ok(ExitCode::SUCCESS)
 }
 

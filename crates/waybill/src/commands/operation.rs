@@ -1,13 +1,16 @@
 //! Carrying out operations of `control` at the command line, beside a gateway that may be running.
 
 use super::catalogue;
+use crate::command_session::CommandSession;
 use crate::gateway::{control, open_command_session};
 use crate::process::{ClockAndRandom, person};
 use config::Settings;
 use control::{Caller, Control};
+use engine::Trial;
 use model::{Error, ErrorKind, Result};
 use serde::Serialize;
 use std::future::Future;
+use std::path::Path;
 use store::Store;
 
 /// Runs an operation beside a gateway that may be running.
@@ -31,6 +34,20 @@ pub(super) async fn beside<T, F: Future<Output = Result<T>>>(
     let ambient = ClockAndRandom::default();
     let store = open_command_session(settings, &ambient).await?;
     with_control(settings, store, &ambient, operation).await
+}
+
+/// Runs an operation that uses endpoints: those of a directory of definitions, or those in force. Its connections are on
+/// record.
+pub(super) async fn with_endpoints<T, F: Future<Output = Result<T>>>(
+    settings: &Settings,
+    directory: Option<&Path>,
+    operation: impl FnOnce(Control, Caller, Trial) -> F,
+) -> Result<T> {
+    let session = CommandSession::open(settings, directory).await?;
+    let caller = Caller::command_line(person());
+    let done = operation(session.control(settings), caller, session.trial()).await;
+    session.close().await?;
+    done
 }
 
 /// An answer as JSON.

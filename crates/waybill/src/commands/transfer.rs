@@ -26,9 +26,16 @@ pub(crate) async fn list(settings: &Settings, wanted: ListTransfers, output: Out
     written.map(|()| ExitCode::SUCCESS)
 }
 
-/// The filter that options ask for; what searches looks through the last day unless they say otherwise.
+/// The filter of a list; what searches looks through the last day unless options say otherwise.
 fn filter(which: &WhichTransfers, now: Timestamp) -> TransferFilter {
-    let mut filter = TransferFilter {
+    let filter = filter_as_given(which);
+    let (from, to) = text_search::span(&which.span, filter.searches(), now);
+    TransferFilter { from, to, ..filter }
+}
+
+/// The filter that options ask for.
+fn filter_as_given(which: &WhichTransfers) -> TransferFilter {
+    TransferFilter {
         state: which.state,
         failed: which.any_failed,
         flow: which.flow.clone(),
@@ -36,10 +43,10 @@ fn filter(which: &WhichTransfers, now: Timestamp) -> TransferFilter {
         endpoint: which.endpoint.clone(),
         name_contains: which.file.clone(),
         name_mask: which.mask.clone(),
+        from: which.span.from,
+        to: which.span.to,
         ..TransferFilter::default()
-    };
-    (filter.from, filter.to) = text_search::span(&which.span, filter.searches(), now);
-    filter
+    }
 }
 
 impl WhichTransfers {

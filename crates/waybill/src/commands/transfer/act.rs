@@ -2,7 +2,7 @@
 
 use super::super::operation::beside;
 use super::super::{FOUND_WRONG, write};
-use super::filter;
+use super::filter_as_given;
 use crate::cli::{ActOnTransfers, Output};
 use crate::process::ClockAndRandom;
 use config::Settings;
@@ -25,11 +25,18 @@ pub(crate) async fn act(
     output: Output,
 ) -> Result<ExitCode> {
     let ambient = ClockAndRandom::default();
-    let filter = filter(&wanted.which, ambient.clock.now());
+    let filter = filter_as_given(&wanted.which);
     let by_filter = !wanted.which.is_empty();
     if by_filter != wanted.ids.is_empty() {
         return Err(Error::permanent(ErrorKind::ConfigInvalid, "choose transfers").advice(
             "name transfers by their ids, or say by options which are meant, such as --state failed --flow orders; not both",
+        ));
+    }
+    // A list may show one day of them; an action that silently left the others out would seem to be done to all.
+    if filter.searches() && filter.from.is_none() {
+        return Err(Error::permanent(ErrorKind::ConfigInvalid, "choose transfers").with("action", action).advice(
+            "with --endpoint, --file or --mask, say from when on with --from, such as --from 2027-01-31; for all \
+             transfers, --from 1970-01-01",
         ));
     }
     let act = Act {
