@@ -236,29 +236,41 @@ impl Plan {
                 changes.put.push((*definition).clone());
             }
         }
-        self.compare_files(before.files, after.files, &mut changes);
+        // Files of which a definition goes, or goes over to another one: of each origin its own.
+        let mut left: BTreeSet<(String, String)> = BTreeSet::new();
+        for (key, definition) in &old {
+            let stays = new
+                .get(key)
+                .is_some_and(|now| now.origin == definition.origin && now.file == definition.file);
+            if !stays {
+                left.insert((definition.origin.clone(), definition.file.clone()));
+            }
+        }
+        self.compare_files((before.files, after.files), &left, &mut changes);
         changes
     }
 
-    fn compare_files(&mut self, before: &[StoredFile], after: &[StoredFile], changes: &mut Changes) {
+    fn compare_files(
+        &mut self,
+        (before, after): (&[StoredFile], &[StoredFile]),
+        left: &BTreeSet<(String, String)>,
+        changes: &mut Changes,
+    ) {
         let key = |file: &StoredFile| (file.origin.clone(), file.file.clone());
         let old: BTreeMap<_, &str> = before.iter().map(|file| (key(file), file.text.as_str())).collect();
         let new: BTreeSet<_> = after.iter().map(key).collect();
         for file in after {
             if old.get(&key(file)) != Some(&file.text.as_str()) {
-                let told = changes.put.iter().any(|d| d.origin == file.origin && d.file == file.file)
-                    || self.removed.iter().any(|removed| removed.file == file.file);
-                if !told {
+                let is_named = changes.put.iter().any(|d| d.origin == file.origin && d.file == file.file);
+                if !is_named && !left.contains(&key(file)) {
                     self.layout.push(file.file.clone());
                 }
                 changes.files_put.push(file.clone());
             }
         }
         for (origin, file) in old.into_keys().filter(|key| !new.contains(key)) {
-            let told = changes.put.iter().any(|d| d.origin == origin && d.file == file)
-                || self.removed.iter().any(|removed| removed.file == file)
-                || self.changed.iter().any(|changed| changed.file_before.as_deref() == Some(&file));
-            if !told {
+            let is_named = changes.put.iter().any(|d| d.origin == origin && d.file == file);
+            if !is_named && !left.contains(&(origin.clone(), file.clone())) {
                 self.layout.push(file.clone());
             }
             changes.files_removed.push((origin, file));

@@ -118,6 +118,8 @@ fn shown(definition: &StoredDefinition) -> Arc<str> {
     match (definition.origin.as_str(), definition.file.as_str()) {
         (EDITED, _) => format!("({} of the console)", definition.key()).into(),
         (origin, "") => format!("({} of {origin})", definition.key()).into(),
+        // A name that a person gave, and no directory.
+        (origin, file) if !origin.starts_with('/') => format!("{file} of {origin}").into(),
         (origin, file) => format!("{}/{file}", origin.trim_end_matches('/')).into(),
     }
 }

@@ -1,7 +1,8 @@
 //! What would change if a directory were applied.
 
 use crate::{Caller, Control};
-use config::{Plan, Problem, Severity};
+use config::{Notice, Plan, Problem, Severity};
+use model::schema::Section;
 use model::{Permission, Result};
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -57,9 +58,36 @@ impl Control {
     /// The caller may not see definitions; the database failed.
     pub async fn plan(&self, caller: &Caller, request: &PlanRequest) -> Result<PlanAnswer> {
         caller.require(Permission::ViewDefinitions)?;
-        let prepared = self.prepare(&self.current().await?, request).await?;
+        let mut prepared = self.prepare(&self.current().await?, request).await?;
+        self.warn_of_unfinished(&mut prepared.plan).await?;
         let valid = prepared.is_valid() && prepared.plan.conflicts.is_empty();
         Ok(PlanAnswer { valid, plan: prepared.plan, problems: prepared.problems })
+    }
+}
+
+impl Control {
+    /// Says how many deliveries to endpoints that would be removed are not finished.
+    async fn warn_of_unfinished(&self, plan: &mut Plan) -> Result<()> {
+        let prefix = format!("{}.", Section::ENDPOINT.as_str());
+        let removed = plan.removed.iter().map(|removed| removed.definition.clone());
+        let removed: Vec<String> = removed.filter(|name| name.starts_with(&prefix)).collect();
+        if removed.is_empty() {
+            return Ok(());
+        }
+        let unfinished = self.0.store.unfinished_deliveries().await?;
+        for definition in removed {
+            let count = unfinished.get(&definition[prefix.len()..]).copied().unwrap_or(0);
+            let message = match count {
+                0 => continue,
+                1 => "1 delivery to it is not finished, and fails at its next attempt when it is gone"
+                    .to_owned(),
+                many => format!(
+                    "{many} deliveries to it are not finished, and fail at their next attempts when it is gone"
+                ),
+            };
+            plan.warnings.push(Notice { definition, message });
+        }
+        Ok(())
     }
 }
 

@@ -76,9 +76,13 @@ impl Control {
 
     pub(crate) async fn find(&self, number: i64, operation: &'static str) -> Result<Revision> {
         self.0.store.revision(number).await?.ok_or_else(|| {
-            Error::permanent(ErrorKind::NotFound, operation)
-                .with("revision", number)
-                .advice("there is no such revision; `waybill revisions` lists them")
+            let advice = if number < 1 {
+                "the first revision is 1; to take out all that came from a directory, apply it without definitions, \
+                 with --allow-empty"
+            } else {
+                "there is no such revision; `waybill revisions` lists them"
+            };
+            Error::permanent(ErrorKind::NotFound, operation).with("revision", number).advice(advice)
         })
     }
 }

@@ -82,8 +82,15 @@ async fn world() -> World {
 }
 
 impl World {
-    /// Puts a flow in force, with the endpoints `in`, `out` and `other`.
+    /// Puts flows in force, with those of the endpoints `in`, `out` and `other` that they name.
     async fn define(&self, flows: &str) {
+        let plan = self.written(flows);
+        let applied = self.control.apply(&Caller::system(), &Apply { plan, base: None }).await.unwrap();
+        assert!(applied.is_in_force(), "{applied}");
+    }
+
+    /// Writes the same definitions, and puts nothing in force.
+    fn written(&self, flows: &str) -> PlanRequest {
         let place = self.directory.path();
         let endpoint = |name: &str| {
             format!("[endpoint.{name}]\ntransport = \"file\"\nurl = \"file://{}/{name}\"\n", place.display())
@@ -97,9 +104,7 @@ impl World {
         std::fs::create_dir_all(&definitions).unwrap();
         let flows = flows.replace("ROOT", &place.display().to_string());
         std::fs::write(definitions.join("all.toml"), format!("{endpoints}{flows}")).unwrap();
-        let plan = PlanRequest { directory: definitions, ..PlanRequest::default() };
-        let applied = self.control.apply(&Caller::system(), &Apply { plan, base: None }).await.unwrap();
-        assert!(applied.is_in_force(), "{applied}");
+        PlanRequest { directory: definitions, ..PlanRequest::default() }
     }
 
     /// Records a file of the flow, on its way to `out`.
@@ -460,6 +465,25 @@ async fn what_is_no_longer_defined_is_named_and_nothing_changes() {
     assert_eq!(answer.refused[0].transfer, Some(id));
     let unknown = world.control.retry_transfer(&operator(), &of(TransferId::new(Uuid::now_v7()))).await;
     assert_eq!(unknown.unwrap_err().kind(), ErrorKind::NotFound);
+}
+
+#[tokio::test]
+async fn a_plan_counts_the_unfinished_deliveries_of_an_endpoint_that_would_be_removed() {
+    let world = world().await;
+    world.recorded("done.edi").await;
+    world.attempted(true).await;
+    let moved = ORDERS.replace("\"out\"", "\"other\"");
+    let warned = async || {
+        let answer = world.control.plan(&caller(Role::Designer), &world.written(&moved)).await.unwrap();
+        assert!(answer.plan.removed.iter().any(|removed| removed.definition == "endpoint.out"), "{answer}");
+        let about = answer.plan.warnings.into_iter().filter(|warning| warning.definition == "endpoint.out");
+        about.map(|warning| warning.message).collect::<Vec<_>>()
+    };
+    assert!(warned().await.is_empty(), "what is delivered needs it no more");
+    world.recorded("a.edi").await;
+    assert!(warned().await[0].starts_with("1 delivery to it is not finished"));
+    world.recorded("b.edi").await;
+    assert!(warned().await[0].starts_with("2 deliveries to it are not finished"));
 }
 
 #[tokio::test]

@@ -109,13 +109,19 @@ impl Context {
         }
     }
 
-    /// Writes to the audit trail that an endpoint went offline or came back online.
-    pub(crate) async fn record_health(&self, endpoint: &str, change: HealthChange) {
+    /// Writes to the audit trail that an endpoint went offline, after which error, or came back online.
+    pub(crate) async fn record_health(&self, endpoint: &str, change: HealthChange, error: Option<&Error>) {
         let event = match change {
             HealthChange::None => return,
-            HealthChange::WentOffline(until) => self
-                .event(EventKind::EndpointOffline)
-                .detail("until", until.to_rfc3339_opts(chrono::SecondsFormat::Secs, true)),
+            HealthChange::WentOffline(until) => {
+                let event = self
+                    .event(EventKind::EndpointOffline)
+                    .detail("until", until.to_rfc3339_opts(chrono::SecondsFormat::Secs, true));
+                match error {
+                    Some(error) => event.error(error),
+                    None => event,
+                }
+            }
             HealthChange::CameOnline => self.event(EventKind::EndpointOnline),
         };
         self.record_event(event.endpoint(endpoint)).await;

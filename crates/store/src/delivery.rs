@@ -7,6 +7,7 @@ mod insert;
 mod note;
 mod resolve;
 mod sweep;
+mod unfinished;
 
 pub use claim::{ClaimFilter, Claimed};
 pub use finish::{Finish, Finished};

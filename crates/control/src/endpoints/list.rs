@@ -8,6 +8,7 @@ use model::{Permission, Result, StoredDefinition, Suspension, SuspensionKind};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::path::PathBuf;
+use store::FailingEndpoint;
 
 /// Which endpoints.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
@@ -34,6 +35,8 @@ pub struct EndpointDetail {
     pub used_by: Vec<EndpointUse>,
     /// Who set it offline, since when and why.
     pub offline: Option<Suspension>,
+    /// The nodes on which it is offline after failures, since when, until when and why.
+    pub failing: Vec<FailingEndpoint>,
 }
 
 /// What a flow does with an endpoint.
@@ -60,6 +63,7 @@ impl Control {
         let suspensions = self.0.store.suspensions().await?;
         let offline: Vec<Suspension> =
             suspensions.into_iter().filter(|found| found.kind == SuspensionKind::Endpoint).collect();
+        let failing = self.0.store.failing_endpoints((self.0.now)()).await?;
         let of = |section: Section| definitions.iter().filter(move |d| d.section == section.as_str());
         let mut endpoints: Vec<EndpointDetail> = of(Section::ENDPOINT)
             .map(|endpoint| EndpointDetail {
@@ -67,6 +71,7 @@ impl Control {
                 transport: transport(endpoint),
                 used_by: of(Section::FLOW).flat_map(|flow| uses(flow, &endpoint.name)).collect(),
                 offline: offline.iter().find(|found| found.name == endpoint.name).cloned(),
+                failing: failing.iter().filter(|found| found.endpoint == endpoint.name).cloned().collect(),
             })
             .collect();
         let gone = offline.iter().filter(|found| endpoints.iter().all(|known| known.name != found.name));
@@ -76,6 +81,7 @@ impl Control {
                 transport: String::new(),
                 used_by: Vec::new(),
                 offline: Some(found.clone()),
+                failing: Vec::new(),
             })
             .collect();
         if request.directory.is_none() {

@@ -2,7 +2,7 @@
 
 use crate::support::{World, caller, start, world};
 use control::{Caller, ListEndpoints, PauseFlow, ResumeFlow, SetOffline, SetOnline};
-use model::{Actor, ErrorKind, Role, SuspensionKind};
+use model::{Actor, ErrorKind, EventKind, Role, SuspensionKind};
 
 fn pause(flow: &str, reason: &str) -> PauseFlow {
     PauseFlow { flow: flow.into(), reason: reason.into() }
@@ -88,6 +88,51 @@ async fn an_endpoint_is_set_offline_and_online_on_record() {
     let unknown = SetOnline { endpoint: "warehous".into(), reason: None };
     let error = control.set_endpoint_online(&operator, &unknown).await.unwrap_err().chain();
     assert!(error.contains("did you mean 'warehouse'?"), "{error}");
+}
+
+#[tokio::test]
+async fn endpoints_that_failures_took_offline_are_listed_with_node_time_and_error() {
+    let world = world().await;
+    let moment = |seconds: i64| {
+        let away = std::time::Duration::from_secs(seconds.unsigned_abs());
+        if seconds < 0 { start() - away } else { start() + away }
+    };
+    let event = |node: &str, seconds: i64, kind| {
+        let id = model::EventId::new(uuid::Uuid::now_v7());
+        model::AuditEvent::new(id, moment(seconds), node.parse().unwrap(), kind).endpoint("warehouse")
+    };
+    let offline = |node: &str, seconds: i64, until: i64| {
+        let until = moment(until);
+        event(node, seconds, EventKind::EndpointOffline)
+            .detail("until", until.to_rfc3339())
+            .detail("error", format!("refused at {seconds}"))
+    };
+    let before = EventKind::EndpointOnline;
+    let events = vec![
+        // On n1 twice since it was last online; n2 has it online again; on n3 it is about to be tried again.
+        offline("n1", -900, -800),
+        event("n1", -700, before),
+        offline("n1", -300, -200),
+        offline("n1", -100, 200),
+        offline("n2", -100, 200),
+        event("n2", -50, before),
+        offline("n3", -100, -10),
+    ];
+    world.store.append_events(events).await.unwrap();
+    let listed = async || {
+        let list = world.control.endpoints(&caller(Role::Viewer), &ListEndpoints::default()).await.unwrap();
+        list.endpoints.into_iter().flat_map(|endpoint| endpoint.failing).collect::<Vec<_>>()
+    };
+    let found = listed().await;
+    assert_eq!(found.len(), 1, "{found:?}");
+    let seconds = |at: model::Timestamp| (at - start()).num_seconds();
+    assert_eq!((found[0].endpoint.as_str(), found[0].node.as_str()), ("warehouse", "n1"));
+    assert_eq!((seconds(found[0].since), seconds(found[0].until)), (-300, 200));
+    assert_eq!(found[0].error.as_deref(), Some("refused at -100"));
+    // A person sets it online: that ends it on every node.
+    let online = SetOnline { endpoint: "warehouse".into(), reason: None };
+    world.control.set_endpoint_online(&caller(Role::Operator), &online).await.unwrap();
+    assert!(listed().await.is_empty());
 }
 
 #[tokio::test]

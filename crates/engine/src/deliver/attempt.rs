@@ -34,7 +34,7 @@ pub(crate) async fn attempt(context: &Context, claimed: Claimed) {
         result = guarded("deliver a file", delivering) => result,
         () = context.lease.lost(epoch) => {
             let change = context.health.end(&endpoint, Reachability::Unknown, context.now());
-            context.record_health(&endpoint, change).await;
+            context.record_health(&endpoint, change, None).await;
             return log_lost(&claimed.claim);
         }
     };
@@ -48,7 +48,7 @@ pub(crate) async fn attempt(context: &Context, claimed: Claimed) {
         Err(error) => Reachability::of(error),
     };
     let change = context.health.end(&endpoint, reachability, context.now());
-    context.record_health(&endpoint, change).await;
+    context.record_health(&endpoint, change, result.as_ref().err()).await;
     conclude(context, &claimed, flow.as_ref(), result).await;
 }
 

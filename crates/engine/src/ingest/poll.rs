@@ -156,7 +156,7 @@ async fn poll_if_ours(polled: &Arc<PolledFlow>, asked: &[OpenFlowRun]) -> Done {
         tracing::warn!(flow = %polled.flow.name, endpoint = %polled.poll.endpoint, error = %error.chain(), "a poll failed");
         context.record_event(polled.event(EventKind::PollFailed).error(error)).await;
     }
-    context.record_health(&polled.poll.endpoint, change).await;
+    context.record_health(&polled.poll.endpoint, change, error.as_ref()).await;
     let report = polled.tally.take();
     let result = match &error {
         None => FlowRunResult::Polled(report),

@@ -288,9 +288,10 @@ impl EventWords<'_> {
             }
             EventKind::ConnectionStillOpen => format!("Still open: {}", self.line()),
             EventKind::EndpointOffline => format!(
-                "Endpoint{} is offline after failures{}",
+                "Endpoint{} is offline after failures{}{}",
                 self.named(self.endpoint),
-                self.with(", until ", "until")
+                self.with(", until ", "until"),
+                self.with(": ", "error")
             ),
             EventKind::EndpointOnline => format!("Endpoint{} is online again", self.named(self.endpoint)),
             EventKind::EndpointSetOffline if self.is_carried() => format!(

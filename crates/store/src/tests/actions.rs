@@ -107,6 +107,7 @@ both! {
         let lease = lease(&store, "n1").await;
         let (_, new) = recorded(&store, &lease, "a", &["x", "y", "gone", "lane-a"]).await;
         let id = new.transfer.id;
+        assert_eq!(store.unfinished_deliveries().await.unwrap().get("gone"), Some(&1));
         let to = |name: &str, endpoint: &str| DestinationInForce {
             name: name.into(),
             endpoint: endpoint.into(),
@@ -122,6 +123,8 @@ both! {
                 store.finish(&one.claim, failed(false), now(), vec![]).await.unwrap();
             }
         }
+        let unfinished = store.unfinished_deliveries().await.unwrap();
+        assert_eq!(unfinished.into_iter().collect::<Vec<_>>(), [("lane-a".to_owned(), 1)]);
         let asked = act();
         let retried = store.retry_transfer(id, &asked, flow(4, 3)).await.unwrap();
         let mut told: Vec<_> =

@@ -1,19 +1,20 @@
 //! `waybill endpoint list|test|offline|online`.
 
-use super::operation::{as_json, beside, with_control};
+use super::operation::{as_json, beside, with_control, with_endpoints};
 use super::{FOUND_WRONG, write};
 use crate::cli::{Endpoint, Output};
-use crate::command_session::{CommandSession, open_or_make};
-use crate::process::{ClockAndRandom, person};
+use crate::command_session::open_or_make;
+use crate::process::ClockAndRandom;
 use config::Settings;
 use control::{
-    Caller, Control, EndpointDetail, EndpointList, EndpointTest, EndpointUse, ListEndpoints, SetOffline,
-    SetOnline, TestEndpoint,
+    Control, EndpointDetail, EndpointList, EndpointTest, EndpointUse, ListEndpoints, SetOffline, SetOnline,
+    TestEndpoint,
 };
 use model::{Result, Suspension};
 use serde_json::json;
 use std::path::Path;
 use std::process::ExitCode;
+use store::FailingEndpoint;
 
 async fn test(
     settings: &Settings,
@@ -21,14 +22,11 @@ async fn test(
     directory: Option<&Path>,
     output: Output,
 ) -> Result<ExitCode> {
-    let session = CommandSession::open(settings, directory).await?;
-    let caller = Caller::command_line(person());
-    let tested = session
-        .control(settings)
-        .test_endpoint(&caller, &session.trial(), &TestEndpoint { endpoint: name })
-        .await;
-    session.close().await?;
-    let tested = tested?;
+    let request = TestEndpoint { endpoint: name };
+    let operation = |control: Control, caller, trial| async move {
+        control.test_endpoint(&caller, &trial, &request).await
+    };
+    let tested = with_endpoints(settings, directory, operation).await?;
     write::as_far_as_read(match output {
         Output::Json => write::json(&as_json(&tested)?),
         Output::Text => text(&tested),
@@ -113,8 +111,7 @@ fn list(list: &EndpointList, output: Output) -> Result<ExitCode> {
         if uses.is_empty() { "no flow".to_owned() } else { uses.join(", ") }
     };
     let row = |endpoint: &EndpointDetail| {
-        let state = endpoint.offline.as_ref().map_or_else(|| "-".to_owned(), Suspension::words);
-        vec![endpoint.name.clone(), endpoint.transport.clone(), uses(&endpoint.used_by), state]
+        vec![endpoint.name.clone(), endpoint.transport.clone(), uses(&endpoint.used_by), state(endpoint)]
     };
     let rows: Vec<Vec<String>> = list.endpoints.iter().map(row).collect();
     if rows.is_empty() {
@@ -122,4 +119,17 @@ fn list(list: &EndpointList, output: Output) -> Result<ExitCode> {
     }
     write::Columns::new(&["ENDPOINT", "TRANSPORT", "USED BY", "STATE"]).write(rows)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Who or what took an endpoint offline, or `-`.
+fn state(endpoint: &EndpointDetail) -> String {
+    let by_failures = |failing: &FailingEndpoint| {
+        let FailingEndpoint { node, since, until, error, .. } = failing;
+        let error = error.as_deref().map(|error| format!(": {error}")).unwrap_or_default();
+        let (since, until) = (write::time(*since), write::time(*until));
+        format!("offline on node {node} after failures since {since}, until {until}{error}")
+    };
+    let by_hand = endpoint.offline.as_ref().map(Suspension::words);
+    let states: Vec<String> = by_hand.into_iter().chain(endpoint.failing.iter().map(by_failures)).collect();
+    if states.is_empty() { "-".to_owned() } else { states.join("; ") }
 }

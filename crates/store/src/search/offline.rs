@@ -1,0 +1,101 @@
+//! Endpoints that are offline after failures, as the nodes put it on record.
+
+use super::query::split;
+use super::unreadable::Attempted;
+use crate::Store;
+use crate::either::on;
+use chrono::{DateTime, TimeDelta};
+use model::{EventKind, Result, Timestamp};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use sqlx::FromRow;
+use sqlx::types::Json;
+
+/// How far back the first failure is looked for.
+const LOOKED_BACK: TimeDelta = TimeDelta::days(7);
+
+/// An endpoint that failures took offline on a node: it is not used there for some time.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct FailingEndpoint {
+    /// The endpoint.
+    pub endpoint: String,
+    /// The node.
+    pub node: String,
+    /// Since when nothing has succeeded there; within the last seven days.
+    pub since: Timestamp,
+    /// Until when it is not tried again.
+    pub until: Timestamp,
+    /// The error of the last try.
+    pub error: Option<String>,
+}
+
+#[derive(FromRow)]
+struct Row {
+    endpoint: String,
+    node: String,
+    at: Timestamp,
+    detail: Json<Map<String, Value>>,
+    /// When it was last online again, or set online by a person.
+    back: Option<Timestamp>,
+}
+
+impl Store {
+    /// Endpoints that are offline after failures now, on each node, by their names.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn failing_endpoints(&self, now: Timestamp) -> Result<Vec<FailingEndpoint>> {
+        let from = now - LOOKED_BACK;
+        let rows: Vec<Attempted<Row>> = self
+            .read("read which endpoints are offline", async {
+                on!(self.pool(), c => sqlx::query_as(
+                    "SELECT e.endpoint, e.node, e.at, e.detail, \
+                       (SELECT max(b.at) FROM audit_events b WHERE b.endpoint = e.endpoint AND b.at >= $4 \
+                          AND ((b.kind = $2 AND b.node = e.node) OR b.kind = $3)) AS back \
+                     FROM (SELECT endpoint, node, max(at) AS at FROM audit_events \
+                           WHERE kind = $1 AND endpoint IS NOT NULL AND at >= $4 GROUP BY endpoint, node) l \
+                     JOIN audit_events e \
+                       ON e.kind = $1 AND e.endpoint = l.endpoint AND e.node = l.node AND e.at = l.at \
+                     ORDER BY e.endpoint, e.node")
+                    .bind(EventKind::EndpointOffline.as_str())
+                    .bind(EventKind::EndpointOnline.as_str())
+                    .bind(EventKind::EndpointSetOnline.as_str())
+                    .bind(from)
+                    .fetch_all(c).await)
+            })
+            .await?;
+        // A line that cannot be read tells nothing here; verification names it.
+        let (rows, _) = split(rows, Ok);
+        let mut failing: Vec<FailingEndpoint> = Vec::new();
+        for row in rows {
+            let text = |key: &str| row.detail.0.get(key).and_then(Value::as_str);
+            let until = text("until").and_then(|until| DateTime::parse_from_rfc3339(until).ok());
+            let Some(until) = until.map(|until| until.to_utc()).filter(|until| *until > now) else {
+                continue;
+            };
+            let is_back = row.back.is_some_and(|back| back >= row.at);
+            let is_named =
+                failing.last().is_some_and(|last| last.endpoint == row.endpoint && last.node == row.node);
+            if is_back || is_named {
+                continue;
+            }
+            let error = text("error").map(str::to_owned);
+            let since = self.failing_since(&row, row.back.unwrap_or(from)).await?;
+            let Row { endpoint, node, .. } = row;
+            failing.push(FailingEndpoint { endpoint, node, since, until, error });
+        }
+        Ok(failing)
+    }
+
+    async fn failing_since(&self, row: &Row, after: Timestamp) -> Result<Timestamp> {
+        let first: Option<Timestamp> = self
+            .read("read since when an endpoint is offline", async {
+                on!(self.pool(), c => sqlx::query_scalar(
+                    "SELECT min(at) FROM audit_events WHERE kind = $1 AND endpoint = $2 AND node = $3 AND at > $4")
+                    .bind(EventKind::EndpointOffline.as_str()).bind(&row.endpoint).bind(&row.node).bind(after)
+                    .fetch_one(c).await)
+            })
+            .await?;
+        Ok(first.unwrap_or(row.at))
+    }
+}
