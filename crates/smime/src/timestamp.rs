@@ -29,14 +29,14 @@ const FAILURES: [(usize, &str); 8] = [
 /// Characters of an authority's own words that are repeated.
 const WORDS: usize = 200;
 
-/// Whose time stamps are believed: the certificates that a signer's chain may end in.
+/// The trusted authorities: the certificates in which a signer's chain may end.
 #[derive(Debug, Clone)]
 pub struct TimestampAuthorities(Vec<X509>);
 
-/// What a token proves: that a digest was there at a time.
+/// What a token proves: that a digest existed at a time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TimestampProof {
-    /// When, by the authority's clock.
+    /// The time, by the authority's clock.
     pub at: SystemTime,
     /// The subject of the certificate that signed it, such as `CN=…, O=…`.
     pub authority: String,
@@ -115,7 +115,7 @@ impl TimestampRequest {
     }
 }
 
-/// A refusal in words: the status, the authority's own, and the reasons that it names.
+/// A refusal as text: the status, the authority's own text, and the reasons that it names.
 fn refusal(code: u64, mut fields: der::Elements<'_>) -> Result<Error> {
     let mut words = vec![format!("status {code}")];
     if let Some(texts) = fields.optional(der::SEQUENCE)? {

@@ -1,4 +1,4 @@
-//! A connection from nothing to a logged-in SFTP session: dial, trust the host key, log in; and what the pool asks of it.
+//! Making an SFTP connection: dialling, verifying the host key, logging in; and the pool's operations on it.
 
 mod login;
 mod probe;
@@ -22,17 +22,17 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use transport::Services;
 
-/// Bytes that a server may send before we say that we took them. Less than a long line holds is slow.
+/// The most bytes that a server may send before we acknowledge them. On a long line, less would be slow.
 const WINDOW: u32 = 16 * 1024 * 1024;
 
-/// Largest SSH packet we take. 32 KiB and its framing is what every implementation can.
+/// The largest SSH packet that we accept. Every implementation supports 32 KiB and its framing.
 const PACKET: u32 = 64 * 1024 - 1;
 
-/// A server that says nothing is asked whether it lives, and given up after so many questions.
+/// A silent server is asked this often whether it is alive, and then given up.
 const KEEPALIVE: Duration = Duration::from_secs(15);
 const KEEPALIVES: usize = 4;
 
-/// A write that the server does not take for so long ends the session.
+/// A write that the server does not accept for this time ends the session.
 const STUCK: Duration = Duration::from_secs(180);
 
 /// An endpoint's server: makes connections to it.
@@ -40,18 +40,18 @@ pub(crate) struct Remote {
     pub(crate) net: Net,
     pub(crate) settings: Settings,
     pub(crate) services: Services,
-    /// The private key as read, with the text it was read from: reading takes long on purpose.
+    /// The parsed private key, with the text that it was parsed from: parsing takes long on purpose.
     pub(crate) key: Mutex<Option<(Secret<String>, Arc<PrivateKey>)>>,
 }
 
-/// A server whose key is trusted, and which has not been told yet who we are.
+/// A server whose key is trusted, before the login.
 pub(crate) struct Greeted {
     ssh: Handle<Guard>,
     ending: Ending,
     pub(crate) host_key: String,
 }
 
-/// What ends a session, whatever becomes of it.
+/// What ends a session in any case.
 pub(crate) struct Ending {
     cut: Arc<Cut>,
     pub(crate) seen: Arc<Seen>,
@@ -62,7 +62,7 @@ pub(crate) struct Ending {
 
 impl Drop for Ending {
     fn drop(&mut self) {
-        // The SSH library's task may wait for a server that says nothing; it must not wait alone.
+        // The SSH library's task may wait for a silent server; it must not wait alone.
         if self.armed {
             self.cut.cut();
         }
@@ -292,7 +292,7 @@ impl PooledConnection for Connection {
     }
 
     async fn is_alive(&self) -> bool {
-        // That it refuses to answer is a sign of life too.
+        // A refusal to answer also shows that the server is alive.
         self.client.absolute(&RemotePath::default()).await.is_ok() || !self.is_lost()
     }
 
@@ -356,7 +356,7 @@ impl Connection {
         &self.client
     }
 
-    /// Where it leads, for errors.
+    /// The server's address, for errors.
     pub(crate) fn target(&self) -> &Target {
         &self.ending.target
     }
@@ -375,7 +375,7 @@ impl Drop for Connection {
         let (Some(ssh), Ok(runtime)) = (self.ssh.take(), tokio::runtime::Handle::try_current()) else {
             return;
         };
-        // Good-bye takes a moment; who lets go of a connection does not wait for it.
+        // Closing takes a moment; the code that drops a connection does not wait for it.
         self.ending.armed = false;
         let cut = Arc::clone(&self.ending.cut);
         runtime.spawn(async move {

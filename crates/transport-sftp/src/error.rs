@@ -1,9 +1,9 @@
-//! From what a server answers to Waybill's errors: kind, retry class, what the server said, what to do.
+//! Converts a server's answers to Waybill's errors: kind, retry class, the server's text, advice.
 
 use crate::protocol::fault::{Fault, Refusal, code};
 use model::{ConnectionId, Error, ErrorKind, RemotePath, Retry};
 
-/// Where a connection leads, and which one it is: what errors tell of it.
+/// The server and connection that errors name.
 pub(crate) struct Target {
     /// Host and port.
     pub(crate) host: String,
@@ -11,7 +11,7 @@ pub(crate) struct Target {
 }
 
 impl Target {
-    /// The error, with the connection it happened on.
+    /// Adds the connection on which the error happened.
     pub(crate) fn on_connection(&self, error: Error) -> Error {
         if error.connection().is_some() { error } else { error.on_connection(self.connection) }
     }
@@ -61,11 +61,11 @@ impl Refusal {
             code::FILE_ALREADY_EXISTS => (ErrorKind::AlreadyExists, Retry::Permanent),
             code::NO_SPACE | code::QUOTA_EXCEEDED => (ErrorKind::StorageFull, Retry::Transient),
             code::OP_UNSUPPORTED => (ErrorKind::Unsupported, Retry::Permanent),
-            // OpenSSH answers so to a name that is too long or holds what the file system does not take.
+            // OpenSSH answers so to a name that is too long or has characters that the file system does not accept.
             code::BAD_MESSAGE => (ErrorKind::Rejected, Retry::Permanent),
             code::NO_CONNECTION | code::CONNECTION_LOST => (ErrorKind::Unreachable, Retry::Transient),
             code::INVALID_HANDLE | code::EOF => (ErrorKind::Protocol, Retry::Transient),
-            // "Failure" stands for every other reason, and only the words can tell which.
+            // "Failure" stands for every other reason, and only its text can distinguish them.
             _ => {
                 if self.says(&["no space", "quota", "disk full", "disc full", "out of space"]) {
                     (ErrorKind::StorageFull, Retry::Transient)

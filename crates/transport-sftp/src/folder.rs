@@ -1,8 +1,8 @@
 //! An SFTP server's directories as a [`Folder`].
 //!
-//! Renaming is the draft's RENAME, which fails when the target exists. Not every server keeps to that,
-//! so the target is looked for first, where the server shows it; on OpenSSH the server itself refuses what appears in between.
-//! Replacing is `posix-rename@openssh.com`, in one step, where it is offered.
+//! Renaming uses the draft's RENAME, which fails if the target exists. Not every server follows that, so the target
+//! is checked first, if the server shows it; with OpenSSH the server itself refuses a target that appears in between.
+//! Replacing uses `posix-rename@openssh.com`, in one step, if the server offers it.
 
 mod list;
 mod read;
@@ -28,12 +28,12 @@ type Lease = PoolLease<Connection>;
 /// A folder over pooled connections.
 pub(crate) struct SftpFolder {
     pool: Arc<Pool<Remote>>,
-    /// Of files that are written; `None` leaves them to the server.
+    /// The mode of written files; with `None` the server decides.
     permissions: Option<u32>,
 }
 
 impl SftpFolder {
-    /// Files that it writes get these permissions, where some are given.
+    /// The mode of the files that it writes, if one is set.
     pub(crate) const fn new(pool: Arc<Pool<Remote>>, permissions: Option<u32>) -> Self {
         Self { pool, permissions }
     }
@@ -45,7 +45,8 @@ impl SftpFolder {
     }
 }
 
-/// The error of an operation, told as `NotFound` where a vague refusal means that nothing lies at a path.
+/// The error of an operation. It is `NotFound` if the server refused without a clear reason and no file exists at the
+/// path.
 async fn missing_told<T>(lease: &Lease, result: Result<T>, path: &RemotePath) -> Result<T> {
     match result {
         Err(error) if error.kind() == ErrorKind::Rejected => match look(lease.client(), path).await {
@@ -59,7 +60,7 @@ async fn missing_told<T>(lease: &Lease, result: Result<T>, path: &RemotePath) ->
     }
 }
 
-/// How a rename ended that did not fail.
+/// The result of a rename that did not fail.
 enum Renamed {
     Done,
     Exists,
@@ -73,18 +74,18 @@ async fn rename_without_replacing(
     to: &RemotePath,
 ) -> std::result::Result<Renamed, Fault> {
     let client = lease.client();
-    // That it is not shown does not keep from asking: RENAME itself refuses a name that is taken.
+    // A target that the server does not show may still be tried: RENAME itself refuses an existing name.
     if matches!(look(client, to).await?, Stat::Found(_)) {
         return Ok(Renamed::Exists);
     }
     match client.rename(from, to).await {
         Ok(()) => Ok(Renamed::Done),
         Err(fault) if fault.says_taken() => Ok(Renamed::Exists),
-        // "Failure" can be anything; what lies there now tells which.
+        // "Failure" can mean anything; whether the target exists now decides.
         Err(fault) if fault.is_vague() => {
             if matches!(look(client, to).await, Ok(Stat::Found(_))) {
                 return Ok(match look(client, from).await {
-                    // It was done all the same.
+                    // The rename took effect anyway.
                     Ok(Stat::Missing(_)) => Renamed::Unknown(fault),
                     _ => Renamed::Exists,
                 });
@@ -109,8 +110,8 @@ async fn rename_replacing(
             Renamed::Exists => {}
             other => return Ok(other),
         }
-        // In two steps, as the server has no better: for a moment there is no file of that name. What
-        // is to take its place must be there first.
+        // In two steps, because the server has no better way: for a moment there is no file with that name. The new
+        // file must exist first.
         if let Stat::Missing(fault) = look(lease.client(), from).await? {
             return Err(fault);
         }
@@ -199,7 +200,7 @@ impl Folder for SftpFolder {
                 let error = fault.error("publish a file", lease.target(), Some(name));
                 let error = error.with("temporary", temporary);
                 Err(match error.kind() {
-                    // Servers answer so to a right that is not given, more often than to a full disk.
+                    // Servers answer so for a missing right more often than for a full disk.
                     ErrorKind::Rejected => error.advice(format!(
                         "{RENAME_REFUSED}; if other users can rename files there, check for a full disk or \
                         quota"
@@ -269,15 +270,15 @@ impl Folder for SftpFolder {
                 Ok(()) => continue,
                 Err(fault) => fault,
             };
-            // One that is there is refused as "Failure", one above us as forbidden: both are fine if
-            // they are there. Links to directories are, so the look is into it.
+            // An existing directory is refused as "Failure", one above the login directory as forbidden: both are
+            // fine if they exist. Links to directories are fine too, so links are followed.
             if fault.is_unanswered() {
                 return Err(fault.error("make a directory", lease.target(), Some(&made)));
             }
             if lease.client().open_directory(&made).await.is_ok() {
                 continue;
             }
-            // Where nobody may look into it either, whoever writes there finds out.
+            // If it may not be checked either, the write will show it.
             let is_there = match look(lease.client(), &made).await {
                 Ok(Stat::Found(told)) => {
                     list::kind(&told, b"").is_none_or(|kind| kind == EntryKind::Directory)

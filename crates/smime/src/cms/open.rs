@@ -248,7 +248,7 @@ impl<R: Read> Read for Decryptor<'_, R> {
             match self.state {
                 State::Open => {}
                 State::Ended => return Ok(0),
-                // Whoever reads on after an error learns nothing more.
+                // Reading on after an error gives no further information.
                 State::Failed => return Err(Error::DecryptionFailed.into()),
             }
             let result = if out.len() >= 4096 {

@@ -1,4 +1,4 @@
-//! Taking the layers off: encrypted, signed (both kinds), compressed, in any nesting.
+//! Removing the layers of a message: encryption, both kinds of signature, compression, in any nesting.
 
 use std::cell::RefCell;
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -49,10 +49,10 @@ pub struct ReadOptions {
     /// no longer than 1 MiB; and where else the message could not be verified, see
     /// [`once`](Self::once).
     pub doubtful_digests: Vec<Digest>,
-    /// The message passes but once, so that it must be verified whatever its signer used. What the
-    /// receiver can read back ([`PartReceiver::read_back`]) is digested again where that turns out to be
-    /// needed; of signed content that differs from what is handed out (several parts, a compressed or
-    /// encoded one) all plausible digests are computed, which takes about three times as long as one.
+    /// The message can be read only once, so it must be verified with whatever digest its signer used. Content that
+    /// the receiver can read back ([`PartReceiver::read_back`]) is digested again if needed; for signed content that
+    /// differs from what the receiver gets (several parts, a compressed or encoded one), all plausible digests are
+    /// computed, which takes about three times as long as one.
     pub once: bool,
     /// Digests of the MICs of unsigned content, and of the alternatives (SHA-256).
     pub mic: Vec<Digest>,
@@ -86,32 +86,31 @@ impl Default for ReadOptions {
 /// Takes the leaves of a message as they stream. They are **not proved yet**: signature, padding
 /// and tag come last, so nothing may be published before [`read_message`] has returned a report.
 pub trait PartReceiver {
-    /// The innermost entity is reached, inside these wrappings from the outside in. Called once,
-    /// before the first leaf: a message that lacks a wrapping can be refused here, before a byte of
-    /// it is kept. None of them is proved yet; what counts in the end is the [`Report`].
+    /// The innermost entity is reached, inside these layers from the outside in. Called once, before the first leaf:
+    /// a message that lacks a layer can be refused here, before any byte of it is kept. None of the layers is proved
+    /// yet; only the [`Report`] is.
     fn unwrapped(&mut self, _: &[Wrapping]) -> io::Result<()> {
         Ok(())
     }
 
-    /// A leaf begins; its bytes, decoded, go to the writer, which is flushed at its end.
+    /// A leaf begins. Its decoded bytes are written to the returned writer, which is flushed at its end.
     fn begin(&mut self, part: &Part) -> io::Result<Box<dyn Write + '_>>;
 
-    /// The bytes of the last leaf once more, from their beginning; none where they were not kept. Asked
-    /// for when a signature turns out to use a digest that was not computed: the message itself has
-    /// passed by then.
+    /// The bytes of the last leaf again, from their beginning; `None` if they were not kept. Called if a signature
+    /// uses a digest that was not computed: the message itself can no longer be read.
     fn read_back(&mut self) -> io::Result<Option<Box<dyn Read + '_>>> {
         Ok(None)
     }
 }
 
-/// Reads a message: takes off every layer, hands the leaves to `receiver`, and proves it all.
+/// Reads a message: removes every layer, passes the leaves to `receiver`, and verifies everything.
 ///
 /// `headers` are those that came with the body (from HTTP: at least `Content-Type`, and
 /// `Content-Transfer-Encoding` where it was sent). The body is read to its end unless an error
 /// stops it. Signed or encrypted parts *inside* a plain multipart are handed out as they are:
 /// a signature over one part must not seem to cover the others.
 ///
-/// Errors tell apart what a receipt must: see [`Error`]. In constant memory.
+/// Errors distinguish what a receipt must distinguish: see [`Error`]. In constant memory.
 pub fn read_message(
     headers: &Headers,
     body: impl Read,
@@ -141,13 +140,13 @@ pub(crate) struct Reader<'a> {
     pub(crate) options: &'a ReadOptions,
     pub(crate) receiver: &'a mut dyn PartReceiver,
     pub(crate) report: Report,
-    /// What is around the present entity, from the outside in.
+    /// The layers around the present entity, from the outside in.
     pub(crate) wrappings: Vec<Wrapping>,
     pub(crate) depth: usize,
-    /// Inside a signature, whose proof comes later.
+    /// Inside a signature, which is verified later.
     pub(crate) signed: bool,
-    /// Inside a cipher that does not prove its content: whoever has a message that was sent to us can
-    /// change the plaintext and see what we answer.
+    /// Inside a cipher that does not authenticate its content: a person who has a message that was sent to us can
+    /// change the plaintext and observe our answer.
     malleable: bool,
     /// The header section, with its end, of the signed entity whose body is the last leaf, byte for byte:
     /// with [`PartReceiver::read_back`] that is the signed content once more.
@@ -284,7 +283,7 @@ impl Reader<'_> {
         Ok(())
     }
 
-    /// Digests the signed content once more, from what the receiver kept of it.
+    /// Digests the signed content again, from the bytes that the receiver kept.
     fn digest_again(
         &mut self,
         digest: Digest,
@@ -298,7 +297,7 @@ impl Reader<'_> {
         digests.into_inner().finish().map(Some)
     }
 
-    /// What the content type of the CMS says wins over `smime-type`.
+    /// The content type of the CMS overrides `smime-type`.
     fn cms(&mut self, source: &mut dyn BufRead) -> Result<()> {
         let (kind, mut ber) = cms::begin(source, &self.options.limits)?;
         let outside = self.malleable;
@@ -310,7 +309,7 @@ impl Reader<'_> {
             other => Err(Error::unsupported(format!("CMS content type {}", der::dotted(other)))),
         };
         self.malleable = outside;
-        // Whatever a proof has said, it spoke of nothing behind the structure.
+        // A proof covers nothing after the structure.
         let told = result.is_ok() || result.as_ref().is_err_and(speaks_of_a_signature);
         if self.malleable && told && !ber.is_blank_to_end()? {
             return Err(Error::malformed("CMS structure", "there is data after it"));
@@ -329,8 +328,8 @@ impl Reader<'_> {
         if let Err(Error::Io(_) | Error::Unsupported(_)) = inner {
             return inner;
         }
-        // Whatever the plaintext looks like, the ciphertext is read to its end first, so that
-        // neither the answer nor its moment tells how much of it made sense.
+        // Whatever the plaintext is, the ciphertext is first read to its end, so that neither the answer nor its
+        // timing shows how much of it was valid.
         drain_read(&mut decryptor)?;
         if proves_content { inner } else { inner.map_err(veiled) }
     }
@@ -343,7 +342,7 @@ impl Reader<'_> {
                 drain(&mut body)
             }
             Err(Error::Io(error)) => Err(Error::Io(error)),
-            // Not MIME at all: the key was wrong and the padding right by chance.
+            // Not MIME at all: the key was wrong and the padding valid by chance.
             _ => Err(Error::DecryptionFailed),
         }
     }
@@ -405,9 +404,9 @@ fn speaks_of_a_signature(error: &Error) -> bool {
     )
 }
 
-/// What is wrong with a plaintext that anybody may have changed. Only what a signature says of content
-/// that was whole to its end is told; all else could depend on whether the padding was good, and that
-/// must look the same as bad padding does.
+/// The error of a plaintext that anybody may have changed. Only what a signature says about content that was complete
+/// to its end is reported; everything else could depend on whether the padding was valid, and must look the same as
+/// invalid padding.
 fn veiled(error: Error) -> Error {
     match error {
         Error::Malformed { .. } | Error::LimitExceeded { .. } | Error::DecompressionFailed => {
@@ -417,7 +416,7 @@ fn veiled(error: Error) -> Error {
     }
 }
 
-/// The digests that an opaque signature announces; what is not known is left for the signer.
+/// The digests that an opaque signature announces; unknown ones are left for the signer.
 fn announced(set: &[u8]) -> Vec<Digest> {
     let mut found = Vec::new();
     let Ok(set) = Element::parse(set) else { return found };
@@ -489,7 +488,7 @@ fn cms_bytes<'b>(headers: &Headers, body: &'b mut dyn BufRead) -> Result<Box<dyn
     }
 }
 
-/// Reads what is left, so that every digest and check below sees its end.
+/// Reads the rest, so that every digest and check below gets its end.
 pub(crate) fn drain(source: &mut dyn BufRead) -> Result<()> {
     loop {
         let count = match source.fill_buf() {

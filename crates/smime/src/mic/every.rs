@@ -1,4 +1,4 @@
-//! What a partner may have digested instead of what it should have: for a receipt that does not match.
+//! The digests that a partner may have computed instead of the correct one, for a receipt that does not match.
 
 use super::{Digests, Mic, MicRule, RuledMic};
 use crate::algorithm::Digest;

@@ -101,7 +101,7 @@ impl<R: Read> Multipart<R> {
         Ok((!delimiter.closing).then_some(PartReader { multipart: self }))
     }
 
-    /// Passes over the epilogue, so that the stream below is read to its end.
+    /// Skips the epilogue, so that the stream below is read to its end.
     pub fn finish(mut self) -> Result<()> {
         loop {
             match self.inner.read(&mut self.buffer) {
@@ -260,7 +260,7 @@ impl<R: Read> Multipart<R> {
     }
 }
 
-/// The bytes of one part, headers and body, as they stand between the boundaries.
+/// The bytes of one part, headers and body, between the boundaries.
 pub struct PartReader<'a, R> {
     multipart: &'a mut Multipart<R>,
 }
@@ -291,7 +291,7 @@ mod tests {
 
     use super::*;
 
-    /// Hands out `first` bytes, then `step` at a time.
+    /// Returns `first` bytes, then `step` at a time.
     struct Pieces<'a>(&'a [u8], usize, usize);
 
     impl Read for Pieces<'_> {

@@ -1,4 +1,4 @@
-//! Telling a trusted server who we are: by private key, by password, each tried once.
+//! Logging in to a trusted server: with a private key or password, each tried once.
 
 use crate::connection::{Ending, Remote};
 use crate::options::ResolvedLogin;
@@ -14,8 +14,8 @@ impl Remote {
     /// Logs in.
     ///
     /// # Errors
-    /// `Unauthenticated`, permanent, naming user, host and what the server offers; `ConfigInvalid` for a key
-    /// that cannot be read; transient ones when the login did not come to an end.
+    /// `Unauthenticated`, permanent, naming user, host and what the server offers; `ConfigInvalid` for a key that
+    /// cannot be read; a transient error if the login was not completed.
     pub(crate) async fn authenticate(&self, ssh: &mut Handle<Guard>, ending: &Ending) -> Result<()> {
         let definitions = self.services.directory.definitions();
         let login = self.settings.login.resolve(
@@ -44,7 +44,7 @@ impl Remote {
             }
         }
         let methods = offered.unwrap_or_else(MethodSet::empty);
-        // An end of the connection looks like a refusal without any method.
+        // A closed connection looks like a refusal without any method.
         if methods.is_empty() && (ssh.is_closed() || ending.seen.farewell().is_some()) {
             return Err(self.login_lost(ending));
         }
@@ -75,7 +75,7 @@ impl Remote {
             Some(farewell) if farewell.too_many_connections => {
                 farewell.tell(self.error(ErrorKind::Throttled, "log in", ending))
             }
-            // OpenSSH says so when a user's attempts are used up, which waiting does not change.
+            // OpenSSH answers so when a user's attempts are used up; waiting does not help.
             Some(farewell) if farewell.words.contains("Too many authentication failures") => {
                 Error::permanent(ErrorKind::Unauthenticated, "log in: authentication failed")
                     .with("host", self.settings.target())
@@ -120,7 +120,7 @@ impl Remote {
             Ok(Some(None)) => Err(Error::permanent(ErrorKind::Unsupported, "log in with an RSA key")
                 .with("host", self.settings.target())
                 .advice("the server accepts RSA signatures with SHA-1 only, which is broken; use an ed25519 or ECDSA key")),
-            // It does not say what it takes: SHA-2 is what RFC 8332 recommends to try.
+            // It does not say what it accepts: RFC 8332 recommends trying SHA-2.
             Ok(None) | Err(_) => Ok(Some(HashAlg::Sha512)),
         }
     }

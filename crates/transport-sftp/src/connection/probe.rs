@@ -1,10 +1,10 @@
-//! The first steps of a test of an endpoint: name, TCP, host key, login. What follows is the folder's.
+//! The first steps of a test of an endpoint: name, TCP, host key, login. The folder adds the others.
 
 use crate::connection::{Connection, Remote};
 use model::{Probe, Purpose, Step};
 
 impl Remote {
-    /// Connects and logs in, telling each step; `None` when one failed.
+    /// Connects and logs in, and adds each step; `None` if one failed.
     pub(crate) async fn connect_for_test(&self, probe: &mut Probe) -> Option<Connection> {
         let clock = &self.services.clock;
         let request = match self.request(Purpose::Test) {

@@ -1,4 +1,4 @@
-//! Listing a directory as the server sends it, and what it tells of an entry.
+//! Listing a directory as the server sends it, and reading an entry's metadata.
 
 use super::Lease;
 use crate::protocol::client::{self, FileHandle};
@@ -12,7 +12,7 @@ use model::{ErrorKind, RemotePath, Result};
 use std::collections::VecDeque;
 use transport::folder::{Entry, EntryKind};
 
-/// Pages asked for ahead. OpenSSH gives a hundred names in each.
+/// The number of pages requested ahead. OpenSSH sends a hundred names in each.
 const PAGES: usize = 4;
 
 const OPERATION: &str = "list a directory";
@@ -52,7 +52,8 @@ struct Listing {
     lease: Lease,
     directory: RemotePath,
     asked: VecDeque<Awaited>,
-    /// Pages asked for at a time; grows as pages come, so that a small directory costs no idle requests.
+    /// The number of pages requested at a time; it grows as pages arrive, so that a small directory causes no useless
+    /// requests.
     pages: usize,
 }
 
@@ -70,7 +71,8 @@ impl Listing {
         Ok(Some(entries.into_iter().flatten().collect()))
     }
 
-    /// An entry; of what the listing leaves out the server is asked. That it does not tell takes nothing away.
+    /// An entry. Metadata that the listing does not have is requested from the server; if the server refuses, the
+    /// listing's is used.
     async fn entry(&self, named: Named) -> std::result::Result<Option<Entry>, Fault> {
         let path = RemotePath::from_bytes(named.name.to_vec());
         let mut told = named.attributes;
@@ -86,9 +88,9 @@ impl Listing {
                     if has_type { told.permissions } else { more.permissions.or(told.permissions) };
                 Ok(Some(entry(path, &told, &named.line)))
             }
-            // Gone since.
+            // It no longer exists.
             Err(fault) if fault.says_missing() => Ok(None),
-            // Not ours to look at, or this server does not tell: what the listing tells stands.
+            // It may not be queried, or this server does not support it: the listing's metadata is used.
             Err(Fault::Refused(_)) => Ok(Some(entry(path, &told, &named.line))),
             Err(fault) => Err(fault),
         }
@@ -98,7 +100,7 @@ impl Listing {
 /// The file type among the bits of permissions.
 const TYPE: u32 = 0o170_000;
 
-/// An entry of a path. `line` is the listing's line for it, where there is one.
+/// The entry of a path. `line` is the listing's line for it, if there is one.
 pub(crate) fn entry(path: RemotePath, told: &Attributes, line: &[u8]) -> Entry {
     let kind = kind(told, line).unwrap_or(EntryKind::Unknown);
     Entry {
@@ -106,19 +108,19 @@ pub(crate) fn entry(path: RemotePath, told: &Attributes, line: &[u8]) -> Entry {
         kind,
         size: told.size,
         modified: told.modified.and_then(|seconds| DateTime::from_timestamp(i64::from(seconds), 0)),
-        // Version 3 tells nothing that would change with the file behind the name.
+        // Version 3 has no value that changes when another file gets the name.
         version: None,
         changed: None,
     }
 }
 
-/// What an entry is, as far as it is told: links are neither file nor directory.
+/// The kind of an entry, as far as it is reported: links are neither file nor directory.
 pub(crate) fn kind(told: &Attributes, line: &[u8]) -> Option<EntryKind> {
     match told.permissions.map(|mode| mode & TYPE) {
         Some(0o100_000) => Some(EntryKind::File),
         Some(0o040_000) => Some(EntryKind::Directory),
         Some(0o120_000) => Some(EntryKind::Link),
-        // Permissions without a type: the line's first letter tells it, as in ls -l.
+        // Permissions without a type: the first letter of the line has it, as in ls -l.
         None | Some(0) => match line.first() {
             Some(b'-') => Some(EntryKind::File),
             Some(b'd') => Some(EntryKind::Directory),

@@ -1,11 +1,11 @@
-//! Reading a file: many requests on their way, handed on in order.
+//! Reading a file with many requests in flight, returned in order.
 //!
-//! Whoever reads also asks ahead: while what came is used, the rest is on its way. What is asked for
-//! grows with the file and as the process's buffer budget allows, and bounds what is in memory.
+//! The reader requests data ahead: while received data is used, more is on its way. The number of requested bytes
+//! grows with the file and as the process's buffer budget allows, and limits the memory.
 //!
-//! A file ends where the server says that there is no more, not where its stated size ends: servers state sizes
-//! that are too small, too large, or 0. The size only tells how far to ask ahead; one more request goes beyond it.
-//! An answer without data says nothing of an end: before the stated one it is asked once more, and fails.
+//! A file ends where the server reports its end, not at its reported size: servers report sizes that are too small,
+//! too large, or 0. The size only decides how far to request ahead; one more request goes beyond it. An answer
+//! without data does not mean the end: before the reported size it is requested once more, and then fails.
 
 use super::Lease;
 use crate::protocol::client::{self, FileHandle};
@@ -23,19 +23,19 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, ReadBuf};
 use transport::{BufferBudget, BufferLease};
 
-/// Most requests on their way for one file.
+/// The most requests in flight for one file.
 const REQUESTS: usize = 64;
 
-/// Data asked for in one request, where the server gives as much.
+/// The number of bytes requested at a time, if the server returns as many.
 const CHUNK: u32 = 64 * 1024;
 
-/// Bytes on their way that every file may have, without asking the budget: enough for small files.
+/// The bytes in flight that every file may have without the budget: enough for small files.
 const COMMON_ROOM: u64 = transport::folder::READER_BUFFERS as u64;
 
 /// What came in one answer.
 type Pieces = Vec<Bytes>;
 
-/// Opens a file and closes it unread.
+/// Opens a file and closes it without reading.
 ///
 /// # Errors
 /// By the server's codes.
@@ -65,7 +65,7 @@ pub(crate) async fn open(
         .map_err(|fault| fault.error("open a file to read it", lease.target(), Some(path)))?;
     let failed = |fault: Fault| fault.error("read a file", lease.target(), Some(path));
     let chunk = CHUNK.min(lease.client().abilities().read_size);
-    // The first bytes are asked for together with the size: one round trip for a small file.
+    // The first bytes are requested together with the size: one round trip for a small file.
     let stat = lease.client().stat_open(&handle).await.map_err(failed)?;
     let answer = lease.client().read(&handle, offset, chunk).await.map_err(failed)?;
     let pump = Pump {
@@ -102,13 +102,13 @@ struct Asked {
     again: bool,
 }
 
-/// The size that the server states of the open file.
+/// The size that the server reports for the open file.
 enum Size {
     /// The answer is on its way.
     Asked(Awaited),
     /// So many bytes.
     Stated(u64),
-    /// The server does not tell, tells 0, as for files that are made as they are read, or tells less than there is.
+    /// The server reports no size, or 0, as for generated files, or less than the file has.
     Unknown,
 }
 
@@ -126,9 +126,9 @@ struct Pump {
     /// The size that was stated, also where there is more.
     stated: Option<u64>,
     asked: VecDeque<Asked>,
-    /// Bytes asked for.
+    /// Bytes requested.
     outstanding: u64,
-    /// Bytes that may be asked for.
+    /// Bytes that may be requested.
     room: u64,
     grown: Option<BufferLease>,
     budget: BufferBudget,
@@ -148,7 +148,7 @@ impl Pump {
         if answer.kind != DATA {
             return match client::unexpected(answer) {
                 fault if fault.is(code::EOF) => Ok(None),
-                // Beyond the end not every server says so in the words of the draft.
+                // Beyond the end, not every server answers as the draft says.
                 Fault::Refused(_) if at_stated_end => Ok(None),
                 fault => Err(fault.into()),
             };
@@ -158,7 +158,7 @@ impl Pump {
             return Err(Fault::from(Malformed("more data than requested")).into());
         }
         if came == 0 {
-            // Neither data nor an end: an end only where the file ends by its stated size too.
+            // Neither data nor an end: accepted as the end only at the reported size.
             if self.stated.is_some_and(|stated| asked.offset >= stated) {
                 return Ok(None);
             }
@@ -171,19 +171,19 @@ impl Pump {
         }
         self.position = asked.offset + came;
         if self.stated_end().is_some_and(|end| self.position > end) {
-            // There is more than was stated.
+            // The file is longer than reported.
             self.size = Size::Unknown;
         }
         match asked.length - u32::try_from(came).unwrap_or(asked.length) {
             0 => self.grow(),
             rest => self.ask_first(self.position, rest, false).await?,
         }
-        // The next bytes set out before these are used.
+        // The next bytes are requested before these are used.
         self.ask_ahead().await?;
         Ok(Some(answer.body))
     }
 
-    /// The server answers twice in a row with neither data nor an end.
+    /// The error if the server answers twice in a row with neither data nor an end.
     fn no_end(&self, offset: u64) -> Error {
         let error = Error::transient(ErrorKind::Protocol, "read a file to its end")
             .with("host", &self.lease.target().host)
@@ -212,7 +212,7 @@ impl Pump {
         self.size = Size::Unknown;
         let attributes = match client::attributes(answer?) {
             Ok(attributes) => attributes,
-            // Then it is read until the server says that it ends.
+            // Then it is read until the server reports the end.
             Err(Fault::Refused(_)) => return Ok(()),
             Err(fault) => return Err(fault.into()),
         };
@@ -233,7 +233,7 @@ impl Pump {
         Ok(())
     }
 
-    /// Asks for as much as there is room for, up to one request beyond the stated end.
+    /// Requests as much as the room allows, up to one request beyond the reported end.
     async fn ask_ahead(&mut self) -> std::result::Result<(), Fault> {
         while self.asked.len() < REQUESTS
             && (self.asked.is_empty() || self.outstanding + u64::from(self.chunk) <= self.room)

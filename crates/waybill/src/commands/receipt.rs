@@ -32,7 +32,7 @@ async fn find(store: &Store, wanted: &TransferReceipt) -> Result<Vec<u8>> {
     kept.retain(|one| wanted.delivery.is_none_or(|delivery| one.which.delivery() == Some(delivery)));
     let which = match kept.as_slice() {
         [one] => one.which,
-        [] if store.transfer(id).await?.is_none() => return Err(super::transfer::unknown(id)),
+        [] if store.transfer(id).await?.is_none() => return Err(super::unknown_name::transfer(id)),
         [] => return Err(none(id)),
         several => {
             let each: Vec<String> = several.iter().map(|one| command(id, one)).collect();

@@ -11,7 +11,7 @@ use crate::gateway::open_command_session;
 use crate::process::ClockAndRandom;
 use config::Settings;
 use model::schema::Section;
-use model::{Error, ErrorKind, Result, Timestamp, TransferId, quoted};
+use model::{Result, Timestamp, TransferId, quoted};
 use serde_json::{Value, json};
 use std::process::ExitCode;
 use store::{DeliveryView, KeptMdn, Store, TransferFilter, TransferView, Waybill};
@@ -104,18 +104,12 @@ pub(crate) async fn show(settings: &Settings, id: TransferId, output: Output) ->
     };
     store.close().await;
     let (waybill, mdns) = found?;
-    let waybill = waybill.ok_or_else(|| unknown(id))?;
+    let waybill = waybill.ok_or_else(|| unknown_name::transfer(id))?;
     match output {
         Output::Json => write::json(&waybill_json(&waybill, &mdns))?,
         Output::Text => text(&waybill, &mdns)?,
     }
     Ok(ExitCode::SUCCESS)
-}
-
-pub(super) fn unknown(id: TransferId) -> Error {
-    Error::permanent(ErrorKind::NotFound, "find a transfer")
-        .with("transfer", id)
-        .advice("`waybill transfer list` shows the ids")
 }
 
 fn text(waybill: &Waybill, mdns: &[KeptMdn]) -> Result<()> {

@@ -3,7 +3,7 @@
 use super::write;
 use config::Documents;
 use model::schema::Section;
-use model::{did_you_mean, quoted};
+use model::{Error, ErrorKind, TransferId, did_you_mean, quoted};
 use store::Store;
 
 /// Says, to the person at the terminal, which of the names asked for is not defined. Never a fault: what was
@@ -20,4 +20,11 @@ pub(crate) async fn tell(store: &Store, asked: &[(Section, Option<&str>)]) {
             write::note(format_args!("no {} {} is defined now{near}", section.as_str(), quoted(name)));
         }
     }
+}
+
+/// The error for a transfer that does not exist.
+pub(super) fn transfer(id: TransferId) -> Error {
+    Error::permanent(ErrorKind::NotFound, "find a transfer")
+        .with("transfer", id)
+        .advice("`waybill transfer list` shows the ids")
 }
