@@ -18,13 +18,14 @@ impl<'a> Checker<'a> {
             };
             let title = reader.text("title").map(|text| text.value);
             let identity = Identity { name: name.to_owned(), title, sides };
-            let usable = identity.sides.keys().map(|transport| {
-                self.ask(transport, (Section::IDENTITY, name), transport.as_str(), |own, findings| {
-                    own.check_identity(&identity, &self.definitions, findings);
-                })
-            });
-            // Every transport is asked, whatever the first one says.
-            if usable.fold(true, |all, usable| all && usable) {
+            let mut is_usable = true;
+            for transport in identity.sides.keys() {
+                is_usable &=
+                    self.ask(transport, (Section::IDENTITY, name), transport.as_str(), |own, findings| {
+                        own.check_identity(&identity, &self.definitions, findings);
+                    });
+            }
+            if is_usable {
                 self.definitions.identities.insert(name.to_owned(), Arc::new(identity));
             }
         }
@@ -40,12 +41,14 @@ impl<'a> Checker<'a> {
             let title = reader.text("title").map(|text| text.value);
             let contact = reader.text("contact").map(|text| text.value);
             let partner = Partner { name: name.to_owned(), title, contact, agreements };
-            let usable = partner.agreements.keys().map(|transport| {
-                self.ask(transport, (Section::PARTNER, name), transport.as_str(), |own, findings| {
-                    own.check_partner(&partner, &self.definitions, findings);
-                })
-            });
-            if usable.fold(true, |all, usable| all && usable) {
+            let mut is_usable = true;
+            for transport in partner.agreements.keys() {
+                is_usable &=
+                    self.ask(transport, (Section::PARTNER, name), transport.as_str(), |own, findings| {
+                        own.check_partner(&partner, &self.definitions, findings);
+                    });
+            }
+            if is_usable {
                 self.definitions.partners.insert(name.to_owned(), Arc::new(partner));
             }
         }
