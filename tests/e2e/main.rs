@@ -17,6 +17,7 @@ mod proxies;
 mod readiness;
 mod retried;
 mod revisions;
+mod schedules;
 mod schema;
 mod seal_copies;
 mod secrets;

@@ -62,5 +62,6 @@ impl Catalogue {
 
 /// What everything else refers to.
 fn is_material(section: Section) -> bool {
-    [Section::CERTIFICATE, Section::KEY, Section::CREDENTIAL, Section::PROXY].contains(&section)
+    [Section::CERTIFICATE, Section::KEY, Section::CREDENTIAL, Section::PROXY, Section::CALENDAR]
+        .contains(&section)
 }

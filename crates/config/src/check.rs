@@ -5,6 +5,7 @@
 //! mistake is told once.
 
 mod alone;
+mod calendar;
 mod circle;
 mod directory;
 mod endpoint;
@@ -18,6 +19,7 @@ mod material;
 mod overlap;
 mod partner;
 mod proxy;
+mod schedule;
 mod source;
 
 pub(crate) use proxy::read_proxy;
@@ -67,6 +69,7 @@ impl Documents {
         checker.keys();
         checker.credentials();
         checker.proxies();
+        checker.calendars();
         checker.others();
         checker.identities();
         checker.partners();

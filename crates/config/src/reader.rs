@@ -238,6 +238,13 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// The tables of a list; one alone needs no brackets.
+    pub(crate) fn tables(&self, name: &str) -> Vec<Self> {
+        let Some(Kind::List(Kind::Table(group))) = self.kind(name) else { return Vec::new() };
+        let open = |(node, key): (&'a Node, String)| Self::open(self.context, &node.place, node, key, *group);
+        self.items(name).into_iter().filter_map(open).collect()
+    }
+
     /// The tables below by the names that a person chose.
     pub(crate) fn named(&self, name: &str) -> Vec<(&'a str, Self)> {
         let (Some(Kind::Map(Kind::Table(group))), Some(entry)) = (self.kind(name), self.entry(name)) else {

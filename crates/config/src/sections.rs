@@ -1,18 +1,23 @@
 //! The kinds of definitions, declared: what holds for every transport. Each transport adds its own fields.
 
 use crate::words::{BOOL, CERTIFICATE as CERTIFICATE_PEM, DURATION, LIST, ORDER, SECRET, SETTLE, TEXT};
-use model::schema::{Field, Group, Kind, Section, SectionSpec};
+use model::schema::{Field, Group, Kind, Rule, Section, SectionSpec};
 
 const fn section(section: Section, doc: &'static str, group: &'static Group) -> SectionSpec {
     SectionSpec { section, doc, group }
 }
 
 /// The kinds of definitions, each after those it may name.
-pub static SECTIONS: [SectionSpec; 9] = [
+pub static SECTIONS: [SectionSpec; 10] = [
     section(Section::CERTIFICATE, "A certificate of a partner or of a certificate authority.", &CERTIFICATE),
     section(Section::KEY, "One of our private keys, with its certificate if it has one.", &KEY),
     section(Section::CREDENTIAL, "A user name and its password.", &CREDENTIAL),
     section(Section::PROXY, "A proxy for outgoing connections.", &PROXY),
+    section(
+        Section::CALENDAR,
+        "A calendar of days off. On these days the flows that name it poll nothing.",
+        &CALENDAR,
+    ),
     section(
         Section::IDENTITY,
         "Our own side in exchanges with partners. It has a table for each transport that works with \
@@ -74,6 +79,16 @@ pub(crate) static PROXY: Group = Group::of(&[
     )
     .login(),
     Field::optional("password", SECRET, "The user's password.").login(),
+]);
+
+static CALENDAR: Group = Group::of(&[
+    Field::optional(
+        "days_off",
+        LIST,
+        "The days off, each written as year, month and day: `[\"2026-12-25\", \"2026-12-26\"]`. A day begins and \
+        ends at midnight in the time zone of the flow.",
+    ),
+    Field::preset("weekends", BOOL, "false", "Whether Saturdays and Sundays are days off as well."),
 ]);
 
 static IDENTITY: Group = Group::of(&[Field::optional("title", TEXT, "A title for people.")]);
@@ -176,6 +191,36 @@ pub(crate) static POLLED: Group = Group::of(&[
         "60s",
         "The time from the start of one poll to the start of the next; at least 1s.",
     ),
+    Field::optional(
+        "cron",
+        TEXT,
+        "Instead of `every`: a cron expression that names the times of polls, with five fields (minute, hour, \
+        day of the month, month, day of the week), such as `*/5 6-20 * * MON-FRI`. If both the day of the \
+        month and the day of the week are restricted, a day that fits either counts. A time that passes \
+        while a poll runs, or at which no node could poll, is made up once within ten minutes; after that it \
+        is left out.",
+    ),
+    Field::preset(
+        "time_zone",
+        TEXT,
+        "UTC",
+        "The time zone of `cron`, `between` and `not_on`, by its IANA name, such as `Europe/Berlin`. When the \
+        clock is put forward, a time that does not exist counts as the first moment after the gap. When it \
+        is put back, a `cron` expression with a fixed hour counts the first of the two moments, one that \
+        repeats each hour counts both, and a window is open during both.",
+    ),
+    Field::optional(
+        "between",
+        Kind::List(&Kind::Table(&WINDOW)),
+        "One or several windows; polls begin only within them. A poll that has begun goes on. Left out, polls \
+        begin at any time. A run that a person requests is not bound to windows and calendar.",
+    ),
+    Field::optional(
+        "not_on",
+        Kind::Name(Section::CALENDAR),
+        "The calendar with the days on which no poll begins. A window that goes over midnight belongs to the \
+        day on which it begins.",
+    ),
     Field::preset(
         "read_limit",
         Kind::Integer { min: 0, max: 1_000_000 },
@@ -199,6 +244,24 @@ pub(crate) static POLLED: Group = Group::of(&[
         "retry",
         Kind::Table(&RETRY),
         "How often Waybill tries to read a file that cannot be read.",
+    ),
+])
+.with(&[Rule::AtMostOne(&["every", "cron"])]);
+
+/// A window of the day.
+pub(crate) static WINDOW: Group = Group::of(&[
+    Field::required("from", TEXT, "The time at which it begins, such as `06:00`."),
+    Field::required(
+        "to",
+        TEXT,
+        "The time at which it ends, such as `20:00`, or `24:00`. If it is earlier than `from`, the window goes \
+        over midnight.",
+    ),
+    Field::optional(
+        "days",
+        LIST,
+        "The days of the week on which it begins: `mon` to `sun`, or ranges such as `mon-fri`. Left out, every \
+        day.",
     ),
 ]);
 

@@ -17,6 +17,7 @@ mod history;
 mod import;
 pub mod password;
 mod plan;
+mod poll_times;
 mod prepare;
 mod revisions;
 mod roll_back;
@@ -39,6 +40,7 @@ pub use flows::{
 };
 pub use forget_key::{ForgetKey, ForgottenKey};
 pub use plan::{PlanAnswer, PlanRequest};
+pub use poll_times::PollTimes;
 pub use revisions::{RevisionDetail, RevisionLine};
 pub use roll_back::RollBack;
 pub use rotate::Rotated;

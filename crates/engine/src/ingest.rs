@@ -9,6 +9,7 @@
 mod accept;
 mod back_off;
 pub(crate) mod dry_run;
+mod due;
 mod known;
 mod poll;
 mod poll_error;

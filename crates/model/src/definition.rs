@@ -17,6 +17,7 @@ pub use flow::{
 pub use material::{CertificateDefinition, Credential, KeyDefinition, ProxyDefinition};
 pub use partner::{Identity, Partner};
 
+use crate::schedule::Calendar;
 use crate::schema::{Section, Values};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -40,6 +41,8 @@ pub struct Definitions {
     pub credentials: BTreeMap<String, Arc<Credential>>,
     /// Proxies by name.
     pub proxies: BTreeMap<String, Arc<ProxyDefinition>>,
+    /// Calendars of days off by name.
+    pub calendars: BTreeMap<String, Arc<Calendar>>,
     /// Listeners by name.
     pub listeners: BTreeMap<String, Arc<Listener>>,
     /// Endpoints by name.

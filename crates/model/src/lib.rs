@@ -28,6 +28,7 @@ mod proxy;
 mod quoted;
 mod revision;
 pub mod role;
+pub mod schedule;
 pub mod schema;
 mod secret;
 mod skip_reason;

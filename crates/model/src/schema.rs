@@ -284,6 +284,8 @@ impl Section {
     pub const CREDENTIAL: Self = Self("credential");
     /// `[proxy.NAME]`
     pub const PROXY: Self = Self("proxy");
+    /// `[calendar.NAME]`
+    pub const CALENDAR: Self = Self("calendar");
     /// `[identity.NAME]`
     pub const IDENTITY: Self = Self("identity");
     /// `[partner.NAME]`

@@ -8,6 +8,7 @@
 use model::definition::{
     Destination, Endpoint, EndpointUrl, Flow, FlowSource, Order, PollSource, RetryPolicy, SettleWhen,
 };
+use model::schedule::Schedule;
 use model::schema::{Finding, Findings, Group, Section, TransportSpec, Value, Values, joined};
 use model::{Mask, MaskSpec};
 use std::time::Duration;
@@ -85,7 +86,7 @@ pub fn poll(endpoint: &str, after: After) -> PollSource {
     PollSource {
         endpoint: endpoint.into(),
         mask: Mask::new(&MaskSpec::default()).unwrap(),
-        every: Duration::from_secs(60),
+        schedule: Schedule::every(Duration::from_secs(60)),
         read_limit: 0,
         order: Order::Name,
         settle: SettleWhen::Recorded,

@@ -4,17 +4,15 @@ use super::Checker;
 use super::flow::retry;
 use super::location::Location;
 use super::mask::mask;
+use super::schedule::OFTEN;
 use crate::problem::Place;
 use crate::reader::{Declared, Reader};
 use crate::sections::{POLLED, RECEIVED, SOURCE};
 use crate::tree::Node;
 use model::definition::{FlowSource, Order, PollEffects, PollSource, ReceiveSource, SettleWhen};
+use model::schedule::Schedule;
 use model::schema::{Group, Section, TransportSpec};
 use model::{Mask, MaskSpec};
-use std::time::Duration;
-
-/// Below this a poll spends its time on opening connections.
-const OFTEN: Duration = Duration::from_secs(5);
 
 /// A source, with what the comparison with other flows needs.
 pub(super) struct CheckedSource {
@@ -135,7 +133,7 @@ impl<'a> Checker<'a> {
         }
         let location = facts.and_then(|facts| facts.location.clone());
         // What is wrong here is an error already; the transport's own fields are checked all the same.
-        let every = every(reader, location.as_ref()).unwrap_or(OFTEN);
+        let schedule = self.schedule(reader, location.as_ref()).unwrap_or_else(|| Schedule::every(OFTEN));
         let retry = retry(&reader.section("retry")).unwrap_or_default();
         let read_limit = reader.integer("read_limit").and_then(|limit| usize::try_from(limit).ok())?;
         let (fields, _) = model::schema::joined(own);
@@ -145,7 +143,7 @@ impl<'a> Checker<'a> {
         let poll = PollSource {
             endpoint: endpoint?,
             mask,
-            every,
+            schedule,
             read_limit,
             order: reader.word("order", Order::parse)?,
             settle: reader.word("settle", SettleWhen::parse)?,
@@ -161,16 +159,4 @@ impl<'a> Checker<'a> {
         let effects = declaration.map(|own| own.poll_effects(&poll)).unwrap_or_default();
         Some(CheckedSource { source: FlowSource::Poll(poll), mask: spec, location, effects })
     }
-}
-
-fn every(reader: &Reader<'_>, location: Option<&Location>) -> Option<Duration> {
-    let every = reader.duration("every")?;
-    if every < Duration::from_secs(1) {
-        reader.error("every", "must be at least \"1s\"");
-        return None;
-    }
-    if every < OFTEN && location.is_some_and(|location| location.scheme.connects_per_poll) {
-        reader.warning("every", "is less than 5s, and each poll opens a new connection");
-    }
-    Some(every)
 }

@@ -1,7 +1,7 @@
 //! Looking at what a poll of a flow's source would do.
 
 use crate::suspensions::find_among;
-use crate::{Caller, Control};
+use crate::{Caller, Control, PollTimes};
 use engine::{DryRun, FileLeft, FileSeen, Trial};
 use model::definition::FlowSource;
 use model::{
@@ -39,6 +39,8 @@ pub struct DryRunAnswer {
     pub source_offline: Option<Suspension>,
     /// Whether the flow's definition enables it.
     pub enabled: bool,
+    /// When polls begin.
+    pub polls: PollTimes,
 }
 
 /// A file, or something else that a listing shows.
@@ -78,10 +80,10 @@ impl Control {
         let unknown = || Error::permanent(ErrorKind::NotFound, OPERATION).with("flow", name);
         find_among(OPERATION, SuspensionKind::Flow, name, definitions.flows.keys().map(String::as_str))?;
         let flow = definitions.flows.get(name).ok_or_else(unknown)?;
-        let (endpoint, node) = match &flow.source {
+        let (endpoint, node, schedule) = match &flow.source {
             FlowSource::Poll(poll) => {
                 let endpoint = definitions.endpoints.get(&poll.endpoint);
-                (poll.endpoint.clone(), endpoint.and_then(|endpoint| endpoint.node.clone()))
+                (poll.endpoint.clone(), endpoint.and_then(|endpoint| endpoint.node.clone()), &poll.schedule)
             }
             FlowSource::Receive(_) => {
                 return Err(Error::permanent(ErrorKind::Rejected, OPERATION)
@@ -122,6 +124,7 @@ impl Control {
             source_offline: suspended(SuspensionKind::Endpoint, &endpoint),
             endpoint,
             enabled: flow.enabled,
+            polls: PollTimes::of(schedule, (self.0.now)()),
         })
     }
 }

@@ -1,8 +1,8 @@
 //! The list of flows.
 
-use crate::flow_document::FlowDocument;
+use crate::flow_document::{FlowDocument, calendars};
 use crate::flows::of_name;
-use crate::{Caller, Control};
+use crate::{Caller, Control, PollTimes};
 use model::schema::Section;
 use model::{Permission, Result, StoredDefinition, Suspension, SuspensionKind};
 use serde::Serialize;
@@ -34,6 +34,8 @@ pub struct FlowDetail {
     pub source_offline: Option<Suspension>,
     /// The node that polls its source, if one does.
     pub polled_by: Option<String>,
+    /// When its source is polled; `None` for a listener, and where references to variables decide it.
+    pub polls: Option<PollTimes>,
 }
 
 impl FlowDetail {
@@ -75,7 +77,9 @@ impl Control {
         let suspensions = self.0.store.suspensions().await?;
         let (paused, offline): (Vec<_>, Vec<_>) =
             suspensions.into_iter().partition(|suspension| suspension.kind == SuspensionKind::Flow);
-        let polled = self.0.store.polled_sources((self.0.now)()).await?;
+        let now = (self.0.now)();
+        let polled = self.0.store.polled_sources(now).await?;
+        let calendars = calendars(&definitions);
         let defined = definitions.iter().filter(|definition| definition.section == Section::FLOW.as_str());
         let mut flows: Vec<FlowDetail> = defined
             .map(|definition| {
@@ -84,6 +88,9 @@ impl Control {
                 if let Some(FlowSourceDetail::Endpoint(endpoint)) = &flow.source {
                     flow.source_offline = of_name(&offline, endpoint);
                 }
+                let schedule = FlowDocument::of(definition).schedule(&calendars);
+                flow.polls =
+                    schedule.map(|schedule| PollTimes::of(&schedule, now)).filter(|_| flow.is_polled());
                 flow.polled_by = polled.get(&flow.name).map(ToString::to_string);
                 flow
             })
@@ -109,6 +116,7 @@ fn flow(definition: &StoredDefinition) -> FlowDetail {
         paused: None,
         source_offline: None,
         polled_by: None,
+        polls: None,
     }
 }
 
@@ -122,5 +130,6 @@ fn undefined(paused: Suspension) -> FlowDetail {
         paused: Some(paused),
         source_offline: None,
         polled_by: None,
+        polls: None,
     }
 }

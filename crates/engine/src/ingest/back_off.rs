@@ -5,6 +5,7 @@ use crate::ingest::reading::{Discovered, READING, WrongSize, with_sizes};
 use crate::ingest::tally::Became;
 use crate::ingest::unconfirmed::UnconfirmedReading;
 use model::{Error, ErrorKind, EventKind, OfferId, Result, Retry};
+use std::time::Duration;
 use store::OfferFailed;
 use transport::OfferNotes;
 
@@ -24,7 +25,8 @@ pub(crate) async fn back_off(
     };
     // After a first doubtful reading there is a second one, after the stability time of the flow.
     let is_first_reading = found.offer.source_data.contains_key(READING) && failures == 1;
-    let wait = wait.map(|wait| if is_first_reading { wait.min(polled.poll.every / 2) } else { wait });
+    let soon = polled.poll.schedule.interval().map_or(Duration::ZERO, |interval| interval / 2);
+    let wait = wait.map(|wait| if is_first_reading { wait.min(soon) } else { wait });
     if !found.offer.source_data.contains_key(READING)
         && let Some(reading) = earlier.source_data.get(READING)
     {

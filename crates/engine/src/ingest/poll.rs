@@ -4,6 +4,7 @@ use crate::crash;
 use crate::guard::guarded;
 use crate::health::Reachability;
 use crate::ingest::accept::accept;
+use crate::ingest::due::{Due, Moment};
 use crate::ingest::known::Known;
 use crate::ingest::poll_error::PollError;
 use crate::ingest::polled_flow::PolledFlow;
@@ -19,9 +20,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use store::{FlowRunResult, NodeLease, OpenFlowRun};
 use transport::{Clock, Discovery, FoundOffer, Shutdown, UnstableFile};
-
-/// The longest wait after polls that failed permanently, unless the flow's interval is longer.
-const LONGEST_WAIT: Duration = Duration::from_secs(3600);
 
 /// Polls one flow until shutdown.
 pub(crate) struct Poller {
@@ -48,35 +46,38 @@ fn first_after(flow: &str, every: Duration, pollers: usize) -> Duration {
 impl Poller {
     /// The poller of a flow; the argument is the number of flows.
     pub(crate) fn new(polled: PolledFlow, pollers: usize) -> Self {
-        let first_after = first_after(&polled.flow.name, polled.poll.every, pollers);
+        let interval = polled.poll.schedule.interval().unwrap_or_default();
+        let first_after = first_after(&polled.flow.name, interval, pollers);
         Self { polled: Arc::new(polled), first_after }
     }
 
-    /// Polls at each interval while this node holds the source's lease, and at once if a person requests it. After
+    /// Polls as the schedule says while this node holds the source's lease, and at once if a person requests it. After
     /// polls that fail permanently, the waits grow.
     pub(crate) async fn run(self, mut shutdown: Shutdown) {
         let polled = &self.polled;
         let clock = Arc::clone(&polled.context.services.clock);
         let mut runs = RunsOfFlow::new(polled);
-        let mut refusals = 0_u32;
-        let mut due = clock.monotonic() + self.first_after;
+        let mut due = Due::new(&polled.poll.schedule, clock.as_ref(), self.first_after);
         loop {
-            let pause = due.saturating_sub(clock.monotonic());
+            let pause = due.pause(clock.as_ref());
             let asked = tokio::select! {
                 _ = shutdown.wait_for(|ended| *ended) => break,
                 asked = runs.asked_for() => asked,
                 () = sleep_unless_zero(clock.as_ref(), pause) => Vec::new(),
             };
-            let begun = clock.monotonic();
+            if asked.is_empty() && !due.pause(clock.as_ref()).is_zero() {
+                // The wait for a time of day is done in parts, because the clock may be set in between.
+                continue;
+            }
+            let begun = Moment::now(clock.as_ref());
             let done = tokio::select! {
                 // Recording and settling continue in their own tasks; everything else is cancelled.
                 done = poll_if_ours(polled, &asked) => done,
                 _ = shutdown.wait_for(|ended| *ended) => break,
             };
             match &done {
-                Done::Polled { refused: true } => refusals = refusals.saturating_add(1),
-                Done::Polled { refused: false } => refusals = 0,
-                Done::Offline => {}
+                Done::Polled { refused } => due.polled(begun, *refused),
+                Done::Offline => due.skipped(begun),
                 Done::NotOurs if !asked.is_empty() => {
                     // The node that polls the source executes the run. If that node dies, the run is still open.
                     tokio::select! {
@@ -85,12 +86,9 @@ impl Poller {
                     }
                     continue;
                 }
-                Done::NotOurs => {}
+                Done::NotOurs => due.not_ours(begun),
             }
             runs.are_done(&asked);
-            let every = polled.poll.every;
-            let grown = every.saturating_mul(1 << refusals.min(16)).min(LONGEST_WAIT).max(every);
-            due = begun + grown;
         }
         polled.unstable.forget_flow(&polled.flow.name);
         let lease = polled.context.lease.current();

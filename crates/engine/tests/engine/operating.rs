@@ -3,6 +3,7 @@
 use crate::database::both;
 use crate::scene::{Scene, flow, polling, receiving};
 use engine::Engine;
+use model::schedule::Schedule;
 use model::{Actor, ErrorKind, PollReport, Suspension, SuspensionKind, TransferState};
 use std::time::Duration;
 use store::{EndSuspension, FlowRunResult, NewFlowRun, Store};
@@ -224,7 +225,7 @@ async fn ended(scene: &Scene, id: Uuid) -> FlowRunResult {
 
 /// Polled once at the start, and then not for hours.
 fn rarely(name: &str, to: &[&str]) -> model::definition::Flow {
-    polling(flow(name, to), |poll| poll.every = Duration::from_secs(86_400))
+    polling(flow(name, to), |poll| poll.schedule = Schedule::every(Duration::from_secs(86_400)))
 }
 
 both! {

@@ -8,6 +8,7 @@ use engine::{Engine, EngineSettings, FlowAt, FlowHistory, Parts, SystemClock};
 use model::definition::{
     Definitions, Destination, Endpoint, Flow, FlowSource, Order, PollSource, ReceiveSource, RetryPolicy,
 };
+use model::schedule::Schedule;
 use model::schema::Values;
 use model::{Actor, Mask, MaskSpec, Timestamp, TransferId, TransferState};
 use staging::{RealDisk, Staging};
@@ -341,7 +342,7 @@ pub(crate) fn flow(name: &str, to: &[&str]) -> Flow {
 
 pub(crate) fn poll(endpoint: &str) -> PollSource {
     PollSource {
-        every: Duration::from_secs(10),
+        schedule: Schedule::every(Duration::from_secs(10)),
         order: Order::Listing,
         retry: RETRY,
         ..defined::poll(endpoint, After::Delete)

@@ -2,6 +2,7 @@
 
 use crate::database::both;
 use crate::scene::{flow, gaps, polling};
+use model::schedule::Schedule;
 use model::{ErrorKind, PayloadId, Retry, TransferState};
 use std::time::Duration;
 use testkit::fake::{Fault, ScriptedOffer};
@@ -89,7 +90,7 @@ both! {
     a_wrong_password_rests_the_source_until_the_definitions_change(scene) {
         let refused = Fault { kind: ErrorKind::Unauthenticated, retry: Retry::Permanent };
         scene.flow(flow("orders", &["out"]));
-        scene.flow(polling(flow("also", &["out"]), |poll| poll.every = Duration::from_secs(15)));
+        scene.flow(polling(flow("also", &["out"]), |poll| poll.schedule = Schedule::every(Duration::from_secs(15))));
         scene.place("in").break_down(Some(refused));
         let engine = scene.start().await;
         scene.until("it failed", || async { !scene.events("poll.failed").await.is_empty() }).await;

@@ -22,6 +22,7 @@ impl Definitions {
         share(&mut self.keys, &before.keys);
         share(&mut self.credentials, &before.credentials);
         share(&mut self.proxies, &before.proxies);
+        share(&mut self.calendars, &before.calendars);
         share(&mut self.listeners, &before.listeners);
         share(&mut self.endpoints, &before.endpoints);
         share(&mut self.flows, &before.flows);

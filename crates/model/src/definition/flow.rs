@@ -1,6 +1,7 @@
 //! A flow: source, steps, destinations.
 
 use crate::connection::words;
+use crate::schedule::Schedule;
 use crate::schema::{TransportSpec, Values, joined};
 use crate::{Error, ErrorKind, Mask, NameTemplate, Result};
 use std::time::Duration;
@@ -53,8 +54,8 @@ pub struct PollSource {
     pub endpoint: String,
     /// Which names.
     pub mask: Mask,
-    /// Time between the starts of two polls.
-    pub every: Duration,
+    /// When it is polled.
+    pub schedule: Schedule,
     /// Most offers a poll takes; 0 for no limit. Applied after sorting.
     pub read_limit: usize,
     /// In which order.

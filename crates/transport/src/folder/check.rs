@@ -27,7 +27,7 @@ pub fn check_poll(directory: Option<&RemotePath>, polling: &Polling, findings: &
 /// Warns of a flow that polls more often than its files can be seen to be stable.
 pub(super) fn check_stable_for(poll: &PollSource, findings: &mut Findings<'_>) {
     let stable_for = poll.options.duration("stable_for").unwrap_or_default();
-    if stable_for > poll.every {
+    if poll.schedule.interval().is_some_and(|interval| stable_for > interval) {
         let message = format!(
             "is shorter than stable_for ({}s), so stable_for is reduced to it: a file is read when it has not \
             changed between two polls",

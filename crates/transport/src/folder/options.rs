@@ -206,10 +206,11 @@ impl Polling {
     #[must_use]
     pub fn of(poll: &PollSource) -> Self {
         let options = &poll.options;
+        let stable_for = options.duration("stable_for").unwrap_or_default();
         Self {
             after: After::of(options),
             error_directory: options.text("error_directory").map(str::to_owned),
-            stable_for: options.duration("stable_for").unwrap_or_default().min(poll.every),
+            stable_for: stable_for.min(poll.schedule.interval().unwrap_or(stable_for)),
             recursive: options.bool("recursive"),
             ignore_times: options.bool("ignore_times"),
             temporary_suffix: options.text("temporary_suffix").unwrap_or_default().to_owned(),

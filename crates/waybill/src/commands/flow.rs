@@ -6,7 +6,7 @@ use crate::cli::{Flow, Output};
 use config::Settings;
 use control::{
     Control, DryRunAnswer, DryRunFlow, FlowDetail, FlowList, FlowRunAnswer, FlowSourceDetail, PauseFlow,
-    ResumeFlow, RunFlow,
+    PollTimes, ResumeFlow, RunFlow,
 };
 use model::{PollReport, Result, SkipCount, SkipReason, Suspension, quoted};
 use serde::Serialize;
@@ -98,7 +98,20 @@ fn looked(answer: &DryRunAnswer) -> Result<()> {
     if !answer.enabled {
         write::line(format_args!("No poll takes anything: flow {} is disabled.", answer.flow))?;
     }
-    Ok(())
+    write::line(format_args!("It polls {}; {}.", answer.polls.schedule, next_poll(&answer.polls)))
+}
+
+/// When the next poll comes, and why there is none now.
+fn next_poll(polls: &PollTimes) -> String {
+    let next = match polls.next {
+        Some(next) => format!("the next poll begins {}", write::time(next)),
+        None if polls.running => "polls begin now".to_owned(),
+        None => "no poll is to come".to_owned(),
+    };
+    match polls.closed_words {
+        Some(words) => format!("no poll begins now, because {words}; {next}"),
+        None => next,
+    }
 }
 
 fn files(count: u64) -> String {
@@ -182,10 +195,14 @@ fn state(flow: &FlowDetail) -> String {
         (Some(paused), false, ..) => format!("not defined; {}", paused.words()),
         (None, _, false, _) => "disabled".to_owned(),
         (None, _, true, Some(offline)) => format!("source {}: {}", offline.name, offline.words()),
-        (None, _, true, None) => match &flow.polled_by {
-            Some(node) => format!("polled by {node}"),
-            None => "-".to_owned(),
-        },
+        (None, _, true, None) => {
+            let node =
+                flow.polled_by.as_ref().map_or_else(|| "-".to_owned(), |node| format!("polled by {node}"));
+            match flow.polls.as_ref().and_then(|polls| polls.next) {
+                Some(next) => format!("{node}; next poll {}", write::time(next)),
+                None => node,
+            }
+        }
     }
 }
 
@@ -195,6 +212,9 @@ fn show(flow: &FlowDetail) -> Result<()> {
         Some(FlowSourceDetail::Endpoint(name)) => write::line(format_args!("  polls endpoint {name}"))?,
         Some(FlowSourceDetail::Listener(name)) => write::line(format_args!("  receives by listener {name}"))?,
         None => {}
+    }
+    if let Some(polls) = &flow.polls {
+        write::line(format_args!("  polls {}; {}", polls.schedule, next_poll(polls)))?;
     }
     for destination in &flow.destinations {
         write::line(format_args!("  delivers to endpoint {destination}"))?;

@@ -53,7 +53,7 @@ fn the_language_carries_every_line_of_seven_transports() {
     assert_eq!(definitions.others[&SMTP]["relay"].text("host"), Some("relay.example"));
     // A place without 'after' is polled as any other.
     let FlowSource::Poll(poll) = &definitions.flows["queued"].source else { panic!("polled") };
-    assert_eq!(poll.every.as_secs(), 5);
+    assert_eq!(poll.schedule.interval().unwrap().as_secs(), 5);
 }
 
 /// A mistake in a line is told with its key.

@@ -69,8 +69,8 @@ endpoint = "folder"
     let FlowSource::Poll(poll) = &full.source else { panic!("polls") };
     assert!(poll.mask.matches(b"a.edi") && poll.mask.matches(b"a.x12") && !poll.mask.matches(b"~a.edi"));
     assert_eq!(
-        (poll.every, poll.options.duration("stable_for")),
-        (Duration::from_secs(10), Some(Duration::from_secs(5)))
+        (poll.schedule.interval(), poll.options.duration("stable_for")),
+        (Some(Duration::from_secs(10)), Some(Duration::from_secs(5)))
     );
     assert_eq!((poll.read_limit, poll.order, poll.options.bool("recursive")), (0, Order::Arrival, true));
     let after = poll.options.table("after");

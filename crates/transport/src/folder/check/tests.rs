@@ -1,6 +1,7 @@
 use super::*;
 use crate::folder::After;
 use model::definition::{Destination, EndpointUrl, Order, RetryPolicy, SettleWhen};
+use model::schedule::Schedule;
 use model::schema::{Value, Values};
 use model::{Mask, MaskSpec};
 use std::sync::Arc;
@@ -38,7 +39,7 @@ fn flow(name: &str, from: &str, polling: &Polling, to: &str, temporary: Value) -
     let source = PollSource {
         endpoint: from.into(),
         mask: Mask::new(&MaskSpec::default()).unwrap(),
-        every: Duration::from_secs(60),
+        schedule: Schedule::every(Duration::from_secs(60)),
         read_limit: 0,
         order: Order::Name,
         settle: SettleWhen::Recorded,

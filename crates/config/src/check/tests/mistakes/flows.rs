@@ -95,6 +95,61 @@ fn flows() {
             "x.toml:2:57: warning: flow.f.source.every: is less than 5s",
         ),
         (
+            &source("after = \"keep\", every = \"60s\", cron = \"* * * * *\""),
+            "error: flow.f.source.cron: cannot be used together with 'every'; remove one of them",
+        ),
+        (
+            &source("after = \"keep\", cron = \"* * * *\""),
+            "error: flow.f.source.cron: \"* * * *\" is not a cron expression",
+        ),
+        (
+            &source("after = \"keep\", cron = \"* * * * *\", time_zone = \"Europe/Berlyn\""),
+            "error: flow.f.source.time_zone: \"Europe/Berlyn\" is not a time zone of the IANA database, such as \
+             \"Europe/Berlin\" or \"UTC\"; did you mean 'Europe/Berlin'",
+        ),
+        (
+            &source("after = \"keep\", time_zone = \"Europe/Berlin\""),
+            "warning: flow.f.source.time_zone: has no effect without 'cron', 'between' or 'not_on'",
+        ),
+        (
+            &source("after = \"keep\", between = []"),
+            "error: flow.f.source.between: is empty: no poll would ever begin",
+        ),
+        (
+            &source("after = \"keep\", between = [{ from = \"06:00\" }]"),
+            "error: flow.f.source.between[1]: 'to' is missing",
+        ),
+        (
+            &source("after = \"keep\", between = [{ from = \"06:00\", to = \"25:00\" }]"),
+            "error: flow.f.source.between[1].to: \"25:00\" is not a time of day",
+        ),
+        (
+            &source("after = \"keep\", between = { from = \"06:00\", to = \"20:00\", days = [\"mo\"] }"),
+            "flow.f.source.between.days: \"mo\" names no days of the week",
+        ),
+        (
+            &source("after = \"keep\", cron = \"0 3 * * *\", between = { from = \"06:00\", to = \"20:00\" }"),
+            "error: flow.f.source.cron: no poll would begin within the next eight years",
+        ),
+        (
+            &source("after = \"keep\", not_on = \"holidays\""),
+            "error: flow.f.source.not_on: there is no calendar 'holidays'",
+        ),
+        (
+            &format!(
+                "[calendar.c]\ndays_off = [\"2026-13-01\"]\n{}",
+                source("after = \"keep\", not_on = \"c\"")
+            ),
+            "x.toml:2:13: error: calendar.c.days_off: \"2026-13-01\" is not a day",
+        ),
+        (
+            &format!(
+                "[calendar.c]\ndays_off = [\"1999-12-25\"]\n{}",
+                source("after = \"keep\", not_on = \"c\"")
+            ),
+            "warning: calendar.c: has no day off from today on",
+        ),
+        (
             &source("after = \"keep\", read_limit = -1"),
             "error: flow.f.source.read_limit: must be a whole number from 0",
         ),

@@ -21,7 +21,6 @@ const fn section(section: Section, group: &'static Group) -> SectionSpec {
 
 pub(super) const SMTP: Section = Section::new("smtp_server");
 const POOL: Section = Section::new("worker_pool");
-const CALENDAR: Section = Section::new("calendar");
 const OAUTH: Section = Section::new("oauth2_client");
 const USER: Section = Section::new("user");
 
@@ -55,14 +54,9 @@ static OFFLINE: Group = Group::of(&[
 /// What every polled source will have and has not yet.
 pub(super) static LATER_AT_SOURCES: Group = Group::of(&[
     field("ignore_case", Kind::Bool),
-    field("cron", Kind::Text),
-    field("time_zone", Kind::Text),
-    field("between", Kind::List(&Kind::Table(&HOURS))),
-    field("not_on", Kind::Name(CALENDAR)),
     field("expect", Kind::Table(&EXPECT)),
     field("stream", Kind::Bool),
-])
-.with(&[Rule::AtMostOne(&["every", "cron"]), Rule::Needs("time_zone", "cron")]);
+]);
 static EXPECT: Group =
     Group::of(&[field("by", Kind::Text), field("at_least", Kind::Integer { min: 1, max: 1_000_000 })]);
 
@@ -150,7 +144,7 @@ static DISK: Group = Group::of(&[field("owner", Kind::Text), field("wake_up", Ki
 static SFTP: TransportSpec = TransportSpec {
     schemes: &[scheme("sftp", 22, Paths::Login)],
     endpoint: &[&LATER_AT_ENDPOINTS, &DIALS, &SSH],
-    sections: &[section(POOL, &NOTHING), section(CALENDAR, &NOTHING)],
+    sections: &[section(POOL, &NOTHING)],
     several_urls: true,
     roles: BOTH,
     source: &[&LATER_AT_SOURCES, &POLLED_FOLDER],

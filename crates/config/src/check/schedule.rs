@@ -1,0 +1,68 @@
+//! When a source is polled.
+
+use super::Checker;
+use super::location::Location;
+use crate::reader::Reader;
+use crate::tree::{Entry, Value};
+use model::schedule::{Cron, Pace, Schedule, TimeZone, Window};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Below this a poll spends its time on opening connections.
+pub(super) const OFTEN: Duration = Duration::from_secs(5);
+
+impl<'a> Checker<'a> {
+    /// `None` with a problem told.
+    pub(super) fn schedule(&self, reader: &Reader<'a>, location: Option<&Location>) -> Option<Schedule> {
+        let pace = match reader.text("cron") {
+            Some(text) => {
+                Cron::parse(&text.value).map(Pace::Cron).map_err(|words| reader.error("cron", words)).ok()
+            }
+            None => every(reader, location).map(Pace::Every),
+        };
+        let zone = reader
+            .text_or_default("time_zone")
+            .and_then(|name| TimeZone::parse(&name).map_err(|words| reader.error("time_zone", words)).ok());
+        let windows: Vec<Option<Window>> = reader.tables("between").iter().map(window).collect();
+        let is_empty = |entry: &Entry| matches!(&entry.node.value, Value::List(items) if items.is_empty());
+        if reader.entry("between").is_some_and(is_empty) {
+            reader.error("between", "is empty: no poll would ever begin; leave it out to poll at any time");
+            return None;
+        }
+        let between: Option<Vec<Window>> = windows.into_iter().collect();
+        // A flow of an earlier revision is read without calendars, and polls no more.
+        let not_on = self.name_in(reader, "not_on").and_then(|name| self.definitions.calendars.get(&name));
+        let schedule =
+            Schedule { pace: pace?, zone: zone?, between: between?, not_on: not_on.map(Arc::clone) };
+        let follows_clock = matches!(schedule.pace, Pace::Cron(_)) || !schedule.is_unrestricted();
+        if reader.has("time_zone") && !follows_clock && !reader.has("not_on") {
+            reader.warning("time_zone", "has no effect without 'cron', 'between' or 'not_on'");
+        }
+        if follows_clock && schedule.next(reader.context.environment.now()).is_none() {
+            let field = ["cron", "between", "not_on"].into_iter().find(|field| reader.has(field))?;
+            let message = "no poll would begin within the next eight years: no time fits 'cron' or 'every', 'between' \
+                           and 'not_on' together";
+            reader.error(field, message);
+        }
+        Some(schedule)
+    }
+}
+
+fn window(table: &Reader<'_>) -> Option<Window> {
+    let (from, to) = (table.text("from")?, table.text("to")?);
+    let days = table.list("days");
+    let window = Window::parse(&from.value, &to.value, days.iter().map(|day| day.value.as_str()));
+    window.map_err(|error| table.error(error.field, error.message)).ok()
+}
+
+fn every(reader: &Reader<'_>, location: Option<&Location>) -> Option<Duration> {
+    let every = reader.duration("every")?;
+    if every < Duration::from_secs(1) {
+        reader.error("every", "must be at least \"1s\"");
+        return None;
+    }
+    if every < OFTEN && location.is_some_and(|location| location.scheme.connects_per_poll) {
+        reader.warning("every", "is less than 5s, and each poll opens a new connection");
+    }
+    Some(every)
+}

@@ -1,0 +1,118 @@
+//! When the next poll of a flow is due on this node.
+
+use chrono::TimeDelta;
+use model::Timestamp;
+use model::schedule::{Pace, Schedule};
+use std::time::Duration;
+use transport::Clock;
+
+/// The longest wait after polls that failed permanently, unless the flow's interval is longer.
+const LONGEST_WAIT: Duration = Duration::from_secs(3600);
+
+/// The first wait after a poll of a flow with a cron expression that failed permanently.
+const FIRST_WAIT: Duration = Duration::from_secs(60);
+
+/// The longest wait for a time of day in one part: the clock may be set in between.
+const LONGEST_PART: Duration = Duration::from_secs(30);
+
+/// How long a time that a cron expression named is made up when it could not be polled then: no node ran, or the one
+/// that holds the source's lease died.
+const MADE_UP_FOR: TimeDelta = TimeDelta::minutes(10);
+
+/// The wait before the source's lease is requested again for a time that another node may poll.
+const ASK_FOR_LEASE: Duration = Duration::from_secs(30);
+
+/// A moment by both clocks.
+#[derive(Clone, Copy)]
+pub(super) struct Moment {
+    now: Timestamp,
+    monotonic: Duration,
+}
+
+impl Moment {
+    pub(super) fn now(clock: &dyn Clock) -> Self {
+        Self { now: clock.now(), monotonic: clock.monotonic() }
+    }
+}
+
+/// When the next poll is due.
+pub(super) struct Due<'a> {
+    schedule: &'a Schedule,
+    /// Nothing is polled before, by the monotonic clock.
+    earliest: Duration,
+    /// The times that a cron expression names up to this one are done.
+    done_until: Timestamp,
+    /// How many polls in a row failed permanently.
+    refusals: u32,
+}
+
+impl<'a> Due<'a> {
+    /// The first poll comes after `first_after`; with a cron expression, at its next time, or at once if a time has passed
+    /// in the last ten minutes.
+    pub(super) fn new(schedule: &'a Schedule, clock: &dyn Clock, first_after: Duration) -> Self {
+        let earliest = clock.monotonic() + first_after;
+        Self { schedule, earliest, done_until: clock.now() - MADE_UP_FOR, refusals: 0 }
+    }
+
+    /// How long to wait before the poll, or before asking again; zero if it is due.
+    pub(super) fn pause(&mut self, clock: &dyn Clock) -> Duration {
+        let Moment { now, monotonic } = Moment::now(clock);
+        let wait = self.earliest.saturating_sub(monotonic);
+        let next = match &self.schedule.pace {
+            Pace::Every(_) if self.schedule.is_unrestricted() => return wait,
+            Pace::Every(_) => self.schedule.next(now + in_micros(wait)),
+            Pace::Cron(_) => {
+                // By a clock that was ahead and has been put back, later times would count as done.
+                self.done_until = self.done_until.min(now);
+                // A time that has passed and cannot be made up any more is left out.
+                let done_until = self.done_until.max(now - MADE_UP_FOR);
+                let next = self.schedule.next(done_until + TimeDelta::microseconds(1));
+                match next {
+                    Some(next) if next <= now && self.schedule.closed_at(now).is_some() => {
+                        self.schedule.next(now)
+                    }
+                    next => next,
+                }
+            }
+        };
+        // The check of definitions refuses a flow that is never polled; its last window may have passed since.
+        let until = next.map_or(LONGEST_PART, |next| (next - now).to_std().unwrap_or_default());
+        until.max(wait).min(LONGEST_PART)
+    }
+
+    /// A poll was made.
+    pub(super) fn polled(&mut self, begun: Moment, refused: bool) {
+        self.refusals = if refused { self.refusals.saturating_add(1) } else { 0 };
+        self.skipped(begun);
+    }
+
+    /// A poll was due and nothing is to be made up.
+    pub(super) fn skipped(&mut self, begun: Moment) {
+        self.done_until = begun.now;
+        let (base, at_least) = match (&self.schedule.pace, self.refusals) {
+            (Pace::Every(interval), _) => (*interval, *interval),
+            (Pace::Cron(_), 0) => (Duration::ZERO, Duration::ZERO),
+            (Pace::Cron(_), _) => (FIRST_WAIT / 2, Duration::ZERO),
+        };
+        let grown = base.saturating_mul(1 << self.refusals.min(16)).min(LONGEST_WAIT).max(at_least);
+        self.earliest = begun.monotonic + grown;
+    }
+
+    /// A poll was due, and another node holds the source's lease.
+    pub(super) fn not_ours(&mut self, begun: Moment) {
+        match &self.schedule.pace {
+            Pace::Every(_) => self.skipped(begun),
+            Pace::Cron(_) => {
+                // The other node may end before it has polled.
+                self.earliest = begun.monotonic + ASK_FOR_LEASE;
+            }
+        }
+    }
+}
+
+fn in_micros(duration: Duration) -> TimeDelta {
+    TimeDelta::microseconds(i64::try_from(duration.as_micros()).unwrap_or(i64::MAX / 2))
+}
+
+#[cfg(test)]
+mod tests;
