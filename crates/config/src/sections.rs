@@ -180,6 +180,12 @@ pub(crate) static SOURCE: Group = Group::of(&[
         "false",
         "Whether `mask` and `exclude` are regular expressions. They must match the whole name.",
     ),
+    Field::preset(
+        "ignore_case",
+        BOOL,
+        "false",
+        "Whether upper and lower case are the same in `mask` and `exclude`: `*.edi` then also accepts `A.EDI`.",
+    ),
 ]);
 
 /// What a source that polls an endpoint has besides.

@@ -13,11 +13,14 @@ pub struct MaskSpec {
     pub exclude: Vec<String>,
     /// Whether both lists are regular expressions (over the whole name) instead of wildcards.
     pub is_regex: bool,
+    /// Whether upper and lower case are the same in both lists.
+    #[serde(default)]
+    pub ignore_case: bool,
 }
 
 impl Default for MaskSpec {
     fn default() -> Self {
-        Self { include: vec!["*.*".into()], exclude: Vec::new(), is_regex: false }
+        Self { include: vec!["*.*".into()], exclude: Vec::new(), is_regex: false, ignore_case: false }
     }
 }
 
@@ -64,7 +67,7 @@ impl Mask {
     /// Names the pattern that cannot be read.
     pub fn new(spec: &MaskSpec) -> Result<Self, MaskError> {
         let compile = |patterns: &[String]| -> Result<Vec<Pattern>, MaskError> {
-            patterns.iter().map(|text| Pattern::new(text, spec.is_regex)).collect()
+            patterns.iter().map(|text| Pattern::new(text, spec)).collect()
         };
         Ok(Self { spec: spec.clone(), include: compile(&spec.include)?, exclude: compile(&spec.exclude)? })
     }
@@ -78,7 +81,8 @@ impl Mask {
 }
 
 impl Pattern {
-    fn new(text: &str, is_regex: bool) -> Result<Self, MaskError> {
+    fn new(text: &str, spec: &MaskSpec) -> Result<Self, MaskError> {
+        let is_regex = spec.is_regex;
         if !is_regex && (text == "*.*" || text == "*") {
             return Ok(Self::Every);
         }
@@ -95,6 +99,7 @@ impl Pattern {
         let build = |unicode: bool| {
             BytesRegexBuilder::new(&expression)
                 .unicode(unicode)
+                .case_insensitive(spec.ignore_case)
                 .dot_matches_new_line(true)
                 .size_limit(COMPILED_LIMIT)
                 .build()
@@ -145,7 +150,28 @@ mod tests {
 
     fn mask(include: &[&str], exclude: &[&str], is_regex: bool) -> Mask {
         let own = |list: &[&str]| list.iter().map(|s| (*s).to_owned()).collect();
-        Mask::new(&MaskSpec { include: own(include), exclude: own(exclude), is_regex }).unwrap()
+        let ignore_case = false;
+        Mask::new(&MaskSpec { include: own(include), exclude: own(exclude), is_regex, ignore_case }).unwrap()
+    }
+
+    #[test]
+    fn case_is_ignored_when_asked_in_every_script() {
+        let own = |list: &[&str]| list.iter().map(|s| (*s).to_owned()).collect();
+        let mask = |include: &[&str], exclude: &[&str], is_regex| {
+            let (include, exclude) = (own(include), own(exclude));
+            Mask::new(&MaskSpec { include, exclude, is_regex, ignore_case: true }).unwrap()
+        };
+        let orders = mask(&["*.EDI", "Größe?.txt"], &["TEST*"], false);
+        for (name, taken) in [
+            ("a.edi", true),
+            ("A.Edi", true),
+            ("GRÖSSE1.TXT", false),
+            ("GRÖßE1.TXT", true),
+            ("test.edi", false),
+        ] {
+            assert_eq!(orders.matches(name.as_bytes()), taken, "{name}");
+        }
+        assert!(orders.matches(b"caf\xe9.EdI") && mask(&["ord[0-9]+"], &[], true).matches(b"ORD12"));
     }
 
     #[test]
@@ -174,7 +200,8 @@ mod tests {
     #[test]
     fn expressions_are_anchored_and_refused_by_name() {
         assert!(!mask(&["[a-z]+"], &[], true).matches(b"abc1"));
-        let spec = MaskSpec { include: vec!["(".into()], exclude: vec![], is_regex: true };
+        let spec =
+            MaskSpec { include: vec!["(".into()], exclude: vec![], is_regex: true, ignore_case: false };
         assert!(Mask::new(&spec).unwrap_err().to_string().contains("\"(\""));
     }
 
@@ -189,7 +216,7 @@ mod tests {
 
         #[test]
         fn no_pattern_panics(pattern in ".{0,60}", name in proptest::collection::vec(any::<u8>(), 0..60), is_regex: bool) {
-            if let Ok(mask) = Mask::new(&MaskSpec { include: vec![pattern], exclude: vec![], is_regex }) {
+            if let Ok(mask) = Mask::new(&MaskSpec { include: vec![pattern], exclude: vec![], is_regex, ignore_case: false }) {
                 let _ = mask.matches(&name);
             }
         }

@@ -16,6 +16,20 @@ words! {
         InvalidName = "invalid_name",
         /// The flow's mask does not take its name.
         Mask = "mask",
+        /// It is smaller than the flow's `min_size`.
+        TooSmall = "too_small",
+        /// It is larger than the flow's `max_size`.
+        TooLarge = "too_large",
+        /// It was changed less than the flow's `min_age` ago.
+        TooYoung = "too_young",
+        /// It was changed more than the flow's `max_age` ago.
+        TooOld = "too_old",
+        /// It is empty, and the flow leaves empty files.
+        Empty = "empty",
+        /// The server does not state the size or the time that the flow's filters need.
+        Unstated = "unstated",
+        /// It is empty, and a poll would refuse it.
+        ToRefuse = "to_refuse",
         /// Its name ends as the names of files do that are still being written.
         TemporaryName = "temporary_name",
         /// Another gateway has set it aside under a name of its own.
@@ -51,6 +65,15 @@ impl SkipReason {
             Self::SpecialFile => "devices, pipes or sockets",
             Self::InvalidName => "invalid file names",
             Self::Mask => "names that do not match the mask",
+            Self::TooSmall => "files smaller than the flow's min_size",
+            Self::TooLarge => "files larger than the flow's max_size",
+            Self::TooYoung => "files changed less than the flow's min_age ago",
+            Self::TooOld => "files changed more than the flow's max_age ago",
+            Self::Empty => "empty files",
+            Self::Unstated => {
+                "files of which the server does not state the size or time that the flow's filters need"
+            }
+            Self::ToRefuse => "files that a poll would refuse",
             Self::TemporaryName => "files still being written (temporary suffix)",
             Self::SetAside => "files that another gateway has reserved",
             Self::Known => "files that are known already",

@@ -12,7 +12,7 @@ use model::schedule::Schedule;
 use model::schema::{Finding, Findings, Group, Section, TransportSpec, Value, Values, joined};
 use model::{Mask, MaskSpec};
 use std::time::Duration;
-use transport::folder::{After, Polling};
+use transport::folder::{After, Filter, Polling};
 
 /// Declared fields as documents write them, defaults filled in. An empty text stands for one that was left out.
 ///
@@ -81,6 +81,7 @@ pub fn poll(endpoint: &str, after: After) -> PollSource {
         stable_for: Duration::ZERO,
         recursive: false,
         ignore_times: false,
+        filter: Filter::default(),
         temporary_suffix: ".a".into(),
     };
     PollSource {

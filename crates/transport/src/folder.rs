@@ -5,6 +5,7 @@
 mod adapter;
 mod check;
 mod destination;
+mod filter;
 mod names;
 pub mod options;
 mod place;
@@ -22,6 +23,7 @@ pub const RENAME_REFUSED: &str = "the server lets this user write files but not 
 pub use adapter::{FolderProtocol, FolderTransport, FolderUse};
 pub use check::check_poll;
 pub use destination::{FolderDestination, Overwrite, PUBLISHING, WRITING, WriteOptions};
+pub use filter::{Empty, Filter};
 pub use names::{NAME_LIMIT, check_affix, parse_directory};
 pub use options::{After, Polling};
 pub use place::FolderPlace;

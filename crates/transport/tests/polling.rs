@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use futures::stream::BoxStream;
 use futures::{StreamExt, stream};
 use model::definition::PollSource;
-use model::{Error, ErrorKind, Offer, OfferId, OfferState, Outcome, Probe, RemotePath, Result};
+use model::{Error, ErrorKind, Offer, OfferId, OfferState, Outcome, Probe, RemotePath, Result, SkipReason};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -20,10 +20,10 @@ use testkit::defined;
 use testkit::fake::{Fault, Known, MemoryFolder, ScriptedFolder, Way, services};
 use transport::folder::After;
 use transport::folder::{
-    Entry, EntryKind, FileReader, Folder, FolderCapabilities, FolderSource, FolderSourceOptions, Published,
-    Upload,
+    Empty, Entry, EntryKind, FileReader, Filter, Folder, FolderCapabilities, FolderSource,
+    FolderSourceOptions, Published, Upload,
 };
-use transport::{AfterRead, Discovery, FoundOffer, Settled, Source, UNSTABLE_LIMIT};
+use transport::{AfterRead, Discovery, FoundOffer, OfferNotes, Settled, Source, UNSTABLE_LIMIT};
 
 /// A folder whose directories list what a function says.
 struct Strange<F>(F);
@@ -112,6 +112,38 @@ async fn a_huge_listing_is_asked_about_in_batches_and_the_first_in_order_are_hel
     assert_eq!(known.asked(), vec![1_000; 150]);
     let found = discover(&source(Arc::new(Strange(listing)), "in", false, 0), &known).await.unwrap();
     assert_eq!(found.len(), 100_000, "what one poll holds");
+}
+
+#[tokio::test]
+async fn what_a_filter_leaves_is_told_with_its_reason() {
+    let listing = |_: &RemotePath| {
+        let sized = |name: &str, size| entry(name, EntryKind::File).map(|entry| Entry { size, ..entry });
+        stream::iter([
+            sized("empty", Some(0)),
+            sized("small", Some(1)),
+            sized("fits", Some(5)),
+            sized("large", Some(9)),
+            sized("unstated", None),
+        ])
+        .boxed()
+    };
+    let known = Arc::new(Known::default());
+    let filtered = |empty| {
+        let poll = defined::polling(poll(), |polling| {
+            polling.filter = Filter { min_size: Some(2), max_size: Some(8), empty, ..Filter::default() };
+        });
+        source_with(Arc::new(Strange(listing)), "in", poll)
+    };
+    let found = discover(&filtered(Empty::Leave), &known).await.unwrap();
+    assert_eq!(paths(&found), ["in/fits"]);
+    let told = [SkipReason::TooSmall, SkipReason::TooLarge, SkipReason::Empty, SkipReason::Unstated];
+    assert_eq!(known.skipped(), told.map(|why| (why, 1)).into());
+    // A file to refuse is offered with the cause, and not read.
+    let found = discover(&filtered(Empty::Refuse), &known).await.unwrap();
+    assert_eq!(paths(&found), ["in/empty", "in/fits"]);
+    let cause = OfferNotes::of(&found[0].source_data).cause.unwrap();
+    assert!(cause.contains("the file is empty"), "{cause}");
+    assert_eq!(OfferNotes::of(&found[1].source_data).cause, None);
 }
 
 #[tokio::test]

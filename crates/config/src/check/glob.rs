@@ -21,20 +21,55 @@ pub(super) fn overlap(a: &MaskSpec, b: &MaskSpec) -> Overlap {
     if a.is_regex || b.is_regex {
         return Overlap::Unknown;
     }
-    let excluded = |pattern: &[char]| {
-        let mut excludes = a.exclude.iter().chain(&b.exclude);
-        excludes.any(|exclude| covers(&letters(exclude), pattern))
-    };
-    let meets = |x: &[char], y: &[char]| intersect(x, y) && !excluded(x) && !excluded(y);
-    let (a, b): (Vec<_>, Vec<_>) = (patterns(a), patterns(b));
+    let excludes: Vec<Pattern> =
+        [a, b].into_iter().flat_map(|spec| spec.exclude.iter().map(|text| Pattern::of(spec, text))).collect();
+    let excluded = |pattern: &Pattern| excludes.iter().any(|exclude| exclude.covers(pattern));
+    let meets = |x: &Pattern, y: &Pattern| x.intersects(y) && !excluded(x) && !excluded(y);
+    let (a, b) = (patterns(a), patterns(b));
     if a.iter().any(|x| b.iter().any(|y| meets(x, y))) { Overlap::Yes } else { Overlap::No }
 }
 
-fn patterns(spec: &MaskSpec) -> Vec<Vec<char>> {
-    if spec.include.is_empty() {
-        return vec![vec!['*']];
+/// One pattern of a mask.
+struct Pattern {
+    letters: Vec<char>,
+    ignore_case: bool,
+}
+
+impl Pattern {
+    fn of(spec: &MaskSpec, text: &str) -> Self {
+        Self { letters: letters(text), ignore_case: spec.ignore_case }
     }
-    spec.include.iter().map(|text| letters(text)).collect()
+
+    fn lower(&self) -> Vec<char> {
+        self.letters.iter().flat_map(|letter| letter.to_lowercase()).collect()
+    }
+
+    /// Whether some name matches both.
+    fn intersects(&self, other: &Self) -> bool {
+        if self.ignore_case || other.ignore_case {
+            intersect(&self.lower(), &other.lower())
+        } else {
+            intersect(&self.letters, &other.letters)
+        }
+    }
+
+    /// Whether every name of `inner` matches this pattern.
+    fn covers(&self, inner: &Self) -> bool {
+        // A pattern with letters that does not ignore case leaves out some spelling of one that does.
+        let has_case = || self.letters.iter().any(|letter| letter.is_lowercase() || letter.is_uppercase());
+        if self.ignore_case {
+            covers(&self.lower(), &inner.lower())
+        } else {
+            (!inner.ignore_case || !has_case()) && covers(&self.letters, &inner.letters)
+        }
+    }
+}
+
+fn patterns(spec: &MaskSpec) -> Vec<Pattern> {
+    if spec.include.is_empty() {
+        return vec![Pattern::of(spec, "*")];
+    }
+    spec.include.iter().map(|text| Pattern::of(spec, text)).collect()
 }
 
 /// `*.*` means every name, as in the mask itself.
@@ -93,7 +128,7 @@ mod tests {
 
     fn spec(include: &[&str], exclude: &[&str]) -> MaskSpec {
         let own = |list: &[&str]| list.iter().map(|text| (*text).to_owned()).collect();
-        MaskSpec { include: own(include), exclude: own(exclude), is_regex: false }
+        MaskSpec { include: own(include), exclude: own(exclude), is_regex: false, ignore_case: false }
     }
 
     #[test]
@@ -108,6 +143,22 @@ mod tests {
             (spec(&["*"], &["x*.edi"]), spec(&["*.edi"], &[]), true),
             (spec(&[], &[]), spec(&["z"], &[]), true),
             (spec(&["a*b*c"], &[]), spec(&["a*c*b"], &[]), false),
+        ] {
+            assert_eq!(overlap(&a, &b), if meet { Overlap::Yes } else { Overlap::No }, "{a:?} {b:?}");
+            assert_eq!(overlap(&a, &b), overlap(&b, &a));
+        }
+    }
+
+    #[test]
+    fn masks_that_ignore_case_meet_in_any_spelling() {
+        let any_case =
+            |include: &[&str], exclude: &[&str]| MaskSpec { ignore_case: true, ..spec(include, exclude) };
+        for (a, b, meet) in [
+            (any_case(&["*.EDI"], &[]), spec(&["*.edi"], &[]), true),
+            (any_case(&["*.EDI"], &[]), spec(&["*.xml"], &[]), false),
+            (any_case(&["*"], &["*.EDI"]), spec(&["*.edi"], &[]), false),
+            (spec(&["*"], &["*.edi"]), any_case(&["*.edi"], &[]), true),
+            (spec(&["*"], &["~*"]), any_case(&["~*"], &[]), false),
         ] {
             assert_eq!(overlap(&a, &b), if meet { Overlap::Yes } else { Overlap::No }, "{a:?} {b:?}");
             assert_eq!(overlap(&a, &b), overlap(&b, &a));

@@ -6,11 +6,13 @@ use model::{Mask, MaskSpec};
 /// The names to take, as written and compiled. Each pattern that cannot be read is named at its place.
 pub(super) fn mask(reader: &Reader<'_>) -> Option<(MaskSpec, Mask)> {
     let is_regex = reader.flag("mask_is_regex");
+    let ignore_case = reader.flag("ignore_case");
     let mut whole = true;
     let mut patterns = |field: &str| -> Vec<String> {
         let mut patterns = Vec::new();
         for text in reader.list(field) {
-            let one = MaskSpec { include: vec![text.value.clone()], exclude: Vec::new(), is_regex };
+            let one =
+                MaskSpec { include: vec![text.value.clone()], exclude: Vec::new(), is_regex, ignore_case };
             match Mask::new(&one) {
                 Ok(_) => {
                     if let Some(words) = doubt(field, &text.value, is_regex) {
@@ -42,7 +44,7 @@ pub(super) fn mask(reader: &Reader<'_>) -> Option<(MaskSpec, Mask)> {
             "excludes every name that the mask matches: no file will ever be transferred",
         );
     }
-    let spec = MaskSpec { include, exclude, is_regex };
+    let spec = MaskSpec { include, exclude, is_regex, ignore_case };
     let mask = Mask::new(&spec).ok().filter(|_| whole)?;
     Some((spec, mask))
 }

@@ -10,7 +10,7 @@ use model::{OfferIdentity, RemotePath, Result, SkipCount, SkipReason, Timestamp}
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use store::{KnownOffer, Store};
-use transport::{Discovery, KnownOffers, Services, SkippedFile, Transport, UnstableFile};
+use transport::{Discovery, KnownOffers, OfferNotes, Services, SkippedFile, Transport, UnstableFile};
 
 /// The most files that are listed individually; the others are only counted.
 pub(crate) const LISTED: usize = 100_000;
@@ -71,7 +71,9 @@ pub(crate) async fn dry_run(
     let mut takes = Vec::new();
     let mut not_listed = 0;
     while let Some(offer) = offers.try_next().await? {
-        if takes.len() < LISTED {
+        if let Some(cause) = OfferNotes::of(&offer.source_data).cause {
+            seen.refused(&offer.identity, cause);
+        } else if takes.len() < LISTED {
             takes.push(FileSeen::of(&offer.identity));
         } else {
             not_listed += 1;
@@ -108,6 +110,20 @@ impl Seen {
     fn lists(&self) -> MutexGuard<'_, Lists> {
         // A panic elsewhere ends the dry run.
         self.lists.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Seen {
+    /// A file that a poll would refuse without reading it.
+    fn refused(&self, identity: &OfferIdentity, cause: String) {
+        let mut lists = self.lists();
+        *lists.counts.entry(SkipReason::ToRefuse).or_default() += 1;
+        if lists.leaves.len() < LISTED {
+            let (file, why) = (FileSeen::of(identity), SkipReason::ToRefuse);
+            lists.leaves.push(FileLeft { file, why, next: None, error: Some(cause) });
+        } else {
+            lists.not_listed += 1;
+        }
     }
 }
 

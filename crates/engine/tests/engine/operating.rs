@@ -1,13 +1,15 @@
 //! What people decide about flows and endpoints while the engine runs, and before it starts.
 
 use crate::database::both;
-use crate::scene::{Scene, flow, polling, receiving};
+use crate::scene::{Scene, flow, polling, receiving, saying};
 use engine::Engine;
 use model::schedule::Schedule;
-use model::{Actor, ErrorKind, PollReport, Suspension, SuspensionKind, TransferState};
+use model::{Actor, ErrorKind, PollReport, SkipReason, Suspension, SuspensionKind, TransferState};
+use std::sync::Arc;
 use std::time::Duration;
 use store::{EndSuspension, FlowRunResult, NewFlowRun, Store};
-use testkit::fake::{Answer, Fault, ScriptedOffer};
+use testkit::fake::{Answer, Fault, MemoryFolder, ScriptedOffer};
+use transport::folder::{Empty, Filter, Overwrite};
 use transport::{Clock, Wanted};
 use uuid::Uuid;
 
@@ -278,6 +280,33 @@ both! {
         assert_eq!(scene.store.flow_run(id).await.unwrap().unwrap().node, None);
         let _engine = scene.start().await;
         assert_eq!(ended(&scene, id).await, FlowRunResult::Polled(PollReport::default()));
+    }
+
+    an_empty_file_is_refused_where_the_flow_says_so_and_a_dry_run_tells_it(scene) {
+        let folder = MemoryFolder::new();
+        scene.place("in").use_folder(Arc::new(folder.clone()), "in", Overwrite::Refuse);
+        scene.flow(saying(rarely("orders", &["out"]), |polling| {
+            polling.error_directory = Some("bad".into());
+            polling.filter = Filter { max_size: Some(3), empty: Empty::Refuse, ..Filter::default() };
+        }));
+        folder.put("in/known", *b"ISA");
+        let engine = scene.start().await;
+        scene.until_all(1, TransferState::Completed).await;
+        for (name, bytes) in [("in/empty", &b""[..]), ("in/large", b"ISA and more"), ("in/po", b"ISA")] {
+            folder.put(name, bytes.to_vec());
+        }
+        let looked = engine.trial().dry_run("orders").await.unwrap();
+        assert_eq!(looked.takes.iter().map(|file| file.path.to_text()).collect::<Vec<_>>(), ["in/po"]);
+        let left = looked.leaves.iter().map(|left| (left.why, left.error.as_deref().unwrap_or_default()));
+        let left: Vec<_> = left.collect();
+        assert_eq!((left[0].0, left[1].0), (SkipReason::TooLarge, SkipReason::ToRefuse));
+        assert!(left[1].1.contains("the file is empty, and the flow refuses empty files"), "{left:?}");
+        let result = ended(&scene, ask(&scene, &scene.store, "orders").await).await;
+        let skipped = vec![model::SkipCount { reason: SkipReason::TooLarge, files: 1 }];
+        assert_eq!(result, FlowRunResult::Polled(PollReport { taken: 1, refused: 1, skipped, ..PollReport::default() }));
+        scene.until("it is in the error directory", || async { folder.get("in/empty").is_none() && folder.files().len() == 3 }).await;
+        let refused = &scene.events("offer.refused").await[0];
+        assert!(refused.detail["error"].as_str().unwrap().contains("the file is empty"), "{refused:?}");
     }
 
     a_dry_run_tells_what_the_next_poll_takes_and_writes_nothing(scene) {

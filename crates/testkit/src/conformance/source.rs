@@ -87,7 +87,7 @@ pub(super) async fn temporary_claimed_and_masked_names_are_left(place: Place) {
     scene.place.folder.make_directory(&scene.path("f.edi")).await.unwrap();
     scene.put("f.edi/g.edi", b"x").await;
     let mut poll = scene.poll();
-    let mask = MaskSpec { include: vec!["*.edi*".into()], exclude: vec!["~*".into()], is_regex: false };
+    let mask = MaskSpec { include: vec!["*.edi*".into()], exclude: vec!["~*".into()], ..MaskSpec::default() };
     poll.mask = Mask::new(&mask).unwrap();
     let source = scene.source(poll);
     assert_eq!(found_names(&scene.discover(&source).await), ["a.edi"]);

@@ -3,7 +3,7 @@
 use crate::clock::SeededRandom;
 use async_trait::async_trait;
 use model::definition::Definitions;
-use model::{AuditEvent, Error, ErrorKind, NodeName, PayloadId, RemotePath, Result, Sha256};
+use model::{AuditEvent, Error, ErrorKind, NodeName, PayloadId, RemotePath, Result, Sha256, SkipReason};
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, HashSet};
 use std::io;
@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
 use transport::{
     AuditLog, BufferBudget, Clock, DeliveryLog, Directory, KnownOffers, PartWriter, Payload, PayloadReader,
-    Services, StagingArea, UnstableFile,
+    Services, SkippedFile, StagingArea, UnstableFile,
 };
 use uuid::Uuid;
 
@@ -83,6 +83,7 @@ pub struct Known {
     asked: Mutex<Vec<usize>>,
     complete: AtomicU64,
     unstable: Mutex<Vec<UnstableFile>>,
+    skipped: Mutex<BTreeMap<SkipReason, u64>>,
 }
 
 impl Known {
@@ -95,6 +96,12 @@ impl Known {
     #[must_use]
     pub fn unstable(&self) -> Vec<UnstableFile> {
         locked(&self.unstable).clone()
+    }
+
+    /// How many files were left, by reason.
+    #[must_use]
+    pub fn skipped(&self) -> BTreeMap<SkipReason, u64> {
+        locked(&self.skipped).clone()
     }
 
     /// How many identities each question held.
@@ -120,6 +127,10 @@ impl KnownOffers for Known {
 
     fn unstable(&self, files: Vec<UnstableFile>) {
         locked(&self.unstable).extend(files);
+    }
+
+    fn skipped(&self, file: &SkippedFile<'_>) {
+        *locked(&self.skipped).entry(file.why).or_default() += 1;
     }
 
     async fn listing_complete(&self) -> Result<()> {

@@ -13,6 +13,7 @@ use std::collections::HashMap;
 /// again). `directory` is `None` if it could not be read. Paths begin at the source.
 pub fn check_poll(directory: Option<&RemotePath>, polling: &Polling, findings: &mut Findings<'_>) {
     findings.accept("temporary_suffix", check_affix(&polling.temporary_suffix));
+    polling.filter.check(polling.ignore_times, findings);
     for (path, text) in polling.directories() {
         let Some(other) = findings.accept(path, parse_directory(text)) else { continue };
         if directory.is_some_and(|directory| other.is_within(directory)) {

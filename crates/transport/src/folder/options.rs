@@ -1,5 +1,6 @@
 //! The options of flows for any folder transport: declared and read here.
 
+use super::filter::{self, Filter};
 use super::{FolderPlace, Overwrite, WriteOptions, names};
 use model::definition::{Destination, Endpoint, PollEffects, PollSource};
 use model::schema::{Field, Findings, Group, Kind, Rule, Value, Values};
@@ -39,6 +40,11 @@ pub static SOURCE: Group = Group::of(&[
         make sure that it is still the same file. When this option is changed, files that are kept at the \
         source are transferred once more.",
     ),
+    filter::MIN_SIZE,
+    filter::MAX_SIZE,
+    filter::MIN_AGE,
+    filter::MAX_AGE,
+    filter::EMPTY,
     Field::optional(
         "error_directory",
         Kind::Directory,
@@ -197,6 +203,8 @@ pub struct Polling {
     pub recursive: bool,
     /// Whether modification times are ignored. A file is then identified by its path and size alone.
     pub ignore_times: bool,
+    /// Which files are read, by size and age.
+    pub filter: Filter,
     /// Files with this suffix are still being written and are never read; empty for none.
     pub temporary_suffix: String,
 }
@@ -213,6 +221,7 @@ impl Polling {
             stable_for: stable_for.min(poll.schedule.interval().unwrap_or(stable_for)),
             recursive: options.bool("recursive"),
             ignore_times: options.bool("ignore_times"),
+            filter: Filter::of(options),
             temporary_suffix: options.text("temporary_suffix").unwrap_or_default().to_owned(),
         }
     }
@@ -239,6 +248,7 @@ impl Polling {
             ("ignore_times", Value::Bool(self.ignore_times)),
             ("temporary_suffix", Value::Text(self.temporary_suffix.clone())),
         ]);
+        let values = self.filter.write(values);
         match error_directory {
             Some(directory) => values.with("error_directory", Value::Text(directory)),
             None => values,

@@ -12,13 +12,14 @@ mod probe;
 mod settle;
 mod taken;
 
+use super::filter::{Empty, Verdict};
 use super::options::Polling;
 use super::selection::{Candidate, Selection};
 use super::walk::{Listed, Walk, is_directory};
 use super::{EntryKind, Folder, check_poll, names};
 use crate::{
-    AfterRead, Discovery, FoundOffer, OfferStream, Opened, Part, Probe, Services, Settled, SkippedFile,
-    Source, UNSTABLE_LIMIT, UnstableFile,
+    AfterRead, Discovery, FoundOffer, OfferNotes, OfferStream, Opened, Part, Probe, Services, Settled,
+    SkippedFile, Source, UNSTABLE_LIMIT, UnstableFile,
 };
 use async_trait::async_trait;
 use compare::{
@@ -39,6 +40,9 @@ const CANDIDATE_LIMIT: usize = 100_000;
 const KNOWN_BATCH: usize = 1_000;
 
 const RELATIVE: &str = "relative";
+
+/// Why an empty file is refused.
+const REFUSED_EMPTY: &str = "the file is empty, and the flow refuses empty files (empty = \"refuse\")";
 
 /// The options of a polled source.
 #[derive(Clone)]
@@ -134,6 +138,10 @@ impl FolderSource {
                 && is_directory(self.folder.as_ref(), &listed.path).await?
             {
                 walk.pass_over(SkipReason::Directory, &listed.relative);
+            } else if let Verdict::Leave(why) =
+                self.polling.filter.judge(&listed.entry, self.services.clock.now())
+            {
+                walk.pass_over(why, &listed.relative);
             } else {
                 return Ok(Some(listed));
             }
@@ -265,12 +273,26 @@ impl Source for FolderSource {
                 discovery.known.skipped(&candidate.skipped(SkipReason::ReadLimit));
             }
         }
-        Ok(futures::stream::iter(candidates.into_iter().map(|candidate| Ok(found_offer(candidate)))).boxed())
+        let refuses_empty = self.polling.filter.empty == Empty::Refuse;
+        let offers = candidates.into_iter().map(move |candidate| {
+            let mut offer = found_offer(candidate);
+            if refuses_empty && offer.identity.size == Some(0) {
+                OfferNotes::change(&mut offer.source_data, |notes| notes.cause = Some(REFUSED_EMPTY.into()));
+            }
+            Ok(offer)
+        });
+        Ok(futures::stream::iter(offers).boxed())
     }
 
     async fn open(&self, offer: &FoundOffer) -> Result<Opened> {
         let identity = &offer.identity;
         let stat = self.find(offer).await?;
+        if let Some(cause) = OfferNotes::of(&offer.source_data).cause {
+            return Err(Error::permanent(ErrorKind::Rejected, "accept a file")
+                .with("endpoint", &identity.endpoint)
+                .with("path", &identity.path)
+                .advice(cause));
+        }
         let file = self.folder.read(&identity.path, 0).await?;
         let file_name = offer
             .source_data

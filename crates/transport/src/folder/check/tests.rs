@@ -1,3 +1,4 @@
+use super::super::Filter;
 use super::*;
 use crate::folder::After;
 use model::definition::{Destination, EndpointUrl, Order, RetryPolicy, SettleWhen};
@@ -31,6 +32,7 @@ fn polling(suffix: &str, recursive: bool) -> Polling {
         stable_for: Duration::ZERO,
         recursive,
         ignore_times: false,
+        filter: Filter::default(),
         temporary_suffix: suffix.into(),
     }
 }

@@ -52,11 +52,8 @@ static OFFLINE: Group = Group::of(&[
 ]);
 
 /// What every polled source will have and has not yet.
-pub(super) static LATER_AT_SOURCES: Group = Group::of(&[
-    field("ignore_case", Kind::Bool),
-    field("expect", Kind::Table(&EXPECT)),
-    field("stream", Kind::Bool),
-]);
+pub(super) static LATER_AT_SOURCES: Group =
+    Group::of(&[field("expect", Kind::Table(&EXPECT)), field("stream", Kind::Bool)]);
 static EXPECT: Group =
     Group::of(&[field("by", Kind::Text), field("at_least", Kind::Integer { min: 1, max: 1_000_000 })]);
 
