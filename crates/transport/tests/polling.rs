@@ -7,6 +7,8 @@
     reason = "a test program: a failed expectation is how it speaks"
 )]
 
+mod strange;
+
 use async_trait::async_trait;
 use futures::stream::BoxStream;
 use futures::{StreamExt, stream};
@@ -15,6 +17,7 @@ use model::{Error, ErrorKind, Offer, OfferId, OfferState, Outcome, Probe, Remote
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
+use strange::Strange;
 use testkit::conformance::Interlude;
 use testkit::defined;
 use testkit::fake::{Fault, Known, MemoryFolder, ScriptedFolder, Way, services};
@@ -24,50 +27,6 @@ use transport::folder::{
     FolderSourceOptions, Published, Upload,
 };
 use transport::{AfterRead, Discovery, FoundOffer, OfferNotes, Settled, Source, UNSTABLE_LIMIT};
-
-/// A folder whose directories list what a function says.
-struct Strange<F>(F);
-
-fn nothing<T>() -> Result<T> {
-    Err(Error::permanent(ErrorKind::NotFound, "find anything in a strange folder"))
-}
-
-#[async_trait]
-impl<F> Folder for Strange<F>
-where
-    F: Fn(&RemotePath) -> BoxStream<'static, Result<Entry>> + Send + Sync + 'static,
-{
-    async fn probe(self: Arc<Self>, _: &mut Probe) -> Option<Arc<dyn Folder>> {
-        Some(self)
-    }
-    async fn capabilities(&self) -> Result<FolderCapabilities> {
-        nothing()
-    }
-    async fn list(&self, directory: &RemotePath) -> Result<BoxStream<'static, Result<Entry>>> {
-        Ok(self.0(directory))
-    }
-    async fn stat(&self, _: &RemotePath) -> Result<Entry> {
-        nothing()
-    }
-    async fn read(&self, _: &RemotePath, _: u64) -> Result<FileReader> {
-        nothing()
-    }
-    async fn begin_write(&self, _: &RemotePath, _: Option<u64>) -> Result<Box<dyn Upload>> {
-        nothing()
-    }
-    async fn publish(&self, _: &RemotePath, _: &RemotePath, _: bool) -> Result<Published> {
-        nothing()
-    }
-    async fn rename(&self, _: &RemotePath, _: &RemotePath) -> Result<()> {
-        nothing()
-    }
-    async fn remove(&self, _: &RemotePath) -> Result<()> {
-        nothing()
-    }
-    async fn make_directory(&self, _: &RemotePath) -> Result<()> {
-        nothing()
-    }
-}
 
 fn entry(name: &str, kind: EntryKind) -> Result<Entry> {
     Ok(Entry { path: name.into(), kind, size: Some(1), modified: None, version: None, changed: None })

@@ -36,6 +36,10 @@ use std::sync::{Arc, Mutex};
 /// The most candidates that a poll keeps in memory; from a longer listing, the first in order.
 const CANDIDATE_LIMIT: usize = 100_000;
 
+/// How many candidates a poll with a limit keeps besides those it may take: as many may be changing before the limit is
+/// not reached.
+const SPARE_CANDIDATES: usize = 10_000;
+
 /// The number of identities in one question: the limit of [`crate::KnownOffers::known`].
 const KNOWN_BATCH: usize = 1_000;
 
@@ -163,21 +167,32 @@ impl FolderSource {
         Candidate::new(self.poll.order, number, listed.relative, identity, changed)
     }
 
+    /// How many candidates a poll keeps in memory, and why it leaves those beyond.
+    fn candidates(&self) -> (usize, SkipReason) {
+        let limited = self.poll.read_limit.saturating_add(SPARE_CANDIDATES);
+        if self.poll.read_limit > 0 && limited < CANDIDATE_LIMIT {
+            (limited, SkipReason::ReadLimit)
+        } else {
+            (CANDIDATE_LIMIT, SkipReason::ListingLimit)
+        }
+    }
+
     /// The first listing: the files that match and are not known.
     async fn collect(&self, discovery: &Discovery) -> Result<Vec<Candidate>> {
         let known = Arc::clone(&discovery.known);
         let mut walk = self.walk().observed(move |why, path| known.skipped(&SkippedFile::listed(path, why)));
-        let mut selection = Selection::new(CANDIDATE_LIMIT);
+        let (bound, beyond) = self.candidates();
+        let mut selection = Selection::new(bound);
         let mut batch = Vec::with_capacity(KNOWN_BATCH);
         let mut number = 0;
         while let Some(listed) = self.next_taken(&mut walk).await? {
             batch.push(self.candidate(listed, number));
             number += 1;
             if batch.len() == KNOWN_BATCH {
-                admit(&mut batch, &mut selection, discovery).await?;
+                admit(&mut batch, &mut selection, beyond, discovery).await?;
             }
         }
-        admit(&mut batch, &mut selection, discovery).await?;
+        admit(&mut batch, &mut selection, beyond, discovery).await?;
         if walk.complete() {
             discovery.known.listing_complete().await?;
         }
@@ -241,7 +256,12 @@ fn metadata_when_found(offer: &FoundOffer) -> Metadata {
 }
 
 /// Asks which files of a batch are known, and adds the others to the selection.
-async fn admit(batch: &mut Vec<Candidate>, selection: &mut Selection, discovery: &Discovery) -> Result<()> {
+async fn admit(
+    batch: &mut Vec<Candidate>,
+    selection: &mut Selection,
+    beyond: SkipReason,
+    discovery: &Discovery,
+) -> Result<()> {
     if batch.is_empty() {
         return Ok(());
     }
@@ -250,7 +270,7 @@ async fn admit(batch: &mut Vec<Candidate>, selection: &mut Selection, discovery:
     for (candidate, key) in batch.drain(..).zip(keys) {
         let left = match known.contains(&key) {
             true => Some((candidate, SkipReason::Known)),
-            false => selection.push(candidate).map(|candidate| (candidate, SkipReason::ListingLimit)),
+            false => selection.push(candidate).map(|candidate| (candidate, beyond)),
         };
         if let Some((candidate, why)) = left {
             discovery.known.skipped(&candidate.skipped(why));

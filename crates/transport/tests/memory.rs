@@ -1,0 +1,87 @@
+//! A folder of 100,000 files, polled with a limit of ten: the oldest are found, and the heap stays small.
+
+#![allow(
+    unsafe_code,
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a test program that counts what it allocates"
+)]
+
+mod strange;
+
+use futures::{StreamExt, stream};
+use model::definition::{Order, PollSource};
+use model::{RemotePath, Result, SkipReason, Timestamp};
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+use strange::Strange;
+use testkit::conformance::Interlude;
+use testkit::defined;
+use testkit::fake::{Known, services};
+use transport::folder::{After, Entry, EntryKind, FolderSource, FolderSourceOptions};
+use transport::{Discovery, Source};
+
+struct Counting;
+
+static NOW: AtomicUsize = AtomicUsize::new(0);
+static PEAK: AtomicUsize = AtomicUsize::new(0);
+
+// SAFETY: every call goes to the system's allocator unchanged.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        let now = NOW.fetch_add(layout.size(), Ordering::Relaxed) + layout.size();
+        PEAK.fetch_max(now, Ordering::Relaxed);
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        NOW.fetch_sub(layout.size(), Ordering::Relaxed);
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+const FILES: u32 = 100_000;
+
+const MOST: usize = 24 << 20;
+
+/// A file of the listing: the later in it, the older.
+fn file(n: u32) -> Result<Entry> {
+    let modified = Timestamp::from_timestamp(1_800_000_000 - i64::from(n), 0);
+    let path = format!("{n:06}.edi").as_str().into();
+    Ok(Entry { path, kind: EntryKind::File, size: Some(1), modified, version: None, changed: None })
+}
+
+#[tokio::test]
+async fn the_oldest_of_many_files_are_found_in_bounded_memory() {
+    let folder = Arc::new(Strange(|_: &RemotePath| stream::iter((0..FILES).map(file)).boxed()));
+    for stable_for in [Duration::ZERO, Duration::from_secs(5)] {
+        let poll =
+            PollSource { read_limit: 10, order: Order::Arrival, ..defined::poll("place", After::Delete) };
+        let poll = defined::polling(poll, |polling| polling.stable_for = stable_for);
+        let options = FolderSourceOptions {
+            flow: Arc::new(defined::flow("flow", poll)),
+            endpoint: "place".into(),
+            directory: "in".into(),
+        };
+        let services = services(Arc::new(Interlude::default()));
+        let source = FolderSource::new(Arc::clone(&folder) as _, options, services).unwrap();
+        let known = Arc::new(Known::default());
+        let before = NOW.load(Ordering::Relaxed);
+        PEAK.store(before, Ordering::Relaxed);
+        let discovery = Discovery { known: Arc::clone(&known) as _ };
+        let found: Vec<_> = source.discover(discovery).await.unwrap().collect().await;
+        let peak = PEAK.load(Ordering::Relaxed) - before;
+        let names: Vec<RemotePath> = found.into_iter().map(|offer| offer.unwrap().identity.path).collect();
+        let oldest: Vec<RemotePath> =
+            (FILES - 10..FILES).rev().map(|n| format!("in/{n:06}.edi").as_str().into()).collect();
+        assert_eq!(names, oldest);
+        assert_eq!(known.skipped()[&SkipReason::ReadLimit], u64::from(FILES) - 10);
+        println!("{} KiB for {FILES} files", peak >> 10);
+        assert!(peak < MOST, "{peak} bytes");
+    }
+}
