@@ -54,6 +54,7 @@ CREATE TABLE offers (
 CREATE UNIQUE INDEX offers_hiding ON offers (identity) WHERE hides;
 CREATE INDEX offers_to_settle ON offers (flow, next_at) WHERE settle_outcome IS NOT NULL;
 CREATE INDEX offers_kept ON offers (flow, endpoint, listed_at) WHERE kept;
+CREATE INDEX offers_refused ON offers (flow, endpoint) WHERE kept AND state = 'refused';
 CREATE INDEX offers_settling ON offers (node, epoch) WHERE node IS NOT NULL;
 
 CREATE TABLE payloads (

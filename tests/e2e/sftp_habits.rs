@@ -186,11 +186,11 @@ fn a_file_that_reads_otherwise_each_time_ends_in_the_error_directory() {
             std::os::unix::fs::FileExt::write_all_at(&file, &random(16), 0).unwrap();
             file.set_modified(modified).unwrap();
         }
-        ground.server.get("bad/a.cause.txt")
+        ground.server.get("bad/a.error.json")
     });
-    let cause = String::from_utf8(ground.server.get("bad/a.cause.txt").unwrap()).unwrap();
+    let cause = String::from_utf8(ground.server.get("bad/a.error.json").unwrap()).unwrap();
     assert!(cause.contains("reported bytes 20000, read bytes 10000"), "{cause}");
-    assert_eq!(ground.server.names("bad"), ["a", "a.cause.txt"]);
+    assert_eq!(ground.server.names("bad"), ["a", "a.error.json"]);
     assert_eq!(ground.about("offer.backed_off", "a").len(), 2);
     assert_eq!(ground.about("offer.refused", "a").len(), 1);
     assert!(files_in(&ground.out()).is_empty());

@@ -83,9 +83,9 @@ impl FolderProtocol for LocalFiles {
 
     fn check_polling(&self, _: &Endpoint, polling: &Polling, findings: &mut Findings<'_>) {
         if polling.error_directory.is_none() {
-            let message =
-                "'error_directory' is missing: set it to a directory for files that cannot be staged";
-            findings.error("", message);
+            let message = "has no 'error_directory': a file that is refused stays in the polled directory, and the \
+                           overview shows it; set it to a directory that such files are moved to";
+            findings.warning("", message);
         }
         for (path, text) in polling.directories() {
             findings.accept(path, self.other_directory(text));

@@ -148,7 +148,7 @@ async fn where_renames_change_the_time_a_file_is_archived_and_not_offered_again(
         });
         for _ in 0..2 {
             assert_eq!(refusing.settle(&offer, Outcome::Refused).await.unwrap(), Settled::Done);
-            assert_eq!(server.names("bad"), ["a.edi", "a.edi.cause.txt"]);
+            assert_eq!(server.names("bad"), ["a.edi", "a.edi.error.json"]);
         }
         assert!(server.names("in").is_empty());
     }
@@ -167,9 +167,11 @@ async fn what_is_given_up_is_set_aside_where_nothing_is_renamed() {
     });
     for _ in 0..2 {
         assert_eq!(source.settle(&offer, Outcome::Refused).await.unwrap(), Settled::Done);
-        assert_eq!(server.names("bad"), ["a.edi", "a.edi.cause.txt"]);
+        assert_eq!(server.names("bad"), ["a.edi", "a.edi.error.json"]);
         assert!(server.get("bad/a.edi").unwrap() == content);
-        assert!(server.get("bad/a.edi.cause.txt").unwrap().starts_with(b"could not be read"));
+        let words: serde_json::Value =
+            serde_json::from_slice(&server.get("bad/a.edi.error.json").unwrap()).unwrap();
+        assert_eq!(words["error"], "could not be read");
     }
     assert!(server.names("in").is_empty());
 }

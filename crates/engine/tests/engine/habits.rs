@@ -173,9 +173,9 @@ both! {
         scene.place("in").use_folder(scripted, "in", Overwrite::Refuse);
         scene.flow(saying(flow("orders", &["out"]), |polling| polling.error_directory = Some("bad".into())));
         let _engine = scene.start().await;
-        scene.until("it is moved away", || async { folder.get("bad/po.edi.cause.txt").is_some() }).await;
-        assert_eq!(folder.files(), ["bad/po.edi", "bad/po.edi.cause.txt"]);
-        let cause = String::from_utf8(folder.get("bad/po.edi.cause.txt").unwrap().to_vec()).unwrap();
+        scene.until("it is moved away", || async { folder.get("bad/po.edi.error.json").is_some() }).await;
+        assert_eq!(folder.files(), ["bad/po.edi", "bad/po.edi.error.json"]);
+        let cause = String::from_utf8(folder.get("bad/po.edi.error.json").unwrap().to_vec()).unwrap();
         assert!(cause.contains("reported bytes 1000, read bytes 16"), "{cause}");
         assert_eq!(scene.events("offer.backed_off").await.len(), 2);
         assert_eq!(scene.events("offer.refused").await.iter().map(sizes).collect::<Vec<_>>(), [(1_000, 16)]);

@@ -2,7 +2,7 @@
 
 use super::query::{Bind, Query, split};
 use super::unreadable::{Attempted, UnreadableRow};
-use super::{RefusedMessages, UnsettledSource};
+use super::{RefusedFiles, RefusedMessages, UnsettledSource};
 use crate::either::Backend;
 use crate::row::{path, word};
 use crate::{SealLag, Store};
@@ -37,6 +37,8 @@ pub struct Overview {
     pub offline: Vec<OfflineEndpoint>,
     /// Sources with files that could not be settled, those with the most first.
     pub unsettled: Vec<UnsettledSource>,
+    /// Sources with refused files that stay there, those with the most first.
+    pub refused_files: Vec<RefusedFiles>,
     /// Messages that were refused in the last 24 hours, by reason.
     pub refused: Vec<RefusedMessages>,
     /// How far the seals are behind.
@@ -179,6 +181,7 @@ impl Store {
             failing_total: self.failing_total(now).await?,
             offline: self.offline(now).await?,
             unsettled: self.unsettled().await?,
+            refused_files: self.refused_files().await?,
             refused: self.refused_messages(now).await?,
             seal_lag: self.seal_lag(now).await?,
             live_connections: self.number(LIVE_WITHOUT_CONSOLE).await?,

@@ -29,6 +29,21 @@ pub struct UnsettledSource {
     pub error: Option<String>,
 }
 
+/// A source with files that were refused and stay where they are.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct RefusedFiles {
+    /// The flow.
+    pub flow: String,
+    /// The endpoint.
+    pub endpoint: String,
+    /// How many files.
+    pub files: u64,
+    /// When the first of them was found.
+    pub since: Timestamp,
+    /// Why one of them was refused.
+    pub error: Option<String>,
+}
+
 /// Messages that a listener refused for the same reason in the last 24 hours.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct RefusedMessages {
@@ -75,6 +90,24 @@ impl Store {
         );
         let rows: Vec<UnsettledRow> = query.fetch(self, "read which sources are not settled").await?;
         let source = |row: UnsettledRow| UnsettledSource {
+            flow: row.flow,
+            endpoint: row.endpoint,
+            files: u64::try_from(row.files).unwrap_or(0),
+            since: row.since,
+            error: row.error,
+        };
+        Ok(rows.into_iter().map(source).collect())
+    }
+
+    /// Sources with refused files that stay there, those with the most files first, at most 50.
+    pub(super) async fn refused_files(&self) -> Result<Vec<RefusedFiles>> {
+        let query = Query::new(
+            self,
+            "SELECT flow, endpoint, count(*) AS files, min(found_at) AS since, max(error) AS error FROM offers \
+             WHERE kept AND state = 'refused' GROUP BY flow, endpoint ORDER BY count(*) DESC, flow, endpoint LIMIT 50",
+        );
+        let rows: Vec<UnsettledRow> = query.fetch(self, "read which sources hold refused files").await?;
+        let source = |row: UnsettledRow| RefusedFiles {
             flow: row.flow,
             endpoint: row.endpoint,
             files: u64::try_from(row.files).unwrap_or(0),

@@ -148,6 +148,20 @@ both! {
         }
     }
 
+    refused_files_that_stay_are_shown_until_they_are_gone(store) {
+        let refused_files = || async { store.overview(now()).await.unwrap().refused_files };
+        assert!(refused_files().await.is_empty());
+        store.offer_failed(failure(&offer("moved"), None, true)).await.unwrap();
+        store.offer_failed(failure(&offer("later"), Some(now()), false)).await.unwrap();
+        store.offer_failed(failure(&offer("a"), None, false)).await.unwrap();
+        store.offer_failed(failure(&offer("b"), None, false)).await.unwrap();
+        let found = refused_files().await;
+        assert_eq!((found.len(), found[0].files, found[0].flow.as_str(), found[0].endpoint.as_str()), (1, 2, "orders", "acme"));
+        assert!(found[0].error.is_some());
+        store.forget_unlisted("orders", "acme", after(now(), 60_000)).await.unwrap();
+        assert!(refused_files().await.is_empty());
+    }
+
     a_source_that_cannot_be_settled_is_tried_again(store) {
         let lease = lease(&store, "n1").await;
         let (id, _) = recorded(&store, &lease, "a", &["x"]).await;

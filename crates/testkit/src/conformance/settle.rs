@@ -236,11 +236,16 @@ pub(super) async fn refused_files_go_to_the_error_directory_with_their_cause(pla
     assert!(source.settle(&offer, Outcome::Refused).await.is_err());
     for _ in 0..2 {
         assert_eq!(source.settle(&offer, Outcome::Refused).await.unwrap(), Settled::Done);
-        assert_eq!(scene.names_beside().await, ["a.edi", "a.edi.cause.txt"]);
+        assert_eq!(scene.names_beside().await, ["a.edi", "a.edi.error.json"]);
     }
     assert!(scene.names().await.is_empty());
-    let cause: RemotePath = scene.beside("a.edi.cause.txt");
+    let cause: RemotePath = scene.beside("a.edi.error.json");
     let text = String::from_utf8(scene.content(&cause).await.unwrap()).unwrap();
-    assert!(text.starts_with("could not be read"), "{text}");
-    assert!(text.contains("flow: flow\n"), "{text}");
+    let words: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert!(words["error"].as_str().unwrap().starts_with("could not be read"), "{text}");
+    assert_eq!(
+        (&words["flow"], &words["failed_attempts"]),
+        (&"flow".into(), &offer.failures.into()),
+        "{text}"
+    );
 }

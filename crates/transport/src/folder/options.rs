@@ -48,9 +48,9 @@ pub static SOURCE: Group = Group::of(&[
     Field::optional(
         "error_directory",
         Kind::Directory,
-        "The directory that files are moved to when they could not be staged; the cause is written to a \
-        file beside each. Required for folders on this machine. For other sources, without it the file \
-        stays where it is.",
+        "The directory that files are moved to when they are refused: they could not be staged, or, with `settle = \
+        \"after_delivery\"`, a delivery failed for good. The cause is written beside each, to `NAME.error.json`. \
+        Without it a refused file stays where it is, and the overview shows it.",
     )
     .per_environment(),
 ]);

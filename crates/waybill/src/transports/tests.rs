@@ -320,7 +320,7 @@ async fn what_flows_ask_of_folders() {
     };
     let fine = "after = \"keep\", error_directory = \"/srv/waybill/bad\"";
     desk.told(&[
-        (&flow("after = \"keep\"", ""), "x.toml:2:1: error: flow.f.source: 'error_directory' is missing"),
+        (&flow("after = \"keep\"", ""), "x.toml:2:1: warning: flow.f.source: has no 'error_directory'"),
         (
             &flow(&format!("{fine}, every = \"10s\", stable_for = \"20s\""), ""),
             "warning: flow.f.source.every: is shorter than stable_for (20s), so stable_for is reduced to it",

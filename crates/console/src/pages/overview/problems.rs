@@ -194,6 +194,26 @@ fn from_database(overview: &Overview, now: Timestamp) -> Vec<ActiveProblem> {
             .page(ListQuery::default().url("/audit", &query)),
         );
     }
+    for source in &overview.refused_files {
+        let (files, stay) = if source.files == 1 {
+            ("1 file".to_owned(), "was refused and stays")
+        } else {
+            (format!("{} files", grouped(source.files)), "were refused and stay")
+        };
+        let query = [("kind", Some("offer.refused")), ("flow", Some(source.flow.as_str()))];
+        let key = format!("refused/{}/{}", source.flow, source.endpoint);
+        let what = format!("{files} of flow {} {stay} at {}", source.flow, source.endpoint);
+        all.push(
+            ActiveProblem::new(ProblemKind::Source, Severity::Warning, &key, what)
+                .why(source.error.clone().unwrap_or_default())
+                .advice(
+                    "Remove each file or replace it by a correct one. With 'error_directory' in the flow, refused \
+                     files are moved away.",
+                )
+                .since(source.since)
+                .page(ListQuery::default().url("/audit", &query)),
+        );
+    }
     for refused in &overview.refused {
         let (messages, were) = if refused.count == 1 {
             ("A message".to_owned(), "was")

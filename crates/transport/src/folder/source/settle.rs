@@ -13,7 +13,7 @@ use crate::OfferNotes;
 use crate::Settled;
 use crate::folder::{After, Published, names, parse_directory};
 use model::{Error, ErrorKind, Offer, Outcome, PeerText, RemotePath, Result};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// The most directories that are remembered as existing.
 const MADE_LIMIT: usize = 1_000;
@@ -100,17 +100,19 @@ impl FolderSource {
     }
 
     async fn write_cause(&self, offer: &Offer, moved: &RemotePath, cause: &str) -> Result<()> {
-        let name = names::wrapped(b"", moved.file_name(), b".cause.txt");
-        let suffix = [b".cause", self.polling.temporary_suffix.as_bytes()].concat();
+        let name = names::wrapped(b"", moved.file_name(), b".error.json");
+        let suffix = [b".error", self.polling.temporary_suffix.as_bytes()].concat();
         let temporary = moved.with_file_name(&names::wrapped(b".", moved.file_name(), &suffix));
-        let text = format!(
-            "{}\nfile: {}\nflow: {}\noffer: {}\nfailed attempts: {}\n",
-            PeerText::new(cause.as_bytes()),
-            offer.identity.path,
-            offer.identity.flow,
-            offer.id,
-            offer.failures,
-        );
+        let words = json!({
+            "error": PeerText::new(cause.as_bytes()).as_str(),
+            "file": offer.identity.path.to_text(),
+            "flow": offer.identity.flow,
+            "endpoint": offer.identity.endpoint,
+            "offer": offer.id.to_string(),
+            "found_at": offer.found_at,
+            "failed_attempts": offer.failures,
+        });
+        let text = format!("{words:#}\n");
         self.write_text(&temporary, &text).await?;
         let name = moved.with_file_name(&name);
         match self.folder.publish(&temporary, &name, true).await {
