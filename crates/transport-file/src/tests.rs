@@ -85,7 +85,7 @@ fn archive_and_error_directories_lie_outside_the_polled_one_and_below_a_root() {
     for (after, error, field, words) in [
         (archive("/srv/waybill/in/done"), bad, "after.archive", "is inside the polled directory"),
         (archive("/srv/waybill/in"), bad, "after.archive", "is inside the polled directory"),
-        (After::Keep, None, "", "has no 'error_directory'"),
+        (After::Keep, None, "warning: ", "has no 'error_directory'"),
         (After::Keep, Some("/srv/waybill/in/bad"), "error_directory", "is inside the polled directory"),
         (After::Move { directory: "done".into() }, bad, "after.move", "absolute"),
         (archive("/var/done"), bad, "after.archive", "allowed roots"),

@@ -4,12 +4,13 @@ use chrono::{DateTime, TimeDelta};
 use chrono_tz::Tz;
 use croner::parser::{CronParser, Seconds, Year};
 use std::fmt;
+use std::sync::Arc;
 
 /// A cron expression with five fields: minute, hour, day of the month, month, day of the week.
 #[derive(Clone, Debug)]
 pub struct Cron {
     text: String,
-    times: croner::Cron,
+    times: Arc<croner::Cron>,
 }
 
 impl PartialEq for Cron {
@@ -33,7 +34,7 @@ impl Cron {
                 error.to_string().trim_end_matches('.')
             )
         })?;
-        Ok(Self { text: text.trim().to_owned(), times })
+        Ok(Self { text: text.trim().to_owned(), times: Arc::new(times) })
     }
 
     /// The first time that it names at or after a moment; `None` if there is none.
