@@ -26,6 +26,9 @@ present() {
     npm) command -v npm ;;
     haproxy) test -x /usr/sbin/haproxy ;;
     squid) test -x /usr/sbin/squid ;;
+    proftpd-core) test -x /usr/sbin/proftpd ;;
+    proftpd-mod-crypto) test -e /usr/lib/proftpd/mod_tls.so ;;
+    libwrap0) ldconfig -p | grep -q libwrap.so.0 ;;
     microsocks) command -v microsocks ;;
     e2fsprogs) test -x /usr/sbin/mkfs.ext4 ;;
     python3-venv) /usr/bin/python3 -c 'import ensurepip, venv' ;;
@@ -44,6 +47,7 @@ service_of() {
     postgresql-15) echo postgresql.service ;;
     haproxy) echo haproxy.service ;;
     squid) echo squid.service ;;
+    proftpd-core) echo proftpd.service ;;
   esac
 }
 

@@ -7,6 +7,7 @@ mod audit;
 mod commands;
 mod demo;
 mod forwarding;
+mod ftp;
 mod https;
 mod import;
 mod left_behind;

@@ -19,6 +19,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("smime", &[]),
     ("transport-file", &["model", "net", "transport"]),
     ("transport-sftp", &["model", "net", "transport"]),
+    ("transport-ftp", &["model", "net", "transport"]),
     ("transport-as2", &["model", "net", "smime", "transport"]),
     ("store", &["model"]),
     ("engine", &["model", "staging", "store", "transport"]),

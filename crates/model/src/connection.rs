@@ -92,6 +92,8 @@ words! {
         Receipt = "receipt",
         /// Sending audit seals out, or having them time-stamped.
         Audit = "audit",
+        /// Listings and files of another connection (FTP), which tells what they are for.
+        Data = "data",
     }
 }
 
@@ -122,6 +124,9 @@ pub struct ConnectionOpened {
     pub proxy: Option<String>,
     /// How it is protected.
     pub security: Security,
+    /// Of a data connection (FTP): the connection over which it was agreed on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub control: Option<ConnectionId>,
 }
 
 /// How a connection is protected.

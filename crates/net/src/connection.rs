@@ -162,6 +162,11 @@ impl ConnectionHandle {
         lock(&self.shared.state).opened.record.security = security;
     }
 
+    /// Notes a protection that the configuration has switched off, before the connection is recorded as opened.
+    pub(crate) fn weaken(&self, what: Option<&'static str>) {
+        lock(&self.shared.state).opened.weakened.extend(what);
+    }
+
     /// How the connection is protected, as far as known.
     #[must_use]
     pub fn security(&self) -> Security {

@@ -41,6 +41,8 @@ pub struct DialRequest {
     pub timeout: Duration,
     /// TCP keepalive: after how much silence the peer is probed; `None` for never.
     pub keep_alive: Option<Duration>,
+    /// For a data connection: the connection over which it was agreed on.
+    pub control: Option<ConnectionId>,
 }
 
 impl DialRequest {
@@ -63,6 +65,7 @@ impl DialRequest {
             proxy: options.proxy.clone(),
             timeout: options.connect_timeout,
             keep_alive: options.keep_alive,
+            control: None,
         }
     }
 
@@ -345,6 +348,7 @@ impl<'a> Attempt<'a> {
             local: socket.local_addr().ok(),
             proxy: self.proxy_address(),
             security: Security::None,
+            control: request.control,
         };
         let weakened = request.tls.iter().filter_map(TlsProfile::weakened).collect();
         let Some(place) = self.place.take() else {
@@ -394,7 +398,7 @@ impl<'a> Attempt<'a> {
             })?;
         }
         let Some(profile) = &request.tls else { return Ok(Io::Plain(socket)) };
-        let handshake = tls::handshake(profile, request.bare_host(), socket);
+        let handshake = tls::handshake(profile, request.bare_host(), None, socket);
         let shaken = timeout_at(deadline, handshake).await.unwrap_or_else(|_| {
             let advice =
                 "the server accepted the connection but did not answer; check that it uses TLS on this port";

@@ -27,6 +27,7 @@ mod proxy;
 mod record;
 mod resolve;
 mod socket;
+mod start_tls;
 mod stream;
 mod syslog;
 mod tls;
@@ -43,7 +44,7 @@ pub use resolve::{Resolver, SystemResolver};
 pub use stream::Stream;
 pub use syslog::syslog_message;
 pub use tls::{
-    OwnCertificate, ServerCertificate, ServerTls, ServerTlsOptions, TlsOptions, TlsProfile, Trust,
+    OwnCertificate, ServerCertificate, ServerTls, ServerTlsOptions, TlsOptions, TlsProfile, TlsSession, Trust,
 };
 
 use model::{NodeName, Result, Timestamp};

@@ -29,6 +29,11 @@ impl Stream {
         Self { io, ender }
     }
 
+    /// The socket, and what ends the record.
+    pub(crate) fn into_parts(self) -> (Io, Ender) {
+        (self.io, self.ender)
+    }
+
     /// The handle of this connection.
     #[must_use]
     pub fn handle(&self) -> ConnectionHandle {

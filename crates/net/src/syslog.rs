@@ -76,6 +76,7 @@ impl Net {
             proxy: ProxyChoice::Disabled,
             timeout: WITHIN,
             keep_alive: Some(crate::socket::KEEP_ALIVE),
+            control: None,
         };
         let mut stream = self.dial(&request).await?;
         let failed = |error| failed(&format!("{host}:{port}"), error);
@@ -135,6 +136,7 @@ impl Net {
             local,
             proxy: None,
             security: Security::None,
+            control: None,
         };
         self.recorder().log().opened(Opened { record, weakened: vec![] }).await?;
         let mut sent = (0, 0);

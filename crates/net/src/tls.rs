@@ -6,11 +6,13 @@ mod client;
 mod pin;
 mod profiles;
 mod server;
+mod session;
 mod shown;
 
 pub use certificate::{OwnCertificate, ServerCertificate};
 pub use client::{TlsOptions, TlsProfile, Trust};
 pub use server::{ServerTls, ServerTlsOptions};
+pub use session::TlsSession;
 
 pub(crate) use ciphers::check_cipher;
 pub(crate) use client::handshake;

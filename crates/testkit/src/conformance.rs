@@ -56,6 +56,11 @@ pub struct Place {
     pub name_limit: usize,
     /// Whether names may be any bytes, or must be UTF-8.
     pub any_bytes: bool,
+    /// Whether the protocol can carry a name; others must be refused for good, with nothing sent.
+    pub carries: fn(&[u8]) -> bool,
+    /// Whether times are told to the minute, as by LIST of FTP: files of one size that are written one after the other look
+    /// the same there.
+    pub by_the_minute: bool,
     /// Files in the check of a long listing.
     pub long_listing: usize,
     /// Whether files are read and written over connections, whose ids must be told.
@@ -78,6 +83,8 @@ impl Place {
             beside: beside.into(),
             name_limit: 255,
             any_bytes: true,
+            carries: |_| true,
+            by_the_minute: false,
             long_listing: 5_000,
             connected: false,
             keep: None,

@@ -19,7 +19,7 @@ use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
 use tracing_subscriber::util::SubscriberInitExt as _;
 
 /// Waybill's own crates: lines of any level may come from these.
-const OWN: [&str; 15] = [
+const OWN: [&str; 16] = [
     "config",
     "console",
     "control",
@@ -33,6 +33,7 @@ const OWN: [&str; 15] = [
     "transport",
     "transport_as2",
     "transport_file",
+    "transport_ftp",
     "transport_sftp",
     "waybill",
 ];

@@ -91,6 +91,7 @@ mod tests {
             local: None,
             proxy: None,
             security: Security::None,
+            control: None,
         };
         journal.append(JournalEntry::Opened(opened)).await.unwrap();
         journal

@@ -10,6 +10,7 @@ use transport::Transport;
 use transport::folder::FolderTransport;
 use transport_as2::As2;
 use transport_file::LocalFiles;
+use transport_ftp::Ftp;
 use transport_sftp::Sftp;
 
 /// The transports of one gateway.
@@ -32,6 +33,7 @@ impl Transports {
         let all: Vec<Arc<dyn Transport>> = vec![
             Arc::new(FolderTransport::of(LocalFiles::new(settings.roots.files.clone()))),
             Arc::new(FolderTransport::of(Sftp::new(net.clone()))),
+            Arc::new(FolderTransport::of(Ftp::new(net.clone()))),
             Arc::clone(&as2) as Arc<dyn Transport>,
         ];
         Self { as2, all }

@@ -542,6 +542,7 @@ impl EventWords<'_> {
             Some(Purpose::Console) => ", for a page of the console",
             Some(Purpose::Receipt) => ", to send a receipt",
             Some(Purpose::Audit) => ", for audit seals",
+            Some(Purpose::Data) => ", for a listing or a file",
             None => "",
         }
     }

@@ -61,6 +61,7 @@ impl Connector {
             proxy: self.proxy,
             timeout: self.timeout,
             keep_alive: self.keep_alive,
+            control: None,
         };
         let stream = self.net.dial(&request).await?;
         stream.handle().meter().carries_exchanges();

@@ -3,6 +3,7 @@
 use super::certificate::OwnCertificate;
 use super::ciphers::{check_cipher, of_library, set_ciphers};
 use super::pin::{PeerPin, public_key};
+use super::session::{self, TlsSession};
 use super::shown::{certificate_record, hex, security};
 use super::unusable;
 use crate::connection::lock;
@@ -143,6 +144,7 @@ impl TlsProfile {
         if let Some(own) = &options.client_certificate {
             own.read()?.put_into(&mut builder).map_err(&broken)?;
         }
+        session::keep_newest(&mut builder).map_err(&broken)?;
         Ok(Self(Arc::new(Profile {
             connector: builder.build(),
             check,
@@ -176,7 +178,8 @@ impl std::fmt::Debug for TlsProfile {
     }
 }
 
-/// Does the handshake over a connected socket. The caller's deadline limits it.
+/// Does the handshake over a connected socket. The caller's deadline limits it. With `resumed`, the newest session kept
+/// there is offered to the server, and the connection's own sessions are kept there.
 ///
 /// # Errors
 /// `TrustFailed`, `Permanent`: the server could not prove its identity; the error contains its certificate.
@@ -185,6 +188,7 @@ impl std::fmt::Debug for TlsProfile {
 pub(crate) async fn handshake(
     profile: &TlsProfile,
     host: &str,
+    resumed: Option<&TlsSession>,
     socket: Counted,
 ) -> Result<(Pin<Box<SslStream<Counted>>>, Security)> {
     let profile = &*profile.0;
@@ -200,6 +204,9 @@ pub(crate) async fn handshake(
         let (check, shown) = (profile.check.clone(), shown.clone());
         move |good, context| verify(&check, &shown, good, context)
     });
+    if let Some(resumed) = resumed {
+        resumed.offer(&mut ssl).map_err(&broken)?;
+    }
     let mut session = Box::pin(SslStream::new(ssl, socket).map_err(&broken)?);
     let result = session.as_mut().connect().await;
     let shown = std::mem::take(&mut *lock(&shown));

@@ -8,5 +8,6 @@ mod dial;
 mod proxy;
 mod record;
 mod server;
+mod start_tls;
 mod support;
 mod tls;

@@ -166,6 +166,7 @@ pub(crate) fn request(host: &str, port: u16) -> DialRequest {
         proxy: ProxyChoice::Disabled,
         timeout: Duration::from_secs(5),
         keep_alive: Some(Duration::from_secs(60)),
+        control: None,
     }
 }
 

@@ -26,6 +26,7 @@ async fn connection(store: &TestStore, at: Timestamp) -> Uuid {
         local: None,
         proxy: None,
         security: Security::None,
+        control: None,
     };
     journal.append(crate::JournalEntry::Opened(opened)).await.unwrap();
     journal.ship_pending(store, at).await.unwrap();

@@ -3,7 +3,7 @@
 use super::Place;
 use super::scene::{names, read, write};
 use futures::StreamExt;
-use model::{ErrorKind, RemotePath};
+use model::{ErrorKind, RemotePath, Retry};
 
 /// Names that have tripped programs: by shell, by URL, by locale, by listing.
 const AWKWARD: [&str; 16] = [
@@ -28,6 +28,11 @@ const AWKWARD: [&str; 16] = [
 async fn goes_round(place: &Place, name: &[u8]) {
     let shown = RemotePath::from_bytes(name);
     let path = place.directory.join(&shown);
+    if !(place.carries)(name) {
+        let error = place.folder.begin_write(&path, None).await.err().expect("a name that cannot be carried");
+        assert_eq!((error.kind(), error.retry()), (ErrorKind::Rejected, Retry::Permanent), "{error:?}");
+        return;
+    }
     let temporary = place.directory.join(&".round.part".into());
     write(&place.folder, &temporary, name).await;
     place.folder.publish(&temporary, &path, false).await.unwrap();

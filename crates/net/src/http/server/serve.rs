@@ -63,6 +63,7 @@ pub(super) async fn serve(accepted: Accepted, cutting: CancellationToken) {
         local,
         proxy: None,
         security: Security::None,
+        control: None,
     };
     let opened = Opened { record, weakened: Vec::new() };
     let (handle, ender) = ConnectionHandle::new(

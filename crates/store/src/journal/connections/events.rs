@@ -33,6 +33,7 @@ pub(super) fn opened_event(opened: &ConnectionOpened) -> AuditEvent {
         ("host", opened.host.as_ref().map(PeerText::to_string)),
         ("local", opened.local.map(|address| address.to_string())),
         ("proxy", opened.proxy.clone()),
+        ("control", opened.control.map(|control| control.to_string())),
     ] {
         if let Some(value) = value {
             event = event.detail(key, value);

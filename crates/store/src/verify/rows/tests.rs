@@ -148,6 +148,7 @@ async fn connections(store: &TestStore) {
             local: None,
             proxy: None,
             security: Security::None,
+            control: None,
         };
         journal.append(JournalEntry::Opened(opened)).await.unwrap();
         if n > 1 {

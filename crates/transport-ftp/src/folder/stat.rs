@@ -1,0 +1,143 @@
+//! Looking at a path: MLST; else SIZE, CWD, and the line of STAT, which is the same as in a listing.
+
+use super::{Lease, list};
+use crate::connection::Connection;
+use crate::error::{Cause, Fault};
+use crate::protocol::listing::{self, Form, Line};
+use crate::protocol::reply::Reply;
+use futures::StreamExt;
+use model::RemotePath;
+use transport::folder::{Entry, EntryKind};
+
+/// What was found at a path.
+pub(super) enum Looked {
+    Found(Entry),
+    /// Nothing; the answer that says so.
+    Missing(Reply),
+    /// The server does not tell.
+    Refused(Reply),
+}
+
+/// Looks at a path.
+///
+/// # Errors
+/// No answer came.
+pub(super) async fn look(lease: &Lease, path: &RemotePath) -> Result<Looked, Fault> {
+    if lease.lists_facts() {
+        let reply = lease.ask_of("MLST", path).await?;
+        if reply.is_done() {
+            if let Some(entry) = reply.inner().iter().find_map(|line| facts(line)) {
+                return Ok(Looked::Found(Entry { path: path.clone(), ..entry }));
+            }
+        } else if !matches!(reply.code, 500 | 502 | 504) {
+            return Ok(match Cause::of(&reply) {
+                Cause::Forbidden => Looked::Refused(reply),
+                _ if reply.code / 100 == 4 && Cause::of(&reply) != Cause::Missing => Looked::Refused(reply),
+                _ => Looked::Missing(reply),
+            });
+        }
+    }
+    look_without_facts(lease, path).await
+}
+
+/// A line of MLST begins with a space.
+fn facts(line: &[u8]) -> Option<Entry> {
+    listing::facts(line.strip_prefix(b" ").unwrap_or(line))
+}
+
+async fn look_without_facts(lease: &Lease, path: &RemotePath) -> Result<Looked, Fault> {
+    let entry =
+        |kind, size| Entry { path: path.clone(), kind, size, modified: None, version: None, changed: None };
+    let sized = lease.ask_of("SIZE", path).await?;
+    if sized.code == 213 {
+        let size = std::str::from_utf8(sized.text().trim_ascii()).ok().and_then(|digits| digits.parse().ok());
+        // The time as in the listing: MDTM tells it to the second, LIST to the minute, and they would differ.
+        return Ok(match status_line(lease, path).await? {
+            Status::Line(found) => {
+                Looked::Found(Entry { path: path.clone(), size: size.or(found.size), ..found })
+            }
+            Status::Nothing(_) | Status::Unknown(_) => Looked::Found(entry(EntryKind::File, size)),
+        });
+    }
+    if lease.ask_of("CWD", path).await?.is_done() {
+        return Ok(Looked::Found(entry(EntryKind::Directory, None)));
+    }
+    match status_line(lease, path).await? {
+        Status::Line(found) => Ok(Looked::Found(Entry { path: path.clone(), ..found })),
+        Status::Nothing(reply) => Ok(Looked::Missing(reply)),
+        Status::Unknown(reply) if Cause::of(&reply) == Cause::Missing => Ok(Looked::Missing(reply)),
+        Status::Unknown(_) => look_in_directory(lease, path, sized).await,
+    }
+}
+
+/// What STAT says of a path that is no directory.
+enum Status {
+    Line(Entry),
+    /// It listed nothing.
+    Nothing(Reply),
+    Unknown(Reply),
+}
+
+/// STAT with a path lists it over the control connection (RFC 959, 4.1.3).
+async fn status_line(lease: &Connection, path: &RemotePath) -> Result<Status, Fault> {
+    let reply = lease.ask_of("STAT", path).await?;
+    // 211 is the state of the server: it does not list.
+    if !matches!(reply.code, 212 | 213) {
+        return Ok(Status::Unknown(reply));
+    }
+    let (name, now) = (path.file_name(), lease.now());
+    let mut is_other = false;
+    for line in reply.inner() {
+        match form(lease).read(line, now) {
+            Line::Entry(entry) if is_named(&entry, name) => return Ok(Status::Line(entry)),
+            Line::Nothing => {}
+            // A name with `*` lists others.
+            Line::Entry(_) | Line::Unreadable => is_other = true,
+        }
+    }
+    Ok(if is_other { Status::Unknown(reply) } else { Status::Nothing(reply) })
+}
+
+/// Some servers show the whole path here.
+fn is_named(entry: &Entry, name: &[u8]) -> bool {
+    entry.path.file_name() == name
+}
+
+fn form(connection: &Connection) -> Form {
+    match connection.list_by() {
+        crate::options::ListBy::List(form) => form,
+        _ => Form::Either,
+    }
+}
+
+/// The last resort: the listing of the directory above.
+async fn look_in_directory(lease: &Lease, path: &RemotePath, refusal: Reply) -> Result<Looked, Fault> {
+    let directory = path.parent().unwrap_or_default();
+    if !lease.ask_of("CWD", &directory).await?.is_done() {
+        return Ok(Looked::Missing(refusal));
+    }
+    let Ok(mut listing) = list::list(lease, &directory).await else {
+        return Ok(Looked::Refused(refusal));
+    };
+    while let Some(entry) = listing.next().await {
+        match entry {
+            Ok(entry) if is_named(&entry, path.file_name()) => {
+                return Ok(Looked::Found(Entry { path: path.clone(), ..entry }));
+            }
+            Ok(_) => {}
+            Err(_) => return Ok(Looked::Refused(refusal)),
+        }
+    }
+    Ok(Looked::Missing(refusal))
+}
+
+/// A refusal, and whether it was because nothing is at the path, which its code often does not say.
+pub(super) async fn refined(lease: &Lease, fault: Fault, path: &RemotePath) -> (Fault, bool) {
+    let Fault::Refused(reply) = fault else { return (fault, false) };
+    let is_missing = match (reply.code, Cause::of(&reply)) {
+        (_, Cause::Missing) => true,
+        (450 | 550 | 553, Cause::Unknown) => matches!(look(lease, path).await, Ok(Looked::Missing(_))),
+        _ => false,
+    };
+    (Fault::Refused(reply), is_missing)
+}

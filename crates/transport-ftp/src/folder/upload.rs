@@ -1,0 +1,122 @@
+//! Writing a file: its bytes over a data connection, and what the server says about the file afterwards.
+
+use super::stat::{Looked, look, refined};
+use super::{Lease, Transfer};
+use crate::connection::Connection;
+use crate::error::{Fault, Target, not_found};
+use async_trait::async_trait;
+use bytes::Bytes;
+use model::{ConnectionId, Error, RemotePath, Result};
+use transport::folder::{Evidence, Upload, Written};
+
+const CREATE: &str = "create a file";
+const WRITE: &str = "write a file";
+
+/// A file being written.
+pub(super) struct FtpUpload {
+    /// `None` after an error: what the server says then was read already.
+    transfer: Option<Transfer>,
+    target: Target,
+    path: RemotePath,
+    permissions: Option<u32>,
+}
+
+impl FtpUpload {
+    /// Creates the file, or empties an existing one.
+    pub(super) async fn begin(lease: Lease, path: &RemotePath, permissions: Option<u32>) -> Result<Self> {
+        let target = lease.target().clone();
+        match Transfer::of_path(&lease, "STOR", path, 0).await {
+            Ok(transfer) => Ok(Self { transfer: Some(transfer), target, path: path.clone(), permissions }),
+            Err(fault) => {
+                // What can be missing is the directory.
+                let directory = path.parent().unwrap_or_default();
+                Err(match refined(&lease, fault, &directory).await {
+                    (Fault::Refused(reply), true) => not_found(reply, CREATE, &target, path),
+                    (fault, _) => fault.error(CREATE, &target, Some(path)),
+                })
+            }
+        }
+    }
+
+    fn failed(&self, fault: Fault) -> Error {
+        fault.error(WRITE, &self.target, Some(&self.path))
+    }
+
+    fn over(&self) -> Fault {
+        Fault::Lost("the transfer has failed already".to_owned())
+    }
+}
+
+#[async_trait]
+impl Upload for FtpUpload {
+    fn connection(&self) -> Option<ConnectionId> {
+        Some(self.target.connection)
+    }
+
+    async fn write(&mut self, bytes: Bytes) -> Result<()> {
+        let Some(transfer) = &mut self.transfer else { return Err(self.failed(self.over())) };
+        transfer.write(&bytes).await.map_err(|fault| self.failed(fault))
+    }
+
+    async fn flush(&mut self) -> Result<()> {
+        let Some(transfer) = &mut self.transfer else { return Err(self.failed(self.over())) };
+        transfer.flush().await.map_err(|fault| self.failed(fault))
+    }
+
+    async fn finish(mut self: Box<Self>) -> Result<Written> {
+        let transfer = self.transfer.take().ok_or_else(|| self.failed(self.over()))?;
+        let lease = transfer.sent().await.map_err(|fault| self.failed(fault))?;
+        if let Some(mode) = self.permissions {
+            set_permissions(&lease, &self.path, mode).await.map_err(|fault| self.failed(fault))?;
+        }
+        // Servers have confirmed files that they did not keep whole.
+        let looked = look(&lease, &self.path).await;
+        let looked = looked.map_err(|fault| {
+            fault.error("check the size of a written file", &self.target, Some(&self.path))
+        })?;
+        let (size, evidence, gone) = match looked {
+            Looked::Found(entry) => match entry.size {
+                Some(size) => (Some(size), Evidence::Size, false),
+                None => (None, Evidence::Acknowledged, false),
+            },
+            Looked::Missing(_) => (None, Evidence::Acknowledged, true),
+            Looked::Refused(_) => (None, Evidence::Acknowledged, false),
+        };
+        Ok(Written { size, evidence, gone })
+    }
+
+    async fn abort(mut self: Box<Self>) {
+        let Some(transfer) = self.transfer.take() else { return };
+        let removed = match transfer.give_up().await {
+            Ok(lease) => match lease.act("DELE", &self.path).await {
+                Ok(_) => Ok(()),
+                // Some servers remove what was broken off by themselves.
+                Err(fault) => match refined(&lease, fault, &self.path).await {
+                    (_, true) => Ok(()),
+                    (fault, false) => Err(fault),
+                },
+            },
+            Err(fault) => Err(fault),
+        };
+        if let Err(fault) = removed {
+            let error = self.failed(fault);
+            tracing::warn!(path = %self.path, error = %error.chain(), "temporary file not removed");
+        }
+    }
+}
+
+/// SITE CHMOD, where the server has it.
+async fn set_permissions(
+    connection: &Connection,
+    path: &RemotePath,
+    mode: u32,
+) -> std::result::Result<(), Fault> {
+    let name = connection.argument(path)?;
+    let argument = [format!("CHMOD {mode:04o} ").as_bytes(), &name].concat();
+    let reply = connection.ask("SITE", &argument).await?;
+    if !reply.is_done() {
+        let said = model::PeerText::new(&reply.said());
+        tracing::debug!(host = %connection.target().host, %path, %said, "the server does not set permissions");
+    }
+    Ok(())
+}

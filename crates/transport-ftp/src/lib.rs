@@ -1,0 +1,76 @@
+//! `transport = "ftp"`: directories of FTP servers as sources and destinations, in the clear or protected by TLS.
+//!
+//! The dialogue (RFC 959, 2228, 2389, 2428, 3659, 4217) is spoken here over streams of the `net` room, with names as
+//! bytes. Reading order: `options` (what an endpoint says), `connection` (dial, TLS, log in), `folder` (the contract, over
+//! pooled connections), `error`; below them `protocol`. Polling and safe writing are [`transport::folder`]'s.
+//!
+//! An endpoint's directory, `ftp://host:port/dir`, is taken from where the login starts; `ftp://host:port//dir` is
+//! absolute. Not here yet: active data connections, ASCII transfers, other encodings than UTF-8, listings of VMS, AS/400
+//! and MVS.
+
+mod connection;
+mod error;
+mod folder;
+mod options;
+mod protocol;
+
+pub use options::SPEC;
+
+use connection::Remote;
+use folder::FtpFolder;
+use model::Result;
+use model::definition::{Definitions, Endpoint};
+use model::schema::{Findings, TransportSpec};
+use net::{Net, Pool, Pools};
+use options::Settings;
+use std::sync::Arc;
+use transport::Services;
+use transport::folder::{Folder, FolderPlace, FolderProtocol, FolderTransport, FolderUse};
+
+/// `transport = "ftp"`.
+pub type FtpTransport = FolderTransport<Ftp>;
+
+/// FTP servers, over a network.
+pub struct Ftp {
+    net: Net,
+    pools: Pools<Remote>,
+}
+
+impl Ftp {
+    /// The protocol over a network.
+    #[must_use]
+    pub fn new(net: Net) -> Self {
+        Self { net, pools: Pools::default() }
+    }
+}
+
+impl FolderProtocol for Ftp {
+    fn spec(&self) -> &'static TransportSpec {
+        &SPEC
+    }
+
+    fn place(&self, endpoint: &Endpoint, findings: &mut Findings<'_>) -> Option<FolderPlace> {
+        Settings::read(endpoint, findings).map(Settings::place)
+    }
+
+    fn folder(
+        &self,
+        endpoint: &Arc<Endpoint>,
+        opened: FolderUse,
+        services: &Services,
+    ) -> Result<Arc<dyn Folder>> {
+        let pool = self.pools.get(endpoint, opened.purpose, || {
+            let settings = Settings::of(endpoint)?;
+            let limits = settings.limits;
+            let remote = Remote::new(self.net.clone(), settings, services.clone());
+            Ok(Pool::new(Arc::new(remote), &endpoint.name, opened.purpose, limits))
+        })?;
+        Ok(Arc::new(FtpFolder::new(pool, opened.permissions)))
+    }
+
+    fn check_endpoint(&self, endpoint: &Endpoint, definitions: &Definitions, findings: &mut Findings<'_>) {
+        let Some(settings) = Findings::ignored(|ignored| Settings::read(endpoint, ignored)) else { return };
+        settings.connecting.check(definitions, findings);
+        settings.warn(findings);
+    }
+}

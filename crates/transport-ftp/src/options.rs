@@ -1,0 +1,331 @@
+//! What an FTP endpoint can be told, and what it was told.
+
+use crate::protocol::listing::Form;
+use model::definition::{Credential, Endpoint};
+use model::schema::{Field, Findings, Group, Kind, Paths, Roles, Rule, Scheme, Section, TransportSpec};
+use model::{Error, ErrorKind, RemotePath, Result, Secret};
+use net::{ConnectOptions, PoolLimits, Sharing};
+use percent_encoding::percent_decode_str;
+use std::sync::Arc;
+use transport::folder::{FolderPlace, options as folder};
+
+/// The ports of FTP, and of FTP that begins with TLS.
+const PORT: u16 = 21;
+const IMPLICIT_PORT: u16 = 990;
+
+/// Ends the names of files that are still being written, unless another suffix is given.
+const TEMPORARY: &str = ".a";
+
+/// Who logs in without a name.
+const ANONYMOUS: &str = "anonymous";
+
+/// `transport = "ftp"`, declared.
+pub static SPEC: TransportSpec = TransportSpec {
+    schemes: &[
+        Scheme { name: "ftp", port: Some(PORT), paths: Paths::Login, connects_per_poll: true },
+        Scheme { name: "ftps", port: Some(IMPLICIT_PORT), paths: Paths::Login, connects_per_poll: true },
+    ],
+    roles: Roles { source: true, destination: true, listener: false },
+    endpoint: &[&LOGIN, &SERVER, &net::CONNECTION, &net::TLS, &net::POOL],
+    source: &[&folder::SOURCE, &UNFINISHED],
+    destination: &[&folder::DESTINATION, &WRITING, &folder::PERMISSIONS],
+    ..TransportSpec::new("ftp", "A directory of an FTP server, with or without TLS.")
+};
+
+static LOGIN: Group = Group::of(&[
+    Field::optional(
+        "username",
+        Kind::Text,
+        "The user to log in as. Without it and without `credential` the login is anonymous.",
+    )
+    .login(),
+    Field::optional(
+        "password",
+        Kind::Secret,
+        "The user's password; for an anonymous login an e-mail address, where the server asks for one.",
+    )
+    .login(),
+    Field::optional(
+        "credential",
+        Kind::Name(Section::CREDENTIAL),
+        "The name of a [credential.NAME], which several endpoints can share: used instead of `username` and \
+        `password`.",
+    )
+    .login(),
+])
+.with(&[Rule::AtMostOne(&["username", "credential"]), Rule::AtMostOne(&["password", "credential"])]);
+
+static SERVER: Group = Group::of(&[
+    Field::optional(
+        "security",
+        Kind::Choice(&["explicit", "implicit", "none"]),
+        "How the connection is protected. `explicit` begins TLS by a command (AUTH TLS) before the login; the default for \
+        ftp://. `implicit` begins with TLS; the only choice, and the default, for ftps://. `none` sends password and files \
+        in the clear: all between here and the server can read and change them.",
+    ),
+    Field::preset(
+        "data_protection",
+        Kind::Bool,
+        "true",
+        "Whether listings and files are protected by TLS too (PROT P). false protects the login alone (PROT C), for \
+        servers that cannot do more.",
+    ),
+    Field::preset(
+        "session_reuse",
+        Kind::Bool,
+        "true",
+        "Whether data connections resume the TLS session of the control connection, as many servers require. Switch it off \
+        only for a server that fails with it.",
+    ),
+    Field::preset(
+        "passive_address",
+        Kind::Choice(&["same", "stated"]),
+        "same",
+        "Where data connections go: to the `same` address as the control connection, whatever address the server states, \
+        which is right behind address translation too; or to the address that the server has `stated`, for servers that \
+        send data from another host.",
+    ),
+    Field::preset(
+        "listing",
+        Kind::Choice(&["auto", "mlsd", "unix", "windows"]),
+        "auto",
+        "How directories are listed. `auto` uses MLSD where the server has it, else LIST, and recognises the lines. `mlsd` \
+        uses MLSD although the server does not offer it. `unix` and `windows` use LIST, and read its lines so only.",
+    ),
+]);
+
+static UNFINISHED: Group = Group::of(&[folder::unfinished(TEMPORARY)]);
+
+static WRITING: Group = Group::of(&[folder::temporary(&[Kind::Choice(&["none"]), Kind::Table(&SUFFIX)])]);
+
+static SUFFIX: Group = Group::of(&[folder::temporary_suffix(TEMPORARY)]);
+
+/// How the control connection is protected.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Protection {
+    /// Not at all.
+    None,
+    /// By TLS after AUTH TLS.
+    Explicit,
+    /// By TLS from the first byte.
+    Implicit,
+}
+
+/// How directories are listed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum ListBy {
+    /// By MLSD where the server offers it, else by LIST.
+    Offer,
+    /// By MLSD.
+    Mlsd,
+    /// By LIST, with lines of this form.
+    List(Form),
+}
+
+/// An FTP endpoint, read and checked.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    pub(crate) endpoint: String,
+    /// Without brackets.
+    pub(crate) host: String,
+    pub(crate) port: u16,
+    /// Empty for where a login starts.
+    pub(crate) directory: RemotePath,
+    pub(crate) protection: Protection,
+    /// Whether data connections have TLS, where the control connection has.
+    pub(crate) protect_data: bool,
+    /// Whether they resume its session.
+    pub(crate) reuse_session: bool,
+    /// Whether data connections go where the server says, or to its own address.
+    pub(crate) follow_stated_address: bool,
+    pub(crate) list_by: ListBy,
+    /// How to connect.
+    pub(crate) connecting: ConnectOptions,
+    /// How many connections are kept, and how long.
+    pub(crate) limits: PoolLimits,
+    pub(crate) login: Login,
+}
+
+/// Who logs in; names are looked up when it is done.
+#[derive(Clone, Debug)]
+pub(crate) struct Login {
+    username: Option<String>,
+    password: Option<Secret<String>>,
+    credential: Option<String>,
+}
+
+/// How a URL is written, for whoever wrote it otherwise.
+const URL_FORM: &str = "write it as ftp://host:port/directory (relative to the login directory) or ftp://host:port//directory (absolute)";
+
+/// The host, port and directory of an endpoint's address.
+///
+/// # Errors
+/// What is wrong with the address.
+fn address(endpoint: &Endpoint) -> Result<(String, u16, RemotePath), String> {
+    let url = endpoint.url().ok_or_else(|| format!("is missing: {URL_FORM}"))?;
+    let host =
+        url.host_str().filter(|host| !host.is_empty()).ok_or_else(|| format!("has no host: {URL_FORM}"))?;
+    if url.query().is_some() || url.fragment().is_some() {
+        return Err("has '?' or '#'; in a directory's name write %3F and %23".into());
+    }
+    let directory = directory(url.path());
+    if directory.escapes() {
+        return Err("contains '..'; write the directory without it".into());
+    }
+    if directory.as_bytes().iter().any(|byte| matches!(byte, b'\r' | b'\n')) {
+        return Err("contains a line break, which FTP cannot carry in a name".into());
+    }
+    let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
+    let usual = if url.scheme() == "ftps" { IMPLICIT_PORT } else { PORT };
+    Ok((host, url.port().unwrap_or(usual), directory))
+}
+
+/// The directory of a URL's path: one slash ends the host, so that what follows is relative to where
+/// the login starts; two slashes make it absolute (RFC 1738, 3.2.2, writes %2F for the second).
+fn directory(path: &str) -> RemotePath {
+    let path = path.strip_prefix('/').unwrap_or(path);
+    let bytes: Vec<u8> = percent_decode_str(path).collect();
+    let end = match bytes.iter().rposition(|b| *b != b'/') {
+        Some(last) => last + 1,
+        // Nothing but slashes: the root, or nothing at all.
+        None => bytes.len().min(1),
+    };
+    RemotePath::from_bytes(&bytes[..end])
+}
+
+impl Settings {
+    /// Reads an endpoint, and reports each mistake at its field. No I/O.
+    pub(crate) fn read(endpoint: &Endpoint, findings: &mut Findings<'_>) -> Option<Self> {
+        let options = &endpoint.options;
+        let address = findings.accept("url", address(endpoint));
+        let protection = findings.accept("security", protection(endpoint));
+        let login = Login::read(endpoint, findings);
+        let connecting = ConnectOptions::read(options, findings);
+        let limits = PoolLimits::read(options, Sharing::Exclusive, connecting.timeout);
+        let list_by = match options.text("listing").unwrap_or_default() {
+            "mlsd" => ListBy::Mlsd,
+            "unix" => ListBy::List(Form::Unix),
+            "windows" => ListBy::List(Form::Windows),
+            _ => ListBy::Offer,
+        };
+        let (host, port, directory) = address?;
+        Some(Self {
+            endpoint: endpoint.name.clone(),
+            host,
+            port,
+            directory,
+            protection: protection?,
+            protect_data: options.bool("data_protection"),
+            reuse_session: options.bool("session_reuse"),
+            follow_stated_address: options.text("passive_address") == Some("stated"),
+            list_by,
+            connecting,
+            limits,
+            login,
+        })
+    }
+
+    /// The settings of an endpoint that is used now.
+    ///
+    /// # Errors
+    /// `ConfigInvalid`, naming the field.
+    pub(crate) fn of(endpoint: &Endpoint) -> Result<Self> {
+        Findings::required(Section::ENDPOINT, &endpoint.name, |findings| Self::read(endpoint, findings))
+    }
+
+    /// Warns of protections that are switched off.
+    pub(crate) fn warn(&self, findings: &mut Findings<'_>) {
+        if self.protection == Protection::None {
+            let message = "is none: password and files can be read and changed by everybody between here and the server";
+            findings.warning("security", message);
+        } else if !self.protect_data {
+            let message = "is false: listings and files can be read and changed by everybody between here and the server";
+            findings.warning("data_protection", message);
+        }
+        if self.follow_stated_address {
+            let message = "is stated: the server decides to which host data connections go";
+            findings.warning("passive_address", message);
+        }
+    }
+
+    /// Where the folder is.
+    pub(crate) fn place(self) -> FolderPlace {
+        let user = self.login.username.as_deref().or(self.login.credential.as_deref()).unwrap_or(ANONYMOUS);
+        FolderPlace { address: format!("ftp://{user}@{}", self.target()), directory: self.directory }
+    }
+
+    /// The host and port, for people.
+    pub(crate) fn target(&self) -> String {
+        let (host, port) = (&self.host, self.port);
+        if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
+    }
+}
+
+/// How an endpoint is protected, by its scheme and `security`.
+fn protection(endpoint: &Endpoint) -> Result<Protection, String> {
+    let implicit = endpoint.url().is_some_and(|url| url.scheme() == "ftps");
+    match (implicit, endpoint.options.text("security")) {
+        (true, None | Some("implicit")) | (false, Some("implicit")) => Ok(Protection::Implicit),
+        (true, Some(other)) => Err(format!(
+            "is '{other}', but the url begins with ftps://, which begins with TLS; write ftp:// for security = \"{other}\""
+        )),
+        (false, Some("none")) => Ok(Protection::None),
+        (false, _) => Ok(Protection::Explicit),
+    }
+}
+
+impl Login {
+    fn read(endpoint: &Endpoint, findings: &mut Findings<'_>) -> Self {
+        let options = &endpoint.options;
+        let text = |name: &str| options.text(name).filter(|text| !text.is_empty()).map(str::to_owned);
+        let login = Self {
+            username: text("username"),
+            password: options.secret("password").filter(|secret| !secret.reveal().is_empty()).cloned(),
+            credential: text("credential"),
+        };
+        const BREAK: &str = "contains a line break, which FTP cannot carry";
+        if login.username.as_deref().is_some_and(breaks) {
+            findings.error("username", BREAK);
+        }
+        if login.password.as_ref().is_some_and(|password| breaks(password.reveal())) {
+            findings.error("password", BREAK);
+        }
+        login
+    }
+
+    /// The user and the password, if there is one.
+    ///
+    /// # Errors
+    /// `ConfigInvalid`: a credential that is not defined, or one with a line break.
+    pub(crate) fn resolve(
+        &self,
+        credential: impl Fn(&str) -> Option<Arc<Credential>>,
+    ) -> Result<(String, Option<Secret<String>>)> {
+        let Some(name) = &self.credential else {
+            return Ok(match &self.username {
+                Some(user) => (user.clone(), self.password.clone()),
+                None => {
+                    let email = || Secret::new(format!("{ANONYMOUS}@"));
+                    (ANONYMOUS.to_owned(), Some(self.password.clone().unwrap_or_else(email)))
+                }
+            });
+        };
+        let invalid = |advice: &'static str| {
+            Error::permanent(ErrorKind::ConfigInvalid, "log in with the endpoint's credential")
+                .with("credential", name)
+                .advice(advice)
+        };
+        let found = credential(name).ok_or_else(|| invalid("define it, or correct the name"))?;
+        if breaks(&found.username) || breaks(found.password.reveal()) {
+            return Err(invalid("its username or password contains a line break, which FTP cannot carry"));
+        }
+        Ok((found.username.clone(), Some(found.password.clone())))
+    }
+}
+
+fn breaks(text: &str) -> bool {
+    text.contains(['\r', '\n', '\0'])
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,81 @@
+//! Paths as a command carries them.
+
+use model::RemotePath;
+
+/// Why a path cannot be sent.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Unsendable {
+    /// It holds CR, LF or NUL, which end a command.
+    LineBreak,
+    /// It holds the byte 255. RFC 959 carries commands over Telnet, where it is doubled: ProFTPD reads it so, vsftpd does
+    /// not, and nothing tells which. A file would get another name than its own.
+    Telnet,
+}
+
+/// A path as the argument of a command; what precedes a relative path is where the login starts, so that none begins
+/// with `-` or a space.
+///
+/// # Errors
+/// FTP cannot carry it.
+pub(crate) fn argument(start: &RemotePath, path: &RemotePath) -> Result<Vec<u8>, Unsendable> {
+    let whole = start.join(path);
+    let whole = if whole.is_empty() { RemotePath::from(".") } else { whole };
+    for byte in whole.as_bytes() {
+        match byte {
+            b'\r' | b'\n' | 0 => return Err(Unsendable::LineBreak),
+            255 => return Err(Unsendable::Telnet),
+            _ => {}
+        }
+    }
+    Ok(whole.as_bytes().to_vec())
+}
+
+/// The path in an answer to PWD or MKD: between quotes, a quote in it doubled (RFC 959, appendix II).
+pub(crate) fn quoted(text: &[u8]) -> Option<RemotePath> {
+    let begin = text.iter().position(|byte| *byte == b'"')? + 1;
+    let (mut path, mut at) = (Vec::new(), begin);
+    loop {
+        match (text.get(at)?, text.get(at + 1)) {
+            (b'"', Some(b'"')) => {
+                path.push(b'"');
+                at += 2;
+            }
+            (b'"', _) => return Some(RemotePath::from_bytes(path)),
+            (byte, _) => {
+                path.push(*byte);
+                at += 1;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_begin_where_the_login_does() {
+        let start = RemotePath::from("/home/acme");
+        assert_eq!(argument(&start, &"-rf".into()).unwrap(), b"/home/acme/-rf");
+        assert_eq!(argument(&start, &"/abs".into()).unwrap(), b"/abs");
+        assert_eq!(argument(&start, &"".into()).unwrap(), b"/home/acme");
+        assert_eq!(argument(&"".into(), &"".into()).unwrap(), b".");
+        assert_eq!(argument(&start, &RemotePath::from_bytes(*b"\xe9")).unwrap(), b"/home/acme/\xe9");
+    }
+
+    #[test]
+    fn what_would_end_a_command_is_refused() {
+        for name in ["a\nDELE b", "a\r", "a\0b"] {
+            assert_eq!(argument(&"/".into(), &name.into()), Err(Unsendable::LineBreak), "{name:?}");
+        }
+        let telnet = argument(&"/".into(), &RemotePath::from_bytes(*b"a\xffb"));
+        assert_eq!(telnet, Err(Unsendable::Telnet));
+    }
+
+    #[test]
+    fn quotes_are_read() {
+        assert_eq!(quoted(b"\"/home/a\"\"b\" is the current directory"), Some("/home/a\"b".into()));
+        assert_eq!(quoted(b"no quotes"), None);
+        assert_eq!(quoted(b"\"not closed"), None);
+    }
+}

@@ -1,0 +1,76 @@
+//! The suite that every folder passes, over real servers: ProFTPD, which has MLSD, and vsftpd, which has not.
+
+#![allow(clippy::unwrap_used, reason = "a test")]
+
+mod support;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use support::{Build, Server, World};
+use testkit::conformance::{Place, all};
+
+async fn conforms(server: Server, endpoint: Build) {
+    let server = Arc::new(server);
+    let world = World::new(server.definitions());
+    let folder = world.folder(&endpoint.done());
+    let has_tls = server.field("tls") != "";
+    let number = AtomicU32::new(0);
+    all(|| async {
+        let number = number.fetch_add(1, Ordering::Relaxed);
+        let (base, beside) = (format!("files/in-{number}"), format!("files/beside-{number}"));
+        server.make(&format!("in-{number}"));
+        let place = Place::new(Arc::clone(&folder), base.as_str(), beside.as_str()).connected();
+        Place {
+            carries: |name| !name.iter().any(|byte| matches!(byte, b'\n' | 255)),
+            long_listing: 1_000,
+            by_the_minute: server.field("server") == "vsftpd",
+            ..place
+        }
+    })
+    .await;
+    drop(folder);
+    world.settled().await;
+    let opened = world.records.opened.lock().unwrap();
+    let controls: Vec<_> = opened.iter().filter(|opened| opened.record.control.is_none()).collect();
+    let data = opened.iter().filter_map(|opened| opened.record.control);
+    assert!(data.count() > 0);
+    for opened in opened.iter() {
+        let Some(control) = opened.record.control else { continue };
+        assert!(controls.iter().any(|opened| opened.record.id == control), "{opened:?}");
+        assert_eq!(opened.record.purpose, model::Purpose::Data);
+        assert_eq!(opened.record.endpoint.as_deref(), Some("acme"));
+    }
+    let closed = world.records.closed.lock().unwrap();
+    // Under TLS a transfer that the server refuses, or that is left, ends in the middle of TLS, and ProFTPD then closes the
+    // control connection too.
+    let failed: Vec<_> = closed.iter().filter(|closed| closed.failed && !has_tls).collect();
+    assert!(failed.is_empty(), "{failed:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn proftpd_conforms() {
+    let server = Server::start("proftpd", &[]);
+    let endpoint = server.endpoint();
+    conforms(server, endpoint).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn vsftpd_conforms() {
+    let server = Server::start("vsftpd", &[]);
+    let endpoint = server.endpoint();
+    conforms(server, endpoint).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn proftpd_conforms_under_tls() {
+    let server = Server::start("proftpd", &["--tls", "explicit"]);
+    let endpoint = server.explicit();
+    conforms(server, endpoint).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn vsftpd_conforms_under_tls() {
+    let server = Server::start("vsftpd", &["--tls", "implicit"]);
+    let endpoint = server.implicit();
+    conforms(server, endpoint).await;
+}

@@ -1,0 +1,246 @@
+//! What servers do that no good server does: endless banners and listings, silence, foreign addresses, other listings;
+//! played by a script.
+
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test, with a server of its own")]
+
+mod support;
+
+use model::{ErrorKind, Retry};
+use std::sync::{Arc, Mutex};
+use support::{Build, Server, World, list, noise, read, write};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{TcpListener, TcpStream};
+use transport::folder::EntryKind;
+
+/// What a scripted server answers; everything else as a good one does.
+#[derive(Clone, Default)]
+struct Script {
+    banner: Option<Vec<u8>>,
+    /// Commands that are never answered.
+    silent: &'static [&'static str],
+    /// Answers by command.
+    answers: &'static [(&'static str, &'static str)],
+    /// What LIST and MLSD send.
+    listing: Vec<u8>,
+    /// Whether the listing never ends.
+    endless: bool,
+}
+
+struct Scripted {
+    port: u16,
+    said: Arc<Mutex<Vec<String>>>,
+}
+
+impl Scripted {
+    async fn start(script: Script) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let said = Arc::new(Mutex::new(Vec::new()));
+        let heard = Arc::clone(&said);
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                tokio::spawn(serve(stream, script.clone(), Arc::clone(&heard)));
+            }
+        });
+        Self { port, said }
+    }
+
+    fn said(&self) -> Vec<String> {
+        self.said.lock().unwrap().clone()
+    }
+}
+
+async fn serve(stream: TcpStream, script: Script, said: Arc<Mutex<Vec<String>>>) -> Option<()> {
+    let mut stream = BufReader::new(stream);
+    let banner = script.banner.clone().unwrap_or_else(|| b"220 ready\r\n".to_vec());
+    stream.write_all(&banner).await.ok()?;
+    let mut data: Option<TcpListener> = None;
+    loop {
+        let mut line = String::new();
+        if stream.read_line(&mut line).await.ok()? == 0 {
+            return None;
+        }
+        let line = line.trim_end().to_owned();
+        said.lock().unwrap().push(line.clone());
+        let verb = line.split(' ').next().unwrap_or_default().to_owned();
+        if script.silent.contains(&verb.as_str()) {
+            std::future::pending::<()>().await;
+        }
+        if let Some((_, answer)) = script.answers.iter().find(|(of, _)| *of == verb) {
+            stream.write_all(answer.as_bytes()).await.ok()?;
+            continue;
+        }
+        let answer = match verb.as_str() {
+            "USER" => "331 password\r\n".to_owned(),
+            "PASS" => "230 in\r\n".to_owned(),
+            "PWD" => "257 \"/\"\r\n".to_owned(),
+            "FEAT" => "211-\r\n MLST\r\n211 end\r\n".to_owned(),
+            "EPSV" | "PASV" => {
+                let listener = TcpListener::bind("127.0.0.1:0").await.ok()?;
+                let port = listener.local_addr().ok()?.port();
+                data = Some(listener);
+                if verb == "EPSV" {
+                    format!("229 (|||{port}|)\r\n")
+                } else {
+                    // Behind address translation, or somebody's trick.
+                    format!("227 (10,99,99,99,{},{})\r\n", port / 256, port % 256)
+                }
+            }
+            "LIST" | "MLSD" => {
+                let (mut sink, _) = data.take()?.accept().await.ok()?;
+                stream.write_all(b"150 here\r\n").await.ok()?;
+                loop {
+                    if sink.write_all(&script.listing).await.is_err() || !script.endless {
+                        break;
+                    }
+                }
+                drop(sink);
+                "226 done\r\n".to_owned()
+            }
+            _ => "250 fine\r\n".to_owned(),
+        };
+        stream.write_all(answer.as_bytes()).await.ok()?;
+    }
+}
+
+async fn listed(
+    script: Script,
+    change: impl FnOnce(Build) -> Build,
+) -> (model::Result<Vec<transport::folder::Entry>>, Scripted) {
+    let server = Scripted::start(script).await;
+    let world = World::new(model::definition::Definitions::default());
+    let folder = world.folder(&change(Build::at(server.port).set("timeout", "2s")).done());
+    (list(&folder, "in").await, server)
+}
+
+fn same(build: Build) -> Build {
+    build
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_million_banner_lines_and_endless_replies_are_given_up() {
+    for banner in
+        [b"220-welcome\r\n".repeat(1_000_000), vec![b'x'; 10_000_000], b"SSH-2.0-OpenSSH_9.2\r\n".to_vec()]
+    {
+        let (result, _) = listed(Script { banner: Some(banner), ..Script::default() }, same).await;
+        let error = result.unwrap_err();
+        assert_eq!((error.kind(), error.retry()), (ErrorKind::Protocol, Retry::Transient), "{error}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn silence_after_any_command_ends_by_the_timeout() {
+    for silent in [&["USER"][..], &["PASS"], &["PWD"], &["EPSV"], &["MLSD"]] {
+        let (result, _) = listed(Script { silent, ..Script::default() }, same).await;
+        let error = result.unwrap_err();
+        assert_eq!(
+            (error.kind(), error.retry()),
+            (ErrorKind::Timeout, Retry::Transient),
+            "{silent:?}: {error}"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_listing_line_without_end_is_given_up() {
+    let script = Script { listing: vec![b'x'; 4096], endless: true, ..Script::default() };
+    let error = listed(script, same).await.0.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Protocol, "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn data_connections_go_to_the_servers_own_address() {
+    let script = Script {
+        answers: &[("EPSV", "500 what?\r\n")],
+        listing: b"type=file;size=1; a\r\n".to_vec(),
+        ..Script::default()
+    };
+    let (result, server) = listed(script, same).await;
+    assert_eq!(result.unwrap().len(), 1);
+    assert_eq!(server.said().iter().filter(|line| *line == "PASV").count(), 1, "{:?}", server.said());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn listings_without_mlsd_are_read_and_unknown_ones_refused() {
+    const NO_FEATURES: &[(&str, &str)] = &[("FEAT", "500 what?\r\n")];
+    let dos =
+        b"11-26-26  11:22AM       <DIR>          sub\r\n11-26-26  11:22AM                 7 a b\r\n".to_vec();
+    let (result, server) =
+        listed(Script { answers: NO_FEATURES, listing: dos, ..Script::default() }, same).await;
+    let entries = result.unwrap();
+    let told: Vec<_> = entries.iter().map(|entry| (entry.path.to_text(), entry.kind, entry.size)).collect();
+    let expected =
+        [("sub".to_owned(), EntryKind::Directory, None), ("a b".to_owned(), EntryKind::File, Some(7))];
+    assert_eq!(told, expected);
+    assert!(server.said().contains(&"CWD /in".to_owned()), "{:?}", server.said());
+    let odd = b"README 12 blocks\r\n".to_vec();
+    let (result, _) = listed(Script { answers: NO_FEATURES, listing: odd, ..Script::default() }, same).await;
+    let error = result.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Protocol);
+    assert!(error.to_string().contains("README 12 blocks"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_listing_that_the_server_does_not_confirm_is_no_listing() {
+    let script = Script {
+        listing: b"type=file; a\r\n".to_vec(),
+        answers: &[("MLSD", "426 broken off\r\n")],
+        ..Script::default()
+    };
+    let error = listed(script, same).await.0.unwrap_err();
+    assert_eq!((error.kind(), error.retry()), (ErrorKind::Unreachable, Retry::Transient), "{error}");
+    assert!(error.to_string().contains("426 broken off"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_login_is_told_once_and_too_many_connections_come_again() {
+    for (answer, kind, retry) in [
+        ("530 Login incorrect.\r\n", ErrorKind::Unauthenticated, Retry::Permanent),
+        ("421 Too many users\r\n", ErrorKind::Throttled, Retry::Transient),
+    ] {
+        let answers: &'static [(&str, &str)] = Box::leak(vec![("PASS", answer)].into_boxed_slice());
+        let (result, server) = listed(Script { answers, ..Script::default() }, same).await;
+        let error = result.unwrap_err();
+        assert_eq!((error.kind(), error.retry()), (kind, retry), "{error}");
+        assert!(error.connection().is_some() && error.to_string().contains(answer.trim_end()), "{error}");
+        assert!(!error.chain().contains("\"p\""));
+        assert_eq!(server.said().iter().filter(|line| line.starts_with("PASS")).count(), 1);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_name_the_login_is_anonymous() {
+    let change = |build: Build| build.without("username").without("password");
+    let (_, server) = listed(Script::default(), change).await;
+    assert_eq!(server.said()[..2], ["USER anonymous", "PASS anonymous@"]);
+    let server = Server::start("vsftpd", &[]);
+    let world = World::new(server.definitions());
+    let folder = world.folder(&server.endpoint().without("username").done());
+    write(&folder, "files/a", b"content").await.unwrap();
+    assert_eq!(read(&folder, "/files/a", 3).await.unwrap(), b"tent");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_is_used_again_after_a_file_that_was_left_early() {
+    let server = Server::start("proftpd", &[]);
+    let world = World::new(server.definitions());
+    let folder = world.folder(&server.endpoint().set("connections", "1").done());
+    write(&folder, "files/a", &noise(8_000_000)).await.unwrap();
+    drop(folder.read(&"files/a".into(), 0).await.unwrap());
+    assert_eq!(list(&folder, "files").await.unwrap().len(), 1);
+    drop(folder);
+    world.settled().await;
+    let controls = world.records.opened.lock().unwrap();
+    assert_eq!(controls.iter().filter(|opened| opened.record.control.is_none()).count(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_name_that_ftp_cannot_carry_is_refused_for_good() {
+    let server = Server::start("proftpd", &[]);
+    let world = World::new(server.definitions());
+    let folder = world.folder(&server.endpoint().done());
+    let error = folder.begin_write(&"files/a\nDELE b".into(), None).await.err().unwrap();
+    assert_eq!((error.kind(), error.retry()), (ErrorKind::Rejected, Retry::Permanent));
+    assert!(error.to_string().contains("line break"), "{error}");
+    assert!(list(&folder, "files").await.unwrap().is_empty());
+}
