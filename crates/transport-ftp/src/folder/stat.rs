@@ -7,6 +7,7 @@ use crate::protocol::listing::{self, Form, Line};
 use crate::protocol::reply::Reply;
 use futures::StreamExt;
 use model::RemotePath;
+use net::PooledConnection;
 use transport::folder::{Entry, EntryKind};
 
 /// What was found at a path.
@@ -119,16 +120,22 @@ async fn look_in_directory(lease: &Lease, path: &RemotePath, refusal: Reply) -> 
     let Ok(mut listing) = list::list(lease, &directory).await else {
         return Ok(Looked::Refused(refusal));
     };
+    // To its end: the answer to a listing that is left would be read beside the next command's.
+    let mut found = None;
     while let Some(entry) = listing.next().await {
         match entry {
-            Ok(entry) if is_named(&entry, path.file_name()) => {
-                return Ok(Looked::Found(Entry { path: path.clone(), ..entry }));
-            }
+            Ok(entry) if is_named(&entry, path.file_name()) => found = Some(entry),
             Ok(_) => {}
-            Err(_) => return Ok(Looked::Refused(refusal)),
+            Err(_) => {
+                lease.lose("a listing could not be read");
+                return Ok(Looked::Refused(refusal));
+            }
         }
     }
-    Ok(Looked::Missing(refusal))
+    Ok(match found {
+        Some(entry) => Looked::Found(Entry { path: path.clone(), ..entry }),
+        None => Looked::Missing(refusal),
+    })
 }
 
 /// A refusal, and whether it was because nothing is at the path, which its code often does not say.
