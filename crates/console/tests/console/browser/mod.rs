@@ -99,7 +99,6 @@ impl Browser {
             proxy: None,
             local: "10.20.0.5:8420".parse().unwrap(),
             security: Security::None,
-            control: None,
         });
         let answer = self.router.clone().oneshot(request).await.unwrap();
         let (head, body) = answer.into_parts();

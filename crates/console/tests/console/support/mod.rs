@@ -261,5 +261,6 @@ fn opened(id: ConnectionId, number: u32, at: Timestamp) -> ConnectionOpened {
                 }),
             }
         },
+        control: None,
     }
 }
