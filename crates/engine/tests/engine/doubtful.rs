@@ -3,7 +3,7 @@
 
 use crate::relay::Relay;
 use crate::scene::{LEASE, Scene, flow, receiving};
-use model::{DeliveryState, Receipt, ReceiptKind, TransferState};
+use model::{DeliveryState, Receipt, ReceiptKind, Timestamp, TransferState};
 use std::sync::Arc;
 use std::time::Duration;
 use testkit::fake::{Answer, ScriptedOffer};
@@ -150,6 +150,13 @@ async fn an_end_is_recorded_once_the_database_is_back(relay: Relay) {
     let scene = Scene::behind(&relay).await;
     scene.flow(flow("orders", &["out"]));
     scene.place("in").offer(ScriptedOffer::file("po.edi", *b"x"));
+    // By then no claim is under way any more: one without an answer would rightly end this one.
+    scene.place("out").answer(Answer::Call(Arc::new(|_, services| {
+        Box::pin(async move {
+            tokio::time::sleep(Duration::from_millis(500)).await;
+            Ok(Sent::Delivered { receipt: receipt(services.clock.now()), replies: Vec::new() })
+        })
+    })));
     relay.arm();
     let _engine = scene.start().await;
     scene.until_by(Duration::ZERO, "the answer is lost", || async { relay.has_struck() }).await;
@@ -192,16 +199,7 @@ async fn an_endpoint_is_not_blamed_for_a_note_that_the_database_did_not_take() {
         scene.place("out").answer(Answer::Call(Arc::new(|delivery, services| {
             Box::pin(async move {
                 delivery.log.note("began", serde_json::json!(1)).await?;
-                let receipt = Receipt {
-                    kind: ReceiptKind::Mdn,
-                    at: services.clock.now(),
-                    positive: true,
-                    summary: "processed".into(),
-                    connection: None,
-                    mdn: None,
-                    detail: serde_json::Map::new(),
-                };
-                Ok(Sent::Delivered { receipt, replies: Vec::new() })
+                Ok(Sent::Delivered { receipt: receipt(services.clock.now()), replies: Vec::new() })
             })
         })));
     }
@@ -212,4 +210,16 @@ async fn an_endpoint_is_not_blamed_for_a_note_that_the_database_did_not_take() {
     let done = scene.until_all(1, TransferState::Completed).await;
     assert_eq!(scene.waybill(done[0].id).await.deliveries[0].attempts.len(), 2);
     assert!(scene.events("endpoint.offline").await.is_empty(), "the endpoint was never asked");
+}
+
+fn receipt(at: Timestamp) -> Receipt {
+    Receipt {
+        kind: ReceiptKind::Mdn,
+        at,
+        positive: true,
+        summary: "processed".into(),
+        connection: None,
+        mdn: None,
+        detail: serde_json::Map::new(),
+    }
 }

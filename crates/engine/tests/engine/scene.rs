@@ -27,7 +27,7 @@ use transport::{Clock, Directory, Transport};
 use uuid::Uuid;
 
 /// A test that waits longer has failed.
-const LIMIT: Duration = Duration::from_secs(20);
+const LIMIT: Duration = Duration::from_secs(60);
 /// The term of a node's lease, on the test's clock; on PostgreSQL also on the server's.
 pub(crate) const LEASE: Duration = Duration::from_secs(86_400);
 

@@ -99,3 +99,50 @@ impl Store {
         Ok(first.unwrap_or(row.at))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{at, both, event};
+    use model::AuditEvent;
+
+    const SECOND: i64 = 1_000_000;
+
+    /// An event about the endpoint `warehouse`, at a time in seconds.
+    fn on(node: &str, seconds: i64, kind: EventKind) -> AuditEvent {
+        let seen = event(0);
+        AuditEvent::new(seen.id, at(seconds * SECOND), node.parse().unwrap(), kind).endpoint("warehouse")
+    }
+
+    fn offline(node: &str, seconds: i64, until: i64) -> AuditEvent {
+        on(node, seconds, EventKind::EndpointOffline)
+            .detail("until", at(until * SECOND).to_rfc3339())
+            .detail("error", format!("refused at {seconds}"))
+    }
+
+    both! {
+        endpoints_are_listed_by_node_from_their_first_failure_until_they_are_back(store) {
+            store.append_events(vec![
+                // n1 failed twice since it was last online; n2 is online again; n3 is about to be tried again.
+                offline("n1", 100, 200),
+                on("n1", 300, EventKind::EndpointOnline),
+                offline("n1", 700, 800),
+                offline("n1", 900, 1200),
+                offline("n2", 900, 1200),
+                on("n2", 950, EventKind::EndpointOnline),
+                offline("n3", 900, 990),
+            ]).await.unwrap();
+            let now = at(1000 * SECOND);
+            let failing = store.failing_endpoints(now).await.unwrap();
+            assert_eq!(failing, [FailingEndpoint {
+                endpoint: "warehouse".into(),
+                node: "n1".into(),
+                since: at(700 * SECOND),
+                until: at(1200 * SECOND),
+                error: Some("refused at 900".into()),
+            }]);
+            store.append_events(vec![on("n2", 999, EventKind::EndpointSetOnline)]).await.unwrap();
+            assert_eq!(store.failing_endpoints(now).await.unwrap(), [], "set online by a person, on every node");
+        }
+    }
+}
