@@ -80,6 +80,7 @@ fn an_import_keeps_the_targets_logins_and_takes_the_environments_values() {
     for kept in ["tester", "acme-test", "credential: ", "node: ", "archive: ", "- credential"] {
         assert!(!text.contains(kept), "{kept} should stay: {text}");
     }
+    assert!(text.contains("endpoint.acme: keeps its login of this gateway: credential"), "{text}");
     let (code, text) = command(&production, &import);
     assert_eq!(code, 0, "{text}");
     // Applied once, there is nothing left to do; and the next export says what is in force.

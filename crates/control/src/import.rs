@@ -2,7 +2,7 @@
 //! values take the place of the other's.
 
 use crate::{Control, PlanRequest};
-use config::{Conflict, Documents, Problem};
+use config::{Conflict, Documents, Notice, Problem};
 use model::{Result, StoredDefinition};
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,6 +13,8 @@ pub(crate) struct Import {
     pub(crate) altered: BTreeSet<(String, String)>,
     /// Definitions whose secrets, or references to them, stayed, with the field.
     pub(crate) kept: BTreeMap<String, String>,
+    /// Which fields stayed as this gateway has them, one notice for each definition.
+    pub(crate) notices: Vec<Notice>,
     pub(crate) conflicts: Vec<Conflict>,
     pub(crate) problems: Vec<Problem>,
 }
@@ -95,6 +97,10 @@ impl Control {
         }
         if new.document != before {
             import.altered.insert((new.section.clone(), new.name.clone()));
+            let mut fields = Vec::new();
+            differing(&before, &new.document, "", &mut fields);
+            let message = format!("keeps its login of this gateway: {}", fields.join(", "));
+            import.notices.push(Notice { definition: new.key(), message });
         }
     }
 
@@ -132,6 +138,8 @@ impl Control {
         let files: BTreeSet<String> = new.iter().map(|definition| definition.file.clone()).collect();
         for definition in current.iter().filter(|definition| definition.origin == origin) {
             if facts.is_login_section(&definition.section) && !there.contains(&key(definition)) {
+                let message = "stays as this gateway has it: the directory does not define it".to_owned();
+                import.notices.push(Notice { definition: definition.key(), message });
                 import.altered.insert(key(definition));
                 import.kept.extend(facts.secret_field(definition).map(|field| (definition.key(), field)));
                 // The file of its name, if there is one, does not hold it.
@@ -165,6 +173,21 @@ impl Control {
                 }
             }
         }
+    }
+}
+
+/// The fields in which two documents differ.
+fn differing(one: &Value, other: &Value, path: &str, fields: &mut Vec<String>) {
+    match (one, other) {
+        (Value::Object(one), Value::Object(other)) => {
+            for key in one.keys().chain(other.keys().filter(|key| !one.contains_key(*key))) {
+                let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+                let side = |side: &Map<String, Value>| side.get(key).cloned().unwrap_or_default();
+                differing(&side(one), &side(other), &path, fields);
+            }
+        }
+        _ if one != other => fields.push(path.to_owned()),
+        _ => {}
     }
 }
 

@@ -116,6 +116,7 @@ impl Control {
         plan.conflicts.append(&mut conflicts);
         let reused = disclosures.notices.len();
         plan.warnings.append(&mut disclosures.notices);
+        plan.warnings.append(&mut import.notices);
         plan.warnings.append(&mut self.unopened(&others, &opened));
         let (definitions, mut found) = self.check(&whole);
         problems.append(&mut found);
