@@ -119,6 +119,9 @@ struct Checker<'a> {
     /// Listeners whose fields could be read, also those that their transport refuses.
     listeners: BTreeMap<String, Arc<Listener>>,
     polls: Vec<overlap::Poll>,
+    /// Only one flow is read, of endpoints and listeners nothing but their transports is known: transports do not
+    /// compare it with those.
+    is_alone: bool,
 }
 
 fn index<'a>(context: &Context<'_>, documents: &'a Documents, catalogue: &Catalogue) -> Index<'a> {
@@ -190,6 +193,7 @@ impl<'a> Checker<'a> {
             endpoints: BTreeMap::new(),
             listeners: BTreeMap::new(),
             polls: Vec::new(),
+            is_alone: false,
         }
     }
 

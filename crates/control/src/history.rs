@@ -27,12 +27,12 @@ impl FlowHistory for Control {
             Ok((flow, transports)) => Ok(Some(FlowAt { flow, transports })),
             // Transient: what is missing may come back, and another node may have it.
             Err(problems) => {
-                Err(Error::transient(ErrorKind::ConfigInvalid, "read a flow of an earlier revision")
+                Err(Error::transient(ErrorKind::ConfigInvalid, "read a flow as a revision has it")
                     .with("flow", name)
                     .with("revision", revision)
                     .advice(format!(
-                        "define again what it refers to, or resubmit the transfer: it then goes through the \
-                    flow in force. Found:\n{}",
+                        "this machine lacks what the flow refers to: provide it, or run the command where the gateway \
+                         runs. Found:\n{}",
                         config::Outline::of(&problems)
                     )))
             }

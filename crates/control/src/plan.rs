@@ -79,10 +79,10 @@ impl Control {
             let count = unfinished.get(&definition[prefix.len()..]).copied().unwrap_or(0);
             let message = match count {
                 0 => continue,
-                1 => "1 delivery to it is not finished, and fails at its next attempt when it is gone"
+                1 => "1 delivery to it is not finished, and cannot be sent once the endpoint is removed"
                     .to_owned(),
                 many => format!(
-                    "{many} deliveries to it are not finished, and fail at their next attempts when it is gone"
+                    "{many} deliveries to it are not finished, and cannot be sent once the endpoint is removed"
                 ),
             };
             plan.warnings.push(Notice { definition, message });

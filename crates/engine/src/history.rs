@@ -10,6 +10,10 @@ use model::{Delivery, Error, ErrorKind, Result};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 
+/// What a person can do where the flow of an earlier revision cannot be used.
+const RESUBMIT: &str = "retry it if the flow in force has this destination; otherwise resubmit the transfer when it has \
+                        ended, which sends the file to all destinations of the flow in force";
+
 /// The most flows of earlier revisions in memory. A flow takes some kilobytes; one that was dropped is read again
 /// when it is needed.
 const KEPT: usize = 256;
@@ -62,7 +66,7 @@ impl FlowAt {
                 .with("flow", &self.flow.name)
                 .with("destination", destination)
                 .with("endpoint", endpoint)
-                .advice("resubmit the transfer: it then goes through the flow in force")
+                .advice(RESUBMIT)
         })?;
         self.speaks(endpoint, transport).map(|()| found)
     }
@@ -81,7 +85,7 @@ impl FlowAt {
             .with("endpoint", endpoint)
             .with("transport then", then)
             .with("transport now", transport)
-            .advice("resubmit the transfer: it then goes through the flow in force")),
+            .advice(RESUBMIT)),
             _ => Ok(()),
         }
     }
@@ -123,7 +127,7 @@ impl KeptFlows {
             Error::permanent(ErrorKind::ConfigInvalid, "find the flow that a transfer goes through")
                 .with("flow", name)
                 .with("revision", revision)
-                .advice("resubmit the transfer: it then goes through the flow in force")
+                .advice(RESUBMIT)
         })?;
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         if kept.flows.insert(key.clone(), flow.clone()).is_none() {

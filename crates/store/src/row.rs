@@ -152,7 +152,7 @@ pub(crate) struct DeliveryRow {
     pub(crate) lane: Option<String>,
     pub(crate) lane_continues: bool,
     pub(crate) due_at: Timestamp,
-    expires_at: Option<Timestamp>,
+    pub(crate) expires_at: Option<Timestamp>,
     pub(crate) receipt_deadline: Option<Timestamp>,
     pub(crate) node: Option<String>,
     pub(crate) epoch: Option<i64>,

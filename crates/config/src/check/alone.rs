@@ -32,6 +32,7 @@ impl Documents {
         let context = Context::new(roots, environment);
         let index = index(&context, self, catalogue);
         let mut checker = Checker::new(&context, self, catalogue, index);
+        checker.is_alone = true;
         checker.transports_alone();
         checker.flows();
         let flow = checker.definitions.flows.remove(name);

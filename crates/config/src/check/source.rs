@@ -99,7 +99,7 @@ impl<'a> Checker<'a> {
         let options = reader.values(&fields)?;
         let (spec, mask) = mask?;
         let source = ReceiveSource { listener, partner, mask, options };
-        if let Some(listener) = defined.filter(|_| reader.is_complete()) {
+        if let Some(listener) = defined.filter(|_| reader.is_complete() && !self.is_alone) {
             self.ask(&listener.transport, (Section::FLOW, flow), "source", |own, findings| {
                 own.check_received(listener, &source, findings);
             });

@@ -51,8 +51,8 @@ pub(super) struct RetryInForce {
     revision: i64,
     /// The names of the endpoints.
     endpoints: BTreeSet<String>,
-    /// Since which revision each flow is as it is.
-    flows_since: BTreeMap<String, i64>,
+    /// The names of the flows.
+    defined: BTreeSet<String>,
     /// The flows that were read; none for those that are not defined, the problem of those that cannot be read here.
     flows: BTreeMap<String, std::result::Result<Option<FlowInForce>, String>>,
 }
@@ -97,8 +97,8 @@ impl Control {
         // It would fail at once.
         if let Some(gone) = again.iter().find(|one| !in_force.endpoints.contains(&one.endpoint)) {
             return Err(refused().with("endpoint", &gone.endpoint).advice(
-                "the endpoint is no longer defined: define it again and retry; or resubmit the transfer, which then \
-                 goes to the destinations that its flow has now",
+                "the endpoint is no longer defined: define it again and retry; or resubmit the transfer when it has ended, \
+                 which sends the file to all destinations that its flow has now",
             ));
         }
         let through = match in_force.flows.get(flow) {
@@ -125,9 +125,9 @@ impl Control {
         let store = &self.0.store;
         let revision = store.current_revision_number().await?;
         let endpoints = store.unchanged_since(revision, Section::ENDPOINT.as_str()).await?;
-        let flows_since = store.unchanged_since(revision, Section::FLOW.as_str()).await?;
-        let endpoints = endpoints.into_keys().collect();
-        Ok(RetryInForce { revision, endpoints, flows_since, flows: BTreeMap::new() })
+        let flows = store.unchanged_since(revision, Section::FLOW.as_str()).await?;
+        let (endpoints, defined) = (endpoints.into_keys().collect(), flows.into_keys().collect());
+        Ok(RetryInForce { revision, endpoints, defined, flows: BTreeMap::new() })
     }
 
     /// Reads a flow in force, unless that was done before.
@@ -139,10 +139,10 @@ impl Control {
             return Ok(());
         }
         let revision = in_force.revision;
-        let found = match in_force.flows_since.get(name) {
-            None => Ok(None),
-            Some(since) => match FlowHistory::flow(self, name, revision).await {
-                Ok(found) => Ok(found.map(|at| flow_in_force(&at.flow, revision, *since))),
+        let found = match in_force.defined.contains(name) {
+            false => Ok(None),
+            true => match FlowHistory::flow(self, name, revision).await {
+                Ok(found) => Ok(found.map(|at| flow_in_force(&at.flow, revision))),
                 Err(error) if error.kind() == ErrorKind::ConfigInvalid => Err(error.chain()),
                 Err(error) => return Err(error),
             },
@@ -152,12 +152,12 @@ impl Control {
     }
 }
 
-fn flow_in_force(flow: &Flow, revision: i64, since: i64) -> FlowInForce {
+fn flow_in_force(flow: &Flow, revision: i64) -> FlowInForce {
     let destinations = flow.destinations.iter().map(|destination| DestinationInForce {
         name: destination.name.clone(),
         endpoint: destination.endpoint.clone(),
         expires_after: destination.expires_after,
         lane_continues: flow.continue_after_failure,
     });
-    FlowInForce { revision, since, destinations: destinations.collect() }
+    FlowInForce { revision, destinations: destinations.collect() }
 }

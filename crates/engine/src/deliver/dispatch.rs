@@ -68,11 +68,15 @@ async fn claim(
         return Ok(0);
     }
     let now = context.now();
+    // Read before the endpoints: a revision that comes in between only leaves its deliveries to the next claim.
+    let revision = context.definitions().revision;
     let mut skip_endpoints = context.health.unavailable(now, most);
     skip_endpoints.extend(context.endpoints_of_other_nodes());
     skip_endpoints.extend(context.suspensions().endpoints().map(str::to_owned));
-    let claimed =
-        context.store.claim(&lease, free.min(MOST_CLAIMED), ClaimFilter { skip_endpoints }, now).await;
+    let claimed = context
+        .store
+        .claim(&lease, free.min(MOST_CLAIMED), ClaimFilter { skip_endpoints, revision }, now)
+        .await;
     let claimed = match claimed {
         Ok(claimed) => claimed,
         Err(error) => {

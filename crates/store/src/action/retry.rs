@@ -20,8 +20,6 @@ use std::time::Duration;
 pub struct FlowInForce {
     /// The revision.
     pub revision: i64,
-    /// Since which revision the flow is as it is: what went through it at one of these goes on as it did.
-    pub since: i64,
     /// The flow's destinations.
     pub destinations: Vec<DestinationInForce>,
 }
@@ -111,10 +109,9 @@ async fn requeue(
         let same = |to: &&DestinationInForce| to.name == row.destination && to.endpoint == row.endpoint;
         Some((flow, flow.destinations.iter().find(same)?))
     });
-    let revision = match found {
-        Some((flow, _)) if had < flow.since => flow.revision,
-        _ => had,
-    };
+    // Also where the flow is the same: the endpoint may be another one, and only a node that has this revision in force
+    // may use it.
+    let revision = found.map_or(had, |(flow, _)| flow.revision);
     // Its time may have run out: it is counted anew. Where nothing in force says how long, the person who wants it sent
     // knows better than what it was recorded under.
     let expires = found.and_then(|(_, to)| to.expires_after).map(|wait| later(act.at, wait));

@@ -43,10 +43,20 @@ pub struct Claimed {
 }
 
 /// The limits of what may be claimed.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ClaimFilter {
     /// No deliveries to these endpoints (offline, busy, or another node's).
     pub skip_endpoints: Vec<String>,
+    /// No deliveries of later revisions than this one, which the node has in force: it does not know their endpoints
+    /// yet, or only as they were before.
+    pub revision: i64,
+}
+
+impl Default for ClaimFilter {
+    /// No limits.
+    fn default() -> Self {
+        Self { skip_endpoints: Vec::new(), revision: i64::MAX }
+    }
 }
 
 impl Store {
@@ -137,13 +147,19 @@ impl ClaimDue {
             sqlite c => sqlx::query_as(
                 "SELECT id, due_at FROM deliveries WHERE state IN ('pending', 'retrying') AND NOT held \
                  AND lane IS NULL AND due_at <= $1 AND (expires_at IS NULL OR expires_at > $1) \
-                 AND endpoint NOT IN (SELECT value FROM json_each($2)) ORDER BY due_at, id LIMIT $3")
-                .bind(self.now).bind(Json(&self.filter.skip_endpoints)).bind(limit).fetch_all(c).await,
+                 AND endpoint NOT IN (SELECT value FROM json_each($2)) \
+                 AND coalesce(revision, (SELECT t.revision FROM transfers t WHERE t.id = transfer_id)) <= $4 \
+                 ORDER BY due_at, id LIMIT $3")
+                .bind(self.now).bind(Json(&self.filter.skip_endpoints)).bind(limit).bind(self.filter.revision)
+                .fetch_all(c).await,
             postgres c => sqlx::query_as(
                 "SELECT id, due_at FROM deliveries WHERE state IN ('pending', 'retrying') AND NOT held \
                  AND lane IS NULL AND due_at <= $1 AND (expires_at IS NULL OR expires_at > $1) \
-                 AND endpoint <> ALL($2) ORDER BY due_at, id LIMIT $3 FOR NO KEY UPDATE SKIP LOCKED")
-                .bind(self.now).bind(&self.filter.skip_endpoints).bind(limit).fetch_all(c).await,
+                 AND endpoint <> ALL($2) \
+                 AND coalesce(revision, (SELECT t.revision FROM transfers t WHERE t.id = transfer_id)) <= $4 \
+                 ORDER BY due_at, id LIMIT $3 FOR NO KEY UPDATE SKIP LOCKED")
+                .bind(self.now).bind(&self.filter.skip_endpoints).bind(limit).bind(self.filter.revision)
+                .fetch_all(c).await,
         )?)
     }
 
@@ -156,16 +172,22 @@ impl ClaimDue {
                    WHERE x.lane = l.lane AND x.lane_open ORDER BY x.lane_seq LIMIT 1) \
                  WHERE d.state IN ('pending', 'retrying') AND NOT d.held AND d.due_at <= $1 \
                    AND (d.expires_at IS NULL OR d.expires_at > $1) \
-                   AND d.endpoint NOT IN (SELECT value FROM json_each($2)) ORDER BY d.due_at, d.id LIMIT $3")
-                .bind(self.now).bind(Json(&self.filter.skip_endpoints)).bind(limit).fetch_all(c).await,
+                   AND d.endpoint NOT IN (SELECT value FROM json_each($2)) \
+                   AND coalesce(d.revision, (SELECT t.revision FROM transfers t WHERE t.id = d.transfer_id)) <= $4 \
+                 ORDER BY d.due_at, d.id LIMIT $3")
+                .bind(self.now).bind(Json(&self.filter.skip_endpoints)).bind(limit).bind(self.filter.revision)
+                .fetch_all(c).await,
             postgres c => sqlx::query_as(
                 "SELECT d.id, d.due_at FROM lanes l JOIN deliveries d ON d.id = (SELECT x.id FROM deliveries x \
                    WHERE x.lane = l.lane AND x.lane_open ORDER BY x.lane_seq LIMIT 1) \
                  WHERE d.state IN ('pending', 'retrying') AND NOT d.held AND d.due_at <= $1 \
                    AND (d.expires_at IS NULL OR d.expires_at > $1) \
-                   AND d.endpoint <> ALL($2) ORDER BY d.due_at, d.id LIMIT $3 \
+                   AND d.endpoint <> ALL($2) \
+                   AND coalesce(d.revision, (SELECT t.revision FROM transfers t WHERE t.id = d.transfer_id)) <= $4 \
+                 ORDER BY d.due_at, d.id LIMIT $3 \
                  FOR NO KEY UPDATE OF d SKIP LOCKED")
-                .bind(self.now).bind(&self.filter.skip_endpoints).bind(limit).fetch_all(c).await,
+                .bind(self.now).bind(&self.filter.skip_endpoints).bind(limit).bind(self.filter.revision)
+                .fetch_all(c).await,
         )?)
     }
 

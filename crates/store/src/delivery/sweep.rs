@@ -159,11 +159,13 @@ impl Command for ExpireDue {
         for id in due.into_iter().map(DeliveryId::new) {
             let Some((head, row)) = change::lock(tx, id).await? else { continue };
             let was = row.state()?;
-            // Another node may have claimed it between the query and the lock.
-            if !matches!(
-                was,
-                DeliveryState::Pending | DeliveryState::Retrying | DeliveryState::AwaitingReceipt
-            ) {
+            // Another node may have claimed it between the query and the lock, or a person have retried it.
+            if row.expires_at.is_none_or(|at| at > self.now)
+                || !matches!(
+                    was,
+                    DeliveryState::Pending | DeliveryState::Retrying | DeliveryState::AwaitingReceipt
+                )
+            {
                 continue;
             }
             let state = transition(was, DeliveryEvent::Expire)?;

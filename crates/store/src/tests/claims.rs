@@ -66,7 +66,7 @@ both! {
         for path in ["a", "b", "c"] {
             recorded(&store, &lease, path, &["x", "offline"]).await;
         }
-        let filter = ClaimFilter { skip_endpoints: vec!["offline".into(), "other".into()] };
+        let filter = ClaimFilter { skip_endpoints: vec!["offline".into(), "other".into()], ..ClaimFilter::default() };
         let first = store.claim(&lease, 2, filter.clone(), now()).await.unwrap();
         let rest = store.claim(&lease, 10, filter, now()).await.unwrap();
         assert_eq!((first.len(), rest.len()), (2, 1));
@@ -160,5 +160,15 @@ both! {
         let distinct: HashSet<_> = all.iter().map(|one| one.delivery.id).collect();
         assert_eq!((all.len(), distinct.len()), (180, 180));
         assert!(all.iter().all(|one| one.claim.attempt == 1));
+    }
+
+    a_node_claims_nothing_of_a_later_revision_than_it_has_in_force(store) {
+        let lease = lease(&store, "n1").await;
+        recorded(&store, &lease, "a", &["x", "lane-a"]).await;
+        // Recorded under revision 1.
+        let behind = ClaimFilter { revision: 0, ..ClaimFilter::default() };
+        assert!(store.claim(&lease, 10, behind, now()).await.unwrap().is_empty());
+        let level = ClaimFilter { revision: 1, ..ClaimFilter::default() };
+        assert_eq!(store.claim(&lease, 10, level, now()).await.unwrap().len(), 2);
     }
 }

@@ -416,7 +416,7 @@ both! {
             expires_after: None,
             lane_continues: false,
         };
-        let flow = FlowInForce { revision: 9, since: 5, destinations: vec![destination] };
+        let flow = FlowInForce { revision: 9, destinations: vec![destination] };
         store.retry_transfer(delivered_late[2].transfer.id, &act(), Some(flow)).await.unwrap();
         books.agree("sent again through the flow in force").await;
         for (revision, agrees) in [("NULL", false), ("8", false), ("9", true)] {

@@ -7,8 +7,8 @@ use crate::cli::{ActOnTransfers, Output};
 use crate::process::ClockAndRandom;
 use config::Settings;
 use control::{
-    BulkRequest, Caller, Control, CountRequest, RefusedTransfer, ResubmitRequest, RetriedDelivery,
-    TransferAnswer, TransferRequest,
+    BulkRequest, Caller, Control, CountRequest, KeptRevision, RefusedTransfer, ResubmitRequest,
+    RetriedDelivery, TransferAnswer, TransferRequest,
 };
 use model::{Error, ErrorKind, Result, TransferAction, TransferId};
 use serde_json::{Value, json};
@@ -264,8 +264,8 @@ impl Results {
                 ))?;
                 if self.kept > 0 {
                     write::line(format_args!(
-                        "{} through the flow of an earlier revision: the flow in force is gone, or no longer has \
-                         their destination; --output json names them",
+                        "{} through the flow of an earlier revision: the flow is no longer defined, or no longer has \
+                         this destination; --output json names them",
                         match self.kept {
                             1 => "1 delivery goes".to_owned(),
                             many => format!("{many} deliveries go"),
@@ -283,9 +283,15 @@ impl Results {
 fn kept_revision(retried: &RetriedDelivery) -> Result<()> {
     let Some(kept) = retried.kept else { return Ok(()) };
     let RetriedDelivery { destination, revision, .. } = retried;
+    let advice = match kept {
+        KeptRevision::FlowRemoved => "to change how it is sent, define the flow again and retry",
+        KeptRevision::DestinationRemoved => {
+            "when the transfer has ended, `waybill transfer resubmit` sends the file to all destinations that the \
+             flow has now"
+        }
+    };
     write::line(format_args!(
-        "  the delivery to {destination} goes through the flow of revision {revision} as before: {}; `waybill \
-         transfer resubmit` sends the file through the flow in force",
+        "  the delivery to {destination} goes through the flow of revision {revision} as before: {}; {advice}",
         kept.words()
     ))
 }
