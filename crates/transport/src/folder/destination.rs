@@ -175,8 +175,11 @@ impl Destination for FolderDestination {
         let path = self.final_path(&delivery.file_name)?;
         if let Some(earlier) = Publishing::noted(&delivery.notes) {
             let look = self.look(&earlier).await?;
-            let is_rewritten =
-                self.is_corrected(&earlier, &path) && Self::is_surely_unpublished(&delivery, &earlier, &look);
+            let is_corrected = self.is_corrected(&earlier, &path);
+            if is_corrected && matches!(look, TemporaryFile::Ready) && self.has_final_name(&earlier).await? {
+                return self.end_publication(&delivery, &earlier).await;
+            }
+            let is_rewritten = is_corrected && Self::is_surely_unpublished(&earlier, &look);
             match look {
                 _ if is_rewritten => {
                     if let Some(sent) = self.take_back(&delivery, &earlier).await? {

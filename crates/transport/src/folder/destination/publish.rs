@@ -48,7 +48,8 @@ pub(super) struct Publishing {
     pub(super) evidence: Evidence,
     /// The connection over which the file was written.
     pub(super) connection: Option<ConnectionId>,
-    /// Whether the server refused every request to publish, and no answer was lost.
+    /// Whether every request to publish is known to have done nothing: the server refused at least one, and no answer
+    /// was lost. Not set while a request is made, so that an attempt that ends there, however it ends, leaves it unset.
     pub(super) refused: bool,
 }
 
@@ -93,9 +94,14 @@ impl Publishing {
         log.note(PUBLISHING, to_note(self)?).await
     }
 
-    /// Notes that an answer may have been lost, if the note said that none was.
-    async fn note_lost(&mut self, delivery: &Deliver) -> Result<()> {
-        if std::mem::take(&mut self.refused) { self.note(&*delivery.log).await } else { Ok(()) }
+    /// Notes that a request to publish may take effect from now on, if the note says that none did. Answers whether it
+    /// said so.
+    async fn note_request(&mut self, delivery: &Deliver) -> Result<bool> {
+        let was_refused = std::mem::take(&mut self.refused);
+        if was_refused {
+            self.note(&*delivery.log).await?;
+        }
+        Ok(was_refused)
     }
 }
 
@@ -111,11 +117,9 @@ impl FolderDestination {
         let overwrite = self.options.overwrite;
         let mut unknown = 0;
         // Whether an answer may have been lost. Then a refusal does not show what happened before it.
-        let mut is_lost = unsure && (!publishing.refused || delivery.interrupted);
-        if is_lost {
-            publishing.note_lost(delivery).await?;
-        }
+        let mut is_lost = unsure && !publishing.refused;
         loop {
+            let was_refused = publishing.note_request(delivery).await?;
             delivery.log.may_act()?;
             let answer = self
                 .folder
@@ -125,7 +129,6 @@ impl FolderDestination {
                 Ok(Published::Published) => return Ok(self.delivered(delivery, &publishing)),
                 Ok(Published::Unknown) => {
                     (unsure, is_lost) = (true, true);
-                    publishing.note_lost(delivery).await?;
                     unknown += 1;
                     match self.look(&publishing).await? {
                         TemporaryFile::Gone => return Ok(self.delivered(delivery, &publishing)),
@@ -164,7 +167,7 @@ impl FolderDestination {
                         || delivery.is_last && self.is_unpublished(&publishing, is_refused && !is_lost).await
                     {
                         self.retract(delivery, &publishing).await?;
-                    } else if is_refused && !is_lost && !publishing.refused {
+                    } else if (is_refused || was_refused) && !is_lost {
                         publishing.refused = true;
                         publishing.note(&*delivery.log).await?;
                     }
