@@ -25,6 +25,7 @@ present() {
     nodejs) command -v node ;;
     npm) command -v npm ;;
     haproxy) test -x /usr/sbin/haproxy ;;
+    apache2-bin) test -x /usr/sbin/apache2 ;;
     squid) test -x /usr/sbin/squid ;;
     proftpd-core) test -x /usr/sbin/proftpd ;;
     proftpd-mod-crypto) test -e /usr/lib/proftpd/mod_tls.so ;;

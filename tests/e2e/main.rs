@@ -33,3 +33,4 @@ mod transfers;
 mod under_way;
 mod users;
 mod validate;
+mod webdav;

@@ -20,6 +20,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("transport-file", &["model", "net", "transport"]),
     ("transport-sftp", &["model", "net", "transport"]),
     ("transport-ftp", &["model", "net", "transport"]),
+    ("transport-webdav", &["model", "net", "transport"]),
     ("transport-as2", &["model", "net", "smime", "transport"]),
     ("store", &["model"]),
     ("engine", &["model", "staging", "store", "transport"]),
@@ -35,6 +36,7 @@ const BELONGS_TO: &[(&str, &[&str])] = &[
     ("askama", &["console"]),
     ("russh", &["testkit", "transport-sftp"]),
     ("hyper", &["net"]),
+    ("quick-xml", &["transport-webdav"]),
 ];
 
 fn packages() -> Vec<Value> {

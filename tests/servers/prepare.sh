@@ -12,7 +12,7 @@ deny=0.20.2
 deb=3.8.0
 debian=$cache/debian-root.tar
 
-"$root/deploy/prepare.sh" postgresql-15 strace chromium fonts-dejavu-core nodejs npm python3-venv haproxy squid microsocks e2fsprogs \
+"$root/deploy/prepare.sh" postgresql-15 strace chromium fonts-dejavu-core nodejs npm python3-venv haproxy squid microsocks apache2-bin e2fsprogs \
   systemd man-db dpkg-dev debootstrap proftpd-core proftpd-mod-crypto libwrap0
 mkdir -p "$cache"
 exec 9>"$cache/prepare.lock"

@@ -10,6 +10,7 @@ mod shown;
 
 pub use body::Body;
 pub use client::{ConnectionInfo, HttpClient, HttpProfile, RequestMeta};
+pub use outcome::CarriedBy;
 pub use server::{
     ForwardedHeader, Handler, HttpServers, ListenSpec, ListenerNumbers, PeerInfo, Route, RouteGuard,
     ServerLimits, Standby, TowerHandler, TrustedProxies, Unserved, Waits, client_network,

@@ -19,7 +19,7 @@ use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
 use tracing_subscriber::util::SubscriberInitExt as _;
 
 /// Waybill's own crates: lines of any level may come from these.
-const OWN: [&str; 16] = [
+const OWN: [&str; 17] = [
     "config",
     "console",
     "control",
@@ -35,6 +35,7 @@ const OWN: [&str; 16] = [
     "transport_file",
     "transport_ftp",
     "transport_sftp",
+    "transport_webdav",
     "waybill",
 ];
 

@@ -12,6 +12,7 @@ use transport_as2::As2;
 use transport_file::LocalFiles;
 use transport_ftp::Ftp;
 use transport_sftp::Sftp;
+use transport_webdav::Webdav;
 
 /// The transports of one gateway.
 pub(crate) struct Transports {
@@ -34,6 +35,7 @@ impl Transports {
             Arc::new(FolderTransport::of(LocalFiles::new(settings.roots.files.clone()))),
             Arc::new(FolderTransport::of(Sftp::new(net.clone()))),
             Arc::new(FolderTransport::of(Ftp::new(net.clone()))),
+            Arc::new(FolderTransport::of(Webdav::new(net.clone()))),
             Arc::clone(&as2) as Arc<dyn Transport>,
         ];
         Self { as2, all }

@@ -1,7 +1,7 @@
 //! The HTTP client: one connection pool for each profile, without the library's own retries.
 
 use super::connector::{Carrier, Connector};
-use super::outcome::{Progress, Tracked, carrier, explain, is_unsent};
+use super::outcome::{CarriedBy, Progress, Tracked, carrier, explain, is_unsent};
 use super::shown::ShownUrl;
 use crate::connection::lock;
 use crate::{ConnectProfile, Net, ProxyChoice, TlsProfile};
@@ -206,6 +206,8 @@ impl HttpClient {
     /// Sends a request with an absolute URL. Returns when the answer's head has arrived; the answer's body is read
     /// afterwards. [`ConnectionInfo`] is in the answer's extensions.
     ///
+    /// [`CarriedBy`] in the request's extensions tells the connection as soon as it is chosen.
+    ///
     /// Redirects are not followed, and nothing is retried: any status is an answer. A body with a known length is
     /// sent with Content-Length, otherwise chunked.
     ///
@@ -228,7 +230,8 @@ impl HttpClient {
             parts.headers.entry(CONTENT_LENGTH).or_insert(HeaderValue::from_static("0"));
         }
         let progress = Arc::new(Progress::new(method.is_safe()));
-        let mut request = Request::from_parts(parts, Tracked::new(body, progress.clone()));
+        let carried_by = parts.extensions.remove::<CarriedBy>();
+        let mut request = Request::from_parts(parts, Tracked::new(body, progress.clone(), carried_by));
         *request.version_mut() = Version::HTTP_11;
         let captured = capture_connection(&mut request);
         request.body_mut().capture(captured.clone());

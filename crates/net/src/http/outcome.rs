@@ -10,10 +10,10 @@ use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper_util::client::legacy;
 use hyper_util::client::legacy::connect::CaptureConnection;
-use model::{Error, ErrorKind, Result, Retry};
+use model::{ConnectionId, Error, ErrorKind, Result, Retry};
 use std::io;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::time::{Instant, Sleep};
@@ -75,8 +75,22 @@ impl Progress {
     }
 }
 
+/// The connection that carries a request, told while the request's body is still being sent. Put into the request's
+/// extensions; a request without a body tells its connection in its answer only.
+#[derive(Clone, Debug, Default)]
+pub struct CarriedBy(Arc<OnceLock<ConnectionId>>);
+
+impl CarriedBy {
+    /// The connection, once the first piece of the body was asked for.
+    #[must_use]
+    pub fn connection(&self) -> Option<ConnectionId> {
+        self.0.get().copied()
+    }
+}
+
 /// A request's body that records its progress.
 pub(super) struct Tracked {
+    carried_by: Option<CarriedBy>,
     body: Body,
     progress: Arc<Progress>,
     /// The connection that carries the request; taken at the first poll.
@@ -84,12 +98,12 @@ pub(super) struct Tracked {
 }
 
 impl Tracked {
-    pub(super) fn new(body: Body, progress: Arc<Progress>) -> Self {
+    pub(super) fn new(body: Body, progress: Arc<Progress>, carried_by: Option<CarriedBy>) -> Self {
         // The library never polls an empty body for its end.
         if body.is_end_stream() {
             progress.finish();
         }
-        Self { body, progress, captured: None }
+        Self { carried_by, body, progress, captured: None }
     }
 
     pub(super) fn capture(&mut self, captured: CaptureConnection) {
@@ -101,6 +115,9 @@ impl Tracked {
     fn note_beginning(&mut self) {
         if let Some(carrier) = self.captured.take().as_ref().and_then(carrier) {
             lock(&self.progress.state).written_before = Some(carrier.handle.bytes_out());
+            if let Some(carried_by) = &self.carried_by {
+                carried_by.0.get_or_init(|| carrier.info.id);
+            }
         }
     }
 }

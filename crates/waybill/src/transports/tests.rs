@@ -345,6 +345,31 @@ async fn what_flows_ask_of_folders() {
 
 /// What is wrong with an identity is told there, and not once more at everything that needs one.
 #[tokio::test]
+async fn what_endpoints_say_of_webdav() {
+    let desk = Desk::new();
+    let all = "[credential.acme]\nusername = \"acme\"\npassword = \"${file:PEM/good.key}\"\n[endpoint.share]\ntransport = \"webdav\"\n\
+        url = \"davs://share.globex.example/documents\"\nserver = \"sharepoint\"\nlock = true\nauthentication = \"bearer\"\n\
+        credential = \"acme\"\n";
+    let (valid, lines) = desk.check(all);
+    assert!(valid && lines.is_empty(), "{lines:?}");
+    let share = "[endpoint.share]\ntransport = \"webdav\"\nurl = \"dav://h/in\"\n";
+    desk.told(&[
+        (&format!("{share}authentication = \"bearer\"\n"), "no token is given"),
+        (&format!("{share}username = \"u\"\npassword = \"${{file:PEM/good.key}}\"\n"), "unencrypted"),
+        (&format!("{share}tls = {{ client_key = \"bare\" }}\n"), "over HTTPS only"),
+        (&format!("{share}server = \"sharpoint\"\n"), "sharepoint"),
+    ]);
+    // The page's own example.
+    let page =
+        fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/webdav.md")).unwrap();
+    let example = page.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+    let here = desk.path("good.key").display().to_string();
+    let example = example.replace("/run/secrets/globex-dav", &here).replace("\"erp\"", "\"folder\"");
+    let (valid, lines) = desk.check(&example);
+    assert!(valid && lines.is_empty(), "{lines:?}");
+}
+
+#[tokio::test]
 async fn a_mistake_is_told_once() {
     let desk = Desk::new();
     let text = "[listener.l]\ntransport = \"as2\"\nserver = \"partners\"\n";

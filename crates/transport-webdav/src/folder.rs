@@ -1,0 +1,262 @@
+//! A WebDAV server's directories as a [`Folder`].
+//!
+//! A file is published by MOVE, whose `Overwrite: F` replaces nothing (RFC 4918, 10.6).
+
+mod list;
+mod read;
+mod upload;
+
+use crate::connection::{Ask, Remote};
+use crate::error;
+use crate::protocol::answer::Answer;
+use crate::protocol::href;
+use async_trait::async_trait;
+use futures::stream::BoxStream;
+use http::StatusCode;
+use model::{Error, ErrorKind, Probe, RemotePath, Result, Retry, Step};
+use std::sync::Arc;
+use transport::folder::{
+    Entry, EntryKind, FileReader, Folder, FolderCapabilities, NAME_LIMIT, Published, RENAME_REFUSED, Upload,
+};
+
+use list::look;
+
+const PUBLISH: &str = "publish a file";
+
+/// A folder over pooled connections.
+pub(crate) struct WebdavFolder {
+    remote: Arc<Remote>,
+}
+
+impl WebdavFolder {
+    pub(crate) const fn new(remote: Arc<Remote>) -> Self {
+        Self { remote }
+    }
+
+    fn host(&self) -> String {
+        self.remote.settings.target()
+    }
+
+    async fn refused(&self, operation: &'static str, path: &RemotePath, answer: Answer) -> Error {
+        error::refused(operation, &self.host(), path, answer).await
+    }
+
+    /// Moves a file; `None` when it is not known whether it was moved.
+    async fn move_file(
+        &self,
+        operation: &'static str,
+        from: &RemotePath,
+        to: &RemotePath,
+        overwrite: bool,
+    ) -> Result<Option<()>> {
+        let ask = Ask::new("MOVE", from)
+            .header("destination", self.remote.url(to, false))
+            .header("overwrite", if overwrite { "T" } else { "F" });
+        let answer = match self.remote.ask(operation, ask).await {
+            Ok(answer) => answer,
+            Err(error) if error.retry() == Retry::Ambiguous => {
+                tracing::debug!(%from, %to, error = %error.chain(), "the answer to a MOVE was lost");
+                return Ok(None);
+            }
+            Err(error) => return Err(error),
+        };
+        match answer.status.as_u16() {
+            200 | 201 | 204 => {
+                drop(error::discard(answer).await);
+                Ok(Some(()))
+            }
+            // A gateway does not know what the server behind it did.
+            408 | 502 | 504 => {
+                drop(error::discard(answer).await);
+                Ok(None)
+            }
+            status => {
+                let error = self.refused(operation, from, answer).await.with("to", to);
+                let error = if status == 207 {
+                    error.advice("the server moved only a part: look at both paths there")
+                } else {
+                    error
+                };
+                if status >= 500 && !matches!(status, 501 | 503 | 507) || status == 207 {
+                    // The server failed on the way: only a file that is still there was surely not moved.
+                    let is_there = look(&self.remote, from).await.is_ok();
+                    if !is_there {
+                        tracing::debug!(%from, %to, error = %error.chain(), "a MOVE failed, and its file is gone");
+                        return Ok(None);
+                    }
+                    // Apache says no more than this of a missing directory.
+                    let parent = to.parent().unwrap_or_default();
+                    return Err(match look(&self.remote, &parent).await {
+                        Err(missing) if missing.kind() == ErrorKind::NotFound => missing.caused_by(error),
+                        _ => error.retry_as(Retry::Transient),
+                    });
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// Makes one directory; `None` if one above is missing.
+    async fn make_one(&self, path: &RemotePath) -> Result<Option<()>> {
+        const OPERATION: &str = "make a directory";
+        let answer = self
+            .remote
+            .ask_again(OPERATION, Ask::new("MKCOL", path).directory(), self.remote.slot().await?)
+            .await?;
+        match answer.status.as_u16() {
+            200 | 201 | 204 => {
+                drop(error::discard(answer).await);
+                Ok(Some(()))
+            }
+            404 | 409 => {
+                drop(error::discard(answer).await);
+                Ok(None)
+            }
+            // 405 is the answer for one that is there; above the server's WebDAV directory others come.
+            _ => {
+                let error = self.refused(OPERATION, path, answer).await;
+                match look(&self.remote, path).await {
+                    Ok(entry) if entry.kind == EntryKind::Directory => Ok(Some(())),
+                    _ => Err(error),
+                }
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl Folder for WebdavFolder {
+    async fn probe(self: Arc<Self>, probe: &mut Probe) -> Option<Arc<dyn Folder>> {
+        let remote = self.remote.connect_for_test(probe).await?;
+        let clock = &remote.services.clock;
+        let began = clock.monotonic();
+        let looked = look(&remote, &remote.settings.directory).await;
+        let took = clock.monotonic().saturating_sub(began);
+        probe.add(Step::Login, took, looked, |_| "the server shows the directory".to_owned())?;
+        Some(Arc::new(Self { remote }))
+    }
+
+    async fn capabilities(&self) -> Result<FolderCapabilities> {
+        Ok(FolderCapabilities { rename_no_replace: true, set_modified: false })
+    }
+
+    async fn list(&self, directory: &RemotePath) -> Result<BoxStream<'static, Result<Entry>>> {
+        list::list(Arc::clone(&self.remote), directory).await
+    }
+
+    async fn stat(&self, path: &RemotePath) -> Result<Entry> {
+        look(&self.remote, path).await
+    }
+
+    async fn read(&self, path: &RemotePath, offset: u64) -> Result<FileReader> {
+        read::open(&self.remote, path, offset).await
+    }
+
+    async fn begin_write(&self, path: &RemotePath, length: Option<u64>) -> Result<Box<dyn Upload>> {
+        self.begin(path, length, false).await
+    }
+
+    async fn begin_new_write(
+        &self,
+        path: &RemotePath,
+        length: Option<u64>,
+    ) -> Result<Option<Box<dyn Upload>>> {
+        match look(&self.remote, path).await {
+            Ok(_) => Ok(None),
+            Err(error) if error.kind() == ErrorKind::NotFound => match self.begin(path, length, true).await {
+                Ok(upload) => Ok(Some(upload)),
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(None),
+                Err(error) => Err(error),
+            },
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn publish(&self, temporary: &RemotePath, name: &RemotePath, overwrite: bool) -> Result<Published> {
+        let mut moved = self.move_file(PUBLISH, temporary, name, false).await;
+        if overwrite && moved.as_ref().is_err_and(|error| error.kind() == ErrorKind::AlreadyExists) {
+            // `Overwrite: T` deletes what has the name first, a directory with all that is in it (RFC 4918, 9.9.3).
+            if let Ok(Entry { kind: EntryKind::Directory, .. }) = look(&self.remote, name).await {
+                return Err(Error::permanent(ErrorKind::Rejected, PUBLISH)
+                    .with("host", self.host())
+                    .with("path", name)
+                    .advice("a directory has this name, and Waybill replaces files only"));
+            }
+            moved = self.move_file(PUBLISH, temporary, name, true).await;
+        }
+        match moved {
+            Ok(Some(())) => Ok(Published::Published),
+            Ok(None) => Ok(Published::Unknown),
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(Published::Exists),
+            Err(error) if matches!(error.kind(), ErrorKind::PermissionDenied | ErrorKind::Unsupported) => {
+                Err(error.advice(RENAME_REFUSED))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn rename(&self, from: &RemotePath, to: &RemotePath) -> Result<()> {
+        const OPERATION: &str = "rename a file";
+        match self.move_file(OPERATION, from, to, false).await? {
+            Some(()) => Ok(()),
+            None => Err(Error::ambiguous(ErrorKind::Unreachable, OPERATION)
+                .with("host", self.host())
+                .with("path", from)
+                .with("to", to)
+                .advice("the answer was lost; the next attempt checks where the file is")),
+        }
+    }
+
+    async fn remove(&self, path: &RemotePath) -> Result<()> {
+        const OPERATION: &str = "delete a file";
+        // With this depth a directory that took the file's name is refused instead of deleted (RFC 4918, 9.6.1).
+        let mut ask = Ask::new("DELETE", path).header("depth", "0");
+        if let Some(token) = self.remote.lock_of(path) {
+            ask = ask.header("if", format!("(<{token}>)"));
+        }
+        let answer = self.remote.ask(OPERATION, ask).await?;
+        match answer.status {
+            StatusCode::OK | StatusCode::NO_CONTENT | StatusCode::ACCEPTED => {
+                drop(error::discard(answer).await);
+                // The lock goes with its file.
+                self.remote.take_lock(path);
+                Ok(())
+            }
+            _ => Err(self.refused(OPERATION, path, answer).await),
+        }
+    }
+
+    async fn make_directory(&self, path: &RemotePath) -> Result<()> {
+        let parts = href::parts(path);
+        let prefix =
+            |count: usize| RemotePath::from_bytes([b"/".to_vec(), parts[..count].join(&b'/')].concat());
+        // From the last one upwards until one can be made, then down again.
+        let mut made = parts.len();
+        while made > 0 && self.make_one(&prefix(made)).await?.is_none() {
+            made -= 1;
+        }
+        for count in made + 1..=parts.len() {
+            if self.make_one(&prefix(count)).await?.is_none() {
+                return Err(Error::transient(ErrorKind::NotFound, "make a directory")
+                    .with("host", self.host())
+                    .with("path", prefix(count))
+                    .advice(
+                        "the server says that the directory above is missing, which it should have by now",
+                    ));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Refuses a name that hardly any server takes, before a byte of the file is sent.
+fn check_name(path: &RemotePath) -> Result<()> {
+    let length = path.file_name().len();
+    if length > NAME_LIMIT {
+        return Err(Error::permanent(ErrorKind::Rejected, "write a file")
+            .with("path", path)
+            .with("bytes", length)
+            .advice(format!("its name is longer than {NAME_LIMIT} bytes")));
+    }
+    Ok(())
+}

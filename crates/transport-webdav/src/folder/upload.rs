@@ -1,0 +1,383 @@
+//! Writing a file: PUT (RFC 4918, 9.7), its bytes sent as they come, under a lock (9.10) where the endpoint asks for one.
+//!
+//! A PUT is acknowledged as a whole, by the status that follows its last byte.
+
+use super::{WebdavFolder, check_name};
+use crate::connection::{Ask, Remote};
+use crate::error;
+use crate::folder::list::look;
+use crate::protocol::answer::Answer;
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::stream;
+use model::{ConnectionId, Error, ErrorKind, RemotePath, Result, Retry};
+use net::http::{Body, CarriedBy};
+use std::sync::Arc;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
+use transport::folder::{EntryKind, Evidence, Upload, Written};
+
+const OPERATION: &str = "write a file";
+
+const LOCK: &str = "lock a file";
+
+/// How long the server keeps a lock that is not given back.
+const LOCK_TIME: &str = "Second-3600";
+
+const LOCK_INFO: &str = "<?xml version=\"1.0\" encoding=\"utf-8\"?>\n<D:lockinfo xmlns:D=\"DAV:\"><D:lockscope><D:exclusive/>\
+    </D:lockscope><D:locktype><D:write/></D:locktype><D:owner>Waybill</D:owner></D:lockinfo>";
+
+/// What goes to the request's body.
+enum Piece {
+    Data(Bytes),
+    /// Without it the body breaks off, so that the server keeps nothing.
+    End,
+}
+
+/// How far the request is.
+enum Stage {
+    /// It takes bytes.
+    Sending(mpsc::Sender<Piece>),
+    /// The server has taken the whole file.
+    Taken,
+    /// It failed; whether there may be something of ours under the name.
+    Failed { may_be_there: bool },
+}
+
+struct Put {
+    remote: Arc<Remote>,
+    path: RemotePath,
+    sent: u64,
+    stage: Stage,
+    request: JoinHandle<Result<Answer>>,
+    connection: Option<ConnectionId>,
+    is_locked: bool,
+}
+
+impl WebdavFolder {
+    /// Begins a PUT; with `is_new` it must not replace anything.
+    pub(super) async fn begin(
+        &self,
+        path: &RemotePath,
+        length: Option<u64>,
+        is_new: bool,
+    ) -> Result<Box<dyn Upload>> {
+        check_name(path)?;
+        if length == Some(0) && self.remote.settings.is_sharepoint {
+            return Err(self.empty(path));
+        }
+        self.check_parent(path).await?;
+        let mut ask = Ask::new("PUT", path).header("content-type", "application/octet-stream");
+        let is_locked = self.remote.settings.locks;
+        if is_locked {
+            let token = self.lock(path, is_new).await?;
+            ask = ask.header("if", format!("(<{token}>)"));
+        } else if is_new {
+            ask = ask.header("if-none-match", "*");
+        }
+        let put = self.start(ask, path, length, is_locked).await;
+        if put.is_err() && is_locked {
+            unlock(&self.remote, path).await;
+        }
+        Ok(Box::new(put?))
+    }
+
+    async fn start(&self, ask: Ask, path: &RemotePath, length: Option<u64>, is_locked: bool) -> Result<Put> {
+        let slot = self.remote.slot().await?;
+        let (sender, receiver) = mpsc::channel(1);
+        let (began, has_begun) = oneshot::channel();
+        let ask = if length == Some(0) { ask } else { ask.stream(body(receiver, began, length)) };
+        let carried_by = CarriedBy::default();
+        let mut request = tokio::spawn({
+            let (remote, carried_by) = (Arc::clone(&self.remote), carried_by.clone());
+            async move { remote.ask_with(OPERATION, ask, slot, carried_by).await }
+        });
+        let put = |stage, request, connection| Put {
+            remote: Arc::clone(&self.remote),
+            path: path.clone(),
+            sent: 0,
+            stage,
+            request,
+            connection,
+            is_locked,
+        };
+        // Until a connection carries it, or it failed. One without a body has its answer at once.
+        let early = tokio::select! {
+            biased;
+            early = &mut request => Some(early),
+            Ok(()) = has_begun => None,
+        };
+        let Some(early) = early else {
+            return Ok(put(Stage::Sending(sender), request, carried_by.connection()));
+        };
+        let answer = joined(early)?;
+        let connection = answer.connection;
+        let mut put = put(Stage::Taken, request, connection);
+        put.judge(answer).await?;
+        if length == Some(0) {
+            put.stage = Stage::Taken;
+            return Ok(put);
+        }
+        Err(Error::transient(ErrorKind::Protocol, OPERATION)
+            .with("host", self.host())
+            .with("path", path)
+            .on_connection(connection)
+            .advice("the server acknowledged the file before it was sent"))
+    }
+
+    fn empty(&self, path: &RemotePath) -> Error {
+        empty(&self.host(), path)
+    }
+
+    /// Checks that the directory of a file is there, which a PUT would tell only after the last byte. What the server
+    /// does not show may be there.
+    async fn check_parent(&self, path: &RemotePath) -> Result<()> {
+        let parent = path.parent().unwrap_or_default();
+        if self.remote.is_known(&parent) && !self.remote.must_ask_first() {
+            return Ok(());
+        }
+        match look(&self.remote, &parent).await {
+            Ok(entry) if entry.kind == EntryKind::Directory => self.remote.know(&parent),
+            Ok(_) => {
+                return Err(Error::permanent(ErrorKind::Rejected, OPERATION)
+                    .with("host", self.host())
+                    .with("path", path)
+                    .advice("what should be its directory is a file"));
+            }
+            Err(error) if matches!(error.kind(), ErrorKind::PermissionDenied | ErrorKind::Unsupported) => {}
+            Err(error) => return Err(error),
+        }
+        Ok(())
+    }
+
+    /// Locks a path; the token is kept with the server until it is given back.
+    async fn lock(&self, path: &RemotePath, is_new: bool) -> Result<String> {
+        let ask = Ask::new("LOCK", path).header("depth", "0").header("timeout", LOCK_TIME).xml(LOCK_INFO);
+        let answer = self.remote.ask_again(LOCK, ask, self.remote.slot().await?).await?;
+        let token = answer.headers.get("lock-token").and_then(|value| value.to_str().ok());
+        let token = token.map(|token| token.trim().trim_start_matches('<').trim_end_matches('>').to_owned());
+        match (answer.status.as_u16(), token) {
+            (200 | 201, Some(token)) => {
+                let is_made = answer.status.as_u16() == 201;
+                drop(error::discard(answer).await);
+                self.remote.keep_lock(path, &token);
+                // Apache answers 200 also where nothing was. What is not empty was written since it was looked for.
+                if is_new
+                    && !is_made
+                    && matches!(look(&self.remote, path).await, Ok(entry) if entry.size != Some(0))
+                {
+                    unlock(&self.remote, path).await;
+                    return Err(Error::permanent(ErrorKind::AlreadyExists, OPERATION).with("path", path));
+                }
+                Ok(token)
+            }
+            (200 | 201, None) => Err(Error::permanent(ErrorKind::Protocol, LOCK)
+                .with("host", self.host())
+                .with("path", path)
+                .on_connection(answer.connection)
+                .advice("the server gave no lock token: set lock = false on the endpoint")),
+            _ => {
+                let error = error::refused(LOCK, &self.host(), path, answer).await;
+                Err(match error.kind() {
+                    ErrorKind::Unsupported => {
+                        error.advice("the server does not offer locks here: set lock = false on the endpoint")
+                    }
+                    _ => error,
+                })
+            }
+        }
+    }
+}
+
+fn empty(host: &str, path: &RemotePath) -> Error {
+    Error::permanent(ErrorKind::Rejected, OPERATION).with("host", host).with("path", path).advice(
+        "the file is empty, and SharePoint does not keep empty files: leave them out at the source, or set server = \
+         \"standard\" if this server does keep them",
+    )
+}
+
+/// Gives a lock back. That it fails is no reason to fail: it ends by itself.
+async fn unlock(remote: &Arc<Remote>, path: &RemotePath) {
+    let Some(token) = remote.take_lock(path) else { return };
+    let ask = Ask::new("UNLOCK", path).header("lock-token", format!("<{token}>"));
+    let error = match remote.ask("unlock a file", ask).await {
+        Ok(answer) if answer.status.is_success() => {
+            drop(error::discard(answer).await);
+            return;
+        }
+        Ok(answer) => error::refused("unlock a file", &remote.settings.target(), path, answer).await,
+        Err(error) => error,
+    };
+    tracing::warn!(%path, error = %error.chain(), "a lock was not given back; it ends within an hour");
+}
+
+/// The body of a PUT. Asked for its first piece, it tells that a connection carries the request.
+fn body(receiver: mpsc::Receiver<Piece>, began: oneshot::Sender<()>, length: Option<u64>) -> Body {
+    let pieces = stream::try_unfold((receiver, Some(began)), |(mut receiver, began)| async move {
+        if let Some(began) = began {
+            // Nobody listens any more: then the pieces end too.
+            let _ = began.send(());
+        }
+        match receiver.recv().await {
+            Some(Piece::Data(bytes)) => Ok(Some((bytes, (receiver, None)))),
+            Some(Piece::End) => Ok(None),
+            None => Err(Error::transient(ErrorKind::Unreachable, OPERATION).advice("it was given up")),
+        }
+    });
+    Body::stream(pieces, length)
+}
+
+fn joined(ended: std::result::Result<Result<Answer>, tokio::task::JoinError>) -> Result<Answer> {
+    ended.map_err(|cause| Error::transient(ErrorKind::Internal, OPERATION).caused_by(cause))?
+}
+
+impl Put {
+    /// Reads the answer to the request.
+    async fn judge(&mut self, answer: Answer) -> Result<()> {
+        match answer.status.as_u16() {
+            200 | 201 | 204 => {
+                self.connection = self.connection.or(answer.connection);
+                drop(error::discard(answer).await);
+                Ok(())
+            }
+            status => {
+                // Refused because the name is taken: what is there is somebody else's.
+                let is_taken = status == 412 && !self.is_locked;
+                self.stage = Stage::Failed { may_be_there: !is_taken };
+                if matches!(status, 404 | 409) {
+                    self.remote.forget();
+                }
+                let error =
+                    error::refused(OPERATION, &self.remote.settings.target(), &self.path, answer).await;
+                if status == 412 && self.is_locked {
+                    return Err(Error::transient(ErrorKind::Rejected, OPERATION)
+                        .with("path", &self.path)
+                        .advice("the server no longer knows the lock it gave for this file; the next attempt locks anew")
+                        .caused_by(error));
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// Waits for the answer.
+    async fn answered(&mut self) -> Result<()> {
+        self.stage = Stage::Failed { may_be_there: true };
+        let answer = joined((&mut self.request).await)?;
+        self.judge(answer).await
+    }
+
+    /// Sends the end, and waits until the server has taken the whole file.
+    async fn end(&mut self) -> Result<()> {
+        let sender = match &self.stage {
+            Stage::Taken => return Ok(()),
+            Stage::Failed { .. } => {
+                return Err(Error::transient(ErrorKind::Internal, OPERATION)
+                    .with("path", &self.path)
+                    .advice("it failed before"));
+            }
+            Stage::Sending(sender) => sender.clone(),
+        };
+        if self.sent == 0 && self.remote.settings.is_sharepoint {
+            self.stage = Stage::Failed { may_be_there: false };
+            self.request.abort();
+            return Err(empty(&self.remote.settings.target(), &self.path));
+        }
+        // A body of known length may not be asked for its end.
+        let _ = sender.send(Piece::End).await;
+        self.answered().await?;
+        self.stage = Stage::Taken;
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Upload for Put {
+    fn connection(&self) -> Option<ConnectionId> {
+        self.connection
+    }
+
+    async fn write(&mut self, bytes: Bytes) -> Result<()> {
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        let Stage::Sending(sender) = &self.stage else {
+            return Err(Error::permanent(ErrorKind::Internal, OPERATION)
+                .with("path", &self.path)
+                .advice("the file has ended already"));
+        };
+        let length = bytes.len() as u64;
+        if sender.send(Piece::Data(bytes)).await.is_ok() {
+            self.sent += length;
+            return Ok(());
+        }
+        // The server answered before the end.
+        self.answered().await?;
+        Err(Error::transient(ErrorKind::Protocol, OPERATION)
+            .with("host", self.remote.settings.target())
+            .with("path", &self.path)
+            .on_connection(self.connection)
+            .advice("the server acknowledged the file before its last byte"))
+    }
+
+    /// A PUT is acknowledged as a whole: this ends the file.
+    async fn flush(&mut self) -> Result<()> {
+        self.end().await
+    }
+
+    async fn finish(mut self: Box<Self>) -> Result<Written> {
+        let ended = self.end().await;
+        if self.is_locked {
+            unlock(&self.remote, &self.path).await;
+        }
+        ended?;
+        match look(&self.remote, &self.path).await {
+            Ok(entry) => Ok(match entry.size {
+                Some(size) => Written::there(size),
+                None => Written { size: None, evidence: Evidence::Acknowledged, gone: false },
+            }),
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                Ok(Written { size: None, evidence: Evidence::Acknowledged, gone: true })
+            }
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    ErrorKind::PermissionDenied | ErrorKind::Unsupported | ErrorKind::Rejected
+                ) && error.retry() == Retry::Permanent =>
+            {
+                Ok(Written { size: None, evidence: Evidence::Acknowledged, gone: false })
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn abort(mut self: Box<Self>) {
+        let may_be_there = !matches!(self.stage, Stage::Failed { may_be_there: false });
+        if matches!(self.stage, Stage::Sending(_)) {
+            // Without its end the server keeps nothing; the connection is given back before the next is needed.
+            self.stage = Stage::Failed { may_be_there: true };
+            self.request.abort();
+            let _ = (&mut self.request).await;
+        }
+        if may_be_there {
+            let folder = WebdavFolder::new(Arc::clone(&self.remote));
+            match transport::folder::Folder::remove(&folder, &self.path).await {
+                Ok(()) => {}
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                Err(error) => {
+                    tracing::warn!(path = %self.path, error = %error.chain(), "temporary file not removed");
+                }
+            }
+        }
+        if self.is_locked {
+            unlock(&self.remote, &self.path).await;
+        }
+    }
+}
+
+impl Drop for Put {
+    fn drop(&mut self) {
+        // Nothing of an attempt that was dropped may go on.
+        self.request.abort();
+    }
+}

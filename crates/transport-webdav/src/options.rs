@@ -1,0 +1,298 @@
+//! What a WebDAV endpoint can be told, and what it was told.
+
+use model::definition::{Credential, Endpoint};
+use model::schema::{Field, Findings, Group, Kind, Paths, Roles, Rule, Scheme, Section, TransportSpec};
+use model::{Error, ErrorKind, RemotePath, Result, Secret};
+use net::{ConnectOptions, PoolLimits, Sharing};
+use percent_encoding::percent_decode_str;
+use std::sync::Arc;
+use transport::folder::{FolderPlace, options as folder};
+
+/// Ends the names of files that are still being written, unless another suffix is given.
+const TEMPORARY: &str = ".a";
+
+/// `transport = "webdav"`, declared.
+pub static SPEC: TransportSpec = TransportSpec {
+    schemes: &[scheme("davs", 443), scheme("dav", 80)],
+    roles: Roles { source: true, destination: true, listener: false },
+    endpoint: &[&LOGIN, &SERVER, &net::CONNECTION, &net::TLS, &net::POOL],
+    source: &[&folder::SOURCE, &UNFINISHED],
+    destination: &[&folder::DESTINATION, &WRITING],
+    ..TransportSpec::new(
+        "webdav",
+        "A directory of a WebDAV server, over HTTPS (davs://host/directory) or HTTP (dav://host/directory).",
+    )
+};
+
+const fn scheme(name: &'static str, port: u16) -> Scheme {
+    Scheme { name, port: Some(port), paths: Paths::Server, connects_per_poll: false }
+}
+
+static LOGIN: Group = Group::of(&[
+    Field::optional(
+        "authentication",
+        Kind::Choice(&["basic", "digest", "bearer", "certificate"]),
+        "How to log in: `basic` and `digest` with user name and password, `bearer` with a token, `certificate` with \
+        `tls.client_key` alone. Left out: `basic` with a user name or credential, else `bearer` with a token, else no \
+        login. A client certificate is always shown to a server that asks for it.",
+    )
+    .login(),
+    Field::optional("username", Kind::Text, "The user to log in as.").login(),
+    Field::optional("password", Kind::Secret, "The user's password.").login(),
+    Field::optional(
+        "credential",
+        Kind::Name(Section::CREDENTIAL),
+        "The name of a [credential.NAME], which several endpoints can share: used instead of `username` and \
+        `password`. With `bearer` its password is the token.",
+    )
+    .login(),
+    Field::optional("token", Kind::Secret, "The token for `bearer`. Waybill does not renew it.").login(),
+])
+.with(&[
+    Rule::AtMostOne(&["username", "credential"]),
+    Rule::AtMostOne(&["password", "credential", "token"]),
+    Rule::Needs("password", "username"),
+]);
+
+static SERVER: Group = Group::of(&[
+    Field::preset(
+        "server",
+        Kind::Choice(&["standard", "sharepoint"]),
+        "standard",
+        "The habits of the server. `sharepoint`: paths are compared without regard to case, and file names are kept as \
+        the server writes them; empty files are refused before they are sent, because SharePoint does not keep \
+        them.",
+    ),
+    Field::preset(
+        "lock",
+        Kind::Bool,
+        "false",
+        "Whether each file is locked (LOCK) while it is written. The server must offer locks (class 2); a lock that is \
+        not given back ends after an hour.",
+    ),
+]);
+
+static UNFINISHED: Group = Group::of(&[folder::unfinished(TEMPORARY)]);
+
+static WRITING: Group = Group::of(&[folder::temporary(&[Kind::Choice(&["none"]), Kind::Table(&SUFFIX)])]);
+
+static SUFFIX: Group = Group::of(&[folder::temporary_suffix(TEMPORARY)]);
+
+/// A WebDAV endpoint, read and checked.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    pub(crate) endpoint: String,
+    /// Whether it is HTTPS.
+    pub(crate) is_secure: bool,
+    /// As in URLs: an IPv6 address has brackets.
+    pub(crate) host: String,
+    pub(crate) port: u16,
+    /// Absolute.
+    pub(crate) directory: RemotePath,
+    pub(crate) is_sharepoint: bool,
+    pub(crate) locks: bool,
+    pub(crate) connecting: ConnectOptions,
+    pub(crate) limits: PoolLimits,
+    pub(crate) login: Login,
+}
+
+/// How to log in.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Method {
+    /// No `Authorization` header; perhaps a client certificate.
+    None,
+    Basic,
+    Digest,
+    Bearer,
+}
+
+/// How and as whom to log in; names are looked up when it is done.
+#[derive(Clone, Debug)]
+pub(crate) struct Login {
+    pub(crate) method: Method,
+    username: Option<String>,
+    credential: Option<String>,
+    /// The password, or the token.
+    secret: Option<Secret<String>>,
+}
+
+/// What to log in with, names looked up.
+#[derive(Clone, Debug)]
+pub(crate) struct ResolvedLogin {
+    pub(crate) method: Method,
+    /// Empty for a token.
+    pub(crate) username: String,
+    pub(crate) secret: Secret<String>,
+}
+
+/// How a URL is written, for whoever wrote it otherwise.
+const URL_FORM: &str = "write it as davs://host:port/directory, or dav://… for HTTP without TLS";
+
+struct Address {
+    is_secure: bool,
+    host: String,
+    port: u16,
+    directory: RemotePath,
+}
+
+/// # Errors
+/// What is wrong with an endpoint's address.
+fn address(endpoint: &Endpoint) -> Result<Address, String> {
+    let url = endpoint.url().ok_or_else(|| format!("is missing: {URL_FORM}"))?;
+    let host = url.host_str().filter(|host| !host.is_empty());
+    let host = host.ok_or_else(|| format!("has no host: {URL_FORM}"))?.to_owned();
+    if url.query().is_some() || url.fragment().is_some() {
+        return Err("has '?' or '#'; in a directory's name write %3F and %23".into());
+    }
+    let scheme = SPEC.scheme(url.scheme()).ok_or_else(|| format!("has another scheme: {URL_FORM}"))?;
+    let mut directory = b"/".to_vec();
+    // Only %XX stands for another byte: a plus is a plus.
+    directory.extend(percent_decode_str(url.path().trim_matches('/')));
+    let directory = RemotePath::from_bytes(directory);
+    if directory.escapes() || directory.as_bytes().contains(&0) {
+        return Err("contains '..' or %00; write the directory without it".into());
+    }
+    let port = url.port().or(scheme.port).unwrap_or(443);
+    Ok(Address { is_secure: scheme.name == "davs", host, port, directory })
+}
+
+impl Settings {
+    /// Reads an endpoint, and reports each mistake at its field. No I/O.
+    pub(crate) fn read(endpoint: &Endpoint, findings: &mut Findings<'_>) -> Option<Self> {
+        let options = &endpoint.options;
+        let address = findings.accept("url", address(endpoint));
+        let connecting = ConnectOptions::read(options, findings);
+        let login = Login::read(endpoint, &connecting, findings);
+        let limits = PoolLimits::read(options, Sharing::Exclusive, connecting.timeout);
+        let Address { is_secure, host, port, directory } = address?;
+        if !is_secure && connecting.client_key.is_some() {
+            findings.error("tls.client_key", "is shown over HTTPS only: write the url with davs:");
+        }
+        Some(Self {
+            endpoint: endpoint.name.clone(),
+            is_secure,
+            host,
+            port,
+            directory,
+            is_sharepoint: options.text("server") == Some("sharepoint"),
+            locks: options.bool("lock"),
+            connecting,
+            limits,
+            login: login?,
+        })
+    }
+
+    /// The settings of an endpoint that is used now.
+    ///
+    /// # Errors
+    /// `ConfigInvalid`, naming the field.
+    pub(crate) fn of(endpoint: &Endpoint) -> Result<Self> {
+        Findings::required(Section::ENDPOINT, &endpoint.name, |findings| Self::read(endpoint, findings))
+    }
+
+    /// Where the folder is.
+    pub(crate) fn place(&self) -> FolderPlace {
+        let user = self.login.username.as_deref().or(self.login.credential.as_deref()).unwrap_or_default();
+        let scheme = if self.is_secure { "davs" } else { "dav" };
+        FolderPlace {
+            address: format!("{scheme}://{user}@{}", self.target()),
+            directory: self.directory.clone(),
+        }
+    }
+
+    /// The host and port, for people and for the `Host` header.
+    pub(crate) fn target(&self) -> String {
+        format!("{}:{}", self.host, self.port)
+    }
+
+    /// Whether a password or token could be read on the way. `digest` sends none.
+    pub(crate) fn sends_secrets_in_clear(&self) -> bool {
+        !self.is_secure && matches!(self.login.method, Method::Basic | Method::Bearer)
+    }
+}
+
+impl Login {
+    fn read(endpoint: &Endpoint, connecting: &ConnectOptions, findings: &mut Findings<'_>) -> Option<Self> {
+        let options = &endpoint.options;
+        let text = |name: &str| options.text(name).filter(|text| !text.is_empty()).map(str::to_owned);
+        let secret = |name: &str| options.secret(name).filter(|secret| !secret.reveal().is_empty()).cloned();
+        let (username, credential) = (text("username"), text("credential"));
+        let (password, token) = (secret("password"), secret("token"));
+        let has_user = username.is_some() || credential.is_some();
+        let method = match options.text("authentication") {
+            Some("basic") => Method::Basic,
+            Some("digest") => Method::Digest,
+            Some("bearer") => Method::Bearer,
+            Some("certificate") => {
+                if connecting.client_key.is_none() {
+                    let message = "is 'certificate', and no certificate is given: set tls.client_key";
+                    findings.error("authentication", message);
+                }
+                if has_user || token.is_some() {
+                    let message = "is 'certificate': leave out username, password, credential and token";
+                    findings.error("authentication", message);
+                }
+                Method::None
+            }
+            _ if has_user => Method::Basic,
+            _ if token.is_some() => Method::Bearer,
+            _ => Method::None,
+        };
+        match method {
+            Method::Basic | Method::Digest => {
+                if !has_user {
+                    findings.error("authentication", "needs username and password, or a credential");
+                } else if credential.is_none() && password.is_none() {
+                    findings.error("username", "needs a password, or give a credential instead");
+                }
+                if token.is_some() {
+                    findings.error("token", "is used with authentication = \"bearer\" only");
+                }
+                if username.as_ref().is_some_and(|user| user.contains(':') && method == Method::Basic) {
+                    findings
+                        .error("username", "contains ':', which basic authentication cannot send (RFC 7617)");
+                }
+            }
+            Method::Bearer => {
+                if token.is_none() && credential.is_none() {
+                    findings.error(
+                        "authentication",
+                        "is 'bearer', and no token is given: set token or credential",
+                    );
+                }
+                if username.is_some() {
+                    findings.error("username", "is not used with authentication = \"bearer\"");
+                }
+            }
+            Method::None => {}
+        }
+        let secret = if method == Method::Bearer { token } else { password };
+        Some(Self { method, username, credential, secret })
+    }
+
+    /// What to log in with, its names looked up.
+    ///
+    /// # Errors
+    /// `ConfigInvalid`: a credential that is not defined.
+    pub(crate) fn resolve(
+        &self,
+        credential: impl Fn(&str) -> Option<Arc<Credential>>,
+    ) -> Result<ResolvedLogin> {
+        let (mut username, mut secret) = (self.username.clone(), self.secret.clone());
+        if let Some(name) = &self.credential {
+            let found = credential(name).ok_or_else(|| {
+                Error::permanent(ErrorKind::ConfigInvalid, "log in with the endpoint's credential")
+                    .with("credential", name)
+                    .advice("define it, or correct the name")
+            })?;
+            username = Some(found.username.clone());
+            secret = Some(found.password.clone());
+        }
+        let (username, secret) =
+            (username.unwrap_or_default(), secret.unwrap_or_else(|| Secret::new(String::new())));
+        Ok(ResolvedLogin { method: self.method, username, secret })
+    }
+}
+
+#[cfg(test)]
+mod tests;
