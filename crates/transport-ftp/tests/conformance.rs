@@ -13,7 +13,7 @@ async fn conforms(server: Server, endpoint: Build) {
     let server = Arc::new(server);
     let world = World::new(server.definitions());
     let folder = world.folder(&endpoint.done());
-    let has_tls = server.field("tls") != "";
+    let has_tls = !server.field("tls").is_empty();
     let number = AtomicU32::new(0);
     all(|| async {
         let number = number.fetch_add(1, Ordering::Relaxed);
