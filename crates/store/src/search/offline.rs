@@ -37,6 +37,15 @@ struct Row {
     detail: Json<Map<String, Value>>,
     /// When it was last online again, or set online by a person.
     back: Option<Timestamp>,
+    /// When the node started last: a start forgets which endpoints failed.
+    started: Option<Timestamp>,
+}
+
+impl Row {
+    /// The last time from which on the endpoint was tried as if it had never failed.
+    fn back(&self) -> Option<Timestamp> {
+        self.back.max(self.started)
+    }
 }
 
 impl Store {
@@ -51,7 +60,8 @@ impl Store {
                 on!(self.pool(), c => sqlx::query_as(
                     "SELECT e.endpoint, e.node, e.at, e.detail, \
                        (SELECT max(b.at) FROM audit_events b WHERE b.endpoint = e.endpoint AND b.at >= $4 \
-                          AND ((b.kind = $2 AND b.node = e.node) OR b.kind = $3)) AS back \
+                          AND ((b.kind = $2 AND b.node = e.node) OR b.kind = $3)) AS back, \
+                       (SELECT max(s.at) FROM audit_events s WHERE s.kind = $5 AND s.node = e.node AND s.at >= $4) AS started \
                      FROM (SELECT endpoint, node, max(at) AS at FROM audit_events \
                            WHERE kind = $1 AND endpoint IS NOT NULL AND at >= $4 GROUP BY endpoint, node) l \
                      JOIN audit_events e \
@@ -61,6 +71,7 @@ impl Store {
                     .bind(EventKind::EndpointOnline.as_str())
                     .bind(EventKind::EndpointSetOnline.as_str())
                     .bind(from)
+                    .bind(EventKind::NodeStarted.as_str())
                     .fetch_all(c).await)
             })
             .await?;
@@ -73,14 +84,14 @@ impl Store {
             let Some(until) = until.map(|until| until.to_utc()).filter(|until| *until > now) else {
                 continue;
             };
-            let is_back = row.back.is_some_and(|back| back >= row.at);
+            let is_back = row.back().is_some_and(|back| back >= row.at);
             let is_named =
                 failing.last().is_some_and(|last| last.endpoint == row.endpoint && last.node == row.node);
             if is_back || is_named {
                 continue;
             }
             let error = text("error").map(str::to_owned);
-            let since = self.failing_since(&row, row.back.unwrap_or(from)).await?;
+            let since = self.failing_since(&row, row.back().unwrap_or(from)).await?;
             let Row { endpoint, node, .. } = row;
             failing.push(FailingEndpoint { endpoint, node, since, until, error });
         }
@@ -114,6 +125,11 @@ mod tests {
         AuditEvent::new(seen.id, at(seconds * SECOND), node.parse().unwrap(), kind).endpoint("warehouse")
     }
 
+    fn started(node: &str, seconds: i64) -> AuditEvent {
+        let event = on(node, seconds, EventKind::NodeStarted);
+        AuditEvent { endpoint: None, ..event }
+    }
+
     fn offline(node: &str, seconds: i64, until: i64) -> AuditEvent {
         on(node, seconds, EventKind::EndpointOffline)
             .detail("until", at(until * SECOND).to_rfc3339())
@@ -131,16 +147,23 @@ mod tests {
                 offline("n2", 900, 1200),
                 on("n2", 950, EventKind::EndpointOnline),
                 offline("n3", 900, 990),
+                // n4 has started since, and tries it again; n5 failed again after its start.
+                offline("n4", 600, 1200),
+                started("n4", 650),
+                offline("n5", 100, 1200),
+                started("n5", 800),
+                offline("n5", 900, 1200),
             ]).await.unwrap();
             let now = at(1000 * SECOND);
             let failing = store.failing_endpoints(now).await.unwrap();
-            assert_eq!(failing, [FailingEndpoint {
+            let failing_on = |node: &str, since: i64| FailingEndpoint {
                 endpoint: "warehouse".into(),
-                node: "n1".into(),
-                since: at(700 * SECOND),
+                node: node.into(),
+                since: at(since * SECOND),
                 until: at(1200 * SECOND),
                 error: Some("refused at 900".into()),
-            }]);
+            };
+            assert_eq!(failing, [failing_on("n1", 700), failing_on("n5", 900)]);
             store.append_events(vec![on("n2", 999, EventKind::EndpointSetOnline)]).await.unwrap();
             assert_eq!(store.failing_endpoints(now).await.unwrap(), [], "set online by a person, on every node");
         }
