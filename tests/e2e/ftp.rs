@@ -15,6 +15,9 @@ fn goes_there_and_back(server: &Server, security: &str) {
     let password = place.join("password");
     fs::write(&password, server.text("password")).unwrap();
     fs::set_permissions(&password, fs::Permissions::from_mode(0o600)).unwrap();
+    // Definitions read only files below the gateway's own roots.
+    let certificate = place.join("server.pem");
+    fs::copy(server.text("certificate"), &certificate).unwrap();
     // What a person looks for an error with must not show the password either.
     let mut gateway = GatewayBuilder::new(place, "node").variable("RUST_LOG", "trace").build();
     let at = place.display();
@@ -43,7 +46,7 @@ source = {{ endpoint = "there", mask = "*", every = "1s", stable_for = "0s", aft
 [[flow.in.destination]]
 endpoint = "back"
 "#,
-        certificate = server.text("certificate"),
+        certificate = certificate.display(),
         port = server.port(),
         user = server.text("user"),
         password = password.display(),
