@@ -54,7 +54,11 @@ impl Directory {
             Error::local_io("publish this node's seal key for the other nodes", error)
                 .with("path", path.display())
         };
-        std::fs::create_dir_all(&self.0).map_err(failed)?;
+        // The directory alone, not the staging directory above it: where that is missing, a file system is not mounted.
+        match std::fs::create_dir(&self.0) {
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+            made => made.map_err(failed)?,
+        }
         if read_regular(&path, LONGEST).ok().as_deref() == Some(pem.as_bytes()) {
             return Ok(());
         }
