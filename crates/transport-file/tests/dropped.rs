@@ -44,7 +44,9 @@ async fn what_a_delivery_wrote_goes_wherever_it_is_dropped_before_its_note() {
     let root = tempfile::tempdir().unwrap();
     let log = Arc::new(MemoryLog::default());
     log.lose_claim(true);
-    for waits in 0.. {
+    // On a busy machine work on the disk may be done before it is waited for: then all of it is tried again.
+    let (mut waits, mut ends) = (0, 0);
+    loop {
         let folder = LocalFolder::new(path(root.path()), vec![path(root.path())]);
         let services = services(Arc::new(Interlude::default()));
         let deliver = Deliver {
@@ -78,10 +80,14 @@ async fn what_a_delivery_wrote_goes_wherever_it_is_dropped_before_its_note() {
             assert!(looks < 250, "dropped after {waits} waits: {:?}", names());
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
+        waits += 1;
         if let Some(end) = end {
             assert_eq!(end.unwrap_err().kind(), ErrorKind::ClaimLost);
-            assert!(waits > 3, "it did wait");
-            return;
+            if waits > 4 {
+                return;
+            }
+            (waits, ends) = (0, ends + 1);
+            assert!(ends < 200, "it never waited");
         }
     }
 }
