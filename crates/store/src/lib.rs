@@ -72,8 +72,8 @@ pub use seal::{
 pub use search::{
     AttemptView, ConnectionFilter, ConnectionView, Cursor, DeliveryView, EventFilter, EventGap, EventView,
     FailingDelivery, FailingEndpoint, FlowDay, HourCount, KeptMdn, Listing, OfferView, OfflineEndpoint,
-    Overview, Page, RefusedFiles, RefusedMessages, Selection, StoreMetrics, TransferFilter, TransferView,
-    UnreadableRow, UnsettledSource, Waybill, WhichMdn,
+    Overview, Page, RefusedMessages, Selection, SourceFiles, StoreMetrics, TransferFilter, TransferView,
+    UnreadableRow, Waybill, WhichMdn,
 };
 pub use secrets::{EncryptedSecret, KeyCheck, MasterKey, MasterKeys, NewSecrets, SecretPlace};
 pub use settings::{IdGenerator, StoreSettings};

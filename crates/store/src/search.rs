@@ -24,7 +24,7 @@ pub use events::{EventFilter, EventView};
 pub use mdn::{KeptMdn, WhichMdn};
 pub use offline::FailingEndpoint;
 pub use overview::{FailingDelivery, FlowDay, HourCount, OfflineEndpoint, Overview, StoreMetrics};
-pub use problems::{RefusedFiles, RefusedMessages, UnsettledSource};
+pub use problems::{RefusedMessages, SourceFiles};
 pub(crate) use query::split;
 pub use query::{Cursor, Listing, Page};
 pub use selection::Selection;

@@ -49,6 +49,14 @@ impl Topics {
     }
 }
 
+impl From<Topic> for Topics {
+    fn from(topic: Topic) -> Self {
+        let mut topics = Self::default();
+        topics.insert(topic);
+        topics
+    }
+}
+
 /// Counts the commits by topic.
 #[derive(Clone, Debug)]
 pub(crate) struct Wake(Arc<[watch::Sender<u64>; 2]>);
@@ -129,10 +137,12 @@ async fn receive(options: &PgConnectOptions, wake: &Wake) -> Result<(), sqlx::Er
     wake.fire_all();
     loop {
         // `None`: the connection was lost and made again, and what was sent meanwhile is lost.
-        match listener.try_recv().await?.as_ref().map(|notification| notification.payload()) {
-            Some("deliveries") => wake.fire(Topics([true, false])),
-            Some("decisions") => wake.fire(Topics([false, true])),
-            _ => wake.fire_all(),
+        let notification = listener.try_recv().await?;
+        let topic = notification
+            .and_then(|sent| Topic::ALL.into_iter().find(|topic| topic.payload() == sent.payload()));
+        match topic {
+            Some(topic) => wake.fire(Topics::from(topic)),
+            None => wake.fire_all(),
         }
     }
 }

@@ -5,9 +5,8 @@ use model::definition::{Credential, Endpoint};
 use model::schema::{Field, Findings, Group, Kind, Paths, Roles, Rule, Scheme, Section, TransportSpec};
 use model::{Error, ErrorKind, RemotePath, Result, Secret};
 use net::{ConnectOptions, PoolLimits, Sharing};
-use percent_encoding::percent_decode_str;
 use std::sync::Arc;
-use transport::folder::{FolderPlace, options as folder};
+use transport::folder::{FolderPlace, LoginAddress, options as folder};
 
 /// The ports of FTP, and of FTP that begins with TLS.
 const PORT: u16 = 21;
@@ -161,36 +160,13 @@ const URL_FORM: &str = "write it as ftp://host:port/directory (relative to the l
 ///
 /// # Errors
 /// What is wrong with the address.
-fn address(endpoint: &Endpoint) -> Result<(String, u16, RemotePath), String> {
-    let url = endpoint.url().ok_or_else(|| format!("is missing: {URL_FORM}"))?;
-    let host =
-        url.host_str().filter(|host| !host.is_empty()).ok_or_else(|| format!("has no host: {URL_FORM}"))?;
-    if url.query().is_some() || url.fragment().is_some() {
-        return Err("has '?' or '#'; in a directory's name write %3F and %23".into());
-    }
-    let directory = directory(url.path());
-    if directory.escapes() {
-        return Err("contains '..'; write the directory without it".into());
-    }
-    if directory.as_bytes().iter().any(|byte| matches!(byte, b'\r' | b'\n')) {
+fn address(endpoint: &Endpoint) -> Result<LoginAddress, String> {
+    let is_implicit = endpoint.url().is_some_and(|url| url.scheme() == "ftps");
+    let address = LoginAddress::read(endpoint, URL_FORM, if is_implicit { IMPLICIT_PORT } else { PORT })?;
+    if address.directory.as_bytes().iter().any(|byte| matches!(byte, b'\r' | b'\n')) {
         return Err("contains a line break, which FTP cannot carry in a name".into());
     }
-    let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
-    let usual = if url.scheme() == "ftps" { IMPLICIT_PORT } else { PORT };
-    Ok((host, url.port().unwrap_or(usual), directory))
-}
-
-/// The directory of a URL's path: one slash ends the host, so that what follows is relative to where
-/// the login starts; two slashes make it absolute (RFC 1738, 3.2.2, writes %2F for the second).
-fn directory(path: &str) -> RemotePath {
-    let path = path.strip_prefix('/').unwrap_or(path);
-    let bytes: Vec<u8> = percent_decode_str(path).collect();
-    let end = match bytes.iter().rposition(|b| *b != b'/') {
-        Some(last) => last + 1,
-        // Nothing but slashes: the root, or nothing at all.
-        None => bytes.len().min(1),
-    };
-    RemotePath::from_bytes(&bytes[..end])
+    Ok(address)
 }
 
 impl Settings {
@@ -208,7 +184,7 @@ impl Settings {
             "windows" => ListBy::List(Form::Windows),
             _ => ListBy::Offer,
         };
-        let (host, port, directory) = address?;
+        let LoginAddress { host, port, directory } = address?;
         Some(Self {
             endpoint: endpoint.name.clone(),
             host,

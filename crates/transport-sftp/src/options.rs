@@ -9,8 +9,7 @@ use model::schema::{
 };
 use model::{Error, ErrorKind, PublicMaterial, RemotePath, Result, Secret};
 use net::{ConnectOptions, PoolLimits, Sharing};
-use percent_encoding::percent_decode_str;
-use transport::folder::{FolderPlace, options as folder};
+use transport::folder::{FolderPlace, LoginAddress, options as folder};
 
 /// The port of SSH.
 const PORT: u16 = 22;
@@ -120,36 +119,17 @@ pub(crate) struct Login {
 /// How a URL is written, for whoever wrote it otherwise.
 const URL_FORM: &str = "write it as sftp://host:port/directory (relative to the login directory) or sftp://host:port//directory (absolute)";
 
-/// The host and directory of an endpoint's address.
-///
-/// # Errors
-/// What is wrong with the address.
-fn address(endpoint: &Endpoint) -> Result<(String, u16, RemotePath), String> {
-    let url = endpoint.url().ok_or_else(|| format!("is missing: {URL_FORM}"))?;
-    let host =
-        url.host_str().filter(|host| !host.is_empty()).ok_or_else(|| format!("has no host: {URL_FORM}"))?;
-    if url.query().is_some() || url.fragment().is_some() {
-        return Err("has '?' or '#'; in a directory's name write %3F and %23".into());
-    }
-    let directory = directory(url.path());
-    if directory.escapes() {
-        return Err("contains '..'; write the directory without it".into());
-    }
-    let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
-    Ok((host, url.port().unwrap_or(PORT), directory))
-}
-
 impl Settings {
     /// Reads an endpoint, and reports each mistake at its field. No I/O.
     pub(crate) fn read(endpoint: &Endpoint, findings: &mut Findings<'_>) -> Option<Self> {
         let options = &endpoint.options;
-        let address = findings.accept("url", address(endpoint));
-        let server = address.as_ref().map(|(host, port, _)| (host.as_str(), *port));
+        let address = findings.accept("url", LoginAddress::read(endpoint, URL_FORM, PORT));
+        let server = address.as_ref().map(|address| (address.host.as_str(), address.port));
         let trust = trust(endpoint, server, findings);
         let login = Login::read(endpoint, findings);
         let connecting = ConnectOptions::read(options, findings);
         let limits = PoolLimits::read(options, Sharing::Shared(BUSY), connecting.timeout);
-        let (host, port, directory) = address?;
+        let LoginAddress { host, port, directory } = address?;
         let endpoint = endpoint.name.clone();
         Some(Self { endpoint, host, port, directory, trust: trust?, connecting, limits, login })
     }
@@ -176,19 +156,6 @@ impl Settings {
 
 fn target(host: &str, port: u16) -> String {
     if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
-}
-
-/// The directory of a URL's path: one slash ends the host, so that what follows is relative to where
-/// the login starts; two slashes make it absolute.
-fn directory(path: &str) -> RemotePath {
-    let path = path.strip_prefix('/').unwrap_or(path);
-    let bytes: Vec<u8> = percent_decode_str(path).collect();
-    let end = match bytes.iter().rposition(|b| *b != b'/') {
-        Some(last) => last + 1,
-        // Nothing but slashes: the root, or nothing at all.
-        None => bytes.len().min(1),
-    };
-    RemotePath::from_bytes(&bytes[..end])
 }
 
 /// Whom to trust; `server` is the host and port, where they could be read.

@@ -26,7 +26,7 @@ pub use destination::{FolderDestination, Overwrite, PUBLISHING, WRITING, WriteOp
 pub use filter::{Empty, Filter};
 pub use names::{NAME_LIMIT, check_affix, parse_directory};
 pub use options::{After, Polling};
-pub use place::FolderPlace;
+pub use place::{FolderPlace, LoginAddress};
 pub use source::{FolderSource, FolderSourceOptions};
 
 use crate::Probe;

@@ -2,7 +2,7 @@
 
 use super::query::{Bind, Query, split};
 use super::unreadable::{Attempted, UnreadableRow};
-use super::{RefusedFiles, RefusedMessages, UnsettledSource};
+use super::{RefusedMessages, SourceFiles};
 use crate::either::Backend;
 use crate::row::{path, word};
 use crate::{SealLag, Store};
@@ -36,9 +36,9 @@ pub struct Overview {
     /// Endpoints that are offline after failures.
     pub offline: Vec<OfflineEndpoint>,
     /// Sources with files that could not be settled, those with the most first.
-    pub unsettled: Vec<UnsettledSource>,
+    pub unsettled: Vec<SourceFiles>,
     /// Sources with refused files that stay there, those with the most first.
-    pub refused_files: Vec<RefusedFiles>,
+    pub refused_files: Vec<SourceFiles>,
     /// Messages that were refused in the last 24 hours, by reason.
     pub refused: Vec<RefusedMessages>,
     /// How far the seals are behind.

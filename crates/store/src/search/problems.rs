@@ -14,9 +14,10 @@ const REFUSED: TimeDelta = TimeDelta::days(1);
 /// Refused messages that are looked at, the latest ones.
 const REFUSED_AT_MOST: u64 = 500;
 
-/// A source where files that are ours already could not be deleted, archived or moved.
+/// Files at a source that share a problem: they are ours and could not be deleted, archived or moved, or they were
+/// refused and stay where they are.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct UnsettledSource {
+pub struct SourceFiles {
     /// The flow.
     pub flow: String,
     /// The endpoint.
@@ -25,22 +26,7 @@ pub struct UnsettledSource {
     pub files: u64,
     /// When the first of them was found.
     pub since: Timestamp,
-    /// Why one of them could not be settled.
-    pub error: Option<String>,
-}
-
-/// A source with files that were refused and stay where they are.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct RefusedFiles {
-    /// The flow.
-    pub flow: String,
-    /// The endpoint.
-    pub endpoint: String,
-    /// How many files.
-    pub files: u64,
-    /// When the first of them was found.
-    pub since: Timestamp,
-    /// Why one of them was refused.
+    /// The error of one of them.
     pub error: Option<String>,
 }
 
@@ -62,12 +48,19 @@ pub struct RefusedMessages {
 }
 
 #[derive(FromRow)]
-struct UnsettledRow {
+struct SourceRow {
     flow: String,
     endpoint: String,
     files: i64,
     since: Timestamp,
     error: Option<String>,
+}
+
+impl From<SourceRow> for SourceFiles {
+    fn from(row: SourceRow) -> Self {
+        let SourceRow { flow, endpoint, files, since, error } = row;
+        Self { flow, endpoint, files: u64::try_from(files).unwrap_or(0), since, error }
+    }
 }
 
 #[derive(FromRow)]
@@ -80,7 +73,7 @@ struct RefusedRow {
 
 impl Store {
     /// Sources that could not be settled, those with the most files first, at most 50.
-    pub(super) async fn unsettled(&self) -> Result<Vec<UnsettledSource>> {
+    pub(super) async fn unsettled(&self) -> Result<Vec<SourceFiles>> {
         let query = Query::new(
             self,
             // When the next try is stands only there where one has failed.
@@ -88,33 +81,19 @@ impl Store {
              WHERE settle_outcome IS NOT NULL AND next_at IS NOT NULL GROUP BY flow, endpoint \
              ORDER BY count(*) DESC, flow, endpoint LIMIT 50",
         );
-        let rows: Vec<UnsettledRow> = query.fetch(self, "read which sources are not settled").await?;
-        let source = |row: UnsettledRow| UnsettledSource {
-            flow: row.flow,
-            endpoint: row.endpoint,
-            files: u64::try_from(row.files).unwrap_or(0),
-            since: row.since,
-            error: row.error,
-        };
-        Ok(rows.into_iter().map(source).collect())
+        let rows: Vec<SourceRow> = query.fetch(self, "read which sources are not settled").await?;
+        Ok(rows.into_iter().map(SourceFiles::from).collect())
     }
 
     /// Sources with refused files that stay there, those with the most files first, at most 50.
-    pub(super) async fn refused_files(&self) -> Result<Vec<RefusedFiles>> {
+    pub(super) async fn refused_files(&self) -> Result<Vec<SourceFiles>> {
         let query = Query::new(
             self,
             "SELECT flow, endpoint, count(*) AS files, min(found_at) AS since, max(error) AS error FROM offers \
              WHERE kept AND state = 'refused' GROUP BY flow, endpoint ORDER BY count(*) DESC, flow, endpoint LIMIT 50",
         );
-        let rows: Vec<UnsettledRow> = query.fetch(self, "read which sources hold refused files").await?;
-        let source = |row: UnsettledRow| RefusedFiles {
-            flow: row.flow,
-            endpoint: row.endpoint,
-            files: u64::try_from(row.files).unwrap_or(0),
-            since: row.since,
-            error: row.error,
-        };
-        Ok(rows.into_iter().map(source).collect())
+        let rows: Vec<SourceRow> = query.fetch(self, "read which sources hold refused files").await?;
+        Ok(rows.into_iter().map(SourceFiles::from).collect())
     }
 
     /// Messages that listeners refused, by partner and reason, the most frequent first.
