@@ -15,8 +15,10 @@
 mod audit;
 mod canonical;
 mod connection;
+mod date_format;
 mod declaration;
 pub mod definition;
+mod directory_template;
 mod error;
 mod id;
 mod mask;
@@ -46,7 +48,9 @@ pub use connection::{
     Certificate, ConnectionClosed, ConnectionFailed, ConnectionOpened, Direction, Protocol, Purpose,
     Security, address_text,
 };
+pub use date_format::DateFormat;
 pub use declaration::Declaration;
+pub use directory_template::DirectoryTemplate;
 pub use error::{Error, ErrorKind, Result, Retry};
 pub use id::{AttemptId, ConnectionId, DeliveryId, EventId, NodeName, OfferId, PayloadId, TransferId};
 pub use mask::{Mask, MaskError, MaskSpec};

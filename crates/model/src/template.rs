@@ -1,8 +1,7 @@
 //! How a destination names the file: `{stem}-{received:%Y%m%d}{ext}`.
 
-use crate::Timestamp;
-use chrono::format::{Item, StrftimeItems};
-use std::fmt::Write as _;
+use crate::schedule::TimeZone;
+use crate::{DateFormat, Timestamp};
 
 /// A file name with fields in braces. `{{` and `}}` stand for braces.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -17,7 +16,7 @@ enum Piece {
     Name,
     Stem,
     Extension,
-    Received(String),
+    Received(DateFormat),
     Flow,
     Transfer,
     Sequence(usize),
@@ -112,9 +111,7 @@ impl NameTemplate {
                 Piece::Stem => name.extend_from_slice(stem),
                 Piece::Extension => name.extend_from_slice(extension),
                 Piece::Received(format) => {
-                    let mut text = String::new();
-                    // The format was tried when the template was read.
-                    let _ = write!(text, "{}", values.received.format(format));
+                    let text = format.write(values.received, TimeZone::default());
                     name.extend_from_slice(text.as_bytes());
                 }
                 Piece::Flow => name.extend_from_slice(values.flow.as_bytes()),
@@ -144,13 +141,7 @@ impl Piece {
             },
             ("received", format) => {
                 let format = format.unwrap_or("%Y%m%dT%H%M%SZ");
-                if StrftimeItems::new(format).any(|item| matches!(item, Item::Error)) {
-                    return Err(format!("'{{received:{format}}}' is not a time format such as %Y%m%d"));
-                }
-                if format.contains(['/', '\0', '*']) || ["%D", "%x"].iter().any(|f| format.contains(f)) {
-                    return Err(format!("'{{received:{format}}}' puts a '/' into the file name"));
-                }
-                Ok(Self::Received(format.to_owned()))
+                DateFormat::parse(format, false).map(Self::Received)
             }
             (known, Some(_)) if FIELDS.contains(&known) => {
                 Err(format!("'{{{known}}}' does not take a format"))
