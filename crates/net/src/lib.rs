@@ -8,6 +8,7 @@
 //! * connecting: [`Net::dial`], [`DialRequest`], [`TlsProfile`], [`EgressRules`]
 //! * an endpoint's connection options: [`ConnectOptions`], [`CONNECTION`], [`TLS`]
 //! * connections that are kept and shared: [`Pool`], [`Connector`], [`POOL`]
+//! * being connected to by a server that was asked to: [`Net::expect`], [`ExpectedConnection`]
 //! * sending syslog messages: [`Net::send_syslog`]
 //! * the HTTP client: [`http::HttpClient`]
 //! * the HTTP server: [`http::HttpServers`], [`http::Handler`], with TLS [`ServerTls`] and
@@ -18,6 +19,7 @@ mod connection;
 mod dial;
 mod dialling;
 mod egress;
+mod expect;
 pub mod http;
 mod meter;
 mod options;
@@ -35,6 +37,7 @@ mod tls;
 pub use connection::{ConnectionHandle, NowFn};
 pub use dial::DialRequest;
 pub use egress::{EgressRules, Network};
+pub use expect::ExpectedConnection;
 pub use model::ConnectionFailed;
 pub use model::{ClientCertificates, Proxy, ProxyProtocol, SyslogTarget, TlsVersion};
 pub use options::{CONNECTION, ConnectOptions, ConnectProfile, NO_PROXY, POOL, ProxyChoice, TLS};

@@ -34,6 +34,14 @@ impl Stream {
         (self.io, self.ender)
     }
 
+    /// Its socket, where it has no TLS.
+    pub(crate) fn socket(&self) -> Option<&TcpStream> {
+        match &self.io {
+            Io::Plain(counted) => Some(&counted.socket),
+            Io::Tls(_) => None,
+        }
+    }
+
     /// The handle of this connection.
     #[must_use]
     pub fn handle(&self) -> ConnectionHandle {

@@ -3,7 +3,9 @@
 mod data;
 mod exchange;
 mod login;
+mod open;
 mod probe;
+mod signs_of_life;
 
 pub(crate) use data::Transfer;
 

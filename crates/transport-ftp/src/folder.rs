@@ -3,6 +3,7 @@
 //! RNTO replaces what has the name on most servers, and FTP has no other rename: a name that must be free is looked for
 //! first. Between the look and the rename another program can still take it.
 
+mod found_out;
 mod list;
 mod read;
 mod stat;
@@ -194,12 +195,15 @@ impl Folder for FtpFolder {
     async fn read(&self, path: &RemotePath, offset: u64) -> Result<FileReader> {
         let lease = self.take().await?;
         let connection = lease.id();
-        Ok(FileReader { bytes: read::open(lease, path, offset).await?, connection: Some(connection) })
+        Ok(FileReader {
+            bytes: read::open(&self.pool, lease, path, offset).await?,
+            connection: Some(connection),
+        })
     }
 
     async fn begin_write(&self, path: &RemotePath, _length: Option<u64>) -> Result<Box<dyn Upload>> {
         let lease = self.take().await?;
-        Ok(Box::new(upload::FtpUpload::begin(lease, path, self.permissions).await?))
+        Ok(Box::new(upload::FtpUpload::begin(self, lease, path).await?))
     }
 
     async fn publish(&self, temporary: &RemotePath, name: &RemotePath, overwrite: bool) -> Result<Published> {

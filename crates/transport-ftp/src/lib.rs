@@ -5,8 +5,7 @@
 //! pooled connections), `error`; below them `protocol`. Polling and safe writing are [`transport::folder`]'s.
 //!
 //! An endpoint's directory, `ftp://host:port/dir`, is taken from where the login starts; `ftp://host:port//dir` is
-//! absolute. Not here yet: active data connections, ASCII transfers, other encodings than UTF-8, listings of VMS, AS/400
-//! and MVS.
+//! absolute. Not here yet: ASCII transfers, other encodings than UTF-8, listings of VMS, AS/400 and MVS.
 
 mod connection;
 mod error;

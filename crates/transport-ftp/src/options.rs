@@ -5,7 +5,9 @@ use model::definition::{Credential, Endpoint};
 use model::schema::{Field, Findings, Group, Kind, Paths, Roles, Rule, Scheme, Section, TransportSpec};
 use model::{Error, ErrorKind, RemotePath, Result, Secret};
 use net::{ConnectOptions, PoolLimits, Sharing};
+use std::ops::RangeInclusive;
 use std::sync::Arc;
+use std::time::Duration;
 use transport::folder::{FolderPlace, LoginAddress, options as folder};
 
 /// The ports of FTP, and of FTP that begins with TLS.
@@ -77,12 +79,33 @@ static SERVER: Group = Group::of(&[
         only for a server that fails with it.",
     ),
     Field::preset(
+        "data_connection",
+        Kind::Choice(&["passive", "active"]),
+        "passive",
+        "Who opens the data connections for listings and files: Waybill (`passive`, EPSV and PASV), or the server (`active`, \
+        EPRT and PORT), for servers behind firewalls that let nobody in. Waybill then listens on the address that its \
+        control connection has, and takes connections from the server's address only. Not through a proxy.",
+    ),
+    Field::optional(
+        "active_ports",
+        Kind::Text,
+        "The ports on which Waybill listens for active data connections, such as \"50000-50100\". Left out, any free port.",
+    )
+    .per_environment(),
+    Field::preset(
         "passive_address",
         Kind::Choice(&["same", "stated"]),
         "same",
         "Where data connections go: to the `same` address as the control connection, whatever address the server states, \
         which is right behind address translation too; or to the address that the server has `stated`, for servers that \
         send data from another host.",
+    ),
+    Field::preset(
+        "keepalive",
+        Kind::Duration,
+        "0s",
+        "How often NOOP is sent on the control connection while a transfer runs, for firewalls and servers that end it as \
+        idle. \"0s\" sends none. Where the control connection is lost all the same, Waybill looks whether the file is whole.",
     ),
     Field::preset(
         "listing",
@@ -135,9 +158,15 @@ pub(crate) struct Settings {
     pub(crate) protect_data: bool,
     /// Whether they resume its session.
     pub(crate) reuse_session: bool,
+    /// Whether the server opens the data connections.
+    pub(crate) is_active: bool,
+    /// The ports that it is asked to connect to; `None` for any.
+    pub(crate) active_ports: Option<RangeInclusive<u16>>,
     /// Whether data connections go where the server says, or to its own address.
     pub(crate) follow_stated_address: bool,
     pub(crate) list_by: ListBy,
+    /// How often the control connection gets a sign of life while a transfer runs; `None` for never.
+    pub(crate) keepalive: Option<Duration>,
     /// How to connect.
     pub(crate) connecting: ConnectOptions,
     /// How many connections are kept, and how long.
@@ -184,6 +213,21 @@ impl Settings {
             "windows" => ListBy::List(Form::Windows),
             _ => ListBy::Offer,
         };
+        let is_active = options.text("data_connection") == Some("active");
+        let active_ports = match options.text("active_ports") {
+            None => None,
+            Some(_) if !is_active => {
+                findings.error("active_ports", "is for data_connection = \"active\" only");
+                None
+            }
+            Some(text) => findings.accept("active_ports", ports(text)),
+        };
+        if is_active && connecting.proxy.as_deref().is_some_and(|proxy| proxy != net::NO_PROXY) {
+            findings.error(
+                "data_connection",
+                "is active, and a server cannot connect back through the endpoint's proxy",
+            );
+        }
         let LoginAddress { host, port, directory } = address?;
         Some(Self {
             endpoint: endpoint.name.clone(),
@@ -193,8 +237,11 @@ impl Settings {
             protection: protection?,
             protect_data: options.bool("data_protection"),
             reuse_session: options.bool("session_reuse"),
+            is_active,
+            active_ports,
             follow_stated_address: options.text("passive_address") == Some("stated"),
             list_by,
+            keepalive: options.duration("keepalive"),
             connecting,
             limits,
             login,
@@ -234,6 +281,15 @@ impl Settings {
     pub(crate) fn target(&self) -> String {
         let (host, port) = (&self.host, self.port);
         if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
+    }
+}
+
+/// A range of ports, `50000-50100`, or one port.
+fn ports(text: &str) -> Result<RangeInclusive<u16>, String> {
+    let (first, last) = text.split_once('-').unwrap_or((text, text));
+    match (first.trim().parse::<u16>(), last.trim().parse::<u16>()) {
+        (Ok(first @ 1..), Ok(last)) if first <= last => Ok(first..=last),
+        _ => Err(format!("is '{text}'; write the first and the last port as \"50000-50100\"")),
     }
 }
 

@@ -1,107 +1,14 @@
 //! What servers do that no good server does: endless banners and listings, silence, foreign addresses, other listings;
 //! played by a script.
 
-#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test, with a server of its own")]
+#![allow(clippy::unwrap_used, reason = "a test")]
 
 mod support;
 
 use model::{ErrorKind, Retry};
-use std::sync::{Arc, Mutex};
+use support::script::{Script, Scripted};
 use support::{Build, Server, World, list, noise, read, write};
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
-use tokio::net::{TcpListener, TcpStream};
 use transport::folder::EntryKind;
-
-/// What a scripted server answers; everything else as a good one does.
-#[derive(Clone, Default)]
-struct Script {
-    banner: Option<Vec<u8>>,
-    /// Commands that are never answered.
-    silent: &'static [&'static str],
-    /// Answers by command.
-    answers: &'static [(&'static str, &'static str)],
-    /// What LIST and MLSD send.
-    listing: Vec<u8>,
-    /// Whether the listing never ends.
-    endless: bool,
-}
-
-struct Scripted {
-    port: u16,
-    said: Arc<Mutex<Vec<String>>>,
-}
-
-impl Scripted {
-    async fn start(script: Script) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let port = listener.local_addr().unwrap().port();
-        let said = Arc::new(Mutex::new(Vec::new()));
-        let heard = Arc::clone(&said);
-        tokio::spawn(async move {
-            while let Ok((stream, _)) = listener.accept().await {
-                tokio::spawn(serve(stream, script.clone(), Arc::clone(&heard)));
-            }
-        });
-        Self { port, said }
-    }
-
-    fn said(&self) -> Vec<String> {
-        self.said.lock().unwrap().clone()
-    }
-}
-
-async fn serve(stream: TcpStream, script: Script, said: Arc<Mutex<Vec<String>>>) -> Option<()> {
-    let mut stream = BufReader::new(stream);
-    let banner = script.banner.clone().unwrap_or_else(|| b"220 ready\r\n".to_vec());
-    stream.write_all(&banner).await.ok()?;
-    let mut data: Option<TcpListener> = None;
-    loop {
-        let mut line = String::new();
-        if stream.read_line(&mut line).await.ok()? == 0 {
-            return None;
-        }
-        let line = line.trim_end().to_owned();
-        said.lock().unwrap().push(line.clone());
-        let verb = line.split(' ').next().unwrap_or_default().to_owned();
-        if script.silent.contains(&verb.as_str()) {
-            std::future::pending::<()>().await;
-        }
-        if let Some((_, answer)) = script.answers.iter().find(|(of, _)| *of == verb) {
-            stream.write_all(answer.as_bytes()).await.ok()?;
-            continue;
-        }
-        let answer = match verb.as_str() {
-            "USER" => "331 password\r\n".to_owned(),
-            "PASS" => "230 in\r\n".to_owned(),
-            "PWD" => "257 \"/\"\r\n".to_owned(),
-            "FEAT" => "211-\r\n MLST\r\n211 end\r\n".to_owned(),
-            "EPSV" | "PASV" => {
-                let listener = TcpListener::bind("127.0.0.1:0").await.ok()?;
-                let port = listener.local_addr().ok()?.port();
-                data = Some(listener);
-                if verb == "EPSV" {
-                    format!("229 (|||{port}|)\r\n")
-                } else {
-                    // Behind address translation, or somebody's trick.
-                    format!("227 (10,99,99,99,{},{})\r\n", port / 256, port % 256)
-                }
-            }
-            "LIST" | "MLSD" => {
-                let (mut sink, _) = data.take()?.accept().await.ok()?;
-                stream.write_all(b"150 here\r\n").await.ok()?;
-                loop {
-                    if sink.write_all(&script.listing).await.is_err() || !script.endless {
-                        break;
-                    }
-                }
-                drop(sink);
-                "226 done\r\n".to_owned()
-            }
-            _ => "250 fine\r\n".to_owned(),
-        };
-        stream.write_all(answer.as_bytes()).await.ok()?;
-    }
-}
 
 async fn listed(
     script: Script,

@@ -1,16 +1,14 @@
 //! Data connections: opened for each listing and file, on record as parts of their control connection.
 
-use super::exchange::Exchange;
+use super::signs_of_life::{LastReply, SignsOfLife};
 use super::{Connection, SHORT};
 use crate::error::Fault;
-use crate::protocol::address;
 use crate::protocol::reply::Reply;
 use futures::future::{Either, select};
-use model::{Error, ErrorKind, RemotePath, Result, Security};
+use model::{Error, ErrorKind, RemotePath, Result};
 use net::{PoolLease, Stream};
 use std::io;
 use std::pin::pin;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -22,50 +20,8 @@ pub(crate) struct Transfer {
     /// Whether the server's last answer was read.
     is_over: bool,
     timeout: Option<Duration>,
-}
-
-impl Connection {
-    /// Opens a data connection that the server listens for. Where it goes is decided here, not by the server, unless the
-    /// endpoint says otherwise: a server could make Waybill connect to others' ports (RFC 2577, 3).
-    async fn open_data(&self) -> Result<Stream, Fault> {
-        let mut request = self.data.clone();
-        if self.record.proxy().is_none()
-            && let Some(remote) = self.record.remote()
-        {
-            // The host's name may lead to another of its addresses.
-            request.host = remote.ip().to_string();
-        }
-        if !self.prefers_stated_address() {
-            let reply = self.ask("EPSV", b"").await?;
-            if reply.is_done() {
-                let port = address::extended(reply.text())
-                    .ok_or_else(|| Fault::Malformed("the answer to EPSV has no port", reply.said()))?;
-                request.port = port;
-                return self.dial(&request).await;
-            }
-            if reply.code / 100 != 5 {
-                return Err(Fault::Refused(reply));
-            }
-            self.no_extended.store(true, Ordering::Relaxed);
-        }
-        let reply = self.ask("PASV", b"").await?;
-        if !reply.is_done() {
-            return Err(Fault::Refused(reply));
-        }
-        let (stated, port) = address::passive(reply.text())
-            .ok_or_else(|| Fault::Malformed("the answer to PASV has no address", reply.said()))?;
-        request.port = port;
-        if self.settings.follow_stated_address {
-            request.host = stated.to_string();
-        } else if request.host != stated.to_string() {
-            tracing::debug!(host = %self.target.host, %stated, "PASV states another address; the server's own is used");
-        }
-        self.dial(&request).await
-    }
-
-    async fn dial(&self, request: &net::DialRequest) -> Result<Stream, Fault> {
-        self.net.dial_deferred(request).await.map_err(|error| Fault::Data(Box::new(error)))
-    }
+    /// While it runs, where the endpoint asks for them.
+    signs: Option<SignsOfLife>,
 }
 
 impl Transfer {
@@ -95,30 +51,16 @@ impl Transfer {
     ) -> Result<Self, Fault> {
         let connection = &*lease;
         let timeout = connection.settings.connecting.timeout;
-        let data = connection.open_data().await?;
+        let prepared = connection.prepare_data().await?;
         if offset > 0 {
             let reply = connection.ask("REST", offset.to_string().as_bytes()).await?;
             if !reply.wants_more() {
                 return Err(Fault::Refused(reply));
             }
         }
-        data.handle().request();
         let mut exchange = connection.exchange().await?;
-        let (data, reply) = match &connection.tls {
-            None => {
-                let recorded = data.established(Security::None).await;
-                recorded.map_err(|error| Fault::Data(Box::new(error)))?;
-                exchange.send(verb, argument).await?;
-                (data, exchange.reply().await?)
-            }
-            Some(tls) => {
-                exchange.send(verb, argument).await?;
-                let session = connection.settings.reuse_session.then_some(&tls.session);
-                let host = &connection.settings.host;
-                let shaking = data.start_tls(&tls.profile, host, session, connection.data.timeout);
-                shake(&mut exchange, shaking).await?
-            }
-        };
+        let (data, reply) = connection.start(&mut exchange, prepared, verb, argument).await?;
+        data.handle().request();
         let is_over = !reply.is_preliminary();
         if is_over {
             exchange.over(&reply)
@@ -129,7 +71,8 @@ impl Transfer {
             data.handle().closing("the server refused the transfer");
             return Err(Fault::Refused(reply));
         }
-        Ok(Self { lease: Some(lease), data: Some(data), is_over, timeout })
+        let signs = if is_over { None } else { SignsOfLife::start(&lease) };
+        Ok(Self { lease: Some(lease), data: Some(data), is_over, timeout, signs })
     }
 
     /// Reads the next bytes; 0 at the end of the data.
@@ -236,10 +179,15 @@ impl Transfer {
 
     async fn last_reply(&mut self) -> Result<(), Fault> {
         let Some(lease) = &self.lease else { return Ok(()) };
-        let reply = read_last(lease).await;
+        let reply = read_last(lease, self.signs.take()).await;
         self.is_over = true;
         match reply? {
             reply if reply.is_done() => Ok(()),
+            // It tells nothing of the transfer.
+            reply if reply.code == 421 => {
+                let said = String::from_utf8_lossy(&reply.said()).into_owned();
+                Err(Fault::Lost(format!("the server closes the connection: {said}")))
+            }
             reply => Err(Fault::Refused(reply)),
         }
     }
@@ -267,69 +215,37 @@ impl Transfer {
 }
 
 /// The last answer of a transfer.
-async fn read_last(connection: &Connection) -> Result<Reply, Fault> {
+async fn read_last(connection: &Connection, signs: Option<SignsOfLife>) -> Result<Reply, Fault> {
+    let others = match signs {
+        Some(signs) => signs.end().await,
+        None => 0,
+    };
     let mut exchange = connection.exchange().await?;
-    let reply = exchange.reply().await?;
-    exchange.over(&reply);
-    Ok(reply)
-}
-
-/// What came first.
-enum First {
-    Answer(Reply),
-    Both(Stream, Reply),
-    Failed(Error, Option<Result<Reply, Fault>>),
-}
-
-/// TLS on the data connection and the server's first answer, which come in either order.
-async fn shake(
-    exchange: &mut Exchange<'_>,
-    shaking: impl Future<Output = Result<Stream>>,
-) -> Result<(Stream, Reply), Fault> {
-    let mut shaking = pin!(shaking);
-    let first = {
-        let answering = pin!(exchange.reply());
-        match select(answering, shaking.as_mut()).await {
-            Either::Left((reply, _)) => First::Answer(reply?),
-            Either::Right((Ok(data), answering)) => First::Both(data, answering.await?),
-            Either::Right((Err(error), answering)) => {
-                First::Failed(error, tokio::time::timeout(SHORT, answering).await.ok())
+    let mut last = LastReply::default();
+    for number in 0..=others {
+        // A server that answers none of the signs of life has said all.
+        let is_known = last.is_known();
+        let reply = match is_known {
+            false => exchange.reply().await,
+            true => match tokio::time::timeout(SHORT, exchange.reply()).await {
+                Ok(reply) => reply,
+                Err(_) => {
+                    exchange.lose("the server did not answer NOOP");
+                    break;
+                }
+            },
+        };
+        match reply {
+            Ok(reply) if number == others => {
+                exchange.answered(&reply);
+                last.add(reply);
             }
+            Ok(reply) => last.add(reply),
+            Err(_) if is_known => break,
+            Err(fault) => return Err(fault),
         }
-    };
-    let (data, reply) = match first {
-        First::Both(data, reply) => (data, reply),
-        First::Answer(reply) if reply.code / 100 > 3 => return Err(over(exchange, reply)),
-        First::Answer(reply) => match shaking.await {
-            Ok(data) => (data, reply),
-            Err(error) => return Err(refused_or(error, Some(Ok(reply)), exchange).await),
-        },
-        First::Failed(error, waited) => return Err(refused_or(error, waited, exchange).await),
-    };
-    let handle = data.handle();
-    handle.established(handle.security()).await.map_err(|error| Fault::Data(Box::new(error)))?;
-    Ok((data, reply))
-}
-
-/// A refusal leaves the control connection usable.
-fn over(exchange: &mut Exchange<'_>, reply: Reply) -> Fault {
-    exchange.answered(&reply);
-    Fault::Refused(reply)
-}
-
-/// Why TLS failed, in the server's own words if it has some.
-async fn refused_or(error: Error, first: Option<Result<Reply, Fault>>, exchange: &mut Exchange<'_>) -> Fault {
-    let last = match first {
-        Some(Ok(reply)) if reply.is_preliminary() => {
-            tokio::time::timeout(SHORT, exchange.reply()).await.ok().and_then(Result::ok)
-        }
-        Some(Ok(reply)) => Some(reply),
-        _ => None,
-    };
-    match last {
-        Some(reply) if reply.code / 100 > 3 => over(exchange, reply),
-        _ => Fault::Data(Box::new(error)),
     }
+    last.reply().ok_or_else(|| Fault::Lost("the server did not answer".to_owned()))
 }
 
 async fn timed<T>(timeout: Option<Duration>, act: impl Future<Output = io::Result<T>>) -> io::Result<T> {
@@ -348,9 +264,10 @@ impl Drop for Transfer {
             data.handle().closing("the transfer was left before its end");
         }
         self.data = None;
+        let signs = self.signs.take();
         let Some(lease) = self.lease.take().filter(|_| !self.is_over) else { return };
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
         // An answer that does not come in time loses the connection, as the exchange is then dropped.
-        runtime.spawn(async move { tokio::time::timeout(SHORT, read_last(&lease)).await.is_ok() });
+        runtime.spawn(async move { tokio::time::timeout(SHORT, read_last(&lease, signs)).await.is_ok() });
     }
 }

@@ -2,7 +2,7 @@
 
 use super::Connection;
 use crate::error::Fault;
-use crate::protocol::reply::{self, Reply};
+use crate::protocol::reply::{Replies, Reply};
 use net::Stream;
 use std::time::Duration;
 use tokio::io::{AsyncWriteExt, BufReader};
@@ -11,11 +11,12 @@ use tokio::sync::MutexGuard;
 /// The stream of a control connection.
 pub(super) struct Control {
     stream: BufReader<Stream>,
+    replies: Replies,
 }
 
 impl Control {
     pub(super) fn new(stream: Stream) -> Self {
-        Self { stream: BufReader::new(stream) }
+        Self { stream: BufReader::new(stream), replies: Replies::default() }
     }
 
     /// The stream, for TLS. What a server, or somebody on the way, has sent before TLS began must not be taken for
@@ -47,9 +48,9 @@ impl Control {
         sent.await.map_err(|error| Fault::Lost(error.to_string()))
     }
 
-    /// Reads an answer.
+    /// Reads an answer. Where the wait is given up, the next one goes on.
     pub(super) async fn read(&mut self) -> Result<Reply, Fault> {
-        Ok(reply::read(&mut self.stream).await?)
+        Ok(self.replies.next(&mut self.stream).await?)
     }
 }
 
@@ -133,7 +134,7 @@ impl<'a> Exchange<'a> {
         result
     }
 
-    fn lose(&mut self, why: &str) {
+    pub(super) fn lose(&mut self, why: &str) {
         self.is_over = true;
         // The reason first: with the stream goes the record.
         self.connection.note_lost(why);

@@ -1,12 +1,17 @@
 //! Reading a file: what comes over the data connection, until the server says that it was all.
 
+use super::found_out::found_out;
 use super::{Lease, Transfer, failed};
+use crate::connection::Remote;
+use crate::error::Fault;
 use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream;
 use model::RemotePath;
 use model::Result;
+use net::Pool;
 use std::io;
+use std::sync::Arc;
 use tokio::io::AsyncRead;
 use tokio_util::io::StreamReader;
 
@@ -20,6 +25,7 @@ const OPERATION: &str = "read a file";
 /// # Errors
 /// By the server's codes.
 pub(super) async fn open(
+    pool: &Arc<Pool<Remote>>,
     lease: Lease,
     path: &RemotePath,
     offset: u64,
@@ -31,11 +37,12 @@ pub(super) async fn open(
     let target = lease.target().clone();
     // The connection is free again when the file is at its end, though the reader may be kept.
     drop(lease);
-    let state = (Some(transfer), target, path.clone());
-    let chunks = stream::try_unfold(state, |(transfer, target, path)| async move {
-        let Some(transfer) = transfer else { return Ok(None) };
-        match next(transfer).await {
-            Ok(Some((bytes, transfer))) => Ok(Some((bytes, (Some(transfer), target, path)))),
+    let reading = Reading { transfer, read: offset, pool: Arc::clone(pool), path: path.clone() };
+    let chunks = stream::try_unfold((Some(reading), target), |(reading, target)| async move {
+        let Some(reading) = reading else { return Ok(None) };
+        let path = reading.path.clone();
+        match reading.next().await {
+            Ok(Some((bytes, reading))) => Ok(Some((bytes, (Some(reading), target)))),
             Ok(None) => Ok(None),
             Err(fault) => Err(io::Error::other(fault.error(OPERATION, &target, Some(&path)))),
         }
@@ -43,14 +50,28 @@ pub(super) async fn open(
     Ok(Box::new(StreamReader::new(chunks.boxed())))
 }
 
-/// The next bytes; `None` when the server has confirmed the end.
-async fn next(mut transfer: Transfer) -> Result<Option<(Bytes, Transfer)>, crate::error::Fault> {
-    let mut chunk = vec![0; CHUNK];
-    let count = transfer.read(&mut chunk).await?;
-    if count == 0 {
-        transfer.received().await?;
-        return Ok(None);
+struct Reading {
+    transfer: Transfer,
+    /// How far the file was read.
+    read: u64,
+    /// For looking at the file where the server did not confirm its end.
+    pool: Arc<Pool<Remote>>,
+    path: RemotePath,
+}
+
+impl Reading {
+    /// The next bytes; `None` when the server has confirmed the end.
+    async fn next(mut self) -> Result<Option<(Bytes, Self)>, Fault> {
+        let mut chunk = vec![0; CHUNK];
+        let count = self.transfer.read(&mut chunk).await?;
+        if count == 0 {
+            if let Err(fault) = self.transfer.received().await {
+                found_out(&self.pool, &self.path, self.read, fault).await?;
+            }
+            return Ok(None);
+        }
+        chunk.truncate(count);
+        self.read += count as u64;
+        Ok(Some((Bytes::from(chunk), self)))
     }
-    chunk.truncate(count);
-    Ok(Some((Bytes::from(chunk), transfer)))
 }

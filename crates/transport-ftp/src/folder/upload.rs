@@ -1,12 +1,15 @@
 //! Writing a file: its bytes over a data connection, and what the server says about the file afterwards.
 
+use super::found_out::found_out;
 use super::stat::{Looked, look, refined};
-use super::{Lease, Transfer};
-use crate::connection::Connection;
+use super::{FtpFolder, Lease, Transfer};
+use crate::connection::{Connection, Remote};
 use crate::error::{Fault, Target, not_found};
 use async_trait::async_trait;
 use bytes::Bytes;
 use model::{ConnectionId, Error, RemotePath, Result};
+use net::Pool;
+use std::sync::Arc;
 use transport::folder::{Evidence, Upload, Written};
 
 const CREATE: &str = "create a file";
@@ -19,14 +22,24 @@ pub(super) struct FtpUpload {
     target: Target,
     path: RemotePath,
     permissions: Option<u32>,
+    sent: u64,
+    /// For looking at the file where the server did not confirm it.
+    pool: Arc<Pool<Remote>>,
 }
 
 impl FtpUpload {
     /// Creates the file, or empties an existing one.
-    pub(super) async fn begin(lease: Lease, path: &RemotePath, permissions: Option<u32>) -> Result<Self> {
+    pub(super) async fn begin(folder: &FtpFolder, lease: Lease, path: &RemotePath) -> Result<Self> {
         let target = lease.target().clone();
         match Transfer::of_path(&lease, "STOR", path, 0).await {
-            Ok(transfer) => Ok(Self { transfer: Some(transfer), target, path: path.clone(), permissions }),
+            Ok(transfer) => Ok(Self {
+                transfer: Some(transfer),
+                target,
+                path: path.clone(),
+                permissions: folder.permissions,
+                sent: 0,
+                pool: Arc::clone(&folder.pool),
+            }),
             Err(fault) => {
                 // What can be missing is the directory.
                 let directory = path.parent().unwrap_or_default();
@@ -55,7 +68,9 @@ impl Upload for FtpUpload {
 
     async fn write(&mut self, bytes: Bytes) -> Result<()> {
         let Some(transfer) = &mut self.transfer else { return Err(self.failed(self.over())) };
-        transfer.write(&bytes).await.map_err(|fault| self.failed(fault))
+        let sent = transfer.write(&bytes).await;
+        self.sent += bytes.len() as u64;
+        sent.map_err(|fault| self.failed(fault))
     }
 
     async fn flush(&mut self) -> Result<()> {
@@ -65,7 +80,13 @@ impl Upload for FtpUpload {
 
     async fn finish(mut self: Box<Self>) -> Result<Written> {
         let transfer = self.transfer.take().ok_or_else(|| self.failed(self.over()))?;
-        let lease = transfer.sent().await.map_err(|fault| self.failed(fault))?;
+        let lease = match transfer.sent().await {
+            Ok(lease) => lease,
+            Err(fault) => match found_out(&self.pool, &self.path, self.sent, fault).await {
+                Ok(lease) => lease,
+                Err(fault) => return Err(self.failed(fault)),
+            },
+        };
         if let Some(mode) = self.permissions {
             set_permissions(&lease, &self.path, mode).await.map_err(|fault| self.failed(fault))?;
         }

@@ -80,3 +80,18 @@ fn logins_are_by_account_or_anonymous() {
     let unknown = read("ftp://h", &[("credential", "c")]).login.resolve(|_| None).unwrap_err();
     assert_eq!(unknown.kind(), ErrorKind::ConfigInvalid);
 }
+
+#[test]
+fn active_ports_are_a_range_and_for_active_connections_only() {
+    let active =
+        |ports| read("ftp://h", &[("data_connection", "active"), ("active_ports", ports)]).active_ports;
+    assert_eq!(active("50000-50100"), Some(50_000..=50_100));
+    assert_eq!(active("50000"), Some(50_000..=50_000));
+    for wrong in ["0-5", "5-4", "a", "1-70000", "1-2-3"] {
+        let found = found("ftp://h", &[("data_connection", "active"), ("active_ports", wrong)]);
+        assert!(found.iter().any(|line| line.contains("active_ports")), "{wrong}: {found:?}");
+    }
+    assert!(found("ftp://h", &[("active_ports", "50000-50100")])[0].contains("active"));
+    let behind = found("ftp://h", &[("data_connection", "active"), ("proxy", "corporate")]);
+    assert!(behind[0].contains("data_connection"), "{behind:?}");
+}

@@ -1,6 +1,19 @@
-//! The addresses of passive data connections, as a server states them.
+//! The addresses of data connections, as servers and Waybill state them.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+/// What EPRT says of an address: `|1|192.0.2.1|50000|` (RFC 2428, 2).
+pub(crate) fn extended_argument(address: SocketAddr) -> String {
+    let family = if address.is_ipv4() { 1 } else { 2 };
+    format!("|{family}|{}|{}|", address.ip(), address.port())
+}
+
+/// What PORT says of an address: six numbers. `None` for IPv6, which it cannot carry.
+pub(crate) fn active_argument(address: SocketAddr) -> Option<String> {
+    let IpAddr::V4(ip) = address.ip() else { return None };
+    let ([a, b, c, d], [high, low]) = (ip.octets(), address.port().to_be_bytes());
+    Some(format!("{a},{b},{c},{d},{high},{low}"))
+}
 
 /// The port in an answer to EPSV: `(|||port|)`, where any character may stand for the bar (RFC 2428, 3).
 pub(crate) fn extended(text: &[u8]) -> Option<u16> {
@@ -33,6 +46,16 @@ pub(crate) fn passive(text: &[u8]) -> Option<(Ipv4Addr, u16)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn own_addresses_are_written() {
+        let four: SocketAddr = "192.0.2.1:50000".parse().unwrap();
+        assert_eq!(extended_argument(four), "|1|192.0.2.1|50000|");
+        assert_eq!(active_argument(four).as_deref(), Some("192,0,2,1,195,80"));
+        let six: SocketAddr = "[2001:db8::1]:1024".parse().unwrap();
+        assert_eq!(extended_argument(six), "|2|2001:db8::1|1024|");
+        assert_eq!(active_argument(six), None);
+    }
 
     #[test]
     fn ports_of_epsv_are_read() {

@@ -69,59 +69,77 @@ impl Reply {
     }
 }
 
-/// Reads one reply, of at most [`LIMIT`] bytes. The caller limits the time.
-///
-/// # Errors
-/// The connection ended, the reply is too long, or what came has no code.
-pub(crate) async fn read(stream: &mut (impl AsyncBufRead + Unpin)) -> Result<Reply, Unread> {
-    let mut left = LIMIT;
-    let first = line(stream, &mut left).await?;
-    let Some((code, more, text)) = coded(&first) else {
-        return Err(Unread::Malformed("a line of the server has no reply code", first));
-    };
-    let mut lines = vec![text.to_vec()];
-    if more {
+/// Reads replies. What was read of one is kept where the wait for the rest of it is given up.
+#[derive(Debug, Default)]
+pub(crate) struct Replies {
+    line: Vec<u8>,
+    code: u16,
+    lines: Vec<Vec<u8>>,
+    bytes: usize,
+}
+
+impl Replies {
+    /// Reads one reply, of at most [`LIMIT`] bytes. The caller limits the time.
+    ///
+    /// # Errors
+    /// The connection ended, the reply is too long, or what came has no code.
+    pub(crate) async fn next(&mut self, stream: &mut (impl AsyncBufRead + Unpin)) -> Result<Reply, Unread> {
         loop {
-            let next = line(stream, &mut left).await?;
-            match coded(&next) {
-                Some((same, false, text)) if same == code => {
-                    lines.push(text.to_vec());
-                    break;
+            self.line(stream).await?;
+            let line = std::mem::take(&mut self.line);
+            let is_last = match coded(&line) {
+                None if self.lines.is_empty() => {
+                    return Err(Unread::Malformed("a line of the server has no reply code", line));
+                }
+                Some((code, more, text)) if self.lines.is_empty() => {
+                    self.code = code;
+                    self.lines.push(text.to_vec());
+                    !more
                 }
                 // Some servers put the code before every line.
-                Some((same, true, text)) if same == code => lines.push(text.to_vec()),
-                _ => lines.push(next),
+                Some((code, more, text)) if code == self.code => {
+                    self.lines.push(text.to_vec());
+                    !more
+                }
+                _ => {
+                    self.lines.push(line);
+                    false
+                }
+            };
+            if is_last {
+                self.bytes = 0;
+                return Ok(Reply { code: self.code, lines: std::mem::take(&mut self.lines) });
             }
         }
     }
-    Ok(Reply { code, lines })
-}
 
-/// A line without its end.
-async fn line(stream: &mut (impl AsyncBufRead + Unpin), left: &mut usize) -> Result<Vec<u8>, Unread> {
-    let mut line = Vec::new();
-    loop {
-        let available = stream.fill_buf().await.map_err(Unread::Lost)?;
-        if available.is_empty() {
-            let words =
-                if line.is_empty() { "closed by the server" } else { "closed by the server in a reply" };
-            return Err(Unread::Lost(std::io::Error::new(std::io::ErrorKind::UnexpectedEof, words)));
-        }
-        let end = available.iter().position(|byte| *byte == b'\n');
-        let count = end.map_or(available.len(), |end| end + 1);
-        if count > *left {
-            line.truncate(200);
-            return Err(Unread::Malformed("a reply of the server is longer than 64 KiB", line));
-        }
-        *left -= count;
-        line.extend_from_slice(&available[..count]);
-        stream.consume(count);
-        if end.is_some() {
-            line.pop();
-            if line.last() == Some(&b'\r') {
-                line.pop();
+    /// Reads a line, without its end.
+    async fn line(&mut self, stream: &mut (impl AsyncBufRead + Unpin)) -> Result<(), Unread> {
+        loop {
+            let available = stream.fill_buf().await.map_err(Unread::Lost)?;
+            if available.is_empty() {
+                let is_between = self.line.is_empty() && self.lines.is_empty();
+                let words =
+                    if is_between { "closed by the server" } else { "closed by the server in a reply" };
+                return Err(Unread::Lost(std::io::Error::new(std::io::ErrorKind::UnexpectedEof, words)));
             }
-            return Ok(line);
+            let end = available.iter().position(|byte| *byte == b'\n');
+            let count = end.map_or(available.len(), |end| end + 1);
+            if count > LIMIT - self.bytes {
+                let mut line = std::mem::take(&mut self.line);
+                line.truncate(200);
+                return Err(Unread::Malformed("a reply of the server is longer than 64 KiB", line));
+            }
+            self.bytes += count;
+            self.line.extend_from_slice(&available[..count]);
+            stream.consume(count);
+            if end.is_some() {
+                self.line.pop();
+                if self.line.last() == Some(&b'\r') {
+                    self.line.pop();
+                }
+                return Ok(());
+            }
         }
     }
 }
@@ -146,7 +164,23 @@ mod tests {
     use super::*;
 
     async fn of(text: &[u8]) -> Result<Reply, Unread> {
-        read(&mut tokio::io::BufReader::with_capacity(7, text)).await
+        Replies::default().next(&mut tokio::io::BufReader::with_capacity(7, text)).await
+    }
+
+    #[tokio::test]
+    async fn a_reply_is_read_on_where_its_wait_was_given_up() {
+        let (mut server, client) = tokio::io::duplex(64);
+        let (mut stream, mut replies) = (tokio::io::BufReader::new(client), Replies::default());
+        for part in ["150-wait\r\n and", " wait\r\n150 now\r\n226 do"] {
+            tokio::io::AsyncWriteExt::write_all(&mut server, part.as_bytes()).await.unwrap();
+            let reading = replies.next(&mut stream);
+            if let Ok(reply) = tokio::time::timeout(std::time::Duration::from_millis(20), reading).await {
+                let lines = [b"wait".to_vec(), b" and wait".to_vec(), b"now".to_vec()];
+                assert_eq!(reply.unwrap(), Reply { code: 150, lines: lines.into() });
+            }
+        }
+        tokio::io::AsyncWriteExt::write_all(&mut server, b"ne\r\n").await.unwrap();
+        assert_eq!(replies.next(&mut stream).await.unwrap().text(), b"done");
     }
 
     #[tokio::test]

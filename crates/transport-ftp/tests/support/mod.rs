@@ -7,6 +7,8 @@
     reason = "each suite uses its part, and says by panicking what went wrong"
 )]
 
+pub mod script;
+
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::StreamExt;

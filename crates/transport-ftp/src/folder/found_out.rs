@@ -1,0 +1,46 @@
+//! How a transfer ended whose answer was lost: many servers and firewalls drop the control connection during a long
+//! transfer, after which the file is whole all the same.
+
+use super::Lease;
+use super::stat::{Looked, look};
+use crate::connection::Remote;
+use crate::error::Fault;
+use model::RemotePath;
+use net::Pool;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Looks before the transfer counts as failed: a server may still be writing what it has received.
+const LOOKS: u32 = 3;
+
+const BETWEEN: Duration = Duration::from_secs(1);
+
+/// A further connection, where it shows that the file has the size that was transferred.
+///
+/// # Errors
+/// The fault itself: the server refused the transfer, the file has another size, or it cannot be looked at.
+pub(super) async fn found_out(
+    pool: &Arc<Pool<Remote>>,
+    path: &RemotePath,
+    transferred: u64,
+    fault: Fault,
+) -> Result<Lease, Fault> {
+    if !fault.is_unanswered() {
+        return Err(fault);
+    }
+    for number in 0..LOOKS {
+        if number > 0 {
+            tokio::time::sleep(BETWEEN).await;
+        }
+        let Ok(lease) = pool.take().await else { return Err(fault) };
+        match look(&lease, path).await {
+            Ok(Looked::Found(entry)) if entry.size == Some(transferred) => {
+                tracing::warn!(host = %lease.target().host, %path, size = transferred, "the server did not confirm a transfer; the file there has the size that was transferred");
+                return Ok(lease);
+            }
+            Ok(Looked::Found(entry)) if entry.size.is_some_and(|size| size < transferred) => {}
+            _ => return Err(fault),
+        }
+    }
+    Err(fault)
+}
