@@ -6,6 +6,7 @@
 mod audit;
 mod commands;
 mod demo;
+mod every_pair;
 mod forwarding;
 mod ftp;
 mod https;

@@ -21,6 +21,7 @@ mod runs;
 pub(crate) mod settle;
 mod stage;
 mod tally;
+mod turns;
 pub(crate) mod unconfirmed;
 pub(crate) mod unstable;
 mod vanished;

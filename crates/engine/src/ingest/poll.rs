@@ -11,6 +11,7 @@ use crate::ingest::polled_flow::PolledFlow;
 use crate::ingest::reading::{Discovered, Reading};
 use crate::ingest::runs::{RunsOfFlow, begin, end};
 use crate::ingest::stage::stage;
+use crate::ingest::turns::Turns;
 use crate::ingest::unstable::ADVICE;
 use crate::ingest::vanished::take_vanished;
 use futures::{StreamExt, TryStreamExt};
@@ -19,6 +20,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use store::{FlowRunResult, NodeLease, OpenFlowRun};
+use tokio::sync::Semaphore;
 use transport::{Clock, Discovery, FoundOffer, Shutdown, UnstableFile};
 
 /// Polls one flow until shutdown.
@@ -202,24 +204,31 @@ async fn poll_once(polled: &Arc<PolledFlow>, lease: &NodeLease) -> Result<(), Po
         })
     });
     let most = polled.context.settings.stagings_at_once;
-    let staged = offers.map(|offer| {
-        let (polled, source) = (Arc::clone(polled), Arc::clone(&source));
+    // Offers of an ordered flow are recorded in their order; otherwise the first that is staged is recorded first.
+    // Staging runs ahead in both cases. Each offer is one future from staging to settling, because all that may hold a
+    // connection must be polled together: a stage that nobody polls would keep the connection that settling waits for.
+    let stagings = Semaphore::new(most);
+    let mut turns = polled.flow.ordered.then(Turns::default);
+    let taken = offers.map(|offer| {
+        let (polled, source, stagings) = (Arc::clone(polled), Arc::clone(&source), &stagings);
         let found = Discovered { offer, at: polled.context.now(), lease: lease.clone() };
-        let known_at = known.listing;
+        let (known_at, turn) = (known.listing, turns.as_mut().map(Turns::next));
         async move {
-            let read = stage(&polled, source.as_ref(), &found.offer).await;
+            let read = {
+                // The semaphore is never closed.
+                let _permit = stagings.acquire().await;
+                stage(&polled, source.as_ref(), &found.offer).await
+            };
             count_if_missed(&polled, &found.offer, &read, known_at);
-            (found, read)
+            let Some(turn) = turn else { return accept(polled, source, found, read).await };
+            // An earlier one has failed, and the poll with it.
+            let Some(turn) = turn.come().await else { return Ok(()) };
+            accept(polled, source, found, read).await?;
+            turn.pass();
+            Ok(())
         }
     });
-    let take = |(found, read)| accept(Arc::clone(polled), Arc::clone(&source), found, read);
-    // Staging runs ahead in both cases. In an ordered flow, offers are recorded in their order; otherwise the first
-    // that is staged is recorded first.
-    if polled.flow.ordered {
-        staged.buffered(most).map(Ok).try_for_each(take).await?;
-    } else {
-        staged.buffer_unordered(most).map(Ok).try_for_each_concurrent(most, take).await?;
-    }
+    taken.buffer_unordered(2 * most).try_for_each(|()| std::future::ready(Ok(()))).await?;
     warn_of_unstable(polled, known.listing).await;
     let broken = broken.lock().unwrap_or_else(PoisonError::into_inner).take();
     broken.map_or(Ok(()), |error| Err(trouble(error)))

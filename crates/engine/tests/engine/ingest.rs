@@ -46,6 +46,20 @@ both! {
         assert_eq!((waybill.transfer.created_at - found).num_seconds(), 7);
     }
 
+    files_are_read_while_others_are_settled_over_the_same_connection(scene) {
+        let folder = MemoryFolder::new();
+        for number in 0..30 {
+            folder.put(format!("in/{number}.edi").as_str(), *b"ISA");
+        }
+        let slow = ScriptedFolder::new(Arc::new(folder));
+        slow.limit_connections(1);
+        scene.place("in").use_folder(slow, "in", Overwrite::Refuse);
+        scene.flow(polling(flow("orders", &["out"]), |poll| poll.read_limit = 0));
+        let _engine = scene.start().await;
+        scene.until_all(30, TransferState::Completed).await;
+        scene.until("all are settled", || async { scene.events("offer.settled").await.len() == 30 }).await;
+    }
+
     each_part_becomes_a_transfer_of_one_offer(scene) {
         scene.flow(flow("mails", &["out", "other"]));
         scene.place("in").offer(ScriptedOffer { size: None, ..ScriptedOffer::file("mail-1", *b"") }.with_parts(vec![

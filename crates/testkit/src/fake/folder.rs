@@ -9,6 +9,7 @@ use futures::{StreamExt, TryStreamExt};
 use model::{ConnectionId, ErrorKind, Probe, RemotePath, Result, Retry, Timestamp};
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, Weak};
+use tokio::sync::Semaphore;
 use transport::folder::{Entry, FileReader, Folder, FolderCapabilities, Published, Upload, Written};
 
 /// What can be done with a folder.
@@ -80,6 +81,7 @@ struct Habits {
     refuses_looks: Option<Fault>,
     gives_once: bool,
     refuses_renames: bool,
+    connections: Option<Arc<Semaphore>>,
 }
 
 /// A folder under a script. Steps wait for the first call they are meant for, each serves once.
@@ -142,6 +144,11 @@ impl ScriptedFolder {
         locked(&self.habits).tellings.push((way, Arc::new(Box::new(change))));
     }
 
+    /// Every act needs one of so many connections, and keeps it for a while.
+    pub fn limit_connections(&self, connections: usize) {
+        locked(&self.habits).connections = Some(Arc::new(Semaphore::new(connections)));
+    }
+
     /// Never tells of a path when it is asked.
     pub fn refuse_looks(&self, fault: Fault) {
         locked(&self.habits).refuses_looks = Some(fault);
@@ -181,6 +188,13 @@ impl ScriptedFolder {
 
     async fn scripted(&self, act: Act, path: &RemotePath) -> Result<()> {
         locked(&self.calls).push((act, path.clone()));
+        let connections = locked(&self.habits).connections.clone();
+        if let Some(connections) = connections {
+            let _in_use = connections.acquire().await;
+            for _ in 0..5 {
+                tokio::task::yield_now().await;
+            }
+        }
         // What a step adds to the script is for the next call.
         let now = {
             let mut steps = locked(&self.steps);

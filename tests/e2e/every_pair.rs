@@ -1,0 +1,262 @@
+//! Files with difficult names, from each folder protocol to each: they arrive under the same name with the same bytes, or
+//! are refused with the file untouched where a protocol cannot carry the name.
+
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::fs;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+use suites::pair::random;
+use suites::{Gateway, GatewayBuilder, Server, fresh_database};
+
+/// Long enough for a busy machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The protocols.
+const ALL: [&str; 5] = ["file", "sftp", "ftp", "ftps", "webdav"];
+
+/// Names that every protocol carries.
+fn carried() -> Vec<Vec<u8>> {
+    let mut names: Vec<Vec<u8>> = [
+        "order.edi",
+        "käse.edi",
+        // The same letters decomposed (NFD), which is another name.
+        "ka\u{308}se.edi",
+        "📦 order.edi",
+        "-rf.edi",
+        "  spaces  around  ",
+        "100%.edi",
+        "%41%2F%00.edi",
+        "a+b.edi",
+        "a#b?c.edi",
+        "a&b=c;d,e.edi",
+        "trailing dot.",
+        "CON",
+        "lpt1.txt",
+        "a:b*c|d<e>f\"g'.edi",
+        "back\\slash.edi",
+        "{name}-{stem}[1].edi",
+        "~tilde$HOME`id`.edi",
+        "tab\there.edi",
+        "..two dots.edi",
+        "drwxr-xr-x 2 a b 3 Jan  1 12:00 name",
+    ]
+    .map(|name| name.as_bytes().to_vec())
+    .into();
+    names.push(b"caf\xe9.edi".to_vec());
+    names.push([&[b'x'; 251][..], b".edi"].concat());
+    names.push(["é".repeat(126).as_bytes(), b".no"].concat());
+    names
+}
+
+/// Names that FTP cannot carry: a line break ends a command, and Telnet takes byte 255 for its own.
+fn not_in_ftp() -> Vec<Vec<u8>> {
+    vec![b"line\nbreak.edi".to_vec(), b"return\rhere.edi".to_vec(), b"byte\xff.edi".to_vec()]
+}
+
+fn is_ftp(protocol: &str) -> bool {
+    matches!(protocol, "ftp" | "ftps")
+}
+
+/// A server or a directory: where its files are on this machine, and the fields of an endpoint there.
+struct Site {
+    files: PathBuf,
+    /// `{path}` stands for a directory below [`Site::files`].
+    fields: String,
+    _server: Option<Server>,
+}
+
+impl Site {
+    fn start(protocol: &str, place: &Path) -> Self {
+        // Definitions read only files below the gateway's own roots.
+        let private = |name: String, content: &[u8]| {
+            let path = place.join(name);
+            fs::write(&path, content).unwrap();
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+            format!("\"${{file:{}}}\"", path.display())
+        };
+        let trusted = |server: &Server| {
+            let copy = place.join(format!("{protocol}.pem"));
+            fs::copy(server.text("certificate"), copy).unwrap();
+            format!("trust = {{ authorities = [\"{protocol}\"] }}")
+        };
+        let (server, url, more) = match protocol {
+            "file" => {
+                let files = place.join("files");
+                fs::create_dir(&files).unwrap();
+                let fields = format!("transport = \"file\"\nurl = \"file://{}/{{path}}\"", files.display());
+                return Self { files, fields, _server: None };
+            }
+            "sftp" => {
+                let server = Server::start("sshd", &[]);
+                let key = private("ssh.key".into(), &fs::read(server.text("key")).unwrap());
+                let more = format!("host_key = \"{}\"\nprivate_key = {key}", server.text("fingerprint"));
+                let url = format!("sftp://127.0.0.1:{}/{{path}}", server.port());
+                (server, url, more)
+            }
+            "ftp" => {
+                let server = Server::start("ftp", &["--server", "vsftpd"]);
+                let url = format!("ftp://127.0.0.1:{}/files/{{path}}", server.port());
+                (server, url, "security = \"none\"".to_owned())
+            }
+            "ftps" => {
+                let server = Server::start("ftp", &["--server", "proftpd", "--tls", "implicit"]);
+                let url = format!("ftps://127.0.0.1:{}/files/{{path}}", server.port());
+                let more = trusted(&server);
+                (server, url, more)
+            }
+            "webdav" => {
+                let server = Server::start("apache", &["--authentication", "digest", "--tls"]);
+                let url = format!("{}/{{path}}", server.text("url"));
+                let more = format!("authentication = \"digest\"\n{}", trusted(&server));
+                (server, url, more)
+            }
+            _ => unreachable!(),
+        };
+        let login = if protocol == "sftp" {
+            String::new()
+        } else {
+            format!(
+                "password = {}",
+                private(format!("{protocol}.password"), server.text("password").as_bytes())
+            )
+        };
+        let transport = if is_ftp(protocol) { "ftp" } else { protocol };
+        let user = server.text("user");
+        let fields =
+            format!("transport = \"{transport}\"\nurl = \"{url}\"\nusername = \"{user}\"\n{login}\n{more}");
+        Self { files: PathBuf::from(server.text("folder")), fields, _server: Some(server) }
+    }
+
+    fn directory(&self, name: &str) -> PathBuf {
+        let path = self.files.join(name);
+        fs::create_dir(&path).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o777)).unwrap();
+        path
+    }
+}
+
+/// Whether something becomes true in time.
+fn until(patience: Duration, is_so: impl Fn() -> bool) -> bool {
+    let end = Instant::now() + patience;
+    while !is_so() {
+        if Instant::now() > end {
+            return false;
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    true
+}
+
+/// What a directory holds, by name.
+fn content(directory: &Path) -> BTreeMap<Vec<u8>, Vec<u8>> {
+    let entries = fs::read_dir(directory).unwrap().map(Result::unwrap);
+    entries.filter_map(|entry| Some((entry.file_name().into_vec(), fs::read(entry.path()).ok()?))).collect()
+}
+
+/// Names as a failed test shows them.
+fn shown<'a>(names: impl Iterator<Item = &'a Vec<u8>>) -> Vec<String> {
+    names.map(|name| name.escape_ascii().to_string()).collect()
+}
+
+fn from_one_to_each(from: &str, database: Option<&str>) {
+    let root = tempfile::Builder::new().prefix("waybill-e2e-").tempdir().unwrap();
+    let place = root.path();
+    let sites: BTreeMap<&str, Site> = ALL.map(|protocol| (protocol, Site::start(protocol, place))).into();
+    let refused = place.join("refused");
+    fs::create_dir(&refused).unwrap();
+    let mut document = String::new();
+    for protocol in ["ftps", "webdav"] {
+        let pem = place.join(format!("{protocol}.pem"));
+        document += &format!("[certificate.{protocol}]\npem = \"${{file:{}}}\"\n", pem.display());
+    }
+    for to in ALL {
+        sites[from].directory(&format!("to-{to}"));
+        sites[to].directory("received");
+        let source = sites[from].fields.replace("{path}", &format!("to-{to}"));
+        let destination = sites[to].fields.replace("{path}", "received");
+        document += &format!(
+            r#"
+[endpoint.from-{to}]
+{source}
+[endpoint.to-{to}]
+{destination}
+[flow.{to}]
+source = {{ endpoint = "from-{to}", mask = "*", every = "1s", stable_for = "0s", read_limit = 0, after = "delete"{errors} }}
+[[flow.{to}.destination]]
+endpoint = "to-{to}"
+retry = {{ attempts = 30, first = "1s", longest = "1s" }}
+"#,
+            errors = if from == "file" {
+                format!(", error_directory = \"{}\"", refused.display())
+            } else {
+                String::new()
+            },
+        );
+    }
+    let mut gateway: Gateway = GatewayBuilder::new(place, "node").database(database).build();
+    gateway.define("flows.toml", &document);
+    let mut sent: BTreeMap<Vec<u8>, Vec<u8>> = BTreeMap::new();
+    for (number, name) in carried().into_iter().enumerate() {
+        sent.insert(name, random(number * 911));
+    }
+    let special: BTreeMap<Vec<u8>, Vec<u8>> =
+        not_in_ftp().into_iter().map(|name| (name, random(1_000))).collect();
+    for to in ALL {
+        for (name, bytes) in sent.iter().chain(&special) {
+            let path = sites[from].files.join(format!("to-{to}")).join(OsStr::from_bytes(name));
+            fs::write(&path, bytes).unwrap();
+        }
+    }
+    gateway.start();
+    for to in ALL {
+        let mut expected = sent.clone();
+        if !is_ftp(from) && !is_ftp(to) {
+            expected.extend(special.clone());
+        }
+        let received = sites[to].files.join("received");
+        let source = sites[from].files.join(format!("to-{to}"));
+        let missing = || {
+            let (found, left) = (content(&received), content(&source));
+            shown(expected.keys().filter(|name| !found.contains_key(*name) || left.contains_key(*name)))
+        };
+        let arrived = until(PATIENCE, || missing().is_empty());
+        assert!(arrived, "from {from} to {to}, not moved: {:#?}\n{}", missing(), gateway.log());
+        let found = content(&received);
+        assert_eq!(shown(found.keys()), shown(expected.keys()), "from {from} to {to}");
+        assert!(found == expected, "from {from} to {to}: the bytes of a file differ");
+        let left = content(&sites[from].files.join(format!("to-{to}")));
+        if is_ftp(from) {
+            // They cannot be named in a command, so they stay.
+            assert!(left == special, "from {from} to {to}: {:?}", shown(left.keys()));
+        }
+    }
+    gateway.stop();
+}
+
+#[test]
+fn from_a_directory_to_each() {
+    from_one_to_each("file", None);
+}
+
+#[test]
+fn from_sftp_to_each() {
+    from_one_to_each("sftp", Some(&fresh_database("pair_sftp")));
+}
+
+#[test]
+fn from_ftp_to_each() {
+    from_one_to_each("ftp", None);
+}
+
+#[test]
+fn from_ftps_to_each() {
+    from_one_to_each("ftps", Some(&fresh_database("pair_ftps")));
+}
+
+#[test]
+fn from_webdav_to_each() {
+    from_one_to_each("webdav", None);
+}
