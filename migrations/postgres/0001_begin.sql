@@ -157,6 +157,7 @@ CREATE INDEX deliveries_claimable ON deliveries (due_at, id)
 CREATE INDEX deliveries_open ON deliveries (state, due_at)
     WHERE state IN ('pending', 'sending', 'awaiting_receipt', 'retrying');
 CREATE INDEX deliveries_failing ON deliveries (updated_at, id) WHERE state IN ('retrying', 'failed', 'expired');
+CREATE INDEX deliveries_waiting ON deliveries (endpoint) WHERE state IN ('pending', 'retrying');
 CREATE INDEX deliveries_lanes ON deliveries (lane, lane_seq) WHERE lane_open;
 CREATE INDEX deliveries_claimed ON deliveries (node, epoch) WHERE state = 'sending';
 CREATE INDEX deliveries_overdue ON deliveries (receipt_deadline) WHERE state = 'awaiting_receipt';

@@ -12,6 +12,7 @@ mod ftp;
 mod https;
 mod import;
 mod left_behind;
+mod limits;
 mod lost_key;
 mod operating;
 mod own_revision;

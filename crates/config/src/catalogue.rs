@@ -62,6 +62,13 @@ impl Catalogue {
 
 /// What everything else refers to.
 fn is_material(section: Section) -> bool {
-    [Section::CERTIFICATE, Section::KEY, Section::CREDENTIAL, Section::PROXY, Section::CALENDAR]
-        .contains(&section)
+    [
+        Section::CERTIFICATE,
+        Section::KEY,
+        Section::CREDENTIAL,
+        Section::PROXY,
+        Section::CALENDAR,
+        Section::WORKER_POOL,
+    ]
+    .contains(&section)
 }

@@ -21,6 +21,7 @@ mod partner;
 mod proxy;
 mod schedule;
 mod source;
+mod throttle;
 
 pub(crate) use proxy::read_proxy;
 
@@ -70,6 +71,7 @@ impl Documents {
         checker.credentials();
         checker.proxies();
         checker.calendars();
+        checker.worker_pools();
         checker.others();
         checker.identities();
         checker.partners();

@@ -172,6 +172,7 @@ fn of_kind(kind: Kind) -> Json {
         Kind::Size => {
             json!({ "anyOf": [{ "type": "integer", "minimum": 0 }, pattern("^[0-9]+(B|KiB|MiB|GiB|TiB)?$")] })
         }
+        Kind::Bandwidth => pattern("^[0-9]+(B|KiB|MiB|GiB|TiB)?/s$"),
         Kind::Time => pattern("^[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ]"),
         Kind::Choice(words) => json!({ "anyOf": [{ "enum": words }, reference()] }),
         Kind::NameOf(sections) => {

@@ -1,6 +1,7 @@
 //! The kinds of definitions, declared: what holds for every transport. Each transport adds its own fields.
 
 use crate::words::{BOOL, CERTIFICATE as CERTIFICATE_PEM, DURATION, LIST, ORDER, SECRET, SETTLE, TEXT};
+use model::definition::DEFAULT_POOL;
 use model::schema::{Field, Group, Kind, Rule, Section, SectionSpec};
 
 const fn section(section: Section, doc: &'static str, group: &'static Group) -> SectionSpec {
@@ -8,7 +9,7 @@ const fn section(section: Section, doc: &'static str, group: &'static Group) -> 
 }
 
 /// The kinds of definitions, each after those it may name.
-pub static SECTIONS: [SectionSpec; 10] = [
+pub static SECTIONS: [SectionSpec; 11] = [
     section(Section::CERTIFICATE, "A certificate of a partner or of a certificate authority.", &CERTIFICATE),
     section(Section::KEY, "One of our private keys, with its certificate if it has one.", &KEY),
     section(Section::CREDENTIAL, "A user name and its password.", &CREDENTIAL),
@@ -17,6 +18,14 @@ pub static SECTIONS: [SectionSpec; 10] = [
         Section::CALENDAR,
         "A calendar of days off. On these days the flows that name it poll nothing.",
         &CALENDAR,
+    ),
+    section(
+        Section::WORKER_POOL,
+        "A worker pool: a number of deliveries that run at the same time on each node. A pool keeps room for the \
+        flows and endpoints that name it, whatever other deliveries run, and keeps them from taking more. The pool \
+        `default` is that of all others; unless it is defined here, its size is `limits.deliveries` in \
+        `waybill.toml`.",
+        &WORKER_POOL,
     ),
     section(
         Section::IDENTITY,
@@ -91,6 +100,15 @@ static CALENDAR: Group = Group::of(&[
     Field::preset("weekends", BOOL, "false", "Whether Saturdays and Sundays are days off as well."),
 ]);
 
+static WORKER_POOL: Group = Group::of(&[Field::required(
+    "size",
+    Kind::Integer { min: 1, max: 4096 },
+    "How many deliveries of the pool run at the same time on each node.",
+)]);
+
+/// The name of a worker pool; that of the default pool need not be defined.
+const POOL: Kind = Kind::OneOf(&[Kind::Choice(&[DEFAULT_POOL]), Kind::Name(Section::WORKER_POOL)]);
+
 static IDENTITY: Group = Group::of(&[Field::optional("title", TEXT, "A title for people.")]);
 
 static PARTNER: Group = Group::of(&[
@@ -118,6 +136,61 @@ pub(crate) static ENDPOINT: Group = Group::of(&[
         out, every node may use it.",
     )
     .per_environment(),
+    Field::optional(
+        "pool",
+        POOL,
+        "The worker pool of the deliveries to this endpoint, a [worker_pool.NAME]. Left out, the pool of their \
+        flow.",
+    ),
+    Field::optional(
+        "throttle",
+        Kind::Table(&THROTTLE),
+        "How much of the endpoint this gateway uses. All of it counts on each node by itself: two nodes may use \
+        twice as much.",
+    ),
+]);
+
+static THROTTLE: Group = Group::of(&[
+    Field::optional(
+        "deliveries",
+        Kind::Integer { min: 1, max: 4096 },
+        "The highest number of deliveries to the endpoint at the same time. Left out, three quarters \
+        of `limits.deliveries` in `waybill.toml`. How many connections there are is set by `connections`.",
+    ),
+    Field::optional(
+        "queue",
+        Kind::Integer { min: 1, max: 10_000_000 },
+        "How many deliveries may wait for the endpoint. When so many wait, the flows that deliver to it take no \
+        new files: their sources are not polled, unless a person asks for a run, and a message that they would \
+        receive is refused for the time being (HTTP 503). They are counted once a second, so that one poll or a \
+        burst of messages may bring more.",
+    ),
+    Field::optional(
+        "bandwidth",
+        Kind::Bandwidth,
+        "The highest number of bytes per second that all flows together read from the endpoint and write to it, \
+        such as `10MiB/s`; at least `1KiB/s`. Bytes of files count; what the protocol adds does not. A new value \
+        takes effect on transfers that are running. Left out, there is no limit.",
+    ),
+    Field::optional(
+        "between",
+        Kind::List(&Kind::Table(&BANDWIDTH_WINDOW)),
+        "One or several windows in which another bandwidth holds. Of those that are open at the same time, the \
+        first counts.",
+    ),
+    Field::preset(
+        "time_zone",
+        TEXT,
+        "UTC",
+        "The time zone of `between`, by its IANA name, such as `Europe/Berlin`.",
+    ),
+]);
+
+static BANDWIDTH_WINDOW: Group = Group::of(&[
+    WINDOW_FROM,
+    WINDOW_TO,
+    WINDOW_DAYS,
+    Field::required("bandwidth", Kind::Bandwidth, "The bandwidth in it."),
 ]);
 
 static ADDRESS: Group = Group::of(&[
@@ -157,6 +230,12 @@ static FLOW: Group = Group::of(&[
         DURATION,
         "30d",
         "How long the content of files is kept after their transfer has ended.",
+    ),
+    Field::optional(
+        "pool",
+        POOL,
+        "The worker pool of the flow's deliveries, a [worker_pool.NAME], but for endpoints that name one \
+        themselves. Left out, the pool `default`.",
     ),
 ]);
 
@@ -255,21 +334,21 @@ pub(crate) static POLLED: Group = Group::of(&[
 .with(&[Rule::AtMostOne(&["every", "cron"])]);
 
 /// A window of the day.
-pub(crate) static WINDOW: Group = Group::of(&[
-    Field::required("from", TEXT, "The time at which it begins, such as `06:00`."),
-    Field::required(
-        "to",
-        TEXT,
-        "The time at which it ends, such as `20:00`, or `24:00`. If it is earlier than `from`, the window goes \
-        over midnight.",
-    ),
-    Field::optional(
-        "days",
-        LIST,
-        "The days of the week on which it begins: `mon` to `sun`, or ranges such as `mon-fri`. Left out, every \
-        day.",
-    ),
-]);
+pub(crate) static WINDOW: Group = Group::of(&[WINDOW_FROM, WINDOW_TO, WINDOW_DAYS]);
+
+const WINDOW_FROM: Field = Field::required("from", TEXT, "The time at which it begins, such as `06:00`.");
+const WINDOW_TO: Field = Field::required(
+    "to",
+    TEXT,
+    "The time at which it ends, such as `20:00`, or `24:00`. If it is earlier than `from`, the window goes \
+    over midnight.",
+);
+const WINDOW_DAYS: Field = Field::optional(
+    "days",
+    LIST,
+    "The days of the week on which it begins: `mon` to `sun`, or ranges such as `mon-fri`. Left out, every \
+    day.",
+);
 
 /// What a source that receives by a listener has besides.
 pub(crate) static RECEIVED: Group = Group::of(&[

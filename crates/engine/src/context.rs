@@ -5,6 +5,8 @@ use crate::health::{EndpointHealth, HealthChange};
 use crate::history::{FlowAt, KeptFlows};
 use crate::ids::Ids;
 use crate::node::lease::NodeLeaseKeeper;
+use crate::pace::Paces;
+use crate::queues::Queues;
 use crate::settings::EngineSettings;
 use crate::suspensions::Suspensions;
 use model::definition::{Definitions, Endpoint};
@@ -33,6 +35,10 @@ pub(crate) struct Context {
     pub(crate) flows: KeptFlows,
     /// What people have paused or set offline.
     pub(crate) suspensions: watch::Sender<Arc<Suspensions>>,
+    /// Which endpoints have as many deliveries waiting as they may.
+    pub(crate) queues: Queues,
+    /// The bandwidth of endpoints.
+    pub(crate) paces: Paces,
     /// Runs that people requested and that no living node has started.
     pub(crate) flow_runs: watch::Sender<Arc<Vec<OpenFlowRun>>>,
     pub(crate) settings: EngineSettings,

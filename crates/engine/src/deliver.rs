@@ -5,3 +5,4 @@ mod claim_log;
 pub(crate) mod conclude;
 pub(crate) mod dispatch;
 mod payload;
+mod pools;

@@ -15,7 +15,9 @@ use crate::maintenance::retention::Retention;
 use crate::maintenance::sweep::OrphanSweep;
 use crate::node::lease::NodeLeaseKeeper;
 use crate::operate::{self, follow_suspensions};
+use crate::pace::Paces;
 use crate::parts::Parts;
+use crate::queues::Queues;
 use crate::receive::intake::EngineIntake;
 use crate::settings::EngineSettings;
 use crate::trial::Trial;
@@ -54,6 +56,7 @@ impl Engine {
         let lease = Arc::new(lease);
         let ids = parts.ids();
         let services = parts.services(&settings.node, settings.buffers);
+        let paces = Paces::new(Arc::clone(&services.clock), Arc::clone(&services.directory));
         let context = Arc::new(Context {
             store: parts.store,
             staging: parts.staging,
@@ -64,6 +67,8 @@ impl Engine {
             health: Arc::new(EndpointHealth::default()),
             flows: KeptFlows::new(parts.history),
             suspensions: watch::Sender::default(),
+            queues: Queues::default(),
+            paces,
             flow_runs: watch::Sender::default(),
             settings,
             tasks: TaskTracker::new(),

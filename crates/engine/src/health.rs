@@ -1,7 +1,8 @@
 //! Endpoints that keep failing go offline for a while; their files wait in order.
 
+use model::definition::Definitions;
 use model::{Error, ErrorKind, Timestamp};
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -74,15 +75,30 @@ impl EndpointHealth {
         self.states.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The endpoints that must not be used now: those that are offline, and those with `most` running attempts.
-    pub(crate) fn unavailable(&self, now: Timestamp, most: usize) -> Vec<String> {
-        self.states()
-            .iter()
-            .filter(|(_, state)| {
-                state.in_flight >= most || state.offline_until.is_some_and(|until| until > now)
-            })
-            .map(|(name, _)| name.clone())
-            .collect()
+    /// The endpoints that are offline after failures.
+    pub(crate) fn offline(&self, now: Timestamp) -> Vec<String> {
+        let states = self.states();
+        let offline = states.iter().filter(|(_, state)| state.offline_until.is_some_and(|until| until > now));
+        offline.map(|(name, _)| name.clone()).collect()
+    }
+
+    /// How many more deliveries may begin to each endpoint that has running ones or a limit of its own; to others,
+    /// `usual`.
+    pub(crate) fn rooms(&self, definitions: &Definitions, usual: usize) -> BTreeMap<String, usize> {
+        let own =
+            |name: &str| definitions.endpoints.get(name).and_then(|endpoint| endpoint.throttle.deliveries);
+        let states = self.states();
+        let busy = states.iter().filter(|(_, state)| state.in_flight > 0);
+        let busy = busy
+            .map(|(name, state)| (name.clone(), own(name).unwrap_or(usual).saturating_sub(state.in_flight)));
+        let mut rooms: BTreeMap<String, usize> = busy.collect();
+        drop(states);
+        for endpoint in definitions.endpoints.values() {
+            if let Some(most) = endpoint.throttle.deliveries {
+                rooms.entry(endpoint.name.clone()).or_insert(most);
+            }
+        }
+        rooms
     }
 
     /// The time until which an endpoint is offline after failures.
@@ -99,14 +115,6 @@ impl EndpointHealth {
     /// Counts a started attempt.
     pub(crate) fn begin(&self, endpoint: &str) {
         self.states().entry(endpoint.to_owned()).or_default().in_flight += 1;
-    }
-
-    /// How many more attempts may be started at the same time so that no endpoint gets more than `most`, whichever
-    /// endpoints the attempts use.
-    pub(crate) fn free_slots(&self, most: usize) -> usize {
-        let states = self.states();
-        let rooms = states.values().map(|state| most.saturating_sub(state.in_flight));
-        rooms.filter(|room| *room > 0).min().unwrap_or(most)
     }
 
     /// Counts a finished attempt.
@@ -172,8 +180,8 @@ mod tests {
             assert_eq!(health.end("as2", Reachability::NoAnswer, now), HealthChange::None);
         }
         assert!(matches!(health.end("as2", Reachability::NoAnswer, now), HealthChange::WentOffline(_)));
-        assert_eq!(health.unavailable(now, 8), ["as2"]);
-        assert!(health.unavailable(now + FIRST_OFFLINE, 8).is_empty());
+        assert_eq!(health.offline(now), ["as2"]);
+        assert!(health.offline(now + FIRST_OFFLINE).is_empty());
         assert_eq!(health.end("as2", Reachability::Answered, now + FIRST_OFFLINE), HealthChange::CameOnline);
     }
 
@@ -181,13 +189,14 @@ mod tests {
     fn a_busy_endpoint_leaves_room_for_others() {
         let health = EndpointHealth::default();
         let now = chrono::DateTime::from_timestamp(0, 0).unwrap();
+        let rooms = |usual| health.rooms(&Definitions::default(), usual);
         health.begin("slow");
         health.begin("slow");
-        assert_eq!(health.unavailable(now, 2), ["slow"]);
+        assert_eq!(rooms(2), [("slow".to_owned(), 0)].into());
         health.begin("other");
-        assert_eq!((health.free_slots(2), health.free_slots(5)), (1, 3));
+        assert_eq!(rooms(5), [("slow".to_owned(), 3), ("other".to_owned(), 4)].into());
         health.end("slow", Reachability::Answered, now);
-        assert!(health.unavailable(now, 2).is_empty());
+        assert_eq!(rooms(2)["slow"], 1);
     }
 
     #[test]
@@ -206,9 +215,9 @@ mod tests {
         assert_eq!(waits, [60, 120, 240, 480, 960, 1920, 3600, 3600]);
         health.observe("sftp", Reachability::AccessRefused, now);
         health.try_again(&["other"].into(), now);
-        assert_eq!(health.unavailable(now, 1), ["sftp"]);
+        assert_eq!(health.offline(now), ["sftp"]);
         health.try_again(&["sftp"].into(), now);
-        assert!(health.unavailable(now, 1).is_empty());
+        assert!(health.offline(now).is_empty());
         assert_eq!(health.observe("sftp", Reachability::Unknown, now), HealthChange::None);
         assert_eq!(health.observe("sftp", Reachability::Answered, now), HealthChange::CameOnline);
     }

@@ -2,8 +2,8 @@
 //! the database.
 
 use crate::context::Context;
-use model::{Result, SuspensionKind};
-use std::collections::BTreeSet;
+use model::{EventKind, Result, SuspensionKind};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use transport::Shutdown;
 
@@ -18,10 +18,41 @@ pub(crate) async fn follow(context: Arc<Context>, mut shutdown: Shutdown) {
         if let Err(error) = follow_suspensions(&context).await {
             tracing::warn!(error = %error.chain(), "cannot read which flows are paused and which endpoints are offline");
         }
+        if let Err(error) = follow_queues(&context).await {
+            tracing::warn!(error = %error.chain(), "cannot count the deliveries that wait for endpoints");
+        }
         if let Err(error) = follow_runs(&context).await {
             tracing::warn!(error = %error.chain(), "cannot read which flows are to run now");
         }
     }
+}
+
+/// Counts what waits for the endpoints whose queue has a limit.
+async fn follow_queues(context: &Context) -> Result<()> {
+    let definitions = context.definitions();
+    let mut full = BTreeMap::new();
+    for endpoint in definitions.endpoints.values() {
+        if let Some(queue) = endpoint.throttle.queue
+            && context.store.waiting(&endpoint.name, queue).await? >= queue
+        {
+            full.insert(endpoint.name.clone(), queue);
+        }
+    }
+    let (filled, freed) = context.queues.replace(full);
+    for full in filled {
+        tracing::warn!(
+            endpoint = full.endpoint,
+            queue = full.queue,
+            "the endpoint's queue is full: its flows take no new files"
+        );
+        let event = context.event(EventKind::EndpointQueueFull).endpoint(&full.endpoint);
+        context.record_event(event.detail("queue", full.queue)).await;
+    }
+    for endpoint in freed {
+        tracing::info!(endpoint, "the endpoint's queue has room again");
+        context.record_event(context.event(EventKind::EndpointQueueFree).endpoint(&endpoint)).await;
+    }
+    Ok(())
 }
 
 /// Tells the pollers which runs are requested.

@@ -109,6 +109,10 @@ words! {
         EndpointOffline = "endpoint.offline",
         /// An endpoint that was offline is online again.
         EndpointOnline = "endpoint.online",
+        /// As many deliveries to an endpoint wait as its queue allows: its flows take no new files.
+        EndpointQueueFull = "endpoint.queue_full",
+        /// The queue of an endpoint has room again.
+        EndpointQueueFree = "endpoint.queue_free",
         /// A person set an endpoint offline.
         EndpointSetOffline = "endpoint.set_offline",
         /// A person set an endpoint online again.
@@ -373,6 +377,7 @@ impl EventKind {
             | Self::ConnectionFailed
             | Self::ConnectionLost
             | Self::EndpointOffline
+            | Self::EndpointQueueFull
             | Self::EndpointSetOffline
             | Self::FlowPaused
             | Self::TransferHeld

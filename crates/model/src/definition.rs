@@ -9,6 +9,7 @@ mod flow;
 mod lookup;
 mod material;
 mod partner;
+mod throttle;
 
 pub use endpoint::{Endpoint, EndpointUrl, Listener};
 pub use flow::{
@@ -16,6 +17,7 @@ pub use flow::{
 };
 pub use material::{CertificateDefinition, Credential, KeyDefinition, ProxyDefinition};
 pub use partner::{Identity, Partner};
+pub use throttle::{BandwidthWindow, DEFAULT_POOL, Throttle, WorkerPool};
 
 use crate::schedule::Calendar;
 use crate::schema::{Section, Values};
@@ -43,6 +45,8 @@ pub struct Definitions {
     pub proxies: BTreeMap<String, Arc<ProxyDefinition>>,
     /// Calendars of days off by name.
     pub calendars: BTreeMap<String, Arc<Calendar>>,
+    /// Worker pools by name; `default` only where its size is defined.
+    pub worker_pools: BTreeMap<String, Arc<WorkerPool>>,
     /// Listeners by name.
     pub listeners: BTreeMap<String, Arc<Listener>>,
     /// Endpoints by name.

@@ -63,7 +63,8 @@ pub use quoted::{Quoted, quoted};
 pub use revision::{EDITED, RevisionKind, StoredDefinition, StoredFile};
 pub use role::{Permission, Role};
 pub use schema::{
-    PublicMaterial, did_you_mean, duration_text, nearest, nearest_of, parse_duration, parse_size,
+    PublicMaterial, did_you_mean, duration_text, nearest, nearest_of, parse_bandwidth, parse_duration,
+    parse_size,
 };
 pub use secret::Secret;
 pub use skip_reason::{PollReport, SkipCount, SkipReason};

@@ -13,7 +13,7 @@ mod value;
 
 pub use field_path::{FieldPath, FieldStep};
 pub use finding::{Finding, Findings, Subject};
-pub use scalar::{duration_text, parse_duration, parse_size, parse_time};
+pub use scalar::{duration_text, parse_bandwidth, parse_duration, parse_size, parse_time};
 pub use suggest::{did_you_mean, nearest, nearest_of};
 pub use transport::{Paths, Roles, Scheme, TransportSpec, joined};
 pub use value::{Value, Values};
@@ -159,6 +159,8 @@ pub enum Kind {
     Duration,
     /// A number of bytes, such as `4096`, `"64KiB"`, `"1GiB"`.
     Size,
+    /// A number of bytes per second, such as `"512KiB/s"`, `"10MiB/s"`.
+    Bandwidth,
     /// A moment in UTC or with its offset (RFC 3339), such as `"2027-01-01T00:00:00Z"`.
     Time,
     /// One of a list of words.
@@ -215,6 +217,7 @@ impl Kind {
             Self::Integer { min, max } => format!("a whole number from {min} to {max}"),
             Self::Duration => "a duration such as \"30s\"".into(),
             Self::Size => "a size such as \"64KiB\"".into(),
+            Self::Bandwidth => "a bandwidth such as \"10MiB/s\"".into(),
             Self::Time => "a time such as \"2027-01-01T00:00:00Z\"".into(),
             Self::Choice([word]) => format!("\"{word}\""),
             Self::Choice(words) => format!("one of {}", words.join(", ")),
@@ -286,6 +289,8 @@ impl Section {
     pub const PROXY: Self = Self("proxy");
     /// `[calendar.NAME]`
     pub const CALENDAR: Self = Self("calendar");
+    /// `[worker_pool.NAME]`
+    pub const WORKER_POOL: Self = Self("worker_pool");
     /// `[identity.NAME]`
     pub const IDENTITY: Self = Self("identity");
     /// `[partner.NAME]`

@@ -8,8 +8,9 @@ mod note;
 mod resolve;
 mod sweep;
 mod unfinished;
+mod waiting;
 
-pub use claim::{ClaimFilter, Claimed};
+pub use claim::{ClaimFilter, Claimed, PoolRooms};
 pub use finish::{Finish, Finished};
 pub use insert::{NewDelivery, NewTransfer};
 pub(crate) use insert::{described, insert_transfers, precise};

@@ -7,6 +7,7 @@
 
 use model::definition::{
     Destination, Endpoint, EndpointUrl, Flow, FlowSource, Order, PollSource, RetryPolicy, SettleWhen,
+    Throttle,
 };
 use model::schedule::Schedule;
 use model::schema::{Finding, Findings, Group, Section, TransportSpec, Value, Values, joined};
@@ -41,6 +42,8 @@ pub fn endpoint(spec: &TransportSpec, name: &str, url: &str, set: &[(&str, &str)
         transport: spec.name.into(),
         urls: vec![EndpointUrl { url: url.parse().unwrap(), weight: 1 }],
         node: None,
+        pool: None,
+        throttle: Throttle::default(),
         options: values(spec.endpoint, set),
     }
 }
@@ -116,5 +119,6 @@ pub fn flow(name: &str, source: PollSource) -> Flow {
         ordered: false,
         continue_after_failure: false,
         retention: Duration::ZERO,
+        pool: None,
     }
 }

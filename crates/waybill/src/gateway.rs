@@ -31,8 +31,6 @@ use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
-/// Deliveries under way at once to one endpoint: a slow one leaves room for the others.
-const DELIVERIES_PER_ENDPOINT: usize = 32;
 /// How long work under way may take at an orderly end.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -370,7 +368,8 @@ fn engine_settings(settings: &Settings, instance: Uuid) -> EngineSettings {
         instance,
         stagings_at_once: settings.limits.stagings,
         deliveries_at_once: settings.limits.deliveries,
-        deliveries_per_endpoint: DELIVERIES_PER_ENDPOINT,
+        // A slow endpoint leaves a quarter of them to others.
+        deliveries_per_endpoint: settings.limits.deliveries - settings.limits.deliveries / 4,
         buffers: settings.limits.buffers,
         retention_every: Duration::from_secs(600),
     }

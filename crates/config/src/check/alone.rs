@@ -52,7 +52,12 @@ impl Checker<'_> {
     fn transports_alone(&mut self) {
         for (name, entry) in self.written(Section::ENDPOINT) {
             if let Some(transport) = self.transport_of(Section::ENDPOINT, name, entry) {
-                let facts = super::endpoint::EndpointFacts { transport, location: None, read: None };
+                let facts = super::endpoint::EndpointFacts {
+                    transport,
+                    location: None,
+                    connections: None,
+                    read: None,
+                };
                 self.endpoints.insert(name.to_owned(), facts);
             }
         }

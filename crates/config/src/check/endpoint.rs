@@ -2,6 +2,7 @@
 
 use super::Checker;
 use super::location::Location;
+use super::throttle::throttle;
 use crate::context::suggestion;
 use crate::reader::{Declared, Reader, Text, text_of};
 use crate::reference::is_reference;
@@ -18,6 +19,8 @@ use url::Url;
 pub(super) struct EndpointFacts {
     pub(super) transport: &'static TransportSpec,
     pub(super) location: Option<Location>,
+    /// How many connections it may have, where that is written.
+    pub(super) connections: Option<i64>,
     /// The endpoint, when its fields could be read.
     pub(super) read: Option<Arc<Endpoint>>,
 }
@@ -37,6 +40,10 @@ impl<'a> Checker<'a> {
             let node = node.map(String::from);
             let (fields, _) = model::schema::joined(spec.endpoint);
             let options = reader.values(&fields);
+            let declares = |name: &str| fields.iter().any(|field| field.name == name);
+            let written = declares("connections") && reader.has("connections");
+            let connections = if written { reader.integer("connections") } else { None };
+            let (pool, throttle) = (self.pool(&reader, connections), throttle(&reader, connections));
             let urls = self.urls(&reader, spec);
             let username = options.as_ref().and_then(|options| self.username(options));
             let location = urls
@@ -45,9 +52,10 @@ impl<'a> Checker<'a> {
             let has_fields = reader.is_complete() && (reader.has("url") || spec.schemes.is_empty());
             let read = options.filter(|_| has_fields).map(|options| {
                 let (name, transport) = (name.to_owned(), spec.name.to_owned());
-                Arc::new(Endpoint { name, transport, urls, node, options })
+                let throttle = throttle.unwrap_or_default();
+                Arc::new(Endpoint { name, transport, urls, node, pool, throttle, options })
             });
-            let facts = EndpointFacts { transport: spec, location, read: read.clone() };
+            let facts = EndpointFacts { transport: spec, location, connections, read: read.clone() };
             self.endpoints.insert(name.to_owned(), facts);
             let Some(endpoint) = read else { continue };
             self.ask(spec.name, (Section::ENDPOINT, name), "", |own, findings| {

@@ -58,6 +58,7 @@ static LOGIN: Group = Group::of(&[
     Field::required("host_key", Kind::Public(PublicMaterial::HostKeys), "Whose server it is."),
     field("known_hosts", Kind::Public(PublicMaterial::KnownHosts)),
     field("timeout", Kind::Duration),
+    Field::preset("connections", Kind::Integer { min: 1, max: 16 }, "4", "For tests."),
     field("strict", Kind::Bool),
     field("retries", Kind::Integer { min: 0, max: 9 }),
     field("compression", Kind::Choice(&["none", "zlib"])),

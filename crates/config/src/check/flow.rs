@@ -26,6 +26,7 @@ impl<'a> Checker<'a> {
             if continue_after_failure && !ordered {
                 reader.warning("continue_after_failure", "has no effect without ordered = true");
             }
+            let pool = self.pool(&reader, None);
             let Some(retention) = reader.duration("retention") else { continue };
             let Some((checked, below)) = source else { continue };
             if let (true, FlowSource::Poll(_), Some(location)) = (enabled, &checked.source, checked.location)
@@ -47,6 +48,7 @@ impl<'a> Checker<'a> {
                 ordered,
                 continue_after_failure,
                 retention,
+                pool,
             };
             self.definitions.flows.insert(name.to_owned(), Arc::new(flow));
         }

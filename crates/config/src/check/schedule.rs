@@ -48,7 +48,7 @@ impl<'a> Checker<'a> {
     }
 }
 
-fn window(table: &Reader<'_>) -> Option<Window> {
+pub(super) fn window(table: &Reader<'_>) -> Option<Window> {
     let (from, to) = (table.text("from")?, table.text("to")?);
     let days = table.list("days");
     let window = Window::parse(&from.value, &to.value, days.iter().map(|day| day.value.as_str()));

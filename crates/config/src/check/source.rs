@@ -5,6 +5,7 @@ use super::flow::retry;
 use super::location::Location;
 use super::mask::mask;
 use super::schedule::OFTEN;
+use super::throttle::is_more;
 use crate::problem::Place;
 use crate::reader::{Declared, Reader};
 use crate::sections::{POLLED, RECEIVED, SOURCE};
@@ -136,6 +137,15 @@ impl<'a> Checker<'a> {
         let schedule = self.schedule(reader, location.as_ref()).unwrap_or_else(|| Schedule::every(OFTEN));
         let retry = retry(&reader.section("retry")).unwrap_or_default();
         let read_limit = reader.integer("read_limit").and_then(|limit| usize::try_from(limit).ok())?;
+        if let Some(connections) = facts.and_then(|facts| facts.connections)
+            && reader.has("read_limit")
+            && is_more(read_limit, connections)
+        {
+            reader.warning(
+                "read_limit",
+                format!("is more than the endpoint's 'connections', which is {connections}: the others wait for a connection"),
+            );
+        }
         let (fields, _) = model::schema::joined(own);
         let options = reader.values(&fields);
         self.directories(reader, &fields, location.as_ref());

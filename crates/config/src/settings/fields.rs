@@ -195,7 +195,9 @@ pub(super) static LIMITS: Group = Group::of(&[
         "deliveries",
         Kind::Integer { min: 1, max: 4096 },
         "32",
-        "The highest number of deliveries that run on this node at the same time.",
+        "The highest number of deliveries that run on this node at the same time, but for those of worker pools \
+        (`[worker_pool.NAME]`); one endpoint gets three quarters of them at most, unless its `throttle` says \
+        otherwise.",
     ),
     Field::preset(
         "stagings",

@@ -74,6 +74,8 @@ async fn deliver(
             staging: context.staging.clone(),
             record: claimed.transfer.payload.clone(),
             metadata: claimed.transfer.metadata.clone(),
+            pace: context.paces.of(&claimed.delivery.endpoint),
+            runtime: tokio::runtime::Handle::current(),
         }),
         file_name: claimed.delivery.file_name.clone(),
         flow: claimed.transfer.flow.clone(),

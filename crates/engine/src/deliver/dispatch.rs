@@ -2,11 +2,12 @@
 
 use crate::context::Context;
 use crate::deliver::attempt::attempt;
+use crate::deliver::pools::WorkerPools;
 use model::{Result, Retry};
 use std::sync::Arc;
 use std::time::Duration;
 use store::ClaimFilter;
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::Notify;
 use tokio_util::task::TaskTracker;
 use transport::Shutdown;
 
@@ -18,9 +19,9 @@ const MOST_CLAIMED: u32 = 64;
 
 /// Claims deliveries and starts attempts until shutdown, then waits for running attempts.
 pub(crate) async fn dispatch(context: Arc<Context>, mut shutdown: Shutdown) {
-    let slots = Arc::new(Semaphore::new(context.settings.deliveries_at_once));
+    let pools = WorkerPools::default();
     let attempts = TaskTracker::new();
-    // Notified when an attempt ends, which frees a slot in total and at its endpoint.
+    // Notified when an attempt ends, which frees a slot in its pool and at its endpoint.
     let freed = Arc::new(Notify::new());
     let mut woken = context.store.wakeups();
     let mut suspensions = context.suspensions.subscribe();
@@ -28,7 +29,7 @@ pub(crate) async fn dispatch(context: Arc<Context>, mut shutdown: Shutdown) {
         // A wake-up between the claim and the wait must not be lost, so the current value is marked as seen before
         // the query.
         woken.mark_unchanged();
-        let claimed = match claim(&context, &slots, &attempts, &freed).await {
+        let claimed = match claim(&context, &pools, &attempts, &freed).await {
             Ok(claimed) => claimed,
             Err(error) => {
                 tracing::warn!(error = %error.chain(), "deliveries could not be claimed");
@@ -38,7 +39,7 @@ pub(crate) async fn dispatch(context: Arc<Context>, mut shutdown: Shutdown) {
         if *shutdown.borrow() {
             break;
         }
-        if claimed > 0 && slots.available_permits() > 0 {
+        if claimed > 0 {
             continue;
         }
         let pause = pause(&context).await;
@@ -56,27 +57,34 @@ pub(crate) async fn dispatch(context: Arc<Context>, mut shutdown: Shutdown) {
 
 async fn claim(
     context: &Arc<Context>,
-    slots: &Arc<Semaphore>,
+    pools: &WorkerPools,
     attempts: &TaskTracker,
     freed: &Arc<Notify>,
 ) -> Result<usize> {
-    let most = context.settings.deliveries_per_endpoint;
-    let free =
-        u32::try_from(slots.available_permits().min(context.health.free_slots(most))).unwrap_or(u32::MAX);
+    // One object: a revision that comes in between only leaves its deliveries to the next claim.
+    let definitions = context.definitions();
+    let pool_rooms = pools.rooms(&definitions, context.settings.deliveries_at_once);
+    let free = pool_rooms.rooms.values().fold(0_usize, |sum, room| sum.saturating_add(*room));
+    let free = u32::try_from(free).unwrap_or(u32::MAX);
     let lease = context.lease.current();
     if free == 0 || context.lease.is_doubtful(lease.epoch) || context.lease.may_act(lease.epoch).is_err() {
         return Ok(0);
     }
     let now = context.now();
-    // Read before the endpoints: a revision that comes in between only leaves its deliveries to the next claim.
-    let revision = context.definitions().revision;
-    let mut skip_endpoints = context.health.unavailable(now, most);
+    let room = context.settings.deliveries_per_endpoint;
+    let rooms = context.health.rooms(&definitions, room);
+    let mut skip_endpoints = context.health.offline(now);
+    skip_endpoints.extend(rooms.iter().filter(|(_, room)| **room == 0).map(|(name, _)| name.clone()));
     skip_endpoints.extend(context.endpoints_of_other_nodes());
     skip_endpoints.extend(context.suspensions().endpoints().map(str::to_owned));
-    let claimed = context
-        .store
-        .claim(&lease, free.min(MOST_CLAIMED), ClaimFilter { skip_endpoints, revision }, now)
-        .await;
+    let filter = ClaimFilter {
+        skip_endpoints,
+        revision: definitions.revision,
+        rooms,
+        room,
+        pools: pool_rooms.clone(),
+    };
+    let claimed = context.store.claim(&lease, free.min(MOST_CLAIMED), filter, now).await;
     let claimed = match claimed {
         Ok(claimed) => claimed,
         Err(error) => {
@@ -89,8 +97,7 @@ async fn claim(
     };
     let count = claimed.len();
     for delivery in claimed {
-        // Only this loop takes slots, and it claimed no more than were free.
-        let Ok(slot) = Arc::clone(slots).try_acquire_owned() else { break };
+        let slot = pools.enter(pool_rooms.pool(&delivery.delivery.endpoint, &delivery.transfer.flow));
         let (context, freed) = (Arc::clone(context), Arc::clone(freed));
         context.health.begin(&delivery.delivery.endpoint);
         attempts.spawn(async move {

@@ -1,10 +1,12 @@
 //! The staged bytes that destinations read.
 
+use crate::pace::Pace;
 use async_trait::async_trait;
 use model::{PayloadId, PayloadRecord, RemotePath, Result, Sha256};
 use serde_json::{Map, Value};
 use staging::Staging;
 use std::ops::Range;
+use tokio::runtime::Handle;
 use transport::{Payload, PayloadReader};
 
 /// A staged payload, as destinations read it.
@@ -12,6 +14,10 @@ pub(crate) struct StagedBytes {
     pub(crate) staging: Staging,
     pub(crate) record: PayloadRecord,
     pub(crate) metadata: Map<String, Value>,
+    /// How quickly it may be read.
+    pub(crate) pace: Pace,
+    /// Where blocking readers wait for their turn.
+    pub(crate) runtime: Handle,
 }
 
 #[async_trait]
@@ -48,16 +54,17 @@ impl Payload for StagedBytes {
     async fn open(&self, range: Range<u64>) -> Result<PayloadReader> {
         let staged = self.staged();
         if self.is_whole(&range) {
-            return Ok(Box::new(self.staging.stream_verified(&staged).await?));
+            return Ok(Box::new(self.pace.reader(self.staging.stream_verified(&staged).await?)));
         }
-        Ok(Box::new(self.staging.stream(&staged, range).await?))
+        Ok(Box::new(self.pace.reader(self.staging.stream(&staged, range).await?)))
     }
 
     fn open_blocking(&self, range: Range<u64>) -> Result<Box<dyn std::io::Read + Send>> {
+        let runtime = self.runtime.clone();
         if self.is_whole(&range) {
-            return Ok(Box::new(self.staging.read_verified(&self.staged())?));
+            return Ok(Box::new(self.pace.blocking(self.staging.read_verified(&self.staged())?, runtime)));
         }
-        Ok(Box::new(self.staging.read(&self.staged(), range)?))
+        Ok(Box::new(self.pace.blocking(self.staging.read(&self.staged(), range)?, runtime)))
     }
 }
 

@@ -79,7 +79,7 @@ impl Poller {
             };
             match &done {
                 Done::Polled { refused } => due.polled(begun, *refused),
-                Done::Offline => due.skipped(begun),
+                Done::Skipped => due.skipped(begun),
                 Done::NotOurs if !asked.is_empty() => {
                     // The node that polls the source executes the run. If that node dies, the run is still open.
                     tokio::select! {
@@ -111,8 +111,8 @@ async fn sleep_unless_zero(clock: &dyn Clock, pause: Duration) {
 enum Done {
     /// Another node polls the source, or that is unknown.
     NotOurs,
-    /// The endpoint is offline after failures.
-    Offline,
+    /// The endpoint is offline after failures, or the flow takes no files now.
+    Skipped,
     /// It was polled; whether the poll failed permanently.
     Polled { refused: bool },
 }
@@ -140,7 +140,13 @@ async fn poll_if_ours(polled: &Arc<PolledFlow>, asked: &[OpenFlowRun]) -> Done {
     }
     if let Some(until) = context.health.offline_until(&polled.poll.endpoint, context.now()) {
         end(polled, begun, &lease, &FlowRunResult::EndpointOffline { until }).await;
-        return Done::Offline;
+        return Done::Skipped;
+    }
+    if asked.is_empty()
+        && let Some(full) = context.queues.full(&polled.flow)
+    {
+        tracing::debug!(flow = %polled.flow.name, why = full.words(), "the source is not polled");
+        return Done::Skipped;
     }
     let outcome = guarded("poll a source", async { Ok(poll_once(polled, &lease).await) }).await;
     let (error, reachability) = match outcome.unwrap_or_else(|error| Err(PollError::Source(error))) {

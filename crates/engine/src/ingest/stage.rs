@@ -33,6 +33,7 @@ async fn copy_and_commit(polled: &PolledFlow, source: &dyn Source, found: &Found
     while let Some(mut part) = parts.try_next().await? {
         let writer = polled.context.services.staging.begin()?;
         let reader = std::mem::replace(&mut part.reader, Box::new(tokio::io::empty()));
+        let reader = polled.context.paces.of(&polled.poll.endpoint).reader(reader);
         let path = found.identity.path.clone();
         let copy = copy_to_staging(reader, writer, &polled.context.services.budget, move |error| {
             read_failed(&path, error)

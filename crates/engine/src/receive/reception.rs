@@ -4,14 +4,14 @@ use crate::context::Context;
 use crate::crash;
 use crate::receive::keys::{KeyHeld, ReceivingKeys};
 use crate::receive::reply::write_reply;
-use crate::receive::routing::Routes;
+use crate::receive::routing::{NotNow, Routes};
 use crate::staged::{blocking, discard};
 use crate::transfers::{Origin, new_transfer};
 use async_trait::async_trait;
 use model::definition::Definitions;
 use model::{
     AuditEvent, Error, ErrorKind, Offer, OfferId, OfferIdentity, OfferState, PayloadId, RemotePath, Result,
-    Suspension, Timestamp, TransferId,
+    Timestamp, TransferId,
 };
 use serde_json::Map;
 use std::sync::Arc;
@@ -42,7 +42,7 @@ impl Reception for OpenReception {
         match self.routes(listener, partner, file_name) {
             Routes::To(_) => Wanted::Yes,
             Routes::Nowhere => Wanted::No,
-            Routes::Paused(paused) => Wanted::Paused(format!("flow {} is {}", paused.name, paused.words())),
+            Routes::NotNow(not_now) => Wanted::Paused(format!("flow {} is {}", not_now.flow, not_now.words)),
         }
     }
 
@@ -124,10 +124,11 @@ impl OpenReception {
         })
     }
 
-    /// Routes by the definitions under which it began; pausing takes effect at once.
+    /// Routes by the definitions under which it began; pauses and full queues take effect at once.
     fn routes(&self, listener: &str, partner: Option<&str>, file_name: &RemotePath) -> Routes {
         let suspensions = self.context.suspensions();
-        Routes::of(&self.definitions, &suspensions, listener, partner, file_name)
+        let now = (&*suspensions, &self.context.queues);
+        Routes::of(&self.definitions, now, listener, partner, file_name)
     }
 
     /// The records of a message. If no flow accepts a file, or the message has no file, it is refused: it is never
@@ -144,7 +145,7 @@ impl OpenReception {
             let flows = match self.routes(&message.listener, partner, &part.file_name) {
                 Routes::To(flows) => flows,
                 Routes::Nowhere => return Err(no_flow(&message.partner, &part.file_name)),
-                Routes::Paused(paused) => return Err(flow_paused(&paused, &part.file_name)),
+                Routes::NotNow(not_now) => return Err(accepts_nothing(&not_now, &part.file_name)),
             };
             let own = part.metadata.iter();
             let metadata =
@@ -208,13 +209,13 @@ impl Drop for OpenReception {
     }
 }
 
-/// The error if a flow was paused between the listener's question and the record.
-fn flow_paused(paused: &Suspension, file_name: &RemotePath) -> Error {
-    Error::transient(ErrorKind::Throttled, "accept a received file for a paused flow")
-        .with("flow", &paused.name)
-        .with("state", paused.words())
+/// The error if a flow was paused, or a queue filled up, between the listener's question and the record.
+fn accepts_nothing(not_now: &NotNow, file_name: &RemotePath) -> Error {
+    Error::transient(ErrorKind::Throttled, "accept a received file for a flow that accepts nothing now")
+        .with("flow", &not_now.flow)
+        .with("state", &not_now.words)
         .with("file_name", file_name)
-        .advice("the sender is asked to send it again later; `waybill flow resume` resumes the flow")
+        .advice(not_now.advice)
 }
 
 fn no_flow(partner: &Option<String>, file_name: &RemotePath) -> Error {

@@ -1,25 +1,34 @@
 //! Routing: which flows accept a received file.
 
+use crate::queues::Queues;
 use crate::suspensions::Suspensions;
+use model::RemotePath;
 use model::definition::{Definitions, Flow, FlowSource};
-use model::{RemotePath, Suspension};
 use std::sync::Arc;
 
 /// The flows that accept a received file.
 pub(crate) enum Routes {
     /// All of these accept it.
     To(Vec<Arc<Flow>>),
-    /// One of them is paused: no flow may accept the file now.
-    Paused(Suspension),
+    /// One of them accepts nothing now: no flow may accept the file before it does.
+    NotNow(NotNow),
     /// No flow accepts it.
     Nowhere,
 }
 
+/// A flow that accepts nothing now: a person paused it, or the queue of one of its destinations is full.
+pub(crate) struct NotNow {
+    pub(crate) flow: String,
+    /// Since when and why.
+    pub(crate) words: String,
+    pub(crate) advice: &'static str,
+}
+
 impl Routes {
-    /// The enabled flows that accept such a file, paused or not.
+    /// The enabled flows that accept such a file, now or later.
     pub(crate) fn of(
         definitions: &Definitions,
-        suspensions: &Suspensions,
+        (suspensions, queues): (&Suspensions, &Queues),
         listener: &str,
         partner: Option<&str>,
         file_name: &RemotePath,
@@ -34,8 +43,25 @@ impl Routes {
             FlowSource::Poll(_) => false,
         };
         let flows: Vec<Arc<Flow>> = definitions.flows.values().filter(takes).cloned().collect();
-        if let Some(paused) = flows.iter().find_map(|flow| suspensions.flow(&flow.name)) {
-            return Self::Paused(paused.clone());
+        let not_now = |flow: &Arc<Flow>| {
+            let paused = suspensions.flow(&flow.name).map(|paused| {
+                (
+                    paused.words(),
+                    "the sender is asked to send it again later; `waybill flow resume` resumes the flow",
+                )
+            });
+            let full = || {
+                let full = queues.full(flow)?;
+                Some((
+                    full.words(),
+                    "the sender is asked to send it again later; see why the endpoint is slow, or allow a longer queue",
+                ))
+            };
+            let (words, advice) = paused.or_else(full)?;
+            Some(NotNow { flow: flow.name.clone(), words, advice })
+        };
+        if let Some(not_now) = flows.iter().find_map(not_now) {
+            return Self::NotNow(not_now);
         }
         if flows.is_empty() { Self::Nowhere } else { Self::To(flows) }
     }

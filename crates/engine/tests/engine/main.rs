@@ -10,6 +10,7 @@ mod habits;
 mod ingest;
 mod lanes;
 mod life;
+mod limits;
 mod operating;
 mod receiving;
 mod relay;

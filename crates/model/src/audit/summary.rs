@@ -294,6 +294,14 @@ impl EventWords<'_> {
                 self.with(": ", "error")
             ),
             EventKind::EndpointOnline => format!("Endpoint{} is online again", self.named(self.endpoint)),
+            EventKind::EndpointQueueFull => format!(
+                "The queue of endpoint{} is full: its flows take no new files{}",
+                self.named(self.endpoint),
+                self.with(" until fewer deliveries wait than ", "queue")
+            ),
+            EventKind::EndpointQueueFree => {
+                format!("The queue of endpoint{} has room again", self.named(self.endpoint))
+            }
             EventKind::EndpointSetOffline if self.is_carried() => format!(
                 "The record that endpoint{} was set offline was copied before its month was removed: by {}{}{}",
                 self.named(self.endpoint),

@@ -23,6 +23,7 @@ impl Definitions {
         share(&mut self.credentials, &before.credentials);
         share(&mut self.proxies, &before.proxies);
         share(&mut self.calendars, &before.calendars);
+        share(&mut self.worker_pools, &before.worker_pools);
         share(&mut self.listeners, &before.listeners);
         share(&mut self.endpoints, &before.endpoints);
         share(&mut self.flows, &before.flows);
@@ -114,7 +115,7 @@ fn mentions(value: &Value, names: &BTreeSet<String>) -> bool {
 mod tests {
     use super::*;
     use crate::Secret;
-    use crate::definition::{Credential, Endpoint, Listener, Partner};
+    use crate::definition::{Credential, Endpoint, Listener, Partner, Throttle};
 
     fn text(name: &'static str, value: &str) -> Values {
         Values::of([(name, Value::Text(value.to_owned()))])
@@ -135,6 +136,8 @@ mod tests {
                 transport: "sftp".into(),
                 urls: Vec::new(),
                 node: None,
+                pool: None,
+                throttle: Throttle::default(),
                 options: text("credential", name),
             };
             all.endpoints.insert(endpoint.name.clone(), Arc::new(endpoint));

@@ -1,5 +1,6 @@
 //! Endpoints and listeners: where files are fetched, delivered and received.
 
+use super::Throttle;
 use crate::schema::Values;
 use url::Url;
 
@@ -14,6 +15,10 @@ pub struct Endpoint {
     pub urls: Vec<EndpointUrl>,
     /// The node that may use it, for a folder that is not shared.
     pub node: Option<String>,
+    /// The worker pool of its deliveries; `None`: that of their flow.
+    pub pool: Option<String>,
+    /// How much of it is used.
+    pub throttle: Throttle,
     /// What its transport declares for endpoints, defaults filled in.
     pub options: Values,
 }

@@ -25,6 +25,8 @@ pub struct Flow {
     pub continue_after_failure: bool,
     /// How long the content of files is kept after their transfer has ended.
     pub retention: Duration,
+    /// The worker pool of its deliveries to endpoints that name none; `None`: `default`.
+    pub pool: Option<String>,
 }
 
 /// Where a flow's files come from.

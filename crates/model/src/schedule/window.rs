@@ -69,6 +69,12 @@ impl Window {
         self.from
     }
 
+    /// Whether it is open at a moment of the local clock.
+    #[must_use]
+    pub fn is_open(&self, local: NaiveDateTime) -> bool {
+        self.days_at(local).next().is_some()
+    }
+
     /// The days on which the windows began that are open at a moment of the local clock: today, yesterday, both or
     /// none.
     pub(super) fn days_at(&self, local: NaiveDateTime) -> impl Iterator<Item = NaiveDate> {

@@ -36,6 +36,7 @@ fn parse(kind: Kind, text: &str) -> Result<Value, String> {
         }
         Kind::Duration => Value::Duration(parse_duration(text)?),
         Kind::Size => Value::Size(parse_size(text)?),
+        Kind::Bandwidth => Value::Size(parse_bandwidth(text)?),
         Kind::Time => Value::Time(parse_time(text)?),
         Kind::Choice(words) => {
             if !words.contains(&text) {
@@ -167,6 +168,19 @@ pub fn parse_size(text: &str) -> Result<u64, String> {
     number.checked_mul(1 << shift).filter(|n| i64::try_from(*n).is_ok()).ok_or_else(wrong)
 }
 
+/// Reads a bandwidth: a size and `/s`, at least 1 KiB/s, so that no silence of a slow transfer looks like an end.
+///
+/// # Errors
+/// Says how a bandwidth is written.
+pub fn parse_bandwidth(text: &str) -> Result<u64, String> {
+    let size = text.strip_suffix("/s").and_then(|size| parse_size(size).ok());
+    match size {
+        Some(bytes) if bytes >= 1024 => Ok(bytes),
+        Some(_) => Err(format!("must be at least \"1KiB/s\", not {text:?}")),
+        None => Err(format!("must be a bandwidth such as \"512KiB/s\" or \"10MiB/s\", not {text:?}")),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -185,6 +199,10 @@ mod tests {
         assert_eq!(parse_size("64KiB"), Ok(65_536));
         for wrong in ["", "KiB", "1kb", "99999999999TiB"] {
             assert!(parse_size(wrong).is_err(), "{wrong}");
+        }
+        assert_eq!(parse_bandwidth("10MiB/s"), Ok(10 << 20));
+        for wrong in ["10MiB", "0/s", "1000/s", "/s", "fast/s"] {
+            assert!(parse_bandwidth(wrong).is_err(), "{wrong}");
         }
     }
 

@@ -18,7 +18,7 @@ pub enum Value {
     Integer(i64),
     /// A duration.
     Duration(Duration),
-    /// A number of bytes.
+    /// A number of bytes, or of bytes per second.
     Size(u64),
     /// A moment.
     Time(Timestamp),

@@ -1,5 +1,5 @@
 use super::*;
-use model::definition::{Endpoint, EndpointUrl};
+use model::definition::{Endpoint, EndpointUrl, Throttle};
 use model::{Error, ErrorKind, Retry};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
@@ -229,6 +229,8 @@ async fn flows_share_the_pool_of_an_endpoint_until_it_changes() {
         transport: "fake".into(),
         urls: vec![url],
         node: None,
+        pool: None,
+        throttle: Throttle::default(),
         options: Values::default(),
     });
     let pools = Pools::default();

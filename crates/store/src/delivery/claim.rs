@@ -9,6 +9,7 @@ use crate::open::Store;
 use crate::row::{DeliveryRow, TransferRow, hex_list, later, small, transfer_columns, unreadable};
 use crate::tx::Tx;
 use async_trait::async_trait;
+use model::definition::DEFAULT_POOL;
 use model::{
     AttemptId, Claim, Delivery, DeliveryEvent, DeliveryId, DeliveryState, EventKind, Result, Timestamp,
     Transfer, TransferId, transition,
@@ -50,12 +51,48 @@ pub struct ClaimFilter {
     /// No deliveries of later revisions than this one, which the node has in force: it does not know their endpoints
     /// yet, or only as they were before.
     pub revision: i64,
+    /// How many deliveries to an endpoint may be claimed.
+    pub rooms: BTreeMap<String, usize>,
+    /// The same for every endpoint that is not named there.
+    pub room: usize,
+    /// How many of a worker pool may be claimed.
+    pub pools: PoolRooms,
+}
+
+/// How many deliveries of each worker pool may be claimed.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct PoolRooms {
+    /// The pools of the endpoints that name one.
+    pub of_endpoints: BTreeMap<String, String>,
+    /// The pools of the flows that name one; they count for endpoints that name none.
+    pub of_flows: BTreeMap<String, String>,
+    /// How many deliveries of a pool may be claimed; without limit where it is not named.
+    pub rooms: BTreeMap<String, usize>,
+}
+
+impl PoolRooms {
+    /// The pool of a delivery.
+    #[must_use]
+    pub fn pool(&self, endpoint: &str, flow: &str) -> &str {
+        let named = self.of_endpoints.get(endpoint).or_else(|| self.of_flows.get(flow));
+        named.map_or(DEFAULT_POOL, String::as_str)
+    }
+
+    fn full(&self) -> Vec<&str> {
+        self.rooms.iter().filter(|(_, room)| **room == 0).map(|(name, _)| name.as_str()).collect()
+    }
 }
 
 impl Default for ClaimFilter {
     /// No limits.
     fn default() -> Self {
-        Self { skip_endpoints: Vec::new(), revision: i64::MAX }
+        Self {
+            skip_endpoints: Vec::new(),
+            revision: i64::MAX,
+            rooms: BTreeMap::new(),
+            room: usize::MAX,
+            pools: PoolRooms::default(),
+        }
     }
 }
 
@@ -96,12 +133,11 @@ impl Command for ClaimDue {
         }
         let mut due = self.without_lane(tx).await?;
         due.extend(self.heads_of_lanes(tx).await?);
-        due.sort_by_key(|(id, due_at)| (*due_at, *id));
-        due.truncate(usize::try_from(self.limit).unwrap_or(usize::MAX));
-        if due.is_empty() {
+        due.sort_by_key(|due| (due.due_at, due.id));
+        let ids = self.within_limits(&due);
+        if ids.is_empty() {
             return Ok(Vec::new());
         }
-        let ids: Vec<Uuid> = due.iter().map(|(id, _)| *id).collect();
         let rows = self.take(tx, &ids).await?;
         let transfers = transfers_of(tx, &rows).await?;
         let rows = self.readable(tx, rows, &transfers).await?;
@@ -138,55 +174,109 @@ impl Command for ClaimDue {
     }
 }
 
+/// A delivery that is due.
+#[derive(sqlx::FromRow)]
+struct DueRow {
+    id: Uuid,
+    due_at: Timestamp,
+    endpoint: String,
+    flow: String,
+}
+
 impl ClaimDue {
+    /// The first of them, as many as endpoints and pools have room for.
+    fn within_limits(&self, due: &[DueRow]) -> Vec<Uuid> {
+        let ClaimFilter { rooms, room, pools: of, .. } = &self.filter;
+        let limit = usize::try_from(self.limit).unwrap_or(usize::MAX);
+        let (mut endpoints, mut pools) = (HashMap::new(), HashMap::new());
+        let mut ids = Vec::new();
+        for row in due {
+            let pool = of.pool(&row.endpoint, &row.flow);
+            let to_endpoint = endpoints.entry(row.endpoint.as_str()).or_insert(0);
+            let in_pool = pools.entry(pool).or_insert(0);
+            let fits = *to_endpoint < *rooms.get(&row.endpoint).unwrap_or(room)
+                && *in_pool < of.rooms.get(pool).copied().unwrap_or(usize::MAX);
+            if fits && ids.len() < limit {
+                *to_endpoint += 1;
+                *in_pool += 1;
+                ids.push(row.id);
+            }
+        }
+        ids
+    }
+
     /// Due deliveries that need not wait for an earlier one. On PostgreSQL, those that another writer is claiming are
     /// skipped.
-    async fn without_lane(&self, tx: &mut Tx<'_>) -> Result<Vec<(Uuid, Timestamp)>, Fault> {
+    async fn without_lane(&self, tx: &mut Tx<'_>) -> Result<Vec<DueRow>, Fault> {
         let limit = i64::from(self.limit);
+        let PoolRooms { of_endpoints, of_flows, .. } = &self.filter.pools;
+        let full = self.filter.pools.full();
         Ok(on!(tx,
             sqlite c => sqlx::query_as(
-                "SELECT id, due_at FROM deliveries WHERE state IN ('pending', 'retrying') AND NOT held \
+                "SELECT id, due_at, endpoint, (SELECT t.flow FROM transfers t WHERE t.id = transfer_id) AS flow \
+                 FROM deliveries WHERE state IN ('pending', 'retrying') AND NOT held \
                  AND lane IS NULL AND due_at <= $1 AND (expires_at IS NULL OR expires_at > $1) \
                  AND endpoint NOT IN (SELECT value FROM json_each($2)) \
                  AND coalesce(revision, (SELECT t.revision FROM transfers t WHERE t.id = transfer_id)) <= $4 \
+                 AND (json_array_length($5) = 0 OR coalesce( \
+                   json_extract($6, '$.\"' || endpoint || '\"'), \
+                   json_extract($7, '$.\"' || (SELECT t.flow FROM transfers t WHERE t.id = transfer_id) || '\"'), $8) \
+                   NOT IN (SELECT value FROM json_each($5))) \
                  ORDER BY due_at, id LIMIT $3")
                 .bind(self.now).bind(Json(&self.filter.skip_endpoints)).bind(limit).bind(self.filter.revision)
+                .bind(Json(&full)).bind(Json(of_endpoints)).bind(Json(of_flows)).bind(DEFAULT_POOL)
                 .fetch_all(c).await,
             postgres c => sqlx::query_as(
-                "SELECT id, due_at FROM deliveries WHERE state IN ('pending', 'retrying') AND NOT held \
+                "SELECT id, due_at, endpoint, (SELECT t.flow FROM transfers t WHERE t.id = transfer_id) AS flow \
+                 FROM deliveries WHERE state IN ('pending', 'retrying') AND NOT held \
                  AND lane IS NULL AND due_at <= $1 AND (expires_at IS NULL OR expires_at > $1) \
                  AND endpoint <> ALL($2) \
                  AND coalesce(revision, (SELECT t.revision FROM transfers t WHERE t.id = transfer_id)) <= $4 \
+                 AND (cardinality($5) = 0 OR coalesce($6 ->> endpoint, \
+                   $7 ->> (SELECT t.flow FROM transfers t WHERE t.id = transfer_id), $8) <> ALL($5)) \
                  ORDER BY due_at, id LIMIT $3 FOR NO KEY UPDATE SKIP LOCKED")
                 .bind(self.now).bind(&self.filter.skip_endpoints).bind(limit).bind(self.filter.revision)
+                .bind(&full).bind(Json(of_endpoints)).bind(Json(of_flows)).bind(DEFAULT_POOL)
                 .fetch_all(c).await,
         )?)
     }
 
     /// The first unfinished delivery of each lane, if it is due.
-    async fn heads_of_lanes(&self, tx: &mut Tx<'_>) -> Result<Vec<(Uuid, Timestamp)>, Fault> {
+    async fn heads_of_lanes(&self, tx: &mut Tx<'_>) -> Result<Vec<DueRow>, Fault> {
         let limit = i64::from(self.limit);
+        let PoolRooms { of_endpoints, of_flows, .. } = &self.filter.pools;
+        let full = self.filter.pools.full();
         Ok(on!(tx,
             sqlite c => sqlx::query_as(
-                "SELECT d.id, d.due_at FROM lanes l JOIN deliveries d ON d.id = (SELECT x.id FROM deliveries x \
+                "SELECT d.id, d.due_at, d.endpoint, (SELECT t.flow FROM transfers t WHERE t.id = d.transfer_id) AS flow \
+                 FROM lanes l JOIN deliveries d ON d.id = (SELECT x.id FROM deliveries x \
                    WHERE x.lane = l.lane AND x.lane_open ORDER BY x.lane_seq LIMIT 1) \
                  WHERE d.state IN ('pending', 'retrying') AND NOT d.held AND d.due_at <= $1 \
                    AND (d.expires_at IS NULL OR d.expires_at > $1) \
                    AND d.endpoint NOT IN (SELECT value FROM json_each($2)) \
                    AND coalesce(d.revision, (SELECT t.revision FROM transfers t WHERE t.id = d.transfer_id)) <= $4 \
+                 AND (json_array_length($5) = 0 OR coalesce( \
+                   json_extract($6, '$.\"' || d.endpoint || '\"'), \
+                   json_extract($7, '$.\"' || (SELECT t.flow FROM transfers t WHERE t.id = d.transfer_id) || '\"'), $8) \
+                   NOT IN (SELECT value FROM json_each($5))) \
                  ORDER BY d.due_at, d.id LIMIT $3")
                 .bind(self.now).bind(Json(&self.filter.skip_endpoints)).bind(limit).bind(self.filter.revision)
+                .bind(Json(&full)).bind(Json(of_endpoints)).bind(Json(of_flows)).bind(DEFAULT_POOL)
                 .fetch_all(c).await,
             postgres c => sqlx::query_as(
-                "SELECT d.id, d.due_at FROM lanes l JOIN deliveries d ON d.id = (SELECT x.id FROM deliveries x \
+                "SELECT d.id, d.due_at, d.endpoint, (SELECT t.flow FROM transfers t WHERE t.id = d.transfer_id) AS flow \
+                 FROM lanes l JOIN deliveries d ON d.id = (SELECT x.id FROM deliveries x \
                    WHERE x.lane = l.lane AND x.lane_open ORDER BY x.lane_seq LIMIT 1) \
                  WHERE d.state IN ('pending', 'retrying') AND NOT d.held AND d.due_at <= $1 \
                    AND (d.expires_at IS NULL OR d.expires_at > $1) \
                    AND d.endpoint <> ALL($2) \
                    AND coalesce(d.revision, (SELECT t.revision FROM transfers t WHERE t.id = d.transfer_id)) <= $4 \
+                 AND (cardinality($5) = 0 OR coalesce($6 ->> d.endpoint, \
+                   $7 ->> (SELECT t.flow FROM transfers t WHERE t.id = d.transfer_id), $8) <> ALL($5)) \
                  ORDER BY d.due_at, d.id LIMIT $3 \
                  FOR NO KEY UPDATE OF d SKIP LOCKED")
                 .bind(self.now).bind(&self.filter.skip_endpoints).bind(limit).bind(self.filter.revision)
+                .bind(&full).bind(Json(of_endpoints)).bind(Json(of_flows)).bind(DEFAULT_POOL)
                 .fetch_all(c).await,
         )?)
     }

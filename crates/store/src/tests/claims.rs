@@ -3,7 +3,7 @@ use super::fixture::{
     transfer_state,
 };
 use crate::testing::both;
-use crate::{ClaimFilter, Done, Finish, Finished};
+use crate::{ClaimFilter, Done, Finish, Finished, PoolRooms};
 use model::{DeliveryState, EventKind, TransferState};
 use serde_json::json;
 use std::collections::HashSet;
@@ -170,5 +170,39 @@ both! {
         assert!(store.claim(&lease, 10, behind, now()).await.unwrap().is_empty());
         let level = ClaimFilter { revision: 1, ..ClaimFilter::default() };
         assert_eq!(store.claim(&lease, 10, level, now()).await.unwrap().len(), 2);
+    }
+
+    a_busy_endpoint_or_pool_leaves_its_deliveries_to_others(store) {
+        let lease = lease(&store, "n1").await;
+        for path in ["a", "b", "c"] {
+            recorded(&store, &lease, path, &["slow", "fast", "lane-own"]).await;
+        }
+        assert_eq!(store.waiting("slow", 10).await.unwrap(), 3);
+        assert_eq!(store.waiting("slow", 2).await.unwrap(), 2);
+        let claimed = |filter: ClaimFilter| async {
+            let claimed = store.claim(&lease, 100, filter, now()).await.unwrap();
+            let mut to: Vec<_> = claimed.iter().map(|one| one.delivery.endpoint.clone()).collect();
+            to.sort();
+            to
+        };
+        let named = |name: &str, pool: &str| [(name.to_owned(), pool.to_owned())].into();
+        // The flow's pool is full; the endpoints have pools of their own, of which one has room for one.
+        let pools = PoolRooms {
+            of_endpoints: named("slow", "few"),
+            of_flows: named("orders", "busy"),
+            rooms: [("busy".into(), 0), ("few".into(), 1)].into(),
+        };
+        let filter = ClaimFilter { pools, ..ClaimFilter::default() };
+        assert_eq!(claimed(filter.clone()).await, ["slow"]);
+        // The default pool is full: nobody names it.
+        let full = PoolRooms { rooms: [("default".into(), 0)].into(), ..PoolRooms::default() };
+        let only_slow = PoolRooms { of_endpoints: named("slow", "few"), ..full.clone() };
+        assert!(claimed(ClaimFilter { pools: full, ..ClaimFilter::default() }).await.is_empty());
+        let filter = ClaimFilter { pools: only_slow, rooms: [("slow".into(), 1)].into(), ..filter };
+        assert_eq!(claimed(filter).await, ["slow"]);
+        let filter = ClaimFilter { room: 1, ..ClaimFilter::default() };
+        assert_eq!(claimed(filter).await, ["fast", "lane-own", "slow"]);
+        assert_eq!(claimed(ClaimFilter::default()).await, ["fast", "fast"]);
+        assert_eq!(store.waiting("slow", 10).await.unwrap(), 0);
     }
 }

@@ -1,5 +1,6 @@
 mod endpoints;
 mod flows;
+mod limits;
 mod overlaps;
 mod partners;
 mod proxies;

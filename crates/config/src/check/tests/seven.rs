@@ -30,7 +30,7 @@ fn the_language_carries_every_line_of_seven_transports() {
     assert!(problems.is_empty(), "{problems:#?}");
     let everything = &definitions.endpoints["everything"];
     assert_eq!(everything.urls.iter().map(|url| url.weight).collect::<Vec<_>>(), [2, 1]);
-    assert_eq!(everything.options.table("throttle").list("between").len(), 1);
+    assert_eq!(everything.throttle.between.len(), 1);
     assert_eq!(everything.options.table("offline").integer("after"), Some(5));
     assert_eq!(definitions.endpoints["never-offline"].options.get("offline"), Some(&Value::Bool(false)));
     assert_eq!(definitions.endpoints["people"].urls[1].url.as_str(), "mailto:b@two.example");

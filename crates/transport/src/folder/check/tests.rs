@@ -1,7 +1,7 @@
 use super::super::Filter;
 use super::*;
 use crate::folder::After;
-use model::definition::{Destination, EndpointUrl, Order, RetryPolicy, SettleWhen};
+use model::definition::{Destination, EndpointUrl, Order, RetryPolicy, SettleWhen, Throttle};
 use model::schedule::Schedule;
 use model::schema::{Value, Values};
 use model::{Mask, MaskSpec};
@@ -16,6 +16,8 @@ fn endpoint(name: &str, directory: &str, node: Option<&str>) -> Endpoint {
         transport: "place".into(),
         urls: vec![url],
         node: node.map(str::to_owned),
+        pool: None,
+        throttle: Throttle::default(),
         options: Values::default(),
     }
 }
@@ -65,6 +67,7 @@ fn flow(name: &str, from: &str, polling: &Polling, to: &str, temporary: Value) -
         ordered: false,
         continue_after_failure: false,
         retention: Duration::ZERO,
+        pool: None,
     })
 }
 

@@ -20,7 +20,6 @@ const fn section(section: Section, group: &'static Group) -> SectionSpec {
 }
 
 pub(super) const SMTP: Section = Section::new("smtp_server");
-const POOL: Section = Section::new("worker_pool");
 const OAUTH: Section = Section::new("oauth2_client");
 const USER: Section = Section::new("user");
 
@@ -31,20 +30,7 @@ const KEY: Kind = Kind::Name(Section::KEY);
 /// What every endpoint will have and has not yet: whoever builds a word takes it out here.
 pub(super) static LATER_AT_ENDPOINTS: Group = Group::of(&[
     field("balance", Kind::Choice(&["round_robin", "random", "weighted", "failover", "none"])),
-    field("throttle", Kind::Table(&THROTTLE)),
     field("offline", Kind::OneOf(&[Kind::Off, Kind::Table(&OFFLINE)])),
-    field("pool", Kind::Name(POOL)),
-]);
-static THROTTLE: Group = Group::of(&[
-    field("deliveries", Kind::Integer { min: 1, max: 999 }),
-    field("bandwidth", Kind::Size),
-    field("between", Kind::List(&Kind::Table(&HOURS))),
-]);
-static HOURS: Group = Group::of(&[
-    field("from", Kind::Text),
-    field("to", Kind::Text),
-    field("days", Kind::Text),
-    field("bandwidth", Kind::Size),
 ]);
 static OFFLINE: Group = Group::of(&[
     Field::preset("after", Kind::Integer { min: 1, max: 99 }, "5", "For tests."),
@@ -141,7 +127,6 @@ static DISK: Group = Group::of(&[field("owner", Kind::Text), field("wake_up", Ki
 static SFTP: TransportSpec = TransportSpec {
     schemes: &[scheme("sftp", 22, Paths::Login)],
     endpoint: &[&LATER_AT_ENDPOINTS, &DIALS, &SSH],
-    sections: &[section(POOL, &NOTHING)],
     several_urls: true,
     roles: BOTH,
     source: &[&LATER_AT_SOURCES, &POLLED_FOLDER],
