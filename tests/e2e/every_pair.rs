@@ -8,7 +8,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
-use suites::pair::random;
+use suites::pair::{events, random};
 use suites::{Gateway, GatewayBuilder, Server, fresh_database};
 
 /// Long enough for a busy machine.
@@ -156,6 +156,15 @@ fn content(directory: &Path) -> BTreeMap<Vec<u8>, Vec<u8>> {
     entries.filter_map(|entry| Some((entry.file_name().into_vec(), fs::read(entry.path()).ok()?))).collect()
 }
 
+/// How many files of a flow were refused because a destination cannot carry their names.
+fn refused_of(gateway: &Gateway, flow: &str) -> usize {
+    let events = events(gateway, "offer.refused");
+    events
+        .iter()
+        .filter(|event| event["flow"] == flow && event.to_string().contains("rename the file"))
+        .count()
+}
+
 /// Names as a failed test shows them.
 fn shown<'a>(names: impl Iterator<Item = &'a Vec<u8>>) -> Vec<String> {
     names.map(|name| name.escape_ascii().to_string()).collect()
@@ -166,7 +175,6 @@ fn from_one_to_each(from: &str, database: Option<&str>) {
     let place = root.path();
     let sites: BTreeMap<&str, Site> = ALL.map(|protocol| (protocol, Site::start(protocol, place))).into();
     let refused = place.join("refused");
-    fs::create_dir(&refused).unwrap();
     let mut document = String::new();
     for protocol in ["ftps", "webdav"] {
         let pem = place.join(format!("{protocol}.pem"));
@@ -175,6 +183,7 @@ fn from_one_to_each(from: &str, database: Option<&str>) {
     for to in ALL {
         sites[from].directory(&format!("to-{to}"));
         sites[to].directory("received");
+        fs::create_dir_all(refused.join(to)).unwrap();
         let source = sites[from].fields.replace("{path}", &format!("to-{to}"));
         let destination = sites[to].fields.replace("{path}", "received");
         document += &format!(
@@ -190,7 +199,7 @@ endpoint = "to-{to}"
 retry = {{ attempts = 30, first = "1s", longest = "1s" }}
 "#,
             errors = if from == "file" {
-                format!(", error_directory = \"{}\"", refused.display())
+                format!(", error_directory = \"{}/{to}\"", refused.display())
             } else {
                 String::new()
             },
@@ -227,12 +236,23 @@ retry = {{ attempts = 30, first = "1s", longest = "1s" }}
         let found = content(&received);
         assert_eq!(shown(found.keys()), shown(expected.keys()), "from {from} to {to}");
         assert!(found == expected, "from {from} to {to}: the bytes of a file differ");
-        let left = content(&sites[from].files.join(format!("to-{to}")));
         if is_ftp(from) {
             // They cannot be named in a command, so they stay.
+            let left = content(&source);
             assert!(left == special, "from {from} to {to}: {:?}", shown(left.keys()));
+        } else if is_ftp(to) {
+            // They are not taken, as they could not be delivered.
+            let refused = place.join("refused").join(to);
+            let there = if from == "file" { &refused } else { &source };
+            assert!(until(PATIENCE, || refused_of(&gateway, to) == special.len()), "{}", gateway.log());
+            assert!(until(PATIENCE, || {
+                let mut left = content(there);
+                left.retain(|name, _| !name.ends_with(b".error.json"));
+                left == special
+            }));
         }
     }
+    assert_eq!(gateway.json(&["transfer", "list", "--state", "failed"]).as_array().unwrap().len(), 0);
     gateway.stop();
 }
 

@@ -11,6 +11,7 @@ mod back_off;
 pub(crate) mod dry_run;
 mod due;
 mod known;
+mod names;
 mod poll;
 mod poll_error;
 mod polled_flow;

@@ -4,8 +4,8 @@
 use crate::context::Context;
 use model::definition::{Destination, Flow};
 use model::{
-    AuditEvent, Delivery, DeliveryId, DeliveryState, EventKind, OfferId, PayloadRecord, TemplateValues,
-    Timestamp, Transfer, TransferId, TransferKind, TransferState,
+    AuditEvent, Delivery, DeliveryId, DeliveryState, EventKind, OfferId, PayloadRecord, RemotePath,
+    TemplateValues, Timestamp, Transfer, TransferId, TransferKind, TransferState,
 };
 use std::time::Duration;
 use store::{NewDelivery, NewTransfer};
@@ -55,10 +55,7 @@ pub fn new_deliveries(flow: &Flow, transfer: &Transfer, mut ids: impl FnMut() ->
             transfer: transfer.id,
             sequence: transfer.sequence,
         };
-        let file_name = match &destination.file_name {
-            Some(template) => payload.file_name.with_file_name(&template.render(&values)),
-            None => payload.file_name.clone(),
-        };
+        let file_name = name_at(destination, &payload.file_name, &values);
         NewDelivery {
             lane_continues: flow.continue_after_failure,
             delivery: Delivery {
@@ -77,6 +74,18 @@ pub fn new_deliveries(flow: &Flow, transfer: &Transfer, mut ids: impl FnMut() ->
         }
     };
     flow.destinations.iter().map(to).collect()
+}
+
+/// The name that a payload gets at a destination.
+pub(crate) fn name_at(
+    destination: &Destination,
+    file_name: &RemotePath,
+    values: &TemplateValues<'_>,
+) -> RemotePath {
+    match &destination.file_name {
+        Some(template) => file_name.with_file_name(&template.render(values)),
+        None => file_name.clone(),
+    }
 }
 
 /// Creates the transfer of a payload that came with a delivery's answer, as a child of the transfer that was sent. It

@@ -85,14 +85,7 @@ impl Fault {
                 )
             }
             Self::Unsendable(why) => {
-                place(Error::permanent(ErrorKind::Rejected, operation)).advice(match why {
-                    Unsendable::LineBreak => {
-                        "the name contains a line break or NUL, which FTP cannot carry; rename the file"
-                    }
-                    Unsendable::Telnet => {
-                        "the name contains the byte 255, which FTP servers read differently; rename the file"
-                    }
-                })
+                place(Error::permanent(ErrorKind::Rejected, operation)).advice(why.advice())
             }
             Self::Data(error) => {
                 let error = *error;

@@ -12,6 +12,7 @@ mod upload;
 use crate::connection::{Connection, Remote, Transfer};
 use crate::error::{Fault, not_found};
 use crate::protocol::listing::written;
+use crate::protocol::path::argument;
 use async_trait::async_trait;
 use futures::stream::BoxStream;
 use model::{Error, ErrorKind, Probe, Purpose, RemotePath, Result, Retry, Timestamp};
@@ -158,6 +159,15 @@ impl Folder for FtpFolder {
         let pool = Pool::new(Arc::clone(remote), endpoint, Purpose::Test, limits);
         drop(pool.admit(connection));
         Some(Arc::new(Self { pool, permissions: self.permissions }))
+    }
+
+    fn check_path(&self, path: &RemotePath) -> Result<()> {
+        argument(&RemotePath::default(), path).map(drop).map_err(|why| {
+            Error::permanent(ErrorKind::Rejected, "name a file in an FTP command")
+                .with("endpoint", &self.pool.connector().settings.endpoint)
+                .with("path", path)
+                .advice(why.advice())
+        })
     }
 
     async fn capabilities(&self) -> Result<FolderCapabilities> {

@@ -58,6 +58,15 @@ pub trait Destination: Send + Sync {
     /// attempt finds out, with the help of the notes.
     async fn deliver(&self, delivery: Deliver) -> Result<Sent>;
 
+    /// Whether a file can have this name here, as far as that is known without asking the server. A poll refuses a file
+    /// that cannot, and leaves it at its source, instead of taking it and failing later.
+    ///
+    /// # Errors
+    /// Permanent: it cannot; the error says why.
+    fn check_name(&self, _file_name: &RemotePath) -> Result<()> {
+        Ok(())
+    }
+
     /// Tests every step of a delivery and reports each. Removes what it writes.
     async fn probe(&self) -> Probe;
 }

@@ -60,6 +60,14 @@ pub trait Folder: Send + Sync {
     /// The server cannot be reached.
     async fn capabilities(&self) -> Result<FolderCapabilities>;
 
+    /// Whether the protocol can carry a path. Asks no server.
+    ///
+    /// # Errors
+    /// `Rejected`, permanent, as every act on that path.
+    fn check_path(&self, _path: &RemotePath) -> Result<()> {
+        Ok(())
+    }
+
     /// An id that distinguishes a directory from another one at the same path, for example the inode, which shows
     /// whether a file system is mounted. `None` if the server has no such id.
     ///

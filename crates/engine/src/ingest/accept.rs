@@ -2,6 +2,7 @@
 
 use crate::guard::broke_down;
 use crate::ingest::back_off::back_off;
+use crate::ingest::names::check_names;
 use crate::ingest::poll_error::PollError;
 use crate::ingest::polled_flow::PolledFlow;
 use crate::ingest::reading::{Discovered, READING, Reading, Whole};
@@ -12,7 +13,7 @@ use model::definition::SettleWhen;
 use model::{Error, ErrorKind, EventKind, Result};
 use std::sync::Arc;
 use tokio_util::task::task_tracker::TaskTrackerToken;
-use transport::{FoundOffer, Source};
+use transport::{FoundOffer, OfferNotes, Source};
 
 /// Records what was staged, or why it was not, in its own task: if the poll is cancelled, no file may be left half
 /// recorded or half settled. An error ends the poll.
@@ -88,6 +89,15 @@ async fn record_and_settle(
     whole: Whole,
     unrecorded: TaskTrackerToken,
 ) -> Result<(), PollError> {
+    // What is the only copy is taken in any case.
+    let is_gone = OfferNotes::of(&whole.source_data).gone;
+    if whole.hold.is_none()
+        && !is_gone
+        && let Err(error) = check_names(polled, &whole)
+    {
+        polled.discard(whole.parts).await;
+        return back_off(polled, found, error, None).await.map_err(PollError::Node);
+    }
     let recorded = record(polled, found, whole).await.map_err(PollError::Node)?;
     drop(unrecorded);
     if let Some(offer) = recorded

@@ -30,9 +30,13 @@ async fn goes_round(place: &Place, name: &[u8]) {
     let path = place.directory.join(&shown);
     if !(place.carries)(name) {
         let error = place.folder.begin_write(&path, None).await.err().expect("a name that cannot be carried");
-        assert_eq!((error.kind(), error.retry()), (ErrorKind::Rejected, Retry::Permanent), "{error:?}");
+        let foretold = place.folder.check_path(&path).expect_err("a name that cannot be carried");
+        for error in [error, foretold] {
+            assert_eq!((error.kind(), error.retry()), (ErrorKind::Rejected, Retry::Permanent), "{error:?}");
+        }
         return;
     }
+    place.folder.check_path(&path).unwrap();
     let temporary = place.directory.join(&".round.part".into());
     write(&place.folder, &temporary, name).await;
     place.folder.publish(&temporary, &path, false).await.unwrap();

@@ -261,6 +261,10 @@ impl Folder for ScriptedFolder {
         self.inner.capabilities().await
     }
 
+    fn check_path(&self, path: &RemotePath) -> Result<()> {
+        self.inner.check_path(path)
+    }
+
     async fn identity(&self, directory: &RemotePath) -> Result<Option<String>> {
         self.inner.identity(directory).await
     }

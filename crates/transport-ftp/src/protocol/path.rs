@@ -12,6 +12,20 @@ pub(crate) enum Unsendable {
     Telnet,
 }
 
+impl Unsendable {
+    /// What a person can do.
+    pub(crate) const fn advice(self) -> &'static str {
+        match self {
+            Self::LineBreak => {
+                "the name contains a line break or NUL, which FTP cannot carry; rename the file"
+            }
+            Self::Telnet => {
+                "the name contains the byte 255, which FTP servers read differently; rename the file"
+            }
+        }
+    }
+}
+
 /// A path as the argument of a command; what precedes a relative path is where the login starts, so that none begins
 /// with `-` or a space.
 ///

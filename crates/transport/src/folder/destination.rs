@@ -218,6 +218,10 @@ impl Destination for FolderDestination {
         self.publish(&delivery, publishing, false).await
     }
 
+    fn check_name(&self, file_name: &RemotePath) -> Result<()> {
+        self.folder.check_path(&self.final_path(file_name)?)
+    }
+
     async fn probe(&self) -> Probe {
         let mut probe = Probe::default();
         if let Some(folder) = Arc::clone(&self.folder).probe(&mut probe).await {

@@ -1,0 +1,43 @@
+//! Whether a file can have its name at the flow's destinations: what cannot be delivered is not taken.
+
+use crate::ingest::polled_flow::PolledFlow;
+use crate::ingest::reading::Whole;
+use crate::transfers::name_at;
+use model::definition::Destination;
+use model::{Result, Retry, TemplateValues, TransferId};
+use transport::StagedPart;
+use uuid::Uuid;
+
+/// Asks each destination about the name that each part would get there.
+///
+/// # Errors
+/// Permanent: a destination cannot carry one.
+pub(crate) fn check_names(polled: &PolledFlow, whole: &Whole) -> Result<()> {
+    for destination in &polled.flow.destinations {
+        for (part, sequence) in whole.parts.iter().zip(1_u32..) {
+            check(polled, destination, part, sequence)?;
+        }
+    }
+    Ok(())
+}
+
+fn check(polled: &PolledFlow, destination: &Destination, part: &StagedPart, sequence: u32) -> Result<()> {
+    let context = &polled.context;
+    let made = context.endpoint(&destination.endpoint).and_then(|(endpoint, transport)| {
+        transport.destination(endpoint, destination, context.services.clone())
+    });
+    // An endpoint that cannot be used now says nothing about the name; the delivery will report it.
+    let Ok(made) = made else { return Ok(()) };
+    let values = TemplateValues {
+        name: part.file_name.file_name(),
+        received: context.now(),
+        flow: &polled.flow.name,
+        // Every transfer's id is as long as this one.
+        transfer: TransferId::new(Uuid::nil()),
+        sequence,
+    };
+    match made.check_name(&name_at(destination, &part.file_name, &values)) {
+        Err(error) if error.retry() == Retry::Permanent => Err(error.with("destination", &destination.name)),
+        _ => Ok(()),
+    }
+}
