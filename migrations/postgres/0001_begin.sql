@@ -56,6 +56,22 @@ CREATE INDEX offers_kept ON offers (flow, endpoint, listed_at) WHERE kept;
 CREATE INDEX offers_refused ON offers (flow, endpoint) WHERE kept AND state = 'refused';
 CREATE INDEX offers_settling ON offers (node, epoch) WHERE node IS NOT NULL;
 
+-- Files in archives that are removed when their time is over.
+CREATE TABLE archived_files (
+    -- SHA-256 of place and path, in hexadecimal.
+    key         TEXT   NOT NULL PRIMARY KEY,
+    flow        TEXT   NOT NULL,
+    -- Where the archive is: at an endpoint, or on a node.
+    endpoint    TEXT,
+    node        TEXT,
+    path        TEXT   NOT NULL,
+    size        BIGINT,
+    modified_at TIMESTAMPTZ,
+    archived_at TIMESTAMPTZ NOT NULL,
+    remove_at   TIMESTAMPTZ NOT NULL
+);
+CREATE INDEX archived_files_due ON archived_files (remove_at);
+
 CREATE TABLE payloads (
     id         UUID   NOT NULL PRIMARY KEY,
     length     BIGINT NOT NULL,

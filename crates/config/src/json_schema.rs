@@ -151,6 +151,7 @@ fn of_rule(rule: Rule) -> Json {
             json!({ "allOf": pairs.collect::<Vec<_>>() })
         }
         Rule::Needs(name, with) => json!({ "dependentRequired": { name: [with] } }),
+        Rule::NeedsOneOf(name, others) => json!({ "dependentSchemas": { name: { "anyOf": given(others) } } }),
     }
 }
 
@@ -193,6 +194,7 @@ fn of_kind(kind: Kind) -> Json {
         | Kind::Url
         | Kind::Template
         | Kind::Directory
+        | Kind::LocalDirectory
         | Kind::Name(_)
         | Kind::Server => json!({ "type": "string" }),
     }

@@ -156,6 +156,14 @@ impl<'a> Reader<'a> {
                     self.error(name, format!("needs '{with}' as well"));
                 }
             }
+            Rule::NeedsOneOf(name, others) => {
+                if self.table.contains_key(name)
+                    && !others.iter().any(|other| self.table.contains_key(*other))
+                {
+                    let others: Vec<String> = others.iter().map(|other| format!("'{other}'")).collect();
+                    self.error(name, format!("needs one of {} as well", others.join(", ")));
+                }
+            }
         }
     }
 
@@ -182,6 +190,19 @@ impl<'a> Reader<'a> {
     pub(crate) fn entry(&self, name: &str) -> Option<&'a Entry> {
         debug_assert!(self.fields.iter().any(|field| field.name == name), "{name} is not declared");
         self.table.get(name)
+    }
+
+    /// Whether any text in the table contains these words.
+    pub(crate) fn mentions(&self, words: &str) -> bool {
+        fn within(value: &Written, words: &str) -> bool {
+            match value {
+                Written::Text(text) | Written::Word(text) => text.contains(words),
+                Written::List(items) => items.iter().any(|item| within(&item.value, words)),
+                Written::Table(table) => table.values().any(|entry| within(&entry.node.value, words)),
+                Written::Opened(_) | Written::Integer(_) | Written::Bool(_) => false,
+            }
+        }
+        self.table.values().any(|entry| within(&entry.node.value, words))
     }
 
     pub(crate) fn has(&self, name: &str) -> bool {

@@ -91,6 +91,9 @@ fn rows(page: &mut String, groups: &[&Group]) {
             Rule::ExactlyOne(names) => write!(page, "\nExactly one of {} is given.\n", list(names)),
             Rule::AtMostOne(names) => write!(page, "\nAt most one of {} is given.\n", list(names)),
             Rule::Needs(name, with) => write!(page, "\n`{name}` is given only together with `{with}`.\n"),
+            Rule::NeedsOneOf(name, others) => {
+                write!(page, "\n`{name}` is given only together with one of {}.\n", list(others))
+            }
         };
     }
 }

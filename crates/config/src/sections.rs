@@ -289,7 +289,7 @@ pub(crate) static POLLED: Group = Group::of(&[
         "time_zone",
         TEXT,
         "UTC",
-        "The time zone of `cron`, `between` and `not_on`, by its IANA name, such as `Europe/Berlin`. When the \
+        "The time zone of `cron`, `between`, `not_on` and of dates in the names of directories, by its IANA name, such as `Europe/Berlin`. When the \
         clock is put forward, a time that does not exist counts as the first moment after the gap. When it \
         is put back, a `cron` expression with a fixed hour counts the first of the two moments, one that \
         repeats each hour counts both, and a window is open during both.",

@@ -18,6 +18,7 @@ use std::time::Duration;
 use store::{OpenFlowRun, Store};
 use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
+use transport::folder::Folder;
 use transport::{Services, Transport};
 
 /// Wait between two attempts to record a result while the database is unreachable.
@@ -27,6 +28,8 @@ pub(crate) struct Context {
     pub(crate) store: Store,
     pub(crate) staging: Staging,
     pub(crate) services: Services,
+    /// The directories of this machine that flows may archive to.
+    pub(crate) local_archives: Arc<dyn Folder>,
     pub(crate) lease: Arc<NodeLeaseKeeper>,
     pub(crate) ids: Ids,
     pub(crate) transports: BTreeMap<&'static str, Arc<dyn Transport>>,

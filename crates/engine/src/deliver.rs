@@ -4,5 +4,5 @@ mod attempt;
 mod claim_log;
 pub(crate) mod conclude;
 pub(crate) mod dispatch;
-mod payload;
+pub(crate) mod payload;
 mod pools;

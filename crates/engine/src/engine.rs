@@ -7,6 +7,7 @@ use crate::history::KeptFlows;
 use crate::ingest::pollers::Pollers;
 use crate::ingest::settle::Settler;
 use crate::ingest::unstable::UnstableFiles;
+use crate::maintenance::archives::ArchiveRetention;
 use crate::maintenance::deadlines::Deadlines;
 use crate::maintenance::fencing::Fencing;
 use crate::maintenance::purge::Purge;
@@ -60,6 +61,7 @@ impl Engine {
         let context = Arc::new(Context {
             store: parts.store,
             staging: parts.staging,
+            local_archives: parts.local_archives,
             services,
             lease: Arc::clone(&lease),
             ids,
@@ -152,6 +154,7 @@ impl Engine {
             Arc::new(Fencing(Arc::clone(context))),
             Arc::new(Deadlines(Arc::clone(context))),
             Arc::new(Retention(Arc::clone(context))),
+            Arc::new(ArchiveRetention(Arc::clone(context))),
             Arc::new(OrphanSweep(Arc::clone(context))),
             Arc::new(Purge(Arc::clone(context))),
         ];

@@ -7,6 +7,7 @@
 //! ```
 
 mod accept;
+pub(crate) mod archive;
 mod back_off;
 pub(crate) mod dry_run;
 mod due;

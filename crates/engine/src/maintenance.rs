@@ -1,6 +1,7 @@
 //! Periodic work: lapsed leases, late receipts, expired deliveries, retention, orphaned files in staging; and work
 //! that other crates add, such as sealing the audit trail.
 
+pub(crate) mod archives;
 pub(crate) mod deadlines;
 pub(crate) mod fencing;
 pub(crate) mod purge;

@@ -7,6 +7,7 @@ use model::NodeName;
 use staging::Staging;
 use std::sync::Arc;
 use store::Store;
+use transport::folder::Folder;
 use transport::{BufferBudget, Clock, Directory, Random, Services, Transport};
 
 /// The parts of an engine.
@@ -21,6 +22,8 @@ pub struct Parts {
     pub random: Arc<dyn Random>,
     /// Definitions, partners and keys.
     pub directory: Arc<dyn Directory>,
+    /// The directories of this machine that flows may archive to; paths are absolute.
+    pub local_archives: Arc<dyn Folder>,
     /// Flows of earlier revisions.
     pub history: Arc<dyn FlowHistory>,
     /// All transports.

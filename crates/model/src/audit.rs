@@ -131,6 +131,8 @@ words! {
         EndpointTested = "endpoint.tested",
         /// A payload's bytes were removed at the end of its retention.
         PayloadRemoved = "payload.removed",
+        /// A file in an archive was removed when its time was over, or left there because it was changed.
+        ArchiveRemoved = "archive.removed",
         /// Staged bytes without a record were moved to quarantine.
         PayloadQuarantined = "payload.quarantined",
         /// A month of audit events was removed at the end of its retention.

@@ -13,7 +13,8 @@ mod throttle;
 
 pub use endpoint::{Endpoint, EndpointUrl, Listener};
 pub use flow::{
-    Destination, Flow, FlowSource, Order, PollEffects, PollSource, ReceiveSource, RetryPolicy, SettleWhen,
+    Destination, Flow, FlowSource, LocalArchive, Order, PollEffects, PollSource, ReceiveSource, RetryPolicy,
+    SettleWhen,
 };
 pub use material::{CertificateDefinition, Credential, KeyDefinition, ProxyDefinition};
 pub use partner::{Identity, Partner};

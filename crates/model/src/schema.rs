@@ -133,6 +133,8 @@ pub enum Rule {
     AtMostOne(&'static [&'static str]),
     /// The first is given only together with the second.
     Needs(&'static str, &'static str),
+    /// The first is given only together with one of the others.
+    NeedsOneOf(&'static str, &'static [&'static str]),
 }
 
 /// What a field holds.
@@ -171,6 +173,8 @@ pub enum Kind {
     Template,
     /// A directory at the endpoint that the table is about, as its scheme reads paths ([`Paths`]).
     Directory,
+    /// A directory of the gateway's own machine, below its roots for files.
+    LocalDirectory,
     /// The name of a definition of a kind.
     Name(Section),
     /// The name of an HTTP server, `[listen.http.NAME]` in `waybill.toml`.
@@ -224,6 +228,7 @@ impl Kind {
             Self::Url => "a URL".into(),
             Self::Template => "text with fields such as {name}".into(),
             Self::Directory => "a directory".into(),
+            Self::LocalDirectory => "a directory of this machine".into(),
             Self::Name(section) => format!("the name of {} {section}", article(section.as_str())),
             Self::Server => "the name of a [listen.http.NAME] in waybill.toml".into(),
             Self::NameOf(sections) => {

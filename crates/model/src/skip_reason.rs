@@ -32,6 +32,10 @@ words! {
         ToRefuse = "to_refuse",
         /// Its name ends as the names of files do that are still being written.
         TemporaryName = "temporary_name",
+        /// Its done file is not there yet.
+        NoDoneFile = "no_done_file",
+        /// It is the done file of another file.
+        DoneFile = "done_file",
         /// Another gateway has set it aside under a name of its own.
         SetAside = "set_aside",
         /// It is known already, in a way that the source does not tell.
@@ -75,6 +79,8 @@ impl SkipReason {
             }
             Self::ToRefuse => "files that a poll would refuse",
             Self::TemporaryName => "files still being written (temporary suffix)",
+            Self::NoDoneFile => "files whose done file is not there",
+            Self::DoneFile => "done files",
             Self::SetAside => "files that another gateway has reserved",
             Self::Known => "files that are known already",
             Self::TakenAlready => "files that were read already and are not settled at the source yet",

@@ -62,7 +62,9 @@ pub use instance::load_or_create_instance;
 pub use intake::{IntakeBegun, IntakeCommit, IntakeCommitted, Reply};
 pub use journal::{Journal, JournalEntry, JournalSettings, JournalStats, PROCESS_ENDED, connection_event_id};
 pub use lease::{Acquired, FLOW_SOURCE, NodeLease, Renewal};
-pub use offer::{EarlierTries, KnownOffer, OfferFailed, OfferToSettle, RecordOffer, Recorded};
+pub use offer::{
+    ArchiveRecord, ArchiveSite, EarlierTries, KnownOffer, OfferFailed, OfferToSettle, RecordOffer, Recorded,
+};
 pub use open::Store;
 pub use payload::PayloadRows;
 pub use revisions::{Applied, DefinitionState, NewRevision, NodeRevision, Revision};

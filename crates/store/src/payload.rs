@@ -21,7 +21,8 @@ pub struct PayloadRows {
 }
 
 impl Store {
-    /// Payloads that are no longer needed: every transfer that refers to them has ended, and its retention too.
+    /// Payloads that are no longer needed: every transfer that refers to them has ended, and its retention too, and the
+    /// source that they came from is settled.
     ///
     /// # Errors
     /// The database failed.
@@ -34,6 +35,8 @@ impl Store {
                         WHERE NOT t.released AND t.retained_until <= $1) \
                      AND NOT EXISTS (SELECT 1 FROM payload_references r JOIN transfers t ON t.id = r.transfer_id \
                         WHERE r.payload_id = p.id AND (t.retained_until IS NULL OR t.retained_until > $1)) \
+                     AND NOT EXISTS (SELECT 1 FROM payload_references r JOIN transfers t ON t.id = r.transfer_id \
+                        JOIN offers o ON o.id = t.offer_id WHERE r.payload_id = p.id AND o.settle_outcome IS NOT NULL) \
                      LIMIT $2")
                     .bind(now).bind(i64::from(limit)).fetch_all(c).await)
             })

@@ -194,7 +194,7 @@ fn sha256(bytes: Vec<u8>) -> Result<Sha256> {
     bytes.try_into().map(Sha256).map_err(|_| unreadable("payloads.sha256", "not 32 bytes"))
 }
 
-fn unsigned(number: i64) -> Result<u64> {
+pub(crate) fn unsigned(number: i64) -> Result<u64> {
     u64::try_from(number).map_err(|_| unreadable("a length", &number.to_string()))
 }
 

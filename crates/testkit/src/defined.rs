@@ -80,10 +80,12 @@ pub fn destination(spec: &TransportSpec, endpoint: &str, set: &[(&str, &str)]) -
 pub fn poll(endpoint: &str, after: After) -> PollSource {
     let polling = Polling {
         after,
+        keep_for: None,
         error_directory: None,
         stable_for: Duration::ZERO,
         recursive: false,
         ignore_times: false,
+        done_file: None,
         filter: Filter::default(),
         temporary_suffix: ".a".into(),
     };

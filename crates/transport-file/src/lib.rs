@@ -20,7 +20,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use transport::Services;
 use transport::folder::{
-    Folder, FolderPlace, FolderProtocol, FolderTransport, FolderUse, Polling, parse_directory,
+    After, Folder, FolderPlace, FolderProtocol, FolderTransport, FolderUse, Polling, sample_directory,
 };
 
 /// `transport = "file"`.
@@ -40,6 +40,13 @@ impl LocalFiles {
         Self { roots }
     }
 
+    /// All directories below the roots, by absolute paths: for archives of flows.
+    #[must_use]
+    pub fn archives(&self) -> LocalFolder {
+        let base = self.roots.first().cloned().unwrap_or_else(|| "/".into());
+        LocalFolder::new(base, self.roots.clone())
+    }
+
     /// A directory that may be used.
     fn allowed(&self, path: RemotePath) -> Result<RemotePath, String> {
         if root_of(&self.roots, &path).is_some() {
@@ -55,7 +62,7 @@ impl LocalFiles {
 
     /// An archive or error directory: absolute, and below an allowed root too.
     fn other_directory(&self, text: &str) -> Result<RemotePath, String> {
-        let path = parse_directory(text)?;
+        let path = sample_directory(text)?;
         if !path.is_absolute() {
             return Err("must be an absolute path: a file endpoint has no other starting point".into());
         }
@@ -86,6 +93,10 @@ impl FolderProtocol for LocalFiles {
             let message = "has no 'error_directory': a file that is refused stays in the polled directory, and the \
                            overview shows it; set it to a directory that such files are moved to";
             findings.warning("", message);
+        }
+        if matches!(polling.after, After::ArchiveLocally { .. }) {
+            findings
+                .error("after.archive_locally", "is for remote endpoints; for a local folder use archive");
         }
         for (path, text) in polling.directories() {
             findings.accept(path, self.other_directory(text));

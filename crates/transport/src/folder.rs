@@ -5,7 +5,9 @@
 mod adapter;
 mod check;
 mod destination;
+mod done_file;
 mod filter;
+mod local_archive;
 mod names;
 pub mod options;
 mod place;
@@ -21,9 +23,11 @@ pub const READER_BUFFERS: usize = 256 * 1024;
 pub const RENAME_REFUSED: &str = "the server lets this user write files but not rename them: ask its operator for the right to rename, or set temporary = \"none\" on the flow's destination";
 
 pub use adapter::{FolderProtocol, FolderTransport, FolderUse};
-pub use check::check_poll;
+pub use check::{check_poll, sample_directory};
 pub use destination::{FolderDestination, Overwrite, PUBLISHING, WRITING, WriteOptions};
+pub use done_file::DoneFile;
 pub use filter::{Empty, Filter};
+pub use local_archive::{ToArchive, archive_payload, remove_unchanged};
 pub use names::{NAME_LIMIT, check_affix, parse_directory};
 pub use options::{After, Polling};
 pub use place::{FolderPlace, LoginAddress};

@@ -27,7 +27,10 @@ pub use services::{
     AuditLog, Clock, DeliveryLog, Directory, KnownOffers, Random, Services, SkippedFile, StagingArea,
     UNSTABLE_LIMIT, UnstableFile,
 };
-pub use source::{AfterRead, Discovery, FoundOffer, OfferStream, Opened, Part, PartStream, Settled, Source};
+pub use source::{
+    AfterRead, ArchivedFile, ArchivedRemoval, Discovery, FoundOffer, OfferStream, Opened, Part, PartStream,
+    Settled, Source,
+};
 
 use model::definition::{self, Endpoint, Flow};
 pub use model::{Declaration, Probe, ProbeStep, Step};

@@ -3,9 +3,10 @@
 use crate::{KnownOffers, Probe};
 use async_trait::async_trait;
 use futures::stream::BoxStream;
-use model::{ConnectionId, Offer, OfferIdentity, Outcome, RemotePath, Result};
+use model::{ConnectionId, Error, ErrorKind, Offer, OfferIdentity, Outcome, RemotePath, Result, Timestamp};
 use serde_json::{Map, Value};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::io::AsyncRead;
 
 /// A bounded stream of what a poll found.
@@ -71,15 +72,44 @@ pub struct Part {
 }
 
 /// The result of settling.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Settled {
     /// The file was deleted, archived or moved, now or by an earlier call.
     Done,
+    /// The file was archived, now or by an earlier call, and is to be removed from the archive after a time.
+    Archived {
+        /// The file, and what belongs to it.
+        files: Vec<ArchivedFile>,
+        /// How long they stay there.
+        keep_for: Duration,
+    },
     /// The file was kept at the source. It is not offered again as long as complete listings show it.
     Kept,
     /// The file no longer exists: it disappeared by itself, or somebody else removed it.
     Gone,
     /// The file there is not the one that was read. It was not touched, and will be offered again.
+    Changed,
+}
+
+/// A file in an archive at its source.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ArchivedFile {
+    /// Its path.
+    pub path: RemotePath,
+    /// Its size in bytes there, if the server reports it.
+    pub size: Option<u64>,
+    /// Its modification time there, if the server reports it.
+    pub modified: Option<Timestamp>,
+}
+
+/// The result of removing a file from an archive.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ArchivedRemoval {
+    /// It was removed.
+    Removed,
+    /// It no longer existed.
+    Gone,
+    /// Another file is there, or the file was changed: it was left.
     Changed,
 }
 
@@ -114,6 +144,16 @@ pub trait Source: Send + Sync {
     /// # Errors
     /// The file was not settled, or that is unknown; the engine calls again.
     async fn settle(&self, offer: &Offer, outcome: Outcome) -> Result<Settled>;
+
+    /// Removes a file that [`Source::settle`] archived and whose time in the archive is over, if it is still as it was
+    /// archived. Idempotent.
+    ///
+    /// # Errors
+    /// `Unsupported` by default; otherwise by the protocol's codes: the engine calls again.
+    async fn remove_archived(&self, file: &ArchivedFile) -> Result<ArchivedRemoval> {
+        Err(Error::permanent(ErrorKind::Unsupported, "remove a file from an archive")
+            .with("path", &file.path))
+    }
 
     /// Tests every step of a poll and reports each. Does not read any file.
     async fn probe(&self) -> Probe;

@@ -87,6 +87,7 @@ impl CommandSession {
         let parts = Parts {
             store: store.clone(),
             staging,
+            local_archives: Arc::clone(&transports.local_archives),
             clock: Arc::clone(&ambient.clock),
             random: Arc::clone(&ambient.random),
             directory: Arc::new(InForce(in_force)),

@@ -164,6 +164,7 @@ impl Gateway {
         let parts = Parts {
             store: store.clone(),
             staging: staging.clone(),
+            local_archives: Arc::clone(&transports.local_archives),
             clock: Arc::clone(&ambient.clock),
             random: Arc::clone(&ambient.random),
             directory: Arc::new(InForce(in_force)),

@@ -7,7 +7,7 @@ use net::Net;
 use net::http::{HttpServers, ListenSpec};
 use std::sync::Arc;
 use transport::Transport;
-use transport::folder::FolderTransport;
+use transport::folder::{Folder, FolderTransport};
 use transport_as2::As2;
 use transport_file::LocalFiles;
 use transport_ftp::Ftp;
@@ -20,6 +20,8 @@ pub(crate) struct Transports {
     pub(crate) as2: Arc<As2>,
     /// All of them.
     pub(crate) all: Vec<Arc<dyn Transport>>,
+    /// The directories of this machine that flows may archive to.
+    pub(crate) local_archives: Arc<dyn Folder>,
 }
 
 impl Transports {
@@ -31,14 +33,16 @@ impl Transports {
         listen: Vec<ListenSpec>,
     ) -> Self {
         let as2 = Arc::new(As2::new(net.clone(), servers.clone(), listen));
+        let files = LocalFiles::new(settings.roots.files.clone());
+        let local_archives = Arc::new(files.archives());
         let all: Vec<Arc<dyn Transport>> = vec![
-            Arc::new(FolderTransport::of(LocalFiles::new(settings.roots.files.clone()))),
+            Arc::new(FolderTransport::of(files)),
             Arc::new(FolderTransport::of(Sftp::new(net.clone()))),
             Arc::new(FolderTransport::of(Ftp::new(net.clone()))),
             Arc::new(FolderTransport::of(Webdav::new(net.clone()))),
             Arc::clone(&as2) as Arc<dyn Transport>,
         ];
-        Self { as2, all }
+        Self { as2, all, local_archives }
     }
 
     /// Those whose destinations refuse a name that is taken, unless their field `overwrite` says otherwise.

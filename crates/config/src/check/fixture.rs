@@ -84,9 +84,13 @@ static POLLED: Group = Group::of(&[
 static AFTER: Group = Group::of(&[
     field("archive", Kind::Directory),
     Field::preset("timestamp", Kind::Bool, "true", "For tests."),
+    field("archive_locally", Kind::LocalDirectory),
     field("move", Kind::Directory),
 ])
-.with(&[Rule::ExactlyOne(&["archive", "move"]), Rule::Needs("timestamp", "archive")]);
+.with(&[
+    Rule::ExactlyOne(&["archive", "archive_locally", "move"]),
+    Rule::NeedsOneOf("timestamp", &["archive", "archive_locally"]),
+]);
 
 static WRITTEN: Group = Group::of(&[
     Field::preset("overwrite", Kind::Choice(&["refuse", "replace"]), "refuse", "For tests."),
@@ -186,6 +190,7 @@ impl Declaration for Declared {
             is_recursive: poll.options.bool("recursive"),
             keeps_files: poll.options.text("after") == Some("keep"),
             moves_refused: poll.options.text("error_directory").is_some(),
+            ..PollEffects::default()
         }
     }
 

@@ -57,6 +57,12 @@ impl Checker<'_> {
     fn directories_in(&self, node: &Node, key: &str, kind: Kind, location: Option<&Location>) {
         match (kind, &node.value) {
             (Kind::Directory, Written::Text(text)) => self.directory(node, key, text, location),
+            (Kind::LocalDirectory, Written::Text(text)) => {
+                let Some(text) = self.context.resolve(text, &node.place, key, Use::Plain) else { return };
+                if let Err(message) = self.context.roots.folder(Path::new(&text)) {
+                    self.context.error(&node.place, key, message);
+                }
+            }
             (Kind::Table(group), Written::Table(table)) => self.in_table(table, key, group.fields, location),
             (Kind::OneOf(kinds), _) => {
                 for kind in kinds {

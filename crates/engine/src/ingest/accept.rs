@@ -103,7 +103,7 @@ async fn record_and_settle(
     if let Some(offer) = recorded
         && polled.poll.settle == SettleWhen::Recorded
     {
-        polled.settler.settle(source, offer).await;
+        polled.settler.settle(source, polled.archive(), offer).await;
     }
     Ok(())
 }

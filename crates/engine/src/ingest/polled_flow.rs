@@ -1,6 +1,7 @@
 //! One flow whose source is polled, and the state that all polled flows of this node share.
 
 use crate::context::Context;
+use crate::ingest::archive::FlowArchive;
 use crate::ingest::settle::Settler;
 use crate::ingest::tally::Tally;
 use crate::ingest::unconfirmed::UnconfirmedReadings;
@@ -64,6 +65,12 @@ impl PolledFlow {
     pub(crate) fn moves_refused(&self) -> bool {
         let endpoint = self.context.endpoint(&self.poll.endpoint);
         endpoint.is_ok_and(|(_, transport)| transport.poll_effects(&self.poll).moves_refused)
+    }
+
+    /// The archive on this machine that the flow's files are copied to. None while its endpoint is not defined.
+    pub(crate) fn archive(&self) -> Option<FlowArchive> {
+        let (_, transport) = self.context.endpoint(&self.poll.endpoint).ok()?;
+        FlowArchive::of(transport.as_ref(), &self.flow)
     }
 
     pub(crate) fn event(&self, kind: EventKind) -> AuditEvent {

@@ -4,12 +4,13 @@ use crate::context::Context;
 use crate::crash;
 use crate::guard::guarded;
 use crate::history::FlowAt;
+use crate::ingest::archive::{Archived, FlowArchive};
 use model::definition::RetryPolicy;
 use model::{Error, EventKind, Offer, OfferId, Outcome, Result};
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use store::{Done, NodeLease, OfferToSettle};
+use store::{ArchiveSite, Done, NodeLease, OfferToSettle};
 use transport::{OfferNotes, Settled, Shutdown, Source};
 
 /// The most offers in one round.
@@ -40,8 +41,8 @@ impl Settler {
 
     /// Settles an offer right after it was recorded. A failure is recorded with the offer, and
     /// [`settle_due`](Self::settle_due) tries again.
-    pub(crate) async fn settle(&self, source: &dyn Source, offer: Offer) {
-        self.settle_as(Ok(source), offer, Outcome::Taken).await;
+    pub(crate) async fn settle(&self, source: &dyn Source, archive: Option<FlowArchive>, offer: Offer) {
+        self.settle_as(Ok((source, archive)), offer, Outcome::Taken).await;
     }
 
     /// Settles what is due, until shutdown: after a restart, a failure, or the last delivery.
@@ -87,23 +88,26 @@ impl Settler {
                     (None, None) => continue,
                 };
                 let source = flow.and_then(|flow| self.source_of(&offer, &flow));
-                settled |= self.settle_as(source.as_deref(), offer, outcome).await;
+                let source = source.as_ref().map(|(source, archive)| (source.as_ref(), archive.clone()));
+                settled |= self.settle_as(source, offer, outcome).await;
             }
         }
         Ok(settled && most >= BATCH as usize)
     }
 
-    fn source_of(&self, offer: &Offer, at: &FlowAt) -> Result<Arc<dyn Source>> {
+    fn source_of(&self, offer: &Offer, at: &FlowAt) -> Result<(Arc<dyn Source>, Option<FlowArchive>)> {
         let (endpoint, transport) = self.context.endpoint(&offer.identity.endpoint)?;
         at.speaks(&endpoint.name, transport.spec().name)?;
-        transport.source(endpoint, Arc::clone(&at.flow), self.context.services.clone())
+        let archive = FlowArchive::of(transport.as_ref(), &at.flow);
+        let source = transport.source(endpoint, Arc::clone(&at.flow), self.context.services.clone())?;
+        Ok((source, archive))
     }
 
     /// Once settling has started, this node must record its result: it waits for whatever prevents the record, unless
     /// it loses its lease and another node settles the offer. Returns whether the source was settled.
     async fn settle_as(
         &self,
-        source: Result<&dyn Source, &Error>,
+        source: Result<(&dyn Source, Option<FlowArchive>), &Error>,
         mut offer: Offer,
         outcome: Outcome,
     ) -> bool {
@@ -127,22 +131,22 @@ impl Settler {
                 return false;
             }
         }
-        let source = match source {
-            Ok(source) => source,
+        let (source, archive) = match source {
+            Ok(found) => found,
             Err(error) => {
                 self.settle_failed(&offer, error, &lease).await;
                 return false;
             }
         };
         let settled = tokio::select! {
-            settled = self.settle_source(source, &mut offer, outcome, lease.epoch) => settled,
+            settled = self.settle_source(source, archive.as_ref(), &mut offer, outcome, lease.epoch) => settled,
             () = self.context.lease.lost(lease.epoch) => {
                 log_lost(&offer);
                 return false;
             }
         };
         match &settled {
-            Ok(settled) => self.record_settled(&offer, *settled, &lease).await,
+            Ok((settled, archived)) => self.record_settled(&offer, settled, archived, &lease).await,
             Err(error) => self.settle_failed(&offer, error, &lease).await,
         }
         settled.is_ok()
@@ -151,25 +155,38 @@ impl Settler {
     async fn settle_source(
         &self,
         source: &dyn Source,
+        archive: Option<&FlowArchive>,
         offer: &mut Offer,
         outcome: Outcome,
         epoch: i64,
-    ) -> Result<Settled> {
+    ) -> Result<(Settled, Archived)> {
         if outcome == Outcome::Refused
             && OfferNotes::of(&offer.source_data).cause.is_none()
             && let Some(cause) = self.context.store.offer_failure(offer.id).await?
         {
             OfferNotes::change(&mut offer.source_data, |notes| notes.cause = Some(cause));
         }
+        let mut archived = Archived::default();
+        if let Some(archive) = archive.filter(|_| outcome == Outcome::Taken) {
+            archived = archive.copy(&self.context, offer).await?;
+            crash::point("settle.archived");
+        }
         crash::point("settle.before");
         // Another node may have settled it in the meantime, and a new file may have its name.
         self.context.lease.may_act(epoch)?;
         let settled = guarded("settle a source", source.settle(offer, outcome)).await;
         crash::point("settle.after");
-        settled
+        let settled = settled?;
+        if let Settled::Archived { files, keep_for } = &settled {
+            for file in files {
+                let site = ArchiveSite::Endpoint(offer.identity.endpoint.clone());
+                archived.add(&self.context, offer, site, file.clone(), Some(*keep_for));
+            }
+        }
+        Ok((settled, archived))
     }
 
-    async fn record_settled(&self, offer: &Offer, settled: Settled, lease: &NodeLease) {
+    async fn record_settled(&self, offer: &Offer, settled: &Settled, archived: &Archived, lease: &NodeLease) {
         let mut event = self
             .context
             .event(EventKind::OfferSettled)
@@ -179,22 +196,27 @@ impl Settler {
             .detail(
                 "outcome",
                 match settled {
-                    Settled::Done => "done",
+                    Settled::Done | Settled::Archived { .. } => "done",
                     Settled::Kept => "kept",
                     Settled::Gone => "gone",
                     Settled::Changed => "changed",
                 },
             );
-        if settled == Settled::Changed {
+        if let Some(paths) = archived.paths() {
+            event = event.detail("archived", paths);
+        }
+        if *settled == Settled::Changed {
             event = event.severity(model::Severity::Warning).detail(
                 "note",
                 "the file there is not the one that was read: it was left there and will be offered as a \
                 new file",
             );
         }
-        let kept = settled == Settled::Kept;
-        let write =
-            || self.context.store.settled(offer.id, lease, kept, vec![event.clone()], self.context.now());
+        let kept = *settled == Settled::Kept;
+        let write = || {
+            let (records, events) = (archived.records.clone(), vec![event.clone()]);
+            self.context.store.settled(offer.id, lease, kept, records, events, self.context.now())
+        };
         match self.context.write_until_done("the settling of a source", lease.epoch, write).await {
             Ok(Done::Done) => {}
             Ok(Done::ClaimLost) => log_lost(offer),

@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 use store::{Act, EventFilter, EventView, Page, Store, StoreSettings, TransferFilter, TransferView, Waybill};
 use testkit::clock::{FixedClock, SeededRandom};
 use testkit::defined;
-use testkit::fake::{FakeEndpoint, FakeTransport, SPEC};
+use testkit::fake::{FakeEndpoint, FakeTransport, MemoryFolder, SPEC};
 use tokio::sync::watch;
 use transport::folder::After;
 use transport::folder::options::Polling;
@@ -40,6 +40,8 @@ pub(crate) struct Scene {
     counting: Arc<Counting>,
     pub(crate) store: Store,
     pub(crate) staging: Staging,
+    /// What flows archive to on this machine.
+    pub(crate) archives: MemoryFolder,
     definitions: watch::Sender<Arc<Definitions>>,
     history: Arc<History>,
     url: String,
@@ -103,6 +105,7 @@ impl Scene {
             fake,
             store,
             staging,
+            archives: MemoryFolder::new(),
             definitions: watch::Sender::new(Arc::default()),
             history: Arc::default(),
             url,
@@ -173,6 +176,7 @@ impl Scene {
         let parts = Parts {
             store,
             staging: self.staging.clone(),
+            local_archives: Arc::new(self.archives.clone()),
             clock: Arc::clone(&self.clock) as Arc<dyn Clock>,
             random: Arc::new(SeededRandom::new(Uuid::new_v4().as_u64_pair().0)),
             directory: Arc::new(InForce(self.definitions.subscribe())),

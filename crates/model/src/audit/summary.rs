@@ -124,6 +124,10 @@ impl EventWords<'_> {
                 self.with(", it was ", "was"),
                 self.with(" and is ", "is")
             ),
+            EventKind::ArchiveRemoved => match self.text("outcome").as_deref() {
+                Some("changed") => format!("{} was changed in its archive, and stays there", self.offer()),
+                _ => format!("{} was removed from its archive: its time there is over", self.offer()),
+            },
             EventKind::OfferSettled => {
                 let outcome = match self.text("outcome").as_deref() {
                     Some("kept") => "was kept at its source",
@@ -132,7 +136,7 @@ impl EventWords<'_> {
                     }
                     _ => "was settled at its source",
                 };
-                format!("{} {outcome}", self.offer())
+                format!("{} {outcome}{}", self.offer(), self.with("; archived as ", "archived"))
             }
             EventKind::SettleFailed => {
                 format!("{} could not be settled at its source{}", self.offer(), self.with(": ", "error"))

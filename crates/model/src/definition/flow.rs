@@ -71,7 +71,7 @@ pub struct PollSource {
 }
 
 /// What polling does to its place, as far as others must know: flows that use the same place, and the gateway.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct PollEffects {
     /// Whether it takes files of directories below the polled one too.
     pub is_recursive: bool,
@@ -79,6 +79,19 @@ pub struct PollEffects {
     pub keeps_files: bool,
     /// Whether files that cannot be taken are moved away.
     pub moves_refused: bool,
+    /// The directory of this machine that a copy of each file is archived to before it is settled at its source.
+    pub local_archive: Option<LocalArchive>,
+}
+
+/// An archive on the gateway's own machine.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct LocalArchive {
+    /// The directory, a template ([`DirectoryTemplate`](crate::DirectoryTemplate)).
+    pub directory: String,
+    /// Whether the time at which a file was found is added to its name.
+    pub timestamp: bool,
+    /// How long a file stays there; `None` for ever.
+    pub keep_for: Option<Duration>,
 }
 
 /// A listener as source.

@@ -21,9 +21,13 @@ fn parse(kind: Kind, text: &str) -> Result<Value, String> {
         Kind::List(kind) => Value::List(vec![parse(*kind, text)?]),
         // Host keys come one or several to a text.
         Kind::Public(PublicMaterial::HostKeys) => Value::List(vec![Value::Text(text.to_owned())]),
-        Kind::Text | Kind::Public(_) | Kind::Url | Kind::Directory | Kind::Name(_) | Kind::Server => {
-            Value::Text(text.to_owned())
-        }
+        Kind::Text
+        | Kind::Public(_)
+        | Kind::Url
+        | Kind::Directory
+        | Kind::LocalDirectory
+        | Kind::Name(_)
+        | Kind::Server => Value::Text(text.to_owned()),
         Kind::Secret => Value::Secret(Secret::new(text.to_owned())),
         Kind::Bool => Value::Bool(text.parse().map_err(|_| wrong())?),
         Kind::Off if text == "false" => Value::Bool(false),

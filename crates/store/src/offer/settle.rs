@@ -5,6 +5,7 @@ use crate::delivery::Done;
 use crate::either::on;
 use crate::fault::Fault;
 use crate::lease::NodeLease;
+use crate::offer::archive::{ArchiveRecord, insert_archived};
 use crate::open::Store;
 use crate::row::{OfferRow, word};
 use crate::tx::{Tx, locking};
@@ -108,7 +109,8 @@ impl Store {
 
     /// Records that the source confirmed an offer that [`Store::begin_settle`] reserved under this lease. With `kept`
     /// the file still exists, and is skipped as long as listings show it; otherwise a file with the same identity is
-    /// new from now on. `ClaimLost`: another node is settling it; nothing was written.
+    /// new from now on. `archived` are the files in archives that are to be removed later. `ClaimLost`: another node is
+    /// settling it; nothing was written.
     ///
     /// # Errors
     /// The database failed.
@@ -117,10 +119,11 @@ impl Store {
         offer: OfferId,
         lease: &NodeLease,
         kept: bool,
+        archived: Vec<ArchiveRecord>,
         events: Vec<AuditEvent>,
         now: Timestamp,
     ) -> Result<Done> {
-        self.write(Settled { offer, lease: lease.clone(), kept, events, now }).await
+        self.write(Settled { offer, lease: lease.clone(), kept, archived, events, now }).await
     }
 
     /// Records that the source of an offer that [`Store::begin_settle`] reserved under this lease could not be
@@ -226,6 +229,7 @@ struct Settled {
     offer: OfferId,
     lease: NodeLease,
     kept: bool,
+    archived: Vec<ArchiveRecord>,
     events: Vec<AuditEvent>,
     now: Timestamp,
 }
@@ -250,6 +254,9 @@ impl Command for Settled {
             .execute(c).await.map(|done| done.rows_affected()))?;
         if written == 0 {
             return Ok(Done::ClaimLost);
+        }
+        for archived in &self.archived {
+            insert_archived(tx, archived, self.now).await?;
         }
         settle_events(tx, self.offer, &self.events).await?;
         Ok(Done::Done)

@@ -244,7 +244,7 @@ both! {
             if failed {
                 store.settle_failed(offer, &lease, at, "no permission", told, at).await.unwrap();
             } else {
-                store.settled(offer, &lease, false, told, at).await.unwrap();
+                store.settled(offer, &lease, false, vec![], told, at).await.unwrap();
             }
         }
         let waybill = store.waybill(id).await.unwrap().unwrap();

@@ -43,7 +43,7 @@ both! {
         assert!(store.begin_settle(id, &lease, now()).await.unwrap());
         assert!(store.offers_to_settle("orders", "acme", now(), 10).await.unwrap().is_empty());
         assert!(is_known(&store, "a").await);
-        assert_eq!(store.settled(id, &lease, false, vec![], now()).await.unwrap(), Done::Done);
+        assert_eq!(store.settled(id, &lease, false, vec![], vec![], now()).await.unwrap(), Done::Done);
         assert!(!is_known(&store, "a").await);
         // The same name, size and time once more is a new file.
         recorded(&store, &lease, "a", &["x"]).await;
@@ -125,7 +125,7 @@ both! {
         let crate::OfferToSettle { offer: read, outcome, .. } = store.offers_to_settle("orders", "acme", now(), 1).await.unwrap().remove(0);
         assert_eq!((read.id, outcome), (refused.id, Outcome::Refused));
         assert!(store.begin_settle(refused.id, &lease, now()).await.unwrap());
-        store.settled(refused.id, &lease, false, vec![], now()).await.unwrap();
+        store.settled(refused.id, &lease, false, vec![], vec![], now()).await.unwrap();
         assert!(!is_known(&store, "a").await);
     }
 
@@ -144,7 +144,7 @@ both! {
             assert_eq!(read.id, found.id);
             assert_eq!(outcome, if ends_well { Outcome::Taken } else { Outcome::Refused });
             assert!(store.begin_settle(found.id, &lease, now()).await.unwrap());
-            store.settled(found.id, &lease, false, vec![], now()).await.unwrap();
+            store.settled(found.id, &lease, false, vec![], vec![], now()).await.unwrap();
         }
     }
 
@@ -189,13 +189,13 @@ both! {
         assert!(store.begin_settle(id, &lives, now()).await.unwrap());
         let later = after(now(), 60_000);
         assert_eq!(store.settle_failed(id, &stopped, later, "refused", vec![], now()).await.unwrap(), Done::ClaimLost);
-        assert_eq!(store.settled(id, &stopped, false, vec![], now()).await.unwrap(), Done::ClaimLost);
+        assert_eq!(store.settled(id, &stopped, false, vec![], vec![], now()).await.unwrap(), Done::ClaimLost);
         // It is still the other's, and hides.
         assert!(store.offers_to_settle("orders", "acme", later, 10).await.unwrap().is_empty());
         assert!(is_known(&store, "a").await);
-        assert_eq!(store.settled(id, &lives, false, vec![], now()).await.unwrap(), Done::Done);
+        assert_eq!(store.settled(id, &lives, false, vec![], vec![], now()).await.unwrap(), Done::Done);
         // Told once more, as its answer was lost; and too late by the first.
-        assert_eq!(store.settled(id, &lives, false, vec![], now()).await.unwrap(), Done::Done);
+        assert_eq!(store.settled(id, &lives, false, vec![], vec![], now()).await.unwrap(), Done::Done);
         assert_eq!(store.settle_failed(id, &stopped, later, "refused", vec![], now()).await.unwrap(), Done::ClaimLost);
         assert!(!is_known(&store, "a").await);
     }
@@ -204,7 +204,7 @@ both! {
         let lease = lease(&store, "n1").await;
         let (id, _) = recorded(&store, &lease, "a", &["x"]).await;
         assert!(store.begin_settle(id, &lease, now()).await.unwrap());
-        store.settled(id, &lease, true, vec![], now()).await.unwrap();
+        store.settled(id, &lease, true, vec![], vec![], now()).await.unwrap();
         assert!(is_known(&store, "a").await);
         let poll = after(now(), 1000);
         store.listed(&[key("a"), key("b")], poll).await.unwrap();

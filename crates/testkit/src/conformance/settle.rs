@@ -4,12 +4,13 @@ use super::Place;
 use super::scene::{Scene, offer, put, refused};
 use crate::fake::{Act, Fault, PublishAnswer};
 use model::definition::PollSource;
-use model::{Outcome, RemotePath};
+use model::{Outcome, RemotePath, SkipReason};
 use std::sync::Arc;
+use std::time::Duration;
 use transport::OfferNotes;
-use transport::folder::After;
 use transport::folder::FolderSource;
-use transport::{FoundOffer, Settled, Source};
+use transport::folder::{After, DoneFile};
+use transport::{ArchivedRemoval, FoundOffer, Settled, Source};
 
 impl Scene {
     /// A poll that does this afterwards, and one file found by it.
@@ -255,4 +256,85 @@ pub(super) async fn refused_files_go_to_the_error_directory_with_their_cause(pla
         (&"flow".into(), &offer.failures.into()),
         "{text}"
     );
+}
+
+pub(super) async fn archives_of_each_month_are_made_and_cleared_of_what_was_archived(place: Place) {
+    let scene = Scene::new(place);
+    let month = scene.beside("2026-03");
+    let poll = crate::defined::polling(scene.poll(), |polling| {
+        let directory = format!("{}/{{received:%Y-%m}}", scene.place.beside.to_text());
+        polling.after = After::Archive { directory, timestamp: false };
+        polling.keep_for = Some(Duration::from_secs(60));
+    });
+    let (source, found) = scene.found(poll).await;
+    let offer = offer(&found);
+    let mut archived = None;
+    for _ in 0..2 {
+        let settled = source.settle(&offer, Outcome::Taken).await.unwrap();
+        let Settled::Archived { files, keep_for } = settled else { panic!("{settled:?}") };
+        assert_eq!((files.len(), keep_for.as_secs()), (1, 60));
+        assert_eq!(files[0].path, month.join(&"a.edi".into()));
+        archived = files.into_iter().next();
+    }
+    let archived = archived.unwrap();
+    assert_eq!(scene.content(&archived.path).await.unwrap(), b"taken");
+    // A file that somebody else put there stays, also under the name of one that was archived.
+    super::scene::put(&scene.place.folder, &month.join(&"other.edi".into()), b"theirs").await;
+    for removal in [ArchivedRemoval::Removed, ArchivedRemoval::Gone] {
+        assert_eq!(source.remove_archived(&archived).await.unwrap(), removal);
+        assert!(scene.content(&archived.path).await.is_none());
+    }
+    super::scene::put(&scene.place.folder, &archived.path, b"a longer one").await;
+    assert_eq!(source.remove_archived(&archived).await.unwrap(), ArchivedRemoval::Changed);
+    assert_eq!(scene.content(&archived.path).await.unwrap(), b"a longer one");
+    assert_eq!(scene.content(&month.join(&"other.edi".into())).await.unwrap(), b"theirs");
+    for name in ["a.edi", "other.edi"] {
+        scene.place.folder.remove(&month.join(&name.into())).await.unwrap();
+    }
+}
+
+pub(super) async fn a_file_is_taken_when_its_done_file_is_there_which_goes_after_it(place: Place) {
+    let scene = Scene::new(place);
+    let waiting = |poll| {
+        crate::defined::polling(poll, |polling| polling.done_file = DoneFile::parse("{name}.done").ok())
+    };
+    let source = scene.source(waiting(scene.archiving(true)));
+    scene.put("a.csv", b"not done").await;
+    scene.put("b.csv", b"done").await;
+    scene.put("b.csv.done", b"").await;
+    scene.put("c.csv.done", b"").await;
+    let found = scene.discover(&source).await;
+    let [found] = &found[..] else { panic!("{found:?}") };
+    assert_eq!(found.identity.path, scene.path("b.csv"));
+    let skipped = scene.known.skipped();
+    assert_eq!((skipped[&SkipReason::NoDoneFile], skipped[&SkipReason::DoneFile]), (1, 2));
+    let archived = ["b-20260301T120000000000Z.csv", "b-20260301T120000000000Z.csv.done"];
+    for _ in 0..2 {
+        assert_eq!(source.settle(&offer(found), Outcome::Taken).await.unwrap(), Settled::Done);
+        assert_eq!(scene.names_beside().await, archived);
+        assert_eq!(scene.names().await, ["a.csv", "c.csv.done"]);
+    }
+    // Interrupted between the file and its done file; then the next file of that name comes with another one.
+    let deleting = crate::defined::polling(scene.poll(), |polling| polling.after = After::Delete);
+    let source = scene.source(waiting(deleting));
+    scene.put("a.csv.done", b"1").await;
+    let found = scene.discover(&source).await.remove(0);
+    scene.place.folder.remove(&scene.path("a.csv")).await.unwrap();
+    source.settle(&offer(&found), Outcome::Taken).await.unwrap();
+    assert_eq!(scene.names().await, ["c.csv.done"]);
+    scene.put("a.csv.done", b"two").await;
+    source.settle(&offer(&found), Outcome::Taken).await.unwrap();
+    assert_eq!(scene.names().await, ["a.csv.done", "c.csv.done"]);
+    // A refused file takes its done file along.
+    let refusing = crate::defined::polling(scene.poll(), |polling| {
+        polling.error_directory = Some(scene.place.beside.join(&"bad".into()).to_text());
+    });
+    let source = scene.source(waiting(refusing));
+    scene.put("c.csv", b"bad").await;
+    let found = scene.discover(&source).await.remove(0);
+    source.settle(&refused(&found, "unreadable"), Outcome::Refused).await.unwrap();
+    assert_eq!(scene.names().await, ["a.csv.done"]);
+    for name in ["c.csv", "c.csv.done", "c.csv.error.json"] {
+        scene.place.folder.remove(&scene.beside("bad").join(&name.into())).await.unwrap();
+    }
 }

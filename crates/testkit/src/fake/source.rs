@@ -294,7 +294,7 @@ impl Source for FakeSource {
             offer: offer.id,
             path: path.clone(),
             outcome,
-            settled: result.as_ref().ok().copied(),
+            settled: result.as_ref().ok().cloned(),
         });
         result
     }

@@ -115,6 +115,7 @@ impl<P: FolderProtocol> Declaration for FolderTransport<P> {
         let directory = self.known_place(endpoint).map(|place| place.directory);
         check_poll(directory.as_ref(), &polling, findings);
         check::check_stable_for(poll, findings);
+        check::check_done_file(poll, findings);
         self.protocol.check_polling(endpoint, &polling, findings);
     }
 

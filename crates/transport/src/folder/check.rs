@@ -1,11 +1,13 @@
 //! Checks of flows with folders that a single field cannot show: the polling options of each flow, and flows that use
 //! the same directory.
 
-use super::options::Polling;
-use super::{FolderPlace, WriteOptions, check_affix, parse_directory};
-use model::RemotePath;
+use super::done_file::DoneFile;
+use super::options::{After, Polling};
+use super::{FolderPlace, WriteOptions, check_affix};
 use model::definition::{Definitions, Endpoint, Flow, FlowSource, PollSource};
+use model::schedule::TimeZone;
 use model::schema::{FieldPath, Finding, Findings, Section};
+use model::{DirectoryTemplate, RemotePath, Timestamp};
 use std::collections::HashMap;
 
 /// Checks a flow's polling options without I/O: the temporary suffix is valid in a file name; the archive, move and
@@ -14,8 +16,11 @@ use std::collections::HashMap;
 pub fn check_poll(directory: Option<&RemotePath>, polling: &Polling, findings: &mut Findings<'_>) {
     findings.accept("temporary_suffix", check_affix(&polling.temporary_suffix));
     polling.filter.check(polling.ignore_times, findings);
+    if let After::ArchiveLocally { directory, .. } = &polling.after {
+        findings.accept("after.archive_locally", local_directory(directory));
+    }
     for (path, text) in polling.directories() {
-        let Some(other) = findings.accept(path, parse_directory(text)) else { continue };
+        let Some(other) = findings.accept(path, sample_directory(text)) else { continue };
         if directory.is_some_and(|directory| other.is_within(directory)) {
             let message = format!(
                 "'{text}' is inside the polled directory, so its files would be polled again; choose a directory outside"
@@ -23,6 +28,22 @@ pub fn check_poll(directory: Option<&RemotePath>, polling: &Polling, findings: &
             findings.error(path, message);
         }
     }
+}
+
+/// Checks the directory of a local archive. Whether it is below the gateway's roots is checked with the fields.
+fn local_directory(text: &str) -> Result<(), String> {
+    match sample_directory(text)?.is_absolute() {
+        true => Ok(()),
+        false => Err("must be an absolute path on the gateway's machine".into()),
+    }
+}
+
+/// The directory that a template names at some time.
+///
+/// # Errors
+/// What is wrong with the template, for a finding at the field.
+pub fn sample_directory(text: &str) -> Result<RemotePath, String> {
+    DirectoryTemplate::parse(text)?.directory(Timestamp::UNIX_EPOCH, TimeZone::default(), "flow")
 }
 
 /// Warns of a flow that polls more often than its files can be seen to be stable.
@@ -35,6 +56,13 @@ pub(super) fn check_stable_for(poll: &PollSource, findings: &mut Findings<'_>) {
             stable_for.as_secs()
         );
         findings.warning("every", message);
+    }
+}
+
+/// Checks how done files are named.
+pub(super) fn check_done_file(poll: &PollSource, findings: &mut Findings<'_>) {
+    if let Some(text) = poll.options.text("done_file") {
+        findings.accept("done_file", DoneFile::parse(text));
     }
 }
 

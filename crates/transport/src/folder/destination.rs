@@ -12,6 +12,8 @@ mod probe;
 mod publish;
 mod write;
 
+pub(super) use write::copy;
+
 use super::{Folder, check_affix, names, parse_directory};
 use crate::{Deliver, Destination, Probe, Sent, Services};
 use async_trait::async_trait;

@@ -1,8 +1,9 @@
 //! The options of flows for any folder transport: declared and read here.
 
+use super::done_file::DoneFile;
 use super::filter::{self, Filter};
 use super::{FolderPlace, Overwrite, WriteOptions, names};
-use model::definition::{Destination, Endpoint, PollEffects, PollSource};
+use model::definition::{Destination, Endpoint, LocalArchive, PollEffects, PollSource};
 use model::schema::{Field, Findings, Group, Kind, Rule, Value, Values};
 use std::time::Duration;
 
@@ -12,8 +13,8 @@ pub static SOURCE: Group = Group::of(&[
         "after",
         AFTER,
         "What happens to a source file after Waybill has stored it safely: `\"delete\"`, `\"keep\"`, `{ \
-        archive = \"DIR\" }` (with the time in its name unless `timestamp = false`) or `{ move = \"DIR\" \
-        }`. Required for a polled source; there is no default.",
+        archive = \"DIR\" }` (with the time in its name unless `timestamp = false`), `{ archive_locally = \
+        \"DIR\" }` or `{ move = \"DIR\" }`. Required for a polled source; there is no default.",
     ),
     Field::preset(
         "stable_for",
@@ -40,6 +41,14 @@ pub static SOURCE: Group = Group::of(&[
         make sure that it is still the same file. When this option is changed, files that are kept at the \
         source are transferred once more.",
     ),
+    Field::optional(
+        "done_file",
+        Kind::Template,
+        "A file is read only when its done file is there: `{name}.done` for the file's name with an ending, \
+        `{stem}.ok` for its name without the extension. Done files are never read themselves; after their file they are \
+        deleted, archived or moved as it is, or stay with it. `mask` and the filters are about files, not about done files. \
+        A file must be stable as well; `stable_for = \"0s\"` relies on the done file alone.",
+    ),
     filter::MIN_SIZE,
     filter::MAX_SIZE,
     filter::MIN_AGE,
@@ -50,7 +59,10 @@ pub static SOURCE: Group = Group::of(&[
         Kind::Directory,
         "The directory that files are moved to when they are refused: they could not be staged, or, with `settle = \
         \"after_delivery\"`, a delivery failed for good. The cause is written beside each, to `NAME.error.json`. \
-        Without it a refused file stays where it is, and the overview shows it.",
+        Without it a refused file stays where it is, and the overview shows it. With `settle = \"recorded\"` the \
+        source file is settled before it is delivered, so a failed delivery moves nothing: the transfer is shown as \
+        failed, and its content is kept for `retention`, to be sent again. The name may contain dates, as that of an \
+        archive.",
     )
     .per_environment(),
 ]);
@@ -58,18 +70,51 @@ pub static SOURCE: Group = Group::of(&[
 const AFTER: Kind = Kind::OneOf(&[Kind::Choice(&["delete", "keep"]), Kind::Table(&AFTER_TABLE)]);
 
 static AFTER_TABLE: Group = Group::of(&[
-    Field::optional("archive", Kind::Directory, "The directory that files are archived to.")
-        .per_environment(),
+    Field::optional(
+        "archive",
+        Kind::Directory,
+        "The directory at the endpoint that files are archived to. It is created when it is missing. Its name may \
+        contain `{flow}` and the time at which a file was found, as `done/{received:%Y-%m}`, by the clock of \
+        `time_zone`.",
+    )
+    .per_environment(),
+    Field::optional(
+        "archive_locally",
+        Kind::LocalDirectory,
+        "For remote endpoints: a directory of the gateway's machine, below its `roots.files`, that a copy of each \
+        file is archived to. The file at the endpoint is deleted when the copy is durable. The directory is created \
+        when it is missing, and its name may contain `{flow}` and `{received:FORMAT}`. Several nodes need a directory \
+        that they share: each writes what it settles.",
+    )
+    .per_environment(),
     Field::preset(
         "timestamp",
         Kind::Bool,
         "true",
-        "Whether the time at which the file was found is added to its name.",
+        "Whether the time at which the file was found is added to its name in the archive.",
     ),
-    Field::optional("move", Kind::Directory, "The directory that files are moved to under their own names.")
-        .per_environment(),
+    Field::optional(
+        "keep_for",
+        Kind::Duration,
+        "How long a file stays in the archive; then it is deleted. This holds for files that Waybill archived while \
+        this option was set, as they were archived: any other file stays, and one that was changed in the archive \
+        as well. Left out, archived files are never deleted.",
+    ),
+    Field::optional(
+        "move",
+        Kind::Directory,
+        "The directory that files are moved to under their own names. Its name may contain dates, as that of an \
+        archive.",
+    )
+    .per_environment(),
 ])
-.with(&[Rule::ExactlyOne(&["archive", "move"]), Rule::Needs("timestamp", "archive")]);
+.with(&[
+    Rule::ExactlyOne(&["archive", "archive_locally", "move"]),
+    Rule::NeedsOneOf("timestamp", ARCHIVES),
+    Rule::NeedsOneOf("keep_for", ARCHIVES),
+]);
+
+const ARCHIVES: &[&str] = &["archive", "archive_locally"];
 
 /// The source option for the end of unfinished files' names, with the protocol's usual suffix as default.
 #[must_use]
@@ -142,6 +187,13 @@ pub enum After {
         /// Whether the time is added to the name.
         timestamp: bool,
     },
+    /// A copy is written to a directory of this machine; then the file is deleted.
+    ArchiveLocally {
+        /// The directory, absolute.
+        directory: String,
+        /// Whether the time is added to the name.
+        timestamp: bool,
+    },
     /// It is moved to a directory under its own name.
     Move {
         /// The directory.
@@ -159,6 +211,8 @@ impl After {
             Self::Delete
         } else if let Some(directory) = table.text("archive") {
             Self::Archive { directory: directory.to_owned(), timestamp: table.bool("timestamp") }
+        } else if let Some(directory) = table.text("archive_locally") {
+            Self::ArchiveLocally { directory: directory.to_owned(), timestamp: table.bool("timestamp") }
         } else if let Some(directory) = table.text("move") {
             Self::Move { directory: directory.to_owned() }
         } else {
@@ -166,24 +220,22 @@ impl After {
         }
     }
 
-    /// The directory that files are moved to, if they are moved.
-    #[must_use]
-    pub fn directory(&self) -> Option<&str> {
-        match self {
-            Self::Archive { directory, .. } | Self::Move { directory } => Some(directory),
-            Self::Delete | Self::Keep => None,
-        }
-    }
-
-    fn to_value(&self) -> Value {
+    fn to_value(&self, keep_for: Option<Duration>) -> Value {
         let text = |text: &str| Value::Text(text.to_owned());
+        let archive = |name, directory, timestamp| {
+            let values = Values::of([(name, text(directory)), ("timestamp", Value::Bool(timestamp))]);
+            Value::Table(match keep_for {
+                Some(keep_for) => values.with("keep_for", Value::Duration(keep_for)),
+                None => values,
+            })
+        };
         match self {
             Self::Delete => text("delete"),
             Self::Keep => text("keep"),
-            Self::Archive { directory, timestamp } => Value::Table(Values::of([
-                ("archive", text(directory)),
-                ("timestamp", Value::Bool(*timestamp)),
-            ])),
+            Self::Archive { directory, timestamp } => archive("archive", directory, *timestamp),
+            Self::ArchiveLocally { directory, timestamp } => {
+                archive("archive_locally", directory, *timestamp)
+            }
             Self::Move { directory } => Value::Table(Values::of([("move", text(directory))])),
         }
     }
@@ -194,6 +246,8 @@ impl After {
 pub struct Polling {
     /// What happens to a source file after Waybill has stored it.
     pub after: After,
+    /// How long archived files stay in their archive; `None` for ever.
+    pub keep_for: Option<Duration>,
     /// The directory for files that could not be staged, each with a file that states the cause; with `None` they
     /// stay where they are.
     pub error_directory: Option<String>,
@@ -203,6 +257,8 @@ pub struct Polling {
     pub recursive: bool,
     /// Whether modification times are ignored. A file is then identified by its path and size alone.
     pub ignore_times: bool,
+    /// The names of done files; `None` for none.
+    pub done_file: Option<DoneFile>,
     /// Which files are read, by size and age.
     pub filter: Filter,
     /// Files with this suffix are still being written and are never read; empty for none.
@@ -217,21 +273,23 @@ impl Polling {
         let stable_for = options.duration("stable_for").unwrap_or_default();
         Self {
             after: After::of(options),
+            keep_for: options.table("after").duration("keep_for"),
             error_directory: options.text("error_directory").map(str::to_owned),
             stable_for: stable_for.min(poll.schedule.interval().unwrap_or(stable_for)),
             recursive: options.bool("recursive"),
             ignore_times: options.bool("ignore_times"),
+            done_file: options.text("done_file").and_then(|text| DoneFile::parse(text).ok()),
             filter: Filter::of(options),
             temporary_suffix: options.text("temporary_suffix").unwrap_or_default().to_owned(),
         }
     }
 
-    /// The directories that files are moved into, each with its field.
+    /// The directories at the endpoint that files are moved into, each with its field.
     pub fn directories(&self) -> impl Iterator<Item = (&'static str, &str)> {
         let after = match &self.after {
             After::Archive { directory, .. } => Some(("after.archive", directory)),
             After::Move { directory } => Some(("after.move", directory)),
-            After::Delete | After::Keep => None,
+            After::Delete | After::Keep | After::ArchiveLocally { .. } => None,
         };
         let error = self.error_directory.as_ref().map(|directory| ("error_directory", directory));
         after.into_iter().chain(error).map(|(path, directory)| (path, directory.as_str()))
@@ -242,12 +300,16 @@ impl Polling {
     pub fn to_values(&self) -> Values {
         let error_directory = self.error_directory.clone();
         let values = Values::of([
-            ("after", self.after.to_value()),
+            ("after", self.after.to_value(self.keep_for)),
             ("stable_for", Value::Duration(self.stable_for)),
             ("recursive", Value::Bool(self.recursive)),
             ("ignore_times", Value::Bool(self.ignore_times)),
             ("temporary_suffix", Value::Text(self.temporary_suffix.clone())),
         ]);
+        let values = match &self.done_file {
+            Some(done_file) => values.with("done_file", Value::Text(done_file.to_string())),
+            None => values,
+        };
         let values = self.filter.write(values);
         match error_directory {
             Some(directory) => values.with("error_directory", Value::Text(directory)),
@@ -262,6 +324,14 @@ impl Polling {
             is_recursive: self.recursive,
             keeps_files: self.after == After::Keep,
             moves_refused: self.error_directory.is_some(),
+            local_archive: match &self.after {
+                After::ArchiveLocally { directory, timestamp } => Some(LocalArchive {
+                    directory: directory.clone(),
+                    timestamp: *timestamp,
+                    keep_for: self.keep_for,
+                }),
+                _ => None,
+            },
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The part of a listing that a poll keeps in memory: a limited number of files, the first in the flow's order.
 
+use super::done_file::Marker;
 use crate::SkippedFile;
 use model::definition::Order;
 use model::{OfferIdentity, RemotePath, SkipReason, Timestamp};
@@ -13,6 +14,8 @@ pub(super) struct Candidate {
     pub(super) identity: OfferIdentity,
     /// Its status change time (ctime).
     pub(super) changed: Option<Timestamp>,
+    /// Its done file, where the flow has done files.
+    pub(super) marker: Option<Box<Marker>>,
 }
 
 impl Candidate {
@@ -23,6 +26,7 @@ impl Candidate {
         relative: RemotePath,
         identity: OfferIdentity,
         changed: Option<Timestamp>,
+        marker: Option<Box<Marker>>,
     ) -> Self {
         let place = match order {
             Order::Listing => (listed, RemotePath::default()),
@@ -32,7 +36,7 @@ impl Candidate {
             }
             Order::Name => (0, relative.clone()),
         };
-        Self { place, relative, identity, changed }
+        Self { place, relative, identity, changed, marker }
     }
 }
 
@@ -107,6 +111,7 @@ mod tests {
                 0,
                 format!("{at}").as_str().into(),
                 identity,
+                None,
                 None,
             ));
         }

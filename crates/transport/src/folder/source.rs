@@ -12,14 +12,18 @@ mod probe;
 mod settle;
 mod taken;
 
+pub(super) use content::fill;
+pub(super) use move_away::NUMBER_LIMIT;
+
+use super::done_file::{DoneFile, Markers, note_marker};
 use super::filter::{Empty, Verdict};
 use super::options::Polling;
 use super::selection::{Candidate, Selection};
 use super::walk::{Listed, Walk, is_directory};
-use super::{EntryKind, Folder, check_poll, names};
+use super::{EntryKind, Folder, check_poll, names, remove_unchanged};
 use crate::{
-    AfterRead, Discovery, FoundOffer, OfferNotes, OfferStream, Opened, Part, Probe, Services, Settled,
-    SkippedFile, Source, UNSTABLE_LIMIT, UnstableFile,
+    AfterRead, ArchivedFile, ArchivedRemoval, Discovery, FoundOffer, OfferNotes, OfferStream, Opened, Part,
+    Probe, Services, Settled, SkippedFile, Source, UNSTABLE_LIMIT, UnstableFile,
 };
 use async_trait::async_trait;
 use compare::{
@@ -115,7 +119,7 @@ impl FolderSource {
         }
     }
 
-    fn walk<'a>(&self) -> Walk<'a> {
+    pub(super) fn walk<'a>(&self) -> Walk<'a> {
         Walk::new(Arc::clone(&self.folder), self.options.directory.clone(), self.polling.recursive)
     }
 
@@ -133,10 +137,32 @@ impl FolderSource {
         }
     }
 
+    pub(super) fn done_file(&self) -> Option<&DoneFile> {
+        self.polling.done_file.as_ref()
+    }
+
+    pub(super) const fn is_timed(&self) -> bool {
+        !self.polling.ignore_times
+    }
+
+    /// Why a file is skipped because of done files; `None` if it is not. Notes its own done file.
+    fn is_undone(&self, listed: &mut Listed, markers: Option<&Markers>) -> Option<SkipReason> {
+        let (done_file, markers) = (self.done_file()?, markers?);
+        let name = listed.relative.file_name();
+        if done_file.is_marker(name) {
+            return Some(SkipReason::DoneFile);
+        }
+        let marker = markers.get(&listed.relative.with_file_name(&done_file.marker_of(name)));
+        listed.marker = marker.cloned().map(Box::new);
+        marker.is_none().then_some(SkipReason::NoDoneFile)
+    }
+
     /// The next file of the walk that the flow accepts, or `None` at the end.
-    async fn next_taken(&self, walk: &mut Walk<'_>) -> Result<Option<Listed>> {
-        while let Some(listed) = walk.next().await? {
+    async fn next_taken(&self, walk: &mut Walk<'_>, markers: Option<&Markers>) -> Result<Option<Listed>> {
+        while let Some(mut listed) = walk.next().await? {
             if let Some(why) = self.passes_over(listed.relative.file_name()) {
+                walk.pass_over(why, &listed.relative);
+            } else if let Some(why) = self.is_undone(&mut listed, markers) {
                 walk.pass_over(why, &listed.relative);
             } else if listed.entry.kind == EntryKind::Unknown
                 && is_directory(self.folder.as_ref(), &listed.path).await?
@@ -153,6 +179,11 @@ impl FolderSource {
         Ok(None)
     }
 
+    /// The `source_data` of a file with this path below the polled directory.
+    pub(super) fn data_of(relative: &RemotePath) -> Map<String, Value> {
+        Map::from_iter([(RELATIVE.to_owned(), Value::from(relative.to_text()))])
+    }
+
     fn candidate(&self, listed: Listed, number: i64) -> Candidate {
         let timed = !self.polling.ignore_times;
         let identity = OfferIdentity {
@@ -164,7 +195,7 @@ impl FolderSource {
             version: listed.entry.version,
         };
         let changed = listed.entry.changed.filter(|_| timed);
-        Candidate::new(self.poll.order, number, listed.relative, identity, changed)
+        Candidate::new(self.poll.order, number, listed.relative, identity, changed, listed.marker)
     }
 
     /// How many candidates a poll keeps in memory, and why it leaves those beyond.
@@ -180,12 +211,13 @@ impl FolderSource {
     /// The first listing: the files that match and are not known.
     async fn collect(&self, discovery: &Discovery) -> Result<Vec<Candidate>> {
         let known = Arc::clone(&discovery.known);
+        let markers = self.markers().await?;
         let mut walk = self.walk().observed(move |why, path| known.skipped(&SkippedFile::listed(path, why)));
         let (bound, beyond) = self.candidates();
         let mut selection = Selection::new(bound);
         let mut batch = Vec::with_capacity(KNOWN_BATCH);
         let mut number = 0;
-        while let Some(listed) = self.next_taken(&mut walk).await? {
+        while let Some(listed) = self.next_taken(&mut walk, markers.as_ref()).await? {
             batch.push(self.candidate(listed, number));
             number += 1;
             if batch.len() == KNOWN_BATCH {
@@ -244,9 +276,9 @@ impl FolderSource {
 
 /// The file of a candidate, for the report of unstable files.
 fn found_offer(candidate: Candidate) -> FoundOffer {
-    let mut source_data = Map::new();
-    source_data.insert(RELATIVE.into(), Value::from(candidate.relative.to_text()));
+    let mut source_data = FolderSource::data_of(&candidate.relative);
     note_changed(&mut source_data, candidate.changed);
+    note_marker(&mut source_data, candidate.marker);
     FoundOffer { identity: candidate.identity, source_data }
 }
 
@@ -354,6 +386,10 @@ impl Source for FolderSource {
 
     async fn settle(&self, offer: &Offer, outcome: Outcome) -> Result<Settled> {
         self.settle_offer(offer, outcome).await
+    }
+
+    async fn remove_archived(&self, file: &ArchivedFile) -> Result<ArchivedRemoval> {
+        remove_unchanged(self.folder.as_ref(), file).await
     }
 
     async fn probe(&self) -> Probe {

@@ -1,5 +1,6 @@
 //! Walking through a directory and its subdirectories.
 
+use super::done_file::Marker;
 use super::{Entry, EntryKind, Folder};
 use futures::StreamExt;
 use futures::stream::BoxStream;
@@ -20,6 +21,8 @@ pub(super) struct Listed {
     pub(super) path: RemotePath,
     /// Its entry in the listing.
     pub(super) entry: Entry,
+    /// Its done file, where the flow has done files.
+    pub(super) marker: Option<Box<Marker>>,
 }
 
 /// The callback for each entry that a walk skips.
@@ -86,6 +89,7 @@ impl<'a> Walk<'a> {
                                 relative: RemotePath::from_bytes(self.base.file_name()),
                                 path: self.base.clone(),
                                 entry,
+                                marker: None,
                             }))
                         }
                         _ => Err(error),
@@ -121,7 +125,12 @@ impl<'a> Walk<'a> {
             match kind {
                 EntryKind::File | EntryKind::Unknown => {
                     let path = self.base.join(&below);
-                    return Ok(Some(Listed { relative: below, path, entry: Entry { kind, ..entry } }));
+                    return Ok(Some(Listed {
+                        relative: below,
+                        path,
+                        entry: Entry { kind, ..entry },
+                        marker: None,
+                    }));
                 }
                 EntryKind::Directory if self.recursive => {
                     if depth >= DEPTH_LIMIT || self.pending.len() >= PENDING_LIMIT {

@@ -36,6 +36,7 @@ fn told(kind: EventKind) -> &'static [&'static str] {
         EventKind::OfferChanged
         | EventKind::OfferMismatch
         | EventKind::OfferUnstable
+        | EventKind::ArchiveRemoved
         | EventKind::OfferSettled => &["out/a.edi", "globex-as2"],
         EventKind::TransferRecorded => &["a.edi", "globex-as2", "orders", "700 bytes"],
         EventKind::TransferCompleted | EventKind::TransferFailed => &["orders", "1 of 2"],

@@ -30,10 +30,12 @@ fn place(endpoint: &Endpoint) -> Option<FolderPlace> {
 fn polling(suffix: &str, recursive: bool) -> Polling {
     Polling {
         after: After::Delete,
+        keep_for: None,
         error_directory: None,
         stable_for: Duration::ZERO,
         recursive,
         ignore_times: false,
+        done_file: None,
         filter: Filter::default(),
         temporary_suffix: suffix.into(),
     }

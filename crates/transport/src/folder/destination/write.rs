@@ -198,7 +198,7 @@ impl FolderDestination {
 }
 
 /// Copies to the end. The next chunk is read while this one is written.
-pub(super) async fn copy(mut reader: PayloadReader, upload: &mut dyn Upload) -> Result<u64> {
+pub(in crate::folder) async fn copy(mut reader: PayloadReader, upload: &mut dyn Upload) -> Result<u64> {
     let mut copied = 0;
     let mut chunk = fill(&mut reader).await?;
     while !chunk.is_empty() {

@@ -177,7 +177,7 @@ impl FolderSource {
 }
 
 /// Reads the next chunk. Only the last one is shorter than [`CHUNK`].
-pub(super) async fn fill(reader: &mut (impl AsyncRead + Unpin)) -> Result<BytesMut> {
+pub(in crate::folder) async fn fill(reader: &mut (impl AsyncRead + Unpin)) -> Result<BytesMut> {
     let mut chunk = BytesMut::with_capacity(CHUNK);
     while chunk.len() < CHUNK {
         let room = (CHUNK - chunk.len()) as u64;

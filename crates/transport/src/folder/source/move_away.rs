@@ -9,7 +9,7 @@ use model::{Error, ErrorKind, Offer, OfferIdentity, RemotePath, Result};
 use std::collections::VecDeque;
 
 /// The highest number that is tried if the name exists in the target directory.
-pub(super) const NUMBER_LIMIT: u32 = 1_000;
+pub(in crate::folder) const NUMBER_LIMIT: u32 = 1_000;
 
 /// The most files that are read to find the one that an earlier call moved.
 const READ_LIMIT: usize = 8;

@@ -51,6 +51,7 @@ impl FolderSource {
         &self,
         passed: &Mutex<BTreeMap<SkipReason, Passed>>,
     ) -> Result<(usize, Option<Listed>)> {
+        let markers = self.markers().await?;
         let mut walk = self.walk().observed(|why, relative: &RemotePath| {
             let mut passed = passed.lock().unwrap_or_else(PoisonError::into_inner);
             let passed = passed.entry(why).or_default();
@@ -60,7 +61,7 @@ impl FolderSource {
             }
         });
         let (mut count, mut first) = (0, None);
-        while let Some(listed) = self.next_taken(&mut walk).await? {
+        while let Some(listed) = self.next_taken(&mut walk, markers.as_ref()).await? {
             count += 1;
             first.get_or_insert(listed);
         }

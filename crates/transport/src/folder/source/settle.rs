@@ -10,23 +10,63 @@ use super::compare::{Comparison, is_refusal};
 use super::move_away::{Moved, found};
 use super::{FolderSource, RELATIVE};
 use crate::OfferNotes;
-use crate::Settled;
-use crate::folder::{After, Published, names, parse_directory};
-use model::{Error, ErrorKind, Offer, Outcome, PeerText, RemotePath, Result};
+use crate::folder::{After, Published, names};
+use crate::{ArchivedFile, Settled};
+use model::{DirectoryTemplate, Error, ErrorKind, Offer, Outcome, PeerText, RemotePath, Result};
 use serde_json::{Value, json};
 
 /// The most directories that are remembered as existing.
 const MADE_LIMIT: usize = 1_000;
 
 impl FolderSource {
+    /// Settles the file, then its done file: after an interruption the next call finds what is left of both.
     pub(super) async fn settle_offer(&self, offer: &Offer, outcome: Outcome) -> Result<Settled> {
+        let mut settled = self.settle_file(offer, outcome).await?;
+        if matches!(settled, Settled::Kept | Settled::Changed) {
+            return Ok(settled);
+        }
+        let (Some(marker), Some(done_file)) = (self.marker_offer(offer)?, self.done_file()) else {
+            return Ok(settled);
+        };
+        let beside = |target: RemotePath| target.with_file_name(&done_file.marker_of(target.file_name()));
+        let moved_to = match (outcome, &self.polling.after, &self.polling.error_directory) {
+            (Outcome::Refused, _, Some(directory)) => Some(beside(self.target(offer, directory, false)?)),
+            (Outcome::Taken, After::Archive { directory, timestamp }, _) => {
+                Some(beside(self.target(offer, directory, *timestamp)?))
+            }
+            (Outcome::Taken, After::Move { directory }, _) => {
+                Some(beside(self.target(offer, directory, false)?))
+            }
+            _ => None,
+        };
+        // A done file that was written anew belongs to the next file of its name: it is left.
+        let Some(target) = moved_to else {
+            self.delete(&marker).await?;
+            return Ok(settled);
+        };
+        if let (Moved::To(path), Settled::Archived { files, .. }) =
+            (self.move_away(&marker, &target).await?, &mut settled)
+        {
+            files.push(self.archived(path).await?);
+        }
+        Ok(settled)
+    }
+
+    async fn settle_file(&self, offer: &Offer, outcome: Outcome) -> Result<Settled> {
         match (outcome, &self.polling.after, &self.polling.error_directory) {
             (Outcome::Refused, _, None) | (Outcome::Taken, After::Keep, _) => Ok(Settled::Kept),
             (Outcome::Refused, _, Some(directory)) => self.refuse(offer, directory).await,
-            (Outcome::Taken, After::Delete, _) => self.delete(offer).await,
+            // The engine writes the copy of a local archive before.
+            (Outcome::Taken, After::Delete | After::ArchiveLocally { .. }, _) => self.delete(offer).await,
             (Outcome::Taken, After::Archive { directory, timestamp }, _) => {
                 let target = self.target(offer, directory, *timestamp)?;
-                Ok(settled(self.move_away(offer, &target).await?))
+                let moved = self.move_away(offer, &target).await?;
+                match (moved, self.polling.keep_for) {
+                    (Moved::To(path), Some(keep_for)) => {
+                        Ok(Settled::Archived { files: vec![self.archived(path).await?], keep_for })
+                    }
+                    (moved, _) => Ok(settled(moved)),
+                }
             }
             (Outcome::Taken, After::Move { directory }, _) => {
                 let target = self.target(offer, directory, false)?;
@@ -96,7 +136,24 @@ impl FolderSource {
                 .with("directory", directory)
                 .advice(why)
         };
-        Ok(parse_directory(directory).map_err(invalid)?.join(&relative))
+        let zone = self.poll.schedule.zone;
+        let directory = DirectoryTemplate::parse(directory)
+            .and_then(|template| template.directory(offer.found_at, zone, &offer.identity.flow))
+            .map_err(invalid)?;
+        // A date may lead into the polled directory where the check of definitions could not see it.
+        if directory.is_within(&self.options.directory) {
+            return Err(invalid(format!(
+                "'{directory}' is inside the polled directory; choose a directory outside"
+            )));
+        }
+        Ok(directory.join(&relative))
+    }
+
+    /// What an archived file looks like in its archive.
+    async fn archived(&self, path: RemotePath) -> Result<ArchivedFile> {
+        let entry = found(self.folder.stat(&path).await)?;
+        let (size, modified) = entry.map_or((None, None), |entry| (entry.size, entry.modified));
+        Ok(ArchivedFile { path, size, modified })
     }
 
     async fn write_cause(&self, offer: &Offer, moved: &RemotePath, cause: &str) -> Result<()> {

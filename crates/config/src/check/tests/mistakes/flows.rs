@@ -44,7 +44,10 @@ fn flows() {
             &source("after = \"archive\""),
             "error: flow.f.source.after: 'archive' needs a value: write { archive = … }",
         ),
-        (&source("after = {}"), "error: flow.f.source.after: needs one of 'archive', 'move'"),
+        (
+            &source("after = {}"),
+            "error: flow.f.source.after: needs one of 'archive', 'archive_locally', 'move'",
+        ),
         (
             &source("after = { archiv = \"done\" }"),
             "error: flow.f.source.after: unknown key 'archiv'; did you mean 'archive'?",
@@ -59,7 +62,15 @@ fn flows() {
         ),
         (
             &source("after = { move = \"a\", timestamp = true }"),
-            "error: flow.f.source.after.timestamp: needs 'archive' as well",
+            "error: flow.f.source.after.timestamp: needs one of 'archive', 'archive_locally' as well",
+        ),
+        (
+            &source("after = { archive_locally = \"/var/done\" }"),
+            "error: flow.f.source.after.archive_locally: /var/done is outside the directories in roots.files",
+        ),
+        (
+            &source("after = { archive_locally = \"done\" }"),
+            "error: flow.f.source.after.archive_locally: done is not an absolute path",
         ),
         (
             &source("after = { archive = \"out/done\" }"),
@@ -109,7 +120,7 @@ fn flows() {
         ),
         (
             &source("after = \"keep\", time_zone = \"Europe/Berlin\""),
-            "warning: flow.f.source.time_zone: has no effect without 'cron', 'between' or 'not_on'",
+            "warning: flow.f.source.time_zone: has no effect without 'cron', 'between', 'not_on' or a date in a directory",
         ),
         (
             &source("after = \"keep\", between = []"),
