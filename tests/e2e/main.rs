@@ -3,6 +3,7 @@
 
 #![allow(clippy::disallowed_methods, reason = "files are given times of their own")]
 
+mod addresses;
 mod audit;
 mod commands;
 mod demo;

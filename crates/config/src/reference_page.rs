@@ -143,7 +143,7 @@ fn describe(page: &mut String, transport: &TransportSpec) {
     let roles: Vec<&str> = roles.iter().filter(|(has, _)| *has).map(|(_, words)| *words).collect();
     let schemes: Vec<String> = transport.schemes.iter().map(|scheme| format!("`{}:`", scheme.name)).collect();
     let url = if schemes.is_empty() { "none".into() } else { schemes.join(", ") };
-    let several = if transport.several_urls { ", one or several" } else { "" };
+    let several = if transport.roles.destination { ", several for destinations" } else { "" };
     let _ = writeln!(page, "URL: {url}{several}. Use: {}.", roles.join("; "));
     let places = [
         ("endpoint.NAME".to_owned(), transport.endpoint),

@@ -1,6 +1,8 @@
 //! The kinds of definitions, declared: what holds for every transport. Each transport adds its own fields.
 
-use crate::words::{BOOL, CERTIFICATE as CERTIFICATE_PEM, DURATION, LIST, ORDER, SECRET, SETTLE, TEXT};
+use crate::words::{
+    BALANCE, BOOL, CERTIFICATE as CERTIFICATE_PEM, DURATION, LIST, ORDER, SECRET, SETTLE, TEXT,
+};
 use model::definition::DEFAULT_POOL;
 use model::schema::{Field, Group, Kind, Rule, Section, SectionSpec};
 
@@ -124,8 +126,8 @@ pub(crate) static ENDPOINT: Group = Group::of(&[
     Field::optional(
         "url",
         Kind::OneOf(&[Kind::Url, Kind::List(&Kind::OneOf(&[Kind::Url, Kind::Table(&ADDRESS)]))]),
-        "The address, without user or password. A list gives several addresses of the same service, if the \
-        transport supports that. In `sftp:` and `ftp:` URLs, the path is relative to the login directory; \
+        "The address, without user or password. A list gives several addresses at which the same files may be \
+        delivered; see `balance`. An endpoint that is polled has one. In `sftp:` and `ftp:` URLs, the path is relative to the login directory; \
         an absolute path begins with `//`.",
     )
     .address(),
@@ -136,6 +138,24 @@ pub(crate) static ENDPOINT: Group = Group::of(&[
         out, every node may use it.",
     )
     .per_environment(),
+    Field::preset(
+        "balance",
+        BALANCE,
+        "round_robin",
+        "Of several addresses, the one that a delivery tries first: `round_robin`, each in turn; `random`; \
+        `weighted`, by each `weight`; `failover`, the first of the list that is not offline; `none`, the one that \
+        took a file last, until it fails. Where it does not take the file, the others are tried at once, each \
+        once, before the delivery waits for its next attempt. A file that may have arrived at one address is sent \
+        to no other before that is found out. The receipt names the address that took the file.",
+    ),
+    Field::optional(
+        "offline",
+        Kind::OneOf(&[Kind::Off, Kind::Table(&OFFLINE)]),
+        "When failures take the endpoint offline: nothing is tried there for a while, and its files wait. Of several \
+        addresses each goes offline by itself. Connections that fail and logins that are refused count, never \
+        what a server says of a file; a refused login, or a server that cannot prove its identity, takes it \
+        offline at once. `false` for never.",
+    ),
     Field::optional(
         "pool",
         POOL,
@@ -147,6 +167,16 @@ pub(crate) static ENDPOINT: Group = Group::of(&[
         Kind::Table(&THROTTLE),
         "How much of the endpoint this gateway uses. All of it counts on each node by itself: two nodes may use \
         twice as much.",
+    ),
+]);
+
+static OFFLINE: Group = Group::of(&[
+    Field::preset("after", Kind::Integer { min: 1, max: 1000 }, "5", "After how many failures in a row."),
+    Field::optional(
+        "for",
+        DURATION,
+        "For how long, each time. Left out, 15 seconds at first, which doubles up to 10 minutes; after a refused \
+        login 1 minute at first, up to 1 hour.",
     ),
 ]);
 

@@ -1,7 +1,7 @@
 //! Shorthands for kinds that many fields have.
 
 use model::PublicMaterial;
-use model::definition::{Order, SettleWhen};
+use model::definition::{Balance, Order, SettleWhen};
 use model::schema::{Kind, TEXTS};
 
 pub(crate) const TEXT: Kind = Kind::Text;
@@ -13,6 +13,8 @@ pub(crate) const SIZE: Kind = Kind::Size;
 pub(crate) const LIST: Kind = TEXTS;
 
 model::choice_of! {
+    /// Which of several addresses is tried first.
+    pub(crate) BALANCE = Balance;
     /// In which order offers of one poll are taken.
     pub(crate) ORDER = Order;
     /// When the source is settled.

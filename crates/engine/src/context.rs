@@ -1,7 +1,8 @@
 //! The state that every part of the engine uses: the database, staging, the node's lease, the clock, the definitions
 //! in force. It does not depend on the parts.
 
-use crate::health::{EndpointHealth, HealthChange};
+use crate::addresses::Addresses;
+use crate::health::{EndpointHealth, HealthChange, Reachability};
 use crate::history::{FlowAt, KeptFlows};
 use crate::ids::Ids;
 use crate::node::lease::NodeLeaseKeeper;
@@ -9,7 +10,7 @@ use crate::pace::Paces;
 use crate::queues::Queues;
 use crate::settings::EngineSettings;
 use crate::suspensions::Suspensions;
-use model::definition::{Definitions, Endpoint};
+use model::definition::{Definitions, Endpoint, OfflineRule};
 use model::{AuditEvent, Error, ErrorKind, EventKind, Result, Retry, Timestamp};
 use staging::Staging;
 use std::collections::BTreeMap;
@@ -38,6 +39,8 @@ pub(crate) struct Context {
     pub(crate) flows: KeptFlows,
     /// What people have paused or set offline.
     pub(crate) suspensions: watch::Sender<Arc<Suspensions>>,
+    /// The addresses of endpoints that have several.
+    pub(crate) addresses: Addresses,
     /// Which endpoints have as many deliveries waiting as they may.
     pub(crate) queues: Queues,
     /// The bandwidth of endpoints.
@@ -118,20 +121,47 @@ impl Context {
         }
     }
 
-    /// Writes to the audit trail that an endpoint went offline, after which error, or came back online.
-    pub(crate) async fn record_health(&self, endpoint: &str, change: HealthChange, error: Option<&Error>) {
+    /// Records what the use of an endpoint showed about it, and after which error.
+    pub(crate) async fn observe(&self, endpoint: &str, reachability: Reachability, error: Option<&Error>) {
+        let rule = self.offline_rule(endpoint);
+        let change = self.health.observe(endpoint, rule.as_ref(), reachability, self.now());
+        self.record_health(endpoint, None, change, error).await;
+    }
+
+    /// When failures take an endpoint offline; `None` for never.
+    fn offline_rule(&self, endpoint: &str) -> Option<OfflineRule> {
+        let definitions = self.definitions();
+        definitions.endpoints.get(endpoint).map_or_else(|| Some(OfflineRule::default()), |own| own.offline)
+    }
+
+    /// Writes to the audit trail that an endpoint, or one of its addresses, went offline, after which error, or came
+    /// back online.
+    pub(crate) async fn record_health(
+        &self,
+        endpoint: &str,
+        address: Option<&str>,
+        change: HealthChange,
+        error: Option<&Error>,
+    ) {
         let event = match change {
             HealthChange::None => return,
             HealthChange::WentOffline(until) => {
+                let kind =
+                    if address.is_some() { EventKind::AddressOffline } else { EventKind::EndpointOffline };
                 let event = self
-                    .event(EventKind::EndpointOffline)
+                    .event(kind)
                     .detail("until", until.to_rfc3339_opts(chrono::SecondsFormat::Secs, true));
                 match error {
                     Some(error) => event.error(error),
                     None => event,
                 }
             }
+            HealthChange::CameOnline if address.is_some() => self.event(EventKind::AddressOnline),
             HealthChange::CameOnline => self.event(EventKind::EndpointOnline),
+        };
+        let event = match address {
+            Some(address) => event.detail("address", address),
+            None => event,
         };
         self.record_event(event.endpoint(endpoint)).await;
     }

@@ -1,8 +1,10 @@
 //! Deliveries: claiming those that are due, attempting them, and recording the result.
 
 mod attempt;
+mod balanced;
 mod claim_log;
 pub(crate) mod conclude;
 pub(crate) mod dispatch;
 pub(crate) mod payload;
 mod pools;
+mod sending;

@@ -1,5 +1,6 @@
 //! Starting and stopping the engine.
 
+use crate::addresses::Addresses;
 use crate::context::Context;
 use crate::deliver::dispatch::dispatch;
 use crate::health::EndpointHealth;
@@ -69,6 +70,7 @@ impl Engine {
             health: Arc::new(EndpointHealth::default()),
             flows: KeptFlows::new(parts.history),
             suspensions: watch::Sender::default(),
+            addresses: Addresses::default(),
             queues: Queues::default(),
             paces,
             flow_runs: watch::Sender::default(),

@@ -1,6 +1,6 @@
 //! Endpoints that keep failing go offline for a while; their files wait in order.
 
-use model::definition::Definitions;
+use model::definition::{Definitions, OfflineRule};
 use model::{Error, ErrorKind, Timestamp};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -10,6 +10,8 @@ use std::time::Duration;
 #[derive(Debug, Default)]
 pub struct EndpointHealth {
     states: Mutex<HashMap<String, EndpointState>>,
+    /// The same of the addresses of endpoints that have several, by endpoint and address.
+    addresses: Mutex<HashMap<(String, String), EndpointState>>,
 }
 
 /// One endpoint's health.
@@ -23,8 +25,6 @@ pub struct EndpointState {
     pub in_flight: usize,
 }
 
-/// Failures in a row before an endpoint goes offline.
-const FAILURES_BEFORE_OFFLINE: u32 = 5;
 /// How long it is offline the first time. The time doubles up to the longest.
 const FIRST_OFFLINE: Duration = Duration::from_secs(15);
 const LONGEST_OFFLINE: Duration = Duration::from_secs(600);
@@ -69,10 +69,46 @@ pub(crate) enum HealthChange {
     CameOnline,
 }
 
+impl EndpointState {
+    fn observe(
+        &mut self,
+        rule: Option<&OfflineRule>,
+        reachability: Reachability,
+        now: Timestamp,
+    ) -> HealthChange {
+        let (first, longest) = match reachability {
+            Reachability::Unknown => return HealthChange::None,
+            Reachability::Answered => {
+                let was_offline = self.offline_until.take().is_some();
+                self.failures = 0;
+                return if was_offline { HealthChange::CameOnline } else { HealthChange::None };
+            }
+            Reachability::NoAnswer => (FIRST_OFFLINE, LONGEST_OFFLINE),
+            Reachability::AccessRefused => (FIRST_OFFLINE_REFUSED, LONGEST_OFFLINE_REFUSED),
+        };
+        self.failures = self.failures.saturating_add(1);
+        let Some(rule) = rule else { return HealthChange::None };
+        let before = if reachability == Reachability::AccessRefused { 1 } else { rule.after };
+        let is_offline = self.offline_until.is_some_and(|until| until > now);
+        if self.failures < before || is_offline {
+            return HealthChange::None;
+        }
+        let doublings = (self.failures - before).min(16);
+        let grown = first.saturating_mul(1 << doublings).min(longest);
+        let until = now + rule.lasts.unwrap_or(grown);
+        self.offline_until = Some(until);
+        HealthChange::WentOffline(until)
+    }
+}
+
 impl EndpointHealth {
     fn states(&self) -> MutexGuard<'_, HashMap<String, EndpointState>> {
         // After a panic elsewhere a counter is wrong by at most one; the next result corrects it.
         self.states.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn addresses(&self) -> MutexGuard<'_, HashMap<(String, String), EndpointState>> {
+        self.addresses.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The endpoints that are offline after failures.
@@ -118,46 +154,54 @@ impl EndpointHealth {
     }
 
     /// Counts a finished attempt.
-    pub(crate) fn end(&self, endpoint: &str, reachability: Reachability, now: Timestamp) -> HealthChange {
+    pub(crate) fn end(&self, endpoint: &str) {
         if let Some(state) = self.states().get_mut(endpoint) {
             state.in_flight = state.in_flight.saturating_sub(1);
         }
-        self.observe(endpoint, reachability, now)
     }
 
-    /// Records what the use of an endpoint showed about it.
-    pub(crate) fn observe(&self, endpoint: &str, reachability: Reachability, now: Timestamp) -> HealthChange {
-        let mut states = self.states();
-        let state = states.entry(endpoint.to_owned()).or_default();
-        let (before, first, longest) = match reachability {
-            Reachability::Unknown => return HealthChange::None,
-            Reachability::Answered => {
-                let was_offline = state.offline_until.take().is_some();
-                state.failures = 0;
-                return if was_offline { HealthChange::CameOnline } else { HealthChange::None };
-            }
-            Reachability::NoAnswer => (FAILURES_BEFORE_OFFLINE, FIRST_OFFLINE, LONGEST_OFFLINE),
-            Reachability::AccessRefused => (1, FIRST_OFFLINE_REFUSED, LONGEST_OFFLINE_REFUSED),
-        };
-        state.failures = state.failures.saturating_add(1);
-        let is_offline = state.offline_until.is_some_and(|until| until > now);
-        if state.failures < before || is_offline {
-            return HealthChange::None;
-        }
-        let doublings = (state.failures - before).min(16);
-        let until = now + first.saturating_mul(1 << doublings).min(longest);
-        state.offline_until = Some(until);
-        HealthChange::WentOffline(until)
+    /// Records what the use of an endpoint showed about it; `rule` says when it goes offline.
+    pub(crate) fn observe(
+        &self,
+        endpoint: &str,
+        rule: Option<&OfflineRule>,
+        reachability: Reachability,
+        now: Timestamp,
+    ) -> HealthChange {
+        self.states().entry(endpoint.to_owned()).or_default().observe(rule, reachability, now)
+    }
+
+    /// The same for one of an endpoint's addresses.
+    pub(crate) fn observe_address(
+        &self,
+        (endpoint, address): (&str, &str),
+        rule: Option<&OfflineRule>,
+        reachability: Reachability,
+        now: Timestamp,
+    ) -> HealthChange {
+        let key = (endpoint.to_owned(), address.to_owned());
+        self.addresses().entry(key).or_default().observe(rule, reachability, now)
+    }
+
+    /// Whether one of an endpoint's addresses is offline.
+    pub(crate) fn is_address_offline(&self, endpoint: &str, address: &str, now: Timestamp) -> bool {
+        let key = (endpoint.to_owned(), address.to_owned());
+        self.addresses().get(&key).and_then(|state| state.offline_until).is_some_and(|until| until > now)
     }
 
     /// Lets these endpoints be tried again at once: their definitions have changed, and that may have fixed the
     /// failure.
     pub(crate) fn try_again(&self, endpoints: &BTreeSet<&str>, now: Timestamp) {
-        let mut states = self.states();
-        for (_, state) in states.iter_mut().filter(|(name, _)| endpoints.contains(name.as_str())) {
-            // The next result decides whether it is online; until then its failures count as before.
+        // The next result decides whether it is online; until then its failures count as before.
+        let again = |state: &mut EndpointState| {
             state.offline_until = state.offline_until.map(|until| until.min(now));
-        }
+        };
+        let mut states = self.states();
+        states.iter_mut().filter(|(name, _)| endpoints.contains(name.as_str())).for_each(|(_, s)| again(s));
+        drop(states);
+        let mut addresses = self.addresses();
+        let of = addresses.iter_mut().filter(|((name, _), _)| endpoints.contains(name.as_str()));
+        of.for_each(|(_, state)| again(state));
     }
 
     /// A copy for pages and metrics.
@@ -171,31 +215,55 @@ impl EndpointHealth {
 mod tests {
     use super::*;
 
+    const RULE: Option<&OfflineRule> = Some(&OfflineRule { after: 5, lasts: None });
+
     #[test]
     fn goes_offline_after_failures_and_returns_with_a_success() {
         let health = EndpointHealth::default();
         let now = chrono::DateTime::from_timestamp(0, 0).unwrap();
-        for _ in 1..FAILURES_BEFORE_OFFLINE {
-            health.begin("as2");
-            assert_eq!(health.end("as2", Reachability::NoAnswer, now), HealthChange::None);
+        let observe = |rule, reachability, at| health.observe("as2", rule, reachability, at);
+        for _ in 1..5 {
+            assert_eq!(observe(RULE, Reachability::NoAnswer, now), HealthChange::None);
         }
-        assert!(matches!(health.end("as2", Reachability::NoAnswer, now), HealthChange::WentOffline(_)));
+        assert!(matches!(observe(RULE, Reachability::NoAnswer, now), HealthChange::WentOffline(_)));
         assert_eq!(health.offline(now), ["as2"]);
         assert!(health.offline(now + FIRST_OFFLINE).is_empty());
-        assert_eq!(health.end("as2", Reachability::Answered, now + FIRST_OFFLINE), HealthChange::CameOnline);
+        assert_eq!(observe(RULE, Reachability::Answered, now + FIRST_OFFLINE), HealthChange::CameOnline);
+        // By a rule of its own, or never.
+        let rule = OfflineRule { after: 2, lasts: Some(Duration::from_secs(300)) };
+        assert_eq!(observe(Some(&rule), Reachability::NoAnswer, now), HealthChange::None);
+        for at in [now, now + Duration::from_secs(300)] {
+            let until = at + Duration::from_secs(300);
+            assert_eq!(observe(Some(&rule), Reachability::NoAnswer, at), HealthChange::WentOffline(until));
+        }
+        observe(RULE, Reachability::Answered, now);
+        for _ in 0..20 {
+            assert_eq!(observe(None, Reachability::AccessRefused, now), HealthChange::None);
+        }
+        assert!(health.offline(now).is_empty());
+    }
+
+    #[test]
+    fn each_address_goes_offline_by_itself() {
+        let health = EndpointHealth::default();
+        let now = chrono::DateTime::from_timestamp(0, 0).unwrap();
+        health.observe_address(("sftp", "a"), RULE, Reachability::AccessRefused, now);
+        assert!(health.is_address_offline("sftp", "a", now) && !health.is_address_offline("sftp", "b", now));
+        assert!(health.offline(now).is_empty());
+        health.try_again(&["sftp"].into(), now);
+        assert!(!health.is_address_offline("sftp", "a", now));
     }
 
     #[test]
     fn a_busy_endpoint_leaves_room_for_others() {
         let health = EndpointHealth::default();
-        let now = chrono::DateTime::from_timestamp(0, 0).unwrap();
         let rooms = |usual| health.rooms(&Definitions::default(), usual);
         health.begin("slow");
         health.begin("slow");
         assert_eq!(rooms(2), [("slow".to_owned(), 0)].into());
         health.begin("other");
         assert_eq!(rooms(5), [("slow".to_owned(), 3), ("other".to_owned(), 4)].into());
-        health.end("slow", Reachability::Answered, now);
+        health.end("slow");
         assert_eq!(rooms(2)["slow"], 1);
     }
 
@@ -205,7 +273,8 @@ mod tests {
         let mut now = chrono::DateTime::from_timestamp(0, 0).unwrap();
         let mut waits = Vec::new();
         for _ in 0..8 {
-            let HealthChange::WentOffline(until) = health.observe("sftp", Reachability::AccessRefused, now)
+            let HealthChange::WentOffline(until) =
+                health.observe("sftp", RULE, Reachability::AccessRefused, now)
             else {
                 panic!("not offline")
             };
@@ -213,12 +282,12 @@ mod tests {
             now = until;
         }
         assert_eq!(waits, [60, 120, 240, 480, 960, 1920, 3600, 3600]);
-        health.observe("sftp", Reachability::AccessRefused, now);
+        health.observe("sftp", RULE, Reachability::AccessRefused, now);
         health.try_again(&["other"].into(), now);
         assert_eq!(health.offline(now), ["sftp"]);
         health.try_again(&["sftp"].into(), now);
         assert!(health.offline(now).is_empty());
-        assert_eq!(health.observe("sftp", Reachability::Unknown, now), HealthChange::None);
-        assert_eq!(health.observe("sftp", Reachability::Answered, now), HealthChange::CameOnline);
+        assert_eq!(health.observe("sftp", RULE, Reachability::Unknown, now), HealthChange::None);
+        assert_eq!(health.observe("sftp", RULE, Reachability::Answered, now), HealthChange::CameOnline);
     }
 }

@@ -15,6 +15,7 @@
 //! `context`, which does not depend on them: modules use only those above them in the list in
 //! `docs/architecture.md`. The engine names no protocol.
 
+mod addresses;
 mod clock;
 mod context;
 mod crash;
@@ -51,4 +52,4 @@ pub use maintenance::repeat::Maintenance;
 pub use parts::Parts;
 pub use settings::EngineSettings;
 pub use transfers::new_deliveries;
-pub use trial::{Trial, TrialRole};
+pub use trial::{Trial, TrialRole, Tried};

@@ -1,7 +1,7 @@
 //! Tests of endpoints, and dry runs of flows, for a person. No file is moved.
 
 use crate::ingest::dry_run::{DryRun, dry_run};
-use model::definition::{Definitions, Destination, Endpoint, FlowSource, PollSource};
+use model::definition::{Definitions, Destination, Endpoint, EndpointUrl, FlowSource, PollSource};
 use model::{Error, ErrorKind, Result};
 use std::sync::Arc;
 use store::Store;
@@ -27,6 +27,16 @@ pub enum TrialRole {
     Destination,
 }
 
+/// A test of an endpoint in one role.
+pub struct Tried {
+    /// The role.
+    pub role: TrialRole,
+    /// The address, of an endpoint that has several.
+    pub address: Option<String>,
+    /// The steps.
+    pub probe: Probe,
+}
+
 impl Trial {
     /// The definitions with the endpoints to test.
     #[must_use]
@@ -34,12 +44,12 @@ impl Trial {
         self.services.directory.definitions()
     }
 
-    /// Tests an endpoint in each role that it has in flows; if no flow uses it, as a destination if its transport has
+    /// Tests an endpoint, at each of its addresses, in each role that it has in flows; if no flow uses it, as a destination if its transport has
     /// destinations.
     ///
     /// # Errors
     /// The endpoint is not defined, or its transport has neither role.
-    pub async fn test(&self, name: &str) -> Result<Vec<(TrialRole, Probe)>> {
+    pub async fn test(&self, name: &str) -> Result<Vec<Tried>> {
         let definitions = self.definitions();
         let (endpoint, transport) = self.endpoint(&definitions, name)?;
         let mut probes = Vec::new();
@@ -49,7 +59,8 @@ impl Trial {
         });
         if let Some(flow) = polling {
             let source = transport.source(Arc::clone(&endpoint), Arc::clone(flow), self.services.clone())?;
-            probes.push((TrialRole::Source, source.probe().await));
+            let probe = source.probe().await;
+            probes.push(Tried { role: TrialRole::Source, address: None, probe });
         }
         let mut destinations = definitions.flows.values().flat_map(|flow| &flow.destinations);
         let delivering = destinations.find(|destination| destination.endpoint == name);
@@ -58,8 +69,14 @@ impl Trial {
                 Some(destination) => destination.clone(),
                 None => Destination::usual(name, name, transport.spec())?,
             };
-            let destination = transport.destination(endpoint, &defined, self.services.clone())?;
-            probes.push((TrialRole::Destination, destination.probe().await));
+            let several = endpoint.urls.len() > 1;
+            for at in 0..endpoint.urls.len().max(1) {
+                let alone = if several { Arc::new(endpoint.at(at)) } else { Arc::clone(&endpoint) };
+                let address = alone.urls.first().filter(|_| several).map(EndpointUrl::shown);
+                let destination = transport.destination(alone, &defined, self.services.clone())?;
+                let probe = destination.probe().await;
+                probes.push(Tried { role: TrialRole::Destination, address, probe });
+            }
         }
         Ok(probes)
     }

@@ -109,6 +109,10 @@ words! {
         EndpointOffline = "endpoint.offline",
         /// An endpoint that was offline is online again.
         EndpointOnline = "endpoint.online",
+        /// One of several addresses of an endpoint goes offline after failures; the others are used.
+        AddressOffline = "endpoint.address_offline",
+        /// An address that was offline is online again.
+        AddressOnline = "endpoint.address_online",
         /// As many deliveries to an endpoint wait as its queue allows: its flows take no new files.
         EndpointQueueFull = "endpoint.queue_full",
         /// The queue of an endpoint has room again.
@@ -380,6 +384,7 @@ impl EventKind {
             | Self::ConnectionLost
             | Self::EndpointOffline
             | Self::EndpointQueueFull
+            | Self::AddressOffline
             | Self::EndpointSetOffline
             | Self::FlowPaused
             | Self::TransferHeld

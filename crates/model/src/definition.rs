@@ -11,7 +11,7 @@ mod material;
 mod partner;
 mod throttle;
 
-pub use endpoint::{Endpoint, EndpointUrl, Listener};
+pub use endpoint::{Balance, Endpoint, EndpointUrl, Listener, OfflineRule};
 pub use flow::{
     Destination, Flow, FlowSource, LocalArchive, Order, PollEffects, PollSource, ReceiveSource, RetryPolicy,
     SettleWhen,

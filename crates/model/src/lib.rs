@@ -33,6 +33,7 @@ pub mod role;
 pub mod schedule;
 pub mod schema;
 mod secret;
+mod shown_path;
 mod skip_reason;
 mod state;
 mod step;
@@ -67,6 +68,7 @@ pub use schema::{
     parse_size,
 };
 pub use secret::Secret;
+pub use shown_path::shown_path;
 pub use skip_reason::{PollReport, SkipCount, SkipReason};
 pub use state::{
     DeliveryEvent, DeliveryState, IllegalTransition, Lifecycle, OfferEvent, OfferState, TransferAction,

@@ -6,8 +6,8 @@
 )]
 
 use model::definition::{
-    Destination, Endpoint, EndpointUrl, Flow, FlowSource, Order, PollSource, RetryPolicy, SettleWhen,
-    Throttle,
+    Balance, Destination, Endpoint, EndpointUrl, Flow, FlowSource, OfflineRule, Order, PollSource,
+    RetryPolicy, SettleWhen, Throttle,
 };
 use model::schedule::Schedule;
 use model::schema::{Finding, Findings, Group, Section, TransportSpec, Value, Values, joined};
@@ -44,6 +44,8 @@ pub fn endpoint(spec: &TransportSpec, name: &str, url: &str, set: &[(&str, &str)
         node: None,
         pool: None,
         throttle: Throttle::default(),
+        balance: Balance::RoundRobin,
+        offline: Some(OfflineRule::default()),
         options: values(spec.endpoint, set),
     }
 }

@@ -24,7 +24,7 @@ pub const RENAME_REFUSED: &str = "the server lets this user write files but not 
 
 pub use adapter::{FolderProtocol, FolderTransport, FolderUse};
 pub use check::{check_poll, sample_directory};
-pub use destination::{FolderDestination, Overwrite, PUBLISHING, WRITING, WriteOptions};
+pub use destination::{FolderDestination, Overwrite, PUBLISHING, WRITING, WriteOptions, is_unsettled};
 pub use done_file::DoneFile;
 pub use filter::{Empty, Filter};
 pub use local_archive::{ToArchive, archive_payload, remove_unchanged};

@@ -54,7 +54,7 @@ impl Checker<'_> {
             if let Some(transport) = self.transport_of(Section::ENDPOINT, name, entry) {
                 let facts = super::endpoint::EndpointFacts {
                     transport,
-                    location: None,
+                    locations: Vec::new(),
                     connections: None,
                     read: None,
                 };

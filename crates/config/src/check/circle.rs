@@ -33,17 +33,18 @@ impl Checker<'_> {
             let mut found = Vec::new();
             for destination in &flow.destinations {
                 let facts = self.endpoints.get(&destination.endpoint);
-                let Some(to) = facts.and_then(|facts| facts.location.as_ref()) else { continue };
-                let same = by_place.get(&(to.site.as_str(), &to.directory)).into_iter().flatten();
-                let around = recursive.get(to.site.as_str()).into_iter().flatten();
-                let around = around.filter(|at| self.polls[**at].location.directory.holds(&to.directory));
-                let takes = |at: &&usize| {
-                    let other = &self.polls[**at];
-                    let renamed = destination.file_name.is_some();
-                    other.location.same_machine(to)
-                        && (renamed || overlap(&poll.mask, &other.mask) != Overlap::No)
-                };
-                found.extend(same.chain(around).filter(takes));
+                for to in facts.map(|facts| &facts.locations).into_iter().flatten() {
+                    let same = by_place.get(&(to.site.as_str(), &to.directory)).into_iter().flatten();
+                    let around = recursive.get(to.site.as_str()).into_iter().flatten();
+                    let around = around.filter(|at| self.polls[**at].location.directory.holds(&to.directory));
+                    let takes = |at: &&usize| {
+                        let other = &self.polls[**at];
+                        let renamed = destination.file_name.is_some();
+                        other.location.same_machine(to)
+                            && (renamed || overlap(&poll.mask, &other.mask) != Overlap::No)
+                    };
+                    found.extend(same.chain(around).filter(takes));
+                }
             }
             found
         };

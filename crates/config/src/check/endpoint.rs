@@ -8,8 +8,8 @@ use crate::reader::{Declared, Reader, Text, text_of};
 use crate::reference::is_reference;
 use crate::sections::ENDPOINT;
 use crate::tree::{Entry, Node, Value as Written};
-use model::definition::{Endpoint, EndpointUrl};
-use model::schema::{Kind, Paths, Section, TransportSpec, Values};
+use model::definition::{Balance, Endpoint, EndpointUrl, OfflineRule};
+use model::schema::{Kind, Paths, Section, TransportSpec, Value, Values};
 use percent_encoding::percent_decode_str;
 use std::sync::Arc;
 use url::Url;
@@ -18,7 +18,8 @@ use url::Url;
 #[derive(Clone)]
 pub(super) struct EndpointFacts {
     pub(super) transport: &'static TransportSpec,
-    pub(super) location: Option<Location>,
+    /// Where it is, by each of its addresses.
+    pub(super) locations: Vec<Location>,
     /// How many connections it may have, where that is written.
     pub(super) connections: Option<i64>,
     /// The endpoint, when its fields could be read.
@@ -46,21 +47,27 @@ impl<'a> Checker<'a> {
             let (pool, throttle) = (self.pool(&reader, connections), throttle(&reader, connections));
             let urls = self.urls(&reader, spec);
             let username = options.as_ref().and_then(|options| self.username(options));
-            let location = urls
-                .first()
-                .and_then(|address| Location::of(spec, &address.url, username.as_deref(), node.clone()));
+            let locations = urls.iter().map(|address| &address.url);
+            let locations = locations
+                .filter_map(|url| Location::of(spec, url, username.as_deref(), node.clone()))
+                .collect();
+            let (balance, offline) = (balance(&reader, &urls), offline(&reader));
             let has_fields = reader.is_complete() && (reader.has("url") || spec.schemes.is_empty());
             let read = options.filter(|_| has_fields).map(|options| {
                 let (name, transport) = (name.to_owned(), spec.name.to_owned());
                 let throttle = throttle.unwrap_or_default();
-                Arc::new(Endpoint { name, transport, urls, node, pool, throttle, options })
+                Arc::new(Endpoint { name, transport, urls, node, pool, throttle, balance, offline, options })
             });
-            let facts = EndpointFacts { transport: spec, location, connections, read: read.clone() };
+            let facts = EndpointFacts { transport: spec, locations, connections, read: read.clone() };
             self.endpoints.insert(name.to_owned(), facts);
             let Some(endpoint) = read else { continue };
-            self.ask(spec.name, (Section::ENDPOINT, name), "", |own, findings| {
-                own.check_endpoint(&endpoint, &self.definitions, findings);
-            });
+            // Each address by itself, as the transport sees it later.
+            for address in 0..endpoint.urls.len().max(1) {
+                let alone = endpoint.at(address);
+                self.ask(spec.name, (Section::ENDPOINT, name), "", |own, findings| {
+                    own.check_endpoint(&alone, &self.definitions, findings);
+                });
+            }
             if self.context.error_count() == errors {
                 self.definitions.endpoints.insert(name.to_owned(), endpoint);
             }
@@ -129,12 +136,6 @@ impl<'a> Checker<'a> {
         let nodes: &[Node] = if let Written::List(items) = &entry.node.value { items } else { alone };
         if nodes.is_empty() {
             reader.error("url", "contains no address");
-        }
-        if nodes.len() > 1 && !spec.several_urls {
-            reader.error(
-                "url",
-                format!("has {} addresses, but transport '{}' supports only one", nodes.len(), spec.name),
-            );
         }
         nodes.iter().filter_map(|node| self.address(reader, spec, node)).collect()
     }
@@ -234,6 +235,36 @@ impl<'a> Checker<'a> {
         }
         let path = url.to_file_path().map_err(|()| "is not a path of this machine".to_owned())?;
         self.context.roots.folder(&path)
+    }
+}
+
+/// Which address is tried first.
+fn balance(reader: &Reader<'_>, urls: &[EndpointUrl]) -> Balance {
+    let balance = reader.word("balance", Balance::parse).unwrap_or(Balance::RoundRobin);
+    if reader.has("balance") && urls.len() == 1 {
+        reader.warning("balance", "has no effect: there is one address only");
+    }
+    if balance != Balance::Weighted && urls.iter().any(|address| address.weight > 1) {
+        reader.warning("url", "has a 'weight', which has no effect without balance = \"weighted\"");
+    }
+    for (at, address) in urls.iter().enumerate() {
+        if urls[..at].iter().any(|other| other.url == address.url) {
+            reader.warning("url", format!("has {} twice", address.shown()));
+        }
+    }
+    balance
+}
+
+/// When failures take it offline.
+fn offline(reader: &Reader<'_>) -> Option<OfflineRule> {
+    let usual = OfflineRule::default();
+    match reader.value("offline") {
+        Some(Value::Bool(_)) => None,
+        Some(Value::Table(table)) => {
+            let after = table.integer("after").and_then(|after| u32::try_from(after).ok());
+            Some(OfflineRule { after: after.unwrap_or(usual.after), lasts: table.duration("for") })
+        }
+        _ => Some(usual),
     }
 }
 

@@ -110,7 +110,6 @@ static SUFFIX: Group = Group::of(&[field("suffix", Kind::Text)]);
 
 static AS2: TransportSpec = TransportSpec {
     schemes: &[scheme("http", 80, Paths::None), scheme("https", 443, Paths::None)],
-    several_urls: true,
     roles: Roles { source: false, destination: true, listener: true },
     endpoint: &[&SIDES],
     listener: &[&AT],

@@ -154,8 +154,8 @@ impl<'a> Checker<'a> {
                 let message = format!("transport '{}' cannot be delivered to", facts.transport.name);
                 reader.error("endpoint", message);
             }
-            if let (Some(source), Some(location)) = (source, &facts.location) {
-                not_into_source(reader, source, location);
+            if let Some(source) = source {
+                not_into_source(reader, source, &facts.locations);
             }
         }
         let name = name.map_or_else(|| endpoint.clone(), |text| text.value);
@@ -164,13 +164,14 @@ impl<'a> Checker<'a> {
 }
 
 /// A flow that writes where it reads would transfer its own files again and again.
-fn not_into_source(reader: &Reader<'_>, source: &CheckedSource, location: &Location) {
+fn not_into_source(reader: &Reader<'_>, source: &CheckedSource, locations: &[Location]) {
     let (FlowSource::Poll(_), Some(from)) = (&source.source, &source.location) else { return };
-    if !from.same_machine(location) {
-        return;
-    }
-    let same = from.directory == location.directory;
-    if same || source.effects.is_recursive && from.directory.holds(&location.directory) {
+    let is_source = |location: &Location| {
+        from.same_machine(location)
+            && (from.directory == location.directory
+                || source.effects.is_recursive && from.directory.holds(&location.directory))
+    };
+    if locations.iter().any(is_source) {
         reader.error(
             "endpoint",
             "is the directory that this flow polls, or is below it: the flow would transfer its own files \

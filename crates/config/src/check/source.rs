@@ -132,7 +132,17 @@ impl<'a> Checker<'a> {
             reader.error("endpoint", format!("transport '{name}' cannot be polled{hint}"));
             return None;
         }
-        let location = facts.and_then(|facts| facts.location.clone());
+        let location = facts.and_then(|facts| facts.locations.first().cloned());
+        if let Some(several) = facts.and_then(|facts| facts.read.as_ref()).filter(|read| read.urls.len() > 1)
+        {
+            let message = format!(
+                "has {} addresses: only deliveries choose among several; define an endpoint, and a flow, for each \
+                 place that is polled",
+                several.urls.len()
+            );
+            reader.error("endpoint", message);
+            return None;
+        }
         // What is wrong here is an error already; the transport's own fields are checked all the same.
         let schedule = self.schedule(reader, location.as_ref()).unwrap_or_else(|| Schedule::every(OFTEN));
         let retry = retry(&reader.section("retry")).unwrap_or_default();

@@ -2,7 +2,7 @@
 
 use crate::suspensions::find_among;
 use crate::{Caller, Control};
-use engine::{Trial, TrialRole};
+use engine::{Trial, TrialRole, Tried};
 use model::{Error, EventKind, Permission, Result, Severity, Step, SuspensionKind};
 use serde::{Deserialize, Serialize};
 
@@ -29,6 +29,8 @@ pub struct EndpointTest {
 pub struct EndpointTestStep {
     /// As what the endpoint was tested.
     pub role: EndpointRole,
+    /// At which address, of an endpoint that has several.
+    pub address: Option<String>,
     /// What was tried.
     pub step: Step,
     /// Whether it succeeded.
@@ -80,10 +82,10 @@ impl Control {
         let names = definitions.endpoints.keys().map(String::as_str);
         find_among("test an endpoint", SuspensionKind::Endpoint, name, names)?;
         let probes = trial.test(name).await?;
-        let passed = probes.iter().all(|(_, probe)| probe.passed());
+        let passed = probes.iter().all(|tried| tried.probe.passed());
         let mut steps = Vec::new();
         let mut failed = None;
-        for (role, probe) in &probes {
+        for Tried { role, address, probe } in &probes {
             let role = match role {
                 TrialRole::Source => EndpointRole::Source,
                 TrialRole::Destination => EndpointRole::Destination,
@@ -95,6 +97,7 @@ impl Control {
                 }
                 steps.push(EndpointTestStep {
                     role,
+                    address: address.clone(),
                     step: step.step,
                     passed: step.result.is_ok(),
                     millis: u64::try_from(step.took.as_millis()).unwrap_or(u64::MAX),

@@ -2,9 +2,10 @@
 
 use crate::context::Context;
 use crate::crash;
+use crate::deliver::balanced;
 use crate::deliver::claim_log::ClaimLog;
 use crate::deliver::conclude::{conclude, log_lost};
-use crate::deliver::payload::StagedBytes;
+use crate::deliver::sending::Sending;
 use crate::guard::guarded;
 use crate::health::Reachability;
 use crate::history::FlowAt;
@@ -12,7 +13,7 @@ use model::{Error, ErrorKind, Result};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use store::Claimed;
-use transport::{Deliver, Sent};
+use transport::Sent;
 
 /// Makes one attempt and records its result in every case.
 pub(crate) async fn attempt(context: &Context, claimed: Claimed) {
@@ -33,8 +34,7 @@ pub(crate) async fn attempt(context: &Context, claimed: Claimed) {
     let result = tokio::select! {
         result = guarded("deliver a file", delivering) => result,
         () = context.lease.lost(epoch) => {
-            let change = context.health.end(&endpoint, Reachability::Unknown, context.now());
-            context.record_health(&endpoint, change, None).await;
+            context.health.end(&endpoint);
             return log_lost(&claimed.claim);
         }
     };
@@ -47,8 +47,8 @@ pub(crate) async fn attempt(context: &Context, claimed: Claimed) {
         Err(_) if unnoted.load(Ordering::SeqCst) => Reachability::Unknown,
         Err(error) => Reachability::of(error),
     };
-    let change = context.health.end(&endpoint, reachability, context.now());
-    context.record_health(&endpoint, change, result.as_ref().err()).await;
+    context.health.end(&endpoint);
+    context.observe(&endpoint, reachability, result.as_ref().err()).await;
     conclude(context, &claimed, flow.as_ref(), result).await;
 }
 
@@ -62,33 +62,22 @@ async fn deliver(
 ) -> Result<Sent> {
     let (endpoint, transport) = context.endpoint(&claimed.delivery.endpoint)?;
     let defined = flow.destination(&claimed.delivery, transport.spec().name)?;
-    let destination = transport.destination(endpoint, defined, context.services.clone())?;
     if claimed.delivery.file_name.escapes() || claimed.delivery.file_name.file_name().is_empty() {
         return Err(Error::permanent(ErrorKind::ConfigInvalid, "name the file at the destination")
             .with("file_name", &claimed.delivery.file_name)
             .advice("change the destination's file_name template"));
     }
-    let deliver = Deliver {
+    let log = Arc::new(ClaimLog {
+        store: context.store.clone(),
+        lease: Arc::clone(&context.lease),
         claim: claimed.claim.clone(),
-        payload: Arc::new(StagedBytes {
-            staging: context.staging.clone(),
-            record: claimed.transfer.payload.clone(),
-            metadata: claimed.transfer.metadata.clone(),
-            pace: context.paces.of(&claimed.delivery.endpoint),
-            runtime: tokio::runtime::Handle::current(),
-        }),
-        file_name: claimed.delivery.file_name.clone(),
-        flow: claimed.transfer.flow.clone(),
-        partner: claimed.transfer.partner.clone(),
-        notes: claimed.notes.clone(),
-        interrupted: claimed.interrupted,
-        is_last: defined.retry.is_last(claimed.failures.saturating_add(1)),
-        log: Arc::new(ClaimLog {
-            store: context.store.clone(),
-            lease: Arc::clone(&context.lease),
-            claim: claimed.claim.clone(),
-            failed: Arc::clone(unnoted),
-        }),
-    };
-    destination.deliver(deliver).await
+        failed: Arc::clone(unnoted),
+    });
+    let sending = Sending { context, claimed, transport, defined, log, unnoted };
+    if endpoint.urls.len() > 1 {
+        return balanced::deliver(&sending, &endpoint).await;
+    }
+    let is_last = defined.retry.is_last(claimed.failures.saturating_add(1));
+    let log = Arc::clone(&sending.log) as _;
+    sending.send(&endpoint, claimed.notes.clone(), log, claimed.interrupted, is_last).await
 }

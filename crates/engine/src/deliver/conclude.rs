@@ -75,6 +75,9 @@ fn outcome(
                 .detail("receipt", receipt.kind.as_str())
                 .peer_detail("summary", &receipt.summary);
             event.connection = receipt.connection;
+            if let Some(url) = receipt.detail.get("url").and_then(serde_json::Value::as_str) {
+                event = event.detail("url", url);
+            }
             let retain_for = flow.map_or(DEFAULT_RETENTION, |at| at.flow.retention);
             let (replies, arrivals): (Vec<_>, Vec<_>) = replies
                 .into_iter()

@@ -157,12 +157,11 @@ async fn poll_if_ours(polled: &Arc<PolledFlow>, asked: &[OpenFlowRun]) -> Done {
         }
         Err(PollError::Node(error)) => (Some(error), Reachability::Unknown),
     };
-    let change = context.health.observe(&polled.poll.endpoint, reachability, context.now());
     if let Some(error) = &error {
         tracing::warn!(flow = %polled.flow.name, endpoint = %polled.poll.endpoint, error = %error.chain(), "a poll failed");
         context.record_event(polled.event(EventKind::PollFailed).error(error)).await;
     }
-    context.record_health(&polled.poll.endpoint, change, error.as_ref()).await;
+    context.observe(&polled.poll.endpoint, reachability, error.as_ref()).await;
     let report = polled.tally.take();
     let result = match &error {
         None => FlowRunResult::Polled(report),

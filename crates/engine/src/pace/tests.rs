@@ -1,5 +1,5 @@
 use super::Paces;
-use model::definition::{Definitions, Endpoint, Throttle};
+use model::definition::{Balance, Definitions, Endpoint, OfflineRule, Throttle};
 use model::schema::Values;
 use std::io::Read as _;
 use std::sync::{Arc, Mutex};
@@ -26,6 +26,8 @@ impl Defined {
             node: None,
             pool: None,
             throttle: Throttle { bandwidth, ..Throttle::default() },
+            balance: Balance::RoundRobin,
+            offline: Some(OfflineRule::default()),
             options: Values::default(),
         };
         all.endpoints.insert("slow".into(), Arc::new(endpoint));

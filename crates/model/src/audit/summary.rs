@@ -298,6 +298,18 @@ impl EventWords<'_> {
                 self.with(": ", "error")
             ),
             EventKind::EndpointOnline => format!("Endpoint{} is online again", self.named(self.endpoint)),
+            EventKind::AddressOffline => format!(
+                "An address of endpoint{} is offline after failures{}{}{}",
+                self.named(self.endpoint),
+                self.with(": ", "address"),
+                self.with(", until ", "until"),
+                self.with(": ", "error")
+            ),
+            EventKind::AddressOnline => format!(
+                "An address of endpoint{} is online again{}",
+                self.named(self.endpoint),
+                self.with(": ", "address")
+            ),
             EventKind::EndpointQueueFull => format!(
                 "The queue of endpoint{} is full: its flows take no new files{}",
                 self.named(self.endpoint),

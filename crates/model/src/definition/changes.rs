@@ -115,7 +115,7 @@ fn mentions(value: &Value, names: &BTreeSet<String>) -> bool {
 mod tests {
     use super::*;
     use crate::Secret;
-    use crate::definition::{Credential, Endpoint, Listener, Partner, Throttle};
+    use crate::definition::{Balance, Credential, Endpoint, Listener, OfflineRule, Partner, Throttle};
 
     fn text(name: &'static str, value: &str) -> Values {
         Values::of([(name, Value::Text(value.to_owned()))])
@@ -138,6 +138,8 @@ mod tests {
                 node: None,
                 pool: None,
                 throttle: Throttle::default(),
+                balance: Balance::RoundRobin,
+                offline: Some(OfflineRule::default()),
                 options: text("credential", name),
             };
             all.endpoints.insert(endpoint.name.clone(), Arc::new(endpoint));

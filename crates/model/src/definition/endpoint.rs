@@ -1,7 +1,10 @@
 //! Endpoints and listeners: where files are fetched, delivered and received.
 
 use super::Throttle;
+use crate::connection::words;
 use crate::schema::Values;
+use crate::shown_path::shown_path;
+use std::time::Duration;
 use url::Url;
 
 /// A configured remote or local place.
@@ -19,8 +22,44 @@ pub struct Endpoint {
     pub pool: Option<String>,
     /// How much of it is used.
     pub throttle: Throttle,
+    /// Which of several addresses a delivery tries first.
+    pub balance: Balance,
+    /// When failures take it, or one of several addresses, offline; `None` for never.
+    pub offline: Option<OfflineRule>,
     /// What its transport declares for endpoints, defaults filled in.
     pub options: Values,
+}
+
+words! {
+    /// Which of several addresses a delivery tries first.
+    Balance {
+        /// Each in turn.
+        RoundRobin = "round_robin",
+        /// Any.
+        Random = "random",
+        /// Any, by their weights.
+        Weighted = "weighted",
+        /// The first that is not offline, in the order in which they are written.
+        Failover = "failover",
+        /// The one that took a file last, until it fails.
+        None = "none",
+    }
+}
+
+/// When failures take an endpoint or address offline, and for how long.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct OfflineRule {
+    /// The number of failures in a row.
+    pub after: u32,
+    /// How long it stays offline each time; `None` for times that grow.
+    pub lasts: Option<Duration>,
+}
+
+impl Default for OfflineRule {
+    /// After five failures, for a time that grows.
+    fn default() -> Self {
+        Self { after: 5, lasts: None }
+    }
 }
 
 /// One of an endpoint's addresses.
@@ -32,7 +71,28 @@ pub struct EndpointUrl {
     pub weight: u32,
 }
 
+impl EndpointUrl {
+    /// The address without a query and whatever else may be a secret, for receipts, events and errors.
+    #[must_use]
+    pub fn shown(&self) -> String {
+        let url = &self.url;
+        let host = url.host_str().map_or_else(String::new, |host| {
+            let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
+            format!("//{host}{port}")
+        });
+        let query = if url.query().is_some() { "?…" } else { "" };
+        format!("{}:{host}{}{query}", url.scheme(), shown_path(url.path()))
+    }
+}
+
 impl Endpoint {
+    /// The same endpoint with one of its addresses alone, as transports see it.
+    #[must_use]
+    pub fn at(&self, address: usize) -> Self {
+        let urls = self.urls.get(address).cloned().into_iter().collect();
+        Self { urls, ..self.clone() }
+    }
+
     /// Its first address.
     #[must_use]
     pub fn url(&self) -> Option<&Url> {
@@ -55,4 +115,18 @@ pub struct Listener {
     pub transport: String,
     /// What its transport declares for listeners, defaults filled in.
     pub options: Values,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::EndpointUrl;
+
+    #[test]
+    fn an_address_is_shown_without_what_may_be_a_secret() {
+        let shown = |url: &str| EndpointUrl { url: url.parse().unwrap(), weight: 1 }.shown();
+        assert_eq!(shown("https://h.example/in?token=hunter2"), "https://h.example/in?…");
+        assert_eq!(shown("sftp://h:2222//abs/dir"), "sftp://h:2222//abs/dir");
+        assert_eq!(shown(&format!("https://h/{}/x", "a1-_".repeat(12))), "https://h/…/x");
+        assert_eq!(shown("file:///srv/out"), "file:/srv/out");
+    }
 }

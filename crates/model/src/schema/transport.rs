@@ -11,8 +11,6 @@ pub struct TransportSpec {
     pub doc: &'static str,
     /// The schemes that an endpoint's URL may have; none when an endpoint takes no URL.
     pub schemes: &'static [Scheme],
-    /// Whether an endpoint may have several URLs.
-    pub several_urls: bool,
     /// What its endpoints and listeners can be used for.
     pub roles: Roles,
     /// Fields of `[endpoint.NAME]`.
@@ -41,7 +39,6 @@ impl TransportSpec {
             name,
             doc,
             schemes: &[],
-            several_urls: false,
             roles: Roles { source: false, destination: false, listener: false },
             endpoint: &[],
             source: &[],

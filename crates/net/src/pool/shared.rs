@@ -5,9 +5,10 @@ use model::definition::Endpoint;
 use model::{Purpose, Result};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, Weak};
+use url::Url;
 
-/// Pools in use, by endpoint and purpose.
-pub struct Pools<C: Connector>(Mutex<HashMap<(String, Purpose), InUse<C>>>);
+/// Pools in use, by endpoint, address and purpose.
+pub struct Pools<C: Connector>(Mutex<HashMap<(String, Option<Url>, Purpose), InUse<C>>>);
 
 /// A pool, and the endpoint that it was made for: the endpoint of another revision gets its own.
 struct InUse<C: Connector> {
@@ -34,7 +35,7 @@ impl<C: Connector> Pools<C> {
     ) -> Result<Arc<Pool<C>>> {
         let mut pools = lock(&self.0);
         pools.retain(|_, in_use| in_use.pool.strong_count() > 0);
-        let key = (endpoint.name.clone(), purpose);
+        let key = (endpoint.name.clone(), endpoint.url().cloned(), purpose);
         if let Some(in_use) = pools.get(&key)
             && in_use.endpoint.ptr_eq(&Arc::downgrade(endpoint))
             && let Some(pool) = in_use.pool.upgrade()

@@ -1,5 +1,5 @@
 use super::*;
-use model::definition::{Endpoint, EndpointUrl, Throttle};
+use model::definition::{Balance, Endpoint, EndpointUrl, OfflineRule, Throttle};
 use model::{Error, ErrorKind, Retry};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
@@ -231,6 +231,8 @@ async fn flows_share_the_pool_of_an_endpoint_until_it_changes() {
         node: None,
         pool: None,
         throttle: Throttle::default(),
+        balance: Balance::RoundRobin,
+        offline: Some(OfflineRule::default()),
         options: Values::default(),
     });
     let pools = Pools::default();

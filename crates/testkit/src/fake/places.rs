@@ -91,7 +91,7 @@ impl Transport for FakeTransport {
         destination: &definition::Destination,
         services: Services,
     ) -> Result<Arc<dyn Destination>> {
-        let fake = self.endpoint(&endpoint.name);
+        let fake = self.endpoint(place_of(&endpoint));
         let Some(place) = fake.folder() else {
             return Ok(Arc::new(FakeDestination {
                 endpoint: fake,
@@ -101,9 +101,16 @@ impl Transport for FakeTransport {
         };
         let options = WriteOptions {
             overwrite: place.overwrite,
+            address: place_of(&endpoint).to_owned(),
             create_directories: true,
             ..WriteOptions::new(endpoint.name.clone(), place.directory)
         };
         Ok(Arc::new(FolderDestination::new(place.folder, options, services)?))
     }
+}
+
+/// The place that a destination's address leads to: `fake:NAME` for one of several, the endpoint's own for `fake:place`.
+fn place_of(endpoint: &Endpoint) -> &str {
+    let named = endpoint.url().map(|url| url.path()).filter(|name| *name != "place");
+    named.unwrap_or(&endpoint.name)
 }

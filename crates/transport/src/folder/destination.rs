@@ -23,7 +23,15 @@ use model::schema::{Findings, Section};
 use model::{Error, ErrorKind, RemotePath, Result};
 pub use publish::PUBLISHING;
 use publish::{Publishing, TemporaryFile};
+use serde_json::Value;
+use std::collections::BTreeMap;
 use std::sync::Arc;
+
+/// Whether a delivery's notes say that its file may lie, published or not, where they were written.
+#[must_use]
+pub fn is_unsettled(notes: &BTreeMap<String, Value>) -> bool {
+    [PUBLISHING, WRITING].iter().any(|key| notes.get(*key).is_some_and(|note| !note.is_null()))
+}
 
 /// What happens if the file name exists.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]

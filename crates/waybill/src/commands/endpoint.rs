@@ -35,9 +35,10 @@ async fn test(
 }
 
 fn text(tested: &EndpointTest) -> Result<()> {
-    let of_roles = tested.steps.chunk_by(|a, b| a.role == b.role);
-    of_roles.filter_map(|steps| Some((steps.first()?.role, steps))).try_for_each(|(role, steps)| {
-        write::line(format_args!("{} as a {}:", tested.endpoint, role.as_str()))?;
+    let of_roles = tested.steps.chunk_by(|a, b| (a.role, &a.address) == (b.role, &b.address));
+    of_roles.filter_map(|steps| Some((steps.first()?, steps))).try_for_each(|(first, steps)| {
+        let address = first.address.as_deref().map(|address| format!(" at {address}")).unwrap_or_default();
+        write::line(format_args!("{} as a {}{address}:", tested.endpoint, first.role.as_str()))?;
         steps.iter().try_for_each(|step| {
             let mark = if step.passed { "ok" } else { "FAILED" };
             write::line(format_args!(

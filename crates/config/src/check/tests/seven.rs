@@ -7,12 +7,12 @@ use super::super::fixture::{machine, roots};
 use crate::context::Context;
 use crate::problem::Place;
 use crate::reader::{Declared, Reader};
-use crate::sections::{DESTINATION, ENDPOINT, POLLED, RECEIVED, SOURCE};
+use crate::sections::{DESTINATION, POLLED, RECEIVED, SOURCE};
 use crate::tree::{self, Value as Written};
 use crate::{Documents, json_schema};
-use model::definition::{Definitions, FlowSource};
-use model::schema::{Section, Value, Values};
-use transports::{LATER_AT_ENDPOINTS, LATER_AT_FLOWS, LATER_AT_SOURCES, SMTP, catalogue};
+use model::definition::{Balance, Definitions, FlowSource};
+use model::schema::{Section, Values};
+use transports::{LATER_AT_FLOWS, LATER_AT_SOURCES, SMTP, catalogue};
 
 const DOCUMENT: &str = include_str!("seven.toml");
 
@@ -31,8 +31,8 @@ fn the_language_carries_every_line_of_seven_transports() {
     let everything = &definitions.endpoints["everything"];
     assert_eq!(everything.urls.iter().map(|url| url.weight).collect::<Vec<_>>(), [2, 1]);
     assert_eq!(everything.throttle.between.len(), 1);
-    assert_eq!(everything.options.table("offline").integer("after"), Some(5));
-    assert_eq!(definitions.endpoints["never-offline"].options.get("offline"), Some(&Value::Bool(false)));
+    assert_eq!((everything.balance, everything.offline.unwrap().after), (Balance::Weighted, 5));
+    assert!(definitions.endpoints["never-offline"].offline.is_none());
     assert_eq!(definitions.endpoints["people"].urls[1].url.as_str(), "mailto:b@two.example");
     assert_eq!(definitions.flows["orders"].destinations.len(), 4);
     let FlowSource::Poll(poll) = &definitions.flows["invoices"].source else { panic!("polled") };
@@ -157,17 +157,9 @@ fn what_does_not_fit_is_told_of_each_field() {
 /// What is built is declared once: the fakes then no longer declare it in its stead.
 #[test]
 fn words_that_are_not_built_yet_are_no_common_words() {
-    for (later, built) in
-        [(&LATER_AT_ENDPOINTS, vec![&ENDPOINT]), (&LATER_AT_SOURCES, vec![&SOURCE, &POLLED, &RECEIVED])]
-    {
-        for field in later.fields {
-            let mut common = built.iter().flat_map(|group| group.fields);
-            assert!(
-                common.all(|built| built.name != field.name),
-                "{} is built: take it out there",
-                field.name
-            );
-        }
+    for field in LATER_AT_SOURCES.fields {
+        let mut common = [&SOURCE, &POLLED, &RECEIVED].into_iter().flat_map(|group| group.fields);
+        assert!(common.all(|built| built.name != field.name), "{} is built: take it out there", field.name);
     }
     assert!(DESTINATION.fields.iter().all(|field| field.name != "directory"));
     let flow = |words: &str| DOCUMENT.replacen("ordered = true", words, 1);

@@ -70,6 +70,8 @@ fn told(kind: EventKind) -> &'static [&'static str] {
         EventKind::ConnectionStillOpen => &["203.0.113.9:443", "globex-as2"],
         EventKind::EndpointOffline => &["globex-as2", "2026-11-20T14:55:00Z"],
         EventKind::EndpointOnline | EventKind::EndpointQueueFree => &["globex-as2"],
+        EventKind::AddressOffline => &["globex-as2", "2026-11-20T14:55:00Z", "sftp://b.example"],
+        EventKind::AddressOnline => &["globex-as2", "sftp://b.example"],
         EventKind::EndpointQueueFull => &["globex-as2", "250"],
         EventKind::EndpointSetOffline | EventKind::EndpointSetOnline => &["ada", "globex-as2", "done"],
         EventKind::FlowPaused | EventKind::FlowResumed => &["ada", "orders", "done"],
@@ -93,9 +95,10 @@ fn told(kind: EventKind) -> &'static [&'static str] {
 
 #[test]
 fn every_kind_says_who_where_and_what() {
-    let mut detail =
-        object(json!({"refused": 9, "closed_while_idle": 4, "trusted_key": "k7", "alarm": "seal 3 is gone",
-        "in_force": 6, "queue": 250, "key": "2027", "secrets": 5, "taken": 2, "takes": 5}));
+    let mut detail = object(
+        json!({"refused": 9, "closed_while_idle": 4, "trusted_key": "k7", "alarm": "seal 3 is gone",
+        "in_force": 6, "queue": 250, "address": "sftp://b.example", "key": "2027", "secrets": 5, "taken": 2, "takes": 5}),
+    );
     detail.extend(object(json!({
         "version": "1.2", "node": "n2", "of_node": "n3", "deliveries": 3, "delivered": 1, "revision": 7, "source": "/etc/flows",
         "error": "connection refused", "path": "out/a.edi", "failures": 4, "outcome": "done", "file_name": "a.edi",

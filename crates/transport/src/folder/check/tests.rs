@@ -1,7 +1,9 @@
 use super::super::Filter;
 use super::*;
 use crate::folder::After;
-use model::definition::{Destination, EndpointUrl, Order, RetryPolicy, SettleWhen, Throttle};
+use model::definition::{
+    Balance, Destination, EndpointUrl, OfflineRule, Order, RetryPolicy, SettleWhen, Throttle,
+};
 use model::schedule::Schedule;
 use model::schema::{Value, Values};
 use model::{Mask, MaskSpec};
@@ -18,6 +20,8 @@ fn endpoint(name: &str, directory: &str, node: Option<&str>) -> Endpoint {
         node: node.map(str::to_owned),
         pool: None,
         throttle: Throttle::default(),
+        balance: Balance::RoundRobin,
+        offline: Some(OfflineRule::default()),
         options: Values::default(),
     }
 }

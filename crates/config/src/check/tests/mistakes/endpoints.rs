@@ -135,11 +135,20 @@ fn several_addresses() {
         format!("[endpoint.e]\ntransport = \"as2\"\npartner = \"globex\"\nidentity = \"acme\"\nurl = {url}\n")
     };
     let several = "[{ url = \"https://a/\", weight = 2 }, \"https://b/\"]";
-    let (definitions, problems) = super::check(&as2(several));
+    let (definitions, problems) = super::check(&format!("{}balance = \"weighted\"\n", as2(several)));
     assert!(problems.is_empty(), "{problems:?}");
     let endpoint = &definitions.unwrap().endpoints["e"];
     let urls: Vec<_> = endpoint.urls.iter().map(|address| (address.url.as_str(), address.weight)).collect();
     assert_eq!(urls, [("https://a/", 2), ("https://b/", 1)]);
+    let rules =
+        ["offline = false", "offline = { after = 2, \"for\" = \"5m\" }", "offline = { after = 2 }", ""];
+    let rules = rules.map(|rule| {
+        let (definitions, _) = super::check(&format!("{}{rule}\n", as2("\"https://a/\"")));
+        definitions.unwrap().endpoints["e"]
+            .offline
+            .map(|rule| (rule.after, rule.lasts.map(|time| time.as_secs())))
+    });
+    assert_eq!(rules, [None, Some((2, Some(300))), Some((2, None)), Some((5, None))]);
     told(&[
         (&as2("[]"), "x.toml:5:7: error: endpoint.e.url: contains no address"),
         (
@@ -151,9 +160,33 @@ fn several_addresses() {
             "error: endpoint.e.url[1]: unknown key 'weigt'; did you mean 'weight'?",
         ),
         (&as2("[{ weight = 2 }]"), "error: endpoint.e.url[1]: 'url' is missing"),
+        (&as2(several), "warning: endpoint.e.url: has a 'weight', which has no effect without balance"),
+        (&as2("[\"https://a/\", \"https://a/\"]"), "warning: endpoint.e.url: has https://a/ twice"),
         (
-            "[endpoint.e]\ntransport = \"sftp\"\nhost_key = \"x\"\nurl = [\"sftp://a/\", \"sftp://b/\"]",
-            "error: endpoint.e.url: has 2 addresses, but transport 'sftp' supports only one",
+            &format!("{}balance = \"random\"", as2("\"https://a/\"")),
+            "warning: endpoint.e.balance: has no effect",
+        ),
+        (
+            &format!("{}balance = \"failovr\"", as2(several)),
+            "error: endpoint.e.balance: must be one of round_robin, random, weighted, failover, none",
+        ),
+        (
+            &format!("{}offline = true", as2("\"https://a/\"")),
+            "error: endpoint.e.offline: must be false, or a table with after, for",
+        ),
+        (
+            &format!("{}offline = {{ after = 0 }}", as2("\"https://a/\"")),
+            "error: endpoint.e.offline.after: must be a whole number from 1",
+        ),
+        (
+            "[endpoint.e]\ntransport = \"sftp\"\nhost_key = \"x\"\nurl = [\"sftp://a/\", \"sftp://b/\"]\n\
+             [flow.f]\nsource = { endpoint = \"e\", after = \"delete\" }\ndestination = { endpoint = \"folder\" }",
+            "error: flow.f.source.endpoint: has 2 addresses: only deliveries choose among several",
+        ),
+        (
+            "[endpoint.e]\ntransport = \"file\"\nurl = [\"file:///srv/other\", \"file:///srv/in\"]\n\
+             [flow.f]\nsource = { endpoint = \"folder\", after = \"delete\" }\ndestination = { endpoint = \"e\" }",
+            "error: flow.f.destination.endpoint: is the directory that this flow polls",
         ),
     ]);
 }

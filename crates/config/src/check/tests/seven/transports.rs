@@ -27,16 +27,6 @@ const BOTH: Roles = Roles { source: true, destination: true, listener: false };
 const CREDENTIAL: Kind = Kind::Name(Section::CREDENTIAL);
 const KEY: Kind = Kind::Name(Section::KEY);
 
-/// What every endpoint will have and has not yet: whoever builds a word takes it out here.
-pub(super) static LATER_AT_ENDPOINTS: Group = Group::of(&[
-    field("balance", Kind::Choice(&["round_robin", "random", "weighted", "failover", "none"])),
-    field("offline", Kind::OneOf(&[Kind::Off, Kind::Table(&OFFLINE)])),
-]);
-static OFFLINE: Group = Group::of(&[
-    Field::preset("after", Kind::Integer { min: 1, max: 99 }, "5", "For tests."),
-    field("for", Kind::Duration),
-]);
-
 /// What every polled source will have and has not yet.
 pub(super) static LATER_AT_SOURCES: Group =
     Group::of(&[field("expect", Kind::Table(&EXPECT)), field("stream", Kind::Bool)]);
@@ -115,8 +105,7 @@ static TEMPORARY: Group = Group::of(&[
 
 static FILE: TransportSpec = TransportSpec {
     schemes: &[Scheme { name: "file", port: None, paths: Paths::Host, connects_per_poll: false }],
-    endpoint: &[&LATER_AT_ENDPOINTS, &DISK],
-    several_urls: true,
+    endpoint: &[&DISK],
     roles: BOTH,
     source: &[&LATER_AT_SOURCES, &POLLED_FOLDER],
     destination: &[&WRITTEN_FOLDER],
@@ -126,8 +115,7 @@ static DISK: Group = Group::of(&[field("owner", Kind::Text), field("wake_up", Ki
 
 static SFTP: TransportSpec = TransportSpec {
     schemes: &[scheme("sftp", 22, Paths::Login)],
-    endpoint: &[&LATER_AT_ENDPOINTS, &DIALS, &SSH],
-    several_urls: true,
+    endpoint: &[&DIALS, &SSH],
     roles: BOTH,
     source: &[&LATER_AT_SOURCES, &POLLED_FOLDER],
     destination: &[&WRITTEN_FOLDER],
@@ -154,8 +142,7 @@ static SSH: Group = Group::of(&[
 
 static FTP: TransportSpec = TransportSpec {
     schemes: &[scheme("ftp", 21, Paths::Login), scheme("ftps", 990, Paths::Login)],
-    endpoint: &[&LATER_AT_ENDPOINTS, &DIALS, &FTP_SERVER],
-    several_urls: true,
+    endpoint: &[&DIALS, &FTP_SERVER],
     roles: BOTH,
     source: &[&LATER_AT_SOURCES, &POLLED_FOLDER],
     destination: &[&WRITTEN_FOLDER],
@@ -175,8 +162,7 @@ static FTP_SERVER: Group = Group::of(&[
 
 static WEBDAV: TransportSpec = TransportSpec {
     schemes: &[scheme("davs", 443, Paths::Server)],
-    endpoint: &[&LATER_AT_ENDPOINTS, &DIALS, &WEB_SERVER],
-    several_urls: true,
+    endpoint: &[&DIALS, &WEB_SERVER],
     roles: BOTH,
     source: &[&LATER_AT_SOURCES, &POLLED_FOLDER],
     destination: &[&WRITTEN_FOLDER],
@@ -196,9 +182,8 @@ static EMAIL: TransportSpec = TransportSpec {
         scheme("pop3s", 995, Paths::None),
         Scheme { name: "mailto", port: None, paths: Paths::Address, connects_per_poll: false },
     ],
-    several_urls: true,
     roles: BOTH,
-    endpoint: &[&LATER_AT_ENDPOINTS, &DIALS, &MAILBOX],
+    endpoint: &[&DIALS, &MAILBOX],
     source: &[&LATER_AT_SOURCES, &MAILS],
     destination: &[&MAIL],
     sections: &[section(SMTP, &RELAY)],
@@ -230,9 +215,8 @@ static MAIL: Group =
 
 static HTTP: TransportSpec = TransportSpec {
     schemes: &[scheme("https", 443, Paths::None)],
-    several_urls: true,
     roles: Roles { source: false, destination: true, listener: true },
-    endpoint: &[&LATER_AT_ENDPOINTS, &DIALS, &API],
+    endpoint: &[&DIALS, &API],
     listener: &[&UPLOADS],
     received: &[&RECEIVED],
     destination: &[&REQUEST],
@@ -286,7 +270,7 @@ static RESPONSE: Group = Group::of(&[field("flow", Kind::Name(Section::FLOW))]);
 static AS2: TransportSpec = TransportSpec {
     schemes: &[scheme("as2s", 443, Paths::None)],
     roles: Roles { source: false, destination: true, listener: true },
-    endpoint: &[&LATER_AT_ENDPOINTS, &DIALS],
+    endpoint: &[&DIALS],
     listener: &[&AT],
     partner: Some(&AGREED),
     identity: Some(&OWN),
