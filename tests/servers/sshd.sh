@@ -67,6 +67,11 @@ configure() {
     # Without PAM, sshd lets nobody in whose password field begins with '!'. Root's does on some systems.
     case $(getent shadow root | cut -d: -f2) in '!'*) pam=yes ;; esac
   fi
+  # Of this one, sshd 9 takes the last value that it reads.
+  local startups='MaxStartups 1000'
+  for line in "${extra[@]}"; do
+    if [[ $line == MaxStartups* ]]; then startups=$line; fi
+  done
   {
     for line in "${extra[@]}"; do printf '%s\n' "$line"; done
     cat <<CONFIG
@@ -84,7 +89,7 @@ PubkeyAuthentication yes
 PasswordAuthentication yes
 KbdInteractiveAuthentication no
 MaxSessions 1000
-MaxStartups 1000
+$startups
 PrintMotd no
 LogLevel VERBOSE
 CONFIG

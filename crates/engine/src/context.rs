@@ -25,6 +25,9 @@ use transport::{Services, Transport};
 /// Wait between two attempts to record a result while the database is unreachable.
 const RECORD_AGAIN: Duration = Duration::from_secs(2);
 
+/// The most endpoints that an event names which go offline or come back with one.
+const OTHERS_NAMED: usize = 100;
+
 pub(crate) struct Context {
     pub(crate) store: Store,
     pub(crate) staging: Staging,
@@ -162,6 +165,14 @@ impl Context {
         let event = match address {
             Some(address) => event.detail("address", address),
             None => event,
+        };
+        let others = if address.is_some() { Vec::new() } else { self.health.with(endpoint) };
+        let event = if others.is_empty() {
+            event
+        } else {
+            // Thousands of names would make an event that nobody reads; each endpoint's page shows its own state.
+            let names: Vec<_> = others.into_iter().take(OTHERS_NAMED).collect();
+            event.detail("with_it", names)
         };
         self.record_event(event.endpoint(endpoint)).await;
     }

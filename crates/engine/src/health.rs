@@ -1,9 +1,10 @@
-//! Endpoints that keep failing go offline for a while; their files wait in order.
+//! Endpoints that keep failing go offline for a while; their files wait in order. Endpoints that lead to one server and
+//! account in the same way ([`Access`]) go offline and come back together: what one meets, all would.
 
-use model::definition::{Definitions, OfflineRule};
+use model::definition::{Access, Definitions, OfflineRule};
 use model::{Error, ErrorKind, Timestamp};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// The health of the endpoints, as this node knows it. Kept in memory: after a restart every endpoint is tried again.
@@ -12,6 +13,8 @@ pub struct EndpointHealth {
     states: Mutex<HashMap<String, EndpointState>>,
     /// The same of the addresses of endpoints that have several, by endpoint and address.
     addresses: Mutex<HashMap<(String, String), EndpointState>>,
+    /// The names of all endpoints with the same access, by the name of each; none for an endpoint that has its own.
+    together: Mutex<HashMap<String, Arc<[String]>>>,
 }
 
 /// One endpoint's health.
@@ -160,7 +163,37 @@ impl EndpointHealth {
         }
     }
 
-    /// Records what the use of an endpoint showed about it; `rule` says when it goes offline.
+    /// Takes note of which endpoints lead to the same account.
+    pub(crate) fn follow(&self, definitions: &Definitions) {
+        let mut by_server: HashMap<String, Vec<(Access, Vec<String>)>> = HashMap::new();
+        for endpoint in definitions.endpoints.values().filter(|endpoint| endpoint.urls.len() == 1) {
+            let access = Access::of(endpoint, definitions);
+            if access.server().is_empty() {
+                continue;
+            }
+            let groups = by_server.entry(access.server().to_owned()).or_default();
+            match groups.iter_mut().find(|(other, _)| *other == access) {
+                Some((_, names)) => names.push(endpoint.name.clone()),
+                None => groups.push((access, vec![endpoint.name.clone()])),
+            }
+        }
+        let mut together = HashMap::new();
+        for (_, names) in by_server.into_values().flatten().filter(|(_, names)| names.len() > 1) {
+            let names: Arc<[String]> = names.into();
+            together.extend(names.iter().map(|name| (name.clone(), Arc::clone(&names))));
+        }
+        *self.together.lock().unwrap_or_else(PoisonError::into_inner) = together;
+    }
+
+    /// The names of the other endpoints that go offline with this one.
+    pub(crate) fn with(&self, endpoint: &str) -> Vec<String> {
+        let together = self.together.lock().unwrap_or_else(PoisonError::into_inner);
+        let names = together.get(endpoint).into_iter().flat_map(|names| names.iter());
+        names.filter(|name| *name != endpoint).cloned().collect()
+    }
+
+    /// Records what the use of an endpoint showed about it, and so about those with the same access; `rule` says when it goes
+    /// offline.
     pub(crate) fn observe(
         &self,
         endpoint: &str,
@@ -168,7 +201,16 @@ impl EndpointHealth {
         reachability: Reachability,
         now: Timestamp,
     ) -> HealthChange {
-        self.states().entry(endpoint.to_owned()).or_default().observe(rule, reachability, now)
+        let others = self.with(endpoint);
+        let mut states = self.states();
+        let state = states.entry(endpoint.to_owned()).or_default();
+        let change = state.observe(rule, reachability, now);
+        let (failures, offline_until) = (state.failures, state.offline_until);
+        for other in others {
+            let state = states.entry(other).or_default();
+            (state.failures, state.offline_until) = (failures, offline_until);
+        }
+        change
     }
 
     /// The same for one of an endpoint's addresses.
@@ -289,5 +331,53 @@ mod tests {
         assert!(health.offline(now).is_empty());
         assert_eq!(health.observe("sftp", RULE, Reachability::Unknown, now), HealthChange::None);
         assert_eq!(health.observe("sftp", RULE, Reachability::Answered, now), HealthChange::CameOnline);
+    }
+
+    #[test]
+    fn endpoints_that_lead_to_one_account_go_offline_and_come_back_together() {
+        use model::definition::{Endpoint, EndpointUrl};
+        use model::schema::{Value, Values};
+        let mut definitions = Definitions::default();
+        for (name, url, user) in [
+            ("orders", "sftp://partner.example/orders", "acme"),
+            ("invoices", "sftp://PARTNER.example:22/invoices", "acme"),
+            ("other-user", "sftp://partner.example/orders", "globex"),
+            ("other-port", "sftp://partner.example:2222/orders", "acme"),
+            ("here", "file:///srv/a", "acme"),
+            ("here-too", "file:///srv/b", "acme"),
+        ] {
+            let endpoint = Endpoint {
+                name: name.into(),
+                transport: "fake".into(),
+                urls: vec![EndpointUrl { url: url.parse().unwrap(), weight: 1 }],
+                node: None,
+                pool: None,
+                throttle: model::definition::Throttle::default(),
+                balance: model::definition::Balance::RoundRobin,
+                offline: RULE.copied(),
+                options: Values::of([("username", Value::Text(user.into()))]),
+            };
+            definitions.endpoints.insert(name.into(), Arc::new(endpoint));
+        }
+        let health = EndpointHealth::default();
+        health.follow(&definitions);
+        let now = chrono::DateTime::from_timestamp(0, 0).unwrap();
+        health.observe("orders", RULE, Reachability::AccessRefused, now);
+        let offline = |name: &str| health.offline_until(name, now).is_some();
+        assert!(offline("orders") && offline("invoices"));
+        assert!(!offline("other-user") && !offline("other-port"));
+        assert_eq!(health.with("invoices"), ["orders"]);
+        assert!(health.with("here").is_empty());
+        assert_eq!(health.observe("invoices", RULE, Reachability::Answered, now), HealthChange::CameOnline);
+        assert!(!offline("orders") && !offline("invoices"));
+        // Failures of both count together, and a success of one ends them.
+        for _ in 2..RULE.unwrap().after {
+            health.observe("orders", RULE, Reachability::NoAnswer, now);
+        }
+        health.observe("invoices", RULE, Reachability::NoAnswer, now);
+        assert!(matches!(
+            health.observe("orders", RULE, Reachability::NoAnswer, now),
+            HealthChange::WentOffline(_)
+        ));
     }
 }

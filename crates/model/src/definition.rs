@@ -3,6 +3,7 @@
 //! These are the checked forms. Documents are read, and references resolved, by the `config` room. What a transport
 //! declares for itself stands in [`Values`], which it alone reads.
 
+mod access;
 mod changes;
 mod endpoint;
 mod flow;
@@ -11,6 +12,7 @@ mod material;
 mod partner;
 mod throttle;
 
+pub use access::Access;
 pub use endpoint::{Balance, Endpoint, EndpointUrl, Listener, OfflineRule};
 pub use flow::{
     Destination, Flow, FlowSource, LocalArchive, Order, PollEffects, PollSource, ReceiveSource, RetryPolicy,

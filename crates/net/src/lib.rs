@@ -41,7 +41,7 @@ pub use expect::ExpectedConnection;
 pub use model::ConnectionFailed;
 pub use model::{ClientCertificates, Proxy, ProxyProtocol, SyslogTarget, TlsVersion};
 pub use options::{CONNECTION, ConnectOptions, ConnectProfile, NO_PROXY, POOL, ProxyChoice, TLS};
-pub use pool::{Connector, Pool, PoolLease, PoolLimits, PooledConnection, Pools, Sharing};
+pub use pool::{Connector, Pool, PoolLease, PoolLimits, PooledConnection, Pools, Shareable, Shared, Sharing};
 pub use record::{ConnectionLog, Opened, RefusedConnections};
 pub use resolve::{Resolver, SystemResolver};
 pub use stream::Stream;
@@ -106,6 +106,7 @@ struct Inner {
     recorder: Recorder,
     clients: http::Clients,
     tls: tls::Profiles,
+    closers: pool::Closers,
 }
 
 impl Net {
@@ -114,7 +115,8 @@ impl Net {
     pub fn new(settings: NetSettings, log: Arc<dyn ConnectionLog>) -> Self {
         let recorder = Recorder::start(log, settings.max_connections);
         let (clients, tls) = (http::Clients::default(), tls::Profiles::default());
-        Self { inner: Arc::new(Inner { settings, recorder, clients, tls }) }
+        let closers = pool::Closers::default();
+        Self { inner: Arc::new(Inner { settings, recorder, clients, tls, closers }) }
     }
 
     /// The number of connections that are open, being opened, or whose end is not recorded yet.
@@ -126,6 +128,7 @@ impl Net {
     /// For the end of the process: closes pooled connections and waits until every connection's end is recorded.
     /// Returns the number of connections that remain at the deadline.
     pub async fn drain(&self, deadline: Duration) -> usize {
+        self.inner.closers.close();
         self.inner.clients.clear();
         // A timeout is not an error: the returned number shows it.
         let _ = tokio::time::timeout(deadline, self.inner.recorder.drained()).await;
@@ -134,6 +137,10 @@ impl Net {
 
     pub(crate) fn recorder(&self) -> &Recorder {
         &self.inner.recorder
+    }
+
+    pub(crate) fn closers(&self) -> &pool::Closers {
+        &self.inner.closers
     }
 
     pub(crate) fn clients(&self) -> &http::Clients {

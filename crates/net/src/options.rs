@@ -50,13 +50,22 @@ pub static POOL: Group = Group::of(&[
         "connections",
         Kind::Integer { min: 1, max: 16 },
         "4",
-        "Most connections to the server at a time, for polling and for delivering each.",
+        "Most connections to the server at a time, for polling and for delivering each. Endpoints that differ in nothing \
+        but name and directory share their connections, and so this number.",
     ),
     Field::preset(
         "keep_open",
         Kind::Duration,
         "60s",
         "How long a connection that nobody uses stays open for the next poll or delivery.",
+    ),
+    Field::preset(
+        "connect_retries",
+        Kind::Integer { min: 0, max: 10 },
+        "3",
+        "How often a connection that the server refuses because it is busy, or that could not be established, is tried \
+        again after a short wait (a second and more, or a quarter of one) before the poll or delivery fails and waits as \
+        its flow says. A refused login or an untrusted server is not tried again.",
     ),
 ]);
 

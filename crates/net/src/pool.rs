@@ -1,4 +1,5 @@
-//! A pool of connections to one endpoint for one purpose, for protocols whose connections need a login.
+//! A pool of connections to one server, by one account and for one purpose, for protocols whose connections need a login.
+//! Endpoints that lead there in the same way ([`model::definition::Access`]) share it: 80 folders of one partner's server need no 80 logins.
 //!
 //! A transport implements how a connection is made ([`Connector`]) and used ([`PooledConnection`]); [`PoolLimits`]
 //! sets how many there may be, how many operations share one, and how long it is kept. A broken connection is
@@ -6,16 +7,22 @@
 //! that no operation fails because the server closed it in the meantime.
 //!
 //! If no connection can be made, all operations that waited for it get the same error: if each tried for itself, a
-//! wrong password would lock the account, and a silent server would delay them one after the other.
+//! wrong password would lock the account, and a silent server would delay them one after the other. A server that is
+//! busy is tried again a few times ([`PoolLimits::retries`]), and no more than a few connections to one server are being
+//! made at a time: many servers refuse more ("Exceeded MaxStartups").
 
+mod connecting;
 mod failure;
 mod lease;
 mod shared;
 
 pub use lease::PoolLease;
-pub use shared::Pools;
+pub use shared::{Pools, Shareable, Shared};
+
+pub(crate) use shared::Closers;
 
 use async_trait::async_trait;
+use connecting::Starting;
 use failure::Failure;
 use lease::Member;
 use model::schema::Values;
@@ -25,17 +32,18 @@ use std::time::Duration;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
-/// Makes connections to one endpoint.
+/// Makes connections to one server.
 #[async_trait]
 pub trait Connector: Send + Sync + 'static {
     /// The type of the connections.
     type Connection: PooledConnection;
 
-    /// Connects and logs in. Tries once.
+    /// Connects and logs in. Tries once. `endpoint` is the name of the endpoint that the connection is made for, for its
+    /// record; others may use it afterwards.
     ///
     /// # Errors
     /// By the protocol's own answers.
-    async fn connect(&self, purpose: Purpose) -> Result<Self::Connection>;
+    async fn connect(&self, purpose: Purpose, endpoint: &str) -> Result<Self::Connection>;
 }
 
 /// A connection that is logged in. When it is dropped, it closes, in the protocol's own way if there is one.
@@ -71,6 +79,8 @@ pub struct PoolLimits {
     pub connections: usize,
     /// How operations share them.
     pub sharing: Sharing,
+    /// How often a connection that the server refused because it is busy, or broke off, is tried again at once.
+    pub retries: u32,
     /// An idle connection is closed after this time, or up to a quarter later.
     pub idle: Duration,
     /// A connection of this age is not used for further operations, and is closed when it is idle.
@@ -89,9 +99,11 @@ impl PoolLimits {
     #[must_use]
     pub fn read(options: &Values, sharing: Sharing, timeout: Option<Duration>) -> Self {
         let connections = options.integer("connections").and_then(|n| usize::try_from(n).ok());
+        let retries = options.integer("connect_retries").and_then(|n| u32::try_from(n).ok());
         let usual = Self::new(sharing);
         Self {
             connections: connections.unwrap_or(usual.connections).max(1),
+            retries: retries.unwrap_or(usual.retries),
             idle: options.duration("keep_open").unwrap_or_default(),
             sign_of_life: timeout.unwrap_or(usual.sign_of_life).min(usual.sign_of_life),
             ..usual
@@ -104,6 +116,7 @@ impl PoolLimits {
         Self {
             connections: 4,
             sharing,
+            retries: 3,
             idle: Duration::from_secs(60),
             // Long enough to cost nothing; short enough that a revoked login loses access within the day.
             lifetime: Duration::from_secs(12 * 3600),
@@ -114,12 +127,24 @@ impl PoolLimits {
     }
 }
 
-/// Connections to one endpoint for one purpose.
+/// The use of a pool by one endpoint. Cheap to clone.
 pub struct Pool<C: Connector> {
+    connections: Arc<Connections<C>>,
+    endpoint: Arc<str>,
+}
+
+impl<C: Connector> Clone for Pool<C> {
+    fn clone(&self) -> Self {
+        Self { connections: Arc::clone(&self.connections), endpoint: Arc::clone(&self.endpoint) }
+    }
+}
+
+/// Connections to one server for one purpose.
+struct Connections<C: Connector> {
     connector: Arc<C>,
-    endpoint: String,
     purpose: Purpose,
     limits: PoolLimits,
+    starting: Starting,
     members: Mutex<Vec<Arc<Member<C::Connection>>>>,
     /// One connection is made at a time: the operations that wait for it get it, or its error.
     making: tokio::sync::Mutex<()>,
@@ -136,23 +161,57 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl<C: Connector> Pool<C> {
-    /// A pool without connections; `endpoint` is its name, for the log.
+    /// A pool of its own, without connections; `endpoint` is the name of its endpoint.
     #[must_use]
-    pub fn new(
-        connector: Arc<C>,
-        endpoint: impl Into<String>,
-        purpose: Purpose,
-        limits: PoolLimits,
-    ) -> Arc<Self> {
+    pub fn new(connector: Arc<C>, endpoint: &str, purpose: Purpose, limits: PoolLimits) -> Self {
+        let connections = Connections::new(connector, purpose, limits, Starting::default());
+        Self { connections, endpoint: endpoint.into() }
+    }
+
+    /// The connector; where endpoints share the pool, that of the endpoint which used it first.
+    #[must_use]
+    pub fn connector(&self) -> &Arc<C> {
+        &self.connections.connector
+    }
+
+    /// The endpoint that uses it.
+    #[must_use]
+    pub fn endpoint(&self) -> &str {
+        &self.endpoint
+    }
+
+    /// The number of its connections, in use or idle.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        self.connections.size()
+    }
+
+    /// Adds a connection that was made elsewhere.
+    pub fn admit(&self, connection: C::Connection) -> PoolLease<C::Connection> {
+        self.connections.add(connection, None)
+    }
+
+    /// Returns a connection, perhaps a new one.
+    ///
+    /// # Errors
+    /// None could be made, by this operation or by one that it waited for. `Throttled`: none was free within
+    /// [`PoolLimits::longest_wait`].
+    pub async fn take(&self) -> Result<PoolLease<C::Connection>> {
+        self.connections.take(&self.endpoint).await
+    }
+}
+
+impl<C: Connector> Connections<C> {
+    fn new(connector: Arc<C>, purpose: Purpose, limits: PoolLimits, starting: Starting) -> Arc<Self> {
         let exclusive = match limits.sharing {
             Sharing::Exclusive => Some(Arc::new(Semaphore::new(limits.connections.max(1)))),
             Sharing::Shared(_) => None,
         };
         Arc::new(Self {
             connector,
-            endpoint: endpoint.into(),
             purpose,
             limits,
+            starting,
             members: Mutex::default(),
             making: tokio::sync::Mutex::default(),
             failed: Mutex::default(),
@@ -161,31 +220,13 @@ impl<C: Connector> Pool<C> {
         })
     }
 
-    /// The connector.
-    #[must_use]
-    pub const fn connector(&self) -> &Arc<C> {
-        &self.connector
-    }
-
-    /// The number of its connections, in use or idle.
-    #[must_use]
-    pub fn size(&self) -> usize {
+    fn size(&self) -> usize {
         lock(&self.members).len()
     }
 
-    /// Adds a connection that was made elsewhere.
-    pub fn admit(self: &Arc<Self>, connection: C::Connection) -> PoolLease<C::Connection> {
-        self.add(connection, None)
-    }
-
-    /// Returns a connection, perhaps a new one.
-    ///
-    /// # Errors
-    /// None could be made, by this operation or by one that it waited for. `Throttled`: none was free within
-    /// [`PoolLimits::longest_wait`].
-    pub async fn take(self: &Arc<Self>) -> Result<PoolLease<C::Connection>> {
+    async fn take(self: &Arc<Self>, endpoint: &str) -> Result<PoolLease<C::Connection>> {
         let since = Instant::now();
-        let permit = self.permit(since).await?;
+        let permit = self.permit(since, endpoint).await?;
         loop {
             // Registered before the check, so that a release in between is not missed.
             let mut released = std::pin::pin!(self.released.notified());
@@ -198,7 +239,7 @@ impl<C: Connector> Pool<C> {
             }
             if permit.is_some() && self.keeps_from_further() && self.size() > 0 {
                 let waited = tokio::time::timeout_at(since + self.limits.longest_wait, released).await;
-                waited.map_err(|_| self.none_free())?;
+                waited.map_err(|_| self.none_free(endpoint))?;
                 continue;
             }
             let making = self.making.lock().await;
@@ -214,7 +255,7 @@ impl<C: Connector> Pool<C> {
             if let Some(failed) = lock(&self.failed).as_ref().filter(|failed| failed.answers(since)) {
                 return Err(failed.for_another());
             }
-            let error = match self.connector.connect(self.purpose).await {
+            let error = match self.connect(endpoint).await {
                 Ok(connection) => {
                     *lock(&self.failed) = None;
                     return Ok(self.add(connection, permit));
@@ -225,24 +266,24 @@ impl<C: Connector> Pool<C> {
             // The server allows fewer connections than our limit, or none any more: the existing ones carry the load
             // as long as they live.
             let Some(lease) = self.choose(&permit) else { return Err(error) };
-            tracing::warn!(endpoint = %self.endpoint, error = %error.chain(), "another connection could not be opened; the existing ones are used");
+            tracing::warn!(%endpoint, error = %error.chain(), "another connection could not be opened; the existing ones are used");
             return Ok(lease);
         }
     }
 
     /// The right to use one connection alone, if connections are not shared.
-    async fn permit(&self, since: Instant) -> Result<Option<Arc<OwnedSemaphorePermit>>> {
+    async fn permit(&self, since: Instant, endpoint: &str) -> Result<Option<Arc<OwnedSemaphorePermit>>> {
         let Some(semaphore) = &self.exclusive else { return Ok(None) };
         let acquiring = Arc::clone(semaphore).acquire_owned();
         match tokio::time::timeout_at(since + self.limits.longest_wait, acquiring).await {
             Ok(Ok(permit)) => Ok(Some(Arc::new(permit))),
-            Ok(Err(_)) | Err(_) => Err(self.none_free()),
+            Ok(Err(_)) | Err(_) => Err(self.none_free(endpoint)),
         }
     }
 
-    fn none_free(&self) -> Error {
+    fn none_free(&self, endpoint: &str) -> Error {
         Error::transient(ErrorKind::Throttled, "get a connection")
-            .with("endpoint", &self.endpoint)
+            .with("endpoint", endpoint)
             .with("connections", self.limits.connections)
             .with("waited", format!("{} s", self.limits.longest_wait.as_secs()))
             .advice("all are in use; allow the endpoint more with 'connections', if its server takes more")
@@ -306,7 +347,7 @@ impl<C: Connector> Pool<C> {
 const LIFETIME_OVER: &str = "open for as long as connections are kept";
 
 /// Closes a connection that is no longer used, or broke.
-async fn retire<C: Connector>(pool: Weak<Pool<C>>, member: Weak<Member<C::Connection>>) {
+async fn retire<C: Connector>(pool: Weak<Connections<C>>, member: Weak<Member<C::Connection>>) {
     loop {
         let Some(limits) = pool.upgrade().map(|pool| pool.limits) else { return };
         tokio::time::sleep((limits.idle / 4).max(Duration::from_millis(100))).await;

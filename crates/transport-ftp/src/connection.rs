@@ -26,7 +26,7 @@ use transport::Services;
 /// How long the answer to QUIT, and to a transfer that was broken off, is waited for.
 const SHORT: Duration = Duration::from_secs(5);
 
-/// An endpoint's server: makes connections to it.
+/// A server, as the endpoints describe it that share its connections: makes connections to it.
 pub(crate) struct Remote {
     pub(crate) net: Net,
     pub(crate) settings: Settings,
@@ -65,16 +65,18 @@ impl Remote {
     }
 
     /// How the server is dialled, and with what TLS.
-    pub(crate) fn request(&self, purpose: Purpose) -> Result<(DialRequest, Option<TlsProfile>)> {
+    pub(crate) fn request(
+        &self,
+        purpose: Purpose,
+        endpoint: &str,
+    ) -> Result<(DialRequest, Option<TlsProfile>)> {
         let settings = &self.settings;
         let definitions = self.services.directory.definitions();
-        let connecting = settings
-            .connecting
-            .profile(&definitions)
-            .map_err(|error| error.with("endpoint", &settings.endpoint))?;
+        let connecting =
+            settings.connecting.profile(&definitions).map_err(|error| error.with("endpoint", endpoint))?;
         let mut request =
             DialRequest::new(Protocol::Ftp, purpose, &settings.host, settings.port, &connecting);
-        request.endpoint = Some(settings.endpoint.clone());
+        request.endpoint = Some(endpoint.to_owned());
         let tls = match settings.protection {
             Protection::None => None,
             Protection::Explicit | Protection::Implicit => Some(self.net.tls_profile(&connecting.tls)?),
@@ -87,8 +89,8 @@ impl Remote {
 impl Connector for Remote {
     type Connection = Connection;
 
-    async fn connect(&self, purpose: Purpose) -> Result<Connection> {
-        let (request, tls) = self.request(purpose)?;
+    async fn connect(&self, purpose: Purpose, endpoint: &str) -> Result<Connection> {
+        let (request, tls) = self.request(purpose, endpoint)?;
         let stream = self.net.dial_deferred(&request).await?;
         let greeted = self.greet(stream, tls).await?;
         self.log_in(greeted, request).await

@@ -26,14 +26,14 @@ type Lease = PoolLease<Connection>;
 
 /// A folder over pooled connections.
 pub(crate) struct FtpFolder {
-    pool: Arc<Pool<Remote>>,
+    pool: Pool<Remote>,
     /// Of files that are written; `None` leaves them to the server.
     permissions: Option<u32>,
 }
 
 impl FtpFolder {
     /// Files that it writes get these permissions, where some are given.
-    pub(crate) const fn new(pool: Arc<Pool<Remote>>, permissions: Option<u32>) -> Self {
+    pub(crate) const fn new(pool: Pool<Remote>, permissions: Option<u32>) -> Self {
         Self { pool, permissions }
     }
 
@@ -153,10 +153,10 @@ impl NotRenamed {
 impl Folder for FtpFolder {
     async fn probe(self: Arc<Self>, probe: &mut Probe) -> Option<Arc<dyn Folder>> {
         let remote = self.pool.connector();
-        let connection = remote.connect_for_test(probe).await?;
+        let connection = remote.connect_for_test(self.pool.endpoint(), probe).await?;
         // The pool lives as long as the folder, and the connection as long as the pool.
-        let (endpoint, limits) = (&remote.settings.endpoint, remote.settings.limits);
-        let pool = Pool::new(Arc::clone(remote), endpoint, Purpose::Test, limits);
+        let limits = remote.settings.limits;
+        let pool = Pool::new(Arc::clone(remote), self.pool.endpoint(), Purpose::Test, limits);
         drop(pool.admit(connection));
         Some(Arc::new(Self { pool, permissions: self.permissions }))
     }
@@ -164,7 +164,7 @@ impl Folder for FtpFolder {
     fn check_path(&self, path: &RemotePath) -> Result<()> {
         argument(&RemotePath::default(), path).map(drop).map_err(|why| {
             Error::permanent(ErrorKind::Rejected, "name a file in an FTP command")
-                .with("endpoint", &self.pool.connector().settings.endpoint)
+                .with("endpoint", self.pool.endpoint())
                 .with("path", path)
                 .advice(why.advice())
         })

@@ -20,7 +20,7 @@ use folder::FtpFolder;
 use model::Result;
 use model::definition::{Definitions, Endpoint};
 use model::schema::{Findings, TransportSpec};
-use net::{Net, Pool, Pools};
+use net::{Net, Pools};
 use options::Settings;
 use std::sync::Arc;
 use transport::Services;
@@ -39,7 +39,8 @@ impl Ftp {
     /// The protocol over a network.
     #[must_use]
     pub fn new(net: Net) -> Self {
-        Self { net, pools: Pools::default() }
+        let pools = Pools::of(&net);
+        Self { net, pools }
     }
 }
 
@@ -58,11 +59,11 @@ impl FolderProtocol for Ftp {
         opened: FolderUse,
         services: &Services,
     ) -> Result<Arc<dyn Folder>> {
-        let pool = self.pools.get(endpoint, opened.purpose, || {
+        let definitions = services.directory.definitions();
+        let pool = self.pools.get(endpoint, &definitions, opened.purpose, || {
             let settings = Settings::of(endpoint)?;
             let limits = settings.limits;
-            let remote = Remote::new(self.net.clone(), settings, services.clone());
-            Ok(Pool::new(Arc::new(remote), &endpoint.name, opened.purpose, limits))
+            Ok((Remote::new(self.net.clone(), settings, services.clone()), limits))
         })?;
         Ok(Arc::new(FtpFolder::new(pool, opened.permissions)))
     }

@@ -147,7 +147,6 @@ pub(crate) enum ListBy {
 /// An FTP endpoint, read and checked.
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
-    pub(crate) endpoint: String,
     /// Without brackets.
     pub(crate) host: String,
     pub(crate) port: u16,
@@ -230,7 +229,6 @@ impl Settings {
         }
         let LoginAddress { host, port, directory } = address?;
         Some(Self {
-            endpoint: endpoint.name.clone(),
             host,
             port,
             directory,

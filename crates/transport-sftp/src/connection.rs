@@ -35,7 +35,7 @@ const KEEPALIVES: usize = 4;
 /// A write that the server does not accept for this time ends the session.
 const STUCK: Duration = Duration::from_secs(180);
 
-/// An endpoint's server: makes connections to it.
+/// A server, as the endpoints describe it that share its connections: makes connections to it.
 pub(crate) struct Remote {
     pub(crate) net: Net,
     pub(crate) settings: Settings,
@@ -84,17 +84,15 @@ impl Remote {
         Self { net, settings, services, key: Mutex::new(None) }
     }
 
-    /// How the server is dialled.
-    pub(crate) fn request(&self, purpose: Purpose) -> Result<DialRequest> {
+    /// How the server is dialled for an endpoint.
+    pub(crate) fn request(&self, purpose: Purpose, endpoint: &str) -> Result<DialRequest> {
         let settings = &self.settings;
         let definitions = self.services.directory.definitions();
-        let connecting = settings
-            .connecting
-            .profile(&definitions)
-            .map_err(|error| error.with("endpoint", &settings.endpoint))?;
+        let connecting =
+            settings.connecting.profile(&definitions).map_err(|error| error.with("endpoint", endpoint))?;
         let mut request =
             DialRequest::new(Protocol::Sftp, purpose, &settings.host, settings.port, &connecting);
-        request.endpoint = Some(settings.endpoint.clone());
+        request.endpoint = Some(endpoint.to_owned());
         Ok(request)
     }
 
@@ -278,8 +276,8 @@ impl Remote {
 impl Connector for Remote {
     type Connection = Connection;
 
-    async fn connect(&self, purpose: Purpose) -> Result<Connection> {
-        let stream = self.net.dial_deferred(&self.request(purpose)?).await?;
+    async fn connect(&self, purpose: Purpose, endpoint: &str) -> Result<Connection> {
+        let stream = self.net.dial_deferred(&self.request(purpose, endpoint)?).await?;
         let greeted = self.greet(stream).await?;
         self.log_in(greeted).await
     }

@@ -15,11 +15,11 @@ use async_trait::async_trait;
 use futures::stream::BoxStream;
 use list::entry;
 use model::{Error, ErrorKind, Probe, Purpose, RemotePath, Result, Retry, Timestamp};
-use net::{Pool, PoolLease};
+use net::{Pool, PoolLease, PooledConnection};
 use stat::{Stat, look, refine};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use transport::folder::{
-    Entry, EntryKind, FileReader, Folder, FolderCapabilities, Published, RENAME_REFUSED, Upload,
+    Entry, EntryKind, FileReader, Folder, FolderCapabilities, FolderUse, Published, RENAME_REFUSED, Upload,
 };
 
 /// The use of a connection for an operation.
@@ -27,19 +27,39 @@ type Lease = PoolLease<Connection>;
 
 /// A folder over pooled connections.
 pub(crate) struct SftpFolder {
-    pool: Arc<Pool<Remote>>,
+    pool: Pool<Remote>,
     /// The mode of written files; with `None` the server decides.
     permissions: Option<u32>,
+    /// A poll's connection, from its first operation to its last: a folder is opened for each poll.
+    held: Option<Mutex<Option<Lease>>>,
 }
 
 impl SftpFolder {
     /// The mode of the files that it writes, if one is set.
-    pub(crate) const fn new(pool: Arc<Pool<Remote>>, permissions: Option<u32>) -> Self {
-        Self { pool, permissions }
+    pub(crate) fn new(pool: Pool<Remote>, opened: FolderUse) -> Self {
+        let held = (opened.purpose == Purpose::Poll).then(Mutex::default);
+        Self { pool, permissions: opened.permissions, held }
     }
 
-    async fn take(&self) -> Result<Lease> {
+    /// A connection: for a poll the one that it began with, as long as that lives.
+    async fn lease(&self) -> Result<Lease> {
+        let Some(held) = &self.held else { return self.pool.take().await };
+        let current = || held.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(lease) = current().as_ref().filter(|lease| !lease.is_lost()) {
+            return Ok(lease.clone());
+        }
         let lease = self.pool.take().await?;
+        let mut current = current();
+        match current.as_ref().filter(|other| !other.is_lost()) {
+            // Another operation of this poll was quicker.
+            Some(other) => Ok(other.clone()),
+            None => Ok(current.insert(lease).clone()),
+        }
+    }
+
+    /// The same, counted as an operation.
+    async fn take(&self) -> Result<Lease> {
+        let lease = self.lease().await?;
         lease.count();
         Ok(lease)
     }
@@ -129,12 +149,12 @@ async fn rename_replacing(
 impl Folder for SftpFolder {
     async fn probe(self: Arc<Self>, probe: &mut Probe) -> Option<Arc<dyn Folder>> {
         let remote = self.pool.connector();
-        let connection = remote.connect_for_test(probe).await?;
+        let connection = remote.connect_for_test(self.pool.endpoint(), probe).await?;
         // The pool lives as long as the folder, and the connection as long as the pool.
-        let (endpoint, limits) = (&remote.settings.endpoint, remote.settings.limits);
-        let pool = Pool::new(Arc::clone(remote), endpoint, Purpose::Test, limits);
+        let limits = remote.settings.limits;
+        let pool = Pool::new(Arc::clone(remote), self.pool.endpoint(), Purpose::Test, limits);
         drop(pool.admit(connection));
-        Some(Arc::new(Self { pool, permissions: self.permissions }))
+        Some(Arc::new(Self { pool, permissions: self.permissions, held: None }))
     }
 
     async fn capabilities(&self) -> Result<FolderCapabilities> {
@@ -142,7 +162,7 @@ impl Folder for SftpFolder {
     }
 
     async fn list(&self, directory: &RemotePath) -> Result<BoxStream<'static, Result<Entry>>> {
-        let lease = self.pool.take().await?;
+        let lease = self.lease().await?;
         missing_told(&lease, list::list(lease.clone(), directory).await, directory).await
     }
 
@@ -159,7 +179,7 @@ impl Folder for SftpFolder {
 
     async fn read(&self, path: &RemotePath, offset: u64) -> Result<FileReader> {
         let budget = self.pool.connector().services.budget.clone();
-        let lease = self.pool.take().await?;
+        let lease = self.lease().await?;
         let bytes = missing_told(&lease, read::open(lease.clone(), path, offset, budget).await, path).await?;
         Ok(FileReader { bytes, connection: Some(lease.target().connection) })
     }
@@ -169,7 +189,7 @@ impl Folder for SftpFolder {
     }
 
     async fn begin_write(&self, path: &RemotePath, _length: Option<u64>) -> Result<Box<dyn Upload>> {
-        let lease = self.pool.take().await?;
+        let lease = self.lease().await?;
         let begun = upload::SftpUpload::begin(lease.clone(), path, self.permissions).await;
         Ok(Box::new(missing_told(&lease, begun, &path.parent().unwrap_or_default()).await?))
     }
@@ -179,7 +199,7 @@ impl Folder for SftpFolder {
         path: &RemotePath,
         _length: Option<u64>,
     ) -> Result<Option<Box<dyn Upload>>> {
-        let lease = self.pool.take().await?;
+        let lease = self.lease().await?;
         let begun = upload::SftpUpload::begin_new(lease.clone(), path, self.permissions).await;
         let begun = missing_told(&lease, begun, &path.parent().unwrap_or_default()).await?;
         Ok(begun.map(|upload| Box::new(upload) as Box<dyn Upload>))

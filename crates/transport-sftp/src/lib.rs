@@ -22,7 +22,7 @@ use folder::SftpFolder;
 use model::Result;
 use model::definition::{Definitions, Endpoint};
 use model::schema::{Findings, TransportSpec};
-use net::{Net, Pool, Pools};
+use net::{Net, Pools};
 use options::Settings;
 use protocol::key;
 use std::sync::Arc;
@@ -42,7 +42,8 @@ impl Sftp {
     /// The protocol over a network.
     #[must_use]
     pub fn new(net: Net) -> Self {
-        Self { net, pools: Pools::default() }
+        let pools = Pools::of(&net);
+        Self { net, pools }
     }
 }
 
@@ -61,13 +62,13 @@ impl FolderProtocol for Sftp {
         opened: FolderUse,
         services: &Services,
     ) -> Result<Arc<dyn Folder>> {
-        let pool = self.pools.get(endpoint, opened.purpose, || {
+        let definitions = services.directory.definitions();
+        let pool = self.pools.get(endpoint, &definitions, opened.purpose, || {
             let settings = Settings::of(endpoint)?;
             let limits = settings.limits;
-            let remote = Remote::new(self.net.clone(), settings, services.clone());
-            Ok(Pool::new(Arc::new(remote), &endpoint.name, opened.purpose, limits))
+            Ok((Remote::new(self.net.clone(), settings, services.clone()), limits))
         })?;
-        Ok(Arc::new(SftpFolder::new(pool, opened.permissions)))
+        Ok(Arc::new(SftpFolder::new(pool, opened)))
     }
 
     fn check_endpoint(&self, endpoint: &Endpoint, _: &Definitions, findings: &mut Findings<'_>) {

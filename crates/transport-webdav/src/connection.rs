@@ -17,12 +17,13 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::header::{ACCEPT_ENCODING, AUTHORIZATION, LOCATION, USER_AGENT, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri};
-use model::definition::Endpoint;
+use model::definition::{Access, Endpoint};
 use model::{Error, ErrorKind, Protocol, Purpose, RemotePath, Result, Retry};
 use net::http::{Body, CarriedBy, ConnectionInfo, HttpProfile, RequestMeta};
-use net::{ConnectProfile, Net};
+use net::{ConnectProfile, Net, Shareable, Shared};
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 use tokio::sync::Semaphore;
 use transport::Services;
 
@@ -37,44 +38,44 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The servers of one transport, by endpoint and purpose.
-#[derive(Default)]
-pub(crate) struct Remotes(Mutex<HashMap<(String, Purpose), InUse>>);
+/// A server that nobody uses is forgotten after this time; its connections end by themselves.
+const FORGOTTEN_AFTER: Duration = Duration::from_secs(600);
 
-struct InUse {
-    endpoint: Weak<Endpoint>,
-    remote: Weak<Remote>,
-}
+/// The servers of one transport, by what leads to them and purpose.
+pub(crate) struct Remotes(Shared<Remote>);
 
 impl Remotes {
-    /// The server of an endpoint for a purpose; flows that share an endpoint share its connections.
+    /// Over a network.
+    pub(crate) fn of(net: &Net) -> Self {
+        Self(Shared::of(net))
+    }
+
+    /// The server of an endpoint for a purpose; endpoints with the same way to it share its connections.
     ///
     /// # Errors
     /// `ConfigInvalid`: the endpoint cannot be used as it is written.
     pub(crate) fn get(
         &self,
-        endpoint: &Arc<Endpoint>,
+        endpoint: &Endpoint,
         purpose: Purpose,
         net: &Net,
         services: &Services,
     ) -> Result<Arc<Remote>> {
-        let mut remotes = lock(&self.0);
-        remotes.retain(|_, in_use| in_use.remote.strong_count() > 0);
-        let key = (endpoint.name.clone(), purpose);
-        if let Some(in_use) = remotes.get(&key)
-            && in_use.endpoint.ptr_eq(&Arc::downgrade(endpoint))
-            && let Some(remote) = in_use.remote.upgrade()
-        {
-            return Ok(remote);
-        }
-        let settings = Arc::new(Settings::of(endpoint)?);
-        let remote = Arc::new(Remote::new(net.clone(), settings, services.clone(), purpose));
-        remotes.insert(key, InUse { endpoint: Arc::downgrade(endpoint), remote: Arc::downgrade(&remote) });
-        Ok(remote)
+        let access = Access::of(endpoint, &services.directory.definitions());
+        self.0.get(access, purpose, |_| {
+            let settings = Arc::new(Settings::of(endpoint)?);
+            Ok(Arc::new(Remote::new(net.clone(), settings, services.clone(), purpose)))
+        })
     }
 }
 
-/// A server, as an endpoint describes it.
+impl Shareable for Remote {
+    fn is_kept(&self, unused_for: Duration) -> bool {
+        unused_for < FORGOTTEN_AFTER
+    }
+}
+
+/// A server, as the endpoints describe it that share its connections.
 pub(crate) struct Remote {
     net: Net,
     pub(crate) settings: Arc<Settings>,

@@ -26,11 +26,13 @@ const PUBLISH: &str = "publish a file";
 /// A folder over pooled connections.
 pub(crate) struct WebdavFolder {
     remote: Arc<Remote>,
+    directory: RemotePath,
 }
 
 impl WebdavFolder {
-    pub(crate) const fn new(remote: Arc<Remote>) -> Self {
-        Self { remote }
+    /// The endpoint's directory is only for its test.
+    pub(crate) const fn new(remote: Arc<Remote>, directory: RemotePath) -> Self {
+        Self { remote, directory }
     }
 
     fn host(&self) -> String {
@@ -130,10 +132,10 @@ impl Folder for WebdavFolder {
         let remote = self.remote.connect_for_test(probe).await?;
         let clock = &remote.services.clock;
         let began = clock.monotonic();
-        let looked = look(&remote, &remote.settings.directory).await;
+        let looked = look(&remote, &self.directory).await;
         let took = clock.monotonic().saturating_sub(began);
         probe.add(Step::Login, took, looked, |_| "the server shows the directory".to_owned())?;
-        Some(Arc::new(Self { remote }))
+        Some(Arc::new(Self { remote, directory: self.directory.clone() }))
     }
 
     async fn capabilities(&self) -> Result<FolderCapabilities> {

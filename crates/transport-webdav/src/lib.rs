@@ -39,7 +39,8 @@ impl Webdav {
     /// The protocol over a network.
     #[must_use]
     pub fn new(net: Net) -> Self {
-        Self { net, remotes: Remotes::default() }
+        let remotes = Remotes::of(&net);
+        Self { net, remotes }
     }
 }
 
@@ -59,7 +60,8 @@ impl FolderProtocol for Webdav {
         services: &Services,
     ) -> Result<Arc<dyn Folder>> {
         let remote = self.remotes.get(endpoint, opened.purpose, &self.net, services)?;
-        Ok(Arc::new(WebdavFolder::new(remote)))
+        let directory = Settings::of(endpoint)?.directory.clone();
+        Ok(Arc::new(WebdavFolder::new(remote, directory)))
     }
 
     fn check_endpoint(&self, endpoint: &Endpoint, definitions: &Definitions, findings: &mut Findings<'_>) {

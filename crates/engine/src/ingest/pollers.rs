@@ -54,6 +54,7 @@ impl Pollers {
     ) {
         let mut suspensions = self.polling.context.suspensions.subscribe();
         let mut current = Arc::clone(&definitions.borrow_and_update());
+        self.polling.context.health.follow(&current);
         self.follow(&current).await;
         loop {
             let ended = tokio::select! {
@@ -69,6 +70,7 @@ impl Pollers {
             }
             let before = std::mem::replace(&mut current, Arc::clone(&definitions.borrow_and_update()));
             let context = &self.polling.context;
+            context.health.follow(&current);
             context.health.try_again(&current.changed_endpoints(&before), context.now());
             self.follow(&current).await;
         }

@@ -1,5 +1,6 @@
 use super::*;
-use model::definition::{Balance, Endpoint, EndpointUrl, OfflineRule, Throttle};
+use model::definition::{Balance, Credential, Definitions, Endpoint, EndpointUrl, OfflineRule, Throttle};
+use model::schema::Value;
 use model::{Error, ErrorKind, Retry};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
@@ -12,6 +13,12 @@ struct Server {
     /// Whether connections that were idle give a sign of life.
     silent: AtomicBool,
     reasons: Mutex<Vec<&'static str>>,
+    /// Refuses so many connections for the time being.
+    busy: Mutex<Option<(usize, ErrorKind)>>,
+    /// Whether a login takes a moment.
+    slow: AtomicBool,
+    making: AtomicUsize,
+    most_making: AtomicUsize,
 }
 
 struct Fake {
@@ -24,10 +31,22 @@ struct Fake {
 impl Connector for Arc<Server> {
     type Connection = Fake;
 
-    async fn connect(&self, _: Purpose) -> Result<Fake> {
+    async fn connect(&self, _: Purpose, _: &str) -> Result<Fake> {
         let number = self.asked.fetch_add(1, Ordering::SeqCst);
+        let making = self.making.fetch_add(1, Ordering::SeqCst) + 1;
+        self.most_making.fetch_max(making, Ordering::SeqCst);
         // Others come while it is being made.
         tokio::task::yield_now().await;
+        if self.slow.load(Ordering::SeqCst) {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        self.making.fetch_sub(1, Ordering::SeqCst);
+        if let Some((times, kind)) = &mut *lock(&self.busy)
+            && *times > 0
+        {
+            *times -= 1;
+            return Err(Error::transient(*kind, "connect"));
+        }
         if let Some(kind) = *lock(&self.refuses) {
             return Err(Error::new(kind, Retry::Permanent, "log in"));
         }
@@ -63,11 +82,7 @@ impl Drop for Fake {
 }
 
 impl Server {
-    fn pool(
-        self: &Arc<Self>,
-        change: impl FnOnce(&mut PoolLimits),
-        sharing: Sharing,
-    ) -> Arc<Pool<Arc<Self>>> {
+    fn pool(self: &Arc<Self>, change: impl FnOnce(&mut PoolLimits), sharing: Sharing) -> Pool<Arc<Self>> {
         let mut limits = PoolLimits { connections: 2, ..PoolLimits::new(sharing) };
         change(&mut limits);
         Pool::new(Arc::new(Arc::clone(self)), "acme", Purpose::Poll, limits)
@@ -112,7 +127,7 @@ async fn who_needs_a_connection_alone_waits_for_one_when_all_are_in_use() {
     let second = pool.take().await.unwrap();
     assert_ne!(first.number, second.number);
     let waiting = tokio::spawn({
-        let pool = Arc::clone(&pool);
+        let pool = pool.clone();
         async move { pool.take().await.unwrap().number }
     });
     tokio::task::yield_now().await;
@@ -143,7 +158,7 @@ async fn an_exclusive_pool_goes_on_with_what_it_has_where_no_more_are_let_in() {
     server.refuse(Some(ErrorKind::Throttled));
     assert_eq!(pool.take().await.err().unwrap().kind(), ErrorKind::Throttled);
     let waiting = tokio::spawn({
-        let pool = Arc::clone(&pool);
+        let pool = pool.clone();
         async move { pool.take().await.map(|lease| lease.number) }
     });
     tokio::task::yield_now().await;
@@ -220,12 +235,11 @@ async fn all_who_wait_get_the_refusal_and_the_server_is_asked_once() {
     assert_eq!(server.asked(), 1);
 }
 
-#[tokio::test]
-async fn flows_share_the_pool_of_an_endpoint_until_it_changes() {
-    let server = Arc::new(Server::default());
-    let url = EndpointUrl { url: "sftp://h/".parse().unwrap(), weight: 1 };
-    let endpoint = Arc::new(Endpoint {
-        name: "acme".into(),
+fn endpoint(name: &str, url: &str, password: &str) -> Endpoint {
+    let url = EndpointUrl { url: url.parse().unwrap(), weight: 1 };
+    let text = |text: &str| Value::Text(text.to_owned());
+    Endpoint {
+        name: name.into(),
         transport: "fake".into(),
         urls: vec![url],
         node: None,
@@ -233,14 +247,86 @@ async fn flows_share_the_pool_of_an_endpoint_until_it_changes() {
         throttle: Throttle::default(),
         balance: Balance::RoundRobin,
         offline: Some(OfflineRule::default()),
-        options: Values::default(),
-    });
-    let pools = Pools::default();
-    let get = |endpoint: &Arc<Endpoint>, purpose| {
-        pools.get(endpoint, purpose, || Ok(server.pool(|_| {}, Sharing::Shared(8)))).unwrap()
+        options: Values::of([("credential", text("acme")), ("password", text(password))]),
+    }
+}
+
+fn with_credential(password: &str) -> Definitions {
+    let credential = Credential {
+        name: "acme".into(),
+        username: "u".into(),
+        password: model::Secret::new(password.to_owned()),
     };
-    let one = get(&endpoint, Purpose::Poll);
-    assert!(Arc::ptr_eq(&one, &get(&endpoint, Purpose::Poll)));
-    assert!(!Arc::ptr_eq(&one, &get(&endpoint, Purpose::Deliver)));
-    assert!(!Arc::ptr_eq(&one, &get(&Arc::new((*endpoint).clone()), Purpose::Poll)));
+    let mut definitions = Definitions::default();
+    definitions.credentials.insert("acme".into(), Arc::new(credential));
+    definitions
+}
+
+#[tokio::test]
+async fn endpoints_that_lead_to_one_account_share_its_connections() {
+    let server = Arc::new(Server::default());
+    let pools = Pools::default();
+    let definitions = with_credential("secret");
+    let get = |endpoint: &Endpoint, definitions: &Definitions, purpose| {
+        let limits = PoolLimits::new(Sharing::Shared(8));
+        pools.get(endpoint, definitions, purpose, || Ok((Arc::clone(&server), limits))).unwrap()
+    };
+    let orders = endpoint("orders", "sftp://HOST.example/orders", "one");
+    drop(get(&orders, &definitions, Purpose::Poll).take().await.unwrap());
+    // The same account, another directory; nobody uses the connection in between.
+    let returns = endpoint("returns", "sftp://host.example/returns", "one");
+    let pool = get(&returns, &definitions, Purpose::Poll);
+    drop(pool.take().await.unwrap());
+    assert_eq!((server.asked(), server.open(), pool.endpoint()), (1, 1, "returns"));
+    drop(pool);
+    // Each of these is another way: purpose, login, server, and what the endpoint names.
+    drop(get(&orders, &definitions, Purpose::Deliver).take().await.unwrap());
+    drop(
+        get(&endpoint("o", "sftp://host.example/", "two"), &definitions, Purpose::Poll).take().await.unwrap(),
+    );
+    drop(
+        get(&endpoint("o", "sftp://other.example/", "one"), &definitions, Purpose::Poll)
+            .take()
+            .await
+            .unwrap(),
+    );
+    drop(get(&orders, &with_credential("changed"), Purpose::Poll).take().await.unwrap());
+    assert_eq!((server.asked(), server.open()), (5, 5));
+}
+
+#[tokio::test]
+async fn a_busy_server_is_asked_again_a_few_times_before_an_operation_fails() {
+    let server = Arc::new(Server::default());
+    *lock(&server.busy) = Some((1, ErrorKind::Throttled));
+    let pool = server.pool(|limits| limits.retries = 3, Sharing::Shared(8));
+    pool.take().await.unwrap();
+    assert_eq!(server.asked(), 2);
+
+    let server = Arc::new(Server::default());
+    *lock(&server.busy) = Some((9, ErrorKind::Unreachable));
+    let pool = server.pool(|limits| limits.retries = 2, Sharing::Shared(8));
+    // Those who wait for it get the last error; none asks for itself.
+    let waiting = (0..5).map(|_| pool.take());
+    for result in futures::future::join_all(waiting).await {
+        assert_eq!(result.err().unwrap().kind(), ErrorKind::Unreachable);
+    }
+    assert_eq!(server.asked(), 3);
+}
+
+#[tokio::test]
+async fn no_more_than_a_few_connections_to_one_server_are_being_made_at_a_time() {
+    let server = Arc::new(Server::default());
+    let pools = Pools::default();
+    let limits = PoolLimits::new(Sharing::Shared(8));
+    let accounts: Vec<_> = (0..20)
+        .map(|number| endpoint("o", "sftp://host.example/", &number.to_string()))
+        .map(|account| {
+            let make = || Ok((Arc::clone(&server), limits));
+            pools.get(&account, &Definitions::default(), Purpose::Poll, make).unwrap()
+        })
+        .collect();
+    server.slow.store(true, Ordering::SeqCst);
+    let taken = futures::future::join_all(accounts.iter().map(Pool::take)).await;
+    assert!(taken.iter().all(Result::is_ok));
+    assert_eq!((server.asked(), server.most_making.load(Ordering::SeqCst)), (20, 4));
 }

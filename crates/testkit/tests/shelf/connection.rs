@@ -19,7 +19,7 @@ pub(crate) struct Server {
     pub(crate) most: Arc<AtomicUsize>,
 }
 
-/// An endpoint's server: makes connections to it. A real one has a [`net::Net`] to dial by.
+/// A server, as the endpoints describe it that share its connections: makes connections to it. A real one has a [`net::Net`] to dial by.
 pub(crate) struct Remote {
     pub(crate) server: Server,
     pub(crate) settings: Settings,
@@ -54,7 +54,7 @@ impl Remote {
 impl Connector for Remote {
     type Connection = Connection;
 
-    async fn connect(&self, _: Purpose) -> Result<Connection> {
+    async fn connect(&self, _: Purpose, _: &str) -> Result<Connection> {
         self.log_in()
     }
 }

@@ -13,11 +13,11 @@ use transport::folder::{Entry, FileReader, Folder, FolderCapabilities, Published
 type Lease = PoolLease<Connection>;
 
 pub(crate) struct ShelfFolder {
-    pool: Arc<Pool<Remote>>,
+    pool: Pool<Remote>,
 }
 
 impl ShelfFolder {
-    pub(crate) const fn new(pool: Arc<Pool<Remote>>) -> Self {
+    pub(crate) const fn new(pool: Pool<Remote>) -> Self {
         Self { pool }
     }
 
@@ -31,7 +31,8 @@ impl Folder for ShelfFolder {
     async fn probe(self: Arc<Self>, probe: &mut Probe) -> Option<Arc<dyn Folder>> {
         let remote = self.pool.connector();
         let connection = remote.connect_for_test(probe)?;
-        let pool = Pool::new(Arc::clone(remote), "test", Purpose::Test, remote.settings.limits);
+        let limits = remote.settings.limits;
+        let pool = Pool::new(Arc::clone(remote), self.pool.endpoint(), Purpose::Test, limits);
         drop(pool.admit(connection));
         Some(Arc::new(Self { pool }))
     }

@@ -20,7 +20,7 @@ use folder::ShelfFolder;
 use model::Result;
 use model::definition::{Definitions, Endpoint};
 use model::schema::{Findings, Section, TransportSpec};
-use net::{ConnectOptions, Pool, Pools};
+use net::{ConnectOptions, Pools};
 use options::{SPEC, Settings};
 use std::sync::Arc;
 use transport::Services;
@@ -51,13 +51,18 @@ impl FolderProtocol for Shelves {
         ConnectOptions::read(&endpoint.options, findings).check(definitions, findings);
     }
 
-    fn folder(&self, endpoint: &Arc<Endpoint>, opened: FolderUse, _: &Services) -> Result<Arc<dyn Folder>> {
-        let pool = self.pools.get(endpoint, opened.purpose, || {
+    fn folder(
+        &self,
+        endpoint: &Arc<Endpoint>,
+        opened: FolderUse,
+        services: &Services,
+    ) -> Result<Arc<dyn Folder>> {
+        let definitions = services.directory.definitions();
+        let pool = self.pools.get(endpoint, &definitions, opened.purpose, || {
             let read = |findings: &mut Findings<'_>| Settings::read(endpoint, findings);
             let settings = Findings::required(Section::ENDPOINT, &endpoint.name, read)?;
             let limits = settings.limits;
-            let remote = Remote { server: self.server.clone(), settings };
-            Ok(Pool::new(Arc::new(remote), &endpoint.name, opened.purpose, limits))
+            Ok((Remote { server: self.server.clone(), settings }, limits))
         })?;
         Ok(Arc::new(ShelfFolder::new(pool)))
     }

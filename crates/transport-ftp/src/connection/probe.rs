@@ -6,9 +6,9 @@ use std::time::Duration;
 
 impl Remote {
     /// Connects and logs in, telling each step; `None` when one failed.
-    pub(crate) async fn connect_for_test(&self, probe: &mut Probe) -> Option<Connection> {
+    pub(crate) async fn connect_for_test(&self, endpoint: &str, probe: &mut Probe) -> Option<Connection> {
         let clock = &self.services.clock;
-        let (request, tls) = match self.request(Purpose::Test) {
+        let (request, tls) = match self.request(Purpose::Test, endpoint) {
             Ok(request) => request,
             Err(error) => return probe.add(Step::Tcp, Duration::ZERO, Err(error), |_| String::new()),
         };

@@ -7,7 +7,6 @@ use crate::connection::Remote;
 use crate::error::Fault;
 use model::RemotePath;
 use net::Pool;
-use std::sync::Arc;
 use std::time::Duration;
 
 /// Looks before the transfer counts as failed: a server may still be writing what it has received.
@@ -20,7 +19,7 @@ const BETWEEN: Duration = Duration::from_secs(1);
 /// # Errors
 /// The fault itself: the server refused the transfer, the file has another size, or it cannot be looked at.
 pub(super) async fn found_out(
-    pool: &Arc<Pool<Remote>>,
+    pool: &Pool<Remote>,
     path: &RemotePath,
     transferred: u64,
     fault: Fault,

@@ -11,7 +11,6 @@ use model::RemotePath;
 use model::Result;
 use net::Pool;
 use std::io;
-use std::sync::Arc;
 use tokio::io::AsyncRead;
 use tokio_util::io::StreamReader;
 
@@ -25,7 +24,7 @@ const OPERATION: &str = "read a file";
 /// # Errors
 /// By the server's codes.
 pub(super) async fn open(
-    pool: &Arc<Pool<Remote>>,
+    pool: &Pool<Remote>,
     lease: Lease,
     path: &RemotePath,
     offset: u64,
@@ -37,7 +36,7 @@ pub(super) async fn open(
     let target = lease.target().clone();
     // The connection is free again when the file is at its end, though the reader may be kept.
     drop(lease);
-    let reading = Reading { transfer, read: offset, pool: Arc::clone(pool), path: path.clone() };
+    let reading = Reading { transfer, read: offset, pool: pool.clone(), path: path.clone() };
     let chunks = stream::try_unfold((Some(reading), target), |(reading, target)| async move {
         let Some(reading) = reading else { return Ok(None) };
         let path = reading.path.clone();
@@ -55,7 +54,7 @@ struct Reading {
     /// How far the file was read.
     read: u64,
     /// For looking at the file where the server did not confirm its end.
-    pool: Arc<Pool<Remote>>,
+    pool: Pool<Remote>,
     path: RemotePath,
 }
 

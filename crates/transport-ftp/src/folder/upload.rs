@@ -9,7 +9,6 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use model::{ConnectionId, Error, RemotePath, Result};
 use net::Pool;
-use std::sync::Arc;
 use transport::folder::{Evidence, Upload, Written};
 
 const CREATE: &str = "create a file";
@@ -24,7 +23,7 @@ pub(super) struct FtpUpload {
     permissions: Option<u32>,
     sent: u64,
     /// For looking at the file where the server did not confirm it.
-    pool: Arc<Pool<Remote>>,
+    pool: Pool<Remote>,
 }
 
 impl FtpUpload {
@@ -38,7 +37,7 @@ impl FtpUpload {
                 path: path.clone(),
                 permissions: folder.permissions,
                 sent: 0,
-                pool: Arc::clone(&folder.pool),
+                pool: folder.pool.clone(),
             }),
             Err(fault) => {
                 // What can be missing is the directory.

@@ -105,7 +105,7 @@ impl Remote {
         let key = reading
             .await
             .map_err(|e| Error::transient(ErrorKind::Internal, "read the private key").caused_by(e))?
-            .map_err(|error| error.with("endpoint", &self.settings.endpoint))?;
+            .map_err(|error| error.with("host", self.settings.target()))?;
         *self.key.lock().unwrap_or_else(PoisonError::into_inner) = Some((text, Arc::clone(&key)));
         Ok(Some(key))
     }

@@ -5,9 +5,9 @@ use model::{Probe, Purpose, Step};
 
 impl Remote {
     /// Connects and logs in, and adds each step; `None` if one failed.
-    pub(crate) async fn connect_for_test(&self, probe: &mut Probe) -> Option<Connection> {
+    pub(crate) async fn connect_for_test(&self, endpoint: &str, probe: &mut Probe) -> Option<Connection> {
         let clock = &self.services.clock;
-        let request = match self.request(Purpose::Test) {
+        let request = match self.request(Purpose::Test, endpoint) {
             Ok(request) => request,
             Err(error) => {
                 return probe.add(Step::Tcp, std::time::Duration::ZERO, Err(error), |_| String::new());

@@ -293,7 +293,7 @@ impl World {
     }
 
     pub fn folder(&self, endpoint: &Arc<Endpoint>) -> Arc<dyn Folder> {
-        self.transport.folder(endpoint, FolderUse::of(Purpose::Poll), &self.services).unwrap()
+        self.transport.folder(endpoint, FolderUse::of(Purpose::Deliver), &self.services).unwrap()
     }
 
     /// Waits until every connection's end is recorded.

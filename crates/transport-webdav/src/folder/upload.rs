@@ -360,7 +360,7 @@ impl Upload for Put {
             let _ = (&mut self.request).await;
         }
         if may_be_there {
-            let folder = WebdavFolder::new(Arc::clone(&self.remote));
+            let folder = WebdavFolder::new(Arc::clone(&self.remote), RemotePath::default());
             match transport::folder::Folder::remove(&folder, &self.path).await {
                 Ok(()) => {}
                 Err(error) if error.kind() == ErrorKind::NotFound => {}

@@ -1,12 +1,12 @@
-//! Checks of flows with folders that a single field cannot show: the polling options of each flow, and flows that use
-//! the same directory.
+//! Checks of flows with folders that a single field cannot show: the polling options of each flow, flows that use the
+//! same directory, and endpoints that lead to the same account.
 
 use super::done_file::DoneFile;
 use super::options::{After, Polling};
 use super::{FolderPlace, WriteOptions, check_affix};
-use model::definition::{Definitions, Endpoint, Flow, FlowSource, PollSource};
+use model::definition::{Access, Definitions, Endpoint, Flow, FlowSource, PollSource};
 use model::schedule::TimeZone;
-use model::schema::{FieldPath, Finding, Findings, Section};
+use model::schema::{FieldPath, Finding, Findings, Section, Value};
 use model::{DirectoryTemplate, RemotePath, Timestamp};
 use std::collections::HashMap;
 
@@ -127,7 +127,40 @@ pub(super) fn definitions(
             }
         }
     }
+    differing_pools(transport, definitions, &mut found);
     found
+}
+
+/// What endpoints say of the connections that they share.
+const OF_THE_POOL: [&str; 3] = ["connections", "keep_open", "connect_retries"];
+
+/// Warns of endpoints that would share connections, if they did not say different things about them.
+fn differing_pools(transport: &str, definitions: &Definitions, found: &mut Vec<Finding>) {
+    let mut accounts: HashMap<String, Vec<(Access, &Endpoint)>> = HashMap::new();
+    for endpoint in definitions.endpoints.values().filter(|endpoint| endpoint.transport == transport) {
+        let mut alike = Endpoint::clone(endpoint);
+        for name in OF_THE_POOL {
+            alike.options = alike.options.with(name, Value::Bool(false));
+        }
+        let access = Access::of(&alike, definitions);
+        if access.server().is_empty() {
+            continue;
+        }
+        let accounts = accounts.entry(access.server().to_owned()).or_default();
+        let Some((_, first)) = accounts.iter().find(|(other, _)| *other == access) else {
+            accounts.push((access, endpoint));
+            continue;
+        };
+        let differs = |name: &&&str| first.options.get(name) != endpoint.options.get(name);
+        if let Some(name) = OF_THE_POOL.iter().find(differs) {
+            let message = format!(
+                "differs from that of endpoint '{}', which leads to the same account of the same server: the two do \
+                not share their connections, and the server sees as many as both allow; give both the same value",
+                first.name
+            );
+            Findings::of(found, Section::ENDPOINT, &endpoint.name).warning(*name, message);
+        }
+    }
 }
 
 /// If one flow writes files into a directory that another flow polls, the poller must recognise unfinished files by

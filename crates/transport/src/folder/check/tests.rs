@@ -161,3 +161,25 @@ fn a_temporary_suffix_that_no_name_can_have_is_refused_of_a_source_too() {
     }
     assert_eq!(found_of_poll(Some("in"), &polling("_tmp", false)), []);
 }
+
+#[test]
+fn endpoints_of_one_account_that_say_different_things_about_its_connections_are_warned_of() {
+    let with = |name: &str, user: &str, connections: i64| {
+        let options = Values::of([
+            ("username", Value::Text(user.into())),
+            ("connections", Value::Integer(connections)),
+        ]);
+        Endpoint { options, ..endpoint(name, name, None) }
+    };
+    let found = |endpoints: [Endpoint; 3]| {
+        let mut all = Definitions::default();
+        for endpoint in endpoints {
+            all.endpoints.insert(endpoint.name.clone(), Arc::new(endpoint));
+        }
+        let found = definitions("place", &all, place);
+        found.into_iter().map(|finding| (finding.subject.name, finding.path.to_string())).collect::<Vec<_>>()
+    };
+    assert!(found([with("a", "acme", 4), with("b", "acme", 4), with("c", "globex", 2)]).is_empty());
+    let differing = found([with("a", "acme", 4), with("b", "acme", 2), with("c", "globex", 2)]);
+    assert_eq!(differing, [("b".to_owned(), "connections".to_owned())]);
+}
