@@ -99,6 +99,14 @@ impl NameTemplate {
         &self.text
     }
 
+    /// Whether it has no other fields than `{name}`, `{stem}` and `{ext}`.
+    #[must_use]
+    pub fn is_of_the_name_alone(&self) -> bool {
+        let of_the_name =
+            |piece: &Piece| matches!(piece, Piece::Literal(_) | Piece::Name | Piece::Stem | Piece::Extension);
+        self.pieces.iter().all(of_the_name)
+    }
+
     /// The file name for these values, as bytes: the parts of the received name pass untouched.
     #[must_use]
     pub fn render(&self, values: &TemplateValues<'_>) -> Vec<u8> {

@@ -20,7 +20,8 @@ pub static SPEC: TransportSpec = TransportSpec {
 
 static UNFINISHED: Group = Group::of(&[folder::unfinished(TEMPORARY)]);
 static WRITING: Group = Group::of(&[folder::temporary(&[Kind::Choice(&["none"]), Kind::Table(&SUFFIX)])]);
-static SUFFIX: Group = Group::of(&[folder::temporary_suffix(TEMPORARY)]);
+static SUFFIX: Group =
+    Group::of(&[folder::TEMPORARY_PREFIX, folder::temporary_suffix(TEMPORARY), folder::TEMPORARY_DIRECTORY]);
 
 /// The directory that an endpoint names.
 ///

@@ -76,7 +76,8 @@ static UNFINISHED: Group = Group::of(&[folder::unfinished(TEMPORARY)]);
 
 static WRITING: Group = Group::of(&[folder::temporary(&[Kind::Choice(&["none"]), Kind::Table(&SUFFIX)])]);
 
-static SUFFIX: Group = Group::of(&[folder::temporary_suffix(TEMPORARY)]);
+static SUFFIX: Group =
+    Group::of(&[folder::TEMPORARY_PREFIX, folder::temporary_suffix(TEMPORARY), folder::TEMPORARY_DIRECTORY]);
 
 /// A WebDAV endpoint, read and checked.
 #[derive(Clone, Debug)]

@@ -19,12 +19,17 @@ mod walk;
 /// reader includes them in its lease.
 pub const READER_BUFFERS: usize = 256 * 1024;
 
+/// The key in a payload's metadata of the modification time that its file had at the source, in microseconds.
+pub(crate) const SOURCE_MODIFIED: &str = "source_modified_micros";
+
 /// Advice for a server that lets files be written but not renamed.
 pub const RENAME_REFUSED: &str = "the server lets this user write files but not rename them: ask its operator for the right to rename, or set temporary = \"none\" on the flow's destination";
 
 pub use adapter::{FolderProtocol, FolderTransport, FolderUse};
 pub use check::{check_poll, sample_directory};
-pub use destination::{FolderDestination, Overwrite, PUBLISHING, WRITING, WriteOptions, is_unsettled};
+pub use destination::{
+    FolderDestination, Overwrite, PUBLISHING, Verify, WRITING, WriteOptions, is_unsettled,
+};
 pub use done_file::DoneFile;
 pub use filter::{Empty, Filter};
 pub use local_archive::{ToArchive, archive_payload, remove_unchanged};
@@ -298,6 +303,10 @@ pub enum Evidence {
     SizeBeforeClose,
     /// The end of the file, read after it was closed. The server reports this wrong size.
     End(u64),
+    /// Its size and its SHA-256: it was read back.
+    ReadBack,
+    /// The acknowledgement of every write; nothing more was asked for.
+    NotVerified,
     /// The acknowledgement of every write; the server shows no sizes.
     Acknowledged,
     /// The acknowledgement of every write, although the server reported this different size before or while the file
@@ -314,6 +323,8 @@ impl Evidence {
             Self::Size => "size after closing".into(),
             Self::SizeBeforeClose => "size before closing".into(),
             Self::End(stated) => format!("the end of the file was read after closing; the server reports a wrong size of {stated} bytes").into(),
+            Self::ReadBack => "the file was read back after closing, and its SHA-256 is that of what was sent".into(),
+            Self::NotVerified => "every write was acknowledged; the flow asks for no more (verify = \"none\")".into(),
             Self::Acknowledged => "every write was acknowledged; the server shows no sizes".into(),
             Self::AcknowledgedAgainst(told) => {
                 format!("every write was acknowledged; the server reported another size, {told} bytes").into()

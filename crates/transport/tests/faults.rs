@@ -9,7 +9,7 @@
 )]
 
 use futures::StreamExt;
-use model::{Claim, DeliveryId, Offer, OfferId, OfferState, Outcome, Result, Retry};
+use model::{Claim, DeliveryId, NameTemplate, Offer, OfferId, OfferState, Outcome, Result, Retry};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use testkit::clock::SeededRandom;
@@ -45,6 +45,11 @@ struct Play {
     /// Whether the partner takes files as soon as they appear.
     quick: bool,
     fetched: usize,
+    /// Whether an empty file follows each file, and how often it was seen.
+    marker: bool,
+    markers: usize,
+    /// Whether temporary files lie in a directory of their own.
+    apart: bool,
 }
 
 impl Play {
@@ -52,16 +57,20 @@ impl Play {
         let random = SeededRandom::new(seed);
         let memory = MemoryFolder::new();
         memory.put("out/.keep", *b"");
-        let overwrite = [Overwrite::Refuse, Overwrite::Replace, Overwrite::Rename(5)][random.below(3)];
+        let all = [Overwrite::Refuse, Overwrite::Replace, Overwrite::Rename(5), Overwrite::SkipSame];
+        let overwrite = all[random.below(4)];
         Self {
             script: ScriptedFolder::new(Arc::new(memory.clone())),
             memory,
             log: Arc::default(),
             quick: random.below(2) == 0,
+            marker: random.below(2) == 0,
+            apart: random.below(2) == 0,
             random,
             overwrite,
             temporary_name,
             fetched: 0,
+            markers: 0,
         }
     }
 
@@ -89,6 +98,8 @@ impl Play {
         let options = WriteOptions {
             overwrite: self.overwrite,
             temporary_name: self.temporary_name,
+            marker: self.marker.then(|| NameTemplate::parse("{name}.done").unwrap()),
+            temporary_directory: self.apart.then(|| "unfinished".into()),
             ..WriteOptions::new("place", "out".into())
         };
         let folder = Arc::clone(&self.script) as Arc<dyn Folder>;
@@ -119,7 +130,14 @@ impl Play {
     /// takes files when they are closed, which follows their note.
     async fn fetch(&mut self) {
         for path in self.memory.files() {
-            if path.starts_with("out/.") {
+            if path.starts_with("out/.") || path.starts_with("unfinished/") {
+                continue;
+            }
+            if path.ends_with(".done") {
+                assert!(self.fetched > 0, "a marker follows its file");
+                assert_eq!(self.memory.get(path.as_str()).unwrap().len(), 0);
+                self.markers += 1;
+                self.memory.remove(&path.as_str().into()).await.unwrap();
                 continue;
             }
             let content = self.memory.get(path.as_str()).unwrap();
@@ -160,6 +178,7 @@ async fn arrives_once(temporary_name: bool) {
         play.fetch().await;
         assert!(delivered, "seed {seed}: not delivered in the end");
         assert_eq!(play.fetched, 1, "seed {seed}: times it arrived");
+        assert_eq!(play.markers > 0, play.marker, "seed {seed}: {} markers", play.markers);
         if !temporary_name {
             assert_eq!(play.memory.files(), ["out/.keep"], "seed {seed}: what is left");
         }

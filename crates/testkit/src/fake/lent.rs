@@ -227,8 +227,18 @@ impl BytesPayload {
     /// A payload of these bytes.
     #[must_use]
     pub fn shared(file_name: impl Into<RemotePath>, bytes: impl Into<Arc<[u8]>>) -> Arc<dyn Payload> {
+        Self::described(file_name, bytes, Map::new())
+    }
+
+    /// The same with metadata.
+    #[must_use]
+    pub fn described(
+        file_name: impl Into<RemotePath>,
+        bytes: impl Into<Arc<[u8]>>,
+        metadata: Map<String, Value>,
+    ) -> Arc<dyn Payload> {
         let id = PayloadId::new(Uuid::new_v4());
-        Arc::new(Self { id, bytes: bytes.into(), file_name: file_name.into(), metadata: Map::new() })
+        Arc::new(Self { id, bytes: bytes.into(), file_name: file_name.into(), metadata })
     }
 
     fn range(&self, range: Range<u64>) -> Vec<u8> {

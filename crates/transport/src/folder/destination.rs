@@ -8,8 +8,12 @@
 mod corrected;
 mod direct;
 mod dropped;
+mod existing;
+mod marker;
+mod modified;
 mod probe;
 mod publish;
+mod verify;
 mod write;
 
 pub(super) use write::copy;
@@ -20,12 +24,13 @@ use async_trait::async_trait;
 pub use direct::WRITING;
 use dropped::{Unnoted, note_or_remove};
 use model::schema::{Findings, Section};
-use model::{Error, ErrorKind, RemotePath, Result};
+use model::{Error, ErrorKind, NameTemplate, RemotePath, Result};
 pub use publish::PUBLISHING;
 use publish::{Publishing, TemporaryFile};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+pub use verify::Verify;
 
 /// Whether a delivery's notes say that its file may lie, published or not, where they were written.
 #[must_use]
@@ -44,11 +49,13 @@ pub enum Overwrite {
     Replace,
     /// A number is put before the extension, up to this one (`name-2.edi`, `name-3.edi`, …).
     Rename(u32),
+    /// The delivery ends as done if that file has the same content, and fails permanently otherwise.
+    SkipSame,
 }
 
 impl Overwrite {
     /// The values of the `overwrite` option.
-    pub const WORDS: &'static [&'static str] = &["refuse", "replace", "rename"];
+    pub const WORDS: &'static [&'static str] = &["refuse", "replace", "rename", "skip_same"];
 
     /// The highest number that `rename` tries.
     pub const NUMBERS: u32 = 1_000;
@@ -59,6 +66,7 @@ impl Overwrite {
         match word {
             "replace" => Self::Replace,
             "rename" => Self::Rename(Self::NUMBERS),
+            "skip_same" => Self::SkipSame,
             _ => Self::Refuse,
         }
     }
@@ -74,8 +82,12 @@ pub struct WriteOptions {
     pub address: String,
     /// The directory to write to, in the server's form; empty for the login directory.
     pub directory: RemotePath,
+    /// The beginning of temporary names.
+    pub temporary_prefix: String,
     /// The end of temporary names, by which other programs ignore them (`.a`, `_tmp`).
     pub temporary_suffix: String,
+    /// The directory for temporary files, in the server's form; `None` for the directory of the file itself.
+    pub temporary_directory: Option<RemotePath>,
     /// Text before the file name.
     pub prefix: String,
     /// Text after the file name.
@@ -88,6 +100,12 @@ pub struct WriteOptions {
     /// Whether files are first written under a temporary name. If not, a file has its final name from the first byte:
     /// for servers that collect files as soon as they are closed, or do not allow renaming.
     pub temporary_name: bool,
+    /// How it is verified that a file arrived whole.
+    pub verify: Verify,
+    /// Whether files get the modification time that they had at their source, where that is known.
+    pub keep_time: bool,
+    /// The name of an empty file that is written after each file, made of the file's name.
+    pub marker: Option<NameTemplate>,
     /// The longest file name, in bytes.
     pub name_limit: usize,
 }
@@ -100,22 +118,50 @@ impl WriteOptions {
             endpoint: endpoint.into(),
             address: String::new(),
             directory,
+            temporary_prefix: names::TEMPORARY_PREFIX.into(),
             temporary_suffix: names::TEMPORARY.into(),
+            temporary_directory: None,
             prefix: String::new(),
             suffix: String::new(),
             overwrite: Overwrite::default(),
             create_directories: false,
             temporary_name: true,
+            verify: Verify::default(),
+            keep_time: false,
+            marker: None,
             name_limit: names::NAME_LIMIT,
         }
     }
 
     /// Checks options that a person wrote.
     pub fn check(&self, findings: &mut Findings<'_>) {
-        for (path, text) in
-            [("temporary.suffix", &self.temporary_suffix), ("prefix", &self.prefix), ("suffix", &self.suffix)]
-        {
+        for (path, text) in [
+            ("temporary.prefix", &self.temporary_prefix),
+            ("temporary.suffix", &self.temporary_suffix),
+            ("prefix", &self.prefix),
+            ("suffix", &self.suffix),
+        ] {
             findings.accept(path, check_affix(text));
+        }
+        if self.temporary_prefix.is_empty()
+            && self.temporary_suffix.is_empty()
+            && self.temporary_directory.is_none()
+        {
+            findings.error(
+                "temporary",
+                "names no prefix, suffix or directory, so other programs cannot tell unfinished files; give one, or \
+                 temporary = \"none\" to write files under their own names",
+            );
+        }
+        if self.verify == Verify::Checksum && !self.temporary_name {
+            findings.error(
+                "verify",
+                "a file that is written under its own name can be collected before it is read back; remove \
+                 temporary = \"none\", or set verify = \"size\"",
+            );
+        }
+        if let Some(marker) = &self.marker {
+            findings.accept("marker", marker::check(marker));
         }
         if !self.directory.is_empty() {
             findings.accept("", parse_directory(&self.directory.to_text()));
@@ -167,40 +213,38 @@ impl FolderDestination {
         }
     }
 
-    /// The temporary path of an attempt, in the same directory as the final path.
+    /// The temporary path of an attempt: in the same directory as the final path, or in the one for temporary files.
     fn temporary_path(&self, path: &RemotePath, delivery: &Deliver, attempt: u32) -> RemotePath {
-        path.with_file_name(&names::temporary_name(
-            path.file_name(),
-            delivery.claim.delivery,
-            attempt,
-            self.options.temporary_suffix.as_bytes(),
-            self.options.name_limit,
-        ))
+        let affixes = (self.options.temporary_prefix.as_bytes(), self.options.temporary_suffix.as_bytes());
+        let id = delivery.claim.delivery;
+        let name = names::temporary_name(path.file_name(), id, attempt, affixes, self.options.name_limit);
+        match &self.options.temporary_directory {
+            Some(directory) => directory.join(&RemotePath::from_bytes(name)),
+            None => path.with_file_name(&name),
+        }
     }
-}
 
-#[async_trait]
-impl Destination for FolderDestination {
-    async fn deliver(&self, delivery: Deliver) -> Result<Sent> {
+    /// Delivers the file itself.
+    async fn deliver_file(&self, delivery: &Deliver) -> Result<Sent> {
         let path = self.final_path(&delivery.file_name)?;
         if let Some(earlier) = Publishing::noted(&delivery.notes) {
             let look = self.look(&earlier).await?;
             let is_corrected = self.is_corrected(&earlier, &path);
             if is_corrected && matches!(look, TemporaryFile::Ready) && self.has_final_name(&earlier).await? {
-                return self.end_publication(&delivery, &earlier).await;
+                return self.end_publication(delivery, &earlier).await;
             }
             let is_rewritten = is_corrected && Self::is_surely_unpublished(&earlier, &look);
             match look {
                 _ if is_rewritten => {
-                    if let Some(sent) = self.take_back(&delivery, &earlier).await? {
+                    if let Some(sent) = self.take_back(delivery, &earlier).await? {
                         return Ok(sent);
                     }
                 }
-                TemporaryFile::Gone => return Ok(self.delivered(&delivery, &earlier)),
+                TemporaryFile::Gone => return Ok(self.delivered(delivery, &earlier)),
                 TemporaryFile::Ready | TemporaryFile::Unknown => {
-                    return self.publish(&delivery, earlier, true).await;
+                    return self.publish(delivery, earlier, true).await;
                 }
-                TemporaryFile::Damaged => self.retract(&delivery, &earlier).await?,
+                TemporaryFile::Damaged => self.retract(delivery, &earlier).await?,
                 // The file may have arrived in the other directory, but not in this one: duplicate delivery is better
                 // than loss.
                 TemporaryFile::Elsewhere => {
@@ -212,24 +256,44 @@ impl Destination for FolderDestination {
                 }
             }
         }
-        if !self.options.temporary_name {
-            return self.deliver_direct(&delivery, path).await;
-        }
-        if let Some(sent) = self.find_written_directly(&delivery).await? {
+        if self.options.overwrite == Overwrite::SkipSame
+            && self.noted_writing(delivery).is_none()
+            && let Some(sent) = self.find_same(delivery, &path).await?
+        {
             return Ok(sent);
         }
-        self.remove_older(&delivery, &path).await;
-        let temporary = self.temporary_path(&path, &delivery, delivery.claim.attempt);
+        if !self.options.temporary_name {
+            return self.deliver_direct(delivery, path).await;
+        }
+        if let Some(sent) = self.find_written_directly(delivery).await? {
+            return Ok(sent);
+        }
+        self.remove_older(delivery, &path).await;
+        let temporary = self.temporary_path(&path, delivery, delivery.claim.attempt);
         let unnoted = Unnoted::watch(&self.folder, &temporary);
-        let written = self.write(&delivery, path, temporary).await;
+        let written = self.write(delivery, path, temporary).await;
         unnoted.disarm();
         let publishing = written?;
-        note_or_remove(&self.folder, &delivery, &publishing).await?;
-        self.publish(&delivery, publishing, false).await
+        note_or_remove(&self.folder, delivery, &publishing).await?;
+        self.publish(delivery, publishing, false).await
+    }
+}
+
+#[async_trait]
+impl Destination for FolderDestination {
+    async fn deliver(&self, delivery: Deliver) -> Result<Sent> {
+        let sent = match self.deliver_file(&delivery).await {
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => self.same_or(&delivery, error).await?,
+            sent => sent?,
+        };
+        self.write_marker(&delivery, &sent).await?;
+        Ok(sent)
     }
 
     fn check_name(&self, file_name: &RemotePath) -> Result<()> {
-        self.folder.check_path(&self.final_path(file_name)?)
+        let path = self.final_path(file_name)?;
+        self.folder.check_path(&path)?;
+        self.marker_path(&path).map_or(Ok(()), |marker| self.folder.check_path(&marker))
     }
 
     async fn probe(&self) -> Probe {

@@ -8,10 +8,13 @@ pub const NAME_LIMIT: usize = 255;
 /// The default end of temporary names.
 pub(super) const TEMPORARY: &str = ".a";
 
+/// The default beginning of temporary names.
+pub(super) const TEMPORARY_PREFIX: &str = ".";
+
 /// The end of the names of files that another gateway, or an older claim, has set aside. Such files are never polled.
 pub(super) const CLAIMED_SUFFIX: &[u8] = b".stage";
 
-/// `.<name>.<delivery>-<attempt><suffix>`. The name is shortened so that the whole stays within `limit`.
+/// `<prefix><name>.<delivery>-<attempt><suffix>`. The name is shortened so that the whole stays within `limit`.
 ///
 /// The delivery is identified by the last 12 hex digits of its id: the first digits are a time, which deliveries of
 /// the same minute share.
@@ -19,13 +22,13 @@ pub(super) fn temporary_name(
     name: &[u8],
     delivery: DeliveryId,
     attempt: u32,
-    suffix: &[u8],
+    (prefix, suffix): (&[u8], &[u8]),
     limit: usize,
 ) -> Vec<u8> {
     let id = delivery.uuid().simple().to_string();
     let tail = format!(".{}-{attempt}", &id[id.len() - 12..]);
-    let room = limit.saturating_sub(1 + tail.len() + suffix.len());
-    [b".", cut(name, room), tail.as_bytes(), suffix].concat()
+    let room = limit.saturating_sub(prefix.len() + tail.len() + suffix.len());
+    [prefix, cut(name, room), tail.as_bytes(), suffix].concat()
 }
 
 /// `<before><name><after>`. The name is shortened so that the whole stays within [`NAME_LIMIT`].
@@ -101,12 +104,12 @@ mod tests {
 
     #[test]
     fn temporary_names_tell_delivery_and_attempt_and_fit() {
-        let name = temporary_name(b"po.edi", id(), 3, b".a", NAME_LIMIT);
+        let name = temporary_name(b"po.edi", id(), 3, (b".", b".a"), NAME_LIMIT);
         assert_eq!(name, b".po.edi.abcdef012345-3.a");
-        let long = temporary_name(&[b'x'; 255], id(), 12, b"_tmp", NAME_LIMIT);
+        let long = temporary_name(&[b'x'; 255], id(), 12, (b".", b"_tmp"), NAME_LIMIT);
         assert_eq!(long.len(), NAME_LIMIT);
         assert!(long.ends_with(b".abcdef012345-12_tmp"));
-        let text = temporary_name("é".repeat(127).as_bytes(), id(), 1, b".a", NAME_LIMIT);
+        let text = temporary_name("é".repeat(127).as_bytes(), id(), 1, (b".", b".a"), NAME_LIMIT);
         assert!(text.len() <= NAME_LIMIT && std::str::from_utf8(&text).is_ok());
     }
 

@@ -2,7 +2,8 @@
 
 use super::done_file::DoneFile;
 use super::filter::{self, Filter};
-use super::{FolderPlace, Overwrite, WriteOptions, names};
+use super::{FolderPlace, Overwrite, Verify, WriteOptions, names, parse_directory};
+use model::NameTemplate;
 use model::definition::{Destination, Endpoint, LocalArchive, PollEffects, PollSource};
 use model::schema::{Field, Findings, Group, Kind, Rule, Value, Values};
 use std::time::Duration;
@@ -137,7 +138,29 @@ pub static DESTINATION: Group = Group::of(&[
         "refuse",
         "What happens when a file with the same name exists: with `refuse` the delivery fails and the \
         existing file stays, `replace` replaces it, in one step where the server supports that, `rename` \
-        adds a number to the new file's name.",
+        adds a number to the new file's name, `skip_same` reads the existing file: if its content is the same, \
+        the delivery is done, otherwise it fails as with `refuse`.",
+    ),
+    Field::preset(
+        "verify",
+        Kind::Choice(Verify::WORDS),
+        "size",
+        "How it is verified that a file arrived whole: `size` by the size that the server reports, `checksum` by \
+        reading it back and comparing its SHA-256 as well, `none` for servers that report wrong sizes.",
+    ),
+    Field::preset(
+        "keep_time",
+        Kind::Bool,
+        "false",
+        "Whether delivered files get the modification time that they had at their source. Where the server does \
+        not set times, the receipt says so.",
+    ),
+    Field::optional(
+        "marker",
+        Kind::Template,
+        "The name of an empty file that is written after each delivered file, such as `{name}.done`; an existing one \
+        is replaced. Fields: `{name}` (the delivered file's name), `{stem}` and `{ext}` (its parts). After an \
+        interruption a marker may be written again, although the receiver has removed it.",
     ),
     Field::preset(
         "create_directories",
@@ -169,7 +192,23 @@ pub const fn temporary(forms: &'static [Kind]) -> Field {
     )
 }
 
-/// The only field of the table in [`temporary`].
+/// The beginning of temporary names, in the table in [`temporary`].
+pub const TEMPORARY_PREFIX: Field = Field::preset(
+    "prefix",
+    Kind::Text,
+    ".",
+    "The beginning of a file's name while the file is being written.",
+);
+
+/// The directory of temporary files, in the table in [`temporary`].
+pub const TEMPORARY_DIRECTORY: Field = Field::optional(
+    "directory",
+    Kind::Directory,
+    "A directory for files that are being written, on the same file system as the endpoint's; it is created when it is \
+    missing. Without it they lie beside their final place.",
+);
+
+/// The end of temporary names, in the table in [`temporary`].
 #[must_use]
 pub const fn temporary_suffix(suffix: &'static str) -> Field {
     Field::preset("suffix", Kind::Text, suffix, "The end of a file's name while the file is being written.")
@@ -346,10 +385,17 @@ impl WriteOptions {
     ) -> Option<Self> {
         let options = &destination.options;
         let text = |name: &str| options.text(name).unwrap_or_default().to_owned();
-        let temporary_suffix = options.table("temporary").text("suffix").unwrap_or(names::TEMPORARY);
+        let temporary = options.table("temporary");
+        let directory = temporary.text("directory").map(parse_directory).transpose();
+        let marker = options.text("marker").map(NameTemplate::parse).transpose();
         let read = Self {
             address: place.address,
-            temporary_suffix: temporary_suffix.to_owned(),
+            temporary_prefix: temporary.text("prefix").unwrap_or(names::TEMPORARY_PREFIX).to_owned(),
+            temporary_suffix: temporary.text("suffix").unwrap_or(names::TEMPORARY).to_owned(),
+            temporary_directory: findings.accept("temporary.directory", directory)?,
+            verify: Verify::from_word(options.text("verify").unwrap_or_default()),
+            keep_time: options.bool("keep_time"),
+            marker: findings.accept("marker", marker.map_err(|error| error.to_string()))?,
             prefix: text("prefix"),
             suffix: text("suffix"),
             overwrite: Overwrite::from_word(options.text("overwrite").unwrap_or_default()),

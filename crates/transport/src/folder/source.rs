@@ -15,6 +15,7 @@ mod taken;
 pub(super) use content::fill;
 pub(super) use move_away::NUMBER_LIMIT;
 
+use super::SOURCE_MODIFIED;
 use super::done_file::{DoneFile, Markers, note_marker};
 use super::filter::{Empty, Verdict};
 use super::options::Polling;
@@ -358,7 +359,7 @@ impl Source for FolderSource {
             metadata.insert("source_size".into(), Value::from(size));
         }
         if let Some(modified) = identity.modified {
-            metadata.insert("source_modified_micros".into(), Value::from(modified.timestamp_micros()));
+            metadata.insert(SOURCE_MODIFIED.into(), Value::from(modified.timestamp_micros()));
         }
         let (reader, connection) = (file.bytes, file.connection);
         let part = Part { file_name, media_type: None, metadata, reader, connection };

@@ -6,6 +6,7 @@
 //! file is ours and may be incomplete; it is written again. (3) After the server acknowledged the last byte, before
 //! the file is closed: the file is complete, and if it no longer exists, it was collected.
 
+use super::modified::ModifiedTime;
 use super::publish::{TAKEN, is_not_shown, to_note};
 use super::write::{CHUNK, copy};
 use super::{FolderDestination, Overwrite, names};
@@ -31,6 +32,8 @@ pub(super) struct Writing {
     evidence: Evidence,
     /// The connection over which it is written.
     connection: Option<ConnectionId>,
+    /// What became of its modification time, if it was to be kept.
+    time: Option<ModifiedTime>,
 }
 
 /// The content of the note about it.
@@ -103,7 +106,7 @@ impl FolderDestination {
         };
         let connection = upload.connection();
         let evidence = Evidence::Acknowledged;
-        let mut writing = Writing { name, made: true, whole: false, evidence, connection };
+        let mut writing = Writing { name, made: true, whole: false, evidence, connection, time: None };
         if let Err(error) = self.note_writing(delivery, &writing).await {
             discard(delivery, upload).await;
             return Err(error);
@@ -140,7 +143,7 @@ impl FolderDestination {
             return Err(error);
         }
         let finished = match upload.finish().await {
-            Ok(finished) => self.confirmed(&writing.name, length, finished).await,
+            Ok(finished) => self.verified(delivery, &writing.name, finished).await,
             // Whether the file was closed is unknown, but the note says that it is complete.
             Err(error) if is_unanswered(&error) => return Err(error.retry_as(Retry::Ambiguous)),
             Err(error) => Err(error),
@@ -148,6 +151,13 @@ impl FolderDestination {
         match finished {
             Ok(finished) => {
                 writing.evidence = finished.evidence;
+                if !finished.gone {
+                    // The file is delivered whatever the answer is.
+                    writing.time = self
+                        .keep_time(delivery, &writing.name)
+                        .await
+                        .unwrap_or_else(|error| Some(ModifiedTime::Refused(error.chain())));
+                }
                 Ok(self.written(delivery, &writing))
             }
             Err(error) => {
@@ -236,7 +246,7 @@ impl FolderDestination {
             Overwrite::Replace => {
                 return Ok((path.clone(), self.begin(path, path, Some(length)).await?));
             }
-            Overwrite::Refuse => 1,
+            Overwrite::Refuse | Overwrite::SkipSame => 1,
             Overwrite::Rename(most) => most,
         };
         for number in 1..=most {
@@ -269,7 +279,7 @@ impl FolderDestination {
         };
         if is_free {
             let (name, evidence) = (name.clone(), Evidence::Acknowledged);
-            let opening = Writing { name, made: false, whole: false, evidence, connection: None };
+            let opening = Writing { name, made: false, whole: false, evidence, connection: None, time: None };
             self.note_writing(delivery, &opening).await?;
             delivery.log.may_act()?;
         }
@@ -321,7 +331,14 @@ impl FolderDestination {
         let note = WritingNote::deserialize(delivery.notes.get(WRITING)?).ok()?;
         let WritingNote { name, made, whole, address, directory, connection } = note;
         let here = address == self.options.address && directory == self.options.directory;
-        here.then_some(Writing { name, made, whole, evidence: Evidence::Acknowledged, connection })
+        here.then_some(Writing {
+            name,
+            made,
+            whole,
+            evidence: Evidence::Acknowledged,
+            connection,
+            time: None,
+        })
     }
 
     pub(super) fn written(&self, delivery: &Deliver, writing: &Writing) -> Sent {
@@ -331,6 +348,9 @@ impl FolderDestination {
         detail.insert("sha256".into(), Value::from(delivery.payload.sha256().to_string()));
         detail.insert("verified_by".into(), Value::from(writing.evidence.words().into_owned()));
         detail.insert("published_by_attempt".into(), Value::from(delivery.claim.attempt));
+        if let Some(time) = &writing.time {
+            time.tell(&mut detail);
+        }
         let receipt = Receipt {
             kind: ReceiptKind::Path,
             at: self.services.clock.now(),

@@ -54,7 +54,11 @@ impl FolderDestination {
         let id: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
         let name = self.options.directory.join(&format!("waybill-probe-{id}").as_str().into());
         let suffix = self.options.temporary_suffix.as_bytes();
-        let temporary = name.with_file_name(&names::wrapped(b".", name.file_name(), suffix));
+        let temporary = name.with_file_name(&names::wrapped(
+            self.options.temporary_prefix.as_bytes(),
+            name.file_name(),
+            suffix,
+        ));
         (name, temporary)
     }
 

@@ -1,13 +1,14 @@
 //! Publishing a written file, and checking whether an earlier attempt has published it.
 
 use super::dropped::remove_temporary;
-use super::{FolderDestination, Overwrite, names};
+use super::modified::ModifiedTime;
+use super::{FolderDestination, Overwrite, Verify, names};
 use crate::folder::{Evidence, Published, RENAME_REFUSED};
 use crate::{Deliver, DeliveryLog, Sent};
 use model::{ConnectionId, Error, ErrorKind, Receipt, ReceiptKind, RemotePath, Result, Retry, Sha256};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The key of the note written before a publication; null once it is certain that nothing was published.
 pub const PUBLISHING: &str = "publishing";
@@ -51,6 +52,9 @@ pub(super) struct Publishing {
     /// Whether every request to publish is known to have done nothing: the server refused at least one, and no answer
     /// was lost. Not set while a request is made, so that an attempt that ends there, however it ends, leaves it unset.
     pub(super) refused: bool,
+    /// What became of its modification time, if it was to be kept.
+    #[serde(default)]
+    pub(super) time: Option<ModifiedTime>,
 }
 
 /// What was found under a temporary name.
@@ -220,6 +224,8 @@ impl FolderDestination {
         }
         match self.folder.stat(&publishing.temporary).await {
             Ok(entry) if entry.size.is_none_or(|size| size == publishing.size) => Ok(TemporaryFile::Ready),
+            // It was noted when every byte was acknowledged, and the size there is not to be believed.
+            Ok(_) if self.options.verify == Verify::None => Ok(TemporaryFile::Ready),
             Ok(_) if self.ends_at(&publishing.temporary, publishing.size).await => Ok(TemporaryFile::Ready),
             Ok(_) => Ok(TemporaryFile::Damaged),
             Err(error) if error.kind() == ErrorKind::NotFound => self.look_around(publishing).await,
@@ -256,13 +262,17 @@ impl FolderDestination {
         match found.await {
             Ok(identity) if identity == publishing.identity => {
                 // The attempt that published the file may have been interrupted before the new name was durable.
-                let parent = publishing.temporary.parent().unwrap_or_else(|| directory.clone());
-                match self.folder.sync_directory(&parent).await {
-                    Err(error) if error.kind() != ErrorKind::NotFound => {
-                        Err(error.retry_as(Retry::Ambiguous))
+                let parent = |path: &RemotePath| path.parent().unwrap_or_else(|| directory.clone());
+                let parents = BTreeSet::from([parent(&publishing.name), parent(&publishing.temporary)]);
+                for parent in parents {
+                    match self.folder.sync_directory(&parent).await {
+                        Err(error) if error.kind() != ErrorKind::NotFound => {
+                            return Err(error.retry_as(Retry::Ambiguous));
+                        }
+                        _ => {}
                     }
-                    _ => Ok(TemporaryFile::Gone),
                 }
+                Ok(TemporaryFile::Gone)
             }
             Ok(_) => Ok(TemporaryFile::Elsewhere),
             Err(error) => Err(Error::ambiguous(error.kind(), "check whether a file was published")
@@ -290,6 +300,9 @@ impl FolderDestination {
         detail.insert("verified_by".into(), Value::from(publishing.evidence.words().into_owned()));
         detail.insert("written_by_attempt".into(), Value::from(publishing.attempt));
         detail.insert("published_by_attempt".into(), Value::from(delivery.claim.attempt));
+        if let Some(time) = &publishing.time {
+            time.tell(&mut detail);
+        }
         let receipt = Receipt {
             kind: ReceiptKind::Path,
             at: self.services.clock.now(),

@@ -26,6 +26,9 @@ impl FolderDestination {
         let length = delivery.payload.length();
         let _lease = self.services.budget.take(2 * CHUNK + delivery.payload.reader_buffers()).await;
         let reader = delivery.payload.open(0..length).await?;
+        if self.options.temporary_directory.is_some() {
+            self.make_way_apart(&path).await?;
+        }
         let mut upload = self.begin(&temporary, &path, Some(length)).await?;
         let connection = upload.connection();
         let copied = match copy(reader, &mut *upload).await {
@@ -49,7 +52,12 @@ impl FolderDestination {
         let directory = &self.options.directory;
         let (written, identity) = tokio::join!(upload.finish(), self.folder.identity(directory));
         let (written, identity) = (written?, identity?);
-        let written = match self.confirmed(&temporary, length, written).await {
+        let verified = async {
+            let written = self.verified(delivery, &temporary, written).await?;
+            let time = if written.gone { None } else { self.keep_time(delivery, &temporary).await? };
+            Ok::<_, Error>((written, time))
+        };
+        let (written, time) = match verified.await {
             Ok(written) => written,
             Err(error) => {
                 // The file was not noted, so no attempt would use it, but it would take space.
@@ -71,6 +79,7 @@ impl FolderDestination {
             evidence: written.evidence,
             connection,
             refused: false,
+            time,
         };
         if written.gone { Err(self.taken(&publishing)) } else { Ok(publishing) }
     }
@@ -162,6 +171,9 @@ impl FolderDestination {
             other => return other,
         };
         self.make_way(path, missing).await?;
+        if let Some(directory) = &self.options.temporary_directory {
+            self.folder.make_directory(directory).await?;
+        }
         self.folder.begin_write(temporary, length).await
     }
 
@@ -180,6 +192,17 @@ impl FolderDestination {
         }
         let Some(parent) = path.parent() else { return Err(missing) };
         self.folder.make_directory(&parent).await
+    }
+
+    /// Creates the directories of a file name whose temporary file is written elsewhere: only the publication would show
+    /// that they are missing.
+    async fn make_way_apart(&self, path: &RemotePath) -> Result<()> {
+        let Some(parent) = path.parent() else { return Ok(()) };
+        match self.folder.stat(&parent).await {
+            Err(error) if error.kind() == ErrorKind::NotFound => self.make_way(path, error).await,
+            // Where the server does not tell, the publication shows it.
+            _ => Ok(()),
+        }
     }
 
     /// Removes the temporary files of earlier attempts of this delivery. A failure does not stop the delivery.

@@ -1,0 +1,66 @@
+//! A file that has the name already: with `overwrite = "skip_same"` one with the same content counts as the delivery.
+
+use super::publish::is_not_shown;
+use super::verify::CHUNK;
+use super::{FolderDestination, Overwrite};
+use crate::folder::{EntryKind, READER_BUFFERS};
+use crate::{Deliver, Sent};
+use model::{Error, ErrorKind, Receipt, ReceiptKind, RemotePath, Result};
+use serde_json::{Map, Value};
+
+/// The text for a receipt.
+const VERIFIED_BY: &str = "a file of this name with the same SHA-256 existed; it was read";
+
+impl FolderDestination {
+    /// The delivery, if the file that has its name is the same; otherwise the error that there is one.
+    pub(super) async fn same_or(&self, delivery: &Deliver, exists: Error) -> Result<Sent> {
+        if self.options.overwrite != Overwrite::SkipSame {
+            return Err(exists);
+        }
+        let path = self.final_path(&delivery.file_name)?;
+        self.find_same(delivery, &path).await?.ok_or(exists)
+    }
+
+    /// The delivery, if a file with its name and its content exists; `None` if there is none, if it has other content,
+    /// or if it cannot be read.
+    ///
+    /// # Errors
+    /// The server did not answer.
+    pub(super) async fn find_same(&self, delivery: &Deliver, path: &RemotePath) -> Result<Option<Sent>> {
+        let (length, sha256) = (delivery.payload.length(), delivery.payload.sha256());
+        let is_unusable = |error: &Error| error.kind() == ErrorKind::NotFound || is_not_shown(error);
+        match self.folder.stat(path).await {
+            Ok(entry) if entry.size.is_some_and(|size| size != length) => return Ok(None),
+            Ok(entry) if matches!(entry.kind, EntryKind::File | EntryKind::Unknown) => {}
+            Ok(_) => return Ok(None),
+            Err(error) if is_unusable(&error) => return Ok(None),
+            Err(error) => return Err(error),
+        }
+        let _lease = self.services.budget.take(CHUNK + READER_BUFFERS).await;
+        match self.sum(path).await {
+            Ok(sum) if sum == (length, sha256) => {}
+            Ok(_) => return Ok(None),
+            Err(error) if is_unusable(&error) => {
+                tracing::debug!(%path, error = %error.chain(), "a file that exists could not be read to compare it");
+                return Ok(None);
+            }
+            Err(error) => return Err(error),
+        }
+        let mut detail = Map::new();
+        detail.insert("path".into(), Value::from(path.to_text()));
+        detail.insert("size".into(), Value::from(length));
+        detail.insert("sha256".into(), Value::from(sha256.to_string()));
+        detail.insert("verified_by".into(), Value::from(VERIFIED_BY));
+        detail.insert("existed".into(), Value::from(true));
+        let receipt = Receipt {
+            kind: ReceiptKind::Path,
+            at: self.services.clock.now(),
+            positive: true,
+            summary: path.to_text(),
+            connection: None,
+            mdn: None,
+            detail,
+        };
+        Ok(Some(Sent::Delivered { receipt, replies: Vec::new() }))
+    }
+}

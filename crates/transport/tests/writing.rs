@@ -1,0 +1,219 @@
+//! What a flow's destination may ask for when it writes: how a file is verified, what happens to one of its name, where
+//! it lies until it is whole, its time, and a marker after it.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test program: a failed expectation is how it speaks"
+)]
+
+use model::{Claim, DeliveryId, ErrorKind, NameTemplate, Result, Retry, Timestamp};
+use serde_json::{Map, Value};
+use std::sync::Arc;
+use testkit::conformance::Interlude;
+use testkit::fake::{Act, BytesPayload, Fault, MemoryFolder, MemoryLog, ScriptedFolder, services};
+use transport::folder::{Folder, FolderCapabilities, FolderDestination, Overwrite, Verify, WriteOptions};
+use transport::{Deliver, DeliveryLog, Destination, Sent};
+use uuid::Uuid;
+
+const CONTENT: &[u8] = b"UNA:+.? '";
+
+struct Ground {
+    memory: MemoryFolder,
+    script: Arc<ScriptedFolder>,
+    log: Arc<MemoryLog>,
+    options: WriteOptions,
+    metadata: Map<String, Value>,
+}
+
+impl Ground {
+    fn new() -> Self {
+        Self::over(MemoryFolder::new())
+    }
+
+    fn over(memory: MemoryFolder) -> Self {
+        memory.put("out/.keep", *b"");
+        Self {
+            script: ScriptedFolder::new(Arc::new(memory.clone())),
+            memory,
+            log: Arc::default(),
+            options: WriteOptions::new("place", "out".into()),
+            metadata: Map::new(),
+        }
+    }
+
+    fn marked(mut self, marker: &str) -> Self {
+        self.options.marker = Some(NameTemplate::parse(marker).unwrap());
+        self
+    }
+
+    async fn attempt(&self, number: u32) -> Result<Map<String, Value>> {
+        let folder = Arc::clone(&self.script) as Arc<dyn Folder>;
+        let services = services(Arc::new(Interlude::default()));
+        let node = services.node.clone();
+        let destination = FolderDestination::new(folder, self.options.clone(), services)?;
+        let sent = destination.deliver(Deliver {
+            claim: Claim {
+                delivery: DeliveryId::new(Uuid::from_u128(0x0192_7000)),
+                node,
+                epoch: 1,
+                attempt: number,
+            },
+            payload: BytesPayload::described("a.edi", CONTENT, self.metadata.clone()),
+            file_name: "a.edi".into(),
+            flow: "flow".into(),
+            partner: None,
+            notes: self.log.notes(),
+            interrupted: false,
+            is_last: false,
+            log: Arc::clone(&self.log) as Arc<dyn DeliveryLog>,
+        });
+        match sent.await? {
+            Sent::Delivered { receipt, .. } => Ok(receipt.detail),
+            Sent::Awaiting { .. } => panic!("a folder gives its receipt at once"),
+        }
+    }
+
+    fn files(&self) -> Vec<String> {
+        self.memory.files()
+    }
+}
+
+#[tokio::test]
+async fn a_file_of_the_same_content_counts_as_the_delivery() {
+    for temporary_name in [true, false] {
+        let mut ground = Ground::new();
+        ground.options.overwrite = Overwrite::SkipSame;
+        ground.options.temporary_name = temporary_name;
+        ground.memory.put("out/a.edi", CONTENT);
+        let receipt = ground.attempt(1).await.unwrap();
+        assert_eq!(receipt["existed"], true);
+        assert_eq!(ground.script.count(Act::BeginWrite), 0, "nothing is sent");
+        assert_eq!(ground.files(), ["out/.keep", "out/a.edi"]);
+    }
+}
+
+#[tokio::test]
+async fn a_file_of_other_content_is_refused_and_stays() {
+    for other in [&b"UNA:+.? !"[..], b"longer than the payload"] {
+        let mut ground = Ground::new();
+        ground.options.overwrite = Overwrite::SkipSame;
+        ground.memory.put("out/a.edi", other);
+        let error = ground.attempt(1).await.unwrap_err();
+        assert_eq!((error.kind(), error.retry()), (ErrorKind::AlreadyExists, Retry::Permanent));
+        assert_eq!(ground.files(), ["out/.keep", "out/a.edi"]);
+        assert_eq!(&*ground.memory.get("out/a.edi").unwrap(), other);
+    }
+}
+
+#[tokio::test]
+async fn a_file_of_the_same_content_that_appears_meanwhile_counts_as_well() {
+    let mut ground = Ground::new();
+    ground.options.overwrite = Overwrite::SkipSame;
+    let memory = ground.memory.clone();
+    ground.script.before(Act::Publish, move || async move { memory.put("out/a.edi", CONTENT) });
+    assert_eq!(ground.attempt(1).await.unwrap()["existed"], true);
+    assert_eq!(ground.files(), ["out/.keep", "out/a.edi"]);
+}
+
+#[tokio::test]
+async fn a_file_that_reads_back_differently_is_not_published() {
+    let mut ground = Ground::new();
+    ground.options.verify = Verify::Checksum;
+    let memory = ground.memory.clone();
+    ground.script.before(Act::Read, move || async move {
+        // A disk that keeps the size and loses the content.
+        let written = memory.files().into_iter().find(|path| path.starts_with("out/.a.edi")).unwrap();
+        memory.put(written.as_str(), *b"\0\0\0\0\0\0\0\0\0");
+    });
+    let error = ground.attempt(1).await.unwrap_err();
+    assert_eq!((error.kind(), error.retry()), (ErrorKind::IntegrityFailed, Retry::Transient));
+    assert_eq!(ground.files(), ["out/.keep"]);
+    let receipt = ground.attempt(2).await.unwrap();
+    assert!(receipt["verified_by"].as_str().unwrap().contains("SHA-256"), "{receipt:?}");
+    assert_eq!(&*ground.memory.get("out/a.edi").unwrap(), CONTENT);
+}
+
+#[tokio::test]
+async fn where_nothing_can_be_read_back_the_error_says_what_helps() {
+    let mut ground = Ground::new();
+    ground.options.verify = Verify::Checksum;
+    ground.script.fail(Act::Read, Fault::REFUSED);
+    let error = ground.attempt(1).await.unwrap_err();
+    assert_eq!((error.kind(), error.retry()), (ErrorKind::Unsupported, Retry::Permanent));
+    assert!(error.chain().contains("verify = \"size\""), "{}", error.chain());
+    assert_eq!(ground.files(), ["out/.keep"]);
+}
+
+#[tokio::test]
+async fn unfinished_files_lie_where_and_are_named_as_the_flow_says() {
+    let mut ground = Ground::new();
+    ground.options.temporary_directory = Some("work/unfinished".into());
+    ground.options.temporary_prefix = "part-".into();
+    ground.options.temporary_suffix = String::new();
+    let memory = ground.memory.clone();
+    ground.script.before(Act::Publish, move || async move {
+        let files = memory.files();
+        assert!(files.iter().any(|path| path.starts_with("work/unfinished/part-a.edi.")), "{files:?}");
+    });
+    ground.attempt(1).await.unwrap();
+    assert_eq!(ground.files(), ["out/.keep", "out/a.edi"]);
+    ground.options.temporary_directory = None;
+    ground.options.temporary_prefix = String::new();
+    let error = ground.attempt(2).await.unwrap_err();
+    assert!(error.chain().contains("no prefix, suffix or directory"), "{}", error.chain());
+}
+
+#[tokio::test]
+async fn a_file_gets_the_time_it_had_at_its_source() {
+    let modified = Timestamp::from_timestamp(1_700_000_000, 0).unwrap();
+    for set_modified in [true, false] {
+        for temporary_name in [true, false] {
+            let capabilities = FolderCapabilities { rename_no_replace: true, set_modified };
+            let mut ground = Ground::over(MemoryFolder::with_capabilities(capabilities));
+            ground.options.keep_time = true;
+            ground.options.temporary_name = temporary_name;
+            ground.metadata.insert("source_modified_micros".into(), modified.timestamp_micros().into());
+            let receipt = ground.attempt(1).await.unwrap();
+            let there = ground.memory.stat(&"out/a.edi".into()).await.unwrap().modified;
+            assert_eq!(there == Some(modified), set_modified);
+            assert_eq!(receipt.contains_key("modified_micros"), set_modified, "{receipt:?}");
+            assert_eq!(receipt.contains_key("time_not_kept"), !set_modified, "{receipt:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_marker_follows_the_file_and_is_tried_again_without_it() {
+    for temporary_name in [true, false] {
+        let mut ground = Ground::new().marked("{stem}.done");
+        ground.options.temporary_name = temporary_name;
+        let (memory, script) = (ground.memory.clone(), Arc::clone(&ground.script));
+        let last_act = if temporary_name { Act::Publish } else { Act::Finish };
+        ground.script.before(last_act, move || async move {
+            assert!(!memory.files().contains(&"out/a.done".to_owned()));
+            // The next file that is begun is the marker.
+            script.fail(Act::BeginWrite, Fault::CUT);
+        });
+        let error = ground.attempt(1).await.unwrap_err();
+        assert_eq!(error.retry(), Retry::Transient);
+        assert!(error.chain().contains("marker"), "{}", error.chain());
+        assert_eq!(ground.files(), ["out/.keep", "out/a.edi"]);
+        ground.attempt(2).await.unwrap();
+        assert_eq!(ground.files(), ["out/.keep", "out/a.done", "out/a.edi"]);
+        assert_eq!(ground.memory.get("out/a.done").unwrap().len(), 0);
+    }
+}
+
+#[tokio::test]
+async fn a_marker_has_a_name_of_its_own_made_of_the_files() {
+    for (marker, words) in [
+        ("{name}", "the name of the file itself"),
+        ("{stem}{ext}", "the name of the file itself"),
+        ("{flow}", "{stem} and {ext}"),
+    ] {
+        let error = Ground::new().marked(marker).attempt(1).await.unwrap_err();
+        assert!(error.chain().contains(words), "{marker}: {}", error.chain());
+    }
+}
