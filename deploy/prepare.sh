@@ -30,6 +30,9 @@ present() {
     proftpd-core) test -x /usr/sbin/proftpd ;;
     proftpd-mod-crypto) test -e /usr/lib/proftpd/mod_tls.so ;;
     libwrap0) ldconfig -p | grep -q libwrap.so.0 ;;
+    libsodium23) ldconfig -p | grep -q libsodium.so.23 ;;
+    nginx) test -x /usr/sbin/nginx ;;
+    libnginx-mod-http-dav-ext) test -e /usr/lib/nginx/modules/ngx_http_dav_ext_module.so ;;
     microsocks) command -v microsocks ;;
     e2fsprogs) test -x /usr/sbin/mkfs.ext4 ;;
     python3-venv) /usr/bin/python3 -c 'import ensurepip, venv' ;;
@@ -49,6 +52,7 @@ service_of() {
     haproxy) echo haproxy.service ;;
     squid) echo squid.service ;;
     proftpd-core) echo proftpd.service ;;
+    nginx) echo nginx.service ;;
   esac
 }
 

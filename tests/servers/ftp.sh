@@ -1,16 +1,20 @@
 #!/usr/bin/env bash
-# ProFTPD (with MLSD) and vsftpd (without), on loopback, each with an account and certificates of its own. Fields and
-# commands: README.md beside this file.
+# ProFTPD, pure-ftpd and pyftpdlib (with MLSD) and vsftpd (without), on loopback, each with an account and certificates of its
+# own. Fields and commands: README.md beside this file.
 #
-#   ftp.sh start DIR [--owner-pid PID] --server proftpd|vsftpd [--tls explicit|implicit] [--client-certificate]
+#   ftp.sh start DIR [--owner-pid PID] --server proftpd|vsftpd|pureftpd|pyftpdlib [--tls explicit|implicit] [--client-certificate]
 #                    [--extra 'line of its configuration']...
 #
-# With --tls, a login and data in the clear are refused, and data connections must resume the TLS session.
+# With --tls, a login and data in the clear are refused; with ProFTPD and vsftpd data connections must resume the TLS session.
+# pure-ftpd is configured by options: each --extra is one or more of them.
 # shellcheck source=server.sh
 . "$(dirname "$0")/server.sh"
 
 proftpd=/usr/sbin/proftpd
-vsftpd=$cache/vsftpd/usr/sbin/vsftpd # Debian lets only one of both be installed
+vsftpd=$cache/vsftpd/usr/sbin/vsftpd # Debian lets only one FTP server be installed
+pureftpd=$cache/pure-ftpd/usr/sbin/pure-ftpd
+purepw=$cache/pure-ftpd/usr/bin/pure-pw
+python=$cache/venv/bin/python
 stop_signal=KILL                     # nothing of its state is worth an orderly end, and its sessions must end with it
 
 # The account whose files these are; a server that root starts leaves root's rights. vsftpd wants its home directory.
@@ -129,6 +133,38 @@ CONFIG
   } >"$dir/config"
 }
 
+write_pureftpd() { # TLS: the options, one a line
+  [ -x "$pureftpd" ] || die "no $pureftpd: run tests/servers/prepare.sh"
+  [ "$(id -u)" = 0 ] || die "pure-ftpd wants to be started by root"
+  local user password
+  user=$(account) password=$(cat "$dir/password")
+  printf '%s\n%s\n' "$password" "$password" |
+    "$purepw" useradd acme -f "$dir/users" -u "$user" -g "$(id -gn "$user")" -d "$dir/root" >/dev/null
+  # Its own hash of the password takes a second at each login.
+  sed -i "s|^acme:[^:]*:|acme:$(openssl passwd -5 "$password"):|" "$dir/users"
+  "$purepw" mkdb "$dir/users.pdb" -f "$dir/users"
+  printf '%s\n' --login "puredb:$dir/users.pdb" --noanonymous --chrooteveryone --minuid 1 --dontresolve --displaydotfiles \
+    --limitrecursion 1000000:50 --maxclientsnumber 200 --maxclientsperip 200 --pidfile "$dir/own/pid" \
+    --altlog "clf:$dir/own/system.log" >"$dir/config"
+  case $1 in
+    '') ;;
+    explicit)
+      cat "$dir/keys/server.key" "$dir/keys/server.pem" >"$dir/keys/both.pem"
+      printf '%s\n' --tls 3 --certfile "$dir/keys/both.pem" >>"$dir/config"
+      ;;
+    *) die "pure-ftpd: --tls explicit" ;;
+  esac
+}
+
+write_pyftpdlib() { # TLS
+  [ -x "$python" ] || die "no $python: run tests/servers/prepare.sh"
+  : >"$dir/config"
+  case $1 in
+    '' | explicit) ;;
+    *) die "pyftpdlib: --tls explicit" ;;
+  esac
+}
+
 configure() {
   local server='' tls='' client='' extra=()
   while [ $# -gt 0 ]; do
@@ -151,7 +187,9 @@ configure() {
   case $server in
     proftpd) write_proftpd "$tls" "$client" ;;
     vsftpd) write_vsftpd "$tls" "$client" ;;
-    *) die "--server proftpd or --server vsftpd" ;;
+    pureftpd) write_pureftpd "$tls" ;;
+    pyftpdlib) write_pyftpdlib "$tls" ;;
+    *) die "--server proftpd, vsftpd, pureftpd or pyftpdlib" ;;
   esac
   # proftpd takes the last of a setting, vsftpd too.
   if [ ${#extra[@]} -gt 0 ]; then printf '%s\n' "${extra[@]}" >>"$dir/config"; fi
@@ -165,6 +203,12 @@ launch() {
   case $server in
     proftpd) exec setsid "$proftpd" --nodaemon --config "$dir/own/config" ;;
     vsftpd) exec setsid "$vsftpd" "$dir/own/config" "-olisten_port=$1" ;;
+    pureftpd)
+      local options=()
+      mapfile -t options <"$dir/own/config"
+      exec setsid "$pureftpd" --bind "127.0.0.1,$1" "${options[@]}"
+      ;;
+    pyftpdlib) exec setsid "$python" "$servers/ftp_peer.py" "$1" "$dir" "$(account)" "$tls" ;;
   esac
 }
 
@@ -186,6 +230,8 @@ describe() {
   case $server in
     proftpd) user=acme version=$("$proftpd" --version 2>&1 | sed 's/.* //') ;;
     vsftpd) user=ftp version=3.0.3 ;;
+    pureftpd) user=acme version=1.0.50 ;;
+    pyftpdlib) user=acme version=2.2.0 ;;
   esac
   json server "$server" tls "$tls" version "$version" host 127.0.0.1 port "$1" pid "$2" user "$user" password "$(cat "$dir/password")" \
     folder "$dir/root/files" certificate "$dir/keys/server.pem" client_certificate "$dir/keys/client.pem" \

@@ -13,7 +13,7 @@ deb=3.8.0
 debian=$cache/debian-root.tar
 
 "$root/deploy/prepare.sh" postgresql-15 strace chromium fonts-dejavu-core nodejs npm python3-venv haproxy squid microsocks apache2-bin e2fsprogs \
-  systemd man-db dpkg-dev debootstrap proftpd-core proftpd-mod-crypto libwrap0
+  systemd man-db dpkg-dev debootstrap proftpd-core proftpd-mod-crypto libwrap0 libsodium23 nginx libnginx-mod-http-dav-ext
 mkdir -p "$cache"
 exec 9>"$cache/prepare.lock"
 flock 9 # two runs in one checkout: the second finds the work done
@@ -105,21 +105,22 @@ if [ ! -e "$debian" ]; then
   mv "$debian.new" "$debian"
 fi
 
-# The second FTP server: Debian lets one be installed, so this one is unpacked.
-if [ ! -x "$cache/vsftpd/usr/sbin/vsftpd" ]; then
-  echo "prepare.sh: unpacking vsftpd" >&2
+# Further FTP servers: Debian lets one be installed, so these are unpacked.
+for package in vsftpd pure-ftpd; do
+  if [ -x "$cache/$package/usr/sbin/$package" ]; then continue; fi
+  echo "prepare.sh: unpacking $package" >&2
   work=$(mktemp -d)
-  download() { (cd "$work" && apt-get download vsftpd) >"$work/log" 2>&1; }
+  download() { (cd "$work" && apt-get download "$package") >"$work/log" 2>&1; }
   # The package lists may be old, or not fetched yet.
   if ! download && ! { apt-get update >"$work/log" 2>&1 && download; }; then
     cat "$work/log" >&2
     exit 1
   fi
-  rm -rf "$cache/vsftpd" "$cache/vsftpd.new"
-  dpkg-deb --extract "$work"/vsftpd_*.deb "$cache/vsftpd.new"
-  mv "$cache/vsftpd.new" "$cache/vsftpd"
+  rm -rf "$cache/$package" "$cache/$package.new"
+  dpkg-deb --extract "$work/$package"_*.deb "$cache/$package.new"
+  mv "$cache/$package.new" "$cache/$package"
   rm -rf "$work"
-fi
+done
 
 if ! cargo fmt --version >/dev/null 2>&1 || ! cargo clippy --version >/dev/null 2>&1; then
   if ! command -v rustup >/dev/null; then

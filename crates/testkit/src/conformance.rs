@@ -58,6 +58,9 @@ pub struct Place {
     pub any_bytes: bool,
     /// Whether the protocol can carry a name; others must be refused for good, with nothing sent.
     pub carries: fn(&[u8]) -> bool,
+    /// Whether the server lists a file under the name that it was given; others are left out of the checks of names. The
+    /// protocol's page tells which server changes which.
+    pub keeps: fn(&[u8]) -> bool,
     /// Whether times are told to the minute, as by LIST of FTP: files of one size that are written one after the other look
     /// the same there.
     pub by_the_minute: bool,
@@ -84,6 +87,7 @@ impl Place {
             name_limit: 255,
             any_bytes: true,
             carries: |_| true,
+            keeps: |_| true,
             by_the_minute: false,
             long_listing: 5_000,
             connected: false,

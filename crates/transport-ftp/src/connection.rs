@@ -22,6 +22,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 use transport::Services;
+use transport::folder::Entry;
 
 /// How long the answer to QUIT, and to a transfer that was broken off, is waited for.
 const SHORT: Duration = Duration::from_secs(5);
@@ -138,7 +139,39 @@ impl Connection {
     /// # Errors
     /// `Unsendable`.
     pub(crate) fn argument(&self, path: &RemotePath) -> Result<Vec<u8>, Fault> {
-        Ok(path::argument(&self.start, path)?)
+        Ok(path::argument(&self.start, path, self.settings.names)?)
+    }
+
+    /// An entry of a listing, as it is shown; `None` where its name would not lead back to it.
+    pub(crate) fn shown(&self, entry: Entry) -> Option<Entry> {
+        self.named(&entry).map(|entry| self.typed(entry))
+    }
+
+    /// An entry with its name in UTF-8.
+    pub(crate) fn named(&self, entry: &Entry) -> Option<Entry> {
+        let name = self.settings.names.read(entry.path.as_bytes())?;
+        Some(Entry { path: RemotePath::from_bytes(name), ..entry.clone() })
+    }
+
+    /// An entry as it counts for the endpoint's type: an ASCII transfer has another number of bytes than the file, which
+    /// then only tells the file from its next version.
+    pub(crate) fn typed(&self, entry: Entry) -> Entry {
+        match entry.size {
+            Some(size) if self.settings.is_ascii => {
+                Entry { size: None, version: Some(format!("{size} bytes")), ..entry }
+            }
+            _ => entry,
+        }
+    }
+
+    /// Whether line ends are converted.
+    pub(crate) fn is_ascii(&self) -> bool {
+        self.settings.is_ascii
+    }
+
+    /// Whether the server is told the size of a file before it comes.
+    pub(crate) fn allocates(&self) -> bool {
+        self.settings.allocate
     }
 
     /// Sends a command and reads its answer, whatever that says.
@@ -192,6 +225,15 @@ impl Connection {
     fn note_lost(&self, why: &str) {
         self.lost.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_with(|| why.to_owned());
         self.record.fail(why);
+    }
+
+    /// Ends it, though nothing failed: it is not used again.
+    fn retire(&self, why: &'static str) {
+        self.record.closing(why);
+        self.lost.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_with(|| why.to_owned());
+        if let Ok(mut control) = self.control.try_lock() {
+            *control = None;
+        }
     }
 
     fn prefers_stated_address(&self) -> bool {

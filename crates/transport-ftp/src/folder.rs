@@ -162,7 +162,8 @@ impl Folder for FtpFolder {
     }
 
     fn check_path(&self, path: &RemotePath) -> Result<()> {
-        argument(&RemotePath::default(), path).map(drop).map_err(|why| {
+        let names = self.pool.connector().settings.names;
+        argument(&RemotePath::default(), path, names).map(drop).map_err(|why| {
             Error::permanent(ErrorKind::Rejected, "name a file in an FTP command")
                 .with("endpoint", self.pool.endpoint())
                 .with("path", path)
@@ -211,9 +212,9 @@ impl Folder for FtpFolder {
         })
     }
 
-    async fn begin_write(&self, path: &RemotePath, _length: Option<u64>) -> Result<Box<dyn Upload>> {
+    async fn begin_write(&self, path: &RemotePath, length: Option<u64>) -> Result<Box<dyn Upload>> {
         let lease = self.take().await?;
-        Ok(Box::new(upload::FtpUpload::begin(self, lease, path).await?))
+        Ok(Box::new(upload::FtpUpload::begin(self, lease, path, length).await?))
     }
 
     async fn publish(&self, temporary: &RemotePath, name: &RemotePath, overwrite: bool) -> Result<Published> {

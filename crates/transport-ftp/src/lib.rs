@@ -5,7 +5,7 @@
 //! pooled connections), `error`; below them `protocol`. Polling and safe writing are [`transport::folder`]'s.
 //!
 //! An endpoint's directory, `ftp://host:port/dir`, is taken from where the login starts; `ftp://host:port//dir` is
-//! absolute. Not here yet: ASCII transfers, other encodings than UTF-8, listings of VMS, AS/400 and MVS.
+//! absolute.
 
 mod connection;
 mod error;

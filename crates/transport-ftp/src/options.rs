@@ -1,12 +1,17 @@
 //! What an FTP endpoint can be told, and what it was told.
 
+mod login;
+
 use crate::protocol::listing::Form;
-use model::definition::{Credential, Endpoint};
-use model::schema::{Field, Findings, Group, Kind, Paths, Roles, Rule, Scheme, Section, TransportSpec};
-use model::{Error, ErrorKind, RemotePath, Result, Secret};
+use crate::protocol::names::Names;
+use login::Login;
+use model::definition::Endpoint;
+use model::schema::{
+    Field, FieldPath, Findings, Group, Kind, Paths, Roles, Rule, Scheme, Section, TEXTS, TransportSpec,
+};
+use model::{RemotePath, Result};
 use net::{ConnectOptions, PoolLimits, Sharing};
 use std::ops::RangeInclusive;
-use std::sync::Arc;
 use std::time::Duration;
 use transport::folder::{FolderPlace, LoginAddress, options as folder};
 
@@ -16,9 +21,6 @@ const IMPLICIT_PORT: u16 = 990;
 
 /// Ends the names of files that are still being written, unless another suffix is given.
 const TEMPORARY: &str = ".a";
-
-/// Who logs in without a name.
-const ANONYMOUS: &str = "anonymous";
 
 /// `transport = "ftp"`, declared.
 pub static SPEC: TransportSpec = TransportSpec {
@@ -109,10 +111,37 @@ static SERVER: Group = Group::of(&[
     ),
     Field::preset(
         "listing",
-        Kind::Choice(&["auto", "mlsd", "unix", "windows"]),
+        Kind::Choice(&["auto", "mlsd", "unix", "windows", "as400", "vms", "mvs"]),
         "auto",
-        "How directories are listed. `auto` uses MLSD where the server has it, else LIST, and recognises the lines. `mlsd` \
-        uses MLSD although the server does not offer it. `unix` and `windows` use LIST, and read its lines so only.",
+        "How directories are listed. `auto` uses MLSD where the server has it, else LIST, and recognises the lines of Unix, \
+        Windows, IBM i and OpenVMS. `mlsd` uses MLSD although the server does not offer it. The others use LIST, and read its \
+        lines so only: `as400` is IBM i, `mvs` is z/OS outside its Unix file system.",
+    ),
+    Field::preset(
+        "type",
+        Kind::Choice(&["binary", "ascii"]),
+        "binary",
+        "How files are transferred: byte for byte, or as text (`ascii`, TYPE A), whose line ends become the server's. Waybill's \
+        own are LF. Sizes can then not be compared: a file counts as whole when the server has confirmed it.",
+    ),
+    Field::preset(
+        "encoding",
+        Kind::Text,
+        "UTF-8",
+        "The encoding of names on this server, such as \"ISO-8859-1\", \"windows-1252\" or \"Shift_JIS\". Waybill's own are \
+        UTF-8; names that are not go as they are.",
+    ),
+    Field::preset(
+        "allocate",
+        Kind::Bool,
+        "false",
+        "Whether the server is told the size of each file before it comes (ALLO), for servers that ask for it.",
+    ),
+    Field::optional(
+        "site_commands",
+        TEXTS,
+        "Commands of this server that are sent after each login, without the word SITE, such as \"UMASK 022\" or \"NAMEFMT 1\". \
+        One that is refused fails the login.",
     ),
 ]);
 
@@ -165,6 +194,14 @@ pub(crate) struct Settings {
     /// Whether data connections go where the server says, or to its own address.
     pub(crate) follow_stated_address: bool,
     pub(crate) list_by: ListBy,
+    /// Whether files are transferred as text.
+    pub(crate) is_ascii: bool,
+    /// The encoding of the server's names.
+    pub(crate) names: Names,
+    /// Whether ALLO precedes each file.
+    pub(crate) allocate: bool,
+    /// What is sent after each login, without SITE.
+    pub(crate) site_commands: Vec<String>,
     /// How often the control connection gets a sign of life while a transfer runs; `None` for never.
     pub(crate) keepalive: Option<Duration>,
     /// How to connect.
@@ -172,14 +209,6 @@ pub(crate) struct Settings {
     /// How many connections are kept, and how long.
     pub(crate) limits: PoolLimits,
     pub(crate) login: Login,
-}
-
-/// Who logs in; names are looked up when it is done.
-#[derive(Clone, Debug)]
-pub(crate) struct Login {
-    username: Option<String>,
-    password: Option<Secret<String>>,
-    credential: Option<String>,
 }
 
 /// How a URL is written, for whoever wrote it otherwise.
@@ -211,8 +240,21 @@ impl Settings {
             "mlsd" => ListBy::Mlsd,
             "unix" => ListBy::List(Form::Unix),
             "windows" => ListBy::List(Form::Windows),
+            "as400" => ListBy::List(Form::As400),
+            "vms" => ListBy::List(Form::Vms),
+            "mvs" => ListBy::List(Form::Mvs),
             _ => ListBy::Offer,
         };
+        let names = findings.accept("encoding", Names::of(options.text("encoding").unwrap_or("UTF-8")));
+        let site_commands: Vec<String> = options.texts("site_commands").map(str::to_owned).collect();
+        for (command, number) in site_commands.iter().zip(1..) {
+            if breaks(command) || command.trim().is_empty() {
+                findings.error(
+                    FieldPath::from("site_commands").item(number),
+                    "is empty, or contains a line break",
+                );
+            }
+        }
         let is_active = options.text("data_connection") == Some("active");
         let active_ports = match options.text("active_ports") {
             None => None,
@@ -240,6 +282,10 @@ impl Settings {
             active_ports,
             follow_stated_address: options.text("passive_address") == Some("stated"),
             list_by,
+            is_ascii: options.text("type") == Some("ascii"),
+            names: names?,
+            allocate: options.bool("allocate"),
+            site_commands,
             keepalive: options.duration("keepalive"),
             connecting,
             limits,
@@ -272,7 +318,7 @@ impl Settings {
 
     /// Where the folder is.
     pub(crate) fn place(self) -> FolderPlace {
-        let user = self.login.username.as_deref().or(self.login.credential.as_deref()).unwrap_or(ANONYMOUS);
+        let user = self.login.shown();
         FolderPlace { address: format!("ftp://{user}@{}", self.target()), directory: self.directory }
     }
 
@@ -302,55 +348,6 @@ fn protection(endpoint: &Endpoint) -> Result<Protection, String> {
         )),
         (false, Some("none")) => Ok(Protection::None),
         (false, _) => Ok(Protection::Explicit),
-    }
-}
-
-impl Login {
-    fn read(endpoint: &Endpoint, findings: &mut Findings<'_>) -> Self {
-        let options = &endpoint.options;
-        let text = |name: &str| options.text(name).filter(|text| !text.is_empty()).map(str::to_owned);
-        let login = Self {
-            username: text("username"),
-            password: options.secret("password").filter(|secret| !secret.reveal().is_empty()).cloned(),
-            credential: text("credential"),
-        };
-        const BREAK: &str = "contains a line break, which FTP cannot carry";
-        if login.username.as_deref().is_some_and(breaks) {
-            findings.error("username", BREAK);
-        }
-        if login.password.as_ref().is_some_and(|password| breaks(password.reveal())) {
-            findings.error("password", BREAK);
-        }
-        login
-    }
-
-    /// The user and the password, if there is one.
-    ///
-    /// # Errors
-    /// `ConfigInvalid`: a credential that is not defined, or one with a line break.
-    pub(crate) fn resolve(
-        &self,
-        credential: impl Fn(&str) -> Option<Arc<Credential>>,
-    ) -> Result<(String, Option<Secret<String>>)> {
-        let Some(name) = &self.credential else {
-            return Ok(match &self.username {
-                Some(user) => (user.clone(), self.password.clone()),
-                None => {
-                    let email = || Secret::new(format!("{ANONYMOUS}@"));
-                    (ANONYMOUS.to_owned(), Some(self.password.clone().unwrap_or_else(email)))
-                }
-            });
-        };
-        let invalid = |advice: &'static str| {
-            Error::permanent(ErrorKind::ConfigInvalid, "log in with the endpoint's credential")
-                .with("credential", name)
-                .advice(advice)
-        };
-        let found = credential(name).ok_or_else(|| invalid("define it, or correct the name"))?;
-        if breaks(&found.username) || breaks(found.password.reveal()) {
-            return Err(invalid("its username or password contains a line break, which FTP cannot carry"));
-        }
-        Ok((found.username.clone(), Some(found.password.clone())))
     }
 }
 

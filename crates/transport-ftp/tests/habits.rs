@@ -37,7 +37,8 @@ async fn a_million_banner_lines_and_endless_replies_are_given_up() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn silence_after_any_command_ends_by_the_timeout() {
-    for silent in [&["USER"][..], &["PASS"], &["PWD"], &["EPSV"], &["MLSD"]] {
+    for silent in [&["USER"][..], &["PASS"], &["FEAT"], &["TYPE"], &["OPTS"], &["PWD"], &["EPSV"], &["MLSD"]]
+    {
         let (result, _) = listed(Script { silent, ..Script::default() }, same).await;
         let error = result.unwrap_err();
         assert_eq!(
@@ -149,5 +150,58 @@ async fn a_name_that_ftp_cannot_carry_is_refused_for_good() {
     let error = folder.begin_write(&"files/a\nDELE b".into(), None).await.err().unwrap();
     assert_eq!((error.kind(), error.retry()), (ErrorKind::Rejected, Retry::Permanent));
     assert!(error.to_string().contains("line break"), "{error}");
+    assert!(list(&folder, "files").await.unwrap().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn silence_while_a_file_is_written_renamed_or_deleted_ends_by_the_timeout() {
+    for silent in ["STOR", "RNFR", "DELE", "MLST", "RNTO"] {
+        let silences: &'static [&str] = Box::leak(vec![silent].into_boxed_slice());
+        let server = Scripted::start(Script { silent: silences, ..Script::default() }).await;
+        server.put(b"/b", b"content");
+        let world = World::new(model::definition::Definitions::default());
+        let folder = world.folder(&Build::at(server.port).set("timeout", "1s").done());
+        let (from, to) = ("b".into(), "c".into());
+        let error = match silent {
+            "STOR" => write(&folder, "a", b"content").await.unwrap_err(),
+            "DELE" => folder.remove(&from).await.unwrap_err(),
+            "MLST" => folder.stat(&from).await.unwrap_err(),
+            _ => folder.rename(&from, &to).await.unwrap_err(),
+        };
+        // A rename may have been made.
+        let retry = if silent == "RNTO" { Retry::Ambiguous } else { Retry::Transient };
+        assert_eq!((error.kind(), error.retry()), (ErrorKind::Timeout, retry), "{silent}: {error}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_endless_listing_is_read_as_far_as_it_is_wanted() {
+    use futures::StreamExt;
+    let listing = b"Modify=20260228150912;size=7;TYPE=file; a\r\n".repeat(1_000);
+    let server = Scripted::start(Script { listing, endless: true, ..Script::default() }).await;
+    let world = World::new(model::definition::Definitions::default());
+    let folder = world.folder(&Build::at(server.port).set("timeout", "2s").done());
+    let listing = folder.list(&"in".into()).await.unwrap();
+    let count = listing.take(200_000).filter(|entry| std::future::ready(entry.is_ok())).count().await;
+    assert_eq!(count, 200_000);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_quota_in_the_middle_of_a_file_is_told_and_leaves_nothing() {
+    let server = Server::start("proftpd", &["--extra", "MaxStoreFileSize 1 Mb"]);
+    let world = World::new(server.definitions());
+    let folder = world.folder(&server.endpoint().done());
+    let mut upload = folder.begin_write(&"files/.a.1.a".into(), Some(32_000_000)).await.unwrap();
+    let chunk = bytes::Bytes::from(noise(1_000_000));
+    let mut error = None;
+    for _ in 0..32 {
+        if let Err(refused) = upload.write(chunk.clone()).await {
+            error = Some(refused);
+            break;
+        }
+    }
+    let error = error.expect("the server took everything");
+    assert_eq!((error.kind(), error.retry()), (ErrorKind::StorageFull, Retry::Transient), "{error}");
+    upload.abort().await;
     assert!(list(&folder, "files").await.unwrap().is_empty());
 }

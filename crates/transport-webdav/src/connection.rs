@@ -90,6 +90,8 @@ pub(crate) struct Remote {
     known: Mutex<HashSet<RemotePath>>,
     /// The tokens of the locks that are held.
     locks: Mutex<HashMap<RemotePath, String>>,
+    /// Held by a request that takes a lock or gives one back.
+    locking: tokio::sync::Mutex<()>,
 }
 
 impl Remote {
@@ -115,6 +117,7 @@ impl Remote {
             challenge: Mutex::default(),
             known: Mutex::default(),
             locks: Mutex::default(),
+            locking: tokio::sync::Mutex::default(),
         }
     }
 
@@ -352,6 +355,12 @@ impl Remote {
 
     pub(crate) fn take_lock(&self, path: &RemotePath) -> Option<String> {
         lock(&self.locks).remove(path)
+    }
+
+    /// The right to take or give back a lock: one request at a time. Apache's processes write its database of locks without
+    /// regard to each other, and locks of the same moment are lost (the file's PUT is then answered 412).
+    pub(crate) async fn locking(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.locking.lock().await
     }
 
     /// The token of the lock that is held on a path.

@@ -3,6 +3,7 @@
 //! A file is published by MOVE, whose `Overwrite: F` replaces nothing (RFC 4918, 10.6).
 
 mod list;
+mod lock;
 mod read;
 mod upload;
 
@@ -19,9 +20,21 @@ use transport::folder::{
     Entry, EntryKind, FileReader, Folder, FolderCapabilities, NAME_LIMIT, Published, RENAME_REFUSED, Upload,
 };
 
-use list::look;
+use list::{look, look_at_version};
 
 const PUBLISH: &str = "publish a file";
+
+/// How often a file is looked at anew that is replaced by another while it is to be replaced by ours.
+const REPLACEMENTS: usize = 3;
+
+/// What a MOVE may replace.
+#[derive(Clone, Copy)]
+enum Overwrite<'a> {
+    Never,
+    /// The file with this ETag only.
+    This(&'a str),
+    Any,
+}
 
 /// A folder over pooled connections.
 pub(crate) struct WebdavFolder {
@@ -49,11 +62,15 @@ impl WebdavFolder {
         operation: &'static str,
         from: &RemotePath,
         to: &RemotePath,
-        overwrite: bool,
+        overwrite: Overwrite<'_>,
     ) -> Result<Option<()>> {
-        let ask = Ask::new("MOVE", from)
-            .header("destination", self.remote.url(to, false))
-            .header("overwrite", if overwrite { "T" } else { "F" });
+        let target = self.remote.url(to, false);
+        let mut ask = Ask::new("MOVE", from)
+            .header("destination", &target)
+            .header("overwrite", if matches!(overwrite, Overwrite::Never) { "F" } else { "T" });
+        if let Overwrite::This(etag) = overwrite {
+            ask = ask.header("if", format!("<{target}> ([{etag}])"));
+        }
         let answer = match self.remote.ask(operation, ask).await {
             Ok(answer) => answer,
             Err(error) if error.retry() == Retry::Ambiguous => {
@@ -132,9 +149,15 @@ impl Folder for WebdavFolder {
         let remote = self.remote.connect_for_test(probe).await?;
         let clock = &remote.services.clock;
         let began = clock.monotonic();
-        let looked = look(&remote, &self.directory).await;
+        let looked = match look(&remote, &self.directory).await {
+            Ok(_) => remote.classes(&self.directory).await,
+            Err(error) => Err(error),
+        };
         let took = clock.monotonic().saturating_sub(began);
-        probe.add(Step::Login, took, looked, |_| "the server shows the directory".to_owned())?;
+        probe.add(Step::Login, took, looked, |classes| {
+            let classes = classes.as_deref().unwrap_or("none told");
+            format!("the server shows the directory; DAV classes: {classes}")
+        })?;
         Some(Arc::new(Self { remote, directory: self.directory.clone() }))
     }
 
@@ -175,20 +198,38 @@ impl Folder for WebdavFolder {
     }
 
     async fn publish(&self, temporary: &RemotePath, name: &RemotePath, overwrite: bool) -> Result<Published> {
-        let mut moved = self.move_file(PUBLISH, temporary, name, false).await;
-        if overwrite && moved.as_ref().is_err_and(|error| error.kind() == ErrorKind::AlreadyExists) {
-            // `Overwrite: T` deletes what has the name first, a directory with all that is in it (RFC 4918, 9.9.3).
-            if let Ok(Entry { kind: EntryKind::Directory, .. }) = look(&self.remote, name).await {
+        let mut moved = self.move_file(PUBLISH, temporary, name, Overwrite::Never).await;
+        let mut refused = None;
+        for _ in 0..REPLACEMENTS {
+            if !overwrite || !moved.as_ref().is_err_and(|error| error.kind() == ErrorKind::AlreadyExists) {
+                break;
+            }
+            // `Overwrite: T` deletes what has the name first, a directory with all that is in it (RFC 4918, 9.9.3). Where
+            // the server tells versions, only the file that was seen is replaced.
+            let found = look_at_version(&self.remote, name).await;
+            if let Ok((Entry { kind: EntryKind::Directory, .. }, _)) = found {
                 return Err(Error::permanent(ErrorKind::Rejected, PUBLISH)
                     .with("host", self.host())
                     .with("path", name)
                     .advice("a directory has this name, and Waybill replaces files only"));
             }
-            moved = self.move_file(PUBLISH, temporary, name, true).await;
+            // A version that stands and is refused is a condition that the server does not understand.
+            let etag =
+                found.ok().and_then(|(_, strong)| strong).filter(|etag| refused.as_ref() != Some(etag));
+            let overwrite = etag.as_deref().map_or(Overwrite::Any, Overwrite::This);
+            moved = self.move_file(PUBLISH, temporary, name, overwrite).await;
+            refused = etag;
         }
         match moved {
             Ok(Some(())) => Ok(Published::Published),
             Ok(None) => Ok(Published::Unknown),
+            Err(error) if error.kind() == ErrorKind::AlreadyExists && overwrite => {
+                Err(Error::transient(ErrorKind::Rejected, PUBLISH)
+                    .with("host", self.host())
+                    .with("path", name)
+                    .caused_by(error)
+                    .advice("the file of this name is changed all the time; the next attempt looks again"))
+            }
             Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(Published::Exists),
             Err(error) if matches!(error.kind(), ErrorKind::PermissionDenied | ErrorKind::Unsupported) => {
                 Err(error.advice(RENAME_REFUSED))
@@ -199,7 +240,7 @@ impl Folder for WebdavFolder {
 
     async fn rename(&self, from: &RemotePath, to: &RemotePath) -> Result<()> {
         const OPERATION: &str = "rename a file";
-        match self.move_file(OPERATION, from, to, false).await? {
+        match self.move_file(OPERATION, from, to, Overwrite::Never).await? {
             Some(()) => Ok(()),
             None => Err(Error::ambiguous(ErrorKind::Unreachable, OPERATION)
                 .with("host", self.host())
@@ -213,8 +254,10 @@ impl Folder for WebdavFolder {
         const OPERATION: &str = "delete a file";
         // With this depth a directory that took the file's name is refused instead of deleted (RFC 4918, 9.6.1).
         let mut ask = Ask::new("DELETE", path).header("depth", "0");
+        let mut alone = None;
         if let Some(token) = self.remote.lock_of(path) {
             ask = ask.header("if", format!("(<{token}>)"));
+            alone = Some(self.remote.locking().await);
         }
         let answer = self.remote.ask(OPERATION, ask).await?;
         match answer.status {
@@ -222,9 +265,18 @@ impl Folder for WebdavFolder {
                 drop(error::discard(answer).await);
                 // The lock goes with its file.
                 self.remote.take_lock(path);
+                drop(alone);
                 Ok(())
             }
-            _ => Err(self.refused(OPERATION, path, answer).await),
+            _ => {
+                let error = self.refused(OPERATION, path, answer).await;
+                if error.kind() == ErrorKind::NotFound {
+                    // Apache lists a lock of a file that was never written as if it were one.
+                    drop(alone);
+                    lock::unlock(&self.remote, path).await;
+                }
+                Err(error)
+            }
         }
     }
 

@@ -8,12 +8,12 @@ use model::definition::{CertificateDefinition, Definitions, Endpoint, KeyDefinit
 use model::schema::{Value, Values};
 use model::{ErrorKind, Retry, Secret};
 use std::sync::Arc;
-use support::{Apache, World, list, read, write};
+use support::{DavServer, World, list, read, write};
 use transport::folder::Published;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn requests_one_after_another_share_connections() {
-    let server = Apache::start(&[]);
+    let server = DavServer::apache(&[]);
     let world = World::new();
     let folder = world.folder(&server.endpoint("", &[]));
     for number in 0..10 {
@@ -37,7 +37,7 @@ async fn requests_one_after_another_share_connections() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wrong_password_is_told_once_in_the_server_s_words() {
     for authentication in ["basic", "digest"] {
-        let server = Apache::start(&["--authentication", authentication]);
+        let server = DavServer::apache(&["--authentication", authentication]);
         let world = World::new();
         let set = [("password", "hunter2"), ("authentication", authentication)];
         let folder = world.folder(&server.endpoint("", &set));
@@ -53,7 +53,7 @@ async fn a_wrong_password_is_told_once_in_the_server_s_words() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_token_is_sent_as_bearer_and_a_server_that_wants_another_login_refuses_it() {
-    let server = Apache::start(&[
+    let server = DavServer::apache(&[
         "--authentication",
         "none",
         "--extra",
@@ -67,7 +67,7 @@ async fn a_token_is_sent_as_bearer_and_a_server_that_wants_another_login_refuses
 }
 
 /// The server's own certificate, as an authority and as ours.
-fn material(server: &Apache) -> Definitions {
+fn material(server: &DavServer) -> Definitions {
     let certificate = server.text("certificate");
     let pem = std::fs::read_to_string(certificate).unwrap();
     let private_key = std::fs::read_to_string(certificate.replace("certificate.pem", "key.pem")).unwrap();
@@ -101,7 +101,7 @@ fn authority() -> (&'static str, &'static str, Value) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn https_is_trusted_by_its_authority_alone() {
-    let server = Apache::start(&["--tls"]);
+    let server = DavServer::apache(&["--tls"]);
     let world = World::new().defining(material(&server));
     let error = list(&world.folder(&server.endpoint("", &[])), "/").await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::TrustFailed, "{error}");
@@ -113,7 +113,7 @@ async fn https_is_trusted_by_its_authority_alone() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_certificate_lets_in_and_none_does_not() {
     let verify = "SSLVerifyClient require\nSSLCACertificateFile ../certificate.pem";
-    let server = Apache::start(&["--tls", "--authentication", "none", "--extra", verify]);
+    let server = DavServer::apache(&["--tls", "--authentication", "none", "--extra", verify]);
     let world = World::new().defining(material(&server));
     let bare = support::endpoint(server.text("url"), &[]);
     let error = list(&world.folder(&with(&bare, &[authority()])), "/").await.unwrap_err();
@@ -127,7 +127,7 @@ async fn a_client_certificate_lets_in_and_none_does_not() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_file_that_somebody_else_locked_is_tried_again() {
-    let server = Apache::start(&[]);
+    let server = DavServer::apache(&[]);
     let world = World::new();
     let folder = world.folder(&server.endpoint("", &[]));
     let locking = world.folder(&server.endpoint("", &[("lock", "true"), ("connections", "2")]));
@@ -150,8 +150,10 @@ async fn a_file_that_somebody_else_locked_is_tried_again() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_without_locks_says_what_helps() {
-    let server =
-        Apache::start(&["--extra", "<Location />\n<Limit LOCK>\nRequire all denied\n</Limit>\n</Location>"]);
+    let server = DavServer::apache(&[
+        "--extra",
+        "<Location />\n<Limit LOCK>\nRequire all denied\n</Limit>\n</Location>",
+    ]);
     let world = World::new();
     let folder = world.folder(&server.endpoint("", &[("lock", "true")]));
     let error = folder.begin_write(&"/a".into(), Some(1)).await.err().unwrap();
@@ -161,7 +163,7 @@ async fn a_server_without_locks_says_what_helps() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_directory_is_not_deleted_for_a_file() {
-    let server = Apache::start(&[]);
+    let server = DavServer::apache(&[]);
     let world = World::new();
     let folder = world.folder(&server.endpoint("", &[]));
     folder.make_directory(&"/orders".into()).await.unwrap();
@@ -172,7 +174,7 @@ async fn a_directory_is_not_deleted_for_a_file() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_empty_file_for_sharepoint_is_refused_before_it_is_sent() {
-    let server = Apache::start(&[]);
+    let server = DavServer::apache(&[]);
     let world = World::new();
     let folder = world.folder(&server.endpoint("", &[("server", "sharepoint")]));
     for length in [Some(0), None] {
@@ -190,7 +192,7 @@ async fn an_empty_file_for_sharepoint_is_refused_before_it_is_sent() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_test_of_an_endpoint_tells_each_step() {
-    let server = Apache::start(&[]);
+    let server = DavServer::apache(&[]);
     let world = World::new();
     let mut probe = model::Probe::default();
     let folder = world.folder(&server.endpoint("", &[])).probe(&mut probe).await;
@@ -205,7 +207,7 @@ async fn the_test_of_an_endpoint_tells_each_step() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_directory_is_not_replaced_by_a_file() {
-    let server = Apache::start(&[]);
+    let server = DavServer::apache(&[]);
     let world = World::new();
     let folder = world.folder(&server.endpoint("", &[]));
     folder.make_directory(&"/orders".into()).await.unwrap();

@@ -173,7 +173,15 @@ pub(super) async fn noted_and_gone_was_published(place: Place) {
     );
 }
 
+/// Whether temporary files are listed: the names of checks begin with a dot.
+fn lists_temporary(place: &Place) -> bool {
+    (place.keeps)(b".hidden")
+}
+
 pub(super) async fn what_was_noted_of_another_place_does_not_count(place: Place) {
+    if !lists_temporary(&place) {
+        return;
+    }
     let scene = Scene::new(place);
     scene.folder.publish_answer(PublishAnswer::UnknownNotDone);
     scene.folder.fail(Act::Stat, Fault::CUT);
@@ -199,6 +207,9 @@ pub(super) async fn a_lost_answer_is_found_out(place: Place) {
 }
 
 pub(super) async fn a_publication_that_comes_late_is_not_made_twice(place: Place) {
+    if !lists_temporary(&place) {
+        return;
+    }
     for answer in [None, Some(PublishAnswer::Exists)] {
         let scene = Scene::new(Place {
             folder: Arc::clone(&place.folder),
@@ -257,6 +268,9 @@ pub(super) async fn a_whole_file_of_a_wrong_stated_size_is_published(place: Plac
 }
 
 pub(super) async fn a_damaged_temporary_file_is_written_anew(place: Place) {
+    if !lists_temporary(&place) {
+        return;
+    }
     let scene = Scene::new(place);
     scene.folder.fail(Act::Publish, Fault::CUT);
     assert!(scene.send(1).await.is_err());

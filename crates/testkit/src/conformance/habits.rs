@@ -177,8 +177,13 @@ pub(super) async fn looks_that_tell_another_time_each_time_are_doubtful_and_sett
         let later = TimeDelta::seconds(counter.fetch_add(1, Ordering::Relaxed));
         entry.modified = entry.modified.map(|at| at + later);
     });
+    // On its way to an archive a file has a name that begins with a dot; where such are not listed, only looks tell of it.
+    let lists_hidden = (scene.place.keeps)(b".hidden");
     for after in [After::Delete, After::Archive { directory: scene.place.beside.to_text(), timestamp: true }]
     {
+        if !lists_hidden && after != After::Delete {
+            return;
+        }
         scene.put("a.edi", CONTENT).await;
         let source =
             scene.source(crate::defined::polling(scene.poll(), |polling| polling.after = after.clone()));

@@ -37,6 +37,9 @@ async fn goes_round(place: &Place, name: &[u8]) {
         return;
     }
     place.folder.check_path(&path).unwrap();
+    if !(place.keeps)(name) {
+        return;
+    }
     let temporary = place.directory.join(&".round.part".into());
     write(&place.folder, &temporary, name).await;
     place.folder.publish(&temporary, &path, false).await.unwrap();

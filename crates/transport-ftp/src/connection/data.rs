@@ -19,6 +19,7 @@ pub(crate) struct Transfer {
     data: Option<Stream>,
     /// Whether the server's last answer was read.
     is_over: bool,
+    is_listing: bool,
     timeout: Option<Duration>,
     /// While it runs, where the endpoint asks for them.
     signs: Option<SignsOfLife>,
@@ -72,7 +73,8 @@ impl Transfer {
             return Err(Fault::Refused(reply));
         }
         let signs = if is_over { None } else { SignsOfLife::start(&lease) };
-        Ok(Self { lease: Some(lease), data: Some(data), is_over, timeout, signs })
+        let is_listing = matches!(verb, "MLSD" | "LIST");
+        Ok(Self { lease: Some(lease), data: Some(data), is_over, is_listing, timeout, signs })
     }
 
     /// Reads the next bytes; 0 at the end of the data.
@@ -266,6 +268,10 @@ impl Drop for Transfer {
         self.data = None;
         let signs = self.signs.take();
         let Some(lease) = self.lease.take().filter(|_| !self.is_over) else { return };
+        if self.is_listing {
+            // pure-ftpd sends what is left of it with the next listing.
+            return lease.retire("a listing was left before its end");
+        }
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
         // An answer that does not come in time loses the connection, as the exchange is then dropped.
         runtime.spawn(async move { tokio::time::timeout(SHORT, read_last(&lease, signs)).await.is_ok() });

@@ -183,11 +183,12 @@ impl Remote {
                 ));
             }
         }
-        if features.utf8 {
+        if features.utf8 && self.settings.names.are_plain() {
             // Many servers need no command for it, and refuse it.
             dialogue.ask("OPTS", b"UTF8 ON").await.map_err(failed)?;
         }
-        let reply = dialogue.ask("TYPE", b"I").await.map_err(failed)?;
+        let kind: &[u8] = if self.settings.is_ascii { b"A" } else { b"I" };
+        let reply = dialogue.ask("TYPE", kind).await.map_err(failed)?;
         if !reply.is_done() {
             return Err(failed(Fault::Refused(reply)));
         }
@@ -195,16 +196,26 @@ impl Remote {
             // Shorter lines; a server that refuses sends all it knows.
             dialogue.ask("OPTS", b"MLST type;size;modify;").await.map_err(failed)?;
         }
+        for command in &self.settings.site_commands {
+            let reply = dialogue.ask("SITE", command.as_bytes()).await.map_err(failed)?;
+            if !reply.is_done() {
+                return Err(failed(Fault::Refused(reply))
+                    .with("command", format!("SITE {command}"))
+                    .advice("the server refuses a command of the endpoint's option site_commands"));
+            }
+        }
         let reply = dialogue.ask("PWD", b"").await.map_err(failed)?;
         let start = Some(&reply).filter(|reply| reply.is_done()).and_then(|reply| path::quoted(reply.text()));
+        let start =
+            start.and_then(|start| self.settings.names.read(start.as_bytes()).map(RemotePath::from_bytes));
         match start.filter(RemotePath::is_absolute) {
             Some(start) => Ok((features, start)),
             None => Err(Error::permanent(ErrorKind::Unsupported, SETTLE)
                 .with("host", &target.host)
                 .said(reply.said())
                 .advice(
-                    "the server does not tell the login directory as a path that begins with '/'; servers that write \
-                    paths otherwise (VMS, MVS) are not supported yet",
+                    "the server does not tell the login directory as a path that begins with '/'. IBM i does so after \
+                    site_commands = [\"NAMEFMT 1\"]; servers that know no such paths are not supported",
                 )),
         }
     }

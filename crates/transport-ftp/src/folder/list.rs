@@ -45,6 +45,8 @@ async fn begin(lease: &Lease, directory: &RemotePath) -> Result<Listing, Fault> 
         buffer: Vec::new(),
         lines: 0,
         entries: 0,
+        begun: Vec::new(),
+        last: None,
         unreadable: None,
     };
     if lease.lists_facts() {
@@ -56,7 +58,7 @@ async fn begin(lease: &Lease, directory: &RemotePath) -> Result<Listing, Fault> 
     }
     let form = match lease.list_by() {
         ListBy::List(form) => form,
-        ListBy::Offer | ListBy::Mlsd => Form::Either,
+        ListBy::Offer | ListBy::Mlsd => Form::Any,
     };
     // By LIST's argument no directory can be named that begins with '-' or holds a '*'.
     lease.act("CWD", directory).await?;
@@ -80,6 +82,10 @@ struct Listing {
     buffer: Vec<u8>,
     lines: u64,
     entries: u64,
+    /// The beginning of an entry, where the next line is its rest.
+    begun: Vec<u8>,
+    /// The name before, which further versions of the same file have.
+    last: Option<RemotePath>,
     /// The first line that could not be read.
     unreadable: Option<Vec<u8>>,
 }
@@ -139,13 +145,28 @@ impl Listing {
     fn line(&mut self, line: &[u8]) -> Option<Entry> {
         let line = line.strip_suffix(b"\r").unwrap_or(line);
         self.lines += u64::from(!line.is_empty());
+        let whole = [std::mem::take(&mut self.begun).as_slice(), line].concat();
+        let line = whole.as_slice();
         match self.form.read(line, self.lease.now()) {
             Line::Entry(entry) => {
                 self.entries += 1;
-                Some(entry)
+                if matches!(self.form, Form::Vms | Form::Any) && self.last.as_ref() == Some(&entry.path) {
+                    return None;
+                }
+                self.last = Some(entry.path.clone());
+                let shown = self.lease.shown(entry);
+                if shown.is_none() {
+                    let line = model::PeerText::new(line);
+                    tracing::warn!(host = %self.lease.target().host, directory = %self.directory, %line, "listing: a name that is not of the endpoint's encoding is ignored");
+                }
+                shown
+            }
+            Line::Begun if line.len() <= LINE => {
+                self.begun = line.to_vec();
+                None
             }
             Line::Nothing => None,
-            Line::Unreadable => {
+            Line::Begun | Line::Unreadable => {
                 if self.unreadable.is_none() {
                     let line = model::PeerText::new(line);
                     tracing::warn!(host = %self.lease.target().host, directory = %self.directory, %line, "listing: a line that cannot be read is ignored");

@@ -4,6 +4,7 @@ use super::found_out::found_out;
 use super::{Lease, Transfer, failed};
 use crate::connection::Remote;
 use crate::error::Fault;
+use crate::protocol::ascii::FromNetwork;
 use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream;
@@ -29,14 +30,18 @@ pub(super) async fn open(
     path: &RemotePath,
     offset: u64,
 ) -> Result<Box<dyn AsyncRead + Send + Unpin>> {
-    let transfer = match Transfer::of_path(&lease, "RETR", path, offset).await {
+    // A place in a text is none in the file.
+    let text = lease.is_ascii().then(|| Text { convert: FromNetwork::default(), skip: offset });
+    let from = if text.is_some() { 0 } else { offset };
+    let transfer = match Transfer::of_path(&lease, "RETR", path, from).await {
         Ok(transfer) => transfer,
         Err(fault) => return Err(failed(&lease, fault, "open a file to read it", path).await),
     };
     let target = lease.target().clone();
     // The connection is free again when the file is at its end, though the reader may be kept.
     drop(lease);
-    let reading = Reading { transfer, read: offset, pool: pool.clone(), path: path.clone() };
+    let reading =
+        Reading { transfer: Some(transfer), text, read: offset, pool: pool.clone(), path: path.clone() };
     let chunks = stream::try_unfold((Some(reading), target), |(reading, target)| async move {
         let Some(reading) = reading else { return Ok(None) };
         let path = reading.path.clone();
@@ -49,8 +54,36 @@ pub(super) async fn open(
     Ok(Box::new(StreamReader::new(chunks.boxed())))
 }
 
+/// A text whose line ends are converted.
+struct Text {
+    convert: FromNetwork,
+    /// What is left of the bytes before the place where reading begins.
+    skip: u64,
+}
+
+impl Text {
+    fn shown(&mut self, bytes: &[u8]) -> Vec<u8> {
+        let converted = self.convert.convert(bytes);
+        self.skipped(converted)
+    }
+
+    fn rest(&mut self) -> Vec<u8> {
+        let rest = self.convert.end();
+        self.skipped(rest)
+    }
+
+    fn skipped(&mut self, mut converted: Vec<u8>) -> Vec<u8> {
+        let skipped = usize::try_from(self.skip).unwrap_or(usize::MAX).min(converted.len());
+        self.skip -= skipped as u64;
+        converted.drain(..skipped);
+        converted
+    }
+}
+
 struct Reading {
-    transfer: Transfer,
+    /// `None` after the end of the data.
+    transfer: Option<Transfer>,
+    text: Option<Text>,
     /// How far the file was read.
     read: u64,
     /// For looking at the file where the server did not confirm its end.
@@ -61,16 +94,32 @@ struct Reading {
 impl Reading {
     /// The next bytes; `None` when the server has confirmed the end.
     async fn next(mut self) -> Result<Option<(Bytes, Self)>, Fault> {
-        let mut chunk = vec![0; CHUNK];
-        let count = self.transfer.read(&mut chunk).await?;
-        if count == 0 {
-            if let Err(fault) = self.transfer.received().await {
-                found_out(&self.pool, &self.path, self.read, fault).await?;
+        loop {
+            let Some(transfer) = &mut self.transfer else { return Ok(None) };
+            let mut chunk = vec![0; CHUNK];
+            let count = transfer.read(&mut chunk).await?;
+            if count == 0 {
+                self.received().await?;
+                let rest = self.text.as_mut().map(Text::rest).unwrap_or_default();
+                return Ok((!rest.is_empty()).then(|| (Bytes::from(rest), self)));
             }
-            return Ok(None);
+            chunk.truncate(count);
+            self.read += count as u64;
+            let bytes = match &mut self.text {
+                Some(text) => text.shown(&chunk),
+                None => chunk,
+            };
+            if !bytes.is_empty() {
+                return Ok(Some((Bytes::from(bytes), self)));
+            }
         }
-        chunk.truncate(count);
-        self.read += count as u64;
-        Ok(Some((Bytes::from(chunk), self)))
+    }
+    /// Waits until the server has said that the data was all.
+    async fn received(&mut self) -> Result<(), Fault> {
+        let Some(transfer) = self.transfer.take() else { return Ok(()) };
+        if let Err(fault) = transfer.received().await {
+            found_out(&self.pool, &self.path, self.read, fault).await?;
+        }
+        Ok(())
     }
 }

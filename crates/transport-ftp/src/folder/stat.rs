@@ -28,7 +28,7 @@ pub(super) async fn look(lease: &Lease, path: &RemotePath) -> Result<Looked, Fau
         let reply = lease.ask_of("MLST", path).await?;
         if reply.is_done() {
             if let Some(entry) = reply.inner().iter().find_map(|line| facts(line)) {
-                return Ok(Looked::Found(Entry { path: path.clone(), ..entry }));
+                return Ok(Looked::Found(lease.typed(Entry { path: path.clone(), ..entry })));
             }
         } else if !matches!(reply.code, 500 | 502 | 504) {
             return Ok(match Cause::of(&reply) {
@@ -55,16 +55,18 @@ async fn look_without_facts(lease: &Lease, path: &RemotePath) -> Result<Looked, 
         // The time as in the listing: MDTM tells it to the second, LIST to the minute, and they would differ.
         return Ok(match status_line(lease, path).await? {
             Status::Line(found) => {
-                Looked::Found(Entry { path: path.clone(), size: size.or(found.size), ..found })
+                Looked::Found(lease.typed(Entry { path: path.clone(), size: size.or(found.size), ..found }))
             }
-            Status::Nothing(_) | Status::Unknown(_) => Looked::Found(entry(EntryKind::File, size)),
+            Status::Nothing(_) | Status::Unknown(_) => {
+                Looked::Found(lease.typed(entry(EntryKind::File, size)))
+            }
         });
     }
     if lease.ask_of("CWD", path).await?.is_done() {
         return Ok(Looked::Found(entry(EntryKind::Directory, None)));
     }
     match status_line(lease, path).await? {
-        Status::Line(found) => Ok(Looked::Found(Entry { path: path.clone(), ..found })),
+        Status::Line(found) => Ok(Looked::Found(lease.typed(Entry { path: path.clone(), ..found }))),
         Status::Nothing(reply) => Ok(Looked::Missing(reply)),
         Status::Unknown(reply) if Cause::of(&reply) == Cause::Missing => Ok(Looked::Missing(reply)),
         Status::Unknown(_) => look_in_directory(lease, path, sized).await,
@@ -90,10 +92,12 @@ async fn status_line(lease: &Connection, path: &RemotePath) -> Result<Status, Fa
     let mut is_other = false;
     for line in reply.inner() {
         match form(lease).read(line, now) {
-            Line::Entry(entry) if is_named(&entry, name) => return Ok(Status::Line(entry)),
+            Line::Entry(entry) if lease.named(&entry).is_some_and(|entry| is_named(&entry, name)) => {
+                return Ok(Status::Line(entry));
+            }
             Line::Nothing => {}
             // A name with `*` lists others.
-            Line::Entry(_) | Line::Unreadable => is_other = true,
+            Line::Entry(_) | Line::Begun | Line::Unreadable => is_other = true,
         }
     }
     Ok(if is_other { Status::Unknown(reply) } else { Status::Nothing(reply) })
@@ -107,7 +111,7 @@ fn is_named(entry: &Entry, name: &[u8]) -> bool {
 fn form(connection: &Connection) -> Form {
     match connection.list_by() {
         crate::options::ListBy::List(form) => form,
-        _ => Form::Either,
+        _ => Form::Any,
     }
 }
 

@@ -5,6 +5,7 @@ use super::stat::{Looked, look, refined};
 use super::{FtpFolder, Lease, Transfer};
 use crate::connection::{Connection, Remote};
 use crate::error::{Fault, Target, not_found};
+use crate::protocol::ascii::ToNetwork;
 use async_trait::async_trait;
 use bytes::Bytes;
 use model::{ConnectionId, Error, RemotePath, Result};
@@ -22,14 +23,24 @@ pub(super) struct FtpUpload {
     path: RemotePath,
     permissions: Option<u32>,
     sent: u64,
+    /// Where line ends are converted.
+    text: Option<ToNetwork>,
     /// For looking at the file where the server did not confirm it.
     pool: Pool<Remote>,
 }
 
 impl FtpUpload {
     /// Creates the file, or empties an existing one.
-    pub(super) async fn begin(folder: &FtpFolder, lease: Lease, path: &RemotePath) -> Result<Self> {
+    pub(super) async fn begin(
+        folder: &FtpFolder,
+        lease: Lease,
+        path: &RemotePath,
+        length: Option<u64>,
+    ) -> Result<Self> {
         let target = lease.target().clone();
+        if let Some(length) = length.filter(|_| lease.allocates()) {
+            allocate(&lease, length).await.map_err(|fault| fault.error(CREATE, &target, Some(path)))?;
+        }
         match Transfer::of_path(&lease, "STOR", path, 0).await {
             Ok(transfer) => Ok(Self {
                 transfer: Some(transfer),
@@ -37,6 +48,7 @@ impl FtpUpload {
                 path: path.clone(),
                 permissions: folder.permissions,
                 sent: 0,
+                text: lease.is_ascii().then(ToNetwork::default),
                 pool: folder.pool.clone(),
             }),
             Err(fault) => {
@@ -67,6 +79,10 @@ impl Upload for FtpUpload {
 
     async fn write(&mut self, bytes: Bytes) -> Result<()> {
         let Some(transfer) = &mut self.transfer else { return Err(self.failed(self.over())) };
+        let bytes = match &mut self.text {
+            Some(text) => Bytes::from(text.convert(&bytes)),
+            None => bytes,
+        };
         let sent = transfer.write(&bytes).await;
         self.sent += bytes.len() as u64;
         sent.map_err(|fault| self.failed(fault))
@@ -122,6 +138,14 @@ impl Upload for FtpUpload {
             let error = self.failed(fault);
             tracing::warn!(path = %self.path, error = %error.chain(), "temporary file not removed");
         }
+    }
+}
+
+/// ALLO: the room that a file will need (RFC 959, 4.1.3). A server without the command needs none.
+async fn allocate(connection: &Connection, length: u64) -> std::result::Result<(), Fault> {
+    match connection.ask("ALLO", length.to_string().as_bytes()).await? {
+        reply if reply.is_done() || matches!(reply.code, 500 | 502) => Ok(()),
+        reply => Err(Fault::Refused(reply)),
     }
 }
 

@@ -1,4 +1,5 @@
 use super::*;
+use model::ErrorKind;
 use testkit::defined;
 
 fn endpoint(url: &str, set: &[(&str, &str)]) -> Endpoint {

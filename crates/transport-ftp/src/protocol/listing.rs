@@ -1,8 +1,11 @@
-//! Listings, line by line: MLSD's facts, and what LIST answers on Unix and Windows servers.
+//! Listings, line by line: MLSD's facts, and what LIST answers on Unix, Windows, IBM i (AS/400), OpenVMS and z/OS (MVS).
 
+mod as400;
 mod facts;
+mod mvs;
 mod time;
 mod unix;
+mod vms;
 mod windows;
 
 pub(crate) use facts::read as facts;
@@ -23,8 +26,14 @@ pub(crate) enum Form {
     Unix,
     /// As `dir` on Windows.
     Windows,
-    /// Unix or Windows, as the lines show.
-    Either,
+    /// As on IBM i.
+    As400,
+    /// As on OpenVMS.
+    Vms,
+    /// As on z/OS, outside its Unix file system.
+    Mvs,
+    /// Unix, Windows, IBM i or OpenVMS, as the lines show.
+    Any,
 }
 
 /// What a line says.
@@ -34,6 +43,8 @@ pub(crate) enum Line {
     Entry(Entry),
     /// Nothing of an entry: empty, a sum, or the directory itself and the one above it.
     Nothing,
+    /// The beginning of an entry whose rest is the next line.
+    Begun,
     /// It cannot be read.
     Unreadable,
 }
@@ -48,13 +59,33 @@ impl Form {
             Self::Facts => facts::read(line),
             Self::Unix => unix::read(line, now),
             Self::Windows => windows::read(line),
-            Self::Either => unix::read(line, now).or_else(|| windows::read(line)),
+            Self::As400 => as400::read(line),
+            Self::Vms => vms::read(line),
+            Self::Mvs => mvs::read(line),
+            Self::Any => unix::read(line, now)
+                .or_else(|| windows::read(line))
+                .or_else(|| as400::read(line))
+                .or_else(|| vms::read(line)),
         };
         match entry {
             Some(entry) if matches!(entry.path.as_bytes(), b"." | b"..") => Line::Nothing,
             Some(entry) => Line::Entry(entry),
-            None if self != Self::Facts && is_sum(line) => Line::Nothing,
+            None if matches!(self, Self::Vms | Self::Any) && vms::goes_on(line) => Line::Begun,
+            None if self.is_frame(line) => Line::Nothing,
             None => Line::Unreadable,
+        }
+    }
+}
+
+impl Form {
+    /// Whether a line stands before or after the entries.
+    fn is_frame(self, line: &[u8]) -> bool {
+        match self {
+            Self::Facts => false,
+            Self::Mvs => mvs::is_frame(line),
+            Self::Vms => vms::is_frame(line),
+            Self::Any => is_sum(line) || vms::is_frame(line),
+            Self::Unix | Self::Windows | Self::As400 => is_sum(line),
         }
     }
 }

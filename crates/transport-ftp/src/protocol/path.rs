@@ -1,5 +1,6 @@
 //! Paths as a command carries them.
 
+use super::names::Names;
 use model::RemotePath;
 
 /// Why a path cannot be sent.
@@ -10,6 +11,8 @@ pub(crate) enum Unsendable {
     /// It holds the byte 255. RFC 959 carries commands over Telnet, where it is doubled: ProFTPD reads it so, vsftpd does
     /// not, and nothing tells which. A file would get another name than its own.
     Telnet,
+    /// The server's encoding lacks one of its characters.
+    Encoding,
 }
 
 impl Unsendable {
@@ -22,6 +25,9 @@ impl Unsendable {
             Self::Telnet => {
                 "the name contains the byte 255, which FTP servers read differently; rename the file"
             }
+            Self::Encoding => {
+                "the encoding of the endpoint's names lacks a character of this name; rename the file, or change encoding"
+            }
         }
     }
 }
@@ -31,17 +37,18 @@ impl Unsendable {
 ///
 /// # Errors
 /// FTP cannot carry it.
-pub(crate) fn argument(start: &RemotePath, path: &RemotePath) -> Result<Vec<u8>, Unsendable> {
+pub(crate) fn argument(start: &RemotePath, path: &RemotePath, names: Names) -> Result<Vec<u8>, Unsendable> {
     let whole = start.join(path);
     let whole = if whole.is_empty() { RemotePath::from(".") } else { whole };
-    for byte in whole.as_bytes() {
+    let bytes = names.write(whole.as_bytes()).ok_or(Unsendable::Encoding)?;
+    for byte in &bytes {
         match byte {
             b'\r' | b'\n' | 0 => return Err(Unsendable::LineBreak),
             255 => return Err(Unsendable::Telnet),
             _ => {}
         }
     }
-    Ok(whole.as_bytes().to_vec())
+    Ok(bytes)
 }
 
 /// The path in an answer to PWD or MKD: between quotes, a quote in it doubled (RFC 959, appendix II).
@@ -70,20 +77,32 @@ mod tests {
     #[test]
     fn paths_begin_where_the_login_does() {
         let start = RemotePath::from("/home/acme");
-        assert_eq!(argument(&start, &"-rf".into()).unwrap(), b"/home/acme/-rf");
-        assert_eq!(argument(&start, &"/abs".into()).unwrap(), b"/abs");
-        assert_eq!(argument(&start, &"".into()).unwrap(), b"/home/acme");
-        assert_eq!(argument(&"".into(), &"".into()).unwrap(), b".");
-        assert_eq!(argument(&start, &RemotePath::from_bytes(*b"\xe9")).unwrap(), b"/home/acme/\xe9");
+        assert_eq!(argument(&start, &"-rf".into(), Names::default()).unwrap(), b"/home/acme/-rf");
+        assert_eq!(argument(&start, &"/abs".into(), Names::default()).unwrap(), b"/abs");
+        assert_eq!(argument(&start, &"".into(), Names::default()).unwrap(), b"/home/acme");
+        assert_eq!(argument(&"".into(), &"".into(), Names::default()).unwrap(), b".");
+        assert_eq!(
+            argument(&start, &RemotePath::from_bytes(*b"\xe9"), Names::default()).unwrap(),
+            b"/home/acme/\xe9"
+        );
     }
 
     #[test]
     fn what_would_end_a_command_is_refused() {
         for name in ["a\nDELE b", "a\r", "a\0b"] {
-            assert_eq!(argument(&"/".into(), &name.into()), Err(Unsendable::LineBreak), "{name:?}");
+            assert_eq!(
+                argument(&"/".into(), &name.into(), Names::default()),
+                Err(Unsendable::LineBreak),
+                "{name:?}"
+            );
         }
-        let telnet = argument(&"/".into(), &RemotePath::from_bytes(*b"a\xffb"));
+        let telnet = argument(&"/".into(), &RemotePath::from_bytes(*b"a\xffb"), Names::default());
         assert_eq!(telnet, Err(Unsendable::Telnet));
+        let latin = Names::of("ISO-8859-1").unwrap();
+        let write = |path: &str| argument(&"/".into(), &path.into(), latin);
+        assert_eq!(write("café"), Ok(b"/caf\xe9".to_vec()));
+        assert_eq!(write("日本"), Err(Unsendable::Encoding));
+        assert_eq!(write("ÿ"), Err(Unsendable::Telnet));
     }
 
     #[test]

@@ -70,6 +70,17 @@ async fn ask(remote: &Arc<Remote>, path: &RemotePath, is_listing: bool) -> Resul
 /// # Errors
 /// `NotFound` if nothing is there; by status otherwise.
 pub(crate) async fn look(remote: &Arc<Remote>, path: &RemotePath) -> Result<Entry> {
+    look_at_version(remote, path).await.map(|(entry, _)| entry)
+}
+
+/// The same with its strong ETag, where it has one, as a condition of a request.
+///
+/// # Errors
+/// As [`look`].
+pub(super) async fn look_at_version(
+    remote: &Arc<Remote>,
+    path: &RemotePath,
+) -> Result<(Entry, Option<String>)> {
     let mut listing = ask(remote, path, false).await?;
     let failed = |listing: &Listing, malformed| listing.failed(LOOK, malformed);
     let response = match listing.source.next().await {
@@ -90,7 +101,10 @@ pub(crate) async fn look(remote: &Arc<Remote>, path: &RemotePath) -> Result<Entr
             .with("host", remote.settings.target())
             .with("path", path)
             .on_connection(listing.connection)),
-        _ => Ok(entry(path.clone(), response)),
+        _ => {
+            let strong = response.strong.clone();
+            Ok((entry(path.clone(), response), strong))
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! A PUT is acknowledged as a whole, by the status that follows its last byte.
 
+use super::lock::unlock;
 use super::{WebdavFolder, check_name};
 use crate::connection::{Ask, Remote};
 use crate::error;
@@ -13,19 +14,16 @@ use futures::stream;
 use model::{ConnectionId, Error, ErrorKind, RemotePath, Result, Retry};
 use net::http::{Body, CarriedBy};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use transport::folder::{EntryKind, Evidence, Upload, Written};
 
 const OPERATION: &str = "write a file";
 
-const LOCK: &str = "lock a file";
-
-/// How long the server keeps a lock that is not given back.
-const LOCK_TIME: &str = "Second-3600";
-
-const LOCK_INFO: &str = "<?xml version=\"1.0\" encoding=\"utf-8\"?>\n<D:lockinfo xmlns:D=\"DAV:\"><D:lockscope><D:exclusive/>\
-    </D:lockscope><D:locktype><D:write/></D:locktype><D:owner>Waybill</D:owner></D:lockinfo>";
+/// How often, and after how long each time, it is looked whether a file that was given up appears all the same.
+const LATE_LOOKS: u32 = 2;
+const LATE: Duration = Duration::from_millis(150);
 
 /// What goes to the request's body.
 enum Piece {
@@ -149,44 +147,6 @@ impl WebdavFolder {
         }
         Ok(())
     }
-
-    /// Locks a path; the token is kept with the server until it is given back.
-    async fn lock(&self, path: &RemotePath, is_new: bool) -> Result<String> {
-        let ask = Ask::new("LOCK", path).header("depth", "0").header("timeout", LOCK_TIME).xml(LOCK_INFO);
-        let answer = self.remote.ask_again(LOCK, ask, self.remote.slot().await?).await?;
-        let token = answer.headers.get("lock-token").and_then(|value| value.to_str().ok());
-        let token = token.map(|token| token.trim().trim_start_matches('<').trim_end_matches('>').to_owned());
-        match (answer.status.as_u16(), token) {
-            (200 | 201, Some(token)) => {
-                let is_made = answer.status.as_u16() == 201;
-                drop(error::discard(answer).await);
-                self.remote.keep_lock(path, &token);
-                // Apache answers 200 also where nothing was. What is not empty was written since it was looked for.
-                if is_new
-                    && !is_made
-                    && matches!(look(&self.remote, path).await, Ok(entry) if entry.size != Some(0))
-                {
-                    unlock(&self.remote, path).await;
-                    return Err(Error::permanent(ErrorKind::AlreadyExists, OPERATION).with("path", path));
-                }
-                Ok(token)
-            }
-            (200 | 201, None) => Err(Error::permanent(ErrorKind::Protocol, LOCK)
-                .with("host", self.host())
-                .with("path", path)
-                .on_connection(answer.connection)
-                .advice("the server gave no lock token: set lock = false on the endpoint")),
-            _ => {
-                let error = error::refused(LOCK, &self.host(), path, answer).await;
-                Err(match error.kind() {
-                    ErrorKind::Unsupported => {
-                        error.advice("the server does not offer locks here: set lock = false on the endpoint")
-                    }
-                    _ => error,
-                })
-            }
-        }
-    }
 }
 
 fn empty(host: &str, path: &RemotePath) -> Error {
@@ -194,21 +154,6 @@ fn empty(host: &str, path: &RemotePath) -> Error {
         "the file is empty, and SharePoint does not keep empty files: leave them out at the source, or set server = \
          \"standard\" if this server does keep them",
     )
-}
-
-/// Gives a lock back. That it fails is no reason to fail: it ends by itself.
-async fn unlock(remote: &Arc<Remote>, path: &RemotePath) {
-    let Some(token) = remote.take_lock(path) else { return };
-    let ask = Ask::new("UNLOCK", path).header("lock-token", format!("<{token}>"));
-    let error = match remote.ask("unlock a file", ask).await {
-        Ok(answer) if answer.status.is_success() => {
-            drop(error::discard(answer).await);
-            return;
-        }
-        Ok(answer) => error::refused("unlock a file", &remote.settings.target(), path, answer).await,
-        Err(error) => error,
-    };
-    tracing::warn!(%path, error = %error.chain(), "a lock was not given back; it ends within an hour");
 }
 
 /// The body of a PUT. Asked for its first piece, it tells that a connection carries the request.
@@ -265,6 +210,17 @@ impl Put {
         self.stage = Stage::Failed { may_be_there: true };
         let answer = joined((&mut self.request).await)?;
         self.judge(answer).await
+    }
+
+    async fn remove(&self) {
+        let folder = WebdavFolder::new(Arc::clone(&self.remote), RemotePath::default());
+        match transport::folder::Folder::remove(&folder, &self.path).await {
+            Ok(()) => {}
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) => {
+                tracing::warn!(path = %self.path, error = %error.chain(), "temporary file not removed");
+            }
+        }
     }
 
     /// Sends the end, and waits until the server has taken the whole file.
@@ -360,12 +316,12 @@ impl Upload for Put {
             let _ = (&mut self.request).await;
         }
         if may_be_there {
-            let folder = WebdavFolder::new(Arc::clone(&self.remote), RemotePath::default());
-            match transport::folder::Folder::remove(&folder, &self.path).await {
-                Ok(()) => {}
-                Err(error) if error.kind() == ErrorKind::NotFound => {}
-                Err(error) => {
-                    tracing::warn!(path = %self.path, error = %error.chain(), "temporary file not removed");
+            self.remove().await;
+            // Some servers begin to write when they are told of the end, and keep what had come by then.
+            for _ in 0..LATE_LOOKS {
+                tokio::time::sleep(LATE).await;
+                if look(&self.remote, &self.path).await.is_ok() {
+                    self.remove().await;
                 }
             }
         }

@@ -36,6 +36,8 @@ pub(crate) struct Response {
     pub(crate) modified: Option<Timestamp>,
     /// The ETag, without the mark of a weak one: Apache calls the same one weak for a second.
     pub(crate) etag: Option<String>,
+    /// The same as a condition, where it is strong (RFC 9110, 8.8.1).
+    pub(crate) strong: Option<String>,
     /// The status of the whole, if there is one.
     pub(crate) status: Option<u16>,
 }
@@ -213,6 +215,8 @@ impl<R: AsyncBufRead + Unpin> Multistatus<R> {
             (Element::Modified, Some(Element::Prop)) => self.properties.0.modified = time(&self.text),
             (Element::Etag, Some(Element::Prop)) => {
                 let etag = self.text.trim();
+                let is_strong = etag.len() > 2 && etag.starts_with('"') && etag.ends_with('"');
+                self.properties.0.strong = is_strong.then(|| etag.to_owned());
                 let etag = etag.strip_prefix("W/").unwrap_or(etag).trim_matches('"');
                 self.properties.0.etag = (!etag.is_empty()).then(|| etag.to_owned());
             }
@@ -225,6 +229,7 @@ impl<R: AsyncBufRead + Unpin> Multistatus<R> {
                     into.size = into.size.or(told.size);
                     into.modified = into.modified.or(told.modified);
                     into.etag = into.etag.take().or(told.etag);
+                    into.strong = into.strong.take().or(told.strong);
                 }
             }
             (Element::Response, Some(Element::Multistatus)) => {

@@ -27,12 +27,17 @@ use transport::folder::{Entry, Folder, FolderUse};
 use transport::{BufferBudget, Services};
 use transport_webdav::{SPEC, Webdav, WebdavTransport};
 
-/// An Apache of this test's own; it dies with this value, or with the test's process.
-pub struct Apache(Server);
+/// A WebDAV server of this test's own; it dies with this value, or with the test's process.
+pub struct DavServer(Server);
 
-impl Apache {
-    pub fn start(options: &[&str]) -> Self {
+impl DavServer {
+    pub fn apache(options: &[&str]) -> Self {
         Self(Server::start("apache", options))
+    }
+
+    /// `nginx` or `wsgidav`.
+    pub fn other(name: &str) -> Self {
+        Self(Server::start("dav", &["--server", name]))
     }
 
     pub fn text(&self, field: &str) -> &str {
