@@ -105,6 +105,8 @@ CREATE TABLE transfers (
     -- How long its payloads are kept after its end, in microseconds, and until when that is.
     retain_for     BIGINT NOT NULL,
     retained_until TEXT,
+    -- Where it goes if it fails for good.
+    failure_route  TEXT,
     -- All its payloads have been removed.
     released       BOOLEAN NOT NULL
 );

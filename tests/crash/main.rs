@@ -13,6 +13,7 @@ mod books;
 mod bulk;
 mod database_away;
 mod direct_kills;
+mod failure_kills;
 mod kills;
 mod revisions;
 mod staging_full;

@@ -9,6 +9,7 @@ mod calendar;
 mod circle;
 mod directory;
 mod endpoint;
+mod failure;
 mod findings;
 mod flow;
 mod glob;
@@ -78,6 +79,7 @@ impl Documents {
         checker.listeners();
         checker.endpoints();
         checker.flows();
+        checker.failure_routes();
         checker.overlaps();
         checker.circles();
         for transport in catalogue.declarations() {
@@ -121,6 +123,7 @@ struct Checker<'a> {
     /// Listeners whose fields could be read, also those that their transport refuses.
     listeners: BTreeMap<String, Arc<Listener>>,
     polls: Vec<overlap::Poll>,
+    failure_routes: Vec<failure::Named>,
     /// Only one flow is read, of endpoints and listeners nothing but their transports is known: transports do not
     /// compare it with those.
     is_alone: bool,
@@ -195,6 +198,7 @@ impl<'a> Checker<'a> {
             endpoints: BTreeMap::new(),
             listeners: BTreeMap::new(),
             polls: Vec::new(),
+            failure_routes: Vec::new(),
             is_alone: false,
         }
     }

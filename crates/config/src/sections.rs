@@ -262,6 +262,15 @@ static FLOW: Group = Group::of(&[
         "How long the content of files is kept after their transfer has ended.",
     ),
     Field::optional(
+        "on_failure",
+        TEXT,
+        "Where a transfer goes of which a delivery failed for good or expired, once all its deliveries have ended: the \
+        name of one of the flow's destinations, which then gets nothing else, or of another flow. The payload goes \
+        there as a transfer of its own; its metadata says what failed and why, for `file_name` as \
+        `{failure.flow}`, `{failure.destination}`, `{failure.endpoint}` and `{failure.error}`. A transfer that a \
+        person cancels goes nowhere.",
+    ),
+    Field::optional(
         "pool",
         POOL,
         "The worker pool of the flow's deliveries, a [worker_pool.NAME], but for endpoints that name one \
@@ -407,7 +416,8 @@ pub(crate) static DESTINATION: Group = Group::of(&[
         Kind::Template,
         "A template for the names of delivered files, such as `{stem}-{received:%Y%m%d}{ext}`. Left out, \
         files keep their names. Fields: name, stem, ext, received (with a time format), flow, transfer, \
-        sequence (with a width).",
+        sequence (with a width), and on a failure route failure.flow, failure.destination, failure.endpoint, \
+        failure.error.",
     ),
     Field::optional("retry", Kind::Table(&RETRY), "How failed deliveries are retried."),
     Field::optional(

@@ -161,7 +161,8 @@ impl World {
             expires_at: None,
         };
         let deliveries = vec![NewDelivery { delivery, lane_continues: false }];
-        let new = NewTransfer { transfer, retain_for: Duration::from_secs(3600), deliveries };
+        let new =
+            NewTransfer { transfer, retain_for: Duration::from_secs(3600), deliveries, failure_route: None };
         let record = RecordOffer {
             lease: self.lease.clone(),
             source: None,

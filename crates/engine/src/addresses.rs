@@ -41,6 +41,17 @@ impl Addresses {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The endpoint with its first address alone, for questions that any address answers.
+    pub(crate) fn first(&self, endpoint: &Arc<Endpoint>) -> Arc<Endpoint> {
+        if endpoint.urls.len() < 2 {
+            return Arc::clone(endpoint);
+        }
+        let known = self.known();
+        let of = known.get(&endpoint.name).filter(|of| of.endpoint.ptr_eq(&Arc::downgrade(endpoint)));
+        let first = of.and_then(|of| of.all.first()).map(|address| Arc::clone(&address.endpoint));
+        first.unwrap_or_else(|| Arc::new(endpoint.at(0)))
+    }
+
     /// The addresses in the order in which a delivery tries them, whether they are offline or not.
     pub(crate) fn in_order(&self, endpoint: &Arc<Endpoint>, random: &dyn Random) -> Vec<Address> {
         let mut known = self.known();

@@ -46,7 +46,7 @@ impl Queues {
         if known.is_empty() {
             return None;
         }
-        flow.destinations.iter().find_map(|destination| {
+        flow.usual_destinations().find_map(|destination| {
             let queue = known.get(&destination.endpoint)?;
             Some(FullQueue { endpoint: destination.endpoint.clone(), queue: *queue })
         })

@@ -2,13 +2,13 @@
 //! payload that came with the answer to a delivery.
 
 use crate::context::Context;
-use model::definition::{Destination, Flow};
+use model::definition::{Definitions, Destination, Flow, OnFailure};
 use model::{
     AuditEvent, Delivery, DeliveryId, DeliveryState, EventKind, OfferId, PayloadRecord, RemotePath,
     TemplateValues, Timestamp, Transfer, TransferId, TransferKind, TransferState,
 };
 use std::time::Duration;
-use store::{NewDelivery, NewTransfer};
+use store::{FailureDestination, FailureRoute, NewDelivery, NewTransfer};
 use transport::StagedPart;
 use uuid::Uuid;
 
@@ -40,7 +40,8 @@ pub(crate) fn new_transfer(
     transfer.sequence = sequence;
     let deliveries = new_deliveries(flow, &transfer, || context.ids.next());
     let event = arrival(context, EventKind::TransferRecorded, &transfer, part).endpoint(origin.endpoint);
-    (NewTransfer { transfer, deliveries, retain_for: flow.retention }, event)
+    let failure_route = failure_route(flow, origin.revision, &context.definitions());
+    (NewTransfer { transfer, deliveries, retain_for: flow.retention, failure_route }, event)
 }
 
 /// Creates a transfer's deliveries, one to each destination of its flow, due at once.
@@ -54,6 +55,7 @@ pub fn new_deliveries(flow: &Flow, transfer: &Transfer, mut ids: impl FnMut() ->
             flow: &flow.name,
             transfer: transfer.id,
             sequence: transfer.sequence,
+            failure: None,
         };
         let file_name = name_at(destination, &payload.file_name, &values);
         NewDelivery {
@@ -67,13 +69,13 @@ pub fn new_deliveries(flow: &Flow, transfer: &Transfer, mut ids: impl FnMut() ->
                 file_name,
                 state: DeliveryState::Pending,
                 attempt: 0,
-                lane: flow.ordered.then(|| format!("{}/{}", flow.name, destination.name)),
+                lane: lane(flow, destination),
                 due_at: due,
                 expires_at: destination.expires_after.map(|wait| due + wait),
             },
         }
     };
-    flow.destinations.iter().map(to).collect()
+    flow.usual_destinations().map(to).collect()
 }
 
 /// The name that a payload gets at a destination.
@@ -85,6 +87,55 @@ pub(crate) fn name_at(
     match &destination.file_name {
         Some(template) => file_name.with_file_name(&template.render(values)),
         None => file_name.clone(),
+    }
+}
+
+fn lane(flow: &Flow, destination: &Destination) -> Option<String> {
+    flow.ordered.then(|| format!("{}/{}", flow.name, destination.name))
+}
+
+/// Where a transfer through a flow goes if it fails for good: through a flow of these definitions, or to the flow's own
+/// destination for failures, as the flow's `revision` has it.
+#[must_use]
+pub fn failure_route(flow: &Flow, revision: i64, definitions: &Definitions) -> Option<FailureRoute> {
+    match flow.on_failure.as_ref()? {
+        OnFailure::Destination(name) => {
+            let destination = flow.destinations.iter().filter(|destination| destination.name == *name);
+            Some(route(flow, revision, destination, None))
+        }
+        OnFailure::Flow(name) => {
+            let Some(other) = definitions.flows.get(name) else {
+                tracing::warn!(flow = %flow.name, on_failure = name, "the flow for failures is not defined: a transfer that fails for good goes nowhere");
+                return None;
+            };
+            // Definitions have no circle; of those before a mistake was found, this ends one.
+            let is_circle = matches!(&other.on_failure, Some(OnFailure::Flow(next)) if next == &flow.name);
+            let next = if is_circle { None } else { failure_route(other, definitions.revision, definitions) };
+            Some(route(other, definitions.revision, other.usual_destinations(), next))
+        }
+    }
+}
+
+fn route<'a>(
+    flow: &Flow,
+    revision: i64,
+    destinations: impl Iterator<Item = &'a Destination>,
+    next: Option<FailureRoute>,
+) -> FailureRoute {
+    let to = |destination: &Destination| FailureDestination {
+        destination: destination.name.clone(),
+        endpoint: destination.endpoint.clone(),
+        file_name: destination.file_name.as_ref().map(|template| template.as_str().to_owned()),
+        lane: lane(flow, destination),
+        lane_continues: flow.continue_after_failure,
+        expires_after: destination.expires_after,
+    };
+    FailureRoute {
+        flow: flow.name.clone(),
+        revision,
+        retain_for: flow.retention,
+        destinations: destinations.map(to).collect(),
+        next: next.map(Box::new),
     }
 }
 
@@ -106,7 +157,7 @@ pub(crate) fn new_reply(
     let event = arrival(context, EventKind::TransferHeld, &transfer, &part)
         .detail("why", "it is a reply to a delivery, and the flow has no destination for replies")
         .detail("parent", parent.id.to_string());
-    (NewTransfer { transfer, deliveries: Vec::new(), retain_for }, event)
+    (NewTransfer { transfer, deliveries: Vec::new(), retain_for, failure_route: None }, event)
 }
 
 /// Creates the transfer of a part; the caller adds how it arrived.

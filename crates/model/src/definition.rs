@@ -15,8 +15,8 @@ mod throttle;
 pub use access::Access;
 pub use endpoint::{Balance, Endpoint, EndpointUrl, Listener, OfflineRule};
 pub use flow::{
-    Destination, Flow, FlowSource, LocalArchive, Order, PollEffects, PollSource, ReceiveSource, RetryPolicy,
-    SettleWhen,
+    Destination, Flow, FlowSource, LocalArchive, OnFailure, Order, PollEffects, PollSource, ReceiveSource,
+    RetryPolicy, SettleWhen,
 };
 pub use material::{CertificateDefinition, Credential, KeyDefinition, ProxyDefinition};
 pub use partner::{Identity, Partner};

@@ -77,7 +77,7 @@ pub use state::{
 pub use step::Step;
 pub use suspension::{Suspension, SuspensionKind};
 pub use syslog::SyslogTarget;
-pub use template::{NameTemplate, TemplateError, TemplateValues};
+pub use template::{FailureValues, NameTemplate, TemplateError, TemplateValues};
 pub use tls::{ClientCertificates, TlsVersion};
 pub use transfer::{
     Claim, Delivery, Offer, OfferIdentity, Outcome, PayloadRecord, Receipt, ReceiptKind, Sha256, Transfer,

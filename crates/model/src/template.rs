@@ -20,6 +20,16 @@ enum Piece {
     Flow,
     Transfer,
     Sequence(usize),
+    Failure(FailureField),
+}
+
+/// What a failure route tells of the failure.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum FailureField {
+    Flow,
+    Destination,
+    Endpoint,
+    Error,
 }
 
 /// What a template's fields stand for.
@@ -35,6 +45,21 @@ pub struct TemplateValues<'a> {
     pub transfer: crate::TransferId,
     /// The part's place in its offer, from 1.
     pub sequence: u32,
+    /// The failure, on a failure route.
+    pub failure: Option<FailureValues<'a>>,
+}
+
+/// Why a file goes on a failure route.
+#[derive(Clone, Copy, Debug)]
+pub struct FailureValues<'a> {
+    /// The flow that could not deliver it.
+    pub flow: &'a str,
+    /// The destination that failed; of several the first.
+    pub destination: &'a str,
+    /// Its endpoint.
+    pub endpoint: &'a str,
+    /// The kind of the error, in a word.
+    pub error: &'a str,
 }
 
 /// A template that cannot be used.
@@ -45,7 +70,19 @@ pub struct TemplateError {
     reason: String,
 }
 
-const FIELDS: [&str; 7] = ["name", "stem", "ext", "received", "flow", "transfer", "sequence"];
+const FIELDS: [&str; 11] = [
+    "name",
+    "stem",
+    "ext",
+    "received",
+    "flow",
+    "transfer",
+    "sequence",
+    "failure.flow",
+    "failure.destination",
+    "failure.endpoint",
+    "failure.error",
+];
 
 impl NameTemplate {
     /// Reads a template.
@@ -124,12 +161,27 @@ impl NameTemplate {
                 }
                 Piece::Flow => name.extend_from_slice(values.flow.as_bytes()),
                 Piece::Transfer => name.extend_from_slice(values.transfer.to_string().as_bytes()),
+                Piece::Failure(field) => {
+                    let told = values.failure.as_ref().map_or("", |failure| field.of(failure));
+                    name.extend_from_slice(told.as_bytes());
+                }
                 Piece::Sequence(width) => {
                     name.extend_from_slice(format!("{:0width$}", values.sequence).as_bytes());
                 }
             }
         }
         name
+    }
+}
+
+impl FailureField {
+    const fn of<'a>(self, failure: &FailureValues<'a>) -> &'a str {
+        match self {
+            Self::Flow => failure.flow,
+            Self::Destination => failure.destination,
+            Self::Endpoint => failure.endpoint,
+            Self::Error => failure.error,
+        }
     }
 }
 
@@ -142,6 +194,10 @@ impl Piece {
             ("ext", None) => Ok(Self::Extension),
             ("flow", None) => Ok(Self::Flow),
             ("transfer", None) => Ok(Self::Transfer),
+            ("failure.flow", None) => Ok(Self::Failure(FailureField::Flow)),
+            ("failure.destination", None) => Ok(Self::Failure(FailureField::Destination)),
+            ("failure.endpoint", None) => Ok(Self::Failure(FailureField::Endpoint)),
+            ("failure.error", None) => Ok(Self::Failure(FailureField::Error)),
             ("sequence", None) => Ok(Self::Sequence(1)),
             ("sequence", Some(width)) => match width.parse() {
                 Ok(width @ 1..=20) => Ok(Self::Sequence(width)),
@@ -185,6 +241,12 @@ mod tests {
             flow: "orders",
             transfer: crate::TransferId::new(uuid::Uuid::nil()),
             sequence: 7,
+            failure: Some(FailureValues {
+                flow: "sales",
+                destination: "globex",
+                endpoint: "globex-drop",
+                error: "rejected",
+            }),
         })
     }
 
@@ -193,6 +255,8 @@ mod tests {
         assert_eq!(render("{stem}-{received:%Y%m%d}{ext}", b"po.850.edi"), b"po.850-20231114.edi");
         assert_eq!(render("{flow}_{sequence:4}_{name}", b"caf\xe9"), b"orders_0007_caf\xe9");
         assert_eq!(render("{{{stem}}}", b".hidden"), b"{.hidden}");
+        assert_eq!(render("{failure.flow}-{failure.error}-{name}", b"a"), b"sales-rejected-a");
+        assert_eq!(render("{failure.destination}@{failure.endpoint}", b"a"), b"globex@globex-drop");
     }
 
     #[test]

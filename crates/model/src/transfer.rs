@@ -132,6 +132,8 @@ words! {
         Receipt = "receipt",
         /// A reply that came with a delivery.
         Reply = "reply",
+        /// A payload that another transfer could not deliver, on its failure route.
+        Failure = "failure",
     }
 }
 

@@ -2,6 +2,8 @@
 
 pub(crate) mod change;
 mod claim;
+mod failure;
+mod failure_route;
 mod finish;
 mod insert;
 mod note;
@@ -11,6 +13,7 @@ mod unfinished;
 mod waiting;
 
 pub use claim::{ClaimFilter, Claimed, PoolRooms};
+pub use failure_route::{FAILURE, FailureDestination, FailureRoute};
 pub use finish::{Finish, Finished};
 pub use insert::{NewDelivery, NewTransfer};
 pub(crate) use insert::{described, insert_transfers, precise};

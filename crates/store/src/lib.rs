@@ -52,8 +52,8 @@ mod writer;
 pub use action::{Act, Acted, DestinationInForce, FlowInForce, Requeued, Resubmitted, Retried, child_id};
 pub use audit::{MonthKept, RemovedMonth, event_hash};
 pub use delivery::{
-    ClaimFilter, Claimed, Done, Failure, Finish, Finished, NewDelivery, NewTransfer, Overdue, PoolRooms,
-    Resolved,
+    ClaimFilter, Claimed, Done, FAILURE, Failure, FailureDestination, FailureRoute, Finish, Finished,
+    NewDelivery, NewTransfer, Overdue, PoolRooms, Resolved,
 };
 pub use either::Backend;
 pub use fence::Fenced;

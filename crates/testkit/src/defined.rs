@@ -123,6 +123,7 @@ pub fn flow(name: &str, source: PollSource) -> Flow {
         ordered: false,
         continue_after_failure: false,
         retention: Duration::ZERO,
+        on_failure: None,
         pool: None,
     }
 }

@@ -27,6 +27,7 @@ impl<'a> Checker<'a> {
                 reader.warning("continue_after_failure", "has no effect without ordered = true");
             }
             let pool = self.pool(&reader, None);
+            let on_failure = self.on_failure(name, &reader, &destinations);
             let Some(retention) = reader.duration("retention") else { continue };
             let Some((checked, below)) = source else { continue };
             if let (true, FlowSource::Poll(_), Some(location)) = (enabled, &checked.source, checked.location)
@@ -48,6 +49,7 @@ impl<'a> Checker<'a> {
                 ordered,
                 continue_after_failure,
                 retention,
+                on_failure,
                 pool,
             };
             self.definitions.flows.insert(name.to_owned(), Arc::new(flow));
@@ -112,6 +114,18 @@ impl<'a> Checker<'a> {
         let spec = self.transport_in(node);
         let own = spec.map(|spec| spec.destination).unwrap_or_default();
         let declared = Declared::joined(std::iter::once(&DESTINATION).chain(own.iter().copied()));
+        if let (Some(spec), Written::Table(table)) = (spec, &node.value)
+            && let Some(entry) = table.get("response")
+            && !own.iter().any(|group| group.fields.iter().any(|field| field.name == "response"))
+        {
+            let message = format!(
+                "transport '{}' is one-way: what is delivered is answered with no file; remove it, or poll the answers with \
+                 a flow of their own",
+                spec.name
+            );
+            self.context.error(&entry.key, &crate::tree::join(&key, "response"), message);
+            return None;
+        }
         let reader = if spec.is_some() {
             Reader::open(self.context, &node.place, node, key, declared)?
         } else {

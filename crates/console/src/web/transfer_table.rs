@@ -66,5 +66,6 @@ pub(crate) const fn kind_word(kind: TransferKind) -> Option<&'static str> {
         TransferKind::Payload => None,
         TransferKind::Receipt => Some("Receipt"),
         TransferKind::Reply => Some("Reply"),
+        TransferKind::Failure => Some("Failure route"),
     }
 }

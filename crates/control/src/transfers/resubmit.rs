@@ -105,6 +105,10 @@ impl Control {
                 return Err(refused(ErrorKind::Rejected)
                     .advice("it is a receipt, which belongs to one message: retry it if it failed"));
             }
+            TransferKind::Failure => {
+                return Err(refused(ErrorKind::Rejected)
+                    .advice("it is on a failure route: retry it if it failed, or resubmit the transfer that it came from"));
+            }
             TransferKind::Reply => {
                 return Err(refused(ErrorKind::Rejected)
                     .advice("it came as the answer to a delivery, and no flow says where it goes"));
@@ -126,6 +130,7 @@ impl Control {
             ..parent.clone()
         };
         let deliveries = engine::new_deliveries(flow, &transfer, || (self.0.ids)());
-        Ok(NewTransfer { transfer, retain_for: flow.retention, deliveries })
+        let failure_route = engine::failure_route(flow, revision, definitions);
+        Ok(NewTransfer { transfer, retain_for: flow.retention, deliveries, failure_route })
     }
 }

@@ -24,7 +24,7 @@ pub(crate) fn check_names(polled: &PolledFlow, whole: &Whole) -> Result<()> {
 fn check(polled: &PolledFlow, destination: &Destination, part: &StagedPart, sequence: u32) -> Result<()> {
     let context = &polled.context;
     let made = context.endpoint(&destination.endpoint).and_then(|(endpoint, transport)| {
-        transport.destination(endpoint, destination, context.services.clone())
+        transport.destination(context.addresses.first(&endpoint), destination, context.services.clone())
     });
     // An endpoint that cannot be used now says nothing about the name; the delivery will report it.
     let Ok(made) = made else { return Ok(()) };
@@ -35,6 +35,7 @@ fn check(polled: &PolledFlow, destination: &Destination, part: &StagedPart, sequ
         // Every transfer's id is as long as this one.
         transfer: TransferId::new(Uuid::nil()),
         sequence,
+        failure: None,
     };
     match made.check_name(&name_at(destination, &part.file_name, &values)) {
         Err(error) if error.retry() == Retry::Permanent => Err(error.with("destination", &destination.name)),

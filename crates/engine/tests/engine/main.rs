@@ -8,6 +8,7 @@ mod counting;
 mod database;
 mod delivering;
 mod doubtful;
+mod failure;
 mod habits;
 mod ingest;
 mod lanes;

@@ -25,8 +25,32 @@ pub struct Flow {
     pub continue_after_failure: bool,
     /// How long the content of files is kept after their transfer has ended.
     pub retention: Duration,
+    /// Where a transfer goes that failed for good.
+    pub on_failure: Option<OnFailure>,
     /// The worker pool of its deliveries to endpoints that name none; `None`: `default`.
     pub pool: Option<String>,
+}
+
+/// Where a transfer goes that failed for good.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum OnFailure {
+    /// To a destination of the flow itself, which gets nothing else.
+    Destination(String),
+    /// Through another flow.
+    Flow(String),
+}
+
+impl Flow {
+    /// The destinations that every transfer goes to: all but that of failures.
+    pub fn usual_destinations(&self) -> impl Iterator<Item = &Destination> {
+        self.destinations.iter().filter(|destination| !self.is_for_failures(&destination.name))
+    }
+
+    /// Whether a destination gets only what failed.
+    #[must_use]
+    pub fn is_for_failures(&self, destination: &str) -> bool {
+        matches!(&self.on_failure, Some(OnFailure::Destination(name)) if name == destination)
+    }
 }
 
 /// Where a flow's files come from.

@@ -1,5 +1,6 @@
 //! The steps that every change of a delivery shares: locking its rows in one order, and ending its transfer.
 
+use crate::delivery::failure;
 use crate::delivery::insert::receipt_digest;
 use crate::either::on;
 use crate::fault::Fault;
@@ -202,6 +203,8 @@ pub(crate) async fn end_transfer(
         TransferEvent::Cancel => EventKind::TransferCancelled,
         _ => EventKind::TransferFailed,
     };
+    let failed = matches!(event, TransferEvent::Fail | TransferEvent::PartlyFail);
+    let child = if failed { failure::make_child(tx, head.id(), now, by).await? } else { None };
     let delivered = states.iter().filter(|state| **state == DeliveryState::Delivered).count();
     let event = tx
         .derived(now, by, kind)
@@ -209,6 +212,10 @@ pub(crate) async fn end_transfer(
         .detail("state", state.as_str())
         .detail("deliveries", states.len())
         .detail("delivered", delivered);
+    let event = match child {
+        Some(child) => event.detail("failure_route", child.to_string()),
+        None => event,
+    };
     let event = head.named_in(event);
     tx.event(event);
     Ok(Some(state))

@@ -1,5 +1,6 @@
 //! Inserting new transfers with their deliveries, in the caller's transaction.
 
+use crate::delivery::failure_route::FailureRoute;
 use crate::either::on;
 use crate::fault::Fault;
 use crate::row::{later, micros, signed};
@@ -22,6 +23,8 @@ pub struct NewTransfer {
     pub retain_for: Duration,
     /// At least one, unless it is held.
     pub deliveries: Vec<NewDelivery>,
+    /// Where it goes if it fails for good.
+    pub failure_route: Option<FailureRoute>,
 }
 
 /// A delivery to be recorded.
@@ -133,14 +136,14 @@ async fn insert_transfer(tx: &mut Tx<'_>, new: &NewTransfer, now: Timestamp) -> 
     insert_payload(tx, &transfer.payload).await?;
     on!(tx, c => sqlx::query(
         "INSERT INTO transfers (id, kind, flow, revision, offer_id, parent_id, partner, payload_id, file_name, state, \
-           created_at, updated_at, metadata, retain_for, retained_until, sequence, released) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, false)")
+           created_at, updated_at, metadata, retain_for, retained_until, sequence, failure_route, released) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, false)")
         .bind(transfer.id.uuid()).bind(transfer.kind.as_str()).bind(&transfer.flow).bind(transfer.revision)
         .bind(transfer.offer.map(|id| id.uuid())).bind(transfer.parent.map(|id| id.uuid()))
         .bind(&transfer.partner).bind(transfer.payload.id.uuid()).bind(transfer.payload.file_name.to_text())
         .bind(state.as_str()).bind(transfer.created_at).bind(now).bind(Json(&transfer.metadata))
         .bind(micros(new.retain_for)).bind(goes_nowhere.then(|| later(now, new.retain_for)))
-        .bind(i64::from(transfer.sequence))
+        .bind(i64::from(transfer.sequence)).bind(new.failure_route.as_ref().map(Json))
         .execute(c).await.map(|_| ()))?;
     refer(tx, &transfer.payload, transfer.id).await?;
     for delivery in &new.deliveries {

@@ -75,6 +75,7 @@ fn new_transfer(name: &str, flow: &str, created_at: Timestamp, offer: Option<Off
             created_at,
             metadata: Map::new(),
         },
+        failure_route: None,
         retain_for: Duration::from_secs(3600),
         deliveries: vec![to("globex"), to("archive")],
     }

@@ -1,4 +1,5 @@
 mod endpoints;
+mod failure;
 mod flows;
 mod limits;
 mod overlaps;

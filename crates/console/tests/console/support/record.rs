@@ -240,6 +240,7 @@ fn transfer(name: &RemotePath, flow: &str, at: Timestamp, offer: &Offer, to: &[&
             created_at: at,
             metadata: json!({"as2_from": "ACME", "as2_to": "GLOBEX"}).as_object().cloned().unwrap(),
         },
+        failure_route: None,
         retain_for: Duration::from_secs(30 * 86_400),
         deliveries: to
             .iter()

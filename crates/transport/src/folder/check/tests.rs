@@ -73,6 +73,7 @@ fn flow(name: &str, from: &str, polling: &Polling, to: &str, temporary: Value) -
         ordered: false,
         continue_after_failure: false,
         retention: Duration::ZERO,
+        on_failure: None,
         pool: None,
     })
 }

@@ -27,7 +27,14 @@ pub(super) fn check(marker: &NameTemplate) -> Result<(), String> {
 fn name(marker: &NameTemplate, file_name: &[u8]) -> Vec<u8> {
     // A marker's template has only fields of the name.
     let (received, transfer) = (Timestamp::default(), TransferId::new(Uuid::nil()));
-    marker.render(&TemplateValues { name: file_name, received, flow: "", transfer, sequence: 1 })
+    marker.render(&TemplateValues {
+        name: file_name,
+        received,
+        flow: "",
+        transfer,
+        sequence: 1,
+        failure: None,
+    })
 }
 
 impl FolderDestination {

@@ -250,7 +250,7 @@ fn flows() {
         (&destination("name = \"x\""), "x.toml:3:1: error: flow.f.destination[1]: 'endpoint' is missing"),
         (
             &destination("endpoint = \"folder\"\nresponse = true"),
-            "x.toml:5:1: error: flow.f.destination[1]: unknown key 'response'",
+            "error: flow.f.destination[1].response: transport 'file' is one-way",
         ),
         (
             &destination("endpoint = \"folder\"\n[[flow.f.destination]]\nendpoint = \"folder\""),

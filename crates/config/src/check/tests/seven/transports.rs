@@ -34,10 +34,7 @@ static EXPECT: Group =
     Group::of(&[field("by", Kind::Text), field("at_least", Kind::Integer { min: 1, max: 1_000_000 })]);
 
 /// What every flow will have and has not yet; no transport can declare it.
-pub(super) static LATER_AT_FLOWS: Group = Group::of(&[
-    field("on_failure", Kind::Name(Section::FLOW)),
-    field("steps", Kind::List(&Kind::Table(&STEP))),
-]);
+pub(super) static LATER_AT_FLOWS: Group = Group::of(&[field("steps", Kind::List(&Kind::Table(&STEP)))]);
 static STEP: Group =
     Group::of(&[field("convert_charset", Kind::Table(&CHARSET)), field("unzip", Kind::Bool)])
         .with(&[Rule::ExactlyOne(&["convert_charset", "unzip"])]);
