@@ -1,7 +1,7 @@
 //! Endpoints that keep failing go offline for a while; their files wait in order. Endpoints that lead to one server and
 //! account in the same way ([`Access`]) go offline and come back together: what one meets, all would.
 
-use model::definition::{Access, Definitions, OfflineRule};
+use model::definition::{Access, Definitions, Endpoint, OfflineRule};
 use model::{Error, ErrorKind, Timestamp};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -163,10 +163,12 @@ impl EndpointHealth {
         }
     }
 
-    /// Takes note of which endpoints lead to the same account.
+    /// Takes note of which endpoints lead to the same account. One that never goes offline does not with others either.
     pub(crate) fn follow(&self, definitions: &Definitions) {
         let mut by_server: HashMap<String, Vec<(Access, Vec<String>)>> = HashMap::new();
-        for endpoint in definitions.endpoints.values().filter(|endpoint| endpoint.urls.len() == 1) {
+        let goes_with_others =
+            |endpoint: &&Arc<Endpoint>| endpoint.urls.len() == 1 && endpoint.offline.is_some();
+        for endpoint in definitions.endpoints.values().filter(goes_with_others) {
             let access = Access::of(endpoint, definitions);
             if access.server().is_empty() {
                 continue;
@@ -335,7 +337,7 @@ mod tests {
 
     #[test]
     fn endpoints_that_lead_to_one_account_go_offline_and_come_back_together() {
-        use model::definition::{Endpoint, EndpointUrl};
+        use model::definition::EndpointUrl;
         use model::schema::{Value, Values};
         let mut definitions = Definitions::default();
         for (name, url, user) in [
@@ -368,6 +370,14 @@ mod tests {
         assert!(!offline("other-user") && !offline("other-port"));
         assert_eq!(health.with("invoices"), ["orders"]);
         assert!(health.with("here").is_empty());
+        let never = Endpoint {
+            name: "never".into(),
+            offline: None,
+            ..Endpoint::clone(&definitions.endpoints["orders"])
+        };
+        definitions.endpoints.insert("never".into(), Arc::new(never));
+        health.follow(&definitions);
+        assert!(health.with("never").is_empty() && health.with("invoices") == ["orders"]);
         assert_eq!(health.observe("invoices", RULE, Reachability::Answered, now), HealthChange::CameOnline);
         assert!(!offline("orders") && !offline("invoices"));
         // Failures of both count together, and a success of one ends them.
