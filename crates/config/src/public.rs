@@ -24,6 +24,10 @@ pub(crate) fn is(material: PublicMaterial, text: &str) -> bool {
             let mut lines = lines(text).peekable();
             lines.peek().is_some() && lines.all(|words| words.iter().any(|word| is_host_key(word)))
         }
+        PublicMaterial::UserCertificate => {
+            let mut lines = lines(text).peekable();
+            lines.peek().is_some() && lines.all(|words| words.get(1).is_some_and(|word| is_key(word)))
+        }
         // One good line is enough: files that grew over years hold lines that nobody reads any more.
         PublicMaterial::KnownHosts => lines(text).any(|words| {
             let marked = words.first().is_some_and(|word| word.starts_with('@'));

@@ -204,6 +204,8 @@ pub enum PublicMaterial {
     HostKeys,
     /// OpenSSH's `known_hosts`.
     KnownHosts,
+    /// A user's certificate in OpenSSH's form.
+    UserCertificate,
 }
 
 impl Kind {
@@ -216,6 +218,7 @@ impl Kind {
             Self::Public(PublicMaterial::Certificate) => "a certificate in PEM form".into(),
             Self::Public(PublicMaterial::HostKeys) => "a host key or a list of them".into(),
             Self::Public(PublicMaterial::KnownHosts) => "the content of a known_hosts file".into(),
+            Self::Public(PublicMaterial::UserCertificate) => "an OpenSSH certificate".into(),
             Self::Bool => "true or false".into(),
             Self::Off => "false".into(),
             Self::Integer { min, max } => format!("a whole number from {min} to {max}"),

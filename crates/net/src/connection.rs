@@ -163,7 +163,7 @@ impl ConnectionHandle {
     }
 
     /// Notes a protection that the configuration has switched off, before the connection is recorded as opened.
-    pub(crate) fn weaken(&self, what: Option<&'static str>) {
+    pub fn weaken(&self, what: Option<&'static str>) {
         lock(&self.shared.state).opened.weakened.extend(what);
     }
 

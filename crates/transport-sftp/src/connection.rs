@@ -5,18 +5,19 @@ mod probe;
 
 use crate::error::Target;
 use crate::options::Settings;
+use crate::protocol::algorithms::Algorithms;
 use crate::protocol::client::Client;
 use crate::protocol::fault::Fault;
 use crate::protocol::handshake::{Ended, Guard, Seen};
-use crate::protocol::host_key::Place;
+use crate::protocol::host_key::{HostTrust, Place};
 use crate::protocol::identification::NoIdentification;
 use crate::protocol::stream::{Cut, CutStream};
 use async_trait::async_trait;
 use model::{Error, ErrorKind, PeerText, Protocol, Purpose, RemotePath, Result, Retry, Secret};
 use net::{ConnectionHandle, Connector, DialRequest, Net, PooledConnection, Stream};
 use russh::client::{Config, Handle};
-use russh::keys::{Algorithm, PrivateKey};
-use russh::{ChannelMsg, Disconnect, Preferred, SshId, cipher, compression, kex, mac};
+use russh::keys::PrivateKey;
+use russh::{ChannelMsg, Disconnect, SshId};
 use std::borrow::Cow;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -102,11 +103,13 @@ impl Remote {
         let record = stream.handle();
         let address = record.remote().map(|remote| remote.ip());
         let place = Place { host: &settings.host, port: settings.port, address };
-        let config = Arc::new(config(settings.trust.algorithms(&place)));
+        let config = Arc::new(config(&settings.algorithms, &settings.trust, &place));
         let seen = Arc::new(Seen::default());
         let (stream, cut) = CutStream::new(stream);
         let guard = Guard {
             trust: settings.trust.clone(),
+            algorithms: settings.algorithms.clone(),
+            now: u64::try_from(self.services.clock.now().timestamp()).unwrap_or_default(),
             host: settings.host.clone(),
             port: settings.port,
             address,
@@ -241,7 +244,13 @@ impl Remote {
                     .with("for", format_args!("{kind:?}"))
                     .with("ours", ours.join(", "))
                     .with("server's", PeerText::new(theirs.join(", ").as_bytes()))
-                    .advice("the server offers only algorithms that are no longer safe; ask its operator to enable newer ones");
+                    .advice(if self.settings.algorithms.policy.fips {
+                        "the server offers no algorithm of the approved list (fips = true); ask its operator to enable one"
+                    } else {
+                        "the server offers only algorithms that are no longer safe, or others than the endpoint's options name; \
+                        ask its operator to enable newer ones, or see the options ciphers, macs, key_exchange, \
+                        host_key_algorithms and legacy"
+                    });
             }
             russh::Error::WrongServerSig => {
                 return Error::permanent(
@@ -304,43 +313,15 @@ impl PooledConnection for Connection {
 }
 
 /// The SSH library's settings for one connection.
-fn config(host_keys: Vec<Algorithm>) -> Config {
-    const KEX: &[kex::Name] = &[
-        kex::MLKEM768X25519_SHA256,
-        kex::CURVE25519,
-        kex::CURVE25519_PRE_RFC_8731,
-        kex::ECDH_SHA2_NISTP256,
-        kex::ECDH_SHA2_NISTP384,
-        kex::ECDH_SHA2_NISTP521,
-        kex::DH_GEX_SHA256,
-        kex::DH_G16_SHA512,
-        kex::DH_G18_SHA512,
-        kex::DH_G14_SHA256,
-        kex::EXTENSION_SUPPORT_AS_CLIENT,
-        kex::EXTENSION_OPENSSH_STRICT_KEX_AS_CLIENT,
-    ];
-    const CIPHERS: &[cipher::Name] = &[
-        cipher::AES_256_GCM,
-        cipher::AES_128_GCM,
-        cipher::CHACHA20_POLY1305,
-        cipher::AES_256_CTR,
-        cipher::AES_192_CTR,
-        cipher::AES_128_CTR,
-    ];
-    const MACS: &[mac::Name] =
-        &[mac::HMAC_SHA256_ETM, mac::HMAC_SHA512_ETM, mac::HMAC_SHA256, mac::HMAC_SHA512];
+fn config(algorithms: &Algorithms, trust: &HostTrust, place: &Place<'_>) -> Config {
+    let host_keys = algorithms.host_keys(trust.on_file(place));
+    // Asked for, a server shows its certificate instead of its plain key.
+    let certificates = if trust.has_authorities(place) { host_keys.clone() } else { Vec::new() };
     Config {
         client_id: SshId::Standard(Cow::Borrowed(concat!("SSH-2.0-Waybill_", env!("CARGO_PKG_VERSION")))),
         window_size: WINDOW,
         maximum_packet_size: PACKET,
-        preferred: Preferred {
-            kex: Cow::Borrowed(KEX),
-            key: Cow::Owned(host_keys),
-            host_key_certificates: Cow::Borrowed(&[]),
-            cipher: Cow::Borrowed(CIPHERS),
-            mac: Cow::Borrowed(MACS),
-            compression: Cow::Borrowed(&[compression::NONE]),
-        },
+        preferred: algorithms.preferred(host_keys, certificates),
         keepalive_interval: Some(KEEPALIVE),
         keepalive_max: KEEPALIVES,
         inactivity_timeout: Some(STUCK),

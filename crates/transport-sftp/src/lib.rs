@@ -6,8 +6,7 @@
 //! [`transport::folder`]'s.
 //!
 //! An endpoint's directory, `sftp://host:port/dir`, is taken from where the login starts; `sftp://host:port//dir` is
-//! absolute. Not here yet: host certificates, keyboard-interactive and host-based logins, options for algorithms and
-//! compression.
+//! absolute. Not here: host-based logins, agents, jump hosts.
 
 mod connection;
 mod error;
@@ -73,6 +72,12 @@ impl FolderProtocol for Sftp {
 
     fn check_endpoint(&self, endpoint: &Endpoint, _: &Definitions, findings: &mut Findings<'_>) {
         let options = &endpoint.options;
+        if options.bool("legacy") {
+            findings.warning(
+                "legacy",
+                "allows algorithms that are no longer safe; remove it once the server has better ones",
+            );
+        }
         if let Some(private_key) = options.secret("private_key").filter(|key| !key.reveal().is_empty()) {
             let passphrase =
                 options.secret("passphrase").filter(|passphrase| !passphrase.reveal().is_empty());

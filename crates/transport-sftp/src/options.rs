@@ -1,14 +1,18 @@
 //! What an SFTP endpoint can be told, and what it was told.
 
+use crate::protocol::algorithms::{self, Algorithms, Policy};
+use crate::protocol::certificate;
 use crate::protocol::host_key::{HostTrust, Pin};
 use crate::protocol::key;
 use crate::protocol::known_hosts::KnownHosts;
 use model::definition::{Credential, Endpoint, KeyDefinition};
 use model::schema::{
-    Field, FieldPath, Findings, Group, Kind, Paths, Roles, Rule, Scheme, Section, TransportSpec,
+    Field, FieldPath, Findings, Group, Kind, Paths, Roles, Rule, Scheme, Section, TEXTS, TransportSpec,
 };
 use model::{Error, ErrorKind, PublicMaterial, RemotePath, Result, Secret};
 use net::{ConnectOptions, PoolLimits, Sharing};
+use russh::keys::Certificate;
+use std::sync::Arc;
 use transport::folder::{FolderPlace, LoginAddress, options as folder};
 
 /// The port of SSH.
@@ -24,7 +28,7 @@ const TEMPORARY: &str = "_tmp";
 pub static SPEC: TransportSpec = TransportSpec {
     schemes: &[Scheme { name: "sftp", port: Some(PORT), paths: Paths::Login, connects_per_poll: true }],
     roles: Roles { source: true, destination: true, listener: false },
-    endpoint: &[&LOGIN, &SERVER, &net::CONNECTION, &net::POOL],
+    endpoint: &[&LOGIN, &SERVER, &ALGORITHMS, &net::CONNECTION, &net::POOL],
     source: &[&folder::SOURCE, &UNFINISHED],
     destination: &[&folder::DESTINATION, &WRITING, &folder::PERMISSIONS],
     ..TransportSpec::new("sftp", "A directory of an SFTP server.")
@@ -52,6 +56,20 @@ static LOGIN: Group = Group::of(&[
          with SHA-2 only).",
     ).login(),
     Field::optional("passphrase", Kind::Secret, "The passphrase of an encrypted private key.").login(),
+    Field::optional(
+        "certificate",
+        Kind::Public(PublicMaterial::UserCertificate),
+        "The OpenSSH certificate of the private key, usually \"${file:/path/key-cert.pub}\", for servers that know an authority \
+        instead of each user's key.",
+    ).login(),
+    Field::optional(
+        "authentication",
+        Kind::List(&Kind::Choice(METHODS)),
+        "The methods to log in by, in the order in which they are tried, as far as the server offers them and there is something to \
+        log in with. keyboard-interactive answers the server's question with the password, and only if the server has not \
+        refused the password before. A server that asks for several is given each. Left out: publickey, password, \
+        keyboard-interactive.",
+    ),
 ])
 .with(&[
     Rule::ExactlyOne(&["username", "credential"]),
@@ -75,12 +93,57 @@ static SERVER: Group = Group::of(&[
         "known_hosts",
         Kind::Public(PublicMaterial::KnownHosts),
         "The content of an OpenSSH known_hosts file, usually \"${file:/path/known_hosts}\": plain and hashed names, [host]:port, \
-         addresses, patterns, @revoked. A line that cannot be read is ignored when it is surely of another host. Key types on file for the host are asked for first. @cert-authority lines are read, \
-         but host certificates are not supported yet.",
+         addresses, patterns, @revoked, and @cert-authority for servers with a certificate, which must be valid, name the host, \
+         and have no critical options. A line that cannot be read is ignored when it is surely of another host. Key types on file \
+         for the host are asked for first.",
     )
     .address(),
 ])
 .with(&[Rule::ExactlyOne(&["host_key", "known_hosts"])]);
+
+/// The ways to log in.
+const METHODS: &[&str] = &["publickey", "password", "keyboard-interactive"];
+
+static ALGORITHMS: Group = Group::of(&[
+    Field::optional(
+        "ciphers",
+        TEXTS,
+        "Ciphers in the order of preference, by OpenSSH's names, such as aes256-gcm@openssh.com. \"auto\" in the list stands for \
+        the usual ones; left out, these. The first that the server has too is taken.",
+    )
+    .per_environment(),
+    Field::optional("macs", TEXTS, "The same for message authentication, such as hmac-sha2-256-etm@openssh.com.")
+        .per_environment(),
+    Field::optional("key_exchange", TEXTS, "The same for the key exchange, such as ecdh-sha2-nistp256.")
+        .per_environment(),
+    Field::optional(
+        "host_key_algorithms",
+        TEXTS,
+        "The same for the server's key and its signature, such as rsa-sha2-512. Types of keys on file are asked for first. An \
+        authority must have signed a host certificate with one of them.",
+    )
+    .per_environment(),
+    Field::optional(
+        "compression",
+        Kind::List(&Kind::Choice(&["none", "zlib@openssh.com", "zlib"])),
+        "Compression in the order of preference: none, zlib@openssh.com (from the login on), zlib. Left out: none. It helps on slow \
+        lines with text, and costs time otherwise.",
+    )
+    .per_environment(),
+    Field::optional(
+        "legacy",
+        Kind::Bool,
+        "Allows algorithms that are no longer safe (aes*-cbc, 3des-cbc, hmac-sha1, SHA-1 in key exchanges, ssh-rsa signatures), for \
+        servers that have nothing better: they are offered last, may be named in the lists, and a connection that uses one is \
+        marked as weakened.",
+    ),
+    Field::optional(
+        "fips",
+        Kind::Bool,
+        "Offers only algorithms that FIPS 140-3 approves, and refuses others in the lists. It says nothing about how \
+        Waybill's cryptographic modules were validated.",
+    ),
+]);
 
 static UNFINISHED: Group = Group::of(&[folder::unfinished(TEMPORARY)]);
 
@@ -99,6 +162,7 @@ pub(crate) struct Settings {
     /// Empty for where a login starts.
     pub(crate) directory: RemotePath,
     pub(crate) trust: HostTrust,
+    pub(crate) algorithms: Algorithms,
     /// How to connect.
     pub(crate) connecting: ConnectOptions,
     /// How many connections are kept, and how long.
@@ -115,6 +179,28 @@ pub(crate) struct Login {
     pub(crate) key: Option<String>,
     pub(crate) private_key: Option<Secret<String>>,
     pub(crate) passphrase: Option<Secret<String>>,
+    pub(crate) certificate: Option<Arc<Certificate>>,
+    /// In the order in which they are tried.
+    pub(crate) methods: Vec<Method>,
+}
+
+/// A way to log in (RFC 4252, RFC 4256).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Method {
+    PublicKey,
+    Password,
+    KeyboardInteractive,
+}
+
+impl Method {
+    fn read(word: &str) -> Option<Self> {
+        match word {
+            "publickey" => Some(Self::PublicKey),
+            "password" => Some(Self::Password),
+            "keyboard-interactive" => Some(Self::KeyboardInteractive),
+            _ => None,
+        }
+    }
 }
 
 /// How a URL is written, for whoever wrote it otherwise.
@@ -127,12 +213,14 @@ impl Settings {
         let address = findings.accept("url", LoginAddress::read(endpoint, URL_FORM, PORT));
         let server = address.as_ref().map(|address| (address.host.as_str(), address.port));
         let trust = trust(endpoint, server, findings);
+        let algorithms = algorithms(endpoint, findings);
         let login = Login::read(endpoint, findings);
         let connecting = ConnectOptions::read(options, findings);
         let limits = PoolLimits::read(options, Sharing::Shared(BUSY), connecting.timeout);
         let LoginAddress { host, port, directory } = address?;
         let endpoint = endpoint.name.clone();
-        Some(Self { endpoint, host, port, directory, trust: trust?, connecting, limits, login })
+        let trust = trust?;
+        Some(Self { endpoint, host, port, directory, trust, algorithms, connecting, limits, login })
     }
 
     /// The settings of an endpoint that is used now.
@@ -157,6 +245,23 @@ impl Settings {
 
 fn target(host: &str, port: u16) -> String {
     if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
+}
+
+/// The algorithms to offer.
+fn algorithms(endpoint: &Endpoint, findings: &mut Findings<'_>) -> Algorithms {
+    use algorithms::Kind::{Cipher, Compression, HostKey, KeyExchange, Mac};
+    let options = &endpoint.options;
+    let policy = Policy { legacy: options.bool("legacy"), fips: options.bool("fips") };
+    if policy.legacy && policy.fips {
+        findings.error("legacy", "cannot be used together with fips = true; remove one of them");
+    }
+    for kind in [Cipher, Mac, KeyExchange, HostKey, Compression] {
+        for (name, number) in options.texts(kind.option()).zip(1..) {
+            let path = FieldPath::from(kind.option()).item(number);
+            findings.accept(path, algorithms::check(kind, name, policy));
+        }
+    }
+    Algorithms::read(policy, |kind| options.texts(kind.option()).map(str::to_owned).collect())
 }
 
 /// Whom to trust; `server` is the host and port, where they could be read.
@@ -209,7 +314,23 @@ impl Login {
             key: text("key"),
             private_key: secret("private_key"),
             passphrase: secret("passphrase"),
+            certificate: text("certificate")
+                .and_then(|text| findings.accept("certificate", certificate::read(&text)))
+                .map(Arc::new),
+            methods: options.texts("authentication").filter_map(Method::read).collect(),
         };
+        let login = Self {
+            methods: if login.methods.is_empty() {
+                METHODS.iter().filter_map(|word| Method::read(word)).collect()
+            } else {
+                login.methods
+            },
+            ..login
+        };
+        if login.certificate.is_some() && login.key.is_none() && login.private_key.is_none() {
+            findings
+                .error("certificate", "needs the private key that it belongs to: give private_key or key");
+        }
         if login.username.is_none() && login.credential.is_none() {
             findings.error("username", "is empty: name the user to log in as");
         }
@@ -228,8 +349,8 @@ impl Login {
     /// `ConfigInvalid`: a name that is not defined.
     pub(crate) fn resolve(
         &self,
-        credential: impl Fn(&str) -> Option<std::sync::Arc<Credential>>,
-        key: impl Fn(&str) -> Option<std::sync::Arc<KeyDefinition>>,
+        credential: impl Fn(&str) -> Option<Arc<Credential>>,
+        key: impl Fn(&str) -> Option<Arc<KeyDefinition>>,
     ) -> Result<ResolvedLogin> {
         let missing = |what: &'static str, name: &str| {
             Error::permanent(ErrorKind::ConfigInvalid, "log in with the endpoint's credential or key")
@@ -249,7 +370,14 @@ impl Login {
             }
             None => self.private_key.clone().map(|key| (key, self.passphrase.clone())),
         };
-        Ok(ResolvedLogin { username: username.unwrap_or_default(), password, private_key })
+        let (certificate, methods) = (self.certificate.clone(), self.methods.clone());
+        Ok(ResolvedLogin {
+            username: username.unwrap_or_default(),
+            password,
+            private_key,
+            certificate,
+            methods,
+        })
     }
 }
 
@@ -260,6 +388,9 @@ pub(crate) struct ResolvedLogin {
     pub(crate) password: Option<Secret<String>>,
     /// The key and its passphrase.
     pub(crate) private_key: Option<(Secret<String>, Option<Secret<String>>)>,
+    pub(crate) certificate: Option<Arc<Certificate>>,
+    /// In the order in which they are tried.
+    pub(crate) methods: Vec<Method>,
 }
 
 #[cfg(test)]

@@ -337,3 +337,46 @@ async fn a_key_that_cannot_be_read_is_found_before_anybody_logs_in() {
     assert_eq!(world.found(&endpoint), [""; 0]);
     list(&world.folder(&endpoint), "").await.unwrap();
 }
+
+/// The account that logs in by password, at a server with these lines.
+fn by_password(server: &Sshd) -> Build {
+    let user = server.field("password_user");
+    server.endpoint().user(user).set("private_key", "").set("password", server.field("password"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_asks_for_the_password_gets_it_once() {
+    let server = Sshd::with(&["KbdInteractiveAuthentication yes", "PasswordAuthentication no", "UsePAM yes"]);
+    let world = World::new();
+    list(&world.folder(&by_password(&server).done()), "").await.unwrap();
+    let error = refused(&world, by_password(&server).set("password", "wrong")).await;
+    assert_eq!((error.kind(), error.retry()), (ErrorKind::Unauthenticated, Retry::Permanent), "{error:?}");
+    assert!(server.logged("Failed keyboard-interactive/pam", 1));
+    assert_eq!(server.log().matches("Failed keyboard-interactive/pam").count(), 1, "{}", server.log());
+    // The endpoint may leave a method out.
+    let error =
+        refused(&world, by_password(&server).list("authentication", &["publickey", "password"])).await;
+    assert_eq!(error.kind(), ErrorKind::Unauthenticated);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_password_is_given_to_one_method_only() {
+    let server = Sshd::with(&["KbdInteractiveAuthentication yes", "UsePAM yes"]);
+    let error = refused(&World::new(), by_password(&server).set("password", "wrong")).await;
+    is(&error, ErrorKind::Unauthenticated, Retry::Permanent, &["tried", "password"]);
+    assert!(server.logged("Failed password", 1));
+    assert!(!server.log().contains("Failed keyboard-interactive"), "{}", server.log());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_asks_for_key_and_password_gets_both_in_its_order() {
+    for methods in ["publickey,password", "password,publickey"] {
+        let server = Sshd::with(&[&format!("AuthenticationMethods {methods}")]);
+        let world = World::new();
+        let key = read_text(server.field("key"));
+        let both = || by_password(&server).set("private_key", &key);
+        list(&world.folder(&both().done()), "").await.unwrap_or_else(|e| panic!("{methods}: {e:?}"));
+        let error = refused(&world, both().set("password", "")).await;
+        assert_eq!(error.kind(), ErrorKind::Unauthenticated, "{methods}: {error:?}");
+    }
+}

@@ -1,5 +1,7 @@
 //! What the SSH library asks us during a session: whether the server is trusted, and what may come from it.
 
+use super::algorithms::{Algorithms, Kind, legacy_of};
+use super::certificate;
 use super::host_key::{HostTrust, Place, fingerprint};
 use super::stream::Cut;
 use model::{Error, PeerText, Security};
@@ -116,6 +118,9 @@ impl Seen {
 /// Our side of the SSH library's questions.
 pub(crate) struct Guard {
     pub(crate) trust: HostTrust,
+    pub(crate) algorithms: Algorithms,
+    /// Seconds since 1970, for certificates.
+    pub(crate) now: u64,
     pub(crate) host: String,
     pub(crate) port: u16,
     pub(crate) address: Option<IpAddr>,
@@ -161,11 +166,20 @@ impl Handler for Guard {
     type Error = Ended;
 
     async fn check_server_key(&mut self, key: &PublicKeyOrCertificate) -> Result<bool, Ended> {
-        let key = key.public_key();
-        let key_type = key.algorithm().as_str().to_owned();
-        let wire = key.to_bytes().map_err(|e| Ended::Ssh(russh::Error::SshKey(e)))?;
         let place = Place { host: &self.host, port: self.port, address: self.address };
-        let verdict = self.trust.judge(&place, &key_type, &wire);
+        let public_key = key.public_key();
+        let wire = public_key.to_bytes().map_err(|e| Ended::Ssh(russh::Error::SshKey(e)))?;
+        let (key_type, verdict) = match key.certificate() {
+            None => {
+                let key_type = public_key.algorithm().as_str().to_owned();
+                let verdict = self.trust.judge(&place, &key_type, &wire);
+                (key_type, verdict)
+            }
+            Some(shown) => (
+                shown.algorithm().to_certificate_type(),
+                certificate::judge(&self.trust, &place, shown, &self.algorithms, self.now),
+            ),
+        };
         let mut state = self.seen.state();
         state.host_key = Some((key_type, fingerprint(&wire)));
         match verdict {
@@ -188,6 +202,14 @@ impl Handler for Guard {
         session: &mut Session,
     ) -> Result<(), Ended> {
         let authenticates_itself = [cipher::AES_256_GCM, cipher::AES_128_GCM, cipher::CHACHA20_POLY1305];
+        let (cipher, mac_name) = (names.cipher.as_ref(), names.client_mac.as_ref());
+        let mut used = vec![(Kind::KeyExchange, names.kex.as_ref()), (Kind::Cipher, cipher)];
+        if !authenticates_itself.contains(&names.cipher) {
+            used.push((Kind::Mac, mac_name));
+        }
+        let host_key = names.key.to_string();
+        used.push((Kind::HostKey, &host_key));
+        self.record.weaken(legacy_of(&used));
         let mac = if authenticates_itself.contains(&names.cipher) { "" } else { names.client_mac.as_ref() };
         self.seen.state().agreed = Some(Agreed {
             kex: names.kex.as_ref().to_owned(),

@@ -9,7 +9,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 use model::{Error, ErrorKind, Result};
 use openssl::sha::sha256;
-use russh::keys::{Algorithm, EcdsaCurve, HashAlg};
+use russh::keys::Algorithm;
 use std::net::IpAddr;
 
 /// What an endpoint says about its server's key.
@@ -34,17 +34,6 @@ pub(crate) fn fingerprint(key: &[u8]) -> String {
     format!("SHA256:{}", STANDARD_NO_PAD.encode(sha256(key)))
 }
 
-/// Key types in the order they are asked for when nothing on file says otherwise. RSA with SHA-1 is
-/// not among them.
-const PREFERENCE: [Algorithm; 6] = [
-    Algorithm::Ed25519,
-    Algorithm::Ecdsa { curve: EcdsaCurve::NistP256 },
-    Algorithm::Ecdsa { curve: EcdsaCurve::NistP384 },
-    Algorithm::Ecdsa { curve: EcdsaCurve::NistP521 },
-    Algorithm::Rsa { hash: Some(HashAlg::Sha512) },
-    Algorithm::Rsa { hash: Some(HashAlg::Sha256) },
-];
-
 /// The key type of an algorithm: both of RSA's signatures are made with keys of type `ssh-rsa`.
 fn key_type(algorithm: &Algorithm) -> &str {
     match algorithm {
@@ -54,9 +43,8 @@ fn key_type(algorithm: &Algorithm) -> &str {
 }
 
 impl HostTrust {
-    /// The algorithms to ask the server for: those whose keys are on file come first, as the server
-    /// shows only one of its keys.
-    pub(crate) fn algorithms(&self, place: &Place<'_>) -> Vec<Algorithm> {
+    /// Which algorithms' keys are on file for a host.
+    pub(crate) fn on_file(&self, place: &Place<'_>) -> impl Fn(&Algorithm) -> bool + use<> {
         let types: Vec<String> = match self {
             Self::Pinned(pins) => {
                 pins.iter().flat_map(|pin| pin.types.iter().map(|name| (*name).to_owned())).collect()
@@ -66,9 +54,15 @@ impl HostTrust {
                 found.keys.iter().map(|key| key.key_type.to_owned()).collect()
             }
         };
-        let on_file = |algorithm: &&Algorithm| types.iter().any(|known| known == key_type(algorithm));
-        let (first, rest): (Vec<_>, Vec<_>) = PREFERENCE.iter().partition(on_file);
-        first.into_iter().chain(rest).cloned().collect()
+        move |algorithm| types.iter().any(|known| known == key_type(algorithm))
+    }
+
+    /// Whether authorities are on file for a host.
+    pub(crate) fn has_authorities(&self, place: &Place<'_>) -> bool {
+        match self {
+            Self::Pinned(_) => false,
+            Self::Known(hosts) => !hosts.find(place.host, place.port, place.address).authorities.is_empty(),
+        }
     }
 
     /// Lines on file that cannot be read, and are of other hosts.
@@ -160,7 +154,7 @@ fn advice(found: &Found<'_>, changed: bool) -> String {
     if found.authorities.is_empty() {
         what.to_owned()
     } else {
-        format!("{what}. The @cert-authority lines do not help: host certificates are not supported yet")
+        format!("{what}. The server showed no certificate of an authority that a @cert-authority line names")
     }
 }
 

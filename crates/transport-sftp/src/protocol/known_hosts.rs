@@ -308,7 +308,7 @@ fn hash_of(salt: &[u8], name: &str) -> Option<Vec<u8>> {
 }
 
 /// `*` stands for any characters, `?` for one.
-fn glob(pattern: &[u8], name: &[u8]) -> bool {
+pub(super) fn glob(pattern: &[u8], name: &[u8]) -> bool {
     let (mut p, mut n) = (0, 0);
     // Where to go on when the characters after the last star did not fit.
     let mut back: Option<(usize, usize)> = None;

@@ -171,17 +171,24 @@ pub fn read_text(path: impl AsRef<Path>) -> String {
 pub struct Build {
     url: String,
     set: Vec<(String, String)>,
+    lists: Vec<(&'static str, Vec<String>)>,
 }
 
 impl Build {
     pub fn new(url: String, user: &str) -> Self {
-        Self { url, set: Vec::new() }.user(user)
+        Self { url, set: Vec::new(), lists: Vec::new() }.user(user)
     }
 
     /// Sets a field of the endpoint or of the destination; an empty text stands for one that was left out.
     pub fn set(mut self, name: &str, value: &str) -> Self {
         self.set.retain(|(other, _)| other != name);
         self.set.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Sets a list.
+    pub fn list(mut self, name: &'static str, values: &[&str]) -> Self {
+        self.lists.push((name, values.iter().map(|value| (*value).to_owned()).collect()));
         self
     }
 
@@ -209,7 +216,12 @@ impl Build {
     }
 
     pub fn done(self) -> Arc<Endpoint> {
-        Arc::new(defined::endpoint(&SPEC, "acme", &self.url, &self.declared(SPEC.endpoint)))
+        let mut endpoint = defined::endpoint(&SPEC, "acme", &self.url, &self.declared(SPEC.endpoint));
+        for (name, values) in &self.lists {
+            let values = values.iter().cloned().map(model::schema::Value::Text).collect();
+            endpoint.options = endpoint.options.with(name, model::schema::Value::List(values));
+        }
+        Arc::new(endpoint)
     }
 
     /// The endpoint, and a flow's destination there.

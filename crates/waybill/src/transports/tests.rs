@@ -369,6 +369,24 @@ async fn what_endpoints_say_of_webdav() {
     assert!(valid && lines.is_empty(), "{lines:?}");
 }
 
+/// The examples of the page about SFTP are valid; the second one is warned of, as it allows old algorithms.
+#[tokio::test]
+async fn what_the_page_about_sftp_shows_is_valid() {
+    let desk = Desk::new();
+    let page = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/sftp.md")).unwrap();
+    let here = desk.path("good.key").display().to_string();
+    let examples: Vec<_> = page.split("```toml\n").skip(1).collect();
+    assert_eq!(examples.len(), 2);
+    for (example, warnings) in examples.into_iter().zip([0, 1]) {
+        let example = example.split("```").next().unwrap();
+        let example = example.replace("/run/secrets/acme", &here).replace("/run/secrets/old", &here);
+        let (valid, lines) = desk.check(&example);
+        assert!(valid, "{lines:?}");
+        let about_old = lines.iter().filter(|line| line.contains("no longer safe")).count();
+        assert_eq!((about_old, lines.len()), (warnings, warnings), "{lines:?}");
+    }
+}
+
 #[tokio::test]
 async fn a_mistake_is_told_once() {
     let desk = Desk::new();
