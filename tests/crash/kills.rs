@@ -67,52 +67,76 @@ fn run(database: Database) {
     let url = database.url("kills");
     let fast = Route::make(root.path(), "fast", 1 << 20, 30);
     let lane = Route::make(root.path(), "lane", 32 << 10, 15);
-    let mut gateway =
+    let gateway =
         gateway(root.path(), url.as_deref(), &[(&fast, "retention = \"1s\""), (&lane, "ordered = true")]);
     let traffic = Traffic::begin(root.path(), vec![fast, lane]);
+    Ordeal { database, url: url.as_deref(), points: &POINTS, kills: 20, ordered: Some("lane") }
+        .undergo(gateway, traffic);
+}
 
-    let begun = Instant::now();
-    let mut missed: BTreeSet<&str> = POINTS.into();
-    let mut deaths = Vec::new();
-    let mut die = |gateway: &mut Gateway, death| {
-        let as_asked = start_and_die(gateway, death);
-        if let (Death::At(point, _), true) = (death, as_asked) {
-            missed.remove(point);
+/// Kills of one gateway, and what must be true after them.
+pub struct Ordeal<'a> {
+    /// Where the gateway keeps its books.
+    pub database: Database,
+    /// That database, unless SQLite.
+    pub url: Option<&'a str>,
+    /// Each must have killed it once.
+    pub points: &'a [&'static str],
+    /// In CI; at least one for each point.
+    pub kills: usize,
+    /// The route whose files must appear in the order in which they were given.
+    pub ordered: Option<&'a str>,
+}
+
+impl Ordeal<'_> {
+    /// Kills the gateway again and again while files go through it; in the end each has arrived, once and whole.
+    pub fn undergo(self, mut gateway: Gateway, traffic: Traffic) {
+        let begun = Instant::now();
+        let mut missed: BTreeSet<&str> = self.points.iter().copied().collect();
+        let mut deaths = Vec::new();
+        let mut die = |gateway: &mut Gateway, death| {
+            let as_asked = start_and_die(gateway, death);
+            if let (Death::At(point, _), true) = (death, as_asked) {
+                missed.remove(point);
+            }
+            deaths.push((death, as_asked));
+            missed.clone()
+        };
+        let mut left = BTreeSet::new();
+        for death in plan(self.points, crate::kills(self.kills)) {
+            left = die(&mut gateway, death);
         }
-        deaths.push((death, as_asked));
-        missed.clone()
-    };
-    let mut left: BTreeSet<&str> = POINTS.into();
-    for death in plan(&POINTS, crate::kills(20)) {
-        left = die(&mut gateway, death);
-    }
-    // A point with a count may have been out of reach in the time it had.
-    for point in left.clone() {
-        // What is to be removed at the next start must be past its retention by then.
-        std::thread::sleep(Duration::from_millis(1500));
-        left = die(&mut gateway, Death::At(point, 1));
-    }
-    let log = |gateway: &Gateway| format!("{deaths:?}\n{}", tail(gateway));
-    assert!(left.is_empty(), "never reached: {left:?}\n{}\n{}", traffic.account(), log(&gateway));
-    let killing = begun.elapsed();
+        // A point with a count may have been out of reach in the time it had.
+        for point in left.clone() {
+            // What is to be removed at the next start must be past its retention by then.
+            std::thread::sleep(Duration::from_millis(1500));
+            left = die(&mut gateway, Death::At(point, 1));
+        }
+        let log = |gateway: &Gateway| format!("{deaths:?}\n{}", tail(gateway));
+        assert!(left.is_empty(), "never reached: {left:?}\n{}\n{}", traffic.account(), log(&gateway));
+        let killing = begun.elapsed();
 
-    gateway.start();
-    traffic.settle(Duration::from_secs(60), &|| log(&gateway));
-    traffic.assert_in_order("lane", &|| log(&gateway));
-    Books { gateway: &gateway, url: url.as_deref() }.wait_until_settled();
-    assert!(gateway.stop().success(), "{}", log(&gateway));
-    let books = Books { gateway: &gateway, url: url.as_deref() };
-    let (files, _) = traffic.counts();
-    books.assert_complete(files, &traffic.account());
-    books.assert_connections_closed();
-    let report = books.assert_audit();
-    println!(
-        "{database:?}: {} kills in {killing:?}, {} of them at a named point, {files} files once and whole, {} given \
-         up claims taken again, audit {report}",
-        deaths.len(),
-        deaths.iter().filter(|(death, as_asked)| *as_asked && matches!(death, Death::At(..))).count(),
-        books.count("select count(*) from attempts where outcome <> 'delivered'"),
-    );
+        gateway.start();
+        traffic.settle(Duration::from_secs(60), &|| log(&gateway));
+        if let Some(route) = self.ordered {
+            traffic.assert_in_order(route, &|| log(&gateway));
+        }
+        Books { gateway: &gateway, url: self.url }.wait_until_settled();
+        assert!(gateway.stop().success(), "{}", log(&gateway));
+        let books = Books { gateway: &gateway, url: self.url };
+        let (files, _) = traffic.counts();
+        books.assert_complete(files, &traffic.account());
+        books.assert_connections_closed();
+        let report = books.assert_audit();
+        println!(
+            "{:?}: {} kills in {killing:?}, {} of them at a named point, {files} files once and whole, {} given \
+             up claims taken again, audit {report}",
+            self.database,
+            deaths.len(),
+            deaths.iter().filter(|(death, as_asked)| *as_asked && matches!(death, Death::At(..))).count(),
+            books.count("select count(*) from attempts where outcome <> 'delivered'"),
+        );
+    }
 }
 
 /// A gateway with flows between folders.

@@ -15,6 +15,7 @@ mod database_away;
 mod direct_kills;
 mod failure_kills;
 mod kills;
+mod kills_over_servers;
 mod revisions;
 mod staging_full;
 mod trace;
