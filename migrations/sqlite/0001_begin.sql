@@ -57,6 +57,17 @@ CREATE INDEX offers_kept ON offers (flow, endpoint, listed_at) WHERE kept;
 CREATE INDEX offers_refused ON offers (flow, endpoint) WHERE kept AND state = 'refused';
 CREATE INDEX offers_settling ON offers (node, epoch) WHERE node IS NOT NULL;
 
+-- Whether the files came that flows expect by a time of the day: the last day of each flow.
+CREATE TABLE expectations (
+    flow     TEXT    NOT NULL PRIMARY KEY,
+    -- As 2026-12-24, by the clock of the flow's zone.
+    day      TEXT    NOT NULL,
+    due_at   TEXT NOT NULL,
+    at_least BIGINT  NOT NULL,
+    found    BIGINT  NOT NULL,
+    missing  BOOLEAN NOT NULL
+);
+
 -- Files in archives that are removed when their time is over.
 CREATE TABLE archived_files (
     -- SHA-256 of place and path, in hexadecimal.

@@ -328,7 +328,7 @@ pub(crate) static POLLED: Group = Group::of(&[
         "time_zone",
         TEXT,
         "UTC",
-        "The time zone of `cron`, `between`, `not_on` and of dates in the names of directories, by its IANA name, such as `Europe/Berlin`. When the \
+        "The time zone of `cron`, `between`, `not_on`, `expect` and of dates in the names of directories, by its IANA name, such as `Europe/Berlin`. When the \
         clock is put forward, a time that does not exist counts as the first moment after the gap. When it \
         is put back, a `cron` expression with a fixed hour counts the first of the two moments, one that \
         repeats each hour counts both, and a window is open during both.",
@@ -344,6 +344,14 @@ pub(crate) static POLLED: Group = Group::of(&[
         Kind::Name(Section::CALENDAR),
         "The calendar with the days on which no poll begins. A window that goes over midnight belongs to the \
         day on which it begins.",
+    ),
+    Field::optional(
+        "expect",
+        Kind::Table(&EXPECT),
+        "How many files are expected by a time of each day on which polls may begin (`between`, `not_on` and `cron` \
+        say on which). Where fewer were taken since midnight, the audit event `flow.files_missing` tells it, once a day, and \
+        the flow's state and the overview show it until enough have come (`flow.files_arrived`) or the next day \
+        is judged.",
     ),
     Field::preset(
         "read_limit",
@@ -371,6 +379,12 @@ pub(crate) static POLLED: Group = Group::of(&[
     ),
 ])
 .with(&[Rule::AtMostOne(&["every", "cron"])]);
+
+/// What is expected of a source.
+pub(crate) static EXPECT: Group = Group::of(&[
+    Field::required("by", TEXT, "The time of the day, such as `18:00`, by the clock of `time_zone`."),
+    Field::preset("at_least", Kind::Integer { min: 1, max: 1_000_000 }, "1", "How many files are expected."),
+]);
 
 /// A window of the day.
 pub(crate) static WINDOW: Group = Group::of(&[WINDOW_FROM, WINDOW_TO, WINDOW_DAYS]);

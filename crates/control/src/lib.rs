@@ -40,7 +40,7 @@ pub use flows::{
 };
 pub use forget_key::{ForgetKey, ForgottenKey};
 pub use plan::{PlanAnswer, PlanRequest};
-pub use poll_times::PollTimes;
+pub use poll_times::{PollTimes, poll_schedules};
 pub use revisions::{RevisionDetail, RevisionLine};
 pub use roll_back::RollBack;
 pub use rotate::Rotated;

@@ -1,8 +1,11 @@
 //! When a flow polls, for lists and dry runs.
 
-use model::Timestamp;
+use crate::flow_document::{FlowDocument, calendars};
 use model::schedule::{Closed, Pace, Schedule};
+use model::schema::Section;
+use model::{StoredDefinition, Timestamp};
 use serde::Serialize;
+use std::collections::BTreeMap;
 
 /// When a flow polls its source.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
@@ -19,8 +22,23 @@ pub struct PollTimes {
     pub closed_words: Option<&'static str>,
 }
 
+/// The schedules of the flows that are polled, as far as no reference to a variable decides them.
+#[must_use]
+pub fn poll_schedules(definitions: &[StoredDefinition]) -> BTreeMap<String, Schedule> {
+    let calendars = calendars(definitions);
+    let flows = definitions.iter().filter(|definition| definition.section == Section::FLOW.as_str());
+    let read = |definition: &StoredDefinition| {
+        let document = FlowDocument::of(definition);
+        document.source("endpoint")?;
+        Some((definition.name.clone(), document.schedule(&calendars)?))
+    };
+    flows.filter_map(read).collect()
+}
+
 impl PollTimes {
-    pub(crate) fn of(schedule: &Schedule, now: Timestamp) -> Self {
+    /// When a schedule lets polls begin, at a moment.
+    #[must_use]
+    pub fn of(schedule: &Schedule, now: Timestamp) -> Self {
         let closed = schedule.closed_at(now);
         let running = closed.is_none() && matches!(schedule.pace, Pace::Every(_));
         Self {

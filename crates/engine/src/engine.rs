@@ -10,6 +10,7 @@ use crate::ingest::settle::Settler;
 use crate::ingest::unstable::UnstableFiles;
 use crate::maintenance::archives::ArchiveRetention;
 use crate::maintenance::deadlines::Deadlines;
+use crate::maintenance::expectations::Expectations;
 use crate::maintenance::fencing::Fencing;
 use crate::maintenance::purge::Purge;
 use crate::maintenance::repeat::{Maintenance, repeat};
@@ -155,6 +156,7 @@ impl Engine {
         let mut all: Vec<Arc<dyn Maintenance>> = vec![
             Arc::new(Fencing(Arc::clone(context))),
             Arc::new(Deadlines(Arc::clone(context))),
+            Arc::new(Expectations::new(Arc::clone(context))),
             Arc::new(Retention(Arc::clone(context))),
             Arc::new(ArchiveRetention(Arc::clone(context))),
             Arc::new(OrphanSweep(Arc::clone(context))),

@@ -3,6 +3,7 @@
 
 pub(crate) mod archives;
 pub(crate) mod deadlines;
+pub(crate) mod expectations;
 pub(crate) mod fencing;
 pub(crate) mod purge;
 pub(crate) mod repeat;

@@ -121,6 +121,10 @@ words! {
         EndpointSetOffline = "endpoint.set_offline",
         /// A person set an endpoint online again.
         EndpointSetOnline = "endpoint.set_online",
+        /// Fewer files than a flow expects came by the time of the day.
+        FlowFilesMissing = "flow.files_missing",
+        /// The files that a flow expected came after their time.
+        FlowFilesArrived = "flow.files_arrived",
         /// A person paused a flow: it takes no new files.
         FlowPaused = "flow.paused",
         /// A person resumed a paused flow.
@@ -397,6 +401,7 @@ impl EventKind {
             | Self::AuditRestored => Severity::Warning,
             Self::DefinitionsRefused
             | Self::OfferRefused
+            | Self::FlowFilesMissing
             | Self::TransferFailed
             | Self::DeliveryFailed
             | Self::DeliveryExpired

@@ -6,10 +6,12 @@
 
 mod calendar;
 mod cron;
+mod expectation;
 mod window;
 
 pub use calendar::Calendar;
 pub use cron::Cron;
+pub use expectation::{Expectation, ExpectedDay};
 pub use window::{Window, WindowError};
 
 use crate::{Timestamp, did_you_mean, duration_text};

@@ -16,6 +16,7 @@ mod command;
 mod delivery;
 mod either;
 mod event;
+mod expectations;
 mod fault;
 mod fence;
 mod flow_runs;
@@ -56,6 +57,7 @@ pub use delivery::{
     NewDelivery, NewTransfer, Overdue, PoolRooms, Resolved,
 };
 pub use either::Backend;
+pub use expectations::{JudgedDay, LastJudged, MissingFiles};
 pub use fence::Fenced;
 pub use flow_runs::{FlowRun, FlowRunResult, NewFlowRun, OpenFlowRun};
 pub use instance::load_or_create_instance;

@@ -95,6 +95,7 @@ pub fn poll(endpoint: &str, after: After) -> PollSource {
         endpoint: endpoint.into(),
         mask: Mask::new(&MaskSpec::default()).unwrap(),
         schedule: Schedule::every(Duration::from_secs(60)),
+        expect: None,
         read_limit: 0,
         order: Order::Name,
         settle: SettleWhen::Recorded,

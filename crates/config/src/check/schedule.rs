@@ -35,12 +35,12 @@ impl<'a> Checker<'a> {
         let schedule =
             Schedule { pace: pace?, zone: zone?, between: between?, not_on: not_on.map(Arc::clone) };
         let follows_clock = matches!(schedule.pace, Pace::Cron(_)) || !schedule.is_unrestricted();
-        if reader.has("time_zone") && !follows_clock && !reader.has("not_on") && !reader.mentions("{received")
-        {
-            reader.warning(
-                "time_zone",
-                "has no effect without 'cron', 'between', 'not_on' or a date in a directory",
-            );
+        let is_used =
+            follows_clock || reader.has("not_on") || reader.has("expect") || reader.mentions("{received");
+        if reader.has("time_zone") && !is_used {
+            let without =
+                "has no effect without 'cron', 'between', 'not_on', 'expect' or a date in a directory";
+            reader.warning("time_zone", without);
         }
         if follows_clock && schedule.next(reader.context.environment.now()).is_none() {
             let field = ["cron", "between", "not_on"].into_iter().find(|field| reader.has(field))?;

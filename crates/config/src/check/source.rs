@@ -11,7 +11,7 @@ use crate::reader::{Declared, Reader};
 use crate::sections::{POLLED, RECEIVED, SOURCE};
 use crate::tree::Node;
 use model::definition::{FlowSource, Order, PollEffects, PollSource, ReceiveSource, SettleWhen};
-use model::schedule::Schedule;
+use model::schedule::{Expectation, Schedule};
 use model::schema::{Group, Section, TransportSpec};
 use model::{Mask, MaskSpec};
 
@@ -22,6 +22,13 @@ pub(super) struct CheckedSource {
     pub(super) location: Option<Location>,
     /// What its polls do to their place; of one that receives, nothing.
     pub(super) effects: PollEffects,
+}
+
+/// How many files are expected by when; `None` with a problem told.
+fn expectation(table: &Reader<'_>) -> Option<Expectation> {
+    let by = table.text("by")?;
+    let at_least = table.integer("at_least").and_then(|files| u32::try_from(files).ok())?;
+    Expectation::parse(&by.value, at_least).map_err(|words| table.error("by", words)).ok()
 }
 
 impl<'a> Checker<'a> {
@@ -164,6 +171,7 @@ impl<'a> Checker<'a> {
             endpoint: endpoint?,
             mask,
             schedule,
+            expect: if reader.has("expect") { Some(expectation(&reader.section("expect"))?) } else { None },
             read_limit,
             order: reader.word("order", Order::parse)?,
             settle: reader.word("settle", SettleWhen::parse)?,

@@ -92,7 +92,10 @@ pub(crate) async fn page(
     let rows: Vec<FlowRow> = flows[from..]
         .iter()
         .take(ROWS as usize)
-        .map(|(name, day)| FlowRow::new(name, defined.get(*name), *day, now).paused(&suspensions))
+        .map(|(name, day)| {
+            let row = FlowRow::new(name, defined.get(*name), *day, now);
+            row.paused(&suspensions).missing(&count.overview.missing_files)
+        })
         .collect();
     let table = FlowTable { caption: "Flows by name, with their transfers of the last 24 hours", rows };
     let list = List {

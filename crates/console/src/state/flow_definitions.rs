@@ -1,6 +1,8 @@
 //! The flows of the definitions in force, as far as pages show them.
 
-use model::{PeerText, Result, StoredDefinition};
+use control::{PollTimes, poll_schedules};
+use model::schedule::Schedule;
+use model::{PeerText, Result, StoredDefinition, Timestamp};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,11 +15,18 @@ pub(crate) struct DefinedFlow {
     pub(crate) route: String,
     /// The endpoints it delivers to that refuse a name that is taken.
     refusing: Vec<String>,
+    /// When its source is polled, where no variable decides it.
+    schedule: Option<Schedule>,
 }
 
 impl DefinedFlow {
     pub(crate) fn refusing(&self) -> Option<String> {
         (!self.refusing.is_empty()).then(|| self.refusing.join(", "))
+    }
+
+    /// When its source is polled, and the next time, where it is not polled all the time.
+    pub(crate) fn polls(&self, now: Timestamp) -> Option<PollTimes> {
+        self.schedule.as_ref().map(|schedule| PollTimes::of(schedule, now))
     }
 
     /// What is to be known before a partner uses a file name again.
@@ -65,7 +74,12 @@ fn defined(definitions: &[StoredDefinition], refusing: &[&str]) -> BTreeMap<Stri
     };
     let refusing: BTreeSet<&str> =
         tables("endpoint").filter(|(_, endpoint)| refuses(endpoint)).map(|(name, _)| name.as_str()).collect();
-    tables("flow").map(|(name, flow)| (name.clone(), defined_flow(flow, &refusing))).collect()
+    let mut schedules = poll_schedules(definitions);
+    let read = |(name, flow): (&String, &Value)| {
+        let schedule = schedules.remove(name);
+        (name.clone(), DefinedFlow { schedule, ..defined_flow(flow, &refusing) })
+    };
+    tables("flow").map(read).collect()
 }
 
 fn defined_flow(flow: &Value, refusing: &BTreeSet<&str>) -> DefinedFlow {
@@ -91,12 +105,30 @@ fn defined_flow(flow: &Value, refusing: &BTreeSet<&str>) -> DefinedFlow {
     DefinedFlow {
         route: format!("{} \u{2192} {shown}", safe(&from)),
         refusing: refusing.into_iter().collect(),
+        schedule: None,
     }
 }
 
 /// A name from a document, fit to be shown.
 fn safe(text: &str) -> String {
     PeerText::from(text).as_str().to_owned()
+}
+
+#[cfg(test)]
+impl DefinedFlow {
+    /// A flow that polls an endpoint, with one field about when.
+    pub(crate) fn polled(field: &str, value: &str) -> Self {
+        let document = serde_json::json!({ "source": { "endpoint": "in", field: value } });
+        let definition = StoredDefinition {
+            section: "flow".into(),
+            name: "f".into(),
+            origin: "/etc/flows".into(),
+            file: "f.toml".into(),
+            position: 0,
+            document,
+        };
+        defined(&[definition], &[]).remove("f").unwrap()
+    }
 }
 
 #[cfg(test)]
@@ -141,5 +173,6 @@ mod tests {
         assert_eq!(flows["orders"].refusing, ["archive"]);
         assert_eq!((flows["inbound"].route.as_str(), flows["inbound"].caution()), ("as2 \u{2192} ?", None));
         assert_eq!(flows["many"].refusing, ["plain"]);
+        assert!(flows["orders"].schedule.is_some() && flows["inbound"].schedule.is_none());
     }
 }

@@ -3,13 +3,13 @@
 use crate::state::flow_definitions::DefinedFlow;
 use crate::web::badge::{Badge, Icon, Tone};
 use crate::web::chart::Spark;
-use crate::web::format::{cut, grouped, safe_text};
+use crate::web::format::{Moment, cut, grouped, safe_text};
 use crate::web::list_query::ListQuery;
 use crate::web::state_counts::ANY_FAILED;
 use crate::web::transfer_table::TRANSFERS;
 use askama::Template;
 use model::{Suspension, SuspensionKind, Timestamp};
-use store::FlowDay;
+use store::{FlowDay, MissingFiles};
 
 /// The longest name and route that are shown, in characters.
 const LONGEST: usize = 90;
@@ -35,6 +35,12 @@ pub(crate) struct FlowRow {
     pub(crate) route: Option<String>,
     /// Who paused it, since when and why.
     pub(crate) paused: Option<String>,
+    /// Files that it expected and that have not come.
+    pub(crate) missing: Option<String>,
+    /// When its source is polled.
+    pub(crate) polls: Option<String>,
+    /// When the next poll begins, where it is not polled all the time.
+    pub(crate) next_poll: Option<Moment>,
     /// Endpoints that refuse a name that is taken.
     pub(crate) refusing: Option<String>,
     pub(crate) recorded: String,
@@ -51,6 +57,7 @@ impl FlowRow {
         day: Option<&FlowDay>,
         now: Timestamp,
     ) -> Self {
+        let polls = defined.and_then(|flow| flow.polls(now));
         let failed = day.map_or(0, |day| day.failed);
         let any_failed = [("flow", Some(name)), ("state", Some(ANY_FAILED)), ("within", Some("24h"))];
         Self {
@@ -58,6 +65,9 @@ impl FlowRow {
             url: ListQuery::default().with(TRANSFERS, "flow", name),
             route: defined.map(|flow| cut(&flow.route, LONGEST)),
             paused: None,
+            missing: None,
+            polls: polls.as_ref().map(|polls| format!("polls {}", polls.schedule)),
+            next_poll: polls.and_then(|polls| polls.next).map(Moment),
             refusing: defined.and_then(DefinedFlow::refusing).map(|endpoints| cut(&endpoints, LONGEST)),
             recorded: grouped(day.map_or(0, |day| day.recorded)),
             failed: grouped(failed),
@@ -73,6 +83,19 @@ impl FlowRow {
         let of_flow = |found: &&Suspension| found.kind == SuspensionKind::Flow && found.name == self.name;
         self.paused = suspensions.iter().find(of_flow).map(Suspension::words);
         self
+    }
+
+    /// The same, saying which expected files have not come.
+    pub(crate) fn missing(mut self, all: &[MissingFiles]) -> Self {
+        self.missing = all
+            .iter()
+            .find(|missing| missing.flow == self.name)
+            .map(|missing| format!("at least {} expected on {}", grouped(missing.at_least), missing.day));
+        self
+    }
+
+    pub(crate) fn missing_badge() -> Badge {
+        Badge::new(Tone::Bad, Icon::Warning, "Files missing")
     }
 
     pub(crate) fn paused_badge() -> Badge {
@@ -131,6 +154,19 @@ mod tests {
             html.contains("paused by anna since 1970-01-01 00:00:00 UTC: the partner &#60;moves&#62;"),
             "{html}"
         );
+    }
+
+    #[test]
+    fn a_flow_says_when_it_polls_and_which_files_are_missing() {
+        let now: Timestamp = "2026-07-01T12:00:00Z".parse().unwrap();
+        let every = DefinedFlow::polled("cron", "0 18 * * *");
+        let missing =
+            MissingFiles { flow: "orders".into(), day: "2026-06-30".into(), by: now, at_least: 2, found: 1 };
+        let row = |name| FlowRow::new(name, Some(&every), None, now).missing(std::slice::from_ref(&missing));
+        let html = FlowTable { caption: "Flows", rows: vec![row("orders"), row("other")] }.render().unwrap();
+        assert_eq!(html.matches("Files missing").count(), 1, "{html}");
+        assert!(html.contains("at least 2 expected on 2026-06-30"), "{html}");
+        assert!(html.contains("polls cron") && html.contains("2026-07-01 18:00:00 UTC"), "{html}");
     }
 
     #[test]

@@ -6,6 +6,7 @@ use crate::{Caller, Control, PollTimes};
 use model::schema::Section;
 use model::{Permission, Result, StoredDefinition, Suspension, SuspensionKind};
 use serde::Serialize;
+use store::MissingFiles;
 
 /// Flows by name.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
@@ -34,6 +35,8 @@ pub struct FlowDetail {
     pub source_offline: Option<Suspension>,
     /// The node that polls its source, if one does.
     pub polled_by: Option<String>,
+    /// Files that it expected and that have not come.
+    pub missing: Option<MissingFiles>,
     /// When its source is polled; `None` for a listener, and where references to variables decide it.
     pub polls: Option<PollTimes>,
 }
@@ -79,6 +82,7 @@ impl Control {
             suspensions.into_iter().partition(|suspension| suspension.kind == SuspensionKind::Flow);
         let now = (self.0.now)();
         let polled = self.0.store.polled_sources(now).await?;
+        let missing = self.0.store.missing_files().await?;
         let calendars = calendars(&definitions);
         let defined = definitions.iter().filter(|definition| definition.section == Section::FLOW.as_str());
         let mut flows: Vec<FlowDetail> = defined
@@ -91,6 +95,7 @@ impl Control {
                 let schedule = FlowDocument::of(definition).schedule(&calendars);
                 flow.polls =
                     schedule.map(|schedule| PollTimes::of(&schedule, now)).filter(|_| flow.is_polled());
+                flow.missing = missing.iter().find(|missing| missing.flow == flow.name).cloned();
                 flow.polled_by = polled.get(&flow.name).map(ToString::to_string);
                 flow
             })
@@ -116,6 +121,7 @@ fn flow(definition: &StoredDefinition) -> FlowDetail {
         paused: None,
         source_offline: None,
         polled_by: None,
+        missing: None,
         polls: None,
     }
 }
@@ -130,6 +136,7 @@ fn undefined(paused: Suspension) -> FlowDetail {
         paused: Some(paused),
         source_offline: None,
         polled_by: None,
+        missing: None,
         polls: None,
     }
 }

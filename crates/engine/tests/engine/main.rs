@@ -8,6 +8,7 @@ mod counting;
 mod database;
 mod delivering;
 mod doubtful;
+mod expected;
 mod failure;
 mod habits;
 mod ingest;

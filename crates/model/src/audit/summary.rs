@@ -128,6 +128,19 @@ impl EventWords<'_> {
                 Some("changed") => format!("{} was changed in its archive, and stays there", self.offer()),
                 _ => format!("{} was removed from its archive: its time there is over", self.offer()),
             },
+            EventKind::FlowFilesMissing => format!(
+                "Files are missing{}{}{}{}",
+                self.for_flow(),
+                self.with(": expected ", "expected"),
+                self.with(" on ", "day"),
+                self.with(", taken by then: ", "found")
+            ),
+            EventKind::FlowFilesArrived => format!(
+                "The missing files came after all{}{}{}",
+                self.for_flow(),
+                self.with(": expected ", "expected"),
+                self.with(" on ", "day")
+            ),
             EventKind::OfferSettled => {
                 let outcome = match self.text("outcome").as_deref() {
                     Some("kept") => "was kept at its source",

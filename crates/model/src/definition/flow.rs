@@ -1,7 +1,7 @@
 //! A flow: source, steps, destinations.
 
 use crate::connection::words;
-use crate::schedule::Schedule;
+use crate::schedule::{Expectation, Schedule};
 use crate::schema::{TransportSpec, Values, joined};
 use crate::{Error, ErrorKind, Mask, NameTemplate, Result};
 use std::time::Duration;
@@ -82,6 +82,8 @@ pub struct PollSource {
     pub mask: Mask,
     /// When it is polled.
     pub schedule: Schedule,
+    /// How many files are expected by a time of the day; `None` for any.
+    pub expect: Option<Expectation>,
     /// Most offers a poll takes; 0 for no limit. Applied after sorting.
     pub read_limit: usize,
     /// In which order.

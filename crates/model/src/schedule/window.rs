@@ -75,9 +75,14 @@ impl Window {
         self.days_at(local).next().is_some()
     }
 
+    /// Whether it begins on a day.
+    pub(super) fn begins_on(&self, day: NaiveDate) -> bool {
+        self.days[day.weekday().num_days_from_monday() as usize]
+    }
+
     /// The days on which the windows began that are open at a moment of the local clock: today, yesterday, both or
     /// none.
-    pub(super) fn days_at(&self, local: NaiveDateTime) -> impl Iterator<Item = NaiveDate> {
+    pub(super) fn days_at(&self, local: NaiveDateTime) -> impl Iterator<Item = NaiveDate> + '_ {
         let minute = local.hour() * 60 + local.minute();
         let over_midnight = self.to <= self.from;
         let today = minute >= self.from && (over_midnight || minute < self.to);
@@ -85,12 +90,11 @@ impl Window {
         let day = local.date();
         let begun = today.then_some(day).into_iter();
         let begun = begun.chain(yesterday.then(|| day.checked_sub_days(Days::new(1))).flatten());
-        let days = self.days;
-        begun.filter(move |day| days[day.weekday().num_days_from_monday() as usize])
+        begun.filter(|day| self.begins_on(*day))
     }
 }
 
-fn minute(text: &str, is_end: bool) -> Result<u32, String> {
+pub(super) fn minute(text: &str, is_end: bool) -> Result<u32, String> {
     let read = || {
         let (hours, minutes) = text.split_once(':')?;
         let digits = |text: &str| text.len() == 2 && text.bytes().all(|b| b.is_ascii_digit());

@@ -5,7 +5,7 @@ use super::unreadable::{Attempted, UnreadableRow};
 use super::{RefusedMessages, SourceFiles};
 use crate::either::Backend;
 use crate::row::{path, word};
-use crate::{SealLag, Store};
+use crate::{MissingFiles, SealLag, Store};
 use chrono::TimeDelta;
 use model::{DeliveryId, DeliveryState, EventKind, RemotePath, Result, Timestamp, TransferId, TransferState};
 use sqlx::FromRow;
@@ -39,6 +39,8 @@ pub struct Overview {
     pub unsettled: Vec<SourceFiles>,
     /// Sources with refused files that stay there, those with the most first.
     pub refused_files: Vec<SourceFiles>,
+    /// Flows whose expected files are missing.
+    pub missing_files: Vec<MissingFiles>,
     /// Messages that were refused in the last 24 hours, by reason.
     pub refused: Vec<RefusedMessages>,
     /// How far the seals are behind.
@@ -174,6 +176,7 @@ impl Store {
     pub async fn overview(&self, now: Timestamp) -> Result<Overview> {
         let (failing, unreadable) = self.failing(now).await?;
         Ok(Overview {
+            missing_files: self.missing_files().await?,
             transfers: self.transfers_by_state(now).await?,
             flows: self.flow_days(now).await?,
             failing,

@@ -12,6 +12,7 @@ use model::{PollReport, Result, SkipCount, SkipReason, Suspension, quoted};
 use serde::Serialize;
 use std::path::Path;
 use std::process::ExitCode;
+use store::MissingFiles;
 
 pub(crate) async fn run(settings: &Settings, command: Flow, output: Output) -> Result<ExitCode> {
     match command {
@@ -190,6 +191,24 @@ fn list(list: &FlowList, output: Output) -> Result<()> {
 }
 
 fn state(flow: &FlowDetail) -> String {
+    match &flow.missing {
+        Some(missing) => format!("{}; {}", doing(flow), files_missing(missing)),
+        None => doing(flow),
+    }
+}
+
+/// Which expected files have not come.
+fn files_missing(missing: &MissingFiles) -> String {
+    let MissingFiles { day, by, at_least, found, .. } = missing;
+    format!(
+        "files are missing: {} expected on {day} by {}, {found} taken by then",
+        at_least,
+        write::time(*by)
+    )
+}
+
+/// What it does now.
+fn doing(flow: &FlowDetail) -> String {
     match (&flow.paused, flow.defined, flow.enabled, &flow.source_offline) {
         (Some(paused), true, ..) => paused.words(),
         (Some(paused), false, ..) => format!("not defined; {}", paused.words()),

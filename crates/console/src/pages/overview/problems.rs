@@ -14,7 +14,7 @@ use crate::web::list_query::ListQuery;
 use crate::web::transfer_table::TRANSFERS;
 use model::{DeliveryState, Severity, Suspension, SuspensionKind, Timestamp};
 use std::time::Duration;
-use store::{FailingDelivery, Overview};
+use store::{FailingDelivery, MissingFiles, Overview};
 
 /// Rows of each kind that are shown.
 const EACH: usize = 10;
@@ -173,6 +173,7 @@ fn from_database(overview: &Overview, now: Timestamp) -> Vec<ActiveProblem> {
             .since(now - lag.lag),
         );
     }
+    all.extend(overview.missing_files.iter().map(files_missing));
     for source in &overview.unsettled {
         let files =
             if source.files == 1 { "1 file".to_owned() } else { format!("{} files", grouped(source.files)) };
@@ -265,6 +266,24 @@ fn offline_endpoints(overview: &Overview, here: &[EndpointStatus], now: Timestam
 }
 
 /// What a person has paused or set offline.
+/// The files that a flow expected and that have not come.
+fn files_missing(missing: &MissingFiles) -> ActiveProblem {
+    let MissingFiles { flow, day, by, at_least, found } = missing;
+    let query = [("kind", Some("flow.files_")), ("flow", Some(flow.as_str()))];
+    ActiveProblem::new(
+        ProblemKind::Flow,
+        Severity::Error,
+        &format!("{flow}/missing"),
+        format!("Expected files of flow {flow} are missing"),
+    )
+    .why(format!("At least {} expected on {day}; {} had come in time.", grouped(*at_least), grouped(*found)))
+    .advice(format!(
+        "Ask whoever sends them. To see what a poll finds, run: waybill flow run {flow} --dry-run"
+    ))
+    .since(*by)
+    .page(ListQuery::default().url("/audit", &query))
+}
+
 fn suspended(suspension: &Suspension) -> ActiveProblem {
     let name = suspension.name.as_str();
     let (kind, what, advice, event) = match suspension.kind {

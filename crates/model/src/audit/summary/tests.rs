@@ -74,6 +74,8 @@ fn told(kind: EventKind) -> &'static [&'static str] {
         EventKind::AddressOnline => &["globex-as2", "sftp://b.example"],
         EventKind::EndpointQueueFull => &["globex-as2", "250"],
         EventKind::EndpointSetOffline | EventKind::EndpointSetOnline => &["ada", "globex-as2", "done"],
+        EventKind::FlowFilesMissing => &["orders", "at least 2 files by 18:00", "2026-11-20", "1"],
+        EventKind::FlowFilesArrived => &["orders", "at least 2 files by 18:00", "2026-11-20"],
         EventKind::FlowPaused | EventKind::FlowResumed => &["ada", "orders", "done"],
         EventKind::FlowRunRequested => &["ada", "orders"],
         EventKind::FlowRun => &["orders", "ada", "n1", "2 files accepted", "refused"],
@@ -97,7 +99,8 @@ fn told(kind: EventKind) -> &'static [&'static str] {
 fn every_kind_says_who_where_and_what() {
     let mut detail = object(
         json!({"refused": 9, "closed_while_idle": 4, "trusted_key": "k7", "alarm": "seal 3 is gone",
-        "in_force": 6, "queue": 250, "address": "sftp://b.example", "key": "2027", "secrets": 5, "taken": 2, "takes": 5}),
+        "in_force": 6, "queue": 250, "address": "sftp://b.example", "key": "2027", "secrets": 5, "taken": 2, "takes": 5,
+        "expected": "at least 2 files by 18:00", "day": "2026-11-20", "found": 1}),
     );
     detail.extend(object(json!({
         "version": "1.2", "node": "n2", "of_node": "n3", "deliveries": 3, "delivered": 1, "revision": 7, "source": "/etc/flows",

@@ -50,6 +50,7 @@ fn flow(name: &str, from: &str, polling: &Polling, to: &str, temporary: Value) -
         endpoint: from.into(),
         mask: Mask::new(&MaskSpec::default()).unwrap(),
         schedule: Schedule::every(Duration::from_secs(60)),
+        expect: None,
         read_limit: 0,
         order: Order::Name,
         settle: SettleWhen::Recorded,

@@ -98,6 +98,14 @@ fn flows() {
             "error: flow.f.source.after.archive: /srv/x/../in/a contains '..'",
         ),
         (
+            &source("after = \"keep\", expect = { by = \"25:00\" }"),
+            "error: flow.f.source.expect.by: \"25:00\" is not a time of day",
+        ),
+        (
+            &source("after = \"keep\", expect = { by = \"18:00\", at_least = 0 }"),
+            "error: flow.f.source.expect.at_least: must be",
+        ),
+        (
             &source("after = \"keep\", every = \"500ms\""),
             "error: flow.f.source.every: must be at least \"1s\"",
         ),
@@ -120,7 +128,7 @@ fn flows() {
         ),
         (
             &source("after = \"keep\", time_zone = \"Europe/Berlin\""),
-            "warning: flow.f.source.time_zone: has no effect without 'cron', 'between', 'not_on' or a date in a directory",
+            "warning: flow.f.source.time_zone: has no effect without 'cron', 'between', 'not_on', 'expect' or a date in a directory",
         ),
         (
             &source("after = \"keep\", between = []"),

@@ -28,11 +28,7 @@ const CREDENTIAL: Kind = Kind::Name(Section::CREDENTIAL);
 const KEY: Kind = Kind::Name(Section::KEY);
 
 /// What every polled source will have and has not yet.
-pub(super) static LATER_AT_SOURCES: Group =
-    Group::of(&[field("expect", Kind::Table(&EXPECT)), field("stream", Kind::Bool)]);
-static EXPECT: Group =
-    Group::of(&[field("by", Kind::Text), field("at_least", Kind::Integer { min: 1, max: 1_000_000 })]);
-
+pub(super) static LATER_AT_SOURCES: Group = Group::of(&[field("stream", Kind::Bool)]);
 /// What every flow will have and has not yet; no transport can declare it.
 pub(super) static LATER_AT_FLOWS: Group = Group::of(&[field("steps", Kind::List(&Kind::Table(&STEP)))]);
 static STEP: Group =
