@@ -29,6 +29,8 @@ CREATE TABLE offers (
     size           BIGINT,
     modified_at    TIMESTAMPTZ,
     version        TEXT,
+    -- SHA-256 of its content in hexadecimal, where the flow tells files apart by it.
+    content        TEXT,
     state          TEXT    NOT NULL,
     found_at       TIMESTAMPTZ    NOT NULL,
     updated_at     TIMESTAMPTZ    NOT NULL,
@@ -51,6 +53,7 @@ CREATE TABLE offers (
     error          TEXT
 );
 CREATE UNIQUE INDEX offers_hiding ON offers (identity) WHERE hides;
+CREATE INDEX offers_by_content ON offers (flow, endpoint, content) WHERE content IS NOT NULL;
 CREATE INDEX offers_to_settle ON offers (flow, next_at) WHERE settle_outcome IS NOT NULL;
 CREATE INDEX offers_kept ON offers (flow, endpoint, listed_at) WHERE kept;
 CREATE INDEX offers_refused ON offers (flow, endpoint) WHERE kept AND state = 'refused';

@@ -30,6 +30,8 @@ CREATE TABLE offers (
     size           BIGINT,
     modified_at    TEXT,
     version        TEXT,
+    -- SHA-256 of its content in hexadecimal, where the flow tells files apart by it.
+    content        TEXT,
     state          TEXT    NOT NULL,
     found_at       TEXT    NOT NULL,
     updated_at     TEXT    NOT NULL,
@@ -52,6 +54,7 @@ CREATE TABLE offers (
     error          TEXT
 );
 CREATE UNIQUE INDEX offers_hiding ON offers (identity) WHERE hides;
+CREATE INDEX offers_by_content ON offers (flow, endpoint, content) WHERE content IS NOT NULL;
 CREATE INDEX offers_to_settle ON offers (flow, next_at) WHERE settle_outcome IS NOT NULL;
 CREATE INDEX offers_kept ON offers (flow, endpoint, listed_at) WHERE kept;
 CREATE INDEX offers_refused ON offers (flow, endpoint) WHERE kept AND state = 'refused';

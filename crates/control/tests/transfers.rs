@@ -120,6 +120,7 @@ impl World {
                 size: Some(5),
                 modified: None,
                 version: None,
+                rule: model::IdentityRule::default(),
             },
             state: OfferState::Staging,
             found_at: at,
@@ -164,6 +165,7 @@ impl World {
         let new =
             NewTransfer { transfer, retain_for: Duration::from_secs(3600), deliveries, failure_route: None };
         let record = RecordOffer {
+            content: None,
             lease: self.lease.clone(),
             source: None,
             offer,

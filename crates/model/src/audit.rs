@@ -45,6 +45,8 @@ words! {
         OfferUnstable = "offer.unstable",
         /// The source was settled: file deleted, archived, moved or kept.
         OfferSettled = "offer.settled",
+        /// A file has the content of one that was taken before: it is settled and not transferred again.
+        OfferDuplicate = "offer.duplicate",
         /// The source could not be settled yet.
         SettleFailed = "offer.settle_failed",
         /// A payload was staged, and a transfer was created for it.

@@ -54,6 +54,30 @@ impl fmt::Debug for Sha256 {
     }
 }
 
+words! {
+    /// What tells files apart.
+    IdentityRule {
+        /// The path, size, time and version.
+        NameSizeTime = "name_size_time",
+        /// The path alone.
+        Name = "name",
+        /// The content: path, size, time and version only say which files were read already.
+        Content = "content",
+    }
+}
+
+impl IdentityRule {
+    /// The words of definitions.
+    pub const WORDS: &'static [&'static str] = &["name_size_time", "name", "content"];
+}
+
+#[allow(clippy::derivable_impls, reason = "the macro derives a fixed list")]
+impl Default for IdentityRule {
+    fn default() -> Self {
+        Self::NameSizeTime
+    }
+}
+
 /// What makes an offer the same offer: while its row is open, the same identity is not offered again.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub struct OfferIdentity {
@@ -69,12 +93,18 @@ pub struct OfferIdentity {
     pub modified: Option<Timestamp>,
     /// An etag, inode or UID, where there is one.
     pub version: Option<String>,
+    /// What of it tells files apart.
+    #[serde(default)]
+    pub rule: IdentityRule,
 }
 
 impl OfferIdentity {
     /// One text that is equal exactly when the identity is: the database's unique key.
     #[must_use]
     pub fn key(&self) -> String {
+        if self.rule == IdentityRule::Name {
+            return serde_json::json!([self.flow, self.endpoint, self.path.to_text()]).to_string();
+        }
         let size = self.size.map_or(Value::Null, Value::from);
         let modified = self.modified.map_or(Value::Null, |at| Value::from(at.timestamp_micros()));
         Value::from(vec![

@@ -65,7 +65,8 @@ pub use intake::{IntakeBegun, IntakeCommit, IntakeCommitted, Reply};
 pub use journal::{Journal, JournalEntry, JournalSettings, JournalStats, PROCESS_ENDED, connection_event_id};
 pub use lease::{Acquired, FLOW_SOURCE, NodeLease, Renewal};
 pub use offer::{
-    ArchiveRecord, ArchiveSite, EarlierTries, KnownOffer, OfferFailed, OfferToSettle, RecordOffer, Recorded,
+    ArchiveRecord, ArchiveSite, EarlierTries, KnownContent, KnownOffer, OfferFailed, OfferToSettle,
+    RecordOffer, Recorded,
 };
 pub use open::Store;
 pub use payload::PayloadRows;

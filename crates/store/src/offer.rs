@@ -8,5 +8,5 @@ mod settle;
 pub use archive::{ArchiveRecord, ArchiveSite};
 pub use known::{EarlierTries, KnownOffer};
 pub(crate) use record::insert_settled;
-pub use record::{OfferFailed, RecordOffer, Recorded};
+pub use record::{KnownContent, OfferFailed, RecordOffer, Recorded};
 pub use settle::OfferToSettle;

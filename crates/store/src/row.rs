@@ -43,6 +43,7 @@ impl OfferRow {
                 size: self.size.map(unsigned).transpose()?,
                 modified: self.modified_at,
                 version: self.version,
+                rule: model::IdentityRule::default(),
             },
             state: word(OfferState::parse(&self.state), "offers.state", &self.state)?,
             found_at: self.found_at,

@@ -87,6 +87,7 @@ pub fn poll(endpoint: &str, after: After) -> PollSource {
         stable_for: Duration::ZERO,
         recursive: false,
         ignore_times: false,
+        identity: model::IdentityRule::default(),
         done_file: None,
         filter: Filter::default(),
         temporary_suffix: ".a".into(),

@@ -40,6 +40,8 @@ pub(super) struct Due<'a> {
     schedule: &'a Schedule,
     /// Nothing is polled before, by the monotonic clock.
     earliest: Duration,
+    /// How long after its time a poll of a cron expression begins.
+    spread: TimeDelta,
     /// The times that a cron expression names up to this one are done.
     done_until: Timestamp,
     /// How many polls in a row failed permanently.
@@ -47,11 +49,12 @@ pub(super) struct Due<'a> {
 }
 
 impl<'a> Due<'a> {
-    /// The first poll comes after `first_after`; with a cron expression, at its next time, or at once if a time has passed
-    /// in the last ten minutes.
-    pub(super) fn new(schedule: &'a Schedule, clock: &dyn Clock, first_after: Duration) -> Self {
-        let earliest = clock.monotonic() + first_after;
-        Self { schedule, earliest, done_until: clock.now() - MADE_UP_FOR, refusals: 0 }
+    /// The first poll comes after `spread`; with a cron expression, each comes so long after its time, the first at its next
+    /// time, or at once if a time has passed in the last ten minutes. So flows with the same times do not begin at once.
+    pub(super) fn new(schedule: &'a Schedule, clock: &dyn Clock, spread: Duration) -> Self {
+        let earliest = clock.monotonic() + schedule.interval().map_or(Duration::ZERO, |_| spread);
+        let done_until = clock.now() - MADE_UP_FOR;
+        Self { schedule, earliest, spread: in_micros(spread), done_until, refusals: 0 }
     }
 
     /// How long to wait before the poll, or before asking again; zero if it is due.
@@ -67,12 +70,13 @@ impl<'a> Due<'a> {
                 // A time that has passed and cannot be made up any more is left out.
                 let done_until = self.done_until.max(now - MADE_UP_FOR);
                 let next = self.schedule.next(done_until + TimeDelta::microseconds(1));
-                match next {
+                let next = match next {
                     Some(next) if next <= now && self.schedule.closed_at(now).is_some() => {
                         self.schedule.next(now)
                     }
                     next => next,
-                }
+                };
+                next.map(|next| next + self.spread)
             }
         };
         // The check of definitions refuses a flow that is never polled; its last window may have passed since.

@@ -26,7 +26,7 @@ use transport::{Clock, Discovery, FoundOffer, Shutdown, UnstableFile};
 /// Polls one flow until shutdown.
 pub(crate) struct Poller {
     polled: Arc<PolledFlow>,
-    /// How long the first poll waits, so that many flows do not start at once.
+    /// How long the first poll waits, and with a cron expression each, so that many flows do not start at once.
     first_after: Duration,
 }
 
@@ -35,6 +35,9 @@ const ASK_AGAIN: Duration = Duration::from_secs(1);
 
 /// The share of each flow in the period over which the first polls of many flows are spread.
 const SHARE: Duration = Duration::from_millis(10);
+
+/// The longest time after which a flow with a cron expression begins its poll.
+const CRON_SPREAD: Duration = Duration::from_secs(10);
 
 /// The time of a flow's first poll after a start or a revision. It depends on the flow's name, and is within its
 /// interval and a period that grows with the number of flows. A single flow does not wait.
@@ -48,7 +51,8 @@ fn first_after(flow: &str, every: Duration, pollers: usize) -> Duration {
 impl Poller {
     /// The poller of a flow; the argument is the number of flows.
     pub(crate) fn new(polled: PolledFlow, pollers: usize) -> Self {
-        let interval = polled.poll.schedule.interval().unwrap_or_default();
+        // Flows with the same cron expression are spread over a part of a minute.
+        let interval = polled.poll.schedule.interval().unwrap_or(CRON_SPREAD);
         let first_after = first_after(&polled.flow.name, interval, pollers);
         Self { polled: Arc::new(polled), first_after }
     }

@@ -6,8 +6,11 @@ use crate::ingest::polled_flow::PolledFlow;
 use crate::ingest::reading::{Discovered, Whole, with_sizes};
 use crate::ingest::tally::Became;
 use crate::transfers::{Origin, new_transfer};
-use model::{AuditEvent, Error, ErrorKind, EventKind, Offer, OfferId, Result, Severity, TransferState};
-use store::{RecordOffer, Recorded};
+use model::{
+    AuditEvent, Error, ErrorKind, EventKind, IdentityRule, Offer, OfferId, Result, Severity, SkipReason,
+    TransferState,
+};
+use store::{KnownContent, RecordOffer, Recorded};
 use transport::{FoundOffer, OfferNotes};
 
 /// Records the offer; `None` if it was already recorded.
@@ -22,6 +25,7 @@ pub(crate) async fn record(
     let contradicted = contradicted(polled, &found.offer, &whole);
     let (key, is_gone) = (found.offer.identity.key(), OfferNotes::of(&whole.source_data).gone);
     let path = found.offer.identity.path.clone();
+    let sha256 = OfferNotes::of(&whole.source_data).sha256;
     let Whole { parts, source_data, hold, .. } = whole;
     found.offer.source_data.extend(source_data);
     let offer = found.into_offer(OfferId::new(polled.context.ids.next()));
@@ -46,6 +50,10 @@ pub(crate) async fn record(
             events.push(event.detail("why", why.as_str()).severity(Severity::Warning));
         }
     }
+    let content = sha256.filter(|_| offer.identity.rule == IdentityRule::Content).map(|sha256| {
+        let event = polled.event(EventKind::OfferDuplicate).detail("path", path.to_text());
+        KnownContent { sha256, events: vec![event.detail("sha256", sha256.to_string())] }
+    });
     crash::point("record.before");
     let offer_record = RecordOffer {
         lease,
@@ -54,6 +62,7 @@ pub(crate) async fn record(
         settle_when: Some(polled.poll.settle),
         transfers,
         events,
+        content,
         now: received,
     };
     // After an error the staged bytes stay: a row may refer to them. If not, the sweep finds them.
@@ -65,6 +74,13 @@ pub(crate) async fn record(
             drop_reading(polled, &key).await;
             polled.unstable.forget(&polled.flow.name, &offer.identity.path);
             tracing::info!(flow = %polled.flow.name, file = %offer.identity.path, "taken");
+            Ok(Some(offer))
+        }
+        Recorded::Duplicate => {
+            polled.tally.skip(SkipReason::Known);
+            drop_reading(polled, &key).await;
+            polled.discard(parts).await;
+            tracing::info!(flow = %polled.flow.name, file = %offer.identity.path, "the content was taken before; not transferred again");
             Ok(Some(offer))
         }
         Recorded::AlreadyRecorded => {

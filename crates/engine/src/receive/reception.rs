@@ -181,6 +181,7 @@ impl OpenReception {
                 size: first.map(|staged| staged.length),
                 modified: Some(received),
                 version: Some(self.key.clone()),
+                rule: model::IdentityRule::default(),
             },
             state: OfferState::Staging,
             found_at: self.begun,

@@ -11,6 +11,7 @@ mod doubtful;
 mod expected;
 mod failure;
 mod habits;
+mod identity;
 mod ingest;
 mod lanes;
 mod life;

@@ -141,6 +141,10 @@ impl EventWords<'_> {
                 self.with(": expected ", "expected"),
                 self.with(" on ", "day")
             ),
+            EventKind::OfferDuplicate => format!(
+                "{} has the content of a file that was taken before, and is not transferred again",
+                self.offer()
+            ),
             EventKind::OfferSettled => {
                 let outcome = match self.text("outcome").as_deref() {
                     Some("kept") => "was kept at its source",

@@ -10,7 +10,9 @@ use crate::row::{digest, signed, small};
 use crate::tx::Tx;
 use async_trait::async_trait;
 use model::definition::SettleWhen;
-use model::{AuditEvent, Offer, OfferEvent, OfferState, Result, Timestamp, transition};
+use model::{
+    AuditEvent, Offer, OfferEvent, OfferIdentity, OfferState, Result, Sha256, Timestamp, transition,
+};
 use sqlx::types::Json;
 
 /// A staged offer and the records made from it. `offer.state` must be `staging`.
@@ -28,8 +30,20 @@ pub struct RecordOffer {
     pub transfers: Vec<NewTransfer>,
     /// The events.
     pub events: Vec<AuditEvent>,
+    /// Its content, where the flow tells files apart by it: if the flow has taken it before from this endpoint, the
+    /// offer is recorded without transfers, to be settled.
+    pub content: Option<KnownContent>,
     /// The time.
     pub now: Timestamp,
+}
+
+/// The content of an offer.
+#[derive(Clone, Debug)]
+pub struct KnownContent {
+    /// Its digest.
+    pub sha256: Sha256,
+    /// The events to write in place of the others where the content was taken before.
+    pub events: Vec<AuditEvent>,
 }
 
 /// The answer to [`RecordOffer`].
@@ -37,6 +51,8 @@ pub struct RecordOffer {
 pub enum Recorded {
     /// It is recorded.
     Recorded,
+    /// Its content was taken before: it is recorded without transfers, and its source is to be settled.
+    Duplicate,
     /// It was already recorded (the same offer id or identity): nothing was written; do not settle.
     AlreadyRecorded,
     /// The node's or the source's lease is no longer held: nothing was written.
@@ -97,6 +113,24 @@ impl Command for RecordOffer {
             return Ok(Recorded::LeaseLost);
         }
         let recorded = transition(staging(self.offer.state)?, OfferEvent::Record)?;
+        let content = self.content.as_ref().map(|content| content.sha256.to_string());
+        if let (Some(known), Some(digest)) = (&self.content, &content)
+            && is_taken(tx, &self.offer.identity, digest).await?
+        {
+            let row = NewRow {
+                state: recorded,
+                hides: true,
+                settle_when: Some(SettleWhen::Recorded),
+                settle_outcome: Some("taken"),
+                content,
+                ..NewRow::of(&self.offer, self.now)?
+            };
+            if !upsert(tx, &row).await? {
+                return Ok(Recorded::AlreadyRecorded);
+            }
+            tx.events(&known.events);
+            return Ok(Recorded::Duplicate);
+        }
         let row = match self.settle_when {
             None => NewRow { state: settled(recorded)?, ..NewRow::of(&self.offer, self.now)? },
             Some(when) => NewRow {
@@ -104,6 +138,7 @@ impl Command for RecordOffer {
                 hides: true,
                 settle_when: Some(when),
                 settle_outcome: Some("taken"),
+                content,
                 ..NewRow::of(&self.offer, self.now)?
             },
         };
@@ -166,6 +201,15 @@ fn settled(recorded: OfferState) -> Result<OfferState, Fault> {
     Ok(transition(transition(recorded, OfferEvent::Settle)?, OfferEvent::Settled)?)
 }
 
+/// Whether a flow has taken a content from an endpoint, and its transfer neither failed nor was cancelled.
+async fn is_taken(tx: &mut Tx<'_>, identity: &OfferIdentity, content: &str) -> Result<bool, Fault> {
+    Ok(on!(tx, c => sqlx::query_scalar(
+        "SELECT EXISTS (SELECT 1 FROM offers o JOIN transfers t ON t.offer_id = o.id WHERE o.flow = $1 \
+         AND o.endpoint = $2 AND o.content = $3 AND t.parent_id IS NULL \
+         AND t.state NOT IN ('failed', 'partly_failed', 'cancelled'))")
+        .bind(&identity.flow).bind(&identity.endpoint).bind(content).fetch_one(c).await)?)
+}
+
 struct NewRow<'a> {
     offer: &'a Offer,
     size: Option<i64>,
@@ -179,6 +223,7 @@ struct NewRow<'a> {
     /// Added to the failures of the row that is replaced.
     failed: i64,
     error: Option<&'a str>,
+    content: Option<String>,
 }
 
 impl<'a> NewRow<'a> {
@@ -195,6 +240,7 @@ impl<'a> NewRow<'a> {
             next_at: None,
             failed: 0,
             error: None,
+            content: None,
         })
     }
 }
@@ -212,20 +258,20 @@ async fn upsert(tx: &mut Tx<'_>, row: &NewRow<'_>) -> Result<bool, Fault> {
     }
     let written = on!(tx, c => sqlx::query(
         "INSERT INTO offers (id, flow, endpoint, identity, path, size, modified_at, version, state, found_at, \
-           updated_at, failures, source_data, hides, kept, listed_at, settle_when, settle_outcome, next_at, error) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $11, $16, $17, $18, $19) \
+           updated_at, failures, source_data, hides, kept, listed_at, settle_when, settle_outcome, next_at, error, content) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $11, $16, $17, $18, $19, $20) \
          ON CONFLICT (identity) WHERE hides DO UPDATE SET id = excluded.id, state = excluded.state, \
            found_at = excluded.found_at, updated_at = excluded.updated_at, source_data = excluded.source_data, hides = excluded.hides, \
            failures = CASE WHEN excluded.failures = 0 THEN 0 ELSE offers.failures + 1 END, \
            kept = excluded.kept, listed_at = excluded.listed_at, settle_when = excluded.settle_when, \
-           settle_outcome = excluded.settle_outcome, next_at = excluded.next_at, error = excluded.error \
+           settle_outcome = excluded.settle_outcome, next_at = excluded.next_at, error = excluded.error, content = excluded.content \
          WHERE offers.state IN ('seen', 'staging', 'backed_off')")
         .bind(offer.id.uuid()).bind(&identity.flow).bind(&identity.endpoint).bind(digest(&identity.key()))
         .bind(identity.path.to_text()).bind(row.size).bind(identity.modified).bind(&identity.version)
         .bind(row.state.as_str()).bind(offer.found_at).bind(row.now).bind(row.failed)
         .bind(Json(&offer.source_data)).bind(row.hides).bind(row.kept)
         .bind(row.settle_when.map(SettleWhen::as_str)).bind(row.settle_outcome).bind(row.next_at)
-        .bind(row.error)
+        .bind(row.error).bind(&row.content)
         .execute(c).await.map(|done| done.rows_affected()))?;
     Ok(written == 1)
 }

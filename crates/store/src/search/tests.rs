@@ -97,6 +97,7 @@ async fn record(
             size: Some(5),
             modified: None,
             version: Some(created_at.to_string()),
+            rule: model::IdentityRule::default(),
         },
         state: OfferState::Staging,
         found_at: created_at,
@@ -107,6 +108,7 @@ async fn record(
     let id = new.transfer.id;
     let recorded = AuditEvent { kind: EventKind::TransferRecorded, at: created_at, ..event(0) };
     let command = RecordOffer {
+        content: None,
         lease: lease.clone(),
         source: None,
         offer,

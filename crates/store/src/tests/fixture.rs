@@ -66,6 +66,7 @@ pub(crate) fn offer(path: &str) -> Offer {
             size: Some(5),
             modified: None,
             version: None,
+            rule: model::IdentityRule::default(),
         },
         state: OfferState::Staging,
         found_at: now(),
@@ -120,6 +121,7 @@ fn delivery(transfer: TransferId, to: &str) -> NewDelivery {
 
 pub(crate) fn record(lease: &NodeLease, offer: Offer, transfers: Vec<NewTransfer>) -> RecordOffer {
     RecordOffer {
+        content: None,
         lease: lease.clone(),
         source: None,
         offer,

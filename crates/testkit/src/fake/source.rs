@@ -164,6 +164,7 @@ impl FakeSource {
             size: offer.size,
             modified: offer.modified,
             version: offer.version.clone(),
+            rule: model::IdentityRule::default(),
         }
     }
 

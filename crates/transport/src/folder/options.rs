@@ -3,9 +3,9 @@
 use super::done_file::DoneFile;
 use super::filter::{self, Filter};
 use super::{FolderPlace, Overwrite, Verify, WriteOptions, names, parse_directory};
-use model::NameTemplate;
 use model::definition::{Destination, Endpoint, LocalArchive, PollEffects, PollSource};
 use model::schema::{Field, Findings, Group, Kind, Rule, Value, Values};
+use model::{IdentityRule, NameTemplate};
 use std::time::Duration;
 
 /// Fields of a source that polls a folder.
@@ -41,6 +41,16 @@ pub static SOURCE: Group = Group::of(&[
         = \"arrival\"` sorts by name; and before a file is deleted, archived or moved, it is read again to \
         make sure that it is still the same file. When this option is changed, files that are kept at the \
         source are transferred once more.",
+    ),
+    Field::preset(
+        "identity",
+        Kind::Choice(IdentityRule::WORDS),
+        "name_size_time",
+        "What makes a file a new one. `name_size_time`: its path, size or modification time differs from that of a file \
+        that was taken and is still there. `name`: its path; a file that stays at the source (`after = \"keep\"`) \
+        and is changed there is not read again until it was gone from a listing. `content`: its SHA-256; a file of \
+        which the flow has taken the content before from this endpoint, under whatever name, is read, settled and not \
+        transferred again (audit event `offer.duplicate`), unless that transfer failed or was cancelled.",
     ),
     Field::optional(
         "done_file",
@@ -296,6 +306,8 @@ pub struct Polling {
     pub recursive: bool,
     /// Whether modification times are ignored. A file is then identified by its path and size alone.
     pub ignore_times: bool,
+    /// What tells files apart.
+    pub identity: IdentityRule,
     /// The names of done files; `None` for none.
     pub done_file: Option<DoneFile>,
     /// Which files are read, by size and age.
@@ -317,6 +329,7 @@ impl Polling {
             stable_for: stable_for.min(poll.schedule.interval().unwrap_or(stable_for)),
             recursive: options.bool("recursive"),
             ignore_times: options.bool("ignore_times"),
+            identity: options.text("identity").and_then(IdentityRule::parse).unwrap_or_default(),
             done_file: options.text("done_file").and_then(|text| DoneFile::parse(text).ok()),
             filter: Filter::of(options),
             temporary_suffix: options.text("temporary_suffix").unwrap_or_default().to_owned(),
@@ -343,6 +356,7 @@ impl Polling {
             ("stable_for", Value::Duration(self.stable_for)),
             ("recursive", Value::Bool(self.recursive)),
             ("ignore_times", Value::Bool(self.ignore_times)),
+            ("identity", Value::Text(self.identity.as_str().to_owned())),
             ("temporary_suffix", Value::Text(self.temporary_suffix.clone())),
         ]);
         let values = match &self.done_file {

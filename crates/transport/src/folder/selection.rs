@@ -105,6 +105,7 @@ mod tests {
                 size: None,
                 modified: chrono::DateTime::from_timestamp(at, 0),
                 version: None,
+                rule: model::IdentityRule::default(),
             };
             selection.push(Candidate::new(
                 Order::Arrival,

@@ -194,6 +194,7 @@ impl FolderSource {
             size: listed.entry.size,
             modified: listed.entry.modified.filter(|_| timed),
             version: listed.entry.version,
+            rule: self.polling.identity,
         };
         let changed = listed.entry.changed.filter(|_| timed);
         Candidate::new(self.poll.order, number, listed.relative, identity, changed, listed.marker)

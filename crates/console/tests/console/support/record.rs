@@ -74,6 +74,7 @@ impl Filler {
         }
         self.store
             .record_offer(RecordOffer {
+                content: None,
                 lease: self.lease.clone(),
                 source: None,
                 offer,
@@ -207,6 +208,7 @@ fn offer(name: &RemotePath, flow: &str, at: Timestamp) -> Offer {
             size: Some(18_432),
             modified: Some(at - Duration::from_secs(30)),
             version: None,
+            rule: model::IdentityRule::default(),
         },
         state: OfferState::Staging,
         found_at: at - Duration::from_millis(870),

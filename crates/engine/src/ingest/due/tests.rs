@@ -127,3 +127,13 @@ fn permanent_failures_make_the_waits_grow() {
     let gaps: Vec<i64> = begun.windows(2).map(|pair| (pair[1] - pair[0]).num_seconds()).collect();
     assert_eq!(gaps, [60, 120, 240, 480, 960, 1920, 3600, 3600]);
 }
+
+#[test]
+fn polls_of_many_flows_with_the_same_times_are_spread() {
+    let schedule = cron("* * * * *");
+    let clock = FixedClock::at(at("2026-11-26T09:00:30Z"));
+    let mut due = Due::new(&schedule, &clock, Duration::from_secs(3));
+    assert_eq!(poll(&mut due, &clock, 1), at("2026-11-26T09:00:30Z"), "09:00 has passed");
+    assert_eq!(poll(&mut due, &clock, 1), at("2026-11-26T09:01:03Z"));
+    assert_eq!(poll(&mut due, &clock, 1), at("2026-11-26T09:02:03Z"), "once for each time");
+}

@@ -37,6 +37,7 @@ fn told(kind: EventKind) -> &'static [&'static str] {
         | EventKind::OfferMismatch
         | EventKind::OfferUnstable
         | EventKind::ArchiveRemoved
+        | EventKind::OfferDuplicate
         | EventKind::OfferSettled => &["out/a.edi", "globex-as2"],
         EventKind::TransferRecorded => &["a.edi", "globex-as2", "orders", "700 bytes"],
         EventKind::TransferCompleted | EventKind::TransferFailed => &["orders", "1 of 2"],

@@ -39,6 +39,7 @@ fn polling(suffix: &str, recursive: bool) -> Polling {
         stable_for: Duration::ZERO,
         recursive,
         ignore_times: false,
+        identity: model::IdentityRule::default(),
         done_file: None,
         filter: Filter::default(),
         temporary_suffix: suffix.into(),
