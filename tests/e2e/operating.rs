@@ -215,6 +215,7 @@ fn rarely(root: &Path) -> String {
             "every = \"12h\", stable_for = \"1s\", read_limit = 300",
         )
         .replace("mask = \"*\"", "mask = \"*.edi\"")
+        .replace("[endpoint.dock]", "[endpoint.dock]\nwake_up = \"none\"")
 }
 
 #[test]

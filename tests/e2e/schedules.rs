@@ -101,3 +101,32 @@ fn flows_poll_by_their_schedules(database: Option<&str>) {
     assert_eq!(ran["report"]["taken"], 1, "{ran}");
     eventually("night", PATIENCE, || arrived("night", "1.edi").then_some(()));
 }
+
+/// A flow that polls once an hour takes a file as soon as it is there, and one that is not to be woken does not.
+#[test]
+fn a_file_that_arrives_in_a_local_directory_is_polled_at_once() {
+    let root = tempfile::tempdir().unwrap();
+    fs::create_dir(root.path().join("bad")).unwrap();
+    let mut text = String::new();
+    for name in ["awake", "asleep"] {
+        fs::create_dir_all(root.path().join("in").join(name)).unwrap();
+        fs::create_dir_all(root.path().join("out").join(name)).unwrap();
+        fs::write(root.path().join("in").join(name).join("first.edi"), name).unwrap();
+        text += &flow(root.path(), name, "every = \"1h\"");
+    }
+    text = text.replace("[endpoint.asleep-in]", "[endpoint.asleep-in]\nwake_up = \"none\"");
+    let mut gateway = GatewayBuilder::new(root.path(), "n1").build();
+    gateway.define("flows.toml", &text);
+    gateway.start();
+    let is_out = |path: &str| root.path().join("out").join(path).exists();
+    eventually("both are polled once", PATIENCE, || {
+        (is_out("awake/first.edi") && is_out("asleep/first.edi")).then_some(())
+    });
+    for number in 1..=3 {
+        for name in ["awake", "asleep"] {
+            fs::write(root.path().join("in").join(name).join(format!("{number}.edi")), name).unwrap();
+        }
+        eventually("it is taken", PATIENCE, || is_out(&format!("awake/{number}.edi")).then_some(()));
+    }
+    assert!(!is_out("asleep/1.edi"));
+}

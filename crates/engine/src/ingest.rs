@@ -11,6 +11,7 @@ pub(crate) mod archive;
 mod back_off;
 pub(crate) mod dry_run;
 mod due;
+mod early;
 mod known;
 mod names;
 mod poll;

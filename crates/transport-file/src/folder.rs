@@ -8,18 +8,19 @@ mod upload;
 pub(crate) use place::root_of;
 
 use crate::error::failed;
+use crate::wake_up::WakeUps;
 use async_trait::async_trait;
 use chrono::DateTime;
 use futures::StreamExt;
 use futures::stream::BoxStream;
 use model::{Error, ErrorKind, RemotePath, Result, Timestamp};
 use place::Spot;
-use rustix::fs::{AtFlags, FileType, Stat};
+use rustix::fs::{AtFlags, FileType, OFlags, Stat};
 use rustix::io::Errno;
 use std::io::{Seek, SeekFrom};
 use std::sync::Arc;
-use transport::Probe;
 use transport::folder::{Entry, EntryKind, FileReader, Folder, FolderCapabilities, Published, Upload};
+use transport::{Probe, Watch};
 
 /// Bytes a reader holds: what `tokio`'s file reads ahead.
 const READ_BUFFER: usize = transport::folder::READER_BUFFERS;
@@ -30,6 +31,8 @@ pub struct LocalFolder {
     place: Arc<Bounds>,
     /// Of files that are written; `None` leaves them to the process's umask.
     permissions: Option<u32>,
+    /// `None` if nothing is watched.
+    wake_ups: Option<Arc<WakeUps>>,
 }
 
 pub(crate) struct Bounds {
@@ -48,13 +51,19 @@ impl LocalFolder {
     /// outside the roots is refused when it is used.
     #[must_use]
     pub fn new(directory: RemotePath, roots: Vec<RemotePath>) -> Self {
-        Self { place: Arc::new(Bounds { base: directory, roots }), permissions: None }
+        Self { place: Arc::new(Bounds { base: directory, roots }), permissions: None, wake_ups: None }
     }
 
     /// The same, giving the files that it writes these permissions.
     #[must_use]
     pub fn with_permissions(self, permissions: Option<u32>) -> Self {
         Self { permissions, ..self }
+    }
+
+    /// The same, watching its directories when it is asked to.
+    #[must_use]
+    pub(crate) fn with_wake_ups(self, wake_ups: &Arc<WakeUps>) -> Self {
+        Self { wake_ups: Some(Arc::clone(wake_ups)), ..self }
     }
 
     /// Runs file-system work where it may block.
@@ -95,6 +104,21 @@ impl Folder for LocalFolder {
         let path = directory.clone();
         let opened = self.run(move |place| listing::open(&place.base, &place.roots, &path)).await?;
         Ok(listing::stream(opened, self.place.base.join(directory)).boxed())
+    }
+
+    async fn watch(&self, directory: &RemotePath) -> Result<Option<Box<dyn Watch>>> {
+        let Some(wake_ups) = self.wake_ups.clone() else { return Ok(None) };
+        let directory = directory.clone();
+        let opened = self.run(move |place| {
+            let whole = place.base.join(&directory);
+            let anchor = place::anchor(&place.base, &place.roots, &directory)?;
+            match place::open_directory(&anchor.directory, &anchor.parts, OFlags::PATH) {
+                // The endpoint names one file: its directory is watched.
+                Err(Errno::NOTDIR) if anchor.parts.len() == 1 => Ok(anchor.directory),
+                opened => opened.map_err(|e| failed("open a directory to watch it", &whole, e)),
+            }
+        });
+        wake_ups.watch(&opened.await?).map(Some)
     }
 
     async fn stat(&self, path: &RemotePath) -> Result<Entry> {

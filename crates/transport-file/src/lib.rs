@@ -7,6 +7,7 @@
 mod error;
 mod folder;
 mod options;
+mod wake_up;
 
 pub use folder::LocalFolder;
 pub use options::SPEC;
@@ -22,6 +23,7 @@ use transport::Services;
 use transport::folder::{
     After, Folder, FolderPlace, FolderProtocol, FolderTransport, FolderUse, Polling, sample_directory,
 };
+use wake_up::WakeUps;
 
 /// `transport = "file"`.
 pub type FileTransport = FolderTransport<LocalFiles>;
@@ -29,6 +31,7 @@ pub type FileTransport = FolderTransport<LocalFiles>;
 /// Local directories. Reaches nothing but the roots that it was given.
 pub struct LocalFiles {
     roots: Vec<RemotePath>,
+    wake_ups: Arc<WakeUps>,
 }
 
 impl LocalFiles {
@@ -37,7 +40,7 @@ impl LocalFiles {
     pub fn new(roots: impl IntoIterator<Item = PathBuf>) -> Self {
         let roots =
             roots.into_iter().map(|root| RemotePath::from_bytes(root.into_os_string().into_vec())).collect();
-        Self { roots }
+        Self { roots, wake_ups: Arc::default() }
     }
 
     /// All directories below the roots, by absolute paths: for archives of flows.
@@ -85,7 +88,11 @@ impl FolderProtocol for LocalFiles {
         let place = |findings: &mut Findings<'_>| self.place(endpoint, findings);
         let place = Findings::required(Section::ENDPOINT, &endpoint.name, place)?;
         let folder = LocalFolder::new(place.directory, self.roots.clone());
-        Ok(Arc::new(folder.with_permissions(opened.permissions)))
+        let folder = folder.with_permissions(opened.permissions);
+        Ok(Arc::new(match options::wakes_up(endpoint) {
+            true => folder.with_wake_ups(&self.wake_ups),
+            false => folder,
+        }))
     }
 
     fn check_polling(&self, _: &Endpoint, polling: &Polling, findings: &mut Findings<'_>) {

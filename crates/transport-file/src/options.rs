@@ -2,7 +2,7 @@
 
 use model::RemotePath;
 use model::definition::Endpoint;
-use model::schema::{Group, Kind, Paths, Roles, Scheme, TransportSpec};
+use model::schema::{Field, Group, Kind, Paths, Roles, Scheme, TransportSpec};
 use std::os::unix::ffi::OsStringExt;
 use transport::folder::options as folder;
 
@@ -13,15 +13,30 @@ const TEMPORARY: &str = ".a";
 pub static SPEC: TransportSpec = TransportSpec {
     schemes: &[Scheme { name: "file", port: None, paths: Paths::Host, connects_per_poll: false }],
     roles: Roles { source: true, destination: true, listener: false },
+    endpoint: &[&WAKE_UP],
     source: &[&folder::SOURCE, &UNFINISHED],
     destination: &[&folder::DESTINATION, &WRITING, &folder::PERMISSIONS],
     ..TransportSpec::new("file", "A directory of this machine, or a file system that is mounted on it.")
 };
 
+static WAKE_UP: Group = Group::of(&[Field::preset(
+    "wake_up",
+    Kind::Choice(&["inotify", "none"]),
+    "inotify",
+    "With `inotify` a poll comes early when a file was closed after writing, or renamed, in the polled directory; \
+    subdirectories are not watched. File systems of other machines (NFS, SMB) tell nothing; there, and with `none`, \
+    files are found at the flow's interval. A flow with `cron` polls at its times alone.",
+)]);
+
 static UNFINISHED: Group = Group::of(&[folder::unfinished(TEMPORARY)]);
 static WRITING: Group = Group::of(&[folder::temporary(&[Kind::Choice(&["none"]), Kind::Table(&SUFFIX)])]);
 static SUFFIX: Group =
     Group::of(&[folder::TEMPORARY_PREFIX, folder::temporary_suffix(TEMPORARY), folder::TEMPORARY_DIRECTORY]);
+
+/// Whether polls of an endpoint's directory may come early.
+pub(crate) fn wakes_up(endpoint: &Endpoint) -> bool {
+    endpoint.options.text("wake_up") != Some("none")
+}
 
 /// The directory that an endpoint names.
 ///

@@ -29,10 +29,20 @@ fn path(path: &Path) -> RemotePath {
 }
 
 async fn attempt(script: &Arc<ScriptedFolder>, log: &Arc<MemoryLog>, number: u32) -> Result<Sent> {
+    attempt_with(script, log, number, None).await
+}
+
+async fn attempt_with(
+    script: &Arc<ScriptedFolder>,
+    log: &Arc<MemoryLog>,
+    number: u32,
+    temporary_directory: Option<RemotePath>,
+) -> Result<Sent> {
     let services = services(Arc::new(Interlude::default()));
     let node = services.node.clone();
     let folder = Arc::clone(script) as Arc<dyn Folder>;
-    let options = WriteOptions::new("warehouse", RemotePath::default());
+    let options =
+        WriteOptions { temporary_directory, ..WriteOptions::new("warehouse", RemotePath::default()) };
     let deliver = Deliver {
         claim: Claim {
             delivery: DeliveryId::new(Uuid::from_u128(0x0192_7000)),
@@ -76,6 +86,27 @@ async fn a_file_missing_from_another_directory_was_not_published_there() {
     fs::create_dir(&mounted).unwrap();
     assert!(matches!(attempt(&script, &log, 3).await, Ok(Sent::Delivered { .. })));
     assert_eq!(fs::read(mounted.join("a.edi")).unwrap(), b"ISA*00");
+}
+
+#[tokio::test]
+async fn a_file_missing_from_another_directory_for_unfinished_files_was_not_published_from_there() {
+    let root = tempfile::tempdir().unwrap();
+    let (out, work) = (root.path().join("out"), root.path().join("work"));
+    for directory in [&out, &work] {
+        fs::create_dir(directory).unwrap();
+    }
+    let local = LocalFolder::new(path(&out), vec![path(root.path())]);
+    let script = ScriptedFolder::new(Arc::new(local));
+    let log = Arc::<MemoryLog>::default();
+    script.publish_answer(PublishAnswer::UnknownNotDone);
+    script.fail(Act::Stat, Fault::CUT);
+    let attempt = |number| attempt_with(&script, &log, number, Some(path(&work)));
+    assert_eq!(attempt(1).await.unwrap_err().retry(), Retry::Ambiguous);
+    fs::rename(&work, root.path().join("away")).unwrap();
+    assert_eq!(attempt(2).await.unwrap_err().retry(), Retry::Ambiguous);
+    fs::create_dir(&work).unwrap();
+    assert!(matches!(attempt(3).await, Ok(Sent::Delivered { .. })));
+    assert_eq!(fs::read(out.join("a.edi")).unwrap(), b"ISA*00");
 }
 
 fn archiving(from: &Path, to: &Path) -> FolderSource {

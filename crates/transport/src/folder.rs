@@ -28,7 +28,7 @@ pub const RENAME_REFUSED: &str = "the server lets this user write files but not 
 pub use adapter::{FolderProtocol, FolderTransport, FolderUse};
 pub use check::{check_poll, sample_directory};
 pub use destination::{
-    FolderDestination, Overwrite, PUBLISHING, Verify, WRITING, WriteOptions, is_unsettled,
+    FolderDestination, MARKING, Overwrite, PUBLISHING, Verify, WRITING, WriteOptions, is_unsettled,
 };
 pub use done_file::DoneFile;
 pub use filter::{Empty, Filter};
@@ -38,7 +38,7 @@ pub use options::{After, Polling};
 pub use place::{FolderPlace, LoginAddress};
 pub use source::{FolderSource, FolderSourceOptions};
 
-use crate::Probe;
+use crate::{Probe, Watch};
 use async_trait::async_trait;
 use futures::stream::BoxStream;
 use model::{ConnectionId, Error, ErrorKind, RemotePath, Result, Timestamp};
@@ -91,6 +91,14 @@ pub trait Folder: Send + Sync {
     /// # Errors
     /// `NotFound`, `PermissionDenied`, and connection errors.
     async fn list(&self, directory: &RemotePath) -> Result<BoxStream<'static, Result<Entry>>>;
+
+    /// Begins to watch a directory for files that arrive; `None` where the server cannot tell, which is the default.
+    ///
+    /// # Errors
+    /// It cannot be watched now.
+    async fn watch(&self, _directory: &RemotePath) -> Result<Option<Box<dyn Watch>>> {
+        Ok(None)
+    }
 
     /// Returns the entry at a path. A symbolic link is followed only if its target is inside the folder.
     ///

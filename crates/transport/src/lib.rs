@@ -29,7 +29,7 @@ pub use services::{
 };
 pub use source::{
     AfterRead, ArchivedFile, ArchivedRemoval, Discovery, FoundOffer, OfferStream, Opened, Part, PartStream,
-    Settled, Source,
+    Settled, Source, Watch,
 };
 
 use model::definition::{self, Endpoint, Flow};

@@ -155,6 +155,26 @@ pub trait Source: Send + Sync {
             .with("path", &file.path))
     }
 
+    /// Begins to watch for files that arrive, so that a poll can come early. `None` where the source cannot tell, which
+    /// is the default. What arrives before this returns is found by the next poll.
+    ///
+    /// # Errors
+    /// It cannot be watched now: files are found at the flow's interval.
+    async fn watch(&self) -> Result<Option<Box<dyn Watch>>> {
+        Ok(None)
+    }
+
     /// Tests every step of a poll and reports each. Does not read any file.
     async fn probe(&self) -> Probe;
+}
+
+/// Watches a source for files that arrive. Only makes polls come early; what it misses is found at the flow's interval.
+#[async_trait]
+pub trait Watch: Send {
+    /// Waits until something may have arrived since the last call, or since the watch began. Loses nothing when it is
+    /// cancelled.
+    ///
+    /// # Errors
+    /// The watch has ended.
+    async fn changed(&mut self) -> Result<()>;
 }

@@ -13,7 +13,9 @@ use serde_json::{Map, Value};
 use std::sync::Arc;
 use testkit::conformance::Interlude;
 use testkit::fake::{Act, BytesPayload, Fault, MemoryFolder, MemoryLog, ScriptedFolder, services};
-use transport::folder::{Folder, FolderCapabilities, FolderDestination, Overwrite, Verify, WriteOptions};
+use transport::folder::{
+    Folder, FolderCapabilities, FolderDestination, Overwrite, Verify, WriteOptions, is_unsettled,
+};
 use transport::{Deliver, DeliveryLog, Destination, Sent};
 use uuid::Uuid;
 
@@ -216,4 +218,29 @@ async fn a_marker_has_a_name_of_its_own_made_of_the_files() {
         let error = Ground::new().marked(marker).attempt(1).await.unwrap_err();
         assert!(error.chain().contains(words), "{marker}: {}", error.chain());
     }
+}
+
+#[tokio::test]
+async fn a_marker_never_takes_the_name_of_a_file_with_content() {
+    // The template gives other names another marker, and this one its own name.
+    let ground = Ground::new().marked("{stem}.edi");
+    let error = ground.attempt(1).await.unwrap_err();
+    assert_eq!((error.kind(), error.retry()), (ErrorKind::Rejected, Retry::Permanent));
+    assert!(error.chain().contains("own name"), "{}", error.chain());
+    assert_eq!(ground.script.count(Act::BeginWrite), 0, "nothing is sent");
+    let ground = Ground::new().marked("{name}.done");
+    ground.memory.put("out/a.edi.done", *b"somebody's");
+    let error = ground.attempt(1).await.unwrap_err();
+    assert_eq!((error.kind(), error.retry()), (ErrorKind::AlreadyExists, Retry::Permanent));
+    assert_eq!(&*ground.memory.get("out/a.edi.done").unwrap(), b"somebody's");
+    assert!(is_unsettled(&ground.log.notes()), "the file is here, so no other address is tried");
+}
+
+#[tokio::test]
+async fn a_marker_whose_name_is_too_long_is_refused_before_anything_is_sent() {
+    let mut ground = Ground::new().marked("{name}.done");
+    ground.options.name_limit = 9;
+    let error = ground.attempt(1).await.unwrap_err();
+    assert_eq!((error.kind(), error.retry()), (ErrorKind::Rejected, Retry::Permanent));
+    assert_eq!(ground.script.count(Act::BeginWrite), 0, "nothing is sent");
 }

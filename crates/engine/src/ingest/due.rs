@@ -19,6 +19,9 @@ const LONGEST_PART: Duration = Duration::from_secs(30);
 /// that holds the source's lease died.
 const MADE_UP_FOR: TimeDelta = TimeDelta::minutes(10);
 
+/// The shortest time between the beginnings of two polls of which the later comes early.
+const BETWEEN_EARLY: Duration = Duration::from_secs(1);
+
 /// The wait before the source's lease is requested again for a time that another node may poll.
 const ASK_FOR_LEASE: Duration = Duration::from_secs(30);
 
@@ -46,6 +49,8 @@ pub(super) struct Due<'a> {
     done_until: Timestamp,
     /// How many polls in a row failed permanently.
     refusals: u32,
+    /// When the last poll began, by the monotonic clock.
+    last: Duration,
 }
 
 impl<'a> Due<'a> {
@@ -54,7 +59,7 @@ impl<'a> Due<'a> {
     pub(super) fn new(schedule: &'a Schedule, clock: &dyn Clock, spread: Duration) -> Self {
         let earliest = clock.monotonic() + schedule.interval().map_or(Duration::ZERO, |_| spread);
         let done_until = clock.now() - MADE_UP_FOR;
-        Self { schedule, earliest, spread: in_micros(spread), done_until, refusals: 0 }
+        Self { schedule, earliest, spread: in_micros(spread), done_until, refusals: 0, last: Duration::ZERO }
     }
 
     /// How long to wait before the poll, or before asking again; zero if it is due.
@@ -84,6 +89,18 @@ impl<'a> Due<'a> {
         until.max(wait).min(LONGEST_PART)
     }
 
+    /// Whether a poll may come before its time because something arrived. One by a cron expression comes when that says;
+    /// one after a failure when its wait is over.
+    pub(super) fn may_come_early(&self) -> bool {
+        matches!(self.schedule.pace, Pace::Every(_)) && self.refusals == 0
+    }
+
+    /// Something arrived: the next poll comes now, or a moment after the last one.
+    pub(super) fn come_early(&mut self, clock: &dyn Clock) {
+        let soon = clock.monotonic().max(self.last + BETWEEN_EARLY);
+        self.earliest = self.earliest.min(soon);
+    }
+
     /// A poll was made.
     pub(super) fn polled(&mut self, begun: Moment, refused: bool) {
         self.refusals = if refused { self.refusals.saturating_add(1) } else { 0 };
@@ -93,6 +110,7 @@ impl<'a> Due<'a> {
     /// A poll was due and nothing is to be made up.
     pub(super) fn skipped(&mut self, begun: Moment) {
         self.done_until = begun.now;
+        self.last = begun.monotonic;
         let (base, at_least) = match (&self.schedule.pace, self.refusals) {
             (Pace::Every(interval), _) => (*interval, *interval),
             (Pace::Cron(_), 0) => (Duration::ZERO, Duration::ZERO),

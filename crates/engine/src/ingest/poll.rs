@@ -5,6 +5,7 @@ use crate::guard::guarded;
 use crate::health::Reachability;
 use crate::ingest::accept::accept;
 use crate::ingest::due::{Due, Moment};
+use crate::ingest::early::Early;
 use crate::ingest::known::Known;
 use crate::ingest::poll_error::PollError;
 use crate::ingest::polled_flow::PolledFlow;
@@ -64,16 +65,25 @@ impl Poller {
         let clock = Arc::clone(&polled.context.services.clock);
         let mut runs = RunsOfFlow::new(polled);
         let mut due = Due::new(&polled.poll.schedule, clock.as_ref(), self.first_after);
+        let mut early = Early::default();
         loop {
             let pause = due.pause(clock.as_ref());
             let asked = tokio::select! {
                 _ = shutdown.wait_for(|ended| *ended) => break,
                 asked = runs.asked_for() => asked,
                 () = sleep_unless_zero(clock.as_ref(), pause) => Vec::new(),
+                () = early.changed(), if due.may_come_early() => {
+                    due.come_early(clock.as_ref());
+                    Vec::new()
+                }
             };
             if asked.is_empty() && !due.pause(clock.as_ref()).is_zero() {
                 // The wait for a time of day is done in parts, because the clock may be set in between.
                 continue;
+            }
+            if due.may_come_early() {
+                // Before the poll: what arrives during it may come after its listing.
+                early.watch(polled).await;
             }
             let begun = Moment::now(clock.as_ref());
             let done = tokio::select! {

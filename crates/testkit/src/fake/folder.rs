@@ -10,6 +10,7 @@ use model::{ConnectionId, ErrorKind, Probe, RemotePath, Result, Retry, Timestamp
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, Weak};
 use tokio::sync::Semaphore;
+use transport::Watch;
 use transport::folder::{Entry, FileReader, Folder, FolderCapabilities, Published, Upload, Written};
 
 /// What can be done with a folder.
@@ -274,6 +275,10 @@ impl Folder for ScriptedFolder {
         let tellings = self.tellings(Way::Listing);
         let listing = self.inner.list(directory).await?;
         Ok(listing.map_ok(move |entry| told(entry, &tellings)).boxed())
+    }
+
+    async fn watch(&self, directory: &RemotePath) -> Result<Option<Box<dyn Watch>>> {
+        self.inner.watch(directory).await
     }
 
     async fn stat(&self, path: &RemotePath) -> Result<Entry> {

@@ -23,6 +23,7 @@ use crate::{Deliver, Destination, Probe, Sent, Services};
 use async_trait::async_trait;
 pub use direct::WRITING;
 use dropped::{Unnoted, note_or_remove};
+pub use marker::MARKING;
 use model::schema::{Findings, Section};
 use model::{Error, ErrorKind, NameTemplate, RemotePath, Result};
 pub use publish::PUBLISHING;
@@ -35,7 +36,7 @@ pub use verify::Verify;
 /// Whether a delivery's notes say that its file may lie, published or not, where they were written.
 #[must_use]
 pub fn is_unsettled(notes: &BTreeMap<String, Value>) -> bool {
-    [PUBLISHING, WRITING].iter().any(|key| notes.get(*key).is_some_and(|note| !note.is_null()))
+    [PUBLISHING, WRITING, MARKING].iter().any(|key| notes.get(*key).is_some_and(|note| !note.is_null()))
 }
 
 /// What happens if the file name exists.
@@ -282,6 +283,7 @@ impl FolderDestination {
 #[async_trait]
 impl Destination for FolderDestination {
     async fn deliver(&self, delivery: Deliver) -> Result<Sent> {
+        self.check_name(&delivery.file_name)?;
         let sent = match self.deliver_file(&delivery).await {
             Err(error) if error.kind() == ErrorKind::AlreadyExists => self.same_or(&delivery, error).await?,
             sent => sent?,
@@ -293,7 +295,8 @@ impl Destination for FolderDestination {
     fn check_name(&self, file_name: &RemotePath) -> Result<()> {
         let path = self.final_path(file_name)?;
         self.folder.check_path(&path)?;
-        self.marker_path(&path).map_or(Ok(()), |marker| self.folder.check_path(&marker))
+        let Some(marker) = self.marker_path(&path)? else { return Ok(()) };
+        self.folder.check_path(&marker)
     }
 
     async fn probe(&self) -> Probe {

@@ -24,7 +24,7 @@ use super::walk::{Listed, Walk, is_directory};
 use super::{EntryKind, Folder, check_poll, names, remove_unchanged};
 use crate::{
     AfterRead, ArchivedFile, ArchivedRemoval, Discovery, FoundOffer, OfferNotes, OfferStream, Opened, Part,
-    Probe, Services, Settled, SkippedFile, Source, UNSTABLE_LIMIT, UnstableFile,
+    Probe, Services, Settled, SkippedFile, Source, UNSTABLE_LIMIT, UnstableFile, Watch,
 };
 use async_trait::async_trait;
 use compare::{
@@ -392,6 +392,10 @@ impl Source for FolderSource {
 
     async fn remove_archived(&self, file: &ArchivedFile) -> Result<ArchivedRemoval> {
         remove_unchanged(self.folder.as_ref(), file).await
+    }
+
+    async fn watch(&self) -> Result<Option<Box<dyn Watch>>> {
+        self.folder.watch(&self.options.directory).await
     }
 
     async fn probe(&self) -> Probe {

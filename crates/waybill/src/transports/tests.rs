@@ -388,6 +388,23 @@ async fn what_the_page_about_sftp_shows_is_valid() {
 }
 
 #[tokio::test]
+async fn the_examples_of_the_pages_on_directories_and_writing_are_valid() {
+    let desk = Desk::new();
+    let example = |page: &str| {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs").join(page);
+        let page = fs::read_to_string(path).unwrap();
+        let example = page.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+        example.replace("\"partner\"", "\"folder\"").replace("\"globex-drop\"", "\"folder\"")
+    };
+    let directory = example("file.md").replace("/srv/exchange", "/srv/waybill");
+    let source = "[flow.orders]\nsource = { endpoint = \"folder\", after = \"keep\" }\n";
+    for text in [directory, format!("{source}{}", example("writing.md"))] {
+        let (valid, lines) = desk.check(&text);
+        assert!(valid, "{text}\n{lines:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_mistake_is_told_once() {
     let desk = Desk::new();
     let text = "[listener.l]\ntransport = \"as2\"\nserver = \"partners\"\n";

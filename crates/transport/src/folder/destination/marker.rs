@@ -10,6 +10,9 @@ use model::{Error, ErrorKind, NameTemplate, RemotePath, Result, TemplateValues, 
 use serde_json::Value;
 use uuid::Uuid;
 
+/// The key of the note that the file is delivered and its marker may not be: the file's path.
+pub const MARKING: &str = "marking";
+
 /// Checks the option `marker`.
 ///
 /// # Errors
@@ -39,9 +42,28 @@ fn name(marker: &NameTemplate, file_name: &[u8]) -> Vec<u8> {
 
 impl FolderDestination {
     /// The path of the marker of a file at this path, if the flow asks for markers.
-    pub(super) fn marker_path(&self, path: &RemotePath) -> Option<RemotePath> {
-        let marker = self.options.marker.as_ref()?;
-        Some(path.with_file_name(&name(marker, path.file_name())))
+    ///
+    /// # Errors
+    /// `Rejected`, permanent: this file can have no marker, because that would have the file's own name or one that is
+    /// too long.
+    pub(super) fn marker_path(&self, path: &RemotePath) -> Result<Option<RemotePath>> {
+        let Some(template) = self.options.marker.as_ref() else { return Ok(None) };
+        let marker = path.with_file_name(&name(template, path.file_name()));
+        let refused = |advice: String| {
+            let error = Error::permanent(ErrorKind::Rejected, "name the marker of a file");
+            error.with("endpoint", &self.options.endpoint).with("path", path).advice(advice)
+        };
+        let limit = self.options.name_limit;
+        match marker.file_name().len() {
+            _ if marker == *path => {
+                Err(refused("the marker would have the file's own name; change 'marker'".into()))
+            }
+            length if length > limit => Err(refused(format!(
+                "the marker's name would have {length} bytes, and at most {limit} are allowed there; shorten the file's \
+                 name with 'file_name'"
+            ))),
+            _ => Ok(Some(marker)),
+        }
     }
 
     /// Writes the marker of a delivered file, if the flow asks for markers. One that exists is replaced.
@@ -52,7 +74,10 @@ impl FolderDestination {
         let Sent::Delivered { receipt, .. } = sent else { return Ok(()) };
         let path = receipt.detail.get("path").and_then(Value::as_str);
         let path = path.and_then(|text| RemotePath::from_text(text).ok());
-        let Some(marker) = path.and_then(|path| self.marker_path(&path)) else { return Ok(()) };
+        let Some(path) = path else { return Ok(()) };
+        let Some(marker) = self.marker_path(&path)? else { return Ok(()) };
+        // If this fails, the file is here all the same, and the delivery must not go to another address.
+        delivery.log.note(MARKING, Value::from(path.to_text())).await?;
         delivery.log.may_act()?;
         self.write_empty(delivery, &marker).await.map_err(|error| {
             Error::new(error.kind(), error.retry(), "write the marker after a delivered file")
@@ -64,6 +89,12 @@ impl FolderDestination {
     }
 
     async fn write_empty(&self, delivery: &Deliver, marker: &RemotePath) -> Result<()> {
+        // A file with content is no marker, and not ours to replace.
+        if self.folder.stat(marker).await.is_ok_and(|entry| entry.size.is_some_and(|size| size > 0)) {
+            return Err(Error::permanent(ErrorKind::AlreadyExists, "write an empty file")
+                .with("path", marker)
+                .advice("a file that is not empty has this name; move it away, or change 'marker'"));
+        }
         if !self.options.temporary_name {
             let upload = self.begin(marker, marker, Some(0)).await?;
             return upload.finish().await.map(drop);

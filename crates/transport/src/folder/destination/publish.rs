@@ -45,6 +45,9 @@ pub(super) struct Publishing {
     pub(super) address: String,
     pub(super) directory: RemotePath,
     pub(super) identity: Option<String>,
+    /// The id of the directory for temporary files, if there is one.
+    #[serde(default)]
+    pub(super) temporary_identity: Option<String>,
     /// What proves that the file is complete.
     pub(super) evidence: Evidence,
     /// The connection over which the file was written.
@@ -257,10 +260,19 @@ impl FolderDestination {
             if !directory.is_empty() {
                 self.folder.stat(directory).await?;
             }
-            self.folder.identity(directory).await
+            let identity = self.folder.identity(directory).await?;
+            // The directory of the temporary file may be another one now, or not mounted.
+            let parent = publishing.temporary.parent().filter(|_| publishing.temporary_identity.is_some());
+            let temporary_identity = match parent {
+                Some(parent) => self.folder.identity(&parent).await?,
+                None => None,
+            };
+            Ok::<_, Error>((identity, temporary_identity))
         };
         match found.await {
-            Ok(identity) if identity == publishing.identity => {
+            Ok::<_, Error>((identity, temporary_identity))
+                if identity == publishing.identity && temporary_identity == publishing.temporary_identity =>
+            {
                 // The attempt that published the file may have been interrupted before the new name was durable.
                 let parent = |path: &RemotePath| path.parent().unwrap_or_else(|| directory.clone());
                 let parents = BTreeSet::from([parent(&publishing.name), parent(&publishing.temporary)]);

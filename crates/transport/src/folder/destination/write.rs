@@ -55,9 +55,13 @@ impl FolderDestination {
         let verified = async {
             let written = self.verified(delivery, &temporary, written).await?;
             let time = if written.gone { None } else { self.keep_time(delivery, &temporary).await? };
-            Ok::<_, Error>((written, time))
+            let temporary_identity = match &self.options.temporary_directory {
+                Some(directory) => self.folder.identity(directory).await?,
+                None => None,
+            };
+            Ok::<_, Error>((written, time, temporary_identity))
         };
-        let (written, time) = match verified.await {
+        let (written, time, temporary_identity) = match verified.await {
             Ok(written) => written,
             Err(error) => {
                 // The file was not noted, so no attempt would use it, but it would take space.
@@ -76,6 +80,7 @@ impl FolderDestination {
             address: self.options.address.clone(),
             directory: directory.clone(),
             identity,
+            temporary_identity,
             evidence: written.evidence,
             connection,
             refused: false,
