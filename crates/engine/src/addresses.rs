@@ -52,6 +52,13 @@ impl Addresses {
         first.unwrap_or_else(|| Arc::new(endpoint.at(0)))
     }
 
+    /// The addresses in the order of the definition.
+    pub(crate) fn in_definition(&self, endpoint: &Arc<Endpoint>) -> Vec<Address> {
+        let known = self.known();
+        let of = known.get(&endpoint.name).filter(|of| of.endpoint.ptr_eq(&Arc::downgrade(endpoint)));
+        of.map_or_else(|| all(endpoint), |of| of.all.clone())
+    }
+
     /// The addresses in the order in which a delivery tries them, whether they are offline or not.
     pub(crate) fn in_order(&self, endpoint: &Arc<Endpoint>, random: &dyn Random) -> Vec<Address> {
         let mut known = self.known();

@@ -83,7 +83,17 @@ pub(crate) async fn deliver(sending: &Sending<'_>, endpoint: &Arc<Endpoint>) -> 
     let Sending { context, claimed, .. } = sending;
     let mut notes = claimed.notes.clone();
     let noted = notes.remove(ADDRESS).as_ref().and_then(AddressNote::read);
-    let pinned = noted.filter(|noted| noted.unknown || is_unsettled(&notes));
+    let is_open = claimed.interrupted || is_unsettled(&notes);
+    let pinned = match noted {
+        Some(noted) => Some(noted).filter(|noted| noted.unknown || is_unsettled(&notes)),
+        // It was tried when the endpoint had one address, which is the first one unless they were reordered.
+        None if is_open => context.addresses.in_definition(endpoint).first().map(|address| AddressNote {
+            address: address.key.clone(),
+            shown: address.shown.clone(),
+            unknown: true,
+        }),
+        None => None,
+    };
     let log = Arc::new(NotesKept { log: Arc::clone(&sending.log) as _, notes: Mutex::new(notes) });
     let (order, is_pinned) = order(context, endpoint, pinned.as_ref());
     let mut failed: Vec<(&Address, Error)> = Vec::new();

@@ -103,7 +103,13 @@ async fn record_and_settle(
     if let Some(offer) = recorded
         && polled.poll.settle == SettleWhen::Recorded
     {
-        polled.settler.settle(source, polled.archive(), offer).await;
+        match polled.archive() {
+            Ok(archive) => polled.settler.settle(source, archive, offer).await,
+            // The file is recorded; it is settled when its endpoint is defined again.
+            Err(error) => {
+                tracing::warn!(file = %offer.identity.path, error = %error.chain(), "a source is not settled now");
+            }
+        }
     }
     Ok(())
 }

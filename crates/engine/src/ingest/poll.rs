@@ -94,6 +94,8 @@ impl Poller {
             match &done {
                 Done::Polled { refused } => due.polled(begun, *refused),
                 Done::Skipped => due.skipped(begun),
+                // A time of a cron expression is made up when there is room again.
+                Done::QueueFull => due.not_ours(begun),
                 Done::NotOurs if !asked.is_empty() => {
                     // The node that polls the source executes the run. If that node dies, the run is still open.
                     tokio::select! {
@@ -127,6 +129,8 @@ enum Done {
     NotOurs,
     /// The endpoint is offline after failures, or the flow takes no files now.
     Skipped,
+    /// A destination's queue is full.
+    QueueFull,
     /// It was polled; whether the poll failed permanently.
     Polled { refused: bool },
 }
@@ -160,7 +164,7 @@ async fn poll_if_ours(polled: &Arc<PolledFlow>, asked: &[OpenFlowRun]) -> Done {
         && let Some(full) = context.queues.full(&polled.flow)
     {
         tracing::debug!(flow = %polled.flow.name, why = full.words(), "the source is not polled");
-        return Done::Skipped;
+        return Done::QueueFull;
     }
     let outcome = guarded("poll a source", async { Ok(poll_once(polled, &lease).await) }).await;
     let (error, reachability) = match outcome.unwrap_or_else(|error| Err(PollError::Source(error))) {

@@ -8,7 +8,7 @@ use crate::ingest::unconfirmed::UnconfirmedReadings;
 use crate::ingest::unstable::UnstableFiles;
 use crate::staged::discard;
 use model::definition::{Flow, PollSource};
-use model::{AuditEvent, EventKind, RemotePath, Severity};
+use model::{AuditEvent, EventKind, RemotePath, Result, Severity};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use store::FLOW_SOURCE;
@@ -67,10 +67,13 @@ impl PolledFlow {
         endpoint.is_ok_and(|(_, transport)| transport.poll_effects(&self.poll).moves_refused)
     }
 
-    /// The archive on this machine that the flow's files are copied to. None while its endpoint is not defined.
-    pub(crate) fn archive(&self) -> Option<FlowArchive> {
-        let (_, transport) = self.context.endpoint(&self.poll.endpoint).ok()?;
-        FlowArchive::of(transport.as_ref(), &self.flow)
+    /// The archive on this machine that the flow's files are copied to, if it has one.
+    ///
+    /// # Errors
+    /// Its endpoint is not defined any more, so it is not known what becomes of its files.
+    pub(crate) fn archive(&self) -> Result<Option<FlowArchive>> {
+        let (_, transport) = self.context.endpoint(&self.poll.endpoint)?;
+        Ok(FlowArchive::of(transport.as_ref(), &self.flow))
     }
 
     pub(crate) fn event(&self, kind: EventKind) -> AuditEvent {

@@ -11,8 +11,9 @@ use store::{ArchiveRecord, ArchiveSite};
 use transport::folder::remove_unchanged;
 use transport::{ArchivedFile, ArchivedRemoval};
 
-/// The wait after a file could not be removed.
-const AGAIN: TimeDelta = TimeDelta::minutes(10);
+/// The wait after a file could not be removed. Shorter than the time between two rounds of any node: the node to which an
+/// endpoint is bound must find the file due.
+const AGAIN: TimeDelta = TimeDelta::minutes(1);
 
 /// Removes files from archives when their time is over: those that Waybill archived, as they were archived.
 pub(crate) struct ArchiveRetention(pub(crate) Arc<Context>);

@@ -1,6 +1,7 @@
 //! Done files: a file is read when its marker is there, such as `orders.csv.done` beside `orders.csv`.
 
 use super::source::FolderSource;
+use crate::FoundOffer;
 use model::{Error, ErrorKind, Offer, OfferIdentity, RemotePath, Result, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -110,7 +111,27 @@ impl FolderSource {
         Ok(Some(markers))
     }
 
-    /// The offer that stands for an offer's marker, to be settled after its file.
+    /// Asks whether the marker of a file that is to be read is still there: it may have been settled with an earlier file
+    /// of the name since it was listed.
+    ///
+    /// # Errors
+    /// `NotFound`, transient: it is gone.
+    pub(super) async fn find_marker(&self, offer: &FoundOffer) -> Result<()> {
+        let Some(value) = offer.source_data.get(MARKER) else { return Ok(()) };
+        let Ok(marker) = Marker::deserialize(value) else { return Ok(()) };
+        let path = offer.identity.path.with_file_name(marker.relative.file_name());
+        match self.folder().stat(&path).await {
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                Err(Error::transient(ErrorKind::NotFound, "read a file whose done file is there")
+                    .with("path", path)
+                    .advice("the done file is gone; the file is read when there is one again"))
+            }
+            // Where the server does not tell, the listing counts.
+            _ => Ok(()),
+        }
+    }
+
+    /// The offer that stands for an offer's marker, to be settled before its file.
     ///
     /// # Errors
     /// The record of the marker cannot be read.

@@ -108,7 +108,8 @@ async fn is_same(
     }
 }
 
-/// Removes a file from an archive, if it is still as it was archived: its size and, to the second, its time. Idempotent.
+/// Removes a file from an archive, if it is still as it was archived: its size and, to the second, its time. A file of
+/// which one of both is not known stays. Idempotent.
 ///
 /// # Errors
 /// By the folder's codes.
@@ -119,11 +120,11 @@ pub async fn remove_unchanged(folder: &dyn Folder, file: &ArchivedFile) -> Resul
         Err(error) => return Err(error),
     };
     let is_file = matches!(entry.kind, EntryKind::File | EntryKind::Unknown);
-    let has_other_size = matches!((file.size, entry.size), (Some(was), Some(is)) if was != is);
-    let has_other_time = matches!(
-        (file.modified, entry.modified), (Some(was), Some(is)) if was.timestamp() != is.timestamp()
-    );
-    if !is_file || has_other_size || has_other_time {
+    // What cannot be compared may be another file.
+    let has_its_size = file.size.is_some() && file.size == entry.size;
+    let second = |at: Option<Timestamp>| at.map(|at| at.timestamp());
+    let has_its_time = file.modified.is_some() && second(file.modified) == second(entry.modified);
+    if !is_file || !has_its_size || !has_its_time {
         return Ok(ArchivedRemoval::Changed);
     }
     match folder.remove(&file.path).await {

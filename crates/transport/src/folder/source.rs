@@ -18,7 +18,7 @@ pub(super) use move_away::NUMBER_LIMIT;
 use super::SOURCE_MODIFIED;
 use super::done_file::{DoneFile, Markers, note_marker};
 use super::filter::{Empty, Verdict};
-use super::options::Polling;
+use super::options::{After, Polling};
 use super::selection::{Candidate, Selection};
 use super::walk::{Listed, Walk, is_directory};
 use super::{EntryKind, Folder, check_poll, names, remove_unchanged};
@@ -138,6 +138,10 @@ impl FolderSource {
         }
     }
 
+    pub(super) fn folder(&self) -> &dyn Folder {
+        self.folder.as_ref()
+    }
+
     pub(super) fn done_file(&self) -> Option<&DoneFile> {
         self.polling.done_file.as_ref()
     }
@@ -158,13 +162,19 @@ impl FolderSource {
         marker.is_none().then_some(SkipReason::NoDoneFile)
     }
 
-    /// The next file of the walk that the flow accepts, or `None` at the end.
+    /// The next file of the walk that the flow accepts, or `None` at the end. Where files are kept, also those whose done
+    /// file is not there.
     async fn next_taken(&self, walk: &mut Walk<'_>, markers: Option<&Markers>) -> Result<Option<Listed>> {
         while let Some(mut listed) = walk.next().await? {
             if let Some(why) = self.passes_over(listed.relative.file_name()) {
                 walk.pass_over(why, &listed.relative);
             } else if let Some(why) = self.is_undone(&mut listed, markers) {
                 walk.pass_over(why, &listed.relative);
+                // A kept file that was taken before is still listed: without its done file it must not be forgotten, and
+                // then be taken again.
+                if why == SkipReason::NoDoneFile && self.polling.after == After::Keep {
+                    return Ok(Some(listed));
+                }
             } else if listed.entry.kind == EntryKind::Unknown
                 && is_directory(self.folder.as_ref(), &listed.path).await?
             {
@@ -219,7 +229,15 @@ impl FolderSource {
         let mut selection = Selection::new(bound);
         let mut batch = Vec::with_capacity(KNOWN_BATCH);
         let mut number = 0;
+        let mut kept = Vec::with_capacity(KNOWN_BATCH);
         while let Some(listed) = self.next_taken(&mut walk, markers.as_ref()).await? {
+            if markers.is_some() && listed.marker.is_none() {
+                kept.push(self.candidate(listed, number).identity.key());
+                if kept.len() == KNOWN_BATCH {
+                    discovery.known.known(std::mem::take(&mut kept)).await?;
+                }
+                continue;
+            }
             batch.push(self.candidate(listed, number));
             number += 1;
             if batch.len() == KNOWN_BATCH {
@@ -227,6 +245,9 @@ impl FolderSource {
             }
         }
         admit(&mut batch, &mut selection, beyond, discovery).await?;
+        if !kept.is_empty() {
+            discovery.known.known(kept).await?;
+        }
         if walk.complete() {
             discovery.known.listing_complete().await?;
         }
@@ -341,6 +362,7 @@ impl Source for FolderSource {
     async fn open(&self, offer: &FoundOffer) -> Result<Opened> {
         let identity = &offer.identity;
         let stat = self.find(offer).await?;
+        self.find_marker(offer).await?;
         if let Some(cause) = OfferNotes::of(&offer.source_data).cause {
             return Err(Error::permanent(ErrorKind::Rejected, "accept a file")
                 .with("endpoint", &identity.endpoint)

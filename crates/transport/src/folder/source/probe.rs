@@ -62,8 +62,11 @@ impl FolderSource {
         });
         let (mut count, mut first) = (0, None);
         while let Some(listed) = self.next_taken(&mut walk, markers.as_ref()).await? {
-            count += 1;
-            first.get_or_insert(listed);
+            // Files without their done file were counted when they were passed over.
+            if markers.is_none() || listed.marker.is_some() {
+                count += 1;
+                first.get_or_insert(listed);
+            }
         }
         Ok((count, first))
     }

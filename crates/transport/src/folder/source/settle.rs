@@ -19,37 +19,39 @@ use serde_json::{Value, json};
 const MADE_LIMIT: usize = 1_000;
 
 impl FolderSource {
-    /// Settles the file, then its done file: after an interruption the next call finds what is left of both.
+    /// Settles the done file, then the file. The file is stored by then, and a done file that stayed after an interruption
+    /// would let the next file of the name be taken before it is complete.
     pub(super) async fn settle_offer(&self, offer: &Offer, outcome: Outcome) -> Result<Settled> {
+        let marker = match (outcome, &self.polling.after, &self.polling.error_directory) {
+            (Outcome::Refused, _, None) | (Outcome::Taken, After::Keep, _) => None,
+            _ => self.settle_marker(offer, outcome).await?,
+        };
         let mut settled = self.settle_file(offer, outcome).await?;
-        if matches!(settled, Settled::Kept | Settled::Changed) {
-            return Ok(settled);
-        }
-        let (Some(marker), Some(done_file)) = (self.marker_offer(offer)?, self.done_file()) else {
-            return Ok(settled);
-        };
-        let beside = |target: RemotePath| target.with_file_name(&done_file.marker_of(target.file_name()));
-        let moved_to = match (outcome, &self.polling.after, &self.polling.error_directory) {
-            (Outcome::Refused, _, Some(directory)) => Some(beside(self.target(offer, directory, false)?)),
-            (Outcome::Taken, After::Archive { directory, timestamp }, _) => {
-                Some(beside(self.target(offer, directory, *timestamp)?))
-            }
-            (Outcome::Taken, After::Move { directory }, _) => {
-                Some(beside(self.target(offer, directory, false)?))
-            }
-            _ => None,
-        };
-        // A done file that was written anew belongs to the next file of its name: it is left.
-        let Some(target) = moved_to else {
-            self.delete(&marker).await?;
-            return Ok(settled);
-        };
-        if let (Moved::To(path), Settled::Archived { files, .. }) =
-            (self.move_away(&marker, &target).await?, &mut settled)
-        {
-            files.push(self.archived(path).await?);
+        if let (Some(path), Settled::Archived { files, .. }) = (marker, &mut settled) {
+            files.extend(self.archived(path).await?);
         }
         Ok(settled)
+    }
+
+    /// Settles an offer's done file, if it has one, and returns where it was moved to. One that was written anew belongs to
+    /// the next file of its name: it is left.
+    async fn settle_marker(&self, offer: &Offer, outcome: Outcome) -> Result<Option<RemotePath>> {
+        let (Some(marker), Some(done_file)) = (self.marker_offer(offer)?, self.done_file()) else {
+            return Ok(None);
+        };
+        let beside = |target: RemotePath| target.with_file_name(&done_file.marker_of(target.file_name()));
+        let target = match (outcome, &self.polling.after, &self.polling.error_directory) {
+            (Outcome::Refused, _, Some(directory)) => beside(self.target(offer, directory, false)?),
+            (Outcome::Taken, After::Archive { directory, timestamp }, _) => {
+                beside(self.target(offer, directory, *timestamp)?)
+            }
+            (Outcome::Taken, After::Move { directory }, _) => beside(self.target(offer, directory, false)?),
+            _ => return self.delete(&marker).await.map(|_| None),
+        };
+        Ok(match self.move_away(&marker, &target).await? {
+            Moved::To(path) => Some(path),
+            Moved::Gone | Moved::Changed => None,
+        })
     }
 
     async fn settle_file(&self, offer: &Offer, outcome: Outcome) -> Result<Settled> {
@@ -63,7 +65,8 @@ impl FolderSource {
                 let moved = self.move_away(offer, &target).await?;
                 match (moved, self.polling.keep_for) {
                     (Moved::To(path), Some(keep_for)) => {
-                        Ok(Settled::Archived { files: vec![self.archived(path).await?], keep_for })
+                        let files = self.archived(path).await?.into_iter().collect();
+                        Ok(Settled::Archived { files, keep_for })
                     }
                     (moved, _) => Ok(settled(moved)),
                 }
@@ -149,11 +152,14 @@ impl FolderSource {
         Ok(directory.join(&relative))
     }
 
-    /// What an archived file looks like in its archive.
-    async fn archived(&self, path: RemotePath) -> Result<ArchivedFile> {
-        let entry = found(self.folder.stat(&path).await)?;
-        let (size, modified) = entry.map_or((None, None), |entry| (entry.size, entry.modified));
-        Ok(ArchivedFile { path, size, modified })
+    /// What an archived file looks like in its archive. `None` if it is not shown there: another program has moved it on,
+    /// and what has its name later is not ours to remove.
+    async fn archived(&self, path: RemotePath) -> Result<Option<ArchivedFile>> {
+        match self.folder.stat(&path).await {
+            Ok(entry) => Ok(Some(ArchivedFile { path, size: entry.size, modified: entry.modified })),
+            Err(error) if error.kind() == ErrorKind::NotFound || is_refusal(&error) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     async fn write_cause(&self, offer: &Offer, moved: &RemotePath, cause: &str) -> Result<()> {
