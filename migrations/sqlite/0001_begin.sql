@@ -46,6 +46,8 @@ CREATE TABLE offers (
     settle_when    TEXT,
     -- taken or refused, while the source must still be told; null when not.
     settle_outcome TEXT,
+    -- Whether settling needs the payloads, for an archive on the gateway's machine.
+    needs_payload  BOOLEAN NOT NULL,
     -- When to stage or settle it again.
     next_at        TEXT,
     -- Who settles it now.

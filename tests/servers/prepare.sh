@@ -80,7 +80,7 @@ if [ "$(cat "$node/made-from" 2>/dev/null)" != "$wanted" ]; then
   rm -rf "$node"
   mkdir -p "$node"
   cp "$root"/tests/console/package{,-lock}.json "$node"
-  npm ci --prefix "$node" --ignore-scripts --no-audit --no-fund --loglevel=error >&2
+  (cd "$node" && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error >&2)
   (cd "$node" && node --eval 'require("playwright-core").chromium; require("axe-core").source')
   echo "$wanted" >"$node/made-from"
 fi

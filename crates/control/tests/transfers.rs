@@ -170,6 +170,7 @@ impl World {
             source: None,
             offer,
             settle_when: None,
+            needs_payload: false,
             transfers: vec![new],
             events: Vec::new(),
             now: at,

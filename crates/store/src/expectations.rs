@@ -4,11 +4,11 @@ use crate::Store;
 use crate::command::Command;
 use crate::either::on;
 use crate::fault::Fault;
+use crate::missing_files::MissingFiles;
 use crate::row::{signed, unsigned};
 use crate::tx::Tx;
 use async_trait::async_trait;
 use model::{AuditEvent, Result, Timestamp};
-use serde::Serialize;
 use sqlx::FromRow;
 use std::collections::BTreeSet;
 
@@ -33,21 +33,6 @@ impl JudgedDay {
     pub const fn is_missing(&self) -> bool {
         self.found < self.at_least
     }
-}
-
-/// Files that a flow still misses.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
-pub struct MissingFiles {
-    /// The flow.
-    pub flow: String,
-    /// The day, as `2026-12-24`.
-    pub day: String,
-    /// By when they were expected.
-    pub by: Timestamp,
-    /// How many were expected at least.
-    pub at_least: u64,
-    /// How many had come by then.
-    pub found: u64,
 }
 
 /// The last day of a flow that was judged.

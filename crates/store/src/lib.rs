@@ -25,6 +25,7 @@ mod intake;
 mod journal;
 mod lease;
 mod lost_commit;
+mod missing_files;
 mod offer;
 mod open;
 mod payload;
@@ -57,13 +58,14 @@ pub use delivery::{
     NewDelivery, NewTransfer, Overdue, PoolRooms, Resolved,
 };
 pub use either::Backend;
-pub use expectations::{JudgedDay, LastJudged, MissingFiles};
+pub use expectations::{JudgedDay, LastJudged};
 pub use fence::Fenced;
 pub use flow_runs::{FlowRun, FlowRunResult, NewFlowRun, OpenFlowRun};
 pub use instance::load_or_create_instance;
 pub use intake::{IntakeBegun, IntakeCommit, IntakeCommitted, Reply};
 pub use journal::{Journal, JournalEntry, JournalSettings, JournalStats, PROCESS_ENDED, connection_event_id};
 pub use lease::{Acquired, FLOW_SOURCE, NodeLease, Renewal};
+pub use missing_files::MissingFiles;
 pub use offer::{
     ArchiveRecord, ArchiveSite, EarlierTries, KnownContent, KnownOffer, OfferFailed, OfferToSettle,
     RecordOffer, Recorded,

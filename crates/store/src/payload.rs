@@ -21,8 +21,8 @@ pub struct PayloadRows {
 }
 
 impl Store {
-    /// Payloads that are no longer needed: every transfer that refers to them has ended, and its retention too, and the
-    /// source that they came from is settled.
+    /// Payloads that are no longer needed: every transfer that refers to them has ended, and its retention too, and no
+    /// settling of a source needs them.
     ///
     /// # Errors
     /// The database failed.
@@ -36,7 +36,7 @@ impl Store {
                      AND NOT EXISTS (SELECT 1 FROM payload_references r JOIN transfers t ON t.id = r.transfer_id \
                         WHERE r.payload_id = p.id AND (t.retained_until IS NULL OR t.retained_until > $1)) \
                      AND NOT EXISTS (SELECT 1 FROM payload_references r JOIN transfers t ON t.id = r.transfer_id \
-                        JOIN offers o ON o.id = t.offer_id WHERE r.payload_id = p.id AND o.settle_outcome IS NOT NULL) \
+                        JOIN offers o ON o.id = t.offer_id WHERE r.payload_id = p.id AND o.settle_outcome IS NOT NULL AND o.needs_payload) \
                      LIMIT $2")
                     .bind(now).bind(i64::from(limit)).fetch_all(c).await)
             })

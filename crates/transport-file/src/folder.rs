@@ -4,11 +4,12 @@ mod listing;
 mod naming;
 mod place;
 mod upload;
+mod wake_up;
 
 pub(crate) use place::root_of;
+pub(crate) use wake_up::WakeUps;
 
 use crate::error::failed;
-use crate::wake_up::WakeUps;
 use async_trait::async_trait;
 use chrono::DateTime;
 use futures::StreamExt;

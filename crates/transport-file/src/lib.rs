@@ -7,12 +7,11 @@
 mod error;
 mod folder;
 mod options;
-mod wake_up;
 
 pub use folder::LocalFolder;
 pub use options::SPEC;
 
-use folder::root_of;
+use folder::{WakeUps, root_of};
 use model::definition::Endpoint;
 use model::schema::{Findings, Section, TransportSpec};
 use model::{RemotePath, Result};
@@ -23,7 +22,6 @@ use transport::Services;
 use transport::folder::{
     After, Folder, FolderPlace, FolderProtocol, FolderTransport, FolderUse, Polling, sample_directory,
 };
-use wake_up::WakeUps;
 
 /// `transport = "file"`.
 pub type FileTransport = FolderTransport<LocalFiles>;

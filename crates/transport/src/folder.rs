@@ -3,6 +3,7 @@
 //! "The server" means the remote server, or this machine for a local directory.
 
 mod adapter;
+mod archived;
 mod check;
 mod destination;
 mod done_file;
@@ -26,13 +27,14 @@ pub(crate) const SOURCE_MODIFIED: &str = "source_modified_micros";
 pub const RENAME_REFUSED: &str = "the server lets this user write files but not rename them: ask its operator for the right to rename, or set temporary = \"none\" on the flow's destination";
 
 pub use adapter::{FolderProtocol, FolderTransport, FolderUse};
+pub use archived::remove_unchanged;
 pub use check::{check_poll, sample_directory};
 pub use destination::{
     FolderDestination, MARKING, Overwrite, PUBLISHING, Verify, WRITING, WriteOptions, is_unsettled,
 };
 pub use done_file::DoneFile;
 pub use filter::{Empty, Filter};
-pub use local_archive::{ToArchive, archive_payload, remove_unchanged};
+pub use local_archive::{ToArchive, archive_payload};
 pub use names::{NAME_LIMIT, check_affix, parse_directory};
 pub use options::{After, Polling};
 pub use place::{FolderPlace, LoginAddress};

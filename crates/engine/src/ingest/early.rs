@@ -20,7 +20,7 @@ impl Early {
         });
     }
 
-    /// Waits until something may have arrived; for ever without a watch.
+    /// Waits until something may have arrived; forever without a watch.
     pub(crate) async fn changed(&mut self) {
         match &mut self.watch {
             None => std::future::pending().await,

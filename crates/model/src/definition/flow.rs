@@ -116,7 +116,7 @@ pub struct LocalArchive {
     pub directory: String,
     /// Whether the time at which a file was found is added to its name.
     pub timestamp: bool,
-    /// How long a file stays there; `None` for ever.
+    /// How long a file stays there; `None` without limit.
     pub keep_for: Option<Duration>,
 }
 

@@ -26,6 +26,8 @@ pub struct RecordOffer {
     pub offer: Offer,
     /// When the source is settled; `None` if it needs no settling.
     pub settle_when: Option<SettleWhen>,
+    /// Whether settling needs the payloads, so that they are kept until then.
+    pub needs_payload: bool,
     /// One for each part.
     pub transfers: Vec<NewTransfer>,
     /// The events.
@@ -138,6 +140,7 @@ impl Command for RecordOffer {
                 hides: true,
                 settle_when: Some(when),
                 settle_outcome: Some("taken"),
+                needs_payload: self.needs_payload,
                 content,
                 ..NewRow::of(&self.offer, self.now)?
             },
@@ -219,6 +222,7 @@ struct NewRow<'a> {
     kept: bool,
     settle_when: Option<SettleWhen>,
     settle_outcome: Option<&'static str>,
+    needs_payload: bool,
     next_at: Option<Timestamp>,
     /// Added to the failures of the row that is replaced.
     failed: i64,
@@ -237,6 +241,7 @@ impl<'a> NewRow<'a> {
             kept: false,
             settle_when: None,
             settle_outcome: None,
+            needs_payload: false,
             next_at: None,
             failed: 0,
             error: None,
@@ -258,20 +263,22 @@ async fn upsert(tx: &mut Tx<'_>, row: &NewRow<'_>) -> Result<bool, Fault> {
     }
     let written = on!(tx, c => sqlx::query(
         "INSERT INTO offers (id, flow, endpoint, identity, path, size, modified_at, version, state, found_at, \
-           updated_at, failures, source_data, hides, kept, listed_at, settle_when, settle_outcome, next_at, error, content) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $11, $16, $17, $18, $19, $20) \
+           updated_at, failures, source_data, hides, kept, listed_at, settle_when, settle_outcome, next_at, error, content, \
+           needs_payload) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $11, $16, $17, $18, $19, $20, $21) \
          ON CONFLICT (identity) WHERE hides DO UPDATE SET id = excluded.id, state = excluded.state, \
            found_at = excluded.found_at, updated_at = excluded.updated_at, source_data = excluded.source_data, hides = excluded.hides, \
            failures = CASE WHEN excluded.failures = 0 THEN 0 ELSE offers.failures + 1 END, \
            kept = excluded.kept, listed_at = excluded.listed_at, settle_when = excluded.settle_when, \
-           settle_outcome = excluded.settle_outcome, next_at = excluded.next_at, error = excluded.error, content = excluded.content \
+           settle_outcome = excluded.settle_outcome, next_at = excluded.next_at, error = excluded.error, content = excluded.content, \
+           needs_payload = excluded.needs_payload \
          WHERE offers.state IN ('seen', 'staging', 'backed_off')")
         .bind(offer.id.uuid()).bind(&identity.flow).bind(&identity.endpoint).bind(digest(&identity.key()))
         .bind(identity.path.to_text()).bind(row.size).bind(identity.modified).bind(&identity.version)
         .bind(row.state.as_str()).bind(offer.found_at).bind(row.now).bind(row.failed)
         .bind(Json(&offer.source_data)).bind(row.hides).bind(row.kept)
         .bind(row.settle_when.map(SettleWhen::as_str)).bind(row.settle_outcome).bind(row.next_at)
-        .bind(row.error).bind(&row.content)
+        .bind(row.error).bind(&row.content).bind(row.needs_payload)
         .execute(c).await.map(|done| done.rows_affected()))?;
     Ok(written == 1)
 }

@@ -113,6 +113,7 @@ async fn record(
         source: None,
         offer,
         settle_when: Some(SettleWhen::Recorded),
+        needs_payload: false,
         transfers: vec![new],
         events: vec![recorded.transfer(id).connection(ConnectionId::new(Uuid::from_u128(5)))],
         now: created_at,

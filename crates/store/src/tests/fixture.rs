@@ -126,6 +126,7 @@ pub(crate) fn record(lease: &NodeLease, offer: Offer, transfers: Vec<NewTransfer
         source: None,
         offer,
         settle_when: Some(SettleWhen::Recorded),
+        needs_payload: false,
         transfers,
         events: Vec::new(),
         now: now(),

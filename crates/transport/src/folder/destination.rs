@@ -31,7 +31,6 @@ use publish::{Publishing, TemporaryFile};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-pub use verify::Verify;
 
 /// Whether a delivery's notes say that its file may lie, published or not, where they were written.
 #[must_use]
@@ -71,6 +70,38 @@ impl Overwrite {
             _ => Self::Refuse,
         }
     }
+}
+
+/// How it is verified that a file arrived whole.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Verify {
+    /// By the size that the server reports.
+    #[default]
+    Size,
+    /// By its size and its SHA-256: the file is read back.
+    Checksum,
+    /// Not at all: the server's acknowledgement of every write counts.
+    None,
+}
+
+impl Verify {
+    /// The values of the `verify` option.
+    pub const WORDS: &'static [&'static str] = &["size", "checksum", "none"];
+
+    /// Reads one of [`Verify::WORDS`]; anything else is the default.
+    #[must_use]
+    pub fn from_word(word: &str) -> Self {
+        match word {
+            "checksum" => Self::Checksum,
+            "none" => Self::None,
+            _ => Self::Size,
+        }
+    }
+}
+
+/// Whether the server refuses to show what exists at a path.
+fn is_not_shown(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::PermissionDenied | ErrorKind::Unsupported | ErrorKind::Rejected)
 }
 
 /// The options of writing.

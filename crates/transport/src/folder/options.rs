@@ -295,7 +295,7 @@ impl After {
 pub struct Polling {
     /// What happens to a source file after Waybill has stored it.
     pub after: After,
-    /// How long archived files stay in their archive; `None` for ever.
+    /// How long archived files stay in their archive; `None` without limit.
     pub keep_for: Option<Duration>,
     /// The directory for files that could not be staged, each with a file that states the cause; with `None` they
     /// stay where they are.

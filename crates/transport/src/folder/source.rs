@@ -7,6 +7,7 @@ mod compare;
 mod content;
 mod copy_away;
 mod copy_named;
+mod markers;
 mod move_away;
 mod probe;
 mod settle;
@@ -16,7 +17,7 @@ pub(super) use content::fill;
 pub(super) use move_away::NUMBER_LIMIT;
 
 use super::SOURCE_MODIFIED;
-use super::done_file::{DoneFile, Markers, note_marker};
+use super::done_file::DoneFile;
 use super::filter::{Empty, Verdict};
 use super::options::{After, Polling};
 use super::selection::{Candidate, Selection};
@@ -31,6 +32,7 @@ use compare::{
     Comparison, Metadata, Stat, StatDifference, note_changed, note_stat, noted_changed, noted_stat,
 };
 use futures::StreamExt;
+use markers::{Markers, note_marker};
 use model::definition::{Flow, FlowSource, PollSource};
 use model::schema::{Findings, Section};
 use model::{Error, ErrorKind, Offer, OfferIdentity, Outcome, RemotePath, Result, SkipReason};
@@ -136,10 +138,6 @@ impl FolderSource {
         } else {
             None
         }
-    }
-
-    pub(super) fn folder(&self) -> &dyn Folder {
-        self.folder.as_ref()
     }
 
     pub(super) fn done_file(&self) -> Option<&DoneFile> {

@@ -79,6 +79,7 @@ impl Filler {
                 source: None,
                 offer,
                 settle_when: None,
+                needs_payload: false,
                 transfers: vec![transfer],
                 events: vec![recorded],
                 now: at,

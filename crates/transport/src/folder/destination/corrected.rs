@@ -6,8 +6,8 @@
 
 use super::direct::EarlierUpload;
 use super::dropped::remove_temporary;
-use super::publish::{TemporaryFile, is_not_shown};
-use super::{FolderDestination, Overwrite, PUBLISHING, Publishing, WRITING, names};
+use super::publish::TemporaryFile;
+use super::{FolderDestination, Overwrite, PUBLISHING, Publishing, WRITING, is_not_shown, names};
 use crate::{Deliver, Sent};
 use model::{Error, ErrorKind, RemotePath, Result, Retry};
 use serde_json::Value;

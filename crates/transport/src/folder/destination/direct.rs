@@ -7,9 +7,9 @@
 //! the file is closed: the file is complete, and if it no longer exists, it was collected.
 
 use super::modified::ModifiedTime;
-use super::publish::{TAKEN, is_not_shown, to_note};
+use super::publish::{TAKEN, to_note};
 use super::write::{CHUNK, copy};
-use super::{FolderDestination, Overwrite, names};
+use super::{FolderDestination, Overwrite, is_not_shown, names};
 use crate::folder::{Entry, Evidence, Upload};
 use crate::{Deliver, Sent};
 use model::{ConnectionId, Error, ErrorKind, Receipt, ReceiptKind, RemotePath, Result, Retry};

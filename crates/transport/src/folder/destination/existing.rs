@@ -1,8 +1,7 @@
 //! A file that has the name already: with `overwrite = "skip_same"` one with the same content counts as the delivery.
 
-use super::publish::is_not_shown;
 use super::verify::CHUNK;
-use super::{FolderDestination, Overwrite};
+use super::{FolderDestination, Overwrite, is_not_shown};
 use crate::folder::{EntryKind, READER_BUFFERS};
 use crate::{Deliver, Sent};
 use model::{Error, ErrorKind, Receipt, ReceiptKind, RemotePath, Result};
@@ -12,7 +11,7 @@ use serde_json::{Map, Value};
 const VERIFIED_BY: &str = "a file of this name with the same SHA-256 existed; it was read";
 
 impl FolderDestination {
-    /// The delivery, if the file that has its name is the same; otherwise the error that there is one.
+    /// The delivery, if the existing file of this name is the same; otherwise the error that there is one.
     pub(super) async fn same_or(&self, delivery: &Deliver, exists: Error) -> Result<Sent> {
         if self.options.overwrite != Overwrite::SkipSame {
             return Err(exists);

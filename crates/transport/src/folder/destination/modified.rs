@@ -1,7 +1,6 @@
 //! Giving a written file the modification time that it had at its source.
 
-use super::FolderDestination;
-use super::publish::is_not_shown;
+use super::{FolderDestination, is_not_shown};
 use crate::Deliver;
 use crate::folder::SOURCE_MODIFIED;
 use model::{RemotePath, Result, Timestamp};

@@ -2,7 +2,7 @@
 
 use super::dropped::remove_temporary;
 use super::modified::ModifiedTime;
-use super::{FolderDestination, Overwrite, Verify, names};
+use super::{FolderDestination, Overwrite, Verify, is_not_shown, names};
 use crate::folder::{Evidence, Published, RENAME_REFUSED};
 use crate::{Deliver, DeliveryLog, Sent};
 use model::{ConnectionId, Error, ErrorKind, Receipt, ReceiptKind, RemotePath, Result, Retry, Sha256};
@@ -72,11 +72,6 @@ pub(super) enum TemporaryFile {
     Damaged,
     /// The server refuses to show it.
     Unknown,
-}
-
-/// Whether the server refuses to show what exists at a path.
-pub(super) fn is_not_shown(error: &Error) -> bool {
-    matches!(error.kind(), ErrorKind::PermissionDenied | ErrorKind::Unsupported | ErrorKind::Rejected)
 }
 
 /// Advice if a file could be written but not renamed, unless the transport already gave advice.

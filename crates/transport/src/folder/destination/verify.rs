@@ -1,7 +1,6 @@
 //! Verifying that a written file is whole.
 
-use super::FolderDestination;
-use super::publish::is_not_shown;
+use super::{FolderDestination, Verify, is_not_shown};
 use crate::Deliver;
 use crate::folder::{Evidence, Written};
 use bytes::BytesMut;
@@ -10,33 +9,6 @@ use tokio::io::AsyncReadExt;
 
 /// The number of bytes that are read at a time.
 pub(super) const CHUNK: usize = 128 * 1024;
-
-/// How it is verified that a file arrived whole.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub enum Verify {
-    /// By the size that the server reports.
-    #[default]
-    Size,
-    /// By its size and its SHA-256: the file is read back.
-    Checksum,
-    /// Not at all: the server's acknowledgement of every write counts.
-    None,
-}
-
-impl Verify {
-    /// The values of the `verify` option.
-    pub const WORDS: &'static [&'static str] = &["size", "checksum", "none"];
-
-    /// Reads one of [`Verify::WORDS`]; anything else is the default.
-    #[must_use]
-    pub fn from_word(word: &str) -> Self {
-        match word {
-            "checksum" => Self::Checksum,
-            "none" => Self::None,
-            _ => Self::Size,
-        }
-    }
-}
 
 impl FolderDestination {
     /// Verifies a written file as the flow asks for. The caller holds a lease for the buffers.

@@ -1,7 +1,6 @@
 //! Writing a payload under a temporary name.
 
-use super::publish::is_not_shown;
-use super::{FolderDestination, Publishing};
+use super::{FolderDestination, Publishing, is_not_shown};
 use crate::folder::{Evidence, Upload, Written};
 use crate::{Deliver, PayloadReader};
 use bytes::{Bytes, BytesMut};

@@ -153,7 +153,7 @@ impl FolderSource {
     }
 
     /// What an archived file looks like in its archive. `None` if it is not shown there: another program has moved it on,
-    /// and what has its name later is not ours to remove.
+    /// and a file of this name later is not ours to remove.
     async fn archived(&self, path: RemotePath) -> Result<Option<ArchivedFile>> {
         match self.folder.stat(&path).await {
             Ok(entry) => Ok(Some(ArchivedFile { path, size: entry.size, modified: entry.modified })),
