@@ -119,6 +119,9 @@ fn what_a_hand_in_the_database_does_is_found_without_being_told_of_a_seal() {
     let terms =
         Terms { settings: "[audit]\nseal_every = \"1s\"\nseal_file = \"seals.jsonl\"", ..Terms::default() };
     let mut pair = Pair::new(&terms);
+    // Each poll makes a connection, so that there is always something to seal.
+    let login = format!("{}\nkeep_open = \"0s\"", pair.usual_login());
+    pair.acme.define("acme.toml", &pair.acme_document(&Terms { login: Some(&login), ..terms }));
     put(&pair.folder(), b"one.edi", b"an order");
     pair.start();
     pair.acme.wait_for("completed", 1, PATIENCE);

@@ -102,9 +102,10 @@ async fn a_listing_that_the_server_does_not_confirm_is_no_listing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_refused_login_is_told_once_and_too_many_connections_come_again() {
-    for (answer, kind, retry) in [
-        ("530 Login incorrect.\r\n", ErrorKind::Unauthenticated, Retry::Permanent),
-        ("421 Too many users\r\n", ErrorKind::Throttled, Retry::Transient),
+    // A server that is busy is asked again `connect_retries` times.
+    for (answer, kind, retry, logins) in [
+        ("530 Login incorrect.\r\n", ErrorKind::Unauthenticated, Retry::Permanent, 1),
+        ("421 Too many users\r\n", ErrorKind::Throttled, Retry::Transient, 4),
     ] {
         let answers: &'static [(&str, &str)] = Box::leak(vec![("PASS", answer)].into_boxed_slice());
         let (result, server) = listed(Script { answers, ..Script::default() }, same).await;
@@ -112,7 +113,7 @@ async fn a_refused_login_is_told_once_and_too_many_connections_come_again() {
         assert_eq!((error.kind(), error.retry()), (kind, retry), "{error}");
         assert!(error.connection().is_some() && error.to_string().contains(answer.trim_end()), "{error}");
         assert!(!error.chain().contains("\"p\""));
-        assert_eq!(server.said().iter().filter(|line| line.starts_with("PASS")).count(), 1);
+        assert_eq!(server.said().iter().filter(|line| line.starts_with("PASS")).count(), logins);
     }
 }
 

@@ -1,8 +1,6 @@
 //! Polls that come early because the source says that something arrived.
 
-use crate::ingest::polled_flow::PolledFlow;
-use model::Result;
-use transport::Watch;
+use transport::{Source, Watch};
 
 /// The watch of one flow's source.
 #[derive(Default)]
@@ -13,9 +11,9 @@ pub(crate) struct Early {
 impl Early {
     /// Begins to watch anew, since another file system may have been mounted over what was watched. A source that cannot
     /// be watched is polled at its interval alone.
-    pub(crate) async fn watch(&mut self, polled: &PolledFlow) {
-        self.watch = begin(polled).await.unwrap_or_else(|error| {
-            tracing::debug!(flow = %polled.flow.name, error = %error.chain(), "the source is not watched");
+    pub(crate) async fn watch(&mut self, flow: &str, source: &dyn Source) {
+        self.watch = source.watch().await.unwrap_or_else(|error| {
+            tracing::debug!(flow, error = %error.chain(), "the source is not watched");
             None
         });
     }
@@ -32,11 +30,4 @@ impl Early {
             }
         }
     }
-}
-
-async fn begin(polled: &PolledFlow) -> Result<Option<Box<dyn Watch>>> {
-    let (endpoint, transport) = polled.context.endpoint(&polled.poll.endpoint)?;
-    let source =
-        transport.source(endpoint, std::sync::Arc::clone(&polled.flow), polled.context.services.clone())?;
-    source.watch().await
 }

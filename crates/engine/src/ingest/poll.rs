@@ -81,14 +81,10 @@ impl Poller {
                 // The wait for a time of day is done in parts, because the clock may be set in between.
                 continue;
             }
-            if due.may_come_early() {
-                // Before the poll: what arrives during it may come after its listing.
-                early.watch(polled).await;
-            }
             let begun = Moment::now(clock.as_ref());
             let done = tokio::select! {
                 // Recording and settling continue in their own tasks; everything else is cancelled.
-                done = poll_if_ours(polled, &asked) => done,
+                done = poll_if_ours(polled, &asked, &mut early) => done,
                 _ = shutdown.wait_for(|ended| *ended) => break,
             };
             match &done {
@@ -136,7 +132,7 @@ enum Done {
 }
 
 /// Polls once, if this node may do so, and for the requested runs with it.
-async fn poll_if_ours(polled: &Arc<PolledFlow>, asked: &[OpenFlowRun]) -> Done {
+async fn poll_if_ours(polled: &Arc<PolledFlow>, asked: &[OpenFlowRun], early: &mut Early) -> Done {
     let context = &polled.context;
     polled.unrecorded.wait().await;
     let lease = context.lease.current();
@@ -166,7 +162,7 @@ async fn poll_if_ours(polled: &Arc<PolledFlow>, asked: &[OpenFlowRun]) -> Done {
         tracing::debug!(flow = %polled.flow.name, why = full.words(), "the source is not polled");
         return Done::QueueFull;
     }
-    let outcome = guarded("poll a source", async { Ok(poll_once(polled, &lease).await) }).await;
+    let outcome = guarded("poll a source", async { Ok(poll_once(polled, &lease, early).await) }).await;
     let (error, reachability) = match outcome.unwrap_or_else(|error| Err(PollError::Source(error))) {
         Ok(()) => (None, Reachability::Answered),
         Err(PollError::Source(error)) => {
@@ -192,13 +188,15 @@ async fn poll_if_ours(polled: &Arc<PolledFlow>, asked: &[OpenFlowRun]) -> Done {
     Done::Polled { refused: error.is_some_and(|error| error.retry() == Retry::Permanent) }
 }
 
-async fn poll_once(polled: &Arc<PolledFlow>, lease: &NodeLease) -> Result<(), PollError> {
+async fn poll_once(polled: &Arc<PolledFlow>, lease: &NodeLease, early: &mut Early) -> Result<(), PollError> {
     polled.forget_missed();
     drop(polled.tally.take());
     let (endpoint, transport) = polled.context.endpoint(&polled.poll.endpoint).map_err(PollError::Source)?;
     let source = transport
         .source(endpoint, Arc::clone(&polled.flow), polled.context.services.clone())
         .map_err(PollError::Source)?;
+    // Before the listing: what arrives from now on is told, or listed.
+    early.watch(&polled.flow.name, source.as_ref()).await;
     let known = Arc::new(Known {
         store: polled.context.store.clone(),
         flow: polled.flow.name.clone(),

@@ -233,7 +233,10 @@ fn show(flow: &FlowDetail) -> Result<()> {
         None => {}
     }
     if let Some(polls) = &flow.polls {
-        write::line(format_args!("  polls {}; {}", polls.schedule, next_poll(polls)))?;
+        match polls.running {
+            true => write::line(format_args!("  polls {}", polls.schedule))?,
+            false => write::line(format_args!("  polls {}; {}", polls.schedule, next_poll(polls)))?,
+        }
     }
     for destination in &flow.destinations {
         write::line(format_args!("  delivers to endpoint {destination}"))?;

@@ -394,10 +394,10 @@ async fn the_examples_of_the_pages_on_directories_and_writing_are_valid() {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs").join(page);
         let page = fs::read_to_string(path).unwrap();
         let example = page.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
-        example.replace("\"partner\"", "\"folder\"").replace("\"globex-drop\"", "\"folder\"")
+        example.replace("\"partner\"", "\"folder\"").replace("\"globex-drop\"", "\"out\"")
     };
     let directory = example("file.md").replace("/srv/exchange", "/srv/waybill");
-    let source = "[flow.orders]\nsource = { endpoint = \"folder\", after = \"keep\" }\n";
+    let source = "[endpoint.out]\ntransport = \"file\"\nurl = \"file:///srv/waybill/out\"\n[flow.orders]\nsource = { endpoint = \"folder\", after = \"keep\" }\n";
     for text in [directory, format!("{source}{}", example("writing.md"))] {
         let (valid, lines) = desk.check(&text);
         assert!(valid, "{text}\n{lines:?}");

@@ -17,7 +17,10 @@ impl FolderDestination {
             return Err(exists);
         }
         let path = self.final_path(&delivery.file_name)?;
-        self.find_same(delivery, &path).await?.ok_or(exists)
+        let found = self.find_same(delivery, &path).await?;
+        found.ok_or_else(|| {
+            exists.with("the file there", "has other content, or cannot be read to compare it")
+        })
     }
 
     /// The delivery, if a file with its name and its content exists; `None` if there is none, if it has other content,
