@@ -58,6 +58,9 @@ pub struct Place {
     pub any_bytes: bool,
     /// Whether the protocol can carry a name; others must be refused for good, with nothing sent.
     pub carries: fn(&[u8]) -> bool,
+    /// Whether a server may make a file after all whose sending was broken off and whose removal it has confirmed. It has a
+    /// temporary name and is never published.
+    pub leaves_parts: bool,
     /// Whether the server lists a file under the name that it was given; others are left out of the checks of names. The
     /// protocol's page tells which server changes which.
     pub keeps: fn(&[u8]) -> bool,
@@ -87,6 +90,7 @@ impl Place {
             name_limit: 255,
             any_bytes: true,
             carries: |_| true,
+            leaves_parts: false,
             keeps: |_| true,
             by_the_minute: false,
             long_listing: 5_000,

@@ -241,11 +241,13 @@ pub(super) async fn a_publication_that_comes_late_is_not_made_twice(place: Place
 }
 
 pub(super) async fn a_file_that_is_short_there_is_not_published(place: Place) {
+    let leaves_parts = place.leaves_parts;
     let scene = Scene::new(place);
     scene.folder.finish_short();
     let error = scene.send(1).await.unwrap_err();
     assert_eq!((error.kind(), error.retry()), (ErrorKind::IntegrityFailed, Retry::Transient));
-    assert!(scene.names().await.is_empty());
+    let left = scene.names().await;
+    assert!(left.is_empty() || leaves_parts && !left.contains(&"a.edi".to_owned()), "{left:?}");
     assert!(arrived(&scene.send(2).await));
     scene.holds_just_the_payload().await;
 }
