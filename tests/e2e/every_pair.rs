@@ -7,9 +7,9 @@ use std::fs;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 use suites::pair::{events, random};
-use suites::{Gateway, GatewayBuilder, Server, fresh_database};
+use suites::{Gateway, GatewayBuilder, Server, fresh_database, within};
 
 /// Long enough for a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -143,18 +143,6 @@ fn long_ago() -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000)
 }
 
-/// Whether something becomes true in time.
-fn until(patience: Duration, is_so: impl Fn() -> bool) -> bool {
-    let end = Instant::now() + patience;
-    while !is_so() {
-        if Instant::now() > end {
-            return false;
-        }
-        std::thread::sleep(Duration::from_millis(100));
-    }
-    true
-}
-
 /// What a directory holds, by name.
 fn content(directory: &Path) -> BTreeMap<Vec<u8>, Vec<u8>> {
     let entries = fs::read_dir(directory).unwrap().map(Result::unwrap);
@@ -246,7 +234,7 @@ retry = {{ attempts = 30, first = "1s", longest = "1s" }}
             let (found, left) = (content(&received), content(&source));
             shown(expected.keys().filter(|name| !found.contains_key(*name) || left.contains_key(*name)))
         };
-        let arrived = until(PATIENCE, || missing().is_empty());
+        let arrived = within(PATIENCE, || missing().is_empty().then_some(())).is_some();
         assert!(arrived, "from {from} to {to}, not moved: {:#?}\n{}", missing(), gateway.log());
         let found = content(&received);
         assert_eq!(shown(found.keys()), shown(expected.keys()), "from {from} to {to}");
@@ -265,12 +253,14 @@ retry = {{ attempts = 30, first = "1s", longest = "1s" }}
             // They are not taken, as they could not be delivered.
             let refused = place.join("refused").join(to);
             let there = if from == "file" { &refused } else { &source };
-            assert!(until(PATIENCE, || refused_of(&gateway, to) == special.len()), "{}", gateway.log());
-            assert!(until(PATIENCE, || {
+            let is_refused = within(PATIENCE, || (refused_of(&gateway, to) == special.len()).then_some(()));
+            assert!(is_refused.is_some(), "{}", gateway.log());
+            let are_left = || {
                 let mut left = content(there);
                 left.retain(|name, _| !name.ends_with(b".error.json"));
                 left == special
-            }));
+            };
+            assert!(within(PATIENCE, || are_left().then_some(())).is_some(), "{from} to {to}");
         }
     }
     assert_eq!(gateway.json(&["transfer", "list", "--state", "failed"]).as_array().unwrap().len(), 0);

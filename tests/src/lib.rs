@@ -21,4 +21,4 @@ pub use gateway::{Gateway, GatewayBuilder, get, run, waybill};
 pub use keys::KeyPair;
 pub use server::fresh_database;
 pub use testkit::server::{Server, repository};
-pub use wait::{eventually, free_port};
+pub use wait::{eventually, free_port, within};

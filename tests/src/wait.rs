@@ -5,13 +5,20 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 /// Waits until `check` gives a value; fails the test with `what` after `patience`.
-pub fn eventually<T>(what: &str, patience: Duration, mut check: impl FnMut() -> Option<T>) -> T {
+pub fn eventually<T>(what: &str, patience: Duration, check: impl FnMut() -> Option<T>) -> T {
+    within(patience, check).unwrap_or_else(|| panic!("waited {patience:?} in vain for: {what}"))
+}
+
+/// Waits until `check` gives a value; `None` after `patience`, for tests that then look at what there is instead.
+pub fn within<T>(patience: Duration, mut check: impl FnMut() -> Option<T>) -> Option<T> {
     let begun = Instant::now();
     loop {
         if let Some(value) = check() {
-            return value;
+            return Some(value);
         }
-        assert!(begun.elapsed() < patience, "waited {patience:?} in vain for: {what}");
+        if begun.elapsed() >= patience {
+            return None;
+        }
         std::thread::sleep(Duration::from_millis(100));
     }
 }

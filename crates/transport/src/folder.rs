@@ -14,6 +14,7 @@ pub mod options;
 mod place;
 mod selection;
 mod source;
+mod sum;
 mod walk;
 
 /// The most bytes that a reader from [`Folder::read`] may buffer without its own lease. The code that copies from the
@@ -39,6 +40,8 @@ pub use names::{NAME_LIMIT, check_affix, parse_directory};
 pub use options::{After, Polling};
 pub use place::{FolderPlace, LoginAddress};
 pub use source::{FolderSource, FolderSourceOptions};
+
+use sum::{SUM_CHUNK, sum};
 
 use crate::{Probe, Watch};
 use async_trait::async_trait;

@@ -81,10 +81,11 @@ impl Poller {
                 // The wait for a time of day is done in parts, because the clock may be set in between.
                 continue;
             }
+            let watching = due.may_come_early().then_some(&mut early);
             let begun = Moment::now(clock.as_ref());
             let done = tokio::select! {
                 // Recording and settling continue in their own tasks; everything else is cancelled.
-                done = poll_if_ours(polled, &asked, &mut early) => done,
+                done = poll_if_ours(polled, &asked, watching) => done,
                 _ = shutdown.wait_for(|ended| *ended) => break,
             };
             match &done {
@@ -132,7 +133,7 @@ enum Done {
 }
 
 /// Polls once, if this node may do so, and for the requested runs with it.
-async fn poll_if_ours(polled: &Arc<PolledFlow>, asked: &[OpenFlowRun], early: &mut Early) -> Done {
+async fn poll_if_ours(polled: &Arc<PolledFlow>, asked: &[OpenFlowRun], early: Option<&mut Early>) -> Done {
     let context = &polled.context;
     polled.unrecorded.wait().await;
     let lease = context.lease.current();
@@ -188,15 +189,21 @@ async fn poll_if_ours(polled: &Arc<PolledFlow>, asked: &[OpenFlowRun], early: &m
     Done::Polled { refused: error.is_some_and(|error| error.retry() == Retry::Permanent) }
 }
 
-async fn poll_once(polled: &Arc<PolledFlow>, lease: &NodeLease, early: &mut Early) -> Result<(), PollError> {
+async fn poll_once(
+    polled: &Arc<PolledFlow>,
+    lease: &NodeLease,
+    early: Option<&mut Early>,
+) -> Result<(), PollError> {
     polled.forget_missed();
     drop(polled.tally.take());
     let (endpoint, transport) = polled.context.endpoint(&polled.poll.endpoint).map_err(PollError::Source)?;
     let source = transport
         .source(endpoint, Arc::clone(&polled.flow), polled.context.services.clone())
         .map_err(PollError::Source)?;
-    // Before the listing: what arrives from now on is told, or listed.
-    early.watch(&polled.flow.name, source.as_ref()).await;
+    if let Some(early) = early {
+        // Before the listing: what arrives from now on is reported, or listed.
+        early.watch(&polled.flow.name, source.as_ref()).await;
+    }
     let known = Arc::new(Known {
         store: polled.context.store.clone(),
         flow: polled.flow.name.clone(),

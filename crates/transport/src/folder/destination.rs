@@ -13,6 +13,7 @@ mod marker;
 mod modified;
 mod probe;
 mod publish;
+mod receipt;
 mod verify;
 mod write;
 

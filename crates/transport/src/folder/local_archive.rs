@@ -1,10 +1,10 @@
 //! Archives: copies of payloads in a directory of this machine, and removing files from archives.
 
 use super::destination::copy;
-use super::source::{NUMBER_LIMIT, fill};
-use super::{Entry, EntryKind, Folder, Published, READER_BUFFERS, names};
+use super::source::NUMBER_LIMIT;
+use super::{Entry, EntryKind, Folder, Published, READER_BUFFERS, names, sum};
 use crate::{ArchivedFile, BufferBudget, Payload};
-use model::{Error, ErrorKind, OfferId, RemotePath, Result, Sha256, Timestamp};
+use model::{Error, ErrorKind, OfferId, RemotePath, Result, Timestamp};
 
 /// The buffers of a copy, besides the payload's own: two chunks, or what reading a file of the archive needs.
 const BUFFERS: usize = 2 * READER_BUFFERS;
@@ -97,13 +97,5 @@ async fn is_same(
     if entry.kind != EntryKind::File || entry.size != Some(payload.length()) {
         return Ok(false);
     }
-    let mut reader = folder.read(path, 0).await?;
-    let mut hash = openssl::sha::Sha256::new();
-    loop {
-        let chunk = fill(&mut reader).await?;
-        if chunk.is_empty() {
-            return Ok(Sha256(hash.finish()) == payload.sha256());
-        }
-        hash.update(&chunk);
-    }
+    Ok(sum(folder, path).await? == (payload.length(), payload.sha256()))
 }

@@ -13,7 +13,6 @@ mod probe;
 mod settle;
 mod taken;
 
-pub(super) use content::fill;
 pub(super) use move_away::NUMBER_LIMIT;
 
 use super::SOURCE_MODIFIED;

@@ -8,13 +8,14 @@
 
 use super::modified::ModifiedTime;
 use super::publish::{TAKEN, to_note};
+use super::receipt::Arrival;
 use super::write::{CHUNK, copy};
 use super::{FolderDestination, Overwrite, is_not_shown, names};
 use crate::folder::{Entry, Evidence, Upload};
 use crate::{Deliver, Sent};
-use model::{ConnectionId, Error, ErrorKind, Receipt, ReceiptKind, RemotePath, Result, Retry};
+use model::{ConnectionId, Error, ErrorKind, RemotePath, Result, Retry};
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 /// The key of the note about a file that is written under its final name; null if there is none.
 pub const WRITING: &str = "writing";
@@ -342,24 +343,14 @@ impl FolderDestination {
     }
 
     pub(super) fn written(&self, delivery: &Deliver, writing: &Writing) -> Sent {
-        let mut detail = Map::new();
-        detail.insert("path".into(), Value::from(writing.name.to_text()));
-        detail.insert("size".into(), Value::from(delivery.payload.length()));
-        detail.insert("sha256".into(), Value::from(delivery.payload.sha256().to_string()));
-        detail.insert("verified_by".into(), Value::from(writing.evidence.words().into_owned()));
-        detail.insert("published_by_attempt".into(), Value::from(delivery.claim.attempt));
-        if let Some(time) = &writing.time {
-            time.tell(&mut detail);
-        }
-        let receipt = Receipt {
-            kind: ReceiptKind::Path,
-            at: self.services.clock.now(),
-            positive: true,
-            summary: writing.name.to_text(),
+        let arrival = Arrival {
+            name: &writing.name,
+            size: delivery.payload.length(),
+            sha256: delivery.payload.sha256(),
+            verified_by: writing.evidence.words(),
             connection: writing.connection,
-            mdn: None,
-            detail,
+            time: writing.time.as_ref(),
         };
-        Sent::Delivered { receipt, replies: Vec::new() }
+        self.arrived(arrival, [("published_by_attempt", delivery.claim.attempt.into())])
     }
 }

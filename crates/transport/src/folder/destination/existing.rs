@@ -1,11 +1,10 @@
 //! A file that has the name already: with `overwrite = "skip_same"` one with the same content counts as the delivery.
 
-use super::verify::CHUNK;
+use super::receipt::Arrival;
 use super::{FolderDestination, Overwrite, is_not_shown};
-use crate::folder::{EntryKind, READER_BUFFERS};
+use crate::folder::{EntryKind, READER_BUFFERS, SUM_CHUNK, sum};
 use crate::{Deliver, Sent};
-use model::{Error, ErrorKind, Receipt, ReceiptKind, RemotePath, Result};
-use serde_json::{Map, Value};
+use model::{Error, ErrorKind, RemotePath, Result};
 
 /// The text for a receipt.
 const VERIFIED_BY: &str = "a file of this name with the same SHA-256 existed; it was read";
@@ -38,8 +37,8 @@ impl FolderDestination {
             Err(error) if is_unusable(&error) => return Ok(None),
             Err(error) => return Err(error),
         }
-        let _lease = self.services.budget.take(CHUNK + READER_BUFFERS).await;
-        match self.sum(path).await {
+        let _lease = self.services.budget.take(SUM_CHUNK + READER_BUFFERS).await;
+        match sum(self.folder.as_ref(), path).await {
             Ok(sum) if sum == (length, sha256) => {}
             Ok(_) => return Ok(None),
             Err(error) if is_unusable(&error) => {
@@ -48,21 +47,8 @@ impl FolderDestination {
             }
             Err(error) => return Err(error),
         }
-        let mut detail = Map::new();
-        detail.insert("path".into(), Value::from(path.to_text()));
-        detail.insert("size".into(), Value::from(length));
-        detail.insert("sha256".into(), Value::from(sha256.to_string()));
-        detail.insert("verified_by".into(), Value::from(VERIFIED_BY));
-        detail.insert("existed".into(), Value::from(true));
-        let receipt = Receipt {
-            kind: ReceiptKind::Path,
-            at: self.services.clock.now(),
-            positive: true,
-            summary: path.to_text(),
-            connection: None,
-            mdn: None,
-            detail,
-        };
-        Ok(Some(Sent::Delivered { receipt, replies: Vec::new() }))
+        let verified_by = VERIFIED_BY.into();
+        let arrival = Arrival { name: path, size: length, sha256, verified_by, connection: None, time: None };
+        Ok(Some(self.arrived(arrival, [("existed", true.into())])))
     }
 }

@@ -2,12 +2,13 @@
 
 use super::dropped::remove_temporary;
 use super::modified::ModifiedTime;
+use super::receipt::Arrival;
 use super::{FolderDestination, Overwrite, Verify, is_not_shown, names};
 use crate::folder::{Evidence, Published, RENAME_REFUSED};
 use crate::{Deliver, DeliveryLog, Sent};
-use model::{ConnectionId, Error, ErrorKind, Receipt, ReceiptKind, RemotePath, Result, Retry, Sha256};
+use model::{ConnectionId, Error, ErrorKind, RemotePath, Result, Retry, Sha256};
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The key of the note written before a publication; null once it is certain that nothing was published.
@@ -300,25 +301,15 @@ impl FolderDestination {
     }
 
     pub(super) fn delivered(&self, delivery: &Deliver, publishing: &Publishing) -> Sent {
-        let mut detail = Map::new();
-        detail.insert("path".into(), Value::from(publishing.name.to_text()));
-        detail.insert("size".into(), Value::from(publishing.size));
-        detail.insert("sha256".into(), Value::from(publishing.sha256.to_string()));
-        detail.insert("verified_by".into(), Value::from(publishing.evidence.words().into_owned()));
-        detail.insert("written_by_attempt".into(), Value::from(publishing.attempt));
-        detail.insert("published_by_attempt".into(), Value::from(delivery.claim.attempt));
-        if let Some(time) = &publishing.time {
-            time.tell(&mut detail);
-        }
-        let receipt = Receipt {
-            kind: ReceiptKind::Path,
-            at: self.services.clock.now(),
-            positive: true,
-            summary: publishing.name.to_text(),
+        let arrival = Arrival {
+            name: &publishing.name,
+            size: publishing.size,
+            sha256: publishing.sha256,
+            verified_by: publishing.evidence.words(),
             connection: publishing.connection,
-            mdn: None,
-            detail,
+            time: publishing.time.as_ref(),
         };
-        Sent::Delivered { receipt, replies: Vec::new() }
+        let by = ("published_by_attempt", delivery.claim.attempt.into());
+        self.arrived(arrival, [("written_by_attempt", publishing.attempt.into()), by])
     }
 }

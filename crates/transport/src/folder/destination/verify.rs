@@ -2,13 +2,8 @@
 
 use super::{FolderDestination, Verify, is_not_shown};
 use crate::Deliver;
-use crate::folder::{Evidence, Written};
-use bytes::BytesMut;
-use model::{Error, ErrorKind, RemotePath, Result, Sha256};
-use tokio::io::AsyncReadExt;
-
-/// The number of bytes that are read at a time.
-pub(super) const CHUNK: usize = 128 * 1024;
+use crate::folder::{Evidence, Written, sum};
+use model::{Error, ErrorKind, RemotePath, Result};
 
 impl FolderDestination {
     /// Verifies a written file as the flow asks for. The caller holds a lease for the buffers.
@@ -29,7 +24,7 @@ impl FolderDestination {
         if self.options.verify == Verify::Size || written.gone {
             return Ok(written);
         }
-        match self.sum(path).await {
+        match sum(self.folder.as_ref(), path).await {
             Ok(sum) if sum == (delivery.payload.length(), delivery.payload.sha256()) => {
                 Ok(Written { evidence: Evidence::ReadBack, ..written })
             }
@@ -53,26 +48,6 @@ impl FolderDestination {
                     .caused_by(error))
             }
             Err(error) => Err(error),
-        }
-    }
-
-    /// The length in bytes and the SHA-256 of a file on the server, which is read to its end. The caller holds a lease
-    /// for [`CHUNK`] bytes and the reader's buffers.
-    pub(super) async fn sum(&self, path: &RemotePath) -> Result<(u64, Sha256)> {
-        let mut reader = self.folder.read(path, 0).await?;
-        let mut chunk = BytesMut::with_capacity(CHUNK);
-        let (mut bytes, mut hash) = (0, openssl::sha::Sha256::new());
-        loop {
-            chunk.clear();
-            let read = reader.read_buf(&mut chunk).await.map_err(|error| {
-                let local = |error| Error::local_io("read back a file that was written", error);
-                error.downcast::<Error>().unwrap_or_else(local)
-            })?;
-            if read == 0 {
-                return Ok((bytes, Sha256(hash.finish())));
-            }
-            bytes += read as u64;
-            hash.update(&chunk);
         }
     }
 }
