@@ -24,7 +24,9 @@ use net::{Net, Pools};
 use options::Settings;
 use std::sync::Arc;
 use transport::Services;
-use transport::folder::{Folder, FolderPlace, FolderProtocol, FolderTransport, FolderUse};
+use transport::folder::{
+    Folder, FolderPlace, FolderProtocol, FolderTransport, FolderUse, Overwrite, Verify, WriteOptions,
+};
 
 /// `transport = "ftp"`.
 pub type FtpTransport = FolderTransport<Ftp>;
@@ -72,5 +74,32 @@ impl FolderProtocol for Ftp {
         let Some(settings) = Findings::ignored(|ignored| Settings::read(endpoint, ignored)) else { return };
         settings.connecting.check(definitions, findings);
         settings.warn(findings);
+    }
+
+    fn check_writing(&self, endpoint: &Endpoint, write: &WriteOptions, findings: &mut Findings<'_>) {
+        check_text(endpoint, write, findings);
+    }
+}
+
+/// Refuses what needs the same bytes at the server as here, where line ends are converted on the way.
+fn check_text(endpoint: &Endpoint, write: &WriteOptions, findings: &mut Findings<'_>) {
+    let settings = Findings::ignored(|ignored| Settings::read(endpoint, ignored));
+    if !settings.is_some_and(|settings| settings.is_ascii) {
+        return;
+    }
+    let name = &endpoint.name;
+    if write.verify == Verify::Checksum {
+        let message = format!(
+            "is checksum, but endpoint '{name}' converts line ends (type = \"ascii\"), so what the server stores is not what \
+             is sent; set verify = \"size\", or type = \"binary\" on the endpoint"
+        );
+        findings.error("verify", message);
+    }
+    if write.overwrite == Overwrite::SkipSame {
+        let message = format!(
+            "is skip_same, but endpoint '{name}' converts line ends (type = \"ascii\"), so files cannot be compared; set \
+             another value, or type = \"binary\" on the endpoint"
+        );
+        findings.error("overwrite", message);
     }
 }

@@ -59,6 +59,23 @@ async fn a_file_that_is_short_is_not_taken_for_whole() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_file_of_the_same_size_that_was_there_before_is_not_taken_for_the_new_one() {
+    for hides in [true, false] {
+        let (world, server, endpoint) =
+            scripted(Script { drops: &["STOR"], hides, ..Script::default() }).await;
+        server.put(b"/a", b"earlier");
+        let folder = world.folder(&endpoint.done());
+        let earlier = folder.stat(&"a".into()).await.unwrap();
+        let mut upload = folder.begin_write(&"a".into(), None).await.unwrap();
+        upload.replaces(earlier);
+        upload.write(bytes::Bytes::from_static(b"content")).await.unwrap();
+        // The server tells sizes alone, so both files look the same.
+        let error = upload.finish().await.unwrap_err();
+        assert_eq!((error.kind(), error.retry()), (ErrorKind::Unreachable, Retry::Transient), "{error}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_refusal_is_never_overruled_by_a_look() {
     let script = Script { answers: &[], ..Script::default() };
     let (world, server, endpoint) = scripted(Script { noop: Noop::AtOnce, ..script }).await;

@@ -222,6 +222,15 @@ pub struct Entry {
     pub changed: Option<Timestamp>,
 }
 
+impl Entry {
+    /// Whether nothing that the server reports tells this entry from another one at the same path.
+    #[must_use]
+    pub fn looks_like(&self, other: &Self) -> bool {
+        (self.kind, self.size, self.modified, &self.version)
+            == (other.kind, other.size, other.modified, &other.version)
+    }
+}
+
 /// Kinds of entries.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum EntryKind {
@@ -274,6 +283,10 @@ pub trait Upload: Send {
     async fn flush(&mut self) -> Result<()> {
         Ok(())
     }
+
+    /// Tells the upload which file had its name before. Where the answer to the last byte is lost, a file that looks the
+    /// same as that one does not show that this upload took effect.
+    fn replaces(&mut self, _earlier: Entry) {}
 
     /// Closes the file after all bytes were acknowledged and, where the server can, synced to disk. Returns what the
     /// server reports about the file.

@@ -244,3 +244,52 @@ async fn a_marker_whose_name_is_too_long_is_refused_before_anything_is_sent() {
     assert_eq!((error.kind(), error.retry()), (ErrorKind::Rejected, Retry::Permanent));
     assert_eq!(ground.script.count(Act::BeginWrite), 0, "nothing is sent");
 }
+
+/// How a server without better words refuses.
+const VAGUE: Fault = Fault { kind: ErrorKind::Rejected, retry: Retry::Permanent };
+
+#[tokio::test]
+async fn a_directory_that_another_delivery_makes_meanwhile_is_used() {
+    for (temporary_name, apart) in [(true, true), (true, false), (false, false)] {
+        let mut ground = Ground::over(MemoryFolder::new());
+        ground.options.directory = "missing".into();
+        ground.options.create_directories = true;
+        ground.options.temporary_name = temporary_name;
+        ground.options.temporary_directory = apart.then(|| "work".into());
+        let memory = ground.memory.clone();
+        ground.script.before(Act::BeginWrite, move || async move {
+            memory.make_directory(&"missing".into()).await.unwrap();
+            memory.make_directory(&"work".into()).await.unwrap();
+        });
+        ground.script.fail(Act::BeginWrite, VAGUE);
+        ground.attempt(1).await.unwrap();
+        assert_eq!(ground.files(), ["missing/a.edi", "out/.keep"]);
+    }
+}
+
+#[tokio::test]
+async fn a_refusal_in_a_directory_that_is_always_there_stands() {
+    let ground = Ground::new();
+    ground.script.fail(Act::BeginWrite, VAGUE);
+    let error = ground.attempt(1).await.unwrap_err();
+    assert_eq!((error.kind(), error.retry()), (ErrorKind::Rejected, Retry::Permanent));
+    assert_eq!(ground.script.count(Act::BeginWrite), 1);
+}
+
+#[tokio::test]
+async fn a_file_that_was_to_be_replaced_and_has_the_same_size_is_not_taken_for_the_new_one() {
+    let mut ground = Ground::new();
+    ground.options.overwrite = Overwrite::Replace;
+    ground.options.temporary_name = false;
+    ground.memory.put("out/a.edi", *b"the old 9");
+    ground.memory.duplicate("out/a.edi", "out/.keep");
+    // A server that writes to a hidden file leaves the old one until the new one is whole.
+    let memory = ground.memory.clone();
+    ground.script.before(Act::Finish, move || async move { memory.duplicate("out/.keep", "out/a.edi") });
+    ground.script.fail(Act::Finish, Fault::LOST);
+    let error = ground.attempt(1).await.unwrap_err();
+    assert_eq!(error.retry(), Retry::Ambiguous);
+    assert_eq!(&*ground.memory.get("out/a.edi").unwrap(), b"the old 9");
+    ground.attempt(2).await.unwrap();
+    assert_eq!(&*ground.memory.get("out/a.edi").unwrap(), CONTENT);
+}

@@ -414,6 +414,10 @@ impl Upload for ScriptedUpload {
         self.inner.flush().await
     }
 
+    fn replaces(&mut self, earlier: Entry) {
+        self.inner.replaces(earlier);
+    }
+
     async fn finish(mut self: Box<Self>) -> Result<Written> {
         self.scripted(Act::Finish).await?;
         self.write_last().await?;

@@ -118,7 +118,7 @@ impl Reading {
     async fn received(&mut self) -> Result<(), Fault> {
         let Some(transfer) = self.transfer.take() else { return Ok(()) };
         if let Err(fault) = transfer.received().await {
-            found_out(&self.pool, &self.path, self.read, fault).await?;
+            found_out(&self.pool, &self.path, self.read, None, fault).await?;
         }
         Ok(())
     }

@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use model::{ConnectionId, Error, RemotePath, Result};
 use net::Pool;
-use transport::folder::{Evidence, Upload, Written};
+use transport::folder::{Entry, Evidence, Upload, Written};
 
 const CREATE: &str = "create a file";
 const WRITE: &str = "write a file";
@@ -25,6 +25,8 @@ pub(super) struct FtpUpload {
     sent: u64,
     /// Where line ends are converted.
     text: Option<ToNetwork>,
+    /// What had the name before, where that is known.
+    replaced: Option<Entry>,
     /// For looking at the file where the server did not confirm it.
     pool: Pool<Remote>,
 }
@@ -49,6 +51,7 @@ impl FtpUpload {
                 permissions: folder.permissions,
                 sent: 0,
                 text: lease.is_ascii().then(ToNetwork::default),
+                replaced: None,
                 pool: folder.pool.clone(),
             }),
             Err(fault) => {
@@ -93,14 +96,19 @@ impl Upload for FtpUpload {
         transfer.flush().await.map_err(|fault| self.failed(fault))
     }
 
+    fn replaces(&mut self, earlier: Entry) {
+        self.replaced = Some(earlier);
+    }
+
     async fn finish(mut self: Box<Self>) -> Result<Written> {
         let transfer = self.transfer.take().ok_or_else(|| self.failed(self.over()))?;
         let lease = match transfer.sent().await {
             Ok(lease) => lease,
-            Err(fault) => match found_out(&self.pool, &self.path, self.sent, fault).await {
-                Ok(lease) => lease,
-                Err(fault) => return Err(self.failed(fault)),
-            },
+            Err(fault) => {
+                let replaced = self.replaced.as_ref();
+                let found = found_out(&self.pool, &self.path, self.sent, replaced, fault).await;
+                found.map_err(|fault| self.failed(fault))?
+            }
         };
         if let Some(mode) = self.permissions {
             set_permissions(&lease, &self.path, mode).await.map_err(|fault| self.failed(fault))?;

@@ -96,3 +96,26 @@ fn active_ports_are_a_range_and_for_active_connections_only() {
     let behind = found("ftp://h", &[("data_connection", "active"), ("proxy", "corporate")]);
     assert!(behind[0].contains("data_connection"), "{behind:?}");
 }
+
+#[test]
+fn what_needs_the_same_bytes_there_is_refused_for_texts() {
+    let spec = crate::SPEC;
+    let found = |text: &str, set: &[(&str, &str)]| {
+        let endpoint = endpoint("ftp://h/out", &[("type", text)]);
+        let destination = defined::destination(&spec, "acme", set);
+        let place = transport::folder::FolderPlace::default();
+        defined::findings(|findings| {
+            let write =
+                transport::folder::WriteOptions::read(&endpoint, &destination, place, findings).unwrap();
+            crate::check_text(&endpoint, &write, findings);
+        })
+    };
+    for (set, field) in
+        [([("verify", "checksum")], "verify: "), ([("overwrite", "skip_same")], "overwrite: ")]
+    {
+        let findings = found("ascii", &set);
+        assert_eq!(findings.len(), 1, "{findings:?}");
+        assert!(findings[0].starts_with(field) && findings[0].contains("ascii"), "{findings:?}");
+        assert_eq!(found("binary", &set), [""; 0]);
+    }
+}

@@ -34,6 +34,8 @@ pub struct Script {
     pub drops: &'static [&'static str],
     /// Bytes of an upload that are kept; `None` for all.
     pub keeps: Option<usize>,
+    /// Whether an upload that is dropped leaves what had its name, as on servers that write to a hidden file first.
+    pub hides: bool,
     /// Lines that are waited for in the middle of a download.
     pub waits_for: usize,
     pub noop: Noop,
@@ -266,7 +268,9 @@ impl Session {
                 let mut content = Vec::new();
                 data.read_to_end(&mut content).await.ok()?;
                 content.truncate(self.script.keeps.unwrap_or(content.len()));
-                self.files.lock().unwrap().insert(argument, content);
+                if !self.script.hides {
+                    self.files.lock().unwrap().insert(argument, content);
+                }
             }
             _ => loop {
                 if data.write_all(&self.script.listing).await.is_err() || !self.script.endless {

@@ -41,6 +41,9 @@ pub trait FolderProtocol: Send + Sync + 'static {
 
     /// Checks a flow's polling options, beyond what [`check_poll`] checks. Paths begin at the source.
     fn check_polling(&self, _: &Endpoint, _: &Polling, _: &mut Findings<'_>) {}
+
+    /// Checks a destination's options, beyond what [`WriteOptions::check`] checks. Paths begin at the destination.
+    fn check_writing(&self, _: &Endpoint, _: &WriteOptions, _: &mut Findings<'_>) {}
 }
 
 /// The use for which a folder is opened.
@@ -126,7 +129,9 @@ impl<P: FolderProtocol> Declaration for FolderTransport<P> {
         findings: &mut Findings<'_>,
     ) {
         let place = self.known_place(endpoint).unwrap_or_default();
-        WriteOptions::read(endpoint, destination, place, findings);
+        if let Some(write) = WriteOptions::read(endpoint, destination, place, findings) {
+            self.protocol.check_writing(endpoint, &write, findings);
+        }
     }
 
     fn check_definitions(&self, definitions: &Definitions, _: Timestamp) -> Vec<Finding> {

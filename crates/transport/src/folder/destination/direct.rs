@@ -35,6 +35,24 @@ pub(super) struct Writing {
     connection: Option<ConnectionId>,
     /// What became of its modification time, if it was to be kept.
     time: Option<ModifiedTime>,
+    /// The file that had the name before and was to be replaced, as the server reported it.
+    replaced: Option<Replaced>,
+}
+
+/// A file that is to be replaced: its size, its modification time in microseconds, and its version. Some servers keep
+/// it until the new one is complete, so a file with the right size may still be this one.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Replaced {
+    size: Option<u64>,
+    modified: Option<i64>,
+    version: Option<String>,
+}
+
+impl Replaced {
+    fn of(entry: &Entry) -> Self {
+        let modified = entry.modified.map(|time| time.timestamp_micros());
+        Self { size: entry.size, modified, version: entry.version.clone() }
+    }
 }
 
 /// The content of the note about it.
@@ -47,6 +65,8 @@ struct WritingNote {
     address: String,
     directory: RemotePath,
     connection: Option<ConnectionId>,
+    #[serde(default)]
+    replaced: Option<Replaced>,
 }
 
 /// Whether it is unknown if the server carried out the request.
@@ -94,20 +114,21 @@ impl FolderDestination {
         let _lease = self.services.budget.take(2 * CHUNK + delivery.payload.reader_buffers()).await;
         let reader = delivery.payload.open(0..length).await?;
         delivery.log.may_act()?;
-        let (name, mut upload) = match earlier {
-            EarlierUpload::Ours(name) => (name.clone(), self.begin(&name, &name, Some(length)).await?),
+        let (name, mut upload, replaced) = match earlier {
+            EarlierUpload::Ours(name) => self.begin_replacing(&name, length).await?,
             EarlierUpload::Unknown => {
-                let begun = self.begin_named(delivery, &path, length).await;
+                let begun = self.begin_free(delivery, &path, length).await;
                 begun.map_err(|error| match error.kind() {
                     ErrorKind::AlreadyExists | ErrorKind::Rejected => error.advice(MAYBE_OURS),
                     _ => error,
                 })?
             }
-            _ => self.begin_named(delivery, &path, length).await?,
+            _ => self.begin_free(delivery, &path, length).await?,
         };
         let connection = upload.connection();
         let evidence = Evidence::Acknowledged;
-        let mut writing = Writing { name, made: true, whole: false, evidence, connection, time: None };
+        let mut writing =
+            Writing { name, made: true, whole: false, evidence, connection, time: None, replaced };
         if let Err(error) = self.note_writing(delivery, &writing).await {
             discard(delivery, upload).await;
             return Err(error);
@@ -184,6 +205,8 @@ impl FolderDestination {
         };
         if earlier.whole {
             return match found {
+                // The file that was to be replaced is still there: the new one never took its place.
+                Ok(entry) if earlier.replaced == Some(Replaced::of(&entry)) => Ok(EarlierUpload::Nothing),
                 Ok(Entry { size: Some(stated), .. }) if stated != length => {
                     self.look_closer(delivery, earlier, stated).await
                 }
@@ -236,17 +259,34 @@ impl FolderDestination {
         Err(error.on_connection(earlier.connection))
     }
 
+    /// Begins the file under a name that may be taken, and answers what had it before.
+    async fn begin_replacing(
+        &self,
+        name: &RemotePath,
+        length: u64,
+    ) -> Result<(RemotePath, Box<dyn Upload>, Option<Replaced>)> {
+        let earlier = match self.folder.stat(name).await {
+            Ok(entry) => Some(entry),
+            Err(error) if error.kind() == ErrorKind::NotFound || is_not_shown(&error) => None,
+            Err(error) => return Err(error),
+        };
+        let mut upload = self.begin(name, name, Some(length)).await?;
+        let replaced = earlier.as_ref().map(Replaced::of);
+        if let Some(earlier) = earlier {
+            upload.replaces(earlier);
+        }
+        Ok((name.clone(), upload, replaced))
+    }
+
     /// Begins the file under its final name, or under one with a number, as `overwrite` says.
-    async fn begin_named(
+    async fn begin_free(
         &self,
         delivery: &Deliver,
         path: &RemotePath,
         length: u64,
-    ) -> Result<(RemotePath, Box<dyn Upload>)> {
+    ) -> Result<(RemotePath, Box<dyn Upload>, Option<Replaced>)> {
         let most = match self.options.overwrite {
-            Overwrite::Replace => {
-                return Ok((path.clone(), self.begin(path, path, Some(length)).await?));
-            }
+            Overwrite::Replace => return self.begin_replacing(path, length).await,
             Overwrite::Refuse | Overwrite::SkipSame => 1,
             Overwrite::Rename(most) => most,
         };
@@ -254,7 +294,7 @@ impl FolderDestination {
             let name =
                 path.with_file_name(&names::numbered(path.file_name(), number, self.options.name_limit));
             if let Some(upload) = self.begin_new(delivery, path, &name, length).await? {
-                return Ok((name, upload));
+                return Ok((name, upload, None));
             }
         }
         Err(Error::permanent(ErrorKind::AlreadyExists, "write a file under its name")
@@ -280,7 +320,15 @@ impl FolderDestination {
         };
         if is_free {
             let (name, evidence) = (name.clone(), Evidence::Acknowledged);
-            let opening = Writing { name, made: false, whole: false, evidence, connection: None, time: None };
+            let opening = Writing {
+                name,
+                made: false,
+                whole: false,
+                evidence,
+                connection: None,
+                time: None,
+                replaced: None,
+            };
             self.note_writing(delivery, &opening).await?;
             delivery.log.may_act()?;
         }
@@ -288,6 +336,9 @@ impl FolderDestination {
             match self.folder.begin_new_write(name, Some(length)).await {
                 Err(error) if error.kind() == ErrorKind::NotFound => {
                     self.make_way(path, error).await?;
+                    self.folder.begin_new_write(name, Some(length)).await
+                }
+                Err(error) if self.was_made_meanwhile(name, &error).await => {
                     self.folder.begin_new_write(name, Some(length)).await
                 }
                 other => other,
@@ -323,6 +374,7 @@ impl FolderDestination {
             address: self.options.address.clone(),
             directory: self.options.directory.clone(),
             connection: writing.connection,
+            replaced: writing.replaced.clone(),
         };
         delivery.log.note(WRITING, to_note(&note)?).await
     }
@@ -330,7 +382,7 @@ impl FolderDestination {
     /// The note of an earlier attempt about a file in this same directory.
     pub(super) fn noted_writing(&self, delivery: &Deliver) -> Option<Writing> {
         let note = WritingNote::deserialize(delivery.notes.get(WRITING)?).ok()?;
-        let WritingNote { name, made, whole, address, directory, connection } = note;
+        let WritingNote { name, made, whole, address, directory, connection, replaced } = note;
         let here = address == self.options.address && directory == self.options.directory;
         here.then_some(Writing {
             name,
@@ -339,6 +391,7 @@ impl FolderDestination {
             evidence: Evidence::Acknowledged,
             connection,
             time: None,
+            replaced,
         })
     }
 

@@ -1,7 +1,7 @@
 //! Writing a payload under a temporary name.
 
 use super::{FolderDestination, Publishing, is_not_shown};
-use crate::folder::{Evidence, Upload, Written};
+use crate::folder::{EntryKind, Evidence, Upload, Written};
 use crate::{Deliver, PayloadReader};
 use bytes::{Bytes, BytesMut};
 use model::{Error, ErrorKind, RemotePath, Result};
@@ -170,15 +170,27 @@ impl FolderDestination {
         path: &RemotePath,
         length: Option<u64>,
     ) -> Result<Box<dyn Upload>> {
-        let missing = match self.folder.begin_write(temporary, length).await {
-            Err(error) if error.kind() == ErrorKind::NotFound => error,
+        match self.folder.begin_write(temporary, length).await {
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                self.make_way(path, error).await?;
+                if let Some(directory) = &self.options.temporary_directory {
+                    self.folder.make_directory(directory).await?;
+                }
+            }
+            Err(error) if self.was_made_meanwhile(temporary, &error).await => {}
             other => return other,
-        };
-        self.make_way(path, missing).await?;
-        if let Some(directory) = &self.options.temporary_directory {
-            self.folder.make_directory(directory).await?;
         }
         self.folder.begin_write(temporary, length).await
+    }
+
+    /// Whether a file may have been refused because its directory was missing, and another delivery has created that
+    /// directory since. Many servers give no reason for a refusal, and looking for the reason comes too late then.
+    pub(super) async fn was_made_meanwhile(&self, file: &RemotePath, refused: &Error) -> bool {
+        let Some(parent) = file.parent().filter(|parent| !parent.is_empty()) else { return false };
+        let may_be_missing = self.options.create_directories || parent != self.options.directory;
+        may_be_missing
+            && refused.kind() == ErrorKind::Rejected
+            && matches!(self.folder.stat(&parent).await, Ok(entry) if entry.kind == EntryKind::Directory)
     }
 
     /// Creates the directories of a file name, after writing failed because they were missing.
