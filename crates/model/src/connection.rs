@@ -120,13 +120,16 @@ pub struct ConnectionOpened {
     pub remote: Option<SocketAddr>,
     /// Our side of the socket.
     pub local: Option<SocketAddr>,
-    /// The proxy it goes through, as `host:port`; then `remote` is the proxy's address.
+    /// The proxy or SSH jump host it goes through, as `host:port`; then `remote` is that one's address.
     pub proxy: Option<String>,
     /// How it is protected.
     pub security: Security,
     /// Of a data connection (FTP): the connection over which it was agreed on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub control: Option<ConnectionId>,
+    /// Of a connection through an SSH jump host: the connection to the jump host, which carries it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub through: Option<ConnectionId>,
 }
 
 /// How a connection is protected.

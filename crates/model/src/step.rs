@@ -9,6 +9,8 @@ words! {
         Name = "name",
         /// The proxy is reached, and opens a tunnel to the host.
         Proxy = "proxy",
+        /// The SSH jump host lets us in.
+        Jump = "jump host",
         /// A TCP connection is made.
         Tcp = "tcp",
         /// TLS is agreed on, and the server's certificate trusted.

@@ -179,6 +179,12 @@ impl ConnectionHandle {
         lock(&self.shared.state).opened.record.remote
     }
 
+    /// The host and port that were asked for, as recorded.
+    #[must_use]
+    pub fn host(&self) -> Option<String> {
+        lock(&self.shared.state).opened.record.host.as_ref().map(PeerText::to_string)
+    }
+
     /// The proxy that it uses, as recorded.
     #[must_use]
     pub fn proxy(&self) -> Option<String> {

@@ -1,23 +1,17 @@
 //! Outbound connections: name resolution, egress rules, socket, proxy, TLS, record.
 
+mod attempt;
+
+use crate::Net;
 use crate::connection::ConnectionHandle;
 use crate::dialling::Dialling;
-use crate::meter::Meter;
 use crate::options::{ConnectProfile, ProxyChoice};
-use crate::proxy;
-use crate::record::{Ending, Opened, Place};
-use crate::stream::{Counted, Io, Stream};
-use crate::tls::{self, TlsProfile};
-use crate::{Net, socket};
-use model::{
-    ConnectionFailed, ConnectionId, ConnectionOpened, Direction, Error, ErrorKind, PeerText, Protocol, Proxy,
-    Purpose, Result, Retry, Security, Step, Timestamp,
-};
-use std::io;
-use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
+use crate::record::Place;
+use crate::stream::{Carried, Socket, Stream};
+use crate::tls::TlsProfile;
+use attempt::Attempt;
+use model::{ConnectionId, Error, ErrorKind, Protocol, Purpose, Result, Retry};
 use std::time::Duration;
-use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 
 /// The target and purpose of a connection.
@@ -111,301 +105,58 @@ impl Net {
     /// As [`Net::dial`].
     pub async fn dial_deferred(&self, request: &DialRequest) -> Result<Stream> {
         let deadline = Instant::now() + request.timeout;
-        let place = match timeout_at(deadline, self.recorder().place()).await {
-            Ok(Some(place)) => place.taken(),
-            Ok(None) | Err(_) => {
-                return Err(Error::transient(ErrorKind::Throttled, "connect")
-                    .with("host", request.target())
-                    .advice(
-                        "the process has reached its limit of connections, or cannot record connections",
-                    ));
-            }
-        };
-        let mut attempt = Attempt::new(self, request, place);
+        let mut attempt = Attempt::new(self, request, self.place_for(request, deadline).await?);
         match attempt.socket(deadline).await {
-            Ok(socket) => attempt.protect(socket, deadline).await,
+            Ok(socket) => attempt.protect(Socket::Tcp(socket), deadline).await,
             Err(error) => {
                 attempt.fail(&error);
                 Err(error.on_connection(attempt.id))
             }
         }
     }
-}
 
-/// An attempt that has no socket yet. If it is dropped (the caller gave up), it is recorded as failed.
-struct Attempt<'a> {
-    net: &'a Net,
-    request: &'a DialRequest,
-    proxy: Option<Arc<Proxy>>,
-    /// Whether the egress rules apply to the proxy's own address.
-    judge_proxy: bool,
-    id: ConnectionId,
-    at: Timestamp,
-    since: Instant,
-    tried: Option<SocketAddr>,
-    place: Option<Place>,
-}
-
-impl Drop for Attempt<'_> {
-    fn drop(&mut self) {
-        self.end(PeerText::from("cancelled before the connection was established"));
-    }
-}
-
-impl<'a> Attempt<'a> {
-    fn new(net: &'a Net, request: &'a DialRequest, place: Place) -> Self {
-        let id = ConnectionId::new(net.new_id());
-        let (proxy, named_by_owner) = net.proxy(&request.proxy).unzip();
-        let judge_proxy = !named_by_owner.unwrap_or_default();
-        let (at, since) = (net.now(), Instant::now());
-        Self { net, request, proxy, judge_proxy, id, at, since, tried: None, place: Some(place) }
-    }
-
-    fn fail(&mut self, error: &Error) {
-        self.end(PeerText::new(error.chain().as_bytes()));
-    }
-
-    fn end(&mut self, error: PeerText) {
-        let Some(place) = self.place.take() else { return };
-        place.end(Ending::Failed(Box::new(ConnectionFailed {
-            id: self.id,
-            at: self.at,
-            node: self.net.node().clone(),
-            protocol: self.request.protocol,
-            purpose: self.request.purpose,
-            endpoint: self.request.endpoint.clone(),
-            host: PeerText::new(self.request.target().as_bytes()),
-            remote: self.tried,
-            proxy: self.proxy_address(),
-            duration: self.since.elapsed(),
-            error,
-        })));
-    }
-
-    fn proxy_address(&self) -> Option<String> {
-        self.proxy.as_ref().map(|proxy| proxy.address())
-    }
-
-    fn error(&self, kind: ErrorKind, retry: Retry, act: Dialling) -> Error {
-        let error = act.error(kind, retry).with("host", self.request.target());
-        match &self.proxy {
-            Some(proxy) => error.with("proxy", proxy),
-            None => error,
-        }
-    }
-
-    /// The steps before there is a socket to the host or to its proxy.
-    fn connecting(&self) -> Dialling {
-        if self.proxy.is_some() { Dialling::ConnectProxy } else { Dialling::Connect }
-    }
-
-    /// Connects to the first of the host's addresses (or the proxy's, if there is one) that accepts.
-    async fn socket(&mut self, deadline: Instant) -> Result<TcpStream> {
-        let request = self.request;
-        let proxy = self.proxy.clone();
-        let (host, port) = match &proxy {
-            None => (request.bare_host(), request.port),
-            Some(proxy) => {
-                self.judge_behind_proxy()?;
-                (bare(&proxy.host), proxy.port)
-            }
-        };
-        let mut addresses = self.resolve(host, port, deadline).await?;
-        let mut refused = None;
-        let judged = proxy.is_none() || self.judge_proxy;
-        addresses.retain(|address| match self.judge(*address) {
-            _ if !judged => true,
-            Ok(()) => true,
-            Err(error) => {
-                refused = Some((*address, error));
-                false
-            }
-        });
-        let mut last = match refused {
-            Some((address, error)) if addresses.is_empty() => {
-                self.tried = Some(address);
-                return Err(error);
-            }
-            _ => None,
-        };
-        let count = addresses.len();
-        for (place, address) in addresses.into_iter().enumerate() {
-            self.tried = Some(address);
-            let left = deadline.saturating_duration_since(Instant::now());
-            let share = left / u32::try_from(count - place).unwrap_or(1);
-            match timeout_at(Instant::now() + share, socket::connect(address, request.keep_alive)).await {
-                Ok(Ok(socket)) => return Ok(socket),
-                Ok(Err(cause)) => last = Some(self.explain(address, cause)),
-                Err(_) => {
-                    last = Some(
-                        self.error(ErrorKind::Timeout, Retry::Transient, self.connecting())
-                            .with("address", address)
-                            .with("waited", format!("{:.1} s", share.as_secs_f64()))
-                            .advice("no answer: check the address, and firewalls between here and there"),
-                    );
-                }
-            }
-        }
-        Err(last.unwrap_or_else(|| self.error(ErrorKind::Unreachable, Retry::Transient, self.finding())))
-    }
-
-    fn finding(&self) -> Dialling {
-        if self.proxy.is_some() { Dialling::FindProxy } else { Dialling::FindHost }
-    }
-
-    async fn resolve(&self, host: &str, port: u16, deadline: Instant) -> Result<Vec<SocketAddr>> {
-        let failed = |kind| self.error(kind, Retry::Transient, self.finding());
-        let addresses = match timeout_at(deadline, self.net.resolver().resolve(host, port)).await {
-            Ok(Ok(addresses)) => addresses,
-            Ok(Err(cause)) => {
-                // The resolver's error has no code, only text.
-                let unanswered = cause.to_string().contains("Temporary failure");
-                let error = failed(ErrorKind::Unreachable).caused_by(cause);
-                return Err(if unanswered {
-                    error.advice("no name server answered: check this machine's resolver and network")
-                } else {
-                    error.advice("this name does not exist: check the spelling of the host")
-                });
-            }
-            Err(_) => {
-                return Err(failed(ErrorKind::Timeout)
-                    .advice("no name server answered in time: check this machine's resolver and network"));
-            }
-        };
-        if addresses.is_empty() {
-            return Err(failed(ErrorKind::Unreachable).advice("the name has no address"));
-        }
-        Ok(addresses)
-    }
-
-    fn judge(&self, address: SocketAddr) -> Result<()> {
-        match self.net.egress().forbids(address.ip()) {
-            None => Ok(()),
-            Some(why) => Err(self
-                .error(ErrorKind::PermissionDenied, Retry::Permanent, Dialling::Connect)
-                .with("address", address)
-                .with("reason", why)
-                .advice("nothing was sent; to allow this address, change [egress] in waybill.toml")),
-        }
-    }
-
-    /// The proxy resolves the host. What can be checked here: an address in any text form that resolvers accept
-    /// ("2852039166" is 169.254.169.254), and the names of metadata services.
-    fn judge_behind_proxy(&self) -> Result<()> {
-        let host = self.request.bare_host();
-        let written = match url::Host::parse(host) {
-            Ok(url::Host::Ipv4(address)) => Some(IpAddr::V4(address)),
-            _ => host.parse().ok(),
-        };
-        if let Some(address) = written {
-            return self.judge(SocketAddr::new(address, self.request.port));
-        }
-        match self.net.egress().forbids_name(host) {
-            None => Ok(()),
-            Some(why) => Err(self
-                .error(ErrorKind::PermissionDenied, Retry::Permanent, Dialling::Connect)
-                .with("reason", why)
-                .advice(
-                    "nothing was sent: egress rules refuse this address, and a proxy is no way around them",
-                )),
-        }
-    }
-
-    fn explain(&self, address: SocketAddr, cause: io::Error) -> Error {
-        let error = |kind| self.error(kind, Retry::Transient, self.connecting()).with("address", address);
-        match cause.kind() {
-            io::ErrorKind::ConnectionRefused if self.proxy.is_some() => error(ErrorKind::Unreachable).advice(
-                "the proxy refused the connection: check that it is running and listens on this port",
-            ),
-            io::ErrorKind::ConnectionRefused => error(ErrorKind::Unreachable).advice(
-                "the host refused the connection: check that the server is running and listens on this port",
-            ),
-            io::ErrorKind::TimedOut => error(ErrorKind::Timeout)
-                .advice("no answer: check the address, and firewalls between here and there"),
-            io::ErrorKind::NetworkUnreachable | io::ErrorKind::HostUnreachable => {
-                error(ErrorKind::Unreachable)
-                    .advice("there is no route to the address: check this machine's network and routes")
-            }
-            _ => error(ErrorKind::Unreachable),
-        }
-        .caused_by(cause)
-    }
-
-    /// From here on there is a socket, so its opening and end are recorded.
-    async fn protect(mut self, socket: TcpStream, deadline: Instant) -> Result<Stream> {
-        let request = self.request;
-        let meter = Arc::new(Meter::default());
-        let record = ConnectionOpened {
-            id: self.id,
-            at: self.net.now(),
-            node: self.net.node().clone(),
-            direction: Direction::Outbound,
-            protocol: request.protocol,
-            purpose: request.purpose,
-            endpoint: request.endpoint.clone(),
-            host: Some(PeerText::new(request.target().as_bytes())),
-            remote: socket.peer_addr().ok().or(self.tried),
-            local: socket.local_addr().ok(),
-            proxy: self.proxy_address(),
-            security: Security::None,
-            control: request.control,
-        };
-        let weakened = request.tls.iter().filter_map(TlsProfile::weakened).collect();
-        let Some(place) = self.place.take() else {
-            return Err(Error::transient(ErrorKind::Internal, "record a connection")
-                .with("host", self.request.target()));
-        };
-        let (handle, ender) = ConnectionHandle::new(
-            Opened { record, weakened },
-            self.net.clock().clone(),
-            self.net.recorder().log().clone(),
-            meter.clone(),
-            place,
-        );
-        let result = self.tunnel_and_tls(Counted::new(socket, meter), &handle, deadline).await;
-        match result {
-            Ok(io) => Ok(Stream::new(io, ender)),
-            Err(error) => {
-                let error = match handle.remote() {
-                    Some(remote) => error.with("address", remote),
-                    None => error,
-                };
-                handle.fail(error.chain());
-                Err(error.on_connection(self.id))
-            }
-        }
-    }
-
-    async fn tunnel_and_tls(
+    /// Connects over another connection: `open` has its other side, an SSH jump host, connect to the host, and returns the
+    /// stream that leads there. Egress rules apply to the host as it is written. The connection has a record of its own,
+    /// which names the other one and is completed as by [`Net::dial_deferred`]; the request's proxy plays no part.
+    ///
+    /// # Errors
+    /// As [`Net::dial`], and those of `open`.
+    pub async fn dial_over<S: Carried + 'static>(
         &self,
-        mut socket: Counted,
-        handle: &ConnectionHandle,
-        deadline: Instant,
-    ) -> Result<Io> {
-        let request = self.request;
-        let late = |act, advice| {
-            self.error(ErrorKind::Timeout, Retry::Transient, act)
-                .with("waited", format!("{:.1} s", request.timeout.as_secs_f64()))
-                .advice(advice)
+        carrier: &ConnectionHandle,
+        request: &DialRequest,
+        open: impl Future<Output = Result<S>>,
+    ) -> Result<Stream> {
+        let deadline = Instant::now() + request.timeout;
+        let place = self.place_for(request, deadline).await?;
+        let mut attempt = Attempt::over(carrier.clone(), self, request, place);
+        let opened = match attempt.judge_behind_proxy() {
+            Ok(()) => timeout_at(deadline, open).await.unwrap_or_else(|_| {
+                Err(Dialling::Jump
+                    .error(ErrorKind::Timeout, Retry::Transient)
+                    .with("host", request.target())
+                    .with("waited", format!("{:.1} s", request.timeout.as_secs_f64()))
+                    .advice(
+                        "the jump host did not say whether it reaches the host: check firewalls between both",
+                    ))
+            }),
+            Err(error) => Err(error),
         };
-        if let Some(proxy) = &self.proxy {
-            let text = request.target();
-            let target = proxy::Target { host: request.bare_host(), port: request.port, text: &text };
-            timeout_at(deadline, proxy::open_tunnel(proxy, target, &mut socket)).await.unwrap_or_else(|_| {
-                let advice = "the proxy accepted the connection but did not answer; perhaps it cannot reach \
-                    the host: check the host and the proxy's log";
-                Err(late(Dialling::Tunnel, advice))
-            })?;
+        match opened {
+            Ok(stream) => attempt.protect(Socket::carried(stream), deadline).await,
+            Err(error) => {
+                attempt.fail(&error);
+                Err(error.on_connection(attempt.id))
+            }
         }
-        let Some(profile) = &request.tls else { return Ok(Io::Plain(socket)) };
-        let handshake = tls::handshake(profile, request.bare_host(), None, socket);
-        let shaken = timeout_at(deadline, handshake).await.unwrap_or_else(|_| {
-            let advice =
-                "the server accepted the connection but did not answer; check that it uses TLS on this port";
-            Err(late(Dialling::Tls, advice))
-        });
-        let (session, security) = shaken.map_err(|error| error.at_step(Step::Tls))?;
-        handle.set_security(security);
-        Ok(Io::Tls(session))
+    }
+
+    async fn place_for(&self, request: &DialRequest, deadline: Instant) -> Result<Place> {
+        match timeout_at(deadline, self.recorder().place()).await {
+            Ok(Some(place)) => Ok(place.taken()),
+            Ok(None) | Err(_) => Err(Error::transient(ErrorKind::Throttled, "connect")
+                .with("host", request.target())
+                .advice("the process has reached its limit of connections, or cannot record connections")),
+        }
     }
 }

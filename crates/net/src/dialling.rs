@@ -10,6 +10,7 @@ pub(crate) enum Dialling {
     Connect,
     ConnectProxy,
     Tunnel,
+    Jump,
     Tls,
 }
 
@@ -22,6 +23,7 @@ impl Dialling {
             Self::Connect => ("connect", Step::Tcp),
             Self::ConnectProxy => ("connect to the proxy", Step::Proxy),
             Self::Tunnel => ("open a tunnel through the proxy", Step::Proxy),
+            Self::Jump => ("open a connection through the jump host", Step::Jump),
             Self::Tls => ("finish the TLS handshake", Step::Tls),
         };
         Error::new(kind, retry, words).at_step(step)

@@ -194,6 +194,7 @@ impl ExpectedConnection {
             proxy: None,
             security: Security::None,
             control: self.request.control,
+            through: None,
         };
         let (_, ender) = ConnectionHandle::new(
             Opened { record, weakened: Vec::new() },

@@ -8,6 +8,7 @@
 //! * connecting: [`Net::dial`], [`DialRequest`], [`TlsProfile`], [`EgressRules`]
 //! * an endpoint's connection options: [`ConnectOptions`], [`CONNECTION`], [`TLS`]
 //! * connections that are kept and shared: [`Pool`], [`Connector`], [`POOL`]
+//! * connecting over another connection (SSH jump hosts): [`Net::dial_over`]
 //! * being connected to by a server that was asked to: [`Net::expect`], [`ExpectedConnection`]
 //! * sending syslog messages: [`Net::send_syslog`]
 //! * the HTTP client: [`http::HttpClient`]
@@ -44,7 +45,7 @@ pub use options::{CONNECTION, ConnectOptions, ConnectProfile, NO_PROXY, POOL, Pr
 pub use pool::{Connector, Pool, PoolLease, PoolLimits, PooledConnection, Pools, Shareable, Shared, Sharing};
 pub use record::{ConnectionLog, Opened, RefusedConnections};
 pub use resolve::{Resolver, SystemResolver};
-pub use stream::Stream;
+pub use stream::{Carried, Stream};
 pub use syslog::syslog_message;
 pub use tls::{
     OwnCertificate, ServerCertificate, ServerTls, ServerTlsOptions, TlsOptions, TlsProfile, TlsSession, Trust,

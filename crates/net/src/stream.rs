@@ -5,7 +5,7 @@ use crate::meter::Meter;
 use model::{ConnectionId, Result, Security};
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
@@ -34,10 +34,10 @@ impl Stream {
         (self.io, self.ender)
     }
 
-    /// Its socket, where it has no TLS.
+    /// Its own socket, where it has one and no TLS.
     pub(crate) fn socket(&self) -> Option<&TcpStream> {
         match &self.io {
-            Io::Plain(counted) => Some(&counted.socket),
+            Io::Plain(counted) => counted.socket.tcp(),
             Io::Tls(_) => None,
         }
     }
@@ -65,13 +65,102 @@ impl Stream {
 
 /// A socket below TLS that counts all bytes, including handshakes.
 pub(crate) struct Counted {
-    socket: TcpStream,
+    socket: Socket,
     meter: Arc<Meter>,
 }
 
+/// What bytes go through: a socket, or another connection.
+pub(crate) enum Socket {
+    Tcp(TcpStream),
+    /// Never locked: the mutex makes what is behind it shareable.
+    Carried(Mutex<Box<dyn Carried>>),
+}
+
+/// A stream within another connection.
+pub trait Carried: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> Carried for S {}
+
+impl From<TcpStream> for Socket {
+    fn from(socket: TcpStream) -> Self {
+        Self::Tcp(socket)
+    }
+}
+
+fn within(stream: &mut Mutex<Box<dyn Carried>>) -> &mut Box<dyn Carried> {
+    stream.get_mut().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Socket {
+    pub(crate) fn carried(stream: impl Carried + 'static) -> Self {
+        Self::Carried(Mutex::new(Box::new(stream)))
+    }
+
+    pub(crate) fn tcp(&self) -> Option<&TcpStream> {
+        match self {
+            Self::Tcp(socket) => Some(socket),
+            Self::Carried(_) => None,
+        }
+    }
+}
+
+impl AsyncRead for Socket {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        match &mut *self {
+            Self::Tcp(socket) => Pin::new(socket).poll_read(cx, buf),
+            Self::Carried(stream) => Pin::new(within(stream)).poll_read(cx, buf),
+        }
+    }
+}
+
+impl AsyncWrite for Socket {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        match &mut *self {
+            Self::Tcp(socket) => Pin::new(socket).poll_write(cx, buf),
+            Self::Carried(stream) => Pin::new(within(stream)).poll_write(cx, buf),
+        }
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match &mut *self {
+            Self::Tcp(socket) => Pin::new(socket).poll_write_vectored(cx, bufs),
+            Self::Carried(stream) => Pin::new(within(stream)).poll_write_vectored(cx, bufs),
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        match self {
+            Self::Tcp(socket) => socket.is_write_vectored(),
+            Self::Carried(_) => false,
+        }
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut *self {
+            Self::Tcp(socket) => Pin::new(socket).poll_flush(cx),
+            Self::Carried(stream) => Pin::new(within(stream)).poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut *self {
+            Self::Tcp(socket) => Pin::new(socket).poll_shutdown(cx),
+            Self::Carried(stream) => Pin::new(within(stream)).poll_shutdown(cx),
+        }
+    }
+}
+
 impl Counted {
-    pub(crate) fn new(socket: TcpStream, meter: Arc<Meter>) -> Self {
-        Self { socket, meter }
+    pub(crate) fn new(socket: impl Into<Socket>, meter: Arc<Meter>) -> Self {
+        Self { socket: socket.into(), meter }
     }
 
     fn note_write(&self, result: &Poll<io::Result<usize>>) {

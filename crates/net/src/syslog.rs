@@ -137,6 +137,7 @@ impl Net {
             proxy: None,
             security: Security::None,
             control: None,
+            through: None,
         };
         self.recorder().log().opened(Opened { record, weakened: vec![] }).await?;
         let mut sent = (0, 0);

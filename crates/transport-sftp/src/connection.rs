@@ -1,7 +1,10 @@
 //! Making an SFTP connection: dialling, verifying the host key, logging in; and the pool's operations on it.
 
+mod jump;
 mod login;
 mod probe;
+
+pub(crate) use jump::JumpHost;
 
 use crate::error::Target;
 use crate::options::Settings;
@@ -14,7 +17,7 @@ use crate::protocol::identification::NoIdentification;
 use crate::protocol::stream::{Cut, CutStream};
 use async_trait::async_trait;
 use model::{Error, ErrorKind, PeerText, Protocol, Purpose, RemotePath, Result, Retry, Secret};
-use net::{ConnectionHandle, Connector, DialRequest, Net, PooledConnection, Stream};
+use net::{ConnectionHandle, Connector, DialRequest, Net, Pool, PooledConnection, Stream};
 use russh::client::{Config, Handle};
 use russh::keys::PrivateKey;
 use russh::{ChannelMsg, Disconnect, SshId};
@@ -41,6 +44,8 @@ pub(crate) struct Remote {
     pub(crate) net: Net,
     pub(crate) settings: Settings,
     pub(crate) services: Services,
+    /// The host through which the server is reached.
+    jump: Option<Pool<JumpHost>>,
     /// The parsed private key, with the text that it was parsed from: parsing takes long on purpose.
     pub(crate) key: Mutex<Option<(Secret<String>, Arc<PrivateKey>)>>,
 }
@@ -70,19 +75,29 @@ impl Drop for Ending {
     }
 }
 
-/// A logged-in SFTP session.
-pub(crate) struct Connection {
-    client: Client,
+/// A logged-in SSH session. Dropped, it ends in order.
+struct Session {
     ssh: Option<Handle<Guard>>,
     ending: Ending,
 }
 
+/// A logged-in SFTP session.
+pub(crate) struct Connection {
+    client: Client,
+    session: Session,
+}
+
 impl Remote {
-    pub(crate) fn new(net: Net, settings: Settings, services: Services) -> Self {
+    pub(crate) fn new(
+        net: Net,
+        settings: Settings,
+        services: Services,
+        jump: Option<Pool<JumpHost>>,
+    ) -> Self {
         for line in settings.trust.passed_over() {
             tracing::warn!(endpoint = %settings.endpoint, %line, "known_hosts: a line that cannot be read is ignored");
         }
-        Self { net, settings, services, key: Mutex::new(None) }
+        Self { net, settings, services, jump, key: Mutex::new(None) }
     }
 
     /// How the server is dialled for an endpoint.
@@ -101,7 +116,9 @@ impl Remote {
     pub(crate) async fn greet(&self, stream: Stream) -> Result<Greeted> {
         let settings = &self.settings;
         let record = stream.handle();
-        let address = record.remote().map(|remote| remote.ip());
+        // Where another host connects for us, the address at the other end is that host's.
+        let own = record.proxy().is_none();
+        let address = record.remote().filter(|_| own).map(|remote| remote.ip());
         let place = Place { host: &settings.host, port: settings.port, address };
         let config = Arc::new(config(&settings.algorithms, &settings.trust, &place));
         let seen = Arc::new(Seen::default());
@@ -144,7 +161,25 @@ impl Remote {
     /// The login and the SFTP session.
     pub(crate) async fn log_in(&self, greeted: Greeted) -> Result<Connection> {
         let Greeted { mut ssh, ending, .. } = greeted;
-        let result = match self.within(self.open_session(&mut ssh, &ending)).await {
+        let result = self.within(self.open_session(&mut ssh, &ending)).await;
+        let (client, session) = self.logged_in(ssh, ending, result).await?;
+        Ok(Connection { client, session })
+    }
+
+    /// The login alone.
+    async fn authenticated(&self, greeted: Greeted) -> Result<Session> {
+        let Greeted { mut ssh, ending, .. } = greeted;
+        let result = self.within(self.authenticate(&mut ssh, &ending)).await;
+        Ok(self.logged_in(ssh, ending, result).await?.1)
+    }
+
+    async fn logged_in<T>(
+        &self,
+        ssh: Handle<Guard>,
+        ending: Ending,
+        result: std::result::Result<Result<T>, Duration>,
+    ) -> Result<(T, Session)> {
+        let result = match result {
             Ok(result) => result,
             Err(waited) => Err(self
                 .error(ErrorKind::Timeout, "log in", &ending)
@@ -152,7 +187,7 @@ impl Remote {
                 .advice("the server did not finish the login; see the endpoint's option timeout")),
         };
         match result {
-            Ok(client) => Ok(Connection { client, ssh: Some(ssh), ending }),
+            Ok(done) => Ok((done, Session { ssh: Some(ssh), ending })),
             Err(error) => {
                 ending.record.fail(error.chain());
                 // In order, so that the server's log does not show a lost client.
@@ -286,8 +321,7 @@ impl Connector for Remote {
     type Connection = Connection;
 
     async fn connect(&self, purpose: Purpose, endpoint: &str) -> Result<Connection> {
-        let stream = self.net.dial_deferred(&self.request(purpose, endpoint)?).await?;
-        let greeted = self.greet(stream).await?;
+        let greeted = self.greet(self.reach(purpose, endpoint).await?).await?;
         self.log_in(greeted).await
     }
 }
@@ -308,7 +342,7 @@ impl PooledConnection for Connection {
     }
 
     fn closing(&self, reason: &'static str) {
-        self.ending.record.closing(reason);
+        self.session.ending.record.closing(reason);
     }
 }
 
@@ -337,20 +371,31 @@ impl Connection {
 
     /// The server's address, for errors.
     pub(crate) fn target(&self) -> &Target {
-        &self.ending.target
+        &self.session.ending.target
     }
 
     /// Counts a file operation for the connection's record.
     pub(crate) fn count(&self) {
-        self.ending.record.request();
+        self.session.ending.record.request();
     }
 }
 
 impl Drop for Connection {
     fn drop(&mut self) {
         if let Some(why) = self.client.lost() {
-            self.ending.record.fail(why.as_bytes());
+            self.session.ending.record.fail(why.as_bytes());
         }
+    }
+}
+
+impl Session {
+    fn ssh(&self) -> Option<&Handle<Guard>> {
+        self.ssh.as_ref()
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
         let (Some(ssh), Ok(runtime)) = (self.ssh.take(), tokio::runtime::Handle::try_current()) else {
             return;
         };

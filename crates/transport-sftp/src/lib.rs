@@ -6,17 +6,18 @@
 //! [`transport::folder`]'s.
 //!
 //! An endpoint's directory, `sftp://host:port/dir`, is taken from where the login starts; `sftp://host:port//dir` is
-//! absolute. Not here: host-based logins, agents, jump hosts.
+//! absolute. Not here: host-based logins, agents.
 
 mod connection;
 mod error;
 mod folder;
+mod jump;
 mod options;
 mod protocol;
 
 pub use options::SPEC;
 
-use connection::Remote;
+use connection::{JumpHost, Remote};
 use folder::SftpFolder;
 use model::Result;
 use model::definition::{Definitions, Endpoint};
@@ -35,14 +36,15 @@ pub type SftpTransport = FolderTransport<Sftp>;
 pub struct Sftp {
     net: Net,
     pools: Pools<Remote>,
+    jump_hosts: Pools<JumpHost>,
 }
 
 impl Sftp {
     /// The protocol over a network.
     #[must_use]
     pub fn new(net: Net) -> Self {
-        let pools = Pools::of(&net);
-        Self { net, pools }
+        let (pools, jump_hosts) = (Pools::of(&net), Pools::of(&net));
+        Self { net, pools, jump_hosts }
     }
 }
 
@@ -65,13 +67,15 @@ impl FolderProtocol for Sftp {
         let pool = self.pools.get(endpoint, &definitions, opened.purpose, || {
             let settings = Settings::of(endpoint)?;
             let limits = settings.limits;
-            Ok((Remote::new(self.net.clone(), settings, services.clone()), limits))
+            let jump = self.jump_host(endpoint, &definitions, opened.purpose, services)?;
+            Ok((Remote::new(self.net.clone(), settings, services.clone(), jump), limits))
         })?;
         Ok(Arc::new(SftpFolder::new(pool, opened)))
     }
 
-    fn check_endpoint(&self, endpoint: &Endpoint, _: &Definitions, findings: &mut Findings<'_>) {
+    fn check_endpoint(&self, endpoint: &Endpoint, definitions: &Definitions, findings: &mut Findings<'_>) {
         let options = &endpoint.options;
+        findings.accept("jump", jump::check(endpoint, definitions));
         if options.bool("legacy") {
             findings.warning(
                 "legacy",

@@ -98,6 +98,14 @@ static SERVER: Group = Group::of(&[
          for the host are asked for first.",
     )
     .address(),
+    Field::optional(
+        "jump",
+        Kind::Name(Section::ENDPOINT),
+        "The name of an [endpoint.NAME] with transport = \"sftp\": a jump host (bastion), through which the server is reached, as \
+        with ssh -J. It is verified and logged in to by what that endpoint says, and finds this server's address. It may have \
+        a jump host itself. It sees neither password nor data; no agent is forwarded to it. A proxy is set there.",
+    )
+    .address(),
 ])
 .with(&[Rule::ExactlyOne(&["host_key", "known_hosts"])]);
 
@@ -217,6 +225,12 @@ impl Settings {
         let login = Login::read(endpoint, findings);
         let connecting = ConnectOptions::read(options, findings);
         let limits = PoolLimits::read(options, Sharing::Shared(BUSY), connecting.timeout);
+        if options.text("jump").is_some() && connecting.proxy.is_some() {
+            findings.error(
+                "proxy",
+                "plays no part behind a jump host; remove it here, and set it at the jump host's endpoint if that needs one",
+            );
+        }
         let LoginAddress { host, port, directory } = address?;
         let endpoint = endpoint.name.clone();
         let trust = trust?;

@@ -92,6 +92,7 @@ mod tests {
             proxy: None,
             security: Security::None,
             control: None,
+            through: None,
         };
         journal.append(JournalEntry::Opened(opened)).await.unwrap();
         journal

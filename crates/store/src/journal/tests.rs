@@ -32,6 +32,7 @@ fn opened(id: u128) -> ConnectionOpened {
         local: Some("192.0.2.9:40000".parse().unwrap()),
         proxy: None,
         control: None,
+        through: None,
         security: Security::Ssh {
             host_key_type: "ssh-ed25519".into(),
             host_key: "SHA256:x".into(),

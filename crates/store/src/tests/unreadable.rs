@@ -27,6 +27,7 @@ async fn connection(store: &TestStore, at: Timestamp) -> Uuid {
         proxy: None,
         security: Security::None,
         control: None,
+        through: None,
     };
     journal.append(crate::JournalEntry::Opened(opened)).await.unwrap();
     journal.ship_pending(store, at).await.unwrap();

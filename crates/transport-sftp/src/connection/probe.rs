@@ -1,19 +1,26 @@
 //! The first steps of a test of an endpoint: name, TCP, host key, login. The folder adds the others.
 
-use crate::connection::{Connection, Remote};
+use crate::connection::{Connection, JumpHost, Remote};
 use model::{Probe, Purpose, Step};
+use net::{Pool, Stream};
+use std::time::Duration;
 
 impl Remote {
     /// Connects and logs in, and adds each step; `None` if one failed.
     pub(crate) async fn connect_for_test(&self, endpoint: &str, probe: &mut Probe) -> Option<Connection> {
         let clock = &self.services.clock;
-        let request = match self.request(Purpose::Test, endpoint) {
-            Ok(request) => request,
-            Err(error) => {
-                return probe.add(Step::Tcp, std::time::Duration::ZERO, Err(error), |_| String::new());
+        let stream = match &self.jump {
+            Some(jump) => self.reach_for_test(jump, endpoint, probe).await?,
+            None => {
+                let request = match self.request(Purpose::Test, endpoint) {
+                    Ok(request) => request,
+                    Err(error) => {
+                        return probe.add(Step::Tcp, Duration::ZERO, Err(error), |_| String::new());
+                    }
+                };
+                self.net.dial_for_test(&request, probe).await?
             }
         };
-        let stream = self.net.dial_for_test(&request, probe).await?;
         let began = clock.monotonic();
         let greeted = self.greet(stream).await;
         let took = clock.monotonic().saturating_sub(began);
@@ -35,5 +42,26 @@ impl Remote {
             Some(path) => format!("logged in at {path}"),
             None => "logged in".to_owned(),
         })
+    }
+
+    /// Reaches the server through its jump host, and adds both steps.
+    async fn reach_for_test(
+        &self,
+        jump: &Pool<JumpHost>,
+        endpoint: &str,
+        probe: &mut Probe,
+    ) -> Option<Stream> {
+        let clock = &self.services.clock;
+        let jump_host = jump.connector().0.settings.target();
+        let began = clock.monotonic();
+        let lease = self.test_jump(jump).await;
+        let took = clock.monotonic().saturating_sub(began);
+        let lease = probe
+            .add(Step::Jump, took, lease, |lease| format!("logged in at {jump_host}, {}", lease.host_key))?;
+        let began = clock.monotonic();
+        let stream = self.reach_through(lease, Purpose::Test, endpoint).await;
+        let took = clock.monotonic().saturating_sub(began);
+        let target = self.settings.target();
+        probe.add(Step::Tcp, took, stream, |_| format!("{target}: connected through {jump_host}"))
     }
 }

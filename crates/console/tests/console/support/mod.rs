@@ -262,5 +262,6 @@ fn opened(id: ConnectionId, number: u32, at: Timestamp) -> ConnectionOpened {
             }
         },
         control: None,
+        through: None,
     }
 }

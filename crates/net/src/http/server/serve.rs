@@ -64,6 +64,7 @@ pub(super) async fn serve(accepted: Accepted, cutting: CancellationToken) {
         proxy: None,
         security: Security::None,
         control: None,
+        through: None,
     };
     let opened = Opened { record, weakened: Vec::new() };
     let (handle, ender) = ConnectionHandle::new(

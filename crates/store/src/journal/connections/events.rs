@@ -34,6 +34,7 @@ pub(super) fn opened_event(opened: &ConnectionOpened) -> AuditEvent {
         ("local", opened.local.map(|address| address.to_string())),
         ("proxy", opened.proxy.clone()),
         ("control", opened.control.map(|control| control.to_string())),
+        ("through", opened.through.map(|carrier| carrier.to_string())),
     ] {
         if let Some(value) = value {
             event = event.detail(key, value);

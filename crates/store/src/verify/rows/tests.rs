@@ -149,6 +149,7 @@ async fn connections(store: &TestStore) {
             proxy: None,
             security: Security::None,
             control: None,
+            through: None,
         };
         journal.append(JournalEntry::Opened(opened)).await.unwrap();
         if n > 1 {
