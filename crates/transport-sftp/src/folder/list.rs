@@ -23,19 +23,24 @@ const OPERATION: &str = "list a directory";
 /// By the server's codes.
 pub(crate) async fn list(lease: Lease, directory: &RemotePath) -> Result<BoxStream<'static, Result<Entry>>> {
     lease.count();
-    let handle = lease
-        .client()
-        .open_directory(directory)
-        .await
-        .map_err(|fault| {
-            let error = fault.error(OPERATION, lease.target(), Some(directory));
-            if error.kind() == ErrorKind::NotFound && !directory.is_absolute() {
-                error.advice("the path is relative to the login directory; write two slashes after the host for an absolute path")
-            } else {
-                error
-            }
-        })?;
-    let listing = Listing { directory: directory.clone(), lease, handle, asked: VecDeque::new(), pages: 1 };
+    let failed = |lease: &Lease, fault: Fault| {
+        let error = fault.error(OPERATION, lease.target(), Some(directory));
+        if error.kind() == ErrorKind::NotFound && !directory.is_absolute() {
+            error.advice("the path is relative to the login directory; write two slashes after the host for an absolute path")
+        } else {
+            error
+        }
+    };
+    let opened = lease.client().open_directory(directory).await;
+    let handle = opened.map_err(|fault| failed(&lease, fault))?;
+    let mut listing =
+        Listing { directory: directory.clone(), lease, handle, asked: VecDeque::new(), pages: 1 };
+    // asyncssh opens any path, and says only when it is read that it is no directory.
+    let first = match listing.page().await {
+        Ok(first) => first,
+        Err(fault) => return Err(failed(&listing.lease, fault)),
+    };
+    let Some(first) = first else { return Ok(stream::empty().boxed()) };
     let pages = stream::try_unfold(listing, |mut listing| async move {
         match listing.page().await {
             Ok(Some(entries)) => Ok(Some((stream::iter(entries.into_iter().map(Ok)), listing))),
@@ -43,7 +48,8 @@ pub(crate) async fn list(lease: Lease, directory: &RemotePath) -> Result<BoxStre
             Err(fault) => Err(fault.error(OPERATION, listing.lease.target(), Some(&listing.directory))),
         }
     });
-    Ok(pages.try_flatten().boxed())
+    let first = stream::iter(first.into_iter().map(Ok));
+    Ok(first.chain(pages.try_flatten()).boxed())
 }
 
 struct Listing {

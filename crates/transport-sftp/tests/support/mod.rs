@@ -31,21 +31,22 @@ use transport::folder::{Entry, Folder, FolderUse};
 use transport::{BufferBudget, FoundOffer, Services, Transport};
 use transport_sftp::{SPEC, Sftp, SftpTransport};
 
-/// An sshd of this test's own; it dies with this value, or with the test's process.
+/// A server of this test's own, an sshd if nothing else is said; it dies with this value, or with the test's process.
 pub struct Sshd {
+    script: &'static str,
     directory: TempDir,
     json: Value,
 }
 
-fn script(arguments: &[&str]) -> Output {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/servers/sshd.sh");
+fn script(name: &str, arguments: &[&str]) -> Output {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/servers").join(name);
     Command::new("bash").arg(script).args(arguments).output().unwrap()
 }
 
 impl Drop for Sshd {
     fn drop(&mut self) {
         // A test that fails says why by itself; what is left is ended by the server's own watchdog.
-        drop(script(&["stop", self.directory.path().to_str().unwrap()]));
+        drop(script(self.script, &["stop", self.directory.path().to_str().unwrap()]));
     }
 }
 
@@ -56,20 +57,28 @@ impl Sshd {
 
     /// With lines of sshd_config that go before the usual ones.
     pub fn with(lines: &[&str]) -> Self {
+        let options: Vec<&str> = lines.iter().flat_map(|line| ["--extra", *line]).collect();
+        Self::run("sshd.sh", &options)
+    }
+
+    /// Another one: `asyncssh` or `paramiko`.
+    pub fn other(server: &str) -> Self {
+        Self::run("ssh.sh", &["--server", server])
+    }
+
+    fn run(name: &'static str, options: &[&str]) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let owner = std::process::id().to_string();
         let mut arguments = vec!["start", directory.path().to_str().unwrap(), "--owner-pid", &owner];
-        for line in lines {
-            arguments.extend(["--extra", line]);
-        }
-        let output = script(&arguments);
-        assert!(output.status.success(), "sshd: {}", String::from_utf8_lossy(&output.stderr));
+        arguments.extend(options);
+        let output = script(name, &arguments);
+        assert!(output.status.success(), "{name}: {}", String::from_utf8_lossy(&output.stderr));
         let json = serde_json::from_slice(&output.stdout).unwrap();
-        Self { directory, json }
+        Self { script: name, directory, json }
     }
 
     fn control(&self, command: &str) {
-        let output = script(&[command, self.directory.path().to_str().unwrap()]);
+        let output = script(self.script, &[command, self.directory.path().to_str().unwrap()]);
         assert!(output.status.success(), "{command}: {}", String::from_utf8_lossy(&output.stderr));
     }
 
@@ -116,6 +125,13 @@ impl Sshd {
             std::thread::sleep(Duration::from_millis(50));
         }
         false
+    }
+
+    /// An endpoint that logs in by password, of one that is no sshd.
+    pub fn by_password(&self) -> Build {
+        Build::new(format!("sftp://127.0.0.1:{}", self.port()), self.field("user"))
+            .set("host_key", self.field("fingerprint"))
+            .set("password", self.field("password"))
     }
 
     /// An endpoint that logs in by the ed25519 key and pins the ed25519 host key.
