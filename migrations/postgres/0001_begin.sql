@@ -31,6 +31,8 @@ CREATE TABLE offers (
     version        TEXT,
     -- SHA-256 of its content in hexadecimal, where the flow tells files apart by it.
     content        TEXT,
+    -- SHA-256 of the key of the done file that it was taken with, in hexadecimal.
+    done_file      TEXT,
     state          TEXT    NOT NULL,
     found_at       TIMESTAMPTZ    NOT NULL,
     updated_at     TIMESTAMPTZ    NOT NULL,
@@ -56,6 +58,7 @@ CREATE TABLE offers (
 );
 CREATE UNIQUE INDEX offers_hiding ON offers (identity) WHERE hides;
 CREATE INDEX offers_by_content ON offers (flow, endpoint, content) WHERE content IS NOT NULL;
+CREATE INDEX offers_by_done_file ON offers (done_file) WHERE hides AND done_file IS NOT NULL;
 CREATE INDEX offers_to_settle ON offers (flow, next_at) WHERE settle_outcome IS NOT NULL;
 CREATE INDEX offers_kept ON offers (flow, endpoint, listed_at) WHERE kept;
 CREATE INDEX offers_refused ON offers (flow, endpoint) WHERE kept AND state = 'refused';

@@ -171,6 +171,7 @@ impl World {
             offer,
             settle_when: None,
             needs_payload: false,
+            done_file: None,
             transfers: vec![new],
             events: Vec::new(),
             now: at,

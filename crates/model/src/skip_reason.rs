@@ -34,6 +34,8 @@ words! {
         TemporaryName = "temporary_name",
         /// Its done file is not there yet.
         NoDoneFile = "no_done_file",
+        /// The done file beside it came with an earlier file of its name.
+        UsedDoneFile = "used_done_file",
         /// It is the done file of another file.
         DoneFile = "done_file",
         /// Another gateway has set it aside under a name of its own.
@@ -80,6 +82,7 @@ impl SkipReason {
             Self::ToRefuse => "files that a poll would refuse",
             Self::TemporaryName => "files still being written (temporary suffix)",
             Self::NoDoneFile => "files whose done file is not there",
+            Self::UsedDoneFile => "files whose done file came with an earlier file of their name",
             Self::DoneFile => "done files",
             Self::SetAside => "files that another gateway has reserved",
             Self::Known => "files that are known already",

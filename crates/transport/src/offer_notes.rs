@@ -21,6 +21,10 @@ pub struct OfferNotes {
     /// move changes its time.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sha256: Option<Sha256>,
+    /// The key of the done file that the file was found with: while this offer is known, the same done file does not
+    /// stand for another file of the name ([`crate::KnownOffers::used_done_files`]).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub done_file: Option<String>,
     /// Why the offer was refused.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cause: Option<String>,

@@ -146,6 +146,13 @@ pub trait KnownOffers: Send + Sync {
     /// The database does not answer: the poll ends.
     async fn known(&self, keys: Vec<String>) -> Result<HashSet<String>>;
 
+    /// Returns which of these keys of done files (at most 1,000 per call) came with an earlier file of their name that is
+    /// still known: then the file beside it is a new one whose done file is not there yet.
+    ///
+    /// # Errors
+    /// The database does not answer: the poll ends.
+    async fn used_done_files(&self, keys: Vec<String>) -> Result<HashSet<String>>;
+
     /// Reports, after both listings, the files that are not offered because only their time changed in
     /// between: at most [`UNSTABLE_LIMIT`], the first in the flow's order. The engine counts them, and warns.
     fn unstable(&self, files: Vec<UnstableFile>);

@@ -48,6 +48,7 @@ pub(crate) async fn back_off(
         .context
         .store
         .offer_failed(OfferFailed {
+            done_file: OfferNotes::of(&found.offer.source_data).done_file,
             offer: found.into_offer(OfferId::new(polled.context.ids.next())),
             next_at: wait.map(|wait| now + wait),
             error: error.chain(),

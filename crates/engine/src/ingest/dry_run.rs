@@ -137,6 +137,10 @@ impl KnownOffers for Seen {
         Ok(known)
     }
 
+    async fn used_done_files(&self, keys: Vec<String>) -> Result<HashSet<String>> {
+        self.store.used_done_files(&keys).await
+    }
+
     fn unstable(&self, _files: Vec<UnstableFile>) {
         // Each of them is reported as a changing file.
     }

@@ -45,6 +45,15 @@ impl KnownOffers for Known {
         Ok(known)
     }
 
+    async fn used_done_files(&self, keys: Vec<String>) -> Result<HashSet<String>> {
+        let used = self.noting(self.store.used_done_files(&keys).await)?;
+        if !used.is_empty() {
+            let still_there: Vec<String> = used.iter().cloned().collect();
+            self.noting(self.store.listed_done_files(&still_there, self.listing).await)?;
+        }
+        Ok(used)
+    }
+
     fn unstable(&self, files: Vec<UnstableFile>) {
         for file in files {
             self.unstable.count(&self.flow, &self.endpoint, file, self.listing);

@@ -60,6 +60,7 @@ pub(crate) async fn record(
         source: Some(polled.source_name()),
         offer: offer.clone(),
         settle_when: Some(polled.poll.settle),
+        done_file: OfferNotes::of(&offer.source_data).done_file,
         needs_payload: !matches!(polled.archive(), Ok(None)),
         transfers,
         events,

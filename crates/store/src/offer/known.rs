@@ -90,6 +90,35 @@ impl Store {
         Ok(known)
     }
 
+    /// The keys of done files of these that came with an offer which is recorded and not yet settled, refused, or kept at
+    /// the source. Offers that could not be staged have not used theirs.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn used_done_files(&self, keys: &[String]) -> Result<HashSet<String>> {
+        let mut used = HashSet::new();
+        for keys in keys.chunks(BATCH) {
+            let by_digest: HashMap<String, &String> = keys.iter().map(|key| (digest(key), key)).collect();
+            let digests: Vec<&str> = by_digest.keys().map(String::as_str).collect();
+            let found: Vec<String> = self
+                .read("look up used done files", async {
+                    on!(self.pool(),
+                        sqlite c => sqlx::query_scalar(
+                            "SELECT done_file FROM offers WHERE hides AND done_file IN (SELECT value FROM json_each($1)) \
+                             AND state NOT IN ('seen', 'staging', 'backed_off')")
+                            .bind(Json(&digests)).fetch_all(c).await,
+                        postgres c => sqlx::query_scalar(
+                            "SELECT done_file FROM offers WHERE hides AND done_file = ANY($1) \
+                             AND state NOT IN ('seen', 'staging', 'backed_off')")
+                            .bind(&digests).fetch_all(c).await,
+                    )
+                })
+                .await?;
+            used.extend(found.iter().filter_map(|digest| by_digest.get(digest)).map(|key| (*key).clone()));
+        }
+        Ok(used)
+    }
+
     /// The records of those identity keys that must not be offered now, by key.
     ///
     /// # Errors
@@ -146,8 +175,21 @@ impl Store {
     /// # Errors
     /// The database failed.
     pub async fn listed(&self, keys: &[String], at: Timestamp) -> Result<()> {
+        self.still_listed(keys, false, at).await
+    }
+
+    /// The same, for offers whose done files are still listed there: they are remembered as long.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn listed_done_files(&self, keys: &[String], at: Timestamp) -> Result<()> {
+        self.still_listed(keys, true, at).await
+    }
+
+    async fn still_listed(&self, keys: &[String], by_done_file: bool, at: Timestamp) -> Result<()> {
         for keys in keys.chunks(BATCH) {
-            self.write(Listed { digests: keys.iter().map(|key| digest(key)).collect(), at }).await?;
+            let digests = keys.iter().map(|key| digest(key)).collect();
+            self.write(Listed { digests, by_done_file, at }).await?;
         }
         Ok(())
     }
@@ -164,6 +206,7 @@ impl Store {
 
 struct Listed {
     digests: Vec<String>,
+    by_done_file: bool,
     at: Timestamp,
 }
 
@@ -172,13 +215,23 @@ impl Command for Listed {
     type Answer = ();
 
     async fn apply(&self, tx: &mut Tx<'_>) -> Result<(), Fault> {
-        on!(tx,
-            sqlite c => sqlx::query(
+        let (of_sqlite, of_postgres) = if self.by_done_file {
+            (
                 "UPDATE offers SET listed_at = $2 WHERE kept AND hides \
-                 AND identity IN (SELECT value FROM json_each($1)) AND listed_at < $2")
+                 AND done_file IN (SELECT value FROM json_each($1)) AND listed_at < $2",
+                "UPDATE offers SET listed_at = $2 WHERE kept AND hides AND done_file = ANY($1) AND listed_at < $2",
+            )
+        } else {
+            (
+                "UPDATE offers SET listed_at = $2 WHERE kept AND hides \
+                 AND identity IN (SELECT value FROM json_each($1)) AND listed_at < $2",
+                "UPDATE offers SET listed_at = $2 WHERE kept AND hides AND identity = ANY($1) AND listed_at < $2",
+            )
+        };
+        on!(tx,
+            sqlite c => sqlx::query(of_sqlite)
                 .bind(Json(&self.digests)).bind(self.at).execute(c).await.map(|_| ()),
-            postgres c => sqlx::query(
-                "UPDATE offers SET listed_at = $2 WHERE kept AND hides AND identity = ANY($1) AND listed_at < $2")
+            postgres c => sqlx::query(of_postgres)
                 .bind(&self.digests).bind(self.at).execute(c).await.map(|_| ()),
         )?;
         Ok(())

@@ -28,6 +28,8 @@ pub struct RecordOffer {
     pub settle_when: Option<SettleWhen>,
     /// Whether settling needs the payloads, so that they are kept until then.
     pub needs_payload: bool,
+    /// The key of the done file that it was found with.
+    pub done_file: Option<String>,
     /// One for each part.
     pub transfers: Vec<NewTransfer>,
     /// The events.
@@ -72,6 +74,8 @@ pub struct OfferFailed {
     pub error: String,
     /// Whether a refused offer is settled at the source (moved to the error directory).
     pub settle_refused: bool,
+    /// The key of the done file that it was found with.
+    pub done_file: Option<String>,
     /// The events.
     pub events: Vec<AuditEvent>,
     /// The time.
@@ -125,6 +129,7 @@ impl Command for RecordOffer {
                 settle_when: Some(SettleWhen::Recorded),
                 settle_outcome: Some("taken"),
                 content,
+                done_file: self.done_file.as_deref(),
                 ..NewRow::of(&self.offer, self.now)?
             };
             if !upsert(tx, &row).await? {
@@ -142,6 +147,7 @@ impl Command for RecordOffer {
                 settle_outcome: Some("taken"),
                 needs_payload: self.needs_payload,
                 content,
+                done_file: self.done_file.as_deref(),
                 ..NewRow::of(&self.offer, self.now)?
             },
         };
@@ -175,6 +181,7 @@ impl Command for OfferFailed {
             next_at: self.next_at,
             failed: 1,
             error: Some(&self.error),
+            done_file: self.done_file.as_deref(),
             ..NewRow::of(&self.offer, self.now)?
         };
         upsert(tx, &row).await?;
@@ -228,6 +235,7 @@ struct NewRow<'a> {
     failed: i64,
     error: Option<&'a str>,
     content: Option<String>,
+    done_file: Option<&'a str>,
 }
 
 impl<'a> NewRow<'a> {
@@ -246,6 +254,7 @@ impl<'a> NewRow<'a> {
             failed: 0,
             error: None,
             content: None,
+            done_file: None,
         })
     }
 }
@@ -264,21 +273,21 @@ async fn upsert(tx: &mut Tx<'_>, row: &NewRow<'_>) -> Result<bool, Fault> {
     let written = on!(tx, c => sqlx::query(
         "INSERT INTO offers (id, flow, endpoint, identity, path, size, modified_at, version, state, found_at, \
            updated_at, failures, source_data, hides, kept, listed_at, settle_when, settle_outcome, next_at, error, content, \
-           needs_payload) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $11, $16, $17, $18, $19, $20, $21) \
+           needs_payload, done_file) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $11, $16, $17, $18, $19, $20, $21, $22) \
          ON CONFLICT (identity) WHERE hides DO UPDATE SET id = excluded.id, state = excluded.state, \
            found_at = excluded.found_at, updated_at = excluded.updated_at, source_data = excluded.source_data, hides = excluded.hides, \
            failures = CASE WHEN excluded.failures = 0 THEN 0 ELSE offers.failures + 1 END, \
            kept = excluded.kept, listed_at = excluded.listed_at, settle_when = excluded.settle_when, \
            settle_outcome = excluded.settle_outcome, next_at = excluded.next_at, error = excluded.error, content = excluded.content, \
-           needs_payload = excluded.needs_payload \
+           needs_payload = excluded.needs_payload, done_file = excluded.done_file \
          WHERE offers.state IN ('seen', 'staging', 'backed_off')")
         .bind(offer.id.uuid()).bind(&identity.flow).bind(&identity.endpoint).bind(digest(&identity.key()))
         .bind(identity.path.to_text()).bind(row.size).bind(identity.modified).bind(&identity.version)
         .bind(row.state.as_str()).bind(offer.found_at).bind(row.now).bind(row.failed)
         .bind(Json(&offer.source_data)).bind(row.hides).bind(row.kept)
         .bind(row.settle_when.map(SettleWhen::as_str)).bind(row.settle_outcome).bind(row.next_at)
-        .bind(row.error).bind(&row.content).bind(row.needs_payload)
+        .bind(row.error).bind(&row.content).bind(row.needs_payload).bind(row.done_file.map(digest))
         .execute(c).await.map(|done| done.rows_affected()))?;
     Ok(written == 1)
 }

@@ -114,6 +114,7 @@ async fn record(
         offer,
         settle_when: Some(SettleWhen::Recorded),
         needs_payload: false,
+        done_file: None,
         transfers: vec![new],
         events: vec![recorded.transfer(id).connection(ConnectionId::new(Uuid::from_u128(5)))],
         now: created_at,

@@ -127,6 +127,7 @@ pub(crate) fn record(lease: &NodeLease, offer: Offer, transfers: Vec<NewTransfer
         offer,
         settle_when: Some(SettleWhen::Recorded),
         needs_payload: false,
+        done_file: None,
         transfers,
         events: Vec::new(),
         now: now(),

@@ -1,6 +1,6 @@
 use super::fixture::{after, claim_one, delivered, failed, lease, now, offer, record, recorded, transfer};
 use crate::testing::both;
-use crate::{Done, OfferFailed, Recorded};
+use crate::{Done, OfferFailed, RecordOffer, Recorded};
 use model::definition::SettleWhen;
 use model::{EventKind, Offer, Outcome, Timestamp, TransferState};
 
@@ -20,6 +20,7 @@ fn failure(offer: &Offer, next_at: Option<Timestamp>, settle_refused: bool) -> O
         offer: offer.clone(),
         next_at,
         error: "550".into(),
+        done_file: None,
         settle_refused,
         events: vec![],
         now: now(),
@@ -212,6 +213,32 @@ both! {
         assert_eq!(store.forget_unlisted("orders", "elsewhere", after(poll, 1)).await.unwrap(), 0);
         assert_eq!(store.forget_unlisted("orders", "acme", after(poll, 1)).await.unwrap(), 1);
         assert!(!is_known(&store, "a").await);
+    }
+
+    a_done_file_is_used_while_its_offer_is_known(store) {
+        let lease = lease(&store, "n1").await;
+        let done = |name: &str| vec![format!("{name}.done")];
+        let used = async |name: &str| !store.used_done_files(&done(name)).await.unwrap().is_empty();
+        // An offer that could not be staged has not used it; one that was refused, and stays, has.
+        for (name, next_at, is_used) in [("a", Some(after(now(), 1000)), false), ("b", None, true)] {
+            let failed = failure(&offer(name), next_at, false);
+            store.offer_failed(OfferFailed { done_file: done(name).pop(), ..failed }).await.unwrap();
+            assert_eq!(used(name).await, is_used, "{name}");
+        }
+        let taken = RecordOffer { done_file: done("c").pop(), ..record(&lease, offer("c"), vec![transfer(None, &["x"])]) };
+        let id = taken.offer.id;
+        store.record_offer(taken).await.unwrap();
+        assert!(used("c").await);
+        assert!(store.begin_settle(id, &lease, now()).await.unwrap());
+        store.settled(id, &lease, true, vec![], vec![], now()).await.unwrap();
+        assert!(used("c").await);
+        // It is kept at the source: remembered as long as the done file is listed, whatever became of the file.
+        let poll = after(now(), 1000);
+        store.listed_done_files(&done("c"), poll).await.unwrap();
+        assert_eq!(store.forget_unlisted("orders", "acme", poll).await.unwrap(), 1);
+        assert!(used("c").await && !used("b").await);
+        assert_eq!(store.forget_unlisted("orders", "acme", after(poll, 1)).await.unwrap(), 1);
+        assert!(!used("c").await);
     }
 
     the_events_of_a_record_are_in_its_transaction(store) {

@@ -334,6 +334,16 @@ pub(super) async fn a_file_is_taken_when_its_done_file_is_there_which_goes_after
     let found = scene.discover(&source).await.remove(0);
     source.settle(&refused(&found, "unreadable"), Outcome::Refused).await.unwrap();
     assert_eq!(scene.names().await, ["a.csv.done"]);
+    // While a file is known, its done file does not stand for the next file of the name, which may be half written.
+    scene.put("d.csv", b"first").await;
+    scene.put("d.csv.done", b"1").await;
+    let found = scene.discover(&source).await.remove(0);
+    scene.known.add(OfferNotes::of(&found.source_data).done_file.unwrap());
+    scene.put("d.csv", b"second, longer").await;
+    assert!(scene.discover(&source).await.is_empty());
+    assert_eq!(scene.known.skipped()[&SkipReason::UsedDoneFile], 1);
+    scene.put("d.csv.done", b"two").await;
+    assert_eq!(scene.discover(&source).await.len(), 1);
     for name in ["c.csv", "c.csv.done", "c.csv.error.json"] {
         scene.place.folder.remove(&scene.beside("bad").join(&name.into())).await.unwrap();
     }

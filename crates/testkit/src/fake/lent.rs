@@ -87,7 +87,7 @@ pub struct Known {
 }
 
 impl Known {
-    /// Makes an identity known.
+    /// Makes the key of an identity, or of a done file, known.
     pub fn add(&self, key: String) {
         locked(&self.keys).insert(key);
     }
@@ -123,6 +123,10 @@ impl KnownOffers for Known {
         locked(&self.asked).push(keys.len());
         let known = locked(&self.keys);
         Ok(keys.into_iter().filter(|key| known.contains(key)).collect())
+    }
+
+    async fn used_done_files(&self, keys: Vec<String>) -> Result<HashSet<String>> {
+        self.known(keys).await
     }
 
     fn unstable(&self, files: Vec<UnstableFile>) {

@@ -1,6 +1,6 @@
 //! Done files: a file is read when its marker is there, such as `orders.csv.done` beside `orders.csv`.
 
-use model::{RemotePath, Timestamp};
+use model::{IdentityRule, OfferIdentity, RemotePath, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -69,6 +69,27 @@ pub(super) struct Marker {
     pub(super) size: Option<u64>,
     pub(super) modified: Option<Timestamp>,
     pub(super) version: Option<String>,
+}
+
+impl Marker {
+    /// One text that is the same as long as this marker stands beside the file with this identity; `None` if the server
+    /// states nothing that changes when a marker is written anew.
+    pub(super) fn key(&self, file: &OfferIdentity) -> Option<String> {
+        if self.modified.is_none() && self.version.is_none() {
+            return None;
+        }
+        let path = file.path.with_file_name(self.relative.file_name());
+        let marker = OfferIdentity {
+            flow: file.flow.clone(),
+            endpoint: file.endpoint.clone(),
+            path,
+            size: self.size,
+            modified: self.modified,
+            version: self.version.clone(),
+            rule: IdentityRule::default(),
+        };
+        Some(serde_json::json!([file.path.to_text(), marker.key()]).to_string())
+    }
 }
 
 #[cfg(test)]

@@ -41,6 +41,11 @@ impl Candidate {
 }
 
 impl Candidate {
+    /// The key of its done file; `None` if it has none, or the server states nothing to know the same one again by.
+    pub(super) fn done_file_key(&self) -> Option<String> {
+        self.marker.as_ref()?.key(&self.identity)
+    }
+
     /// The report about a candidate that the poll does not offer.
     pub(super) fn skipped(&self, why: SkipReason) -> SkippedFile<'_> {
         SkippedFile { path: &self.relative, why, identity: Some(&self.identity) }

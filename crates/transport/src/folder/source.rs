@@ -298,6 +298,9 @@ impl FolderSource {
 fn found_offer(candidate: Candidate) -> FoundOffer {
     let mut source_data = FolderSource::data_of(&candidate.relative);
     note_changed(&mut source_data, candidate.changed);
+    if let Some(key) = candidate.done_file_key() {
+        OfferNotes::change(&mut source_data, |notes| notes.done_file = Some(key));
+    }
     note_marker(&mut source_data, candidate.marker);
     FoundOffer { identity: candidate.identity, source_data }
 }
@@ -319,10 +322,25 @@ async fn admit(
     }
     let keys: Vec<String> = batch.iter().map(|candidate| candidate.identity.key()).collect();
     let known = discovery.known.known(keys.clone()).await?;
+    let mut new = Vec::with_capacity(batch.len());
     for (candidate, key) in batch.drain(..).zip(keys) {
-        let left = match known.contains(&key) {
-            true => Some((candidate, SkipReason::Known)),
-            false => selection.push(candidate).map(|candidate| (candidate, beyond)),
+        if known.contains(&key) {
+            discovery.known.skipped(&candidate.skipped(SkipReason::Known));
+        } else {
+            new.push(candidate);
+        }
+    }
+    let done_files: Vec<String> = new.iter().filter_map(Candidate::done_file_key).collect();
+    let used = match done_files.is_empty() {
+        true => HashSet::new(),
+        false => discovery.known.used_done_files(done_files).await?,
+    };
+    for candidate in new {
+        let is_used = candidate.done_file_key().is_some_and(|key| used.contains(&key));
+        let left = if is_used {
+            Some((candidate, SkipReason::UsedDoneFile))
+        } else {
+            selection.push(candidate).map(|candidate| (candidate, beyond))
         };
         if let Some((candidate, why)) = left {
             discovery.known.skipped(&candidate.skipped(why));

@@ -80,6 +80,7 @@ impl Filler {
                 offer,
                 settle_when: None,
                 needs_payload: false,
+                done_file: None,
                 transfers: vec![transfer],
                 events: vec![recorded],
                 now: at,
