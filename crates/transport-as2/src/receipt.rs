@@ -109,7 +109,7 @@ pub(crate) enum Verdict {
 /// There is no receipt; the error's class says whether to try again.
 pub(crate) fn assess(answer: &PartnerResponse, expected: &Expected<'_>) -> Result<Verdict> {
     if !answer.status.is_success() {
-        return Err(refused(answer, expected.endpoint));
+        return Err(refused(answer, expected.endpoint, expected.mic.is_some()));
     }
     let read = || {
         let trust = Trust {

@@ -5,8 +5,14 @@ use crate::readable::readable;
 use crate::receipt::PartnerResponse;
 use model::{Error, ErrorKind, Retry};
 
-/// What an HTTP status that is no success means.
-pub(crate) fn refused(answer: &PartnerResponse, endpoint: &str) -> Error {
+/// The advice where the partner may have the message in spite of the status.
+const MAY_HAVE_ARRIVED: &str = "the partner's system, or a proxy in front of it, failed after the whole message was sent, so the partner may have it: \
+    it is sent again with the same Message-ID, to this address only; if this continues, ask the partner, or take the address from the endpoint";
+
+/// What an HTTP status that is no success means. After the whole message was sent, an answer of 500 and above is
+/// ambiguous: what failed may be what came after the message was stored, or the proxy's wait for an answer (RFC 9110,
+/// sections 15.6.1, 15.6.3 and 15.6.5).
+pub(crate) fn refused(answer: &PartnerResponse, endpoint: &str, whole_message_sent: bool) -> Error {
     let status = answer.status;
     let (kind, retry, advice) = match status.as_u16() {
         300..=399 => (
@@ -55,6 +61,12 @@ pub(crate) fn refused(answer: &PartnerResponse, endpoint: &str) -> Error {
             Retry::Transient,
             "the partner's storage is full; if this continues, ask the partner",
         ),
+        503 | 509 | 521 | 523 | 525 | 526 | 530 => (
+            ErrorKind::Unreachable,
+            Retry::Transient,
+            "the partner's system is not available now; if this continues, ask the partner",
+        ),
+        500.. if whole_message_sent => (ErrorKind::Unreachable, Retry::Ambiguous, MAY_HAVE_ARRIVED),
         // One that is not known counts as 500, and so does one that is no status (RFC 9110, 15).
         500.. => (
             ErrorKind::Unreachable,
@@ -112,17 +124,34 @@ mod tests {
 
     #[test]
     fn a_status_that_is_not_known_is_tried_again_where_the_fault_is_the_servers() {
-        let retry = |status: u16| {
+        let retry_after = |status: u16, whole_message_sent: bool| {
             let status = StatusCode::from_u16(status).unwrap();
             let body = Bytes::from_static(b"Some words.");
             let error = refused(
                 &PartnerResponse { status, headers: Headers::new(), body, connection: None },
                 "globex",
+                whole_message_sent,
             );
             let text = error.to_string();
             assert!(text.contains(status.as_str()) && text.contains("Some words."), "{text}");
             error.retry()
         };
+        let retry = |status| retry_after(status, false);
+        // A partner that may have the message gets it again, and nobody else does.
+        for (status, expected) in [
+            (500, Retry::Ambiguous),
+            (502, Retry::Ambiguous),
+            (504, Retry::Ambiguous),
+            (524, Retry::Ambiguous),
+            (999, Retry::Ambiguous),
+            (503, Retry::Transient),
+            (507, Retry::Transient),
+            (521, Retry::Transient),
+            (408, Retry::Transient),
+            (501, Retry::Permanent),
+        ] {
+            assert_eq!(retry_after(status, true), expected, "{status}");
+        }
         // 509, 520 to 530 and 598 are CDNs' and proxies'.
         for status in [
             408, 421, 425, 429, 500, 502, 503, 504, 507, 509, 512, 520, 521, 522, 524, 530, 598, 599, 600,
