@@ -55,7 +55,9 @@ impl Reachability {
         match error.kind() {
             ErrorKind::Unreachable | ErrorKind::Timeout | ErrorKind::Throttled => Self::NoAnswer,
             ErrorKind::Unauthenticated | ErrorKind::TrustFailed => Self::AccessRefused,
-            ErrorKind::StorageFull | ErrorKind::Internal | ErrorKind::ConfigInvalid => Self::Unknown,
+            ErrorKind::Busy | ErrorKind::StorageFull | ErrorKind::Internal | ErrorKind::ConfigInvalid => {
+                Self::Unknown
+            }
             _ => Self::Answered,
         }
     }

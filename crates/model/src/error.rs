@@ -33,6 +33,8 @@ pub enum ErrorKind {
     Timeout,
     /// The peer asks us to slow down.
     Throttled,
+    /// A limit of this gateway is reached: the peer was not asked.
+    Busy,
     /// The peer understood and refused the content.
     Rejected,
     /// The bytes are not the expected ones.
@@ -49,7 +51,7 @@ pub enum ErrorKind {
 
 impl ErrorKind {
     /// All kinds, in the order of their declaration.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::ConfigInvalid,
         Self::Unauthenticated,
         Self::PermissionDenied,
@@ -60,6 +62,7 @@ impl ErrorKind {
         Self::Unreachable,
         Self::Timeout,
         Self::Throttled,
+        Self::Busy,
         Self::Rejected,
         Self::IntegrityFailed,
         Self::StorageFull,
@@ -82,6 +85,7 @@ impl ErrorKind {
             Self::Unreachable => "unreachable",
             Self::Timeout => "timeout",
             Self::Throttled => "throttled",
+            Self::Busy => "busy",
             Self::Rejected => "rejected",
             Self::IntegrityFailed => "integrity_failed",
             Self::StorageFull => "storage_full",

@@ -89,7 +89,7 @@ impl Net {
     ///
     /// # Errors
     /// `Unreachable` (unknown name, refused, no route, reset), `Timeout`, `PermissionDenied` (egress rules),
-    /// `TrustFailed` and `Protocol` (TLS), `Throttled` (too many connections), `Internal` (it could not be recorded).
+    /// `TrustFailed` and `Protocol` (TLS), `Busy` (too many connections), `Internal` (it could not be recorded).
     /// Each attempt is recorded.
     pub async fn dial(&self, request: &DialRequest) -> Result<Stream> {
         let stream = self.dial_deferred(request).await?;
@@ -154,7 +154,7 @@ impl Net {
     async fn place_for(&self, request: &DialRequest, deadline: Instant) -> Result<Place> {
         match timeout_at(deadline, self.recorder().place()).await {
             Ok(Some(place)) => Ok(place.taken()),
-            Ok(None) | Err(_) => Err(Error::transient(ErrorKind::Throttled, "connect")
+            Ok(None) | Err(_) => Err(Error::transient(ErrorKind::Busy, "connect")
                 .with("host", request.target())
                 .advice("the process has reached its limit of connections, or cannot record connections")),
         }

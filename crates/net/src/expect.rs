@@ -32,7 +32,7 @@ impl Net {
     /// free one. Of the request count what belongs to the record, and its timeout and keep-alive.
     ///
     /// # Errors
-    /// `Unsupported`: the request goes through a proxy, which lets nobody in. `Throttled`: all ports are taken.
+    /// `Unsupported`: the request goes through a proxy, which lets nobody in. `Busy`: all ports are taken.
     /// `Unreachable`: this machine does not let the port be opened.
     pub fn expect(
         &self,
@@ -69,7 +69,7 @@ impl Net {
                 }
             }
         }
-        let error = Error::transient(ErrorKind::Throttled, OPERATION)
+        let error = Error::transient(ErrorKind::Busy, OPERATION)
             .with("address", local)
             .advice("every port of the range is taken: give the endpoint a larger one");
         Err(match taken {
@@ -102,7 +102,7 @@ impl ExpectedConnection {
     /// and closed, and the wait goes on. The stream is recorded as those of [`Net::dial_deferred`] are.
     ///
     /// # Errors
-    /// `Unreachable`: the peer did not connect in time. `PermissionDenied`: others did, many times. `Throttled` (too many connections).
+    /// `Unreachable`: the peer did not connect in time. `PermissionDenied`: others did, many times. `Busy` (too many connections).
     pub async fn accept(self) -> Result<Stream> {
         const OPERATION: &str = "wait for the server's connection";
         let deadline = Instant::now() + self.request.timeout;
@@ -111,7 +111,7 @@ impl ExpectedConnection {
         let mut foreign = 0;
         let error = loop {
             let Ok(Some(place)) = timeout_at(deadline, self.net.recorder().place()).await else {
-                return Err(Error::transient(ErrorKind::Throttled, OPERATION).advice(
+                return Err(Error::transient(ErrorKind::Busy, OPERATION).advice(
                     "the process has reached its limit of connections, or cannot record connections",
                 ));
             };

@@ -194,7 +194,7 @@ impl<C: Connector> Pool<C> {
     /// Returns a connection, perhaps a new one.
     ///
     /// # Errors
-    /// None could be made, by this operation or by one that it waited for. `Throttled`: none was free within
+    /// None could be made, by this operation or by one that it waited for. `Busy`: none was free within
     /// [`PoolLimits::longest_wait`].
     pub async fn take(&self) -> Result<PoolLease<C::Connection>> {
         self.connections.take(&self.endpoint).await
@@ -282,7 +282,7 @@ impl<C: Connector> Connections<C> {
     }
 
     fn none_free(&self, endpoint: &str) -> Error {
-        Error::transient(ErrorKind::Throttled, "get a connection")
+        Error::transient(ErrorKind::Busy, "get a connection")
             .with("endpoint", endpoint)
             .with("connections", self.limits.connections)
             .with("waited", format!("{} s", self.limits.longest_wait.as_secs()))

@@ -133,5 +133,5 @@ async fn ports_that_are_all_taken_are_told() {
     // The server's own port is surely taken.
     let port = _server.port.to_string();
     let error = list(&world.folder(&endpoint.set("active_ports", &port).done()), "in").await.unwrap_err();
-    assert_eq!((error.kind(), error.retry()), (ErrorKind::Throttled, Retry::Transient), "{error}");
+    assert_eq!((error.kind(), error.retry()), (ErrorKind::Busy, Retry::Transient), "{error}");
 }

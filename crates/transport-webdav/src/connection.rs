@@ -129,7 +129,7 @@ impl Remote {
     /// Waits until a connection may be used.
     ///
     /// # Errors
-    /// `Throttled`: none was free in time. It ends deadlocks of operations that use one connection and wait for a
+    /// `Busy`: none was free in time. It ends deadlocks of operations that use one connection and wait for a
     /// second.
     pub(crate) async fn slot(&self) -> Result<Slot> {
         self.free(&self.slots).await
@@ -151,7 +151,7 @@ impl Remote {
                 tokio::task::yield_now().await;
                 Ok(slot)
             }
-            Ok(Err(_)) | Err(_) => Err(Error::transient(ErrorKind::Throttled, "get a connection")
+            Ok(Err(_)) | Err(_) => Err(Error::transient(ErrorKind::Busy, "get a connection")
                 .with("endpoint", &self.settings.endpoint)
                 .with("connections", limits.connections)
                 .advice(

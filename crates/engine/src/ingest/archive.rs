@@ -4,7 +4,7 @@ use crate::context::Context;
 use crate::deliver::payload::StagedBytes;
 use model::definition::{Flow, FlowSource, LocalArchive};
 use model::schedule::TimeZone;
-use model::{DirectoryTemplate, Error, ErrorKind, Offer, Result, Timestamp};
+use model::{DirectoryTemplate, Error, ErrorKind, Offer, OfferState, Result, Timestamp};
 use std::time::Duration;
 use store::{ArchiveRecord, ArchiveSite};
 use transport::folder::{ToArchive, archive_payload};
@@ -92,6 +92,7 @@ impl FlowArchive {
                 payload: &payload,
                 directory: directory.clone(),
                 timestamp: self.archive.timestamp.then_some(offer.found_at),
+                again: offer.state == OfferState::Settling,
             };
             let budget = &context.services.budget;
             let file = archive_payload(context.local_archives.as_ref(), budget, to_archive).await?;

@@ -170,6 +170,12 @@ impl Settler {
         if let Some(archive) = archive.filter(|_| outcome == Outcome::Taken) {
             archived = archive.copy(&self.context, offer).await?;
             crash::point("settle.archived");
+            // They are on record before anything happens at the source: another node may settle it in the end, and
+            // would know nothing of them.
+            let records = std::mem::take(&mut archived.records);
+            if !records.is_empty() {
+                self.context.store.record_archived(records, self.context.now()).await?;
+            }
         }
         crash::point("settle.before");
         // Another node may have settled it in the meantime, and a new file may have its name.

@@ -4,7 +4,9 @@ use crate::context::Context;
 use crate::maintenance::repeat::{BATCH, Maintenance};
 use async_trait::async_trait;
 use chrono::TimeDelta;
-use model::{AuditEvent, Error, EventKind, Result};
+use futures::{StreamExt, TryStreamExt};
+use model::{AuditEvent, Error, ErrorKind, EventKind, Result};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 use store::{ArchiveRecord, ArchiveSite};
@@ -14,6 +16,9 @@ use transport::{ArchivedFile, ArchivedRemoval};
 /// The wait after a file could not be removed. Shorter than the time between two rounds of any node: the node to which an
 /// endpoint is bound must find the file due.
 const AGAIN: TimeDelta = TimeDelta::minutes(1);
+
+/// The most archives from which files are removed at once.
+const SITES_AT_ONCE: usize = 8;
 
 /// Removes files from archives when their time is over: those that Waybill archived, as they were archived.
 pub(crate) struct ArchiveRetention(pub(crate) Arc<Context>);
@@ -33,18 +38,18 @@ impl Maintenance for ArchiveRetention {
         loop {
             let node = &context.settings.node;
             let past = context.store.archived_past(node, context.now(), BATCH).await?;
-            for file in &past {
-                match self.remove(file).await {
-                    Ok(removal) => {
-                        context.store.forget_archived(file, vec![self.event(file, removal)]).await?;
-                    }
-                    Err(error) => {
-                        tracing::warn!(flow = %file.flow, path = %file.path, error = %error.chain(), "a file could not be removed from its archive; it is tried again");
-                        context.store.postpone_archived(file, context.now() + AGAIN).await?;
-                    }
-                }
+            let mut sites: HashMap<ArchiveSite, Vec<ArchiveRecord>> = HashMap::new();
+            let is_last = past.len() < BATCH as usize;
+            for file in past {
+                sites.entry(file.site.clone()).or_default().push(file);
             }
-            if past.len() < BATCH as usize {
+            // One slow server does not hold up the others.
+            let removals = sites.into_values().map(|files| self.remove_all(files));
+            futures::stream::iter(removals)
+                .buffer_unordered(SITES_AT_ONCE)
+                .try_for_each(|()| std::future::ready(Ok(())))
+                .await?;
+            if is_last {
                 return Ok(());
             }
         }
@@ -52,6 +57,29 @@ impl Maintenance for ArchiveRetention {
 }
 
 impl ArchiveRetention {
+    /// Removes files of one archive. After an endpoint did not answer, its other files wait.
+    async fn remove_all(&self, files: Vec<ArchiveRecord>) -> Result<()> {
+        let context = &self.0;
+        for file in files {
+            let error = match self.remove(&file).await {
+                Ok(removal) => {
+                    context.store.forget_archived(&file, vec![self.event(&file, removal)]).await?;
+                    continue;
+                }
+                Err(error) => error,
+            };
+            tracing::warn!(flow = %file.flow, path = %file.path, error = %error.chain(), "a file could not be removed from its archive; it is tried again");
+            let now = context.now();
+            match &file.site {
+                ArchiveSite::Endpoint(name) if concerns_endpoint(&error) => {
+                    return context.store.postpone_archives_of(name, now, now + AGAIN).await;
+                }
+                _ => context.store.postpone_archived(&file, now + AGAIN).await?,
+            }
+        }
+        Ok(())
+    }
+
     /// Removes a file from its archive, by the flow in force.
     ///
     /// # Errors
@@ -62,15 +90,15 @@ impl ArchiveRetention {
         let ArchiveSite::Endpoint(name) = &file.site else {
             return remove_unchanged(context.local_archives.as_ref(), &archived).await;
         };
-        let unusable = |why: &'static str| {
-            Error::transient(model::ErrorKind::Unreachable, "use an endpoint")
-                .with("endpoint", name)
-                .advice(why)
+        let failed = |kind: ErrorKind, why: &'static str| {
+            Error::transient(kind, "use an endpoint").with("endpoint", name).advice(why)
         };
+        let unusable = |why: &'static str| failed(ErrorKind::Unreachable, why);
         let (endpoint, transport) = context.endpoint(name)?;
         let definitions = context.definitions();
         let flow = definitions.flows.get(&file.flow).ok_or_else(|| {
-            unusable("the flow that archived the file is no longer defined; the file stays in its archive")
+            let why = "the flow that archived the file is no longer defined; the file stays in its archive";
+            failed(ErrorKind::ConfigInvalid, why)
         })?;
         if !context.may_use(&endpoint) {
             return Err(unusable("it is bound to another node"));
@@ -97,4 +125,17 @@ impl ArchiveRetention {
         };
         event.detail("path", file.path.to_text()).detail("outcome", outcome)
     }
+}
+
+/// Whether an error is about the endpoint, so that its other files would meet it too.
+fn concerns_endpoint(error: &Error) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::Unreachable
+            | ErrorKind::Timeout
+            | ErrorKind::Throttled
+            | ErrorKind::Busy
+            | ErrorKind::Unauthenticated
+            | ErrorKind::TrustFailed
+    )
 }

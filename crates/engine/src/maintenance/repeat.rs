@@ -26,10 +26,15 @@ pub trait Maintenance: Send + Sync {
     async fn run(&self) -> Result<()>;
 }
 
-/// Runs one kind of maintenance until shutdown.
+/// Runs one kind of maintenance until shutdown, which also ends a run that waits for a server: each can be ended at any
+/// point, as by a crash.
 pub(crate) async fn repeat(context: Arc<Context>, maintenance: Arc<dyn Maintenance>, mut shutdown: Shutdown) {
     loop {
-        if let Err(error) = guarded("run maintenance", maintenance.run()).await {
+        let run = tokio::select! {
+            run = guarded("run maintenance", maintenance.run()) => run,
+            _ = shutdown.wait_for(|ended| *ended) => return,
+        };
+        if let Err(error) = run {
             tracing::warn!(maintenance = maintenance.name(), error = %error.chain(), "maintenance failed; it runs again");
         }
         tokio::select! {

@@ -7,7 +7,8 @@ use model::definition::SettleWhen;
 use std::sync::Arc;
 use std::time::Duration;
 use store::EventView;
-use testkit::fake::{Answer, Fault, MemoryFolder, Renames};
+use store::{ArchiveRecord, ArchiveSite};
+use testkit::fake::{Act, Answer, Fault, MemoryFolder, Renames, ScriptedFolder};
 use transport::folder::{After, Overwrite};
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -56,7 +57,7 @@ both! {
         assert_eq!(outcomes(&scene.events("archive.removed").await), ["removed"]);
     }
 
-    the_same_file_is_archived_once_and_one_that_was_changed_there_stays(scene) {
+    each_file_is_archived_by_itself_and_one_that_was_changed_there_stays(scene) {
         let folder = archiving(&scene, false);
         let _engine = scene.start().await;
         scene.until("it is settled", || async { scene.events("offer.settled").await.len() == 1 }).await;
@@ -64,15 +65,52 @@ both! {
         scene.until("the same again", || async { scene.events("offer.settled").await.len() == 2 }).await;
         folder.put("in/po.edi", *b"UNB");
         scene.until("another one", || async { scene.events("offer.settled").await.len() == 3 }).await;
-        let [other, first] = &archived(&scene)[..] else { panic!("{:?}", archived(&scene)) };
-        assert!(first.ends_with("/po.edi") && other.ends_with("/po-2.edi"), "{first} {other}");
+        let [same, other, first] = &archived(&scene)[..] else { panic!("{:?}", archived(&scene)) };
+        assert!(first.ends_with("/po.edi") && same.ends_with("/po-2.edi") && other.ends_with("/po-3.edi"), "{first}");
         scene.archives.put(first.as_str(), *b"changed by hand");
         scene.pass(2 * DAY, 10).await;
-        scene.until("both are judged", || async { scene.events("archive.removed").await.len() == 2 }).await;
+        scene.until("all are judged", || async { scene.events("archive.removed").await.len() == 3 }).await;
         assert_eq!(archived(&scene), std::slice::from_ref(first));
         let mut outcomes = outcomes(&scene.events("archive.removed").await);
         outcomes.sort();
-        assert_eq!(outcomes, ["changed", "removed"]);
+        assert_eq!(outcomes, ["changed", "removed", "removed"]);
+    }
+
+    a_copy_is_on_record_before_its_source_is_settled(scene) {
+        let refusing = ScriptedFolder::new(Arc::new(archiving(&scene, true)));
+        (0..100).for_each(|_| refusing.fail(Act::Remove, Fault::REFUSED));
+        scene.place("in").use_folder(Arc::clone(&refusing) as _, "in", Overwrite::Refuse);
+        let _engine = scene.start().await;
+        scene.until("settling failed twice", || async { scene.events("offer.settle_failed").await.len() >= 2 }).await;
+        assert_eq!(archived(&scene).len(), 1, "the second attempt finds the copy of the first");
+        let in_two_days = chrono::Utc::now() + 2 * DAY;
+        let node = "n1".parse().unwrap();
+        let due = scene.store.archived_past(&node, in_two_days, 10).await.unwrap();
+        assert_eq!(due.len(), 1, "{due:?}");
+    }
+
+    a_server_that_does_not_answer_holds_up_no_other_archive(scene) {
+        let theirs = MemoryFolder::new();
+        theirs.put("in/sub/directory", *b"nothing to poll");
+        let silent = ScriptedFolder::new(Arc::new(theirs));
+        silent.before(Act::Stat, std::future::pending::<()>);
+        scene.place("other").use_folder(Arc::clone(&silent) as _, "in", Overwrite::Refuse);
+        scene.flow(polling(flow("orders-of-silent", &["out"]), |poll| poll.endpoint = "other".into()));
+        let folder = archiving(&scene, true);
+        let record = |site, path: &str| ArchiveRecord {
+            flow: "orders-of-silent".into(),
+            site,
+            path: path.into(),
+            size: Some(3),
+            modified: None,
+            remove_at: chrono::Utc::now() + DAY,
+        };
+        let _engine = scene.start().await;
+        scene.until("it is archived", || async { folder.get("in/po.edi").is_none() }).await;
+        let theirs = record(ArchiveSite::Endpoint("other".into()), "done/po.edi");
+        scene.store.record_archived(vec![theirs], chrono::Utc::now()).await.unwrap();
+        scene.pass(2 * DAY, 10).await;
+        scene.until("ours is removed", || async { archived(&scene).is_empty() }).await;
     }
 
     a_payload_is_kept_until_its_source_is_settled(scene) {

@@ -42,7 +42,7 @@ impl Starting {
 fn pause(error: &Error, nth: u32) -> Option<Duration> {
     let first = match error.kind() {
         _ if error.retry() != Retry::Transient => return None,
-        ErrorKind::Throttled => BUSY,
+        ErrorKind::Throttled | ErrorKind::Busy => BUSY,
         ErrorKind::Unreachable => UNREACHABLE,
         _ => return None,
     };

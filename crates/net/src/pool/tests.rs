@@ -146,7 +146,7 @@ async fn who_waits_too_long_for_a_connection_is_told_what_helps() {
     let pool = server.pool(|limits| limits.longest_wait = Duration::ZERO, Sharing::Exclusive);
     let _both = (pool.take().await.unwrap(), pool.take().await.unwrap());
     let error = pool.take().await.err().unwrap();
-    assert_eq!((error.kind(), error.retry()), (ErrorKind::Throttled, Retry::Transient));
+    assert_eq!((error.kind(), error.retry()), (ErrorKind::Busy, Retry::Transient));
     assert!(error.to_string().contains("'connections'"), "{error}");
 }
 

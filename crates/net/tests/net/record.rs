@@ -217,7 +217,7 @@ async fn no_more_connections_than_can_be_recorded() {
     let mut third = to(address);
     third.timeout = Duration::from_millis(50);
     let error = net.dial(&third).await.unwrap_err();
-    assert_eq!((error.kind(), error.retry()), (ErrorKind::Throttled, Retry::Transient));
+    assert_eq!((error.kind(), error.retry()), (ErrorKind::Busy, Retry::Transient));
     drop(first);
     third.timeout = Duration::from_secs(5);
     let _third = net.dial(&third).await.unwrap();

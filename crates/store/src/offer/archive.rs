@@ -11,7 +11,7 @@ use model::{AuditEvent, NodeName, OfferId, PayloadRecord, RemotePath, Result, Ti
 use sqlx::FromRow;
 
 /// Where an archive is.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub enum ArchiveSite {
     /// At an endpoint.
     Endpoint(String),
@@ -97,6 +97,23 @@ impl Store {
         rows.into_iter().filter_map(|row| row.record().transpose()).collect()
     }
 
+    /// Records files that were archived on a node, before their source is settled: whatever happens then, they are removed
+    /// when their time is over. Idempotent.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn record_archived(&self, files: Vec<ArchiveRecord>, now: Timestamp) -> Result<()> {
+        self.write(Archived { files, now }).await
+    }
+
+    /// Puts off the removal of all files of one endpoint's archives that are due now.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn postpone_archives_of(&self, endpoint: &str, now: Timestamp, until: Timestamp) -> Result<()> {
+        self.write(PostponeAll { endpoint: endpoint.to_owned(), now, until }).await
+    }
+
     /// Forgets a file of an archive, with the events that say what became of it; false if another node has done so, or
     /// the file was archived anew since: then nothing was written.
     ///
@@ -132,7 +149,8 @@ impl Store {
     }
 }
 
-/// Writes a file of an archive; one with its path there is replaced.
+/// Writes a file of an archive; one with its path there is replaced. Where offers share a file, it stays for the longest
+/// time that was promised.
 pub(crate) async fn insert_archived(
     tx: &mut Tx<'_>,
     file: &ArchiveRecord,
@@ -147,10 +165,28 @@ pub(crate) async fn insert_archived(
         "INSERT INTO archived_files (key, flow, endpoint, node, path, size, modified_at, archived_at, remove_at) \
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT (key) DO UPDATE SET flow = excluded.flow, \
            size = excluded.size, modified_at = excluded.modified_at, archived_at = excluded.archived_at, \
-           remove_at = excluded.remove_at")
+           remove_at = CASE WHEN excluded.remove_at > archived_files.remove_at THEN excluded.remove_at \
+             ELSE archived_files.remove_at END")
         .bind(file.key()).bind(&file.flow).bind(endpoint).bind(node).bind(file.path.to_text()).bind(size)
         .bind(file.modified).bind(now).bind(file.remove_at).execute(c).await.map(|_| ()))?;
     Ok(())
+}
+
+struct Archived {
+    files: Vec<ArchiveRecord>,
+    now: Timestamp,
+}
+
+#[async_trait]
+impl Command for Archived {
+    type Answer = ();
+
+    async fn apply(&self, tx: &mut Tx<'_>) -> Result<(), Fault> {
+        for file in &self.files {
+            insert_archived(tx, file, self.now).await?;
+        }
+        Ok(())
+    }
 }
 
 struct Forget {
@@ -187,6 +223,23 @@ impl Command for Postpone {
     async fn apply(&self, tx: &mut Tx<'_>) -> Result<(), Fault> {
         on!(tx, c => sqlx::query("UPDATE archived_files SET remove_at = $3 WHERE key = $1 AND remove_at = $2")
             .bind(&self.key).bind(self.remove_at).bind(self.until).execute(c).await.map(|_| ()))?;
+        Ok(())
+    }
+}
+
+struct PostponeAll {
+    endpoint: String,
+    now: Timestamp,
+    until: Timestamp,
+}
+
+#[async_trait]
+impl Command for PostponeAll {
+    type Answer = ();
+
+    async fn apply(&self, tx: &mut Tx<'_>) -> Result<(), Fault> {
+        on!(tx, c => sqlx::query("UPDATE archived_files SET remove_at = $3 WHERE endpoint = $1 AND remove_at <= $2")
+            .bind(&self.endpoint).bind(self.now).bind(self.until).execute(c).await.map(|_| ()))?;
         Ok(())
     }
 }

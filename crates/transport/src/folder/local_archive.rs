@@ -19,11 +19,14 @@ pub struct ToArchive<'a> {
     pub directory: RemotePath,
     /// The time that is added to its name.
     pub timestamp: Option<Timestamp>,
+    /// Whether an earlier call may have written it. Only then a file with its name and content counts as the copy:
+    /// otherwise it is another offer's, which may be removed sooner.
+    pub again: bool,
 }
 
-/// Writes a copy of a payload to an archive and returns where it is; durable when it returns. Idempotent: if the archive
-/// has a file with that name and content, nothing is written. Another file with the name stays, and the copy gets a
-/// number.
+/// Writes a copy of a payload to an archive and returns where it is; durable when it returns. Idempotent with `again`: if
+/// the archive has a file with that name and content, nothing is written. Another file with the name stays, and the copy
+/// gets a number.
 ///
 /// # Errors
 /// The payload cannot be read, or the archive cannot be written.
@@ -32,7 +35,7 @@ pub async fn archive_payload(
     budget: &BufferBudget,
     archive: ToArchive<'_>,
 ) -> Result<ArchivedFile> {
-    let ToArchive { offer, payload, directory, timestamp } = archive;
+    let ToArchive { offer, payload, directory, timestamp, again } = archive;
     let received = payload.file_name();
     let relative = if received.escapes() || received.is_absolute() || received.is_empty() {
         RemotePath::from_bytes(received.file_name())
@@ -53,7 +56,7 @@ pub async fn archive_payload(
         let name = names::numbered(target.file_name(), number, names::NAME_LIMIT);
         let path = target.with_file_name(&name);
         match folder.stat(&path).await {
-            Ok(entry) if is_same(folder, &entry, &path, payload).await? => {
+            Ok(entry) if (again || is_written) && is_same(folder, &entry, &path, payload).await? => {
                 folder.sync_directory(&path.parent().unwrap_or_default()).await?;
                 if is_written {
                     folder.remove(&temporary).await?;

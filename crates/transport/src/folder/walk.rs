@@ -197,6 +197,7 @@ fn never_asked(error: &Error) -> bool {
             | ErrorKind::Unreachable
             | ErrorKind::Timeout
             | ErrorKind::Throttled
+            | ErrorKind::Busy
             | ErrorKind::ConfigInvalid
     )
 }

@@ -38,7 +38,7 @@ impl FolderSource {
         refused: Error,
     ) -> Result<Moved> {
         self.copy_over(offer, taken, target).await.map_err(|error| match error.kind() {
-            ErrorKind::Unreachable | ErrorKind::Timeout | ErrorKind::Throttled => error,
+            ErrorKind::Unreachable | ErrorKind::Timeout | ErrorKind::Throttled | ErrorKind::Busy => error,
             // These errors already say what was done and what is missing.
             ErrorKind::IntegrityFailed => error,
             _ if error.operation() == REMOVE_ORIGINAL => error,
