@@ -2,6 +2,7 @@
 //! the database.
 
 use crate::context::Context;
+use crate::queues::is_full;
 use model::{EventKind, Result, SuspensionKind};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -33,7 +34,11 @@ async fn follow_queues(context: &Context) -> Result<()> {
     let mut full = BTreeMap::new();
     for endpoint in definitions.endpoints.values() {
         if let Some(queue) = endpoint.throttle.queue
-            && context.store.waiting(&endpoint.name, queue).await? >= queue
+            && is_full(
+                queue,
+                context.store.waiting(&endpoint.name, queue).await?,
+                context.queues.is_full(&endpoint.name),
+            )
         {
             full.insert(endpoint.name.clone(), queue);
         }

@@ -27,7 +27,18 @@ impl FullQueue {
     }
 }
 
+/// Whether a queue is full with so many deliveries waiting. One that was full has room again when a quarter of it is
+/// free: at its limit, it would become full and free with every delivery, and each change is an event.
+pub(crate) fn is_full(queue: u32, waiting: u32, was_full: bool) -> bool {
+    if was_full { waiting > queue - queue.div_ceil(4) } else { waiting >= queue }
+}
+
 impl Queues {
+    /// Whether an endpoint's queue was full when it was counted last.
+    pub(crate) fn is_full(&self, endpoint: &str) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).contains_key(endpoint)
+    }
+
     /// Takes over what was counted: the limits of the full queues by endpoint. Returns those that became full, and
     /// those that have room again.
     pub(crate) fn replace(&self, full: BTreeMap<String, u32>) -> (Vec<FullQueue>, Vec<String>) {
@@ -50,5 +61,26 @@ impl Queues {
             let queue = known.get(&destination.endpoint)?;
             Some(FullQueue { endpoint: destination.endpoint.clone(), queue: *queue })
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_full;
+
+    #[test]
+    fn a_queue_that_was_full_has_room_when_a_quarter_is_free() {
+        for (queue, waiting, was_full, expected) in [
+            (100, 99, false, false),
+            (100, 100, false, true),
+            (100, 76, true, true),
+            (100, 75, true, false),
+            (3, 3, true, true),
+            (3, 2, true, false),
+            (1, 1, true, true),
+            (1, 0, true, false),
+        ] {
+            assert_eq!(is_full(queue, waiting, was_full), expected, "{queue} {waiting} {was_full}");
+        }
     }
 }

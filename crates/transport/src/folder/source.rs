@@ -279,6 +279,7 @@ impl FolderSource {
                 skipped(&candidate, SkipReason::Changing);
             }
         }
+        walk.end().await;
         for gone in waiting.values() {
             skipped(gone, SkipReason::Gone);
         }

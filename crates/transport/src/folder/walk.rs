@@ -13,6 +13,10 @@ const DEPTH_LIMIT: usize = 64;
 /// The most directories that wait to be listed.
 const PENDING_LIMIT: usize = 100_000;
 
+/// How many more entries are read of a listing that is not needed to its end: over FTP, giving up a listing gives up its
+/// connection, and a login is dearer than the rest of most listings.
+const REST_LIMIT: usize = 1_000;
+
 /// A file that a walk found.
 pub(super) struct Listed {
     /// Its path below the polled directory.
@@ -147,6 +151,13 @@ impl<'a> Walk<'a> {
         }
     }
 
+    /// Ends the walk before its end, in a way that keeps the connection where the rest of the listing is short.
+    pub(super) async fn end(mut self) {
+        if let Some((_, _, stream)) = self.current.take() {
+            end_listing(stream).await;
+        }
+    }
+
     /// Opens the next directory; false if there is none. A directory that no longer exists has no files. One that may
     /// not be read must not stop the others from being polled.
     async fn descend(&mut self) -> Result<bool> {
@@ -176,10 +187,20 @@ impl<'a> Walk<'a> {
 /// The request did not reach the server.
 pub(super) async fn is_directory(folder: &dyn Folder, path: &RemotePath) -> Result<bool> {
     match folder.list(path).await {
-        Ok(_) => Ok(true),
+        Ok(listing) => {
+            end_listing(listing).await;
+            Ok(true)
+        }
         Err(error) if never_asked(&error) => Err(error),
         Err(_) => Ok(false),
     }
+}
+
+/// Ends a listing that is not needed to its end. An error in its rest concerns the connection alone, which the next
+/// operation will meet.
+pub(super) async fn end_listing(listing: BoxStream<'static, Result<Entry>>) {
+    let mut rest = listing.take(REST_LIMIT);
+    while let Some(Ok(_)) = rest.next().await {}
 }
 
 /// Whether a listed name is a single name: a hostile server could send a path.

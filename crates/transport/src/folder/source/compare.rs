@@ -6,6 +6,7 @@
 //! listing still shows as it was found has not changed, and later answers to `stat` are compared with this one.
 
 use super::FolderSource;
+use crate::folder::walk::end_listing;
 use crate::folder::{Entry, EntryKind};
 use chrono::TimeDelta;
 use futures::StreamExt;
@@ -278,6 +279,7 @@ impl FolderSource {
         };
         while let Some(entry) = listing.next().await.transpose()? {
             if entry.path.as_bytes() == path.file_name() {
+                end_listing(listing).await;
                 return Ok(Some(self.metadata(&entry)));
             }
         }
