@@ -20,7 +20,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use transport::Services;
 use transport::folder::{
-    After, Folder, FolderPlace, FolderProtocol, FolderTransport, FolderUse, Polling, sample_directory,
+    After, Folder, FolderPlace, FolderProtocol, FolderTransport, FolderUse, LOCAL_ADDRESS, Polling,
+    sample_directory,
 };
 
 /// `transport = "file"`.
@@ -79,7 +80,7 @@ impl FolderProtocol for LocalFiles {
     fn place(&self, endpoint: &Endpoint, findings: &mut Findings<'_>) -> Option<FolderPlace> {
         let directory = findings.accept("url", options::directory(endpoint))?;
         let directory = findings.accept("url", self.allowed(directory))?;
-        Some(FolderPlace { address: "file://".into(), directory })
+        Some(FolderPlace { address: LOCAL_ADDRESS.into(), directory })
     }
 
     fn folder(&self, endpoint: &Arc<Endpoint>, opened: FolderUse, _: &Services) -> Result<Arc<dyn Folder>> {

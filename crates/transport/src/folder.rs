@@ -38,7 +38,7 @@ pub use filter::{Empty, Filter};
 pub use local_archive::{ToArchive, archive_payload};
 pub use names::{NAME_LIMIT, check_affix, parse_directory};
 pub use options::{After, Polling};
-pub use place::{FolderPlace, LoginAddress};
+pub use place::{FolderPlace, LOCAL_ADDRESS, LoginAddress};
 pub use source::{FolderSource, FolderSourceOptions};
 
 use sum::{SUM_CHUNK, sum};

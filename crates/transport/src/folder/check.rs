@@ -3,7 +3,7 @@
 
 use super::done_file::DoneFile;
 use super::options::{After, Polling};
-use super::{FolderPlace, WriteOptions, check_affix};
+use super::{FolderPlace, LOCAL_ADDRESS, WriteOptions, check_affix};
 use model::definition::{Access, Definitions, Endpoint, Flow, FlowSource, PollSource};
 use model::schedule::TimeZone;
 use model::schema::{FieldPath, Finding, Findings, Section, Value};
@@ -120,15 +120,41 @@ pub(super) fn definitions(
             };
             let Some(write) = Findings::ignored(read) else { continue };
             let mut findings = Findings::of(&mut found, Section::FLOW, &flow.name);
-            for taker in takers(&pollers, endpoint, &written) {
+            // Files that are written elsewhere come into the polled directory whole.
+            let unfinished = match write.temporary_directory.clone().filter(|_| write.temporary_name) {
+                Some(directory) => FolderPlace { directory, ..written },
+                None => written,
+            };
+            for taker in takers(&pollers, endpoint, &unfinished) {
                 if let Some(message) = unfinished_taken(&destination.name, &write, taker) {
                     findings.warning(FieldPath::from("destination").item(number).key("temporary"), message);
                 }
             }
         }
     }
+    polled_archives(definitions, &pollers, &mut found);
     differing_pools(transport, definitions, &mut found);
     found
+}
+
+/// Warns of archives on the gateway's machine that a flow polls: it takes each archived file.
+fn polled_archives(definitions: &Definitions, pollers: &Pollers<'_>, found: &mut Vec<Finding>) {
+    for flow in definitions.flows.values() {
+        let FlowSource::Poll(poll) = &flow.source else { continue };
+        let Some(endpoint) = definitions.endpoints.get(&poll.endpoint) else { continue };
+        let After::ArchiveLocally { directory, .. } = Polling::of(poll).after else { continue };
+        let Ok(directory) = sample_directory(&directory) else { continue };
+        let archive = FolderPlace { address: LOCAL_ADDRESS.into(), directory };
+        let mut findings = Findings::of(found, Section::FLOW, &flow.name);
+        for taker in takers(pollers, endpoint, &archive) {
+            let message = format!(
+                "is polled by flow '{}', which takes every file that is archived there; choose a directory that no \
+                flow polls",
+                taker.flow.name
+            );
+            findings.warning(FieldPath::from("source").key("after").key("archive_locally"), message);
+        }
+    }
 }
 
 /// What endpoints say of the connections that they share.

@@ -14,6 +14,9 @@ pub struct FolderPlace {
     pub directory: RemotePath,
 }
 
+/// The address of folders on the gateway's own machine.
+pub const LOCAL_ADDRESS: &str = "file://";
+
 /// The address of a server whose paths begin at the login directory: the URL of an FTP or SFTP endpoint.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct LoginAddress {

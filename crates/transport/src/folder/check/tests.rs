@@ -118,6 +118,53 @@ fn a_delivery_into_a_polled_directory_is_warned_of_where_unfinished_files_are_no
 }
 
 #[test]
+fn unfinished_files_in_a_directory_of_their_own_count_there() {
+    let temporary = |directory: &str| {
+        let parts = [("suffix", ".part"), ("directory", directory)];
+        Value::Table(Values::of(parts.map(|(name, text)| (name, Value::Text(text.into())))))
+    };
+    let by_a = polling(".a", false);
+    assert_eq!(found(endpoint("written", "in", None), temporary("parts"), &by_a, None), [""; 0]);
+    assert_eq!(found(endpoint("written", "done", None), temporary("in"), &by_a, None).len(), 1);
+}
+
+#[test]
+fn an_archive_that_a_flow_polls_is_warned_of() {
+    let archiving = |directory: &str| {
+        let after = After::ArchiveLocally { directory: directory.into(), timestamp: false };
+        flow("archiving", "elsewhere", &Polling { after, ..polling(".a", false) }, "elsewhere", suffix(".a"))
+    };
+    let found = |directory: &str, recursive: bool| {
+        let mut all = Definitions::default();
+        for endpoint in [endpoint("in", "in", None), endpoint("elsewhere", "elsewhere", None)] {
+            all.endpoints.insert(endpoint.name.clone(), Arc::new(endpoint));
+        }
+        let poller = flow("poller", "in", &polling(".a", recursive), "elsewhere", suffix(".a"));
+        for flow in [archiving(directory), poller] {
+            all.flows.insert(flow.name.clone(), flow);
+        }
+        let here = |endpoint: &Endpoint| {
+            let directory = RemotePath::from("/").join(&place(endpoint)?.directory);
+            Some(FolderPlace { address: LOCAL_ADDRESS.into(), directory })
+        };
+        definitions("place", &all, here)
+    };
+    for (directory, recursive, warnings) in [
+        ("/in", false, 1),
+        ("/archive", true, 0),
+        ("/in/{received:%Y}", false, 0),
+        ("/in/{received:%Y}", true, 1),
+    ] {
+        let found = found(directory, recursive);
+        assert_eq!(found.len(), warnings, "{directory}: {found:?}");
+        assert!(
+            found.iter().all(|finding| finding.path.to_string() == "source.after.archive_locally"),
+            "{found:?}"
+        );
+    }
+}
+
+#[test]
 fn a_delivery_below_a_polled_directory_counts_where_polls_are_recursive_and_another_machine_does_not() {
     let below = || endpoint("written", "in/deep/er", None);
     assert_eq!(found(below(), suffix(".part"), &polling(".a", false), None), [""; 0]);
