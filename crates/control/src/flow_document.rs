@@ -67,6 +67,25 @@ impl<'a> FlowDocument<'a> {
             .collect()
     }
 
+    /// The same without the destination that only what failed goes to.
+    pub(crate) fn usual_destinations(&self) -> Vec<&'a str> {
+        let on_failure = self.on_failure();
+        let text = |destination: &'a Value, field: &str| destination.get(field).and_then(Value::as_str);
+        items(self.0.get("destination"))
+            .into_iter()
+            .filter_map(|destination| {
+                let endpoint = text(destination, "endpoint")?;
+                let name = text(destination, "name").unwrap_or(endpoint);
+                (on_failure != Some(name)).then_some(endpoint)
+            })
+            .collect()
+    }
+
+    /// What takes the files that could not be delivered: one of its destinations, or another flow.
+    pub(crate) fn on_failure(&self) -> Option<&'a str> {
+        self.0.get("on_failure")?.as_str()
+    }
+
     /// When its source is polled; `None` where a reference to a variable decides it.
     pub(crate) fn schedule(&self, calendars: &BTreeMap<&str, Arc<Calendar>>) -> Option<Schedule> {
         let source = self.0.get("source")?;

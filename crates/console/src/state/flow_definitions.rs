@@ -11,7 +11,7 @@ use store::Store;
 /// A flow of the definitions in force.
 #[derive(PartialEq, Debug)]
 pub(crate) struct DefinedFlow {
-    /// Its source and its destinations: `acme-sftp → globex-as2`.
+    /// Its source and its destinations, and what takes what failed: `acme-sftp → globex-as2; failed: by-hand`.
     pub(crate) route: String,
     /// The endpoints it delivers to that refuse a name that is taken.
     refusing: Vec<String>,
@@ -93,8 +93,16 @@ fn defined_flow(flow: &Value, refusing: &BTreeSet<&str>) -> DefinedFlow {
         Some(Value::Array(several)) => several.iter().collect(),
         one => one.into_iter().collect(),
     };
-    let shown: Vec<String> = to.iter().map(|destination| safe(&name(destination))).collect();
+    let on_failure = flow.get("on_failure").and_then(Value::as_str);
+    let takes_failures = |destination: &&&Value| {
+        let named =
+            destination.get("name").and_then(Value::as_str).map_or_else(|| name(destination), str::to_owned);
+        on_failure == Some(named.as_str())
+    };
+    let usual = to.iter().filter(|destination| !takes_failures(destination));
+    let shown: Vec<String> = usual.map(|destination| safe(&name(destination))).collect();
     let shown = if shown.is_empty() { "?".to_owned() } else { shown.join(", ") };
+    let failed = on_failure.map(|name| format!("; failed: {}", safe(name))).unwrap_or_default();
     let refuses = |destination: &&&Value| {
         let overwrite = destination.get("overwrite");
         refusing.contains(name(destination).as_str())
@@ -103,7 +111,7 @@ fn defined_flow(flow: &Value, refusing: &BTreeSet<&str>) -> DefinedFlow {
     let refusing: BTreeSet<String> =
         to.iter().filter(refuses).map(|destination| safe(&name(destination))).collect();
     DefinedFlow {
-        route: format!("{} \u{2192} {shown}", safe(&from)),
+        route: format!("{} \u{2192} {shown}{failed}", safe(&from)),
         refusing: refusing.into_iter().collect(),
         schedule: None,
     }
@@ -148,7 +156,9 @@ mod tests {
                 "numbered": {"transport": "file"},
                 "plain": {"transport": "sftp"},
                 "elsewhere": {"transport": "sftp"},
-            }, "flow": {"inbound": {"source": {"listener": "as2"}}, "many": {"destination": [
+            }, "flow": {"failing": {"source": {"endpoint": "plain"}, "on_failure": "by-hand", "destination": [
+                {"endpoint": "globex-as2"}, {"endpoint": "archive", "name": "by-hand"},
+            ]}, "inbound": {"source": {"listener": "as2"}}, "many": {"destination": [
                 {"endpoint": "numbered", "overwrite": "rename"}, {"endpoint": "plain", "overwrite": "refuse"},
                 {"endpoint": "elsewhere", "overwrite": "${env:OVERWRITE}"}, {"endpoint": "plain"},
             ]}}},
@@ -170,6 +180,7 @@ mod tests {
             .collect();
         let flows = defined(&definitions, &["file", "sftp"]);
         assert_eq!(flows["orders"].route, "acme-sftp \u{2192} globex-as2, archive");
+        assert_eq!(flows["failing"].route, "plain \u{2192} globex-as2; failed: by-hand");
         assert_eq!(flows["orders"].refusing, ["archive"]);
         assert_eq!((flows["inbound"].route.as_str(), flows["inbound"].caution()), ("as2 \u{2192} ?", None));
         assert_eq!(flows["many"].refusing, ["plain"]);

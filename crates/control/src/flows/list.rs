@@ -27,8 +27,10 @@ pub struct FlowDetail {
     pub enabled: bool,
     /// Where its files come from.
     pub source: Option<FlowSourceDetail>,
-    /// The endpoints that it delivers to.
+    /// The endpoints that it delivers to, without that which only what failed goes to.
     pub destinations: Vec<String>,
+    /// What takes the files that could not be delivered: one of its destinations, or another flow.
+    pub on_failure: Option<String>,
     /// Who paused it, since when and why.
     pub paused: Option<Suspension>,
     /// Its source's endpoint was set offline: nothing is polled.
@@ -117,7 +119,8 @@ fn flow(definition: &StoredDefinition) -> FlowDetail {
         defined: true,
         enabled: document.enabled(),
         source: named("endpoint").map(FlowSourceDetail::Endpoint).or_else(listener),
-        destinations: document.destinations().into_iter().map(str::to_owned).collect(),
+        destinations: document.usual_destinations().into_iter().map(str::to_owned).collect(),
+        on_failure: document.on_failure().map(str::to_owned),
         paused: None,
         source_offline: None,
         polled_by: None,
@@ -133,6 +136,7 @@ fn undefined(paused: Suspension) -> FlowDetail {
         enabled: false,
         source: None,
         destinations: Vec::new(),
+        on_failure: None,
         paused: Some(paused),
         source_offline: None,
         polled_by: None,

@@ -76,10 +76,14 @@ impl EndpointUrl {
     #[must_use]
     pub fn shown(&self) -> String {
         let url = &self.url;
-        let host = url.host_str().map_or_else(String::new, |host| {
-            let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
-            format!("//{host}{port}")
-        });
+        // An address without a host is written with an empty one (RFC 8089, section 2).
+        let host = url.host_str().map_or_else(
+            || "//".to_owned(),
+            |host| {
+                let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
+                format!("//{host}{port}")
+            },
+        );
         let query = if url.query().is_some() { "?…" } else { "" };
         format!("{}:{host}{}{query}", url.scheme(), shown_path(url.path()))
     }
@@ -127,6 +131,6 @@ mod tests {
         assert_eq!(shown("https://h.example/in?token=hunter2"), "https://h.example/in?…");
         assert_eq!(shown("sftp://h:2222//abs/dir"), "sftp://h:2222//abs/dir");
         assert_eq!(shown(&format!("https://h/{}/x", "a1-_".repeat(12))), "https://h/…/x");
-        assert_eq!(shown("file:///srv/out"), "file:/srv/out");
+        assert_eq!(shown("file:///srv/out"), "file:///srv/out");
     }
 }

@@ -241,5 +241,8 @@ fn show(flow: &FlowDetail) -> Result<()> {
     for destination in &flow.destinations {
         write::line(format_args!("  delivers to endpoint {destination}"))?;
     }
+    if let Some(name) = &flow.on_failure {
+        write::line(format_args!("  hands what could not be delivered to {name}"))?;
+    }
     write::line(format_args!("  state: {}", state(flow)))
 }
