@@ -6,6 +6,7 @@
 
 mod list;
 mod read;
+mod space;
 mod stat;
 mod upload;
 
@@ -123,8 +124,17 @@ async fn rename_replacing(
     from: &RemotePath,
     to: &RemotePath,
 ) -> std::result::Result<Renamed, Fault> {
-    let answer = if lease.client().abilities().posix_rename {
-        lease.client().replace(from, to).await
+    let in_one_step = match lease.client().abilities().posix_rename {
+        true => Some(lease.client().replace(from, to).await),
+        false => None,
+    };
+    let answer = match in_one_step {
+        // A server can offer it and its operator forbid it.
+        Some(Err(fault)) if fault.is(code::OP_UNSUPPORTED) => None,
+        answer => answer,
+    };
+    let answer = if let Some(answer) = answer {
+        answer
     } else {
         match rename_without_replacing(lease, from, to).await? {
             Renamed::Exists => {}
@@ -188,8 +198,9 @@ impl Folder for SftpFolder {
         read::try_open(self.take().await?, path).await
     }
 
-    async fn begin_write(&self, path: &RemotePath, _length: Option<u64>) -> Result<Box<dyn Upload>> {
+    async fn begin_write(&self, path: &RemotePath, length: Option<u64>) -> Result<Box<dyn Upload>> {
         let lease = self.lease().await?;
+        space::check(&lease, path, length).await?;
         let begun = upload::SftpUpload::begin(lease.clone(), path, self.permissions).await;
         Ok(Box::new(missing_told(&lease, begun, &path.parent().unwrap_or_default()).await?))
     }
@@ -197,9 +208,10 @@ impl Folder for SftpFolder {
     async fn begin_new_write(
         &self,
         path: &RemotePath,
-        _length: Option<u64>,
+        length: Option<u64>,
     ) -> Result<Option<Box<dyn Upload>>> {
         let lease = self.lease().await?;
+        space::check(&lease, path, length).await?;
         let begun = upload::SftpUpload::begin_new(lease.clone(), path, self.permissions).await;
         let begun = missing_told(&lease, begun, &path.parent().unwrap_or_default()).await?;
         Ok(begun.map(|upload| Box::new(upload) as Box<dyn Upload>))

@@ -30,6 +30,29 @@ async fn every_form_of_known_hosts_is_trusted() {
     list(&world.folder(&endpoint), "").await.unwrap();
 }
 
+/// A host by its IPv6 address, whose lines are compressed or written out, with several keys and several names to a line.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_address_of_ipv6_is_found_in_every_spelling() {
+    let server = Sshd::with(&["ListenAddress ::1"]);
+    let world = World::new();
+    let port = server.port();
+    let key = |kind: &str| server.field(&format!("host_keys.{kind}.public")).to_owned();
+    let rsa = key("rsa");
+    for name in
+        ["::1", "0:0:0:0:0:0:0:1", "0000:0000:0000:0000:0000:0000:0000:0001", "getafix,::1,172.22.52.130"]
+    {
+        for line in [name.to_owned(), format!("[{}]:{port}", name.split(',').nth(1).unwrap_or(name))] {
+            let text = format!("{line} {rsa}\n{line} {}\n", key("ed25519"));
+            let endpoint = trusting(&server, &text).url(&format!("sftp://[::1]:{port}")).done();
+            list(&world.folder(&endpoint), "").await.unwrap_or_else(|error| panic!("{line}: {error}"));
+        }
+    }
+    let text = format!("::2,getafix {rsa}\n");
+    let endpoint = trusting(&server, &text).url(&format!("sftp://[::1]:{port}")).done();
+    let error = list(&world.folder(&endpoint), "").await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::TrustFailed, "{error}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn key_types_on_file_are_asked_for_first() {
     let server = Sshd::start();

@@ -17,6 +17,7 @@ pub(super) struct Attributes {
     size: Option<u64>,
     mode: Option<u32>,
     time: Option<u32>,
+    owners: Option<(u32, u32)>,
     /// Flags that version 3 does not have, and whether a value goes with each.
     further: Option<(u32, bool)>,
 }
@@ -53,7 +54,12 @@ impl Attributes {
             Switch::EmptyFlags(flags) => Some((*flags, false)),
             _ => None,
         });
+        let owners = switches.find(path, |switch| match switch {
+            Switch::Owners(user, group) => Some((*user, *group)),
+            _ => None,
+        });
         Self {
+            owners,
             size: size.unwrap_or(Some(found.len())),
             mode: mode.unwrap_or(Some(found.mode())),
             time: time.unwrap_or(Some(modified)),
@@ -64,11 +70,15 @@ impl Attributes {
     pub(super) fn write(&self, mut packet: Packet) -> Packet {
         let (further, with_values) = self.further.unwrap_or((0, false));
         let known = u32::from(self.size.is_some())
+            | u32::from(self.owners.is_some()) << 1
             | u32::from(self.mode.is_some()) << 2
             | u32::from(self.time.is_some()) << 3;
         packet = packet.u32(known | further);
         if let Some(size) = self.size {
             packet = packet.u64(size);
+        }
+        if let Some((user, group)) = self.owners {
+            packet = packet.u32(user).u32(group);
         }
         if let Some(mode) = self.mode {
             packet = packet.u32(mode);

@@ -94,6 +94,9 @@ impl Session {
         let mut request = self.read(kind, fields)?;
         let (id, op) = (request.id, request.op);
         self.switches.saw(op, &request.path);
+        if !self.is_within_limits(packet, &request)? {
+            return Ok(None);
+        }
         if self.set(&request, |switch| (*switch == Switch::CutBefore(op)).then_some(())).is_some() {
             return Ok(None);
         }
@@ -129,9 +132,30 @@ impl Session {
 
     fn greet(&self) -> io::Result<Packet> {
         let extensions = self.switches.greeting(|greeting| greeting.extensions.clone());
+        let version = |name: &str| if name.starts_with("statvfs@") { b"2" } else { b"1" };
         Ok(extensions
             .iter()
-            .fold(Packet::new(2).u32(3), |packet, name| packet.string(name.as_bytes()).string(b"1")))
+            .fold(Packet::new(2).u32(3), |packet, name| packet.string(name.as_bytes()).string(version(name))))
+    }
+
+    /// Whether a request is within the limits that were told.
+    fn is_within_limits(&self, packet: &[u8], request: &Request<'_>) -> io::Result<bool> {
+        let [longest, read, write, handles] = self.switches.greeting(|greeting| greeting.limits);
+        let within = |value: u64, limit: u64| limit == 0 || value <= limit;
+        let mut rest = request.rest;
+        Ok(within(packet.len() as u64, longest)
+            && match request.op {
+                Op::Read => {
+                    rest.u64()?;
+                    within(rest.u32()?.into(), read)
+                }
+                Op::Write => {
+                    rest.u64()?;
+                    within(rest.string()?.len() as u64, write)
+                }
+                Op::OpenRead | Op::OpenWrite | Op::Opendir => within(self.open.len() as u64 + 1, handles),
+                _ => true,
+            })
     }
 
     /// A switch for a request: by its path, or by the new name of a RENAME.
@@ -195,7 +219,11 @@ impl Session {
             }
             Op::Realpath => {
                 let inside = path.strip_prefix(&self.switches.root).unwrap_or(&path);
-                let name = [b"/", inside.as_os_str().as_bytes()].concat();
+                let mut name = [b"/", inside.as_os_str().as_bytes()].concat();
+                if self.switches.greeting(|greeting| greeting.windows) {
+                    name.iter_mut().filter(|byte| **byte == b'/').for_each(|byte| *byte = b'\\');
+                    name.splice(..0, *b"C:");
+                }
                 Ok(Packet::new(104).u32(id).u32(1).string(&name).string(&name).u32(0))
             }
             Op::Rename | Op::PosixRename => {
@@ -217,6 +245,15 @@ impl Session {
             Op::Fsync => {
                 self.file(request)?.sync_all()?;
                 done()
+            }
+            Op::Statvfs => {
+                let free = self.switches.greeting(|greeting| greeting.free);
+                let numbers = [4096, 1, u64::MAX, free, free, 1000, 1000, 1000, 0, 0, 255];
+                Ok(numbers.iter().fold(Packet::new(201).u32(id), |packet, number| packet.u64(*number)))
+            }
+            Op::Limits => {
+                let limits = self.switches.greeting(|greeting| greeting.limits);
+                Ok(limits.iter().fold(Packet::new(201).u32(id), |packet, limit| packet.u64(*limit)))
             }
             Op::Other => Err(Refused(8, "Operation unsupported".into())),
         }

@@ -40,6 +40,8 @@ pub enum Switch {
     TimeRuns(ReportedIn),
     /// Its times are not told.
     NoTime(ReportedIn),
+    /// The numbers of its owner and group are told.
+    Owners(u32, u32),
     /// The line of a listing, as `ls -l` would show it, is this; with no type letter when it is empty.
     LineIs(&'static str),
     /// Flags that version 3 does not have (0x10, 0x20), each with a time in 64 bits after the ordinary times, as WS_FTP
@@ -142,6 +144,10 @@ pub enum Op {
     PosixRename,
     /// `fsync@openssh.com`.
     Fsync,
+    /// `statvfs@openssh.com`.
+    Statvfs,
+    /// `limits@openssh.com`.
+    Limits,
     /// Anything else.
     Other,
 }
@@ -166,6 +172,13 @@ pub struct Greeting {
     pub banner: Option<String>,
     /// Extensions that the server offers, such as `posix-rename@openssh.com`; none at first.
     pub extensions: Vec<&'static str>,
+    /// What `limits@openssh.com` says: the longest packet, the most data in a READ and in a WRITE, the most open handles;
+    /// 0 for no limit. A longer request, or one handle more, ends the connection.
+    pub limits: [u64; 4],
+    /// The free bytes that `statvfs@openssh.com` tells.
+    pub free: u64,
+    /// Paths are those of Windows: `C:\in\a.edi`, `C:/in/a.edi`, `/C:/in/a.edi`.
+    pub windows: bool,
 }
 
 struct Rule {

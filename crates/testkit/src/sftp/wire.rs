@@ -33,6 +33,7 @@ fn malformed() -> io::Error {
 }
 
 /// Reads a request's fields.
+#[derive(Clone, Copy)]
 pub(super) struct Fields<'a>(pub(super) &'a [u8]);
 
 impl<'a> Fields<'a> {

@@ -13,17 +13,24 @@ use russh::client::Msg;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 /// Data that every SFTP server must take and give in one packet (section 3 of the draft).
 const COMMON_DATA: u32 = 32 * 1024;
+
+/// Data in one packet, however little a server says that it takes.
+const SMALLEST_DATA: u32 = 1024;
 
 /// What a server says that it can do.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Abilities {
     pub(crate) posix_rename: bool,
     pub(crate) fsync: bool,
+    /// Whether it tells how much room a file system has.
+    pub(crate) statvfs: bool,
     limits: bool,
+    /// Most files and directories open at a time; `None` if the server does not say.
+    pub(crate) open_handles: Option<usize>,
     /// Most data in one READ.
     pub(crate) read_size: u32,
     /// Most data in one WRITE.
@@ -37,6 +44,8 @@ pub(crate) struct Client {
     next: AtomicU32,
     abilities: Abilities,
     timeout: Option<Duration>,
+    /// A place for each file and directory that may be open.
+    handles: Arc<Semaphore>,
 }
 
 impl Client {
@@ -54,6 +63,7 @@ impl Client {
             next: AtomicU32::new(1),
             abilities: Abilities { read_size: COMMON_DATA, write_size: COMMON_DATA, ..Abilities::default() },
             timeout,
+            handles: Arc::new(Semaphore::new(Semaphore::MAX_PERMITS)),
         };
         client.greet().await?;
         Ok(client)
@@ -71,6 +81,7 @@ impl Client {
             match (&name[..], &data[..]) {
                 (b"posix-rename@openssh.com", b"1") => self.abilities.posix_rename = true,
                 (b"fsync@openssh.com", b"1") => self.abilities.fsync = true,
+                (b"statvfs@openssh.com", b"2") => self.abilities.statvfs = true,
                 (b"limits@openssh.com", b"1") => self.abilities.limits = true,
                 _ => {}
             }
@@ -79,19 +90,28 @@ impl Client {
             && let Ok(answer) = self.ask(packet::EXTENDED, 32, |r| r.string(b"limits@openssh.com")).await
             && answer.kind == packet::EXTENDED_REPLY
         {
-            let mut fields = Fields::new(answer.flat());
-            let (whole, read, write) = (fields.u64()?, fields.u64()?, fields.u64()?);
-            let most = packet::PACKET_LIMIT as u64;
-            // 0 says nothing; then what every server must take stands.
-            let room = if whole == 0 { most } else { whole.min(most) } - packet::OVERHEAD as u64;
-            let size = |said: u64| match said {
-                0 => COMMON_DATA,
-                said => u32::try_from(said.min(room)).unwrap_or(COMMON_DATA).max(1024),
-            };
-            self.abilities.read_size = size(read);
-            self.abilities.write_size = size(write);
+            self.limit(&mut Fields::new(answer.flat()));
         }
         Ok(())
+    }
+
+    /// Keeps to what the server says in its answer to `limits@openssh.com`. 0, or an answer that ends early, says
+    /// nothing; then what every server must take stands.
+    fn limit(&mut self, fields: &mut Fields) {
+        let mut next = || fields.u64().unwrap_or_default();
+        let (whole, read, write, handles) = (next(), next(), next(), next());
+        let most = packet::PACKET_LIMIT as u64;
+        let room = if whole == 0 { most } else { whole.min(most) }.saturating_sub(packet::OVERHEAD as u64);
+        let size = |said: u64| {
+            let said = if said == 0 { COMMON_DATA.into() } else { said };
+            u32::try_from(said.min(room)).unwrap_or(COMMON_DATA).max(SMALLEST_DATA)
+        };
+        self.abilities.read_size = size(read);
+        self.abilities.write_size = size(write);
+        self.abilities.open_handles = usize::try_from(handles).ok().filter(|handles| *handles > 0);
+        if let Some(handles) = self.abilities.open_handles {
+            self.handles = Arc::new(Semaphore::new(handles.min(Semaphore::MAX_PERMITS)));
+        }
     }
 
     pub(crate) fn abilities(&self) -> Abilities {
@@ -168,6 +188,7 @@ impl Client {
         permissions: Option<u32>,
     ) -> Result<FileHandle, Fault> {
         let path = wire(path);
+        let place = self.place_for_handle().await?;
         let answer = self
             .ask(packet::OPEN, path.len() + 16, |r| {
                 let r = r.string(path).u32(flags);
@@ -177,16 +198,30 @@ impl Client {
                 }
             })
             .await?;
-        self.handle(answer)
+        self.handle(answer, place)
     }
 
     /// Opens a directory for [`Client::read_directory`].
     pub(crate) async fn open_directory(&self, path: &RemotePath) -> Result<FileHandle, Fault> {
+        let place = self.place_for_handle().await?;
         let answer = self.ask_path(packet::OPENDIR, path).await?;
-        self.handle(answer)
+        self.handle(answer, place)
     }
 
-    fn handle(&self, answer: Response) -> Result<FileHandle, Fault> {
+    /// Waits until one more file may be open, no longer than for an answer.
+    async fn place_for_handle(&self) -> Result<OwnedSemaphorePermit, Fault> {
+        let place = Arc::clone(&self.handles).acquire_owned();
+        let full = || Fault::TooManyOpen(self.abilities.open_handles.unwrap_or_default());
+        match self.timeout {
+            None => place.await.map_err(|_| full()),
+            Some(timeout) => match tokio::time::timeout(timeout, place).await {
+                Ok(Ok(place)) => Ok(place),
+                Ok(Err(_)) | Err(_) => Err(full()),
+            },
+        }
+    }
+
+    fn handle(&self, answer: Response, place: OwnedSemaphorePermit) -> Result<FileHandle, Fault> {
         if answer.kind != packet::HANDLE {
             return Err(unexpected(answer));
         }
@@ -195,7 +230,7 @@ impl Client {
         if handle.len() > 256 {
             return Err(Malformed("a handle longer than 256 bytes").into());
         }
-        Ok(FileHandle { handle, outgoing: self.outgoing.downgrade(), open: true })
+        Ok(FileHandle { handle, outgoing: self.outgoing.downgrade(), open: true, _place: place })
     }
 
     /// Asks for the next names; `None` at the end.
@@ -282,6 +317,24 @@ impl Client {
         ok(self.ask(packet::EXTENDED, from.len() + to.len() + 40, write).await?)
     }
 
+    /// The bytes that this user may still write to the file system of a path; `None` if the server tells no numbers. Only
+    /// where [`Abilities::statvfs`].
+    pub(crate) async fn free_bytes(&self, path: &RemotePath) -> Result<Option<u64>, Fault> {
+        let path = wire(path);
+        let write = |r: Request| r.string(b"statvfs@openssh.com").string(path);
+        let answer = self.ask(packet::EXTENDED, path.len() + 32, write).await?;
+        if answer.kind != packet::EXTENDED_REPLY {
+            return Err(unexpected(answer));
+        }
+        let mut fields = Fields::new(answer.flat());
+        // As in statvfs(3): block size, fragment size, all blocks, free ones, those that are free for this user.
+        let (block, fragment, all) = (fields.u64()?, fields.u64()?, fields.u64()?);
+        let (_, free) = (fields.u64()?, fields.u64()?);
+        let unit = if fragment == 0 { block } else { fragment };
+        // File systems without a size of their own tell 0 for everything.
+        Ok((unit > 0 && all > 0).then(|| free.saturating_mul(unit)))
+    }
+
     /// The absolute path of a path.
     pub(crate) async fn absolute(&self, path: &RemotePath) -> Result<RemotePath, Fault> {
         let answer = self.ask_path(packet::REALPATH, path).await?;
@@ -348,6 +401,8 @@ pub(crate) struct FileHandle {
     handle: Bytes,
     outgoing: mpsc::WeakSender<Bytes>,
     open: bool,
+    /// Given back when it is closed: the server carries out requests in their order.
+    _place: OwnedSemaphorePermit,
 }
 
 impl Drop for FileHandle {

@@ -44,6 +44,8 @@ pub(crate) enum Fault {
     Silent(Duration),
     /// The answer cannot be understood.
     Malformed(Malformed),
+    /// Not asked: as many files are open as the server allows.
+    TooManyOpen(usize),
 }
 
 impl From<Malformed> for Fault {
@@ -109,6 +111,7 @@ impl Fault {
         match self {
             Self::Refused(refusal) => matches!(refusal.code, code::NO_CONNECTION | code::CONNECTION_LOST),
             Self::Lost(_) | Self::Silent(_) | Self::Malformed(_) => true,
+            Self::TooManyOpen(_) => false,
         }
     }
 }

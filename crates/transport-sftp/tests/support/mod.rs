@@ -12,7 +12,10 @@ use bytes::Bytes;
 use futures::StreamExt;
 use model::definition::{Definitions, Destination, Endpoint, Flow};
 use model::schema::Group;
-use model::{ConnectionClosed, NodeName, Offer, OfferId, OfferState, Purpose, RemotePath, Result};
+use model::{
+    Claim, ConnectionClosed, DeliveryId, NodeName, Offer, OfferId, OfferState, Purpose, Receipt, RemotePath,
+    Result,
+};
 use net::{ConnectionFailed, ConnectionLog, Net, NetSettings, Opened};
 use serde_json::Value;
 use std::io;
@@ -23,12 +26,12 @@ use std::time::Duration;
 use tempfile::TempDir;
 use testkit::clock::FixedClock;
 use testkit::defined;
-use testkit::fake::services;
+use testkit::fake::{BytesPayload, MemoryLog, services};
 use testkit::sftp::SftpServer;
 use tokio::io::AsyncReadExt;
 use transport::folder::After;
 use transport::folder::{Entry, Folder, FolderUse};
-use transport::{BufferBudget, FoundOffer, Services, Transport};
+use transport::{BufferBudget, Deliver, DeliveryLog, FoundOffer, Sent, Services, Transport};
 use transport_sftp::{SPEC, Sftp, SftpTransport};
 
 /// A server of this test's own, an sshd if nothing else is said; it dies with this value, or with the test's process.
@@ -327,6 +330,33 @@ impl World {
     /// Waits until every connection's end is recorded.
     pub async fn settled(&self) {
         assert_eq!(self.net.drain(Duration::from_secs(10)).await, 0, "connections are still open");
+    }
+}
+
+/// Delivers a file as the engine does, once.
+pub async fn deliver(
+    world: &World,
+    build: Build,
+    log: &Arc<MemoryLog>,
+    attempt: u32,
+    content: &[u8],
+) -> Result<Receipt> {
+    let node = world.services.node.clone();
+    let delivery = DeliveryId::new(uuid::Uuid::from_u128(0x0192_7000));
+    let delivery = Deliver {
+        claim: Claim { delivery, node, epoch: 1, attempt },
+        payload: BytesPayload::shared("a.edi", content),
+        file_name: "a.edi".into(),
+        flow: "flow".into(),
+        partner: None,
+        notes: log.notes(),
+        interrupted: false,
+        is_last: false,
+        log: Arc::clone(log) as Arc<dyn DeliveryLog>,
+    };
+    match world.destination(build).deliver(delivery).await? {
+        Sent::Delivered { receipt, .. } => Ok(receipt),
+        other => panic!("{other:?}"),
     }
 }
 

@@ -43,10 +43,12 @@ impl Session {
             op = match fields.string()? {
                 b"posix-rename@openssh.com" => Op::PosixRename,
                 b"fsync@openssh.com" => Op::Fsync,
+                b"statvfs@openssh.com" => Op::Statvfs,
+                b"limits@openssh.com" => Op::Limits,
                 _ => Op::Other,
             };
         }
-        if op == Op::Other {
+        if matches!(op, Op::Other | Op::Limits) {
             let (path, rest) = (self.switches.root.clone(), Fields(&[]));
             return Ok(Request { id, op, path, to: None, handle: b"", rest });
         }
@@ -73,6 +75,15 @@ impl Session {
 
     /// Where a path lies on the disk; none leads out of the served directory.
     pub(super) fn resolve(&self, path: &[u8]) -> PathBuf {
+        let mut path = path.to_vec();
+        if self.switches.greeting(|greeting| greeting.windows) {
+            path.iter_mut().filter(|byte| **byte == b'\\').for_each(|byte| *byte = b'/');
+            let start = usize::from(path.first() == Some(&b'/'));
+            if path[start..].starts_with(b"C:") {
+                path.drain(..start + 2);
+            }
+        }
+        let path = path.as_slice();
         let mut resolved = self.switches.root.clone();
         for part in Path::new(OsStr::from_bytes(path)).components() {
             match part {
