@@ -67,6 +67,8 @@ pub struct Place {
     /// Whether times are told to the minute, as by LIST of FTP: files of one size that are written one after the other look
     /// the same there.
     pub by_the_minute: bool,
+    /// Whether a file whose sending broke off can be gone on with.
+    pub resumes: bool,
     /// Files in the check of a long listing.
     pub long_listing: usize,
     /// Whether files are read and written over connections, whose ids must be told.
@@ -93,6 +95,7 @@ impl Place {
             leaves_parts: false,
             keeps: |_| true,
             by_the_minute: false,
+            resumes: false,
             long_listing: 5_000,
             connected: false,
             keep: None,
@@ -114,6 +117,13 @@ impl Place {
     #[must_use]
     pub fn connected(mut self) -> Self {
         self.connected = true;
+        self
+    }
+
+    /// The same, where a file whose sending broke off can be gone on with.
+    #[must_use]
+    pub fn resuming(mut self) -> Self {
+        self.resumes = true;
         self
     }
 
@@ -195,6 +205,7 @@ suite! {
         what_is_written_reads_back_from_any_offset,
         an_empty_file_is_a_file,
         an_aborted_upload_leaves_nothing,
+        an_upload_that_is_left_goes_on_at_an_offset,
         begin_write_replaces_what_was_there,
         publish_gives_the_name_and_takes_the_temporary_one,
         publish_without_replacing_touches_nothing,

@@ -16,3 +16,4 @@ pub mod ledger;
 pub mod proxy;
 pub mod server;
 pub mod sftp;
+pub mod through;

@@ -4,6 +4,7 @@
 //! behaviour at any time, also of connections that are open. When the proxy is dropped, so are its
 //! listener, its tasks and its connections.
 
+pub mod ftp;
 mod pump;
 
 use futures::FutureExt;

@@ -180,6 +180,20 @@ impl Folder for LocalFolder {
         .await
     }
 
+    async fn resume_write(
+        &self,
+        path: &RemotePath,
+        offset: u64,
+        _length: Option<u64>,
+    ) -> Result<Option<Box<dyn Upload>>> {
+        let path = path.clone();
+        self.run(move |place| {
+            let upload = upload::LocalUpload::resume(place.spot(&path)?, place.base.join(&path), offset)?;
+            Ok(Some(Box::new(upload) as Box<dyn Upload>))
+        })
+        .await
+    }
+
     async fn publish(&self, temporary: &RemotePath, name: &RemotePath, overwrite: bool) -> Result<Published> {
         let (temporary, name) = (temporary.clone(), name.clone());
         self.run(move |place| {

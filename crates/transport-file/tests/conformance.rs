@@ -25,7 +25,7 @@ async fn a_local_directory_conforms() {
         let (directory, beside) = (root.path().join("in"), root.path().join("beside"));
         std::fs::create_dir(&directory).unwrap();
         let folder = LocalFolder::new(path(&directory), vec![path(root.path())]);
-        Place::new(Arc::new(folder), path(&directory), path(&beside)).keeping(root)
+        Place::new(Arc::new(folder), path(&directory), path(&beside)).resuming().keeping(root)
     })
     .await;
 }

@@ -228,7 +228,7 @@ impl Connection {
     }
 
     /// Ends it, though nothing failed: it is not used again.
-    fn retire(&self, why: &'static str) {
+    pub(crate) fn retire(&self, why: &'static str) {
         self.record.closing(why);
         self.lost.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_with(|| why.to_owned());
         if let Ok(mut control) = self.control.try_lock() {

@@ -148,6 +148,10 @@ fn class(reply: &Reply) -> (ErrorKind, Retry) {
     match reply.code {
         421 => (ErrorKind::Throttled, Retry::Transient),
         425 | 426 => (ErrorKind::Unreachable, Retry::Transient),
+        // pure-ftpd says this of a data connection that broke.
+        451 if reply.says(&["transfer aborted", "data connection"]) => {
+            (ErrorKind::Unreachable, Retry::Transient)
+        }
         452 | 552 => (ErrorKind::StorageFull, Retry::Transient),
         430 | 530 if reply.says(&["too many", "maximum number", "limit", "try again", "temporarily"]) => {
             (ErrorKind::Throttled, Retry::Transient)
@@ -226,6 +230,7 @@ mod tests {
             (450, "File busy", Rejected, Retry::Transient),
             (450, "a: No such file or directory", NotFound, Retry::Permanent),
             (451, "Local error", Rejected, Retry::Transient),
+            (451, "Error during read from data connection", Unreachable, Retry::Transient),
             (452, "Insufficient storage", StorageFull, Retry::Transient),
             (500, "Unknown command", Unsupported, Retry::Permanent),
             (522, "session reuse required", Unsupported, Retry::Permanent),

@@ -217,6 +217,17 @@ impl Folder for FtpFolder {
         Ok(Box::new(upload::FtpUpload::begin(self, lease, path, length).await?))
     }
 
+    async fn resume_write(
+        &self,
+        path: &RemotePath,
+        offset: u64,
+        _length: Option<u64>,
+    ) -> Result<Option<Box<dyn Upload>>> {
+        let lease = self.take().await?;
+        let resumed = upload::FtpUpload::resume(self, lease, path, offset).await?;
+        Ok(resumed.map(|upload| Box::new(upload) as Box<dyn Upload>))
+    }
+
     async fn publish(&self, temporary: &RemotePath, name: &RemotePath, overwrite: bool) -> Result<Published> {
         const OPERATION: &str = "publish a file";
         let lease = self.take().await?;

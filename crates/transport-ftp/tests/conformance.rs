@@ -20,7 +20,7 @@ async fn conforms(server: Server, endpoint: Build) {
         let number = number.fetch_add(1, Ordering::Relaxed);
         let (base, beside) = (format!("files/in-{number}"), format!("files/beside-{number}"));
         server.make(&format!("in-{number}"));
-        let place = Place::new(Arc::clone(&folder), base.as_str(), beside.as_str()).connected();
+        let place = Place::new(Arc::clone(&folder), base.as_str(), beside.as_str()).connected().resuming();
         Place {
             carries: |name| !name.iter().any(|byte| matches!(byte, b'\n' | 255)),
             // pure-ftpd shows an underscore in the stead of some characters, and refuses a backslash.

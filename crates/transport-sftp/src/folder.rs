@@ -217,6 +217,17 @@ impl Folder for SftpFolder {
         Ok(begun.map(|upload| Box::new(upload) as Box<dyn Upload>))
     }
 
+    async fn resume_write(
+        &self,
+        path: &RemotePath,
+        offset: u64,
+        _length: Option<u64>,
+    ) -> Result<Option<Box<dyn Upload>>> {
+        let lease = self.lease().await?;
+        let resumed = upload::SftpUpload::resume(lease.clone(), path, self.permissions, offset).await;
+        Ok(Some(Box::new(missing_told(&lease, resumed, path).await?)))
+    }
+
     async fn publish(&self, temporary: &RemotePath, name: &RemotePath, overwrite: bool) -> Result<Published> {
         let lease = self.take().await?;
         let renamed = if overwrite {

@@ -21,7 +21,9 @@ async fn conforms(lines: &[&str]) {
         std::fs::create_dir(&base).unwrap();
         let beside = server.files().join(format!("beside-{number}"));
         // Absolute, as sftp-server begins elsewhere than internal-sftp.
-        Place::new(Arc::clone(&folder), base.to_str().unwrap(), beside.to_str().unwrap()).connected()
+        Place::new(Arc::clone(&folder), base.to_str().unwrap(), beside.to_str().unwrap())
+            .connected()
+            .resuming()
     })
     .await;
     drop(folder);
@@ -78,7 +80,7 @@ async fn a_server_without_extensions_conforms() {
         let number = number.fetch_add(1, Ordering::Relaxed);
         std::fs::create_dir(server.at(&format!("in-{number}"))).unwrap();
         let (base, beside) = (format!("in-{number}"), format!("beside-{number}"));
-        Place::new(Arc::clone(&folder), base.as_str(), beside.as_str()).connected()
+        Place::new(Arc::clone(&folder), base.as_str(), beside.as_str()).connected().resuming()
     })
     .await;
 }

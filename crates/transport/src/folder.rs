@@ -150,6 +150,21 @@ pub trait Folder: Send + Sync {
         }
     }
 
+    /// Goes on with a file that a broken upload left ([`Upload::suspend`]). The bytes before `offset`, all of which are
+    /// there, stay; what is written follows them and replaces what is behind them. `None` if the server cannot do this,
+    /// which is the default.
+    ///
+    /// # Errors
+    /// By the protocol's codes.
+    async fn resume_write(
+        &self,
+        _path: &RemotePath,
+        _offset: u64,
+        _length: Option<u64>,
+    ) -> Result<Option<Box<dyn Upload>>> {
+        Ok(None)
+    }
+
     /// Publishes a finished upload: renames it to its final name. Uses what the server supports: rename without
     /// replacing, rename, or atomic put.
     ///
@@ -297,6 +312,18 @@ pub trait Upload: Send {
 
     /// Aborts the upload and removes the temporary file if possible.
     async fn abort(self: Box<Self>);
+
+    /// How many bytes, from the beginning of the file, the server has confirmed; `None` if it confirms whole files only.
+    fn acknowledged(&self) -> Option<u64> {
+        None
+    }
+
+    /// Ends an upload whose connection broke, so that [`Folder::resume_write`] can go on with its file: what has arrived
+    /// stays. `false` if that is not possible, which is the default: the upload was aborted then.
+    async fn suspend(self: Box<Self>) -> bool {
+        self.abort().await;
+        false
+    }
 }
 
 /// What the server reports about a written file. It has acknowledged all its bytes.

@@ -14,6 +14,7 @@ pub mod folder;
 mod listener;
 mod offer_notes;
 mod payload;
+mod resumption;
 mod services;
 mod source;
 
@@ -23,6 +24,7 @@ pub use destination::{Deliver, Destination, Sent};
 pub use listener::{Begin, Intake, Listener, Message, Reception, Resolved, Shutdown, StoredReply, Wanted};
 pub use offer_notes::OfferNotes;
 pub use payload::{PartWriter, Payload, PayloadReader, StagedPart, StagedPayload};
+pub use resumption::{Resumption, Resumptions};
 pub use services::{
     AuditLog, Clock, DeliveryLog, Directory, KnownOffers, Random, Services, SkippedFile, StagingArea,
     UNSTABLE_LIMIT, UnstableFile,

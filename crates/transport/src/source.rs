@@ -1,6 +1,6 @@
 //! Sources: where files come from.
 
-use crate::{KnownOffers, Probe};
+use crate::{KnownOffers, Probe, Resumptions};
 use async_trait::async_trait;
 use futures::stream::BoxStream;
 use model::{ConnectionId, Error, ErrorKind, Offer, OfferIdentity, Outcome, RemotePath, Result, Timestamp};
@@ -67,8 +67,11 @@ pub struct Part {
     pub metadata: Map<String, Value>,
     /// The bytes.
     pub reader: Box<dyn AsyncRead + Send + Unpin>,
-    /// The connection over which they are read; `None` if there is none, as for a file of this machine.
+    /// The connection over which they are read; `None` if there is none, as for a file of this machine. Where reading
+    /// went on after a connection broke, the first one.
     pub connection: Option<ConnectionId>,
+    /// How often reading went on so far, filled while it is read.
+    pub resumptions: Resumptions,
 }
 
 /// The result of settling.

@@ -39,6 +39,12 @@ async fn copy_and_commit(polled: &PolledFlow, source: &dyn Source, found: &Found
             read_failed(&path, error)
         });
         let copy = copy.await?;
+        let resumptions = part.resumptions.taken();
+        if !resumptions.is_empty() {
+            // Plain values always have a JSON form.
+            let resumptions = serde_json::to_value(resumptions).unwrap_or_default();
+            part.metadata.insert("source_resumed".into(), resumptions);
+        }
         match copy.broken {
             // No bytes were read: nothing can be lost.
             Some(error) if copy.bytes == 0 => return Err(error),

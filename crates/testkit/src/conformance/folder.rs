@@ -49,6 +49,28 @@ pub(super) async fn an_aborted_upload_leaves_nothing(place: Place) {
     assert_eq!(kind(place.folder.stat(&path).await), Some(ErrorKind::NotFound));
 }
 
+pub(super) async fn an_upload_that_is_left_goes_on_at_an_offset(place: Place) {
+    if !place.resumes {
+        return;
+    }
+    let content: Vec<u8> = (0..600_007_u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+    let path = place.directory.join(&"left".into());
+    let (length, half) = (content.len() as u64, content.len() / 2);
+    let mut upload = place.folder.begin_write(&path, Some(length)).await.unwrap();
+    upload.write(Bytes::copy_from_slice(&content[..half])).await.unwrap();
+    assert!(upload.suspend().await, "what has arrived is left");
+    // How much that is, the server tells; it may still be writing.
+    let size = place.folder.stat(&path).await.unwrap().size.unwrap();
+    assert!(size <= half as u64, "{size}");
+    for from in [size, size / 2] {
+        let mut upload = place.folder.resume_write(&path, from, Some(length)).await.unwrap().unwrap();
+        assert!(upload.acknowledged().is_none_or(|acknowledged| acknowledged == from));
+        upload.write(Bytes::copy_from_slice(&content[from as usize..])).await.unwrap();
+        assert_eq!(upload.finish().await.unwrap().size, Some(length));
+        assert!(read(&place.folder, &path, 0).await.unwrap() == content, "the content, resumed at {from}");
+    }
+}
+
 pub(super) async fn begin_write_replaces_what_was_there(place: Place) {
     let path = place.directory.join(&"again".into());
     write(&place.folder, &path, b"a long first content").await;

@@ -7,7 +7,7 @@ use transport::folder::FolderCapabilities;
 
 fn place(folder: &MemoryFolder) -> Place {
     folder.put("in/x", *b"");
-    let place = Place::new(Arc::new(folder.clone()), "in", "beside");
+    let place = Place::new(Arc::new(folder.clone()), "in", "beside").resuming();
     Place { name_limit: 255, ..place }
 }
 

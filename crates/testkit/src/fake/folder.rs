@@ -26,6 +26,8 @@ pub enum Act {
     TryOpen,
     /// `begin_write`
     BeginWrite,
+    /// `resume_write`
+    ResumeWrite,
     /// `publish`
     Publish,
     /// `rename`
@@ -313,6 +315,24 @@ impl Folder for ScriptedFolder {
         Ok(Box::new(upload))
     }
 
+    async fn resume_write(
+        &self,
+        path: &RemotePath,
+        offset: u64,
+        length: Option<u64>,
+    ) -> Result<Option<Box<dyn Upload>>> {
+        self.scripted(Act::ResumeWrite, path).await?;
+        let resumed = self.inner.resume_write(path, offset, length).await?;
+        let scripted = |inner| ScriptedUpload {
+            folder: self.itself(),
+            inner,
+            path: path.clone(),
+            last: None,
+            cut: false,
+        };
+        Ok(resumed.map(|inner| Box::new(scripted(inner)) as Box<dyn Upload>))
+    }
+
     async fn publish(&self, temporary: &RemotePath, name: &RemotePath, overwrite: bool) -> Result<Published> {
         self.scripted(Act::Publish, temporary).await?;
         match self.next_publish() {
@@ -425,6 +445,10 @@ impl Upload for ScriptedUpload {
         let mut written = self.inner.finish().await?;
         written.size = written.size.map(|size| size.saturating_sub(u64::from(said_short)));
         Ok(written)
+    }
+
+    async fn suspend(self: Box<Self>) -> bool {
+        self.inner.suspend().await
     }
 
     async fn abort(self: Box<Self>) {

@@ -251,6 +251,20 @@ impl Folder for MemoryFolder {
         Ok(Box::new(MemoryUpload { folder: self.clone(), path: path.clone(), bytes: Vec::new() }))
     }
 
+    async fn resume_write(
+        &self,
+        path: &RemotePath,
+        offset: u64,
+        _: Option<u64>,
+    ) -> Result<Option<Box<dyn Upload>>> {
+        let Node::File { bytes, .. } = locked(&self.state).file(path)? else {
+            return Err(failed(ErrorKind::Rejected, path));
+        };
+        let kept = usize::try_from(offset).ok().and_then(|offset| bytes.get(..offset));
+        let bytes = kept.ok_or_else(|| failed(ErrorKind::Rejected, path))?.to_vec();
+        Ok(Some(Box::new(MemoryUpload { folder: self.clone(), path: path.clone(), bytes })))
+    }
+
     async fn publish(&self, temporary: &RemotePath, name: &RemotePath, overwrite: bool) -> Result<Published> {
         let mut state = locked(&self.state);
         state.file(temporary)?;
@@ -332,6 +346,11 @@ impl Upload for MemoryUpload {
 
     async fn abort(self: Box<Self>) {
         locked(&self.folder.state).nodes.remove(&parts(&self.path));
+    }
+
+    async fn suspend(self: Box<Self>) -> bool {
+        locked(&self.folder.state).write(parts(&self.path), self.bytes.into());
+        true
     }
 }
 

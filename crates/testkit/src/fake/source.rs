@@ -14,7 +14,9 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, ReadBuf};
 use transport::folder::Polling;
-use transport::{AfterRead, Discovery, FoundOffer, OfferStream, Opened, Part, Probe, Settled, Source};
+use transport::{
+    AfterRead, Discovery, FoundOffer, OfferStream, Opened, Part, Probe, Resumptions, Settled, Source,
+};
 
 /// An offer that a fake source has.
 #[derive(Clone, Debug)]
@@ -236,6 +238,7 @@ impl Source for FakeSource {
                 metadata: part.metadata,
                 reader: Box::new(ScriptedReader { bytes: part.bytes, at: 0, fails_at }),
                 connection: None,
+                resumptions: Resumptions::default(),
             })
         });
         if matches!(opening, Opening::Once | Opening::OnceFailsAt(_) | Opening::OnceUnseen(_)) {

@@ -110,4 +110,8 @@ impl Upload for ShelfUpload {
     async fn abort(self: Box<Self>) {
         self.inner.abort().await;
     }
+
+    async fn suspend(self: Box<Self>) -> bool {
+        self.inner.suspend().await
+    }
 }

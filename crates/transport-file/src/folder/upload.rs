@@ -5,10 +5,10 @@ use super::place::{Spot, os, stat_at};
 use crate::error::failed;
 use async_trait::async_trait;
 use model::{ConnectionId, Error, ErrorKind, RemotePath, Result};
-use rustix::fs::{AtFlags, Mode, OFlags};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 use rustix::io::Errno;
 use std::fs::File;
-use std::io::Write;
+use std::io::{Seek, SeekFrom, Write};
 use std::sync::Arc;
 use transport::folder::{Upload, Written};
 
@@ -57,6 +57,22 @@ impl LocalUpload {
         }
         let id = file_id(&rustix::fs::fstat(&opened)?);
         Ok(Self { spot: Arc::new(spot), id, path: path.clone(), file: Some(opened.into()), is_done: false })
+    }
+
+    /// Goes on with a file that is there, and cuts off what it has behind the offset.
+    pub(super) fn resume(spot: Spot, path: RemotePath, offset: u64) -> Result<Self> {
+        let wrong = |e| failed("go on with a file", &path, e);
+        let flags = OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+        let opened =
+            rustix::fs::openat(&spot.directory, os(&spot.name), flags, Mode::empty()).map_err(wrong)?;
+        let stat = rustix::fs::fstat(&opened).map_err(wrong)?;
+        if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+            return Err(wrong(Errno::LOOP));
+        }
+        let mut file = File::from(opened);
+        let local = |e| Error::local_io("go on with a file", e).with("path", &path);
+        file.set_len(offset).and_then(|()| file.seek(SeekFrom::Start(offset))).map_err(local)?;
+        Ok(Self { spot: Arc::new(spot), id: file_id(&stat), path, file: Some(file), is_done: false })
     }
 
     fn take(&mut self) -> Result<File> {
@@ -130,6 +146,11 @@ impl Upload for LocalUpload {
             Ok(())
         })
         .await;
+    }
+
+    async fn suspend(mut self: Box<Self>) -> bool {
+        self.is_done = true;
+        true
     }
 }
 

@@ -190,6 +190,11 @@ impl Transfer {
                 let said = String::from_utf8_lossy(&reply.said()).into_owned();
                 Err(Fault::Lost(format!("the server closes the connection: {said}")))
             }
+            // No last answer: what follows it, if anything does, must not be taken for the next command's.
+            reply if reply.is_preliminary() => {
+                lease.retire("the server ended a transfer without a last answer");
+                Err(Fault::Refused(reply))
+            }
             reply => Err(Fault::Refused(reply)),
         }
     }
@@ -205,7 +210,10 @@ impl Transfer {
         }
         if !self.is_over {
             match tokio::time::timeout(SHORT, self.last_reply()).await {
-                Ok(Err(fault @ Fault::Refused(_))) => return Err(fault),
+                // Others tell no more than that it broke: pure-ftpd says 451 or 150 then.
+                Ok(Err(Fault::Refused(reply))) if reply.code > 299 && reply.code != 451 => {
+                    return Err(Fault::Refused(reply));
+                }
                 _ => self.is_over = true,
             }
         }

@@ -65,6 +65,38 @@ impl FtpUpload {
         }
     }
 
+    /// Goes on with a file that is there, by REST and STOR (RFC 3659, 5); `None` if the server refuses it. Not by APPE:
+    /// where the transfer that broke off still writes at the server, it writes the same bytes at the same place.
+    pub(super) async fn resume(
+        folder: &FtpFolder,
+        lease: Lease,
+        path: &RemotePath,
+        offset: u64,
+    ) -> Result<Option<Self>> {
+        if lease.is_ascii() {
+            return Ok(None);
+        }
+        let target = lease.target().clone();
+        match Transfer::of_path(&lease, "STOR", path, offset).await {
+            Ok(transfer) => Ok(Some(Self {
+                transfer: Some(transfer),
+                target,
+                path: path.clone(),
+                permissions: folder.permissions,
+                sent: offset,
+                text: None,
+                replaced: None,
+                pool: folder.pool.clone(),
+            })),
+            Err(Fault::Refused(_)) => {
+                // The next transfer over this connection must not begin at the offset.
+                lease.retire("a transfer from an offset was refused");
+                Ok(None)
+            }
+            Err(fault) => Err(fault.error("go on with a file", &target, Some(path))),
+        }
+    }
+
     fn failed(&self, fault: Fault) -> Error {
         fault.error(WRITE, &self.target, Some(&self.path))
     }
@@ -146,6 +178,20 @@ impl Upload for FtpUpload {
             let error = self.failed(fault);
             tracing::warn!(path = %self.path, error = %error.chain(), "temporary file not removed");
         }
+    }
+
+    async fn suspend(mut self: Box<Self>) -> bool {
+        if self.text.is_some() {
+            // A place in a text is none in the file.
+            self.abort().await;
+            return false;
+        }
+        if let Some(transfer) = self.transfer.take()
+            && let Err(fault) = transfer.give_up().await
+        {
+            tracing::debug!(path = %self.path, ?fault, "the control connection was lost with its transfer");
+        }
+        true
     }
 }
 

@@ -40,6 +40,19 @@ impl SftpUpload {
         Ok(Self::new(lease, path, permissions, handle))
     }
 
+    /// Goes on with a file that is there.
+    pub(crate) async fn resume(
+        lease: Lease,
+        path: &RemotePath,
+        permissions: Option<u32>,
+        offset: u64,
+    ) -> Result<Self> {
+        lease.count();
+        let opened = lease.client().open(path, OPEN_WRITE, None).await;
+        let handle = opened.map_err(|fault| fault.error("go on with a file", lease.target(), Some(path)))?;
+        Ok(Self { position: offset, ..Self::new(lease, path, permissions, handle) })
+    }
+
     /// Creates the file; `None` when something has the name.
     pub(crate) async fn begin_new(
         lease: Lease,
@@ -186,5 +199,14 @@ impl Upload for SftpUpload {
         {
             tracing::warn!(host = lease.target().host, path = %path, ?fault, "temporary file not removed");
         }
+    }
+
+    fn acknowledged(&self) -> Option<u64> {
+        Some(self.position - self.outstanding)
+    }
+
+    async fn suspend(self: Box<Self>) -> bool {
+        // What is on its way is written at its own place, and is the same again.
+        true
     }
 }

@@ -14,9 +14,11 @@ mod modified;
 mod probe;
 mod publish;
 mod receipt;
+mod resume;
 mod verify;
 mod write;
 
+pub(super) use resume::is_cut;
 pub(super) use write::copy;
 
 use super::{Folder, check_affix, names, parse_directory};
@@ -141,6 +143,8 @@ pub struct WriteOptions {
     pub marker: Option<NameTemplate>,
     /// The longest file name, in bytes.
     pub name_limit: usize,
+    /// The fewest bytes that must have arrived of a file whose connection broke, so that it goes on there.
+    pub resume_from: u64,
 }
 
 impl WriteOptions {
@@ -163,6 +167,7 @@ impl WriteOptions {
             keep_time: false,
             marker: None,
             name_limit: names::NAME_LIMIT,
+            resume_from: resume::LEAST,
         }
     }
 

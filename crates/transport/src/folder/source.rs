@@ -10,6 +10,7 @@ mod copy_named;
 mod markers;
 mod move_away;
 mod probe;
+mod resuming;
 mod settle;
 mod taken;
 
@@ -24,7 +25,7 @@ use super::walk::{Listed, Walk, is_directory};
 use super::{EntryKind, Folder, check_poll, names, remove_unchanged};
 use crate::{
     AfterRead, ArchivedFile, ArchivedRemoval, Discovery, FoundOffer, OfferNotes, OfferStream, Opened, Part,
-    Probe, Services, Settled, SkippedFile, Source, UNSTABLE_LIMIT, UnstableFile, Watch,
+    Probe, Resumptions, Services, Settled, SkippedFile, Source, UNSTABLE_LIMIT, UnstableFile, Watch,
 };
 use async_trait::async_trait;
 use compare::{
@@ -35,6 +36,7 @@ use markers::{Markers, note_marker};
 use model::definition::{Flow, FlowSource, PollSource};
 use model::schema::{Findings, Section};
 use model::{Error, ErrorKind, Offer, OfferIdentity, Outcome, RemotePath, Result, SkipReason};
+use resuming::Resuming;
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex};
@@ -400,8 +402,6 @@ impl Source for FolderSource {
         if let Some(modified) = identity.modified {
             metadata.insert(SOURCE_MODIFIED.into(), Value::from(modified.timestamp_micros()));
         }
-        let (reader, connection) = (file.bytes, file.connection);
-        let part = Part { file_name, media_type: None, metadata, reader, connection };
         let stat_size = match &stat {
             Stat::Found(metadata) => metadata.size,
             Stat::Refused | Stat::Missing => None,
@@ -410,6 +410,12 @@ impl Source for FolderSource {
         let size = stat_size.filter(|size| *size > 0).or(identity.size).or(stat_size);
         let mut source_data = Map::new();
         note_stat(&mut source_data, &metadata_when_found(offer), &stat);
+        let mut opened = offer.clone();
+        opened.source_data.extend(source_data.clone());
+        let resumptions = Resumptions::default();
+        let reader = Resuming::over(self, opened, file.bytes, &resumptions);
+        let part =
+            Part { file_name, media_type: None, metadata, reader, connection: file.connection, resumptions };
         Ok(Opened { parts: futures::stream::iter([Ok(part)]).boxed(), size, source_data })
     }
 

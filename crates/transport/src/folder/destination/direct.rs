@@ -403,6 +403,7 @@ impl FolderDestination {
             verified_by: writing.evidence.words(),
             connection: writing.connection,
             time: writing.time.as_ref(),
+            resumptions: &[],
         };
         self.arrived(arrival, [("published_by_attempt", delivery.claim.attempt.into())])
     }

@@ -48,7 +48,15 @@ impl FolderDestination {
             Err(error) => return Err(error),
         }
         let verified_by = VERIFIED_BY.into();
-        let arrival = Arrival { name: path, size: length, sha256, verified_by, connection: None, time: None };
+        let arrival = Arrival {
+            name: path,
+            size: length,
+            sha256,
+            verified_by,
+            connection: None,
+            time: None,
+            resumptions: &[],
+        };
         Ok(Some(self.arrived(arrival, [("existed", true.into())])))
     }
 }

@@ -5,7 +5,7 @@ use super::modified::ModifiedTime;
 use super::receipt::Arrival;
 use super::{FolderDestination, Overwrite, Verify, is_not_shown, names};
 use crate::folder::{Evidence, Published, RENAME_REFUSED};
-use crate::{Deliver, DeliveryLog, Sent};
+use crate::{Deliver, DeliveryLog, Resumption, Sent};
 use model::{ConnectionId, Error, ErrorKind, RemotePath, Result, Retry, Sha256};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -59,6 +59,9 @@ pub(super) struct Publishing {
     /// What became of its modification time, if it was to be kept.
     #[serde(default)]
     pub(super) time: Option<ModifiedTime>,
+    /// The times that the attempt went on after its connection broke.
+    #[serde(default)]
+    pub(super) resumptions: Vec<Resumption>,
 }
 
 /// What was found under a temporary name.
@@ -308,6 +311,7 @@ impl FolderDestination {
             verified_by: publishing.evidence.words(),
             connection: publishing.connection,
             time: publishing.time.as_ref(),
+            resumptions: &publishing.resumptions,
         };
         let by = ("published_by_attempt", delivery.claim.attempt.into());
         self.arrived(arrival, [("written_by_attempt", publishing.attempt.into()), by])

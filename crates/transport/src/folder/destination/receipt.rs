@@ -2,7 +2,7 @@
 
 use super::FolderDestination;
 use super::modified::ModifiedTime;
-use crate::Sent;
+use crate::{Resumption, Sent};
 use model::{ConnectionId, Receipt, ReceiptKind, RemotePath, Sha256};
 use serde_json::{Map, Value};
 use std::borrow::Cow;
@@ -21,6 +21,8 @@ pub(super) struct Arrival<'a> {
     pub(super) connection: Option<ConnectionId>,
     /// What became of its modification time, if it was to be kept.
     pub(super) time: Option<&'a ModifiedTime>,
+    /// The times that it went on after its connection broke.
+    pub(super) resumptions: &'a [Resumption],
 }
 
 impl FolderDestination {
@@ -39,6 +41,10 @@ impl FolderDestination {
         detail.extend(further.into_iter().map(|(key, value)| (key.to_owned(), value)));
         if let Some(time) = arrival.time {
             time.tell(&mut detail);
+        }
+        if !arrival.resumptions.is_empty() {
+            // Plain values always have a JSON form.
+            detail.insert("resumed".into(), serde_json::to_value(arrival.resumptions).unwrap_or_default());
         }
         let receipt = Receipt {
             kind: ReceiptKind::Path,

@@ -9,19 +9,44 @@ impl FolderDestination {
     /// Verifies a written file as the flow asks for. The caller holds a lease for the buffers.
     ///
     /// # Errors
-    /// `IntegrityFailed`, transient: the file is not whole on the server. `Unsupported`, permanent: it cannot be read
-    /// back there.
+    /// As [`Self::confirmed_as_asked`] and [`Self::checked`].
     pub(super) async fn verified(
         &self,
         delivery: &Deliver,
         path: &RemotePath,
         written: Written,
     ) -> Result<Written> {
+        let written = self.confirmed_as_asked(path, delivery.payload.length(), written).await?;
+        self.checked(delivery, path, written).await
+    }
+
+    /// Verifies the size of a written file, unless the flow asks for no verification.
+    ///
+    /// # Errors
+    /// `IntegrityFailed`, transient: the file is not whole on the server.
+    pub(super) async fn confirmed_as_asked(
+        &self,
+        path: &RemotePath,
+        length: u64,
+        written: Written,
+    ) -> Result<Written> {
         if self.options.verify == Verify::None {
             return Ok(Written { evidence: Evidence::NotVerified, ..written });
         }
-        let written = self.confirmed(path, delivery.payload.length(), written).await?;
-        if self.options.verify == Verify::Size || written.gone {
+        self.confirmed(path, length, written).await
+    }
+
+    /// Verifies the checksum of a written file of the right size, if the flow asks for it.
+    ///
+    /// # Errors
+    /// `IntegrityFailed`, transient: it has other content. `Unsupported`, permanent: it cannot be read back there.
+    pub(super) async fn checked(
+        &self,
+        delivery: &Deliver,
+        path: &RemotePath,
+        written: Written,
+    ) -> Result<Written> {
+        if self.options.verify != Verify::Checksum || written.gone {
             return Ok(written);
         }
         match sum(self.folder.as_ref(), path).await {

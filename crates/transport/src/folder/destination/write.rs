@@ -1,5 +1,6 @@
 //! Writing a payload under a temporary name.
 
+use super::resume::Transmitted;
 use super::{FolderDestination, Publishing, is_not_shown};
 use crate::folder::{EntryKind, Evidence, Upload, Written};
 use crate::{Deliver, PayloadReader};
@@ -24,35 +25,13 @@ impl FolderDestination {
     ) -> Result<Publishing> {
         let length = delivery.payload.length();
         let _lease = self.services.budget.take(2 * CHUNK + delivery.payload.reader_buffers()).await;
-        let reader = delivery.payload.open(0..length).await?;
         if self.options.temporary_directory.is_some() {
             self.make_way_apart(&path).await?;
         }
-        let mut upload = self.begin(&temporary, &path, Some(length)).await?;
-        let connection = upload.connection();
-        let copied = match copy(reader, &mut *upload).await {
-            Ok(copied) => copied,
-            Err(error) => {
-                upload.abort().await;
-                return Err(error);
-            }
-        };
-        if copied != length {
-            upload.abort().await;
-            return Err(Error::transient(
-                ErrorKind::IntegrityFailed,
-                "read a payload completely from staging",
-            )
-            .with("payload", delivery.payload.id())
-            .with("expected bytes", length)
-            .with("read bytes", copied));
-        }
-        // Requested together with closing the file, to save one round trip.
-        let directory = &self.options.directory;
-        let (written, identity) = tokio::join!(upload.finish(), self.folder.identity(directory));
-        let (written, identity) = (written?, identity?);
+        let Transmitted { written, identity, connection, resumptions } =
+            self.transmit(delivery, &path, &temporary).await?;
         let verified = async {
-            let written = self.verified(delivery, &temporary, written).await?;
+            let written = self.checked(delivery, &temporary, written).await?;
             let time = if written.gone { None } else { self.keep_time(delivery, &temporary).await? };
             let temporary_identity = match &self.options.temporary_directory {
                 Some(directory) => self.folder.identity(directory).await?,
@@ -77,13 +56,14 @@ impl FolderDestination {
             size: length,
             sha256: delivery.payload.sha256(),
             address: self.options.address.clone(),
-            directory: directory.clone(),
+            directory: self.options.directory.clone(),
             identity,
             temporary_identity,
             evidence: written.evidence,
             connection,
             refused: false,
             time,
+            resumptions,
         };
         if written.gone { Err(self.taken(&publishing)) } else { Ok(publishing) }
     }

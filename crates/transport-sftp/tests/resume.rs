@@ -1,0 +1,53 @@
+//! Transfers whose connections are cut in the middle go on where they were, at OpenSSH.
+
+#![allow(clippy::unwrap_used, reason = "a test")]
+
+mod support;
+
+use support::{Sshd, World, noise};
+use testkit::clock::SeededRandom;
+use testkit::proxy::{Behaviour, Direction, Ending, FaultProxy};
+use testkit::through::{Attempt, take};
+
+const MIB: u64 = 1 << 20;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn transfers_that_are_cut_go_on_at_what_has_arrived() {
+    let server = Sshd::start();
+    for directory in ["in", "out"] {
+        std::fs::create_dir(server.files().join(directory)).unwrap();
+    }
+    let content = noise(20 * MIB as usize + 4321);
+    std::fs::write(server.files().join("in/large.edi"), &content).unwrap();
+    let random = SeededRandom::new(7);
+    for how in [Ending::Reset, Ending::Close] {
+        for direction in [Direction::Up, Direction::Down] {
+            // More than what is on its way unconfirmed, so that each connection brings the file further.
+            let after = 8 * MIB + random.below(MIB as usize) as u64;
+            let proxy = FaultProxy::before(([127, 0, 0, 1], server.port()).into()).await.unwrap();
+            proxy.set(Behaviour::Cut { direction, after, how }).await.unwrap();
+            let world = World::new();
+            let folder = world.folder(&server.endpoint().port(proxy.address().port()).done());
+            let context = format!("{how:?} {direction:?} cut after {after}");
+            if direction == Direction::Up {
+                let name = format!("{how:?}.edi");
+                let attempt = Attempt::into("out");
+                let receipt = attempt.deliver(&folder, &name, &content, &world.services).await;
+                let receipt = receipt.unwrap_or_else(|error| panic!("{context}: {error:?}"));
+                assert!(receipt["resumed"].as_array().unwrap().len() >= 2, "{context}: {receipt:?}");
+                assert!(
+                    std::fs::read(server.files().join("out").join(&name)).unwrap() == content,
+                    "{context}"
+                );
+            } else {
+                let (read, resumptions) = take(&folder, "in", &world.services).await.unwrap();
+                assert!(read == content, "{context}");
+                assert!(resumptions.len() >= 2, "{context}: {resumptions:?}");
+            }
+            let sent = proxy.bytes(direction);
+            assert!(how == Ending::Reset || sent < 2 * content.len() as u64, "{context}: {sent} bytes");
+        }
+    }
+    let left: Vec<_> = std::fs::read_dir(server.files().join("out")).unwrap().collect();
+    assert_eq!(left.len(), 2, "{left:?}");
+}
