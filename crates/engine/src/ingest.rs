@@ -9,6 +9,7 @@
 mod accept;
 pub(crate) mod archive;
 mod back_off;
+mod claimed;
 pub(crate) mod dry_run;
 mod due;
 mod early;

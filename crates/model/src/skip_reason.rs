@@ -38,7 +38,7 @@ words! {
         UsedDoneFile = "used_done_file",
         /// It is the done file of another file.
         DoneFile = "done_file",
-        /// Another gateway has set it aside under a name of its own.
+        /// Its name ends in `.stage`: a gateway has claimed it.
         SetAside = "set_aside",
         /// It is known already, in a way that the source does not tell.
         Known = "known",
@@ -84,7 +84,7 @@ impl SkipReason {
             Self::NoDoneFile => "files whose done file is not there",
             Self::UsedDoneFile => "files whose done file came with an earlier file of their name",
             Self::DoneFile => "done files",
-            Self::SetAside => "files that another gateway has reserved",
+            Self::SetAside => "files that a gateway has claimed (.stage)",
             Self::Known => "files that are known already",
             Self::TakenAlready => "files that were read already and are not settled at the source yet",
             Self::Kept => "files that were read already and are kept at the source",

@@ -88,6 +88,7 @@ pub fn poll(endpoint: &str, after: After) -> PollSource {
         recursive: false,
         ignore_times: false,
         identity: model::IdentityRule::default(),
+        claim: transport::folder::Claim::default(),
         done_file: None,
         filter: Filter::default(),
         temporary_suffix: ".a".into(),

@@ -37,7 +37,7 @@ pub use done_file::DoneFile;
 pub use filter::{Empty, Filter};
 pub use local_archive::{ToArchive, archive_payload};
 pub use names::{NAME_LIMIT, check_affix, parse_directory};
-pub use options::{After, Polling};
+pub use options::{After, Claim, Polling};
 pub use place::{FolderPlace, LOCAL_ADDRESS, LoginAddress};
 pub use source::{FolderSource, FolderSourceOptions};
 

@@ -153,6 +153,14 @@ pub trait KnownOffers: Send + Sync {
     /// The database does not answer: the poll ends.
     async fn used_done_files(&self, keys: Vec<String>) -> Result<HashSet<String>>;
 
+    /// Reports the files (at most 1,000) that a listing shows under the names of claims, by their paths without the claim.
+    /// Returns those whose claims were left behind: seen for long enough, and no offer that is not settled waits for
+    /// them.
+    ///
+    /// # Errors
+    /// The database does not answer.
+    async fn orphaned_claims(&self, claimed: Vec<RemotePath>) -> Result<Vec<RemotePath>>;
+
     /// Reports, after both listings, the files that are not offered because only their time changed in
     /// between: at most [`UNSTABLE_LIMIT`], the first in the flow's order. The engine counts them, and warns.
     fn unstable(&self, files: Vec<UnstableFile>);

@@ -141,6 +141,14 @@ pub trait Source: Send + Sync {
     /// The source does not answer.
     async fn look_again(&self, offer: &FoundOffer) -> Result<AfterRead>;
 
+    /// Undoes what [`Source::open`] did at the source, for an offer that is not taken now. Does nothing by default.
+    ///
+    /// # Errors
+    /// The source does not answer; a later poll makes up for it.
+    async fn release(&self, _offer: &FoundOffer) -> Result<()> {
+        Ok(())
+    }
+
     /// Deletes, archives, moves or keeps the file, as the flow says. Idempotent. Needs only the offer, so any
     /// node can call it days later.
     ///

@@ -15,6 +15,44 @@ use std::sync::Arc;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 use transport::{FoundOffer, OfferNotes, Source};
 
+/// An offer that is not accepted yet. Unless it is, its source releases it, also when the poll is cancelled.
+pub(crate) struct Unaccepted {
+    released: Option<(Arc<PolledFlow>, Arc<dyn Source>, FoundOffer)>,
+}
+
+impl Unaccepted {
+    pub(crate) fn new(polled: &Arc<PolledFlow>, source: &Arc<dyn Source>, offer: &FoundOffer) -> Self {
+        Self { released: Some((Arc::clone(polled), Arc::clone(source), offer.clone())) }
+    }
+
+    /// For an offer whose file is gone.
+    pub(crate) const fn gone() -> Self {
+        Self { released: None }
+    }
+
+    /// Ends it: the offer may be on record, or is released.
+    async fn end(mut self, may_be_recorded: bool) {
+        if let Some(released) = self.released.take().filter(|_| !may_be_recorded) {
+            release(released).await;
+        }
+    }
+}
+
+impl Drop for Unaccepted {
+    fn drop(&mut self) {
+        if let Some(released) = self.released.take() {
+            let tasks = released.0.context.tasks.clone();
+            tasks.spawn(release(released));
+        }
+    }
+}
+
+async fn release((polled, source, offer): (Arc<PolledFlow>, Arc<dyn Source>, FoundOffer)) {
+    if let Err(error) = source.release(&offer).await {
+        tracing::warn!(flow = %polled.flow.name, path = %offer.identity.path, error = %error.chain(), "a claimed file could not be released; a later poll releases it");
+    }
+}
+
 /// Records what was staged, or why it was not, in its own task: if the poll is cancelled, no file may be left half
 /// recorded or half settled. An error ends the poll.
 pub(crate) async fn accept(
@@ -22,12 +60,18 @@ pub(crate) async fn accept(
     source: Arc<dyn Source>,
     found: Discovered,
     read: Result<Reading>,
+    unaccepted: Unaccepted,
 ) -> Result<(), PollError> {
     let tasks = polled.context.tasks.clone();
     // The next poll of this flow must wait until this is recorded. Otherwise it would find the file unknown, and
     // record it again when this one is settled.
     let unrecorded = polled.unrecorded.token();
-    let decided = tasks.spawn(async move { decide(&polled, source.as_ref(), found, read, unrecorded).await });
+    let decided = tasks.spawn(async move {
+        let mut recording = false;
+        let decided = decide(&polled, source.as_ref(), found, read, (unrecorded, &mut recording)).await;
+        unaccepted.end(recording).await;
+        decided
+    });
     decided.await.unwrap_or_else(|_| Err(PollError::Node(broke_down("record a file"))))
 }
 
@@ -36,15 +80,15 @@ async fn decide(
     source: &dyn Source,
     found: Discovered,
     read: Result<Reading>,
-    unrecorded: TaskTrackerToken,
+    (unrecorded, recording): (TaskTrackerToken, &mut bool),
 ) -> Result<(), PollError> {
     let error = match read {
         Ok(Reading::Whole(whole)) => {
-            return record_and_settle(polled, source, found, whole, unrecorded).await;
+            return record_and_settle(polled, source, found, whole, (unrecorded, recording)).await;
         }
         Ok(Reading::Doubtful(whole)) => {
             return match is_confirmed(polled, &found.offer, &whole).await.map_err(PollError::Node)? {
-                true => record_and_settle(polled, source, found, whole, unrecorded).await,
+                true => record_and_settle(polled, source, found, whole, (unrecorded, recording)).await,
                 false => doubt(polled, found, whole).await.map_err(PollError::Node),
             };
         }
@@ -87,7 +131,7 @@ async fn record_and_settle(
     source: &dyn Source,
     found: Discovered,
     whole: Whole,
-    unrecorded: TaskTrackerToken,
+    (unrecorded, recording): (TaskTrackerToken, &mut bool),
 ) -> Result<(), PollError> {
     // What is the only copy is taken in any case.
     let is_gone = OfferNotes::of(&whole.source_data).gone;
@@ -98,6 +142,7 @@ async fn record_and_settle(
         polled.discard(whole.parts).await;
         return back_off(polled, found, error, None).await.map_err(PollError::Node);
     }
+    *recording = true;
     let recorded = record(polled, found, whole).await.map_err(PollError::Node)?;
     drop(unrecorded);
     if let Some(offer) = recorded

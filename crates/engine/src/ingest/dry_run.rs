@@ -137,6 +137,11 @@ impl KnownOffers for Seen {
         Ok(known)
     }
 
+    async fn orphaned_claims(&self, _claimed: Vec<RemotePath>) -> Result<Vec<RemotePath>> {
+        // A dry run renames nothing.
+        Ok(Vec::new())
+    }
+
     async fn used_done_files(&self, keys: Vec<String>) -> Result<HashSet<String>> {
         self.store.used_done_files(&keys).await
     }

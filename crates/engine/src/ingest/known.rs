@@ -1,9 +1,10 @@
 //! Which offers a flow knows already.
 
+use crate::ingest::claimed::ClaimedFiles;
 use crate::ingest::tally::Tally;
 use crate::ingest::unstable::UnstableFiles;
 use async_trait::async_trait;
-use model::{Result, Timestamp};
+use model::{RemotePath, Result, Timestamp};
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,6 +20,8 @@ pub(crate) struct Known {
     pub(crate) listing: Timestamp,
     /// The counter of files of which only the time changes.
     pub(crate) unstable: Arc<UnstableFiles>,
+    /// The counter of files that are claimed.
+    pub(crate) claimed: Arc<ClaimedFiles>,
     /// Counts what the poll skips.
     pub(crate) tally: Arc<Tally>,
     /// Whether the database query failed: then the failure of the poll is not the source's.
@@ -52,6 +55,16 @@ impl KnownOffers for Known {
             self.noting(self.store.listed_done_files(&still_there, self.listing).await)?;
         }
         Ok(used)
+    }
+
+    async fn orphaned_claims(&self, claimed: Vec<RemotePath>) -> Result<Vec<RemotePath>> {
+        let mut due = self.claimed.seen(&self.flow, claimed, self.listing);
+        if due.is_empty() {
+            return Ok(due);
+        }
+        let waiting = self.noting(self.store.unsettled_paths(&self.flow, &self.endpoint, &due).await)?;
+        due.retain(|path| !waiting.contains(path));
+        Ok(due)
     }
 
     fn unstable(&self, files: Vec<UnstableFile>) {

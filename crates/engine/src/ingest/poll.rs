@@ -3,7 +3,7 @@
 use crate::crash;
 use crate::guard::guarded;
 use crate::health::Reachability;
-use crate::ingest::accept::accept;
+use crate::ingest::accept::{Unaccepted, accept};
 use crate::ingest::due::{Due, Moment};
 use crate::ingest::early::Early;
 use crate::ingest::known::Known;
@@ -210,6 +210,7 @@ async fn poll_once(
         endpoint: polled.poll.endpoint.clone(),
         listing: polled.context.now(),
         unstable: Arc::clone(&polled.unstable),
+        claimed: Arc::clone(&polled.claimed),
         tally: Arc::clone(&polled.tally),
         failed: AtomicBool::new(false),
     });
@@ -242,16 +243,17 @@ async fn poll_once(
         let found = Discovered { offer, at: polled.context.now(), lease: lease.clone() };
         let (known_at, turn) = (known.listing, turns.as_mut().map(Turns::next));
         async move {
+            let unaccepted = Unaccepted::new(&polled, &source, &found.offer);
             let read = {
                 // The semaphore is never closed.
                 let _permit = stagings.acquire().await;
                 stage(&polled, source.as_ref(), &found.offer).await
             };
             count_if_missed(&polled, &found.offer, &read, known_at);
-            let Some(turn) = turn else { return accept(polled, source, found, read).await };
+            let Some(turn) = turn else { return accept(polled, source, found, read, unaccepted).await };
             // An earlier one has failed, and the poll with it.
             let Some(turn) = turn.come().await else { return Ok(()) };
-            accept(polled, source, found, read).await?;
+            accept(polled, source, found, read, unaccepted).await?;
             turn.pass();
             Ok(())
         }

@@ -2,6 +2,7 @@
 
 use crate::context::Context;
 use crate::ingest::archive::FlowArchive;
+use crate::ingest::claimed::ClaimedFiles;
 use crate::ingest::settle::Settler;
 use crate::ingest::tally::Tally;
 use crate::ingest::unconfirmed::UnconfirmedReadings;
@@ -23,6 +24,7 @@ pub(crate) struct Polling {
     pub(crate) settler: Arc<Settler>,
     pub(crate) unstable: Arc<UnstableFiles>,
     pub(crate) unconfirmed: Arc<UnconfirmedReadings>,
+    pub(crate) claimed: Arc<ClaimedFiles>,
 }
 
 /// A flow whose source is polled.
@@ -31,6 +33,7 @@ pub(crate) struct PolledFlow {
     pub(crate) settler: Arc<Settler>,
     pub(crate) unstable: Arc<UnstableFiles>,
     pub(crate) unconfirmed: Arc<UnconfirmedReadings>,
+    pub(crate) claimed: Arc<ClaimedFiles>,
     pub(crate) flow: Arc<Flow>,
     /// A revision at which the flow is as it is here.
     pub(crate) revision: i64,
@@ -51,9 +54,21 @@ impl PolledFlow {
         poll: PollSource,
         unrecorded: TaskTracker,
     ) -> Self {
-        let Polling { context, settler, unstable, unconfirmed } = polling;
+        let Polling { context, settler, unstable, unconfirmed, claimed } = polling;
         let (tally, missed) = (Arc::default(), Mutex::default());
-        Self { context, settler, unstable, unconfirmed, flow, revision, poll, unrecorded, tally, missed }
+        Self {
+            context,
+            settler,
+            unstable,
+            unconfirmed,
+            claimed,
+            flow,
+            revision,
+            poll,
+            unrecorded,
+            tally,
+            missed,
+        }
     }
 
     /// The name of the lease for polling this flow's source.

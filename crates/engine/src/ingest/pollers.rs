@@ -40,7 +40,7 @@ impl Running {
 impl Pollers {
     pub(crate) fn new(context: Arc<Context>, settler: Arc<Settler>, unstable: Arc<UnstableFiles>) -> Self {
         let unconfirmed = Arc::new(UnconfirmedReadings::default());
-        let polling = Polling { context, settler, unstable, unconfirmed };
+        let polling = Polling { context, settler, unstable, unconfirmed, claimed: Arc::default() };
         Self { polling, unrecorded: HashMap::new(), running: HashMap::new() }
     }
 

@@ -1,6 +1,6 @@
 //! Files that disappeared before they could be read a second time: their first reading is accepted.
 
-use crate::ingest::accept::accept;
+use crate::ingest::accept::{Unaccepted, accept};
 use crate::ingest::poll_error::PollError;
 use crate::ingest::polled_flow::PolledFlow;
 use crate::ingest::reading::{Discovered, READING, Reading};
@@ -38,7 +38,8 @@ pub(crate) async fn take_vanished(
         }
         whole.note_gone();
         let found = Discovered { offer, at, lease: lease.clone() };
-        accept(Arc::clone(polled), Arc::clone(source), found, Ok(Reading::Whole(whole))).await?;
+        accept(Arc::clone(polled), Arc::clone(source), found, Ok(Reading::Whole(whole)), Unaccepted::gone())
+            .await?;
     }
     Ok(())
 }

@@ -4,6 +4,7 @@
 
 mod addresses;
 mod archives;
+mod claims;
 mod counting;
 mod database;
 mod delivering;

@@ -7,7 +7,7 @@ use crate::open::Store;
 use crate::row::{digest, word};
 use crate::tx::Tx;
 use async_trait::async_trait;
-use model::{OfferState, Result, SkipReason, Timestamp};
+use model::{OfferState, RemotePath, Result, SkipReason, Timestamp};
 use serde_json::{Map, Value};
 use sqlx::FromRow;
 use sqlx::types::Json;
@@ -117,6 +117,40 @@ impl Store {
             used.extend(found.iter().filter_map(|digest| by_digest.get(digest)).map(|key| (*key).clone()));
         }
         Ok(used)
+    }
+
+    /// Those of these paths at which a flow has offers that are to be settled.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn unsettled_paths(
+        &self,
+        flow: &str,
+        endpoint: &str,
+        paths: &[RemotePath],
+    ) -> Result<HashSet<RemotePath>> {
+        let mut unsettled = HashSet::new();
+        for paths in paths.chunks(BATCH) {
+            let by_text: HashMap<String, &RemotePath> =
+                paths.iter().map(|path| (path.to_text(), path)).collect();
+            let texts: Vec<&str> = by_text.keys().map(String::as_str).collect();
+            let found: Vec<String> = self
+                .read("look up offers that are not settled", async {
+                    on!(self.pool(),
+                        sqlite c => sqlx::query_scalar(
+                            "SELECT path FROM offers WHERE settle_outcome IS NOT NULL AND flow = $1 AND endpoint = $2 \
+                             AND path IN (SELECT value FROM json_each($3))")
+                            .bind(flow).bind(endpoint).bind(Json(&texts)).fetch_all(c).await,
+                        postgres c => sqlx::query_scalar(
+                            "SELECT path FROM offers WHERE settle_outcome IS NOT NULL AND flow = $1 AND endpoint = $2 \
+                             AND path = ANY($3)")
+                            .bind(flow).bind(endpoint).bind(&texts).fetch_all(c).await,
+                    )
+                })
+                .await?;
+            unsettled.extend(found.iter().filter_map(|text| by_text.get(text)).map(|path| (*path).clone()));
+        }
+        Ok(unsettled)
     }
 
     /// The records of those identity keys that must not be offered now, by key.

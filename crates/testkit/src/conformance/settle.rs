@@ -4,13 +4,13 @@ use super::Place;
 use super::scene::{Scene, offer, put, refused};
 use crate::fake::{Act, Fault, PublishAnswer};
 use model::definition::PollSource;
-use model::{Outcome, RemotePath, SkipReason};
+use model::{ErrorKind, Outcome, RemotePath, Retry, SkipReason};
 use std::sync::Arc;
 use std::time::Duration;
 use transport::OfferNotes;
 use transport::folder::FolderSource;
-use transport::folder::{After, DoneFile};
-use transport::{ArchivedRemoval, FoundOffer, Settled, Source};
+use transport::folder::{After, Claim, DoneFile};
+use transport::{AfterRead, ArchivedRemoval, FoundOffer, Settled, Source};
 
 impl Scene {
     /// A poll that does this afterwards, and one file found by it.
@@ -347,4 +347,62 @@ pub(super) async fn a_file_is_taken_when_its_done_file_is_there_which_goes_after
     for name in ["c.csv", "c.csv.done", "c.csv.error.json"] {
         scene.place.folder.remove(&scene.beside("bad").join(&name.into())).await.unwrap();
     }
+}
+
+/// An offer as the engine knows it once it was opened, and read.
+async fn opened(source: &FolderSource, found: &FoundOffer) -> FoundOffer {
+    let opened = source.open(found).await.unwrap();
+    let mut found = found.clone();
+    found.source_data.extend(opened.source_data);
+    found
+}
+
+pub(super) async fn a_claimed_file_is_settled_under_its_claim_or_gets_its_name_back(place: Place) {
+    let scene = Scene::new(place);
+    let claiming = |poll| crate::defined::polling(poll, |polling| polling.claim = Claim::Rename);
+    let source = scene.source(claiming(scene.archiving(false)));
+    scene.put("a.edi", b"taken").await;
+    let found = scene.discover(&source).await.remove(0);
+    assert_eq!(scene.names().await, ["a.edi"]);
+    let taken = opened(&source, &found).await;
+    assert_eq!(scene.names().await, ["a.edi.stage"]);
+    assert_eq!(source.look_again(&taken).await.unwrap(), AfterRead::Unchanged);
+    // A new file of the name is another one, which stays.
+    scene.put("a.edi", b"the next one").await;
+    for _ in 0..2 {
+        assert_eq!(source.settle(&offer(&taken), Outcome::Taken).await.unwrap(), Settled::Done);
+        assert_eq!(scene.content(&scene.beside("a.edi")).await.unwrap(), b"taken");
+        assert_eq!(scene.names().await, ["a.edi"]);
+    }
+    // A file that is not taken gets its name back, unless a new one has it.
+    let found = scene.discover(&source).await.remove(0);
+    drop(opened(&source, &found).await);
+    for _ in 0..2 {
+        source.release(&found).await.unwrap();
+        assert_eq!(scene.names().await, ["a.edi"]);
+    }
+    let found = scene.discover(&source).await.remove(0);
+    drop(opened(&source, &found).await);
+    scene.put("a.edi", b"a newer one").await;
+    source.release(&found).await.unwrap();
+    assert_eq!(scene.names().await, ["a.edi", "a.edi.stage"]);
+    assert_eq!(scene.content(&scene.path("a.edi")).await.unwrap(), b"a newer one");
+    // The claim of another program is not touched, and what changes in the moment of the claim is let go.
+    let found = scene.discover(&source).await.remove(0);
+    let error = source.open(&found).await.err().unwrap();
+    assert_eq!((error.kind(), error.retry()), (ErrorKind::AlreadyExists, Retry::Transient), "{error:?}");
+    scene.place.folder.remove(&scene.path("a.edi.stage")).await.unwrap();
+    let (folder, path) = (Arc::clone(&scene.place.folder), scene.path("a.edi"));
+    scene.folder.before(Act::Rename, move || async move { put(&folder, &path, b"replaced").await });
+    let error = source.open(&found).await.err().unwrap();
+    assert_eq!((error.kind(), error.retry()), (ErrorKind::NotFound, Retry::Transient), "{error:?}");
+    assert_eq!(scene.names().await, ["a.edi"]);
+    // What a crash left behind gets its name back when the engine says so.
+    scene.place.folder.rename(&scene.path("a.edi"), &scene.path("a.edi.stage")).await.unwrap();
+    assert!(scene.discover(&source).await.is_empty());
+    assert_eq!(scene.names().await, ["a.edi.stage"]);
+    scene.known.orphan(scene.path("a.edi"));
+    scene.discover(&source).await;
+    assert_eq!(scene.names().await, ["a.edi"]);
+    assert_eq!(scene.content(&scene.path("a.edi")).await.unwrap(), b"replaced");
 }

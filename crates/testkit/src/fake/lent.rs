@@ -81,6 +81,7 @@ impl AuditLog for MemoryAudit {
 pub struct Known {
     keys: Mutex<HashSet<String>>,
     asked: Mutex<Vec<usize>>,
+    orphans: Mutex<Vec<RemotePath>>,
     complete: AtomicU64,
     unstable: Mutex<Vec<UnstableFile>>,
     skipped: Mutex<BTreeMap<SkipReason, u64>>,
@@ -90,6 +91,11 @@ impl Known {
     /// Makes the key of an identity, or of a done file, known.
     pub fn add(&self, key: String) {
         locked(&self.keys).insert(key);
+    }
+
+    /// Makes the claim of a file one that was left behind.
+    pub fn orphan(&self, path: RemotePath) {
+        locked(&self.orphans).push(path);
     }
 
     /// The files that were told to be unstable, in the order of the telling.
@@ -123,6 +129,11 @@ impl KnownOffers for Known {
         locked(&self.asked).push(keys.len());
         let known = locked(&self.keys);
         Ok(keys.into_iter().filter(|key| known.contains(key)).collect())
+    }
+
+    async fn orphaned_claims(&self, claimed: Vec<RemotePath>) -> Result<Vec<RemotePath>> {
+        let orphans = locked(&self.orphans);
+        Ok(claimed.into_iter().filter(|path| orphans.contains(path)).collect())
     }
 
     async fn used_done_files(&self, keys: Vec<String>) -> Result<HashSet<String>> {

@@ -2,7 +2,7 @@
 //! same directory, and endpoints that lead to the same account.
 
 use super::done_file::DoneFile;
-use super::options::{After, Polling};
+use super::options::{After, Claim, Polling};
 use super::{FolderPlace, LOCAL_ADDRESS, WriteOptions, check_affix};
 use model::definition::{Access, Definitions, Endpoint, Flow, FlowSource, PollSource};
 use model::schedule::TimeZone;
@@ -16,6 +16,13 @@ use std::collections::HashMap;
 pub fn check_poll(directory: Option<&RemotePath>, polling: &Polling, findings: &mut Findings<'_>) {
     findings.accept("temporary_suffix", check_affix(&polling.temporary_suffix));
     polling.filter.check(polling.ignore_times, findings);
+    if polling.claim == Claim::Rename && polling.after == After::Keep {
+        findings.error(
+            "claim",
+            "cannot be \"rename\" with after = \"keep\": the file would keep its claimed name; choose claim = \"lease\", or \
+            another 'after'",
+        );
+    }
     if let After::ArchiveLocally { directory, .. } = &polling.after {
         findings.accept("after.archive_locally", local_directory(directory));
     }

@@ -52,6 +52,16 @@ pub static SOURCE: Group = Group::of(&[
         which the flow has taken the content before from this endpoint, under whatever name, is read, settled and not \
         transferred again (audit event `offer.duplicate`), unless that transfer failed or was cancelled.",
     ),
+    Field::preset(
+        "claim",
+        Kind::Choice(Claim::WORDS),
+        "lease",
+        "How a file is kept from other programs while it is taken. `lease`: the gateway's nodes agree in their database, \
+        and the file keeps its name until it is settled. `rename`: it is renamed to `NAME.stage` in its directory before \
+        it is read, for directories that other programs poll too, and is deleted, archived or moved under that name; a \
+        file that was not taken in the end gets its name back. A claim that a crash left behind is released after \
+        30 minutes and 30 polls. Files with such names are never read. Not with `after = \"keep\"`.",
+    ),
     Field::optional(
         "done_file",
         Kind::Template,
@@ -290,6 +300,31 @@ impl After {
     }
 }
 
+/// How a file is kept from other programs while it is taken.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Claim {
+    /// By the lease of its source in the database.
+    #[default]
+    Lease,
+    /// By renaming it.
+    Rename,
+}
+
+impl Claim {
+    const WORDS: &[&str] = &["lease", "rename"];
+
+    fn of(options: &Values) -> Self {
+        if options.text("claim") == Some("rename") { Self::Rename } else { Self::Lease }
+    }
+
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Lease => "lease",
+            Self::Rename => "rename",
+        }
+    }
+}
+
 /// The polling options of a flow.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Polling {
@@ -308,6 +343,8 @@ pub struct Polling {
     pub ignore_times: bool,
     /// What tells files apart.
     pub identity: IdentityRule,
+    /// How files are kept from other programs.
+    pub claim: Claim,
     /// The names of done files; `None` for none.
     pub done_file: Option<DoneFile>,
     /// Which files are read, by size and age.
@@ -330,6 +367,7 @@ impl Polling {
             recursive: options.bool("recursive"),
             ignore_times: options.bool("ignore_times"),
             identity: options.text("identity").and_then(IdentityRule::parse).unwrap_or_default(),
+            claim: Claim::of(options),
             done_file: options.text("done_file").and_then(|text| DoneFile::parse(text).ok()),
             filter: Filter::of(options),
             temporary_suffix: options.text("temporary_suffix").unwrap_or_default().to_owned(),
@@ -357,6 +395,7 @@ impl Polling {
             ("recursive", Value::Bool(self.recursive)),
             ("ignore_times", Value::Bool(self.ignore_times)),
             ("identity", Value::Text(self.identity.as_str().to_owned())),
+            ("claim", Value::Text(self.claim.as_str().to_owned())),
             ("temporary_suffix", Value::Text(self.temporary_suffix.clone())),
         ]);
         let values = match &self.done_file {

@@ -3,6 +3,7 @@
 //! A poll lists the directory, skips known files, waits, lists again, and offers the files that did not change. A
 //! source keeps nothing between polls that another node would need: any node can continue with any offer.
 
+mod claim;
 mod compare;
 mod content;
 mod copy_away;
@@ -19,7 +20,7 @@ pub(super) use move_away::NUMBER_LIMIT;
 use super::SOURCE_MODIFIED;
 use super::done_file::DoneFile;
 use super::filter::{Empty, Verdict};
-use super::options::{After, Polling};
+use super::options::{After, Claim, Polling};
 use super::selection::{Candidate, Selection};
 use super::walk::{Listed, Walk, is_directory};
 use super::{EntryKind, Folder, check_poll, names, remove_unchanged};
@@ -28,6 +29,7 @@ use crate::{
     Probe, Resumptions, Services, Settled, SkippedFile, Source, UNSTABLE_LIMIT, UnstableFile, Watch,
 };
 use async_trait::async_trait;
+use claim::{CLAIMED_LIMIT, found_at_source, offer_at_source, released_path};
 use compare::{
     Comparison, Metadata, Stat, StatDifference, note_changed, note_stat, noted_changed, noted_stat,
 };
@@ -78,6 +80,8 @@ pub struct FolderSource {
     made: Mutex<HashSet<RemotePath>>,
     /// The differences between `stat` and listings on this server that this source has seen.
     stat_differences: Mutex<Vec<StatDifference>>,
+    /// The files that this source has claimed by renaming, by their own paths.
+    claims: Mutex<HashSet<RemotePath>>,
 }
 
 impl FolderSource {
@@ -107,6 +111,7 @@ impl FolderSource {
             services,
             made: Mutex::default(),
             stat_differences: Mutex::default(),
+            claims: Mutex::default(),
         })
     }
 
@@ -120,6 +125,7 @@ impl FolderSource {
             services: self.services.clone(),
             made: Mutex::default(),
             stat_differences: Mutex::default(),
+            claims: Mutex::default(),
         }
     }
 
@@ -162,11 +168,19 @@ impl FolderSource {
     }
 
     /// The next file of the walk that the flow accepts, or `None` at the end. Where files are kept, also those whose done
-    /// file is not there.
-    async fn next_taken(&self, walk: &mut Walk<'_>, markers: Option<&Markers>) -> Result<Option<Listed>> {
+    /// file is not there. Adds the files that are claimed, by the paths without the claim.
+    async fn next_taken(
+        &self,
+        walk: &mut Walk<'_>,
+        markers: Option<&Markers>,
+        claimed: &mut Vec<RemotePath>,
+    ) -> Result<Option<Listed>> {
         while let Some(mut listed) = walk.next().await? {
             if let Some(why) = self.passes_over(listed.relative.file_name()) {
                 walk.pass_over(why, &listed.relative);
+                if why == SkipReason::SetAside && claimed.len() < CLAIMED_LIMIT {
+                    claimed.extend(released_path(&listed.path));
+                }
             } else if let Some(why) = self.is_undone(&mut listed, markers) {
                 walk.pass_over(why, &listed.relative);
                 // A kept file that was taken before is still listed: without its done file it must not be forgotten, and
@@ -229,7 +243,22 @@ impl FolderSource {
         let mut batch = Vec::with_capacity(KNOWN_BATCH);
         let mut number = 0;
         let mut kept = Vec::with_capacity(KNOWN_BATCH);
-        while let Some(listed) = self.next_taken(&mut walk, markers.as_ref()).await? {
+        let mut claimed = Vec::new();
+        loop {
+            let listed = match self.next_taken(&mut walk, markers.as_ref(), &mut claimed).await {
+                Ok(Some(listed)) => listed,
+                Ok(None) => break,
+                // The endpoint may name a single file, which is claimed.
+                Err(error) if error.kind() == ErrorKind::NotFound && self.polling.claim == Claim::Rename => {
+                    let file = &self.options.directory;
+                    if !self.is_claimed(file).await? {
+                        return Err(error);
+                    }
+                    claimed.push(file.clone());
+                    break;
+                }
+                Err(error) => return Err(error),
+            };
             if markers.is_some() && listed.marker.is_none() {
                 kept.push(self.candidate(listed, number).identity.key());
                 if kept.len() == KNOWN_BATCH {
@@ -249,6 +278,9 @@ impl FolderSource {
         }
         if walk.complete() {
             discovery.known.listing_complete().await?;
+        }
+        if self.polling.claim == Claim::Rename {
+            self.release_orphans(discovery, claimed).await?;
         }
         Ok(selection.into_sorted())
     }
@@ -379,7 +411,7 @@ impl Source for FolderSource {
 
     async fn open(&self, offer: &FoundOffer) -> Result<Opened> {
         let identity = &offer.identity;
-        let stat = self.find(offer).await?;
+        let mut stat = self.find(offer).await?;
         self.find_marker(offer).await?;
         if let Some(cause) = OfferNotes::of(&offer.source_data).cause {
             return Err(Error::permanent(ErrorKind::Rejected, "accept a file")
@@ -387,7 +419,14 @@ impl Source for FolderSource {
                 .with("path", &identity.path)
                 .advice(cause));
         }
-        let file = self.folder.read(&identity.path, 0).await?;
+        let mut source_data = Map::new();
+        let mut at_source = offer.clone();
+        if self.polling.claim == Claim::Rename {
+            let (claimed, found) = self.claim(offer).await?;
+            (stat, at_source) = (found, found_at_source(&claimed));
+            source_data.extend(claimed.source_data);
+        }
+        let file = self.folder.read(&at_source.identity.path, 0).await?;
         let file_name = offer
             .source_data
             .get(RELATIVE)
@@ -408,8 +447,7 @@ impl Source for FolderSource {
         };
         // A size of 0 from `stat` is no information if the listing reports more.
         let size = stat_size.filter(|size| *size > 0).or(identity.size).or(stat_size);
-        let mut source_data = Map::new();
-        note_stat(&mut source_data, &metadata_when_found(offer), &stat);
+        note_stat(&mut source_data, &metadata_when_found(&at_source), &stat);
         let mut opened = offer.clone();
         opened.source_data.extend(source_data.clone());
         let resumptions = Resumptions::default();
@@ -420,7 +458,8 @@ impl Source for FolderSource {
     }
 
     async fn look_again(&self, offer: &FoundOffer) -> Result<AfterRead> {
-        let found = metadata_when_found(offer);
+        let offer = found_at_source(offer);
+        let found = metadata_when_found(&offer);
         let before = noted_stat(&offer.source_data, &found);
         Ok(match self.compare(&offer.identity, &found, Some(&before)).await? {
             Comparison::Same(_) => AfterRead::Unchanged,
@@ -431,7 +470,11 @@ impl Source for FolderSource {
     }
 
     async fn settle(&self, offer: &Offer, outcome: Outcome) -> Result<Settled> {
-        self.settle_offer(offer, outcome).await
+        self.settle_offer(&offer_at_source(offer), outcome).await
+    }
+
+    async fn release(&self, offer: &FoundOffer) -> Result<()> {
+        self.release_claim(&offer.identity.path).await
     }
 
     async fn remove_archived(&self, file: &ArchivedFile) -> Result<ArchivedRemoval> {

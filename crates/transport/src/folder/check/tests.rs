@@ -40,6 +40,7 @@ fn polling(suffix: &str, recursive: bool) -> Polling {
         recursive,
         ignore_times: false,
         identity: model::IdentityRule::default(),
+        claim: Claim::default(),
         done_file: None,
         filter: Filter::default(),
         temporary_suffix: suffix.into(),

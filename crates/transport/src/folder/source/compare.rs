@@ -18,7 +18,7 @@ use serde_json::{Map, Value};
 const STAT_WHEN_OPENED: &str = "stat_when_opened";
 
 /// The key in `source_data` of the time of the system's last change (ctime), in microseconds.
-const CHANGED: &str = "changed";
+pub(super) const CHANGED: &str = "changed";
 
 /// Most differences between `stat` and listings that one poll remembers.
 const STAT_DIFFERENCE_LIMIT: usize = 16;

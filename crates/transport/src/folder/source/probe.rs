@@ -61,7 +61,7 @@ impl FolderSource {
             }
         });
         let (mut count, mut first) = (0, None);
-        while let Some(listed) = self.next_taken(&mut walk, markers.as_ref()).await? {
+        while let Some(listed) = self.next_taken(&mut walk, markers.as_ref(), &mut Vec::new()).await? {
             // Files without their done file were counted when they were passed over.
             if markers.is_none() || listed.marker.is_some() {
                 count += 1;

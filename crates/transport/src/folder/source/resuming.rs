@@ -5,6 +5,7 @@
 //! was read. After the last byte the file is compared once more, as after every reading.
 
 use super::FolderSource;
+use super::claim::found_at_source;
 use crate::folder::destination::is_cut;
 use crate::{AfterRead, FoundOffer, Resumption, Resumptions, Source};
 use futures::FutureExt;
@@ -62,7 +63,8 @@ impl Resuming {
         let source = self.source.over(self.source.folder.clone());
         let (offer, position, resumptions) = (self.offer.clone(), self.position, self.resumptions.clone());
         async move {
-            let path = &offer.identity.path;
+            let at_source = found_at_source(&offer);
+            let path = &at_source.identity.path;
             match source.look_again(&offer).await {
                 Ok(AfterRead::Unchanged) => {}
                 Ok(after) => {

@@ -1,0 +1,78 @@
+//! Claims of files that were left behind: a file that a poll renamed to claim it, and that was never recorded, because the
+//! process ended in between.
+//!
+//! Another gateway may have claimed it too, so it is left for two cycles, each the later of 15 minutes and 15 polls. They are
+//! counted in memory; a restart begins anew.
+
+use model::{RemotePath, Timestamp};
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+
+/// The time of two cycles, in minutes.
+const MINUTES: i64 = 30;
+
+/// The polls of two cycles.
+const POLLS: u32 = 30;
+
+struct Seen {
+    since: Timestamp,
+    polls: u32,
+}
+
+/// The claimed files that this node's polls have seen, by flow.
+#[derive(Default)]
+pub(crate) struct ClaimedFiles(Mutex<HashMap<String, HashMap<RemotePath, Seen>>>);
+
+impl ClaimedFiles {
+    /// Counts the claimed files that a poll of a flow has seen, and forgets those that it has not. Returns those that have
+    /// been there for two cycles.
+    pub(crate) fn seen(&self, flow: &str, claimed: Vec<RemotePath>, now: Timestamp) -> Vec<RemotePath> {
+        let mut flows = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut before = flows.remove(flow).unwrap_or_default();
+        let mut due = Vec::new();
+        let counted: HashMap<RemotePath, Seen> = claimed
+            .into_iter()
+            .map(|path| {
+                let seen = before.remove(&path).unwrap_or(Seen { since: now, polls: 0 });
+                let seen = Seen { polls: seen.polls.saturating_add(1), ..seen };
+                if seen.polls > POLLS && now - seen.since >= chrono::TimeDelta::minutes(MINUTES) {
+                    due.push(path.clone());
+                }
+                (path, seen)
+            })
+            .collect();
+        if !counted.is_empty() {
+            flows.insert(flow.to_owned(), counted);
+        }
+        due
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::ClaimedFiles;
+    use chrono::TimeDelta;
+    use model::{RemotePath, Timestamp};
+
+    #[test]
+    fn a_claim_is_left_behind_after_two_cycles_of_minutes_and_polls() {
+        let claimed = ClaimedFiles::default();
+        let path = || vec![RemotePath::from("in/a")];
+        let poll =
+            |minute: i64, paths| claimed.seen("f", paths, Timestamp::UNIX_EPOCH + TimeDelta::minutes(minute));
+        // A poll a minute: both are over at the 31st poll. One that was gone in between begins anew.
+        for begin in [0, 100] {
+            for minute in 0..30 {
+                assert!(poll(begin + minute, path()).is_empty(), "{minute}");
+            }
+            assert_eq!(poll(begin + 30, path()), path());
+            assert!(poll(begin + 31, Vec::new()).is_empty());
+        }
+        // A poll an hour: 30 polls take longer than 30 minutes.
+        for hour in 0..30 {
+            assert!(poll(1_000 + 60 * hour, path()).is_empty(), "{hour}");
+        }
+        assert_eq!(poll(1_000 + 60 * 30, path()), path());
+        assert!(claimed.seen("other", path(), Timestamp::UNIX_EPOCH).is_empty());
+    }
+}
