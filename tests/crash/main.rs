@@ -11,6 +11,7 @@ mod as2_kills;
 mod as2_sender;
 mod books;
 mod bulk;
+mod claim_kills;
 mod database_away;
 mod direct_kills;
 mod failure_kills;

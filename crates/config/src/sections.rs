@@ -346,6 +346,13 @@ pub(crate) static POLLED: Group = Group::of(&[
         day on which it begins.",
     ),
     Field::optional(
+        "preferred_node",
+        TEXT,
+        "The name of the node that polls the source as long as it is alive; otherwise any other node polls it. Left out, the \
+        node that comes first does.",
+    )
+    .per_environment(),
+    Field::optional(
         "expect",
         Kind::Table(&EXPECT),
         "How many files are expected by a time of each day on which polls may begin (`between`, `not_on` and `cron` \

@@ -80,12 +80,20 @@ impl Store {
         self.write(ReleaseNode { lease: lease.clone(), now }).await
     }
 
-    /// Takes the right to poll a source: true if it is free, already held, or its holder is dead.
+    /// Takes the right to poll a source: true if it is free, already held, or its holder is dead. While another node that is
+    /// preferred for it is alive, the right is given up, and not taken.
     ///
     /// # Errors
     /// The database failed.
-    pub async fn acquire_source(&self, lease: &NodeLease, source: &str, now: Timestamp) -> Result<bool> {
-        self.write(AcquireSource { lease: lease.clone(), source: source.to_owned(), now }).await
+    pub async fn acquire_source(
+        &self,
+        lease: &NodeLease,
+        source: &str,
+        preferred: Option<&NodeName>,
+        now: Timestamp,
+    ) -> Result<bool> {
+        let preferred = preferred.filter(|node| **node != lease.node).cloned();
+        self.write(AcquireSource { lease: lease.clone(), source: source.to_owned(), preferred, now }).await
     }
 
     /// The flows whose sources are polled, each with the living node that polls it.
@@ -237,6 +245,8 @@ impl Command for ReleaseNode {
 struct AcquireSource {
     lease: NodeLease,
     source: String,
+    /// Another node that is preferred.
+    preferred: Option<NodeName>,
     now: Timestamp,
 }
 
@@ -249,6 +259,17 @@ impl Command for AcquireSource {
             return Ok(false);
         }
         let time = tx.lease_time(self.now);
+        if let Some(preferred) = &self.preferred {
+            let alive: bool = on!(tx, c => sqlx::query_scalar(
+                "SELECT EXISTS (SELECT 1 FROM leases WHERE node = $1 AND held AND until_at > $2)")
+                .bind(preferred.as_str()).bind(time).fetch_one(c).await)?;
+            if alive {
+                if release_source(tx, &self.lease, &self.source).await? {
+                    give_back_runs(tx, &self.source, &self.lease).await?;
+                }
+                return Ok(false);
+            }
+        }
         let taken = on!(tx, c => sqlx::query(
             "INSERT INTO source_leases (source, node, epoch) VALUES ($1, $2, $3) \
              ON CONFLICT (source) DO UPDATE SET node = excluded.node, epoch = excluded.epoch \
@@ -271,19 +292,23 @@ impl Command for ReleaseSource {
     type Answer = ();
 
     async fn apply(&self, tx: &mut Tx<'_>) -> Result<(), Fault> {
-        on!(tx, c => sqlx::query("DELETE FROM source_leases WHERE source = $1 AND node = $2 AND epoch = $3")
-            .bind(&self.source).bind(self.lease.node.as_str()).bind(self.lease.epoch)
-            .execute(c).await.map(|_| ()))?;
-        if let Some(flow) = self.source.strip_prefix(FLOW_SOURCE) {
-            give_back_runs(tx, flow, &self.lease).await?;
-        }
-        Ok(())
+        release_source(tx, &self.lease, &self.source).await?;
+        give_back_runs(tx, &self.source, &self.lease).await
     }
+}
+
+/// False if it was not held.
+async fn release_source(tx: &mut Tx<'_>, lease: &NodeLease, source: &str) -> Result<bool, Fault> {
+    let released = on!(tx, c => sqlx::query("DELETE FROM source_leases WHERE source = $1 AND node = $2 AND epoch = $3")
+        .bind(source).bind(lease.node.as_str()).bind(lease.epoch)
+        .execute(c).await.map(|done| done.rows_affected()))?;
+    Ok(released > 0)
 }
 
 /// Releases runs of a flow that were started under a lease and not ended (`flow_runs`): another poller may start
 /// them.
-async fn give_back_runs(tx: &mut Tx<'_>, flow: &str, lease: &NodeLease) -> Result<(), Fault> {
+async fn give_back_runs(tx: &mut Tx<'_>, source: &str, lease: &NodeLease) -> Result<(), Fault> {
+    let Some(flow) = source.strip_prefix(FLOW_SOURCE) else { return Ok(()) };
     let given = on!(tx, c => sqlx::query(
         "UPDATE flow_runs SET node = NULL, epoch = NULL, started_at = NULL \
          WHERE flow = $1 AND node = $2 AND epoch = $3 AND ended_at IS NULL")

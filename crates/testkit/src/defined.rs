@@ -97,6 +97,7 @@ pub fn poll(endpoint: &str, after: After) -> PollSource {
         endpoint: endpoint.into(),
         mask: Mask::new(&MaskSpec::default()).unwrap(),
         schedule: Schedule::every(Duration::from_secs(60)),
+        preferred_node: None,
         expect: None,
         read_limit: 0,
         order: Order::Name,

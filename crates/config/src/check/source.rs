@@ -13,7 +13,7 @@ use crate::tree::Node;
 use model::definition::{FlowSource, Order, PollEffects, PollSource, ReceiveSource, SettleWhen};
 use model::schedule::{Expectation, Schedule};
 use model::schema::{Group, Section, TransportSpec};
-use model::{Mask, MaskSpec};
+use model::{Mask, MaskSpec, NodeName};
 
 /// A source, with what the comparison with other flows needs.
 pub(super) struct CheckedSource {
@@ -163,6 +163,18 @@ impl<'a> Checker<'a> {
                 format!("is more than the endpoint's 'connections', which is {connections}: the others wait for a connection"),
             );
         }
+        let preferred_node = reader.text("preferred_node").and_then(|text| {
+            NodeName::try_from(text.value).map_err(|message| reader.error("preferred_node", message)).ok()
+        });
+        if preferred_node.is_some()
+            && let Some(node) =
+                facts.and_then(|facts| facts.read.as_ref()).and_then(|read| read.node.as_ref())
+        {
+            reader.warning(
+                "preferred_node",
+                format!("has no effect: the endpoint can be used by node '{node}' only"),
+            );
+        }
         let (fields, _) = model::schema::joined(own);
         let options = reader.values(&fields);
         self.directories(reader, &fields, location.as_ref());
@@ -171,6 +183,7 @@ impl<'a> Checker<'a> {
             endpoint: endpoint?,
             mask,
             schedule,
+            preferred_node,
             expect: if reader.has("expect") { Some(expectation(&reader.section("expect"))?) } else { None },
             read_limit,
             order: reader.word("order", Order::parse)?,

@@ -137,7 +137,11 @@ async fn poll_if_ours(polled: &Arc<PolledFlow>, asked: &[OpenFlowRun], early: Op
     let context = &polled.context;
     polled.unrecorded.wait().await;
     let lease = context.lease.current();
-    match context.store.acquire_source(&lease, &polled.source_name(), context.now()).await {
+    match context
+        .store
+        .acquire_source(&lease, &polled.source_name(), polled.poll.preferred_node.as_ref(), context.now())
+        .await
+    {
         Ok(true) => {}
         Ok(false) => {
             // Another node polls it, and reports the count.

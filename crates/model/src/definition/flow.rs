@@ -3,7 +3,7 @@
 use crate::connection::words;
 use crate::schedule::{Expectation, Schedule};
 use crate::schema::{TransportSpec, Values, joined};
-use crate::{Error, ErrorKind, Mask, NameTemplate, Result};
+use crate::{Error, ErrorKind, Mask, NameTemplate, NodeName, Result};
 use std::time::Duration;
 
 /// Moves files from one source to its destinations.
@@ -82,6 +82,8 @@ pub struct PollSource {
     pub mask: Mask,
     /// When it is polled.
     pub schedule: Schedule,
+    /// The node that polls it as long as it is alive; `None` for any.
+    pub preferred_node: Option<NodeName>,
     /// How many files are expected by a time of the day; `None` for any.
     pub expect: Option<Expectation>,
     /// Most offers a poll takes; 0 for no limit. Applied after sorting.

@@ -86,18 +86,34 @@ both! {
         assert_eq!(again.delivery.id, first.delivery.id);
     }
 
+    a_source_goes_to_its_preferred_node_as_long_as_that_is_alive(store) {
+        let (preferred, other) = (lease_for(&store, "n1", SHORT).await, lease(&store, "n2").await);
+        let acquire = async |lease| store.acquire_source(lease, "orders", Some(&node("n1")), now()).await.unwrap();
+        assert!(!acquire(&other).await, "it would not poll at once, but it is alive");
+        assert!(acquire(&preferred).await);
+        wait_out().await;
+        assert!(acquire(&other).await);
+        // It comes back: the other one gives up the source at its next poll.
+        let preferred = lease(&store, "n1").await;
+        assert!(!acquire(&preferred).await);
+        assert!(!acquire(&other).await);
+        assert!(acquire(&preferred).await);
+        store.release_node(&preferred, now()).await.unwrap();
+        assert!(acquire(&other).await);
+    }
+
     a_source_has_one_poller(store) {
         let (one, two) = (lease_for(&store, "n1", SHORT).await, lease(&store, "n2").await);
-        assert!(store.acquire_source(&one, "orders", now()).await.unwrap());
-        assert!(store.acquire_source(&one, "orders", now()).await.unwrap());
-        assert!(!store.acquire_source(&two, "orders", now()).await.unwrap());
+        assert!(store.acquire_source(&one, "orders", None, now()).await.unwrap());
+        assert!(store.acquire_source(&one, "orders", None, now()).await.unwrap());
+        assert!(!store.acquire_source(&two, "orders", None, now()).await.unwrap());
         store.release_source(&one, "orders").await.unwrap();
-        assert!(store.acquire_source(&two, "orders", now()).await.unwrap());
+        assert!(store.acquire_source(&two, "orders", None, now()).await.unwrap());
         store.release_source(&two, "orders").await.unwrap();
         store.renew_node(&one, now()).await.unwrap();
-        assert!(store.acquire_source(&one, "orders", now()).await.unwrap());
+        assert!(store.acquire_source(&one, "orders", None, now()).await.unwrap());
         wait_out().await;
-        assert!(store.acquire_source(&two, "orders", now()).await.unwrap());
+        assert!(store.acquire_source(&two, "orders", None, now()).await.unwrap());
     }
 
     fencing_frees_messages_and_settling(store) {

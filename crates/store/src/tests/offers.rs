@@ -82,7 +82,7 @@ both! {
         let mut without_source = record(&new, offer("a"), vec![transfer(None, &["x"])]);
         without_source.source = Some("orders".into());
         assert_eq!(store.record_offer(without_source.clone()).await.unwrap(), Recorded::LeaseLost);
-        assert!(store.acquire_source(&new, "orders", now()).await.unwrap());
+        assert!(store.acquire_source(&new, "orders", None, now()).await.unwrap());
         assert_eq!(store.record_offer(without_source).await.unwrap(), Recorded::Recorded);
     }
 

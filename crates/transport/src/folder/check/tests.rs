@@ -52,6 +52,7 @@ fn flow(name: &str, from: &str, polling: &Polling, to: &str, temporary: Value) -
         endpoint: from.into(),
         mask: Mask::new(&MaskSpec::default()).unwrap(),
         schedule: Schedule::every(Duration::from_secs(60)),
+        preferred_node: None,
         expect: None,
         read_limit: 0,
         order: Order::Name,
