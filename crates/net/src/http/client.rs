@@ -20,6 +20,9 @@ use tokio::time::{Instant, sleep};
 use super::Body;
 pub use super::connector::ConnectionInfo;
 
+/// The most bytes of an answer that a connection buffers; also the largest head of an answer.
+const CONNECTION_BUFFER: usize = 192 * 1024;
+
 /// The properties that connections share if they can carry each other's requests.
 #[derive(Clone, Debug)]
 pub struct HttpProfile {
@@ -167,6 +170,7 @@ impl Pool {
             .pool_idle_timeout(profile.idle_timeout)
             .pool_max_idle_per_host(profile.max_idle)
             .retry_canceled_requests(false)
+            .http1_max_buf_size(CONNECTION_BUFFER)
             // RFC 9112, section 5.2: a user agent unfolds header lines, which old servers may still fold.
             .http1_allow_obsolete_multiline_headers_in_responses(true)
             // The readable part of an answer's head is used: a partner's receipt must not be lost because a proxy

@@ -12,13 +12,9 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, ReadBuf};
-use transport::BufferLease;
 use transport::folder::FileReader;
 
 const OPERATION: &str = "read a file";
-
-/// What the HTTP client may buffer of an answer.
-const BUFFERS: usize = 512 * 1024;
 
 /// The bytes of a file, while the connection is theirs.
 struct Reading {
@@ -26,7 +22,6 @@ struct Reading {
     /// What comes before the offset, from a server that sends files from their beginning only.
     skip: u64,
     _slot: Slot,
-    _room: BufferLease,
 }
 
 impl AsyncRead for Reading {
@@ -49,12 +44,12 @@ impl AsyncRead for Reading {
     }
 }
 
-/// Opens a file for reading from an offset.
+/// Opens a file for reading from an offset. What the HTTP client buffers is within what the caller's lease covers
+/// (`transport::folder::READER_BUFFERS`): a second lease, taken while the first is held, could wait without end.
 ///
 /// # Errors
 /// By status; `Protocol` if the server sends another part than was asked for.
 pub(crate) async fn open(remote: &Arc<Remote>, path: &RemotePath, offset: u64) -> Result<FileReader> {
-    let room = remote.services.budget.take(BUFFERS).await;
     let mut ask = Ask::new("GET", path);
     if offset > 0 {
         ask = ask.header("range", format!("bytes={offset}-"));
@@ -86,7 +81,7 @@ pub(crate) async fn open(remote: &Arc<Remote>, path: &RemotePath, offset: u64) -
         _ => return Err(error::refused(OPERATION, &remote.settings.target(), path, answer).await),
     };
     let bytes = Box::pin(answer.body.into_reader());
-    let reading = Reading { bytes, skip, _slot: answer.slot, _room: room };
+    let reading = Reading { bytes, skip, _slot: answer.slot };
     Ok(FileReader { bytes: Box::new(reading), connection })
 }
 
